@@ -1,0 +1,271 @@
+package tensor
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"slices"
+)
+
+// Strided is Data that lies uncompressed in a file or in memory: a View over a dense store. It is
+// the data of every safetensors and torch tensor and of uncompressed Orbax chunks. Engines that
+// can do better than Stream (map the file, copy from file to file, transpose in blocks) ask for
+// it with Layout.
+type Strided struct {
+	Store     io.ReaderAt // an *os.File wherever the store lies in a file of its own
+	Base      int64       // byte offset in Store of the store's element 0
+	Length    int64       // elements in the store
+	DType     DType       // whole bytes wide
+	View      View        // within the store, as CheckView demands
+	BigEndian bool
+}
+
+// maxClaim is how many times its storage a view may repeat (stride 0) and still be read. A few
+// bytes can claim 10^12 elements; no real checkpoint comes near.
+const maxClaim = 1 << 20
+
+// Layout returns how the tensor lies uncompressed in a store, and false where it does not. A view
+// that claims more than 2^20 times its storage is a *FormatError.
+func Layout(t *Tensor) (*Strided, bool, error) {
+	s, ok := t.Data.(interface{ Strided() (*Strided, error) })
+	if !ok {
+		return nil, false, nil
+	}
+	strided, err := s.Strided()
+	var bad *FormatError
+	if errors.As(err, &bad) {
+		bad.Of(t.Name)
+	}
+	return strided, err == nil, err
+}
+
+// Strided returns s, or the error that Layout describes.
+func (s *Strided) Strided() (*Strided, error) {
+	if n := s.View.Elements(); n > 0 && n/maxClaim > s.Length {
+		return nil, Bad("shape %s repeats a storage of %d elements more than 2^20 times", ShapeString(s.View.Shape), s.Length)
+	}
+	return s, nil
+}
+
+// Contiguous returns the byte range of Store that is the tensor, and false where the elements
+// would have to be moved or swapped.
+func (s *Strided) Contiguous() (offset, length int64, ok bool) {
+	if s.BigEndian && s.DType.SwapUnit() > 1 || !s.View.IsRowMajor() {
+		return 0, 0, false
+	}
+	return s.Base + s.View.Offset*s.DType.Size(), s.View.Elements() * s.DType.Size(), true
+}
+
+// Stream implements Data. Elements in another order are gathered a panel at a time.
+func (s *Strided) Stream(off int64) (io.ReadCloser, error) {
+	if _, err := s.Strided(); err != nil {
+		return nil, err
+	}
+	if at, n, ok := s.Contiguous(); ok {
+		off = min(off, n)
+		return io.NopCloser(io.NewSectionReader(s.Store, at+off, n-off)), nil
+	}
+	size := s.DType.Size()
+	r := &gatherReader{s: s, next: off / size, total: s.View.Elements()}
+	r.skip = int(off % size)
+	return r, nil
+}
+
+// panelBytes bounds the elements that a gatherReader holds. Large enough that a transposed matrix
+// is read in runs of kilobytes.
+const panelBytes = 8 << 20
+
+// gatherReader reads a view that is not row-major, one panel of consecutive elements at a time.
+type gatherReader struct {
+	s     *Strided
+	next  int64 // first element not yet gathered
+	total int64
+	skip  int    // bytes to drop of the next panel
+	buf   []byte // storage of panel
+	panel []byte // gathered, not yet read
+}
+
+func (r *gatherReader) Close() error { r.panel, r.total = nil, 0; return nil }
+
+func (r *gatherReader) Read(p []byte) (int, error) {
+	for len(r.panel) == 0 {
+		if r.next >= r.total {
+			return 0, io.EOF
+		}
+		if err := r.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.panel)
+	r.panel = r.panel[n:]
+	return n, nil
+}
+
+// fill gathers the panel that begins at element next: a box that is a range of indices of one
+// axis, a single index of each axis before it, and all of each axis after it.
+func (r *gatherReader) fill() error {
+	size := r.s.DType.Size()
+	box, n := leadingBox(r.s.View, r.next, panelBytes/size)
+	if int64(cap(r.buf)) < n*size {
+		r.buf = make([]byte, n*size)
+	}
+	r.panel = r.buf[:n*size]
+	if err := r.s.Gather(r.panel, box); err != nil {
+		return err
+	}
+	r.panel = r.panel[r.skip:]
+	r.skip = 0
+	r.next += n
+	return nil
+}
+
+// leadingBox returns the longest box of at most limit elements (at least 1) that holds the
+// consecutive row-major elements of v from index first on, and their number.
+func leadingBox(v View, first, limit int64) (View, int64) {
+	if len(v.Shape) == 0 {
+		return v, 1
+	}
+	inner := int64(1) // elements below one index of axis k
+	rest := first
+	k := len(v.Shape) - 1
+	for ; k > 0 && inner*v.Shape[k] <= limit && rest%(inner*v.Shape[k]) == 0; k-- {
+		inner *= v.Shape[k]
+	}
+	rest /= inner
+	from := rest % v.Shape[k]
+	n := min(v.Shape[k]-from, max(limit/inner, 1))
+	box := v.Narrow(k, from, n)
+	rest /= v.Shape[k]
+	for a := k - 1; a >= 0; a-- {
+		box = box.Narrow(a, rest%v.Shape[a], 1)
+		rest /= v.Shape[a]
+	}
+	return box, n * inner
+}
+
+// Gather writes the elements of a view of the store to dst, row-major and little-endian. dst has
+// their exact size. The view is one that was derived from s.View.
+func (s *Strided) Gather(dst []byte, v View) error {
+	size := s.DType.Size()
+	if v.Elements() == 0 {
+		return nil
+	}
+	if v.IsRowMajor() {
+		if err := s.read(dst, v.Offset); err != nil {
+			return err
+		}
+	} else {
+		// Read along the axis whose elements lie closest, whatever its place in the order.
+		run := runAxis(v)
+		steps := RowMajor(v.Shape...).Strides
+		span := (v.Shape[run]-1)*v.Strides[run] + 1
+		g := gatherer{s: s, dst: dst, size: size, n: v.Shape[run], stride: v.Strides[run], step: steps[run]}
+		if span <= 8*v.Shape[run] && span*size <= panelBytes {
+			g.span = make([]byte, span*size)
+		}
+		outer := slices.Clone(v.Shape)
+		outer[run] = 1
+		if err := g.walk(View{Shape: outer, Strides: v.Strides, Offset: v.Offset}, steps, 0, v.Offset, 0); err != nil {
+			return err
+		}
+	}
+	if s.BigEndian {
+		SwapBytes(dst, s.DType.SwapUnit())
+	}
+	return nil
+}
+
+// runAxis returns the axis of size over 1 with the smallest stride; stride 0 counts as largest,
+// for there is nothing to gain from it.
+func runAxis(v View) int {
+	best := 0
+	better := func(a, b int) bool {
+		if v.Shape[a] == 1 || v.Shape[b] == 1 {
+			return v.Shape[a] > v.Shape[b]
+		}
+		if v.Strides[a] == 0 || v.Strides[b] == 0 {
+			return v.Strides[a] > v.Strides[b]
+		}
+		return v.Strides[a] < v.Strides[b]
+	}
+	for a := range v.Shape {
+		if better(a, best) {
+			best = a
+		}
+	}
+	return best
+}
+
+// gatherer moves runs of elements from the store to their places in dst.
+type gatherer struct {
+	s      *Strided
+	dst    []byte
+	size   int64
+	n      int64  // elements of a run
+	stride int64  // between them in the store
+	step   int64  // between them in dst
+	span   []byte // for a whole run with what lies between, nil where that would be mostly waste
+}
+
+func (g *gatherer) walk(v View, steps []int64, axis int, at, to int64) error {
+	if axis == len(v.Shape) {
+		return g.run(at, to)
+	}
+	for i := int64(0); i < v.Shape[axis]; i++ {
+		if err := g.walk(v, steps, axis+1, at+i*v.Strides[axis], to+i*steps[axis]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *gatherer) run(at, to int64) error {
+	if g.span == nil {
+		for i := int64(0); i < g.n; i++ {
+			o := (to + i*g.step) * g.size
+			if err := g.s.read(g.dst[o:o+g.size], at+i*g.stride); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := g.s.read(g.span, at); err != nil {
+		return err
+	}
+	for i := int64(0); i < g.n; i++ {
+		o, f := (to+i*g.step)*g.size, i*g.stride*g.size
+		copy(g.dst[o:o+g.size], g.span[f:f+g.size])
+	}
+	return nil
+}
+
+// read fills p with consecutive store elements from index at on.
+func (s *Strided) read(p []byte, at int64) error {
+	off := s.Base + at*s.DType.Size()
+	n, err := s.Store.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == io.EOF || err == nil {
+		return Bad("storage ends %d bytes short", len(p)-n).At(off)
+	}
+	return err
+}
+
+// SwapBytes reverses the bytes of each unit of p in place. unit is 1, 2, 4 or 8.
+func SwapBytes(p []byte, unit int) {
+	switch unit {
+	case 2:
+		for ; len(p) >= 2; p = p[2:] {
+			p[0], p[1] = p[1], p[0]
+		}
+	case 4:
+		for ; len(p) >= 4; p = p[4:] {
+			binary.LittleEndian.PutUint32(p, binary.BigEndian.Uint32(p))
+		}
+	case 8:
+		for ; len(p) >= 8; p = p[8:] {
+			binary.LittleEndian.PutUint64(p, binary.BigEndian.Uint64(p))
+		}
+	}
+}
