@@ -1,0 +1,31 @@
+// Package convert turns a Griffin-family checkpoint of one layout into another: it recognises the
+// model by its names and shapes, plans every tensor of the destination before a byte is written,
+// streams the plan, and writes the files that belong beside the weights.
+package convert
+
+import "github.com/griffin-ckpt/griffin/formats/tensor"
+
+// Plan is all that a conversion will write, known before the first byte is: the tensors of the
+// destination, and the moves that fill each of them exactly once.
+type Plan struct {
+	Config Config           // of the model, complete
+	Dests  []Dest           // in the order in which the destination lists them
+	Moves  []Move           // every element of every Dest is filled by one move
+	Left   []*tensor.Tensor // tensors of the source that are no part of the model (optimizer state, …)
+}
+
+// Dest is one tensor of the destination.
+type Dest struct {
+	Name  string
+	DType tensor.DType
+	Shape []int64
+	Rule  string // what was done to the source, for people and conversion.json: "copy", "transpose", …
+}
+
+// Move fills consecutive elements of one Dest from one source tensor.
+type Move struct {
+	Source *tensor.Tensor
+	View   tensor.View // which of Source's row-major elements, in which order
+	Dest   int         // index into Plan.Dests
+	Offset int64       // first element of the Dest that the move fills, in row-major order
+}
