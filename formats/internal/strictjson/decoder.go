@@ -1,0 +1,245 @@
+// Package strictjson reads the JSON of checkpoints. Unlike encoding/json it lets nothing pass that
+// two readers could take differently: a key that comes twice, text that is not UTF-8, half of a
+// surrogate pair, data after the end. It tells keys apart exactly, keeps their order and the
+// spelling of numbers, and bounds the depth.
+//
+// Parse gives a whole text as a tree. A Decoder walks through a large text whose shape is known
+// without building one. All errors are *tensor.FormatError with the offset in the text.
+package strictjson
+
+import "github.com/griffin-ckpt/griffin/formats/tensor"
+
+// Kind is what a JSON value is, told by its first byte.
+type Kind byte
+
+// The kinds of values. Invalid stands for the end of the text and for anything else.
+const (
+	KindInvalid Kind = iota
+	KindObject
+	KindArray
+	KindString
+	KindNumber
+	KindBool
+	KindNull
+)
+
+// Decoder walks through one JSON text, front to back. Its memory is that of the keys of the objects
+// that are open. After an error it is of no further use.
+type Decoder struct {
+	text     []byte
+	pos      int
+	depth    int
+	maxDepth int
+}
+
+// NewDecoder returns a decoder at the first value of text, in which arrays and objects may nest
+// maxDepth deep. The decoder does not keep text in what it returns.
+func NewDecoder(text []byte, maxDepth int) *Decoder {
+	return &Decoder{text: text, maxDepth: maxDepth}
+}
+
+// Offset returns the number of bytes read.
+func (d *Decoder) Offset() int64 { return int64(d.pos) }
+
+// Peek returns the kind of the next value, without reading it.
+func (d *Decoder) Peek() Kind {
+	d.space()
+	switch c := d.byte(); {
+	case c == '{':
+		return KindObject
+	case c == '[':
+		return KindArray
+	case c == '"':
+		return KindString
+	case c == '-' || isDigit(c):
+		return KindNumber
+	case c == 't' || c == 'f':
+		return KindBool
+	case c == 'n':
+		return KindNull
+	}
+	return KindInvalid
+}
+
+// Object reads an object. It calls member after each key; member reads the value.
+func (d *Decoder) Object(member func(key string) error) error {
+	var keys keySet
+	return d.list('{', '}', "an object", func() error {
+		at := d.pos
+		key, err := d.String()
+		if err != nil {
+			return err
+		}
+		if !keys.add(key) {
+			return d.badAt(at, "duplicate key %s", quote(key))
+		}
+		d.space()
+		if err := d.expect(':', "a colon"); err != nil {
+			return err
+		}
+		return member(key)
+	})
+}
+
+// Array reads an array. It calls item before each item; item reads it.
+func (d *Decoder) Array(item func() error) error {
+	return d.list('[', ']', "an array", item)
+}
+
+// list reads what lies between brackets, separated by commas.
+func (d *Decoder) list(open, end byte, what string, item func() error) error {
+	d.space()
+	if err := d.expect(open, what); err != nil {
+		return err
+	}
+	if d.depth++; d.depth > d.maxDepth {
+		return d.badAt(d.pos-1, "nested more than %d deep", d.maxDepth)
+	}
+	defer func() { d.depth-- }()
+	if d.space(); d.byte() == end {
+		d.pos++
+		return nil
+	}
+	for {
+		d.space()
+		if err := item(); err != nil {
+			return err
+		}
+		d.space()
+		switch d.byte() {
+		case ',':
+			d.pos++
+		case end:
+			d.pos++
+			return nil
+		default:
+			return d.unexpected("a comma or " + string(end))
+		}
+	}
+}
+
+// Bool reads true or false.
+func (d *Decoder) Bool() (bool, error) {
+	if d.Peek(); d.byte() == 't' {
+		return true, d.word("true")
+	}
+	return false, d.word("false")
+}
+
+// Null reads null.
+func (d *Decoder) Null() error {
+	d.space()
+	return d.word("null")
+}
+
+// Skip reads a value of any kind with all the checks and drops it.
+func (d *Decoder) Skip() (err error) {
+	switch d.Peek() {
+	case KindObject:
+		return d.Object(func(string) error { return d.Skip() })
+	case KindArray:
+		return d.Array(d.Skip)
+	case KindString:
+		_, err = d.String()
+	case KindNumber:
+		_, err = d.number()
+	case KindBool:
+		_, err = d.Bool()
+	case KindNull:
+		err = d.Null()
+	default:
+		err = d.unexpected("a value")
+	}
+	return err
+}
+
+// End checks that nothing but white space is left.
+func (d *Decoder) End() error {
+	if d.space(); d.pos < len(d.text) {
+		return d.bad("data after the end of the JSON text")
+	}
+	return nil
+}
+
+// keySet holds the keys of one object. Most objects have few, and then a list is smaller and
+// faster than a map.
+type keySet struct {
+	few  []string
+	many map[string]struct{}
+}
+
+const fewKeys = 8
+
+// add reports whether key is new.
+func (s *keySet) add(key string) bool {
+	if s.many != nil {
+		n := len(s.many)
+		s.many[key] = struct{}{}
+		return len(s.many) > n
+	}
+	for _, k := range s.few {
+		if k == key {
+			return false
+		}
+	}
+	if s.few = append(s.few, key); len(s.few) > fewKeys {
+		s.many = make(map[string]struct{}, 4*fewKeys)
+		for _, k := range s.few {
+			s.many[k] = struct{}{}
+		}
+		s.few = nil
+	}
+	return true
+}
+
+// byte returns the next byte, or 0 at the end. A NUL in the text is valid nowhere, so the two need
+// not be told apart before an error is written.
+func (d *Decoder) byte() byte {
+	if d.pos < len(d.text) {
+		return d.text[d.pos]
+	}
+	return 0
+}
+
+func (d *Decoder) space() {
+	for d.pos < len(d.text) {
+		switch d.text[d.pos] {
+		case ' ', '\t', '\n', '\r':
+			d.pos++
+		default:
+			return
+		}
+	}
+}
+
+func (d *Decoder) expect(c byte, what string) error {
+	if d.byte() != c {
+		return d.unexpected(what)
+	}
+	d.pos++
+	return nil
+}
+
+func (d *Decoder) word(w string) error {
+	if rest := d.text[d.pos:]; len(rest) < len(w) || string(rest[:len(w)]) != w {
+		return d.unexpected(w)
+	}
+	d.pos += len(w)
+	return nil
+}
+
+// unexpected says what stands at the current place instead of what.
+func (d *Decoder) unexpected(what string) error {
+	if d.pos >= len(d.text) {
+		return d.bad("JSON text ends where %s is expected", what)
+	}
+	return d.bad("%q where %s is expected in JSON", d.text[d.pos:min(d.pos+1, len(d.text))], what)
+}
+
+func (d *Decoder) bad(format string, args ...any) error {
+	return d.badAt(d.pos, format, args...)
+}
+
+func (d *Decoder) badAt(offset int, format string, args ...any) error {
+	return tensor.Bad(format, args...).At(int64(offset))
+}

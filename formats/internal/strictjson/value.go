@@ -1,0 +1,108 @@
+package strictjson
+
+import (
+	"encoding/json"
+	"strconv"
+)
+
+// Object is a JSON object that keeps the order of its keys.
+type Object struct {
+	keys   []string
+	values []any
+	index  map[string]int // nil while there are few keys
+}
+
+// Keys returns the keys in the order of the text. The caller does not change the slice.
+func (o *Object) Keys() []string { return o.keys }
+
+// Len returns the number of keys.
+func (o *Object) Len() int { return len(o.keys) }
+
+// Get returns the value of key and whether there is one. Case counts.
+func (o *Object) Get(key string) (any, bool) {
+	if o.index != nil {
+		i, ok := o.index[key]
+		if !ok {
+			return nil, false
+		}
+		return o.values[i], true
+	}
+	for i, k := range o.keys {
+		if k == key {
+			return o.values[i], true
+		}
+	}
+	return nil, false
+}
+
+func (o *Object) add(key string, value any) {
+	o.keys = append(o.keys, key)
+	o.values = append(o.values, value)
+	if o.index != nil {
+		o.index[key] = len(o.keys) - 1
+		return
+	}
+	if len(o.keys) > fewKeys {
+		o.index = make(map[string]int, 4*fewKeys)
+		for i, k := range o.keys {
+			o.index[k] = i
+		}
+	}
+}
+
+// Parse returns the one value of a JSON text: *Object, []any, string, json.Number, bool or nil.
+// Arrays and objects may nest maxDepth deep; a scalar has depth 0. Memory is proportional to the
+// text, at most some fifty times its size. Errors are *tensor.FormatError with the offset in data.
+func Parse(data []byte, maxDepth int) (any, error) {
+	d := NewDecoder(data, maxDepth)
+	v, err := d.Value()
+	if err == nil {
+		err = d.End()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Value reads a value of any kind, as Parse returns it.
+func (d *Decoder) Value() (any, error) {
+	switch d.Peek() {
+	case KindObject:
+		o := &Object{}
+		err := d.Object(func(key string) error {
+			v, err := d.Value()
+			o.add(key, v)
+			return err
+		})
+		return o, err
+	case KindArray:
+		list := []any{}
+		err := d.Array(func() error {
+			v, err := d.Value()
+			list = append(list, v)
+			return err
+		})
+		return list, err
+	case KindString:
+		return d.String()
+	case KindNumber:
+		return d.Number()
+	case KindBool:
+		return d.Bool()
+	case KindNull:
+		return nil, d.Null()
+	}
+	return nil, d.unexpected("a value")
+}
+
+// Int returns the value of a number that is spelled as a plain integer (no fraction, no exponent)
+// and fits an int64.
+func Int(v any) (int64, bool) {
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	i, err := strconv.ParseInt(string(n), 10, 64)
+	return i, err == nil
+}
