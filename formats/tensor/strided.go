@@ -24,8 +24,9 @@ type Strided struct {
 // bytes can claim 10^12 elements; no real checkpoint comes near.
 const maxClaim = 1 << 20
 
-// Layout returns how the tensor lies uncompressed in a store, and false where it does not. A view
-// that claims more than 2^20 times its storage is a *FormatError.
+// Layout returns how the tensor lies uncompressed in a store, and false where it does not: where
+// its Data has no method Strided, or that returns nil. A view that claims more than 2^20 times its
+// storage is a *FormatError.
 func Layout(t *Tensor) (*Strided, bool, error) {
 	s, ok := t.Data.(interface{ Strided() (*Strided, error) })
 	if !ok {
@@ -36,7 +37,7 @@ func Layout(t *Tensor) (*Strided, bool, error) {
 	if errors.As(err, &bad) {
 		bad.Of(t.Name)
 	}
-	return strided, err == nil, err
+	return strided, strided != nil && err == nil, err
 }
 
 // Strided returns s, or the error that Layout describes.
