@@ -1,0 +1,244 @@
+package flax
+
+import (
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// The extension codes that Flax uses.
+const (
+	codeArray   = 1 // numpy or JAX array
+	codeComplex = 2 // Python complex number
+	codeScalar  = 3 // numpy scalar: an array without axes
+)
+
+// maxAxes is what numpy allows.
+const maxAxes = 64
+
+// extension reads an extension, whose content is msgpack again.
+func (d *decoder) extension(h head) (Kind, *tensor.Tensor, error) {
+	outer := d.end
+	d.end = d.pos + h.n
+	defer func() { d.end = outer }()
+
+	var (
+		t    *tensor.Tensor
+		err  error
+		kind = Array
+	)
+	switch h.code {
+	case codeArray, codeScalar:
+		t, err = d.array()
+	case codeComplex:
+		kind, err = Complex, d.complex()
+	default:
+		return 0, nil, d.bad(h.at, "extension type %d, which Flax does not use", h.code)
+	}
+	if err == nil && d.pos != d.end {
+		err = d.bad(d.pos, "%d bytes after the end of an array", d.end-d.pos).Of(d.name())
+	}
+	return kind, t, err
+}
+
+// array reads [shape, dtype, elements], all but the elements.
+func (d *decoder) array() (*tensor.Tensor, error) {
+	if _, err := d.expect("an array", 3, List); err != nil {
+		return nil, err
+	}
+	shape, err := d.shape()
+	if err != nil {
+		return nil, err
+	}
+	dtype, err := d.dtype()
+	if err != nil {
+		return nil, err
+	}
+	// Writers that do not tell bytes from text call the elements text.
+	data, err := d.expect("the elements of an array", -1, Bytes, Text)
+	if err != nil {
+		return nil, err
+	}
+	_, size, err := tensor.SizeOf(dtype, shape)
+	if err != nil {
+		return nil, d.bad(data.at, "%w", err).Of(d.name())
+	}
+	if size != data.n {
+		return nil, d.bad(data.at, "%d bytes for %s of shape %s, which takes %d", data.n, dtype, tensor.ShapeString(shape), size).Of(d.name())
+	}
+	at := d.pos
+	d.pos += data.n
+	return &tensor.Tensor{DType: dtype, Shape: shape, Data: &tensor.Strided{
+		Store: d.r, Base: at, Length: size / dtype.Size(), DType: dtype, View: tensor.RowMajor(shape...)}}, nil
+}
+
+// shape reads the sizes of the axes.
+func (d *decoder) shape() ([]int64, error) {
+	h, err := d.expect("the shape of an array", -1, List)
+	if err != nil {
+		return nil, err
+	}
+	if h.n > maxAxes {
+		return nil, d.bad(h.at, "an array of %d axes", h.n).Of(d.name())
+	}
+	if err := d.charge(2*nodeBytes + h.n*axisBytes); err != nil {
+		return nil, err
+	}
+	shape := make([]int64, h.n)
+	for i := range shape {
+		size, err := d.expect("the size of an axis", -1, Int)
+		if err != nil {
+			return nil, err
+		}
+		if shape[i] = size.n; size.n < 0 {
+			return nil, d.bad(size.at, "an axis of size %d", size.n).Of(d.name())
+		}
+	}
+	return shape, nil
+}
+
+// dtype reads numpy's name of an element type.
+func (d *decoder) dtype() (tensor.DType, error) {
+	h, err := d.expect("the dtype of an array", -1, Text, Bytes)
+	if err != nil {
+		return tensor.Invalid, err
+	}
+	name, err := d.text(head{at: h.at, n: min(h.n, maxText)})
+	if err != nil {
+		return tensor.Invalid, err
+	}
+	dtype := tensor.DTypeByName(name)
+	if dtype == tensor.Invalid || dtype.Size() == 0 || slices.Contains(notNumpy, dtype) {
+		return tensor.Invalid, d.bad(h.at, "dtype %.40q is not supported", name).Of(d.name())
+	}
+	return dtype, nil
+}
+
+// notNumpy lists the element types whose name in the table is only torch's.
+var notNumpy = []tensor.DType{tensor.C32, tensor.F4x2}
+
+// complex reads the two floats of a complex number.
+func (d *decoder) complex() error {
+	if _, err := d.expect("a complex number", 2, List); err != nil {
+		return err
+	}
+	for range 2 {
+		if _, err := d.expect("a part of a complex number", -1, Float, Int); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expect reads the head of a value that must be of one of those kinds, and of n items unless n is
+// negative.
+func (d *decoder) expect(what string, n int64, kinds ...Kind) (head, error) {
+	h, err := d.head()
+	if err != nil {
+		return h, err
+	}
+	if !slices.Contains(kinds, h.kind) {
+		return h, d.bad(h.at, "%s is %s", what, h.kind).Of(d.name())
+	}
+	if n >= 0 && h.n != n {
+		return h, d.bad(h.at, "%s has %d items, not %d", what, h.n, n).Of(d.name())
+	}
+	return h, nil
+}
+
+// chunkedMarker is the key of a map that stands for an array of more than 2^30 bytes:
+// {marker: true, "shape": {"0": …}, "chunks": {"0": array, …}}.
+const chunkedMarker = "__msgpack_chunked_array__"
+
+// join makes one array of a map with the marker.
+func (d *decoder) join(n *Node, at int64) (*tensor.Tensor, error) {
+	bad := func(format string, args ...any) (*tensor.Tensor, error) {
+		return nil, d.bad(at, "split array: "+format, args...).Of(d.name())
+	}
+	marker, sizes, chunks := n.Get(chunkedMarker), n.Get("shape"), n.Get("chunks")
+	if marker.Kind != Bool || marker.Int != 1 || len(n.Items) != 3 || sizes == nil || chunks == nil {
+		return bad("not the marker, a shape and chunks")
+	}
+	axes, ok := numbered(sizes)
+	if !ok || len(axes) > maxAxes {
+		return bad("the shape is not a map of keys 0, 1, …")
+	}
+	shape := make([]int64, len(axes))
+	for i, a := range axes {
+		if shape[i] = a.Int; a.Kind != Int {
+			return bad("the size of an axis is %s", a.Kind)
+		}
+	}
+	parts, ok := numbered(chunks)
+	if !ok || len(parts) == 0 {
+		return bad("the chunks are not a map of keys 0, 1, …")
+	}
+	j := joined{}
+	for i, p := range parts {
+		if p.Kind != Array || len(p.Array.Shape) != 1 || p.Array.DType != parts[0].Array.DType {
+			return bad("chunk %d is not a vector of the same dtype as the first", i)
+		}
+		s, ok := p.Array.Data.(*tensor.Strided)
+		if !ok {
+			return bad("chunk %d is split itself", i)
+		}
+		j.add(s)
+	}
+	dtype := parts[0].Array.DType
+	_, size, err := tensor.SizeOf(dtype, shape)
+	if err != nil {
+		return bad("%w", err)
+	}
+	if size != j.size {
+		return bad("chunks of %d bytes for %s of shape %s, which takes %d", j.size, dtype, tensor.ShapeString(shape), size)
+	}
+	return &tensor.Tensor{DType: dtype, Shape: shape, Data: &j}, nil
+}
+
+// numbered returns the items of a map whose keys are 0, 1, … in the order of these numbers, which
+// is not that of the text: 10 comes after 9.
+func numbered(n *Node) ([]*Node, bool) {
+	items := make([]*Node, len(n.Items))
+	for i := range n.Items {
+		item := &n.Items[i]
+		k, err := strconv.Atoi(item.Key)
+		if n.Kind != Map || err != nil || k < 0 || k >= len(items) || strconv.Itoa(k) != item.Key {
+			return nil, false
+		}
+		items[k] = item
+	}
+	return items, n.Kind == Map
+}
+
+// joined is the Data of an array whose elements lie in several places of a file, one after
+// another in value only.
+type joined struct {
+	store io.ReaderAt
+	parts []part
+	size  int64 // bytes of all parts
+}
+
+// part is one place: size bytes at the offset at.
+type part struct{ at, size int64 }
+
+func (j *joined) add(s *tensor.Strided) {
+	p := part{s.Base, s.Length * s.DType.Size()}
+	j.store = s.Store
+	j.parts = append(j.parts, p)
+	j.size += p.size
+}
+
+// Stream implements tensor.Data.
+func (j *joined) Stream(off int64) (io.ReadCloser, error) {
+	var readers []io.Reader
+	for _, p := range j.parts {
+		skip := min(off, p.size)
+		off -= skip
+		if skip < p.size {
+			readers = append(readers, io.NewSectionReader(j.store, p.at+skip, p.size-skip))
+		}
+	}
+	return io.NopCloser(io.MultiReader(readers...)), nil
+}

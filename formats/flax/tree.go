@@ -1,0 +1,223 @@
+package flax
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Kind is what a node of the tree is.
+type Kind uint8
+
+// The kinds of nodes. Python's tuples are lists in the file.
+const (
+	Nil Kind = iota
+	Bool
+	Int
+	Float
+	Complex
+	Text
+	Bytes
+	Array
+	List
+	Map
+	extension // only in the file: an Array, a Complex, or refused
+)
+
+var kindNames = [...]string{"nil", "a bool", "an integer", "a float", "a complex number", "text", "binary data", "an array", "a list", "a map", "an extension"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// Node is one value of the tree. The values of floats, complex numbers and bytes are left in the
+// file, as the elements of arrays are.
+type Node struct {
+	Kind  Kind
+	Key   string         // of a value in a map
+	Text  string         // of Text; "" if it is longer than 64 KiB
+	Int   int64          // of Int and (0 or 1) Bool; at most 2^63-1, whatever the file says
+	Items []Node         // of List and Map, in the order of the file; the keys of a Map differ
+	Array *tensor.Tensor // of Array; it has no name yet
+}
+
+// Get returns the item of a map with that key, or nil.
+func (n *Node) Get(key string) *Node {
+	for i := range n.Items {
+		if n.Kind == Map && n.Items[i].Key == key {
+			return &n.Items[i]
+		}
+	}
+	return nil
+}
+
+// Placeholder returns the name of the array that a text of Orbax's "checkpoint" file stands for.
+func (n *Node) Placeholder() (name string, ok bool) {
+	if n.Kind != Text {
+		return "", false
+	}
+	for _, prefix := range []string{"PLACEHOLDER://", "AGGREGATED://"} {
+		if name, ok := strings.CutPrefix(n.Text, prefix); ok {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// Skipped counts the leaves of a tree that are not arrays.
+type Skipped struct {
+	Scalars, Texts, Nones, Empties, Placeholders int
+}
+
+// Count adds a node, unless it is an array or has items.
+func (s *Skipped) Count(n *Node) {
+	switch n.Kind {
+	case Nil:
+		s.Nones++
+	case Bool, Int, Float, Complex:
+		s.Scalars++
+	case Text:
+		if _, ok := n.Placeholder(); ok {
+			s.Placeholders++
+		} else {
+			s.Texts++
+		}
+	case Bytes:
+		s.Texts++
+	case List, Map:
+		if len(n.Items) == 0 {
+			s.Empties++
+		}
+	}
+}
+
+// Any reports whether there were any.
+func (s Skipped) Any() bool { return s != Skipped{} }
+
+// String lists the counts that are not zero, such as "3 scalars, 1 None".
+func (s Skipped) String() string {
+	var parts []string
+	for _, p := range []struct {
+		n         int
+		one, many string
+	}{
+		{s.Scalars, "scalar", "scalars"}, {s.Texts, "text", "texts"}, {s.Nones, "None", "None"},
+		{s.Empties, "empty container", "empty containers"}, {s.Placeholders, "placeholder", "placeholders"},
+	} {
+		switch {
+		case p.n == 1:
+			parts = append(parts, "1 "+p.one)
+		case p.n > 1:
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.many))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+const (
+	maxDepth  = 512      // nested maps and lists
+	maxText   = 64 << 10 // bytes of a key, or of a text that is kept
+	maxTree   = 64 << 20 // bytes of memory for the tree of any file
+	nodeBytes = 128      // charged for a node: its size, and room for slices to grow
+	axisBytes = 32       // charged for an axis of an array
+)
+
+// Parse reads the tree that takes the first size bytes of r. Its memory is bounded, whatever the
+// size. Errors are *tensor.FormatError, with the offset, if not of r itself.
+func Parse(r io.ReaderAt, size int64) (*Node, error) {
+	d := &decoder{r: r, end: size, budget: maxTree}
+	root, err := d.value(0)
+	if err != nil {
+		return nil, err
+	}
+	if d.pos != size {
+		return nil, d.bad(d.pos, "%d bytes after the end of the tree", size-d.pos)
+	}
+	return &root, nil
+}
+
+// value reads one value with all that it holds.
+func (d *decoder) value(depth int) (Node, error) {
+	if err := d.charge(nodeBytes); err != nil {
+		return Node{}, err
+	}
+	h, err := d.head()
+	if err != nil {
+		return Node{}, err
+	}
+	n := Node{Kind: h.kind}
+	switch h.kind {
+	case Bool, Int:
+		n.Int = h.n
+	case Map, List:
+		err = d.items(&n, h, depth)
+	case Text:
+		n.Text, err = d.text(h)
+	case Bytes:
+		d.pos += h.n
+	case extension:
+		n.Kind, n.Array, err = d.extension(h)
+	}
+	return n, err
+}
+
+// items reads the items of a map or list. A map that is a split array becomes that array.
+func (d *decoder) items(n *Node, h head, depth int) error {
+	if depth >= maxDepth {
+		return d.bad(h.at, "nested more than %d deep", maxDepth)
+	}
+	n.Items = make([]Node, 0, min(h.n, 64))
+	var seen map[string]bool
+	if h.kind == Map {
+		seen = make(map[string]bool, min(h.n, 64))
+	}
+	for i := range h.n {
+		key, err := d.key(h.kind, i, seen)
+		if err != nil {
+			return err
+		}
+		item, err := d.value(depth + 1)
+		if err != nil {
+			return err
+		}
+		d.path = d.path[:len(d.path)-1]
+		if h.kind == Map {
+			item.Key = key
+		}
+		n.Items = append(n.Items, item)
+	}
+	if !seen[chunkedMarker] {
+		return nil
+	}
+	whole, err := d.join(n, h.at)
+	*n = Node{Kind: Array, Array: whole}
+	return err
+}
+
+// key reads the key of item i of a map, and enters it into the path; a list has its index there.
+func (d *decoder) key(kind Kind, i int64, seen map[string]bool) (string, error) {
+	if kind == List {
+		d.path = append(d.path, step{index: i})
+		return "", nil
+	}
+	h, err := d.head()
+	if err != nil {
+		return "", err
+	}
+	if h.kind != Text {
+		return "", d.bad(h.at, "the key of a map is %s, not text", h.kind)
+	}
+	if h.n > maxText {
+		return "", d.bad(h.at, "a key of %d bytes", h.n)
+	}
+	key, err := d.text(h)
+	if err != nil {
+		return "", err
+	}
+	if seen[key] {
+		return "", d.bad(h.at, "duplicate key %q", key)
+	}
+	seen[key] = true
+	d.path = append(d.path, step{key: key, index: -1})
+	return key, nil
+}
