@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Runs oracle.py, which says what it does, in its environment: oracle.sh make …, oracle.sh check-hf …
+exec "$(dirname "$0")/python.sh" current oracle.py "$@"

@@ -1,0 +1,102 @@
+"""Writes weights in the original formats, with whatever versions of the libraries the environment has.
+
+    python originals.py CASE_DIR...     adds CASE_DIR/original-YEAR/ to made cases, in an older environment
+"""
+
+import os
+import sys
+
+import numpy as np
+
+import family
+
+
+def pytree(path, tree, **options):
+    import orbax.checkpoint as ocp
+    saver = ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**options))
+    saver.save(os.path.abspath(path), tree)
+    saver.close()
+
+
+def manager(path, tree, step):
+    import orbax.checkpoint as ocp
+    with ocp.CheckpointManager(os.path.abspath(path)) as steps:
+        steps.save(step, args=ocp.args.StandardSave(tree))
+        steps.wait_until_finished()
+
+
+def msgpack(path, tree):
+    import flax.serialization
+    os.makedirs(path)
+    with open(f"{path}/checkpoint", "wb") as f:
+        f.write(flax.serialization.to_bytes(tree))
+
+
+def torch_files(out, params):
+    import torch
+    state = family.torch_state(params)
+    torch.save(state, f"{out}/torch.pt")
+    torch.save(state, f"{out}/torch-legacy.pt", _use_new_zipfile_serialization=False)
+
+
+def training_state(path, params):
+    """What a training loop saves: the model beside its optimizer's moments, which have the same names and shapes."""
+    import optax
+    import orbax.checkpoint as ocp
+    from flax.training import train_state
+    state = train_state.TrainState.create(apply_fn=None, params=params, tx=optax.adam(1e-3))
+    saver = ocp.StandardCheckpointer()
+    saver.save(os.path.abspath(path), state)
+    if hasattr(saver, "wait_until_finished"):
+        saver.wait_until_finished()
+    saver.close()
+
+
+def as_jax(params):
+    import jax
+    return family.map_leaves(jax.numpy.asarray, params)
+
+
+def write_current(params, out):
+    """Every original format that today's libraries write."""
+    tree = {"params": as_jax(params)}
+    pytree(f"{out}/orbax-ocdbt", tree, use_ocdbt=True, use_zarr3=False)
+    pytree(f"{out}/orbax-zarr", tree, use_ocdbt=False, use_zarr3=False)
+    pytree(f"{out}/orbax-zarr3", tree, use_ocdbt=True, use_zarr3=True)
+    manager(f"{out}/orbax-manager", tree, 7)
+    msgpack(f"{out}/flax-msgpack", tree)
+    torch_files(out, params)
+
+
+def write_2024(params, out):
+    tree = {"params": as_jax(params)}
+    pytree(f"{out}/orbax-ocdbt", tree, use_ocdbt=True)
+    pytree(f"{out}/orbax-zarr", tree, use_ocdbt=False)
+    manager(f"{out}/orbax-manager", tree, 7)
+    msgpack(f"{out}/flax-msgpack", tree)
+    torch_files(out, params)
+
+
+def write_big(flat, kind, target):
+    """One big checkpoint from family.big_params: torch, orbax-ocdbt, orbax-zarr or orbax-zarr3."""
+    if kind == "torch":
+        import torch
+        state = {k.replace("/", ".").replace("kernel", "weight"):
+                 torch.from_numpy(v.view(np.int16)).view(torch.bfloat16) for k, v in flat.items()}
+        torch.save(state, target)
+        return
+    tree = {}
+    for name, value in flat.items():
+        *path, last = name.split("/")
+        node = tree
+        for key in path:
+            node = node.setdefault(key, {})
+        node[last] = np.ascontiguousarray(value.T) if last == "kernel" else value
+    pytree(target, {"params": tree}, use_ocdbt=kind != "orbax-zarr", use_zarr3=kind == "orbax-zarr3")
+
+
+if __name__ == "__main__":
+    for directory in sys.argv[1:]:
+        _, weights = family.load_case(directory)
+        os.makedirs(f"{directory}/original-2024")
+        write_2024(weights, f"{directory}/original-2024")

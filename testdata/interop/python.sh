@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs a script of this directory in one of the environments that setup.sh builds: python.sh current oracle.py make …
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+GRIFFIN_INTEROP_HOME=$("$here/setup.sh")
+export GRIFFIN_INTEROP_HOME
+export PYTHONPATH="$GRIFFIN_INTEROP_HOME/recurrentgemma" PYTHONDONTWRITEBYTECODE=1
+export JAX_PLATFORMS=cpu TF_CPP_MIN_LOG_LEVEL=3 HF_HUB_OFFLINE=1
+export XLA_FLAGS=--xla_allow_excess_precision=false # bfloat16 rounds where the model says so
+environment=$1 script=$2
+shift 2
+exec "$GRIFFIN_INTEROP_HOME/$environment/bin/python" "$here/$script" "$@"
