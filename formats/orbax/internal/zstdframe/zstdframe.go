@@ -1,0 +1,327 @@
+// Package zstdframe decodes data that is exactly one zstd frame, as TensorStore demands: a second
+// frame, a skippable frame and trailing bytes are refused. The zstd library joins frames instead,
+// so this package walks the blocks of the frame (RFC 8878, section 3.1) to see where it ends.
+package zstdframe
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// MaxWindow bounds the memory of a frame in bytes: what the reference decoder allows unasked, and
+// as much as level 22 uses. The level 1 of Orbax uses 512 KiB.
+const MaxWindow = 128 << 20
+
+// poolWindow is the largest window of a decoder that is kept for reuse, in bytes.
+const poolWindow = 8 << 20
+
+// overhead is what a decoder and its buffers take beside the window, in bytes.
+const overhead = 1 << 20
+
+var decoders sync.Pool
+
+// Reader decodes one frame. Its io.EOF says that the frame is whole, its checksum right, and that
+// nothing follows it. Broken input is a *tensor.FormatError; errors of the source stay as they are.
+type Reader struct {
+	frame frame
+	dec   *zstd.Decoder
+	err   error
+}
+
+// NewReader returns a Reader of the frame in src, which it reads up to its end.
+func NewReader(src io.Reader) *Reader {
+	return &Reader{frame: frame{src: src}}
+}
+
+// Memory returns the bytes that decoding takes, which the frame's header tells, or 0 where the
+// header cannot be read: then Read tells why.
+func (r *Reader) Memory() int64 {
+	if r.frame.state == atHeader {
+		if err := r.frame.header(); err != nil {
+			r.fail(err)
+			return 0
+		}
+	}
+	return r.frame.window + overhead
+}
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	if err := r.start(); err != nil {
+		return 0, err
+	}
+	n, err := r.dec.Read(p)
+	if err != nil {
+		err = r.end(err)
+	}
+	return n, err
+}
+
+// WriteTo implements io.WriterTo: the decoder's blocks go to w without another copy.
+func (r *Reader) WriteTo(w io.Writer) (int64, error) {
+	if err := r.start(); err == io.EOF {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
+	}
+	out := writer{w: w}
+	n, err := r.dec.WriteTo(&out)
+	if out.err != nil {
+		return n, r.fail(out.err)
+	}
+	if err == nil {
+		err = io.EOF
+	}
+	if err = r.end(err); err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+// Close gives the decoder back. The source is not closed.
+func (r *Reader) Close() error {
+	r.fail(io.ErrClosedPipe)
+	return nil
+}
+
+// start gets a decoder before the first block.
+func (r *Reader) start() error {
+	if r.err != nil || r.dec != nil {
+		return r.err
+	}
+	if r.Memory() == 0 {
+		return r.err
+	}
+	dec, ok := decoders.Get().(*zstd.Decoder)
+	if !ok {
+		var err error
+		dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(MaxWindow), zstd.WithDecoderMaxMemory(MaxWindow))
+		if err != nil {
+			return r.fail(err)
+		}
+	}
+	r.dec = dec
+	if err := dec.Reset(&r.frame); err != nil {
+		return r.fail(err)
+	}
+	return nil
+}
+
+// end judges what the decoder ended with.
+func (r *Reader) end(err error) error {
+	switch {
+	case r.frame.err != nil:
+		err = r.frame.err
+	case err == io.EOF && r.frame.state != atEnd:
+		err = tensor.Bad("zstd frame is cut short")
+	case err == io.EOF:
+		err = r.frame.nothingFollows()
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = tensor.Bad("zstd frame is cut short")
+	default:
+		err = tensor.Bad("broken zstd frame: %w", err)
+	}
+	return r.fail(err)
+}
+
+// fail keeps the first error for all reads to come and gives the decoder back.
+func (r *Reader) fail(err error) error {
+	if r.err == nil {
+		r.err = err
+	}
+	if r.dec != nil {
+		if r.frame.window > poolWindow || r.dec.Reset(nil) != nil {
+			r.dec.Close()
+		} else {
+			decoders.Put(r.dec)
+		}
+		r.dec = nil
+	}
+	r.frame.release()
+	return r.err
+}
+
+// writer remembers the error of w, to tell it from the decoder's own.
+type writer struct {
+	w   io.Writer
+	err error
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	w.err = err
+	return n, err
+}
+
+// The pieces of a frame, in order.
+const (
+	atHeader = iota
+	atBlock
+	atChecksum
+	atEnd
+)
+
+// bufferSize is enough that the many small reads of the decoder cost little; its large ones pass
+// the buffer by.
+const bufferSize = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// frame is an io.Reader of the bytes of one frame that ends where the frame does.
+type frame struct {
+	src        io.Reader
+	buf        *[bufferSize]byte
+	start, end int // unread bytes of buf
+	left       int // unread bytes of the piece at hand
+	state      int // the piece that comes after it
+	checksum   bool
+	window     int64 // bytes
+	err        error // of the source, or what the header says
+}
+
+func (f *frame) Read(p []byte) (int, error) {
+	for f.left == 0 {
+		if err := f.next(); err != nil {
+			return 0, err
+		}
+	}
+	p = p[:min(len(p), f.left)]
+	var n int
+	var err error
+	if f.start < f.end || len(p) < bufferSize/4 {
+		if _, err = f.peek(1); err == nil {
+			n = copy(p, f.buf[f.start:f.end])
+			f.start += n
+		}
+	} else if n, err = f.src.Read(p); err != nil && err != io.EOF {
+		f.err = err
+	}
+	f.left -= n
+	if n > 0 {
+		err = nil
+	}
+	return n, err
+}
+
+// next looks at the piece that comes next.
+func (f *frame) next() error {
+	switch f.state {
+	case atHeader:
+		return f.header()
+	case atBlock:
+		h, err := f.peek(3)
+		if err != nil {
+			return err
+		}
+		v := uint32(h[0]) | uint32(h[1])<<8 | uint32(h[2])<<16
+		last, kind, size := v&1 != 0, v>>1&3, int(v>>3)
+		if kind == 1 { // one byte, repeated size times
+			size = 1
+		}
+		f.left = len(h) + size
+		if last {
+			f.state = atChecksum
+		}
+	case atChecksum:
+		f.state = atEnd
+		if f.checksum {
+			f.left = 4
+		}
+	case atEnd:
+		return io.EOF
+	}
+	return nil
+}
+
+// header looks at the frame header: its size, the window, and whether a checksum ends the frame.
+func (f *frame) header() error {
+	h, err := f.peek(5)
+	if err != nil {
+		return f.refuse(err, "no zstd frame header")
+	}
+	if binary.LittleEndian.Uint32(h) != 0xfd2fb528 {
+		return f.refuse(nil, "not a zstd frame")
+	}
+	descriptor := h[4]
+	single := descriptor&0x20 != 0
+	windowSize, dictSize, contentSize := 1, [4]int{0, 1, 2, 4}[descriptor&3], [4]int{0, 2, 4, 8}[descriptor>>6]
+	if single {
+		windowSize = 0
+		contentSize = max(contentSize, 1)
+	}
+	h, err = f.peek(5 + windowSize + dictSize + contentSize)
+	if err != nil {
+		return f.refuse(err, "zstd frame header is cut short")
+	}
+	window := uint64(0)
+	if single {
+		content := make([]byte, 8)
+		copy(content, h[len(h)-contentSize:])
+		window = binary.LittleEndian.Uint64(content)
+	} else {
+		base := uint64(1) << (10 + h[5]>>3)
+		window = base + base/8*uint64(h[5]&7)
+	}
+	if window > MaxWindow {
+		return f.refuse(nil, "zstd frame needs a window of %d bytes, more than %d", window, MaxWindow)
+	}
+	f.window, f.checksum = int64(window), descriptor&4 != 0
+	f.left, f.state = len(h), atBlock
+	return nil
+}
+
+// refuse keeps an error of the source as it is, and makes its end or nil a FormatError.
+func (f *frame) refuse(err error, format string, args ...any) error {
+	if f.err == nil {
+		f.err = tensor.Bad(format, args...)
+	}
+	return f.err
+}
+
+// peek returns the next n bytes without consuming them; io.EOF where there are fewer.
+func (f *frame) peek(n int) ([]byte, error) {
+	if f.buf == nil {
+		f.buf = buffers.Get().(*[bufferSize]byte)
+	}
+	for f.end-f.start < n {
+		if f.start > 0 {
+			f.end = copy(f.buf[:], f.buf[f.start:f.end])
+			f.start = 0
+		}
+		m, err := f.src.Read(f.buf[f.end:])
+		f.end += m
+		if err == io.EOF && f.end-f.start < n {
+			return nil, io.EOF
+		}
+		if err != nil && err != io.EOF {
+			f.err = err
+			return nil, err
+		}
+	}
+	return f.buf[f.start : f.start+n], nil
+}
+
+// nothingFollows returns io.EOF if the source ends here.
+func (f *frame) nothingFollows() error {
+	if _, err := f.peek(1); err != nil {
+		return err
+	}
+	return tensor.Bad("bytes after the zstd frame")
+}
+
+func (f *frame) release() {
+	if f.buf != nil {
+		buffers.Put(f.buf)
+		f.buf, f.start, f.end = nil, 0, 0
+	}
+}

@@ -1,0 +1,91 @@
+package ocdbt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+
+	"github.com/griffin-ckpt/griffin/formats/orbax/internal/zstdframe"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// The first four bytes of each kind of blob, big-endian.
+const (
+	magicManifest = 0x0cdb3a2a
+	magicNode     = 0x0cdb20de
+)
+
+const (
+	minEnvelope = 18       // magic, length, version, compression, checksum
+	maxBlob     = 32 << 20 // bytes of a blob and of its decoded body; Orbax's hold some 100 KB
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// openEnvelope checks what surrounds the body of a manifest or node (magic u32 big-endian,
+// length u64, version, compression, body, CRC-32C of all before it) and returns the body, decoded
+// if it is compressed and then at most limit bytes.
+func openEnvelope(blob []byte, magic uint32, limit int) ([]byte, error) {
+	if len(blob) < minEnvelope-2 {
+		return nil, tensor.Bad("%d bytes are too few", len(blob))
+	}
+	if got := binary.BigEndian.Uint32(blob); got != magic {
+		return nil, tensor.Bad("begins with %08x, not %08x", got, magic).At(0)
+	}
+	if got := binary.LittleEndian.Uint64(blob[4:]); got != uint64(len(blob)) {
+		return nil, tensor.Bad("says it is %d bytes long, but is %d", got, len(blob)).At(4)
+	}
+	sum := len(blob) - 4
+	if got, want := crc32.Checksum(blob[:sum], castagnoli), binary.LittleEndian.Uint32(blob[sum:]); got != want {
+		return nil, tensor.Bad("checksum is %08x, but %08x is recorded", got, want).At(int64(sum))
+	}
+	c := cursor{data: blob[:sum], pos: 12}
+	if version := c.varint(1<<32 - 1); version != 0 {
+		c.fail("format version %d is newer than 0", version)
+	}
+	compression := c.varint(1<<32 - 1)
+	if compression > 1 {
+		c.fail("unknown compression %d", compression)
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	body := c.data[c.pos:]
+	if compression == 0 {
+		return body, nil
+	}
+	return decompress(body, limit)
+}
+
+// decompress decodes one zstd frame of at most limit bytes. The buffer is doubled as it fills,
+// whatever size the frame claims.
+func decompress(frame []byte, limit int) ([]byte, error) {
+	r := zstdframe.NewReader(bytes.NewReader(frame))
+	defer r.Close()
+	body := make([]byte, 0, min(4*len(frame)+64, limit))
+	for {
+		if len(body) == cap(body) {
+			var more [1]byte
+			if _, err := io.ReadFull(r, more[:]); err == io.EOF {
+				return body, nil
+			} else if err != nil {
+				return nil, err
+			}
+			if len(body) == limit {
+				return nil, tensor.Bad("expands to more than %d bytes", limit)
+			}
+			grown := make([]byte, len(body), min(2*len(body), limit))
+			copy(grown, body)
+			body = append(grown, more[0])
+		}
+		n, err := r.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err == io.EOF {
+			return body, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}

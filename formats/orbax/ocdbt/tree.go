@@ -1,0 +1,193 @@
+package ocdbt
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/griffin-ckpt/griffin/formats/orbax/internal/files"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// What an index may take. A checkpoint of 9B parameters that 256 processes wrote has some 150,000
+// keys.
+const (
+	maxIndex   = 48 << 20  // bytes of the keys and inline values of all nodes, and of the references
+	maxDecoded = 256 << 20 // bytes of all nodes, decoded
+	maxNodes   = 1 << 16
+	entryBytes = 96 // of an entry beside its key and inline value
+)
+
+// indexer walks the tree once and fills a DB's index.
+type indexer struct {
+	db      *DB
+	maxNode int               // bytes of a decoded node
+	names   map[string]string // file names seen, to keep one copy of each
+	memory  int               // spent of maxIndex
+	decoded int               // spent of maxDecoded
+	nodes   int               // spent of maxNodes
+}
+
+// subtree is a node to be read, and what the node above it tells.
+type subtree struct {
+	at     ref
+	height int
+	prefix string // of all keys below
+	least  string // no key below is less
+}
+
+// walk reads a subtree, its keys in order. The height falls with each step, which is what ends a
+// tree that refers to itself.
+func (x *indexer) walk(s subtree) error {
+	n, err := x.read(s)
+	if err != nil {
+		return err
+	}
+	if n.height == 0 {
+		return x.leaf(n, s)
+	}
+	children, err := x.children(n, s)
+	if err != nil {
+		return place(err, s.at)
+	}
+	for _, child := range children {
+		if err := x.walk(child); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place says where the node is that an error is about.
+func place(err error, at ref) error {
+	if bad, ok := err.(*tensor.FormatError); ok {
+		bad.Within(fmt.Sprintf("node at %d of %s", at.offset, at.name))
+	}
+	return err
+}
+
+// read reads and parses one node.
+func (x *indexer) read(s subtree) (*node, error) {
+	if x.nodes++; x.nodes > maxNodes {
+		return nil, tensor.Bad("more than %d nodes", maxNodes)
+	}
+	if s.at.length > maxBlob {
+		return nil, place(tensor.Bad("%d bytes are over %d", s.at.length, maxBlob), s.at)
+	}
+	section, err := x.db.open(s.at.name, s.at.offset, s.at.length)
+	if err != nil {
+		return nil, err
+	}
+	blob := make([]byte, s.at.length)
+	if _, err := io.ReadFull(section, blob); err != nil {
+		return nil, err
+	}
+	body, err := openEnvelope(blob, magicNode, x.maxNode)
+	if err != nil {
+		return nil, place(err, s.at)
+	}
+	if x.decoded += len(body); x.decoded > maxDecoded {
+		return nil, tensor.Bad("nodes take more than %d bytes", maxDecoded)
+	}
+	n, err := parseNode(body, s.height, s.at.name[:s.at.base])
+	return n, place(err, s.at)
+}
+
+// spend counts what is kept of an entry.
+func (x *indexer) spend(bytes int) error {
+	if x.memory += bytes + entryBytes; x.memory > maxIndex {
+		return tensor.Bad("keys and inline values take more than %d bytes", maxIndex)
+	}
+	return nil
+}
+
+// leaf adds the values of a leaf to the index.
+func (x *indexer) leaf(n *node, s subtree) error {
+	inFile := 0
+	for i, kind := range n.kinds {
+		key, err := x.key(n, s)
+		if err != nil {
+			return place(err, s.at)
+		}
+		var v Value
+		if kind == 0 {
+			if err := x.spend(int(n.lengths[i])); err != nil {
+				return err
+			}
+			v.Inline = append([]byte{}, n.inline.bytes(n.lengths[i])...)
+		} else {
+			at, err := x.refer(n, n.files[inFile], n.offsets[inFile], n.lengths[i])
+			if err != nil {
+				return place(err, s.at)
+			}
+			v = Value{File: at.name, Offset: at.offset, Length: at.length}
+			inFile++
+		}
+		if last := len(x.db.keys) - 1; last >= 0 && key <= x.db.keys[last] {
+			return place(tensor.Bad("key %q is not over the one before it, %q", key, x.db.keys[last]), s.at)
+		}
+		x.db.keys = append(x.db.keys, key)
+		x.db.values = append(x.db.values, v)
+	}
+	return nil
+}
+
+// children returns the nodes below an interior node.
+func (x *indexer) children(n *node, s subtree) ([]subtree, error) {
+	var below []subtree
+	for i := range n.files {
+		key, err := x.key(n, s)
+		if err != nil {
+			return nil, err
+		}
+		at, err := x.refer(n, n.files[i], n.offsets[i], n.lengths[i])
+		if err != nil {
+			return nil, err
+		}
+		shared := len(s.prefix) + int(n.subtrees[i])
+		if shared > len(key) {
+			return nil, tensor.Bad("subtree %d leaves out %d bytes of a key of %d", i, n.subtrees[i], len(key)-len(s.prefix))
+		}
+		below = append(below, subtree{at: at, height: n.height - 1, prefix: key[:shared], least: key})
+	}
+	return below, nil
+}
+
+// key returns the node's next key in full.
+func (x *indexer) key(n *node, s subtree) (string, error) {
+	first := n.keys.next == 0
+	relative, err := n.keys.key()
+	if err != nil {
+		return "", err
+	}
+	length := len(s.prefix) + len(relative)
+	if length > maxKey {
+		return "", tensor.Bad("key of %d bytes", length)
+	}
+	if err := x.spend(length); err != nil {
+		return "", err
+	}
+	key := s.prefix + string(relative)
+	if first && key < s.least {
+		return "", tensor.Bad("first key %q is less than %q in the node above", key, s.least)
+	}
+	return key, nil
+}
+
+// refer checks a reference of a node and its file's name.
+func (x *indexer) refer(n *node, file uint32, offset, length uint64) (ref, error) {
+	c := &cursor{}
+	at := makeRef(c, n.paths, file, offset, length)
+	if c.err != nil {
+		c.err.(*tensor.FormatError).Offset = -1
+		return ref{}, c.err
+	}
+	if !files.ValidName(at.name) {
+		return ref{}, tensor.Bad("data file name %q is not a path within the database", at.name)
+	}
+	if known, ok := x.names[at.name]; ok {
+		at.name = known
+	} else {
+		x.names[at.name] = at.name
+	}
+	return at, nil
+}
