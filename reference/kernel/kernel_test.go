@@ -1,0 +1,243 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// encode stores values as that type: the inverse of Widen for values that the type holds.
+func encode(dtype tensor.DType, values []float64) []byte {
+	var out []byte
+	for _, v := range values {
+		switch dtype {
+		case tensor.BF16:
+			out = binary.LittleEndian.AppendUint16(out, uint16(math.Float32bits(float32(v))>>16))
+		case tensor.F16:
+			out = binary.LittleEndian.AppendUint16(out, float16Bits(v))
+		case tensor.F32:
+			out = binary.LittleEndian.AppendUint32(out, math.Float32bits(float32(v)))
+		case tensor.F64:
+			out = binary.LittleEndian.AppendUint64(out, math.Float64bits(v))
+		}
+	}
+	return out
+}
+
+// float16Bits finds the float16 whose value v is.
+func float16Bits(v float64) uint16 {
+	fraction, exponent := math.Frexp(math.Abs(v))
+	var bits uint16
+	switch {
+	case v == 0:
+	case exponent < -13:
+		bits = uint16(math.Ldexp(fraction, exponent+24))
+	default:
+		bits = uint16(exponent+14)<<10 | uint16(math.Ldexp(fraction, 11))&0x3ff
+	}
+	if math.Signbit(v) {
+		bits |= 0x8000
+	}
+	return bits
+}
+
+// multiplyPlainly is the definition: each element a running sum in order, one rounding a term.
+func multiplyPlainly[T Float](y, x []T, n, in, out int, weight func(k, j int) float64) {
+	for r := range n {
+		for j := range out {
+			sum := y[r*out+j]
+			for k := range in {
+				switch s := any(&sum).(type) {
+				case *float32:
+					*s = fma32(float32(x[r*in+k]), float32(weight(k, j)), *s)
+				case *float64:
+					*s = math.FMA(float64(x[r*in+k]), weight(k, j), *s)
+				}
+			}
+			y[r*out+j] = sum
+		}
+	}
+}
+
+func testMultiply[T Float](t *testing.T, dtype tensor.DType, inOut bool, n, in, out int) {
+	rng := rand.New(rand.NewPCG(uint64(in), uint64(out)))
+	values := make([]float64, in*out)
+	for i := range values {
+		values[i] = float64(rng.IntN(255)-127) / 64 // held by every type
+	}
+	w := &Matrix{DType: dtype, Data: encode(dtype, values), Rows: out, Cols: in, Stride: in, InOut: inOut}
+	weight := func(k, j int) float64 { return values[j*in+k] }
+	if inOut {
+		w.Rows, w.Cols, w.Stride = in, out, out
+		weight = func(k, j int) float64 { return values[k*out+j] }
+	}
+	if err := w.Check(); err != nil {
+		t.Fatal(err)
+	}
+	x := make([]T, n*in)
+	for i := range x {
+		x[i] = T(rng.NormFloat64())
+	}
+	want, got := make([]T, n*out), make([]T, n*out)
+	for i := range want {
+		want[i] = T(rng.NormFloat64())
+		got[i] = want[i]
+	}
+	multiplyPlainly(want, x, n, in, out, weight)
+	var s Scratch[T]
+	cut := out / 3 // two calls, as two goroutines would share the work
+	Multiply(got, out, x, in, n, w, 0, cut, nil, &s)
+	Multiply(got, out, x, in, n, w, cut, out, nil, &s)
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("element %d is %v, want %v", i, got[i], want[i])
+		}
+	}
+}
+
+func TestMultiply(t *testing.T) {
+	for _, dtype := range []tensor.DType{tensor.BF16, tensor.F16, tensor.F32, tensor.F64} {
+		for _, inOut := range []bool{false, true} {
+			for _, size := range [][3]int{{1, 1, 1}, {1, 7, 130}, {7, 300, 33}, {13, 257, 65}, {6, 512, 16}, {3, 9, 0}, {0, 9, 3}} {
+				t.Run(fmt.Sprintf("%s/inout=%v/%v", dtype, inOut, size), func(t *testing.T) {
+					testMultiply[float32](t, dtype, inOut, size[0], size[1], size[2])
+					testMultiply[float64](t, dtype, inOut, size[0], size[1], size[2])
+				})
+			}
+		}
+	}
+}
+
+// Rows multiplied together or alone, and sums cut into pieces: the same bits.
+func TestMultiplyInPieces(t *testing.T) {
+	const n, in, out = 9, 600, 40
+	rng := rand.New(rand.NewPCG(1, 2))
+	x, data := make([]float32, n*in), make([]float32, in*out)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	for i := range data {
+		data[i] = float32(rng.NormFloat64())
+	}
+	w := Dense(data, in, out, out, true)
+	var s Scratch[float32]
+	whole, pieces := make([]float32, n*out), make([]float32, n*out)
+	for _, order := range []*Order{nil, SeededOrder(5)} {
+		clear(whole)
+		clear(pieces)
+		Multiply(whole, out, x, in, n, w, 0, out, order, &s)
+		for r := range n {
+			for k := 0; k < in; k += BlockTerms {
+				piece := Dense(data[k*out:], min(BlockTerms, in-k), out, out, true)
+				Multiply(pieces[r*out:], out, x[r*in+k:], in, 1, piece, 0, out, order, &s)
+			}
+		}
+		for i := range whole {
+			if whole[i] != pieces[i] {
+				t.Fatalf("element %d is %v whole but %v in pieces", i, whole[i], pieces[i])
+			}
+		}
+	}
+}
+
+// An Order changes roundings, not sums, and does not depend on how the weights are stored.
+func TestOrder(t *testing.T) {
+	const n, in, out = 5, 700, 20
+	rng := rand.New(rand.NewPCG(3, 4))
+	x, inOut, outIn := make([]float32, n*in), make([]float32, in*out), make([]float32, in*out)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	for k := range in {
+		for j := range out {
+			inOut[k*out+j] = float32(rng.NormFloat64())
+			outIn[j*in+k] = inOut[k*out+j]
+		}
+	}
+	var s Scratch[float32]
+	plain := make([]float32, n*out)
+	Multiply(plain, out, x, in, n, Dense(inOut, in, out, out, true), 0, out, nil, &s)
+	moved := 0
+	for seed := range uint64(6) {
+		order := SeededOrder(seed + 1)
+		a, b := make([]float32, n*out), make([]float32, n*out)
+		Multiply(a, out, x, in, n, Dense(inOut, in, out, out, true), 0, out, order, &s)
+		Multiply(b, out, x, in, n, Dense(outIn, out, in, in, false), 0, out, order, &s)
+		for i := range a {
+			if a[i] != b[i] {
+				t.Fatalf("seed %d: element %d is %v from [in, out], %v from [out, in]", seed, i, a[i], b[i])
+			}
+			if math.Abs(float64(a[i]-plain[i])) > 1e-4 {
+				t.Fatalf("seed %d: element %d is %v, in plain order %v", seed, i, a[i], plain[i])
+			}
+			if a[i] != plain[i] {
+				moved++
+			}
+		}
+	}
+	if moved < 6*n*out/2 {
+		t.Errorf("only %d of %d sums were rounded otherwise", moved, 6*n*out)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		m    Matrix
+		ok   bool
+	}{
+		{"exact", Matrix{DType: tensor.BF16, Data: make([]byte, 12), Rows: 2, Cols: 3, Stride: 3}, true},
+		{"last row without its gap", Matrix{DType: tensor.BF16, Data: make([]byte, 14), Rows: 2, Cols: 3, Stride: 4}, true},
+		{"short", Matrix{DType: tensor.BF16, Data: make([]byte, 11), Rows: 2, Cols: 3, Stride: 3}, false},
+		{"integers", Matrix{DType: tensor.I32, Data: make([]byte, 24), Rows: 2, Cols: 3, Stride: 3}, false},
+		{"negative", Matrix{DType: tensor.F32, Rows: -1, Cols: 3, Stride: 3}, false},
+		{"empty", Matrix{DType: tensor.F32, Rows: 0, Cols: 3, Stride: 3}, true},
+	} {
+		if err := c.m.Check(); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// Without allocations a product leaves no garbage behind for each piece of the weights.
+func TestMultiplyAllocatesNothing(t *testing.T) {
+	w := Dense(make([]float32, 64*64), 64, 64, 64, false)
+	x, y := make([]float32, 3*64), make([]float32, 3*64)
+	var s Scratch[float32]
+	if n := testing.AllocsPerRun(5, func() { Multiply(y, 64, x, 64, 3, w, 0, 64, nil, &s) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkMultiply(b *testing.B) {
+	const n, in, out = 128, 2560, 1024
+	data := make([]byte, in*out*2)
+	for i := range data {
+		data[i] = byte(i * 7 % 61)
+	}
+	for _, inOut := range []bool{false, true} {
+		w := &Matrix{DType: tensor.BF16, Data: data, Rows: out, Cols: in, Stride: in, InOut: inOut}
+		if inOut {
+			w.Rows, w.Cols, w.Stride = in, out, out
+		}
+		b.Run(fmt.Sprintf("float32/inout=%v", inOut), func(b *testing.B) { benchmarkMultiply[float32](b, w, n) })
+		b.Run(fmt.Sprintf("float64/inout=%v", inOut), func(b *testing.B) { benchmarkMultiply[float64](b, w, n) })
+	}
+}
+
+func benchmarkMultiply[T Float](b *testing.B, w *Matrix, n int) {
+	x, y := make([]T, n*w.In()), make([]T, n*w.Out())
+	for i := range x {
+		x[i] = T(i % 13)
+	}
+	var s Scratch[T]
+	for b.Loop() {
+		Multiply(y, w.Out(), x, w.In(), n, w, 0, w.Out(), nil, &s)
+	}
+	flops := 2 * float64(n) * float64(w.In()) * float64(w.Out()) * float64(b.N)
+	b.ReportMetric(flops/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+}

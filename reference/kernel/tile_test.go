@@ -1,0 +1,136 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"testing"
+)
+
+// same reports equal bits; of NaNs only that both are (their payload is not defined).
+func same[T Float](a, b T) bool {
+	if a != a || b != b {
+		return a != a && b != b
+	}
+	return a == b && math.Signbit(float64(a)) == math.Signbit(float64(b))
+}
+
+// awkward are values that roundings, overflow and underflow turn on.
+var awkward = []float32{
+	0, float32(math.Copysign(0, -1)), 1, -1, 1 + 0x1p-23, 1 - 0x1p-24, 0x1p-149, -0x1p-149, 0x1p-126, 0x1.fffffcp-127,
+	math.MaxFloat32, -math.MaxFloat32, 0x1p-75, 0x1p-74, 0x1p12 + 1, 0x1p24, -0x1p24, 0x1p-24, 3, 0x1.000002p-12,
+	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()),
+}
+
+// exactly computes x·y + z with as many bits as it takes, and rounds once.
+func exactly(x, y, z float32) float32 {
+	sum := new(big.Float).SetPrec(1200)
+	sum.Mul(big.NewFloat(float64(x)).SetPrec(1200), big.NewFloat(float64(y)).SetPrec(1200))
+	sum.Add(sum, big.NewFloat(float64(z)))
+	out, _ := sum.Float32()
+	return out
+}
+
+func checkFMA(t *testing.T, x, y, z float32) {
+	t.Helper()
+	got := fma32(x, y, z)
+	plain := float64(x)*float64(y) + float64(z)
+	if math.IsNaN(plain) || math.IsInf(plain, 0) || plain == 0 {
+		if !same(got, float32(plain)) {
+			t.Fatalf("fma32(%x, %x, %x) = %x, want %x", x, y, z, got, plain)
+		}
+		return
+	}
+	if want := exactly(x, y, z); !same(got, want) {
+		t.Fatalf("fma32(%x, %x, %x) = %x, want %x", x, y, z, got, want)
+	}
+}
+
+func TestFMA32(t *testing.T) {
+	for _, x := range awkward {
+		for _, y := range awkward {
+			for _, z := range awkward {
+				checkFMA(t, x, y, z)
+			}
+		}
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 100_000 { // products that nearly meet a tie of the sum
+		x, y := math.Float32frombits(rng.Uint32()), 1+float32(rng.IntN(1<<12))*0x1p-12
+		z := float32(math.Ldexp(float64(rng.IntN(1<<24)), rng.IntN(60)-30)) * x
+		checkFMA(t, x, y, z)
+	}
+}
+
+func FuzzFMA32(f *testing.F) {
+	f.Add(uint32(0x3f800001), uint32(0x3f800001), uint32(0x4b800000))
+	f.Fuzz(func(t *testing.T, x, y, z uint32) {
+		checkFMA(t, math.Float32frombits(x), math.Float32frombits(y), math.Float32frombits(z))
+	})
+}
+
+// compareTiles runs the tiles in use and their generic twins on the same numbers.
+func compareTiles[T Float](t *testing.T, rows, k, pad int, next func() T) {
+	t.Helper()
+	width := PanelWidth[T]()
+	lda, ldc := k+pad, width+pad
+	a, b, c := make([]T, rows*lda), make([]T, k*width), make([]T, rows*ldc)
+	for _, s := range [][]T{a, b, c} {
+		for i := range s {
+			s[i] = next()
+		}
+	}
+	want := append([]T(nil), c...)
+	tile(rows, c, ldc, a, lda, b, k)
+	switch want := any(want).(type) {
+	case []float32:
+		generic32(rows, want, ldc, any(a).([]float32), lda, any(b).([]float32), k)
+	case []float64:
+		generic64(rows, want, ldc, any(a).([]float64), lda, any(b).([]float64), k)
+	}
+	for i := range c {
+		if !same(c[i], want[i]) {
+			t.Fatalf("%s, %d rows of %d terms: element %d is %x, generic %x", Implementation, rows, k, i, c[i], want[i])
+		}
+	}
+}
+
+func TestTilesGiveTheGenericBits(t *testing.T) {
+	if Implementation == "generic" {
+		t.Skip("no assembly in use")
+	}
+	rng := rand.New(rand.NewPCG(7, 8))
+	for rows := 1; rows <= tileRows; rows++ {
+		for _, k := range []int{1, 2, 3, 4, 5, 7, 8, 63, 256} {
+			for _, pad := range []int{0, 3} {
+				compareTiles(t, rows, k, pad, func() float32 { return float32(rng.NormFloat64()) })
+				compareTiles(t, rows, k, pad, rng.NormFloat64)
+				compareTiles(t, rows, k, pad, func() float32 { return awkward[rng.IntN(len(awkward))] })
+				compareTiles(t, rows, k, pad, func() float64 { return float64(awkward[rng.IntN(len(awkward))]) * math.Exp(rng.NormFloat64()) })
+				compareTiles(t, rows, k, pad, func() float32 { return math.Float32frombits(rng.Uint32()) })
+			}
+		}
+	}
+}
+
+func FuzzTiles(f *testing.F) {
+	f.Add(uint8(6), uint8(9), uint8(1), []byte("sixteen bytes of numbers, or so"))
+	f.Add(uint8(1), uint8(4), uint8(0), []byte{0, 0, 0x80, 0x7f, 0, 0, 0x80, 0xff, 1, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, rows, k, pad uint8, numbers []byte) {
+		if len(numbers) < 8 {
+			return
+		}
+		at := 0
+		bits := func() uint64 {
+			if at+8 > len(numbers) {
+				at = (at + 3) % 8 % (len(numbers) - 7)
+			}
+			at += 8
+			return binary.LittleEndian.Uint64(numbers[at-8:])
+		}
+		r, n, p := int(rows)%tileRows+1, int(k)+1, int(pad)
+		compareTiles(t, r, n, p, func() float32 { return math.Float32frombits(uint32(bits())) })
+		compareTiles(t, r, n, p, func() float64 { return math.Float64frombits(bits()) })
+	})
+}
