@@ -8,10 +8,16 @@ import "github.com/griffin-ckpt/griffin/formats/tensor"
 // Plan is all that a conversion will write, known before the first byte is: the tensors of the
 // destination, and the moves that fill each of them exactly once.
 type Plan struct {
+	Source *Model           // what is converted
+	Layout Layout           // of the destination
 	Config Config           // of the model, complete
+	Preset string           // the preset that gave settings, or ""
+	DType  tensor.DType     // of the destination; where tensors differ, that of most elements
 	Dests  []Dest           // in the order in which the destination lists them
 	Moves  []Move           // every element of every Dest is filled by one move
+	Copies []Copy           // tensors that are left out because others hold the same
 	Left   []*tensor.Tensor // tensors of the source that are no part of the model (optimizer state, …)
+	Notes  []string         // what the user should know, one sentence each
 }
 
 // Dest is one tensor of the destination.

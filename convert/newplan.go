@@ -1,0 +1,256 @@
+package convert
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// destRoots precede the model's root in the names of a destination.
+var destRoots = [layoutCount]string{Flax: "params.", HuggingFace: "model."}
+
+// NewPlan plans the conversion of a model to the Hugging Face layout, with all elements in dtype,
+// or each tensor in its own where dtype is tensor.Invalid. It reads no weights.
+//
+// Tensors that are missing, unexpected, misshapen or mistyped are a *PlanError that lists them all,
+// settings that nothing tells a *SettingsError, and a model that transformers cannot express a
+// *tensor.FormatError.
+func NewPlan(m *Model, s Settings, dtype tensor.DType) (*Plan, error) {
+	if m.Layout == HuggingFace {
+		return nil, tensor.Bad("already in the Hugging Face layout").In(m.Checkpoint.Path)
+	}
+	if dtype != tensor.Invalid && !isWeightType(dtype) {
+		return nil, &SettingsError{Problem: fmt.Sprintf("no weights are written as %s", dtype), Hint: "--dtype takes keep, float32, bfloat16 or float16"}
+	}
+	if problems := m.check(); !problems.empty() {
+		return nil, problems
+	}
+	p := &Plan{Source: m, Layout: HuggingFace, Config: m.Config, Left: m.Rest}
+	var err error
+	if p.Preset, err = s.settle(&p.Config); err != nil {
+		return nil, err
+	}
+	if err := representable(&p.Config); err != nil {
+		return nil, err.In(m.Checkpoint.Path)
+	}
+	p.fill(dtype)
+	p.annotate()
+	return p, nil
+}
+
+// isWeightType reports whether transformers loads weights of that type as they are.
+func isWeightType(d tensor.DType) bool {
+	return slices.Contains([]tensor.DType{tensor.F64, tensor.F32, tensor.BF16, tensor.F16}, d)
+}
+
+// check lists all that keeps the model from being converted.
+func (m *Model) check() *PlanError {
+	e := &PlanError{Source: m.Checkpoint.Path, Conflict: m.clash}
+	m.checkBlocks(e)
+	seen := map[string]bool{} // ffw_up.w holds two parameters
+	for _, p := range m.parameters() {
+		name := p.name(m.Layout)
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		m.checkTensor(e, p, m.found[name])
+	}
+	for _, t := range m.extra {
+		e.Unexpected = append(e.Unexpected, Problem{t.Name, m.whyExtra(t)})
+	}
+	m.checkHeads(e)
+	return e
+}
+
+// parameters lists those that the model should have. Block i of the result is m.blocks[i].
+func (m *Model) parameters() []parameter {
+	all := parameters(m.Config.BlockTypes)
+	for i := range all {
+		if all[i].block >= 0 {
+			all[i].block = m.blocks[all[i].block]
+		}
+	}
+	return all
+}
+
+// checkBlocks finds gaps in the numbers of the blocks.
+func (m *Model) checkBlocks(e *PlanError) {
+	next := 0
+	for _, b := range m.blocks {
+		if b > next {
+			name := fmt.Sprintf("%s%s%d", m.Prefix, blockRoots[m.Layout], next)
+			if b > next+1 {
+				name += fmt.Sprintf(" to %d", b-1)
+			}
+			e.Missing = append(e.Missing, Problem{name, "the whole block"})
+		}
+		next = b + 1
+	}
+}
+
+func (m *Model) checkTensor(e *PlanError, p parameter, found []*tensor.Tensor) {
+	want := m.sizes.shapeIn(p.rule, m.Layout)
+	known := m.sizes.knows(p.rule)
+	if len(found) == 0 {
+		detail := ""
+		if known {
+			detail = tensor.ShapeString(want)
+		}
+		e.Missing = append(e.Missing, Problem{m.Prefix + p.name(m.Layout), detail})
+		return
+	}
+	for _, t := range found[1:] {
+		e.Unexpected = append(e.Unexpected, Problem{t.Name, "a second " + p.name(m.Layout) + ", beside " + found[0].Name})
+	}
+	t := found[0]
+	if (known || len(want) != len(t.Shape)) && !slices.Equal(want, t.Shape) {
+		e.Misshapen = append(e.Misshapen, Problem{t.Name, m.whyMisshapen(t, want, known)})
+	}
+	if !isWeightType(t.DType) {
+		e.Mistyped = append(e.Mistyped, Problem{t.Name, fmt.Sprintf("%s; weights are float64, float32, bfloat16 or float16", t.DType)})
+	}
+}
+
+func (m *Model) whyMisshapen(t *tensor.Tensor, want []int64, known bool) string {
+	have := tensor.ShapeString(t.Shape)
+	if !known {
+		return fmt.Sprintf("%s, not of %d axes", have, len(want))
+	}
+	why := fmt.Sprintf("%s, not %s", have, tensor.ShapeString(want))
+	if len(want) == 2 && len(t.Shape) == 2 && t.Shape[0] == want[1] && t.Shape[1] == want[0] {
+		why += "; it looks transposed"
+		switch {
+		case strings.HasSuffix(t.Name, ".kernel"):
+			why += " (a Flax kernel is [in, out], a torch weight [out, in])"
+		case strings.HasSuffix(t.Name, ".weight") && m.Layout == Torch:
+			why += " (a torch weight is [out, in], a Flax kernel [in, out])"
+		}
+	}
+	return why
+}
+
+func (m *Model) whyExtra(t *tensor.Tensor) string {
+	rest := strings.TrimPrefix(t.Name, m.Prefix)
+	for _, r := range rules {
+		for l := Flax; l < layoutCount; l++ {
+			if tail := r.at[l].tail; l != m.Layout && strings.HasSuffix(rest, tail) {
+				return fmt.Sprintf("a name of the %s layout in a model of the %s layout", l, m.Layout)
+			}
+		}
+	}
+	return "no parameter of the family"
+}
+
+// checkHeads refuses output heads that cannot be copies of the embedding. CheckCopies compares the
+// others.
+func (m *Model) checkHeads(e *PlanError) {
+	embedding := m.embedding()
+	for _, t := range m.heads {
+		if embedding != nil && (!slices.Equal(t.Shape, embedding.Shape) || t.DType != embedding.DType) {
+			e.Unexpected = append(e.Unexpected, Problem{t.Name, fmt.Sprintf("an output head of its own, %s %s; transformers takes the embedding, %s %s, for it",
+				t.DType, tensor.ShapeString(t.Shape), embedding.DType, tensor.ShapeString(embedding.Shape))})
+		}
+	}
+}
+
+func (m *Model) embedding() *tensor.Tensor {
+	for i := range rules {
+		if rules[i].axes == "VW" {
+			if found := m.found[rules[i].at[m.Layout].tail]; len(found) > 0 {
+				return found[0]
+			}
+		}
+	}
+	return nil
+}
+
+// representable refuses what transformers' RecurrentGemma does not compute.
+func representable(c *Config) *tensor.FormatError {
+	var reasons []string
+	if !c.EmbeddingScale {
+		reasons = append(reasons, "transformers always scales embeddings by sqrt(width), and this model does not")
+	}
+	if c.LogitsSoftCap == 0 {
+		reasons = append(reasons, "transformers always caps logits, and this model does not (a cap of 0 would make them all 0)")
+	}
+	if c.Has(Attention) && c.HeadDim()%4 != 0 {
+		reasons = append(reasons, fmt.Sprintf("half of each head of %d channels is to be rotated in pairs, which takes a multiple of 4", c.HeadDim()))
+	}
+	if len(reasons) == 0 {
+		return nil
+	}
+	return tensor.Bad("no plain Hugging Face form: %s", strings.Join(reasons, "; "))
+}
+
+// fill adds the tensors and moves of the destination.
+func (p *Plan) fill(dtype tensor.DType) {
+	m := p.Source
+	sizes := p.Config.sizes()
+	at := map[string]int{}
+	filled := map[int]int64{} // elements of each destination
+	for _, param := range parameters(p.Config.BlockTypes) {
+		source := m.found[param.name(m.Layout)][0]
+		o := param.rule.between(m.Layout, p.Layout)
+		name := destRoots[p.Layout] + param.name(p.Layout)
+		view, first := o.apply(tensor.RowMajor(source.Shape...))
+		dest, ok := at[name]
+		switch {
+		case !ok:
+			dest = len(p.Dests)
+			at[name] = dest
+			d := Dest{Name: name, DType: dtype, Shape: sizes.shapeIn(param.rule, p.Layout), Rule: o.String()}
+			if dtype == tensor.Invalid {
+				d.DType = source.DType
+			}
+			p.Dests = append(p.Dests, d)
+		case filled[dest] == (&tensor.Tensor{Shape: p.Dests[dest].Shape}).Elements():
+			continue // two parameters in one tensor of either layout: it was moved whole
+		default:
+			p.Dests[dest].Rule += "; " + o.String()
+		}
+		filled[dest] += view.Elements()
+		p.Moves = append(p.Moves, Move{Source: source, View: view, Dest: dest, Offset: first})
+	}
+	for _, t := range m.heads {
+		p.Copies = append(p.Copies, Copy{Of: m.embedding(), Tensor: t})
+	}
+}
+
+// annotate chooses the destination's dtype and says what is out of the ordinary.
+func (p *Plan) annotate() {
+	elements := map[tensor.DType]int64{}
+	var kinds []tensor.DType
+	for _, d := range p.Dests {
+		if elements[d.DType] == 0 {
+			kinds = append(kinds, d.DType)
+		}
+		elements[d.DType] += (&tensor.Tensor{Shape: d.Shape}).Elements()
+	}
+	slices.SortStableFunc(kinds, func(a, b tensor.DType) int {
+		switch {
+		case elements[a] > elements[b]:
+			return -1
+		case elements[a] < elements[b]:
+			return 1
+		}
+		return 0
+	})
+	p.DType = kinds[0]
+	if len(kinds) > 1 {
+		var names []string
+		for _, d := range kinds {
+			names = append(names, d.String())
+		}
+		p.Notes = append(p.Notes, fmt.Sprintf("tensors are of several types (%s) and keep them; config.json says %s, to which transformers rounds them all when it loads the model",
+			strings.Join(names, ", "), p.DType))
+	}
+	if !p.Config.Has(Attention) {
+		p.Notes = append(p.Notes, "there are no attention blocks: the attention window is of no consequence, and use_cache is false, because transformers 5 cannot cache such a model")
+	}
+	if n := len(p.Left); n > 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("%d tensors are no part of the model and are left: %s", n, firstNames(p.Left)))
+	}
+}
