@@ -1,0 +1,118 @@
+package safetensors
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// header is the JSON of a header that is being encoded as serde_json does: no spaces, and only
+// what must be escaped is.
+type header struct{ text []byte }
+
+func newHeader(metadata map[string]string) *header {
+	h := &header{text: []byte("{")}
+	if metadata == nil {
+		return h
+	}
+	h.text = append(h.text, `"__metadata__":{`...)
+	for i, key := range slices.Sorted(maps.Keys(metadata)) {
+		if i > 0 {
+			h.text = append(h.text, ',')
+		}
+		h.text = appendString(h.text, key, false)
+		h.text = append(h.text, ':')
+		h.text = appendString(h.text, metadata[key], false)
+	}
+	h.text = append(h.text, '}')
+	return h
+}
+
+// entry adds a tensor whose data is the range from begin to end.
+func (h *header) entry(s Spec, begin, end int64) {
+	if len(h.text) > 1 {
+		h.text = append(h.text, ',')
+	}
+	shape := s.Shape
+	if s.DType == tensor.F4x2 {
+		shape = slices.Clone(shape)
+		shape[len(shape)-1] *= 2
+		s.DType = tensor.F4
+	}
+	h.text = appendString(h.text, s.Name, false)
+	h.text = append(h.text, `:{"dtype":"`...)
+	h.text = append(h.text, s.DType.Safetensors()...)
+	h.text = append(h.text, `","shape":[`...)
+	for i, n := range shape {
+		if i > 0 {
+			h.text = append(h.text, ',')
+		}
+		h.text = strconv.AppendInt(h.text, n, 10)
+	}
+	h.text = append(h.text, `],"data_offsets":[`...)
+	h.text = strconv.AppendInt(h.text, begin, 10)
+	h.text = append(h.text, ',')
+	h.text = strconv.AppendInt(h.text, end, 10)
+	h.text = append(h.text, `]}`...)
+}
+
+// finish returns the text, padded so that the data begins at a multiple of 8.
+func (h *header) finish() []byte {
+	h.text = append(h.text, '}')
+	for len(h.text)%8 != 0 {
+		h.text = append(h.text, ' ')
+	}
+	return h.text
+}
+
+// encodeIndex returns the shard index as Python's json.dumps(indent=2, sort_keys=True) writes it.
+func (l *Layout) encodeIndex(specs []Spec, elements, total int64) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "{\n  \"metadata\": {\n    \"total_parameters\": %d,\n    \"total_size\": %d\n  },\n  \"weight_map\": {", elements, total)
+	order := make([]int, len(specs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return bytes.Compare([]byte(specs[a].Name), []byte(specs[b].Name)) })
+	for i, k := range order {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n    ")
+		b.Write(appendString(nil, specs[k].Name, true))
+		b.WriteString(": ")
+		b.Write(appendString(nil, l.Files[l.Places[k].File].Name, true))
+	}
+	b.WriteString("\n  }\n}\n")
+	return b.Bytes()
+}
+
+// appendString appends s in quotes. With ascii, all but printable ASCII is escaped, as Python does
+// by default; without, only what JSON demands, as serde_json does. The two agree on the short
+// escapes.
+func appendString(b []byte, s string, ascii bool) []byte {
+	b = append(b, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ' && shortEscapes[r] != 0:
+			b = append(b, '\\', shortEscapes[r])
+		case r < ' ' || ascii && r >= 0x7f && r <= 0xffff:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		case ascii && r > 0xffff:
+			r -= 0x10000
+			b = fmt.Appendf(b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return append(b, '"')
+}
+
+var shortEscapes = [' ']byte{'\b': 'b', '\t': 't', '\n': 'n', '\f': 'f', '\r': 'r'}

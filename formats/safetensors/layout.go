@@ -1,0 +1,172 @@
+package safetensors
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Spec describes a tensor that is to be written.
+type Spec struct {
+	Name  string
+	DType tensor.DType
+	Shape []int64
+}
+
+// Place is where a tensor lies in a Layout.
+type Place struct {
+	File   int   // index into Layout.Files
+	Offset int64 // bytes from the start of that file
+	Length int64 // bytes
+}
+
+// LayoutFile is one file of weights, before it has any.
+type LayoutFile struct {
+	Name   string
+	Size   int64  // of the whole file
+	Header []byte // its first bytes, up to the data
+}
+
+// Layout is the files that transformers 5.23 with safetensors 0.8 would save a model in, with the
+// place of every tensor, known before any of them is.
+type Layout struct {
+	Files  []LayoutFile
+	Places []Place // of each Spec, in the order they were given in
+	Index  []byte  // model.safetensors.index.json, nil for a single file
+}
+
+// NewLayout lays out tensors, given in the order of the model's state dict, in files of at most
+// maxShardSize bytes of tensors each, or in one file if it is 0. A larger tensor has a file of its
+// own. Metadata goes into the header of each file; transformers 4 needs {"format": "pt"} there.
+func NewLayout(specs []Spec, maxShardSize int64, metadata map[string]string) (*Layout, error) {
+	if err := checkNames(specs); err != nil {
+		return nil, err
+	}
+	sizes := make([]int64, len(specs))
+	var elements, total int64
+	for i, s := range specs {
+		n, size, err := s.size()
+		if bad, ok := err.(*tensor.FormatError); ok {
+			return nil, bad.Of(s.Name)
+		}
+		if sizes[i], elements, total = size, elements+n, total+size; total < 0 {
+			return nil, tensor.Bad("size of all tensors overflows")
+		}
+	}
+	shards := assignShards(sizes, maxShardSize)
+	l := &Layout{Places: make([]Place, len(specs))}
+	for i, shard := range shards {
+		name := SingleName
+		if len(shards) > 1 {
+			name = fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
+		}
+		file, err := l.layoutFile(i, name, specs, sizes, shard, metadata)
+		if err != nil {
+			return nil, err
+		}
+		l.Files = append(l.Files, file)
+	}
+	if len(shards) > 1 {
+		l.Index = l.encodeIndex(specs, elements, total)
+	}
+	return l, nil
+}
+
+// assignShards returns for each file the tensors that belong into it, by index. It fills one file
+// after the other in the given order, as huggingface_hub does
+// (split_state_dict_into_shards_factory): a tensor larger than the limit becomes a file at once,
+// even while another is being filled.
+func assignShards(sizes []int64, limit int64) [][]int {
+	var shards [][]int
+	var current []int
+	filled := int64(0)
+	for i, size := range sizes {
+		switch {
+		case limit > 0 && size > limit:
+			shards = append(shards, []int{i})
+			continue
+		case limit > 0 && filled+size > limit:
+			shards = append(shards, current)
+			current, filled = nil, 0
+		}
+		current = append(current, i)
+		filled += size
+	}
+	if len(current) > 0 || len(shards) == 0 {
+		shards = append(shards, current)
+	}
+	return shards
+}
+
+// layoutFile gives the tensors of one file their places and encodes its header.
+func (l *Layout) layoutFile(file int, name string, specs []Spec, sizes []int64, shard []int, metadata map[string]string) (LayoutFile, error) {
+	order := slices.Clone(shard)
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(writeRank[specs[a].DType], writeRank[specs[b].DType]), cmp.Compare(specs[a].Name, specs[b].Name))
+	})
+	h := newHeader(metadata)
+	at := int64(0)
+	for _, i := range order {
+		h.entry(specs[i], at, at+sizes[i])
+		l.Places[i] = Place{File: file, Offset: at, Length: sizes[i]}
+		at += sizes[i]
+	}
+	text := h.finish()
+	if len(text) > maxHeader {
+		return LayoutFile{}, tensor.Bad("header of %s needs %d bytes; the format allows %d", name, len(text), maxHeader)
+	}
+	header := append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
+	for _, i := range order {
+		l.Places[i].Offset += int64(len(header))
+	}
+	return LayoutFile{Name: name, Size: int64(len(header)) + at, Header: header}, nil
+}
+
+// writeOrder is the order of the data in a file that safetensors writes: by dtype, then by name.
+var writeOrder = []tensor.DType{
+	tensor.U64, tensor.I64, tensor.F64, tensor.C64, tensor.F32, tensor.U32, tensor.I32,
+	tensor.BF16, tensor.F16, tensor.U16, tensor.I16,
+	tensor.F8E5M2FNUZ, tensor.F8E4M3FNUZ, tensor.F8E8M0, tensor.F8E4M3, tensor.F8E5M2, tensor.I8, tensor.U8,
+	tensor.F6E3M2, tensor.F6E2M3, tensor.F4, tensor.Bool,
+}
+
+var writeRank = func() map[tensor.DType]int {
+	rank := map[tensor.DType]int{}
+	for i, d := range writeOrder {
+		rank[d] = i
+	}
+	rank[tensor.F4x2] = rank[tensor.F4] // they differ only in what counts as an element
+	return rank
+}()
+
+// size returns the elements and bytes of a tensor, or why it cannot be written.
+func (s Spec) size() (elements, size int64, err error) {
+	if _, ok := writeRank[s.DType]; !ok {
+		return 0, 0, tensor.Bad("safetensors has no type for %s", s.DType)
+	}
+	if s.DType == tensor.F4x2 && len(s.Shape) == 0 {
+		return 0, 0, tensor.Bad("safetensors cannot hold a scalar of %s", s.DType)
+	}
+	return tensor.SizeOf(s.DType, s.Shape)
+}
+
+func checkNames(specs []Spec) error {
+	seen := make(map[string]bool, len(specs))
+	for _, s := range specs {
+		if seen[s.Name] {
+			return tensor.Bad("two tensors of one name").Of(s.Name)
+		}
+		seen[s.Name] = true
+		if s.Name == "__metadata__" {
+			return tensor.Bad("safetensors keeps this name for something else").Of(s.Name)
+		}
+		if !utf8.ValidString(s.Name) {
+			return tensor.Bad("name is not valid UTF-8").Of(s.Name)
+		}
+	}
+	return nil
+}
