@@ -189,6 +189,19 @@ func TestCastRandomFloat32And64(t *testing.T) {
 	}
 }
 
+func TestCastFloat64AtTheEdges(t *testing.T) {
+	for _, edge := range []float64{65504, 65520, 65536, math.Ldexp(1, -24), math.Ldexp(1, -25), math.Ldexp(1, -14),
+		math.MaxFloat32, math.MaxFloat32 + math.Ldexp(1, 103), math.Ldexp(1, 128), math.Ldexp(1, -149), math.Ldexp(1, -150),
+		math.Ldexp(0x1.fep0, 127), math.Ldexp(0x1.ffp0, 127), math.Ldexp(1, -133), math.Ldexp(1, -134), math.SmallestNonzeroFloat64} {
+		for _, x := range []float64{math.Nextafter(edge, 0), edge, math.Nextafter(edge, math.Inf(1))} {
+			for _, to := range castTargets {
+				checkCast(t, F64, to.dtype, math.Float64bits(x), x, to.exponent, to.mantissa)
+				checkCast(t, F64, to.dtype, math.Float64bits(-x), -x, to.exponent, to.mantissa)
+			}
+		}
+	}
+}
+
 func TestCastKeepsPayloadOfNaN(t *testing.T) {
 	for _, tt := range []struct {
 		from, to   DType
