@@ -27,7 +27,7 @@ func NewPlan(m *Model, s Settings, dtype tensor.DType) (*Plan, error) {
 	if problems := m.check(); !problems.empty() {
 		return nil, problems
 	}
-	p := &Plan{Source: m, Layout: HuggingFace, Config: m.Config, Left: m.Rest}
+	p := &Plan{Source: m, Layout: HuggingFace, Config: m.Config, Keep: dtype == tensor.Invalid, Left: m.Rest}
 	var err error
 	if p.Preset, err = s.settle(&p.Config); err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ type Plan struct {
 	Config Config           // of the model, complete
 	Preset string           // the preset that gave settings, or ""
 	DType  tensor.DType     // of the destination; where tensors differ, that of most elements
+	Keep   bool             // each tensor keeps its dtype
 	Dests  []Dest           // in the order in which the destination lists them
 	Moves  []Move           // every element of every Dest is filled by one move
 	Copies []Copy           // tensors that are left out because others hold the same

@@ -1,0 +1,181 @@
+package convert
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// File is a small file of the destination.
+type File struct {
+	Name    string
+	Content []byte
+}
+
+// FilesOptions choose what goes beside the weights.
+type FilesOptions struct {
+	Tokenizer        string // path of a SentencePiece model, or ""
+	InstructionTuned bool   // chat template, and <end_of_turn> ends generation
+}
+
+// formatVersion is the transformers version whose way of saving is followed.
+const formatVersion = "5.23.0"
+
+// specialIDs are the ids that configurations name.
+type specialIDs struct {
+	pad, bos int64
+	eos      []int64 // the first is the end of a text
+}
+
+// HFFiles returns the files that belong beside the weights of a plan: config.json and
+// generation_config.json as both transformers 4.57 and 5.23 read them, and those of the tokenizer
+// where one is given. A tokenizer that is broken, or that transformers would not reproduce, is a
+// *tensor.FormatError; a question that only the user can answer a *SettingsError.
+func HFFiles(p *Plan, o FilesOptions) ([]File, error) {
+	ids := specialIDs{pad: 0, eos: []int64{1}, bos: 2} // RecurrentGemma's
+	var files []File
+	var t *tokenizer
+	if o.Tokenizer != "" {
+		var err error
+		if t, err = readTokenizer(o.Tokenizer, p.Config.VocabSize); err != nil {
+			return nil, err
+		}
+		if files, err = t.files(o.InstructionTuned); err != nil {
+			return nil, err
+		}
+	}
+	if o.InstructionTuned {
+		id, err := endOfTurnID(t, p.Config.VocabSize)
+		if err != nil {
+			return nil, err
+		}
+		ids.eos = append(ids.eos, id)
+	}
+	config, err := pythonJSON(configJSON(p, &ids))
+	if err != nil {
+		return nil, err
+	}
+	generation, err := pythonJSON(generationJSON(p, &ids))
+	if err != nil {
+		return nil, err
+	}
+	return append([]File{{"config.json", config}, {"generation_config.json", generation}}, files...), nil
+}
+
+// endOfTurnID returns the id of <end_of_turn>: the tokenizer's, or Gemma's where the vocabulary is
+// Gemma's and no tokenizer is given.
+func endOfTurnID(t *tokenizer, vocabulary int64) (int64, error) {
+	if t == nil {
+		if vocabulary != gemmaVocabulary {
+			return 0, &SettingsError{Problem: "an instruction-tuned model needs the id of " + endOfTurn + ", and the vocabulary is not Gemma's",
+				Hint: "give the tokenizer: --tokenizer FILE"}
+		}
+		return gemmaEndOfTurn, nil
+	}
+	for _, text := range []string{startOfTurn, endOfTurn} {
+		if t.sp.find(text) == nil {
+			return 0, &SettingsError{Problem: "the tokenizer " + t.path + " has no piece " + text + ", so the model cannot be instruction-tuned as Gemma is"}
+		}
+	}
+	return t.sp.find(endOfTurn).id, nil
+}
+
+// configJSON returns config.json. transformers 5 reads dtype and rope_parameters, transformers 4 and
+// other programs torch_dtype, rope_theta and partial_rotary_factor; both take both without a
+// word.
+func configJSON(p *Plan, ids *specialIDs) map[string]any {
+	c := &p.Config
+	layers := int64(len(c.BlockTypes))
+	return map[string]any{
+		"architectures":               []string{"RecurrentGemmaForCausalLM"},
+		"attention_bias":              false,
+		"attention_dropout":           pythonFloat(0),
+		"attention_window_size":       c.AttentionWindow,
+		"block_types":                 c.Pattern(),
+		"bos_token_id":                ids.bos,
+		"conv1d_width":                c.ConvWidth,
+		"dtype":                       p.DType.String(),
+		"eos_token_id":                ids.eos[0],
+		"final_w_init_variance_scale": pythonFloat(2 / float64(layers)),
+		"head_dim":                    c.HeadDim(),
+		"hidden_activation":           "gelu_pytorch_tanh",
+		"hidden_size":                 c.Width,
+		"intermediate_size":           2 * c.MLPExpandedWidth,
+		"logits_soft_cap":             pythonFloat(c.LogitsSoftCap),
+		"lru_width":                   c.LRUWidth,
+		"model_type":                  "recurrent_gemma",
+		"num_attention_heads":         c.NumHeads,
+		"num_hidden_layers":           layers,
+		"num_key_value_heads":         1,
+		"pad_token_id":                ids.pad,
+		"partial_rotary_factor":       pythonFloat(0.5),
+		"rms_norm_eps":                pythonFloat(1e-6),
+		"rope_parameters": map[string]any{
+			"partial_rotary_factor": pythonFloat(0.5),
+			"rope_theta":            pythonFloat(10000),
+			"rope_type":             "default",
+		},
+		"rope_theta":            pythonFloat(10000),
+		"tie_word_embeddings":   true,
+		"torch_dtype":           p.DType.String(),
+		"transformers_version":  formatVersion,
+		"use_cache":             c.Has(Attention),
+		"vocab_size":            c.VocabSize,
+		"w_init_variance_scale": pythonFloat(0.01),
+	}
+}
+
+// generationJSON returns generation_config.json. It lacks transformers' _from_model_config, with
+// which transformers 4 would take the ends from config.json instead.
+func generationJSON(p *Plan, ids *specialIDs) map[string]any {
+	g := map[string]any{
+		"bos_token_id":         ids.bos,
+		"eos_token_id":         ids.eos,
+		"pad_token_id":         ids.pad,
+		"transformers_version": formatVersion,
+		"use_cache":            p.Config.Has(Attention),
+	}
+	if len(ids.eos) == 1 {
+		g["eos_token_id"] = ids.eos[0]
+	}
+	return g
+}
+
+// pythonJSON writes JSON as Python's json.dumps(indent=2, sort_keys=True, ensure_ascii=False) does,
+// and a newline at the end.
+func pythonJSON(v map[string]any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err := e.Encode(v)
+	return b.Bytes(), err
+}
+
+// pythonFloat is written as Python's repr does: 30.0 and not 30, which transformers 5 refuses for
+// a float.
+type pythonFloat float64
+
+// MarshalJSON implements json.Marshaler.
+func (f pythonFloat) MarshalJSON() ([]byte, error) {
+	x := float64(f)
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil, strconv.ErrRange
+	}
+	if a := math.Abs(x); a != 0 && (a < 1e-4 || a >= 1e16) {
+		return strconv.AppendFloat(nil, x, 'e', -1, 64), nil
+	}
+	s := strconv.FormatFloat(x, 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return []byte(s), nil
+}
+
+// pythonInt is an integer of any size.
+type pythonInt string
+
+// MarshalJSON implements json.Marshaler.
+func (i pythonInt) MarshalJSON() ([]byte, error) { return []byte(i), nil }

@@ -1,0 +1,113 @@
+package convert
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"path/filepath"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// ManifestName is the file of a destination that says how it was made.
+const ManifestName = "conversion.json"
+
+// Manifest is what conversion.json holds. It depends on nothing but the input and the options: no
+// times, no machine, and of the source's path only the last element.
+type Manifest struct {
+	Griffin  string           `json:"griffin"` // version of the tool
+	Source   ManifestSource   `json:"source"`
+	Layout   string           `json:"layout"` // of the destination
+	DType    string           `json:"dtype"`  // "keep", or the type that all tensors were given
+	Settings ManifestSettings `json:"settings"`
+	Tensors  []ManifestTensor `json:"tensors"`
+	Copies   []ManifestCopy   `json:"copies,omitempty"` // left out, because another tensor holds the same
+	Left     []string         `json:"left,omitempty"`   // tensors of the source that are no part of the model
+}
+
+// ManifestSource is the checkpoint that was converted.
+type ManifestSource struct {
+	Name   string `json:"name"` // of the file or directory
+	Format string `json:"format"`
+	Layout string `json:"layout"`
+	Prefix string `json:"prefix,omitempty"` // of the model's tensors
+}
+
+// ManifestSettings are what shapes could not tell.
+type ManifestSettings struct {
+	Preset          string      `json:"preset,omitempty"`
+	AttentionWindow int64       `json:"attention_window"`
+	LogitsSoftCap   pythonFloat `json:"logits_soft_cap"`
+	EmbeddingScale  bool        `json:"embedding_scale"`
+}
+
+// ManifestTensor is one tensor of the destination.
+type ManifestTensor struct {
+	Name   string         `json:"name"`
+	DType  string         `json:"dtype"`
+	Shape  []int64        `json:"shape"`
+	SHA256 string         `json:"sha256"` // of its elements, row-major and little-endian
+	Rule   string         `json:"rule"`
+	From   []ManifestFrom `json:"from"`
+}
+
+// ManifestFrom is a tensor of the source.
+type ManifestFrom struct {
+	Name  string  `json:"name"`
+	DType string  `json:"dtype"`
+	Shape []int64 `json:"shape"`
+}
+
+// ManifestCopy is a tensor of the source that is in the destination under another name.
+type ManifestCopy struct {
+	Name string `json:"name"`
+	Of   string `json:"of"`
+}
+
+// NewManifest describes a plan that was carried out. digests has the SHA-256 of each of p.Dests.
+func NewManifest(p *Plan, version string, digests [][]byte) *Manifest {
+	source := p.Source.Checkpoint
+	m := &Manifest{
+		Griffin: version,
+		Source:  ManifestSource{Name: filepath.Base(source.Path), Format: source.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix},
+		Layout:  p.Layout.String(),
+		DType:   "keep",
+		Settings: ManifestSettings{Preset: p.Preset, AttentionWindow: p.Config.AttentionWindow,
+			LogitsSoftCap: pythonFloat(p.Config.LogitsSoftCap), EmbeddingScale: p.Config.EmbeddingScale},
+	}
+	if !p.Keep {
+		m.DType = p.DType.String()
+	}
+	for i, d := range p.Dests {
+		m.Tensors = append(m.Tensors, ManifestTensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, SHA256: hex.EncodeToString(digests[i]), Rule: d.Rule})
+	}
+	for _, move := range p.Moves {
+		t := &m.Tensors[move.Dest]
+		t.From = append(t.From, fromTensor(move.Source))
+	}
+	for _, c := range p.Copies {
+		m.Copies = append(m.Copies, ManifestCopy{c.Tensor.Name, c.Of.Name})
+	}
+	for _, t := range p.Left {
+		m.Left = append(m.Left, t.Name)
+	}
+	return m
+}
+
+func fromTensor(t *tensor.Tensor) ManifestFrom {
+	shape := t.Shape
+	if shape == nil {
+		shape = []int64{}
+	}
+	return ManifestFrom{t.Name, t.DType.String(), shape}
+}
+
+// JSON returns the file's content.
+func (m *Manifest) JSON() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err := e.Encode(m)
+	return b.Bytes(), err
+}

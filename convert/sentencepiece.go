@@ -1,0 +1,222 @@
+package convert
+
+import (
+	"encoding/binary"
+	"math"
+	"unicode/utf8"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// sentencePiece is what a SentencePiece model file says about its vocabulary, as far as it is
+// needed to describe the tokenizer to transformers.
+// Source: google/sentencepiece, src/sentencepiece_model.proto.
+type sentencePiece struct {
+	pieces  int64 // size of the vocabulary
+	special []specialPiece
+	bytes   int // pieces that stand for one byte
+
+	bpe             bool
+	byteFallback    bool
+	suffixSpaces    bool
+	unk, bos, eos   string
+	pad             string
+	normalizes      bool // changes characters before it splits
+	dummyPrefix     bool // puts a space before the text
+	removesSpaces   bool
+	keepsWhitespace bool // does not write a space as U+2581
+}
+
+// specialPiece is a piece that is not found by splitting text.
+type specialPiece struct {
+	id   int64
+	text string
+	kind pieceKind
+}
+
+type pieceKind uint64
+
+const (
+	pieceNormal      pieceKind = 1
+	pieceUnknown     pieceKind = 2
+	pieceControl     pieceKind = 3
+	pieceUserDefined pieceKind = 4
+	pieceUnused      pieceKind = 5
+	pieceByte        pieceKind = 6
+)
+
+const (
+	maxSentencePieceFile = 64 << 20 // Gemma's is 4 MB
+	maxSpecialPieces     = 1 << 16  // Gemma has a few hundred
+	maxPieceText         = 1 << 10
+)
+
+// parseSentencePiece reads a SentencePiece model. maxPieces is the size of the model's vocabulary,
+// which a tokenizer cannot exceed.
+func parseSentencePiece(data []byte, maxPieces int64) (*sentencePiece, error) {
+	sp := &sentencePiece{unk: "<unk>", bos: "<s>", eos: "</s>", pad: "<pad>", dummyPrefix: true, removesSpaces: true}
+	trainer, normalizer := false, false
+	err := eachField(data, 0, func(f field) error {
+		switch f.number {
+		case 1:
+			return sp.addPiece(f)
+		case 2:
+			trainer = true
+			return eachField(f.bytes, f.offset, sp.trainerField)
+		case 3:
+			normalizer = true
+			return eachField(f.bytes, f.offset, sp.normalizerField)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if sp.pieces == 0 || !trainer || !normalizer {
+		return nil, tensor.Bad("no SentencePiece model: pieces, trainer and normalizer specification are not all there")
+	}
+	if sp.pieces > maxPieces {
+		return nil, tensor.Bad("the tokenizer has %d pieces, but the model's vocabulary has %d", sp.pieces, maxPieces).
+			Advise("this tokenizer is of another model")
+	}
+	return sp, nil
+}
+
+func (sp *sentencePiece) addPiece(f field) error {
+	if f.bytes == nil {
+		return tensor.Bad("no SentencePiece model: a piece is no message").At(f.offset)
+	}
+	p := specialPiece{id: sp.pieces, kind: pieceNormal}
+	var text []byte
+	err := eachField(f.bytes, f.offset, func(f field) error {
+		switch f.number {
+		case 1:
+			text = f.bytes
+		case 3:
+			p.kind = pieceKind(f.value)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(text) == 0 || len(text) > maxPieceText || !utf8.Valid(text) {
+		return tensor.Bad("piece %d is empty, too long or not UTF-8", p.id).At(f.offset)
+	}
+	sp.pieces++
+	switch p.kind {
+	case pieceUnknown, pieceControl, pieceUserDefined:
+		if len(sp.special) == maxSpecialPieces {
+			return tensor.Bad("more than %d control and user-defined pieces", maxSpecialPieces).At(f.offset)
+		}
+		p.text = string(text)
+		sp.special = append(sp.special, p)
+	case pieceByte:
+		sp.bytes++
+	case pieceNormal, pieceUnused:
+	default:
+		return tensor.Bad("piece %d is of unknown type %d", p.id, p.kind).At(f.offset)
+	}
+	return nil
+}
+
+func (sp *sentencePiece) trainerField(f field) error {
+	switch f.number {
+	case 3:
+		sp.bpe = f.value == 2
+	case 24:
+		sp.suffixSpaces = f.value != 0
+	case 35:
+		sp.byteFallback = f.value != 0
+	case 45:
+		sp.unk = string(f.bytes)
+	case 46:
+		sp.bos = string(f.bytes)
+	case 47:
+		sp.eos = string(f.bytes)
+	case 48:
+		sp.pad = string(f.bytes)
+	}
+	return nil
+}
+
+func (sp *sentencePiece) normalizerField(f field) error {
+	switch f.number {
+	case 2:
+		sp.normalizes = sp.normalizes || len(f.bytes) > 0
+	case 3:
+		sp.dummyPrefix = f.value != 0
+	case 4:
+		sp.removesSpaces = f.value != 0
+	case 5:
+		sp.keepsWhitespace = f.value == 0
+	}
+	return nil
+}
+
+// find returns the special piece with that text, or nil.
+func (sp *sentencePiece) find(text string) *specialPiece {
+	for i := range sp.special {
+		if sp.special[i].text == text {
+			return &sp.special[i]
+		}
+	}
+	return nil
+}
+
+// field is one field of a protocol buffer message.
+type field struct {
+	number uint64
+	value  uint64 // of a varint
+	bytes  []byte // of a length-delimited field, not nil
+	offset int64  // in the file, of the field's content
+}
+
+// eachField calls f for the fields of a message that begins at offset of the file. All lengths
+// are checked; nothing is copied.
+func eachField(message []byte, offset int64, f func(field) error) error {
+	rest := message
+	for len(rest) > 0 {
+		at := offset + int64(len(message)-len(rest))
+		tag, n := binary.Uvarint(rest)
+		if n <= 0 || tag>>3 == 0 || tag>>3 > 1<<29-1 {
+			return tensor.Bad("no SentencePiece model: bad field tag").At(at)
+		}
+		rest = rest[n:]
+		fl := field{number: tag >> 3}
+		size := uint64(0)
+		switch tag & 7 {
+		case 0:
+			value, n := binary.Uvarint(rest)
+			if n <= 0 {
+				return tensor.Bad("no SentencePiece model: bad number").At(at)
+			}
+			fl.value, size = value, uint64(n)
+		case 1:
+			size = 8
+		case 2:
+			length, n := binary.Uvarint(rest)
+			if n <= 0 || length > math.MaxInt32 {
+				return tensor.Bad("no SentencePiece model: bad length").At(at)
+			}
+			rest = rest[n:]
+			size = length
+		case 5:
+			size = 4
+		default:
+			return tensor.Bad("no SentencePiece model: unknown wire type %d", tag&7).At(at)
+		}
+		if size > uint64(len(rest)) {
+			return tensor.Bad("no SentencePiece model: field %d of %d bytes reaches past its end", fl.number, size).At(at)
+		}
+		fl.offset = offset + int64(len(message)-len(rest))
+		if tag&7 == 2 {
+			fl.bytes = rest[:size:size]
+		}
+		rest = rest[size:]
+		if err := f(fl); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package convert
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Tokens of Gemma's turn format.
+const (
+	startOfTurn = "<start_of_turn>"
+	endOfTurn   = "<end_of_turn>"
+)
+
+// gemmaEndOfTurn is the id of <end_of_turn> in the tokenizer of Gemma and RecurrentGemma, whose
+// vocabulary is gemmaVocabulary.
+const (
+	gemmaEndOfTurn  = 107
+	gemmaVocabulary = 256000
+)
+
+// tokenizer is a SentencePiece model that transformers' GemmaTokenizer reproduces.
+type tokenizer struct {
+	path string
+	data []byte
+	sp   *sentencePiece
+}
+
+// readTokenizer reads a SentencePiece model and refuses one that transformers would split text
+// differently with. vocabulary is the model's.
+func readTokenizer(path string, vocabulary int64) (*tokenizer, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxSentencePieceFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxSentencePieceFile {
+		return nil, tensor.Bad("no SentencePiece model: more than %d MiB", maxSentencePieceFile>>20).In(path)
+	}
+	t := &tokenizer{path: path, data: data}
+	if t.sp, err = parseSentencePiece(data, vocabulary); err == nil {
+		err = t.check()
+	}
+	if bad, ok := err.(*tensor.FormatError); ok {
+		if strings.HasPrefix(strings.TrimLeft(string(data[:min(len(data), 64)]), " \n\r\t"), "{") {
+			bad.Advise("it looks like JSON; what is wanted is the SentencePiece file, tokenizer.model")
+		}
+		return nil, bad.In(path)
+	}
+	return t, err
+}
+
+// check refuses what GemmaTokenizer of transformers 4.57 or 5.23 does not do as SentencePiece does.
+func (t *tokenizer) check() error {
+	sp := t.sp
+	for _, c := range []struct {
+		bad bool
+		why string
+	}{
+		{!sp.bpe, "it is no BPE model"},
+		{!sp.byteFallback || sp.bytes != 256, "it has no byte fallback"},
+		{sp.normalizes, "it normalises characters"},
+		{sp.dummyPrefix, "it puts a space before the text"},
+		{sp.removesSpaces, "it removes spaces"},
+		{sp.keepsWhitespace, "it does not escape spaces"},
+	} {
+		if c.bad {
+			return unlikeGemma(c.why)
+		}
+	}
+	for id, text := range []string{sp.pad, sp.eos, sp.bos} {
+		if p := sp.find(text); p == nil || p.id != int64(id) || p.kind != pieceControl {
+			return unlikeGemma(fmt.Sprintf("its first pieces are not those for padding, end and beginning (%s is not piece %d)", text, id))
+		}
+	}
+	if p := sp.find(sp.unk); p == nil || p.kind != pieceUnknown {
+		return unlikeGemma("it has no piece for what is unknown")
+	}
+	return nil
+}
+
+func unlikeGemma(why string) error {
+	return tensor.Bad("transformers' Gemma tokenizer would give other ids than this SentencePiece model: %s", why)
+}
+
+// files returns the tokenizer as AutoTokenizer reads it.
+func (t *tokenizer) files(instructionTuned bool) ([]File, error) {
+	config := map[string]any{
+		"add_bos_token":                 true,
+		"add_eos_token":                 false,
+		"added_tokens_decoder":          t.addedTokens(),
+		"bos_token":                     t.sp.bos,
+		"clean_up_tokenization_spaces":  false,
+		"eos_token":                     t.sp.eos,
+		"model_max_length":              unlimited,
+		"pad_token":                     t.sp.pad,
+		"sp_model_kwargs":               map[string]any{},
+		"spaces_between_special_tokens": false,
+		"tokenizer_class":               "GemmaTokenizer",
+		"unk_token":                     t.sp.unk,
+		"use_default_system_prompt":     false,
+	}
+	if turns := t.turns(); len(turns) > 0 {
+		config["additional_special_tokens"] = turns
+	}
+	if t.sp.find("<mask>") == nil {
+		config["mask_token"] = nil // else transformers 5 adds one at the end of the vocabulary
+	}
+	if instructionTuned {
+		config["chat_template"] = chatTemplate
+	}
+	text, err := pythonJSON(config)
+	if err != nil {
+		return nil, err
+	}
+	return []File{{"tokenizer.model", t.data}, {"tokenizer_config.json", text}}, nil
+}
+
+// turns lists those of the turn tokens that the tokenizer has.
+func (t *tokenizer) turns() []string {
+	var out []string
+	for _, text := range []string{startOfTurn, endOfTurn} {
+		if t.sp.find(text) != nil {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// addedToken is transformers' AddedToken.
+type addedToken struct {
+	Content    string `json:"content"`
+	LStrip     bool   `json:"lstrip"`
+	Normalized bool   `json:"normalized"`
+	RStrip     bool   `json:"rstrip"`
+	SingleWord bool   `json:"single_word"`
+	Special    bool   `json:"special"`
+}
+
+// addedTokens lists the pieces that transformers is to find before it splits text. SentencePiece
+// looks for user-defined pieces after it has turned spaces into U+2581, hence "normalized":
+// otherwise transformers 5 makes five spaces of runs of two and three, SentencePiece of four and one.
+func (t *tokenizer) addedTokens() map[string]addedToken {
+	out := map[string]addedToken{}
+	for _, p := range t.sp.special {
+		special := p.kind != pieceUserDefined || p.text == startOfTurn || p.text == endOfTurn
+		out[strconv.FormatInt(p.id, 10)] = addedToken{Content: p.text, Normalized: !special, Special: special}
+	}
+	return out
+}
+
+// unlimited is how transformers writes that there is no longest input: int(1e30).
+const unlimited = pythonInt("1000000000000000019884624838656")
+
+// chatTemplate is Gemma's turn format in Jinja: what apply_it_formatter of the original does, for
+// more than one turn.
+const chatTemplate = `{{ bos_token }}{% for message in messages %}` +
+	`{% if message['role'] == 'system' %}{{ raise_exception('there is no system role') }}{% endif %}` +
+	`{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('user and assistant take turns, and the user begins') }}{% endif %}` +
+	`{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' + message['content'] | trim + '<end_of_turn>\n' }}` +
+	`{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}`
