@@ -1,0 +1,171 @@
+package torch
+
+import (
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// The container of torch 1.6 and later: a zip file with all members in one folder. data.pkl is the
+// object, data/N are the storages, version the version of this layout, byteorder (since torch 2.1)
+// "little" or "big". Further members are of no use here.
+
+// Limits of the container.
+const (
+	maxVersion   = 10      // the newest that torch reads
+	maxNote      = 64      // bytes in version and byteorder
+	maxSumAtOpen = 1 << 20 // bytes of storages whose checksums are looked at when a file is opened
+)
+
+// readZip reads the pickle of a zip file and finds its storages.
+func readZip(file io.ReaderAt, size int64) (*contents, error) {
+	a, err := readArchive(file, size)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.refuseScript(); err != nil {
+		return nil, err
+	}
+	if err := a.checkVersion(); err != nil {
+		return nil, err
+	}
+	order, err := a.byteOrder()
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{storages: map[string]*storage{}}
+	root, proto, err := a.unpickle(l)
+	if err != nil {
+		return nil, err
+	}
+	locate := func(s *storage) (region, error) {
+		m := a.byName["data/"+s.key]
+		if m == nil {
+			return region{}, tensor.Bad("storage %s is not in the file", s.key).Within("data.pkl")
+		}
+		if m.size != s.bytes {
+			return region{}, tensor.Bad("storage has %d bytes, data.pkl says %d", m.size, s.bytes).Within(m.name)
+		}
+		return region{file: file, offset: m.offset, member: m, unsummed: a.unsummed, bigEndian: order == "big"}, nil
+	}
+	if err := a.checkSmall(l, locate); err != nil {
+		return nil, err
+	}
+	return &contents{
+		format: "torch-zip", proto: proto, root: root, loader: l, locate: locate,
+		describe: func(c *tensor.Checkpoint) { a.describe(c, order) },
+	}, nil
+}
+
+// refuseScript refuses TorchScript, which is code and its constants.
+func (a *archive) refuseScript() error {
+	for _, m := range a.members {
+		if m.name == "constants.pkl" || strings.HasPrefix(m.name, "code/") {
+			return tensor.Bad("file is a TorchScript program, not a checkpoint").Within(m.name).
+				Advise("in Python, save its weights: torch.save(torch.jit.load(path).state_dict(), new_path)")
+		}
+	}
+	return nil
+}
+
+// note returns the text of a small member and whether there is one.
+func (a *archive) note(name string) (string, bool, error) {
+	m := a.byName[name]
+	if m == nil {
+		return "", false, nil
+	}
+	data, err := m.readAll(maxNote, !a.unsummed)
+	return string(data), true, err
+}
+
+func (a *archive) checkVersion() error {
+	text, ok, err := a.note("version")
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return tensor.Bad("zip file holds no version: it is not one that torch.save writes")
+	}
+	if n, err := strconv.Atoi(strings.TrimSpace(text)); err != nil || n < 1 || n > maxVersion {
+		return tensor.Bad("zip file is of version %q; 1 to %d are known", text, maxVersion).Within("version")
+	}
+	return nil
+}
+
+func (a *archive) byteOrder() (string, error) {
+	text, ok, err := a.note("byteorder")
+	switch {
+	case err != nil:
+		return "", err
+	case !ok:
+		return "little", nil
+	case text != "little" && text != "big":
+		return "", tensor.Bad("byte order %q is neither little nor big", text).Within("byteorder")
+	}
+	return text, nil
+}
+
+// unpickle reads data.pkl.
+func (a *archive) unpickle(l *loader) (root any, proto byte, err error) {
+	m := a.byName["data.pkl"]
+	data, err := m.readAll(maxPickle, !a.unsummed)
+	if err != nil {
+		return nil, 0, err
+	}
+	length, copied, proto, err := scan(data, true)
+	if err == errCut {
+		err = tensor.Bad("pickle is cut short")
+	}
+	if err == nil && length < len(data) {
+		err = tensor.Bad("%d bytes follow the pickle", len(data)-length).At(int64(length))
+	}
+	if err != nil {
+		return nil, 0, placed(err, m.name, -1)
+	}
+	root, err = l.unpickle(copied)
+	return root, proto, placed(err, m.name, -1)
+}
+
+// checkSmall checks the checksums of storages in the order of the pickle while they are few bytes
+// in all, so that a small damaged file is refused at once. The others are checked when asked for.
+func (a *archive) checkSmall(l *loader, locate func(*storage) (region, error)) error {
+	if a.unsummed {
+		return nil
+	}
+	left := int64(maxSumAtOpen)
+	for _, s := range l.order {
+		if s.bytes > left {
+			continue
+		}
+		left -= s.bytes
+		r, err := locate(s)
+		if err != nil {
+			return err
+		}
+		if err := r.member.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *archive) describe(c *tensor.Checkpoint, order string) {
+	c.Describe("byte order", order)
+	c.Describe("folder", a.root)
+	deflated := 0
+	for _, m := range a.members {
+		if m.deflated {
+			deflated++
+		}
+	}
+	if deflated > 0 {
+		c.Describe("compression", "deflate")
+	}
+	if a.unsummed {
+		c.Describe("checksums", "none")
+	} else {
+		c.Describe("checksums", "CRC-32")
+	}
+}

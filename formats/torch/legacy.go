@@ -1,0 +1,154 @@
+package torch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"math/big"
+
+	"github.com/nlpodyssey/gopickle/types"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// The container from before torch 1.6, which torch.save still writes on request: five pickles one
+// after another (a magic number, the protocol version, facts about the machine, the object, the
+// keys of the storages) and then the storages in the order of the keys, each the number of its
+// elements (int64) and the elements, all little-endian, whatever the facts say. It has no
+// checksums.
+
+var (
+	legacyMagic    = []byte{0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19} // little-endian
+	legacyMagicOld = []byte("L119547037146038801333356L\n")                             // the same in pickle protocol 1
+	legacyNumber   = "119547037146038801333356"
+)
+
+const legacyVersion = 1001
+
+// isLegacy reports whether a file begins as a legacy container.
+func isLegacy(head []byte) bool {
+	return bytes.HasPrefix(head, legacyMagicOld) ||
+		len(head) > 0 && head[0] == 0x80 && bytes.Contains(head[:min(len(head), 32)], legacyMagic)
+}
+
+// legacyReader reads the pickles of a legacy file one after another.
+type legacyReader struct {
+	file   io.ReaderAt
+	size   int64
+	at     int64 // of the next pickle
+	loader *loader
+	proto  byte
+}
+
+// next reads one pickle. names tells whether it may refer to storages and classes.
+func (r *legacyReader) next(what string, names bool) (any, error) {
+	const first = 64 << 10
+	for n := int64(first); ; n *= 4 {
+		n = min(n, r.size-r.at, maxPickle)
+		data := make([]byte, n)
+		if err := readFull(r.file, data, r.at); err != nil {
+			return nil, err
+		}
+		length, copied, proto, err := scan(data, names)
+		if err == errCut && n < min(r.size-r.at, maxPickle) {
+			continue
+		}
+		if err == errCut && n == maxPickle {
+			return nil, tensor.Bad("pickle of more than %d MiB", maxPickle>>20).Within(what).At(r.at)
+		}
+		if err == errCut {
+			return nil, tensor.Bad("file ends within a pickle").Within(what).At(r.at)
+		}
+		if err != nil {
+			return nil, placed(err, what, 0)
+		}
+		r.at += int64(length)
+		r.proto = proto
+		v, err := r.loader.unpickle(copied)
+		return v, placed(err, what, -1)
+	}
+}
+
+// readLegacy reads the pickles of a legacy file and finds its storages.
+func readLegacy(file io.ReaderAt, size int64) (*contents, error) {
+	r := &legacyReader{file: file, size: size, loader: &loader{legacy: true, storages: map[string]*storage{}}}
+	magic, err := r.next("magic number", false)
+	if err != nil {
+		return nil, err
+	}
+	if n, ok := magic.(*big.Int); !ok || n.String() != legacyNumber {
+		return nil, tensor.Bad("file is a pickle, but does not begin with torch's magic number").Advise(adviceToResave)
+	}
+	version, err := r.next("protocol version", false)
+	if err != nil {
+		return nil, err
+	}
+	if version != legacyVersion {
+		return nil, tensor.Bad("legacy file is of version %v; %d is the only one known", version, legacyVersion)
+	}
+	if _, err := r.next("system facts", false); err != nil {
+		return nil, err
+	}
+	root, err := r.next("object", true)
+	if err != nil {
+		return nil, err
+	}
+	proto := r.proto
+	keys, err := r.next("storage keys", false)
+	if err != nil {
+		return nil, err
+	}
+	offsets, err := r.storages(keys)
+	if err != nil {
+		return nil, err
+	}
+	return &contents{
+		format: "torch-legacy", proto: proto, root: root, loader: r.loader,
+		locate: func(s *storage) (region, error) {
+			at, ok := offsets[s.key]
+			if !ok {
+				return region{}, tensor.Bad("storage %s is not in the file", s.key)
+			}
+			return region{file: file, offset: at}, nil
+		},
+		describe: func(c *tensor.Checkpoint) { c.Describe("byte order", "little") },
+	}, nil
+}
+
+// storages walks the storages at the end of the file and returns where each one's elements begin.
+func (r *legacyReader) storages(keys any) (map[string]int64, error) {
+	list, ok := keys.(*types.List)
+	if !ok {
+		return nil, tensor.Bad("list of the storages' keys is no list")
+	}
+	offsets := make(map[string]int64, list.Len())
+	for _, item := range *list {
+		key, _ := item.(string)
+		s := r.loader.storages[key]
+		if s == nil {
+			return nil, tensor.Bad("storage %q is in the file, but nothing refers to it, so that its size is not known", key).At(r.at)
+		}
+		if _, twice := offsets[key]; twice {
+			return nil, tensor.Bad("storage %s is in the file twice", key).At(r.at)
+		}
+		var count [8]byte
+		if err := readFull(r.file, count[:], r.at); err != nil {
+			return nil, err
+		}
+		n := int64(binary.LittleEndian.Uint64(count[:]))
+		if want := s.bytes / s.class.dtype.Size(); n != want {
+			return nil, tensor.Bad("storage %s has %d elements, the pickle says %d", key, n, want).At(r.at)
+		}
+		r.at += 8
+		if s.bytes > r.size-r.at {
+			return nil, tensor.Bad("file ends %d bytes before the end of storage %s", s.bytes-(r.size-r.at), key).At(r.at).
+				Advise("the file is cut short: download or copy it again")
+		}
+		offsets[key] = r.at
+		r.at += s.bytes
+	}
+	if r.at != r.size {
+		return nil, tensor.Bad("%d bytes follow the last storage", r.size-r.at).At(r.at)
+	}
+	return offsets, nil
+}

@@ -1,0 +1,133 @@
+package torch
+
+import (
+	"errors"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// checksum remembers that a member's CRC was found right or wrong. An I/O error is not remembered.
+type checksum struct {
+	mu    sync.Mutex
+	done  bool
+	wrong error
+}
+
+// check reads the member and compares its CRC-32, once for all tensors that share it.
+func (m *member) check() error {
+	m.sum.mu.Lock()
+	defer m.sum.mu.Unlock()
+	if m.sum.done {
+		return m.sum.wrong
+	}
+	r := m.open()
+	defer r.Close()
+	h := crc32.NewIEEE()
+	n, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{r}, make([]byte, min(1<<20, m.size+1)))
+	if err == nil && n != m.size {
+		err = tensor.Bad("zip member ends after %d of its %d bytes", n, m.size)
+	}
+	if err == nil && h.Sum32() != m.crc {
+		err = tensor.Bad("checksum of the bytes is %08x, the zip file says %08x", h.Sum32(), m.crc).
+			Advise("the file is damaged: download or copy it again")
+	}
+	var wrong *tensor.FormatError
+	if errors.As(err, &wrong) {
+		wrong.Within(m.name)
+	}
+	if err == nil || wrong != nil {
+		m.sum.done, m.sum.wrong = true, err
+	}
+	return err
+}
+
+// open returns a reader of the member's bytes, inflated. It gives no more than the member's size.
+func (m *member) open() io.ReadCloser {
+	stored := io.NewSectionReader(m.file, m.offset, m.stored)
+	if !m.deflated {
+		return io.NopCloser(stored)
+	}
+	return &inflater{m: m, r: flate.NewReader(stored), left: m.size}
+}
+
+// inflater reads a deflated member and holds it to its size.
+type inflater struct {
+	m    *member
+	r    io.ReadCloser
+	left int64
+}
+
+func (i *inflater) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if i.left == 0 {
+		var more [1]byte
+		if n, _ := io.ReadFull(i.r, more[:]); n > 0 {
+			return 0, tensor.Bad("zip member inflates to more than its %d bytes", i.m.size).Within(i.m.name)
+		}
+		return 0, io.EOF
+	}
+	n, err := i.r.Read(p[:min(int64(len(p)), i.left)])
+	i.left -= int64(n)
+	var broken flate.CorruptInputError
+	switch {
+	case errors.As(err, &broken):
+		err = tensor.Bad("zip member is not deflated data: %w", err).Within(i.m.name)
+	case i.left > 0 && (err == io.EOF || err == io.ErrUnexpectedEOF):
+		err = tensor.Bad("zip member inflates to %d bytes less than its size", i.left).Within(i.m.name)
+	case i.left == 0 && err == io.EOF:
+		err = nil // said by the next call
+	}
+	return n, err
+}
+
+func (i *inflater) Close() error { return i.r.Close() }
+
+// readAll returns the member's bytes, at most limit, and checks their CRC unless summed is false.
+func (m *member) readAll(limit int64, summed bool) ([]byte, error) {
+	if m.size > limit {
+		return nil, tensor.Bad("zip member of %d bytes; at most %d are read", m.size, limit).Within(m.name)
+	}
+	r := m.open()
+	defer r.Close()
+	data := make([]byte, m.size)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return nil, err
+	}
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+		return nil, err
+	}
+	if summed && crc32.ChecksumIEEE(data) != m.crc {
+		return nil, tensor.Bad("checksum of the bytes is %08x, the zip file says %08x", crc32.ChecksumIEEE(data), m.crc).
+			Within(m.name).Advise("the file is damaged: download or copy it again")
+	}
+	return data, nil
+}
+
+// readFull reads all of p at offset; a file that ends before is a *tensor.FormatError.
+func readFull(file io.ReaderAt, p []byte, offset int64) error {
+	n, err := file.ReadAt(p, offset)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		return tensor.Bad("file ends %d bytes short", len(p)-n).At(offset + int64(n))
+	}
+	return err
+}
+
+// placed adds the record and the offset to an error about the format. Those of the system stay as
+// they are.
+func placed(err error, record string, offset int64) error {
+	var bad *tensor.FormatError
+	if errors.As(err, &bad) {
+		bad.Within(record).At(offset)
+	}
+	return err
+}

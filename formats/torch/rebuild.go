@@ -1,0 +1,153 @@
+package torch
+
+import (
+	"slices"
+
+	"github.com/nlpodyssey/gopickle/types"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// storage is one storage of a checkpoint, before it is known where its bytes lie.
+type storage struct {
+	key   string // decimal digits
+	class storageClass
+	bytes int64
+}
+
+// storageRef is what a persistent id becomes: a storage, or a range of one (legacy views).
+type storageRef struct {
+	*storage
+	class  storageClass // as this id has it
+	first  int64        // bytes before the range
+	length int64        // bytes of the range
+}
+
+// tensorRef is what the rebuild functions of torch become: a view of a storage.
+type tensorRef struct {
+	storage *storageRef
+	dtype   tensor.DType
+	view    tensor.View
+	problem *tensor.FormatError // why the tensor cannot be read; the rest is not filled then
+}
+
+// PySetState takes the attributes of a tensor, which are of no use here.
+func (*tensorRef) PySetState(any) error { return nil }
+
+func unreadable(format string, args ...any) *tensorRef {
+	return &tensorRef{problem: tensor.Bad(format, args...)}
+}
+
+// rebuildTensor stands for torch._utils._rebuild_tensor_v2(storage, offset, size, stride,
+// requires_grad, backward_hooks, metadata=None). The elements are of the storage's type.
+func rebuildTensor(args []any) any {
+	if len(args) < 4 || len(args) > 7 {
+		return unreadable("tensor is rebuilt from %d values", len(args))
+	}
+	ref, ok := args[0].(*storageRef)
+	if ok && ref.class.untyped {
+		return unreadable("tensor's storage has no element type")
+	}
+	t := &tensorRef{storage: ref}
+	if ok {
+		t.dtype = ref.class.dtype
+	}
+	if len(args) == 7 {
+		return t.fill(args, args[6])
+	}
+	return t.fill(args, nil)
+}
+
+// rebuildTensorOfType stands for torch._utils._rebuild_tensor_v3, which has the element type after
+// the hooks and then the metadata. It is used for the types that have no class of storages.
+func rebuildTensorOfType(args []any) any {
+	if len(args) < 7 || len(args) > 8 {
+		return unreadable("tensor is rebuilt from %d values", len(args))
+	}
+	ref, _ := args[0].(*storageRef)
+	dtype, ok := args[6].(tensor.DType)
+	if !ok {
+		return unreadable("tensor's element type is none")
+	}
+	t := &tensorRef{storage: ref, dtype: dtype}
+	if len(args) == 8 {
+		return t.fill(args, args[7])
+	}
+	return t.fill(args, nil)
+}
+
+// fill sets the view from storage, offset, size and stride. metadata says what else is to be done
+// to the elements: torch marks conjugates and negatives that it has not computed.
+func (t *tensorRef) fill(args []any, metadata any) any {
+	if t.storage == nil {
+		return unreadable("tensor is rebuilt from something that is no storage")
+	}
+	offset, ok := args[1].(int)
+	shape, sizesOK := integers(args[2])
+	strides, stridesOK := integers(args[3])
+	if !ok || !sizesOK || !stridesOK {
+		return unreadable("tensor's offset, size or stride is not made of integers")
+	}
+	if metadata != nil {
+		d, ok := metadata.(*types.Dict)
+		if !ok {
+			return unreadable("tensor's metadata is not a dict")
+		}
+		if d.Len() > 0 {
+			name, _ := (*d)[0].Key.(string)
+			t.problem = tensor.Bad("tensor is stored with the flag %q: its elements are not those in the file", name).
+				Advise("in Python, save tensor.resolve_conj().resolve_neg() instead")
+			return t
+		}
+	}
+	t.view = tensor.View{Shape: shape, Strides: strides, Offset: int64(offset)}
+	return t
+}
+
+// integers returns the items of a tuple of integers.
+func integers(v any) ([]int64, bool) {
+	items, ok := v.(*types.Tuple)
+	if !ok {
+		return nil, false
+	}
+	numbers := make([]int64, 0, items.Len())
+	for _, item := range *items {
+		n, ok := item.(int)
+		if !ok {
+			return nil, false
+		}
+		numbers = append(numbers, int64(n))
+	}
+	return numbers, true
+}
+
+// firstArgument stands for _rebuild_parameter(tensor, requires_grad, hooks) and its like, which
+// are the tensor as far as its elements go.
+func firstArgument(args []any) any {
+	if len(args) > 0 {
+		if t, ok := args[0].(*tensorRef); ok {
+			return t
+		}
+	}
+	return unreadable("parameter is made of something that is no tensor")
+}
+
+// rebuildFromType stands for torch._tensor._rebuild_from_type_v2(function, type, arguments,
+// state): a tensor with attributes, or of a class derived from torch.Tensor.
+func rebuildFromType(args []any) any {
+	if len(args) != 4 {
+		return unreadable("tensor is rebuilt from %d values", len(args))
+	}
+	f, ok := args[0].(*global)
+	inner, tupleOK := args[2].(*types.Tuple)
+	if !ok || !tupleOK || !slices.Contains(rebuilders, f.name) {
+		return unreadable("tensor is rebuilt by something that makes no tensors")
+	}
+	return f.call(*inner)
+}
+
+// rebuilders are the functions that rebuildFromType may call. It is not one of them, so that calls
+// do not nest.
+var rebuilders = []string{
+	"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter", "_rebuild_parameter_with_state",
+}

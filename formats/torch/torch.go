@@ -1,0 +1,121 @@
+// Package torch reads the checkpoints that torch.save writes: the zip container of torch 1.6 and
+// later, the legacy container from before, and directories of shards with an index
+// (pytorch_model.bin.index.json).
+//
+// A checkpoint of torch is a pickle, which is a program. Nothing of it is run here: an opcode
+// scanner with a short list of permitted opcodes, classes and functions goes first, and what they
+// stand for are plain records of this package (see scanner, globals). Storages are not read until a
+// tensor is.
+//
+// Tensors are named by torch's own keys; dicts and lists within each other are joined with dots,
+// items of lists by their index: "optimizer.state.0.exp_avg". A tensor that was saved by itself is
+// called "tensor". Values that are no tensors are counted and left out.
+package torch
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// headSize is as many bytes as Detect wants to see of a file.
+const headSize = 512
+
+// Detect reports whether a file that begins with head, its first 512 bytes, is for this package: a
+// zip file, or a pickle. Whether it is a checkpoint is found out by opening it.
+func Detect(head []byte) bool {
+	return bytes.HasPrefix(head, []byte(localMark)) || isLegacy(head) || isPickle(head)
+}
+
+// isPickle reports whether head begins as a pickle of protocols 2 to 5. The third byte is an
+// opcode then, and none of those is 0, as the third byte of a short safetensors file's length is.
+func isPickle(head []byte) bool {
+	return len(head) > 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5 &&
+		(opcodes[head[2]].check != nil || refusedOpcodes[head[2]] != "") &&
+		!(len(head) > 8 && head[8] == '{' && bytes.Equal(head[4:8], make([]byte, 4)))
+}
+
+// Open opens a checkpoint: a file of torch.save, an index of shards, or a directory that holds
+// either. What is wrong with it is a *tensor.FormatError.
+func Open(path string) (*tensor.Checkpoint, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return openDirectory(path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	ckpt, err := open(f, path, info)
+	if err != nil {
+		f.Close()
+		return nil, inFile(err, path)
+	}
+	return ckpt, nil
+}
+
+// open opens a file, which the checkpoint closes.
+func open(f *os.File, path string, info os.FileInfo) (*tensor.Checkpoint, error) {
+	if !info.Mode().IsRegular() {
+		return nil, tensor.Bad("not a regular file: a checkpoint is read at many places at once")
+	}
+	var first [1]byte
+	if n, _ := f.ReadAt(first[:], 0); n == 1 && first[0] == '{' {
+		ckpt, err := openIndex(f, path, info.Size())
+		f.Close()
+		return ckpt, err
+	}
+	return newReader(f, info.Size(), path, f)
+}
+
+// NewReader opens a checkpoint of one file, of size bytes. Errors name no file, and closing the
+// checkpoint does not close r.
+func NewReader(r io.ReaderAt, size int64) (*tensor.Checkpoint, error) {
+	return newReader(r, size, "")
+}
+
+func newReader(r io.ReaderAt, size int64, path string, closers ...io.Closer) (*tensor.Checkpoint, error) {
+	head := make([]byte, min(size, headSize))
+	if err := readFull(r, head, 0); err != nil {
+		return nil, err
+	}
+	c, err := read(r, size, head)
+	if err != nil {
+		return nil, err
+	}
+	return c.checkpoint(path, closers)
+}
+
+// read finds out which container it is.
+func read(r io.ReaderAt, size int64, head []byte) (*contents, error) {
+	const tarMark = 257 // offset of "ustar"
+	switch {
+	case len(head) == 0:
+		return nil, tensor.Bad("file is empty")
+	case bytes.HasPrefix(head, []byte(localMark)):
+		return readZip(r, size)
+	case isLegacy(head):
+		return readLegacy(r, size)
+	case isPickle(head):
+		return nil, tensor.Bad("file is a pickle, but does not begin with torch's magic number").Advise(adviceToResave)
+	case len(head) > tarMark+5 && string(head[tarMark:][:5]) == "ustar":
+		return nil, tensor.Bad("tar container of torch before 0.4, which griffin does not read").
+			Advise("load the file with torch and save it again")
+	}
+	return nil, tensor.Bad("neither a zip file nor a legacy file of torch.save")
+}
+
+// inFile names the file in an error about the format.
+func inFile(err error, path string) error {
+	var bad *tensor.FormatError
+	if errors.As(err, &bad) {
+		bad.In(path)
+	}
+	return err
+}

@@ -1,0 +1,184 @@
+package torch
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// wantTensor is a tensor as values.json has it: its elements in row-major order, little-endian.
+type wantTensor struct {
+	DType  string  `json:"dtype"`
+	Shape  []int64 `json:"shape"`
+	Stride []int64 `json:"stride"`
+	Offset int64   `json:"offset"`
+	B64    []byte  `json:"-"`
+	Text   string  `json:"b64"`
+}
+
+func readJSON(t *testing.T, path string, v any) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readValues(t *testing.T, path string) map[string]map[string]wantTensor {
+	t.Helper()
+	var values map[string]map[string]wantTensor
+	readJSON(t, path, &values)
+	return values
+}
+
+// wrapped are the samples whose tensors are those of another, in a dict of this key.
+var wrapped = map[string]struct{ of, key string }{
+	"mixed_dict.pt": {"state_dict_zip.pt", "model_state_dict."},
+}
+
+// TestSound reads every sample that torch, or a hand that torch reads, has written.
+func TestSound(t *testing.T) {
+	values := readValues(t, "testdata/sound/values.json")
+	for name, as := range wrapped {
+		values[name] = map[string]wantTensor{}
+		for key, want := range values[as.of] {
+			values[name][as.key+key] = want
+		}
+	}
+	for name, want := range values {
+		t.Run(name, func(t *testing.T) {
+			c, err := Open(filepath.Join("testdata/sound", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			checkTensors(t, c, want, wrapped[name].of != "")
+		})
+	}
+}
+
+// checkTensors holds all tensors of c, or only those in want, against want.
+func checkTensors(t *testing.T, c *tensor.Checkpoint, want map[string]wantTensor, only bool) {
+	t.Helper()
+	for name := range want {
+		if c.Tensor(name) == nil {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	for _, got := range c.Tensors() {
+		w, ok := want[got.Name]
+		if !ok {
+			if !only {
+				t.Errorf("%s was not saved", got.Name)
+			}
+			continue
+		}
+		if got.DType.String() != w.DType || !slices.Equal(got.Shape, w.Shape) {
+			t.Errorf("%s is %s %v, want %s %v", got.Name, got.DType, got.Shape, w.DType, w.Shape)
+			continue
+		}
+		elements, err := base64.StdEncoding.DecodeString(w.Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkData(t, got, elements)
+		if s, ok, err := tensor.Layout(got); err != nil {
+			t.Errorf("%s: %v", got.Name, err)
+		} else if ok && len(w.Stride) > 0 && !slices.Equal(s.View.Strides, w.Stride) {
+			t.Errorf("%s has strides %v, want %v", got.Name, s.View.Strides, w.Stride)
+		}
+	}
+}
+
+// checkData reads a tensor from several offsets, and checks its checksum.
+func checkData(t *testing.T, got *tensor.Tensor, want []byte) {
+	t.Helper()
+	for _, off := range []int{0, 1, len(want) / 2, len(want)} {
+		if off > len(want) {
+			continue
+		}
+		r, err := got.Data.Stream(int64(off))
+		if err != nil {
+			t.Errorf("%s: %v", got.Name, err)
+			return
+		}
+		data, err := io.ReadAll(r)
+		r.Close()
+		if err != nil || !bytes.Equal(data, want[off:]) {
+			t.Errorf("%s from byte %d is %x (%v), want %x", got.Name, off, data, err, want[off:])
+		}
+	}
+	if c, ok := got.Data.(tensor.Checker); ok {
+		if err := c.Check(); err != nil {
+			t.Errorf("%s: %v", got.Name, err)
+		}
+	}
+}
+
+// TestRefusedSamples are files that torch wrote, or would read, whose tensors are not to be had.
+func TestRefusedSamples(t *testing.T) {
+	for name, want := range map[string]string{
+		"conj_neg_views.pt":   `flag "conj"`,
+		"nn_module.pt":        `refers to "torch.nn.modules.`,
+		"nn_module_legacy.pt": `refers to "`,
+	} {
+		err := openAndClose(filepath.Join("testdata/sound", name))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
+
+func openAndClose(path string) error {
+	c, err := Open(path)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// TestHostile opens broken and malicious files; those that open are read too. What each has to
+// give is in expect.json, and why it is refused in the table.
+func TestHostile(t *testing.T) {
+	var expect map[string]struct{ Want string }
+	readJSON(t, "testdata/hostile/expect.json", &expect)
+	for name, e := range expect {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			path := filepath.Join("testdata/hostile", name)
+			err := openAndClose(path)
+			if d := time.Since(start); d > time.Second {
+				t.Errorf("took %v", d)
+			}
+			if e.Want == "accept" && err != nil || e.Want == "reject" && err == nil {
+				t.Fatalf("%v, want %s", err, e.Want)
+			}
+			if err == nil {
+				if why, ok := hostileReasons[name]; ok {
+					t.Errorf("opened, want %q", why)
+				}
+				return
+			}
+			var bad *tensor.FormatError
+			if !errors.As(err, &bad) || bad.File != path {
+				t.Errorf("%v is no format error of the file", err)
+			}
+			if why, ok := hostileReasons[name]; !ok || !strings.Contains(err.Error(), why) {
+				t.Errorf("%v, want %q", err, why)
+			}
+		})
+	}
+}

@@ -1,0 +1,238 @@
+package torch
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/nlpodyssey/gopickle/types"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// A pickle's values are a graph, not a tree: hostile ones hold themselves, nest 200,000 deep, or
+// name 2^64 leaves with 64 lists. So they are walked without recursion, in two passes. The first
+// visits each container once and counts the tensors below it; the second follows every path that
+// leads to a tensor, which the count has shown to be few.
+
+// Limits on what the second pass makes.
+const (
+	maxTensors   = 1 << 17
+	maxNameBytes = 16 << 20 // of all names together
+)
+
+func namesTooLong() error {
+	return tensor.Bad("names of the tensors take more than %d MiB", maxNameBytes>>20)
+}
+
+// named is a tensor with its full name.
+type named struct {
+	name string
+	ref  *tensorRef
+}
+
+// children returns the number of values in a container and a function that gives each with its
+// key; ok is false for what is no container.
+func children(v any) (n int, at func(i int) (key, child any), ok bool) {
+	inOrder := func(items []any) (int, func(int) (any, any), bool) {
+		return len(items), func(i int) (any, any) { return i, items[i] }, true
+	}
+	ofDict := func(d types.Dict) (int, func(int) (any, any), bool) {
+		return len(d), func(i int) (any, any) { return d[i].Key, d[i].Value }, true
+	}
+	switch c := v.(type) {
+	case *types.Dict:
+		return ofDict(*c)
+	case *orderedDict:
+		return ofDict(c.Dict)
+	case *types.List:
+		return inOrder(*c)
+	case *types.Tuple:
+		return inOrder(*c)
+	case *pySet:
+		return inOrder(c.items)
+	}
+	return 0, nil, false
+}
+
+// census is what the first pass finds.
+type census struct {
+	paths  map[any]*paths // of every container
+	others map[string]int // leaves that are no tensors, by kind
+}
+
+// paths are the ways from a container to tensors.
+type paths struct {
+	open    bool  // the pass is still below it
+	tensors int   // how many, at most maxTensors+1
+	by      []int // indices of the children that are or hold tensors
+}
+
+// visit is a container that a pass is in the middle of.
+type visit struct {
+	node any
+	*paths
+	i    int // next child, in the second pass next item of by
+	n    int
+	at   func(int) (key, child any)
+	name int // length of the container's name, in the second pass
+}
+
+// takeCensus is the first pass.
+func takeCensus(root any) (*census, error) {
+	c := &census{paths: map[any]*paths{}, others: map[string]int{}}
+	holder := visit{paths: &paths{}, n: 1, at: func(int) (any, any) { return nil, root }}
+	stack := []visit{holder}
+	for {
+		top := &stack[len(stack)-1]
+		if top.i == top.n {
+			top.open = false
+			if stack = stack[:len(stack)-1]; len(stack) == 0 {
+				break
+			}
+			parent := &stack[len(stack)-1]
+			parent.found(parent.i-1, top.tensors)
+			continue
+		}
+		_, child := top.at(top.i)
+		top.i++
+		if _, ok := child.(*tensorRef); ok {
+			top.found(top.i-1, 1)
+			continue
+		}
+		n, at, ok := children(child)
+		if !ok {
+			c.others[describe(child)]++
+			continue
+		}
+		if known := c.paths[child]; known != nil {
+			if known.open {
+				return nil, tensor.Bad("pickle holds a container that contains itself")
+			}
+			top.found(top.i-1, known.tensors)
+			continue
+		}
+		if err := checkKeys(child, n, at); err != nil {
+			return nil, err
+		}
+		c.paths[child] = &paths{open: true}
+		stack = append(stack, visit{node: child, paths: c.paths[child], n: n, at: at})
+	}
+	if holder.tensors > maxTensors {
+		return nil, tensor.Bad("pickle names more than %d tensors", maxTensors)
+	}
+	return c, nil
+}
+
+// found adds the tensors at or below a child.
+func (p *paths) found(child, tensors int) {
+	if tensors > 0 {
+		p.by = append(p.by, child)
+		p.tensors = min(p.tensors+tensors, maxTensors+1)
+	}
+}
+
+// checkKeys refuses dicts that no Python program can have: with a list as key, or one key twice.
+func checkKeys(v any, n int, at func(int) (any, any)) error {
+	switch v.(type) {
+	case *types.Dict, *orderedDict:
+	default:
+		return nil
+	}
+	seen := make(map[any]bool, n)
+	for i := range n {
+		key, _ := at(i)
+		switch k := key.(type) {
+		case string, int, bool, float64, nil:
+			if seen[k] {
+				return tensor.Bad("dict has the key %q twice", fmt.Sprint(k))
+			}
+			seen[k] = true
+		case *types.Dict, *orderedDict, *types.List, *pySet:
+			return tensor.Bad("dict has a key that is a container")
+		}
+	}
+	return nil
+}
+
+// collect returns all tensors below root with their names, in the order of the pickle.
+func collect(root any) ([]named, *census, error) {
+	c, err := takeCensus(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	if t, ok := root.(*tensorRef); ok {
+		return []named{{bareName, t}}, c, nil
+	}
+	_, at, ok := children(root)
+	if !ok || c.paths[root].tensors == 0 {
+		return nil, nil, tensor.Bad("pickle holds no tensor").
+			Advise("a checkpoint is a dict of tensors, as torch.save(model.state_dict(), path) writes it")
+	}
+	var found []named
+	var name []byte
+	total := 0
+	stack := []visit{{node: root, paths: c.paths[root], at: at}}
+	for len(stack) > 0 {
+		top := &stack[len(stack)-1]
+		if top.i == len(top.by) {
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		key, child := top.at(top.by[top.i])
+		top.i++
+		name = name[:top.name]
+		if len(stack) > 1 {
+			name = append(name, '.')
+		}
+		if name, err = appendKey(name, top.node, key); err != nil {
+			return nil, nil, err
+		}
+		if ref, ok := child.(*tensorRef); ok {
+			found = append(found, named{string(name), ref})
+			if total += len(name); total > maxNameBytes {
+				return nil, nil, namesTooLong()
+			}
+			continue
+		}
+		_, at, _ := children(child)
+		stack = append(stack, visit{node: child, paths: c.paths[child], at: at, name: len(name)})
+	}
+	return found, c, nil
+}
+
+// bareName is the name of a tensor that was saved by itself, which gives it none.
+const bareName = "tensor"
+
+// appendKey appends the key of a value in container to the name of the container.
+func appendKey(name []byte, container, key any) ([]byte, error) {
+	if _, ok := container.(*pySet); ok {
+		return nil, tensor.Bad("set holds tensors, which gives them no name").Of(string(name))
+	}
+	text, ok := keyText(key)
+	if !ok {
+		return nil, tensor.Bad("tensor in a dict under a key that is neither text nor a whole number").Of(string(name))
+	}
+	if !utf8.ValidString(text) {
+		return nil, tensor.Bad("name of a tensor is not UTF-8: %s", strconv.QuoteToASCII(text)).Of(string(name))
+	}
+	if len(name) > maxNameBytes-len(text) {
+		return nil, namesTooLong()
+	}
+	return append(name, text...), nil
+}
+
+// listOthers names the leaves that are no tensors, such as "3 numbers, 1 strings".
+func (c *census) listOthers() string {
+	var kinds []string
+	for kind := range c.others {
+		kinds = append(kinds, kind)
+	}
+	sort.Strings(kinds)
+	for i, kind := range kinds {
+		kinds[i] = fmt.Sprint(c.others[kind], " ", kind)
+	}
+	return strings.Join(kinds, ", ")
+}

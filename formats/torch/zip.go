@@ -1,0 +1,343 @@
+package torch
+
+import (
+	"encoding/binary"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// archive/zip is made to get at files of any zip it is given. A checkpoint's zip is always written
+// by one of a few programs, and two readers must not see two different models in it, so this
+// reader takes the directory at its word only where everything agrees: it ends the file, holds each
+// name once, every member lies before it, none over another, and the header at each member says
+// the same as the directory.
+
+// archive is the directory of a zip file. Names are without the one folder that holds all members.
+type archive struct {
+	file     io.ReaderAt
+	root     string // the folder
+	members  []*member
+	byName   map[string]*member
+	unsummed bool // written without checksums: all are 0
+}
+
+// member is one file of a zip file.
+type member struct {
+	name     string
+	file     io.ReaderAt
+	deflated bool
+	crc      uint32
+	flags    uint16
+	stored   int64 // bytes in the zip file
+	size     int64 // bytes once inflated
+	header   int64 // offset of the local header
+	offset   int64 // of the stored bytes
+	sum      checksum
+}
+
+// Sizes and signatures of the parts of a zip file, from PKWARE's APPNOTE.TXT.
+const (
+	endSize, endMark         = 22, "PK\x05\x06"
+	locatorSize, locatorMark = 20, "PK\x06\x07"
+	end64Size, end64Mark     = 56, "PK\x06\x06"
+	centralSize, centralMark = 46, "PK\x01\x02"
+	localSize, localMark     = 30, "PK\x03\x04"
+
+	maxDirectory = 16 << 20 // some 200,000 members
+)
+
+// directoryPlace is what the end records say.
+type directoryPlace struct {
+	entries      uint64
+	offset, size int64
+}
+
+// readArchive reads the directory of a zip file of size bytes. What it allocates is proportional
+// to the directory.
+func readArchive(file io.ReaderAt, size int64) (*archive, error) {
+	place, err := findDirectory(file, size)
+	if err != nil {
+		return nil, err
+	}
+	if place.size > maxDirectory {
+		return nil, tensor.Bad("zip directory of %d bytes exceeds %d MiB", place.size, maxDirectory>>20)
+	}
+	data := make([]byte, place.size)
+	if err := readFull(file, data, place.offset); err != nil {
+		return nil, err
+	}
+	a := &archive{file: file, byName: map[string]*member{}, unsummed: true}
+	text := string(data) // names are parts of it
+	for at := 0; at < len(data); {
+		m, n, err := parseCentral(data[at:], text[at:])
+		if err != nil {
+			return nil, placed(err, "zip directory", place.offset+int64(at))
+		}
+		m.file = file
+		a.members = append(a.members, m)
+		a.unsummed = a.unsummed && m.crc == 0
+		at += n
+	}
+	if uint64(len(a.members)) != place.entries {
+		return nil, tensor.Bad("zip directory has %d members, its end record says %d", len(a.members), place.entries)
+	}
+	if err := a.locate(place.offset); err != nil {
+		return nil, err
+	}
+	return a, a.nameMembers()
+}
+
+// findDirectory reads the end record and, where there is one, the zip64 end record before it.
+func findDirectory(file io.ReaderAt, size int64) (directoryPlace, error) {
+	var place directoryPlace
+	tail := make([]byte, min(size, endSize+math.MaxUint16+locatorSize))
+	base := size - int64(len(tail))
+	if err := readFull(file, tail, base); err != nil {
+		return place, err
+	}
+	at, err := findEnd(tail)
+	if err != nil {
+		return place, err
+	}
+	end := tail[at:]
+	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
+	entries, length, offset := uint64(u16(end[10:])), uint64(u32(end[12:])), uint64(u32(end[16:]))
+	if u16(end[4:]) != 0 || u16(end[6:]) != 0 || u16(end[8:]) != u16(end[10:]) {
+		return place, tensor.Bad("zip file is one of several parts").At(base + int64(at))
+	}
+	limit := base + int64(at) // where the directory has to end
+	if at >= locatorSize && string(tail[at-locatorSize:][:4]) == locatorMark {
+		record, where, err := readEnd64(file, tail[at-locatorSize:at], limit-locatorSize)
+		if err != nil {
+			return place, err
+		}
+		u64 := binary.LittleEndian.Uint64
+		for _, field := range []struct {
+			from      *uint64
+			saturated uint64
+			wide      uint64
+		}{{&entries, math.MaxUint16, u64(record[32:])}, {&length, math.MaxUint32, u64(record[40:])}, {&offset, math.MaxUint32, u64(record[48:])}} {
+			if *field.from != field.saturated && *field.from != field.wide {
+				return place, tensor.Bad("zip file's two end records disagree").At(where)
+			}
+			*field.from = field.wide
+		}
+		limit = where
+	}
+	if offset > uint64(limit) || length != uint64(limit)-offset {
+		return place, tensor.Bad("zip directory of %d bytes at offset %d does not end where the end record begins, at %d", length, offset, limit).
+			Advise("the file is cut short, or something was put before or into it")
+	}
+	return directoryPlace{entries, int64(offset), int64(length)}, nil
+}
+
+// findEnd returns the offset of the end record in the last bytes of a file. Its comment has to end
+// with the file.
+func findEnd(tail []byte) (int, error) {
+	found := -1
+	for at := len(tail) - endSize; at >= 0; at-- {
+		if string(tail[at:at+4]) != endMark {
+			continue
+		}
+		if comment := int(binary.LittleEndian.Uint16(tail[at+20:])); at+endSize+comment == len(tail) {
+			return at, nil
+		}
+		if found < 0 {
+			found = at
+		}
+	}
+	if found >= 0 {
+		return 0, tensor.Bad("%d bytes that do not belong to the zip file stand at its end", len(tail)-found-endSize)
+	}
+	return 0, tensor.Bad("zip file has no directory at its end").Advise("the file is cut short: download or copy it again")
+}
+
+// readEnd64 reads the zip64 end record that a locator points at; it ends where the locator begins.
+func readEnd64(file io.ReaderAt, locator []byte, limit int64) (record []byte, at int64, err error) {
+	where := binary.LittleEndian.Uint64(locator[8:])
+	if limit < end64Size || where > uint64(limit-end64Size) {
+		return nil, 0, tensor.Bad("zip64 end record at offset %d lies outside the file", where).At(limit)
+	}
+	record = make([]byte, end64Size)
+	if err := readFull(file, record, int64(where)); err != nil {
+		return nil, 0, err
+	}
+	if string(record[:4]) != end64Mark || binary.LittleEndian.Uint64(record[4:]) != uint64(limit)-where-12 {
+		return nil, 0, tensor.Bad("zip64 end record is broken").At(int64(where))
+	}
+	return record, int64(where), nil
+}
+
+// parseCentral reads one entry of the directory and returns its length.
+func parseCentral(data []byte, text string) (*member, int, error) {
+	if len(data) < centralSize || text[:4] != centralMark {
+		return nil, 0, tensor.Bad("no entry where one belongs")
+	}
+	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
+	nameEnd := centralSize + int(u16(data[28:]))
+	extraEnd := nameEnd + int(u16(data[30:]))
+	n := extraEnd + int(u16(data[32:]))
+	if n > len(data) {
+		return nil, 0, tensor.Bad("entry is cut short")
+	}
+	m := &member{name: text[centralSize:nameEnd], flags: u16(data[8:]), crc: u32(data[16:])}
+	const encrypted = 1<<0 | 1<<6 | 1<<13
+	if m.flags&encrypted != 0 {
+		return nil, 0, tensor.Bad("member %q is encrypted", m.name)
+	}
+	switch method := u16(data[10:]); method {
+	case 0:
+	case 8:
+		m.deflated = true
+	default:
+		return nil, 0, tensor.Bad("member %q is compressed by method %d; checkpoints are stored, or deflated (8)", m.name, method)
+	}
+	sizes := []uint64{uint64(u32(data[24:])), uint64(u32(data[20:])), uint64(u32(data[42:]))}
+	if err := widen(sizes, data[nameEnd:extraEnd]); err != nil {
+		return nil, 0, tensor.Bad("member %q: %w", m.name, err)
+	}
+	m.size, m.stored, m.header = int64(sizes[0]), int64(sizes[1]), int64(sizes[2])
+	if !m.deflated && m.size != m.stored {
+		return nil, 0, tensor.Bad("member %q is stored in %d bytes, but has %d", m.name, m.stored, m.size)
+	}
+	const mostInflated = 1032 // times its size, by the limits of deflate
+	if m.deflated && m.size/mostInflated > m.stored {
+		return nil, 0, tensor.Bad("member %q cannot inflate from %d to %d bytes", m.name, m.stored, m.size)
+	}
+	return m, n, nil
+}
+
+// widen replaces those sizes that are 0xffffffff by the 64-bit ones of the extra fields.
+func widen(sizes []uint64, extra []byte) error {
+	const zip64 = 1
+	var wide []byte
+	for rest := extra; len(rest) >= 4; {
+		n := int(binary.LittleEndian.Uint16(rest[2:]))
+		if n > len(rest)-4 {
+			return tensor.Bad("extra field is cut short")
+		}
+		if binary.LittleEndian.Uint16(rest) == zip64 {
+			wide = rest[4 : 4+n]
+			break
+		}
+		rest = rest[4+n:]
+	}
+	for i, size := range sizes {
+		if size != math.MaxUint32 {
+			continue
+		}
+		if len(wide) < 8 {
+			return tensor.Bad("size of 64 bits is missing")
+		}
+		sizes[i] = binary.LittleEndian.Uint64(wide)
+		if sizes[i] > math.MaxInt64 {
+			return tensor.Bad("size overflows")
+		}
+		wide = wide[8:]
+	}
+	return nil
+}
+
+// locate finds where each member's bytes begin, and refuses members that reach into each other or
+// into the directory.
+func (a *archive) locate(directory int64) error {
+	byPlace := slices.Clone(a.members)
+	slices.SortFunc(byPlace, func(x, y *member) int {
+		if x.header < y.header {
+			return -1
+		}
+		return 1
+	})
+	for i, m := range byPlace {
+		limit := directory
+		if i+1 < len(byPlace) {
+			limit = byPlace[i+1].header
+		}
+		if err := m.readLocal(limit); err != nil {
+			return placed(err, m.name, m.header)
+		}
+	}
+	return nil
+}
+
+// readLocal checks the header that stands before the member's bytes, all of which has to end
+// before limit. torch leaves sizes and checksum there 0 and writes them after the bytes instead;
+// the directory's are used.
+func (m *member) readLocal(limit int64) error {
+	room := limit - m.header
+	head := make([]byte, localSize+len(m.name))
+	if room < int64(len(head)) {
+		return tensor.Bad("zip member lies over another or outside the file")
+	}
+	if err := readFull(m.file, head, m.header); err != nil {
+		return err
+	}
+	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
+	if string(head[:4]) != localMark || int(u16(head[26:])) != len(m.name) || string(head[localSize:]) != m.name {
+		return tensor.Bad("zip directory and the header at the member disagree about its name")
+	}
+	const sizesFollow = 1 << 3
+	sum, stored := u32(head[14:]), u32(head[18:])
+	same := sum == m.crc && (int64(stored) == m.stored || stored == math.MaxUint32)
+	if (u16(head[8:]) == 8) != m.deflated || u16(head[6:])&sizesFollow == 0 && !same {
+		return tensor.Bad("zip directory and the header at the member disagree")
+	}
+	m.offset = m.header + int64(len(head)) + int64(u16(head[28:]))
+	if m.offset > limit || m.stored > limit-m.offset {
+		return tensor.Bad("zip member of %d bytes lies over another or outside the file", m.stored)
+	}
+	return nil
+}
+
+// nameMembers finds the folder that holds data.pkl and takes it off all names. Names are only ever
+// looked up: nothing is written anywhere.
+func (a *archive) nameMembers() error {
+	for _, m := range a.members {
+		if err := checkMemberName(m.name); err != nil {
+			return err
+		}
+		if folder, ok := strings.CutSuffix(m.name, "/data.pkl"); ok && !strings.Contains(folder, "/") {
+			if a.root != "" && a.root != folder {
+				return tensor.Bad("zip file holds two checkpoints, %q and %q", a.root, folder)
+			}
+			a.root = folder
+		}
+	}
+	if a.root == "" {
+		return tensor.Bad("zip file holds no data.pkl in a folder: it is not one that torch.save writes")
+	}
+	kept := a.members[:0]
+	for _, m := range a.members {
+		name, ok := strings.CutPrefix(m.name, a.root+"/")
+		if !ok {
+			return tensor.Bad("zip member %q is outside the folder %q", m.name, a.root)
+		}
+		if m.name = name; name == "" || strings.HasSuffix(name, "/") {
+			continue // a folder, as other zip programs note it
+		}
+		if a.byName[name] != nil {
+			return tensor.Bad("zip file has two members of one name").Within(name)
+		}
+		a.byName[name] = m
+		kept = append(kept, m)
+	}
+	a.members = kept
+	return nil
+}
+
+// checkMemberName refuses names that would lead out of the folder if they were file names.
+func checkMemberName(name string) error {
+	if strings.ContainsAny(name, "\\\x00") || strings.HasPrefix(name, "/") {
+		return tensor.Bad("zip member has the unsafe name %q", name)
+	}
+	for part := range strings.SplitSeq(strings.TrimSuffix(name, "/"), "/") {
+		if part == "" || part == "." || part == ".." {
+			return tensor.Bad("zip member has the unsafe name %q", name)
+		}
+	}
+	return nil
+}
