@@ -41,11 +41,11 @@ var rules = []rule{
 
 	row(everyBlock, "W", "temporal_pre_norm.scale", same, "temporal_pre_norm.scale", same, "temporal_pre_norm.weight"),
 
-	row(recurrentBlock, "LW", "recurrent_block.linear_y.kernel", transpose, "recurrent_block.linear_y.weight", same, "temporal_block.linear_y.weight"),
+	row(recurrentBlock, "LW", "recurrent_block.linear_y.kernel", transposed, "recurrent_block.linear_y.weight", same, "temporal_block.linear_y.weight"),
 	row(recurrentBlock, "L", "recurrent_block.linear_y.bias", same, "recurrent_block.linear_y.bias", same, "temporal_block.linear_y.bias"),
-	row(recurrentBlock, "LW", "recurrent_block.linear_x.kernel", transpose, "recurrent_block.linear_x.weight", same, "temporal_block.linear_x.weight"),
+	row(recurrentBlock, "LW", "recurrent_block.linear_x.kernel", transposed, "recurrent_block.linear_x.weight", same, "temporal_block.linear_x.weight"),
 	row(recurrentBlock, "L", "recurrent_block.linear_x.bias", same, "recurrent_block.linear_x.bias", same, "temporal_block.linear_x.bias"),
-	row(recurrentBlock, "WL", "recurrent_block.linear_out.kernel", transpose, "recurrent_block.linear_out.weight", same, "temporal_block.linear_out.weight"),
+	row(recurrentBlock, "WL", "recurrent_block.linear_out.kernel", transposed, "recurrent_block.linear_out.weight", same, "temporal_block.linear_out.weight"),
 	row(recurrentBlock, "W", "recurrent_block.linear_out.bias", same, "recurrent_block.linear_out.bias", same, "temporal_block.linear_out.bias"),
 	row(recurrentBlock, "L1C", "recurrent_block.conv_1d.w", taps, "recurrent_block.conv_1d.w", taps, "temporal_block.conv_1d.weight"),
 	row(recurrentBlock, "L", "recurrent_block.conv_1d.b", same, "recurrent_block.conv_1d.b", same, "temporal_block.conv_1d.bias"),
@@ -55,10 +55,10 @@ var rules = []rule{
 	row(recurrentBlock, "HDD", "recurrent_block.rg_lru.a_gate.w", same, "recurrent_block.rg_lru.a_gate.w", same, "temporal_block.rg_lru.recurrent_gate_weight"),
 	row(recurrentBlock, "HD", "recurrent_block.rg_lru.a_gate.b", same, "recurrent_block.rg_lru.a_gate.b", same, "temporal_block.rg_lru.recurrent_gate_bias"),
 
-	row(attentionBlock, "WW", "attention_block.proj_q.kernel", transpose, "attention_block.proj_q.weight", same, "temporal_block.q_proj.weight"),
-	row(attentionBlock, "KW", "attention_block.proj_k.kernel", transpose, "attention_block.proj_k.weight", same, "temporal_block.k_proj.weight"),
-	row(attentionBlock, "KW", "attention_block.proj_v.kernel", transpose, "attention_block.proj_v.weight", same, "temporal_block.v_proj.weight"),
-	row(attentionBlock, "WW", "attention_block.proj_final.kernel", transpose, "attention_block.proj_final.weight", same, "temporal_block.o_proj.weight"),
+	row(attentionBlock, "WW", "attention_block.proj_q.kernel", transposed, "attention_block.proj_q.weight", same, "temporal_block.q_proj.weight"),
+	row(attentionBlock, "KW", "attention_block.proj_k.kernel", transposed, "attention_block.proj_k.weight", same, "temporal_block.k_proj.weight"),
+	row(attentionBlock, "KW", "attention_block.proj_v.kernel", transposed, "attention_block.proj_v.weight", same, "temporal_block.v_proj.weight"),
+	row(attentionBlock, "WW", "attention_block.proj_final.kernel", transposed, "attention_block.proj_final.weight", same, "temporal_block.o_proj.weight"),
 	row(attentionBlock, "W", "attention_block.proj_final.bias", same, "attention_block.proj_final.bias", same, "temporal_block.o_proj.bias"),
 
 	row(everyBlock, "W", "channel_pre_norm.scale", same, "channel_pre_norm.scale", same, "channel_pre_norm.weight"),
@@ -66,7 +66,7 @@ var rules = []rule{
 	row(everyBlock, "E", "mlp_block.ffw_up.b", halfVector(0), "mlp_block.ffw_up.b", halfVector(0), "mlp_block.gate_proj.bias"),
 	row(everyBlock, "EW", "mlp_block.ffw_up.w", halfMatrix(1), "mlp_block.ffw_up.w", halfMatrix(1), "mlp_block.up_proj.weight"),
 	row(everyBlock, "E", "mlp_block.ffw_up.b", halfVector(1), "mlp_block.ffw_up.b", halfVector(1), "mlp_block.up_proj.bias"),
-	row(everyBlock, "WE", "mlp_block.ffw_down.kernel", transpose, "mlp_block.ffw_down.weight", same, "mlp_block.down_proj.weight"),
+	row(everyBlock, "WE", "mlp_block.ffw_down.kernel", transposed, "mlp_block.ffw_down.weight", same, "mlp_block.down_proj.weight"),
 	row(everyBlock, "W", "mlp_block.ffw_down.bias", same, "mlp_block.ffw_down.bias", same, "mlp_block.down_proj.bias"),
 
 	row(once, "W", "final_norm.scale", same, "final_norm.scale", same, "final_norm.weight"),
@@ -74,9 +74,9 @@ var rules = []rule{
 
 // The operations of the table. There are no others.
 var (
-	same      = op(nil)
-	transpose = op{permute(1, 0)}
-	taps      = op{permute(1, 0), addUnit(1)} // [taps, channels] to [channels, 1, taps]
+	same       = op(nil)
+	transposed = op{permute(1, 0)}
+	taps       = op{permute(1, 0), addUnit(1)} // [taps, channels] to [channels, 1, taps]
 )
 
 // halfMatrix makes one of the two matrices of ffw_up.w, [2, in, out].

@@ -248,7 +248,7 @@ func TestOpNames(t *testing.T) {
 		o    op
 		want string
 	}{
-		{same, "copy"}, {transpose, "transpose"}, {taps, "transpose, add axis 1"}, {halfMatrix(1), "part 1, transpose"},
+		{same, "copy"}, {transposed, "transpose"}, {taps, "transpose, add axis 1"}, {halfMatrix(1), "part 1, transpose"},
 		{halfVector(0).inverse(), "add axis 0, add axis 0, into part 0"}, {op{permute(2, 0, 1)}, "permute [2 0 1]"},
 	} {
 		if got := tt.o.String(); got != tt.want {
