@@ -1,0 +1,85 @@
+package reference
+
+// convTaps is the width of the temporal convolution.
+const convTaps = 4
+
+// conv1D is the causal convolution of each channel over time (section 2.4, "Conv1D"):
+//
+//	y_t = Σ s=0…3 x_(t−s) · w[3−s] + b
+//
+// where x before the start of the row, or of the document where that cuts, counts as zero. tail
+// has the last three inputs of each row, oldest first, and is brought up to date.
+func (e *engine[T]) conv1D(x []T, p *pass, block int, tail []T) ([]T, error) {
+	width := e.config.LRUWidth
+	w, err := e.convKernel(block, width)
+	if err != nil {
+		return nil, err
+	}
+	bias, err := vector[T](e.source, e.bf16, block, Conv1D+Bias, width)
+	if err != nil {
+		return nil, err
+	}
+	before := func(i, shift int) []T { // the input shift tokens before token i
+		t, r := i%p.length-shift, i/p.length
+		if t < 0 {
+			return tail[(r*(convTaps-1)+convTaps-1+t)*width:][:width]
+		}
+		return x[(r*p.length+t)*width:][:width]
+	}
+	y := make([]T, len(x))
+	e.ranges(len(x)/width, width, func(from, to int) {
+		for i := from; i < to; i++ {
+			out := y[i*width:][:width]
+			for shift := range p.sight.taps[i] + 1 {
+				in, taps := before(i, shift), w[convTaps-1-shift]
+				for c := range out {
+					out[c] = e.step(out[c] + e.step(in[c]*taps[c]))
+				}
+			}
+			for c := range out {
+				out[c] = e.round(out[c] + bias[c])
+			}
+		}
+	})
+	updateTail(tail, x, p.length, width)
+	return y, nil
+}
+
+// convKernel returns the taps of each channel, [taps][width], whichever way they are stored.
+func (e *engine[T]) convKernel(block, width int) ([convTaps][]T, error) {
+	var w [convTaps][]T
+	p, err := e.get(block, Conv1D+Kernel, width, convTaps)
+	if err != nil {
+		return w, err
+	}
+	defer p.done()
+	all, err := elements[T](p, width*convTaps, e.bf16)
+	if err != nil {
+		return w, named(block, Conv1D+Kernel, err)
+	}
+	step, next := convTaps, 1
+	if p.InOut {
+		step, next = 1, width
+	}
+	for tap := range w {
+		w[tap] = make([]T, width)
+		for c := range width {
+			w[tap][c] = all[c*step+tap*next]
+		}
+	}
+	return w, nil
+}
+
+// updateTail keeps the last three inputs of each row.
+func updateTail[T any](tail, x []T, length, width int) {
+	keep := (convTaps - 1) * width
+	for r := range len(tail) / keep {
+		t, in := tail[r*keep:][:keep], x[r*length*width:][:length*width]
+		if len(in) >= keep {
+			copy(t, in[len(in)-keep:])
+			continue
+		}
+		copy(t, t[len(in):])
+		copy(t[keep-len(in):], in)
+	}
+}

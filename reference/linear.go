@@ -1,0 +1,119 @@
+package reference
+
+import (
+	"context"
+
+	"github.com/griffin-ckpt/griffin/reference/kernel"
+)
+
+// engine is what every layer computes with.
+type engine[T kernel.Float] struct {
+	numbers[T]
+	workers[T]
+	source
+	ctx    context.Context
+	config *Config
+	pieces [2][]byte // weights being read, and being multiplied
+}
+
+// linear returns x·W + b for n rows of x: y[r][j] = Σk x[r][k]·W[k][j] + b[j]. In BFloat16 the sum
+// is taken in float32 and rounded, then the bias is added and rounded.
+func (e *engine[T]) linear(x []T, n, block int, name string, in, out int, biased bool) ([]T, error) {
+	p, err := e.get(block, name+Kernel, out, in)
+	if err != nil {
+		return nil, err
+	}
+	defer p.done()
+	y := make([]T, n*out)
+	if err := e.multiply(y, x, n, p, in, out); err != nil {
+		return nil, named(block, name+Kernel, err)
+	}
+	if !biased {
+		e.finish(y, out, nil)
+		return y, nil
+	}
+	bias, err := vector[T](e.source, e.bf16, block, name+Bias, out)
+	if err != nil {
+		return nil, err
+	}
+	e.finish(y, out, bias)
+	return y, nil
+}
+
+// finish rounds a product and adds the bias, if there is one.
+func (e *engine[T]) finish(y []T, out int, bias []T) {
+	if bias == nil && !e.bf16 {
+		return
+	}
+	e.ranges(len(y)/out, out, func(from, to int) {
+		for r := from; r < to; r++ {
+			row := y[r*out:][:out]
+			for j := range row {
+				if bias == nil {
+					row[j] = e.round(row[j])
+				} else {
+					row[j] = e.round(e.step(row[j]) + bias[j])
+				}
+			}
+		}
+	})
+}
+
+// pieceBytes is about how much of a matrix is in memory at a time (twice: one piece is read while
+// the one before it is multiplied).
+const pieceBytes = 8 << 20
+
+// multiply adds x·W to y, reading W piece by piece: rows of outputs, or rows of inputs, whichever
+// way it is stored.
+func (e *engine[T]) multiply(y, x []T, n int, p *Parameter, in, out int) error {
+	rows, cols, unit := out, in, kernel.GroupWidth[T]()
+	if p.InOut {
+		rows, cols, unit = in, out, kernel.BlockTerms
+	}
+	size := max(pieceBytes/(cols*int(p.DType.Size()))/unit*unit, unit)
+	type piece struct {
+		data []byte
+		err  error
+	}
+	read := func(first int) <-chan piece {
+		c := make(chan piece, 1)
+		go func() {
+			buf := &e.pieces[first/size%2]
+			data, err := p.read(first*cols, min(size, rows-first)*cols, *buf)
+			if _, mapped := p.Data.(Bytes); !mapped && err == nil {
+				*buf = data
+			}
+			c <- piece{data, err}
+		}()
+		return c
+	}
+	next := read(0)
+	for first := 0; first < rows; first += size {
+		got := <-next
+		if got.err != nil {
+			return got.err
+		}
+		if err := e.ctx.Err(); err != nil {
+			return err
+		}
+		if first+size < rows {
+			next = read(first + size)
+		}
+		w := &kernel.Matrix{DType: p.DType, Data: got.data, Rows: min(size, rows-first), Cols: cols, Stride: cols,
+			InOut: p.InOut, Narrow: e.bf16}
+		if p.InOut {
+			e.product(y, out, x[first:], in, n, w)
+		} else {
+			e.product(y[first:], out, x, in, n, w)
+		}
+	}
+	return nil
+}
+
+// product adds x·w to y on all cores.
+func (e *engine[T]) product(y []T, ldy int, x []T, ldx, n int, w *kernel.Matrix) {
+	width, out := kernel.GroupWidth[T](), w.Out()
+	e.each((out+width-1)/width, func(task int, s *kernel.Scratch[T]) {
+		kernel.Multiply(y, ldy, x, ldx, n, w, task*width, min((task+1)*width, out), e.order, s)
+	})
+}

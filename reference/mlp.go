@@ -1,0 +1,22 @@
+package reference
+
+// mlp is the gated MLP, the second half of every block (section 2.2, figure 2a):
+//
+//	out = down(GELU(gate(x)) ⊙ up(x))
+func (e *engine[T]) mlp(x []T, n, block int) ([]T, error) {
+	width, expanded := e.config.Width, e.config.MLPExpandedWidth
+	gate, err := e.linear(x, n, block, MLPGate, width, expanded, true)
+	if err != nil {
+		return nil, err
+	}
+	up, err := e.linear(x, n, block, MLPUp, width, expanded, true)
+	if err != nil {
+		return nil, err
+	}
+	e.ranges(len(up), 1, func(from, to int) {
+		for i := from; i < to; i++ {
+			up[i] = e.round(e.gelu(gate[i]) * up[i])
+		}
+	})
+	return e.linear(up, n, block, MLPDown, expanded, width, true)
+}

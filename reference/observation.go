@@ -1,0 +1,82 @@
+package reference
+
+import (
+	"fmt"
+
+	"github.com/griffin-ckpt/griffin/reference/kernel"
+)
+
+// Site is a place in the model where a result can be seen.
+type Site uint8
+
+// The sites, in the order that a pass comes by them.
+const (
+	Hidden      Site = iota // embeddings (index 0), and the output of block index-1
+	Temporal                // output of the temporal half of block index, before it is added
+	FinalNormed             // output of the final norm
+	Logits                  // after the soft cap
+)
+
+// Observation is an intermediate result. Its numbers are not changed later.
+type Observation struct {
+	Site  Site
+	Index int
+	Activations
+}
+
+// Name returns the name that the result has in golden fixtures, such as "hidden.3".
+func (o *Observation) Name() string {
+	switch o.Site {
+	case Hidden:
+		return fmt.Sprintf("hidden.%d", o.Index)
+	case Temporal:
+		return fmt.Sprintf("temporal.%d", o.Index)
+	case FinalNormed:
+		return "final_norm"
+	default:
+		return "logits"
+	}
+}
+
+// Activations is an array [batch, length, width]. Float64 holds it where the model computes in
+// float64, otherwise Float32.
+type Activations struct {
+	Batch, Length, Width int
+	Float32              []float32
+	Float64              []float64
+}
+
+// Len returns the number of elements.
+func (a *Activations) Len() int { return len(a.Float32) + len(a.Float64) }
+
+// At returns element i of the whole array.
+func (a *Activations) At(i int) float64 {
+	if a.Float64 != nil {
+		return a.Float64[i]
+	}
+	return float64(a.Float32[i])
+}
+
+func observe[T kernel.Float](p *Pass, site Site, index int, x []T) error {
+	if p.Observe == nil {
+		return nil
+	}
+	o := Observation{Site: site, Index: index}
+	o.Batch, o.Length, o.Width = p.Batch, len(p.Tokens)/p.Batch, len(x)/len(p.Tokens)
+	switch x := any(x).(type) {
+	case []float32:
+		o.Float32 = x
+	case []float64:
+		o.Float64 = x
+	}
+	return p.Observe(o)
+}
+
+// take returns a copy of activations in the arithmetic's type of number.
+func take[T kernel.Float](a *numbers[T], x *Activations) []T {
+	out := make([]T, x.Len())
+	for i := range out {
+		out[i] = a.round(T(x.At(i)))
+	}
+	return out
+}

@@ -1,0 +1,34 @@
+package reference
+
+// normEpsilon keeps the norm of a zero vector finite.
+const normEpsilon = 1e-6
+
+// rmsNorm returns each row of x scaled to a mean square of 1, then by a learned factor
+// (section 2.1 of the paper):
+//
+//	y = x / sqrt(mean(x²) + ε) · (1 + scale)
+//
+// In BFloat16 the squares are summed in float32 as they are; the mean is rounded.
+func (e *engine[T]) rmsNorm(x []T, block int, name string) ([]T, error) {
+	width := e.config.Width
+	scale, err := vector[T](e.source, e.bf16, block, name, width)
+	if err != nil {
+		return nil, err
+	}
+	for i := range scale {
+		scale[i] = e.step(scale[i] + 1)
+	}
+	y := make([]T, len(x))
+	epsilon := e.constant(normEpsilon)
+	e.ranges(len(x)/width, width, func(from, to int) {
+		for r := from; r < to; r++ {
+			row, out := x[r*width:][:width], y[r*width:][:width]
+			squares := e.sum(width, func(i int) T { return T(row[i] * row[i]) })
+			norm := e.step(rsqrt(e.step(e.step(squares/T(width)) + epsilon)))
+			for i := range row {
+				out[i] = e.round(e.step(row[i]*norm) * scale[i])
+			}
+		}
+	})
+	return y, nil
+}

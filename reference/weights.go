@@ -1,0 +1,195 @@
+package reference
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference/kernel"
+)
+
+// Weights gives the parameters of a model, one at a time. The forward pass asks for each where it
+// needs it, block after block, and keeps none, so that an implementation can open, map or decode
+// tensors as they are asked for.
+type Weights interface {
+	// Parameter returns a parameter of a block, or of the model itself (block is then Outer).
+	Parameter(block int, name string) (*Parameter, error)
+}
+
+// Outer stands for the block of parameters that belong to none.
+const Outer = -1
+
+// The names of parameters, with their shapes as mathematics has them. Matrices may be stored
+// either way round.
+const (
+	Embedding  = "embedding"        // [vocabulary, width], stored so
+	OutputHead = "output_head"      // [vocabulary, width], stored so; only with Config.SeparateHead
+	FinalNorm  = "final_norm.scale" // [width]
+
+	TemporalNorm = "temporal_pre_norm.scale" // [width], of every block
+	ChannelNorm  = "channel_pre_norm.scale"  // [width], of every block
+	MLPGate      = "mlp.gate"                // [width → expanded] and bias
+	MLPUp        = "mlp.up"                  // [width → expanded] and bias
+	MLPDown      = "mlp.down"                // [expanded → width] and bias
+
+	LinearX   = "recurrent.linear_x"          // [width → lru] and bias
+	LinearY   = "recurrent.linear_y"          // [width → lru] and bias
+	LinearOut = "recurrent.linear_out"        // [lru → width] and bias
+	Conv1D    = "recurrent.conv_1d"           // [4 taps → lru] and bias; the last tap meets the current token
+	AParam    = "recurrent.rg_lru.a_param"    // [lru]
+	InputGate = "recurrent.rg_lru.input_gate" // [heads, lru/heads in, lru/heads out], stored so, and bias
+	AGate     = "recurrent.rg_lru.a_gate"     // [heads, lru/heads in, lru/heads out], stored so, and bias
+
+	ProjQ     = "attention.proj_q"     // [width → width]
+	ProjK     = "attention.proj_k"     // [width → head]
+	ProjV     = "attention.proj_v"     // [width → head]
+	ProjFinal = "attention.proj_final" // [width → width] and bias
+
+	// Kernel and Bias end the names of parameters that come in pairs: MLPGate + Kernel.
+	Kernel = ".kernel"
+	Bias   = ".bias"
+)
+
+// Parameter is one parameter as it is stored.
+type Parameter struct {
+	DType tensor.DType // F32, F16 or BF16
+	Shape []int64      // as stored; axes of size 1 do not count
+	InOut bool         // a matrix is stored [in, out] (Flax), not [out, in] (torch)
+
+	// Data has the elements, row-major and little-endian, from offset 0 on. Bytes is used in place;
+	// anything else is read in pieces of a few megabytes, and closed after use if it is an io.Closer.
+	Data io.ReaderAt
+}
+
+// Bytes is the data of a parameter that lies in memory, or in a mapped file.
+type Bytes []byte
+
+// ReadAt implements io.ReaderAt.
+func (b Bytes) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off > int64(len(b)) {
+		return 0, io.EOF
+	}
+	n := copy(p, b[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// done says that the parameter is not read any more.
+func (p *Parameter) done() {
+	if c, ok := p.Data.(io.Closer); ok {
+		c.Close()
+	}
+}
+
+// read returns n elements from element first on; buf is memory that it may use.
+func (p *Parameter) read(first, n int, buf []byte) ([]byte, error) {
+	size := int(p.DType.Size())
+	from, length := first*size, n*size
+	if b, ok := p.Data.(Bytes); ok {
+		if len(b) < from+length {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return b[from:][:length], nil
+	}
+	if cap(buf) < length {
+		buf = make([]byte, length)
+	}
+	got, err := p.Data.ReadAt(buf[:length], int64(from))
+	if got < length {
+		if err == nil || err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return buf[:length], nil
+}
+
+// source fetches parameters, checks them, and says in errors which it was.
+type source struct{ weights Weights }
+
+// get returns a parameter of that shape, where a matrix [out, in] may also be stored [in, out].
+func (s source) get(block int, name string, shape ...int) (*Parameter, error) {
+	p, err := s.weights.Parameter(block, name)
+	if err != nil {
+		return nil, err
+	}
+	switch p.DType {
+	case tensor.F32, tensor.F16, tensor.BF16:
+	default:
+		return nil, named(block, name, fmt.Errorf("type %s is not one that a model computes with", p.DType))
+	}
+	want := slices.Clone(shape)
+	if p.InOut && len(want) == 2 {
+		want[0], want[1] = want[1], want[0]
+	}
+	if !sameShape(p.Shape, want) {
+		return nil, named(block, name, fmt.Errorf("shape is %v, want %v", p.Shape, want))
+	}
+	return p, nil
+}
+
+// vector returns all elements of a parameter of that shape.
+func vector[T kernel.Float](s source, narrow bool, block int, name string, shape ...int) ([]T, error) {
+	p, err := s.get(block, name, shape...)
+	if err != nil {
+		return nil, err
+	}
+	defer p.done()
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	out, err := elements[T](p, n, narrow)
+	if err != nil {
+		return nil, named(block, name, err)
+	}
+	return out, nil
+}
+
+// elements returns the n elements of a parameter, in the order they are stored.
+func elements[T kernel.Float](p *Parameter, n int, narrow bool) ([]T, error) {
+	raw, err := p.read(0, n, nil)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]T, n)
+	kernel.Widen(out, p.DType, raw)
+	if narrow {
+		for i := range out {
+			out[i] = T(kernel.RoundBF16(float32(out[i])))
+		}
+	}
+	return out, nil
+}
+
+// sameShape compares shapes without their axes of size 1. A vector [n] is also one of [a, b] with
+// a·b = n: gates have their biases by heads.
+func sameShape(got []int64, want []int) bool {
+	var g, w []int64
+	count := int64(1)
+	for _, d := range got {
+		count *= d
+		if d != 1 {
+			g = append(g, d)
+		}
+	}
+	for _, d := range want {
+		if d != 1 {
+			w = append(w, int64(d))
+		}
+	}
+	if len(want) == 1 {
+		return count == int64(want[0])
+	}
+	return slices.Equal(g, w)
+}
+
+func named(block int, name string, err error) error {
+	if block == Outer {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return fmt.Errorf("block %d: %s: %w", block, name, err)
+}

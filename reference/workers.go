@@ -1,0 +1,46 @@
+package reference
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/griffin-ckpt/griffin/reference/kernel"
+)
+
+// workers shares work among goroutines. No result depends on their number: every number of the
+// output is computed by one of them, in the same way whichever it is.
+type workers[T kernel.Float] struct {
+	scratch []kernel.Scratch[T] // one for each goroutine
+}
+
+// each calls f for every task from 0 up to n, several at a time.
+func (w *workers[T]) each(n int, f func(task int, s *kernel.Scratch[T])) {
+	if n <= 1 || len(w.scratch) == 1 {
+		for task := range n {
+			f(task, &w.scratch[0])
+		}
+		return
+	}
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for i := range min(n, len(w.scratch)) {
+		wait.Go(func() {
+			for task := int(next.Add(1)) - 1; task < n; task = int(next.Add(1)) - 1 {
+				f(task, &w.scratch[i])
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// grain is how many element-wise results make a task.
+const grain = 16 << 10
+
+// ranges calls f for pieces [from, to) that cover 0 to n, where each index stands for width
+// elements.
+func (w *workers[T]) ranges(n, width int, f func(from, to int)) {
+	size := max(grain/max(width, 1), 1)
+	w.each((n+size-1)/size, func(task int, _ *kernel.Scratch[T]) {
+		f(task*size, min((task+1)*size, n))
+	})
+}
