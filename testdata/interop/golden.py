@@ -102,11 +102,9 @@ def run_torch(case, params, path):
 def load_hf(path, dtype=None):
     """transformers' model and what it says about missing, unexpected and mismatched keys."""
     import torch
-    import transformers
-    key = "dtype" if transformers.__version__ >= "5" else "torch_dtype"
-    model, info = transformers.AutoModelForCausalLM.from_pretrained(
-        path, output_loading_info=True, attn_implementation="eager",
-        **{key: getattr(torch, dtype) if dtype else "auto"})
+    from transformers import AutoModelForCausalLM
+    model, info = AutoModelForCausalLM.from_pretrained(
+        path, output_loading_info=True, attn_implementation="eager", dtype=getattr(torch, dtype) if dtype else "auto")
     return model.eval(), info
 
 

@@ -1,0 +1,62 @@
+# griffin: build, show, test, measure. Everything but interop and bench needs only Go.
+
+GO          ?= go
+FUZZTIME    ?= 30s
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+PYTHON_ENV  := testdata/interop/python.sh current
+
+.PHONY: build demo test race lint fuzz cross hostile interop kill bench fixtures clean help
+
+build: ## bin/griffin
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/griffin ./cmd/griffin
+
+demo: build ## convert the small checkpoints in testdata and hold them against what transformers saved
+	@testdata/demo.sh bin/griffin demo
+
+test: ## all tests
+	$(GO) test ./...
+
+race: ## all tests under the race detector (needs a C compiler)
+	$(GO) test -race ./...
+
+lint: ## formatting, vet on every platform, staticcheck, module files, script syntax
+	@files=$$(gofmt -l . ); if [ -n "$$files" ]; then echo "not gofmt-ed:"; echo "$$files"; exit 1; fi
+	@for platform in $(PLATFORMS); do echo "vet $$platform"; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) vet ./... || exit 1; done
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+	@for script in .ci/run .ci/fuzz $$(find testdata -name '*.sh'); do bash -n $$script || exit 1; done
+
+fuzz: ## every fuzz target for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+cross: ## dist/griffin-OS-ARCH for every platform
+	@for platform in $(PLATFORMS); do \
+		os=$${platform%/*} arch=$${platform#*/} suffix=; [ $$os = windows ] && suffix=.exe; \
+		echo "build $$platform"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -o dist/griffin-$$os-$$arch$$suffix ./cmd/griffin || exit 1; \
+	done
+
+hostile: build ## every hostile sample: refused by name, in a second, in 128 MiB (Python 3)
+	python3 testdata/interop/hostile.py
+
+interop: build ## transformers, orbax, flax and torch judge griffin, and it them (Python 3.11; installs 10 GB once)
+	$(PYTHON_ENV) interop.py
+	$(PYTHON_ENV) tokenizer_check.py
+	$(PYTHON_ENV) real_pt.py
+
+kill: build ## 50 conversions killed at random moments (installs as interop does)
+	testdata/interop/kill.sh 50
+
+bench: build ## the 2B size against cp and a Python script; BENCH='--preset 9b --formats torch' for 9B
+	python3 testdata/bench/bench.py $(BENCH)
+
+fixtures: ## make the fixtures in testdata again
+	$(PYTHON_ENV) fixtures.py
+
+clean: ## what was built here
+	rm -rf bin dist demo
+
+help: ## this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10

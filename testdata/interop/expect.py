@@ -1,0 +1,78 @@
+"""What the formats' own libraries read from a file, as {name: (dtype, shape, SHA-256 of the elements)}."""
+
+import hashlib
+import os
+
+import numpy as np
+
+
+def digest(array):
+    """Of a numpy array's row-major little-endian elements."""
+    array = np.ascontiguousarray(array)
+    return str(array.dtype), tuple(array.shape), hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def digest_torch(t):
+    import torch
+    t = t.detach().cpu()
+    raw = t.contiguous().reshape(-1).view(torch.uint8).numpy() if t.numel() else np.empty(0, np.uint8)
+    return str(t.dtype).removeprefix("torch."), tuple(t.shape), hashlib.sha256(raw.tobytes()).hexdigest()
+
+
+def leaves(tree, is_leaf, path=""):
+    """The leaves of nested dicts, lists and tuples, their paths joined with dots."""
+    if is_leaf(tree):
+        yield path, tree
+        return
+    if isinstance(tree, dict):
+        items = tree.items()
+    elif isinstance(tree, (list, tuple)):
+        items = enumerate(tree)
+    else:
+        return
+    for key, value in items:
+        yield from leaves(value, is_leaf, f"{path}.{key}" if path else str(key))
+
+
+def by_torch(path, weights_only=True):
+    import torch
+    loaded = torch.load(path, map_location="cpu", weights_only=weights_only)
+    return {k: digest_torch(v) for k, v in leaves(loaded, torch.is_tensor)}
+
+
+def by_safetensors(path):
+    from safetensors.torch import load_file
+    return {k: digest_torch(v) for k, v in load_file(path).items()}
+
+
+def is_array(x):
+    return hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def by_orbax(path):
+    import orbax.checkpoint as ocp
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as loader:
+        tree = loader.restore(os.path.abspath(path))
+    return {k: digest(np.asarray(v)) for k, v in leaves(tree, is_array)}
+
+
+def by_flax(path):
+    import flax.serialization
+    with open(path, "rb") as f:
+        tree = flax.serialization.msgpack_restore(f.read())
+    return {k: digest(np.asarray(v)) for k, v in leaves(tree, is_array)}
+
+
+def originals(directory):
+    """(name, path, what its own library reads) of each checkpoint in a case's original/."""
+    for name in sorted(os.listdir(directory)):
+        path = f"{directory}/{name}"
+        if name.endswith(".pt"):
+            yield name, path, by_torch(path)
+        elif name.startswith("flax"):
+            yield name, path, by_flax(f"{path}/checkpoint")
+        elif name.endswith("manager"):
+            step = max(os.listdir(path), key=lambda s: int(s) if s.isdigit() else -1)
+            yield name, path, by_orbax(f"{path}/{step}/default")
+        else:
+            yield name, path, by_orbax(path)

@@ -1,0 +1,172 @@
+"""Holds griffin against the real implementations: python.sh current interop.py [--seed N] [--random N]
+
+Makes checkpoints with fresh seeds in every original format, by libraries of today and of 2024, and checks that
+  - `inspect --digest` agrees with what torch, orbax, flax and safetensors themselves read,
+  - `convert` gives the very bytes that transformers saves of the same weights, whole and in shards,
+  - both versions of transformers load them silently, to the same configuration, and compute exactly the same,
+  - `--dtype` rounds as torch rounds.
+Exits with 1 if anything differs, and says with which seed to see it again.
+"""
+
+import argparse
+import filecmp
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+import expect
+import family
+import griffin
+import oracle
+import originals
+from griffin import differences
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def cases(seed, how_many_random):
+    """(name, configuration, dtype, seed) of what is checked."""
+    rng = np.random.default_rng(seed)
+    for dtype in DTYPES:
+        yield f"tiny-griffin-{dtype}", family.CASES["tiny-griffin"], dtype, seed
+    for i, name in enumerate(("odd-griffin", "small-griffin")):
+        dtype = DTYPES[(seed + i) % 3]
+        yield f"{name}-{dtype}", family.CASES[name], dtype, seed
+    for i in range(how_many_random):
+        dtype = DTYPES[i % 3]
+        yield f"random-{i}-{dtype}", family.random_config(rng), dtype, seed + i
+
+
+def make_cases(root, args):
+    """Makes every case with today's libraries, adds what those of 2024 write, and returns the directories."""
+    made = []
+    for name, config, dtype, seed in cases(args.seed, args.random):
+        out = f"{root}/{name}"
+        oracle.make_case(oracle.describe(name, config, seed, dtype), out, recordings=())
+        made.append(out)
+    params = originals.as_jax(family.load_case(made[0])[1])
+    originals.training_state(f"{made[0]}/original/orbax-training", params)
+    subprocess.run([f"{HERE}/python.sh", "2024", "originals.py", *made], check=True)
+    return made
+
+
+def same_files(want_dir, got_dir, suffixes):
+    """Empty when the files with these endings are the same in both directories, byte for byte."""
+    want, got = (sorted(n for n in os.listdir(d) if n.endswith(suffixes)) for d in (want_dir, got_dir))
+    if want != got:
+        return f"files are {got}, transformers saves {want}"
+    differ = [n for n in want if not filecmp.cmp(f"{want_dir}/{n}", f"{got_dir}/{n}", shallow=False)]
+    return f"bytes differ: {', '.join(differ)}" if differ else ""
+
+
+def content(directory):
+    """What transformers can see of a directory: its files, but for the record of the conversion."""
+    files = {}
+    for name in sorted(set(os.listdir(directory)) - {"conversion.json"}):
+        with open(f"{directory}/{name}", "rb") as f:
+            files[name] = hashlib.sha256(f.read()).hexdigest()
+    return tuple(files.items())
+
+
+def check_original(score, case_dir, case, kind, path, want, jobs):
+    """One checkpoint in an original format: what griffin reads of it and what it makes of it."""
+    label = f"{case['name']} {kind}"
+    flags = family.settings_flags(case["config"])
+    score.attempt(f"inspect {label}", lambda: differences(want, griffin.inspect(path)))
+    out = f"{case_dir}/converted/{kind}"
+    os.makedirs(os.path.dirname(out), exist_ok=True)
+
+    def convert():
+        griffin.convert(path, out, *flags)
+        return same_files(f"{case_dir}/hf", out, (".safetensors", "index.json"))
+
+    if score.attempt(f"convert {label}", convert):
+        jobs.setdefault((case_dir, content(out)), out)
+
+
+def check_shards(score, case_dir, case):
+    src, out = f"{case_dir}/original/torch.pt", f"{case_dir}/converted/sharded"
+
+    def shards():
+        griffin.convert(src, out, "--verify", f"--max-shard-size={oracle.SHARD_SIZE}",
+                        *family.settings_flags(case["config"]))
+        return same_files(f"{case_dir}/hf-sharded", out, (".safetensors", "index.json"))
+
+    score.attempt(f"convert {case['name']} in shards", shards)
+
+
+def check_rounding(score, case_dir, case):
+    import torch
+    from safetensors.torch import load_file
+    for dtype in DTYPES:
+        out = f"{case_dir}/converted/to-{dtype}"
+
+        def rounded():
+            griffin.convert(f"{case_dir}/original/orbax-ocdbt", out, "--verify", f"--dtype={dtype}",
+                            *family.settings_flags(case["config"]))
+            own = load_file(f"{case_dir}/hf/model.safetensors")
+            want = {k: expect.digest_torch(v.to(getattr(torch, dtype))) for k, v in own.items()}
+            return differences(want, expect.by_safetensors(f"{out}/model.safetensors"))
+
+        score.attempt(f"convert {case['name']} to {dtype}", rounded)
+
+
+def check_case(score, case_dir, jobs):
+    case, _ = family.load_case(case_dir)
+    for years, directory in (("", "original"), ("2024-", "original-2024")):
+        for kind, path, want in expect.originals(f"{case_dir}/{directory}"):
+            check_original(score, case_dir, case, years + kind, path, want, jobs)
+    own = expect.by_safetensors(f"{case_dir}/hf/model.safetensors")
+    for directory in ("hf", "hf-sharded"):
+        score.attempt(f"inspect {case['name']} {directory}",
+                      lambda: differences(own, griffin.inspect(f"{case_dir}/{directory}")))
+    check_shards(score, case_dir, case)
+    check_rounding(score, case_dir, case)
+
+
+def judged_by_transformers(score, root, jobs):
+    """jobs names one directory for each different content that griffin wrote."""
+    with open(f"{root}/jobs.json", "w") as f:
+        json.dump([dict(case=case, own=f"{case}/hf", converted=out) for (case, _), out in jobs.items()], f)
+    ahead = {"5": "", "4": os.environ["GRIFFIN_INTEROP_HOME"] + "/transformers4" + os.pathsep}
+    for generation, path in ahead.items():
+        env = dict(os.environ, PYTHONPATH=path + os.environ.get("PYTHONPATH", ""))
+        done = subprocess.run([sys.executable, f"{HERE}/judge_hf.py", f"{root}/jobs.json"], env=env,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+        for verdict in verdicts:
+            score.check(verdict["label"].replace(root + "/", ""), verdict["problem"])
+        if len(verdicts) != len(jobs):
+            score.check(f"transformers {generation}", f"judged {len(verdicts)} of {len(jobs)}: {done.stderr[-2000:]}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="default: a fresh one")
+    parser.add_argument("--random", type=int, default=3, help="how many random configurations")
+    parser.add_argument("--keep", help="work in this directory and leave it")
+    args = parser.parse_args()
+    score = griffin.Score(f"interop --seed {args.seed} --random {args.random}")
+    print(f"interop: seed {args.seed}", flush=True)
+    root = os.path.abspath(args.keep) if args.keep else tempfile.mkdtemp(prefix="griffin-interop-")
+    try:
+        jobs = {}
+        for case_dir in make_cases(root, args):
+            check_case(score, case_dir, jobs)
+        judged_by_transformers(score, root, jobs)
+    finally:
+        if not args.keep:
+            shutil.rmtree(root)
+    score.finish()
+
+
+if __name__ == "__main__":
+    main()

