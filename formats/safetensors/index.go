@@ -1,6 +1,7 @@
 package safetensors
 
 import (
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ type index struct {
 	files     []string          // each shard once, as first named
 	weights   map[string]string // tensor -> file, one of files
 	totalSize int64             // bytes of all tensors, -1 where the index does not say so exactly
+	foundSize int64             // what they really have, once checked
 }
 
 // IndexFiles returns the names of the files that the shard index at path refers to, in the order
@@ -143,10 +145,17 @@ func (x *index) check(path string, shards []*shard) error {
 	if seen < len(x.weights) {
 		return x.lost(path, shards)
 	}
-	if x.totalSize >= 0 && x.totalSize != total {
-		return tensor.Bad("the index gives a total size of %d bytes but the tensors have %d", x.totalSize, total).In(path).Advise(staleHint)
-	}
+	x.foundSize = total
 	return nil
+}
+
+// note returns what is odd about the index but loses nothing: its total size, which other programs
+// do not look at and some do not write correctly.
+func (x *index) note() []string {
+	if x.totalSize < 0 || x.totalSize == x.foundSize {
+		return nil
+	}
+	return []string{fmt.Sprintf("the index gives a total size of %d bytes, the tensors have %d", x.totalSize, x.foundSize)}
 }
 
 const staleHint = "the index and the shards are not of one checkpoint; without the index, the shards themselves are read"

@@ -137,6 +137,9 @@ func newCheckpoint(path string, shards []*shard, x *index) (*tensor.Checkpoint, 
 		}
 		return nil, err
 	}
+	if x != nil {
+		c.Notes = append(c.Notes, x.note()...)
+	}
 	return c, nil
 }
 

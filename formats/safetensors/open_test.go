@@ -40,7 +40,7 @@ func TestOpenDirectory(t *testing.T) {
 		{"index", map[string]string{IndexName: sound, shard1: a, shard2: b}, "ab", "", ""},
 		{"index and an unreferenced shard", map[string]string{IndexName: sound, shard1: a, shard2: b, "model-00003-of-00003.safetensors": a}, "ab", "not read, as no part of the checkpoint: model-00003", ""},
 		{"index with a right total", map[string]string{IndexName: `{"metadata":{"total_size":3},"weight_map":{"a":"` + shard1 + `","b":"` + shard2 + `"}}`, shard1: a, shard2: b}, "ab", "", ""},
-		{"index with a wrong total", map[string]string{IndexName: `{"metadata":{"total_size":4},"weight_map":{"a":"` + shard1 + `"}}`, shard1: a}, "", "", "total size of 4 bytes but the tensors have 1"},
+		{"index with a wrong total", map[string]string{IndexName: `{"metadata":{"total_size":4},"weight_map":{"a":"` + shard1 + `"}}`, shard1: a}, "a", "total size of 4 bytes, the tensors have 1", ""},
 		{"index with a float total", map[string]string{IndexName: `{"metadata":{"total_size":4.0},"weight_map":{"a":"` + shard1 + `"}}`, shard1: a}, "a", "", ""},
 		{"index with odd metadata", map[string]string{IndexName: `{"metadata":null,"weight_map":{"a":"` + shard1 + `"}}`, shard1: a}, "a", "", ""},
 		{"index, one shard lost", map[string]string{IndexName: sound, shard1: a}, "", "", shard2 + ": shard is missing"},

@@ -106,7 +106,9 @@ func TestHostile(t *testing.T) {
 		"bad_dtype_lower":            `unknown dtype "f32"`,
 		"bad_empty_file":             "is an empty file",
 		"bad_f4_odd":                 "do not fill whole bytes",
-		"bad_header_len_past_eof":    "ends",
+		"bad_header_len_past_eof":    "but the file ends",
+		"bad_header_len_100m_plus1":  "the format allows 100000000",
+		"bad_header_len_max":         "the format allows 100000000",
 		"bad_hole":                   `tensor "b": data begins at 12, after 4 bytes`,
 		"bad_hole_start":             "after 4 bytes",
 		"bad_missing_dtype":          "no dtype",
@@ -191,6 +193,31 @@ func TestRead(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		case tt.problem != "" && (err == nil || !strings.Contains(err.Error(), tt.problem) || len(err.Error()) > 400):
 			t.Errorf("%s: got %v, %v; want %q", tt.name, f, err, tt.problem)
+		}
+	}
+}
+
+// A 4-bit tensor counts pairs where its rows can be cut into them, as in torch.
+func TestHalves(t *testing.T) {
+	b := file(`{"a":{"dtype":"F4","shape":[2,3],"data_offsets":[0,3]},"b":{"dtype":"F4","shape":[3,2],"data_offsets":[3,6]}}`, 6)
+	f, err := Read(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := f.Tensors[0]; a.DType != tensor.F4 || !slices.Equal(a.Shape, []int64{2, 3}) {
+		t.Errorf("%s%v", a.DType, a.Shape)
+	}
+	if b := f.Tensors[1]; b.DType != tensor.F4x2 || !slices.Equal(b.Shape, []int64{3, 1}) {
+		t.Errorf("%s%v", b.DType, b.Shape)
+	}
+}
+
+func TestHeaderPastTheEnd(t *testing.T) {
+	b := file("{}      ", 0)
+	for n := range len(b) {
+		_, err := Read(bytes.NewReader(b[:n]), int64(n))
+		if bad, ok := err.(*tensor.FormatError); !ok || n > 8 && !strings.Contains(bad.Problem, "but the file ends") {
+			t.Errorf("%d bytes of %d: %v", n, len(b), err)
 		}
 	}
 }

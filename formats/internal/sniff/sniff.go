@@ -25,9 +25,17 @@ func Head(r io.ReaderAt) ([]byte, error) {
 	return head[:n], err
 }
 
+// Hints that hold for many a file.
 const (
-	unpackHint   = "unpack it and give the file or directory that was in it"
-	originalHint = "griffin converts original checkpoints: give the Orbax, Flax, PyTorch or safetensors one that this was made from"
+	ExportHint   = "export the weights to safetensors first"
+	UnpackHint   = "unpack it and give the file or directory that was in it"
+	OriginalHint = "griffin converts original checkpoints: give the Orbax, Flax, PyTorch or safetensors one that this was made from"
+)
+
+// What Guess says of files that may be a checkpoint after all.
+const (
+	Zip  = "a zip archive"
+	JSON = "a JSON file"
 )
 
 // magics are the files that bytes at a fixed place give away.
@@ -38,21 +46,21 @@ var magics = []struct {
 	hint   string
 }{
 	{0, "version https://git-lfs.github.com/spec/", "a Git LFS pointer instead of the file itself", "fetch the file with: git lfs pull"},
-	{0, "GGUF", "a GGUF file", originalHint},
-	{0, "lmgg", "a GGML file", originalHint},
-	{0, "fmgg", "a GGML file", originalHint},
-	{0, "tjgg", "a GGML file", originalHint},
-	{4, "TFL3", "a TensorFlow Lite model", originalHint},
-	{0, "\x89HDF\r\n\x1a\n", "an HDF5 file (Keras weights?)", "export the weights to safetensors first"},
+	{0, "GGUF", "a GGUF file", OriginalHint},
+	{0, "lmgg", "a GGML file", OriginalHint},
+	{0, "fmgg", "a GGML file", OriginalHint},
+	{0, "tjgg", "a GGML file", OriginalHint},
+	{4, "TFL3", "a TensorFlow Lite model", OriginalHint},
+	{0, "\x89HDF\r\n\x1a\n", "an HDF5 file (Keras weights?)", ExportHint},
 	{0, "\x93NUMPY", "a single numpy array", "griffin reads checkpoints, of which each holds the arrays and their names"},
-	{0, "model_checkpoint_path: ", "the state file of a TensorFlow checkpoint", "export the weights to safetensors first"},
-	{0, "\x1f\x8b", "gzip-compressed data (an archive?)", unpackHint},
-	{0, "BZh", "bzip2-compressed data (an archive?)", unpackHint},
-	{0, "\xfd7zXZ\x00", "xz-compressed data (an archive?)", unpackHint},
-	{0, "\x28\xb5\x2f\xfd", "zstd-compressed data (an archive?)", unpackHint},
-	{0, "7z\xbc\xaf\x27\x1c", "a 7z archive", unpackHint},
-	{0, "Rar!\x1a\x07", "a RAR archive", unpackHint},
-	{257, "ustar", "a tar archive", unpackHint},
+	{0, "model_checkpoint_path: ", "the state file of a TensorFlow checkpoint", ExportHint},
+	{0, "\x1f\x8b", "gzip-compressed data (an archive?)", UnpackHint},
+	{0, "BZh", "bzip2-compressed data (an archive?)", UnpackHint},
+	{0, "\xfd7zXZ\x00", "xz-compressed data (an archive?)", UnpackHint},
+	{0, "\x28\xb5\x2f\xfd", "zstd-compressed data (an archive?)", UnpackHint},
+	{0, "7z\xbc\xaf\x27\x1c", "a 7z archive", UnpackHint},
+	{0, "Rar!\x1a\x07", "a RAR archive", UnpackHint},
+	{257, "ustar", "a tar archive", UnpackHint + "; if it is a checkpoint of PyTorch before 0.4, load it with torch and save it again"},
 	{0, "\x0c\xdb\x3a\x2a", "one file of an OCDBT database", "give the directory that holds the checkpoint"},
 	{0, "\x0c\xdb\x20\xde", "one file of an OCDBT database", "give the directory that holds the checkpoint"},
 	{0, "\x0c\xdb\x12\x34", "one file of an OCDBT database", "give the directory that holds the checkpoint"},
@@ -76,7 +84,7 @@ func Guess(head []byte) (what, hint string) {
 	case strings.HasPrefix(text, "<!doctype html") || strings.HasPrefix(text, "<html"):
 		return "a web page instead of the file itself", "the download may need a login or an accepted licence"
 	case strings.HasPrefix(text, "{") || strings.HasPrefix(text, "["):
-		return "a JSON file", "give the weights, or the directory that holds them"
+		return JSON, "give the weights, or the directory that holds them"
 	case isSentencePiece(head):
 		return "a SentencePiece tokenizer model", "give the weights; --tokenizer takes this file"
 	}
@@ -93,11 +101,11 @@ func guessZip(head []byte) (what, hint string) {
 	first = first[:min(len(first), int(head[nameLength])|int(head[nameLength+1])<<8)]
 	switch {
 	case bytes.HasSuffix(first, []byte(".npy")):
-		return "a numpy .npz archive", "export the weights to safetensors first"
+		return "a numpy .npz archive", ExportHint
 	case string(first) == "metadata.json" || string(first) == "config.json":
-		return "a Keras model archive", "export the weights to safetensors first"
+		return "a Keras model archive", ExportHint
 	}
-	return "a zip archive", unpackHint
+	return Zip, UnpackHint
 }
 
 // isSentencePiece reports whether head is a protobuf list of pieces that begins with a usual one.
@@ -117,9 +125,9 @@ func guessProtobuf(head []byte) (what, hint string) {
 	}
 	switch version := head[1]; {
 	case version == 1:
-		return "a TensorFlow SavedModel", "export the weights to safetensors first"
+		return "a TensorFlow SavedModel", ExportHint
 	case version > 1 && version < 32:
-		return "an ONNX model", originalHint
+		return "an ONNX model", OriginalHint
 	}
 	return "", ""
 }
