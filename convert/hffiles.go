@@ -133,6 +133,8 @@ func generationJSON(p *Plan, ids *specialIDs) map[string]any {
 	g := map[string]any{
 		"bos_token_id":         ids.bos,
 		"eos_token_id":         ids.eos,
+		"output_attentions":    false,
+		"output_hidden_states": false,
 		"pad_token_id":         ids.pad,
 		"transformers_version": formatVersion,
 		"use_cache":            p.Config.Has(Attention),

@@ -69,7 +69,7 @@ func NewManifest(p *Plan, version string, digests [][]byte) *Manifest {
 	source := p.Source.Checkpoint
 	m := &Manifest{
 		Griffin: version,
-		Source:  ManifestSource{Name: filepath.Base(source.Path), Format: source.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix},
+		Source:  ManifestSource{Name: lastElement(source.Path), Format: source.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix},
 		Layout:  p.Layout.String(),
 		DType:   "keep",
 		Settings: ManifestSettings{Preset: p.Preset, AttentionWindow: p.Config.AttentionWindow,
@@ -92,6 +92,14 @@ func NewManifest(p *Plan, version string, digests [][]byte) *Manifest {
 		m.Left = append(m.Left, t.Name)
 	}
 	return m
+}
+
+// lastElement returns the name of what a path leads to, also where the path is ".".
+func lastElement(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	return filepath.Base(path)
 }
 
 func fromTensor(t *tensor.Tensor) ManifestFrom {

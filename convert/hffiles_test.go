@@ -1,0 +1,134 @@
+package convert
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files of testdata")
+
+// golden compares text with a file of testdata.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", "golden", name)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs; -update rewrites it. Got:\n%s", name, got)
+	}
+}
+
+func TestFilesGolden(t *testing.T) {
+	two := presetByName("2b").config
+	two.VocabSize = 256000
+	hawk := tinyConfig
+	hawk.BlockTypes = cycle(4, Recurrent)
+	wide := tinyConfig
+	wide.VocabSize = 1000
+	for _, tt := range []struct {
+		name   string
+		config Config
+		s      Settings
+		dtype  tensor.DType
+		o      FilesOptions
+	}{
+		{"2b", two, Settings{}, tensor.BF16, FilesOptions{}},
+		{"2b-it", two, Settings{}, tensor.BF16, FilesOptions{InstructionTuned: true}},
+		{"tiny", tinyConfig, tinySettings, tensor.Invalid, FilesOptions{}},
+		{"hawk", hawk, Settings{LogitsSoftCap: ptr(1e-5), EmbeddingScale: ptr(true)}, tensor.F16, FilesOptions{}},
+		{"tokenizer", wide, tinySettings, tensor.F32, FilesOptions{Tokenizer: "testdata/tokenizer.model"}},
+		{"tokenizer-it", wide, tinySettings, tensor.F32, FilesOptions{Tokenizer: "testdata/tokenizer.model", InstructionTuned: true}},
+	} {
+		p, err := plan(t, tt.s, tt.dtype, modelTensors(&tt.config, Flax, "params.")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := HFFiles(p, tt.o)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		for _, f := range files {
+			if f.Name == "tokenizer.model" {
+				if want, _ := os.ReadFile(tt.o.Tokenizer); !bytes.Equal(f.Content, want) {
+					t.Errorf("%s: tokenizer.model is not the one that was given", tt.name)
+				}
+				continue
+			}
+			if !json.Valid(f.Content) || !bytes.HasSuffix(f.Content, []byte("}\n")) {
+				t.Errorf("%s: %s is not JSON with a newline at its end", tt.name, f.Name)
+			}
+			golden(t, tt.name+"/"+f.Name, f.Content)
+		}
+	}
+}
+
+func TestInstructionTunedNeedsTurns(t *testing.T) {
+	p, err := plan(t, tinySettings, tensor.Invalid, modelTensors(&tinyConfig, Flax, "")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var usage *SettingsError
+	if _, err := HFFiles(p, FilesOptions{InstructionTuned: true}); !errors.As(err, &usage) || !strings.Contains(usage.Hint, "--tokenizer FILE") {
+		t.Errorf("without a tokenizer: %v", err)
+	}
+}
+
+func TestPythonFloat(t *testing.T) {
+	for x, want := range map[float64]string{
+		0: "0.0", 30: "30.0", 1e-6: "1e-06", 0.4: "0.4", 2.0 / 26: "0.07692307692307693", 1e6: "1000000.0", 1e16: "1e+16", 1e15: "1000000000000000.0",
+		0.0001: "0.0001", 0.00001: "1e-05", -2.5: "-2.5", math.MaxFloat64: "1.7976931348623157e+308", 5e-324: "5e-324", 123456789.125: "123456789.125",
+	} {
+		if got, err := pythonFloat(x).MarshalJSON(); err != nil || string(got) != want {
+			t.Errorf("%g: %s, %v; want %s", x, got, err, want)
+		}
+	}
+	if _, err := pythonFloat(math.Inf(1)).MarshalJSON(); err == nil {
+		t.Error("infinity is JSON")
+	}
+}
+
+func TestManifest(t *testing.T) {
+	c := tinyConfig
+	c.BlockTypes = []BlockType{Recurrent, Attention}
+	tensors := append(modelTensors(&c, Flax, "params."), named("opt_state.0.mu.x", 3), named("step"))
+	p, err := plan(t, tinySettings, tensor.BF16, tensors...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digests := make([][]byte, len(p.Dests))
+	for i, d := range p.Dests {
+		sum := sha256.Sum256([]byte(d.Name))
+		digests[i] = sum[:]
+	}
+	var texts [2][]byte
+	for i, path := range []string{"/home/somebody/model.ckpt", "model.ckpt"} {
+		p.Source.Checkpoint.Path = path
+		if texts[i], err = NewManifest(p, "v1.2.3", digests).JSON(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(texts[0], texts[1]) {
+		t.Error("the path of the source is in the manifest")
+	}
+	golden(t, "manifest/conversion.json", texts[0])
+}

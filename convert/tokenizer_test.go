@@ -1,0 +1,201 @@
+package convert
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// message appends a length-delimited field to a protocol buffer message.
+func message(to []byte, number uint64, content []byte) []byte {
+	to = binary.AppendUvarint(to, number<<3|2)
+	to = binary.AppendUvarint(to, uint64(len(content)))
+	return append(to, content...)
+}
+
+func number(to []byte, field, value uint64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(to, field<<3), value)
+}
+
+func piece(to []byte, text string, kind pieceKind) []byte {
+	p := message(nil, 1, []byte(text))
+	p = append(p, 2<<3|5, 0, 0, 0, 0) // score
+	return message(to, 1, number(p, 3, uint64(kind)))
+}
+
+// smallModel is a SentencePiece model that is like Gemma's, unless the caller makes it another.
+type smallModel struct {
+	first     []string // control pieces
+	unknown   pieceKind
+	bytes     int
+	kind      uint64
+	fallback  uint64
+	charsmap  string
+	prefix    uint64
+	removes   uint64
+	escapes   uint64
+	noTrainer bool
+}
+
+func gemmaLike() smallModel {
+	return smallModel{first: []string{"<pad>", "<eos>", "<bos>"}, unknown: pieceUnknown, bytes: 256, kind: 2, fallback: 1, escapes: 1}
+}
+
+func (s smallModel) encode() []byte {
+	var m []byte
+	for _, text := range s.first {
+		m = piece(m, text, pieceControl)
+	}
+	m = piece(m, "<unk>", s.unknown)
+	for i := range s.bytes {
+		m = piece(m, fmt.Sprintf("<0x%02X>", i), pieceByte)
+	}
+	m = piece(m, endOfTurn, pieceUserDefined)
+	m = piece(m, "a", pieceNormal)
+	trainer := number(nil, 3, s.kind)
+	trainer = number(trainer, 35, s.fallback)
+	for i, text := range []string{"<unk>", "<bos>", "<eos>", "<pad>"} {
+		trainer = message(trainer, 45+uint64(i), []byte(text))
+	}
+	if !s.noTrainer {
+		m = message(m, 2, trainer)
+	}
+	normalizer := message(nil, 2, []byte(s.charsmap))
+	normalizer = number(normalizer, 3, s.prefix)
+	normalizer = number(normalizer, 4, s.removes)
+	return message(m, 3, number(normalizer, 5, s.escapes))
+}
+
+func writeFile(t *testing.T, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tokenizer.model")
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestReadTokenizer(t *testing.T) {
+	tok, err := readTokenizer("testdata/tokenizer.model", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp := tok.sp
+	if sp.pieces != 1000 || sp.bytes != 256 || sp.pad != "<pad>" || sp.eos != "<eos>" || sp.bos != "<bos>" || sp.unk != "<unk>" {
+		t.Errorf("%d pieces, %d bytes, %s %s %s %s", sp.pieces, sp.bytes, sp.pad, sp.eos, sp.bos, sp.unk)
+	}
+	if p := sp.find(endOfTurn); p == nil || p.id != 12 || p.kind != pieceUserDefined {
+		t.Errorf("%s is %+v", endOfTurn, p)
+	}
+	if p := sp.find("\u2581\u2581"); p == nil || p.kind != pieceUserDefined {
+		t.Errorf("two spaces are %+v", p)
+	}
+	if _, err := readTokenizer(filepath.Join(t.TempDir(), "none"), 1000); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestTokenizersThatAreRefused(t *testing.T) {
+	good := gemmaLike().encode()
+	if _, err := readTokenizer(writeFile(t, good), 300); err != nil {
+		t.Fatalf("the one they are made from: %v", err)
+	}
+	change := func(f func(*smallModel)) []byte {
+		s := gemmaLike()
+		f(&s)
+		return s.encode()
+	}
+	for _, tt := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"empty", nil, "no SentencePiece model: pieces, trainer and normalizer specification are not all there"},
+		{"text", []byte("<pad>\n<eos>\n<bos>\n"), "no SentencePiece model: unknown wire type 4"},
+		{"json", []byte(`{"version": "1.0", "model": {}}`), "no SentencePiece model"},
+		{"zip", []byte("PK\x03\x04 and so on"), "no SentencePiece model"},
+		{"truncated", good[:len(good)-3], "reaches past its end"},
+		{"zeros", make([]byte, 100), "bad field tag"},
+		{"length", []byte{10, 0xff, 0xff, 0xff, 0xff, 0x7f}, "bad length"},
+		{"overlong number", append([]byte{8}, slices.Repeat([]byte{0x80}, 12)...), "bad number"},
+		{"piece that is a number", number(nil, 1, 7), "a piece is no message"},
+		{"empty piece", piece(nil, "", pieceNormal), "piece 0 is empty"},
+		{"long piece", piece(nil, strings.Repeat("x", 2000), pieceNormal), "piece 0 is empty, too long"},
+		{"not UTF-8", piece(nil, "\xff", pieceNormal), "not UTF-8"},
+		{"type", piece(nil, "a", 9), "piece 0 is of unknown type 9"},
+		{"no trainer", change(func(s *smallModel) { s.noTrainer = true }), "are not all there"},
+		{"unigram", change(func(s *smallModel) { s.kind = 1 }), "it is no BPE model"},
+		{"no byte fallback", change(func(s *smallModel) { s.fallback = 0 }), "no byte fallback"},
+		{"a byte missing", change(func(s *smallModel) { s.bytes = 255 }), "no byte fallback"},
+		{"normalises", change(func(s *smallModel) { s.charsmap = "x" }), "it normalises characters"},
+		{"dummy prefix", change(func(s *smallModel) { s.prefix = 1 }), "puts a space before the text"},
+		{"removes spaces", change(func(s *smallModel) { s.removes = 1 }), "removes spaces"},
+		{"keeps spaces", change(func(s *smallModel) { s.escapes = 0 }), "does not escape spaces"},
+		{"other order", change(func(s *smallModel) { s.first = []string{"<bos>", "<eos>", "<pad>"} }), "<pad> is not piece 0"},
+		{"no padding", change(func(s *smallModel) { s.first = []string{"<eos>", "<bos>"} }), "<pad> is not piece 0"},
+		{"no unknown", change(func(s *smallModel) { s.unknown = pieceNormal }), "no piece for what is unknown"},
+		{"too many pieces", slices.Concat(good, piece(nil, "b", pieceNormal), slices.Repeat(piece(nil, "c", pieceNormal), 100)), "the tokenizer has 363 pieces, but the model's vocabulary has 300"},
+		{"too many special pieces", slices.Repeat(piece(nil, "c", pieceControl), maxSpecialPieces+1), "more than 65536 control and user-defined pieces"},
+	} {
+		path := writeFile(t, tt.data)
+		_, err := readTokenizer(path, 300)
+		var bad *tensor.FormatError
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.want) || bad.File != path {
+			t.Errorf("%s: %v; want %q", tt.name, err, tt.want)
+		}
+		if tt.name == "json" && !strings.Contains(bad.Hint, "tokenizer.model") {
+			t.Errorf("%s: hint %q", tt.name, bad.Hint)
+		}
+	}
+}
+
+func TestTokenizerWithoutMask(t *testing.T) {
+	tok, err := readTokenizer(writeFile(t, gemmaLike().encode()), 300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := tok.files(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// transformers 5 would add a piece that the model has no embedding for
+	if !strings.Contains(string(files[1].Content), `"mask_token": null`) || strings.Contains(string(files[1].Content), "chat_template") {
+		t.Errorf("%s", files[1].Content)
+	}
+}
+
+func FuzzSentencePiece(f *testing.F) {
+	good := gemmaLike().encode()
+	f.Add(good)
+	f.Add(good[:100])
+	f.Add(message(piece(nil, "a", pieceNormal), 2, []byte{0x18, 2}))
+	if data, err := os.ReadFile("testdata/tokenizer.model"); err == nil {
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		sp, err := parseSentencePiece(data, 1<<20)
+		if err != nil {
+			var bad *tensor.FormatError
+			if !errors.As(err, &bad) {
+				t.Fatalf("not a FormatError: %v", err)
+			}
+			return
+		}
+		if sp.pieces > int64(len(data)) || len(sp.special) > int(sp.pieces) {
+			t.Fatalf("%d pieces, %d special of %d bytes", sp.pieces, len(sp.special), len(data))
+		}
+		tok := &tokenizer{path: "x", data: data, sp: sp}
+		if tok.check() == nil {
+			if _, err := tok.files(true); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
