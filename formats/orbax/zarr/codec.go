@@ -1,0 +1,245 @@
+package zarr
+
+import (
+	"bufio"
+	"compress/bzip2"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
+
+	"github.com/griffin-ckpt/griffin/formats/orbax/internal/zstdframe"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// codec changes bytes into bytes.
+type codec struct {
+	name string
+	// open returns a reader of what was encoded as src. Its io.EOF says that the stream is whole,
+	// its checksum right, and that src ends where the stream does. decoded is the size of what
+	// was encoded, or -1 where that is not known.
+	open func(src io.Reader, decoded int64) io.ReadCloser
+	// memory is what decoding takes in bytes, where the reader does not tell by a method Memory.
+	memory int64
+}
+
+// codecs are all codecs by the name that both versions use.
+var codecs = []codec{
+	{name: "zstd", open: func(src io.Reader, _ int64) io.ReadCloser { return zstdframe.NewReader(src) }},
+	{name: "gzip", open: newGzip, memory: 256 << 10},
+	{name: "zlib", open: newZlib, memory: 256 << 10},
+	{name: "bz2", open: newBzip2, memory: 8 << 20},
+	{name: "crc32c", open: newSummed, memory: 128 << 10},
+}
+
+func findCodec(name string) (codec, bool) {
+	for _, c := range codecs {
+		if c.name == name {
+			return c, true
+		}
+	}
+	return codec{}, false
+}
+
+// codecV2 reads the compressor of a .zarray document.
+func codecV2(v any) (codec, error) {
+	o, err := asObject(v, "compressor")
+	if err != nil {
+		return codec{}, err
+	}
+	id, err := o.str("id")
+	if err != nil {
+		return codec{}, err
+	}
+	c, ok := findCodec(id)
+	if !ok || id == "crc32c" {
+		return codec{}, bad("compressor %s is not known", shorten(id))
+	}
+	return c, nil
+}
+
+// codecV3 returns a codec of a zarr.json document. Its configuration only tells how to encode.
+func codecV3(name string) (codec, error) {
+	c, ok := findCodec(name)
+	if !ok || name == "zlib" || name == "bz2" {
+		return codec{}, bad("codec %s is not known or out of place", shorten(name))
+	}
+	return c, nil
+}
+
+// source is a buffered reader that remembers an error that is not its end, to tell it from those
+// of the decoder that reads from it.
+type source struct {
+	*bufio.Reader
+	err *failure
+}
+
+type failure struct {
+	io.Reader
+	err error
+}
+
+func (f *failure) Read(p []byte) (int, error) {
+	n, err := f.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		f.err = err
+	}
+	return n, err
+}
+
+func newSource(r io.Reader) source {
+	f := &failure{Reader: r}
+	return source{bufio.NewReaderSize(f, 64<<10), f}
+}
+
+// judge says what an error of the decoder of src means. At its end nothing must follow.
+func (s source) judge(name string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case s.err.err != nil:
+		return s.err.err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return bad("%s stream is cut short", name)
+	case err != io.EOF:
+		return bad("broken %s stream: %w", name, err)
+	}
+	if _, err := s.Peek(1); err != nil {
+		return err
+	}
+	return bad("bytes after the %s stream", name)
+}
+
+// deflated is a decoder of the flate family. It begins to read when it is read.
+type deflated struct {
+	name  string
+	src   source
+	begin func(io.Reader) (io.Reader, error)
+	r     io.Reader
+}
+
+func newGzip(src io.Reader, _ int64) io.ReadCloser {
+	return &deflated{name: "gzip", src: newSource(src), begin: func(src io.Reader) (io.Reader, error) {
+		r, err := gzip.NewReader(src)
+		if err != nil {
+			return nil, err
+		}
+		r.Multistream(false)
+		return r, nil
+	}}
+}
+
+func newZlib(src io.Reader, _ int64) io.ReadCloser {
+	return &deflated{name: "zlib", src: newSource(src), begin: func(src io.Reader) (io.Reader, error) { return zlib.NewReader(src) }}
+}
+
+func (d *deflated) Read(p []byte) (int, error) {
+	if d.r == nil {
+		r, err := d.begin(d.src)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return 0, d.src.judge(d.name, err)
+		}
+		d.r = r
+	}
+	n, err := d.r.Read(p)
+	return n, d.src.judge(d.name, err)
+}
+
+func (d *deflated) Close() error { return nil }
+
+// bunzip decodes bzip2. The library joins streams, so the end is looked for once all is decoded:
+// what is left then is the end mark of the stream, which is shorter than another stream.
+type bunzip struct {
+	src  source
+	r    io.Reader
+	left int64
+}
+
+// bzip2End is more bytes than the end mark takes, and fewer than a stream.
+const bzip2End = 12
+
+func newBzip2(src io.Reader, decoded int64) io.ReadCloser {
+	s := newSource(src)
+	return &bunzip{src: s, r: bzip2.NewReader(s), left: decoded}
+}
+
+func (b *bunzip) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.left -= int64(n)
+	if b.left == 0 {
+		if _, more := b.src.Peek(bzip2End); more == nil {
+			return 0, bad("bytes after the bz2 stream")
+		}
+	}
+	return n, b.src.judge("bz2", err)
+}
+
+func (b *bunzip) Close() error { return nil }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// summed checks the CRC-32C that makes the last four bytes.
+type summed struct {
+	src source
+	sum uint32
+}
+
+func newSummed(src io.Reader, _ int64) io.ReadCloser { return &summed{src: newSource(src)} }
+
+func (s *summed) Read(p []byte) (int, error) {
+	b, err := s.src.Peek(min(len(p)+4, s.src.Size()))
+	if err != nil && err != io.EOF {
+		return 0, err
+	}
+	if len(b) < 4 {
+		return 0, bad("no checksum in %d bytes", len(b))
+	}
+	if len(b) > 4 || len(p) == 0 {
+		n := copy(p, b[:len(b)-4])
+		s.sum = crc32.Update(s.sum, castagnoli, p[:n])
+		s.src.Discard(n)
+		return n, nil
+	}
+	if want := binary.LittleEndian.Uint32(b); s.sum != want {
+		return 0, bad("checksum is %08x, but %08x is recorded", s.sum, want)
+	}
+	return 0, io.EOF
+}
+
+func (s *summed) Close() error { return nil }
+
+// swapped changes the byte order of whole units.
+type swapped struct {
+	src     io.Reader
+	unit    int
+	buf     []byte
+	pending []byte
+	err     error
+}
+
+func (s *swapped) Read(p []byte) (int, error) {
+	for len(s.pending) == 0 {
+		if s.err != nil {
+			return 0, s.err
+		}
+		if s.buf == nil {
+			s.buf = make([]byte, 64<<10)
+		}
+		var n int
+		n, s.err = io.ReadFull(s.src, s.buf)
+		if s.err == io.ErrUnexpectedEOF {
+			s.err = io.EOF
+		}
+		s.pending = s.buf[:n]
+		tensor.SwapBytes(s.pending, s.unit)
+	}
+	n := copy(p, s.pending)
+	s.pending = s.pending[n:]
+	return n, nil
+}

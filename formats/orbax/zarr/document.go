@@ -1,0 +1,148 @@
+package zarr
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// bad is tensor.Bad.
+func bad(format string, args ...any) *tensor.FormatError { return tensor.Bad(format, args...) }
+
+const (
+	maxDocument = 1 << 20 // bytes of a metadata document
+	maxDepth    = 64      // of its nesting
+	maxRank     = 32      // axes, as TensorStore has it
+)
+
+// object is a JSON object of a metadata document, with what it is called in errors.
+type object struct {
+	*strictjson.Object
+	name string
+}
+
+// parseObject parses a document.
+func parseObject(text []byte) (object, error) {
+	v, err := strictjson.Parse(text, maxDepth)
+	if err != nil {
+		return object{}, err
+	}
+	return asObject(v, "the document")
+}
+
+func asObject(v any, name string) (object, error) {
+	o, ok := v.(*strictjson.Object)
+	if !ok {
+		return object{}, bad("%s is not an object", name)
+	}
+	return object{o, name}, nil
+}
+
+// need returns a member that must be there.
+func (o object) need(key string) (any, error) {
+	v, ok := o.Get(key)
+	if !ok {
+		return nil, bad("%s has no %q", o.name, key)
+	}
+	return v, nil
+}
+
+// str returns a member that must be a string.
+func (o object) str(key string) (string, error) {
+	v, err := o.need(key)
+	if err != nil {
+		return "", err
+	}
+	s, ok := v.(string)
+	if !ok {
+		return "", bad("%q is not a string", key)
+	}
+	return s, nil
+}
+
+// oneOf returns a member that must be one of the given strings, or the first of them where there is
+// no such member.
+func (o object) oneOf(key string, values ...string) (string, error) {
+	v, ok := o.Get(key)
+	if !ok {
+		return values[0], nil
+	}
+	for _, s := range values {
+		if v == s {
+			return s, nil
+		}
+	}
+	return "", bad("%q is %v, not %q", key, shorten(v), values)
+}
+
+// sizes returns a member that must be an array of integers, each at least least.
+func (o object) sizes(key string, least int64) ([]int64, error) {
+	v, err := o.need(key)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := v.([]any)
+	if !ok || len(list) > maxRank {
+		return nil, bad("%q is not an array of at most %d numbers", key, maxRank)
+	}
+	sizes := make([]int64, len(list))
+	for i, v := range list {
+		if sizes[i], ok = strictjson.Int(v); !ok || sizes[i] < least {
+			return nil, bad("%q holds %v where an integer of at least %d belongs", key, shorten(v), least)
+		}
+	}
+	return sizes, nil
+}
+
+// format checks the member zarr_format.
+func (o object) format(version int64) error {
+	v, err := o.need("zarr_format")
+	if err != nil {
+		return err
+	}
+	if n, ok := strictjson.Int(v); !ok || n != version {
+		return bad("zarr_format is %v, not %d", shorten(v), version)
+	}
+	return nil
+}
+
+// shorten prints a value of a document for an error.
+func shorten(v any) string {
+	switch v := v.(type) {
+	case string:
+		return fmt.Sprintf("%.60q", v)
+	case json.Number:
+		return fmt.Sprintf("%.60s", string(v))
+	case []any:
+		return "an array"
+	case *strictjson.Object:
+		return "an object"
+	}
+	return fmt.Sprint(v)
+}
+
+// keyStyle is how chunks are named.
+type keyStyle struct {
+	prefix    string // before the indices, with separator: "c/" or ""
+	separator string
+	scalar    string // the key of the one chunk of an array without axes
+}
+
+// key returns the key of a chunk.
+func (k keyStyle) key(index []int64) string {
+	if len(index) == 0 {
+		return k.scalar
+	}
+	var b strings.Builder
+	b.WriteString(k.prefix)
+	for i, n := range index {
+		if i > 0 {
+			b.WriteString(k.separator)
+		}
+		fmt.Fprint(&b, n)
+	}
+	return b.String()
+}

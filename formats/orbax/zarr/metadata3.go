@@ -1,0 +1,225 @@
+package zarr
+
+import (
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// membersV3 are those of zarr.json that Open understands, and those that say nothing about the
+// elements. Others are refused unless they say themselves that they may be ignored.
+var membersV3 = []string{
+	"zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs",
+	"storage_transformers", "attributes", "dimension_names",
+}
+
+// parseV3 reads a zarr.json document.
+func parseV3(text []byte) (*metadata, error) {
+	o, err := parseObject(text)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.format(3); err != nil {
+		return nil, err
+	}
+	if err := knownMembers(o); err != nil {
+		return nil, err
+	}
+	m := &metadata{}
+	if m.shape, err = o.sizes("shape", 0); err != nil {
+		return nil, err
+	}
+	name, err := o.str("data_type")
+	if err != nil {
+		return nil, err
+	}
+	if m.dtype = typesV3[name]; m.dtype == tensor.Invalid {
+		return nil, bad("unknown data_type %s", shorten(name))
+	}
+	if err := m.gridV3(o); err != nil {
+		return nil, err
+	}
+	fill, err := o.need("fill_value")
+	if err != nil {
+		return nil, err
+	}
+	if m.fill, err = fillBytes(m.dtype, fill); err != nil {
+		return nil, err
+	}
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	codecs, err := o.need("codecs")
+	if err != nil {
+		return nil, err
+	}
+	m.encoding, err = parseCodecs(codecs, m.chunk, m.dtype)
+	return m, err
+}
+
+// knownMembers refuses what changes the meaning of the rest.
+func knownMembers(o object) error {
+	if v, ok := o.Get("node_type"); !ok || v != "array" {
+		return bad("node_type is not \"array\"")
+	}
+	if v, ok := o.Get("storage_transformers"); ok {
+		if list, ok := v.([]any); !ok || len(list) > 0 {
+			return bad("storage_transformers are not supported")
+		}
+	}
+	for _, key := range o.Keys() {
+		if slices.Contains(membersV3, key) {
+			continue
+		}
+		v, _ := o.Get(key)
+		if extension, ok := v.(*strictjson.Object); ok {
+			if must, ok := extension.Get("must_understand"); ok && must == false {
+				continue
+			}
+		}
+		return bad("member %s is not known", shorten(key))
+	}
+	return nil
+}
+
+// gridV3 reads chunk_grid and chunk_key_encoding.
+func (m *metadata) gridV3(o object) error {
+	grid, err := named(o, "chunk_grid", "regular")
+	if err != nil {
+		return err
+	}
+	if m.chunk, err = grid.sizes("chunk_shape", 1); err != nil {
+		return err
+	}
+	keys, err := named(o, "chunk_key_encoding", "default", "v2")
+	if err != nil {
+		return err
+	}
+	if keys.name == "default" {
+		sep, err := keys.oneOf("separator", "/", ".")
+		m.keys = keyStyle{prefix: "c" + sep, separator: sep, scalar: "c"}
+		return err
+	}
+	sep, err := keys.oneOf("separator", ".", "/")
+	m.keys = keyStyle{separator: sep, scalar: "0"}
+	return err
+}
+
+// named returns the configuration of a member {"name", "configuration"}, called by that name, which
+// must be one of the given ones.
+func named(o object, key string, names ...string) (object, error) {
+	v, err := o.need(key)
+	if err != nil {
+		return object{}, err
+	}
+	name, configuration, err := extension(v, key)
+	if err == nil && !slices.Contains(names, name) {
+		err = bad("%s %s is not known", key, shorten(name))
+	}
+	return configuration, err
+}
+
+// extension reads {"name", "configuration"}, of which the second may be absent.
+func extension(v any, what string) (string, object, error) {
+	o, err := asObject(v, what)
+	if err != nil {
+		return "", object{}, err
+	}
+	name, err := o.str("name")
+	if err != nil {
+		return "", object{}, err
+	}
+	configuration, ok := o.Get("configuration")
+	if !ok {
+		return name, object{&strictjson.Object{}, name}, nil
+	}
+	c, err := asObject(configuration, "configuration of "+shorten(name))
+	c.name = name
+	return name, c, err
+}
+
+// parseCodecs reads the codecs of chunks of that shape: any number of transpose, then bytes or
+// sharding_indexed, then any number of those that change bytes.
+func parseCodecs(v any, chunk []int64, d tensor.DType) (encoding, error) {
+	var e encoding
+	for i := range chunk {
+		e.axes = append(e.axes, i)
+	}
+	list, ok := v.([]any)
+	if !ok || len(list) > 16 {
+		return e, bad("codecs are not an array of at most 16")
+	}
+	cut := false // array→bytes has been met
+	for _, item := range list {
+		name, configuration, err := extension(item, "codec")
+		if err != nil {
+			return e, err
+		}
+		switch {
+		case name == "transpose" && !cut:
+			e.axes, err = transpose(e.axes, configuration)
+		case name == "bytes" && !cut:
+			cut = true
+			e.bigEndian, err = endian(configuration, d)
+		case name == "sharding_indexed" && !cut:
+			cut = true
+			e.shard, err = parseShard(configuration, e.stored(chunk), d)
+		case cut && e.shard != nil:
+			err = bad("codec %s around sharding_indexed is not supported", shorten(name))
+		case cut:
+			var c codec
+			c, err = codecV3(name)
+			e.codecs = append(e.codecs, c)
+		default:
+			err = bad("codec %s is not known or out of place", shorten(name))
+		}
+		if err != nil {
+			return e, err
+		}
+	}
+	if !cut {
+		return e, bad("codecs have neither bytes nor sharding_indexed")
+	}
+	return e, nil
+}
+
+// stored returns the shape of a chunk in the order of its axes as stored.
+func (e encoding) stored(chunk []int64) []int64 {
+	shape := make([]int64, len(chunk))
+	for j, a := range e.axes {
+		shape[j] = chunk[a]
+	}
+	return shape
+}
+
+// transpose applies the codec's order: axis j of its result is axis order[j] of what it is given.
+func transpose(axes []int, configuration object) ([]int, error) {
+	order, err := configuration.sizes("order", 0)
+	if err != nil {
+		return nil, err
+	}
+	sorted := slices.Sorted(slices.Values(order))
+	for i, o := range sorted {
+		if o != int64(i) {
+			return nil, bad("transpose order %s is no permutation", tensor.ShapeString(order))
+		}
+	}
+	if len(order) != len(axes) {
+		return nil, bad("transpose order %s is not of %d axes", tensor.ShapeString(order), len(axes))
+	}
+	result := make([]int, len(axes))
+	for j, o := range order {
+		result[j] = axes[o]
+	}
+	return result, nil
+}
+
+// endian reads the byte order, which only elements of more than a byte need.
+func endian(configuration object, d tensor.DType) (big bool, err error) {
+	order, err := configuration.oneOf("endian", "", "little", "big")
+	if err == nil && order == "" && d.Size() > 1 {
+		err = bad("codec bytes has no endian, which %s needs", d)
+	}
+	return order == "big", err
+}

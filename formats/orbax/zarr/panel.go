@@ -1,0 +1,241 @@
+package zarr
+
+import (
+	"encoding/binary"
+	"io"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// panel is a box of the array that is put together in memory, chunk after chunk.
+type panel struct {
+	lo, hi []int64 // the box, in elements along each axis
+	end    int64   // bytes of the array
+	data   []byte  // not yet read
+}
+
+// openPanel puts together the band if it fits, and otherwise as much from the next element on as
+// does.
+func (s *stream) openPanel(b band) (*panel, error) {
+	p := s.box(b)
+	start := b.start
+	if b.end-b.start > s.a.limits.panel {
+		start = s.pos / s.a.DType.Size() * s.a.DType.Size()
+	}
+	size := s.a.DType.Size()
+	for k := range p.lo {
+		size *= p.hi[k] - p.lo[k]
+	}
+	if int64(cap(s.panel)) < size {
+		s.panel = make([]byte, size)
+	}
+	p.data, p.end = s.panel[:size], start+size
+	if err := s.fill(p); err != nil {
+		return nil, err
+	}
+	p.data = p.data[s.pos-start:]
+	return p, nil
+}
+
+// box returns the box of a panel: the band, or from the next element on a range of one axis, a
+// single index of those before it and all of those after it.
+func (s *stream) box(b band) *panel {
+	a := s.a
+	rank := len(a.Shape)
+	p := &panel{lo: make([]int64, rank), hi: make([]int64, rank)}
+	copy(p.hi, a.Shape)
+	for k := range s.bands.axis {
+		p.lo[k], p.hi[k] = b.place[k], b.place[k]+1
+	}
+	axis := s.bands.axis
+	p.lo[axis] = b.place[axis] * a.chunk[axis]
+	p.hi[axis] = min(p.lo[axis]+a.chunk[axis], a.Shape[axis])
+	if b.end-b.start <= a.limits.panel {
+		return p
+	}
+	index := make([]int64, rank)
+	rest := s.pos / a.DType.Size()
+	for k := rank - 1; k >= 0; k-- {
+		index[k], rest = rest%a.Shape[k], rest/a.Shape[k]
+	}
+	inner, k := a.DType.Size(), rank-1 // bytes of one index of axis k
+	for ; k > axis && index[k] == 0 && inner*a.Shape[k] <= a.limits.panel; k-- {
+		inner *= a.Shape[k]
+	}
+	copy(p.lo[:k+1], index)
+	n := min(p.hi[k]-index[k], max(a.limits.panel/inner, 1))
+	if over := (index[k] + n) % a.chunk[k]; over < n && index[k]+n < p.hi[k] {
+		n -= over // rather end with a chunk than within one
+	}
+	p.hi[k] = index[k] + n
+	for j := range k {
+		p.hi[j] = index[j] + 1
+	}
+	return p
+}
+
+// fill reads what each chunk has of the box.
+func (s *stream) fill(p *panel) error {
+	a := s.a
+	rank := len(a.Shape)
+	first, count, place := make([]int64, rank), make([]int64, rank), make([]int64, rank)
+	for k := range rank {
+		first[k] = p.lo[k] / a.chunk[k]
+		count[k] = (p.hi[k]-1)/a.chunk[k] - first[k] + 1
+	}
+	offset := make([]int64, rank)
+	for more := true; more; more = next(offset, count) {
+		for k := range rank {
+			place[k] = first[k] + offset[k]
+		}
+		if err := s.fillFrom(p, place); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillFrom reads what one chunk has of the box, and checks the chunk's end with its last element.
+func (s *stream) fillFrom(p *panel, place []int64) error {
+	a := s.a
+	c, err := a.open(s.locator, place)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	t := a.transfer(p, place)
+	if t.run().count*a.DType.Size() < bufferedRun {
+		c.buffer()
+	}
+	if err := t.walk(c, p.data, 0, t.from, t.to); err != nil {
+		return err
+	}
+	if t.whole {
+		return c.finish()
+	}
+	return nil
+}
+
+// transfer is the elements that a chunk and a box have in common: nested loops, the innermost of
+// which is a run of elements that follow one another in the chunk.
+type transfer struct {
+	loops    []loop
+	from, to int64 // first element in the chunk and in the box
+	size     int64 // bytes of an element
+	whole    bool  // they include the chunk's last one within the array
+	scratch  []byte
+}
+
+// loop is count elements with their distances in the chunk and in the box.
+type loop struct{ count, from, to int64 }
+
+func (t *transfer) run() loop { return t.loops[len(t.loops)-1] }
+
+// transfer returns what the chunk at a place has of a box.
+func (a *Array) transfer(p *panel, place []int64) *transfer {
+	rank := len(a.Shape)
+	lengths := make([]int64, rank)
+	for k := range lengths {
+		lengths[k] = p.hi[k] - p.lo[k]
+	}
+	inChunk := tensor.RowMajor(a.leaf.stored(a.chunk)...).Strides
+	inBox := tensor.RowMajor(lengths...).Strides
+	t := &transfer{size: a.DType.Size(), whole: true}
+	for j, k := range a.leaf.axes {
+		start := place[k] * a.chunk[k]
+		lo, hi := max(p.lo[k], start), min(p.hi[k], start+a.chunk[k])
+		t.whole = t.whole && hi == min(start+a.chunk[k], a.Shape[k])
+		t.from += (lo - start) * inChunk[j]
+		t.to += (lo - p.lo[k]) * inBox[k]
+		t.add(loop{hi - lo, inChunk[j], inBox[k]})
+	}
+	if len(t.loops) == 0 || t.run().from != 1 {
+		t.loops = append(t.loops, loop{1, 1, 1})
+	}
+	return t
+}
+
+// add nests a loop in those that there are, as one with the last where both count on alike.
+func (t *transfer) add(l loop) {
+	if l.count == 1 {
+		return
+	}
+	if n := len(t.loops); n > 0 {
+		outer := &t.loops[n-1]
+		if outer.from == l.count*l.from && outer.to == l.count*l.to {
+			*outer = loop{outer.count * l.count, l.from, l.to}
+			return
+		}
+	}
+	t.loops = append(t.loops, l)
+}
+
+func (t *transfer) walk(c *chunk, box []byte, depth int, from, to int64) error {
+	l := t.loops[depth]
+	if depth == len(t.loops)-1 {
+		return t.read(c, box, l, from, to)
+	}
+	for i := range l.count {
+		if err := t.walk(c, box, depth+1, from+i*l.from, to+i*l.to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read reads a run.
+func (t *transfer) read(c *chunk, box []byte, run loop, from, to int64) error {
+	if err := c.skipTo(from * t.size); err != nil {
+		return err
+	}
+	if run.to == 1 {
+		return c.read(box[to*t.size : (to+run.count)*t.size])
+	}
+	if t.scratch == nil {
+		t.scratch = make([]byte, 64<<10)
+	}
+	for done := int64(0); done < run.count; {
+		n := min(run.count-done, int64(len(t.scratch))/t.size)
+		if err := c.read(t.scratch[:n*t.size]); err != nil {
+			return err
+		}
+		scatter(box[(to+done*run.to)*t.size:], t.scratch[:n*t.size], int(t.size), int(run.to*t.size))
+		done += n
+	}
+	return nil
+}
+
+// scatter puts elements one after another into dst, step bytes apart.
+func scatter(dst, src []byte, size, step int) {
+	at := 0
+	switch size {
+	case 2:
+		for ; len(src) >= 2; src = src[2:] {
+			binary.LittleEndian.PutUint16(dst[at:], binary.LittleEndian.Uint16(src))
+			at += step
+		}
+	case 4:
+		for ; len(src) >= 4; src = src[4:] {
+			binary.LittleEndian.PutUint32(dst[at:], binary.LittleEndian.Uint32(src))
+			at += step
+		}
+	default:
+		for ; len(src) >= size; src = src[size:] {
+			copy(dst[at:at+size], src)
+			at += step
+		}
+	}
+}
+
+func (p *panel) read(b []byte) error {
+	p.data = p.data[copy(b, p.data):]
+	return nil
+}
+
+func (p *panel) writeTo(w io.Writer) (int64, error) {
+	n, err := w.Write(p.data)
+	p.data = p.data[n:]
+	return int64(n), err
+}
+
+func (p *panel) close() {}
