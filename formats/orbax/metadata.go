@@ -1,0 +1,182 @@
+package orbax
+
+import (
+	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// maxMetadata bounds _METADATA, which takes some 400 bytes a leaf.
+const maxMetadata = 16 << 20
+
+// maxJSONDepth bounds the nesting of all JSON files; custom metadata may nest.
+const maxJSONDepth = 200
+
+// metadata is what _METADATA says of an item.
+type metadata struct {
+	leaves   []*leaf
+	useOCDBT *bool // nil where it does not tell
+	zarr     int   // version, 0 where it does not tell
+}
+
+// The types of keys in key_metadata.
+const (
+	sequenceKey = 1
+	dictKey     = 2
+)
+
+// valueTypes says what lies behind each value_type. Python's scalars are arrays without axes.
+var valueTypes = map[string]leafKind{
+	"jax.Array":  arrayLeaf,
+	"np.ndarray": arrayLeaf,
+	"scalar":     arrayLeaf,
+	"string":     textLeaf,
+	"None":       noneLeaf,
+	"Dict":       emptyLeaf,
+	"List":       emptyLeaf,
+	"Tuple":      emptyLeaf,
+	"NamedTuple": emptyLeaf,
+}
+
+// parseMetadata reads _METADATA. The tree is checked as checkTree does.
+func parseMetadata(text []byte) (*metadata, error) {
+	m := &metadata{zarr: 2}
+	d := strictjson.NewDecoder(text, maxJSONDepth)
+	hasTree := false
+	err := d.Object(func(member string) (err error) {
+		switch member {
+		case "tree_metadata":
+			hasTree = true
+			// The key is Python's repr of the path. Orbax does not read it, nor do we.
+			return d.Object(func(repr string) error {
+				l, err := parseLeaf(d)
+				if err != nil {
+					return err
+				}
+				m.leaves = append(m.leaves, l)
+				return nil
+			})
+		case "use_ocdbt":
+			m.useOCDBT, err = optionalBool(d)
+		case "use_zarr3":
+			var use *bool
+			use, err = optionalBool(d)
+			if use != nil && *use {
+				m.zarr = 3
+			}
+		default:
+			err = d.Skip()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := d.End(); err != nil {
+		return nil, err
+	}
+	if !hasTree {
+		return nil, tensor.Bad("no tree_metadata")
+	}
+	return m, checkTree(m.leaves)
+}
+
+// parseLeaf reads {"key_metadata": …, "value_metadata": …}.
+func parseLeaf(d *strictjson.Decoder) (*leaf, error) {
+	var (
+		l              leaf
+		at             = d.Offset()
+		hasKey, hasVal bool
+	)
+	err := d.Object(func(member string) error {
+		switch member {
+		case "key_metadata":
+			hasKey = true
+			return d.Array(func() error {
+				k, err := parseKey(d)
+				l.path = append(l.path, k)
+				return err
+			})
+		case "value_metadata":
+			hasVal = true
+			return l.parseValue(d)
+		}
+		return d.Skip()
+	})
+	if err == nil && (!hasKey || !hasVal) {
+		err = tensor.Bad("a leaf without key_metadata or value_metadata").At(at)
+	}
+	l.setName()
+	l.array = l.name
+	return &l, err
+}
+
+// parseKey reads {"key": "params", "key_type": 2}.
+func parseKey(d *strictjson.Decoder) (k key, err error) {
+	var (
+		at       = d.Offset()
+		keyType  int64
+		hasText  bool
+		wrongKey = func() error { return tensor.Bad("key_type %d is neither 1 (index) nor 2 (key)", keyType).At(at) }
+	)
+	err = d.Object(func(member string) (err error) {
+		switch member {
+		case "key":
+			hasText = true
+			k.text, err = d.String()
+		case "key_type":
+			keyType, err = d.Uint()
+		default:
+			err = d.Skip()
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+	case !hasText:
+		err = tensor.Bad("key_metadata without a key").At(at)
+	case keyType == sequenceKey:
+		k.index = true
+	case keyType != dictKey:
+		err = wrongKey()
+	}
+	return k, err
+}
+
+// parseValue reads {"value_type": "jax.Array", "skip_deserialize": false, "write_shape": [2, 3]}.
+func (l *leaf) parseValue(d *strictjson.Decoder) error {
+	var (
+		at       = d.Offset()
+		typeName string
+		skip     bool
+	)
+	err := d.Object(func(member string) (err error) {
+		switch member {
+		case "value_type":
+			typeName, err = d.String()
+		case "skip_deserialize":
+			skip, err = d.Bool()
+		default: // write_shape tells how the writer's devices held the array, not what it is
+			err = d.Skip()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	kind, known := valueTypes[typeName]
+	if !known {
+		return tensor.Bad("value_type %.60q is not known", typeName).At(at)
+	}
+	l.kind = kind
+	l.aggregated = skip && kind == arrayLeaf
+	return nil
+}
+
+// optionalBool reads true, false or null.
+func optionalBool(d *strictjson.Decoder) (*bool, error) {
+	if d.Peek() == strictjson.KindNull {
+		return nil, d.Null()
+	}
+	b, err := d.Bool()
+	return &b, err
+}
