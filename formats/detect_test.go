@@ -1,0 +1,215 @@
+package formats
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// copyFile copies a sample under another name, so that the name tells nothing.
+func copyFile(t *testing.T, dst, src string) {
+	t.Helper()
+	in, err := os.Open(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if err := os.MkdirAll(filepath.Dir(dst), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	out, err := os.Create(dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file's format is told by its content.
+func TestDetectFile(t *testing.T) {
+	for src, format := range map[string]string{
+		"safetensors/testdata/all_dtypes.safetensors": "safetensors",
+		"safetensors/testdata/names.safetensors":      "safetensors",
+		"torch/testdata/sound/state_dict_zip.pt":      "torch-zip",
+		"torch/testdata/sound/state_dict_legacy.pt":   "torch-legacy",
+		"torch/testdata/sound/hand_minimal.pt":        "torch-zip",
+		"flax/testdata/sound/state_plain.msgpack":     "flax-msgpack",
+		"flax/testdata/sound/state_chunked.msgpack":   "flax-msgpack",
+	} {
+		for _, name := range []string{"checkpoint", "model.safetensors", "x.pt"} {
+			path := filepath.Join(t.TempDir(), name)
+			copyFile(t, path, src)
+			c, err := Open(path, Options{})
+			if err != nil {
+				t.Errorf("%s as %s: %v", src, name, err)
+				continue
+			}
+			if c.Format != format || len(c.Tensors()) == 0 || c.Path != path {
+				t.Errorf("%s as %s: %s, %d tensors, %s", src, name, c.Format, len(c.Tensors()), c.Path)
+			}
+			c.Close()
+		}
+	}
+}
+
+func TestDetectDirectory(t *testing.T) {
+	for path, format := range map[string]string{
+		"safetensors/testdata/hf_sharded":                                                      "safetensors",
+		"safetensors/testdata/hf_sharded/model.safetensors.index.json":                         "safetensors",
+		"torch/testdata/sound/hf_bin":                                                          "torch-sharded",
+		"torch/testdata/sound/hf_bin/pytorch_model.bin.index.json":                             "torch-sharded",
+		"orbax/testdata/sound/kaggle_ocdbt_v0_5":                                               "orbax-ocdbt",
+		"orbax/testdata/sound/kaggle_ocdbt_v0_5" + string(filepath.Separator):                  "orbax-ocdbt",
+		"orbax/testdata/sound/manager_v0_12":                                                   "orbax-ocdbt",
+		"orbax/testdata/sound/manager_v0_12/7":                                                 "orbax-ocdbt",
+		"orbax/testdata/sound/manager_v0_12/7/default":                                         "orbax-ocdbt",
+		"orbax/testdata/sound/v1_state_v0_12":                                                  "orbax-ocdbt",
+		"orbax/testdata/sound/zarr2_dirs_v0_2":                                                 "orbax-zarr",
+		"orbax/testdata/sound/zarr3_dirs_v0_12":                                                "orbax-zarr",
+		filepath.Join("orbax", "testdata", "sound", "..", "sound", "ocdbt_no_metadata_v0_4_1"): "orbax-ocdbt",
+	} {
+		c, err := Open(path, Options{})
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if c.Format != format || len(c.Tensors()) == 0 {
+			t.Errorf("%s: %s, %d tensors", path, c.Format, len(c.Tensors()))
+		}
+		c.Close()
+	}
+}
+
+const (
+	sampleSafetensors = "safetensors/testdata/names.safetensors"
+	sampleTorch       = "torch/testdata/sound/state_dict_zip.pt"
+	sampleFlax        = "flax/testdata/sound/state_plain.msgpack"
+)
+
+// Where a directory holds several checkpoints, one is taken and the others are named.
+func TestPreference(t *testing.T) {
+	seven, eight := int64(7), int64(8)
+	for _, tt := range []struct {
+		name   string
+		files  map[string]string // name -> sample
+		orbax  string            // sample that is copied over the directory
+		step   *int64
+		format string // "" for an error
+		say    string // in the notes, or in the error
+	}{
+		{"safetensors and bin", map[string]string{"model.safetensors": sampleSafetensors, "pytorch_model.bin": sampleTorch}, "", nil, "safetensors", "holds a PyTorch checkpoint too"},
+		{"safetensors and bin in shards", map[string]string{"model.safetensors": sampleSafetensors, "pytorch_model.bin.index.json": "torch/testdata/sound/hf_bin/pytorch_model.bin.index.json"}, "", nil, "safetensors", "holds a PyTorch checkpoint too"},
+		{"safetensors and a trainer's files", map[string]string{"model.safetensors": sampleSafetensors, "optimizer.pt": sampleTorch}, "", nil, "safetensors", ""},
+		{"safetensors and flax", map[string]string{"model.safetensors": sampleSafetensors, "flax_model.msgpack": sampleFlax}, "", nil, "safetensors", "holds a Flax checkpoint too"},
+		{"safetensors and orbax", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", nil, "safetensors", "holds an Orbax checkpoint too"},
+		{"a step is asked for", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", &seven, "orbax-ocdbt", "holds a safetensors checkpoint too"},
+		{"another step is asked for", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", &eight, "", "step 8"},
+		{"a step of safetensors", map[string]string{"model.safetensors": sampleSafetensors}, "", &seven, "", "only directories of Orbax have steps"},
+		{"bin", map[string]string{"pytorch_model.bin": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
+		{"any file of torch", map[string]string{"2b.pt": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
+		{"orbax and torch", map[string]string{"2b.pt": sampleTorch}, "manager_v0_12", nil, "orbax-ocdbt", ""},
+		{"two files of torch", map[string]string{"a.pt": sampleTorch, "b.pt": sampleTorch}, "", nil, "", "2 files of torch.save"},
+		{"transformers' flax", map[string]string{"flax_model.msgpack": sampleFlax}, "", nil, "flax-msgpack", ""},
+		{"legacy flax", map[string]string{"checkpoint": sampleFlax}, "", nil, "flax-msgpack", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for name, sample := range tt.files {
+				copyFile(t, filepath.Join(dir, name), sample)
+			}
+			if tt.orbax != "" {
+				if err := os.CopyFS(dir, os.DirFS(filepath.Join("orbax/testdata/sound", tt.orbax))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c, err := Open(dir, Options{Step: tt.step})
+			if tt.format == "" {
+				if !errors.As(err, new(*FormatError)) || !strings.Contains(err.Error(), tt.say) {
+					t.Errorf("got %v; want %q", err, tt.say)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			notes := strings.Join(c.Notes, "\n")
+			if !strings.HasPrefix(c.Format, tt.format) || len(c.Tensors()) == 0 || !strings.Contains(notes, tt.say) {
+				t.Errorf("%s, notes %q", c.Format, notes)
+			}
+			if tt.say == "" && strings.Contains(notes, "holds") {
+				t.Errorf("notes %q", notes)
+			}
+		})
+	}
+}
+
+// What cannot be read is refused with what it looks like, and what to do.
+func TestUnknown(t *testing.T) {
+	const npz = "PK\x03\x04\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00w.npy"
+	for _, tt := range []struct {
+		name, content   string // content "" for a directory of the names, joined with spaces
+		problem, hinted string
+	}{
+		{"x", "", "is an empty file", "download"},
+		{"x", "GGUF\x03\x00\x00\x00\x00\x00\x00\x00", "is a GGUF file", "original"},
+		{"x", "\x89HDF\r\n\x1a\n\x00\x00\x00\x00", "is an HDF5 file", "export"},
+		{"x", npz, "is a numpy .npz archive", "export"},
+		{"x", "PK\x03\x04 and no more", "is the beginning of a zip archive", ""},
+		{"x", "\x08\x08\x12\x07pytorch", "is an ONNX model", "original"},
+		{"x", "version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer", "git lfs pull"},
+		{"x", "\x1f\x8b\x08\x00\x00\x00", "is gzip-compressed data", "unpack"},
+		{"x", "model_checkpoint_path: \"a\"", "TensorFlow", "export"},
+		{"config.json", `{"model_type": "recurrent_gemma"}`, "is no shard index", "directory"},
+		{"x", "hello, world", "is no checkpoint", "safetensors, PyTorch"},
+		{"x.safetensors", "hello, world", "safetensors header claims", "safetensors, PyTorch"},
+		{"x.pt", "hello, world", "torch.save", "safetensors, PyTorch"},
+		{"x.msgpack", "\xdd\xff\xff\xff\xff", "items", "safetensors, PyTorch"},
+		{"x.msgpack", "\x80", "is no checkpoint", "safetensors, PyTorch"},
+		{"dir", "", "is an empty directory", ""},
+		{"dir config.json", "", "without its weights", "weights too"},
+		{"dir saved_model.pb", "", "TensorFlow SavedModel", "export"},
+		{"dir model.ckpt-1.index model.ckpt-1.data-00000-of-00001 checkpoint", "", "TensorFlow checkpoint", "export"},
+		{"dir model.gguf README.md", "", "GGUF", "original"},
+		{"dir README.md", "", "is no checkpoint", "safetensors, PyTorch"},
+		{"dir snapshots/0123/x", "", "Hugging Face cache", "0123"},
+	} {
+		path := t.TempDir()
+		if files, isDir := strings.CutPrefix(tt.name, "dir"); isDir {
+			for _, name := range strings.Fields(files) {
+				content := "x"
+				if name == "checkpoint" {
+					content = "model_checkpoint_path: \"model.ckpt-1\""
+				}
+				name = filepath.Join(path, name)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(content), 0o666)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		} else {
+			path = filepath.Join(path, tt.name)
+			if err := os.WriteFile(path, []byte(tt.content), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := Open(path, Options{})
+		var bad *FormatError
+		if !errors.As(err, &bad) || !strings.Contains(bad.Problem, tt.problem) || !strings.Contains(bad.Hint, tt.hinted) || bad.File != path {
+			t.Errorf("%s %.20q: got %v (%+v)", tt.name, tt.content, err, bad)
+		}
+	}
+	if _, err := Open(filepath.Join(t.TempDir(), "absent"), Options{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+	step := int64(1)
+	if _, err := Open(sampleTorch, Options{Step: &step}); !errors.As(err, new(*FormatError)) || !strings.Contains(err.Error(), "step 1 is asked for") {
+		t.Errorf("a step of a file: %v", err)
+	}
+}
