@@ -13,6 +13,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -110,11 +111,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("flags", nargs="*")
-    args = parser.parse_args()
+    own, flags = sys.argv[1:], []
+    if "--" in own:
+        own, flags = own[:own.index("--")], own[own.index("--") + 1:]
+    args = parser.parse_args(own)
     score = griffin.Score(f"stopped {args.kills} times and more")
     with tempfile.TemporaryDirectory(prefix="griffin-kill-") as root:
-        scene = Scene(root, args.checkpoint, args.flags)
+        scene = Scene(root, args.checkpoint, flags)
         print(f"a whole conversion takes {scene.seconds:.2f} s", flush=True)
         for name, stop, times in (("killed", scene.killed, args.kills),
                                   ("killed while overwriting", scene.killed_overwriting, (args.kills + 4) // 5),
