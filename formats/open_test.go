@@ -76,7 +76,8 @@ func TestHostile(t *testing.T) {
 			case err != nil && (!errors.As(err, &bad) || bad.File == "" && bad.Tensor == ""):
 				t.Errorf("%s/%s: error without a place: %v", format, name, err)
 			}
-			if n := after.TotalAlloc - before.TotalAlloc; n > 100<<20 {
+			// All that was ever allocated, so more than was held at once.
+			if n := after.TotalAlloc - before.TotalAlloc; n > 256<<20 {
 				t.Errorf("%s/%s allocated %d MiB", format, name, n>>20)
 			}
 		}
