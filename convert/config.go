@@ -1,7 +1,5 @@
 package convert
 
-import "strings"
-
 // BlockType is the temporal half of a residual block.
 type BlockType string
 
@@ -81,16 +79,4 @@ func (c *Config) Parameters() int64 {
 		n += sizes.elements(p.rule)
 	}
 	return n
-}
-
-// patternString prints blocks as "R R A".
-func patternString(blocks []BlockType) string {
-	letters := make([]string, len(blocks))
-	for i, b := range blocks {
-		letters[i] = "R"
-		if b == Attention {
-			letters[i] = "A"
-		}
-	}
-	return strings.Join(letters, " ")
 }

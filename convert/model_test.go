@@ -3,6 +3,7 @@ package convert
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -59,3 +60,15 @@ func ptr[T any](v T) *T { return &v }
 
 // tinySettings are those of the tiny model, which is of no preset.
 var tinySettings = Settings{AttentionWindow: ptr(int64(8)), LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(true)}
+
+// patternString prints blocks as "R R A".
+func patternString(blocks []BlockType) string {
+	letters := make([]string, len(blocks))
+	for i, b := range blocks {
+		letters[i] = "R"
+		if b == Attention {
+			letters[i] = "A"
+		}
+	}
+	return strings.Join(letters, " ")
+}

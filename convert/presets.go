@@ -1,6 +1,9 @@
 package convert
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // preset is a published configuration: the presets of google-deepmind/recurrentgemma (common.py).
 type preset struct {
@@ -26,6 +29,18 @@ func PresetNames() []string {
 		names[i] = p.name
 	}
 	return names
+}
+
+// PresetConfig returns the configuration of a preset, but for the vocabulary, and whether there is
+// one of that name.
+func PresetConfig(name string) (Config, bool) {
+	p := presetByName(name)
+	if p == nil {
+		return Config{}, false
+	}
+	c := p.config
+	c.BlockTypes = slices.Clone(c.BlockTypes)
+	return c, true
 }
 
 func presetByName(name string) *preset {
