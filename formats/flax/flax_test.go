@@ -304,6 +304,18 @@ func TestCollision(t *testing.T) {
 	}
 }
 
+// A marker that is not true is no split array, whatever else is there.
+func TestFalseMarker(t *testing.T) {
+	file := "\x83\xb9" + chunkedMarker + "\xc2\xa5shape\x81\xa10\x01\xa6chunks\x81\xa10\xc7\x0c\x01\x93\x91\x01\xa5uint8\xc4\x01\x07"
+	for marker, want := range map[string]string{"\xc2": "not the marker", "\xc3": ""} {
+		file := strings.Replace(file, "\xc2", marker, 1)
+		_, err := NewReader(strings.NewReader(file), int64(len(file)), "x")
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("marker %x: %v", marker, err)
+		}
+	}
+}
+
 func TestDetect(t *testing.T) {
 	for head, want := range map[string]bool{
 		"":                                    false,
