@@ -61,7 +61,7 @@ func (e *engine[T]) finish(y []T, out int, bias []T) {
 
 // pieceBytes is about how much of a matrix is in memory at a time (twice: one piece is read while
 // the one before it is multiplied).
-const pieceBytes = 8 << 20
+var pieceBytes = 8 << 20 // a variable for tests
 
 // multiply adds x·W to y, reading W piece by piece: rows of outputs, or rows of inputs, whichever
 // way it is stored.
@@ -71,23 +71,7 @@ func (e *engine[T]) multiply(y, x []T, n int, p *Parameter, in, out int) error {
 		rows, cols, unit = in, out, kernel.BlockTerms
 	}
 	size := max(pieceBytes/(cols*int(p.DType.Size()))/unit*unit, unit)
-	type piece struct {
-		data []byte
-		err  error
-	}
-	read := func(first int) <-chan piece {
-		c := make(chan piece, 1)
-		go func() {
-			buf := &e.pieces[first/size%2]
-			data, err := p.read(first*cols, min(size, rows-first)*cols, *buf)
-			if _, mapped := p.Data.(Bytes); !mapped && err == nil {
-				*buf = data
-			}
-			c <- piece{data, err}
-		}()
-		return c
-	}
-	next := read(0)
+	next := e.readAhead(p, 0, min(size, rows)*cols, 0)
 	for first := 0; first < rows; first += size {
 		got := <-next
 		if got.err != nil {
@@ -96,11 +80,12 @@ func (e *engine[T]) multiply(y, x []T, n int, p *Parameter, in, out int) error {
 		if err := e.ctx.Err(); err != nil {
 			return err
 		}
-		if first+size < rows {
-			next = read(first + size)
+		here := min(size, rows-first)
+		after := first + here
+		if after < rows {
+			next = e.readAhead(p, after*cols, min(size, rows-after)*cols, after/size%2)
 		}
-		w := &kernel.Matrix{DType: p.DType, Data: got.data, Rows: min(size, rows-first), Cols: cols, Stride: cols,
-			InOut: p.InOut, Narrow: e.bf16}
+		w := &kernel.Matrix{DType: p.DType, Data: got.data, Rows: here, Cols: cols, Stride: cols, InOut: p.InOut, Narrow: e.bf16}
 		if p.InOut {
 			e.product(y, out, x[first:], in, n, w)
 		} else {
@@ -108,6 +93,25 @@ func (e *engine[T]) multiply(y, x []T, n int, p *Parameter, in, out int) error {
 		}
 	}
 	return nil
+}
+
+// piece is some rows of a matrix, as they are stored.
+type piece struct {
+	data []byte
+	err  error
+}
+
+// readAhead reads n elements while something else goes on.
+func (e *engine[T]) readAhead(p *Parameter, first, n, slot int) <-chan piece {
+	c := make(chan piece, 1)
+	go func() {
+		data, err := p.read(first, n, e.pieces[slot])
+		if _, mapped := p.Data.(Bytes); !mapped && err == nil {
+			e.pieces[slot] = data
+		}
+		c <- piece{data, err}
+	}()
+	return c
 }
 
 // product adds x·w to y on all cores.

@@ -8,7 +8,9 @@ const normEpsilon = 1e-6
 //
 //	y = x / sqrt(mean(x²) + ε) · (1 + scale)
 //
-// In BFloat16 the squares are summed in float32 as they are; the mean is rounded.
+// In BFloat16 the squares are rounded, summed in float32, and their mean is rounded. (So says the
+// program that JAX compiles; on CPUs, XLA hands large arrays to a library that does not round the
+// squares, which is what Arithmetic.Fused does.)
 func (e *engine[T]) rmsNorm(x []T, block int, name string) ([]T, error) {
 	width := e.config.Width
 	scale, err := vector[T](e.source, e.bf16, block, name, width)
@@ -23,7 +25,7 @@ func (e *engine[T]) rmsNorm(x []T, block int, name string) ([]T, error) {
 	e.ranges(len(x)/width, width, func(from, to int) {
 		for r := from; r < to; r++ {
 			row, out := x[r*width:][:width], y[r*width:][:width]
-			squares := e.sum(width, func(i int) T { return T(row[i] * row[i]) })
+			squares := e.sum(width, func(i int) T { return e.step(row[i] * row[i]) })
 			norm := e.step(rsqrt(e.step(e.step(squares/T(width)) + epsilon)))
 			for i := range row {
 				out[i] = e.round(e.step(row[i]*norm) * scale[i])

@@ -116,19 +116,28 @@ func (s source) get(block int, name string, shape ...int) (*Parameter, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.check(shape); err != nil {
+		p.done()
+		return nil, named(block, name, err)
+	}
+	return p, nil
+}
+
+// check reports a parameter of a type that is no number, or of another shape.
+func (p *Parameter) check(shape []int) error {
 	switch p.DType {
 	case tensor.F32, tensor.F16, tensor.BF16:
 	default:
-		return nil, named(block, name, fmt.Errorf("type %s is not one that a model computes with", p.DType))
+		return fmt.Errorf("type %s is not one that a model computes with", p.DType)
 	}
 	want := slices.Clone(shape)
 	if p.InOut && len(want) == 2 {
 		want[0], want[1] = want[1], want[0]
 	}
 	if !sameShape(p.Shape, want) {
-		return nil, named(block, name, fmt.Errorf("shape is %v, want %v", p.Shape, want))
+		return fmt.Errorf("shape is %v, want %v", p.Shape, want)
 	}
-	return p, nil
+	return nil
 }
 
 // vector returns all elements of a parameter of that shape.

@@ -1,0 +1,286 @@
+package reference
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+func odd(t testing.TB) (*Model, Pass) {
+	dir := filepath.Join("..", "testdata", "odd-griffin")
+	c, m := openCase(t, dir)
+	golden, _ := tryGolden(t, dir, "jax")
+	return m, Pass{Tokens: golden["tokens"].int32s(), Positions: golden["packed.positions"].int32s(), Batch: c.Batch}
+}
+
+// Threads, the rows that share a batch, and the way weights are stored and read change no bit.
+func TestBitsDoNotDepend(t *testing.T) {
+	m, p := odd(t)
+	for _, arithmetic := range []Arithmetic{{}, {Precision: Float64}, {Precision: BFloat16}, {Order: 7}, {Precision: BFloat16, Fused: true}} {
+		m.Arithmetic, m.Threads = arithmetic, 1
+		want := results(t, m, p)
+		for _, threads := range []int{2, 3, 16} {
+			m.Threads = threads
+			sameBits(t, want, results(t, m, p))
+		}
+		other := *m
+		other.Weights = transposed{m.Weights}
+		sameBits(t, want, results(t, &other, p))
+
+		length := len(p.Tokens) / p.Batch
+		for b := range p.Batch {
+			alone := results(t, m, Pass{Tokens: p.Tokens[b*length:][:length], Positions: p.Positions[b*length:][:length], Batch: 1})
+			for name, a := range alone {
+				n := a.Len()
+				w := want[name]
+				if a.Float64 != nil && !slices.Equal(a.Float64, w.Float64[b*n:][:n]) || a.Float32 != nil && !slices.Equal(a.Float32, w.Float32[b*n:][:n]) {
+					t.Errorf("%v: %s of row %d is not the same alone", arithmetic, name, b)
+				}
+			}
+		}
+	}
+}
+
+// An Order turns roundings and nothing else.
+func TestOrdersDiffer(t *testing.T) {
+	m, p := odd(t)
+	m.Arithmetic.Precision = Float64
+	truth := results(t, m, p)["logits"]
+	seen := map[float32]bool{}
+	for order := range uint64(8) {
+		m.Arithmetic = Arithmetic{Order: order}
+		got := results(t, m, p)["logits"]
+		var want []float32
+		for i := range truth.Len() {
+			want = append(want, float32(truth.At(i)))
+		}
+		if d := difference(got, want); d > 2e-6 {
+			t.Errorf("order %d is off by %.2g", order, d)
+		}
+		seen[got.Float32[got.Len()-1]] = true
+	}
+	if len(seen) < 3 {
+		t.Errorf("8 orders gave only %d results", len(seen))
+	}
+}
+
+// A pass over some of the blocks, from what an earlier pass showed, goes on as that did.
+func TestPassFromABlock(t *testing.T) {
+	m, p := odd(t)
+	for _, precision := range []Precision{Float32, Float64, BFloat16} {
+		m.Arithmetic.Precision = precision
+		want := results(t, m, p)
+		for first := range len(m.Config.BlockTypes) + 1 {
+			input := want[fmt.Sprint("hidden.", first)]
+			part := p
+			part.First, part.Input = first, &input
+			got := results(t, m, part)
+			for name := range got {
+				sameBits(t, map[string]Activations{name: want[name]}, got)
+			}
+			if _, ok := got["logits"]; !ok {
+				t.Error("the pass did not go on to the logits")
+			}
+			if first == len(m.Config.BlockTypes) {
+				continue
+			}
+			part.End = first + 1
+			got = results(t, m, part)
+			if len(got) != 3 {
+				t.Errorf("one block showed %d results, want its input, temporal half and output", len(got))
+			}
+			sameBits(t, map[string]Activations{fmt.Sprint("hidden.", first+1): want[fmt.Sprint("hidden.", first+1)]}, got)
+		}
+	}
+}
+
+// A matrix of its own for the logits, and a model that transformers divides by a cap of 0.
+func TestHeads(t *testing.T) {
+	m, p := odd(t)
+	want := results(t, m, p)["logits"]
+	m.Config.SeparateHead = true
+	head := m.Weights.(huggingFace)
+	head["lm_head.weight"] = head["model.embed_tokens.weight"]
+	if got := results(t, m, p)["logits"]; !slices.Equal(got.Float32, want.Float32) {
+		t.Error("the same matrix as a separate head gives other logits")
+	}
+	zero := slices.Clone(head["lm_head.weight"].data)
+	clear(zero)
+	head["lm_head.weight"] = stored{tensor.F32, head["lm_head.weight"].shape, zero}
+	if got := results(t, m, p)["logits"]; slices.ContainsFunc(got.Float32, func(x float32) bool { return x != 0 }) {
+		t.Error("a head of zeros gives other logits than 0")
+	}
+	delete(head, "lm_head.weight")
+	m.Config.SeparateHead, m.Config.LogitsSoftCap, m.Semantics = false, 0, Transformers5
+	if got := results(t, m, p)["logits"]; slices.ContainsFunc(got.Float32, func(x float32) bool { return x != 0 }) {
+		t.Error("transformers' logits with a cap of 0 are all 0")
+	}
+}
+
+func TestSkipLogitsAndStop(t *testing.T) {
+	m, p := odd(t)
+	p.SkipLogits = true
+	if got := results(t, m, p); len(got["final_norm"].Float32) == 0 || len(got["logits"].Float32) > 0 {
+		t.Error("want the final norm and no logits")
+	}
+	stop := errors.New("seen enough")
+	p.Observe = func(o Observation) error {
+		if o.Site == Temporal {
+			return stop
+		}
+		return nil
+	}
+	if err := m.Run(context.Background(), p); err != stop {
+		t.Errorf("got %v", err)
+	}
+	p.Observe = nil
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := m.Run(ctx, p); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestBadPasses(t *testing.T) {
+	m, good := odd(t)
+	other := *m
+	other.Arithmetic.Precision = Float64
+	for _, c := range []struct {
+		name   string
+		change func(p *Pass, m *Model)
+		want   string
+	}{
+		{"no tokens", func(p *Pass, m *Model) { p.Tokens = nil }, "0 tokens"},
+		{"uneven rows", func(p *Pass, m *Model) { p.Tokens = p.Tokens[1:] }, "do not make 2 rows"},
+		{"no rows", func(p *Pass, m *Model) { p.Batch = 0 }, "do not make 0 rows"},
+		{"token too large", func(p *Pass, m *Model) { p.Tokens = slices.Repeat([]int32{61}, 4) }, "outside the vocabulary of 61"},
+		{"negative token", func(p *Pass, m *Model) { p.Tokens = slices.Repeat([]int32{-1}, 4) }, "outside the vocabulary"},
+		{"positions missing", func(p *Pass, m *Model) { p.Positions = p.Positions[2:] }, "positions for"},
+		{"negative position", func(p *Pass, m *Model) { p.Positions = slices.Repeat([]int32{-3}, len(p.Tokens)) }, "position 0 is -3"},
+		{"block out of range", func(p *Pass, m *Model) { p.First = 4 }, "blocks 4"},
+		{"blocks backwards", func(p *Pass, m *Model) { p.First, p.End = 2, 1 }, "blocks 2 to 1"},
+		{"no input", func(p *Pass, m *Model) { p.First = 1 }, "needs its input"},
+		{"short input", func(p *Pass, m *Model) { p.Input = &Activations{Float32: make([]float32, 3)} }, "input of 3 elements"},
+		{"state of another batch", func(p *Pass, m *Model) { p.State = m.NewState(3) }, "another model or batch"},
+		{"state of another precision", func(p *Pass, m *Model) { p.State = other.NewState(2) }, "another model or batch"},
+		{"state and part", func(p *Pass, m *Model) { p.State, p.End = m.NewState(2), 1 }, "keeps no state"},
+		{"no heads", func(p *Pass, m *Model) { m.Config.NumHeads = 0 }, "number of heads is 0"},
+		{"heads do not divide", func(p *Pass, m *Model) { m.Config.NumHeads = 5 }, "does not divide"},
+		{"no window", func(p *Pass, m *Model) { m.Config.AttentionWindow = 0 }, "window is 0"},
+		{"unknown block", func(p *Pass, m *Model) { m.Config.BlockTypes = []BlockType{9} }, "block type 9"},
+		{"other width", func(p *Pass, m *Model) { m.Config.Width = 48 }, "embedding: shape is [61 36], want [61 48]"},
+		{"other lru width", func(p *Pass, m *Model) { m.Config.LRUWidth = 33 }, "block 1: recurrent.linear_y.kernel: shape is [30 36], want [33 36]"},
+		{"more blocks", func(p *Pass, m *Model) { m.Config.BlockTypes = append(m.Config.BlockTypes, Recurrent) }, "no tensor model.layers.3."},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, model := good, *m
+			model.Config.BlockTypes = slices.Clone(m.Config.BlockTypes)
+			c.change(&p, &model)
+			err := model.Run(context.Background(), p)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q in it", err, c.want)
+			}
+		})
+	}
+}
+
+// broken gives weights that cannot be read, or are of a type that is no number.
+type broken struct {
+	Weights
+	name   string
+	change func(p *Parameter)
+}
+
+func (b broken) Parameter(block int, name string) (*Parameter, error) {
+	p, err := b.Weights.Parameter(block, name)
+	if err == nil && name == b.name {
+		b.change(p)
+	}
+	return p, err
+}
+
+// closing counts the parameters that were not given back.
+type closing struct {
+	io.ReaderAt
+	open *int
+}
+
+func (c closing) Close() error { *c.open--; return nil }
+
+// Every parameter that cannot be had is an error that names it, and all that were opened are closed.
+func TestBrokenWeights(t *testing.T) {
+	m, p := odd(t)
+	names := map[string]bool{}
+	m2 := *m
+	m2.Weights = recorder{m.Weights, names}
+	results(t, &m2, p)
+	if len(names) < 25 {
+		t.Fatalf("only %d parameters were asked for", len(names))
+	}
+	for name := range names {
+		for _, c := range []struct {
+			what   string
+			change func(p *Parameter)
+			want   string
+		}{
+			{"truncated in memory", func(p *Parameter) { p.Data = p.Data.(Bytes)[:len(p.Data.(Bytes))/2] }, "unexpected EOF"},
+			{"truncated file", func(p *Parameter) { p.Data = bytes.NewReader(p.Data.(Bytes)[:len(p.Data.(Bytes))/2]) }, "unexpected EOF"},
+			{"integers", func(p *Parameter) { p.DType = tensor.I32 }, "type int32"},
+			{"another shape", func(p *Parameter) { p.Shape = []int64{7, 3} }, "shape is [7 3]"},
+		} {
+			broke := *m
+			open := 0
+			broke.Weights = broken{m.Weights, name, c.change}
+			if !strings.HasSuffix(c.what, "memory") { // counting hides that the data lies there
+				broke.Weights = counting{broke.Weights, &open}
+			}
+			err := broke.Run(context.Background(), p)
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s %s: got %v", name, c.what, err)
+			}
+			if open != 0 {
+				t.Errorf("%s %s: %d parameters were not closed", name, c.what, open)
+			}
+		}
+	}
+	open := 0
+	m2.Weights = counting{m.Weights, &open}
+	results(t, &m2, p)
+	if open != 0 {
+		t.Errorf("%d parameters were not closed", open)
+	}
+}
+
+// recorder notes the names that were asked for.
+type recorder struct {
+	Weights
+	names map[string]bool
+}
+
+func (r recorder) Parameter(block int, name string) (*Parameter, error) {
+	r.names[name] = true
+	return r.Weights.Parameter(block, name)
+}
+
+// counting counts what is open.
+type counting struct {
+	Weights
+	open *int
+}
+
+func (c counting) Parameter(block int, name string) (*Parameter, error) {
+	p, err := c.Weights.Parameter(block, name)
+	if err == nil {
+		*c.open++
+		p.Data = closing{p.Data, c.open}
+	}
+	return p, err
+}
