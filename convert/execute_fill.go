@@ -1,0 +1,177 @@
+package convert
+
+import (
+	"crypto/sha256"
+	"hash"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// target is a Dest with its place in a file, while it is being filled.
+type target struct {
+	*Dest
+	out    *storage.Output
+	offset int64 // bytes from the start of the file
+	bytes  int64
+
+	moves      atomic.Int32   // not done yet
+	writes     sync.WaitGroup // handed to the writers, not done yet
+	overflowed atomic.Int64
+
+	mu     sync.Mutex
+	hash   hash.Hash
+	hashed int64 // bytes
+}
+
+// feed hashes bytes that belong at offset at of the target, if all before them are hashed. What is
+// filled out of order is read back and hashed by finish.
+func (t *target) feed(at int64, p []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at == t.hashed {
+		t.hash.Write(p)
+		t.hashed += int64(len(p))
+	}
+}
+
+// finish completes the hash once the target is filled.
+func (t *target) finish(scratch []byte) ([sha256.Size]byte, error) {
+	if t.hashed < t.bytes {
+		t.writes.Wait()
+	}
+	for t.hashed < t.bytes {
+		n := min(int64(len(scratch)), t.bytes-t.hashed)
+		if _, err := t.out.ReadAt(scratch[:n], t.offset+t.hashed); err != nil {
+			return [sha256.Size]byte{}, err
+		}
+		t.feed(t.hashed, scratch[:n])
+	}
+	return [sha256.Size]byte(t.hash.Sum(nil)), nil
+}
+
+// panel is a buffer on its way to a file. Its memory and its place in the file are aligned alike.
+type panel struct {
+	target *target
+	buffer *storage.Buffer
+	place  int64 // in the file, of the buffer's first byte
+	lo, hi int   // what is to be written
+}
+
+// filler fills consecutive bytes of a target: bytes are put into space, counted by advance and
+// written by the engine's writers, in panels that begin and end at multiples of storage.Align but
+// for the first and the last.
+type filler struct {
+	e  *engine
+	t  *target
+	at int64 // within the target, of the next byte
+	panel
+}
+
+func (e *engine) fill(t *target, at int64) *filler { return &filler{e: e, t: t, at: at} }
+
+// maxSpace is what a panel always has room for.
+func (l limits) maxSpace() int64 { return l.panel - 2*storage.Align }
+
+// space returns room for the next want bytes, which are at most maxSpace.
+func (f *filler) space(want int64) ([]byte, error) {
+	if f.buffer != nil && int64(len(f.buffer.Bytes)-f.hi) >= want {
+		return f.buffer.Bytes[f.hi:], nil
+	}
+	fresh, err := f.e.takeBuffer()
+	if err != nil {
+		return nil, err
+	}
+	next := panel{target: f.t, buffer: fresh}
+	if f.buffer == nil {
+		next.place = (f.t.offset + f.at) &^ (storage.Align - 1)
+		next.lo = int(f.t.offset + f.at - next.place)
+		next.hi = next.lo
+	} else {
+		// The last bytes, too few for a write of their own, move on to the next panel.
+		cut := f.hi &^ (storage.Align - 1)
+		next.place = f.place + int64(cut)
+		next.hi = copy(fresh.Bytes, f.buffer.Bytes[cut:f.hi])
+		if cut < f.lo {
+			next.lo, cut = f.lo-cut, f.lo
+		}
+		f.hi = cut
+		f.e.write(f.panel)
+	}
+	f.panel = next
+	return f.buffer.Bytes[f.hi:], nil
+}
+
+// advance counts n bytes of space as filled.
+func (f *filler) advance(n int) {
+	f.t.feed(f.at, f.buffer.Bytes[f.hi:f.hi+n])
+	f.hi += n
+	f.at += int64(n)
+}
+
+// flush writes what is left. After an error it only returns the buffer.
+func (f *filler) flush() {
+	if f.buffer != nil {
+		f.e.write(f.panel)
+		f.buffer = nil
+	}
+}
+
+// takeBuffer waits for a panel's memory.
+func (e *engine) takeBuffer() (*storage.Buffer, error) {
+	select {
+	case b := <-e.buffers:
+		return b, nil
+	case <-e.ctx.Done():
+		return nil, e.ctx.Err()
+	}
+}
+
+// write hands a panel to the writers.
+func (e *engine) write(p panel) {
+	p.target.writes.Add(1)
+	e.panels <- p
+}
+
+// writer writes panels until there are no more. After a failure it only returns their memory.
+func (e *engine) writer() {
+	for p := range e.panels {
+		if e.ctx.Err() == nil && p.lo < p.hi {
+			if _, err := p.target.out.WriteAt(p.buffer.Bytes[p.lo:p.hi], p.place+int64(p.lo)); err != nil {
+				e.fail(err)
+			}
+			e.count(int64(p.hi - p.lo))
+		}
+		p.target.writes.Done()
+		e.buffers <- p.buffer
+	}
+}
+
+// skip reads n bytes of r and forgets them.
+func skip(r io.Reader, n int64, scratch []byte) error {
+	for n > 0 {
+		k := min(n, int64(len(scratch)))
+		if _, err := io.ReadFull(r, scratch[:k]); err != nil {
+			return short(err)
+		}
+		n -= k
+	}
+	return nil
+}
+
+// readFull fills p from a tensor's stream, which ends early only if the reader is at fault or the
+// input broken.
+func readFull(r io.Reader, p []byte) error {
+	_, err := io.ReadFull(r, p)
+	return short(err)
+}
+
+func short(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return tensor.Bad("the elements end early")
+	}
+	return err
+}

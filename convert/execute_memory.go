@@ -1,0 +1,82 @@
+package convert
+
+import (
+	"context"
+	"sync"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+)
+
+// limits are the sizes, in bytes, that bound the memory of an execution, which does not grow with
+// the tensors.
+type limits struct {
+	panel   int64 // of one write
+	blocks  int64 // all blocks of matrices that are being transposed, together
+	band    int64 // what is transposed and hashed at a time
+	step    int64 // what is copied and hashed at a time
+	scratch int64 // of each worker; at least band and step
+}
+
+// defaultLimits keep an execution under 256 MiB, with Go's heap and what decoders hold. Writes of
+// 4 MiB were measured to be almost twice as fast as such of 256 KiB; band and step are what stays
+// in a core's own cache.
+var defaultLimits = limits{panel: 4 << 20, blocks: 144 << 20, band: 1 << 20, step: 256 << 10, scratch: 1 << 20}
+
+// blocks lends memory for blocks of matrices, a fixed amount at most.
+type blocks struct {
+	mu    sync.Mutex
+	more  sync.Cond
+	total int64
+	free  int64
+}
+
+func newBlocks(total int64) *blocks {
+	b := &blocks{total: total, free: total}
+	b.more.L = &b.mu
+	return b
+}
+
+// take lends want bytes, or fewer where more than that is lent already, but never less than a
+// quarter of want or of all there is: below that it waits. least is what the caller cannot do
+// with less than, however little there is.
+func (b *blocks) take(ctx context.Context, want, least int64) (*block, error) {
+	stop := context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.more.Broadcast()
+	})
+	defer stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	want = max(min(want, b.total), least)
+	enough := min(max(want/4, least), b.total)
+	for b.free < enough {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		b.more.Wait()
+	}
+	n := max(min(want, b.free), least)
+	memory, err := storage.NewBuffer(int(n))
+	if err != nil {
+		return nil, err
+	}
+	b.free -= n
+	return &block{Buffer: memory, size: n, of: b}, nil
+}
+
+// block is lent memory.
+type block struct {
+	*storage.Buffer
+	size int64
+	of   *blocks
+}
+
+func (b *block) giveBack() error {
+	err := b.Free()
+	b.of.mu.Lock()
+	defer b.of.mu.Unlock()
+	b.of.free += b.size
+	b.of.more.Broadcast()
+	return err
+}

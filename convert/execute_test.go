@@ -1,0 +1,430 @@
+package convert
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// streamOnly is Data that is compressed, as far as the engine can tell: it gives its bytes in
+// order, in pieces of odd sizes.
+type streamOnly struct {
+	content []byte
+	opened  atomic.Int32
+	check   error
+	checked atomic.Int32
+}
+
+func (s *streamOnly) Stream(off int64) (io.ReadCloser, error) {
+	s.opened.Add(1)
+	return io.NopCloser(iotest.HalfReader(bytes.NewReader(s.content[off:]))), nil
+}
+
+func (s *streamOnly) Check() error { s.checked.Add(1); return s.check }
+
+// testFiles gives each Dest its place in one of several files.
+type testFiles struct {
+	files  []*os.File
+	places []struct {
+		file           int
+		offset, length int64
+	}
+}
+
+func (f *testFiles) At(i int) (*os.File, int64, int64) {
+	p := f.places[i]
+	return f.files[p.file], p.offset, p.length
+}
+
+func newTestFiles(t *testing.T, rng *rand.Rand, p *Plan) *testFiles {
+	f := &testFiles{}
+	dir := t.TempDir()
+	sizes := make([]int64, 1+rng.IntN(2))
+	for range sizes {
+		file, err := os.CreateTemp(dir, "out")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { file.Close() })
+		f.files = append(f.files, file)
+	}
+	for i := range p.Dests {
+		d := &tensor.Tensor{DType: p.Dests[i].DType, Shape: p.Dests[i].Shape}
+		k := rng.IntN(len(sizes))
+		sizes[k] += int64(rng.IntN(20))
+		f.places = append(f.places, struct {
+			file           int
+			offset, length int64
+		}{k, sizes[k], d.Bytes()})
+		sizes[k] += d.Bytes()
+	}
+	for k, file := range f.files {
+		if err := file.Truncate(sizes[k]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+// planMaker makes random plans together with what they have to give, found element by element.
+type planMaker struct {
+	t    *testing.T
+	rng  *rand.Rand
+	plan Plan
+	want [][]byte
+	over []int64
+}
+
+func (m *planMaker) bytes(n int64) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(m.rng.Uint32())
+	}
+	return p
+}
+
+// source makes a tensor of that shape: a stream, or a view of a file or of memory that is as it
+// may lie in a torch file. It returns the elements in row-major order.
+func (m *planMaker) source(name string, d tensor.DType, shape []int64) (*tensor.Tensor, []byte) {
+	t := &tensor.Tensor{Name: name, DType: d, Shape: shape}
+	size := d.Size()
+	kind := m.rng.IntN(4)
+	if kind == 0 {
+		content := m.bytes(t.Bytes())
+		t.Data = &streamOnly{content: content}
+		return t, content
+	}
+	axes := m.rng.Perm(len(shape)) // the order of the axes in the store
+	if m.rng.IntN(2) == 0 {
+		slices.Sort(axes)
+	}
+	v := tensor.View{Shape: shape, Strides: make([]int64, len(shape)), Offset: m.rng.Int64N(3)}
+	step := int64(1)
+	for i := len(axes) - 1; i >= 0; i-- {
+		v.Strides[axes[i]] = step
+		step *= shape[axes[i]] + m.rng.Int64N(3)*m.rng.Int64N(2)
+	}
+	_, end := v.Span()
+	base := m.rng.Int64N(9)
+	store := m.bytes(base + end*size)
+	s := &tensor.Strided{Store: bytes.NewReader(store), Base: base, Length: end, DType: d, View: v, BigEndian: m.rng.IntN(3) == 0}
+	if kind > 1 {
+		path := filepath.Join(m.t.TempDir(), "store")
+		if err := os.WriteFile(path, store, 0o666); err != nil {
+			m.t.Fatal(err)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.t.Cleanup(func() { f.Close() })
+		s.Store = f
+	}
+	t.Data = s
+	var content []byte
+	eachIndex(shape, func(index []int64) {
+		at := v.Offset
+		for k, i := range index {
+			at += i * v.Strides[k]
+		}
+		e := bytes.Clone(store[base+at*size:][:size])
+		if s.BigEndian {
+			tensor.SwapBytes(e, d.SwapUnit())
+		}
+		content = append(content, e...)
+	})
+	return t, content
+}
+
+func eachIndex(shape []int64, do func(index []int64)) {
+	index := make([]int64, len(shape))
+	n := int64(1)
+	for _, s := range shape {
+		n *= s
+	}
+	for ; n > 0; n-- {
+		do(index)
+		for k := len(index) - 1; k >= 0; k-- {
+			if index[k]++; index[k] < shape[k] {
+				break
+			}
+			index[k] = 0
+		}
+	}
+}
+
+// dest adds a destination that the moves fill one after the other.
+func (m *planMaker) dest(d tensor.DType, sources []*tensor.Tensor, contents [][]byte, views []tensor.View) {
+	dest := Dest{Name: fmt.Sprintf("dest.%d", len(m.plan.Dests)), DType: d}
+	var want []byte
+	var total, over int64
+	for i, v := range views {
+		size := sources[i].DType.Size()
+		m.plan.Moves = append(m.plan.Moves, Move{Source: sources[i], View: v, Dest: len(m.plan.Dests), Offset: total})
+		total += v.Elements()
+		eachIndex(v.Shape, func(index []int64) {
+			at := v.Offset
+			for k, i := range index {
+				at += i * v.Strides[k]
+			}
+			e := contents[i][at*size:][:size]
+			if sources[i].DType != d {
+				cast, err := tensor.NewCast(sources[i].DType, d)
+				if err != nil {
+					m.t.Fatal(err)
+				}
+				out := make([]byte, d.Size())
+				over += cast(out, e)
+				e = out
+			}
+			want = append(want, e...)
+		})
+	}
+	dest.Shape = []int64{total}
+	m.plan.Dests = append(m.plan.Dests, dest)
+	m.want = append(m.want, want)
+	m.over = append(m.over, over)
+}
+
+func randomMove(rng *rand.Rand, shape []int64) tensor.View {
+	v := tensor.RowMajor(shape...)
+	for range rng.IntN(4) {
+		if len(v.Shape) == 0 {
+			break
+		}
+		axis := rng.IntN(len(v.Shape))
+		switch rng.IntN(6) {
+		case 0, 1:
+			v = v.Permute(rng.Perm(len(v.Shape))...)
+		case 2:
+			if v.Shape[axis] > 0 {
+				v = v.Index(axis, rng.Int64N(v.Shape[axis]))
+			}
+		case 3:
+			v = v.Unsqueeze(axis)
+		case 4:
+			if n := v.Shape[axis]; n > 0 {
+				from := rng.Int64N(n)
+				v = v.Narrow(axis, from, rng.Int64N(n-from+1))
+			}
+		case 5:
+			v.Shape[axis] = (v.Shape[axis] + 1) / 2
+			v.Strides[axis] *= 2
+		}
+	}
+	return v
+}
+
+func (m *planMaker) add() {
+	rng := m.rng
+	types := [][2]tensor.DType{{tensor.BF16, tensor.BF16}, {tensor.F32, tensor.F32}, {tensor.F32, tensor.BF16}, {tensor.BF16, tensor.F32}, {tensor.F64, tensor.F16},
+		{tensor.F8E4M3, tensor.F16}, {tensor.U8, tensor.U8}, {tensor.C128, tensor.C128}, {tensor.F64, tensor.F64}}[rng.IntN(9)]
+	name := fmt.Sprintf("source.%d", len(m.plan.Moves))
+	switch rng.IntN(5) {
+	case 0: // any view
+		shape := make([]int64, rng.IntN(5))
+		for i := range shape {
+			shape[i] = 1 + rng.Int64N(7)
+		}
+		s, content := m.source(name, types[0], shape)
+		m.dest(types[1], []*tensor.Tensor{s}, [][]byte{content}, []tensor.View{randomMove(rng, shape)})
+	case 1: // a matrix that is to be transposed
+		shape := []int64{1 + rng.Int64N(150), 1 + rng.Int64N(150)}
+		s, content := m.source(name, types[0], shape)
+		m.dest(types[1], []*tensor.Tensor{s}, [][]byte{content}, []tensor.View{tensor.RowMajor(shape...).Permute(1, 0)})
+	case 2: // a stack of two that goes to two destinations
+		shape := []int64{2, 1 + rng.Int64N(60), 1 + rng.Int64N(90)}
+		s, content := m.source(name, types[0], shape)
+		for i := range int64(2) {
+			m.dest(types[1], []*tensor.Tensor{s}, [][]byte{content}, []tensor.View{tensor.RowMajor(shape...).Index(0, i).Permute(1, 0)})
+		}
+	case 3: // two into one
+		shape := []int64{1 + rng.Int64N(60), 1 + rng.Int64N(90)}
+		a, contentA := m.source(name, types[0], shape)
+		b, contentB := m.source(name+".b", types[0], shape)
+		v := tensor.RowMajor(shape...).Permute(1, 0)
+		m.dest(types[1], []*tensor.Tensor{a, b}, [][]byte{contentA, contentB}, []tensor.View{v, v})
+	case 4: // a plain copy
+		shape := []int64{1 + rng.Int64N(5000)}
+		s, content := m.source(name, types[0], shape)
+		m.dest(types[1], []*tensor.Tensor{s}, [][]byte{content}, []tensor.View{tensor.RowMajor(shape...)})
+	}
+}
+
+// testLimits make panels, blocks and bands so small that everything is split.
+var testLimits = []limits{
+	{panel: 12 << 10, blocks: 2 << 10, band: 512, step: 256, scratch: 512},
+	{panel: 16 << 10, blocks: 20 << 10, band: 2 << 10, step: 4 << 10, scratch: 4 << 10},
+	{panel: 128 << 10, blocks: 1 << 20, band: 64 << 10, step: 4 << 10, scratch: 64 << 10},
+	defaultLimits,
+}
+
+func TestExecuteMatchesDefinition(t *testing.T) {
+	for round := range uint64(160) {
+		rng := rand.New(rand.NewPCG(7, round))
+		m := &planMaker{t: t, rng: rng}
+		for range 1 + rng.IntN(6) {
+			m.add()
+		}
+		files := newTestFiles(t, rng, &m.plan)
+		var last int64
+		written, err := execute(t.Context(), &m.plan, files, func(done int64) { last = done }, testLimits[round%uint64(len(testLimits))])
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		var total int64
+		for i, want := range m.want {
+			f, offset, length := files.At(i)
+			got := make([]byte, length)
+			if _, err := f.ReadAt(got, offset); err != nil && length > 0 {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Fatalf("round %d: %s from %+v: wrong bytes", round, m.plan.Dests[i].Name, m.plan.Moves)
+			}
+			if written[i].SHA256 != sha256.Sum256(want) {
+				t.Errorf("round %d: %s: wrong digest", round, m.plan.Dests[i].Name)
+			}
+			if written[i].Overflowed != m.over[i] {
+				t.Errorf("round %d: %s: %d overflows, want %d", round, m.plan.Dests[i].Name, written[i].Overflowed, m.over[i])
+			}
+			total += length
+		}
+		if last != total {
+			t.Errorf("round %d: progress ended at %d of %d bytes", round, last, total)
+		}
+	}
+}
+
+func TestExecuteDecodesAStreamOnce(t *testing.T) {
+	m := &planMaker{t: t, rng: rand.New(rand.NewPCG(1, 1))}
+	shape := []int64{2, 30, 50}
+	data := &streamOnly{content: m.bytes(2 * 30 * 50 * 2)}
+	source := &tensor.Tensor{Name: "ffw_up.w", DType: tensor.BF16, Shape: shape, Data: data}
+	for _, i := range []int64{1, 0} {
+		m.dest(tensor.BF16, []*tensor.Tensor{source}, [][]byte{data.content}, []tensor.View{tensor.RowMajor(shape...).Index(0, i).Permute(1, 0)})
+	}
+	for _, l := range testLimits {
+		data.opened.Store(0)
+		data.checked.Store(0)
+		if _, err := execute(t.Context(), &m.plan, newTestFiles(t, m.rng, &m.plan), nil, l); err != nil {
+			t.Fatal(err)
+		}
+		if n := data.opened.Load(); n != 1 {
+			t.Errorf("%+v: the stream was opened %d times", l, n)
+		}
+		if n := data.checked.Load(); n != 1 {
+			t.Errorf("%+v: the checksum was asked for %d times", l, n)
+		}
+	}
+}
+
+// failing is a stream that breaks.
+type failing struct {
+	content []byte
+	err     error
+}
+
+func (s failing) Stream(off int64) (io.ReadCloser, error) {
+	return io.NopCloser(io.MultiReader(bytes.NewReader(s.content[off:]), iotest.ErrReader(s.err))), nil
+}
+
+func TestExecuteReports(t *testing.T) {
+	broken := tensor.Bad("bad chunk")
+	plan := func(data tensor.Data, dtype tensor.DType, n int64) *Plan {
+		return &Plan{
+			Dests: []Dest{{Name: "w", DType: dtype, Shape: []int64{n}}},
+			Moves: []Move{{Source: &tensor.Tensor{Name: "s", DType: tensor.F32, Shape: []int64{10}, Data: data}, View: tensor.RowMajor(10)}},
+		}
+	}
+	whole := make([]byte, 40)
+	for _, tt := range []struct {
+		name  string
+		plan  *Plan
+		input bool // whether the input is to blame
+		want  string
+	}{
+		{"broken stream", plan(failing{whole[:8], broken}, tensor.F32, 10), true, `tensor "s": bad chunk`},
+		{"broken end", plan(failing{whole, broken}, tensor.F32, 10), true, `tensor "s": bad chunk`},
+		{"short stream", plan(&streamOnly{content: whole[:36]}, tensor.F32, 10), true, `tensor "s": the elements end early`},
+		{"long stream", plan(&streamOnly{content: make([]byte, 44)}, tensor.F32, 10), false, "more than the 40 bytes"},
+		{"checksum", plan(&streamOnly{content: whole, check: broken}, tensor.F32, 10), true, `tensor "s": bad chunk`},
+		{"short file", plan(&tensor.Strided{Store: bytes.NewReader(whole[:20]), Length: 10, DType: tensor.F32, View: tensor.RowMajor(10)}, tensor.F32, 10), true, `tensor "s"`},
+		{"no such cast", plan(&streamOnly{content: whole}, tensor.I32, 10), true, "cannot be converted"},
+		{"unfilled", plan(&streamOnly{content: whole}, tensor.F32, 11), false, "plan fills 10 elements of w"},
+		{"I/O", plan(failing{whole[:8], os.ErrPermission}, tensor.F32, 10), false, "permission denied"},
+	} {
+		_, err := Execute(t.Context(), tt.plan, newTestFiles(t, rand.New(rand.NewPCG(1, 1)), tt.plan), nil)
+		var bad *tensor.FormatError
+		if err == nil || !strings.Contains(err.Error(), tt.want) || errors.As(err, &bad) != tt.input {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+func TestExecuteStopsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	m := &planMaker{t: t, rng: rand.New(rand.NewPCG(1, 1))}
+	for range 20 {
+		m.add()
+	}
+	files := newTestFiles(t, m.rng, &m.plan)
+	_, err := execute(ctx, &m.plan, files, func(int64) { cancel() }, testLimits[0])
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled, and Execute says %v", err)
+	}
+}
+
+func TestCompose(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 9))
+	composed := 0
+	for round := range 20000 {
+		m := &planMaker{t: t, rng: rng}
+		shape := make([]int64, rng.IntN(4))
+		for i := range shape {
+			shape[i] = 1 + rng.Int64N(4)
+		}
+		inner := randomMove(rng, shape)
+		if inner.Elements() == 0 {
+			continue
+		}
+		_ = m
+		view := randomMove(rng, inner.Shape)
+		got, ok := compose(view, &tensor.Strided{View: inner})
+		if !ok {
+			continue
+		}
+		composed++
+		var elements []int64 // of the store, in inner's order
+		eachIndex(inner.Shape, func(index []int64) { elements = append(elements, at(inner, index)) })
+		eachIndex(view.Shape, func(index []int64) {
+			if want := elements[at(view, index)]; at(got, index) != want {
+				t.Fatalf("round %d: %+v of %+v: %+v shows %d at %v, not %d", round, view, inner, got, at(got, index), index, want)
+			}
+		})
+	}
+	if composed < 15000 {
+		t.Errorf("only %d of 20000 views could be composed", composed)
+	}
+}
+
+func at(v tensor.View, index []int64) int64 {
+	e := v.Offset
+	for k, i := range index {
+		e += i * v.Strides[k]
+	}
+	return e
+}

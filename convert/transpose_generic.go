@@ -1,0 +1,15 @@
+//go:build !amd64 || noasm
+
+package convert
+
+// transposeKernel returns the side of the blocks that a kernel for elements of size bytes takes,
+// and the kernel.
+func transposeKernel(size int) (side int, kernel func(dst []byte, dstPitch int, src []byte, srcPitch int, n int)) {
+	switch size {
+	case 2:
+		return 4, transposeGeneric2
+	case 4:
+		return 2, transposeGeneric4
+	}
+	return 0, nil
+}

@@ -1,0 +1,5 @@
+//go:build darwin || freebsd
+
+package storage
+
+func preferHugePages([]byte) {}

@@ -1,0 +1,16 @@
+//go:build linux || darwin || freebsd
+
+package storage
+
+import "golang.org/x/sys/unix"
+
+func allocate(n int) ([]byte, error) {
+	p, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, err
+	}
+	preferHugePages(p)
+	return p, nil
+}
+
+func release(p []byte) error { return unix.Munmap(p) }

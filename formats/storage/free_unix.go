@@ -1,0 +1,21 @@
+//go:build linux || darwin || freebsd
+
+package storage
+
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+)
+
+func freeBytes(dir string) (int64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, err
+	}
+	blocks, size := uint64(max(s.Bavail, 0)), uint64(s.Bsize)
+	if size != 0 && blocks > math.MaxInt64/size {
+		return math.MaxInt64, nil
+	}
+	return int64(blocks * size), nil
+}

@@ -1,0 +1,59 @@
+//go:build linux || darwin || freebsd
+
+package storage
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lock is a lock on a directory itself. It ends with the process, however that ends, and goes
+// along when the directory is renamed.
+type lock struct{ dir *os.File }
+
+// tryLock locks a directory, and reports false if another process holds it or has removed it.
+func tryLock(dir string) (lock, bool, error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return lock{}, false, nil
+	}
+	if err != nil {
+		return lock{}, false, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return lock{}, false, f.Close()
+	}
+	if err != nil {
+		return lock{}, false, errors.Join(&os.PathError{Op: "lock", Path: dir, Err: err}, f.Close())
+	}
+	mine, err := f.Stat()
+	if err != nil {
+		return lock{}, false, errors.Join(err, f.Close())
+	}
+	if now, err := os.Lstat(dir); err != nil || !os.SameFile(mine, now) {
+		return lock{}, false, f.Close()
+	}
+	return lock{f}, true, nil
+}
+
+func (l lock) release() error {
+	if l.dir == nil {
+		return nil
+	}
+	return l.dir.Close()
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		err = nil // a file system whose directories need no sync
+	}
+	return errors.Join(err, f.Close())
+}

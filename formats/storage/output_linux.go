@@ -1,0 +1,47 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const errDirectRefused = unix.EINVAL
+
+// reserve gives the file its size, with blocks where the file system has them to give.
+func reserve(f *os.File, size int64) error {
+	if size == 0 {
+		return f.Truncate(0)
+	}
+	err := retry(func() error { return unix.Fallocate(int(f.Fd()), 0, 0, size) })
+	if err == nil || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+		if err != nil {
+			return &os.PathError{Op: "allocate", Path: f.Name(), Err: err}
+		}
+	}
+	return f.Truncate(size)
+}
+
+func openDirect(f *os.File) *os.File {
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	return os.NewFile(uintptr(fd), f.Name())
+}
+
+// beginWriteback asks for a range to be written to disk soon, without waiting: left alone the
+// kernel collects gigabytes first and the final sync waits for all of them.
+func beginWriteback(f *os.File, off, n int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE) // advice only
+}
+
+func retry(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,25 @@
+package storage
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// renameNew renames and never replaces: fs.ErrExist if to exists.
+func renameNew(from, to string) error {
+	err := unix.RenamexNp(from, to, unix.RENAME_EXCL)
+	if unsupported(err) {
+		return renameChecked(from, to)
+	}
+	return linkError(from, to, err)
+}
+
+// exchange swaps two names in one step.
+func exchange(a, b string) error {
+	err := unix.RenamexNp(a, b, unix.RENAME_SWAP)
+	if unsupported(err) {
+		return errors.ErrUnsupported
+	}
+	return linkError(a, b, err)
+}

@@ -1,0 +1,251 @@
+package storage
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Stage is a directory that is filled beside its destination and takes its place in one step.
+// Until Publish the destination is as it was (absent, or complete and old), afterwards it is
+// complete and new. A stage is called .NAME.griffin-RANDOM beside NAME and is locked while its
+// process lives, so that the next run to the same destination can tell what a killed one left
+// from the work of another.
+type Stage struct {
+	Dir string // where the files go until Publish
+
+	dst     string
+	replace bool
+	created string // topmost directory that was made to hold the destination, "" for none
+	lock    lock
+}
+
+const (
+	stageMark = ".griffin-"
+	stageRand = 16 // hexadecimal digits
+	oldMark   = ".old"
+)
+
+// NewStage begins a directory that Publish will call dst, making the directories above it where
+// they are missing. A dst that exists is refused, as *fs.PathError with fs.ErrExist, unless
+// replace is set. What killed runs to the same dst left is removed first.
+func NewStage(dst string, replace bool) (*Stage, error) {
+	dst, err := resolve(dst)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stage{dst: dst, replace: replace}
+	if err := s.makeParents(); err != nil {
+		return nil, err
+	}
+	if err := clean(dst); err != nil {
+		return nil, err
+	}
+	if err := s.checkDestination(); err != nil {
+		return nil, errors.Join(err, s.removeParents())
+	}
+	for range 10 {
+		dir := stageName(dst)
+		if err := os.Mkdir(dir, 0o777); errors.Is(err, fs.ErrExist) {
+			continue
+		} else if err != nil {
+			return nil, errors.Join(err, s.removeParents())
+		}
+		l, held, err := tryLock(dir)
+		if err != nil {
+			return nil, errors.Join(err, os.Remove(dir), s.removeParents())
+		}
+		if held {
+			s.Dir, s.lock = dir, l
+			return s, nil
+		}
+		// Another run took the new directory for one that was left behind, and removes it.
+	}
+	return nil, fmt.Errorf("%s: no directory could be made beside it", dst)
+}
+
+// resolve makes dst absolute and follows it where it is a link to something that exists, so that
+// replacing it replaces what it names and the stage lies on the same file system.
+func resolve(dst string) (string, error) {
+	if dst == "" {
+		return "", &fs.PathError{Op: "create", Path: dst, Err: fs.ErrNotExist}
+	}
+	abs, err := filepath.Abs(dst)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return abs, nil
+	}
+	return real, err
+}
+
+func stageName(dst string) string {
+	var random [stageRand / 2]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return filepath.Join(filepath.Dir(dst), "."+filepath.Base(dst)+stageMark+hex.EncodeToString(random[:]))
+}
+
+func (s *Stage) makeParents() error {
+	parent := filepath.Dir(s.dst)
+	for dir := parent; ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); err == nil || dir == filepath.Dir(dir) {
+			break
+		}
+		s.created = dir
+	}
+	return os.MkdirAll(parent, 0o777)
+}
+
+// removeParents removes the directories that makeParents made, where nothing else has come to
+// lie in them.
+func (s *Stage) removeParents() error {
+	if s.created == "" {
+		return nil
+	}
+	for dir := filepath.Dir(s.dst); ; dir = filepath.Dir(dir) {
+		if os.Remove(dir) != nil || dir == s.created {
+			return nil // not empty: others use it
+		}
+	}
+}
+
+// checkDestination refuses a destination that is there, or that nobody means to have replaced.
+func (s *Stage) checkDestination() error {
+	_, err := os.Lstat(s.dst)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !s.replace {
+		return &fs.PathError{Op: "create", Path: s.dst, Err: fs.ErrExist}
+	}
+	for _, find := range []func() (string, error){os.Getwd, os.UserHomeDir} {
+		used, err := find()
+		if err != nil {
+			continue
+		}
+		if inside, err := Within(used, s.dst); err == nil && inside {
+			return &fs.PathError{Op: "replace", Path: s.dst, Err: fmt.Errorf("%s lies in it", used)}
+		}
+	}
+	return nil
+}
+
+// Publish makes the stage durable and gives it the destination's name. A destination that came
+// to exist meanwhile is refused unless it is to be replaced. After an error the stage is still
+// there, for Discard.
+func (s *Stage) Publish() error {
+	if err := syncTree(s.Dir); err != nil {
+		return err
+	}
+	old, err := s.swapIn()
+	if err != nil {
+		return err
+	}
+	err = syncDir(filepath.Dir(s.dst))
+	if old != "" {
+		err = errors.Join(err, os.RemoveAll(old))
+	}
+	s.Dir, s.created = "", ""
+	return errors.Join(err, s.lock.release())
+}
+
+// swapIn renames the stage to the destination and returns where what was there before lies now,
+// "" for nothing.
+func (s *Stage) swapIn() (old string, err error) {
+	err = renameNew(s.Dir, s.dst)
+	if !errors.Is(err, fs.ErrExist) || !s.replace {
+		return "", err
+	}
+	if err = exchange(s.Dir, s.dst); !errors.Is(err, errors.ErrUnsupported) {
+		return s.Dir, err
+	}
+	// In two steps. A run that is killed between them leaves no destination but the old one beside
+	// it, which the next run to the same destination puts back.
+	old = s.Dir + oldMark
+	if err = os.Rename(s.dst, old); err != nil {
+		return "", err
+	}
+	if err = renameNew(s.Dir, s.dst); err != nil {
+		return "", errors.Join(err, os.Rename(old, s.dst))
+	}
+	return old, nil
+}
+
+// Discard removes the stage, and the directories made for it. After Publish it does nothing.
+func (s *Stage) Discard() error {
+	if s.Dir == "" {
+		return nil
+	}
+	err := os.RemoveAll(s.Dir)
+	s.Dir = ""
+	return errors.Join(err, s.lock.release(), s.removeParents())
+}
+
+// clean removes the stages to dst that no living process holds. Where a run was killed between
+// the two steps of a replacement it puts the old destination back first.
+func clean(dst string) error {
+	entries, err := os.ReadDir(filepath.Dir(dst))
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		stage, old, ok := isStage(entry.Name(), filepath.Base(dst))
+		if !ok {
+			continue
+		}
+		path := filepath.Join(filepath.Dir(dst), entry.Name())
+		if old {
+			err = cleanOld(path, dst)
+		} else if entry.IsDir() {
+			err = cleanStage(filepath.Join(filepath.Dir(dst), stage))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isStage recognises the name of a stage to base, or of what one replaced.
+func isStage(name, base string) (stage string, old, ok bool) {
+	stage, old = strings.CutSuffix(name, oldMark)
+	random, ok := strings.CutPrefix(stage, "."+base+stageMark)
+	if !ok || len(random) != stageRand {
+		return "", false, false
+	}
+	_, err := hex.DecodeString(random)
+	return stage, old, err == nil && strings.ToLower(random) == random
+}
+
+func cleanStage(dir string) error {
+	l, held, err := tryLock(dir)
+	if err != nil || !held {
+		return nil // another run's, or not ours to lock
+	}
+	return errors.Join(os.RemoveAll(dir), l.release())
+}
+
+func cleanOld(old, dst string) error {
+	stage := strings.TrimSuffix(old, oldMark)
+	if _, err := os.Lstat(stage); err == nil {
+		l, held, err := tryLock(stage)
+		if err != nil || !held {
+			return nil // in the middle of being swapped
+		}
+		defer l.release()
+	}
+	if err := renameNew(old, dst); err == nil || !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.RemoveAll(old)
+}
