@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -254,16 +255,23 @@ func TestCopies(t *testing.T) {
 	embedding := withData(named("embedder.input_embedding", rows, width), data)
 	shared := head()
 	shared.Data = embedding.Data
+	elsewhere := head() // another part of the same storage
+	both := slices.Concat(data, other)
+	elsewhere.Data = &tensor.Strided{Store: bytes.NewReader(both), Base: int64(len(data)), Length: rows * width, DType: tensor.F32, View: tensor.RowMajor(rows, width)}
+	inBoth := withData(named("embedder.input_embedding", rows, width), both)
+	inBoth.Data.(*tensor.Strided).Store = elsewhere.Data.(*tensor.Strided).Store
 	for _, tt := range []struct {
-		name string
-		head *tensor.Tensor
-		want string
+		name      string
+		embedding *tensor.Tensor
+		head      *tensor.Tensor
+		want      string
 	}{
-		{"equal", withData(head(), slices.Clone(data)), ""},
-		{"shared", shared, ""},
-		{"different", withData(head(), other), `model.ckpt: tensor "lm_head.weight": differs from embedder.input_embedding from element 1000000 on`},
+		{"equal", embedding, withData(head(), slices.Clone(data)), ""},
+		{"shared", embedding, shared, ""},
+		{"same file", inBoth, elsewhere, `model.ckpt: tensor "lm_head.weight": differs from embedder.input_embedding from element 1000000 on`},
+		{"different", embedding, withData(head(), other), `model.ckpt: tensor "lm_head.weight": differs from embedder.input_embedding from element 1000000 on`},
 	} {
-		tensors := append(replace(modelTensors(&c, Torch, ""), embedding.Name, embedding), tt.head)
+		tensors := append(replace(modelTensors(&c, Torch, ""), embedding.Name, tt.embedding), tt.head)
 		p, err := plan(t, tinySettings, tensor.Invalid, tensors...)
 		if err != nil {
 			t.Fatal(err)

@@ -62,6 +62,7 @@ func TestRecognizeBesideOptimizerState(t *testing.T) {
 		{"flax train state", "params.params.", []string{"opt_state.0.mu.params.", "opt_state.0.nu.params."}, []*tensor.Tensor{named("step"), named("opt_state.0.count")}},
 		{"flat", "", []string{"opt_state.0.mu.", "ema."}, []*tensor.Tensor{named("step"), named("rng", 2), named("lr_scheduler.x", 3)}},
 		{"torch", "model.", []string{"optimizer.exp_avg."}, []*tensor.Tensor{named("optimizer.state.0.exp_avg", 4), named("epoch", 1)}},
+		{"moments by name", "target.", []string{"mu.", "x.nu.", "exp_avg.", "grads."}, nil},
 		{"old flax optimizer", "optimizer_.target.", []string{"optimizer_.state.param_states."}, nil},
 	} {
 		tensors := modelTensors(&tinyConfig, Flax, tt.prefix)

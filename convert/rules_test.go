@@ -186,6 +186,48 @@ func TestInverseIsDerived(t *testing.T) {
 	}
 }
 
+// TestInverseOfAnyOp does the same with random operations, more than the table has.
+func TestInverseOfAnyOp(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	for round := range 2000 {
+		shape := make([]int64, 1+rng.IntN(4))
+		for i := range shape {
+			shape[i] = 1 + rng.Int64N(5)
+		}
+		o := op{}
+		now := slices.Clone(shape)
+		if len(now) > 1 && rng.IntN(2) == 0 {
+			o = append(o, take(rng.Int64N(now[0]), now[0]))
+			now = now[1:]
+		}
+		for range rng.IntN(5) {
+			s := permute(rng.Perm(len(now))...)
+			if k := rng.IntN(len(now)); rng.IntN(2) == 0 {
+				s = addUnit(k)
+			} else if now[k] == 1 && len(now) > 1 {
+				s = dropUnit(k)
+			}
+			o = append(o, s)
+			now = rearrange(op{s}, now, func(n int64) int64 { return n })
+		}
+		there, _ := o.apply(tensor.RowMajor(shape...))
+		if !slices.Equal(there.Shape, now) {
+			t.Fatalf("round %d: %s of %v is %v, want %v", round, o, shape, there.Shape, now)
+		}
+		whole := rearrange(o.inverse(), now, func(n int64) int64 { return n })
+		if !slices.Equal(whole, shape) {
+			t.Fatalf("round %d: the inverse of %s makes %v of %v, want %v", round, o, whole, now, shape)
+		}
+		source := elements(there)
+		back, first := o.inverse().apply(tensor.RowMajor(now...))
+		for k, e := range elements(back) {
+			if want := first + int64(k); source[e] != want {
+				t.Fatalf("round %d: %s of %v and back: element %d comes from %d", round, o, shape, want, source[e])
+			}
+		}
+	}
+}
+
 // TestMeaning states what the operations mean element by element, apart from the table.
 func TestMeaning(t *testing.T) {
 	s := tinyConfig.sizes()
