@@ -32,6 +32,7 @@ var codecs = []codec{
 	{name: "gzip", open: newGzip, memory: 256 << 10},
 	{name: "zlib", open: newZlib, memory: 256 << 10},
 	{name: "bz2", open: newBzip2, memory: 8 << 20},
+	{name: "blosc", open: newBlosc},
 	{name: "crc32c", open: newSummed, memory: 128 << 10},
 }
 

@@ -64,9 +64,6 @@ var strictlyRefused = map[string]string{
 func TestSoundArrays(t *testing.T) {
 	for name, want := range samples(t) {
 		t.Run(name, func(t *testing.T) {
-			if strings.Contains(name, "blosc") || name == "v2_default" {
-				t.Skip("blosc is not read yet")
-			}
 			a, err := openDir(t, filepath.Join("testdata/sound", name))
 			if err != nil {
 				t.Fatal(err)
