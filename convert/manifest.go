@@ -68,12 +68,11 @@ type ManifestCopy struct {
 func NewManifest(p *Plan, version string, digests [][]byte) *Manifest {
 	source := p.Source.Checkpoint
 	m := &Manifest{
-		Griffin: version,
-		Source:  ManifestSource{Name: lastElement(source.Path), Format: source.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix},
-		Layout:  p.Layout.String(),
-		DType:   "keep",
-		Settings: ManifestSettings{Preset: p.Preset, AttentionWindow: p.Config.AttentionWindow,
-			LogitsSoftCap: pythonFloat(p.Config.LogitsSoftCap), EmbeddingScale: p.Config.EmbeddingScale},
+		Griffin:  version,
+		Source:   ManifestSource{Name: lastElement(source.Path), Format: source.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix},
+		Layout:   p.Layout.String(),
+		DType:    "keep",
+		Settings: p.settings(),
 	}
 	if !p.Keep {
 		m.DType = p.DType.String()
@@ -92,6 +91,11 @@ func NewManifest(p *Plan, version string, digests [][]byte) *Manifest {
 		m.Left = append(m.Left, t.Name)
 	}
 	return m
+}
+
+func (p *Plan) settings() ManifestSettings {
+	return ManifestSettings{Preset: p.Preset, AttentionWindow: p.Config.AttentionWindow,
+		LogitsSoftCap: pythonFloat(p.Config.LogitsSoftCap), EmbeddingScale: p.Config.EmbeddingScale}
 }
 
 // lastElement returns the name of what a path leads to, also where the path is ".".

@@ -65,7 +65,8 @@ func (s step) inverse() step {
 	return s
 }
 
-// between returns the op from a parameter's tensor in one layout to that in another.
+// between returns the op from a parameter's tensor in one layout to that in another. Where both
+// layouts keep several parameters in that tensor in the same way, it is the op of the whole tensor.
 func (r *rule) between(from, to Layout) op {
 	o := slices.Clone(r.at[from].op)
 	for _, s := range r.at[to].op.inverse() {

@@ -62,7 +62,7 @@ func ambiguous(c *tensor.Checkpoint, models []*candidate) error {
 	var names []string
 	for _, a := range models {
 		if 2*a.size() >= models[0].size() {
-			name := strings.TrimSuffix(a.prefix, ".")
+			name := printable(strings.TrimSuffix(a.prefix, "."))
 			if name == "" {
 				name = "the top level"
 			}

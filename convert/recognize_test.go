@@ -114,6 +114,7 @@ func TestRecognizeRefuses(t *testing.T) {
 		{"rwkv", []*tensor.Tensor{named("blocks.0.att.time_decay", 8)}, "an RWKV model"},
 		{"lora", []*tensor.Tensor{named("base_model.model.model.layers.0.temporal_block.q_proj.lora_A.weight", 8, 4)}, "a LoRA adapter"},
 		{"vit", []*tensor.Tensor{named("blocks.0.attn.qkv.weight", 8, 4), named("patch_embed.proj.weight", 8, 4)}, "a vision transformer"},
+		{"line ends", []*tensor.Tensor{named("a\nb", 1), named("c\x1b[0m", 1), named(strings.Repeat("x", 300), 1)}, `it holds "a\nb", "c\x1b[0m", xxxx`},
 		{"empty axis", modelTensors(&Config{VocabSize: 0, Width: 8, MLPExpandedWidth: 8, NumHeads: 2, LRUWidth: 8, ConvWidth: 4, BlockTypes: tinyBlocks}, Flax, ""), "empty axis"},
 	} {
 		_, err := Recognize(checkpoint(t, tt.tensors...))
