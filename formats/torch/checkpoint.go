@@ -31,19 +31,17 @@ func (c *contents) checkpoint(path string, closers []io.Closer) (*tensor.Checkpo
 			return nil, err
 		}
 	}
-	users := map[*storage]int{}
-	data := map[*tensorRef]tensor.Data{} // tied tensors are often one value under two names
+	b := &builder{regions: regions, known: map[*tensorRef]*tensor.Tensor{}, numbers: numbers{}, users: map[*storage]int{}}
 	tensors := make([]*tensor.Tensor, 0, len(found))
 	for _, f := range found {
-		t, err := f.tensor(data, regions)
+		t, err := b.tensor(f)
 		if err != nil {
 			var bad *tensor.FormatError
 			if errors.As(err, &bad) {
-				bad.Of(f.name)
+				bad.Of(clip(f.name))
 			}
 			return nil, err
 		}
-		users[f.ref.storage.storage]++
 		tensors = append(tensors, t)
 	}
 	ckpt, err := tensor.NewCheckpoint(path, c.format, tensors, closers...)
@@ -52,25 +50,38 @@ func (c *contents) checkpoint(path string, closers []io.Closer) (*tensor.Checkpo
 	}
 	ckpt.Describe("pickle protocol", strconv.Itoa(max(int(c.proto), 1)))
 	c.describe(ckpt)
-	describeStorages(ckpt, len(c.loader.order), users)
+	describeStorages(ckpt, len(c.loader.order), b.users)
 	census.describe(ckpt)
 	return ckpt, nil
 }
 
-func (f named) tensor(data map[*tensorRef]tensor.Data, regions map[*storage]region) (*tensor.Tensor, error) {
+// builder makes tensors of what a pickle says of them.
+type builder struct {
+	regions map[*storage]region
+	known   map[*tensorRef]*tensor.Tensor // tied tensors are often one value under two names
+	numbers numbers
+	users   map[*storage]int // tensors that lie in a storage
+}
+
+func (b *builder) tensor(f named) (*tensor.Tensor, error) {
 	if f.ref.problem != nil {
-		p := *f.ref.problem // one value may have two names
-		return nil, &p
+		return nil, f.ref.problem
 	}
-	d := data[f.ref]
-	if d == nil {
-		var err error
-		if d, err = regions[f.ref.storage.storage].data(f.ref); err != nil {
-			return nil, err
-		}
-		data[f.ref] = d
+	b.users[f.ref.storage.storage]++
+	if t := b.known[f.ref]; t != nil {
+		return &tensor.Tensor{Name: f.name, DType: t.DType, Shape: t.Shape, Data: t.Data}, nil
 	}
-	return &tensor.Tensor{Name: f.name, DType: f.ref.dtype, Shape: f.ref.view.Shape, Data: d}, nil
+	view, err := f.ref.view(b.numbers)
+	if err != nil {
+		return nil, err
+	}
+	data, err := b.regions[f.ref.storage.storage].data(f.ref, view)
+	if err != nil {
+		return nil, err
+	}
+	t := &tensor.Tensor{Name: f.name, DType: f.ref.dtype, Shape: view.Shape, Data: data}
+	b.known[f.ref] = t
+	return t, nil
 }
 
 func describeStorages(ckpt *tensor.Checkpoint, storages int, users map[*storage]int) {
@@ -94,7 +105,7 @@ func (c *census) describe(ckpt *tensor.Checkpoint) {
 	}
 	for _, kind := range []string{numpyArrays, bareStorages} {
 		if n := c.others[kind]; n > 0 {
-			ckpt.Notes = append(ckpt.Notes, fmt.Sprintf("%d %s are not listed: only tensors are", n, kind))
+			ckpt.Notes = append(ckpt.Notes, fmt.Sprintf("%s (%d) are left out: only tensors are listed", kind, n))
 		}
 	}
 }

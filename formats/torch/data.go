@@ -17,16 +17,16 @@ type region struct {
 }
 
 // data returns the elements of a tensor whose storage lies in the region.
-func (r region) data(ref *tensorRef) (tensor.Data, error) {
+func (r region) data(ref *tensorRef, view tensor.View) (tensor.Data, error) {
 	length := ref.storage.length / ref.dtype.Size()
-	if err := tensor.CheckView(ref.view, length); err != nil {
+	if err := tensor.CheckView(view, length); err != nil {
 		return nil, err
 	}
-	if _, _, err := tensor.SizeOf(ref.dtype, ref.view.Shape); err != nil {
+	if _, _, err := tensor.SizeOf(ref.dtype, view.Shape); err != nil {
 		return nil, err
 	}
 	s := &tensor.Strided{Store: r.file, Base: r.offset + ref.storage.first, Length: length,
-		DType: ref.dtype, View: ref.view, BigEndian: r.bigEndian}
+		DType: ref.dtype, View: view, BigEndian: r.bigEndian}
 	switch {
 	case r.member == nil:
 		return s, nil
@@ -45,9 +45,15 @@ func (r region) data(ref *tensorRef) (tensor.Data, error) {
 
 // summed is a tensor in a stored member of a zip file, whose bytes have a checksum.
 type summed struct {
-	*tensor.Strided
+	layout *tensor.Strided
 	member *member
 }
+
+// Stream implements tensor.Data.
+func (d *summed) Stream(off int64) (io.ReadCloser, error) { return d.layout.Stream(off) }
+
+// Strided returns the layout for tensor.Layout.
+func (d *summed) Strided() (*tensor.Strided, error) { return d.layout.Strided() }
 
 // Check implements tensor.Checker.
 func (d *summed) Check() error { return d.member.check() }

@@ -9,7 +9,7 @@ var hostileReasons = map[string]string{
 	"binunicode8_huge.pt":          `pickle opcode BINUNICODE8, which checkpoints do not use`,
 	"bytearray8_huge.pt":           `pickle opcode BYTEARRAY8, which checkpoints do not use`,
 	"cd_size_past_eof.pt":          `archive/data/0: offset 240: zip directory and the header at the member disagree`,
-	"deep_nesting.pt":              `pickle holds no tensor`,
+	"deep_nesting.pt":              `pickle would take more than 64 MiB to read`,
 	"deflate_bomb.pt":              `zip member of 20000008 bytes; at most 16777216 are read`,
 	"duplicate_member_names.pt":    `data/0: zip file has two members of one name`,
 	"ext_opcode.pt":                `pickle opcode EXT1, which checkpoints do not use`,

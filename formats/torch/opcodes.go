@@ -24,17 +24,19 @@ type opcode struct {
 	check   func(s *scanner, arg []byte) error
 }
 
-// What the values cost in gopickle v0.3.0 and in the scanner, in bytes, rounded up.
+// What the values cost in gopickle v0.3.0, in the scanner and when they are walked, in bytes,
+// rounded up.
 const (
 	costMark  = 320 // a stack of 16 interfaces for every MARK
-	costDict  = 192 // four entries from the start
-	costList  = 112
-	costTuple = 48
-	costMemo  = 112 // an entry in two maps, both growing by doubling
+	costDict  = 288 // four entries from the start
+	costList  = 208
+	costTuple = 144
+	costMemo  = 96  // an entry in two maps, both growing by doubling
 	costItem  = 96  // a slot of a growing list or dictionary
 	costSlot  = 80  // a slot of both stacks, counted where a stack grows
 	costText  = 48  // and twice its bytes
-	costCall  = 320 // a tensor with its view is the largest thing that a call makes
+	costCall  = 176 // a tensor is the largest thing that a call makes
+	costRef   = 240 // a storage that is new
 	costName  = 160
 )
 
@@ -83,7 +85,7 @@ var opcodes = [256]opcode{
 	0x93: {"STACK_GLOBAL", noOperand, costName, (*scanner).stackGlobal},
 	'R':  {"REDUCE", noOperand, costCall, (*scanner).reduce},
 	'b':  {"BUILD", noOperand, 0, (*scanner).build},
-	'Q':  {"BINPERSID", noOperand, costCall, (*scanner).persistentID},
+	'Q':  {"BINPERSID", noOperand, costRef, (*scanner).persistentID},
 	0x80: {"PROTO", firstOfFile, 0, (*scanner).protocol},
 	0x95: {"FRAME", bytes8, 0, (*scanner).frame},
 }

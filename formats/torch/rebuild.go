@@ -25,10 +25,11 @@ type storageRef struct {
 
 // tensorRef is what the rebuild functions of torch become: a view of a storage.
 type tensorRef struct {
-	storage *storageRef
-	dtype   tensor.DType
-	view    tensor.View
-	problem *tensor.FormatError // why the tensor cannot be read; the rest is not filled then
+	storage       *storageRef
+	dtype         tensor.DType
+	offset        int64
+	shape, stride *types.Tuple
+	problem       *tensor.FormatError // why the tensor cannot be read; the rest is not filled then
 }
 
 // PySetState takes the attributes of a tensor, which are of no use here.
@@ -83,10 +84,10 @@ func (t *tensorRef) fill(args []any, metadata any) any {
 		return unreadable("tensor is rebuilt from something that is no storage")
 	}
 	offset, ok := args[1].(int)
-	shape, sizesOK := integers(args[2])
-	strides, stridesOK := integers(args[3])
-	if !ok || !sizesOK || !stridesOK {
-		return unreadable("tensor's offset, size or stride is not made of integers")
+	shape, shapeOK := args[2].(*types.Tuple)
+	stride, strideOK := args[3].(*types.Tuple)
+	if !ok || !shapeOK || !strideOK {
+		return unreadable("tensor's offset, size and stride are not an integer and two tuples")
 	}
 	if metadata != nil {
 		d, ok := metadata.(*types.Dict)
@@ -100,25 +101,44 @@ func (t *tensorRef) fill(args []any, metadata any) any {
 			return t
 		}
 	}
-	t.view = tensor.View{Shape: shape, Strides: strides, Offset: int64(offset)}
+	t.offset, t.shape, t.stride = int64(offset), shape, stride
 	return t
 }
 
-// integers returns the items of a tuple of integers.
-func integers(v any) ([]int64, bool) {
-	items, ok := v.(*types.Tuple)
-	if !ok {
-		return nil, false
+// numbers turns tuples of integers into slices. Tuples that a pickle uses for many tensors are
+// turned once, so that they take no more memory than the pickle has shown.
+type numbers map[*types.Tuple][]int64
+
+// maxRank is torch's own limit to the number of axes.
+const maxRank = 64
+
+func (n numbers) slice(t *types.Tuple) ([]int64, error) {
+	if s, ok := n[t]; ok {
+		return s, nil
 	}
-	numbers := make([]int64, 0, items.Len())
-	for _, item := range *items {
-		n, ok := item.(int)
+	if t.Len() > maxRank {
+		return nil, tensor.Bad("tensor of %d axes; torch has at most %d", t.Len(), maxRank)
+	}
+	s := make([]int64, t.Len())
+	for i, item := range *t {
+		v, ok := item.(int)
 		if !ok {
-			return nil, false
+			return nil, tensor.Bad("tensor's size or stride is not made of integers")
 		}
-		numbers = append(numbers, int64(n))
+		s[i] = int64(v)
 	}
-	return numbers, true
+	n[t] = s
+	return s, nil
+}
+
+// view returns how the tensor lies in its storage.
+func (t *tensorRef) view(n numbers) (tensor.View, error) {
+	shape, err := n.slice(t.shape)
+	if err != nil {
+		return tensor.View{}, err
+	}
+	strides, err := n.slice(t.stride)
+	return tensor.View{Shape: shape, Strides: strides, Offset: t.offset}, err
 }
 
 // firstArgument stands for _rebuild_parameter(tensor, requires_grad, hooks) and its like, which

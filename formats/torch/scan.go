@@ -9,9 +9,9 @@ import (
 )
 
 // Limits on one pickle. The pickle of a checkpoint takes 150 to 300 bytes a tensor, and what
-// gopickle makes of it about 3 KiB by the costs of the opcode table, so that both limits allow some
-// 20,000 tensors, ten times what training checkpoints of the largest models in this format hold.
-// Within them no pickle takes more than 128 MiB or a second to read.
+// gopickle makes of it some 3.5 KiB by the costs of the opcode table, so that more than 15,000
+// tensors are within both, ten times what checkpoints of training runs hold. Within them no pickle
+// was found that takes 128 MiB or a second to read.
 const (
 	maxPickle  = 16 << 20 // bytes
 	maxReading = 64 << 20 // bytes, by the costs in the opcode table

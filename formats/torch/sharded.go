@@ -22,7 +22,7 @@ const (
 )
 
 const (
-	maxIndex      = 64 << 20 // bytes
+	maxIndex      = 8 << 20 // bytes
 	maxIndexDepth = 16
 	staleHint     = "the index and the shards are not of one checkpoint"
 )
@@ -119,13 +119,9 @@ func (x *index) open(path string) (*tensor.Checkpoint, error) {
 		}
 	}
 	for _, file := range x.files {
-		s, err := Open(filepath.Join(dir, file))
+		s, err := openFile(filepath.Join(dir, file), false)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = tensor.Bad("index names %s, which is not there", file)
-		}
-		if err == nil && s.Format == "torch-sharded" {
-			s.Close()
-			err = tensor.Bad("index names %s, which is an index itself", file)
 		}
 		if err != nil {
 			closeAll()
@@ -213,7 +209,7 @@ func storageOf(t *tensor.Tensor) int64 {
 	case *tensor.Strided:
 		return d.Base
 	case *summed:
-		return d.Base
+		return d.layout.Base
 	case *inflated:
 		return d.member.offset
 	case *summedInflated:

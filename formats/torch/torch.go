@@ -48,30 +48,33 @@ func Open(path string) (*tensor.Checkpoint, error) {
 	if info.IsDir() {
 		return openDirectory(path)
 	}
+	return openFile(path, true)
+}
+
+// openFile opens a file of torch.save or, if that may be, an index.
+func openFile(path string, mayBeIndex bool) (*tensor.Checkpoint, error) {
+	info, err := os.Stat(path) // before it is opened, which would wait for the writer of a pipe
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, tensor.Bad("not a regular file: a checkpoint is read at many places at once").In(path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	ckpt, err := open(f, path, info)
+	var first [1]byte
+	if n, _ := f.ReadAt(first[:], 0); n == 1 && first[0] == '{' && mayBeIndex {
+		defer f.Close()
+		ckpt, err := openIndex(f, path, info.Size())
+		return ckpt, inFile(err, path)
+	}
+	ckpt, err := newReader(f, info.Size(), path, f)
 	if err != nil {
 		f.Close()
-		return nil, inFile(err, path)
 	}
-	return ckpt, nil
-}
-
-// open opens a file, which the checkpoint closes.
-func open(f *os.File, path string, info os.FileInfo) (*tensor.Checkpoint, error) {
-	if !info.Mode().IsRegular() {
-		return nil, tensor.Bad("not a regular file: a checkpoint is read at many places at once")
-	}
-	var first [1]byte
-	if n, _ := f.ReadAt(first[:], 0); n == 1 && first[0] == '{' {
-		ckpt, err := openIndex(f, path, info.Size())
-		f.Close()
-		return ckpt, err
-	}
-	return newReader(f, info.Size(), path, f)
+	return ckpt, inFile(err, path)
 }
 
 // NewReader opens a checkpoint of one file, of size bytes. Errors name no file, and closing the

@@ -8,46 +8,77 @@ import "github.com/nlpodyssey/gopickle/types"
 
 // orderedDict is a collections.OrderedDict or defaultdict. A state (the _metadata that
 // Module.state_dict adds) is of no use here.
-type orderedDict struct{ types.Dict }
+type orderedDict struct {
+	pairs      *types.List // that it was made of: a call does not copy what is shared by many
+	types.Dict             // what was set afterwards
+}
 
 func (*orderedDict) PySetState(any) error { return nil }
 
 // makeOrderedDict takes no argument, or as Python 2 has it a list of lists of key and value.
 func makeOrderedDict(args []any) any {
 	d := &orderedDict{}
-	if len(args) == 0 {
-		return d
-	}
-	pairs, ok := args[0].(*types.List)
-	if !ok || len(args) > 1 {
-		return &other{"OrderedDicts of odd arguments"}
-	}
-	for _, item := range *pairs {
-		pair, ok := item.(*types.List)
-		if !ok || pair.Len() != 2 {
-			return &other{"OrderedDicts of odd arguments"}
-		}
-		d.Set(pair.Get(0), pair.Get(1))
+	if len(args) > 0 {
+		d.pairs, _ = args[0].(*types.List)
 	}
 	return d
 }
 
 func makeDefaultDict([]any) any { return &orderedDict{} }
 
+func (d *orderedDict) len() int {
+	if d.pairs == nil {
+		return d.Dict.Len()
+	}
+	return d.pairs.Len() + d.Dict.Len()
+}
+
+// at returns the key and value of index i; a pair that is none has nil for both.
+func (d *orderedDict) at(i int) (key, value any) {
+	if d.pairs != nil {
+		if i < d.pairs.Len() {
+			if pair, ok := d.pairs.Get(i).(*types.List); ok && pair.Len() == 2 {
+				return pair.Get(0), pair.Get(1)
+			}
+			return nil, nil
+		}
+		i -= d.pairs.Len()
+	}
+	return d.Dict[i].Key, d.Dict[i].Value
+}
+
 // pySet is a set. Its order means nothing, so that tensors in it have no names.
-type pySet struct{ items []any }
+type pySet struct {
+	list  *types.List // that it was made of
+	items []any       // what was added afterwards
+}
 
 func (s *pySet) Add(v any)          { s.items = append(s.items, v) }
 func (*pySet) PySetState(any) error { return nil }
 
 func makeSet(args []any) any {
 	s := &pySet{}
-	if len(args) == 1 {
-		if l, ok := args[0].(*types.List); ok {
-			s.items = *l
-		}
+	if len(args) > 0 {
+		s.list, _ = args[0].(*types.List)
 	}
 	return s
+}
+
+func (s *pySet) len() int {
+	if s.list == nil {
+		return len(s.items)
+	}
+	return s.list.Len() + len(s.items)
+}
+
+func (s *pySet) at(i int) (key, value any) {
+	if s.list != nil {
+		if i < s.list.Len() {
+			return i, s.list.Get(i)
+		}
+		i -= s.list.Len()
+	}
+	return i, s.items[i]
 }
 
 // makeSize makes a torch.Size the tuple that it is given.

@@ -17,8 +17,9 @@ import (
 // visits each container once and counts the tensors below it; the second follows every path that
 // leads to a tensor, which the count has shown to be few.
 
-// Limits on what the second pass makes.
+// Limits on the passes.
 const (
+	maxChildren  = 1 << 20 // of all containers: more than a pickle of the largest size can list
 	maxTensors   = 1 << 17
 	maxNameBytes = 16 << 20 // of all names together
 )
@@ -39,27 +40,24 @@ func children(v any) (n int, at func(i int) (key, child any), ok bool) {
 	inOrder := func(items []any) (int, func(int) (any, any), bool) {
 		return len(items), func(i int) (any, any) { return i, items[i] }, true
 	}
-	ofDict := func(d types.Dict) (int, func(int) (any, any), bool) {
-		return len(d), func(i int) (any, any) { return d[i].Key, d[i].Value }, true
-	}
 	switch c := v.(type) {
 	case *types.Dict:
-		return ofDict(*c)
+		return c.Len(), func(i int) (any, any) { return (*c)[i].Key, (*c)[i].Value }, true
 	case *orderedDict:
-		return ofDict(c.Dict)
+		return c.len(), c.at, true
 	case *types.List:
 		return inOrder(*c)
 	case *types.Tuple:
 		return inOrder(*c)
 	case *pySet:
-		return inOrder(c.items)
+		return c.len(), c.at, true
 	}
 	return 0, nil, false
 }
 
 // census is what the first pass finds.
 type census struct {
-	paths  map[any]*paths // of every container
+	paths  map[any]*paths // of every container that is not empty
 	others map[string]int // leaves that are no tensors, by kind
 }
 
@@ -85,6 +83,7 @@ func takeCensus(root any) (*census, error) {
 	c := &census{paths: map[any]*paths{}, others: map[string]int{}}
 	holder := visit{paths: &paths{}, n: 1, at: func(int) (any, any) { return nil, root }}
 	stack := []visit{holder}
+	visited := 0 // children, of all containers
 	for {
 		top := &stack[len(stack)-1]
 		if top.i == top.n {
@@ -107,12 +106,18 @@ func takeCensus(root any) (*census, error) {
 			c.others[describe(child)]++
 			continue
 		}
+		if n == 0 {
+			continue
+		}
 		if known := c.paths[child]; known != nil {
 			if known.open {
 				return nil, tensor.Bad("pickle holds a container that contains itself")
 			}
 			top.found(top.i-1, known.tensors)
 			continue
+		}
+		if visited += n; visited > maxChildren {
+			return nil, tensor.Bad("pickle makes more of its values than it holds")
 		}
 		if err := checkKeys(child, n, at); err != nil {
 			return nil, err
@@ -147,7 +152,7 @@ func checkKeys(v any, n int, at func(int) (any, any)) error {
 		switch k := key.(type) {
 		case string, int, bool, float64, nil:
 			if seen[k] {
-				return tensor.Bad("dict has the key %q twice", fmt.Sprint(k))
+				return tensor.Bad("dict has the key %q twice", clip(fmt.Sprint(k)))
 			}
 			seen[k] = true
 		case *types.Dict, *orderedDict, *types.List, *pySet:
@@ -167,7 +172,7 @@ func collect(root any) ([]named, *census, error) {
 		return []named{{bareName, t}}, c, nil
 	}
 	_, at, ok := children(root)
-	if !ok || c.paths[root].tensors == 0 {
+	if !ok || c.paths[root] == nil || c.paths[root].tensors == 0 {
 		return nil, nil, tensor.Bad("pickle holds no tensor").
 			Advise("a checkpoint is a dict of tensors, as torch.save(model.state_dict(), path) writes it")
 	}
@@ -209,14 +214,14 @@ const bareName = "tensor"
 // appendKey appends the key of a value in container to the name of the container.
 func appendKey(name []byte, container, key any) ([]byte, error) {
 	if _, ok := container.(*pySet); ok {
-		return nil, tensor.Bad("set holds tensors, which gives them no name").Of(string(name))
+		return nil, tensor.Bad("set holds tensors, which gives them no name").Of(clip(string(name)))
 	}
 	text, ok := keyText(key)
 	if !ok {
-		return nil, tensor.Bad("tensor in a dict under a key that is neither text nor a whole number").Of(string(name))
+		return nil, tensor.Bad("tensor in a dict under a key that is neither text nor a whole number").Of(clip(string(name)))
 	}
 	if !utf8.ValidString(text) {
-		return nil, tensor.Bad("name of a tensor is not UTF-8: %s", strconv.QuoteToASCII(text)).Of(string(name))
+		return nil, tensor.Bad("name of a tensor is not UTF-8: %s", strconv.QuoteToASCII(clip(text))).Of(clip(string(name)))
 	}
 	if len(name) > maxNameBytes-len(text) {
 		return nil, namesTooLong()
@@ -224,7 +229,7 @@ func appendKey(name []byte, container, key any) ([]byte, error) {
 	return append(name, text...), nil
 }
 
-// listOthers names the leaves that are no tensors, such as "3 numbers, 1 strings".
+// listOthers names the leaves that are no tensors, such as "numbers (3), strings (1)".
 func (c *census) listOthers() string {
 	var kinds []string
 	for kind := range c.others {
@@ -232,7 +237,16 @@ func (c *census) listOthers() string {
 	}
 	sort.Strings(kinds)
 	for i, kind := range kinds {
-		kinds[i] = fmt.Sprint(c.others[kind], " ", kind)
+		kinds[i] = fmt.Sprintf("%s (%d)", kind, c.others[kind])
 	}
 	return strings.Join(kinds, ", ")
+}
+
+// clip shortens text from a file for use in an error.
+func clip(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
 }

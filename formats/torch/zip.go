@@ -47,7 +47,7 @@ const (
 	centralSize, centralMark = 46, "PK\x01\x02"
 	localSize, localMark     = 30, "PK\x03\x04"
 
-	maxDirectory = 16 << 20 // some 200,000 members
+	maxDirectory = 4 << 20 // some 40,000 members, with the names that torch gives them
 )
 
 // directoryPlace is what the end records say.
