@@ -8,7 +8,7 @@ import numpy as np
 
 def digest(array):
     """Of a numpy array's row-major little-endian elements."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     return str(array.dtype), tuple(array.shape), hashlib.sha256(array.tobytes()).hexdigest()
 
 
@@ -50,9 +50,14 @@ def is_array(x):
 
 
 def by_orbax(path):
+    import jax
     import orbax.checkpoint as ocp
+    path = os.path.abspath(path)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as loader:
-        tree = loader.restore(os.path.abspath(path))
+        # As numpy, wherever the arrays lay when they were saved.
+        saved = loader.metadata(path).item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
+        tree = loader.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     return {k: digest(np.asarray(v)) for k, v in leaves(tree, is_array)}
 
 

@@ -54,7 +54,8 @@ def make_cases(root, args):
         made.append(out)
     params = originals.as_jax(family.load_case(made[0])[1])
     originals.training_state(f"{made[0]}/original/orbax-training", params)
-    subprocess.run([f"{HERE}/python.sh", "2024", "originals.py", *made], check=True)
+    subprocess.run([f"{HERE}/python.sh", "2024", "originals.py", "2024", *made], check=True)
+    subprocess.run([f"{HERE}/python.sh", "current", "originals.py", "mesh", *made[:3]], check=True)
     return made
 
 
@@ -121,15 +122,29 @@ def check_rounding(score, case_dir, case):
 
 def check_case(score, case_dir, jobs):
     case, _ = family.load_case(case_dir)
-    for years, directory in (("", "original"), ("2024-", "original-2024")):
-        for kind, path, want in expect.originals(f"{case_dir}/{directory}"):
-            check_original(score, case_dir, case, years + kind, path, want, jobs)
+    for era in ("original", "original-2024", "original-mesh"):
+        if os.path.isdir(f"{case_dir}/{era}"):
+            for kind, path, want in expect.originals(f"{case_dir}/{era}"):
+                check_original(score, case_dir, case, f"{era}-{kind}", path, want, jobs)
     own = expect.by_safetensors(f"{case_dir}/hf/model.safetensors")
     for directory in ("hf", "hf-sharded"):
         score.attempt(f"inspect {case['name']} {directory}",
                       lambda: differences(own, griffin.inspect(f"{case_dir}/{directory}")))
     check_shards(score, case_dir, case)
     check_rounding(score, case_dir, case)
+
+
+def check_odd_torch(score, root):
+    """Everything that torch.save takes: each torch writes a file and says what it reads from it itself."""
+    for environment in ("current", "2024"):
+        out = f"{root}/torch-{environment}"
+        os.makedirs(out)
+        subprocess.run([f"{HERE}/python.sh", environment, "odd_torch.py", out], check=True)
+        for name in ("zip", "legacy"):
+            with open(f"{out}/{name}.json") as f:
+                want = {k: (dtype, tuple(shape), digest) for k, (dtype, shape, digest) in json.load(f).items()}
+            score.attempt(f"inspect odd tensors, torch of {environment}, {name}",
+                          lambda: differences(want, griffin.inspect(f"{out}/{name}.pt")))
 
 
 def judged_by_transformers(score, root, jobs):
@@ -162,6 +177,7 @@ def main():
         for case_dir in make_cases(root, args):
             check_case(score, case_dir, jobs)
         judged_by_transformers(score, root, jobs)
+        check_odd_torch(score, root)
     finally:
         if not args.keep:
             shutil.rmtree(root)

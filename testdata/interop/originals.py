@@ -1,6 +1,9 @@
 """Writes weights in the original formats, with whatever versions of the libraries the environment has.
 
-    python originals.py CASE_DIR...     adds CASE_DIR/original-YEAR/ to made cases, in an older environment
+    python originals.py ERA CASE_DIR...     adds CASE_DIR/original-ERA/ to made cases
+
+ERA is 2024, for the environment of that year, or mesh: arrays that lie on four devices, so that each is saved in
+several chunks.
 """
 
 import os
@@ -77,6 +80,25 @@ def write_2024(params, out):
     torch_files(out, params)
 
 
+def write_mesh(params, out):
+    """Arrays cut along the first axis that four devices can share."""
+    import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+    devices = np.array(jax.devices())
+    assert devices.size == 4, "XLA was not asked for four devices"
+    mesh = Mesh(devices, ("x",))
+
+    def cut(x):
+        axis = next((i for i, n in enumerate(x.shape) if n % 4 == 0), None)
+        spec = PartitionSpec(*("x" if i == axis else None for i in range(x.ndim)))
+        return jax.device_put(x, NamedSharding(mesh, spec))
+
+    tree = {"params": family.map_leaves(cut, params)}
+    pytree(f"{out}/orbax-ocdbt", tree, use_ocdbt=True, use_zarr3=False)
+    pytree(f"{out}/orbax-zarr", tree, use_ocdbt=False, use_zarr3=False)
+    pytree(f"{out}/orbax-zarr3", tree, use_ocdbt=True, use_zarr3=True)
+
+
 def write_big(flat, kind, target):
     """One big checkpoint from family.big_params: torch, orbax-ocdbt, orbax-zarr or orbax-zarr3."""
     if kind == "torch":
@@ -95,8 +117,16 @@ def write_big(flat, kind, target):
     pytree(target, {"params": tree}, use_ocdbt=kind != "orbax-zarr", use_zarr3=kind == "orbax-zarr3")
 
 
-if __name__ == "__main__":
-    for directory in sys.argv[1:]:
+def main():
+    era, *cases = sys.argv[1:]
+    for directory in cases:
         _, weights = family.load_case(directory)
-        os.makedirs(f"{directory}/original-2024")
-        write_2024(weights, f"{directory}/original-2024")
+        out = f"{directory}/original-{era}"
+        os.makedirs(out)
+        {"2024": write_2024, "mesh": write_mesh}[era](weights, out)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "mesh":
+        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+    main()
