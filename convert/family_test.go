@@ -219,3 +219,35 @@ func TestShards(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanFillsEachElementOnce plans between all pairs of layouts, as later conversions need it.
+func TestPlanFillsEachElementOnce(t *testing.T) {
+	for from := Flax; from < layoutCount; from++ {
+		for to := Flax; to < layoutCount; to++ {
+			m, err := Recognize(checkpoint(t, modelTensors(&tinyConfig, from, "x.")...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &Plan{Source: m, Layout: to, Config: m.Config}
+			p.fill(tensor.BF16)
+			want := described(&tinyConfig, to)
+			filled := make([][]int, len(p.Dests))
+			for i, d := range p.Dests {
+				if len(want) != len(p.Dests) || d.Name != want[i].name || !slices.Equal(d.Shape, want[i].shape) {
+					t.Fatalf("%s to %s: tensor %d is %+v", from, to, i, d)
+				}
+				filled[i] = make([]int, (&tensor.Tensor{Shape: d.Shape}).Elements())
+			}
+			for _, move := range p.Moves {
+				for i := range move.View.Elements() {
+					filled[move.Dest][move.Offset+i]++
+				}
+			}
+			for i, f := range filled {
+				if slices.Min(f) != 1 || slices.Max(f) != 1 {
+					t.Errorf("%s to %s: elements of %s are filled %d to %d times", from, to, p.Dests[i].Name, slices.Min(f), slices.Max(f))
+				}
+			}
+		}
+	}
+}
