@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // SpaceError says that a destination does not fit on its file system.
@@ -23,6 +24,9 @@ type SpaceError struct {
 func (e *SpaceError) Error() string {
 	return fmt.Sprintf("%s: the output needs %d bytes and only %d are free", e.Dir, e.Need, e.Free)
 }
+
+// Unwrap returns what a write would have failed with.
+func (e *SpaceError) Unwrap() error { return syscall.ENOSPC }
 
 // CheckFree returns a *SpaceError if the file system of dir (or of the nearest directory above it
 // that exists) has fewer than need bytes left for this user. Where the system does not tell, there

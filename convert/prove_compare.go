@@ -1,0 +1,268 @@
+package convert
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"io"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// comparison compares the elements of one move.
+type comparison struct {
+	v       *prover
+	move    *Move
+	stream  *cursor
+	dest    *tensor.Tensor
+	axes    []moveAxis // in the order of the source: the largest step first
+	block   []byte     // of the source
+	scratch []byte
+	window  window // of the destination
+
+	size, dsize int64 // bytes of an element
+	agree       agreement
+}
+
+// moveAxis is an axis of a move's view: its length, and the elements by which one step along it
+// moves in the source and in the destination.
+type moveAxis struct{ n, from, to int64 }
+
+func newComparison(v *prover, m *Move, stream *cursor, block, scratch []byte) (*comparison, error) {
+	dest := v.output.Tensor(v.plan.Dests[m.Dest].Name)
+	c := &comparison{v: v, move: m, stream: stream, dest: dest, block: block, scratch: scratch,
+		size: m.Source.DType.Size(), dsize: dest.DType.Size()}
+	if c.size == 0 || c.dsize == 0 {
+		return nil, tensor.Bad("elements of %s have no address of their own", m.Source.DType)
+	}
+	if m.Source.DType != dest.DType {
+		var err error
+		if c.agree, err = roundingAgreement(m.Source.DType, dest.DType); err != nil {
+			return nil, err
+		}
+	}
+	to := int64(1)
+	for k := len(m.View.Shape) - 1; k >= 0; k-- {
+		n := m.View.Shape[k]
+		if n != 1 {
+			c.axes = append(c.axes, moveAxis{n, m.View.Strides[k], to})
+		}
+		to *= n
+	}
+	slices.SortStableFunc(c.axes, func(a, b moveAxis) int { return cmp.Compare(b.from, a.from) })
+	var err error
+	c.window, err = newWindow(dest)
+	return c, err
+}
+
+// compare compares the box that the axes span, from those elements of source and destination on.
+// It cuts it along its first axis into boxes that fit into memory.
+func (c *comparison) compare(axes []moveAxis, from, to int64) error {
+	room := int64(len(c.block)) / c.size
+	for k := range axes {
+		if axes[k].from >= reach(axes[k+1:]) {
+			continue
+		}
+		// Steps along this axis lead back: the stream is read once for each.
+		rest := slices.Delete(slices.Clone(axes), k, k+1)
+		for i := range axes[k].n {
+			if err := c.compare(rest, from+i*axes[k].from, to+i*axes[k].to); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if reach(axes) <= room {
+		return c.compareBlock(axes, from, to)
+	}
+	first, inner := axes[0], reach(axes[1:])
+	step := int64(1)
+	if inner <= room {
+		step = (room-inner)/first.from + 1
+	}
+	for i := int64(0); i < first.n; i += step {
+		box := slices.Clone(axes)
+		if box[0].n = min(step, first.n-i); box[0].n == 1 {
+			box = box[1:]
+		}
+		if err := c.compare(box, from+i*first.from, to+i*first.to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reach is how many consecutive elements of the source hold a box.
+func reach(axes []moveAxis) int64 {
+	n := int64(1)
+	for _, a := range axes {
+		n += (a.n - 1) * a.from
+	}
+	return n
+}
+
+// compareBlock reads a box of the source and compares it in the order of the destination.
+func (c *comparison) compareBlock(axes []moveAxis, from, to int64) error {
+	if err := c.v.ctx.Err(); err != nil {
+		return err
+	}
+	r, err := c.stream.at(from*c.size, c.scratch)
+	if err != nil {
+		return err
+	}
+	block := c.block[:reach(axes)*c.size]
+	if err := readFull(r, block); err != nil {
+		return err
+	}
+	axes = slices.SortedStableFunc(slices.Values(axes), func(a, b moveAxis) int { return cmp.Compare(b.to, a.to) })
+	axes = joinAxes(axes)
+	elements := int64(1)
+	for _, a := range axes {
+		elements *= a.n
+	}
+	if err := c.compareRuns(axes, block, from, to); err != nil {
+		return err
+	}
+	c.v.count(elements, elements*c.dsize)
+	return nil
+}
+
+// joinAxes joins axes that are one in both source and destination.
+func joinAxes(axes []moveAxis) []moveAxis {
+	var out []moveAxis
+	for _, a := range axes {
+		if last := len(out) - 1; last >= 0 && out[last].from == a.n*a.from && out[last].to == a.n*a.to {
+			out[last] = moveAxis{out[last].n * a.n, a.from, a.to}
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// compareRuns goes over all axes but the last, in the order of the destination.
+func (c *comparison) compareRuns(axes []moveAxis, block []byte, from, to int64) error {
+	if len(axes) > 1 {
+		for i := range axes[0].n {
+			if err := c.compareRuns(axes[1:], block[i*axes[0].from*c.size:], from+i*axes[0].from, to+i*axes[0].to); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	last := moveAxis{1, 1, 1}
+	if len(axes) == 1 {
+		last = axes[0]
+	}
+	most := max(int64(windowBytes)/(last.to*c.dsize), 1)
+	for i := int64(0); i < last.n; i += most {
+		n := min(most, last.n-i)
+		written, err := c.window.at((to+i*last.to)*c.dsize, ((n-1)*last.to+1)*c.dsize)
+		if err != nil {
+			return err
+		}
+		c.compareRun(block[i*last.from*c.size:], last.from, written, last.to, n, to+i*last.to)
+	}
+	return nil
+}
+
+// compareRun compares n elements at even distances; the first is element to of the destination.
+func (c *comparison) compareRun(source []byte, from int64, written []byte, step, n, to int64) {
+	if c.agree == nil {
+		switch {
+		case from == 1 && step == 1:
+			if bytes.Equal(source[:n*c.size], written) {
+				return
+			}
+		case step == 1 && c.size == 2 && equal2(source, from, written),
+			step == 1 && c.size == 4 && equal4(source, from, written):
+			return
+		}
+	}
+	first, wrong := int64(-1), int64(0)
+	for i := range n {
+		s, w := source[i*from*c.size:][:c.size], written[i*step*c.dsize:][:c.dsize]
+		if c.agree == nil && !bytes.Equal(s, w) || c.agree != nil && !c.agree(s, w) {
+			if wrong++; first < 0 {
+				first = i
+			}
+		}
+	}
+	if wrong > 0 {
+		want, got := source[first*from*c.size:][:c.size], written[first*step*c.dsize:][:c.dsize]
+		c.v.wrong(c.move, to+first*step, wrong, valueString(c.move.Source.DType, want), valueString(c.dest.DType, got))
+	}
+}
+
+// equal2 reports whether elements of 2 bytes, from elements apart in source, are those of written.
+func equal2(source []byte, from int64, written []byte) bool {
+	differ := uint16(0)
+	at := int64(0)
+	for i := 0; i+2 <= len(written); i += 2 {
+		differ |= binary.LittleEndian.Uint16(source[at:]) ^ binary.LittleEndian.Uint16(written[i:])
+		at += 2 * from
+	}
+	return differ == 0
+}
+
+// equal4 is equal2 for elements of 4 bytes.
+func equal4(source []byte, from int64, written []byte) bool {
+	differ := uint32(0)
+	at := int64(0)
+	for i := 0; i+4 <= len(written); i += 4 {
+		differ |= binary.LittleEndian.Uint32(source[at:]) ^ binary.LittleEndian.Uint32(written[i:])
+		at += 4 * from
+	}
+	return differ == 0
+}
+
+// window is a part of a written tensor in memory. It is asked for places that mostly ascend.
+type window struct {
+	tensor *tensor.Tensor
+	store  io.ReaderAt // nil where the tensor does not lie in one piece
+	base   int64
+	bytes  int64 // of the tensor
+	first  int64
+	buffer []byte
+}
+
+const windowBytes = 256 << 10
+
+func newWindow(t *tensor.Tensor) (window, error) {
+	w := window{tensor: t, bytes: t.Bytes()}
+	lay, ok, err := tensor.Layout(t)
+	if err != nil {
+		return w, err
+	}
+	if ok {
+		if at, _, contiguous := lay.Contiguous(); contiguous {
+			w.store, w.base = lay.Store, at
+		}
+	}
+	return w, nil
+}
+
+// at returns n bytes of the tensor from off on.
+func (w *window) at(off, n int64) ([]byte, error) {
+	if off < w.first || off+n > w.first+int64(len(w.buffer)) {
+		if w.buffer == nil {
+			w.buffer = make([]byte, 0, windowBytes)
+		}
+		fill := min(max(n, windowBytes), w.bytes-off)
+		w.buffer = slices.Grow(w.buffer[:0], int(fill))[:fill]
+		w.first = off
+		var err error
+		var got int
+		if w.store != nil {
+			got, err = w.store.ReadAt(w.buffer, w.base+off)
+		} else {
+			got, err = w.tensor.ReadAt(w.buffer, off)
+		}
+		if got < len(w.buffer) {
+			w.buffer = w.buffer[:0]
+			return nil, short(err)
+		}
+	}
+	return w.buffer[off-w.first:][:n], nil
+}
