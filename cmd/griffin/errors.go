@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Exit statuses, part of the interface for scripts.
+const (
+	exitOK          = 0
+	exitDiffers     = 1
+	exitUsage       = 2
+	exitBadInput    = 3
+	exitIO          = 4
+	exitInternal    = 5
+	exitInterrupted = 130
+)
+
+// usageError says that the command line is wrong.
+type usageError struct{ problem, hint string }
+
+func usagef(format string, args ...any) *usageError {
+	return &usageError{problem: fmt.Sprintf(format, args...)}
+}
+
+func (e *usageError) advise(format string, args ...any) *usageError {
+	e.hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+func (e *usageError) Error() string { return e.problem }
+
+// report prints what went wrong, with its hint, and returns the exit status for it.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code := exitCode(err)
+	if code == exitInterrupted {
+		fmt.Fprintln(w, "griffin: interrupted, nothing was left behind")
+		return code
+	}
+	fmt.Fprintf(w, "griffin: %v\n", err)
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", hint)
+	}
+	return code
+}
+
+// exitCode maps an error to its class.
+func exitCode(err error) int {
+	var (
+		usage  *usageError
+		format *tensor.FormatError
+		path   *fs.PathError
+		link   *os.LinkError
+		system *os.SyscallError
+		errno  syscall.Errno
+		choice *convert.SettingsError
+		proof  *convert.ProofError
+	)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &usage), errors.As(err, &choice), errors.Is(err, fs.ErrExist):
+		return exitUsage
+	case errors.As(err, &proof):
+		return exitDiffers
+	case errors.As(err, &format):
+		return exitBadInput
+	case errors.As(err, &path), errors.As(err, &link), errors.As(err, &system), errors.As(err, &errno):
+		return exitIO
+	}
+	return exitInternal
+}
+
+// hintOf returns what the error advises to do, if it does.
+func hintOf(err error) string {
+	var usage *usageError
+	var format *tensor.FormatError
+	var choice *convert.SettingsError
+	switch {
+	case errors.As(err, &usage):
+		return usage.hint
+	case errors.As(err, &choice):
+		return choice.Hint
+	case errors.Is(err, fs.ErrExist):
+		return "--overwrite replaces it, at the end"
+	case errors.As(err, &format):
+		return format.Hint
+	}
+	return ""
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/npy"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "show what a checkpoint holds: format, model, tensors",
+		UsageText: "griffin inspect [flags] PATH",
+		Description: "Opens Orbax and Flax directories, PyTorch files, safetensors and Hugging Face directories, of\n" +
+			"any model, reading only their headers.\n\n" +
+			"Examples:\n\n" +
+			"  griffin inspect 2b-it/                                 # a table of all tensors\n" +
+			"  griffin inspect --tree runs/train --step 40000         # one step of a training run\n" +
+			"  griffin inspect --json --digest 2b.pt                  # with SHA-256 of every tensor\n" +
+			"  griffin inspect --dump 'final_norm.scale' --out s.npy 2b.pt\n" +
+			"  griffin inspect --dump 'embedder.input_embedding[:16, 0]' --out e.npy 2b.pt",
+		Flags: []cli.Flag{
+			stepFlag(),
+			&cli.BoolFlag{Name: "tree", Usage: "show the tensors as a tree, not as a table"},
+			&cli.BoolFlag{Name: "digest", Usage: "read everything and give the SHA-256 of each tensor's row-major little-endian elements"},
+			&cli.StringFlag{Name: "dump", Usage: "write tensor `NAME`, or a slice of it such as 'NAME[0:4, :, 2]', as .npy (bfloat16 as float32)"},
+			&cli.StringFlag{Name: "out", Usage: "where --dump writes `FILE`.npy (default: standard output)"},
+			jsonFlag(),
+		},
+		OnUsageError: onUsageError,
+		BashComplete: completeFlags,
+		Action:       inspect,
+	}
+}
+
+func stepFlag() cli.Flag {
+	return &cli.Int64Flag{Name: "step", Value: -1, DefaultText: "newest", Usage: "which step `N` of a training run's directory"}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print the result as JSON"}
+}
+
+func inspect(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef("inspect takes one path, got %d", c.NArg()).advise("griffin inspect --help shows examples")
+	}
+	if c.IsSet("out") && !c.IsSet("dump") {
+		return usagef("--out names the file that --dump writes").advise("add --dump NAME")
+	}
+	ckpt, err := openSource(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	defer ckpt.Close()
+	if c.IsSet("dump") {
+		return dump(ckpt, c.String("dump"), c.String("out"), c.App.Writer)
+	}
+	r := newReport(ckpt)
+	if c.Bool("digest") {
+		if err := r.digest(c.Context, ckpt, c.App.ErrWriter); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, r)
+	}
+	return r.print(c.App.Writer, c.Bool("tree"))
+}
+
+// openSource opens a checkpoint of any format at the step that the flags ask for.
+func openSource(c *cli.Context, path string) (*tensor.Checkpoint, error) {
+	var options formats.Options
+	if c.IsSet("step") {
+		step := c.Int64("step")
+		if step < 0 {
+			return nil, usagef("--step %d: a step is not negative", step)
+		}
+		options.Step = &step
+	}
+	return formats.Open(path, options)
+}
+
+// inspection is what inspect prints, and its JSON form.
+type inspection struct {
+	Path       string            `json:"path"`
+	Format     string            `json:"format"`
+	Details    []detail          `json:"details"`
+	Model      *modelSummary     `json:"model"` // null for what is not a Griffin
+	ModelNote  string            `json:"model_note,omitempty"`
+	Parameters int64             `json:"parameters"`
+	Bytes      int64             `json:"bytes"`
+	DTypes     []dtypeTotal      `json:"dtypes"`
+	Metadata   map[string]string `json:"metadata,omitempty"`
+	Notes      []string          `json:"notes"`
+	Tensors    []tensorEntry     `json:"tensors"`
+}
+
+type detail struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+type dtypeTotal struct {
+	DType      string `json:"dtype"`
+	Tensors    int    `json:"tensors"`
+	Parameters int64  `json:"parameters"`
+	Bytes      int64  `json:"bytes"`
+}
+
+type tensorEntry struct {
+	Name   string  `json:"name"`
+	DType  string  `json:"dtype"`
+	Shape  []int64 `json:"shape"`
+	Bytes  int64   `json:"bytes"`
+	SHA256 string  `json:"sha256,omitempty"`
+}
+
+func newReport(ckpt *tensor.Checkpoint) *inspection {
+	r := &inspection{Path: ckpt.Path, Format: ckpt.Format, Metadata: ckpt.Metadata,
+		Details: []detail{}, Notes: append([]string{}, ckpt.Notes...), Tensors: []tensorEntry{}, DTypes: []dtypeTotal{}}
+	for _, d := range ckpt.Details {
+		r.Details = append(r.Details, detail(d))
+	}
+	totals := map[tensor.DType]int{}
+	for _, t := range ckpt.Tensors() {
+		shape := append([]int64{}, t.Shape...)
+		r.Tensors = append(r.Tensors, tensorEntry{Name: t.Name, DType: t.DType.String(), Shape: shape, Bytes: t.Bytes()})
+		r.Parameters += t.Elements()
+		r.Bytes += t.Bytes()
+		i, ok := totals[t.DType]
+		if !ok {
+			i = len(r.DTypes)
+			totals[t.DType] = i
+			r.DTypes = append(r.DTypes, dtypeTotal{DType: t.DType.String()})
+		}
+		r.DTypes[i].Tensors++
+		r.DTypes[i].Parameters += t.Elements()
+		r.DTypes[i].Bytes += t.Bytes()
+	}
+	model, err := convert.Recognize(ckpt)
+	if err != nil {
+		r.ModelNote = err.Error()
+		return r
+	}
+	r.Model = summarise(model)
+	return r
+}
+
+// digest reads every tensor and fills in its SHA-256, several tensors at a time.
+func (r *inspection) digest(ctx context.Context, ckpt *tensor.Checkpoint, stderr io.Writer) error {
+	bar := newProgress(stderr, "reading", r.Bytes)
+	defer bar.done()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, t := range ckpt.Tensors() {
+		group.Go(func() error {
+			sum, err := tensor.Digest(ctx, t)
+			if err != nil {
+				return err
+			}
+			r.Tensors[i].SHA256 = hex.EncodeToString(sum[:])
+			bar.add(t.Bytes())
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// dump writes one tensor, or a slice of it, as .npy.
+func dump(ckpt *tensor.Checkpoint, name, out string, stdout io.Writer) error {
+	t, err := findTensor(ckpt, name)
+	if err != nil {
+		return err
+	}
+	if out == "" {
+		if isTerminal(stdout) {
+			return usagef("an .npy file is not for a terminal").advise("add --out FILE.npy")
+		}
+		return npy.Write(stdout, t)
+	}
+	// Written beside its place and renamed, so that no failure leaves a file that looks whole.
+	f, err := os.CreateTemp(dirOf(out), ".griffin-*.npy")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := npy.Write(f, t); err != nil {
+		return err
+	}
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), out); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s: %s %s\n", out, t.DType, tensor.ShapeString(t.Shape))
+	return err
+}
