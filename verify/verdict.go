@@ -1,0 +1,148 @@
+package verify
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+)
+
+// Verdict is the answer to "is this the same model?", with all that it rests on. Every check that
+// was asked for has a part of its own; one that was not is nil.
+type Verdict struct {
+	Same      bool     `json:"same"`                // every check that was made found nothing wrong
+	Griffin   string   `json:"griffin"`             // version of the tool
+	Source    *Subject `json:"source,omitempty"`    // the original; of CKPT --golden FILE the only checkpoint
+	Converted *Subject `json:"converted,omitempty"` // the Hugging Face directory that was made of it
+	Golden    string   `json:"golden,omitempty"`    // path of the fixture
+
+	Settings *Settings `json:"settings,omitempty"` // by which the source was judged
+
+	Structure *Section        `json:"structure,omitempty"`
+	Config    *Section        `json:"config,omitempty"`
+	Weights   *WeightsSection `json:"weights,omitempty"`
+	Logits    []*LogitsResult `json:"logits,omitempty"`
+
+	Notes []string `json:"notes,omitempty"` // what the reader should know and what is no failure, one sentence each
+}
+
+// Subject is a checkpoint that was looked at.
+type Subject struct {
+	Path   string `json:"path"`
+	Format string `json:"format"` // of the container: "torch-zip", "safetensors", …
+	Layout string `json:"layout"` // "flax", "torch" or "huggingface"
+	Prefix string `json:"prefix,omitempty"`
+}
+
+// Settings are what shapes could not tell of the source, and where it came from.
+type Settings struct {
+	Preset          string `json:"preset,omitempty"`
+	AttentionWindow int64  `json:"attention_window"`
+	LogitsSoftCap   Number `json:"logits_soft_cap"`
+	EmbeddingScale  bool   `json:"embedding_scale"`
+}
+
+// Section is the outcome of one check.
+type Section struct {
+	OK       bool      `json:"ok"`
+	Skipped  bool      `json:"skipped,omitempty"` // the check could not be made, and says nothing; Summary has the reason
+	Summary  string    `json:"summary"`           // one line
+	Findings []Finding `json:"findings"`          // all that is wrong: complete, in the order of the destination
+	Notes    []string  `json:"notes,omitempty"`   // what is no fault
+}
+
+// Finding is one thing that is wrong. Fields that do not apply are left out.
+type Finding struct {
+	Kind          FindingKind `json:"kind"`
+	Tensor        string      `json:"tensor,omitempty"`         // that is at fault: its full name in the checkpoint that is judged
+	SourceName    string      `json:"source_name,omitempty"`    // full name of its counterpart in the source (several: joined with " + ")
+	ConvertedName string      `json:"converted_name,omitempty"` // full name in the converted checkpoint, where it has one or should
+	Field         string      `json:"field,omitempty"`          // of config.json: "rope_parameters.rope_theta"
+	Index         []int64     `json:"index,omitempty"`          // of the first wrong element, in the converted tensor
+	Want          string      `json:"want,omitempty"`
+	Got           string      `json:"got,omitempty"`
+	Differing     int64       `json:"differing,omitempty"` // elements that are wrong
+	Elements      int64       `json:"elements,omitempty"`  // of the tensor
+	Detail        string      `json:"detail,omitempty"`    // what it means, or what it looks like
+}
+
+// FindingKind says what is wrong.
+type FindingKind string
+
+// The kinds of findings.
+const (
+	MissingTensor   FindingKind = "missing"   // the conversion lacks a tensor
+	ExtraTensor     FindingKind = "extra"     // the conversion has a tensor of no parameter
+	MisshapenTensor FindingKind = "misshapen" // it has another shape
+	MistypedTensor  FindingKind = "mistyped"  // it has another dtype
+	UntiedHead      FindingKind = "head"      // lm_head.weight is no copy of the embedding
+	WrongField      FindingKind = "field"     // config.json says something else than the source
+	WrongWeights    FindingKind = "weights"   // elements differ
+)
+
+// WeightsSection is the outcome of the proof of the weights.
+type WeightsSection struct {
+	Section
+	Tensors  int   `json:"tensors"`  // of the converted checkpoint that were compared
+	Elements int64 `json:"elements"` // of them, every one compared
+	Bytes    int64 `json:"bytes"`    // of them
+
+	Converted []TensorDigest `json:"converted"` // the tensors that were compared, in the converted checkpoint's order
+	Source    []TensorDigest `json:"source"`    // the tensors that they were made of
+
+	// What a change of dtype did, which is no fault.
+	Rounded    int64 `json:"rounded"`    // elements that were held against rounding to nearest, not bit for bit
+	Overflowed int64 `json:"overflowed"` // of them finite ones that became infinite
+}
+
+// TensorDigest is one tensor's type, shape and the SHA-256 of its elements, row-major and
+// little-endian: the same whatever format it is read from.
+type TensorDigest struct {
+	Name   string   `json:"name"`
+	DType  string   `json:"dtype"`
+	Shape  []int64  `json:"shape"`
+	SHA256 string   `json:"sha256"`
+	Rule   string   `json:"rule,omitempty"` // how a converted tensor was made: "copy", "part 0, transpose", …
+	From   []string `json:"from,omitempty"` // of which tensors of the source
+	OK     bool     `json:"ok"`             // all elements are right; of a source tensor: where they went
+}
+
+// Number is a number that JSON can hold whatever it is: what is not finite is written as the
+// string NaN, Infinity or -Infinity.
+type Number float64
+
+// MarshalJSON implements json.Marshaler.
+func (n Number) MarshalJSON() ([]byte, error) {
+	switch x := float64(n); {
+	case math.IsNaN(x):
+		return []byte(`"NaN"`), nil
+	case math.IsInf(x, 1):
+		return []byte(`"Infinity"`), nil
+	case math.IsInf(x, -1):
+		return []byte(`"-Infinity"`), nil
+	default:
+		return json.Marshal(x)
+	}
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *Number) UnmarshalJSON(text []byte) error {
+	var word string
+	if err := json.Unmarshal(text, &word); err == nil {
+		x, err := strconv.ParseFloat(word, 64)
+		*n = Number(x)
+		return err
+	}
+	return json.Unmarshal(text, (*float64)(n))
+}
+
+// conclude settles Same.
+func (v *Verdict) conclude() {
+	v.Same = true
+	for _, s := range []*Section{v.Structure, v.Config} {
+		v.Same = v.Same && (s == nil || s.OK || s.Skipped)
+	}
+	v.Same = v.Same && (v.Weights == nil || v.Weights.OK)
+	for _, l := range v.Logits {
+		v.Same = v.Same && l.OK
+	}
+}
