@@ -23,6 +23,8 @@ type Config struct {
 	AttentionWindow int64   // tokens; without attention blocks it has no effect
 	LogitsSoftCap   float64 // 0 for none
 	EmbeddingScale  bool    // whether embeddings are multiplied by sqrt(Width)
+
+	SeparateHead bool // logits have a matrix of their own; only where tie_word_embeddings of a config.json says so
 }
 
 // HeadDim returns the channels of one attention head.

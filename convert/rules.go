@@ -3,6 +3,8 @@ package convert
 import (
 	"slices"
 	"strconv"
+
+	"github.com/griffin-ckpt/griffin/reference"
 )
 
 // scope says where in the model a parameter is.
@@ -20,6 +22,7 @@ const (
 // Two parameters may share a tensor, as the two halves of ffw_up do.
 type rule struct {
 	scope scope
+	name  string // what package reference calls the parameter
 	axes  string // of the parameter, a letter each, as sizes has them
 	at    [layoutCount]place
 }
@@ -36,40 +39,40 @@ type place struct {
 // Sources: google-deepmind/recurrentgemma 1.0.1 (jax/modules.py, torch/modules.py, conversion.py)
 // and transformers 5.23 (models/recurrent_gemma).
 var rules = []rule{
-	//  where, axes,           Flax,                                  , original torch,                          , Hugging Face
-	row(once, "VW", "embedder.input_embedding", same, "embedder.input_embedding", same, "embed_tokens.weight"),
+	//  where, name in package reference, axes, Flax, original torch, Hugging Face
+	row(once, reference.Embedding, "VW", "embedder.input_embedding", same, "embedder.input_embedding", same, "embed_tokens.weight"),
 
-	row(everyBlock, "W", "temporal_pre_norm.scale", same, "temporal_pre_norm.scale", same, "temporal_pre_norm.weight"),
+	row(everyBlock, reference.TemporalNorm, "W", "temporal_pre_norm.scale", same, "temporal_pre_norm.scale", same, "temporal_pre_norm.weight"),
 
-	row(recurrentBlock, "LW", "recurrent_block.linear_y.kernel", transposed, "recurrent_block.linear_y.weight", same, "temporal_block.linear_y.weight"),
-	row(recurrentBlock, "L", "recurrent_block.linear_y.bias", same, "recurrent_block.linear_y.bias", same, "temporal_block.linear_y.bias"),
-	row(recurrentBlock, "LW", "recurrent_block.linear_x.kernel", transposed, "recurrent_block.linear_x.weight", same, "temporal_block.linear_x.weight"),
-	row(recurrentBlock, "L", "recurrent_block.linear_x.bias", same, "recurrent_block.linear_x.bias", same, "temporal_block.linear_x.bias"),
-	row(recurrentBlock, "WL", "recurrent_block.linear_out.kernel", transposed, "recurrent_block.linear_out.weight", same, "temporal_block.linear_out.weight"),
-	row(recurrentBlock, "W", "recurrent_block.linear_out.bias", same, "recurrent_block.linear_out.bias", same, "temporal_block.linear_out.bias"),
-	row(recurrentBlock, "L1C", "recurrent_block.conv_1d.w", taps, "recurrent_block.conv_1d.w", taps, "temporal_block.conv_1d.weight"),
-	row(recurrentBlock, "L", "recurrent_block.conv_1d.b", same, "recurrent_block.conv_1d.b", same, "temporal_block.conv_1d.bias"),
-	row(recurrentBlock, "L", "recurrent_block.rg_lru.a_param", same, "recurrent_block.rg_lru.a_param", same, "temporal_block.rg_lru.recurrent_param"),
-	row(recurrentBlock, "HDD", "recurrent_block.rg_lru.input_gate.w", same, "recurrent_block.rg_lru.input_gate.w", same, "temporal_block.rg_lru.input_gate_weight"),
-	row(recurrentBlock, "HD", "recurrent_block.rg_lru.input_gate.b", same, "recurrent_block.rg_lru.input_gate.b", same, "temporal_block.rg_lru.input_gate_bias"),
-	row(recurrentBlock, "HDD", "recurrent_block.rg_lru.a_gate.w", same, "recurrent_block.rg_lru.a_gate.w", same, "temporal_block.rg_lru.recurrent_gate_weight"),
-	row(recurrentBlock, "HD", "recurrent_block.rg_lru.a_gate.b", same, "recurrent_block.rg_lru.a_gate.b", same, "temporal_block.rg_lru.recurrent_gate_bias"),
+	row(recurrentBlock, reference.LinearY+reference.Kernel, "LW", "recurrent_block.linear_y.kernel", transposed, "recurrent_block.linear_y.weight", same, "temporal_block.linear_y.weight"),
+	row(recurrentBlock, reference.LinearY+reference.Bias, "L", "recurrent_block.linear_y.bias", same, "recurrent_block.linear_y.bias", same, "temporal_block.linear_y.bias"),
+	row(recurrentBlock, reference.LinearX+reference.Kernel, "LW", "recurrent_block.linear_x.kernel", transposed, "recurrent_block.linear_x.weight", same, "temporal_block.linear_x.weight"),
+	row(recurrentBlock, reference.LinearX+reference.Bias, "L", "recurrent_block.linear_x.bias", same, "recurrent_block.linear_x.bias", same, "temporal_block.linear_x.bias"),
+	row(recurrentBlock, reference.LinearOut+reference.Kernel, "WL", "recurrent_block.linear_out.kernel", transposed, "recurrent_block.linear_out.weight", same, "temporal_block.linear_out.weight"),
+	row(recurrentBlock, reference.LinearOut+reference.Bias, "W", "recurrent_block.linear_out.bias", same, "recurrent_block.linear_out.bias", same, "temporal_block.linear_out.bias"),
+	row(recurrentBlock, reference.Conv1D+reference.Kernel, "L1C", "recurrent_block.conv_1d.w", taps, "recurrent_block.conv_1d.w", taps, "temporal_block.conv_1d.weight"),
+	row(recurrentBlock, reference.Conv1D+reference.Bias, "L", "recurrent_block.conv_1d.b", same, "recurrent_block.conv_1d.b", same, "temporal_block.conv_1d.bias"),
+	row(recurrentBlock, reference.AParam, "L", "recurrent_block.rg_lru.a_param", same, "recurrent_block.rg_lru.a_param", same, "temporal_block.rg_lru.recurrent_param"),
+	row(recurrentBlock, reference.InputGate+reference.Kernel, "HDD", "recurrent_block.rg_lru.input_gate.w", same, "recurrent_block.rg_lru.input_gate.w", same, "temporal_block.rg_lru.input_gate_weight"),
+	row(recurrentBlock, reference.InputGate+reference.Bias, "HD", "recurrent_block.rg_lru.input_gate.b", same, "recurrent_block.rg_lru.input_gate.b", same, "temporal_block.rg_lru.input_gate_bias"),
+	row(recurrentBlock, reference.AGate+reference.Kernel, "HDD", "recurrent_block.rg_lru.a_gate.w", same, "recurrent_block.rg_lru.a_gate.w", same, "temporal_block.rg_lru.recurrent_gate_weight"),
+	row(recurrentBlock, reference.AGate+reference.Bias, "HD", "recurrent_block.rg_lru.a_gate.b", same, "recurrent_block.rg_lru.a_gate.b", same, "temporal_block.rg_lru.recurrent_gate_bias"),
 
-	row(attentionBlock, "WW", "attention_block.proj_q.kernel", transposed, "attention_block.proj_q.weight", same, "temporal_block.q_proj.weight"),
-	row(attentionBlock, "KW", "attention_block.proj_k.kernel", transposed, "attention_block.proj_k.weight", same, "temporal_block.k_proj.weight"),
-	row(attentionBlock, "KW", "attention_block.proj_v.kernel", transposed, "attention_block.proj_v.weight", same, "temporal_block.v_proj.weight"),
-	row(attentionBlock, "WW", "attention_block.proj_final.kernel", transposed, "attention_block.proj_final.weight", same, "temporal_block.o_proj.weight"),
-	row(attentionBlock, "W", "attention_block.proj_final.bias", same, "attention_block.proj_final.bias", same, "temporal_block.o_proj.bias"),
+	row(attentionBlock, reference.ProjQ+reference.Kernel, "WW", "attention_block.proj_q.kernel", transposed, "attention_block.proj_q.weight", same, "temporal_block.q_proj.weight"),
+	row(attentionBlock, reference.ProjK+reference.Kernel, "KW", "attention_block.proj_k.kernel", transposed, "attention_block.proj_k.weight", same, "temporal_block.k_proj.weight"),
+	row(attentionBlock, reference.ProjV+reference.Kernel, "KW", "attention_block.proj_v.kernel", transposed, "attention_block.proj_v.weight", same, "temporal_block.v_proj.weight"),
+	row(attentionBlock, reference.ProjFinal+reference.Kernel, "WW", "attention_block.proj_final.kernel", transposed, "attention_block.proj_final.weight", same, "temporal_block.o_proj.weight"),
+	row(attentionBlock, reference.ProjFinal+reference.Bias, "W", "attention_block.proj_final.bias", same, "attention_block.proj_final.bias", same, "temporal_block.o_proj.bias"),
 
-	row(everyBlock, "W", "channel_pre_norm.scale", same, "channel_pre_norm.scale", same, "channel_pre_norm.weight"),
-	row(everyBlock, "EW", "mlp_block.ffw_up.w", halfMatrix(0), "mlp_block.ffw_up.w", halfMatrix(0), "mlp_block.gate_proj.weight"),
-	row(everyBlock, "E", "mlp_block.ffw_up.b", halfVector(0), "mlp_block.ffw_up.b", halfVector(0), "mlp_block.gate_proj.bias"),
-	row(everyBlock, "EW", "mlp_block.ffw_up.w", halfMatrix(1), "mlp_block.ffw_up.w", halfMatrix(1), "mlp_block.up_proj.weight"),
-	row(everyBlock, "E", "mlp_block.ffw_up.b", halfVector(1), "mlp_block.ffw_up.b", halfVector(1), "mlp_block.up_proj.bias"),
-	row(everyBlock, "WE", "mlp_block.ffw_down.kernel", transposed, "mlp_block.ffw_down.weight", same, "mlp_block.down_proj.weight"),
-	row(everyBlock, "W", "mlp_block.ffw_down.bias", same, "mlp_block.ffw_down.bias", same, "mlp_block.down_proj.bias"),
+	row(everyBlock, reference.ChannelNorm, "W", "channel_pre_norm.scale", same, "channel_pre_norm.scale", same, "channel_pre_norm.weight"),
+	row(everyBlock, reference.MLPGate+reference.Kernel, "EW", "mlp_block.ffw_up.w", halfMatrix(0), "mlp_block.ffw_up.w", halfMatrix(0), "mlp_block.gate_proj.weight"),
+	row(everyBlock, reference.MLPGate+reference.Bias, "E", "mlp_block.ffw_up.b", halfVector(0), "mlp_block.ffw_up.b", halfVector(0), "mlp_block.gate_proj.bias"),
+	row(everyBlock, reference.MLPUp+reference.Kernel, "EW", "mlp_block.ffw_up.w", halfMatrix(1), "mlp_block.ffw_up.w", halfMatrix(1), "mlp_block.up_proj.weight"),
+	row(everyBlock, reference.MLPUp+reference.Bias, "E", "mlp_block.ffw_up.b", halfVector(1), "mlp_block.ffw_up.b", halfVector(1), "mlp_block.up_proj.bias"),
+	row(everyBlock, reference.MLPDown+reference.Kernel, "WE", "mlp_block.ffw_down.kernel", transposed, "mlp_block.ffw_down.weight", same, "mlp_block.down_proj.weight"),
+	row(everyBlock, reference.MLPDown+reference.Bias, "W", "mlp_block.ffw_down.bias", same, "mlp_block.ffw_down.bias", same, "mlp_block.down_proj.bias"),
 
-	row(once, "W", "final_norm.scale", same, "final_norm.scale", same, "final_norm.weight"),
+	row(once, reference.FinalNorm, "W", "final_norm.scale", same, "final_norm.scale", same, "final_norm.weight"),
 }
 
 // The operations of the table. There are no others.
@@ -85,8 +88,8 @@ func halfMatrix(i int64) op { return op{take(i, 2), permute(1, 0)} }
 // halfVector makes one of the two vectors of ffw_up.b, [2, 1, 1, out].
 func halfVector(i int64) op { return op{take(i, 2), dropUnit(0), dropUnit(0)} }
 
-func row(s scope, axes, flax string, fromFlax op, torch string, fromTorch op, huggingFace string) rule {
-	return rule{scope: s, axes: axes, at: [layoutCount]place{
+func row(s scope, name, axes, flax string, fromFlax op, torch string, fromTorch op, huggingFace string) rule {
+	return rule{scope: s, name: name, axes: axes, at: [layoutCount]place{
 		Flax: {flax, fromFlax}, Torch: {torch, fromTorch}, HuggingFace: {huggingFace, same},
 	}}
 }

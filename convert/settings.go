@@ -27,6 +27,32 @@ func (e *SettingsError) Error() string { return e.Problem }
 // transformers assumes where config.json does not say.
 const defaultWindow = 2048
 
+// Complete returns the model's configuration with what shapes cannot tell, and the name of the preset
+// that gave it, or "". A Hugging Face directory has it in its config.json, which settings may repeat
+// but not contradict.
+//
+// Tensors that are missing, unexpected, misshapen or mistyped are a *PlanError, settings that
+// nothing tells a *SettingsError, a config.json that is broken, contradicts the tensors or asks for
+// what the family does not compute a *tensor.FormatError.
+func (m *Model) Complete(s Settings) (Config, string, error) {
+	if problems := m.check(); !problems.empty() {
+		return Config{}, "", problems
+	}
+	c := m.Config
+	if m.Layout == HuggingFace {
+		h, path, err := m.hfConfig()
+		if err != nil {
+			return Config{}, "", err
+		}
+		if h != nil {
+			err := m.settleHF(s, &c, h, path)
+			return c, "", err
+		}
+	}
+	preset, err := s.settle(&c)
+	return c, preset, err
+}
+
 // settle completes c: settings win over the preset, which is the one that s names or else the one
 // that c has the shapes of. It returns the preset's name, or "".
 func (s *Settings) settle(c *Config) (string, error) {

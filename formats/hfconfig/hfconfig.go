@@ -1,0 +1,279 @@
+// Package hfconfig reads the config.json of a Hugging Face directory that holds a RecurrentGemma: what
+// transformers computes with, whichever of its versions wrote it.
+package hfconfig
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Name is what the file is called.
+const Name = "config.json"
+
+// Config is what transformers takes from a config.json and computes with: the fields of
+// RecurrentGemmaConfig that change results, with transformers' defaults where they are not there.
+type Config struct {
+	ModelType           string
+	VocabSize           int64
+	HiddenSize          int64
+	IntermediateSize    int64 // twice the width of the MLP's inside
+	NumHiddenLayers     int64
+	NumAttentionHeads   int64
+	NumKeyValueHeads    int64
+	LRUWidth            int64
+	Conv1DWidth         int64
+	AttentionWindowSize int64
+	LogitsSoftCap       float64
+	RMSNormEps          float64
+	RopeTheta           float64
+	PartialRotaryFactor float64
+	RopeType            string
+	HiddenActivation    string
+	AttentionBias       bool
+	TieWordEmbeddings   bool
+	BlockTypes          []string // the pattern, which is repeated 100 times and cut to NumHiddenLayers
+
+	present map[string]bool
+}
+
+// Has reports whether the file has a field of that name, so that the value is not a default.
+func (c *Config) Has(field string) bool { return c.present[field] }
+
+const maxSize = 1 << 20 // bytes; real ones have 1000
+
+// The kinds of block in BlockTypes.
+const (
+	Recurrent = "recurrent"
+	Attention = "attention"
+)
+
+// Read reads a config.json strictly, whichever version of transformers wrote it: 4.x has
+// rope_theta and partial_rotary_factor, 5.x both in rope_parameters. What is not JSON, of the wrong
+// type, or said twice and differently is a *tensor.FormatError that names the field.
+func Read(path string) (*Config, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for its other end
+		return nil, tensor.Bad("is not a file").In(path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxSize {
+		return nil, tensor.Bad("is longer than %d bytes", maxSize).In(path)
+	}
+	c, err := parse(text)
+	var bad *tensor.FormatError
+	if errors.As(err, &bad) {
+		bad.In(path)
+	}
+	return c, err
+}
+
+func parse(text []byte) (*Config, error) {
+	const maxDepth = 16
+	value, err := strictjson.Parse(text, maxDepth)
+	if err != nil {
+		return nil, err
+	}
+	object, ok := value.(*strictjson.Object)
+	if !ok {
+		return nil, tensor.Bad("is not a JSON object")
+	}
+	c := &Config{
+		ModelType: "recurrent_gemma", NumHiddenLayers: 26, VocabSize: 256000, HiddenSize: 2560, IntermediateSize: 3 * 2560,
+		NumAttentionHeads: 10, Conv1DWidth: 4, AttentionWindowSize: 2048, LogitsSoftCap: 30, RMSNormEps: 1e-6,
+		RopeTheta: 10000, PartialRotaryFactor: 0.5, RopeType: "default", HiddenActivation: "gelu_pytorch_tanh",
+		TieWordEmbeddings: true, BlockTypes: []string{Recurrent, Recurrent, Attention}, present: map[string]bool{},
+	}
+	for _, key := range object.Keys() {
+		c.present[key] = true
+	}
+	if err := c.fields(object); err != nil {
+		return nil, err
+	}
+	if err := c.rope(object); err != nil {
+		return nil, err
+	}
+	if err := c.blocks(object); err != nil {
+		return nil, err
+	}
+	if c.LRUWidth == 0 {
+		c.LRUWidth = c.HiddenSize
+	}
+	if c.NumKeyValueHeads == 0 {
+		c.NumKeyValueHeads = c.NumAttentionHeads
+	}
+	return c, nil
+}
+
+// fields reads the fields that are one value.
+func (c *Config) fields(object *strictjson.Object) error {
+	for _, f := range []struct {
+		name string
+		to   any
+		null bool // null stands for the default
+	}{
+		{"model_type", &c.ModelType, false},
+		{"vocab_size", &c.VocabSize, false},
+		{"hidden_size", &c.HiddenSize, false},
+		{"intermediate_size", &c.IntermediateSize, false},
+		{"num_hidden_layers", &c.NumHiddenLayers, false},
+		{"num_attention_heads", &c.NumAttentionHeads, false},
+		{"num_key_value_heads", &c.NumKeyValueHeads, true},
+		{"lru_width", &c.LRUWidth, true},
+		{"conv1d_width", &c.Conv1DWidth, false},
+		{"attention_window_size", &c.AttentionWindowSize, false},
+		{"logits_soft_cap", &c.LogitsSoftCap, false},
+		{"rms_norm_eps", &c.RMSNormEps, false},
+		{"hidden_activation", &c.HiddenActivation, false},
+		{"attention_bias", &c.AttentionBias, false},
+		{"tie_word_embeddings", &c.TieWordEmbeddings, false},
+	} {
+		v, ok := object.Get(f.name)
+		if !ok || v == nil && f.null {
+			continue
+		}
+		if err := assign(f.to, v); err != nil {
+			return tensor.Bad("field %q is %v", f.name, err)
+		}
+	}
+	return nil
+}
+
+// rope reads the parameters of the rotary embedding from where either version has them.
+func (c *Config) rope(object *strictjson.Object) error {
+	nested, _ := object.Get("rope_parameters")
+	inner, ok := nested.(*strictjson.Object)
+	if nested != nil && !ok {
+		return tensor.Bad("field \"rope_parameters\" is %s, not an object", shown(nested))
+	}
+	if inner == nil {
+		inner = &strictjson.Object{}
+	}
+	for _, f := range []struct {
+		name string
+		to   *float64
+	}{{"rope_theta", &c.RopeTheta}, {"partial_rotary_factor", &c.PartialRotaryFactor}} {
+		outside, isOutside := object.Get(f.name)
+		inside, isInside := inner.Get(f.name)
+		if isOutside {
+			if err := assign(f.to, outside); err != nil {
+				return tensor.Bad("field %q is %v", f.name, err)
+			}
+		}
+		if !isInside {
+			continue
+		}
+		before := *f.to
+		if err := assign(f.to, inside); err != nil {
+			return tensor.Bad("field %q is %v", "rope_parameters."+f.name, err)
+		}
+		if isOutside && before != *f.to {
+			return tensor.Bad("field %q is %v, and %v in rope_parameters: transformers 4 takes the first, 5 the second", f.name, before, *f.to)
+		}
+	}
+	if kind, ok := inner.Get("rope_type"); ok {
+		if err := assign(&c.RopeType, kind); err != nil {
+			return tensor.Bad("field %q is %v", "rope_parameters.rope_type", err)
+		}
+	}
+	return nil
+}
+
+// blocks reads block_types.
+func (c *Config) blocks(object *strictjson.Object) error {
+	v, ok := object.Get("block_types")
+	if !ok {
+		return nil
+	}
+	list, ok := v.([]any)
+	if !ok || len(list) == 0 {
+		return tensor.Bad("field \"block_types\" is no list of blocks")
+	}
+	c.BlockTypes = nil
+	for _, item := range list {
+		kind, ok := item.(string)
+		if !ok || kind != Recurrent && kind != Attention {
+			return tensor.Bad("field \"block_types\" has %q, which is neither \"recurrent\" nor \"attention\"", fmt.Sprint(item))
+		}
+		c.BlockTypes = append(c.BlockTypes, kind)
+	}
+	return nil
+}
+
+// assign sets a field to a JSON value of its type.
+func assign(to, v any) error {
+	switch to := to.(type) {
+	case *int64:
+		n, ok := strictjson.Int(v)
+		if !ok || n < 1 || n > math.MaxInt32 {
+			return fmt.Errorf("%s, not a number of at least 1", shown(v))
+		}
+		*to = n
+	case *float64:
+		n, ok := v.(json.Number)
+		x, err := n.Float64()
+		if !ok || err != nil {
+			return fmt.Errorf("%s, not a number", shown(v))
+		}
+		*to = x
+	case *string:
+		s, ok := v.(string)
+		if !ok {
+			return fmt.Errorf("%s, not a string", shown(v))
+		}
+		*to = s
+	case *bool:
+		b, ok := v.(bool)
+		if !ok {
+			return fmt.Errorf("%s, not true or false", shown(v))
+		}
+		*to = b
+	}
+	return nil
+}
+
+// shown is a JSON value in a message.
+func shown(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "null"
+	case *strictjson.Object:
+		return "an object"
+	case []any:
+		return "a list"
+	case string:
+		if len(v) > 40 {
+			v = v[:40] + "…"
+		}
+		return fmt.Sprintf("%q", v)
+	}
+	return fmt.Sprint(v)
+}
+
+// Layers returns the type of each layer: transformers repeats the pattern 100 times and cuts it. A
+// pattern that is too short for that gives fewer than NumHiddenLayers.
+func (c *Config) Layers() []string {
+	const repeats = 100
+	layers := make([]string, min(c.NumHiddenLayers, repeats*int64(len(c.BlockTypes))))
+	for i := range layers {
+		layers[i] = c.BlockTypes[i%len(c.BlockTypes)]
+	}
+	return layers
+}

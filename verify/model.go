@@ -1,0 +1,119 @@
+package verify
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// Model is a checkpoint of any layout with all that is needed to run it.
+type Model struct {
+	Checkpoint *tensor.Checkpoint
+	Found      *convert.Model
+	Config     convert.Config // complete
+	Preset     string         // that gave settings, or ""
+}
+
+// OpenModel opens a checkpoint, at a step where it has several, and completes its configuration
+// from settings or, for a Hugging Face directory, from its config.json. No weights are read.
+func OpenModel(path string, s convert.Settings, step *int64) (*Model, error) {
+	checkpoint, err := formats.Open(path, formats.Options{Step: step})
+	if err != nil {
+		return nil, err
+	}
+	m, err := NewModel(checkpoint, s)
+	if err != nil {
+		checkpoint.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// NewModel is OpenModel for a checkpoint that is open. Close closes it.
+func NewModel(checkpoint *tensor.Checkpoint, s convert.Settings) (*Model, error) {
+	found, err := convert.Recognize(checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	config, preset, err := found.Complete(s)
+	if err != nil {
+		return nil, err
+	}
+	r := config.Reference()
+	if err := r.Validate(); err != nil {
+		return nil, tensor.Bad("%v", err).In(checkpoint.Path)
+	}
+	return &Model{Checkpoint: checkpoint, Found: found, Config: config, Preset: preset}, nil
+}
+
+// Close closes the checkpoint.
+func (m *Model) Close() error { return m.Checkpoint.Close() }
+
+// Semantics returns those that a checkpoint of this layout is run under if nobody says otherwise:
+// those of the original implementation, or of transformers 5.
+func (m *Model) Semantics() reference.Semantics {
+	if m.Found.Layout == convert.HuggingFace {
+		return reference.Transformers5
+	}
+	return reference.Original
+}
+
+// Reference returns the model to run. Its weights are read as it needs them, and not kept.
+func (m *Model) Reference(s reference.Semantics, a reference.Arithmetic) *reference.Model {
+	return &reference.Model{Config: m.Config.Reference(), Weights: m.Found.Weights(), Semantics: s, Arithmetic: a}
+}
+
+// CheckHead reports an output head that should be a copy of the embedding, and is not.
+func (m *Model) CheckHead(ctx context.Context) error { return m.Found.CheckHead(ctx, &m.Config) }
+
+// Digest returns what identifies the weights in their layout: "flax sha256:", "torch sha256:" or
+// "huggingface sha256:" and the SHA-256 of one line for each parameter, sorted,
+//
+//	NAME DTYPE SHAPE SHA256\n
+//
+// with the name from the model's root on (without "params.", "model." and other wrappers), torch's
+// name of the stored type, the sizes joined by "x", and the SHA-256 of the elements, row-major and
+// little-endian. Output heads that are copies of the embedding do not count.
+//
+// It reads all weights, and checks the checksums that their format keeps. progress, if not nil, is told the
+// bytes read of each tensor.
+func (m *Model) Digest(ctx context.Context, progress func(bytes int64)) (string, error) {
+	parameters := m.Found.Named(&m.Config)
+	lines := make([]string, len(parameters))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range parameters {
+		group.Go(func() error {
+			sum, err := tensor.Digest(ctx, p.Tensor)
+			if err != nil {
+				return err
+			}
+			sizes := make([]string, len(p.Tensor.Shape))
+			for k, n := range p.Tensor.Shape {
+				sizes[k] = fmt.Sprint(n)
+			}
+			lines[i] = fmt.Sprintf("%s %s %s %s\n", p.Name, p.Tensor.DType, strings.Join(sizes, "x"), hex.EncodeToString(sum[:]))
+			if progress != nil {
+				progress(p.Tensor.Bytes())
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return "", err
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "")))
+	return m.Found.Layout.String() + " sha256:" + hex.EncodeToString(sum[:]), nil
+}
