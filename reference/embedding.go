@@ -1,8 +1,10 @@
 package reference
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
@@ -28,16 +30,25 @@ func (e *engine[T]) embed(tokens []int32) ([]T, error) {
 		scale = T(kernel.RoundBF16(float32(math.Sqrt(float64(c.Width)))))
 	}
 	x := make([]T, len(tokens)*c.Width)
+	order := make([]int, len(tokens)) // front to back, for weights that are decoded, and each row once
+	for t := range order {
+		order[t] = t
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(tokens[a], tokens[b]), a-b) })
 	var buf []byte
-	for t, token := range tokens {
-		raw, err := p.read(int(token)*c.Width, c.Width, buf)
+	for i, t := range order {
+		row := x[t*c.Width:][:c.Width]
+		if i > 0 && tokens[order[i-1]] == tokens[t] {
+			copy(row, x[order[i-1]*c.Width:])
+			continue
+		}
+		raw, err := p.read(int(tokens[t])*c.Width, c.Width, buf)
 		if err != nil {
 			return nil, named(Outer, Embedding, err)
 		}
 		if _, mapped := p.Data.(Bytes); !mapped {
 			buf = raw
 		}
-		row := x[t*c.Width:][:c.Width]
 		kernel.Widen(row, p.DType, raw)
 		for i := range row {
 			row[i] = e.round(e.round(row[i]) * scale)
