@@ -250,7 +250,4 @@ func (p *Plan) annotate() {
 	if !p.Config.Has(Attention) {
 		p.Notes = append(p.Notes, "there are no attention blocks: the attention window is of no consequence, and use_cache is false, because transformers 5 cannot cache such a model")
 	}
-	if n := len(p.Left); n > 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf("%d tensors are no part of the model and are left: %s", n, firstNames(p.Left)))
-	}
 }
