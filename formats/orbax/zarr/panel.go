@@ -170,59 +170,101 @@ func (t *transfer) add(l loop) {
 	t.loops = append(t.loops, l)
 }
 
+// scratchBytes is as much of a chunk as is read at once to pick elements from.
+const scratchBytes = 256 << 10
+
+// directRun is the bytes of a run from which on it is read to its place.
+const directRun = 512
+
+// walk reads the elements of the loops from depth on, which begin at from in the chunk and go to
+// to in the box.
 func (t *transfer) walk(c *chunk, box []byte, depth int, from, to int64) error {
 	l := t.loops[depth]
-	if depth == len(t.loops)-1 {
-		return t.read(c, box, l, from, to)
+	last := depth == len(t.loops)-1
+	run := t.run()
+	if last && l.to == 1 {
+		if err := c.skipTo(from * t.size); err != nil {
+			return err
+		}
+		return c.read(box[to*t.size : (to+l.count)*t.size])
 	}
-	for i := range l.count {
-		if err := t.walk(c, box, depth+1, from+i*l.from, to+i*l.to); err != nil {
+	piece := l.count // indices of this loop that are read at once
+	if span := t.span(depth + 1); (l.count-1)*l.from+span > scratchBytes/t.size {
+		piece = (scratchBytes/t.size-span)/l.from + 1
+	}
+	if !last && (piece < 2 || run.to == 1 && run.count*t.size >= directRun) {
+		for i := range l.count {
+			if err := t.walk(c, box, depth+1, from+i*l.from, to+i*l.to); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for done := int64(0); done < l.count; done += piece {
+		n := min(piece, l.count-done)
+		if err := t.pick(c, box, depth, n, from+done*l.from, to+done*l.to); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// read reads a run.
-func (t *transfer) read(c *chunk, box []byte, run loop, from, to int64) error {
+// span returns how many elements of the chunk the loops from depth on reach over.
+func (t *transfer) span(depth int) int64 {
+	n := int64(1)
+	for _, l := range t.loops[depth:] {
+		n += (l.count - 1) * l.from
+	}
+	return n
+}
+
+// pick reads all that n indices of a loop reach over and places the elements that are wanted.
+func (t *transfer) pick(c *chunk, box []byte, depth int, n, from, to int64) error {
+	if t.scratch == nil {
+		t.scratch = make([]byte, scratchBytes)
+	}
+	l := t.loops[depth]
+	src := t.scratch[:((n-1)*l.from+t.span(depth+1))*t.size]
 	if err := c.skipTo(from * t.size); err != nil {
 		return err
 	}
-	if run.to == 1 {
-		return c.read(box[to*t.size : (to+run.count)*t.size])
+	if err := c.read(src); err != nil {
+		return err
 	}
-	if t.scratch == nil {
-		t.scratch = make([]byte, 64<<10)
+	loops := append([]loop{{n, l.from, l.to}}, t.loops[depth+1:]...)
+	for i := range loops {
+		loops[i].from *= t.size
+		loops[i].to *= t.size
 	}
-	for done := int64(0); done < run.count; {
-		n := min(run.count-done, int64(len(t.scratch))/t.size)
-		if err := c.read(t.scratch[:n*t.size]); err != nil {
-			return err
-		}
-		scatter(box[(to+done*run.to)*t.size:], t.scratch[:n*t.size], int(t.size), int(run.to*t.size))
-		done += n
-	}
+	place(box[to*t.size:], src, loops, int(t.size))
 	return nil
 }
 
-// scatter puts elements one after another into dst, step bytes apart.
-func scatter(dst, src []byte, size, step int) {
-	at := 0
+// place copies elements from src to dst as nested loops say, whose distances are in bytes.
+func place(dst, src []byte, loops []loop, size int) {
+	l := loops[0]
+	if len(loops) > 1 {
+		for i := range l.count {
+			place(dst[i*l.to:], src[i*l.from:], loops[1:], size)
+		}
+		return
+	}
+	if l.from == int64(size) && l.to == l.from {
+		copy(dst[:l.count*l.to], src)
+		return
+	}
 	switch size {
 	case 2:
-		for ; len(src) >= 2; src = src[2:] {
-			binary.LittleEndian.PutUint16(dst[at:], binary.LittleEndian.Uint16(src))
-			at += step
+		for i := range l.count {
+			binary.LittleEndian.PutUint16(dst[i*l.to:], binary.LittleEndian.Uint16(src[i*l.from:]))
 		}
 	case 4:
-		for ; len(src) >= 4; src = src[4:] {
-			binary.LittleEndian.PutUint32(dst[at:], binary.LittleEndian.Uint32(src))
-			at += step
+		for i := range l.count {
+			binary.LittleEndian.PutUint32(dst[i*l.to:], binary.LittleEndian.Uint32(src[i*l.from:]))
 		}
 	default:
-		for ; len(src) >= size; src = src[size:] {
-			copy(dst[at:at+size], src)
-			at += step
+		for i := range l.count {
+			copy(dst[i*l.to:][:size], src[i*l.from:][:size])
 		}
 	}
 }
