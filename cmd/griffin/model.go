@@ -29,45 +29,53 @@ type modelSummary struct {
 }
 
 func summarise(m *convert.Model) *modelSummary {
-	c := m.Config
-	s := &modelSummary{Preset: m.Preset, Layout: m.Layout.String(), Prefix: m.Prefix,
+	c, preset, err := m.Complete(convert.Settings{})
+	complete := err == nil
+	if !complete {
+		c, preset = m.Config, m.Preset
+	}
+	s := &modelSummary{Name: familyName(preset, &c), Preset: preset, Layout: m.Layout.String(), Prefix: m.Prefix,
 		Parameters: m.Parameters(), Tensors: len(m.Tensors), Other: len(m.Rest),
 		VocabSize: c.VocabSize, Width: c.Width, MLPExpandedWidth: c.MLPExpandedWidth,
 		NumHeads: c.NumHeads, LRUWidth: c.LRUWidth, BlockTypes: []string{}}
 	for _, b := range c.BlockTypes {
 		s.BlockTypes = append(s.BlockTypes, string(b))
 	}
-	s.Name = familyName(s)
+	if complete {
+		s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale = &c.AttentionWindow, &c.LogitsSoftCap, &c.EmbeddingScale
+	}
 	return s
 }
 
 // familyName is the model's name among people.
-func familyName(s *modelSummary) string {
+func familyName(preset string, c *convert.Config) string {
 	switch {
-	case s.Preset != "":
-		return s.Preset
-	case !strings.Contains(strings.Join(s.BlockTypes, " "), string(convert.Attention)):
-		return "Hawk"
+	case preset != "":
+		return preset
+	case c.Has(convert.Attention):
+		return "Griffin"
 	}
-	return "Griffin"
+	return "Hawk"
 }
 
 // lines says the same to a person.
 func (s *modelSummary) lines() []string {
-	name := s.Name + " (by its shapes)"
 	lines := []string{
-		fmt.Sprintf("%s, %s layout, %s", name, s.Layout, plural(s.Parameters, "parameter")),
+		fmt.Sprintf("%s, %s layout, %s", s.Name, s.Layout, plural(s.Parameters, "parameter")),
 		fmt.Sprintf("%d blocks %s, width %d, MLP %d, %d heads, RG-LRU %d, vocabulary %d",
 			len(s.BlockTypes), blockLetters(s.BlockTypes), s.Width, s.MLPExpandedWidth, s.NumHeads, s.LRUWidth, s.VocabSize),
 	}
 	if s.AttentionWindow != nil {
-		lines = append(lines, fmt.Sprintf("from the preset: attention window %d, logits soft cap %g, embedding scale %t",
+		lines = append(lines, fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t",
 			*s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale))
-	} else if s.Layout != convert.HuggingFace.String() {
-		lines = append(lines, "shapes do not tell the attention window, the logits soft cap and the embedding scale")
+	} else {
+		lines = append(lines, "attention window, logits soft cap and embedding scale are not known: shapes do not tell")
 	}
-	if s.Prefix != "" || s.Other > 0 {
-		lines = append(lines, fmt.Sprintf("%s under %q, %s beside them", plural(int64(s.Tensors), "tensor"), s.Prefix, plural(int64(s.Other), "other tensor")))
+	if s.Prefix != "" {
+		lines = append(lines, fmt.Sprintf("its tensors are under %q", s.Prefix))
+	}
+	if s.Other > 0 {
+		lines = append(lines, fmt.Sprintf("%s are no part of it", plural(int64(s.Other), "tensor")))
 	}
 	return lines
 }
