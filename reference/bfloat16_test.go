@@ -1,9 +1,13 @@
 package reference
 
 import (
+	"encoding/binary"
 	"math"
 	"path/filepath"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
 // errorAgainst returns the root mean square of the errors of x, and how many of its elements equal
@@ -74,4 +78,21 @@ func TestFused(t *testing.T) {
 	if equal > len(jax)/2 || our > 1.2*their || our < their/3 {
 		t.Errorf("%d of %d elements are equal, rms error %.3g, unfused %.3g", equal, len(jax), our, their)
 	}
+}
+
+// BFloat16 rounds weights that are stored wider: as if they had been stored so.
+func TestBFloat16RoundsWeights(t *testing.T) {
+	m, p := odd(t)
+	m.Arithmetic.Precision = BFloat16
+	wide := results(t, m, p)
+	narrow := huggingFace{}
+	for name, s := range m.Weights.(huggingFace) {
+		n := stored{dtype: tensor.BF16, shape: s.shape}
+		for _, x := range s.float32s() {
+			n.data = binary.LittleEndian.AppendUint16(n.data, uint16(math.Float32bits(kernel.RoundBF16(x))>>16))
+		}
+		narrow[name] = n
+	}
+	m.Weights = narrow
+	sameBits(t, wide, results(t, m, p))
 }

@@ -174,3 +174,16 @@ func TestStateIsBounded(t *testing.T) {
 		t.Errorf("%d numbers, want %d", got, want)
 	}
 }
+
+// Without positions, rows count on from where they are: by position, not by tokens.
+func TestPositionsCountOn(t *testing.T) {
+	_, m := openCase(t, filepath.Join("..", "testdata", "odd-griffin"))
+	first, second := []int32{1, 2, 3, 4, 5, 6}, []int32{7, 8, 9, 10}
+	state, again := m.NewState(2), m.NewState(2)
+	positions := []int32{0, 1, 2, 0, 1, 0}
+	results(t, m, Pass{Tokens: first, Positions: positions, Batch: 2, State: state})
+	results(t, m, Pass{Tokens: first, Positions: positions, Batch: 2, State: again})
+	sameBits(t, results(t, m, Pass{Tokens: second, Positions: []int32{3, 4, 1, 2}, Batch: 2, State: state}),
+		results(t, m, Pass{Tokens: second, Batch: 2, State: again}))
+	sameBits(t, results(t, m, Pass{Tokens: second, Positions: []int32{0, 1, 0, 1}, Batch: 2}), results(t, m, Pass{Tokens: second, Batch: 2}))
+}

@@ -250,8 +250,8 @@ func TestMultiplyInPieces(t *testing.T) {
 	for _, size := range []int{8 << 20, 1, 300 << 10} {
 		pieceBytes = size
 		for _, p := range []*Parameter{
-			{DType: tensor.F32, Data: bytesOf(values)}, {DType: tensor.F32, Data: readOnly{bytesOf(values)}},
-			{DType: tensor.F32, Data: bytesOf(across), InOut: true}, {DType: tensor.F32, Data: readOnly{bytesOf(across)}, InOut: true},
+			{DType: tensor.F32, Data: bytesOf(values)}, {DType: tensor.F32, Data: &watched{t: t, b: bytesOf(values)}},
+			{DType: tensor.F32, Data: bytesOf(across), InOut: true}, {DType: tensor.F32, Data: &watched{t: t, b: bytesOf(across)}, InOut: true},
 		} {
 			y := make([]float32, n*out)
 			if err := testEngine[float32](Config{}, nil, Float32).multiply(y, x, n, p, in, out); err != nil {
@@ -265,4 +265,20 @@ func TestMultiplyInPieces(t *testing.T) {
 			}
 		}
 	}
+}
+
+// watched sees to it that no piece is read into the memory of the one before it, which is being
+// multiplied.
+type watched struct {
+	t    *testing.T
+	b    Bytes
+	last *byte
+}
+
+func (w *watched) ReadAt(p []byte, off int64) (int, error) {
+	if w.last == &p[0] {
+		w.t.Error("a piece is read over the one before it")
+	}
+	w.last = &p[0]
+	return w.b.ReadAt(p, off)
 }

@@ -8,14 +8,11 @@ import (
 )
 
 // packPanel lays out terms × outs weights, from term k and output j on, as the tiles read them:
-// dst[term][PanelWidth], widened, in the order of the terms. Outputs beyond outs are zero. wide is
-// room for BlockTerms elements.
+// dst[term][PanelWidth], widened, in the order of the terms. Outputs beyond outs are left as
+// they are, for nobody reads what comes of them. wide is room for BlockTerms elements.
 func packPanel[T Float](dst []T, w *Matrix, k, terms, j, outs int, order *Order, wide []T) {
 	width := PanelWidth[T]()
 	dst = dst[:terms*width]
-	if outs < width {
-		clear(dst)
-	}
 	if w.InOut {
 		packInOut(dst, w, k, terms, j, outs, order, wide)
 		return

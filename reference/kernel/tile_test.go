@@ -55,6 +55,11 @@ func TestFMA32(t *testing.T) {
 			}
 		}
 	}
+	for _, sign := range []float32{1, -1} { // 2²⁴+1 lies between two float32: what is added decides
+		for _, z := range []float32{0, 0x1p-40, -0x1p-40, 0x1p-149, -0x1p-149} {
+			checkFMA(t, 97*sign, 172961, z)
+		}
+	}
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 100_000 { // products that nearly meet a tie of the sum
 		x, y := math.Float32frombits(rng.Uint32()), 1+float32(rng.IntN(1<<12))*0x1p-12
