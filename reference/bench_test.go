@@ -44,7 +44,7 @@ func (s sized) Parameter(block int, name string) (*Parameter, error) {
 }
 
 // BenchmarkBlock runs 128 tokens through one block of each kind in the size of 2B, which has 18 and
-// 8 of them, and as much work again for its logits as for 7 blocks.
+// 8 of them, and as much work again for its logits as for 8 blocks.
 func BenchmarkBlock(b *testing.B) {
 	pool := make(repeated, 1<<20)
 	for i := range pool {

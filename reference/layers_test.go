@@ -36,8 +36,7 @@ func vec(values ...float32) plainParameter {
 }
 
 func testEngine[T kernel.Float](c Config, w Weights, precision Precision) *engine[T] {
-	return &engine[T]{numbers: newNumbers[T](Arithmetic{Precision: precision}), source: source{w}, ctx: context.Background(),
-		config: &c, workers: workers[T]{scratch: make([]kernel.Scratch[T], 2)}}
+	return newEngine[T](context.Background(), &Model{Config: c, Weights: w, Arithmetic: Arithmetic{Precision: precision}, Threads: 2})
 }
 
 // near compares to 1e-12 in float64.

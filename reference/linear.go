@@ -2,6 +2,7 @@ package reference
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
@@ -14,6 +15,15 @@ type engine[T kernel.Float] struct {
 	ctx    context.Context
 	config *Config
 	pieces [2][]byte // weights being read, and being multiplied
+}
+
+func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
+	threads := m.Threads
+	if threads < 1 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	return &engine[T]{numbers: newNumbers[T](m.Arithmetic), workers: workers[T]{make([]kernel.Scratch[T], threads)},
+		source: source{m.Weights}, ctx: ctx, config: &m.Config}
 }
 
 // linear returns x·W + b for n rows of x: y[r][j] = Σk x[r][k]·W[k][j] + b[j]. In BFloat16 the sum

@@ -12,7 +12,6 @@ package reference
 import (
 	"context"
 	"fmt"
-	"runtime"
 
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
@@ -42,8 +41,7 @@ type Pass struct {
 	First, End int
 	Input      *Activations
 
-	// Skip leaves the logits out.
-	SkipLogits bool
+	SkipLogits bool // ends the pass after the final norm
 
 	// Observe is called with every intermediate result, in order. An error ends the pass.
 	Observe func(Observation) error
@@ -89,7 +87,6 @@ func (m *Model) Run(ctx context.Context, p Pass) error {
 
 // check reports a pass that does not fit the model, and fills in what was left out.
 func (m *Model) check(p *Pass) error {
-	blocks := len(m.Config.BlockTypes)
 	if p.Batch < 1 || len(p.Tokens) == 0 || len(p.Tokens)%p.Batch != 0 {
 		return fmt.Errorf("%d tokens do not make %d rows", len(p.Tokens), p.Batch)
 	}
@@ -98,6 +95,26 @@ func (m *Model) check(p *Pass) error {
 			return fmt.Errorf("token %d is %d, outside the vocabulary of %d", i, token, m.Config.VocabSize)
 		}
 	}
+	if err := m.checkPart(p); err != nil {
+		return err
+	}
+	if p.Positions == nil {
+		p.Positions = p.following()
+	}
+	if len(p.Positions) != len(p.Tokens) {
+		return fmt.Errorf("%d positions for %d tokens", len(p.Positions), len(p.Tokens))
+	}
+	for i, position := range p.Positions {
+		if position < 0 {
+			return fmt.Errorf("position %d is %d", i, position)
+		}
+	}
+	return nil
+}
+
+// checkPart reports blocks, an input or a state that do not fit the model or each other.
+func (m *Model) checkPart(p *Pass) error {
+	blocks := len(m.Config.BlockTypes)
 	if p.First < 0 || p.First > blocks || p.End < 0 || p.End > blocks || p.End > 0 && p.End < p.First {
 		return fmt.Errorf("blocks %d to %d of %d", p.First, p.End, blocks)
 	}
@@ -119,17 +136,6 @@ func (m *Model) check(p *Pass) error {
 			return fmt.Errorf("a pass over some of the blocks keeps no state")
 		}
 	}
-	if p.Positions == nil {
-		p.Positions = p.following()
-	}
-	if len(p.Positions) != len(p.Tokens) {
-		return fmt.Errorf("%d positions for %d tokens", len(p.Positions), len(p.Tokens))
-	}
-	for i, position := range p.Positions {
-		if position < 0 {
-			return fmt.Errorf("position %d is %d", i, position)
-		}
-	}
 	return nil
 }
 
@@ -149,25 +155,12 @@ func (p *Pass) following() []int32 {
 
 // run is the model (section 2): embedding, blocks, final norm, logits.
 func run[T kernel.Float](ctx context.Context, m *Model, p *Pass, states []blockState[T]) error {
-	e := &engine[T]{numbers: newNumbers[T](m.Arithmetic), source: source{m.Weights}, ctx: ctx, config: &m.Config}
-	threads := m.Threads
-	if threads < 1 {
-		threads = runtime.GOMAXPROCS(0)
-	}
-	e.scratch = make([]kernel.Scratch[T], threads)
-
-	inner := &pass{batch: p.Batch, length: len(p.Tokens) / p.Batch, before: make([]int, p.Batch)}
-	for r := range p.State.rows {
-		inner.before[r] = p.State.rows[r].tokens
-	}
-	inner.sight = look(p.State.rows, p.Positions, inner.length, m.Semantics, m.Config.AttentionWindow)
+	e := newEngine[T](ctx, m)
+	inner := p.begin(m)
 	turn := newRotation(&e.numbers, p.Positions, m.Config.HeadDim())
 
-	var x []T
-	var err error
-	if p.Input != nil {
-		x = take(&e.numbers, p.Input)
-	} else if x, err = e.embed(p.Tokens); err != nil {
+	x, err := e.input(p)
+	if err != nil {
 		return err
 	}
 	if err := observe(p, Hidden, p.First, x); err != nil {
@@ -196,16 +189,41 @@ func run[T kernel.Float](ctx context.Context, m *Model, p *Pass, states []blockS
 	if p.End > 0 {
 		return nil
 	}
-	if x, err = e.rmsNorm(x, Outer, FinalNorm); err != nil {
+	return e.head(x, p, m.Semantics)
+}
+
+// begin works out what each token sees, and moves the rows of the state on.
+func (p *Pass) begin(m *Model) *pass {
+	inner := &pass{batch: p.Batch, length: len(p.Tokens) / p.Batch}
+	for _, r := range p.State.rows {
+		inner.before = append(inner.before, r.tokens)
+	}
+	inner.sight = look(p.State.rows, p.Positions, inner.length, m.Semantics, m.Config.AttentionWindow)
+	return inner
+}
+
+// input returns what the first block of the pass is given.
+func (e *engine[T]) input(p *Pass) ([]T, error) {
+	if p.Input == nil {
+		return e.embed(p.Tokens)
+	}
+	x := make([]T, p.Input.Len())
+	for i := range x {
+		x[i] = e.round(T(p.Input.At(i)))
+	}
+	return x, nil
+}
+
+// head computes what comes after the blocks.
+func (e *engine[T]) head(x []T, p *Pass, semantics Semantics) error {
+	x, err := e.rmsNorm(x, Outer, FinalNorm)
+	if err != nil {
 		return err
 	}
-	if err := observe(p, FinalNormed, 0, x); err != nil {
+	if err := observe(p, FinalNormed, 0, x); err != nil || p.SkipLogits {
 		return err
 	}
-	if p.SkipLogits {
-		return nil
-	}
-	if x, err = e.logits(x, len(p.Tokens), m.Semantics); err != nil {
+	if x, err = e.logits(x, len(p.Tokens), semantics); err != nil {
 		return err
 	}
 	return observe(p, Logits, 0, x)

@@ -71,12 +71,3 @@ func observe[T kernel.Float](p *Pass, site Site, index int, x []T) error {
 	}
 	return p.Observe(o)
 }
-
-// take returns a copy of activations in the arithmetic's type of number.
-func take[T kernel.Float](a *numbers[T], x *Activations) []T {
-	out := make([]T, x.Len())
-	for i := range out {
-		out[i] = a.round(T(x.At(i)))
-	}
-	return out
-}
