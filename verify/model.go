@@ -23,6 +23,9 @@ type Model struct {
 	Found      *convert.Model
 	Config     convert.Config // complete
 	Preset     string         // that gave settings, or ""
+
+	// OnRead, if not nil, is told the bytes of weights that a run reads, from several goroutines.
+	OnRead func(bytes int64)
 }
 
 // OpenModel opens a checkpoint, at a step where it has several, and completes its configuration
@@ -71,7 +74,11 @@ func (m *Model) Semantics() reference.Semantics {
 
 // Reference returns the model to run. Its weights are read as it needs them, and not kept.
 func (m *Model) Reference(s reference.Semantics, a reference.Arithmetic) *reference.Model {
-	return &reference.Model{Config: m.Config.Reference(), Weights: m.Found.Weights(), Semantics: s, Arithmetic: a}
+	weights := m.Found.Weights()
+	if m.OnRead != nil {
+		weights = counted{weights, m.OnRead}
+	}
+	return &reference.Model{Config: m.Config.Reference(), Weights: weights, Semantics: s, Arithmetic: a}
 }
 
 // CheckHead reports an output head that should be a copy of the embedding, and is not.

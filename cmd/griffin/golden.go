@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify"
+)
+
+func goldenCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "golden",
+		Usage:     "record what a model computes, as a fixture to verify others against",
+		UsageText: "griffin golden [flags] CKPT --out FILE\n   griffin golden --capture-script jax|torch|transformers",
+		Description: "Runs the reference forward pass over some tokens and writes logits and hidden states as safetensors.\n" +
+			"CKPT is a checkpoint of any format and layout. The weights are read piece by piece.\n\n" +
+			"--capture-script prints a Python script that records the same from an original implementation, for\n" +
+			"the machine where the real weights and that implementation are.\n\n" +
+			"Examples:\n\n" +
+			"  griffin golden 2b.pt --random 128 --out golden.safetensors\n" +
+			"  griffin golden recurrentgemma-2b --tokens golden.safetensors --out again.safetensors\n" +
+			"  griffin golden 2b.pt --tokens prompt.safetensors --logits-only --arithmetic bfloat16 --out g.safetensors\n" +
+			"  griffin golden --capture-script jax > capture_jax.py",
+		Flags: append(settingsFlags(),
+			&cli.StringFlag{Name: "out", Usage: "write the fixture to `FILE`"},
+			&cli.StringFlag{Name: "tokens", Usage: "safetensors `FILE` with tokens, int32 [batch, length], and optional positions and packed.positions"},
+			&cli.IntFlag{Name: "random", Usage: "take `N` random tokens"},
+			&cli.Uint64Flag{Name: "seed", Usage: "`S` chooses the random tokens"},
+			&cli.BoolFlag{Name: "logits-only", Usage: "leave the hidden states out"},
+			&cli.IntFlag{Name: "decode-from", Usage: "also record the logits of decoding one by one from token `N` of each row on"},
+			arithmeticFlag(),
+			semanticsFlag(),
+			stepFlag(),
+			&cli.StringFlag{Name: "capture-script", Usage: "print the Python script that records a fixture from `IMPLEMENTATION`: " + strings.Join(verify.CaptureScripts(), ", ")},
+			jsonFlag(),
+		),
+		OnUsageError: onUsageError,
+		BashComplete: completeFlags,
+		Action:       golden,
+	}
+}
+
+func arithmeticFlag() cli.Flag {
+	return &cli.StringFlag{Name: "arithmetic", Value: reference.Float32.String(), Usage: "compute in `TYPE`: " + strings.Join(reference.PrecisionNames[:], ", ")}
+}
+
+func semanticsFlag() cli.Flag {
+	return &cli.StringFlag{Name: "semantics", DefaultText: "original, and transformers5 for the Hugging Face layout",
+		Usage: "compute as `IMPLEMENTATION` does where they part: " + strings.Join(reference.SemanticsNames[:], ", ")}
+}
+
+func golden(c *cli.Context) error {
+	if c.IsSet("capture-script") {
+		return captureScript(c)
+	}
+	if c.NArg() != 1 {
+		return usagef("golden takes one checkpoint, got %s", plural(int64(c.NArg()), "path")).advise("griffin golden --help shows examples")
+	}
+	if c.String("out") == "" {
+		return usagef("golden needs a file to write").advise("add --out FILE.safetensors")
+	}
+	options, err := recordOptions(c)
+	if err != nil {
+		return err
+	}
+	if err := checkOut(c.String("out"), c.Args().First(), c.String("tokens")); err != nil {
+		return err
+	}
+	m, err := openModel(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	tokens, err := tokensFor(c, m)
+	if err != nil {
+		return err
+	}
+	if options.Semantics = m.Semantics(); c.IsSet("semantics") {
+		options.Semantics, _ = verify.ParseSemantics(c.String("semantics")) // recordOptions parsed it
+	}
+	// Activations and logits of many tokens are held at once.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
+	recording, err := record(c.Context, m, tokens, options, c.String("out"), c.App.ErrWriter)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, recording)
+	}
+	return printRecording(c.App.Writer, recording)
+}
+
+// forwardHeapLimit is the bytes of Go heap above which the collector works harder while a forward
+// pass runs.
+const forwardHeapLimit = 640 << 20
+
+// openModel opens a model with the settings and at the step that the flags ask for.
+func openModel(c *cli.Context, path string) (*verify.Model, error) {
+	checkpoint, err := openSource(c, path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := verify.NewModel(checkpoint, settings(c))
+	if err != nil {
+		checkpoint.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func recordOptions(c *cli.Context) (o verify.RecordOptions, err error) {
+	if o.Arithmetic.Precision, err = verify.ParsePrecision(c.String("arithmetic")); err != nil {
+		return o, usagef("--arithmetic: %v", err)
+	}
+	if c.IsSet("semantics") {
+		if o.Semantics, err = verify.ParseSemantics(c.String("semantics")); err != nil {
+			return o, usagef("--semantics: %v", err)
+		}
+	}
+	if c.IsSet("decode-from") && c.Int("decode-from") < 1 {
+		return o, usagef("--decode-from %d: at least one token is given at once", c.Int("decode-from"))
+	}
+	o.LogitsOnly, o.DecodeFrom = c.Bool("logits-only"), c.Int("decode-from")
+	return o, nil
+}
+
+// tokensFor returns the tokens that the flags ask for.
+func tokensFor(c *cli.Context, m *verify.Model) (*verify.Tokens, error) {
+	switch {
+	case c.IsSet("tokens") == c.IsSet("random"):
+		return nil, usagef("golden needs tokens").advise("give either --tokens FILE.safetensors or --random N")
+	case c.IsSet("seed") && !c.IsSet("random"):
+		return nil, usagef("--seed chooses random tokens").advise("add --random N")
+	case c.IsSet("tokens"):
+		return verify.ReadTokens(c.String("tokens"))
+	}
+	tokens, err := verify.RandomTokens(c.Int("random"), m.Config.VocabSize, c.Uint64("seed"))
+	if err != nil {
+		return nil, usagef("--random: %v", err)
+	}
+	return tokens, nil
+}
+
+// checkOut refuses to replace what is read.
+func checkOut(out, ckpt, tokens string) error {
+	there, err := os.Stat(out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if there.IsDir() {
+		return usagef("%s is a directory", out).advise("--out names a file")
+	}
+	for _, path := range []string{ckpt, tokens} {
+		if path == "" {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil && os.SameFile(there, info) {
+			return usagef("%s is read, and would be replaced", path).advise("write to another file")
+		}
+	}
+	return nil
+}
+
+// record checks and digests the weights and runs the model, with progress counted in bytes of weights.
+func record(ctx context.Context, m *verify.Model, t *verify.Tokens, o verify.RecordOptions, out string, stderr io.Writer) (*verify.Recording, error) {
+	total := int64(0)
+	for _, named := range m.Found.Named(&m.Config) {
+		total += named.Tensor.Bytes()
+	}
+	bar := newProgress(stderr, "checking", total)
+	digest, err := m.Digest(ctx, bar.add)
+	bar.done()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.CheckHead(ctx); err != nil {
+		return nil, err
+	}
+	o.Digest = digest
+	runs := int64(1)
+	if t.Packed != nil {
+		runs++
+	}
+	if o.DecodeFrom > 0 {
+		runs += int64(t.Length - o.DecodeFrom + 1)
+	}
+	bar = newProgress(stderr, "running", total*min(runs, math.MaxInt64/max(total, 1)))
+	defer bar.done()
+	m.OnRead = bar.add
+	return verify.Record(ctx, m, t, o, out)
+}
+
+func printRecording(w io.Writer, r *verify.Recording) error {
+	more := ""
+	if r.Packed {
+		more += ", packed rows"
+	}
+	if r.DecodeStart > 0 {
+		more += fmt.Sprintf(", decoding from token %d on", r.DecodeStart)
+	}
+	_, err := fmt.Fprintf(w, "%s: %s of %s%s in %s, %s semantics (%s, %s)\nmodel %s\n", r.Path,
+		plural(int64(r.Batch), "row"), plural(int64(r.Length), "token"), more, r.Arithmetic, r.Semantics, plural(int64(r.Tensors), "tensor"), size(r.Bytes), r.ModelDigest)
+	return err
+}
+
+func captureScript(c *cli.Context) error {
+	if c.NArg() != 0 {
+		return usagef("--capture-script takes no checkpoint; the script does").advise("griffin golden --capture-script jax > capture.py")
+	}
+	script, err := verify.CaptureScript(c.String("capture-script"))
+	if err != nil {
+		return usagef("--capture-script: %v", err)
+	}
+	_, err = io.WriteString(c.App.Writer, script)
+	return err
+}

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Records a golden fixture from google-deepmind/recurrentgemma in JAX, for griffin to verify checkpoints against.
+
+    python capture_jax.py CHECKPOINT --random 128 --out golden.safetensors
+
+CHECKPOINT is the Orbax directory of the Flax weights (such as 2b/). It needs jax, flax, orbax-checkpoint and
+recurrentgemma, runs on whatever device JAX chooses (JAX_PLATFORMS=cpu for the processor), and writes tokens, positions,
+logits, hidden.i, temporal.i and final_norm; under --decode-from also decode.logits.
+
+Unless XLA_FLAGS is set it is set to --xla_allow_excess_precision=false, so that bfloat16 is rounded where the model
+says. The flags that change how products are rounded are recorded.
+"""
+
+from common import *  # replaced by the text of common.py when the script is printed
+
+os.environ.setdefault("XLA_FLAGS", "--xla_allow_excess_precision=false")
+
+
+def load(path):
+    """Parameters as they are stored, nested by Flax's names."""
+    from recurrentgemma.jax import utils
+    tree = utils.load_parameters(os.path.abspath(path), "single_device")
+    while isinstance(tree, dict) and "embedder" not in tree and len(tree) == 1:
+        tree = next(iter(tree.values()))
+    if "embedder" not in tree:
+        sys.exit(f"{path}: holds {sorted(tree)}, not the parameters of a Griffin")
+    return tree
+
+
+def flatten(tree, prefix=""):
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def parameters(flat):
+    for name, value in flat.items():
+        stored = np.asarray(value)
+        yield name, stored.dtype.name, stored.shape, np.ascontiguousarray(stored).view(np.uint8).reshape(-1)
+
+
+def tracer(model, logits_only):
+    """A function of (variables, tokens, positions) that gives logits and all that is seen on the way."""
+    import jax
+
+    @jax.jit
+    def trace(variables, tokens, positions):
+        if logits_only:
+            return {"logits": model.apply(variables, tokens, positions)[0]}
+        (logits, _), state = model.apply(variables, tokens, positions, mutable=["intermediates"],
+                                         capture_intermediates=lambda module, method: method in ("__call__", "encode"))
+        seen = state["intermediates"]
+        out = {"logits": logits, "hidden.0": seen["embedder"]["encode"][0], "final_norm": seen["final_norm"]["__call__"][0]}
+        for i in range(len(model.config.block_types)):
+            block = seen[f"blocks.{i}"]
+            temporal = block.get("recurrent_block") or block["attention_block"]
+            out[f"hidden.{i + 1}"] = block["__call__"][0][0]
+            out[f"temporal.{i}"] = temporal["__call__"][0][0]
+        return out
+
+    return trace
+
+
+def decode(model, variables, inputs, start):
+    """Logits from position start-1 on: the first tokens at once, the others through the cache."""
+    import jax
+    import jax.numpy as jnp
+    tokens, positions = jnp.asarray(inputs.tokens), jnp.asarray(inputs.positions)
+    apply = jax.jit(model.apply)
+    logits, cache = apply(variables, tokens[:, :start], positions[:, :start])
+    steps = [logits[:, -1]]
+    for t in range(start, tokens.shape[1]):
+        logits, cache = apply(variables, tokens[:, t:t + 1], positions[:, t:t + 1], cache)
+        steps.append(logits[:, 0])
+    return jnp.stack(steps, 1)
+
+
+def main():
+    p = parser(__doc__)
+    add_original_options(p)
+    p.add_argument("--scan", default="AUTO", choices=("AUTO", "LINEAR_NATIVE", "ASSOCIATIVE_NATIVE", "LINEAR_PALLAS"),
+                   help="how the recurrence is computed (default: as recurrentgemma chooses)")
+    args = p.parse_args()
+
+    import jax
+    import jax.numpy as jnp
+    from recurrentgemma import common
+    from recurrentgemma.jax import griffin
+    tree = load(args.checkpoint)
+    flat = dict(flatten(tree))
+    config = original_config(args, {k: tuple(v.shape) for k, v in flat.items()})
+    config = config._replace(scan_type=common.ScanType[args.scan])
+    inputs = Inputs(args, config.vocab_size)
+    if args.decode_from is not None and not 1 <= args.decode_from <= inputs.tokens.shape[1]:
+        sys.exit(f"--decode-from {args.decode_from}: rows have {inputs.tokens.shape[1]} tokens")
+    meta = dict(implementation="google-deepmind/recurrentgemma jax", **versions("recurrentgemma", "jax", "jaxlib", "flax"))
+    if not args.no_digest:
+        meta["model_digest"] = digest("flax", parameters(flat))
+    dtype = jnp.dtype(args.dtype) if args.dtype else flat["embedder.input_embedding"].dtype
+    variables = {"params": jax.tree.map(lambda x: x.astype(dtype), tree)}
+    model = griffin.Griffin(config, gradient_checkpointing=False)
+
+    result = {"tokens": inputs.tokens}
+    trace = tracer(model, args.logits_only)
+    for prefix, positions in inputs.passes():
+        result[prefix + "positions"] = positions
+        seen = trace(variables, jnp.asarray(inputs.tokens), jnp.asarray(positions))
+        result.update({prefix + name: value for name, value in seen.items()})
+    if args.decode_from is not None:
+        result["decode.logits"] = decode(model, variables, inputs, args.decode_from)
+        meta["decode_start"] = args.decode_from
+
+    device = jax.local_devices()[0]
+    meta.update(
+        dtype=dtype.name, backend=f"{jax.default_backend()} {device.device_kind}".strip(), scan_type=args.scan,
+        jax_default_matmul_precision=jax.config.jax_default_matmul_precision, xla_flags=os.environ["XLA_FLAGS"],
+        xla_allow_excess_precision="--xla_allow_excess_precision=false" not in os.environ["XLA_FLAGS"])
+    write_fixture(args.out, result, meta, lambda x: np.asarray(x.astype(jnp.float32)))
+
+
+if __name__ == "__main__":
+    main()
