@@ -58,34 +58,21 @@ func openEnvelope(blob []byte, magic uint32, limit int) ([]byte, error) {
 	return decompress(body, limit)
 }
 
-// decompress decodes one zstd frame of at most limit bytes. The buffer is doubled as it fills,
-// whatever size the frame claims.
+// decompress decodes one zstd frame of at most limit bytes. It is decoded twice, first to learn its
+// size: what a frame says of that may be a lie, and nodes are small.
 func decompress(frame []byte, limit int) ([]byte, error) {
 	r := zstdframe.NewReader(bytes.NewReader(frame))
 	defer r.Close()
-	body := make([]byte, 0, min(4*len(frame)+64, limit))
-	for {
-		if len(body) == cap(body) {
-			var more [1]byte
-			if _, err := io.ReadFull(r, more[:]); err == io.EOF {
-				return body, nil
-			} else if err != nil {
-				return nil, err
-			}
-			if len(body) == limit {
-				return nil, tensor.Bad("expands to more than %d bytes", limit)
-			}
-			grown := make([]byte, len(body), min(2*len(body), limit))
-			copy(grown, body)
-			body = append(grown, more[0])
-		}
-		n, err := r.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		if err == io.EOF {
-			return body, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	size, err := io.Copy(io.Discard, io.LimitReader(r, int64(limit)+1))
+	if err != nil {
+		return nil, err
 	}
+	if size > int64(limit) {
+		return nil, tensor.Bad("expands to more than %d bytes", limit)
+	}
+	again := zstdframe.NewReader(bytes.NewReader(frame))
+	defer again.Close()
+	body := make([]byte, size)
+	_, err = io.ReadFull(again, body)
+	return body, err
 }

@@ -2,6 +2,7 @@ package ocdbt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -281,4 +282,26 @@ func FuzzEnvelope(f *testing.F) {
 			t.Errorf("%d bytes", len(body))
 		}
 	})
+}
+
+// A few bytes can stand for long keys, each of which shares all but its end with the one before.
+func TestKeysThatExpandAreRefused(t *testing.T) {
+	const keys, length = 2000, 60000
+	n := func(v uint64, times int) []byte {
+		return bytes.Repeat(binary.AppendUvarint(nil, v), times)
+	}
+	body := slices.Concat([]byte{0, 0}, n(keys, 1),
+		n(length-2, keys-1), n(length, 1), n(2, keys-1), make([]byte, length))
+	for i := range keys - 1 {
+		body = append(body, byte(i>>8)+1, byte(i))
+	}
+	body = slices.Concat(body, n(0, keys), make([]byte, keys))
+	node, err := parseNode(body, 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &indexer{db: &DB{}, names: map[string]string{}}
+	if err := x.leaf(node, subtree{}); err == nil || x.memory > maxIndex+length+entryBytes {
+		t.Errorf("%d keys take %d bytes: %v", len(x.db.keys), x.memory, err)
+	}
 }
