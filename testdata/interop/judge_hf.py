@@ -48,11 +48,18 @@ class Heard(logging.Handler):
                       if "transformers" in str(w.filename)]
 
 
+def meaning(config):
+    """A configuration without what may vary, block_types written out: transformers repeats them over the layers."""
+    config = {k: v for k, v in config.to_dict().items() if k not in VARIES}
+    depth, kinds = config["num_hidden_layers"], config["block_types"]
+    return dict(config, block_types=[kinds[i % len(kinds)] for i in range(depth)])
+
+
 def judge(case, path):
     with Heard(path) as heard:
         model, info = golden.load_hf(path)
     keys = {k: sorted(map(str, v)) for k, v in info.items() if v}
-    config = {k: v for k, v in AutoConfig.from_pretrained(path).to_dict().items() if k not in VARIES}
+    config = meaning(AutoConfig.from_pretrained(path))
     generation = {k: v for k, v in GenerationConfig.from_pretrained(path).to_dict().items() if k not in VARIES}
     return dict(said=heard.said, keys=keys, config=config, generation=generation,
                 outputs=golden.trace_hf(case, model), dtype=str(model.dtype))
