@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,6 +74,15 @@ func goodParts() []part {
 		{"a/data/0", strings.Repeat("\x00\x00\x80\x3f", 6), false},
 		{"a/version", "3\n", false},
 	}
+}
+
+// manyParts have names that fill the largest directory.
+func manyParts() []part {
+	var parts []part
+	for i := range 140 {
+		parts = append(parts, part{fmt.Sprintf("a/%d%s", i, strings.Repeat("x", 30_000)), "", false})
+	}
+	return parts
 }
 
 func openBytes(data []byte) (*tensor.Checkpoint, error) {
@@ -149,12 +160,43 @@ func TestContainer(t *testing.T) {
 		"local method differs":    {patched(localMark, 8, "\x08"), "disagree"},
 		"local sizes differ":      {patched(localMark, 6, "\x00\x00"), "disagree"},
 		"local extra too long":    {patched(localMark, 28, "\xff\xff"), "lies over another or outside"},
+		"directory too large":     {with(manyParts()...), "exceeds 4 MiB"},
+		"wrong name in pickle":    {patched("X\x01\x00\x00\x00w", 5, "v"), "data.pkl: checksum"},
 		"wrong checksum":          {patched("\x00\x00\x80\x3f", 0, "\x01"), "checksum"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := openBytes(c.file(t))
 			checkError(t, err, c.want)
 		})
+	}
+}
+
+// TestZip64 changes the records that only large files need, in a file that has them.
+func TestZip64(t *testing.T) {
+	sound, err := os.ReadFile("testdata/sound/hand_zip64.pt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := "\x01\x00\x18\x00\x18\x00\x00\x00\x00\x00\x00\x00\x18" // the extra field of data/0
+	for name, c := range map[string]struct {
+		mark   string
+		offset int
+		with   string
+		want   string
+	}{
+		"sound":             {endMark, 0, endMark, ""},
+		"records disagree":  {endMark, 12, "\x01\x02\x03\x04", "end records disagree"},
+		"record elsewhere":  {locatorMark, 8, "\xff\xff", "outside the file"},
+		"record mark wrong": {end64Mark, 0, "XX", "record is broken"},
+		"record longer":     {end64Mark, 4, "\x2d", "record is broken"},
+		"size overflows":    {wide, 4, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "size overflows"},
+		"extra cut":         {wide, 2, "\x99", "extra field is cut short"},
+		"extra too short":   {wide, 2, "\x07", "size of 64 bits is missing"},
+	} {
+		data := slices.Clone(sound)
+		copy(data[bytes.LastIndex(data, []byte(c.mark))+c.offset:], c.with)
+		_, err := openBytes(data)
+		t.Run(name, func(t *testing.T) { checkError(t, err, c.want) })
 	}
 }
 
