@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -282,11 +283,21 @@ func TestLargeMembers(t *testing.T) {
 	if r.read[middle] != 1 {
 		t.Errorf("two tensors' shared storage was read %d times by 8 checks", r.read[middle])
 	}
+	checkSummed(t, c.Tensor("w").Data, data)
 	data[middle] ^= 1
 	if c, err = openBytes(data); err != nil {
 		t.Fatal(err)
 	}
 	checkError(t, c.Tensor("w.T").Data.(tensor.Checker).Check(), "data/0: checksum")
+}
+
+// checkSummed holds what an engine that reads the bytes by itself is told.
+func checkSummed(t *testing.T, d tensor.Data, file []byte) {
+	t.Helper()
+	offset, length, sum := d.(tensor.Summed).Checksum()
+	if got := crc32.ChecksumIEEE(file[offset:][:length]); got != sum {
+		t.Errorf("checksum of the %d bytes at %d is %08x, want %08x", length, offset, got, sum)
+	}
 }
 
 // TestLargeDeflated has a deflated storage that is too large to hold: it can be read from end to

@@ -3,8 +3,11 @@ package torch
 import "github.com/nlpodyssey/gopickle/types"
 
 // This file has what a pickle's values that are no tensors become. Dicts, lists and tuples are
-// gopickle's own. Its OrderedDict is not used: it cannot be made from pairs, as Python 2 pickles
-// it, and it replaces the values of repeated keys, where a checkpoint had better be refused.
+// gopickle's own. Its Dict is a list of entries whose look-up is linear, but nothing looks anything
+// up in it: the walk goes through it once, so that 10,000 keys cost what they should. Its
+// OrderedDict is not used, nor can it be, since the copied pickle does not name it: it cannot be
+// made from pairs, as Python 2 pickles it, and it replaces the values of repeated keys, where a
+// checkpoint had better be refused.
 
 // orderedDict is a collections.OrderedDict or defaultdict. A state (the _metadata that
 // Module.state_dict adds) is of no use here.
@@ -98,7 +101,6 @@ func makeSize(args []any) any {
 type other struct{ what string }
 
 func (*other) PySetState(any) error { return nil }
-func (*other) Set(any, any)         {}
 
 // numpyArrays is the one kind of other values that may be of interest.
 const numpyArrays = "numpy arrays"
