@@ -17,9 +17,17 @@ os.environ.setdefault("XLA_FLAGS", "--xla_allow_excess_precision=false")
 
 
 def load(path):
-    """Parameters as they are stored, nested by Flax's names."""
-    from recurrentgemma.jax import utils
-    tree = utils.load_parameters(os.path.abspath(path), "single_device")
+    """Parameters as they are stored, nested by Flax's names, in the machine's memory."""
+    import jax
+    import orbax.checkpoint as ocp
+    path = os.path.abspath(path)
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as loader:
+        stored = loader.metadata(path)
+        for layer in ("item_metadata", "tree"):  # that newer versions of Orbax wrap it in
+            stored = getattr(stored, layer, stored)
+        # Without this Orbax would look for the devices that the checkpoint was written on.
+        as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+        tree = loader.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_arrays))
     while isinstance(tree, dict) and "embedder" not in tree and len(tree) == 1:
         tree = next(iter(tree.values()))
     if "embedder" not in tree:
@@ -37,8 +45,14 @@ def flatten(tree, prefix=""):
 
 def parameters(flat):
     for name, value in flat.items():
-        stored = np.asarray(value)
-        yield name, stored.dtype.name, stored.shape, np.ascontiguousarray(stored).view(np.uint8).reshape(-1)
+        yield name, value.dtype.name, value.shape, np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+
+
+def to_device(tree, dtype):
+    """The same parameters as JAX's arrays, one after the other, so that the two are not in memory twice."""
+    import jax.numpy as jnp
+    return {name: to_device(tree.pop(name), dtype) if isinstance(tree[name], dict) else jnp.asarray(tree.pop(name)).astype(dtype)
+            for name in list(tree)}
 
 
 def tracer(model, logits_only):
@@ -99,7 +113,8 @@ def main():
     if not args.no_digest:
         meta["model_digest"] = digest("flax", parameters(flat))
     dtype = jnp.dtype(args.dtype) if args.dtype else flat["embedder.input_embedding"].dtype
-    variables = {"params": jax.tree.map(lambda x: x.astype(dtype), tree)}
+    flat.clear()
+    variables = {"params": to_device(tree, dtype)}
     model = griffin.Griffin(config, gradient_checkpointing=False)
 
     result = {"tokens": inputs.tokens}
