@@ -21,6 +21,9 @@ type Proof struct {
 	Elements int64     `json:"elements"` // of them
 	Bytes    int64     `json:"bytes"`
 	Failures []Failure `json:"failures"` // a list for every tensor that is wrong, none if all is right
+
+	Rounded    int64 `json:"rounded,omitempty"`    // elements that have another dtype, and so were held against rounding
+	Overflowed int64 `json:"overflowed,omitempty"` // of them finite ones that became infinite
 }
 
 // Failure is a tensor of the destination that is not what the source says.
@@ -62,9 +65,17 @@ func (p *Proof) Err() error {
 // Weights that differ are no error but Failures of the proof. Memory does not grow with the
 // tensors. progress is told the bytes of the destination compared so far; calls do not overlap.
 func Prove(ctx context.Context, p *Plan, output *tensor.Checkpoint, progress func(done int64)) (*Proof, error) {
+	return newProver(p, output, progress).run(ctx)
+}
+
+func newProver(p *Plan, output *tensor.Checkpoint, progress func(done int64)) *prover {
+	return &prover{plan: p, output: output, progress: progress, failures: map[int]*Failure{}, block: proofBlock}
+}
+
+func (v *prover) run(ctx context.Context) (*Proof, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	v := &prover{ctx: ctx, plan: p, output: output, progress: progress, failures: map[int]*Failure{}}
+	v.ctx = ctx
 	v.checkStructure()
 	queue := v.groups()
 	var group sync.WaitGroup
@@ -86,11 +97,15 @@ type prover struct {
 	ctx    context.Context
 	plan   *Plan
 	output *tensor.Checkpoint
+	sums   *runningSums // nil where nobody asks for digests
+	block  int          // bytes of source that a worker holds
 
 	mu       sync.Mutex
 	progress func(done int64)
 	done     int64
 	compared int64
+	rounded  int64
+	overflow int64
 	failures map[int]*Failure // by index into plan.Dests; -1 and below for tensors that are too many
 }
 
@@ -146,7 +161,7 @@ func (v *prover) groups() chan []*Move {
 const proofBlock = 38 << 20
 
 func (v *prover) work(queue chan []*Move) (err error) {
-	memory, err := storage.NewBuffer(proofBlock)
+	memory, err := storage.NewBuffer(v.block)
 	if err != nil {
 		return err
 	}
@@ -163,7 +178,7 @@ func (v *prover) work(queue chan []*Move) (err error) {
 		for _, m := range moves {
 			c, err := newComparison(v, m, stream, memory.Bytes, scratch)
 			if err == nil {
-				err = c.compare(c.axes, m.View.Offset, m.Offset)
+				err = c.do()
 			}
 			if err != nil {
 				stream.close()
@@ -176,14 +191,24 @@ func (v *prover) work(queue chan []*Move) (err error) {
 }
 
 // count adds elements that were compared.
-func (v *prover) count(elements, bytes int64) {
+func (v *prover) count(elements, bytes int64, rounded bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.compared += elements
+	if rounded {
+		v.rounded += elements
+	}
 	v.done += bytes
 	if v.progress != nil {
 		v.progress(v.done)
 	}
+}
+
+// overflowed adds elements that became infinite.
+func (v *prover) overflowed(n int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.overflow += n
 }
 
 // wrong notes n elements that are not what they should be, and of the first of them its row-major
@@ -215,7 +240,7 @@ func unravel(element int64, shape []int64) []int64 {
 
 // proof sums up.
 func (v *prover) proof() *Proof {
-	p := &Proof{Tensors: len(v.plan.Dests), Elements: v.compared, Bytes: v.done, Failures: []Failure{}}
+	p := &Proof{Tensors: len(v.plan.Dests), Elements: v.compared, Bytes: v.done, Failures: []Failure{}, Rounded: v.rounded, Overflowed: v.overflow}
 	for _, f := range v.failures {
 		if f.Wrong > 0 {
 			f.Problem = fmt.Sprintf("%d elements are wrong; the first, %s, is %s and not %s as in %s",

@@ -3,7 +3,6 @@ package convert
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"io"
 	"slices"
 
@@ -21,8 +20,10 @@ type comparison struct {
 	scratch []byte
 	window  window // of the destination
 
-	size, dsize int64 // bytes of an element
-	agree       agreement
+	size, dsize int64     // bytes of an element
+	rounding    *rounding // nil where both are of one type, and compared bit for bit
+
+	from, to *runningSum // of source and destination
 }
 
 // moveAxis is an axis of a move's view: its length, and the elements by which one step along it
@@ -38,10 +39,11 @@ func newComparison(v *prover, m *Move, stream *cursor, block, scratch []byte) (*
 	}
 	if m.Source.DType != dest.DType {
 		var err error
-		if c.agree, err = roundingAgreement(m.Source.DType, dest.DType); err != nil {
+		if c.rounding, err = roundingOf(m.Source.DType, dest.DType); err != nil {
 			return nil, err
 		}
 	}
+	c.from, c.to = v.sums.source(m.Source), v.sums.output(m.Dest)
 	to := int64(1)
 	for k := len(m.View.Shape) - 1; k >= 0; k-- {
 		n := m.View.Shape[k]
@@ -52,8 +54,56 @@ func newComparison(v *prover, m *Move, stream *cursor, block, scratch []byte) (*
 	}
 	slices.SortStableFunc(c.axes, func(a, b moveAxis) int { return cmp.Compare(b.from, a.from) })
 	var err error
-	c.window, err = newWindow(dest)
+	c.window, err = newWindow(dest, c.to)
 	return c, err
+}
+
+// do compares all elements of the move.
+func (c *comparison) do() error {
+	if c.move.View.IsRowMajor() {
+		return c.compareStraight()
+	}
+	return c.compare(c.axes, c.move.View.Offset, c.move.Offset)
+}
+
+// compareStraight compares elements that lie in the same order on both sides, in pieces that stay
+// in a core's own cache. As long as whole tensors are the same, the digest of one is that of both.
+func (c *comparison) compareStraight() error {
+	elements, from, to := c.move.View.Elements(), c.move.View.Offset, c.move.Offset
+	whole := c.rounding == nil && elements == c.move.Source.Elements() && elements == c.dest.Elements()
+	step := min(windowBytes, int64(len(c.block))) / max(c.size, c.dsize)
+	for i := int64(0); i < elements; i += step {
+		n := min(step, elements-i)
+		if err := c.v.ctx.Err(); err != nil {
+			return err
+		}
+		r, err := c.stream.at((from+i)*c.size, c.scratch)
+		if err != nil {
+			return err
+		}
+		source := c.block[:n*c.size]
+		if err := readFull(r, source); err != nil {
+			return err
+		}
+		written, err := c.window.read((to+i)*c.dsize, n*c.dsize)
+		if err != nil {
+			return err
+		}
+		equal := c.compareRun(source, 1, written, 1, n, to+i)
+		if whole && !equal {
+			c.from.like(c.to)
+			whole = false
+		}
+		c.to.feed((to+i)*c.dsize, written)
+		if !whole {
+			c.from.feed((from+i)*c.size, source)
+		}
+		c.v.count(n, n*c.dsize, c.rounding != nil)
+	}
+	if whole && c.from != nil {
+		c.from.same = c.to
+	}
+	return nil
 }
 
 // compare compares the box that the axes span, from those elements of source and destination on.
@@ -112,8 +162,12 @@ func (c *comparison) compareBlock(axes []moveAxis, from, to int64) error {
 		return err
 	}
 	block := c.block[:reach(axes)*c.size]
-	if err := readFull(r, block); err != nil {
-		return err
+	for at := 0; at < len(block); at += windowBytes {
+		piece := block[at:min(at+windowBytes, len(block))]
+		if err := readFull(r, piece); err != nil {
+			return err
+		}
+		c.from.feed(from*c.size+int64(at), piece)
 	}
 	axes = slices.SortedStableFunc(slices.Values(axes), func(a, b moveAxis) int { return cmp.Compare(b.to, a.to) })
 	axes = joinAxes(axes)
@@ -124,7 +178,7 @@ func (c *comparison) compareBlock(axes []moveAxis, from, to int64) error {
 	if err := c.compareRuns(axes, block, from, to); err != nil {
 		return err
 	}
-	c.v.count(elements, elements*c.dsize)
+	c.v.count(elements, elements*c.dsize, c.rounding != nil)
 	return nil
 }
 
@@ -143,6 +197,9 @@ func joinAxes(axes []moveAxis) []moveAxis {
 
 // compareRuns goes over all axes but the last, in the order of the destination.
 func (c *comparison) compareRuns(axes []moveAxis, block []byte, from, to int64) error {
+	if len(axes) == 2 && axes[1].to == 1 && axes[0].from == 1 {
+		return c.compareMatrix(axes[0], axes[1], block, from, to)
+	}
 	if len(axes) > 1 {
 		for i := range axes[0].n {
 			if err := c.compareRuns(axes[1:], block[i*axes[0].from*c.size:], from+i*axes[0].from, to+i*axes[0].to); err != nil {
@@ -167,54 +224,68 @@ func (c *comparison) compareRuns(axes []moveAxis, block []byte, from, to int64) 
 	return nil
 }
 
-// compareRun compares n elements at even distances; the first is element to of the destination.
-func (c *comparison) compareRun(source []byte, from int64, written []byte, step, n, to int64) {
-	if c.agree == nil {
-		switch {
-		case from == 1 && step == 1:
-			if bytes.Equal(source[:n*c.size], written) {
-				return
-			}
-		case step == 1 && c.size == 2 && equal2(source, from, written),
-			step == 1 && c.size == 4 && equal4(source, from, written):
-			return
+// compareMatrix compares a matrix with its transpose: row.n elements a column apart in the source are
+// one row of the destination. It goes by as many rows as a cache line of the source has elements.
+func (c *comparison) compareMatrix(col, row moveAxis, block []byte, from, to int64) error {
+	const line = 64
+	pitch := col.to * c.dsize
+	most := line / c.size
+	if most *= windowBytes / (most * pitch); most == 0 {
+		most = max(windowBytes/pitch, 1)
+	}
+	for i := int64(0); i < col.n; i += most {
+		n := min(most, col.n-i)
+		written, err := c.window.read((to+i*col.to)*c.dsize, (n-1)*pitch+row.n*c.dsize)
+		if err != nil {
+			return err
+		}
+		c.to.feed((to+i*col.to)*c.dsize, written)
+		source := block[i*c.size:]
+		if c.rounding == nil && isTransposed(written, int(pitch), source, int(row.from*c.size), int(row.n), int(n), int(c.size)) {
+			continue
+		}
+		for k := range n {
+			c.compareRun(source[k*c.size:], row.from, written[k*pitch:], 1, row.n, to+(i+k)*col.to)
 		}
 	}
-	first, wrong := int64(-1), int64(0)
+	return nil
+}
+
+// compareRun compares n elements at even distances; the first is element to of the destination.
+func (c *comparison) compareRun(source []byte, from int64, written []byte, step, n, to int64) bool {
+	if c.rounding == nil && from == 1 && step == 1 {
+		if bytes.Equal(source[:n*c.size], written[:n*c.size]) {
+			return true
+		}
+	} else if c.rounding != nil && step == 1 && c.rounding.all(source, from*c.size, written[:n*c.dsize]) {
+		return true
+	}
+	first, wrong, overflowed := int64(-1), int64(0), int64(0)
 	for i := range n {
 		s, w := source[i*from*c.size:][:c.size], written[i*step*c.dsize:][:c.dsize]
-		if c.agree == nil && !bytes.Equal(s, w) || c.agree != nil && !c.agree(s, w) {
+		right, infinite := false, false
+		if c.rounding == nil {
+			right = bytes.Equal(s, w)
+		} else {
+			right, infinite = c.rounding.one(s, w)
+		}
+		if infinite {
+			overflowed++
+		}
+		if !right {
 			if wrong++; first < 0 {
 				first = i
 			}
 		}
 	}
+	if overflowed > 0 {
+		c.v.overflowed(overflowed)
+	}
 	if wrong > 0 {
 		want, got := source[first*from*c.size:][:c.size], written[first*step*c.dsize:][:c.dsize]
 		c.v.wrong(c.move, to+first*step, wrong, valueString(c.move.Source.DType, want), valueString(c.dest.DType, got))
 	}
-}
-
-// equal2 reports whether elements of 2 bytes, from elements apart in source, are those of written.
-func equal2(source []byte, from int64, written []byte) bool {
-	differ := uint16(0)
-	at := int64(0)
-	for i := 0; i+2 <= len(written); i += 2 {
-		differ |= binary.LittleEndian.Uint16(source[at:]) ^ binary.LittleEndian.Uint16(written[i:])
-		at += 2 * from
-	}
-	return differ == 0
-}
-
-// equal4 is equal2 for elements of 4 bytes.
-func equal4(source []byte, from int64, written []byte) bool {
-	differ := uint32(0)
-	at := int64(0)
-	for i := 0; i+4 <= len(written); i += 4 {
-		differ |= binary.LittleEndian.Uint32(source[at:]) ^ binary.LittleEndian.Uint32(written[i:])
-		at += 4 * from
-	}
-	return differ == 0
+	return wrong == 0
 }
 
 // window is a part of a written tensor in memory. It is asked for places that mostly ascend.
@@ -225,12 +296,13 @@ type window struct {
 	bytes  int64 // of the tensor
 	first  int64
 	buffer []byte
+	sum    *runningSum
 }
 
 const windowBytes = 256 << 10
 
-func newWindow(t *tensor.Tensor) (window, error) {
-	w := window{tensor: t, bytes: t.Bytes()}
+func newWindow(t *tensor.Tensor, sum *runningSum) (window, error) {
+	w := window{tensor: t, bytes: t.Bytes(), sum: sum}
 	lay, ok, err := tensor.Layout(t)
 	if err != nil {
 		return w, err
@@ -243,26 +315,31 @@ func newWindow(t *tensor.Tensor) (window, error) {
 	return w, nil
 }
 
-// at returns n bytes of the tensor from off on.
+// at returns n bytes of the tensor from off on, and reads ahead.
 func (w *window) at(off, n int64) ([]byte, error) {
 	if off < w.first || off+n > w.first+int64(len(w.buffer)) {
-		if w.buffer == nil {
-			w.buffer = make([]byte, 0, windowBytes)
+		p, err := w.read(off, min(max(n, windowBytes), w.bytes-off))
+		if err != nil {
+			return nil, err
 		}
-		fill := min(max(n, windowBytes), w.bytes-off)
-		w.buffer = slices.Grow(w.buffer[:0], int(fill))[:fill]
-		w.first = off
-		var err error
-		var got int
-		if w.store != nil {
-			got, err = w.store.ReadAt(w.buffer, w.base+off)
-		} else {
-			got, err = w.tensor.ReadAt(w.buffer, off)
-		}
-		if got < len(w.buffer) {
-			w.buffer = w.buffer[:0]
-			return nil, short(err)
-		}
+		w.sum.feed(off, p)
 	}
 	return w.buffer[off-w.first:][:n], nil
+}
+
+// read returns n bytes of the tensor from off on.
+func (w *window) read(off, n int64) ([]byte, error) {
+	w.first, w.buffer = off, slices.Grow(w.buffer[:0], int(max(n, windowBytes)))[:n]
+	var err error
+	var got int
+	if w.store != nil {
+		got, err = w.store.ReadAt(w.buffer, w.base+off)
+	} else {
+		got, err = w.tensor.ReadAt(w.buffer, off)
+	}
+	if got < len(w.buffer) {
+		w.buffer = w.buffer[:0]
+		return nil, short(err)
+	}
+	return w.buffer, nil
 }

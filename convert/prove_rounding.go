@@ -4,12 +4,19 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// agreement reports whether one written element is right for one of the source.
-type agreement func(source, written []byte) bool
+// rounding judges elements that were given another type.
+type rounding struct {
+	source, target binaryFormat
+	near           []interval // by the codes of a target of 16 bits without their sign; nil for others
+}
+
+// interval is the magnitudes that round to a number.
+type interval struct{ low, high float64 }
 
 // binaryFormat is an IEEE type that weights are rounded to.
 type binaryFormat struct {
@@ -45,16 +52,100 @@ func float16Value(p []byte) float64 {
 	return sign * math.Ldexp(1024+mantissa, exponent-25)
 }
 
-// roundingAgreement returns the definition of rounding once, to nearest, ties to even: no value of
-// the new type is nearer, and of two as near the one with an even last bit was taken. Where a value
-// became infinite, infinity counts as the next power of two.
-func roundingAgreement(from, to tensor.DType) (agreement, error) {
+// roundingOf returns what judges by the definition of rounding once, to nearest, ties to even: no
+// value of the new type is nearer, and of two as near the one with an even last bit was taken. Where
+// a value became infinite, infinity counts as the next power of two. It is not how Cast rounds.
+func roundingOf(from, to tensor.DType) (*rounding, error) {
 	source, ok := binaryFormats[from]
 	target, known := binaryFormats[to]
 	if !ok || !known || to == tensor.F64 {
 		return nil, tensor.Bad("%s that became %s cannot be proven", from, to)
 	}
-	return func(s, w []byte) bool { return target.isNearest(source.value(s), target.value(w)) }, nil
+	r := &rounding{source: source, target: target}
+	if to.Size() == 2 {
+		r.near = intervals[to]()
+	}
+	return r, nil
+}
+
+// one reports whether written is source rounded, and whether that made a finite number infinite.
+func (r *rounding) one(source, written []byte) (right, overflowed bool) {
+	x, y := r.source.value(source), r.target.value(written)
+	return r.target.isNearest(x, y), math.IsInf(y, 0) && !math.IsInf(x, 0) && !math.IsNaN(x)
+}
+
+// all reports whether all elements of written are those of source, step bytes apart, rounded to
+// finite numbers. It is false, too, where one has to be looked at: NaN, infinity.
+func (r *rounding) all(source []byte, step int64, written []byte) bool {
+	switch {
+	case r.near != nil && r.source.mantissa == 23:
+		return r.all16(source, step, written, func(p []byte) float64 {
+			return float64(math.Float32frombits(binary.LittleEndian.Uint32(p)))
+		})
+	case r.near != nil:
+		return r.all16(source, step, written, r.source.value)
+	case r.target.mantissa == 23 && r.source.mantissa < 23: // every value of the source is one of the target
+		at := int64(0)
+		for i := 0; i+4 <= len(written); i += 4 {
+			x, y := r.source.value(source[at:]), float64(math.Float32frombits(binary.LittleEndian.Uint32(written[i:])))
+			if math.Float64bits(x) != math.Float64bits(y) || math.IsNaN(x) {
+				return false
+			}
+			at += step
+		}
+		return true
+	}
+	return false
+}
+
+func (r *rounding) all16(source []byte, step int64, written []byte, value func(p []byte) float64) bool {
+	at := int64(0)
+	for i := 0; i+2 <= len(written); i += 2 {
+		x, code := value(source[at:]), binary.LittleEndian.Uint16(written[i:])
+		near := &r.near[code&0x7fff]
+		if size := math.Abs(x); !(size >= near.low && size <= near.high) || math.Signbit(x) != (code>>15 != 0) {
+			return false
+		}
+		at += step
+	}
+	return true
+}
+
+// intervals has the magnitudes that round to each number of the types of 16 bits, found by the
+// definition. Infinity and NaN have none.
+var intervals = map[tensor.DType]func() []interval{
+	tensor.BF16: sync.OnceValue(binaryFormats[tensor.BF16].intervals),
+	tensor.F16:  sync.OnceValue(binaryFormats[tensor.F16].intervals),
+}
+
+func (f binaryFormat) intervals() []interval {
+	all := make([]interval, 1<<15)
+	for code := range all {
+		var p [2]byte
+		binary.LittleEndian.PutUint16(p[:], uint16(code))
+		y := f.value(p[:])
+		if math.IsNaN(y) || math.IsInf(y, 0) {
+			all[code] = interval{math.Inf(1), math.Inf(-1)}
+			continue
+		}
+		// Halfway to the neighbours, which are exact in float64. The even one has the ties.
+		below, above := f.halves(y)
+		if code&1 == 1 {
+			below, above = math.Nextafter(below, math.Inf(1)), math.Nextafter(above, 0)
+		}
+		all[code] = interval{max(below, 0), above}
+	}
+	return all
+}
+
+// halves returns the points halfway from y >= 0 to the next numbers.
+func (f binaryFormat) halves(y float64) (below, above float64) {
+	step := f.step(y)
+	under := step
+	if y > 0 && y == math.Ldexp(1, math.Ilogb(y)) && math.Ilogb(y)-f.mantissa > f.least {
+		under = step / 2 // numbers lie closer below a power of two
+	}
+	return y - under/2, y + step/2
 }
 
 // isNearest reports whether y, of format f, is x rounded. The halves of neighbours are exact in
@@ -72,16 +163,12 @@ func (f binaryFormat) isNearest(x, y float64) bool {
 		return math.IsInf(y, 1)
 	}
 	y = min(y, infinity)
-	step := f.step(y)
-	even := math.Mod(y/step, 2) == 0
-	below := step
-	if y > 0 && y == math.Ldexp(1, math.Ilogb(y)) && math.Ilogb(y)-f.mantissa > f.least {
-		below = step / 2 // the step is smaller below a power of two
-	}
-	if low := y - below/2; y > 0 && (x < low || x == low && !even) {
+	even := math.Mod(y/f.step(y), 2) == 0
+	low, high := f.halves(y)
+	if y > 0 && (x < low || x == low && !even) {
 		return false
 	}
-	if high := y + step/2; y < infinity && (x > high || x == high && !even) {
+	if y < infinity && (x > high || x == high && !even) {
 		return false
 	}
 	return true

@@ -1,0 +1,194 @@
+package convert
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// provable leaves a plan without what no weights are.
+func provable(m *planMaker) bool {
+	for _, move := range m.plan.Moves {
+		if move.Source.DType == tensor.F8E4M3 {
+			return false
+		}
+	}
+	return true
+}
+
+// written is the checkpoint of those bytes.
+func (m *planMaker) written(contents [][]byte) *tensor.Checkpoint {
+	var all []*tensor.Tensor
+	for i, d := range m.plan.Dests {
+		v := tensor.RowMajor(d.Shape...)
+		all = append(all, &tensor.Tensor{Name: d.Name, DType: d.DType, Shape: d.Shape,
+			Data: &tensor.Strided{Store: bytes.NewReader(contents[i]), Length: v.Elements(), DType: d.DType, View: v}})
+	}
+	c, err := tensor.NewCheckpoint("written", "test", all)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return c
+}
+
+// Faithful outcomes are proven, and every tensor on both sides hashed; one changed bit is found,
+// in its place.
+func TestProveRandomPlans(t *testing.T) {
+	for round := range uint64(150) {
+		rng := rand.New(rand.NewPCG(8, round))
+		m := &planMaker{t: t, rng: rng}
+		for range 1 + rng.IntN(5) {
+			m.add()
+		}
+		if !provable(m) {
+			continue
+		}
+		block := []int{64, 3000, 40_000, 1 << 20}[round%4]
+		v := newProver(&m.plan, m.written(m.want), nil)
+		v.block = max(block, 16)
+		proof, err := v.run(t.Context())
+		if err != nil || len(proof.Failures) > 0 {
+			t.Fatalf("round %d: %+v, %v", round, proof, err)
+		}
+		proof, digests, err := ProveDigests(t.Context(), &m.plan, m.written(m.want), nil)
+		if err != nil || len(proof.Failures) > 0 {
+			t.Fatalf("round %d: %+v, %v", round, proof, err)
+		}
+		checkDigests(t, m, digests, m.want)
+
+		broken, dest, element := m.breakOne()
+		if broken == nil {
+			continue
+		}
+		v = newProver(&m.plan, m.written(broken), nil)
+		v.block = max(block, 16)
+		if proof, err = v.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(proof.Failures) != 1 || proof.Failures[0].Tensor != m.plan.Dests[dest].Name || proof.Failures[0].Wrong != 1 ||
+			!slices.Equal(proof.Failures[0].Index, []int64{element}) {
+			t.Fatalf("round %d: element %d of %s was changed, the proof says %+v", round, element, m.plan.Dests[dest].Name, proof.Failures)
+		}
+		_, digests, err = ProveDigests(t.Context(), &m.plan, m.written(broken), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkDigests(t, m, digests, broken)
+	}
+}
+
+// breakOne changes one bit of one element that is no rounding's business.
+func (m *planMaker) breakOne() (contents [][]byte, dest int, element int64) {
+	for range 50 {
+		dest = m.rng.IntN(len(m.want))
+		size := m.plan.Dests[dest].DType.Size()
+		if len(m.want[dest]) == 0 {
+			continue
+		}
+		at := m.rng.IntN(len(m.want[dest]))
+		element = int64(at) / size
+		contents = slices.Clone(m.want)
+		contents[dest] = bytes.Clone(contents[dest])
+		contents[dest][at] ^= 1 << m.rng.IntN(8)
+		for _, move := range m.plan.Moves {
+			if move.Dest == dest && move.Source.DType != m.plan.Dests[dest].DType {
+				was, is := binaryFormats[m.plan.Dests[dest].DType].value(m.want[dest][element*size:]), binaryFormats[m.plan.Dests[dest].DType].value(contents[dest][element*size:])
+				if math.IsNaN(was) && math.IsNaN(is) {
+					contents = nil // which NaN it is says nothing once it was rounded
+				}
+			}
+		}
+		if contents != nil {
+			return contents, dest, element
+		}
+	}
+	return nil, 0, 0
+}
+
+func checkDigests(t *testing.T, m *planMaker, d *Digests, written [][]byte) {
+	t.Helper()
+	for i, content := range written {
+		if d.Outputs[i] != sha256.Sum256(content) {
+			t.Errorf("%s: wrong digest", m.plan.Dests[i].Name)
+		}
+	}
+	for _, move := range m.plan.Moves {
+		if want, err := tensor.Digest(t.Context(), move.Source); err != nil || d.Sources[move.Source] != want {
+			t.Errorf("%s: wrong digest (%v)", move.Source.Name, err)
+		}
+	}
+}
+
+func TestIsTransposed(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	for range 3000 {
+		size := []int{1, 2, 4, 8}[rng.IntN(4)]
+		rows, cols := 1+rng.IntN(40), 1+rng.IntN(40)
+		srcPitch, dstPitch := cols*size+rng.IntN(20), rows*size+rng.IntN(20)
+		src, dst := make([]byte, rows*srcPitch), make([]byte, cols*dstPitch)
+		for i := range src {
+			src[i] = byte(rng.Uint32())
+		}
+		for r := range rows {
+			for c := range cols {
+				copy(dst[c*dstPitch+r*size:], src[r*srcPitch+c*size:][:size])
+			}
+		}
+		if !isTransposed(dst, dstPitch, src, srcPitch, rows, cols, size) {
+			t.Fatalf("%dx%d of %d bytes: not found to be its transpose", rows, cols, size)
+		}
+		r, c, b := rng.IntN(rows), rng.IntN(cols), rng.IntN(size)
+		dst[c*dstPitch+r*size+b] ^= 1 << rng.IntN(8)
+		if isTransposed(dst, dstPitch, src, srcPitch, rows, cols, size) {
+			t.Fatalf("%dx%d of %d bytes: a change in row %d, column %d was not seen", rows, cols, size, r, c)
+		}
+	}
+}
+
+// The table of intervals says what the definition says, at every boundary.
+func TestRoundingIntervals(t *testing.T) {
+	for _, to := range []tensor.DType{tensor.BF16, tensor.F16} {
+		r, err := roundingOf(tensor.F64, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for code := range 1 << 16 {
+			var w [2]byte
+			binary.LittleEndian.PutUint16(w[:], uint16(code))
+			y := r.target.value(w[:])
+			if math.IsNaN(y) || math.IsInf(y, 0) {
+				continue
+			}
+			below, above := r.target.halves(math.Abs(y))
+			for _, edge := range []float64{below, above} {
+				for _, x := range []float64{math.Nextafter(edge, -1), edge, math.Nextafter(edge, math.Inf(1))} {
+					var s [8]byte
+					binary.LittleEndian.PutUint64(s[:], math.Float64bits(math.Copysign(x, y)))
+					one, _ := r.one(s[:], w[:])
+					if x >= 0 && r.all(s[:], 8, w[:]) != one {
+						t.Fatalf("%v as %s %v: the definition says %t", x, to, y, one)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A rounded infinity is counted, not refused.
+func TestProveCountsOverflow(t *testing.T) {
+	source := make([]byte, 12)
+	binary.LittleEndian.PutUint32(source[4:], math.Float32bits(1e30))
+	s := &tensor.Tensor{Name: "s", DType: tensor.F32, Shape: []int64{3}, Data: &streamOnly{content: source}}
+	m := &planMaker{t: t}
+	m.dest(tensor.F16, []*tensor.Tensor{s}, [][]byte{source}, []tensor.View{tensor.RowMajor(3)})
+	proof, err := Prove(t.Context(), &m.plan, m.written(m.want), nil)
+	if err != nil || len(proof.Failures) != 0 || proof.Rounded != 3 || proof.Overflowed != 1 {
+		t.Errorf("%+v, %v", proof, err)
+	}
+}
