@@ -58,6 +58,40 @@ const (
 // rope_theta and partial_rotary_factor, 5.x both in rope_parameters. What is not JSON, of the wrong
 // type, or said twice and differently is a *tensor.FormatError that names the field.
 func Read(path string) (*Config, error) {
+	object, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := interpret(object)
+	return c, in(path, err)
+}
+
+// Fields returns what a config.json says, without judging it: string, json.Number, bool, []any or nil
+// by the name of the field. Those of an object within it have its name before theirs:
+// "rope_parameters.rope_theta". What is not JSON is a *tensor.FormatError.
+func Fields(path string) (map[string]any, error) {
+	object, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	fields := map[string]any{}
+	flatten(fields, "", object)
+	return fields, nil
+}
+
+func flatten(fields map[string]any, prefix string, object *strictjson.Object) {
+	for _, key := range object.Keys() {
+		value, _ := object.Get(key)
+		if inner, ok := value.(*strictjson.Object); ok {
+			flatten(fields, prefix+key+".", inner)
+			continue
+		}
+		fields[prefix+key] = value
+	}
+}
+
+// load reads the file.
+func load(path string) (*strictjson.Object, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -77,15 +111,19 @@ func Read(path string) (*Config, error) {
 	if len(text) > maxSize {
 		return nil, tensor.Bad("is longer than %d bytes", maxSize).In(path)
 	}
-	c, err := parse(text)
+	object, err := parseObject(text)
+	return object, in(path, err)
+}
+
+func in(path string, err error) error {
 	var bad *tensor.FormatError
 	if errors.As(err, &bad) {
 		bad.In(path)
 	}
-	return c, err
+	return err
 }
 
-func parse(text []byte) (*Config, error) {
+func parseObject(text []byte) (*strictjson.Object, error) {
 	const maxDepth = 16
 	value, err := strictjson.Parse(text, maxDepth)
 	if err != nil {
@@ -95,6 +133,11 @@ func parse(text []byte) (*Config, error) {
 	if !ok {
 		return nil, tensor.Bad("is not a JSON object")
 	}
+	return object, nil
+}
+
+// interpret fills in transformers' defaults.
+func interpret(object *strictjson.Object) (*Config, error) {
 	c := &Config{
 		ModelType: "recurrent_gemma", NumHiddenLayers: 26, VocabSize: 256000, HiddenSize: 2560, IntermediateSize: 3 * 2560,
 		NumAttentionHeads: 10, Conv1DWidth: 4, AttentionWindowSize: 2048, LogitsSoftCap: 30, RMSNormEps: 1e-6,
