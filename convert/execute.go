@@ -187,8 +187,8 @@ func (e *engine) startWriters(workers int) (stop func() error, err error) {
 	}, nil
 }
 
-// job is what one worker does in one go: moves that share a stream, so that it is decoded once,
-// or moves into one destination, so that it is hashed in order.
+// job is what one worker does in one go: moves from one source, so that it is read and decoded
+// once, or moves from files into one destination, so that it is hashed in order.
 type job struct {
 	moves []*task
 	bytes int64
@@ -207,41 +207,43 @@ type task struct {
 
 // jobs groups the moves of a plan, and checks that they fill each destination exactly once.
 func (e *engine) jobs(p *Plan) ([]*job, error) {
-	byStream := map[*tensor.Tensor]*job{}
-	byDest := map[int]*job{}
 	byTarget := make([][]*task, len(p.Dests))
-	var jobs []*job
+	var tasks []*task
 	for i := range p.Moves {
 		t, err := newTask(&p.Moves[i], e.targets)
 		if err != nil {
 			return nil, err
 		}
+		tasks = append(tasks, t)
 		byTarget[t.Dest] = append(byTarget[t.Dest], t)
 		t.target.moves.Add(1)
+	}
+	for i, filling := range byTarget {
+		if err := checkFilled(e.targets[i], filling); err != nil {
+			return nil, err
+		}
+		if len(filling) == 0 { // a tensor without elements
+			e.written[i].SHA256 = sha256.Sum256(nil)
+		}
+	}
+	bySource := map[*tensor.Tensor]*job{}
+	byDest := map[int]*job{}
+	var jobs []*job
+	for _, t := range tasks {
 		var j *job
-		if t.strided == nil {
-			j = group(byStream, t.Source, &jobs)
+		if t.strided == nil || len(byTarget[t.Dest]) == 1 {
+			j = group(bySource, t.Source, &jobs)
 		} else {
 			j = group(byDest, t.Dest, &jobs)
 		}
 		j.moves = append(j.moves, t)
 		j.bytes += t.elements * max(t.size, t.dsize)
 	}
-	for i, tasks := range byTarget {
-		if err := checkFilled(e.targets[i], tasks); err != nil {
-			return nil, err
-		}
-		if len(tasks) == 0 { // a tensor without elements
-			e.written[i].SHA256 = sha256.Sum256(nil)
-		}
+	for _, j := range bySource {
+		slices.SortStableFunc(j.moves, func(a, b *task) int { return cmp.Compare(a.View.Offset, b.View.Offset) })
 	}
-	for _, j := range jobs {
-		slices.SortStableFunc(j.moves, func(a, b *task) int {
-			if a.strided == nil {
-				return cmp.Compare(a.View.Offset, b.View.Offset) // as the stream gives them
-			}
-			return cmp.Compare(a.Offset, b.Offset)
-		})
+	for _, j := range byDest {
+		slices.SortStableFunc(j.moves, func(a, b *task) int { return cmp.Compare(a.Offset, b.Offset) })
 	}
 	return jobs, nil
 }

@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,20 +15,30 @@ type worker struct {
 }
 
 func (w *worker) do(j *job) error {
-	var stream *cursor
-	defer func() { stream.close() }()
-	for _, t := range j.moves {
-		if stream == nil || stream.source != t.Source {
-			stream.close()
-			stream = &cursor{source: t.Source}
-			if c, ok := t.Source.Data.(tensor.Checker); ok {
-				if err := c.Check(); err != nil {
-					return of(t.Source.Name, err)
-				}
-			}
+	for len(j.moves) > 0 {
+		n := 1
+		for n < len(j.moves) && j.moves[n].Source == j.moves[0].Source {
+			n++
 		}
-		if err := w.move(t, stream); err != nil {
-			return of(t.Source.Name, err)
+		source := j.moves[0].Source
+		if err := w.doSource(source, j.moves[:n]); err != nil {
+			return of(source.Name, err)
+		}
+		j.moves = j.moves[n:]
+	}
+	return nil
+}
+
+// doSource does moves from one source, and checks its checksums on the way.
+func (w *worker) doSource(source *tensor.Tensor, moves []*task) error {
+	in := &input{cursor: cursor{source: source}}
+	if err := in.begin(); err != nil {
+		return err
+	}
+	defer in.close()
+	for _, t := range moves {
+		if err := w.move(t, in); err != nil {
+			return err
 		}
 		if t.target.moves.Add(-1) > 0 {
 			continue
@@ -40,23 +49,24 @@ func (w *worker) do(j *job) error {
 		}
 		w.written[t.Dest] = Written{SHA256: sum, Overflowed: t.target.overflowed.Load()}
 	}
-	return of(stream.source.Name, stream.checkEnd())
+	return in.end()
 }
 
 // move does one task by the way that fits how the elements lie and where they go.
-func (w *worker) move(t *task, stream *cursor) error {
+func (w *worker) move(t *task, in *input) error {
 	if t.elements == 0 {
 		return nil
 	}
 	if t.strided == nil {
-		return w.moveStream(t, stream)
+		return w.moveStream(t, in)
 	}
 	view, ok := compose(t.View, t.strided)
 	if !ok {
-		return w.moveStream(t, stream)
+		return w.moveStream(t, in)
 	}
 	lay := *t.strided
 	lay.View = view
+	lay.Store = in.watch(lay.Store)
 	if m, ok := asMatrices(view); ok && t.worthBlocks(m) {
 		return w.transposeAll(t, m, storedRows{&lay}, lay.BigEndian)
 	}
@@ -75,23 +85,23 @@ func (t *task) worthBlocks(m matrices) bool {
 }
 
 // moveStream does a task whose source has to be read from its beginning to its end.
-func (w *worker) moveStream(t *task, stream *cursor) error {
+func (w *worker) moveStream(t *task, in *input) error {
 	if first, _, ok := run(t.View); ok {
-		r, err := stream.at(first*t.size, w.scratch)
+		r, err := in.at(first*t.size, w.scratch)
 		if err != nil {
 			return err
 		}
 		return w.copyAll(t, r)
 	}
 	if m, ok := asMatrices(t.View); ok && m.ascending() && t.worthBlocks(m) {
-		return w.transposeAll(t, m, streamedRows{stream, t.size, w.scratch}, false)
+		return w.transposeAll(t, m, streamedRows{&in.cursor, t.size, w.scratch}, false)
 	}
-	return w.moveSpooled(t, stream)
+	return w.moveSpooled(t, in)
 }
 
 // moveSpooled writes a stream to a file that nobody sees and goes on from there. It is for views
 // that no layout of the family needs.
-func (w *worker) moveSpooled(t *task, stream *cursor) (err error) {
+func (w *worker) moveSpooled(t *task, in *input) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(w.nameOf(t.target)), "spool-*")
 	if err != nil {
 		return err
@@ -100,7 +110,7 @@ func (w *worker) moveSpooled(t *task, stream *cursor) (err error) {
 		f.Close()
 		os.Remove(f.Name())
 	}()
-	r, err := stream.at(0, w.scratch)
+	r, err := in.at(0, w.scratch)
 	if err != nil {
 		return err
 	}
@@ -113,7 +123,7 @@ func (w *worker) moveSpooled(t *task, stream *cursor) (err error) {
 	}
 	spooled := *t
 	spooled.strided = &tensor.Strided{Store: f, Length: t.Source.Elements(), DType: t.Source.DType, View: tensor.RowMajor(t.Source.Shape...)}
-	return w.move(&spooled, &cursor{source: t.Source})
+	return w.move(&spooled, &input{cursor: cursor{source: t.Source}})
 }
 
 func (e *engine) nameOf(t *target) string {
@@ -165,60 +175,4 @@ func (w *worker) copyAll(t *task, r io.Reader) error {
 		left -= n
 	}
 	return nil
-}
-
-// cursor is a tensor's stream and how far it has been read.
-type cursor struct {
-	source   *tensor.Tensor
-	r        io.ReadCloser
-	position int64
-}
-
-// at returns the stream at a byte offset. It starts again only if it has to go back.
-func (c *cursor) at(offset int64, scratch []byte) (io.Reader, error) {
-	if c.r == nil || c.position > offset {
-		c.close()
-		r, err := c.source.Data.Stream(offset)
-		if err != nil {
-			return nil, err
-		}
-		c.r, c.position = r, offset
-	}
-	if err := skip(c.r, offset-c.position, scratch); err != nil {
-		return nil, err
-	}
-	c.position = offset
-	return counted{c}, nil
-}
-
-// counted reads a cursor's stream and keeps its position.
-type counted struct{ c *cursor }
-
-func (r counted) Read(p []byte) (int, error) {
-	n, err := r.c.r.Read(p)
-	r.c.position += int64(n)
-	return n, err
-}
-
-// checkEnd reads the end of a stream that has been read up to there, where compressed data holds
-// its checksums.
-func (c *cursor) checkEnd() error {
-	if c.r == nil || c.position != c.source.Bytes() {
-		return nil
-	}
-	var more [1]byte
-	switch n, err := io.ReadFull(c.r, more[:]); {
-	case n > 0:
-		return fmt.Errorf("reader gives more than the %d bytes of %s", c.source.Bytes(), c.source.Name)
-	case err != io.EOF:
-		return err
-	}
-	return nil
-}
-
-func (c *cursor) close() {
-	if c != nil && c.r != nil {
-		c.r.Close()
-		c.r = nil
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -328,6 +329,75 @@ func TestExecuteDecodesAStreamOnce(t *testing.T) {
 		}
 		if n := data.checked.Load(); n != 1 {
 			t.Errorf("%+v: the checksum was asked for %d times", l, n)
+		}
+	}
+}
+
+// layout is embedded under another name than that of its method.
+type layout = tensor.Strided
+
+// summed is a file with a checksum, whatever the engine reads of it.
+type summed struct {
+	*layout
+	first, length int64
+	crc           uint32
+	store         []byte
+	checks        atomic.Int32
+	passes        atomic.Int32
+}
+
+func (s *summed) Check() error {
+	s.checks.Add(1)
+	if got := crc32.ChecksumIEEE(s.store[s.first:][:s.length]); got != s.crc {
+		return tensor.Bad("checksum is %08x", got)
+	}
+	return nil
+}
+
+func (s *summed) Checksum() (int64, int64, uint32) { return s.first, s.length, s.crc }
+func (s *summed) Passed()                          { s.passes.Add(1) }
+
+// TestExecuteChecksOnItsWay reads a storage of 2 x 30 x 50 elements, whole or in part, in order or
+// not, right or wrong: its checksum is computed on the way where that is possible, and looked at in
+// any case.
+func TestExecuteChecksOnItsWay(t *testing.T) {
+	shape := []int64{2, 30, 50}
+	half := func(i int64) tensor.View { return tensor.RowMajor(shape...).Index(0, i).Permute(1, 0) }
+	whole := tensor.RowMajor(shape...)
+	for _, tt := range []struct {
+		name  string
+		views []tensor.View
+		onWay bool
+	}{
+		{"copy", []tensor.View{whole}, true},
+		{"two transposes", []tensor.View{half(1), half(0)}, true},
+		{"one half", []tensor.View{half(0)}, false},
+		{"the other half", []tensor.View{half(1)}, false},
+		{"all but a column", []tensor.View{whole.Narrow(2, 1, 49).Permute(2, 1, 0)}, false},
+	} {
+		for i, l := range testLimits {
+			for _, wrong := range []bool{false, true} {
+				m := &planMaker{t: t, rng: rand.New(rand.NewPCG(uint64(i), 1))}
+				store := m.bytes(7 + 2*30*50*2 + 5)
+				content := store[7:][:2*30*50*2]
+				data := &summed{first: 7, length: int64(len(content)), crc: crc32.ChecksumIEEE(content), store: store,
+					layout: &tensor.Strided{Store: bytes.NewReader(store), Base: 7, Length: 3000, DType: tensor.BF16, View: whole}}
+				if wrong {
+					data.crc ^= 1
+				}
+				source := &tensor.Tensor{Name: "w", DType: tensor.BF16, Shape: shape, Data: data}
+				for _, v := range tt.views {
+					m.dest(tensor.BF16, []*tensor.Tensor{source}, [][]byte{content}, []tensor.View{v})
+				}
+				_, err := execute(t.Context(), &m.plan, newTestFiles(t, m.rng, &m.plan), nil, l)
+				var bad *tensor.FormatError
+				if errors.As(err, &bad) != wrong {
+					t.Errorf("%s, wrong %v: %v", tt.name, wrong, err)
+				}
+				if passed := data.passes.Load() == 1; passed != (tt.onWay && !wrong) || !wrong && data.checks.Load() > 0 && passed {
+					t.Errorf("%s, wrong %v, %+v: passed %v, checked %d times", tt.name, wrong, l, passed, data.checks.Load())
+				}
+			}
 		}
 	}
 }

@@ -40,6 +40,16 @@ type Checker interface {
 	Check() error
 }
 
+// Summed is implemented by a Checker that lies uncompressed in a file. Who reads the stored bytes
+// anyway can compute their checksum on the way.
+type Summed interface {
+	Checker
+	// Checksum returns which bytes of Layout's Store have which CRC-32 (IEEE).
+	Checksum() (offset, length int64, crc uint32)
+	// Passed says that those bytes were read and had that checksum: Check has nothing left to do.
+	Passed()
+}
+
 // Elements returns the product of the shape: 1 for a scalar.
 func (t *Tensor) Elements() int64 { return product(t.Shape) }
 
