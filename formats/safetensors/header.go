@@ -54,7 +54,7 @@ func parseMetadata(d *strictjson.Decoder) (map[string]string, error) {
 	metadata := map[string]string{}
 	err := d.Object(func(key string) (err error) {
 		if d.Peek() != strictjson.KindString {
-			return tensor.Bad("member %q of __metadata__ is not a string", clip(key)).At(d.Offset())
+			return tensor.Bad("member %q of __metadata__ is not a string", tensor.Clip(key)).At(d.Offset())
 		}
 		metadata[key], err = d.String()
 		return err
@@ -84,7 +84,7 @@ func parseEntry(d *strictjson.Decoder, name string) (entry, error) {
 		err = e.place(offsets, start)
 	}
 	if bad, ok := err.(*tensor.FormatError); ok {
-		return e, bad.Of(clip(name))
+		return e, bad.Of(tensor.Clip(name))
 	}
 	return e, err
 }
@@ -98,7 +98,7 @@ func parseDType(d *strictjson.Decoder) (tensor.DType, error) {
 	}
 	t := tensor.DTypeBySafetensors(name)
 	if t == tensor.Invalid {
-		return 0, tensor.Bad("unknown dtype %q", clip(name)).At(at)
+		return 0, tensor.Bad("unknown dtype %q", tensor.Clip(name)).At(at)
 	}
 	return t, nil
 }
@@ -153,11 +153,11 @@ func checkTiling(entries []entry, size int64) error {
 	for _, e := range order {
 		switch {
 		case e.begin < at:
-			return tensor.Bad("data begins at %d, within the data of another tensor that ends at %d", e.begin, at).Of(clip(e.name))
+			return tensor.Bad("data begins at %d, within the data of another tensor that ends at %d", e.begin, at).Of(tensor.Clip(e.name))
 		case e.begin > at:
-			return tensor.Bad("data begins at %d, after %d bytes that belong to no tensor", e.begin, e.begin-at).Of(clip(e.name))
+			return tensor.Bad("data begins at %d, after %d bytes that belong to no tensor", e.begin, e.begin-at).Of(tensor.Clip(e.name))
 		case e.end > size:
-			return tensor.Bad("data ends at %d but the file holds %d bytes of data", e.end, size).Of(clip(e.name)).Advise(truncatedHint)
+			return tensor.Bad("data ends at %d but the file holds %d bytes of data", e.end, size).Of(tensor.Clip(e.name)).Advise(truncatedHint)
 		}
 		at = e.end
 	}
@@ -189,13 +189,4 @@ type packed struct{ *io.SectionReader }
 func (p packed) Stream(off int64) (io.ReadCloser, error) {
 	off = min(off, p.Size())
 	return io.NopCloser(io.NewSectionReader(p, off, p.Size()-off)), nil
-}
-
-// clip shortens a name from a file for a message.
-func clip(name string) string {
-	const most = 200
-	if len(name) > most {
-		return name[:most] + "…"
-	}
-	return name
 }

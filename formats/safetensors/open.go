@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/formats/internal/shardindex"
 	"github.com/griffin-ckpt/griffin/formats/internal/sniff"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -122,24 +123,23 @@ func readAll(shards []*shard) (err error) {
 
 // newCheckpoint makes a checkpoint of open files, and holds them against their index if there is
 // one. It closes them if there is an error.
-func newCheckpoint(path string, shards []*shard, x *index) (*tensor.Checkpoint, error) {
-	err := readAll(shards)
+func newCheckpoint(path string, opened []*shard, x *shardindex.Index) (*tensor.Checkpoint, error) {
+	err := readAll(opened)
+	var notes []string
 	if err == nil && x != nil {
-		err = x.check(path, shards)
+		notes, err = checkIndex(x, path, opened)
 	}
 	var c *tensor.Checkpoint
 	if err == nil {
-		c, err = assemble(path, shards)
+		c, err = assemble(path, opened)
 	}
 	if err != nil {
-		for _, s := range shards {
+		for _, s := range opened {
 			s.file.Close()
 		}
 		return nil, err
 	}
-	if x != nil {
-		c.Notes = append(c.Notes, x.note()...)
-	}
+	c.Notes = append(c.Notes, notes...)
 	return c, nil
 }
 
@@ -151,7 +151,7 @@ func assemble(path string, shards []*shard) (*tensor.Checkpoint, error) {
 	for _, s := range shards {
 		for _, t := range s.Tensors {
 			if other := holder[t.Name]; other != nil {
-				return nil, tensor.Bad("tensor is in %s too", other.name).In(s.path).Of(clip(t.Name)).
+				return nil, tensor.Bad("tensor is in %s too", other.name).In(s.path).Of(tensor.Clip(t.Name)).
 					Advise("where the files are not shards of one checkpoint, give one of them by its own path")
 			}
 			holder[t.Name] = s
@@ -181,7 +181,7 @@ func mergeMetadata(c *tensor.Checkpoint, shards []*shard) {
 			if first, ok := c.Metadata[key]; !ok {
 				c.Metadata[key] = value
 			} else if first != value {
-				c.Notes = append(c.Notes, fmt.Sprintf("shards differ in the metadata %q; %s has another value than the first", clip(key), s.name))
+				c.Notes = append(c.Notes, fmt.Sprintf("shards differ in the metadata %q; %s has another value than the first", tensor.Clip(key), s.name))
 			}
 		}
 	}

@@ -38,7 +38,7 @@ func (c *contents) checkpoint(path string, closers []io.Closer) (*tensor.Checkpo
 		if err != nil {
 			var bad *tensor.FormatError
 			if errors.As(err, &bad) {
-				bad.Of(clip(f.name))
+				bad.Of(tensor.Clip(f.name))
 			}
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/internal/shardindex"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -135,12 +136,12 @@ func FuzzIndex(f *testing.F) {
 	f.Add(index)
 	f.Add([]byte(`{"metadata": {"total_size": 1e3}, "weight_map": {"a": "b.bin"}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		x, err := parseIndex(data)
+		x, err := shardindex.Parse(data)
 		if err != nil {
 			mustBeFormatError(t, err)
 			return
 		}
-		for _, file := range x.files {
+		for _, file := range x.Files {
 			if filepath.Base(file) != file {
 				t.Fatalf("%q is no name of a file", file)
 			}

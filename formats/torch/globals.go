@@ -147,7 +147,7 @@ func refused(module, name []byte) *tensor.FormatError {
 	if what := unsupported[globalName{string(module), string(name)}]; what != "" {
 		return tensor.Bad("pickle refers to %q: %s, which griffin does not read", full, what)
 	}
-	return tensor.Bad("pickle refers to %q, which is no part of a checkpoint of tensors", clip(full)).Advise(adviceToResave)
+	return tensor.Bad("pickle refers to %q, which is no part of a checkpoint of tensors", tensor.Clip(full)).Advise(adviceToResave)
 }
 
 // findClass gives gopickle the global of a row. The name is a row's number, which the scanner

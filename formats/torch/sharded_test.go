@@ -74,7 +74,7 @@ func TestBrokenIndex(t *testing.T) {
 		"shard broken":        {func(dir string, _ *index) { os.Truncate(filepath.Join(dir, shard), 1000) }, "no directory at its end", ""},
 		"shard is an index":   {func(dir string, x *index) { x.Weights["a"] = IndexName }, "neither a zip file", ""},
 		"no weights":          {func(_ string, x *index) { x.Weights = nil }, "an object is expected", ""},
-		"path in a name":      {func(_ string, x *index) { x.Weights["a"] = "../" + shard }, "no file of its directory", ""},
+		"path in a name":      {func(_ string, x *index) { x.Weights["a"] = "../" + shard }, "no file of the same directory", ""},
 		"tensor lost":         {func(_ string, x *index) { x.Weights["a"] = shard }, "(as 1 in all)", ""},
 		"tensor in no index":  {func(_ string, x *index) { delete(x.Weights, "model.final_norm.weight") }, "not in the index", ""},
 		"tensor in two files": {func(dir string, x *index) { copyFile(t, dir, shard, "b.bin"); x.Weights["a"] = "b.bin" }, "index says that the tensor is in", ""},

@@ -152,7 +152,7 @@ func checkKeys(v any, n int, at func(int) (any, any)) error {
 		switch k := key.(type) {
 		case string, int, bool, float64, nil:
 			if seen[k] {
-				return tensor.Bad("dict has the key %q twice", clip(fmt.Sprint(k)))
+				return tensor.Bad("dict has the key %q twice", tensor.Clip(fmt.Sprint(k)))
 			}
 			seen[k] = true
 		case *types.Dict, *orderedDict, *types.List, *pySet:
@@ -214,14 +214,14 @@ const bareName = "tensor"
 // appendKey appends the key of a value in container to the name of the container.
 func appendKey(name []byte, container, key any) ([]byte, error) {
 	if _, ok := container.(*pySet); ok {
-		return nil, tensor.Bad("set holds tensors, which gives them no name").Of(clip(string(name)))
+		return nil, tensor.Bad("set holds tensors, which gives them no name").Of(tensor.Clip(string(name)))
 	}
 	text, ok := keyText(key)
 	if !ok {
-		return nil, tensor.Bad("tensor in a dict under a key that is neither text nor a whole number").Of(clip(string(name)))
+		return nil, tensor.Bad("tensor in a dict under a key that is neither text nor a whole number").Of(tensor.Clip(string(name)))
 	}
 	if !utf8.ValidString(text) {
-		return nil, tensor.Bad("name of a tensor is not UTF-8: %s", strconv.QuoteToASCII(clip(text))).Of(clip(string(name)))
+		return nil, tensor.Bad("name of a tensor is not UTF-8: %s", strconv.QuoteToASCII(tensor.Clip(text))).Of(tensor.Clip(string(name)))
 	}
 	if len(name) > maxNameBytes-len(text) {
 		return nil, namesTooLong()
@@ -240,13 +240,4 @@ func (c *census) listOthers() string {
 		kinds[i] = fmt.Sprintf("%s (%d)", kind, c.others[kind])
 	}
 	return strings.Join(kinds, ", ")
-}
-
-// clip shortens text from a file for use in an error.
-func clip(s string) string {
-	const most = 200
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "…"
 }
