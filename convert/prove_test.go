@@ -192,3 +192,36 @@ func TestProveCountsOverflow(t *testing.T) {
 		t.Errorf("%+v, %v", proof, err)
 	}
 }
+
+// Single elements are those that Execute would write.
+func TestSample(t *testing.T) {
+	sampled := 0
+	for round := range uint64(60) {
+		rng := rand.New(rand.NewPCG(10, round))
+		m := &planMaker{t: t, rng: rng}
+		m.add()
+		for i, d := range m.plan.Dests {
+			elements, size := d.Shape[0], d.DType.Size()
+			if elements == 0 || m.plan.Moves[0].Source.DType != d.DType {
+				continue
+			}
+			at := []int64{0, elements - 1, rng.Int64N(elements)}
+			got, ok, err := m.plan.Sample(i, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k := range got {
+				sampled++
+				if want := m.want[i][at[k]*size:][:size]; !bytes.Equal(got[k], want) {
+					t.Fatalf("round %d: element %d of %s is %x, want %x", round, at[k], d.Name, got[k], want)
+				}
+			}
+			if _, stored, _ := tensor.Layout(m.plan.Moves[0].Source); stored != ok {
+				t.Errorf("round %d: ok is %t", round, ok)
+			}
+		}
+	}
+	if sampled < 50 {
+		t.Errorf("only %d elements were sampled", sampled)
+	}
+}
