@@ -91,13 +91,11 @@ func (f *filler) space(want int64) ([]byte, error) {
 		next.lo = int(f.t.offset + f.at - next.place)
 		next.hi = next.lo
 	} else {
-		// The last bytes, too few for a write of their own, move on to the next panel.
+		// The last bytes, too few for a write of their own, move on to the next panel. The panel is
+		// full but for less than maxSpace, so that the cut lies behind its beginning.
 		cut := f.hi &^ (storage.Align - 1)
 		next.place = f.place + int64(cut)
 		next.hi = copy(fresh.Bytes, f.buffer.Bytes[cut:f.hi])
-		if cut < f.lo {
-			next.lo, cut = f.lo-cut, f.lo
-		}
 		f.hi = cut
 		f.e.write(f.panel)
 	}

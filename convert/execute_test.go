@@ -234,7 +234,13 @@ func (m *planMaker) add() {
 	types := [][2]tensor.DType{{tensor.BF16, tensor.BF16}, {tensor.F32, tensor.F32}, {tensor.F32, tensor.BF16}, {tensor.BF16, tensor.F32}, {tensor.F64, tensor.F16},
 		{tensor.F8E4M3, tensor.F16}, {tensor.U8, tensor.U8}, {tensor.C128, tensor.C128}, {tensor.F64, tensor.F64}}[rng.IntN(9)]
 	name := fmt.Sprintf("source.%d", len(m.plan.Moves))
-	switch rng.IntN(5) {
+	switch rng.IntN(6) {
+	case 5: // the same elements twice
+		shape := []int64{1 + rng.Int64N(60), 1 + rng.Int64N(90)}
+		s, content := m.source(name, types[0], shape)
+		v := tensor.RowMajor(shape...)
+		m.dest(types[1], []*tensor.Tensor{s}, [][]byte{content}, []tensor.View{v})
+		m.dest(types[1], []*tensor.Tensor{s}, [][]byte{content}, []tensor.View{v.Permute(1, 0)})
 	case 0: // any view
 		shape := make([]int64, rng.IntN(5))
 		for i := range shape {
@@ -421,6 +427,9 @@ func TestExecuteReports(t *testing.T) {
 		}
 	}
 	whole := make([]byte, 40)
+	twice := plan(&streamOnly{content: whole}, tensor.F32, 10)
+	twice.Moves = append(twice.Moves, twice.Moves[0])
+	twice.Moves[0].View, twice.Moves[1].View, twice.Moves[1].Offset = tensor.RowMajor(5), tensor.RowMajor(5), 4
 	for _, tt := range []struct {
 		name  string
 		plan  *Plan
@@ -435,6 +444,7 @@ func TestExecuteReports(t *testing.T) {
 		{"short file", plan(&tensor.Strided{Store: bytes.NewReader(whole[:20]), Length: 10, DType: tensor.F32, View: tensor.RowMajor(10)}, tensor.F32, 10), true, `tensor "s"`},
 		{"no such cast", plan(&streamOnly{content: whole}, tensor.I32, 10), true, "cannot be converted"},
 		{"unfilled", plan(&streamOnly{content: whole}, tensor.F32, 11), false, "plan fills 10 elements of w"},
+		{"filled twice", twice, false, "plan fills elements 4 to 5 of w not just once"},
 		{"I/O", plan(failing{whole[:8], os.ErrPermission}, tensor.F32, 10), false, "permission denied"},
 	} {
 		_, err := Execute(t.Context(), tt.plan, newTestFiles(t, rand.New(rand.NewPCG(1, 1)), tt.plan), nil)

@@ -159,6 +159,9 @@ func (s *Stage) Publish() error {
 	return errors.Join(err, s.lock.release())
 }
 
+// exchangeNames is exchange, or in tests a system that cannot.
+var exchangeNames = exchange
+
 // swapIn renames the stage to the destination and returns where what was there before lies now,
 // "" for nothing.
 func (s *Stage) swapIn() (old string, err error) {
@@ -166,7 +169,7 @@ func (s *Stage) swapIn() (old string, err error) {
 	if !errors.Is(err, fs.ErrExist) || !s.replace {
 		return "", err
 	}
-	if err = exchange(s.Dir, s.dst); !errors.Is(err, errors.ErrUnsupported) {
+	if err = exchangeNames(s.Dir, s.dst); !errors.Is(err, errors.ErrUnsupported) {
 		return s.Dir, err
 	}
 	// In two steps. A run that is killed between them leaves no destination but the old one beside

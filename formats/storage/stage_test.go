@@ -1,0 +1,344 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// names lists a directory.
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newStage(t *testing.T, dst string, replace bool) *Stage {
+	t.Helper()
+	s, err := NewStage(dst, replace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestStageAppearsAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	dst := filepath.Join(dir, "model")
+	s := newStage(t, dst, false)
+	write(t, filepath.Join(s.Dir, "a"), "1")
+	if _, err := os.Lstat(dst); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("the destination exists before Publish")
+	}
+	if err := s.Publish(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Error(err)
+	}
+	if got := names(t, dir); !slices.Equal(got, []string{"model"}) {
+		t.Errorf("left %q", got)
+	}
+	if got := names(t, dst); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("published %q", got)
+	}
+	if info, err := os.Stat(dst); err != nil || runtime.GOOS != "windows" && info.Mode().Perm()&0o500 != 0o500 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestStageDiscardedLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	s := newStage(t, filepath.Join(dir, "new", "deep", "model"), false)
+	write(t, filepath.Join(s.Dir, "a", "b"), "1")
+	if err := s.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, dir); len(got) > 0 {
+		t.Errorf("left %q", got)
+	}
+}
+
+func TestStageKeepsWhatOthersPutBesideIt(t *testing.T) {
+	dir := t.TempDir()
+	s := newStage(t, filepath.Join(dir, "new", "model"), false)
+	write(t, filepath.Join(dir, "new", "other"), "1")
+	if err := s.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, filepath.Join(dir, "new")); !slices.Equal(got, []string{"other"}) {
+		t.Errorf("left %q", got)
+	}
+}
+
+func TestStageRefusesAnExistingDestination(t *testing.T) {
+	for _, kind := range []string{"directory", "file", "dangling link"} {
+		dir := t.TempDir()
+		dst := filepath.Join(dir, "model")
+		switch kind {
+		case "directory":
+			write(t, filepath.Join(dst, "old"), "1")
+		case "file":
+			write(t, dst, "1")
+		default:
+			if err := os.Symlink("nowhere", dst); err != nil {
+				t.Skip(err)
+			}
+		}
+		if _, err := NewStage(dst, false); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if got := names(t, dir); !slices.Equal(got, []string{"model"}) {
+			t.Errorf("%s: left %q", kind, got)
+		}
+	}
+}
+
+func TestStageRefusesADestinationThatCameToExist(t *testing.T) {
+	dir := t.TempDir()
+	dst := filepath.Join(dir, "model")
+	s := newStage(t, dst, false)
+	write(t, filepath.Join(s.Dir, "a"), "new")
+	if err := os.Mkdir(dst, 0o777); err != nil { // empty: rename would replace it
+		t.Fatal(err)
+	}
+	if err := s.Publish(); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("published over another: %v", err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Error(err)
+	}
+	if got := names(t, dir); !slices.Equal(got, []string{"model"}) || len(names(t, dst)) > 0 {
+		t.Errorf("left %q, %q", got, names(t, dst))
+	}
+}
+
+func TestStageReplaces(t *testing.T) {
+	for _, kind := range []string{"directory", "file", "link", "nothing"} {
+		dir := t.TempDir()
+		dst := filepath.Join(dir, "model")
+		want := []string{"model"}
+		switch kind {
+		case "directory":
+			write(t, filepath.Join(dst, "old"), "1")
+		case "file":
+			write(t, dst, "1")
+		case "link":
+			write(t, filepath.Join(dir, "real", "old"), "1")
+			if err := os.Symlink("real", dst); err != nil {
+				t.Skip(err)
+			}
+			want = []string{"model", "real"}
+		}
+		s := newStage(t, dst, true)
+		write(t, filepath.Join(s.Dir, "a"), "new")
+		if kind == "directory" && !slices.Equal(names(t, dst), []string{"old"}) {
+			t.Error("the old destination is touched before the end")
+		}
+		if err := s.Publish(); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		if got := names(t, dir); !slices.Equal(got, want) {
+			t.Errorf("%s: left %q", kind, got)
+		}
+		if got := names(t, dst); !slices.Equal(got, []string{"a"}) {
+			t.Errorf("%s: published %q", kind, got)
+		}
+	}
+}
+
+func TestStageDiscardedKeepsTheOldDestination(t *testing.T) {
+	dir := t.TempDir()
+	dst := filepath.Join(dir, "model")
+	write(t, filepath.Join(dst, "old"), "1")
+	s := newStage(t, dst, true)
+	if err := s.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, dst); !slices.Equal(got, []string{"old"}) || len(names(t, dir)) != 1 {
+		t.Errorf("left %q, %q", names(t, dir), got)
+	}
+}
+
+func TestStageDoesNotReplaceWhereTheUserIs(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, dst := range []string{".", dir, filepath.Dir(dir)} {
+		if s, err := NewStage(dst, true); err == nil {
+			s.Discard()
+			t.Errorf("%s would be replaced", dst)
+		}
+	}
+}
+
+// TestStageRemovesWhatAKilledRunLeft has stages of the same destination that nobody holds, one
+// that somebody does, and things that only look like stages.
+func TestStageRemovesWhatAKilledRunLeft(t *testing.T) {
+	dir := t.TempDir()
+	dst := filepath.Join(dir, "model")
+	write(t, filepath.Join(dir, ".model.griffin-0123456789abcdef", "model.safetensors"), "half")
+	keep := []string{".model.griffin-0123456789abcd", ".model.griffin-0123456789abcdef01", ".model.griffin-0123456789ABCDEF", ".model.griffin-0123456789abcdeg", ".other.griffin-0123456789abcdef",
+		"model.griffin-0123456789abcdef", ".model.griffin-"}
+	for _, name := range keep {
+		write(t, filepath.Join(dir, name, "x"), "1")
+	}
+	write(t, filepath.Join(dir, ".model.griffin-fedcba9876543210"), "a file") // no stage: stages are directories
+	keep = append(keep, ".model.griffin-fedcba9876543210")
+	live := newStage(t, dst, false)
+	write(t, filepath.Join(live.Dir, "x"), "1")
+	keep = append(keep, filepath.Base(live.Dir))
+	if _, err := os.Lstat(filepath.Join(dir, ".model.griffin-0123456789abcdef")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a killed run's stage is still there")
+	}
+	second := newStage(t, dst, false)
+	keep = append(keep, filepath.Base(second.Dir))
+	slices.Sort(keep)
+	if got := names(t, dir); !slices.Equal(got, keep) {
+		t.Errorf("left\n%q, want\n%q", got, keep)
+	}
+	if err := errors.Join(second.Publish(), live.Discard()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStagePutsBackWhatAKilledReplacementMoved is for systems that cannot exchange two names: a
+// run killed between its two renames.
+func TestStagePutsBackWhatAKilledReplacementMoved(t *testing.T) {
+	dir := t.TempDir()
+	dst := filepath.Join(dir, "model")
+	stage := filepath.Join(dir, ".model.griffin-0123456789abcdef")
+	write(t, filepath.Join(stage, "a"), "new")
+	write(t, filepath.Join(stage+oldMark, "old"), "old")
+	s, err := NewStage(dst, false)
+	if !errors.Is(err, fs.ErrExist) {
+		t.Errorf("the old destination was not put back: %v, %v", s, err)
+	}
+	if got := names(t, dst); !slices.Equal(got, []string{"old"}) {
+		t.Errorf("put back %q", got)
+	}
+	write(t, filepath.Join(stage+oldMark, "older"), "old") // killed after the second rename
+	newStage(t, dst, true).Discard()
+	if got := names(t, dir); !slices.Equal(got, []string{"model"}) {
+		t.Errorf("left %q", got)
+	}
+}
+
+// TestReplaceInTwoSteps covers what swapIn does where names cannot be exchanged.
+func TestReplaceInTwoSteps(t *testing.T) {
+	defer func(old func(a, b string) error) { exchangeNames = old }(exchangeNames)
+	exchangeNames = func(string, string) error { return errors.ErrUnsupported }
+	TestStageReplaces(t)
+}
+
+func TestWithin(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a", "b", "c"), "1")
+	write(t, filepath.Join(dir, "ab", "c"), "1")
+	if err := os.Symlink(filepath.Join(dir, "a", "b"), filepath.Join(dir, "link")); err != nil {
+		t.Skip(err)
+	}
+	for _, tt := range []struct {
+		path, dir string
+		want      bool
+	}{
+		{"a/b/c", "a", true}, {"a/b/c", "a/b/c", true}, {"a", "a/b", false}, {"ab/c", "a", false},
+		{"link/c", "a", true}, {"link", "a", true}, {"a/b/c", "link", true}, {"a/../a/b", "a/b", true}, {"ab", "link", false},
+	} {
+		got, err := Within(filepath.Join(dir, tt.path), filepath.Join(dir, tt.dir))
+		if err != nil || got != tt.want {
+			t.Errorf("Within(%s, %s) = %v, %v", tt.path, tt.dir, got, err)
+		}
+	}
+}
+
+func TestCheckFree(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "not", "yet")
+	if err := CheckFree(dir, 1); err != nil {
+		t.Error(err)
+	}
+	err := CheckFree(dir, 1<<62)
+	var space *SpaceError
+	if !errors.As(err, &space) || space.Need != 1<<62 || space.Free <= 0 || !strings.Contains(err.Error(), "bytes") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestOutput writes pieces of all alignments, large and small, and reads the file back.
+func TestOutput(t *testing.T) {
+	const size = 3<<20 + 17
+	want := make([]byte, size)
+	for i := range want {
+		want[i] = byte(i*7 + i>>9)
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	o, err := NewOutput(f, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory, err := NewBuffer(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memory.Free()
+	at := int64(0)
+	for i := 0; at < size; i++ {
+		n := min([]int64{1, 300 << 10, 4096, 70_000, 65_536, 12, 512 << 10}[i%7], size-at)
+		skew := at % Align // so that memory and file are aligned alike
+		if i%3 == 2 {
+			skew = 5
+		}
+		p := memory.Bytes[skew:][:n]
+		copy(p, want[at:])
+		if k, err := o.WriteAt(p, at); err != nil || int64(k) != n {
+			t.Fatalf("%d bytes at %d: %d, %v", n, at, k, err)
+		}
+		at += n
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(f.Name())
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes read back, %v", len(got), err)
+	}
+}
+
+func TestOutputOnAFullDisk(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := NewOutput(f, 1<<50); err == nil {
+		t.Skip("this file system does not reserve space")
+	} else if !strings.Contains(err.Error(), f.Name()) {
+		t.Errorf("%v does not name the file", err)
+	}
+}
