@@ -4,7 +4,8 @@ Makes checkpoints with fresh seeds in every original format, by libraries of tod
   - `inspect --digest` agrees with what torch, orbax, flax and safetensors themselves read,
   - `convert` gives the very bytes that transformers saves of the same weights, whole and in shards,
   - both versions of transformers load them silently, to the same configuration, and compute exactly the same,
-  - `--dtype` rounds as torch rounds.
+  - `--dtype` rounds as torch rounds,
+  - tokenizer files make both split text as SentencePiece does.
 Exits with 1 if anything differs, and says with which seed to see it again.
 """
 
@@ -29,6 +30,7 @@ import originals
 from griffin import differences
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+TOKENIZER = os.path.join(griffin.REPOSITORY, "convert/testdata/tokenizer.model")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -147,15 +149,35 @@ def check_odd_torch(score, root):
                           lambda: differences(want, griffin.inspect(f"{out}/{name}.pt")))
 
 
+def with_transformers(script, *argv):
+    """Runs a script with transformers 5 and with 4.57: which it was, and the finished process."""
+    for generation, path in (("5", ""), ("4", os.environ["GRIFFIN_INTEROP_HOME"] + "/transformers4" + os.pathsep)):
+        env = dict(os.environ, PYTHONPATH=path + os.environ.get("PYTHONPATH", ""))
+        yield generation, subprocess.run([sys.executable, f"{HERE}/{script}", *argv], env=env, capture_output=True, text=True)
+
+
+def check_tokenizers(score, root, seed):
+    """The tokenizer files, plain and instruction-tuned, with the conversion that writes them."""
+    import sentencepiece
+    model = sentencepiece.SentencePieceProcessor(model_file=TOKENIZER)
+    config = dict(family.CASES["micro-griffin"], vocab_size=len(model))
+    os.makedirs(f"{root}/tokenizer")
+    originals.torch_files(f"{root}/tokenizer", family.make_params(config, seed, "bfloat16"))
+    for kind, flags, chat in (("plain", [], []), ("chat", ["--instruction-tuned"], ["--chat"])):
+        out = f"{root}/tokenizer/{kind}"
+        if not score.attempt(f"convert with a {kind} tokenizer", lambda: griffin.convert(
+                f"{root}/tokenizer/torch.pt", out, f"--tokenizer={TOKENIZER}", *flags, *family.settings_flags(config))):
+            continue
+        for generation, done in with_transformers("tokenizer_check.py", out, f"--seed={seed}", *chat):
+            problem = (done.stdout + done.stderr)[-2000:] if done.returncode else ""
+            score.check(f"{kind} tokenizer, transformers {generation}", problem)
+
+
 def judged_by_transformers(score, root, jobs):
     """jobs names one directory for each different content that griffin wrote."""
     with open(f"{root}/jobs.json", "w") as f:
         json.dump([dict(case=case, own=f"{case}/hf", converted=out) for (case, _), out in jobs.items()], f)
-    ahead = {"5": "", "4": os.environ["GRIFFIN_INTEROP_HOME"] + "/transformers4" + os.pathsep}
-    for generation, path in ahead.items():
-        env = dict(os.environ, PYTHONPATH=path + os.environ.get("PYTHONPATH", ""))
-        done = subprocess.run([sys.executable, f"{HERE}/judge_hf.py", f"{root}/jobs.json"], env=env,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for generation, done in with_transformers("judge_hf.py", f"{root}/jobs.json"):
         verdicts = [json.loads(line) for line in done.stdout.splitlines()]
         for verdict in verdicts:
             score.check(verdict["label"].replace(root + "/", ""), verdict["problem"])
@@ -178,6 +200,7 @@ def main():
             check_case(score, case_dir, jobs)
         judged_by_transformers(score, root, jobs)
         check_odd_torch(score, root)
+        check_tokenizers(score, root, args.seed)
     finally:
         if not args.keep:
             shutil.rmtree(root)
