@@ -1,9 +1,12 @@
 package verify
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // Verdict is the answer to "is this the same model?", with all that it rests on. Every check that
@@ -63,6 +66,35 @@ type Finding struct {
 	Differing     int64       `json:"differing,omitempty"` // elements that are wrong
 	Elements      int64       `json:"elements,omitempty"`  // of the tensor
 	Detail        string      `json:"detail,omitempty"`    // what it means, or what it looks like
+}
+
+// String says it in one line, for people.
+func (f *Finding) String() string {
+	var b strings.Builder
+	b.WriteString(cmp.Or(f.Field, f.Tensor))
+	if f.Field == "" && f.SourceName != "" && f.SourceName != f.Tensor {
+		fmt.Fprintf(&b, " (%s)", f.SourceName)
+	}
+	switch f.Kind {
+	case MissingTensor:
+		fmt.Fprintf(&b, ": missing, %s", f.Want)
+	case ExtraTensor:
+		fmt.Fprintf(&b, ": no tensor of the model, %s", f.Got)
+	case WrongField:
+		fmt.Fprintf(&b, ": %s, not %s", f.Got, f.Want)
+	case MisshapenTensor, MistypedTensor:
+		fmt.Fprintf(&b, ": %s instead of %s", f.Got, f.Want)
+	default:
+		if f.Differing > 0 {
+			fmt.Fprintf(&b, ": %s of %s elements differ; %v is %s, not %s", grouped(f.Differing), grouped(f.Elements), f.Index, f.Got, f.Want)
+		} else {
+			fmt.Fprintf(&b, ": %s, not %s", f.Got, f.Want)
+		}
+	}
+	if f.Detail != "" {
+		b.WriteString("; " + f.Detail)
+	}
+	return b.String()
 }
 
 // FindingKind says what is wrong.

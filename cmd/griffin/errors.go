@@ -38,12 +38,18 @@ func (e *usageError) advise(format string, args ...any) *usageError {
 
 func (e *usageError) Error() string { return e.problem }
 
+// errNotSame ends a command whose printed result says that something differs.
+var errNotSame = errors.New("not the same model")
+
 // report prints what went wrong, with its hint, and returns the exit status for it.
 func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
 	code := exitCode(err)
+	if err == errNotSame {
+		return code // the result said so
+	}
 	if code == exitInterrupted {
 		fmt.Fprintln(w, "griffin: interrupted, nothing was left behind")
 		return code
@@ -72,7 +78,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &usage), errors.As(err, &choice), errors.Is(err, fs.ErrExist):
 		return exitUsage
-	case errors.As(err, &proof):
+	case errors.Is(err, errNotSame), errors.As(err, &proof):
 		return exitDiffers
 	case errors.As(err, &format):
 		return exitBadInput

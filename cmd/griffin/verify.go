@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/verify"
+)
+
+func verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "prove that a converted checkpoint is the same model, or that a model computes what was recorded",
+		UsageText: "griffin verify [flags] SRC CONVERTED\n   griffin verify [flags] CKPT --golden FILE\n   griffin verify [flags] SRC CONVERTED --golden FILE",
+		Description: "Holds CONVERTED, a Hugging Face directory, against SRC, the original it was made of: names, shapes\n" +
+			"and types of all tensors, every field of config.json, and every element of the weights, bit for bit\n" +
+			"(or against correct rounding, where the dtype changed). With --golden, what the model computes is\n" +
+			"held against a fixture of logits and hidden states.\n\n" +
+			"Exit status: 0 the same, 1 not the same; others as everywhere.\n\n" +
+			"Examples:\n\n" +
+			"  griffin verify 2b-it.pt recurrentgemma-2b-it\n" +
+			"  griffin verify --weights-only runs/train recurrentgemma-mine --step 40000\n" +
+			"  griffin verify 2b-it.pt --golden jax.safetensors\n" +
+			"  griffin verify mine.pt out --attention-window 1024 --logits-soft-cap 30 --embedding-scale=true",
+		Flags: append(settingsFlags(),
+			&cli.StringFlag{Name: "golden", Usage: "fixture `FILE` of what an implementation computed (griffin golden writes such)"},
+			&cli.BoolFlag{Name: "weights-only", Usage: "leave the logits out"},
+			stepFlag(),
+			jsonFlag(),
+		),
+		OnUsageError: onUsageError,
+		BashComplete: completeFlags,
+		Action:       runVerify,
+	}
+}
+
+func runVerify(c *cli.Context) error {
+	o, err := verifyOptions(c)
+	if err != nil {
+		return err
+	}
+	var bar progress
+	doing := ""
+	o.Progress = func(what string, done, total int64) {
+		if what != doing {
+			bar.done()
+			doing, bar = what, newProgress(c.App.ErrWriter, what, total)
+		}
+		bar.set(done)
+	}
+	verdict, err := verify.Verify(c.Context, o)
+	bar.done()
+	if err != nil {
+		return err
+	}
+	if err := printVerdict(c, verdict); err != nil {
+		return err
+	}
+	if !verdict.Same {
+		return errNotSame
+	}
+	return nil
+}
+
+func verifyOptions(c *cli.Context) (verify.Options, error) {
+	o := verify.Options{Settings: settings(c), Golden: c.String("golden"), WeightsOnly: c.Bool("weights-only")}
+	advice := "griffin verify --help shows examples"
+	switch {
+	case c.NArg() == 1 && o.Golden == "":
+		return o, usagef("verify takes a source and what was converted from it, got 1 path").advise("to hold one checkpoint against a fixture, add --golden FILE")
+	case c.NArg() != 1 && c.NArg() != 2:
+		return o, usagef("verify takes a source and what was converted from it, got %s", plural(int64(c.NArg()), "path")).advise("%s", advice)
+	case c.NArg() == 1 && o.WeightsOnly:
+		return o, usagef("--weights-only leaves nothing to hold one checkpoint against").advise("%s", advice)
+	}
+	o.Source, o.Converted = c.Args().Get(0), c.Args().Get(1)
+	if c.IsSet("step") {
+		n := c.Int64("step")
+		o.Step = &n
+	}
+	return o, nil
+}
+
+func printVerdict(c *cli.Context, v *verify.Verdict) error {
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, v)
+	}
+	return printVerdictText(c.App.Writer, v)
+}
+
+// printVerdictText prints a line for each check, and below it what is wrong.
+func printVerdictText(w io.Writer, v *verify.Verdict) error {
+	for _, part := range []struct {
+		name    string
+		section *verify.Section
+	}{{"structure", v.Structure}, {"configuration", v.Config}, {"weights", weightsSection(v)}} {
+		if s := part.section; s != nil {
+			fmt.Fprintf(w, "%-13s  %s  %s\n", part.name, outcome(s.OK, s.Skipped), s.Summary)
+			for _, f := range s.Findings {
+				fmt.Fprintf(w, "  %s\n", printable(f.String()))
+			}
+			for _, note := range s.Notes {
+				fmt.Fprintf(w, "  note: %s\n", printable(note))
+			}
+		}
+	}
+	for _, l := range v.Logits {
+		fmt.Fprintf(w, "%-13s  %s  %s\n", "logits", outcome(l.OK, false), l.Summary)
+	}
+	for _, note := range v.Notes {
+		fmt.Fprintf(w, "note: %s\n", printable(note))
+	}
+	answer := "the same model"
+	if !v.Same {
+		answer = "not the same model"
+	}
+	_, err := fmt.Fprintln(w, answer)
+	return err
+}
+
+func weightsSection(v *verify.Verdict) *verify.Section {
+	if v.Weights == nil {
+		return nil
+	}
+	return &v.Weights.Section
+}
+
+func outcome(ok, skipped bool) string {
+	switch {
+	case skipped:
+		return "--  "
+	case ok:
+		return "ok  "
+	}
+	return "FAIL"
+}

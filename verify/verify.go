@@ -1,0 +1,130 @@
+package verify
+
+import (
+	"context"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Options say what is to be verified. Source is always there, and Converted or Golden or both.
+type Options struct {
+	Source    string           // path of the original checkpoint, or of any that is held against Golden alone
+	Converted string           // path of the Hugging Face directory that was made of it, or ""
+	Golden    string           // path of a fixture, or ""
+	Settings  convert.Settings // what shapes cannot tell of Source
+	Step      *int64           // of Source, where it has several; nil for the newest
+
+	WeightsOnly bool // leave the logits out
+
+	// Progress, if not nil, is told what is being done and how far it is. Calls do not overlap.
+	Progress func(doing string, done, total int64)
+}
+
+// Verify answers whether the checkpoints are the same model, and whether it computes what a fixture
+// says. That they are not is no error but the verdict. Errors are those of what cannot be judged:
+// a *tensor.FormatError for a checkpoint that is broken or no Griffin, a *convert.SettingsError for
+// what the caller has to decide, and those of the system.
+func Verify(ctx context.Context, o Options) (*Verdict, error) {
+	r := &run{options: o, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
+	defer r.close()
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	if o.Converted != "" {
+		if err := r.checkConversion(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if !o.WeightsOnly {
+		if err := r.checkLogits(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r.verdict.conclude()
+	return r.verdict, nil
+}
+
+// run is one verification.
+type run struct {
+	options Options
+	verdict *Verdict
+
+	source    *tensor.Checkpoint
+	found     *convert.Model // in source
+	converted *tensor.Checkpoint
+	plan      *convert.Plan // from source to converted; nil without the latter
+}
+
+func (r *run) open() (err error) {
+	if r.source, err = formats.Open(r.options.Source, formats.Options{Step: r.options.Step}); err != nil {
+		return err
+	}
+	if r.found, err = convert.Recognize(r.source); err != nil {
+		return err
+	}
+	r.verdict.Source = subject(r.source, r.found.Layout, r.found.Prefix)
+	if r.options.Converted == "" {
+		return nil
+	}
+	if r.found.Layout == convert.HuggingFace {
+		return tensor.Bad("the source is in the Hugging Face layout itself").In(r.source.Path).
+			Advise("give the original first, and then what was made of it: griffin verify SRC CONVERTED")
+	}
+	if r.converted, err = formats.Open(r.options.Converted, formats.Options{}); err != nil {
+		return err
+	}
+	r.verdict.Converted = subject(r.converted, convert.HuggingFace, "")
+	if r.plan, err = planFor(r.found, r.options.Settings, r.converted); err != nil {
+		return err
+	}
+	c := &r.plan.Config
+	r.verdict.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale}
+	return nil
+}
+
+func subject(c *tensor.Checkpoint, layout convert.Layout, prefix string) *Subject {
+	return &Subject{Path: c.Path, Format: c.Format, Layout: layout.String(), Prefix: prefix}
+}
+
+func (r *run) close() {
+	for _, c := range []*tensor.Checkpoint{r.source, r.converted} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+// checkConversion makes the three checks that need no forward pass.
+func (r *run) checkConversion(ctx context.Context) (err error) {
+	if err := r.plan.CheckCopies(ctx); err != nil {
+		return err
+	}
+	v := r.verdict
+	var head headState
+	v.Structure, head = checkStructure(r.plan, r.converted)
+	if v.Config, err = checkConfig(r.converted.Path, r.plan, head); err != nil {
+		return err
+	}
+	total := int64(0)
+	for _, d := range r.plan.Dests {
+		total += (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes()
+	}
+	v.Weights, err = proveWeights(ctx, r.plan, head, r.converted, func(done int64) { r.progress("comparing weights", done, total) })
+	v.Notes = append(v.Notes, r.plan.Notes...)
+	return err
+}
+
+func (r *run) progress(doing string, done, total int64) {
+	if r.options.Progress != nil {
+		r.options.Progress(doing, done, total)
+	}
+}
+
+// proven reports whether both checkpoints are one model, by their weights and configuration, so that
+// one forward pass serves both.
+func (r *run) proven() bool {
+	v := r.verdict
+	return v.Structure != nil && v.Structure.OK && v.Config.OK && v.Weights.OK
+}

@@ -1,0 +1,167 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// proveWeights compares every element of a converted checkpoint with its source: bit for bit, or
+// where the dtype changed, with the definition of rounding. Tensors that the structure finds
+// missing, misshapen or mistyped are left out. progress is told the bytes compared so far.
+func proveWeights(ctx context.Context, p *convert.Plan, head headState, converted *tensor.Checkpoint, progress func(done int64)) (*WeightsSection, error) {
+	if head == headCopied {
+		p = withHead(p)
+	}
+	proof, digests, err := convert.ProveDigests(ctx, p, converted, progress)
+	if err != nil {
+		return nil, err
+	}
+	w := &weights{ctx: ctx, plan: p, converted: converted, digests: digests, sources: sourcesOf(p),
+		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proof.Elements, Bytes: proof.Bytes, Rounded: proof.Rounded, Overflowed: proof.Overflowed}}
+	w.collect(proof)
+	if err := w.explainAll(); err != nil {
+		return nil, err
+	}
+	w.list()
+	w.summarise()
+	return w.section, nil
+}
+
+// withHead adds the second copy of the embedding to a plan.
+func withHead(p *convert.Plan) *convert.Plan {
+	all := *p
+	all.Dests, all.Moves = slices.Clone(p.Dests), slices.Clone(p.Moves)
+	for i, d := range p.Dests {
+		if d.Name != embeddingName {
+			continue
+		}
+		d.Name = headName
+		all.Dests = append(all.Dests, d)
+		for _, m := range p.Moves {
+			if m.Dest == i {
+				m.Dest = len(all.Dests) - 1
+				all.Moves = append(all.Moves, m)
+			}
+		}
+	}
+	return &all
+}
+
+type weights struct {
+	ctx       context.Context
+	plan      *convert.Plan
+	converted *tensor.Checkpoint
+	digests   *convert.Digests
+	sources   [][]string // by index into plan.Dests
+	section   *WeightsSection
+
+	wrong map[int]*Finding // by index into plan.Dests
+	left  map[int]bool     // not compared, because of their structure
+}
+
+// collect makes findings of the proof's failures, in the order of the destination.
+func (w *weights) collect(proof *convert.Proof) {
+	index := map[string]int{}
+	for i, d := range w.plan.Dests {
+		index[d.Name] = i
+	}
+	w.wrong, w.left = map[int]*Finding{}, map[int]bool{}
+	failures := slices.Clone(proof.Failures)
+	slices.SortStableFunc(failures, func(a, b convert.Failure) int { return cmp.Compare(index[a.Tensor], index[b.Tensor]) })
+	for _, f := range failures {
+		i, known := index[f.Tensor]
+		if !known {
+			continue // too many: the structure says so
+		}
+		if f.Wrong == 0 {
+			w.left[i] = true
+			continue
+		}
+		d := w.plan.Dests[i]
+		kind := WrongWeights
+		if d.Name == headName {
+			kind = UntiedHead
+		}
+		w.section.Findings = append(w.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: strings.Join(w.sources[i], " + "), ConvertedName: d.Name,
+			Index: f.Index, Want: f.Want, Got: f.Got, Differing: f.Wrong, Elements: (&tensor.Tensor{Shape: d.Shape}).Elements()})
+	}
+	for k := range w.section.Findings {
+		f := &w.section.Findings[k]
+		w.wrong[index[f.Tensor]] = f
+	}
+}
+
+// list fills in the digests of all tensors that were compared, on both sides.
+func (w *weights) list() {
+	badSource := map[*tensor.Tensor]bool{}
+	seen := map[*tensor.Tensor]bool{}
+	var sources []*tensor.Tensor
+	for _, m := range w.plan.Moves {
+		badSource[m.Source] = badSource[m.Source] || w.wrong[m.Dest] != nil || w.left[m.Dest]
+		if !seen[m.Source] {
+			seen[m.Source] = true
+			sources = append(sources, m.Source)
+		}
+	}
+	for i, d := range w.plan.Dests {
+		if w.left[i] {
+			continue
+		}
+		sum := w.digests.Outputs[i]
+		w.section.Tensors++
+		w.section.Converted = append(w.section.Converted, TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), SHA256: hex.EncodeToString(sum[:]),
+			Rule: d.Rule, From: w.sources[i], OK: w.wrong[i] == nil})
+	}
+	for _, t := range sources {
+		sum := w.digests.Sources[t]
+		w.section.Source = append(w.section.Source, TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), SHA256: hex.EncodeToString(sum[:]), OK: !badSource[t]})
+	}
+}
+
+// shapeOf is a shape that JSON shows as a list, also of a scalar.
+func shapeOf(shape []int64) []int64 {
+	if shape == nil {
+		return []int64{}
+	}
+	return shape
+}
+
+func (w *weights) summarise() {
+	s := w.section
+	s.OK = len(s.Findings) == 0
+	how := "every element is that of the source, bit for bit"
+	if s.Rounded > 0 {
+		how = fmt.Sprintf("every element is that of the source, rounded to nearest where the dtype changed (%s of %s elements)", grouped(s.Rounded), grouped(s.Elements))
+	}
+	if !s.OK {
+		var differing int64
+		for _, f := range s.Findings {
+			differing += f.Differing
+		}
+		how = fmt.Sprintf("%s differ, in %s elements", quantity(len(s.Findings), "tensor"), grouped(differing))
+	}
+	what := quantity(s.Tensors, "tensor")
+	if n := len(w.left); n > 0 {
+		what += fmt.Sprintf(" (%d more could not be compared)", n)
+	}
+	s.Summary = fmt.Sprintf("%s, %s elements: %s", what, grouped(s.Elements), how)
+	if s.Overflowed > 0 {
+		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", grouped(s.Overflowed), w.plan.DType))
+	}
+}
+
+// grouped prints a number with its digits in groups of three.
+func grouped(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
