@@ -1,0 +1,414 @@
+package convert
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// writtenModel is a model whose elements lie in a file of their own, one tensor after the other.
+func writtenModel(path string, c *Config, seed uint64) error {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	var content []byte
+	for _, t := range modelTensors(c, Flax, "params.") {
+		for range t.Bytes() / 4 {
+			content = append(content, byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32()), 0x3d)
+		}
+	}
+	return os.WriteFile(path, content, 0o666)
+}
+
+// openModel opens what writtenModel wrote.
+func openModel(path string, c *Config) (*tensor.Checkpoint, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	tensors := modelTensors(c, Flax, "params.")
+	at := int64(0)
+	for _, t := range tensors {
+		t.Data = &tensor.Strided{Store: f, Base: at, Length: t.Elements(), DType: t.DType, View: tensor.RowMajor(t.Shape...)}
+		at += t.Bytes()
+	}
+	return tensor.NewCheckpoint(path, "test", tensors, f)
+}
+
+var smallConfig = &Config{VocabSize: 96, Width: 32, MLPExpandedWidth: 48, NumHeads: 2, LRUWidth: 40, ConvWidth: 4,
+	BlockTypes: []BlockType{Recurrent, Attention, Recurrent}}
+
+// source returns the small model as a checkpoint in a file.
+func source(t *testing.T) *tensor.Checkpoint {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "source.bin")
+	if err := writtenModel(path, smallConfig, 1); err != nil {
+		t.Fatal(err)
+	}
+	c, err := openModel(path, smallConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func listed(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// checkDestination compares a destination with the source element by element where it is easiest
+// to get wrong, and all of it with the digests that conversion.json holds.
+func checkDestination(src *tensor.Checkpoint, dst string) error {
+	out, err := safetensors.Open(dst)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	text, err := os.ReadFile(filepath.Join(dst, ManifestName))
+	if err != nil {
+		return err
+	}
+	var manifest Manifest
+	if err := json.Unmarshal(text, &manifest); err != nil {
+		return err
+	}
+	if len(manifest.Tensors) != len(out.Tensors()) {
+		return fmt.Errorf("%d tensors in the manifest, %d in the file", len(manifest.Tensors), len(out.Tensors()))
+	}
+	for _, m := range manifest.Tensors {
+		sum, err := tensor.Digest(context.Background(), out.Tensor(m.Name))
+		if err != nil {
+			return err
+		}
+		if got := fmt.Sprintf("%x", sum); got != m.SHA256 {
+			return fmt.Errorf("%s has digest %s, the manifest says %s", m.Name, got, m.SHA256)
+		}
+	}
+	up := src.Tensor("params.blocks.0.mlp_block.ffw_up.w")
+	in, expanded := up.Shape[1], up.Shape[2]
+	for half, name := range []string{"model.layers.0.mlp_block.gate_proj.weight", "model.layers.0.mlp_block.up_proj.weight"} {
+		a, b := make([]byte, up.Bytes()), make([]byte, up.Bytes()/2)
+		if _, err := up.ReadAt(a, 0); err != nil {
+			return err
+		}
+		if _, err := out.Tensor(name).ReadAt(b, 0); err != nil {
+			return err
+		}
+		for i := range in {
+			for j := range expanded {
+				want, got := a[((int64(half)*in+i)*expanded+j)*4:][:4], b[(j*in+i)*4:][:4]
+				if !bytes.Equal(want, got) {
+					return fmt.Errorf("%s [%d, %d] is %x, not %x", name, j, i, got, want)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func TestConvert(t *testing.T) {
+	src := source(t)
+	dir := t.TempDir()
+	for _, o := range []Options{{}, {Verify: true}, {MaxShardSize: 20_000, Verify: true}} {
+		o.Settings = tinySettings
+		dst := filepath.Join(dir, "out")
+		var done, total int64
+		o.Progress = func(d, n int64) { done, total = d, n }
+		r, err := Convert(t.Context(), src, dst, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkDestination(src, dst); err != nil {
+			t.Error(err)
+		}
+		var names []string
+		for _, f := range r.Files {
+			names = append(names, f.Name)
+			if info, err := os.Stat(filepath.Join(dst, f.Name)); err != nil || info.Size() != f.Bytes {
+				t.Errorf("%s: %v, and not %d bytes", f.Name, err, f.Bytes)
+			}
+		}
+		slices.Sort(names)
+		if got := listed(t, dst); !slices.Equal(got, names) {
+			t.Errorf("wrote %q, said %q", got, names)
+		}
+		if done != total || total < r.Bytes || r.Parameters*4 != r.Bytes || (o.MaxShardSize > 0) != (r.Shards > 1) {
+			t.Errorf("progress %d of %d, %d parameters, %d bytes, %d shards", done, total, r.Parameters, r.Bytes, r.Shards)
+		}
+		if o.Verify != (r.Proof != nil) || o.Verify && (r.Proof.Elements != r.Parameters || len(r.Proof.Failures) > 0) {
+			t.Errorf("proof %+v", r.Proof)
+		}
+		if err := os.RemoveAll(dst); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestConvertGivesTheSameBytes whatever the number of processors.
+func TestConvertGivesTheSameBytes(t *testing.T) {
+	src := source(t)
+	dir := t.TempDir()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	contents := map[string][]byte{}
+	for round := range 4 {
+		runtime.GOMAXPROCS(1 + round*2)
+		dst := filepath.Join(dir, "out")
+		if _, err := Convert(t.Context(), src, dst, Options{Settings: tinySettings, Overwrite: true, DType: tensor.BF16}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range listed(t, dst) {
+			content, err := os.ReadFile(filepath.Join(dst, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if round > 0 && !bytes.Equal(content, contents[name]) {
+				t.Errorf("round %d: %s differs", round, name)
+			}
+			contents[name] = content
+		}
+	}
+}
+
+func TestConvertDryRunWritesNothing(t *testing.T) {
+	dir := t.TempDir()
+	src := checkpoint(t, modelTensors(smallConfig, Flax, "params.")...) // no data at all
+	r, err := Convert(t.Context(), src, filepath.Join(dir, "a", "out"), Options{Settings: tinySettings, DryRun: true})
+	if err != nil || !r.DryRun || len(r.Tensors) == 0 || r.Bytes == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if got := listed(t, dir); len(got) > 0 {
+		t.Errorf("wrote %q", got)
+	}
+}
+
+func TestConvertRefusesDestinations(t *testing.T) {
+	src := source(t)
+	here := filepath.Dir(src.Path)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(here, link); err != nil {
+		t.Skip(err)
+	}
+	for _, tt := range []struct {
+		name, dst string
+		replace   bool
+		class     func(error) bool
+	}{
+		{"exists", here, false, nil},
+		{"source inside", here, true, isSettingsError},
+		{"source itself", src.Path, true, isSettingsError},
+		{"source inside, through a link", link, true, isSettingsError},
+		{"source inside, indirectly", filepath.Join(here, "x", ".."), true, isSettingsError},
+	} {
+		before := listed(t, here)
+		_, err := Convert(t.Context(), src, tt.dst, Options{Settings: tinySettings, Overwrite: tt.replace})
+		if err == nil || tt.class != nil && !tt.class(err) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if got := listed(t, here); !slices.Equal(got, before) {
+			t.Errorf("%s: left %q", tt.name, got)
+		}
+	}
+	if err := checkRoom(filepath.Join(here, "out"), 1<<62); err == nil || !strings.Contains(err.Error(), "free") {
+		t.Errorf("no room: %v", err)
+	}
+	dst := filepath.Join(here, "out") // inside the source's directory is allowed
+	if _, err := Convert(t.Context(), src, dst, Options{Settings: tinySettings}); err != nil {
+		t.Error(err)
+	}
+}
+
+func isSettingsError(err error) bool {
+	var e *SettingsError
+	return errors.As(err, &e)
+}
+
+// facing is Data whose layout, which a conversion reads, has an element that its stream, which a
+// proof reads, does not have: as if the conversion were wrong there.
+type facing struct{ honest, wrong *tensor.Strided }
+
+func (d facing) Stream(off int64) (io.ReadCloser, error) { return d.honest.Stream(off) }
+func (d facing) Strided() (*tensor.Strided, error)       { return d.wrong, nil }
+
+// TestConvertVerifyCatchesAFault makes one element of one tensor wrong while it is moved.
+func TestConvertVerifyCatchesAFault(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	for round := range 15 {
+		src := source(t)
+		i := rng.IntN(len(src.Tensors()))
+		victim := src.Tensors()[i]
+		honest := victim.Data.(*tensor.Strided)
+		store := make([]byte, victim.Bytes())
+		if _, err := victim.ReadAt(store, 0); err != nil {
+			t.Fatal(err)
+		}
+		element := rng.IntN(len(store) / 4)
+		store[element*4] ^= 1 // one ulp
+		victim.Data = facing{honest, &tensor.Strided{Store: bytes.NewReader(store), Length: honest.Length, DType: honest.DType, View: honest.View}}
+		dir := t.TempDir()
+		_, err := Convert(t.Context(), src, filepath.Join(dir, "out"), Options{Settings: tinySettings, Verify: true})
+		var proof *ProofError
+		if !errors.As(err, &proof) || len(proof.Failures) != 1 || proof.Failures[0].Source != victim.Name || proof.Failures[0].Wrong != 1 {
+			t.Errorf("round %d: element %d of %s is wrong, and the proof says %v", round, element, victim.Name, err)
+		}
+		if got := listed(t, dir); len(got) > 0 {
+			t.Errorf("left %q", got)
+		}
+	}
+}
+
+// TestConvertLeavesNothing breaks and interrupts conversions.
+func TestConvertLeavesNothing(t *testing.T) {
+	broken := tensor.Bad("bad chunk")
+	for _, replace := range []bool{false, true} {
+		for _, how := range []string{"broken", "interrupted", "interrupted proof"} {
+			dir := t.TempDir()
+			dst := filepath.Join(dir, "out")
+			want := []string(nil)
+			if replace {
+				want = []string{"out"}
+				if err := os.MkdirAll(filepath.Join(dst, "old"), 0o777); err != nil {
+					t.Fatal(err)
+				}
+			}
+			src := source(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			o := Options{Settings: tinySettings, Overwrite: replace, Verify: true}
+			if how == "broken" {
+				src.Tensors()[len(src.Tensors())-1].Data = failing{err: broken}
+			} else {
+				o.Progress = func(done, total int64) {
+					if done > 0 && (how == "interrupted" || done > total/2) {
+						cancel()
+					}
+				}
+			}
+			_, err := Convert(ctx, src, dst, o)
+			cancel()
+			if how == "broken" && !errors.Is(err, broken) || how != "broken" && !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v", how, err)
+			}
+			if got := listed(t, dir); !slices.Equal(got, want) || replace && !slices.Equal(listed(t, dst), []string{"old"}) {
+				t.Errorf("%s: left %q, %q", how, got, listed(t, dst))
+			}
+		}
+	}
+}
+
+// killConfig takes long enough to convert that it can be killed on the way.
+var killConfig = &Config{VocabSize: 8000, Width: 256, MLPExpandedWidth: 512, NumHeads: 4, LRUWidth: 256, ConvWidth: 4,
+	BlockTypes: []BlockType{Recurrent, Recurrent, Attention}}
+
+const killVariable = "GRIFFIN_TEST_CONVERT"
+
+// TestMain converts instead of testing where a test asks for it, so that it can be killed.
+func TestMain(m *testing.M) {
+	path := os.Getenv(killVariable)
+	if path == "" {
+		os.Exit(m.Run())
+	}
+	src, err := openModel(path, killConfig)
+	if err == nil {
+		_, err = Convert(context.Background(), src, filepath.Join(filepath.Dir(path), "out"), Options{Settings: tinySettings, Overwrite: true})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// TestConvertKilled kills conversions at random moments. The destination is absent, or complete and
+// right; once there it stays so while runs that replace it are killed; and what they leave beside
+// it is gone after the next run.
+func TestConvertKilled(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "source.bin")
+	if err := writtenModel(path, killConfig, 2); err != nil {
+		t.Fatal(err)
+	}
+	src, err := openModel(path, killConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dst := filepath.Join(dir, "out")
+	run := func(killAfter time.Duration) (killed bool) {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), killVariable+"="+path)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(killAfter, func() { cmd.Process.Kill() })
+		defer timer.Stop()
+		if err := cmd.Wait(); err == nil {
+			return false
+		}
+		if stderr.Len() > 0 {
+			t.Errorf("conversion failed: %s", &stderr)
+		}
+		return true
+	}
+	start := time.Now()
+	if run(time.Minute) {
+		t.Fatal("a conversion takes longer than a minute")
+	}
+	whole := time.Since(start)
+	rng := rand.New(rand.NewPCG(uint64(start.UnixNano()), 0))
+	kills, present := 0, false
+	for round := range 12 {
+		if round%4 == 0 {
+			if err := os.RemoveAll(dst); err != nil {
+				t.Fatal(err)
+			}
+			present = false
+		}
+		if run(time.Duration(rng.Int64N(int64(whole) * 11 / 10))) {
+			kills++
+		}
+		_, err := os.Stat(dst)
+		if err != nil {
+			if present || !errors.Is(err, fs.ErrNotExist) {
+				t.Fatalf("round %d: the destination is gone: %v", round, err)
+			}
+			continue
+		}
+		present = true
+		if err := checkDestination(src, dst); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	if kills == 0 {
+		t.Error("no conversion was killed")
+	}
+	if run(time.Minute) {
+		t.Fatal("the last conversion was killed")
+	}
+	if got := listed(t, dir); !slices.Equal(got, []string{"out", "source.bin"}) {
+		t.Errorf("%d kills left %q", kills, got)
+	}
+}
