@@ -1,0 +1,131 @@
+package hfconfig
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+func read(t testing.TB, text string) (*Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), Name)
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return Read(path)
+}
+
+// What transformers 5 saved of the repository's fixture.
+func TestReadSaved(t *testing.T) {
+	c, err := Read(filepath.Join("..", "..", "testdata", "odd-griffin", "hf", Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.VocabSize != 61 || c.HiddenSize != 36 || c.IntermediateSize != 104 || c.NumAttentionHeads != 3 || c.NumKeyValueHeads != 1 ||
+		c.LRUWidth != 30 || c.AttentionWindowSize != 5 || c.LogitsSoftCap != 20 || c.RopeTheta != 10000 || c.PartialRotaryFactor != 0.5 ||
+		!c.TieWordEmbeddings || !slices.Equal(c.Layers(), []string{Attention, Recurrent, Attention}) {
+		t.Errorf("%+v", c)
+	}
+	if !c.Has("vocab_size") || c.Has("rope_theta") {
+		t.Error("present fields are not told from absent ones")
+	}
+}
+
+// transformers' defaults, those that depend on other fields, and the names of either version.
+func TestRead(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		want       func(*Config) bool
+	}{
+		{"defaults", `{}`, func(c *Config) bool {
+			return c.HiddenSize == 2560 && c.LRUWidth == 2560 && c.NumKeyValueHeads == 10 && c.IntermediateSize == 7680 && c.NumHiddenLayers == 26 &&
+				c.VocabSize == 256000 && c.Conv1DWidth == 4 && c.AttentionWindowSize == 2048 && c.LogitsSoftCap == 30 && c.RMSNormEps == 1e-6 &&
+				c.HiddenActivation == "gelu_pytorch_tanh" && c.RopeType == "default" && c.ModelType == "recurrent_gemma" && c.TieWordEmbeddings
+		}},
+		{"null", `{"lru_width": null, "num_key_value_heads": null, "hidden_size": 64, "rope_parameters": null}`, func(c *Config) bool {
+			return c.LRUWidth == 64 && c.NumKeyValueHeads == 10
+		}},
+		{"version 4", `{"rope_theta": 500.0, "partial_rotary_factor": 0.25}`, func(c *Config) bool { return c.RopeTheta == 500 && c.PartialRotaryFactor == 0.25 }},
+		{"version 5", `{"rope_parameters": {"rope_theta": 500, "partial_rotary_factor": 0.25, "rope_type": "yarn"}}`, func(c *Config) bool {
+			return c.RopeTheta == 500 && c.PartialRotaryFactor == 0.25 && c.RopeType == "yarn"
+		}},
+		{"both", `{"rope_theta": 500.0, "rope_parameters": {"rope_theta": 500}}`, func(c *Config) bool { return c.RopeTheta == 500 }},
+		{"pattern", `{"block_types": ["attention", "recurrent"], "num_hidden_layers": 3}`, func(c *Config) bool {
+			return slices.Equal(c.Layers(), []string{Attention, Recurrent, Attention})
+		}},
+		{"pattern too short", `{"block_types": ["recurrent"], "num_hidden_layers": 2000000000}`, func(c *Config) bool { return len(c.Layers()) == 100 }},
+		{"unknown fields", `{"auto_map": {"a": [1, {}]}, "quantization_config": null}`, func(c *Config) bool { return c.HiddenSize == 2560 }},
+	} {
+		c, err := read(t, tt.text)
+		if err != nil || !tt.want(c) {
+			t.Errorf("%s: %+v, %v", tt.name, c, err)
+		}
+	}
+}
+
+// What is broken is a *FormatError that names file and field.
+func TestReadRefuses(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{`[]`, "not a JSON object"},
+		{`{"vocab_size": 1`, "config.json"},
+		{`{"vocab_size": 1, "vocab_size": 2}`, "vocab_size"},
+		{`{"vocab_size": "many"}`, `field "vocab_size" is "many", not a number of at least 1`},
+		{`{"vocab_size": 1.5}`, "vocab_size"},
+		{`{"vocab_size": -1}`, "vocab_size"},
+		{`{"vocab_size": 99999999999}`, "vocab_size"},
+		{`{"hidden_size": null}`, `field "hidden_size" is null`},
+		{`{"logits_soft_cap": "30"}`, "logits_soft_cap"},
+		{`{"logits_soft_cap": 1e999}`, "logits_soft_cap"},
+		{`{"tie_word_embeddings": 1}`, `not true or false`},
+		{`{"hidden_activation": {}}`, `is an object, not a string`},
+		{`{"block_types": "recurrent"}`, "block_types"},
+		{`{"block_types": []}`, "block_types"},
+		{`{"block_types": ["recurrent", "mamba"]}`, `"mamba"`},
+		{`{"rope_parameters": [1]}`, "rope_parameters"},
+		{`{"rope_theta": 1, "rope_parameters": {"rope_theta": 2}}`, "transformers 4 takes the first"},
+		{strings.Repeat(" ", maxSize+1), "longer than"},
+		{strings.Repeat(`{"a":`, 100), ""},
+	} {
+		_, err := read(t, tt.text)
+		var bad *tensor.FormatError
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), Name) {
+			t.Errorf("%.60s: %v", tt.text, err)
+		}
+	}
+	if _, err := Read(t.TempDir()); err == nil {
+		t.Error("a directory was read")
+	}
+	if _, err := Read(filepath.Join(t.TempDir(), Name)); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	saved, err := os.ReadFile(filepath.Join("..", "..", "testdata", "odd-griffin", "hf", Name))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(saved)
+	f.Add([]byte(`{"block_types": ["recurrent"], "rope_parameters": {"rope_theta": 1e4}, "lru_width": null}`))
+	f.Add([]byte(`{"rope_theta": 1, "rope_parameters": {"rope_theta": 2}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		object, err := parseObject(text)
+		var c *Config
+		if err == nil {
+			c, err = interpret(object)
+		}
+		var bad *tensor.FormatError
+		if err != nil && !errors.As(err, &bad) {
+			t.Fatalf("%T: %v", err, err)
+		}
+		if err == nil {
+			c.Layers()
+		}
+	})
+}
