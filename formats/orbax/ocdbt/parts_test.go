@@ -114,6 +114,19 @@ func TestKeysRiseAcrossLeaves(t *testing.T) {
 	}
 }
 
+func TestKeysRiseWithinANode(t *testing.T) {
+	n, err := parseNode([]byte{0, 0, 2, 0, 1, 1, 'k', 'k', 1, 1, 0, 0, 'v', 'w'}, 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.keys.key(); err != nil {
+		t.Error(err)
+	}
+	if key, err := n.keys.key(); err == nil {
+		t.Errorf("a second %q is accepted", key)
+	}
+}
+
 func TestDataFileIsADirectory(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("testdata/sound/one_leaf")); err != nil {

@@ -139,6 +139,105 @@ func TestMissingChunks(t *testing.T) {
 	}
 }
 
+// The library joins bzip2 streams, and an empty one adds nothing that could be counted.
+func TestSecondBzip2Stream(t *testing.T) {
+	doc, err := os.ReadFile("testdata/sound/v2_bz2/.zarray")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk, err := os.ReadFile("testdata/sound/v2_bz2/0.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := Open(everywhere{memory{".zarray": doc}, append(chunk, "BZh9\x17\x72\x45\x38\x50\x90\x00\x00\x00\x00"...)}, "", Options{Version: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readFrom(a, 0); err == nil || !strings.Contains(err.Error(), "bytes after the bz2 stream") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The end of a chunk is checked in each way of reading, also behind padding.
+func TestBytesAfterAPaddedChunk(t *testing.T) {
+	w, _ := zstd.NewWriter(nil)
+	frame := w.EncodeAll(make([]byte, 12), nil)
+	for _, shape := range []string{"[2,3]", "[3,4]", "[1,4]", "[1,1]"} {
+		for _, order := range []string{"C", "F"} {
+			doc := fmt.Sprintf(`{"zarr_format":2,"shape":%s,"chunks":[3,4],"dtype":"|u1","order":%q,"compressor":{"id":"zstd"},"filters":null,"fill_value":null}`, shape, order)
+			for tail, ok := range map[string]bool{"": true, "x": false, string(frame): false} {
+				a, err := Open(memory{".zarray": []byte(doc), "0.0": append(bytes.Clone(frame), tail...)}, "", Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !ok {
+					checkExactReads(t, a)
+				} else if _, err := readFrom(a, 0); err != nil {
+					t.Errorf("%s %s: %v", shape, order, err)
+				}
+			}
+		}
+	}
+}
+
+func TestTooManyChunks(t *testing.T) {
+	for doc, ok := range map[string]bool{
+		`"shape":[4096,4096],"chunks":[1,1]`:                    true,
+		`"shape":[4096,4097],"chunks":[1,1]`:                    false,
+		`"shape":[9223372036854775807],"chunks":[1]`:            false,
+		`"shape":[1125899906842624],"chunks":[562949953421312]`: true,
+		`"shape":[0,9223372036854775807],"chunks":[1,1]`:        false,
+	} {
+		doc := `{"zarr_format":2,` + doc + `,"dtype":"|u1","order":"C","compressor":null,"filters":null,"fill_value":0}`
+		if _, err := Open(memory{".zarray": []byte(doc)}, "", Options{}); (err == nil) != ok {
+			t.Errorf("%s: %v", doc, err)
+		}
+	}
+}
+
+func TestInnerChunkWithinTheIndexIsRefused(t *testing.T) {
+	const doc = `{"zarr_format":3,"node_type":"array","shape":[16],"chunk_grid":{"name":"regular","configuration":{"chunk_shape":[16]}},` +
+		`"chunk_key_encoding":{"name":"default"},"data_type":"uint8","fill_value":0,"codecs":[{"name":"sharding_indexed","configuration":{` +
+		`"chunk_shape":[16],"codecs":[{"name":"bytes"}],"index_codecs":[{"name":"bytes","configuration":{"endian":"little"}}],"index_location":"start"}}]}`
+	for offset, ok := range map[byte]bool{0: false, 15: false, 16: true, 17: false} {
+		shard := make([]byte, 32)
+		shard[0], shard[8] = offset, 16
+		a, err := Open(memory{"zarr.json": []byte(doc), "c/0": shard}, "", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readFrom(a, 0); (err == nil) != ok {
+			t.Errorf("offset %d: %v", offset, err)
+		}
+	}
+}
+
+// Chunks that need too much memory together are read one after another.
+func TestDecodersAreBounded(t *testing.T) {
+	var b bytes.Buffer
+	w, _ := zstd.NewWriter(&b, zstd.WithWindowSize(4<<20))
+	io.CopyN(w, &pattern{}, 4<<20)
+	w.Close()
+	for across, want := range map[int64]string{4: "*zarr.together", 20: "*zarr.panel"} {
+		doc := fmt.Sprintf(`{"zarr_format":2,"shape":[2,%d],"chunks":[2,2097152],"dtype":"|u1","order":"C","compressor":{"id":"zstd"},"filters":null,"fill_value":null}`, across<<21)
+		a, err := Open(everywhere{memory{".zarray": []byte(doc)}, b.Bytes()}, "", Options{Version: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := a.Stream(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%T", r.(*stream).part); got != want {
+			t.Errorf("%d chunks across are read as %s, want %s", across, got, want)
+		}
+		r.Close()
+	}
+}
+
 func TestVersions(t *testing.T) {
 	v2 := []byte(`{"zarr_format":2,"shape":[],"chunks":[],"dtype":"|u1","order":"C","compressor":null,"filters":null,"fill_value":7}`)
 	v3 := []byte(`{"zarr_format":3,"node_type":"array","shape":[],"chunk_grid":{"name":"regular","configuration":{"chunk_shape":[]}},` +
