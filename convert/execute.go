@@ -34,7 +34,7 @@ type Written struct {
 // Each source is read once, checksums included. Input that turns out broken is a
 // *tensor.FormatError; after any error the files are incomplete and worth nothing.
 func Execute(ctx context.Context, p *Plan, files Files, progress func(done int64)) ([]Written, error) {
-	return execute(ctx, p, files, progress, defaultLimits)
+	return execute(ctx, p, files, progress, newLimits(workers()))
 }
 
 func execute(ctx context.Context, p *Plan, files Files, progress func(done int64), l limits) ([]Written, error) {
@@ -124,7 +124,7 @@ func (e *engine) run(jobs []*job) error {
 		queue <- j
 	}
 	close(queue)
-	workers := max(min(runtime.GOMAXPROCS(0), maxWorkers, len(jobs)), 1)
+	workers := max(min(workers(), len(jobs)), 1)
 	stop, err := e.startWriters(workers)
 	if err != nil {
 		return err
@@ -152,13 +152,12 @@ func (e *engine) run(jobs []*job) error {
 	return err
 }
 
-// maxWorkers is how many processors are used: more do not write faster, and each needs memory.
-const maxWorkers = 8
+func workers() int { return min(runtime.GOMAXPROCS(0), maxWorkers) }
 
 // startWriters starts as many writers as there are workers, who do not wait for the disk, and
 // lends each its share of panels. stop ends them when all panels are written.
 func (e *engine) startWriters(workers int) (stop func() error, err error) {
-	n := workers + 4 // one that each fills, and some that are written meanwhile
+	n := workers + sparePanels
 	e.buffers = make(chan *storage.Buffer, n)
 	e.panels = make(chan panel, n)
 	release := func() error {
@@ -177,7 +176,7 @@ func (e *engine) startWriters(workers int) (stop func() error, err error) {
 		e.buffers <- b
 	}
 	var group sync.WaitGroup
-	for range min(workers, 4) + 1 {
+	for range min(workers, sparePanels) + 1 {
 		group.Go(e.writer)
 	}
 	return func() error {

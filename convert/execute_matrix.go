@@ -57,24 +57,32 @@ func (s streamedRows) read(p []byte, first, rows, cols, pitch int64) error {
 	return nil
 }
 
-// transposeAll fills a task's elements with the transposes of a stack of matrices. Where there is
-// memory for a whole matrix it is filled from its first to its last element, otherwise by blocks
-// of rows, each of which gives a piece of every row of the transpose.
+// transposeAll fills a task's elements with the transposes of a stack of matrices. A block of each
+// matrix is in memory at a time: all of it if it fits; otherwise, from a file, all rows of some
+// columns, which are rows of the transpose; or from a stream, which gives no choice, some rows,
+// of which each gives every row of the transpose an element.
 func (w *worker) transposeAll(t *task, m matrices, source rowSource, swap bool) error {
-	row := m.cols * t.size
-	memory, err := w.memory.take(w.ctx, m.rows*row, row)
+	_, stored := source.(storedRows)
+	least := m.cols * t.size
+	if stored {
+		least = m.rows * t.size
+	}
+	memory, err := w.memory.take(w.ctx, m.rows*m.cols*t.size, least)
 	if err != nil {
 		return err
 	}
 	defer memory.giveBack()
 	x := &transposer{worker: w, task: t, matrices: m, source: source, swap: swap, block: memory.Bytes}
-	high := int64(len(memory.Bytes)) / row
 	for i := range m.first {
 		x.index = int64(i)
-		if high >= m.rows {
-			err = x.whole()
-		} else {
-			err = x.pieces(high)
+		wide := int64(len(x.block)) / (m.rows * t.size)
+		switch {
+		case wide >= m.cols:
+			err = x.byColumns(m.cols)
+		case stored:
+			err = x.byColumns(x.wholeLines(wide))
+		default:
+			err = x.byRows(int64(len(x.block)) / (m.cols * t.size))
 		}
 		if err != nil {
 			return err
@@ -94,17 +102,18 @@ type transposer struct {
 	index  int64 // of the matrix
 }
 
-// load reads rows of the matrix, in steps that let the execution be stopped.
-func (x *transposer) load(from, n int64) error {
-	row := x.cols * x.size
-	step := max(x.limits.panel/row, 1)
+// load reads n rows of wide columns of the matrix into the block, in steps that let the execution
+// be stopped.
+func (x *transposer) load(row, n, col, wide int64) error {
+	length := wide * x.size
+	step := max(x.limits.panel/length, 1)
 	for done := int64(0); done < n; done += step {
 		if err := x.ctx.Err(); err != nil {
 			return err
 		}
 		k := min(step, n-done)
-		first := x.first[x.index] + (from+done)*x.pitch
-		if err := x.source.read(x.block[done*row:][:k*row], first, k, x.cols, x.pitch); err != nil {
+		first := x.first[x.index] + (row+done)*x.pitch + col
+		if err := x.source.read(x.block[done*length:][:k*length], first, k, wide, x.pitch); err != nil {
 			return err
 		}
 	}
@@ -116,33 +125,34 @@ func (x *transposer) start() int64 {
 	return (x.Offset + x.index*x.rows*x.cols) * x.dsize
 }
 
-// whole fills the target in order: a band of the transpose's rows at a time, or where a row is
-// longer than a panel a part of one.
-func (x *transposer) whole() error {
-	if err := x.load(0, x.rows); err != nil {
-		return err
-	}
+// byColumns fills the target in order, by blocks of wide columns: a band of the transpose's rows at
+// a time, or where a row is longer than a band a part of one.
+func (x *transposer) byColumns(wide int64) error {
 	f := x.fill(x.target, x.start())
 	defer f.flush()
-	width := max(x.size, x.dsize)
-	part := min(x.rows, x.limits.band/width)
+	part := min(x.rows, x.limits.band/max(x.size, x.dsize))
 	band := x.bandOf(part)
 	if part < x.rows {
 		band = 1
 	}
-	for c := int64(0); c < x.cols; c += band {
-		wide := min(band, x.cols-c)
-		for r := int64(0); r < x.rows; r += part {
-			high := min(part, x.rows-r)
-			if err := x.ctx.Err(); err != nil {
-				return err
+	for col := int64(0); col < x.cols; col += wide {
+		n := min(wide, x.cols-col)
+		if err := x.load(0, x.rows, col, n); err != nil {
+			return err
+		}
+		for c := int64(0); c < n; c += band {
+			for r := int64(0); r < x.rows; r += part {
+				if err := x.ctx.Err(); err != nil {
+					return err
+				}
+				high, cols := min(part, x.rows-r), min(band, n-c)
+				room, err := f.space(high * cols * x.dsize)
+				if err != nil {
+					return err
+				}
+				x.transpose(room[:high*cols*x.dsize], r, high, c, cols, n)
+				f.advance(int(high * cols * x.dsize))
 			}
-			room, err := f.space(wide * high * x.dsize)
-			if err != nil {
-				return err
-			}
-			x.transpose(room[:wide*high*x.dsize], r, high, c, wide)
-			f.advance(int(wide * high * x.dsize))
 		}
 	}
 	return nil
@@ -151,21 +161,25 @@ func (x *transposer) whole() error {
 // bandOf returns how many rows of the transpose, or pieces of them with n elements each, are made
 // at a time: whole cache lines of the source where there is room for them.
 func (x *transposer) bandOf(n int64) int64 {
+	return min(x.wholeLines(x.limits.band/(n*max(x.size, x.dsize))), x.cols, maxBand)
+}
+
+// wholeLines rounds a number of columns down to whole cache lines, if there is one, and up to 1.
+func (x *transposer) wholeLines(cols int64) int64 {
 	const line = 64
-	band := max(x.limits.band/(n*max(x.size, x.dsize)), 1)
-	if lines := band * x.size / line; lines > 0 {
-		band = lines * line / x.size
+	if lines := cols * x.size / line; lines > 0 {
+		return max(lines*line/x.size, 1)
 	}
-	return min(max(band, 1), x.cols, maxBand)
+	return max(cols, 1)
 }
 
 // maxBand is as many rows of the transpose as transposeMatrix takes in one stretch.
 const maxBand = 256
 
-// transpose makes a part of the transpose from the rows of the block, in the target's dtype.
-func (x *transposer) transpose(dst []byte, row, rows, col, cols int64) {
-	src := x.block[(row*x.cols+col)*x.size:]
-	pitch, size := int(x.cols*x.size), int(x.size)
+// transpose makes a part of the transpose from a block of wide columns, in the target's dtype.
+func (x *transposer) transpose(dst []byte, row, rows, col, cols, wide int64) {
+	src := x.block[(row*wide+col)*x.size:]
+	pitch, size := int(wide*x.size), int(x.size)
 	plain := dst
 	if x.cast != nil {
 		plain = x.scratch[:rows*cols*x.size]
@@ -179,14 +193,14 @@ func (x *transposer) transpose(dst []byte, row, rows, col, cols int64) {
 	}
 }
 
-// pieces fills the target by blocks of high rows: each gives every row of the transpose a piece.
+// byRows fills the target by blocks of high rows: each gives every row of the transpose a piece.
 // They go through the page cache, where pieces of one page meet.
-func (x *transposer) pieces(high int64) error {
+func (x *transposer) byRows(high int64) error {
 	high = min(high, x.limits.band/max(x.size, x.dsize))
 	out := make([]byte, x.limits.band)
 	for from := int64(0); from < x.rows; from += high {
 		n := min(high, x.rows-from)
-		if err := x.load(from, n); err != nil {
+		if err := x.load(from, n, 0, x.cols); err != nil {
 			return err
 		}
 		band := x.bandOf(n)
@@ -196,7 +210,7 @@ func (x *transposer) pieces(high int64) error {
 				return err
 			}
 			made := out[:wide*n*x.dsize]
-			x.transpose(made, 0, n, c, wide)
+			x.transpose(made, 0, n, c, wide, x.cols)
 			if err := x.writePieces(made, from, c, n*x.dsize); err != nil {
 				return err
 			}

@@ -17,10 +17,24 @@ type limits struct {
 	scratch int64 // of each worker; at least band and step
 }
 
-// defaultLimits keep an execution under 256 MiB, with Go's heap and what decoders hold. Writes of
-// 4 MiB were measured to be almost twice as fast as such of 256 KiB; band and step are what stays
-// in a core's own cache.
-var defaultLimits = limits{panel: 4 << 20, blocks: 144 << 20, band: 1 << 20, step: 256 << 10, scratch: 1 << 20}
+// newLimits keep an execution by so many workers under 256 MiB. Writes of 4 MiB were measured to be
+// almost twice as fast as such of 256 KiB; band and step are what stays in a core's own cache.
+func newLimits(workers int) limits {
+	const (
+		all       = 240 << 20
+		heap      = 14 << 20 // Go's own, headers of checkpoints
+		perWorker = 4 << 20  // scratch, a decoder of Orbax's chunks
+	)
+	l := limits{panel: 4 << 20, band: 1 << 20, step: 256 << 10, scratch: 1 << 20}
+	l.blocks = all - heap - int64(workers)*perWorker - int64(workers+sparePanels)*l.panel
+	return l
+}
+
+// maxWorkers is how many processors are used: more do not write faster, and each needs memory.
+const maxWorkers = 8
+
+// sparePanels are written while each worker fills one.
+const sparePanels = 3
 
 // blocks lends memory for blocks of matrices, a fixed amount at most.
 type blocks struct {

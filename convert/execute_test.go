@@ -276,7 +276,7 @@ var testLimits = []limits{
 	{panel: 12 << 10, blocks: 2 << 10, band: 512, step: 256, scratch: 512},
 	{panel: 16 << 10, blocks: 20 << 10, band: 2 << 10, step: 4 << 10, scratch: 4 << 10},
 	{panel: 128 << 10, blocks: 1 << 20, band: 64 << 10, step: 4 << 10, scratch: 64 << 10},
-	defaultLimits,
+	newLimits(2),
 }
 
 func TestExecuteMatchesDefinition(t *testing.T) {
@@ -400,7 +400,8 @@ func TestExecuteChecksOnItsWay(t *testing.T) {
 				if errors.As(err, &bad) != wrong {
 					t.Errorf("%s, wrong %v: %v", tt.name, wrong, err)
 				}
-				if passed := data.passes.Load() == 1; passed != (tt.onWay && !wrong) || !wrong && data.checks.Load() > 0 && passed {
+				onWay := tt.onWay && (tt.name == "copy" || l.blocks > 3000) // whole matrices are read in order
+				if passed := data.passes.Load() == 1; passed != (onWay && !wrong) || !wrong && data.checks.Load() > 0 && passed {
 					t.Errorf("%s, wrong %v, %+v: passed %v, checked %d times", tt.name, wrong, l, passed, data.checks.Load())
 				}
 			}
