@@ -16,8 +16,8 @@ type Result struct {
 }
 
 // logitsMemory bounds the logits that are in memory at a time, in bytes: those of 128 tokens of
-// the published vocabulary.
-const logitsMemory = 132 << 20
+// the published vocabulary. (Tests make it smaller.)
+var logitsMemory = 132 << 20
 
 // Forward runs tokens through a model and shows every result in order, as reference.Model.Run
 // does, but the logits a few tokens at a time, so that memory does not grow with their number times

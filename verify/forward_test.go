@@ -3,12 +3,16 @@ package verify
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -205,4 +209,117 @@ func compareGoldens(t *testing.T, got, want *Golden) float64 {
 		compared("decode.logits", g, w)
 	}
 	return most
+}
+
+// Logits that do not fit into memory at once have the same bits, and so has decoding.
+func TestForwardInPieces(t *testing.T) {
+	f := openFixture(t, "odd-griffin")
+	m := f.open(t, f.checkpoints(t)[0])
+	want := openGolden(t, filepath.Join(f.dir, "golden", "jax.safetensors"))
+	for _, precision := range []reference.Precision{reference.Float32, reference.Float64, reference.BFloat16} {
+		run := m.Reference(reference.Original, reference.Arithmetic{Precision: precision})
+		pass := reference.Pass{Tokens: want.Passes[0].Tokens, Positions: want.Pass("packed").Positions, Batch: 2}
+		whole := collect(t, run, pass)
+		memory := logitsMemory
+		logitsMemory = 7 * 8 * int(m.Config.VocabSize)
+		pieces := collect(t, run, pass)
+		var decoded []float64
+		err := Decode(context.Background(), run, pass.Tokens, 2, 4, func(position int, logits *reference.Activations) error {
+			for i := range logits.Len() {
+				decoded = append(decoded, logits.At(i))
+			}
+			return nil
+		})
+		logitsMemory = memory
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(whole) != 9 || !reflect.DeepEqual(whole, pieces) {
+			t.Errorf("%s: in pieces it is not the same", precision)
+		}
+		pass.Positions = nil
+		plain := collect(t, run, pass)["logits"]
+		vocabulary := int(m.Config.VocabSize)
+		for i, got := range decoded {
+			position, row, k := 3+i/(2*vocabulary), i/vocabulary%2, i%vocabulary
+			if at := (row*15+position)*vocabulary + k; plain[at] != got {
+				t.Fatalf("%s: decoding gives %v at position %d of row %d, the pass %v", precision, got, position, row, plain[at])
+			}
+		}
+		if len(decoded) != 2*(15-3)*vocabulary {
+			t.Errorf("%d numbers were decoded", len(decoded))
+		}
+	}
+	if err := Decode(context.Background(), m.Reference(0, reference.Arithmetic{}), []int32{1, 2}, 1, 3, nil); err == nil {
+		t.Error("decoding began after the end")
+	}
+}
+
+// collect puts the results of a pass together.
+func collect(t *testing.T, m *reference.Model, p reference.Pass) map[string][]float64 {
+	t.Helper()
+	out := map[string][]float64{}
+	err := Forward(context.Background(), m, p, func(r Result) error {
+		if r.First*r.Width != len(out[r.Name()]) {
+			t.Errorf("%s: token %d comes after %d numbers", r.Name(), r.First, len(out[r.Name()]))
+		}
+		for i := range r.Len() {
+			out[r.Name()] = append(out[r.Name()], r.At(i))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A recording that fails or is interrupted leaves what was there before.
+func TestRecordIsAtomic(t *testing.T) {
+	f := openFixture(t, "micro-hawk")
+	m := f.open(t, f.checkpoints(t)[0])
+	dir := t.TempDir()
+	path := filepath.Join(dir, "g.safetensors")
+	if err := os.WriteFile(path, []byte("before"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	tokens, _ := RandomTokens(9, m.Config.VocabSize, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	m.OnRead = func(int64) { cancel() }
+	if _, err := Record(ctx, m, tokens, RecordOptions{}, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	tokens.Tokens[3] = int32(m.Config.VocabSize)
+	var bad *tensor.FormatError
+	if _, err := Record(context.Background(), m, tokens, RecordOptions{}, path); !errors.As(err, &bad) {
+		t.Errorf("a token outside the vocabulary: %v", err)
+	}
+	if left, err := os.ReadFile(path); err != nil || string(left) != "before" {
+		t.Errorf("left %q, %v", left, err)
+	}
+	if all, err := os.ReadDir(dir); err != nil || len(all) != 1 {
+		t.Errorf("left %v, %v", all, err)
+	}
+}
+
+// The digest is of the parameters as they are stored: the same in every container of a layout, and
+// with or without a copy of the embedding as output head.
+func TestDigest(t *testing.T) {
+	f := openFixture(t, "micro-griffin")
+	seen := map[string]string{}
+	for _, path := range f.checkpoints(t) {
+		m := f.open(t, path)
+		digest, err := m.Digest(context.Background(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		layout := m.Found.Layout.String()
+		if before := seen[layout]; before != "" && before != digest || !strings.HasPrefix(digest, layout+" sha256:") {
+			t.Errorf("%s: %s, before %s", path, digest, before)
+		}
+		seen[layout] = digest
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d layouts", len(seen))
+	}
 }

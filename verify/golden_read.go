@@ -65,6 +65,13 @@ func (g *Golden) readPass(p *GoldenPass) error {
 	if err := p.sameWidths(); err != nil {
 		return err
 	}
+	if vocabulary := p.Width("logits"); vocabulary > 0 {
+		for i, token := range p.Tokens {
+			if int(token) >= vocabulary {
+				return tensor.Bad("element %d is %d, and there are %d logits", i, token, vocabulary).Of("tokens")
+			}
+		}
+	}
 	positions, err := g.integers(p.full("positions"))
 	switch {
 	case err != nil:

@@ -1,11 +1,18 @@
 package verify
 
 import (
+	"encoding/binary"
+	"errors"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -58,12 +65,199 @@ func TestOpenGolden(t *testing.T) {
 	}
 }
 
-// What is no fixture is refused by name.
+// written is a fixture that a test makes up.
+type written struct {
+	meta    map[string]string
+	tensors map[string][]int64 // shapes; tokens and positions are int32, all else float32
+	value   uint32             // of every element, as it is stored
+}
+
+// sound is what others are made of: two rows of three tokens.
+func sound() *written {
+	return &written{
+		meta: map[string]string{"implementation": "griffin", "griffin": "devel", "dtype": "bfloat16", "semantics": "transformers4", "decode_start": "2",
+			"backend": "cpu", "precision": "highest", "model_digest": "flax sha256:00"},
+		tensors: map[string][]int64{"tokens": {2, 3}, "positions": {2, 3}, "logits": {2, 3, 5}, "hidden.0": {2, 3, 4}, "hidden.1": {2, 3, 4},
+			"temporal.0": {2, 3, 4}, "final_norm": {2, 3, 4}, "decode.logits": {2, 2, 5}, "packed.positions": {2, 3}, "packed.logits": {2, 3, 5}, "other": {9}},
+	}
+}
+
+// write writes it, by package safetensors.
+func (w *written) write(t testing.TB) string {
+	t.Helper()
+	var specs []safetensors.Spec
+	for name, shape := range w.tensors {
+		dtype := tensor.F32
+		if strings.HasSuffix(name, "tokens") || strings.HasSuffix(name, "positions") {
+			dtype = tensor.I32
+		}
+		if name == "float16" {
+			name, dtype = "logits", tensor.F16
+		}
+		specs = append(specs, safetensors.Spec{Name: name, DType: dtype, Shape: shape})
+	}
+	layout, err := safetensors.NewLayout(specs, 0, w.meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := layout.Files[0]
+	content := append([]byte{}, file.Header...)
+	for int64(len(content)) < file.Size {
+		content = binary.LittleEndian.AppendUint32(content, w.value)
+	}
+	path := filepath.Join(t.TempDir(), "golden.safetensors")
+	if err := os.WriteFile(path, content[:file.Size], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestGoldenMeta(t *testing.T) {
+	g := openGolden(t, sound().write(t))
+	want := GoldenMeta{Implementation: "griffin", Versions: map[string]string{"griffin": "devel"}, DType: "bfloat16", Precision: reference.BFloat16,
+		Semantics: reference.Transformers4, DecodeStart: 2, Backend: "cpu", Flags: map[string]string{"precision": "highest"}, ModelDigest: "flax sha256:00"}
+	if !reflect.DeepEqual(g.Meta, want) {
+		t.Errorf("%+v", g.Meta)
+	}
+	if got := g.Pass("").Names(); !slices.Equal(got, []string{"hidden.0", "temporal.0", "hidden.1", "final_norm", "logits"}) {
+		t.Errorf("%q", got)
+	}
+	if got := g.Pass("packed").Names(); !slices.Equal(got, []string{"logits"}) || g.Decode == nil || g.Decode.Start != 2 || g.Decode.Length != 2 {
+		t.Errorf("%q, %v", got, g.Decode)
+	}
+	if _, err := g.Pass("").Read("hidden.7"); err == nil {
+		t.Error("what is not there was read")
+	}
+}
+
+// What is no fixture, or a broken one, is refused as bad input that names the file.
 func TestOpenGoldenRefuses(t *testing.T) {
+	without := func(names ...string) func(*written) {
+		return func(w *written) {
+			for _, name := range names {
+				delete(w.tensors, name)
+			}
+		}
+	}
+	shape := func(name string, shape ...int64) func(*written) {
+		return func(w *written) { w.tensors[name] = shape }
+	}
+	meta := func(key, value string) func(*written) { return func(w *written) { w.meta[key] = value } }
+	for _, tt := range []struct {
+		want  string
+		spoil func(*written)
+	}{
+		{"no implementation that griffin knows", func(w *written) { w.meta = nil }},
+		{"no implementation that griffin knows", meta("implementation", "llama.cpp")},
+		{"dtype", meta("dtype", "int8")},
+		{"semantics", meta("semantics", "mine")},
+		{"semantics griffin does not know", func(w *written) { w.meta["implementation"], w.meta["transformers"] = "transformers", "6.0" }},
+		{"decode_start", meta("decode_start", "two")},
+		{"decode_start is 4", meta("decode_start", "4")},
+		{"decode_start is 0", func(w *written) { delete(w.meta, "decode_start") }},
+		{"[2, 3, channels]", meta("decode_start", "1")},
+		{"it has no tokens", without("tokens")},
+		{"neither logits nor hidden states", without("logits", "hidden.0", "hidden.1", "temporal.0", "final_norm")},
+		{"int32 [batch, length]", shape("tokens", 6)},
+		{"there are at least 1", shape("tokens", 2, 0)},
+		{"that of tokens", shape("positions", 3, 2)},
+		{"without packed.positions", without("packed.positions")},
+		{"not float32 [2, 3, channels]", shape("logits", 2, 4, 5)},
+		{"not float32 [2, 3, channels]", shape("hidden.0", 2, 3, 0)},
+		{"not float32 [2, 3, channels]", func(w *written) { delete(w.tensors, "logits"); w.tensors["float16"] = []int64{2, 3, 6} }},
+		{"channels wide", shape("hidden.1", 2, 3, 6)},
+		{"vocabulary", shape("decode.logits", 2, 2, 6)},
+		{"is -1", func(w *written) { w.value = math.MaxUint32 }},
+		{"there are 5 logits", func(w *written) { w.value = 5 }},
+	} {
+		w := sound()
+		tt.spoil(w)
+		path := w.write(t)
+		_, err := OpenGolden(path)
+		var bad *tensor.FormatError
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.want) || bad.File != path {
+			t.Errorf("want %q: %v", tt.want, err)
+		}
+	}
 	if _, err := OpenGolden(filepath.Join("..", "testdata", "odd-griffin", "hf", "model.safetensors")); err == nil {
 		t.Error("weights were taken for a fixture")
 	}
 	if _, err := OpenGolden(filepath.Join(t.TempDir(), "none")); !os.IsNotExist(err) {
 		t.Error(err)
 	}
+}
+
+func TestReadTokens(t *testing.T) {
+	w := &written{tensors: map[string][]int64{"tokens": {2, 3}}, value: 7}
+	got, err := ReadTokens(w.write(t))
+	want := &Tokens{Batch: 2, Length: 3, Tokens: []int32{7, 7, 7, 7, 7, 7}, Positions: []int32{0, 1, 2, 0, 1, 2}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	w.tensors["packed.positions"], w.tensors["positions"] = []int64{2, 3}, []int64{2, 3}
+	want.Positions, want.Packed = want.Tokens, want.Tokens
+	if got, err = ReadTokens(w.write(t)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	w.tensors["positions"] = []int64{3, 2}
+	if _, err := ReadTokens(w.write(t)); err == nil {
+		t.Error("positions of another shape were read")
+	}
+	delete(w.tensors, "tokens")
+	if _, err := ReadTokens(w.write(t)); err == nil {
+		t.Error("a file without tokens was read")
+	}
+}
+
+func TestRandomTokens(t *testing.T) {
+	a, err := RandomTokens(1000, 50, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := RandomTokens(1000, 50, 3)
+	c, _ := RandomTokens(1000, 50, 4)
+	if !slices.Equal(a.Tokens, b.Tokens) || slices.Equal(a.Tokens, c.Tokens) || slices.Min(a.Tokens) != 0 || slices.Max(a.Tokens) != 49 {
+		t.Error("not the same for the same seed, or not of the vocabulary")
+	}
+	// Published fixtures name a seed, so that the tokens may not change.
+	if !slices.Equal(a.Tokens[:5], []int32{14, 45, 6, 35, 29}) {
+		t.Errorf("tokens are %d", a.Tokens[:5])
+	}
+	for _, n := range []int{0, -1, maxTokens + 1} {
+		if _, err := RandomTokens(n, 50, 3); err == nil {
+			t.Errorf("%d tokens were made", n)
+		}
+	}
+}
+
+func FuzzOpenGolden(f *testing.F) {
+	for _, path := range []string{sound().write(f), filepath.Join("..", "testdata", "micro-hawk", "golden", "jax.safetensors")} {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(content)
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		path := filepath.Join(t.TempDir(), "g")
+		if err := os.WriteFile(path, content, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		g, err := OpenGolden(path)
+		var bad *tensor.FormatError
+		if err != nil && !errors.As(err, &bad) {
+			t.Fatalf("%T: %v", err, err)
+		}
+		if err != nil {
+			return
+		}
+		defer g.Close()
+		for _, p := range g.Passes {
+			for _, name := range p.Names() {
+				if _, err := p.Read(name); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+	})
 }
