@@ -31,7 +31,8 @@ func (p Precision) String() string { return PrecisionNames[p] }
 type Arithmetic struct {
 	Precision Precision
 
-	// Order other than 0 seeds another order of the sums.
+	// Order other than 0 seeds another order of the sums. Of every four orders, 2 and 3 take the inverse
+	// square root of the norm in two steps that are rounded each, as torch does on CPUs.
 	Order uint64
 	// Fused keeps the steps of an element-wise chain, and a product with its bias, in float32 and
 	// rounds their result only, as torch's operators do, and compilers that may keep excess
@@ -42,11 +43,12 @@ type Arithmetic struct {
 // numbers is an Arithmetic with its type of number: T is float64 for Float64, otherwise float32.
 type numbers[T kernel.Float] struct {
 	bf16, fused bool
+	rootFirst   bool // 1/sqrt(x) rounds the root, too
 	order       *kernel.Order
 }
 
 func newNumbers[T kernel.Float](a Arithmetic) numbers[T] {
-	return numbers[T]{bf16: a.Precision == BFloat16, fused: a.Fused, order: kernel.SeededOrder(a.Order)}
+	return numbers[T]{bf16: a.Precision == BFloat16, fused: a.Fused, rootFirst: a.Order%4 >= 2, order: kernel.SeededOrder(a.Order)}
 }
 
 // round rounds the result of an operation. (The conversion keeps a compiler from fusing a product
@@ -92,7 +94,14 @@ func exp[T kernel.Float](x T) T   { return T(math.Exp(float64(x))) }
 func tanh[T kernel.Float](x T) T  { return T(math.Tanh(float64(x))) }
 func log1p[T kernel.Float](x T) T { return T(math.Log1p(float64(x))) }
 func sqrt[T kernel.Float](x T) T  { return T(math.Sqrt(float64(x))) }
-func rsqrt[T kernel.Float](x T) T { return T(1 / math.Sqrt(float64(x))) }
+
+// rsqrt returns 1 / sqrt(x).
+func (a *numbers[T]) rsqrt(x T) T {
+	if a.rootFirst {
+		return a.step(1 / a.round(sqrt(x)))
+	}
+	return a.step(T(1 / math.Sqrt(float64(x))))
+}
 
 // sigmoid returns 1 / (1 + e⁻ˣ).
 func (a *numbers[T]) sigmoid(x T) T {
