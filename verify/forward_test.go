@@ -322,4 +322,15 @@ func TestDigest(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("%d layouts", len(seen))
 	}
+	// As the capture scripts, which are Python, have them.
+	f = openFixture(t, "odd-griffin")
+	for path, want := range map[string]string{
+		"original/orbax-zarr3": "flax sha256:4a35f74ab07ec053ab52703d2ef321f4019d531a463eb7022919b36e0c6167b0",
+		"original/torch.pt":    "torch sha256:a6739a00d98e39afc5c794f10ad42a7c37354a0df02a1ba67b48b08316c758fe",
+		"hf":                   "huggingface sha256:f9fbdabce46b0f33421df16a51c57dd9615b0ed3075f925833e88885ef7910f7",
+	} {
+		if got, err := f.open(t, filepath.Join(f.dir, path)).Digest(context.Background(), nil); err != nil || got != want {
+			t.Errorf("%s: %s, %v", path, got, err)
+		}
+	}
 }
