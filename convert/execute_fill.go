@@ -73,10 +73,8 @@ type filler struct {
 
 func (e *engine) fill(t *target, at int64) *filler { return &filler{e: e, t: t, at: at} }
 
-// maxSpace is what a panel always has room for.
-func (l limits) maxSpace() int64 { return l.panel - 2*storage.Align }
-
-// space returns room for the next want bytes, which are at most maxSpace.
+// space returns room for the next want bytes. That is at most a band or a step, so that a fresh
+// panel always has it.
 func (f *filler) space(want int64) ([]byte, error) {
 	if f.buffer != nil && int64(len(f.buffer.Bytes)-f.hi) >= want {
 		return f.buffer.Bytes[f.hi:], nil
@@ -92,7 +90,7 @@ func (f *filler) space(want int64) ([]byte, error) {
 		next.hi = next.lo
 	} else {
 		// The last bytes, too few for a write of their own, move on to the next panel. The panel is
-		// full but for less than maxSpace, so that the cut lies behind its beginning.
+		// full but for less than a band, so that the cut lies behind its beginning.
 		cut := f.hi &^ (storage.Align - 1)
 		next.place = f.place + int64(cut)
 		next.hi = copy(fresh.Bytes, f.buffer.Bytes[cut:f.hi])

@@ -10,7 +10,7 @@ import (
 // limits are the sizes, in bytes, that bound the memory of an execution, which does not grow with
 // the tensors.
 type limits struct {
-	panel   int64 // of one write
+	panel   int64 // of one write; larger than band and step by two pages or more
 	blocks  int64 // all blocks of matrices that are being transposed, together
 	band    int64 // what is transposed and hashed at a time
 	step    int64 // what is copied and hashed at a time

@@ -1,7 +1,5 @@
 package storage
 
-import "unsafe"
-
 // Buffer is memory that begins at a multiple of Align and that the garbage collector neither
 // counts nor scans, so that a large one does not let the heap grow to twice its size.
 type Buffer struct{ Bytes []byte }
@@ -24,5 +22,3 @@ func (b *Buffer) Free() error {
 	b.Bytes = nil
 	return release(p)
 }
-
-func addressOf(p []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(p))) }

@@ -2,9 +2,11 @@
 
 package storage
 
+import "unsafe"
+
 func allocate(n int) ([]byte, error) {
 	p := make([]byte, n+Align)
-	skip := int(-addressOf(p) & (Align - 1))
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(p))) & (Align - 1))
 	return p[skip : skip+n : skip+n], nil
 }
 
