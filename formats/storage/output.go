@@ -50,9 +50,7 @@ func (o *Output) WriteAt(p []byte, off int64) (int, error) {
 		return o.buffered(p, off)
 	}
 	if _, err := o.direct.WriteAt(p[head:head+body], off+int64(head)); err != nil {
-		if !errors.Is(err, errDirectRefused) {
-			return 0, err
-		}
+		// The file system refuses such writes after all, or the disk fails, which the usual way says too.
 		o.broken.Store(true)
 		return o.buffered(p, off)
 	}

@@ -8,8 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const errDirectRefused = unix.EINVAL
-
 // reserve gives the file its size, with blocks where the file system has them to give.
 func reserve(f *os.File, size int64) error {
 	if size == 0 {

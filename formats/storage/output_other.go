@@ -2,12 +2,7 @@
 
 package storage
 
-import (
-	"errors"
-	"os"
-)
-
-var errDirectRefused = errors.New("no direct writes")
+import "os"
 
 func reserve(f *os.File, size int64) error { return f.Truncate(size) }
 
