@@ -78,6 +78,7 @@ func (v *prover) run(ctx context.Context) (*Proof, error) {
 	v.ctx = ctx
 	v.checkStructure()
 	queue := v.groups()
+	v.block = min(v.block, v.largest())
 	var group sync.WaitGroup
 	for range max(min(runtime.GOMAXPROCS(0), 4, len(queue)), 1) {
 		group.Go(func() {
@@ -155,6 +156,15 @@ func (v *prover) groups() chan []*Move {
 	}
 	close(queue)
 	return queue
+}
+
+// largest returns the bytes of the largest source, which is all that a worker can need to hold.
+func (v *prover) largest() int {
+	n := int64(1)
+	for _, m := range v.plan.Moves {
+		n = max(n, m.Source.Bytes())
+	}
+	return int(min(n, proofBlock))
 }
 
 // proofBlock is the bytes of source that a worker holds: a whole matrix of the 2B model.

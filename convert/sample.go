@@ -1,48 +1,82 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // Sample returns what a plan puts at single elements of p.Dests[dest], given by their row-major
-// index, in the dtype of the source. It reports false where the source cannot be read element by
-// element (because it is compressed).
-func (p *Plan) Sample(dest int, at []int64) (elements [][]byte, ok bool, err error) {
-	elements = make([][]byte, len(at))
+// index, in the dtype of the source. A source that is compressed is read once for it.
+func (p *Plan) Sample(dest int, at []int64) ([][]byte, error) {
+	elements := make([][]byte, len(at))
 	for i := range p.Moves {
-		m := &p.Moves[i]
-		if m.Dest != dest {
-			continue
-		}
-		lay, ok, err := tensor.Layout(m.Source)
-		if !ok || err != nil {
-			return nil, false, err
-		}
-		n := m.View.Elements()
-		for k, element := range at {
-			if element < m.Offset || element >= m.Offset+n {
-				continue
-			}
-			// The element of the source, and then its place in the store.
-			from := m.View.Offset + dot(unravel(element-m.Offset, m.View.Shape), m.View.Strides)
-			one := lay.View
-			for axis, index := range unravel(from, m.Source.Shape) {
-				one = one.Narrow(axis, index, 1)
-			}
-			elements[k] = make([]byte, m.Source.DType.Size())
-			if err := lay.Gather(elements[k], one); err != nil {
-				return nil, false, of(m.Source.Name, err)
+		if m := &p.Moves[i]; m.Dest == dest {
+			if err := m.sample(at, elements); err != nil {
+				return nil, of(m.Source.Name, err)
 			}
 		}
 	}
 	for k := range elements {
 		if elements[k] == nil {
-			return nil, false, fmt.Errorf("plan does not fill element %d of %s", at[k], p.Dests[dest].Name)
+			return nil, fmt.Errorf("plan does not fill element %d of %s", at[k], p.Dests[dest].Name)
 		}
 	}
-	return elements, true, nil
+	return elements, nil
+}
+
+// sample fills in the elements that the move fills.
+func (m *Move) sample(at []int64, elements [][]byte) error {
+	type wanted struct {
+		from int64 // element of the source
+		k    int
+	}
+	var all []wanted
+	n := m.View.Elements()
+	for k, element := range at {
+		if element >= m.Offset && element < m.Offset+n {
+			all = append(all, wanted{m.View.Offset + dot(unravel(element-m.Offset, m.View.Shape), m.View.Strides), k})
+		}
+	}
+	size := m.Source.DType.Size()
+	lay, ok, err := tensor.Layout(m.Source)
+	if err != nil {
+		return err
+	}
+	if ok {
+		for _, w := range all {
+			one := lay.View
+			for axis, index := range unravel(w.from, m.Source.Shape) {
+				one = one.Narrow(axis, index, 1)
+			}
+			elements[w.k] = make([]byte, size)
+			if err := lay.Gather(elements[w.k], one); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	slices.SortFunc(all, func(a, b wanted) int { return cmp.Compare(a.from, b.from) })
+	stream := &cursor{source: m.Source}
+	defer stream.close()
+	scratch := make([]byte, 64<<10)
+	for i, w := range all {
+		if i > 0 && w.from == all[i-1].from {
+			elements[w.k] = elements[all[i-1].k]
+			continue
+		}
+		r, err := stream.at(w.from*size, scratch)
+		if err != nil {
+			return err
+		}
+		elements[w.k] = make([]byte, size)
+		if err := readFull(r, elements[w.k]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func dot(index, strides []int64) int64 {

@@ -38,17 +38,17 @@ func (w *weights) explain(dest int) (string, error) {
 	if j := w.sameDigest(dest); j >= 0 {
 		return fmt.Sprintf("it holds the elements of %s (%s)", w.plan.Dests[j].Name, strings.Join(w.sources[j], " + ")), nil
 	}
-	signature, err := w.sign(dest)
+	found, err := w.find(dest)
 	if err != nil {
 		return "", err
 	}
-	for _, guess := range []func(int, *sampleOf) (string, error){w.guessOther, w.guessTransposed, w.guessRolled} {
-		detail, err := guess(dest, signature)
+	for _, guess := range []func(int, []byte) (string, error){w.guessOther, w.guessTransposed, w.guessRolled} {
+		detail, err := guess(dest, found)
 		if detail != "" || err != nil {
 			return detail, err
 		}
 	}
-	return w.describe(dest)
+	return w.describe(dest), nil
 }
 
 // sameDigest returns a tensor that is right and whose elements this one has, too, or -1.
@@ -61,54 +61,65 @@ func (w *weights) sameDigest(dest int) int {
 	return -1
 }
 
-// sampleOf is a few elements of a tensor as it was found.
-type sampleOf struct {
-	at    []int64
-	found [][]byte
+// places returns a few elements of a tensor of n: always the same.
+func places(n int64) []int64 {
+	const most = 24
+	rng := rand.New(rand.NewPCG(1, uint64(n)))
+	var at []int64
+	for range min(most, n) {
+		at = append(at, rng.Int64N(n))
+	}
+	return at
 }
 
-// sign reads elements at places that depend on nothing but the shape.
-func (w *weights) sign(dest int) (*sampleOf, error) {
-	const most = 24
+func (w *weights) elements(dest int) int64 {
+	return (&tensor.Tensor{Shape: w.plan.Dests[dest].Shape}).Elements()
+}
+
+// find returns the elements at places as they were found, one behind the other.
+func (w *weights) find(dest int) ([]byte, error) {
 	t := w.converted.Tensor(w.plan.Dests[dest].Name)
-	n := t.Elements()
-	rng := rand.New(rand.NewPCG(1, uint64(n)))
-	s := &sampleOf{}
-	for range min(most, n) {
-		s.at = append(s.at, rng.Int64N(n))
-	}
-	for _, element := range s.at {
-		p := make([]byte, t.DType.Size())
-		if _, err := t.ReadAt(p, element*t.DType.Size()); err != nil {
+	size := t.DType.Size()
+	var found []byte
+	for _, element := range places(t.Elements()) {
+		found = append(found, make([]byte, size)...)
+		if _, err := t.ReadAt(found[len(found)-int(size):], element*size); err != nil {
 			return nil, err
 		}
-		s.found = append(s.found, p)
 	}
-	return s, nil
+	return found, nil
 }
 
-// fits reports whether the elements that a plan demands of a tensor are those that were found.
-// Where the source is compressed that is not seen from a few of them: known is false.
-func (w *weights) fits(p *convert.Plan, dest int, at []int64, found [][]byte) (fits, known bool, err error) {
-	want, known, err := p.Sample(dest, at)
-	if !known || err != nil {
-		return false, false, err
+// demand returns the elements that a plan puts at some places, in the destination's dtype.
+func (w *weights) demand(p *convert.Plan, dest int, at []int64) ([]byte, error) {
+	sampled, err := p.Sample(dest, at)
+	if err != nil {
+		return nil, err
 	}
-	for k := range want {
-		if from, to := sourceType(p, dest), w.plan.Dests[dest].DType; from != to {
-			cast, err := tensor.NewCast(from, to)
-			if err != nil {
-				return false, false, nil
-			}
-			rounded := make([]byte, to.Size())
-			cast(rounded, want[k])
-			want[k] = rounded
-		}
-		if !bytes.Equal(want[k], found[k]) {
-			return false, true, nil
-		}
+	all := slices.Concat(sampled...)
+	from, to := sourceType(p, dest), w.plan.Dests[dest].DType
+	if from == to {
+		return all, nil
 	}
-	return true, true, nil
+	cast, err := tensor.NewCast(from, to)
+	if err != nil {
+		return nil, err
+	}
+	rounded := make([]byte, int64(len(at))*to.Size())
+	cast(rounded, all)
+	return rounded, nil
+}
+
+// demanded is demand at places, for what the plan itself demands. It is remembered.
+func (w *weights) demanded(dest int) ([]byte, error) {
+	if w.demands[dest] == nil {
+		p, err := w.demand(w.plan, dest, places(w.elements(dest)))
+		if err != nil {
+			return nil, err
+		}
+		w.demands[dest] = p
+	}
+	return w.demands[dest], nil
 }
 
 func sourceType(p *convert.Plan, dest int) tensor.DType {
@@ -118,13 +129,6 @@ func sourceType(p *convert.Plan, dest int) tensor.DType {
 		}
 	}
 	return tensor.Invalid
-}
-
-// may reports whether moves are worth to be compared in full.
-func (w *weights) may(p *convert.Plan, dest int, s *sampleOf) (bool, error) {
-	const few = 6 // of which all are tried
-	fits, known, err := w.fits(p, dest, s.at, s.found)
-	return fits || !known && len(w.wrong) <= few, err
 }
 
 // holds compares a tensor in full with what other moves would have put there.
@@ -157,17 +161,21 @@ func (w *weights) movesOf(dest int) []convert.Move {
 	return out
 }
 
-// guessOther looks for another wrong tensor whose elements are here: the two were exchanged, or a
-// whole row of tensors moved on.
-func (w *weights) guessOther(dest int, s *sampleOf) (string, error) {
+// guessOther looks for another tensor that is wrong or missing, and whose elements are here: the two
+// were exchanged, or a whole row of tensors moved on.
+func (w *weights) guessOther(dest int, found []byte) (string, error) {
 	for j, d := range w.plan.Dests {
-		if j == dest || w.wrong[j] == nil || !slices.Equal(d.Shape, w.plan.Dests[dest].Shape) {
+		if j == dest || w.wrong[j] == nil && !w.left[j] || !slices.Equal(d.Shape, w.plan.Dests[dest].Shape) {
 			continue
 		}
-		ok, err := w.may(w.plan, j, s)
-		if ok && err == nil {
-			ok, err = w.holds(dest, w.movesOf(j))
+		want, err := w.demanded(j)
+		if err != nil {
+			return "", err
 		}
+		if !bytes.Equal(want, found) {
+			continue
+		}
+		ok, err := w.holds(dest, w.movesOf(j))
 		if err != nil {
 			return "", err
 		}
@@ -179,7 +187,7 @@ func (w *weights) guessOther(dest int, s *sampleOf) (string, error) {
 }
 
 // guessTransposed tries the last two axes the other way round, where they are of one length.
-func (w *weights) guessTransposed(dest int, s *sampleOf) (string, error) {
+func (w *weights) guessTransposed(dest int, found []byte) (string, error) {
 	moves := w.movesOf(dest)
 	rank := len(w.plan.Dests[dest].Shape)
 	if len(moves) != 1 || rank < 2 || w.plan.Dests[dest].Shape[rank-1] != w.plan.Dests[dest].Shape[rank-2] {
@@ -191,48 +199,54 @@ func (w *weights) guessTransposed(dest int, s *sampleOf) (string, error) {
 	}
 	axes[rank-1], axes[rank-2] = rank-2, rank-1
 	moves[0].View = moves[0].View.Permute(axes...)
-	return w.tried(dest, moves, s, "it is transposed")
-}
-
-// tried returns what to say if those moves give what was found.
-func (w *weights) tried(dest int, moves []convert.Move, s *sampleOf, say string) (string, error) {
-	p := &convert.Plan{Source: w.plan.Source, Dests: w.plan.Dests, Moves: moves}
-	ok, err := w.may(p, dest, s)
-	if ok && err == nil {
-		ok, err = w.holds(dest, moves)
+	turned := &convert.Plan{Source: w.plan.Source, Dests: w.plan.Dests, Moves: moves}
+	want, err := w.demand(turned, dest, places(w.elements(dest)))
+	if err != nil || !bytes.Equal(want, found) {
+		return "", err
 	}
+	ok, err := w.holds(dest, moves)
 	if !ok || err != nil {
 		return "", err
 	}
-	return say, nil
+	return "it is transposed", nil
 }
 
 // guessRolled looks for rows that were all moved on by one number, those at the end to the
 // beginning: heads in another order.
-func (w *weights) guessRolled(dest int, s *sampleOf) (string, error) {
+func (w *weights) guessRolled(dest int, found []byte) (string, error) {
 	const most = 1 << 14 // rows
 	shape := w.plan.Dests[dest].Shape
 	moves := w.movesOf(dest)
 	if len(moves) != 1 || len(shape) == 0 || shape[0] < 2 || shape[0] > most || len(w.wrong) > 50 {
 		return "", nil
 	}
-	rows, inner := shape[0], int64(1)
-	for _, n := range shape[1:] {
-		inner *= n
+	rows, inner := shape[0], w.elements(dest)/shape[0]
+	at := places(w.elements(dest))
+	moved := func(element, by int64) int64 { return (element/inner+by)%rows*inner + element%inner }
+
+	// Where the first of the places may have come from, all at once.
+	size := int64(len(found) / len(at))
+	column := make([]int64, rows)
+	for k := range column {
+		column[k] = moved(at[0], int64(k))
+	}
+	firsts, err := w.demand(w.plan, dest, column)
+	if err != nil {
+		return "", err
 	}
 	for k := int64(1); k < rows; k++ {
-		moved := make([]int64, len(s.at))
-		for i, element := range s.at {
-			moved[i] = (element/inner+k)%rows*inner + element%inner
+		if !bytes.Equal(firsts[k*size:][:size], found[:size]) {
+			continue
 		}
-		fits, known, err := w.fits(w.plan, dest, moved[:1], s.found[:1]) // mostly enough
-		if fits {
-			fits, _, err = w.fits(w.plan, dest, moved, s.found)
+		all := make([]int64, len(at))
+		for i, element := range at {
+			all[i] = moved(element, k)
 		}
-		if !known || err != nil {
+		want, err := w.demand(w.plan, dest, all)
+		if err != nil {
 			return "", err
 		}
-		if !fits {
+		if !bytes.Equal(want, found) {
 			continue
 		}
 		m := moves[0]
@@ -260,13 +274,13 @@ func (w *weights) sayRolled(dest int, k, rows int64) string {
 }
 
 // describe says what wrong elements look like when nothing explains them.
-func (w *weights) describe(dest int) (string, error) {
+func (w *weights) describe(dest int) string {
 	f := w.wrong[dest]
 	switch {
-	case f.Differing == f.Elements && f.Elements > 1:
-		return "no element is right", nil
 	case strings.HasPrefix(f.Got, "NaN"):
-		return "it holds NaN", nil
+		return "it holds NaN"
+	case f.Differing == f.Elements && f.Elements > 1:
+		return "no element is right"
 	}
-	return "", nil
+	return ""
 }

@@ -33,11 +33,12 @@ func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	elements := map[tensor.DType]int64{}
+	elements, known := map[tensor.DType]int64{}, false
 	for _, d := range keep.Dests {
-		if t := converted.Tensor(d.Name); t != nil {
-			elements[t.DType] += t.Elements()
-		}
+		known = known || converted.Tensor(d.Name) != nil
+	}
+	for _, t := range converted.Tensors() {
+		elements[t.DType] += t.Elements()
 	}
 	most := tensor.Invalid
 	for _, d := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16} { // what convert writes
@@ -52,7 +53,7 @@ func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	if mistyped(one, converted) < mistyped(keep, converted) {
+	if mistyped(one, converted) < mistyped(keep, converted) || !known { // where no name is right the types still tell
 		return one, nil
 	}
 	return keep, nil

@@ -23,7 +23,7 @@ func proveWeights(ctx context.Context, p *convert.Plan, head headState, converte
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{ctx: ctx, plan: p, converted: converted, digests: digests, sources: sourcesOf(p),
+	w := &weights{ctx: ctx, plan: p, converted: converted, digests: digests, sources: sourcesOf(p), demands: map[int][]byte{},
 		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proof.Elements, Bytes: proof.Bytes, Rounded: proof.Rounded, Overflowed: proof.Overflowed}}
 	w.collect(proof)
 	if err := w.explainAll(); err != nil {
@@ -64,6 +64,8 @@ type weights struct {
 
 	wrong map[int]*Finding // by index into plan.Dests
 	left  map[int]bool     // not compared, because of their structure
+
+	demands map[int][]byte // a few elements that the plan demands, of those dests that were asked for
 }
 
 // collect makes findings of the proof's failures, in the order of the destination.
