@@ -3,9 +3,9 @@
 
     python capture_jax.py CHECKPOINT --random 128 --out golden.safetensors
 
-CHECKPOINT is the Orbax directory of the Flax weights (such as 2b/). It needs jax, flax, orbax-checkpoint and
-recurrentgemma, runs on whatever device JAX chooses (JAX_PLATFORMS=cpu for the processor), and writes tokens, positions,
-logits, hidden.i, temporal.i and final_norm; under --decode-from also decode.logits.
+CHECKPOINT is the Orbax directory of the Flax weights (such as 2b/), or a file of Flax's msgpack. It needs jax, flax,
+orbax-checkpoint and recurrentgemma, runs on whatever device JAX chooses (JAX_PLATFORMS=cpu for the processor), and
+writes tokens, positions, logits, hidden.i, temporal.i and final_norm; under --decode-from also decode.logits.
 
 Unless XLA_FLAGS is set it is set to --xla_allow_excess_precision=false, so that bfloat16 is rounded where the model
 says. The flags that change how products are rounded are recorded.
@@ -18,21 +18,30 @@ os.environ.setdefault("XLA_FLAGS", "--xla_allow_excess_precision=false")
 
 def load(path):
     """Parameters as they are stored, nested by Flax's names, in the machine's memory."""
+    tree = load_msgpack(path) if os.path.isfile(path) else load_orbax(os.path.abspath(path))
+    while isinstance(tree, dict) and "embedder" not in tree and ("params" in tree or len(tree) == 1):
+        tree = tree.get("params") or next(iter(tree.values()))
+    if not isinstance(tree, dict) or "embedder" not in tree:
+        sys.exit(f"{path}: holds no parameters of a Griffin")
+    return tree
+
+
+def load_orbax(path):
     import jax
     import orbax.checkpoint as ocp
-    path = os.path.abspath(path)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as loader:
         stored = loader.metadata(path)
         for layer in ("item_metadata", "tree"):  # that newer versions of Orbax wrap it in
             stored = getattr(stored, layer, stored)
         # Without this Orbax would look for the devices that the checkpoint was written on.
         as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
-        tree = loader.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_arrays))
-    while isinstance(tree, dict) and "embedder" not in tree and len(tree) == 1:
-        tree = next(iter(tree.values()))
-    if "embedder" not in tree:
-        sys.exit(f"{path}: holds {sorted(tree)}, not the parameters of a Griffin")
-    return tree
+        return loader.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_arrays))
+
+
+def load_msgpack(path):
+    from flax import serialization
+    with open(path, "rb") as f:
+        return serialization.msgpack_restore(f.read())
 
 
 def flatten(tree, prefix=""):
