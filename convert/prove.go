@@ -178,26 +178,35 @@ func (v *prover) work(queue chan []*Move) (err error) {
 	defer func() { err = errors.Join(err, memory.Free()) }()
 	scratch := make([]byte, 256<<10)
 	for moves := range queue {
-		source := moves[0].Source
-		if c, ok := source.Data.(tensor.Checker); ok {
-			if err := c.Check(); err != nil {
-				return of(source.Name, err)
-			}
+		if err := v.compareAll(moves, memory.Bytes, scratch); err != nil {
+			return of(moves[0].Source.Name, err)
 		}
-		stream := &cursor{source: source}
-		for _, m := range moves {
-			c, err := newComparison(v, m, stream, memory.Bytes, scratch)
-			if err == nil {
-				err = c.do()
-			}
-			if err != nil {
-				stream.close()
-				return of(source.Name, err)
-			}
-		}
-		stream.close()
 	}
 	return nil
+}
+
+// compareAll compares all that one source tensor gives. Its checksum is computed on the way.
+func (v *prover) compareAll(moves []*Move, block, scratch []byte) error {
+	in := &input{cursor: cursor{source: moves[0].Source}}
+	if err := in.begin(); err != nil {
+		return err
+	}
+	if lay, ok, err := tensor.Layout(in.source); ok && err == nil && in.sums != nil {
+		watched := *lay
+		watched.Store = in.watch(lay.Store)
+		in.source = &tensor.Tensor{Name: in.source.Name, DType: in.source.DType, Shape: in.source.Shape, Data: &watched}
+	}
+	defer in.close()
+	for _, m := range moves {
+		c, err := newComparison(v, m, &in.cursor, block, scratch)
+		if err != nil {
+			return err
+		}
+		if err := c.do(); err != nil {
+			return err
+		}
+	}
+	return in.end()
 }
 
 // count adds elements that were compared.
