@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
+	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -220,5 +222,43 @@ func TestSample(t *testing.T) {
 	}
 	if sampled < 50 {
 		t.Errorf("only %d elements were sampled", sampled)
+	}
+}
+
+// The checksum of a source is computed on the way where all of it is read in order, and looked at
+// in any case.
+func TestProveChecksOnItsWay(t *testing.T) {
+	shape := []int64{2, 30, 50}
+	half := func(i int64) tensor.View { return tensor.RowMajor(shape...).Index(0, i).Permute(1, 0) }
+	for _, tt := range []struct {
+		name  string
+		views []tensor.View
+		onWay bool
+	}{
+		{"copy", []tensor.View{tensor.RowMajor(shape...)}, true},
+		{"two transposes", []tensor.View{half(0), half(1)}, true},
+		{"one half", []tensor.View{half(1)}, false},
+	} {
+		for _, wrong := range []bool{false, true} {
+			m := &planMaker{t: t, rng: rand.New(rand.NewPCG(5, 1))}
+			content := m.bytes(2 * 30 * 50 * 2)
+			data := &summed{length: int64(len(content)), crc: crc32.ChecksumIEEE(content), store: content,
+				layout: &tensor.Strided{Store: bytes.NewReader(content), Length: 3000, DType: tensor.BF16, View: tensor.RowMajor(shape...)}}
+			if wrong {
+				data.crc ^= 1
+			}
+			source := &tensor.Tensor{Name: "w", DType: tensor.BF16, Shape: shape, Data: data}
+			for _, v := range tt.views {
+				m.dest(tensor.BF16, []*tensor.Tensor{source}, [][]byte{content}, []tensor.View{v})
+			}
+			_, err := Prove(t.Context(), &m.plan, m.written(m.want), nil)
+			var bad *tensor.FormatError
+			if errors.As(err, &bad) != wrong {
+				t.Errorf("%s, wrong %t: %v", tt.name, wrong, err)
+			}
+			if passed := data.passes.Load() > 0; passed != (tt.onWay && !wrong) {
+				t.Errorf("%s, wrong %t: passed %t, checked %d times", tt.name, wrong, passed, data.checks.Load())
+			}
+		}
 	}
 }
