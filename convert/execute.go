@@ -34,7 +34,7 @@ type Written struct {
 // Each source is read once, checksums included. Input that turns out broken is a
 // *tensor.FormatError; after any error the files are incomplete and worth nothing.
 func Execute(ctx context.Context, p *Plan, files Files, progress func(done int64)) ([]Written, error) {
-	return execute(ctx, p, files, progress, newLimits(workers()))
+	return execute(ctx, p, files, progress, newLimits(workers(), largestMatrix(p)))
 }
 
 func execute(ctx context.Context, p *Plan, files Files, progress func(done int64), l limits) ([]Written, error) {
@@ -154,10 +154,10 @@ func (e *engine) run(jobs []*job) error {
 
 func workers() int { return min(runtime.GOMAXPROCS(0), maxWorkers) }
 
-// startWriters starts as many writers as there are workers, who do not wait for the disk, and
-// lends each its share of panels. stop ends them when all panels are written.
+// startWriters lends each worker a panel and starts those who wait for the disk in the workers'
+// stead. stop ends them when all panels are written.
 func (e *engine) startWriters(workers int) (stop func() error, err error) {
-	n := workers + sparePanels
+	n := workers + e.limits.spare
 	e.buffers = make(chan *storage.Buffer, n)
 	e.panels = make(chan panel, n)
 	release := func() error {
@@ -176,7 +176,7 @@ func (e *engine) startWriters(workers int) (stop func() error, err error) {
 		e.buffers <- b
 	}
 	var group sync.WaitGroup
-	for range min(workers, sparePanels) + 1 {
+	for range e.limits.spare {
 		group.Go(e.writer)
 	}
 	return func() error {

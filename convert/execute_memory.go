@@ -11,30 +11,47 @@ import (
 // the tensors.
 type limits struct {
 	panel   int64 // of one write; larger than band and step by two pages or more
+	spare   int   // panels that are written while each worker fills one
 	blocks  int64 // all blocks of matrices that are being transposed, together
 	band    int64 // what is transposed and hashed at a time
 	step    int64 // what is copied and hashed at a time
 	scratch int64 // of each worker; at least band and step
 }
 
-// newLimits keep an execution by so many workers under 256 MiB. Writes of 4 MiB were measured to be
-// almost twice as fast as such of 256 KiB; band and step are what stays in a core's own cache.
-func newLimits(workers int) limits {
+// newLimits keep an execution by so many workers, of a plan whose largest matrix has so many bytes,
+// under 256 MiB. More panels let the disk work ahead; but a worker that cannot have all of its
+// matrix in memory costs more. Writes of 4 MiB were measured to be almost twice as fast as such of
+// 256 KiB; band and step are what stays in a core's own cache.
+func newLimits(workers int, matrix int64) limits {
 	const (
 		all       = 240 << 20
 		heap      = 14 << 20 // Go's own, headers of checkpoints
 		perWorker = 4 << 20  // scratch, a decoder of Orbax's chunks
+		fewest    = 3        // spare panels
+		most      = 8
 	)
 	l := limits{panel: 4 << 20, band: 1 << 20, step: 256 << 10, scratch: 1 << 20}
-	l.blocks = all - heap - int64(workers)*perWorker - int64(workers+sparePanels)*l.panel
+	rest := int64(all-heap-workers*perWorker) - int64(workers)*l.panel
+	l.spare = int(min(max((rest-int64(workers)*min(matrix, all))/l.panel, fewest), most))
+	l.blocks = rest - int64(l.spare)*l.panel
 	return l
+}
+
+// largestMatrix returns the bytes of the largest matrix that a plan transposes, as far as its views
+// tell.
+func largestMatrix(p *Plan) int64 {
+	n := int64(0)
+	for i := range p.Moves {
+		m := &p.Moves[i]
+		if x, ok := asMatrices(m.View); ok {
+			n = max(n, x.rows*x.cols*m.Source.DType.Size())
+		}
+	}
+	return n
 }
 
 // maxWorkers is how many processors are used: more do not write faster, and each needs memory.
 const maxWorkers = 8
-
-// sparePanels are written while each worker fills one.
-const sparePanels = 3
 
 // blocks lends memory for blocks of matrices, a fixed amount at most.
 type blocks struct {

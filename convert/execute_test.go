@@ -273,10 +273,10 @@ func (m *planMaker) add() {
 
 // testLimits make panels, blocks and bands so small that everything is split.
 var testLimits = []limits{
-	{panel: 12 << 10, blocks: 2 << 10, band: 512, step: 256, scratch: 512},
-	{panel: 16 << 10, blocks: 20 << 10, band: 2 << 10, step: 4 << 10, scratch: 4 << 10},
-	{panel: 128 << 10, blocks: 1 << 20, band: 64 << 10, step: 4 << 10, scratch: 64 << 10},
-	newLimits(2),
+	{panel: 12 << 10, spare: 1, blocks: 2 << 10, band: 512, step: 256, scratch: 512},
+	{panel: 16 << 10, spare: 2, blocks: 20 << 10, band: 2 << 10, step: 4 << 10, scratch: 4 << 10},
+	{panel: 128 << 10, spare: 3, blocks: 1 << 20, band: 64 << 10, step: 4 << 10, scratch: 64 << 10},
+	newLimits(2, 0),
 }
 
 func TestExecuteMatchesDefinition(t *testing.T) {
@@ -313,6 +313,24 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 		if last != total {
 			t.Errorf("round %d: progress ended at %d of %d bytes", round, last, total)
 		}
+	}
+}
+
+// TestLimits keeps the sum of what is lent below 256 MiB, and has room for two matrices of the 9B
+// model's largest kind at once on two processors.
+func TestLimits(t *testing.T) {
+	const matrix9B = 4096 * 12288 * 2
+	for workers := 1; workers <= maxWorkers; workers++ {
+		for _, matrix := range []int64{0, 2560 * 7680 * 2, matrix9B, 1 << 40} {
+			l := newLimits(workers, matrix)
+			lent := l.blocks + int64(workers+l.spare)*l.panel + int64(workers)*l.scratch
+			if lent > 240<<20 || l.spare < 3 || l.blocks < 100<<20 || l.band > l.scratch || l.step > l.scratch {
+				t.Errorf("%d workers, matrix of %d: %+v lends %d", workers, matrix, l, lent)
+			}
+		}
+	}
+	if l := newLimits(2, matrix9B); l.blocks < 2*matrix9B {
+		t.Errorf("%+v has no room for two matrices", l)
 	}
 }
 
