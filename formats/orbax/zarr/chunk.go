@@ -61,7 +61,7 @@ func (a *Array) decode(c *chunk, section *io.SectionReader) error {
 	unit := a.DType.SwapUnit()
 	switch {
 	case a.leaf.bigEndian && unit > 1:
-		c.r = &swapped{src: c.r, unit: unit}
+		c.r = &swapped{src: c.r, unit: unit, size: c.size}
 		c.memory += 64 << 10
 	case len(a.leaf.codecs) > 0:
 	case section.Size() != c.size:
@@ -75,7 +75,7 @@ func (a *Array) decode(c *chunk, section *io.SectionReader) error {
 // buffer puts a buffer before a plain chunk, for reads of few bytes.
 func (c *chunk) buffer() {
 	if c.plain != nil {
-		c.r = &readahead{src: c.plain, buf: make([]byte, 0, 64<<10)}
+		c.r = &readahead{src: c.plain, buf: make([]byte, 0, min(c.size, 64<<10))}
 	}
 }
 

@@ -93,7 +93,11 @@ func (f *failure) Read(p []byte) (int, error) {
 
 func newSource(r io.Reader) source {
 	f := &failure{Reader: r}
-	return source{bufio.NewReaderSize(f, 64<<10), f}
+	size := int64(64 << 10)
+	if s, ok := r.(*io.SectionReader); ok {
+		size = min(size, s.Size()+1)
+	}
+	return source{bufio.NewReaderSize(f, int(size)), f}
 }
 
 // judge says what an error of the decoder of src means. At its end nothing must follow.
@@ -219,6 +223,7 @@ func (s *summed) Close() error { return nil }
 type swapped struct {
 	src     io.Reader
 	unit    int
+	size    int64 // bytes of all that is to be swapped
 	buf     []byte
 	pending []byte
 	err     error
@@ -230,7 +235,7 @@ func (s *swapped) Read(p []byte) (int, error) {
 			return 0, s.err
 		}
 		if s.buf == nil {
-			s.buf = make([]byte, 64<<10)
+			s.buf = make([]byte, min(s.size, 64<<10))
 		}
 		var n int
 		n, s.err = io.ReadFull(s.src, s.buf)

@@ -26,10 +26,8 @@ func (s *stream) openPanel(b band) (*panel, error) {
 	for k := range p.lo {
 		size *= p.hi[k] - p.lo[k]
 	}
-	if int64(cap(s.panel)) < size {
-		s.panel = make([]byte, size)
-	}
-	p.data, p.end = s.panel[:size], start+size
+	s.panel = sized(s.panel, size)
+	p.data, p.end = s.panel, start+size
 	if err := s.fill(p); err != nil {
 		return nil, err
 	}
@@ -104,6 +102,8 @@ func (s *stream) fillFrom(p *panel, place []int64) error {
 	}
 	defer c.close()
 	t := a.transfer(p, place)
+	t.scratch = s.scratch
+	defer func() { s.scratch = t.scratch }()
 	if t.run().count*a.DType.Size() < bufferedRun {
 		c.buffer()
 	}
@@ -220,11 +220,9 @@ func (t *transfer) span(depth int) int64 {
 
 // pick reads all that n indices of a loop reach over and places the elements that are wanted.
 func (t *transfer) pick(c *chunk, box []byte, depth int, n, from, to int64) error {
-	if t.scratch == nil {
-		t.scratch = make([]byte, scratchBytes)
-	}
 	l := t.loops[depth]
-	src := t.scratch[:((n-1)*l.from+t.span(depth+1))*t.size]
+	t.scratch = sized(t.scratch, ((n-1)*l.from+t.span(depth+1))*t.size)
+	src := t.scratch
 	if err := c.skipTo(from * t.size); err != nil {
 		return err
 	}

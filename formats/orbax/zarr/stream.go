@@ -34,8 +34,9 @@ type stream struct {
 	bands   bands
 	pos     int64 // bytes of the array delivered
 	part    part
-	end     int64 // of part, in bytes of the array
-	panel   []byte
+	end     int64  // of part, in bytes of the array
+	panel   []byte // storage of the last panel
+	scratch []byte // and of what it is picked from
 	err     error
 }
 
@@ -104,7 +105,7 @@ func (s *stream) fail(err error) error {
 		s.part.close()
 		s.part = nil
 	}
-	s.panel = nil
+	s.panel, s.scratch = nil, nil
 	return s.err
 }
 
