@@ -55,3 +55,21 @@ func look(rows []row, positions []int32, length int, semantics Semantics, window
 	}
 	return s
 }
+
+// Sight is what a token may see of the tokens before it.
+type Sight struct {
+	Keys  int  // tokens that attention sees, with its own
+	Taps  int  // inputs of the convolution before its own, at most 3
+	Reset bool // the recurrence starts anew
+}
+
+// Sights returns what each token of rows [batch, length] sees that are run from their start.
+func Sights(s Semantics, window int, positions []int32, batch int) []Sight {
+	length := len(positions) / batch
+	seen := look(make([]row, batch), positions, length, s, window)
+	out := make([]Sight, len(positions))
+	for i := range out {
+		out[i] = Sight{Keys: i%length - seen.firstKey[i] + 1, Taps: seen.taps[i], Reset: seen.reset[i]}
+	}
+	return out
+}

@@ -25,6 +25,8 @@ type Verdict struct {
 	Weights   *WeightsSection `json:"weights,omitempty"`
 	Logits    []*LogitsResult `json:"logits,omitempty"`
 
+	Runtime *RuntimeResult `json:"runtime,omitempty"` // where source and converted part when each is run by its own implementation
+
 	Notes []string `json:"notes,omitempty"` // what the reader should know and what is no failure, one sentence each
 }
 

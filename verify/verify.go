@@ -6,6 +6,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
 )
 
 // Options say what is to be verified. Source is always there, and Converted or Golden or both.
@@ -17,6 +18,9 @@ type Options struct {
 	Step      *int64           // of Source, where it has several; nil for the newest
 
 	WeightsOnly bool // leave the logits out
+
+	Semantics *reference.Semantics // to hold models against Golden under; nil for those of its implementation
+	Runtime   *reference.Semantics // that will run Converted; nil for transformers5
 
 	// Progress, if not nil, is told what is being done and how far it is. Calls do not overlap.
 	Progress func(doing string, done, total int64)
@@ -74,6 +78,10 @@ func (r *run) open() (err error) {
 	}
 	if r.converted, err = formats.Open(r.options.Converted, formats.Options{}); err != nil {
 		return err
+	}
+	if m, err := convert.Recognize(r.converted); err == nil && m.Layout != convert.HuggingFace {
+		return tensor.Bad("is in the %s layout itself, and no Hugging Face directory", m.Layout).In(r.converted.Path).
+			Advise("give the original first, and then what was made of it: griffin verify SRC CONVERTED")
 	}
 	r.verdict.Converted = subject(r.converted, convert.HuggingFace, "")
 	if r.plan, err = planFor(r.found, r.options.Settings, r.converted); err != nil {

@@ -1,0 +1,268 @@
+package verify
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+var measure = flag.Int("measure", 0, "write ENVELOPE.md anew, with so many seeds for each rate of false alarms")
+
+// What the real implementations computed of the committed cases is inside the envelope: all four, in all
+// dtypes, plain, packed and decoding.
+func TestRecordingsAreInside(t *testing.T) {
+	for _, name := range fixtures {
+		f := openFixture(t, name)
+		m := f.open(t, f.checkpoints(t)[0])
+		paths, _ := filepath.Glob(filepath.Join(f.dir, "golden", "*.safetensors"))
+		for _, path := range paths {
+			g, err := OpenGolden(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := compareWith(t, m, g)
+			g.Close()
+			if !r.OK {
+				t.Errorf("%s: %s", path, r.Summary)
+			}
+			t.Logf("%s: %s", path, r.Summary)
+			for _, p := range r.Metrics {
+				if p.Fixture.Tokens == 0 || p.Fixture.Top1 < 0.75 || math.IsNaN(float64(p.Fixture.KLMax)) {
+					t.Errorf("%s: %q: %+v", path, p.Pass, p.Fixture)
+				}
+			}
+		}
+	}
+}
+
+// A recording is outside where it is held against other semantics, and the fault has their name.
+func TestSemanticsAreTold(t *testing.T) {
+	f := openFixture(t, "odd-griffin")
+	m := f.open(t, f.checkpoints(t)[0])
+	for file, other := range map[string]reference.Semantics{"hf5": reference.Original, "hf4": reference.Original, "jax": reference.Transformers5} {
+		g, err := OpenGolden(filepath.Join(f.dir, "golden", file+".safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		r, err := CompareLogits(t.Context(), m, g, CompareOptions{Semantics: &other})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.OK || len(r.Faults) == 0 || !strings.Contains(r.Summary, "the semantics of "+g.Meta.Semantics.String()) {
+			t.Errorf("%s under %s: %s", file, other, r.Summary)
+		}
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	var squares []float64 // of an exponential distribution, whose quantiles are known
+	for i := range 20000 {
+		squares = append(squares, -math.Log((float64(i)+0.5)/20000))
+	}
+	for _, p := range []float64{1e-3, 1e-6, 1e-9} {
+		if got, want := quantile(squares, p), math.Sqrt(-math.Log(p)); math.Abs(got/want-1) > 0.02 {
+			t.Errorf("quantile(%g) = %g, want %g", p, got, want)
+		}
+	}
+}
+
+// seedCase is a model whose runs serve as fixtures.
+type seedCase struct {
+	name      string
+	model     *Model
+	precision reference.Precision
+	tokens    []int32
+	packed    []int32
+	batch     int
+}
+
+func seedCases(t *testing.T) []seedCase {
+	var all []seedCase
+	for _, name := range fixtures {
+		f := openFixture(t, name)
+		m := f.open(t, f.checkpoints(t)[0])
+		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16} {
+			tokens, _, packed, batch := trialTokens(m)
+			all = append(all, seedCase{name, m, p, tokens, packed, batch})
+		}
+	}
+	return all
+}
+
+// fixtureOf records a run of the reference as a fixture.
+func (s *seedCase) fixtureOf(t *testing.T, a reference.Arithmetic, seed int) *Golden {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fixture.safetensors")
+	tokens := &Tokens{Batch: s.batch, Length: len(s.tokens) / s.batch, Positions: counting(s.batch, len(s.tokens)/s.batch), Packed: s.packed}
+	for i := range s.tokens {
+		tokens.Tokens = append(tokens.Tokens, (s.tokens[i]+int32(seed*(i+1)))%int32(s.model.Config.VocabSize))
+	}
+	if _, err := Record(t.Context(), s.model, tokens, RecordOptions{Semantics: reference.Original, Arithmetic: a}, path); err != nil {
+		t.Fatal(err)
+	}
+	g, err := OpenGolden(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// alarms counts the legal runs, in orders of sums that the envelope was not measured with, that are
+// outside; and returns the largest share of the envelope.
+func (s *seedCase) alarms(t *testing.T, seeds int) (count int, worst float64) {
+	for seed := range seeds {
+		g := s.fixtureOf(t, reference.Arithmetic{Precision: s.precision, Order: uint64(1000 + seed), Fused: s.precision == reference.BFloat16 && seed%3 == 0}, seed)
+		r := compareWith(t, s.model, g)
+		g.Close()
+		count += b2i(!r.OK)
+		for _, site := range r.Sites {
+			if !site.Exact {
+				worst = math.Max(worst, float64(site.Worst.Share))
+			}
+		}
+	}
+	return count, worst
+}
+
+// Legal runs are inside. (ENVELOPE.md has it for many more seeds.)
+func TestLegalRunsAreInside(t *testing.T) {
+	for _, s := range seedCases(t) {
+		if count, worst := s.alarms(t, 2); count > 0 {
+			t.Errorf("%s %s: %d false alarms, %.2f of the envelope", s.name, s.precision, count, worst)
+		}
+	}
+}
+
+// TestMeasure counts false alarms and finds the smallest faults, and writes ENVELOPE.md:
+// go test ./verify -run TestMeasure -measure 100
+func TestMeasure(t *testing.T) {
+	if *measure == 0 {
+		t.Skip("without -measure")
+	}
+	var b strings.Builder
+	b.WriteString(envelopeHead)
+	fmt.Fprintf(&b, "\n## False alarms\n\nLegal runs of the reference, in orders of sums that the envelope is not measured with and with other tokens each, held against it as fixtures:\n\n" +
+		"| model | dtype | fixtures | false alarms | largest share of the envelope |\n|---|---|---|---|---|\n")
+	total, alarms := 0, 0
+	for _, s := range seedCases(t) {
+		count, worst := s.alarms(t, *measure)
+		fmt.Fprintf(&b, "| %s | %s | %d | %d | %.2f |\n", s.name, s.precision, *measure, count, worst)
+		total, alarms = total+*measure, alarms+count
+	}
+	fmt.Fprintf(&b, "\n%d false alarms in %d: ", alarms, total)
+	if alarms == 0 {
+		fmt.Fprintf(&b, "fewer than one in %d, with a confidence of 95%%.\n", total/3)
+	} else {
+		fmt.Fprintf(&b, "%.2g.\n", float64(alarms)/float64(total))
+	}
+	measureRecordings(t, &b)
+	measureFaults(t, &b)
+	if err := os.WriteFile("ENVELOPE.md", []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const envelopeHead = `# The rounding envelope
+
+How far results may lie from float64 is measured, not chosen: see the comment of Envelope in
+envelope.go for how. This page has what it amounts to. It is generated:
+
+    go test ./verify -run TestMeasure -measure 100 -timeout 1h
+`
+
+// measureRecordings lists the recordings of the real implementations: the committed ones, and those
+// of the cases that GRIFFIN_CASES names (a glob pattern).
+func measureRecordings(t *testing.T, b *strings.Builder) {
+	b.WriteString("\nWhat the real implementations computed, the largest share of the envelope over all sites and tokens:\n\n" +
+		"| case | dtype | implementation | sites × tokens | share | factors (rms, max; from tokens on) | (fed) |\n|---|---|---|---|---|---|---|\n")
+	for _, name := range fixtures {
+		f := openFixture(t, name)
+		m := f.open(t, f.checkpoints(t)[0])
+		paths, _ := filepath.Glob(filepath.Join(f.dir, "golden", "*.safetensors"))
+		for _, path := range paths {
+			g, err := OpenGolden(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := compareWith(t, m, g)
+			g.Close()
+			worst := 0.0
+			for _, site := range r.Sites {
+				if !site.Exact {
+					worst = math.Max(worst, float64(site.Worst.Share))
+				}
+			}
+			e := r.Envelope
+			fmt.Fprintf(b, "| %s | %s | %s | %d | %.2f | %.2f, %.2f | %.2f, %.2f |\n", name, f.DType, strings.TrimSuffix(filepath.Base(path), ".safetensors"),
+				e.Comparisons, worst, e.Chain.RMS, e.Chain.Max, e.Fed.RMS, e.Fed.Max)
+		}
+	}
+}
+
+// measureFaults finds, for each kind of fault, the smallest that is caught in each dtype.
+func measureFaults(t *testing.T, b *strings.Builder) {
+	b.WriteString("\n## Smallest faults\n\nOf a fault with a size, the smallest power of two (of 1 plus it, as a factor; of \"weight:\", of one element) that is caught; of others, whether they are. " +
+		"\"found\" is the block that was named, where the fault is in block 1 (recurrent), 2 (attention) or 3 (MLP).\n\n" +
+		"| fault | float32 | bfloat16 |\n|---|---|---|\n")
+	f := openFixture(t, "tiny-griffin")
+	m := f.open(t, f.checkpoints(t)[0])
+	line := func(block int, kind string, sized bool) {
+		fmt.Fprintf(b, "| %s |", kind)
+		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16} {
+			fmt.Fprintf(b, " %s |", smallest(t, m, p, block, kind, sized))
+		}
+		b.WriteString("\n")
+	}
+	for _, x := range brokenRecurrent {
+		line(1, x.kind, x.size != 0)
+	}
+	for _, x := range brokenAttention {
+		line(2, x.kind, x.size != 0)
+	}
+	for _, x := range brokenMLP {
+		line(3, x.kind, x.size != 0)
+	}
+	line(-1, "embedding scale", true)
+	line(-1, "weights:"+reference.FinalNorm, true)
+	line(-1, "soft cap", true)
+	line(-1, "no soft cap", false)
+}
+
+func smallest(t *testing.T, m *Model, p reference.Precision, block int, kind string, sized bool) string {
+	tokens, positions, packed, batch := trialTokens(m)
+	caught := func(size float64) (bool, string) {
+		n := newNaive(t, m, p, breakage{block, kind, size})
+		r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, p.String(), false))
+		if r.OK {
+			return false, ""
+		}
+		found := ""
+		if block >= 0 && r.Faults[0].Block != block {
+			found = fmt.Sprintf(", block %d named", r.Faults[0].Block)
+		}
+		return true, found
+	}
+	if !sized {
+		ok, found := caught(0)
+		if !ok {
+			return "not caught"
+		}
+		return "caught" + found
+	}
+	last := "not caught up to 1"
+	for e := 0; e > -26; e -= 2 { // coarse: factors of 4
+		ok, found := caught(math.Ldexp(1, e))
+		if !ok {
+			break
+		}
+		last = fmt.Sprintf("2^%d (%.2g)%s", e, math.Ldexp(1, e), found)
+	}
+	return last
+}

@@ -1,0 +1,203 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// broken lists deliberate faults of the forward pass, each with the half that it is in and, where it
+// is among those that are recognised, how it is explained. Faults with a size are as small as shows that it
+// is the layer that is found, and not only that something is wrong.
+var brokenRecurrent = []struct {
+	kind  string
+	size  float64
+	half  string
+	cause string // part of it
+}{
+	{"weights:" + reference.TemporalNorm, 0.01, temporalHalf, ""},
+	{"plain:" + reference.TemporalNorm, 0, temporalHalf, "scale instead of 1 + scale"},
+	{"eps:" + reference.TemporalNorm, 1e-3, temporalHalf, ""},
+	{"weights:" + reference.LinearX + reference.Kernel, 0.01, temporalHalf, ""},
+	{"no:" + reference.LinearX + reference.Bias, 0, temporalHalf, "recurrent.linear_x.bias left out"},
+	{"weight:" + reference.LinearY + reference.Kernel, 0.05, temporalHalf, ""},
+	{"no:" + reference.LinearY + reference.Bias, 0, temporalHalf, "recurrent.linear_y.bias left out"},
+	{"taps reversed", 0, temporalHalf, "reverse order"},
+	{"no:" + reference.Conv1D + reference.Bias, 0, temporalHalf, "conv_1d.bias left out"},
+	{"conv runs on", 0, temporalHalf, "the semantics of transformers"},
+	{"weights:" + reference.InputGate + reference.Kernel, 0.01, temporalHalf, ""},
+	{"no:" + reference.AGate + reference.Bias, 0, temporalHalf, "a_gate.bias left out"},
+	{"gates exchanged", 0, temporalHalf, "gates of the recurrence exchanged"},
+	{"weights:" + reference.AParam, 0.01, temporalHalf, ""},
+	{"minus 8", 0.01, temporalHalf, ""},
+	{"no sqrt term", 0, temporalHalf, ""},
+	{"no reset", 0, temporalHalf, "scaled by sqrt(1 - a²) also at position 0"},
+	{"erf:temporal", 0, temporalHalf, ""},
+	{"weights:" + reference.LinearOut + reference.Kernel, 0.01, temporalHalf, ""},
+	{"weight:" + reference.LinearOut + reference.Bias, 0.1, temporalHalf, "of the bias differs"},
+}
+
+var brokenAttention = []struct {
+	kind  string
+	size  float64
+	half  string
+	cause string
+}{
+	{"weights:" + reference.TemporalNorm, 0.01, temporalHalf, ""},
+	{"weights:" + reference.ProjQ + reference.Kernel, 0.01, temporalHalf, ""},
+	{"weights:" + reference.ProjK + reference.Kernel, 0.01, temporalHalf, ""},
+	{"weights:" + reference.ProjV + reference.Kernel, 0.01, temporalHalf, ""},
+	{"keys and values exchanged", 0, temporalHalf, "keys and values exchanged"},
+	{"no rope", 0, temporalHalf, "no rotary"},
+	{"rope theta", 0.5, temporalHalf, ""},
+	{"softmax scale", 0.02, temporalHalf, ""},
+	{"window one less", 0, temporalHalf, "transformers5"},
+	{"window one more", 0, temporalHalf, "window of 9 instead of 8"},
+	{"no window", 0, temporalHalf, "transformers4"},
+	{"attention runs on", 0, temporalHalf, ""},
+	{"weights:" + reference.ProjFinal + reference.Kernel, 0.01, temporalHalf, ""},
+	{"no:" + reference.ProjFinal + reference.Bias, 0, temporalHalf, "proj_final.bias left out"},
+}
+
+var brokenMLP = []struct {
+	kind  string
+	size  float64
+	half  string
+	cause string
+}{
+	{"weights:" + reference.ChannelNorm, 0.01, mlpHalf, ""},
+	{"plain:" + reference.ChannelNorm, 0, mlpHalf, "scale instead of 1 + scale"},
+	{"weights:" + reference.MLPGate + reference.Kernel, 0.01, mlpHalf, ""},
+	{"no:" + reference.MLPGate + reference.Bias, 0, mlpHalf, "mlp.gate.bias left out"},
+	{"weight:" + reference.MLPUp + reference.Kernel, 0.05, mlpHalf, ""},
+	{"gate and up exchanged", 0, mlpHalf, "gate and up exchanged"},
+	{"erf:mlp", 0, mlpHalf, ""},
+	{"weights:" + reference.MLPDown + reference.Kernel, 0.01, mlpHalf, ""},
+	{"weight:" + reference.MLPDown + reference.Kernel, 0.02, mlpHalf, "only channel"},
+	{"weight:" + reference.MLPDown + reference.Bias, 0.01, mlpHalf, "of the bias differs"},
+}
+
+// trialTokens are tokens of rows three windows long, and positions that cut the second half off.
+func trialTokens(m *Model) (tokens, positions, packed []int32, batch int) {
+	length := 3 * int(m.Config.AttentionWindow)
+	for i := range 2 * length {
+		tokens = append(tokens, int32((i*i*7+3*i+11)%int(m.Config.VocabSize)))
+		positions = append(positions, int32(i%length))
+		at := int32(i % length)
+		if cut := int32(length/2 + i/length); at >= cut {
+			at -= cut
+		}
+		packed = append(packed, at)
+	}
+	return tokens, positions, packed, 2
+}
+
+func compareWith(t *testing.T, m *Model, g *Golden) *LogitsResult {
+	t.Helper()
+	r, err := CompareLogits(context.Background(), m, g, CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// The plain pass that the injections break computes what the reference does.
+func TestNaiveIsInside(t *testing.T) {
+	for _, precision := range []reference.Precision{reference.Float32, reference.BFloat16} {
+		f := openFixture(t, "tiny-griffin")
+		m := f.open(t, f.checkpoints(t)[0])
+		tokens, positions, packed, batch := trialTokens(m)
+		n := newNaive(t, m, precision, breakage{block: -2})
+		if r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, precision.String(), false)); !r.OK {
+			t.Errorf("%s: %s", precision, r.Summary)
+		}
+	}
+}
+
+// Every layer that is broken on purpose is found: the block and the half, proved by giving it the fixture's
+// own input, with the tensors that are involved and, where it can be told, the fault.
+func TestLocalise(t *testing.T) {
+	f := openFixture(t, "tiny-griffin")
+	m := f.open(t, f.checkpoints(t)[0])
+	tokens, positions, packed, batch := trialTokens(m)
+	check := func(block int, kind string, size float64, half, cause string) {
+		t.Run(fmt.Sprintf("%d %s", block, kind), func(t *testing.T) {
+			n := newNaive(t, m, reference.Float32, breakage{block, kind, size})
+			r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", false))
+			if r.OK || len(r.Faults) != 1 {
+				t.Fatalf("%d faults: %s", len(r.Faults), r.Summary)
+			}
+			got := r.Faults[0]
+			if got.Block != block || got.Half != half || !got.Proved || len(got.Tensors) == 0 {
+				t.Errorf("found %+v", got)
+			}
+			if !strings.Contains(got.Cause+got.Where, cause) {
+				t.Errorf("explained by %q and %q, want %q", got.Cause, got.Where, cause)
+			}
+			if _, name, ok := strings.Cut(kind, ":"); ok && block >= 0 && (half == temporalHalf || half == mlpHalf) && name != "temporal" && name != "mlp" {
+				if want := m.Found.TensorName(block, name); !strings.Contains(strings.Join(got.Tensors, " "), want) {
+					t.Errorf("tensors are %v, want %s among them", got.Tensors, want)
+				}
+			}
+			t.Log(got.Detail, got.Tensors)
+		})
+	}
+	for _, b := range brokenRecurrent {
+		check(1, b.kind, b.size, b.half, b.cause)
+	}
+	for _, b := range brokenAttention {
+		check(2, b.kind, b.size, b.half, b.cause)
+	}
+	for _, b := range brokenMLP {
+		check(3, b.kind, b.size, b.half, b.cause)
+	}
+	last := len(m.Config.BlockTypes)
+	for _, b := range []struct {
+		kind, found, cause string
+		size               float64
+	}{
+		{"weights:" + reference.FinalNorm, "final norm", "", 0.01}, {"plain:" + reference.FinalNorm, "final norm", "scale instead of 1 + scale", 0},
+		{"soft cap", "logits", "", 0.01}, {"no soft cap", "logits", "no soft cap", 0}, {"embedding scale", "embedding", "scaled by another number", 0.1},
+	} {
+		t.Run(b.kind, func(t *testing.T) {
+			n := newNaive(t, m, reference.Float32, breakage{-1, b.kind, b.size})
+			r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", false))
+			if r.OK || len(r.Faults) == 0 {
+				t.Fatalf("%d faults: %s", len(r.Faults), r.Summary)
+			}
+			got := r.Faults[0]
+			want := last
+			if b.found == "embedding" {
+				want = -1
+			}
+			if got.Kind != b.found || got.Block != want || len(got.Tensors) == 0 || !strings.Contains(got.Cause, b.cause) {
+				t.Errorf("found %+v", got)
+			}
+			t.Log(got.Detail)
+		})
+	}
+}
+
+// Two faults are both found: that of the first block hides nothing. And where a fixture lacks the outputs of
+// temporal halves, the block is found all the same.
+func TestLocaliseMore(t *testing.T) {
+	f := openFixture(t, "tiny-griffin")
+	m := f.open(t, f.checkpoints(t)[0])
+	tokens, positions, packed, batch := trialTokens(m)
+	n := newNaive(t, m, reference.Float32, breakage{1, "minus 8", 0.1})
+	n.load(3, reference.MLPUp+reference.Kernel)[5] += 0.3
+	r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", false))
+	if len(r.Faults) != 2 || r.Faults[0].Block != 1 || r.Faults[0].Half != temporalHalf || r.Faults[1].Block != 3 || r.Faults[1].Half != mlpHalf {
+		t.Errorf("found %s", r.Summary)
+	}
+	for kind, want := range map[string]string{"window one less": temporalHalf, "no:" + reference.MLPUp + reference.Bias: mlpHalf, "softmax scale": ""} {
+		n := newNaive(t, m, reference.Float32, breakage{2, kind, 0.05})
+		r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", true))
+		if len(r.Faults) != 1 || r.Faults[0].Block != 2 || r.Faults[0].Half != want {
+			t.Errorf("%s: found %s", kind, r.Summary)
+		}
+	}
+}
