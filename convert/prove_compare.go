@@ -235,11 +235,12 @@ func (c *comparison) compareMatrix(col, row moveAxis, block []byte, from, to int
 	}
 	for i := int64(0); i < col.n; i += most {
 		n := min(most, col.n-i)
-		written, err := c.window.read((to+i*col.to)*c.dsize, (n-1)*pitch+row.n*c.dsize)
+		at := (to + i*col.to) * c.dsize
+		written, err := c.window.read(at, min(n*pitch, c.window.bytes-at)) // whole rows, so that no gap is left
 		if err != nil {
 			return err
 		}
-		c.to.feed((to+i*col.to)*c.dsize, written)
+		c.to.feed(at, written)
 		source := block[i*c.size:]
 		if c.rounding == nil && isTransposed(written, int(pitch), source, int(row.from*c.size), int(row.n), int(n), int(c.size)) {
 			continue
