@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -51,7 +50,7 @@ func (in *input) end() error {
 	if err := in.sums.of.Check(); err != nil || !whole {
 		return err
 	}
-	return errors.New("the file changes while it is being read")
+	return tensor.Bad("the file changes while it is being read")
 }
 
 // summing computes the checksum of a range of a store that is read in order, as nearly all are.
