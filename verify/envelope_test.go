@@ -148,7 +148,7 @@ func TestMeasure(t *testing.T) {
 	}
 	var b strings.Builder
 	b.WriteString(envelopeHead)
-	fmt.Fprintf(&b, "\n## False alarms\n\nLegal runs of the reference, in orders of sums that the envelope is not measured with and with other tokens each, held against it as fixtures:\n\n" +
+	fmt.Fprintf(&b, "\n## False alarms\n\nLegal runs of the reference, in orders of sums that the envelope is not measured with and with other tokens each, held against it as fixtures:\n\n"+
 		"| model | dtype | fixtures | false alarms | largest share of the envelope |\n|---|---|---|---|---|\n")
 	total, alarms := 0, 0
 	for _, s := range seedCases(t) {

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -111,6 +112,10 @@ func (c *comparison) summarise() {
 		}
 		r.Summary = fmt.Sprintf("%s of %s lie within the rounding envelope, at most %.2f of it, over %s",
 			countOf(len(r.Sites), "result"), r.Implementation, worst, countOf(len(c.tokens), "token"))
+		return
+	}
+	if n := len(r.Faults); n > 1 && r.Faults[0].Cause != "" && !slices.ContainsFunc(r.Faults, func(f *Fault) bool { return f.Cause != r.Faults[0].Cause }) {
+		r.Summary = fmt.Sprintf("%s, explained by one change: %s; first %s", countOf(n, "fault"), r.Faults[0].Cause, r.Faults[0].Detail)
 		return
 	}
 	var parts []string

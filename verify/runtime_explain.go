@@ -67,7 +67,8 @@ func explainTransformers5(c *convert.Config) []RuntimeFact {
 		facts = append(facts, RuntimeFact{name, "1 token", "with", "starts from the convolution state that the previous call left", false})
 	}
 	if c.Has(convert.Attention) {
-		facts = append(facts, RuntimeFact{name, fmt.Sprintf("up to %d tokens", w), "without", "as the original", true},
+		facts = append(facts, RuntimeFact{name, fmt.Sprintf("2 to %d tokens", w), "with", fmt.Sprintf("as the original; decoding parts at position %d", w), true},
+			RuntimeFact{name, fmt.Sprintf("up to %d tokens", w), "without", "as the original", true},
 			RuntimeFact{name, fmt.Sprintf("more than %d tokens", w), "either", fmt.Sprintf("attention sees %d tokens, one less than the original: parts at position %d", w, w), false},
 			RuntimeFact{name, "packed rows", "without", "position 0 starts the recurrence anew, and attention where position_ids come without a mask; the convolution runs on", false},
 			RuntimeFact{name, "packed rows", "with", "position 0 starts the recurrence anew, but neither convolution nor attention", false})

@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify"
 )
 
@@ -23,10 +25,14 @@ func verifyCommand() *cli.Command {
 			"  griffin verify 2b-it.pt recurrentgemma-2b-it\n" +
 			"  griffin verify --weights-only runs/train recurrentgemma-mine --step 40000\n" +
 			"  griffin verify 2b-it.pt --golden jax.safetensors\n" +
+			"  griffin verify --explain-runtime recurrentgemma-2b-it\n" +
 			"  griffin verify mine.pt out --attention-window 1024 --logits-soft-cap 30 --embedding-scale=true",
 		Flags: append(settingsFlags(),
 			&cli.StringFlag{Name: "golden", Usage: "fixture `FILE` of what an implementation computed (griffin golden writes such)"},
 			&cli.BoolFlag{Name: "weights-only", Usage: "leave the logits out"},
+			&cli.StringFlag{Name: "runtime", Value: reference.Transformers5.String(), Usage: "say where CONVERTED parts from the original when `RUNTIME` runs it: " + strings.Join(reference.SemanticsNames[:], ", ")},
+			&cli.BoolFlag{Name: "explain-runtime", Usage: "only print what each runtime does with the model, by length of the prompt, cache and packed rows"},
+			&cli.StringFlag{Name: "semantics", DefaultText: "those of the fixture's implementation", Usage: "hold models against the fixture as `IMPLEMENTATION` computes: " + strings.Join(reference.SemanticsNames[:], ", ")},
 			stepFlag(),
 			jsonFlag(),
 		),
@@ -37,6 +43,9 @@ func verifyCommand() *cli.Command {
 }
 
 func runVerify(c *cli.Context) error {
+	if c.Bool("explain-runtime") {
+		return explainRuntime(c)
+	}
 	o, err := verifyOptions(c)
 	if err != nil {
 		return err
@@ -76,6 +85,18 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 		return o, usagef("--weights-only leaves nothing to hold one checkpoint against").advise("%s", advice)
 	}
 	o.Source, o.Converted = c.Args().Get(0), c.Args().Get(1)
+	for name, to := range map[string]**reference.Semantics{"runtime": &o.Runtime, "semantics": &o.Semantics} {
+		if c.IsSet(name) {
+			s, err := verify.ParseSemantics(c.String(name))
+			if err != nil {
+				return o, usagef("--%s: %v", name, err)
+			}
+			*to = &s
+		}
+	}
+	if o.Semantics != nil && o.Golden == "" {
+		return o, usagef("--semantics is of a fixture").advise("add --golden FILE")
+	}
 	if c.IsSet("step") {
 		n := c.Int64("step")
 		o.Step = &n
@@ -108,6 +129,9 @@ func printVerdictText(w io.Writer, v *verify.Verdict) error {
 	}
 	for _, l := range v.Logits {
 		fmt.Fprintf(w, "%-13s  %s  %s\n", "logits", outcome(l.OK, false), l.Summary)
+	}
+	if v.Runtime != nil {
+		fmt.Fprintf(w, "%-13s  --    %s\n", "runtime", v.Runtime.Summary)
 	}
 	for _, note := range v.Notes {
 		fmt.Fprintf(w, "note: %s\n", printable(note))

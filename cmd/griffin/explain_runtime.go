@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/verify"
+)
+
+// explainRuntime prints what each runtime does with a model. No weights are read.
+func explainRuntime(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef("--explain-runtime takes one checkpoint, got %s", plural(int64(c.NArg()), "path"))
+	}
+	m, err := openModel(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	facts := verify.ExplainRuntime(&m.Config)
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, facts)
+	}
+	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "RUNTIME\tPROMPT\tCACHE\tAS THE ORIGINAL\tWHAT IT DOES")
+	for _, f := range facts {
+		same := "no"
+		if f.AsOrig {
+			same = "yes"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.Runtime, f.Prompt, f.Cache, same, f.Does)
+	}
+	return w.Flush()
+}
