@@ -96,21 +96,30 @@ func (m *Model) CheckHead(ctx context.Context) error { return m.Found.CheckHead(
 // It reads all weights, and checks the checksums that their format keeps. progress, if not nil, is told the
 // bytes read of each tensor.
 func (m *Model) Digest(ctx context.Context, progress func(bytes int64)) (string, error) {
+	return m.digest(ctx, nil, progress)
+}
+
+// digest is Digest that takes the SHA-256 of tensors, by their full names, where they are known.
+func (m *Model) digest(ctx context.Context, known map[string]string, progress func(bytes int64)) (string, error) {
 	parameters := m.Found.Named(&m.Config)
 	lines := make([]string, len(parameters))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, p := range parameters {
 		group.Go(func() error {
-			sum, err := tensor.Digest(ctx, p.Tensor)
-			if err != nil {
-				return err
+			digest := known[p.Tensor.Name]
+			if digest == "" {
+				sum, err := tensor.Digest(ctx, p.Tensor)
+				if err != nil {
+					return err
+				}
+				digest = hex.EncodeToString(sum[:])
 			}
 			sizes := make([]string, len(p.Tensor.Shape))
 			for k, n := range p.Tensor.Shape {
 				sizes[k] = fmt.Sprint(n)
 			}
-			lines[i] = fmt.Sprintf("%s %s %s %s\n", p.Name, p.Tensor.DType, strings.Join(sizes, "x"), hex.EncodeToString(sum[:]))
+			lines[i] = fmt.Sprintf("%s %s %s %s\n", p.Name, p.Tensor.DType, strings.Join(sizes, "x"), digest)
 			if progress != nil {
 				progress(p.Tensor.Bytes())
 			}

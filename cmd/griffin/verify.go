@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -25,9 +23,10 @@ func verifyCommand() *cli.Command {
 			"  griffin verify 2b-it.pt recurrentgemma-2b-it\n" +
 			"  griffin verify --weights-only runs/train recurrentgemma-mine --step 40000\n" +
 			"  griffin verify 2b-it.pt --golden jax.safetensors\n" +
+			"  griffin verify 2b-it.pt recurrentgemma-2b-it --golden jax.safetensors --report report.html --card card.json\n" +
 			"  griffin verify --explain-runtime recurrentgemma-2b-it\n" +
 			"  griffin verify mine.pt out --attention-window 1024 --logits-soft-cap 30 --embedding-scale=true",
-		Flags: append(settingsFlags(),
+		Flags: append(settingsFlags(), append(verdictFlags(),
 			&cli.StringFlag{Name: "golden", Usage: "fixture `FILE` of what an implementation computed (griffin golden writes such)"},
 			&cli.BoolFlag{Name: "weights-only", Usage: "leave the logits out"},
 			&cli.StringFlag{Name: "runtime", Value: reference.Transformers5.String(), Usage: "say where CONVERTED parts from the original when `RUNTIME` runs it: " + strings.Join(reference.SemanticsNames[:], ", ")},
@@ -35,7 +34,7 @@ func verifyCommand() *cli.Command {
 			&cli.StringFlag{Name: "semantics", DefaultText: "those of the fixture's implementation", Usage: "hold models against the fixture as `IMPLEMENTATION` computes: " + strings.Join(reference.SemanticsNames[:], ", ")},
 			stepFlag(),
 			jsonFlag(),
-		),
+		)...),
 		OnUsageError: onUsageError,
 		BashComplete: completeFlags,
 		Action:       runVerify,
@@ -50,6 +49,9 @@ func runVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkVerdictFiles(c, o); err != nil {
+		return err
+	}
 	var bar progress
 	doing := ""
 	o.Progress = func(what string, done, total int64) {
@@ -62,6 +64,9 @@ func runVerify(c *cli.Context) error {
 	verdict, err := verify.Verify(c.Context, o)
 	bar.done()
 	if err != nil {
+		return err
+	}
+	if err := writeVerdictFiles(c, o, verdict); err != nil {
 		return err
 	}
 	if err := printVerdict(c, verdict); err != nil {
@@ -108,55 +113,5 @@ func printVerdict(c *cli.Context, v *verify.Verdict) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, v)
 	}
-	return printVerdictText(c.App.Writer, v)
-}
-
-// printVerdictText prints a line for each check, and below it what is wrong.
-func printVerdictText(w io.Writer, v *verify.Verdict) error {
-	for _, part := range []struct {
-		name    string
-		section *verify.Section
-	}{{"structure", v.Structure}, {"configuration", v.Config}, {"weights", weightsSection(v)}} {
-		if s := part.section; s != nil {
-			fmt.Fprintf(w, "%-13s  %s  %s\n", part.name, outcome(s.OK, s.Skipped), s.Summary)
-			for _, f := range s.Findings {
-				fmt.Fprintf(w, "  %s\n", printable(f.String()))
-			}
-			for _, note := range s.Notes {
-				fmt.Fprintf(w, "  note: %s\n", printable(note))
-			}
-		}
-	}
-	for _, l := range v.Logits {
-		fmt.Fprintf(w, "%-13s  %s  %s\n", "logits", outcome(l.OK, false), l.Summary)
-	}
-	if v.Runtime != nil {
-		fmt.Fprintf(w, "%-13s  --    %s\n", "runtime", v.Runtime.Summary)
-	}
-	for _, note := range v.Notes {
-		fmt.Fprintf(w, "note: %s\n", printable(note))
-	}
-	answer := "the same model"
-	if !v.Same {
-		answer = "not the same model"
-	}
-	_, err := fmt.Fprintln(w, answer)
-	return err
-}
-
-func weightsSection(v *verify.Verdict) *verify.Section {
-	if v.Weights == nil {
-		return nil
-	}
-	return &v.Weights.Section
-}
-
-func outcome(ok, skipped bool) string {
-	switch {
-	case skipped:
-		return "--  "
-	case ok:
-		return "ok  "
-	}
-	return "FAIL"
+	return verify.WriteText(c.App.Writer, v)
 }

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/verify"
+)
+
+// verdictFiles are the files that verify writes besides what it prints.
+var verdictFiles = []struct {
+	flag  string
+	write func(path string, v *verify.Verdict, p *verify.Provenance) error
+}{{"report", verify.WriteReport}, {"card", verify.WriteCard}}
+
+func verdictFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "report", Usage: "write the verdict as one HTML page with plots to `FILE`"},
+		&cli.StringFlag{Name: "card", Usage: "write the verification card, as JSON to publish beside the model, to `FILE`"},
+	}
+}
+
+// checkVerdictFiles refuses what cannot be written before anything is read.
+func checkVerdictFiles(c *cli.Context, o verify.Options) error {
+	for _, f := range verdictFiles {
+		path := c.String(f.flag)
+		if path == "" {
+			if c.IsSet(f.flag) {
+				return usagef("--%s names no file", f.flag)
+			}
+			continue
+		}
+		if err := checkOut(path, o.Source, o.Golden); err != nil {
+			return err
+		}
+		if _, err := os.Stat(dirOf(path)); err != nil {
+			return err
+		}
+	}
+	if r := c.String("report"); r != "" && filepath.Clean(r) == filepath.Clean(c.String("card")) {
+		return usagef("--report and --card name the same file")
+	}
+	return nil
+}
+
+// writeVerdictFiles writes the files that were asked for, whatever the verdict is.
+func writeVerdictFiles(c *cli.Context, o verify.Options, v *verify.Verdict) error {
+	if c.String("report") == "" && c.String("card") == "" {
+		return nil
+	}
+	p, err := v.Provenance(c.Context, o, append([]string{"griffin"}, os.Args[1:]...))
+	if err != nil {
+		return err
+	}
+	for _, f := range verdictFiles {
+		if path := c.String(f.flag); path != "" {
+			if err := f.write(path, v, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

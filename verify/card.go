@@ -1,0 +1,102 @@
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// CardSchema names the form of a card; it changes when a field changes its meaning.
+const CardSchema = "griffin verification card 1"
+
+// Card is the verification card: a small JSON file to publish beside a model, which says what was
+// checked, of which bytes, how and with which outcome. Equal input gives equal bytes: it has no time
+// and no name of a machine. Numbers that are not finite are the strings NaN, Infinity and -Infinity.
+type Card struct {
+	Schema  string   `json:"schema"`  // CardSchema
+	Verdict string   `json:"verdict"` // Verdict.Answer
+	Same    bool     `json:"same"`
+	Griffin string   `json:"griffin"` // version of the tool
+	Command []string `json:"command"` // exactly as it was given
+
+	Source    *Facts       `json:"source"`              // what was judged by, or with Golden alone: what was judged
+	Converted *Facts       `json:"converted,omitempty"` // what was judged
+	Golden    *GoldenFacts `json:"golden,omitempty"`
+	Settings  *Settings    `json:"settings,omitempty"` // by which the source was judged
+
+	Checks  []Check       `json:"checks"`            // in the order in which they were made
+	Weights *CardWeights  `json:"weights,omitempty"` // nil if they were not compared
+	Logits  []*CardLogits `json:"logits,omitempty"`
+
+	Runtime *RuntimeResult `json:"runtime,omitempty"`
+	Notes   []string       `json:"notes,omitempty"`
+}
+
+// CardWeights is what the proof of the weights went over.
+type CardWeights struct {
+	Tensors    int            `json:"tensors"`
+	Elements   int64          `json:"elements"`
+	Bytes      int64          `json:"bytes"`
+	Rounded    int64          `json:"rounded"`    // elements that were held against rounding to nearest
+	Overflowed int64          `json:"overflowed"` // of them finite ones that became infinite
+	Source     []TensorDigest `json:"source"`     // SHA-256 of each tensor's elements, row-major and little-endian
+	Converted  []TensorDigest `json:"converted"`
+}
+
+// CardLogits is the outcome of one comparison with the fixture: LogitsResult without the places
+// that a report plots.
+type CardLogits struct {
+	Checkpoint string        `json:"checkpoint"`
+	OK         bool          `json:"ok"`
+	Semantics  string        `json:"semantics"` // that the model was run under
+	Results    int           `json:"results"`   // kinds of results that were held against the envelope
+	Envelope   *Envelope     `json:"envelope"`  // how it was measured, and its factors
+	Worst      Number        `json:"worst"`     // the largest error, over what is allowed there
+	Metrics    []PassMetrics `json:"metrics"`
+	Faults     []*Fault      `json:"faults"`
+}
+
+// NewCard makes the card of a verdict.
+func NewCard(v *Verdict, p *Provenance) *Card {
+	c := &Card{Schema: CardSchema, Verdict: v.Answer(), Same: v.Same, Griffin: v.Griffin, Command: p.Command,
+		Source: p.Source, Converted: p.Converted, Golden: p.Golden, Settings: v.Settings, Checks: v.Checks(), Runtime: v.Runtime, Notes: v.Notes}
+	if w := v.Weights; w != nil {
+		c.Weights = &CardWeights{Tensors: w.Tensors, Elements: w.Elements, Bytes: w.Bytes, Rounded: w.Rounded, Overflowed: w.Overflowed,
+			Source: w.Source, Converted: w.Converted}
+	}
+	for _, l := range v.Logits {
+		c.Logits = append(c.Logits, &CardLogits{Checkpoint: l.Checkpoint, OK: l.OK, Semantics: l.Semantics, Results: len(l.Sites),
+			Envelope: l.Envelope, Worst: l.worst(), Metrics: l.Metrics, Faults: l.Faults})
+	}
+	return c
+}
+
+// worst returns the largest share of what is allowed.
+func (l *LogitsResult) worst() Number {
+	worst := Number(0)
+	for _, s := range l.Sites {
+		if !s.Exact {
+			worst = max(worst, s.Worst.Share)
+		}
+	}
+	return worst
+}
+
+// WriteCard writes the card of a verdict as JSON, at once or not at all.
+func WriteCard(path string, v *Verdict, p *Provenance) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(NewCard(v, p)); err != nil {
+		return err
+	}
+	return writeBytes(path, b.Bytes())
+}
+
+// writeBytes writes a whole file, at once or not at all.
+func writeBytes(path string, content []byte) error {
+	return writeAtomically(path, int64(len(content)), func(f *atomicFile) error {
+		_, err := f.Write(content)
+		return err
+	})
+}

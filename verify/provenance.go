@@ -1,0 +1,184 @@
+package verify
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/griffin-ckpt/griffin/convert"
+)
+
+// Provenance is what a verdict is about, so that others can tell whether they hold the same: the
+// command, digests, and the facts of the models. A report and a card are made of it.
+type Provenance struct {
+	Command   []string // as it was given, the program's name first
+	Source    *Facts
+	Converted *Facts        // nil if there is none
+	Golden    *GoldenFacts  // nil if there is none
+	passes    []*GoldenPass // of the fixture, for the tokens
+}
+
+// Facts describe a checkpoint and the model in it.
+type Facts struct {
+	Subject
+	// Digest identifies the weights, as Model.Digest has it; "" where the checkpoint is no whole model.
+	Digest string `json:"digest,omitempty"`
+
+	Parameters int64   `json:"parameters,omitempty"`
+	Config     *Shapes `json:"model,omitempty"` // nil where the checkpoint is no whole model
+
+	ConfigSHA256 string `json:"config_json_sha256,omitempty"` // of the file config.json
+}
+
+// Shapes are the sizes and settings of a model.
+type Shapes struct {
+	Preset           string   `json:"preset,omitempty"`
+	VocabSize        int64    `json:"vocab_size"`
+	Width            int64    `json:"width"`
+	MLPExpandedWidth int64    `json:"mlp_expanded_width"`
+	NumHeads         int64    `json:"num_heads"`
+	LRUWidth         int64    `json:"lru_width"`
+	BlockTypes       []string `json:"block_types"`
+	AttentionWindow  int64    `json:"attention_window"`
+	LogitsSoftCap    Number   `json:"logits_soft_cap"`
+	EmbeddingScale   bool     `json:"embedding_scale"`
+}
+
+// GoldenFacts describe a fixture.
+type GoldenFacts struct {
+	Path           string            `json:"path"`
+	SHA256         string            `json:"sha256"`
+	Bytes          int64             `json:"bytes"`
+	Implementation string            `json:"implementation"`
+	Versions       map[string]string `json:"versions"`
+	DType          string            `json:"dtype"`
+	Backend        string            `json:"backend,omitempty"`
+	Flags          map[string]string `json:"flags,omitempty"` // of precision, of the backend
+	Semantics      string            `json:"semantics"`
+	ModelDigest    string            `json:"model_digest,omitempty"` // of the model that was recorded
+	Batch          int               `json:"batch"`
+	Length         int               `json:"length"`
+	Packed         bool              `json:"packed"`
+	DecodeStart    int               `json:"decode_start,omitempty"`
+}
+
+// Provenance gathers what a verdict that Verify gave is about. Digests of weights that the proof has
+// computed are taken from it; others are read.
+func (v *Verdict) Provenance(ctx context.Context, o Options, command []string) (*Provenance, error) {
+	p := &Provenance{Command: command}
+	known := map[string]string{}
+	if v.Weights != nil {
+		for _, t := range v.Weights.Source {
+			known[t.Name] = t.SHA256
+		}
+	}
+	var err error
+	if p.Source, err = facts(ctx, v.Source, o.Settings, o.Step, known); err != nil {
+		return nil, err
+	}
+	if v.Converted != nil {
+		known = map[string]string{}
+		if v.Weights != nil {
+			for _, t := range v.Weights.Converted {
+				known[t.Name] = t.SHA256
+			}
+		}
+		if p.Converted, err = facts(ctx, v.Converted, convert.Settings{}, nil, known); err != nil {
+			return nil, err
+		}
+	}
+	if len(v.Logits) > 0 {
+		if err := p.addGolden(ctx, o.Golden); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func facts(ctx context.Context, s *Subject, settings convert.Settings, step *int64, known map[string]string) (*Facts, error) {
+	f := &Facts{Subject: *s}
+	sum, _, err := fileDigest(ctx, filepath.Join(s.Path, "config.json"))
+	if err == nil {
+		f.ConfigSHA256 = sum
+	}
+	m, err := OpenModel(s.Path, settings, step)
+	if err != nil {
+		return f, ctx.Err() // the verdict has said what is wrong with it
+	}
+	defer m.Close()
+	c := &m.Config
+	f.Parameters = m.Found.Parameters()
+	f.Config = &Shapes{Preset: m.Preset, VocabSize: c.VocabSize, Width: c.Width, MLPExpandedWidth: c.MLPExpandedWidth, NumHeads: c.NumHeads,
+		LRUWidth: c.LRUWidth, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale}
+	for _, b := range c.BlockTypes {
+		f.Config.BlockTypes = append(f.Config.BlockTypes, string(b))
+	}
+	f.Digest, err = m.digest(ctx, known, nil)
+	return f, err
+}
+
+func (p *Provenance) addGolden(ctx context.Context, path string) error {
+	g, err := OpenGolden(path)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	sum, size, err := fileDigest(ctx, path)
+	if err != nil {
+		return err
+	}
+	m := g.Meta
+	p.Golden = &GoldenFacts{Path: path, SHA256: sum, Bytes: size, Implementation: m.Implementation, Versions: m.Versions, DType: m.DType,
+		Backend: m.Backend, Flags: m.Flags, Semantics: m.Semantics.String(), ModelDigest: m.ModelDigest,
+		Batch: g.Passes[0].Batch, Length: g.Passes[0].Length, Packed: g.Pass("packed") != nil, DecodeStart: m.DecodeStart}
+	for i := range g.Passes {
+		p.passes = append(p.passes, &g.Passes[i])
+	}
+	return nil
+}
+
+// pass returns the tokens of a pass; decoding has those of the full one.
+func (p *Provenance) pass(name string) *GoldenPass {
+	if name == "decode" {
+		name = ""
+	}
+	for _, pass := range p.passes {
+		if pass.Name == name {
+			return pass
+		}
+	}
+	return nil
+}
+
+// fileDigest returns the SHA-256 of a file in hexadecimal, and its size.
+func fileDigest(ctx context.Context, path string) (string, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return "", 0, errors.Join(err, fs.ErrInvalid)
+	}
+	h := sha256.New()
+	size, err := io.Copy(h, reading{ctx, f})
+	return hex.EncodeToString(h.Sum(nil)), size, err
+}
+
+// reading stops when its context does.
+type reading struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r reading) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

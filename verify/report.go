@@ -1,0 +1,316 @@
+package verify
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+//go:embed report.html.tmpl
+var reportTemplate string
+
+//go:embed report.css
+var reportStyle string
+
+// WriteReport writes a verdict as one HTML page that needs nothing beside it, at once or not at all.
+// Equal input gives equal bytes: the page has no time and no name of a machine.
+func WriteReport(path string, v *Verdict, p *Provenance) error {
+	var b bytes.Buffer
+	if err := report.Execute(&b, newPage(v, p)); err != nil {
+		return err
+	}
+	return writeBytes(path, b.Bytes())
+}
+
+var report = template.Must(template.New("report").Funcs(template.FuncMap{
+	"shown": shown, "grouped": grouped, "outcome": outcome, "number": number, "percent": percentOf, "share": func(n Number) string { return percent(float64(n)) },
+	"whole": func(n int) string { return grouped(int64(n)) },
+	"shape": tensor.ShapeString, "join": strings.Join, "title": passTitle,
+}).Parse(reportTemplate))
+
+// page is what the template shows.
+type page struct {
+	Style  template.CSS
+	Title  string
+	Answer string // "The same model"
+	Lead   string // a sentence
+	Same   bool
+
+	Verdict    *Verdict
+	Provenance *Provenance
+	Lines      []Check
+	Findings   []findingGroup
+	Logits     []*logitsPart
+	Facts      []*Facts
+	Settings   []configRow
+	Command    string
+}
+
+// findingGroup is what one check found wrong.
+type findingGroup struct {
+	Check    string
+	Findings []Finding
+}
+
+// logitsPart is one comparison with the fixture.
+type logitsPart struct {
+	*LogitsResult
+	Headline string
+	Where    []faultPart
+	Figures  []*figure
+	Scatter  *figure
+	Tokens   []tokenRow
+	Total    int // tokens that Tokens are the worst of
+}
+
+// faultPart is a place at fault, with the plot of its tokens.
+type faultPart struct {
+	*Fault
+	Title  string
+	Look   []string // tensors, by their names in both checkpoints
+	Figure *figure
+}
+
+// tokenRow is a token whose distribution is far from float64's.
+type tokenRow struct {
+	Pass             string
+	Row, Token       int
+	Position, ID     int32
+	KL, Largest      float64
+	Ours, Theirs     int
+	TopDiffers, Deep bool // another likeliest next token; the attention window is full there
+}
+
+// configRow is a line of the table of the configuration.
+type configRow struct{ Name, Source, Converted string }
+
+func newPage(v *Verdict, p *Provenance) *page {
+	answer := v.Answer()
+	g := &page{Style: template.CSS(reportStyle), Same: v.Same, Verdict: v, Provenance: p, Lines: v.Checks(),
+		Answer: strings.ToUpper(answer[:1]) + answer[1:], Command: commandLine(p.Command), Settings: configRows(p)}
+	judged := p.Source
+	if p.Converted != nil {
+		judged = p.Converted
+	}
+	g.Title = answer + ": " + shown(filepath.Base(judged.Path))
+	g.Lead = lead(v, g.Lines)
+	for _, part := range []struct {
+		name    string
+		section *Section
+	}{{"structure", v.Structure}, {"configuration", v.Config}, {"weights", v.weightsSection()}} {
+		if part.section != nil && len(part.section.Findings) > 0 {
+			g.Findings = append(g.Findings, findingGroup{part.name, part.section.Findings})
+		}
+	}
+	for i, l := range v.Logits {
+		g.Logits = append(g.Logits, newLogitsPart(l, v, p, i))
+	}
+	for _, f := range []*Facts{p.Source, p.Converted} {
+		if f != nil {
+			g.Facts = append(g.Facts, f)
+		}
+	}
+	return g
+}
+
+// lead says in a sentence what the verdict rests on.
+func lead(v *Verdict, checks []Check) string {
+	if !v.Same {
+		failed, failures := []string{}, 0
+		for _, c := range checks {
+			if !c.OK && !c.Skipped {
+				failed = append(failed, c.Name)
+				failures += max(1, len(c.Failures))
+			}
+		}
+		return fmt.Sprintf("%s in the %s.", is(failures, "failure", "failures"), strings.Join(slices.Compact(failed), ", "))
+	}
+	var parts []string
+	if w := v.Weights; w != nil {
+		how := "is that of the source, bit for bit"
+		if w.Rounded > 0 {
+			how = "is that of the source, correctly rounded where the type changed"
+		}
+		parts = append(parts, fmt.Sprintf("every one of %s elements of %s %s", grouped(w.Elements), is(w.Tensors, "tensor", "tensors"), how))
+	}
+	for _, l := range v.Logits {
+		parts = append(parts, fmt.Sprintf("what %s computed lies within what rounding may do", l.Implementation))
+		break
+	}
+	s := strings.Join(parts, ", and ")
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:] + "."
+}
+
+func newLogitsPart(l *LogitsResult, v *Verdict, p *Provenance, index int) *logitsPart {
+	part := &logitsPart{LogitsResult: l, Headline: l.headline()}
+	blocks := p.blocks(l)
+	id := fmt.Sprintf("plot%d", index)
+	for k, f := range l.Faults {
+		fault := faultPart{Fault: f, Title: f.title(len(blocks)), Look: v.both(f.Tensors)}
+		if s := l.site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" {
+			fault.Figure = tokensFigure(s, nil, p.pass(f.Pass), l.Window, "At fault: "+s.title(), fmt.Sprintf("%s-fault%d", id, k))
+		}
+		part.Where = append(part.Where, fault)
+	}
+	part.add(layersFigure(l, blocks, id+"-layers"))
+	for _, pass := range p.passes {
+		title, also := "Divergence over positions", l.site("decode", "logits", false)
+		if pass.Name != "" {
+			title, also = title+", "+passTitle(pass.Name), nil
+		}
+		part.add(tokensFigure(l.site(pass.Name, "logits", false), also, pass, l.Window, title, id+"-tokens"+pass.Name))
+	}
+	for i := range l.Metrics {
+		m := &l.Metrics[i]
+		if i == 0 {
+			part.Scatter = scatterFigure(m, id+"-scatter")
+		}
+		part.Tokens = append(part.Tokens, tokenRows(m, p.pass(m.Pass), l.Window)...)
+	}
+	part.Total = len(part.Tokens)
+	slices.SortStableFunc(part.Tokens, func(a, b tokenRow) int { return compareWorst(b.KL, a.KL) })
+	part.Tokens = part.Tokens[:min(10, len(part.Tokens))]
+	return part
+}
+
+func (l *logitsPart) add(f *figure) {
+	if f != nil {
+		l.Figures = append(l.Figures, f)
+	}
+}
+
+// blocks returns the kinds of the model's blocks.
+func (p *Provenance) blocks(l *LogitsResult) []string {
+	for _, f := range []*Facts{p.Source, p.Converted} {
+		if f != nil && f.Path == l.Checkpoint && f.Config != nil {
+			return f.Config.BlockTypes
+		}
+	}
+	return nil
+}
+
+// site returns a result, or nil.
+func (l *LogitsResult) site(pass, name string, fed bool) *SiteResult {
+	for _, s := range l.Sites {
+		if s.Pass == pass && s.Name == name && s.Fed == fed {
+			return s
+		}
+	}
+	return nil
+}
+
+// title names the place at fault.
+func (f *Fault) title(blocks int) string {
+	switch {
+	case f.Block < 0 || f.Block >= blocks || f.Kind == "accumulated" || f.Kind == "decoding":
+		return strings.ToUpper(f.Kind[:1]) + f.Kind[1:]
+	case f.Half == mlpHalf:
+		return fmt.Sprintf("Block %d, MLP half", f.Block)
+	case f.Half == temporalHalf:
+		return fmt.Sprintf("Block %d, temporal half (%s)", f.Block, f.Kind)
+	}
+	return fmt.Sprintf("Block %d (%s)", f.Block, f.Kind)
+}
+
+func tokenRows(m *PassMetrics, pass *GoldenPass, window int) []tokenRow {
+	var rows []tokenRow
+	for _, t := range m.Tokens {
+		r := tokenRow{Pass: m.Pass, Row: t.Row, Token: t.Token, KL: t.KL, Largest: t.Largest, Ours: t.Top[0], Theirs: t.Top[1], TopDiffers: t.Top[0] != t.Top[1]}
+		if at := t.Row*passLength(pass) + t.Token; pass != nil && at < len(pass.Tokens) {
+			r.Position, r.ID = pass.Positions[at], pass.Tokens[at]
+			r.Deep = window > 0 && int(r.Position) >= window
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func passLength(p *GoldenPass) int {
+	if p == nil {
+		return 0
+	}
+	return p.Length
+}
+
+// compareWorst orders numbers with NaN above all.
+func compareWorst(a, b float64) int {
+	if math.IsNaN(a) || math.IsNaN(b) {
+		return b2i(math.IsNaN(a)) - b2i(math.IsNaN(b))
+	}
+	return b2i(a > b) - b2i(a < b)
+}
+
+func configRows(p *Provenance) []configRow {
+	values := func(f *Facts) []string {
+		if f == nil || f.Config == nil {
+			return make([]string, 10)
+		}
+		c := f.Config
+		window, cap := "none", "none"
+		if slices.Contains(c.BlockTypes, "attention") {
+			window = grouped(c.AttentionWindow)
+		}
+		if c.LogitsSoftCap != 0 {
+			cap = number(c.LogitsSoftCap)
+		}
+		var pattern strings.Builder
+		for _, kind := range c.BlockTypes {
+			pattern.WriteString(strings.ToUpper(kind[:1]))
+		}
+		return []string{grouped(f.Parameters), fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), grouped(c.Width), grouped(c.MLPExpandedWidth),
+			grouped(c.NumHeads), grouped(c.LRUWidth), grouped(c.VocabSize), window, cap, map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]}
+	}
+	source, converted := values(p.Source), values(p.Converted)
+	var rows []configRow
+	for i, name := range []string{"parameters", "blocks", "width", "MLP width", "heads", "RG-LRU width", "vocabulary", "attention window", "logits soft cap", "embedding scale"} {
+		rows = append(rows, configRow{name, source[i], converted[i]})
+	}
+	return rows
+}
+
+// commandLine writes arguments as a shell takes them.
+func commandLine(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		quoted[i] = a
+		if a == "" || strings.ContainsFunc(a, func(r rune) bool {
+			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,@%+", r)
+		}) {
+			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
+// number writes a float64 or Number for people.
+func number(x any) string {
+	v, ok := x.(float64)
+	if n, isNumber := x.(Number); isNumber {
+		v, ok = float64(n), true
+	}
+	switch {
+	case !ok:
+		return fmt.Sprint(x)
+	case math.IsNaN(v):
+		return "NaN"
+	case math.IsInf(v, 1):
+		return "∞"
+	case math.IsInf(v, -1):
+		return "−∞"
+	default:
+		return strings.Replace(fmt.Sprintf("%.3g", v), "e-0", "e-", 1)
+	}
+}
+
+// percentOf writes a share of 1.
+func percentOf(x Number) string { return fmt.Sprintf("%.4g%%", 100*float64(x)) }

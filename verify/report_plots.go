@@ -1,0 +1,335 @@
+package verify
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"strconv"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// figure is a plot with what is said of it.
+type figure struct {
+	Title   string
+	SVG     template.HTML
+	Legend  []legend
+	Caption string // that says what it shows, and what to see in it
+}
+
+// legend explains one ink: Class names its swatch in the style sheet.
+type legend struct{ Class, Text string }
+
+// layersFigure shows the error of every result, from the embedding to the logits, at the token where it
+// is closest to what is allowed or farthest over it, of whichever pass is worst.
+func layersFigure(l *LogitsResult, blocks []string, id string) *figure {
+	chain, fed := worstByName(l.Sites, false), worstByName(l.Sites, true)
+	if len(chain) == 0 {
+		return nil
+	}
+	count := len(blocks)
+	p := newPlot("block (R recurrent, A attention)", "relative error (rms)")
+	var values []float64
+	for _, s := range append(chain, fed...) {
+		values = append(values, float64(s.RMS), float64(s.RMSAllowed))
+	}
+	at := logarithmic(p, values)
+	p.X.Min, p.X.Max = -0.7, float64(count)+2.2
+	p.X.Tick.Marker = layerTicks(blocks)
+	var limit, line, alone, bad plotter.XYs
+	worst := chain[0]
+	for _, s := range chain {
+		x := siteX(s.Name, count)
+		limit, line = append(limit, plotter.XY{X: x, Y: at(float64(s.RMSAllowed))}), append(line, plotter.XY{X: x, Y: at(float64(s.RMS))})
+		if !s.OK {
+			bad = append(bad, line[len(line)-1])
+		}
+		if s.Worst.Share > worst.Worst.Share && !s.Exact {
+			worst = s
+		}
+	}
+	for _, s := range fed {
+		point := plotter.XY{X: siteX(s.Name, count), Y: at(float64(s.RMS))}
+		if alone = append(alone, point); !s.OK {
+			bad = append(bad, point)
+		}
+	}
+	area(p, limit)
+	stroke(p, line, inkMain, 1.5)
+	dots(p, line, inkMain, draw.CircleGlyph{}, 3)
+	dots(p, alone, inkOther, draw.BoxGlyph{}, 2.5)
+	for _, f := range l.Faults {
+		if f.Block >= 0 && f.Block < count {
+			upright(p, faultX(f), inkBad, 3, 3)
+		}
+	}
+	dots(p, bad, inkBad, draw.RingGlyph{}, 6)
+	f := &figure{Title: "Divergence over the layers", Legend: []legend{
+		{"envelope", "what rounding may do: the measured envelope"},
+		{"main", "the fixture against float64, run from the tokens on"}}}
+	if len(alone) > 0 {
+		f.Legend = append(f.Legend, legend{"other", "each block by itself, given the fixture's own input (its envelope is its own)"})
+	}
+	f.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the token of each result that is nearest to its limit. "+
+		"Nearest of all: %s, %s of what is allowed.", worst.title(), percent(float64(worst.Worst.Share)))
+	if len(bad) > 0 {
+		f.Legend = append(f.Legend, legend{"bad", "outside the envelope; the dashed line marks the block at fault"})
+		f.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each result. %s outside the envelope.", is(len(bad), "result lies", "results lie"))
+	}
+	f.SVG = svg(p, id, f.Title, f.Caption, plotWidth, plotHeight)
+	return f
+}
+
+// worstByName returns, of results that several passes have, the worst; embeddings that are held bit
+// for bit have no error to show.
+func worstByName(sites []*SiteResult, fed bool) []*SiteResult {
+	var out []*SiteResult
+	index := map[string]int{}
+	for _, s := range sites {
+		if s.Fed != fed || s.Exact && s.OK || s.Pass == "decode" {
+			continue
+		}
+		i, ok := index[s.Name]
+		if !ok {
+			index[s.Name] = len(out)
+			out = append(out, s)
+		} else if s.Worst.Share > out[i].Worst.Share {
+			out[i] = s
+		}
+	}
+	return out
+}
+
+// siteX places a result: block i at i, its temporal half a little before.
+func siteX(name string, blocks int) float64 {
+	switch kind, index, _ := strings.Cut(name, "."); {
+	case name == "final_norm":
+		return float64(blocks)
+	case name == "logits":
+		return float64(blocks) + 1.2
+	case kind == "temporal":
+		return float64(siteIndex(index)) - 0.5
+	default:
+		return float64(siteIndex(index)) - 1
+	}
+}
+
+func faultX(f *Fault) float64 {
+	if f.Half == temporalHalf {
+		return float64(f.Block) - 0.5
+	}
+	return float64(f.Block)
+}
+
+func layerTicks(blocks []string) plot.ConstantTicks {
+	every := max(1, (len(blocks)+19)/20)
+	var ticks plot.ConstantTicks
+	for i, kind := range blocks {
+		t := plot.Tick{Value: float64(i)}
+		if i%every == 0 && i+every <= len(blocks) || every == 1 {
+			t.Label = fmt.Sprintf("%d%s", i, strings.ToUpper(kind[:min(1, len(kind))]))
+		}
+		ticks = append(ticks, t)
+	}
+	n := float64(len(blocks))
+	return append(ticks, plot.Tick{Value: n, Label: "norm"}, plot.Tick{Value: n + 1.2, Label: "logits"})
+}
+
+// mostColumns is how many tokens a plot has; of more, the worst of each group is shown.
+const mostColumns = 800
+
+// tokensFigure shows the error of one result at every token, row after row, with the window and the
+// beginnings of documents.
+func tokensFigure(s *SiteResult, also *SiteResult, pass *GoldenPass, window int, title, id string) *figure {
+	if s == nil || pass == nil || len(s.Errors) != pass.Batch*pass.Length {
+		return nil
+	}
+	p := newPlot(fmt.Sprintf("position in the row (%s of %d, one after the other)", rowsOf(pass.Batch), pass.Length), "relative error (rms)")
+	var values []float64
+	for i, e := range s.Errors {
+		values = append(values, e.RMS, s.Allowed[i][0])
+	}
+	if also != nil {
+		for _, e := range also.Errors {
+			values = append(values, e.RMS)
+		}
+	}
+	at := logarithmic(p, values)
+	p.X.Min, p.X.Max = -0.5, float64(len(s.Errors))-0.5
+	p.X.Tick.Marker = rowTicks(pass)
+	group := (len(s.Errors) + mostColumns - 1) / mostColumns
+	var limit, good, bad plotter.XYs
+	for from := 0; from < len(s.Errors); from += group {
+		i := from
+		for k := from; k < min(from+group, len(s.Errors)); k++ {
+			if over(s.Errors[k].RMS, s.Allowed[k][0]) > over(s.Errors[i].RMS, s.Allowed[i][0]) {
+				i = k
+			}
+		}
+		y, allowed := at(s.Errors[i].RMS), at(s.Allowed[i][0])
+		limit = append(limit, plotter.XY{X: float64(i) - 0.5, Y: allowed}, plotter.XY{X: float64(i) + 0.5, Y: allowed})
+		if share(&s.Errors[i], s.Allowed[i][0], s.Allowed[i][1]) > 1 {
+			bad = append(bad, plotter.XY{X: float64(i), Y: y})
+		} else {
+			good = append(good, plotter.XY{X: float64(i), Y: y})
+		}
+	}
+	area(p, limit)
+	f := &figure{Title: title, Legend: []legend{{"envelope", "what rounding may do: the measured envelope"}}}
+	windows, documents := marks(p, pass, window)
+	dots(p, good, inkMain, draw.CircleGlyph{}, 2.5)
+	f.Legend = append(f.Legend, legend{"main", "the fixture against float64"})
+	if also != nil {
+		dots(p, decodingPoints(also, pass, at), inkOther, draw.CrossGlyph{}, 3.5)
+		f.Legend = append(f.Legend, legend{"other", "decoding, token by token"})
+	}
+	dots(p, bad, inkBad, draw.CircleGlyph{}, 3.5)
+	if len(bad) > 0 {
+		f.Legend = append(f.Legend, legend{"bad", "outside the envelope"})
+	}
+	if windows > 0 {
+		f.Legend = append(f.Legend, legend{"window", fmt.Sprintf("the attention window (%d) is full from here on", window)})
+	}
+	if documents > 0 {
+		f.Legend = append(f.Legend, legend{"document", "a row or document begins"})
+	}
+	f.Caption = fmt.Sprintf("Root mean square of the error of %s over the channels, relative to float64, at each of %s.", s.title(), countOf(len(s.Errors), "token"))
+	if group > 1 {
+		f.Caption += fmt.Sprintf(" Of each %d tokens the worst is shown.", group)
+	}
+	switch {
+	case len(bad) > 0 && s.First != nil:
+		f.Caption += fmt.Sprintf(" Outside from token %d of row %d (position %d) on: %s.", s.First.Token, s.First.Row, s.First.Position, is(len(bad), "token", "tokens"))
+	case window > 0 && windows == 0:
+		f.Caption += fmt.Sprintf(" No document reaches the attention window of %d.", window)
+	}
+	f.SVG = svg(p, id, f.Title, f.Caption, plotWidth, plotHeight)
+	return f
+}
+
+// decodingPoints puts the tokens that decoding has at their places: the last of each row.
+func decodingPoints(s *SiteResult, pass *GoldenPass, at func(float64) float64) plotter.XYs {
+	var points plotter.XYs
+	each := len(s.Errors) / max(1, pass.Batch)
+	for i, e := range s.Errors {
+		if i%max(1, (len(s.Errors)+mostColumns-1)/mostColumns) == 0 && each > 0 {
+			points = append(points, plotter.XY{X: float64(i/each*pass.Length + pass.Length - each + i%each), Y: at(e.RMS)})
+		}
+	}
+	return points
+}
+
+// marks draws where documents begin and where their windows are full, and counts both; the first
+// token of all is no mark.
+func marks(p *plot.Plot, pass *GoldenPass, window int) (windows, documents int) {
+	const most = 64 // more would hide the points
+	for i, position := range pass.Positions {
+		switch {
+		case i > 0 && (position == 0 || i%pass.Length == 0) && documents < most:
+			documents++
+			upright(p, float64(i)-0.5, inkDocument)
+		case window > 0 && int(position) == window && windows < most:
+			windows++
+			upright(p, float64(i)-0.5, inkWindow, 5, 3)
+		}
+	}
+	return windows, documents
+}
+
+// rowTicks numbers tokens within their rows.
+func rowTicks(pass *GoldenPass) plot.ConstantTicks {
+	every := 1
+	for _, step := range []int{1, 2, 4, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000} {
+		if every = step; pass.Batch*pass.Length/step <= 16 {
+			break
+		}
+	}
+	var ticks plot.ConstantTicks
+	for row := range pass.Batch {
+		if pass.Batch > 16 && row%((pass.Batch+15)/16) != 0 {
+			continue
+		}
+		for t := 0; t < pass.Length; t += every {
+			if t > 0 && pass.Length-t < every/2 {
+				continue // would run into the next row's
+			}
+			ticks = append(ticks, plot.Tick{Value: float64(row*pass.Length + t), Label: strconv.Itoa(t)})
+		}
+	}
+	return ticks
+}
+
+// mostPoints is how many logits a scatter plot has.
+const mostPoints = 1200
+
+// scatterFigure shows logits of the fixture over those in float64.
+func scatterFigure(m *PassMetrics, id string) *figure {
+	if len(m.Scatter) == 0 {
+		return nil
+	}
+	p := newPlot("logit in float64", "logit of the fixture")
+	low, high := math.Inf(1), math.Inf(-1)
+	var points plotter.XYs
+	every := max(1, (len(m.Scatter)+mostPoints-1)/mostPoints)
+	for i := 0; i < len(m.Scatter); i += every {
+		x, y := float64(m.Scatter[i][0]), float64(m.Scatter[i][1])
+		if math.IsNaN(x-y) || math.IsInf(x, 0) || math.IsInf(y, 0) {
+			continue
+		}
+		low, high = math.Min(low, math.Min(x, y)), math.Max(high, math.Max(x, y))
+		points = append(points, plotter.XY{X: x, Y: y})
+	}
+	if len(points) == 0 {
+		return nil
+	}
+	room := math.Max((high-low)*0.03, 1e-6)
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = low-room, high+room, low-room, high+room
+	grid := plotter.NewGrid()
+	grid.Horizontal.Color, grid.Vertical.Color, grid.Horizontal.Width, grid.Vertical.Width = inkGrid, inkGrid, 0.5, 0.5
+	p.Add(grid)
+	stroke(p, plotter.XYs{{X: low, Y: low}, {X: high, Y: high}}, inkLimit, 1.5)
+	dots(p, points, inkMain, draw.CircleGlyph{}, 1.6)
+	f := &figure{Title: "Logits, fixture over float64", Legend: []legend{{"limit", "equal"}, {"main", "a logit"}}}
+	f.Caption = fmt.Sprintf("%s of %s, evenly taken. Correlation of those shown: %s.", countOf(len(points), "logit"), m.title(), correlation(points))
+	f.SVG = svg(p, id, f.Title, f.Caption, 420, 400)
+	return f
+}
+
+func correlation(points plotter.XYs) string {
+	var mx, my, xx, yy, xy float64
+	n := float64(len(points))
+	for _, q := range points {
+		mx, my = mx+q.X/n, my+q.Y/n
+	}
+	for _, q := range points {
+		xx, yy, xy = xx+(q.X-mx)*(q.X-mx), yy+(q.Y-my)*(q.Y-my), xy+(q.X-mx)*(q.Y-my)
+	}
+	if xx == 0 || yy == 0 {
+		return "none"
+	}
+	return strconv.FormatFloat(xy/math.Sqrt(xx*yy), 'f', 6, 64)
+}
+
+func rowsOf(n int) string { return is(n, "row", "rows") }
+
+// is counts what has a plural of its own.
+func is(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%s %s", grouped(int64(n)), many)
+}
+
+// percent writes a share for people.
+func percent(x float64) string {
+	switch {
+	case math.IsInf(x, 0) || math.IsNaN(x):
+		return "infinitely more"
+	case x > 10:
+		return fmt.Sprintf("%.3g times", x)
+	}
+	return fmt.Sprintf("%.0f%%", 100*x)
+}
