@@ -176,17 +176,24 @@ func (v *prover) work(queue chan []*Move) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, memory.Free()) }()
-	scratch := make([]byte, 256<<10)
+	buffers := &proofBuffers{block: memory.Bytes, window: make([]byte, windowBytes), scratch: make([]byte, 64<<10)}
 	for moves := range queue {
-		if err := v.compareAll(moves, memory.Bytes, scratch); err != nil {
+		if err := v.compareAll(moves, buffers); err != nil {
 			return of(moves[0].Source.Name, err)
 		}
 	}
 	return nil
 }
 
+// proofBuffers are what a worker holds.
+type proofBuffers struct {
+	block   []byte // of the source
+	window  []byte // of the destination
+	scratch []byte // for what is skipped
+}
+
 // compareAll compares all that one source tensor gives. Its checksum is computed on the way.
-func (v *prover) compareAll(moves []*Move, block, scratch []byte) error {
+func (v *prover) compareAll(moves []*Move, buffers *proofBuffers) error {
 	in := &input{cursor: cursor{source: moves[0].Source}}
 	if err := in.begin(); err != nil {
 		return err
@@ -198,7 +205,7 @@ func (v *prover) compareAll(moves []*Move, block, scratch []byte) error {
 	}
 	defer in.close()
 	for _, m := range moves {
-		c, err := newComparison(v, m, &in.cursor, block, scratch)
+		c, err := newComparison(v, m, &in.cursor, buffers)
 		if err != nil {
 			return err
 		}

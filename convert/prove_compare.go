@@ -30,9 +30,9 @@ type comparison struct {
 // moves in the source and in the destination.
 type moveAxis struct{ n, from, to int64 }
 
-func newComparison(v *prover, m *Move, stream *cursor, block, scratch []byte) (*comparison, error) {
+func newComparison(v *prover, m *Move, stream *cursor, b *proofBuffers) (*comparison, error) {
 	dest := v.output.Tensor(v.plan.Dests[m.Dest].Name)
-	c := &comparison{v: v, move: m, stream: stream, dest: dest, block: block, scratch: scratch,
+	c := &comparison{v: v, move: m, stream: stream, dest: dest, block: b.block, scratch: b.scratch,
 		size: m.Source.DType.Size(), dsize: dest.DType.Size()}
 	if c.size == 0 || c.dsize == 0 {
 		return nil, tensor.Bad("elements of %s have no address of their own", m.Source.DType)
@@ -54,7 +54,7 @@ func newComparison(v *prover, m *Move, stream *cursor, block, scratch []byte) (*
 	}
 	slices.SortStableFunc(c.axes, func(a, b moveAxis) int { return cmp.Compare(b.from, a.from) })
 	var err error
-	c.window, err = newWindow(dest, c.to)
+	c.window, err = newWindow(dest, c.to, b.window)
 	return c, err
 }
 
@@ -302,8 +302,8 @@ type window struct {
 
 const windowBytes = 256 << 10
 
-func newWindow(t *tensor.Tensor, sum *runningSum) (window, error) {
-	w := window{tensor: t, bytes: t.Bytes(), sum: sum}
+func newWindow(t *tensor.Tensor, sum *runningSum, buffer []byte) (window, error) {
+	w := window{tensor: t, bytes: t.Bytes(), sum: sum, buffer: buffer[:0]}
 	lay, ok, err := tensor.Layout(t)
 	if err != nil {
 		return w, err
@@ -330,7 +330,7 @@ func (w *window) at(off, n int64) ([]byte, error) {
 
 // read returns n bytes of the tensor from off on.
 func (w *window) read(off, n int64) ([]byte, error) {
-	w.first, w.buffer = off, slices.Grow(w.buffer[:0], int(max(n, windowBytes)))[:n]
+	w.first, w.buffer = off, slices.Grow(w.buffer[:0], int(n))[:n]
 	var err error
 	var got int
 	if w.store != nil {

@@ -19,6 +19,9 @@ func proveWeights(ctx context.Context, p *convert.Plan, head headState, converte
 	if head == headCopied {
 		p = withHead(p)
 	}
+	if err := checkCovered(p); err != nil {
+		return nil, err
+	}
 	proof, digests, err := convert.ProveDigests(ctx, p, converted, progress)
 	if err != nil {
 		return nil, err
@@ -52,6 +55,29 @@ func withHead(p *convert.Plan) *convert.Plan {
 		}
 	}
 	return &all
+}
+
+// checkCovered reports a plan that leaves elements of a source tensor out, so that what is proven is
+// said of all of them.
+func checkCovered(p *convert.Plan) error {
+	moved := map[*tensor.Tensor]map[int64]int64{} // elements, by the tensor and the first of them
+	for _, m := range p.Moves {
+		if moved[m.Source] == nil {
+			moved[m.Source] = map[int64]int64{}
+		}
+		first, _ := m.View.Span()
+		moved[m.Source][first] = m.View.Elements()
+	}
+	for t, parts := range moved {
+		n := int64(0)
+		for _, elements := range parts {
+			n += elements
+		}
+		if n != t.Elements() {
+			return fmt.Errorf("plan moves %d of the %d elements of %s", n, t.Elements(), t.Name)
+		}
+	}
+	return nil
 }
 
 type weights struct {

@@ -1,0 +1,121 @@
+package verify
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// original returns a base's source in memory, under its own names.
+func (b *base) original(t *testing.T) *made {
+	src, err := formats.Open(b.source, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	m := &made{base: b}
+	for _, s := range src.Tensors() {
+		e := &entry{name: s.Name, dtype: s.DType, shape: s.Shape, data: make([]byte, s.Bytes())}
+		if _, err := s.ReadAt(e.data, 0); err != nil {
+			t.Fatal(err)
+		}
+		m.tensors = append(m.tensors, e)
+	}
+	return m
+}
+
+func baseOf(t *testing.T, name string) *base { return bases(t, name)[0] }
+
+// Which NaN it is counts where elements are copied; so does the sign of zero. Where they are
+// rounded, NaN has to stay NaN, which one says nothing.
+func TestBitsOfNaNAndZero(t *testing.T) {
+	const embedder = "embedder.input_embedding"
+	for _, tt := range []struct {
+		base         string
+		source, made float32
+		same         bool
+	}{
+		{"float32, torch", math.Float32frombits(0x7fc00001), math.Float32frombits(0x7fc00001), true},
+		{"float32, torch", math.Float32frombits(0x7fc00001), math.Float32frombits(0x7fc00000), false},
+		{"float32, torch", math.Float32frombits(0xffc00000), math.Float32frombits(0x7fc00000), false},
+		{"float32, torch", 0, float32(math.Copysign(0, -1)), false},
+		{"float32, torch", 0, 0, true},
+		{"float32 to float16", math.Float32frombits(0x7fc00001), math.Float32frombits(0x7fc00000), true},
+		{"float32 to float16", math.Float32frombits(0x7fc00001), 1, false},
+		{"float32 to float16", 0, float32(math.Copysign(0, -1)), false},
+		{"float32 to float16", 1e6, float32(math.Inf(1)), true}, // beyond the range of float16
+		{"float32 to float16", 1e6, 65504, false},
+		{"float32 to float16", 65519, 65504, true},
+		{"float32 to float16", float32(math.Inf(-1)), float32(math.Inf(-1)), true},
+	} {
+		b := *baseOf(t, tt.base)
+		source := b.original(t)
+		e := source.get(embedder)
+		values := e.values()
+		values[3] = tt.source
+		e.set(values)
+		b.source = source.write(t)
+		m := b.made.clone()
+		m.base = &b
+		values = m.get(embeddingName).values()
+		values[3] = tt.made
+		m.get(embeddingName).set(values)
+		v, err := m.judge(t)
+		if err != nil || v.Same != tt.same {
+			t.Errorf("%s: %v (%#x) as %v (%#x): %+v, %v", tt.base, tt.source, math.Float32bits(tt.source), tt.made, math.Float32bits(tt.made), v, err)
+		}
+	}
+}
+
+// A head of the source that is a copy of its embedding is no matter; another one has no place in a
+// conversion.
+func TestHeadOfTheSource(t *testing.T) {
+	for _, differs := range []bool{false, true} {
+		b := *baseOf(t, "float16 to bfloat16, legacy torch")
+		source := b.original(t)
+		e := source.get("embedder.input_embedding").clone()
+		e.name = headName
+		if differs {
+			flip(9, 0)(e)
+		}
+		source.tensors = append(source.tensors, e)
+		b.source = source.write(t)
+		m := b.made.clone()
+		m.base = &b
+		v, err := m.judge(t)
+		var bad *tensor.FormatError
+		switch {
+		case differs && (!errors.As(err, &bad) || bad.Tensor != headName || !strings.Contains(bad.Problem, "element 9")):
+			t.Errorf("a head of its own: %v", err)
+		case !differs && (err != nil || !v.Same):
+			t.Errorf("a copy: %+v, %v", v, err)
+		}
+	}
+}
+
+// A tensor that takes a part of the source's elements twice is no plan to prove by.
+func TestCoverage(t *testing.T) {
+	b := baseOf(t, "bfloat16, torch")
+	b.convert(t, func(p *convert.Plan) {
+		if err := checkCovered(p); err != nil {
+			t.Error(err)
+		}
+		half, _ := moves(p, upProj)
+		other, _ := moves(p, gateProj)
+		wrong := *p
+		wrong.Moves = append([]convert.Move(nil), p.Moves...)
+		for i := range wrong.Moves {
+			if wrong.Moves[i].Source == half[0].Source && wrong.Moves[i].View.Offset == half[0].View.Offset {
+				wrong.Moves[i].View = other[0].View
+			}
+		}
+		if err := checkCovered(&wrong); err == nil || !strings.Contains(err.Error(), "ffw_up.w") {
+			t.Errorf("gate twice and up not at all: %v", err)
+		}
+	})
+}
