@@ -12,7 +12,7 @@ PYTHON_ENV  := testdata/interop/python.sh current
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/griffin ./cmd/griffin
 
-demo: build ## convert the small checkpoints in testdata and hold them against what transformers saved
+demo: build ## convert the small checkpoints in testdata, verify them, write demo/report.html
 	@testdata/demo.sh bin/griffin demo
 
 test: ## all tests

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Converts the repository's small Orbax checkpoint and its .pt, and holds both against what transformers itself saved
-# of the same weights: demo.sh GRIFFIN DIRECTORY
+# Converts the repository's small Orbax checkpoint and its .pt, holds both against what transformers itself saved of
+# the same weights, and verifies what was converted against the logits that JAX computed: demo.sh GRIFFIN DIRECTORY
 set -euo pipefail
 griffin=$1 out=$2
 case=$(dirname "$0")/tiny-griffin
@@ -21,3 +21,7 @@ show cmp "$out/from-orbax/model.safetensors" "$case/hf/model.safetensors"
 show cmp "$out/from-torch/model.safetensors" "$case/hf/model.safetensors"
 echo
 echo "from Orbax and from .pt: the very bytes that transformers saved"
+show "$griffin" verify "${settings[@]}" --golden "$case/golden/jax.safetensors" \
+  --report "$out/report.html" --card "$out/card.json" "$case/original/orbax-ocdbt" "$out/from-orbax"
+echo
+echo "plots and all digests: $out/report.html"

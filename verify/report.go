@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -32,15 +33,16 @@ func WriteReport(path string, v *Verdict, p *Provenance) error {
 var report = template.Must(template.New("report").Funcs(template.FuncMap{
 	"shown": shown, "grouped": grouped, "outcome": outcome, "number": number, "percent": percentOf, "share": func(n Number) string { return percent(float64(n)) },
 	"whole": func(n int) string { return grouped(int64(n)) },
-	"shape": tensor.ShapeString, "join": strings.Join, "title": passTitle,
+	"shape": tensor.ShapeString, "at": indexText, "join": strings.Join, "title": passTitle,
 }).Parse(reportTemplate))
 
 // page is what the template shows.
 type page struct {
 	Style  template.CSS
 	Title  string
-	Answer string // "The same model"
-	Lead   string // a sentence
+	Answer string   // "The same model"
+	Lead   string   // a sentence
+	Places []string // that are at fault, the first of them
 	Same   bool
 
 	Verdict    *Verdict
@@ -59,9 +61,35 @@ type findingGroup struct {
 	Findings []Finding
 }
 
+// places names what is at fault, as the reader has to look for it: a few of each check.
+func (g *page) places() []string {
+	const most = 3
+	var all []string
+	for _, group := range g.Findings {
+		for i, f := range group.Findings {
+			if i == most {
+				all = append(all, fmt.Sprintf("%s: and %s more", group.Check, grouped(int64(len(group.Findings)-most))))
+				break
+			}
+			all = append(all, group.Check+": "+cmp.Or(f.Field, f.Tensor))
+		}
+	}
+	for _, l := range g.Logits {
+		for _, f := range l.Where[:min(most, len(l.Where))] {
+			place := "logits: " + strings.ToLower(f.Title[:1]) + f.Title[1:]
+			if f.Cause != "" {
+				place += ", explained by " + f.Cause
+			}
+			all = append(all, place)
+		}
+	}
+	return all
+}
+
 // logitsPart is one comparison with the fixture.
 type logitsPart struct {
 	*LogitsResult
+	Of       string // name of the checkpoint, where there are several
 	Headline string
 	Where    []faultPart
 	Figures  []*figure
@@ -110,8 +138,14 @@ func newPage(v *Verdict, p *Provenance) *page {
 		}
 	}
 	for i, l := range v.Logits {
-		g.Logits = append(g.Logits, newLogitsPart(l, v, p, i))
+		part := newLogitsPart(l, v, p, i)
+		if len(v.Logits) > 1 {
+			part.Of = filepath.Base(l.Checkpoint)
+		}
+		g.Logits = append(g.Logits, part)
 	}
+	slices.SortStableFunc(g.Logits, func(a, b *logitsPart) int { return b2i(a.OK) - b2i(b.OK) }) // the fault first
+	g.Places = g.places()
 	for _, f := range []*Facts{p.Source, p.Converted} {
 		if f != nil {
 			g.Facts = append(g.Facts, f)
@@ -175,7 +209,9 @@ func newLogitsPart(l *LogitsResult, v *Verdict, p *Provenance, index int) *logit
 		if i == 0 {
 			part.Scatter = scatterFigure(m, id+"-scatter")
 		}
-		part.Tokens = append(part.Tokens, tokenRows(m, p.pass(m.Pass), l.Window)...)
+		if m.Pass != "decode" || len(l.Metrics) == 1 { // which has the same tokens once more
+			part.Tokens = append(part.Tokens, tokenRows(m, p.pass(m.Pass), l.Window)...)
+		}
 	}
 	part.Total = len(part.Tokens)
 	slices.SortStableFunc(part.Tokens, func(a, b tokenRow) int { return compareWorst(b.KL, a.KL) })
@@ -253,7 +289,7 @@ func compareWorst(a, b float64) int {
 func configRows(p *Provenance) []configRow {
 	values := func(f *Facts) []string {
 		if f == nil || f.Config == nil {
-			return make([]string, 10)
+			return slices.Repeat([]string{"—"}, 10)
 		}
 		c := f.Config
 		window, cap := "none", "none"
@@ -310,6 +346,15 @@ func number(x any) string {
 	default:
 		return strings.Replace(fmt.Sprintf("%.3g", v), "e-0", "e-", 1)
 	}
+}
+
+// indexText writes the index of an element.
+func indexText(index []int64) string {
+	parts := make([]string, len(index))
+	for i, n := range index {
+		parts[i] = fmt.Sprint(n)
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
 }
 
 // percentOf writes a share of 1.

@@ -63,10 +63,10 @@ func layersFigure(l *LogitsResult, blocks []string, id string) *figure {
 	dots(p, alone, inkOther, draw.BoxGlyph{}, 2.5)
 	for _, f := range l.Faults {
 		if f.Block >= 0 && f.Block < count {
-			upright(p, faultX(f), inkBad, 3, 3)
+			upright(p, float64(f.Block), inkBad, 3, 3)
 		}
 	}
-	dots(p, bad, inkBad, draw.RingGlyph{}, 6)
+	dots(p, bad, inkBad, draw.CircleGlyph{}, 4)
 	f := &figure{Title: "Divergence over the layers", Legend: []legend{
 		{"envelope", "what rounding may do: the measured envelope"},
 		{"main", "the fixture against float64, run from the tokens on"}}}
@@ -115,13 +115,6 @@ func siteX(name string, blocks int) float64 {
 	default:
 		return float64(siteIndex(index)) - 1
 	}
-}
-
-func faultX(f *Fault) float64 {
-	if f.Half == temporalHalf {
-		return float64(f.Block) - 0.5
-	}
-	return float64(f.Block)
 }
 
 func layerTicks(blocks []string) plot.ConstantTicks {
@@ -183,7 +176,7 @@ func tokensFigure(s *SiteResult, also *SiteResult, pass *GoldenPass, window int,
 	dots(p, good, inkMain, draw.CircleGlyph{}, 2.5)
 	f.Legend = append(f.Legend, legend{"main", "the fixture against float64"})
 	if also != nil {
-		dots(p, decodingPoints(also, pass, at), inkOther, draw.CrossGlyph{}, 3.5)
+		dots(p, decodingPoints(also, pass, at), inkOther, draw.RingGlyph{}, 4)
 		f.Legend = append(f.Legend, legend{"other", "decoding, token by token"})
 	}
 	dots(p, bad, inkBad, draw.CircleGlyph{}, 3.5)
