@@ -3,9 +3,15 @@ package verify
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -199,5 +205,75 @@ func TestLocaliseMore(t *testing.T) {
 		if len(r.Faults) != 1 || r.Faults[0].Block != 2 || r.Faults[0].Half != want {
 			t.Errorf("%s: found %s", kind, r.Summary)
 		}
+	}
+}
+
+// Where the checkpoint that the fixture was recorded from is there too, it says which tensor differs.
+func TestLocaliseByOtherCheckpoint(t *testing.T) {
+	f := openFixture(t, "tiny-griffin")
+	source := f.open(t, f.checkpoints(t)[0])
+	for _, tt := range []struct {
+		tensor string
+		block  int
+		half   string
+	}{
+		{"model.layers.1.temporal_block.rg_lru.recurrent_gate_weight", 1, temporalHalf},
+		{"model.layers.2.temporal_block.q_proj.weight", 2, temporalHalf},
+		{"model.layers.3.mlp_block.up_proj.weight", 3, mlpHalf},
+	} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(f.dir, "hf"))); err != nil {
+			t.Fatal(err)
+		}
+		spoil(t, filepath.Join(dir, "model.safetensors"), tt.tensor)
+		converted, err := OpenModel(dir, convert.Settings{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer converted.Close()
+		g, err := OpenGolden(filepath.Join(f.dir, "golden", "jax.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		r, err := CompareLogits(t.Context(), converted, g, CompareOptions{Other: source})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Faults) != 1 {
+			t.Fatalf("%s: %d faults: %s", tt.tensor, len(r.Faults), r.Summary)
+		}
+		got := r.Faults[0]
+		if got.Block != tt.block || got.Half != tt.half || !slices.Equal(got.Tensors, []string{tt.tensor}) || !strings.Contains(got.Cause, source.Checkpoint.Path) {
+			t.Errorf("%s: %+v", tt.tensor, got)
+		}
+	}
+}
+
+// spoil makes some elements of a bfloat16 tensor of a file larger.
+func spoil(t *testing.T, path, name string) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	x := c.Tensor(name)
+	if x == nil {
+		t.Fatalf("no tensor %s", name)
+	}
+	layout, ok, err := tensor.Layout(x)
+	if err != nil || !ok {
+		t.Fatal(err)
+	}
+	for i := int64(0); i < x.Elements(); i += 7 {
+		raw[layout.Base+2*i+1] ^= 1 // an exponent's bit
+	}
+	if err := os.WriteFile(path, raw, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
