@@ -18,8 +18,8 @@ demo: build ## convert the small checkpoints in testdata, verify them, write dem
 test: ## all tests
 	$(GO) test ./...
 
-race: ## all tests under the race detector (needs a C compiler)
-	$(GO) test -race ./...
+race: ## the shorter tests under the race detector (needs a C compiler)
+	$(GO) test -race -short -timeout 20m ./...
 
 lint: ## formatting, vet on each system, staticcheck, module files, script syntax
 	@files=$$(gofmt -l . ); if [ -n "$$files" ]; then echo "not gofmt-ed:"; echo "$$files"; exit 1; fi
