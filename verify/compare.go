@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -84,18 +86,42 @@ func newComparison(ctx context.Context, m *Model, g *Golden, o CompareOptions) *
 	if m.Config.Has("attention") {
 		c.result.Window = int(m.Config.AttentionWindow)
 	}
-	if g.Meta.DType == "float16" {
-		c.note("there is no reference arithmetic in float16: the envelope is that of bfloat16, which is wider")
+	if why := g.Meta.coarser(); why != "" {
+		c.note("%s: the envelope is that of bfloat16, which is wider", why)
 	}
 	return c
 }
 
-// precision returns the arithmetic that is like the fixture's.
+// precision returns the arithmetic that is like the fixture's, or is known to be coarser.
 func (c *comparison) precision() reference.Precision {
-	if c.golden.Meta.DType == "float16" {
+	if c.golden.Meta.coarser() != "" {
 		return reference.BFloat16
 	}
 	return c.golden.Meta.Precision
+}
+
+// coarser says why no arithmetic of the reference is like the fixture's, so that one has to stand in that
+// rounds more; "" if there is one.
+func (m *GoldenMeta) coarser() string {
+	if m.DType == "float16" {
+		return "there is no reference arithmetic in float16"
+	}
+	if m.DType != "float32" {
+		return ""
+	}
+	kind, _, _ := strings.Cut(m.Backend, " ")
+	products := m.Flags["jax_default_matmul_precision"] // JAX's None is the fastest that the device has
+	switch {
+	case kind == "tpu" && !slices.Contains([]string{"highest", "float32", "high", "bfloat16_3x"}, products):
+		return "TPUs multiply float32 in bfloat16 at the precision that was set"
+	case (kind == "gpu" || kind == "cuda") && m.Implementation == ImplementationJAX && !slices.Contains([]string{"highest", "float32"}, products):
+		return "GPUs may multiply float32 in TF32 at the precision that was set"
+	case kind == "cuda" && (m.Flags["allow_tf32"] == "True" || slices.Contains([]string{"high", "medium"}, m.Flags["float32_matmul_precision"])):
+		return "the fixture's products of float32 may be in TF32"
+	case kind == "cpu" && m.Flags["float32_matmul_precision"] == "medium":
+		return "the fixture's products of float32 may be in bfloat16"
+	}
+	return ""
 }
 
 func (c *comparison) note(format string, args ...any) {
@@ -279,7 +305,7 @@ func (c *comparison) embeddings(truth outputs, all []outputs) error {
 		runs = append(runs, all[k].in)
 	}
 	c.sites = append(c.sites, c.errors(hidden(0), false, of, truth.in, runs))
-	if c.golden.Meta.DType == "float16" {
+	if c.golden.Meta.coarser() != "" {
 		return nil
 	}
 	c.sites[len(c.sites)-1].exact = true

@@ -61,6 +61,30 @@ func TestSemanticsAreTold(t *testing.T) {
 	}
 }
 
+// A backend that multiplies more coarsely than its dtype says is given the wider envelope, and it is said.
+func TestCoarserBackends(t *testing.T) {
+	for _, tt := range []struct {
+		dtype, implementation, backend string
+		flags                          map[string]string
+		coarser                        bool
+	}{
+		{"float32", ImplementationJAX, "cpu", map[string]string{"jax_default_matmul_precision": "None"}, false},
+		{"float32", ImplementationJAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "None"}, true},
+		{"float32", ImplementationJAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "highest"}, false},
+		{"bfloat16", ImplementationJAX, "tpu TPU v4", nil, false},
+		{"float32", ImplementationJAX, "gpu NVIDIA H100", nil, true},
+		{"float32", ImplementationTorch, "cuda NVIDIA H100", map[string]string{"allow_tf32": "True"}, true},
+		{"float32", ImplementationTransformers, "cuda NVIDIA H100", map[string]string{"allow_tf32": "False", "float32_matmul_precision": "highest"}, false},
+		{"float16", ImplementationTorch, "cpu", nil, true},
+		{"float32", ImplementationTorch, "", nil, false},
+	} {
+		m := GoldenMeta{DType: tt.dtype, Implementation: tt.implementation, Backend: tt.backend, Flags: tt.flags}
+		if got := m.coarser(); (got != "") != tt.coarser {
+			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}
+
 func TestQuantile(t *testing.T) {
 	var squares []float64 // of an exponential distribution, whose quantiles are known
 	for i := range 20000 {
