@@ -163,23 +163,25 @@ func shapeOf(shape []int64) []int64 {
 
 func (w *weights) summarise() {
 	s := w.section
-	s.OK = len(s.Findings) == 0
+	s.OK = len(s.Findings)+len(w.left) == 0
 	how := "every element is that of the source, bit for bit"
 	if s.Rounded > 0 {
 		how = fmt.Sprintf("every element is that of the source, rounded to nearest where the dtype changed (%s of %s elements)", grouped(s.Rounded), grouped(s.Elements))
 	}
-	if !s.OK {
+	if len(s.Findings) > 0 {
 		var differing int64
 		for _, f := range s.Findings {
 			differing += f.Differing
 		}
 		how = fmt.Sprintf("%s differ, in %s elements", quantity(len(s.Findings), "tensor"), grouped(differing))
 	}
-	what := quantity(s.Tensors, "tensor")
-	if n := len(w.left); n > 0 {
-		what += fmt.Sprintf(" (%d more could not be compared)", n)
+	s.Summary = fmt.Sprintf("%s, %s elements: %s", quantity(s.Tensors, "tensor"), grouped(s.Elements), how)
+	switch n := len(w.left); {
+	case n > 0 && s.Tensors == 0:
+		s.Summary = "no tensor could be compared"
+	case n > 0:
+		s.Summary += fmt.Sprintf("; %s could not be compared", quantity(n, "more tensor"))
 	}
-	s.Summary = fmt.Sprintf("%s, %s elements: %s", what, grouped(s.Elements), how)
 	if s.Overflowed > 0 {
 		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", grouped(s.Overflowed), w.plan.DType))
 	}
