@@ -1,0 +1,189 @@
+package verify
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// odd is what a file may call things.
+const odd = "<script>alert(1)</script>\"'&\x1b[31m\u202e{{.Style}}</style>"
+
+// hostileVerdict has every field that comes from files filled with odd, and numbers that are none.
+func hostileVerdict() (*Verdict, *Provenance) {
+	bad := SiteResult{Name: "hidden.1", Fed: true, RMS: Number(math.NaN()), RMSAllowed: 0.1, Max: Number(math.Inf(1)), Worst: Place{Share: Number(math.Inf(1))}, First: &Place{}}
+	logits := SiteResult{Name: "logits", OK: true, RMS: 0.01, RMSAllowed: 0.1}
+	const tokens = 2000
+	pass := &GoldenPass{Batch: 2, Length: tokens / 2, Tokens: make([]int32, tokens), Positions: append(counting(1, tokens/2), counting(1, tokens/2)...)}
+	metrics := PassMetrics{Fixture: Metrics{KLMean: Number(math.NaN()), NMSE: Number(math.Inf(-1))}}
+	for i := range tokens {
+		e := TokenError{RMS: float64(i) / tokens, Max: math.Inf(1)}
+		if i%3 == 0 {
+			e.RMS = math.NaN()
+		}
+		for _, s := range []*SiteResult{&bad, &logits} {
+			s.Errors, s.Allowed = append(s.Errors, e), append(s.Allowed, [2]float64{0.1, 0.1})
+		}
+		metrics.Tokens = append(metrics.Tokens, TokenMetrics{Row: i / 1000, Token: i % 1000, KL: e.RMS})
+		metrics.Scatter = append(metrics.Scatter, [2]float32{float32(i), float32(e.RMS)})
+	}
+	facts := &Facts{Subject: Subject{Path: odd, Format: odd, Layout: odd, Prefix: odd}, Digest: odd,
+		Config: &Shapes{Preset: odd, BlockTypes: []string{"recurrent", "attention"}, AttentionWindow: 8, LogitsSoftCap: Number(math.NaN())}}
+	v := &Verdict{Griffin: "devel", Source: &facts.Subject, Converted: &facts.Subject, Golden: odd,
+		Settings:  &Settings{Preset: odd},
+		Structure: &Section{Summary: odd, Notes: []string{odd}},
+		Config:    &Section{Summary: odd, Skipped: true},
+		Weights:   &WeightsSection{Section: Section{Summary: odd}, Converted: []TensorDigest{{Name: odd, From: []string{odd}, Rule: odd, DType: "bfloat16"}}},
+		Logits: []*LogitsResult{{Summary: odd, Checkpoint: odd, Implementation: odd, Semantics: "original", DType: odd, Window: 8,
+			Envelope: &Envelope{Runs: []string{odd}}, Sites: []*SiteResult{&bad, &logits}, Metrics: []PassMetrics{metrics},
+			Faults: []*Fault{{Block: 0, Half: mlpHalf, Kind: "recurrent", Site: "hidden.1", Proved: true, Cause: odd, Where: odd, Tensors: []string{odd}, Detail: odd}}}},
+		Runtime: &RuntimeResult{Runtime: "transformers5", Summary: odd, Metrics: &Metrics{}},
+		Notes:   []string{odd}}
+	for i := range 30 {
+		v.Structure.Findings = append(v.Structure.Findings, Finding{Kind: WrongWeights, Tensor: fmt.Sprint(odd, i), SourceName: odd, ConvertedName: odd,
+			Index: []int64{1, 2}, Want: odd, Got: odd, Differing: 1, Elements: 2, Detail: odd})
+	}
+	p := &Provenance{Command: []string{"griffin", "verify", odd}, Source: facts, Converted: facts, passes: []*GoldenPass{pass},
+		Golden: &GoldenFacts{Path: odd, Implementation: odd, Versions: map[string]string{odd: odd}, DType: odd, Backend: odd, Flags: map[string]string{odd: odd}, ModelDigest: odd}}
+	return v, p
+}
+
+func TestReportIsSafeWhateverFilesSay(t *testing.T) {
+	v, p := hostileVerdict()
+	page := fileOf(t, "page.html", func(path string) error { return WriteReport(path, v, p) })
+	for _, never := range []string{"<script", "alert(1)</", "\x1b", "\u202e", "http:", "https:", "url(", "src=", "NaN,", "ZgotmplZ", "#0101"} {
+		if i := strings.Index(page, never); i >= 0 {
+			t.Errorf("the page has %q: …%.200s…", never, page[max(0, i-100):])
+		}
+	}
+	for _, want := range []string{"Not the same model", "Block 0, MLP half", "&lt;script&gt;", "the worst is shown", "all 30", "[1, 2]"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if len(page) > 1<<20 {
+		t.Errorf("the page has %d bytes for %d tokens", len(page), len(p.passes[0].Tokens))
+	}
+	wellFormed(t, page)
+	if again := fileOf(t, "again.html", func(path string) error { return WriteReport(path, v, p) }); again != page {
+		t.Error("the same verdict gave another page")
+	}
+}
+
+// wellFormed parses the page, so that every element is closed and every attribute quoted.
+func wellFormed(t *testing.T, page string) {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(strings.Replace(page, "<!DOCTYPE html>", "", 1)))
+	d.AutoClose, d.Entity, d.Strict = []string{"meta", "br"}, xml.HTMLEntity, false
+	ids := map[string]bool{}
+	svgs, described := 0, 0
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		start, ok := token.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		svgs += b2i(start.Name.Local == "svg")
+		described += b2i(start.Name.Local == "desc")
+		for _, a := range start.Attr {
+			if a.Name.Local == "id" {
+				if ids[a.Value] {
+					t.Errorf("id %q twice", a.Value)
+				}
+				ids[a.Value] = true
+			}
+		}
+	}
+	if svgs < 4 || svgs != described {
+		t.Errorf("%d plots, %d of them described", svgs, described)
+	}
+}
+
+func TestCardIsCompleteAndPlain(t *testing.T) {
+	v, p := hostileVerdict()
+	text := fileOf(t, "card.json", func(path string) error { return WriteCard(path, v, p) })
+	var c Card
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		t.Fatal(err)
+	}
+	if c.Schema != CardSchema || c.Same || len(c.Checks) != 4 || len(c.Checks[0].Failures) != 30 || c.Command[2] != odd || c.Golden.Path != odd {
+		t.Errorf("the card reads back as %+v", c)
+	}
+	if len(c.Logits) != 1 || !math.IsInf(float64(c.Logits[0].Worst), 1) || !math.IsNaN(float64(c.Logits[0].Metrics[0].Fixture.KLMean)) {
+		t.Error("numbers that are not finite were lost")
+	}
+}
+
+func TestTextSaysAll(t *testing.T) {
+	v, _ := hostileVerdict()
+	var b strings.Builder
+	if err := WriteText(&b, v); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	if strings.ContainsAny(text, "\x1b\u202e") {
+		t.Error("the text steers a terminal")
+	}
+	for _, want := range []string{"structure      FAIL", "configuration  --", "weights        FAIL", "logits         FAIL", "structure: 30 failures", "look at", "\nnot the same model\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the text lacks %q:\n%.1000s", want, text)
+		}
+	}
+	if err := WriteText(&failing{}, v); err == nil {
+		t.Error("a failed write was not reported")
+	}
+}
+
+// failing is a full disk.
+type failing struct{}
+
+func (*failing) Write([]byte) (int, error) { return 0, errors.New("full") }
+
+// TestReportOfLittle: a verdict of one check, or on a fixture that does not fit, has a page, too.
+func TestReportOfLittle(t *testing.T) {
+	subject := Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
+	for name, v := range map[string]*Verdict{
+		"nothing": {Same: true, Source: &subject},
+		"unfit":   {Source: &subject, Logits: []*LogitsResult{{Summary: "the fixture is of another model", Checkpoint: "a.pt"}}},
+		"weights": {Same: true, Source: &subject, Converted: &subject, Weights: &WeightsSection{Section: Section{OK: true}, Tensors: 1, Elements: 2}},
+	} {
+		p := &Provenance{Command: []string{"griffin"}, Source: &Facts{Subject: subject}}
+		page := fileOf(t, name, func(path string) error { return WriteReport(path, v, p) })
+		if !strings.HasSuffix(strings.TrimSpace(page), "</html>") {
+			t.Errorf("%s: the page ends in %q", name, page[len(page)-50:])
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	got := commandLine([]string{"griffin", "verify", "--logits-soft-cap=30", "my model.pt", "it's", "", "$HOME"})
+	if want := `griffin verify --logits-soft-cap=30 'my model.pt' 'it'\''s' '' '$HOME'`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func fileOf(t *testing.T, name string, write func(path string) error) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := write(path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
