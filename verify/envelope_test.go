@@ -158,6 +158,9 @@ func (s *seedCase) alarms(t *testing.T, seeds int) (count int, worst float64) {
 
 // Legal runs are inside. (ENVELOPE.md has it for many more seeds.)
 func TestLegalRunsAreInside(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
 	for _, s := range seedCases(t) {
 		if count, worst := s.alarms(t, 2); count > 0 {
 			t.Errorf("%s %s: %d false alarms, %.2f of the envelope", s.name, s.precision, count, worst)

@@ -126,6 +126,9 @@ func TestNaiveIsInside(t *testing.T) {
 // Every layer that is broken on purpose is found: the block and the half, proved by giving it the fixture's
 // own input, with the tensors that are involved and, where it can be told, the fault.
 func TestLocalise(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
 	f := openFixture(t, "tiny-griffin")
 	m := f.open(t, f.checkpoints(t)[0])
 	tokens, positions, packed, batch := trialTokens(m)
