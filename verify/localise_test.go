@@ -202,6 +202,19 @@ func TestLocaliseMore(t *testing.T) {
 	if len(r.Faults) != 2 || r.Faults[0].Block != 1 || r.Faults[0].Half != temporalHalf || r.Faults[1].Block != 3 || r.Faults[1].Half != mlpHalf {
 		t.Errorf("found %s", r.Summary)
 	}
+	n = newNaive(t, m, reference.Float32, breakage{1, "minus 8", 0.1}) // both halves of one block
+	n.load(1, reference.MLPUp+reference.Kernel)[5] += 0.3
+	r = compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", false))
+	if len(r.Faults) != 2 || r.Faults[0].Block != 1 || r.Faults[0].Half != temporalHalf || r.Faults[1].Block != 1 || r.Faults[1].Half != mlpHalf {
+		t.Errorf("found %s", r.Summary)
+	}
+	for kind, where := range map[string]string{"no window": "begin at the attention window, at position 9", "attention runs on": "only behind a document boundary"} {
+		n := newNaive(t, m, reference.Float32, breakage{2, kind, 0})
+		r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", false))
+		if len(r.Faults) != 1 || !strings.Contains(r.Faults[0].Where, where) {
+			t.Errorf("%s: found %s", kind, r.Summary)
+		}
+	}
 	for kind, want := range map[string]string{"window one less": temporalHalf, "no:" + reference.MLPUp + reference.Bias: mlpHalf, "softmax scale": ""} {
 		n := newNaive(t, m, reference.Float32, breakage{2, kind, 0.05})
 		r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", true))
