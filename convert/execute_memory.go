@@ -24,7 +24,7 @@ type limits struct {
 // 256 KiB; band and step are what stays in a core's own cache.
 func newLimits(workers int, matrix int64) limits {
 	const (
-		all       = 240 << 20
+		all       = 235 << 20
 		heap      = 14 << 20 // Go's own, headers of checkpoints
 		perWorker = 4 << 20  // scratch, a decoder of Orbax's chunks
 		fewest    = 3        // spare panels
