@@ -49,10 +49,14 @@ class Heard(logging.Handler):
 
 
 def meaning(config):
-    """A configuration without what may vary, block_types written out: transformers repeats them over the layers."""
+    """A configuration without what may vary, block_types written out: transformers repeats them over the layers.
+    Without a recurrent block nothing has the width of the recurrence, and no checkpoint tells it."""
     config = {k: v for k, v in config.to_dict().items() if k not in VARIES}
     depth, kinds = config["num_hidden_layers"], config["block_types"]
-    return dict(config, block_types=[kinds[i % len(kinds)] for i in range(depth)])
+    blocks = [kinds[i % len(kinds)] for i in range(depth)]
+    if "recurrent" not in blocks:
+        del config["lru_width"]
+    return dict(config, block_types=blocks)
 
 
 def judge(case, path):
