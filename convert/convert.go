@@ -19,9 +19,15 @@ const DefaultMaxShardSize = 50_000_000_000
 
 // Options choose what a conversion writes.
 type Options struct {
+	To               Target       // the layout and the format that are written
 	Settings                      // what shapes cannot tell
 	DType            tensor.DType // of all tensors; Invalid keeps each one's own
-	MaxShardSize     int64        // bytes of tensors in a file; 0 for DefaultMaxShardSize
+	Model            string       // the prefix of the model that is meant, where the source holds several
+	Extra            string       // tensors that are no parameter of the family: "keep" or "refuse", which is the default
+	AllowInexact     bool         // write a model that the target cannot express exactly, and say what it costs
+	MatchRuntime     string       // ToHF: configure the model so that this runtime agrees with the original; "" for none
+	OrbaxFormat      string       // ToOrbax: how the arrays are stored; "" for the default
+	MaxShardSize     int64        // ToHF: bytes of tensors in a file; 0 for DefaultMaxShardSize
 	Tokenizer        string       // path of a SentencePiece model, or ""
 	InstructionTuned bool         // chat template, and <end_of_turn> ends generation
 	DryRun           bool         // plan only: nothing is written and no weights are read

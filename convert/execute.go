@@ -15,33 +15,21 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Files tells where the tensors of a destination belong: for Plan.Dests[i] the file, open for
-// reading and writing, and the range of its bytes. *safetensors.Writer is one.
-type Files interface {
-	At(i int) (f *os.File, offset, length int64)
-}
-
-// Written is what Execute tells of a tensor that it wrote.
-type Written struct {
-	SHA256     [sha256.Size]byte // of its row-major little-endian elements
-	Overflowed int64             // elements that were finite and became infinite in a narrower dtype
-}
-
-// Execute moves all elements of a plan to their places, on all processors, and makes the files
-// durable. Its memory does not grow with the tensors. It returns what it wrote for each of
+// Execute moves all elements of a plan to their places, on all processors, makes the files durable
+// and finishes them. Its memory does not grow with the tensors. It returns what it wrote for each of
 // p.Dests. progress, if not nil, is told the bytes written so far; calls do not overlap.
 //
 // Each source is read once, checksums included. Input that turns out broken is a
 // *tensor.FormatError; after any error the files are incomplete and worth nothing.
-func Execute(ctx context.Context, p *Plan, files Files, progress func(done int64)) ([]Written, error) {
-	return execute(ctx, p, files, progress, newLimits(workers(), largestMatrix(p)))
+func Execute(ctx context.Context, p *Plan, dst Destination, progress func(done int64)) ([]Written, error) {
+	return execute(ctx, p, dst, progress, newLimits(workers(), largestMatrix(p)))
 }
 
-func execute(ctx context.Context, p *Plan, files Files, progress func(done int64), l limits) ([]Written, error) {
+func execute(ctx context.Context, p *Plan, dst Destination, progress func(done int64), l limits) ([]Written, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	e := &engine{ctx: ctx, cancel: cancel, progress: progress, limits: l, memory: newBlocks(l.blocks), written: make([]Written, len(p.Dests))}
-	if err := e.openTargets(p, files); err != nil {
+	if err := e.openTargets(p, dst); err != nil {
 		return nil, errors.Join(err, e.closeOutputs())
 	}
 	jobs, err := e.jobs(p)
@@ -49,6 +37,9 @@ func execute(ctx context.Context, p *Plan, files Files, progress func(done int64
 		err = e.run(jobs)
 	}
 	err = errors.Join(err, e.closeOutputs())
+	if err == nil {
+		err = dst.Finish(e.written)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -85,10 +76,10 @@ func (e *engine) count(n int64) {
 	}
 }
 
-func (e *engine) openTargets(p *Plan, files Files) error {
+func (e *engine) openTargets(p *Plan, dst Destination) error {
 	e.outputs = map[*os.File]*storage.Output{}
 	for i := range p.Dests {
-		f, offset, length := files.At(i)
+		f, offset, length := dst.At(i)
 		if e.outputs[f] == nil {
 			info, err := f.Stat()
 			if err != nil {

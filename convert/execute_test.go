@@ -50,6 +50,10 @@ func (f *testFiles) At(i int) (*os.File, int64, int64) {
 	return f.files[p.file], p.offset, p.length
 }
 
+func (f *testFiles) Finish([]Written) error { return nil }
+
+func (f *testFiles) Close() error { return nil }
+
 func newTestFiles(t *testing.T, rng *rand.Rand, p *Plan) *testFiles {
 	f := &testFiles{}
 	dir := t.TempDir()

@@ -35,4 +35,8 @@ type Move struct {
 	View   tensor.View // which of Source's row-major elements, in which order
 	Dest   int         // index into Plan.Dests
 	Offset int64       // first element of the Dest that the move fills, in row-major order
+
+	// Divide, where it is not 0, is what each element is divided by before it is rounded, once, to the
+	// dtype of the Dest: a positive number that float32 holds exactly.
+	Divide float64
 }

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // Writer is the files of a Layout while they are being filled. Each tensor goes to its Place, by
@@ -58,6 +60,9 @@ func (w *Writer) At(i int) (f *os.File, offset, length int64) {
 	p := w.layout.Places[i]
 	return w.files[p.File], p.Offset, p.Length
 }
+
+// Finish has nothing to do once all tensors are durable: the headers were complete before them.
+func (w *Writer) Finish([]tensor.Written) error { return nil }
 
 // Sync makes what was written durable. The directory itself is the caller's to sync.
 func (w *Writer) Sync() error {

@@ -1,0 +1,63 @@
+package convert
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Target is what a conversion writes: a layout in a format.
+type Target uint8
+
+// The targets.
+const (
+	ToHF    Target = iota // a directory that transformers loads: safetensors and configuration files
+	ToTorch               // a file that torch.save would write, in the original's torch layout
+	ToOrbax               // a directory that orbax restores, in the original's Flax layout
+
+	targetCount
+)
+
+// targets is the table of them.
+var targets = [targetCount]struct {
+	name   string
+	layout Layout
+}{
+	ToHF:    {"hf", HuggingFace},
+	ToTorch: {"torch", Torch},
+	ToOrbax: {"orbax", Flax},
+}
+
+// String returns "hf", "torch" or "orbax".
+func (t Target) String() string {
+	if t < targetCount {
+		return targets[t].name
+	}
+	return "unknown"
+}
+
+// Layout returns the layout that the target has.
+func (t Target) Layout() Layout {
+	if t < targetCount {
+		return targets[t].layout
+	}
+	return UnknownLayout
+}
+
+// TargetNames are the names that ParseTarget takes.
+func TargetNames() []string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+// ParseTarget returns the target of that name; another is a *SettingsError.
+func ParseTarget(name string) (Target, error) {
+	for t := range targetCount {
+		if targets[t].name == name {
+			return t, nil
+		}
+	}
+	return 0, &SettingsError{Problem: fmt.Sprintf("no target %q", name), Hint: "the targets are " + strings.Join(TargetNames(), ", ")}
+}
