@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
-	"os"
 	"runtime/debug"
 	"strings"
 
@@ -149,29 +146,6 @@ func tokensFor(c *cli.Context, m *verify.Model) (*verify.Tokens, error) {
 		return nil, usagef("--random: %v", err)
 	}
 	return tokens, nil
-}
-
-// checkOut refuses to replace what is read.
-func checkOut(out, ckpt, tokens string) error {
-	there, err := os.Stat(out)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if there.IsDir() {
-		return usagef("%s is a directory", out).advise("--out names a file")
-	}
-	for _, path := range []string{ckpt, tokens} {
-		if path == "" {
-			continue
-		}
-		if info, err := os.Stat(path); err == nil && os.SameFile(there, info) {
-			return usagef("%s is read, and would be replaced", path).advise("write to another file")
-		}
-	}
-	return nil
 }
 
 // record checks and digests the weights and runs the model, with progress counted in bytes of weights.

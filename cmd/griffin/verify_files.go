@@ -32,7 +32,7 @@ func checkVerdictFiles(c *cli.Context, o verify.Options) error {
 			}
 			continue
 		}
-		if err := checkOut(path, o.Source, o.Golden); err != nil {
+		if err := checkOut(path, o.Source, o.Converted, o.Golden); err != nil {
 			return err
 		}
 		if _, err := os.Stat(dirOf(path)); err != nil {
