@@ -54,6 +54,7 @@ const (
 	fn                     // no infinities; NaN is the largest code
 	fnuz                   // no infinities; NaN is the code of minus zero
 	powers                 // no sign, no mantissa, no zero; NaN is the largest code
+	finite                 // neither
 )
 
 // floats is the table of types that a Cast reads.

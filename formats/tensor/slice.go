@@ -122,9 +122,9 @@ func (r *sliceReader) Read(p []byte) (int, error) {
 		if r.next == r.total {
 			return 0, io.EOF
 		}
-		box, n := leadingBox(r.box, r.next, r.total)
+		box, n := LeadingBox(r.box, r.next, r.total)
 		for !box.IsRowMajor() { // halve until the elements of the box follow each other
-			box, n = leadingBox(r.box, r.next, n/2)
+			box, n = LeadingBox(r.box, r.next, n/2)
 		}
 		if _, err := io.CopyN(io.Discard, r.src, (box.Offset-r.at)*r.size); err != nil {
 			return 0, err

@@ -106,7 +106,7 @@ func (r *gatherReader) Read(p []byte) (int, error) {
 // axis, a single index of each axis before it, and all of each axis after it.
 func (r *gatherReader) fill() error {
 	size := r.s.DType.Size()
-	box, n := leadingBox(r.s.View, r.next, panelBytes/size)
+	box, n := LeadingBox(r.s.View, r.next, panelBytes/size)
 	if int64(cap(r.buf)) < n*size {
 		r.buf = make([]byte, n*size)
 	}
@@ -120,9 +120,9 @@ func (r *gatherReader) fill() error {
 	return nil
 }
 
-// leadingBox returns the longest box of at most limit elements (at least 1) that holds the
+// LeadingBox returns the longest box of at most limit elements (at least 1) that holds the
 // consecutive row-major elements of v from index first on, and their number.
-func leadingBox(v View, first, limit int64) (View, int64) {
+func LeadingBox(v View, first, limit int64) (View, int64) {
 	if len(v.Shape) == 0 {
 		return v, 1
 	}
