@@ -24,7 +24,7 @@ type Config struct {
 	LogitsSoftCap   float64 // 0 for none
 	EmbeddingScale  bool    // whether embeddings are multiplied by sqrt(Width)
 
-	SeparateHead bool // logits have a matrix of their own; only where tie_word_embeddings of a config.json says so
+	SeparateHead bool // logits have a matrix of their own: config.json says so, or SettleHead found it
 }
 
 // HeadDim returns the channels of one attention head.

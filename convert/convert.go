@@ -86,7 +86,7 @@ type ResultTensor struct {
 // has to decide a *SettingsError; written weights that turn out wrong a *ProofError.
 func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (*Result, error) {
 	start := time.Now()
-	c, err := prepare(src, dst, o)
+	c, err := prepare(ctx, src, dst, o)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +119,8 @@ type conversion struct {
 	result  *Result
 }
 
-func prepare(src *tensor.Checkpoint, dst string, o Options) (*conversion, error) {
-	model, err := Recognize(src)
+func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (*conversion, error) {
+	model, err := o.findModel(ctx, src)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func (m *Model) settleHF(s Settings, c *Config, h *hfconfig.Config, path string)
 	}
 	c.AttentionWindow, c.LogitsSoftCap, c.EmbeddingScale = h.AttentionWindowSize, h.LogitsSoftCap, true
 	c.SeparateHead = !h.TieWordEmbeddings
-	if c.SeparateHead && len(m.heads) == 0 {
+	if c.SeparateHead && len(m.Heads) == 0 {
 		return tensor.Bad("tie_word_embeddings is false, and there is no lm_head.weight").In(path)
 	}
 	given := *c

@@ -118,7 +118,7 @@ func configJSON(p *Plan, ids *specialIDs) map[string]any {
 			"rope_type":             "default",
 		},
 		"rope_theta":            pythonFloat(10000),
-		"tie_word_embeddings":   true,
+		"tie_word_embeddings":   !c.SeparateHead,
 		"torch_dtype":           p.DType.String(),
 		"transformers_version":  formatVersion,
 		"use_cache":             c.Has(Attention),

@@ -22,8 +22,8 @@ func (m *Model) TensorName(block int, name string) string {
 // HeadName returns the full name of the tensor that logits are computed with, if it is not the
 // embedding; otherwise "".
 func (m *Model) HeadName(c *Config) string {
-	if !c.SeparateHead || len(m.heads) == 0 {
-		return ""
+	if h := m.OwnHead(c); h != nil {
+		return h.Tensor.Name
 	}
-	return m.heads[0].Name
+	return ""
 }

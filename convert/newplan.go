@@ -35,7 +35,9 @@ func NewPlan(m *Model, s Settings, dtype tensor.DType) (*Plan, error) {
 	if err := representable(&p.Config); err != nil {
 		return nil, err.In(m.Checkpoint.Path)
 	}
-	p.fill(dtype)
+	if err := p.fill(dtype); err != nil {
+		return nil, err
+	}
 	p.annotate()
 	return p, nil
 }
@@ -58,9 +60,7 @@ func (m *Model) check() *PlanError {
 		seen[name] = true
 		m.checkTensor(e, p, m.found[name])
 	}
-	for _, t := range m.extra {
-		e.Unexpected = append(e.Unexpected, Problem{t.Name, m.whyExtra(t)})
-	}
+	m.checkExtras(e)
 	m.checkHeads(e)
 	return e
 }
@@ -144,18 +144,6 @@ func (m *Model) whyExtra(t *tensor.Tensor) string {
 	return "no parameter of the family"
 }
 
-// checkHeads refuses output heads that cannot be copies of the embedding. CheckCopies compares the
-// others.
-func (m *Model) checkHeads(e *PlanError) {
-	embedding := m.embedding()
-	for _, t := range m.heads {
-		if embedding != nil && (!slices.Equal(t.Shape, embedding.Shape) || t.DType != embedding.DType) {
-			e.Unexpected = append(e.Unexpected, Problem{t.Name, fmt.Sprintf("an output head of its own, %s %s; transformers takes the embedding, %s %s, for it",
-				t.DType, tensor.ShapeString(t.Shape), embedding.DType, tensor.ShapeString(embedding.Shape))})
-		}
-	}
-}
-
 func (m *Model) embedding() *tensor.Tensor {
 	for i := range rules {
 		if rules[i].axes == "VW" {
@@ -186,7 +174,7 @@ func representable(c *Config) *tensor.FormatError {
 }
 
 // fill adds the tensors and moves of the destination.
-func (p *Plan) fill(dtype tensor.DType) {
+func (p *Plan) fill(dtype tensor.DType) error {
 	m := p.Source
 	sizes := p.Config.sizes()
 	at := map[string]int{}
@@ -214,9 +202,9 @@ func (p *Plan) fill(dtype tensor.DType) {
 		filled[dest] += view.Elements()
 		p.Moves = append(p.Moves, Move{Source: source, View: view, Dest: dest, Offset: first})
 	}
-	for _, t := range m.heads {
-		p.Copies = append(p.Copies, Copy{Of: m.embedding(), Tensor: t})
-	}
+	p.Copies = m.headCopies(&p.Config)
+	p.keepHead(dtype)
+	return p.keepExtras()
 }
 
 // annotate chooses the destination's dtype and says what is out of the ordinary.

@@ -113,7 +113,7 @@ func TestPlanErrors(t *testing.T) {
 		{"mistyped", retyped("final_norm.scale", tensor.I32, whole(Flax, "")), []string{"mistyped    final_norm.scale: int32; weights are"}},
 		{"float8", retyped("final_norm.scale", tensor.F8E4M3, whole(Flax, "")), []string{"mistyped    final_norm.scale: float8_e4m3fn; weights are"}},
 		{"twice", append(whole(Torch, ""), named("blocks.0._orig_mod.temporal_pre_norm.scale", 32)), []string{"unexpected  blocks.0._orig_mod.temporal_pre_norm.scale: a second blocks.0.temporal_pre_norm.scale"}},
-		{"head of its own", append(whole(Torch, ""), named("lm_head.weight", 130, 32)), []string{"unexpected  lm_head.weight: an output head of its own, float32 [130, 32]"}},
+		{"head of its own", append(whole(Torch, ""), named("lm_head.weight", 130, 32)), []string{"misshapen   lm_head.weight: [130, 32], which is no output head for an embedding of [128, 32]"}},
 		{"gates", replace(whole(Flax, ""), "blocks.0.recurrent_block.rg_lru.a_gate.w", named("blocks.0.recurrent_block.rg_lru.a_gate.w", 12, 4, 4)),
 			[]string{"misshapen   blocks.0.recurrent_block.rg_lru.a_gate.w: [12, 4, 4], not [4, 12, 12]"}},
 	} {

@@ -17,12 +17,15 @@ type Model struct {
 	Config     Config // what shapes tell; window, cap and scale are not set
 	Preset     string // the preset that has these shapes, or ""
 
-	Tensors []*tensor.Tensor // those of the model, the unexpected ones included, in the checkpoint's order
-	Rest    []*tensor.Tensor // all others
+	Tensors []*tensor.Tensor // those of the model, heads and extra ones included, in the checkpoint's order
+	Heads   []Head           // output heads: copies of the embedding where the head is tied; see SettleHead
+	Extra   []*tensor.Tensor // in the model's subtree, but no parameter of the family
+	Rest    []*tensor.Tensor // all others, those of other models included
+	Others  []string         // names of further models in the checkpoint, as RecognizeNamed takes them
+
+	KeepExtra bool // Extra is to be kept, and so no reason to refuse the model; the caller's to set
 
 	found  map[string][]*tensor.Tensor // by name from the model's root on, without wrappers
-	heads  []*tensor.Tensor            // output heads: copies of the embedding where the head is tied
-	extra  []*tensor.Tensor            // in the model, but no parameter of it
 	blocks []int                       // the numbers of the blocks, ascending
 	sizes  sizes                       // by which shapes are judged
 	clash  string                      // why the sizes fit no model, or ""
@@ -31,48 +34,32 @@ type Model struct {
 // Recognize finds the Griffin-family model in a checkpoint, under any wrapper, beside whatever
 // else there is. It reads no weights. A checkpoint without one, or with several, is a
 // *tensor.FormatError that says so; a model that is incomplete is returned, and refused by NewPlan.
-func Recognize(c *tensor.Checkpoint) (*Model, error) {
+func Recognize(c *tensor.Checkpoint) (*Model, error) { return RecognizeNamed(c, "") }
+
+// RecognizeNamed is Recognize where a checkpoint may hold several models: name is that of the
+// subtree whose model is meant, such as "ema_params" ("." for the top level), or "" where there is
+// only one. A name under which there is no model is a *SettingsError.
+func RecognizeNamed(c *tensor.Checkpoint, name string) (*Model, error) {
 	all := candidates(c.Tensors())
-	models := slices.DeleteFunc(slices.Clone(all), func(a *candidate) bool { return isMirror(a.prefix) })
-	if len(models) == 0 {
-		return nil, notGriffin(c, len(all) > 0)
-	}
-	best := models[0]
-	if err := ambiguous(c, models); err != nil {
+	chosen, err := choose(c, all, name)
+	if err != nil {
 		return nil, err
 	}
-	m := &Model{Checkpoint: c, Prefix: best.prefix, found: best.found}
-	m.Layout = tellLayout(best)
-	m.share(best)
-	m.measure(best.naming)
+	m := &Model{Checkpoint: c, Prefix: chosen.prefix, found: chosen.found}
+	m.Layout = tellLayout(chosen)
+	m.share(chosen, m.others(chosen, all, name != ""))
+	m.measure(chosen.naming)
 	m.Config = m.config()
 	for _, a := range "VWEHKLDC" {
 		if m.sizes[a] < 0 {
 			return nil, tensor.Bad("a model with an empty axis").In(c.Path)
 		}
 	}
+	m.sortHeads()
 	if p := presetByShape(&m.Config); p != nil {
 		m.Preset = p.name
 	}
 	return m, nil
-}
-
-// ambiguous refuses a checkpoint with another subtree of about the size of the best.
-func ambiguous(c *tensor.Checkpoint, models []*candidate) error {
-	var names []string
-	for _, a := range models {
-		if 2*a.size() >= models[0].size() {
-			name := printable(strings.TrimSuffix(a.prefix, "."))
-			if name == "" {
-				name = "the top level"
-			}
-			names = append(names, fmt.Sprintf("%s (%d tensors)", name, a.size()))
-		}
-	}
-	if len(names) < 2 {
-		return nil
-	}
-	return tensor.Bad("holds %d models: %s", len(names), list(names)).In(c.Path).Advise("save the one to be used in a checkpoint of its own")
 }
 
 // tellLayout tells Flax from torch by the names of dense layers: "kernel" or "weight".
@@ -95,8 +82,9 @@ func tellLayout(c *candidate) Layout {
 	return Flax
 }
 
-// share sorts the checkpoint's tensors into those of the model and the rest.
-func (m *Model) share(c *candidate) {
+// share sorts the checkpoint's tensors into those of the model and the rest, to which those of other
+// models belong.
+func (m *Model) share(c *candidate, others map[*tensor.Tensor]bool) {
 	known := map[*tensor.Tensor]bool{}
 	expected := map[string]bool{}
 	for _, r := range rules {
@@ -122,30 +110,17 @@ func (m *Model) share(c *candidate) {
 		switch {
 		case isParameter:
 			m.Tensors = append(m.Tensors, t)
-		case m.isHead(t.Name):
-			m.heads = append(m.heads, t)
+		case others[t]:
+			m.Rest = append(m.Rest, t)
+		case m.mayBeHead(t):
 			m.Tensors = append(m.Tensors, t)
 		case isNamed || under && !isBeside(t, rest) && !strings.HasSuffix(rest, ".rotary_emb.inv_freq"):
-			m.extra = append(m.extra, t)
+			m.Extra = append(m.Extra, t)
 			m.Tensors = append(m.Tensors, t)
 		default:
 			m.Rest = append(m.Rest, t)
 		}
 	}
-}
-
-// isHead reports whether a name is that of an output head, beside or in the model.
-func (m *Model) isHead(name string) bool {
-	outer := m.Prefix
-	if m.Layout == HuggingFace {
-		outer = strings.TrimSuffix(outer, "model.")
-	}
-	for _, prefix := range []string{m.Prefix, outer} {
-		if rest, ok := strings.CutPrefix(name, prefix); ok && (rest == "lm_head.weight" || rest == "lm_head.kernel" && m.Layout == Flax) {
-			return true
-		}
-	}
-	return false
 }
 
 // measure finds the length of each axis: what most tensors say. One that is turned or cut is
@@ -253,13 +228,16 @@ func (m *Model) blockType(b int) BlockType {
 	return Recurrent
 }
 
-// Parameters returns the number of elements of the model's tensors, copies of the embedding left
-// out.
+// Parameters returns the number of elements of the model's tensors, output heads left out unless
+// SettleHead found that they are no copies of the embedding.
 func (m *Model) Parameters() int64 {
 	var n int64
 	for _, t := range m.Tensors {
-		if !slices.Contains(m.heads, t) {
-			n += t.Elements()
+		n += t.Elements()
+	}
+	if !m.Config.SeparateHead {
+		for _, h := range m.Heads {
+			n -= h.Tensor.Elements()
 		}
 	}
 	return n

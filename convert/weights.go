@@ -41,18 +41,14 @@ func (m *Model) CheckHead(ctx context.Context, c *Config) error {
 	if c.SeparateHead {
 		return nil
 	}
-	for _, t := range m.heads {
-		copied := Copy{Of: m.embedding(), Tensor: t}
-		if copied.shared() {
-			continue
-		}
-		at, err := copied.firstDifference(ctx)
+	for _, copied := range m.headCopies(c) {
+		at, err := copied.differs(ctx)
 		if err != nil {
 			return err
 		}
 		if at >= 0 {
 			return tensor.Bad("differs from %s from element %d on, and nothing says that the head is not tied to it", copied.Of.Name, at).
-				In(m.Checkpoint.Path).Of(t.Name)
+				In(m.Checkpoint.Path).Of(copied.Tensor.Name)
 		}
 	}
 	return nil
@@ -73,8 +69,8 @@ var rulesByName = func() map[string]*rule {
 // Parameter implements reference.Weights.
 func (w weights) Parameter(block int, name string) (*reference.Parameter, error) {
 	m := w.model
-	if name == reference.OutputHead && block == reference.Outer && len(m.heads) > 0 {
-		return stored(m.heads[0], same)
+	if name == reference.OutputHead && block == reference.Outer && len(m.Heads) > 0 {
+		return stored(m.Heads[0].Tensor, m.Heads[0].op)
 	}
 	r := rulesByName[name]
 	if r == nil || (r.scope == once) != (block == reference.Outer) || block >= len(m.blocks) {
@@ -284,8 +280,8 @@ func (m *Model) Named(c *Config) []Named {
 			out = append(out, Named{name, found[0]})
 		}
 	}
-	if c.SeparateHead && len(m.heads) > 0 {
-		out = append(out, Named{"lm_head.weight", m.heads[0]})
+	if h := m.OwnHead(c); h != nil {
+		out = append(out, Named{"lm_head.weight", h.Tensor})
 	}
 	return out
 }

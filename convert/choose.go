@@ -1,0 +1,117 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// findModel returns the model of a checkpoint that the options mean, with its head settled.
+func (o *Options) findModel(ctx context.Context, src *tensor.Checkpoint) (*Model, error) {
+	keep, err := ParseExtra(o.Extra)
+	if err != nil {
+		return nil, err
+	}
+	m, err := RecognizeNamed(src, o.Model)
+	if err != nil {
+		return nil, err
+	}
+	m.KeepExtra = keep
+	return m, m.SettleHead(ctx)
+}
+
+// topLevel names the model that lies under no name.
+const topLevel = "."
+
+// modelName is what RecognizeNamed calls a candidate.
+func (c *candidate) modelName() string {
+	if c.prefix == "" {
+		return topLevel
+	}
+	return strings.TrimSuffix(c.prefix, ".")
+}
+
+// choose returns the candidate that is meant: the one of that name, or the only one.
+func choose(c *tensor.Checkpoint, all []*candidate, name string) (*candidate, error) {
+	if name != "" {
+		return chooseNamed(c, all, name)
+	}
+	models := slices.DeleteFunc(slices.Clone(all), func(a *candidate) bool { return isMirror(a.prefix) })
+	if len(models) == 0 {
+		return nil, notGriffin(c, len(all) > 0)
+	}
+	return models[0], ambiguous(c, models)
+}
+
+// ambiguous refuses a checkpoint with another subtree of about the size of the best.
+func ambiguous(c *tensor.Checkpoint, models []*candidate) error {
+	var names []string
+	for _, a := range models {
+		if 2*a.size() >= models[0].size() {
+			names = append(names, fmt.Sprintf("%s (%d tensors)", describePrefix(a), a.size()))
+		}
+	}
+	if len(names) < 2 {
+		return nil
+	}
+	return tensor.Bad("holds %d models: %s", len(names), list(names)).In(c.Path).
+		Advise("--model NAME takes one of them, such as --model %s", printable(models[0].modelName()))
+}
+
+func describePrefix(c *candidate) string {
+	if c.prefix == "" {
+		return "the top level"
+	}
+	return printable(c.modelName())
+}
+
+// chooseNamed returns the candidate under a name: the one whose prefix it is, or else the only one
+// below it or that ends with it, so that "ema" is enough for "ema.params".
+func chooseNamed(c *tensor.Checkpoint, all []*candidate, name string) (*candidate, error) {
+	var near []*candidate
+	for _, a := range all {
+		full := a.modelName()
+		if full == name || a.prefix == name && name != "" {
+			return a, nil
+		}
+		if strings.HasPrefix(full, name+".") || strings.HasSuffix(full, "."+name) {
+			near = append(near, a)
+		}
+	}
+	if len(near) == 1 {
+		return near[0], nil
+	}
+	if len(all) == 0 {
+		return nil, notGriffin(c, false)
+	}
+	problem, offered := "no model is named", all
+	if len(near) > 1 {
+		problem, offered = "several models are under", near
+	}
+	var names []string
+	for _, a := range offered {
+		names = append(names, printable(a.modelName()))
+	}
+	return nil, &SettingsError{Problem: fmt.Sprintf("%s: %s %s", c.Path, problem, printable(name)), Hint: "--model takes " + list(names)}
+}
+
+// others notes the further models in the checkpoint and returns their tensors. Where no model was
+// asked for by name, small subtrees that look like one count as parts of this.
+func (m *Model) others(chosen *candidate, all []*candidate, named bool) map[*tensor.Tensor]bool {
+	tensors := map[*tensor.Tensor]bool{}
+	for _, a := range all {
+		if a == chosen || !named || isMirror(a.prefix) && !isMirror(chosen.prefix) {
+			continue
+		}
+		m.Others = append(m.Others, a.modelName())
+		for _, found := range a.found {
+			for _, t := range found {
+				tensors[t] = true
+			}
+		}
+	}
+	return tensors
+}
