@@ -73,48 +73,64 @@ func moved(t *testing.T, p *Plan) map[string][]byte {
 	return out
 }
 
-// TestPlanMakesWhatTransformersSaves carries out the plan of every original in the repository's test
-// data, and holds it against what transformers saved of the same weights.
-func TestPlanMakesWhatTransformersSaves(t *testing.T) {
-	saved, err := filepath.Glob("../testdata/*/hf/model.safetensors")
-	if err != nil || len(saved) == 0 {
+// TestPlanMakesWhatTheLibrariesSave carries out a plan between all pairs of layouts that the real
+// libraries saved the same weights in, and holds each against what they saved.
+func TestPlanMakesWhatTheLibrariesSave(t *testing.T) {
+	cases, err := filepath.Glob("../testdata/*/hf/model.safetensors")
+	if err != nil || len(cases) == 0 {
 		t.Skip("no cases")
 	}
-	for _, path := range saved {
+	saved := map[Target]string{ToHF: "hf", ToTorch: "original/torch.pt", ToOrbax: "original/orbax-*"}
+	for _, path := range cases {
 		dir := filepath.Dir(filepath.Dir(path))
 		var c caseConfig
 		readJSON(t, filepath.Join(dir, "case.json"), &c)
 		settings := Settings{AttentionWindow: &c.Config.Window, LogitsSoftCap: &c.Config.SoftCap, EmbeddingScale: &c.Config.Scale}
-		want, err := formats.Open(path, formats.Options{})
+		sources, err := filepath.Glob(filepath.Join(dir, "original", "*"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		originals, err := os.ReadDir(filepath.Join(dir, "original"))
-		if err != nil {
-			t.Fatal(err)
+		for to, name := range saved {
+			found, err := filepath.Glob(filepath.Join(dir, name))
+			if err != nil || len(found) == 0 {
+				t.Fatal("nothing in ", dir, err)
+			}
+			want, err := formats.Open(found[len(found)-1], formats.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, source := range append(sources, filepath.Join(dir, "hf")) {
+				o := PlanOptions{To: to}
+				if to == ToHF && filepath.Base(source) != "hf" {
+					o.Settings = settings
+				}
+				checkPlan(t, source, o, want, &c)
+			}
+			want.Close()
 		}
-		for _, o := range originals {
-			src, err := formats.Open(filepath.Join(dir, "original", o.Name()), formats.Options{})
-			if err != nil {
-				t.Errorf("%s: %v", o.Name(), err)
-				continue
-			}
-			m, err := Recognize(src)
-			if err != nil {
-				t.Errorf("%s: %v", src.Path, err)
-				continue
-			}
-			p, err := NewPlan(m, settings, tensor.Invalid)
-			if err != nil {
-				t.Errorf("%s: %v", src.Path, err)
-				continue
-			}
-			checkConfig(t, src.Path, &p.Config, &c)
-			compare(t, src.Path, p, want)
-			src.Close()
-		}
-		want.Close()
 	}
+}
+
+func checkPlan(t *testing.T, source string, o PlanOptions, want *tensor.Checkpoint, c *caseConfig) {
+	t.Helper()
+	src, err := formats.Open(source, formats.Options{})
+	if err != nil {
+		t.Errorf("%s: %v", source, err)
+		return
+	}
+	defer src.Close()
+	m, err := Recognize(src)
+	if err != nil {
+		t.Errorf("%s: %v", source, err)
+		return
+	}
+	p, err := NewPlan(m, o)
+	if err != nil {
+		t.Errorf("%s to %s: %v", source, o.To, err)
+		return
+	}
+	checkConfig(t, source, &p.Config, c)
+	compare(t, source+" to "+o.To.String(), p, want)
 }
 
 func checkConfig(t *testing.T, path string, got *Config, c *caseConfig) {
@@ -128,17 +144,17 @@ func checkConfig(t *testing.T, path string, got *Config, c *caseConfig) {
 func compare(t *testing.T, path string, p *Plan, want *tensor.Checkpoint) {
 	t.Helper()
 	if len(p.Dests) != len(want.Tensors()) {
-		t.Errorf("%s: %d tensors, transformers saved %d", path, len(p.Dests), len(want.Tensors()))
+		t.Errorf("%s: %d tensors, the library saved %d", path, len(p.Dests), len(want.Tensors()))
 	}
 	got := moved(t, p)
 	for _, d := range p.Dests {
 		w := want.Tensor(d.Name)
 		if w == nil || w.DType != d.DType || !slices.Equal(w.Shape, d.Shape) {
-			t.Errorf("%s: %+v, transformers saved %+v", path, d, w)
+			t.Errorf("%s: %+v, the library saved %+v", path, d, w)
 			continue
 		}
 		if !bytes.Equal(got[d.Name], readAll(t, w)) {
-			t.Errorf("%s: %s is not what transformers saved", path, d.Name)
+			t.Errorf("%s: %s is not what the library saved", path, d.Name)
 		}
 	}
 }
@@ -220,7 +236,7 @@ func TestShards(t *testing.T) {
 	}
 }
 
-// TestPlanFillsEachElementOnce plans between all pairs of layouts, as later conversions need it.
+// TestPlanFillsEachElementOnce plans between all pairs of layouts, in memory.
 func TestPlanFillsEachElementOnce(t *testing.T) {
 	for from := Flax; from < layoutCount; from++ {
 		for to := Flax; to < layoutCount; to++ {

@@ -59,7 +59,7 @@ func FuzzRecognize(f *testing.F) {
 		if len(m.Tensors)+len(m.Rest) != len(tensors) {
 			t.Fatalf("%d and %d of %d tensors", len(m.Tensors), len(m.Rest), len(tensors))
 		}
-		p, err := NewPlan(m, tinySettings, tensor.Invalid)
+		p, err := NewPlan(m, PlanOptions{Settings: tinySettings})
 		if err != nil {
 			if !errors.As(err, &bad) {
 				t.Fatalf("%v", err)

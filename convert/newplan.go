@@ -1,6 +1,8 @@
 package convert
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,38 +10,56 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// destRoots precede the model's root in the names of a destination.
+// destRoots precede the model's root in the names of a destination, as the implementation that reads
+// it has them.
 var destRoots = [layoutCount]string{Flax: "params.", HuggingFace: "model."}
 
-// NewPlan plans the conversion of a model to the Hugging Face layout, with all elements in dtype,
-// or each tensor in its own where dtype is tensor.Invalid. It reads no weights.
+// PlanOptions choose what a plan makes of a model.
+type PlanOptions struct {
+	Settings              // what shapes cannot tell
+	To       Target       // ToHF, ToTorch or ToOrbax
+	DType    tensor.DType // of all tensors; Invalid keeps each one's own
+}
+
+// NewPlan plans the conversion of a model to another layout, or to its own. It reads no weights.
 //
-// Tensors that are missing, unexpected, misshapen or mistyped are a *PlanError that lists them all,
-// settings that nothing tells a *SettingsError, and a model that transformers cannot express a
-// *tensor.FormatError.
-func NewPlan(m *Model, s Settings, dtype tensor.DType) (*Plan, error) {
-	if m.Layout == HuggingFace {
-		return nil, tensor.Bad("already in the Hugging Face layout").In(m.Checkpoint.Path)
-	}
-	if dtype != tensor.Invalid && !isWeightType(dtype) {
-		return nil, &SettingsError{Problem: fmt.Sprintf("no weights are written as %s", dtype), Hint: "--dtype takes keep, float32, bfloat16 or float16"}
+// Settings are asked for only where the destination states them, which is the Hugging Face layout,
+// and the source does not. Tensors that are missing, unexpected, misshapen or mistyped are a
+// *PlanError that lists them all, settings that nothing tells a *SettingsError, and a model that the
+// destination cannot express a *tensor.FormatError.
+func NewPlan(m *Model, o PlanOptions) (*Plan, error) {
+	if o.DType != tensor.Invalid && !isWeightType(o.DType) {
+		return nil, &SettingsError{Problem: fmt.Sprintf("no weights are written as %s", o.DType), Hint: "--dtype takes keep, float32, bfloat16 or float16"}
 	}
 	if problems := m.check(); !problems.empty() {
 		return nil, problems
 	}
-	p := &Plan{Source: m, Layout: HuggingFace, Config: m.Config, Keep: dtype == tensor.Invalid, Left: m.Rest}
-	var err error
-	if p.Preset, err = s.settle(&p.Config); err != nil {
+	p := &Plan{Source: m, Layout: o.To.Layout(), Config: m.Config, Keep: o.DType == tensor.Invalid, Left: m.Rest}
+	if err := p.settle(o.Settings); err != nil {
 		return nil, err
 	}
-	if err := representable(&p.Config); err != nil {
+	if err := p.representable(); err != nil {
 		return nil, err.In(m.Checkpoint.Path)
 	}
-	if err := p.fill(dtype); err != nil {
+	if err := p.fill(o.DType); err != nil {
 		return nil, err
 	}
 	p.annotate()
 	return p, nil
+}
+
+// settle completes p.Config, as far as the destination needs it.
+func (p *Plan) settle(s Settings) error {
+	config, preset, err := p.Source.complete(s)
+	var unknown *unsettled
+	if errors.As(err, &unknown) && p.Layout != HuggingFace {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.Config, p.Preset, p.Settled = config, preset, true
+	return nil
 }
 
 // isWeightType reports whether transformers loads weights of that type as they are.
@@ -155,8 +175,18 @@ func (m *Model) embedding() *tensor.Tensor {
 	return nil
 }
 
-// representable refuses what transformers' RecurrentGemma does not compute.
-func representable(c *Config) *tensor.FormatError {
+// representable refuses what the implementation that reads the destination does not compute.
+func (p *Plan) representable() *tensor.FormatError {
+	c := &p.Config
+	if p.Layout != HuggingFace {
+		if c.SeparateHead {
+			return tensor.Bad("the output head is a matrix of its own, and the original implementations compute logits with the embedding")
+		}
+		return nil
+	}
+	if p.Source.Layout == HuggingFace {
+		return nil
+	}
 	var reasons []string
 	if !c.EmbeddingScale {
 		reasons = append(reasons, "transformers always scales embeddings by sqrt(width), and this model does not")
@@ -189,11 +219,7 @@ func (p *Plan) fill(dtype tensor.DType) error {
 		case !ok:
 			dest = len(p.Dests)
 			at[name] = dest
-			d := Dest{Name: name, DType: dtype, Shape: sizes.shapeIn(param.rule, p.Layout), Rule: o.String()}
-			if dtype == tensor.Invalid {
-				d.DType = source.DType
-			}
-			p.Dests = append(p.Dests, d)
+			p.Dests = append(p.Dests, Dest{Name: name, DType: cmp.Or(dtype, source.DType), Shape: sizes.shapeIn(param.rule, p.Layout), Rule: o.String()})
 		case filled[dest] == (&tensor.Tensor{Shape: p.Dests[dest].Shape}).Elements():
 			continue // two parameters in one tensor of either layout: it was moved whole
 		default:
@@ -227,6 +253,9 @@ func (p *Plan) annotate() {
 		return 0
 	})
 	p.DType = kinds[0]
+	if p.Layout != HuggingFace {
+		return
+	}
 	if len(kinds) > 1 {
 		var names []string
 		for _, d := range kinds {

@@ -8,12 +8,17 @@ import "github.com/griffin-ckpt/griffin/formats/tensor"
 // Plan is all that a conversion will write, known before the first byte is: the tensors of the
 // destination, and the moves that fill each of them exactly once.
 type Plan struct {
-	Source *Model           // what is converted
-	Layout Layout           // of the destination
-	Config Config           // of the model, complete
-	Preset string           // the preset that gave settings, or ""
-	DType  tensor.DType     // of the destination; where tensors differ, that of most elements
-	Keep   bool             // each tensor keeps its dtype
+	Source *Model       // what is converted
+	Layout Layout       // of the destination
+	Config Config       // of the model
+	Preset string       // the preset that gave settings, or ""
+	DType  tensor.DType // of the destination; where tensors differ, that of most elements
+	Keep   bool         // each tensor keeps its dtype
+
+	// Settled says that Config has what shapes cannot tell. An original that becomes an original does
+	// not need it, and nothing may tell.
+	Settled bool
+
 	Dests  []Dest           // in the order in which the destination lists them
 	Moves  []Move           // every element of every Dest is filled by one move
 	Copies []Copy           // tensors that are left out because others hold the same

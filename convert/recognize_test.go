@@ -47,7 +47,7 @@ func TestRecognizeWrappersWithinNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewPlan(m, tinySettings, tensor.Invalid); err != nil {
+	if _, err := NewPlan(m, PlanOptions{Settings: tinySettings}); err != nil {
 		t.Error(err)
 	}
 }
@@ -83,7 +83,7 @@ func TestRecognizeBesideOptimizerState(t *testing.T) {
 		if m.Prefix != tt.prefix || len(m.Tensors) != n || len(m.Rest) != len(rest) {
 			t.Errorf("%s: %d tensors under %q and %d left, want %d under %q and %d", tt.name, len(m.Tensors), m.Prefix, len(m.Rest), n, tt.prefix, len(rest))
 		}
-		p, err := NewPlan(m, tinySettings, tensor.Invalid)
+		p, err := NewPlan(m, PlanOptions{Settings: tinySettings})
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		} else if len(p.Left) != len(rest) {
@@ -213,7 +213,7 @@ func TestRecognizeHostileNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = NewPlan(m, tinySettings, tensor.Invalid)
+	_, err = NewPlan(m, PlanOptions{Settings: tinySettings})
 	var bad *PlanError
 	if !errors.As(err, &bad) || len(bad.Missing) > 40 || bad.Missing[0].Tensor != "blocks.5 to 9223372036854775806" {
 		t.Errorf("%v", err)

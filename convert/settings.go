@@ -23,6 +23,12 @@ type SettingsError struct {
 
 func (e *SettingsError) Error() string { return e.Problem }
 
+// unsettled is the *SettingsError of settings that nothing tells.
+type unsettled struct{ SettingsError }
+
+// Unwrap returns the *SettingsError.
+func (e *unsettled) Unwrap() error { return &e.SettingsError }
+
 // defaultWindow is written for models without attention blocks, where it means nothing: it is what
 // transformers assumes where config.json does not say.
 const defaultWindow = 2048
@@ -38,6 +44,11 @@ func (m *Model) Complete(s Settings) (Config, string, error) {
 	if problems := m.check(); !problems.empty() {
 		return Config{}, "", problems
 	}
+	return m.complete(s)
+}
+
+// complete is Complete for a model whose tensors are as they should be.
+func (m *Model) complete(s Settings) (Config, string, error) {
 	c := m.Config
 	if m.Layout == HuggingFace {
 		h, path, err := m.hfConfig()
@@ -99,10 +110,10 @@ func (s *Settings) settle(c *Config) (string, error) {
 		missing = append(missing, "--embedding-scale=true|false")
 	}
 	if len(missing) > 0 {
-		return "", &SettingsError{
+		return "", &unsettled{SettingsError{
 			Problem: "the model is none of the presets, and its shapes do not tell all settings: give " + strings.Join(missing, " "),
 			Hint:    "RecurrentGemma has a window of 2048, a soft cap of 30 and scaled embeddings; the paper's models a window of 1024 and neither cap nor scale",
-		}
+		}}
 	}
 	return name, nil
 }

@@ -135,7 +135,7 @@ func (b *base) convert(t testing.TB, wrong func(*convert.Plan)) *made {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := convert.NewPlan(model, b.settings, b.dtype)
+	plan, err := convert.NewPlan(model, convert.PlanOptions{Settings: b.settings, DType: b.dtype})
 	if err != nil {
 		t.Fatal(err)
 	}

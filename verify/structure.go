@@ -29,7 +29,7 @@ const (
 // checkpoint whether tensors kept their dtypes or were all given one: whichever leaves fewer of
 // them wrong.
 func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint) (*convert.Plan, error) {
-	keep, err := convert.NewPlan(m, s, tensor.Invalid)
+	keep, err := convert.NewPlan(m, convert.PlanOptions{Settings: s})
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint)
 	if most == tensor.Invalid {
 		return keep, nil
 	}
-	one, err := convert.NewPlan(m, s, most)
+	one, err := convert.NewPlan(m, convert.PlanOptions{Settings: s, DType: most})
 	if err != nil {
 		return nil, err
 	}
