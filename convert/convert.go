@@ -125,7 +125,7 @@ func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 		return nil, err
 	}
 	c := &conversion{options: o}
-	if c.plan, err = NewPlan(model, PlanOptions{Settings: o.Settings, DType: o.DType}); err != nil {
+	if c.plan, err = NewPlan(model, PlanOptions{Settings: o.Settings, To: o.To, DType: o.DType}); err != nil {
 		return nil, err
 	}
 	if c.files, err = HFFiles(c.plan, FilesOptions{Tokenizer: o.Tokenizer, InstructionTuned: o.InstructionTuned}); err != nil {

@@ -179,9 +179,6 @@ func (m *Model) embedding() *tensor.Tensor {
 func (p *Plan) representable() *tensor.FormatError {
 	c := &p.Config
 	if p.Layout != HuggingFace {
-		if c.SeparateHead {
-			return tensor.Bad("the output head is a matrix of its own, and the original implementations compute logits with the embedding")
-		}
 		return nil
 	}
 	if p.Source.Layout == HuggingFace {
