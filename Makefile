@@ -55,6 +55,7 @@ bench: build ## the 2B size against cp and a Python script; BENCH='--preset 9b -
 
 fixtures: ## make the fixtures in testdata again
 	$(PYTHON_ENV) fixtures.py
+	testdata/interop/python.sh peft finetune.py
 
 clean: ## what was built here
 	rm -rf bin dist demo

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Runs a script of this directory in one of the environments that setup.sh builds: python.sh current oracle.py make …
+# The environment peft is the current one with PEFT beside it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 GRIFFIN_INTEROP_HOME=$("$here/setup.sh")
@@ -9,4 +10,9 @@ export JAX_PLATFORMS=cpu TF_CPP_MIN_LOG_LEVEL=3 HF_HUB_OFFLINE=1
 export XLA_FLAGS=--xla_allow_excess_precision=false # bfloat16 rounds where the model says so
 environment=$1 script=$2
 shift 2
+if [ "$environment" = peft ]; then
+  "$here/setup_peft.sh" "$GRIFFIN_INTEROP_HOME"
+  PYTHONPATH="$PYTHONPATH:$GRIFFIN_INTEROP_HOME/peft"
+  environment=current
+fi
 exec "$GRIFFIN_INTEROP_HOME/$environment/bin/python" "$here/$script" "$@"

@@ -1,0 +1,84 @@
+"""Makes testdata/finetune again: python.sh peft finetune.py. What people do to a model, by the tools they do it with.
+
+  base/         a micro-griffin in float32, as transformers saves it
+  base-bf16/    the same in bfloat16
+  full/         base after 300 steps of AdamW on all parameters, by torch, in float32
+  full-bf16/    the same, saved in bfloat16
+  adapter/      a LoRA adapter for base, trained for 100 steps and saved by PEFT: rank 2 on all linear layers
+  merged/       adapter merged into base by PEFT, in float32
+  merged-bf16/  the same, saved in bfloat16
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import RecurrentGemmaForCausalLM
+
+import family
+import oracle
+
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "linear_x", "linear_y", "linear_out", "gate_proj", "up_proj", "down_proj"]
+
+
+def make_base(out):
+    """The random weights of family.py as transformers saves them."""
+    case = oracle.describe("micro-griffin", family.CASES["micro-griffin"], 5, "float32")
+    with tempfile.TemporaryDirectory() as scratch:
+        oracle.write_hf(case, family.make_params(case["config"], case["seed"], "float32"), scratch)
+        shutil.copytree(f"{scratch}/hf", out)
+
+
+def load(path):
+    return RecurrentGemmaForCausalLM.from_pretrained(path, dtype=torch.float32)
+
+
+def train(model, steps, rate):
+    """Teaches the model that each token is followed by one that a fixed table names, most of the time."""
+    torch.manual_seed(0)
+    vocabulary = model.config.vocab_size
+    follows = torch.randperm(vocabulary)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
+    model.train()
+    for step in range(steps):
+        rows = [torch.randint(vocabulary, (8, 1))]
+        for _ in range(11):
+            noise = torch.randint(vocabulary, (8, 1))
+            rows.append(torch.where(torch.rand(8, 1) < 0.1, noise, follows[rows[-1]]))
+        tokens = torch.cat(rows, 1)
+        loss = model(input_ids=tokens, labels=tokens, use_cache=False).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 50 == 0 or step == steps - 1:
+            print(f"step {step}: loss {loss.item():.3f}", file=sys.stderr)
+    return model.eval()
+
+
+def save(model, out):
+    model.save_pretrained(out)
+    model.to(torch.bfloat16).save_pretrained(out + "-bf16")
+
+
+def main():
+    torch.set_num_threads(1)  # so that sums come out the same
+    target = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "finetune")
+    shutil.rmtree(target, ignore_errors=True)
+    os.makedirs(target)
+    os.chdir(target)  # the adapter's config.json names its base by this path
+    make_base("base")
+    load("base").to(torch.bfloat16).save_pretrained("base-bf16")
+    save(train(load("base"), 300, 1e-3), "full")
+    torch.manual_seed(1)
+    config = LoraConfig(r=2, lora_alpha=4, target_modules=TARGETS, task_type="CAUSAL_LM")
+    adapted = train(get_peft_model(load("base"), config), 100, 1e-2)
+    adapted.save_pretrained("adapter")
+    os.remove("adapter/README.md")
+    save(adapted.merge_and_unload(), "merged")
+
+
+if __name__ == "__main__":
+    main()
