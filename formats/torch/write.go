@@ -1,0 +1,114 @@
+package torch
+
+import (
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Place is where a tensor lies in the file of a Layout.
+type Place struct {
+	Offset int64 // bytes from the start of the file
+	Length int64 // bytes
+}
+
+// Layout is the file that torch.save(dict, path) writes for tensors that are contiguous and each
+// alone in its storage, with the place of every tensor, known before any of them is.
+//
+// It is the very file that torch 2.15 writes on Linux, byte for byte, serialization id included, but
+// for what depends on more than the tensors:
+//   - Python writes a string that it meets again as a reference if it is the same object. A tensor
+//     that is called "storage", "cpu", or as a storage's key is, has a name of its own here.
+//   - Where the file's name is not ASCII, or has nothing but dots before its suffix, the folder in
+//     the zip file is called "archive".
+//   - torch takes the bytes PK\x07\x08 at the beginning of a tensor for one more checksum, which
+//     changes the serialization id.
+type Layout struct {
+	Size   int64   // of the whole file, in bytes
+	Places []Place // of each Spec, in the order they were given in
+
+	records []record // in the order of the file; the last is the serialization id
+	first   int      // the record of the first tensor
+	tail    int64    // where the directory begins
+}
+
+// NewLayout lays out a dict of tensors, in the order they are given in. fileName is the name that
+// the file is to have: torch calls the folder within the zip file so.
+func NewLayout(specs []tensor.Spec, fileName string) (*Layout, error) {
+	sizes, err := checkSpecs(specs)
+	if err != nil {
+		return nil, err
+	}
+	pickle, err := encodePickle(specs, sizes)
+	if err != nil {
+		return nil, err
+	}
+	l := &Layout{}
+	folder := folderName(fileName)
+	add := func(name, content string) { l.add(folder, name, content, int64(len(content))) }
+	add("data.pkl", string(pickle))
+	add(".format_version", "1")
+	add(".storage_alignment", "64")
+	add("byteorder", "little")
+	l.first = len(l.records)
+	for i, size := range sizes {
+		l.add(folder, storageName(i), "", size)
+		r := &l.records[len(l.records)-1]
+		l.Places = append(l.Places, Place{r.data, r.size})
+		if r.end() > math.MaxInt64/2 {
+			return nil, tensor.Bad("size of all tensors overflows")
+		}
+	}
+	add("version", "3\n")
+	l.add(folder, idName, "", idLength)
+	l.tail = l.records[len(l.records)-1].end()
+	l.Size = l.tail + l.directorySize()
+	return l, nil
+}
+
+// checkSpecs returns the bytes of each tensor, or why the tensors cannot be a dict of torch's.
+func checkSpecs(specs []tensor.Spec) ([]int64, error) {
+	sizes := make([]int64, len(specs))
+	seen := make(map[string]bool, len(specs))
+	for i, s := range specs {
+		if seen[s.Name] {
+			return nil, tensor.Bad("two tensors of one name").Of(s.Name)
+		}
+		seen[s.Name] = true
+		if !utf8.ValidString(s.Name) {
+			return nil, tensor.Bad("name is not valid UTF-8").Of(s.Name)
+		}
+		if _, ok := written[s.DType]; !ok {
+			return nil, tensor.Bad("torch has no type for %s", s.DType).Of(s.Name)
+		}
+		if len(s.Shape) > maxRank {
+			return nil, tensor.Bad("tensor of %d axes; torch has at most %d", len(s.Shape), maxRank).Of(s.Name)
+		}
+		_, size, err := tensor.SizeOf(s.DType, s.Shape)
+		if bad, ok := err.(*tensor.FormatError); ok {
+			return nil, bad.Of(s.Name)
+		}
+		sizes[i] = size
+	}
+	return sizes, nil
+}
+
+// folderName returns the name that torch gives to the folder in a zip file: the file's, without
+// the last suffix.
+func folderName(fileName string) string {
+	name := fileName[strings.LastIndexAny(fileName, `/\`)+1:]
+	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
+		name = name[:dot]
+	}
+	for _, c := range []byte(name) {
+		if c >= utf8.RuneSelf {
+			return "archive"
+		}
+	}
+	if strings.Trim(name, ".") == "" {
+		return "archive"
+	}
+	return name
+}
