@@ -23,7 +23,7 @@ func writeAll(t *testing.T, specs []tensor.Spec, data [][]byte, fileName string)
 		t.Fatal(err)
 	}
 	defer w.Close()
-	var crcs []uint32
+	var written []tensor.Written
 	for i, b := range data {
 		f, offset, length := w.At(i)
 		if length != int64(len(b)) {
@@ -32,9 +32,9 @@ func writeAll(t *testing.T, specs []tensor.Spec, data [][]byte, fileName string)
 		if _, err := f.WriteAt(b, offset); err != nil {
 			t.Fatal(err)
 		}
-		crcs = append(crcs, crc32.ChecksumIEEE(b))
+		written = append(written, tensor.Written{CRC32: crc32.ChecksumIEEE(b)})
 	}
-	if err := w.Finish(crcs); err != nil {
+	if err := w.Finish(written); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() != l.Size {

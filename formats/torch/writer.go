@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Writer is the file of a Layout while it is being filled. Each tensor goes to its Place, by
+// Writer is the file of a Layout while it is being filled: a convert.Destination. Each tensor goes to its Place, by
 // WriteAt or by mapping the file; different tensors may be written at once. The file is no zip file
 // before Finish.
 type Writer struct {
@@ -62,20 +64,20 @@ func (w *Writer) At(i int) (f *os.File, offset, length int64) {
 	return w.file, p.Offset, p.Length
 }
 
-// NeedsCRC32 says that Finish wants checksums.
+// NeedsCRC32 says that Finish wants the CRC-32 (IEEE) of each tensor.
 func (w *Writer) NeedsCRC32() bool { return true }
 
-// Finish completes the file once all tensors are in it, and makes it durable. crcs are the CRC-32
-// (IEEE) of the bytes of each tensor, in the order of the layout's specs.
-func (w *Writer) Finish(crcs []uint32) error {
+// Finish completes the file once all tensors are in it, and makes it durable. Of what was written,
+// in the order of the layout's specs, it takes the CRC-32.
+func (w *Writer) Finish(written []tensor.Written) error {
 	l := w.layout
-	if len(crcs) != len(l.Places) {
-		return fmt.Errorf("%d checksums for %d tensors", len(crcs), len(l.Places))
+	if len(written) != len(l.Places) {
+		return fmt.Errorf("%d tensors were written of %d", len(written), len(l.Places))
 	}
 	records := slices.Clone(l.records)
-	for i, crc := range crcs {
+	for i := range written {
 		if r := &records[l.first+i]; r.size > 0 {
-			r.crc = crc
+			r.crc = written[i].CRC32
 			if err := w.writeDescriptor(r); err != nil {
 				return err
 			}
@@ -101,7 +103,7 @@ func (w *Writer) writeDescriptor(r *record) error {
 	return err
 }
 
-// Close closes the file.
+// Close closes the file. It may be called again.
 func (w *Writer) Close() error {
 	if err := w.file.Close(); !errors.Is(err, fs.ErrClosed) {
 		return err
