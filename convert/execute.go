@@ -52,6 +52,7 @@ type engine struct {
 	cancel  context.CancelCauseFunc
 	limits  limits
 	memory  *blocks
+	sinks   Sinker // nil where the destination is none
 	targets []*target
 	outputs map[*os.File]*storage.Output
 	written []Written
@@ -76,10 +77,26 @@ func (e *engine) count(n int64) {
 	}
 }
 
+// openTargets finds the place of each Dest, and prepares the files.
 func (e *engine) openTargets(p *Plan, dst Destination) error {
 	e.outputs = map[*os.File]*storage.Output{}
+	e.sinks, _ = dst.(Sinker)
+	sums, ok := dst.(summer)
+	sum := ok && sums.NeedsCRC32()
 	for i := range p.Dests {
+		t := &target{Dest: &p.Dests[i], index: i, hash: sha256.New(), sum: sum}
+		e.targets = append(e.targets, t)
 		f, offset, length := dst.At(i)
+		if f == nil {
+			if e.sinks == nil {
+				return fmt.Errorf("no place for %s", t.Name)
+			}
+			var err error
+			if _, t.bytes, err = tensor.SizeOf(t.DType, t.Shape); err != nil {
+				return err
+			}
+			continue
+		}
 		if e.outputs[f] == nil {
 			info, err := f.Stat()
 			if err != nil {
@@ -89,7 +106,7 @@ func (e *engine) openTargets(p *Plan, dst Destination) error {
 				return err
 			}
 		}
-		e.targets = append(e.targets, &target{Dest: &p.Dests[i], out: e.outputs[f], offset: offset, bytes: length, hash: sha256.New()})
+		t.out, t.offset, t.bytes = e.outputs[f], offset, length
 	}
 	return nil
 }
@@ -178,7 +195,8 @@ func (e *engine) startWriters(workers int) (stop func() error, err error) {
 }
 
 // job is what one worker does in one go: moves from one source, so that it is read and decoded
-// once, or moves from files into one destination, so that it is hashed in order.
+// once, or moves into one destination, so that it is filled in order: those from files, whose hash is
+// computed on the way then, and all that go to a sink.
 type job struct {
 	moves []*task
 	bytes int64
@@ -190,9 +208,9 @@ type task struct {
 	target   *target
 	strided  *tensor.Strided // nil for a stream
 	elements int64
-	size     int64       // bytes of an element in the source
-	dsize    int64       // and in the destination
-	cast     tensor.Cast // nil where they are of one type
+	size     int64         // bytes of an element in the source
+	dsize    int64         // and in the destination
+	cast     tensor.Divide // nil where elements stay what they are
 }
 
 // jobs groups the moves of a plan, and checks that they fill each destination exactly once.
@@ -213,7 +231,9 @@ func (e *engine) jobs(p *Plan) ([]*job, error) {
 			return nil, err
 		}
 		if len(filling) == 0 { // a tensor without elements
-			e.written[i].SHA256 = sha256.Sum256(nil)
+			if err := e.finish(e.targets[i], nil); err != nil {
+				return nil, err
+			}
 		}
 	}
 	bySource := map[*tensor.Tensor]*job{}
@@ -221,7 +241,7 @@ func (e *engine) jobs(p *Plan) ([]*job, error) {
 	var jobs []*job
 	for _, t := range tasks {
 		var j *job
-		if t.strided == nil || len(byTarget[t.Dest]) == 1 {
+		if len(byTarget[t.Dest]) == 1 || t.strided == nil && t.target.out != nil {
 			j = group(bySource, t.Source, &jobs)
 		} else {
 			j = group(byDest, t.Dest, &jobs)
@@ -258,15 +278,28 @@ func newTask(m *Move, targets []*target) (*task, error) {
 		return nil, tensor.Bad("elements of %s have no address of their own", m.Source.DType).Of(m.Source.Name)
 	}
 	var err error
-	if m.Source.DType != t.target.DType {
-		if t.cast, err = tensor.NewCast(m.Source.DType, t.target.DType); err != nil {
-			return nil, of(m.Source.Name, err)
-		}
+	if t.cast, err = m.cast(t.target.DType); err != nil {
+		return nil, of(m.Source.Name, err)
 	}
 	if t.strided, _, err = tensor.Layout(m.Source); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// cast returns what makes elements of the Dest's dtype of the source's, nil where there is nothing to do.
+func (m *Move) cast(to tensor.DType) (tensor.Divide, error) {
+	if m.Divide != 0 {
+		return tensor.NewDivide(m.Source.DType, to, m.Divide)
+	}
+	if m.Source.DType == to {
+		return nil, nil
+	}
+	plain, err := tensor.NewCast(m.Source.DType, to)
+	if err != nil {
+		return nil, err
+	}
+	return func(dst, src []byte) (overflowed, inexact int64) { return plain(dst, src), 0 }, nil
 }
 
 // checkFilled reports tasks that leave a part of their target out or fill a part twice.

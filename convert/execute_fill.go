@@ -2,7 +2,9 @@ package convert
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"hash"
+	"hash/crc32"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -11,20 +13,31 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// target is a Dest with its place in a file, while it is being filled.
+// target is a Dest with its place, while it is being filled: a range of a file, or a sink.
 type target struct {
 	*Dest
-	out    *storage.Output
-	offset int64 // bytes from the start of the file
+	index  int             // of the Dest
+	out    *storage.Output // nil for a sink
+	offset int64           // bytes from the start of the file
 	bytes  int64
+	sink   io.WriteCloser // nil until the first bytes come
 
 	moves      atomic.Int32   // not done yet
 	writes     sync.WaitGroup // handed to the writers, not done yet
 	overflowed atomic.Int64
+	inexact    atomic.Int64
 
 	mu     sync.Mutex
 	hash   hash.Hash
+	sum    bool // whether crc is computed
+	crc    uint32
 	hashed int64 // bytes
+}
+
+// lost counts elements that are not what they were.
+func (t *target) lost(overflowed, inexact int64) {
+	t.overflowed.Add(overflowed)
+	t.inexact.Add(inexact)
 }
 
 // feed hashes bytes that belong at offset at of the target, if all before them are hashed. What is
@@ -34,23 +47,49 @@ func (t *target) feed(at int64, p []byte) {
 	defer t.mu.Unlock()
 	if at == t.hashed {
 		t.hash.Write(p)
+		if t.sum {
+			t.crc = crc32.Update(t.crc, crc32.IEEETable, p)
+		}
 		t.hashed += int64(len(p))
 	}
 }
 
-// finish completes the hash once the target is filled.
-func (t *target) finish(scratch []byte) ([sha256.Size]byte, error) {
-	if t.hashed < t.bytes {
-		t.writes.Wait()
-	}
-	for t.hashed < t.bytes {
-		n := min(int64(len(scratch)), t.bytes-t.hashed)
-		if _, err := t.out.ReadAt(scratch[:n], t.offset+t.hashed); err != nil {
-			return [sha256.Size]byte{}, err
+// finish completes the hash of a target that is filled, and the sink.
+func (e *engine) finish(t *target, scratch []byte) error {
+	if t.out == nil {
+		if err := e.closeSink(t); err != nil {
+			return err
 		}
-		t.feed(t.hashed, scratch[:n])
+	} else if t.hashed < t.bytes {
+		t.writes.Wait()
+		for t.hashed < t.bytes {
+			n := min(int64(len(scratch)), t.bytes-t.hashed)
+			if _, err := t.out.ReadAt(scratch[:n], t.offset+t.hashed); err != nil {
+				return err
+			}
+			t.feed(t.hashed, scratch[:n])
+		}
 	}
-	return [sha256.Size]byte(t.hash.Sum(nil)), nil
+	e.written[t.index] = Written{SHA256: [sha256.Size]byte(t.hash.Sum(nil)), CRC32: t.crc, Overflowed: t.overflowed.Load(), Inexact: t.inexact.Load()}
+	return nil
+}
+
+// openSink opens the target's sink, once.
+func (e *engine) openSink(t *target) (err error) {
+	if t.sink == nil {
+		t.sink, err = e.sinks.Sink(t.index)
+	}
+	return err
+}
+
+func (e *engine) closeSink(t *target) error {
+	if err := e.openSink(t); err != nil { // a tensor without elements
+		return err
+	}
+	if t.hashed != t.bytes {
+		return fmt.Errorf("%s was not filled in order", t.Name)
+	}
+	return t.sink.Close()
 }
 
 // panel is a buffer on its way to a file. Its memory and its place in the file are aligned alike.
@@ -79,12 +118,18 @@ func (f *filler) space(want int64) ([]byte, error) {
 	if f.buffer != nil && int64(len(f.buffer.Bytes)-f.hi) >= want {
 		return f.buffer.Bytes[f.hi:], nil
 	}
+	if f.t.out == nil && f.buffer != nil {
+		err := f.drain()
+		return f.buffer.Bytes, err
+	}
 	fresh, err := f.e.takeBuffer()
 	if err != nil {
 		return nil, err
 	}
 	next := panel{target: f.t, buffer: fresh}
-	if f.buffer == nil {
+	if f.t.out == nil {
+		// A sink has no places.
+	} else if f.buffer == nil {
 		next.place = (f.t.offset + f.at) &^ (storage.Align - 1)
 		next.lo = int(f.t.offset + f.at - next.place)
 		next.hi = next.lo
@@ -108,12 +153,32 @@ func (f *filler) advance(n int) {
 	f.at += int64(n)
 }
 
-// flush writes what is left. After an error it only returns the buffer.
-func (f *filler) flush() {
-	if f.buffer != nil {
-		f.e.write(f.panel)
-		f.buffer = nil
+// drain gives a sink what the panel holds.
+func (f *filler) drain() error {
+	if err := f.e.openSink(f.t); err != nil {
+		return err
 	}
+	n, err := f.t.sink.Write(f.buffer.Bytes[:f.hi])
+	f.e.count(int64(n))
+	f.hi = 0
+	return err
+}
+
+// flush writes what is left, unless there was an error.
+func (f *filler) flush(err error) error {
+	if f.buffer == nil {
+		return err
+	}
+	if f.t.out == nil {
+		if err == nil {
+			err = f.drain()
+		}
+		f.e.buffers <- f.buffer
+	} else {
+		f.e.write(f.panel)
+	}
+	f.buffer = nil
+	return err
 }
 
 // takeBuffer waits for a panel's memory.

@@ -60,11 +60,13 @@ func (s streamedRows) read(p []byte, first, rows, cols, pitch int64) error {
 // transposeAll fills a task's elements with the transposes of a stack of matrices. A block of each
 // matrix is in memory at a time: all of it if it fits; otherwise, from a file, all rows of some
 // columns, which are rows of the transpose; or from a stream, which gives no choice, some rows,
-// of which each gives every row of the transpose an element.
+// of which each gives every row of the transpose an element. A sink gives no choice either: for one
+// a stream is read again for each block of columns.
 func (w *worker) transposeAll(t *task, m matrices, source rowSource, swap bool) error {
 	_, stored := source.(storedRows)
+	byColumns := stored || t.target.out == nil
 	least := m.cols * t.size
-	if stored {
+	if byColumns {
 		least = m.rows * t.size
 	}
 	memory, err := w.memory.take(w.ctx, m.rows*m.cols*t.size, least)
@@ -79,7 +81,7 @@ func (w *worker) transposeAll(t *task, m matrices, source rowSource, swap bool) 
 		switch {
 		case wide >= m.cols:
 			err = x.byColumns(m.cols)
-		case stored:
+		case byColumns:
 			err = x.byColumns(x.wholeLines(wide))
 		default:
 			err = x.byRows(int64(len(x.block)) / (m.cols * t.size))
@@ -127,9 +129,9 @@ func (x *transposer) start() int64 {
 
 // byColumns fills the target in order, by blocks of wide columns: a band of the transpose's rows at
 // a time, or where a row is longer than a band a part of one.
-func (x *transposer) byColumns(wide int64) error {
+func (x *transposer) byColumns(wide int64) (err error) {
 	f := x.fill(x.target, x.start())
-	defer f.flush()
+	defer func() { err = f.flush(err) }()
 	part := min(x.rows, x.limits.band/max(x.size, x.dsize))
 	band := x.bandOf(part)
 	if part < x.rows {
@@ -189,7 +191,7 @@ func (x *transposer) transpose(dst []byte, row, rows, col, cols, wide int64) {
 		tensor.SwapBytes(plain, x.Source.DType.SwapUnit())
 	}
 	if x.cast != nil {
-		x.target.overflowed.Add(x.cast(dst, plain))
+		x.target.lost(x.cast(dst, plain))
 	}
 }
 

@@ -43,11 +43,9 @@ func (w *worker) doSource(source *tensor.Tensor, moves []*task) error {
 		if t.target.moves.Add(-1) > 0 {
 			continue
 		}
-		sum, err := t.target.finish(w.scratch)
-		if err != nil {
+		if err := w.finish(t.target, w.scratch); err != nil {
 			return err
 		}
-		w.written[t.Dest] = Written{SHA256: sum, Overflowed: t.target.overflowed.Load()}
 	}
 	return in.end()
 }
@@ -102,7 +100,7 @@ func (w *worker) moveStream(t *task, in *input) error {
 // moveSpooled writes a stream to a file that nobody sees and goes on from there. It is for views
 // that no layout of the family needs.
 func (w *worker) moveSpooled(t *task, in *input) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(w.nameOf(t.target)), "spool-*")
+	f, err := os.CreateTemp(w.spoolDir(), "spool-*")
 	if err != nil {
 		return err
 	}
@@ -126,11 +124,10 @@ func (w *worker) moveSpooled(t *task, in *input) (err error) {
 	return w.move(&spooled, &input{cursor: cursor{source: t.Source}})
 }
 
-func (e *engine) nameOf(t *target) string {
-	for f, out := range e.outputs {
-		if out == t.out {
-			return f.Name()
-		}
+// spoolDir is a directory where there is room for a tensor: that of an output, if there is one.
+func (e *engine) spoolDir() string {
+	for f := range e.outputs {
+		return filepath.Dir(f.Name())
 	}
 	return ""
 }
@@ -149,9 +146,9 @@ func (r watched) Read(p []byte) (int, error) {
 }
 
 // copyAll fills a task's elements from r in the order in which they come.
-func (w *worker) copyAll(t *task, r io.Reader) error {
+func (w *worker) copyAll(t *task, r io.Reader) (err error) {
 	f := w.fill(t.target, t.Offset*t.dsize)
-	defer f.flush()
+	defer func() { err = f.flush(err) }()
 	step := w.limits.step / max(t.size, t.dsize)
 	for left := t.elements; left > 0; {
 		if err := w.ctx.Err(); err != nil {
@@ -166,7 +163,7 @@ func (w *worker) copyAll(t *task, r io.Reader) error {
 		if t.cast == nil {
 			err = readFull(r, room)
 		} else if err = readFull(r, w.scratch[:n*t.size]); err == nil {
-			t.target.overflowed.Add(t.cast(room, w.scratch[:n*t.size]))
+			t.target.lost(t.cast(room, w.scratch[:n*t.size]))
 		}
 		if err != nil {
 			return err

@@ -36,25 +36,75 @@ func (s *streamOnly) Stream(off int64) (io.ReadCloser, error) {
 
 func (s *streamOnly) Check() error { s.checked.Add(1); return s.check }
 
-// testFiles gives each Dest its place in one of several files.
+// testFiles gives each Dest its place in one of several files, or in none.
 type testFiles struct {
 	files  []*os.File
 	places []struct {
-		file           int
+		file           int // -1 for a sink
 		offset, length int64
 	}
+	sinks    []*testSink
+	finished []Written
 }
 
 func (f *testFiles) At(i int) (*os.File, int64, int64) {
 	p := f.places[i]
+	if p.file < 0 {
+		return nil, 0, 0
+	}
 	return f.files[p.file], p.offset, p.length
 }
 
-func (f *testFiles) Finish([]Written) error { return nil }
+func (f *testFiles) Sink(i int) (io.WriteCloser, error) {
+	f.sinks[i].opened.Add(1)
+	return f.sinks[i], nil
+}
+
+func (f *testFiles) NeedsCRC32() bool { return true }
+
+func (f *testFiles) Finish(w []Written) error { f.finished = w; return nil }
+
+// content is what was written.
+func (f *testFiles) content(t *testing.T, i int) []byte {
+	t.Helper()
+	if f.places[i].file < 0 {
+		if s := f.sinks[i]; s.opened.Load() != 1 || s.closed.Load() != 1 {
+			t.Errorf("sink %d was opened %d times and closed %d times", i, s.opened.Load(), s.closed.Load())
+		}
+		return f.sinks[i].Bytes()
+	}
+	file, offset, length := f.At(i)
+	got := make([]byte, length)
+	if _, err := file.ReadAt(got, offset); err != nil && length > 0 {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// testSink collects a tensor.
+type testSink struct {
+	bytes.Buffer
+	err            error
+	opened, closed atomic.Int32
+}
+
+func (s *testSink) Write(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	return s.Buffer.Write(p)
+}
+
+func (s *testSink) Close() error { s.closed.Add(1); return nil }
 
 func (f *testFiles) Close() error { return nil }
 
 func newTestFiles(t *testing.T, rng *rand.Rand, p *Plan) *testFiles {
+	return newTestPlaces(t, rng, p, 0)
+}
+
+// newTestPlaces makes one of so many tensors a sink, none for 0.
+func newTestPlaces(t *testing.T, rng *rand.Rand, p *Plan, sinks int) *testFiles {
 	f := &testFiles{}
 	dir := t.TempDir()
 	sizes := make([]int64, 1+rng.IntN(2))
@@ -69,6 +119,14 @@ func newTestFiles(t *testing.T, rng *rand.Rand, p *Plan) *testFiles {
 	for i := range p.Dests {
 		d := &tensor.Tensor{DType: p.Dests[i].DType, Shape: p.Dests[i].Shape}
 		k := rng.IntN(len(sizes))
+		f.sinks = append(f.sinks, &testSink{})
+		if sinks > 0 && rng.IntN(sinks) == 0 {
+			f.places = append(f.places, struct {
+				file           int
+				offset, length int64
+			}{file: -1})
+			continue
+		}
 		sizes[k] += int64(rng.IntN(20))
 		f.places = append(f.places, struct {
 			file           int
@@ -90,7 +148,7 @@ type planMaker struct {
 	rng  *rand.Rand
 	plan Plan
 	want [][]byte
-	over []int64
+	lost []Written // what else is to be told of each destination
 }
 
 func (m *planMaker) bytes(n int64) []byte {
@@ -175,24 +233,27 @@ func eachIndex(shape []int64, do func(index []int64)) {
 func (m *planMaker) dest(d tensor.DType, sources []*tensor.Tensor, contents [][]byte, views []tensor.View) {
 	dest := Dest{Name: fmt.Sprintf("dest.%d", len(m.plan.Dests)), DType: d}
 	var want []byte
-	var total, over int64
+	var total int64
+	var lost Written
+	divide := 0.0
+	if _, ok := binaryFormats[sources[0].DType]; ok && d != tensor.F64 && m.rng != nil && m.rng.IntN(5) == 0 {
+		divide = []float64{64, 50.5}[m.rng.IntN(2)]
+	}
 	for i, v := range views {
 		size := sources[i].DType.Size()
-		m.plan.Moves = append(m.plan.Moves, Move{Source: sources[i], View: v, Dest: len(m.plan.Dests), Offset: total})
+		m.plan.Moves = append(m.plan.Moves, Move{Source: sources[i], View: v, Dest: len(m.plan.Dests), Offset: total, Divide: divide})
 		total += v.Elements()
+		change := changeOf(m.t, sources[i].DType, d, divide)
 		eachIndex(v.Shape, func(index []int64) {
 			at := v.Offset
 			for k, i := range index {
 				at += i * v.Strides[k]
 			}
 			e := contents[i][at*size:][:size]
-			if sources[i].DType != d {
-				cast, err := tensor.NewCast(sources[i].DType, d)
-				if err != nil {
-					m.t.Fatal(err)
-				}
+			if change != nil {
 				out := make([]byte, d.Size())
-				over += cast(out, e)
+				over, inexact := change(out, e)
+				lost.Overflowed, lost.Inexact = lost.Overflowed+over, lost.Inexact+inexact
 				e = out
 			}
 			want = append(want, e...)
@@ -201,7 +262,27 @@ func (m *planMaker) dest(d tensor.DType, sources []*tensor.Tensor, contents [][]
 	dest.Shape = []int64{total}
 	m.plan.Dests = append(m.plan.Dests, dest)
 	m.want = append(m.want, want)
-	m.over = append(m.over, over)
+	m.lost = append(m.lost, lost)
+}
+
+// changeOf returns what is done to single elements, nil for nothing.
+func changeOf(t *testing.T, from, to tensor.DType, by float64) tensor.Divide {
+	t.Helper()
+	if by != 0 {
+		divide, err := tensor.NewDivide(from, to, by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return divide
+	}
+	if from == to {
+		return nil
+	}
+	cast, err := tensor.NewCast(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(dst, src []byte) (int64, int64) { return cast(dst, src), 0 }
 }
 
 func randomMove(rng *rand.Rand, shape []int64) tensor.View {
@@ -290,7 +371,7 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 		for range 1 + rng.IntN(6) {
 			m.add()
 		}
-		files := newTestFiles(t, rng, &m.plan)
+		files := newTestPlaces(t, rng, &m.plan, int(round%4))
 		var last int64
 		written, err := execute(t.Context(), &m.plan, files, func(done int64) { last = done }, testLimits[round%uint64(len(testLimits))])
 		if err != nil {
@@ -298,24 +379,38 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 		}
 		var total int64
 		for i, want := range m.want {
-			f, offset, length := files.At(i)
-			got := make([]byte, length)
-			if _, err := f.ReadAt(got, offset); err != nil && length > 0 {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, want) {
+			if got := files.content(t, i); !bytes.Equal(got, want) {
 				t.Fatalf("round %d: %s from %+v: wrong bytes", round, m.plan.Dests[i].Name, m.plan.Moves)
 			}
-			if written[i].SHA256 != sha256.Sum256(want) {
-				t.Errorf("round %d: %s: wrong digest", round, m.plan.Dests[i].Name)
+			told := m.lost[i]
+			told.SHA256, told.CRC32 = sha256.Sum256(want), crc32.ChecksumIEEE(want)
+			if written[i] != told || files.finished[i] != told {
+				t.Errorf("round %d: %s: told %+v, want %+v", round, m.plan.Dests[i].Name, written[i], told)
 			}
-			if written[i].Overflowed != m.over[i] {
-				t.Errorf("round %d: %s: %d overflows, want %d", round, m.plan.Dests[i].Name, written[i].Overflowed, m.over[i])
-			}
-			total += length
+			total += int64(len(want))
 		}
 		if last != total {
 			t.Errorf("round %d: progress ended at %d of %d bytes", round, last, total)
+		}
+	}
+}
+
+// A sink is opened once and never closed where its tensor is not complete.
+func TestExecuteSinkFails(t *testing.T) {
+	for _, atEnd := range []bool{false, true} {
+		m := &planMaker{t: t, rng: rand.New(rand.NewPCG(1, 1))}
+		m.add()
+		files := newTestPlaces(t, m.rng, &m.plan, 1)
+		sink := files.sinks[0]
+		if atEnd {
+			source := m.plan.Moves[0].Source
+			source.Data = failing{make([]byte, source.Bytes()-1), tensor.Bad("broken")}
+		} else {
+			sink.err = os.ErrPermission
+		}
+		_, err := execute(t.Context(), &m.plan, files, nil, testLimits[0])
+		if err == nil || sink.closed.Load() != 0 || files.finished != nil {
+			t.Errorf("%v, closed %d times, finished %v", err, sink.closed.Load(), files.finished != nil)
 		}
 	}
 }

@@ -22,7 +22,7 @@ type Proof struct {
 	Bytes    int64     `json:"bytes"`
 	Failures []Failure `json:"failures"` // a list for every tensor that is wrong, none if all is right
 
-	Rounded    int64 `json:"rounded,omitempty"`    // elements that have another dtype, and so were held against rounding
+	Rounded    int64 `json:"rounded,omitempty"`    // elements that have another dtype or were divided, and so were held against rounding
 	Overflowed int64 `json:"overflowed,omitempty"` // of them finite ones that became infinite
 }
 
@@ -58,8 +58,8 @@ func (p *Proof) Err() error {
 }
 
 // Prove reads the source of a plan and a checkpoint that is said to be its outcome, and compares
-// every element: bit for bit, or where the dtype changes against the definition of rounding to
-// nearest, ties to even. It shares nothing with Execute but the plan: the source is read as a
+// every element: bit for bit, or where the dtype changes or elements are divided against the definition
+// of rounding to nearest, ties to even. It shares nothing with Execute but the plan: the source is read as a
 // stream, in its own order, and each element's place in the destination computed from the view.
 //
 // Weights that differ are no error but Failures of the proof. Memory does not grow with the

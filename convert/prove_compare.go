@@ -21,7 +21,7 @@ type comparison struct {
 	window  window // of the destination
 
 	size, dsize int64     // bytes of an element
-	rounding    *rounding // nil where both are of one type, and compared bit for bit
+	rounding    *rounding // nil where elements are what they were, and compared bit for bit
 
 	from, to *runningSum // of source and destination
 }
@@ -37,9 +37,9 @@ func newComparison(v *prover, m *Move, stream *cursor, b *proofBuffers) (*compar
 	if c.size == 0 || c.dsize == 0 {
 		return nil, tensor.Bad("elements of %s have no address of their own", m.Source.DType)
 	}
-	if m.Source.DType != dest.DType {
+	if m.Source.DType != dest.DType || m.Divide != 0 {
 		var err error
-		if c.rounding, err = roundingOf(m.Source.DType, dest.DType); err != nil {
+		if c.rounding, err = roundingOf(m.Source.DType, dest.DType, m.Divide); err != nil {
 			return nil, err
 		}
 	}

@@ -9,9 +9,10 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// rounding judges elements that were given another type.
+// rounding judges elements that were given another type, or divided, or both.
 type rounding struct {
 	source, target binaryFormat
+	divisor        float64    // 1 where nothing was divided
 	near           []interval // by the codes of a target of 16 bits without their sign; nil for others
 }
 
@@ -55,15 +56,23 @@ func float16Value(p []byte) float64 {
 // roundingOf returns what judges by the definition of rounding once, to nearest, ties to even: no
 // value of the new type is nearer, and of two as near the one with an even last bit was taken. Where
 // a value became infinite, infinity counts as the next power of two. It is not how Cast rounds.
-func roundingOf(from, to tensor.DType) (*rounding, error) {
+//
+// Where elements were divided, what they are compared with is multiplied instead, which is exact.
+func roundingOf(from, to tensor.DType, divide float64) (*rounding, error) {
 	source, ok := binaryFormats[from]
 	target, known := binaryFormats[to]
 	if !ok || !known || to == tensor.F64 {
 		return nil, tensor.Bad("%s that became %s cannot be proven", from, to)
 	}
-	r := &rounding{source: source, target: target}
-	if to.Size() == 2 {
+	r := &rounding{source: source, target: target, divisor: 1}
+	if divide != 0 {
+		r.divisor = divide
+	}
+	switch {
+	case to.Size() == 2 && r.divisor == 1:
 		r.near = intervals[to]()
+	case to.Size() == 2:
+		r.near = target.intervals(r.divisor)
 	}
 	return r, nil
 }
@@ -71,7 +80,7 @@ func roundingOf(from, to tensor.DType) (*rounding, error) {
 // one reports whether written is source rounded, and whether that made a finite number infinite.
 func (r *rounding) one(source, written []byte) (right, overflowed bool) {
 	x, y := r.source.value(source), r.target.value(written)
-	return r.target.isNearest(x, y), math.IsInf(y, 0) && !math.IsInf(x, 0) && !math.IsNaN(x)
+	return r.target.isNearest(x, y, r.divisor), math.IsInf(y, 0) && !math.IsInf(x, 0) && !math.IsNaN(x)
 }
 
 // all reports whether all elements of written are those of source, step bytes apart, rounded to
@@ -84,6 +93,8 @@ func (r *rounding) all(source []byte, step int64, written []byte) bool {
 		})
 	case r.near != nil:
 		return r.all16(source, step, written, r.source.value)
+	case r.target.mantissa == 23 && r.divisor != 1:
+		return r.all32(source, step, written)
 	case r.target.mantissa == 23 && r.source.mantissa < 23: // every value of the source is one of the target
 		at := int64(0)
 		for i := 0; i+4 <= len(written); i += 4 {
@@ -111,14 +122,34 @@ func (r *rounding) all16(source []byte, step int64, written []byte, value func(p
 	return true
 }
 
+// all32 judges float32 that was divided. It is false, too, where an element lies on the edge, or is 0.
+func (r *rounding) all32(source []byte, step int64, written []byte) bool {
+	at := int64(0)
+	for i := 0; i+4 <= len(written); i += 4 {
+		x, code := r.source.value(source[at:]), binary.LittleEndian.Uint32(written[i:])
+		magnitude := code &^ (1 << 31)
+		if magnitude == 0 || magnitude >= 0x7f7fffff || math.Signbit(x) != (code>>31 != 0) {
+			return false
+		}
+		below, y, above := math.Float32frombits(magnitude-1), math.Float32frombits(magnitude), math.Float32frombits(magnitude+1)
+		size := 2 * math.Abs(x)
+		if !(size > (float64(below)+float64(y))*r.divisor && size < (float64(y)+float64(above))*r.divisor) {
+			return false
+		}
+		at += step
+	}
+	return true
+}
+
 // intervals has the magnitudes that round to each number of the types of 16 bits, found by the
 // definition. Infinity and NaN have none.
 var intervals = map[tensor.DType]func() []interval{
-	tensor.BF16: sync.OnceValue(binaryFormats[tensor.BF16].intervals),
-	tensor.F16:  sync.OnceValue(binaryFormats[tensor.F16].intervals),
+	tensor.BF16: sync.OnceValue(func() []interval { return binaryFormats[tensor.BF16].intervals(1) }),
+	tensor.F16:  sync.OnceValue(func() []interval { return binaryFormats[tensor.F16].intervals(1) }),
 }
 
-func (f binaryFormat) intervals() []interval {
+// intervals returns the magnitudes that, divided, round to each number.
+func (f binaryFormat) intervals(divisor float64) []interval {
 	all := make([]interval, 1<<15)
 	for code := range all {
 		var p [2]byte
@@ -130,6 +161,7 @@ func (f binaryFormat) intervals() []interval {
 		}
 		// Halfway to the neighbours, which are exact in float64. The even one has the ties.
 		below, above := f.halves(y)
+		below, above = below*divisor, above*divisor
 		if code&1 == 1 {
 			below, above = math.Nextafter(below, math.Inf(1)), math.Nextafter(above, 0)
 		}
@@ -148,9 +180,9 @@ func (f binaryFormat) halves(y float64) (below, above float64) {
 	return y - under/2, y + step/2
 }
 
-// isNearest reports whether y, of format f, is x rounded. The halves of neighbours are exact in
-// float64 for all formats that it is used with.
-func (f binaryFormat) isNearest(x, y float64) bool {
+// isNearest reports whether y, of format f, is x / divisor rounded. The halves of neighbours are exact
+// in float64 for all formats that it is used with, and so are their products with a divisor of 24 bits.
+func (f binaryFormat) isNearest(x, y, divisor float64) bool {
 	if math.IsNaN(x) || math.IsNaN(y) {
 		return math.IsNaN(x) && math.IsNaN(y)
 	}
@@ -165,6 +197,7 @@ func (f binaryFormat) isNearest(x, y float64) bool {
 	y = min(y, infinity)
 	even := math.Mod(y/f.step(y), 2) == 0
 	low, high := f.halves(y)
+	low, high = low*divisor, high*divisor
 	if y > 0 && (x < low || x == low && !even) {
 		return false
 	}

@@ -99,7 +99,7 @@ func (m *planMaker) breakOne() (contents [][]byte, dest int, element int64) {
 		contents[dest] = bytes.Clone(contents[dest])
 		contents[dest][at] ^= 1 << m.rng.IntN(8)
 		for _, move := range m.plan.Moves {
-			if move.Dest == dest && move.Source.DType != m.plan.Dests[dest].DType {
+			if move.Dest == dest && (move.Divide != 0 || move.Source.DType != m.plan.Dests[dest].DType) {
 				was, is := binaryFormats[m.plan.Dests[dest].DType].value(m.want[dest][element*size:]), binaryFormats[m.plan.Dests[dest].DType].value(contents[dest][element*size:])
 				if math.IsNaN(was) && math.IsNaN(is) {
 					contents = nil // which NaN it is says nothing once it was rounded
@@ -155,8 +155,9 @@ func TestIsTransposed(t *testing.T) {
 
 // The table of intervals says what the definition says, at every boundary.
 func TestRoundingIntervals(t *testing.T) {
-	for _, to := range []tensor.DType{tensor.BF16, tensor.F16} {
-		r, err := roundingOf(tensor.F64, to)
+	for i, to := range []tensor.DType{tensor.BF16, tensor.F16, tensor.BF16} {
+		divisor := []float64{0, 0, 50.5}[i]
+		r, err := roundingOf(tensor.F64, to, divisor)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +169,7 @@ func TestRoundingIntervals(t *testing.T) {
 				continue
 			}
 			below, above := r.target.halves(math.Abs(y))
-			for _, edge := range []float64{below, above} {
+			for _, edge := range []float64{below * r.divisor, above * r.divisor} {
 				for _, x := range []float64{math.Nextafter(edge, -1), edge, math.Nextafter(edge, math.Inf(1))} {
 					var s [8]byte
 					binary.LittleEndian.PutUint64(s[:], math.Float64bits(math.Copysign(x, y)))
@@ -179,6 +180,39 @@ func TestRoundingIntervals(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What is judged fast to be a float32 divided is one by the definition, and most are judged fast.
+func TestProveDividedFloat32(t *testing.T) {
+	r, err := roundingOf(tensor.F32, tensor.F32, 50.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	divide, err := tensor.NewDivide(tensor.F32, tensor.F32, 50.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(5, 5))
+	fast := 0
+	for range 20000 {
+		var s, w [4]byte
+		binary.LittleEndian.PutUint32(s[:], rng.Uint32())
+		divide(w[:], s[:])
+		if one, _ := r.one(s[:], w[:]); !one {
+			t.Fatalf("%x divided is %x, which the definition denies", s, w)
+		}
+		if r.all(s[:], 4, w[:]) {
+			fast++
+		}
+		w[0] ^= 1
+		one, _ := r.one(s[:], w[:])
+		if nan := math.IsNaN(r.source.value(s[:])); one && !nan || r.all(s[:], 4, w[:]) {
+			t.Fatalf("%x divided is not %x", s, w)
+		}
+	}
+	if fast < 18000 {
+		t.Errorf("only %d of 20000 are judged fast", fast)
 	}
 }
 
@@ -204,7 +238,7 @@ func TestSample(t *testing.T) {
 		m.add()
 		for i, d := range m.plan.Dests {
 			elements, size := d.Shape[0], d.DType.Size()
-			if elements == 0 || m.plan.Moves[0].Source.DType != d.DType {
+			if elements == 0 {
 				continue
 			}
 			at := []int64{0, elements - 1, rng.Int64N(elements)}

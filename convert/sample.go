@@ -9,12 +9,16 @@ import (
 )
 
 // Sample returns what a plan puts at single elements of p.Dests[dest], given by their row-major
-// index, in the dtype of the source. A source that is compressed is read once for it.
+// index. A source that is compressed is read once for it.
 func (p *Plan) Sample(dest int, at []int64) ([][]byte, error) {
 	elements := make([][]byte, len(at))
 	for i := range p.Moves {
 		if m := &p.Moves[i]; m.Dest == dest {
-			if err := m.sample(at, elements); err != nil {
+			err := m.sample(at, elements)
+			if err == nil {
+				err = m.convertSample(p.Dests[dest].DType, at, elements)
+			}
+			if err != nil {
 				return nil, of(m.Source.Name, err)
 			}
 		}
@@ -27,7 +31,23 @@ func (p *Plan) Sample(dest int, at []int64) ([][]byte, error) {
 	return elements, nil
 }
 
-// sample fills in the elements that the move fills.
+// convertSample gives the elements that the move fills what the destination has of them.
+func (m *Move) convertSample(to tensor.DType, at []int64, elements [][]byte) error {
+	cast, err := m.cast(to)
+	if err != nil || cast == nil {
+		return err
+	}
+	for k, element := range at {
+		if element >= m.Offset && element < m.Offset+m.View.Elements() {
+			made := make([]byte, to.Size())
+			cast(made, elements[k])
+			elements[k] = made
+		}
+	}
+	return nil
+}
+
+// sample fills in the elements that the move fills, as the source has them.
 func (m *Move) sample(at []int64, elements [][]byte) error {
 	type wanted struct {
 		from int64 // element of the source

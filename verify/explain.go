@@ -90,24 +90,10 @@ func (w *weights) find(dest int) ([]byte, error) {
 	return found, nil
 }
 
-// demand returns the elements that a plan puts at some places, in the destination's dtype.
+// demand returns the elements that a plan puts at some places.
 func (w *weights) demand(p *convert.Plan, dest int, at []int64) ([]byte, error) {
 	sampled, err := p.Sample(dest, at)
-	if err != nil {
-		return nil, err
-	}
-	all := slices.Concat(sampled...)
-	from, to := sourceType(p, dest), w.plan.Dests[dest].DType
-	if from == to {
-		return all, nil
-	}
-	cast, err := tensor.NewCast(from, to)
-	if err != nil {
-		return nil, err
-	}
-	rounded := make([]byte, int64(len(at))*to.Size())
-	cast(rounded, all)
-	return rounded, nil
+	return slices.Concat(sampled...), err
 }
 
 // demanded is demand at places, for what the plan itself demands. It is remembered.
@@ -120,15 +106,6 @@ func (w *weights) demanded(dest int) ([]byte, error) {
 		w.demands[dest] = p
 	}
 	return w.demands[dest], nil
-}
-
-func sourceType(p *convert.Plan, dest int) tensor.DType {
-	for _, m := range p.Moves {
-		if m.Dest == dest {
-			return m.Source.DType
-		}
-	}
-	return tensor.Invalid
 }
 
 // holds compares a tensor in full with what other moves would have put there.
