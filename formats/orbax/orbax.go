@@ -1,4 +1,4 @@
-// Package orbax reads the checkpoint directories of Orbax, in every layout since 2023: OCDBT
+// Package orbax reads and writes the checkpoint directories of Orbax. It reads every layout since 2023: OCDBT
 // databases and one directory an array, zarr v2 and v3, roots of CheckpointManager with their
 // steps, single and several items, the v1 API; and the msgpack files that Orbax and Flax name
 // "checkpoint".

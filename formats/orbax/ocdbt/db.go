@@ -1,4 +1,4 @@
-// Package ocdbt reads TensorStore's OCDBT key-value store, in which Orbax keeps its arrays: a
+// Package ocdbt reads and writes TensorStore's OCDBT key-value store, in which Orbax keeps its arrays: a
 // manifest names the root of a B+tree, whose leaves hold small values and point at ranges of data
 // files for large ones.
 //

@@ -1,4 +1,4 @@
-// Package zarr reads arrays in zarr versions 2 and 3, as TensorStore writes them for Orbax: a
+// Package zarr reads and writes arrays in zarr versions 2 and 3, as TensorStore does for Orbax: a
 // metadata document, and chunks that are compressed each by itself.
 //
 // Open reads the metadata only. An Array is tensor.Data: its elements are decoded as they are

@@ -1,0 +1,114 @@
+package ocdbt
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/orbax/internal/files"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// DataDir is the directory of a database that its data files lie in.
+const DataDir = "d"
+
+// MaxInline is the largest value, in bytes, that is put into the tree itself, as in Orbax's
+// databases.
+const MaxInline = 1024
+
+// Entry is a key and its value.
+type Entry struct {
+	Key   string
+	Value Value // Inline, or a range of a data file that exists already
+}
+
+// Write makes a database of one version in the directory dir: the nodes of its tree, in a data
+// file of their own, and last the manifest. The same entries in any order give the same bytes:
+// what would be random is derived from them, and the time of the version is 1970. Two entries of
+// one key, and what the format cannot hold, are a *tensor.FormatError.
+//
+// The data files that entries refer to are the caller's to make durable, and so is dir itself.
+func Write(dir string, entries []Entry) error { return write(dir, entries, nodeBytes) }
+
+// nodeBytes is about how large a node becomes before it is encoded, in bytes. TensorStore reads
+// and decodes a node as a whole to find one key in it.
+const nodeBytes = 64 << 10
+
+func write(dir string, entries []Entry, nodeBytes int) error {
+	entries = slices.Clone(entries)
+	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
+	if err := checkEntries(entries); err != nil {
+		return err
+	}
+	id := identity(entries)
+	var root *written
+	if len(entries) > 0 {
+		var err error
+		if root, err = writeNodes(dir, nodeFile(id), entries, nodeBytes); err != nil {
+			return err
+		}
+	}
+	manifest, err := encodeManifest(id, root)
+	if err != nil {
+		return err
+	}
+	return storage.WriteFile(filepath.Join(dir, manifestName), manifest)
+}
+
+// writeNodes writes the tree into a new data file of that name and returns its root.
+func writeNodes(dir, name string, entries []Entry, nodeBytes int) (*written, error) {
+	if err := os.MkdirAll(filepath.Join(dir, DataDir), 0o777); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, filepath.FromSlash(name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{name: name, out: f, nodeBytes: nodeBytes}
+	root, err := b.tree(entries)
+	return &root, errors.Join(err, f.Sync(), f.Close())
+}
+
+// checkEntries refuses what cannot be written. The entries are sorted.
+func checkEntries(entries []Entry) error {
+	for i, e := range entries {
+		switch v := e.Value; {
+		case len(e.Key) > maxKey:
+			return tensor.Bad("key of %d bytes; the format allows %d", len(e.Key), maxKey).Within(tensor.Clip(e.Key))
+		case i > 0 && e.Key == entries[i-1].Key:
+			return tensor.Bad("two values of one key").Within(tensor.Clip(e.Key))
+		case v.File != "" && !files.ValidName(v.File):
+			return tensor.Bad("data file name %q is not a path within the database", v.File).Within(tensor.Clip(e.Key))
+		case v.File != "" && (v.Offset < 0 || v.Length < 0 || v.Offset+v.Length < 0):
+			return tensor.Bad("range at %d of %d bytes overflows", v.Offset, v.Length).Within(tensor.Clip(e.Key))
+		}
+	}
+	return nil
+}
+
+// identity stands in for the random UUID of the manifest: it depends on all that the database says.
+func identity(entries []Entry) [sha256.Size]byte {
+	h := sha256.New()
+	h.Write([]byte("griffin ocdbt database\n"))
+	var b []byte
+	for _, e := range entries {
+		b = binary.AppendUvarint(b[:0], uint64(len(e.Key)))
+		b = append(b, e.Key...)
+		b = binary.AppendUvarint(b, uint64(len(e.Value.File)))
+		b = append(b, e.Value.File...)
+		b = binary.AppendUvarint(b, uint64(e.Value.Offset))
+		b = binary.AppendUvarint(b, uint64(e.Value.Length))
+		b = binary.AppendUvarint(b, uint64(len(e.Value.Inline)))
+		h.Write(append(b, e.Value.Inline...))
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// nodeFile is the name of the data file that holds the nodes, from the top of the database.
+func nodeFile(id [sha256.Size]byte) string { return DataDir + "/" + hex.EncodeToString(id[16:]) }

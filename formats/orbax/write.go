@@ -1,0 +1,197 @@
+package orbax
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/griffin-ckpt/griffin/formats/orbax/internal/files"
+	"github.com/griffin-ckpt/griffin/formats/orbax/zarr"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Spec describes a tensor that is to be written. Its name is the keys of the tree joined with dots,
+// such as params.blocks.0.mlp_block.ffw_up.w. Each part between dots is a key, but for numbers: as
+// Flax names the modules of a list, they belong to the key before them ("blocks.0").
+type Spec struct {
+	Name  string
+	DType tensor.DType
+	Shape []int64
+}
+
+// DefaultFormat is what Orbax itself writes unless told otherwise.
+const DefaultFormat = "ocdbt"
+
+// formats is the table of ways to store the arrays.
+var formats = []struct {
+	name  string
+	ocdbt bool // in one database; otherwise in one directory an array
+	zarr.Storage
+}{
+	{"ocdbt", true, zarr.Storage{Version: 2, Compress: true}},
+	{"ocdbt-uncompressed", true, zarr.Storage{Version: 2}},
+	{"ocdbt-zarr3", true, zarr.Storage{Version: 3, Compress: true}},
+	{"ocdbt-zarr3-uncompressed", true, zarr.Storage{Version: 3}},
+	{"zarr", false, zarr.Storage{Version: 2, Compress: true}},
+	{"zarr-uncompressed", false, zarr.Storage{Version: 2}},
+}
+
+// FormatNames are the formats that NewLayout takes.
+func FormatNames() []string {
+	var names []string
+	for _, f := range formats {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// Layout is how tensors will be stored in a directory.
+type Layout struct {
+	Size int64 // bytes that the files take at most
+
+	ocdbt   bool
+	storage zarr.Storage
+	arrays  []*newArray // as the specs
+	files   []newFile   // data files in which all places are known in advance
+}
+
+// newArray is a tensor with its place in the tree and in the files.
+type newArray struct {
+	name string
+	path []string
+	*zarr.Plan
+
+	file   int // index of Layout.files
+	offset int64
+}
+
+// newFile is a data file in which the places of arrays are known.
+type newFile struct {
+	arrays []int
+	size   int64
+}
+
+// maxDataFile is about how large data files become, in bytes, as Orbax has it. A single array may
+// be larger.
+const maxDataFile = 2 << 30
+
+// overhead is what an array takes beside its elements at most, in bytes: its document, its entry in
+// each list, and what compression may add to a chunk.
+const overhead = 4096
+
+// NewLayout lays out tensors in one of FormatNames. Names that make no tree, and what zarr cannot
+// hold, are a *tensor.FormatError.
+func NewLayout(specs []Spec, format string) (*Layout, error) {
+	l := &Layout{}
+	found := false
+	for _, f := range formats {
+		if f.name == format {
+			l.ocdbt, l.storage, found = f.ocdbt, f.Storage, true
+		}
+	}
+	if !found {
+		return nil, fmt.Errorf("no Orbax format %q; there are %s", format, strings.Join(FormatNames(), ", "))
+	}
+	for _, s := range specs {
+		if !utf8.ValidString(s.Name) {
+			return nil, tensor.Bad("name is not valid UTF-8").Of(s.Name)
+		}
+		plan, err := zarr.NewPlan(l.storage, s.DType, s.Shape)
+		if err != nil {
+			if bad, ok := err.(*tensor.FormatError); ok {
+				bad.Of(s.Name)
+			}
+			return nil, err
+		}
+		a := &newArray{name: s.Name, path: splitName(s.Name), Plan: plan}
+		l.arrays = append(l.arrays, a)
+		if l.Size += a.stored() + (1+a.Chunks())*overhead; l.Size < 0 {
+			return nil, tensor.Bad("size of all tensors overflows")
+		}
+	}
+	if err := l.checkNames(); err != nil {
+		return nil, err
+	}
+	if l.ocdbt && !l.storage.Compress {
+		l.place()
+	}
+	return l, nil
+}
+
+// splitName returns the keys of a tensor's place in the tree.
+func splitName(name string) []string {
+	var keys []string
+	for _, part := range strings.Split(name, ".") {
+		if isNumber(part) && len(keys) > 0 {
+			keys[len(keys)-1] += "." + part
+		} else {
+			keys = append(keys, part)
+		}
+	}
+	return keys
+}
+
+func isNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// checkNames refuses tensors that are not the leaves of one tree, and in directories names that are
+// no paths of their own.
+func (l *Layout) checkNames() error {
+	leaves := make([]*leaf, len(l.arrays))
+	for i, a := range l.arrays {
+		leaves[i] = &leaf{}
+		for _, k := range a.path {
+			leaves[i].path = append(leaves[i].path, key{text: k})
+		}
+		leaves[i].setName()
+	}
+	if err := checkTree(leaves); err != nil || l.ocdbt {
+		return err
+	}
+	sorted := slices.SortedFunc(slices.Values(l.arrays), func(a, b *newArray) int { return strings.Compare(a.name+"/", b.name+"/") })
+	for i, a := range sorted {
+		top, _, _ := strings.Cut(a.name, "/")
+		switch {
+		case !files.ValidName(a.name) || slices.Contains(itemFiles, top):
+			return tensor.Bad("the name cannot be that of a directory in the checkpoint").Of(a.name).
+				Advise("the OCDBT formats take any name")
+		case i > 0 && strings.HasPrefix(a.name+"/", sorted[i-1].name+"/"):
+			return tensor.Bad("the directory of array %q cannot hold another array", tensor.Clip(sorted[i-1].name)).Of(a.name).
+				Advise("the OCDBT formats take any name")
+		}
+	}
+	return nil
+}
+
+// place gives each array a range of a data file. Those that are large enough to be written past
+// the page cache begin where a page does.
+func (l *Layout) place() {
+	const small, align = 64 << 10, 64
+	for i, a := range l.arrays {
+		size := a.stored()
+		if n := len(l.files); n == 0 || l.files[n-1].size > 0 && l.files[n-1].size+size > maxDataFile {
+			l.files = append(l.files, newFile{})
+		}
+		f := &l.files[len(l.files)-1]
+		unit := int64(align)
+		if size >= small {
+			unit = storage.Align
+		}
+		a.file, a.offset = len(l.files)-1, (f.size+unit-1)/unit*unit
+		f.size = a.offset + size
+		f.arrays = append(f.arrays, i)
+	}
+}
+
+// stored returns the bytes of all chunks uncompressed, padding included.
+func (a *newArray) stored() int64 {
+	n := a.Bytes
+	if chunks := a.Chunks(); chunks > 0 {
+		_, padding := a.Run(chunks - 1)
+		n += padding
+	}
+	return n
+}

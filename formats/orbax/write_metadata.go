@@ -1,0 +1,148 @@
+package orbax
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+)
+
+// The files of an item, beside the arrays. A directory of an array cannot have one of these names.
+var itemFiles = []string{"_METADATA", "_CHECKPOINT_METADATA", "_sharding", "_strings.json", "array_metadatas", "checkpoint", "commit_success.txt", "manifest.ocdbt", "d"}
+
+// writeMetadata writes the files that tell the tree.
+func (w *Writer) writeMetadata() error {
+	arrays := slices.SortedFunc(slices.Values(w.layout.arrays), func(a, b *newArray) int { return slices.Compare(a.path, b.path) })
+	for _, file := range []struct {
+		name    string
+		content []byte
+	}{
+		{"checkpoint", encodePlaceholders(arrays)},
+		{"_CHECKPOINT_METADATA", []byte(checkpointMetadata)},
+		{"commit_success.txt", []byte("Checkpoint commit was successful")},
+		{"_METADATA", w.layout.encodeMetadata(arrays)},
+	} {
+		if err := storage.WriteFile(w.path(file.name), file.content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkpointMetadata says which of Orbax's handlers reads the item. The times are unknown.
+const checkpointMetadata = `{"item_handlers": "orbax.checkpoint._src.handlers.pytree_checkpoint_handler.PyTreeCheckpointHandler", ` +
+	`"metrics": {}, "performance_metrics": {}, "init_timestamp_nsecs": null, "commit_timestamp_nsecs": null, "custom_metadata": {}}`
+
+// encodeMetadata returns _METADATA. The arrays are said to be numpy's, as Orbax restores those
+// without being told on which devices: an array of JAX would need a file _sharding that names the
+// devices it lay on.
+func (l *Layout) encodeMetadata(arrays []*newArray) []byte {
+	var b strings.Builder
+	b.WriteString(`{"tree_metadata": {`)
+	for i, a := range arrays {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		var reprs, keys []string
+		for _, k := range a.path {
+			reprs = append(reprs, pythonRepr(k))
+			keys = append(keys, fmt.Sprintf(`{"key": %s, "key_type": %d}`, quoteJSON(k), dictKey))
+		}
+		tuple := "(" + strings.Join(reprs, ", ")
+		if len(reprs) == 1 {
+			tuple += ","
+		}
+		fmt.Fprintf(&b, `%s: {"key_metadata": [%s], "value_metadata": {"value_type": "np.ndarray", "skip_deserialize": false}}`,
+			quoteJSON(tuple+")"), strings.Join(keys, ", "))
+	}
+	fmt.Fprintf(&b, `}, "use_ocdbt": %t, "use_zarr3": %t, "store_array_data_equal_to_fill_value": true, "custom_metadata": null}`,
+		l.ocdbt, l.storage.Version == 3)
+	return []byte(b.String())
+}
+
+func quoteJSON(s string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string always has a form
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// pythonRepr returns Python's repr of a string, with which Orbax tells leaves apart in a list that
+// nothing else reads.
+func pythonRepr(s string) string {
+	quote := "'"
+	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
+		quote = `"`
+	}
+	var b strings.Builder
+	b.WriteString(quote)
+	for _, r := range s {
+		switch {
+		case string(r) == quote || r == '\\':
+			b.WriteString(`\` + string(r))
+		case r == '\n' || r == '\r' || r == '\t':
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		case r < 0x80 && unicode.IsControl(r) || r < 0x100 && !unicode.IsPrint(r):
+			fmt.Fprintf(&b, `\x%02x`, r)
+		case !unicode.IsPrint(r) && r < 0x10000:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		case !unicode.IsPrint(r):
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String() + quote
+}
+
+// encodePlaceholders returns the file "checkpoint", without which Orbax up to 0.5.15 restores
+// nothing: the tree in msgpack, with the name of its array at each leaf. The arrays are sorted by
+// path.
+func encodePlaceholders(arrays []*newArray) []byte { return appendTree(nil, arrays, 0) }
+
+// appendTree appends the subtree below the first depth keys, which all the arrays share.
+func appendTree(b []byte, arrays []*newArray, depth int) []byte {
+	if len(arrays) == 1 && len(arrays[0].path) == depth {
+		return appendText(b, "PLACEHOLDER://"+arrays[0].name)
+	}
+	var subtrees [][]*newArray
+	for i, a := range arrays {
+		if i == 0 || a.path[depth] != arrays[i-1].path[depth] {
+			subtrees = append(subtrees, nil)
+		}
+		last := &subtrees[len(subtrees)-1]
+		*last = append(*last, a)
+	}
+	b = appendCount(b, len(subtrees), 0x80, 16, 0xde)
+	for _, s := range subtrees {
+		b = appendText(b, s[0].path[depth])
+		b = appendTree(b, s, depth+1)
+	}
+	return b
+}
+
+func appendText(b []byte, s string) []byte {
+	if n := len(s); n >= 32 && n < 256 {
+		b = append(b, 0xd9, byte(n))
+	} else {
+		b = appendCount(b, n, 0xa0, 32, 0xda)
+	}
+	return append(b, s...)
+}
+
+// appendCount appends the head of a msgpack value with n parts: in one byte from small on if n is
+// less than fits, else in 2 bytes after the code wide or in 4 after the next code.
+func appendCount(b []byte, n int, small byte, fits int, wide byte) []byte {
+	switch {
+	case n < fits:
+		return append(b, small|byte(n))
+	case n < 1<<16:
+		return append(b, wide, byte(n>>8), byte(n))
+	}
+	return append(b, wide+1, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}

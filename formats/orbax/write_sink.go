@@ -1,0 +1,203 @@
+package orbax
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/griffin-ckpt/griffin/formats/orbax/zarr"
+)
+
+// sink takes the elements of one array and stores its chunks as they become full.
+type sink struct {
+	w       *Writer
+	i       int
+	array   *newArray
+	encoder *zarr.Encoder
+	out     chunkStore
+	next    int64 // chunk
+	open    bool  // the one before it takes elements
+	stored  []extent
+	err     error // of an earlier write: nothing is written any more
+}
+
+// chunkStore is where the chunks of one array go.
+type chunkStore interface {
+	begin(chunk int64) (io.Writer, error)
+	end(length int64) (extent, error)
+	close() error // after the last chunk, or an error
+}
+
+// Sink takes all bytes of tensor i, in row-major order, from one goroutine; its Close completes the
+// tensor. Several tensors may be written at once: each takes a megabyte or two of memory.
+func (w *Writer) Sink(i int) (io.WriteCloser, error) {
+	a := w.layout.arrays[i]
+	encoder, err := a.NewEncoder()
+	if err != nil {
+		return nil, err
+	}
+	s := &sink{w: w, i: i, array: a, encoder: encoder}
+	switch {
+	case !w.layout.ocdbt:
+		s.out = &chunkFiles{dir: w.path(filepath.FromSlash(a.name)), array: a, w: w}
+	case isSpooled(a):
+		s.out = &spooled{spool: w.spool, most: a.stored() + a.stored()/128 + overhead}
+	default:
+		f, err := w.create(w.data(strconv.Itoa(i)))
+		if err != nil {
+			return nil, err
+		}
+		s.out = &dataFile{file: f}
+	}
+	return s, nil
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	done := 0
+	for s.err == nil && done < len(p) {
+		if !s.open {
+			if s.err = s.begin(); s.err != nil {
+				break
+			}
+		}
+		n, err := s.encoder.Write(p[done : done+int(min(int64(len(p)-done), s.encoder.Left()))])
+		done += n
+		if s.err = err; err == nil && s.encoder.Left() == 0 {
+			s.err = s.end()
+		}
+	}
+	return done, s.err
+}
+
+// begin begins the next chunk.
+func (s *sink) begin() error {
+	if s.next >= s.array.Chunks() {
+		return fmt.Errorf("tensor %s has more than its %d bytes", s.array.name, s.array.Bytes)
+	}
+	out, err := s.out.begin(s.next)
+	if err != nil {
+		return err
+	}
+	s.encoder.Begin(out, s.next)
+	s.next++
+	s.open = true
+	return nil
+}
+
+func (s *sink) end() error {
+	s.open = false
+	length, err := s.encoder.End()
+	if err != nil {
+		return err
+	}
+	x, err := s.out.end(length)
+	s.stored = append(s.stored, x)
+	return err
+}
+
+// Close completes the array.
+func (s *sink) Close() error {
+	s.encoder.Release()
+	err := errors.Join(s.err, s.out.close())
+	if err == nil && (s.open || s.next != s.array.Chunks()) {
+		err = fmt.Errorf("tensor %s ends early", s.array.name)
+	}
+	if err == nil {
+		s.w.mu.Lock()
+		defer s.w.mu.Unlock()
+		s.w.chunks[s.i], s.w.done[s.i] = s.stored, true
+	}
+	return err
+}
+
+// bufferSize collects what the encoder writes, a block of up to 128 KiB at a time.
+const bufferSize = 128 << 10
+
+// dataFile stores chunks one behind another in a file of their own.
+type dataFile struct {
+	file *os.File
+	out  *bufio.Writer
+	at   int64
+}
+
+func (d *dataFile) begin(int64) (io.Writer, error) {
+	if d.out == nil {
+		d.out = bufio.NewWriterSize(d.file, bufferSize)
+	}
+	return d.out, nil
+}
+
+func (d *dataFile) end(length int64) (extent, error) {
+	x := extent{d.at, length}
+	d.at += length
+	return x, nil
+}
+
+func (d *dataFile) close() error {
+	if d.out == nil {
+		return d.file.Close()
+	}
+	return errors.Join(d.out.Flush(), d.file.Sync(), d.file.Close())
+}
+
+// spooled stores the one chunk of an array in the spool.
+type spooled struct {
+	spool  *spool
+	most   int64 // bytes that the chunk may take
+	offset int64
+	out    *bufio.Writer
+}
+
+func (s *spooled) begin(int64) (io.Writer, error) {
+	s.offset = s.spool.reserve(s.most)
+	s.out = bufio.NewWriterSize(io.NewOffsetWriter(s.spool.file, s.offset), int(min(s.most, bufferSize)))
+	return s.out, nil
+}
+
+func (s *spooled) end(length int64) (extent, error) {
+	if length > s.most {
+		return extent{}, fmt.Errorf("a chunk takes %d bytes compressed, more than the %d expected", length, s.most)
+	}
+	return extent{s.offset, length}, s.out.Flush()
+}
+
+func (s *spooled) close() error { return nil }
+
+// chunkFiles stores each chunk in a file of its own.
+type chunkFiles struct {
+	w     *Writer
+	dir   string
+	array *newArray
+	file  *os.File
+	out   *bufio.Writer
+}
+
+func (c *chunkFiles) begin(chunk int64) (io.Writer, error) {
+	path := filepath.Join(c.dir, filepath.FromSlash(c.array.Key(chunk)))
+	var err error
+	if c.file, err = c.w.create(path); err != nil {
+		return nil, err
+	}
+	if c.out == nil {
+		c.out = bufio.NewWriterSize(c.file, bufferSize)
+	}
+	c.out.Reset(c.file)
+	return c.out, nil
+}
+
+func (c *chunkFiles) end(int64) (extent, error) {
+	err := errors.Join(c.out.Flush(), c.file.Sync(), c.file.Close())
+	c.file = nil
+	return extent{}, err
+}
+
+func (c *chunkFiles) close() error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.Close()
+}

@@ -1,0 +1,139 @@
+package zarr
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Encoder encodes the chunks of arrays, one after another, in memory that does not grow with them.
+type Encoder struct {
+	plan  *Plan
+	frame *zstd.Encoder // nil where chunks are not compressed
+	out   counter
+	left  int64 // bytes of elements that the chunk still takes
+	pad   int64
+}
+
+// NewEncoder returns an encoder of the plan's chunks, which Release gives back.
+func (p *Plan) NewEncoder() (*Encoder, error) {
+	e := &Encoder{plan: p}
+	if !p.Compress {
+		return e, nil
+	}
+	var err error
+	e.frame, err = compression[p.Version].get()
+	return e, err
+}
+
+// Release gives back what Begin needs.
+func (e *Encoder) Release() {
+	if e.frame != nil {
+		compression[e.plan.Version].put(e.frame)
+		e.frame = nil
+	}
+}
+
+// Begin begins a chunk that is written to out.
+func (e *Encoder) Begin(out io.Writer, chunk int64) {
+	e.left, e.pad = e.plan.Run(chunk)
+	e.out = counter{w: out}
+	if e.frame != nil {
+		e.frame.ResetContentSize(&e.out, e.left+e.pad)
+	}
+}
+
+// Left returns the bytes of elements that the chunk still takes.
+func (e *Encoder) Left() int64 { return e.left }
+
+// Write takes elements, at most as many as are left.
+func (e *Encoder) Write(b []byte) (int, error) {
+	if int64(len(b)) > e.left {
+		return 0, fmt.Errorf("%d bytes for a chunk that takes %d more", len(b), e.left)
+	}
+	n, err := e.write(b)
+	e.left -= int64(n)
+	return n, err
+}
+
+func (e *Encoder) write(b []byte) (int, error) {
+	if e.frame != nil {
+		return e.frame.Write(b)
+	}
+	return e.out.Write(b)
+}
+
+// zeros is the padding of chunks at the edge.
+var zeros [64 << 10]byte
+
+// End completes a chunk that has all its elements and returns its length as stored.
+func (e *Encoder) End() (int64, error) {
+	if e.left > 0 {
+		return 0, fmt.Errorf("a chunk lacks %d bytes", e.left)
+	}
+	for e.pad > 0 {
+		n, err := e.write(zeros[:min(e.pad, int64(len(zeros)))])
+		if err != nil {
+			return 0, err
+		}
+		e.pad -= int64(n)
+	}
+	if e.frame == nil {
+		return e.out.n, nil
+	}
+	if err := e.frame.Close(); err != nil {
+		return 0, err
+	}
+	if e.plan.Version == 3 {
+		index := binary.LittleEndian.AppendUint64(make([]byte, 8), uint64(e.out.n)) // the one inner chunk: offset 0
+		index = binary.LittleEndian.AppendUint32(index, crc32.Checksum(index, crc32.MakeTable(crc32.Castagnoli)))
+		if _, err := e.out.Write(index); err != nil {
+			return 0, err
+		}
+	}
+	return e.out.n, nil
+}
+
+// counter counts what is written.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// compressors keeps encoders of one level for reuse: they take a megabyte or two each.
+type compressors struct {
+	level zstd.EncoderLevel
+	pool  sync.Pool
+}
+
+// compression is the compressors for each version.
+var compression = map[int]*compressors{
+	2: {level: zstd.EncoderLevelFromZstd(levelV2)},
+	3: {level: zstd.EncoderLevelFromZstd(levelV3)},
+}
+
+// window is how far back matches may lie, in bytes. Weights have hardly any.
+const window = 512 << 10
+
+func (c *compressors) get() (*zstd.Encoder, error) {
+	if e, ok := c.pool.Get().(*zstd.Encoder); ok {
+		return e, nil
+	}
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(c.level), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+}
+
+func (c *compressors) put(e *zstd.Encoder) {
+	e.Reset(io.Discard) // forgets the writer
+	c.pool.Put(e)
+}
