@@ -35,6 +35,11 @@ const (
 // they are missing. A dst that exists is refused, as *fs.PathError with fs.ErrExist, unless
 // replace is set. What killed runs to the same dst left is removed first.
 func NewStage(dst string, replace bool) (*Stage, error) {
+	return claimStage(dst, replace, (*Stage).checkDestination)
+}
+
+// claimStage makes a stage to a destination that check has nothing against.
+func claimStage(dst string, replace bool, check func(*Stage) error) (*Stage, error) {
 	dst, err := resolve(dst)
 	if err != nil {
 		return nil, err
@@ -46,11 +51,11 @@ func NewStage(dst string, replace bool) (*Stage, error) {
 	if err := clean(dst); err != nil {
 		return nil, err
 	}
-	if err := s.checkDestination(); err != nil {
+	if err := check(s); err != nil {
 		return nil, errors.Join(err, s.removeParents())
 	}
 	for range 10 {
-		dir := stageName(dst)
+		dir := stageName(dst, randomDigits())
 		if err := os.Mkdir(dir, 0o777); errors.Is(err, fs.ErrExist) {
 			continue
 		} else if err != nil {
@@ -86,10 +91,14 @@ func resolve(dst string) (string, error) {
 	return real, err
 }
 
-func stageName(dst string) string {
+func stageName(dst, digits string) string {
+	return filepath.Join(filepath.Dir(dst), "."+filepath.Base(dst)+stageMark+digits)
+}
+
+func randomDigits() string {
 	var random [stageRand / 2]byte
 	_, _ = rand.Read(random[:]) // never fails
-	return filepath.Join(filepath.Dir(dst), "."+filepath.Base(dst)+stageMark+hex.EncodeToString(random[:]))
+	return hex.EncodeToString(random[:])
 }
 
 func (s *Stage) makeParents() error {
@@ -210,7 +219,7 @@ func clean(dst string) error {
 		if old {
 			err = cleanOld(path, dst)
 		} else if entry.IsDir() {
-			err = cleanStage(filepath.Join(filepath.Dir(dst), stage))
+			err = cleanStage(filepath.Join(filepath.Dir(dst), stage), dst)
 		}
 		if err != nil {
 			return err
@@ -230,12 +239,12 @@ func isStage(name, base string) (stage string, old, ok bool) {
 	return stage, old, err == nil && strings.ToLower(random) == random
 }
 
-func cleanStage(dir string) error {
+func cleanStage(dir, dst string) error {
 	l, held, err := tryLock(dir)
 	if err != nil || !held {
 		return nil // another run's, or not ours to lock
 	}
-	return errors.Join(os.RemoveAll(dir), l.release())
+	return errors.Join(settleFile(dir, dst), os.RemoveAll(dir), l.release())
 }
 
 func cleanOld(old, dst string) error {
