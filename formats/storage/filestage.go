@@ -87,8 +87,8 @@ func notAFile(path string) error {
 }
 
 // Publish makes file and sidecar durable and gives them their names. A destination that came to
-// exist meanwhile is refused unless it is to be replaced. After an error the stage is still
-// there, for Discard, and what was there before is back.
+// exist meanwhile is refused unless it is to be replaced. After an error the stage is still there,
+// for Discard, and the destination is as it was; or new, if the file was at its place by then.
 func (s *FileStage) Publish() error {
 	content, err := os.ReadFile(s.Sidecar)
 	if err != nil {

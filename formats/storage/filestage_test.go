@@ -143,7 +143,12 @@ func TestFileStageKeepsWhatCameToExist(t *testing.T) {
 
 // TestFileStageKilled stops Publish before each of its renames, looks at what a reader finds, and
 // then begins the next run. errKilled stands for the end of the process.
-func TestFileStageKilled(t *testing.T) {
+func TestFileStageKilled(t *testing.T) { testFileStageStopped(t, true) }
+
+// TestFileStageFailed has a rename fail instead.
+func TestFileStageFailed(t *testing.T) { testFileStageStopped(t, false) }
+
+func testFileStageStopped(t *testing.T, kill bool) {
 	defer func(a, b func(string, string) error) { rename, renameFresh = a, b }(rename, renameFresh)
 	for _, before := range [][2]string{{}, {"old", "old"}, {"old", ""}, {"", "old"}, {"new", "new"}} {
 		done := false
@@ -152,20 +157,24 @@ func TestFileStageKilled(t *testing.T) {
 			dst := filepath.Join(dir, "model.pt")
 			put(t, dst, before)
 			s := fileStage(t, dst, "new", true)
-			done = !killedAt(t, s, step)
-			what := fmt.Sprintf("%q, killed before rename %d", before, step)
+			done = !stoppedAt(t, s, step, kill)
+			what := fmt.Sprintf("%q, stopped before rename %d (kill: %v)", before, step, kill)
 			if got := pair(t, dst); got[0] != "" && got[1] != "" && got[0] != got[1] {
 				t.Errorf("%s: a reader finds %q", what, got)
 			} else if before[0] != "" && got[0] == "" {
 				t.Errorf("%s: the file is gone", what)
 			}
-			if next, err := NewFileStage(dst, sideSuffix, true); err != nil {
+			if !kill {
+				if err := s.Discard(); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+			} else if next, err := NewFileStage(dst, sideSuffix, true); err != nil {
 				t.Errorf("%s: %v", what, err)
 			} else {
 				next.Discard()
 			}
 			if got := pair(t, dst); got != before && got != [2]string{"new", "new"} {
-				t.Errorf("%s: the next run finds %q", what, got)
+				t.Errorf("%s: then there is %q", what, got)
 			}
 			if got := names(t, dir); len(got) > 2 {
 				t.Errorf("%s: left %q", what, got)
@@ -176,33 +185,36 @@ func TestFileStageKilled(t *testing.T) {
 
 var errKilled = errors.New("killed")
 
-// killedAt publishes a stage up to a rename, and reports false if there were fewer.
-func killedAt(t *testing.T, s *FileStage, step int) (killed bool) {
+// stoppedAt publishes a stage up to a rename, and reports false if there were fewer.
+func stoppedAt(t *testing.T, s *FileStage, step int, kill bool) (stopped bool) {
 	t.Helper()
 	stop := func(do func(from, to string) error) func(from, to string) error {
 		return func(from, to string) error {
-			if step == 0 {
+			if step--; step >= 0 {
+				return do(from, to)
+			}
+			if kill {
 				panic(errKilled)
 			}
-			step--
-			return do(from, to)
+			return errKilled
 		}
 	}
 	rename, renameFresh = stop(os.Rename), stop(renameNew)
 	defer func() {
 		rename, renameFresh = os.Rename, renameNew
 		if p := recover(); p == errKilled {
-			killed = true
+			stopped = true
 			s.stage.lock.release() // as the system does
 			os.Remove(stageName(s.stage.dst, turnDigits))
 		} else if p != nil {
 			panic(p)
 		}
 	}()
-	if err := s.Publish(); err != nil {
+	err := s.Publish()
+	if err != nil && !errors.Is(err, errKilled) {
 		t.Error(err)
 	}
-	return false
+	return err != nil
 }
 
 // TestFileStageOfManyRuns has runs replace one destination at once: the last one's file has the
