@@ -15,14 +15,14 @@ const ManifestName = "conversion.json"
 // Manifest is what conversion.json holds. It depends on nothing but the input and the options: no
 // times, no machine, and of the source's path only the last element.
 type Manifest struct {
-	Griffin  string           `json:"griffin"` // version of the tool
-	Source   ManifestSource   `json:"source"`
-	Layout   string           `json:"layout"` // of the destination
-	DType    string           `json:"dtype"`  // "keep", or the type that all tensors were given
-	Settings ManifestSettings `json:"settings"`
-	Tensors  []ManifestTensor `json:"tensors"`
-	Copies   []ManifestCopy   `json:"copies,omitempty"` // left out, because another tensor holds the same
-	Left     []string         `json:"left,omitempty"`   // tensors of the source that are no part of the model
+	Griffin  string            `json:"griffin"` // version of the tool
+	Source   ManifestSource    `json:"source"`
+	Layout   string            `json:"layout"` // of the destination
+	DType    string            `json:"dtype"`  // "keep", or the type that all tensors were given
+	Settings *ManifestSettings `json:"settings,omitempty"`
+	Tensors  []ManifestTensor  `json:"tensors"`
+	Copies   []ManifestCopy    `json:"copies,omitempty"` // left out, because another tensor holds the same
+	Left     []string          `json:"left,omitempty"`   // tensors of the source that are no part of the model
 }
 
 // ManifestSource is the checkpoint that was converted.
@@ -33,7 +33,7 @@ type ManifestSource struct {
 	Prefix string `json:"prefix,omitempty"` // of the model's tensors
 }
 
-// ManifestSettings are what shapes could not tell.
+// ManifestSettings are what shapes could not tell. A conversion between originals may know none.
 type ManifestSettings struct {
 	Preset          string      `json:"preset,omitempty"`
 	AttentionWindow int64       `json:"attention_window"`
@@ -93,8 +93,11 @@ func NewManifest(p *Plan, version string, digests [][]byte) *Manifest {
 	return m
 }
 
-func (p *Plan) settings() ManifestSettings {
-	return ManifestSettings{Preset: p.Preset, AttentionWindow: p.Config.AttentionWindow,
+func (p *Plan) settings() *ManifestSettings {
+	if !p.Settled {
+		return nil
+	}
+	return &ManifestSettings{Preset: p.Preset, AttentionWindow: p.Config.AttentionWindow,
 		LogitsSoftCap: pythonFloat(p.Config.LogitsSoftCap), EmbeddingScale: p.Config.EmbeddingScale}
 }
 

@@ -44,16 +44,27 @@ func checkRoom(dst string, need int64) error {
 	return storage.CheckFree(filepath.Dir(dir), need)
 }
 
-// staged runs fill on a directory beside dst that becomes dst if there is no error, and otherwise
-// is removed.
-func staged(dst string, replace bool, fill func(dir string) error) (err error) {
-	stage, err := storage.NewStage(dst, replace)
+// staging is where a destination is made before it appears.
+type staging struct {
+	weights  string // path of the file, or of the directory that is filled
+	manifest string // path of conversion.json
+
+	publish func() error
+	discard func() error
+}
+
+// newStaging begins a destination: a directory, or a file with conversion.json beside it.
+func newStaging(dst string, to Target, replace bool) (*staging, error) {
+	if to == ToTorch {
+		s, err := storage.NewFileStage(dst, "."+ManifestName, replace)
+		if err != nil {
+			return nil, err
+		}
+		return &staging{s.File, s.Sidecar, s.Publish, s.Discard}, nil
+	}
+	s, err := storage.NewStage(dst, replace)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, stage.Discard()) }()
-	if err := fill(stage.Dir); err != nil {
-		return err
-	}
-	return stage.Publish()
+	return &staging{s.Dir, filepath.Join(s.Dir, ManifestName), s.Publish, s.Discard}, nil
 }

@@ -26,9 +26,15 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		out.printf("%s -> %s\n", printable(r.Source), printable(r.Destination))
 	}
 	fact("source", "%s, %s layout", r.Format, r.Layout)
-	fact("weights", "%s, %s, %s, %s in %s", plural(int64(len(r.Tensors)), "tensor"), plural(r.Parameters, "parameter"),
-		r.DType, size(r.Bytes), plural(int64(r.Shards), "file"))
-	fact("settings", "%s", settingsLine(r))
+	weights := fmt.Sprintf("%s, %s, %s, %s", plural(int64(len(r.Tensors)), "tensor"), plural(r.Parameters, "parameter"), r.DType, size(r.Bytes))
+	if r.Shards > 0 {
+		weights += " in " + plural(int64(r.Shards), "file")
+	}
+	fact("weights", "%s", weights)
+	fact("written", "%s, %s layout", r.OutputFormat, r.OutputLayout)
+	if r.Settings != nil {
+		fact("settings", "%s", settingsLine(r.Settings))
+	}
 	if len(r.Left) > 0 {
 		fact("left", "%s of the source that are no part of the model", plural(int64(len(r.Left)), "tensor"))
 	}
@@ -45,8 +51,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	return out.err
 }
 
-func settingsLine(r *convert.Result) string {
-	s := r.Settings
+func settingsLine(s *convert.ManifestSettings) string {
 	from := "given"
 	if s.Preset != "" {
 		from = "preset " + s.Preset

@@ -1,0 +1,112 @@
+package convert
+
+import (
+	"github.com/griffin-ckpt/griffin/formats/orbax"
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch"
+)
+
+// output is the files of weights that a conversion writes, laid out before the first byte.
+type output interface {
+	format() string                          // as the checkpoint's Format will be
+	files() []ResultFile                     // nil where they are not known in advance
+	shards() int                             // files of weights, 0 where that is not known in advance
+	file(i int) string                       // the one that holds Plan.Dests[i], "" where that is not known
+	size() int64                             // bytes of all files, at most
+	create(path string) (Destination, error) // of a directory that is there, or of a file that is not
+}
+
+// layOut decides on the files of a plan's weights. dst is where they will be.
+func layOut(p *Plan, dst string, o *Options) (output, error) {
+	specs := make([]tensor.Spec, len(p.Dests))
+	for i, d := range p.Dests {
+		specs[i] = tensor.Spec{Name: d.Name, DType: d.DType, Shape: d.Shape}
+	}
+	switch o.To {
+	case ToTorch:
+		name := lastElement(dst)
+		l, err := torch.NewLayout(specs, name)
+		return torchOutput{l, name}, err
+	case ToOrbax:
+		format := o.OrbaxFormat
+		if format == "" {
+			format = orbax.DefaultFormat
+		}
+		l, err := orbax.NewLayout(as[orbax.Spec](specs), format)
+		return orbaxOutput{l, format}, err
+	}
+	limit := o.MaxShardSize
+	if limit == 0 {
+		limit = DefaultMaxShardSize
+	}
+	l, err := safetensors.NewLayout(as[safetensors.Spec](specs), limit, map[string]string{"format": "pt"})
+	return safetensorsOutput{l}, err
+}
+
+// as gives specs the type that a format has for them.
+func as[T safetensors.Spec | orbax.Spec](specs []tensor.Spec) []T {
+	out := make([]T, len(specs))
+	for i, s := range specs {
+		out[i] = T(s)
+	}
+	return out
+}
+
+// safetensorsOutput is files and perhaps an index in a directory.
+type safetensorsOutput struct{ *safetensors.Layout }
+
+func (o safetensorsOutput) format() string { return "safetensors" }
+
+func (o safetensorsOutput) files() []ResultFile {
+	var all []ResultFile
+	for _, f := range o.Files {
+		all = append(all, ResultFile{f.Name, f.Size})
+	}
+	if o.Index != nil {
+		all = append(all, ResultFile{safetensors.IndexName, int64(len(o.Index))})
+	}
+	return all
+}
+
+func (o safetensorsOutput) file(i int) string { return o.Files[o.Places[i].File].Name }
+
+func (o safetensorsOutput) shards() int { return len(o.Files) }
+
+func (o safetensorsOutput) size() int64 {
+	n := int64(0)
+	for _, f := range o.files() {
+		n += f.Bytes
+	}
+	return n
+}
+
+func (o safetensorsOutput) create(dir string) (Destination, error) { return o.Create(dir) }
+
+// torchOutput is one file.
+type torchOutput struct {
+	*torch.Layout
+	name string
+}
+
+func (o torchOutput) format() string      { return "torch-zip" }
+func (o torchOutput) files() []ResultFile { return []ResultFile{{o.name, o.Size}} }
+func (o torchOutput) shards() int         { return 1 }
+func (o torchOutput) file(int) string     { return o.name }
+func (o torchOutput) size() int64         { return o.Size }
+
+func (o torchOutput) create(path string) (Destination, error) { return o.Create(path) }
+
+// orbaxOutput is files whose names and sizes depend on the weights.
+type orbaxOutput struct {
+	*orbax.Layout
+	name string
+}
+
+func (o orbaxOutput) format() string      { return "orbax-" + o.name }
+func (o orbaxOutput) files() []ResultFile { return nil }
+func (o orbaxOutput) shards() int         { return 0 }
+func (o orbaxOutput) file(int) string     { return "" }
+func (o orbaxOutput) size() int64         { return o.Size }
+
+func (o orbaxOutput) create(dir string) (Destination, error) { return o.Create(dir) }

@@ -1,0 +1,94 @@
+package convert
+
+import (
+	"encoding/hex"
+	"fmt"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Result is what a conversion did, or with DryRun would do.
+type Result struct {
+	Source       string            `json:"source"`
+	Format       string            `json:"format"` // of the source
+	Layout       string            `json:"layout"` // of the source
+	Destination  string            `json:"destination"`
+	To           string            `json:"to"`            // the target: "hf", "torch", "orbax"
+	OutputFormat string            `json:"output_format"` // of the destination
+	OutputLayout string            `json:"output_layout"` // of the destination
+	DryRun       bool              `json:"dry_run"`
+	DType        string            `json:"dtype"`              // of the destination, of most elements
+	Settings     *ManifestSettings `json:"settings,omitempty"` // where they are known
+	Parameters   int64             `json:"parameters"`         // elements of all tensors
+	Bytes        int64             `json:"bytes"`              // of all tensors
+	Shards       int               `json:"shards"`             // files of weights; 0 where that is not known yet
+	Files        []ResultFile      `json:"files"`              // as far as they are known
+	Tensors      []ResultTensor    `json:"tensors"`
+	Left         []string          `json:"left,omitempty"`    // tensors of the source that are no part of the model
+	Overflowed   int64             `json:"overflowed"`        // finite elements that became infinite
+	Inexact      int64             `json:"inexact,omitempty"` // elements that were divided and are not given back by multiplying
+	Seconds      float64           `json:"seconds"`
+	Proof        *Proof            `json:"proof,omitempty"`
+	Notes        []string          `json:"notes,omitempty"`
+}
+
+// ResultFile is a file of the destination.
+type ResultFile struct {
+	Name  string `json:"name"` // from the destination's directory on
+	Bytes int64  `json:"bytes"`
+}
+
+// ResultTensor is a tensor of the destination.
+type ResultTensor struct {
+	Name       string   `json:"name"`
+	DType      string   `json:"dtype"`
+	Shape      []int64  `json:"shape"`
+	Bytes      int64    `json:"bytes"`
+	File       string   `json:"file,omitempty"` // where it lies in one file whose name is known in advance
+	Rule       string   `json:"rule"`
+	From       []string `json:"from"`
+	SHA256     string   `json:"sha256,omitempty"`
+	Overflowed int64    `json:"overflowed,omitempty"`
+	Inexact    int64    `json:"inexact,omitempty"`
+}
+
+// describe is the result as far as it is known before anything is written.
+func (c *conversion) describe(dst string) *Result {
+	p := c.plan
+	src := p.Source.Checkpoint
+	r := &Result{Source: src.Path, Format: src.Format, Layout: p.Source.Layout.String(), Destination: dst,
+		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: p.Layout.String(),
+		DryRun: c.options.DryRun, DType: p.DType.String(), Settings: p.settings(), Shards: c.output.shards(), Files: c.output.files()}
+	r.Notes = append(append(r.Notes, src.Notes...), p.Notes...)
+	for _, t := range p.Left {
+		r.Left = append(r.Left, t.Name)
+	}
+	for _, f := range c.files {
+		r.Files = append(r.Files, ResultFile{f.Name, int64(len(f.Content))})
+	}
+	for i, d := range p.Dests {
+		t := tensor.Tensor{DType: d.DType, Shape: d.Shape}
+		r.Tensors = append(r.Tensors, ResultTensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Bytes: t.Bytes(),
+			File: c.output.file(i), Rule: d.Rule})
+		r.Parameters += t.Elements()
+		r.Bytes += t.Bytes()
+	}
+	for _, m := range p.Moves {
+		t := &r.Tensors[m.Dest]
+		t.From = append(t.From, m.Source.Name)
+	}
+	return r
+}
+
+// add completes the result with what was written.
+func (r *Result) add(written []Written) {
+	for i, w := range written {
+		t := &r.Tensors[i]
+		t.SHA256, t.Overflowed, t.Inexact = hex.EncodeToString(w.SHA256[:]), w.Overflowed, w.Inexact
+		r.Overflowed += w.Overflowed
+		r.Inexact += w.Inexact
+	}
+	if n := r.Overflowed; n > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d finite elements are too large for %s and became infinite", n, r.DType))
+	}
+}
