@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,6 +56,7 @@ type Layout struct {
 	storage zarr.Storage
 	arrays  []*newArray // as the specs
 	files   []newFile   // data files in which all places are known in advance
+	maxFile int64       // bytes
 }
 
 // newArray is a tensor with its place in the tree and in the files.
@@ -84,11 +86,22 @@ const overhead = 4096
 // NewLayout lays out tensors in one of FormatNames. Names that make no tree, and what zarr cannot
 // hold, are a *tensor.FormatError.
 func NewLayout(specs []Spec, format string) (*Layout, error) {
-	l := &Layout{}
+	return newLayout(specs, format, limits{})
+}
+
+// limits are what tests make smaller.
+type limits struct {
+	chunk int64 // bytes, 0 for zarr's own
+	file  int64 // bytes of a data file, 0 for maxDataFile
+}
+
+func newLayout(specs []Spec, format string, limits limits) (*Layout, error) {
+	l := &Layout{maxFile: cmp.Or(limits.file, maxDataFile)}
 	found := false
 	for _, f := range formats {
 		if f.name == format {
 			l.ocdbt, l.storage, found = f.ocdbt, f.Storage, true
+			l.storage.MaxChunk = limits.chunk
 		}
 	}
 	if !found {
@@ -172,7 +185,7 @@ func (l *Layout) place() {
 	const small, align = 64 << 10, 64
 	for i, a := range l.arrays {
 		size := a.stored()
-		if n := len(l.files); n == 0 || l.files[n-1].size > 0 && l.files[n-1].size+size > maxDataFile {
+		if n := len(l.files); n == 0 || l.files[n-1].size > 0 && l.files[n-1].size+size > l.maxFile {
 			l.files = append(l.files, newFile{})
 		}
 		f := &l.files[len(l.files)-1]

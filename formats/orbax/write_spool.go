@@ -47,7 +47,7 @@ func (w *Writer) unspool(spooled []int, places [][]ocdbt.Value, written []tensor
 			places[i] = []ocdbt.Value{{Inline: value}}
 			continue
 		}
-		if total+x.length > maxDataFile {
+		if total+x.length > w.layout.maxFile {
 			if err := w.join(together, places, written); err != nil {
 				return err
 			}

@@ -5,18 +5,21 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // writeAll stores tensors of those bytes, in the given order, in steps of odd sizes.
-func writeAll(t *testing.T, dir, format string, specs []Spec, data [][]byte, order []int) {
+func writeAll(t *testing.T, dir, format string, limits limits, specs []Spec, data [][]byte, order []int) {
 	t.Helper()
-	l, err := NewLayout(specs, format)
+	l, err := newLayout(specs, format, limits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,17 +101,83 @@ func writeCases(seed uint64) (specs []Spec, data [][]byte) {
 	return specs, data
 }
 
+// small makes several chunks of an array of a few kilobytes, and several files of all of them.
+var small = limits{chunk: 256, file: 20000}
+
 func TestWhatIsWrittenIsReadBack(t *testing.T) {
+	for seed, format := range FormatNames() {
+		for _, limits := range []limits{{}, small} {
+			t.Run(fmt.Sprintf("%s/%d", format, limits.chunk), func(t *testing.T) {
+				specs, data := writeCases(uint64(seed))
+				dir := t.TempDir()
+				writeAll(t, dir, format, limits, specs, data, rand.Perm(len(specs)))
+				checkReadBack(t, dir, specs, data)
+			})
+		}
+	}
+}
+
+func TestFilesDoNotDependOnTheOrder(t *testing.T) {
 	for _, format := range FormatNames() {
-		t.Run(format, func(t *testing.T) {
-			specs, data := writeCases(1)
-			dir := filepath.Join(t.TempDir(), "checkpoint")
-			if err := os.Mkdir(dir, 0o777); err != nil {
-				t.Fatal(err)
+		specs, data := writeCases(9)
+		var trees [2]map[string]string
+		for i := range trees {
+			dir := t.TempDir()
+			order := rand.New(rand.NewPCG(uint64(i), 0)).Perm(len(specs))
+			writeAll(t, dir, format, small, specs, data, order)
+			trees[i] = filesBelow(t, dir)
+		}
+		for name, text := range trees[0] {
+			if trees[1][name] != text {
+				t.Errorf("%s: %s depends on the order", format, name)
 			}
-			writeAll(t, dir, format, specs, data, rand.Perm(len(specs)))
-			checkReadBack(t, dir, specs, data)
-		})
+		}
+		if len(trees[1]) != len(trees[0]) {
+			t.Errorf("%s: %d files or %d", format, len(trees[0]), len(trees[1]))
+		}
+	}
+}
+
+// filesBelow returns the files below a directory.
+func filesBelow(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			b, err := os.ReadFile(path)
+			files[path[len(dir):]] = string(b)
+			return err
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// What is not the same elements does not lie in a file of the same name.
+func TestDataFilesAreNamedByContent(t *testing.T) {
+	for _, format := range []string{"ocdbt", "ocdbt-uncompressed", "ocdbt-zarr3"} {
+		specs, data := writeCases(3)
+		names := map[string]bool{}
+		for range 2 {
+			dir := t.TempDir()
+			writeAll(t, dir, format, small, specs, data, rand.Perm(len(specs)))
+			for name := range filesBelow(t, dir) {
+				if filepath.Base(filepath.Dir(name)) == "d" {
+					if names[name] {
+						t.Errorf("%s: two contents of %s", format, name)
+					}
+					names[name] = true
+				}
+			}
+			for i := range data {
+				if len(data[i]) > 0 {
+					data[i][0] ^= 1
+				}
+			}
+		}
 	}
 }
 
@@ -140,6 +209,86 @@ func checkReadBack(t *testing.T, dir string, specs []Spec, data [][]byte) {
 		r.Close()
 		if err != nil || !bytes.Equal(b, data[i]) {
 			t.Errorf("%s: other bytes are read: %v", s.Name, err)
+		}
+	}
+}
+
+func TestLayoutRefuses(t *testing.T) {
+	long := strings.Repeat("x.", 600)
+	for _, tt := range []struct {
+		format string
+		names  []string
+		want   string
+	}{
+		{"ocdbt", nil, "the tree is empty"},
+		{"ocdbt", []string{"a.b", "a.b"}, "comes twice"},
+		{"ocdbt", []string{"a", "a.b"}, "a leaf lies below another leaf"},
+		{"ocdbt", []string{"a\xff"}, "not valid UTF-8"},
+		{"ocdbt", []string{long}, "a path of 601 keys"},
+		{"zarr", []string{"a/../b"}, "cannot be that of a directory"},
+		{"zarr", []string{"/a"}, "cannot be that of a directory"},
+		{"zarr", []string{""}, "cannot be that of a directory"},
+		{"zarr", []string{"_METADATA"}, "cannot be that of a directory"},
+		{"zarr", []string{"checkpoint/x"}, "cannot be that of a directory"},
+		{"zarr", []string{"a/0", "b", "a"}, "cannot hold another array"},
+		{"zarr3", []string{"a"}, `no Orbax format "zarr3"`},
+	} {
+		var specs []Spec
+		for _, name := range tt.names {
+			specs = append(specs, Spec{name, tensor.F32, []int64{2}})
+		}
+		if _, err := NewLayout(specs, tt.format); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s, %.60q: %v, not %s", tt.format, tt.names, err, tt.want)
+		}
+	}
+	if _, err := NewLayout([]Spec{{"a", tensor.F6E2M3, []int64{4}}}, "ocdbt"); err == nil || !strings.Contains(err.Error(), `"a"`) {
+		t.Errorf("a type that zarr does not know: %v", err)
+	}
+}
+
+func TestNamesMakeTheTree(t *testing.T) {
+	for name, want := range map[string][]string{
+		"params.blocks.0.rg_lru.a_gate.w": {"params", "blocks.0", "rg_lru", "a_gate", "w"},
+		"params.blocks.10.11.w":           {"params", "blocks.10.11", "w"},
+		"0.weight":                        {"0", "weight"},
+		"a":                               {"a"},
+		"a..b.":                           {"a", "", "b", ""},
+		"a.0x.1":                          {"a", "0x.1"},
+	} {
+		if got := splitName(name); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, not %q", name, got, want)
+		}
+	}
+}
+
+// An array that gets too few bytes or too many is not complete, and neither is the checkpoint.
+func TestSinksCount(t *testing.T) {
+	for _, format := range []string{"ocdbt", "ocdbt-zarr3", "zarr", "zarr-uncompressed"} {
+		for _, limits := range []limits{{}, small} {
+			for _, n := range []int{0, 1, 3999, 4001, 9000} {
+				l, err := newLayout([]Spec{{"a", tensor.F32, []int64{1000}}}, format, limits)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w, err := l.Create(t.TempDir())
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err := w.Sink(0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, writing := s.Write(make([]byte, n))
+				if closing := s.Close(); closing == nil || writing == nil && n > 4000 {
+					t.Errorf("%s: %d bytes of 4000 were taken: %v, %v", format, n, writing, closing)
+				}
+				if err := w.Finish(make([]tensor.Written, 1)); err == nil {
+					t.Errorf("%s: finished with %d bytes of 4000", format, n)
+				}
+				if err := w.Close(); err != nil {
+					t.Error(err)
+				}
+			}
 		}
 	}
 }

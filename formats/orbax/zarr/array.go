@@ -216,29 +216,4 @@ func (a *Array) Codec() string {
 // are shards.
 func (a *Array) ChunkShape() []int64 { return slices.Clone(a.chunk) }
 
-// Strided returns how the elements lie uncompressed in a file or in memory, and nil where they do
-// not: where there are several chunks, or the one is compressed or not stored as it should be
-// (which Stream reports).
-func (a *Array) Strided() (*tensor.Strided, error) {
-	if n, err := tensor.Product(a.grid); err != nil || n != 1 || len(a.leaf.codecs) > 0 {
-		return nil, err
-	}
-	at, err := newLocator(a).find(make([]int64, len(a.grid)))
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) || err == nil && (at.section == nil || at.section.Size() != a.leafBytes) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	store, base, _ := at.section.Outer()
-	s := &tensor.Strided{Store: store, Base: base, Length: a.leafBytes / a.DType.Size(), DType: a.DType, BigEndian: a.leaf.bigEndian}
-	inStore := tensor.RowMajor(a.leaf.stored(a.chunk)...)
-	s.View = tensor.View{Shape: slices.Clone(a.Shape), Strides: make([]int64, len(a.Shape))}
-	for j, axis := range a.leaf.axes {
-		s.View.Strides[axis] = inStore.Strides[j]
-	}
-	return s, nil
-}
-
 var _ tensor.Data = (*Array)(nil)

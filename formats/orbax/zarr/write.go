@@ -12,6 +12,11 @@ import (
 type Storage struct {
 	Version  int  // 2 or 3
 	Compress bool // with zstd; otherwise the chunks, one behind another, are the elements as they are
+
+	// MaxChunk is what a chunk takes at most, in bytes, but for elements that cannot be parted. 0
+	// stands for 8 MiB. Readers decode a chunk as a whole, so that small ones can be decoded side by
+	// side and in little memory.
+	MaxChunk int64
 }
 
 // The levels of compression that Orbax asks for, by version.
@@ -38,6 +43,9 @@ type Plan struct {
 // NewPlan decides how an array is cut. A type that zarr has no name for is a *tensor.FormatError.
 func NewPlan(s Storage, d tensor.DType, shape []int64) (*Plan, error) {
 	p := &Plan{Storage: s, Shape: shape, DType: d, keys: keyStyle{separator: ".", scalar: "0"}}
+	if p.MaxChunk == 0 {
+		p.MaxChunk = defaultMaxChunk
+	}
 	if s.Version == 3 {
 		p.keys = keyStyle{prefix: "c/", separator: "/", scalar: "c"}
 	}
@@ -120,5 +128,5 @@ func nameV2(d tensor.DType) (string, bool) {
 		}
 		return order + letter + strconv.FormatInt(d.Size(), 10), true
 	}
-	return d.String(), typesV3[d.String()] == d
+	return d.String(), d != tensor.Invalid && typesV3[d.String()] == d
 }

@@ -3,11 +3,8 @@ package zarr
 import "slices"
 
 const (
-	// maxChunkBytes bounds a chunk. Readers decode it as a whole, so that small ones can be decoded
-	// side by side and in little memory.
-	maxChunkBytes = 8 << 20
-	// minChunkBytes is what a chunk has at least where there is a choice, as each costs a read.
-	minChunkBytes = 64 << 10
+	defaultMaxChunk = 8 << 20
+	mostSmaller     = 128 // a chunk is at most so many times smaller than it may be, if there is a choice
 )
 
 // cut chooses the shape of the chunks: one index of each axis before p.axis, a range of it, and all
@@ -25,7 +22,7 @@ func (p *Plan) cut() {
 	for p.axis = range p.Shape {
 		n := p.Shape[p.axis]
 		p.row /= n
-		if p.row <= maxChunkBytes {
+		if p.row <= p.MaxChunk {
 			p.Chunk[p.axis] = p.rows(n, several && !p.Compress)
 			return
 		}
@@ -38,7 +35,7 @@ func (p *Plan) cut() {
 // they divide n, so that no chunk is padded. With even they have to, as elements that are followed
 // by others are not to be parted from them by padding.
 func (p *Plan) rows(n int64, even bool) int64 {
-	most := min(max(maxChunkBytes/p.row, 1), n)
+	most := min(max(p.MaxChunk/p.row, 1), n)
 	best := int64(0)
 	for k := most; k > 0 && best == 0; k-- {
 		if n%k == 0 {
@@ -51,7 +48,7 @@ func (p *Plan) rows(n int64, even bool) int64 {
 	case !even:
 		pieces := (n + most - 1) / most
 		return (n + pieces - 1) / pieces
-	case best*p.row >= minChunkBytes:
+	case best*p.row >= p.MaxChunk/mostSmaller:
 		return best
 	}
 	return n

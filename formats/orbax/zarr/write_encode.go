@@ -130,7 +130,8 @@ func (c *compressors) get() (*zstd.Encoder, error) {
 		return e, nil
 	}
 	return zstd.NewWriter(nil, zstd.WithEncoderLevel(c.level), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true),
+		zstd.WithAllLitEntropyCompression(true)) // weights have no matches, but uneven bytes
 }
 
 func (c *compressors) put(e *zstd.Encoder) {
