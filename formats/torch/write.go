@@ -25,6 +25,9 @@ type Place struct {
 //     the zip file is called "archive".
 //   - torch takes the bytes PK\x07\x08 at the beginning of a tensor for one more checksum, which
 //     changes the serialization id.
+//
+// torch writes any number of tensors, and so does this package. Its reader, which bounds its
+// memory, takes some 19,000 of them.
 type Layout struct {
 	Size   int64   // of the whole file, in bytes
 	Places []Place // of each Spec, in the order they were given in
