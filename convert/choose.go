@@ -20,7 +20,13 @@ func (o *Options) findModel(ctx context.Context, src *tensor.Checkpoint) (*Model
 		return nil, err
 	}
 	m.KeepExtra = keep
-	return m, m.SettleHead(ctx)
+	if err := m.SettleHead(ctx); err != nil {
+		return nil, err
+	}
+	if o.To == ToHF && o.DType == tensor.Invalid {
+		return m, nil // a head of a directory is copied, whatever it is
+	}
+	return m, m.SettleScale(ctx)
 }
 
 // topLevel names the model that lies under no name.

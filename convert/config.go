@@ -24,6 +24,10 @@ type Config struct {
 	LogitsSoftCap   float64 // 0 for none
 	EmbeddingScale  bool    // whether embeddings are multiplied by sqrt(Width)
 
+	// OriginalWindow is the original's attention window where a Hugging Face directory was written with
+	// another, as --match-runtime does: conversion.json says so. 0 where AttentionWindow is it.
+	OriginalWindow int64
+
 	SeparateHead bool // logits have a matrix of their own: config.json says so, or SettleHead found it
 }
 

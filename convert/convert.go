@@ -62,7 +62,7 @@ func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 		return nil, err
 	}
 	c := &conversion{options: o}
-	if c.plan, err = NewPlan(model, PlanOptions{Settings: o.Settings, To: o.To, DType: o.DType}); err != nil {
+	if c.plan, err = NewPlan(model, o.plan()); err != nil {
 		return nil, err
 	}
 	if o.To == ToHF {
@@ -114,6 +114,9 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 	progress(0)
 	written, err := c.writeWeights(ctx, stage.weights, progress)
 	if err != nil {
+		return err
+	}
+	if err := c.plan.CheckExact(written); err != nil {
 		return err
 	}
 	c.result.add(written)

@@ -91,7 +91,16 @@ func (m *Model) settleHF(s Settings, c *Config, h *hfconfig.Config, path string)
 	if c.SeparateHead && len(m.Heads) == 0 {
 		return tensor.Bad("tie_word_embeddings is false, and there is no lm_head.weight").In(path)
 	}
-	given := *c
+	if err := m.readForm(c, h); err != nil {
+		return err
+	}
+	return m.agrees(s, c, path)
+}
+
+// agrees refuses settings that are given and contradict a config.json. They may be the numbers in it or
+// those of the original.
+func (m *Model) agrees(s Settings, c *Config, path string) error {
+	given, original := *c, m.original(*c)
 	if s.Preset == "" { // what is not given agrees
 		s = Settings{AttentionWindow: cmp.Or(s.AttentionWindow, &c.AttentionWindow), LogitsSoftCap: cmp.Or(s.LogitsSoftCap, &c.LogitsSoftCap),
 			EmbeddingScale: cmp.Or(s.EmbeddingScale, &c.EmbeddingScale)}
@@ -99,10 +108,13 @@ func (m *Model) settleHF(s Settings, c *Config, h *hfconfig.Config, path string)
 	if _, err := s.settle(&given); err != nil {
 		return err
 	}
-	if given.AttentionWindow != c.AttentionWindow || given.LogitsSoftCap != c.LogitsSoftCap || given.EmbeddingScale != c.EmbeddingScale {
+	if given.AttentionWindow != c.AttentionWindow && given.AttentionWindow != original.AttentionWindow ||
+		given.LogitsSoftCap != c.LogitsSoftCap && given.LogitsSoftCap != original.LogitsSoftCap ||
+		given.EmbeddingScale != c.EmbeddingScale && given.EmbeddingScale != original.EmbeddingScale {
 		return &SettingsError{
-			Problem: fmt.Sprintf("the settings given contradict %s: attention window %d, logits soft cap %v, scaled embeddings", path, c.AttentionWindow, c.LogitsSoftCap),
-			Hint:    "a Hugging Face directory needs no settings: its config.json has them",
+			Problem: fmt.Sprintf("the settings given contradict %s: attention window %d, logits soft cap %v, embedding scale %t", path,
+				original.AttentionWindow, original.LogitsSoftCap, original.EmbeddingScale),
+			Hint: "a Hugging Face directory needs no settings: its config.json has them",
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ type Manifest struct {
 	Layout   string            `json:"layout"` // of the destination
 	DType    string            `json:"dtype"`  // "keep", or the type that all tensors were given
 	Settings *ManifestSettings `json:"settings,omitempty"`
+	HF       *HFForm           `json:"huggingface,omitempty"` // where config.json has other numbers than Settings
 	Tensors  []ManifestTensor  `json:"tensors"`
 	Copies   []ManifestCopy    `json:"copies,omitempty"` // left out, because another tensor holds the same
 	Left     []string          `json:"left,omitempty"`   // tensors of the source that are no part of the model
@@ -73,6 +74,9 @@ func NewManifest(p *Plan, version string, digests [][]byte) *Manifest {
 		Layout:   p.Layout.String(),
 		DType:    "keep",
 		Settings: p.settings(),
+	}
+	if p.HF != nil && !p.HF.plain(&p.Config) {
+		m.HF = p.HF
 	}
 	if !p.Keep {
 		m.DType = p.DType.String()

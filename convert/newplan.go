@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
 )
 
 // destRoots precede the model's root in the names of a destination, as the implementation that reads
@@ -16,20 +17,23 @@ var destRoots = [layoutCount]string{Flax: "params.", HuggingFace: "model."}
 
 // PlanOptions choose what a plan makes of a model.
 type PlanOptions struct {
-	Settings              // what shapes cannot tell
-	To       Target       // ToHF, ToTorch or ToOrbax
-	DType    tensor.DType // of all tensors; Invalid keeps each one's own
+	Settings                  // what shapes cannot tell
+	To           Target       // ToHF, ToTorch or ToOrbax
+	DType        tensor.DType // of all tensors; Invalid keeps each one's own
+	MatchRuntime string       // ToHF: MatchTransformers5 or ""
+	AllowInexact bool         // plan a model that the destination cannot express exactly
 }
 
-// NewPlan plans the conversion of a model to another layout, or to its own. It reads no weights.
+// NewPlan plans the conversion of a model to another layout, or to its own. It reads no weights;
+// SettleHead and SettleScale have to be called before it where there are output heads.
 //
 // Settings are asked for only where the destination states them, which is the Hugging Face layout,
 // and the source does not. Tensors that are missing, unexpected, misshapen or mistyped are a
 // *PlanError that lists them all, settings that nothing tells a *SettingsError, and a model that the
 // destination cannot express a *tensor.FormatError.
 func NewPlan(m *Model, o PlanOptions) (*Plan, error) {
-	if o.DType != tensor.Invalid && !isWeightType(o.DType) {
-		return nil, &SettingsError{Problem: fmt.Sprintf("no weights are written as %s", o.DType), Hint: "--dtype takes keep, float32, bfloat16 or float16"}
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	if problems := m.check(); !problems.empty() {
 		return nil, problems
@@ -38,14 +42,32 @@ func NewPlan(m *Model, o PlanOptions) (*Plan, error) {
 	if err := p.settle(o.Settings); err != nil {
 		return nil, err
 	}
-	if err := p.representable(); err != nil {
-		return nil, err.In(m.Checkpoint.Path)
+	if err := p.settleHead(); err != nil {
+		return nil, err
+	}
+	if p.Layout == HuggingFace {
+		if err := p.express(o); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.fill(o.DType); err != nil {
 		return nil, err
 	}
-	p.annotate()
+	p.chooseDType()
+	if p.Layout == HuggingFace {
+		if err := p.checkExpressed(o.AllowInexact); err != nil {
+			return nil, err
+		}
+		p.annotate()
+	}
 	return p, nil
+}
+
+func (o *PlanOptions) check() error {
+	if o.DType != tensor.Invalid && !isWeightType(o.DType) {
+		return &SettingsError{Problem: fmt.Sprintf("no weights are written as %s", o.DType), Hint: "--dtype takes keep, float32, bfloat16 or float16"}
+	}
+	return checkRuntime(o.MatchRuntime)
 }
 
 // settle completes p.Config, as far as the destination needs it.
@@ -58,8 +80,36 @@ func (p *Plan) settle(s Settings) error {
 	if err != nil {
 		return err
 	}
-	p.Config, p.Preset, p.Settled = config, preset, true
+	p.literalCap = config.LogitsSoftCap
+	p.Config, p.Preset, p.Settled = p.Source.original(config), preset, true
 	return nil
+}
+
+// settleHead decides what becomes of an output head that is not tied.
+func (p *Plan) settleHead() error {
+	m := p.Source
+	if !p.Config.SeparateHead {
+		return nil
+	}
+	switch {
+	case m.relation == headWhole && !p.asIs():
+		p.whole = m.Heads[0].Tensor
+		p.Config.EmbeddingScale, p.Config.SeparateHead = false, false
+		p.Notes = append(p.Notes, fmt.Sprintf("%s is the embedding of a model that does not scale it; %s, the same divided by %g, is not needed",
+			p.whole.Name, m.embedding().Name, normalizer(m.Config.Width)))
+	case p.Layout == HuggingFace || m.KeepExtra:
+	case m.relation == headCopied:
+		p.Config.SeparateHead = false
+	default:
+		return tensor.Bad("an output head of its own, which the original implementations do not have: they compute logits with the embedding, and this is neither that nor sqrt(width) times it").
+			In(m.Checkpoint.Path).Of(m.Heads[0].Tensor.Name).Advise("--extra keep writes it beside the model, where they do not look for it")
+	}
+	return nil
+}
+
+// asIs says that the tensors of a Hugging Face directory are copied, whatever they mean.
+func (p *Plan) asIs() bool {
+	return p.Source.Layout == HuggingFace && p.Layout == HuggingFace && p.Keep
 }
 
 // isWeightType reports whether transformers loads weights of that type as they are.
@@ -175,31 +225,6 @@ func (m *Model) embedding() *tensor.Tensor {
 	return nil
 }
 
-// representable refuses what the implementation that reads the destination does not compute.
-func (p *Plan) representable() *tensor.FormatError {
-	c := &p.Config
-	if p.Layout != HuggingFace {
-		return nil
-	}
-	if p.Source.Layout == HuggingFace {
-		return nil
-	}
-	var reasons []string
-	if !c.EmbeddingScale {
-		reasons = append(reasons, "transformers always scales embeddings by sqrt(width), and this model does not")
-	}
-	if c.LogitsSoftCap == 0 {
-		reasons = append(reasons, "transformers always caps logits, and this model does not (a cap of 0 would make them all 0)")
-	}
-	if c.Has(Attention) && c.HeadDim()%4 != 0 {
-		reasons = append(reasons, fmt.Sprintf("half of each head of %d channels is to be rotated in pairs, which takes a multiple of 4", c.HeadDim()))
-	}
-	if len(reasons) == 0 {
-		return nil
-	}
-	return tensor.Bad("no plain Hugging Face form: %s", strings.Join(reasons, "; "))
-}
-
 // fill adds the tensors and moves of the destination.
 func (p *Plan) fill(dtype tensor.DType) error {
 	m := p.Source
@@ -207,7 +232,7 @@ func (p *Plan) fill(dtype tensor.DType) error {
 	at := map[string]int{}
 	filled := map[int]int64{} // elements of each destination
 	for _, param := range parameters(p.Config.BlockTypes) {
-		source := m.found[param.name(m.Layout)][0]
+		source := p.sourceOf(param)
 		o := param.rule.between(m.Layout, p.Layout)
 		name := destRoots[p.Layout] + param.name(p.Layout)
 		view, first := o.apply(tensor.RowMajor(source.Shape...))
@@ -220,48 +245,61 @@ func (p *Plan) fill(dtype tensor.DType) error {
 		case filled[dest] == (&tensor.Tensor{Shape: p.Dests[dest].Shape}).Elements():
 			continue // two parameters in one tensor of either layout: it was moved whole
 		default:
-			p.Dests[dest].Rule += "; " + o.String()
+			d := &p.Dests[dest]
+			d.Rule += "; " + o.String()
+			d.DType = cmp.Or(dtype, wider(d.DType, source.DType))
 		}
 		filled[dest] += view.Elements()
 		p.Moves = append(p.Moves, Move{Source: source, View: view, Dest: dest, Offset: first})
 	}
-	p.Copies = m.headCopies(&p.Config)
+	if p.whole == nil {
+		p.Copies = m.headCopies(&p.Config)
+	}
+	p.divide(dtype)
 	p.keepHead(dtype)
 	return p.keepExtras()
 }
 
-// annotate chooses the destination's dtype and says what is out of the ordinary.
-func (p *Plan) annotate() {
+// sourceOf returns the tensor of the source that holds a parameter.
+func (p *Plan) sourceOf(param parameter) *tensor.Tensor {
+	if p.whole != nil && param.rule.name == reference.Embedding {
+		return p.whole
+	}
+	return p.Source.found[param.name(p.Source.Layout)][0]
+}
+
+// wider returns the narrowest type that holds the elements of both.
+func wider(a, b tensor.DType) tensor.DType {
+	switch {
+	case a == b || a.Size() > b.Size():
+		return a
+	case a.Size() < b.Size():
+		return b
+	}
+	return tensor.F32 // of bfloat16 and float16
+}
+
+// chooseDType finds the destination's dtype.
+func (p *Plan) chooseDType() {
 	elements := map[tensor.DType]int64{}
 	var kinds []tensor.DType
 	for _, d := range p.Dests {
+		if !isWeightType(d.DType) {
+			continue // an extra tensor
+		}
 		if elements[d.DType] == 0 {
 			kinds = append(kinds, d.DType)
 		}
 		elements[d.DType] += (&tensor.Tensor{Shape: d.Shape}).Elements()
 	}
-	slices.SortStableFunc(kinds, func(a, b tensor.DType) int {
-		switch {
-		case elements[a] > elements[b]:
-			return -1
-		case elements[a] < elements[b]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(kinds, func(a, b tensor.DType) int { return cmp.Compare(elements[b], elements[a]) })
 	p.DType = kinds[0]
-	if p.Layout != HuggingFace {
-		return
-	}
-	if len(kinds) > 1 {
+	if len(kinds) > 1 && p.Layout == HuggingFace {
 		var names []string
 		for _, d := range kinds {
 			names = append(names, d.String())
 		}
 		p.Notes = append(p.Notes, fmt.Sprintf("tensors are of several types (%s) and keep them; config.json says %s, to which transformers rounds them all when it loads the model",
 			strings.Join(names, ", "), p.DType))
-	}
-	if !p.Config.Has(Attention) {
-		p.Notes = append(p.Notes, "there are no attention blocks: the attention window is of no consequence, and use_cache is false, because transformers 5 cannot cache such a model")
 	}
 }

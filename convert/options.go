@@ -56,3 +56,8 @@ func (o *Options) check() error {
 	}
 	return nil
 }
+
+// plan returns the part that decides on the tensors.
+func (o *Options) plan() PlanOptions {
+	return PlanOptions{Settings: o.Settings, To: o.To, DType: o.DType, MatchRuntime: o.MatchRuntime, AllowInexact: o.AllowInexact}
+}

@@ -19,11 +19,17 @@ type Plan struct {
 	// not need it, and nothing may tell.
 	Settled bool
 
+	HF *HFForm // how config.json expresses Config; nil where the destination is an original
+
 	Dests  []Dest           // in the order in which the destination lists them
 	Moves  []Move           // every element of every Dest is filled by one move
 	Copies []Copy           // tensors that are left out because others hold the same
 	Left   []*tensor.Tensor // tensors of the source that are no part of the model (optimizer state, …)
 	Notes  []string         // what the user should know, one sentence each
+
+	allowInexact bool
+	literalCap   float64        // of the source's config.json
+	whole        *tensor.Tensor // the head, where it is the embedding of a model that does not scale it
 }
 
 // Dest is one tensor of the destination.

@@ -29,6 +29,10 @@ type Model struct {
 	blocks []int                       // the numbers of the blocks, ascending
 	sizes  sizes                       // by which shapes are judged
 	clash  string                      // why the sizes fit no model, or ""
+
+	relation headRelation // of an untied head; see SettleScale
+	form     *HFForm      // of a Hugging Face directory, as its conversion.json has it and its config.json still does
+	noCap    bool         // the soft cap of its config.json stands for none
 }
 
 // Recognize finds the Griffin-family model in a checkpoint, under any wrapper, beside whatever

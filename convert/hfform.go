@@ -1,0 +1,291 @@
+package convert
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// HFForm is how a Hugging Face directory expresses a model: the numbers of its config.json that are not
+// the model's own, because transformers always scales embeddings, always caps logits, and attends to
+// one token less than the original.
+type HFForm struct {
+	// MatchRuntime is the runtime that AttentionWindowSize is written for: with it the logits of
+	// that runtime agree with the original's at every position. "" where it is the model's own window.
+	MatchRuntime        string `json:"match_runtime,omitempty"`
+	AttentionWindowSize int64  `json:"attention_window_size"`
+
+	// LogitsSoftCap stands for none where the model has none: a power of two so large that
+	// tanh(x/cap)*cap is x.
+	LogitsSoftCap pythonFloat `json:"logits_soft_cap"`
+
+	// EmbeddingDividedBy is what the embedding was divided by, so that transformers' scaling makes it
+	// again; the head, which is not divided, is then a tensor of its own. 0 where it was not.
+	EmbeddingDividedBy pythonFloat `json:"embedding_divided_by,omitempty"`
+	TieWordEmbeddings  bool        `json:"tie_word_embeddings"`
+
+	Inexact []string `json:"inexact,omitempty"` // what transformers computes otherwise, and by how much
+}
+
+// plain reports whether config.json has the model's own numbers.
+func (f *HFForm) plain(c *Config) bool {
+	return f.MatchRuntime == "" && float64(f.LogitsSoftCap) == c.LogitsSoftCap && f.EmbeddingDividedBy == 0
+}
+
+// MatchTransformers5 is the runtime that PlanOptions.MatchRuntime takes.
+const MatchTransformers5 = "transformers5"
+
+// checkRuntime refuses runtimes that no configuration makes agree with the original.
+func checkRuntime(name string) error {
+	switch name {
+	case "", MatchTransformers5:
+		return nil
+	case "transformers4", "transformers4.57":
+		return &SettingsError{
+			Problem: "no configuration makes transformers 4.57 agree with the original: its attention has no window in one pass, and with the cache, as it runs by default, " +
+				"a prompt longer than the window gives wrong logits from position 0, decoding parts at position window - 1, and prompts of one token crash",
+			Hint: "keep texts within the window there, with use_cache=False; --match-runtime transformers5 makes transformers 5 agree at every position",
+		}
+	}
+	return &SettingsError{Problem: fmt.Sprintf("no runtime %q to match", name), Hint: "--match-runtime takes " + MatchTransformers5}
+}
+
+// readForm learns from the conversion.json of a Hugging Face directory what the numbers in its config.json
+// stand for. Those that were changed since stand for themselves.
+func (m *Model) readForm(c *Config, h *hfconfig.Config) error {
+	m.form, m.noCap = nil, standsForNone(c.LogitsSoftCap, m.embedding().DType)
+	record, _, err := ReadManifest(m.Checkpoint.Path)
+	if err != nil || record == nil || record.HF == nil || record.Settings == nil || record.Layout != HuggingFace.String() {
+		return err
+	}
+	form := *record.HF
+	m.form = &form
+	if form.MatchRuntime != "" && form.AttentionWindowSize == c.AttentionWindow && form.AttentionWindowSize == record.Settings.AttentionWindow+1 {
+		c.OriginalWindow = record.Settings.AttentionWindow
+	}
+	if record.Settings.LogitsSoftCap == 0 && float64(form.LogitsSoftCap) == c.LogitsSoftCap {
+		m.noCap = true
+	}
+	if h.TieWordEmbeddings || record.Settings.EmbeddingScale {
+		form.EmbeddingDividedBy = 0
+	}
+	return nil
+}
+
+// original returns in the original's terms what a Hugging Face directory has in its own.
+func (m *Model) original(c Config) Config {
+	if m.Layout != HuggingFace {
+		return c
+	}
+	if c.OriginalWindow != 0 {
+		c.AttentionWindow, c.OriginalWindow = c.OriginalWindow, 0
+	}
+	if m.noCap {
+		c.LogitsSoftCap = 0
+	}
+	if m.relation == headWhole || m.form != nil && m.form.EmbeddingDividedBy != 0 {
+		c.EmbeddingScale = false
+	}
+	return c
+}
+
+// express settles which numbers config.json will have. p.fill goes by them.
+func (p *Plan) express(o PlanOptions) error {
+	c := &p.Config
+	if c.Has(Attention) && c.HeadDim()%4 != 0 {
+		return tensor.Bad("no Hugging Face form: half of each head of %d channels is to be rotated in pairs, which takes a multiple of 4", c.HeadDim()).
+			In(p.Source.Checkpoint.Path)
+	}
+	f := &HFForm{AttentionWindowSize: c.AttentionWindow, LogitsSoftCap: pythonFloat(c.LogitsSoftCap), TieWordEmbeddings: !c.SeparateHead}
+	p.HF = f
+	if o.MatchRuntime != "" && c.Has(Attention) {
+		if c.AttentionWindow == math.MaxInt32 {
+			return &SettingsError{Problem: fmt.Sprintf("attention window %d: --match-runtime writes one more, which is too large", c.AttentionWindow)}
+		}
+		f.MatchRuntime, f.AttentionWindowSize = o.MatchRuntime, c.AttentionWindow+1
+	}
+	if !c.EmbeddingScale {
+		f.EmbeddingDividedBy, f.TieWordEmbeddings = pythonFloat(normalizer(c.Width)), false
+	}
+	return nil
+}
+
+// divide has the embedding of a model that does not scale it divided, and writes it whole as the
+// head, unless that is another.
+func (p *Plan) divide(dtype tensor.DType) {
+	if p.HF == nil || p.HF.EmbeddingDividedBy == 0 || p.asIs() {
+		return
+	}
+	for i := range p.Moves {
+		move := &p.Moves[i]
+		if d := &p.Dests[move.Dest]; d.Name == embeddingName {
+			if !p.Config.SeparateHead {
+				p.add(Dest{Name: headTensor, DType: d.DType, Shape: d.Shape, Rule: d.Rule}, move.Source, move.View)
+			}
+			// p.add may have moved what d and move point to.
+			p.Moves[i].Divide = float64(p.HF.EmbeddingDividedBy)
+			p.Dests[p.Moves[i].Dest].Rule = fmt.Sprintf("divide by %g", p.Moves[i].Divide)
+			return
+		}
+	}
+}
+
+// The tensors of transformers that a model without embedding scale has of its embedding.
+const (
+	embeddingName = "model.embed_tokens.weight"
+	headTensor    = "lm_head.weight"
+)
+
+// checkExpressed settles what depends on the type of the weights, and refuses a model that is not
+// expressed exactly, unless that is allowed.
+func (p *Plan) checkExpressed(allowInexact bool) error {
+	p.allowInexact = allowInexact
+	f := p.HF
+	if p.asIs() {
+		f.LogitsSoftCap = pythonFloat(p.literalCap)
+		if p.Source.form != nil {
+			f.Inexact = p.Source.form.Inexact
+		}
+		return nil
+	}
+	if p.Config.LogitsSoftCap == 0 {
+		limit := noCap[p.DType]
+		f.LogitsSoftCap = pythonFloat(limit.cap)
+		if limit.cost > 0 {
+			f.Inexact = append(f.Inexact, fmt.Sprintf("transformers always caps logits, and this model does not: in %s, logits up to 40 change by as much as %.2g with the best cap, %g (all of them tried)",
+				p.DType, limit.cost, limit.cap))
+		}
+	}
+	if d := p.division(); d != nil && !isPowerOfTwo(d.Divide) {
+		to := p.Dests[d.Dest].DType
+		f.Inexact = append(f.Inexact, fmt.Sprintf("transformers always scales embeddings by sqrt(width) in bfloat16, here %g, and this model does not: no power of two, so that dividing by it and multiplying again "+
+			"changes %s elements by as much as a relative %.2g (all mantissas tried)", d.Divide, to, divisionCost(to, d.Divide)))
+	}
+	if len(f.Inexact) == 0 || allowInexact {
+		return nil
+	}
+	err := tensor.Bad("no exact Hugging Face form: %s", strings.Join(f.Inexact, "; ")).In(p.Source.Checkpoint.Path)
+	if p.Config.LogitsSoftCap == 0 && p.DType == tensor.F16 && len(f.Inexact) == 1 {
+		return err.Advise("--dtype bfloat16 or float32 has an exact form; --allow-inexact writes this one")
+	}
+	return err.Advise("--allow-inexact writes the nearest there is")
+}
+
+// annotate says what is out of the ordinary.
+func (p *Plan) annotate() {
+	c, f := &p.Config, p.HF
+	if !c.Has(Attention) {
+		p.Notes = append(p.Notes, "there are no attention blocks: the attention window is of no consequence, and use_cache is false, because transformers 5 cannot cache such a model")
+	}
+	if f.MatchRuntime != "" {
+		p.Notes = append(p.Notes, fmt.Sprintf("attention_window_size is %d, the window + 1: with it transformers 5 attends to the tokens that the original attends to, and its logits agree at every position",
+			f.AttentionWindowSize))
+	}
+	if c.LogitsSoftCap == 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("logits_soft_cap %.0f stands for none", float64(f.LogitsSoftCap)))
+	}
+	if f.EmbeddingDividedBy != 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("%s is the embedding divided by %g, by which transformers multiplies it; the head, %s, is untied and not divided",
+			embeddingName, float64(f.EmbeddingDividedBy), headTensor))
+	}
+	for _, cost := range f.Inexact {
+		p.Notes = append(p.Notes, "not exact: "+cost)
+	}
+}
+
+// CheckExact returns an error if dividing the embedding lost anything that the plan did not announce,
+// as the last bits of numbers that became too small for the type. written is what Execute returned.
+// Where losses are allowed, p.HF says them.
+func (p *Plan) CheckExact(written []Written) error {
+	d := p.division()
+	if d == nil {
+		return nil
+	}
+	dest := &p.Dests[d.Dest]
+	lost := written[d.Dest].Inexact
+	of := fmt.Sprintf("%d of %d elements of %s", lost, (&tensor.Tensor{Shape: dest.Shape}).Elements(), dest.Name)
+	switch {
+	case lost == 0:
+		return nil
+	case !p.allowInexact:
+		return tensor.Bad("no exact Hugging Face form: %s, divided by %g, become too small for %s and lose their last bits", of, d.Divide, dest.DType).
+			In(p.Source.Checkpoint.Path).Of(d.Source.Name).Advise("another --dtype has room for them; --allow-inexact writes it so")
+	}
+	p.HF.Inexact = append(p.HF.Inexact, fmt.Sprintf("%s are not the embedding's once transformers multiplies them by %g (counted)", of, d.Divide))
+	return nil
+}
+
+// division returns the move that divides the embedding, or nil.
+func (p *Plan) division() *Move {
+	for i := range p.Moves {
+		if p.Moves[i].Divide != 0 {
+			return &p.Moves[i]
+		}
+	}
+	return nil
+}
+
+// noCap has, for each type that transformers computes in, a soft cap that leaves logits up to 40 as
+// they are, as a model without a cap has them: x/cap is exact, and so small that tanh rounds to it. In
+// float16 there is none, since x/cap becomes subnormal before it is so small: cost is the largest
+// change with the best.
+//
+// Measured with torch 2.15 on every bfloat16 and float16 and 30 million others: the first that is
+// exact is 2^17 in float32, 2^9 in bfloat16 (but for logits below 1e-32) and 2^32 in float64. Weights
+// in bfloat16 are often loaded in float32, so that both have one that suits either.
+var noCap = map[tensor.DType]struct{ cap, cost float64 }{
+	tensor.F64:  {1 << 32, 0},
+	tensor.F32:  {1 << 20, 0},
+	tensor.BF16: {1 << 20, 0},
+	tensor.F16:  {1 << 11, 0x1p-14},
+}
+
+// standsForNone reports whether a cap of config.json leaves the logits of a model in that type as they
+// are.
+func standsForNone(cap float64, d tensor.DType) bool {
+	least := noCap[d].cap
+	if d == tensor.BF16 {
+		least = 1 << 10
+	}
+	return d != tensor.F16 && isPowerOfTwo(cap) && cap >= least
+}
+
+func isPowerOfTwo(x float64) bool {
+	fraction, _ := math.Frexp(x)
+	return fraction == 0.5
+}
+
+// normalizer is what transformers, and the original where it does, scales embeddings by: the square
+// root of the width in bfloat16.
+func normalizer(width int64) float64 {
+	bits := math.Float32bits(float32(math.Sqrt(float64(width))))
+	bits += 0x7fff + bits>>16&1
+	return float64(math.Float32frombits(bits &^ 0xffff))
+}
+
+// divisionCost returns the largest relative change of a number of a type that is divided and
+// multiplied again, subnormal numbers aside: that of all mantissas.
+func divisionCost(d tensor.DType, by float64) float64 {
+	worst := 0.0
+	if d == tensor.F32 {
+		for i := range uint32(1 << 23) {
+			x := math.Float32frombits(0x3f800000 | i)
+			q := x / float32(by)
+			worst = max(worst, math.Abs(float64(q*float32(by))-float64(x))/float64(x))
+		}
+		return worst
+	}
+	bits := map[tensor.DType]int{tensor.F16: 10, tensor.BF16: 7}[d]
+	round := func(x float64) float64 { // no exponent is near its end
+		fraction, exponent := math.Frexp(x)
+		return math.Ldexp(math.RoundToEven(math.Ldexp(fraction, bits+1)), exponent-bits-1)
+	}
+	for i := range 1 << bits {
+		x := 1 + math.Ldexp(float64(i), -bits)
+		worst = max(worst, math.Abs(round(round(x/by)*by)-x)/x)
+	}
+	return worst
+}
