@@ -84,7 +84,7 @@ func newComparison(ctx context.Context, m *Model, g *Golden, o CompareOptions) *
 	c.result = &LogitsResult{Checkpoint: m.Checkpoint.Path, Golden: g.Path, Implementation: g.Meta.Implementation, Versions: g.Meta.Versions,
 		DType: g.Meta.DType, Backend: g.Meta.Backend, Semantics: c.semantics.String(), Batch: g.Passes[0].Batch, Length: c.length}
 	if m.Config.Has("attention") {
-		c.result.Window = int(m.Config.AttentionWindow)
+		c.result.Window = int(m.ConfigUnder(c.semantics).AttentionWindow)
 	}
 	if why := g.Meta.coarser(); why != "" {
 		c.note("%s: the envelope is that of bfloat16, which is wider", why)

@@ -37,6 +37,7 @@ type configField struct {
 func configFields(p *convert.Plan, head headState) []configField {
 	c := &p.Config
 	layers := int64(len(c.BlockTypes))
+	tie := headField(c, head)
 	fields := []configField{
 		{names: []string{"model_type"}, want: "recurrent_gemma", effect: "transformers would load another model class, or none"},
 		{names: []string{"architectures"}, want: []string{"RecurrentGemmaForCausalLM"}, missing: []string{"RecurrentGemmaForCausalLM"}, effect: "programs that go by it would build another model"},
@@ -59,7 +60,7 @@ func configFields(p *convert.Plan, head headState) []configField {
 		{names: []string{"rope_scaling", "rope_scaling.rope_type", "rope_scaling.type", "rope_scaling.factor", "rope_scaling.rope_theta"}, effect: "transformers 5 would take it in place of rope_parameters"},
 		{names: []string{"quantization_config", "quantization_config.quant_method"}, effect: "the weights would be quantised when they are loaded"},
 		{names: []string{"dtype", "torch_dtype"}, want: p.DType.String(), missing: p.DType.String(), null: p.DType.String(), effect: "transformers would round the weights to it, or compute in it"},
-		headField(head),
+		tie,
 	}
 	if c.Has(convert.Recurrent) {
 		fields = append(fields,
@@ -73,10 +74,14 @@ func configFields(p *convert.Plan, head headState) []configField {
 	return fields
 }
 
-// headField is tie_word_embeddings, which may be false where the head is there, a copy.
-func headField(head headState) configField {
+// headField is tie_word_embeddings, which may be false where the head is there, a copy, and has to be where it is
+// none.
+func headField(c *convert.Config, head headState) configField {
 	f := configField{names: []string{"tie_word_embeddings"}, want: true, missing: true, effect: "the output head would be a matrix of its own, with random weights"}
-	if head == headCopied {
+	switch {
+	case c.SeparateHead:
+		f.want, f.effect = false, "transformers would compute logits with the embedding instead of the output head"
+	case len(head.copies) > 0:
 		f.want = nil
 	}
 	return f
@@ -85,6 +90,9 @@ func headField(head headState) configField {
 // checkConfig holds every field of the config.json beside a converted checkpoint against its
 // source. A single file of weights may lack it: then the check is skipped.
 func checkConfig(converted string, p *convert.Plan, head headState) (*Section, error) {
+	if p.Layout != convert.HuggingFace {
+		return &Section{OK: true, Skipped: true, Summary: "not checked: an original has its settings in the code that runs it", Findings: []Finding{}}, nil
+	}
 	dir, single := converted, false
 	if info, err := os.Stat(converted); err == nil && !info.IsDir() {
 		dir, single = filepath.Dir(converted), true

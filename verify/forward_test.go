@@ -66,7 +66,7 @@ func exists(path string) bool {
 
 func (f *fixture) open(t *testing.T, path string) *Model {
 	t.Helper()
-	m, err := OpenModel(path, f.settings, nil)
+	m, err := OpenModel(t.Context(), path, ModelOptions{Settings: f.settings})
 	if err != nil {
 		t.Fatal(err)
 	}

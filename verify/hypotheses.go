@@ -271,7 +271,7 @@ func (c *comparison) headHypotheses(f *Fault) []hypothesis {
 	}
 	if f.Site == "logits" {
 		all := []hypothesis{}
-		if softCap := c.model.Config.LogitsSoftCap; softCap != 0 {
+		if softCap := c.model.ConfigUnder(c.semantics).LogitsSoftCap; softCap != 0 {
 			all = append(all, soft("no soft cap on the logits", 0))
 			for _, other := range []float64{30, 50} {
 				if other != softCap {

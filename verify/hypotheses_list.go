@@ -33,7 +33,7 @@ func (c *comparison) readings(block int, parameters ...string) []hypothesis {
 		if s := reference.Semantics(i); s != c.semantics {
 			all = append(all, hypothesis{cause: "the semantics of " + name, half: temporalHalf, parameters: parameters,
 				change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
-					m.Semantics = s
+					m.Semantics, m.Config = s, c.model.ConfigUnder(s).Reference()
 					return m, p
 				}})
 		}
@@ -57,13 +57,13 @@ func editing(cause string, block int, half string, edits map[string]rewrite) hyp
 
 func (c *comparison) attentionHypotheses(block int) []hypothesis {
 	window := func(w int) hypothesis {
-		return hypothesis{cause: fmt.Sprintf("an attention window of %d instead of %d", w, c.model.Config.AttentionWindow), half: temporalHalf, parameters: attentionNames,
+		return hypothesis{cause: fmt.Sprintf("an attention window of %d instead of %d", w, c.model.ConfigUnder(c.semantics).AttentionWindow), half: temporalHalf, parameters: attentionNames,
 			change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
 				m.Config.AttentionWindow = w
 				return m, p
 			}}
 	}
-	w := int(c.model.Config.AttentionWindow)
+	w := int(c.model.ConfigUnder(c.semantics).AttentionWindow)
 	head := math.Sqrt(float64(c.model.Config.HeadDim()))
 	scaled := func(cause string, by float64) hypothesis {
 		return editing(cause, block, temporalHalf, map[string]rewrite{reference.ProjQ + reference.Kernel: scaledBy(reference.ProjQ+reference.Kernel, by)})

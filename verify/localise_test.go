@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -242,7 +241,7 @@ func TestLocaliseByOtherCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		spoil(t, filepath.Join(dir, "model.safetensors"), tt.tensor)
-		converted, err := OpenModel(dir, convert.Settings{}, nil)
+		converted, err := OpenModel(t.Context(), dir, ModelOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

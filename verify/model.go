@@ -21,21 +21,36 @@ import (
 type Model struct {
 	Checkpoint *tensor.Checkpoint
 	Found      *convert.Model
-	Config     convert.Config // complete
-	Preset     string         // that gave settings, or ""
+
+	// Config is complete. Of a Hugging Face directory it is what transformers takes from config.json, and
+	// Original what the original computes with the same model: a directory may be written with a larger attention
+	// window, or a soft cap for none, so that transformers computes what the original does. They are equal
+	// otherwise.
+	Config, Original convert.Config
+
+	Preset string // that gave settings, or ""
+
+	termsFrom string // what Original is known from
 
 	// OnRead, if not nil, is told the bytes of weights that a run reads, from several goroutines.
 	OnRead func(bytes int64)
 }
 
-// OpenModel opens a checkpoint, at a step where it has several, and completes its configuration
-// from settings or, for a Hugging Face directory, from its config.json. No weights are read.
-func OpenModel(path string, s convert.Settings, step *int64) (*Model, error) {
-	checkpoint, err := formats.Open(path, formats.Options{Step: step})
+// ModelOptions say what a checkpoint does not.
+type ModelOptions struct {
+	Settings convert.Settings // what shapes cannot tell
+	Step     *int64           // of those that a directory has; nil for the newest
+	Name     string           // of one of several models, as convert.RecognizeNamed takes it; "" for the only one
+}
+
+// OpenModel opens a checkpoint and completes its configuration from the options or, for a Hugging
+// Face directory, from its config.json. No weights are read, but those of an output head.
+func OpenModel(ctx context.Context, path string, o ModelOptions) (*Model, error) {
+	checkpoint, err := formats.Open(path, formats.Options{Step: o.Step})
 	if err != nil {
 		return nil, err
 	}
-	m, err := NewModel(checkpoint, s)
+	m, err := NewModel(ctx, checkpoint, o)
 	if err != nil {
 		checkpoint.Close()
 		return nil, err
@@ -44,20 +59,33 @@ func OpenModel(path string, s convert.Settings, step *int64) (*Model, error) {
 }
 
 // NewModel is OpenModel for a checkpoint that is open. Close closes it.
-func NewModel(checkpoint *tensor.Checkpoint, s convert.Settings) (*Model, error) {
-	found, err := convert.Recognize(checkpoint)
+func NewModel(ctx context.Context, checkpoint *tensor.Checkpoint, o ModelOptions) (*Model, error) {
+	found, err := convert.RecognizeNamed(checkpoint, o.Name)
 	if err != nil {
 		return nil, err
 	}
+	found.KeepExtra = true // a tensor more changes nothing that is computed
+	if err := found.SettleHead(ctx); err != nil {
+		return nil, err
+	}
+	return completeModel(found, o.Settings)
+}
+
+// completeModel makes a model of what was found in a checkpoint.
+func completeModel(found *convert.Model, s convert.Settings) (*Model, error) {
 	config, preset, err := found.Complete(s)
 	if err != nil {
 		return nil, err
 	}
+	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: config, Original: config, Preset: preset}
+	if err := m.readTerms(); err != nil {
+		return nil, err
+	}
 	r := config.Reference()
 	if err := r.Validate(); err != nil {
-		return nil, tensor.Bad("%v", err).In(checkpoint.Path)
+		return nil, tensor.Bad("%v", err).In(found.Checkpoint.Path)
 	}
-	return &Model{Checkpoint: checkpoint, Found: found, Config: config, Preset: preset}, nil
+	return m, nil
 }
 
 // Close closes the checkpoint.
@@ -72,13 +100,21 @@ func (m *Model) Semantics() reference.Semantics {
 	return reference.Original
 }
 
+// ConfigUnder returns the configuration that an implementation computes with.
+func (m *Model) ConfigUnder(s reference.Semantics) *convert.Config {
+	if s == reference.Original {
+		return &m.Original
+	}
+	return &m.Config
+}
+
 // Reference returns the model to run. Its weights are read as it needs them, and not kept.
 func (m *Model) Reference(s reference.Semantics, a reference.Arithmetic) *reference.Model {
 	weights := m.Found.Weights()
 	if m.OnRead != nil {
 		weights = counted{weights, m.OnRead}
 	}
-	return &reference.Model{Config: m.Config.Reference(), Weights: weights, Semantics: s, Arithmetic: a}
+	return &reference.Model{Config: m.ConfigUnder(s).Reference(), Weights: weights, Semantics: s, Arithmetic: a}
 }
 
 // CheckHead reports an output head that should be a copy of the embedding, and is not.

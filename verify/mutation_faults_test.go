@@ -27,6 +27,7 @@ const (
 	gateBias, upBias, downBias  = "mlp_block.gate_proj.bias", "mlp_block.up_proj.bias", "mlp_block.down_proj.bias"
 	temporalNorm, channelNorm   = "temporal_pre_norm.weight", "channel_pre_norm.weight"
 	finalNorm                   = "model.final_norm.weight"
+	embeddingName               = "model.embed_tokens.weight"
 	float32NaN, float32Inf      = 0x7fc00000, 0x7f800000
 	weightsClass, layoutClass   = "weights", "layout"
 	namesClass, headClass       = "names", "head"

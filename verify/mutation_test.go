@@ -135,6 +135,9 @@ func (b *base) convert(t testing.TB, wrong func(*convert.Plan)) *made {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := model.SettleHead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	plan, err := convert.NewPlan(model, convert.PlanOptions{Settings: b.settings, DType: b.dtype})
 	if err != nil {
 		t.Fatal(err)

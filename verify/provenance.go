@@ -78,7 +78,7 @@ func (v *Verdict) Provenance(ctx context.Context, o Options, command []string) (
 		}
 	}
 	var err error
-	if p.Source, err = facts(ctx, v.Source, o.Settings, o.Step, known); err != nil {
+	if p.Source, err = facts(ctx, v.Source, ModelOptions{Settings: o.Settings, Step: o.Step, Name: o.Model}, known); err != nil {
 		return nil, err
 	}
 	if v.Converted != nil {
@@ -88,7 +88,7 @@ func (v *Verdict) Provenance(ctx context.Context, o Options, command []string) (
 				known[t.Name] = t.SHA256
 			}
 		}
-		if p.Converted, err = facts(ctx, v.Converted, convert.Settings{}, nil, known); err != nil {
+		if p.Converted, err = facts(ctx, v.Converted, ModelOptions{Settings: v.settings()}, known); err != nil {
 			return nil, err
 		}
 	}
@@ -100,13 +100,22 @@ func (v *Verdict) Provenance(ctx context.Context, o Options, command []string) (
 	return p, nil
 }
 
-func facts(ctx context.Context, s *Subject, settings convert.Settings, step *int64, known map[string]string) (*Facts, error) {
+// settings are those by which the source was judged, for a converted original that does not say them.
+func (v *Verdict) settings() (s convert.Settings) {
+	if v.Settings != nil && v.Converted.Layout != convert.HuggingFace.String() {
+		softCap := float64(v.Settings.LogitsSoftCap)
+		s = convert.Settings{AttentionWindow: &v.Settings.AttentionWindow, LogitsSoftCap: &softCap, EmbeddingScale: &v.Settings.EmbeddingScale}
+	}
+	return s
+}
+
+func facts(ctx context.Context, s *Subject, o ModelOptions, known map[string]string) (*Facts, error) {
 	f := &Facts{Subject: *s}
 	sum, _, err := fileDigest(ctx, filepath.Join(s.Path, "config.json"))
 	if err == nil {
 		f.ConfigSHA256 = sum
 	}
-	m, err := OpenModel(s.Path, settings, step)
+	m, err := OpenModel(ctx, s.Path, o)
 	if err != nil {
 		return f, ctx.Err() // the verdict has said what is wrong with it
 	}

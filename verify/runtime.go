@@ -8,10 +8,11 @@ import (
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
-// RuntimeResult says where the source under its own implementation and the converted checkpoint under
-// the one that will run it part. That they do is a fact about them, and no failure.
+// RuntimeResult says where the source and the converted checkpoint part when each is run by what runs its
+// layout: the original implementation, or for a Hugging Face directory a runtime. That they do is a fact about
+// implementations, and no failure.
 type RuntimeResult struct {
-	Runtime string `json:"runtime"` // "original", "transformers4" or "transformers5"
+	Runtime string `json:"runtime"` // "original", "transformers4" or "transformers5": what runs the Hugging Face side
 	Summary string `json:"summary"` // one sentence
 	Reason  string `json:"reason,omitempty"`
 
@@ -26,14 +27,47 @@ type RuntimeResult struct {
 	// Of logits, source against converted: those of the tokens from First on, row by row, where they part, or of
 	// all where weights are not bit for bit the same. nil where no pass was needed.
 	Metrics *Metrics `json:"metrics,omitempty"`
+
+	Facts []RuntimeFact `json:"facts,omitempty"` // what each implementation does with the Hugging Face side
 }
 
-// CompareRuntime finds out where two models that should be the same part when each is run by its
-// own implementation: the source by the original, the converted one by runtime. passes are tokens with
-// their positions, or nil for none. Where the weights are proven to be the same, nothing is run
-// for tokens that cannot differ.
+// side is one side of a comparison of runtimes: a model and what runs it.
+type side struct {
+	*Model
+	as        reference.Semantics
+	name, way string // "the original", "in the original"
+}
+
+// under returns the configuration that the side computes with.
+func (s *side) under() *convert.Config { return s.ConfigUnder(s.as) }
+
+// sides returns what runs each of two models; ok is false where both are run by the original.
+func sides(source, converted *Model, runtime reference.Semantics) (a, b side, ok bool) {
+	for _, s := range []struct {
+		to *side
+		m  *Model
+	}{{&a, source}, {&b, converted}} {
+		*s.to = side{s.m, reference.Original, "the original", "in the original"}
+		if s.m.Found.Layout == convert.HuggingFace {
+			*s.to, ok = side{s.m, runtime, runtime.String(), "under " + runtime.String()}, true
+		}
+	}
+	if ok && a.Found.Layout == b.Found.Layout {
+		a.name, a.way, b.name, b.way = "its source", "in the source", "the conversion", "in the conversion"
+	}
+	return a, b, ok
+}
+
+// CompareRuntime finds out where two models that should be the same part when each is run by what runs its
+// layout; runtime is what runs a Hugging Face directory. passes are tokens with their positions, or nil for
+// none. Where the weights are proven to be the same, nothing is run for tokens that cannot differ. It returns
+// nil where both are run by the original.
 func CompareRuntime(ctx context.Context, source, converted *Model, runtime reference.Semantics, passes []GoldenPass, proven bool) (*RuntimeResult, error) {
-	r := &RuntimeResult{Runtime: runtime.String(), From: partFrom(&source.Config, source.Semantics(), &converted.Config, runtime)}
+	a, b, ok := sides(source, converted, runtime)
+	if !ok {
+		return nil, nil
+	}
+	r := &RuntimeResult{Runtime: runtime.String(), From: partFrom(a.under(), a.as, b.under(), b.as)}
 	reached := 0 // tokens of the longest document
 	for i := range passes {
 		p := &passes[i]
@@ -43,15 +77,20 @@ func CompareRuntime(ctx context.Context, source, converted *Model, runtime refer
 		if r.Part {
 			continue
 		}
-		if token, why := firstApart(source, converted, runtime, p); token >= 0 {
+		if token, why := firstApart(&a, &b, p); token >= 0 {
 			r.Part, r.Pass, r.Reason = true, p.Name, why
 			r.First = &Place{Row: token / p.Length, Token: token % p.Length, Position: p.Positions[token]}
 		}
 	}
-	if err := r.measure(ctx, source, converted, runtime, passes, proven); err != nil {
+	if err := r.measure(ctx, &a, &b, passes, proven); err != nil {
 		return nil, err
 	}
-	r.summarise(source, reached)
+	r.summarise(&a, &b, reached)
+	written := b
+	if b.Found.Layout != convert.HuggingFace {
+		written = a
+	}
+	r.Facts = ExplainRuntime(&written.Original, &written.Config)
 	return r, nil
 }
 
@@ -89,23 +128,23 @@ func zeroLogits(c *convert.Config, s reference.Semantics) bool {
 	return c.LogitsSoftCap == 0 && s != reference.Original
 }
 
-// firstApart returns the first token of a pass that sees something else in the two models, counted
+// firstApart returns the first token of a pass that sees something else on the two sides, counted
 // over all rows, and what; -1 if none does.
-func firstApart(source, converted *Model, runtime reference.Semantics, p *GoldenPass) (int, string) {
-	if zeroLogits(&converted.Config, runtime) {
+func firstApart(a, b *side, p *GoldenPass) (int, string) {
+	if zeroLogits(a.under(), a.as) != zeroLogits(b.under(), b.as) {
 		return 0, "transformers divides by the soft cap of 0, and all its logits are zero"
 	}
-	a := reference.Sights(source.Semantics(), int(source.Config.AttentionWindow), p.Positions, p.Batch)
-	b := reference.Sights(runtime, int(converted.Config.AttentionWindow), p.Positions, p.Batch)
-	attention, recurrent := source.Config.Has(convert.Attention), source.Config.Has(convert.Recurrent)
+	x := reference.Sights(a.as, int(a.under().AttentionWindow), p.Positions, p.Batch)
+	y := reference.Sights(b.as, int(b.under().AttentionWindow), p.Positions, p.Batch)
+	attention, recurrent := a.Config.Has(convert.Attention), a.Config.Has(convert.Recurrent)
 	for column := range p.Length { // the earliest in any row
 		for row := range p.Batch {
 			t := row*p.Length + column
 			switch {
-			case attention && a[t].Keys != b[t].Keys:
-				return t, fmt.Sprintf("attention sees %s there in the original, and %s under %s", countOf(a[t].Keys, "token"), countOf(b[t].Keys, "token"), runtime)
-			case recurrent && a[t].Taps != b[t].Taps:
-				return t, fmt.Sprintf("the convolution sees %d tokens before it in the original, and %d under %s: it is not cut at document boundaries", a[t].Taps, b[t].Taps, runtime)
+			case attention && x[t].Keys != y[t].Keys:
+				return t, fmt.Sprintf("attention sees %s there %s, and %s %s", countOf(x[t].Keys, "token"), a.way, countOf(y[t].Keys, "token"), b.way)
+			case recurrent && x[t].Taps != y[t].Taps:
+				return t, fmt.Sprintf("the convolution sees %d tokens before it %s, and %d %s: transformers does not cut it at document boundaries", x[t].Taps, a.way, y[t].Taps, b.way)
 			}
 		}
 	}
@@ -113,11 +152,11 @@ func firstApart(source, converted *Model, runtime reference.Semantics, p *Golden
 }
 
 // measure runs both models where that can tell something.
-func (r *RuntimeResult) measure(ctx context.Context, source, converted *Model, runtime reference.Semantics, passes []GoldenPass, proven bool) error {
+func (r *RuntimeResult) measure(ctx context.Context, a, b *side, passes []GoldenPass, proven bool) error {
 	if proven && !r.Part {
 		return nil
 	}
-	if source.Config.VocabSize != converted.Config.VocabSize || source.Config.Width != converted.Config.Width || len(source.Config.BlockTypes) != len(converted.Config.BlockTypes) {
+	if a.Config.VocabSize != b.Config.VocabSize || a.Config.Width != b.Config.Width || len(a.Config.BlockTypes) != len(b.Config.BlockTypes) {
 		return nil
 	}
 	var m meter
@@ -130,7 +169,7 @@ func (r *RuntimeResult) measure(ctx context.Context, source, converted *Model, r
 		if r.Part && proven {
 			from = r.First.Token
 		}
-		if err := m.hold(ctx, source.Reference(source.Semantics(), reference.Arithmetic{}), converted.Reference(runtime, reference.Arithmetic{}), p, from); err != nil {
+		if err := m.hold(ctx, a.Reference(a.as, reference.Arithmetic{}), b.Reference(b.as, reference.Arithmetic{}), p, from); err != nil {
 			return err
 		}
 	}
@@ -182,20 +221,24 @@ func (m *meter) hold(ctx context.Context, source, converted *reference.Model, p 
 	return nil
 }
 
-func (r *RuntimeResult) summarise(source *Model, reached int) {
+func (r *RuntimeResult) summarise(a, b *side, reached int) {
+	who, what, under := b.name, a.name, ""
+	if a.Found.Layout == b.Found.Layout {
+		under = "under " + r.Runtime + " "
+	}
 	switch {
 	case r.Part:
 		in := ""
 		if r.Pass != "" {
 			in = " of the " + r.Pass + " rows"
 		}
-		r.Summary = fmt.Sprintf("%s parts from the original at token %d of row %d%s (position %d): %s", r.Runtime, r.First.Token, r.First.Row, in, r.First.Position, r.Reason)
+		r.Summary = fmt.Sprintf("%s%s parts from %s at token %d of row %d%s (position %d): %s", under, who, what, r.First.Token, r.First.Row, in, r.First.Position, r.Reason)
 	case r.From < 0:
-		r.Summary = fmt.Sprintf("%s computes what the original does at every position of a document", r.Runtime)
+		r.Summary = fmt.Sprintf("%s%s computes what %s does at every position of a document", under, who, what)
 	case reached == 0:
-		r.Summary = fmt.Sprintf("%s parts from the original at position %d of a document", r.Runtime, r.From)
+		r.Summary = fmt.Sprintf("%s%s parts from %s at position %d of a document", under, who, what, r.From)
 	default:
-		r.Summary = fmt.Sprintf("the window of %d was not reached: %s parts from the original at position %d, and the longest document has %s",
-			source.Config.AttentionWindow, r.Runtime, r.From, countOf(reached, "token"))
+		r.Summary = fmt.Sprintf("%sthe window of %d was not reached: %s parts from %s at position %d, and the longest document has %s",
+			under, a.Original.AttentionWindow, who, what, r.From, countOf(reached, "token"))
 	}
 }

@@ -17,7 +17,7 @@ func TestRuntimesPart(t *testing.T) {
 	for name, window := range map[string]int{"tiny-griffin": 8, "odd-griffin": 5} {
 		f := openFixture(t, name)
 		source := f.open(t, f.checkpoints(t)[0])
-		hf, err := OpenModel(filepath.Join(f.dir, "hf"), convert.Settings{}, nil)
+		hf, err := OpenModel(t.Context(), filepath.Join(f.dir, "hf"), ModelOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestRuntimeWithLargerWindow(t *testing.T) {
 func TestExplainRuntime(t *testing.T) {
 	config := convert.Config{Width: 32, LRUWidth: 32, BlockTypes: []convert.BlockType{convert.Recurrent, convert.Attention}, AttentionWindow: 8, LogitsSoftCap: 30}
 	find := func(c convert.Config, runtime, prompt, cache string) string {
-		for _, f := range ExplainRuntime(&c) {
+		for _, f := range ExplainRuntime(&c, &c) {
 			if f.Runtime == runtime && f.Prompt == prompt && f.Cache == cache {
 				return f.Does
 			}
@@ -119,7 +119,7 @@ func TestExplainRuntime(t *testing.T) {
 		{config, "original", "any", "either", "sees 9 tokens"},
 		{config, "transformers4", "1 token", "with", "crashes"},
 		{config, "transformers4", "more than 8 tokens", "with", "from position 0"},
-		{config, "transformers4", "2 to 8 tokens", "with", "position 7"},
+		{config, "transformers4", "2 to 7 tokens", "with", "position 7"},
 		{config, "transformers4", "more than 9 tokens", "without", "position 9"},
 		{config, "transformers5", "1 token", "with", "previous call"},
 		{narrow, "transformers5", "1 token", "with", "crashes"},

@@ -9,81 +9,54 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// The output head of a Hugging Face directory. Both transformers tie it to the embedding, so that
-// it need not be there.
-const (
-	headName      = "lm_head.weight"
-	embeddingName = "model.embed_tokens.weight"
-)
+// headName is the output head's name in every layout. Implementations tie it to the embedding, so that it need
+// not be there.
+const headName = "lm_head.weight"
 
-// headState is what a converted checkpoint has for an output head.
-type headState uint8
-
-const (
-	headAbsent headState = iota
-	headCopied           // there is one of the embedding's shape and type; the proof of the weights compares it
-	headOther            // there is one that cannot be a copy
-)
-
-// planFor returns what a conversion of the source has to be. It is told from the converted
-// checkpoint whether tensors kept their dtypes or were all given one: whichever leaves fewer of
-// them wrong.
-func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint) (*convert.Plan, error) {
-	keep, err := convert.NewPlan(m, convert.PlanOptions{Settings: s})
-	if err != nil {
-		return nil, err
-	}
-	elements, known := map[tensor.DType]int64{}, false
-	for _, d := range keep.Dests {
-		known = known || converted.Tensor(d.Name) != nil
-	}
-	for _, t := range converted.Tensors() {
-		elements[t.DType] += t.Elements()
-	}
-	most := tensor.Invalid
-	for _, d := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16} { // what convert writes
-		if elements[d] > elements[most] {
-			most = d
-		}
-	}
-	if most == tensor.Invalid {
-		return keep, nil
-	}
-	one, err := convert.NewPlan(m, convert.PlanOptions{Settings: s, DType: most})
-	if err != nil {
-		return nil, err
-	}
-	if mistyped(one, converted) < mistyped(keep, converted) || !known { // where no name is right the types still tell
-		return one, nil
-	}
-	return keep, nil
+// headState is what a converted checkpoint has for an output head that the plan does not demand.
+type headState struct {
+	copies []string // names of those that have the embedding's shape and type; the proof of the weights compares them
+	other  bool     // there is one that cannot be a copy
 }
 
-func mistyped(p *convert.Plan, converted *tensor.Checkpoint) (n int) {
-	for _, d := range p.Dests {
-		if t := converted.Tensor(d.Name); t != nil && t.DType != d.DType {
-			n++
-		}
-	}
-	return n
+// embeddingDest returns the index into plan.Dests of the embedding, or -1.
+func embeddingDest(p *convert.Plan) int {
+	return slices.IndexFunc(p.Dests, func(d convert.Dest) bool {
+		return strings.HasSuffix(d.Name, "embed_tokens.weight") || strings.HasSuffix(d.Name, "embedder.input_embedding")
+	})
 }
 
 // checkStructure lists the tensors that a plan demands and a converted checkpoint does not have so,
 // and those that it has besides.
-func checkStructure(p *convert.Plan, converted *tensor.Checkpoint) (*Section, headState) {
+//
+// found is the model in the converted checkpoint, or nil where there is none. A checkpoint of an original layout
+// may hold more than it: transformers wants nothing else in its directories.
+func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *convert.Model) (*Section, headState) {
 	c := &structure{plan: p, converted: converted, sources: sourcesOf(p), section: &Section{Findings: []Finding{}}}
-	known := map[string]bool{headName: true}
+	known := map[string]bool{}
 	for i := range p.Dests {
 		known[p.Dests[i].Name] = true
 		c.check(i)
 	}
+	heads := c.heads(found, known)
+	for _, t := range heads {
+		known[t.Name] = true
+	}
+	beside := 0
 	for _, t := range converted.Tensors() {
-		if !known[t.Name] {
+		switch {
+		case known[t.Name]:
+		case found != nil && p.Layout != convert.HuggingFace && slices.Contains(found.Rest, t):
+			beside++
+		default:
 			c.extra = append(c.extra, t)
 		}
 	}
+	if beside > 0 {
+		c.section.Notes = append(c.section.Notes, fmt.Sprintf("%s beside the model %s no part of it", quantity(beside, "tensor"), strings.TrimSpace(are(beside, ""))))
+	}
 	c.pair()
-	head := c.head()
+	head := c.head(heads)
 	c.section.OK = len(c.section.Findings) == 0
 	c.section.Summary = c.summary()
 	return c.section, head
@@ -191,24 +164,39 @@ func commonEnds(a, b string) int {
 	return front + back
 }
 
-// head looks at the output head, which is left out or a copy of the embedding.
-func (c *structure) head() headState {
-	t := c.converted.Tensor(headName)
-	if t == nil {
-		return headAbsent
+// heads returns the output heads that the plan does not demand.
+func (c *structure) heads(found *convert.Model, known map[string]bool) (heads []*tensor.Tensor) {
+	if c.plan.Layout == convert.HuggingFace {
+		if t := c.converted.Tensor(headName); t != nil && !known[headName] {
+			heads = append(heads, t)
+		}
+		return heads
 	}
-	for i, d := range c.plan.Dests {
-		if d.Name != embeddingName {
+	if found != nil {
+		for _, h := range found.Heads {
+			if !known[h.Tensor.Name] {
+				heads = append(heads, h.Tensor)
+			}
+		}
+	}
+	return heads
+}
+
+// head looks at output heads that the plan does not demand: they are left out, or copies of the embedding.
+func (c *structure) head(heads []*tensor.Tensor) (state headState) {
+	i := embeddingDest(c.plan)
+	for _, t := range heads {
+		d := c.plan.Dests[i]
+		if t.DType == d.DType && slices.Equal(t.Shape, d.Shape) {
+			c.section.Notes = append(c.section.Notes, t.Name+" is there, as a second copy of the embedding; it is compared too")
+			state.copies = append(state.copies, t.Name)
 			continue
 		}
-		if t.DType == d.DType && slices.Equal(t.Shape, d.Shape) {
-			c.section.Notes = append(c.section.Notes, headName+" is there, as a second copy of the embedding; it is compared too")
-			return headCopied
-		}
-		c.section.Findings = append(c.section.Findings, Finding{Kind: UntiedHead, Tensor: headName, ConvertedName: headName, SourceName: strings.Join(c.sources[i], " + "),
+		state.other = true
+		c.section.Findings = append(c.section.Findings, Finding{Kind: UntiedHead, Tensor: t.Name, ConvertedName: t.Name, SourceName: strings.Join(c.sources[i], " + "),
 			Want: describeTensor(d.DType, d.Shape), Got: describeTensor(t.DType, t.Shape), Detail: "the head is tied: it is left out, or a copy of the embedding"})
 	}
-	return headOther
+	return state
 }
 
 func (c *structure) summary() string {

@@ -128,6 +128,9 @@ func WriteText(w io.Writer, v *Verdict) error {
 	for _, c := range checks {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", c.Name, outcome(c.OK, c.Skipped), shown(c.Summary))
 	}
+	if v.Window != nil {
+		fmt.Fprintf(table, "window\tnote\t%s\n", shown(v.Window.Summary))
+	}
 	if v.Runtime != nil {
 		fmt.Fprintf(table, "runtime\tnote\t%s\n", shown(v.Runtime.Summary))
 	}

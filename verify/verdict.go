@@ -15,7 +15,7 @@ type Verdict struct {
 	Same      bool     `json:"same"`                // every check that was made found nothing wrong
 	Griffin   string   `json:"griffin"`             // version of the tool
 	Source    *Subject `json:"source,omitempty"`    // the original; of CKPT --golden FILE the only checkpoint
-	Converted *Subject `json:"converted,omitempty"` // the Hugging Face directory that was made of it
+	Converted *Subject `json:"converted,omitempty"` // what was made of it
 	Golden    string   `json:"golden,omitempty"`    // path of the fixture
 
 	Settings *Settings `json:"settings,omitempty"` // by which the source was judged
@@ -25,6 +25,7 @@ type Verdict struct {
 	Weights   *WeightsSection `json:"weights,omitempty"`
 	Logits    []*LogitsResult `json:"logits,omitempty"`
 
+	Window  *Window        `json:"window,omitempty"`  // how the Hugging Face side writes the attention window
 	Runtime *RuntimeResult `json:"runtime,omitempty"` // where source and converted part when each is run by its own implementation
 
 	Notes []string `json:"notes,omitempty"` // what the reader should know and what is no failure, one sentence each

@@ -11,11 +11,12 @@ import (
 
 // Options say what is to be verified. Source is always there, and Converted or Golden or both.
 type Options struct {
-	Source    string           // path of the original checkpoint, or of any that is held against Golden alone
-	Converted string           // path of the Hugging Face directory that was made of it, or ""
+	Source    string           // path of the checkpoint that was converted, or of any that is held against Golden alone
+	Converted string           // path of what was made of it, in any layout and format, or ""
 	Golden    string           // path of a fixture, or ""
 	Settings  convert.Settings // what shapes cannot tell of Source
 	Step      *int64           // of Source, where it has several; nil for the newest
+	Model     string           // which of several models in Source, as convert.RecognizeNamed takes it; "" for the only one
 
 	WeightsOnly bool // leave the logits out
 
@@ -33,7 +34,7 @@ type Options struct {
 func Verify(ctx context.Context, o Options) (*Verdict, error) {
 	r := &run{options: o, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
 	defer r.close()
-	if err := r.open(); err != nil {
+	if err := r.open(ctx); err != nil {
 		return nil, err
 	}
 	if o.Converted != "" {
@@ -41,10 +42,8 @@ func Verify(ctx context.Context, o Options) (*Verdict, error) {
 			return nil, err
 		}
 	}
-	if !o.WeightsOnly {
-		if err := r.checkLogits(ctx); err != nil {
-			return nil, err
-		}
+	if err := r.checkLogits(ctx); err != nil {
+		return nil, err
 	}
 	r.verdict.conclude()
 	return r.verdict, nil
@@ -58,37 +57,44 @@ type run struct {
 	source    *tensor.Checkpoint
 	found     *convert.Model // in source
 	converted *tensor.Checkpoint
-	plan      *convert.Plan // from source to converted; nil without the latter
+	made      *convert.Model // in converted; nil where there is none
+	plan      *convert.Plan  // from source to converted; nil without the latter
 }
 
-func (r *run) open() (err error) {
+func (r *run) open(ctx context.Context) (err error) {
 	if r.source, err = formats.Open(r.options.Source, formats.Options{Step: r.options.Step}); err != nil {
 		return err
 	}
-	if r.found, err = convert.Recognize(r.source); err != nil {
+	if r.found, err = convert.RecognizeNamed(r.source, r.options.Model); err != nil {
+		return err
+	}
+	r.found.KeepExtra = true // what a conversion did with them is seen in it
+	if err := r.found.SettleHead(ctx); err != nil {
 		return err
 	}
 	r.verdict.Source = subject(r.source, r.found.Layout, r.found.Prefix)
 	if r.options.Converted == "" {
 		return nil
 	}
-	if r.found.Layout == convert.HuggingFace {
-		return tensor.Bad("the source is in the Hugging Face layout itself").In(r.source.Path).
-			Advise("give the original first, and then what was made of it: griffin verify SRC CONVERTED")
-	}
 	if r.converted, err = formats.Open(r.options.Converted, formats.Options{}); err != nil {
 		return err
 	}
-	if m, err := convert.Recognize(r.converted); err == nil && m.Layout != convert.HuggingFace {
-		return tensor.Bad("is in the %s layout itself, and no Hugging Face directory", m.Layout).In(r.converted.Path).
-			Advise("give the original first, and then what was made of it: griffin verify SRC CONVERTED")
+	if r.made, err = convert.Recognize(r.converted); err != nil {
+		r.made = nil // the structure says what is wrong
+	} else {
+		r.made.KeepExtra = true
 	}
-	r.verdict.Converted = subject(r.converted, convert.HuggingFace, "")
-	if r.plan, err = planFor(r.found, r.options.Settings, r.converted); err != nil {
+	if r.plan, err = planFor(r.found, r.options.Settings, r.converted, r.made); err != nil {
 		return err
 	}
-	c := &r.plan.Config
-	r.verdict.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale}
+	r.verdict.Converted = subject(r.converted, r.plan.Layout, "")
+	if r.made != nil && r.plan.Layout != convert.HuggingFace {
+		r.verdict.Converted.Prefix = r.made.Prefix
+	}
+	if r.plan.Settled {
+		c := &r.plan.Config
+		r.verdict.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale}
+	}
 	return nil
 }
 
@@ -111,7 +117,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	}
 	v := r.verdict
 	var head headState
-	v.Structure, head = checkStructure(r.plan, r.converted)
+	v.Structure, head = checkStructure(r.plan, r.converted, r.made)
 	if v.Config, err = checkConfig(r.converted.Path, r.plan, head); err != nil {
 		return err
 	}

@@ -10,23 +10,28 @@ import (
 
 // checkLogits holds the models against the fixture, and source against converted.
 func (r *run) checkLogits(ctx context.Context) error {
-	source, err := r.model(false)
+	g, err := r.golden()
+	if err != nil {
+		return err
+	}
+	if g != nil {
+		defer g.Close()
+	}
+	if g == nil && r.bothOriginal() {
+		return nil // the original runs both, and weights were compared
+	}
+	source, err := completeModel(r.found, r.options.Settings)
 	if err != nil {
 		return err
 	}
 	var converted *Model
-	if r.converted != nil && r.plan != nil {
-		if converted, err = r.model(true); err != nil {
+	if r.converted != nil {
+		if converted, err = r.convertedModel(); err != nil {
 			return r.skipConverted(err)
 		}
 	}
 	var passes []GoldenPass
-	if r.options.Golden != "" {
-		g, err := OpenGolden(r.options.Golden)
-		if err != nil {
-			return err
-		}
-		defer g.Close()
+	if g != nil {
 		passes = g.Passes
 		if err := r.holdAgainst(ctx, g, source, converted); err != nil {
 			return err
@@ -35,28 +40,61 @@ func (r *run) checkLogits(ctx context.Context) error {
 	if converted == nil {
 		return nil
 	}
+	return r.compareRuntimes(ctx, source, converted, fitting(passes, source))
+}
+
+func (r *run) golden() (*Golden, error) {
+	if r.options.Golden == "" || r.options.WeightsOnly {
+		return nil, nil
+	}
+	return OpenGolden(r.options.Golden)
+}
+
+// bothOriginal reports whether there are two checkpoints, and the original implementation runs both.
+func (r *run) bothOriginal() bool {
+	return r.converted != nil && r.found.Layout != convert.HuggingFace && r.plan.Layout != convert.HuggingFace
+}
+
+// convertedModel returns the converted checkpoint as a model to run. What an original does not say is what the
+// source says.
+func (r *run) convertedModel() (*Model, error) {
+	if r.made == nil {
+		_, err := convert.Recognize(r.converted)
+		return nil, err
+	}
+	settings := convert.Settings{}
+	if c := &r.plan.Config; r.plan.Layout != convert.HuggingFace && r.plan.Settled {
+		settings = convert.Settings{AttentionWindow: &c.AttentionWindow, LogitsSoftCap: &c.LogitsSoftCap, EmbeddingScale: &c.EmbeddingScale}
+	}
+	m, err := completeModel(r.made, settings)
+	if err != nil {
+		return nil, err
+	}
+	if m.Found.Layout == convert.HuggingFace && r.plan.Settled {
+		m.termsFrom = fromSource
+		m.setTerms(r.plan.Config.AttentionWindow, r.plan.Config.LogitsSoftCap)
+	}
+	return m, nil
+}
+
+// compareRuntimes finds out where the checkpoints part when each is run by what runs its layout.
+func (r *run) compareRuntimes(ctx context.Context, source, converted *Model, passes []GoldenPass) error {
 	runtime := reference.Transformers5
 	if r.options.Runtime != nil {
 		runtime = *r.options.Runtime
 	}
-	r.verdict.Runtime, err = CompareRuntime(ctx, source, converted, runtime, fitting(passes, source), r.proven() && r.verdict.Weights.Rounded == 0)
-	if err != nil && ctx.Err() == nil {
+	result, err := CompareRuntime(ctx, source, converted, runtime, passes, r.proven() && r.verdict.Weights.Rounded == 0)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
 		return r.skipConverted(err)
 	}
-	return err
-}
-
-// model returns the source or the converted checkpoint as a model to run.
-func (r *run) model(converted bool) (*Model, error) {
-	checkpoint, settings := r.source, r.options.Settings
-	if converted {
-		checkpoint, settings = r.converted, convert.Settings{}
+	r.verdict.Runtime = result
+	if r.verdict.Window = converted.Window(); r.verdict.Window == nil {
+		r.verdict.Window = source.Window()
 	}
-	m, err := NewModel(checkpoint, settings)
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
+	return nil
 }
 
 // skipConverted says that the converted checkpoint could not be run, where the checks before have said why;
@@ -65,7 +103,9 @@ func (r *run) skipConverted(err error) error {
 	if r.proven() {
 		return err
 	}
-	r.verdict.Notes = append(r.verdict.Notes, "logits were left out: "+err.Error())
+	if !r.options.WeightsOnly {
+		r.verdict.Notes = append(r.verdict.Notes, "logits were left out: "+err.Error())
+	}
 	return nil
 }
 
@@ -75,12 +115,14 @@ func (r *run) holdAgainst(ctx context.Context, g *Golden, source, converted *Mod
 	models := []*Model{source}
 	if converted != nil {
 		models = append(models, converted)
-		switch {
+		switch wants := g.Meta.Semantics == reference.Original; {
 		case !r.proven():
-		case g.Meta.Semantics == reference.Original:
+		case (source.Semantics() == reference.Original) == wants:
 			models = models[:1]
-		default:
+		case (converted.Semantics() == reference.Original) == wants || !wants:
 			models = models[1:]
+		default:
+			models = models[:1]
 		}
 	}
 	for _, m := range models {

@@ -16,8 +16,8 @@ import (
 // where the dtype changed, with the definition of rounding. Tensors that the structure finds
 // missing, misshapen or mistyped are left out. progress is told the bytes compared so far.
 func proveWeights(ctx context.Context, p *convert.Plan, head headState, converted *tensor.Checkpoint, progress func(done int64)) (*WeightsSection, error) {
-	if head == headCopied {
-		p = withHead(p)
+	for _, name := range head.copies {
+		p = withHead(p, name)
 	}
 	if err := checkCovered(p); err != nil {
 		return nil, err
@@ -26,7 +26,7 @@ func proveWeights(ctx context.Context, p *convert.Plan, head headState, converte
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{ctx: ctx, plan: p, converted: converted, digests: digests, sources: sourcesOf(p), demands: map[int][]byte{},
+	w := &weights{ctx: ctx, plan: p, converted: converted, digests: digests, sources: sourcesOf(p), copies: head.copies, demands: map[int][]byte{},
 		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proof.Elements, Bytes: proof.Bytes, Rounded: proof.Rounded, Overflowed: proof.Overflowed}}
 	w.collect(proof)
 	if err := w.explainAll(); err != nil {
@@ -37,21 +37,18 @@ func proveWeights(ctx context.Context, p *convert.Plan, head headState, converte
 	return w.section, nil
 }
 
-// withHead adds the second copy of the embedding to a plan.
-func withHead(p *convert.Plan) *convert.Plan {
+// withHead adds a second copy of the embedding to a plan.
+func withHead(p *convert.Plan, name string) *convert.Plan {
 	all := *p
 	all.Dests, all.Moves = slices.Clone(p.Dests), slices.Clone(p.Moves)
-	for i, d := range p.Dests {
-		if d.Name != embeddingName {
-			continue
-		}
-		d.Name = headName
-		all.Dests = append(all.Dests, d)
-		for _, m := range p.Moves {
-			if m.Dest == i {
-				m.Dest = len(all.Dests) - 1
-				all.Moves = append(all.Moves, m)
-			}
+	i := embeddingDest(p)
+	d := p.Dests[i]
+	d.Name = name
+	all.Dests = append(all.Dests, d)
+	for _, m := range p.Moves {
+		if m.Dest == i {
+			m.Dest = len(all.Dests) - 1
+			all.Moves = append(all.Moves, m)
 		}
 	}
 	return &all
@@ -86,6 +83,7 @@ type weights struct {
 	converted *tensor.Checkpoint
 	digests   *convert.Digests
 	sources   [][]string // by index into plan.Dests
+	copies    []string   // output heads that should be copies of the embedding
 	section   *WeightsSection
 
 	wrong map[int]*Finding // by index into plan.Dests
@@ -114,7 +112,7 @@ func (w *weights) collect(proof *convert.Proof) {
 		}
 		d := w.plan.Dests[i]
 		kind := WrongWeights
-		if d.Name == headName {
+		if slices.Contains(w.copies, d.Name) {
 			kind = UntiedHead
 		}
 		w.section.Findings = append(w.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: strings.Join(w.sources[i], " + "), ConvertedName: d.Name,

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -19,11 +21,21 @@ func explainRuntime(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	facts := verify.ExplainRuntime(&m.Config)
+	facts := verify.ExplainRuntime(&m.Original, &m.Config)
+	if c.IsSet("runtime") {
+		facts = slices.DeleteFunc(facts, func(f verify.RuntimeFact) bool { return f.Runtime != c.String("runtime") })
+	}
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, facts)
 	}
-	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	if w := m.Window(); w != nil {
+		fmt.Fprintf(c.App.Writer, "%s\n\n", w.Summary)
+	}
+	return printFacts(c.App.Writer, facts)
+}
+
+func printFacts(to io.Writer, facts []verify.RuntimeFact) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "RUNTIME\tPROMPT\tCACHE\tAS THE ORIGINAL\tWHAT IT DOES")
 	for _, f := range facts {
 		same := "no"

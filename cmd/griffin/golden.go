@@ -38,6 +38,7 @@ func goldenCommand() *cli.Command {
 			arithmeticFlag(),
 			semanticsFlag(),
 			stepFlag(),
+			modelFlag(),
 			&cli.StringFlag{Name: "capture-script", Usage: "print the Python script that records a fixture from `IMPLEMENTATION`: " + strings.Join(verify.CaptureScripts(), ", ")},
 			jsonFlag(),
 		),
@@ -107,7 +108,7 @@ func openModel(c *cli.Context, path string) (*verify.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := verify.NewModel(checkpoint, settings(c))
+	m, err := verify.NewModel(c.Context, checkpoint, verify.ModelOptions{Settings: settings(c), Name: c.String("model")})
 	if err != nil {
 		checkpoint.Close()
 		return nil, err

@@ -1,0 +1,79 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// Window says how a Hugging Face directory writes the attention window. The original attends to window + 1
+// tokens, transformers 5 to attention_window_size of them: a plain conversion has the original's number, and one
+// that is to match transformers 5 has one more.
+type Window struct {
+	Written  int64  `json:"attention_window_size"` // by config.json
+	Original int64  `json:"attention_window"`      // of the model, in the original's terms
+	Matches  string `json:"matches,omitempty"`     // "transformers5" where Written is Original + 1, else ""
+	Source   string `json:"source"`                // who says so: "source", "conversion.json" or "assumed"
+	Summary  string `json:"summary"`
+}
+
+// Window says how a Hugging Face directory writes its window; nil of other layouts, and where there is no
+// attention.
+func (m *Model) Window() *Window {
+	if m.Found.Layout != convert.HuggingFace || !m.Config.Has(convert.Attention) {
+		return nil
+	}
+	w := &Window{Written: m.Config.AttentionWindow, Original: m.Original.AttentionWindow, Source: m.termsFrom}
+	switch {
+	case w.Written == w.Original+1:
+		w.Matches = reference.Transformers5.String()
+		w.Summary = fmt.Sprintf("attention_window_size is %d, the original's window of %d and 1: transformers 5 attends to the very tokens that the original attends to", w.Written, w.Original)
+	case w.Source == assumed:
+		w.Summary = fmt.Sprintf("attention_window_size is %d, and nothing says whether that is the original's window or one more, to match transformers 5: it is taken for the window", w.Written)
+	default:
+		w.Summary = fmt.Sprintf("attention_window_size is %d, the original's window", w.Written)
+	}
+	return w
+}
+
+// What a window is known from.
+const (
+	fromSource = "source"
+	fromRecord = convert.ManifestName
+	assumed    = "assumed"
+)
+
+// readTerms sets m.Original of a Hugging Face directory from its conversion.json, where that agrees with
+// config.json.
+func (m *Model) readTerms() error {
+	m.termsFrom = assumed
+	if m.Found.Layout != convert.HuggingFace {
+		return nil
+	}
+	r, err := readRecord(m.Checkpoint.Path, m.Found.Layout)
+	if r == nil || r.Settings == nil || err != nil {
+		return err
+	}
+	m.termsFrom = fromRecord
+	m.setTerms(r.Settings.AttentionWindow, float64(r.Settings.LogitsSoftCap))
+	return nil
+}
+
+// setTerms sets what the original computes with, as far as it fits what the directory says.
+func (m *Model) setTerms(window int64, softCap float64) {
+	if window+1 == m.Config.AttentionWindow {
+		m.Original.AttentionWindow = window
+	}
+	if softCap == 0 && isIdentityCap(m.Config.LogitsSoftCap) {
+		m.Original.LogitsSoftCap = 0
+	}
+}
+
+// isIdentityCap reports whether a soft cap changes no logit in the arithmetic of the implementations: a power of
+// two so large that x/cap is exact and tanh of it rounds to itself.
+func isIdentityCap(softCap float64) bool {
+	fraction, exponent := math.Frexp(softCap)
+	return fraction == 0.5 && exponent > 10
+}

@@ -1,0 +1,150 @@
+package verify
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// targetOf tells what a converted checkpoint was converted to: by its names where they are those of the
+// family, else by its format.
+func targetOf(c *tensor.Checkpoint, found *convert.Model) convert.Target {
+	for _, t := range []convert.Target{convert.ToHF, convert.ToTorch, convert.ToOrbax} {
+		if found != nil && found.Layout == t.Layout() {
+			return t
+		}
+	}
+	switch {
+	case strings.HasPrefix(c.Format, "orbax"), strings.HasPrefix(c.Format, "flax"):
+		return convert.ToOrbax
+	case strings.HasPrefix(c.Format, "torch"):
+		return convert.ToTorch
+	}
+	return convert.ToHF
+}
+
+// planFor returns what a conversion of the source has to be. It is told from the converted
+// checkpoint whether tensors kept their dtypes or were all given one, whichever leaves fewer of
+// them wrong, and whether extra tensors were kept.
+func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint, found *convert.Model) (*convert.Plan, error) {
+	o := convert.PlanOptions{Settings: s, To: targetOf(converted, found)}
+	keep, err := planAs(m, o, converted, found)
+	if err != nil {
+		return nil, err
+	}
+	most := mostOf(converted)
+	if most == tensor.Invalid {
+		return keep, nil
+	}
+	o.DType = most
+	one, err := planAs(m, o, converted, found)
+	if err != nil {
+		return nil, err
+	}
+	known := slices.ContainsFunc(keep.Dests, func(d convert.Dest) bool { return converted.Tensor(d.Name) != nil })
+	if mistyped(one, converted) < mistyped(keep, converted) || !known { // where no name is right the types still tell
+		return one, nil
+	}
+	return keep, nil
+}
+
+func planAs(m *convert.Model, o convert.PlanOptions, converted *tensor.Checkpoint, found *convert.Model) (*convert.Plan, error) {
+	p, err := convert.NewPlan(m, o)
+	if err != nil {
+		return nil, err
+	}
+	adoptNames(p, found)
+	dropExtras(p, converted)
+	return p, nil
+}
+
+// mostOf returns the dtype, of those that convert writes, that most elements have; Invalid where there is none.
+func mostOf(c *tensor.Checkpoint) tensor.DType {
+	elements := map[tensor.DType]int64{}
+	for _, t := range c.Tensors() {
+		elements[t.DType] += t.Elements()
+	}
+	most := tensor.Invalid
+	for _, d := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16} {
+		if elements[d] > elements[most] {
+			most = d
+		}
+	}
+	return most
+}
+
+func mistyped(p *convert.Plan, converted *tensor.Checkpoint) (n int) {
+	for _, d := range p.Dests {
+		if t := converted.Tensor(d.Name); t != nil && t.DType != d.DType {
+			n++
+		}
+	}
+	return n
+}
+
+// planRoots precede the model's root in the names of a plan for an original layout.
+var planRoots = map[convert.Layout]string{convert.Flax: "params.", convert.Torch: ""}
+
+// adoptNames gives the tensors of a plan for an original layout the names that the converted checkpoint
+// has for them: an original is read under any wrapper. (transformers wants its names exactly.)
+func adoptNames(p *convert.Plan, found *convert.Model) {
+	root, original := planRoots[p.Layout]
+	if !original || found == nil || found.Layout != p.Layout {
+		return
+	}
+	names := map[string]string{}
+	for _, n := range found.Named(&found.Config) {
+		names[n.Name] = n.Tensor.Name
+	}
+	for i := range p.Dests {
+		d := &p.Dests[i]
+		rest := strings.TrimPrefix(d.Name, root)
+		switch {
+		case rest == headName && len(found.Heads) > 0:
+			d.Name = found.Heads[0].Tensor.Name
+		case rest == headName:
+		default:
+			d.Name = cmp.Or(names[rest], found.Prefix+rest)
+		}
+	}
+}
+
+// extraRule begins the rule of a tensor that is no parameter of the family.
+const extraRule = "copy, extra"
+
+// dropExtras takes extra tensors out of a plan where the conversion kept none of them.
+func dropExtras(p *convert.Plan, converted *tensor.Checkpoint) {
+	kept, extras := 0, map[int]bool{}
+	for i, d := range p.Dests {
+		if d.Rule == extraRule {
+			extras[i] = true
+			if converted.Tensor(d.Name) != nil {
+				kept++
+			}
+		}
+	}
+	if len(extras) == 0 || kept > 0 {
+		return
+	}
+	var names []string
+	for _, t := range p.Source.Extra {
+		names = append(names, t.Name)
+	}
+	first := len(p.Dests) - len(extras) // they are the last
+	p.Dests = p.Dests[:first]
+	p.Moves = slices.DeleteFunc(p.Moves, func(m convert.Move) bool { return m.Dest >= first })
+	p.Notes = slices.DeleteFunc(p.Notes, func(note string) bool { return strings.HasPrefix(note, "kept ") })
+	p.Notes = append(p.Notes, quantity(len(names), "tensor")+" of the source that are no parameter of the family are not in the conversion: "+some5(names))
+}
+
+// some5 joins the first few of many names.
+func some5(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:most], ", ") + " and " + grouped(int64(len(names)-most)) + " more"
+}
