@@ -101,6 +101,8 @@ type prover struct {
 	sums   *runningSums // nil where nobody asks for digests
 	block  int          // bytes of source that a worker holds
 
+	firstOnly bool // of a tensor that differs, only that it does is asked for
+
 	mu       sync.Mutex
 	progress func(done int64)
 	done     int64
@@ -176,9 +178,9 @@ func (v *prover) work(queue chan []*Move) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, memory.Free()) }()
-	buffers := &proofBuffers{block: memory.Bytes, window: make([]byte, windowBytes), scratch: make([]byte, 64<<10)}
+	buffers := newProofBuffers(memory.Bytes)
 	for moves := range queue {
-		if err := v.compareAll(moves, buffers); err != nil {
+		if err := v.compareAll(moves, buffers, nil); err != nil {
 			return of(moves[0].Source.Name, err)
 		}
 	}
@@ -192,8 +194,13 @@ type proofBuffers struct {
 	scratch []byte // for what is skipped
 }
 
-// compareAll compares all that one source tensor gives. Its checksum is computed on the way.
-func (v *prover) compareAll(moves []*Move, buffers *proofBuffers) error {
+func newProofBuffers(block []byte) *proofBuffers {
+	return &proofBuffers{block: block, window: make([]byte, windowBytes), scratch: make([]byte, 64<<10)}
+}
+
+// compareAll compares all that one source tensor gives. Its checksum is computed on the way. decided, if
+// not nil, is told of each move whether it holds.
+func (v *prover) compareAll(moves []*Move, buffers *proofBuffers, decided func(m *Move, same bool)) error {
 	in := &input{cursor: cursor{source: moves[0].Source}}
 	if err := in.begin(); err != nil {
 		return err
@@ -211,6 +218,9 @@ func (v *prover) compareAll(moves []*Move, buffers *proofBuffers) error {
 		}
 		if err := c.do(); err != nil {
 			return err
+		}
+		if decided != nil {
+			decided(m, !c.differs)
 		}
 	}
 	return in.end()

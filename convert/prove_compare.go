@@ -24,6 +24,8 @@ type comparison struct {
 	rounding    *rounding // nil where elements are what they were, and compared bit for bit
 
 	from, to *runningSum // of source and destination
+
+	differs bool // an element was found that is not the same
 }
 
 // moveAxis is an axis of a move's view: its length, and the elements by which one step along it
@@ -60,6 +62,7 @@ func newComparison(v *prover, m *Move, stream *cursor, b *proofBuffers) (*compar
 
 // do compares all elements of the move.
 func (c *comparison) do() error {
+	defer c.window.stream.close()
 	if c.move.View.IsRowMajor() {
 		return c.compareStraight()
 	}
@@ -72,7 +75,7 @@ func (c *comparison) compareStraight() error {
 	elements, from, to := c.move.View.Elements(), c.move.View.Offset, c.move.Offset
 	whole := c.rounding == nil && elements == c.move.Source.Elements() && elements == c.dest.Elements()
 	step := min(windowBytes, int64(len(c.block))) / max(c.size, c.dsize)
-	for i := int64(0); i < elements; i += step {
+	for i := int64(0); i < elements && !c.decided(); i += step {
 		n := min(step, elements-i)
 		if err := c.v.ctx.Err(); err != nil {
 			return err
@@ -105,6 +108,9 @@ func (c *comparison) compareStraight() error {
 	}
 	return nil
 }
+
+// decided reports whether the rest of the move is of no interest.
+func (c *comparison) decided() bool { return c.v.firstOnly && c.differs }
 
 // compare compares the box that the axes span, from those elements of source and destination on.
 // It cuts it along its first axis into boxes that fit into memory.
@@ -154,6 +160,9 @@ func reach(axes []moveAxis) int64 {
 
 // compareBlock reads a box of the source and compares it in the order of the destination.
 func (c *comparison) compareBlock(axes []moveAxis, from, to int64) error {
+	if c.decided() {
+		return nil
+	}
 	if err := c.v.ctx.Err(); err != nil {
 		return err
 	}
@@ -213,7 +222,7 @@ func (c *comparison) compareRuns(axes []moveAxis, block []byte, from, to int64) 
 		last = axes[0]
 	}
 	most := max(int64(windowBytes)/(last.to*c.dsize), 1)
-	for i := int64(0); i < last.n; i += most {
+	for i := int64(0); i < last.n && !c.decided(); i += most {
 		n := min(most, last.n-i)
 		written, err := c.window.at((to+i*last.to)*c.dsize, ((n-1)*last.to+1)*c.dsize)
 		if err != nil {
@@ -233,7 +242,7 @@ func (c *comparison) compareMatrix(col, row moveAxis, block []byte, from, to int
 	if most *= windowBytes / (most * pitch); most == 0 {
 		most = max(windowBytes/pitch, 1)
 	}
-	for i := int64(0); i < col.n; i += most {
+	for i := int64(0); i < col.n && !c.decided(); i += most {
 		n := min(most, col.n-i)
 		at := (to + i*col.to) * c.dsize
 		written, err := c.window.read(at, min(n*pitch, c.window.bytes-at)) // whole rows, so that no gap is left
@@ -261,6 +270,10 @@ func (c *comparison) compareRun(source []byte, from int64, written []byte, step,
 	} else if c.rounding != nil && step == 1 && c.rounding.all(source, from*c.size, written[:n*c.dsize]) {
 		return true
 	}
+	if c.v.firstOnly && from == 1 && step == 1 {
+		c.differs = true
+		return false
+	}
 	first, wrong, overflowed := int64(-1), int64(0), int64(0)
 	for i := range n {
 		s, w := source[i*from*c.size:][:c.size], written[i*step*c.dsize:][:c.dsize]
@@ -283,6 +296,7 @@ func (c *comparison) compareRun(source []byte, from int64, written []byte, step,
 		c.v.overflowed(overflowed)
 	}
 	if wrong > 0 {
+		c.differs = true
 		want, got := source[first*from*c.size:][:c.size], written[first*step*c.dsize:][:c.dsize]
 		c.v.wrong(c.move, to+first*step, wrong, valueString(c.move.Source.DType, want), valueString(c.dest.DType, got))
 	}
@@ -298,12 +312,14 @@ type window struct {
 	first  int64
 	buffer []byte
 	sum    *runningSum
+
+	stream cursor // where the tensor does not lie in one piece
 }
 
 const windowBytes = 256 << 10
 
 func newWindow(t *tensor.Tensor, sum *runningSum, buffer []byte) (window, error) {
-	w := window{tensor: t, bytes: t.Bytes(), sum: sum, buffer: buffer[:0]}
+	w := window{tensor: t, bytes: t.Bytes(), sum: sum, buffer: buffer[:0], stream: cursor{source: t}}
 	lay, ok, err := tensor.Layout(t)
 	if err != nil {
 		return w, err
@@ -331,16 +347,25 @@ func (w *window) at(off, n int64) ([]byte, error) {
 // read returns n bytes of the tensor from off on.
 func (w *window) read(off, n int64) ([]byte, error) {
 	w.first, w.buffer = off, slices.Grow(w.buffer[:0], int(n))[:n]
-	var err error
-	var got int
-	if w.store != nil {
-		got, err = w.store.ReadAt(w.buffer, w.base+off)
-	} else {
-		got, err = w.tensor.ReadAt(w.buffer, off)
-	}
-	if got < len(w.buffer) {
+	if err := w.fill(off); err != nil {
 		w.buffer = w.buffer[:0]
-		return nil, short(err)
+		return nil, of(w.tensor.Name, err)
 	}
 	return w.buffer, nil
+}
+
+func (w *window) fill(off int64) error {
+	if w.store != nil {
+		got, err := w.store.ReadAt(w.buffer, w.base+off)
+		if got < len(w.buffer) {
+			return short(err)
+		}
+		return nil
+	}
+	if w.stream.r == nil || off != w.stream.position { // nothing of the buffer is needed yet: it may hold what is skipped
+		if _, err := w.stream.at(off, w.buffer); err != nil {
+			return err
+		}
+	}
+	return readFull(&w.stream, w.buffer)
 }
