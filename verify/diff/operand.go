@@ -48,10 +48,12 @@ func bytesOf(d tensor.DType, n int64) int64 {
 }
 
 // name puts the tensor's name into an error about it.
-func (o *Operand) name(err error) error {
+func (o *Operand) name(err error) error { return nameError(o.Name, err) }
+
+func nameError(name string, err error) error {
 	var bad *tensor.FormatError
 	if errors.As(err, &bad) {
-		bad.Of(o.Name)
+		bad.Of(name)
 	}
 	return err
 }

@@ -49,9 +49,9 @@ type Summary struct {
 	Explained int `json:"explained"` // tensors that have an explanation other than "other"
 	Config    int `json:"config"`    // fields of the configurations
 
-	Elements  int64 `json:"elements"`  // that were compared
-	Differing int64 `json:"differing"` // of them
-	NaN       bool  `json:"nan"`       // either side holds NaN or infinities; known of tensors that differ
+	Elements  int64 `json:"elements"`   // that were compared
+	Differing int64 `json:"differing"`  // of them
+	NonFinite int   `json:"non_finite"` // tensors that hold NaN or infinities on either side; known of those that differ
 }
 
 // Status is what became of a tensor.

@@ -1,0 +1,41 @@
+package diff
+
+// Glob reports whether a name fits a pattern as a whole: * stands for any characters, dots included, and
+// ? for one.
+func Glob(pattern, name string) bool {
+	_, ok := globParts(pattern, name)
+	return ok
+}
+
+// globParts is Glob that returns what each * stands for: as little as possible, from the left. It takes
+// time in proportion to the product of the lengths at most.
+func globParts(pattern, name string) (parts []string, ok bool) {
+	type state struct{ pattern, name, parts int } // where the last * may take one more character
+	retry := state{-1, 0, 0}
+	starts := []int{}
+	ends := []int{}
+	i, j := 0, 0
+	for i < len(pattern) || j < len(name) {
+		switch {
+		case i < len(pattern) && pattern[i] == '*':
+			starts, ends = append(starts, j), append(ends, j)
+			retry = state{i, j, len(starts)}
+			i++
+			continue
+		case i < len(pattern) && j < len(name) && (pattern[i] == '?' || pattern[i] == name[j]):
+			i++
+			j++
+			continue
+		case retry.pattern < 0 || retry.name >= len(name):
+			return nil, false
+		}
+		retry.name++
+		starts, ends = starts[:retry.parts], ends[:retry.parts]
+		ends[retry.parts-1] = retry.name
+		i, j = retry.pattern+1, retry.name
+	}
+	for k := range starts {
+		parts = append(parts, name[starts[k]:ends[k]])
+	}
+	return parts, true
+}

@@ -1,0 +1,67 @@
+package diff
+
+import (
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// commonNames returns the prefixes, such as "params." or "module.", without which most names of two
+// checkpoints are the same: "" where that is of no use.
+func commonNames(a, b *tensor.Checkpoint) (prefixA, prefixB string) {
+	most := 0
+	for _, pa := range wrappers(a) {
+		known := map[string]bool{}
+		for _, t := range a.Tensors() {
+			known[unwrap(t.Name, pa)] = true
+		}
+		for _, pb := range wrappers(b) {
+			same := 0
+			for _, t := range b.Tensors() {
+				if known[unwrap(t.Name, pb)] {
+					same++
+				}
+			}
+			if same > most {
+				most, prefixA, prefixB = same, pa, pb
+			}
+		}
+	}
+	return prefixA, prefixB
+}
+
+// wrappers returns "" and the prefixes, of up to four segments, that more than half of the names have.
+func wrappers(c *tensor.Checkpoint) []string {
+	const deepest = 4
+	out := []string{""}
+	for range deepest {
+		last := out[len(out)-1]
+		count := map[string]int{}
+		for _, t := range c.Tensors() {
+			rest, under := strings.CutPrefix(t.Name, last)
+			if first, _, ok := strings.Cut(rest, "."); under && ok {
+				count[first]++
+			}
+		}
+		next := ""
+		for segment, n := range count {
+			if 2*n > len(c.Tensors()) {
+				next = segment
+			}
+		}
+		if next == "" {
+			break
+		}
+		out = append(out, last+next+".")
+	}
+	return out
+}
+
+// wrapperSegments are put into the middle of names by torch.compile, FSDP and activation checkpointing, and
+// mean nothing.
+var wrapperSegments = strings.NewReplacer("_orig_mod.", "", "_fsdp_wrapped_module.", "", "_checkpoint_wrapped_module.", "")
+
+// unwrap returns a name without a prefix and without what wrappers put into it.
+func unwrap(name, prefix string) string {
+	return wrapperSegments.Replace(strings.TrimPrefix(name, prefix))
+}
