@@ -51,7 +51,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			"memory. Every command takes its flags before or after the paths.\n\n" +
 			"Exit status: 0 success, 1 differs or fails verification, 2 usage, 3 bad or unsupported input,\n" +
 			"4 input/output, 5 a fault of griffin's own, 130 interrupted.",
-		Commands: []*cli.Command{convertCommand(), inspectCommand(), goldenCommand(), verifyCommand(), completionCommand()},
+		Commands: []*cli.Command{convertCommand(), inspectCommand(), goldenCommand(), verifyCommand(), diffCommand(), completionCommand()},
 
 		HideHelpCommand:      true,
 		EnableBashCompletion: true,

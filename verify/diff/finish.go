@@ -81,8 +81,11 @@ func (t *TensorDiff) rank() int {
 	case t.Renamed:
 		return 6
 	}
-	return 7
+	return rankEqual
 }
+
+// rankEqual is that of tensors that are the same.
+const rankEqual = 7
 
 // distance orders entries of one rank: what is not finite counts most, then what is farthest apart.
 func (t *TensorDiff) distance() float64 {

@@ -104,7 +104,7 @@ func (s *side) addModel(layout convert.Layout) error {
 		if err != nil {
 			return err
 		}
-		s.put(p.Name, &Operand{Tensor: shown, Stored: []*tensor.Tensor{p.Stored}, view: &p.View})
+		s.put(p.Name, &Operand{Tensor: shown, Stored: []*tensor.Tensor{p.Stored}, shows: &p.View})
 	}
 	for _, t := range left {
 		s.add(strings.TrimPrefix(t.Name, s.prefix), t)
@@ -212,7 +212,7 @@ func (s *side) has(layout convert.Layout) bool { return s.model == nil || s.mode
 
 // fullName returns the operand's own name, or its key where it is compared in another layout.
 func (s *side) fullName(key string, layout convert.Layout, o *Operand) string {
-	if s.has(layout) || o.view == nil {
+	if s.has(layout) || o.shows == nil {
 		return o.Name
 	}
 	return key

@@ -162,8 +162,8 @@ func (d *differ) judge(p *pair, t *tally) {
 	}
 	switch {
 	case t.notRoundedB == 0:
-		e.Explanation = &Explanation{Kind: Rounded, Detail: fmt.Sprintf("to %s, to nearest", p.b.DType)}
+		e.Explanation = &Explanation{Kind: Rounded, Detail: fmt.Sprintf("to %s", p.b.DType)}
 	case t.notRoundedA == 0:
-		e.Explanation = &Explanation{Kind: Rounded, Detail: fmt.Sprintf("A is B rounded to %s, to nearest", p.a.DType)}
+		e.Explanation = &Explanation{Kind: Rounded, Detail: fmt.Sprintf("A is B rounded to %s", p.a.DType)}
 	}
 }

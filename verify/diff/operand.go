@@ -25,6 +25,8 @@ import (
 type Operand struct {
 	*tensor.Tensor                  // the elements in the order of comparison; Name is that of the side itself
 	Stored         []*tensor.Tensor // the tensors of the checkpoint that hold them
+
+	shows *tensor.View // of Stored[0], where a model is seen as a layout has it; nil for the whole tensor as it is
 }
 
 // Direct reports whether the elements lie uncompressed in a file or in memory, so that they can be read

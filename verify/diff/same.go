@@ -132,7 +132,7 @@ func sameJobs(pairs []*pair) []*job {
 // are whole tensors as they are.
 func (p *pair) turned() *Operand {
 	for _, o := range []*Operand{p.a, p.b} {
-		if o.view != nil && !(o.view.IsRowMajor() && o.view.Elements() == o.Stored[0].Elements()) {
+		if o.shows != nil && !(o.shows.IsRowMajor() && o.shows.Elements() == o.Stored[0].Elements()) {
 			return o
 		}
 	}
@@ -167,7 +167,7 @@ func (w *sameWorker) match(ctx context.Context, j *job) error {
 		if p.turned() == p.a {
 			of = p.b
 		}
-		demands[i] = convert.Demand{View: *p.turned().view, Of: of.Tensor}
+		demands[i] = convert.Demand{View: *p.turned().shows, Of: of.Tensor}
 	}
 	same, err := w.matcher.Match(ctx, source, demands, w.meter.add)
 	for i, p := range j.pairs {
