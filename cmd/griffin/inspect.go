@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/npy"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
 func inspectCommand() *cli.Command {
@@ -28,12 +29,14 @@ func inspectCommand() *cli.Command {
 			"  griffin inspect 2b-it/                                 # a table of all tensors\n" +
 			"  griffin inspect --tree runs/train --step 40000         # one step of a training run\n" +
 			"  griffin inspect --json --digest 2b.pt                  # with SHA-256 of every tensor\n" +
+			"  griffin inspect --stats 2b.pt                          # range, mean, zeros, NaN and a histogram of each\n" +
 			"  griffin inspect --dump 'final_norm.scale' --out s.npy 2b.pt\n" +
 			"  griffin inspect --dump 'embedder.input_embedding[:16, 0]' --out e.npy 2b.pt",
 		Flags: []cli.Flag{
 			stepFlag(),
 			&cli.BoolFlag{Name: "tree", Usage: "show the tensors as a tree, not as a table"},
 			&cli.BoolFlag{Name: "digest", Usage: "read everything and give the SHA-256 of each tensor's row-major little-endian elements"},
+			&cli.BoolFlag{Name: "stats", Usage: "read everything and give each tensor's range, mean, deviation, zeros, NaN, Inf and a histogram"},
 			&cli.StringFlag{Name: "dump", Usage: "write tensor `NAME`, or a slice of it such as 'NAME[0:4, :, 2]', as .npy (bfloat16 as float32)"},
 			&cli.StringFlag{Name: "out", Usage: "where --dump writes `FILE`.npy (default: standard output)"},
 			jsonFlag(),
@@ -70,6 +73,11 @@ func inspect(c *cli.Context) error {
 	r := newReport(ckpt)
 	if c.Bool("digest") {
 		if err := r.digest(c.Context, ckpt, c.App.ErrWriter); err != nil {
+			return err
+		}
+	}
+	if c.Bool("stats") {
+		if err := r.describeValues(c.Context, ckpt, c.App.ErrWriter); err != nil {
 			return err
 		}
 	}
@@ -125,6 +133,8 @@ type tensorEntry struct {
 	Shape  []int64 `json:"shape"`
 	Bytes  int64   `json:"bytes"`
 	SHA256 string  `json:"sha256,omitempty"`
+
+	Stats *stats.Stats `json:"stats,omitempty"`
 }
 
 func newReport(ckpt *tensor.Checkpoint) *inspection {
@@ -158,19 +168,26 @@ func newReport(ckpt *tensor.Checkpoint) *inspection {
 	return r
 }
 
-// digest reads every tensor and fills in its SHA-256, several tensors at a time.
+// digest reads every tensor and fills in its SHA-256.
 func (r *inspection) digest(ctx context.Context, ckpt *tensor.Checkpoint, stderr io.Writer) error {
+	return r.readAll(ctx, ckpt, stderr, func(ctx context.Context, t *tensor.Tensor, entry *tensorEntry) error {
+		sum, err := tensor.Digest(ctx, t)
+		entry.SHA256 = hex.EncodeToString(sum[:])
+		return err
+	})
+}
+
+// readAll does something with every tensor, several at a time.
+func (r *inspection) readAll(ctx context.Context, ckpt *tensor.Checkpoint, stderr io.Writer, do func(context.Context, *tensor.Tensor, *tensorEntry) error) error {
 	bar := newProgress(stderr, "reading", r.Bytes)
 	defer bar.done()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, t := range ckpt.Tensors() {
 		group.Go(func() error {
-			sum, err := tensor.Digest(ctx, t)
-			if err != nil {
+			if err := do(ctx, t, &r.Tensors[i]); err != nil {
 				return err
 			}
-			r.Tensors[i].SHA256 = hex.EncodeToString(sum[:])
 			bar.add(t.Bytes())
 			return nil
 		})

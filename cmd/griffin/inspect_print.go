@@ -36,7 +36,9 @@ func (r *inspection) print(w io.Writer, tree bool) error {
 	}
 	facts.Flush()
 	out.printf("\n")
-	if tree {
+	if r.hasStats() {
+		printStats(out, r.Tensors)
+	} else if tree {
 		printTree(out, r.Tensors)
 	} else {
 		printTable(out, r.Tensors)

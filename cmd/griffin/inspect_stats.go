@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/stats"
+)
+
+// describeValues reads every tensor and fills in what its values are like. What is not finite is
+// said beside the facts of the checkpoint too, where it is seen without looking for it.
+func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint, stderr io.Writer) error {
+	err := r.readAll(ctx, ckpt, stderr, func(ctx context.Context, t *tensor.Tensor, entry *tensorEntry) (err error) {
+		entry.Stats, err = stats.Of(ctx, t)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range r.Tensors {
+		if s := t.Stats; !s.Finite() {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s holds %s NaN and %s Inf among %s values", t.Name, count(s.NaN), count(s.Inf), count(s.Values)))
+		}
+	}
+	return nil
+}
+
+func (r *inspection) hasStats() bool { return len(r.Tensors) > 0 && r.Tensors[0].Stats != nil }
+
+// printStats shows a line a tensor: its values, and their histogram from the least to the largest.
+func printStats(w io.Writer, tensors []tensorEntry) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "tensor\tmin\tmax\tmean\tstd\t|max|\tzeros\tNaN\tInf\tdtype\tshape\thistogram")
+	for _, t := range tensors {
+		s := t.Stats
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(t.Name), figure(s.Min), figure(s.Max), figure(s.Mean), figure(s.Std),
+			figure(s.AbsMax), count(s.Zeros), count(s.NaN), count(s.Inf), t.DType, tensor.ShapeString(t.Shape), sparkline(s.Histogram.Counts))
+	}
+	table.Flush()
+}
+
+// figure prints a value to four digits; "-" where there is none.
+func figure(x stats.Number) string {
+	if math.IsNaN(float64(x)) {
+		return "-"
+	}
+	return fmt.Sprintf("%.4g", float64(x))
+}
+
+// sparkline draws counts as bars of eight heights, a pair of bins each; a bin that is not empty
+// never looks so.
+func sparkline(counts []int64) string {
+	const bars = "▁▂▃▄▅▆▇█"
+	var pairs []int64
+	for i := 0; i < len(counts); i += 2 {
+		n := counts[i]
+		if i+1 < len(counts) {
+			n += counts[i+1]
+		}
+		pairs = append(pairs, n)
+	}
+	most := int64(0)
+	for _, n := range pairs {
+		most = max(most, n)
+	}
+	var b strings.Builder
+	for _, n := range pairs {
+		if n == 0 {
+			b.WriteByte(' ')
+			continue
+		}
+		b.WriteRune([]rune(bars)[int(float64(n)/float64(most)*7.999)])
+	}
+	return strings.TrimRight(b.String(), " ")
+}

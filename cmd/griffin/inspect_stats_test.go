@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+type inMemory []byte
+
+func (m inMemory) Stream(off int64) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(m[off:])), nil
+}
+
+// NaN and infinities stand among the facts at the top, and only there where there are some.
+func TestStatsSayWhatIsNotFinite(t *testing.T) {
+	halves := func(codes ...uint16) tensor.Data {
+		var p []byte
+		for _, c := range codes {
+			p = binary.LittleEndian.AppendUint16(p, c)
+		}
+		return inMemory(p)
+	}
+	ckpt, err := tensor.NewCheckpoint("broken", "test", []*tensor.Tensor{
+		{Name: "sound", DType: tensor.BF16, Shape: []int64{2}, Data: halves(0x3f80, 0)},
+		{Name: "broken", DType: tensor.BF16, Shape: []int64{4}, Data: halves(0x7fc0, 0xff80, 0x7f80, 0x3f80)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReport(ckpt)
+	if err := r.describeValues(context.Background(), ckpt, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(r.Notes, "\n"); got != "broken holds 1 NaN and 2 Inf among 4 values" {
+		t.Errorf("notes: %q", got)
+	}
+	var out bytes.Buffer
+	if err := r.print(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "note") || !strings.Contains(out.String(), "broken holds 1 NaN") {
+		t.Errorf("printed:\n%s", out.String())
+	}
+}
+
+func TestSparkline(t *testing.T) {
+	for _, c := range []struct {
+		counts []int64
+		want   string
+	}{
+		{nil, ""}, {[]int64{5}, "█"}, {[]int64{1, 0, 0, 0, 1_000_000, 0}, "▁ █"}, {[]int64{1, 1, 2, 2, 4, 4, 0, 0}, "▂▄█"},
+	} {
+		if got := sparkline(c.counts); got != c.want {
+			t.Errorf("%v: %q, want %q", c.counts, got, c.want)
+		}
+	}
+}
