@@ -2,11 +2,10 @@ package verify
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
+
+	"github.com/griffin-ckpt/griffin/verify/internal/float"
 )
 
 // Verdict is the answer to "is this the same model?", with all that it rests on. Every check that
@@ -141,34 +140,8 @@ type TensorDigest struct {
 	OK     bool     `json:"ok"`             // all elements are right; of a source tensor: where they went
 }
 
-// Number is a number that JSON can hold whatever it is: what is not finite is written as the
-// string NaN, Infinity or -Infinity.
-type Number float64
-
-// MarshalJSON implements json.Marshaler.
-func (n Number) MarshalJSON() ([]byte, error) {
-	switch x := float64(n); {
-	case math.IsNaN(x):
-		return []byte(`"NaN"`), nil
-	case math.IsInf(x, 1):
-		return []byte(`"Infinity"`), nil
-	case math.IsInf(x, -1):
-		return []byte(`"-Infinity"`), nil
-	default:
-		return json.Marshal(x)
-	}
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (n *Number) UnmarshalJSON(text []byte) error {
-	var word string
-	if err := json.Unmarshal(text, &word); err == nil {
-		x, err := strconv.ParseFloat(word, 64)
-		*n = Number(x)
-		return err
-	}
-	return json.Unmarshal(text, (*float64)(n))
-}
+// Number is a float64 whose JSON is a string where it is not finite: NaN, Infinity, -Infinity.
+type Number = float.Number
 
 // conclude settles Same.
 func (v *Verdict) conclude() {

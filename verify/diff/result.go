@@ -5,11 +5,7 @@
 // original and its conversion are equal. An explanation is checked on every element before it is made.
 package diff
 
-import (
-	"encoding/json"
-	"math"
-	"strconv"
-)
+import "github.com/griffin-ckpt/griffin/verify/internal/float"
 
 // Result is how two checkpoints differ.
 type Result struct {
@@ -139,29 +135,4 @@ const (
 )
 
 // Number is a float64 whose JSON is a string where it is not finite: NaN, Infinity, -Infinity.
-type Number float64
-
-// MarshalJSON implements json.Marshaler.
-func (n Number) MarshalJSON() ([]byte, error) {
-	switch f := float64(n); {
-	case math.IsNaN(f):
-		return []byte(`"NaN"`), nil
-	case math.IsInf(f, 1):
-		return []byte(`"Infinity"`), nil
-	case math.IsInf(f, -1):
-		return []byte(`"-Infinity"`), nil
-	default:
-		return json.Marshal(f)
-	}
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (n *Number) UnmarshalJSON(p []byte) error {
-	var word string
-	if json.Unmarshal(p, &word) == nil {
-		f, err := strconv.ParseFloat(word, 64)
-		*n = Number(f)
-		return err
-	}
-	return json.Unmarshal(p, (*float64)(n))
-}
+type Number = float.Number

@@ -10,11 +10,11 @@ import (
 	"math"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/verify/internal/number"
+	"github.com/griffin-ckpt/griffin/verify/internal/float"
 )
 
 // Number is a float64 whose JSON is a string where it is not finite.
-type Number = number.Number
+type Number = float.Number
 
 // Stats describes the values of a tensor. Those that are not finite are counted, and left out of all
 // else; of complex types real and imaginary parts are values of their own.

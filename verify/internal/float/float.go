@@ -1,5 +1,5 @@
-// Package number has the float64 that results of verification print as JSON.
-package number
+// Package float has the float64 that results of verification print as JSON.
+package float
 
 import (
 	"encoding/json"
