@@ -12,13 +12,11 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
 //go:embed report.html.tmpl
 var reportTemplate string
-
-//go:embed report.css
-var reportStyle string
 
 // WriteReport writes a verdict as one HTML page that needs nothing beside it, at once or not at all.
 // Equal input gives equal bytes: the page has no time and no name of a machine.
@@ -31,13 +29,13 @@ func WriteReport(path string, v *Verdict, p *Provenance) error {
 }
 
 var report = template.Must(template.New("report").Funcs(template.FuncMap{
-	"shown": shown, "grouped": grouped, "outcome": outcome, "number": number, "percent": percentOf, "share": func(n Number) string { return percent(float64(n)) },
+	"shown": shown, "grouped": grouped, "outcome": outcome, "number": page.Number, "percent": percentOf, "share": func(n Number) string { return percent(float64(n)) },
 	"whole": func(n int) string { return grouped(int64(n)) },
 	"shape": tensor.ShapeString, "at": indexText, "join": strings.Join, "title": passTitle,
-}).Parse(reportTemplate))
+}).Parse(reportTemplate + page.FigureTemplate))
 
-// page is what the template shows.
-type page struct {
+// reportPage is what the template shows.
+type reportPage struct {
 	Style  template.CSS
 	Title  string
 	Answer string   // "The same model"
@@ -62,7 +60,7 @@ type findingGroup struct {
 }
 
 // places names what is at fault, as the reader has to look for it: a few of each check.
-func (g *page) places() []string {
+func (g *reportPage) places() []string {
 	const most = 3
 	var all []string
 	for _, group := range g.Findings {
@@ -92,8 +90,8 @@ type logitsPart struct {
 	Of       string // name of the checkpoint, where there are several
 	Headline string
 	Where    []faultPart
-	Figures  []*figure
-	Scatter  *figure
+	Figures  []*page.Figure
+	Scatter  *page.Figure
 	Tokens   []tokenRow
 	Total    int // tokens that Tokens are the worst of
 }
@@ -103,7 +101,7 @@ type faultPart struct {
 	*Fault
 	Title  string
 	Look   []string // tensors, by their names in both checkpoints
-	Figure *figure
+	Figure *page.Figure
 }
 
 // tokenRow is a token whose distribution is far from float64's.
@@ -119,9 +117,9 @@ type tokenRow struct {
 // configRow is a line of the table of the configuration.
 type configRow struct{ Name, Source, Converted string }
 
-func newPage(v *Verdict, p *Provenance) *page {
+func newPage(v *Verdict, p *Provenance) *reportPage {
 	answer := v.Answer()
-	g := &page{Style: template.CSS(reportStyle), Same: v.Same, Verdict: v, Provenance: p, Lines: v.Checks(),
+	g := &reportPage{Style: page.Style, Same: v.Same, Verdict: v, Provenance: p, Lines: v.Checks(),
 		Answer: strings.ToUpper(answer[:1]) + answer[1:], Command: commandLine(p.Command), Settings: configRows(p)}
 	judged := p.Source
 	if p.Converted != nil {
@@ -219,7 +217,7 @@ func newLogitsPart(l *LogitsResult, v *Verdict, p *Provenance, index int) *logit
 	return part
 }
 
-func (l *logitsPart) add(f *figure) {
+func (l *logitsPart) add(f *page.Figure) {
 	if f != nil {
 		l.Figures = append(l.Figures, f)
 	}
@@ -297,7 +295,7 @@ func configRows(p *Provenance) []configRow {
 			window = grouped(c.AttentionWindow)
 		}
 		if c.LogitsSoftCap != 0 {
-			cap = number(c.LogitsSoftCap)
+			cap = page.Number(c.LogitsSoftCap)
 		}
 		var pattern strings.Builder
 		for _, kind := range c.BlockTypes {
@@ -326,26 +324,6 @@ func commandLine(args []string) string {
 		}
 	}
 	return strings.Join(quoted, " ")
-}
-
-// number writes a float64 or Number for people.
-func number(x any) string {
-	v, ok := x.(float64)
-	if n, isNumber := x.(Number); isNumber {
-		v, ok = float64(n), true
-	}
-	switch {
-	case !ok:
-		return fmt.Sprint(x)
-	case math.IsNaN(v):
-		return "NaN"
-	case math.IsInf(v, 1):
-		return "∞"
-	case math.IsInf(v, -1):
-		return "−∞"
-	default:
-		return strings.Replace(fmt.Sprintf("%.3g", v), "e-0", "e-", 1)
-	}
 }
 
 // indexText writes the index of an element.

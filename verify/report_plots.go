@@ -2,7 +2,6 @@ package verify
 
 import (
 	"fmt"
-	"html/template"
 	"math"
 	"strconv"
 	"strings"
@@ -10,33 +9,24 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
-
-// figure is a plot with what is said of it.
-type figure struct {
-	Title   string
-	SVG     template.HTML
-	Legend  []legend
-	Caption string // that says what it shows, and what to see in it
-}
-
-// legend explains one ink: Class names its swatch in the style sheet.
-type legend struct{ Class, Text string }
 
 // layersFigure shows the error of every result, from the embedding to the logits, at the token where it
 // is closest to what is allowed or farthest over it, of whichever pass is worst.
-func layersFigure(l *LogitsResult, blocks []string, id string) *figure {
+func layersFigure(l *LogitsResult, blocks []string, id string) *page.Figure {
 	chain, fed := worstByName(l.Sites, false), worstByName(l.Sites, true)
 	if len(chain) == 0 {
 		return nil
 	}
 	count := len(blocks)
-	p := newPlot("block (R recurrent, A attention)", "relative error (rms)")
+	p := page.NewPlot("block (R recurrent, A attention)", "relative error (rms)")
 	var values []float64
 	for _, s := range append(chain, fed...) {
 		values = append(values, float64(s.RMS), float64(s.RMSAllowed))
 	}
-	at := logarithmic(p, values)
+	at := page.Logarithmic(p, values)
 	p.X.Min, p.X.Max = -0.7, float64(count)+2.2
 	p.X.Tick.Marker = layerTicks(blocks)
 	var limit, line, alone, bad plotter.XYs
@@ -57,29 +47,29 @@ func layersFigure(l *LogitsResult, blocks []string, id string) *figure {
 			bad = append(bad, point)
 		}
 	}
-	area(p, limit)
-	stroke(p, line, inkMain, 1.5)
-	dots(p, line, inkMain, draw.CircleGlyph{}, 3)
-	dots(p, alone, inkOther, draw.BoxGlyph{}, 2.5)
+	page.Area(p, limit)
+	page.Stroke(p, line, page.InkMain, 1.5)
+	page.Dots(p, line, page.InkMain, draw.CircleGlyph{}, 3)
+	page.Dots(p, alone, page.InkOther, draw.BoxGlyph{}, 2.5)
 	for _, f := range l.Faults {
 		if f.Block >= 0 && f.Block < count {
-			upright(p, float64(f.Block), inkBad, 3, 3)
+			page.Upright(p, float64(f.Block), page.InkBad, 3, 3)
 		}
 	}
-	dots(p, bad, inkBad, draw.CircleGlyph{}, 4)
-	f := &figure{Title: "Divergence over the layers", Legend: []legend{
-		{"envelope", "what rounding may do: the measured envelope"},
-		{"main", "the fixture against float64, run from the tokens on"}}}
+	page.Dots(p, bad, page.InkBad, draw.CircleGlyph{}, 4)
+	f := &page.Figure{Title: "Divergence over the layers", Legend: []page.Legend{
+		page.Explain("envelope", "what rounding may do: the measured envelope"),
+		page.Explain("main", "the fixture against float64, run from the tokens on")}}
 	if len(alone) > 0 {
-		f.Legend = append(f.Legend, legend{"other", "each block by itself, given the fixture's own input (its envelope is its own)"})
+		f.Legend = append(f.Legend, page.Explain("other", "each block by itself, given the fixture's own input (its envelope is its own)"))
 	}
 	f.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the token of each result that is nearest to its limit. "+
 		"Nearest of all: %s, %s of what is allowed.", worst.title(), percent(float64(worst.Worst.Share)))
 	if len(bad) > 0 {
-		f.Legend = append(f.Legend, legend{"bad", "outside the envelope; the dashed line marks the block at fault"})
+		f.Legend = append(f.Legend, page.Explain("bad", "outside the envelope; the dashed line marks the block at fault"))
 		f.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each result. %s outside the envelope.", is(len(bad), "result lies", "results lie"))
 	}
-	f.SVG = svg(p, id, f.Title, f.Caption, plotWidth, plotHeight)
+	f.SVG = page.SVG(p, id, f.Title, f.Caption, page.PlotWidth, page.PlotHeight)
 	return f
 }
 
@@ -136,11 +126,11 @@ const mostColumns = 800
 
 // tokensFigure shows the error of one result at every token, row after row, with the window and the
 // beginnings of documents.
-func tokensFigure(s *SiteResult, also *SiteResult, pass *GoldenPass, window int, title, id string) *figure {
+func tokensFigure(s *SiteResult, also *SiteResult, pass *GoldenPass, window int, title, id string) *page.Figure {
 	if s == nil || pass == nil || len(s.Errors) != pass.Batch*pass.Length {
 		return nil
 	}
-	p := newPlot(fmt.Sprintf("position in the row (%s of %d, one after the other)", rowsOf(pass.Batch), pass.Length), "relative error (rms)")
+	p := page.NewPlot(fmt.Sprintf("position in the row (%s of %d, one after the other)", rowsOf(pass.Batch), pass.Length), "relative error (rms)")
 	var values []float64
 	for i, e := range s.Errors {
 		values = append(values, e.RMS, s.Allowed[i][0])
@@ -150,7 +140,7 @@ func tokensFigure(s *SiteResult, also *SiteResult, pass *GoldenPass, window int,
 			values = append(values, e.RMS)
 		}
 	}
-	at := logarithmic(p, values)
+	at := page.Logarithmic(p, values)
 	p.X.Min, p.X.Max = -0.5, float64(len(s.Errors))-0.5
 	p.X.Tick.Marker = rowTicks(pass)
 	group := (len(s.Errors) + mostColumns - 1) / mostColumns
@@ -170,24 +160,24 @@ func tokensFigure(s *SiteResult, also *SiteResult, pass *GoldenPass, window int,
 			good = append(good, plotter.XY{X: float64(i), Y: y})
 		}
 	}
-	area(p, limit)
-	f := &figure{Title: title, Legend: []legend{{"envelope", "what rounding may do: the measured envelope"}}}
+	page.Area(p, limit)
+	f := &page.Figure{Title: title, Legend: []page.Legend{page.Explain("envelope", "what rounding may do: the measured envelope")}}
 	windows, documents := marks(p, pass, window)
-	dots(p, good, inkMain, draw.CircleGlyph{}, 2.5)
-	f.Legend = append(f.Legend, legend{"main", "the fixture against float64"})
+	page.Dots(p, good, page.InkMain, draw.CircleGlyph{}, 2.5)
+	f.Legend = append(f.Legend, page.Explain("main", "the fixture against float64"))
 	if also != nil {
-		dots(p, decodingPoints(also, pass, at), inkOther, draw.RingGlyph{}, 4)
-		f.Legend = append(f.Legend, legend{"other", "decoding, token by token"})
+		page.Dots(p, decodingPoints(also, pass, at), page.InkOther, draw.RingGlyph{}, 4)
+		f.Legend = append(f.Legend, page.Explain("other", "decoding, token by token"))
 	}
-	dots(p, bad, inkBad, draw.CircleGlyph{}, 3.5)
+	page.Dots(p, bad, page.InkBad, draw.CircleGlyph{}, 3.5)
 	if len(bad) > 0 {
-		f.Legend = append(f.Legend, legend{"bad", "outside the envelope"})
+		f.Legend = append(f.Legend, page.Explain("bad", "outside the envelope"))
 	}
 	if windows > 0 {
-		f.Legend = append(f.Legend, legend{"window", fmt.Sprintf("the attention window (%d) is full from here on", window)})
+		f.Legend = append(f.Legend, page.Explain("window", fmt.Sprintf("the attention window (%d) is full from here on", window)))
 	}
 	if documents > 0 {
-		f.Legend = append(f.Legend, legend{"document", "a row or document begins"})
+		f.Legend = append(f.Legend, page.Explain("document", "a row or document begins"))
 	}
 	f.Caption = fmt.Sprintf("Root mean square of the error of %s over the channels, relative to float64, at each of %s.", s.title(), countOf(len(s.Errors), "token"))
 	if group > 1 {
@@ -199,7 +189,7 @@ func tokensFigure(s *SiteResult, also *SiteResult, pass *GoldenPass, window int,
 	case window > 0 && windows == 0:
 		f.Caption += fmt.Sprintf(" No document reaches the attention window of %d.", window)
 	}
-	f.SVG = svg(p, id, f.Title, f.Caption, plotWidth, plotHeight)
+	f.SVG = page.SVG(p, id, f.Title, f.Caption, page.PlotWidth, page.PlotHeight)
 	return f
 }
 
@@ -223,10 +213,10 @@ func marks(p *plot.Plot, pass *GoldenPass, window int) (windows, documents int) 
 		switch {
 		case i > 0 && (position == 0 || i%pass.Length == 0) && documents < most:
 			documents++
-			upright(p, float64(i)-0.5, inkDocument)
+			page.Upright(p, float64(i)-0.5, page.InkDocument)
 		case window > 0 && int(position) == window && windows < most:
 			windows++
-			upright(p, float64(i)-0.5, inkWindow, 5, 3)
+			page.Upright(p, float64(i)-0.5, page.InkWindow, 5, 3)
 		}
 	}
 	return windows, documents
@@ -259,11 +249,11 @@ func rowTicks(pass *GoldenPass) plot.ConstantTicks {
 const mostPoints = 1200
 
 // scatterFigure shows logits of the fixture over those in float64.
-func scatterFigure(m *PassMetrics, id string) *figure {
+func scatterFigure(m *PassMetrics, id string) *page.Figure {
 	if len(m.Scatter) == 0 {
 		return nil
 	}
-	p := newPlot("logit in float64", "logit of the fixture")
+	p := page.NewPlot("logit in float64", "logit of the fixture")
 	low, high := math.Inf(1), math.Inf(-1)
 	var points plotter.XYs
 	every := max(1, (len(m.Scatter)+mostPoints-1)/mostPoints)
@@ -281,13 +271,13 @@ func scatterFigure(m *PassMetrics, id string) *figure {
 	room := math.Max((high-low)*0.03, 1e-6)
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = low-room, high+room, low-room, high+room
 	grid := plotter.NewGrid()
-	grid.Horizontal.Color, grid.Vertical.Color, grid.Horizontal.Width, grid.Vertical.Width = inkGrid, inkGrid, 0.5, 0.5
+	grid.Horizontal.Color, grid.Vertical.Color, grid.Horizontal.Width, grid.Vertical.Width = page.InkGrid, page.InkGrid, 0.5, 0.5
 	p.Add(grid)
-	stroke(p, plotter.XYs{{X: low, Y: low}, {X: high, Y: high}}, inkLimit, 1.5)
-	dots(p, points, inkMain, draw.CircleGlyph{}, 1.6)
-	f := &figure{Title: "Logits, fixture over float64", Legend: []legend{{"limit", "equal"}, {"main", "a logit"}}}
+	page.Stroke(p, plotter.XYs{{X: low, Y: low}, {X: high, Y: high}}, page.InkLimit, 1.5)
+	page.Dots(p, points, page.InkMain, draw.CircleGlyph{}, 1.6)
+	f := &page.Figure{Title: "Logits, fixture over float64", Legend: []page.Legend{page.Explain("limit", "equal"), page.Explain("main", "a logit")}}
 	f.Caption = fmt.Sprintf("%s of %s, evenly taken. Correlation of those shown: %s.", countOf(len(points), "logit"), m.title(), correlation(points))
-	f.SVG = svg(p, id, f.Title, f.Caption, 420, 400)
+	f.SVG = page.SVG(p, id, f.Title, f.Caption, 420, 400)
 	return f
 }
 

@@ -1,4 +1,6 @@
-package verify
+// Package page has what the HTML reports of verification share: their style, their plots, and how
+// numbers are written in them.
+package page
 
 import (
 	"fmt"
@@ -20,15 +22,15 @@ import (
 // The colours of plots are chosen by the page's style sheet, which has others for the dark: each role
 // is drawn in a colour that stands for it, and inkNames has the variable to put in its place.
 var (
-	inkText     = color.RGBA{1, 1, 1, 255}
-	inkGrid     = color.RGBA{1, 1, 2, 255}
-	inkEnvelope = color.RGBA{1, 1, 3, 255} // the area that rounding may fill
-	inkLimit    = color.RGBA{1, 1, 4, 255} // its edge
-	inkMain     = color.RGBA{1, 1, 5, 255}
-	inkOther    = color.RGBA{1, 1, 6, 255}
-	inkBad      = color.RGBA{1, 1, 7, 255}
-	inkWindow   = color.RGBA{1, 1, 8, 255}
-	inkDocument = color.RGBA{1, 1, 9, 255}
+	InkText     = color.RGBA{1, 1, 1, 255}
+	InkGrid     = color.RGBA{1, 1, 2, 255}
+	InkEnvelope = color.RGBA{1, 1, 3, 255} // the area that rounding may fill
+	InkLimit    = color.RGBA{1, 1, 4, 255} // its edge
+	InkMain     = color.RGBA{1, 1, 5, 255}
+	InkOther    = color.RGBA{1, 1, 6, 255}
+	InkBad      = color.RGBA{1, 1, 7, 255}
+	InkWindow   = color.RGBA{1, 1, 8, 255}
+	InkDocument = color.RGBA{1, 1, 9, 255}
 )
 
 var inkNames = strings.NewReplacer(
@@ -38,19 +40,19 @@ var inkNames = strings.NewReplacer(
 
 // Sizes of plots, in points of the SVG, which the page scales to its width.
 const (
-	plotWidth  = 640
-	plotHeight = 300
+	PlotWidth  = 640
+	PlotHeight = 300
 	fontSize   = 12
 )
 
-// newPlot returns an empty plot in the page's style.
-func newPlot(x, y string) *plot.Plot {
+// NewPlot returns an empty plot in the page's style.
+func NewPlot(x, y string) *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = color.Transparent
 	face := font.Font{Typeface: "Liberation", Variant: "Sans", Size: fontSize}
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
-		axis.Color, axis.Tick.Color = inkGrid, inkGrid
-		axis.Label.TextStyle.Color, axis.Tick.Label.Color = inkText, inkText
+		axis.Color, axis.Tick.Color = InkGrid, InkGrid
+		axis.Label.TextStyle.Color, axis.Tick.Label.Color = InkText, InkText
 		axis.Label.TextStyle.Font, axis.Tick.Label.Font = face, face
 		axis.Padding = 4
 		axis.LineStyle.Width, axis.Tick.LineStyle.Width = 1, 1
@@ -60,7 +62,7 @@ func newPlot(x, y string) *plot.Plot {
 	return p
 }
 
-// decades are the ticks of a logarithmic axis.
+// decades are the ticks of a Logarithmic axis.
 type decades struct{}
 
 // Ticks implements plot.Ticker.
@@ -82,9 +84,9 @@ func superscript(n int) string {
 	return strings.NewReplacer("-", "⁻", "0", "⁰", "1", "¹", "2", "²", "3", "³", "4", "⁴", "5", "⁵", "6", "⁶", "7", "⁷", "8", "⁸", "9", "⁹").Replace(fmt.Sprint(n))
 }
 
-// logarithmic gives a plot a logarithmic y axis over whole decades that hold all positive values, and
+// Logarithmic gives a plot a Logarithmic y axis over whole decades that hold all positive values, and
 // returns what puts a value on it: zero at the bottom, what is not finite at the top.
-func logarithmic(p *plot.Plot, values []float64) func(float64) float64 {
+func Logarithmic(p *plot.Plot, values []float64) func(float64) float64 {
 	low, high := math.Inf(1), 0.0
 	for _, v := range values {
 		if v > 0 && !math.IsInf(v, 0) {
@@ -99,7 +101,7 @@ func logarithmic(p *plot.Plot, values []float64) func(float64) float64 {
 	p.Y.Min, p.Y.Max, p.Y.Scale, p.Y.Tick.Marker = low, high, plot.LogScale{}, decades{}
 	grid := plotter.NewGrid()
 	grid.Vertical.Width = 0
-	grid.Horizontal.Color, grid.Horizontal.Width = inkGrid, 0.5
+	grid.Horizontal.Color, grid.Horizontal.Width = InkGrid, 0.5
 	p.Add(grid)
 	return func(v float64) float64 {
 		if math.IsNaN(v) {
@@ -109,35 +111,35 @@ func logarithmic(p *plot.Plot, values []float64) func(float64) float64 {
 	}
 }
 
-// area fills what lies under a line.
-func area(p *plot.Plot, line plotter.XYs) {
+// Area fills what lies under a line.
+func Area(p *plot.Plot, line plotter.XYs) {
 	if len(line) == 0 {
 		return
 	}
 	outline := append(plotter.XYs{{X: line[0].X, Y: p.Y.Min}}, line...)
 	outline = append(outline, plotter.XY{X: line[len(line)-1].X, Y: p.Y.Min})
 	if polygon, err := plotter.NewPolygon(outline); err == nil {
-		polygon.Color, polygon.LineStyle.Width = inkEnvelope, 0
+		polygon.Color, polygon.LineStyle.Width = InkEnvelope, 0
 		p.Add(polygon)
 	}
-	stroke(p, line, inkLimit, 1.5)
+	Stroke(p, line, InkLimit, 1.5)
 }
 
-// stroke draws a line; dashes, if any, are lengths of stroke and gap.
-func stroke(p *plot.Plot, points plotter.XYs, c color.Color, width vg.Length, dashes ...vg.Length) {
+// Stroke draws a line; dashes, if any, are lengths of stroke and gap.
+func Stroke(p *plot.Plot, points plotter.XYs, c color.Color, width vg.Length, dashes ...vg.Length) {
 	if l, err := plotter.NewLine(points); err == nil {
 		l.Color, l.Width, l.Dashes = c, width, dashes
 		p.Add(l)
 	}
 }
 
-// upright draws a line from bottom to top.
-func upright(p *plot.Plot, x float64, c color.Color, dashes ...vg.Length) {
-	stroke(p, plotter.XYs{{X: x, Y: p.Y.Min}, {X: x, Y: p.Y.Max}}, c, 1.5, dashes...)
+// Upright draws a line from bottom to top.
+func Upright(p *plot.Plot, x float64, c color.Color, dashes ...vg.Length) {
+	Stroke(p, plotter.XYs{{X: x, Y: p.Y.Min}, {X: x, Y: p.Y.Max}}, c, 1.5, dashes...)
 }
 
-// dots draws points.
-func dots(p *plot.Plot, points plotter.XYs, c color.Color, shape draw.GlyphDrawer, radius vg.Length) {
+// Dots draws points.
+func Dots(p *plot.Plot, points plotter.XYs, c color.Color, shape draw.GlyphDrawer, radius vg.Length) {
 	if len(points) == 0 {
 		return
 	}
@@ -149,8 +151,8 @@ func dots(p *plot.Plot, points plotter.XYs, c color.Color, shape draw.GlyphDrawe
 
 var svgHead = regexp.MustCompile(`(?s)^.*?<svg [^>]*>`)
 
-// svg draws a plot as an element of the page, with its text alternative.
-func svg(p *plot.Plot, id, title, description string, width, height vg.Length) template.HTML {
+// SVG draws a plot as an element of the page, with its text alternative.
+func SVG(p *plot.Plot, id, title, description string, width, height vg.Length) template.HTML {
 	canvas := vgsvg.New(width, height)
 	p.Draw(draw.New(canvas))
 	var b strings.Builder
