@@ -116,9 +116,11 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 	if err != nil {
 		return err
 	}
+	told := len(c.plan.Notes)
 	if err := c.plan.CheckExact(written); err != nil {
 		return err
 	}
+	c.result.Notes = append(c.result.Notes, c.plan.Notes[told:]...)
 	c.result.add(written)
 	if c.result.Files == nil {
 		if err := c.listFiles(stage.weights); err != nil {

@@ -198,7 +198,7 @@ func (p *Plan) annotate() {
 
 // CheckExact returns an error if dividing the embedding lost anything that the plan did not announce,
 // as the last bits of numbers that became too small for the type. written is what Execute returned.
-// Where losses are allowed, p.HF says them.
+// Where losses are allowed, p.HF and p.Notes say them.
 func (p *Plan) CheckExact(written []Written) error {
 	d := p.division()
 	if d == nil {
@@ -214,7 +214,9 @@ func (p *Plan) CheckExact(written []Written) error {
 		return tensor.Bad("no exact Hugging Face form: %s, divided by %g, become too small for %s and lose their last bits", of, d.Divide, dest.DType).
 			In(p.Source.Checkpoint.Path).Of(d.Source.Name).Advise("another --dtype has room for them; --allow-inexact writes it so")
 	}
-	p.HF.Inexact = append(p.HF.Inexact, fmt.Sprintf("%s are not the embedding's once transformers multiplies them by %g (counted)", of, d.Divide))
+	cost := fmt.Sprintf("%s are not the embedding's once transformers multiplies them by %g (counted)", of, d.Divide)
+	p.HF.Inexact = append(p.HF.Inexact, cost)
+	p.Notes = append(p.Notes, "not exact: "+cost)
 	return nil
 }
 

@@ -44,6 +44,8 @@ func (o *Options) check() error {
 	}{
 		{ToHF, o.Tokenizer != "", "tokenizer files"},
 		{ToHF, o.InstructionTuned, "a chat template"},
+		{ToHF, o.MaxShardSize != 0, "shards"},
+		{ToHF, o.AllowInexact, "an inexact form"},
 		{ToHF, o.MatchRuntime != "", "a configuration that a runtime reads"},
 		{ToOrbax, o.OrbaxFormat != "", "an Orbax format"},
 	} {

@@ -17,12 +17,13 @@ type Result struct {
 	OutputFormat string            `json:"output_format"` // of the destination
 	OutputLayout string            `json:"output_layout"` // of the destination
 	DryRun       bool              `json:"dry_run"`
-	DType        string            `json:"dtype"`              // of the destination, of most elements
-	Settings     *ManifestSettings `json:"settings,omitempty"` // where they are known
-	Parameters   int64             `json:"parameters"`         // elements of all tensors
-	Bytes        int64             `json:"bytes"`              // of all tensors
-	Shards       int               `json:"shards"`             // files of weights; 0 where that is not known yet
-	Files        []ResultFile      `json:"files"`              // as far as they are known
+	DType        string            `json:"dtype"`                 // of the destination, of most elements
+	Settings     *ManifestSettings `json:"settings,omitempty"`    // where they are known
+	HF           *HFForm           `json:"huggingface,omitempty"` // where config.json has other numbers than Settings
+	Parameters   int64             `json:"parameters"`            // elements of all tensors
+	Bytes        int64             `json:"bytes"`                 // of all tensors
+	Shards       int               `json:"shards"`                // files of weights; 0 where that is not known yet
+	Files        []ResultFile      `json:"files"`                 // as far as they are known
 	Tensors      []ResultTensor    `json:"tensors"`
 	Left         []string          `json:"left,omitempty"`    // tensors of the source that are no part of the model
 	Overflowed   int64             `json:"overflowed"`        // finite elements that became infinite
@@ -60,6 +61,9 @@ func (c *conversion) describe(dst string) *Result {
 		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: p.Layout.String(),
 		DryRun: c.options.DryRun, DType: p.DType.String(), Settings: p.settings(), Shards: c.output.shards(), Files: c.output.files()}
 	r.Notes = append(append(r.Notes, src.Notes...), p.Notes...)
+	if p.HF != nil && !p.HF.plain(&p.Config) {
+		r.HF = p.HF
+	}
 	for _, t := range p.Left {
 		r.Left = append(r.Left, t.Name)
 	}

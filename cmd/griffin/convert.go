@@ -6,33 +6,47 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 func convertCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "convert",
-		Usage:     "convert an original checkpoint to the Hugging Face layout",
+		Usage:     "convert a checkpoint to the Hugging Face layout, or to an original one",
 		UsageText: "griffin convert [flags] SRC DST",
-		Description: "SRC is an Orbax or Flax directory, a PyTorch file (zip or legacy container) or safetensors in the\n" +
-			"original layout; its format is told by its content. DST becomes a directory that transformers\n" +
-			"loads. It is written beside its place and renamed when it is complete: until then it is not there.\n\n" +
+		Description: "SRC is a checkpoint in any of the layouts: an Orbax or Flax directory, a PyTorch file, safetensors, a\n" +
+			"Hugging Face directory; its format is told by its content. DST becomes, with --to:\n\n" +
+			"  hf      a directory that transformers loads (the default)\n" +
+			"  torch   a .pt file, as the original's torch code saves and loads it\n" +
+			"  orbax   an Orbax directory, as the original's JAX code restores it\n\n" +
+			"It is written beside its place and renamed when it is complete: until then it is not there.\n\n" +
 			"Examples:\n\n" +
 			"  griffin convert 2b-it.pt recurrentgemma-2b-it --tokenizer tokenizer.model --instruction-tuned\n" +
 			"  griffin convert --verify 2b/ recurrentgemma-2b                  # an Orbax directory\n" +
 			"  griffin convert --dry-run runs/train out --step 40000           # what would be written\n" +
-			"  griffin convert mine.pt out --attention-window 1024 --logits-soft-cap 30 --embedding-scale=true",
-		Flags: append(settingsFlags(),
-			&cli.StringFlag{Name: "dtype", Value: "keep", Usage: "write the weights as `TYPE`: keep, float32, bfloat16 or float16 (to nearest even)"},
-			&cli.StringFlag{Name: "max-shard-size", Value: "50GB", Usage: "split the weights into files of at most `SIZE`, such as 5GB or 512MiB"},
-			&cli.StringFlag{Name: "tokenizer", Usage: "SentencePiece model `FILE` to write the tokenizer files from"},
-			&cli.BoolFlag{Name: "instruction-tuned", Usage: "add the chat template and end generation at <end_of_turn>"},
-			stepFlag(),
-			&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes, write nothing"},
-			&cli.BoolFlag{Name: "verify", Usage: "prove the written weights against SRC before DST appears"},
-			&cli.BoolFlag{Name: "overwrite", Usage: "replace DST at the end if it exists"},
-			jsonFlag(),
-		),
+			"  griffin convert mine.pt out --attention-window 1024 --logits-soft-cap 30 --embedding-scale=true\n" +
+			"  griffin convert 2b.pt out --match-runtime transformers5         # logits of the original at every position\n" +
+			"  griffin convert --to torch recurrentgemma-2b 2b.pt              # the way back\n" +
+			"  griffin convert --to orbax 2b.pt 2b --orbax-format zarr\n" +
+			"  griffin convert recurrentgemma-2b smaller --dtype bfloat16 --max-shard-size 2GB",
+		Flags: append([]cli.Flag{&cli.StringFlag{Name: "to", Value: convert.ToHF.String(), Usage: "write `TARGET`: " + strings.Join(convert.TargetNames(), ", ")}},
+			append(settingsFlags(),
+				&cli.StringFlag{Name: "dtype", Value: "keep", Usage: "write the weights as `TYPE`: keep, float32, bfloat16 or float16 (to nearest even)"},
+				&cli.StringFlag{Name: "match-runtime", Usage: "configure the model so that `RUNTIME` computes the original's logits at every position: " + convert.MatchTransformers5 + " (attention_window_size is the window + 1)"},
+				&cli.BoolFlag{Name: "allow-inexact", Usage: "write a model that transformers cannot compute exactly, and say what that costs"},
+				&cli.StringFlag{Name: "model", Usage: "of several models in SRC, convert the one under `NAME`, such as ema_params (. for the top level)"},
+				&cli.StringFlag{Name: "extra", Value: "refuse", Usage: "tensors that are no parameter of the family: `keep` or refuse"},
+				&cli.StringFlag{Name: "max-shard-size", DefaultText: "50GB", Usage: "hf: split the weights into files of at most `SIZE`, such as 5GB or 512MiB"},
+				&cli.StringFlag{Name: "tokenizer", Usage: "hf: SentencePiece model `FILE` to write the tokenizer files from"},
+				&cli.BoolFlag{Name: "instruction-tuned", Usage: "hf: add the chat template and end generation at <end_of_turn>"},
+				&cli.StringFlag{Name: "orbax-format", DefaultText: orbax.DefaultFormat, Usage: "orbax: store the arrays as `FORMAT`: " + strings.Join(orbax.FormatNames(), ", ")},
+				stepFlag(),
+				&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes, write nothing"},
+				&cli.BoolFlag{Name: "verify", Usage: "prove the written weights against SRC before DST appears"},
+				&cli.BoolFlag{Name: "overwrite", Usage: "replace DST at the end if it exists"},
+				jsonFlag(),
+			)...),
 		OnUsageError: onUsageError,
 		BashComplete: completeFlags,
 		Action:       runConvert,
@@ -110,16 +124,28 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 	if !ok {
 		return convert.Options{}, usagef("--dtype %q is none of keep, float32, bfloat16, float16", c.String("dtype"))
 	}
-	shard, err := parseSize(c.String("max-shard-size"))
+	to, err := convert.ParseTarget(c.String("to"))
 	if err != nil {
-		return convert.Options{}, usagef("--max-shard-size: %v", err)
+		return convert.Options{}, err
+	}
+	shard := int64(0)
+	if c.IsSet("max-shard-size") {
+		if shard, err = parseSize(c.String("max-shard-size")); err != nil {
+			return convert.Options{}, usagef("--max-shard-size: %v", err)
+		}
 	}
 	return convert.Options{
+		To:               to,
 		Settings:         settings(c),
 		DType:            dtype,
+		MatchRuntime:     c.String("match-runtime"),
+		AllowInexact:     c.Bool("allow-inexact"),
+		Model:            c.String("model"),
+		Extra:            c.String("extra"),
 		MaxShardSize:     shard,
 		Tokenizer:        c.String("tokenizer"),
 		InstructionTuned: c.Bool("instruction-tuned"),
+		OrbaxFormat:      c.String("orbax-format"),
 		DryRun:           c.Bool("dry-run"),
 		Overwrite:        c.Bool("overwrite"),
 		Verify:           c.Bool("verify"),

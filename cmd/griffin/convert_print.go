@@ -33,7 +33,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	fact("weights", "%s", weights)
 	fact("written", "%s, %s layout", r.OutputFormat, r.OutputLayout)
 	if r.Settings != nil {
-		fact("settings", "%s", settingsLine(r.Settings))
+		fact("settings", "%s", settingsLine(r))
 	}
 	if len(r.Left) > 0 {
 		fact("left", "%s of the source that are no part of the model", plural(int64(len(r.Left)), "tensor"))
@@ -51,10 +51,14 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	return out.err
 }
 
-func settingsLine(s *convert.ManifestSettings) string {
+func settingsLine(r *convert.Result) string {
+	s := r.Settings
 	from := "given"
-	if s.Preset != "" {
+	switch {
+	case s.Preset != "":
 		from = "preset " + s.Preset
+	case r.Layout == convert.HuggingFace.String():
+		from = "config.json"
 	}
 	return fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t (%s)",
 		s.AttentionWindow, float64(s.LogitsSoftCap), s.EmbeddingScale, from)
