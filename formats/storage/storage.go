@@ -1,7 +1,7 @@
 // Package storage is what griffin asks of a file system beyond reading and writing: a directory
-// that appears complete or not at all (Stage), files that are filled in parallel past the page
-// cache (Output), memory that the garbage collector does not count (Buffer), and the space that
-// is left (Free).
+// that appears complete or not at all (Stage), or a file with a sidecar (FileStage), files that are
+// filled in parallel past the page cache (Output), memory that the garbage collector does not count
+// (Buffer), and the space that is left (CheckFree).
 //
 // Every operation has a plain form for systems that lack the better one.
 package storage

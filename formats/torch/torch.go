@@ -1,6 +1,6 @@
 // Package torch reads the checkpoints that torch.save writes: the zip container of torch 1.6 and
 // later, the legacy container from before, and directories of shards with an index
-// (pytorch_model.bin.index.json).
+// (pytorch_model.bin.index.json). It writes the zip container of today's torch (Layout).
 //
 // A checkpoint of torch is a pickle, which is a program. Nothing of it is run here: an opcode
 // scanner with a short list of permitted opcodes, classes and functions goes first, and what they

@@ -1,8 +1,9 @@
 """Times conversions of a real-size model against copying its file: python3 bench.py [--preset 2b] [--rounds 5]
 
 Every round runs each contender once, in turn, each from a synced disk to a synced file: `cp` of the .pt, griffin from
-the .pt and from the Orbax directory, and (2b) a Python script from both. Prints the medians, what they are of cp's,
-and the peak resident memory. The checkpoints are made in --dir and left there for the next time.
+the .pt and from the Orbax directory, and (2b) a Python script from both. With --back the source is a Hugging Face
+directory: `cp` of its file, and griffin to a .pt and to Orbax, uncompressed and as orbax writes it. Prints the medians,
+what they are of cp's, and the peak resident memory. The checkpoints are made in --dir and left there for the next time.
 """
 
 import argparse
@@ -68,8 +69,24 @@ def contenders(args, python, out):
     return runs
 
 
-def remove(path):
-    shutil.rmtree(path) if os.path.isdir(path) else os.path.lexists(path) and os.remove(path)
+def back(args, out):
+    """contenders of the way back."""
+    hf = f"{args.dir}/hf"
+    if not os.path.exists(hf):
+        subprocess.run([griffin.BINARY, "convert", make(args.dir, args.preset, "torch"), hf], check=True)
+    convert = [griffin.BINARY, "convert", "--to"]
+    return {
+        "cp of model.safetensors": ["cp", f"{hf}/model.safetensors", out],
+        "griffin to .pt": [*convert, "torch", hf, out],
+        "griffin to Orbax, no zstd": [*convert, "orbax", "--orbax-format", "ocdbt-uncompressed", hf, out],
+        "griffin to Orbax": [*convert, "orbax", hf, out],
+    }
+
+
+def clear(out):
+    """Removes what a contender wrote, and what griffin wrote beside it."""
+    for path in out, out + ".conversion.json":
+        shutil.rmtree(path) if os.path.isdir(path) else os.path.lexists(path) and os.remove(path)
 
 
 def main():
@@ -79,6 +96,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=1, help="rounds that do not count")
     parser.add_argument("--no-python", action="store_true")
+    parser.add_argument("--back", action="store_true", help="from Hugging Face to the original formats")
     parser.add_argument("--dir", help="where the checkpoints are made")
     args = parser.parse_args()
     installed = home()
@@ -86,11 +104,11 @@ def main():
     os.makedirs(args.dir, exist_ok=True)
     os.environ.update(JAX_PLATFORMS="cpu", TF_CPP_MIN_LOG_LEVEL="3")
     out = f"{args.dir}/out"
-    runs = contenders(args, f"{installed}/current/bin/python", out)
+    runs = back(args, out) if args.back else contenders(args, f"{installed}/current/bin/python", out)
     seconds, memory = {k: [] for k in runs}, {k: 0 for k in runs}
     for i in range(args.warm_up + args.rounds):
         for name, argv in runs.items():
-            remove(out)
+            clear(out)
             took, mib = timed(argv)
             counts = i >= args.warm_up
             print(f"round {i - args.warm_up + 1 if counts else 'warm-up'}: {name}: {took:.2f} s, {mib:.0f} MiB",
@@ -98,7 +116,7 @@ def main():
             if counts:
                 seconds[name].append(took)
                 memory[name] = max(memory[name], mib)
-    remove(out)
+    clear(out)
     base = statistics.median(next(iter(seconds.values())))
     print(f"{args.preset}, {args.rounds} rounds        median      of cp     from .. to      peak RSS")
     for name, took in seconds.items():
