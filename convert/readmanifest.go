@@ -28,11 +28,16 @@ func ReadManifest(checkpoint string) (*Manifest, string, error) {
 	if info.IsDir() {
 		return readManifest(filepath.Join(checkpoint, ManifestName))
 	}
-	m, path, err := readManifest(checkpoint + "." + ManifestName)
-	if m != nil || err != nil {
-		return m, path, err
+	files := []string{checkpoint}
+	if file, err := filepath.EvalSymlinks(checkpoint); err == nil {
+		files = append(files, file) // beside which it was written, whatever link was given
 	}
-	m, path, err = readManifest(filepath.Join(filepath.Dir(checkpoint), ManifestName))
+	for _, file := range files {
+		if m, path, err := readManifest(file + "." + ManifestName); m != nil || err != nil {
+			return m, path, err
+		}
+	}
+	m, path, err := readManifest(filepath.Join(filepath.Dir(checkpoint), ManifestName))
 	if m == nil || m.Layout != HuggingFace.String() {
 		return nil, "", nil // another checkpoint's
 	}

@@ -1,0 +1,36 @@
+package convert
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestManifestBesideAFile has a file read by its name and by a link to it; what is written to a
+// link goes, with its conversion.json, to where the link leads.
+func TestManifestBesideAFile(t *testing.T) {
+	const original = "../testdata/tiny-griffin/original/torch.pt"
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "there", "model.pt"), filepath.Join(dir, "link.pt")
+	convertFile(t, original, file, Options{To: ToTorch})
+	if err := os.Symlink(filepath.Join("there", "model.pt"), link); err != nil {
+		t.Skip(err)
+	}
+	check := func() {
+		t.Helper()
+		for _, path := range []string{file, link} {
+			if m, at, err := ReadManifest(path); err != nil || m == nil || filepath.Base(at) != "model.pt.conversion.json" {
+				t.Errorf("%s: %v at %q, %v", path, m, at, err)
+			}
+		}
+	}
+	check()
+	if err := os.Remove(file + "." + ManifestName); err != nil {
+		t.Fatal(err)
+	}
+	convertFile(t, original, link, Options{To: ToTorch, Overwrite: true})
+	check()
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
