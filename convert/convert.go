@@ -49,7 +49,8 @@ type conversion struct {
 	options Options
 	plan    *Plan
 	output  output
-	files   []File // beside the weights
+	files   []File      // beside the weights
+	origin  *provenance // of the source, nil where nothing tells
 	result  *Result
 }
 
@@ -74,6 +75,13 @@ func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 		return nil, err
 	}
 	c.result = c.describe(dst)
+	var note string
+	if c.origin, note, err = readProvenance(c.plan); err != nil {
+		return nil, err
+	}
+	if note != "" {
+		c.result.Notes = append(c.result.Notes, note)
+	}
 	return c, nil
 }
 
@@ -112,7 +120,7 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 		}
 	}
 	progress(0)
-	written, err := c.writeWeights(ctx, stage.weights, progress)
+	written, digests, err := c.writeWeights(ctx, stage.weights, progress)
 	if err != nil {
 		return err
 	}
@@ -128,20 +136,34 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 		}
 	}
 	if c.options.Verify {
-		if err := c.prove(ctx, stage.weights, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
+		if digests, err = c.prove(ctx, stage.weights, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
 			return err
 		}
 	}
-	return c.writeFiles(stage, written)
+	if c.origin != nil {
+		if err := c.origin.check(c.plan, digests.Sources, written); err != nil {
+			return err
+		}
+	}
+	return c.writeFiles(stage, digests)
 }
 
-func (c *conversion) writeWeights(ctx context.Context, path string, progress func(done int64)) ([]Written, error) {
+// writeWeights also returns the digests that come with it: of all sources where they are to be checked,
+// otherwise of those that are copied.
+func (c *conversion) writeWeights(ctx context.Context, path string, progress func(done int64)) (written []Written, digests *Digests, err error) {
 	weights, err := c.output.create(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	written, err := Execute(ctx, c.plan, weights, progress)
-	return written, errors.Join(err, weights.Close())
+	defer func() { err = errors.Join(err, weights.Close()) }()
+	if c.origin != nil && !c.options.Verify { // the proof computes all digests
+		return executeDigests(ctx, c.plan, weights, progress)
+	}
+	written, err = Execute(ctx, c.plan, weights, progress)
+	if err != nil {
+		return nil, nil, err
+	}
+	return written, c.plan.digests(written, nil), nil
 }
 
 // listFiles puts the files of a directory into the result.
@@ -161,17 +183,13 @@ func (c *conversion) listFiles(dir string) error {
 }
 
 // writeFiles writes all but the weights.
-func (c *conversion) writeFiles(stage *staging, written []Written) error {
-	digests := make([][]byte, len(written))
-	for i := range written {
-		digests[i] = written[i].SHA256[:]
-	}
+func (c *conversion) writeFiles(stage *staging, digests *Digests) error {
 	for _, f := range c.files {
 		if err := storage.WriteFile(filepath.Join(stage.weights, f.Name), f.Content); err != nil {
 			return err
 		}
 	}
-	manifest, err := NewManifest(c.plan, ToolVersion(), digests).JSON()
+	manifest, err := NewManifest(c.plan, ToolVersion(), c.output.format(), digests, c.origin).JSON()
 	if err != nil {
 		return err
 	}
@@ -184,16 +202,16 @@ func (c *conversion) writeFiles(stage *staging, written []Written) error {
 }
 
 // prove holds what was written against the source.
-func (c *conversion) prove(ctx context.Context, path string, progress func(done int64)) error {
+func (c *conversion) prove(ctx context.Context, path string, progress func(done int64)) (*Digests, error) {
 	output, err := formats.Open(path, formats.Options{})
 	if err != nil {
-		return fmt.Errorf("the written weights cannot be read back: %v", err)
+		return nil, fmt.Errorf("the written weights cannot be read back: %v", err)
 	}
-	proof, err := Prove(ctx, c.plan, output, progress)
+	proof, digests, err := ProveDigests(ctx, c.plan, output, progress)
 	err = errors.Join(err, output.Close())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.result.Proof = proof
-	return proof.Err()
+	return digests, proof.Err()
 }

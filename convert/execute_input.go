@@ -31,10 +31,30 @@ func (in *input) begin() error {
 
 // watch returns the store through which the source is to be read.
 func (in *input) watch(store io.ReaderAt) io.ReaderAt {
-	if in.sums == nil {
-		return store
+	if in.sums != nil {
+		store = in.sums
 	}
-	return in.sums
+	if lay, ok, err := tensor.Layout(in.source); ok && err == nil && in.sum != nil {
+		if first, length, ok := lay.Contiguous(); ok {
+			store = &hashing{store, in.sum, first, length}
+		}
+	}
+	return store
+}
+
+// hashing hashes a range of a store as it is read: the elements of a tensor that lies there in order.
+type hashing struct {
+	io.ReaderAt
+	sum           *runningSum
+	first, length int64
+}
+
+func (h *hashing) ReadAt(p []byte, off int64) (int, error) {
+	n, err := h.ReaderAt.ReadAt(p, off)
+	if at := off - h.first; at >= 0 && at < h.length {
+		h.sum.feed(at, p[:min(int64(n), h.length-at)])
+	}
+	return n, err
 }
 
 // end reports what only the end of the source tells: of its stream, or a wrong checksum.
@@ -75,6 +95,7 @@ func (s *summing) ReadAt(p []byte, off int64) (int, error) {
 // cursor is a tensor's stream and how far it has been read.
 type cursor struct {
 	source   *tensor.Tensor
+	sum      *runningSum // of what is read; nil where nobody asks
 	r        io.ReadCloser
 	position int64
 }
@@ -98,6 +119,7 @@ func (c *cursor) at(offset int64, scratch []byte) (io.Reader, error) {
 // Read reads the stream and keeps its position.
 func (c *cursor) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
+	c.sum.feed(c.position, p[:n])
 	c.position += int64(n)
 	return n, err
 }

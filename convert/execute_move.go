@@ -31,7 +31,7 @@ func (w *worker) do(j *job) error {
 
 // doSource does moves from one source, and checks its checksums on the way.
 func (w *worker) doSource(source *tensor.Tensor, moves []*task) error {
-	in := &input{cursor: cursor{source: source}}
+	in := &input{cursor: cursor{source: source, sum: w.sums.source(source)}}
 	if err := in.begin(); err != nil {
 		return err
 	}

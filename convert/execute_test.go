@@ -372,10 +372,29 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 			m.add()
 		}
 		files := newTestPlaces(t, rng, &m.plan, int(round%4))
+		sums := &runningSums{sources: map[*tensor.Tensor]*runningSum{}}
+		for _, move := range m.plan.Moves {
+			sums.sources[move.Source] = newRunningSum(move.Source)
+		}
 		var last int64
-		written, err := execute(t.Context(), &m.plan, files, func(done int64) { last = done }, testLimits[round%uint64(len(testLimits))])
+		written, err := execute(t.Context(), &m.plan, files, func(done int64) { last = done }, testLimits[round%uint64(len(testLimits))], sums)
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
+		}
+		digests, err := sums.finish(t.Context(), 0)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		digests.Outputs = make([][sha256.Size]byte, len(written))
+		for i, w := range written {
+			digests.Outputs[i] = w.SHA256
+		}
+		checkDigests(t, m, digests, m.want)
+		copied := m.plan.copied()
+		for _, move := range m.plan.Moves {
+			if dest, ok := copied[move.Source]; ok && digests.Sources[move.Source] != written[dest].SHA256 {
+				t.Errorf("round %d: %s is not copied whole to %s", round, move.Source.Name, m.plan.Dests[dest].Name)
+			}
 		}
 		var total int64
 		for i, want := range m.want {
@@ -408,7 +427,7 @@ func TestExecuteSinkFails(t *testing.T) {
 		} else {
 			sink.err = os.ErrPermission
 		}
-		_, err := execute(t.Context(), &m.plan, files, nil, testLimits[0])
+		_, err := execute(t.Context(), &m.plan, files, nil, testLimits[0], nil)
 		if err == nil || sink.closed.Load() != 0 || files.finished != nil {
 			t.Errorf("%v, closed %d times, finished %v", err, sink.closed.Load(), files.finished != nil)
 		}
@@ -444,7 +463,7 @@ func TestExecuteDecodesAStreamOnce(t *testing.T) {
 	for _, l := range testLimits {
 		data.opened.Store(0)
 		data.checked.Store(0)
-		if _, err := execute(t.Context(), &m.plan, newTestFiles(t, m.rng, &m.plan), nil, l); err != nil {
+		if _, err := execute(t.Context(), &m.plan, newTestFiles(t, m.rng, &m.plan), nil, l, nil); err != nil {
 			t.Fatal(err)
 		}
 		if n := data.opened.Load(); n != 1 {
@@ -512,7 +531,7 @@ func TestExecuteChecksOnItsWay(t *testing.T) {
 				for _, v := range tt.views {
 					m.dest(tensor.BF16, []*tensor.Tensor{source}, [][]byte{content}, []tensor.View{v})
 				}
-				_, err := execute(t.Context(), &m.plan, newTestFiles(t, m.rng, &m.plan), nil, l)
+				_, err := execute(t.Context(), &m.plan, newTestFiles(t, m.rng, &m.plan), nil, l, nil)
 				var bad *tensor.FormatError
 				if errors.As(err, &bad) != wrong {
 					t.Errorf("%s, wrong %v: %v", tt.name, wrong, err)
@@ -580,7 +599,7 @@ func TestExecuteStopsWithItsContext(t *testing.T) {
 		m.add()
 	}
 	files := newTestFiles(t, m.rng, &m.plan)
-	_, err := execute(ctx, &m.plan, files, func(int64) { cancel() }, testLimits[0])
+	_, err := execute(ctx, &m.plan, files, func(int64) { cancel() }, testLimits[0], nil)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled, and Execute says %v", err)
 	}

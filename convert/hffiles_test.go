@@ -115,15 +115,14 @@ func TestManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digests := make([][]byte, len(p.Dests))
-	for i, d := range p.Dests {
-		sum := sha256.Sum256([]byte(d.Name))
-		digests[i] = sum[:]
+	digests := &Digests{}
+	for _, d := range p.Dests {
+		digests.Outputs = append(digests.Outputs, sha256.Sum256([]byte(d.Name)))
 	}
 	var texts [2][]byte
 	for i, path := range []string{"/home/somebody/model.ckpt", "model.ckpt"} {
 		p.Source.Checkpoint.Path = path
-		if texts[i], err = NewManifest(p, "v1.2.3", digests).JSON(); err != nil {
+		if texts[i], err = NewManifest(p, "v1.2.3", "safetensors", digests, nil).JSON(); err != nil {
 			t.Fatal(err)
 		}
 	}

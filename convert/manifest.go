@@ -17,8 +17,10 @@ const ManifestName = "conversion.json"
 type Manifest struct {
 	Griffin  string            `json:"griffin"` // version of the tool
 	Source   ManifestSource    `json:"source"`
-	Layout   string            `json:"layout"` // of the destination
-	DType    string            `json:"dtype"`  // "keep", or the type that all tensors were given
+	Origin   *ManifestSource   `json:"origin,omitempty"` // where the source's own conversion.json begins, if it has one
+	Layout   string            `json:"layout"`           // of the destination
+	Format   string            `json:"format"`           // of the destination
+	DType    string            `json:"dtype"`            // "keep", or the type that all tensors were given
 	Settings *ManifestSettings `json:"settings,omitempty"`
 	HF       *HFForm           `json:"huggingface,omitempty"` // where config.json has other numbers than Settings
 	Tensors  []ManifestTensor  `json:"tensors"`
@@ -44,19 +46,23 @@ type ManifestSettings struct {
 
 // ManifestTensor is one tensor of the destination.
 type ManifestTensor struct {
-	Name   string         `json:"name"`
-	DType  string         `json:"dtype"`
-	Shape  []int64        `json:"shape"`
-	SHA256 string         `json:"sha256"` // of its elements, row-major and little-endian
-	Rule   string         `json:"rule"`
-	From   []ManifestFrom `json:"from"`
+	Name      string         `json:"name"`
+	DType     string         `json:"dtype"`
+	Shape     []int64        `json:"shape"`
+	SHA256    string         `json:"sha256"` // of its elements, row-major and little-endian
+	Rule      string         `json:"rule"`
+	DividedBy pythonFloat    `json:"divided_by,omitempty"` // every element was, before it was rounded
+	From      []ManifestFrom `json:"from"`
+	Origin    []ManifestFrom `json:"origin,omitempty"` // what those were made from, in Manifest.Origin
 }
 
-// ManifestFrom is a tensor of the source.
+// ManifestFrom is a tensor that another was made from.
 type ManifestFrom struct {
-	Name  string  `json:"name"`
-	DType string  `json:"dtype"`
-	Shape []int64 `json:"shape"`
+	Name    string  `json:"name"`
+	DType   string  `json:"dtype"`
+	Shape   []int64 `json:"shape"`
+	SHA256  string  `json:"sha256,omitempty"`  // "" where it was not computed
+	Rounded bool    `json:"rounded,omitempty"` // of an origin: not all bits of it may have come this far
 }
 
 // ManifestCopy is a tensor of the source that is in the destination under another name.
@@ -65,13 +71,15 @@ type ManifestCopy struct {
 	Of   string `json:"of"`
 }
 
-// NewManifest describes a plan that was carried out. digests has the SHA-256 of each of p.Dests.
-func NewManifest(p *Plan, version string, digests [][]byte) *Manifest {
+// NewManifest describes a plan that was carried out by that version of the tool, in that format. of has
+// the digests that are known: of all p.Dests and of some sources. from may be nil.
+func NewManifest(p *Plan, version, format string, of *Digests, from *provenance) *Manifest {
 	source := p.Source.Checkpoint
 	m := &Manifest{
 		Griffin:  version,
 		Source:   ManifestSource{Name: lastElement(source.Path), Format: source.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix},
 		Layout:   p.Layout.String(),
+		Format:   format,
 		DType:    "keep",
 		Settings: p.settings(),
 	}
@@ -82,11 +90,22 @@ func NewManifest(p *Plan, version string, digests [][]byte) *Manifest {
 		m.DType = p.DType.String()
 	}
 	for i, d := range p.Dests {
-		m.Tensors = append(m.Tensors, ManifestTensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, SHA256: hex.EncodeToString(digests[i]), Rule: d.Rule})
+		m.Tensors = append(m.Tensors, ManifestTensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, SHA256: hex.EncodeToString(of.Outputs[i][:]), Rule: d.Rule})
 	}
 	for _, move := range p.Moves {
 		t := &m.Tensors[move.Dest]
-		t.From = append(t.From, fromTensor(move.Source))
+		source := fromTensor(move.Source)
+		if sum, ok := of.Sources[move.Source]; ok {
+			source.SHA256 = hex.EncodeToString(sum[:])
+		}
+		t.From = append(t.From, source)
+		t.DividedBy = pythonFloat(move.Divide)
+	}
+	if from != nil {
+		m.Origin = from.origin()
+		for i, origin := range from.origins(p) {
+			m.Tensors[i].Origin = origin
+		}
 	}
 	for _, c := range p.Copies {
 		m.Copies = append(m.Copies, ManifestCopy{c.Tensor.Name, c.Of.Name})
@@ -118,7 +137,7 @@ func fromTensor(t *tensor.Tensor) ManifestFrom {
 	if shape == nil {
 		shape = []int64{}
 	}
-	return ManifestFrom{t.Name, t.DType.String(), shape}
+	return ManifestFrom{Name: t.Name, DType: t.DType.String(), Shape: shape}
 }
 
 // JSON returns the file's content.

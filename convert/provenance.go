@@ -1,0 +1,156 @@
+package convert
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// provenance is what the source's own conversion.json says of it: of what it consists, and what it was
+// made from. It is held against what is read, and carried along.
+type provenance struct {
+	record  *Manifest
+	path    string
+	tensors map[string]*ManifestTensor // those of the plan's sources
+}
+
+// readProvenance returns nil where there is no conversion.json, or none that is griffin's and of this
+// checkpoint; note says so where there is one. One that contradicts the names, types and shapes of the
+// checkpoint is a *tensor.FormatError.
+func readProvenance(p *Plan) (v *provenance, note string, err error) {
+	record, path, err := ReadManifest(p.Source.Checkpoint.Path)
+	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) {
+		return nil, fmt.Sprintf("%s is not used: %s", ManifestName, bad.Problem), nil
+	}
+	if record == nil || err != nil {
+		return nil, "", err
+	}
+	v = &provenance{record, path, map[string]*ManifestTensor{}}
+	for i := range record.Tensors {
+		v.tensors[record.Tensors[i].Name] = &record.Tensors[i]
+	}
+	known := 0
+	for _, t := range p.sources() {
+		entry := v.tensors[t.Name]
+		if entry == nil {
+			continue
+		}
+		known++
+		if entry.DType != t.DType.String() || !slices.Equal(entry.Shape, t.Shape) {
+			return nil, "", v.contradicted(p, t.Name, fmt.Sprintf("is %s %s, and %s says %s %s",
+				t.DType, tensor.ShapeString(t.Shape), ManifestName, printable(entry.DType), tensor.ShapeString(entry.Shape)))
+		}
+	}
+	if known == 0 {
+		return nil, fmt.Sprintf("%s is not used: it is of another checkpoint", ManifestName), nil
+	}
+	return v, "", nil
+}
+
+// sources returns the tensors that the plan moves, each once.
+func (p *Plan) sources() []*tensor.Tensor {
+	var all []*tensor.Tensor
+	seen := map[*tensor.Tensor]bool{}
+	for _, m := range p.Moves {
+		if !seen[m.Source] {
+			seen[m.Source] = true
+			all = append(all, m.Source)
+		}
+	}
+	return all
+}
+
+func (v *provenance) contradicted(p *Plan, name, problem string) error {
+	return tensor.Bad("%s", problem).In(p.Source.Checkpoint.Path).Of(name).
+		Advise("the checkpoint was changed or damaged after it was written; remove %s if the change is meant", v.path)
+}
+
+// check reports, as *tensor.FormatError, a source whose digest is not the one that it had when it was
+// written, and a tensor that comes back to its original layout with another digest than it had there.
+func (v *provenance) check(p *Plan, sources map[*tensor.Tensor][sha256.Size]byte, written []Written) error {
+	for _, t := range p.sources() {
+		sum, known := sources[t]
+		entry := v.tensors[t.Name]
+		if known && entry != nil && hex.EncodeToString(sum[:]) != entry.SHA256 {
+			return v.contradicted(p, t.Name, fmt.Sprintf("its elements are not those that %s tells of (SHA-256 %x…, not %s…)",
+				ManifestName, sum[:4], printable(tensor.Clip(entry.SHA256[:min(len(entry.SHA256), 8)]))))
+		}
+	}
+	from := v.origin()
+	for i, all := range v.origins(p) {
+		if len(all) != 1 || from.Layout != p.Layout.String() {
+			continue
+		}
+		d, o, sum := &p.Dests[i], &all[0], hex.EncodeToString(written[i].SHA256[:])
+		if o.Rounded || o.SHA256 == "" || o.DType != d.DType.String() || !slices.Equal(o.Shape, d.Shape) || o.SHA256 == sum {
+			continue
+		}
+		return v.contradicted(p, p.sourceNames(i), fmt.Sprintf("gives other elements (SHA-256 %s…) than %s, which it was made from, had (%s…), as %s says",
+			sum[:8], printable(o.Name), printable(tensor.Clip(o.SHA256[:min(len(o.SHA256), 8)])), ManifestName))
+	}
+	return nil
+}
+
+// sourceNames returns what a destination is made from.
+func (p *Plan) sourceNames(dest int) string {
+	var names []string
+	for _, m := range p.Moves {
+		if m.Dest == dest {
+			names = append(names, m.Source.Name)
+		}
+	}
+	return list(names)
+}
+
+// origin returns the checkpoint at which what is known of the source begins.
+func (v *provenance) origin() *ManifestSource {
+	if v.record.Origin != nil {
+		return v.record.Origin
+	}
+	return &v.record.Source
+}
+
+// origins returns, for each Dest, the tensors of the origin that it comes from; none where that is not
+// known of all of it.
+func (v *provenance) origins(p *Plan) [][]ManifestFrom {
+	all := make([][]ManifestFrom, len(p.Dests))
+	unknown := map[int]bool{}
+	for i := range p.Moves {
+		m := &p.Moves[i]
+		entry := v.tensors[m.Source.Name]
+		if entry == nil || len(v.made(entry)) == 0 {
+			unknown[m.Dest] = true
+			continue
+		}
+		rounded := m.Divide != 0 || m.Source.DType != p.Dests[m.Dest].DType
+		for _, o := range v.made(entry) {
+			o.Rounded = o.Rounded || rounded
+			at := slices.IndexFunc(all[m.Dest], func(x ManifestFrom) bool { return x.Name == o.Name })
+			if at < 0 {
+				all[m.Dest] = append(all[m.Dest], o)
+			} else {
+				all[m.Dest][at].Rounded = all[m.Dest][at].Rounded || o.Rounded
+			}
+		}
+	}
+	for i := range unknown {
+		all[i] = nil
+	}
+	return all
+}
+
+// made returns what a tensor of the source was made from, in the origin.
+func (v *provenance) made(entry *ManifestTensor) []ManifestFrom {
+	if v.record.Origin != nil {
+		return entry.Origin
+	}
+	from := slices.Clone(entry.From)
+	for i := range from {
+		from[i].Rounded = entry.DividedBy != 0 || from[i].DType != entry.DType
+	}
+	return from
+}

@@ -1,0 +1,220 @@
+package convert
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// ordinaryModel is one whose elements are no NaN in any type.
+func ordinaryModel(t *testing.T, rng *rand.Rand, l Layout, d tensor.DType) (*tensor.Checkpoint, Settings) {
+	for {
+		c, settings := randomModel(t, rng, l)
+		if !slices.ContainsFunc(c.Tensors(), func(x *tensor.Tensor) bool { return x.DType != d }) {
+			for _, x := range c.Tensors() {
+				data := readAll(t, x)
+				for i := 1; i < len(data); i += 2 {
+					data[i] &= 0x3f
+				}
+				withData(x, data)
+			}
+			return c, settings
+		}
+	}
+}
+
+func manifestOf(t *testing.T, path string) *Manifest {
+	t.Helper()
+	m, _, err := ReadManifest(path)
+	if err != nil || m == nil {
+		t.Fatalf("%s: %v, %v", path, m, err)
+	}
+	return m
+}
+
+// A model that comes home has, in its conversion.json, the digests that it left with.
+func TestDigestsAreCarriedAlong(t *testing.T) {
+	for _, layout := range []Layout{Flax, Torch} {
+		model, settings := ordinaryModel(t, rand.New(rand.NewPCG(1, uint64(layout))), layout, tensor.BF16)
+		start := &journey{t: t, at: model, say: layout.String()}
+		hf := start.to(Options{Settings: settings})
+		far := hf.to(Options{To: []Target{Flax: ToTorch, Torch: ToOrbax}[layout]})
+		home := far.to(Options{To: []Target{Flax: ToOrbax, Torch: ToTorch}[layout]})
+		if m := manifestOf(t, hf.dir); m.Origin != nil || m.Tensors[0].Origin != nil || m.Format != "safetensors" {
+			t.Errorf("the first conversion has an origin: %+v", m)
+		}
+		m := manifestOf(t, home.dir)
+		if m.Origin == nil || m.Origin.Layout != layout.String() || m.Origin.Name != "model.ckpt" {
+			t.Fatalf("origin %+v", m.Origin)
+		}
+		for _, entry := range m.Tensors {
+			if len(entry.Origin) != 1 || entry.Origin[0].Rounded {
+				t.Fatalf("%s: origin %+v", entry.Name, entry.Origin)
+			}
+			o := entry.Origin[0]
+			sum := sha256.Sum256(readAll(t, model.Tensor(o.Name)))
+			if o.SHA256 != entry.SHA256 || o.SHA256 != hex.EncodeToString(sum[:]) {
+				t.Errorf("%s: %s, its origin %+v", entry.Name, entry.SHA256, o)
+			}
+		}
+	}
+}
+
+// Through a narrower type the digests are carried along too, but nobody expects them to come back.
+func TestDigestsOfRoundedTensors(t *testing.T) {
+	model, settings := ordinaryModel(t, rand.New(rand.NewPCG(2, 2)), Torch, tensor.F32)
+	start := &journey{t: t, at: model}
+	narrow := start.to(Options{Settings: settings, DType: tensor.BF16})
+	wide := narrow.to(Options{To: ToTorch, DType: tensor.F32})
+	for _, entry := range manifestOf(t, wide.dir).Tensors {
+		if len(entry.Origin) != 1 || !entry.Origin[0].Rounded || entry.Origin[0].SHA256 == "" {
+			t.Errorf("%s: origin %+v", entry.Name, entry.Origin)
+		}
+	}
+}
+
+// changed converts a model to Hugging Face's layout, changes something there and converts it back.
+func changed(t *testing.T, verify bool, change func(dir string)) (*Result, error) {
+	t.Helper()
+	model, settings := ordinaryModel(t, rand.New(rand.NewPCG(3, 3)), Flax, tensor.BF16)
+	dir := filepath.Join(t.TempDir(), "hf")
+	if _, err := Convert(t.Context(), model, dir, Options{Settings: settings, Verify: true}); err != nil {
+		t.Fatal(err)
+	}
+	change(dir)
+	c, err := formats.Open(dir, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	dst := filepath.Join(t.TempDir(), "back")
+	r, err := Convert(t.Context(), c, dst, Options{To: ToOrbax, Verify: verify})
+	if _, absent := os.Lstat(dst); (err == nil) != (absent == nil) {
+		t.Errorf("error %v, destination %v", err, absent)
+	}
+	return r, err
+}
+
+// flip changes one bit of a tensor.
+func flip(t *testing.T, dir, name string) {
+	t.Helper()
+	c, err := formats.Open(dir, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	lay, _, err := tensor.Layout(c.Tensor(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, _, _ := lay.Contiguous()
+	path := filepath.Join(dir, "model.safetensors")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[at] ^= 4
+	if err := os.WriteFile(path, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rewrite changes conversion.json, as a tree of JSON.
+func rewrite(t *testing.T, dir string, change func(m map[string]any)) {
+	t.Helper()
+	var m map[string]any
+	path := filepath.Join(dir, ManifestName)
+	readJSON(t, path, &m)
+	change(m)
+	text, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func entryOf(m map[string]any, name string) map[string]any {
+	for _, t := range m["tensors"].([]any) {
+		if entry := t.(map[string]any); entry["name"] == name {
+			return entry
+		}
+	}
+	return nil
+}
+
+// A source that is not what its conversion.json says is refused, and nothing written.
+func TestContradictedSourceIsRefused(t *testing.T) {
+	const copied, turned = "model.embed_tokens.weight", "model.layers.0.mlp_block.down_proj.weight"
+	other := strings.Repeat("ab", 32)
+	for _, tt := range []struct {
+		name   string
+		change func(dir string)
+		tensor string
+		want   string
+	}{
+		{"a copied tensor", func(dir string) { flip(t, dir, copied) }, copied, "SHA-256"},
+		{"a transposed tensor", func(dir string) { flip(t, dir, turned) }, turned, "SHA-256"},
+		{"another shape", func(dir string) {
+			rewrite(t, dir, func(m map[string]any) { entryOf(m, turned)["shape"] = []int{1, 2} })
+		}, turned, "conversion.json says bfloat16 [1, 2]"},
+		{"another type", func(dir string) {
+			rewrite(t, dir, func(m map[string]any) { entryOf(m, turned)["dtype"] = "float16" })
+		}, turned, "conversion.json says float16"},
+		{"another origin", func(dir string) {
+			rewrite(t, dir, func(m map[string]any) {
+				entryOf(m, turned)["from"].([]any)[0].(map[string]any)["sha256"] = other
+			})
+		}, turned, "which it was made from"},
+	} {
+		for _, verify := range []bool{false, true} {
+			_, err := changed(t, verify, tt.change)
+			var bad *tensor.FormatError
+			if !errors.As(err, &bad) || bad.Tensor != tt.tensor || !strings.Contains(bad.Problem, tt.want) || !strings.Contains(bad.Hint, "hf/conversion.json") {
+				t.Errorf("%s: %+v", tt.name, err)
+			}
+			if _, err = changed(t, verify, func(dir string) { tt.change(dir); os.Remove(filepath.Join(dir, ManifestName)) }); err != nil {
+				t.Errorf("%s, without conversion.json: %v", tt.name, err)
+			}
+		}
+	}
+}
+
+// A conversion.json that is not griffin's, broken, or of another checkpoint is not used.
+func TestForeignManifestIsNotUsed(t *testing.T) {
+	for _, tt := range []struct{ name, text, note string }{
+		{"foreign", `{"converted": true}`, ""},
+		{"no object", `[]`, ""},
+		{"empty", ``, "not used"},
+		{"broken", `{"griffin": "v1", "tensors": [`, "not used"},
+		{"deep", strings.Repeat(`[`, 20_000), "not used"},
+		{"wrong types", `{"griffin": "v1", "tensors": {"a": 1}}`, "not used"},
+		{"another checkpoint", `{"griffin": "v1", "tensors": [{"name": "x", "dtype": "float32", "shape": [1], "sha256": "00"}]}`, "another checkpoint"},
+		{"no tensors", `{"griffin": "v1"}`, "another checkpoint"},
+		{"long", strings.Repeat(" ", maxManifest+1), "not used"},
+	} {
+		r, err := changed(t, false, func(dir string) {
+			if err := os.WriteFile(filepath.Join(dir, ManifestName), []byte(tt.text), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, tt.note) || tt.note == "" && strings.Contains(notes, ManifestName) {
+			t.Errorf("%s: notes %q", tt.name, notes)
+		}
+	}
+}
