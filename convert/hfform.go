@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -58,6 +59,9 @@ func checkRuntime(name string) error {
 func (m *Model) readForm(c *Config, h *hfconfig.Config) error {
 	m.form, m.noCap = nil, standsForNone(c.LogitsSoftCap, m.embedding().DType)
 	record, _, err := ReadManifest(m.Checkpoint.Path)
+	if errors.As(err, new(*tensor.FormatError)) {
+		return nil // it is not used, as Convert notes
+	}
 	if err != nil || record == nil || record.HF == nil || record.Settings == nil || record.Layout != HuggingFace.String() {
 		return err
 	}

@@ -199,6 +199,7 @@ func TestForeignManifestIsNotUsed(t *testing.T) {
 		{"empty", ``, "not used"},
 		{"broken", `{"griffin": "v1", "tensors": [`, "not used"},
 		{"deep", strings.Repeat(`[`, 20_000), "not used"},
+		{"a key twice", `{"griffin": "v1", "griffin": "v1"}`, "not used"},
 		{"wrong types", `{"griffin": "v1", "tensors": {"a": 1}}`, "not used"},
 		{"another checkpoint", `{"griffin": "v1", "tensors": [{"name": "x", "dtype": "float32", "shape": [1], "sha256": "00"}]}`, "another checkpoint"},
 		{"no tensors", `{"griffin": "v1"}`, "another checkpoint"},

@@ -8,11 +8,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/griffin-ckpt/griffin/formats/strict"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // maxManifest is far more than the conversion.json of any model of the family has.
 const maxManifest = 16 << 20
+
+const maxManifestDepth = 10 // of arrays and objects; griffin writes 5
 
 // ReadManifest returns what conversion.json says of a checkpoint that griffin wrote, and where it lies:
 // in a directory, beside a file as FILE.conversion.json, or for a file of a Hugging Face directory in
@@ -79,12 +82,15 @@ func parseManifest(text []byte) (*Manifest, error) {
 	if len(text) > maxManifest {
 		return nil, tensor.Bad("is longer than %d bytes", maxManifest)
 	}
+	if err := strict.Check(text, maxManifestDepth); err != nil {
+		return nil, err
+	}
 	var m Manifest
 	if err := json.Unmarshal(text, &m); err != nil {
 		var other struct {
 			Griffin string `json:"griffin"`
 		}
-		if json.Valid(text) && (json.Unmarshal(text, &other) != nil || other.Griffin == "") {
+		if json.Unmarshal(text, &other) != nil || other.Griffin == "" {
 			return nil, nil
 		}
 		return nil, tensor.Bad("is no record of a conversion: %v", err).Advise("remove it if the checkpoint beside it is right")
