@@ -90,7 +90,7 @@ func (c *conversion) need() int64 {
 	const manifest = 1 << 20 // conversion.json, roughly
 	n := manifest + c.output.size()
 	for _, f := range c.files {
-		n += int64(len(f.Content))
+		n += f.Bytes
 	}
 	return n
 }
@@ -185,7 +185,7 @@ func (c *conversion) listFiles(dir string) error {
 // writeFiles writes all but the weights.
 func (c *conversion) writeFiles(stage *staging, digests *Digests) error {
 	for _, f := range c.files {
-		if err := storage.WriteFile(filepath.Join(stage.weights, f.Name), f.Content); err != nil {
+		if err := f.write(stage.weights); err != nil {
 			return err
 		}
 	}

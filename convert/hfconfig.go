@@ -81,6 +81,20 @@ func (m *Model) hfConfig() (*hfconfig.Config, string, error) {
 	return h, path, err
 }
 
+// sourceConfig is the config.json beside a model.
+type sourceConfig struct {
+	path string
+	read *hfconfig.Config
+}
+
+func (m *Model) sourceConfig() (*sourceConfig, error) {
+	h, path, err := m.hfConfig()
+	if h == nil {
+		return nil, err
+	}
+	return &sourceConfig{path, h}, err
+}
+
 // settleHF completes c from a config.json.
 func (m *Model) settleHF(s Settings, c *Config, h *hfconfig.Config, path string) error {
 	if problems := append(unknownToFamily(h), againstShapes(h, c)...); len(problems) > 0 {

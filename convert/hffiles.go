@@ -4,14 +4,23 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 )
 
-// File is a small file of the destination.
+// File is a file of the destination beside the weights.
 type File struct {
 	Name    string
 	Content []byte
+	From    string // the file that is copied, where there is no Content
+	Bytes   int64  // of the file
+}
+
+func newFile(name string, content []byte) File {
+	return File{Name: name, Content: content, Bytes: int64(len(content))}
 }
 
 // FilesOptions choose what goes beside the weights.
@@ -31,9 +40,43 @@ type specialIDs struct {
 
 // HFFiles returns the files that belong beside the weights of a plan: config.json and
 // generation_config.json as both transformers 4.57 and 5.23 read them, and those of the tokenizer
-// where one is given. A tokenizer that is broken, or that transformers would not reproduce, is a
-// *tensor.FormatError; a question that only the user can answer a *SettingsError.
+// where one is given. From a Hugging Face directory they are copied, together with its tokenizer, chat
+// template and documents, and config.json has every field that the conversion does not change; what
+// is left out is among p.Notes.
+//
+// A tokenizer that is broken, or that transformers would not reproduce, is a *tensor.FormatError; a
+// question that only the user can answer a *SettingsError.
 func HFFiles(p *Plan, o FilesOptions) ([]File, error) {
+	made, err := makeHFFiles(p, o)
+	if err != nil || p.config == nil {
+		return made, err
+	}
+	config, err := editConfig(p)
+	if err != nil {
+		return nil, err
+	}
+	copied, left, err := copySidecars(filepath.Dir(p.config.path), o)
+	if err != nil {
+		return nil, err
+	}
+	if len(left) > 0 {
+		for i := range left {
+			left[i] = printable(left[i])
+		}
+		p.Notes = append(p.Notes, "not copied, since it may not hold for the new weights: "+list(left))
+	}
+	files := []File{newFile(hfconfig.Name, config)}
+	for _, f := range made {
+		kind := sidecarOf(f.Name)
+		if kind == generationFile && o.InstructionTuned || kind == tokenizerFile {
+			files = append(files, f)
+		}
+	}
+	return append(files, copied...), nil
+}
+
+// makeHFFiles returns those of a model that comes without any.
+func makeHFFiles(p *Plan, o FilesOptions) ([]File, error) {
 	ids := specialIDs{pad: 0, eos: []int64{1}, bos: 2} // RecurrentGemma's
 	var files []File
 	var t *tokenizer
@@ -61,7 +104,7 @@ func HFFiles(p *Plan, o FilesOptions) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append([]File{{"config.json", config}, {"generation_config.json", generation}}, files...), nil
+	return append([]File{newFile(hfconfig.Name, config), newFile("generation_config.json", generation)}, files...), nil
 }
 
 // endOfTurnID returns the id of <end_of_turn>: the tokenizer's, or Gemma's where the vocabulary is

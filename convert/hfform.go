@@ -148,8 +148,8 @@ const (
 func (p *Plan) checkExpressed(allowInexact bool) error {
 	p.allowInexact = allowInexact
 	f := p.HF
-	if p.asIs() {
-		f.LogitsSoftCap = pythonFloat(p.literalCap)
+	if p.asIs() && p.config != nil {
+		f.LogitsSoftCap = pythonFloat(p.config.read.LogitsSoftCap)
 		if p.Source.form != nil {
 			f.Inexact = p.Source.form.Inexact
 		}

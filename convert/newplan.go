@@ -80,7 +80,11 @@ func (p *Plan) settle(s Settings) error {
 	if err != nil {
 		return err
 	}
-	p.literalCap = config.LogitsSoftCap
+	if p.Source.Layout == HuggingFace && p.Layout == HuggingFace {
+		if p.config, err = p.Source.sourceConfig(); err != nil {
+			return err
+		}
+	}
 	p.Config, p.Preset, p.Settled = p.Source.original(config), preset, true
 	return nil
 }

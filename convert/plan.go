@@ -28,7 +28,7 @@ type Plan struct {
 	Notes  []string         // what the user should know, one sentence each
 
 	allowInexact bool
-	literalCap   float64        // of the source's config.json
+	config       *sourceConfig  // of the source, where both sides are Hugging Face directories
 	whole        *tensor.Tensor // the head, where it is the embedding of a model that does not scale it
 }
 

@@ -68,7 +68,7 @@ func (c *conversion) describe(dst string) *Result {
 		r.Left = append(r.Left, t.Name)
 	}
 	for _, f := range c.files {
-		r.Files = append(r.Files, ResultFile{f.Name, int64(len(f.Content))})
+		r.Files = append(r.Files, ResultFile{f.Name, f.Bytes})
 	}
 	for i, d := range p.Dests {
 		t := tensor.Tensor{DType: d.DType, Shape: d.Shape}

@@ -121,7 +121,7 @@ func (t *tokenizer) files(instructionTuned bool) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []File{{"tokenizer.model", t.data}, {"tokenizer_config.json", text}}, nil
+	return []File{newFile("tokenizer.model", t.data), newFile("tokenizer_config.json", text)}, nil
 }
 
 // turns lists those of the turn tokens that the tokenizer has.
