@@ -3,6 +3,8 @@ package verify
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
 // CardSchema names the form of a card; it changes when a field changes its meaning.
@@ -90,13 +92,5 @@ func WriteCard(path string, v *Verdict, p *Provenance) error {
 	if err := e.Encode(NewCard(v, p)); err != nil {
 		return err
 	}
-	return writeBytes(path, b.Bytes())
-}
-
-// writeBytes writes a whole file, at once or not at all.
-func writeBytes(path string, content []byte) error {
-	return writeAtomically(path, int64(len(content)), func(f *atomicFile) error {
-		_, err := f.Write(content)
-		return err
-	})
+	return storage.ReplaceWith(path, b.Bytes())
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
 // configField is a field of config.json with what it has to say.
@@ -340,7 +341,7 @@ func quantity(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
-	return grouped(int64(n)) + " " + noun + "s"
+	return page.Grouped(int64(n)) + " " + noun + "s"
 }
 
 func are(n int, what string) string {

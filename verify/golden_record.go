@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"strconv"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -53,7 +55,7 @@ func Record(ctx context.Context, m *Model, t *Tokens, o RecordOptions, path stri
 		return nil, err
 	}
 	size := layout.Files[0].Size
-	err = writeAtomically(path, size, func(w *atomicFile) error {
+	err = storage.Replace(path, size, func(w *os.File) error {
 		if _, err := w.WriteAt(layout.Files[0].Header, 0); err != nil {
 			return err
 		}
@@ -76,7 +78,7 @@ type recorder struct {
 
 	specs  []safetensors.Spec
 	at     map[string]int // index into specs and places, by name
-	file   *atomicFile
+	file   *os.File
 	places []safetensors.Place
 	buffer []byte
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
 // targetOf tells what a converted checkpoint was converted to: by its names where they are those of the
@@ -146,5 +147,5 @@ func some5(names []string) string {
 	if len(names) <= most {
 		return strings.Join(names, ", ")
 	}
-	return strings.Join(names[:most], ", ") + " and " + grouped(int64(len(names)-most)) + " more"
+	return strings.Join(names[:most], ", ") + " and " + page.Grouped(int64(len(names)-most)) + " more"
 }

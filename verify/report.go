@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
@@ -25,12 +26,12 @@ func WriteReport(path string, v *Verdict, p *Provenance) error {
 	if err := report.Execute(&b, newPage(v, p)); err != nil {
 		return err
 	}
-	return writeBytes(path, b.Bytes())
+	return storage.ReplaceWith(path, b.Bytes())
 }
 
 var report = template.Must(template.New("report").Funcs(template.FuncMap{
-	"shown": shown, "grouped": grouped, "outcome": outcome, "number": page.Number, "percent": percentOf, "share": func(n Number) string { return percent(float64(n)) },
-	"whole": func(n int) string { return grouped(int64(n)) },
+	"shown": page.Shown, "grouped": page.Grouped, "outcome": outcome, "number": page.Number, "percent": percentOf, "share": func(n Number) string { return percent(float64(n)) },
+	"whole": func(n int) string { return page.Grouped(int64(n)) },
 	"shape": tensor.ShapeString, "at": indexText, "join": strings.Join, "title": passTitle,
 }).Parse(reportTemplate + page.FigureTemplate))
 
@@ -66,7 +67,7 @@ func (g *reportPage) places() []string {
 	for _, group := range g.Findings {
 		for i, f := range group.Findings {
 			if i == most {
-				all = append(all, fmt.Sprintf("%s: and %s more", group.Check, grouped(int64(len(group.Findings)-most))))
+				all = append(all, fmt.Sprintf("%s: and %s more", group.Check, page.Grouped(int64(len(group.Findings)-most))))
 				break
 			}
 			all = append(all, group.Check+": "+cmp.Or(f.Field, f.Tensor))
@@ -120,12 +121,12 @@ type configRow struct{ Name, Source, Converted string }
 func newPage(v *Verdict, p *Provenance) *reportPage {
 	answer := v.Answer()
 	g := &reportPage{Style: page.Style, Same: v.Same, Verdict: v, Provenance: p, Lines: v.Checks(),
-		Answer: strings.ToUpper(answer[:1]) + answer[1:], Command: commandLine(p.Command), Settings: configRows(p)}
+		Answer: strings.ToUpper(answer[:1]) + answer[1:], Command: page.CommandLine(p.Command), Settings: configRows(p)}
 	judged := p.Source
 	if p.Converted != nil {
 		judged = p.Converted
 	}
-	g.Title = answer + ": " + shown(filepath.Base(judged.Path))
+	g.Title = answer + ": " + page.Shown(filepath.Base(judged.Path))
 	g.Lead = lead(v, g.Lines)
 	for _, part := range []struct {
 		name    string
@@ -170,7 +171,7 @@ func lead(v *Verdict, checks []Check) string {
 		if w.Rounded > 0 {
 			how = "is that of the source, correctly rounded where the type changed"
 		}
-		parts = append(parts, fmt.Sprintf("every one of %s elements of %s %s", grouped(w.Elements), is(w.Tensors, "tensor", "tensors"), how))
+		parts = append(parts, fmt.Sprintf("every one of %s elements of %s %s", page.Grouped(w.Elements), is(w.Tensors, "tensor", "tensors"), how))
 	}
 	for _, l := range v.Logits {
 		parts = append(parts, fmt.Sprintf("what %s computed lies within what rounding may do", l.Implementation))
@@ -292,7 +293,7 @@ func configRows(p *Provenance) []configRow {
 		c := f.Config
 		window, cap := "none", "none"
 		if slices.Contains(c.BlockTypes, "attention") {
-			window = grouped(c.AttentionWindow)
+			window = page.Grouped(c.AttentionWindow)
 		}
 		if c.LogitsSoftCap != 0 {
 			cap = page.Number(c.LogitsSoftCap)
@@ -301,8 +302,8 @@ func configRows(p *Provenance) []configRow {
 		for _, kind := range c.BlockTypes {
 			pattern.WriteString(strings.ToUpper(kind[:1]))
 		}
-		return []string{grouped(f.Parameters), fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), grouped(c.Width), grouped(c.MLPExpandedWidth),
-			grouped(c.NumHeads), grouped(c.LRUWidth), grouped(c.VocabSize), window, cap, map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]}
+		return []string{page.Grouped(f.Parameters), fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), page.Grouped(c.Width), page.Grouped(c.MLPExpandedWidth),
+			page.Grouped(c.NumHeads), page.Grouped(c.LRUWidth), page.Grouped(c.VocabSize), window, cap, map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]}
 	}
 	source, converted := values(p.Source), values(p.Converted)
 	var rows []configRow
@@ -310,20 +311,6 @@ func configRows(p *Provenance) []configRow {
 		rows = append(rows, configRow{name, source[i], converted[i]})
 	}
 	return rows
-}
-
-// commandLine writes arguments as a shell takes them.
-func commandLine(args []string) string {
-	quoted := make([]string, len(args))
-	for i, a := range args {
-		quoted[i] = a
-		if a == "" || strings.ContainsFunc(a, func(r rune) bool {
-			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,@%+", r)
-		}) {
-			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(quoted, " ")
 }
 
 // indexText writes the index of an element.

@@ -303,7 +303,7 @@ func is(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	return fmt.Sprintf("%s %s", grouped(int64(n)), many)
+	return fmt.Sprintf("%s %s", page.Grouped(int64(n)), many)
 }
 
 // percent writes a share for people.

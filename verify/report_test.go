@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
 // odd is what a file may call things.
@@ -169,7 +171,7 @@ func TestReportOfLittle(t *testing.T) {
 }
 
 func TestCommandLine(t *testing.T) {
-	got := commandLine([]string{"griffin", "verify", "--logits-soft-cap=30", "my model.pt", "it's", "", "$HOME"})
+	got := page.CommandLine([]string{"griffin", "verify", "--logits-soft-cap=30", "my model.pt", "it's", "", "$HOME"})
 	if want := `griffin verify --logits-soft-cap=30 'my model.pt' 'it'\''s' '' '$HOME'`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -3,9 +3,10 @@ package verify
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
 // Check is one line of a verdict.
@@ -126,13 +127,13 @@ func WriteText(w io.Writer, v *Verdict) error {
 	checks := v.Checks()
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, c := range checks {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", c.Name, outcome(c.OK, c.Skipped), shown(c.Summary))
+		fmt.Fprintf(table, "%s\t%s\t%s\n", c.Name, outcome(c.OK, c.Skipped), page.Shown(c.Summary))
 	}
 	if v.Window != nil {
-		fmt.Fprintf(table, "window\tnote\t%s\n", shown(v.Window.Summary))
+		fmt.Fprintf(table, "window\tnote\t%s\n", page.Shown(v.Window.Summary))
 	}
 	if v.Runtime != nil {
-		fmt.Fprintf(table, "runtime\tnote\t%s\n", shown(v.Runtime.Summary))
+		fmt.Fprintf(table, "runtime\tnote\t%s\n", page.Shown(v.Runtime.Summary))
 	}
 	table.Flush()
 	for _, l := range v.Logits {
@@ -145,16 +146,16 @@ func WriteText(w io.Writer, v *Verdict) error {
 			out.printf("\n%s: %s\n", c.Name, countOf(len(c.Failures), "failure"))
 		}
 		for _, f := range c.Failures {
-			out.printf("  %s\n", shown(f))
+			out.printf("  %s\n", page.Shown(f))
 		}
 	}
 	for _, c := range checks {
 		for _, note := range c.Notes {
-			out.printf("note: %s: %s\n", c.Name, shown(note))
+			out.printf("note: %s: %s\n", c.Name, page.Shown(note))
 		}
 	}
 	for _, note := range v.Notes {
-		out.printf("note: %s\n", shown(note))
+		out.printf("note: %s\n", page.Shown(note))
 	}
 	out.printf("\n%s\n", v.Answer())
 	return out.err
@@ -188,16 +189,6 @@ func passTitle(pass string) string {
 		return "decoding"
 	}
 	return pass + " rows"
-}
-
-// shown makes text from a file safe to show: what cannot be printed, or turns the direction of
-// writing, is escaped.
-func shown(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) < 0 {
-		return s
-	}
-	quoted := strconv.Quote(s)
-	return quoted[1 : len(quoted)-1]
 }
 
 // textWriter remembers the first error, so that printing code reads straight on.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
 // proveWeights compares every element of a converted checkpoint with its source: bit for bit, or
@@ -164,16 +165,16 @@ func (w *weights) summarise() {
 	s.OK = len(s.Findings)+len(w.left) == 0
 	how := "every element is that of the source, bit for bit"
 	if s.Rounded > 0 {
-		how = fmt.Sprintf("every element is that of the source, rounded to nearest where the dtype changed (%s of %s elements)", grouped(s.Rounded), grouped(s.Elements))
+		how = fmt.Sprintf("every element is that of the source, rounded to nearest where the dtype changed (%s of %s elements)", page.Grouped(s.Rounded), page.Grouped(s.Elements))
 	}
 	if len(s.Findings) > 0 {
 		var differing int64
 		for _, f := range s.Findings {
 			differing += f.Differing
 		}
-		how = fmt.Sprintf("%s differ, in %s elements", quantity(len(s.Findings), "tensor"), grouped(differing))
+		how = fmt.Sprintf("%s differ, in %s elements", quantity(len(s.Findings), "tensor"), page.Grouped(differing))
 	}
-	s.Summary = fmt.Sprintf("%s, %s elements: %s", quantity(s.Tensors, "tensor"), grouped(s.Elements), how)
+	s.Summary = fmt.Sprintf("%s, %s elements: %s", quantity(s.Tensors, "tensor"), page.Grouped(s.Elements), how)
 	switch n := len(w.left); {
 	case n > 0 && s.Tensors == 0:
 		s.Summary = "no tensor could be compared"
@@ -181,15 +182,6 @@ func (w *weights) summarise() {
 		s.Summary += fmt.Sprintf("; %s could not be compared", quantity(n, "more tensor"))
 	}
 	if s.Overflowed > 0 {
-		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", grouped(s.Overflowed), w.plan.DType))
+		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", page.Grouped(s.Overflowed), w.plan.DType))
 	}
-}
-
-// grouped prints a number with its digits in groups of three.
-func grouped(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

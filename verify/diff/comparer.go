@@ -22,6 +22,7 @@ type comparer struct {
 	cast      []byte
 
 	x, y, narrow []float64
+	changes      changes // of all that was compared
 }
 
 // stretch is how many elements are compared at a time: so many that all of them stay in a core's own
@@ -53,7 +54,7 @@ func (c *comparer) compare(rawA, rawB []byte, first int64, n int) tally {
 		return t
 	}
 	c.decode(y, rawB, c.b)
-	t.sum(x, y)
+	t.sum(x, y, &c.changes)
 	if c.oneType && c.sizeA > 0 {
 		c.countBits(&t, rawA, rawB, first)
 		return t

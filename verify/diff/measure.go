@@ -108,6 +108,7 @@ func (d *differ) measure(ctx context.Context, s section) error {
 		s.tally.add(&t)
 		d.meter.add(int64(len(rawA)))
 	}
+	s.tally.changes = &c.changes
 	return nil
 }
 

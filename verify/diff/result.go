@@ -106,6 +106,14 @@ type Metrics struct {
 	First      []int64 `json:"first"`   // index of the first differing element
 	FirstA     Number  `json:"first_a"` // its values
 	FirstB     Number  `json:"first_b"`
+
+	Changes []Change `json:"changes"` // how large the differences are, ascending; those of 0 are left out
+}
+
+// Change counts differences: of 2^Exponent or more, and less than twice that.
+type Change struct {
+	Exponent int   `json:"exponent"`
+	Count    int64 `json:"count"`
 }
 
 // Explanation is what was done to A's tensor to make B's. It holds for every element: in the bits, or as

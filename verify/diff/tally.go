@@ -17,6 +17,8 @@ type tally struct {
 	nanA, nanB     int64
 	infA, infB     int64
 
+	changes *changes // nil where nothing was counted
+
 	notRoundedB int64 // elements of B that are not those of A rounded to B's type
 	notRoundedA int64 // and the other way round
 }
@@ -40,6 +42,7 @@ func (t *tally) add(u *tally) {
 	t.nanB += u.nanB
 	t.infA += u.infA
 	t.infB += u.infB
+	t.changes = t.changes.plus(u.changes)
 	t.notRoundedA += u.notRoundedA
 	t.notRoundedB += u.notRoundedB
 }
@@ -57,8 +60,8 @@ func (t *tally) sumEqual(x []float64) {
 	t.bb, t.ab = t.aa, t.aa
 }
 
-// sum sums numbers and their differences.
-func (t *tally) sum(x, y []float64) {
+// sum sums numbers and their differences, and counts the differences by their size.
+func (t *tally) sum(x, y []float64, sizes *changes) {
 	y = y[:len(x)]
 	for i, a := range x {
 		b := y[i]
@@ -70,6 +73,7 @@ func (t *tally) sum(x, y []float64) {
 		if apart > t.maxAbs {
 			t.maxAbs = apart
 		}
+		sizes[math.Float64bits(apart)>>52]++
 		t.finite++
 		t.sumAbs += apart
 		t.dd += apart * apart
@@ -95,7 +99,7 @@ func (t *tally) countSpecial(a, b float64) {
 // metrics returns what the tally of a whole pair says.
 func (t *tally) metrics(shape []int64, steps, tolerance bool) *Metrics {
 	m := &Metrics{Differing: t.differing, MaxAbs: Number(t.maxAbs), RelativeL2: Number(math.Sqrt(t.dd / t.aa)), Cosine: Number(math.NaN()),
-		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB)}
+		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB), Changes: t.changes.list()}
 	if t.finite > 0 {
 		m.MeanAbs = Number(t.sumAbs / float64(t.finite))
 	}

@@ -1,21 +1,16 @@
-package verify
+package storage
 
 import (
 	"errors"
 	"os"
 	"path/filepath"
-
-	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
-// atomicFile is a file that is being written beside its place.
-type atomicFile struct{ *os.File }
-
-// writeAtomically has a file of size bytes filled beside its place, makes it durable and gives it its
-// name. Until then path is as it was; after an error nothing is left.
-func writeAtomically(path string, size int64, fill func(*atomicFile) error) (err error) {
+// Replace has a file of size bytes filled beside its place, makes it durable and gives it its name.
+// Until then path is as it was; after an error nothing is left.
+func Replace(path string, size int64, fill func(*os.File) error) (err error) {
 	dir := filepath.Dir(path)
-	if err := storage.CheckFree(dir, size); err != nil {
+	if err := CheckFree(dir, size); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".griffin-*")
@@ -30,7 +25,7 @@ func writeAtomically(path string, size int64, fill func(*atomicFile) error) (err
 	if err = f.Truncate(size); err != nil {
 		return err
 	}
-	if err = fill(&atomicFile{f}); err != nil {
+	if err = fill(f); err != nil {
 		return err
 	}
 	if err = f.Chmod(0o644); err != nil {
@@ -40,6 +35,14 @@ func writeAtomically(path string, size int64, fill func(*atomicFile) error) (err
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// ReplaceWith is Replace by a content that is at hand.
+func ReplaceWith(path string, content []byte) error {
+	return Replace(path, int64(len(content)), func(f *os.File) error {
+		_, err := f.Write(content)
+		return err
+	})
 }
 
 func ignoreClosed(err error) error {
