@@ -23,10 +23,19 @@ func (o *Options) findModel(ctx context.Context, src *tensor.Checkpoint) (*Model
 	if err := m.SettleHead(ctx); err != nil {
 		return nil, err
 	}
+	if o.Adapter != "" {
+		if m, err = o.withAdapter(ctx, m); err != nil {
+			return nil, err
+		}
+	}
 	if o.To == ToHF && o.DType == tensor.Invalid {
 		return m, nil // a head of a directory is copied, whatever it is
 	}
-	return m, m.SettleScale(ctx)
+	if err := m.SettleScale(ctx); err != nil {
+		m.closeAdapter()
+		return nil, err
+	}
+	return m, nil
 }
 
 // topLevel names the model that lies under no name.

@@ -25,6 +25,7 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	if err != nil {
 		return nil, err
 	}
+	defer c.plan.Source.closeAdapter()
 	if err := checkApart(src.Path, dst); err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ type conversion struct {
 	result  *Result
 }
 
-func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (*conversion, error) {
+func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (c *conversion, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -62,7 +63,12 @@ func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	if err != nil {
 		return nil, err
 	}
-	c := &conversion{options: o}
+	defer func() {
+		if err != nil {
+			model.closeAdapter()
+		}
+	}()
+	c = &conversion{options: o}
 	if c.plan, err = NewPlan(model, o.plan()); err != nil {
 		return nil, err
 	}

@@ -46,18 +46,11 @@ func (c *Copy) differs(ctx context.Context) (int64, error) {
 		}
 		return firstDifference(ctx, c.Of.Data, c.Tensor.Data, c.Of)
 	}
-	lay, ok, err := tensor.Layout(c.Tensor)
+	turned, err := Viewed(c.Tensor, c.View)
 	if err != nil {
 		return 0, err
 	}
-	if ok {
-		if view, ok := compose(c.View, lay); ok {
-			turned := *lay
-			turned.View = view
-			return firstDifference(ctx, c.Of.Data, &turned, c.Of)
-		}
-	}
-	return c.differsTurned(ctx)
+	return firstDifference(ctx, c.Of.Data, turned.Data, c.Of)
 }
 
 // shared reports whether both tensors are the same bytes of the same file, as torch saves tied

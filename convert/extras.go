@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -51,6 +52,9 @@ func (p *Plan) keepExtras() error {
 		taken[name] = true
 		p.add(Dest{Name: name, DType: t.DType, Shape: t.Shape, Rule: "copy, extra"}, t, tensor.RowMajor(t.Shape...))
 	}
+	if p.Source.Adapter != nil {
+		p.Notes = append(p.Notes, adapterNote(p.Source, &p.Config))
+	}
 	if n := len(p.Source.Extra); n > 0 && p.Layout == HuggingFace {
 		p.Notes = append(p.Notes, fmt.Sprintf("kept %d extra tensors, which transformers does not load", n))
 	}
@@ -58,17 +62,23 @@ func (p *Plan) keepExtras() error {
 }
 
 // keepHead adds an output head of the model's own to the destination, in dtype, or its own where that
-// is tensor.Invalid.
-func (p *Plan) keepHead(dtype tensor.DType) {
+// is tensor.Invalid. The original implementation has none, so that it is an extra tensor there.
+func (p *Plan) keepHead(dtype tensor.DType) error {
 	h := p.Source.OwnHead(&p.Config)
 	if h == nil {
-		return
+		return nil
 	}
-	if dtype == tensor.Invalid {
-		dtype = h.Tensor.DType
+	name := "lm_head.weight"
+	if p.Layout != HuggingFace {
+		if !p.Source.KeepExtra {
+			return tensor.Bad("an output head of its own, which the original implementation does not have").
+				In(p.Source.Checkpoint.Path).Of(h.Tensor.Name).Advise("--extra keep writes it as an extra tensor, %s", destRoots[p.Layout]+name)
+		}
+		name = destRoots[p.Layout] + name
 	}
 	view := h.View()
-	p.add(Dest{Name: "lm_head.weight", DType: dtype, Shape: view.Shape, Rule: h.op.String()}, h.Tensor, view)
+	p.add(Dest{Name: name, DType: cmp.Or(dtype, h.Tensor.DType), Shape: view.Shape, Rule: h.op.String()}, h.Tensor, view)
+	return nil
 }
 
 // add appends a tensor that one move fills.

@@ -84,11 +84,12 @@ func (m *Model) headShape() []int64 { return []int64{m.sizes['V'], m.sizes['W']}
 // It is to be called before NewPlan or Complete: without it heads are taken for copies of the
 // embedding, and CheckCopies or CheckHead refuses one that is none.
 func (m *Model) SettleHead(ctx context.Context) error {
-	if m.Layout == HuggingFace {
+	if m.Layout == HuggingFace && !m.headChanged {
 		if h, _, err := m.hfConfig(); h != nil || err != nil {
 			return err
 		}
 	}
+	m.Config.SeparateHead = false
 	embedding := m.embedding()
 	if embedding == nil {
 		return nil // NewPlan says what is missing

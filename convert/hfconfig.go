@@ -97,11 +97,16 @@ func (m *Model) sourceConfig() (*sourceConfig, error) {
 
 // settleHF completes c from a config.json.
 func (m *Model) settleHF(s Settings, c *Config, h *hfconfig.Config, path string) error {
+	if m.resized {
+		h.VocabSize = c.VocabSize
+	}
 	if problems := append(unknownToFamily(h), againstShapes(h, c)...); len(problems) > 0 {
 		return tensor.Bad("%s", strings.Join(problems, "; ")).In(path)
 	}
 	c.AttentionWindow, c.LogitsSoftCap, c.EmbeddingScale = h.AttentionWindowSize, h.LogitsSoftCap, true
-	c.SeparateHead = !h.TieWordEmbeddings
+	if !m.headChanged {
+		c.SeparateHead = !h.TieWordEmbeddings
+	}
 	if c.SeparateHead && len(m.Heads) == 0 {
 		return tensor.Bad("tie_word_embeddings is false, and there is no lm_head.weight").In(path)
 	}

@@ -260,7 +260,9 @@ func (p *Plan) fill(dtype tensor.DType) error {
 		p.Copies = m.headCopies(&p.Config)
 	}
 	p.divide(dtype)
-	p.keepHead(dtype)
+	if err := p.keepHead(dtype); err != nil {
+		return err
+	}
 	return p.keepExtras()
 }
 

@@ -20,6 +20,7 @@ type Options struct {
 	DType            tensor.DType // of all tensors; Invalid keeps each one's own
 	Model            string       // the prefix of the model that is meant, where the source holds several
 	Extra            string       // tensors that are no parameter of the family: "keep" or "refuse", which is the default
+	Adapter          string       // directory of a PEFT adapter that is merged into the model, or ""
 	AllowInexact     bool         // write a model that the target cannot express exactly, and say what it costs
 	MatchRuntime     string       // ToHF: configure the model so that this runtime agrees with the original; "" for none
 	OrbaxFormat      string       // ToOrbax: how the arrays are stored; "" for the default

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -23,7 +24,12 @@ type Model struct {
 	Rest    []*tensor.Tensor // all others, those of other models included
 	Others  []string         // names of further models in the checkpoint, as RecognizeNamed takes them
 
-	KeepExtra bool // Extra is to be kept, and so no reason to refuse the model; the caller's to set
+	KeepExtra bool          // Extra is to be kept, and so no reason to refuse the model; the caller's to set
+	Adapter   *peft.Adapter // what WithAdapter put on the model, or nil
+
+	asked       string // the name by which the model was asked for
+	headChanged bool   // the adapter's: config.json no longer says whether the head is tied
+	resized     bool   // the adapter's: config.json no longer says how large the vocabulary is
 
 	found  map[string][]*tensor.Tensor // by name from the model's root on, without wrappers
 	blocks []int                       // the numbers of the blocks, ascending
@@ -49,7 +55,7 @@ func RecognizeNamed(c *tensor.Checkpoint, name string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Checkpoint: c, Prefix: chosen.prefix, found: chosen.found}
+	m := &Model{Checkpoint: c, Prefix: chosen.prefix, asked: name, found: chosen.found}
 	m.Layout = tellLayout(chosen)
 	m.share(chosen, m.others(chosen, all, name != ""))
 	m.measure(chosen.naming)

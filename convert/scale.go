@@ -31,7 +31,7 @@ func (m *Model) SettleScale(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if h != nil && h.TieWordEmbeddings || h == nil && !m.Config.SeparateHead {
+	if h != nil && h.TieWordEmbeddings && !m.headChanged || m.headChanged && !m.Config.SeparateHead || h == nil && !m.Config.SeparateHead {
 		return nil
 	}
 	embedding, head := m.embedding(), m.Heads[0].Tensor

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/flax"
 	"github.com/griffin-ckpt/griffin/formats/internal/sniff"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
+	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/torch"
 )
@@ -62,7 +64,8 @@ func candidates(dir string, options Options) (found []candidate, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if st != nil {
+	adapter := peft.Detect(dir)
+	if st != nil && !(adapter && st.Index == "" && !slices.Contains(st.Files, safetensors.SingleName)) {
 		found = append(found, candidate{"a safetensors checkpoint", false, func() (*Checkpoint, error) { return safetensors.Open(dir) }})
 	}
 	openTorch := func() (*Checkpoint, error) { return torch.Open(dir) }
@@ -78,6 +81,9 @@ func candidates(dir string, options Options) (found []candidate, err error) {
 	}
 	if path := filepath.Join(dir, flaxName); holdsFile(dir, flaxName) {
 		found = append(found, candidate{"a Flax checkpoint", false, func() (*Checkpoint, error) { return flax.Open(path) }})
+	}
+	if adapter {
+		found = append(found, candidate{"a PEFT adapter", false, func() (*Checkpoint, error) { return peft.Open(dir) }})
 	}
 	if len(found) > 0 {
 		return found, nil

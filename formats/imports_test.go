@@ -30,6 +30,7 @@ var imports = []struct {
 	{"formats", []string{"formats/", "internal/"}},
 	{"formats/", []string{"formats/tensor", "formats/storage", "formats/internal/", "internal/"}},
 	{"formats/orbax", []string{"formats/tensor", "formats/storage", "formats/internal/", "formats/orbax/", "formats/flax", "internal/"}},
+	{"formats/peft", []string{"formats/tensor", "formats/safetensors", "formats/torch", "formats/internal/"}},
 	{"formats/orbax/", []string{"formats/tensor", "formats/storage", "formats/internal/", "formats/orbax/internal/", "internal/"}},
 	{"formats/internal/", []string{"formats/tensor", "formats/internal/"}},
 	{"formats/tensor", nil},

@@ -1,0 +1,119 @@
+// Package peft reads the adapter directories that the PEFT library saves: adapter_config.json and the
+// weights beside it, in safetensors or as torch.save writes them.
+//
+// Open shows the tensors as any format does. Read goes on to say what the adapter changes: by the
+// names of the base's parameters, what takes their place or is added to them. It knows LoRA on dense
+// layers and embeddings, DoRA, biases, and modules and token rows that were trained in full; what
+// else PEFT can do is refused by name, because merging it would give another model than PEFT runs.
+//
+// Source: huggingface/peft 0.21 (tuners/lora/config.py, layer.py, utils/save_and_load.py).
+package peft
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch"
+)
+
+// The files of an adapter.
+const (
+	ConfigName      = "adapter_config.json"
+	SafetensorsName = "adapter_model.safetensors"
+	TorchName       = "adapter_model.bin"
+)
+
+// Format is the name of the format in a Checkpoint.
+const Format = "peft"
+
+// Detect reports whether a directory is an adapter: by adapter_config.json.
+func Detect(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, ConfigName))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// Open opens the tensors of an adapter under the names that its file has. An adapter that cannot be
+// merged is opened too; a note says why it cannot. A configuration that is no JSON, or weights that
+// cannot be read, are a *tensor.FormatError.
+func Open(dir string) (*tensor.Checkpoint, error) {
+	c, config, err := open(dir)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := config.changes(c.Tensors())
+	if err != nil {
+		var bad *tensor.FormatError
+		if !errors.As(err, &bad) {
+			return nil, errors.Join(err, c.Close())
+		}
+		c.Notes = append(c.Notes, "cannot be merged: "+bad.Error())
+	}
+	describe(c, config, changes)
+	c.Path = dir
+	return c, nil
+}
+
+// Adapter is an adapter that can be merged.
+type Adapter struct {
+	Path    string
+	Config  *Config
+	Changes []Change           // one for each parameter of the base that changes, in the order of the file
+	Files   []string           // paths of its configuration and its weights
+	Weights *tensor.Checkpoint // to be closed after use
+}
+
+// Read opens an adapter and works out what it changes. One that does what a merge cannot give exactly
+// is a *tensor.FormatError that names it, as is one whose tensors are not those that its configuration
+// asks for.
+func Read(dir string) (*Adapter, error) {
+	c, config, err := open(dir)
+	if err != nil {
+		return nil, err
+	}
+	a := &Adapter{Path: dir, Config: config, Files: []string{filepath.Join(dir, ConfigName), c.Path}, Weights: c}
+	if a.Changes, err = config.changes(c.Tensors()); err != nil {
+		var bad *tensor.FormatError
+		if errors.As(err, &bad) {
+			bad.In(dir)
+		}
+		return nil, errors.Join(err, c.Close())
+	}
+	for _, t := range c.Tensors() {
+		if checker, ok := t.Data.(tensor.Checker); ok {
+			if err := checker.Check(); err != nil {
+				return nil, errors.Join(err, c.Close())
+			}
+		}
+	}
+	return a, nil
+}
+
+// Close releases the files.
+func (a *Adapter) Close() error { return a.Weights.Close() }
+
+// open reads the configuration and opens the weights.
+func open(dir string) (*tensor.Checkpoint, *Config, error) {
+	config, err := readConfig(filepath.Join(dir, ConfigName))
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := openWeights(dir)
+	return c, config, err
+}
+
+func openWeights(dir string) (*tensor.Checkpoint, error) {
+	for _, f := range []struct {
+		name string
+		open func(string) (*tensor.Checkpoint, error)
+	}{{SafetensorsName, safetensors.Open}, {TorchName, torch.Open}} {
+		path := filepath.Join(dir, f.name)
+		if _, err := os.Stat(path); err == nil {
+			return f.open(path)
+		}
+	}
+	return nil, tensor.Bad("an adapter without its weights: there is neither %s nor %s", SafetensorsName, TorchName).In(dir).
+		Advise("download or copy the weights too")
+}
