@@ -62,23 +62,18 @@ func (p *Plan) keepExtras() error {
 }
 
 // keepHead adds an output head of the model's own to the destination, in dtype, or its own where that
-// is tensor.Invalid. The original implementation has none, so that it is an extra tensor there.
-func (p *Plan) keepHead(dtype tensor.DType) error {
+// is tensor.Invalid. Of the original implementations none has one, so that it is an extra tensor there.
+func (p *Plan) keepHead(dtype tensor.DType) {
 	h := p.Source.OwnHead(&p.Config)
 	if h == nil {
-		return nil
+		return
 	}
 	name := "lm_head.weight"
 	if p.Layout != HuggingFace {
-		if !p.Source.KeepExtra {
-			return tensor.Bad("an output head of its own, which the original implementation does not have").
-				In(p.Source.Checkpoint.Path).Of(h.Tensor.Name).Advise("--extra keep writes it as an extra tensor, %s", destRoots[p.Layout]+name)
-		}
 		name = destRoots[p.Layout] + name
 	}
 	view := h.View()
 	p.add(Dest{Name: name, DType: cmp.Or(dtype, h.Tensor.DType), Shape: view.Shape, Rule: h.op.String()}, h.Tensor, view)
-	return nil
 }
 
 // add appends a tensor that one move fills.

@@ -260,9 +260,7 @@ func (p *Plan) fill(dtype tensor.DType) error {
 		p.Copies = m.headCopies(&p.Config)
 	}
 	p.divide(dtype)
-	if err := p.keepHead(dtype); err != nil {
-		return err
-	}
+	p.keepHead(dtype)
 	return p.keepExtras()
 }
 
