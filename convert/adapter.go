@@ -29,7 +29,7 @@ func (m *Model) WithAdapter(a *peft.Adapter) (*Model, error) {
 	if problems := m.check(); !problems.empty() {
 		return nil, problems
 	}
-	g := &merging{model: m, adapter: a, edits: map[*tensor.Tensor][]*edit{}}
+	g := &merging{model: m, adapter: a, adaptations: map[*tensor.Tensor][]*adaptation{}, changed: map[parameter]string{}}
 	for i := range a.Changes {
 		if err := g.change(&a.Changes[i]); err != nil {
 			return nil, of(a.Changes[i].Parameter, err)
@@ -71,13 +71,14 @@ func (m *Model) tied() (bool, error) {
 
 // merging works out which elements of which tensors of a model an adapter changes.
 type merging struct {
-	model   *Model
-	adapter *peft.Adapter
-	edits   map[*tensor.Tensor][]*edit
-	head    []*edit // of the output head
-	unknown []string
-	resized bool // the vocabulary has another size
-	byName  map[string]parameter
+	model       *Model
+	adapter     *peft.Adapter
+	adaptations map[*tensor.Tensor][]*adaptation
+	head        []*adaptation        // of the output head
+	changed     map[parameter]string // by the name that the adapter has for it
+	unknown     []string
+	resized     bool // the vocabulary has another size
+	byName      map[string]parameter
 }
 
 // headParameter is what PEFT calls the output head.
@@ -101,7 +102,7 @@ func (g *merging) lookUp(name string) (parameter, bool) {
 	return p, ok
 }
 
-// change adds the edit that a change of one parameter makes of the tensor that holds it.
+// change adds the adaptation that a change of one parameter makes of the tensor that holds it.
 func (g *merging) change(c *peft.Change) error {
 	if c.Parameter == headParameter || c.Parameter == "model."+headParameter {
 		return g.changeHead(c)
@@ -111,28 +112,35 @@ func (g *merging) change(c *peft.Change) error {
 		g.unknown = append(g.unknown, c.Parameter)
 		return nil
 	}
+	if other := g.changed[p]; other != "" {
+		return g.in(tensor.Bad("changes what %s is twice, as that and as %s", printable(other), printable(c.Parameter)))
+	}
+	g.changed[p] = c.Parameter
 	m := g.model
 	shape := m.sizes.shapeIn(p.rule, HuggingFace)
 	if c.Value != nil && p.rule.axes == "VW" && len(c.Value.Shape) == 2 && c.Value.Shape[1] == shape[1] && c.Value.Shape[0] != shape[0] {
 		g.resized = true
 		shape = slices.Clone(c.Value.Shape)
 	}
-	e, err := newEdit(c, shape, p.rule.at[m.Layout].op)
+	e, err := newAdaptation(c, shape, p.rule.at[m.Layout].op)
 	if err != nil {
 		return g.in(err)
 	}
 	t := m.found[p.name(m.Layout)][0]
-	g.edits[t] = append(g.edits[t], e)
+	g.adaptations[t] = append(g.adaptations[t], e)
 	return nil
 }
 
-// changeHead adds an edit of the output head, which is held as transformers has it.
+// changeHead adds an adaptation of the output head, which is held as transformers has it.
 func (g *merging) changeHead(c *peft.Change) error {
+	if len(g.head) > 0 {
+		return g.in(tensor.Bad("changes the output head twice, under two names"))
+	}
 	shape := g.model.headShape()
 	if c.Value != nil && len(c.Value.Shape) == 2 && c.Value.Shape[1] == shape[1] {
 		shape = c.Value.Shape
 	}
-	e, err := newEdit(c, shape, same)
+	e, err := newAdaptation(c, shape, same)
 	if err != nil {
 		return g.in(err)
 	}
@@ -165,7 +173,7 @@ func (g *merging) refuseUnknown() error {
 
 // splitsHead reports whether embedding and head may differ after the merge, where they were one.
 func (g *merging) splitsHead() bool {
-	for _, e := range g.edits[g.model.embedding()] {
+	for _, e := range g.adaptations[g.model.embedding()] {
 		if e.rows == nil { // rows of single tokens are trained for both
 			return true
 		}
@@ -178,12 +186,12 @@ func (g *merging) checkpoint(tied bool) (*tensor.Checkpoint, error) {
 	m := g.model
 	base := m.Checkpoint
 	replaced := map[*tensor.Tensor]*tensor.Tensor{}
-	for t, edits := range g.edits {
+	for t, adaptations := range g.adaptations {
 		shape := t.Shape
 		if g.resized && t == m.embedding() {
-			shape = edits[0].value.Shape
+			shape = adaptations[0].value.Shape
 		}
-		merged, err := newMerged(t, shape, edits)
+		merged, err := newMerged(t, shape, adaptations)
 		if err != nil {
 			return nil, err
 		}
@@ -200,7 +208,7 @@ func (g *merging) checkpoint(tied bool) (*tensor.Checkpoint, error) {
 			replaced[h.Tensor] = nil
 		}
 		added = append(added, head)
-	} else if tied && len(g.edits[m.embedding()]) > 0 {
+	} else if tied && len(g.adaptations[m.embedding()]) > 0 {
 		for _, h := range m.Heads {
 			replaced[h.Tensor] = nil
 		}

@@ -17,27 +17,27 @@ const (
 	mergeChunk = 256 << 10 // elements of it that are read at a time where that is too few
 )
 
-// newMerged returns a tensor like t, of a shape, whose elements are edited as they are read.
-func newMerged(t *tensor.Tensor, shape []int64, edits []*edit) (*tensor.Tensor, error) {
-	edits = slices.SortedFunc(slices.Values(edits), func(a, b *edit) int { return cmp.Compare(a.first, b.first) })
-	for i := 1; i < len(edits); i++ {
-		if edits[i-1].first+edits[i-1].elements() > edits[i].first {
-			return nil, tensor.Bad("the adapter changes it twice, as %s and as %s", printable(edits[i-1].of), printable(edits[i].of)).Of(t.Name)
+// newMerged returns a tensor like t, of a shape, whose elements are adapted as they are read.
+func newMerged(t *tensor.Tensor, shape []int64, adaptations []*adaptation) (*tensor.Tensor, error) {
+	adaptations = slices.SortedFunc(slices.Values(adaptations), func(a, b *adaptation) int { return cmp.Compare(a.first, b.first) })
+	for i := 1; i < len(adaptations); i++ {
+		if adaptations[i-1].first+adaptations[i-1].elements() > adaptations[i].first {
+			return nil, tensor.Bad("the adapter changes it twice, as %s and as %s", printable(adaptations[i-1].of), printable(adaptations[i].of)).Of(t.Name)
 		}
 	}
-	for _, e := range edits {
+	for _, e := range adaptations {
 		e.base = t
 	}
 	out := &tensor.Tensor{Name: t.Name, DType: t.DType, Shape: shape}
-	out.Data = &merged{base: t, out: out, edits: edits}
+	out.Data = &merged{base: t, out: out, adaptations: adaptations}
 	return out, nil
 }
 
 // merged is the Data of a tensor that an adapter changes.
 type merged struct {
-	base  *tensor.Tensor
-	out   *tensor.Tensor
-	edits []*edit // ascending
+	base        *tensor.Tensor
+	out         *tensor.Tensor
+	adaptations []*adaptation // ascending
 }
 
 // Stream implements tensor.Data.
@@ -65,7 +65,7 @@ type mergedReader struct {
 
 	buffer, panel []byte // memory of panel, and what is merged and not read yet
 	scratch       []byte
-	product       *product // of the edit that next is in
+	product       *product // of the adaptation that next is in
 }
 
 // Read implements io.Reader.
@@ -94,8 +94,8 @@ func (r *mergedReader) Close() error {
 // fill merges the next panel.
 func (r *mergedReader) fill() error {
 	n := min(mergePanel, r.total-r.next)
-	var within *edit
-	for _, e := range r.edits {
+	var within *adaptation
+	for _, e := range r.adaptations {
 		if r.next < e.first {
 			n = min(n, e.first-r.next)
 			break
@@ -136,10 +136,10 @@ func (r *mergedReader) read(p []byte, at int64) error {
 	return readFull(in, p)
 }
 
-// merge fills the panel with elements of an edit's matrix from element at on: whole rows, or part of
+// merge fills the panel with elements of the matrix of an adaptation from element at on: whole rows, or part of
 // one. It returns their number.
-func (r *mergedReader) merge(e *edit, at int64) (int64, error) {
-	if r.product == nil || r.product.edit != e {
+func (r *mergedReader) merge(e *adaptation, at int64) (int64, error) {
+	if r.product == nil || r.product.adaptation != e {
 		r.product.close()
 		r.product = newProduct(e, r.out.DType)
 	}
@@ -159,7 +159,7 @@ type box struct{ row, rows, col, cols int64 }
 func (b box) elements() int64 { return b.rows * b.cols }
 
 // boxAt returns the part of the matrix that is merged in one go from an element on.
-func (e *edit) boxAt(at int64) box {
+func (e *adaptation) boxAt(at int64) box {
 	b := box{row: at / e.width, rows: 1, col: at % e.width}
 	if e.width > mergePanel || b.col > 0 {
 		b.cols = min(e.width-b.col, mergePanel)
@@ -183,12 +183,12 @@ type norms struct {
 }
 
 // read computes the lengths, of the parameter's rows: of the matrix's columns where it is transposed.
-func (n *norms) read(e *edit, base *tensor.Tensor) ([]float64, error) {
+func (n *norms) read(e *adaptation, base *tensor.Tensor) ([]float64, error) {
 	n.once.Do(func() { n.err = n.compute(e, base) })
 	return n.length, n.err
 }
 
-func (n *norms) compute(e *edit, base *tensor.Tensor) error {
+func (n *norms) compute(e *adaptation, base *tensor.Tensor) error {
 	plain := *e
 	plain.magnitude = nil
 	p := newProduct(&plain, base.DType)

@@ -6,12 +6,12 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// product merges boxes of one edit's matrix, in ascending order.
+// product merges boxes of the matrix of one adaptation, in ascending order.
 type product struct {
-	edit  *edit
-	dtype tensor.DType // of the base and the result
+	adaptation *adaptation
+	dtype      tensor.DType // of the base and the result
 
-	value     io.ReadCloser // of edit.value, at element valueAt
+	value     io.ReadCloser // of its value, at element valueAt
 	valueAt   int64
 	valueBuf  []byte
 	load      func(dst []float64, src []byte)
@@ -26,8 +26,8 @@ type product struct {
 	magnitude []float64
 }
 
-func newProduct(e *edit, dtype tensor.DType) *product {
-	p := &product{edit: e, dtype: dtype, load: loaders[dtype], round: rounders[dtype].round, limit: rounders[dtype].limit}
+func newProduct(e *adaptation, dtype tensor.DType) *product {
+	p := &product{adaptation: e, dtype: dtype, load: loaders[dtype], round: rounders[dtype].round, limit: rounders[dtype].limit}
 	if e.value != nil {
 		p.load = loaders[e.value.DType]
 	}
@@ -41,10 +41,10 @@ func (p *product) close() {
 	}
 }
 
-// merge turns a box of the base's elements into merged ones, in place. Where edit.value takes their place
+// merge turns a box of the base's elements into merged ones, in place. Where the value of the adaptation takes their place
 // panel's content does not count.
 func (p *product) merge(panel []byte, b box) error {
-	e := p.edit
+	e := p.adaptation
 	if e.right != nil || e.value != nil {
 		sums, err := p.sum(panel, b)
 		if err != nil {
@@ -63,7 +63,7 @@ func (p *product) merge(panel []byte, b box) error {
 
 // sum returns W + scale·left·right of a box.
 func (p *product) sum(stored []byte, b box) ([]float64, error) {
-	e := p.edit
+	e := p.adaptation
 	n := b.elements()
 	p.weights = sized(p.weights, n)
 	if e.value != nil {
@@ -92,7 +92,7 @@ func (p *product) sum(stored []byte, b box) ([]float64, error) {
 
 // multiply adds left·right of a box to p.sums, products in ascending order of the rank's index.
 func (p *product) multiply(b box) error {
-	e := p.edit
+	e := p.adaptation
 	rank := e.right.rows
 	if e.left != nil {
 		p.left = sized(p.left, b.rows*rank)
@@ -160,7 +160,7 @@ func (p *product) readFactor(dst []float64, f *factor, b box) error {
 
 // readValue reads a box of what takes the base's place.
 func (p *product) readValue(b box) ([]byte, error) {
-	e := p.edit
+	e := p.adaptation
 	at := b.row*e.width + b.col
 	size := e.value.DType.Size()
 	if p.value == nil || p.valueAt != at {
@@ -186,7 +186,7 @@ func (p *product) check(sums []float64, b box) error {
 		}
 		if w := p.weights[i]; w-w == 0 {
 			row, col := b.row+int64(i)/b.cols, b.col+int64(i)%b.cols
-			return tensor.Bad("the adapter makes element [%d, %d] of %s %v, which %s cannot hold", row, col, p.edit.of, x, p.dtype)
+			return tensor.Bad("the adapter makes element [%d, %d] of %s %v, which %s cannot hold", row, col, p.adaptation.of, x, p.dtype)
 		}
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 
 // stretch brings the rows of the parameter to the lengths that DoRA gave them.
 func (p *product) stretch(sums []float64, b box) error {
-	e := p.edit
+	e := p.adaptation
 	if e.magnitude == nil {
 		return nil
 	}
@@ -35,7 +35,7 @@ func (p *product) stretch(sums []float64, b box) error {
 
 // replaceRows puts the rows of single tokens into a box.
 func (p *product) replaceRows(panel []byte, b box) error {
-	e := p.edit
+	e := p.adaptation
 	if e.rows == nil {
 		return nil
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// edit is what an adapter does to consecutive elements of a tensor: the matrix, rows by columns, that
+// adaptation is what an adapter does to consecutive elements of a tensor: the matrix, rows by columns, that
 // the parameter is in the order of the tensor that holds it. A vector is a matrix of one row.
-type edit struct {
+type adaptation struct {
 	of         string // the parameter
 	base       *tensor.Tensor
 	first      int64 // element of the tensor
@@ -29,7 +29,7 @@ type edit struct {
 	indices []tokenRow     // ascending
 }
 
-// tokenRow says which row of edit.rows a row of the matrix is.
+// tokenRow says which row of adaptation.rows a row of the matrix is.
 type tokenRow struct{ row, from int64 }
 
 // factor is a matrix of an adapter in the order in which it is multiplied.
@@ -39,11 +39,11 @@ type factor struct {
 	lay        *tensor.Strided // of that shape
 }
 
-// newEdit checks a change against the shape of its parameter, in the Hugging Face layout, and turns it
-// into an edit of the tensor that o makes the parameter from.
-func newEdit(c *peft.Change, shape []int64, o op) (*edit, error) {
+// newAdaptation checks a change against the shape of its parameter, in the Hugging Face layout, and turns it
+// into an adaptation of the tensor that o makes the parameter from.
+func newAdaptation(c *peft.Change, shape []int64, o op) (*adaptation, error) {
 	inverse, first := o.inverse().apply(tensor.RowMajor(shape...))
-	e := &edit{of: c.Parameter, first: first, scale: c.Scale, height: 1, width: inverse.Elements()}
+	e := &adaptation{of: c.Parameter, first: first, scale: c.Scale, height: 1, width: inverse.Elements()}
 	if v := c.Value; v != nil {
 		if !slices.Equal(v.Shape, shape) {
 			return nil, tensor.Bad("%s, and the parameter is %s", tensor.ShapeString(v.Shape), tensor.ShapeString(shape)).Of(v.Name)
@@ -73,7 +73,7 @@ func newEdit(c *peft.Change, shape []int64, o op) (*edit, error) {
 }
 
 // multiply adds the product.
-func (e *edit) multiply(c *peft.Change, shape []int64) error {
+func (e *adaptation) multiply(c *peft.Change, shape []int64) error {
 	if c.Right == nil {
 		return nil
 	}
@@ -107,7 +107,7 @@ func (e *edit) multiply(c *peft.Change, shape []int64) error {
 }
 
 // replaceRows adds the rows of single tokens.
-func (e *edit) replaceRows(c *peft.Change) error {
+func (e *adaptation) replaceRows(c *peft.Change) error {
 	if c.Rows == nil {
 		return nil
 	}
@@ -125,8 +125,8 @@ func (e *edit) replaceRows(c *peft.Change) error {
 	return nil
 }
 
-// elements returns how many elements of the tensor the edit covers.
-func (e *edit) elements() int64 { return e.height * e.width }
+// elements returns how many elements of the tensor the adaptation covers.
+func (e *adaptation) elements() int64 { return e.height * e.width }
 
 func transposedFactor(f *peft.Factor) *peft.Factor {
 	return &peft.Factor{Tensor: f.Tensor, Transposed: !f.Transposed}
