@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/formats"
@@ -30,6 +32,7 @@ func diffCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "only", Usage: "compare only tensors whose name fits `PATTERN` (* stands for any characters); may be repeated, and leaves configurations out"},
 			&cli.StringFlag{Name: "map", Usage: "rename A's tensors by the rules in `FILE` first"},
 			&cli.StringFlag{Name: "tolerance", Usage: "what counts as equal: `abs=X,rel=Y,ulp=N`, of which one has to hold (default: the same bits)"},
+			&cli.StringFlag{Name: "report", Usage: "write the result as one HTML page with plots to `FILE`"},
 			&cli.BoolFlag{Name: "raw", Usage: "compare names and layouts as they are"},
 			&cli.Int64Flag{Name: "step", Value: -1, DefaultText: "newest", Usage: "which step `N` of a training run's directory"},
 			&cli.Int64Flag{Name: "step-b", Value: -1, DefaultText: "that of --step", Usage: "which step `N` of B"},
@@ -47,6 +50,9 @@ func runDiff(c *cli.Context) error {
 	}
 	o, err := diffOptions(c)
 	if err != nil {
+		return err
+	}
+	if err := checkDiffReport(c); err != nil {
 		return err
 	}
 	a, b, err := openBoth(c)
@@ -69,6 +75,11 @@ func runDiff(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if path := c.String("report"); path != "" {
+		if err := diff.WriteReport(path, result, append([]string{"griffin"}, os.Args[1:]...)); err != nil {
+			return err
+		}
+	}
 	if c.Bool("json") {
 		err = printJSON(c.App.Writer, result)
 	} else {
@@ -77,6 +88,22 @@ func runDiff(c *cli.Context) error {
 	if err == nil && !result.Equal {
 		err = errNotSame
 	}
+	return err
+}
+
+// checkDiffReport refuses a report that cannot be written before anything is read.
+func checkDiffReport(c *cli.Context) error {
+	if !c.IsSet("report") {
+		return nil
+	}
+	path := c.String("report")
+	if path == "" {
+		return usagef("--report names no file")
+	}
+	if err := checkOut(path, c.Args().Slice()...); err != nil {
+		return err
+	}
+	_, err := os.Stat(dirOf(path))
 	return err
 }
 

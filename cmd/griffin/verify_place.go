@@ -87,7 +87,7 @@ func isOwnFile(path string) bool {
 	}
 	defer f.Close()
 	head, err := io.ReadAll(io.LimitReader(f, 4096))
-	for _, mark := range []string{`"schema": "` + verify.CardSchema + `"`, "<title>griffin verify: ", `"implementation":"` + verify.ImplementationGriffin + `"`} {
+	for _, mark := range []string{`"schema": "` + verify.CardSchema + `"`, "<title>griffin verify: ", "<title>griffin diff: ", `"implementation":"` + verify.ImplementationGriffin + `"`} {
 		if err == nil && bytes.Contains(head, []byte(mark)) {
 			return true
 		}

@@ -73,14 +73,15 @@ func (decades) Ticks(low, high float64) []plot.Tick {
 	for e := from; e <= to; e++ {
 		t := plot.Tick{Value: math.Pow(10, float64(e))}
 		if (e-from)%every == 0 {
-			t.Label = "10" + superscript(e)
+			t.Label = "10" + Superscript(e)
 		}
 		ticks = append(ticks, t)
 	}
 	return ticks
 }
 
-func superscript(n int) string {
+// Superscript writes a number as an exponent.
+func Superscript(n int) string {
 	return strings.NewReplacer("-", "⁻", "0", "⁰", "1", "¹", "2", "²", "3", "³", "4", "⁴", "5", "⁵", "6", "⁶", "7", "⁷", "8", "⁸", "9", "⁹").Replace(fmt.Sprint(n))
 }
 
