@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/zarr"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
 // sink takes the elements of one array and stores its chunks as they become full.
@@ -33,7 +34,7 @@ type chunkStore interface {
 }
 
 // Sink takes all bytes of tensor i, in row-major order, from one goroutine; its Close completes the
-// tensor. Several tensors may be written at once: each takes a megabyte or two of memory.
+// tensor. Several tensors may be written at once: each takes up to 4 MiB of memory.
 func (w *Writer) Sink(i int) (io.WriteCloser, error) {
 	a := w.layout.arrays[i]
 	encoder, err := a.NewEncoder()
@@ -120,15 +121,15 @@ const bufferSize = 128 << 10
 // dataFile stores chunks one behind another in a file of their own.
 type dataFile struct {
 	file *os.File
-	out  *bufio.Writer
+	out  *storage.Stream
 	at   int64
 }
 
-func (d *dataFile) begin(int64) (io.Writer, error) {
+func (d *dataFile) begin(int64) (_ io.Writer, err error) {
 	if d.out == nil {
-		d.out = bufio.NewWriterSize(d.file, bufferSize)
+		d.out, err = storage.NewStream(d.file)
 	}
-	return d.out, nil
+	return d.out, err
 }
 
 func (d *dataFile) end(length int64) (extent, error) {
@@ -141,7 +142,7 @@ func (d *dataFile) close() error {
 	if d.out == nil {
 		return d.file.Close()
 	}
-	return errors.Join(d.out.Flush(), d.file.Sync(), d.file.Close())
+	return errors.Join(d.out.Close(), d.file.Close())
 }
 
 // spooled stores the one chunk of an array in the spool.

@@ -76,9 +76,12 @@ func (o *Output) ReadAt(p []byte, off int64) (int, error) { return o.file.ReadAt
 
 // Close makes the file durable. It does not close the file that NewOutput was given.
 func (o *Output) Close() error {
-	var err error
-	if o.direct != nil {
-		err = o.direct.Close()
+	return errors.Join(o.closeDirect(), o.file.Sync())
+}
+
+func (o *Output) closeDirect() error {
+	if o.direct == nil {
+		return nil
 	}
-	return errors.Join(err, o.file.Sync())
+	return o.direct.Close()
 }
