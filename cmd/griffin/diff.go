@@ -52,7 +52,7 @@ func runDiff(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkDiffReport(c); err != nil {
+	if err := checkReport(c, c.Args().Slice()...); err != nil {
 		return err
 	}
 	a, b, err := openBoth(c)
@@ -88,22 +88,6 @@ func runDiff(c *cli.Context) error {
 	if err == nil && !result.Equal {
 		err = errNotSame
 	}
-	return err
-}
-
-// checkDiffReport refuses a report that cannot be written before anything is read.
-func checkDiffReport(c *cli.Context) error {
-	if !c.IsSet("report") {
-		return nil
-	}
-	path := c.String("report")
-	if path == "" {
-		return usagef("--report names no file")
-	}
-	if err := checkOut(path, c.Args().Slice()...); err != nil {
-		return err
-	}
-	_, err := os.Stat(dirOf(path))
 	return err
 }
 

@@ -37,6 +37,7 @@ func inspectCommand() *cli.Command {
 			&cli.BoolFlag{Name: "tree", Usage: "show the tensors as a tree, not as a table"},
 			&cli.BoolFlag{Name: "digest", Usage: "read everything and give the SHA-256 of each tensor's row-major little-endian elements"},
 			&cli.BoolFlag{Name: "stats", Usage: "read everything and give each tensor's range, mean, deviation, zeros, NaN, Inf and a histogram"},
+			&cli.StringFlag{Name: "report", Usage: "write what --stats tells as one HTML page to `FILE`"},
 			&cli.StringFlag{Name: "dump", Usage: "write tensor `NAME`, or a slice of it such as 'NAME[0:4, :, 2]', as .npy (bfloat16 as float32)"},
 			&cli.StringFlag{Name: "out", Usage: "where --dump writes `FILE`.npy (default: standard output)"},
 			jsonFlag(),
@@ -62,6 +63,12 @@ func inspect(c *cli.Context) error {
 	if c.IsSet("out") && !c.IsSet("dump") {
 		return usagef("--out names the file that --dump writes").advise("add --dump NAME")
 	}
+	if err := checkReport(c, c.Args().First()); err != nil {
+		return err
+	}
+	if c.IsSet("report") && !c.Bool("stats") {
+		return usagef("--report is the page of --stats").advise("add --stats")
+	}
 	ckpt, err := openSource(c, c.Args().First())
 	if err != nil {
 		return err
@@ -78,6 +85,9 @@ func inspect(c *cli.Context) error {
 	}
 	if c.Bool("stats") {
 		if err := r.describeValues(c.Context, ckpt, c.App.ErrWriter); err != nil {
+			return err
+		}
+		if err := r.writeReport(c, ckpt); err != nil {
 			return err
 		}
 	}

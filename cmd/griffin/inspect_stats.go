@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/stats"
@@ -28,6 +31,19 @@ func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint
 		}
 	}
 	return nil
+}
+
+// writeReport writes the page, if one was asked for.
+func (r *inspection) writeReport(c *cli.Context, ckpt *tensor.Checkpoint) error {
+	path := c.String("report")
+	if path == "" {
+		return nil
+	}
+	s := &stats.Subject{Path: r.Path, Format: r.Format}
+	for i, t := range ckpt.Tensors() {
+		s.Tensors = append(s.Tensors, stats.Described{Name: t.Name, DType: t.DType, Shape: t.Shape, Stats: r.Tensors[i].Stats})
+	}
+	return stats.WriteReport(path, s, append([]string{"griffin"}, os.Args[1:]...))
 }
 
 func (r *inspection) hasStats() bool { return len(r.Tensors) > 0 && r.Tensors[0].Stats != nil }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/griffin-ckpt/griffin/verify"
 )
 
@@ -41,6 +43,22 @@ func checkOut(out string, reads ...string) error {
 		}
 	}
 	return nil
+}
+
+// checkReport refuses a --report that cannot be written before anything is read.
+func checkReport(c *cli.Context, reads ...string) error {
+	if !c.IsSet("report") {
+		return nil
+	}
+	path := c.String("report")
+	if path == "" {
+		return usagef("--report names no file")
+	}
+	if err := checkOut(path, reads...); err != nil {
+		return err
+	}
+	_, err := os.Stat(dirOf(path))
+	return err
 }
 
 // within reports whether a file is, or would be, somewhere in a directory, and in which folder of it.
@@ -87,7 +105,7 @@ func isOwnFile(path string) bool {
 	}
 	defer f.Close()
 	head, err := io.ReadAll(io.LimitReader(f, 4096))
-	for _, mark := range []string{`"schema": "` + verify.CardSchema + `"`, "<title>griffin verify: ", "<title>griffin diff: ", `"implementation":"` + verify.ImplementationGriffin + `"`} {
+	for _, mark := range []string{`"schema": "` + verify.CardSchema + `"`, "<title>griffin verify: ", "<title>griffin diff: ", "<title>griffin inspect: ", `"implementation":"` + verify.ImplementationGriffin + `"`} {
 		if err == nil && bytes.Contains(head, []byte(mark)) {
 			return true
 		}

@@ -1,0 +1,65 @@
+package stats
+
+import (
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+func TestReport(t *testing.T) {
+	s := &Subject{Path: "dir/a<b>", Format: "safetensors"}
+	for name, v := range map[string][]float64{"sound": {1, 2, 3, 3}, "one<i>": {7}, "broken": {1, math.NaN(), math.Inf(-1)}, "empty": nil} {
+		x, err := Of(context.Background(), tensorOf(tensor.F32, encode(tensor.F32, v), int64(len(v))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Tensors = append(s.Tensors, Described{name, tensor.F32, []int64{int64(len(v))}, x})
+	}
+	path := filepath.Join(t.TempDir(), "page.html")
+	if err := WriteReport(path, s, []string{"griffin", "inspect"}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<title>griffin inspect: a&lt;b&gt;</title>", "8 values in 4 tensors; 1 of the tensors with NaN or infinities.",
+		"<code>broken</code>: 1 NaN and 1 Inf among 3 values", "one&lt;i&gt;", `<tr class="bad"><th scope="row"><code>broken`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(string(text), "<i>") || strings.Contains(string(text), "ZgotmplZ") {
+		t.Error("a name is taken for markup, or a value was refused")
+	}
+	if n := len(regexp.MustCompile(`<svg class="bars"`).FindAll(text, -1)); n != 3 {
+		t.Errorf("%d histograms, not one for each tensor with finite values", n)
+	}
+}
+
+// Bars lie within their frame, whatever the values.
+func TestBarsFit(t *testing.T) {
+	number := regexp.MustCompile(`-?[0-9.]+(e[+-]?[0-9]+)?|NaN|Inf`)
+	for _, v := range [][]float64{{1}, {-1e308, 1e308, 0}, {5e-324, 0}, {1, 1 + 1e-15}, {-3, -2, -2, 9}} {
+		x, err := Of(context.Background(), tensorOf(tensor.F64, encode(tensor.F64, v), int64(len(v))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := regexp.MustCompile(` d="([^"]*)"`).FindStringSubmatch(string(bars(x.Histogram)))
+		if path == nil || path[1] == "" || strings.Contains(path[1], "-") {
+			t.Errorf("%v: %v", v, path)
+			continue
+		}
+		for _, n := range number.FindAllString(path[1], -1) {
+			if strings.ContainsAny(n, "NI") || len(n) > len("160.0") {
+				t.Errorf("%v: %s in %s", v, n, path[1])
+			}
+		}
+	}
+}
