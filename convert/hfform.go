@@ -96,6 +96,10 @@ func (m *Model) original(c Config) Config {
 	return c
 }
 
+// Original returns in the original's terms what Complete returned: the window, soft cap and embedding scale that an
+// original of the same model is run with.
+func (m *Model) Original(c Config) Config { return m.original(c) }
+
 // express settles which numbers config.json will have. p.fill goes by them.
 func (p *Plan) express(o PlanOptions) error {
 	c := &p.Config

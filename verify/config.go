@@ -38,7 +38,6 @@ type configField struct {
 func configFields(p *convert.Plan, head headState) []configField {
 	c := &p.Config
 	layers := int64(len(c.BlockTypes))
-	tie := headField(c, head)
 	fields := []configField{
 		{names: []string{"model_type"}, want: "recurrent_gemma", effect: "transformers would load another model class, or none"},
 		{names: []string{"architectures"}, want: []string{"RecurrentGemmaForCausalLM"}, missing: []string{"RecurrentGemmaForCausalLM"}, effect: "programs that go by it would build another model"},
@@ -52,7 +51,7 @@ func configFields(p *convert.Plan, head headState) []configField {
 		{names: []string{"block_types"}, want: c.BlockTypes, missing: []convert.BlockType{convert.Recurrent, convert.Recurrent, convert.Attention}, effect: "blocks would be of another kind than their weights"},
 		{names: []string{"hidden_activation"}, want: "gelu_pytorch_tanh", missing: "gelu_pytorch_tanh", effect: "the MLP and the recurrent block's gate would apply another function"},
 		{names: []string{"rms_norm_eps"}, want: 1e-6, missing: 1e-6, effect: "every norm would differ slightly"},
-		{names: []string{"logits_soft_cap"}, want: c.LogitsSoftCap, missing: 30.0, effect: "all logits would be bent otherwise"},
+		{names: []string{"logits_soft_cap"}, want: float64(p.HF.LogitsSoftCap), missing: 30.0, effect: softCapEffect(c)},
 		{names: []string{"attention_bias"}, want: false, missing: false, effect: "q_proj, k_proj and v_proj would get biases that no weight fills"},
 		{names: []string{"attention_dropout"}, want: 0.0, missing: 0.0, effect: "training would drop attention, which the original does not"},
 		{names: []string{"rope_theta", "rope_parameters.rope_theta"}, want: 10000.0, missing: 10000.0, effect: "queries and keys would be turned by other angles"},
@@ -61,7 +60,7 @@ func configFields(p *convert.Plan, head headState) []configField {
 		{names: []string{"rope_scaling", "rope_scaling.rope_type", "rope_scaling.type", "rope_scaling.factor", "rope_scaling.rope_theta"}, effect: "transformers 5 would take it in place of rope_parameters"},
 		{names: []string{"quantization_config", "quantization_config.quant_method"}, effect: "the weights would be quantised when they are loaded"},
 		{names: []string{"dtype", "torch_dtype"}, want: p.DType.String(), missing: p.DType.String(), null: p.DType.String(), effect: "transformers would round the weights to it, or compute in it"},
-		tie,
+		headField(p, head),
 	}
 	if c.Has(convert.Recurrent) {
 		fields = append(fields,
@@ -69,36 +68,48 @@ func configFields(p *convert.Plan, head headState) []configField {
 			configField{names: []string{"conv1d_width"}, want: c.ConvWidth, missing: int64(4), effect: "the convolution would have another number of taps"})
 	}
 	if c.Has(convert.Attention) {
-		fields = append(fields, configField{names: []string{"attention_window_size", "sliding_window"}, want: c.AttentionWindow, missing: int64(2048),
+		fields = append(fields, configField{names: windowNames, want: p.HF.AttentionWindowSize, missing: int64(2048),
 			effect: "attention would reach less far, or farther"})
 	}
 	return fields
 }
 
+// windowNames are the names under which transformers reads the attention window.
+var windowNames = []string{"attention_window_size", "sliding_window"}
+
+func softCapEffect(c *convert.Config) string {
+	if c.LogitsSoftCap == 0 {
+		return "the model has no soft cap, and transformers always applies one: only a power of two as large as that leaves its logits as they are"
+	}
+	return "all logits would be bent otherwise"
+}
+
 // headField is tie_word_embeddings, which may be false where the head is there, a copy, and has to be where it is
 // none.
-func headField(c *convert.Config, head headState) configField {
-	f := configField{names: []string{"tie_word_embeddings"}, want: true, missing: true, effect: "the output head would be a matrix of its own, with random weights"}
+func headField(p *convert.Plan, head headState) configField {
+	f := configField{names: []string{"tie_word_embeddings"}, want: p.HF.TieWordEmbeddings, missing: true, effect: "the output head would be a matrix of its own, with random weights"}
 	switch {
-	case c.SeparateHead:
-		f.want, f.effect = false, "transformers would compute logits with the embedding instead of the output head"
+	case !p.HF.TieWordEmbeddings && p.HF.EmbeddingDividedBy != 0:
+		f.effect = fmt.Sprintf("transformers would compute logits with %s, which is divided by %g, instead of with %s", p.Dests[embeddingDest(p)].Name, float64(p.HF.EmbeddingDividedBy), headName)
+	case !p.HF.TieWordEmbeddings:
+		f.effect = "transformers would compute logits with the embedding instead of with " + headName
 	case len(head.copies) > 0:
 		f.want = nil
 	}
 	return f
 }
 
+const skippedOriginal = "nothing to check: an original has its settings in the code that runs it"
+
 // checkConfig holds every field of the config.json beside a converted checkpoint against its
-// source. A single file of weights may lack it: then the check is skipped.
+// source. A single file of weights may lack it, and an original has none: then the check is skipped.
 func checkConfig(converted string, p *convert.Plan, head headState) (*Section, error) {
 	if p.Layout != convert.HuggingFace {
-		return &Section{OK: true, Skipped: true, Summary: "not checked: an original has its settings in the code that runs it", Findings: []Finding{}}, nil
+		return &Section{OK: true, Skipped: true, Summary: skippedOriginal, Findings: []Finding{}}, nil
 	}
-	dir, single := converted, false
-	if info, err := os.Stat(converted); err == nil && !info.IsDir() {
-		dir, single = filepath.Dir(converted), true
-	}
-	fields, err := hfconfig.Fields(filepath.Join(dir, hfconfig.Name))
+	info, err := os.Stat(converted)
+	single := err == nil && !info.IsDir()
+	fields, err := hfconfig.Fields(configPath(converted))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && single:
 		return &Section{OK: true, Skipped: true, Summary: "not checked: there is no config.json beside " + filepath.Base(converted), Findings: []Finding{}}, nil
@@ -108,8 +119,7 @@ func checkConfig(converted string, p *convert.Plan, head headState) (*Section, e
 	case err != nil:
 		return nil, err
 	}
-	s := judgeConfig(fields, p, head)
-	return s, nil
+	return judgeConfig(fields, p, head), nil
 }
 
 // judgeConfig compares fields, which hfconfig.Fields has read.
@@ -121,10 +131,13 @@ func judgeConfig(fields map[string]any, p *convert.Plan, head headState) *Sectio
 			continue
 		}
 		checked++
+		if f.names[0] == "logits_soft_cap" && noCapEither(fields, p) {
+			continue
+		}
 		s.Findings = append(s.Findings, f.judge(fields, &p.Config)...)
 	}
 	s.Findings = append(s.Findings, judgeTokens(fields, p.Config.VocabSize)...)
-	s.Notes = configNotes(fields, &p.Config)
+	s.Notes = configNotes(fields, p)
 	s.OK = len(s.Findings) == 0
 	s.Summary = fmt.Sprintf("%d fields of config.json say what the source says", checked)
 	if !s.OK {
@@ -135,6 +148,14 @@ func judgeConfig(fields map[string]any, p *convert.Plan, head headState) *Sectio
 		s.Summary = fmt.Sprintf("%s of config.json %s", quantity(len(s.Findings), "field"), are(len(s.Findings), "wrong: ")+strings.Join(names, ", "))
 	}
 	return s
+}
+
+// noCapEither reports whether a model without soft cap has one that stands for none, though another than convert
+// would write.
+func noCapEither(fields map[string]any, p *convert.Plan) bool {
+	n, _ := fields["logits_soft_cap"].(json.Number)
+	softCap, err := n.Float64()
+	return err == nil && p.Config.LogitsSoftCap == 0 && standsForNone(softCap, p.DType)
 }
 
 // judge compares one field under each of its names.
@@ -184,17 +205,18 @@ func (f *configField) shown() string {
 
 // explain says what the wrong value would do.
 func (f *configField) explain(got string, c *convert.Config) string {
-	if f.names[0] != "attention_window_size" {
+	if f.names[0] != windowNames[0] {
 		return f.effect
 	}
+	w := c.AttentionWindow
+	convention := fmt.Sprintf("; it has to be the original's window, %d, or %d, with which transformers 5 attends to the tokens that the original attends to", w, w+1)
 	switch got {
-	case fmt.Sprint(c.AttentionWindow + 1):
-		return fmt.Sprintf("this is window + 1: with it transformers 5, whose mask is query - key < %s, sees as far as the original does with %d (query - key <= %d); "+
-			"a plain conversion has the original's number", got, c.AttentionWindow, c.AttentionWindow)
-	case fmt.Sprint(c.AttentionWindow - 1):
-		return "this is window - 1: attention would reach one position less far in every implementation"
+	case fmt.Sprint(w + 2):
+		return "this is window + 2: attention would reach one position farther than the original's in transformers 5" + convention
+	case fmt.Sprint(w - 1):
+		return "this is window - 1: attention would reach less far in every implementation" + convention
 	}
-	return f.effect
+	return f.effect + convention
 }
 
 // matches reports whether a value, as JSON has it or as a default, means what the field has to say.
@@ -287,7 +309,8 @@ func judgeTokens(fields map[string]any, vocabulary int64) []Finding {
 var floatFields = []string{"logits_soft_cap", "rms_norm_eps", "w_init_variance_scale"}
 
 // configNotes says what is odd and changes nothing.
-func configNotes(fields map[string]any, c *convert.Config) []string {
+func configNotes(fields map[string]any, p *convert.Plan) []string {
+	c := &p.Config
 	var notes []string
 	for _, name := range floatFields {
 		if n, ok := fields[name].(json.Number); ok && !strings.ContainsAny(string(n), ".eE") {
@@ -301,6 +324,9 @@ func configNotes(fields map[string]any, c *convert.Config) []string {
 	}
 	if !c.Has(convert.Attention) {
 		notes = append(notes, "there are no attention blocks: attention_window_size has no effect")
+		if used, ok := fields["use_cache"].(bool); used || !ok {
+			notes = append(notes, "use_cache is not false, and transformers 5 cannot cache a model without attention blocks: it fails unless it is told so at each call")
+		}
 	}
 	for _, id := range []struct{ name, usual string }{{"pad_token_id", "0"}, {"eos_token_id", "1"}, {"bos_token_id", "2"}} {
 		if n, ok := fields[id.name].(json.Number); ok && string(n) != id.usual {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -29,7 +30,7 @@ func (m *Model) Window() *Window {
 	switch {
 	case w.Written == w.Original+1:
 		w.Matches = reference.Transformers5.String()
-		w.Summary = fmt.Sprintf("attention_window_size is %d, the original's window of %d and 1: transformers 5 attends to the very tokens that the original attends to", w.Written, w.Original)
+		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than the original's window of %d: transformers 5 attends to the very tokens that the original attends to", w.Written, w.Original)
 	case w.Source == assumed:
 		w.Summary = fmt.Sprintf("attention_window_size is %d, and nothing says whether that is the original's window or one more, to match transformers 5: it is taken for the window", w.Written)
 	default:
@@ -45,35 +46,34 @@ const (
 	assumed    = "assumed"
 )
 
-// readTerms sets m.Original of a Hugging Face directory from its conversion.json, where that agrees with
-// config.json.
+// readTerms sets m.Original. The weights are those of m, so that the embedding is scaled as m has it.
 func (m *Model) readTerms() error {
 	m.termsFrom = assumed
 	if m.Found.Layout != convert.HuggingFace {
 		return nil
 	}
-	r, err := readRecord(m.Checkpoint.Path, m.Found.Layout)
-	if r == nil || r.Settings == nil || err != nil {
+	record, _, err := convert.ReadManifest(m.Checkpoint.Path)
+	if err != nil {
 		return err
 	}
-	m.termsFrom = fromRecord
-	m.setTerms(r.Settings.AttentionWindow, float64(r.Settings.LogitsSoftCap))
+	if record != nil && record.Settings != nil {
+		m.termsFrom = fromRecord
+	}
+	original := m.Found.Original(m.Config)
+	m.setTerms(original.AttentionWindow, original.LogitsSoftCap)
 	return nil
 }
 
-// setTerms sets what the original computes with, as far as it fits what the directory says.
+// setTerms sets what the original computes with.
 func (m *Model) setTerms(window int64, softCap float64) {
-	if window+1 == m.Config.AttentionWindow {
-		m.Original.AttentionWindow = window
-	}
-	if softCap == 0 && isIdentityCap(m.Config.LogitsSoftCap) {
-		m.Original.LogitsSoftCap = 0
-	}
+	m.Original = m.Config
+	m.Original.AttentionWindow, m.Original.LogitsSoftCap, m.Original.OriginalWindow = window, softCap, 0
 }
 
-// isIdentityCap reports whether a soft cap changes no logit in the arithmetic of the implementations: a power of
-// two so large that x/cap is exact and tanh of it rounds to itself.
-func isIdentityCap(softCap float64) bool {
-	fraction, exponent := math.Frexp(softCap)
-	return fraction == 0.5 && exponent > 10
+// standsForNone reports whether a soft cap of config.json leaves the logits of a model in that type as they are: a
+// power of two so large that x/cap is exact and tanh of it rounds to itself.
+func standsForNone(softCap float64, d tensor.DType) bool {
+	least := map[tensor.DType]float64{tensor.BF16: 1 << 10, tensor.F32: 1 << 20}[d]
+	fraction, _ := math.Frexp(softCap)
+	return least > 0 && fraction == 0.5 && softCap >= least
 }

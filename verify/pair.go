@@ -2,10 +2,15 @@ package verify
 
 import (
 	"cmp"
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
@@ -29,19 +34,24 @@ func targetOf(c *tensor.Checkpoint, found *convert.Model) convert.Target {
 
 // planFor returns what a conversion of the source has to be. It is told from the converted
 // checkpoint whether tensors kept their dtypes or were all given one, whichever leaves fewer of
-// them wrong, and whether extra tensors were kept.
+// them wrong, whether extra tensors were kept, and whether the attention window was written to match
+// transformers 5.
 func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint, found *convert.Model) (*convert.Plan, error) {
-	o := convert.PlanOptions{Settings: s, To: targetOf(converted, found)}
-	keep, err := planAs(m, o, converted, found)
+	p := planner{m, converted, found, convert.PlanOptions{Settings: s, To: targetOf(converted, found), AllowInexact: true}}
+	keep, err := p.plan()
 	if err != nil {
 		return nil, err
 	}
-	most := mostOf(converted)
-	if most == tensor.Invalid {
+	if keep.HF != nil && keep.Config.Has(convert.Attention) && writtenWindow(converted.Path) == keep.Config.AttentionWindow+1 {
+		p.options.MatchRuntime = convert.MatchTransformers5
+		if keep, err = p.plan(); err != nil {
+			return nil, err
+		}
+	}
+	if p.options.DType = mostOf(converted); p.options.DType == tensor.Invalid {
 		return keep, nil
 	}
-	o.DType = most
-	one, err := planAs(m, o, converted, found)
+	one, err := p.plan()
 	if err != nil {
 		return nil, err
 	}
@@ -52,14 +62,46 @@ func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint,
 	return keep, nil
 }
 
-func planAs(m *convert.Model, o convert.PlanOptions, converted *tensor.Checkpoint, found *convert.Model) (*convert.Plan, error) {
-	p, err := convert.NewPlan(m, o)
+// planner makes plans of one conversion.
+type planner struct {
+	source    *convert.Model
+	converted *tensor.Checkpoint
+	found     *convert.Model // in converted, or nil
+	options   convert.PlanOptions
+}
+
+func (p *planner) plan() (*convert.Plan, error) {
+	plan, err := convert.NewPlan(p.source, p.options)
 	if err != nil {
 		return nil, err
 	}
-	adoptNames(p, found)
-	dropExtras(p, converted)
-	return p, nil
+	adoptNames(plan, p.found)
+	dropExtras(plan, p.converted)
+	return plan, nil
+}
+
+// writtenWindow returns the attention_window_size that transformers takes from a directory's config.json, 0 if there
+// is none that it could read.
+func writtenWindow(converted string) int64 {
+	fields, err := hfconfig.Fields(configPath(converted))
+	if err != nil {
+		return 0
+	}
+	for _, name := range windowNames {
+		if n, ok := fields[name].(json.Number); ok {
+			size, _ := strconv.ParseInt(string(n), 10, 64)
+			return size
+		}
+	}
+	return 0
+}
+
+// configPath returns where the config.json of a checkpoint is: in a directory, or beside a file.
+func configPath(checkpoint string) string {
+	if info, err := os.Stat(checkpoint); err == nil && !info.IsDir() {
+		checkpoint = filepath.Dir(checkpoint)
+	}
+	return filepath.Join(checkpoint, hfconfig.Name)
 }
 
 // mostOf returns the dtype, of those that convert writes, that most elements have; Invalid where there is none.

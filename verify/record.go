@@ -1,77 +1,153 @@
 package verify
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
-	"io/fs"
-	"os"
+	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// recordPath returns where the conversion.json of a checkpoint is, if it has one: inside a directory, beside a
-// file under the file's own name, or beside the files of a Hugging Face directory.
-func recordPath(checkpoint string) string {
-	info, err := os.Stat(checkpoint)
-	if err != nil || info.IsDir() {
-		return filepath.Join(checkpoint, convert.ManifestName)
+// checkRecords holds what the conversion.json of either checkpoint says against what was found, and adds it to the
+// configuration's section. It is called after the weights were compared. Where there is none, nothing is said.
+func (r *run) checkRecords() error {
+	source, path, err := convert.ReadManifest(r.source.Path)
+	if err != nil {
+		return err
 	}
-	beside := checkpoint + "." + convert.ManifestName
-	if _, err := os.Stat(beside); err == nil {
-		return beside
+	s := r.verdict.Config
+	if source != nil && source.Layout == r.found.Layout.String() {
+		c := recordCheck{Manifest: source, field: filepath.Base(path) + " of the source", section: s}
+		c.checkDigests(r.verdict.Weights.Source)
 	}
-	return filepath.Join(filepath.Dir(checkpoint), convert.ManifestName)
+	made, path, err := convert.ReadManifest(r.converted.Path)
+	if made == nil || err != nil {
+		return err
+	}
+	c := recordCheck{Manifest: made, field: filepath.Base(path), section: s}
+	c.checkLayout(r.plan)
+	c.checkSettings(r.plan)
+	c.checkForm(r.plan, writtenWindow(r.converted.Path))
+	c.checkDigests(r.verdict.Weights.Converted)
+	if len(c.wrong) > 0 {
+		s.OK, s.Skipped = false, false
+		s.Summary = strings.TrimPrefix(strings.TrimPrefix(s.Summary+"; ", skippedOriginal+"; ")+c.field+" is wrong: "+strings.Join(c.wrong, ", "), "; ")
+		return nil
+	}
+	if s.Skipped {
+		s.Skipped, s.Summary = false, ""
+	} else {
+		s.Summary += "; "
+	}
+	s.Summary += fmt.Sprintf("%s agrees with %s", c.field, c.agreed())
+	return nil
 }
 
-// manifest is a conversion.json.
-type manifest struct {
-	convert.Manifest
-	path    string
-	matches string // the runtime that a Hugging Face directory was written to agree with the original under, or ""
+// recordCheck is a conversion.json that is held against a checkpoint.
+type recordCheck struct {
+	*convert.Manifest
+	field    string // what it is called in findings
+	section  *Section
+	wrong    []string
+	settings bool // were compared
+	digests  int  // were compared
 }
 
-// readRecord reads the conversion.json of a checkpoint of a layout; nil where there is none. One that is broken is
-// a *tensor.FormatError.
-func readRecord(checkpoint string, layout convert.Layout) (*manifest, error) {
-	const most = 64 << 20 // that of the 9B model has 600 kB
-	path := recordPath(checkpoint)
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+func (c *recordCheck) agreed() string {
+	what := "the digests of " + quantity(c.digests, "tensor")
+	if c.settings {
+		what = "the settings and " + what
 	}
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > most {
-		return nil, tensor.Bad("is no file that griffin wrote").In(path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, most))
-	if err != nil {
-		return nil, err
-	}
-	r := &manifest{path: path}
-	if err := json.Unmarshal(text, &r.Manifest); err != nil {
-		return nil, tensor.Bad("%v", err).In(path).Advise("griffin did not write it so; remove it if it is of no use")
-	}
-	var runtime struct {
-		Settings struct {
-			MatchRuntime string `json:"match_runtime"`
-		} `json:"settings"`
-	}
-	if err := json.Unmarshal(text, &runtime); err != nil {
-		return nil, tensor.Bad("%v", err).In(path).Advise("griffin did not write it so; remove it if it is of no use")
-	}
-	r.matches = runtime.Settings.MatchRuntime
-	if r.Layout != layout.String() {
-		return nil, nil // of something else that lies there
-	}
-	return r, nil
+	return what
 }
+
+func (c *recordCheck) add(field string, want, got any, detail string) {
+	c.wrong = append(c.wrong, field)
+	c.section.OK = false
+	c.section.Findings = append(c.section.Findings, Finding{Kind: WrongField, Field: c.field + ": " + field, Want: fmt.Sprint(want), Got: fmt.Sprint(got), Detail: detail})
+}
+
+func (c *recordCheck) checkLayout(p *convert.Plan) {
+	if c.Layout != p.Layout.String() {
+		c.add("layout", p.Layout, c.Layout, "it is of another conversion")
+	}
+}
+
+// checkSettings compares what shapes do not tell. Between originals nothing may be known of it.
+func (c *recordCheck) checkSettings(p *convert.Plan) {
+	if c.Settings == nil || !p.Settled {
+		return
+	}
+	c.settings = true
+	const effect = "a conversion of this checkpoint would take it for the model's"
+	if want, got := p.Config.AttentionWindow, c.Settings.AttentionWindow; want != got && p.Config.Has(convert.Attention) {
+		c.add("settings.attention_window", want, got, effect)
+	}
+	if want, got := p.Config.LogitsSoftCap, float64(c.Settings.LogitsSoftCap); want != got {
+		c.add("settings.logits_soft_cap", want, got, effect)
+	}
+	if want, got := p.Config.EmbeddingScale, c.Settings.EmbeddingScale; want != got {
+		c.add("settings.embedding_scale", want, got, effect)
+	}
+}
+
+// checkForm compares how the record says that config.json expresses the model.
+func (c *recordCheck) checkForm(p *convert.Plan, written int64) {
+	if p.HF == nil {
+		return
+	}
+	form := c.HF
+	if form == nil {
+		form = &convert.HFForm{AttentionWindowSize: p.Config.AttentionWindow, LogitsSoftCap: p.HF.LogitsSoftCap, EmbeddingDividedBy: p.HF.EmbeddingDividedBy}
+	}
+	if p.Config.Has(convert.Attention) {
+		if form.MatchRuntime != p.HF.MatchRuntime {
+			c.add("huggingface.match_runtime", orNone(p.HF.MatchRuntime), orNone(form.MatchRuntime), fmt.Sprintf(
+				"attention_window_size is %d and the original's window %d: the record says which of the two numbers config.json has, and the way back goes by it", written, p.Config.AttentionWindow))
+		} else if form.AttentionWindowSize != written {
+			c.add("huggingface.attention_window_size", written, form.AttentionWindowSize, "config.json was changed after it was written")
+		}
+	}
+	if form.EmbeddingDividedBy != p.HF.EmbeddingDividedBy {
+		c.add("huggingface.embedding_divided_by", p.HF.EmbeddingDividedBy, form.EmbeddingDividedBy, "the way back multiplies by it")
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// checkDigests compares the SHA-256 of each tensor.
+func (c *recordCheck) checkDigests(found []TensorDigest) {
+	recorded := map[string]string{}
+	for _, t := range c.Tensors {
+		recorded[t.Name] = t.SHA256
+	}
+	var other []string
+	var first TensorDigest
+	for _, t := range found {
+		sum, ok := recorded[t.Name]
+		if !ok || sum == "" {
+			continue // a tensor more or less is for the structure to say
+		}
+		c.digests++
+		if sum != t.SHA256 {
+			if other == nil {
+				first = t
+			}
+			other = append(other, t.Name)
+		}
+	}
+	if len(other) > 0 {
+		slices.Sort(other)
+		c.add("tensors", "sha256 "+first.SHA256+" of "+first.Name, recorded[first.Name],
+			fmt.Sprintf("%s not those that the record has; it was changed or damaged after it was written, or the record is of another conversion", are1(len(other), "tensor")))
+	}
+}
+
+// are1 prints "1 tensor is", "2 tensors are".
+func are1(n int, noun string) string { return quantity(n, noun) + " " + strings.TrimSpace(are(n, "")) }

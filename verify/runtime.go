@@ -233,6 +233,9 @@ func (r *RuntimeResult) summarise(a, b *side, reached int) {
 			in = " of the " + r.Pass + " rows"
 		}
 		r.Summary = fmt.Sprintf("%s%s parts from %s at token %d of row %d%s (position %d): %s", under, who, what, r.First.Token, r.First.Row, in, r.First.Position, r.Reason)
+		if r.From < 0 {
+			r.Summary += "; of a document alone it computes the same at every position"
+		}
 	case r.From < 0:
 		r.Summary = fmt.Sprintf("%s%s computes what %s does at every position of a document", under, who, what)
 	case reached == 0:

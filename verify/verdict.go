@@ -127,6 +127,10 @@ type WeightsSection struct {
 	// What a change of dtype did, which is no fault.
 	Rounded    int64 `json:"rounded"`    // elements that were held against rounding to nearest, not bit for bit
 	Overflowed int64 `json:"overflowed"` // of them finite ones that became infinite
+
+	// The embedding of a model that does not scale it is divided by what transformers scales it by.
+	Divided int64 `json:"divided,omitempty"` // elements that were held against the quotient, rounded once
+	Inexact int64 `json:"inexact,omitempty"` // of them those that multiplying, rounded again, does not give back
 }
 
 // TensorDigest is one tensor's type, shape and the SHA-256 of its elements, row-major and

@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"cmp"
 	"context"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats"
@@ -65,11 +67,14 @@ func (r *run) open(ctx context.Context) (err error) {
 	if r.source, err = formats.Open(r.options.Source, formats.Options{Step: r.options.Step}); err != nil {
 		return err
 	}
-	if r.found, err = convert.RecognizeNamed(r.source, r.options.Model); err != nil {
+	if r.found, err = r.recognize(); err != nil {
 		return err
 	}
 	r.found.KeepExtra = true // what a conversion did with them is seen in it
 	if err := r.found.SettleHead(ctx); err != nil {
+		return err
+	}
+	if err := r.found.SettleScale(ctx); err != nil {
 		return err
 	}
 	r.verdict.Source = subject(r.source, r.found.Layout, r.found.Prefix)
@@ -96,6 +101,24 @@ func (r *run) open(ctx context.Context) (err error) {
 		r.verdict.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale}
 	}
 	return nil
+}
+
+// recognize finds the model in the source: of several the one that was asked for, or that the conversion was made
+// of.
+func (r *run) recognize() (*convert.Model, error) {
+	m, err := convert.RecognizeNamed(r.source, r.options.Model)
+	if err == nil || r.options.Model != "" || r.options.Converted == "" {
+		return m, err
+	}
+	record, _, bad := convert.ReadManifest(r.options.Converted)
+	if bad != nil || record == nil {
+		return nil, err
+	}
+	name := cmp.Or(strings.TrimSuffix(record.Source.Prefix, "."), ".") // the top level
+	if m, bad := convert.RecognizeNamed(r.source, name); bad == nil {
+		return m, nil
+	}
+	return nil, err
 }
 
 func subject(c *tensor.Checkpoint, layout convert.Layout, prefix string) *Subject {
@@ -126,8 +149,11 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		total += (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes()
 	}
 	v.Weights, err = proveWeights(ctx, r.plan, head, r.converted, func(done int64) { r.progress("comparing weights", done, total) })
+	if err != nil {
+		return err
+	}
 	v.Notes = append(v.Notes, r.plan.Notes...)
-	return err
+	return r.checkRecords()
 }
 
 func (r *run) progress(doing string, done, total int64) {

@@ -72,7 +72,14 @@ func (r *run) convertedModel() (*Model, error) {
 	}
 	if m.Found.Layout == convert.HuggingFace && r.plan.Settled {
 		m.termsFrom = fromSource
-		m.setTerms(r.plan.Config.AttentionWindow, r.plan.Config.LogitsSoftCap)
+		window, softCap := r.plan.Config.AttentionWindow, r.plan.Config.LogitsSoftCap
+		if m.Config.AttentionWindow != window+1 {
+			window = m.Config.AttentionWindow // of no convention, if it is not the window: the configuration says so
+		}
+		if softCap != 0 || !standsForNone(m.Config.LogitsSoftCap, r.plan.DType) {
+			softCap = m.Config.LogitsSoftCap
+		}
+		m.setTerms(window, softCap)
 	}
 	return m, nil
 }

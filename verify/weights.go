@@ -30,6 +30,9 @@ func proveWeights(ctx context.Context, p *convert.Plan, head headState, converte
 	w := &weights{ctx: ctx, plan: p, converted: converted, digests: digests, sources: sourcesOf(p), copies: head.copies, demands: map[int][]byte{},
 		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proof.Elements, Bytes: proof.Bytes, Rounded: proof.Rounded, Overflowed: proof.Overflowed}}
 	w.collect(proof)
+	if err := w.countDivided(); err != nil {
+		return nil, err
+	}
 	if err := w.explainAll(); err != nil {
 		return nil, err
 	}
@@ -89,6 +92,8 @@ type weights struct {
 
 	wrong map[int]*Finding // by index into plan.Dests
 	left  map[int]bool     // not compared, because of their structure
+
+	divisor float64 // of the embedding
 
 	demands map[int][]byte // a few elements that the plan demands, of those dests that were asked for
 }
@@ -166,6 +171,13 @@ func (w *weights) summarise() {
 	how := "every element is that of the source, bit for bit"
 	if s.Rounded > 0 {
 		how = fmt.Sprintf("every element is that of the source, rounded to nearest where the dtype changed (%s of %s elements)", page.Grouped(s.Rounded), page.Grouped(s.Elements))
+	}
+	if s.Divided > 0 {
+		exact := ", exactly"
+		if s.Inexact > 0 {
+			exact = fmt.Sprintf("; %s of them are not given back by multiplying", grouped(s.Inexact))
+		}
+		how += fmt.Sprintf(", and the embedding's %s divided by %g%s", grouped(s.Divided), w.divisor, exact)
 	}
 	if len(s.Findings) > 0 {
 		var differing int64
