@@ -42,7 +42,7 @@ func (w *weights) explain(dest int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, guess := range []func(int, []byte) (string, error){w.guessOther, w.guessTransposed, w.guessRolled} {
+	for _, guess := range []func(int, []byte) (string, error){w.guessOther, w.guessTransposed, w.guessReshaped, w.guessParts, w.guessReversed, w.guessRolled, w.guessFactor} {
 		detail, err := guess(dest, found)
 		if detail != "" || err != nil {
 			return detail, err

@@ -61,7 +61,7 @@ var weightFaults = []fault{
 	{weightsClass, "query projection transposed", one(attention(qProj), transposedSquares), "it is transposed", false},
 	{weightsClass, "output projection transposed", one(attention(oProj), transposedSquares), "it is transposed", false},
 	{weightsClass, "every block of a gate transposed", one(recurrent(recurrentGate), transposedSquares), "it is transposed", false},
-	{weightsClass, "up projection reshaped and not transposed", one(last(upProj), asIfReversed), "", false},
+	{weightsClass, "up projection reshaped and not transposed", one(last(upProj), asIfReversed), "it was reshaped and not transposed", false},
 	{weightsClass, "down projection reshaped and not transposed", one(last(downProj), asIfReversed), "", false},
 	{weightsClass, "query heads rolled by one", func(m *made) []string { return one(attention(qProj), rolled(m.family().HeadDim()))(m) }, "heads are rolled: head 1", false},
 	{weightsClass, "gate heads rolled by one", one(recurrent(inputGate), rolled(1)), "rows are rolled", false},
@@ -137,7 +137,7 @@ var weightFaults = []fault{
 	{weightsClass, "convolution taps reversed", one(recurrent(convWeight), func(e *entry) {
 		n := e.shape[2]
 		rearranged(e, func(i int64) int64 { return i/n*n + n - 1 - i%n })
-	}), "", false},
+	}), "its taps are in reverse order", false},
 	{weightsClass, "convolution taps moved on by one", one(recurrent(convWeight), func(e *entry) {
 		n := e.shape[2]
 		rearranged(e, func(i int64) int64 { return i/n*n + (i+1)%n })
@@ -364,7 +364,7 @@ var headFaults = []fault{
 }
 
 var configFaults = []fault{
-	{configClass, "window + 1", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow + 1 }), "this is window + 1", false},
+	{configClass, "window + 2", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow + 2 }), "this is window + 2", false},
 	{configClass, "window - 1", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow - 1 }), "this is window - 1", false},
 	{configClass, "default window", field("attention_window_size", constant(2048)), "attention would", false},
 	{configClass, "no window", without("attention_window_size"), "stands for 2048", false},
