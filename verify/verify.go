@@ -152,7 +152,11 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	v.Notes = append(v.Notes, r.plan.Notes...)
+	for _, note := range r.plan.Notes {
+		if !strings.HasPrefix(note, "attention_window_size is ") { // v.Window says it
+			v.Notes = append(v.Notes, note)
+		}
+	}
 	return r.checkRecords()
 }
 

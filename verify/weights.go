@@ -175,9 +175,9 @@ func (w *weights) summarise() {
 	if s.Divided > 0 {
 		exact := ", exactly"
 		if s.Inexact > 0 {
-			exact = fmt.Sprintf("; %s of them are not given back by multiplying", grouped(s.Inexact))
+			exact = fmt.Sprintf("; %s of them are not given back by multiplying", page.Grouped(s.Inexact))
 		}
-		how += fmt.Sprintf(", and the embedding's %s divided by %g%s", grouped(s.Divided), w.divisor, exact)
+		how += fmt.Sprintf(", and the embedding's %s divided by %g%s", page.Grouped(s.Divided), w.divisor, exact)
 	}
 	if len(s.Findings) > 0 {
 		var differing int64
