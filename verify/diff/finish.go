@@ -13,7 +13,8 @@ func (d *differ) explainAll(ctx context.Context) error {
 	total := int64(0)
 	for _, p := range d.pairs.all {
 		e := p.diff
-		if e.Explanation == nil && (e.Status == Differs || e.Status == DType && e.Metrics != nil && e.Metrics.Differing > 0) {
+		if e.Explanation == nil && (e.Status == Differs || e.Status == DType && e.Metrics != nil && e.Metrics.Differing > 0 ||
+			e.Status == Shape && p.a.Elements() == p.b.Elements()) {
 			differing = append(differing, p)
 			total += p.a.Tensor.Bytes()
 		}

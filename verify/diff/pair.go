@@ -21,6 +21,8 @@ type pair struct {
 type pairs struct {
 	all    []*pair
 	byName map[string]*pair
+
+	explained explained // what explanations have in common
 }
 
 // view returns the operand in another order: element i of the result, in row-major order, is the one
@@ -34,7 +36,7 @@ func (o *Operand) view(v tensor.View) (*Operand, error) {
 }
 
 // explainer finds what was done to A's tensor of a pair to make B's. It is called for pairs of status
-// Differs, and of status DType if values differ, from several goroutines, after all pairs have been
+// Differs, of status DType if values differ, and of status Shape if both have as many elements, from several goroutines, after all pairs have been
 // compared. nil says that there is nothing to say (as for a pair that was not compared).
 type explainer func(ctx context.Context, p *pair, all *pairs) (*Explanation, error)
 

@@ -123,6 +123,17 @@ type Explanation struct {
 	With   string       `json:"with,omitempty"`   // the other tensor that has a part in it, by TensorDiff.Name
 	Detail string       `json:"detail,omitempty"` // the figures of it, for people: "by 0.5", "axes 2, 0, 1"
 	Then   *Explanation `json:"then,omitempty"`   // what was done after that
+
+	Elements []Changed `json:"elements,omitempty"` // Sparse: the first 100
+	Rank     int       `json:"rank,omitempty"`     // LowRank
+	Energy   Number    `json:"energy,omitempty"`   // LowRank: the share of ‖b - a‖² that so many ranks hold
+}
+
+// Changed is an element that a sparse difference changes.
+type Changed struct {
+	Index []int64 `json:"index"` // in B
+	A     Number  `json:"a"`     // of complex types the real part
+	B     Number  `json:"b"`
 }
 
 // The kinds of explanation, in the order in which they are tried.

@@ -1,0 +1,253 @@
+package diff
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// array is a tensor in memory, of values that its type has.
+type array struct {
+	dtype  tensor.DType
+	shape  []int64
+	values []float64
+}
+
+func (x array) clone() array { x.values = slices.Clone(x.values); return x }
+
+// stored is Data of bytes that can only be read from front to back.
+type stored struct{ content []byte }
+
+func (s stored) Stream(off int64) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(s.content[off:])), nil
+}
+
+func (x array) operand(name string) *Operand {
+	t := &tensor.Tensor{Name: name, DType: x.dtype, Shape: x.shape, Data: stored{x.encode()}}
+	return &Operand{Tensor: t, Stored: []*tensor.Tensor{t}}
+}
+
+func (x array) encode() []byte {
+	var out []byte
+	for _, v := range x.values {
+		switch x.dtype {
+		case tensor.F64:
+			out = binary.LittleEndian.AppendUint64(out, math.Float64bits(v))
+		case tensor.F32:
+			out = binary.LittleEndian.AppendUint32(out, math.Float32bits(float32(v)))
+		case tensor.BF16:
+			out = binary.LittleEndian.AppendUint16(out, uint16(math.Float32bits(float32(v))>>16))
+		case tensor.I32:
+			out = binary.LittleEndian.AppendUint32(out, uint32(int32(v)))
+		default:
+			out = appendCode(out, x.dtype, v)
+		}
+	}
+	return out
+}
+
+// appendCode finds the code of a value of a type of 8 or 16 bits.
+func appendCode(out []byte, d tensor.DType, v float64) []byte {
+	table, ok := codeTables[d]
+	if !ok {
+		table = map[uint64]int{}
+		one := make([]float64, 1)
+		for code := 1<<d.Bits() - 1; code >= 0; code-- {
+			tensor.ValuesOf(d).Decode(one, []byte{byte(code), byte(code >> 8)})
+			table[math.Float64bits(one[0])] = code
+		}
+		codeTables[d] = table
+	}
+	code, ok := table[math.Float64bits(v)]
+	if !ok {
+		panic(fmt.Sprintf("%v is no %s", v, d))
+	}
+	if d.Size() == 1 {
+		return append(out, byte(code))
+	}
+	return append(out, byte(code), byte(code>>8))
+}
+
+var codeTables = map[tensor.DType]map[uint64]int{}
+
+// random returns an array of normally distributed values.
+func random(rng *rand.Rand, d tensor.DType, shape []int64) array {
+	x := array{dtype: d, shape: shape, values: make([]float64, tensor.RowMajor(shape...).Elements())}
+	for i := range x.values {
+		x.values[i] = rng.NormFloat64()
+		if d == tensor.I32 {
+			x.values[i] = float64(rng.Int32())
+		}
+	}
+	return x.rounded(d)
+}
+
+// rounded rounds all values to a type, by the definition of package tensor's Cast where it has one.
+func (x array) rounded(d tensor.DType) array {
+	x = x.clone()
+	x.dtype = d
+	f := numberFormats[d]
+	for i, v := range x.values {
+		switch d {
+		case tensor.F64, tensor.I32:
+		case tensor.F32:
+			x.values[i] = float64(float32(v))
+		case tensor.F16, tensor.BF16:
+			var wide, narrow [8]byte
+			binary.LittleEndian.PutUint64(wide[:], math.Float64bits(v))
+			cast, err := tensor.NewCast(tensor.F64, d)
+			if err != nil {
+				panic(err)
+			}
+			cast(narrow[:2], wide[:])
+			tensor.ValuesOf(d).Decode(x.values[i:i+1], narrow[:2])
+		default:
+			x.values[i] = f.round(v)
+		}
+	}
+	return x
+}
+
+// at returns the array whose element of an index is that of x where from says.
+func (x array) at(shape []int64, from func(index []int64) []int64) array {
+	out := array{dtype: x.dtype, shape: shape, values: make([]float64, len(x.values))}
+	strides := tensor.RowMajor(x.shape...).Strides
+	for i := range out.values {
+		place := int64(0)
+		for k, j := range from(indexOf(int64(i), shape)) {
+			place += j * strides[k]
+		}
+		out.values[i] = x.values[place]
+	}
+	return out
+}
+
+func (x array) permuted(axes ...int) array {
+	shape := make([]int64, len(axes))
+	for k, a := range axes {
+		shape[k] = x.shape[a]
+	}
+	return x.at(shape, func(index []int64) []int64 {
+		from := make([]int64, len(axes))
+		for k, a := range axes {
+			from[a] = index[k]
+		}
+		return from
+	})
+}
+
+// along returns the array whose index i of an axis is index from(i) of x.
+func (x array) along(axis int, from func(i, n int64) int64) array {
+	return x.at(x.shape, func(index []int64) []int64 {
+		index[axis] = from(index[axis], x.shape[axis])
+		return index
+	})
+}
+
+// each computes every value anew and rounds it to x's type.
+func (x array) each(f func(v float64) float64) array {
+	x = x.clone()
+	for i, v := range x.values {
+		x.values[i] = f(v)
+	}
+	return x.rounded(x.dtype)
+}
+
+// touched changes n elements.
+func (x array) touched(rng *rand.Rand, n int) array {
+	x = x.clone()
+	for _, i := range rng.Perm(len(x.values))[:n] {
+		if x.dtype == tensor.I32 {
+			x.values[i]++
+		} else {
+			x.values[i] = -2*x.values[i] + 8
+		}
+	}
+	return x.rounded(x.dtype)
+}
+
+// checkpointPair is a checkpoint before and after, by name.
+type checkpointPair struct {
+	names []string
+	a, b  map[string]array
+}
+
+func (c *checkpointPair) add(name string, a, b array) {
+	if c.a == nil {
+		c.a, c.b = map[string]array{}, map[string]array{}
+	}
+	c.names = append(c.names, name)
+	c.a[name], c.b[name] = a, b
+}
+
+// explanations explains every tensor that differs, as one line each.
+func (c *checkpointPair) explanations(t *testing.T) map[string]string {
+	t.Helper()
+	all := &pairs{byName: map[string]*pair{}}
+	for _, name := range c.names {
+		a, b := c.a[name], c.b[name]
+		p := &pair{name: name, a: a.operand(name), b: b.operand(name), diff: &TensorDiff{Name: name, Status: Differs}}
+		switch {
+		case !slices.Equal(a.shape, b.shape):
+			p.diff.Status = Shape
+		case a.dtype != b.dtype:
+			p.diff.Status = DType
+		case bytes.Equal(a.encode(), b.encode()):
+			p.diff.Status = Equal
+		}
+		all.all = append(all.all, p)
+		all.byName[name] = p
+	}
+	out := map[string]string{}
+	for _, p := range all.all {
+		if p.diff.Status == Equal {
+			continue
+		}
+		e, err := explain(t.Context(), p, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[p.name] = line1(e)
+	}
+	return out
+}
+
+// line1 prints an explanation: kinds, with what, and details in parentheses.
+func line1(e *Explanation) string {
+	s := e.Kind
+	if e.With != "" {
+		s += " " + e.With
+	}
+	if e.Detail != "" {
+		s += " (" + e.Detail + ")"
+	}
+	if e.Then != nil {
+		s += ", then " + line1(e.Then)
+	}
+	return s
+}
+
+// kindsOf leaves out the details.
+func kindsOf(e string) string {
+	var out []byte
+	depth := 0
+	for _, c := range []byte(e) {
+		switch {
+		case c == '(':
+			depth++
+			out = bytes.TrimRight(out, " ")
+		case c == ')':
+			depth--
+		case depth == 0:
+			out = append(out, c)
+		}
+	}
+	return string(out)
+}
