@@ -1,9 +1,10 @@
 """Stops conversions at random moments: python3 kill_test.py CHECKPOINT [--kills 50] [-- FLAG...]
 
-CHECKPOINT takes about a second to convert; the flags are passed to `griffin convert`. After every SIGKILL the
-destination is absent or complete and correct, to the byte, and the next run leaves nothing of the killed one; where
-an existing destination is to be overwritten, it is the old one or the new one, whole. After an interrupt (SIGINT) griffin
-itself leaves nothing, and exits with 130.
+CHECKPOINT takes about a second to convert; the flags are passed to `griffin convert`, --to torch and --to orbax among
+them. After every SIGKILL the destination is absent or complete and correct, to the byte, and the next run leaves nothing
+of the killed one; where an existing destination is to be overwritten, it is the old one or the new one, whole. A file and
+its FILE.conversion.json take two steps: in between there is the one without the other, never the one of another. After an
+interrupt (SIGINT) griffin itself leaves nothing, and exits with 130.
 """
 
 import argparse
@@ -23,11 +24,11 @@ INTERRUPTED = 130
 
 
 def content(directory):
-    """{file: SHA-256} of a directory, or None where there is none."""
-    if not os.path.lexists(directory):
-        return None
+    """{file: SHA-256} of a directory, but for hidden ones, in which griffin prepares what it writes."""
     files = {}
-    for root, _, names in os.walk(directory):
+    for root, inside, names in os.walk(directory):
+        if root == directory:
+            inside[:] = [name for name in inside if not name.startswith(".")]
         for name in names:
             path = os.path.join(root, name)
             with open(path, "rb") as f:
@@ -35,22 +36,42 @@ def content(directory):
     return files
 
 
+SIDECAR = ".conversion.json"
+
+
 class Scene:
     """A directory in which one checkpoint is converted again and again."""
 
     def __init__(self, root, checkpoint, flags):
         self.root, self.destination = f"{root}/out", f"{root}/out/converted"
-        self.older = f"{root}/older"
         self.argv = [griffin.BINARY, "convert", *flags, os.path.abspath(checkpoint), self.destination]
         self.reset()
         started = time.monotonic()
         self.convert()
         self.seconds = time.monotonic() - started
-        self.correct = content(self.destination)
-        os.makedirs(self.older)
-        with open(f"{self.older}/notes.txt", "w") as f:
-            f.write("what was here before\n")
-        self.old = content(self.older)
+        self.correct, self.is_file = content(self.root), os.path.isfile(self.destination)
+        self.names = sorted(os.listdir(self.root))
+        self.reset()
+        self.put_old()
+        self.old = content(self.root)
+
+    def put_old(self):
+        """Makes what was there before."""
+        paths = [self.destination, self.destination + SIDECAR]
+        if not self.is_file:
+            os.makedirs(self.destination)
+            paths = [f"{self.destination}/notes.txt"]
+        for path in paths:
+            with open(path, "w") as f:
+                f.write(f"what was here before: {os.path.basename(path)}\n")
+
+    def states(self, *whole):
+        """What a destination may be: whole, or if it is a file the steps in between."""
+        allowed = [*whole]
+        if self.is_file:  # the sidecar of a file that was not there comes first, that of another goes first
+            alone = {} in whole
+            allowed += [{name: sum for name, sum in state.items() if name.endswith(SIDECAR) == alone} for state in whole]
+        return allowed
 
     def reset(self):
         shutil.rmtree(self.root, ignore_errors=True)
@@ -71,35 +92,38 @@ class Scene:
         """One kill with no destination there before. Empty when all is as it should be."""
         self.reset()
         self.stopped(signal.SIGKILL)
-        found = content(self.destination)
-        if found not in (None, self.correct):
+        found = content(self.root)
+        if found not in self.states({}, self.correct):
             return f"a destination that is not what a whole run makes: {sorted(found)}"
-        left = sorted(set(os.listdir(self.root)) - {"converted"})
-        self.convert("--overwrite")
-        if content(self.destination) != self.correct:
-            return "the next run made something else"
-        if remains := sorted(set(os.listdir(self.root)) - {"converted"}):
-            return f"the next run left {remains} of {left}"
-        self.leftovers += bool(left)
-        self.finished += found is not None
-        return ""
+        return self.again(found)
 
     def killed_overwriting(self):
         self.reset()
-        shutil.copytree(self.older, self.destination)
+        self.put_old()
         self.stopped(signal.SIGKILL, "--overwrite")
-        found = content(self.destination)
-        if found not in (self.old, self.correct):
-            return f"the destination is neither the old nor the new: {found and sorted(found)}"
+        found = content(self.root)
+        if found not in self.states(self.old, self.correct):
+            return f"the destination is neither the old nor the new: {sorted(found)}"
+        return self.again(found)
+
+    def again(self, found):
+        """The next run."""
+        left = sorted(set(os.listdir(self.root)) - set(self.names))
+        self.convert("--overwrite")
+        if content(self.root) != self.correct:
+            return "the next run made something else"
+        if sorted(os.listdir(self.root)) != self.names:
+            return f"the next run left {sorted(os.listdir(self.root))}"
+        self.leftovers += bool(left)
         self.finished += found == self.correct
         return ""
 
     def interrupted(self):
         self.reset()
         code = self.stopped(signal.SIGINT)
-        found, left = content(self.destination), sorted(os.listdir(self.root))
+        found, left = content(self.root), sorted(os.listdir(self.root))
         if code == 0:
-            return "" if found == self.correct and left == ["converted"] else f"exit 0 but {left}"
+            return "" if found == self.correct and left == self.names else f"exit 0 but {left}"
         if code == -signal.SIGINT and not left:
             return ""  # before the program had started
         if code != INTERRUPTED:
