@@ -3,11 +3,13 @@ package convert
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -18,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -232,12 +235,26 @@ func TestConvertRefusesDestinations(t *testing.T) {
 			t.Errorf("%s: left %q", tt.name, got)
 		}
 	}
+	part := filepath.Join(here, "part")
+	if err := os.Mkdir(part, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, dst := range []string{part, src.Path} {
+		if err := checkApart(here, dst); !isSettingsError(err) {
+			t.Errorf("%s as a destination of %s: %v", dst, here, err)
+		}
+	}
 	if err := checkRoom(filepath.Join(here, "out"), 1<<62); err == nil || !strings.Contains(err.Error(), "free") {
 		t.Errorf("no room: %v", err)
 	}
-	dst := filepath.Join(here, "out") // inside the source's directory is allowed
-	if _, err := Convert(t.Context(), src, dst, Options{Settings: tinySettings}); err != nil {
-		t.Error(err)
+	for _, to := range []Target{ToHF, ToTorch} { // inside the source's directory is allowed, and again
+		dst := filepath.Join(here, "out-"+to.String())
+		if _, err := Convert(t.Context(), src, dst, Options{To: to, Settings: tinySettings}); err != nil {
+			t.Error(err)
+		}
+		if err := checkApart(here, dst); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -282,39 +299,51 @@ func TestConvertVerifyCatchesAFault(t *testing.T) {
 
 // TestConvertLeavesNothing breaks and interrupts conversions.
 func TestConvertLeavesNothing(t *testing.T) {
-	broken := tensor.Bad("bad chunk")
-	for _, replace := range []bool{false, true} {
-		for _, how := range []string{"broken", "interrupted", "interrupted proof"} {
-			dir := t.TempDir()
-			dst := filepath.Join(dir, "out")
-			want := []string(nil)
-			if replace {
-				want = []string{"out"}
-				if err := os.MkdirAll(filepath.Join(dst, "old"), 0o777); err != nil {
-					t.Fatal(err)
-				}
-			}
-			src := source(t)
-			ctx, cancel := context.WithCancel(t.Context())
-			o := Options{Settings: tinySettings, Overwrite: replace, Verify: true}
-			if how == "broken" {
-				src.Tensors()[len(src.Tensors())-1].Data = failing{err: broken}
-			} else {
-				o.Progress = func(done, total int64) {
-					if done > 0 && (how == "interrupted" || done > total/2) {
-						cancel()
-					}
-				}
-			}
-			_, err := Convert(ctx, src, dst, o)
-			cancel()
-			if how == "broken" && !errors.Is(err, broken) || how != "broken" && !errors.Is(err, context.Canceled) {
-				t.Errorf("%s: %v", how, err)
-			}
-			if got := listed(t, dir); !slices.Equal(got, want) || replace && !slices.Equal(listed(t, dst), []string{"old"}) {
-				t.Errorf("%s: left %q, %q", how, got, listed(t, dst))
+	for to := range targetCount {
+		for _, replace := range []bool{false, true} {
+			for _, how := range []string{"broken", "interrupted", "interrupted proof"} {
+				breakOff(t, to, replace, how)
 			}
 		}
+	}
+}
+
+func breakOff(t *testing.T, to Target, replace bool, how string) {
+	t.Helper()
+	broken := tensor.Bad("bad chunk")
+	dir := t.TempDir()
+	dst := filepath.Join(dir, "out")
+	if replace {
+		var err error
+		if to == ToTorch {
+			err = errors.Join(os.WriteFile(dst, []byte("old"), 0o666), os.WriteFile(dst+"."+ManifestName, []byte("old too"), 0o666))
+		} else {
+			err = errors.Join(os.Mkdir(dst, 0o777), os.WriteFile(filepath.Join(dst, "old"), nil, 0o666))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, names := contents(t, dir), listed(t, dir)
+	src := source(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := Options{To: to, Settings: tinySettings, Overwrite: replace, Verify: true}
+	if how == "broken" {
+		src.Tensors()[len(src.Tensors())-1].Data = failing{err: broken}
+	} else {
+		o.Progress = func(done, total int64) {
+			if done > 0 && (how == "interrupted" || done > total/2) {
+				cancel()
+			}
+		}
+	}
+	_, err := Convert(ctx, src, dst, o)
+	if how == "broken" && !errors.Is(err, broken) || how != "broken" && !errors.Is(err, context.Canceled) {
+		t.Errorf("to %s, %s: %v", to, how, err)
+	}
+	if after := contents(t, dir); !maps.EqualFunc(before, after, bytes.Equal) || !slices.Equal(names, listed(t, dir)) {
+		t.Errorf("to %s, %s: left %q", to, how, slices.Collect(maps.Keys(after)))
 	}
 }
 
@@ -322,7 +351,10 @@ func TestConvertLeavesNothing(t *testing.T) {
 var killConfig = &Config{VocabSize: 8000, Width: 256, MLPExpandedWidth: 512, NumHeads: 4, LRUWidth: 256, ConvWidth: 4,
 	BlockTypes: []BlockType{Recurrent, Recurrent, Attention}}
 
-const killVariable = "GRIFFIN_TEST_CONVERT"
+const (
+	killVariable = "GRIFFIN_TEST_CONVERT"
+	killTarget   = "GRIFFIN_TEST_CONVERT_TO"
+)
 
 // TestMain converts instead of testing where a test asks for it, so that it can be killed.
 func TestMain(m *testing.M) {
@@ -330,9 +362,13 @@ func TestMain(m *testing.M) {
 	if path == "" {
 		os.Exit(m.Run())
 	}
-	src, err := openModel(path, killConfig)
+	to, err := ParseTarget(os.Getenv(killTarget))
+	var src *tensor.Checkpoint
 	if err == nil {
-		_, err = Convert(context.Background(), src, filepath.Join(filepath.Dir(path), "out"), Options{Settings: tinySettings, Overwrite: true})
+		src, err = openModel(path, killConfig)
+	}
+	if err == nil {
+		_, err = Convert(context.Background(), src, filepath.Join(filepath.Dir(path), "out"), Options{To: to, Settings: tinySettings, Overwrite: true})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -344,6 +380,12 @@ func TestMain(m *testing.M) {
 // right; once there it stays so while runs that replace it are killed; and what they leave beside
 // it is gone after the next run.
 func TestConvertKilled(t *testing.T) {
+	for _, to := range []Target{ToHF, ToTorch} {
+		t.Run(to.String(), func(t *testing.T) { testConvertKilled(t, to) })
+	}
+}
+
+func testConvertKilled(t *testing.T, to Target) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "source.bin")
 	if err := writtenModel(path, killConfig, 2); err != nil {
@@ -357,7 +399,7 @@ func TestConvertKilled(t *testing.T) {
 	dst := filepath.Join(dir, "out")
 	run := func(killAfter time.Duration) (killed bool) {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), killVariable+"="+path)
+		cmd.Env = append(os.Environ(), killVariable+"="+path, killTarget+"="+to.String())
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		if err := cmd.Start(); err != nil {
@@ -382,7 +424,7 @@ func TestConvertKilled(t *testing.T) {
 	kills, present := 0, false
 	for round := range 12 {
 		if round%4 == 0 {
-			if err := os.RemoveAll(dst); err != nil {
+			if err := errors.Join(os.RemoveAll(dst), os.RemoveAll(dst+"."+ManifestName)); err != nil {
 				t.Fatal(err)
 			}
 			present = false
@@ -398,7 +440,7 @@ func TestConvertKilled(t *testing.T) {
 			continue
 		}
 		present = true
-		if err := checkDestination(src, dst); err != nil {
+		if err := checkWhole(src, dst, to); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
 	}
@@ -408,7 +450,40 @@ func TestConvertKilled(t *testing.T) {
 	if run(time.Minute) {
 		t.Fatal("the last conversion was killed")
 	}
-	if got := listed(t, dir); !slices.Equal(got, []string{"out", "source.bin"}) {
+	want := []string{"out", "source.bin"}
+	if to == ToTorch {
+		want = slices.Insert(want, 1, "out."+ManifestName)
+	}
+	if got := listed(t, dir); !slices.Equal(got, want) {
 		t.Errorf("%d kills left %q", kills, got)
 	}
+}
+
+// checkWhole proves a destination as --verify does. The sidecar of a file that is being replaced may be
+// missing, but is no other's.
+func checkWhole(src *tensor.Checkpoint, dst string, to Target) error {
+	if to == ToHF {
+		return checkDestination(src, dst)
+	}
+	out, err := formats.Open(dst, formats.Options{})
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	model, err := Recognize(src)
+	if err != nil {
+		return err
+	}
+	p, err := NewPlan(model, PlanOptions{To: to})
+	if err != nil {
+		return err
+	}
+	proof, digests, err := ProveDigests(context.Background(), p, out, nil)
+	if err != nil {
+		return err
+	}
+	if m, path, err := ReadManifest(dst); err != nil || m != nil && m.Tensors[0].SHA256 != hex.EncodeToString(digests.Outputs[0][:]) {
+		return fmt.Errorf("%s is not of %s: %v", path, dst, err)
+	}
+	return proof.Err()
 }

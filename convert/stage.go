@@ -10,8 +10,9 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
-// checkApart refuses a destination that the source lies in, or is: replacing it would remove what
-// is being read. One inside a source directory is allowed.
+// checkApart refuses a destination that the source lies in, or is, and one that is there and lies in
+// the source: replacing it would remove what is being read. A new destination inside a source directory
+// is allowed, and one that a conversion has written there.
 func checkApart(src, dst string) error {
 	if src == "" {
 		return nil // read from memory
@@ -22,17 +23,23 @@ func checkApart(src, dst string) error {
 	if _, err := os.Stat(dst); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	const hint = "give a destination of its own; it is renamed into place when it is complete"
 	inside, err := storage.Within(src, dst)
 	if err != nil {
 		return err
 	}
 	if inside {
-		return &SettingsError{
-			Problem: fmt.Sprintf("the source %s is the destination %s, or lies in it", src, dst),
-			Hint:    "give a destination of its own; it is renamed into place when it is complete",
+		return &SettingsError{Problem: fmt.Sprintf("the source %s is the destination %s, or lies in it", src, dst), Hint: hint}
+	}
+	for _, record := range []string{filepath.Join(dst, ManifestName), dst + "." + ManifestName} {
+		if _, err := os.Stat(record); err == nil {
+			return nil
 		}
 	}
-	return nil
+	if inside, err = storage.Within(dst, src); err == nil && inside {
+		return &SettingsError{Problem: fmt.Sprintf("the destination %s is a part of the source %s, or may be", dst, src), Hint: hint}
+	}
+	return err
 }
 
 // checkRoom refuses a destination that will not fit.
