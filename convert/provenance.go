@@ -40,6 +40,10 @@ func readProvenance(p *Plan) (v *provenance, note string, err error) {
 			continue
 		}
 		known++
+		if !isStored(t) {
+			delete(v.tensors, t.Name)
+			continue
+		}
 		if entry.DType != t.DType.String() || !slices.Equal(entry.Shape, t.Shape) {
 			return nil, "", v.contradicted(p, t.Name, fmt.Sprintf("is %s %s, and %s says %s %s",
 				t.DType, tensor.ShapeString(t.Shape), ManifestName, printable(entry.DType), tensor.ShapeString(entry.Shape)))
@@ -49,6 +53,13 @@ func readProvenance(p *Plan) (v *provenance, note string, err error) {
 		return nil, fmt.Sprintf("%s is not used: it is of another checkpoint", ManifestName), nil
 	}
 	return v, "", nil
+}
+
+// isStored reports whether the elements of a tensor are those that its checkpoint stores: no adapter
+// changes them.
+func isStored(t *tensor.Tensor) bool {
+	_, adapted := t.Data.(*merged)
+	return !adapted
 }
 
 // sources returns the tensors that the plan moves, each once.
