@@ -168,7 +168,7 @@ func (l *Layout) checkNames() error {
 	for i, a := range sorted {
 		top, _, _ := strings.Cut(a.name, "/")
 		switch {
-		case !files.ValidName(a.name) || slices.Contains(itemFiles, top):
+		case !files.ValidName(a.name) || strings.Contains(a.name, `\`) || slices.Contains(itemFiles, top): // TensorStore takes \ for /
 			return tensor.Bad("the name cannot be that of a directory in the checkpoint").Of(a.name).
 				Advise("the OCDBT formats take any name")
 		case i > 0 && strings.HasPrefix(a.name+"/", sorted[i-1].name+"/"):
