@@ -66,11 +66,12 @@ def restored(path, leaves):
     yield "StandardCheckpointer, as JAX", lambda: ocp.StandardCheckpointer().restore(
         path, nested(leaves, lambda x: jax.ShapeDtypeStruct(tuple(x["shape"]), numpy_type(x), sharding=cpu)))
     yield "CheckpointManager", lambda: managed(path)
-    try:
+    if today():
         from orbax.checkpoint import v1
-    except ImportError:
-        return
-    yield "v1", lambda: v1.load(path, checkpointable_name=None)
+        yield "v1", lambda: v1.load(path)
+    else:  # its code asks Orbax for the tree as one could then
+        from recurrentgemma.jax.utils import load_parameters
+        yield "recurrentgemma", lambda: load_parameters(path, "single_device")
 
 
 def managed(path):
@@ -82,20 +83,25 @@ def managed(path):
             return steps.restore(3, args=ocp.args.StandardRestore())
 
 
-def by_tensorstore(path, leaves, version, ocdbt):
+def by_tensorstore(path, leaves, driver, ocdbt):
     """Each array, opened without Orbax."""
     import tensorstore as ts
     out = {}
+    options = {"fill_missing_data_reads": False} if today() else {}
     for name, leaf in leaves.items():
         base = {"driver": "file", "path": path + "/"}
         kvstore = {"driver": "ocdbt", "base": base, "path": name + "/"} if ocdbt else {**base, "path": f"{path}/{name}/"}
-        array = ts.open({"driver": version, "kvstore": kvstore, "fill_missing_data_reads": False}).result()
+        array = ts.open({"driver": driver, "kvstore": kvstore, **options}).result()
         out[tuple(leaf["path"])] = expect.digest(array.read().result())
     return out
 
 
 def version(package):
     return importlib.metadata.version(package)
+
+
+def today():
+    return version("tensorstore") >= "0.1.8"
 
 
 def attempt(score, label, want, read):
@@ -108,11 +114,10 @@ def attempt(score, label, want, read):
 def check(score, root):
     import jax
     jax.config.update("jax_enable_x64", True)
-    today = version("tensorstore") >= "0.1.8"
     for listing in sorted(glob.glob(f"{root}/*/*.json")):
         path = listing.removesuffix(".json")
         tree, kind = path.split("/")[-2:]
-        if tree == "types" and not today:
+        if tree == "types" and not today():
             continue
         with open(listing) as f:
             leaves = json.load(f)
