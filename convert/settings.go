@@ -35,7 +35,7 @@ const defaultWindow = 2048
 
 // Complete returns the model's configuration with what shapes cannot tell, and the name of the preset
 // that gave it, or "". A Hugging Face directory has it in its config.json, which settings may repeat
-// but not contradict.
+// but not contradict; an original may have it in a conversion.json.
 //
 // Tensors that are missing, unexpected, misshapen or mistyped are a *PlanError, settings that
 // nothing tells a *SettingsError, a config.json that is broken, contradicts the tensors or asks for
@@ -59,6 +59,8 @@ func (m *Model) complete(s Settings) (Config, string, error) {
 			err := m.settleHF(s, &c, h, path)
 			return c, "", err
 		}
+	} else {
+		s = m.recorded(s)
 	}
 	preset, err := s.settle(&c)
 	return c, preset, err

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -16,7 +17,7 @@ type Window struct {
 	Written  int64  `json:"attention_window_size"` // by config.json
 	Original int64  `json:"attention_window"`      // of the model, in the original's terms
 	Matches  string `json:"matches,omitempty"`     // "transformers5" where Written is Original + 1, else ""
-	Source   string `json:"source"`                // who says so: "source", "conversion.json" or "assumed"
+	Source   string `json:"source"`                // who says so: "source", "conversion.json", "fixture" or "assumed"
 	Summary  string `json:"summary"`
 }
 
@@ -41,9 +42,10 @@ func (m *Model) Window() *Window {
 
 // What a window is known from.
 const (
-	fromSource = "source"
-	fromRecord = convert.ManifestName
-	assumed    = "assumed"
+	fromSource  = "source"
+	fromRecord  = convert.ManifestName
+	fromFixture = "fixture"
+	assumed     = "assumed"
 )
 
 // readTerms sets m.Original. The weights are those of m, so that the embedding is scaled as m has it.
@@ -53,10 +55,11 @@ func (m *Model) readTerms() error {
 		return nil
 	}
 	record, _, err := convert.ReadManifest(m.Checkpoint.Path)
-	if err != nil {
+	var broken *tensor.FormatError
+	if err != nil && !errors.As(err, &broken) {
 		return err
 	}
-	if record != nil && record.Settings != nil {
+	if record != nil && record.Settings != nil && err == nil {
 		m.termsFrom = fromRecord
 	}
 	original := m.Found.Original(m.Config)

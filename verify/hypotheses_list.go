@@ -26,12 +26,19 @@ func (c *comparison) hypotheses(f *Fault) []hypothesis {
 var attentionNames = []string{reference.ProjQ + reference.Kernel, reference.ProjK + reference.Kernel, reference.ProjV + reference.Kernel,
 	reference.ProjFinal + reference.Kernel}
 
-// readings are the other implementations' ways to read the same weights.
+// readings are the other implementations' ways to read the same weights: that of the fixture's implementation
+// first, for two may compute the same.
 func (c *comparison) readings(block int, parameters ...string) []hypothesis {
 	var all []hypothesis
-	for i, name := range reference.SemanticsNames {
-		if s := reference.Semantics(i); s != c.semantics {
-			all = append(all, hypothesis{cause: "the semantics of " + name, half: temporalHalf, parameters: parameters,
+	order := []reference.Semantics{c.golden.Meta.Semantics}
+	for i := range reference.SemanticsNames {
+		if s := reference.Semantics(i); s != order[0] {
+			order = append(order, s)
+		}
+	}
+	for _, s := range order {
+		if s != c.semantics {
+			all = append(all, hypothesis{cause: "the semantics of " + s.String(), half: temporalHalf, parameters: parameters,
 				change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
 					m.Semantics, m.Config = s, c.model.ConfigUnder(s).Reference()
 					return m, p

@@ -1,27 +1,29 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // checkRecords holds what the conversion.json of either checkpoint says against what was found, and adds it to the
 // configuration's section. It is called after the weights were compared. Where there is none, nothing is said.
 func (r *run) checkRecords() error {
-	source, path, err := convert.ReadManifest(r.source.Path)
+	s := r.verdict.Config
+	source, path, err := r.readRecord(r.source.Path)
 	if err != nil {
 		return err
 	}
-	s := r.verdict.Config
 	if source != nil && source.Layout == r.found.Layout.String() {
 		c := recordCheck{Manifest: source, field: filepath.Base(path) + " of the source", section: s}
 		c.checkDigests(r.verdict.Weights.Source)
 	}
-	made, path, err := convert.ReadManifest(r.converted.Path)
+	made, path, err := r.readRecord(r.converted.Path)
 	if made == nil || err != nil {
 		return err
 	}
@@ -42,6 +44,20 @@ func (r *run) checkRecords() error {
 	}
 	s.Summary += fmt.Sprintf("%s agrees with %s", c.field, c.agreed())
 	return nil
+}
+
+// readRecord reads the conversion.json of a checkpoint. One that is broken is a finding, and nil.
+func (r *run) readRecord(checkpoint string) (*convert.Manifest, string, error) {
+	m, path, err := convert.ReadManifest(checkpoint)
+	var bad *tensor.FormatError
+	if !errors.As(err, &bad) {
+		return m, path, err
+	}
+	s := r.verdict.Config
+	s.OK, s.Skipped = false, false
+	s.Summary += "; " + convert.ManifestName + " is broken"
+	s.Findings = append(s.Findings, Finding{Kind: WrongField, Field: convert.ManifestName, Want: "the record of a conversion", Got: "a file that is none", Detail: bad.Error()})
+	return nil, "", nil
 }
 
 // recordCheck is a conversion.json that is held against a checkpoint.

@@ -68,14 +68,10 @@ func CompareRuntime(ctx context.Context, source, converted *Model, runtime refer
 		return nil, nil
 	}
 	r := &RuntimeResult{Runtime: runtime.String(), From: partFrom(a.under(), a.as, b.under(), b.as)}
-	reached := 0 // tokens of the longest document
 	for i := range passes {
 		p := &passes[i]
-		for _, position := range p.Positions {
-			reached = max(reached, int(position)+1)
-		}
 		if r.Part {
-			continue
+			break
 		}
 		if token, why := firstApart(&a, &b, p); token >= 0 {
 			r.Part, r.Pass, r.Reason = true, p.Name, why
@@ -85,7 +81,7 @@ func CompareRuntime(ctx context.Context, source, converted *Model, runtime refer
 	if err := r.measure(ctx, &a, &b, passes, proven); err != nil {
 		return nil, err
 	}
-	r.summarise(&a, &b, reached)
+	r.summarise(&a, &b, longest(passes))
 	written := b
 	if b.Found.Layout != convert.HuggingFace {
 		written = a

@@ -38,6 +38,7 @@ func (r *run) checkLogits(ctx context.Context) error {
 		}
 	}
 	if converted == nil {
+		r.verdict.Window = source.Window()
 		return nil
 	}
 	return r.compareRuntimes(ctx, source, converted, fitting(passes, source))
@@ -151,9 +152,40 @@ func (r *run) holdAgainst(ctx context.Context, g *Golden, source, converted *Mod
 		if err != nil {
 			return err
 		}
+		if m.mayMatch(result) {
+			matching := *m
+			matching.setTerms(m.Config.AttentionWindow-1, m.Original.LogitsSoftCap)
+			again, err := CompareLogits(ctx, &matching, g, o)
+			if err != nil {
+				return err
+			}
+			if again.OK {
+				result, *m = again, matching
+			}
+		}
+		if result.OK && m.termsFrom == assumed && result.Semantics == reference.Original.String() && longest(g.Passes) > int(m.Original.AttentionWindow) {
+			m.termsFrom = fromFixture
+		}
 		r.verdict.Logits = append(r.verdict.Logits, result)
 	}
 	return nil
+}
+
+// longest returns the tokens of the longest document.
+func longest(passes []GoldenPass) (tokens int) {
+	for i := range passes {
+		for _, position := range passes[i].Positions {
+			tokens = max(tokens, int(position)+1)
+		}
+	}
+	return tokens
+}
+
+// mayMatch reports whether a Hugging Face directory, of which nothing says how its window is written, may have one
+// that matches transformers 5: as it is read, the original's results lie outside.
+func (m *Model) mayMatch(l *LogitsResult) bool {
+	return !l.OK && len(l.Faults) > 0 && l.Semantics == reference.Original.String() && m.termsFrom == assumed &&
+		m.Found.Layout == convert.HuggingFace && m.Config.Has(convert.Attention) && m.Config.AttentionWindow > 1
 }
 
 // reading returns what counts the weights that runs of a model read, as progress.
