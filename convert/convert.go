@@ -26,6 +26,9 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 		return nil, err
 	}
 	defer c.plan.Source.closeAdapter()
+	if err := checkKind(dst, o.To); err != nil {
+		return nil, err
+	}
 	if err := checkApart(src.Path, dst); err != nil {
 		return nil, err
 	}

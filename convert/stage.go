@@ -42,6 +42,24 @@ func checkApart(src, dst string) error {
 	return err
 }
 
+// checkKind refuses a destination of a file that is there and is something else.
+func checkKind(dst string, to Target) error {
+	if to != ToTorch || dst == "" {
+		return nil
+	}
+	info, err := os.Stat(dst)
+	switch {
+	case os.IsPathSeparator(dst[len(dst)-1]) || err == nil && info.IsDir():
+		return &SettingsError{
+			Problem: fmt.Sprintf("%s is a directory, and --to %s writes a file", dst, to),
+			Hint:    "give it a name, such as " + filepath.Join(dst, "griffin.pt"),
+		}
+	case err == nil && !info.Mode().IsRegular():
+		return &SettingsError{Problem: fmt.Sprintf("%s is no regular file", dst), Hint: "give a destination that can be renamed into place"}
+	}
+	return nil
+}
+
 // checkRoom refuses a destination that will not fit.
 func checkRoom(dst string, need int64) error {
 	dir, err := filepath.Abs(dst)

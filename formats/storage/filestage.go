@@ -83,7 +83,7 @@ func checkFile(path string, replace bool) error {
 }
 
 func notAFile(path string) error {
-	return &fs.PathError{Op: "create", Path: path, Err: errors.New("a file is to be written, and this is none")}
+	return &fs.PathError{Op: "create", Path: path, Err: errors.New("not a regular file, as is to be written")}
 }
 
 // Publish makes file and sidecar durable and gives them their names. A destination that came to
