@@ -2,7 +2,7 @@
 
 Every round runs each contender once, in turn, each from a synced disk to a synced file: `cp` of the .pt, griffin from
 the .pt and from the Orbax directory, and (2b) a Python script from both. With --back the source is a Hugging Face
-directory: `cp` of its file, and griffin to a .pt and to Orbax, uncompressed and as orbax writes it. Prints the medians,
+directory: `cp` of its file, and griffin to a .pt and to Orbax, as orbax writes it and uncompressed. Prints the medians,
 what they are of cp's, and the peak resident memory. The checkpoints are made in --dir and left there for the next time.
 """
 
@@ -74,13 +74,11 @@ def back(args, out):
     hf = f"{args.dir}/hf"
     if not os.path.exists(hf):
         subprocess.run([griffin.BINARY, "convert", make(args.dir, args.preset, "torch"), hf], check=True)
-    convert = [griffin.BINARY, "convert", "--to"]
-    return {
-        "cp of model.safetensors": ["cp", f"{hf}/model.safetensors", out],
-        "griffin to .pt": [*convert, "torch", hf, out],
-        "griffin to Orbax, no zstd": [*convert, "orbax", "--orbax-format", "ocdbt-uncompressed", hf, out],
-        "griffin to Orbax": [*convert, "orbax", hf, out],
-    }
+    runs = {"cp of model.safetensors": ["cp", f"{hf}/model.safetensors", out]}
+    for kind in args.formats:
+        to = ["torch"] if kind == "torch" else ["orbax", "--orbax-format", kind.removeprefix("orbax-")]
+        runs[f"griffin to {kind}"] = [griffin.BINARY, "convert", "--to", *to, hf, out]
+    return runs
 
 
 def clear(out):
@@ -92,13 +90,15 @@ def clear(out):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="2b", choices=("2b", "9b"))
-    parser.add_argument("--formats", default="torch,orbax-ocdbt", type=lambda s: s.split(","))
+    parser.add_argument("--formats", help="default: torch,orbax-ocdbt; and orbax-ocdbt-uncompressed with --back")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=1, help="rounds that do not count")
     parser.add_argument("--no-python", action="store_true")
     parser.add_argument("--back", action="store_true", help="from Hugging Face to the original formats")
     parser.add_argument("--dir", help="where the checkpoints are made")
     args = parser.parse_args()
+    formats = "torch,orbax-ocdbt" + ",orbax-ocdbt-uncompressed" * args.back
+    args.formats = (args.formats or formats).split(",")
     installed = home()
     args.dir = os.path.abspath(args.dir or f"{installed}/bench-{args.preset}")
     os.makedirs(args.dir, exist_ok=True)
@@ -118,10 +118,10 @@ def main():
                 memory[name] = max(memory[name], mib)
     clear(out)
     base = statistics.median(next(iter(seconds.values())))
-    print(f"{args.preset}, {args.rounds} rounds        median      of cp     from .. to      peak RSS")
+    print(f"{f'{args.preset}, {args.rounds} rounds':38}    median    of cp      from .. to         RSS")
     for name, took in seconds.items():
         median = statistics.median(took)
-        print(f"{name:26} {median:7.2f} s  {median / base:6.2f}x  {min(took):6.2f} .. {max(took):<6.2f}  "
+        print(f"{name:38} {median:7.2f} s  {median / base:6.2f}x  {min(took):6.2f} .. {max(took):<6.2f}  "
               f"{memory[name]:7.0f} MiB")
 
 
