@@ -44,6 +44,7 @@ hostile: build ## every hostile sample: refused by name, in a second, in 128 MiB
 
 interop: build ## transformers, orbax, flax and torch judge griffin, and it them (Python 3.11; installs 10 GB once)
 	$(PYTHON_ENV) interop.py
+	$(PYTHON_ENV) agree.py
 	$(PYTHON_ENV) capture_check.py
 	$(PYTHON_ENV) torch_write.py
 	testdata/interop/python.sh peft adapter.py

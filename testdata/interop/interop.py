@@ -149,11 +149,12 @@ def check_odd_torch(score, root):
                           lambda: differences(want, griffin.inspect(f"{out}/{name}.pt")))
 
 
-def with_transformers(script, *argv):
-    """Runs a script with transformers 5 and with 4.57: which it was, and the finished process."""
+def with_transformers(script, *argv, only=""):
+    """Runs a script with transformers 5 and with 4.57, or only one: which it was, and the finished process."""
     for generation, path in (("5", ""), ("4", os.environ["GRIFFIN_INTEROP_HOME"] + "/transformers4" + os.pathsep)):
-        env = dict(os.environ, PYTHONPATH=path + os.environ.get("PYTHONPATH", ""))
-        yield generation, subprocess.run([sys.executable, f"{HERE}/{script}", *argv], env=env, capture_output=True, text=True)
+        if only in ("", generation):
+            env = dict(os.environ, PYTHONPATH=path + os.environ.get("PYTHONPATH", ""))
+            yield generation, subprocess.run([sys.executable, f"{HERE}/{script}", *argv], env=env, capture_output=True, text=True)
 
 
 def check_tokenizers(score, root, seed):
