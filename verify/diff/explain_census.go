@@ -158,11 +158,7 @@ const mostSamples = 256
 // samplePlaces returns up to mostSamples of n elements, ascending, always the same: all of a small tensor.
 func samplePlaces(n int64) []int64 {
 	if n <= mostSamples {
-		all := make([]int64, n)
-		for i := range all {
-			all[i] = int64(i)
-		}
-		return all
+		return allOf(n)
 	}
 	rng := rand.New(rand.NewPCG(5, uint64(n)))
 	var some []int64

@@ -188,3 +188,16 @@ func (a adding) apply(values []float64) {
 }
 
 func (a adding) explain() Explanation { return Explanation{Kind: Added, Detail: a.detail} }
+
+// unit is a unit in the last place of y, without a look at subnormal numbers: 0 for 0.
+func (f *numberFormat) unit(y float64) float64 {
+	const exponent = 0x7ff << 52
+	epsilon := math.Float64frombits(uint64(1023-f.mantissa) << 52)
+	return math.Float64frombits(math.Float64bits(y)&exponent) * epsilon
+}
+
+// rounded is the expected square of the error of b, and of a difference that was rounded as well.
+func (f *numberFormat) rounded(b, difference float64) float64 {
+	u, v := f.unit(b), f.unit(difference)
+	return (u*u + v*v) / 12
+}

@@ -47,7 +47,7 @@ type search struct {
 	places []int64        // of the elements of b that are looked at first
 	orders []*arrangement // that can be listed, and give b's shape
 	ca, cb *census
-	wide   *patch // of the difference; nil where its rank is not asked for
+	patch  *patch // of the difference; nil where it has no rank
 
 	steps int // at most: 1 or 2
 	queue []candidate
@@ -56,12 +56,12 @@ type search struct {
 // newSearch reads both tensors once.
 func newSearch(ctx context.Context, a, b *Operand, steps int) (*search, error) {
 	s := &search{ctx: ctx, a: a, b: b, steps: steps, places: samplePlaces(b.Elements()), orders: enumerated(a.Shape, b.Shape)}
-	s.wide = newPatch(a, b)
+	s.patch = newPatch(a, b)
 	var err error
-	if s.ca, err = takeCensus(ctx, a, merged(placesIn(s.orders, s.places), s.wide.places())); err != nil {
+	if s.ca, err = takeCensus(ctx, a, merged(placesIn(s.orders, s.places), s.patch.places())); err != nil {
 		return nil, err
 	}
-	s.cb, err = takeCensus(ctx, b, merged(s.places, s.wide.places()))
+	s.cb, err = takeCensus(ctx, b, merged(s.places, s.patch.places()))
 	return s, err
 }
 
@@ -83,6 +83,9 @@ func (s *search) run() ([]Explanation, error) {
 		s.rearrangements()
 		s.operations()
 		s.differences()
+		for _, m := range s.orders {
+			s.lowRank(m)
+		}
 	}
 	for range mostTries {
 		if len(s.queue) == 0 {
@@ -230,7 +233,6 @@ func (s *search) differences() {
 			return verdict{says: []Explanation{out[0].sparseness(s.b.Elements())}}, nil
 		})
 	}
-	s.lowRank(m, nil)
 }
 
 // zeroing leaves zeros.

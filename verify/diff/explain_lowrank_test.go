@@ -1,0 +1,83 @@
+package diff
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// weights returns a matrix of values as a model's are.
+func weights(rng *rand.Rand, d tensor.DType, rows, cols int64) array {
+	x := random(rng, tensor.F64, []int64{rows, cols})
+	return array{d, x.shape, x.each(func(v float64) float64 { return 0.02 * v }).values}.rounded(d)
+}
+
+// merged returns x with a product of thin matrices added, of elements of about a size, rounded once.
+func (x array) merged(rng *rand.Rand, rank int, size float64) array {
+	x = x.clone()
+	rows, cols := int(x.shape[0]), int(x.shape[1])
+	left, right := randomOf(rng, rows*rank), randomOf(rng, rank*cols)
+	for i := range x.values {
+		sum := 0.0
+		for k := range rank {
+			sum += left[i/cols*rank+k] * right[k*cols+i%cols]
+		}
+		x.values[i] += size * sum
+	}
+	return x.rounded(x.dtype)
+}
+
+func randomOf(rng *rand.Rand, n int) []float64 {
+	x := make([]float64, n)
+	for i := range x {
+		x[i] = rng.NormFloat64()
+	}
+	return x
+}
+
+func TestExplainLowRank(t *testing.T) {
+	rng := rand.New(rand.NewPCG(*suiteSeed, 6))
+	for _, d := range []tensor.DType{tensor.F64, tensor.F32, tensor.F16, tensor.BF16} {
+		for _, shape := range [][2]int64{{48, 64}, {160, 96}, {64, 300}, {300, 64}} {
+			for _, rank := range []int{1, 4, 8} {
+				for _, size := range []float64{1e-3, 5e-2} {
+					if rank > int(min(shape[0], shape[1]))/rankShare {
+						continue
+					}
+					x := weights(rng, d, shape[0], shape[1])
+					name := fmt.Sprintf("%s %v rank %d, %g", d, shape, rank, size)
+					var pair checkpointPair
+					pair.add("x", x, x.merged(rng, rank, size))
+					got := pair.explanations(t)["x"]
+					if !strings.HasPrefix(got, fmt.Sprintf("low_rank (rank %d,", rank)) {
+						t.Errorf("%s: %s", name, got)
+					}
+				}
+			}
+		}
+	}
+}
+
+// What is no low rank: noise of every size, and a rank that is not small.
+func TestExplainNotLowRank(t *testing.T) {
+	rng := rand.New(rand.NewPCG(*suiteSeed, 7))
+	for _, d := range []tensor.DType{tensor.F64, tensor.F32, tensor.F16, tensor.BF16} {
+		for _, shape := range [][2]int64{{48, 64}, {160, 96}, {16, 20}} {
+			for _, size := range []float64{1e-5, 1e-4, 1e-3, 1e-2, 1} {
+				x := weights(rng, d, shape[0], shape[1])
+				var pair checkpointPair
+				noise := x.each(func(v float64) float64 { return v + size*rng.NormFloat64() })
+				pair.add("x", x, noise)
+				pair.add("y", x, x.merged(rng, int(shape[0]/2), size))
+				for name, got := range pair.explanations(t) {
+					if strings.Contains(got, LowRank) {
+						t.Errorf("%s %v noise of %g: %s: %s", d, shape, size, name, got)
+					}
+				}
+			}
+		}
+	}
+}
