@@ -48,8 +48,12 @@ func NewLayout(specs []tensor.Spec, fileName string) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Layout{}
+	const longest = 4096 // bytes of a file's name, and far from what a zip file holds
 	folder := folderName(fileName)
+	if len(folder) > longest {
+		return nil, tensor.Bad("file name has %d bytes; at most %d are written", len(folder), longest)
+	}
+	l := &Layout{}
 	add := func(name, content string) { l.add(folder, name, content, int64(len(content))) }
 	add("data.pkl", string(pickle))
 	add(".format_version", "1")

@@ -244,6 +244,12 @@ func TestLayoutRefuses(t *testing.T) {
 	}
 }
 
+func TestLayoutRefusesAFileName(t *testing.T) {
+	if _, err := NewLayout(nil, strings.Repeat("x", 1<<16)); err == nil || !strings.Contains(err.Error(), "file name has 65536 bytes") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestNoFileBeforeFinish reads a file whose tensors are all written.
 func TestNoFileBeforeFinish(t *testing.T) {
 	_, w := create(t, "a.pt", []content{{Spec: tensor.Spec{Name: "w", DType: tensor.F32, Shape: []int64{1}}}})
