@@ -2,7 +2,6 @@ package convert
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -268,6 +267,9 @@ func (o *Options) withAdapter(ctx context.Context, m *Model) (*Model, error) {
 	if err == nil {
 		err = merged.SettleHead(ctx)
 	}
+	if err == nil {
+		merged.record, err = recordAdapter(ctx, a)
+	}
 	if err != nil {
 		a.Close()
 		return nil, err
@@ -281,13 +283,4 @@ func (m *Model) closeAdapter() error {
 		return nil
 	}
 	return m.Adapter.Close()
-}
-
-// adapterNote says what was merged, for people.
-func adapterNote(m *Model, c *Config) string {
-	note := fmt.Sprintf("merged the adapter %s, which changes %d parameters", m.Adapter.Path, len(m.Adapter.Changes))
-	if m.headChanged && c.SeparateHead {
-		note += "; embedding and output head are no longer one, as PEFT runs the adapter, though not as it merges it"
-	}
-	return note
 }

@@ -52,9 +52,6 @@ func (p *Plan) keepExtras() error {
 		taken[name] = true
 		p.add(Dest{Name: name, DType: t.DType, Shape: t.Shape, Rule: "copy, extra"}, t, tensor.RowMajor(t.Shape...))
 	}
-	if p.Source.Adapter != nil {
-		p.Notes = append(p.Notes, adapterNote(p.Source, &p.Config))
-	}
 	if n := len(p.Source.Extra); n > 0 && p.Layout == HuggingFace {
 		p.Notes = append(p.Notes, fmt.Sprintf("kept %d extra tensors, which transformers does not load", n))
 	}

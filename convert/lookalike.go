@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -38,6 +39,9 @@ func notGriffin(c *tensor.Checkpoint, mirrored bool) error {
 	tensors := c.Tensors()
 	if len(tensors) == 0 {
 		return tensor.Bad("holds no tensors, so no Griffin model").In(c.Path)
+	}
+	if c.Format == peft.Format {
+		return tensor.Bad("an adapter, and no model of its own").In(c.Path).Advise("griffin convert --adapter %s BASE DST merges it into its base", c.Path)
 	}
 	if mirrored {
 		return tensor.Bad("holds the optimizer state of a Griffin model, but not its parameters: %s", firstNames(tensors)).In(c.Path)

@@ -23,6 +23,7 @@ type Manifest struct {
 	DType    string            `json:"dtype"`            // "keep", or the type that all tensors were given
 	Settings *ManifestSettings `json:"settings,omitempty"`
 	HF       *HFForm           `json:"huggingface,omitempty"` // where config.json has other numbers than Settings
+	Adapter  *ManifestAdapter  `json:"adapter,omitempty"`
 	Tensors  []ManifestTensor  `json:"tensors"`
 	Copies   []ManifestCopy    `json:"copies,omitempty"` // left out, because another tensor holds the same
 	Left     []string          `json:"left,omitempty"`   // tensors of the source that are no part of the model
@@ -82,6 +83,7 @@ func NewManifest(p *Plan, version, format string, of *Digests, from *provenance)
 		Format:   format,
 		DType:    "keep",
 		Settings: p.settings(),
+		Adapter:  p.Source.record,
 	}
 	if p.HF != nil && !p.HF.plain(&p.Config) {
 		m.HF = p.HF

@@ -53,6 +53,7 @@ func NewPlan(m *Model, o PlanOptions) (*Plan, error) {
 	if err := p.fill(o.DType); err != nil {
 		return nil, err
 	}
+	p.noteAdapter()
 	p.chooseDType()
 	if p.Layout == HuggingFace {
 		if err := p.checkExpressed(o.AllowInexact); err != nil {

@@ -28,8 +28,9 @@ type Model struct {
 	Adapter   *peft.Adapter // what WithAdapter put on the model, or nil
 
 	asked       string // the name by which the model was asked for
-	headChanged bool   // the adapter's: config.json no longer says whether the head is tied
-	resized     bool   // the adapter's: config.json no longer says how large the vocabulary is
+	record      *ManifestAdapter
+	headChanged bool // the adapter's: config.json no longer says whether the head is tied
+	resized     bool // the adapter's: config.json no longer says how large the vocabulary is
 
 	found  map[string][]*tensor.Tensor // by name from the model's root on, without wrappers
 	blocks []int                       // the numbers of the blocks, ascending

@@ -1,0 +1,90 @@
+package convert
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/peft"
+)
+
+// ManifestAdapter is an adapter that was merged.
+type ManifestAdapter struct {
+	Name    string         `json:"name"` // of the directory
+	Type    string         `json:"type"` // "LoRA" or "DoRA"
+	Rank    int64          `json:"rank"` // where no pattern gives another
+	Alpha   pythonFloat    `json:"alpha"`
+	RSLoRA  bool           `json:"use_rslora"`
+	Base    string         `json:"base_model,omitempty"` // as the adapter names it
+	Changes int            `json:"changes"`              // parameters of the model
+	Files   []ManifestFile `json:"files"`
+}
+
+// ManifestFile is a file that was read.
+type ManifestFile struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+}
+
+// recordAdapter reads an adapter's files for their digests.
+func recordAdapter(ctx context.Context, a *peft.Adapter) (*ManifestAdapter, error) {
+	c := a.Config
+	m := &ManifestAdapter{Name: lastElement(a.Path), Type: "LoRA", Rank: c.Rank, Alpha: pythonFloat(c.Alpha), RSLoRA: c.RSLoRA, Base: c.Base, Changes: len(a.Changes)}
+	if c.DoRA {
+		m.Type = "DoRA"
+	}
+	for _, path := range a.Files {
+		sum, err := digestFile(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		m.Files = append(m.Files, ManifestFile{filepath.Base(path), hex.EncodeToString(sum)})
+	}
+	return m, nil
+}
+
+func digestFile(ctx context.Context, path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	buffer := make([]byte, 1<<20)
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n, err := f.Read(buffer)
+		hash.Write(buffer[:n])
+		if err == io.EOF {
+			return hash.Sum(nil), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// noteAdapter says of each tensor that an adapter changed that it did, and of the model which.
+func (p *Plan) noteAdapter() {
+	m := p.Source
+	if m.Adapter == nil {
+		return
+	}
+	for i := range p.Moves {
+		if d := &p.Dests[p.Moves[i].Dest]; !isStored(p.Moves[i].Source) && !strings.HasSuffix(d.Rule, ", adapted") {
+			d.Rule += ", adapted"
+		}
+	}
+	note := fmt.Sprintf("merged the adapter %s, which changes %d parameters", printable(m.Adapter.Path), len(m.Adapter.Changes))
+	if m.headChanged && p.Config.SeparateHead {
+		note += "; embedding and output head are no longer one, as PEFT runs the adapter, though not as it merges it"
+	}
+	p.Notes = append(p.Notes, note)
+}

@@ -1,0 +1,483 @@
+package convert
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// randomTensor has elements of a type between -1 and 1.
+func randomTensor(rng *rand.Rand, name string, d tensor.DType, shape ...int64) *tensor.Tensor {
+	t := &tensor.Tensor{Name: name, DType: d, Shape: shape}
+	data := make([]byte, t.Bytes())
+	for i := range t.Elements() {
+		rounders[d].round(data[i*d.Size():], []float64{rng.Float64()*2 - 1})
+	}
+	return withData(t, data)
+}
+
+// values reads the elements of a tensor in the order of a view.
+func values(t *testing.T, x *tensor.Tensor, v tensor.View) []float64 {
+	t.Helper()
+	seen, err := Viewed(x, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return elementsOf(t, seen)
+}
+
+func elementsOf(t *testing.T, x *tensor.Tensor) []float64 {
+	t.Helper()
+	r, err := x.Data.Stream(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	all, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(all)) != x.Bytes() {
+		t.Fatalf("%s: %d bytes of %d", x.Name, len(all), x.Bytes())
+	}
+	out := make([]float64, x.Elements())
+	loaders[x.DType](out, all)
+	return out
+}
+
+// modelWithWeights is a model in a layout with random weights of a type.
+func modelWithWeights(t *testing.T, rng *rand.Rand, c *Config, l Layout, d tensor.DType) *Model {
+	t.Helper()
+	tensors := modelTensors(c, l, "")
+	for i, x := range tensors {
+		tensors[i] = randomTensor(rng, x.Name, d, x.Shape...)
+	}
+	m, err := Recognize(checkpoint(t, tensors...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// parameterView returns the tensor that holds a parameter and the view that shows it as transformers has
+// it.
+func (m *Model) parameterView(p parameter) (*tensor.Tensor, tensor.View) {
+	x := m.found[p.name(m.Layout)][0]
+	v, _ := p.rule.at[m.Layout].op.apply(tensor.RowMajor(x.Shape...))
+	return x, v
+}
+
+// randomChange is a change of every kind that a parameter of that shape may have.
+func randomChange(rng *rand.Rand, name string, shape []int64, d tensor.DType) peft.Change {
+	c := peft.Change{Parameter: name, Scale: 0.25 + rng.Float64()}
+	if rng.IntN(4) == 0 {
+		c.Value = randomTensor(rng, "value", d, shape...)
+	}
+	switch {
+	case len(shape) == 2 && (c.Value == nil || rng.IntN(2) == 0):
+		rank := 1 + rng.Int64N(7)
+		c.Left = &peft.Factor{Tensor: randomTensor(rng, "left", d, shape[0], rank)}
+		c.Right = &peft.Factor{Tensor: randomTensor(rng, "right", d, rank, shape[1])}
+		if rng.IntN(2) == 0 {
+			c.Left = &peft.Factor{Tensor: randomTensor(rng, "left", d, rank, shape[0]), Transposed: true}
+			c.Right = &peft.Factor{Tensor: randomTensor(rng, "right", d, shape[1], rank), Transposed: true}
+		}
+		if rng.IntN(3) == 0 {
+			c.Magnitude = randomTensor(rng, "magnitude", d, shape[0])
+		}
+	case len(shape) == 1 && (c.Value == nil || rng.IntN(2) == 0):
+		c.Right = &peft.Factor{Tensor: randomTensor(rng, "bias", d, shape[0])}
+	case c.Value == nil:
+		c.Value = randomTensor(rng, "value", d, shape...)
+	}
+	return c
+}
+
+// merge computes a change by the book.
+func merge(t *testing.T, w []float64, shape []int64, c *peft.Change, d tensor.DType) []float64 {
+	if c.Value != nil {
+		w = elementsOf(t, c.Value)
+	}
+	cols := shape[len(shape)-1]
+	if c.Right != nil {
+		at := func(f *peft.Factor, i, k int64) float64 {
+			rows, width := f.Shape()
+			if f.Transposed {
+				return elementsOf(t, f.Tensor)[k*rows+i]
+			}
+			return elementsOf(t, f.Tensor)[i*width+k]
+		}
+		rank, _ := c.Right.Shape()
+		for i := range w {
+			sum := 0.0
+			for k := range rank {
+				left := 1.0
+				if c.Left != nil {
+					left = at(c.Left, int64(i)/cols, k)
+				}
+				sum += left * at(c.Right, k, int64(i)%cols)
+			}
+			w[i] += float64(c.Scale * sum)
+		}
+	}
+	if c.Magnitude != nil {
+		m := elementsOf(t, c.Magnitude)
+		for row := range shape[0] {
+			squares := 0.0
+			for _, x := range w[row*cols:][:cols] {
+				squares += x * x
+			}
+			for i := range cols {
+				w[row*cols+i] *= m[row] / math.Sqrt(squares)
+			}
+		}
+	}
+	stored := make([]byte, int64(len(w))*d.Size())
+	rounders[d].round(stored, w)
+	loaders[d](w, stored)
+	return w
+}
+
+// In every layout and type, with changes of every kind to random parameters, each element is what the
+// formula says, and those of other parameters stay.
+func TestWithAdapterByTheFormula(t *testing.T) {
+	c := &Config{VocabSize: 11, Width: 12, MLPExpandedWidth: 10, NumHeads: 3, LRUWidth: 9, ConvWidth: 4, BlockTypes: []BlockType{Recurrent, Attention}}
+	types := []tensor.DType{tensor.F64, tensor.F32, tensor.BF16, tensor.F16}
+	rng := rand.New(rand.NewPCG(5, 5))
+	for round := range 24 {
+		l, d := Flax+Layout(round%3), types[round%4]
+		m := modelWithWeights(t, rng, c, l, d)
+		m.Config.SeparateHead = true // so that the embedding may change alone
+		a := &peft.Adapter{Path: "adapter", Config: &peft.Config{}}
+		changes := map[parameter]*peft.Change{}
+		for i, p := range parameters(c.BlockTypes) {
+			if rng.IntN(2) == 0 {
+				continue
+			}
+			change := randomChange(rng, "model."+p.name(HuggingFace), c.sizes().shapeIn(p.rule, HuggingFace), types[rng.IntN(4)])
+			a.Changes = append(a.Changes, change)
+			changes[m.parameters()[i]] = &change
+		}
+		merged, err := m.WithAdapter(a)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		for _, p := range m.parameters() {
+			x, v := m.parameterView(p)
+			want := values(t, x, v)
+			shape := c.sizes().shapeIn(p.rule, HuggingFace)
+			if change := changes[p]; change != nil {
+				want = merge(t, want, shape, change, d)
+			}
+			x, v = merged.parameterView(p)
+			got := values(t, x, v)
+			for i := range want {
+				// Lengths of rows are summed in another order for a transposed matrix.
+				if got[i] != want[i] && !(changes[p] != nil && changes[p].Magnitude != nil && math.Abs(got[i]-want[i]) <= math.Abs(want[i])*0x1p-7) {
+					t.Fatalf("round %d, %s, %s %s: element %d is %v, want %v", round, l, d, p.name(l), i, got[i], want[i])
+				}
+			}
+		}
+	}
+}
+
+// Streams that begin anywhere give the same, whatever the sizes of matrix and rank: rows of more than a
+// panel, ranks of more than fits into memory.
+func TestMergedStreams(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	for _, tt := range []struct{ height, width, rank int64 }{{3, mergePanel + 5, 3}, {300, 700, 5}, {7, 1300, 500}, {2, mergePanel * 2, 6}, {2000, 3, 40}, {1, 1, 1}} {
+		base := randomTensor(rng, "w", tensor.F32, tt.height, tt.width)
+		change := &peft.Change{Parameter: "w", Scale: 0.5, Left: &peft.Factor{Tensor: randomTensor(rng, "l", tensor.F32, tt.height, tt.rank)},
+			Right: &peft.Factor{Tensor: randomTensor(rng, "r", tensor.BF16, tt.rank, tt.width)}}
+		e, err := newAdaptation(change, base.Shape, same)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := newMerged(base, base.Shape, []*adaptation{e})
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := elementsOf(t, x)
+		left, right, w := elementsOf(t, change.Left.Tensor), elementsOf(t, change.Right.Tensor), elementsOf(t, base)
+		for range 200 {
+			i := rng.Int64N(int64(len(whole)))
+			sum := 0.0
+			for k := range tt.rank {
+				sum += left[i/tt.width*tt.rank+k] * right[k*tt.width+i%tt.width]
+			}
+			if want := float64(float32(w[i] + 0.5*sum)); whole[i] != want {
+				t.Fatalf("%v: element %d is %v, want %v", tt, i, whole[i], want)
+			}
+		}
+		all := make([]byte, x.Bytes())
+		if _, err := x.ReadAt(all, 0); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			off := rng.Int64N(x.Bytes())
+			part := make([]byte, min(1+rng.Int64N(5000), x.Bytes()-off))
+			if _, err := x.ReadAt(part, off); err != nil || !bytes.Equal(part, all[off:][:len(part)]) {
+				t.Fatalf("%v: %d bytes from %d on: %v", tt, len(part), off, err)
+			}
+		}
+	}
+}
+
+func TestRoundBF16(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	cast, err := tensor.NewCast(tensor.F64, tensor.BF16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(bits uint64) {
+		var stored [8]byte
+		var got, want [2]byte
+		binary.LittleEndian.PutUint64(stored[:], bits)
+		cast(want[:], stored[:])
+		if roundBF16(got[:], []float64{math.Float64frombits(bits)}); got != want {
+			t.Fatalf("%x rounds to %x, want %x", bits, got, want)
+		}
+	}
+	for exponent := range uint64(0x800) {
+		for _, fraction := range []uint64{0, 1, 1<<44 - 1, 1 << 44, 1<<44 + 1, 3 << 44, 1<<52 - 1, 1<<52 - 1<<44, 1<<52 - 1<<44 - 1, rng.Uint64N(1 << 52)} {
+			check(exponent<<52 | fraction)
+			check(1<<63 | exponent<<52 | fraction)
+		}
+	}
+}
+
+func adapterOf(changes ...peft.Change) *peft.Adapter {
+	return &peft.Adapter{Path: "adapter", Config: &peft.Config{Base: "some/base"}, Changes: changes}
+}
+
+func TestWithAdapterRefuses(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	c := &tinyConfig
+	factor := func(rows, cols int64) *peft.Factor {
+		return &peft.Factor{Tensor: randomTensor(rng, "f", tensor.F32, rows, cols)}
+	}
+	const q, up = "model.layers.2.temporal_block.q_proj.weight", "model.layers.0.mlp_block.up_proj.bias"
+	w, e := c.Width, c.MLPExpandedWidth
+	fits := peft.Change{Parameter: q, Left: factor(w, 2), Right: factor(2, w), Scale: 1}
+	again := fits
+	again.Parameter = strings.TrimPrefix(q, "model.")
+	for _, tt := range []struct {
+		name    string
+		changes []peft.Change
+		want    string
+	}{
+		{"another model's", []peft.Change{{Parameter: "model.layers.0.self_attn.q_proj.weight", Value: named("v", 1)}}, "changes 1 parameters that the model does not have: model.layers.0.self_attn"},
+		{"too many blocks", []peft.Change{{Parameter: "model.layers.99.temporal_block.q_proj.weight", Value: named("v", 1)}}, "does not have: model.layers.99"},
+		{"too wide", []peft.Change{{Parameter: q, Left: factor(w, 2), Right: factor(2, w+1), Scale: 1}}, fmt.Sprintf("a product of shape [%d, %d], and the parameter is [%d, %d]", w, w+1, w, w)},
+		{"too high", []peft.Change{{Parameter: q, Left: factor(w-1, 2), Right: factor(2, w), Scale: 1}}, "a product of shape"},
+		{"other value", []peft.Change{{Parameter: q, Value: named("v", w, w, 1)}}, "and the parameter is"},
+		{"long bias", []peft.Change{{Parameter: up, Right: &peft.Factor{Tensor: randomTensor(rng, "b", tensor.F32, e+1)}}}, "a product of shape"},
+		{"matrix for a bias", []peft.Change{{Parameter: up, Left: factor(e, 2), Right: factor(2, 1)}}, "is not adapted so"},
+		{"bias for a matrix", []peft.Change{{Parameter: q, Right: factor(1, w)}}, "is not adapted so"},
+		{"convolution", []peft.Change{{Parameter: "model.layers.0.temporal_block.conv_1d.weight", Left: factor(c.LRUWidth, 2), Right: factor(2, 4)}}, "is not adapted so"},
+		{"twice", []peft.Change{fits, again}, "twice"},
+		{"head twice", []peft.Change{{Parameter: "lm_head.weight", Value: named("v", c.VocabSize, w)}, {Parameter: "model.lm_head.weight", Value: named("v", c.VocabSize, w)}}, "the output head twice"},
+		{"magnitude", []peft.Change{{Parameter: q, Left: factor(w, 2), Right: factor(2, w), Magnitude: named("m", w+1)}}, "for a matrix of"},
+		{"token", []peft.Change{{Parameter: "model.embed_tokens.weight", Rows: named("r", 1, w), Indices: []int64{c.VocabSize}}}, "of a vocabulary of"},
+		{"narrow token", []peft.Change{{Parameter: "model.embed_tokens.weight", Rows: named("r", 1, w-1), Indices: []int64{0}}}, "for rows of"},
+	} {
+		for _, l := range []Layout{Flax, Torch, HuggingFace} {
+			_, err := modelWithWeights(t, rng, c, l, tensor.F32).WithAdapter(adapterOf(tt.changes...))
+			var bad *tensor.FormatError
+			if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s, %s: %v; want %q", tt.name, l, err, tt.want)
+			}
+		}
+	}
+}
+
+// An adapter that makes numbers of numbers that are none is broken.
+func TestMergeRefusesWhatIsNotFinite(t *testing.T) {
+	for _, tt := range []struct {
+		d    tensor.DType
+		x    float64
+		want string
+	}{
+		{tensor.F32, math.NaN(), "makes element [1, 0] of w NaN, which float32 cannot hold"},
+		{tensor.BF16, math.Inf(1), "makes element [1, 0] of w +Inf, which bfloat16 cannot hold"},
+		{tensor.F16, 60000, "makes element [1, 0] of w 120000"},
+		{tensor.F16, 32000, ""},
+		{tensor.BF16, 60000, ""},
+	} {
+		vector := func(shape ...int64) *tensor.Tensor {
+			data := make([]byte, 16)
+			rounders[tensor.F64].round(data, []float64{0, tt.x})
+			return withData(&tensor.Tensor{Name: "f", DType: tensor.F64, Shape: shape}, data)
+		}
+		ones := make([]byte, 16)
+		rounders[tensor.F64].round(ones, []float64{1, 1})
+		one := withData(&tensor.Tensor{Name: "o", DType: tensor.F64, Shape: []int64{1, 2}}, ones)
+		e, err := newAdaptation(&peft.Change{Parameter: "w", Scale: 2, Left: &peft.Factor{Tensor: vector(2, 1)}, Right: &peft.Factor{Tensor: one}}, []int64{2, 2}, same)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := withData(&tensor.Tensor{Name: "w", DType: tt.d, Shape: []int64{2, 2}}, make([]byte, 4*tt.d.Size()))
+		x, err := newMerged(base, base.Shape, []*adaptation{e})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = x.ReadAt(make([]byte, x.Bytes()), 0)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s of %v: %v; want %q", tt.d, tt.x, err, tt.want)
+		}
+	}
+}
+
+// Embedding and head part only where the adapter tells them apart.
+func TestAdaptersOfEmbeddingAndHead(t *testing.T) {
+	rng := rand.New(rand.NewPCG(10, 10))
+	c := &tinyConfig
+	v, w := c.VocabSize, c.Width
+	value, other := randomTensor(rng, "value", tensor.F32, v, w), randomTensor(rng, "other", tensor.F32, v, w)
+	left, right := randomTensor(rng, "left", tensor.F32, v, 2), randomTensor(rng, "right", tensor.F32, 2, w)
+	larger := randomTensor(rng, "larger", tensor.F32, v+3, w)
+	product := func(name string) peft.Change {
+		return peft.Change{Parameter: name, Scale: 3, Left: &peft.Factor{Tensor: left}, Right: &peft.Factor{Tensor: right}}
+	}
+	const embedding, head = "model.embed_tokens.weight", "lm_head.weight"
+	for _, tt := range []struct {
+		name     string
+		changes  []peft.Change
+		separate bool
+		vocab    int64
+	}{
+		{"neither", []peft.Change{{Parameter: "model.final_norm.weight", Value: randomTensor(rng, "n", tensor.F32, w)}}, false, v},
+		{"embedding", []peft.Change{{Parameter: embedding, Value: value}}, true, v},
+		{"embedding as it was", []peft.Change{{Parameter: embedding, Value: nil, Scale: 0, Left: &peft.Factor{Tensor: left}, Right: &peft.Factor{Tensor: right}}}, false, v},
+		{"head", []peft.Change{{Parameter: head, Value: value}}, true, v},
+		{"both alike", []peft.Change{{Parameter: embedding, Value: value}, {Parameter: head, Value: value}}, false, v},
+		{"both", []peft.Change{{Parameter: embedding, Value: value}, {Parameter: head, Value: other}}, true, v},
+		{"one product for both", []peft.Change{product(embedding), product(head)}, false, v},
+		{"a product", []peft.Change{product(head)}, true, v},
+		{"tokens", []peft.Change{{Parameter: embedding, Rows: randomTensor(rng, "r", tensor.F32, 2, w), Indices: []int64{v - 1, 0}}}, false, v},
+		{"a larger vocabulary", []peft.Change{{Parameter: embedding, Value: larger}, {Parameter: head, Value: larger}}, false, v + 3},
+	} {
+		for _, l := range []Layout{Flax, Torch, HuggingFace} {
+			m := modelWithWeights(t, rng, c, l, tensor.F32)
+			merged, err := m.WithAdapter(adapterOf(tt.changes...))
+			if err == nil {
+				err = merged.SettleHead(context.Background())
+			}
+			if err != nil {
+				t.Errorf("%s, %s: %v", tt.name, l, err)
+				continue
+			}
+			p, err := NewPlan(merged, PlanOptions{Settings: tinySettings})
+			if err != nil {
+				t.Errorf("%s, %s: %v", tt.name, l, err)
+				continue
+			}
+			last := p.Dests[len(p.Dests)-1].Name
+			if p.Config.SeparateHead != tt.separate || (last == head) != tt.separate || p.Config.VocabSize != tt.vocab {
+				t.Errorf("%s, %s: head apart %v, last tensor %s, vocabulary %d", tt.name, l, p.Config.SeparateHead, last, p.Config.VocabSize)
+			}
+			if err := p.CheckCopies(context.Background()); err != nil {
+				t.Errorf("%s, %s: %v", tt.name, l, err)
+			}
+		}
+	}
+}
+
+// What PEFT merged in float32 lies within the rounding of its own sum.
+func TestWithAdapterAgainstPEFT(t *testing.T) {
+	const dir = "../testdata/finetune/"
+	a, err := peft.Read(dir + "adapter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	for _, suffix := range []string{"", "-bf16"} {
+		base, want := openSafetensors(t, dir+"base"+suffix), openSafetensors(t, dir+"merged"+suffix)
+		m, err := Recognize(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		merged, err := m.WithAdapter(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		adapted := 0
+		for _, x := range merged.Tensors {
+			if !isStored(x) {
+				adapted++
+			}
+			if suffix != "" && !isStored(x) {
+				continue // merged by PEFT from the base in float32
+			}
+			got, theirs := elementsOf(t, x), elementsOf(t, want.Tensor(x.Name))
+			for i := range got {
+				if math.Abs(got[i]-theirs[i]) > 4*0x1p-24*max(1, math.Abs(got[i])) {
+					t.Fatalf("%s: element %d is %v, PEFT has %v", x.Name, i, got[i], theirs[i])
+				}
+			}
+		}
+		if adapted != 13 {
+			t.Errorf("%d tensors are adapted", adapted)
+		}
+	}
+}
+
+// What config.json says of the head and of the vocabulary counts no longer where the adapter says
+// otherwise.
+func TestAdapterAgainstConfigJSON(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 11))
+	base := openSafetensors(t, "../testdata/finetune/base")
+	larger := randomTensor(rng, "larger", tensor.F32, 43, 16)
+	for _, tt := range []struct {
+		name     string
+		changes  []peft.Change
+		separate bool
+		vocab    int64
+	}{
+		{"embedding", []peft.Change{{Parameter: "model.embed_tokens.weight", Value: randomTensor(rng, "v", tensor.F32, 40, 16)}}, true, 40},
+		{"larger", []peft.Change{{Parameter: "model.embed_tokens.weight", Value: larger}, {Parameter: "lm_head.weight", Value: larger}}, false, 43},
+		{"neither", []peft.Change{{Parameter: "model.final_norm.weight", Value: randomTensor(rng, "v", tensor.F32, 16)}}, false, 40},
+	} {
+		m, err := Recognize(base)
+		if err == nil {
+			m, err = m.WithAdapter(adapterOf(tt.changes...))
+		}
+		if err == nil {
+			err = m.SettleHead(context.Background())
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		p, err := NewPlan(m, PlanOptions{})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if p.Config.SeparateHead != tt.separate || p.Config.VocabSize != tt.vocab || p.Config.AttentionWindow != 6 {
+			t.Errorf("%s: %+v", tt.name, p.Config)
+		}
+		if n := len(p.Notes); n == 0 || !strings.Contains(p.Notes[n-1], "merged the adapter adapter") || strings.Contains(p.Notes[n-1], "no longer one") != tt.separate {
+			t.Errorf("%s: %q", tt.name, p.Notes)
+		}
+	}
+}
+
+func openSafetensors(t *testing.T, path string) *tensor.Checkpoint {
+	t.Helper()
+	c, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
