@@ -75,16 +75,49 @@ func TestDigestsOfRoundedTensors(t *testing.T) {
 	model, settings := ordinaryModel(t, rand.New(rand.NewPCG(2, 2)), Torch, tensor.F32)
 	start := &journey{t: t, at: model}
 	narrow := start.to(Options{Settings: settings, DType: tensor.BF16})
-	wide := narrow.to(Options{To: ToTorch, DType: tensor.F32})
-	for _, entry := range manifestOf(t, wide.dir).Tensors {
-		if len(entry.Origin) != 1 || !entry.Origin[0].Rounded || entry.Origin[0].SHA256 == "" {
-			t.Errorf("%s: origin %+v", entry.Name, entry.Origin)
+	for _, o := range []Options{{To: ToTorch, DType: tensor.F32}, {To: ToTorch}} {
+		for _, entry := range manifestOf(t, narrow.to(o).dir).Tensors {
+			if len(entry.Origin) != 1 || !entry.Origin[0].Rounded || entry.Origin[0].SHA256 == "" {
+				t.Errorf("%s: origin %+v", entry.Name, entry.Origin)
+			}
+		}
+	}
+}
+
+// Of a tensor that is made of two, the origin is known where that of both is.
+func TestOriginOfBothHalves(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		_, err := changedThen(t, false, func(dir string) {
+			rewrite(t, dir, func(m map[string]any) {
+				if !known {
+					entryOf(m, "model.layers.0.mlp_block.up_proj.weight")["name"] = "another"
+				}
+			})
+		}, func(dst string) {
+			for _, entry := range manifestOf(t, dst).Tensors {
+				want := 1
+				if !known && entry.Name == "params.blocks.0.mlp_block.ffw_up.w" {
+					want = 0
+				}
+				if len(entry.Origin) != want {
+					t.Errorf("%s: origin %+v", entry.Name, entry.Origin)
+				}
+			}
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	}
 }
 
 // changed converts a model to Hugging Face's layout, changes something there and converts it back.
 func changed(t *testing.T, verify bool, change func(dir string)) (*Result, error) {
+	t.Helper()
+	return changedThen(t, verify, change, func(string) {})
+}
+
+// changedThen is changed, and looks at what was written.
+func changedThen(t *testing.T, verify bool, change, look func(dir string)) (*Result, error) {
 	t.Helper()
 	model, settings := ordinaryModel(t, rand.New(rand.NewPCG(3, 3)), Flax, tensor.BF16)
 	dir := filepath.Join(t.TempDir(), "hf")
@@ -101,6 +134,9 @@ func changed(t *testing.T, verify bool, change func(dir string)) (*Result, error
 	r, err := Convert(t.Context(), c, dst, Options{To: ToOrbax, Verify: verify})
 	if _, absent := os.Lstat(dst); (err == nil) != (absent == nil) {
 		t.Errorf("error %v, destination %v", err, absent)
+	}
+	if err == nil {
+		look(dst)
 	}
 	return r, err
 }
@@ -164,8 +200,8 @@ func TestContradictedSourceIsRefused(t *testing.T) {
 		tensor string
 		want   string
 	}{
-		{"a copied tensor", func(dir string) { flip(t, dir, copied) }, copied, "SHA-256"},
-		{"a transposed tensor", func(dir string) { flip(t, dir, turned) }, turned, "SHA-256"},
+		{"a copied tensor", func(dir string) { flip(t, dir, copied) }, copied, "not those that"},
+		{"a transposed tensor", func(dir string) { flip(t, dir, turned) }, turned, "not those that"},
 		{"another shape", func(dir string) {
 			rewrite(t, dir, func(m map[string]any) { entryOf(m, turned)["shape"] = []int{1, 2} })
 		}, turned, "conversion.json says bfloat16 [1, 2]"},
