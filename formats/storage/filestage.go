@@ -115,31 +115,35 @@ func (s *FileStage) Publish() error {
 // rename and renameFresh are os.Rename and renameNew, or in tests stop between two steps.
 var rename, renameFresh = os.Rename, renameNew
 
-// swapIn moves file and sidecar to their names.
+// swapIn moves file and sidecar to their names. After a power failure too, no step is done without
+// those before it.
 func (s *FileStage) swapIn() error {
 	if err := checkFiles(s.stage, s.suffix); err != nil { // again: they may have come to exist
 		return err
 	}
 	dst, side := s.stage.dst, s.stage.dst+s.suffix
+	steps := []func() error{
+		func() error { return rename(s.File, dst) },
+		func() error { return rename(s.Sidecar, side) },
+	}
+	if !exists(dst) {
+		steps = []func() error{
+			func() error { return renameFresh(s.Sidecar, side) },
+			func() error { return renameFresh(s.File, dst) },
+		}
+	}
 	if err := rename(side, s.Sidecar+oldSidecarMark); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if !exists(dst) {
-		if err := renameFresh(s.Sidecar, side); err != nil {
-			return err
-		}
+	for _, step := range steps {
 		if err := syncDir(filepath.Dir(dst)); err != nil {
 			return err
 		}
-		return renameFresh(s.File, dst)
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	if err := syncDir(filepath.Dir(dst)); err != nil {
-		return err
-	}
-	if err := rename(s.File, dst); err != nil {
-		return err
-	}
-	return rename(s.Sidecar, side)
+	return nil
 }
 
 // Discard removes the stage, and the directories made for it. After Publish it does nothing.
