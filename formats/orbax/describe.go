@@ -77,6 +77,8 @@ func (t *tree) describe(ckpt *tensor.Checkpoint, p *place, items []*contents) {
 func (c *contents) layout() string {
 	ocdbt := strings.HasPrefix(c.store, "OCDBT")
 	switch {
+	case c.hasMetadata && c.hasAggregate && c.tellsStore:
+		return "for Orbax 0.4.2 and later"
 	case c.hasMetadata && c.hasAggregate:
 		return "as of Orbax 0.4.2 to 0.5.15"
 	case c.hasMetadata:

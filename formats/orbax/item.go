@@ -23,6 +23,7 @@ type contents struct {
 	closers []io.Closer
 
 	hasMetadata, hasAggregate bool // the files that tell the tree
+	tellsStore                bool // the first says whether the arrays are in a database: not before 0.5.16
 
 	store    string         // where the arrays lie: "OCDBT", "zarr directories" or ""
 	versions map[string]int // arrays by zarr version
@@ -63,7 +64,7 @@ func (t *tree) readItem(where item) (*contents, error) {
 			meta.leaves, err = t.readAggregate(c, file)
 		}
 	}
-	c.leaves = meta.leaves
+	c.leaves, c.tellsStore = meta.leaves, meta.useOCDBT != nil
 	if err == nil && c.hasMetadata {
 		err = t.aggregatedValues(c, file)
 	}

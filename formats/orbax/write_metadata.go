@@ -11,8 +11,9 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
-// The files of an item, beside the arrays. A directory of an array cannot have one of these names.
-var itemFiles = []string{"_METADATA", "_CHECKPOINT_METADATA", "_sharding", "_strings.json", "array_metadatas", "checkpoint", "commit_success.txt", "manifest.ocdbt", "d"}
+// itemFiles are the files of an item beside the arrays, ours included. A directory of an array cannot
+// have one of these names.
+var itemFiles = []string{"_METADATA", "_CHECKPOINT_METADATA", "_sharding", "_strings.json", "array_metadatas", "checkpoint", "commit_success.txt", "manifest.ocdbt", "conversion.json"}
 
 // writeMetadata writes the files that tell the tree.
 func (w *Writer) writeMetadata() error {

@@ -168,13 +168,14 @@ func (s *spooled) end(length int64) (extent, error) {
 
 func (s *spooled) close() error { return nil }
 
-// chunkFiles stores each chunk in a file of its own.
+// chunkFiles stores each chunk in a file of its own, which is made durable while the next is filled.
 type chunkFiles struct {
-	w     *Writer
-	dir   string
-	array *newArray
-	file  *os.File
-	out   *bufio.Writer
+	w       *Writer
+	dir     string
+	array   *newArray
+	file    *os.File
+	out     *bufio.Writer
+	syncing chan error // of the file before, nil where there is none
 }
 
 func (c *chunkFiles) begin(chunk int64) (io.Writer, error) {
@@ -191,14 +192,27 @@ func (c *chunkFiles) begin(chunk int64) (io.Writer, error) {
 }
 
 func (c *chunkFiles) end(int64) (extent, error) {
-	err := errors.Join(c.out.Flush(), c.file.Sync(), c.file.Close())
-	c.file = nil
+	err := errors.Join(c.out.Flush(), c.wait())
+	f, done := c.file, make(chan error, 1)
+	go func() { done <- errors.Join(f.Sync(), f.Close()) }()
+	c.file, c.syncing = nil, done
 	return extent{}, err
 }
 
-func (c *chunkFiles) close() error {
-	if c.file == nil {
+// wait waits until the file before is durable.
+func (c *chunkFiles) wait() error {
+	if c.syncing == nil {
 		return nil
 	}
-	return c.file.Close()
+	err := <-c.syncing
+	c.syncing = nil
+	return err
+}
+
+func (c *chunkFiles) close() error {
+	err := c.wait()
+	if c.file != nil {
+		err = errors.Join(err, c.file.Close())
+	}
+	return err
 }

@@ -120,13 +120,14 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 				dir := t.TempDir()
 				writeAll(t, dir, format, limits, specs, data, rand.Perm(len(specs)))
 				checkReadBack(t, dir, specs, data)
+				checkSize(t, dir, format, limits, specs)
 			})
 		}
 	}
 }
 
 func TestFilesDoNotDependOnTheOrder(t *testing.T) {
-	for _, format := range FormatNames() {
+	for _, format := range []string{"ocdbt", "ocdbt-uncompressed", "zarr"} {
 		specs, data := writeCases(9, format)
 		var trees [2]map[string]string
 		for i := range trees {
@@ -218,6 +219,53 @@ func checkReadBack(t *testing.T, dir string, specs []Spec, data [][]byte) {
 		if err != nil || !bytes.Equal(b, data[i]) {
 			t.Errorf("%s: other bytes are read: %v", s.Name, err)
 		}
+	}
+}
+
+// Arrays that are worth it begin at a page, none overlap, and files do not grow without bound.
+func TestPlacesInDataFiles(t *testing.T) {
+	var specs []Spec
+	for i := range 40 {
+		specs = append(specs, Spec{fmt.Sprint("a", i), tensor.U8, []int64{int64(i) * 5001}})
+	}
+	const most = 300_000
+	l, err := newLayout(specs, "ocdbt-uncompressed", limits{file: most})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := map[int]int64{}
+	for i, a := range l.arrays {
+		if a.Bytes >= 64<<10 && a.offset%4096 != 0 {
+			t.Errorf("array %d of %d bytes begins at %d", i, a.Bytes, a.offset)
+		}
+		if a.offset < end[a.file] {
+			t.Errorf("array %d begins at %d, within the one before it", i, a.offset)
+		}
+		end[a.file] = a.offset + a.Bytes
+	}
+	for i, f := range l.files {
+		if f.size > most+4096 || f.size < end[i] {
+			t.Errorf("file %d has %d bytes, its arrays %d", i, f.size, end[i])
+		}
+	}
+	if len(l.files) < 14 {
+		t.Errorf("%d files", len(l.files))
+	}
+}
+
+// checkSize compares what the files take with what the layout says that they take at most.
+func checkSize(t *testing.T, dir, format string, limits limits, specs []Spec) {
+	t.Helper()
+	l, err := newLayout(specs, format, limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := int64(0)
+	for _, text := range filesBelow(t, dir) {
+		total += int64(len(text))
+	}
+	if total > l.Size {
+		t.Errorf("the files have %d bytes, not at most %d", total, l.Size)
 	}
 }
 
