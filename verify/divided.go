@@ -1,11 +1,38 @@
 package verify
 
 import (
+	"fmt"
 	"io"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
+
+// divides reports whether the plan divides the elements of a tensor.
+func (w *weights) divides(dest int) bool {
+	return slices.ContainsFunc(w.plan.Moves, func(m convert.Move) bool { return m.Dest == dest && m.Divide != 0 })
+}
+
+// wantQuotients gives findings of tensors that are divided what the element should be: the proof has the source's.
+func (w *weights) wantQuotients() error {
+	for i, d := range w.plan.Dests {
+		f := w.wrong[i]
+		if f == nil || !w.divides(i) {
+			continue
+		}
+		element := int64(0)
+		for k, n := range d.Shape {
+			element = element*n + f.Index[k]
+		}
+		p, err := w.demand(w.plan, i, []int64{element})
+		if err != nil {
+			return err
+		}
+		f.Want = fmt.Sprintf("%g", values(d.DType, p)[0])
+	}
+	return nil
+}
 
 // countDivided counts the elements that the plan divides, and those that are lost by it.
 func (w *weights) countDivided() error {

@@ -35,6 +35,15 @@ func (w *weights) explainAll() error {
 }
 
 func (w *weights) explain(dest int) (string, error) {
+	if w.divides(dest) {
+		found, err := w.find(dest)
+		if err != nil {
+			return "", err
+		}
+		if detail, err := w.guessFactor(dest, found); detail != "" || err != nil {
+			return detail, err
+		}
+	}
 	if j := w.sameDigest(dest); j >= 0 {
 		return fmt.Sprintf("it holds the elements of %s (%s)", w.plan.Dests[j].Name, strings.Join(w.sources[j], " + ")), nil
 	}

@@ -25,7 +25,16 @@ func (w *weights) guessMoves(dest int, found []byte, moves []convert.Move) (bool
 // guessParts tries the two parts of a tensor, as ffw_up has them, in each other's place or one of them twice.
 func (w *weights) guessParts(dest int, found []byte) (string, error) {
 	moves := w.movesOf(dest)
-	if len(moves) != 2 || moves[0].View.Elements() != moves[1].View.Elements() {
+	names := []string{"", ""}
+	switch {
+	case len(moves) == 1 && strings.Contains(w.plan.Dests[dest].Name, "ffw_up") && moves[0].View.Shape[0] == 2: // moved whole
+		first, second := moves[0], moves[0]
+		first.View, second.View = first.View.Narrow(0, 0, 1), second.View.Narrow(0, 1, 1)
+		second.Offset += first.View.Elements()
+		moves, names = []convert.Move{first, second}, []string{"the first part", "the second part"}
+	case len(moves) == 2 && moves[0].View.Elements() == moves[1].View.Elements():
+		names = []string{"the elements of " + moves[0].Source.Name, "the elements of " + moves[1].Source.Name}
+	default:
 		return "", nil
 	}
 	from := func(at, what convert.Move) convert.Move {
@@ -37,9 +46,9 @@ func (w *weights) guessParts(dest int, found []byte) (string, error) {
 		moves []convert.Move
 		say   string
 	}{
-		{[]convert.Move{from(a, b), from(b, a)}, fmt.Sprintf("its parts are exchanged: the first holds the elements of %s, the second those of %s", b.Source.Name, a.Source.Name)},
-		{[]convert.Move{a, from(b, a)}, "both its parts hold the elements of " + a.Source.Name},
-		{[]convert.Move{from(a, b), b}, "both its parts hold the elements of " + b.Source.Name},
+		{[]convert.Move{from(a, b), from(b, a)}, fmt.Sprintf("its parts are exchanged: the first holds %s, the second %s", names[1], names[0])},
+		{[]convert.Move{a, from(b, a)}, "both its parts hold " + names[0]},
+		{[]convert.Move{from(a, b), b}, "both its parts hold " + names[1]},
 	} {
 		if ok, err := w.guessMoves(dest, found, guess.moves); ok || err != nil {
 			return guess.say, err
@@ -99,6 +108,8 @@ func (w *weights) guessFactor(dest int, found []byte) (string, error) {
 			return "", err
 		case ok && by == 1:
 			return fmt.Sprintf("it was not divided by %.6g", planned), nil
+		case ok && planned != 1 && by < 1:
+			return fmt.Sprintf("it was multiplied by %.6g instead of divided by %.6g", 1/by, planned), nil
 		case ok && planned != 1:
 			return fmt.Sprintf("it was divided by %.6g and not by %.6g", by, planned), nil
 		case ok && by < 1:

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -29,6 +30,9 @@ type base struct {
 	source   string // path of the original
 	dtype    tensor.DType
 	settings convert.Settings
+	to       convert.Target
+	match    string // the runtime that a Hugging Face directory is to match, or ""
+	inexact  bool
 	made     *made
 	layers   map[convert.BlockType][]int
 	blocks   int
@@ -39,7 +43,9 @@ type base struct {
 type made struct {
 	*base
 	tensors []*entry
-	config  map[string]any
+	config  map[string]any         // nil of an original
+	record  map[string]any         // conversion.json
+	keeps   bool                   // the record is written, too
 	shard   int64                  // bytes of a shard; 0 for one file
 	disturb func(dir string) error // done to the files when they are written
 }
@@ -78,7 +84,7 @@ func (m *made) remove(name string) {
 }
 
 func (m *made) clone() *made {
-	c := &made{base: m.base, config: maps.Clone(m.config)}
+	c := &made{base: m.base, config: maps.Clone(m.config), record: reread(m.record)}
 	for _, e := range m.tensors {
 		c.tensors = append(c.tensors, e.clone())
 	}
@@ -115,9 +121,16 @@ func bases(t testing.TB, only string) []*base {
 	if only != "" {
 		all = slices.DeleteFunc(all, func(b *base) bool { return b.name != only })
 	}
+	return prepare(t, all)
+}
+
+// prepare converts bases whose sources are fixtures.
+func prepare(t testing.TB, all []*base) []*base {
 	for _, b := range all {
 		b.t = t
-		b.source = filepath.Join("..", "testdata", filepath.FromSlash(b.source))
+		if !filepath.IsAbs(b.source) {
+			b.source = filepath.Join("..", "testdata", filepath.FromSlash(b.source))
+		}
 		b.made = b.convert(t, nil)
 	}
 	return all
@@ -135,30 +148,51 @@ func (b *base) convert(t testing.TB, wrong func(*convert.Plan)) *made {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := model.SettleHead(t.Context()); err != nil {
+	if err := errors.Join(model.SettleHead(t.Context()), model.SettleScale(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	plan, err := convert.NewPlan(model, convert.PlanOptions{Settings: b.settings, DType: b.dtype})
+	plan, err := convert.NewPlan(model, convert.PlanOptions{Settings: b.settings, DType: b.dtype, To: b.to, MatchRuntime: b.match, AllowInexact: b.inexact})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if wrong != nil {
 		wrong(plan)
 	}
-	files, err := convert.HFFiles(plan, convert.FilesOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	m := &made{base: b}
-	if err := json.Unmarshal(files[0].Content, &m.config); err != nil {
-		t.Fatal(err)
+	if plan.HF != nil {
+		files, err := convert.HFFiles(plan, convert.FilesOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(files[0].Content, &m.config); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b.config, b.blocks, b.layers = plan.Config, len(plan.Config.BlockTypes), map[convert.BlockType][]int{}
 	for i, kind := range plan.Config.BlockTypes {
 		b.layers[kind] = append(b.layers[kind], i)
 	}
 	m.execute(t, plan)
+	digests := &convert.Digests{}
+	for _, e := range m.tensors {
+		digests.Outputs = append(digests.Outputs, sha256.Sum256(e.data))
+	}
+	text, err := convert.NewManifest(plan, "test", "safetensors", digests, nil).JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &m.record); err != nil {
+		t.Fatal(err)
+	}
 	return m
+}
+
+// reread copies what JSON holds.
+func reread(x map[string]any) (out map[string]any) {
+	if err := json.Unmarshal(toJSON(x), &out); err != nil {
+		panic(err)
+	}
+	return out
 }
 
 // execute carries a plan out and reads the result.
@@ -232,6 +266,11 @@ func (m *made) write(t testing.TB) string {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "config.json"), text, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.keeps {
+		if err := os.WriteFile(filepath.Join(dir, convert.ManifestName), toJSON(m.record), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -347,37 +386,55 @@ const minFaults = 60
 // Every fault is found in every conversion that has a place for it, and named; what is not at fault
 // is not.
 func TestFaultsAreFound(t *testing.T) {
-	all := bases(t, "")
-	faults := slices.Concat(weightFaults, layoutFaults, nameFaults, headFaults, configFaults, fileFaults, converterFaults)
 	seen := map[string]bool{}
-	var rows []string
-	for _, f := range faults {
-		if seen[f.what] {
-			t.Errorf("two faults %q", f.what)
+	var rows, names []string
+	faults := 0
+	for _, suite := range []struct {
+		bases  []*base
+		faults []fault
+	}{
+		{bases(t, ""), slices.Concat(weightFaults, layoutFaults, nameFaults, headFaults, configFaults, fileFaults, converterFaults)},
+		{dividedBases(t), dividedFaults},
+		{matchedBases(t), matchedFaults},
+		{backBases(t), slices.Concat(backFaults, backConverterFaults)},
+	} {
+		faults += len(suite.faults)
+		for _, b := range suite.bases {
+			names = append(names, b.name)
 		}
-		seen[f.what] = true
-		example, injected := "", 0
-		for _, b := range all {
-			m := b.made.clone()
-			want := f.do(m)
-			if want == nil {
-				continue
+		for _, f := range suite.faults {
+			if seen[f.class+f.what] {
+				t.Errorf("two faults %q", f.what)
 			}
-			injected++
-			line := f.check(t, b, m, want)
-			if example == "" {
-				example = line
-			}
+			seen[f.class+f.what] = true
+			rows = append(rows, fmt.Sprintf("| %d | %s", len(rows)+1, f.injectAll(t, suite.bases)))
 		}
-		if injected == 0 {
-			t.Errorf("%s: nowhere injected", f.what)
+	}
+	if faults < minFaults {
+		t.Errorf("%d faults, want at least %d", faults, minFaults)
+	}
+	document(t, "FAULTS.md", faultsHead(faults, names)+strings.Join(rows, "\n")+"\n")
+}
+
+// injectAll injects a fault into every conversion that has a place for it.
+func (f *fault) injectAll(t *testing.T, all []*base) (row string) {
+	example, injected := "", 0
+	for _, b := range all {
+		m := b.made.clone()
+		want := f.do(m)
+		if want == nil {
+			continue
 		}
-		rows = append(rows, fmt.Sprintf("| %d | %s | %s | %d | %s |", len(rows)+1, f.class, f.what, injected, strings.ReplaceAll(example, "|", "\\|")))
+		injected++
+		line := f.check(t, b, m, want)
+		if example == "" {
+			example = line
+		}
 	}
-	if len(faults) < minFaults {
-		t.Errorf("%d faults, want at least %d", len(faults), minFaults)
+	if injected == 0 {
+		t.Errorf("%s: nowhere injected", f.what)
 	}
-	document(t, "FAULTS.md", faultsHead(len(faults), all)+strings.Join(rows, "\n")+"\n")
+	return fmt.Sprintf("%s | %s | %d | %s |", f.class, f.what, injected, strings.ReplaceAll(example, "|", "\\|"))
 }
 
 // check verifies a faulty conversion and returns what is said of the first thing that is wrong.
@@ -418,21 +475,17 @@ func (f *fault) check(t *testing.T, b *base, m *made, want []string) string {
 	return line
 }
 
-func faultsHead(n int, all []*base) string {
-	var names []string
-	for _, b := range all {
-		names = append(names, b.name)
-	}
+func faultsHead(n int, names []string) string {
 	return fmt.Sprintf(`# Faults that griffin verify is held against
 
 Generated by the tests (go test ./verify -run TestFaultsAreFound -update). Each of these %d faults is injected into
-every one of %d faithful conversions that has a place for it (%s), and the verdict has
-to be that it is not the same model, naming exactly the tensors and fields that are at fault. The last column is what is said of
-the first of them, in the first of the conversions.
+every one of %d faithful conversions that is of its kind and has a place for it, and the verdict has to be that it is not the
+same model, naming exactly the tensors and fields that are at fault. The last column is what is said of the first of them, in
+the first of the conversions, which are: %s.
 
 | | | fault | conversions | said |
 |---|---|---|---|---|
-`, n, len(all), strings.Join(names, "; "))
+`, n, len(names), strings.Join(names, "; "))
 }
 
 // document compares a generated document, or with -update writes it.

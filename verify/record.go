@@ -56,7 +56,7 @@ func (r *run) readRecord(checkpoint string) (*convert.Manifest, string, error) {
 	s := r.verdict.Config
 	s.OK, s.Skipped = false, false
 	s.Summary += "; " + convert.ManifestName + " is broken"
-	s.Findings = append(s.Findings, Finding{Kind: WrongField, Field: convert.ManifestName, Want: "the record of a conversion", Got: "a file that is none", Detail: bad.Error()})
+	s.Findings = append(s.Findings, Finding{Kind: WrongField, Field: convert.ManifestName, Want: "the record of a conversion", Got: "a file that is none", Detail: bad.Problem})
 	return nil, "", nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ func proveWeights(ctx context.Context, p *convert.Plan, head headState, converte
 	w := &weights{ctx: ctx, plan: p, converted: converted, digests: digests, sources: sourcesOf(p), copies: head.copies, demands: map[int][]byte{},
 		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proof.Elements, Bytes: proof.Bytes, Rounded: proof.Rounded, Overflowed: proof.Overflowed}}
 	w.collect(proof)
-	if err := w.countDivided(); err != nil {
+	if err := errors.Join(w.wantQuotients(), w.countDivided()); err != nil {
 		return nil, err
 	}
 	if err := w.explainAll(); err != nil {
