@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
@@ -57,7 +58,7 @@ func checkRuntime(name string) error {
 // readForm learns from the conversion.json of a Hugging Face directory what the numbers in its config.json
 // stand for. Those that were changed since stand for themselves.
 func (m *Model) readForm(c *Config, h *hfconfig.Config) error {
-	m.form, m.noCap = nil, standsForNone(c.LogitsSoftCap, m.embedding().DType)
+	m.form, m.noCap, m.looksUncapped = nil, false, standsForNone(c.LogitsSoftCap, m.embedding().DType)
 	record, _, err := ReadManifest(m.Checkpoint.Path)
 	if errors.As(err, new(*tensor.FormatError)) {
 		return nil // it is not used, as Convert notes
@@ -66,6 +67,8 @@ func (m *Model) readForm(c *Config, h *hfconfig.Config) error {
 		return err
 	}
 	form := *record.HF
+	form.Inexact = slices.DeleteFunc(slices.Clone(form.Inexact), func(s string) bool { return len(s) > 1000 })
+	form.Inexact = form.Inexact[:min(len(form.Inexact), 4)]
 	m.form = &form
 	if form.MatchRuntime != "" && form.AttentionWindowSize == c.AttentionWindow && form.AttentionWindowSize == record.Settings.AttentionWindow+1 {
 		c.OriginalWindow = record.Settings.AttentionWindow
@@ -87,10 +90,10 @@ func (m *Model) original(c Config) Config {
 	if c.OriginalWindow != 0 {
 		c.AttentionWindow, c.OriginalWindow = c.OriginalWindow, 0
 	}
-	if m.noCap {
+	if m.noCap || m.looksUncapped {
 		c.LogitsSoftCap = 0
 	}
-	if m.relation == headWhole || m.form != nil && m.form.EmbeddingDividedBy != 0 {
+	if m.relation == headWhole || m.relation == headUnknown && m.form != nil && m.form.EmbeddingDividedBy != 0 {
 		c.EmbeddingScale = false
 	}
 	return c
@@ -124,8 +127,8 @@ func (p *Plan) express(o PlanOptions) error {
 // divide has the embedding of a model that does not scale it divided, and writes it whole as the
 // head, unless that is another.
 func (p *Plan) divide(dtype tensor.DType) {
-	if p.HF == nil || p.HF.EmbeddingDividedBy == 0 || p.asIs() {
-		return
+	if p.HF == nil || p.HF.EmbeddingDividedBy == 0 || p.Source.Layout == HuggingFace && p.whole == nil {
+		return // or it is divided already
 	}
 	for i := range p.Moves {
 		move := &p.Moves[i]
@@ -167,7 +170,11 @@ func (p *Plan) checkExpressed(allowInexact bool) error {
 				p.DType, limit.cost, limit.cap))
 		}
 	}
-	if d := p.division(); d != nil && !isPowerOfTwo(d.Divide) {
+	d := p.division()
+	if d != nil && p.Dests[d.Dest].DType == tensor.F64 {
+		return tensor.Bad("an embedding in float64 is not divided, as a model without embedding scale needs it").In(p.Source.Checkpoint.Path).Advise("--dtype float32")
+	}
+	if d != nil && !isPowerOfTwo(d.Divide) {
 		to := p.Dests[d.Dest].DType
 		f.Inexact = append(f.Inexact, fmt.Sprintf("transformers always scales embeddings by sqrt(width) in bfloat16, here %g, and this model does not: no power of two, so that dividing by it and multiplying again "+
 			"changes %s elements by as much as a relative %.2g (all mantissas tried)", d.Divide, to, divisionCost(to, d.Divide)))

@@ -347,3 +347,207 @@ func TestRuntimesThatCannotBeMatched(t *testing.T) {
 		}
 	}
 }
+
+// TestPresetsOfThePaper: both 7B models have neither scale nor cap, and an exact form.
+func TestPresetsOfThePaper(t *testing.T) {
+	for _, name := range []string{"griffin-paper-7b", "hawk-paper-7b"} {
+		for _, d := range []tensor.DType{tensor.F32, tensor.BF16} {
+			c := presetByName(name).config
+			c.VocabSize = 10
+			p, err := plan(t, Settings{}, d, modelTensors(&c, Flax, "")...)
+			if err != nil {
+				t.Errorf("%s in %s: %v", name, d, err)
+				continue
+			}
+			if !equalForms(*p.HF, HFForm{"", 1024, 1 << 20, 64, false, nil}) || p.Preset != name {
+				t.Errorf("%s in %s: %+v", name, d, p.HF)
+			}
+		}
+	}
+}
+
+// withEmbedding is the micro-hawk model in float16 with an embedding of these codes, and perhaps a head.
+func withEmbedding(t *testing.T, l Layout, embedding, head []byte) *tensor.Checkpoint {
+	c := formConfig(16, Recurrent)
+	var tensors []*tensor.Tensor
+	for _, x := range modelTensors(c, l, destRoots[l]) {
+		x.DType = tensor.F16
+		withData(x, make([]byte, x.Bytes()))
+		if x.Shape[0] == c.VocabSize {
+			withData(x, embedding)
+		}
+		tensors = append(tensors, x)
+	}
+	if head != nil {
+		x := &tensor.Tensor{Name: "lm_head.weight", DType: tensor.F16, Shape: []int64{c.VocabSize, c.Width}}
+		tensors = append(tensors, withData(x, head))
+	}
+	return checkpoint(t, tensors...)
+}
+
+// codes are elements that all have the same bits.
+func codes(code uint16) []byte {
+	p := make([]byte, 2*12*16)
+	for i := 0; i < len(p); i += 2 {
+		p[i], p[i+1] = byte(code), byte(code>>8)
+	}
+	return p
+}
+
+// TestDivisionThatLosesBits: float16 numbers near the smallest lose their last bits when they are
+// divided, which only the engine sees.
+func TestDivisionThatLosesBits(t *testing.T) {
+	settings := Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(false)}
+	const large, small = 0x3c01, 0x0003 // 1.001 and 3 * 2^-24
+	for _, tt := range []struct {
+		code    uint16
+		allowed bool
+		want    string
+	}{
+		{large, false, ""}, {small, true, ""},
+		{small, false, "192 of 192 elements of model.embed_tokens.weight, divided by 4, become too small for float16 and lose their last bits"},
+	} {
+		dst := filepath.Join(t.TempDir(), "hf")
+		r, err := Convert(context.Background(), withEmbedding(t, Torch, codes(tt.code), nil), dst, Options{Settings: settings, AllowInexact: tt.allowed})
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%#x: %v, want %q", tt.code, err, tt.want)
+		}
+		if _, missing := os.Stat(dst); (missing != nil) != (tt.want != "") {
+			t.Errorf("%#x: %v", tt.code, missing)
+		}
+		if tt.allowed && (r == nil || r.Inexact != 192 || len(r.HF.Inexact) != 1 || !strings.Contains(strings.Join(r.Notes, "\n"), "192 of 192 elements")) {
+			t.Errorf("%#x: %+v", tt.code, r)
+		}
+	}
+}
+
+// TestHeadsOfADirectory settles what an untied head of a Hugging Face directory without conversion.json is.
+func TestHeadsOfADirectory(t *testing.T) {
+	embedding := codes(0x3c01)
+	other := slices.Clone(embedding)
+	other[len(other)-2] ^= 1
+	fourfold := codes(0x4401)
+	nearly := slices.Clone(fourfold)
+	nearly[len(nearly)-2] ^= 1
+	for _, tt := range []struct {
+		name string
+		head []byte
+		want headRelation
+		back string // what a conversion to an original says
+	}{
+		{"a copy", embedding, headCopied, ""},
+		{"sqrt(width) times it", fourfold, headWhole, ""},
+		{"nearly a copy", other, headOwn, "an output head of its own, which the original implementations do not have"},
+		{"nearly that", nearly, headOwn, "an output head of its own"},
+	} {
+		m, err := Recognize(withEmbedding(t, HuggingFace, embedding, tt.head))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.SettleHead(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.SettleScale(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if tt.want == headCopied {
+			if m.Config.SeparateHead {
+				t.Errorf("%s: it is not tied", tt.name)
+			}
+		} else if m.relation != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, m.relation, tt.want)
+		}
+		p, err := NewPlan(m, PlanOptions{To: ToTorch})
+		if tt.back != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.back) {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			m.KeepExtra = true
+			if p, err = NewPlan(m, PlanOptions{To: ToTorch}); err != nil || len(p.Dests) != len(described(formConfig(16, Recurrent), Torch))+1 {
+				t.Errorf("%s, kept: %v", tt.name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if p.Moves[0].Source.Name == "lm_head.weight" != (tt.want == headWhole) {
+			t.Errorf("%s: the embedding comes from %s", tt.name, p.Moves[0].Source.Name)
+		}
+		if err := p.CheckCopies(context.Background()); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// TestHeadTrainedSince changes the head of a directory whose conversion.json says that it is the embedding: it is one
+// of its own then, and nothing is divided twice.
+func TestHeadTrainedSince(t *testing.T) {
+	dir := t.TempDir()
+	hf := filepath.Join(dir, "hf")
+	convertFile(t, "../testdata/micro-hawk/original/torch.pt", hf, Options{Settings: Settings{LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}})
+	path := filepath.Join(hf, "model.safetensors")
+	weights, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := formats.Open(hf, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lay, ok, err := tensor.Layout(c.Tensor("lm_head.weight"))
+	c.Close()
+	if err != nil || !ok {
+		t.Fatal(err)
+	}
+	weights[lay.Base] ^= 1
+	if err := os.WriteFile(path, weights, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c, err = formats.Open(hf, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m, err := Recognize(c)
+	if err == nil {
+		err = m.SettleScale(context.Background())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewPlan(m, PlanOptions{To: ToOrbax}); err == nil || !strings.Contains(err.Error(), "an output head of its own") {
+		t.Errorf("to an original: %v", err)
+	}
+	p, err := NewPlan(m, PlanOptions{DType: tensor.BF16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.division() != nil || p.HF.EmbeddingDividedBy != 0 || p.HF.TieWordEmbeddings {
+		t.Errorf("to bfloat16: %+v", p.HF)
+	}
+}
+
+// TestLargeCapsOfOthers: without conversion.json a large cap is what it says, but an original made of it
+// has none.
+func TestLargeCapsOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	hf := filepath.Join(dir, "hf")
+	for _, tt := range []struct {
+		cap      float64
+		original float64
+	}{{1 << 20, 0}, {1 << 21, 0}, {1 << 19, 1 << 19}, {1<<20 + 1, 1<<20 + 1}} {
+		convertFile(t, "../testdata/micro-hawk/original/torch.pt", hf, Options{Overwrite: true,
+			Settings: Settings{LogitsSoftCap: &tt.cap, EmbeddingScale: ptr(true)}})
+		os.Remove(filepath.Join(hf, ManifestName))
+		r := convertFile(t, hf, filepath.Join(dir, "hf16"), Options{DType: tensor.F16, Overwrite: true})
+		if float64(r.Settings.LogitsSoftCap) != tt.cap || r.HF != nil {
+			t.Errorf("cap %v: %+v, %+v", tt.cap, r.Settings, r.HF)
+		}
+		r = convertFile(t, hf, filepath.Join(dir, "back.pt"), Options{To: ToTorch, Overwrite: true})
+		if float64(r.Settings.LogitsSoftCap) != tt.original {
+			t.Errorf("cap %v, original: %+v", tt.cap, r.Settings)
+		}
+	}
+}

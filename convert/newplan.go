@@ -87,6 +87,9 @@ func (p *Plan) settle(s Settings) error {
 		}
 	}
 	p.Config, p.Preset, p.Settled = p.Source.original(config), preset, true
+	if p.config != nil && !p.Source.noCap {
+		p.Config.LogitsSoftCap = config.LogitsSoftCap // of a large one nobody says what it stands for
+	}
 	return nil
 }
 

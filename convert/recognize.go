@@ -39,7 +39,9 @@ type Model struct {
 
 	relation headRelation // of an untied head; see SettleScale
 	form     *HFForm      // of a Hugging Face directory, as its conversion.json has it and its config.json still does
-	noCap    bool         // the soft cap of its config.json stands for none
+	noCap    bool         // the soft cap of its config.json stands for none, says conversion.json
+
+	looksUncapped bool // and it does by its size
 }
 
 // Recognize finds the Griffin-family model in a checkpoint, under any wrapper, beside whatever
