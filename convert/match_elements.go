@@ -22,7 +22,9 @@ func NewMatcher(largest int64) (*Matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Matcher{memory, newProofBuffers(memory.Bytes)}, nil
+	buffers := newProofBuffers(memory.Bytes)
+	buffers.window = make([]byte, matchWindow)
+	return &Matcher{memory, buffers}, nil
 }
 
 // Close gives the memory back.

@@ -242,6 +242,10 @@ func (c *comparison) compareMatrix(col, row moveAxis, block []byte, from, to int
 	if most *= windowBytes / (most * pitch); most == 0 {
 		most = max(windowBytes/pitch, 1)
 	}
+	transposed := isTransposed
+	if n := matchRows(pitch); n > 0 && c.v.firstOnly {
+		most, transposed = n, matchesTransposed
+	}
 	for i := int64(0); i < col.n && !c.decided(); i += most {
 		n := min(most, col.n-i)
 		at := (to + i*col.to) * c.dsize
@@ -251,7 +255,7 @@ func (c *comparison) compareMatrix(col, row moveAxis, block []byte, from, to int
 		}
 		c.to.feed(at, written)
 		source := block[i*c.size:]
-		if c.rounding == nil && isTransposed(written, int(pitch), source, int(row.from*c.size), int(row.n), int(n), int(c.size)) {
+		if c.rounding == nil && transposed(written, int(pitch), source, int(row.from*c.size), int(row.n), int(n), int(c.size)) {
 			continue
 		}
 		for k := range n {

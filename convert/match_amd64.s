@@ -1,0 +1,113 @@
+//go:build !noasm
+
+#include "textflag.h"
+
+// func match8x8x2(dst *byte, dstPitch int, src *byte, srcPitch int, n, high int) uint64
+//
+// The transpose is that of transpose8x8x2. X15 collects what differs.
+TEXT ·match8x8x2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DI
+	MOVQ dstPitch+8(FP), DX
+	MOVQ src+16(FP), SI
+	MOVQ srcPitch+24(FP), CX
+	MOVQ n+32(FP), BX
+	LEAQ (CX)(CX*2), R8 // 3 rows of src
+	LEAQ (DX)(DX*2), R9 // 3 rows of dst
+	PXOR X15, X15
+
+columns:
+	MOVQ SI, R11
+	MOVQ DI, R12
+	MOVQ high+40(FP), R13
+
+rows:
+	LEAQ  (R11)(CX*4), R10
+	MOVOU (R11), X0
+	MOVOU (R11)(CX*1), X1
+	MOVOU (R11)(CX*2), X2
+	MOVOU (R11)(R8*1), X3
+	MOVOU (R10), X4
+	MOVOU (R10)(CX*1), X5
+	MOVOU (R10)(CX*2), X6
+	MOVOU (R10)(R8*1), X7
+
+	MOVO      X0, X8
+	PUNPCKLWL X1, X0
+	PUNPCKHWL X1, X8
+	MOVO      X2, X9
+	PUNPCKLWL X3, X2
+	PUNPCKHWL X3, X9
+	MOVO      X4, X10
+	PUNPCKLWL X5, X4
+	PUNPCKHWL X5, X10
+	MOVO      X6, X11
+	PUNPCKLWL X7, X6
+	PUNPCKHWL X7, X11
+
+	MOVO      X0, X1
+	PUNPCKLLQ X2, X0
+	PUNPCKHLQ X2, X1
+	MOVO      X8, X3
+	PUNPCKLLQ X9, X8
+	PUNPCKHLQ X9, X3
+	MOVO      X4, X5
+	PUNPCKLLQ X6, X4
+	PUNPCKHLQ X6, X5
+	MOVO      X10, X7
+	PUNPCKLLQ X11, X10
+	PUNPCKHLQ X11, X7
+
+	MOVO       X0, X2
+	PUNPCKLQDQ X4, X0
+	PUNPCKHQDQ X4, X2
+	MOVO       X1, X6
+	PUNPCKLQDQ X5, X1
+	PUNPCKHQDQ X5, X6
+	MOVO       X8, X9
+	PUNPCKLQDQ X10, X8
+	PUNPCKHQDQ X10, X9
+	MOVO       X3, X11
+	PUNPCKLQDQ X7, X3
+	PUNPCKHQDQ X7, X11
+
+	LEAQ  (R12)(DX*4), R10
+	MOVOU (R12), X4
+	MOVOU (R12)(DX*1), X5
+	MOVOU (R12)(DX*2), X7
+	MOVOU (R12)(R9*1), X10
+	PXOR  X4, X0
+	PXOR  X5, X2
+	PXOR  X7, X1
+	PXOR  X10, X6
+	MOVOU (R10), X4
+	MOVOU (R10)(DX*1), X5
+	MOVOU (R10)(DX*2), X7
+	MOVOU (R10)(R9*1), X10
+	PXOR  X4, X8
+	PXOR  X5, X9
+	PXOR  X7, X3
+	PXOR  X10, X11
+	POR   X0, X2
+	POR   X1, X6
+	POR   X8, X9
+	POR   X3, X11
+	POR   X2, X6
+	POR   X9, X11
+	POR   X6, X15
+	POR   X11, X15
+
+	LEAQ (R11)(CX*8), R11
+	ADDQ $16, R12
+	DECQ R13
+	JNZ  rows
+
+	ADDQ $16, SI
+	LEAQ (DI)(DX*8), DI
+	DECQ BX
+	JNZ  columns
+
+	MOVO   X15, X0
+	PSRLDQ $8, X0
+	POR    X0, X15
+	MOVQ   X15, ret+48(FP)
+	RET

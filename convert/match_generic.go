@@ -1,0 +1,7 @@
+//go:build !amd64 || noasm
+
+package convert
+
+const hasMatchKernel = false
+
+func matchKernel([]byte, int, []byte, int, int, int) bool { return false }

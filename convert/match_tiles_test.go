@@ -1,0 +1,37 @@
+package convert
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// Matrices of all sizes around those of the kernel match their transposes, and no longer do once any
+// bit of either is turned.
+func TestMatchesTransposed(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 2))
+	for range 400 {
+		size := []int{1, 2, 2, 2, 4, 8}[rng.IntN(6)]
+		rows, cols := 1+rng.IntN(150), 1+rng.IntN(40)
+		srcPitch, dstPitch := cols*size+rng.IntN(20), rows*size+rng.IntN(20)
+		src, dst := make([]byte, rows*srcPitch), make([]byte, cols*dstPitch)
+		for i := range src {
+			src[i] = byte(rng.Uint32())
+		}
+		transposePlain(dst, dstPitch, src, srcPitch, rows, cols, size)
+		if !matchesTransposed(dst, dstPitch, src, srcPitch, rows, cols, size) {
+			t.Fatalf("%d x %d of %d bytes: the transpose does not match", rows, cols, size)
+		}
+		for range 20 {
+			p, at := src, rng.IntN(rows)*srcPitch+rng.IntN(cols*size)
+			if rng.IntN(2) == 0 {
+				p, at = dst, rng.IntN(cols)*dstPitch+rng.IntN(rows*size)
+			}
+			bit := byte(1) << rng.IntN(8)
+			p[at] ^= bit
+			if matchesTransposed(dst, dstPitch, src, srcPitch, rows, cols, size) {
+				t.Fatalf("%d x %d of %d bytes: a bit at %d is turned, and they match", rows, cols, size, at)
+			}
+			p[at] ^= bit
+		}
+	}
+}
