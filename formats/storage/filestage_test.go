@@ -222,7 +222,7 @@ func stoppedAt(t *testing.T, s *FileStage, step int, kill bool) (stopped bool) {
 func TestFileStageOfManyRuns(t *testing.T) {
 	dir := t.TempDir()
 	dst := filepath.Join(dir, "model.pt")
-	for range 20 {
+	for range 8 {
 		var group sync.WaitGroup
 		for i := range 4 {
 			s := fileStage(t, dst, fmt.Sprint(i), true)
