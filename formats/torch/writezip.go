@@ -25,8 +25,6 @@ const (
 	zip64Tag                   = 1
 	paddingTag                 = 'F' | 'B'<<8
 	descriptorMark             = "PK\x07\x08"
-	descriptorSum              = 4 // offset of the checksum in a descriptor
-	descriptorSize, wideSize   = 16, 24
 	directoryVersion, madeBy64 = 45, 3<<8 | 30
 )
 
@@ -50,13 +48,13 @@ func (r *record) end() int64 { return r.data + r.size + int64(len(r.descriptor()
 // wideLocal returns the field of 64-bit numbers of a local header.
 func (r *record) wideLocal() []byte {
 	var stored int64 // not known to torch at this point
-	return wideField(r.size, stored, r.header, r.size >= wideAt)
+	return wideField(r.size, stored, r.header)
 }
 
 // wideField returns the extra field for those numbers that have no room where they belong.
-func wideField(size, stored, header int64, sizes bool) []byte {
+func wideField(size, stored, header int64) []byte {
 	var field []byte
-	if sizes {
+	if size >= wideAt {
 		field = binary.LittleEndian.AppendUint64(field, uint64(size))
 		field = binary.LittleEndian.AppendUint64(field, uint64(stored))
 	}
@@ -113,7 +111,7 @@ func (r *record) descriptor() []byte {
 
 // centralEntry appends the record's entry in the directory.
 func (r *record) centralEntry(b []byte) []byte {
-	wide := wideField(r.size, r.size, r.header, r.size >= wideAt)
+	wide := wideField(r.size, r.size, r.header)
 	b = append(b, centralMark...)
 	b = append(b, 0, 0, 0, 0) // versions
 	b = binary.LittleEndian.AppendUint16(b, r.flags())
@@ -133,12 +131,13 @@ func (l *Layout) directorySize() int64 {
 	n := int64(end64Size + locatorSize + endSize)
 	for i := range l.records {
 		r := &l.records[i]
-		n += centralSize + int64(len(r.name)) + int64(len(wideField(r.size, r.size, r.header, r.size >= wideAt)))
+		n += centralSize + int64(len(r.name)) + int64(len(wideField(r.size, r.size, r.header)))
 	}
 	return n
 }
 
-// directory returns the end of the file, from l.tail on.
+// directory returns the end of a file: the directory of its records, which begins at the offset at, and
+// the end records.
 func directory(records []record, at int64) []byte {
 	var b []byte
 	for i := range records {
