@@ -31,6 +31,7 @@ func (m *Model) checkExtras(e *PlanError) {
 	for _, t := range m.Extra {
 		if !m.KeepExtra {
 			e.Unexpected = append(e.Unexpected, Problem{t.Name, m.whyExtra(t)})
+			e.canKeep = true
 		} else if t.DType.Size() == 0 {
 			e.Mistyped = append(e.Mistyped, Problem{t.Name, fmt.Sprintf("%s; its elements are no whole bytes", t.DType)})
 		}
@@ -52,8 +53,8 @@ func (p *Plan) keepExtras() error {
 		taken[name] = true
 		p.add(Dest{Name: name, DType: t.DType, Shape: t.Shape, Rule: "copy, extra"}, t, tensor.RowMajor(t.Shape...))
 	}
-	if n := len(p.Source.Extra); n > 0 && p.Layout == HuggingFace {
-		p.Notes = append(p.Notes, fmt.Sprintf("kept %d extra tensors, which transformers does not load", n))
+	if names := p.Source.Extra; len(names) > 0 && p.Layout == HuggingFace {
+		p.Notes = append(p.Notes, "kept what transformers does not load: "+tensorNames(names))
 	}
 	return nil
 }
@@ -71,6 +72,15 @@ func (p *Plan) keepHead(dtype tensor.DType) {
 	}
 	view := h.View()
 	p.add(Dest{Name: name, DType: cmp.Or(dtype, h.Tensor.DType), Shape: view.Shape, Rule: h.op.String()}, h.Tensor, view)
+}
+
+// tensorNames lists the names of tensors.
+func tensorNames(tensors []*tensor.Tensor) string {
+	var names []string
+	for _, t := range tensors {
+		names = append(names, printable(t.Name))
+	}
+	return list(names)
 }
 
 // add appends a tensor that one move fills.

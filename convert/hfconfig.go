@@ -97,10 +97,11 @@ func (m *Model) sourceConfig() (*sourceConfig, error) {
 
 // settleHF completes c from a config.json.
 func (m *Model) settleHF(s Settings, c *Config, h *hfconfig.Config, path string) error {
+	fits := *h
 	if m.resized {
-		h.VocabSize = c.VocabSize
+		fits.VocabSize = c.VocabSize
 	}
-	if problems := append(unknownToFamily(h), againstShapes(h, c)...); len(problems) > 0 {
+	if problems := append(unknownToFamily(h), againstShapes(&fits, c)...); len(problems) > 0 {
 		return tensor.Bad("%s", strings.Join(problems, "; ")).In(path)
 	}
 	c.AttentionWindow, c.LogitsSoftCap, c.EmbeddingScale = h.AttentionWindowSize, h.LogitsSoftCap, true

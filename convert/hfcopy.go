@@ -108,6 +108,12 @@ func editConfig(p *Plan) ([]byte, error) {
 	if h.LogitsSoftCap != float64(p.HF.LogitsSoftCap) {
 		set = append(set, jsonField{"logits_soft_cap", p.HF.LogitsSoftCap})
 	}
+	if h.TieWordEmbeddings != p.HF.TieWordEmbeddings {
+		set = append(set, jsonField{"tie_word_embeddings", p.HF.TieWordEmbeddings})
+	}
+	if h.VocabSize != p.Config.VocabSize { // an adapter's
+		set = append(set, jsonField{"vocab_size", p.Config.VocabSize})
+	}
 	if !p.Keep {
 		for _, name := range []string{"dtype", "torch_dtype"} {
 			if h.Has(name) || !h.Has("dtype") && !h.Has("torch_dtype") {

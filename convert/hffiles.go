@@ -3,6 +3,7 @@ package convert
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"path/filepath"
 	"strconv"
@@ -84,6 +85,9 @@ func makeHFFiles(p *Plan, o FilesOptions) ([]File, error) {
 		var err error
 		if t, err = readTokenizer(o.Tokenizer, p.Config.VocabSize); err != nil {
 			return nil, err
+		}
+		if n := p.Config.VocabSize - t.sp.pieces; n > 0 {
+			p.Notes = append(p.Notes, fmt.Sprintf("the vocabulary has %d tokens more than the tokenizer has pieces: what was added to the model's is not in the files written from it", n))
 		}
 		if files, err = t.files(o.InstructionTuned); err != nil {
 			return nil, err

@@ -16,6 +16,8 @@ type PlanError struct {
 	Unexpected []Problem
 	Misshapen  []Problem
 	Mistyped   []Problem
+
+	canKeep bool // some of the unexpected can be kept
 }
 
 // Problem is one tensor and what is wrong with it.
@@ -71,4 +73,10 @@ func (e *PlanError) Error() string {
 }
 
 // Unwrap returns the same as a *tensor.FormatError without the lists.
-func (e *PlanError) Unwrap() error { return tensor.Bad("%s", e.Summary()).In(e.Source) }
+func (e *PlanError) Unwrap() error {
+	bad := tensor.Bad("%s", e.Summary()).In(e.Source)
+	if e.canKeep {
+		bad.Advise("--extra keep takes tensors along that are no parameter of the family")
+	}
+	return bad
+}

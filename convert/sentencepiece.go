@@ -77,7 +77,7 @@ func parseSentencePiece(data []byte, maxPieces int64) (*sentencePiece, error) {
 	}
 	if sp.pieces > maxPieces {
 		return nil, tensor.Bad("the tokenizer has %d pieces, but the model's vocabulary has %d", sp.pieces, maxPieces).
-			Advise("this tokenizer is of another model")
+			Advise("it is the tokenizer of another model, or of this one before its vocabulary was trimmed: give the one that it was trimmed to")
 	}
 	return sp, nil
 }

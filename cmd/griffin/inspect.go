@@ -34,6 +34,7 @@ func inspectCommand() *cli.Command {
 			"  griffin inspect --dump 'embedder.input_embedding[:16, 0]' --out e.npy 2b.pt",
 		Flags: []cli.Flag{
 			stepFlag(),
+			modelFlag(),
 			&cli.BoolFlag{Name: "tree", Usage: "show the tensors as a tree, not as a table"},
 			&cli.BoolFlag{Name: "digest", Usage: "read everything and give the SHA-256 of each tensor's row-major little-endian elements"},
 			&cli.BoolFlag{Name: "stats", Usage: "read everything and give each tensor's range, mean, deviation, zeros, NaN, Inf and a histogram"},
@@ -77,7 +78,10 @@ func inspect(c *cli.Context) error {
 	if c.IsSet("dump") {
 		return dump(ckpt, c.String("dump"), c.String("out"), c.App.Writer)
 	}
-	r := newReport(ckpt)
+	r, err := newReport(ckpt, c.String("model"))
+	if err != nil {
+		return err
+	}
 	if c.Bool("digest") {
 		if err := r.digest(c.Context, ckpt, c.App.ErrWriter); err != nil {
 			return err
@@ -147,7 +151,8 @@ type tensorEntry struct {
 	Stats *stats.Stats `json:"stats,omitempty"`
 }
 
-func newReport(ckpt *tensor.Checkpoint) *inspection {
+// newReport describes a checkpoint, and of several models in it the one of that name.
+func newReport(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 	r := &inspection{Path: ckpt.Path, Format: ckpt.Format, Metadata: ckpt.Metadata,
 		Details: []detail{}, Notes: append([]string{}, ckpt.Notes...), Tensors: []tensorEntry{}, DTypes: []dtypeTotal{}}
 	for _, d := range ckpt.Details {
@@ -169,13 +174,16 @@ func newReport(ckpt *tensor.Checkpoint) *inspection {
 		r.DTypes[i].Parameters += t.Elements()
 		r.DTypes[i].Bytes += t.Bytes()
 	}
-	model, err := convert.Recognize(ckpt)
+	model, err := convert.RecognizeNamed(ckpt, name)
+	if err != nil && name != "" {
+		return nil, err
+	}
 	if err != nil {
 		r.ModelNote = err.Error()
-		return r
+		return r, nil
 	}
 	r.Model = summarise(model)
-	return r
+	return r, nil
 }
 
 // digest reads every tensor and fills in its SHA-256.

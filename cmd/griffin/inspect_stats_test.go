@@ -33,7 +33,10 @@ func TestStatsSayWhatIsNotFinite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReport(ckpt)
+	r, err := newReport(ckpt, "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := r.describeValues(context.Background(), ckpt, io.Discard); err != nil {
 		t.Fatal(err)
 	}

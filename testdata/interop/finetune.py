@@ -7,6 +7,8 @@
   adapter/      a LoRA adapter for base, trained for 100 steps and saved by PEFT: rank 2 on all linear layers
   merged/       adapter merged into base by PEFT, in float32
   merged-bf16/  the same, saved in bfloat16
+  several.pt    what a training script saves: two models in the original's layout, in bfloat16. "model" has an output
+                head of its own and a value head, "ema_model" a copy of its embedding for a head
 """
 
 import os
@@ -63,6 +65,17 @@ def save(model, out):
     model.to(torch.bfloat16).save_pretrained(out + "-bf16")
 
 
+def make_several(out):
+    config = family.CASES["micro-griffin"]
+    model, ema = (family.torch_state(family.make_params(config, seed, "bfloat16")) for seed in (6, 7))
+    torch.manual_seed(6)
+    shape = model["embedder.input_embedding"].shape
+    model["lm_head.weight"] = torch.randn(shape).to(torch.bfloat16)
+    model["value_head.weight"] = torch.randn(1, shape[1]).to(torch.bfloat16)
+    ema["lm_head.weight"] = ema["embedder.input_embedding"].clone()
+    torch.save({"model": model, "ema_model": ema, "step": 300}, out)
+
+
 def main():
     torch.set_num_threads(1)  # so that sums come out the same
     target = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "finetune")
@@ -78,6 +91,7 @@ def main():
     adapted.save_pretrained("adapter")
     os.remove("adapter/README.md")
     save(adapted.merge_and_unload(), "merged")
+    make_several("several.pt")
 
 
 if __name__ == "__main__":
