@@ -221,6 +221,9 @@ func (c *checkpointPair) explanations(t *testing.T) map[string]string {
 
 // line1 prints an explanation: kinds, with what, and details in parentheses.
 func line1(e *Explanation) string {
+	if e == nil {
+		return Other
+	}
 	s := e.Kind
 	if e.With != "" {
 		s += " " + e.With

@@ -139,14 +139,14 @@ func (l *lowRanking) findWith(ctx context.Context, columns, most int) (found *Ex
 			return nil, nil, true, err
 		}
 		spectrum := newSpectrum(c, columns, l.cols)
-		r, clear := l.standOut(spectrum.values)
-		if !again && !clear {
-			// Noise hides some of it: one power iteration.
+		if !again {
+			// One power iteration: of a sketch alone, rounding is a part that counts.
 			if q, err = l.rangeOf(ctx, orthonormal(transposed(c, columns, l.cols), l.cols, columns)); err != nil || q == nil {
 				return nil, nil, true, err
 			}
 			continue
 		}
+		r := l.standOut(spectrum.values)
 		if r >= columns-2 {
 			return nil, nil, false, nil
 		}
@@ -164,11 +164,11 @@ func (l *lowRanking) findWith(ctx context.Context, columns, most int) (found *Ex
 }
 
 // standOut returns how many singular values, whose squares are given, are larger than those of rounding
-// errors and of computing with float64, and whether that is beyond doubt.
-func (l *lowRanking) standOut(squares []float64) (r int, clear bool) {
+// errors and of computing with float64.
+func (l *lowRanking) standOut(squares []float64) (r int) {
 	edge := max(l.noise.edge(), 3e-8*math.Sqrt(squares[0]))
 	for r < len(squares) && squares[r] > edge*edge {
 		r++
 	}
-	return r, r > 0 && r < len(squares) && squares[r-1] > 4*edge*edge
+	return r
 }

@@ -27,17 +27,25 @@ type verdict struct {
 	wrong *outcome      // not nil where says holds for all elements but these
 }
 
-// precedence orders candidates: one step before two, and then by kind.
+// precedence orders candidates: one step before two, and then by kind. A difference of low rank comes
+// after both: a constant that was added, besides a changed element, is one as well.
 func precedence(x, y candidate) int {
-	if c := cmp.Compare(len(x.says), len(y.says)); c != 0 {
+	if c := cmp.Compare(x.effort(), y.effort()); c != 0 {
 		return c
 	}
-	for i := range x.says {
+	for i := range min(len(x.says), len(y.says)) {
 		if c := cmp.Compare(slices.Index(kinds, x.says[i].Kind), slices.Index(kinds, y.says[i].Kind)); c != 0 {
 			return c
 		}
 	}
 	return 0
+}
+
+func (c candidate) effort() int {
+	if slices.ContainsFunc(c.says, func(e Explanation) bool { return e.Kind == LowRank }) {
+		return 2 + len(c.says)
+	}
+	return len(c.says)
 }
 
 // search seeks what turns one tensor into another.
@@ -87,7 +95,13 @@ func (s *search) run() ([]Explanation, error) {
 			s.lowRank(m)
 		}
 	}
-	for range mostTries {
+	for tries, last := 0, false; tries < mostTries; tries++ {
+		if len(s.queue) == 0 && !last && s.comparable() {
+			last = true
+			if err := s.reordered(); err != nil {
+				return nil, err
+			}
+		}
 		if len(s.queue) == 0 {
 			return nil, nil
 		}

@@ -55,6 +55,9 @@ func roll(axis int) func(*rand.Rand, array) array {
 func shuffle(axis int) func(*rand.Rand, array) array {
 	return func(rng *rand.Rand, x array) array {
 		order := rng.Perm(int(x.shape[axis]))
+		for order[0] == len(order)-1 || order[0] == 0 { // neither reversed nor as it was
+			order = rng.Perm(len(order))
+		}
 		return x.along(axis, func(i, _ int64) int64 { return int64(order[i]) })
 	}
 }
@@ -124,6 +127,10 @@ var suiteChanges = []change{
 	{"transposed, rolled", rank(2), succession(transpose, roll(1)), "transposed, then block_permuted", "axis 1: indices rolled by 1"},
 	{"reversed, reversed", rank(2), succession(reverse(0), reverse(1)), "reversed, then reversed", ""},
 	{"reversed, scaled", floating, succession(reverse(0), scale(3)), "reversed, then scaled", "by 3"},
+	{"shuffled, sparse", both(atLeast(2), both(floating, large)), succession(shuffle(0), touch(1)), "block_permuted, then sparse", "1 of "},
+	{"shuffled second, sparse", both(atLeast(2), both(floating, large)), succession(shuffle(1), touch(2)), "block_permuted, then sparse", "2 of "},
+	{"rolled, scaled", both(atLeast(2), wide), succession(roll(0), scale(-0.3)), "block_permuted, then scaled", "indices rolled by 1"},
+	{"shuffled, added", both(atLeast(2), wide), succession(shuffle(1), plus(0.5)), "block_permuted, then added", ""},
 	{"shuffled, shuffled", atLeast(2), succession(shuffle(0), shuffle(1)), "block_permuted, then block_permuted", ""},
 }
 

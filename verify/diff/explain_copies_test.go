@@ -1,0 +1,178 @@
+package diff
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Tensors that have changed places, alone, twice in one checkpoint, and with something done besides.
+func TestExplainCopies(t *testing.T) {
+	rng := rand.New(rand.NewPCG(*suiteSeed, 8))
+	for _, d := range suiteTypes {
+		for _, shape := range [][]int64{{40, 56}, {24, 24}, {300}, {5, 6, 20}} {
+			v := func() array { return random(rng, d, shape) }
+			x, y, z, u, w := v(), v(), v(), v(), v()
+			for name, c := range map[string]struct {
+				after [5]array
+				want  [5]string
+				ok    bool
+			}{
+				"swapped":                  {[5]array{y, x, z, u, w}, [5]string{"swapped y", "swapped x"}, true},
+				"swapped twice":            {[5]array{y, x, u, z, w}, [5]string{"swapped y", "swapped x", "swapped u", "swapped z"}, true},
+				"turned round":             {[5]array{y, z, x, u, w}, [5]string{"copied_from y", "copied_from z", "copied_from x"}, true},
+				"copied":                   {[5]array{w, y, z, u, w}, [5]string{"copied_from w"}, true},
+				"copied from what changed": {[5]array{y, v(), z, u, w}, [5]string{"copied_from y", "other"}, true},
+				"swapped, sparse":          {[5]array{y.touched(rng, 1), x, z, u, w}, [5]string{"swapped y, then sparse", "swapped x"}, true},
+				"copied, sparse":           {[5]array{w.touched(rng, 2), y, z, u, w}, [5]string{"copied_from w, then sparse"}, true},
+				"swapped, scaled":          {[5]array{scale(-0.5)(rng, y), x, z, u, w}, [5]string{"swapped y, then scaled", "swapped x"}, isFloat(d)},
+				"copied, added":            {[5]array{x, plus(0.5)(rng, w), z, u, w}, [5]string{"", "copied_from w, then added"}, isFloat(d) && d.Size() > 1},
+				"swapped, transposed": {[5]array{transposeOf(y), transposeOf(x), z, u, w},
+					[5]string{"swapped y, then transposed", "swapped x, then transposed"}, len(shape) == 2 && shape[0] == shape[1]},
+				"swapped, zeroed": {[5]array{scale(0)(rng, y), x, z, u, w}, [5]string{"zeroed", "copied_from x"}, true},
+				"swapped and others": {[5]array{y, x, reverse(0)(rng, z), u.touched(rng, 1), v()},
+					[5]string{"swapped y", "swapped x", "reversed", "sparse", "other"}, len(x.values) > 200},
+			} {
+				if !c.ok {
+					continue
+				}
+				var pair checkpointPair
+				for i, before := range []array{x, y, z, u, w} {
+					pair.add(string("xyzuw"[i]), before, c.after[i])
+				}
+				got := pair.explanations(t)
+				for i, want := range c.want {
+					if e := kindsOf(got[string("xyzuw"[i])]); e != want {
+						t.Errorf("%s %v: %s: %c: %s, not %s", d, shape, name, "xyzuw"[i], e, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func transposeOf(x array) array {
+	if len(x.shape) != 2 {
+		return x
+	}
+	return x.permuted(1, 0)
+}
+
+// What says nothing: the more explanations would hold, the fewer are claimed.
+func TestExplainLittle(t *testing.T) {
+	rng := rand.New(rand.NewPCG(*suiteSeed, 9))
+	values := func(v ...float64) array { return array{tensor.F32, []int64{int64(len(v))}, v} }
+	fill := func(v float64, shape ...int64) array {
+		return random(rng, tensor.F32, shape).each(func(float64) float64 { return v })
+	}
+	row := func(x array, to, from int64) array {
+		return x.along(0, func(i, _ int64) int64 {
+			if i == to {
+				return from
+			}
+			return i
+		})
+	}
+	square := random(rng, tensor.F32, []int64{128, 128})
+	symmetric := square.at(square.shape, func(index []int64) []int64 { return []int64{min(index[0], index[1]), max(index[0], index[1])} })
+	wide := random(rng, tensor.BF16, []int64{128, 40})
+	for _, c := range []struct {
+		name string
+		a, b array
+		want string
+	}{
+		{"one element", values(1), values(2), "other"},
+		{"one element, zeroed", values(1), values(0), "zeroed"},
+		{"two exchanged", values(1, 2), values(2, 1), "reversed"},
+		{"three scaled", values(1, 2, 3), values(2, 4, 6), "other"},
+		{"ones that became halves", fill(1, 64), fill(0.5, 64), "scaled"},
+		{"zeros that became ones", fill(0, 64), fill(1, 64), "added"},
+		{"zeros that became random", fill(0, 64), random(rng, tensor.F32, []int64{64}), "other"},
+		{"filled with another constant, in another shape", fill(2, 8, 16), fill(3, 16, 8), "zeroed, then added"},
+		{"symmetric, transposed", symmetric, transposeOf(symmetric).touched(rng, 3), "sparse"},
+		{"mostly zeros, one moved", sparseOf(rng, 1000, 3), sparseOf(rng, 1000, 3), "sparse"},
+		{"a row twice", shuffle(0)(rng, wide), row(shuffle(0)(rand.New(rand.NewPCG(1, 1)), wide), 5, 9), "block_permuted, then sparse"},
+		{"NaN in both", withNaN(wide), scale(2)(rng, withNaN(wide)), "scaled"},
+		{"a NaN more", wide, withNaN(wide), "sparse"},
+		{"zeros of another sign", scale(0)(rng, fill(-1, 4, 4)), scale(0)(rng, fill(1, 4, 4)), "zeroed"},
+	} {
+		var pair checkpointPair
+		pair.add("x", c.a, c.b)
+		if got := kindsOf(pair.explanations(t)["x"]); got != c.want {
+			t.Errorf("%s: %s, not %s", c.name, got, c.want)
+		}
+	}
+}
+
+func withNaN(x array) array {
+	x = x.clone()
+	zero := 0.0
+	x.values[17] = zero / zero
+	return x
+}
+
+func sparseOf(rng *rand.Rand, n, some int) array {
+	x := array{tensor.F32, []int64{int64(n)}, make([]float64, n)}
+	for _, i := range rng.Perm(n)[:some] {
+		x.values[i] = float64(1 + rng.IntN(1000))
+	}
+	return x
+}
+
+// Every element of a rearranged tensor is in its place, whatever the size of the bands.
+func TestArrangements(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	for _, shape := range [][]int64{{7, 5}, {3, 4, 5}, {11}, {2, 1, 3, 4}} {
+		x := random(rng, tensor.F32, shape)
+		var all []*arrangement
+		for _, to := range [][]int64{shape, {5, 7}, {5, 3, 4}, {4, 2, 3}} {
+			all = append(all, enumerated(shape, to)...)
+		}
+		for _, m := range all {
+			m = m.clone()
+			k := rng.IntN(len(m.along))
+			if m.along[k].plain() {
+				m.along[k].table = make([]int32, m.along[k].n)
+				for i, at := range rng.Perm(int(m.along[k].n)) {
+					m.along[k].table[i] = int32(at)
+				}
+			}
+			for _, room := range []int64{1, 3, 8, 1000} {
+				got, err := readBands(t, m, x.operand("x"), room)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range x.values {
+					if want := float32(x.values[m.from(int64(i))]); got[i] != want {
+						t.Fatal(fmt.Sprintf("%v as %v, %+v, bands of %d: element %d is %g, not %g", shape, m.result(), m.along, room, i, got[i], want))
+					}
+				}
+			}
+		}
+	}
+}
+
+func readBands(t *testing.T, m *arrangement, o *Operand, room int64) ([]float32, error) {
+	t.Helper()
+	r, err := m.read(t.Context(), o)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if g, ok := r.(*gathering); ok {
+		g.room = min(room, g.room)
+	}
+	out := make([]float32, 0, o.Elements())
+	raw := make([]byte, 4)
+	for range o.Elements() {
+		if err := readPiece(r, raw, o); err != nil {
+			return nil, err
+		}
+		var one [1]float64
+		tensor.ValuesOf(tensor.F32).Decode(one[:], raw)
+		out = append(out, float32(one[0]))
+	}
+	return out, nil
+}
