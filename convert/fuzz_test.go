@@ -1,11 +1,13 @@
 package convert
 
 import (
+	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/strict"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -59,22 +61,93 @@ func FuzzRecognize(f *testing.F) {
 		if len(m.Tensors)+len(m.Rest) != len(tensors) {
 			t.Fatalf("%d and %d of %d tensors", len(m.Tensors), len(m.Rest), len(tensors))
 		}
-		p, err := NewPlan(m, PlanOptions{Settings: tinySettings})
-		if err != nil {
-			if !errors.As(err, &bad) {
-				t.Fatalf("%v", err)
-			}
-			_ = err.Error()
-			return
+		for to := range targetCount {
+			checkFuzzedPlan(t, m, PlanOptions{Settings: tinySettings, To: to})
 		}
-		for i, d := range p.Dests {
-			v := p.Moves[i].View
-			if v.Elements() != (&tensor.Tensor{Shape: d.Shape}).Elements() || tensor.CheckView(v, p.Moves[i].Source.Elements()) != nil {
-				t.Fatalf("%+v is moved as %+v", d, p.Moves[i])
-			}
+		checkFuzzedPlan(t, m, PlanOptions{To: ToTorch, DType: tensor.BF16})
+		none := Settings{AttentionWindow: ptr(int64(8)), LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}
+		checkFuzzedPlan(t, m, PlanOptions{Settings: none, DType: tensor.F16, AllowInexact: true, MatchRuntime: MatchTransformers5})
+	})
+}
+
+// checkFuzzedPlan holds a plan against what every plan has to be: each element filled once.
+func checkFuzzedPlan(t *testing.T, m *Model, o PlanOptions) {
+	p, err := NewPlan(m, o)
+	if err != nil {
+		var bad *tensor.FormatError
+		if !errors.As(err, &bad) {
+			t.Fatalf("%v", err)
 		}
+		_ = err.Error()
+		return
+	}
+	filled := make([]int64, len(p.Dests))
+	for _, move := range p.Moves {
+		if err := tensor.CheckView(move.View, move.Source.Elements()); err != nil {
+			t.Fatalf("%+v: %v", move, err)
+		}
+		filled[move.Dest] += move.View.Elements()
+	}
+	for i, d := range p.Dests {
+		if filled[i] != (&tensor.Tensor{Shape: d.Shape}).Elements() {
+			t.Fatalf("%d elements of %+v are filled", filled[i], d)
+		}
+	}
+	if o.To == ToHF {
 		if _, err := HFFiles(p, FilesOptions{}); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// FuzzManifest: whatever conversion.json holds, it is a manifest that can be written again, none, or broken.
+func FuzzManifest(f *testing.F) {
+	f.Add([]byte(`{"griffin": "1", "layout": "huggingface", "settings": {"attention_window": 8}, "huggingface": {"match_runtime": "transformers5", "attention_window_size": 9}}`))
+	f.Add([]byte(`{"griffin": 7}`))
+	f.Add([]byte(`{"tensors": "none"}`))
+	f.Add([]byte(`[`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m, err := parseManifest(text)
+		if err != nil && !errors.As(err, new(*tensor.FormatError)) {
+			t.Fatal(err)
+		}
+		if m == nil {
+			return
+		}
+		again, err := m.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := parseManifest(again); err != nil || back == nil {
+			t.Fatalf("%v: %s", err, again)
+		}
+	})
+}
+
+// FuzzEditJSON: an object has the new values, and all others as they were.
+func FuzzEditJSON(f *testing.F) {
+	f.Add([]byte("{\n  \"a\": [1, {\"window\": 2}],\n  \"window\": 2048\n}\n"))
+	f.Add([]byte(`{"cap":1,"b":"}"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var before, after map[string]json.RawMessage
+		if strict.Check(text, 20) != nil || json.Unmarshal(text, &before) != nil || len(before) == 0 {
+			return // such a config.json is refused before it is edited
+		}
+		edited, err := editJSON(text, []jsonField{{"window", 9}, {"cap", pythonFloat(30)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(edited, &after); err != nil {
+			t.Fatalf("%v: %s", err, edited)
+		}
+		before["window"], before["cap"] = json.RawMessage("9"), json.RawMessage("30.0")
+		for key, want := range before {
+			if string(after[key]) != string(want) {
+				t.Fatalf("%s is %s in %s", key, after[key], edited)
+			}
+		}
+		if len(after) != len(before) {
+			t.Fatalf("%s", edited)
 		}
 	})
 }
