@@ -29,6 +29,7 @@ type Card struct {
 	Weights *CardWeights  `json:"weights,omitempty"` // nil if they were not compared
 	Logits  []*CardLogits `json:"logits,omitempty"`
 
+	Window  *Window        `json:"window,omitempty"`
 	Runtime *RuntimeResult `json:"runtime,omitempty"`
 	Notes   []string       `json:"notes,omitempty"`
 }
@@ -38,9 +39,11 @@ type CardWeights struct {
 	Tensors    int            `json:"tensors"`
 	Elements   int64          `json:"elements"`
 	Bytes      int64          `json:"bytes"`
-	Rounded    int64          `json:"rounded"`    // elements that were held against rounding to nearest
-	Overflowed int64          `json:"overflowed"` // of them finite ones that became infinite
-	Source     []TensorDigest `json:"source"`     // SHA-256 of each tensor's elements, row-major and little-endian
+	Rounded    int64          `json:"rounded"`           // elements that were held against rounding to nearest
+	Overflowed int64          `json:"overflowed"`        // of them finite ones that became infinite
+	Divided    int64          `json:"divided,omitempty"` // elements of an embedding that were held against a quotient
+	Inexact    int64          `json:"inexact,omitempty"` // of them those that multiplying does not give back
+	Source     []TensorDigest `json:"source"`            // SHA-256 of each tensor's elements, row-major and little-endian
 	Converted  []TensorDigest `json:"converted"`
 }
 
@@ -60,9 +63,9 @@ type CardLogits struct {
 // NewCard makes the card of a verdict.
 func NewCard(v *Verdict, p *Provenance) *Card {
 	c := &Card{Schema: CardSchema, Verdict: v.Answer(), Same: v.Same, Griffin: v.Griffin, Command: p.Command,
-		Source: p.Source, Converted: p.Converted, Golden: p.Golden, Settings: v.Settings, Checks: v.Checks(), Runtime: v.Runtime, Notes: v.Notes}
+		Source: p.Source, Converted: p.Converted, Golden: p.Golden, Settings: v.Settings, Checks: v.Checks(), Window: v.Window, Runtime: v.Runtime, Notes: v.Notes}
 	if w := v.Weights; w != nil {
-		c.Weights = &CardWeights{Tensors: w.Tensors, Elements: w.Elements, Bytes: w.Bytes, Rounded: w.Rounded, Overflowed: w.Overflowed,
+		c.Weights = &CardWeights{Tensors: w.Tensors, Elements: w.Elements, Bytes: w.Bytes, Rounded: w.Rounded, Overflowed: w.Overflowed, Divided: w.Divided, Inexact: w.Inexact,
 			Source: w.Source, Converted: w.Converted}
 	}
 	for _, l := range v.Logits {

@@ -44,9 +44,11 @@ type Shapes struct {
 	NumHeads         int64    `json:"num_heads"`
 	LRUWidth         int64    `json:"lru_width"`
 	BlockTypes       []string `json:"block_types"`
-	AttentionWindow  int64    `json:"attention_window"`
+	AttentionWindow  int64    `json:"attention_window"` // this and what follows in the original's terms
 	LogitsSoftCap    Number   `json:"logits_soft_cap"`
 	EmbeddingScale   bool     `json:"embedding_scale"`
+
+	AttentionWindowSize int64 `json:"attention_window_size,omitempty"` // of config.json, where it is another number
 }
 
 // GoldenFacts describe a fixture.
@@ -78,7 +80,7 @@ func (v *Verdict) Provenance(ctx context.Context, o Options, command []string) (
 		}
 	}
 	var err error
-	if p.Source, err = facts(ctx, v.Source, ModelOptions{Settings: o.Settings, Step: o.Step, Name: o.Model}, known); err != nil {
+	if p.Source, err = facts(ctx, v.Source, ModelOptions{Settings: o.Settings, Step: o.Step, Name: o.Model}, v.windowOf(v.Source), known); err != nil {
 		return nil, err
 	}
 	if v.Converted != nil {
@@ -88,7 +90,7 @@ func (v *Verdict) Provenance(ctx context.Context, o Options, command []string) (
 				known[t.Name] = t.SHA256
 			}
 		}
-		if p.Converted, err = facts(ctx, v.Converted, ModelOptions{Settings: v.settings()}, known); err != nil {
+		if p.Converted, err = facts(ctx, v.Converted, ModelOptions{Settings: v.settings()}, v.windowOf(v.Converted), known); err != nil {
 			return nil, err
 		}
 	}
@@ -109,7 +111,15 @@ func (v *Verdict) settings() (s convert.Settings) {
 	return s
 }
 
-func facts(ctx context.Context, s *Subject, o ModelOptions, known map[string]string) (*Facts, error) {
+// windowOf returns the window of the verdict where it is that of a checkpoint.
+func (v *Verdict) windowOf(s *Subject) *Window {
+	if v.Window == nil || v.Converted != nil && s == v.Source && v.Converted.Layout == convert.HuggingFace.String() {
+		return nil
+	}
+	return v.Window
+}
+
+func facts(ctx context.Context, s *Subject, o ModelOptions, window *Window, known map[string]string) (*Facts, error) {
 	f := &Facts{Subject: *s}
 	sum, _, err := fileDigest(ctx, filepath.Join(s.Path, "config.json"))
 	if err == nil {
@@ -120,10 +130,20 @@ func facts(ctx context.Context, s *Subject, o ModelOptions, known map[string]str
 		return f, ctx.Err() // the verdict has said what is wrong with it
 	}
 	defer m.Close()
-	c := &m.Config
+	if err := m.Found.SettleScale(ctx); err != nil {
+		return nil, err
+	}
+	terms := m.Found.Original(m.Config)
+	c := &terms
+	if window != nil && m.Found.Layout == convert.HuggingFace {
+		c.AttentionWindow = window.Original
+	}
 	f.Parameters = m.Found.Parameters()
 	f.Config = &Shapes{Preset: m.Preset, VocabSize: c.VocabSize, Width: c.Width, MLPExpandedWidth: c.MLPExpandedWidth, NumHeads: c.NumHeads,
 		LRUWidth: c.LRUWidth, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale}
+	if m.Config.AttentionWindow != c.AttentionWindow {
+		f.Config.AttentionWindowSize = m.Config.AttentionWindow
+	}
 	for _, b := range c.BlockTypes {
 		f.Config.BlockTypes = append(f.Config.BlockTypes, string(b))
 	}

@@ -171,6 +171,9 @@ func lead(v *Verdict, checks []Check) string {
 		if w.Rounded > 0 {
 			how = "is that of the source, correctly rounded where the type changed"
 		}
+		if w.Divided > 0 {
+			how += ", the embedding's divided by what transformers multiplies it by"
+		}
 		parts = append(parts, fmt.Sprintf("every one of %s elements of %s %s", page.Grouped(w.Elements), is(w.Tensors, "tensor", "tensors"), how))
 	}
 	for _, l := range v.Logits {
