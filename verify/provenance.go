@@ -74,7 +74,7 @@ type GoldenFacts struct {
 func (v *Verdict) Provenance(ctx context.Context, o Options, command []string) (*Provenance, error) {
 	p := &Provenance{Command: command}
 	known := map[string]string{}
-	if v.Weights != nil {
+	if v.Weights != nil && o.Adapter == "" { // else they are those of the merged tensors
 		for _, t := range v.Weights.Source {
 			known[t.Name] = t.SHA256
 		}

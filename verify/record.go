@@ -19,13 +19,16 @@ func (r *run) checkRecords() error {
 	if err != nil {
 		return err
 	}
-	if source != nil && source.Layout == r.found.Layout.String() {
+	if source != nil && source.Layout == r.found.Layout.String() && r.adapter == nil { // which changes tensors
 		c := recordCheck{Manifest: source, field: filepath.Base(path) + " of the source", section: s}
 		c.checkDigests(r.verdict.Weights.Source)
 	}
 	made, path, err := r.readRecord(r.converted.Path)
 	if made == nil || err != nil {
 		return err
+	}
+	if made.Adapter != nil && r.adapter == nil {
+		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source: --adapter DIR puts it on", filepath.Base(path), made.Adapter.Name))
 	}
 	c := recordCheck{Manifest: made, field: filepath.Base(path), section: s}
 	c.checkLayout(r.plan)

@@ -16,6 +16,7 @@ type Verdict struct {
 	Griffin   string   `json:"griffin"`             // version of the tool
 	Source    *Subject `json:"source,omitempty"`    // the original; of CKPT --golden FILE the only checkpoint
 	Converted *Subject `json:"converted,omitempty"` // what was made of it
+	Adapter   string   `json:"adapter,omitempty"`   // path of the adapter that was put on the source
 	Golden    string   `json:"golden,omitempty"`    // path of the fixture
 
 	Settings *Settings `json:"settings,omitempty"` // by which the source was judged

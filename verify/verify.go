@@ -7,6 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -18,6 +19,7 @@ type Options struct {
 	Golden    string           // path of a fixture, or ""
 	Settings  convert.Settings // what shapes cannot tell of Source
 	Step      *int64           // of Source, where it has several; nil for the newest
+	Adapter   string           // directory of a PEFT adapter that was merged into Source, or ""
 	Model     string           // which of several models in Source, as convert.RecognizeNamed takes it; "" for the only one
 
 	WeightsOnly bool // leave the logits out
@@ -57,7 +59,8 @@ type run struct {
 	verdict *Verdict
 
 	source    *tensor.Checkpoint
-	found     *convert.Model // in source
+	adapter   *peft.Adapter  // on source; nil for none
+	found     *convert.Model // in source, with the adapter
 	converted *tensor.Checkpoint
 	made      *convert.Model // in converted; nil where there is none
 	plan      *convert.Plan  // from source to converted; nil without the latter
@@ -74,6 +77,9 @@ func (r *run) open(ctx context.Context) (err error) {
 	if err := r.found.SettleHead(ctx); err != nil {
 		return err
 	}
+	if err := r.adapt(ctx); err != nil {
+		return err
+	}
 	if err := r.found.SettleScale(ctx); err != nil {
 		return err
 	}
@@ -86,6 +92,7 @@ func (r *run) open(ctx context.Context) (err error) {
 	}
 	if r.made, err = convert.Recognize(r.converted); err != nil {
 		r.made = nil // the structure says what is wrong
+		r.verdict.Notes = append(r.verdict.Notes, "no model was found in the converted checkpoint: "+err.Error())
 	} else {
 		r.made.KeepExtra = true
 	}
@@ -93,6 +100,7 @@ func (r *run) open(ctx context.Context) (err error) {
 		return err
 	}
 	r.verdict.Converted = subject(r.converted, r.plan.Layout, "")
+	r.verdict.Adapter = r.options.Adapter
 	if r.made != nil && r.plan.Layout != convert.HuggingFace {
 		r.verdict.Converted.Prefix = r.made.Prefix
 	}
@@ -101,6 +109,20 @@ func (r *run) open(ctx context.Context) (err error) {
 		r.verdict.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale}
 	}
 	return nil
+}
+
+// adapt puts an adapter on the source's model.
+func (r *run) adapt(ctx context.Context) (err error) {
+	if r.options.Adapter == "" {
+		return nil
+	}
+	if r.adapter, err = peft.Read(r.options.Adapter); err != nil {
+		return err
+	}
+	if r.found, err = r.found.WithAdapter(r.adapter); err != nil {
+		return err
+	}
+	return r.found.SettleHead(ctx)
 }
 
 // recognize finds the model in the source: of several the one that was asked for, or that the conversion was made
@@ -130,6 +152,9 @@ func (r *run) close() {
 		if c != nil {
 			c.Close()
 		}
+	}
+	if r.adapter != nil {
+		r.adapter.Close()
 	}
 }
 

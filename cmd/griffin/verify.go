@@ -37,6 +37,7 @@ func verifyCommand() *cli.Command {
 			&cli.StringFlag{Name: "semantics", DefaultText: "those of the fixture's implementation", Usage: "hold models against the fixture as `IMPLEMENTATION` computes: " + strings.Join(reference.SemanticsNames[:], ", ")},
 			stepFlag(),
 			modelFlag(),
+			&cli.StringFlag{Name: "adapter", Usage: "CONVERTED is SRC with the PEFT adapter in `DIR` merged into it"},
 			jsonFlag(),
 		)...),
 		OnUsageError: onUsageError,
@@ -87,7 +88,7 @@ func runVerify(c *cli.Context) error {
 }
 
 func verifyOptions(c *cli.Context) (verify.Options, error) {
-	o := verify.Options{Settings: settings(c), Golden: c.String("golden"), WeightsOnly: c.Bool("weights-only"), Model: c.String("model")}
+	o := verify.Options{Settings: settings(c), Golden: c.String("golden"), WeightsOnly: c.Bool("weights-only"), Model: c.String("model"), Adapter: c.String("adapter")}
 	advice := "griffin verify --help shows examples"
 	switch {
 	case c.NArg() == 1 && o.Golden == "" && c.IsSet("runtime"):
