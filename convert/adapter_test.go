@@ -466,6 +466,16 @@ func TestAdapterAgainstConfigJSON(t *testing.T) {
 		if p.Config.SeparateHead != tt.separate || p.Config.VocabSize != tt.vocab || p.Config.AttentionWindow != 6 {
 			t.Errorf("%s: %+v", tt.name, p.Config)
 		}
+		files, err := HFFiles(p, FilesOptions{})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		config := string(files[0].Content)
+		for _, want := range []string{fmt.Sprintf(`"vocab_size": %d,`, tt.vocab), fmt.Sprintf(`"tie_word_embeddings": %v,`, !tt.separate)} {
+			if files[0].Name != "config.json" || !strings.Contains(config, want) {
+				t.Errorf("%s: no %s in %s\n%s", tt.name, want, files[0].Name, config)
+			}
+		}
 		if n := len(p.Notes); n == 0 || !strings.Contains(p.Notes[n-1], "merged the adapter adapter") || strings.Contains(p.Notes[n-1], "no longer one") != tt.separate {
 			t.Errorf("%s: %q", tt.name, p.Notes)
 		}

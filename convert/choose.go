@@ -84,17 +84,23 @@ func describePrefix(c *candidate) string {
 }
 
 // chooseNamed returns the candidate under a name: the one whose prefix it is, or else the only one
-// below it or that ends with it, so that "ema" is enough for "ema.params".
+// below it, or else the only one that ends with it, so that "ema" is enough for "ema.params".
 func chooseNamed(c *tensor.Checkpoint, all []*candidate, name string) (*candidate, error) {
-	var near []*candidate
+	var below, ending []*candidate
 	for _, a := range all {
 		full := a.modelName()
-		if full == name || a.prefix == name && name != "" {
+		switch {
+		case full == name || a.prefix == name:
 			return a, nil
+		case strings.HasPrefix(full, name+"."):
+			below = append(below, a)
+		case strings.HasSuffix(full, "."+name):
+			ending = append(ending, a)
 		}
-		if strings.HasPrefix(full, name+".") || strings.HasSuffix(full, "."+name) {
-			near = append(near, a)
-		}
+	}
+	near := below
+	if len(below) == 0 {
+		near = ending
 	}
 	if len(near) == 1 {
 		return near[0], nil
@@ -113,17 +119,33 @@ func chooseNamed(c *tensor.Checkpoint, all []*candidate, name string) (*candidat
 	return nil, &SettingsError{Problem: fmt.Sprintf("%s: %s %s", c.Path, problem, printable(name)), Hint: "--model takes " + list(names)}
 }
 
-// others notes the further models in the checkpoint and returns their tensors. Where no model was
-// asked for by name, small subtrees that look like one count as parts of this.
+// others notes the further models in the checkpoint and returns their tensors, and what lies beside
+// their parameters. Where no model was asked for by name, small subtrees that look like one count as
+// parts of this.
 func (m *Model) others(chosen *candidate, all []*candidate, named bool) map[*tensor.Tensor]bool {
 	tensors := map[*tensor.Tensor]bool{}
+	below := map[string]bool{} // prefixes of other models, within the subtree of this one or beside it
 	for _, a := range all {
 		if a == chosen || !named || isMirror(a.prefix) && !isMirror(chosen.prefix) {
 			continue
 		}
 		m.Others = append(m.Others, a.modelName())
+		if len(a.prefix) > len(chosen.prefix) {
+			below[a.prefix] = true
+		}
 		for _, found := range a.found {
 			for _, t := range found {
+				tensors[t] = true
+			}
+		}
+	}
+	if len(below) == 0 {
+		return tensors
+	}
+	for _, t := range m.Checkpoint.Tensors() {
+		name := t.Name[:min(len(t.Name), maxName)]
+		for i := range name {
+			if name[i] == '.' && below[name[:i+1]] {
 				tensors[t] = true
 			}
 		}
