@@ -23,7 +23,7 @@ import (
 // Each source is read once, checksums included. Input that turns out broken is a
 // *tensor.FormatError; after any error the files are incomplete and worth nothing.
 func Execute(ctx context.Context, p *Plan, dst Destination, progress func(done int64)) ([]Written, error) {
-	return execute(ctx, p, dst, progress, newLimits(workers(), largestMatrix(p)), nil)
+	return execute(ctx, p, dst, progress, limitsOf(p, dst), nil)
 }
 
 // executeDigests is Execute, and returns the SHA-256 of all sources too. Those that are copied whole
@@ -36,7 +36,7 @@ func executeDigests(ctx context.Context, p *Plan, dst Destination, progress func
 			sums.sources[m.Source] = newRunningSum(m.Source)
 		}
 	}
-	written, err := execute(ctx, p, dst, progress, newLimits(workers(), largestMatrix(p)), sums)
+	written, err := execute(ctx, p, dst, progress, limitsOf(p, dst), sums)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,20 +18,34 @@ type limits struct {
 	scratch int64 // of each worker; at least band and step
 }
 
+// limitsOf are the limits for a plan and where it goes.
+func limitsOf(p *Plan, dst Destination) limits {
+	sinks := false
+	for i := range p.Dests {
+		f, _, _ := dst.At(i)
+		sinks = sinks || f == nil
+	}
+	return newLimits(workers(), largestMatrix(p), sinks)
+}
+
 // newLimits keep an execution by so many workers, of a plan whose largest matrix has so many bytes,
 // under 256 MiB. More panels let the disk work ahead; but a worker that cannot have all of its
 // matrix in memory costs more. Writes of 4 MiB were measured to be almost twice as fast as such of
-// 256 KiB; band and step are what stays in a core's own cache.
-func newLimits(workers int, matrix int64) limits {
+// 256 KiB; band and step are what stays in a core's own cache. Where sinks take the elements, panels
+// to write ahead from are of no use, and each worker has an encoder.
+func newLimits(workers int, matrix int64, sinks bool) limits {
 	const (
-		all       = 235 << 20
-		heap      = 14 << 20 // Go's own, headers of checkpoints
-		perWorker = 4 << 20  // scratch, a decoder of Orbax's chunks
-		fewest    = 3        // spare panels
-		most      = 8
+		all     = 235 << 20
+		heap    = 14 << 20 // Go's own, headers of checkpoints
+		encoder = 3 << 20
 	)
+	fewest, most := int64(3), int64(8) // spare panels
+	perWorker := int64(4 << 20)        // scratch, a decoder of Orbax's chunks
+	if sinks {
+		fewest, most, perWorker = 1, 1, perWorker+encoder
+	}
 	l := limits{panel: 4 << 20, band: 1 << 20, step: 256 << 10, scratch: 1 << 20}
-	rest := int64(all-heap-workers*perWorker) - int64(workers)*l.panel
+	rest := all - heap - int64(workers)*(perWorker+l.panel)
 	l.spare = int(min(max((rest-int64(workers)*min(matrix, all))/l.panel, fewest), most))
 	l.blocks = rest - int64(l.spare)*l.panel
 	return l

@@ -361,7 +361,7 @@ var testLimits = []limits{
 	{panel: 12 << 10, spare: 1, blocks: 2 << 10, band: 512, step: 256, scratch: 512},
 	{panel: 16 << 10, spare: 2, blocks: 20 << 10, band: 2 << 10, step: 4 << 10, scratch: 4 << 10},
 	{panel: 128 << 10, spare: 3, blocks: 1 << 20, band: 64 << 10, step: 4 << 10, scratch: 64 << 10},
-	newLimits(2, 0),
+	newLimits(2, 0, false),
 }
 
 func TestExecuteMatchesDefinition(t *testing.T) {
@@ -440,15 +440,20 @@ func TestLimits(t *testing.T) {
 	const matrix9B = 4096 * 12288 * 2
 	for workers := 1; workers <= maxWorkers; workers++ {
 		for _, matrix := range []int64{0, 2560 * 7680 * 2, matrix9B, 1 << 40} {
-			l := newLimits(workers, matrix)
+			l := newLimits(workers, matrix, false)
 			lent := l.blocks + int64(workers+l.spare)*l.panel + int64(workers)*l.scratch
+			if s := newLimits(workers, matrix, true); s.spare != 1 || s.blocks < 100<<20 || s.blocks+int64(workers)*(s.panel+s.scratch+2<<20) > 240<<20 {
+				t.Errorf("%d workers into sinks, matrix of %d: %+v", workers, matrix, s)
+			}
 			if lent > 240<<20 || l.spare < 3 || l.blocks < 100<<20 || l.band > l.scratch || l.step > l.scratch {
 				t.Errorf("%d workers, matrix of %d: %+v lends %d", workers, matrix, l, lent)
 			}
 		}
 	}
-	if l := newLimits(2, matrix9B); l.blocks < 2*matrix9B {
-		t.Errorf("%+v has no room for two matrices", l)
+	for _, sinks := range []bool{false, true} {
+		if l := newLimits(2, matrix9B, sinks); l.blocks < 2*matrix9B {
+			t.Errorf("%+v has no room for two matrices", l)
+		}
 	}
 }
 
