@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"gonum.org/v1/gonum/blas/blas64"
 )
 
 // patchSide is the most rows, and columns, of a patch.
@@ -116,18 +118,11 @@ func eliminate(d []float64, rows, cols, most int, left float64) int {
 			basis[i] = x / norm
 		}
 		total = 0
+		direction := blas64.Vector{N: cols, Data: basis, Inc: 1}
 		for r := range rows {
-			row := d[r*cols : (r+1)*cols]
-			dot := 0.0
-			for i, x := range row {
-				dot += x * basis[i]
-			}
-			squares[r] = 0
-			for i, x := range row {
-				x -= dot * basis[i]
-				row[i] = x
-				squares[r] += x * x
-			}
+			row := blas64.Vector{N: cols, Data: d[r*cols:], Inc: 1}
+			blas64.Axpy(-blas64.Dot(row, direction), direction, row)
+			squares[r] = blas64.Dot(row, row)
 			total += squares[r]
 		}
 	}

@@ -185,7 +185,10 @@ func TestExplain(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*suiteSeed, 5))
 	for range *suiteRounds {
 		for _, d := range suiteTypes {
-			for _, shape := range suiteShapes {
+			for i, shape := range suiteShapes {
+				if i > 3 && d != tensor.BF16 && d != tensor.F32 {
+					continue // other types are no different in more axes
+				}
 				t.Run(fmt.Sprint(d, shape), func(t *testing.T) {
 					list := append(append([]change{}, suiteChanges...), nearMisses...)
 					if d == tensor.F32 {
