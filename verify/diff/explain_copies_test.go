@@ -96,6 +96,7 @@ func TestExplainLittle(t *testing.T) {
 		{"a row twice", shuffle(0)(rng, wide), row(shuffle(0)(rand.New(rand.NewPCG(1, 1)), wide), 5, 9), "block_permuted, then sparse"},
 		{"NaN in both", withNaN(wide), scale(2)(rng, withNaN(wide)), "scaled"},
 		{"a NaN more", wide, withNaN(wide), "sparse"},
+		{"scaled, a NaN more", wide, withNaN(scale(2)(rng, wide)), "scaled, then sparse"},
 		{"zeros of another sign", scale(0)(rng, fill(-1, 4, 4)), scale(0)(rng, fill(1, 4, 4)), "zeroed"},
 	} {
 		var pair checkpointPair
@@ -103,6 +104,23 @@ func TestExplainLittle(t *testing.T) {
 		if got := kindsOf(pair.explanations(t)["x"]); got != c.want {
 			t.Errorf("%s: %s, not %s", c.name, got, c.want)
 		}
+	}
+}
+
+// Tensors of one value, as those of a new model, are no copies of one another.
+func TestExplainConstants(t *testing.T) {
+	rng := rand.New(rand.NewPCG(*suiteSeed, 10))
+	x := random(rng, tensor.BF16, []int64{300})
+	ones := x.each(func(float64) float64 { return 1 })
+	var pair checkpointPair
+	pair.add("x", x, ones)
+	pair.add("y", ones, ones)
+	pair.add("z", ones.each(func(float64) float64 { return 3 }), ones)
+	if got := kindsOf(pair.explanations(t)["z"]); got != "scaled" {
+		t.Errorf("%s", got)
+	}
+	if got := kindsOf(pair.explanations(t)["x"]); got != "zeroed, then added" {
+		t.Errorf("%s", got)
 	}
 }
 

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -57,6 +58,27 @@ func TestExplainLowRank(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// A few elements beyond what rounding explains are not passed over.
+func TestExplainLowRankSparse(t *testing.T) {
+	rng := rand.New(rand.NewPCG(*suiteSeed, 11))
+	for _, d := range []tensor.DType{tensor.F32, tensor.BF16} {
+		x := weights(rng, d, 320, 400)
+		y := x.merged(rng, 2, 1e-3)
+		left := 40
+		for _, i := range rng.Perm(len(y.values)) {
+			if size := math.Abs(y.values[i]); left > 0 && size > 1./64 && size < 1./32 {
+				y.values[i] += 4 * numberFormats[d].step(y.values[i])
+				left--
+			}
+		}
+		var pair checkpointPair
+		pair.add("x", x, y.rounded(d))
+		if got := pair.explanations(t)["x"]; kindsOf(got) != "low_rank, then sparse" || !strings.Contains(got, "rank 2,") || !strings.Contains(got, "40 of") {
+			t.Errorf("%s: %s", d, got)
 		}
 	}
 }

@@ -1,0 +1,86 @@
+package diff
+
+import (
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// nearest is x rounded by the definition: no number of the type is nearer, and of two as near the one
+// with an even last bit is taken.
+func nearest(f *numberFormat, x *big.Float) float64 {
+	near, _ := x.Float64()
+	y := f.round(near)
+	if math.IsInf(y, 0) || math.IsNaN(y) {
+		return y
+	}
+	best := y
+	for _, z := range []float64{y - f.step(y), y - f.step(y)/2, y + f.step(y)/2, y + f.step(y)} {
+		if f.round(z) != z {
+			continue
+		}
+		distance := func(z float64) *big.Float {
+			d := new(big.Float).SetPrec(300).Sub(x, big.NewFloat(z))
+			return d.Abs(d)
+		}
+		switch c := distance(z).Cmp(distance(best)); {
+		case c < 0, c == 0 && math.Mod(z/f.step(z), 2) == 0:
+			best = z
+		}
+	}
+	return best
+}
+
+// Products and sums are rounded once, also where a product in float64 lies on a tie that the exact one
+// only comes near to.
+func TestRoundedOnce(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	exact := func(x float64) *big.Float { return new(big.Float).SetPrec(300).SetFloat64(x) }
+	for _, d := range []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.F8E4M3, tensor.F8E5M2} {
+		f := numberFormats[d]
+		for range 3000 {
+			a := f.round(rng.NormFloat64())
+			for _, c := range []float64{0.7, -0.1, 1.1, 0.3, 0.011, 1 + rng.Float64()} {
+				got := []float64{a}
+				scaling{by: c}.apply(got)
+				if want := nearest(f, new(big.Float).SetPrec(300).Mul(exact(a), exact(c))); f.round(got[0]) != want {
+					t.Fatalf("%s: %g times %g is %g, not %g", d, a, c, f.round(got[0]), want)
+				}
+				got[0] = a
+				adding{constant: c}.apply(got)
+				if want := nearest(f, new(big.Float).SetPrec(300).Add(exact(a), exact(c))); f.round(got[0]) != want {
+					t.Fatalf("%s: %g plus %g is %g, not %g", d, a, c, f.round(got[0]), want)
+				}
+				got[0] = a
+				scaling{by: c, divide: true}.apply(got)
+				if want := nearest(f, new(big.Float).SetPrec(300).Quo(exact(a), exact(c))); f.round(got[0]) != want {
+					t.Fatalf("%s: %g by %g is %g, not %g", d, a, c, f.round(got[0]), want)
+				}
+			}
+		}
+	}
+}
+
+// Whatever rounds to a number lies within what roundsTo says, and rounding agrees with that of package
+// tensor.
+func TestRoundsTo(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 3))
+	for d, f := range numberFormats {
+		for range 5000 {
+			x := rng.NormFloat64() * math.Ldexp(1, rng.IntN(40)-30)
+			y := f.round(x)
+			low, high, ok := f.roundsTo(y)
+			if ok != (y == y) || ok && (x < low || x > high) {
+				t.Fatalf("%s: %g is %g, not within %g and %g", d, x, y, low, high)
+			}
+			if d == tensor.F16 || d == tensor.BF16 {
+				if want := (array{tensor.F64, []int64{1}, []float64{x}}).rounded(d).values[0]; y != want {
+					t.Fatalf("%s: %g is %g, not %g", d, x, y, want)
+				}
+			}
+		}
+	}
+}
