@@ -13,7 +13,8 @@ import (
 
 // printDiff prints a result for people: what the two are, a summary, and a table of all that is not the
 // same, folded by layer.
-func printDiff(w io.Writer, r *diff.Result) error {
+func printDiff(out io.Writer, r *diff.Result) error {
+	w := &strings.Builder{}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	printSide(t, "A", &r.A)
 	printSide(t, "B", &r.B)
@@ -24,19 +25,28 @@ func printDiff(w io.Writer, r *diff.Result) error {
 		fmt.Fprintf(t, "note\t%s\t\n", printable(n))
 	}
 	fmt.Fprintf(t, "result\t%s\t\n", summaryLine(r))
-	if err := t.Flush(); err != nil {
-		return err
-	}
+	t.Flush()
 	groups := r.Groups()
 	if len(groups) == 0 {
-		return nil
+		return withoutPadding(out, w.String())
 	}
 	fmt.Fprintln(w)
 	fmt.Fprintln(t, "STATUS\tTENSOR\tWHAT\tDIFFERING\tLARGEST\tREL. L2\tCOSINE\t")
 	for i := range groups {
 		fmt.Fprintln(t, groupLine(r, &groups[i]))
 	}
-	return t.Flush()
+	t.Flush()
+	return withoutPadding(out, w.String())
+}
+
+// withoutPadding prints lines without the spaces that fill up a table on its right.
+func withoutPadding(out io.Writer, table string) error {
+	for line := range strings.Lines(table) {
+		if _, err := fmt.Fprintln(out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printSide(w io.Writer, letter string, s *diff.Side) {
@@ -96,15 +106,22 @@ func summaryLine(r *diff.Result) string {
 	return line
 }
 
-// groupLine is a line of the table.
+// groupLine is a line of the table, and one for each name where there are several.
 func groupLine(r *diff.Result, g *diff.Group) string {
 	x := r.Extent(g)
-	cells := []string{string(g.Status), printable(g.Where()), printable(whatCell(r, g)), "", "", "", ""}
+	where, more := g.Where(), ""
+	if len(g.Names) > 1 {
+		where = g.Place()
+		for _, name := range g.Names {
+			more += "\n\t  " + printable(name) + "\t\t\t\t\t\t"
+		}
+	}
+	cells := []string{string(g.Status), printable(where), printable(whatCell(r, g)), "", "", "", ""}
 	if x.Differing > 0 {
 		cells[3] = share(x.Differing, x.Elements)
 		cells[4], cells[5], cells[6] = short(x.MaxAbs), short(x.RelativeL2), cosine(x.Cosine)
 	}
-	return strings.Join(cells, "\t") + "\t"
+	return strings.Join(cells, "\t") + "\t" + more
 }
 
 // whatCell says what was done, or shows the first difference where that is not known.

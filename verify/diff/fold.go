@@ -108,6 +108,8 @@ func (t *TensorDiff) what(root string, layer int) string {
 			words += " with " + withoutLayer(e.With, root, layer)
 		case CopiedFrom:
 			words = "copied from " + withoutLayer(e.With, root, layer)
+		case LowRank:
+			words = fmt.Sprintf("moved by a matrix of rank %d", e.Rank)
 		default:
 			if e.With != "" {
 				words += " from " + withoutLayer(e.With, root, layer)
@@ -175,13 +177,18 @@ func (r *Result) Extent(g *Group) Extent {
 // there are several.
 func (g *Group) Where() string {
 	names := strings.Join(g.Names, ", ")
-	if len(g.Layers) == 0 {
-		return names
-	}
-	if len(g.Names) > 1 {
+	if len(g.Names) > 1 && len(g.Layers) > 0 {
 		names = "{" + names + "}"
 	}
-	return g.Root + "." + ranges(g.Layers) + "." + names
+	return g.Place() + names
+}
+
+// Place is what precedes a group's names: "model.layers.0-25."; "" outside layers.
+func (g *Group) Place() string {
+	if len(g.Layers) == 0 {
+		return ""
+	}
+	return g.Root + "." + ranges(g.Layers) + "."
 }
 
 // ranges prints ascending numbers: 0-3,5.
