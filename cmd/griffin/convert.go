@@ -29,7 +29,8 @@ func convertCommand() *cli.Command {
 			"  griffin convert 2b.pt out --match-runtime transformers5         # logits of the original at every position\n" +
 			"  griffin convert --to torch recurrentgemma-2b 2b.pt              # the way back\n" +
 			"  griffin convert --to orbax 2b.pt 2b --orbax-format zarr\n" +
-			"  griffin convert recurrentgemma-2b smaller --dtype bfloat16 --max-shard-size 2GB",
+			"  griffin convert recurrentgemma-2b smaller --dtype bfloat16 --max-shard-size 2GB\n" +
+			"  griffin convert --adapter my-lora recurrentgemma-2b merged      # a PEFT adapter",
 		Flags: append([]cli.Flag{&cli.StringFlag{Name: "to", Value: convert.ToHF.String(), Usage: "write `TARGET`: " + strings.Join(convert.TargetNames(), ", ")}},
 			append(settingsFlags(),
 				&cli.StringFlag{Name: "dtype", Value: "keep", Usage: "write the weights as `TYPE`: keep, float32, bfloat16 or float16 (to nearest even)"},
