@@ -349,3 +349,34 @@ func TestSinksCount(t *testing.T) {
 		}
 	}
 }
+
+// The tree as Orbax 0.12.8 writes it, but for the type of the arrays.
+func TestMetadataOfATree(t *testing.T) {
+	l, err := NewLayout([]Spec{{"params.b'1.w", tensor.F32, nil}, {"params.blocks.0.w", tensor.F32, nil}, {"é\n", tensor.F32, nil}}, "ocdbt-zarr3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	w, err := l.Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.writeMetadata(); err != nil {
+		t.Fatal(err)
+	}
+	const value = `"value_metadata": {"value_type": "np.ndarray", "skip_deserialize": false}}`
+	for name, want := range map[string]string{
+		"_METADATA": `{"tree_metadata": {` +
+			`"('params', \"b'1\", 'w')": {"key_metadata": [{"key": "params", "key_type": 2}, {"key": "b'1", "key_type": 2}, {"key": "w", "key_type": 2}], ` + value +
+			`, "('params', 'blocks.0', 'w')": {"key_metadata": [{"key": "params", "key_type": 2}, {"key": "blocks.0", "key_type": 2}, {"key": "w", "key_type": 2}], ` + value +
+			`, "('é\\n',)": {"key_metadata": [{"key": "é\n", "key_type": 2}], ` + value +
+			`}, "use_ocdbt": true, "use_zarr3": true, "store_array_data_equal_to_fill_value": true, "custom_metadata": null}`,
+		"checkpoint": "\x82\xa6params\x82\xa3b'1\x81\xa1w\xbaPLACEHOLDER://params.b'1.w\xa8blocks.0\x81\xa1w\xbfPLACEHOLDER://params.blocks.0.w\xa3é\n\xb1PLACEHOLDER://é\n",
+	} {
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %v\n%s, not\n%s", name, err, got, want)
+		}
+	}
+}

@@ -77,6 +77,12 @@ func TestWrittenDatabasesAreReadBack(t *testing.T) {
 					t.Errorf("%d keys in nodes of %d bytes: another value of %q: %v", n, nodeBytes, k, err)
 				}
 			}
+			for _, e := range entries {
+				v, _ := db.Get(e.Key)
+				if want := e.Value.File == "" && len(e.Value.Inline) <= MaxInline; (v.File == "") != want {
+					t.Errorf("%q of %d bytes: inline is not %t", e.Key, len(e.Value.Inline), want)
+				}
+			}
 			m, err := db.readManifest(manifestName)
 			if err != nil {
 				t.Fatal(err)

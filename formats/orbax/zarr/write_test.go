@@ -78,6 +78,9 @@ func TestPlansAreReadBack(t *testing.T) {
 			if rng.IntN(4) > 0 {
 				shape[k]++
 			}
+			if len(shape) < 3 && rng.IntN(4) == 0 {
+				shape[k] = rng.Int64N(99)
+			}
 		}
 		p, err := NewPlan(storage, d, shape)
 		if err != nil {
@@ -160,6 +163,36 @@ func TestChunksThatAreNotJoinedAreNotStrided(t *testing.T) {
 		change.do(s)
 		if lies, err := a.Strided(); lies != nil || err != nil {
 			t.Errorf("%s: lies in one piece: %v", change.name, err)
+		}
+	}
+}
+
+// Chunks that lie one behind another, but whose elements do not.
+func TestChunksThatAreNoRunsAreNotStrided(t *testing.T) {
+	for _, tt := range []struct {
+		shape, chunk string
+		keys         []string
+		want         bool
+	}{
+		{"[2,4]", "[1,2]", []string{"0.0", "0.1", "1.0", "1.1"}, true},
+		{"[2,3]", "[1,2]", []string{"0.0", "0.1", "1.0", "1.1"}, false}, // padding in between
+		{"[2,4]", "[2,2]", []string{"0.0", "0.1"}, false},               // rows are cut
+		{"[3,2]", "[2,2]", []string{"0.0", "1.0"}, true},                // padding at the end
+	} {
+		s := &joinedStore{ranges: map[string][2]int64{}}
+		s.put("a/.zarray", func(w io.Writer) {
+			fmt.Fprintf(w, `{"chunks":%s,"compressor":null,"dtype":"|i1","fill_value":null,"filters":null,"order":"C","shape":%s,"zarr_format":2}`, tt.chunk, tt.shape)
+		})
+		size := map[string]int{"[1,2]": 2, "[2,2]": 4}[tt.chunk]
+		for _, key := range tt.keys {
+			s.put("a/"+key, func(w io.Writer) { w.Write(make([]byte, size)) })
+		}
+		a, err := Open(s, "a", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := a.Strided(); err != nil || (got != nil) != tt.want {
+			t.Errorf("%s in %s: strided %t, %v", tt.shape, tt.chunk, got != nil, err)
 		}
 	}
 }
