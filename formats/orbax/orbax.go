@@ -1,7 +1,7 @@
-// Package orbax reads and writes the checkpoint directories of Orbax. It reads every layout since 2023: OCDBT
-// databases and one directory an array, zarr v2 and v3, roots of CheckpointManager with their
-// steps, single and several items, the v1 API; and the msgpack files that Orbax and Flax name
-// "checkpoint".
+// Package orbax reads and writes the checkpoint directories of Orbax. It reads every layout since
+// 2023: OCDBT databases and one directory an array, zarr v2 and v3, roots of CheckpointManager with
+// their steps, single and several items, the v1 API; and the msgpack files that Orbax and Flax name
+// "checkpoint". NewLayout writes a directory that Orbax since 0.4.2 restores.
 //
 // The parameter tree comes from _METADATA, or else from the file "checkpoint". Tensors are named
 // by their keys and indices joined with dots, as params.blocks.0.attention_block.proj_q.kernel.

@@ -1,9 +1,10 @@
-// Package ocdbt reads and writes TensorStore's OCDBT key-value store, in which Orbax keeps its arrays: a
-// manifest names the root of a B+tree, whose leaves hold small values and point at ranges of data
-// files for large ones.
+// Package ocdbt reads and writes TensorStore's OCDBT key-value store, in which Orbax keeps its
+// arrays: a manifest names the root of a B+tree, whose leaves hold small values and point at ranges
+// of data files for large ones.
 //
 // Open reads the manifest and the tree of the newest version once and keeps an index of keys;
-// values are read when asked for. A *DB is the store that package zarr reads arrays from.
+// values are read when asked for. A *DB is the store that package zarr reads arrays from. Write
+// makes a database of values that lie in files already.
 package ocdbt
 
 import (

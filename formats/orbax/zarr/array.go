@@ -2,7 +2,8 @@
 // metadata document, and chunks that are compressed each by itself.
 //
 // Open reads the metadata only. An Array is tensor.Data: its elements are decoded as they are
-// read, in bounded memory (see Array.Stream).
+// read, in bounded memory (see Array.Stream). NewPlan cuts an array into chunks, and an Encoder
+// makes of its elements what is stored.
 package zarr
 
 import (

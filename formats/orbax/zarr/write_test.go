@@ -15,6 +15,7 @@ type joinedStore struct {
 	text   bytes.Buffer
 	ranges map[string][2]int64
 	reader *bytes.Reader
+	apart  string // a key whose value is in another file, at the same place
 }
 
 func (s *joinedStore) put(key string, write func(io.Writer)) {
@@ -29,6 +30,9 @@ func (s *joinedStore) Section(key string) (*io.SectionReader, bool, error) {
 		s.reader = bytes.NewReader(s.text.Bytes())
 	}
 	r, ok := s.ranges[key]
+	if key == s.apart {
+		return io.NewSectionReader(bytes.NewReader(s.text.Bytes()), r[0], r[1]), ok, nil
+	}
 	return io.NewSectionReader(s.reader, r[0], r[1]), ok, nil
 }
 
@@ -149,6 +153,7 @@ func TestChunksThatAreNotJoinedAreNotStrided(t *testing.T) {
 		{"a gap", func(s *joinedStore) { s.ranges["a/2"] = [2]int64{s.ranges["a/2"][0] + 1, 16} }},
 		{"exchanged", func(s *joinedStore) { s.ranges["a/1"], s.ranges["a/2"] = s.ranges["a/2"], s.ranges["a/1"] }},
 		{"short", func(s *joinedStore) { s.ranges["a/3"] = [2]int64{s.ranges["a/3"][0], 15} }},
+		{"another file", func(s *joinedStore) { s.apart = "a/2" }},
 		{"missing", func(s *joinedStore) { delete(s.ranges, "a/3") }},
 	} {
 		s := encodeAll(t, rand.New(rand.NewPCG(1, 1)), p, make([]byte, 64))
