@@ -73,6 +73,15 @@ func (m *Model) setTerms(window int64, softCap float64) {
 	m.Original.AttentionWindow, m.Original.LogitsSoftCap, m.Original.OriginalWindow = window, softCap, 0
 }
 
+// Facts says what each implementation does with a model, an original as a plain conversion of it.
+func (m *Model) Facts() []RuntimeFact {
+	written := m.Config
+	if m.Found.Layout != convert.HuggingFace && written.LogitsSoftCap == 0 {
+		written.LogitsSoftCap = 1 << 20 // as convert writes it
+	}
+	return ExplainRuntime(&m.Original, &written)
+}
+
 // standsForNone reports whether a soft cap of config.json leaves the logits of a model in that type as they are: a
 // power of two so large that x/cap is exact and tanh of it rounds to itself.
 func standsForNone(softCap float64, d tensor.DType) bool {

@@ -86,7 +86,7 @@ func CompareRuntime(ctx context.Context, source, converted *Model, runtime refer
 	if b.Found.Layout != convert.HuggingFace {
 		written = a
 	}
-	r.Facts = ExplainRuntime(&written.Original, &written.Config)
+	r.Facts = written.Facts()
 	return r, nil
 }
 

@@ -26,7 +26,7 @@ func (r *run) checkLogits(ctx context.Context) error {
 	}
 	var converted *Model
 	if r.converted != nil {
-		if converted, err = r.convertedModel(); err != nil {
+		if converted, err = r.convertedModel(source); err != nil {
 			return r.skipConverted(err)
 		}
 	}
@@ -58,7 +58,7 @@ func (r *run) bothOriginal() bool {
 
 // convertedModel returns the converted checkpoint as a model to run. What an original does not say is what the
 // source says.
-func (r *run) convertedModel() (*Model, error) {
+func (r *run) convertedModel(source *Model) (*Model, error) {
 	if r.made == nil {
 		_, err := convert.Recognize(r.converted)
 		return nil, err
@@ -73,6 +73,9 @@ func (r *run) convertedModel() (*Model, error) {
 	}
 	if m.Found.Layout == convert.HuggingFace && r.plan.Settled {
 		m.termsFrom = fromSource
+		if source.Found.Layout == convert.HuggingFace {
+			m.termsFrom = source.termsFrom // it knows no more than that
+		}
 		window, softCap := r.plan.Config.AttentionWindow, r.plan.Config.LogitsSoftCap
 		if m.Config.AttentionWindow != window+1 {
 			window = m.Config.AttentionWindow // of no convention, if it is not the window: the configuration says so

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/verify"
 )
 
@@ -21,7 +22,7 @@ func explainRuntime(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	facts := verify.ExplainRuntime(&m.Original, &m.Config)
+	facts := m.Facts()
 	if c.IsSet("runtime") {
 		facts = slices.DeleteFunc(facts, func(f verify.RuntimeFact) bool { return f.Runtime != c.String("runtime") })
 	}
@@ -31,7 +32,13 @@ func explainRuntime(c *cli.Context) error {
 	if w := m.Window(); w != nil {
 		fmt.Fprintf(c.App.Writer, "%s\n\n", w.Summary)
 	}
-	return printFacts(c.App.Writer, facts)
+	if err := printFacts(c.App.Writer, facts); err != nil {
+		return err
+	}
+	if w := m.Original.AttentionWindow; m.Config.Has(convert.Attention) && m.Config.AttentionWindow == w {
+		fmt.Fprintf(c.App.Writer, "\ngriffin convert --match-runtime transformers5 writes attention_window_size %d, with which transformers 5 sees what the original does\n", w+1)
+	}
+	return nil
 }
 
 func printFacts(to io.Writer, facts []verify.RuntimeFact) error {
