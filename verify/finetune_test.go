@@ -158,3 +158,30 @@ func TestOneOfSeveralModels(t *testing.T) {
 		t.Errorf("none: %v", err)
 	}
 }
+
+// An original is read under any wrapper, beside whatever else there is, also where it is what was converted; faults
+// have the names that it has there.
+func TestOriginalUnderAWrapper(t *testing.T) {
+	for _, b := range backBases(t)[:2] {
+		for _, faulty := range []bool{false, true} {
+			m := b.made.clone()
+			for _, e := range m.tensors {
+				e.name = "state." + e.name
+			}
+			m.tensors = append(m.tensors, &entry{"optimizer.mu.blocks.0.final", tensor.F32, []int64{2}, make([]byte, 8)})
+			if faulty {
+				flip(0, 0)(m.get("state." + m.part(-1, normLast)))
+			}
+			v, err := m.judge(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Same == faulty || faulty && !slices.Equal(named(v), []string{"state." + m.part(-1, normLast)}) {
+				t.Errorf("%s: same %t, %q", b.name, v.Same, named(v))
+			}
+			if !slices.Contains(v.Structure.Notes, "1 tensor is no part of the model") {
+				t.Errorf("%s: %q", b.name, v.Structure.Notes)
+			}
+		}
+	}
+}
