@@ -31,7 +31,7 @@ func Diff(ctx context.Context, a, b *tensor.Checkpoint, o Options) (*Result, err
 	if err := d.compareConfigs(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{d.compareElements, d.pairRenamed, d.checkSums, d.explainAll} {
+	for _, step := range []func(context.Context) error{d.compareElements, d.pairRenamed, d.pairAlike, d.checkSums, d.explainAll} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
