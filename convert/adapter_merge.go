@@ -10,11 +10,13 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Sizes that bound the memory of a stream of merged elements, whatever the rank: about 6 MiB.
+// Sizes that bound the memory of a stream of merged elements, whatever the rank.
 const (
-	mergePanel = 128 << 10 // elements that are merged at a time
-	mergeKept  = 512 << 10 // elements of the right factor that are kept while panels need all of them
-	mergeChunk = 256 << 10 // elements of it that are read at a time where that is too few
+	mergePanel = 64 << 10  // elements that are merged at a time
+	mergeKept  = 256 << 10 // elements of the right factor that are kept while panels need all of them
+	mergeChunk = 128 << 10 // elements of it that are read at a time where that is too few
+
+	mergeMemory = 5 << 20 // bytes, of all that: panels and factors in float64, and as they are stored
 )
 
 // newMerged returns a tensor like t, of a shape, whose elements are adapted as they are read.

@@ -147,14 +147,18 @@ func addProducts(sums, left, right []float64) {
 	}
 }
 
-// readFactor reads a part of a factor.
+// readFactor reads a part of a factor, in pieces of no more than a panel where rows are no longer.
 func (p *product) readFactor(dst []float64, f *factor, b box) error {
-	p.factors = sized(p.factors, b.elements()*f.lay.DType.Size())
-	part := f.lay.View.Narrow(0, b.row, b.rows).Narrow(1, b.col, b.cols)
-	if err := f.lay.Gather(p.factors, part); err != nil {
-		return of(f.name, err)
+	step := max(mergePanel/b.cols, 1)
+	for row := int64(0); row < b.rows; row += step {
+		n := min(step, b.rows-row)
+		p.factors = sized(p.factors, n*b.cols*f.lay.DType.Size())
+		part := f.lay.View.Narrow(0, b.row+row, n).Narrow(1, b.col, b.cols)
+		if err := f.lay.Gather(p.factors, part); err != nil {
+			return of(f.name, err)
+		}
+		loaders[f.lay.DType](dst[row*b.cols:][:n*b.cols], p.factors)
 	}
-	loaders[f.lay.DType](dst, p.factors)
 	return nil
 }
 

@@ -25,7 +25,11 @@ func limitsOf(p *Plan, dst Destination) limits {
 		f, _, _ := dst.At(i)
 		sinks = sinks || f == nil
 	}
-	return newLimits(workers(), largestMatrix(p), sinks)
+	l := newLimits(workers(), largestMatrix(p), sinks)
+	if p.Source != nil && p.Source.Adapter != nil {
+		l.blocks -= int64(workers()) * mergeMemory
+	}
+	return l
 }
 
 // newLimits keep an execution by so many workers, of a plan whose largest matrix has so many bytes,
