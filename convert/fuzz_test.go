@@ -211,3 +211,49 @@ func FuzzWithAdapter(f *testing.F) {
 		}
 	})
 }
+
+// FuzzProvenance reads any text as the conversion.json of a source, and carries out with it what needs no
+// weights. Whatever it says, the answer is no panic, and an error only of the input's kind.
+func FuzzProvenance(f *testing.F) {
+	small := tinyConfig
+	small.BlockTypes = []BlockType{Attention}
+	m, err := Recognize(checkpoint(f, modelTensors(&small, HuggingFace, "model.")...))
+	if err != nil {
+		f.Fatal(err)
+	}
+	p, err := NewPlan(m, PlanOptions{Settings: tinySettings, To: ToTorch})
+	if err != nil {
+		f.Fatal(err)
+	}
+	digests := &Digests{Outputs: make([][32]byte, len(p.Dests)), Sources: map[*tensor.Tensor][32]byte{}}
+	for _, s := range p.sources() {
+		digests.Sources[s] = [32]byte{}
+	}
+	whole, err := NewManifest(p, "v1", "torch-zip", digests, nil).JSON()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(whole))
+	f.Add(`{"griffin": "v1", "origin": {"layout": "torch"}, "tensors": [{"name": "model.final_norm.weight", "dtype": "float32", "shape": [32], "sha256": "x",
+		"origin": [{"name": "a", "dtype": "float32", "shape": [32], "sha256": "é"}, {"name": "a", "rounded": true}], "divided_by": 1e308}]}`)
+	f.Add(`{"griffin": "", "tensors": null}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		record, err := parseManifest([]byte(text))
+		if err != nil || record == nil {
+			if bad := (*tensor.FormatError)(nil); err != nil && !errors.As(err, &bad) {
+				t.Fatal(err)
+			}
+			return
+		}
+		v, _, err := newProvenance(p, record, "conversion.json")
+		if v != nil {
+			err = v.check(p, digests.Sources, make([]Written, len(p.Dests)))
+			if _, err := NewManifest(p, "v1", "torch-zip", digests, v).JSON(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if bad := (*tensor.FormatError)(nil); err != nil && !errors.As(err, &bad) {
+			t.Fatal(err)
+		}
+	})
+}

@@ -22,7 +22,7 @@ func modelTensors(c *Config, l Layout, prefix string) []*tensor.Tensor {
 	return out
 }
 
-func checkpoint(t *testing.T, tensors ...*tensor.Tensor) *tensor.Checkpoint {
+func checkpoint(t testing.TB, tensors ...*tensor.Tensor) *tensor.Checkpoint {
 	t.Helper()
 	c, err := tensor.NewCheckpoint("model.ckpt", "test", tensors)
 	if err != nil {

@@ -29,6 +29,10 @@ func readProvenance(p *Plan) (v *provenance, note string, err error) {
 	if record == nil || err != nil {
 		return nil, "", err
 	}
+	return newProvenance(p, record, path)
+}
+
+func newProvenance(p *Plan, record *Manifest, path string) (v *provenance, note string, err error) {
 	v = &provenance{record, path, map[string]*ManifestTensor{}}
 	for i := range record.Tensors {
 		v.tensors[record.Tensors[i].Name] = &record.Tensors[i]
@@ -86,7 +90,7 @@ func (v *provenance) check(p *Plan, sources map[*tensor.Tensor][sha256.Size]byte
 	for _, t := range p.sources() {
 		sum, known := sources[t]
 		entry := v.tensors[t.Name]
-		if known && entry != nil && hex.EncodeToString(sum[:]) != entry.SHA256 {
+		if known && entry != nil && entry.SHA256 != "" && hex.EncodeToString(sum[:]) != entry.SHA256 {
 			return v.contradicted(p, t.Name, fmt.Sprintf("its elements are not those that %s tells of (SHA-256 %x…, not %s…)",
 				ManifestName, sum[:4], printable(tensor.Clip(entry.SHA256[:min(len(entry.SHA256), 8)]))))
 		}
@@ -154,8 +158,14 @@ func (v *provenance) origins(p *Plan) [][]ManifestFrom {
 	return all
 }
 
+// maxParts is more than any tensor of the family is made from.
+const maxParts = 16
+
 // made returns what a tensor of the source was made from, in the origin.
 func (v *provenance) made(entry *ManifestTensor) []ManifestFrom {
+	if max(len(entry.Origin), len(entry.From)) > maxParts {
+		return nil
+	}
 	if v.record.Origin != nil {
 		return entry.Origin
 	}
