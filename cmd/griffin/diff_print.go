@@ -4,52 +4,89 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 )
 
-// printDiff prints a result for people: what the two are, a summary, and a table of all that is not the
-// same, folded by layer.
-func printDiff(out io.Writer, r *diff.Result) error {
-	w := &strings.Builder{}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	printSide(t, "A", &r.A)
-	printSide(t, "B", &r.B)
-	for _, c := range r.Config {
-		fmt.Fprintf(t, "%s\t%s\t\n", "config", configLine(&c))
+// printDiff prints a result for people: what the two are, a summary, and all that is not the same, what
+// matters most first, folded by layer.
+func printDiff(w io.Writer, r *diff.Result) error {
+	var b strings.Builder
+	printSide(&b, "A", &r.A)
+	printSide(&b, "B", &r.B)
+	for i := range r.Config {
+		diffLine(&b, "config", configLine(&r.Config[i]))
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintf(t, "note\t%s\t\n", printable(n))
+		diffLine(&b, "note", printable(n))
 	}
-	fmt.Fprintf(t, "result\t%s\t\n", summaryLine(r))
-	t.Flush()
+	diffLine(&b, "result", summaryLine(r))
 	groups := r.Groups()
-	if len(groups) == 0 {
-		return withoutPadding(out, w.String())
+	if len(groups) > 0 {
+		b.WriteString("\n")
 	}
-	fmt.Fprintln(w)
-	fmt.Fprintln(t, "STATUS\tTENSOR\tWHAT\tDIFFERING\tLARGEST\tREL. L2\tCOSINE\t")
 	for i := range groups {
-		fmt.Fprintln(t, groupLine(r, &groups[i]))
-	}
-	t.Flush()
-	return withoutPadding(out, w.String())
-}
-
-// withoutPadding prints lines without the spaces that fill up a table on its right.
-func withoutPadding(out io.Writer, table string) error {
-	for line := range strings.Lines(table) {
-		if _, err := fmt.Fprintln(out, strings.TrimRight(line, " \n")); err != nil {
-			return err
+		diffLine(&b, string(groups[i].Status), where(&groups[i]))
+		if line := behaviour(r, &groups[i]); line != "" {
+			diffLine(&b, "", "  "+line)
 		}
 	}
-	return nil
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
-func printSide(w io.Writer, letter string, s *diff.Side) {
+func diffLine(b *strings.Builder, key, text string) {
+	b.WriteString(strings.TrimRight(fmt.Sprintf("%-7s  %s", key, text), " ") + "\n")
+}
+
+// where names the tensors of a group, in lines that are not too long.
+func where(g *diff.Group) string {
+	const most = 110
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.SplitAfter(printable(g.Where()), ", ") {
+		if i > 0 && column+len(word) > most {
+			b.WriteString("\n" + strings.Repeat(" ", 13))
+			column = 4
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return strings.ReplaceAll(b.String(), ", \n", ",\n")
+}
+
+// behaviour says what was done to the tensors of a group, and how far they are apart.
+func behaviour(r *diff.Result, g *diff.Group) string {
+	x := r.Extent(g)
+	first := &r.Tensors[g.Tensors[0]]
+	var parts []string
+	if g.What != "" {
+		parts = append(parts, printable(g.What))
+	}
+	if g.Status == diff.OnlyA || g.Status == diff.OnlyB {
+		parts = append(parts, plural(int64(len(g.Tensors)), "tensor")+", "+plural(x.Elements, "element"))
+	}
+	if x.Differing > 0 && g.Status != diff.Equal {
+		up := ""
+		if len(g.Tensors) > 1 {
+			up = "up to "
+		}
+		parts = append(parts, fmt.Sprintf("%s, largest %s, relative L2 %s%s, cosine %s",
+			share(x.Differing, x.Elements), short(x.MaxAbs), up, short(x.RelativeL2), cosine(x.Cosine)))
+	}
+	if m := first.Metrics; m != nil && m.Differing > 0 && len(g.Tensors) == 1 {
+		parts = append(parts, fmt.Sprintf("first at %s: %s, %s", tensor.ShapeString(m.First), exact(m.FirstA), exact(m.FirstB)))
+	}
+	if n := x.NaN[0] + x.NaN[1] + x.Inf[0] + x.Inf[1]; n > 0 {
+		parts = append(parts, fmt.Sprintf("NaN %d and %d, infinite %d and %d", x.NaN[0], x.NaN[1], x.Inf[0], x.Inf[1]))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func printSide(b *strings.Builder, letter string, s *diff.Side) {
 	parts := []string{s.Format}
 	if s.Layout != "" {
 		parts = append(parts, s.Layout+" layout")
@@ -58,7 +95,7 @@ func printSide(w io.Writer, letter string, s *diff.Side) {
 	if s.Prefix != "" {
 		parts = append(parts, "its tensors are under \""+printable(s.Prefix)+"\"")
 	}
-	fmt.Fprintf(w, "%s\t%s: %s\t\n", letter, printable(s.Path), strings.Join(parts, ", "))
+	diffLine(b, letter, printable(s.Path)+": "+strings.Join(parts, ", "))
 }
 
 func configLine(c *diff.ConfigDifference) string {
@@ -106,57 +143,27 @@ func summaryLine(r *diff.Result) string {
 	return line
 }
 
-// groupLine is a line of the table, and one for each name where there are several.
-func groupLine(r *diff.Result, g *diff.Group) string {
-	x := r.Extent(g)
-	where, more := g.Where(), ""
-	if len(g.Names) > 1 {
-		where = g.Place()
-		for _, name := range g.Names {
-			more += "\n\t  " + printable(name) + "\t\t\t\t\t\t"
-		}
-	}
-	cells := []string{string(g.Status), printable(where), printable(whatCell(r, g)), "", "", "", ""}
-	if x.Differing > 0 {
-		cells[3] = share(x.Differing, x.Elements)
-		cells[4], cells[5], cells[6] = short(x.MaxAbs), short(x.RelativeL2), cosine(x.Cosine)
-	}
-	return strings.Join(cells, "\t") + "\t" + more
-}
-
-// whatCell says what was done, or shows the first difference where that is not known.
-func whatCell(r *diff.Result, g *diff.Group) string {
-	first := &r.Tensors[g.Tensors[0]]
-	switch {
-	case g.What != "":
-		return g.What
-	case g.Status == diff.OnlyA || g.Status == diff.OnlyB:
-		return fmt.Sprintf("%s %s", first.DType, tensor.ShapeString(first.Shape))
-	case first.Metrics != nil && len(g.Tensors) == 1:
-		m := first.Metrics
-		return fmt.Sprintf("first %s: %s, %s", tensor.ShapeString(m.First), short(float64(m.FirstA)), short(float64(m.FirstB)))
-	}
-	return ""
-}
-
 // share prints how many of the elements differ.
 func share(n, of int64) string {
 	switch percent := 100 * float64(n) / float64(of); {
 	case n == of:
-		return "all"
+		return "all " + plural(of, "element")
 	case percent < 0.1:
-		return fmt.Sprintf("%s of %s", count(n), count(of))
+		return fmt.Sprintf("%s of %s", count(n), plural(of, "element"))
 	default:
-		return fmt.Sprintf("%.3g%%", min(percent, 99.9))
+		return fmt.Sprintf("%.3g%% of %s", min(percent, 99.9), plural(of, "element"))
 	}
 }
 
 func short(x float64) string { return fmt.Sprintf("%.3g", x) }
+
+// exact prints a value so that it can be told from its neighbours in float32.
+func exact(x diff.Number) string { return strconv.FormatFloat(float64(x), 'g', 9, 64) }
 
 // cosine shows the nines where two tensors point nearly the same way.
 func cosine(x float64) string {
 	if math.IsNaN(x) {
 		return "-"
 	}
-	return fmt.Sprintf("%.6f", x)
+	return fmt.Sprintf("%.7g", x)
 }

@@ -24,7 +24,14 @@ type Options struct {
 // Differences are no error but the result. Input that turns out broken is a *tensor.FormatError, a pattern
 // or rule that fits nothing a *convert.SettingsError.
 func Diff(ctx context.Context, a, b *tensor.Checkpoint, o Options) (*Result, error) {
-	d := &differ{options: o, result: &Result{Griffin: convert.ToolVersion(), Config: []ConfigDifference{}, Tensors: []TensorDiff{}}}
+	return newDiffer(o).run(ctx, a, b)
+}
+
+func newDiffer(o Options) *differ {
+	return &differ{options: o, rangeBytes: 64 << 20, rangeElements: 16 << 20, result: &Result{Griffin: convert.ToolVersion(), Config: []ConfigDifference{}, Tensors: []TensorDiff{}}}
+}
+
+func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, error) {
 	if err := d.match(a, b); err != nil {
 		return nil, err
 	}
@@ -47,6 +54,9 @@ type differ struct {
 	pairs   *pairs
 	result  *Result
 	meter   meter
+
+	rangeBytes    int64 // that a worker compares of a large tensor that lies in files on both sides
+	rangeElements int64 // that a worker measures of one that can be read from anywhere on
 }
 
 func (d *differ) note(sentence string) { d.result.Notes = append(d.result.Notes, sentence) }

@@ -54,7 +54,7 @@ func (r *Result) Groups() []Group {
 	for _, g := range byName {
 		slices.Sort(g.Layers)
 		key := fmt.Sprintf("%s\x00%v\x00%s\x00%s", g.Root, g.Layers, g.Status, g.What)
-		if at, ok := merged[key]; ok && len(g.Layers) > 0 {
+		if at, ok := merged[key]; ok && len(g.Layers) > 0 && (g.What != "" || g.Status != Differs) {
 			out[at].Tensors = append(out[at].Tensors, g.Tensors...)
 			out[at].Names = append(out[at].Names, g.Names...)
 			continue
@@ -115,7 +115,10 @@ func (t *TensorDiff) what(root string, layer int) string {
 				words += " from " + withoutLayer(e.With, root, layer)
 			}
 		}
-		if e.Detail != "" && !varying[e.Kind] {
+		switch {
+		case e.Kind == LowRank && e.Rank > 0:
+			words = fmt.Sprintf("changed by a matrix of rank %d", e.Rank)
+		case e.Detail != "" && e.Kind != Sparse: // where elements were changed is another thing in each tensor
 			words += " " + e.Detail
 		}
 		if e != t.Explanation {
@@ -125,9 +128,6 @@ func (t *TensorDiff) what(root string, layer int) string {
 	}
 	return strings.Join(parts, ", ")
 }
-
-// varying are kinds whose details differ from tensor to tensor where the same was done to all of them.
-var varying = map[string]bool{Sparse: true, LowRank: true}
 
 // withoutLayer replaces the number of a tensor's own layer in another's name.
 func withoutLayer(name, root string, layer int) string {

@@ -52,7 +52,7 @@ func (d *differ) measureAll(ctx context.Context, pairs []*pair) error {
 		n := p.a.Elements()
 		step := max(n, 1)
 		if p.a.Direct() && p.b.Direct() {
-			step = rangeElements
+			step = d.rangeElements
 		}
 		for first := int64(0); first < n; first += step {
 			s := section{p, first, min(step, n-first), &tally{first: -1}}
@@ -74,9 +74,6 @@ func (d *differ) measureAll(ctx context.Context, pairs []*pair) error {
 	}
 	return nil
 }
-
-// rangeElements is what a worker measures of a large tensor that can be read from anywhere on.
-const rangeElements = 16 << 20
 
 // measure compares the values of a section.
 func (d *differ) measure(ctx context.Context, s section) error {

@@ -26,7 +26,7 @@ type job struct {
 // compareBytes finds out which pairs of one type and shape hold the same bytes, as fast as both sides can
 // be read, and no further in a pair than its first difference takes.
 func (d *differ) compareBytes(ctx context.Context, same []*pair) (differ map[*pair]bool, err error) {
-	jobs := sameJobs(same)
+	jobs := sameJobs(same, d.rangeBytes)
 	total, largest := int64(0), int64(0)
 	for _, j := range jobs {
 		total += j.bytes
@@ -96,11 +96,8 @@ func (d *differ) sameWorker(ctx context.Context, queue chan *job, largest int64,
 // stepBytes of each side are compared at a time: both stay in a core's own cache.
 const stepBytes = 128 << 10
 
-// rangeBytes is what a worker compares of a large tensor that lies in files on both sides.
-const rangeBytes = 64 << 20
-
 // sameJobs shares pairs out, the largest jobs first.
-func sameJobs(pairs []*pair) []*job {
+func sameJobs(pairs []*pair, rangeBytes int64) []*job {
 	var jobs []*job
 	bySource := map[*tensor.Tensor]*job{}
 	for _, p := range pairs {

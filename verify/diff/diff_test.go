@@ -1,0 +1,321 @@
+package diff
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+const testdata = "../../testdata/"
+
+func open(t testing.TB, path string) *tensor.Checkpoint {
+	t.Helper()
+	c, err := formats.Open(path, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// forms are one model, as several implementations saved it.
+func forms(t testing.TB, model string) (all []string) {
+	t.Helper()
+	all, err := filepath.Glob(testdata + model + "/original/*")
+	if err != nil || len(all) < 2 {
+		t.Fatal(all, err)
+	}
+	return append(all, testdata+model+"/hf")
+}
+
+// One model is equal to itself in every format and layout, either way round.
+func TestEqualInEveryForm(t *testing.T) {
+	for _, model := range []string{"micro-griffin", "tiny-griffin"} {
+		all := forms(t, model)
+		for _, a := range all {
+			for _, b := range all {
+				r, err := Diff(t.Context(), open(t, a), open(t, b), Options{})
+				if err != nil {
+					t.Fatalf("%s against %s: %v", a, b, err)
+				}
+				if !r.Equal || r.Summary.Equal != len(r.Tensors) || len(r.Tensors) < 30 || r.A.Parameters != r.B.Parameters {
+					t.Errorf("%s against %s: %+v", a, b, r.Summary)
+				}
+			}
+		}
+	}
+}
+
+// loaded is a checkpoint in memory that can be changed.
+func loaded(t testing.TB, path string) (*tensor.Checkpoint, map[string][]byte) {
+	t.Helper()
+	c := open(t, path)
+	contents := map[string][]byte{}
+	var tensors []*tensor.Tensor
+	for i, stored := range c.Tensors() {
+		r, err := stored.Data.Stream(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(r)
+		r.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents[stored.Name] = content
+		tensors = append(tensors, tensorOf(stored.Name, stored.DType, stored.Shape, content, i%2 == 0))
+	}
+	copied, err := tensor.NewCheckpoint(c.Path, c.Format, tensors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return copied, contents
+}
+
+// One bit turned in any tensor of any form is found, in that tensor and in no other.
+func TestOneBitIsFound(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 1))
+	all := forms(t, "micro-griffin")
+	for round := range 60 {
+		a, b := all[rng.IntN(len(all))], all[rng.IntN(len(all))]
+		changed, contents := loaded(t, b)
+		victim := changed.Tensors()[rng.IntN(len(changed.Tensors()))]
+		content := contents[victim.Name]
+		content[rng.IntN(len(content))] ^= 1 << rng.IntN(8)
+		left, right := open(t, a), changed
+		if round%2 == 1 {
+			left, right = right, left
+		}
+		r, err := Diff(t.Context(), left, right, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("%s against %s with %s changed", a, b, victim.Name)
+		if r.Equal || r.Summary.Differ != 1 || r.Summary.Equal != r.Summary.Tensors-1 || r.Summary.Differing != 1 {
+			t.Fatalf("%s: %+v", name, r.Summary)
+		}
+		e := &r.Tensors[0]
+		if names := []string{e.Name, e.A, e.B}; !slices.Contains(names, victim.Name) {
+			t.Errorf("%s: %q is said to differ", name, names)
+		}
+		if e.Metrics.Differing != 1 || e.Explanation == nil || (e.Explanation.Kind == Other) != (e.Elements < 100) {
+			t.Errorf("%s: %+v, %+v", name, e.Metrics, e.Explanation)
+		}
+	}
+}
+
+// The index of a difference is that in the layout of comparison, whichever side holds it turned.
+func TestIndexThroughTheRules(t *testing.T) {
+	changed, contents := loaded(t, testdata+"micro-griffin/original/orbax-ocdbt")
+	const name = "params.blocks.0.mlp_block.ffw_up.w" // [2, width, expanded]
+	shape := changed.Tensor(name).Shape
+	size := changed.Tensor(name).DType.Size()
+	part, in, out := int64(1), int64(3), int64(5)
+	contents[name][((part*shape[1]+in)*shape[2]+out)*size] ^= 1
+	r, err := Diff(t.Context(), changed, open(t, testdata+"micro-griffin/hf"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := r.Tensors[0]
+	if e.Name != "model.layers.0.mlp_block.up_proj.weight" || e.A != name || e.B != "" || !slices.Equal(e.Metrics.First, []int64{out, in}) {
+		t.Errorf("%+v %+v", e, e.Metrics)
+	}
+}
+
+// vector returns a tensor of n float32.
+func vector(name string, values ...float64) *tensor.Tensor {
+	return array{tensor.F32, []int64{int64(len(values))}, values}.operand(name).Tensor
+}
+
+// statuses sums up a result.
+func statuses(r *Result) string {
+	var out []string
+	for _, e := range r.Tensors {
+		line := fmt.Sprintf("%s %s", e.Status, e.Name)
+		if e.A != "" {
+			line += " a:" + e.A
+		}
+		if e.B != "" {
+			line += " b:" + e.B
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "; ")
+}
+
+func TestPairing(t *testing.T) {
+	renames := func(text string) *Renames {
+		m, err := parseRenames("rules", strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	v := func(name string, seed float64) *tensor.Tensor {
+		return vector(name, seed, seed+1, seed*seed, -seed, 3, 7, seed/3, 2)
+	}
+	for _, tt := range []struct {
+		name string
+		a, b []*tensor.Tensor
+		o    Options
+		want string
+	}{
+		{"names", []*tensor.Tensor{v("x", 1), v("y", 2)}, []*tensor.Tensor{v("y", 2), v("z", 9)}, Options{Raw: true}, "only_a x; only_b z; equal y"},
+		{"prefix of one", []*tensor.Tensor{v("module.x.w", 1), v("module.y.w", 2)}, []*tensor.Tensor{v("y.w", 2), v("x.w", 1)}, Options{},
+			"equal x.w a:module.x.w; equal y.w a:module.y.w"},
+		{"two prefixes", []*tensor.Tensor{v("params.x.w", 1), v("params.y.w", 2)}, []*tensor.Tensor{v("model.y.w", 2), v("model.x.w", 1)}, Options{},
+			"equal x.w a:params.x.w b:model.x.w; equal y.w a:params.y.w b:model.y.w"},
+		{"prefix, raw", []*tensor.Tensor{v("module.x", 1)}, []*tensor.Tensor{v("x", 1)}, Options{Raw: true}, "only_a module.x; only_b x"},
+		{"wrapper within", []*tensor.Tensor{v("a._orig_mod.x", 1)}, []*tensor.Tensor{v("a.x", 1)}, Options{}, "equal a.x a:a._orig_mod.x"},
+		{"renamed", []*tensor.Tensor{v("x", 1), v("old", 2), v("gone", 3)}, []*tensor.Tensor{v("x", 1), v("new", 2), v("come", 4)}, Options{},
+			"only_a gone; only_b come; equal old b:new; equal x"},
+		{"several alike", []*tensor.Tensor{v("p", 2), v("q", 2)}, []*tensor.Tensor{v("r", 2), v("s", 2)}, Options{}, "equal p b:r; equal q b:s"},
+		{"shape", []*tensor.Tensor{vector("x", 1, 2)}, []*tensor.Tensor{vector("x", 1, 2, 3)}, Options{}, "shape x"},
+		{"map", []*tensor.Tensor{v("h.0.attn.w", 1), v("h.1.attn.w", 2)}, []*tensor.Tensor{v("layers.0.self.w", 1), v("layers.1.self.w", 2)},
+			Options{Map: renames("# rules\n\nh.*.attn.* -> layers.*.self.*\n")}, "equal layers.0.self.w a:h.0.attn.w; equal layers.1.self.w a:h.1.attn.w"},
+		{"only", []*tensor.Tensor{v("x.w", 1), v("x.b", 2), v("y", 3)}, []*tensor.Tensor{v("x.w", 1), v("x.b", 5)}, Options{Only: []string{"x.*"}}, "differs x.b; equal x.w"},
+		{"only, the other name", []*tensor.Tensor{v("module.x", 1), v("module.y", 1)}, []*tensor.Tensor{v("x", 1), v("y", 1)}, Options{Only: []string{"module.x"}}, "equal x a:module.x"},
+		{"nothing", nil, nil, Options{}, ""},
+		{"empty tensors", []*tensor.Tensor{vector("e")}, []*tensor.Tensor{vector("e")}, Options{}, "equal e"},
+	} {
+		r, err := Diff(t.Context(), checkpointOf(t, tt.a...), checkpointOf(t, tt.b...), tt.o)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if got := statuses(r); got != tt.want {
+			t.Errorf("%s:\n%s\nnot\n%s", tt.name, got, tt.want)
+		}
+		if renamed := r.Summary.Renamed; r.Equal != (renamed == 0 && r.Summary.Equal == len(r.Tensors)) {
+			t.Errorf("%s: equal %v, %d renamed", tt.name, r.Equal, renamed)
+		}
+	}
+}
+
+// A head that only one side has is held against the other's embedding.
+func TestHeadAgainstEmbedding(t *testing.T) {
+	withHead := func(change bool) *tensor.Checkpoint {
+		c, contents := loaded(t, testdata+"micro-griffin/hf")
+		embedding := c.Tensor("model.embed_tokens.weight")
+		content := bytes.Clone(contents[embedding.Name])
+		if change {
+			content[len(content)-1] ^= 1
+		}
+		tensors := append(slices.Clone(c.Tensors()), tensorOf("lm_head.weight", embedding.DType, embedding.Shape, content, false))
+		out, err := tensor.NewCheckpoint(c.Path, c.Format, tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for _, changed := range []bool{false, true} {
+		for _, other := range []string{"hf", "original/orbax-ocdbt"} {
+			r, err := Diff(t.Context(), open(t, testdata+"micro-griffin/"+other), withHead(changed), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Equal == changed || len(r.Notes) != 1 || changed && r.Tensors[0].Name != "lm_head.weight" {
+				t.Errorf("%s, changed %v: equal %v, %s", other, changed, r.Equal, r.Notes)
+			}
+		}
+	}
+}
+
+// summed is Data in a file that keeps a checksum.
+type summed struct {
+	lay    *tensor.Strided
+	crc    uint32
+	whole  int64
+	passed bool
+	checks int
+}
+
+func (s *summed) Strided() (*tensor.Strided, error)       { return s.lay, nil }
+func (s *summed) Stream(off int64) (io.ReadCloser, error) { return s.lay.Stream(off) }
+func (s *summed) Checksum() (int64, int64, uint32)        { return 0, s.whole, s.crc }
+func (s *summed) Passed()                                 { s.passed = true }
+
+func (s *summed) Check() error {
+	if s.passed {
+		return nil
+	}
+	s.checks++
+	content := make([]byte, s.whole)
+	if _, err := s.lay.Store.ReadAt(content, 0); err != nil {
+		return err
+	}
+	if crc32.ChecksumIEEE(content) != s.crc {
+		return tensor.Bad("checksum")
+	}
+	s.passed = true
+	return nil
+}
+
+// Damage that a checksum tells is an error and no difference, whether it makes tensors differ or hides
+// that they do. A whole tensor that is compared is not read again for it.
+func TestDamageIsNoDifference(t *testing.T) {
+	content := make([]byte, 4000)
+	for i := range content {
+		content[i] = byte(i * 7)
+	}
+	other := bytes.Clone(content)
+	other[2000] ^= 1
+	of := func(content []byte, crc uint32) (*tensor.Tensor, *summed) {
+		x := tensorOf("w", tensor.F32, []int64{1000}, content, false)
+		s := &summed{lay: x.Data.(*tensor.Strided), crc: crc, whole: int64(len(content))}
+		x.Data = s
+		return x, s
+	}
+	for _, tt := range []struct {
+		name      string
+		b         []byte
+		of        []byte // that the checksum is of
+		damaged   bool
+		readAgain bool
+	}{
+		{"whole and equal", content, content, false, false},
+		{"whole and different", other, other, false, true},
+		{"damaged and different", other, content, true, true},
+		{"damaged and equal", content, other, true, true},
+	} {
+		a, _ := of(content, crc32.ChecksumIEEE(content))
+		b, sum := of(tt.b, crc32.ChecksumIEEE(tt.of))
+		_, err := Diff(t.Context(), checkpointOf(t, a), checkpointOf(t, b), Options{})
+		var bad *tensor.FormatError
+		if errors.As(err, &bad) != tt.damaged || bad != nil && bad.Tensor != "w" || err != nil && bad == nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if (sum.checks > 0) != tt.readAgain {
+			t.Errorf("%s: read for its checksum %d times", tt.name, sum.checks)
+		}
+	}
+}
+
+func TestDiffStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Diff(ctx, open(t, testdata+"micro-griffin/hf"), open(t, testdata+"micro-griffin/original/torch.pt"), Options{})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled, and Diff says %v", err)
+	}
+}
+
+func TestPatternsThatFitNothing(t *testing.T) {
+	c := checkpointOf(t, vector("x", 1))
+	var choice *convert.SettingsError
+	if _, err := Diff(t.Context(), c, c, Options{Only: []string{"x", "y*"}}); !errors.As(err, &choice) || !strings.Contains(err.Error(), `"y*"`) {
+		t.Error(err)
+	}
+}

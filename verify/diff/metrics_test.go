@@ -1,0 +1,287 @@
+package diff
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// everyDType lists all types of elements.
+func everyDType() (all []tensor.DType) {
+	for d := tensor.F64; d.Bits() > 0; d++ {
+		all = append(all, d)
+	}
+	return all
+}
+
+// tensorOf returns a tensor whose bytes lie uncompressed, or can only be decoded.
+func tensorOf(name string, d tensor.DType, shape []int64, content []byte, decoded bool) *tensor.Tensor {
+	t := &tensor.Tensor{Name: name, DType: d, Shape: shape, Data: stored{content}}
+	if !decoded && d.Size() > 0 {
+		t.Data = &tensor.Strided{Store: bytes.NewReader(content), Length: t.Elements(), DType: d, View: tensor.RowMajor(shape...)}
+	}
+	return t
+}
+
+func checkpointOf(t testing.TB, tensors ...*tensor.Tensor) *tensor.Checkpoint {
+	t.Helper()
+	c, err := tensor.NewCheckpoint("memory", "test", tensors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// elementsOf decodes element by element.
+func elementsOf(d tensor.DType, content []byte, n int) [][]float64 {
+	v := tensor.ValuesOf(d)
+	all := make([]float64, n*v.Lanes)
+	v.Decode(all, content)
+	out := make([][]float64, n)
+	for i := range out {
+		out[i] = all[i*v.Lanes : (i+1)*v.Lanes]
+	}
+	return out
+}
+
+// naive computes Metrics by their definitions.
+func naive(d tensor.DType, a, b []byte, n int) (m Metrics, differing []bool) {
+	x, y := elementsOf(d, a, n), elementsOf(d, b, n)
+	var dd, aa, bb, ab, sum, finite float64
+	differing = make([]bool, n)
+	for i := range n {
+		if size := int(d.Size()); size > 0 {
+			differing[i] = !bytes.Equal(a[i*size:(i+1)*size], b[i*size:(i+1)*size])
+		} else {
+			differing[i] = x[i][0] != y[i][0] || math.Signbit(x[i][0]) != math.Signbit(y[i][0])
+		}
+		if differing[i] {
+			m.Differing++
+		}
+		for k := range x[i] {
+			p, q := x[i][k], y[i][k]
+			for _, c := range []struct {
+				v        float64
+				nan, inf *int64
+			}{{p, &m.NaNA, &m.InfA}, {q, &m.NaNB, &m.InfB}} {
+				if math.IsNaN(c.v) {
+					*c.nan++
+				} else if math.IsInf(c.v, 0) {
+					*c.inf++
+				}
+			}
+			if math.IsNaN(p-q) || math.IsInf(p, 0) || math.IsInf(q, 0) {
+				continue
+			}
+			apart := math.Abs(p - q)
+			m.MaxAbs = Number(max(float64(m.MaxAbs), apart))
+			finite++
+			sum += apart
+			dd += apart * apart
+			aa += p * p
+			bb += q * q
+			ab += p * q
+		}
+	}
+	m.MeanAbs, m.RelativeL2, m.Cosine = Number(sum/finite), Number(math.Sqrt(dd/aa)), Number(ab/math.Sqrt(aa*bb))
+	return m, differing
+}
+
+// The metrics of every type are those of their definitions, however the tensors are stored and cut.
+func TestMetricsAgainstDefinitions(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	for _, d := range everyDType() {
+		for round := range 4 {
+			const n = 20000
+			shape := []int64{n / 50, 50}
+			a := make([]byte, n*d.Bits()/8)
+			for i := range a {
+				a[i] = byte(rng.Uint32())
+			}
+			tame(d, a)
+			b := bytes.Clone(a)
+			changed := []int{1, 7, n / 3, n * 2}[round]
+			for range changed {
+				at := rng.IntN(len(b))
+				b[at] ^= byte(1 + rng.IntN(255))
+			}
+			tame(d, b)
+			want, differing := naive(d, a, b, n)
+			if want.Differing == 0 {
+				continue
+			}
+			first := int64(0)
+			for !differing[first] {
+				first++
+			}
+			name := fmt.Sprintf("%s, %d bytes changed", d, changed)
+			g := newDiffer(Options{})
+			g.rangeBytes, g.rangeElements = 64*(1+rng.Int64N(100)), 8*(1+rng.Int64N(1000))
+			decoded := rng.IntN(2) == 0
+			r, err := g.run(t.Context(), checkpointOf(t, tensorOf("w", d, shape, a, decoded)), checkpointOf(t, tensorOf("w", d, shape, b, decoded != (round == 2))))
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			e := &r.Tensors[0]
+			if e.Status != Differs || r.Equal {
+				t.Fatalf("%s: %s", name, e.Status)
+			}
+			m := e.Metrics
+			got := []float64{float64(m.Differing), float64(m.MaxAbs), float64(m.MeanAbs), float64(m.RelativeL2), float64(m.Cosine), float64(m.NaNA), float64(m.NaNB), float64(m.InfA), float64(m.InfB)}
+			expect := []float64{float64(want.Differing), float64(want.MaxAbs), float64(want.MeanAbs), float64(want.RelativeL2), float64(want.Cosine), float64(want.NaNA), float64(want.NaNB), float64(want.InfA), float64(want.InfB)}
+			for i := range got {
+				if math.Abs(got[i]-expect[i]) > 1e-9*math.Abs(expect[i]) || math.IsNaN(got[i]) {
+					t.Errorf("%s: metric %d is %v, not %v", name, i, got[i], expect[i])
+				}
+			}
+			if at := m.First[0]*50 + m.First[1]; at != first {
+				t.Errorf("%s: the first is %d, not %d", name, at, first)
+			}
+			if x := elementsOf(d, a, n)[first]; float64(m.FirstA) != x[0] && float64(m.FirstA) != x[len(x)-1] && !math.IsNaN(float64(m.FirstA)) {
+				t.Errorf("%s: the first is %v, not %v", name, m.FirstA, x)
+			}
+		}
+	}
+}
+
+// tame keeps the values of wide types in a range in which squares neither overflow nor vanish.
+func tame(d tensor.DType, content []byte) {
+	switch d {
+	case tensor.F64, tensor.C128:
+		for i := 7; i < len(content); i += 8 {
+			content[i] = content[i]&0x80 | 0x3f
+		}
+	}
+}
+
+// Where elements lie among the values of their type.
+func TestStepsBetweenValues(t *testing.T) {
+	for _, tt := range []struct {
+		d    tensor.DType
+		a, b []byte
+		want uint64
+	}{
+		{tensor.F32, []byte{0, 0, 0x80, 0x3f}, []byte{1, 0, 0x80, 0x3f}, 1},
+		{tensor.F32, []byte{0, 0, 0x80, 0x3f}, []byte{0xff, 0xff, 0x7f, 0x3f}, 1},
+		{tensor.F32, []byte{1, 0, 0, 0}, []byte{1, 0, 0, 0x80}, 2}, // the smallest of either sign
+		{tensor.F32, []byte{0, 0, 0, 0}, []byte{0, 0, 0, 0x80}, 0},
+		{tensor.BF16, []byte{0x80, 0x3f}, []byte{0x80, 0xbf}, 2 * 0x3f80},
+		{tensor.F16, []byte{0, 0x3c}, []byte{2, 0x3c}, 2},
+		{tensor.F64, []byte{0, 0, 0, 0, 0, 0, 0xf0, 0x7f}, []byte{0, 0, 0, 0, 0, 0, 0xf0, 0xff}, 2 * 0x7ff0000000000000},
+		{tensor.F8E4M3, []byte{0x7e}, []byte{0xfe}, 2 * 0x7e},
+		{tensor.F8E8M0, []byte{3}, []byte{200}, 197},
+	} {
+		if got := stepsOf(tt.d).between(tt.a, tt.b, 0); got != tt.want {
+			t.Errorf("%s %x to %x: %d values, not %d", tt.d, tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
+// What is not finite is counted on each side and takes no part in distances.
+func TestMetricsOfWhatIsNotFinite(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	d := func(a, b []float64) *Metrics {
+		t.Helper()
+		x, y := array{tensor.F32, []int64{int64(len(a))}, a}, array{tensor.F32, []int64{int64(len(b))}, b}
+		r, err := Diff(t.Context(), checkpointOf(t, x.operand("w").Tensor), checkpointOf(t, y.operand("w").Tensor), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Tensors[0].Metrics
+	}
+	m := d([]float64{1, nan, inf, 4, -inf}, []float64{2, nan, -inf, nan, -inf})
+	if m.NaNA != 1 || m.NaNB != 2 || m.InfA != 2 || m.InfB != 2 || m.Differing != 3 || m.MaxAbs != 1 || m.MeanAbs != 1 {
+		t.Errorf("%+v", m)
+	}
+	if m := d([]float64{0, 0}, []float64{0, 1}); !math.IsInf(float64(m.RelativeL2), 1) || !math.IsNaN(float64(m.Cosine)) {
+		t.Errorf("from nothing: %+v", m)
+	}
+	if m := d([]float64{0, 0}, []float64{0, math.Copysign(0, -1)}); m.Differing != 1 || m.RelativeL2 != 0 || *m.MaxULP != 0 {
+		t.Errorf("the sign of zero: %+v", m)
+	}
+	if m := d([]float64{1, 2}, []float64{-1, -2}); m.Cosine != -1 || m.RelativeL2 != 2 {
+		t.Errorf("turned round: %+v", m)
+	}
+}
+
+// Pairs of two types are compared by value, and it is said where one side is the other, rounded.
+func TestTwoTypes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	wide := random(rng, tensor.F32, []int64{40, 10})
+	narrow := wide.rounded(tensor.BF16)
+	narrow.dtype = tensor.BF16
+	back := narrow.clone()
+	back.dtype = tensor.F32
+	off := narrow.clone()
+	off.values[17] *= 2
+	for _, tt := range []struct {
+		name        string
+		a, b        array
+		differing   int64
+		explanation string
+	}{
+		{"the same values", narrow, back, 0, ""},
+		{"rounded", wide, narrow, -1, "rounded: to bfloat16"},
+		{"rounded the other way", narrow, wide, -1, "rounded: A is B rounded to bfloat16"},
+		{"one more changed", back, off, 1, "sparse"},
+	} {
+		r, err := Diff(t.Context(), checkpointOf(t, tt.a.operand("w").Tensor), checkpointOf(t, tt.b.operand("w").Tensor), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := r.Tensors[0]
+		if e.Status != DType || r.Equal {
+			t.Errorf("%s: %s", tt.name, e.Status)
+		}
+		if tt.differing == 0 && e.Metrics != nil || tt.differing > 0 && (e.Metrics == nil || e.Metrics.Differing != tt.differing) {
+			t.Errorf("%s: %+v", tt.name, e.Metrics)
+		}
+		said := ""
+		if e.Explanation != nil {
+			said = e.Explanation.Kind
+			if said == Rounded {
+				said += ": " + e.Explanation.Detail
+			}
+		}
+		if said != tt.explanation {
+			t.Errorf("%s: %q, not %q", tt.name, said, tt.explanation)
+		}
+	}
+}
+
+func TestTolerance(t *testing.T) {
+	a := array{tensor.F32, []int64{4}, []float64{1, 100, math.NaN(), 0}}
+	b := array{tensor.F32, []int64{4}, []float64{1.0009765625, 100.0625, math.NaN(), math.Copysign(0, -1)}}
+	for _, tt := range []struct {
+		text   string
+		beyond int64
+	}{
+		{"abs=0.1", 0}, {"abs=0.01", 1}, {"rel=1e-3", 0}, {"rel=7e-4", 1}, {"ulp=8192", 0}, {"ulp=8191", 2},
+		{"abs=0.001,rel=7e-4", 0}, {"abs=0", 2},
+	} {
+		tolerance, err := ParseTolerance(tt.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Diff(t.Context(), checkpointOf(t, a.operand("w").Tensor), checkpointOf(t, b.operand("w").Tensor), Options{Tolerance: tolerance})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := r.Tensors[0]
+		if m := e.Metrics; *m.Beyond != tt.beyond || r.Equal != (tt.beyond == 0) || m.Differing != 3 {
+			t.Errorf("%s: %d beyond, equal %v, %d differing", tt.text, *m.Beyond, r.Equal, m.Differing)
+		}
+	}
+	if nan := math.NaN(); !(&Tolerance{}).within(nan, nan, 5, true) || (&Tolerance{Abs: 1}).within(nan, 1, 0, false) || (&Tolerance{Abs: 1, Rel: 1}).within(math.Inf(1), 1, 0, false) {
+		t.Error("NaN is NaN, and near to nothing else; nothing is near to infinity")
+	}
+	for _, bad := range []string{"", "abs", "abs=-1", "abs=nan", "rel=inf", "ulp=1.5", "abs=1,abs=2", "abs=1,,", "x=1", "ulp=-1"} {
+		if _, err := ParseTolerance(bad); err == nil {
+			t.Errorf("%q is taken for a tolerance", bad)
+		}
+	}
+}
