@@ -180,11 +180,11 @@ func dropExtras(p *convert.Plan, converted *tensor.Checkpoint) {
 	p.Dests = p.Dests[:first]
 	p.Moves = slices.DeleteFunc(p.Moves, func(m convert.Move) bool { return m.Dest >= first })
 	p.Notes = slices.DeleteFunc(p.Notes, func(note string) bool { return strings.HasPrefix(note, "kept ") })
-	p.Notes = append(p.Notes, quantity(len(names), "tensor")+" of the source that are no parameter of the family are not in the conversion: "+some5(names))
+	p.Notes = append(p.Notes, quantity(len(names), "tensor")+" of the source that are no parameter of the family are not in the conversion: "+firstOfMany(names))
 }
 
-// some5 joins the first few of many names.
-func some5(names []string) string {
+// firstOfMany joins the first few of many names.
+func firstOfMany(names []string) string {
 	const most = 5
 	if len(names) <= most {
 		return strings.Join(names, ", ")

@@ -164,9 +164,11 @@ func (c *recordCheck) checkDigests(found []TensorDigest) {
 	if len(other) > 0 {
 		slices.Sort(other)
 		c.add("tensors", "sha256 "+first.SHA256+" of "+first.Name, recorded[first.Name],
-			fmt.Sprintf("%s not those that the record has; it was changed or damaged after it was written, or the record is of another conversion", are1(len(other), "tensor")))
+			fmt.Sprintf("%s not those that the record has; it was changed or damaged after it was written, or the record is of another conversion", quantityIs(len(other), "tensor")))
 	}
 }
 
-// are1 prints "1 tensor is", "2 tensors are".
-func are1(n int, noun string) string { return quantity(n, noun) + " " + strings.TrimSpace(are(n, "")) }
+// quantityIs prints "1 tensor is", "2 tensors are".
+func quantityIs(n int, noun string) string {
+	return quantity(n, noun) + " " + strings.TrimSpace(are(n, ""))
+}

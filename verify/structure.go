@@ -53,7 +53,7 @@ func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *conver
 		}
 	}
 	if beside > 0 {
-		c.section.Notes = append(c.section.Notes, fmt.Sprintf("%s no part of the model", are1(beside, "tensor")))
+		c.section.Notes = append(c.section.Notes, fmt.Sprintf("%s no part of the model", quantityIs(beside, "tensor")))
 	}
 	c.pair()
 	head := c.head(heads)

@@ -1,0 +1,279 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// base is a faithful conversion that faults are injected into.
+type base struct {
+	t        testing.TB
+	name     string
+	source   string // path of the original
+	dtype    tensor.DType
+	settings convert.Settings
+	to       convert.Target
+	match    string // the runtime that a Hugging Face directory is to match, or ""
+	inexact  bool
+	made     *made
+	layers   map[convert.BlockType][]int
+	blocks   int
+	config   convert.Config
+}
+
+// made is a converted directory in memory.
+type made struct {
+	*base
+	tensors []*entry
+	config  map[string]any         // nil of an original
+	record  map[string]any         // conversion.json
+	keeps   bool                   // the record is written, too
+	shard   int64                  // bytes of a shard; 0 for one file
+	disturb func(dir string) error // done to the files when they are written
+}
+
+// entry is one tensor.
+type entry struct {
+	name  string
+	dtype tensor.DType
+	shape []int64
+	data  []byte
+}
+
+func (e *entry) size() int64 { return e.dtype.Size() }
+
+// row returns the bytes of a part of the leading axis.
+func (e *entry) row(i int64) []byte {
+	n := int64(len(e.data)) / e.shape[0]
+	return e.data[i*n:][:n]
+}
+
+func (e *entry) clone() *entry {
+	return &entry{e.name, e.dtype, slices.Clone(e.shape), bytes.Clone(e.data)}
+}
+
+func (m *made) get(name string) *entry {
+	for _, e := range m.tensors {
+		if e.name == name {
+			return e
+		}
+	}
+	panic("no tensor " + name)
+}
+
+func (m *made) remove(name string) {
+	m.tensors = slices.DeleteFunc(m.tensors, func(e *entry) bool { return e.name == name })
+}
+
+func (m *made) clone() *made {
+	c := &made{base: m.base, config: maps.Clone(m.config), record: reread(m.record)}
+	for _, e := range m.tensors {
+		c.tensors = append(c.tensors, e.clone())
+	}
+	for key, value := range c.config {
+		if inner, ok := value.(map[string]any); ok {
+			c.config[key] = maps.Clone(inner)
+		}
+	}
+	return c
+}
+
+// in names a tensor of a block.
+func in(layer int, tail string) string { return fmt.Sprintf("model.layers.%d.%s", layer, tail) }
+
+func pointer[T any](x T) *T { return &x }
+
+// bases are conversions of the fixtures, from several formats, in all dtypes, kept and changed: all,
+// or the one of that name.
+func bases(t testing.TB, only string) []*base {
+	tiny := convert.Settings{AttentionWindow: pointer(int64(8)), LogitsSoftCap: pointer(30.0), EmbeddingScale: pointer(true)}
+	odd := convert.Settings{AttentionWindow: pointer(int64(5)), LogitsSoftCap: pointer(20.0), EmbeddingScale: pointer(true)}
+	micro := convert.Settings{AttentionWindow: pointer(int64(6)), LogitsSoftCap: pointer(30.0), EmbeddingScale: pointer(true)}
+	all := []*base{
+		{name: "bfloat16, torch", source: "tiny-griffin/original/torch.pt", settings: tiny},
+		{name: "bfloat16, Orbax", source: "tiny-griffin/original/orbax-ocdbt", settings: tiny},
+		{name: "bfloat16 to float32", source: "tiny-griffin/original/torch.pt", settings: tiny, dtype: tensor.F32},
+		{name: "float32, torch", source: "odd-griffin/original/torch.pt", settings: odd},
+		{name: "float32 to bfloat16, Orbax", source: "odd-griffin/original/orbax-zarr3", settings: odd, dtype: tensor.BF16},
+		{name: "float32 to float16", source: "odd-griffin/original/torch.pt", settings: odd, dtype: tensor.F16},
+		{name: "float16, Orbax manager", source: "micro-griffin/original/orbax-manager", settings: micro},
+		{name: "float16 to float32, Flax", source: "micro-griffin/original/flax-msgpack", settings: micro, dtype: tensor.F32},
+		{name: "float16 to bfloat16, legacy torch", source: "micro-griffin/original/torch-legacy.pt", settings: micro, dtype: tensor.BF16},
+	}
+	if only != "" {
+		all = slices.DeleteFunc(all, func(b *base) bool { return b.name != only })
+	}
+	return prepare(t, all)
+}
+
+// prepare converts bases whose sources are fixtures.
+func prepare(t testing.TB, all []*base) []*base {
+	for _, b := range all {
+		b.t = t
+		if !filepath.IsAbs(b.source) {
+			b.source = filepath.Join("..", "testdata", filepath.FromSlash(b.source))
+		}
+		b.made = b.convert(t, nil)
+	}
+	return all
+}
+
+// convert converts the source, by a plan that wrong may have changed.
+func (b *base) convert(t testing.TB, wrong func(*convert.Plan)) *made {
+	t.Helper()
+	src, err := formats.Open(b.source, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	model, err := convert.Recognize(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(model.SettleHead(t.Context()), model.SettleScale(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := convert.NewPlan(model, convert.PlanOptions{Settings: b.settings, DType: b.dtype, To: b.to, MatchRuntime: b.match, AllowInexact: b.inexact})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrong != nil {
+		wrong(plan)
+	}
+	m := &made{base: b}
+	if plan.HF != nil {
+		files, err := convert.HFFiles(plan, convert.FilesOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(files[0].Content, &m.config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.config, b.blocks, b.layers = plan.Config, len(plan.Config.BlockTypes), map[convert.BlockType][]int{}
+	for i, kind := range plan.Config.BlockTypes {
+		b.layers[kind] = append(b.layers[kind], i)
+	}
+	m.execute(t, plan)
+	digests := &convert.Digests{}
+	for _, e := range m.tensors {
+		digests.Outputs = append(digests.Outputs, sha256.Sum256(e.data))
+	}
+	text, err := convert.NewManifest(plan, "test", "safetensors", digests, nil).JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &m.record); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// reread copies what JSON holds.
+func reread(x map[string]any) (out map[string]any) {
+	if err := json.Unmarshal(toJSON(x), &out); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// execute carries a plan out and reads the result.
+func (m *made) execute(t testing.TB, plan *convert.Plan) {
+	t.Helper()
+	dir := t.TempDir()
+	var specs []safetensors.Spec
+	for _, d := range plan.Dests {
+		specs = append(specs, safetensors.Spec{Name: d.Name, DType: d.DType, Shape: d.Shape})
+	}
+	layout, err := safetensors.NewLayout(specs, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := layout.Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := convert.Execute(context.Background(), plan, w, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range plan.Dests {
+		f, offset, length := w.At(i)
+		e := &entry{name: d.Name, dtype: d.DType, shape: d.Shape, data: make([]byte, length)}
+		if _, err := f.ReadAt(e.data, offset); err != nil {
+			t.Fatal(err)
+		}
+		m.tensors = append(m.tensors, e)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// write writes the directory.
+func (m *made) write(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	var specs []safetensors.Spec
+	for _, e := range m.tensors {
+		specs = append(specs, safetensors.Spec{Name: e.name, DType: e.dtype, Shape: e.shape})
+	}
+	layout, err := safetensors.NewLayout(specs, m.shard, map[string]string{"format": "pt"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := layout.Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range m.tensors {
+		f, offset, length := w.At(i)
+		if length != int64(len(e.data)) {
+			t.Fatalf("%s has %d bytes, want %d", e.name, len(e.data), length)
+		}
+		if _, err := f.WriteAt(e.data, offset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if layout.Index != nil {
+		if err := os.WriteFile(filepath.Join(dir, safetensors.IndexName), layout.Index, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.config != nil {
+		text, err := json.Marshal(m.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "config.json"), text, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.keeps {
+		if err := os.WriteFile(filepath.Join(dir, convert.ManifestName), toJSON(m.record), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.disturb != nil {
+		if err := m.disturb(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
