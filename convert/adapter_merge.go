@@ -224,7 +224,7 @@ func (n *norms) compute(e *adaptation, base *tensor.Tensor) error {
 			if e.transposed {
 				k = b.col + int64(i)%b.cols
 			}
-			squares[k] += x * x
+			squares[k] += float64(x * x) // not fused: the same on every machine
 		}
 		at += b.elements()
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -390,6 +391,67 @@ func TestAdaptersOfEmbeddingAndHead(t *testing.T) {
 			if err := p.CheckCopies(context.Background()); err != nil {
 				t.Errorf("%s, %s: %v", tt.name, l, err)
 			}
+		}
+	}
+}
+
+// withHead is a model with an output head beside it, a copy of the embedding or one of its own.
+func withHead(t *testing.T, rng *rand.Rand, l Layout, own bool) (*Model, *tensor.Tensor) {
+	t.Helper()
+	m := modelWithWeights(t, rng, &tinyConfig, l, tensor.F32)
+	head := randomTensor(rng, "lm_head.weight", tensor.F32, tinyConfig.VocabSize, tinyConfig.Width)
+	if !own {
+		head.Data = m.embedding().Data
+	}
+	if l == Flax { // as a dense layer of Flax has it
+		turned, err := Viewed(head, tensor.RowMajor(head.Shape...).Permute(1, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		head = withData(named("lm_head.kernel", tinyConfig.Width, tinyConfig.VocabSize), allBytes(t, turned))
+	}
+	m, err := Recognize(checkpoint(t, append(slices.Clone(m.Checkpoint.Tensors()), head)...))
+	if err == nil {
+		err = m.SettleHead(context.Background())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, head
+}
+
+// A head of the model's own is adapted by itself, and a copy that is stored does not outlive its
+// embedding.
+func TestAdaptersOfStoredHeads(t *testing.T) {
+	rng := rand.New(rand.NewPCG(14, 14))
+	v, w := tinyConfig.VocabSize, tinyConfig.Width
+	left, right := randomTensor(rng, "left", tensor.F32, v, 2), randomTensor(rng, "right", tensor.F32, 2, w)
+	for _, l := range []Layout{Flax, Torch, HuggingFace} {
+		m, head := withHead(t, rng, l, true)
+		change := peft.Change{Parameter: "lm_head.weight", Scale: 3, Left: &peft.Factor{Tensor: left}, Right: &peft.Factor{Tensor: right}}
+		merged, err := m.WithAdapter(adapterOf(change))
+		if err == nil {
+			err = merged.SettleHead(context.Background())
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", l, err)
+		}
+		h := merged.OwnHead(&merged.Config)
+		if h == nil || len(merged.Heads) != 1 || isStored(h.Tensor) || !isStored(merged.embedding()) {
+			t.Fatalf("%s: %v of %d heads", l, h, len(merged.Heads))
+		}
+		want := merge(t, values(t, head, m.Heads[0].View()), []int64{v, w}, &change, tensor.F32)
+		if got := values(t, h.Tensor, h.View()); !slices.Equal(got, want) {
+			t.Errorf("%s: the head is not what the formula says", l)
+		}
+
+		m, _ = withHead(t, rng, l, false)
+		merged, err = m.WithAdapter(adapterOf(peft.Change{Parameter: "model.embed_tokens.weight", Rows: randomTensor(rng, "r", tensor.F32, 1, w), Indices: []int64{5}}))
+		if err == nil {
+			err = merged.SettleHead(context.Background())
+		}
+		if err != nil || merged.Config.SeparateHead || len(merged.Heads) != 0 || isStored(merged.embedding()) {
+			t.Errorf("%s: %v, head apart %v, %d heads", l, err, merged.Config.SeparateHead, len(merged.Heads))
 		}
 	}
 }
