@@ -179,7 +179,8 @@ func isFloat(d tensor.DType) bool { return numberFormats[d] != nil }
 
 // narrowedBy intersects an interval with what every element of b says of the constant, where that leaves
 // anything: a few elements may have been changed besides.
-func narrowedBy(ctx context.Context, a, b *Operand, how *arrangement, first []step, as *numberFormat, of constraint, from interval) (interval, error) {
+func narrowedBy(ctx context.Context, a, b *Operand, how *arrangement, first []step, as *numberFormat,
+	of constraint, from interval) (interval, error) {
 	wide, wideB := make([]float64, pieceElements), make([]float64, pieceElements)
 	decodeA, decodeB := tensor.ValuesOf(a.DType).Decode, tensor.ValuesOf(b.DType).Decode
 	against, elements := int64(0), b.Elements()

@@ -134,16 +134,16 @@ func (all *pairs) copied(ctx context.Context, p *pair, s *search, inexact bool) 
 		if err != nil {
 			return nil, err
 		}
-		if !holds || best != nil && len(then)+1 >= len(best) {
+		if !holds {
 			continue
 		}
 		kind := CopiedFrom
 		if all.mutual(ctx, p, q) {
 			kind = Swapped
 		}
-		best = append([]Explanation{{Kind: kind, With: q.diff.Name}}, then...)
-		if kind == Swapped && len(then) == 0 {
-			break
+		says := append([]Explanation{{Kind: kind, With: q.diff.Name}}, then...)
+		if best == nil || precedence(candidate{says: says}, candidate{says: best}) < 0 {
+			best = says
 		}
 	}
 	return best, nil

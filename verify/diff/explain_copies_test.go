@@ -3,6 +3,7 @@ package diff
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -121,6 +122,39 @@ func TestExplainConstants(t *testing.T) {
 	}
 	if got := kindsOf(pair.explanations(t)["x"]); got != "zeroed, then added" {
 		t.Errorf("%s", got)
+	}
+}
+
+// Elements that have no address are compared as bytes, of which nothing is said.
+func TestExplainPacked(t *testing.T) {
+	rng := rand.New(rand.NewPCG(*suiteSeed, 13))
+	side := func(zero bool) *Operand {
+		content := make([]byte, 150)
+		for i := range content {
+			if !zero {
+				content[i] = byte(rng.Uint32())
+			}
+		}
+		return &Operand{Tensor: &tensor.Tensor{DType: tensor.F6E2M3, Shape: []int64{10, 20}, Data: stored{content}}}
+	}
+	x, y := side(false), side(false)
+	reversed := side(true)
+	copy(reversed.Data.(stored).content, x.Data.(stored).content)
+	slices.Reverse(reversed.Data.(stored).content)
+	all := &pairs{}
+	for name, p := range map[string]*pair{"x": {a: x, b: y}, "y": {a: y, b: x}, "z": {a: x, b: side(true)}, "r": {a: x, b: reversed}} {
+		p.name, p.diff = name, &TensorDiff{Name: name, Status: Differs}
+		all.all = append(all.all, p)
+	}
+	for _, p := range all.all {
+		e, err := explain(t.Context(), p, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"x": "swapped y", "y": "swapped x", "z": "zeroed", "r": "other"}[p.name]
+		if got := line1(e); got != want {
+			t.Errorf("%s: %s, not %s", p.name, got, want)
+		}
 	}
 }
 

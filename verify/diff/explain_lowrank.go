@@ -12,7 +12,7 @@ import (
 const (
 	mostRank      = 256      // that is sought
 	rankShare     = 8        // a rank is small if it is at most one in so many of the rows, and of the columns
-	factorBytes   = 64 << 20 // all factors that are held at a time; of the embedding of the 9B model 32 columns
+	factorBytes   = 64 << 20 // all factors that are held at a time: of the embedding of the 9B model they have 16 columns
 	fewestColumns = 24       // of a sketch
 )
 

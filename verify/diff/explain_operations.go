@@ -93,7 +93,8 @@ func (s *search) constants(m *arrangement, first step, a, b []float64, f, own *n
 
 // tryConstants finds a constant that does for every element, or for all but a few. says[at] is the
 // explanation that names it.
-func (s *search) tryConstants(m *arrangement, first []step, in interval, f *numberFormat, of constraint, kind string, says []Explanation, at int) (verdict, error) {
+func (s *search) tryConstants(m *arrangement, first []step, in interval, f *numberFormat, of constraint, kind string,
+	says []Explanation, at int) (verdict, error) {
 	in, err := narrowedBy(s.ctx, s.a, s.b, m, first, f, of, in)
 	if err != nil || in.low > in.high {
 		return verdict{}, err

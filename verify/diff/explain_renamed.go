@@ -5,9 +5,10 @@ import (
 	"slices"
 )
 
-// pairAlike pairs tensors that only A has with those that only B has of which they are, but for one step
-// that an explanation names: renamed, and scaled, rounded, or changed in a few elements as well. Only those are looked at
-// whose first elements fit one tensor of the other side and no other; and every element is checked.
+// pairAlike pairs tensors that only A has with those that only B has, where one step leads from one to
+// the other: they were renamed, and scaled, rounded, or changed in a few elements as well. Only those are
+// looked at whose first elements fit one tensor of the other side and no other, and every element is
+// checked.
 func (d *differ) pairAlike(ctx context.Context) error {
 	if d.options.Raw || !d.fewAlone() {
 		return nil

@@ -63,7 +63,8 @@ func (l *lowRanking) rangeOf(ctx context.Context, w []float64) ([]float64, error
 	right := kernel.Dense(w, l.cols, columns, columns, true)
 	var scratch kernel.Scratch[float64]
 	l.energy = 0
-	l.noise = noise{rows: make([]float64, l.rows), cols: make([]float64, l.cols), rowMost: make([]float64, l.rows), colMost: make([]float64, l.cols)}
+	l.noise = noise{rows: make([]float64, l.rows), cols: make([]float64, l.cols),
+		rowMost: make([]float64, l.rows), colMost: make([]float64, l.cols)}
 	finite, err := l.eachBlock(ctx, func(row, rows int, d, b []float64) {
 		kernel.Multiply(y[row*columns:], columns, d, l.cols, rows, right, 0, columns, nil, &scratch)
 		for i := range rows {

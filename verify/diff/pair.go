@@ -36,8 +36,8 @@ func (o *Operand) view(v tensor.View) (*Operand, error) {
 }
 
 // explainer finds what was done to A's tensor of a pair to make B's. It is called for pairs of status
-// Differs, of status DType if values differ, and of status Shape if both have as many elements, from several goroutines, after all pairs have been
-// compared. nil says that there is nothing to say (as for a pair that was not compared).
+// Differs, of status DType if values differ, and of status Shape if both have as many elements, from several
+// goroutines, after all pairs have been compared. nil says that there is nothing to say (as for a pair that was not compared).
 type explainer func(ctx context.Context, p *pair, all *pairs) (*Explanation, error)
 
 var _ explainer = explain
