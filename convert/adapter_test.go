@@ -166,7 +166,16 @@ func TestWithAdapterByTheFormula(t *testing.T) {
 			if rng.IntN(2) == 0 {
 				continue
 			}
-			change := randomChange(rng, "model."+p.name(HuggingFace), c.sizes().shapeIn(p.rule, HuggingFace), types[rng.IntN(4)])
+			name := "model." + p.name(HuggingFace)
+			switch rng.IntN(3) { // an adapter of transformers' inner model, or of the original torch
+			case 1:
+				name = p.name(HuggingFace)
+			case 2:
+				if len(p.rule.at[Torch].op) == 0 {
+					name = p.name(Torch)
+				}
+			}
+			change := randomChange(rng, name, c.sizes().shapeIn(p.rule, HuggingFace), types[rng.IntN(4)])
 			a.Changes = append(a.Changes, change)
 			changes[m.parameters()[i]] = &change
 		}
