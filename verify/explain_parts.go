@@ -25,7 +25,7 @@ func (w *weights) guessMoves(dest int, found []byte, moves []convert.Move) (bool
 // guessParts tries the two parts of a tensor, as ffw_up has them, in each other's place or one of them twice.
 func (w *weights) guessParts(dest int, found []byte) (string, error) {
 	moves := w.movesOf(dest)
-	names := []string{"", ""}
+	var names []string
 	switch {
 	case len(moves) == 1 && strings.Contains(w.plan.Dests[dest].Name, "ffw_up") && moves[0].View.Shape[0] == 2: // moved whole
 		first, second := moves[0], moves[0]

@@ -106,9 +106,9 @@ func shortestIn(in interval) (float64, string) {
 	if in.low <= 0 && in.high >= 0 {
 		return 0, "0"
 	}
-	low, high, sign := in.low, in.high, ""
-	if high < 0 {
-		low, high, sign = -high, -low, "-"
+	low, sign := in.low, ""
+	if in.high < 0 {
+		low, sign = -in.high, "-"
 	}
 	magnitude := int(math.Floor(math.Log10(low)))
 	for digits := -1; digits < 17; digits++ { // from one more than the number has before the point

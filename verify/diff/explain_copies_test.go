@@ -1,7 +1,6 @@
 package diff
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -198,7 +197,7 @@ func TestArrangements(t *testing.T) {
 				}
 				for i := range x.values {
 					if want := float32(x.values[m.from(int64(i))]); got[i] != want {
-						t.Fatal(fmt.Sprintf("%v as %v, %+v, bands of %d: element %d is %g, not %g", shape, m.result(), m.along, room, i, got[i], want))
+						t.Fatalf("%v as %v, %+v, bands of %d: element %d is %g, not %g", shape, m.result(), m.along, room, i, got[i], want)
 					}
 				}
 			}
