@@ -11,7 +11,7 @@ import (
 
 const (
 	mostRank      = 256      // that is sought
-	rankShare     = 8        // a rank is small if it is at most one in so many of the rows, and of the columns
+	rankShare     = 4        // a rank is small if it is at most one in so many of the rows, and of the columns
 	factorBytes   = 64 << 20 // all factors that are held at a time: of the embedding of the 9B model they have 16 columns
 	fewestColumns = 24       // of a sketch
 )
@@ -22,7 +22,7 @@ var factors = semaphore.NewWeighted(factorBytes)
 // lowRank queues that the difference of two matrices is of small rank, as adding a product of two thin
 // ones leaves it.
 //
-// That holds where there is a matrix L of rank r, at most 256 and at most an eighth of the rows and of the
+// That holds where there is a matrix L of rank r, at most 256 and at most a quarter of the rows and of the
 // columns, such that for every element B - A is L but for what rounding leaves: half a unit in the last
 // place of B, one of L (which some tools round before they add it), and 8 standard deviations of what
 // rounding did to the estimate of L. Besides, the squares of what is left may on average be no more than

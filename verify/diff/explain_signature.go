@@ -196,11 +196,13 @@ func (s *signatures) fill(l line, b *signatures, used []bool, open []int) {
 	}
 }
 
-// distance is in how many bits index i and index j of b differ.
+// distance is in how many bits index i and index j of b differ. A word that differs in most of its bits had
+// its first one changed, which turned all of them.
 func (s *signatures) distance(i int, b *signatures, j int) int {
 	n := 0
 	for w, word := range s.words[i] {
-		n += bits.OnesCount64(word ^ b.words[j][w])
+		d := bits.OnesCount64(word ^ b.words[j][w])
+		n += min(d, max(min(s.most-64*w, 64), 0)-d)
 	}
 	return n
 }
