@@ -22,7 +22,8 @@ type modelSummary struct {
 	NumHeads         int64    `json:"num_heads"`
 	LRUWidth         int64    `json:"lru_width"`
 	BlockTypes       []string `json:"block_types"`
-	AttentionWindow  *int64   `json:"attention_window,omitempty"`
+	AttentionWindow  *int64   `json:"attention_window,omitempty"` // the original's
+	MatchedWindow    int64    `json:"matched_window,omitempty"`   // attention_window_size where it was written to match a runtime
 	LogitsSoftCap    *float64 `json:"logits_soft_cap,omitempty"`
 	EmbeddingScale   *bool    `json:"embedding_scale,omitempty"`
 }
@@ -33,6 +34,11 @@ func summarise(m *convert.Model) *modelSummary {
 	if !complete {
 		c, preset = m.Config, m.Preset
 	}
+	written := c.AttentionWindow
+	matched := c.OriginalWindow != 0
+	if matched {
+		c.AttentionWindow = c.OriginalWindow
+	}
 	s := &modelSummary{Name: familyName(preset, &c), Preset: preset, Layout: m.Layout.String(), Prefix: m.Prefix,
 		Parameters: m.Parameters(), Tensors: len(m.Tensors), Other: len(m.Rest),
 		VocabSize: c.VocabSize, Width: c.Width, MLPExpandedWidth: c.MLPExpandedWidth,
@@ -42,6 +48,9 @@ func summarise(m *convert.Model) *modelSummary {
 	}
 	if complete {
 		s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale = &c.AttentionWindow, &c.LogitsSoftCap, &c.EmbeddingScale
+	}
+	if matched {
+		s.MatchedWindow = written
 	}
 	return s
 }
@@ -67,6 +76,9 @@ func (s *modelSummary) lines() []string {
 	if s.AttentionWindow != nil {
 		lines = append(lines, fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t",
 			*s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale))
+		if s.MatchedWindow != 0 {
+			lines = append(lines, fmt.Sprintf("config.json has %d for it, with which transformers 5 attends to what the original does", s.MatchedWindow))
+		}
 	} else {
 		lines = append(lines, "attention window, logits soft cap and embedding scale are not known: shapes do not tell")
 	}
