@@ -47,6 +47,7 @@ interop: build ## transformers, orbax, flax and torch judge griffin, and it them
 	$(PYTHON_ENV) agree.py
 	$(PYTHON_ENV) capture_check.py
 	$(PYTHON_ENV) torch_write.py
+	$(PYTHON_ENV) orbax_write.py
 	testdata/interop/python.sh peft adapter.py
 	$(PYTHON_ENV) real_pt.py
 
