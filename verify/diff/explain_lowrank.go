@@ -12,6 +12,7 @@ import (
 const (
 	mostRank      = 256      // that is sought
 	rankShare     = 4        // a rank is small if it is at most one in so many of the rows, and of the columns
+	fewestLong    = 8        // rows and columns: a single element is of rank 1
 	factorBytes   = 64 << 20 // all factors that are held at a time: of the embedding of the 9B model they have 16 columns
 	fewestColumns = 24       // of a sketch
 )
@@ -34,7 +35,7 @@ func (s *search) lowRank(m *arrangement) {
 		return
 	}
 	shape := m.result()
-	if min(shape[0], shape[1]) < rankShare {
+	if min(shape[0], shape[1]) < fewestLong {
 		return
 	}
 	a, b := takeSample(s.ca, m, s.cb, s.places).values(nil)
