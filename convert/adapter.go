@@ -112,7 +112,7 @@ func (g *merging) change(c *peft.Change) error {
 		return nil
 	}
 	if other := g.changed[p]; other != "" {
-		return g.in(tensor.Bad("changes what %s is twice, as that and as %s", printable(other), printable(c.Parameter)))
+		return g.in(tensor.Bad("changes what %s is twice, as that and as %s", tensor.QuoteName(other), tensor.QuoteName(c.Parameter)))
 	}
 	g.changed[p] = c.Parameter
 	m := g.model
@@ -161,11 +161,11 @@ func (g *merging) refuseUnknown() error {
 	}
 	var names []string
 	for _, n := range g.unknown {
-		names = append(names, printable(n))
+		names = append(names, tensor.QuoteName(n))
 	}
-	bad := tensor.Bad("changes %d parameters that the model does not have: %s", len(names), list(names)).In(g.adapter.Path)
+	bad := tensor.Bad("changes %d parameters that the model does not have: %s", len(names), tensor.JoinNames(names)).In(g.adapter.Path)
 	if base := g.adapter.Config.Base; base != "" {
-		bad.Advise("it was made for %s", printable(base))
+		bad.Advise("it was made for %s", tensor.QuoteName(base))
 	}
 	return bad
 }

@@ -24,7 +24,7 @@ func newMerged(t *tensor.Tensor, shape []int64, adaptations []*adaptation) (*ten
 	adaptations = slices.SortedFunc(slices.Values(adaptations), func(a, b *adaptation) int { return cmp.Compare(a.first, b.first) })
 	for i := 1; i < len(adaptations); i++ {
 		if adaptations[i-1].first+adaptations[i-1].elements() > adaptations[i].first {
-			return nil, tensor.Bad("the adapter changes it twice, as %s and as %s", printable(adaptations[i-1].of), printable(adaptations[i].of)).Of(t.Name)
+			return nil, tensor.Bad("the adapter changes it twice, as %s and as %s", tensor.QuoteName(adaptations[i-1].of), tensor.QuoteName(adaptations[i].of)).Of(t.Name)
 		}
 	}
 	for _, e := range adaptations {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // ManifestAdapter is an adapter that was merged.
@@ -82,7 +83,7 @@ func (p *Plan) noteAdapter() {
 			d.Rule += ", adapted"
 		}
 	}
-	note := fmt.Sprintf("merged the adapter %s, which changes %d parameters", printable(m.Adapter.Path), len(m.Adapter.Changes))
+	note := fmt.Sprintf("merged the adapter %s, which changes %d parameters", tensor.QuoteName(m.Adapter.Path), len(m.Adapter.Changes))
 	if m.headChanged && p.Config.SeparateHead {
 		note += "; embedding and output head are no longer one, as PEFT runs the adapter, though not as it merges it"
 	}

@@ -72,15 +72,15 @@ func ambiguous(c *tensor.Checkpoint, models []*candidate) error {
 	if len(names) < 2 {
 		return nil
 	}
-	return tensor.Bad("holds %d models: %s", len(names), list(names)).In(c.Path).
-		Advise("--model NAME takes one of them, such as --model %s", printable(models[0].modelName()))
+	return tensor.Bad("holds %d models: %s", len(names), tensor.JoinNames(names)).In(c.Path).
+		Advise("--model NAME takes one of them, such as --model %s", tensor.QuoteName(models[0].modelName()))
 }
 
 func describePrefix(c *candidate) string {
 	if c.prefix == "" {
 		return "the top level"
 	}
-	return printable(c.modelName())
+	return tensor.QuoteName(c.modelName())
 }
 
 // chooseNamed returns the candidate under a name: the one whose prefix it is, or else the only one
@@ -114,9 +114,9 @@ func chooseNamed(c *tensor.Checkpoint, all []*candidate, name string) (*candidat
 	}
 	var names []string
 	for _, a := range offered {
-		names = append(names, printable(a.modelName()))
+		names = append(names, tensor.QuoteName(a.modelName()))
 	}
-	return nil, &SettingsError{Problem: fmt.Sprintf("%s: %s %s", c.Path, problem, printable(name)), Hint: "--model takes " + list(names)}
+	return nil, &SettingsError{Problem: fmt.Sprintf("%s: %s %s", c.Path, problem, tensor.QuoteName(name)), Hint: "--model takes " + tensor.JoinNames(names)}
 }
 
 // others notes the further models in the checkpoint and returns their tensors, and what lies beside

@@ -47,7 +47,7 @@ func (p *Plan) keepExtras() error {
 	for _, t := range p.Source.Extra {
 		name := p.Source.extraName(t, p.Layout)
 		if taken[name] {
-			return tensor.Bad("an extra tensor that cannot be kept: its name in the %s layout, %s, is taken", p.Layout, printable(name)).
+			return tensor.Bad("an extra tensor that cannot be kept: its name in the %s layout, %s, is taken", p.Layout, tensor.QuoteName(name)).
 				In(p.Source.Checkpoint.Path).Of(t.Name)
 		}
 		taken[name] = true
@@ -78,9 +78,9 @@ func (p *Plan) keepHead(dtype tensor.DType) {
 func tensorNames(tensors []*tensor.Tensor) string {
 	var names []string
 	for _, t := range tensors {
-		names = append(names, printable(t.Name))
+		names = append(names, tensor.QuoteName(t.Name))
 	}
-	return list(names)
+	return tensor.JoinNames(names)
 }
 
 // add appends a tensor that one move fills.

@@ -113,7 +113,7 @@ func (m *Model) SettleHead(ctx context.Context) error {
 		own = append(own, *h)
 	}
 	if len(own) > 1 {
-		return tensor.Bad("a second output head of its own, beside %s", printable(own[0].Tensor.Name)).
+		return tensor.Bad("a second output head of its own, beside %s", tensor.QuoteName(own[0].Tensor.Name)).
 			In(m.Checkpoint.Path).Of(own[1].Tensor.Name)
 	}
 	if len(own) == 1 {

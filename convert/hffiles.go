@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // File is a file of the destination beside the weights.
@@ -62,9 +63,9 @@ func HFFiles(p *Plan, o FilesOptions) ([]File, error) {
 	}
 	if len(left) > 0 {
 		for i := range left {
-			left[i] = printable(left[i])
+			left[i] = tensor.QuoteName(left[i])
 		}
-		p.Notes = append(p.Notes, "not copied, since it may not hold for the new weights: "+list(left))
+		p.Notes = append(p.Notes, "not copied, since it may not hold for the new weights: "+tensor.JoinNames(left))
 	}
 	files := []File{newFile(hfconfig.Name, config)}
 	for _, f := range made {

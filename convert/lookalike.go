@@ -2,9 +2,7 @@ package convert
 
 import (
 	"regexp"
-	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -61,22 +59,10 @@ func notGriffin(c *tensor.Checkpoint, mirrored bool) error {
 func firstNames(tensors []*tensor.Tensor) string {
 	var names []string
 	for _, t := range tensors {
-		names = append(names, printable(t.Name))
+		names = append(names, tensor.QuoteName(t.Name))
 		if len(names) == 4 && len(tensors) > 5 {
 			return strings.Join(names, ", ") + ", …"
 		}
 	}
 	return strings.Join(names, ", ")
-}
-
-// printable returns a name as it can stand in a line of text: quoted where it has line ends and
-// the like, and cut short where it is longer than any name of the family.
-func printable(name string) string {
-	if len(name) > 200 {
-		name = strings.ToValidUTF8(name[:100], "") + "…" + strings.ToValidUTF8(name[len(name)-60:], "")
-	}
-	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
-		return strconv.Quote(name)
-	}
-	return name
 }

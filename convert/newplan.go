@@ -181,7 +181,7 @@ func (m *Model) checkTensor(e *PlanError, p parameter, found []*tensor.Tensor) {
 		return
 	}
 	for _, t := range found[1:] {
-		e.Unexpected = append(e.Unexpected, Problem{t.Name, "a second " + p.name(m.Layout) + ", beside " + printable(found[0].Name)})
+		e.Unexpected = append(e.Unexpected, Problem{t.Name, "a second " + p.name(m.Layout) + ", beside " + tensor.QuoteName(found[0].Name)})
 	}
 	t := found[0]
 	if (known || len(want) != len(t.Shape)) && !slices.Equal(want, t.Shape) {

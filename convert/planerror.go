@@ -63,7 +63,7 @@ func (e *PlanError) Error() string {
 	b.WriteString(e.Summary())
 	for _, l := range e.lists() {
 		for _, p := range l.problems {
-			fmt.Fprintf(&b, "\n  %-10s  %s", l.what, printable(p.Tensor))
+			fmt.Fprintf(&b, "\n  %-10s  %s", l.what, tensor.QuoteName(p.Tensor))
 			if p.Detail != "" {
 				b.WriteString(": " + p.Detail)
 			}

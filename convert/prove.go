@@ -259,19 +259,10 @@ func (v *prover) wrong(m *Move, element, n int64, want, got string) {
 		v.failures[m.Dest] = f
 	}
 	f.Wrong += n
-	index := unravel(element, d.Shape)
+	index := tensor.Unravel(element, d.Shape)
 	if f.Index == nil || slices.Compare(index, f.Index) < 0 {
 		f.Source, f.Index, f.Want, f.Got = m.Source.Name, index, want, got
 	}
-}
-
-func unravel(element int64, shape []int64) []int64 {
-	index := make([]int64, len(shape))
-	for k := len(shape) - 1; k >= 0; k-- {
-		index[k] = element % shape[k]
-		element /= shape[k]
-	}
-	return index
 }
 
 // proof sums up.

@@ -50,7 +50,7 @@ func newProvenance(p *Plan, record *Manifest, path string) (v *provenance, note 
 		}
 		if entry.DType != t.DType.String() || !slices.Equal(entry.Shape, t.Shape) {
 			return nil, "", v.contradicted(p, t.Name, fmt.Sprintf("is %s %s, and %s says %s %s",
-				t.DType, tensor.ShapeString(t.Shape), ManifestName, printable(entry.DType), tensor.ShapeString(entry.Shape)))
+				t.DType, tensor.ShapeString(t.Shape), ManifestName, tensor.QuoteName(entry.DType), tensor.ShapeString(entry.Shape)))
 		}
 	}
 	if known == 0 {
@@ -92,7 +92,7 @@ func (v *provenance) check(p *Plan, sources map[*tensor.Tensor][sha256.Size]byte
 		entry := v.tensors[t.Name]
 		if known && entry != nil && entry.SHA256 != "" && hex.EncodeToString(sum[:]) != entry.SHA256 {
 			return v.contradicted(p, t.Name, fmt.Sprintf("its elements are not those that %s tells of (SHA-256 %x…, not %s…)",
-				ManifestName, sum[:4], printable(tensor.Clip(entry.SHA256[:min(len(entry.SHA256), 8)]))))
+				ManifestName, sum[:4], tensor.QuoteName(tensor.Clip(entry.SHA256[:min(len(entry.SHA256), 8)]))))
 		}
 	}
 	from := v.origin()
@@ -105,7 +105,7 @@ func (v *provenance) check(p *Plan, sources map[*tensor.Tensor][sha256.Size]byte
 			continue
 		}
 		return v.contradicted(p, p.sourceNames(i), fmt.Sprintf("gives other elements (SHA-256 %s…) than %s, which it was made from, had (%s…), as %s says",
-			sum[:8], printable(o.Name), printable(tensor.Clip(o.SHA256[:min(len(o.SHA256), 8)])), ManifestName))
+			sum[:8], tensor.QuoteName(o.Name), tensor.QuoteName(tensor.Clip(o.SHA256[:min(len(o.SHA256), 8)])), ManifestName))
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (p *Plan) sourceNames(dest int) string {
 			names = append(names, m.Source.Name)
 		}
 	}
-	return list(names)
+	return tensor.JoinNames(names)
 }
 
 // origin returns the checkpoint at which what is known of the source begins.

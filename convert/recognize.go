@@ -255,12 +255,3 @@ func (m *Model) Parameters() int64 {
 	}
 	return n
 }
-
-// list joins names, cut short where there are many.
-func list(names []string) string {
-	const most = 8
-	if len(names) > most {
-		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
-	}
-	return strings.Join(names, ", ")
-}

@@ -57,7 +57,7 @@ func (m *Move) sample(at []int64, elements [][]byte) error {
 	n := m.View.Elements()
 	for k, element := range at {
 		if element >= m.Offset && element < m.Offset+n {
-			all = append(all, wanted{m.View.Offset + dot(unravel(element-m.Offset, m.View.Shape), m.View.Strides), k})
+			all = append(all, wanted{m.View.Offset + dot(tensor.Unravel(element-m.Offset, m.View.Shape), m.View.Strides), k})
 		}
 	}
 	size := m.Source.DType.Size()
@@ -68,7 +68,7 @@ func (m *Move) sample(at []int64, elements [][]byte) error {
 	if ok {
 		for _, w := range all {
 			one := lay.View
-			for axis, index := range unravel(w.from, m.Source.Shape) {
+			for axis, index := range tensor.Unravel(w.from, m.Source.Shape) {
 				one = one.Narrow(axis, index, 1)
 			}
 			elements[w.k] = make([]byte, size)

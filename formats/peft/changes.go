@@ -151,7 +151,7 @@ func collect(tensors []*tensor.Tensor) ([]*module, error) {
 			order = append(order, m)
 		}
 		if other := m.parts[what]; other != nil && what != partOriginal {
-			return nil, tensor.Bad("says the same as %s", printable(other.Name)).Of(tensor.Clip(t.Name))
+			return nil, tensor.Bad("says the same as %s", tensor.QuoteName(other.Name)).Of(tensor.Clip(t.Name))
 		}
 		m.parts[what] = t
 	}
@@ -195,7 +195,7 @@ func (c *Config) work(m *module) error {
 	weight, bias := m.name+".weight", m.name+".bias"
 	rank, scale := c.scaleOf(m.name)
 	if math.IsNaN(scale) || math.IsInf(scale, 0) {
-		return tensor.Bad("the scaling of %s is %v", printable(m.name), scale)
+		return tensor.Bad("the scaling of %s is %v", tensor.QuoteName(m.name), scale)
 	}
 	for _, v := range []struct {
 		part part

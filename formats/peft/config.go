@@ -111,7 +111,7 @@ func (c *Config) read(r *reader) {
 	c.tokens = r.tokens("trainable_token_indices")
 	for _, p := range c.rankPatterns {
 		if p.value != math.Trunc(p.value) || p.value < 1 || p.value > maxRank {
-			r.fail("field \"rank_pattern\" gives %s the rank %v", printable(p.text), p.value)
+			r.fail("field \"rank_pattern\" gives %s the rank %v", tensor.QuoteName(p.text), p.value)
 		}
 	}
 	if r.err == nil && (c.Rank < 1 || c.Rank > maxRank) {

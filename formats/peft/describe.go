@@ -27,7 +27,7 @@ func describe(c *tensor.Checkpoint, config *Config, changes []Change) {
 // summary says what kind of adapter it is: "LoRA, rank 16, alpha 32".
 func (c *Config) summary() string {
 	if c.Type != LoRA {
-		return printable(c.Type)
+		return tensor.QuoteName(c.Type)
 	}
 	kind := "LoRA"
 	if c.DoRA {
@@ -55,11 +55,11 @@ func spread(x float64, patterns []pattern) string {
 func (c *Config) targets() string {
 	const most = 16
 	if c.TargetPattern != "" {
-		return printable(c.TargetPattern)
+		return tensor.QuoteName(c.TargetPattern)
 	}
 	var names []string
 	for _, t := range c.Targets[:min(len(c.Targets), most)] {
-		names = append(names, printable(t))
+		names = append(names, tensor.QuoteName(t))
 	}
 	s := strings.Join(names, ", ")
 	if n := len(c.Targets) - most; n > 0 {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -62,7 +61,7 @@ func refusals(o *strictjson.Object) []string {
 			known = known || key == f.name
 		}
 		if v, _ := o.Get(key); !known && isSet(v) {
-			out = append(out, printable(key)+": a field that is not known, and may mean anything")
+			out = append(out, tensor.QuoteName(key)+": a field that is not known, and may mean anything")
 		}
 	}
 	return out
@@ -101,13 +100,4 @@ func shown(v any) string {
 		return strconv.Quote(tensor.Clip(v))
 	}
 	return tensor.Clip(fmt.Sprint(v))
-}
-
-// printable returns a name as it can stand in a line of text.
-func printable(name string) string {
-	name = tensor.Clip(name)
-	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
-		return strconv.Quote(name)
-	}
-	return name
 }

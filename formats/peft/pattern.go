@@ -49,7 +49,7 @@ func (r *reader) patterns(name string) []pattern {
 		v, _ := o.Get(key)
 		x, ok := finite(v)
 		if !ok {
-			r.wrong(name, v, "a finite number for "+printable(key))
+			r.wrong(name, v, "a finite number for "+tensor.QuoteName(key))
 			return nil
 		}
 		p, err := newPattern(key, x)
@@ -75,16 +75,16 @@ func newPattern(text string, value float64) (pattern, error) {
 		return p, nil
 	}
 	if len(text) > maxExpression {
-		return p, tensor.Bad("a regular expression of %d bytes: %s", len(text), printable(text))
+		return p, tensor.Bad("a regular expression of %d bytes: %s", len(text), tensor.QuoteName(text))
 	}
 	whole := `^(?:.*\.)?(?:` + text + `)$`
 	parsed, err := syntax.Parse(whole, syntax.Perl)
 	if err != nil {
-		return p, tensor.Bad("%s is no regular expression that griffin understands", printable(text))
+		return p, tensor.Bad("%s is no regular expression that griffin understands", tensor.QuoteName(text))
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
-		return p, tensor.Bad("%s is no regular expression that griffin understands", printable(text))
+		return p, tensor.Bad("%s is no regular expression that griffin understands", tensor.QuoteName(text))
 	}
 	p.cost = int64(len(program.Inst))
 	p.expression, err = regexp.Compile(whole)

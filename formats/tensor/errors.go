@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -84,11 +85,18 @@ func (e *FormatError) Error() string {
 
 func (e *FormatError) Unwrap() error { return e.Err }
 
-// Clip shortens a name from a file for use in an error: a hostile one may be megabytes long.
-func Clip(name string) string {
-	const most = 200
-	if len(name) <= most {
-		return name
+// Location is where in an input an error occurred. Empty fields are unknown.
+type Location struct {
+	File   string
+	Record string // member, key or node of the file
+	Tensor string // full name
+}
+
+// Annotate adds a location to err if err is or wraps a *FormatError. What the FormatError already
+// names is kept. It returns err.
+func Annotate(err error, where Location) error {
+	if e := (*FormatError)(nil); errors.As(err, &e) {
+		e.In(where.File).Within(where.Record).Of(where.Tensor)
 	}
-	return strings.ToValidUTF8(name[:most], "") + "…"
+	return err
 }

@@ -123,6 +123,17 @@ func product(shape []int64) int64 {
 	return n
 }
 
+// Unravel returns the index along each axis of the element with the given number in row-major
+// order. No size of the shape is 0.
+func Unravel(element int64, shape []int64) []int64 {
+	index := make([]int64, len(shape))
+	for k := len(shape) - 1; k >= 0; k-- {
+		index[k] = element % shape[k]
+		element /= shape[k]
+	}
+	return index
+}
+
 // ShapeString prints a shape as [2, 32, 48], cut short where a hostile file claims thousands of
 // axes.
 func ShapeString(shape []int64) string {

@@ -121,7 +121,7 @@ func (x array) at(shape []int64, from func(index []int64) []int64) array {
 	strides := tensor.RowMajor(x.shape...).Strides
 	for i := range out.values {
 		place := int64(0)
-		for k, j := range from(indexOf(int64(i), shape)) {
+		for k, j := range from(tensor.Unravel(int64(i), shape)) {
 			place += j * strides[k]
 		}
 		out.values[i] = x.values[place]

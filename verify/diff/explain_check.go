@@ -135,7 +135,7 @@ func (o *outcome) add(describe func() Changed) {
 
 // changed describes an element of the piece.
 func (c *checking) changed(element int64, i int) Changed {
-	return Changed{Index: indexOf(element, c.b.Shape), A: firstValue(c.a.DType, c.p, i), B: firstValue(c.b.DType, c.q, i)}
+	return Changed{Index: tensor.Unravel(element, c.b.Shape), A: firstValue(c.a.DType, c.p, i), B: firstValue(c.b.DType, c.q, i)}
 }
 
 // firstValue returns the number that an element stands for, the real part of a complex one.
@@ -145,15 +145,6 @@ func firstValue(d tensor.DType, p []byte, i int) Number {
 	size := int(d.Size())
 	v.Decode(lanes[:v.Lanes], p[i*size:(i+1)*size])
 	return Number(lanes[0])
-}
-
-func indexOf(element int64, shape []int64) []int64 {
-	index := make([]int64, len(shape))
-	for k := len(shape) - 1; k >= 0; k-- {
-		index[k] = element % shape[k]
-		element /= shape[k]
-	}
-	return index
 }
 
 // sparseness says which elements remain where a claim holds for all others.

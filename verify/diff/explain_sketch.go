@@ -128,7 +128,7 @@ func (l *lowRanking) check(ctx context.Context, e estimate) (out *outcome, left 
 			room := l.as.unit(b[i])/2 + l.as.unit(want[i]) + e.slack
 			if rest > room && rest > room+8*math.Sqrt(e.rowShare[r]*l.noise.colMost[c]+e.colShare[c]*l.noise.rowMost[r]) {
 				out.add(func() Changed {
-					return Changed{Index: indexOf(elements+int64(i), l.s.b.Shape), A: Number(b[i] - x), B: Number(b[i])}
+					return Changed{Index: tensor.Unravel(elements+int64(i), l.s.b.Shape), A: Number(b[i] - x), B: Number(b[i])}
 				})
 			}
 		}

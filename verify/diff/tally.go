@@ -1,6 +1,10 @@
 package diff
 
-import "math"
+import (
+	"math"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
 
 // tally is what is known of the elements of a pair that have been compared so far.
 type tally struct {
@@ -99,7 +103,7 @@ func (t *tally) countSpecial(a, b float64) {
 // metrics returns what the tally of a whole pair says.
 func (t *tally) metrics(shape []int64, steps, tolerance bool) *Metrics {
 	m := &Metrics{Differing: t.differing, MaxAbs: Number(t.maxAbs), RelativeL2: Number(math.Sqrt(t.dd / t.aa)), Cosine: Number(math.NaN()),
-		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB), Changes: t.changes.list()}
+		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: tensor.Unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB), Changes: t.changes.list()}
 	if t.finite > 0 {
 		m.MeanAbs = Number(t.sumAbs / float64(t.finite))
 	}
@@ -119,14 +123,4 @@ func (t *tally) metrics(shape []int64, steps, tolerance bool) *Metrics {
 		m.Beyond = &t.beyond
 	}
 	return m
-}
-
-// unravel returns the index of an element by its number in row-major order.
-func unravel(element int64, shape []int64) []int64 {
-	index := make([]int64, len(shape))
-	for k := len(shape) - 1; k >= 0; k-- {
-		index[k] = element % shape[k]
-		element /= shape[k]
-	}
-	return index
 }
