@@ -1,0 +1,107 @@
+package structure
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// imports lists, for each package of this module, the packages of this module that it may import
+// (tests are not restricted). "x/..." stands for x and everything below it.
+//
+// There is one row for each package. A new package gets a row; TestImports fails without one.
+// Imports point one way: cmd, verify, convert, formats, formats/tensor. Package reference imports
+// only formats/tensor.
+var imports = []struct {
+	importer string
+	may      []string
+}{
+	{"cmd/griffin", []string{"convert/...", "formats/...", "reference/...", "verify/..."}},
+
+	{"convert", []string{"convert/...", "formats/...", "reference"}},
+	{"convert/adapter", []string{"formats/..."}},
+	{"convert/huggingface", []string{"convert/manifest", "convert/model", "formats/..."}},
+	{"convert/manifest", []string{"formats/..."}},
+	{"convert/model", []string{"convert/adapter", "convert/manifest", "formats/...", "reference"}},
+	{"convert/moves", []string{"convert/model", "formats/tensor"}},
+	{"convert/proof", []string{"convert/moves", "convert/source", "formats/..."}}, // not convert/transfer, whose work it checks
+	{"convert/source", []string{"formats/storage", "formats/tensor"}},
+	{"convert/transfer", []string{"convert/moves", "convert/source", "formats/..."}},
+
+	{"formats", []string{"formats/..."}},
+	{"formats/flax", []string{"formats/internal/...", "formats/storage", "formats/tensor"}},
+	{"formats/hfconfig", []string{"formats/internal/...", "formats/storage", "formats/tensor"}},
+	{"formats/internal/shardindex", []string{"formats/internal/strictjson", "formats/storage", "formats/tensor"}},
+	{"formats/internal/sniff", []string{"formats/storage", "formats/tensor"}},
+	{"formats/internal/strictjson", []string{"formats/tensor"}},
+	{"formats/npy", []string{"formats/storage", "formats/tensor"}},
+	{"formats/orbax", []string{"formats/flax", "formats/internal/...", "formats/orbax/...", "formats/storage", "formats/tensor"}},
+	{"formats/orbax/internal/files", []string{"formats/storage", "formats/tensor"}},
+	{"formats/orbax/internal/zstdframe", []string{"formats/tensor"}},
+	{"formats/orbax/ocdbt", []string{"formats/orbax/internal/...", "formats/storage", "formats/tensor"}},
+	{"formats/orbax/zarr", []string{"formats/internal/strictjson", "formats/orbax/internal/...", "formats/storage", "formats/tensor"}},
+	{"formats/peft", []string{"formats/internal/...", "formats/safetensors", "formats/storage", "formats/tensor", "formats/torch"}},
+	{"formats/safetensors", []string{"formats/internal/...", "formats/storage", "formats/tensor"}},
+	{"formats/storage", nil},
+	{"formats/strict", []string{"formats/internal/strictjson"}},
+	{"formats/tensor", nil},
+	{"formats/torch", []string{"formats/internal/...", "formats/storage", "formats/tensor"}},
+
+	{"reference", []string{"formats/tensor", "reference/kernel"}},
+	{"reference/kernel", []string{"formats/tensor"}},
+
+	{"verify", []string{"convert/...", "formats/...", "reference", "verify/..."}},
+	{"verify/diff", []string{"convert/...", "formats/...", "reference/kernel", "verify/diff/explain", "verify/internal/..."}},
+	{"verify/diff/explain", []string{"convert/...", "formats/...", "reference/kernel", "verify/internal/..."}},
+	{"verify/golden", []string{"convert/...", "formats/...", "reference", "verify/internal/..."}},
+	{"verify/internal/float", nil},
+	{"verify/internal/page", []string{"verify/internal/float"}},
+	{"verify/logits", []string{"convert/...", "formats/...", "reference", "verify/golden", "verify/internal/..."}},
+	{"verify/report", []string{"formats/...", "reference", "verify/...", "convert/..."}},
+	{"verify/runtime", []string{"convert/...", "formats/...", "reference", "verify/internal/..."}},
+	{"verify/stats", []string{"formats/storage", "formats/tensor", "verify/internal/..."}},
+}
+
+// planned are the packages above that do not exist yet.
+var planned = []string{
+	"convert/adapter", "convert/huggingface", "convert/manifest", "convert/model", "convert/moves", "convert/proof",
+	"convert/source", "convert/transfer", "verify/diff/explain", "verify/golden", "verify/logits", "verify/report",
+	"verify/runtime",
+}
+
+func TestImports(t *testing.T) {
+	rules := map[string][]string{}
+	for _, rule := range imports {
+		if _, twice := rules[rule.importer]; twice {
+			t.Errorf("the table imports has two rows for %s", rule.importer)
+		}
+		rules[rule.importer] = rule.may
+	}
+	exists := map[string]bool{}
+	for _, p := range packages(t) {
+		if len(p.files) == 0 {
+			continue
+		}
+		exists[p.path] = true
+		may, ok := rules[p.path]
+		if !ok {
+			t.Errorf("package %s has no row in the table imports", p.path)
+			continue
+		}
+		for _, file := range p.files {
+			for _, spec := range file.ast.Imports {
+				name, _ := strconv.Unquote(spec.Path.Value)
+				target, own := strings.CutPrefix(name, module+"/")
+				if own && !slices.ContainsFunc(may, func(pattern string) bool { return matches(target, pattern) }) {
+					t.Errorf("%s: package %s may not import %s", file.name, p.path, target)
+				}
+			}
+		}
+	}
+	for importer := range rules {
+		if !exists[importer] && !slices.Contains(planned, importer) {
+			t.Errorf("the table imports has a row for %s, which does not exist", importer)
+		}
+	}
+}
