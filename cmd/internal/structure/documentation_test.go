@@ -1,0 +1,66 @@
+package structure
+
+import (
+	"go/ast"
+	"go/doc"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// withoutExample are importable packages whose Example is still to be written. Nothing may be added.
+var withoutExample = []string{
+	"convert", "formats", "formats/flax", "formats/hfconfig", "formats/npy", "formats/orbax", "formats/orbax/ocdbt",
+	"formats/orbax/zarr", "formats/peft", "formats/safetensors", "formats/storage", "formats/strict", "formats/tensor",
+	"formats/torch", "reference", "reference/kernel", "verify", "verify/diff", "verify/stats",
+
+	"convert/adapter", "convert/huggingface", "convert/manifest", "convert/model", "convert/moves", "convert/proof",
+	"convert/source", "convert/transfer", "verify/diff/explain", "verify/golden", "verify/logits", "verify/report",
+	"verify/runtime",
+}
+
+// TestPackageComments checks that every package has one package comment, in one of its files.
+func TestPackageComments(t *testing.T) {
+	for _, p := range packages(t) {
+		files := p.files
+		if len(files) == 0 { // tests only
+			files = p.internal
+		}
+		var commented []string
+		for _, file := range files {
+			if file.ast.Doc != nil {
+				commented = append(commented, file.name)
+			}
+		}
+		if len(commented) != 1 {
+			t.Errorf("package %s has %d package comments, want 1: %v", p.path, len(commented), commented)
+		}
+	}
+}
+
+// TestExamples checks that every package that other modules can import has a runnable Example in
+// its external test package.
+func TestExamples(t *testing.T) {
+	for _, p := range packages(t) {
+		if len(p.files) == 0 || p.files[0].ast.Name.Name == "main" || isInternal(p.path) {
+			continue
+		}
+		var files []*ast.File
+		for _, file := range p.external {
+			files = append(files, file.ast)
+		}
+		runnable := slices.ContainsFunc(doc.Examples(files...), func(e *doc.Example) bool { return e.Output != "" })
+		listed := slices.Contains(withoutExample, p.path)
+		switch {
+		case !runnable && !listed:
+			t.Errorf("package %s has no Example with output in package %s_test", p.path, p.files[0].ast.Name.Name)
+		case runnable && listed:
+			t.Logf("package %s has an Example: remove it from withoutExample", p.path)
+		}
+	}
+}
+
+// isInternal reports whether only this module can import the package.
+func isInternal(path string) bool {
+	return slices.Contains(strings.Split(path, "/"), "internal")
+}
