@@ -279,28 +279,13 @@ func newTask(m *Move, targets []*target) (*task, error) {
 		return nil, tensor.Bad("elements of %s have no address of their own", m.Source.DType).Of(m.Source.Name)
 	}
 	var err error
-	if t.cast, err = m.cast(t.target.DType); err != nil {
+	if t.cast, err = m.Cast(t.target.DType); err != nil {
 		return nil, of(m.Source.Name, err)
 	}
 	if t.strided, _, err = tensor.Layout(m.Source); err != nil {
 		return nil, err
 	}
 	return t, nil
-}
-
-// cast returns what makes elements of the Dest's dtype of the source's, nil where there is nothing to do.
-func (m *Move) cast(to tensor.DType) (tensor.Divide, error) {
-	if m.Divide != 0 {
-		return tensor.NewDivide(m.Source.DType, to, m.Divide)
-	}
-	if m.Source.DType == to {
-		return nil, nil
-	}
-	plain, err := tensor.NewCast(m.Source.DType, to)
-	if err != nil {
-		return nil, err
-	}
-	return func(dst, src []byte) (overflowed, inexact int64) { return plain(dst, src), 0 }, nil
 }
 
 // checkFilled reports tasks that leave a part of their target out or fill a part twice.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -224,10 +225,10 @@ func (s failing) Stream(off int64) (io.ReadCloser, error) {
 func TestExecuteReports(t *testing.T) {
 	broken := tensor.Bad("bad chunk")
 	plan := func(data tensor.Data, dtype tensor.DType, n int64) *Plan {
-		return &Plan{
+		return &Plan{List: moves.List{
 			Dests: []Dest{{Name: "w", DType: dtype, Shape: []int64{n}}},
 			Moves: []Move{{Source: &tensor.Tensor{Name: "s", DType: tensor.F32, Shape: []int64{10}, Data: data}, View: tensor.RowMajor(10)}},
-		}
+		}}
 	}
 	whole := make([]byte, 40)
 	twice := plan(&streamOnly{content: whole}, tensor.F32, 10)

@@ -3,7 +3,10 @@
 // streams the plan, and writes the files that belong beside the weights.
 package convert
 
-import "github.com/griffin-ckpt/griffin/formats/tensor"
+import (
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
 
 // Plan is all that a conversion will write, known before the first byte is: the tensors of the
 // destination, and the moves that fill each of them exactly once.
@@ -21,8 +24,8 @@ type Plan struct {
 
 	HF *HFForm // how config.json expresses Config; nil where the destination is an original
 
-	Dests  []Dest           // in the order in which the destination lists them
-	Moves  []Move           // every element of every Dest is filled by one move
+	moves.List // the tensors of the destination, and what fills them
+
 	Copies []Copy           // tensors that are left out because others hold the same
 	Left   []*tensor.Tensor // tensors of the source that are no part of the model (optimizer state, …)
 	Notes  []string         // what the user should know, one sentence each
@@ -32,22 +35,8 @@ type Plan struct {
 	whole        *tensor.Tensor // the head, where it is the embedding of a model that does not scale it
 }
 
-// Dest is one tensor of the destination.
-type Dest struct {
-	Name  string
-	DType tensor.DType
-	Shape []int64
-	Rule  string // what was done to the source, for people and conversion.json: "copy", "transpose", …
-}
-
-// Move fills consecutive elements of one Dest from one source tensor.
-type Move struct {
-	Source *tensor.Tensor
-	View   tensor.View // which of Source's row-major elements, in which order
-	Dest   int         // index into Plan.Dests
-	Offset int64       // first element of the Dest that the move fills, in row-major order
-
-	// Divide, where it is not 0, is what each element is divided by before it is rounded, once, to the
-	// dtype of the Dest: a positive number that float32 holds exactly.
-	Divide float64
-}
+// Dest and Move are those of package moves.
+type (
+	Dest = moves.Dest
+	Move = moves.Move
+)

@@ -14,9 +14,9 @@ func (p *Plan) Sample(dest int, at []int64) ([][]byte, error) {
 	elements := make([][]byte, len(at))
 	for i := range p.Moves {
 		if m := &p.Moves[i]; m.Dest == dest {
-			err := m.sample(at, elements)
+			err := sample(m, at, elements)
 			if err == nil {
-				err = m.convertSample(p.Dests[dest].DType, at, elements)
+				err = convertSample(m, p.Dests[dest].DType, at, elements)
 			}
 			if err != nil {
 				return nil, of(m.Source.Name, err)
@@ -32,8 +32,8 @@ func (p *Plan) Sample(dest int, at []int64) ([][]byte, error) {
 }
 
 // convertSample gives the elements that the move fills what the destination has of them.
-func (m *Move) convertSample(to tensor.DType, at []int64, elements [][]byte) error {
-	cast, err := m.cast(to)
+func convertSample(m *Move, to tensor.DType, at []int64, elements [][]byte) error {
+	cast, err := m.Cast(to)
 	if err != nil || cast == nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (m *Move) convertSample(to tensor.DType, at []int64, elements [][]byte) err
 }
 
 // sample fills in the elements that the move fills, as the source has them.
-func (m *Move) sample(at []int64, elements [][]byte) error {
+func sample(m *Move, at []int64, elements [][]byte) error {
 	type wanted struct {
 		from int64 // element of the source
 		k    int

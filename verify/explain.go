@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -118,10 +119,10 @@ func (w *weights) demanded(dest int) ([]byte, error) {
 }
 
 // holds compares a tensor in full with what other moves would have put there.
-func (w *weights) holds(dest int, moves []convert.Move) (bool, error) {
+func (w *weights) holds(dest int, filling []convert.Move) (bool, error) {
 	d := w.plan.Dests[dest]
-	p := &convert.Plan{Source: w.plan.Source, Dests: []convert.Dest{d}}
-	for _, m := range moves {
+	p := &convert.Plan{Source: w.plan.Source, List: moves.List{Dests: []convert.Dest{d}}}
+	for _, m := range filling {
 		m.Dest = 0
 		p.Moves = append(p.Moves, m)
 	}
@@ -174,9 +175,9 @@ func (w *weights) guessOther(dest int, found []byte) (string, error) {
 
 // guessTransposed tries the last two axes the other way round, where they are of one length.
 func (w *weights) guessTransposed(dest int, found []byte) (string, error) {
-	moves := w.movesOf(dest)
+	filling := w.movesOf(dest)
 	rank := len(w.plan.Dests[dest].Shape)
-	if len(moves) != 1 || rank < 2 || w.plan.Dests[dest].Shape[rank-1] != w.plan.Dests[dest].Shape[rank-2] {
+	if len(filling) != 1 || rank < 2 || w.plan.Dests[dest].Shape[rank-1] != w.plan.Dests[dest].Shape[rank-2] {
 		return "", nil
 	}
 	axes := make([]int, rank)
@@ -184,13 +185,13 @@ func (w *weights) guessTransposed(dest int, found []byte) (string, error) {
 		axes[k] = k
 	}
 	axes[rank-1], axes[rank-2] = rank-2, rank-1
-	moves[0].View = moves[0].View.Permute(axes...)
-	turned := &convert.Plan{Source: w.plan.Source, Dests: w.plan.Dests, Moves: moves}
+	filling[0].View = filling[0].View.Permute(axes...)
+	turned := &convert.Plan{Source: w.plan.Source, List: moves.List{Dests: w.plan.Dests, Moves: filling}}
 	want, err := w.demand(turned, dest, places(w.elements(dest)))
 	if err != nil || !bytes.Equal(want, found) {
 		return "", err
 	}
-	ok, err := w.holds(dest, moves)
+	ok, err := w.holds(dest, filling)
 	if !ok || err != nil {
 		return "", err
 	}

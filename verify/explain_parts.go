@@ -9,17 +9,18 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // guessMoves looks at whether a tensor holds what other moves would have put there: first at places, then in full.
-func (w *weights) guessMoves(dest int, found []byte, moves []convert.Move) (bool, error) {
-	p := &convert.Plan{Source: w.plan.Source, Dests: w.plan.Dests, Moves: moves}
+func (w *weights) guessMoves(dest int, found []byte, filling []convert.Move) (bool, error) {
+	p := &convert.Plan{Source: w.plan.Source, List: moves.List{Dests: w.plan.Dests, Moves: filling}}
 	want, err := w.demand(p, dest, places(w.elements(dest)))
 	if err != nil || !bytes.Equal(want, found) {
 		return false, err
 	}
-	return w.holds(dest, moves)
+	return w.holds(dest, filling)
 }
 
 // guessParts tries the two parts of a tensor, as ffw_up has them, in each other's place or one of them twice.

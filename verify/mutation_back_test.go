@@ -182,7 +182,7 @@ var backFaults = []fault{
 // byBackPlan converts by a plan that is wrong.
 var backConverterFaults = []fault{
 	{converterClass, "the rule puts up first and the gate second", byPlan(func(_ *made, p *convert.Plan) []string {
-		all, names := moves(p, ffwUp)
+		all, names := movesTo(p, ffwUp)
 		if len(all) == 0 || len(all) == len(slices.Compact(slices.Clone(names))) {
 			return nil // moved whole
 		}
@@ -196,7 +196,7 @@ var backConverterFaults = []fault{
 		return changed(strings.TrimPrefix(m.part(-1, projQ), planRoots[m.base.to.Layout()]), func(v tensor.View) tensor.View { return v.Permute(1, 0) })(m, p)
 	}), "it is transposed", false},
 	{converterClass, "the rule takes the divided embedding for the model's", byPlan(func(m *made, p *convert.Plan) []string {
-		all, names := moves(p, embedder)
+		all, names := movesTo(p, embedder)
 		t := p.Source.Checkpoint.Tensor(embeddingName)
 		if t == nil || all[0].Source == t {
 			return nil

@@ -530,8 +530,8 @@ func byPlan(spoil func(m *made, p *convert.Plan) []string) func(*made) []string 
 	}
 }
 
-// moves returns the moves that fill tensors whose names end so.
-func moves(p *convert.Plan, tail string) (out []*convert.Move, names []string) {
+// movesTo returns the moves that fill tensors whose names end so.
+func movesTo(p *convert.Plan, tail string) (out []*convert.Move, names []string) {
 	for i := range p.Moves {
 		if name := p.Dests[p.Moves[i].Dest].Name; strings.HasSuffix(name, tail) {
 			out, names = append(out, &p.Moves[i]), append(names, name)
@@ -543,8 +543,8 @@ func moves(p *convert.Plan, tail string) (out []*convert.Move, names []string) {
 // swapped plans each other's source and view for two kinds of tensors.
 func swapped(a, b string) func(*made, *convert.Plan) []string {
 	return func(_ *made, p *convert.Plan) []string {
-		x, namesX := moves(p, a)
-		y, namesY := moves(p, b)
+		x, namesX := movesTo(p, a)
+		y, namesY := movesTo(p, b)
 		for i := range x {
 			x[i].Source, y[i].Source = y[i].Source, x[i].Source
 			x[i].View, y[i].View = y[i].View, x[i].View
@@ -556,7 +556,7 @@ func swapped(a, b string) func(*made, *convert.Plan) []string {
 // changed plans another view for a kind of tensors.
 func changed(tail string, view func(v tensor.View) tensor.View) func(*made, *convert.Plan) []string {
 	return func(_ *made, p *convert.Plan) []string {
-		all, names := moves(p, tail)
+		all, names := movesTo(p, tail)
 		for _, move := range all {
 			move.View = view(move.View)
 		}
@@ -567,8 +567,8 @@ func changed(tail string, view func(v tensor.View) tensor.View) func(*made, *con
 var converterFaults = []fault{
 	{converterClass, "the rule takes gate for up and up for gate", byPlan(swapped(gateProj, upProj)), "it holds the elements of", false},
 	{converterClass, "the rule takes the gate's bias for both", byPlan(func(_ *made, p *convert.Plan) []string {
-		x, _ := moves(p, gateBias)
-		y, names := moves(p, upBias)
+		x, _ := movesTo(p, gateBias)
+		y, names := movesTo(p, upBias)
 		for i := range y {
 			y[i].View = x[i].View
 		}
@@ -585,7 +585,7 @@ var converterFaults = []fault{
 		return tensor.View{Shape: v.Shape, Strides: []int64{v.Shape[1], 1}, Offset: v.Offset}
 	})), "", false},
 	{converterClass, "the rule takes the next block's norm", byPlan(func(_ *made, p *convert.Plan) []string {
-		all, names := moves(p, channelNorm)
+		all, names := movesTo(p, channelNorm)
 		for i := range len(all) - 1 {
 			all[i].Source = all[i+1].Source
 		}
@@ -598,7 +598,7 @@ var converterFaults = []fault{
 		return v
 	})), "", false},
 	{converterClass, "the rule begins a matrix one element late", byPlan(func(m *made, p *convert.Plan) []string {
-		all, names := moves(p, upProj)
+		all, names := movesTo(p, upProj)
 		for _, move := range all {
 			move.View.Offset-- // into the gate's last element
 		}

@@ -108,8 +108,8 @@ func TestCoverage(t *testing.T) {
 		if err := checkCovered(p); err != nil {
 			t.Error(err)
 		}
-		half, _ := moves(p, upProj)
-		other, _ := moves(p, gateProj)
+		half, _ := movesTo(p, upProj)
+		other, _ := movesTo(p, gateProj)
 		wrong := *p
 		wrong.Moves = append([]convert.Move(nil), p.Moves...)
 		for i := range wrong.Moves {
