@@ -10,32 +10,15 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// ManifestAdapter is an adapter that was merged.
-type ManifestAdapter struct {
-	Name    string         `json:"name"` // of the directory
-	Type    string         `json:"type"` // "LoRA" or "DoRA"
-	Rank    int64          `json:"rank"` // where no pattern gives another
-	Alpha   pythonFloat    `json:"alpha"`
-	RSLoRA  bool           `json:"use_rslora"`
-	Base    string         `json:"base_model,omitempty"` // as the adapter names it
-	Changes int            `json:"changes"`              // parameters of the model
-	Files   []ManifestFile `json:"files"`
-}
-
-// ManifestFile is a file that was read.
-type ManifestFile struct {
-	Name   string `json:"name"`
-	SHA256 string `json:"sha256"`
-}
-
 // recordAdapter reads an adapter's files for their digests.
-func recordAdapter(ctx context.Context, a *peft.Adapter) (*ManifestAdapter, error) {
+func recordAdapter(ctx context.Context, a *peft.Adapter) (*manifest.Adapter, error) {
 	c := a.Config
-	m := &ManifestAdapter{Name: lastElement(a.Path), Type: "LoRA", Rank: c.Rank, Alpha: pythonFloat(c.Alpha), RSLoRA: c.RSLoRA, Base: c.Base, Changes: len(a.Changes)}
+	m := &manifest.Adapter{Name: lastElement(a.Path), Type: "LoRA", Rank: c.Rank, Alpha: manifest.Float(c.Alpha), RSLoRA: c.RSLoRA, Base: c.Base, Changes: len(a.Changes)}
 	if c.DoRA {
 		m.Type = "DoRA"
 	}
@@ -44,7 +27,7 @@ func recordAdapter(ctx context.Context, a *peft.Adapter) (*ManifestAdapter, erro
 		if err != nil {
 			return nil, err
 		}
-		m.Files = append(m.Files, ManifestFile{filepath.Base(path), hex.EncodeToString(sum)})
+		m.Files = append(m.Files, manifest.File{Name: filepath.Base(path), SHA256: hex.EncodeToString(sum)})
 	}
 	return m, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/strict"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -99,30 +100,6 @@ func checkFuzzedPlan(t *testing.T, m *Model, o PlanOptions) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// FuzzManifest: whatever conversion.json holds, it is a manifest that can be written again, none, or broken.
-func FuzzManifest(f *testing.F) {
-	f.Add([]byte(`{"griffin": "1", "layout": "huggingface", "settings": {"attention_window": 8}, "huggingface": {"match_runtime": "transformers5", "attention_window_size": 9}}`))
-	f.Add([]byte(`{"griffin": 7}`))
-	f.Add([]byte(`{"tensors": "none"}`))
-	f.Add([]byte(`[`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		m, err := parseManifest(text)
-		if err != nil && !errors.As(err, new(*tensor.FormatError)) {
-			t.Fatal(err)
-		}
-		if m == nil {
-			return
-		}
-		again, err := m.JSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if back, err := parseManifest(again); err != nil || back == nil {
-			t.Fatalf("%v: %s", err, again)
-		}
-	})
 }
 
 // FuzzEditJSON: an object has the new values, and all others as they were.
@@ -238,7 +215,7 @@ func FuzzProvenance(f *testing.F) {
 		"origin": [{"name": "a", "dtype": "float32", "shape": [32], "sha256": "é"}, {"name": "a", "rounded": true}], "divided_by": 1e308}]}`)
 	f.Add(`{"griffin": "", "tensors": null}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		record, err := parseManifest([]byte(text))
+		record, err := manifest.Parse([]byte(text))
 		if err != nil || record == nil {
 			if bad := (*tensor.FormatError)(nil); err != nil && !errors.As(err, &bad) {
 				t.Fatal(err)

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"path/filepath"
-	"strconv"
-	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -139,14 +137,14 @@ func configJSON(p *Plan, ids *specialIDs) map[string]any {
 	return map[string]any{
 		"architectures":               []string{"RecurrentGemmaForCausalLM"},
 		"attention_bias":              false,
-		"attention_dropout":           pythonFloat(0),
+		"attention_dropout":           manifest.Float(0),
 		"attention_window_size":       p.HF.AttentionWindowSize,
 		"block_types":                 c.Pattern(),
 		"bos_token_id":                ids.bos,
 		"conv1d_width":                c.ConvWidth,
 		"dtype":                       p.DType.String(),
 		"eos_token_id":                ids.eos[0],
-		"final_w_init_variance_scale": pythonFloat(2 / float64(layers)),
+		"final_w_init_variance_scale": manifest.Float(2 / float64(layers)),
 		"head_dim":                    c.HeadDim(),
 		"hidden_activation":           "gelu_pytorch_tanh",
 		"hidden_size":                 c.Width,
@@ -158,20 +156,20 @@ func configJSON(p *Plan, ids *specialIDs) map[string]any {
 		"num_hidden_layers":           layers,
 		"num_key_value_heads":         1,
 		"pad_token_id":                ids.pad,
-		"partial_rotary_factor":       pythonFloat(0.5),
-		"rms_norm_eps":                pythonFloat(1e-6),
+		"partial_rotary_factor":       manifest.Float(0.5),
+		"rms_norm_eps":                manifest.Float(1e-6),
 		"rope_parameters": map[string]any{
-			"partial_rotary_factor": pythonFloat(0.5),
-			"rope_theta":            pythonFloat(10000),
+			"partial_rotary_factor": manifest.Float(0.5),
+			"rope_theta":            manifest.Float(10000),
 			"rope_type":             "default",
 		},
-		"rope_theta":            pythonFloat(10000),
+		"rope_theta":            manifest.Float(10000),
 		"tie_word_embeddings":   p.HF.TieWordEmbeddings,
 		"torch_dtype":           p.DType.String(),
 		"transformers_version":  formatVersion,
 		"use_cache":             c.Has(Attention),
 		"vocab_size":            c.VocabSize,
-		"w_init_variance_scale": pythonFloat(0.01),
+		"w_init_variance_scale": manifest.Float(0.01),
 	}
 }
 
@@ -202,26 +200,6 @@ func pythonJSON(v map[string]any) ([]byte, error) {
 	e.SetIndent("", "  ")
 	err := e.Encode(v)
 	return b.Bytes(), err
-}
-
-// pythonFloat is written as Python's repr does: 30.0 and not 30, which transformers 5 refuses for
-// a float.
-type pythonFloat float64
-
-// MarshalJSON implements json.Marshaler.
-func (f pythonFloat) MarshalJSON() ([]byte, error) {
-	x := float64(f)
-	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return nil, strconv.ErrRange
-	}
-	if a := math.Abs(x); a != 0 && (a < 1e-4 || a >= 1e16) {
-		return strconv.AppendFloat(nil, x, 'e', -1, 64), nil
-	}
-	s := strconv.FormatFloat(x, 'f', -1, 64)
-	if !strings.Contains(s, ".") {
-		s += ".0"
-	}
-	return []byte(s), nil
 }
 
 // pythonInt is an integer of any size.

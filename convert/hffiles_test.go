@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,20 +89,6 @@ func TestInstructionTunedNeedsTurns(t *testing.T) {
 	var usage *SettingsError
 	if _, err := HFFiles(p, FilesOptions{InstructionTuned: true}); !errors.As(err, &usage) || !strings.Contains(usage.Hint, "--tokenizer FILE") {
 		t.Errorf("without a tokenizer: %v", err)
-	}
-}
-
-func TestPythonFloat(t *testing.T) {
-	for x, want := range map[float64]string{
-		0: "0.0", 30: "30.0", 1e-6: "1e-06", 0.4: "0.4", 2.0 / 26: "0.07692307692307693", 1e6: "1000000.0", 1e16: "1e+16", 1e15: "1000000000000000.0",
-		0.0001: "0.0001", 0.00001: "1e-05", -2.5: "-2.5", math.MaxFloat64: "1.7976931348623157e+308", 5e-324: "5e-324", 123456789.125: "123456789.125",
-	} {
-		if got, err := pythonFloat(x).MarshalJSON(); err != nil || string(got) != want {
-			t.Errorf("%g: %s, %v; want %s", x, got, err, want)
-		}
-	}
-	if _, err := pythonFloat(math.Inf(1)).MarshalJSON(); err == nil {
-		t.Error("infinity is JSON")
 	}
 }
 

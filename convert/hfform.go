@@ -7,35 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
-
-// HFForm is how a Hugging Face directory expresses a model: the numbers of its config.json that are not
-// the model's own, because transformers always scales embeddings, always caps logits, and attends to
-// one token less than the original.
-type HFForm struct {
-	// MatchRuntime is the runtime that AttentionWindowSize is written for: with it the logits of
-	// that runtime agree with the original's at every position. "" where it is the model's own window.
-	MatchRuntime        string `json:"match_runtime,omitempty"`
-	AttentionWindowSize int64  `json:"attention_window_size"`
-
-	// LogitsSoftCap stands for none where the model has none: a power of two so large that
-	// tanh(x/cap)*cap is x.
-	LogitsSoftCap pythonFloat `json:"logits_soft_cap"`
-
-	// EmbeddingDividedBy is what the embedding was divided by, so that transformers' scaling makes it
-	// again; the head, which is not divided, is then a tensor of its own. 0 where it was not.
-	EmbeddingDividedBy pythonFloat `json:"embedding_divided_by,omitempty"`
-	TieWordEmbeddings  bool        `json:"tie_word_embeddings"`
-
-	Inexact []string `json:"inexact,omitempty"` // what transformers computes otherwise, and by how much
-}
-
-// plain reports whether config.json has the model's own numbers.
-func (f *HFForm) plain(c *Config) bool {
-	return f.MatchRuntime == "" && float64(f.LogitsSoftCap) == c.LogitsSoftCap && f.EmbeddingDividedBy == 0
-}
 
 // MatchTransformers5 is the runtime that PlanOptions.MatchRuntime takes.
 const MatchTransformers5 = "transformers5"
@@ -63,10 +38,10 @@ func (m *Model) readForm(c *Config, h *hfconfig.Config) error {
 	if errors.As(err, new(*tensor.FormatError)) {
 		return nil // it is not used, as Convert notes
 	}
-	if err != nil || record == nil || record.HF == nil || record.Settings == nil || record.Layout != HuggingFace.String() {
+	if err != nil || record == nil || record.HuggingFace == nil || record.Settings == nil || record.Layout != HuggingFace.String() {
 		return err
 	}
-	form := *record.HF
+	form := *record.HuggingFace
 	form.Inexact = slices.DeleteFunc(slices.Clone(form.Inexact), func(s string) bool { return len(s) > 1000 })
 	form.Inexact = form.Inexact[:min(len(form.Inexact), 4)]
 	m.form = &form
@@ -110,7 +85,7 @@ func (p *Plan) express(o PlanOptions) error {
 		return tensor.Bad("no Hugging Face form: half of each head of %d channels is to be rotated in pairs, which takes a multiple of 4", c.HeadDim()).
 			In(p.Source.Checkpoint.Path)
 	}
-	f := &HFForm{AttentionWindowSize: c.AttentionWindow, LogitsSoftCap: pythonFloat(c.LogitsSoftCap), TieWordEmbeddings: !c.SeparateHead}
+	f := &manifest.HuggingFace{AttentionWindowSize: c.AttentionWindow, LogitsSoftCap: manifest.Float(c.LogitsSoftCap), TieWordEmbeddings: !c.SeparateHead}
 	p.HF = f
 	if o.MatchRuntime != "" && c.Has(Attention) {
 		if c.AttentionWindow == math.MaxInt32 {
@@ -119,7 +94,7 @@ func (p *Plan) express(o PlanOptions) error {
 		f.MatchRuntime, f.AttentionWindowSize = o.MatchRuntime, c.AttentionWindow+1
 	}
 	if !c.EmbeddingScale {
-		f.EmbeddingDividedBy, f.TieWordEmbeddings = pythonFloat(normalizer(c.Width)), false
+		f.EmbeddingDividedBy, f.TieWordEmbeddings = manifest.Float(normalizer(c.Width)), false
 	}
 	return nil
 }
@@ -156,7 +131,7 @@ func (p *Plan) checkExpressed(allowInexact bool) error {
 	p.allowInexact = allowInexact
 	f := p.HF
 	if p.asIs() && p.config != nil {
-		f.LogitsSoftCap = pythonFloat(p.config.read.LogitsSoftCap)
+		f.LogitsSoftCap = manifest.Float(p.config.read.LogitsSoftCap)
 		if p.Source.form != nil {
 			f.Inexact = p.Source.form.Inexact
 		}
@@ -164,7 +139,7 @@ func (p *Plan) checkExpressed(allowInexact bool) error {
 	}
 	if p.Config.LogitsSoftCap == 0 {
 		limit := noCap[p.DType]
-		f.LogitsSoftCap = pythonFloat(limit.cap)
+		f.LogitsSoftCap = manifest.Float(limit.cap)
 		if limit.cost > 0 {
 			f.Inexact = append(f.Inexact, fmt.Sprintf("transformers always caps logits, and this model does not: in %s, logits up to 40 change by as much as %.2g with the best cap, %g (all of them tried)",
 				p.DType, limit.cost, limit.cap))

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -32,23 +33,23 @@ func TestHFForms(t *testing.T) {
 		cap     float64
 		scale   bool
 		match   string
-		want    HFForm
+		want    manifest.HuggingFace
 		refused string // what NewPlan says unless AllowInexact
 	}{
-		{"plain", 16, griffin, tensor.F32, 30, true, "", HFForm{"", 8, 30, 0, true, nil}, ""},
-		{"matched", 16, griffin, tensor.F32, 30, true, "transformers5", HFForm{"transformers5", 9, 30, 0, true, nil}, ""},
-		{"nothing to match", 16, hawk, tensor.F32, 30, true, "transformers5", HFForm{"", 8, 30, 0, true, nil}, ""},
-		{"no cap", 16, griffin, tensor.F32, 0, true, "", HFForm{"", 8, none, 0, true, nil}, ""},
-		{"no cap, bfloat16", 16, griffin, tensor.BF16, 0, true, "", HFForm{"", 8, none, 0, true, nil}, ""},
-		{"no cap, float64", 16, griffin, tensor.F64, 0, true, "", HFForm{"", 8, 1 << 32, 0, true, nil}, ""},
-		{"no cap, float16", 16, griffin, tensor.F16, 0, true, "", HFForm{"", 8, 2048, 0, true, nil}, "in float16, logits up to 40 change by as much as 6.1e-05 with the best cap, 2048"},
-		{"no scale", 64, griffin, tensor.F32, 30, false, "", HFForm{"", 8, 30, 8, false, nil}, ""},
-		{"no scale, bfloat16", 16, hawk, tensor.BF16, 30, false, "", HFForm{"", 8, 30, 4, false, nil}, ""},
-		{"neither, matched", 16, griffin, tensor.BF16, 0, false, "transformers5", HFForm{"transformers5", 9, none, 4, false, nil}, ""},
-		{"a root that bfloat16 rounds to a power of two", 4096 - 8, hawk, tensor.F32, 30, false, "", HFForm{"", 8, 30, 64, false, nil}, ""},
-		{"no scale of width 40", 40, griffin, tensor.F32, 30, false, "", HFForm{"", 8, 30, 6.3125, false, nil}, "here 6.3125, and this model does not: no power of two"},
-		{"no scale of width 40, bfloat16", 40, griffin, tensor.BF16, 30, false, "", HFForm{"", 8, 30, 6.3125, false, nil}, "changes bfloat16 elements by as much as a relative 0.0"},
-		{"neither, width 40, float16", 40, griffin, tensor.F16, 0, false, "", HFForm{"", 8, 2048, 6.3125, false, nil}, "with the best cap, 2048 (all of them tried); transformers always scales"},
+		{"plain", 16, griffin, tensor.F32, 30, true, "", formOf("", 8, 30, 0, true), ""},
+		{"matched", 16, griffin, tensor.F32, 30, true, "transformers5", formOf("transformers5", 9, 30, 0, true), ""},
+		{"nothing to match", 16, hawk, tensor.F32, 30, true, "transformers5", formOf("", 8, 30, 0, true), ""},
+		{"no cap", 16, griffin, tensor.F32, 0, true, "", formOf("", 8, none, 0, true), ""},
+		{"no cap, bfloat16", 16, griffin, tensor.BF16, 0, true, "", formOf("", 8, none, 0, true), ""},
+		{"no cap, float64", 16, griffin, tensor.F64, 0, true, "", formOf("", 8, 1<<32, 0, true), ""},
+		{"no cap, float16", 16, griffin, tensor.F16, 0, true, "", formOf("", 8, 2048, 0, true), "in float16, logits up to 40 change by as much as 6.1e-05 with the best cap, 2048"},
+		{"no scale", 64, griffin, tensor.F32, 30, false, "", formOf("", 8, 30, 8, false), ""},
+		{"no scale, bfloat16", 16, hawk, tensor.BF16, 30, false, "", formOf("", 8, 30, 4, false), ""},
+		{"neither, matched", 16, griffin, tensor.BF16, 0, false, "transformers5", formOf("transformers5", 9, none, 4, false), ""},
+		{"a root that bfloat16 rounds to a power of two", 4096 - 8, hawk, tensor.F32, 30, false, "", formOf("", 8, 30, 64, false), ""},
+		{"no scale of width 40", 40, griffin, tensor.F32, 30, false, "", formOf("", 8, 30, 6.3125, false), "here 6.3125, and this model does not: no power of two"},
+		{"no scale of width 40, bfloat16", 40, griffin, tensor.BF16, 30, false, "", formOf("", 8, 30, 6.3125, false), "changes bfloat16 elements by as much as a relative 0.0"},
+		{"neither, width 40, float16", 40, griffin, tensor.F16, 0, false, "", formOf("", 8, 2048, 6.3125, false), "with the best cap, 2048 (all of them tried); transformers always scales"},
 	} {
 		c := formConfig(tt.width, tt.blocks...)
 		tensors := modelTensors(c, Torch, "")
@@ -85,7 +86,11 @@ func TestHFForms(t *testing.T) {
 	}
 }
 
-func equalForms(a, b HFForm) bool {
+func formOf(match string, window int64, softCap, dividedBy manifest.Float, tied bool) manifest.HuggingFace {
+	return manifest.HuggingFace{MatchRuntime: match, AttentionWindowSize: window, LogitsSoftCap: softCap, EmbeddingDividedBy: dividedBy, TieWordEmbeddings: tied}
+}
+
+func equalForms(a, b manifest.HuggingFace) bool {
 	return a.MatchRuntime == b.MatchRuntime && a.AttentionWindowSize == b.AttentionWindowSize && a.LogitsSoftCap == b.LogitsSoftCap &&
 		a.EmbeddingDividedBy == b.EmbeddingDividedBy && a.TieWordEmbeddings == b.TieWordEmbeddings && slices.Equal(a.Inexact, b.Inexact)
 }
@@ -277,16 +282,16 @@ func TestMatchRuntimeIsKnown(t *testing.T) {
 		if err != nil || record == nil || path != filepath.Join(at(tt.name), ManifestName) {
 			t.Fatalf("%s: %v, %v", tt.name, record, err)
 		}
-		if config.Window != tt.window || record.Settings.AttentionWindow != 8 || (record.HF != nil) != (tt.matched != "") ||
-			record.HF != nil && (record.HF.MatchRuntime != tt.matched || record.HF.AttentionWindowSize != 9) {
-			t.Errorf("%s: attention_window_size %d, %+v, %+v", tt.name, config.Window, record.Settings, record.HF)
+		if config.Window != tt.window || record.Settings.AttentionWindow != 8 || (record.HuggingFace != nil) != (tt.matched != "") ||
+			record.HuggingFace != nil && (record.HuggingFace.MatchRuntime != tt.matched || record.HuggingFace.AttentionWindowSize != 9) {
+			t.Errorf("%s: attention_window_size %d, %+v, %+v", tt.name, config.Window, record.Settings, record.HuggingFace)
 		}
 		c := completed(t, at(tt.name))
 		if c.AttentionWindow != tt.window || (c.OriginalWindow == 8) != (tt.matched != "") || tt.matched == "" && c.OriginalWindow != 0 {
 			t.Errorf("%s: %+v", tt.name, c)
 		}
 	}
-	if record, _, err := ReadManifest(at("back")); err != nil || record.Settings.AttentionWindow != 8 || record.HF != nil {
+	if record, _, err := ReadManifest(at("back")); err != nil || record.Settings.AttentionWindow != 8 || record.HuggingFace != nil {
 		t.Errorf("back: %+v, %v", record, err)
 	}
 }
@@ -359,7 +364,7 @@ func TestPresetsOfThePaper(t *testing.T) {
 				t.Errorf("%s in %s: %v", name, d, err)
 				continue
 			}
-			if !equalForms(*p.HF, HFForm{"", 1024, 1 << 20, 64, false, nil}) || p.Preset != name {
+			if !equalForms(*p.HF, formOf("", 1024, 1<<20, 64, false)) || p.Preset != name {
 				t.Errorf("%s in %s: %+v", name, d, p.HF)
 			}
 		}

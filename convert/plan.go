@@ -4,6 +4,7 @@
 package convert
 
 import (
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -22,7 +23,7 @@ type Plan struct {
 	// not need it, and nothing may tell.
 	Settled bool
 
-	HF *HFForm // how config.json expresses Config; nil where the destination is an original
+	HF *manifest.HuggingFace // how config.json expresses Config; nil where the destination is an original
 
 	moves.List // the tensors of the destination, and what fills them
 

@@ -7,22 +7,23 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // provenance is what the source's own conversion.json says of it: of what it consists, and what it was
 // made from. It is held against what is read, and carried along.
 type provenance struct {
-	record  *Manifest
+	record  *manifest.Manifest
 	path    string
-	tensors map[string]*ManifestTensor // those of the plan's sources
+	tensors map[string]*manifest.Tensor // those of the plan's sources
 }
 
 // readProvenance returns nil where there is no conversion.json, or none that is griffin's and of this
 // checkpoint; note says so where there is one. One that contradicts the names, types and shapes of the
 // checkpoint is a *tensor.FormatError.
 func readProvenance(p *Plan) (v *provenance, note string, err error) {
-	record, path, err := ReadManifest(p.Source.Checkpoint.Path)
+	record, path, err := manifest.Read(p.Source.Checkpoint.Path)
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) {
 		return nil, fmt.Sprintf("%s is not used: %s", ManifestName, bad.Problem), nil
 	}
@@ -32,8 +33,8 @@ func readProvenance(p *Plan) (v *provenance, note string, err error) {
 	return newProvenance(p, record, path)
 }
 
-func newProvenance(p *Plan, record *Manifest, path string) (v *provenance, note string, err error) {
-	v = &provenance{record, path, map[string]*ManifestTensor{}}
+func newProvenance(p *Plan, record *manifest.Manifest, path string) (v *provenance, note string, err error) {
+	v = &provenance{record, path, map[string]*manifest.Tensor{}}
 	for i := range record.Tensors {
 		v.tensors[record.Tensors[i].Name] = &record.Tensors[i]
 	}
@@ -95,7 +96,7 @@ func (v *provenance) check(p *Plan, sources map[*tensor.Tensor][sha256.Size]byte
 				ManifestName, sum[:4], tensor.QuoteName(tensor.Clip(entry.SHA256[:min(len(entry.SHA256), 8)]))))
 		}
 	}
-	from := v.origin()
+	from := v.record.Root()
 	for i, all := range v.origins(p) {
 		if len(all) != 1 || from.Layout != p.Layout.String() {
 			continue
@@ -121,30 +122,22 @@ func (p *Plan) sourceNames(dest int) string {
 	return tensor.JoinNames(names)
 }
 
-// origin returns the checkpoint at which what is known of the source begins.
-func (v *provenance) origin() *ManifestSource {
-	if v.record.Origin != nil {
-		return v.record.Origin
-	}
-	return &v.record.Source
-}
-
 // origins returns, for each Dest, the tensors of the origin that it comes from; none where that is not
 // known of all of it.
-func (v *provenance) origins(p *Plan) [][]ManifestFrom {
-	all := make([][]ManifestFrom, len(p.Dests))
+func (v *provenance) origins(p *Plan) [][]manifest.Part {
+	all := make([][]manifest.Part, len(p.Dests))
 	unknown := map[int]bool{}
 	for i := range p.Moves {
 		m := &p.Moves[i]
 		entry := v.tensors[m.Source.Name]
-		if entry == nil || len(v.made(entry)) == 0 {
+		if entry == nil || len(v.record.RootParts(entry)) == 0 {
 			unknown[m.Dest] = true
 			continue
 		}
 		rounded := m.Divide != 0 || m.Source.DType != p.Dests[m.Dest].DType
-		for _, o := range v.made(entry) {
+		for _, o := range v.record.RootParts(entry) {
 			o.Rounded = o.Rounded || rounded
-			at := slices.IndexFunc(all[m.Dest], func(x ManifestFrom) bool { return x.Name == o.Name })
+			at := slices.IndexFunc(all[m.Dest], func(x manifest.Part) bool { return x.Name == o.Name })
 			if at < 0 {
 				all[m.Dest] = append(all[m.Dest], o)
 			} else {
@@ -156,22 +149,4 @@ func (v *provenance) origins(p *Plan) [][]ManifestFrom {
 		all[i] = nil
 	}
 	return all
-}
-
-// maxParts is more than any tensor of the family is made from.
-const maxParts = 16
-
-// made returns what a tensor of the source was made from, in the origin.
-func (v *provenance) made(entry *ManifestTensor) []ManifestFrom {
-	if max(len(entry.Origin), len(entry.From)) > maxParts {
-		return nil
-	}
-	if v.record.Origin != nil {
-		return entry.Origin
-	}
-	from := slices.Clone(entry.From)
-	for i := range from {
-		from[i].Rounded = entry.DividedBy != 0 || from[i].DType != entry.DType
-	}
-	return from
 }

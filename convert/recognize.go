@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -28,7 +29,7 @@ type Model struct {
 	Adapter   *peft.Adapter // what WithAdapter put on the model, or nil
 
 	asked       string // the name by which the model was asked for
-	record      *ManifestAdapter
+	record      *manifest.Adapter
 	headChanged bool // the adapter's: config.json no longer says whether the head is tied
 	resized     bool // the adapter's: config.json no longer says how large the vocabulary is
 
@@ -37,9 +38,9 @@ type Model struct {
 	sizes  sizes                       // by which shapes are judged
 	clash  string                      // why the sizes fit no model, or ""
 
-	relation headRelation // of an untied head; see SettleScale
-	form     *HFForm      // of a Hugging Face directory, as its conversion.json has it and its config.json still does
-	noCap    bool         // the soft cap of its config.json stands for none, says conversion.json
+	relation headRelation          // of an untied head; see SettleScale
+	form     *manifest.HuggingFace // of a Hugging Face directory, as its conversion.json has it and its config.json still does
+	noCap    bool                  // the soft cap of its config.json stands for none, says conversion.json
 
 	looksUncapped bool // and it does by its size
 }

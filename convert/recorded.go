@@ -3,6 +3,7 @@ package convert
 import (
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -10,8 +11,8 @@ import (
 // such as one that was made of a Hugging Face directory. That of another checkpoint, or one that is
 // broken, counts for nothing.
 func (m *Model) recorded(s Settings) Settings {
-	record, _, err := ReadManifest(m.Checkpoint.Path)
-	if err != nil || record == nil || record.Settings == nil || s.Preset != "" || !record.describes(m) {
+	record, _, err := manifest.Read(m.Checkpoint.Path)
+	if err != nil || record == nil || record.Settings == nil || s.Preset != "" || !describes(record, m) {
 		return s
 	}
 	known := *record.Settings
@@ -29,8 +30,8 @@ func (m *Model) recorded(s Settings) Settings {
 }
 
 // describes reports whether the record has the names, types and shapes of all tensors of the model.
-func (r *Manifest) describes(m *Model) bool {
-	tensors := map[string]*ManifestTensor{}
+func describes(r *manifest.Manifest, m *Model) bool {
+	tensors := map[string]*manifest.Tensor{}
 	for i := range r.Tensors {
 		tensors[r.Tensors[i].Name] = &r.Tensors[i]
 	}

@@ -4,33 +4,34 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // Result is what a conversion did, or with DryRun would do.
 type Result struct {
-	Source       string            `json:"source"`
-	Format       string            `json:"format"` // of the source
-	Layout       string            `json:"layout"` // of the source
-	Destination  string            `json:"destination"`
-	To           string            `json:"to"`            // the target: "hf", "torch", "orbax"
-	OutputFormat string            `json:"output_format"` // of the destination
-	OutputLayout string            `json:"output_layout"` // of the destination
-	DryRun       bool              `json:"dry_run"`
-	DType        string            `json:"dtype"`                 // of the destination, of most elements
-	Settings     *ManifestSettings `json:"settings,omitempty"`    // where they are known
-	HF           *HFForm           `json:"huggingface,omitempty"` // where config.json has other numbers than Settings
-	Parameters   int64             `json:"parameters"`            // elements of all tensors
-	Bytes        int64             `json:"bytes"`                 // of all tensors
-	Shards       int               `json:"shards"`                // files of weights; 0 where that is not known yet
-	Files        []ResultFile      `json:"files"`                 // as far as they are known
-	Tensors      []ResultTensor    `json:"tensors"`
-	Left         []string          `json:"left,omitempty"`    // tensors of the source that are no part of the model
-	Overflowed   int64             `json:"overflowed"`        // finite elements that became infinite
-	Inexact      int64             `json:"inexact,omitempty"` // elements that were divided and are not given back by multiplying
-	Seconds      float64           `json:"seconds"`
-	Proof        *Proof            `json:"proof,omitempty"`
-	Notes        []string          `json:"notes,omitempty"`
+	Source       string                `json:"source"`
+	Format       string                `json:"format"` // of the source
+	Layout       string                `json:"layout"` // of the source
+	Destination  string                `json:"destination"`
+	To           string                `json:"to"`            // the target: "hf", "torch", "orbax"
+	OutputFormat string                `json:"output_format"` // of the destination
+	OutputLayout string                `json:"output_layout"` // of the destination
+	DryRun       bool                  `json:"dry_run"`
+	DType        string                `json:"dtype"`                 // of the destination, of most elements
+	Settings     *manifest.Settings    `json:"settings,omitempty"`    // where they are known
+	HF           *manifest.HuggingFace `json:"huggingface,omitempty"` // where config.json has other numbers than Settings
+	Parameters   int64                 `json:"parameters"`            // elements of all tensors
+	Bytes        int64                 `json:"bytes"`                 // of all tensors
+	Shards       int                   `json:"shards"`                // files of weights; 0 where that is not known yet
+	Files        []ResultFile          `json:"files"`                 // as far as they are known
+	Tensors      []ResultTensor        `json:"tensors"`
+	Left         []string              `json:"left,omitempty"`    // tensors of the source that are no part of the model
+	Overflowed   int64                 `json:"overflowed"`        // finite elements that became infinite
+	Inexact      int64                 `json:"inexact,omitempty"` // elements that were divided and are not given back by multiplying
+	Seconds      float64               `json:"seconds"`
+	Proof        *Proof                `json:"proof,omitempty"`
+	Notes        []string              `json:"notes,omitempty"`
 }
 
 // ResultFile is a file of the destination.
@@ -61,7 +62,7 @@ func (c *conversion) describe(dst string) *Result {
 		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: p.Layout.String(),
 		DryRun: c.options.DryRun, DType: p.DType.String(), Settings: p.settings(), Shards: c.output.shards(), Files: c.output.files()}
 	r.Notes = append(append(r.Notes, src.Notes...), p.Notes...)
-	if p.HF != nil && !p.HF.plain(&p.Config) {
+	if p.HF != nil && !p.HF.Plain(p.Config.LogitsSoftCap) {
 		r.HF = p.HF
 	}
 	for _, t := range p.Left {

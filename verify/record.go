@@ -116,7 +116,7 @@ func (c *recordCheck) checkForm(p *convert.Plan, written int64) {
 	if p.HF == nil {
 		return
 	}
-	form := c.HF
+	form := c.HuggingFace
 	if form == nil {
 		form = &convert.HFForm{AttentionWindowSize: p.Config.AttentionWindow, LogitsSoftCap: p.HF.LogitsSoftCap, EmbeddingDividedBy: p.HF.EmbeddingDividedBy}
 	}

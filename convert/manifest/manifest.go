@@ -1,0 +1,169 @@
+// Package manifest reads and writes conversion.json, the file in which a conversion records what it
+// was made from and how. The package holds data only: package convert fills a Manifest, and the
+// next conversion, a verification and the recognition of a model read it.
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Name is the name of the file in a directory. Beside a file of weights it is the file's name, a
+// dot and Name.
+const Name = "conversion.json"
+
+// Manifest is the content of conversion.json. It depends on nothing but the input and the options:
+// it has no times, no machine, and only the last element of the source's path.
+type Manifest struct {
+	Griffin     string       `json:"griffin"` // version of the tool
+	Source      Source       `json:"source"`
+	Origin      *Source      `json:"origin,omitempty"`      // the checkpoint at which the source's own manifest begins; nil if the source has none
+	Layout      string       `json:"layout"`                // of the destination
+	Format      string       `json:"format"`                // of the destination
+	DType       string       `json:"dtype"`                 // "keep", or the dtype to which all tensors were converted
+	Settings    *Settings    `json:"settings,omitempty"`    // nil if unknown, as a conversion between original layouts allows
+	HuggingFace *HuggingFace `json:"huggingface,omitempty"` // nil if config.json states Settings as they are
+	Adapter     *Adapter     `json:"adapter,omitempty"`     // nil if none was merged
+	Tensors     []Tensor     `json:"tensors"`
+	Copies      []Copy       `json:"copies,omitempty"` // tensors that were left out, each a copy of another
+	Left        []string     `json:"left,omitempty"`   // tensors of the source that do not belong to the model
+}
+
+// Source is a checkpoint that was converted.
+type Source struct {
+	Name   string `json:"name"` // of the file or directory
+	Format string `json:"format"`
+	Layout string `json:"layout"`
+	Prefix string `json:"prefix,omitempty"` // of the names of the model's tensors
+}
+
+// Settings are the parts of a model's configuration that shapes do not show.
+type Settings struct {
+	Preset          string `json:"preset,omitempty"`
+	AttentionWindow int64  `json:"attention_window"`
+	LogitsSoftCap   Float  `json:"logits_soft_cap"` // 0 for none
+	EmbeddingScale  bool   `json:"embedding_scale"`
+}
+
+// HuggingFace records how a Hugging Face directory expresses a model: the numbers in its config.json
+// that differ from the model's Settings, because transformers always scales embeddings, always caps
+// logits, and attends to one token less than the original.
+type HuggingFace struct {
+	// MatchRuntime names the runtime for which AttentionWindowSize was chosen: with it, the logits of
+	// that runtime agree with the original's at every position. It is "" if AttentionWindowSize is the
+	// model's own window.
+	MatchRuntime        string `json:"match_runtime,omitempty"`
+	AttentionWindowSize int64  `json:"attention_window_size"`
+
+	// LogitsSoftCap is the cap in config.json. For a model without a cap it is a power of two so large
+	// that tanh(x/cap)*cap is x.
+	LogitsSoftCap Float `json:"logits_soft_cap"`
+
+	// EmbeddingDividedBy is the number by which the embedding was divided to undo transformers'
+	// scaling, 0 if it was not. The output head is then a separate tensor, which is not divided.
+	EmbeddingDividedBy Float `json:"embedding_divided_by,omitempty"`
+	TieWordEmbeddings  bool  `json:"tie_word_embeddings"`
+
+	Inexact []string `json:"inexact,omitempty"` // what transformers computes differently, and by how much
+}
+
+// Plain reports whether config.json states the settings of the model as they are. softCap is the
+// model's own.
+func (h *HuggingFace) Plain(softCap float64) bool {
+	return h.MatchRuntime == "" && float64(h.LogitsSoftCap) == softCap && h.EmbeddingDividedBy == 0
+}
+
+// Adapter is an adapter that was merged into the model.
+type Adapter struct {
+	Name    string `json:"name"` // of the directory
+	Type    string `json:"type"` // "LoRA" or "DoRA"
+	Rank    int64  `json:"rank"` // of the parameters for which no pattern sets another
+	Alpha   Float  `json:"alpha"`
+	RSLoRA  bool   `json:"use_rslora"`
+	Base    string `json:"base_model,omitempty"` // as the adapter names it
+	Changes int    `json:"changes"`              // number of parameters that it changes
+	Files   []File `json:"files"`
+}
+
+// File is a file that was read.
+type File struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+}
+
+// Tensor is one tensor of the destination.
+type Tensor struct {
+	Name      string  `json:"name"`
+	DType     string  `json:"dtype"`
+	Shape     []int64 `json:"shape"`
+	SHA256    string  `json:"sha256"`               // of its elements, row-major and little-endian
+	Rule      string  `json:"rule"`                 // what was done to the source: "copy", "transpose", ...
+	DividedBy Float   `json:"divided_by,omitempty"` // the divisor of every element, applied before rounding; 0 for none
+	From      []Part  `json:"from"`
+	Origin    []Part  `json:"origin,omitempty"` // the tensors of Manifest.Origin that From was made from
+}
+
+// Part is a tensor from which another one was made.
+type Part struct {
+	Name    string  `json:"name"`
+	DType   string  `json:"dtype"`
+	Shape   []int64 `json:"shape"`
+	SHA256  string  `json:"sha256,omitempty"`  // "" if it was not computed
+	Rounded bool    `json:"rounded,omitempty"` // in Tensor.Origin: elements may have been rounded since
+}
+
+// PartOf describes a tensor, without its digest.
+func PartOf(t *tensor.Tensor) Part {
+	shape := t.Shape
+	if shape == nil {
+		shape = []int64{}
+	}
+	return Part{Name: t.Name, DType: t.DType.String(), Shape: shape}
+}
+
+// Copy is a tensor of the source that is in the destination under another name.
+type Copy struct {
+	Name string `json:"name"`
+	Of   string `json:"of"`
+}
+
+// Root returns the checkpoint at which the record begins: m.Origin, or m.Source if the source had no
+// manifest of its own.
+func (m *Manifest) Root() *Source {
+	if m.Origin != nil {
+		return m.Origin
+	}
+	return &m.Source
+}
+
+// maxParts is more than any tensor of the model families is made from.
+const maxParts = 16
+
+// RootParts returns the tensors of Root from which t, a tensor of m, was made. It returns nil if they
+// are unknown, or more than any tensor is made from.
+func (m *Manifest) RootParts(t *Tensor) []Part {
+	if max(len(t.Origin), len(t.From)) > maxParts {
+		return nil
+	}
+	if m.Origin != nil {
+		return t.Origin
+	}
+	from := slices.Clone(t.From)
+	for i := range from {
+		from[i].Rounded = t.DividedBy != 0 || from[i].DType != t.DType
+	}
+	return from
+}
+
+// JSON returns the content of the file.
+func (m *Manifest) JSON() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err := e.Encode(m)
+	return b.Bytes(), err
+}
