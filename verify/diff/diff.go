@@ -38,7 +38,7 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 	if err := d.compareConfigs(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{d.compareElements, d.pairRenamed, d.pairAlike, d.checkSums, d.explainAll} {
+	for _, step := range []func(context.Context) error{d.compareElements, d.pairRenamed, d.checkSums, d.explainAll} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
