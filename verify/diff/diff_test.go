@@ -16,6 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
 const testdata = "../../testdata/"
@@ -110,7 +111,7 @@ func TestOneBitIsFound(t *testing.T) {
 		if names := []string{e.Name, e.A, e.B}; !slices.Contains(names, victim.Name) {
 			t.Errorf("%s: %q is said to differ", name, names)
 		}
-		if e.Metrics.Differing != 1 || e.Explanation == nil || (e.Explanation.Kind == Other) != (e.Elements < 100) {
+		if e.Metrics.Differing != 1 || e.Explanation == nil || (e.Explanation.Kind == explain.Other) != (e.Elements < 100) {
 			t.Errorf("%s: %+v, %+v", name, e.Metrics, e.Explanation)
 		}
 	}
@@ -136,7 +137,7 @@ func TestIndexThroughTheRules(t *testing.T) {
 
 // vector returns a tensor of n float32.
 func vector(name string, values ...float64) *tensor.Tensor {
-	return array{tensor.F32, []int64{int64(len(values))}, values}.operand(name).Tensor
+	return array{tensor.F32, []int64{int64(len(values))}, values}.tensor(name)
 }
 
 // statuses sums up a result.

@@ -5,14 +5,20 @@ import (
 	"context"
 	"math"
 	"slices"
+
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
 // explainAll finds out what was done to the pairs that differ.
 func (d *differ) explainAll(ctx context.Context) error {
 	var differing []*pair
+	var all []*explain.Pair
+	pairs := map[*pair]*explain.Pair{}
 	total := int64(0)
 	for _, p := range d.pairs.all {
 		e := p.diff
+		pairs[p] = &explain.Pair{Name: p.name, A: p.a.tensor(), B: p.b.tensor(), Equal: e.Status == Equal}
+		all = append(all, pairs[p])
 		if e.Explanation == nil && (e.Status == Differs || e.Status == DType && e.Metrics != nil && e.Metrics.Differing > 0 ||
 			e.Status == Shape && p.a.Elements() == p.b.Elements()) {
 			differing = append(differing, p)
@@ -20,8 +26,9 @@ func (d *differ) explainAll(ctx context.Context) error {
 		}
 	}
 	d.meter.begin("explaining", total)
+	explainer := explain.New(all)
 	return inParallel(ctx, differing, func(ctx context.Context, p *pair) error {
-		explanation, err := explain(ctx, p, d.pairs)
+		explanation, err := explainer.Explain(ctx, pairs[p])
 		if err != nil {
 			return err
 		}
@@ -122,7 +129,7 @@ func (r *Result) sum() {
 		if t.Renamed {
 			s.Renamed++
 		}
-		if e := t.Explanation; e != nil && e.Kind != Other {
+		if e := t.Explanation; e != nil && e.Kind != explain.Other {
 			s.Explained++
 		}
 		if t.Status == Equal || t.Status == Differs || t.Status == DType {

@@ -98,32 +98,7 @@ func (t *TensorDiff) what(root string, layer int) string {
 			parts = append(parts, "the same values")
 		}
 	}
-	for e := t.Explanation; e != nil; e = e.Then {
-		if e.Kind == Other {
-			continue
-		}
-		words := strings.ReplaceAll(e.Kind, "_", " ")
-		switch e.Kind {
-		case Swapped:
-			words += " with " + withoutLayer(e.With, root, layer)
-		case CopiedFrom:
-			words = "copied from " + withoutLayer(e.With, root, layer)
-		case LowRank:
-			words = fmt.Sprintf("moved by a matrix of rank %d", e.Rank)
-		default:
-			if e.With != "" {
-				words += " from " + withoutLayer(e.With, root, layer)
-			}
-		}
-		switch {
-		case e.Kind == LowRank && e.Rank > 0:
-			words = fmt.Sprintf("changed by a matrix of rank %d", e.Rank)
-		case e.Detail != "" && e.Kind != Sparse: // where elements were changed is another thing in each tensor
-			words += " " + e.Detail
-		}
-		if e != t.Explanation {
-			words = "then " + words
-		}
+	if words := t.Explanation.Summary(func(name string) string { return withoutLayer(name, root, layer) }); words != "" {
 		parts = append(parts, words)
 	}
 	return strings.Join(parts, ", ")

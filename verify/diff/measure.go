@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
 // compareElements compares all pairs of one shape: first their bytes, where the types are the same, and
@@ -160,8 +161,8 @@ func (d *differ) judge(p *pair, t *tally) {
 	}
 	switch {
 	case t.notRoundedB == 0:
-		e.Explanation = &Explanation{Kind: Rounded, Detail: fmt.Sprintf("to %s", p.b.DType)}
+		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: fmt.Sprintf("to %s", p.b.DType)}
 	case t.notRoundedA == 0:
-		e.Explanation = &Explanation{Kind: Rounded, Detail: fmt.Sprintf("A is B rounded to %s", p.a.DType)}
+		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: fmt.Sprintf("A is B rounded to %s", p.a.DType)}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
 // everyDType lists all types of elements.
@@ -187,7 +188,7 @@ func TestMetricsOfWhatIsNotFinite(t *testing.T) {
 	d := func(a, b []float64) *Metrics {
 		t.Helper()
 		x, y := array{tensor.F32, []int64{int64(len(a))}, a}, array{tensor.F32, []int64{int64(len(b))}, b}
-		r, err := Diff(t.Context(), checkpointOf(t, x.operand("w").Tensor), checkpointOf(t, y.operand("w").Tensor), Options{})
+		r, err := Diff(t.Context(), checkpointOf(t, x.tensor("w")), checkpointOf(t, y.tensor("w")), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,9 +212,11 @@ func TestMetricsOfWhatIsNotFinite(t *testing.T) {
 // Pairs of two types are compared by value, and it is said where one side is the other, rounded.
 func TestTwoTypes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
-	wide := random(rng, tensor.F32, []int64{40, 10})
-	narrow := wide.rounded(tensor.BF16)
-	narrow.dtype = tensor.BF16
+	wide := array{tensor.F32, []int64{40, 10}, make([]float64, 400)}
+	for i := range wide.values {
+		wide.values[i] = float64(float32(rng.NormFloat64()))
+	}
+	narrow := wide.bfloat16()
 	back := narrow.clone()
 	back.dtype = tensor.F32
 	off := narrow.clone()
@@ -229,7 +232,7 @@ func TestTwoTypes(t *testing.T) {
 		{"rounded the other way", narrow, wide, -1, "rounded: A is B rounded to bfloat16"},
 		{"one more changed", back, off, 1, "sparse"},
 	} {
-		r, err := Diff(t.Context(), checkpointOf(t, tt.a.operand("w").Tensor), checkpointOf(t, tt.b.operand("w").Tensor), Options{})
+		r, err := Diff(t.Context(), checkpointOf(t, tt.a.tensor("w")), checkpointOf(t, tt.b.tensor("w")), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,8 +245,8 @@ func TestTwoTypes(t *testing.T) {
 		}
 		said := ""
 		if e.Explanation != nil {
-			said = e.Explanation.Kind
-			if said == Rounded {
+			said = string(e.Explanation.Kind)
+			if e.Explanation.Kind == explain.Rounded {
 				said += ": " + e.Explanation.Detail
 			}
 		}
@@ -267,7 +270,7 @@ func TestTolerance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := Diff(t.Context(), checkpointOf(t, a.operand("w").Tensor), checkpointOf(t, b.operand("w").Tensor), Options{Tolerance: tolerance})
+		r, err := Diff(t.Context(), checkpointOf(t, a.tensor("w")), checkpointOf(t, b.tensor("w")), Options{Tolerance: tolerance})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,17 @@ func bytesOf(d tensor.DType, n int64) int64 {
 	return n/8*bits + n%8*bits/8
 }
 
+// tensor returns the elements in the order of comparison, or nil.
+func (o *Operand) tensor() *tensor.Tensor {
+	if o == nil {
+		return nil
+	}
+	return o.Tensor
+}
+
 // name puts the tensor's name into an error about it.
 func (o *Operand) name(err error) error { return nameError(o.Name, err) }
 
-func nameError(name string, err error) error { return tensor.Annotate(err, tensor.Location{Tensor: name}) }
+func nameError(name string, err error) error {
+	return tensor.Annotate(err, tensor.Location{Tensor: name})
+}

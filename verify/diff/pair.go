@@ -14,6 +14,4 @@ type pair struct {
 type pairs struct {
 	all    []*pair
 	byName map[string]*pair
-
-	explained explained // what explanations have in common
 }

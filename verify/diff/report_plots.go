@@ -11,6 +11,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg/draw"
 
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
@@ -78,7 +79,7 @@ func layersFigure(apart []*TensorDiff) *page.Figure {
 			continue
 		}
 		point := plotter.XY{X: float64(layer), Y: at(float64(t.Metrics.RelativeL2))}
-		if e := t.Explanation; e != nil && e.Kind != Other {
+		if e := t.Explanation; e != nil && e.Kind != explain.Other {
 			explained = append(explained, point)
 		} else {
 			plain = append(plain, point)

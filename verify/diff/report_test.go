@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
 func reportOf(t *testing.T, r *Result) string {
@@ -22,11 +24,11 @@ func reportOf(t *testing.T, r *Result) string {
 	return string(text)
 }
 
-func moved(name string, distance float64, kind string) TensorDiff {
+func moved(name string, distance float64, kind explain.Kind) TensorDiff {
 	return TensorDiff{Name: name, Status: Differs, DType: "float32", Shape: []int64{2, 2}, Elements: 4,
 		Metrics: &Metrics{Differing: 3, MaxAbs: 0.5, MeanAbs: 0.1, RelativeL2: Number(distance), Cosine: 0.9, First: []int64{0, 1}, FirstA: 1, FirstB: 2,
 			Changes: []Change{{-3, 2}, {0, 1}}},
-		Explanation: &Explanation{Kind: kind, Detail: "by 2"}}
+		Explanation: &explain.Explanation{Kind: kind, Detail: "by 2"}}
 }
 
 // The page shows every tensor at its place in the map, with what was done to it.
@@ -35,10 +37,10 @@ func TestReportShowsEveryTensor(t *testing.T) {
 		Config: []ConfigDifference{{Field: "vocab_size", A: "8", B: "9", Detail: "another head"}},
 		Tensors: []TensorDiff{
 			{Name: "layers.0.gone", Status: OnlyA, DType: "float32", Shape: []int64{1}, Elements: 1},
-			moved("layers.0.w", 0.001, Other), moved("layers.1.w", 0.1, Scaled), moved("layers.2.w", math.Inf(1), Other),
+			moved("layers.0.w", 0.001, explain.Other), moved("layers.1.w", 0.1, explain.Scaled), moved("layers.2.w", math.Inf(1), explain.Other),
 			{Name: "layers.1.<b>", Status: Shape, DType: "float32", Shape: []int64{1}, ShapeB: []int64{2}, Elements: 1},
 			{Name: "layers.2.same", Status: Equal, DType: "float32", Shape: []int64{1}, Elements: 1},
-			moved("head", 0.01, Other),
+			moved("head", 0.01, explain.Other),
 		}}
 	r.sum()
 	text := reportOf(t, r)

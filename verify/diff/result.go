@@ -5,7 +5,10 @@
 // original and its conversion are equal. An explanation is checked on every element before it is made.
 package diff
 
-import "github.com/griffin-ckpt/griffin/verify/internal/float"
+import (
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+	"github.com/griffin-ckpt/griffin/verify/internal/float"
+)
 
 // Result is how two checkpoints differ.
 type Result struct {
@@ -42,7 +45,7 @@ type Summary struct {
 	Shape     int `json:"shape"`
 	DType     int `json:"dtype"`
 	Renamed   int `json:"renamed"`   // pairs whose names differ and that were paired by content
-	Explained int `json:"explained"` // tensors that have an explanation other than "other"
+	Explained int `json:"explained"` // tensors that have an explanation other than explain.Other
 	Config    int `json:"config"`    // fields of the configurations
 
 	Elements  int64 `json:"elements"`   // that were compared
@@ -85,8 +88,8 @@ type TensorDiff struct {
 	ShapeB   []int64 `json:"shape_b,omitempty"`
 	Elements int64   `json:"elements"`
 
-	Metrics     *Metrics     `json:"metrics,omitempty"`     // of pairs whose elements were compared and are not all the same
-	Explanation *Explanation `json:"explanation,omitempty"` // of pairs that differ
+	Metrics     *Metrics             `json:"metrics,omitempty"`     // of pairs whose elements were compared and are not all the same
+	Explanation *explain.Explanation `json:"explanation,omitempty"` // of pairs that differ
 }
 
 // Metrics say how far two tensors of one shape are apart. All but Differing and Beyond are about
@@ -115,43 +118,6 @@ type Change struct {
 	Exponent int   `json:"exponent"`
 	Count    int64 `json:"count"`
 }
-
-// Explanation is what was done to A's tensor to make B's. It holds for every element: in the bits, or as
-// Detail says.
-type Explanation struct {
-	Kind   string       `json:"kind"`
-	With   string       `json:"with,omitempty"`   // the other tensor that has a part in it, by TensorDiff.Name
-	Detail string       `json:"detail,omitempty"` // the figures of it, for people: "by 0.5", "axes 2, 0, 1"
-	Then   *Explanation `json:"then,omitempty"`   // what was done after that
-
-	Elements []Changed `json:"elements,omitempty"` // Sparse: the first 100
-	Rank     int       `json:"rank,omitempty"`     // LowRank
-	Energy   Number    `json:"energy,omitempty"`   // LowRank: the share of ‖b - a‖² that so many ranks hold
-}
-
-// Changed is an element that a sparse difference changes.
-type Changed struct {
-	Index []int64 `json:"index"` // in B
-	A     Number  `json:"a"`     // of complex types the real part
-	B     Number  `json:"b"`
-}
-
-// The kinds of explanation, in the order in which they are tried.
-const (
-	Zeroed        = "zeroed"         // every element of B is zero
-	Swapped       = "swapped"        // B has A's tensor With in its place, and the other way round
-	CopiedFrom    = "copied_from"    // B has A's tensor With in its place
-	Transposed    = "transposed"     // rank 2
-	PermutedAxes  = "permuted_axes"  // rank 3 and more
-	Reversed      = "reversed"       // along an axis
-	BlockPermuted = "block_permuted" // parts in another order
-	Scaled        = "scaled"         // by one constant
-	Added         = "added"          // one constant
-	Rounded       = "rounded"        // through a narrower type
-	Sparse        = "sparse"         // at most 1% of the elements
-	LowRank       = "low_rank"       // a difference of small rank
-	Other         = "other"
-)
 
 // Number is a float64 whose JSON is a string where it is not finite: NaN, Infinity, -Infinity.
 type Number = float.Number

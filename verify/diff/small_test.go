@@ -11,6 +11,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
 func TestGlob(t *testing.T) {
@@ -176,24 +177,24 @@ func TestConfigs(t *testing.T) {
 // What happened to the same tensor in several layers is one line, and so is what happened to several
 // tensors in just those layers.
 func TestGroups(t *testing.T) {
-	half := &Explanation{Kind: Scaled, Detail: "by 0.5"}
-	e := func(name string, s Status, x *Explanation) TensorDiff {
+	half := &explain.Explanation{Kind: explain.Scaled, Detail: "by 0.5"}
+	e := func(name string, s Status, x *explain.Explanation) TensorDiff {
 		out := TensorDiff{Name: name, Status: s, Explanation: x, Elements: 10}
 		if s == Differs {
 			out.Metrics = &Metrics{Differing: 5, MaxAbs: 1, RelativeL2: 0.5}
 		}
 		return out
 	}
-	swap := func(with string) *Explanation { return &Explanation{Kind: Swapped, With: with} }
+	swap := func(with string) *explain.Explanation { return &explain.Explanation{Kind: explain.Swapped, With: with} }
 	r := &Result{Tensors: []TensorDiff{
 		e("only.me", OnlyA, nil),
 		e("m.layers.0.mlp.gate", Differs, half), e("m.layers.1.mlp.gate", Differs, half), e("m.layers.2.mlp.gate", Differs, half),
 		e("m.layers.0.mlp.up", Differs, half), e("m.layers.1.mlp.up", Differs, half), e("m.layers.2.mlp.up", Differs, half),
-		e("m.layers.7.mlp.up", Differs, &Explanation{Kind: Scaled, Detail: "by 2"}),
+		e("m.layers.7.mlp.up", Differs, &explain.Explanation{Kind: explain.Scaled, Detail: "by 2"}),
 		e("m.layers.3.q", Differs, swap("m.layers.3.k")), e("m.layers.5.q", Differs, swap("m.layers.5.k")), e("m.layers.6.q", Differs, swap("m.layers.4.k")),
 		e("m.layers.3.k", Differs, swap("m.layers.3.q")), e("m.layers.5.k", Differs, swap("m.layers.5.q")),
-		e("m.layers.3.v", Differs, &Explanation{Kind: Transposed, Then: &Explanation{Kind: Sparse, Detail: "1 of 10"}}),
-		e("m.layers.0.x", Differs, &Explanation{Kind: Other}), e("m.layers.0.y", Differs, &Explanation{Kind: Other}),
+		e("m.layers.3.v", Differs, &explain.Explanation{Kind: explain.Transposed, Then: &explain.Explanation{Kind: explain.Sparse, Detail: "1 of 10"}}),
+		e("m.layers.0.x", Differs, &explain.Explanation{Kind: explain.Other}), e("m.layers.0.y", Differs, &explain.Explanation{Kind: explain.Other}),
 		e("m.layers.0.same", Equal, nil),
 	}}
 	var got []string

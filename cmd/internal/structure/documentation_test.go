@@ -15,7 +15,7 @@ var withoutExample = []string{
 	"formats/torch", "reference", "reference/kernel", "verify", "verify/diff", "verify/stats",
 
 	"convert/adapter", "convert/huggingface", "convert/manifest", "convert/model", "convert/moves", "convert/proof",
-	"convert/source", "convert/transfer", "verify/diff/explain", "verify/golden", "verify/logits", "verify/report",
+	"convert/source", "convert/transfer", "verify/golden", "verify/logits", "verify/report",
 	"verify/runtime",
 }
 

@@ -66,7 +66,7 @@ var imports = []struct {
 // planned are the packages above that do not exist yet.
 var planned = []string{
 	"convert/adapter", "convert/huggingface", "convert/model", "convert/proof",
-	"convert/source", "convert/transfer", "verify/diff/explain", "verify/golden", "verify/logits", "verify/report",
+	"convert/source", "convert/transfer", "verify/golden", "verify/logits", "verify/report",
 	"verify/runtime",
 }
 

@@ -1,4 +1,4 @@
-package diff
+package explain
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func (c *census) code(place int64) uint64 {
 }
 
 // takeCensus reads a tensor once. places are ascending, without doubles.
-func takeCensus(ctx context.Context, o *Operand, places []int64) (*census, error) {
+func takeCensus(ctx context.Context, o *tensor.Tensor, places []int64) (*census, error) {
 	c := &census{constant: true, places: places, codes: make([]uint64, 0, len(places))}
 	shape := squeezed(o.Shape)
 	for _, n := range shape {

@@ -1,4 +1,4 @@
-package diff
+package explain
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // signatureWords are in a signature, of 64 bits each.
@@ -80,7 +82,7 @@ func (s *signatures) finish() {
 }
 
 // takeSignatures reads a tensor once and returns the signatures of one axis, or nil.
-func takeSignatures(ctx context.Context, o *Operand, axis int) (*signatures, error) {
+func takeSignatures(ctx context.Context, o *tensor.Tensor, axis int) (*signatures, error) {
 	shape := squeezed(o.Shape)
 	s, chosen := newSignatures(shape, axis)
 	if s == nil {

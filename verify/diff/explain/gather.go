@@ -1,4 +1,4 @@
-package diff
+package explain
 
 import (
 	"context"
@@ -16,9 +16,9 @@ const bandBytes = 32 << 20
 var bands = make(chan struct{}, 2)
 
 // read streams the elements of o in the order of m.
-func (m *arrangement) read(ctx context.Context, o *Operand) (io.ReadCloser, error) {
+func (m *arrangement) read(ctx context.Context, o *tensor.Tensor) (io.ReadCloser, error) {
 	if m.plain() {
-		return o.Open(0)
+		return open(o)
 	}
 	select {
 	case bands <- struct{}{}:
@@ -45,7 +45,7 @@ func (m *arrangement) read(ctx context.Context, o *Operand) (io.ReadCloser, erro
 // their places that lie in it.
 type gathering struct {
 	ctx   context.Context
-	of    *Operand
+	of    *tensor.Tensor
 	size  int64
 	axes  []gatherAxis // of the tensor
 	total int64
@@ -182,8 +182,8 @@ func put(dst []byte, at int64, src []byte, i, size int64) {
 const pieceElements = 32 << 10
 
 // eachPiece reads a tensor from front to back, in pieces of whole elements that begin with element first.
-func eachPiece(ctx context.Context, o *Operand, f func(first int64, p []byte) error) error {
-	r, err := o.Open(0)
+func eachPiece(ctx context.Context, o *tensor.Tensor, f func(first int64, p []byte) error) error {
+	r, err := open(o)
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func eachPiece(ctx context.Context, o *Operand, f func(first int64, p []byte) er
 }
 
 // eachPair reads the elements of a in the order of m, and those of b, side by side.
-func eachPair(ctx context.Context, a *Operand, m *arrangement, b *Operand, f func(first int64, p, q []byte) error) error {
+func eachPair(ctx context.Context, a *tensor.Tensor, m *arrangement, b *tensor.Tensor, f func(first int64, p, q []byte) error) error {
 	r, err := m.read(ctx, a)
 	if err != nil {
 		return err
@@ -223,10 +223,21 @@ func eachPair(ctx context.Context, a *Operand, m *arrangement, b *Operand, f fun
 	})
 }
 
-func readPiece(r io.Reader, p []byte, of *Operand) error {
+func readPiece(r io.Reader, p []byte, of *tensor.Tensor) error {
 	_, err := io.ReadFull(r, p)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		err = tensor.Bad("the elements end early")
 	}
-	return of.name(err)
+	return annotate(of, err)
+}
+
+// open reads a tensor from its first element on.
+func open(t *tensor.Tensor) (io.ReadCloser, error) {
+	r, err := t.Data.Stream(0)
+	return r, annotate(t, err)
+}
+
+// annotate adds the tensor's name to an error about its elements.
+func annotate(t *tensor.Tensor, err error) error {
+	return tensor.Annotate(err, tensor.Location{Tensor: t.Name})
 }

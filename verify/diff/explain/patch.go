@@ -1,4 +1,4 @@
-package diff
+package explain
 
 import (
 	"math"
@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"gonum.org/v1/gonum/blas/blas64"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // patchSide is the most rows, and columns, of a patch.
@@ -18,7 +20,7 @@ type patch struct {
 }
 
 // newPatch returns the patch of two tensors, or nil if they are no matrices of one shape.
-func newPatch(a, b *Operand) *patch {
+func newPatch(a, b *tensor.Tensor) *patch {
 	shape := squeezed(b.Shape)
 	if len(shape) != 2 || !slices.Equal(shape, squeezed(a.Shape)) || !isFloat(a.DType) || !isFloat(b.DType) {
 		return nil

@@ -1,4 +1,4 @@
-package diff
+package explain
 
 import (
 	"fmt"
@@ -95,7 +95,7 @@ func TestExplainNotLowRank(t *testing.T) {
 				pair.add("x", x, noise)
 				pair.add("y", x, x.merged(rng, int(shape[0]/2), size))
 				for name, got := range pair.explanations(t) {
-					if strings.Contains(got, LowRank) {
+					if strings.Contains(got, string(LowRank)) {
 						t.Errorf("%s %v noise of %g: %s: %s", d, shape, size, name, got)
 					}
 				}

@@ -1,4 +1,4 @@
-package diff
+package explain
 
 import (
 	"bytes"
@@ -29,9 +29,8 @@ func (s stored) Stream(off int64) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(s.content[off:])), nil
 }
 
-func (x array) operand(name string) *Operand {
-	t := &tensor.Tensor{Name: name, DType: x.dtype, Shape: x.shape, Data: stored{x.encode()}}
-	return &Operand{Tensor: t, Stored: []*tensor.Tensor{t}}
+func (x array) tensor(name string) *tensor.Tensor {
+	return &tensor.Tensor{Name: name, DType: x.dtype, Shape: x.shape, Data: stored{x.encode()}}
 }
 
 func (x array) encode() []byte {
@@ -190,31 +189,23 @@ func (c *checkpointPair) add(name string, a, b array) {
 // explanations explains every tensor that differs, as one line each.
 func (c *checkpointPair) explanations(t *testing.T) map[string]string {
 	t.Helper()
-	all := &pairs{byName: map[string]*pair{}}
+	var all []*Pair
 	for _, name := range c.names {
 		a, b := c.a[name], c.b[name]
-		p := &pair{name: name, a: a.operand(name), b: b.operand(name), diff: &TensorDiff{Name: name, Status: Differs}}
-		switch {
-		case !slices.Equal(a.shape, b.shape):
-			p.diff.Status = Shape
-		case a.dtype != b.dtype:
-			p.diff.Status = DType
-		case bytes.Equal(a.encode(), b.encode()):
-			p.diff.Status = Equal
-		}
-		all.all = append(all.all, p)
-		all.byName[name] = p
+		all = append(all, &Pair{Name: name, A: a.tensor(name), B: b.tensor(name),
+			Equal: a.dtype == b.dtype && slices.Equal(a.shape, b.shape) && bytes.Equal(a.encode(), b.encode())})
 	}
+	x := New(all)
 	out := map[string]string{}
-	for _, p := range all.all {
-		if p.diff.Status == Equal {
+	for _, p := range all {
+		if p.Equal {
 			continue
 		}
-		e, err := explain(t.Context(), p, all)
+		e, err := x.Explain(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out[p.name] = line1(e)
+		out[p.Name] = line1(e)
 	}
 	return out
 }
@@ -222,9 +213,9 @@ func (c *checkpointPair) explanations(t *testing.T) map[string]string {
 // line1 prints an explanation: kinds, with what, and details in parentheses.
 func line1(e *Explanation) string {
 	if e == nil {
-		return Other
+		return string(Other)
 	}
-	s := e.Kind
+	s := string(e.Kind)
 	if e.With != "" {
 		s += " " + e.With
 	}

@@ -1,4 +1,4 @@
-package diff
+package explain
 
 import (
 	"bytes"
@@ -35,7 +35,7 @@ func (o *outcome) sparse(elements int64) bool { return o.wrong > 0 && o.wrong <=
 
 // check holds every element of b against what the claims say it is, reading both sides once. All claims
 // have one arrangement. It ends early where all of them have more than 1% of the elements against them.
-func check(ctx context.Context, a, b *Operand, claims []*claim) ([]outcome, error) {
+func check(ctx context.Context, a, b *tensor.Tensor, claims []*claim) ([]outcome, error) {
 	out := make([]outcome, len(claims))
 	elements := b.Elements()
 	left := len(claims)
@@ -69,7 +69,7 @@ var errGivenUp = fmt.Errorf("given up")
 
 // checking holds one piece of both sides.
 type checking struct {
-	a, b    *Operand
+	a, b    *tensor.Tensor
 	p, q    []byte
 	decoded bool
 
@@ -170,7 +170,7 @@ func isFloat(d tensor.DType) bool { return numberFormats[d] != nil }
 
 // narrowedBy intersects an interval with what every element of b says of the constant, where that leaves
 // anything: a few elements may have been changed besides.
-func narrowedBy(ctx context.Context, a, b *Operand, how *arrangement, first []step, as *numberFormat,
+func narrowedBy(ctx context.Context, a, b *tensor.Tensor, how *arrangement, first []step, as *numberFormat,
 	of constraint, from interval) (interval, error) {
 	wide, wideB := make([]float64, pieceElements), make([]float64, pieceElements)
 	decodeA, decodeB := tensor.ValuesOf(a.DType).Decode, tensor.ValuesOf(b.DType).Decode

@@ -1,4 +1,4 @@
-package diff
+package explain
 
 import (
 	"flag"
@@ -12,7 +12,7 @@ import (
 
 // The suite runs with other seeds by
 //
-//	go test ./verify/diff -run TestExplain -explain.rounds 50 -explain.seed 7
+//	go test ./verify/diff/explain -run TestExplain -explain.rounds 50 -explain.seed 7
 var (
 	suiteRounds = flag.Int("explain.rounds", 1, "how often each change is made, each time to other random tensors")
 	suiteSeed   = flag.Uint64("explain.seed", 1, "what the random tensors are made of")

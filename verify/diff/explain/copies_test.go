@@ -1,4 +1,4 @@
-package diff
+package explain
 
 import (
 	"math/rand/v2"
@@ -127,32 +127,29 @@ func TestExplainConstants(t *testing.T) {
 // Elements that have no address are compared as bytes, of which nothing is said.
 func TestExplainPacked(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*suiteSeed, 13))
-	side := func(zero bool) *Operand {
+	side := func(zero bool) *tensor.Tensor {
 		content := make([]byte, 150)
 		for i := range content {
 			if !zero {
 				content[i] = byte(rng.Uint32())
 			}
 		}
-		return &Operand{Tensor: &tensor.Tensor{DType: tensor.F6E2M3, Shape: []int64{10, 20}, Data: stored{content}}}
+		return &tensor.Tensor{DType: tensor.F6E2M3, Shape: []int64{10, 20}, Data: stored{content}}
 	}
 	x, y := side(false), side(false)
 	reversed := side(true)
 	copy(reversed.Data.(stored).content, x.Data.(stored).content)
 	slices.Reverse(reversed.Data.(stored).content)
-	all := &pairs{}
-	for name, p := range map[string]*pair{"x": {a: x, b: y}, "y": {a: y, b: x}, "z": {a: x, b: side(true)}, "r": {a: x, b: reversed}} {
-		p.name, p.diff = name, &TensorDiff{Name: name, Status: Differs}
-		all.all = append(all.all, p)
-	}
-	for _, p := range all.all {
-		e, err := explain(t.Context(), p, all)
+	all := []*Pair{{Name: "x", A: x, B: y}, {Name: "y", A: y, B: x}, {Name: "z", A: x, B: side(true)}, {Name: "r", A: x, B: reversed}}
+	explainer := New(all)
+	for _, p := range all {
+		e, err := explainer.Explain(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := map[string]string{"x": "swapped y", "y": "swapped x", "z": "zeroed", "r": "other"}[p.name]
+		want := map[string]string{"x": "swapped y", "y": "swapped x", "z": "zeroed", "r": "other"}[p.Name]
 		if got := line1(e); got != want {
-			t.Errorf("%s: %s, not %s", p.name, got, want)
+			t.Errorf("%s: %s, not %s", p.Name, got, want)
 		}
 	}
 }
@@ -191,7 +188,7 @@ func TestArrangements(t *testing.T) {
 				}
 			}
 			for _, room := range []int64{1, 3, 8, 1000} {
-				got, err := readBands(t, m, x.operand("x"), room)
+				got, err := readBands(t, m, x.tensor("x"), room)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -205,7 +202,7 @@ func TestArrangements(t *testing.T) {
 	}
 }
 
-func readBands(t *testing.T, m *arrangement, o *Operand, room int64) ([]float32, error) {
+func readBands(t *testing.T, m *arrangement, o *tensor.Tensor, room int64) ([]float32, error) {
 	t.Helper()
 	r, err := m.read(t.Context(), o)
 	if err != nil {

@@ -1,13 +1,15 @@
-package diff
+package explain
 
 import (
 	"cmp"
 	"context"
 	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // kinds are the kinds of explanation in the order in which they are preferred.
-var kinds = []string{Zeroed, Swapped, CopiedFrom, Transposed, PermutedAxes, Reversed, BlockPermuted,
+var kinds = []Kind{Zeroed, Swapped, CopiedFrom, Transposed, PermutedAxes, Reversed, BlockPermuted,
 	Scaled, Added, Rounded, Sparse, LowRank}
 
 // mostTries bounds how many candidates are held against all elements of a pair.
@@ -51,7 +53,7 @@ func (c candidate) effort() int {
 // search seeks what turns one tensor into another.
 type search struct {
 	ctx    context.Context
-	a, b   *Operand
+	a, b   *tensor.Tensor
 	places []int64        // of the elements of b that are looked at first
 	orders []*arrangement // that can be listed, and give b's shape
 	ca, cb *census
@@ -62,7 +64,7 @@ type search struct {
 }
 
 // newSearch reads both tensors once.
-func newSearch(ctx context.Context, a, b *Operand, steps int) (*search, error) {
+func newSearch(ctx context.Context, a, b *tensor.Tensor, steps int) (*search, error) {
 	s := &search{ctx: ctx, a: a, b: b, steps: steps, places: samplePlaces(b.Elements()), orders: enumerated(a.Shape, b.Shape)}
 	s.patch = newPatch(a, b)
 	var err error

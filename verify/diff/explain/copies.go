@@ -1,41 +1,13 @@
-package diff
+package explain
 
 import (
 	"context"
 	"math"
 	"slices"
 	"sync"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
-
-// explained is what explanations of pairs share.
-type explained struct {
-	once  sync.Once
-	slots chan struct{}
-
-	mu        sync.Mutex
-	peeks     map[*Operand]*peek
-	sums      map[*Operand]uint64
-	relations map[[2]*pair]*relation
-}
-
-// atOnce is how many pairs are explained at a time: each may hold a band, and pieces of both sides.
-const atOnce = 2
-
-// begin waits until a pair may be explained.
-func (e *explained) begin(ctx context.Context) (end func(), err error) {
-	e.once.Do(func() {
-		e.slots = make(chan struct{}, atOnce)
-		e.peeks = map[*Operand]*peek{}
-		e.sums = map[*Operand]uint64{}
-		e.relations = map[[2]*pair]*relation{}
-	})
-	select {
-	case e.slots <- struct{}{}:
-		return func() { <-e.slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // peek is some of the first elements of a tensor.
 type peek struct {
@@ -47,22 +19,22 @@ type peek struct {
 // peekElements is how many elements a peek chooses from.
 const peekElements = 128 << 10
 
-func (e *explained) peek(ctx context.Context, o *Operand) ([]uint64, error) {
-	e.mu.Lock()
-	p := e.peeks[o]
+func (x *Explainer) peek(ctx context.Context, o *tensor.Tensor) ([]uint64, error) {
+	x.mu.Lock()
+	p := x.peeks[o]
 	if p == nil {
 		p = &peek{}
-		e.peeks[o] = p
+		x.peeks[o] = p
 	}
-	e.mu.Unlock()
+	x.mu.Unlock()
 	p.once.Do(func() { p.codes, p.err = readPeek(ctx, addressed(o)) })
 	return p.codes, p.err
 }
 
-func readPeek(_ context.Context, o *Operand) ([]uint64, error) {
+func readPeek(_ context.Context, o *tensor.Tensor) ([]uint64, error) {
 	n := min(o.Elements(), peekElements)
 	raw := make([]byte, n*o.DType.Size())
-	r, err := o.Open(0)
+	r, err := open(o)
 	if err != nil {
 		return nil, err
 	}
@@ -89,21 +61,20 @@ type relation struct {
 }
 
 // related checks, once, every element of what B's tensor of p would be, were it made of A's of other.
-func (all *pairs) related(ctx context.Context, p, other *pair, exact bool) (holds bool, then []Explanation, err error) {
-	e := &all.explained
-	key := [2]*pair{p, other}
-	e.mu.Lock()
-	r := e.relations[key]
+func (x *Explainer) related(ctx context.Context, p, other *Pair, exact bool) (holds bool, then []Explanation, err error) {
+	key := [2]*Pair{p, other}
+	x.mu.Lock()
+	r := x.relations[key]
 	if r == nil {
 		r = &relation{}
-		e.relations[key] = r
+		x.relations[key] = r
 	}
-	e.mu.Unlock()
-	r.once.Do(func() { r.holds, r.then, r.err = relate(ctx, addressed(other.a), addressed(p.b)) })
+	x.mu.Unlock()
+	r.once.Do(func() { r.holds, r.then, r.err = relate(ctx, addressed(other.A), addressed(p.B)) })
 	return r.holds && (!exact || len(r.then) == 0), r.then, r.err
 }
 
-func relate(ctx context.Context, a, b *Operand) (holds bool, then []Explanation, err error) {
+func relate(ctx context.Context, a, b *tensor.Tensor) (holds bool, then []Explanation, err error) {
 	if m := unmoved(a.Shape); slices.Equal(a.Shape, b.Shape) {
 		out, err := check(ctx, a, b, []*claim{{how: m}})
 		if err != nil || out[0].wrong == 0 {
@@ -120,17 +91,17 @@ func relate(ctx context.Context, a, b *Operand) (holds bool, then []Explanation,
 
 // copied looks for another tensor of A that B has in the place of this one. Only if inexact is asked for
 // may one step follow.
-func (all *pairs) copied(ctx context.Context, p *pair, s *search, inexact bool) ([]Explanation, error) {
+func (x *Explainer) copied(ctx context.Context, p *Pair, s *search, inexact bool) ([]Explanation, error) {
 	if s.cb.constant || s.b.Elements() < leastEvidence {
 		return nil, nil
 	}
-	others, err := all.lookalikes(ctx, p, s, inexact)
+	others, err := x.lookalikes(ctx, p, s, inexact)
 	if err != nil {
 		return nil, err
 	}
 	var best []Explanation
 	for _, q := range others {
-		holds, then, err := all.related(ctx, p, q, !inexact)
+		holds, then, err := x.related(ctx, p, q, !inexact)
 		if err != nil {
 			return nil, err
 		}
@@ -138,10 +109,10 @@ func (all *pairs) copied(ctx context.Context, p *pair, s *search, inexact bool) 
 			continue
 		}
 		kind := CopiedFrom
-		if all.mutual(ctx, p, q) {
+		if x.mutual(ctx, p, q) {
 			kind = Swapped
 		}
-		says := append([]Explanation{{Kind: kind, With: q.diff.Name}}, then...)
+		says := append([]Explanation{{Kind: kind, With: q.Name}}, then...)
 		if best == nil || precedence(candidate{says: says}, candidate{says: best}) < 0 {
 			best = says
 		}
@@ -150,11 +121,11 @@ func (all *pairs) copied(ctx context.Context, p *pair, s *search, inexact bool) 
 }
 
 // mutual reports whether q's tensor in B is A's of p as well.
-func (all *pairs) mutual(ctx context.Context, p, q *pair) bool {
-	if q.b == nil || p.a.Elements() != q.b.Elements() {
+func (x *Explainer) mutual(ctx context.Context, p, q *Pair) bool {
+	if q.B == nil || p.A.Elements() != q.B.Elements() {
 		return false
 	}
-	holds, _, err := all.related(ctx, q, p, false)
+	holds, _, err := x.related(ctx, q, p, false)
 	return holds && err == nil
 }
 
@@ -163,39 +134,39 @@ const mostLookalikes = 4
 
 // lookalikes returns pairs whose tensor in A has the first elements of p's tensor in B, or such that one
 // operation leads to them.
-func (all *pairs) lookalikes(ctx context.Context, p *pair, s *search, inexact bool) ([]*pair, error) {
-	mine, err := all.explained.peek(ctx, p.b)
+func (x *Explainer) lookalikes(ctx context.Context, p *Pair, s *search, inexact bool) ([]*Pair, error) {
+	mine, err := x.peek(ctx, p.B)
 	if err != nil {
 		return nil, err
 	}
-	before, err := all.explained.peek(ctx, p.a)
+	before, err := x.peek(ctx, p.A)
 	if err != nil {
 		return nil, err
 	}
-	var same, alike, moved []*pair
-	for _, q := range all.all {
-		if q == p || q.a == nil || q.a.Elements() != p.b.Elements() || !similarTypes(q.a, p.b) {
+	var same, alike, moved []*Pair
+	for _, q := range x.pairs {
+		if q == p || q.A == nil || q.A.Elements() != p.B.Elements() || !similarTypes(q.A, p.B) {
 			continue
 		}
-		if slices.Equal(q.a.Shape, p.b.Shape) {
-			theirs, err := all.explained.peek(ctx, q.a)
+		if slices.Equal(q.A.Shape, p.B.Shape) {
+			theirs, err := x.peek(ctx, q.A)
 			if err != nil {
 				return nil, err
 			}
-			if slices.Equal(theirs, before) && slices.Equal(q.a.Shape, p.a.Shape) {
+			if slices.Equal(theirs, before) && slices.Equal(q.A.Shape, p.A.Shape) {
 				continue // it is the tensor that A has here, twice
 			}
 			switch x := (sample{theirs, mine}); {
 			case x.allEqual():
 				same = append(same, q)
 				continue
-			case inexact && (x.mostlyEqual() || isFloat(p.b.DType) && x.operated(numberFormats[p.b.DType])):
+			case inexact && (x.mostlyEqual() || isFloat(p.B.DType) && x.operated(numberFormats[p.B.DType])):
 				alike = append(alike, q)
 				continue
 			}
 		}
-		if inexact && q.b != nil && q.diff.Status != Equal {
-			sum, err := all.explained.sum(ctx, q.a)
+		if inexact && q.B != nil && !q.Equal {
+			sum, err := x.sum(ctx, q.A)
 			if err != nil {
 				return nil, err
 			}
@@ -209,7 +180,7 @@ func (all *pairs) lookalikes(ctx context.Context, p *pair, s *search, inexact bo
 }
 
 // similarTypes reports whether elements of both can be the same.
-func similarTypes(a, b *Operand) bool {
+func similarTypes(a, b *tensor.Tensor) bool {
 	return a.DType == b.DType || isFloat(a.DType) && isFloat(b.DType)
 }
 
@@ -237,10 +208,10 @@ func (x sample) operated(f *numberFormat) bool {
 }
 
 // sum returns the sum of the digests of a tensor's elements.
-func (e *explained) sum(ctx context.Context, o *Operand) (uint64, error) {
-	e.mu.Lock()
-	sum, ok := e.sums[o]
-	e.mu.Unlock()
+func (x *Explainer) sum(ctx context.Context, o *tensor.Tensor) (uint64, error) {
+	x.mu.Lock()
+	sum, ok := x.sums[o]
+	x.mu.Unlock()
 	if ok {
 		return sum, nil
 	}
@@ -248,8 +219,8 @@ func (e *explained) sum(ctx context.Context, o *Operand) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.sums[o] = c.sum
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.sums[o] = c.sum
 	return c.sum, nil
 }

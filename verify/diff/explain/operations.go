@@ -1,4 +1,4 @@
-package diff
+package explain
 
 import (
 	"slices"
@@ -70,7 +70,7 @@ func (s *search) constants(m *arrangement, first step, a, b []float64, f, own *n
 		says = append(says, first.explain())
 		steps = append(steps, first)
 	}
-	for _, kind := range []string{Scaled, Added} {
+	for _, kind := range []Kind{Scaled, Added} {
 		of, nothing := scaleOf, 1.0
 		if kind == Added {
 			of, nothing = sumOf, 0
@@ -93,7 +93,7 @@ func (s *search) constants(m *arrangement, first step, a, b []float64, f, own *n
 
 // tryConstants finds a constant that does for every element, or for all but a few. says[at] is the
 // explanation that names it.
-func (s *search) tryConstants(m *arrangement, first []step, in interval, f *numberFormat, of constraint, kind string,
+func (s *search) tryConstants(m *arrangement, first []step, in interval, f *numberFormat, of constraint, kind Kind,
 	says []Explanation, at int) (verdict, error) {
 	in, err := narrowedBy(s.ctx, s.a, s.b, m, first, f, of, in)
 	if err != nil || in.low > in.high {
@@ -120,7 +120,7 @@ func (s *search) tryConstants(m *arrangement, first []step, in interval, f *numb
 }
 
 // step returns the operation with the constant.
-func (c constant) step(kind string, f *numberFormat) step {
+func (c constant) step(kind Kind, f *numberFormat) step {
 	var via *numberFormat
 	text := c.text
 	if c.via32 {

@@ -1,0 +1,87 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/verify/internal/float"
+)
+
+// Explanation is what was done to A's tensor to make B's. It holds for every element: in the bits, or as
+// Detail says.
+type Explanation struct {
+	Kind   Kind         `json:"kind"`
+	With   string       `json:"with,omitempty"`   // Pair.Name of the other tensor, for Swapped and CopiedFrom
+	Detail string       `json:"detail,omitempty"` // the numbers, for people: "by 0.5", "axes 2, 0, 1"
+	Then   *Explanation `json:"then,omitempty"`   // what was done after that
+
+	Elements []Changed `json:"elements,omitempty"` // of Sparse: the first 100
+	Rank     int       `json:"rank,omitempty"`     // of LowRank
+	Energy   Number    `json:"energy,omitempty"`   // of LowRank: the share of ‖b - a‖² that a matrix of this rank holds
+}
+
+// Changed is one element of a sparse difference.
+type Changed struct {
+	Index []int64 `json:"index"` // in B
+	A     Number  `json:"a"`     // the real part of a complex number
+	B     Number  `json:"b"`
+}
+
+// Number is a float64 whose JSON is a string if it is not finite: NaN, Infinity, -Infinity.
+type Number = float.Number
+
+// Kind is a kind of explanation.
+type Kind string
+
+// The kinds of explanation, in the order in which they are tried.
+const (
+	Zeroed        Kind = "zeroed"         // every element of B is zero
+	Swapped       Kind = "swapped"        // B holds A's tensor With, and B's tensor With holds this one
+	CopiedFrom    Kind = "copied_from"    // B holds A's tensor With
+	Transposed    Kind = "transposed"     // rank 2
+	PermutedAxes  Kind = "permuted_axes"  // rank 3 and more
+	Reversed      Kind = "reversed"       // along an axis
+	BlockPermuted Kind = "block_permuted" // parts in another order
+	Scaled        Kind = "scaled"         // multiplied by one constant
+	Added         Kind = "added"          // one constant was added
+	Rounded       Kind = "rounded"        // through a narrower type
+	Sparse        Kind = "sparse"         // at most 1% of the elements were changed
+	LowRank       Kind = "low_rank"       // changed by a matrix of small rank
+	Other         Kind = "other"          // none of these
+)
+
+// String describes the explanation in words: "transposed, then scaled by 0.5".
+func (e *Explanation) String() string {
+	return e.describe(func(name string) string { return name }, true)
+}
+
+// Summary is String without the changed elements of Sparse, so that the same change to several tensors
+// reads the same. name returns what other tensors are called. It is "" for Other.
+func (e *Explanation) Summary(name func(string) string) string { return e.describe(name, false) }
+
+func (e *Explanation) describe(name func(string) string, elements bool) string {
+	var parts []string
+	for ; e != nil; e = e.Then {
+		words := strings.ReplaceAll(string(e.Kind), "_", " ")
+		switch e.Kind {
+		case Other:
+			continue
+		case Swapped:
+			words = "swapped with " + name(e.With)
+		case CopiedFrom:
+			words = "copied from " + name(e.With)
+		case LowRank:
+			words = fmt.Sprintf("changed by a matrix of rank %d", e.Rank)
+		case Sparse:
+			if elements {
+				words = "changed in " + e.Detail
+			}
+		default:
+			if e.Detail != "" {
+				words += " " + e.Detail
+			}
+		}
+		parts = append(parts, words)
+	}
+	return strings.Join(parts, ", then ")
+}
