@@ -9,7 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/peft"
-	"github.com/griffin-ckpt/griffin/formats/strict"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -108,7 +108,7 @@ func FuzzEditJSON(f *testing.F) {
 	f.Add([]byte(`{"cap":1,"b":"}"}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var before, after map[string]json.RawMessage
-		if strict.Check(text, 20) != nil || json.Unmarshal(text, &before) != nil || len(before) == 0 {
+		if strictjson.Check(text, 20) != nil || json.Unmarshal(text, &before) != nil || len(before) == 0 {
 			return // such a config.json is refused before it is edited
 		}
 		edited, err := editJSON(text, []jsonField{{"window", 9}, {"cap", pythonFloat(30)}})

@@ -61,6 +61,9 @@ func noSteps(path string, step int64) error {
 func unknown(path, what, hint string) error {
 	if what != "" {
 		bad := tensor.Bad("is %s", what).In(path)
+		if what == sniff.Tokenizer {
+			bad.Because(ReasonTokenizer)
+		}
 		bad.Hint = hint
 		return bad
 	}
@@ -73,3 +76,7 @@ func unknown(path, what, hint string) error {
 }
 
 const knownHint = "griffin reads safetensors, PyTorch (.pt, .pth, .bin), Orbax directories and Flax msgpack files"
+
+// ReasonTokenizer is the reason for refusing a SentencePiece model, which is not a checkpoint but
+// belongs to one.
+const ReasonTokenizer tensor.Reason = "tokenizer"

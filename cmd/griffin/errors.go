@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -101,7 +102,15 @@ func hintOf(err error) string {
 	case errors.Is(err, fs.ErrExist):
 		return "--overwrite replaces it, at the end"
 	case errors.As(err, &format):
+		if hint, ok := hints[format.Reason]; ok {
+			return hint
+		}
 		return format.Hint
 	}
 	return ""
+}
+
+// hints says what to do on the command line about errors whose library names only their reason.
+var hints = map[tensor.Reason]string{
+	formats.ReasonTokenizer: "give the weights; --tokenizer takes this file",
 }

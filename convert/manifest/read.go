@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/griffin-ckpt/griffin/formats/strict"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -81,7 +81,7 @@ func Parse(text []byte) (*Manifest, error) {
 	if len(text) > maxSize {
 		return nil, tensor.Bad("is longer than %d bytes", maxSize)
 	}
-	if err := strict.Check(text, maxDepth); err != nil {
+	if err := strictjson.Check(text, maxDepth); err != nil {
 		return nil, err
 	}
 	var m Manifest

@@ -11,7 +11,6 @@
 package flax
 
 import (
-	"errors"
 	"io"
 	"os"
 	"strconv"
@@ -49,7 +48,7 @@ func Open(path string) (*tensor.Checkpoint, error) {
 func NewReader(r io.ReaderAt, size int64, path string, closers ...io.Closer) (*tensor.Checkpoint, error) {
 	root, err := Parse(r, size)
 	if err != nil {
-		return nil, in(path, err)
+		return nil, tensor.Annotate(err, tensor.Location{File: path})
 	}
 	tensors, rest := Collect(root)
 	c, err := tensor.NewCheckpoint(path, Format, tensors, closers...)
@@ -110,13 +109,4 @@ func Collect(root *Node) ([]*tensor.Tensor, Skipped) {
 	}
 	walk(root, "array")
 	return tensors, rest
-}
-
-// in says that a fault is in the file at path.
-func in(path string, err error) error {
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) {
-		bad.In(path)
-	}
-	return err
 }

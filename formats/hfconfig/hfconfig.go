@@ -4,13 +4,12 @@ package hfconfig
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
 
-	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -63,7 +62,7 @@ func Read(path string) (*Config, error) {
 		return nil, err
 	}
 	c, err := interpret(object)
-	return c, in(path, err)
+	return c, tensor.Annotate(err, tensor.Location{File: path})
 }
 
 // Fields returns what a config.json says, without judging it: string, json.Number, bool, []any or nil
@@ -112,15 +111,7 @@ func load(path string) (*strictjson.Object, error) {
 		return nil, tensor.Bad("is longer than %d bytes", maxSize).In(path)
 	}
 	object, err := parseObject(text)
-	return object, in(path, err)
-}
-
-func in(path string, err error) error {
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) {
-		bad.In(path)
-	}
-	return err
+	return object, tensor.Annotate(err, tensor.Location{File: path})
 }
 
 func parseObject(text []byte) (*strictjson.Object, error) {

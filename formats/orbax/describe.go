@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/flax"
-	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 

@@ -98,11 +98,7 @@ func (t *tree) open(name string) (*os.File, int64, error) {
 // within says in which file of the checkpoint a fault is, unless the error tells already. The
 // packages below name their records relative to the top, which is ".".
 func (t *tree) within(name string, err error) error {
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) {
-		bad.In(t.in(name))
-	}
-	return err
+	return tensor.Annotate(err, tensor.Location{File: t.in(name)})
 }
 
 // join joins slash-separated names; dir may be ".".

@@ -1,15 +1,14 @@
 package orbax
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/flax"
-	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/orbax/zarr"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -254,11 +253,7 @@ func (t *tree) readPlainArray(c *contents) error {
 
 // of says which tensor an error is about.
 func (t *tree) of(l *leaf, err error) error {
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) {
-		bad.Of(l.name)
-	}
-	return t.within(".", err)
+	return tensor.Annotate(err, tensor.Location{File: t.in("."), Tensor: l.name})
 }
 
 // noteStrays lists the arrays that are in the store but not in the tree.

@@ -1,7 +1,7 @@
 package orbax
 
 import (
-	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 

@@ -113,10 +113,7 @@ func newLayout(specs []Spec, format string, limits limits) (*Layout, error) {
 		}
 		plan, err := zarr.NewPlan(l.storage, s.DType, s.Shape)
 		if err != nil {
-			if bad, ok := err.(*tensor.FormatError); ok {
-				bad.Of(s.Name)
-			}
-			return nil, err
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: s.Name})
 		}
 		a := &newArray{name: s.Name, path: splitName(s.Name), Plan: plan}
 		l.arrays = append(l.arrays, a)

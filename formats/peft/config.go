@@ -2,13 +2,12 @@ package peft
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"math"
 	"os"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -56,11 +55,7 @@ func readConfig(path string) (*Config, error) {
 		return nil, err
 	}
 	c, err := parseConfig(text)
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) {
-		bad.In(path)
-	}
-	return c, err
+	return c, tensor.Annotate(err, tensor.Location{File: path})
 }
 
 // parseConfig reads the text of an adapter_config.json.

@@ -75,11 +75,7 @@ func Read(dir string) (*Adapter, error) {
 	}
 	a := &Adapter{Path: dir, Config: config, Files: []string{filepath.Join(dir, ConfigName), c.Path}, Weights: c}
 	if a.Changes, err = config.changes(c.Tensors()); err != nil {
-		var bad *tensor.FormatError
-		if errors.As(err, &bad) {
-			bad.In(dir)
-		}
-		return nil, errors.Join(err, c.Close())
+		return nil, errors.Join(tensor.Annotate(err, tensor.Location{File: dir}), c.Close())
 	}
 	for _, t := range c.Tensors() {
 		if checker, ok := t.Data.(tensor.Checker); ok {

@@ -48,13 +48,11 @@ func Find(dir string) (*Found, error) {
 		}
 	}
 	found, err := choose(files, indexes)
-	if bad, ok := err.(*tensor.FormatError); ok {
-		return nil, bad.In(dir)
+	if found == nil || err != nil {
+		return nil, tensor.Annotate(err, tensor.Location{File: dir})
 	}
-	if found != nil {
-		found.noteOthers(dir, files, indexes)
-	}
-	return found, err
+	found.noteOthers(dir, files, indexes)
+	return found, nil
 }
 
 // isFile reports whether e is no directory, following links. A link that leads nowhere counts as a
@@ -146,17 +144,8 @@ func (f *Found) noteOthers(dir string, files, indexes []string) {
 	}
 	others := slices.DeleteFunc(slices.Concat(files, indexes), func(name string) bool { return isUsed[name] })
 	if n := len(others); n > 0 {
-		f.Notes = append(f.Notes, fmt.Sprintf("not read, as no part of the checkpoint: %s", listed(others)))
+		f.Notes = append(f.Notes, fmt.Sprintf("not read, as no part of the checkpoint: %s", tensor.JoinNames(others)))
 	}
-}
-
-// listed joins names, cut short where there are many.
-func listed(names []string) string {
-	const most = 8
-	if len(names) > most {
-		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
-	}
-	return strings.Join(names, ", ")
 }
 
 // naturalOrder sorts names so that numbers in them count as such: part.2 comes before part.10.

@@ -6,7 +6,7 @@ import (
 	"io"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/formats/internal/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -83,10 +83,7 @@ func parseEntry(d *strictjson.Decoder, name string) (entry, error) {
 	if err == nil {
 		err = e.place(offsets, start)
 	}
-	if bad, ok := err.(*tensor.FormatError); ok {
-		return e, bad.Of(tensor.Clip(name))
-	}
-	return e, err
+	return e, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(name)})
 }
 
 func parseDType(d *strictjson.Decoder) (tensor.DType, error) {

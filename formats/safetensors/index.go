@@ -47,10 +47,7 @@ func readIndex(path string) (*shardindex.Index, error) {
 		return nil, err
 	}
 	x, err := shardindex.Parse(text)
-	if bad, ok := err.(*tensor.FormatError); ok {
-		return nil, bad.In(path)
-	}
-	return x, err
+	return x, tensor.Annotate(err, tensor.Location{File: path})
 }
 
 // checkIndex holds the shards against their index and returns what is odd about it but loses

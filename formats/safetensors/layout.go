@@ -50,8 +50,8 @@ func NewLayout(specs []Spec, maxShardSize int64, metadata map[string]string) (*L
 	var elements, total int64
 	for i, s := range specs {
 		n, size, err := s.size()
-		if bad, ok := err.(*tensor.FormatError); ok {
-			return nil, bad.Of(s.Name)
+		if err != nil {
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: s.Name})
 		}
 		if sizes[i], elements, total = size, elements+n, total+size; total < 0 {
 			return nil, tensor.Bad("size of all tensors overflows")

@@ -3,7 +3,6 @@ package tensor
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"io"
 )
 
@@ -20,11 +19,7 @@ func Digest(ctx context.Context, t *Tensor) ([sha256.Size]byte, error) {
 		err = c.Check()
 	}
 	if err != nil {
-		var bad *FormatError
-		if errors.As(err, &bad) {
-			bad.Of(t.Name)
-		}
-		return sum, err
+		return sum, Annotate(err, Location{Tensor: t.Name})
 	}
 	h.Sum(sum[:0])
 	return sum, nil

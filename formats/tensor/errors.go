@@ -6,29 +6,30 @@ import (
 	"strings"
 )
 
-// FormatError says that an input is broken, hostile or not supported. The command line maps it to
-// exit status 3.
+// FormatError reports input that is corrupt, hostile or not supported.
 type FormatError struct {
 	File    string // path of the file or directory, "" if not known yet
 	Record  string // member, key or node within it
-	Offset  int64  // bytes from the start of File (or of Record where one is named), -1 for none
+	Offset  int64  // bytes from the start of File (or of Record if one is named), -1 for none
 	Tensor  string // full name of the tensor
 	Problem string // what is wrong: lower case, no full stop
 	Hint    string // what to do about it, "" for nothing
-	Err     error  // the cause, if there is one
+	Reason  Reason // the class of the problem, "" for none
+	Err     error  // the cause, or nil
 }
 
-// Bad returns a FormatError with no place yet; In, At, Of and Advise add what is known.
+// Reason classifies a FormatError for callers that do not treat all of them alike, such as a
+// command that knows which of its options helps. A package that gives reasons declares them.
+type Reason string
+
+// Bad returns a FormatError without a location; In, Within, At and Of add what is known. The verb
+// %w in format sets Err.
 func Bad(format string, args ...any) *FormatError {
 	err := fmt.Errorf(format, args...)
-	e := &FormatError{Offset: -1, Problem: err.Error()}
-	if u, ok := err.(interface{ Unwrap() error }); ok {
-		e.Err = u.Unwrap()
-	}
-	return e
+	return &FormatError{Offset: -1, Problem: err.Error(), Err: errors.Unwrap(err)}
 }
 
-// In names the file, unless one is named already.
+// In sets the file, unless it is set already.
 func (e *FormatError) In(file string) *FormatError {
 	if e.File == "" {
 		e.File = file
@@ -36,7 +37,7 @@ func (e *FormatError) In(file string) *FormatError {
 	return e
 }
 
-// Within names the member, key or node of the file, unless one is named already.
+// Within sets the member, key or node of the file, unless it is set already.
 func (e *FormatError) Within(record string) *FormatError {
 	if e.Record == "" {
 		e.Record = record
@@ -44,7 +45,7 @@ func (e *FormatError) Within(record string) *FormatError {
 	return e
 }
 
-// At sets the byte offset, unless one is set already.
+// At sets the byte offset, unless it is set already.
 func (e *FormatError) At(offset int64) *FormatError {
 	if e.Offset < 0 {
 		e.Offset = offset
@@ -52,7 +53,7 @@ func (e *FormatError) At(offset int64) *FormatError {
 	return e
 }
 
-// Of names the tensor, unless one is named already.
+// Of sets the name of the tensor, unless it is set already.
 func (e *FormatError) Of(tensor string) *FormatError {
 	if e.Tensor == "" {
 		e.Tensor = tensor
@@ -66,6 +67,13 @@ func (e *FormatError) Advise(format string, args ...any) *FormatError {
 	return e
 }
 
+// Because sets the reason.
+func (e *FormatError) Because(reason Reason) *FormatError {
+	e.Reason = reason
+	return e
+}
+
+// Error returns the location and the problem: "model.safetensors: offset 8: tensor \"x\": …".
 func (e *FormatError) Error() string {
 	var parts []string
 	if e.File != "" {
@@ -83,6 +91,7 @@ func (e *FormatError) Error() string {
 	return strings.Join(append(parts, e.Problem), ": ")
 }
 
+// Unwrap returns Err.
 func (e *FormatError) Unwrap() error { return e.Err }
 
 // Location is where in an input an error occurred. Empty fields are unknown.
@@ -95,8 +104,21 @@ type Location struct {
 // Annotate adds a location to err if err is or wraps a *FormatError. What the FormatError already
 // names is kept. It returns err.
 func Annotate(err error, where Location) error {
-	if e := (*FormatError)(nil); errors.As(err, &e) {
+	if err == nil {
+		return nil
+	}
+	var e *FormatError
+	if errors.As(err, &e) {
 		e.In(where.File).Within(where.Record).Of(where.Tensor)
 	}
 	return err
+}
+
+// ReasonOf returns the reason of the *FormatError that err is or wraps, "" if there is none.
+func ReasonOf(err error) Reason {
+	var e *FormatError
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
 }

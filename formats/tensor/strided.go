@@ -2,7 +2,6 @@ package tensor
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
 	"slices"
 )
@@ -33,11 +32,7 @@ func Layout(t *Tensor) (*Strided, bool, error) {
 		return nil, false, nil
 	}
 	strided, err := s.Strided()
-	var bad *FormatError
-	if errors.As(err, &bad) {
-		bad.Of(t.Name)
-	}
-	return strided, strided != nil && err == nil, err
+	return strided, strided != nil && err == nil, Annotate(err, Location{Tensor: t.Name})
 }
 
 // Strided returns s, or the error that Layout describes.

@@ -1,7 +1,6 @@
 package torch
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -36,11 +35,7 @@ func (c *contents) checkpoint(path string, closers []io.Closer) (*tensor.Checkpo
 	for _, f := range found {
 		t, err := b.tensor(f)
 		if err != nil {
-			var bad *tensor.FormatError
-			if errors.As(err, &bad) {
-				bad.Of(tensor.Clip(f.name))
-			}
-			return nil, err
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(f.name)})
 		}
 		tensors = append(tensors, t)
 	}

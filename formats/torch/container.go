@@ -122,10 +122,10 @@ func (a *archive) unpickle(l *loader) (root any, proto byte, err error) {
 		err = tensor.Bad("%d bytes follow the pickle", len(data)-length).At(int64(length))
 	}
 	if err != nil {
-		return nil, 0, placed(err, m.name, -1)
+		return nil, 0, tensor.Annotate(err, tensor.Location{Record: m.name})
 	}
 	root, err = l.unpickle(copied)
-	return root, proto, placed(err, m.name, -1)
+	return root, proto, tensor.Annotate(err, tensor.Location{Record: m.name})
 }
 
 // checkSmall checks the checksums of storages in the order of the pickle while they are few bytes

@@ -84,7 +84,7 @@ func (d *inflated) Stream(off int64) (io.ReadCloser, error) {
 	}
 	data, err := d.member.readAll(maxInflated, false)
 	if err != nil {
-		return nil, placed(err, d.member.name, -1)
+		return nil, tensor.Annotate(err, tensor.Location{Record: d.member.name})
 	}
 	whole := *d.layout
 	whole.Store = bytes.NewReader(data)

@@ -65,7 +65,7 @@ func (r *legacyReader) next(what string, names bool) (any, error) {
 		r.at += int64(length)
 		r.proto = proto
 		v, err := r.loader.unpickle(copied)
-		return v, placed(err, what, -1)
+		return v, tensor.Annotate(err, tensor.Location{Record: what})
 	}
 }
 

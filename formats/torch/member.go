@@ -36,11 +36,8 @@ func (m *member) check() error {
 		err = tensor.Bad("checksum of the bytes is %08x, the zip file says %08x", h.Sum32(), m.crc).
 			Advise("the file is damaged: download or copy it again")
 	}
-	var wrong *tensor.FormatError
-	if errors.As(err, &wrong) {
-		wrong.Within(m.name)
-	}
-	if err == nil || wrong != nil {
+	tensor.Annotate(err, tensor.Location{Record: m.name})
+	if err == nil || errors.As(err, new(*tensor.FormatError)) {
 		m.sum.done, m.sum.wrong = true, err
 	}
 	return err

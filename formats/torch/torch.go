@@ -14,7 +14,6 @@ package torch
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 
@@ -68,13 +67,13 @@ func openFile(path string, mayBeIndex bool) (*tensor.Checkpoint, error) {
 	if n, _ := f.ReadAt(first[:], 0); n == 1 && first[0] == '{' && mayBeIndex {
 		defer f.Close()
 		ckpt, err := openIndex(f, path, info.Size())
-		return ckpt, inFile(err, path)
+		return ckpt, tensor.Annotate(err, tensor.Location{File: path})
 	}
 	ckpt, err := newReader(f, info.Size(), path, f)
 	if err != nil {
 		f.Close()
 	}
-	return ckpt, inFile(err, path)
+	return ckpt, tensor.Annotate(err, tensor.Location{File: path})
 }
 
 // NewReader opens a checkpoint of one file, of size bytes. Errors name no file, and closing the
@@ -112,13 +111,4 @@ func read(r io.ReaderAt, size int64, head []byte) (*contents, error) {
 			Advise("load the file with torch and save it again")
 	}
 	return nil, tensor.Bad("neither a zip file nor a legacy file of torch.save")
-}
-
-// inFile names the file in an error about the format.
-func inFile(err error, path string) error {
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) {
-		bad.In(path)
-	}
-	return err
 }

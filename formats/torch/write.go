@@ -94,8 +94,8 @@ func checkSpecs(specs []tensor.Spec) ([]int64, error) {
 			return nil, tensor.Bad("tensor of %d axes; torch has at most %d", len(s.Shape), maxRank).Of(s.Name)
 		}
 		_, size, err := tensor.SizeOf(s.DType, s.Shape)
-		if bad, ok := err.(*tensor.FormatError); ok {
-			return nil, bad.Of(s.Name)
+		if err != nil {
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: s.Name})
 		}
 		sizes[i] = size
 	}

@@ -34,8 +34,9 @@ const (
 
 // What Guess says of files that may be a checkpoint after all.
 const (
-	Zip  = "a zip archive"
-	JSON = "a JSON file"
+	Zip       = "a zip archive"
+	JSON      = "a JSON file"
+	Tokenizer = "a SentencePiece tokenizer model"
 )
 
 // magics are the files that bytes at a fixed place give away.
@@ -86,7 +87,7 @@ func Guess(head []byte) (what, hint string) {
 	case strings.HasPrefix(text, "{") || strings.HasPrefix(text, "["):
 		return JSON, "give the weights, or the directory that holds them"
 	case isSentencePiece(head):
-		return "a SentencePiece tokenizer model", "give the weights; --tokenizer takes this file"
+		return Tokenizer, "give the weights"
 	}
 	return guessProtobuf(head)
 }

@@ -129,10 +129,7 @@ func (db *DB) readManifest(name string) (*manifest, error) {
 	if err == nil {
 		m, err = parseManifest(body)
 	}
-	if bad, ok := err.(*tensor.FormatError); ok {
-		bad.Within(full)
-	}
-	return m, err
+	return m, tensor.Annotate(err, tensor.Location{Record: full})
 }
 
 // readNumbered reads the newest of the manifests manifest.<generation, 16 digits of hex>.

@@ -47,7 +47,7 @@ func (x *indexer) walk(s subtree) error {
 	}
 	children, err := x.children(n, s)
 	if err != nil {
-		return place(err, s.at)
+		return annotate(err, s.at)
 	}
 	for _, child := range children {
 		if err := x.walk(child); err != nil {
@@ -57,12 +57,12 @@ func (x *indexer) walk(s subtree) error {
 	return nil
 }
 
-// place says where the node is that an error is about.
-func place(err error, at ref) error {
-	if bad, ok := err.(*tensor.FormatError); ok {
-		bad.Within(fmt.Sprintf("node at %d of %s", at.offset, at.name))
+// annotate names the node in an error.
+func annotate(err error, at ref) error {
+	if err == nil {
+		return nil
 	}
-	return err
+	return tensor.Annotate(err, tensor.Location{Record: fmt.Sprintf("node at %d of %s", at.offset, at.name)})
 }
 
 // read reads and parses one node.
@@ -71,7 +71,7 @@ func (x *indexer) read(s subtree) (*node, error) {
 		return nil, tensor.Bad("more than %d nodes", maxNodes)
 	}
 	if s.at.length > maxBlob {
-		return nil, place(tensor.Bad("%d bytes are over %d", s.at.length, maxBlob), s.at)
+		return nil, annotate(tensor.Bad("%d bytes are over %d", s.at.length, maxBlob), s.at)
 	}
 	section, err := x.db.open(s.at.name, s.at.offset, s.at.length)
 	if err != nil {
@@ -83,13 +83,13 @@ func (x *indexer) read(s subtree) (*node, error) {
 	}
 	body, err := openEnvelope(blob, magicNode, x.maxNode)
 	if err != nil {
-		return nil, place(err, s.at)
+		return nil, annotate(err, s.at)
 	}
 	if x.decoded += len(body); x.decoded > maxDecoded {
 		return nil, tensor.Bad("nodes take more than %d bytes", maxDecoded)
 	}
 	n, err := parseNode(body, s.height, s.at.name[:s.at.base])
-	return n, place(err, s.at)
+	return n, annotate(err, s.at)
 }
 
 // spend counts what is kept of an entry.
@@ -106,7 +106,7 @@ func (x *indexer) leaf(n *node, s subtree) error {
 	for i, kind := range n.kinds {
 		key, err := x.key(n, s)
 		if err != nil {
-			return place(err, s.at)
+			return annotate(err, s.at)
 		}
 		var v Value
 		if kind == 0 {
@@ -117,13 +117,13 @@ func (x *indexer) leaf(n *node, s subtree) error {
 		} else {
 			at, err := x.refer(n, n.files[inFile], n.offsets[inFile], n.lengths[i])
 			if err != nil {
-				return place(err, s.at)
+				return annotate(err, s.at)
 			}
 			v = Value{File: at.name, Offset: at.offset, Length: at.length}
 			inFile++
 		}
 		if last := len(x.db.keys) - 1; last >= 0 && key <= x.db.keys[last] {
-			return place(tensor.Bad("key %q is not over the one before it, %q", key, x.db.keys[last]), s.at)
+			return annotate(tensor.Bad("key %q is not over the one before it, %q", key, x.db.keys[last]), s.at)
 		}
 		x.db.keys = append(x.db.keys, key)
 		x.db.values = append(x.db.values, v)

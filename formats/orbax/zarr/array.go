@@ -7,7 +7,6 @@
 package zarr
 
 import (
-	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -72,7 +71,7 @@ func Open(store Store, prefix string, opts Options) (*Array, error) {
 	for _, version := range versions {
 		text, err := readDocument(store, prefix+documents[version])
 		if err != nil {
-			return nil, within(err, prefix+documents[version])
+			return nil, tensor.Annotate(err, tensor.Location{Record: prefix + documents[version]})
 		}
 		if text == nil {
 			continue
@@ -81,7 +80,7 @@ func Open(store Store, prefix string, opts Options) (*Array, error) {
 			return nil, bad("both %s and %s exist", documents[2], documents[3]).Within(prefix)
 		}
 		if a, err = newArray(text, version); err != nil {
-			return nil, within(err, prefix+documents[version])
+			return nil, tensor.Annotate(err, tensor.Location{Record: prefix + documents[version]})
 		}
 	}
 	if a == nil {
@@ -89,15 +88,6 @@ func Open(store Store, prefix string, opts Options) (*Array, error) {
 	}
 	a.store, a.prefix, a.everyChunk = store, prefix, opts.EveryChunk
 	return a, nil
-}
-
-// within names the record that an error is about.
-func within(err error, record string) error {
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) {
-		bad.Within(record)
-	}
-	return err
 }
 
 // readDocument returns a document, nil where there is none.
@@ -174,7 +164,7 @@ func (a *Array) MissingChunks(limit int) ([]string, error) {
 	for len(missing) < limit {
 		at, err := l.find(place)
 		if err != nil {
-			return missing, within(err, at.key)
+			return missing, tensor.Annotate(err, tensor.Location{Record: at.key})
 		}
 		if at.section == nil && !seen[at.key] {
 			seen[at.key] = true

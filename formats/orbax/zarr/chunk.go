@@ -1,7 +1,6 @@
 package zarr
 
 import (
-	"errors"
 	"io"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -24,17 +23,17 @@ func (a *Array) open(l *locator, place []int64) (*chunk, error) {
 	at, err := l.find(place)
 	c := &chunk{key: at.key, size: a.leafBytes}
 	if err != nil {
-		return nil, c.place(err)
+		return nil, c.annotate(err)
 	}
 	if at.section == nil {
 		if a.fill == nil || a.everyChunk {
-			return nil, c.place(bad("chunk is missing"))
+			return nil, c.annotate(bad("chunk is missing"))
 		}
 		c.r, c.filled = &fillReader{element: a.fill}, true
 		return c, nil
 	}
 	if err := a.decode(c, at.section); err != nil {
-		return nil, c.place(err)
+		return nil, c.annotate(err)
 	}
 	return c, nil
 }
@@ -79,13 +78,9 @@ func (c *chunk) buffer() {
 	}
 }
 
-// place says in which chunk an error was met.
-func (c *chunk) place(err error) error {
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) {
-		bad.Within(c.key)
-	}
-	return err
+// annotate names the chunk in an error.
+func (c *chunk) annotate(err error) error {
+	return tensor.Annotate(err, tensor.Location{Record: c.key})
 }
 
 // read fills p. Once the chunk's last byte is read, it is checked that nothing follows, so that
@@ -99,7 +94,7 @@ func (c *chunk) read(p []byte) error {
 	if err == nil && c.pos == c.size {
 		err = c.end()
 	}
-	return c.place(err)
+	return c.annotate(err)
 }
 
 // skipTo passes over what lies before pos.
@@ -110,7 +105,7 @@ func (c *chunk) skipTo(pos int64) error {
 	switch r := c.r.(type) {
 	case io.Seeker:
 		if _, err := r.Seek(pos, io.SeekStart); err != nil {
-			return c.place(err)
+			return c.annotate(err)
 		}
 	case *fillReader:
 		r.phase = int(pos % int64(len(r.element)))
@@ -121,7 +116,7 @@ func (c *chunk) skipTo(pos int64) error {
 			err = bad("chunk ends after %d bytes of %d", c.pos, c.size)
 		}
 		if err != nil {
-			return c.place(err)
+			return c.annotate(err)
 		}
 	}
 	c.pos = pos
@@ -136,7 +131,7 @@ func (c *chunk) finish() error {
 	if err := c.skipTo(c.size); err != nil {
 		return err
 	}
-	return c.place(c.end())
+	return c.annotate(c.end())
 }
 
 // end checks that the encoded stream ends where the elements do.
@@ -171,7 +166,7 @@ func (c *chunk) writeTo(w io.Writer, n int64, finish bool) (int64, error) {
 	case c.pos > c.size:
 		err = bad("chunk holds more than its %d bytes", c.size)
 	}
-	return n - s.left, c.place(err)
+	return n - s.left, c.annotate(err)
 }
 
 // copyTo is writeTo through a buffer.

@@ -65,6 +65,16 @@ func Parse(data []byte, maxDepth int) (any, error) {
 	return v, nil
 }
 
+// Check checks that a text is one JSON value that every reader takes alike. Arrays and objects may
+// nest maxDepth deep. Errors are *tensor.FormatError with the offset in data.
+func Check(data []byte, maxDepth int) error {
+	d := NewDecoder(data, maxDepth)
+	if err := d.Skip(); err != nil {
+		return err
+	}
+	return d.End()
+}
+
 // Value reads a value of any kind, as Parse returns it.
 func (d *Decoder) Value() (any, error) {
 	switch d.Peek() {
