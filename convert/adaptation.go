@@ -49,7 +49,7 @@ func newAdaptation(c *peft.Change, shape []int64, o op) (*adaptation, error) {
 			return nil, tensor.Bad("%s, and the parameter is %s", tensor.ShapeString(v.Shape), tensor.ShapeString(shape)).Of(v.Name)
 		}
 		var err error
-		if e.value, err = Viewed(v, inverse); err != nil {
+		if e.value, err = tensor.Viewed(v, inverse); err != nil {
 			return nil, err
 		}
 	}

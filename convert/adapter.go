@@ -237,7 +237,7 @@ func (g *merging) mergedHead(tied bool) (*tensor.Tensor, error) {
 			return nil, tensor.Bad("the model has no output head").In(m.Checkpoint.Path)
 		}
 		var err error
-		if base, err = Viewed(m.Heads[0].Tensor, m.Heads[0].View()); err != nil {
+		if base, err = tensor.Viewed(m.Heads[0].Tensor, m.Heads[0].View()); err != nil {
 			return nil, err
 		}
 	}

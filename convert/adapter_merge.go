@@ -44,9 +44,7 @@ type merged struct {
 
 // Stream implements tensor.Data.
 func (m *merged) Stream(off int64) (io.ReadCloser, error) {
-	size := m.out.DType.Size()
-	r := &mergedReader{merged: m, base: cursor{source: m.base}, next: off / size, total: m.out.Elements(), skip: int(off % size)}
-	return r, nil
+	return tensor.NewPanelReader(m.out, off, &mergedSource{merged: m, stored: tensor.NewCursor(m.base)}), nil
 }
 
 // Check implements tensor.Checker.
@@ -57,102 +55,62 @@ func (m *merged) Check() error {
 	return nil
 }
 
-// mergedReader reads merged elements panel by panel.
-type mergedReader struct {
+// mergedSource makes merged elements panel by panel.
+type mergedSource struct {
 	*merged
-	base  cursor
-	next  int64 // first element that is not merged yet
-	total int64
-	skip  int // bytes to drop of the next panel
-
-	buffer, panel []byte // memory of panel, and what is merged and not read yet
-	scratch       []byte
-	product       *product // of the adaptation that next is in
+	stored  *tensor.Cursor // the base
+	product *product       // of the adaptation that was merged last
 }
 
-// Read implements io.Reader.
-func (r *mergedReader) Read(p []byte) (int, error) {
-	for len(r.panel) == 0 {
-		if r.next >= r.total {
-			return 0, io.EOF
-		}
-		if err := r.fill(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, r.panel)
-	r.panel = r.panel[n:]
-	return n, nil
-}
-
-// Close implements io.Closer.
-func (r *mergedReader) Close() error {
-	r.panel, r.total = nil, 0
-	r.base.close()
+// Close implements tensor.PanelSource.
+func (r *mergedSource) Close() error {
 	r.product.close()
-	return nil
+	return r.stored.Close()
 }
 
-// fill merges the next panel.
-func (r *mergedReader) fill() error {
-	n := min(mergePanel, r.total-r.next)
+// Panel implements tensor.PanelSource.
+func (r *mergedSource) Panel(buffer []byte, first int64) ([]byte, error) {
+	n := min(mergePanel, r.out.Elements()-first)
 	var within *adaptation
 	for _, e := range r.adaptations {
-		if r.next < e.first {
-			n = min(n, e.first-r.next)
+		if first < e.first {
+			n = min(n, e.first-first)
 			break
 		}
-		if r.next < e.first+e.elements() {
+		if first < e.first+e.elements() {
 			within = e
 			break
 		}
 	}
 	size := r.out.DType.Size()
-	if r.buffer == nil {
-		r.buffer = make([]byte, mergePanel*size)
-		r.scratch = make([]byte, 64<<10)
-	}
-	var err error
+	buffer = sized(buffer, mergePanel*size)
 	if within == nil {
-		r.panel = r.buffer[:n*size]
-		err = r.read(r.panel, r.next)
-	} else {
-		n, err = r.merge(within, r.next-within.first)
+		return buffer[:n*size], r.read(buffer[:n*size], first)
 	}
-	if err != nil {
-		r.panel = nil
-		return err
-	}
-	r.panel = r.panel[r.skip:]
-	r.skip = 0
-	r.next += n
-	return nil
+	return r.merge(within, first, buffer)
 }
 
-// read fills p with elements of the base from element at on.
-func (r *mergedReader) read(p []byte, at int64) error {
-	in, err := r.base.at(at*r.base.source.DType.Size(), r.scratch)
-	if err != nil {
-		return err
-	}
-	return readFull(in, p)
+// read fills p with elements of the base from element first on.
+func (r *mergedSource) read(p []byte, first int64) error {
+	_, err := r.stored.ReadAt(p, first*r.base.DType.Size())
+	return err
 }
 
-// merge fills the panel with elements of the matrix of an adaptation from element at on: whole rows, or part of
-// one. It returns their number.
-func (r *mergedReader) merge(e *adaptation, at int64) (int64, error) {
+// merge returns elements of the matrix of an adaptation, from element first of the tensor on: whole rows, or part
+// of one.
+func (r *mergedSource) merge(e *adaptation, first int64, buffer []byte) ([]byte, error) {
 	if r.product == nil || r.product.adaptation != e {
 		r.product.close()
 		r.product = newProduct(e, r.out.DType)
 	}
-	b := e.boxAt(at)
-	r.panel = r.buffer[:b.elements()*r.out.DType.Size()]
+	b := e.boxAt(first - e.first)
+	panel := buffer[:b.elements()*r.out.DType.Size()]
 	if e.value == nil {
-		if err := r.read(r.panel, r.next); err != nil {
-			return 0, err
+		if err := r.read(panel, first); err != nil {
+			return nil, err
 		}
 	}
-	return b.elements(), r.product.merge(r.panel, b)
+	return panel, r.product.merge(panel, b)
 }
 
 // box is a part of a matrix: whole rows, or part of one row.
@@ -195,10 +153,10 @@ func (n *norms) compute(e *adaptation, base *tensor.Tensor) error {
 	plain.magnitude = nil
 	p := newProduct(&plain, base.DType)
 	defer p.close()
-	in := cursor{source: base}
-	defer in.close()
+	in := tensor.NewCursor(base)
+	defer in.Close()
 	size := base.DType.Size()
-	buffer, scratch := make([]byte, mergePanel*size), make([]byte, 64<<10)
+	buffer := make([]byte, mergePanel*size)
 	squares := make([]float64, e.height)
 	if e.transposed {
 		squares = make([]float64, e.width)
@@ -207,11 +165,7 @@ func (n *norms) compute(e *adaptation, base *tensor.Tensor) error {
 		b := e.boxAt(at)
 		stored := buffer[:b.elements()*size]
 		if e.value == nil {
-			r, err := in.at((e.first+at)*size, scratch)
-			if err == nil {
-				err = readFull(r, stored)
-			}
-			if err != nil {
+			if _, err := in.ReadAt(stored, (e.first+at)*size); err != nil {
 				return err
 			}
 		}

@@ -175,7 +175,7 @@ func (p *product) readValue(b box) ([]byte, error) {
 		}
 	}
 	p.valueBuf = sized(p.valueBuf, b.elements()*size)
-	if err := readFull(p.value, p.valueBuf); err != nil {
+	if err := tensor.ReadFull(p.value, p.valueBuf); err != nil {
 		return nil, of(e.value.Name, err)
 	}
 	p.valueAt = at + b.elements()

@@ -3,6 +3,8 @@ package convert
 import (
 	"cmp"
 	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // stretch brings the rows of the parameter to the lengths that DoRA gave them.
@@ -18,7 +20,7 @@ func (p *product) stretch(sums []float64, b box) error {
 	if p.magnitude == nil {
 		stored := make([]byte, e.magnitude.Bytes())
 		if _, err := e.magnitude.ReadAt(stored, 0); err != nil {
-			return of(e.magnitude.Name, short(err))
+			return of(e.magnitude.Name, tensor.ShortRead(err))
 		}
 		p.magnitude = make([]float64, e.magnitude.Elements())
 		loaders[e.magnitude.DType](p.magnitude, stored)
@@ -47,7 +49,7 @@ func (p *product) replaceRows(panel []byte, b box) error {
 		}
 		p.factors = sized(p.factors, b.cols*stored)
 		if n, err := e.rows.ReadAt(p.factors, (index.from*e.width+b.col)*stored); n < len(p.factors) {
-			return of(e.rows.Name, short(err))
+			return of(e.rows.Name, tensor.ShortRead(err))
 		}
 		p.sums = sized(p.sums, b.cols)
 		p.weights = sized(p.weights, b.cols)

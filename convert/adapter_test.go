@@ -31,7 +31,7 @@ func randomTensor(rng *rand.Rand, name string, d tensor.DType, shape ...int64) *
 // values reads the elements of a tensor in the order of a view.
 func values(t *testing.T, x *tensor.Tensor, v tensor.View) []float64 {
 	t.Helper()
-	seen, err := Viewed(x, v)
+	seen, err := tensor.Viewed(x, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,7 +413,7 @@ func withHead(t *testing.T, rng *rand.Rand, l Layout, own bool) (*Model, *tensor
 		head.Data = m.embedding().Data
 	}
 	if l == Flax { // as a dense layer of Flax has it
-		turned, err := Viewed(head, tensor.RowMajor(head.Shape...).Permute(1, 0))
+		turned, err := tensor.Viewed(head, tensor.RowMajor(head.Shape...).Permute(1, 0))
 		if err != nil {
 			t.Fatal(err)
 		}

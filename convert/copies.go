@@ -46,7 +46,7 @@ func (c *Copy) differs(ctx context.Context) (int64, error) {
 		}
 		return firstDifference(ctx, c.Of.Data, c.Tensor.Data, c.Of)
 	}
-	turned, err := Viewed(c.Tensor, c.View)
+	turned, err := tensor.Viewed(c.Tensor, c.View)
 	if err != nil {
 		return 0, err
 	}

@@ -58,7 +58,7 @@ func (w *worker) move(t *task, in *input) error {
 	if t.strided == nil {
 		return w.moveStream(t, in)
 	}
-	view, ok := compose(t.View, t.strided)
+	view, ok := t.strided.Compose(t.View)
 	if !ok {
 		return w.moveStream(t, in)
 	}

@@ -97,7 +97,7 @@ func TestSettleHead(t *testing.T) {
 				head.Data = m.embedding().Data
 			}
 			if tt.turned {
-				turned, err := Viewed(head, tensor.RowMajor(c.VocabSize, c.Width).Permute(1, 0))
+				turned, err := tensor.Viewed(head, tensor.RowMajor(c.VocabSize, c.Width).Permute(1, 0))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -15,8 +15,8 @@ type comparison struct {
 	move    *Move
 	stream  *cursor
 	dest    *tensor.Tensor
-	axes    []moveAxis // in the order of the source: the largest step first
-	block   []byte     // of the source
+	axes    []tensor.Axis // in the order of the source: the largest step first
+	block   []byte        // of the source
 	scratch []byte
 	window  window // of the destination
 
@@ -28,13 +28,9 @@ type comparison struct {
 	differs bool // an element was found that is not the same
 }
 
-// moveAxis is an axis of a move's view: its length, and the elements by which one step along it
-// moves in the source and in the destination.
-type moveAxis struct{ n, from, to int64 }
-
 func newComparison(v *prover, m *Move, stream *cursor, b *proofBuffers) (*comparison, error) {
 	dest := v.output.Tensor(v.plan.Dests[m.Dest].Name)
-	c := &comparison{v: v, move: m, stream: stream, dest: dest, block: b.block, scratch: b.scratch,
+	c := &comparison{v: v, move: m, stream: stream, dest: dest, axes: m.View.Axes(), block: b.block, scratch: b.scratch,
 		size: m.Source.DType.Size(), dsize: dest.DType.Size()}
 	if c.size == 0 || c.dsize == 0 {
 		return nil, tensor.Bad("elements of %s have no address of their own", m.Source.DType)
@@ -46,15 +42,6 @@ func newComparison(v *prover, m *Move, stream *cursor, b *proofBuffers) (*compar
 		}
 	}
 	c.from, c.to = v.sums.source(m.Source), v.sums.output(m.Dest)
-	to := int64(1)
-	for k := len(m.View.Shape) - 1; k >= 0; k-- {
-		n := m.View.Shape[k]
-		if n != 1 {
-			c.axes = append(c.axes, moveAxis{n, m.View.Strides[k], to})
-		}
-		to *= n
-	}
-	slices.SortStableFunc(c.axes, func(a, b moveAxis) int { return cmp.Compare(b.from, a.from) })
 	var err error
 	c.window, err = newWindow(dest, c.to, b.window)
 	return c, err
@@ -114,52 +101,43 @@ func (c *comparison) decided() bool { return c.v.firstOnly && c.differs }
 
 // compare compares the box that the axes span, from those elements of source and destination on.
 // It cuts it along its first axis into boxes that fit into memory.
-func (c *comparison) compare(axes []moveAxis, from, to int64) error {
+func (c *comparison) compare(axes []tensor.Axis, from, to int64) error {
 	room := int64(len(c.block)) / c.size
 	for k := range axes {
-		if axes[k].from >= reach(axes[k+1:]) {
+		if axes[k].Stride >= tensor.Reach(axes[k+1:]) {
 			continue
 		}
 		// Steps along this axis lead back: the stream is read once for each.
 		rest := slices.Delete(slices.Clone(axes), k, k+1)
-		for i := range axes[k].n {
-			if err := c.compare(rest, from+i*axes[k].from, to+i*axes[k].to); err != nil {
+		for i := range axes[k].Size {
+			if err := c.compare(rest, from+i*axes[k].Stride, to+i*axes[k].Step); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	if reach(axes) <= room {
+	if tensor.Reach(axes) <= room {
 		return c.compareBlock(axes, from, to)
 	}
-	first, inner := axes[0], reach(axes[1:])
+	first, inner := axes[0], tensor.Reach(axes[1:])
 	step := int64(1)
 	if inner <= room {
-		step = (room-inner)/first.from + 1
+		step = (room-inner)/first.Stride + 1
 	}
-	for i := int64(0); i < first.n; i += step {
+	for i := int64(0); i < first.Size; i += step {
 		box := slices.Clone(axes)
-		if box[0].n = min(step, first.n-i); box[0].n == 1 {
+		if box[0].Size = min(step, first.Size-i); box[0].Size == 1 {
 			box = box[1:]
 		}
-		if err := c.compare(box, from+i*first.from, to+i*first.to); err != nil {
+		if err := c.compare(box, from+i*first.Stride, to+i*first.Step); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// reach is how many consecutive elements of the source hold a box.
-func reach(axes []moveAxis) int64 {
-	n := int64(1)
-	for _, a := range axes {
-		n += (a.n - 1) * a.from
-	}
-	return n
-}
-
 // compareBlock reads a box of the source and compares it in the order of the destination.
-func (c *comparison) compareBlock(axes []moveAxis, from, to int64) error {
+func (c *comparison) compareBlock(axes []tensor.Axis, from, to int64) error {
 	if c.decided() {
 		return nil
 	}
@@ -170,7 +148,7 @@ func (c *comparison) compareBlock(axes []moveAxis, from, to int64) error {
 	if err != nil {
 		return err
 	}
-	block := c.block[:reach(axes)*c.size]
+	block := c.block[:tensor.Reach(axes)*c.size]
 	for at := 0; at < len(block); at += windowBytes {
 		piece := block[at:min(at+windowBytes, len(block))]
 		if err := readFull(r, piece); err != nil {
@@ -178,11 +156,11 @@ func (c *comparison) compareBlock(axes []moveAxis, from, to int64) error {
 		}
 		c.from.feed(from*c.size+int64(at), piece)
 	}
-	axes = slices.SortedStableFunc(slices.Values(axes), func(a, b moveAxis) int { return cmp.Compare(b.to, a.to) })
+	axes = slices.SortedStableFunc(slices.Values(axes), func(a, b tensor.Axis) int { return cmp.Compare(b.Step, a.Step) })
 	axes = joinAxes(axes)
 	elements := int64(1)
 	for _, a := range axes {
-		elements *= a.n
+		elements *= a.Size
 	}
 	if err := c.compareRuns(axes, block, from, to); err != nil {
 		return err
@@ -192,11 +170,11 @@ func (c *comparison) compareBlock(axes []moveAxis, from, to int64) error {
 }
 
 // joinAxes joins axes that are one in both source and destination.
-func joinAxes(axes []moveAxis) []moveAxis {
-	var out []moveAxis
+func joinAxes(axes []tensor.Axis) []tensor.Axis {
+	var out []tensor.Axis
 	for _, a := range axes {
-		if last := len(out) - 1; last >= 0 && out[last].from == a.n*a.from && out[last].to == a.n*a.to {
-			out[last] = moveAxis{out[last].n * a.n, a.from, a.to}
+		if last := len(out) - 1; last >= 0 && out[last].Stride == a.Size*a.Stride && out[last].Step == a.Size*a.Step {
+			out[last] = tensor.Axis{Size: out[last].Size * a.Size, Stride: a.Stride, Step: a.Step}
 			continue
 		}
 		out = append(out, a)
@@ -205,39 +183,39 @@ func joinAxes(axes []moveAxis) []moveAxis {
 }
 
 // compareRuns goes over all axes but the last, in the order of the destination.
-func (c *comparison) compareRuns(axes []moveAxis, block []byte, from, to int64) error {
-	if len(axes) == 2 && axes[1].to == 1 && axes[0].from == 1 {
+func (c *comparison) compareRuns(axes []tensor.Axis, block []byte, from, to int64) error {
+	if len(axes) == 2 && axes[1].Step == 1 && axes[0].Stride == 1 {
 		return c.compareMatrix(axes[0], axes[1], block, from, to)
 	}
 	if len(axes) > 1 {
-		for i := range axes[0].n {
-			if err := c.compareRuns(axes[1:], block[i*axes[0].from*c.size:], from+i*axes[0].from, to+i*axes[0].to); err != nil {
+		for i := range axes[0].Size {
+			if err := c.compareRuns(axes[1:], block[i*axes[0].Stride*c.size:], from+i*axes[0].Stride, to+i*axes[0].Step); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	last := moveAxis{1, 1, 1}
+	last := tensor.Axis{Size: 1, Stride: 1, Step: 1}
 	if len(axes) == 1 {
 		last = axes[0]
 	}
-	most := max(int64(windowBytes)/(last.to*c.dsize), 1)
-	for i := int64(0); i < last.n && !c.decided(); i += most {
-		n := min(most, last.n-i)
-		written, err := c.window.at((to+i*last.to)*c.dsize, ((n-1)*last.to+1)*c.dsize)
+	most := max(int64(windowBytes)/(last.Step*c.dsize), 1)
+	for i := int64(0); i < last.Size && !c.decided(); i += most {
+		n := min(most, last.Size-i)
+		written, err := c.window.at((to+i*last.Step)*c.dsize, ((n-1)*last.Step+1)*c.dsize)
 		if err != nil {
 			return err
 		}
-		c.compareRun(block[i*last.from*c.size:], last.from, written, last.to, n, to+i*last.to)
+		c.compareRun(block[i*last.Stride*c.size:], last.Stride, written, last.Step, n, to+i*last.Step)
 	}
 	return nil
 }
 
-// compareMatrix compares a matrix with its transpose: row.n elements a column apart in the source are
+// compareMatrix compares a matrix with its transpose: row.Size elements a column apart in the source are
 // one row of the destination. It goes by as many rows as a cache line of the source has elements.
-func (c *comparison) compareMatrix(col, row moveAxis, block []byte, from, to int64) error {
+func (c *comparison) compareMatrix(col, row tensor.Axis, block []byte, from, to int64) error {
 	const line = 64
-	pitch := col.to * c.dsize
+	pitch := col.Step * c.dsize
 	most := line / c.size
 	if most *= windowBytes / (most * pitch); most == 0 {
 		most = max(windowBytes/pitch, 1)
@@ -246,20 +224,20 @@ func (c *comparison) compareMatrix(col, row moveAxis, block []byte, from, to int
 	if n := matchRows(pitch); n > 0 && c.v.firstOnly {
 		most, transposed = n, matchesTransposed
 	}
-	for i := int64(0); i < col.n && !c.decided(); i += most {
-		n := min(most, col.n-i)
-		at := (to + i*col.to) * c.dsize
+	for i := int64(0); i < col.Size && !c.decided(); i += most {
+		n := min(most, col.Size-i)
+		at := (to + i*col.Step) * c.dsize
 		written, err := c.window.read(at, min(n*pitch, c.window.bytes-at)) // whole rows, so that no gap is left
 		if err != nil {
 			return err
 		}
 		c.to.feed(at, written)
 		source := block[i*c.size:]
-		if c.rounding == nil && transposed(written, int(pitch), source, int(row.from*c.size), int(row.n), int(n), int(c.size)) {
+		if c.rounding == nil && transposed(written, int(pitch), source, int(row.Stride*c.size), int(row.Size), int(n), int(c.size)) {
 			continue
 		}
 		for k := range n {
-			c.compareRun(source[k*c.size:], row.from, written[k*pitch:], 1, row.n, to+(i+k)*col.to)
+			c.compareRun(source[k*c.size:], row.Stride, written[k*pitch:], 1, row.Size, to+(i+k)*col.Step)
 		}
 	}
 	return nil

@@ -79,20 +79,15 @@ func sample(m *Move, at []int64, elements [][]byte) error {
 		return nil
 	}
 	slices.SortFunc(all, func(a, b wanted) int { return cmp.Compare(a.from, b.from) })
-	stream := &cursor{source: m.Source}
-	defer stream.close()
-	scratch := make([]byte, 64<<10)
+	stream := tensor.NewCursor(m.Source)
+	defer stream.Close()
 	for i, w := range all {
 		if i > 0 && w.from == all[i-1].from {
 			elements[w.k] = elements[all[i-1].k]
 			continue
 		}
-		r, err := stream.at(w.from*size, scratch)
-		if err != nil {
-			return err
-		}
 		elements[w.k] = make([]byte, size)
-		if err := readFull(r, elements[w.k]); err != nil {
+		if _, err := stream.ReadAt(elements[w.k], w.from*size); err != nil {
 			return err
 		}
 	}

@@ -65,10 +65,10 @@ func relate(ctx context.Context, embedding, head *tensor.Tensor, by float64) (he
 		}
 		n := min(compareStep, left)
 		if _, err := io.ReadFull(a, p[:n]); err != nil {
-			return 0, of(embedding.Name, short(err))
+			return 0, of(embedding.Name, tensor.ShortRead(err))
 		}
 		if _, err := io.ReadFull(b, q[:n]); err != nil {
-			return 0, of(head.Name, short(err))
+			return 0, of(head.Name, tensor.ShortRead(err))
 		}
 		couldBeCopied = couldBeCopied && bytes.Equal(p[:n], q[:n])
 		if couldBeWhole {

@@ -100,7 +100,7 @@ func stored(t *tensor.Tensor, o op) (*reference.Parameter, error) {
 		return nil, err
 	}
 	if ok && !(s.BigEndian && s.DType.SwapUnit() > 1) {
-		if inStore, ok := compose(view, s); ok {
+		if inStore, ok := s.Compose(view); ok {
 			if p, first := arranged(inStore); p != nil {
 				p.DType, p.Data = t.DType, &stretch{of: t.Name, store: s.Store, base: s.Base + first*size, size: inStore.Elements() * size}
 				return widened(p)

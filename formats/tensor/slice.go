@@ -2,7 +2,6 @@ package tensor
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 )
@@ -15,14 +14,19 @@ func Slice(t *Tensor, index string) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	part := &Tensor{Name: fmt.Sprintf("%s[%s]", t.Name, strings.TrimSpace(index)), DType: t.DType}
-	for _, axis := range kept {
-		part.Shape = append(part.Shape, box.Shape[axis])
-	}
 	if t.DType.Size() == 0 {
 		return nil, Bad("elements of %s are packed and cannot be sliced", t.DType).Of(t.Name)
 	}
-	part.Data = sliced{t, box}
+	view := View{Offset: box.Offset}
+	for _, axis := range kept {
+		view.Shape = append(view.Shape, box.Shape[axis])
+		view.Strides = append(view.Strides, box.Strides[axis])
+	}
+	part, err := Viewed(t, view)
+	if err != nil {
+		return nil, err
+	}
+	part.Name = fmt.Sprintf("%s[%s]", t.Name, strings.TrimSpace(index))
 	return part, nil
 }
 
@@ -80,63 +84,4 @@ func indexNumber(s string, missing, n int64) (int64, error) {
 		return 0, fmt.Errorf("%q is outside an axis of size %d", s, n)
 	}
 	return i, nil
-}
-
-// sliced is a box of another tensor's elements.
-type sliced struct {
-	of  *Tensor
-	box View // over the row-major elements of of
-}
-
-func (s sliced) Stream(off int64) (io.ReadCloser, error) {
-	first, _ := s.box.Span()
-	size := s.of.DType.Size()
-	src, err := s.of.Data.Stream(first * size)
-	if err != nil {
-		return nil, err
-	}
-	r := &sliceReader{src: src, at: first, box: s.box, size: size, total: s.box.Elements()}
-	if _, err := io.CopyN(io.Discard, r, off); err != nil && err != io.EOF {
-		src.Close()
-		return nil, err
-	}
-	return r, nil
-}
-
-// sliceReader passes on those elements of a row-major stream that lie in a box, and skips the
-// others.
-type sliceReader struct {
-	src   io.ReadCloser
-	at    int64 // element of the stream that comes next
-	box   View
-	size  int64
-	next  int64 // element of the box that comes next
-	total int64
-	run   int64 // bytes of consecutive elements left to pass on
-}
-
-func (r *sliceReader) Close() error { return r.src.Close() }
-
-func (r *sliceReader) Read(p []byte) (int, error) {
-	if r.run == 0 {
-		if r.next == r.total {
-			return 0, io.EOF
-		}
-		box, n := LeadingBox(r.box, r.next, r.total)
-		for !box.IsRowMajor() { // halve until the elements of the box follow each other
-			box, n = LeadingBox(r.box, r.next, n/2)
-		}
-		if _, err := io.CopyN(io.Discard, r.src, (box.Offset-r.at)*r.size); err != nil {
-			return 0, err
-		}
-		r.next, r.at, r.run = r.next+n, box.Offset+n, n*r.size
-	}
-	n, err := r.src.Read(p[:min(int64(len(p)), r.run)])
-	r.run -= int64(n)
-	if err == io.EOF && (r.run > 0 || r.next < r.total) {
-		err = io.ErrUnexpectedEOF
-	} else if err == io.EOF && n > 0 {
-		err = nil
-	}
-	return n, err
 }

@@ -61,59 +61,27 @@ func (s *Strided) Stream(off int64) (io.ReadCloser, error) {
 		off = min(off, n)
 		return io.NopCloser(io.NewSectionReader(s.Store, at+off, n-off)), nil
 	}
-	size := s.DType.Size()
-	r := &gatherReader{s: s, next: off / size, total: s.View.Elements()}
-	r.skip = int(off % size)
-	return r, nil
+	return NewPanelReader(&Tensor{DType: s.DType, Shape: s.View.Shape}, off, gathered{s}), nil
 }
 
-// panelBytes bounds the elements that a gatherReader holds. Large enough that a transposed matrix
-// is read in runs of kilobytes.
+// panelBytes is the size of a panel of gathered elements, at most. It is large enough that a
+// transposed matrix is read in runs of kilobytes.
 const panelBytes = 8 << 20
 
-// gatherReader reads a view that is not row-major, one panel of consecutive elements at a time.
-type gatherReader struct {
-	s     *Strided
-	next  int64 // first element not yet gathered
-	total int64
-	skip  int    // bytes to drop of the next panel
-	buf   []byte // storage of panel
-	panel []byte // gathered, not yet read
+// gathered is the elements of a view that is not row-major.
+type gathered struct{ s *Strided }
+
+// Panel implements PanelSource. A panel is a range of indices of one axis, a single index of each
+// axis before it, and all of each axis after it.
+func (g gathered) Panel(buffer []byte, first int64) ([]byte, error) {
+	size := g.s.DType.Size()
+	box, n := LeadingBox(g.s.View, first, panelBytes/size)
+	panel := sized(buffer, n*size)
+	return panel, g.s.Gather(panel, box)
 }
 
-func (r *gatherReader) Close() error { r.panel, r.total = nil, 0; return nil }
-
-func (r *gatherReader) Read(p []byte) (int, error) {
-	for len(r.panel) == 0 {
-		if r.next >= r.total {
-			return 0, io.EOF
-		}
-		if err := r.fill(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, r.panel)
-	r.panel = r.panel[n:]
-	return n, nil
-}
-
-// fill gathers the panel that begins at element next: a box that is a range of indices of one
-// axis, a single index of each axis before it, and all of each axis after it.
-func (r *gatherReader) fill() error {
-	size := r.s.DType.Size()
-	box, n := LeadingBox(r.s.View, r.next, panelBytes/size)
-	if int64(cap(r.buf)) < n*size {
-		r.buf = make([]byte, n*size)
-	}
-	r.panel = r.buf[:n*size]
-	if err := r.s.Gather(r.panel, box); err != nil {
-		return err
-	}
-	r.panel = r.panel[r.skip:]
-	r.skip = 0
-	r.next += n
-	return nil
-}
+// Close implements PanelSource.
+func (g gathered) Close() error { return nil }
 
 // LeadingBox returns the longest box of at most limit elements (at least 1) that holds the
 // consecutive row-major elements of v from index first on, and their number.

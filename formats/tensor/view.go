@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 	"slices"
@@ -99,6 +100,55 @@ func (v View) Span() (first, end int64) {
 		}
 	}
 	return first, end + 1
+}
+
+// Simplify returns a view that shows the same elements in the same order with as few axes as
+// possible: axes of size 1 are dropped, and adjacent axes are joined where their strides allow it.
+func (v View) Simplify() View {
+	out := View{Offset: v.Offset}
+	for k, n := range v.Shape {
+		if n == 1 {
+			continue
+		}
+		if last := len(out.Shape) - 1; last >= 0 && out.Strides[last] == n*v.Strides[k] {
+			out.Shape[last] *= n
+			out.Strides[last] = v.Strides[k]
+			continue
+		}
+		out.Shape = append(out.Shape, n)
+		out.Strides = append(out.Strides, v.Strides[k])
+	}
+	return out
+}
+
+// Axis is an axis of a view as an engine walks it.
+type Axis struct {
+	Size   int64
+	Stride int64 // elements of the store between two indices
+	Step   int64 // elements between two indices in the view's own row-major order
+}
+
+// Axes returns the axes of v whose size is not 1, the largest stride first.
+func (v View) Axes() []Axis {
+	var axes []Axis
+	step := int64(1)
+	for k := len(v.Shape) - 1; k >= 0; k-- {
+		if n := v.Shape[k]; n != 1 {
+			axes = append(axes, Axis{n, v.Strides[k], step})
+		}
+		step *= v.Shape[k]
+	}
+	slices.SortStableFunc(axes, func(a, b Axis) int { return cmp.Compare(b.Stride, a.Stride) })
+	return axes
+}
+
+// Reach returns how many consecutive elements of the store hold all elements of the axes.
+func Reach(axes []Axis) int64 {
+	n := int64(1)
+	for _, a := range axes {
+		n += (a.Size - 1) * a.Stride
+	}
+	return n
 }
 
 // CheckView reports a view that does not lie within a store of the given number of elements, has

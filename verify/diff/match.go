@@ -100,7 +100,7 @@ func (s *side) addModel(layout convert.Layout) error {
 	s.prefix = s.model.Prefix
 	placed, left := s.model.In(layout)
 	for _, p := range placed {
-		shown, err := convert.Viewed(p.Stored, p.View)
+		shown, err := tensor.Viewed(p.Stored, p.View)
 		if err != nil {
 			return err
 		}

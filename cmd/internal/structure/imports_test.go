@@ -45,6 +45,7 @@ var imports = []struct {
 	{"formats/storage", nil},
 	{"formats/strictjson", []string{"formats/tensor"}},
 	{"formats/tensor", nil},
+	{"formats/tensor/tensortest", []string{"formats/tensor"}},
 	{"formats/torch", []string{"formats/internal/...", "formats/storage", "formats/tensor"}},
 
 	{"reference", []string{"formats/tensor", "reference/kernel"}},

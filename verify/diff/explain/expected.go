@@ -3,7 +3,6 @@ package explain
 import (
 	"io"
 
-	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -22,7 +21,7 @@ func Expected(name string, dtype tensor.DType, shape []int64, parts ...Part) (*t
 	out := &tensor.Tensor{Name: name, DType: dtype, Shape: shape}
 	all := make(concatenated, len(parts))
 	for i, p := range parts {
-		shown, err := convert.Viewed(p.Source, p.View)
+		shown, err := tensor.Viewed(p.Source, p.View)
 		if err != nil {
 			return nil, err
 		}
