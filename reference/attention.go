@@ -6,14 +6,16 @@ import (
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
-// attention is the temporal half of an attention block: local attention of several query heads
+// attention is the temporal mixing of an attention block: local attention of several query heads
 // over one head of keys and values (section 2.3, "Local sliding window attention"):
 //
 //	q_t,h = RoPE(W_q·x_t)_h,  k_t = RoPE(W_k·x_t),  v_t = W_v·x_t
-//	p_t,h = softmax over the s that t may see of (q_t,h · k_s / sqrt(head_dim))
+//	p_t,h = softmax over the visible s of (q_t,h · k_s / sqrt(head_dim))
 //	out_t = W_o·concat_h(Σ_s p_t,h(s)·v_s) + b_o
-func (e *engine[T]) attention(x []T, p *pass, block int, state *blockState[T], turn *rotation[T]) ([]T, error) {
-	width, head, n := e.config.Width, e.config.HeadDim(), p.tokens()
+//
+// where batch.mask says which tokens are visible.
+func (e *engine[T]) attention(x []T, b *batch, block int, state *blockState[T], rope *rotation[T]) ([]T, error) {
+	width, head, n := e.config.Width, e.config.HeadDim(), b.tokens()
 	q, err := e.linear(x, n, block, ProjQ, width, width, false)
 	if err != nil {
 		return nil, err
@@ -29,62 +31,63 @@ func (e *engine[T]) attention(x []T, p *pass, block int, state *blockState[T], t
 	e.ranges(n, width, func(from, to int) {
 		for t := from; t < to; t++ {
 			for h := range e.config.NumHeads {
-				turn.turn(&e.numbers, q[t*width+h*head:][:head], t)
+				rope.rotate(&e.ops, q[t*width+h*head:][:head], t)
 			}
-			turn.turn(&e.numbers, k[t*head:][:head], t)
+			rope.rotate(&e.ops, k[t*head:][:head], t)
 		}
 	})
 	mixed := make([]T, n*width)
-	for r := range p.batch {
-		at := r * p.length
-		keys := state.keys[r].extend(k[at*head:][:p.length*head], p.before[r])
-		values := state.values[r].extend(v[at*head:][:p.length*head], p.before[r])
-		e.attend(mixed[at*width:], q[at*width:], keys, values, p.sight.firstKey[at:][:p.length], p.before[r])
+	for r := range b.rows {
+		at := r * b.length
+		keys := state.keys[r].extend(k[at*head:][:b.length*head], b.seen[r])
+		values := state.values[r].extend(v[at*head:][:b.length*head], b.seen[r])
+		e.attend(mixed[at*width:], q[at*width:], keys, values, b.mask.firstKey[at:][:b.length], b.seen[r])
 	}
 	return e.linear(mixed, n, block, ProjFinal, width, width, true)
 }
 
-// queryTile is how many tokens' queries are held against the keys together.
+// queryTile is the number of tokens whose queries are multiplied by the keys together.
 const queryTile = 16
 
-// attend mixes the values for the queries of one row. The first query is token before of the row;
-// firstKey has the first token that each query sees.
-func (e *engine[T]) attend(out, q []T, keys, values history[T], firstKey []int, before int) {
+// attend computes the weighted sums of values for the queries q of one row. The row has seen tokens
+// before the first query; firstKey holds the first token that each query sees.
+func (e *engine[T]) attend(out, q []T, keys, values history[T], firstKey []int, seen int) {
 	e.each((len(firstKey)+queryTile-1)/queryTile, func(task int, s *kernel.Scratch[T]) {
 		from := task * queryTile
 		to := min(from+queryTile, len(firstKey))
-		e.attendTile(out, q, keys, values, firstKey, before, from, to, s)
+		e.attendTile(out, q, keys, values, firstKey, seen, from, to, s)
 	})
 }
 
-func (e *engine[T]) attendTile(out, q []T, keys, values history[T], firstKey []int, before, from, to int, s *kernel.Scratch[T]) {
+// attendTile is attend for the queries of the tokens [from, to).
+func (e *engine[T]) attendTile(out, q []T, keys, values history[T], firstKey []int, seen, from, to int, s *kernel.Scratch[T]) {
 	head, heads := e.config.HeadDim(), e.config.NumHeads
-	low, end := before+to, before+to
+	low, end := seen+to, seen+to
 	for _, first := range firstKey[from:to] {
 		low = min(low, first)
 	}
-	seen, rows := end-low, (to-from)*heads
-	scores := make([]T, rows*seen)
-	k := kernel.Dense(keys.from(low, end), seen, head, head, false)
-	kernel.Multiply(scores, seen, q[from*heads*head:], head, rows, k, 0, seen, e.order, s)
+	count, rows := end-low, (to-from)*heads // keys, queries
+	scores := make([]T, rows*count)
+	k := kernel.Dense(keys.slice(low, end), count, head, head, false)
+	kernel.Multiply(scores, count, q[from*heads*head:], head, rows, k, 0, count, e.order, s)
 	for i := range rows {
 		t := from + i/heads
-		row := scores[i*seen:][:seen]
-		first, last := firstKey[t]-low, before+t-low
+		row := scores[i*count:][:count]
+		first, last := firstKey[t]-low, seen+t-low
 		clear(row[:first])
 		clear(row[last+1:])
 		e.softmax(row[first : last+1])
 	}
 	mixed := out[from*heads*head:][:rows*head]
-	v := kernel.Dense(values.from(low, end), seen, head, head, true)
-	kernel.Multiply(mixed, head, scores, seen, rows, v, 0, head, e.order, s)
+	v := kernel.Dense(values.slice(low, end), count, head, head, true)
+	kernel.Multiply(mixed, head, scores, count, rows, v, 0, head, e.order, s)
 	for i := range mixed {
 		mixed[i] = e.round(mixed[i])
 	}
 }
 
-// softmax turns the scores of one query into weights, exp(x·scale − max) / Σ exp(x·scale − max)
-// with scale = head_dim^−1/2, in float32 also where activations are bfloat16.
+// softmax turns the scores of one query into weights in place: exp(x·scale − max) / Σ exp(x·scale − max)
+// with scale = head_dim^−1/2. In BFloat16 it computes in float32.
 func (e *engine[T]) softmax(x []T) {
 	scale := e.constant(math.Pow(float64(e.config.HeadDim()), -0.5))
 	highest := T(math.Inf(-1))

@@ -10,8 +10,8 @@ import (
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
-// errorAgainst returns the root mean square of the errors of x, and how many of its elements equal
-// those of y.
+// errorAgainst returns the root mean square of the errors of x, and the number of its elements that
+// equal those of y.
 func errorAgainst(truth Activations, x func(i int) float64, y []float32) (rms float64, equal int) {
 	for i := range truth.Len() {
 		d := x(i) - truth.At(i)
@@ -23,10 +23,10 @@ func errorAgainst(truth Activations, x func(i int) float64, y []float32) (rms fl
 	return math.Sqrt(rms / float64(truth.Len())), equal
 }
 
-// In BFloat16 the roundings are JAX's: of the committed case, every number of every result but a few
-// comes out with its bits. On larger arrays XLA sums the squares of the norm unrounded and in another
-// order, which turns a rounding here and there, and that spreads; the error against float64 is as
-// large as JAX's own.
+// TestBFloat16: in BFloat16 the roundings are those of JAX. In tiny-griffin, at least 99% of the elements
+// of every result have the bits of JAX. On larger arrays XLA sums the squares of the norm unrounded and
+// in another order, which changes some roundings, and these differences spread; the error against
+// float64 is as large as that of JAX.
 func TestBFloat16(t *testing.T) {
 	for _, dir := range cases(t) {
 		c, m := openCase(t, dir)
@@ -37,10 +37,10 @@ func TestBFloat16(t *testing.T) {
 			golden, _ := tryGolden(t, dir, "jax")
 			for _, prefix := range []string{"", "packed."} {
 				p := Pass{Tokens: golden["tokens"].int32s(), Batch: c.Batch, Positions: golden[prefix+"positions"].int32s()}
-				yardstick, ours := *m, *m
-				yardstick.Arithmetic.Precision = Float64
+				exact, ours := *m, *m
+				exact.Arithmetic.Precision = Float64
 				ours.Arithmetic.Precision = BFloat16
-				truth, got := results(t, &yardstick, p), results(t, &ours, p)
+				truth, got := results(t, &exact, p), results(t, &ours, p)
 				for name, g := range got {
 					want, ok := golden[prefix+name]
 					if !ok {
@@ -50,9 +50,9 @@ func TestBFloat16(t *testing.T) {
 					our, equal := errorAgainst(truth[name], g.At, jax)
 					their, _ := errorAgainst(truth[name], func(i int) float64 { return float64(jax[i]) }, jax)
 					share := float64(equal) / float64(len(jax))
-					t.Logf("%s%s: %.2f%% of the bits, rms error %.3g, JAX %.3g", prefix, name, 100*share, our, their)
+					t.Logf("%s%s: %.2f%% equal elements, rms error %.3g, JAX %.3g", prefix, name, 100*share, our, their)
 					if filepath.Base(dir) == "tiny-griffin" && share < 0.99 {
-						t.Errorf("%s%s has only %.1f%% of its elements as JAX has them", prefix, name, 100*share)
+						t.Errorf("%s%s equals JAX in only %.1f%% of its elements", prefix, name, 100*share)
 					}
 					if their > 0 && (our > 1.25*their || our < their/1.25) {
 						t.Errorf("%s%s has an rms error of %.3g, JAX of %.3g", prefix, name, our, their)
@@ -63,7 +63,8 @@ func TestBFloat16(t *testing.T) {
 	}
 }
 
-// Fused is another legal way to round: it changes numbers, and their error stays about as large.
+// TestFused: Fused is another valid way to round. It changes numbers, and their error stays about as
+// large.
 func TestFused(t *testing.T) {
 	c, m := openCase(t, filepath.Join("..", "testdata", "tiny-griffin"))
 	golden, _ := tryGolden(t, filepath.Join("..", "testdata", "tiny-griffin"), "jax")
@@ -80,9 +81,10 @@ func TestFused(t *testing.T) {
 	}
 }
 
-// BFloat16 rounds weights that are stored wider: as if they had been stored so.
+// TestBFloat16RoundsWeights: BFloat16 rounds weights that are stored in a wider type, with the result
+// of storing them in bfloat16.
 func TestBFloat16RoundsWeights(t *testing.T) {
-	m, p := odd(t)
+	m, p := oddGriffin(t)
 	m.Arithmetic.Precision = BFloat16
 	wide := results(t, m, p)
 	narrow := huggingFace{}

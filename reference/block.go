@@ -1,21 +1,21 @@
 package reference
 
-// block is one residual block (section 2.1, figure 2a): a temporal half, recurrent or attention, and
-// a channel half, each on normalised input and added to the residual stream,
+// block is residual block i (section 2.1, figure 2a): temporal mixing, recurrent or attention, and then
+// an MLP, each of them applied to normalised input and added to the residual stream,
 //
 //	r = x + temporal(RMSNorm(x))
 //	out = r + MLP(RMSNorm(r))
 //
-// It also returns the output of the temporal half, before it is added.
-func (e *engine[T]) block(x []T, p *pass, i int, state *blockState[T], turn *rotation[T]) (out, temporal []T, err error) {
+// It also returns the output of the temporal mixing.
+func (e *engine[T]) block(x []T, b *batch, i int, state *blockState[T], rope *rotation[T]) (out, temporal []T, err error) {
 	normed, err := e.rmsNorm(x, i, TemporalNorm)
 	if err != nil {
 		return nil, nil, err
 	}
 	if e.config.BlockTypes[i] == Attention {
-		temporal, err = e.attention(normed, p, i, state, turn)
+		temporal, err = e.attention(normed, b, i, state, rope)
 	} else {
-		temporal, err = e.recurrent(normed, p, i, state)
+		temporal, err = e.recurrent(normed, b, i, state)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -24,7 +24,7 @@ func (e *engine[T]) block(x []T, p *pass, i int, state *blockState[T], turn *rot
 	if normed, err = e.rmsNorm(residual, i, ChannelNorm); err != nil {
 		return nil, nil, err
 	}
-	if out, err = e.mlp(normed, p.tokens(), i); err != nil {
+	if out, err = e.mlp(normed, b.tokens(), i); err != nil {
 		return nil, nil, err
 	}
 	return e.add(out, residual), temporal, nil

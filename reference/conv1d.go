@@ -1,37 +1,37 @@
 package reference
 
-// convTaps is the width of the temporal convolution.
+// convTaps is the number of taps of the convolution.
 const convTaps = 4
 
 // conv1D is the causal convolution of each channel over time (section 2.4, "Conv1D"):
 //
 //	y_t = Σ s=0…3 x_(t−s) · w[3−s] + b
 //
-// where x before the start of the row, or of the document where that cuts, counts as zero. tail
-// has the last three inputs of each row, oldest first, and is brought up to date.
-func (e *engine[T]) conv1D(x []T, p *pass, block int, tail []T) ([]T, error) {
+// Tokens that the mask hides, those before the start of the row or document, count as zero. tail holds
+// the last three inputs of each row, oldest first, and is updated.
+func (e *engine[T]) conv1D(x []T, b *batch, block int, tail []T) ([]T, error) {
 	width := e.config.LRUWidth
 	w, err := e.convKernel(block, width)
 	if err != nil {
 		return nil, err
 	}
-	bias, err := vector[T](e.source, e.bf16, block, Conv1D+Bias, width)
+	bias, err := vector[T](e.loader, e.bf16, block, Conv1D+Bias, width)
 	if err != nil {
 		return nil, err
 	}
-	before := func(i, shift int) []T { // the input shift tokens before token i
-		t, r := i%p.length-shift, i/p.length
+	earlier := func(i, shift int) []T { // the input shift tokens before token i
+		t, r := i%b.length-shift, i/b.length
 		if t < 0 {
 			return tail[(r*(convTaps-1)+convTaps-1+t)*width:][:width]
 		}
-		return x[(r*p.length+t)*width:][:width]
+		return x[(r*b.length+t)*width:][:width]
 	}
 	y := make([]T, len(x))
 	e.ranges(len(x)/width, width, func(from, to int) {
 		for i := from; i < to; i++ {
 			out := y[i*width:][:width]
-			for shift := range p.sight.taps[i] + 1 {
-				in, taps := before(i, shift), w[convTaps-1-shift]
+			for shift := range b.mask.taps[i] + 1 {
+				in, taps := earlier(i, shift), w[convTaps-1-shift]
 				for c := range out {
 					out[c] = e.step(out[c] + e.step(in[c]*taps[c]))
 				}
@@ -41,21 +41,21 @@ func (e *engine[T]) conv1D(x []T, p *pass, block int, tail []T) ([]T, error) {
 			}
 		}
 	})
-	updateTail(tail, x, p.length, width)
+	updateTail(tail, x, b.length, width)
 	return y, nil
 }
 
-// convKernel returns the taps of each channel, [taps][width], whichever way they are stored.
+// convKernel returns the taps of all channels as [taps][width].
 func (e *engine[T]) convKernel(block, width int) ([convTaps][]T, error) {
 	var w [convTaps][]T
 	p, err := e.get(block, Conv1D+Kernel, width, convTaps)
 	if err != nil {
 		return w, err
 	}
-	defer p.done()
+	defer p.close()
 	all, err := elements[T](p, width*convTaps, e.bf16)
 	if err != nil {
-		return w, named(block, Conv1D+Kernel, err)
+		return w, annotate(block, Conv1D+Kernel, err)
 	}
 	step, next := convTaps, 1
 	if p.InOut {
@@ -70,7 +70,7 @@ func (e *engine[T]) convKernel(block, width int) ([convTaps][]T, error) {
 	return w, nil
 }
 
-// updateTail keeps the last three inputs of each row.
+// updateTail replaces the last three inputs of each row, given the inputs x of a pass.
 func updateTail[T any](tail, x []T, length, width int) {
 	keep := (convTaps - 1) * width
 	for r := range len(tail) / keep {

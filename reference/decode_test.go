@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// JAX's own decoding, a token at a time after half the row, from the state.
+// TestDecodeGolden compares decoding one token at a time, from the state after half of the row, with
+// JAX.
 func TestDecodeGolden(t *testing.T) {
 	for _, dir := range cases(t) {
 		c, m := openCase(t, dir)
@@ -48,8 +49,8 @@ func TestDecodeGolden(t *testing.T) {
 	}
 }
 
-// inPieces runs the rows in pieces that begin at cuts, from state to state, and returns the results
-// put together as one pass gives them.
+// inPieces runs the rows in pieces that begin at cuts, with a state between them, and returns the
+// results joined as one pass would give them.
 func inPieces(t *testing.T, m *Model, batch int, tokens, positions []int32, cuts []int) map[string]Activations {
 	t.Helper()
 	length := len(tokens) / batch
@@ -97,19 +98,19 @@ func inPieces(t *testing.T, m *Model, batch int, tokens, positions []int32, cuts
 	return all
 }
 
-// sameBits reports the first difference between two sets of results.
+// sameBits fails the test for each result that differs.
 func sameBits(t *testing.T, want, got map[string]Activations) {
 	t.Helper()
 	for name, w := range want {
 		g := got[name]
 		if !slices.Equal(w.Float32, g.Float32) || !slices.Equal(w.Float64, g.Float64) {
-			t.Errorf("%s is not the same", name)
+			t.Errorf("%s differs", name)
 		}
 	}
 }
 
-// Passes over pieces of a row give the bits of one pass over all of it: in every semantics and
-// precision, with documents that begin anywhere, at the cuts too.
+// TestPiecesEqualOnePass: passes over pieces of a row give the bits of one pass over all of it, in
+// every semantics and precision, with documents that begin anywhere, including at the cuts.
 func TestPiecesEqualOnePass(t *testing.T) {
 	for _, name := range fixtures {
 		c, m := openCase(t, filepath.Join("..", "testdata", name))
@@ -123,7 +124,7 @@ func TestPiecesEqualOnePass(t *testing.T) {
 				case i > 0 && rng.IntN(12) == 0:
 					next = 0
 				case rng.IntN(20) == 0:
-					next += 5 // a gap: only transformers 5 takes it for a boundary
+					next += 5 // a gap: a boundary in transformers 5 only
 				}
 				tokens[b*length+i], positions[b*length+i] = int32(rng.IntN(m.Config.VocabSize)), next
 				next++
@@ -147,8 +148,7 @@ func TestPiecesEqualOnePass(t *testing.T) {
 	}
 }
 
-// The state of a window's worth of tokens is as large as that of many windows, and smaller than
-// what Transformers4 must keep.
+// TestStateIsBounded: the size of the state does not depend on the number of tokens.
 func TestStateIsBounded(t *testing.T) {
 	_, m := openCase(t, filepath.Join("..", "testdata", "odd-griffin"))
 	size := func(n int) (total int) {
@@ -175,7 +175,8 @@ func TestStateIsBounded(t *testing.T) {
 	}
 }
 
-// Without positions, rows count on from where they are: by position, not by tokens.
+// TestPositionsCountOn: without positions, a pass continues from the last position of each row, not
+// from its number of tokens.
 func TestPositionsCountOn(t *testing.T) {
 	_, m := openCase(t, filepath.Join("..", "testdata", "odd-griffin"))
 	first, second := []int32{1, 2, 3, 4, 5, 6}, []int32{7, 8, 9, 10}

@@ -2,7 +2,7 @@ package reference
 
 import (
 	"cmp"
-	"fmt"
+	"errors"
 	"math"
 	"slices"
 
@@ -13,24 +13,24 @@ import (
 //
 //	x_t = E[token_t] · sqrt(width)
 //
-// where sqrt(width) is rounded to bfloat16 whatever the model computes in, because training did so.
-// Models without Config.EmbeddingScale leave it out.
+// where sqrt(width) is rounded to bfloat16 in every precision, as it was in training. Models without
+// Config.EmbeddingScale omit the factor.
 func (e *engine[T]) embed(tokens []int32) ([]T, error) {
 	c := e.config
 	p, err := e.get(Outer, Embedding, c.VocabSize, c.Width)
 	if err != nil {
 		return nil, err
 	}
-	defer p.done()
+	defer p.close()
 	if p.InOut {
-		return nil, named(Outer, Embedding, fmt.Errorf("is stored by columns"))
+		return nil, annotate(Outer, Embedding, errors.New("matrix is stored as [width, vocabulary], want [vocabulary, width]"))
 	}
 	scale := T(1)
 	if c.EmbeddingScale {
 		scale = T(kernel.RoundBF16(float32(math.Sqrt(float64(c.Width)))))
 	}
 	x := make([]T, len(tokens)*c.Width)
-	order := make([]int, len(tokens)) // front to back, for weights that are decoded, and each row once
+	order := make([]int, len(tokens)) // by token, so that the matrix is read from front to back and each row once
 	for t := range order {
 		order[t] = t
 	}
@@ -44,9 +44,9 @@ func (e *engine[T]) embed(tokens []int32) ([]T, error) {
 		}
 		raw, err := p.read(int(tokens[t])*c.Width, c.Width, buf)
 		if err != nil {
-			return nil, named(Outer, Embedding, err)
+			return nil, annotate(Outer, Embedding, err)
 		}
-		if _, mapped := p.Data.(Bytes); !mapped {
+		if _, inMemory := p.Data.(Bytes); !inMemory {
 			buf = raw
 		}
 		kernel.Widen(row, p.DType, raw)
@@ -57,11 +57,12 @@ func (e *engine[T]) embed(tokens []int32) ([]T, error) {
 	return x, nil
 }
 
-// logits returns the scores of the next token, for each row of the final norm's output:
+// logits returns the scores of the next token for each of the n rows x of the final norm's output:
 //
 //	logits = cap · tanh(x·Eᵀ / cap)
 //
-// The original takes a cap of 0 for none; transformers divides by it.
+// In the original a cap of 0 means that there is none. transformers divides by it, so that all
+// logits are 0.
 func (e *engine[T]) logits(x []T, n int, semantics Semantics) ([]T, error) {
 	c := e.config
 	name := Embedding
@@ -72,10 +73,10 @@ func (e *engine[T]) logits(x []T, n int, semantics Semantics) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer p.done()
+	defer p.close()
 	y := make([]T, n*c.VocabSize)
 	if err := e.multiply(y, x, n, p, c.Width, c.VocabSize); err != nil {
-		return nil, named(Outer, name, err)
+		return nil, annotate(Outer, name, err)
 	}
 	e.finish(y, c.VocabSize, nil)
 	if c.LogitsSoftCap == 0 && semantics == Original {

@@ -23,8 +23,8 @@ type stored struct {
 	data  []byte
 }
 
-// safetensors reads a file that the tests trust. (The package for files that nobody should trust is
-// formats/safetensors; this one imports no format.)
+// safetensors reads a trusted safetensors file. Package reference does not import formats/safetensors,
+// the reader for untrusted files.
 func safetensors(t testing.TB, path string) (map[string]stored, map[string]string) {
 	t.Helper()
 	raw, err := os.ReadFile(path)
@@ -70,7 +70,7 @@ func (s stored) int32s() []int32 {
 	return out
 }
 
-// huggingFace gives the weights of a Hugging Face checkpoint: [out, in].
+// huggingFace is the Weights of a Hugging Face checkpoint, whose matrices are [out, in].
 type huggingFace map[string]stored
 
 var huggingFaceNames = strings.NewReplacer(
@@ -96,7 +96,7 @@ func (h huggingFace) Parameter(block int, name string) (*Parameter, error) {
 	return &Parameter{DType: s.dtype, Shape: s.shape, Data: Bytes(s.data)}, nil
 }
 
-// transposed gives the same weights [in, out], read instead of in memory.
+// transposed is Weights with matrices [in, out], and with data that is read instead of used in memory.
 type transposed struct{ Weights }
 
 func (w transposed) Parameter(block int, name string) (*Parameter, error) {
@@ -115,12 +115,12 @@ func (w transposed) Parameter(block int, name string) (*Parameter, error) {
 	return &Parameter{DType: p.DType, Shape: []int64{int64(in), int64(out)}, InOut: true, Data: readOnly{Bytes(to)}}, nil
 }
 
-// readOnly hides that the data lies in memory.
+// readOnly hides that the data is in memory.
 type readOnly struct{ b Bytes }
 
 func (r readOnly) ReadAt(p []byte, off int64) (int, error) { return r.b.ReadAt(p, off) }
 
-// testCase is a case that the original implementations were run on.
+// testCase is the case.json of a fixture.
 type testCase struct {
 	DType  string
 	Batch  int
@@ -138,8 +138,8 @@ type testCase struct {
 	}
 }
 
-// openCase returns a case and its model. Weights are those that transformers was given, or for cases that
-// it cannot run the same ones under its names.
+// openCase returns a fixture and its model. The weights are those of the Hugging Face directory, or for
+// models that transformers cannot run, the file of the same form in testdata.
 func openCase(t testing.TB, dir string) (*testCase, *Model) {
 	t.Helper()
 	c := &testCase{}
@@ -164,7 +164,7 @@ func openCase(t testing.TB, dir string) (*testCase, *Model) {
 	return c, m
 }
 
-// results runs a pass and returns what it shows, by its name in the golden files.
+// results runs a pass and returns its observations by their names in the golden files.
 func results(t testing.TB, m *Model, p Pass) map[string]Activations {
 	t.Helper()
 	out := map[string]Activations{}
@@ -178,7 +178,7 @@ func results(t testing.TB, m *Model, p Pass) map[string]Activations {
 	return out
 }
 
-// difference returns the largest difference, over the largest value.
+// difference returns the largest difference, relative to the largest value.
 func difference(got Activations, want []float32) float64 {
 	var worst, largest float64
 	if got.Len() != len(want) {
@@ -194,11 +194,12 @@ func difference(got Activations, want []float32) float64 {
 	return worst / largest
 }
 
-// fixtures are the committed cases, in three dtypes: windows three times over, packed rows, odd
-// numbers of heads, attention first and last, and a Hawk without scale and cap.
+// fixtures are the committed cases, in three dtypes: rows of three windows, packed rows, odd numbers of
+// heads, attention first and last, and a Hawk without embedding scale and soft cap.
 var fixtures = []string{"tiny-griffin", "odd-griffin", "micro-griffin", "micro-hawk"}
 
-// cases returns the fixtures, and the cases that GRIFFIN_CASES names (a glob pattern).
+// cases returns the directories of the fixtures and of the cases that the glob pattern in the
+// environment variable GRIFFIN_CASES matches.
 func cases(t testing.TB) []string {
 	var dirs []string
 	for _, name := range fixtures {
@@ -211,13 +212,13 @@ func cases(t testing.TB) []string {
 	return append(dirs, more...)
 }
 
-// implementations are the golden files and the semantics that they follow.
+// implementations gives the semantics of each golden file.
 var implementations = map[string]Semantics{"jax": Original, "torch": Original, "hf4": Transformers4, "hf5": Transformers5}
 
-// The implementations' own float32 results are met everywhere, within 2e-5 of the tensor's largest
-// value: logits and every hidden state, plain and packed, from weights stored either way round.
-// Weights in half precision are stored exactly in float32, so those of such cases are checked
-// against JAX's only as far as their dtype reaches.
+// TestGolden compares logits and hidden states, plain and packed, with those of every implementation,
+// with weights in both storage orders. In float32 they agree within 2e-5 of the tensor's largest value.
+// The recordings of half-precision cases are rounded by the implementation, so that their tolerance
+// follows their dtype.
 func TestGolden(t *testing.T) {
 	for _, dir := range cases(t) {
 		c, m := openCase(t, dir)

@@ -12,8 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
-// plain gives float32 weights by name, the same for every block. Matrices are [in, out] where the
-// name says so.
+// plain is Weights in float32 by name, the same for every block.
 type plain map[string]plainParameter
 
 type plainParameter struct {
@@ -52,7 +51,8 @@ func near(t *testing.T, what string, got []float64, want ...float64) {
 	}
 }
 
-// sqrt(width) is rounded to bfloat16 in every precision: 50.5 for the 2560 of 2B, not 50.596…
+// TestEmbeddingScale: sqrt(width) is rounded to bfloat16 in every precision: 50.5 for the width 2560
+// of 2B, not 50.596…
 func TestEmbeddingScale(t *testing.T) {
 	for width, scale := range map[int]float64{2560: 50.5, 4096: 64, 32: 5.65625} {
 		values := make([]float32, 2*width)
@@ -72,7 +72,7 @@ func TestEmbeddingScale(t *testing.T) {
 	}
 }
 
-// The factor is 1 + scale, and ε = 1e-6 stands under the root.
+// TestRMSNorm: the factor is 1 + scale, and ε = 1e-6 is added under the root.
 func TestRMSNorm(t *testing.T) {
 	e := testEngine[float64](Config{Width: 2}, plain{ChannelNorm: vec(0.5, -0.25)}, Float64)
 	y, err := e.rmsNorm([]float64{3, -4, 1e-3, 1e-3, 0, 0}, 0, ChannelNorm)
@@ -83,9 +83,9 @@ func TestRMSNorm(t *testing.T) {
 	near(t, "norm", y, 3/r*1.5, -4/r*0.75, 1e-3/math.Sqrt(2e-6)*1.5, 1e-3/math.Sqrt(2e-6)*0.75, 0, 0)
 }
 
-// The tanh form: gelu(1) is 0.841192, where the exact form has 0.841345.
+// TestGELU: the tanh form gives 0.841192 for gelu(1), the exact form 0.841345.
 func TestGELU(t *testing.T) {
-	a := newNumbers[float64](Arithmetic{})
+	a := newOps[float64](Arithmetic{})
 	near(t, "gelu", []float64{a.gelu(1), a.gelu(0), a.gelu(-3)}, 0.8411919906082768, 0, -0.0036373920817729943)
 	if x := a.softplus(1000); x != 1000 {
 		t.Errorf("softplus(1000) is %v", x)
@@ -93,21 +93,22 @@ func TestGELU(t *testing.T) {
 	near(t, "softplus", []float64{a.softplus(-1), a.softplus(2)}, math.Log1p(math.Exp(-1)), math.Log1p(math.Exp(2)))
 }
 
-// Channel j turns with channel j + rot/2 by position / 10000^(2j/rot); the second half of the head
-// stays.
+// TestRoPE: channels j and j + rot/2 are rotated by position / 10000^(2j/rot); the second half of the
+// head is unchanged.
 func TestRoPE(t *testing.T) {
-	a := newNumbers[float64](Arithmetic{})
+	a := newOps[float64](Arithmetic{})
 	r := newRotation(&a, []int32{0, 5}, 8) // rot = 4: angles 5 and 5/100
 	head := []float64{1, 2, 3, 4, 5, 6, 7, 8}
-	r.turn(&a, head, 0)
+	r.rotate(&a, head, 0)
 	near(t, "position 0", head, 1, 2, 3, 4, 5, 6, 7, 8)
-	r.turn(&a, head, 1)
+	r.rotate(&a, head, 1)
 	near(t, "position 5", head, math.Cos(5)-3*math.Sin(5), 2*math.Cos(.05)-4*math.Sin(.05),
 		3*math.Cos(5)+math.Sin(5), 4*math.Cos(.05)+2*math.Sin(.05), 5, 6, 7, 8)
 }
 
-// What each semantics lets a token see: windows of 3, positions that start anew and that jump.
-func TestSight(t *testing.T) {
+// TestMask: what each semantics lets a token see, with a window of 3 and positions that start again
+// and that jump.
+func TestMask(t *testing.T) {
 	positions := []int32{0, 1, 2, 3, 4, 0, 1, 7, 8}
 	for _, c := range []struct {
 		semantics Semantics
@@ -119,11 +120,11 @@ func TestSight(t *testing.T) {
 		{Transformers5, []int{0, 0, 0, 1, 2, 5, 5, 7, 7}, []int{0, 1, 2, 3, 3, 3, 3, 3, 3}},
 	} {
 		rows := make([]row, 1)
-		s := look(rows, positions, len(positions), c.semantics, 3)
-		if !slices.Equal(s.firstKey, c.firstKey) || !slices.Equal(s.taps, c.taps) {
-			t.Errorf("%s: first keys %v and taps %v, want %v and %v", c.semantics, s.firstKey, s.taps, c.firstKey, c.taps)
+		m := advance(rows, positions, len(positions), c.semantics, 3)
+		if !slices.Equal(m.firstKey, c.firstKey) || !slices.Equal(m.taps, c.taps) {
+			t.Errorf("%s: first keys %v and taps %v, want %v and %v", c.semantics, m.firstKey, m.taps, c.firstKey, c.taps)
 		}
-		for i, reset := range s.reset {
+		for i, reset := range m.reset {
 			if reset != (positions[i] == 0) {
 				t.Errorf("%s: reset at %d is %v", c.semantics, i, reset)
 			}
@@ -134,8 +135,8 @@ func TestSight(t *testing.T) {
 	}
 }
 
-// The last tap meets the current token, whichever way the taps are stored, and the tail of the
-// pass before counts on.
+// TestConv1D: the last tap multiplies the current token, in both storage orders of the taps, and the
+// convolution continues from the tail of the previous pass.
 func TestConv1D(t *testing.T) {
 	c := Config{LRUWidth: 2}
 	for _, kernel := range []plainParameter{
@@ -144,7 +145,7 @@ func TestConv1D(t *testing.T) {
 	} {
 		e := testEngine[float64](c, plain{Conv1D + Kernel: kernel, Conv1D + Bias: vec(0.5, 0.25)}, Float64)
 		tail := []float64{0, 0, 7, 0, 8, 1}
-		p := &pass{batch: 1, length: 2, sight: sight{taps: []int{2, 3}}}
+		p := &batch{rows: 1, length: 2, mask: mask{taps: []int{2, 3}}}
 		y, err := e.conv1D([]float64{9, 2, 3, 4}, p, 0, tail)
 		if err != nil {
 			t.Fatal(err)
@@ -154,8 +155,9 @@ func TestConv1D(t *testing.T) {
 	}
 }
 
-// One channel of the RG-LRU worked by hand: the gates by heads, a = exp(−8·r·softplus(a_param)), the
-// input scaled by sqrt(1 − a²), not at position 0, where the state starts anew.
+// TestRGLRU checks two channels of the RG-LRU against the formulas: gates by heads,
+// a = exp(−8·r·softplus(a_param)), the input scaled by sqrt(1 − a²) except at position 0, where the
+// state is reset.
 func TestRGLRU(t *testing.T) {
 	c := Config{LRUWidth: 2, NumHeads: 2}
 	e := testEngine[float64](c, plain{
@@ -173,7 +175,7 @@ func TestRGLRU(t *testing.T) {
 		return a*h + in*math.Sqrt(1-a*a)
 	}
 	state := []float64{10, 20}
-	p := &pass{batch: 1, length: 3, sight: sight{reset: []bool{false, true, false}}}
+	p := &batch{rows: 1, length: 3, mask: mask{reset: []bool{false, true, false}}}
 	y, err := e.rgLRU([]float64{1, 2, -1, 3, 0.5, -2}, p, 0, state)
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +191,8 @@ func TestRGLRU(t *testing.T) {
 	near(t, "state", state, h0, h1)
 }
 
-// Scores times head_dim^-1/2, softmax over what each query sees, one head of keys and values for all.
+// TestAttend: scores are multiplied by head_dim^-1/2, softmax covers the visible tokens, and all query
+// heads share one head of keys and values.
 func TestAttend(t *testing.T) {
 	e := testEngine[float64](Config{Width: 8, NumHeads: 2}, nil, Float64)
 	q := []float64{1, 0, 0, 0, 0, 2, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0}
@@ -204,7 +207,7 @@ func TestAttend(t *testing.T) {
 	near(t, "mix", out, slices.Concat([]float64{1, 2, 3, 4, 1, 2, 3, 4}, mix(w), mix(.5))...)
 }
 
-// The cap bends logits as cap·tanh(x/cap); 0 is none in the original.
+// TestSoftCap: logits become cap·tanh(x/cap); in the original, 0 means no cap.
 func TestSoftCap(t *testing.T) {
 	w := plain{Embedding: {shape: []int64{3, 1}, values: []float32{1, 50, -50}}}
 	for limit, want := range map[float64][]float64{30: {2 * 15 * math.Tanh(2./30), 30 * math.Tanh(100./30), -30 * math.Tanh(100./30)}, 0: {2, 100, -100}} {
@@ -216,7 +219,7 @@ func TestSoftCap(t *testing.T) {
 	}
 }
 
-// The GELU is on the gate, not on the other branch.
+// TestMLP: the GELU applies to the gate, not to the other branch.
 func TestMLP(t *testing.T) {
 	one := func(x float32) plainParameter { return plainParameter{shape: []int64{1, 1}, values: []float32{x}} }
 	e := testEngine[float64](Config{Width: 1, MLPExpandedWidth: 1}, plain{
@@ -229,7 +232,8 @@ func TestMLP(t *testing.T) {
 	near(t, "mlp", y, e.gelu(2)*-1*4-1)
 }
 
-// Weights that come in many pieces, from memory and from elsewhere, both ways round.
+// TestMultiplyInPieces: pieces of any size, from memory or read, in both storage orders, give the same
+// bits.
 func TestMultiplyInPieces(t *testing.T) {
 	defer func(size int) { pieceBytes = size }(pieceBytes)
 	const n, in, out = 5, 700, 210
@@ -260,13 +264,13 @@ func TestMultiplyInPieces(t *testing.T) {
 				want = y
 			}
 			if !slices.Equal(want, y) {
-				t.Errorf("pieces of %d bytes, inout %v: other bits", size, p.InOut)
+				t.Errorf("pieces of %d bytes, InOut %v: the bits differ", size, p.InOut)
 			}
 		}
 	}
 }
 
-// watched sees to it that no piece is read into the memory of the one before it, which is being
+// watched fails the test if a piece is read into the buffer of the previous one, which is being
 // multiplied.
 type watched struct {
 	t    *testing.T
@@ -276,7 +280,7 @@ type watched struct {
 
 func (w *watched) ReadAt(p []byte, off int64) (int, error) {
 	if w.last == &p[0] {
-		w.t.Error("a piece is read over the one before it")
+		w.t.Error("a piece is read into the buffer of the previous one")
 	}
 	w.last = &p[0]
 	return w.b.ReadAt(p, off)

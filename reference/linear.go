@@ -7,14 +7,14 @@ import (
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
-// engine is what every layer computes with.
+// engine computes one pass. Each layer is a method of it.
 type engine[T kernel.Float] struct {
-	numbers[T]
+	ops[T]
 	workers[T]
-	source
+	loader
 	ctx    context.Context
 	config *Config
-	pieces [2][]byte // weights being read, and being multiplied
+	pieces [2][]byte // buffers for weights: one is read while the other is multiplied
 }
 
 func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
@@ -22,27 +22,28 @@ func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &engine[T]{numbers: newNumbers[T](m.Arithmetic), workers: workers[T]{make([]kernel.Scratch[T], threads)},
-		source: source{m.Weights}, ctx: ctx, config: &m.Config}
+	return &engine[T]{ops: newOps[T](m.Arithmetic), workers: workers[T]{make([]kernel.Scratch[T], threads)},
+		loader: loader{m.Weights}, ctx: ctx, config: &m.Config}
 }
 
-// linear returns x·W + b for n rows of x: y[r][j] = Σk x[r][k]·W[k][j] + b[j]. In BFloat16 the sum
-// is taken in float32 and rounded, then the bias is added and rounded.
+// linear returns x·W + b for n rows of x: y[r][j] = Σk x[r][k]·W[k][j] + b[j], without b if biased is
+// not set. In BFloat16 the sum is taken in float32 and rounded, then the bias is added and the result
+// rounded again.
 func (e *engine[T]) linear(x []T, n, block int, name string, in, out int, biased bool) ([]T, error) {
 	p, err := e.get(block, name+Kernel, out, in)
 	if err != nil {
 		return nil, err
 	}
-	defer p.done()
+	defer p.close()
 	y := make([]T, n*out)
 	if err := e.multiply(y, x, n, p, in, out); err != nil {
-		return nil, named(block, name+Kernel, err)
+		return nil, annotate(block, name+Kernel, err)
 	}
 	if !biased {
 		e.finish(y, out, nil)
 		return y, nil
 	}
-	bias, err := vector[T](e.source, e.bf16, block, name+Bias, out)
+	bias, err := vector[T](e.loader, e.bf16, block, name+Bias, out)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func (e *engine[T]) linear(x []T, n, block int, name string, in, out int, biased
 	return y, nil
 }
 
-// finish rounds a product and adds the bias, if there is one.
+// finish rounds the rows y of a product and adds the bias, which may be nil.
 func (e *engine[T]) finish(y []T, out int, bias []T) {
 	if bias == nil && !e.bf16 {
 		return
@@ -69,12 +70,12 @@ func (e *engine[T]) finish(y []T, out int, bias []T) {
 	})
 }
 
-// pieceBytes is about how much of a matrix is in memory at a time (twice: one piece is read while
-// the one before it is multiplied).
-var pieceBytes = 8 << 20 // a variable for tests
+// pieceBytes is the approximate size of the pieces in which a matrix is read. Two of them are in
+// memory: one is read while the previous one is multiplied. Tests change it.
+var pieceBytes = 8 << 20
 
-// multiply adds x·W to y, reading W piece by piece: rows of outputs, or rows of inputs, whichever
-// way it is stored.
+// multiply adds x·W to y, reading W piece by piece. A piece is a number of stored rows: outputs of W,
+// or inputs if p.InOut is set.
 func (e *engine[T]) multiply(y, x []T, n int, p *Parameter, in, out int) error {
 	rows, cols, unit := out, in, kernel.GroupWidth[T]()
 	if p.InOut {
@@ -90,12 +91,11 @@ func (e *engine[T]) multiply(y, x []T, n int, p *Parameter, in, out int) error {
 		if err := e.ctx.Err(); err != nil {
 			return err
 		}
-		here := min(size, rows-first)
-		after := first + here
-		if after < rows {
+		count := min(size, rows-first)
+		if after := first + count; after < rows {
 			next = e.readAhead(p, after*cols, min(size, rows-after)*cols, after/size%2)
 		}
-		w := &kernel.Matrix{DType: p.DType, Data: got.data, Rows: here, Cols: cols, Stride: cols, InOut: p.InOut, Narrow: e.bf16}
+		w := &kernel.Matrix{DType: p.DType, Data: got.data, Rows: count, Cols: cols, Stride: cols, InOut: p.InOut, Narrow: e.bf16}
 		if p.InOut {
 			e.product(y, out, x[first:], in, n, w)
 		} else {
@@ -105,18 +105,18 @@ func (e *engine[T]) multiply(y, x []T, n int, p *Parameter, in, out int) error {
 	return nil
 }
 
-// piece is some rows of a matrix, as they are stored.
+// piece is a number of rows of a matrix as they are stored, or the error of reading them.
 type piece struct {
 	data []byte
 	err  error
 }
 
-// readAhead reads n elements while something else goes on.
+// readAhead reads n elements in the background, into the buffer of that slot unless they are in memory.
 func (e *engine[T]) readAhead(p *Parameter, first, n, slot int) <-chan piece {
 	c := make(chan piece, 1)
 	go func() {
 		data, err := p.read(first, n, e.pieces[slot])
-		if _, mapped := p.Data.(Bytes); !mapped && err == nil {
+		if _, inMemory := p.Data.(Bytes); !inMemory && err == nil {
 			e.pieces[slot] = data
 		}
 		c <- piece{data, err}

@@ -1,6 +1,6 @@
 package reference
 
-// mlp is the gated MLP, the second half of every block (section 2.2, figure 2a):
+// mlp is the gated MLP of a block (section 2.2, figure 2a), for n rows of x:
 //
 //	out = down(GELU(gate(x)) ⊙ up(x))
 func (e *engine[T]) mlp(x []T, n, block int) ([]T, error) {

@@ -1,16 +1,19 @@
 // Package reference is the forward pass of the Griffin family (De et al., "Griffin: Mixing Gated
-// Linear Recurrences with Local Attention for Efficient Language Models", arXiv 2402.19427),
-// written to be read beside the paper: one file a layer, with its equations.
+// Linear Recurrences with Local Attention for Efficient Language Models", arXiv 2402.19427), written
+// to be read beside the paper: one file for each layer, with its equations in the comment.
 //
-// Its weights come through the interface Weights, as they are stored and piece by piece, so that a
-// model needs little more memory than its activations. It follows any of the published
-// implementations where they part (Semantics), computes in float32, in float64 as a yardstick, or
-// in bfloat16 as the original does (Arithmetic), and shows every intermediate result that the
-// golden fixtures hold (Observation).
+// A Model runs a Pass of tokens and calls the pass's Observe with every intermediate result that
+// golden fixtures hold. It reads its weights through the interface Weights, one parameter at a time
+// and large ones in pieces, so that it needs little more memory than its activations.
+//
+// Where the published implementations differ, Semantics selects one of them. Arithmetic selects
+// float32, float64 (as the exact result to compare with) or bfloat16 with the roundings of the
+// original implementation. Results are reproducible bit by bit on every machine.
 package reference
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/griffin-ckpt/griffin/reference/kernel"
@@ -22,41 +25,44 @@ type Model struct {
 	Weights    Weights
 	Semantics  Semantics
 	Arithmetic Arithmetic
-	Threads    int // goroutines that compute; 0 for one a core
+	Threads    int // goroutines that compute; 0 for one per core
 }
 
 // Pass is one run of tokens through the model.
 type Pass struct {
 	Tokens    []int32 // [Batch, length]
-	Positions []int32 // [Batch, length]; nil to count on from the state, or from 0. 0 starts a document
-	Batch     int     // rows
+	Positions []int32 // [Batch, length], 0 starts a document; nil to continue from State, or to start from 0
+	Batch     int     // number of rows
 
-	// State carries rows on from pass to pass: several passes over pieces of the tokens give the same
-	// bits as one over all of them. nil starts at the beginning and keeps nothing.
+	// State is what earlier passes left for this one to continue from, and is updated. Several passes
+	// over consecutive pieces of the tokens give the same bits as one pass over all of them. If it is
+	// nil, the rows start from no state and none is kept.
 	State *State
 
-	// A pass over some of the blocks: from Input, the output of block First-1 (or nil: the embeddings,
-	// where First is 0), up to but not including block End (0: all of them, final norm and logits). It
-	// takes no State.
+	// First and End select the blocks [First, End) of a partial pass. End 0 means all blocks, the final
+	// norm and the logits. Input is the output of block First-1; it may be nil if First is 0, and the
+	// pass then starts with the embeddings. A partial pass cannot have a State.
 	First, End int
 	Input      *Activations
 
-	SkipLogits bool // ends the pass after the final norm
+	SkipLogits bool // end the pass after the final norm
 
-	// Observe is called with every intermediate result, in order. An error ends the pass.
+	// Observe, if not nil, is called with every intermediate result, in order. If it returns an error,
+	// the pass ends with that error.
 	Observe func(Observation) error
 }
 
-// pass is what the layers need to know of a Pass.
-type pass struct {
-	batch, length int
-	sight         sight
-	before        []int // tokens that each row has seen before
+// batch is the part of a Pass that all layers need: its shape and what its tokens can see.
+type batch struct {
+	rows, length int
+	mask         mask
+	seen         []int // tokens of each row before this pass
 }
 
-func (p *pass) tokens() int { return p.batch * p.length }
+// tokens returns the number of tokens of all rows.
+func (b *batch) tokens() int { return b.rows * b.length }
 
-// NewState returns the state of a batch of rows that have seen nothing yet.
+// NewState returns the state of a batch of rows that have seen no tokens.
 func (m *Model) NewState(batch int) *State {
 	s := &State{rows: make([]row, batch)}
 	reach := m.Semantics.reach(m.Config.AttentionWindow)
@@ -68,7 +74,9 @@ func (m *Model) NewState(batch int) *State {
 	return s
 }
 
-// Run runs a pass. Results are given to p.Observe.
+// Run runs a pass and reports its results to p.Observe. It returns an error if the configuration is
+// invalid, if the pass does not fit the model, if a parameter cannot be read or has another shape
+// than the configuration gives it, or if ctx is cancelled.
 func (m *Model) Run(ctx context.Context, p Pass) error {
 	if err := m.Config.Validate(); err != nil {
 		return err
@@ -85,10 +93,10 @@ func (m *Model) Run(ctx context.Context, p Pass) error {
 	return run[float32](ctx, m, &p, p.State.float32)
 }
 
-// check reports a pass that does not fit the model, and fills in what was left out.
+// check reports a pass that does not fit the model, and fills in missing positions.
 func (m *Model) check(p *Pass) error {
 	if p.Batch < 1 || len(p.Tokens) == 0 || len(p.Tokens)%p.Batch != 0 {
-		return fmt.Errorf("%d tokens do not make %d rows", len(p.Tokens), p.Batch)
+		return fmt.Errorf("%d tokens cannot be divided into %d rows of equal length", len(p.Tokens), p.Batch)
 	}
 	for i, token := range p.Tokens {
 		if token < 0 || int(token) >= m.Config.VocabSize {
@@ -99,30 +107,30 @@ func (m *Model) check(p *Pass) error {
 		return err
 	}
 	if p.Positions == nil {
-		p.Positions = p.following()
+		p.Positions = p.nextPositions()
 	}
 	if len(p.Positions) != len(p.Tokens) {
 		return fmt.Errorf("%d positions for %d tokens", len(p.Positions), len(p.Tokens))
 	}
 	for i, position := range p.Positions {
 		if position < 0 {
-			return fmt.Errorf("position %d is %d", i, position)
+			return fmt.Errorf("position %d is %d, want 0 or more", i, position)
 		}
 	}
 	return nil
 }
 
-// checkPart reports blocks, an input or a state that do not fit the model or each other.
+// checkPart reports a range of blocks, an input or a state that does not fit the model or the pass.
 func (m *Model) checkPart(p *Pass) error {
 	blocks := len(m.Config.BlockTypes)
 	if p.First < 0 || p.First > blocks || p.End < 0 || p.End > blocks || p.End > 0 && p.End < p.First {
-		return fmt.Errorf("blocks %d to %d of %d", p.First, p.End, blocks)
+		return fmt.Errorf("blocks [%d, %d) are not a range of the model's %d blocks", p.First, p.End, blocks)
 	}
 	if p.First > 0 && p.Input == nil {
-		return fmt.Errorf("a pass from block %d on needs its input", p.First)
+		return fmt.Errorf("a pass that starts at block %d needs an input", p.First)
 	}
 	if p.Input != nil && p.Input.Len() != len(p.Tokens)*m.Config.Width {
-		return fmt.Errorf("input of %d elements, want %d tokens of width %d", p.Input.Len(), len(p.Tokens), m.Config.Width)
+		return fmt.Errorf("the input has %d elements, want %d tokens of width %d", p.Input.Len(), len(p.Tokens), m.Config.Width)
 	}
 	if s := p.State; s != nil {
 		kept := len(s.float32)
@@ -130,17 +138,17 @@ func (m *Model) checkPart(p *Pass) error {
 			kept = len(s.float64)
 		}
 		if len(s.rows) != p.Batch || kept != blocks {
-			return fmt.Errorf("the state is of another model or batch")
+			return errors.New("the state belongs to a model of another depth or precision, or to another number of rows")
 		}
 		if p.First > 0 || p.End > 0 || p.Input != nil {
-			return fmt.Errorf("a pass over some of the blocks keeps no state")
+			return errors.New("a partial pass cannot have a state")
 		}
 	}
 	return nil
 }
 
-// following returns positions that count on from where the rows are.
-func (p *Pass) following() []int32 {
+// nextPositions returns positions that continue those of the state, or start from 0.
+func (p *Pass) nextPositions() []int32 {
 	positions := make([]int32, len(p.Tokens))
 	length := len(p.Tokens) / p.Batch
 	for i := range positions {
@@ -156,8 +164,8 @@ func (p *Pass) following() []int32 {
 // run is the model (section 2): embedding, blocks, final norm, logits.
 func run[T kernel.Float](ctx context.Context, m *Model, p *Pass, states []blockState[T]) error {
 	e := newEngine[T](ctx, m)
-	inner := p.begin(m)
-	turn := newRotation(&e.numbers, p.Positions, m.Config.HeadDim())
+	b := p.advance(m)
+	rope := newRotation(&e.ops, p.Positions, m.Config.HeadDim())
 
 	x, err := e.input(p)
 	if err != nil {
@@ -174,7 +182,7 @@ func run[T kernel.Float](ctx context.Context, m *Model, p *Pass, states []blockS
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		out, temporal, err := e.block(x, inner, i, &states[i], &turn)
+		out, temporal, err := e.block(x, b, i, &states[i], &rope)
 		if err != nil {
 			return err
 		}
@@ -189,20 +197,21 @@ func run[T kernel.Float](ctx context.Context, m *Model, p *Pass, states []blockS
 	if p.End > 0 {
 		return nil
 	}
-	return e.head(x, p, m.Semantics)
+	return e.output(x, p, m.Semantics)
 }
 
-// begin works out what each token sees, and moves the rows of the state on.
-func (p *Pass) begin(m *Model) *pass {
-	inner := &pass{batch: p.Batch, length: len(p.Tokens) / p.Batch}
+// advance moves the rows of the state forward over the pass, and returns what the layers need to
+// know of it.
+func (p *Pass) advance(m *Model) *batch {
+	b := &batch{rows: p.Batch, length: len(p.Tokens) / p.Batch}
 	for _, r := range p.State.rows {
-		inner.before = append(inner.before, r.tokens)
+		b.seen = append(b.seen, r.tokens)
 	}
-	inner.sight = look(p.State.rows, p.Positions, inner.length, m.Semantics, m.Config.AttentionWindow)
-	return inner
+	b.mask = advance(p.State.rows, p.Positions, b.length, m.Semantics, m.Config.AttentionWindow)
+	return b
 }
 
-// input returns what the first block of the pass is given.
+// input returns the input of the first block of the pass.
 func (e *engine[T]) input(p *Pass) ([]T, error) {
 	if p.Input == nil {
 		return e.embed(p.Tokens)
@@ -214,8 +223,8 @@ func (e *engine[T]) input(p *Pass) ([]T, error) {
 	return x, nil
 }
 
-// head computes what comes after the blocks.
-func (e *engine[T]) head(x []T, p *Pass, semantics Semantics) error {
+// output computes the final norm and the logits from the output of the last block.
+func (e *engine[T]) output(x []T, p *Pass, semantics Semantics) error {
 	x, err := e.rmsNorm(x, Outer, FinalNorm)
 	if err != nil {
 		return err

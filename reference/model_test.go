@@ -14,16 +14,18 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-func odd(t testing.TB) (*Model, Pass) {
+// oddGriffin returns the fixture odd-griffin and a packed pass of it.
+func oddGriffin(t testing.TB) (*Model, Pass) {
 	dir := filepath.Join("..", "testdata", "odd-griffin")
 	c, m := openCase(t, dir)
 	golden, _ := tryGolden(t, dir, "jax")
 	return m, Pass{Tokens: golden["tokens"].int32s(), Positions: golden["packed.positions"].int32s(), Batch: c.Batch}
 }
 
-// Threads, the rows that share a batch, and the way weights are stored and read change no bit.
-func TestBitsDoNotDepend(t *testing.T) {
-	m, p := odd(t)
+// TestReproducible: the number of threads, the other rows of a batch, and how weights are stored and
+// read change no bit.
+func TestReproducible(t *testing.T) {
+	m, p := oddGriffin(t)
 	for _, arithmetic := range []Arithmetic{{}, {Precision: Float64}, {Precision: BFloat16}, {Order: 7}, {Precision: BFloat16, Fused: true}} {
 		m.Arithmetic, m.Threads = arithmetic, 1
 		want := results(t, m, p)
@@ -42,16 +44,16 @@ func TestBitsDoNotDepend(t *testing.T) {
 				n := a.Len()
 				w := want[name]
 				if a.Float64 != nil && !slices.Equal(a.Float64, w.Float64[b*n:][:n]) || a.Float32 != nil && !slices.Equal(a.Float32, w.Float32[b*n:][:n]) {
-					t.Errorf("%v: %s of row %d is not the same alone", arithmetic, name, b)
+					t.Errorf("%v: %s of row %d differs if the row runs alone", arithmetic, name, b)
 				}
 			}
 		}
 	}
 }
 
-// An Order turns roundings and nothing else.
+// TestOrdersDiffer: an Order changes roundings and nothing else.
 func TestOrdersDiffer(t *testing.T) {
-	m, p := odd(t)
+	m, p := oddGriffin(t)
 	m.Arithmetic.Precision = Float64
 	truth := results(t, m, p)["logits"]
 	seen := map[float32]bool{}
@@ -72,9 +74,10 @@ func TestOrdersDiffer(t *testing.T) {
 	}
 }
 
-// A pass over some of the blocks, from what an earlier pass showed, goes on as that did.
-func TestPassFromABlock(t *testing.T) {
-	m, p := odd(t)
+// TestPartialPass: a pass over part of the blocks, from an activation of an earlier pass, gives the
+// bits of that pass.
+func TestPartialPass(t *testing.T) {
+	m, p := oddGriffin(t)
 	for _, precision := range []Precision{Float32, Float64, BFloat16} {
 		m.Arithmetic.Precision = precision
 		want := results(t, m, p)
@@ -87,7 +90,7 @@ func TestPassFromABlock(t *testing.T) {
 				sameBits(t, map[string]Activations{name: want[name]}, got)
 			}
 			if _, ok := got["logits"]; !ok {
-				t.Error("the pass did not go on to the logits")
+				t.Error("the pass did not compute the logits")
 			}
 			if first == len(m.Config.BlockTypes) {
 				continue
@@ -95,16 +98,16 @@ func TestPassFromABlock(t *testing.T) {
 			part.End = first + 1
 			got = results(t, m, part)
 			if len(got) != 3 {
-				t.Errorf("one block showed %d results, want its input, temporal half and output", len(got))
+				t.Errorf("one block gave %d results, want its input, temporal mixing and output", len(got))
 			}
 			sameBits(t, map[string]Activations{fmt.Sprint("hidden.", first+1): want[fmt.Sprint("hidden.", first+1)]}, got)
 		}
 	}
 }
 
-// A matrix of its own for the logits, and a model that transformers divides by a cap of 0.
+// TestHeads: logits by a separate matrix, and transformers with a soft cap of 0.
 func TestHeads(t *testing.T) {
-	m, p := odd(t)
+	m, p := oddGriffin(t)
 	want := results(t, m, p)["logits"]
 	m.Config.SeparateHead = true
 	head := m.Weights.(huggingFace)
@@ -126,7 +129,7 @@ func TestHeads(t *testing.T) {
 }
 
 func TestSkipLogitsAndStop(t *testing.T) {
-	m, p := odd(t)
+	m, p := oddGriffin(t)
 	p.SkipLogits = true
 	if got := results(t, m, p); len(got["final_norm"].Float32) == 0 || len(got["logits"].Float32) > 0 {
 		t.Error("want the final norm and no logits")
@@ -150,7 +153,7 @@ func TestSkipLogitsAndStop(t *testing.T) {
 }
 
 func TestBadPasses(t *testing.T) {
-	m, good := odd(t)
+	m, good := oddGriffin(t)
 	other := *m
 	other.Arithmetic.Precision = Float64
 	for _, c := range []struct {
@@ -159,23 +162,23 @@ func TestBadPasses(t *testing.T) {
 		want   string
 	}{
 		{"no tokens", func(p *Pass, m *Model) { p.Tokens = nil }, "0 tokens"},
-		{"uneven rows", func(p *Pass, m *Model) { p.Tokens = p.Tokens[1:] }, "do not make 2 rows"},
-		{"no rows", func(p *Pass, m *Model) { p.Batch = 0 }, "do not make 0 rows"},
+		{"uneven rows", func(p *Pass, m *Model) { p.Tokens = p.Tokens[1:] }, "cannot be divided into 2 rows"},
+		{"no rows", func(p *Pass, m *Model) { p.Batch = 0 }, "cannot be divided into 0 rows"},
 		{"token too large", func(p *Pass, m *Model) { p.Tokens = slices.Repeat([]int32{61}, 4) }, "outside the vocabulary of 61"},
 		{"negative token", func(p *Pass, m *Model) { p.Tokens = slices.Repeat([]int32{-1}, 4) }, "outside the vocabulary"},
 		{"positions missing", func(p *Pass, m *Model) { p.Positions = p.Positions[2:] }, "positions for"},
 		{"negative position", func(p *Pass, m *Model) { p.Positions = slices.Repeat([]int32{-3}, len(p.Tokens)) }, "position 0 is -3"},
-		{"block out of range", func(p *Pass, m *Model) { p.First = 4 }, "blocks 4"},
-		{"blocks backwards", func(p *Pass, m *Model) { p.First, p.End = 2, 1 }, "blocks 2 to 1"},
-		{"no input", func(p *Pass, m *Model) { p.First = 1 }, "needs its input"},
-		{"short input", func(p *Pass, m *Model) { p.Input = &Activations{Float32: make([]float32, 3)} }, "input of 3 elements"},
-		{"state of another batch", func(p *Pass, m *Model) { p.State = m.NewState(3) }, "another model or batch"},
-		{"state of another precision", func(p *Pass, m *Model) { p.State = other.NewState(2) }, "another model or batch"},
-		{"state and part", func(p *Pass, m *Model) { p.State, p.End = m.NewState(2), 1 }, "keeps no state"},
+		{"block out of range", func(p *Pass, m *Model) { p.First = 4 }, "blocks [4, 0)"},
+		{"blocks backwards", func(p *Pass, m *Model) { p.First, p.End = 2, 1 }, "blocks [2, 1)"},
+		{"no input", func(p *Pass, m *Model) { p.First = 1 }, "needs an input"},
+		{"short input", func(p *Pass, m *Model) { p.Input = &Activations{Float32: make([]float32, 3)} }, "the input has 3 elements"},
+		{"state of another batch", func(p *Pass, m *Model) { p.State = m.NewState(3) }, "another number of rows"},
+		{"state of another precision", func(p *Pass, m *Model) { p.State = other.NewState(2) }, "another depth or precision"},
+		{"state and part", func(p *Pass, m *Model) { p.State, p.End = m.NewState(2), 1 }, "cannot have a state"},
 		{"no heads", func(p *Pass, m *Model) { m.Config.NumHeads = 0 }, "number of heads is 0"},
-		{"heads do not divide", func(p *Pass, m *Model) { m.Config.NumHeads = 5 }, "does not divide"},
+		{"heads do not divide", func(p *Pass, m *Model) { m.Config.NumHeads = 5 }, "cannot be divided into 5 heads"},
 		{"no window", func(p *Pass, m *Model) { m.Config.AttentionWindow = 0 }, "window is 0"},
-		{"unknown block", func(p *Pass, m *Model) { m.Config.BlockTypes = []BlockType{9} }, "block type 9"},
+		{"unknown block", func(p *Pass, m *Model) { m.Config.BlockTypes = []BlockType{9} }, "unknown block type 9"},
 		{"other width", func(p *Pass, m *Model) { m.Config.Width = 48 }, "embedding: shape is [61 36], want [61 48]"},
 		{"other lru width", func(p *Pass, m *Model) { m.Config.LRUWidth = 33 }, "block 1: recurrent.linear_y.kernel: shape is [30 36], want [33 36]"},
 		{"more blocks", func(p *Pass, m *Model) { m.Config.BlockTypes = append(m.Config.BlockTypes, Recurrent) }, "no tensor model.layers.3."},
@@ -192,7 +195,7 @@ func TestBadPasses(t *testing.T) {
 	}
 }
 
-// broken gives weights that cannot be read, or are of a type that is no number.
+// broken is Weights in which one parameter is changed.
 type broken struct {
 	Weights
 	name   string
@@ -207,7 +210,7 @@ func (b broken) Parameter(block int, name string) (*Parameter, error) {
 	return p, err
 }
 
-// closing counts the parameters that were not given back.
+// closing counts the parameters that have not been closed.
 type closing struct {
 	io.ReaderAt
 	open *int
@@ -215,9 +218,10 @@ type closing struct {
 
 func (c closing) Close() error { *c.open--; return nil }
 
-// Every parameter that cannot be had is an error that names it, and all that were opened are closed.
+// TestBrokenWeights: a parameter that cannot be used gives an error with its name, and all opened
+// parameters are closed.
 func TestBrokenWeights(t *testing.T) {
-	m, p := odd(t)
+	m, p := oddGriffin(t)
 	names := map[string]bool{}
 	m2 := *m
 	m2.Weights = recorder{m.Weights, names}
@@ -233,13 +237,13 @@ func TestBrokenWeights(t *testing.T) {
 		}{
 			{"truncated in memory", func(p *Parameter) { p.Data = p.Data.(Bytes)[:len(p.Data.(Bytes))/2] }, "unexpected EOF"},
 			{"truncated file", func(p *Parameter) { p.Data = bytes.NewReader(p.Data.(Bytes)[:len(p.Data.(Bytes))/2]) }, "unexpected EOF"},
-			{"integers", func(p *Parameter) { p.DType = tensor.I32 }, "type int32"},
+			{"integers", func(p *Parameter) { p.DType = tensor.I32 }, "dtype int32"},
 			{"another shape", func(p *Parameter) { p.Shape = []int64{7, 3} }, "shape is [7 3]"},
 		} {
 			broke := *m
 			open := 0
 			broke.Weights = broken{m.Weights, name, c.change}
-			if !strings.HasSuffix(c.what, "memory") { // counting hides that the data lies there
+			if !strings.HasSuffix(c.what, "memory") { // counting hides that the data is in memory
 				broke.Weights = counting{broke.Weights, &open}
 			}
 			err := broke.Run(context.Background(), p)
@@ -259,7 +263,7 @@ func TestBrokenWeights(t *testing.T) {
 	}
 }
 
-// recorder notes the names that were asked for.
+// recorder is Weights that records the names asked for.
 type recorder struct {
 	Weights
 	names map[string]bool
@@ -270,7 +274,7 @@ func (r recorder) Parameter(block int, name string) (*Parameter, error) {
 	return r.Weights.Parameter(block, name)
 }
 
-// counting counts what is open.
+// counting is Weights that counts the open parameters.
 type counting struct {
 	Weights
 	open *int

@@ -6,25 +6,26 @@ import (
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
-// Site is a place in the model where a result can be seen.
+// Site is a point in the model whose result is observed.
 type Site uint8
 
-// The sites, in the order that a pass comes by them.
+// The sites, in the order of a pass.
 const (
-	Hidden      Site = iota // embeddings (index 0), and the output of block index-1
-	Temporal                // output of the temporal half of block index, before it is added
+	Hidden      Site = iota // output of block Index-1, or the embeddings for Index 0
+	Temporal                // output of the temporal mixing of block Index, before the residual is added
 	FinalNormed             // output of the final norm
-	Logits                  // after the soft cap
+	Logits                  // logits after the soft cap
 )
 
-// Observation is an intermediate result. Its numbers are not changed later.
+// Observation is an intermediate result. The pass does not change its numbers later, so that they may
+// be kept.
 type Observation struct {
 	Site  Site
 	Index int
 	Activations
 }
 
-// Name returns the name that the result has in golden fixtures, such as "hidden.3".
+// Name returns the name of the result in golden fixtures, such as "hidden.3".
 func (o *Observation) Name() string {
 	switch o.Site {
 	case Hidden:
@@ -38,8 +39,8 @@ func (o *Observation) Name() string {
 	}
 }
 
-// Activations is an array [batch, length, width]. Float64 holds it where the model computes in
-// float64, otherwise Float32.
+// Activations is an array [batch, length, width]. The elements are in Float64 if the model computes in
+// float64, otherwise in Float32.
 type Activations struct {
 	Batch, Length, Width int
 	Float32              []float32
@@ -57,6 +58,7 @@ func (a *Activations) At(i int) float64 {
 	return float64(a.Float32[i])
 }
 
+// observe calls p.Observe, if there is one, with an intermediate result.
 func observe[T kernel.Float](p *Pass, site Site, index int, x []T) error {
 	if p.Observe == nil {
 		return nil

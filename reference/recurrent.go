@@ -1,12 +1,12 @@
 package reference
 
-// recurrent is the temporal half of a recurrent block (section 2.3, figure 2b): two branches, of
-// which one remembers and the other gates it,
+// recurrent is the temporal mixing of a recurrent block (section 2.3, figure 2b): a branch with the
+// recurrence, multiplied by a gate branch,
 //
 //	y = GELU(linear_y(x)) ⊙ RG-LRU(Conv1D(linear_x(x)))
 //	out = linear_out(y)
-func (e *engine[T]) recurrent(x []T, p *pass, block int, state *blockState[T]) ([]T, error) {
-	width, lru, n := e.config.Width, e.config.LRUWidth, p.tokens()
+func (e *engine[T]) recurrent(x []T, b *batch, block int, state *blockState[T]) ([]T, error) {
+	width, lru, n := e.config.Width, e.config.LRUWidth, b.tokens()
 	gate, err := e.linear(x, n, block, LinearY, width, lru, true)
 	if err != nil {
 		return nil, err
@@ -15,10 +15,10 @@ func (e *engine[T]) recurrent(x []T, p *pass, block int, state *blockState[T]) (
 	if err != nil {
 		return nil, err
 	}
-	if in, err = e.conv1D(in, p, block, state.tail); err != nil {
+	if in, err = e.conv1D(in, b, block, state.tail); err != nil {
 		return nil, err
 	}
-	if in, err = e.rgLRU(in, p, block, state.h); err != nil {
+	if in, err = e.rgLRU(in, b, block, state.h); err != nil {
 		return nil, err
 	}
 	e.ranges(len(in), 1, func(from, to int) {

@@ -2,19 +2,19 @@ package reference
 
 import "github.com/griffin-ckpt/griffin/reference/kernel"
 
-// rgLRU is the real-gated linear recurrent unit (section 2.4, equations 1 to 4). All products but
-// those of the gates are element-wise:
+// rgLRU is the real-gated linear recurrent unit (section 2.4, equations 1 to 4). All products except
+// W·x are element-wise:
 //
 //	r_t = σ(W_a·x_t + b_a)                      the recurrence gate (AGate)
 //	i_t = σ(W_x·x_t + b_x)                      the input gate
 //	log a_t = −8 · r_t · softplus(a_param)      that is, a_t = a^(8·r_t) with a = σ(−a_param)
 //	h_t = a_t·h_(t−1) + sqrt(1 − a_t²)·(i_t·x_t)
 //
-// At position 0 the state starts anew, and the input is not scaled: h_t = i_t·x_t. The recurrence
-// itself runs in float32 (float64 in Float64). state has h of each row, and is brought up to date.
-func (e *engine[T]) rgLRU(x []T, p *pass, block int, state []T) ([]T, error) {
+// At position 0 the state is reset and the input is not scaled: h_t = i_t·x_t. The recurrence runs in
+// float32 (in float64 if the precision is Float64). state holds h of each row and is updated.
+func (e *engine[T]) rgLRU(x []T, b *batch, block int, state []T) ([]T, error) {
 	width := e.config.LRUWidth
-	aParam, err := vector[T](e.source, e.bf16, block, AParam, width)
+	aParam, err := vector[T](e.loader, e.bf16, block, AParam, width)
 	if err != nil {
 		return nil, err
 	}
@@ -29,16 +29,16 @@ func (e *engine[T]) rgLRU(x []T, p *pass, block int, state []T) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	minus8, y := e.constant(-8), inputGate // each gate is read just before its place is written
+	minus8, y := e.constant(-8), inputGate // y overwrites each gate value after its only use
 	e.ranges(width, len(x)/width, func(from, to int) {
 		for i := range len(x) / width {
-			h := state[i/p.length*width:][:width]
+			h := state[i/b.length*width:][:width]
 			for c := from; c < to; c++ {
 				at := i*width + c
 				logA := e.step(e.step(minus8*aGate[at]) * aParam[c])
 				in := e.step(x[at] * inputGate[at])
 				a := e.step(exp(logA))
-				if p.sight.reset[i] {
+				if b.mask.reset[i] {
 					a = 0
 				} else {
 					in = e.round(in * e.step(sqrt(e.step(1-e.step(exp(2*logA))))))
@@ -51,8 +51,8 @@ func (e *engine[T]) rgLRU(x []T, p *pass, block int, state []T) ([]T, error) {
 	return y, nil
 }
 
-// gate returns σ(W·x + b) for a W that is block-diagonal: each head has its own channels, and a
-// matrix [in, out] for them.
+// gate returns σ(W·x + b) for a block-diagonal W: each head has its own channels and a matrix [in, out]
+// for them.
 func (e *engine[T]) gate(x []T, block int, name string) ([]T, error) {
 	width, heads := e.config.LRUWidth, e.config.NumHeads
 	size, n := width/heads, len(x)/width
@@ -60,12 +60,12 @@ func (e *engine[T]) gate(x []T, block int, name string) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer p.done()
+	defer p.close()
 	raw, err := p.read(0, heads*size*size, nil)
 	if err != nil {
-		return nil, named(block, name+Kernel, err)
+		return nil, annotate(block, name+Kernel, err)
 	}
-	bias, err := vector[T](e.source, e.bf16, block, name+Bias, width)
+	bias, err := vector[T](e.loader, e.bf16, block, name+Bias, width)
 	if err != nil {
 		return nil, err
 	}

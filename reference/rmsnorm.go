@@ -3,17 +3,17 @@ package reference
 // normEpsilon keeps the norm of a zero vector finite.
 const normEpsilon = 1e-6
 
-// rmsNorm returns each row of x scaled to a mean square of 1, then by a learned factor
-// (section 2.1 of the paper):
+// rmsNorm scales each row of x to a mean square of 1 and multiplies it by a learned factor for each
+// channel (section 2.1):
 //
 //	y = x / sqrt(mean(x²) + ε) · (1 + scale)
 //
-// In BFloat16 the squares are rounded, summed in float32, and their mean is rounded. (So says the
-// program that JAX compiles; on CPUs, XLA hands large arrays to a library that does not round the
-// squares, which is what Arithmetic.Fused does.)
+// In BFloat16 the squares are rounded, summed in float32, and their mean is rounded, as in the program
+// that JAX compiles. On CPUs, XLA passes large arrays to a library that does not round the squares;
+// Arithmetic.Fused does the same.
 func (e *engine[T]) rmsNorm(x []T, block int, name string) ([]T, error) {
 	width := e.config.Width
-	scale, err := vector[T](e.source, e.bf16, block, name, width)
+	scale, err := vector[T](e.loader, e.bf16, block, name, width)
 	if err != nil {
 		return nil, err
 	}

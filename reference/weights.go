@@ -9,26 +9,27 @@ import (
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
-// Weights gives the parameters of a model, one at a time. The forward pass asks for each where it
-// needs it, block after block, and keeps none, so that an implementation can open, map or decode
-// tensors as they are asked for.
+// Weights gives access to the parameters of a model. The forward pass asks for each parameter when it
+// needs it, block by block, and keeps none, so that an implementation can open, map or decode
+// tensors on demand.
 type Weights interface {
-	// Parameter returns a parameter of a block, or of the model itself (block is then Outer).
+	// Parameter returns a parameter of a block, or of the model itself if block is Outer. The forward
+	// pass calls it from one goroutine.
 	Parameter(block int, name string) (*Parameter, error)
 }
 
-// Outer stands for the block of parameters that belong to none.
+// Outer is the block number of the parameters outside all blocks.
 const Outer = -1
 
-// The names of parameters, with their shapes as mathematics has them. Matrices may be stored
-// either way round.
+// Names of parameters. A matrix [in → out] may be stored as [out, in] or [in, out] (see
+// Parameter.InOut); those marked "stored so" have one form only.
 const (
 	Embedding  = "embedding"        // [vocabulary, width], stored so
 	OutputHead = "output_head"      // [vocabulary, width], stored so; only with Config.SeparateHead
 	FinalNorm  = "final_norm.scale" // [width]
 
-	TemporalNorm = "temporal_pre_norm.scale" // [width], of every block
-	ChannelNorm  = "channel_pre_norm.scale"  // [width], of every block
+	TemporalNorm = "temporal_pre_norm.scale" // [width], in every block
+	ChannelNorm  = "channel_pre_norm.scale"  // [width], in every block
 	MLPGate      = "mlp.gate"                // [width → expanded] and bias
 	MLPUp        = "mlp.up"                  // [width → expanded] and bias
 	MLPDown      = "mlp.down"                // [expanded → width] and bias
@@ -36,7 +37,7 @@ const (
 	LinearX   = "recurrent.linear_x"          // [width → lru] and bias
 	LinearY   = "recurrent.linear_y"          // [width → lru] and bias
 	LinearOut = "recurrent.linear_out"        // [lru → width] and bias
-	Conv1D    = "recurrent.conv_1d"           // [4 taps → lru] and bias; the last tap meets the current token
+	Conv1D    = "recurrent.conv_1d"           // [4 taps → lru] and bias; the last tap multiplies the current token
 	AParam    = "recurrent.rg_lru.a_param"    // [lru]
 	InputGate = "recurrent.rg_lru.input_gate" // [heads, lru/heads in, lru/heads out], stored so, and bias
 	AGate     = "recurrent.rg_lru.a_gate"     // [heads, lru/heads in, lru/heads out], stored so, and bias
@@ -46,23 +47,24 @@ const (
 	ProjV     = "attention.proj_v"     // [width → head]
 	ProjFinal = "attention.proj_final" // [width → width] and bias
 
-	// Kernel and Bias end the names of parameters that come in pairs: MLPGate + Kernel.
+	// Kernel and Bias are suffixes of the names of parameters that come in pairs: MLPGate + Kernel.
 	Kernel = ".kernel"
 	Bias   = ".bias"
 )
 
-// Parameter is one parameter as it is stored.
+// Parameter is a parameter as it is stored.
 type Parameter struct {
 	DType tensor.DType // F32, F16 or BF16
-	Shape []int64      // as stored; axes of size 1 do not count
-	InOut bool         // a matrix is stored [in, out] (Flax), not [out, in] (torch)
+	Shape []int64      // as stored; axes of size 1 are ignored
+	InOut bool         // a matrix is stored as [in, out] (Flax), not as [out, in] (torch)
 
-	// Data has the elements, row-major and little-endian, from offset 0 on. Bytes is used in place;
-	// anything else is read in pieces of a few megabytes, and closed after use if it is an io.Closer.
+	// Data holds the elements, row-major and little-endian, from offset 0 on. Data of type Bytes is used
+	// in place. Any other is read in pieces of a few megabytes, and closed after use if it is an
+	// io.Closer.
 	Data io.ReaderAt
 }
 
-// Bytes is the data of a parameter that lies in memory, or in a mapped file.
+// Bytes is the data of a parameter in memory or in a mapped file.
 type Bytes []byte
 
 // ReadAt implements io.ReaderAt.
@@ -77,14 +79,14 @@ func (b Bytes) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// done says that the parameter is not read any more.
-func (p *Parameter) done() {
+// close releases the data of the parameter.
+func (p *Parameter) close() {
 	if c, ok := p.Data.(io.Closer); ok {
 		c.Close()
 	}
 }
 
-// read returns n elements from element first on; buf is memory that it may use.
+// read returns n elements from element first on. It may use buf to hold them.
 func (p *Parameter) read(first, n int, buf []byte) ([]byte, error) {
 	size := int(p.DType.Size())
 	from, length := first*size, n*size
@@ -107,28 +109,29 @@ func (p *Parameter) read(first, n int, buf []byte) ([]byte, error) {
 	return buf[:length], nil
 }
 
-// source fetches parameters, checks them, and says in errors which it was.
-type source struct{ weights Weights }
+// loader gets parameters from Weights and checks them. Its errors name the parameter.
+type loader struct{ weights Weights }
 
-// get returns a parameter of that shape, where a matrix [out, in] may also be stored [in, out].
-func (s source) get(block int, name string, shape ...int) (*Parameter, error) {
-	p, err := s.weights.Parameter(block, name)
+// get returns the parameter of that name and shape. A matrix of shape [out, in] may also be stored
+// as [in, out].
+func (l loader) get(block int, name string, shape ...int) (*Parameter, error) {
+	p, err := l.weights.Parameter(block, name)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.check(shape); err != nil {
-		p.done()
-		return nil, named(block, name, err)
+		p.close()
+		return nil, annotate(block, name, err)
 	}
 	return p, nil
 }
 
-// check reports a parameter of a type that is no number, or of another shape.
+// check returns an error if the parameter has another shape or an unsupported dtype.
 func (p *Parameter) check(shape []int) error {
 	switch p.DType {
 	case tensor.F32, tensor.F16, tensor.BF16:
 	default:
-		return fmt.Errorf("type %s is not one that a model computes with", p.DType)
+		return fmt.Errorf("dtype %s is not supported, want float32, float16 or bfloat16", p.DType)
 	}
 	want := slices.Clone(shape)
 	if p.InOut && len(want) == 2 {
@@ -140,25 +143,27 @@ func (p *Parameter) check(shape []int) error {
 	return nil
 }
 
-// vector returns all elements of a parameter of that shape.
-func vector[T kernel.Float](s source, narrow bool, block int, name string, shape ...int) ([]T, error) {
-	p, err := s.get(block, name, shape...)
+// vector returns all elements of the parameter of that name and shape, rounded to bfloat16 if narrow
+// is set.
+func vector[T kernel.Float](l loader, narrow bool, block int, name string, shape ...int) ([]T, error) {
+	p, err := l.get(block, name, shape...)
 	if err != nil {
 		return nil, err
 	}
-	defer p.done()
+	defer p.close()
 	n := 1
 	for _, d := range shape {
 		n *= d
 	}
 	out, err := elements[T](p, n, narrow)
 	if err != nil {
-		return nil, named(block, name, err)
+		return nil, annotate(block, name, err)
 	}
 	return out, nil
 }
 
-// elements returns the n elements of a parameter, in the order they are stored.
+// elements returns the n elements of a parameter in the order in which they are stored, rounded to
+// bfloat16 if narrow is set.
 func elements[T kernel.Float](p *Parameter, n int, narrow bool) ([]T, error) {
 	raw, err := p.read(0, n, nil)
 	if err != nil {
@@ -174,8 +179,8 @@ func elements[T kernel.Float](p *Parameter, n int, narrow bool) ([]T, error) {
 	return out, nil
 }
 
-// sameShape compares shapes without their axes of size 1. A vector [n] is also one of [a, b] with
-// a·b = n: gates have their biases by heads.
+// sameShape compares shapes, ignoring axes of size 1. Any shape of n elements can stand for the vector
+// [n], because the biases of the gates are stored as [heads, width/heads].
 func sameShape(got []int64, want []int) bool {
 	var g, w []int64
 	count := int64(1)
@@ -196,7 +201,8 @@ func sameShape(got []int64, want []int) bool {
 	return slices.Equal(g, w)
 }
 
-func named(block int, name string, err error) error {
+// annotate adds the name of a parameter to an error.
+func annotate(block int, name string, err error) error {
 	if block == Outer {
 		return fmt.Errorf("%s: %w", name, err)
 	}

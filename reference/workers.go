@@ -7,13 +7,13 @@ import (
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
-// workers shares work among goroutines. No result depends on their number: every number of the
-// output is computed by one of them, in the same way whichever it is.
+// workers distributes work over goroutines. Each element of a result is computed by one goroutine, so
+// that no result depends on their number.
 type workers[T kernel.Float] struct {
 	scratch []kernel.Scratch[T] // one for each goroutine
 }
 
-// each calls f for every task from 0 up to n, several at a time.
+// each calls f for every task in [0, n), as many at a time as there are goroutines.
 func (w *workers[T]) each(n int, f func(task int, s *kernel.Scratch[T])) {
 	if n <= 1 || len(w.scratch) == 1 {
 		for task := range n {
@@ -33,11 +33,11 @@ func (w *workers[T]) each(n int, f func(task int, s *kernel.Scratch[T])) {
 	wait.Wait()
 }
 
-// grain is how many element-wise results make a task.
+// grain is the number of elements of an element-wise task.
 const grain = 16 << 10
 
-// ranges calls f for pieces [from, to) that cover 0 to n, where each index stands for width
-// elements.
+// ranges divides [0, n) into ranges [from, to) of about grain elements and calls f for each. An index
+// stands for width elements.
 func (w *workers[T]) ranges(n, width int, f func(from, to int)) {
 	size := max(grain/max(width, 1), 1)
 	w.each((n+size-1)/size, func(task int, _ *kernel.Scratch[T]) {

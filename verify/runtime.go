@@ -130,8 +130,8 @@ func firstApart(a, b *side, p *GoldenPass) (int, string) {
 	if zeroLogits(a.under(), a.as) != zeroLogits(b.under(), b.as) {
 		return 0, "transformers divides by the soft cap of 0, and all its logits are zero"
 	}
-	x := reference.Sights(a.as, int(a.under().AttentionWindow), p.Positions, p.Batch)
-	y := reference.Sights(b.as, int(b.under().AttentionWindow), p.Positions, p.Batch)
+	x := reference.TokenMasks(a.as, int(a.under().AttentionWindow), p.Positions, p.Batch)
+	y := reference.TokenMasks(b.as, int(b.under().AttentionWindow), p.Positions, p.Batch)
 	attention, recurrent := a.Config.Has(convert.Attention), a.Config.Has(convert.Recurrent)
 	for column := range p.Length { // the earliest in any row
 		for row := range p.Batch {

@@ -1,16 +1,15 @@
-// Package kernel has the matrix products of the reference forward pass: activations in float32 or
-// float64 times weights as they are stored (bfloat16, float16 or float32, [out, in] or [in, out]),
-// widened on the way and never transposed or converted as a whole.
+// Package kernel multiplies activations in float32 or float64 by weights as they are stored: in
+// bfloat16, float16, float32 or float64, as [out, in] or [in, out]. It widens the weights in small
+// blocks and never transposes or converts a whole matrix.
 //
-// Every element of a product is one running sum over k, in order, each term added with a fused
-// multiply-add (one rounding). That fixes its bits: they do not depend on the machine, on the
-// number of threads, on how many rows are multiplied at once, or on how the weights are stored.
-// The AVX2 assembly (written by the generator in avo/) and the generic Go twin give the same bits;
-// the tag noasm leaves the assembly out.
+// Every element of a product is one running sum over k, in order, in which each term is added by a
+// fused multiply-add (one rounding). Its bits therefore do not depend on the machine, on the number of
+// threads, on how many rows are multiplied at once, or on how the weights are stored. The AVX2
+// assembly, written by the generator in avo, and the generic Go code give the same bits. The build tag
+// noasm leaves the assembly out.
 package kernel
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -18,23 +17,23 @@ import (
 
 //go:generate sh -c "cd avo && go run . -out ../tiles_amd64.s -stubs ../tiles_amd64.go -pkg kernel"
 
-// Float is a type that sums are taken in.
+// Float is the type of activations and sums.
 type Float interface{ float32 | float64 }
 
 // Matrix is a weight matrix, or some rows of one, in memory as it is stored: row-major and
 // little-endian.
 type Matrix struct {
 	DType  tensor.DType // BF16, F16, F32 or F64
-	Data   []byte       // from the first element on
+	Data   []byte       // at least ((Rows-1)*Stride + Cols) elements
 	Rows   int          // as stored
 	Cols   int          // as stored
-	Stride int          // elements from one row to the next
-	InOut  bool         // rows are inputs (Flax kernels); otherwise rows are outputs (torch)
+	Stride int          // elements from the start of one row to that of the next
+	InOut  bool         // rows are inputs (Flax); otherwise rows are outputs (torch)
 	Narrow bool         // round the elements to bfloat16 before use
 }
 
-// Dense returns the matrix whose elements are those of data. Rows of it may overlap or lie apart,
-// as stride says.
+// Dense returns a matrix with the elements of data, which it shares on little-endian machines. Rows
+// start stride elements apart, so that they may overlap or have gaps.
 func Dense[T Float](data []T, rows, cols, stride int, inOut bool) *Matrix {
 	m := &Matrix{DType: tensor.F64, Rows: rows, Cols: cols, Stride: stride, InOut: inOut}
 	var zero T
@@ -45,7 +44,7 @@ func Dense[T Float](data []T, rows, cols, stride int, inOut bool) *Matrix {
 	return m
 }
 
-// In returns the number of inputs, the length of the sums.
+// In returns the number of inputs, which is the number of terms of each sum.
 func (m *Matrix) In() int {
 	if m.InOut {
 		return m.Rows
@@ -61,65 +60,50 @@ func (m *Matrix) Out() int {
 	return m.Rows
 }
 
-// Check reports a matrix of a type that products do not take, or with fewer bytes than it needs.
-func (m *Matrix) Check() error {
-	switch m.DType {
-	case tensor.BF16, tensor.F16, tensor.F32, tensor.F64:
-	default:
-		return fmt.Errorf("a matrix of %s cannot be multiplied", m.DType)
-	}
-	if m.Rows < 0 || m.Cols < 0 || m.Stride < 0 {
-		return fmt.Errorf("matrix of %d x %d with stride %d", m.Rows, m.Cols, m.Stride)
-	}
-	if m.Rows == 0 || m.Cols == 0 {
-		return nil
-	}
-	if need := ((m.Rows-1)*m.Stride + m.Cols) * int(m.DType.Size()); len(m.Data) < need {
-		return fmt.Errorf("matrix of %d x %d needs %d bytes but has %d", m.Rows, m.Cols, need, len(m.Data))
-	}
-	return nil
-}
-
-// The shape of the work. A panel is as many outputs as a tile is wide; it holds blockTerms terms
-// of each sum, 16 KiB, and stays in the first-level cache while all rows of x pass by. A group of
-// panels shares what is read of x.
+// Blocking. Weights are packed into panels of PanelWidth outputs by BlockTerms terms: 16 KiB, which
+// stay in the first-level cache while all rows of x are multiplied by them. A group of panels is packed
+// together, so that x is read once for the group. Tiles of tileRows rows of x by one panel are computed
+// in registers.
 const (
-	BlockTerms  = 256 // terms that are packed at a time; an Order rearranges within them
-	GroupPanels = 4
-	tileRows    = 6
-	panelBytes  = 64 // bytes of one packed row: two vectors
+	BlockTerms  = 256 // terms of a panel; an Order permutes the terms within a block of this size
+	GroupPanels = 4   // panels of a group
+	tileRows    = 6   // rows of x in a tile
+	panelBytes  = 64  // bytes of one term of a panel: two AVX vectors
 )
 
-// PanelWidth returns the outputs of a panel: 16 in float32, 8 in float64.
+// PanelWidth returns the number of outputs of a panel: 16 in float32, 8 in float64.
 func PanelWidth[T Float]() int {
 	var zero T
 	return panelBytes / int(unsafe.Sizeof(zero))
 }
 
-// GroupWidth returns the outputs of a group of panels: the smallest piece of a product that is
-// worth a goroutine's while.
+// GroupWidth returns the number of outputs of a group of panels, the smallest part of a product that is
+// worth computing in a goroutine of its own.
 func GroupWidth[T Float]() int { return GroupPanels * PanelWidth[T]() }
 
-// Order rearranges the sums of a product, to measure what such rearrangements do: the terms of
-// each block of BlockTerms are taken in the order of Terms, summed from zero, and the block's sum
-// is added to what there is. A nil Order is the plain order.
+// Order changes the order of summation in a product, to measure its effect on rounding. The terms of
+// each block of BlockTerms are taken in the order of Terms. Each Split of them are summed from zero,
+// and their sum is added to the element. A nil *Order is the plain order.
 type Order struct {
-	Terms [BlockTerms]uint16 // a permutation
-	Split int                // terms that are summed by themselves, a divisor of BlockTerms
+	Terms [BlockTerms]uint16 // a permutation of the terms of a block
+	Split int                // number of terms that are summed separately, a divisor of BlockTerms
 }
 
-// Scratch is the memory that one goroutine packs weights into. The zero value is ready for use.
+// Scratch holds the buffers of one goroutine. The zero value is ready for use.
 type Scratch[T Float] struct {
-	panels []T
-	rows   []T // rows of x in the order of an Order
-	wide   []T // weights of one output
+	panels []T // packed weights
+	rows   []T // rows of x, rearranged by an Order
+	wide   []T // widened weights of one output
 	tile   [tileRows * panelBytes / 4]T
 }
 
-// Multiply adds to y the outputs [from, to) of x times w: y[r][j] += Σk x[r][k]·w[k][j] for each of
-// n rows. Row r of x is x[r*ldx:][:w.In()], row r of y is y[r*ldy:][:w.Out()]. Where the sums are
-// longer than w, call it for the pieces of w in the order of k (pieces of a multiple of BlockTerms,
-// where an Order is given).
+// Multiply adds the outputs [from, to) of x·w to y: y[r][j] += Σk x[r][k]·w[k][j] for each of n rows.
+// Row r of x is x[r*ldx:][:w.In()], row r of y is y[r*ldy:][:w.Out()]. order is nil for the plain order
+// of summation. Multiply panics if x, y or the data of w is too short.
+//
+// A product with a matrix in pieces of consecutive k is a sequence of calls, one for each piece in
+// order, with the same y. If an order is given, all pieces but the last must have a multiple of
+// BlockTerms inputs.
 func Multiply[T Float](y []T, ldy int, x []T, ldx, n int, w *Matrix, from, to int, order *Order, s *Scratch[T]) {
 	if n == 0 {
 		return
@@ -141,14 +125,14 @@ func Multiply[T Float](y []T, ldy int, x []T, ldx, n int, w *Matrix, from, to in
 				a, lda = s.reorder(x[k:], ldx, n, terms, order), terms
 			}
 			for p := 0; p < outs; p += width {
-				s.panelTimes(y[j+p:], ldy, a, lda, n, s.panels[p*BlockTerms:], terms, min(width, outs-p), order)
+				s.multiplyPanel(y[j+p:], ldy, a, lda, n, s.panels[p*BlockTerms:], terms, min(width, outs-p), order)
 			}
 		}
 	}
 }
 
-// panelTimes adds all rows of a times one packed panel to c.
-func (s *Scratch[T]) panelTimes(c []T, ldc int, a []T, lda, n int, b []T, terms, outs int, order *Order) {
+// multiplyPanel adds the product of all rows of a and one packed panel to c.
+func (s *Scratch[T]) multiplyPanel(c []T, ldc int, a []T, lda, n int, b []T, terms, outs int, order *Order) {
 	width := PanelWidth[T]()
 	for r := 0; r < n; r += tileRows {
 		rows := min(tileRows, n-r)
@@ -161,14 +145,14 @@ func (s *Scratch[T]) panelTimes(c []T, ldc int, a []T, lda, n int, b []T, terms,
 			split = order.Split
 		}
 		for k := 0; k < terms; k += split {
-			s.tileApart(c[r*ldc:], ldc, a[r*lda+k:], lda, rows, b[k*width:], min(split, terms-k), outs, order != nil)
+			s.scratchTile(c[r*ldc:], ldc, a[r*lda+k:], lda, rows, b[k*width:], min(split, terms-k), outs, order != nil)
 		}
 	}
 }
 
-// tileApart computes a tile in scratch memory: for panels that are not full, and where sums begin
-// at zero and are added at their end.
-func (s *Scratch[T]) tileApart(c []T, ldc int, a []T, lda, rows int, b []T, terms, outs int, fromZero bool) {
+// scratchTile computes a tile in scratch memory and copies it to c. It serves panels with fewer than
+// PanelWidth outputs, and with fromZero set, sums that start from zero and are added to c.
+func (s *Scratch[T]) scratchTile(c []T, ldc int, a []T, lda, rows int, b []T, terms, outs int, fromZero bool) {
 	width := PanelWidth[T]()
 	t := s.tile[:rows*width]
 	clear(t)
@@ -190,7 +174,7 @@ func (s *Scratch[T]) tileApart(c []T, ldc int, a []T, lda, rows int, b []T, term
 	}
 }
 
-// reorder returns the columns [0, terms) of x in the order that the weights are packed in.
+// reorder returns the columns [0, terms) of x in the order of the packed weights.
 func (s *Scratch[T]) reorder(x []T, ldx, n, terms int, order *Order) []T {
 	if len(s.rows) < n*BlockTerms {
 		s.rows = make([]T, n*BlockTerms)
@@ -208,7 +192,7 @@ func (s *Scratch[T]) reorder(x []T, ldx, n, terms int, order *Order) []T {
 	return s.rows
 }
 
-// littleEndian returns the bytes of data as a little-endian machine stores them.
+// littleEndian returns the elements of data as little-endian bytes.
 func littleEndian[T Float](data []T) []byte {
 	if len(data) == 0 {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// encode stores values as that type: the inverse of Widen for values that the type holds.
+// encode is the inverse of Widen for values that the dtype represents exactly.
 func encode(dtype tensor.DType, values []float64) []byte {
 	var out []byte
 	for _, v := range values {
@@ -28,7 +28,7 @@ func encode(dtype tensor.DType, values []float64) []byte {
 	return out
 }
 
-// float16Bits finds the float16 whose value v is.
+// float16Bits returns the bits of v as a float16, which must be exact.
 func float16Bits(v float64) uint16 {
 	fraction, exponent := math.Frexp(math.Abs(v))
 	var bits uint16
@@ -45,7 +45,8 @@ func float16Bits(v float64) uint16 {
 	return bits
 }
 
-// multiplyPlainly is the definition: each element a running sum in order, one rounding a term.
+// multiplyPlainly is the definition of Multiply: each element is a running sum in order, with one
+// rounding for each term.
 func multiplyPlainly[T Float](y, x []T, n, in, out int, weight func(k, j int) float64) {
 	for r := range n {
 		for j := range out {
@@ -63,20 +64,18 @@ func multiplyPlainly[T Float](y, x []T, n, in, out int, weight func(k, j int) fl
 	}
 }
 
+// testMultiply compares Multiply with its definition.
 func testMultiply[T Float](t *testing.T, dtype tensor.DType, inOut bool, n, in, out int) {
 	rng := rand.New(rand.NewPCG(uint64(in), uint64(out)))
 	values := make([]float64, in*out)
 	for i := range values {
-		values[i] = float64(rng.IntN(255)-127) / 64 // held by every type
+		values[i] = float64(rng.IntN(255)-127) / 64 // exact in every dtype
 	}
 	w := &Matrix{DType: dtype, Data: encode(dtype, values), Rows: out, Cols: in, Stride: in, InOut: inOut}
 	weight := func(k, j int) float64 { return values[j*in+k] }
 	if inOut {
 		w.Rows, w.Cols, w.Stride = in, out, out
 		weight = func(k, j int) float64 { return values[k*out+j] }
-	}
-	if err := w.Check(); err != nil {
-		t.Fatal(err)
 	}
 	x := make([]T, n*in)
 	for i := range x {
@@ -89,7 +88,7 @@ func testMultiply[T Float](t *testing.T, dtype tensor.DType, inOut bool, n, in, 
 	}
 	multiplyPlainly(want, x, n, in, out, weight)
 	var s Scratch[T]
-	cut := out / 3 // two calls, as two goroutines would share the work
+	cut := out / 3 // two calls, as from two goroutines
 	Multiply(got, out, x, in, n, w, 0, cut, nil, &s)
 	Multiply(got, out, x, in, n, w, cut, out, nil, &s)
 	for i := range want {
@@ -112,7 +111,8 @@ func TestMultiply(t *testing.T) {
 	}
 }
 
-// Rows multiplied together or alone, and sums cut into pieces: the same bits.
+// TestMultiplyInPieces: rows multiplied together or alone, and sums in one piece or several, give the
+// same bits.
 func TestMultiplyInPieces(t *testing.T) {
 	const n, in, out = 9, 600, 40
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -138,13 +138,14 @@ func TestMultiplyInPieces(t *testing.T) {
 		}
 		for i := range whole {
 			if whole[i] != pieces[i] {
-				t.Fatalf("element %d is %v whole but %v in pieces", i, whole[i], pieces[i])
+				t.Fatalf("element %d is %v in one piece but %v in several", i, whole[i], pieces[i])
 			}
 		}
 	}
 }
 
-// An Order changes roundings, not sums, and does not depend on how the weights are stored.
+// TestOrder: an Order changes only roundings, and its result does not depend on how the weights are
+// stored.
 func TestOrder(t *testing.T) {
 	const n, in, out = 5, 700, 20
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -180,30 +181,12 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	if moved < 6*n*out/2 {
-		t.Errorf("only %d of %d sums were rounded otherwise", moved, 6*n*out)
+		t.Errorf("only %d of %d sums are rounded differently", moved, 6*n*out)
 	}
 }
 
-func TestCheck(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		m    Matrix
-		ok   bool
-	}{
-		{"exact", Matrix{DType: tensor.BF16, Data: make([]byte, 12), Rows: 2, Cols: 3, Stride: 3}, true},
-		{"last row without its gap", Matrix{DType: tensor.BF16, Data: make([]byte, 14), Rows: 2, Cols: 3, Stride: 4}, true},
-		{"short", Matrix{DType: tensor.BF16, Data: make([]byte, 11), Rows: 2, Cols: 3, Stride: 3}, false},
-		{"integers", Matrix{DType: tensor.I32, Data: make([]byte, 24), Rows: 2, Cols: 3, Stride: 3}, false},
-		{"negative", Matrix{DType: tensor.F32, Rows: -1, Cols: 3, Stride: 3}, false},
-		{"empty", Matrix{DType: tensor.F32, Rows: 0, Cols: 3, Stride: 3}, true},
-	} {
-		if err := c.m.Check(); (err == nil) != c.ok {
-			t.Errorf("%s: %v", c.name, err)
-		}
-	}
-}
-
-// Without allocations a product leaves no garbage behind for each piece of the weights.
+// TestMultiplyAllocatesNothing: Multiply is called for each piece of the weights and must leave no
+// garbage.
 func TestMultiplyAllocatesNothing(t *testing.T) {
 	w := Dense(make([]float32, 64*64), 64, 64, 64, false)
 	x, y := make([]float32, 3*64), make([]float32, 3*64)

@@ -2,9 +2,9 @@ package kernel
 
 import "math/rand/v2"
 
-// SeededOrder returns another order than the plain one, the same for the same seed: the terms of a
-// block shuffled, and 32, 64, 128 or 256 of them summed by themselves, which is in the range of
-// what the libraries under the original implementations do. Seed 0 is the plain order, nil.
+// SeededOrder returns an order that depends only on the seed: a random permutation of the terms of a
+// block, of which 32, 64, 128 or 256 are summed separately, as in the libraries that the original
+// implementations use. Seed 0 gives the plain order, nil.
 func SeededOrder(seed uint64) *Order {
 	if seed == 0 {
 		return nil

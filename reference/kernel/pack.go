@@ -7,9 +7,9 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// packPanel lays out terms × outs weights, from term k and output j on, as the tiles read them:
-// dst[term][PanelWidth], widened, in the order of the terms. Outputs beyond outs are left as
-// they are, for nobody reads what comes of them. wide is room for BlockTerms elements.
+// packPanel packs the weights of the terms [k, k+terms) and the outputs [j, j+outs) into dst as
+// [term][PanelWidth], widened and in the given order of terms. Columns of dst from outs on keep their
+// values, because their products are not used. wide is a buffer of BlockTerms elements.
 func packPanel[T Float](dst []T, w *Matrix, k, terms, j, outs int, order *Order, wide []T) {
 	width := PanelWidth[T]()
 	dst = dst[:terms*width]
@@ -31,7 +31,7 @@ func packPanel[T Float](dst []T, w *Matrix, k, terms, j, outs int, order *Order,
 	}
 }
 
-// packInOut packs a panel of weights whose outputs lie side by side.
+// packInOut is packPanel for a matrix whose rows are inputs.
 func packInOut[T Float](dst []T, w *Matrix, k, terms, j, outs int, order *Order, wide []T) {
 	width, size := PanelWidth[T](), int(w.DType.Size())
 	at := 0
@@ -54,7 +54,7 @@ func packInOut[T Float](dst []T, w *Matrix, k, terms, j, outs int, order *Order,
 	}
 }
 
-// scatter writes one output's weights down a column of the panel.
+// scatter writes the weights of one output into a column of the panel.
 func scatter[T Float](column []T, width int, weights []T, order *Order) {
 	if order == nil {
 		for k, x := range weights {
@@ -71,7 +71,8 @@ func scatter[T Float](column []T, width int, weights []T, order *Order) {
 	}
 }
 
-// scatterBF16 widens and scatters at once: the common case, and most of the time that packing takes.
+// scatterBF16 widens and scatters bfloat16 weights in one pass. This is the common case and takes most
+// of the time of packing.
 func scatterBF16[T Float](column []T, width int, row []byte) {
 	k := 0
 	for ; len(row) >= 8; row = row[8:] {
@@ -90,7 +91,7 @@ func scatterBF16[T Float](column []T, width int, row []byte) {
 	}
 }
 
-// narrow rounds the elements to bfloat16 where the matrix asks for it and they are not already.
+// narrow rounds elements of w to bfloat16 if w.Narrow is set.
 func narrow[T Float](x []T, w *Matrix) {
 	if !w.Narrow || w.DType == tensor.BF16 {
 		return

@@ -1,13 +1,14 @@
 package kernel
 
-// tile adds to rows of c (ldc apart) rows of a (lda apart) times a packed panel b of k terms. There
-// are at most tileRows rows; c's are a panel wide.
+// tile adds the product of rows of a and a packed panel b of k terms to rows of c. Rows of a start lda
+// elements apart, rows of c ldc elements; there are at most tileRows rows. A row of c has PanelWidth
+// elements.
 func tile[T Float](rows int, c []T, ldc int, a []T, lda int, b []T, k int) {
 	if k == 0 {
 		return
 	}
 	width := PanelWidth[T]()
-	// The assembly checks nothing.
+	// The assembly does not check bounds.
 	_, _, _ = c[(rows-1)*ldc+width-1], a[(rows-1)*lda+k-1], b[k*width-1]
 	switch c := any(c).(type) {
 	case []float32:
@@ -17,11 +18,10 @@ func tile[T Float](rows int, c []T, ldc int, a []T, lda int, b []T, k int) {
 	}
 }
 
-// The tiles in use: generic, unless a file for this machine's instructions says otherwise.
+// The implementation in use. Files for the instructions of a machine replace the generic one.
 var (
 	tile32 = generic32
 	tile64 = generic64
 
-	// Implementation names the tiles in use.
-	Implementation = "generic"
+	implementation = "generic"
 )

@@ -6,10 +6,11 @@ import "golang.org/x/sys/cpu"
 
 func init() {
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
-		tile32, tile64, Implementation = avx32, avx64, "avx2+fma"
+		tile32, tile64, implementation = avx32, avx64, "avx2+fma"
 	}
 }
 
+// avx32 calls the assembly for that number of rows.
 func avx32(rows int, c []float32, ldc int, a []float32, lda int, b []float32, k int) {
 	switch rows {
 	case 1:
@@ -27,6 +28,7 @@ func avx32(rows int, c []float32, ldc int, a []float32, lda int, b []float32, k 
 	}
 }
 
+// avx64 calls the assembly for that number of rows.
 func avx64(rows int, c []float64, ldc int, a []float64, lda int, b []float64, k int) {
 	switch rows {
 	case 1:

@@ -2,15 +2,15 @@
 
 package kernel
 
-// On arm64, Go compiles x*y + z to one fused instruction, though the language does not promise it.
-// Where a trial shows that it did, these loops give the bits of the generic ones, many times faster.
+// On arm64, Go compiles x*y + z to one fused instruction, although the language does not guarantee it.
+// If a trial shows that it did, fused32 gives the bits of generic32 many times faster.
 func init() {
 	if fuses() {
-		tile32, Implementation = fused32, "fused"
+		tile32, implementation = fused32, "fused"
 	}
 }
 
-// fuses reports whether fused32 rounds once: (1 + 2⁻¹²)² − 1 keeps its last bit only then.
+// fuses reports whether fused32 rounds once: only then does (1 + 2⁻¹²)² − 1 keep its last bit.
 func fuses() bool {
 	a, b, c := []float32{1 + 0x1p-12}, make([]float32, panelBytes/4), make([]float32, panelBytes/4)
 	for i := range b {
@@ -25,6 +25,7 @@ func fuses() bool {
 	return true
 }
 
+// fused32 is generic32 with the fused instruction.
 func fused32(rows int, c []float32, ldc int, a []float32, lda int, b []float32, k int) {
 	const width = panelBytes / 4
 	for r := range rows {

@@ -2,7 +2,7 @@ package kernel
 
 import "math"
 
-// generic32 is the twin of tile32x1 to tile32x6.
+// generic32 is the Go form of tile32x1 to tile32x6.
 func generic32(rows int, c []float32, ldc int, a []float32, lda int, b []float32, k int) {
 	const width = panelBytes / 4
 	for r := range rows {
@@ -16,7 +16,7 @@ func generic32(rows int, c []float32, ldc int, a []float32, lda int, b []float32
 	}
 }
 
-// generic64 is the twin of tile64x1 to tile64x6.
+// generic64 is the Go form of tile64x1 to tile64x6.
 func generic64(rows int, c []float64, ldc int, a []float64, lda int, b []float64, k int) {
 	const width = panelBytes / 8
 	for r := range rows {

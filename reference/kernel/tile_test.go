@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// same reports equal bits; of NaNs only that both are (their payload is not defined).
+// same reports whether a and b have the same bits, or are both NaN.
 func same[T Float](a, b T) bool {
 	if a != a || b != b {
 		return a != a && b != b
@@ -16,14 +16,14 @@ func same[T Float](a, b T) bool {
 	return a == b && math.Signbit(float64(a)) == math.Signbit(float64(b))
 }
 
-// awkward are values that roundings, overflow and underflow turn on.
+// awkward are values at the limits of rounding, overflow and underflow.
 var awkward = []float32{
 	0, float32(math.Copysign(0, -1)), 1, -1, 1 + 0x1p-23, 1 - 0x1p-24, 0x1p-149, -0x1p-149, 0x1p-126, 0x1.fffffcp-127,
 	math.MaxFloat32, -math.MaxFloat32, 0x1p-75, 0x1p-74, 0x1p12 + 1, 0x1p24, -0x1p24, 0x1p-24, 3, 0x1.000002p-12,
 	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()),
 }
 
-// exactly computes x·y + z with as many bits as it takes, and rounds once.
+// exactly computes x·y + z with unlimited precision and rounds once.
 func exactly(x, y, z float32) float32 {
 	sum := new(big.Float).SetPrec(1200)
 	sum.Mul(big.NewFloat(float64(x)).SetPrec(1200), big.NewFloat(float64(y)).SetPrec(1200))
@@ -32,6 +32,7 @@ func exactly(x, y, z float32) float32 {
 	return out
 }
 
+// checkFMA compares fma32 with exactly.
 func checkFMA(t *testing.T, x, y, z float32) {
 	t.Helper()
 	got := fma32(x, y, z)
@@ -55,13 +56,13 @@ func TestFMA32(t *testing.T) {
 			}
 		}
 	}
-	for _, sign := range []float32{1, -1} { // 2²⁴+1 lies between two float32: what is added decides
+	for _, sign := range []float32{1, -1} { // the product 2²⁴+1 is a tie between two float32, which z decides
 		for _, z := range []float32{0, 0x1p-40, -0x1p-40, 0x1p-149, -0x1p-149} {
 			checkFMA(t, 97*sign, 172961, z)
 		}
 	}
 	rng := rand.New(rand.NewPCG(5, 6))
-	for range 100_000 { // products that nearly meet a tie of the sum
+	for range 100_000 { // sums close to a tie
 		x, y := math.Float32frombits(rng.Uint32()), 1+float32(rng.IntN(1<<12))*0x1p-12
 		z := float32(math.Ldexp(float64(rng.IntN(1<<24)), rng.IntN(60)-30)) * x
 		checkFMA(t, x, y, z)
@@ -75,7 +76,7 @@ func FuzzFMA32(f *testing.F) {
 	})
 }
 
-// compareTiles runs the tiles in use and their generic twins on the same numbers.
+// compareTiles compares the tiles in use with the generic ones on the same numbers.
 func compareTiles[T Float](t *testing.T, rows, k, pad int, next func() T) {
 	t.Helper()
 	width := PanelWidth[T]()
@@ -96,13 +97,13 @@ func compareTiles[T Float](t *testing.T, rows, k, pad int, next func() T) {
 	}
 	for i := range c {
 		if !same(c[i], want[i]) {
-			t.Fatalf("%s, %d rows of %d terms: element %d is %x, generic %x", Implementation, rows, k, i, c[i], want[i])
+			t.Fatalf("%s, %d rows of %d terms: element %d is %x, generic %x", implementation, rows, k, i, c[i], want[i])
 		}
 	}
 }
 
 func TestTilesGiveTheGenericBits(t *testing.T) {
-	if Implementation == "generic" {
+	if implementation == "generic" {
 		t.Skip("no assembly in use")
 	}
 	rng := rand.New(rand.NewPCG(7, 8))

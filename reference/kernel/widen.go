@@ -11,13 +11,13 @@ import (
 // RoundBF16 returns x rounded to the nearest bfloat16, ties to even.
 func RoundBF16(x float32) float32 {
 	bits := math.Float32bits(x)
-	if bits&0x7fffffff > 0x7f800000 { // rounding could carry a NaN over into infinity
+	if bits&0x7fffffff > 0x7f800000 { // NaN, which rounding could turn into infinity
 		return math.Float32frombits(bits&0xffff0000 | 1<<22)
 	}
 	return math.Float32frombits((bits + 0x7fff + bits>>16&1) & 0xffff0000)
 }
 
-// Float16 returns the float16 of those bits.
+// Float16 returns the value of the float16 with those bits.
 func Float16(bits uint16) float32 {
 	const infinity, toFloat32 = 0x1f << 23, 0x1p112
 	magnitude := uint32(bits&0x7fff) << 13
@@ -25,12 +25,12 @@ func Float16(bits uint16) float32 {
 	if magnitude >= infinity { // infinity and NaN keep their fraction
 		return math.Float32frombits(sign | magnitude | 0x7f800000)
 	}
-	// The exponent is off by 112; multiplying puts it right, for subnormal numbers too.
+	// The exponent is too small by 112. Multiplying corrects it, for subnormal numbers too.
 	return math.Float32frombits(sign | math.Float32bits(math.Float32frombits(magnitude)*toFloat32))
 }
 
-// Widen fills dst with little-endian elements of that type: BF16, F16, F32 or F64 (which only
-// float64 holds exactly).
+// Widen fills dst with the little-endian elements of src. The dtype is BF16, F16, F32 or F64; F64 is
+// rounded if T is float32.
 func Widen[T Float](dst []T, dtype tensor.DType, src []byte) {
 	switch dtype {
 	case tensor.BF16:
@@ -63,11 +63,13 @@ func Widen[T Float](dst []T, dtype tensor.DType, src []byte) {
 	}
 }
 
+// hostIsLittleEndian reports whether this machine stores numbers little-endian.
 var hostIsLittleEndian = func() bool {
 	word := uint16(1)
 	return *(*byte)(unsafe.Pointer(&word)) == 1
 }()
 
+// encodeLittleEndian is littleEndian for other machines.
 func encodeLittleEndian[T Float](data []T) []byte {
 	var out []byte
 	for _, x := range data {

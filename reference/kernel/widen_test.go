@@ -42,7 +42,7 @@ func TestRoundBF16(t *testing.T) {
 	}
 }
 
-// Weights that are not bfloat16 are rounded on the way where the matrix asks for it.
+// TestNarrow: weights in a wider type are rounded to bfloat16 if Narrow is set.
 func TestNarrow(t *testing.T) {
 	values := []float64{1, 1 + 0x1p-8, 1 + 3*0x1p-8, -2.71828}
 	for _, inOut := range []bool{false, true} {

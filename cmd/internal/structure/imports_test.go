@@ -65,8 +65,15 @@ var imports = []struct {
 
 // planned are the packages above that do not exist yet.
 var planned = []string{
-	"convert/adapter", "convert/huggingface", "convert/model", "convert/proof",
-	"convert/source", "convert/transfer", "verify/golden", "verify/logits", "verify/report",
+	"convert/adapter",
+	"convert/huggingface",
+	"convert/model",
+	"convert/proof",
+	"convert/source",
+	"convert/transfer",
+	"verify/golden",
+	"verify/logits",
+	"verify/report",
 	"verify/runtime",
 }
 

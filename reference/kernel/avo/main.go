@@ -11,16 +11,16 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// maxRows is the height of the largest tile: 6 rows of two vectors keep 12 running sums, and leave
-// two registers for the packed weights and one for the activation, of the 16 there are.
+// maxRows is the number of rows of the largest tile. Of the 16 vector registers, 6 rows of two vectors
+// take 12 for the sums, the packed weights two, and the activation one.
 const maxRows = 6
 
-// unroll is how many terms of the sum one turn of the main loop adds.
+// unroll is the number of terms that one iteration of the main loop adds.
 const unroll = 4
 
-// element is one of the two types of number, and the instructions that differ between them.
+// element is an element type and the instructions for it.
 type element struct {
-	name      string // in the function's name
+	name      string // part of the function's name
 	goType    string
 	size      int
 	load      func(...operand.Op) // whole vectors
@@ -43,8 +43,8 @@ func main() {
 	Generate()
 }
 
-// tile writes one function: c[r][0:2 vectors] += Σ over k of a[r][k]·b[k][0:2 vectors], the sums
-// taken in the order of k.
+// tile generates one function: c[r][0:2 vectors] += Σk a[r][k]·b[k][0:2 vectors], summed in the order
+// of k.
 func tile(e element, rows int) {
 	TEXT(fmt.Sprintf("tile%sx%d", e.name, rows), NOSPLIT,
 		fmt.Sprintf("func(c *%[1]s, ldc int, a *%[1]s, lda int, b *%[1]s, k int)", e.goType))
@@ -109,7 +109,7 @@ func tile(e element, rows int) {
 	RET()
 }
 
-// rowAddresses gives the address of each row from two base registers, three rows to each.
+// rowAddresses returns a function that gives the address of each row. Three rows share a base register.
 func rowAddresses(base reg.Register, stride reg.Register, rows int) func(int) operand.Mem {
 	second := base
 	if rows > 3 {
@@ -130,6 +130,7 @@ func rowAddresses(base reg.Register, stride reg.Register, rows int) func(int) op
 	}
 }
 
+// bases returns the base registers of the rows.
 func bases(address func(int) operand.Mem, rows int) []reg.Register {
 	if rows > 3 {
 		return []reg.Register{address(0).Base, address(3).Base}
