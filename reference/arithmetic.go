@@ -1,7 +1,10 @@
 package reference
 
 import (
+	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
@@ -25,6 +28,15 @@ const (
 var PrecisionNames = [...]string{"float32", "float64", "bfloat16"}
 
 func (p Precision) String() string { return PrecisionNames[p] }
+
+// ParsePrecision returns the Precision of that name.
+func ParsePrecision(name string) (Precision, error) {
+	i := slices.Index(PrecisionNames[:], name)
+	if i < 0 {
+		return 0, fmt.Errorf("%q is not one of %s", name, strings.Join(PrecisionNames[:], ", "))
+	}
+	return Precision(i), nil
+}
 
 // Arithmetic selects the precision and the order of rounding. The zero value is plain float32. The
 // fields after Precision select variants that are as correct as the plain one; the spread of their

@@ -1,6 +1,10 @@
 package reference
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // BlockType is the kind of temporal mixing that a block does.
 type BlockType uint8
@@ -49,6 +53,15 @@ const (
 var SemanticsNames = [...]string{"original", "transformers4", "transformers5"}
 
 func (s Semantics) String() string { return SemanticsNames[s] }
+
+// ParseSemantics returns the Semantics of that name.
+func ParseSemantics(name string) (Semantics, error) {
+	i := slices.Index(SemanticsNames[:], name)
+	if i < 0 {
+		return 0, fmt.Errorf("%q is not one of %s", name, strings.Join(SemanticsNames[:], ", "))
+	}
+	return Semantics(i), nil
+}
 
 // HeadDim returns the width of one attention head.
 func (c *Config) HeadDim() int { return c.Width / c.NumHeads }

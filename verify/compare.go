@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/forward"
 )
 
 // CompareOptions say how a model is held against a fixture.
@@ -22,7 +24,7 @@ type CompareOptions struct {
 //
 // All runs go through the model side by side, block by block, and of each only one block's output is
 // kept, so that memory does not grow with the number of blocks.
-func CompareLogits(ctx context.Context, m *Model, g *Golden, o CompareOptions) (*LogitsResult, error) {
+func CompareLogits(ctx context.Context, m *Model, g *golden.Fixture, o CompareOptions) (*LogitsResult, error) {
 	c := newComparison(ctx, m, g, o)
 	if why := c.unfit(); why != "" {
 		c.result.Summary = why
@@ -45,7 +47,7 @@ func CompareLogits(ctx context.Context, m *Model, g *Golden, o CompareOptions) (
 type comparison struct {
 	ctx       context.Context
 	model     *Model
-	golden    *Golden
+	golden    *golden.Fixture
 	other     *Model
 	semantics reference.Semantics
 	result    *LogitsResult
@@ -64,7 +66,7 @@ type comparison struct {
 	exact  *inexact // the first embedding that is not as it must be, or nil
 }
 
-func newComparison(ctx context.Context, m *Model, g *Golden, o CompareOptions) *comparison {
+func newComparison(ctx context.Context, m *Model, g *golden.Fixture, o CompareOptions) *comparison {
 	c := &comparison{ctx: ctx, model: m, golden: g, other: o.Other, semantics: g.Meta.Semantics}
 	if o.Semantics != nil {
 		c.semantics = *o.Semantics
@@ -86,7 +88,7 @@ func newComparison(ctx context.Context, m *Model, g *Golden, o CompareOptions) *
 	if m.Config.Has("attention") {
 		c.result.Window = int(m.ConfigUnder(c.semantics).AttentionWindow)
 	}
-	if why := g.Meta.coarser(); why != "" {
+	if why := coarser(&g.Meta); why != "" {
 		c.note("%s: the envelope is that of bfloat16, which is wider", why)
 	}
 	return c
@@ -94,7 +96,7 @@ func newComparison(ctx context.Context, m *Model, g *Golden, o CompareOptions) *
 
 // precision returns the arithmetic that is like the fixture's, or is known to be coarser.
 func (c *comparison) precision() reference.Precision {
-	if c.golden.Meta.coarser() != "" {
+	if coarser(&c.golden.Meta) != "" {
 		return reference.BFloat16
 	}
 	return c.golden.Meta.Precision
@@ -102,7 +104,7 @@ func (c *comparison) precision() reference.Precision {
 
 // coarser says why no arithmetic of the reference is like the fixture's, so that one has to stand in that
 // rounds more; "" if there is one.
-func (m *GoldenMeta) coarser() string {
+func coarser(m *golden.Meta) string {
 	if m.DType == "float16" {
 		return "there is no reference arithmetic in float16"
 	}
@@ -114,7 +116,7 @@ func (m *GoldenMeta) coarser() string {
 	switch {
 	case kind == "tpu" && !slices.Contains([]string{"highest", "float32", "high", "bfloat16_3x"}, products):
 		return "TPUs multiply float32 in bfloat16 at the precision that was set"
-	case (kind == "gpu" || kind == "cuda") && m.Implementation == ImplementationJAX && !slices.Contains([]string{"highest", "float32"}, products):
+	case (kind == "gpu" || kind == "cuda") && m.Implementation == golden.JAX && !slices.Contains([]string{"highest", "float32"}, products):
 		return "GPUs may multiply float32 in TF32 at the precision that was set"
 	case kind == "cuda" && (m.Flags["allow_tf32"] == "True" || slices.Contains([]string{"high", "medium"}, m.Flags["float32_matmul_precision"])):
 		return "the fixture's products of float32 may be in TF32"
@@ -161,7 +163,7 @@ func (c *comparison) unfit() string {
 				want = int(config.VocabSize)
 			}
 			if got := p.Width(name); got != want {
-				return fmt.Sprintf("the fixture is of another model: %s is %d wide, the model's %d", p.full(name), got, want)
+				return fmt.Sprintf("the fixture is of another model: %s is %d wide, the model's %d", p.FullName(name), got, want)
 			}
 		}
 		last := hidden(c.blocks() + 1)
@@ -305,7 +307,7 @@ func (c *comparison) embeddings(truth outputs, all []outputs) error {
 		runs = append(runs, all[k].in)
 	}
 	c.sites = append(c.sites, c.errors(hidden(0), false, of, truth.in, runs))
-	if c.golden.Meta.coarser() != "" {
+	if coarser(&c.golden.Meta) != "" {
 		return nil
 	}
 	c.sites[len(c.sites)-1].exact = true
@@ -365,7 +367,9 @@ func (c *comparison) errors(name string, fed bool, of *recorded, truth *referenc
 	return s
 }
 
-func rowOf(a *reference.Activations, token int) *reference.Activations { return some(a, token, 1) }
+func rowOf(a *reference.Activations, token int) *reference.Activations {
+	return forward.Tokens(a, token, 1)
+}
 
 // stored returns numbers as a fixture has them: in float32.
 func stored(a *reference.Activations) []float32 {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/forward"
 )
 
 // passMeter compares the logits of a pass, and those of the runs, with float64.
@@ -48,7 +50,7 @@ func (c *comparison) sweepHead(yard *reference.Activations, runs []*reference.Ac
 		}
 		fed = &in.Activations
 	}
-	step := logitsAtATime(c.yardstick)
+	step := forward.LogitsAtATime(c.yardstick)
 	for first := 0; first < len(c.tokens); first += step {
 		n := min(step, len(c.tokens)-first)
 		if err := h.piece(first, n, false, yard, runs); err != nil {
@@ -131,7 +133,7 @@ func (h *head) piece(first, n int, fed bool, yard *reference.Activations, runs [
 // output runs the head of a model.
 func (h *head) output(m *reference.Model, first, n int, from *reference.Activations) (map[string]*reference.Activations, error) {
 	got := map[string]*reference.Activations{}
-	err := m.Run(h.ctx, reference.Pass{Tokens: h.tokens[first:][:n], Batch: 1, First: h.blocks(), Input: some(from, first, n),
+	err := m.Run(h.ctx, reference.Pass{Tokens: h.tokens[first:][:n], Batch: 1, First: h.blocks(), Input: forward.Tokens(from, first, n),
 		SkipLogits: h.sites[headSite("logits", false)] == nil,
 		Observe: func(o reference.Observation) error {
 			if o.Site != reference.Hidden {
@@ -144,7 +146,7 @@ func (h *head) output(m *reference.Model, first, n int, from *reference.Activati
 }
 
 // passOf returns the pass that a token, counted over all, is of.
-func (c *comparison) passOf(token int) *GoldenPass {
+func (c *comparison) passOf(token int) *golden.Pass {
 	return &c.golden.Passes[token/(c.golden.Passes[0].Batch*c.length)]
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 var measure = flag.Int("measure", 0, "write ENVELOPE.md anew, with so many seeds for each rate of false alarms")
@@ -23,7 +24,7 @@ func TestRecordingsAreInside(t *testing.T) {
 		m := f.open(t, f.checkpoints(t)[0])
 		paths, _ := filepath.Glob(filepath.Join(f.dir, "golden", "*.safetensors"))
 		for _, path := range paths {
-			g, err := OpenGolden(path)
+			g, err := golden.Open(path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -47,7 +48,7 @@ func TestSemanticsAreTold(t *testing.T) {
 	f := openFixture(t, "odd-griffin")
 	m := f.open(t, f.checkpoints(t)[0])
 	for file, other := range map[string]reference.Semantics{"hf5": reference.Original, "hf4": reference.Original, "jax": reference.Transformers5} {
-		g, err := OpenGolden(filepath.Join(f.dir, "golden", file+".safetensors"))
+		g, err := golden.Open(filepath.Join(f.dir, "golden", file+".safetensors"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,22 +66,24 @@ func TestSemanticsAreTold(t *testing.T) {
 // A backend that multiplies more coarsely than its dtype says is given the wider envelope, and it is said.
 func TestCoarserBackends(t *testing.T) {
 	for _, tt := range []struct {
-		dtype, implementation, backend string
-		flags                          map[string]string
-		coarser                        bool
+		dtype          string
+		implementation golden.Implementation
+		backend        string
+		flags          map[string]string
+		coarser        bool
 	}{
-		{"float32", ImplementationJAX, "cpu", map[string]string{"jax_default_matmul_precision": "None"}, false},
-		{"float32", ImplementationJAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "None"}, true},
-		{"float32", ImplementationJAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "highest"}, false},
-		{"bfloat16", ImplementationJAX, "tpu TPU v4", nil, false},
-		{"float32", ImplementationJAX, "gpu NVIDIA H100", nil, true},
-		{"float32", ImplementationTorch, "cuda NVIDIA H100", map[string]string{"allow_tf32": "True"}, true},
-		{"float32", ImplementationTransformers, "cuda NVIDIA H100", map[string]string{"allow_tf32": "False", "float32_matmul_precision": "highest"}, false},
-		{"float16", ImplementationTorch, "cpu", nil, true},
-		{"float32", ImplementationTorch, "", nil, false},
+		{"float32", golden.JAX, "cpu", map[string]string{"jax_default_matmul_precision": "None"}, false},
+		{"float32", golden.JAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "None"}, true},
+		{"float32", golden.JAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "highest"}, false},
+		{"bfloat16", golden.JAX, "tpu TPU v4", nil, false},
+		{"float32", golden.JAX, "gpu NVIDIA H100", nil, true},
+		{"float32", golden.Torch, "cuda NVIDIA H100", map[string]string{"allow_tf32": "True"}, true},
+		{"float32", golden.Transformers, "cuda NVIDIA H100", map[string]string{"allow_tf32": "False", "float32_matmul_precision": "highest"}, false},
+		{"float16", golden.Torch, "cpu", nil, true},
+		{"float32", golden.Torch, "", nil, false},
 	} {
-		m := GoldenMeta{DType: tt.dtype, Implementation: tt.implementation, Backend: tt.backend, Flags: tt.flags}
-		if got := m.coarser(); (got != "") != tt.coarser {
+		m := golden.Meta{DType: tt.dtype, Implementation: tt.implementation, Backend: tt.backend, Flags: tt.flags}
+		if got := coarser(&m); (got != "") != tt.coarser {
 			t.Errorf("%+v: %q", tt, got)
 		}
 	}
@@ -104,6 +107,7 @@ type seedCase struct {
 	model     *Model
 	precision reference.Precision
 	tokens    []int32
+	positions []int32
 	packed    []int32
 	batch     int
 }
@@ -114,25 +118,25 @@ func seedCases(t *testing.T) []seedCase {
 		f := openFixture(t, name)
 		m := f.open(t, f.checkpoints(t)[0])
 		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16} {
-			tokens, _, packed, batch := trialTokens(m)
-			all = append(all, seedCase{name, m, p, tokens, packed, batch})
+			tokens, positions, packed, batch := trialTokens(m)
+			all = append(all, seedCase{name, m, p, tokens, positions, packed, batch})
 		}
 	}
 	return all
 }
 
 // fixtureOf records a run of the reference as a fixture.
-func (s *seedCase) fixtureOf(t *testing.T, a reference.Arithmetic, seed int) *Golden {
+func (s *seedCase) fixtureOf(t *testing.T, a reference.Arithmetic, seed int) *golden.Fixture {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "fixture.safetensors")
-	tokens := &Tokens{Batch: s.batch, Length: len(s.tokens) / s.batch, Positions: counting(s.batch, len(s.tokens)/s.batch), Packed: s.packed}
+	tokens := &golden.Tokens{Batch: s.batch, Length: len(s.tokens) / s.batch, Positions: s.positions, Packed: s.packed}
 	for i := range s.tokens {
-		tokens.Tokens = append(tokens.Tokens, (s.tokens[i]+int32(seed*(i+1)))%int32(s.model.Config.VocabSize))
+		tokens.IDs = append(tokens.IDs, (s.tokens[i]+int32(seed*(i+1)))%int32(s.model.Config.VocabSize))
 	}
-	if _, err := Record(t.Context(), s.model, tokens, RecordOptions{Semantics: reference.Original, Arithmetic: a}, path); err != nil {
+	if _, err := golden.Record(t.Context(), path, s.model.Reference(reference.Original, a), tokens, golden.RecordOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	g, err := OpenGolden(path)
+	g, err := golden.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +242,7 @@ func measureRecordings(t *testing.T, b *strings.Builder) {
 		name = filepath.Base(name)
 		paths, _ := filepath.Glob(filepath.Join(f.dir, "golden", "*.safetensors"))
 		for _, path := range paths {
-			g, err := OpenGolden(path)
+			g, err := golden.Open(path)
 			if err != nil {
 				t.Fatal(err)
 			}

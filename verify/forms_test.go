@@ -7,6 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // A directory without scale and cap, and one that matches transformers 5, computes under transformers 5 bit for bit what
@@ -49,11 +50,11 @@ func TestFormsComputeTheSame(t *testing.T) {
 
 func logitsOf(t *testing.T, m *Model, s reference.Semantics, a reference.Arithmetic) (out []float32) {
 	t.Helper()
-	tokens, err := RandomTokens(24, m.Config.VocabSize, 7)
+	tokens, err := golden.RandomTokens(24, m.Config.VocabSize, 7)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = m.Reference(s, a).Run(t.Context(), reference.Pass{Tokens: tokens.Tokens, Batch: 1, Observe: func(o reference.Observation) error {
+	err = m.Reference(s, a).Run(t.Context(), reference.Pass{Tokens: tokens.IDs, Batch: 1, Observe: func(o reference.Observation) error {
 		if o.Site == reference.Logits {
 			out = o.Float32
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/forward"
 )
 
 // hypothesis is a change of the model that may be what a fixture was computed with.
@@ -246,7 +247,7 @@ func (c *comparison) headInside(f *Fault, h hypothesis) (bool, error) {
 		if err := p.ReadAt(values, f.Site, first%perPass*len(values)); err != nil {
 			return false, err
 		}
-		err := changed.Run(c.ctx, reference.Pass{Tokens: c.tokens[first:][:1], Batch: 1, First: c.blocks(), Input: some(&in.Activations, first, 1),
+		err := changed.Run(c.ctx, reference.Pass{Tokens: c.tokens[first:][:1], Batch: 1, First: c.blocks(), Input: forward.Tokens(&in.Activations, first, 1),
 			SkipLogits: f.Site != "logits", Observe: func(o reference.Observation) error {
 				if o.Name() == f.Site {
 					e := tokenError(values, o.Float64)

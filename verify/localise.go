@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // Fault is a place where the model and the fixture part, and that is at fault itself.
@@ -192,19 +193,19 @@ func (c *comparison) chainFault() error {
 		if s.OK || s.Fed || s.Exact {
 			continue
 		}
-		kind, index, numbered := strings.Cut(s.Name, ".")
+		kind, block, _ := golden.ParseSite(s.Name)
+		numbered := kind == reference.Hidden || kind == reference.Temporal
 		switch {
 		case s.Pass == "decode":
 			f := c.addFault(c.blocks(), "", "decoding", false, []*SiteResult{s})
 			f.Where = "only decoding from a state: the same tokens in one pass are inside"
 			return nil
 		case numbered && !c.feed:
-			block := siteIndex(index)
-			if kind == "hidden" {
+			if kind == reference.Hidden {
 				block--
 			}
 			f := c.addFault(block, "", c.model.Reference(c.semantics, reference.Arithmetic{}).Config.BlockTypes[block].String(), false, []*SiteResult{s})
-			if kind == "temporal" {
+			if kind == reference.Temporal {
 				f.Half = temporalHalf
 			}
 			return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // broken lists deliberate faults of the forward pass, each with the half that it is in and, where it
@@ -100,7 +101,7 @@ func trialTokens(m *Model) (tokens, positions, packed []int32, batch int) {
 	return tokens, positions, packed, 2
 }
 
-func compareWith(t *testing.T, m *Model, g *Golden) *LogitsResult {
+func compareWith(t *testing.T, m *Model, g *golden.Fixture) *LogitsResult {
 	t.Helper()
 	r, err := CompareLogits(context.Background(), m, g, CompareOptions{})
 	if err != nil {
@@ -246,7 +247,7 @@ func TestLocaliseByOtherCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer converted.Close()
-		g, err := OpenGolden(filepath.Join(f.dir, "golden", "jax.safetensors"))
+		g, err := golden.Open(filepath.Join(f.dir, "golden", "jax.safetensors"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // LogitsResult is the outcome of holding a model against a golden fixture: every result that the
@@ -12,13 +14,13 @@ type LogitsResult struct {
 	OK      bool   `json:"ok"`
 	Summary string `json:"summary"` // one line
 
-	Checkpoint     string            `json:"checkpoint"` // that was run
-	Golden         string            `json:"golden"`
-	Implementation string            `json:"implementation"` // that recorded the fixture
-	Versions       map[string]string `json:"versions"`
-	DType          string            `json:"dtype"`
-	Backend        string            `json:"backend,omitempty"`
-	Semantics      string            `json:"semantics"`
+	Checkpoint     string                `json:"checkpoint"` // that was run
+	Golden         string                `json:"golden"`
+	Implementation golden.Implementation `json:"implementation"` // that recorded the fixture
+	Versions       map[string]string     `json:"versions"`
+	DType          string                `json:"dtype"`
+	Backend        string                `json:"backend,omitempty"`
+	Semantics      string                `json:"semantics"`
 
 	Batch  int `json:"batch"`
 	Length int `json:"length"`

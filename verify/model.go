@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"strings"
@@ -168,4 +169,39 @@ func (m *Model) digest(ctx context.Context, known map[string]string, progress fu
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(strings.Join(lines, "")))
 	return m.Found.Layout.String() + " sha256:" + hex.EncodeToString(sum[:]), nil
+}
+
+// counted reports how many bytes of the weights are read.
+type counted struct {
+	reference.Weights
+	report func(bytes int64)
+}
+
+// Parameter implements reference.Weights.
+func (c counted) Parameter(block int, name string) (*reference.Parameter, error) {
+	p, err := c.Weights.Parameter(block, name)
+	if err == nil {
+		p.Data = countedData{p.Data, c.report}
+	}
+	return p, err
+}
+
+type countedData struct {
+	io.ReaderAt
+	report func(bytes int64)
+}
+
+// ReadAt implements io.ReaderAt.
+func (c countedData) ReadAt(p []byte, off int64) (int, error) {
+	n, err := c.ReaderAt.ReadAt(p, off)
+	c.report(int64(n))
+	return n, err
+}
+
+// Close implements io.Closer.
+func (c countedData) Close() error {
+	if closer, ok := c.ReaderAt.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // naive is a second forward pass, in float64 and as plain as can be, that rounds what comes out of every
@@ -380,7 +381,7 @@ func (n *naive) rotate(block int, x []float64, position int32) {
 }
 
 // fixture writes what the pass computes as a golden fixture. Without temporal halves where sparse.
-func (n *naive) fixture(tokens, positions, packed []int32, batch int, dtype string, sparse bool) *Golden {
+func (n *naive) fixture(tokens, positions, packed []int32, batch int, dtype string, sparse bool) *golden.Fixture {
 	n.t.Helper()
 	length := len(tokens) / batch
 	f := map[string]naiveTensor{"tokens": naiveInts(tokens, batch, length), "positions": naiveInts(positions, batch, length)}
@@ -395,7 +396,7 @@ func (n *naive) fixture(tokens, positions, packed []int32, batch int, dtype stri
 			}
 		}
 	}
-	return naiveFixture(n.t, f, map[string]string{"implementation": ImplementationJAX, "recurrentgemma": "1.0.1", "jax": "0", "dtype": dtype})
+	return naiveFixture(n.t, f, map[string]string{"implementation": string(golden.JAX), "recurrentgemma": "1.0.1", "jax": "0", "dtype": dtype})
 }
 
 type naiveTensor struct {
@@ -422,7 +423,7 @@ func naiveFloats(rows [][]float64, batch, length int) naiveTensor {
 	return w
 }
 
-func naiveFixture(t testing.TB, tensors map[string]naiveTensor, meta map[string]string) *Golden {
+func naiveFixture(t testing.TB, tensors map[string]naiveTensor, meta map[string]string) *golden.Fixture {
 	t.Helper()
 	header := map[string]any{"__metadata__": meta}
 	var data []byte
@@ -439,7 +440,7 @@ func naiveFixture(t testing.TB, tensors map[string]naiveTensor, meta map[string]
 	if err := os.WriteFile(path, append(all, data...), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	g, err := OpenGolden(path)
+	g, err := golden.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}

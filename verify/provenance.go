@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // Provenance is what a verdict is about, so that others can tell whether they hold the same: the
@@ -18,9 +19,9 @@ import (
 type Provenance struct {
 	Command   []string // as it was given, the program's name first
 	Source    *Facts
-	Converted *Facts        // nil if there is none
-	Golden    *GoldenFacts  // nil if there is none
-	passes    []*GoldenPass // of the fixture, for the tokens
+	Converted *Facts         // nil if there is none
+	Golden    *GoldenFacts   // nil if there is none
+	passes    []*golden.Pass // of the fixture, for the tokens
 }
 
 // Facts describe a checkpoint and the model in it.
@@ -53,20 +54,20 @@ type Shapes struct {
 
 // GoldenFacts describe a fixture.
 type GoldenFacts struct {
-	Path           string            `json:"path"`
-	SHA256         string            `json:"sha256"`
-	Bytes          int64             `json:"bytes"`
-	Implementation string            `json:"implementation"`
-	Versions       map[string]string `json:"versions"`
-	DType          string            `json:"dtype"`
-	Backend        string            `json:"backend,omitempty"`
-	Flags          map[string]string `json:"flags,omitempty"` // of precision, of the backend
-	Semantics      string            `json:"semantics"`
-	ModelDigest    string            `json:"model_digest,omitempty"` // of the model that was recorded
-	Batch          int               `json:"batch"`
-	Length         int               `json:"length"`
-	Packed         bool              `json:"packed"`
-	DecodeStart    int               `json:"decode_start,omitempty"`
+	Path           string                `json:"path"`
+	SHA256         string                `json:"sha256"`
+	Bytes          int64                 `json:"bytes"`
+	Implementation golden.Implementation `json:"implementation"`
+	Versions       map[string]string     `json:"versions"`
+	DType          string                `json:"dtype"`
+	Backend        string                `json:"backend,omitempty"`
+	Flags          map[string]string     `json:"flags,omitempty"` // of precision, of the backend
+	Semantics      string                `json:"semantics"`
+	ModelDigest    string                `json:"model_digest,omitempty"` // of the model that was recorded
+	Batch          int                   `json:"batch"`
+	Length         int                   `json:"length"`
+	Packed         bool                  `json:"packed"`
+	DecodeStart    int                   `json:"decode_start,omitempty"`
 }
 
 // Provenance gathers what a verdict that Verify gave is about. Digests of weights that the proof has
@@ -152,7 +153,7 @@ func facts(ctx context.Context, s *Subject, o ModelOptions, window *Window, know
 }
 
 func (p *Provenance) addGolden(ctx context.Context, path string) error {
-	g, err := OpenGolden(path)
+	g, err := golden.Open(path)
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func (p *Provenance) addGolden(ctx context.Context, path string) error {
 }
 
 // pass returns the tokens of a pass; decoding has those of the full one.
-func (p *Provenance) pass(name string) *GoldenPass {
+func (p *Provenance) pass(name string) *golden.Pass {
 	if name == "decode" {
 		name = ""
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
@@ -30,7 +31,7 @@ func WriteReport(path string, v *Verdict, p *Provenance) error {
 }
 
 var report = template.Must(template.New("report").Funcs(template.FuncMap{
-	"shown": page.Shown, "grouped": page.Grouped, "outcome": outcome, "number": page.Number, "percent": percentOf, "share": func(n Number) string { return percent(float64(n)) },
+	"shown": func(s any) string { return page.Shown(fmt.Sprint(s)) }, "grouped": page.Grouped, "outcome": outcome, "number": page.Number, "percent": percentOf, "share": func(n Number) string { return percent(float64(n)) },
 	"whole": func(n int) string { return page.Grouped(int64(n)) },
 	"shape": tensor.ShapeString, "at": indexText, "join": strings.Join, "title": passTitle,
 }).Parse(reportTemplate + page.FigureTemplate))
@@ -260,7 +261,7 @@ func (f *Fault) title(blocks int) string {
 	return fmt.Sprintf("Block %d (%s)", f.Block, f.Kind)
 }
 
-func tokenRows(m *PassMetrics, pass *GoldenPass, window int) []tokenRow {
+func tokenRows(m *PassMetrics, pass *golden.Pass, window int) []tokenRow {
 	var rows []tokenRow
 	for _, t := range m.Tokens {
 		r := tokenRow{Pass: m.Pass, Row: t.Row, Token: t.Token, KL: t.KL, Largest: t.Largest, Ours: t.Top[0], Theirs: t.Top[1], TopDiffers: t.Top[0] != t.Top[1]}
@@ -273,7 +274,7 @@ func tokenRows(m *PassMetrics, pass *GoldenPass, window int) []tokenRow {
 	return rows
 }
 
-func passLength(p *GoldenPass) int {
+func passLength(p *golden.Pass) int {
 	if p == nil {
 		return 0
 	}

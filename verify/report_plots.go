@@ -10,6 +10,8 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg/draw"
 
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
@@ -95,15 +97,15 @@ func worstByName(sites []*SiteResult, fed bool) []*SiteResult {
 
 // siteX places a result: block i at i, its temporal half a little before.
 func siteX(name string, blocks int) float64 {
-	switch kind, index, _ := strings.Cut(name, "."); {
-	case name == "final_norm":
+	switch site, index, _ := golden.ParseSite(name); site {
+	case reference.FinalNormed:
 		return float64(blocks)
-	case name == "logits":
+	case reference.Logits:
 		return float64(blocks) + 1.2
-	case kind == "temporal":
-		return float64(siteIndex(index)) - 0.5
+	case reference.Temporal:
+		return float64(index) - 0.5
 	default:
-		return float64(siteIndex(index)) - 1
+		return float64(index) - 1
 	}
 }
 
@@ -126,7 +128,7 @@ const mostColumns = 800
 
 // tokensFigure shows the error of one result at every token, row after row, with the window and the
 // beginnings of documents.
-func tokensFigure(s *SiteResult, also *SiteResult, pass *GoldenPass, window int, title, id string) *page.Figure {
+func tokensFigure(s *SiteResult, also *SiteResult, pass *golden.Pass, window int, title, id string) *page.Figure {
 	if s == nil || pass == nil || len(s.Errors) != pass.Batch*pass.Length {
 		return nil
 	}
@@ -194,7 +196,7 @@ func tokensFigure(s *SiteResult, also *SiteResult, pass *GoldenPass, window int,
 }
 
 // decodingPoints puts the tokens that decoding has at their places: the last of each row.
-func decodingPoints(s *SiteResult, pass *GoldenPass, at func(float64) float64) plotter.XYs {
+func decodingPoints(s *SiteResult, pass *golden.Pass, at func(float64) float64) plotter.XYs {
 	var points plotter.XYs
 	each := len(s.Errors) / max(1, pass.Batch)
 	for i, e := range s.Errors {
@@ -207,7 +209,7 @@ func decodingPoints(s *SiteResult, pass *GoldenPass, at func(float64) float64) p
 
 // marks draws where documents begin and where their windows are full, and counts both; the first
 // token of all is no mark.
-func marks(p *plot.Plot, pass *GoldenPass, window int) (windows, documents int) {
+func marks(p *plot.Plot, pass *golden.Pass, window int) (windows, documents int) {
 	const most = 64 // more would hide the points
 	for i, position := range pass.Positions {
 		switch {
@@ -223,7 +225,7 @@ func marks(p *plot.Plot, pass *GoldenPass, window int) (windows, documents int) 
 }
 
 // rowTicks numbers tokens within their rows.
-func rowTicks(pass *GoldenPass) plot.ConstantTicks {
+func rowTicks(pass *golden.Pass) plot.ConstantTicks {
 	every := 1
 	for _, step := range []int{1, 2, 4, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000} {
 		if every = step; pass.Batch*pass.Length/step <= 16 {

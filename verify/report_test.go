@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
@@ -23,9 +24,10 @@ func hostileVerdict() (*Verdict, *Provenance) {
 	bad := SiteResult{Name: "hidden.1", Fed: true, RMS: Number(math.NaN()), RMSAllowed: 0.1, Max: Number(math.Inf(1)), Worst: Place{Share: Number(math.Inf(1))}, First: &Place{}}
 	logits := SiteResult{Name: "logits", OK: true, RMS: 0.01, RMSAllowed: 0.1}
 	const tokens = 2000
-	pass := &GoldenPass{Batch: 2, Length: tokens / 2, Tokens: make([]int32, tokens), Positions: append(counting(1, tokens/2), counting(1, tokens/2)...)}
+	pass := &golden.Pass{Batch: 2, Length: tokens / 2, Tokens: make([]int32, tokens), Positions: make([]int32, tokens)}
 	metrics := PassMetrics{Fixture: Metrics{KLMean: Number(math.NaN()), NMSE: Number(math.Inf(-1))}}
 	for i := range tokens {
+		pass.Positions[i] = int32(i % pass.Length)
 		e := TokenError{RMS: float64(i) / tokens, Max: math.Inf(1)}
 		if i%3 == 0 {
 			e.RMS = math.NaN()
@@ -52,7 +54,7 @@ func hostileVerdict() (*Verdict, *Provenance) {
 		v.Structure.Findings = append(v.Structure.Findings, Finding{Kind: WrongWeights, Tensor: fmt.Sprint(odd, i), SourceName: odd, ConvertedName: odd,
 			Index: []int64{1, 2}, Want: odd, Got: odd, Differing: 1, Elements: 2, Detail: odd})
 	}
-	p := &Provenance{Command: []string{"griffin", "verify", odd}, Source: facts, Converted: facts, passes: []*GoldenPass{pass},
+	p := &Provenance{Command: []string{"griffin", "verify", odd}, Source: facts, Converted: facts, passes: []*golden.Pass{pass},
 		Golden: &GoldenFacts{Path: odd, Implementation: odd, Versions: map[string]string{odd: odd}, DType: odd, Backend: odd, Flags: map[string]string{odd: odd}, ModelDigest: odd}}
 	return v, p
 }

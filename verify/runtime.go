@@ -6,6 +6,8 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/forward"
 )
 
 // RuntimeResult says where the source and the converted checkpoint part when each is run by what runs its
@@ -62,7 +64,7 @@ func sides(source, converted *Model, runtime reference.Semantics) (a, b side, ok
 // layout; runtime is what runs a Hugging Face directory. passes are tokens with their positions, or nil for
 // none. Where the weights are proven to be the same, nothing is run for tokens that cannot differ. It returns
 // nil where both are run by the original.
-func CompareRuntime(ctx context.Context, source, converted *Model, runtime reference.Semantics, passes []GoldenPass, proven bool) (*RuntimeResult, error) {
+func CompareRuntime(ctx context.Context, source, converted *Model, runtime reference.Semantics, passes []golden.Pass, proven bool) (*RuntimeResult, error) {
 	a, b, ok := sides(source, converted, runtime)
 	if !ok {
 		return nil, nil
@@ -126,7 +128,7 @@ func zeroLogits(c *convert.Config, s reference.Semantics) bool {
 
 // firstApart returns the first token of a pass that sees something else on the two sides, counted
 // over all rows, and what; -1 if none does.
-func firstApart(a, b *side, p *GoldenPass) (int, string) {
+func firstApart(a, b *side, p *golden.Pass) (int, string) {
 	if zeroLogits(a.under(), a.as) != zeroLogits(b.under(), b.as) {
 		return 0, "transformers divides by the soft cap of 0, and all its logits are zero"
 	}
@@ -148,7 +150,7 @@ func firstApart(a, b *side, p *GoldenPass) (int, string) {
 }
 
 // measure runs both models where that can tell something.
-func (r *RuntimeResult) measure(ctx context.Context, a, b *side, passes []GoldenPass, proven bool) error {
+func (r *RuntimeResult) measure(ctx context.Context, a, b *side, passes []golden.Pass, proven bool) error {
 	if proven && !r.Part {
 		return nil
 	}
@@ -177,7 +179,7 @@ func (r *RuntimeResult) measure(ctx context.Context, a, b *side, passes []Golden
 }
 
 // hold compares the logits of two models at the tokens of each row from one on.
-func (m *meter) hold(ctx context.Context, source, converted *reference.Model, p *GoldenPass, from int) error {
+func (m *meter) hold(ctx context.Context, source, converted *reference.Model, p *golden.Pass, from int) error {
 	last := [2]*reference.Activations{}
 	for i, model := range []*reference.Model{source, converted} {
 		err := model.Run(ctx, reference.Pass{Tokens: p.Tokens, Positions: p.Positions, Batch: p.Batch, SkipLogits: true, Observe: func(o reference.Observation) error {
@@ -191,13 +193,13 @@ func (m *meter) hold(ctx context.Context, source, converted *reference.Model, p 
 			return err
 		}
 	}
-	step := max(1, logitsAtATime(source)/2)
+	step := max(1, forward.LogitsAtATime(source)/2)
 	for row := range p.Batch {
 		for first := from; first < p.Length; first += step {
 			n := min(step, p.Length-first)
 			var y [2]*reference.Activations
 			for i, model := range []*reference.Model{source, converted} {
-				err := model.Run(ctx, reference.Pass{Tokens: p.Tokens[:n], Batch: 1, First: len(model.Config.BlockTypes), Input: some(last[i], row*p.Length+first, n),
+				err := model.Run(ctx, reference.Pass{Tokens: p.Tokens[:n], Batch: 1, First: len(model.Config.BlockTypes), Input: forward.Tokens(last[i], row*p.Length+first, n),
 					Observe: func(o reference.Observation) error {
 						if o.Site == reference.Logits {
 							a := o.Activations

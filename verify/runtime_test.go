@@ -10,6 +10,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // The token where runtimes part is where their recordings part.
@@ -22,7 +23,7 @@ func TestRuntimesPart(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer hf.Close()
-		jax, err := OpenGolden(filepath.Join(f.dir, "golden", "jax.safetensors"))
+		jax, err := golden.Open(filepath.Join(f.dir, "golden", "jax.safetensors"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +43,7 @@ func TestRuntimesPart(t *testing.T) {
 			if r.Part != (runtime != reference.Original) || r.Part && r.Pass != "packed" {
 				t.Errorf("%s, %s, packed: %+v", name, runtime, r)
 			}
-			short := []GoldenPass{{Batch: 1, Length: window, Tokens: jax.Passes[0].Tokens[:window], Positions: jax.Passes[0].Positions[:window]}}
+			short := []golden.Pass{{Batch: 1, Length: window, Tokens: jax.Passes[0].Tokens[:window], Positions: jax.Passes[0].Positions[:window]}}
 			if r, err = CompareRuntime(t.Context(), source, hf, runtime, short, true); err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +60,7 @@ func recordedPart(t *testing.T, f *fixture, window int) {
 	t.Helper()
 	var logits [2]*reference.Activations
 	for i, name := range []string{"jax", "hf5"} {
-		g, err := OpenGolden(filepath.Join(f.dir, "golden", name+".safetensors"))
+		g, err := golden.Open(filepath.Join(f.dir, "golden", name+".safetensors"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +164,7 @@ func TestPartsOfFixtures(t *testing.T) {
 	m := f.open(t, f.checkpoints(t)[0])
 	tokens, positions, _, batch := trialTokens(m)
 	length := len(tokens) / batch
-	meta := map[string]string{"implementation": ImplementationJAX, "recurrentgemma": "1.0.1", "jax": "0", "dtype": "float32", "decode_start": "4"}
+	meta := map[string]string{"implementation": string(golden.JAX), "recurrentgemma": "1.0.1", "jax": "0", "dtype": "float32", "decode_start": "4"}
 	inputs := map[string]naiveTensor{"tokens": naiveInts(tokens, batch, length), "positions": naiveInts(positions, batch, length)}
 	for _, tt := range []struct {
 		name   string

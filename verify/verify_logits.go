@@ -6,6 +6,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // checkLogits holds the models against the fixture, and source against converted.
@@ -30,7 +31,7 @@ func (r *run) checkLogits(ctx context.Context) error {
 			return r.skipConverted(err)
 		}
 	}
-	var passes []GoldenPass
+	var passes []golden.Pass
 	if g != nil {
 		passes = g.Passes
 		if err := r.holdAgainst(ctx, g, source, converted); err != nil {
@@ -44,11 +45,11 @@ func (r *run) checkLogits(ctx context.Context) error {
 	return r.compareRuntimes(ctx, source, converted, fitting(passes, source))
 }
 
-func (r *run) golden() (*Golden, error) {
+func (r *run) golden() (*golden.Fixture, error) {
 	if r.options.Golden == "" || r.options.WeightsOnly {
 		return nil, nil
 	}
-	return OpenGolden(r.options.Golden)
+	return golden.Open(r.options.Golden)
 }
 
 // bothOriginal reports whether there are two checkpoints, and the original implementation runs both.
@@ -89,7 +90,7 @@ func (r *run) convertedModel(source *Model) (*Model, error) {
 }
 
 // compareRuntimes finds out where the checkpoints part when each is run by what runs its layout.
-func (r *run) compareRuntimes(ctx context.Context, source, converted *Model, passes []GoldenPass) error {
+func (r *run) compareRuntimes(ctx context.Context, source, converted *Model, passes []golden.Pass) error {
 	runtime := reference.Transformers5
 	if r.options.Runtime != nil {
 		runtime = *r.options.Runtime
@@ -122,7 +123,7 @@ func (r *run) skipConverted(err error) error {
 
 // holdAgainst holds the models against a fixture. Where they are proven to be the same, one pass serves both: of
 // the one that the fixture's implementation would have run.
-func (r *run) holdAgainst(ctx context.Context, g *Golden, source, converted *Model) error {
+func (r *run) holdAgainst(ctx context.Context, g *golden.Fixture, source, converted *Model) error {
 	models := []*Model{source}
 	if converted != nil {
 		models = append(models, converted)
@@ -175,7 +176,7 @@ func (r *run) holdAgainst(ctx context.Context, g *Golden, source, converted *Mod
 }
 
 // longest returns the tokens of the longest document.
-func longest(passes []GoldenPass) (tokens int) {
+func longest(passes []golden.Pass) (tokens int) {
 	for i := range passes {
 		for _, position := range passes[i].Positions {
 			tokens = max(tokens, int(position)+1)
@@ -192,7 +193,7 @@ func (m *Model) mayMatch(l *LogitsResult) bool {
 }
 
 // reading returns what counts the weights that runs of a model read, as progress.
-func (r *run) reading(g *Golden, m *Model) func(int64) {
+func (r *run) reading(g *golden.Fixture, m *Model) func(int64) {
 	if r.options.Progress == nil {
 		return nil
 	}
@@ -215,7 +216,7 @@ func (r *run) reading(g *Golden, m *Model) func(int64) {
 }
 
 // fitting returns the passes whose tokens a model has.
-func fitting(passes []GoldenPass, m *Model) []GoldenPass {
+func fitting(passes []golden.Pass, m *Model) []golden.Pass {
 	for i := range passes {
 		for _, token := range passes[i].Tokens {
 			if int64(token) >= m.Config.VocabSize {

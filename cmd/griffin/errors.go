@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // Exit statuses, part of the interface for scripts.
@@ -99,6 +100,8 @@ func hintOf(err error) string {
 		return usage.hint
 	case errors.As(err, &choice):
 		return choice.Hint
+	case errors.Is(err, golden.ErrNotFixture):
+		return "griffin golden writes fixtures, and griffin golden --capture-script prints scripts that do"
 	case errors.Is(err, fs.ErrExist):
 		return "--overwrite replaces it, at the end"
 	case errors.As(err, &format):

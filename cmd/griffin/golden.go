@@ -12,6 +12,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 func goldenCommand() *cli.Command {
@@ -39,12 +40,12 @@ func goldenCommand() *cli.Command {
 			semanticsFlag(),
 			stepFlag(),
 			modelFlag(),
-			&cli.StringFlag{Name: "capture-script", Usage: "print the Python script that records a fixture from `IMPLEMENTATION`: " + strings.Join(verify.CaptureScripts(), ", ")},
+			&cli.StringFlag{Name: "capture-script", Usage: "print the Python script that records a fixture from `IMPLEMENTATION`: " + strings.Join(golden.ScriptNames(), ", ")},
 			jsonFlag(),
 		),
 		OnUsageError: onUsageError,
 		BashComplete: completeFlags,
-		Action:       golden,
+		Action:       runGolden,
 	}
 }
 
@@ -57,7 +58,7 @@ func semanticsFlag() cli.Flag {
 		Usage: "compute as `IMPLEMENTATION` does where they part: " + strings.Join(reference.SemanticsNames[:], ", ")}
 }
 
-func golden(c *cli.Context) error {
+func runGolden(c *cli.Context) error {
 	if c.IsSet("capture-script") {
 		return captureScript(c)
 	}
@@ -68,6 +69,14 @@ func golden(c *cli.Context) error {
 		return usagef("golden needs a file to write").advise("add --out FILE.safetensors")
 	}
 	options, err := recordOptions(c)
+	if err != nil {
+		return err
+	}
+	arithmetic, err := reference.ParsePrecision(c.String("arithmetic"))
+	if err != nil {
+		return usagef("--arithmetic: %v", err)
+	}
+	semantics, err := semanticsOption(c, "semantics")
 	if err != nil {
 		return err
 	}
@@ -83,12 +92,17 @@ func golden(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if options.Semantics = m.Semantics(); c.IsSet("semantics") {
-		options.Semantics, _ = verify.ParseSemantics(c.String("semantics")) // recordOptions parsed it
+	if options.DecodeFrom > tokens.Length {
+		return usagef("decoding cannot begin at token %d of rows of %d", options.DecodeFrom, tokens.Length)
+	}
+	if semantics == nil {
+		s := m.Semantics()
+		semantics = &s
 	}
 	// Activations and logits of many tokens are held at once.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
-	recording, err := record(c.Context, m, tokens, options, c.String("out"), c.App.ErrWriter)
+	run := runOptions{*semantics, reference.Arithmetic{Precision: arithmetic}, c.String("out")}
+	recording, err := record(c.Context, m, tokens, run, options, c.App.ErrWriter)
 	if err != nil {
 		return err
 	}
@@ -116,15 +130,7 @@ func openModel(c *cli.Context, path string) (*verify.Model, error) {
 	return m, nil
 }
 
-func recordOptions(c *cli.Context) (o verify.RecordOptions, err error) {
-	if o.Arithmetic.Precision, err = verify.ParsePrecision(c.String("arithmetic")); err != nil {
-		return o, usagef("--arithmetic: %v", err)
-	}
-	if c.IsSet("semantics") {
-		if o.Semantics, err = verify.ParseSemantics(c.String("semantics")); err != nil {
-			return o, usagef("--semantics: %v", err)
-		}
-	}
+func recordOptions(c *cli.Context) (o golden.RecordOptions, err error) {
 	if c.IsSet("decode-from") && c.Int("decode-from") < 1 {
 		return o, usagef("--decode-from %d: at least one token is given at once", c.Int("decode-from"))
 	}
@@ -133,24 +139,43 @@ func recordOptions(c *cli.Context) (o verify.RecordOptions, err error) {
 }
 
 // tokensFor returns the tokens that the flags ask for.
-func tokensFor(c *cli.Context, m *verify.Model) (*verify.Tokens, error) {
+func tokensFor(c *cli.Context, m *verify.Model) (*golden.Tokens, error) {
 	switch {
 	case c.IsSet("tokens") == c.IsSet("random"):
 		return nil, usagef("golden needs tokens").advise("give either --tokens FILE.safetensors or --random N")
 	case c.IsSet("seed") && !c.IsSet("random"):
 		return nil, usagef("--seed chooses random tokens").advise("add --random N")
 	case c.IsSet("tokens"):
-		return verify.ReadTokens(c.String("tokens"))
+		return golden.ReadTokens(c.String("tokens"))
 	}
-	tokens, err := verify.RandomTokens(c.Int("random"), m.Config.VocabSize, c.Uint64("seed"))
+	tokens, err := golden.RandomTokens(c.Int("random"), m.Config.VocabSize, c.Uint64("seed"))
 	if err != nil {
 		return nil, usagef("--random: %v", err)
 	}
 	return tokens, nil
 }
 
+// semanticsOption returns the semantics that a flag names, or nil if it is not set.
+func semanticsOption(c *cli.Context, flag string) (*reference.Semantics, error) {
+	if !c.IsSet(flag) {
+		return nil, nil
+	}
+	s, err := reference.ParseSemantics(c.String(flag))
+	if err != nil {
+		return nil, usagef("--%s: %v", flag, err)
+	}
+	return &s, nil
+}
+
+// runOptions say how the model is run, and where the results go.
+type runOptions struct {
+	semantics  reference.Semantics
+	arithmetic reference.Arithmetic
+	out        string
+}
+
 // record checks and digests the weights and runs the model, with progress counted in bytes of weights.
-func record(ctx context.Context, m *verify.Model, t *verify.Tokens, o verify.RecordOptions, out string, stderr io.Writer) (*verify.Recording, error) {
+func record(ctx context.Context, m *verify.Model, t *golden.Tokens, run runOptions, o golden.RecordOptions, stderr io.Writer) (*golden.Recording, error) {
 	total := int64(0)
 	for _, named := range m.Found.Named(&m.Config) {
 		total += named.Tensor.Bytes()
@@ -175,10 +200,10 @@ func record(ctx context.Context, m *verify.Model, t *verify.Tokens, o verify.Rec
 	bar = newProgress(stderr, "running", total*min(runs, math.MaxInt64/max(total, 1)))
 	defer bar.done()
 	m.OnRead = bar.add
-	return verify.Record(ctx, m, t, o, out)
+	return golden.Record(ctx, run.out, m.Reference(run.semantics, run.arithmetic), t, o)
 }
 
-func printRecording(w io.Writer, r *verify.Recording) error {
+func printRecording(w io.Writer, r *golden.Recording) error {
 	more := ""
 	if r.Packed {
 		more += ", packed rows"
@@ -195,7 +220,7 @@ func captureScript(c *cli.Context) error {
 	if c.NArg() != 0 {
 		return usagef("--capture-script takes no checkpoint; the script does").advise("griffin golden --capture-script jax > capture.py")
 	}
-	script, err := verify.CaptureScript(c.String("capture-script"))
+	script, err := golden.Script(c.String("capture-script"))
 	if err != nil {
 		return usagef("--capture-script: %v", err)
 	}

@@ -105,14 +105,12 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 		return o, usagef("--weights-only leaves nothing to hold one checkpoint against").advise("%s", advice)
 	}
 	o.Source, o.Converted = c.Args().Get(0), c.Args().Get(1)
-	for name, to := range map[string]**reference.Semantics{"runtime": &o.Runtime, "semantics": &o.Semantics} {
-		if c.IsSet(name) {
-			s, err := verify.ParseSemantics(c.String(name))
-			if err != nil {
-				return o, usagef("--%s: %v", name, err)
-			}
-			*to = &s
-		}
+	var err error
+	if o.Runtime, err = semanticsOption(c, "runtime"); err != nil {
+		return o, err
+	}
+	if o.Semantics, err = semanticsOption(c, "semantics"); err != nil {
+		return o, err
 	}
 	if o.Semantics != nil && o.Golden == "" {
 		return o, usagef("--semantics is of a fixture").advise("add --golden FILE")

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/verify"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // checkOut refuses to replace what is read, and what belongs to a checkpoint: a file inside it, or one that
@@ -105,7 +106,7 @@ func isOwnFile(path string) bool {
 	}
 	defer f.Close()
 	head, err := io.ReadAll(io.LimitReader(f, 4096))
-	for _, mark := range []string{`"schema": "` + verify.CardSchema + `"`, "<title>griffin verify: ", "<title>griffin diff: ", "<title>griffin inspect: ", `"implementation":"` + verify.ImplementationGriffin + `"`} {
+	for _, mark := range []string{`"schema": "` + verify.CardSchema + `"`, "<title>griffin verify: ", "<title>griffin diff: ", "<title>griffin inspect: ", `"implementation":"` + string(golden.Griffin) + `"`} {
 		if err == nil && bytes.Contains(head, []byte(mark)) {
 			return true
 		}

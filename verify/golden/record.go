@@ -1,4 +1,4 @@
-package verify
+package golden
 
 import (
 	"context"
@@ -14,18 +14,17 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/forward"
 )
 
-// RecordOptions say what a fixture is to hold.
+// RecordOptions choose what a fixture holds.
 type RecordOptions struct {
-	Semantics  reference.Semantics
-	Arithmetic reference.Arithmetic
 	LogitsOnly bool   // no hidden states
-	DecodeFrom int    // also the logits of decoding, from this token of each row on; 0 for none
-	Digest     string // of the weights, as Model.Digest gives it
+	DecodeFrom int    // also record decoding, of tokens from this one of each row on; 0 for no decoding
+	Digest     string // identifies the weights in the metadata
 }
 
-// Recording is what Record wrote.
+// Recording describes the fixture that Record wrote.
 type Recording struct {
 	Path        string `json:"path"`
 	Bytes       int64  `json:"bytes"`
@@ -39,16 +38,17 @@ type Recording struct {
 	ModelDigest string `json:"model_digest"`
 }
 
-// Record runs a model on tokens and writes what it shows as a fixture, in one step: until then path
-// is as it was. Memory does not grow with the tokens times the vocabulary.
-func Record(ctx context.Context, m *Model, t *Tokens, o RecordOptions, path string) (*Recording, error) {
+// Record runs a model over tokens and writes the results as a fixture, which replaces the file at path only when it is
+// complete. Memory does not grow with the number of tokens times the vocabulary. Tokens outside the vocabulary give a
+// *tensor.FormatError.
+func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o RecordOptions) (*Recording, error) {
 	if err := t.check(m.Config.VocabSize); err != nil {
 		return nil, err
 	}
 	if o.DecodeFrom < 0 || o.DecodeFrom > t.Length {
-		return nil, &convert.SettingsError{Problem: fmt.Sprintf("decoding cannot begin at token %d of rows of %d", o.DecodeFrom, t.Length)}
+		return nil, fmt.Errorf("decoding cannot start at token %d of rows of %d tokens", o.DecodeFrom, t.Length)
 	}
-	r := &recorder{model: m, tokens: t, options: o, run: m.Reference(o.Semantics, o.Arithmetic)}
+	r := &recorder{model: m, tokens: t, options: o}
 	r.declare()
 	layout, err := safetensors.NewLayout(r.specs, 0, r.metadata())
 	if err != nil {
@@ -66,18 +66,17 @@ func Record(ctx context.Context, m *Model, t *Tokens, o RecordOptions, path stri
 		return nil, err
 	}
 	return &Recording{Path: path, Bytes: size, Tensors: len(r.specs), Batch: t.Batch, Length: t.Length, Packed: t.Packed != nil,
-		DecodeStart: o.DecodeFrom, Semantics: o.Semantics.String(), Arithmetic: o.Arithmetic.Precision.String(), ModelDigest: o.Digest}, nil
+		DecodeStart: o.DecodeFrom, Semantics: m.Semantics.String(), Arithmetic: m.Arithmetic.Precision.String(), ModelDigest: o.Digest}, nil
 }
 
 // recorder writes one fixture.
 type recorder struct {
-	model   *Model
-	run     *reference.Model
+	model   *reference.Model
 	tokens  *Tokens
 	options RecordOptions
 
 	specs  []safetensors.Spec
-	at     map[string]int // index into specs and places, by name
+	index  map[string]int // of a tensor in specs and places, by name
 	file   *os.File
 	places []safetensors.Place
 	buffer []byte
@@ -85,10 +84,10 @@ type recorder struct {
 
 func (r *recorder) metadata() map[string]string {
 	meta := map[string]string{
-		"implementation": ImplementationGriffin,
+		"implementation": string(Griffin),
 		"griffin":        convert.ToolVersion(),
-		"semantics":      r.options.Semantics.String(),
-		"dtype":          r.options.Arithmetic.Precision.String(),
+		"semantics":      r.model.Semantics.String(),
+		"dtype":          r.model.Arithmetic.Precision.String(),
 		"backend":        "cpu " + runtime.GOARCH,
 	}
 	if r.options.Digest != "" {
@@ -103,29 +102,29 @@ func (r *recorder) metadata() map[string]string {
 // declare lists the tensors that will be written.
 func (r *recorder) declare() {
 	t, c := r.tokens, &r.model.Config
-	r.at = map[string]int{}
+	r.index = map[string]int{}
 	add := func(name string, dtype tensor.DType, shape ...int64) {
-		r.at[name] = len(r.specs)
+		r.index[name] = len(r.specs)
 		r.specs = append(r.specs, safetensors.Spec{Name: name, DType: dtype, Shape: shape})
 	}
-	batch, length := int64(t.Batch), int64(t.Length)
+	batch, length, width, vocabulary := int64(t.Batch), int64(t.Length), int64(c.Width), int64(c.VocabSize)
 	add("tokens", tensor.I32, batch, length)
 	for _, prefix := range r.prefixes() {
 		add(prefix+"positions", tensor.I32, batch, length)
-		add(prefix+"logits", tensor.F32, batch, length, c.VocabSize)
+		add(prefix+"logits", tensor.F32, batch, length, vocabulary)
 		if r.options.LogitsOnly {
 			continue
 		}
 		for i := range len(c.BlockTypes) + 1 {
-			add(fmt.Sprintf("%shidden.%d", prefix, i), tensor.F32, batch, length, c.Width)
+			add(fmt.Sprintf("%shidden.%d", prefix, i), tensor.F32, batch, length, width)
 		}
 		for i := range c.BlockTypes {
-			add(fmt.Sprintf("%stemporal.%d", prefix, i), tensor.F32, batch, length, c.Width)
+			add(fmt.Sprintf("%stemporal.%d", prefix, i), tensor.F32, batch, length, width)
 		}
-		add(prefix+"final_norm", tensor.F32, batch, length, c.Width)
+		add(prefix+"final_norm", tensor.F32, batch, length, width)
 	}
 	if r.options.DecodeFrom > 0 {
-		add("decode.logits", tensor.F32, batch, length-int64(r.options.DecodeFrom)+1, c.VocabSize)
+		add("decode.logits", tensor.F32, batch, length-int64(r.options.DecodeFrom)+1, vocabulary)
 	}
 }
 
@@ -136,9 +135,9 @@ func (r *recorder) prefixes() []string {
 	return []string{""}
 }
 
-// record runs the passes.
+// record runs the passes and writes their results.
 func (r *recorder) record(ctx context.Context) error {
-	if err := r.integers("tokens", r.tokens.Tokens); err != nil {
+	if err := r.integers("tokens", r.tokens.IDs); err != nil {
 		return err
 	}
 	for _, prefix := range r.prefixes() {
@@ -149,8 +148,8 @@ func (r *recorder) record(ctx context.Context) error {
 		if err := r.integers(prefix+"positions", positions); err != nil {
 			return err
 		}
-		pass := reference.Pass{Tokens: r.tokens.Tokens, Positions: positions, Batch: r.tokens.Batch}
-		err := Forward(ctx, r.run, pass, func(result Result) error {
+		pass := reference.Pass{Tokens: r.tokens.IDs, Positions: positions, Batch: r.tokens.Batch}
+		err := forward.Run(ctx, r.model, pass, func(result forward.Result) error {
 			return r.floats(prefix+result.Name(), result.First*result.Width, &result.Activations)
 		})
 		if err != nil {
@@ -161,10 +160,10 @@ func (r *recorder) record(ctx context.Context) error {
 		return nil
 	}
 	steps := r.tokens.Length - r.options.DecodeFrom + 1
-	return Decode(ctx, r.run, r.tokens.Tokens, r.tokens.Batch, r.options.DecodeFrom, func(position int, logits *reference.Activations) error {
+	return forward.Decode(ctx, r.model, r.tokens.IDs, r.tokens.Batch, r.options.DecodeFrom, func(position int, logits *reference.Activations) error {
 		for b := range r.tokens.Batch {
-			place := (b*steps + position - r.options.DecodeFrom + 1) * logits.Width
-			if err := r.floats("decode.logits", place, some(logits, b, 1)); err != nil {
+			first := (b*steps + position - r.options.DecodeFrom + 1) * logits.Width
+			if err := r.floats("decode.logits", first, forward.Tokens(logits, b, 1)); err != nil {
 				return err
 			}
 		}
@@ -172,18 +171,18 @@ func (r *recorder) record(ctx context.Context) error {
 	})
 }
 
-// recordPiece is the numbers that are encoded at a time.
-const recordPiece = 256 << 10
+// pieceElements are encoded at a time.
+const pieceElements = 256 << 10
 
-// floats writes numbers as float32, from element first of a tensor on. A tensor that is not declared is left
-// out.
+// floats writes activations as float32, starting at element first of a tensor. Tensors that are not declared are
+// skipped.
 func (r *recorder) floats(name string, first int, a *reference.Activations) error {
-	i, ok := r.at[name]
+	i, ok := r.index[name]
 	if !ok {
 		return nil
 	}
-	for from := 0; from < a.Len(); from += recordPiece {
-		n := min(recordPiece, a.Len()-from)
+	for from := 0; from < a.Len(); from += pieceElements {
+		n := min(pieceElements, a.Len()-from)
 		p := r.buffer[:0]
 		for k := range n {
 			p = binary.LittleEndian.AppendUint32(p, math.Float32bits(float32(a.At(from+k))))
@@ -202,6 +201,6 @@ func (r *recorder) integers(name string, values []int32) error {
 	for _, v := range values {
 		p = binary.LittleEndian.AppendUint32(p, uint32(v))
 	}
-	_, err := r.file.WriteAt(p, r.places[r.at[name]].Offset)
+	_, err := r.file.WriteAt(p, r.places[r.index[name]].Offset)
 	return err
 }

@@ -1,4 +1,4 @@
-package verify
+package golden
 
 import (
 	"os/exec"
@@ -8,9 +8,9 @@ import (
 
 // Each script is one file of sound Python. (That they record what they should is for the interop checks,
 // which have the implementations.)
-func TestCaptureScripts(t *testing.T) {
-	for _, name := range CaptureScripts() {
-		script, err := CaptureScript(name)
+func TestScripts(t *testing.T) {
+	for _, name := range ScriptNames() {
+		script, err := Script(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -27,7 +27,7 @@ func TestCaptureScripts(t *testing.T) {
 			t.Errorf("%s: %v\n%s", name, err, said)
 		}
 	}
-	if _, err := CaptureScript("common"); err == nil {
+	if _, err := Script("common"); err == nil {
 		t.Error("what is no implementation has a script")
 	}
 }

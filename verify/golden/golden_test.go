@@ -1,4 +1,4 @@
-package verify
+package golden
 
 import (
 	"encoding/binary"
@@ -19,7 +19,7 @@ import (
 // recordings are the committed ones of the real implementations.
 func recordings(t *testing.T) []string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join("..", "testdata", "*", "golden", "*.safetensors"))
+	found, err := filepath.Glob(filepath.Join("..", "..", "testdata", "*", "golden", "*.safetensors"))
 	if err != nil || len(found) < 10 {
 		t.Fatal(err, len(found), "recordings")
 	}
@@ -27,23 +27,23 @@ func recordings(t *testing.T) []string {
 }
 
 // Recordings of the real implementations open, whatever they lack.
-func TestOpenGolden(t *testing.T) {
+func TestOpen(t *testing.T) {
 	want := map[string]reference.Semantics{"jax": reference.Original, "torch": reference.Original,
 		"hf4": reference.Transformers4, "hf5": reference.Transformers5}
 	for _, path := range recordings(t) {
-		g, err := OpenGolden(path)
+		f, err := Open(path)
 		if err != nil {
 			t.Error(err)
 			continue
 		}
 		name := filepath.Base(path[:len(path)-len(".safetensors")])
-		if g.Meta.Semantics != want[name] || g.Meta.Implementation == "" || len(g.Meta.Versions) < 2 {
-			t.Errorf("%s: metadata are %+v", path, g.Meta)
+		if f.Meta.Semantics != want[name] || f.Meta.Implementation == "" || len(f.Meta.Versions) < 2 {
+			t.Errorf("%s: metadata are %+v", path, f.Meta)
 		}
-		if (g.Decode != nil) != (name == "jax") || (g.Pass("packed") != nil) != (name != "torch") {
-			t.Errorf("%s: passes are %v, decoding %v", path, g.Passes, g.Decode)
+		if (f.Decode != nil) != (name == "jax") || (f.Pass("packed") != nil) != (name != "torch") {
+			t.Errorf("%s: passes are %v, decoding %v", path, f.Passes, f.Decode)
 		}
-		p := g.Pass("")
+		p := f.Pass("")
 		names := p.Names()
 		if names[0] != "hidden.0" || !slices.Equal(names[len(names)-2:], []string{"final_norm", "logits"}) {
 			t.Errorf("%s: results are %v", path, names)
@@ -59,7 +59,7 @@ func TestOpenGolden(t *testing.T) {
 		if err := p.ReadAt(row, "logits", 3*len(row)); err != nil || !slices.Equal(row, whole.Float32[3*len(row):][:len(row)]) {
 			t.Errorf("%s: the logits of token 3 are %v, %v", path, row, err)
 		}
-		if err := g.Close(); err != nil {
+		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -112,26 +112,36 @@ func (w *written) write(t testing.TB) string {
 	return path
 }
 
-func TestGoldenMeta(t *testing.T) {
-	g := openGolden(t, sound().write(t))
-	want := GoldenMeta{Implementation: "griffin", Versions: map[string]string{"griffin": "devel"}, DType: "bfloat16", Precision: reference.BFloat16,
-		Semantics: reference.Transformers4, DecodeStart: 2, Backend: "cpu", Flags: map[string]string{"precision": "highest"}, ModelDigest: "flax sha256:00"}
-	if !reflect.DeepEqual(g.Meta, want) {
-		t.Errorf("%+v", g.Meta)
+func open(t *testing.T, path string) *Fixture {
+	t.Helper()
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := g.Pass("").Names(); !slices.Equal(got, []string{"hidden.0", "temporal.0", "hidden.1", "final_norm", "logits"}) {
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func TestMeta(t *testing.T) {
+	f := open(t, sound().write(t))
+	want := Meta{Implementation: "griffin", Versions: map[string]string{"griffin": "devel"}, DType: "bfloat16", Precision: reference.BFloat16,
+		Semantics: reference.Transformers4, DecodeStart: 2, Backend: "cpu", Flags: map[string]string{"precision": "highest"}, ModelDigest: "flax sha256:00"}
+	if !reflect.DeepEqual(f.Meta, want) {
+		t.Errorf("%+v", f.Meta)
+	}
+	if got := f.Pass("").Names(); !slices.Equal(got, []string{"hidden.0", "temporal.0", "hidden.1", "final_norm", "logits"}) {
 		t.Errorf("%q", got)
 	}
-	if got := g.Pass("packed").Names(); !slices.Equal(got, []string{"logits"}) || g.Decode == nil || g.Decode.Start != 2 || g.Decode.Length != 2 {
-		t.Errorf("%q, %v", got, g.Decode)
+	if got := f.Pass("packed").Names(); !slices.Equal(got, []string{"logits"}) || f.Decode == nil || f.Decode.Start != 2 || f.Decode.Length != 2 {
+		t.Errorf("%q, %v", got, f.Decode)
 	}
-	if _, err := g.Pass("").Read("hidden.7"); err == nil {
+	if _, err := f.Pass("").Read("hidden.7"); err == nil {
 		t.Error("what is not there was read")
 	}
 }
 
 // What is no fixture, or a broken one, is refused as bad input that names the file.
-func TestOpenGoldenRefuses(t *testing.T) {
+func TestOpenRefuses(t *testing.T) {
 	without := func(names ...string) func(*written) {
 		return func(w *written) {
 			for _, name := range names {
@@ -147,11 +157,11 @@ func TestOpenGoldenRefuses(t *testing.T) {
 		want  string
 		spoil func(*written)
 	}{
-		{"no implementation that griffin knows", func(w *written) { w.meta = nil }},
-		{"no implementation that griffin knows", meta("implementation", "llama.cpp")},
+		{"no known implementation", func(w *written) { w.meta = nil }},
+		{"no known implementation", meta("implementation", "llama.cpp")},
 		{"dtype", meta("dtype", "int8")},
 		{"semantics", meta("semantics", "mine")},
-		{"semantics griffin does not know", func(w *written) { w.meta["implementation"], w.meta["transformers"] = "transformers", "6.0" }},
+		{"semantics of transformers \"6.0\" are not known", func(w *written) { w.meta["implementation"], w.meta["transformers"] = "transformers", "6.0" }},
 		{"decode_start", meta("decode_start", "two")},
 		{"decode_start is 4", meta("decode_start", "4")},
 		{"decode_start is 0", func(w *written) { delete(w.meta, "decode_start") }},
@@ -159,30 +169,30 @@ func TestOpenGoldenRefuses(t *testing.T) {
 		{"it has no tokens", without("tokens")},
 		{"neither logits nor hidden states", without("logits", "hidden.0", "hidden.1", "temporal.0", "final_norm")},
 		{"int32 [batch, length]", shape("tokens", 6)},
-		{"there are at least 1", shape("tokens", 2, 0)},
-		{"that of tokens", shape("positions", 3, 2)},
+		{"a fixture has 1 to", shape("tokens", 2, 0)},
+		{"but that of tokens", shape("positions", 3, 2)},
 		{"without packed.positions", without("packed.positions")},
 		{"not float32 [2, 3, channels]", shape("logits", 2, 4, 5)},
 		{"not float32 [2, 3, channels]", shape("hidden.0", 2, 3, 0)},
 		{"not float32 [2, 3, channels]", func(w *written) { delete(w.tensors, "logits"); w.tensors["float16"] = []int64{2, 3, 6} }},
-		{"channels wide", shape("hidden.1", 2, 3, 6)},
+		{"channels, but", shape("hidden.1", 2, 3, 6)},
 		{"vocabulary", shape("decode.logits", 2, 2, 6)},
 		{"is -1", func(w *written) { w.value = math.MaxUint32 }},
-		{"there are 5 logits", func(w *written) { w.value = 5 }},
+		{"there are only 5 logits", func(w *written) { w.value = 5 }},
 	} {
 		w := sound()
 		tt.spoil(w)
 		path := w.write(t)
-		_, err := OpenGolden(path)
+		_, err := Open(path)
 		var bad *tensor.FormatError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.want) || bad.File != path {
 			t.Errorf("want %q: %v", tt.want, err)
 		}
 	}
-	if _, err := OpenGolden(filepath.Join("..", "testdata", "odd-griffin", "hf", "model.safetensors")); err == nil {
+	if _, err := Open(filepath.Join("..", "..", "testdata", "odd-griffin", "hf", "model.safetensors")); err == nil {
 		t.Error("weights were taken for a fixture")
 	}
-	if _, err := OpenGolden(filepath.Join(t.TempDir(), "none")); !os.IsNotExist(err) {
+	if _, err := Open(filepath.Join(t.TempDir(), "none")); !os.IsNotExist(err) {
 		t.Error(err)
 	}
 }
@@ -190,12 +200,12 @@ func TestOpenGoldenRefuses(t *testing.T) {
 func TestReadTokens(t *testing.T) {
 	w := &written{tensors: map[string][]int64{"tokens": {2, 3}}, value: 7}
 	got, err := ReadTokens(w.write(t))
-	want := &Tokens{Batch: 2, Length: 3, Tokens: []int32{7, 7, 7, 7, 7, 7}, Positions: []int32{0, 1, 2, 0, 1, 2}}
+	want := &Tokens{Batch: 2, Length: 3, IDs: []int32{7, 7, 7, 7, 7, 7}, Positions: []int32{0, 1, 2, 0, 1, 2}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	w.tensors["packed.positions"], w.tensors["positions"] = []int64{2, 3}, []int64{2, 3}
-	want.Positions, want.Packed = want.Tokens, want.Tokens
+	want.Positions, want.Packed = want.IDs, want.IDs
 	if got, err = ReadTokens(w.write(t)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -216,12 +226,12 @@ func TestRandomTokens(t *testing.T) {
 	}
 	b, _ := RandomTokens(1000, 50, 3)
 	c, _ := RandomTokens(1000, 50, 4)
-	if !slices.Equal(a.Tokens, b.Tokens) || slices.Equal(a.Tokens, c.Tokens) || slices.Min(a.Tokens) != 0 || slices.Max(a.Tokens) != 49 {
+	if !slices.Equal(a.IDs, b.IDs) || slices.Equal(a.IDs, c.IDs) || slices.Min(a.IDs) != 0 || slices.Max(a.IDs) != 49 {
 		t.Error("not the same for the same seed, or not of the vocabulary")
 	}
 	// Published fixtures name a seed, so that the tokens may not change.
-	if !slices.Equal(a.Tokens[:5], []int32{14, 45, 6, 35, 29}) {
-		t.Errorf("tokens are %d", a.Tokens[:5])
+	if !slices.Equal(a.IDs[:5], []int32{14, 45, 6, 35, 29}) {
+		t.Errorf("tokens are %d", a.IDs[:5])
 	}
 	for _, n := range []int{0, -1, maxTokens + 1} {
 		if _, err := RandomTokens(n, 50, 3); err == nil {
@@ -230,8 +240,8 @@ func TestRandomTokens(t *testing.T) {
 	}
 }
 
-func FuzzOpenGolden(f *testing.F) {
-	for _, path := range []string{sound().write(f), filepath.Join("..", "testdata", "micro-hawk", "golden", "jax.safetensors")} {
+func FuzzOpen(f *testing.F) {
+	for _, path := range []string{sound().write(f), filepath.Join("..", "..", "testdata", "micro-hawk", "golden", "jax.safetensors")} {
 		content, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)
@@ -243,7 +253,7 @@ func FuzzOpenGolden(f *testing.F) {
 		if err := os.WriteFile(path, content, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		g, err := OpenGolden(path)
+		f, err := Open(path)
 		var bad *tensor.FormatError
 		if err != nil && !errors.As(err, &bad) {
 			t.Fatalf("%T: %v", err, err)
@@ -251,8 +261,8 @@ func FuzzOpenGolden(f *testing.F) {
 		if err != nil {
 			return
 		}
-		defer g.Close()
-		for _, p := range g.Passes {
+		defer f.Close()
+		for _, p := range f.Passes {
 			for _, name := range p.Names() {
 				if _, err := p.Read(name); err != nil {
 					t.Errorf("%s: %v", name, err)
