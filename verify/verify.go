@@ -1,3 +1,6 @@
+// Package verify answers whether two checkpoints are the same model. It compares names, shapes and types of the tensors,
+// the configuration, and every element of the weights; and it holds what a model computes against a recording of another
+// implementation (package golden). Where they differ it says which tensor, field, layer or token.
 package verify
 
 import (

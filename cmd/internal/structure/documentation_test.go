@@ -33,7 +33,6 @@ var withoutExample = []string{
 	"formats/torch",
 	"verify",
 	"verify/diff",
-	"verify/golden",
 	"verify/logits",
 	"verify/report",
 	"verify/runtime",
