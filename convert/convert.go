@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -53,8 +54,8 @@ type conversion struct {
 	options Options
 	plan    *Plan
 	output  output
-	files   []File      // beside the weights
-	origin  *provenance // of the source, nil where nothing tells
+	files   []huggingface.File // beside the weights
+	origin  *provenance        // of the source, nil where nothing tells
 	result  *Result
 }
 
@@ -194,7 +195,7 @@ func (c *conversion) listFiles(dir string) error {
 // writeFiles writes all but the weights.
 func (c *conversion) writeFiles(stage *staging, digests *Digests) error {
 	for _, f := range c.files {
-		if err := f.write(stage.weights); err != nil {
+		if err := f.Write(stage.weights); err != nil {
 			return err
 		}
 	}

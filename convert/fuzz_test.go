@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/peft"
-	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -100,34 +98,6 @@ func checkFuzzedPlan(t *testing.T, m *Model, o PlanOptions) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// FuzzEditJSON: an object has the new values, and all others as they were.
-func FuzzEditJSON(f *testing.F) {
-	f.Add([]byte("{\n  \"a\": [1, {\"window\": 2}],\n  \"window\": 2048\n}\n"))
-	f.Add([]byte(`{"cap":1,"b":"}"}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		var before, after map[string]json.RawMessage
-		if strictjson.Check(text, 20) != nil || json.Unmarshal(text, &before) != nil || len(before) == 0 {
-			return // such a config.json is refused before it is edited
-		}
-		edited, err := editJSON(text, []jsonField{{"window", 9}, {"cap", pythonFloat(30)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(edited, &after); err != nil {
-			t.Fatalf("%v: %s", err, edited)
-		}
-		before["window"], before["cap"] = json.RawMessage("9"), json.RawMessage("30.0")
-		for key, want := range before {
-			if string(after[key]) != string(want) {
-				t.Fatalf("%s is %s in %s", key, after[key], edited)
-			}
-		}
-		if len(after) != len(before) {
-			t.Fatalf("%s", edited)
-		}
-	})
 }
 
 // FuzzWithAdapter puts changes that nobody made on a model. What is accepted can be read to its end.

@@ -9,31 +9,6 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-func TestEditJSON(t *testing.T) {
-	for _, tt := range []struct{ name, text, want string }{
-		{"nothing changes a byte", "{ \"b\" :[1, 2.0],\n\t\"é\":\"<\"}\n", "{ \"b\" :[1, 2.0],\n\t\"é\":\"<\"}\n"},
-		{"values", "{\n  \"cap\": 30.0,\n  \"inner\": {\"window\": 1},\n  \"window\" :  2048 ,\n  \"z\": null\n}\n",
-			"{\n  \"cap\": 1048576.0,\n  \"inner\": {\"window\": 1},\n  \"window\" :  9 ,\n  \"z\": null\n}\n"},
-		{"one that is not there", "{\n  \"cap\": 1\n}", "{\n  \"cap\": 1048576.0,\n  \"window\": 9\n}"},
-		{"in one line", `{"a": "}", "cap": -1e5}`, `{"a": "}", "cap": 1048576.0,"window": 9}`},
-		{"both missing", `{ "a": [{}] }`, `{ "a": [{}], "cap": 1048576.0, "window": 9 }`},
-	} {
-		set := []jsonField{{"cap", pythonFloat(1 << 20)}, {"window", int64(9)}}
-		if tt.text == tt.want {
-			set = nil
-		}
-		got, err := editJSON([]byte(tt.text), set)
-		if err != nil || string(got) != tt.want {
-			t.Errorf("%s: %v\n%s\nwant\n%s", tt.name, err, got, tt.want)
-		}
-	}
-	for _, text := range []string{"", "[]", "{", `{"a"`, `{"a": }`, `{"a": 1,`, "{}"} {
-		if got, err := editJSON([]byte(text), []jsonField{{"cap", 1}}); err == nil {
-			t.Errorf("%q: %q", text, got)
-		}
-	}
-}
-
 // TestHFToHFKeepsTheRest converts a directory with all that a published one has.
 func TestHFToHFKeepsTheRest(t *testing.T) {
 	dir := t.TempDir()
@@ -88,17 +63,4 @@ func TestHFToHFKeepsTheRest(t *testing.T) {
 		t.Errorf("%v: config.json is %s, want %s", err, got, published)
 	}
 	sameTensors(t, src, again)
-
-	// A tokenizer and a chat template of one's own replace those of the source.
-	copied, _, err := copySidecars(src, FilesOptions{Tokenizer: "own.model", InstructionTuned: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, f := range copied {
-		names = append(names, f.Name)
-	}
-	if got := strings.Join(names, " "); got != ".gitattributes LICENSE README.link README.md" {
-		t.Errorf("with a tokenizer: %s", got)
-	}
 }

@@ -8,9 +8,9 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -86,8 +86,8 @@ func TestInstructionTunedNeedsTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var usage *SettingsError
-	if _, err := HFFiles(p, FilesOptions{InstructionTuned: true}); !errors.As(err, &usage) || !strings.Contains(usage.Hint, "--tokenizer FILE") {
+	var chat *huggingface.ChatError
+	if _, err := HFFiles(p, FilesOptions{InstructionTuned: true}); !errors.As(err, &chat) || chat.Tokenizer != "" {
 		t.Errorf("without a tokenizer: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -33,7 +34,7 @@ func checkRuntime(name string) error {
 // readForm learns from the conversion.json of a Hugging Face directory what the numbers in its config.json
 // stand for. Those that were changed since stand for themselves.
 func (m *Model) readForm(c *Config, h *hfconfig.Config) error {
-	m.form, m.noCap, m.looksUncapped = nil, false, standsForNone(c.LogitsSoftCap, m.embedding().DType)
+	m.form, m.noCap, m.looksUncapped = nil, false, huggingface.IsNoSoftCap(c.LogitsSoftCap, m.embedding().DType)
 	record, _, err := ReadManifest(m.Checkpoint.Path)
 	if errors.As(err, new(*tensor.FormatError)) {
 		return nil // it is not used, as Convert notes
@@ -94,7 +95,7 @@ func (p *Plan) express(o PlanOptions) error {
 		f.MatchRuntime, f.AttentionWindowSize = o.MatchRuntime, c.AttentionWindow+1
 	}
 	if !c.EmbeddingScale {
-		f.EmbeddingDividedBy, f.TieWordEmbeddings = manifest.Float(normalizer(c.Width)), false
+		f.EmbeddingDividedBy, f.TieWordEmbeddings = manifest.Float(huggingface.EmbeddingScale(c.Width)), false
 	}
 	return nil
 }
@@ -138,21 +139,21 @@ func (p *Plan) checkExpressed(allowInexact bool) error {
 		return nil
 	}
 	if p.Config.LogitsSoftCap == 0 {
-		limit := noCap[p.DType]
-		f.LogitsSoftCap = manifest.Float(limit.cap)
-		if limit.cost > 0 {
+		softCap, cost := huggingface.NoSoftCap(p.DType)
+		f.LogitsSoftCap = manifest.Float(softCap)
+		if cost > 0 {
 			f.Inexact = append(f.Inexact, fmt.Sprintf("transformers always caps logits, and this model does not: in %s, logits up to 40 change by as much as %.2g with the best cap, %g (all of them tried)",
-				p.DType, limit.cost, limit.cap))
+				p.DType, cost, softCap))
 		}
 	}
 	d := p.division()
 	if d != nil && p.Dests[d.Dest].DType == tensor.F64 {
 		return tensor.Bad("an embedding in float64 is not divided, as a model without embedding scale needs it").In(p.Source.Checkpoint.Path).Advise("--dtype float32")
 	}
-	if d != nil && !isPowerOfTwo(d.Divide) {
+	if d != nil && !huggingface.IsPowerOfTwo(d.Divide) {
 		to := p.Dests[d.Dest].DType
 		f.Inexact = append(f.Inexact, fmt.Sprintf("transformers always scales embeddings by sqrt(width) in bfloat16, here %g, and this model does not: no power of two, so that dividing by it and multiplying again "+
-			"changes %s elements by as much as a relative %.2g (all mantissas tried)", d.Divide, to, divisionCost(to, d.Divide)))
+			"changes %s elements by as much as a relative %.2g (all mantissas tried)", d.Divide, to, huggingface.DivisionCost(to, d.Divide)))
 	}
 	if len(f.Inexact) == 0 || allowInexact {
 		return nil
@@ -218,66 +219,4 @@ func (p *Plan) division() *Move {
 		}
 	}
 	return nil
-}
-
-// noCap has, for each type that transformers computes in, a soft cap that leaves logits up to 40 as
-// they are, as a model without a cap has them: x/cap is exact, and so small that tanh rounds to it. In
-// float16 there is none, since x/cap becomes subnormal before it is so small: cost is the largest
-// change with the best.
-//
-// Measured with torch 2.15 on every bfloat16 and float16 and 30 million others: the first that is
-// exact is 2^17 in float32, 2^9 in bfloat16 (but for logits below 1e-32) and 2^32 in float64. Weights
-// in bfloat16 are often loaded in float32, so that both have one that suits either.
-var noCap = map[tensor.DType]struct{ cap, cost float64 }{
-	tensor.F64:  {1 << 32, 0},
-	tensor.F32:  {1 << 20, 0},
-	tensor.BF16: {1 << 20, 0},
-	tensor.F16:  {1 << 11, 0x1p-14},
-}
-
-// standsForNone reports whether a cap of config.json leaves the logits of a model in that type as they
-// are.
-func standsForNone(cap float64, d tensor.DType) bool {
-	least := noCap[d].cap
-	if d == tensor.BF16 {
-		least = 1 << 10
-	}
-	return d != tensor.F16 && isPowerOfTwo(cap) && cap >= least
-}
-
-func isPowerOfTwo(x float64) bool {
-	fraction, _ := math.Frexp(x)
-	return fraction == 0.5
-}
-
-// normalizer is what transformers, and the original where it does, scales embeddings by: the square
-// root of the width in bfloat16.
-func normalizer(width int64) float64 {
-	bits := math.Float32bits(float32(math.Sqrt(float64(width))))
-	bits += 0x7fff + bits>>16&1
-	return float64(math.Float32frombits(bits &^ 0xffff))
-}
-
-// divisionCost returns the largest relative change of a number of a type that is divided and
-// multiplied again, subnormal numbers aside: that of all mantissas.
-func divisionCost(d tensor.DType, by float64) float64 {
-	worst := 0.0
-	if d == tensor.F32 {
-		for i := range uint32(1 << 23) {
-			x := math.Float32frombits(0x3f800000 | i)
-			q := x / float32(by)
-			worst = max(worst, math.Abs(float64(q*float32(by))-float64(x))/float64(x))
-		}
-		return worst
-	}
-	bits := map[tensor.DType]int{tensor.F16: 10, tensor.BF16: 7}[d]
-	round := func(x float64) float64 { // no exponent is near its end
-		fraction, exponent := math.Frexp(x)
-		return math.Ldexp(math.RoundToEven(math.Ldexp(fraction, bits+1)), exponent-bits-1)
-	}
-	for i := range 1 << bits {
-		x := 1 + math.Ldexp(float64(i), -bits)
-		worst = max(worst, math.Abs(round(round(x/by)*by)-x)/x)
-	}
-	return worst
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -103,7 +103,7 @@ func checkDivision(t *testing.T, name string, p *Plan, scale bool, width int64) 
 		d := p.Dests[m.Dest]
 		divide := 0.0
 		if d.Name == "model.embed_tokens.weight" && !scale {
-			divide = normalizer(width)
+			divide = huggingface.EmbeddingScale(width)
 		}
 		if m.Divide != divide {
 			t.Errorf("%s: %s is divided by %v, want %v", name, d.Name, m.Divide, divide)
@@ -117,63 +117,6 @@ func checkDivision(t *testing.T, name string, p *Plan, scale bool, width int64) 
 	}
 	if (heads == 1) == scale || heads > 1 {
 		t.Errorf("%s: %d heads", name, heads)
-	}
-}
-
-// TestNormalizer has what torch.tensor(width**0.5, dtype=torch.bfloat16) is.
-func TestNormalizer(t *testing.T) {
-	for width, want := range map[int64]float64{1: 1, 16: 4, 32: 5.65625, 36: 6, 64: 8, 2560: 50.5, 4096: 64, 4088: 64, 4064: 63.75, 5632: 75} {
-		if got := normalizer(width); got != want {
-			t.Errorf("width %d: %v, want %v", width, got, want)
-		}
-	}
-}
-
-// TestNoCapInFloat16 tries every logit that float16 has up to 40, as transformers computes it.
-func TestNoCapInFloat16(t *testing.T) {
-	round := func(x float64) float64 { // to float16
-		step := math.Ldexp(1, max(math.Ilogb(x), -14)-10)
-		return math.RoundToEven(x/step) * step
-	}
-	cost := func(cap float64) float64 {
-		worst := 0.0
-		for code := 1; ; code++ {
-			x := float16Value([]byte{byte(code), byte(code >> 8)})
-			if x > 40 {
-				return worst
-			}
-			quotient := round(x / cap)
-			if quotient == 0 {
-				worst = max(worst, x)
-				continue
-			}
-			worst = max(worst, math.Abs(round(round(math.Tanh(quotient))*cap)-x))
-		}
-	}
-	best := noCap[tensor.F16]
-	if got := cost(best.cap); got != best.cost {
-		t.Errorf("a cap of %v costs %v, want %v", best.cap, got, best.cost)
-	}
-	for power := 4; power < 24; power++ {
-		if cap := math.Ldexp(1, power); cost(cap) < best.cost {
-			t.Errorf("a cap of %v costs %v, less than %v", cap, cost(cap), best.cap)
-		}
-	}
-}
-
-func TestDivisionCost(t *testing.T) {
-	for _, d := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16} {
-		half := map[tensor.DType]float64{tensor.F32: 0x1p-24, tensor.BF16: 0x1p-8, tensor.F16: 0x1p-11}[d]
-		for _, by := range []float64{4, 64} {
-			if got := divisionCost(d, by); got != 0 {
-				t.Errorf("%s by %v: %v", d, by, got)
-			}
-		}
-		for _, by := range []float64{5.65625, 50.5} {
-			if got := divisionCost(d, by); got < half || got > 2*half {
-				t.Errorf("%s by %v: %v, between %v and its double is possible", d, by, got, half)
-			}
-		}
 	}
 }
 

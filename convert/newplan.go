@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -104,7 +105,7 @@ func (p *Plan) settleHead() error {
 		p.whole = m.Heads[0].Tensor
 		p.Config.EmbeddingScale, p.Config.SeparateHead = false, false
 		p.Notes = append(p.Notes, fmt.Sprintf("%s is the embedding of a model that does not scale it; %s, the same divided by %g, is not needed",
-			p.whole.Name, m.embedding().Name, normalizer(m.Config.Width)))
+			p.whole.Name, m.embedding().Name, huggingface.EmbeddingScale(m.Config.Width)))
 	case p.Layout == HuggingFace || m.KeepExtra:
 	case m.relation == headCopied:
 		p.Config.SeparateHead = false

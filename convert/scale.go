@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -39,7 +40,7 @@ func (m *Model) SettleScale(ctx context.Context) error {
 	if embedding == nil || embedding.DType != head.DType || !slices.Equal(embedding.Shape, head.Shape) {
 		return nil
 	}
-	m.relation, err = relate(ctx, embedding, head, normalizer(m.Config.Width))
+	m.relation, err = relate(ctx, embedding, head, huggingface.EmbeddingScale(m.Config.Width))
 	return err
 }
 

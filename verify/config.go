@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
@@ -155,7 +156,7 @@ func judgeConfig(fields map[string]any, p *convert.Plan, head headState) *Sectio
 func noCapEither(fields map[string]any, p *convert.Plan) bool {
 	n, _ := fields["logits_soft_cap"].(json.Number)
 	softCap, err := n.Float64()
-	return err == nil && p.Config.LogitsSoftCap == 0 && standsForNone(softCap, p.DType)
+	return err == nil && p.Config.LogitsSoftCap == 0 && huggingface.IsNoSoftCap(softCap, p.DType)
 }
 
 // judge compares one field under each of its names.

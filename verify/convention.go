@@ -3,7 +3,6 @@ package verify
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -80,12 +79,4 @@ func (m *Model) Facts() []RuntimeFact {
 		written.LogitsSoftCap = 1 << 20 // as convert writes it
 	}
 	return ExplainRuntime(&m.Original, &written)
-}
-
-// standsForNone reports whether a soft cap of config.json leaves the logits of a model in that type as they are: a
-// power of two so large that x/cap is exact and tanh of it rounds to itself.
-func standsForNone(softCap float64, d tensor.DType) bool {
-	least := map[tensor.DType]float64{tensor.BF16: 1 << 10, tensor.F32: 1 << 20}[d]
-	fraction, _ := math.Frexp(softCap)
-	return least > 0 && fraction == 0.5 && softCap >= least
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 )
@@ -81,7 +82,7 @@ func (r *run) convertedModel(source *Model) (*Model, error) {
 		if m.Config.AttentionWindow != window+1 {
 			window = m.Config.AttentionWindow // of no convention, if it is not the window: the configuration says so
 		}
-		if softCap != 0 || !standsForNone(m.Config.LogitsSoftCap, r.plan.DType) {
+		if softCap != 0 || !huggingface.IsNoSoftCap(m.Config.LogitsSoftCap, r.plan.DType) {
 			softCap = m.Config.LogitsSoftCap
 		}
 		m.setTerms(window, softCap)

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -74,11 +75,12 @@ func exitCode(err error) int {
 		errno  syscall.Errno
 		choice *convert.SettingsError
 		proof  *convert.ProofError
+		chat   *huggingface.ChatError
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.As(err, &choice), errors.Is(err, fs.ErrExist):
+	case errors.As(err, &usage), errors.As(err, &choice), errors.As(err, &chat), errors.Is(err, fs.ErrExist):
 		return exitUsage
 	case errors.Is(err, errNotSame), errors.As(err, &proof):
 		return exitDiffers
@@ -95,7 +97,10 @@ func hintOf(err error) string {
 	var usage *usageError
 	var format *tensor.FormatError
 	var choice *convert.SettingsError
+	var chat *huggingface.ChatError
 	switch {
+	case errors.As(err, &chat) && chat.Tokenizer == "":
+		return "give the tokenizer: --tokenizer FILE"
 	case errors.As(err, &usage):
 		return usage.hint
 	case errors.As(err, &choice):

@@ -1,24 +1,31 @@
-package convert
+package huggingface
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// jsonField is a field of a JSON object with the value that it is to have.
-type jsonField struct {
-	name  string
-	value any
+// editConfig returns the content of a config.json with fields set and every other byte as it is.
+func editConfig(path string, set []Field) ([]byte, error) {
+	text, err := readSmall(path)
+	if err != nil {
+		return nil, err
+	}
+	edited, err := editJSON(text, set)
+	return edited, tensor.Annotate(err, tensor.Location{File: path})
 }
 
-// editJSON gives fields of a JSON object new values and leaves every other byte as it is. Fields that
-// are not there come last, indented as the first is.
-func editJSON(text []byte, set []jsonField) ([]byte, error) {
-	values := map[string][2]int{} // from, to
+// editJSON sets fields of a JSON object and leaves every other byte as it is. Fields that the object
+// does not have are added at its end, indented as its first field is.
+func editJSON(text []byte, set []Field) ([]byte, error) {
+	type span struct{ from, to int }
+	values := map[string]span{}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	start, err := decoder.Token()
 	if err != nil || start != json.Delim('{') {
@@ -39,23 +46,23 @@ func editJSON(text []byte, set []jsonField) ([]byte, error) {
 			return nil, tensor.Bad("is not a JSON object: %v", err)
 		}
 		end = int(decoder.InputOffset())
-		values[name] = [2]int{end - len(value), end}
+		values[name] = span{end - len(value), end}
 	}
 	if _, err := decoder.Token(); err != nil {
 		return nil, tensor.Bad("is not a JSON object: %v", err)
 	}
 	var edits []edit
 	for _, f := range set {
-		value, err := json.Marshal(f.value)
+		value, err := json.Marshal(f.Value)
 		if err != nil {
 			return nil, err
 		}
-		at, ok := values[f.name]
+		old, ok := values[f.Name]
 		switch {
 		case ok:
-			edits = append(edits, edit{at[0], at[1], value})
+			edits = append(edits, edit{old.from, old.to, value})
 		case len(values) > 0:
-			edits = append(edits, edit{end, end, []byte("," + indent + `"` + f.name + `": ` + string(value))})
+			edits = append(edits, edit{end, end, []byte("," + indent + `"` + f.Name + `": ` + string(value))})
 		default:
 			return nil, tensor.Bad("is an empty JSON object")
 		}
@@ -63,19 +70,15 @@ func editJSON(text []byte, set []jsonField) ([]byte, error) {
 	return applyEdits(text, edits), nil
 }
 
-// edit puts text in the place of bytes from to to.
+// edit replaces the bytes [from, to) by text.
 type edit struct {
 	from, to int
 	text     []byte
 }
 
-// applyEdits makes edits that do not overlap; several at one place come in their order.
+// applyEdits applies edits that do not overlap. Edits at one offset are applied in their order.
 func applyEdits(text []byte, edits []edit) []byte {
-	for i := 1; i < len(edits); i++ { // few, and stable
-		for k := i; k > 0 && edits[k].from < edits[k-1].from; k-- {
-			edits[k], edits[k-1] = edits[k-1], edits[k]
-		}
-	}
+	slices.SortStableFunc(edits, func(a, b edit) int { return cmp.Compare(a.from, b.from) })
 	var out []byte
 	at := 0
 	for _, e := range edits {
@@ -85,12 +88,12 @@ func applyEdits(text []byte, edits []edit) []byte {
 	return append(out, text[at:]...)
 }
 
-// leadingSpace returns the white space that text begins with.
+// leadingSpace returns the white space at the start of text.
 func leadingSpace(text []byte) string {
 	return string(text[:len(text)-len(bytes.TrimLeft(text, " \t\r\n"))])
 }
 
-// readSmall reads a file that is known to be small.
+// readSmall reads a file of at most 1 MiB.
 func readSmall(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,4 +1,4 @@
-package convert
+package huggingface
 
 import (
 	"fmt"
@@ -30,8 +30,8 @@ type tokenizer struct {
 	sp   *sentencePiece
 }
 
-// readTokenizer reads a SentencePiece model and refuses one that transformers would split text
-// differently with. vocabulary is the model's.
+// readTokenizer reads a SentencePiece model, and refuses one with which transformers would split text
+// differently. vocabulary is the size of the model's vocabulary.
 func readTokenizer(path string, vocabulary int64) (*tokenizer, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -43,7 +43,7 @@ func readTokenizer(path string, vocabulary int64) (*tokenizer, error) {
 		return nil, err
 	}
 	if len(data) > maxSentencePieceFile {
-		return nil, tensor.Bad("no SentencePiece model: more than %d MiB", maxSentencePieceFile>>20).In(path)
+		return nil, tensor.Bad("not a SentencePiece model: more than %d MiB", maxSentencePieceFile>>20).In(path)
 	}
 	t := &tokenizer{path: path, data: data}
 	if t.sp, err = parseSentencePiece(data, vocabulary); err == nil {
@@ -51,24 +51,25 @@ func readTokenizer(path string, vocabulary int64) (*tokenizer, error) {
 	}
 	if bad, ok := err.(*tensor.FormatError); ok {
 		if strings.HasPrefix(strings.TrimLeft(string(data[:min(len(data), 64)]), " \n\r\t"), "{") {
-			bad.Advise("it looks like JSON; what is wanted is the SentencePiece file, tokenizer.model")
+			bad.Advise("it looks like JSON; use the SentencePiece file, tokenizer.model")
 		}
 		return nil, bad.In(path)
 	}
 	return t, err
 }
 
-// check refuses what GemmaTokenizer of transformers 4.57 or 5.23 does not do as SentencePiece does.
+// check refuses a tokenizer that does what GemmaTokenizer of transformers 4.57 or 5.23 does
+// differently.
 func (t *tokenizer) check() error {
 	sp := t.sp
 	for _, c := range []struct {
 		bad bool
 		why string
 	}{
-		{!sp.bpe, "it is no BPE model"},
+		{!sp.bpe, "it is not a BPE model"},
 		{!sp.byteFallback || sp.bytes != 256, "it has no byte fallback"},
 		{sp.normalizes, "it normalises characters"},
-		{sp.dummyPrefix, "it puts a space before the text"},
+		{sp.dummyPrefix, "it adds a space before the text"},
 		{sp.removesSpaces, "it removes spaces"},
 		{sp.keepsWhitespace, "it does not escape spaces"},
 	} {
@@ -78,11 +79,11 @@ func (t *tokenizer) check() error {
 	}
 	for id, text := range []string{sp.pad, sp.eos, sp.bos} {
 		if p := sp.find(text); p == nil || p.id != int64(id) || p.kind != pieceControl {
-			return unlikeGemma(fmt.Sprintf("its first pieces are not those for padding, end and beginning (%s is not piece %d)", text, id))
+			return unlikeGemma(fmt.Sprintf("its first pieces are not padding, end and beginning of a text (%s is not piece %d)", text, id))
 		}
 	}
 	if p := sp.find(sp.unk); p == nil || p.kind != pieceUnknown {
-		return unlikeGemma("it has no piece for what is unknown")
+		return unlikeGemma("it has no piece for unknown text")
 	}
 	return nil
 }
@@ -117,14 +118,14 @@ func (t *tokenizer) files(instructionTuned bool) ([]File, error) {
 	if instructionTuned {
 		config["chat_template"] = chatTemplate
 	}
-	text, err := pythonJSON(config)
+	text, err := marshal(config)
 	if err != nil {
 		return nil, err
 	}
 	return []File{newFile("tokenizer.model", t.data), newFile("tokenizer_config.json", text)}, nil
 }
 
-// turns lists those of the turn tokens that the tokenizer has.
+// turns returns the turn tokens that the tokenizer has.
 func (t *tokenizer) turns() []string {
 	var out []string
 	for _, text := range []string{startOfTurn, endOfTurn} {
@@ -145,9 +146,10 @@ type addedToken struct {
 	Special    bool   `json:"special"`
 }
 
-// addedTokens lists the pieces that transformers is to find before it splits text. SentencePiece
-// looks for user-defined pieces after it has turned spaces into U+2581, hence "normalized":
-// otherwise transformers 5 makes five spaces of runs of two and three, SentencePiece of four and one.
+// addedTokens returns the pieces that transformers has to find before it splits text. SentencePiece
+// looks for user-defined pieces after it has replaced spaces by U+2581, which "normalized" asks for.
+// Without it, transformers 5 splits five spaces into two and three, and SentencePiece into four and
+// one.
 func (t *tokenizer) addedTokens() map[string]addedToken {
 	out := map[string]addedToken{}
 	for _, p := range t.sp.special {
@@ -157,8 +159,8 @@ func (t *tokenizer) addedTokens() map[string]addedToken {
 	return out
 }
 
-// unlimited is how transformers writes that there is no longest input: int(1e30).
-const unlimited = pythonInt("1000000000000000019884624838656")
+// unlimited is what transformers writes for a model without a longest input: int(1e30).
+const unlimited = integer("1000000000000000019884624838656")
 
 // chatTemplate is Gemma's turn format in Jinja: what apply_it_formatter of the original does, for
 // more than one turn.
@@ -167,3 +169,9 @@ const chatTemplate = `{{ bos_token }}{% for message in messages %}` +
 	`{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('user and assistant take turns, and the user begins') }}{% endif %}` +
 	`{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' + message['content'] | trim + '<end_of_turn>\n' }}` +
 	`{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}`
+
+// integer is a JSON number of any size.
+type integer string
+
+// MarshalJSON implements json.Marshaler.
+func (i integer) MarshalJSON() ([]byte, error) { return []byte(i), nil }

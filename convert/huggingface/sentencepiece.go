@@ -1,33 +1,35 @@
-package convert
+package huggingface
 
 import (
-	"encoding/binary"
 	"math"
 	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// sentencePiece is what a SentencePiece model file says about its vocabulary, as far as it is
-// needed to describe the tokenizer to transformers.
+// sentencePiece is what a SentencePiece model file says about its vocabulary, as far as the
+// description of the tokenizer for transformers needs it.
+//
 // Source: google/sentencepiece, src/sentencepiece_model.proto.
 type sentencePiece struct {
 	pieces  int64 // size of the vocabulary
 	special []specialPiece
-	bytes   int // pieces that stand for one byte
+	bytes   int // number of pieces that stand for one byte
 
 	bpe             bool
 	byteFallback    bool
 	suffixSpaces    bool
 	unk, bos, eos   string
 	pad             string
-	normalizes      bool // changes characters before it splits
-	dummyPrefix     bool // puts a space before the text
+	normalizes      bool // changes characters before it splits text
+	dummyPrefix     bool // adds a space before the text
 	removesSpaces   bool
-	keepsWhitespace bool // does not write a space as U+2581
+	keepsWhitespace bool // does not replace spaces by U+2581
 }
 
-// specialPiece is a piece that is not found by splitting text.
+// specialPiece is a piece that splitting text does not yield.
 type specialPiece struct {
 	id   int64
 	text string
@@ -51,8 +53,8 @@ const (
 	maxPieceText         = 1 << 10
 )
 
-// parseSentencePiece reads a SentencePiece model. maxPieces is the size of the model's vocabulary,
-// which a tokenizer cannot exceed.
+// parseSentencePiece parses a SentencePiece model. maxPieces is the size of the vocabulary, the most
+// pieces that the tokenizer may have.
 func parseSentencePiece(data []byte, maxPieces int64) (*sentencePiece, error) {
 	sp := &sentencePiece{unk: "<unk>", bos: "<s>", eos: "</s>", pad: "<pad>", dummyPrefix: true, removesSpaces: true}
 	trainer, normalizer := false, false
@@ -73,18 +75,18 @@ func parseSentencePiece(data []byte, maxPieces int64) (*sentencePiece, error) {
 		return nil, err
 	}
 	if sp.pieces == 0 || !trainer || !normalizer {
-		return nil, tensor.Bad("no SentencePiece model: pieces, trainer and normalizer specification are not all there")
+		return nil, tensor.Bad("not a SentencePiece model: pieces, trainer specification or normalizer specification missing")
 	}
 	if sp.pieces > maxPieces {
 		return nil, tensor.Bad("the tokenizer has %d pieces, but the model's vocabulary has %d", sp.pieces, maxPieces).
-			Advise("it is the tokenizer of another model, or of this one before its vocabulary was trimmed: give the one that it was trimmed to")
+			Advise("this is the tokenizer of another model, or of this one before its vocabulary was trimmed; use the trimmed tokenizer")
 	}
 	return sp, nil
 }
 
 func (sp *sentencePiece) addPiece(f field) error {
 	if f.bytes == nil {
-		return tensor.Bad("no SentencePiece model: a piece is no message").At(f.offset)
+		return tensor.Bad("not a SentencePiece model: a piece is not a message").At(f.offset)
 	}
 	p := specialPiece{id: sp.pieces, kind: pieceNormal}
 	var text []byte
@@ -166,54 +168,50 @@ func (sp *sentencePiece) find(text string) *specialPiece {
 
 // field is one field of a protocol buffer message.
 type field struct {
-	number uint64
+	number protowire.Number
 	value  uint64 // of a varint
 	bytes  []byte // of a length-delimited field, not nil
 	offset int64  // in the file, of the field's content
 }
 
-// eachField calls f for the fields of a message that begins at offset of the file. All lengths
-// are checked; nothing is copied.
+// eachField calls f for each field of a message that begins at an offset of the file. It checks all
+// lengths and copies nothing.
 func eachField(message []byte, offset int64, f func(field) error) error {
-	rest := message
-	for len(rest) > 0 {
+	for rest := message; len(rest) > 0; {
 		at := offset + int64(len(message)-len(rest))
-		tag, n := binary.Uvarint(rest)
-		if n <= 0 || tag>>3 == 0 || tag>>3 > 1<<29-1 {
-			return tensor.Bad("no SentencePiece model: bad field tag").At(at)
+		number, kind, n := protowire.ConsumeTag(rest)
+		if n < 0 || !number.IsValid() {
+			return tensor.Bad("not a SentencePiece model: bad field tag").At(at)
 		}
 		rest = rest[n:]
-		fl := field{number: tag >> 3}
-		size := uint64(0)
-		switch tag & 7 {
-		case 0:
-			value, n := binary.Uvarint(rest)
-			if n <= 0 {
-				return tensor.Bad("no SentencePiece model: bad number").At(at)
+		fl := field{number: number}
+		switch kind {
+		case protowire.VarintType:
+			if fl.value, n = protowire.ConsumeVarint(rest); n < 0 {
+				return tensor.Bad("not a SentencePiece model: bad number").At(at)
 			}
-			fl.value, size = value, uint64(n)
-		case 1:
-			size = 8
-		case 2:
-			length, n := binary.Uvarint(rest)
-			if n <= 0 || length > math.MaxInt32 {
-				return tensor.Bad("no SentencePiece model: bad length").At(at)
+		case protowire.BytesType:
+			length, k := protowire.ConsumeVarint(rest)
+			if k < 0 || length > math.MaxInt32 {
+				return tensor.Bad("not a SentencePiece model: bad length").At(at)
 			}
-			rest = rest[n:]
-			size = length
-		case 5:
-			size = 4
+			rest = rest[k:]
+			n = int(length)
+		case protowire.Fixed32Type:
+			n = 4
+		case protowire.Fixed64Type:
+			n = 8
 		default:
-			return tensor.Bad("no SentencePiece model: unknown wire type %d", tag&7).At(at)
+			return tensor.Bad("not a SentencePiece model: unknown wire type %d", kind).At(at)
 		}
-		if size > uint64(len(rest)) {
-			return tensor.Bad("no SentencePiece model: field %d of %d bytes reaches past its end", fl.number, size).At(at)
+		if n > len(rest) {
+			return tensor.Bad("not a SentencePiece model: field %d of %d bytes reaches past its end", number, n).At(at)
 		}
 		fl.offset = offset + int64(len(message)-len(rest))
-		if tag&7 == 2 {
-			fl.bytes = rest[:size:size]
+		if kind == protowire.BytesType {
+			fl.bytes = rest[:n:n]
 		}
-		rest = rest[size:]
+		rest = rest[n:]
 		if err := f(fl); err != nil {
 			return err
 		}

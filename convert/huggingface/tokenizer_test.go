@@ -1,4 +1,4 @@
-package convert
+package huggingface
 
 import (
 	"encoding/binary"
@@ -83,7 +83,7 @@ func writeFile(t *testing.T, data []byte) string {
 }
 
 func TestReadTokenizer(t *testing.T) {
-	tok, err := readTokenizer("testdata/tokenizer.model", 1000)
+	tok, err := readTokenizer("../testdata/tokenizer.model", 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,30 +117,30 @@ func TestTokenizersThatAreRefused(t *testing.T) {
 		data []byte
 		want string
 	}{
-		{"empty", nil, "no SentencePiece model: pieces, trainer and normalizer specification are not all there"},
-		{"text", []byte("<pad>\n<eos>\n<bos>\n"), "no SentencePiece model: unknown wire type 4"},
-		{"json", []byte(`{"version": "1.0", "model": {}}`), "no SentencePiece model"},
-		{"zip", []byte("PK\x03\x04 and so on"), "no SentencePiece model"},
+		{"empty", nil, "not a SentencePiece model: pieces, trainer specification or normalizer specification missing"},
+		{"text", []byte("<pad>\n<eos>\n<bos>\n"), "not a SentencePiece model: unknown wire type 4"},
+		{"json", []byte(`{"version": "1.0", "model": {}}`), "not a SentencePiece model"},
+		{"zip", []byte("PK\x03\x04 and so on"), "not a SentencePiece model"},
 		{"truncated", good[:len(good)-3], "reaches past its end"},
 		{"zeros", make([]byte, 100), "bad field tag"},
 		{"length", []byte{10, 0xff, 0xff, 0xff, 0xff, 0x7f}, "bad length"},
 		{"overlong number", append([]byte{8}, slices.Repeat([]byte{0x80}, 12)...), "bad number"},
-		{"piece that is a number", number(nil, 1, 7), "a piece is no message"},
+		{"piece that is a number", number(nil, 1, 7), "a piece is not a message"},
 		{"empty piece", piece(nil, "", pieceNormal), "piece 0 is empty"},
 		{"long piece", piece(nil, strings.Repeat("x", 2000), pieceNormal), "piece 0 is empty, too long"},
 		{"not UTF-8", piece(nil, "\xff", pieceNormal), "not UTF-8"},
 		{"type", piece(nil, "a", 9), "piece 0 is of unknown type 9"},
-		{"no trainer", change(func(s *smallModel) { s.noTrainer = true }), "are not all there"},
-		{"unigram", change(func(s *smallModel) { s.kind = 1 }), "it is no BPE model"},
+		{"no trainer", change(func(s *smallModel) { s.noTrainer = true }), "specification missing"},
+		{"unigram", change(func(s *smallModel) { s.kind = 1 }), "it is not a BPE model"},
 		{"no byte fallback", change(func(s *smallModel) { s.fallback = 0 }), "no byte fallback"},
 		{"a byte missing", change(func(s *smallModel) { s.bytes = 255 }), "no byte fallback"},
 		{"normalises", change(func(s *smallModel) { s.charsmap = "x" }), "it normalises characters"},
-		{"dummy prefix", change(func(s *smallModel) { s.prefix = 1 }), "puts a space before the text"},
+		{"dummy prefix", change(func(s *smallModel) { s.prefix = 1 }), "adds a space before the text"},
 		{"removes spaces", change(func(s *smallModel) { s.removes = 1 }), "removes spaces"},
 		{"keeps spaces", change(func(s *smallModel) { s.escapes = 0 }), "does not escape spaces"},
 		{"other order", change(func(s *smallModel) { s.first = []string{"<bos>", "<eos>", "<pad>"} }), "<pad> is not piece 0"},
 		{"no padding", change(func(s *smallModel) { s.first = []string{"<eos>", "<bos>"} }), "<pad> is not piece 0"},
-		{"no unknown", change(func(s *smallModel) { s.unknown = pieceNormal }), "no piece for what is unknown"},
+		{"no unknown", change(func(s *smallModel) { s.unknown = pieceNormal }), "no piece for unknown text"},
 		{"too many pieces", slices.Concat(good, piece(nil, "b", pieceNormal), slices.Repeat(piece(nil, "c", pieceNormal), 100)), "the tokenizer has 363 pieces, but the model's vocabulary has 300"},
 		{"too many special pieces", slices.Repeat(piece(nil, "c", pieceControl), maxSpecialPieces+1), "more than 65536 control and user-defined pieces"},
 	} {
@@ -176,7 +176,7 @@ func FuzzSentencePiece(f *testing.F) {
 	f.Add(good)
 	f.Add(good[:100])
 	f.Add(message(piece(nil, "a", pieceNormal), 2, []byte{0x18, 2}))
-	if data, err := os.ReadFile("testdata/tokenizer.model"); err == nil {
+	if data, err := os.ReadFile("../testdata/tokenizer.model"); err == nil {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -198,4 +198,22 @@ func FuzzSentencePiece(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestChatNeedsTurns: the id of <end_of_turn> comes from the tokenizer, or is Gemma's.
+func TestChatNeedsTurns(t *testing.T) {
+	o := Options{Config: map[string]any{}, InstructionTuned: true, VocabSize: 300}
+	var chat *ChatError
+	if _, err := Files(o); !errors.As(err, &chat) || chat.Tokenizer != "" || chat.Piece != endOfTurn {
+		t.Errorf("without a tokenizer: %v", err)
+	}
+	o.Tokenizer = writeFile(t, gemmaLike().encode())
+	if _, err := Files(o); !errors.As(err, &chat) || chat.Tokenizer != o.Tokenizer || chat.Piece != startOfTurn {
+		t.Errorf("a tokenizer without turns: %v", err)
+	}
+	o.Tokenizer, o.VocabSize = "", gemmaVocabulary
+	d, err := Files(o)
+	if err != nil || !strings.Contains(string(d.Files[1].Content), "107") {
+		t.Errorf("Gemma's vocabulary: %+v, %v", d, err)
+	}
 }

@@ -1,0 +1,115 @@
+package huggingface
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+)
+
+// sidecars are the files of a Hugging Face directory that stay valid whatever happens to its
+// weights, and so are copied. Patterns are those of path.Match.
+var sidecars = []struct {
+	pattern string
+	kind    sidecar
+}{
+	{"generation_config.json", generation},
+	{"tokenizer.json", tokenization},
+	{"tokenizer.model", tokenization},
+	{"tokenizer_config.json", tokenization},
+	{"special_tokens_map.json", tokenization},
+	{"added_tokens.json", tokenization},
+	{"vocab.json", tokenization},
+	{"merges.txt", tokenization},
+	{"chat_template.json", chatTemplates},
+	{"chat_template.jinja", chatTemplates},
+	{"README*", document},
+	{"LICENSE*", document},
+	{"LICENCE*", document},
+	{"NOTICE*", document},
+	{"USE_POLICY*", document},
+	{".gitattributes", document},
+}
+
+// sidecar says what a file beside the weights is for.
+type sidecar uint8
+
+const (
+	unknown sidecar = iota
+	generation
+	tokenization
+	chatTemplates
+	document
+)
+
+// replaced are the files of which a converted directory has its own.
+var replaced = []string{hfconfig.Name, manifest.Name, "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json"}
+
+func sidecarOf(name string) sidecar {
+	for _, s := range sidecars {
+		if ok, _ := path.Match(s.pattern, name); ok {
+			return s.kind
+		}
+	}
+	return unknown
+}
+
+// copySidecars returns the files of a directory that are copied, and the names of those that are
+// neither copied nor replaced.
+func copySidecars(dir string, o *Options) (files []File, left []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		kind := sidecarOf(name)
+		switch {
+		case kind == unknown && (strings.HasPrefix(name, ".") || matchesAny(replaced, name)):
+			continue
+		case kind == generation && o.InstructionTuned, kind == tokenization && o.Tokenizer != "",
+			kind == chatTemplates && o.Tokenizer != "" && o.InstructionTuned:
+			continue // replaced
+		}
+		info, err := os.Stat(filepath.Join(dir, name)) // of the file to which a link leads
+		if err != nil || kind == unknown || !info.Mode().IsRegular() {
+			left = append(left, name)
+			continue
+		}
+		files = append(files, File{Name: name, From: filepath.Join(dir, name), Bytes: info.Size()})
+	}
+	return files, left, nil
+}
+
+func matchesAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		ok, _ := path.Match(pattern, name)
+		return ok
+	})
+}
+
+// Write writes the file to a directory and syncs it. The file must not exist.
+func (f *File) Write(dir string) error {
+	to := filepath.Join(dir, f.Name)
+	if f.From == "" {
+		return storage.WriteFile(to, f.Content)
+	}
+	in, err := os.Open(f.From)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}

@@ -1,0 +1,62 @@
+package huggingface
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
+)
+
+func TestEditJSON(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"nothing changes a byte", "{ \"b\" :[1, 2.0],\n\t\"é\":\"<\"}\n", "{ \"b\" :[1, 2.0],\n\t\"é\":\"<\"}\n"},
+		{"values", "{\n  \"cap\": 30.0,\n  \"inner\": {\"window\": 1},\n  \"window\" :  2048 ,\n  \"z\": null\n}\n",
+			"{\n  \"cap\": 1048576.0,\n  \"inner\": {\"window\": 1},\n  \"window\" :  9 ,\n  \"z\": null\n}\n"},
+		{"one that is not there", "{\n  \"cap\": 1\n}", "{\n  \"cap\": 1048576.0,\n  \"window\": 9\n}"},
+		{"in one line", `{"a": "}", "cap": -1e5}`, `{"a": "}", "cap": 1048576.0,"window": 9}`},
+		{"both missing", `{ "a": [{}] }`, `{ "a": [{}], "cap": 1048576.0, "window": 9 }`},
+	} {
+		set := []Field{{"cap", manifest.Float(1 << 20)}, {"window", int64(9)}}
+		if tt.text == tt.want {
+			set = nil
+		}
+		got, err := editJSON([]byte(tt.text), set)
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", tt.name, err, got, tt.want)
+		}
+	}
+	for _, text := range []string{"", "[]", "{", `{"a"`, `{"a": }`, `{"a": 1,`, "{}"} {
+		if got, err := editJSON([]byte(text), []Field{{"cap", 1}}); err == nil {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
+// FuzzEditJSON: an object has the new values, and all others as they were.
+func FuzzEditJSON(f *testing.F) {
+	f.Add([]byte("{\n  \"a\": [1, {\"window\": 2}],\n  \"window\": 2048\n}\n"))
+	f.Add([]byte(`{"cap":1,"b":"}"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var before, after map[string]json.RawMessage
+		if strictjson.Check(text, 20) != nil || json.Unmarshal(text, &before) != nil || len(before) == 0 {
+			return // such a config.json is refused before it is edited
+		}
+		edited, err := editJSON(text, []Field{{"window", 9}, {"cap", manifest.Float(30)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(edited, &after); err != nil {
+			t.Fatalf("%v: %s", err, edited)
+		}
+		before["window"], before["cap"] = json.RawMessage("9"), json.RawMessage("30.0")
+		for key, want := range before {
+			if string(after[key]) != string(want) {
+				t.Fatalf("%s is %s in %s", key, after[key], edited)
+			}
+		}
+		if len(after) != len(before) {
+			t.Fatalf("%s", edited)
+		}
+	})
+}
