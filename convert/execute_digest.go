@@ -2,7 +2,6 @@ package convert
 
 import (
 	"context"
-	"crypto/sha256"
 	"maps"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -31,14 +30,14 @@ func executeDigests(ctx context.Context, p *Plan, dst Destination, progress func
 
 // digests returns the digests of a plan's outcome, and of its sources those that were hashed and those
 // that are copied.
-func (p *Plan) digests(written []Written, hashed map[*tensor.Tensor][sha256.Size]byte) *Digests {
-	d := &Digests{Sources: map[*tensor.Tensor][sha256.Size]byte{}}
+func (p *Plan) digests(written []Written, hashed map[*tensor.Tensor]tensor.Sum) *Digests {
+	d := &Digests{Sources: map[*tensor.Tensor]tensor.Sum{}}
 	for _, w := range written {
-		d.Outputs = append(d.Outputs, w.SHA256)
+		d.Outputs = append(d.Outputs, w.Digest)
 	}
 	maps.Copy(d.Sources, hashed)
 	for source, dest := range p.copied() {
-		d.Sources[source] = written[dest].SHA256
+		d.Sources[source] = written[dest].Digest
 	}
 	return d
 }

@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"hash"
 	"hash/crc32"
@@ -70,7 +69,7 @@ func (e *engine) finish(t *target, scratch []byte) error {
 			t.feed(t.hashed, scratch[:n])
 		}
 	}
-	e.written[t.index] = Written{SHA256: [sha256.Size]byte(t.hash.Sum(nil)), CRC32: t.crc, Overflowed: t.overflowed.Load(), Inexact: t.inexact.Load()}
+	e.written[t.index] = Written{Digest: tensor.Sum(t.hash.Sum(nil)), CRC32: t.crc, Overflowed: t.overflowed.Load(), Inexact: t.inexact.Load()}
 	return nil
 }
 

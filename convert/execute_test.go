@@ -47,14 +47,14 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
-		digests.Outputs = make([][sha256.Size]byte, len(written))
+		digests.Outputs = make([]tensor.Sum, len(written))
 		for i, w := range written {
-			digests.Outputs[i] = w.SHA256
+			digests.Outputs[i] = w.Digest
 		}
 		checkDigests(t, m, digests, m.want)
 		copied := m.plan.copied()
 		for _, move := range m.plan.Moves {
-			if dest, ok := copied[move.Source]; ok && digests.Sources[move.Source] != written[dest].SHA256 {
+			if dest, ok := copied[move.Source]; ok && digests.Sources[move.Source] != written[dest].Digest {
 				t.Errorf("round %d: %s is not copied whole to %s", round, move.Source.Name, m.plan.Dests[dest].Name)
 			}
 		}
@@ -64,7 +64,7 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 				t.Fatalf("round %d: %s from %+v: wrong bytes", round, m.plan.Dests[i].Name, m.plan.Moves)
 			}
 			told := m.lost[i]
-			told.SHA256, told.CRC32 = sha256.Sum256(want), crc32.ChecksumIEEE(want)
+			told.Digest, told.CRC32 = sha256.Sum256(want), crc32.ChecksumIEEE(want)
 			if written[i] != told || files.finished[i] != told {
 				t.Errorf("round %d: %s: told %+v, want %+v", round, m.plan.Dests[i].Name, written[i], told)
 			}

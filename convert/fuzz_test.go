@@ -172,7 +172,7 @@ func FuzzProvenance(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	digests := &Digests{Outputs: make([][32]byte, len(p.Dests)), Sources: map[*tensor.Tensor][32]byte{}}
+	digests := &Digests{Outputs: make([]tensor.Sum, len(p.Dests)), Sources: map[*tensor.Tensor]tensor.Sum{}}
 	for _, s := range p.sources() {
 		digests.Sources[s] = [32]byte{}
 	}

@@ -13,8 +13,8 @@ import (
 
 // Digests are the SHA-256 of tensors' elements, row-major and little-endian.
 type Digests struct {
-	Outputs [][sha256.Size]byte                  // of Plan.Dests, as the checkpoint that was held against the plan has them
-	Sources map[*tensor.Tensor][sha256.Size]byte // of the tensors that Plan.Moves move
+	Outputs []tensor.Sum                  // of Plan.Dests, as the checkpoint that was held against the plan has them
+	Sources map[*tensor.Tensor]tensor.Sum // of the tensors that Plan.Moves move
 }
 
 // ProveDigests is Prove, and hashes every tensor that it compares, on both sides. Where the bytes of
@@ -62,7 +62,7 @@ func (s *runningSums) source(t *tensor.Tensor) *runningSum {
 
 // finish reads what did not come by in order.
 func (s *runningSums) finish(ctx context.Context, dests int) (*Digests, error) {
-	d := &Digests{Outputs: make([][sha256.Size]byte, dests), Sources: map[*tensor.Tensor][sha256.Size]byte{}}
+	d := &Digests{Outputs: make([]tensor.Sum, dests), Sources: map[*tensor.Tensor]tensor.Sum{}}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	var mu sync.Mutex
@@ -121,7 +121,7 @@ func (s *runningSum) like(other *runningSum) {
 }
 
 // value returns the sum of the whole tensor.
-func (s *runningSum) value(ctx context.Context) (sum [sha256.Size]byte, err error) {
+func (s *runningSum) value(ctx context.Context) (sum tensor.Sum, err error) {
 	if s.same != nil {
 		return s.same.value(ctx)
 	}
@@ -130,5 +130,5 @@ func (s *runningSum) value(ctx context.Context) (sum [sha256.Size]byte, err erro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return [sha256.Size]byte(s.hash.Sum(nil)), nil
+	return tensor.Sum(s.hash.Sum(nil)), nil
 }

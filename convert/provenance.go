@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -87,7 +86,7 @@ func (v *provenance) contradicted(p *Plan, name, problem string) error {
 
 // check reports, as *tensor.FormatError, a source whose digest is not the one that it had when it was
 // written, and a tensor that comes back to its original layout with another digest than it had there.
-func (v *provenance) check(p *Plan, sources map[*tensor.Tensor][sha256.Size]byte, written []Written) error {
+func (v *provenance) check(p *Plan, sources map[*tensor.Tensor]tensor.Sum, written []Written) error {
 	for _, t := range p.sources() {
 		sum, known := sources[t]
 		entry := v.tensors[t.Name]
@@ -101,7 +100,7 @@ func (v *provenance) check(p *Plan, sources map[*tensor.Tensor][sha256.Size]byte
 		if len(all) != 1 || from.Layout != p.Layout.String() {
 			continue
 		}
-		d, o, sum := &p.Dests[i], &all[0], hex.EncodeToString(written[i].SHA256[:])
+		d, o, sum := &p.Dests[i], &all[0], hex.EncodeToString(written[i].Digest[:])
 		if o.Rounded || o.SHA256 == "" || o.DType != d.DType.String() || !slices.Equal(o.Shape, d.Shape) || o.SHA256 == sum {
 			continue
 		}

@@ -89,7 +89,7 @@ func (c *conversion) describe(dst string) *Result {
 func (r *Result) add(written []Written) {
 	for i, w := range written {
 		t := &r.Tensors[i]
-		t.SHA256, t.Overflowed, t.Inexact = hex.EncodeToString(w.SHA256[:]), w.Overflowed, w.Inexact
+		t.SHA256, t.Overflowed, t.Inexact = hex.EncodeToString(w.Digest[:]), w.Overflowed, w.Inexact
 		r.Overflowed += w.Overflowed
 		r.Inexact += w.Inexact
 	}

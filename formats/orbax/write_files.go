@@ -197,7 +197,7 @@ func (w *Writer) contentName(written []tensor.Written, arrays ...int) string {
 	h := sha256.New()
 	for _, i := range arrays {
 		_, text := w.layout.arrays[i].Document()
-		fmt.Fprintf(h, "%q %s %x\n", w.layout.arrays[i].name, text, written[i].SHA256)
+		fmt.Fprintf(h, "%q %s %x\n", w.layout.arrays[i].name, text, written[i].Digest)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -31,7 +31,7 @@ func writeAll(t *testing.T, dir, format string, limits limits, specs []Spec, dat
 	defer w.Close()
 	written := make([]tensor.Written, len(specs))
 	for _, i := range order {
-		written[i].SHA256 = sha256.Sum256(data[i])
+		written[i].Digest = sha256.Sum256(data[i])
 		f, offset, length := w.At(i)
 		if f != nil {
 			if length != int64(len(data[i])) {

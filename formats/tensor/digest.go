@@ -3,14 +3,24 @@ package tensor
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
+	"hash"
 	"io"
 )
 
-// Digest returns the SHA-256 of the tensor's elements: row-major, little-endian, no padding, the
-// same whatever format they are read from. It checks the checksums that the format keeps.
-func Digest(ctx context.Context, t *Tensor) ([sha256.Size]byte, error) {
-	var sum [sha256.Size]byte
-	h := sha256.New()
+// Sum is the digest of a tensor's elements: the SHA-256 of their row-major, little-endian bytes.
+type Sum [sha256.Size]byte
+
+// Hex returns the digest as 64 lower-case hexadecimal digits.
+func (s Sum) Hex() string { return hex.EncodeToString(s[:]) }
+
+// NewHash returns the hash whose value over a tensor's bytes is its Sum.
+func NewHash() hash.Hash { return sha256.New() }
+
+// Digest returns the digest of the tensor's elements: the same whatever format they are read from.
+// It checks the checksums that the format keeps.
+func Digest(ctx context.Context, t *Tensor) (Sum, error) {
+	h := NewHash()
 	n, err := Copy(ctx, h, t)
 	if err == nil && n != t.Bytes() {
 		err = Bad("data ends after %d of %d bytes", n, t.Bytes())
@@ -19,10 +29,9 @@ func Digest(ctx context.Context, t *Tensor) ([sha256.Size]byte, error) {
 		err = c.Check()
 	}
 	if err != nil {
-		return sum, Annotate(err, Location{Tensor: t.Name})
+		return Sum{}, Annotate(err, Location{Tensor: t.Name})
 	}
-	h.Sum(sum[:0])
-	return sum, nil
+	return Sum(h.Sum(nil)), nil
 }
 
 // Copy writes the tensor's elements to w, in order, until all are written or ctx is done.

@@ -2,7 +2,6 @@ package diff
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"sync"
@@ -26,7 +25,7 @@ func (d *differ) pairRenamed(ctx context.Context) error {
 	}
 	d.meter.begin("looking for renamed tensors", total)
 	var mu sync.Mutex
-	digests := map[*pair][sha256.Size]byte{}
+	digests := map[*pair]tensor.Sum{}
 	err := inParallel(ctx, candidates, func(ctx context.Context, p *pair) error {
 		o := p.operand()
 		sum, err := tensor.Digest(ctx, o.Tensor)
@@ -64,7 +63,7 @@ func (d *differ) pairRenamed(ctx context.Context) error {
 
 type contentKey struct {
 	kind string
-	sum  [sha256.Size]byte
+	sum  tensor.Sum
 }
 
 // operand returns the one side of a pair without counterpart.

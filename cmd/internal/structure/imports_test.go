@@ -70,7 +70,6 @@ var planned = []string{
 	"convert/adapter",
 	"convert/model",
 	"convert/proof",
-	"convert/source",
 	"convert/transfer",
 	"verify/logits",
 	"verify/report",

@@ -1,0 +1,170 @@
+// Package source reads the tensors that a conversion or a comparison starts from. A Reader computes
+// the checksum that the tensor's format keeps, and if wanted the tensor's digest, from the bytes that
+// its caller reads anyway.
+package source
+
+import (
+	"hash/crc32"
+	"io"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Reader reads one tensor. It is for use by one goroutine.
+//
+// A tensor that lies uncompressed in a file can be read from there, in any order, through Layout.
+// Every tensor can be read through ReadAt.
+type Reader struct {
+	tensor *tensor.Tensor  // as it is in its checkpoint
+	layout *tensor.Strided // of the tensor, over a store that computes sums; nil if it has none
+	crc    *rangeCRC       // nil if the checksum, if any, is not computed from what is read
+	cursor *tensor.Cursor
+}
+
+// Open returns a Reader of t. It checks t's checksum at once if that cannot be computed from the
+// bytes of t that will be read. digest, if not nil, is fed with what is read of t.
+func Open(t *tensor.Tensor, digest *Digest) (*Reader, error) {
+	layout, _, err := tensor.Layout(t)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{tensor: t}
+	data := t.Data
+	if summed, ok := t.Data.(tensor.Summed); ok && layout != nil {
+		r.crc = &rangeCRC{of: summed}
+		r.crc.next, r.crc.left, r.crc.want = summed.Checksum()
+	} else if c, ok := t.Data.(tensor.Checker); ok {
+		if err := c.Check(); err != nil {
+			return nil, r.name(err)
+		}
+	}
+	if layout != nil {
+		store := &store{ReaderAt: layout.Store, crc: r.crc}
+		if first, length, ok := layout.Contiguous(); ok && digest != nil {
+			store.digest, store.first, store.length = digest, first, length
+			digest = nil // the store feeds it
+		}
+		if store.crc != nil || store.digest != nil {
+			watched := *layout
+			watched.Store = store
+			layout, data = &watched, &watched
+		}
+		r.layout = layout
+	}
+	if digest != nil {
+		data = digested{data, digest}
+	}
+	r.cursor = tensor.NewCursor(&tensor.Tensor{Name: t.Name, DType: t.DType, Shape: t.Shape, Data: data})
+	return r, nil
+}
+
+// Layout returns how the tensor lies in its file, nil if it has to be decoded.
+func (r *Reader) Layout() *tensor.Strided { return r.layout }
+
+// ReadAt fills p with the elements' bytes from off on. Offsets should ascend, as those of a
+// tensor.Cursor should. Data that ends early or turns out broken is a *tensor.FormatError.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.cursor.ReadAt(p, off)
+	return n, r.name(err)
+}
+
+// Finish reports what shows only after the last read: a stream that does not end where it should,
+// or a wrong checksum. A checksum of bytes that were not all read in order is computed now.
+func (r *Reader) Finish() error {
+	err := r.cursor.Finish()
+	if err == nil && r.crc != nil {
+		err = r.crc.finish()
+	}
+	return r.name(err)
+}
+
+// name adds the tensor's name to an error about its data.
+func (r *Reader) name(err error) error {
+	if err == nil {
+		return nil
+	}
+	return tensor.Annotate(err, tensor.Location{Tensor: r.tensor.Name})
+}
+
+// Close releases the stream.
+func (r *Reader) Close() error { return r.cursor.Close() }
+
+// store is the file in which a tensor lies. It computes sums of what is read.
+type store struct {
+	io.ReaderAt
+	crc *rangeCRC // nil for none
+
+	digest        *Digest // nil for none
+	first, length int64   // the tensor's bytes
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *store) ReadAt(p []byte, off int64) (int, error) {
+	n, err := s.ReaderAt.ReadAt(p, off)
+	if s.crc != nil {
+		s.crc.feed(off, p[:n])
+	}
+	if at := off - s.first; s.digest != nil && at >= 0 && at < s.length {
+		s.digest.Feed(at, p[:min(int64(n), s.length-at)])
+	}
+	return n, err
+}
+
+// rangeCRC computes the checksum of a range of a file that is read in order, as nearly all are.
+type rangeCRC struct {
+	of         tensor.Summed
+	next, left int64 // bytes of the range that are not in crc yet
+	crc, want  uint32
+}
+
+// feed adds bytes that were read at an offset of the file. Bytes out of order are left out.
+func (c *rangeCRC) feed(off int64, p []byte) {
+	if off == c.next {
+		n := min(int64(len(p)), c.left)
+		c.crc = crc32.Update(c.crc, crc32.IEEETable, p[:n])
+		c.next += n
+		c.left -= n
+	}
+}
+
+// finish checks the checksum, from the file if not all of the range was read in order.
+func (c *rangeCRC) finish() error {
+	if c.left == 0 && c.crc == c.want {
+		c.of.Passed()
+		return nil
+	}
+	if err := c.of.Check(); err != nil || c.left > 0 {
+		return err
+	}
+	return tensor.Bad("the file changes while it is being read")
+}
+
+// digested is Data whose streams feed a digest.
+type digested struct {
+	tensor.Data
+	digest *Digest
+}
+
+// Stream implements tensor.Data.
+func (d digested) Stream(off int64) (io.ReadCloser, error) {
+	r, err := d.Data.Stream(off)
+	if err != nil {
+		return nil, err
+	}
+	return &digestedStream{r, d.digest, off}, nil
+}
+
+// digestedStream is a stream of a tensor's bytes that feeds a digest.
+type digestedStream struct {
+	io.ReadCloser
+	digest   *Digest
+	position int64
+}
+
+// Read implements io.Reader.
+func (s *digestedStream) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	s.digest.Feed(s.position, p[:n])
+	s.position += int64(n)
+	return n, err
+}
