@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/adapter"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -28,7 +29,7 @@ func (m *Model) WithAdapter(a *peft.Adapter) (*Model, error) {
 	if problems := m.check(); !problems.empty() {
 		return nil, problems
 	}
-	g := &merging{model: m, adapter: a, adaptations: map[*tensor.Tensor][]*adaptation{}, changed: map[parameter]string{}}
+	g := &merging{model: m, adapter: a, changed: map[parameter]string{}, updates: map[*tensor.Tensor][]*adapter.Update{}, adapted: map[*tensor.Tensor]bool{}}
 	for i := range a.Changes {
 		if err := g.change(&a.Changes[i]); err != nil {
 			return nil, of(a.Changes[i].Parameter, err)
@@ -49,8 +50,8 @@ func (m *Model) WithAdapter(a *peft.Adapter) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	merged.KeepExtra, merged.Adapter = m.KeepExtra, a
-	merged.headChanged, merged.resized = tied && g.splitsHead(), g.resized
+	merged.KeepExtra, merged.Adapter, merged.adapted = m.KeepExtra, a, g.adapted
+	merged.headChanged, merged.resized = tied && g.splitsHead(), g.vocab != 0
 	if !merged.headChanged {
 		merged.Config.SeparateHead = m.Config.SeparateHead
 	}
@@ -70,14 +71,19 @@ func (m *Model) tied() (bool, error) {
 
 // merging works out which elements of which tensors of a model an adapter changes.
 type merging struct {
-	model       *Model
-	adapter     *peft.Adapter
-	adaptations map[*tensor.Tensor][]*adaptation
-	head        []*adaptation        // of the output head
-	changed     map[parameter]string // by the name that the adapter has for it
-	unknown     []string
-	resized     bool // the vocabulary has another size
-	byName      map[string]parameter
+	model   *Model
+	adapter *peft.Adapter
+	changed map[parameter]string // parameters, each with the name that the adapter has for it
+	unknown []string             // parameters that the model does not have
+	byName  map[string]parameter
+
+	updates map[*tensor.Tensor][]*adapter.Update
+	vocab   int64 // size of the vocabulary after the merge; 0 if it stays
+	splits  bool  // the embedding changes in more than the rows of single tokens, which are trained for the head too
+
+	head      *adapter.Update // of the output head, or nil
+	headShape []int64         // of the head after that
+	adapted   map[*tensor.Tensor]bool
 }
 
 // headParameter is what PEFT calls the output head.
@@ -101,7 +107,7 @@ func (g *merging) lookUp(name string) (parameter, bool) {
 	return p, ok
 }
 
-// change adds the adaptation that a change of one parameter makes of the tensor that holds it.
+// change adds the update that a change of one parameter makes of the tensor that holds it.
 func (g *merging) change(c *peft.Change) error {
 	if c.Parameter == headParameter || c.Parameter == "model."+headParameter {
 		return g.changeHead(c)
@@ -117,41 +123,39 @@ func (g *merging) change(c *peft.Change) error {
 	g.changed[p] = c.Parameter
 	m := g.model
 	shape := m.sizes.shapeIn(p.rule, HuggingFace)
-	if c.Value != nil && p.rule.axes == "VW" && len(c.Value.Shape) == 2 && c.Value.Shape[1] == shape[1] && c.Value.Shape[0] != shape[0] {
-		g.resized = true
-		shape = slices.Clone(c.Value.Shape)
+	if p.rule.axes == "VW" {
+		if v := c.Value; v != nil && len(v.Shape) == 2 && v.Shape[1] == shape[1] && v.Shape[0] != shape[0] {
+			g.vocab = v.Shape[0]
+			shape = slices.Clone(v.Shape)
+		}
+		g.splits = g.splits || c.Rows == nil
 	}
-	e, err := newAdaptation(c, shape, p.rule.at[m.Layout].op)
+	stored, first := p.rule.at[m.Layout].op.inverse().apply(tensor.RowMajor(shape...))
+	u, err := adapter.NewUpdate(c, shape, stored, first)
 	if err != nil {
 		return g.in(err)
 	}
 	t := m.found[p.name(m.Layout)][0]
-	g.adaptations[t] = append(g.adaptations[t], e)
+	g.updates[t] = append(g.updates[t], u)
 	return nil
 }
 
-// changeHead adds an adaptation of the output head, which is held as transformers has it.
+// changeHead adds an update of the output head, which is stored as transformers has it.
 func (g *merging) changeHead(c *peft.Change) error {
-	if len(g.head) > 0 {
+	if g.head != nil {
 		return g.in(tensor.Bad("changes the output head twice, under two names"))
 	}
-	shape := g.model.headShape()
-	if c.Value != nil && len(c.Value.Shape) == 2 && c.Value.Shape[1] == shape[1] {
-		shape = c.Value.Shape
+	g.headShape = g.model.headShape()
+	if v := c.Value; v != nil && len(v.Shape) == 2 && v.Shape[1] == g.headShape[1] {
+		g.headShape = v.Shape
 	}
-	e, err := newAdaptation(c, shape, same)
-	if err != nil {
-		return g.in(err)
-	}
-	g.head = append(g.head, e)
-	return nil
+	var err error
+	g.head, err = adapter.NewUpdate(c, g.headShape, tensor.RowMajor(g.headShape...), 0)
+	return g.in(err)
 }
 
 func (g *merging) in(err error) error {
-	if bad, ok := err.(*tensor.FormatError); ok {
-		return bad.In(g.adapter.Path)
-	}
-	return err
+	return tensor.Annotate(err, tensor.Location{File: g.adapter.Path})
 }
 
 // refuseUnknown refuses an adapter that changes what the model does not have.
@@ -170,45 +174,36 @@ func (g *merging) refuseUnknown() error {
 	return bad
 }
 
-// splitsHead reports whether embedding and head may differ after the merge, where they were one.
-func (g *merging) splitsHead() bool {
-	for _, e := range g.adaptations[g.model.embedding()] {
-		if e.rows == nil { // rows of single tokens are trained for both
-			return true
-		}
-	}
-	return len(g.head) > 0
-}
+// splitsHead reports whether embedding and head may differ after the merge, if they were one before.
+func (g *merging) splitsHead() bool { return g.splits || g.head != nil }
 
 // checkpoint returns the model's checkpoint with its changed tensors replaced.
 func (g *merging) checkpoint(tied bool) (*tensor.Checkpoint, error) {
 	m := g.model
 	base := m.Checkpoint
+	embedding := m.embedding()
 	replaced := map[*tensor.Tensor]*tensor.Tensor{}
-	for t, adaptations := range g.adaptations {
+	for t, updates := range g.updates {
 		shape := t.Shape
-		if g.resized && t == m.embedding() {
-			shape = adaptations[0].value.Shape
+		if g.vocab != 0 && t == embedding {
+			shape = []int64{g.vocab, shape[1]}
 		}
-		merged, err := newMerged(t, shape, adaptations)
+		merged, err := adapter.Apply(t, shape, updates)
 		if err != nil {
 			return nil, err
 		}
-		replaced[t] = merged
+		replaced[t], g.adapted[merged] = merged, true
 	}
 	var added []*tensor.Tensor
-	if g.splitsHead() && tied || len(g.head) > 0 {
+	if tied && g.splitsHead() || g.head != nil {
 		head, err := g.mergedHead(tied)
 		if err != nil {
 			return nil, err
 		}
-		// Copies of a tied head would be copies of what the embedding was.
-		for _, h := range m.Heads {
-			replaced[h.Tensor] = nil
-		}
 		added = append(added, head)
-	} else if tied && len(g.adaptations[m.embedding()]) > 0 {
-		for _, h := range m.Heads {
+	}
+	if len(added) > 0 || tied && len(g.updates[embedding]) > 0 {
+		for _, h := range m.Heads { // replaced, or copies of the embedding as it was
 			replaced[h.Tensor] = nil
 		}
 	}
@@ -247,14 +242,15 @@ func (g *merging) mergedHead(tied bool) (*tensor.Tensor, error) {
 	}
 	renamed := *base
 	renamed.Name = outer + headParameter
-	if len(g.head) == 0 {
+	if g.head == nil {
 		return &renamed, nil
 	}
-	shape := renamed.Shape
-	if v := g.head[0].value; v != nil {
-		shape = v.Shape
+	merged, err := adapter.Apply(&renamed, g.headShape, []*adapter.Update{g.head})
+	if err != nil {
+		return nil, err
 	}
-	return newMerged(&renamed, shape, g.head)
+	g.adapted[merged] = true
+	return merged, nil
 }
 
 // withAdapter opens the adapter that the options name and puts it on a model, whose head is settled.

@@ -62,7 +62,7 @@ func (p *Plan) noteAdapter() {
 		return
 	}
 	for i := range p.Moves {
-		if d := &p.Dests[p.Moves[i].Dest]; !isStored(p.Moves[i].Source) && !strings.HasSuffix(d.Rule, ", adapted") {
+		if d := &p.Dests[p.Moves[i].Dest]; p.Source.adapted[p.Moves[i].Source] && !strings.HasSuffix(d.Rule, ", adapted") {
 			d.Rule += ", adapted"
 		}
 	}

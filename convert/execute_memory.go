@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // limits are the sizes, in bytes, that bound the memory of an execution, which does not grow with
@@ -26,9 +27,13 @@ func limitsOf(p *Plan, dst Destination) limits {
 		sinks = sinks || f == nil
 	}
 	l := newLimits(workers(), largestMatrix(p), sinks)
-	if p.Source != nil && p.Source.Adapter != nil {
-		l.blocks -= int64(workers()) * mergeMemory
+	most := int64(0)
+	for i := range p.Moves {
+		if b, ok := p.Moves[i].Source.Data.(tensor.Buffered); ok {
+			most = max(most, b.StreamMemory())
+		}
 	}
+	l.blocks -= int64(workers()) * most
 	return l
 }
 

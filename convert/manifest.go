@@ -46,7 +46,7 @@ func NewManifest(p *Plan, version, format string, of *Digests, from *provenance)
 	for _, move := range p.Moves {
 		t := &m.Tensors[move.Dest]
 		source := manifest.PartOf(move.Source)
-		if sum, ok := of.Sources[move.Source]; ok && isStored(move.Source) {
+		if sum, ok := of.Sources[move.Source]; ok && !p.Source.adapted[move.Source] {
 			source.SHA256 = hex.EncodeToString(sum[:])
 		}
 		t.From = append(t.From, source)

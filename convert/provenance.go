@@ -44,7 +44,7 @@ func newProvenance(p *Plan, record *manifest.Manifest, path string) (v *provenan
 			continue
 		}
 		known++
-		if !isStored(t) {
+		if p.Source.adapted[t] {
 			delete(v.tensors, t.Name)
 			continue
 		}
@@ -57,13 +57,6 @@ func newProvenance(p *Plan, record *manifest.Manifest, path string) (v *provenan
 		return nil, fmt.Sprintf("%s is not used: it is of another checkpoint", ManifestName), nil
 	}
 	return v, "", nil
-}
-
-// isStored reports whether the elements of a tensor are those that its checkpoint stores: no adapter
-// changes them.
-func isStored(t *tensor.Tensor) bool {
-	_, adapted := t.Data.(*merged)
-	return !adapted
 }
 
 // sources returns the tensors that the plan moves, each once.

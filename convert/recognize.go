@@ -30,8 +30,9 @@ type Model struct {
 
 	asked       string // the name by which the model was asked for
 	record      *manifest.Adapter
-	headChanged bool // the adapter's: config.json no longer says whether the head is tied
-	resized     bool // the adapter's: config.json no longer says how large the vocabulary is
+	adapted     map[*tensor.Tensor]bool // tensors that the adapter changes
+	headChanged bool                    // the adapter's: config.json no longer says whether the head is tied
+	resized     bool                    // the adapter's: config.json no longer says how large the vocabulary is
 
 	found  map[string][]*tensor.Tensor // by name from the model's root on, without wrappers
 	blocks []int                       // the numbers of the blocks, ascending

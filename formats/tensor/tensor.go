@@ -50,6 +50,12 @@ type Summed interface {
 	Passed()
 }
 
+// Buffered is implemented by Data whose streams hold more memory than a decoder does.
+type Buffered interface {
+	// StreamMemory returns the bytes that one stream holds at most.
+	StreamMemory() int64
+}
+
 // Elements returns the product of the shape: 1 for a scalar.
 func (t *Tensor) Elements() int64 { return product(t.Shape) }
 

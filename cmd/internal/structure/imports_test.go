@@ -67,7 +67,6 @@ var imports = []struct {
 
 // planned are the packages above that do not exist yet.
 var planned = []string{
-	"convert/adapter",
 	"convert/model",
 	"convert/proof",
 	"convert/transfer",

@@ -1,4 +1,4 @@
-package convert
+package adapter
 
 import (
 	"io"
@@ -6,17 +6,17 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// product merges boxes of the matrix of one adaptation, in ascending order.
+// product merges boxes of the matrix of one update, in ascending order.
 type product struct {
-	adaptation *adaptation
-	dtype      tensor.DType // of the base and the result
+	update *Update
+	base   *tensor.Tensor
 
-	value     io.ReadCloser // of its value, at element valueAt
+	value     io.ReadCloser // of update.value, at element valueAt
 	valueAt   int64
 	valueBuf  []byte
 	load      func(dst []float64, src []byte)
 	round     func(dst []byte, src []float64)
-	limit     float64   // what rounds to infinity
+	limit     float64   // the least number that rounds to infinity
 	weights   []float64 // of the base, in the box
 	sums      []float64
 	left      []float64
@@ -26,10 +26,10 @@ type product struct {
 	magnitude []float64
 }
 
-func newProduct(e *adaptation, dtype tensor.DType) *product {
-	p := &product{adaptation: e, dtype: dtype, load: loaders[dtype], round: rounders[dtype].round, limit: rounders[dtype].limit}
-	if e.value != nil {
-		p.load = loaders[e.value.DType]
+func newProduct(u *Update, base *tensor.Tensor) *product {
+	p := &product{update: u, base: base, load: tensor.ValuesOf(base.DType).Decode, round: rounders[base.DType].round, limit: rounders[base.DType].limit}
+	if u.value != nil {
+		p.load = tensor.ValuesOf(u.value.DType).Decode
 	}
 	return p
 }
@@ -41,16 +41,16 @@ func (p *product) close() {
 	}
 }
 
-// merge turns a box of the base's elements into merged ones, in place. Where the value of the adaptation takes their place
-// panel's content does not count.
+// merge updates a box of the base's elements in place. If the update replaces them, the content of
+// panel does not matter.
 func (p *product) merge(panel []byte, b box) error {
-	e := p.adaptation
-	if e.right != nil || e.value != nil {
+	u := p.update
+	if u.right != nil || u.value != nil {
 		sums, err := p.sum(panel, b)
 		if err != nil {
 			return err
 		}
-		if err := p.stretch(sums, b); err != nil {
+		if err := p.scaleRows(sums, b); err != nil {
 			return err
 		}
 		if err := p.check(sums, b); err != nil {
@@ -61,12 +61,12 @@ func (p *product) merge(panel []byte, b box) error {
 	return p.replaceRows(panel, b)
 }
 
-// sum returns W + scale·left·right of a box.
+// sum returns W + scale·left·right in a box.
 func (p *product) sum(stored []byte, b box) ([]float64, error) {
-	e := p.adaptation
+	u := p.update
 	n := b.elements()
 	p.weights = sized(p.weights, n)
-	if e.value != nil {
+	if u.value != nil {
 		var err error
 		if stored, err = p.readValue(b); err != nil {
 			return nil, err
@@ -74,7 +74,7 @@ func (p *product) sum(stored []byte, b box) ([]float64, error) {
 	}
 	p.load(p.weights, stored)
 	p.sums = sized(p.sums, n)
-	if e.right == nil {
+	if u.right == nil {
 		copy(p.sums, p.weights)
 		return p.sums, nil
 	}
@@ -82,39 +82,39 @@ func (p *product) sum(stored []byte, b box) ([]float64, error) {
 	if err := p.multiply(b); err != nil {
 		return nil, err
 	}
-	scale := e.scale
+	scale := u.scale
 	for i, s := range p.sums {
-		// The conversion forbids to fuse the two operations, which some processors would.
+		// Without the conversion, the compiler may fuse the two operations on some processors.
 		p.sums[i] = p.weights[i] + float64(scale*s)
 	}
 	return p.sums, nil
 }
 
-// multiply adds left·right of a box to p.sums, products in ascending order of the rank's index.
+// multiply adds left·right in a box to p.sums, the products in ascending order of the inner index.
 func (p *product) multiply(b box) error {
-	e := p.adaptation
-	rank := e.right.rows
-	if e.left != nil {
+	u := p.update
+	rank := u.right.rows
+	if u.left != nil {
 		p.left = sized(p.left, b.rows*rank)
-		if err := p.readFactor(p.left, e.left, box{b.row, b.rows, 0, rank}); err != nil {
+		if err := p.readFactor(p.left, u.left, box{b.row, b.rows, 0, rank}); err != nil {
 			return err
 		}
 	} else {
 		p.left = append(p.left[:0], 1)
 	}
 	step := rank
-	if rank*b.cols > mergeKept {
-		step = max(mergeChunk/b.cols, 1)
+	if rank*b.cols > keptElements {
+		step = max(chunkElements/b.cols, 1)
 	}
-	whole := step >= rank && b.cols == e.width
+	complete := step >= rank && b.cols == u.width
 	for k := int64(0); k < rank; k += step {
 		n := min(step, rank-k)
 		if !p.kept {
 			p.right = sized(p.right, n*b.cols)
-			if err := p.readFactor(p.right, e.right, box{k, n, b.col, b.cols}); err != nil {
+			if err := p.readFactor(p.right, u.right, box{k, n, b.col, b.cols}); err != nil {
 				return err
 			}
-			p.kept = whole
+			p.kept = complete
 		}
 		for i := range b.rows {
 			addProducts(p.sums[i*b.cols:][:b.cols], p.left[i*rank+k:][:n], p.right)
@@ -147,42 +147,42 @@ func addProducts(sums, left, right []float64) {
 	}
 }
 
-// readFactor reads a part of a factor, in pieces of no more than a panel where rows are no longer.
+// readFactor reads a part of a factor, in pieces of at most a panel unless one row is longer.
 func (p *product) readFactor(dst []float64, f *factor, b box) error {
-	step := max(mergePanel/b.cols, 1)
+	step := max(panelElements/b.cols, 1)
 	for row := int64(0); row < b.rows; row += step {
 		n := min(step, b.rows-row)
-		p.factors = sized(p.factors, n*b.cols*f.lay.DType.Size())
-		part := f.lay.View.Narrow(0, b.row+row, n).Narrow(1, b.col, b.cols)
-		if err := f.lay.Gather(p.factors, part); err != nil {
-			return of(f.name, err)
+		p.factors = sized(p.factors, n*b.cols*f.stored.DType.Size())
+		part := f.stored.View.Narrow(0, b.row+row, n).Narrow(1, b.col, b.cols)
+		if err := f.stored.Gather(p.factors, part); err != nil {
+			return tensor.Annotate(err, tensor.Location{Tensor: f.name})
 		}
-		loaders[f.lay.DType](dst[row*b.cols:][:n*b.cols], p.factors)
+		tensor.ValuesOf(f.stored.DType).Decode(dst[row*b.cols:][:n*b.cols], p.factors)
 	}
 	return nil
 }
 
-// readValue reads a box of what takes the base's place.
+// readValue reads a box of the value that replaces the base's.
 func (p *product) readValue(b box) ([]byte, error) {
-	e := p.adaptation
-	at := b.row*e.width + b.col
-	size := e.value.DType.Size()
+	u := p.update
+	at := b.row*u.width + b.col
+	size := u.value.DType.Size()
 	if p.value == nil || p.valueAt != at {
 		p.close()
 		var err error
-		if p.value, err = e.value.Data.Stream(at * size); err != nil {
+		if p.value, err = u.value.Data.Stream(at * size); err != nil {
 			return nil, err
 		}
 	}
 	p.valueBuf = sized(p.valueBuf, b.elements()*size)
 	if err := tensor.ReadFull(p.value, p.valueBuf); err != nil {
-		return nil, of(e.value.Name, err)
+		return nil, tensor.Annotate(err, tensor.Location{Tensor: u.value.Name})
 	}
 	p.valueAt = at + b.elements()
 	return p.valueBuf, nil
 }
 
-// check refuses merged elements that are not finite where the base's are.
+// check refuses merged elements that are not finite although the base's are.
 func (p *product) check(sums []float64, b box) error {
 	for i, x := range sums {
 		if x < p.limit && x > -p.limit {
@@ -190,13 +190,13 @@ func (p *product) check(sums []float64, b box) error {
 		}
 		if w := p.weights[i]; w-w == 0 {
 			row, col := b.row+int64(i)/b.cols, b.col+int64(i)%b.cols
-			return tensor.Bad("the adapter makes element [%d, %d] of %s %v, which %s cannot hold", row, col, p.adaptation.of, x, p.dtype)
+			return tensor.Bad("the adapter makes element [%d, %d] of %s %v, which %s cannot hold", row, col, p.update.parameter, x, p.base.DType)
 		}
 	}
 	return nil
 }
 
-// sized returns memory for n items, that of p if it is enough.
+// sized returns memory for n items: that of p if it is large enough.
 func sized[T any](p []T, n int64) []T {
 	if int64(cap(p)) < n {
 		return make([]T, n)

@@ -1,4 +1,4 @@
-package convert
+package adapter
 
 import (
 	"encoding/binary"
@@ -7,44 +7,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// loaders turn elements of a type into float64, which holds all of them.
-var loaders = map[tensor.DType]func(dst []float64, src []byte){
-	tensor.F64: func(dst []float64, src []byte) {
-		for i := range dst {
-			dst[i] = math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:]))
-		}
-	},
-	tensor.F32: func(dst []float64, src []byte) {
-		for i := range dst {
-			dst[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:])))
-		}
-	},
-	tensor.BF16: func(dst []float64, src []byte) {
-		for i := range dst {
-			dst[i] = float64(math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16))
-		}
-	},
-	tensor.F16: loadF16,
-}
-
-func loadF16(dst []float64, src []byte) {
-	cast, err := tensor.NewCast(tensor.F16, tensor.F32)
-	if err != nil {
-		panic(err) // the table of casts has it
-	}
-	var wide [1024]byte
-	for len(dst) > 0 {
-		n := min(len(dst), len(wide)/4)
-		cast(wide[:4*n], src[:2*n])
-		for i := range n {
-			dst[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(wide[4*i:])))
-		}
-		dst, src = dst[n:], src[2*n:]
-	}
-}
-
-// rounders round float64 once to a type, to the nearest and to even where two are as near. From limit
-// on that is infinity.
+// rounders round float64 once to a type, to nearest even. limit is the least number that rounds to
+// infinity.
 var rounders = map[tensor.DType]struct {
 	round func(dst []byte, src []float64)
 	limit float64
@@ -63,7 +27,7 @@ var rounders = map[tensor.DType]struct {
 	tensor.F16:  {func(dst []byte, src []float64) { roundAny(tensor.F16, dst, src) }, 65520},
 }
 
-// roundBF16 rounds numbers that are neither subnormal nor too large in bfloat16 by their bits.
+// roundBF16 rounds by the bits of a number, unless it is subnormal or too large in bfloat16.
 func roundBF16(dst []byte, src []float64) {
 	const (
 		dropped = 52 - 7 // bits of the mantissa
