@@ -128,6 +128,8 @@ func (x array) at(shape []int64, from func(index []int64) []int64) array {
 	return out
 }
 
+func (x array) reshaped(shape ...int64) array { x.shape = shape; return x }
+
 func (x array) permuted(axes ...int) array {
 	shape := make([]int64, len(axes))
 	for k, a := range axes {

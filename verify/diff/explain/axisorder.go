@@ -5,32 +5,74 @@ import (
 	"slices"
 )
 
-// matchLine finds the order of the indices of an axis by their digests: index i of b is index at(i) of a.
-// Every index is used once. ok is false where they do not have the same ones.
-func matchLine(a, b []uint64) (l line, ok bool) {
+// axisOrder is an order of the indices of an axis: index i of the result is index at(i) of the tensor.
+type axisOrder struct {
+	n        int64
+	reversed bool
+	table    []int32 // nil if the indices are in ascending or descending order
+}
+
+func (o axisOrder) at(i int64) int64 {
+	switch {
+	case o.table != nil:
+		return int64(o.table[i])
+	case o.reversed:
+		return o.n - 1 - i
+	}
+	return i
+}
+
+// inverse returns the order that undoes o.
+func (o axisOrder) inverse() axisOrder {
+	if o.table == nil {
+		return o
+	}
+	back := axisOrder{n: o.n, table: make([]int32, o.n)}
+	for i, j := range o.table {
+		back.table[j] = int32(i)
+	}
+	return back
+}
+
+func (o axisOrder) isIdentity() bool { return o.table == nil && !o.reversed }
+
+// explanation describes the order. axis is its number in B.
+func (o axisOrder) explanation(axis int) Explanation {
+	if o.reversed || isReversed(o.table) {
+		return Explanation{Kind: Reversed, Detail: fmt.Sprintf("along axis %d", axis)}
+	}
+	return Explanation{Kind: BlockPermuted, Detail: fmt.Sprintf("axis %d: %s", axis, describeOrder(o.table))}
+}
+
+// matchAxis finds the order of the indices of an axis by their digests: index i of b is index at(i) of a.
+// Every index is used once. ok is false if the digests are not the same ones.
+func matchAxis(a, b []uint64) (o axisOrder, ok bool) {
 	n := int64(len(a))
-	l.n = n
+	o.n = n
 	if len(a) != len(b) || n == 0 {
-		return l, false
+		return o, false
 	}
 	if slices.Equal(a, b) {
-		return l, true
+		return o, true
 	}
 	backwards := slices.Clone(a)
 	slices.Reverse(backwards)
 	if slices.Equal(backwards, b) {
-		l.reversed = true
-		return l, true
+		o.reversed = true
+		return o, true
 	}
-	places := placesOf(a)
-	if by, ok := rolledBy(a, b, places); ok {
-		l.table = make([]int32, n)
-		for i := range l.table {
-			l.table[i] = int32((int64(i) + by) % n)
+	indices := make(map[uint64][]int32, len(a)) // of a, by digest
+	for i, d := range a {
+		indices[d] = append(indices[d], int32(i))
+	}
+	o.table = make([]int32, n)
+	if by, ok := rolledBy(a, b, indices); ok {
+		for i := range o.table {
+			o.table[i] = int32((int64(i) + by) % n)
 		}
-		return l, true
+		return o, true
 	}
-	l.table = make([]int32, n)
+	// Of equal indices, those that follow the last one or that stay are preferred.
 	used := make([]bool, n)
 	last := int64(-1)
 	for i, d := range b {
@@ -41,39 +83,31 @@ func matchLine(a, b []uint64) (l line, ok bool) {
 		case a[i] == d && !used[i]:
 			at = int64(i)
 		default:
-			for rest := places[d]; len(rest) > 0; rest = rest[1:] {
-				places[d] = rest[1:]
+			for rest := indices[d]; at < 0 && len(rest) > 0; rest = rest[1:] {
+				indices[d] = rest[1:]
 				if !used[rest[0]] {
 					at = int64(rest[0])
-					break
 				}
 			}
 		}
 		if at < 0 {
-			return l, false
+			return o, false
 		}
-		used[at], l.table[i], last = true, int32(at), at
+		used[at], o.table[i], last = true, int32(at), at
 	}
-	return l, true
+	return o, true
 }
 
-func placesOf(a []uint64) map[uint64][]int32 {
-	places := make(map[uint64][]int32, len(a))
-	for i, d := range a {
-		places[d] = append(places[d], int32(i))
-	}
-	return places
-}
-
-// rolledBy reports whether b is a with its indices moved round, and by how many: b[i] is a[i+by].
-func rolledBy(a, b []uint64, places map[uint64][]int32) (by int64, ok bool) {
+// rolledBy reports whether the indices of a were rolled, and by how many: b[i] is a[i+by]. indices are
+// those of a by digest.
+func rolledBy(a, b []uint64, indices map[uint64][]int32) (by int64, ok bool) {
 	n := int64(len(a))
 	for i, d := range b {
-		switch len(places[d]) {
+		switch len(indices[d]) {
 		case 0:
 			return 0, false
 		case 1:
-			by = (int64(places[d][0]) - int64(i) + n) % n
+			by = (int64(indices[d][0]) - int64(i) + n) % n
 			for i, d := range b {
 				if a[(int64(i)+by)%n] != d {
 					return 0, false
@@ -85,14 +119,6 @@ func rolledBy(a, b []uint64, places map[uint64][]int32) (by int64, ok bool) {
 	return 0, false
 }
 
-// explainLine says how the indices of an axis were put in another order.
-func explainLine(l line, axis int) Explanation {
-	if l.reversed || isReversed(l.table) {
-		return Explanation{Kind: Reversed, Detail: fmt.Sprintf("along axis %d", axis)}
-	}
-	return Explanation{Kind: BlockPermuted, Detail: fmt.Sprintf("axis %d: %s", axis, order(l.table))}
-}
-
 func isReversed(table []int32) bool {
 	for i, at := range table {
 		if int(at) != len(table)-1-i {
@@ -102,53 +128,51 @@ func isReversed(table []int32) bool {
 	return len(table) > 1
 }
 
-// order describes a permutation by the plainest rule that it follows.
-func order(table []int32) string {
+// describeOrder describes a permutation by the simplest rule that it follows.
+func describeOrder(table []int32) string {
 	n := len(table)
-	if s, ok := wholeOrder(table, "indices"); ok {
+	if s, ok := orderRule(table, "indices"); ok {
 		return s
 	}
-	// The same within each block.
-	for size := 2; size < n; size++ {
+	for size := 2; size < n; size++ { // the same within each block
 		if n%size == 0 && repeats(table, size) {
-			if s, ok := wholeOrder(table[:size], "indices"); ok {
+			if s, ok := orderRule(table[:size], "indices"); ok {
 				return fmt.Sprintf("in each of %d blocks of %d, %s", n/size, size, s)
 			}
 		}
 	}
-	// Blocks as wholes.
-	for size := n / 2; size > 1; size-- {
+	for size := n / 2; size > 1; size-- { // whole blocks
 		if n%size == 0 {
-			if blocks, ok := wholes(table, size); ok {
-				s, known := wholeOrder(blocks, "blocks")
-				if !known {
-					s = someOrder(blocks, "blocks")
+			if blocks, ok := blockOrder(table, size); ok {
+				s, ok := orderRule(blocks, "blocks")
+				if !ok {
+					s = listOrder(blocks, "blocks")
 				}
 				return fmt.Sprintf("%d blocks of %d, %s", n/size, size, s)
 			}
 		}
 	}
-	return someOrder(table, "indices")
+	return listOrder(table, "indices")
 }
 
-// wholeOrder describes an order that has a rule.
-func wholeOrder(table []int32, what string) (string, bool) {
+// orderRule describes an order that follows a rule.
+func orderRule(table []int32, noun string) (string, bool) {
 	n := len(table)
 	by := (n - int(table[0])) % n
-	if rolls(table) {
+	if isRolled(table) {
 		switch {
 		case 2*by == n:
 			return "halves exchanged", true
-		case 2*by < n:
-			return fmt.Sprintf("%s rolled by %d", what, by), true
+		case 2*by > n:
+			by -= n
 		}
-		return fmt.Sprintf("%s rolled by %d", what, by-n), true
+		return fmt.Sprintf("%s rolled by %d", noun, by), true
 	}
 	if isReversed(table) {
-		return what + " reversed", true
+		return noun + " reversed", true
 	}
 	for rows := 2; rows <= n/2; rows++ {
-		if n%rows == 0 && isTurned(table, rows) {
+		if n%rows == 0 && isTransposed(table, rows) {
 			return fmt.Sprintf("taken as [%d, %d] and transposed", rows, n/rows), true
 		}
 	}
@@ -159,12 +183,12 @@ func wholeOrder(table []int32, what string) (string, bool) {
 		}
 	}
 	if len(moved) == 2 {
-		return fmt.Sprintf("%s %d and %d exchanged", what, moved[0], moved[1]), true
+		return fmt.Sprintf("%s %d and %d exchanged", noun, moved[0], moved[1]), true
 	}
 	return "", false
 }
 
-func rolls(table []int32) bool {
+func isRolled(table []int32) bool {
 	n := len(table)
 	for i, at := range table {
 		if int(at) != (i+int(table[0]))%n {
@@ -174,8 +198,8 @@ func rolls(table []int32) bool {
 	return true
 }
 
-// isTurned reports whether the indices, laid out in so many rows, were read by columns.
-func isTurned(table []int32, rows int) bool {
+// isTransposed reports whether the indices, laid out in so many rows, were read by columns.
+func isTransposed(table []int32, rows int) bool {
 	columns := len(table) / rows
 	for i, at := range table {
 		if int(at) != i%rows*columns+i/rows {
@@ -195,8 +219,8 @@ func repeats(table []int32, size int) bool {
 	return true
 }
 
-// wholes returns the order of blocks of a size that were moved as they are.
-func wholes(table []int32, size int) ([]int32, bool) {
+// blockOrder returns the order of blocks of a size that were moved as they are.
+func blockOrder(table []int32, size int) ([]int32, bool) {
 	blocks := make([]int32, len(table)/size)
 	for i, at := range table {
 		first := table[i/size*size]
@@ -208,15 +232,16 @@ func wholes(table []int32, size int) ([]int32, bool) {
 	return blocks, true
 }
 
-// someOrder describes an order that follows no rule.
-func someOrder(table []int32, what string) string {
+// listOrder describes an order that follows no rule.
+func listOrder(table []int32, noun string) string {
+	const maxShown = 8
 	moved := 0
 	var shown []int
 	for i, at := range table {
 		if int(at) != i {
 			moved++
 		}
-		if len(shown) < 8 {
+		if len(shown) < maxShown {
 			shown = append(shown, int(at))
 		}
 	}
@@ -224,5 +249,5 @@ func someOrder(table []int32, what string) string {
 	if len(table) > len(shown) {
 		more = ", …"
 	}
-	return fmt.Sprintf("%d of %d %s in another order: %s%s", moved, len(table), what, numbers(shown), more)
+	return fmt.Sprintf("%d of %d %s in another order: %s%s", moved, len(table), noun, joined(shown), more)
 }

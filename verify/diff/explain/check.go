@@ -2,144 +2,158 @@ package explain
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// mostListed elements of a sparse difference are listed.
-const mostListed = 100
-
-// sparseShare of the elements is what a sparse difference has at most: one in a hundred.
+// sparseShare bounds a sparse difference: at most one in so many elements was changed.
 const sparseShare = 100
 
-// claim is what may have been done to A's tensor to make B's.
+// claim is what may have been done to A's tensor to make B's: put into another order, and then computed
+// with a constant, and then rounded.
 type claim struct {
-	how   *arrangement
-	steps []step // then, to every value
-	as    *numberFormat
+	order    *arrangement
+	constant *constant     // nil for none
+	format   *numberFormat // nil if nothing is rounded
 
-	says []Explanation // one or two
+	steps []Explanation // one or two
 }
 
-// outcome is what checking a claim on every element gave.
-type outcome struct {
-	wrong int64     // elements, or more than 1% of them where it was given up
-	list  []Changed // the first of them
+// mismatches are the elements of B that are not as a claim says.
+type mismatches struct {
+	n    int64     // how many; after more than 1% counting may have stopped
+	list []Changed // the first of them
 }
 
-func (o *outcome) sparse(elements int64) bool { return o.wrong > 0 && o.wrong <= elements/sparseShare }
-
-// check holds every element of b against what the claims say it is, reading both sides once. All claims
-// have one arrangement. It ends early where all of them have more than 1% of the elements against them.
-func check(ctx context.Context, a, b *tensor.Tensor, claims []*claim) ([]outcome, error) {
-	out := make([]outcome, len(claims))
-	elements := b.Elements()
-	left := len(claims)
-	c := &checking{a: a, b: b}
-	if numberFormats[a.DType] != nil && numberFormats[b.DType] != nil {
-		c.wide, c.wideB, c.want = make([]float64, pieceElements), make([]float64, pieceElements), make([]float64, pieceElements)
+// add counts an element, and lists it if it is one of the first.
+func (m *mismatches) add(describe func() Changed) {
+	const maxListed = 100
+	if m.n++; len(m.list) < maxListed {
+		m.list = append(m.list, describe())
 	}
-	err := eachPair(ctx, a, claims[0].how, b, func(first int64, p, q []byte) error {
-		c.begin(p, q)
-		for i, m := range claims {
-			if out[i].wrong > elements/sparseShare {
+}
+
+// few reports whether there are some, but not more than a sparse difference has.
+func (m *mismatches) few(elements int64) bool { return m.n > 0 && m.n <= elements/sparseShare }
+
+// explanation says that the mismatches, of so many elements, were changed.
+func (m *mismatches) explanation(elements int64) Explanation {
+	var where []string
+	for i, c := range m.list {
+		if i == 3 {
+			where = append(where, "…")
+			break
+		}
+		where = append(where, tensor.ShapeString(c.Index))
+	}
+	noun := "elements"
+	if m.n == 1 {
+		noun = "element"
+	}
+	return Explanation{Kind: Sparse, Elements: m.list,
+		Detail: fmt.Sprintf("%d of %d %s: %s", m.n, elements, noun, strings.Join(where, ", "))}
+}
+
+// errStop ends a reading early.
+var errStop = errors.New("stop")
+
+// check compares every element of b with what the claims say it is, reading both sides once. All claims
+// have the same order. It stops early if each claim has more than 1% of the elements against it.
+func (s *search) check(claims []*claim) ([]mismatches, error) {
+	out := make([]mismatches, len(claims))
+	limit := s.b.tensor.Elements() / sparseShare
+	left := len(claims)
+	c := &comparison{a: s.a.tensor, b: s.b.tensor}
+	if isFloat(c.a.DType) && isFloat(c.b.DType) {
+		c.values = newDecoder(c.a, c.b)
+		c.want = make([]float64, pieceElements)
+	}
+	err := s.eachPair(claims[0].order, func(first int64, p, q []byte) error {
+		c.start(first, p, q)
+		for i, claim := range claims {
+			if out[i].n > limit {
 				continue
 			}
-			c.compare(m, first, &out[i])
-			if out[i].wrong > elements/sparseShare {
+			if c.compare(claim, &out[i]); out[i].n > limit {
 				left--
 			}
 		}
 		if left == 0 {
-			return errGivenUp
+			return errStop
 		}
 		return nil
 	})
-	if err == errGivenUp {
+	if err == errStop {
 		err = nil
 	}
 	return out, err
 }
 
-var errGivenUp = fmt.Errorf("given up")
+// comparison compares one piece of both sides at a time.
+type comparison struct {
+	a, b  *tensor.Tensor
+	first int64 // index of the piece's first element
+	p, q  []byte
 
-// checking holds one piece of both sides.
-type checking struct {
-	a, b    *tensor.Tensor
-	p, q    []byte
-	decoded bool
-
-	wide, wideB, want []float64
+	values       *decoder
+	wideA, wideB []float64 // the decoded piece; nil if it is not decoded yet
+	want         []float64
 }
 
-func (c *checking) begin(p, q []byte) { c.p, c.q, c.decoded = p, q, false }
+func (c *comparison) start(first int64, p, q []byte) {
+	c.first, c.p, c.q, c.wideA, c.wideB = first, p, q, nil, nil
+}
 
-// compare counts the elements of a piece that are not as the claim says.
-func (c *checking) compare(m *claim, first int64, out *outcome) {
-	if len(m.steps) == 0 && m.as == nil && c.a.DType == c.b.DType {
-		c.compareBits(first, out)
+// compare adds the elements of the piece that are not as the claim says.
+func (c *comparison) compare(m *claim, out *mismatches) {
+	if m.constant == nil && m.format == nil && c.a.DType == c.b.DType {
+		c.compareBits(out)
 		return
 	}
-	n := len(c.q) / int(c.b.DType.Size())
-	if !c.decoded {
-		tensor.ValuesOf(c.a.DType).Decode(c.wide[:n], c.p)
-		tensor.ValuesOf(c.b.DType).Decode(c.wideB[:n], c.q)
-		c.decoded = true
+	if c.wideA == nil {
+		c.wideA, c.wideB = c.values.decode(c.p, c.q)
 	}
-	want := c.want[:n]
-	copy(want, c.wide)
-	m.compute(want)
-	for i, x := range c.wideB[:n] {
+	want := c.want[:len(c.wideA)]
+	copy(want, c.wideA)
+	if m.constant != nil {
+		m.constant.apply(want)
+	}
+	if m.format != nil {
+		m.format.roundAll(want)
+	}
+	for i, x := range c.wideB {
 		if y := want[i]; x != y && (x == x || y == y) {
-			out.add(func() Changed { return c.changed(first+int64(i), i) })
+			out.add(func() Changed { return c.changed(i) })
 		}
 	}
 }
 
-// compute applies the steps, and rounds to the type that B's elements were rounded to.
-func (m *claim) compute(values []float64) {
-	for _, s := range m.steps {
-		s.apply(values)
-	}
-	if m.as != nil {
-		rounding{m.as}.apply(values)
-	}
-}
-
-func (c *checking) compareBits(first int64, out *outcome) {
-	const stretch = 512
+func (c *comparison) compareBits(out *mismatches) {
+	const run = 512 // elements
 	size := int(c.a.DType.Size())
-	for at := 0; at < len(c.q); at += stretch * size {
-		end := min(at+stretch*size, len(c.q))
+	for at := 0; at < len(c.q); at += run * size {
+		end := min(at+run*size, len(c.q))
 		if bytes.Equal(c.p[at:end], c.q[at:end]) {
 			continue
 		}
 		for i := at; i < end; i += size {
 			if !bytes.Equal(c.p[i:i+size], c.q[i:i+size]) {
-				out.add(func() Changed { return c.changed(first+int64(i/size), i/size) })
+				out.add(func() Changed { return c.changed(i / size) })
 			}
 		}
 	}
 }
 
-// add counts an element, and lists it if it is one of the first.
-func (o *outcome) add(describe func() Changed) {
-	if o.wrong++; len(o.list) < mostListed {
-		o.list = append(o.list, describe())
-	}
+// changed describes element i of the piece.
+func (c *comparison) changed(i int) Changed {
+	return Changed{Index: tensor.Unravel(c.first+int64(i), c.b.Shape), A: elementValue(c.a.DType, c.p, i), B: elementValue(c.b.DType, c.q, i)}
 }
 
-// changed describes an element of the piece.
-func (c *checking) changed(element int64, i int) Changed {
-	return Changed{Index: tensor.Unravel(element, c.b.Shape), A: firstValue(c.a.DType, c.p, i), B: firstValue(c.b.DType, c.q, i)}
-}
-
-// firstValue returns the number that an element stands for, the real part of a complex one.
-func firstValue(d tensor.DType, p []byte, i int) Number {
+// elementValue returns the number that an element stands for, the real part of a complex one.
+func elementValue(d tensor.DType, p []byte, i int) Number {
 	v := tensor.ValuesOf(d)
 	var lanes [2]float64
 	size := int(d.Size())
@@ -147,59 +161,22 @@ func firstValue(d tensor.DType, p []byte, i int) Number {
 	return Number(lanes[0])
 }
 
-// sparseness says which elements remain where a claim holds for all others.
-func (o *outcome) sparseness(elements int64) Explanation {
-	var where []string
-	for i, c := range o.list {
-		if i == 3 {
-			where = append(where, "…")
-			break
-		}
-		where = append(where, tensor.ShapeString(c.Index))
-	}
-	word := "elements"
-	if o.wrong == 1 {
-		word = "element"
-	}
-	return Explanation{Kind: Sparse, Elements: o.list,
-		Detail: fmt.Sprintf("%d of %d %s: %s", o.wrong, elements, word, strings.Join(where, ", "))}
+// decoder decodes pieces of two tensors of floating-point elements.
+type decoder struct {
+	decodeA, decodeB func(dst []float64, src []byte)
+	sizeB            int
+	a, b             []float64
 }
 
-// isFloat reports whether constants and rounding are sought for a type.
-func isFloat(d tensor.DType) bool { return numberFormats[d] != nil }
+func newDecoder(a, b *tensor.Tensor) *decoder {
+	return &decoder{tensor.ValuesOf(a.DType).Decode, tensor.ValuesOf(b.DType).Decode, int(b.DType.Size()),
+		make([]float64, pieceElements), make([]float64, pieceElements)}
+}
 
-// narrowedBy intersects an interval with what every element of b says of the constant, where that leaves
-// anything: a few elements may have been changed besides.
-func narrowedBy(ctx context.Context, a, b *tensor.Tensor, how *arrangement, first []step, as *numberFormat,
-	of constraint, from interval) (interval, error) {
-	wide, wideB := make([]float64, pieceElements), make([]float64, pieceElements)
-	decodeA, decodeB := tensor.ValuesOf(a.DType).Decode, tensor.ValuesOf(b.DType).Decode
-	against, elements := int64(0), b.Elements()
-	err := eachPair(ctx, a, how, b, func(_ int64, p, q []byte) error {
-		n := len(q) / int(b.DType.Size())
-		decodeA(wide[:n], p)
-		decodeB(wideB[:n], q)
-		for _, s := range first {
-			s.apply(wide[:n])
-		}
-		for i, x := range wide[:n] {
-			allowed, says, possible := of(x, wideB[i], as)
-			low, high := max(from.low, allowed.low), min(from.high, allowed.high)
-			switch {
-			case possible && !says:
-			case possible && low <= high:
-				from = interval{low, high}
-			default:
-				against++
-			}
-		}
-		if against > elements/sparseShare+elements/1000+8 {
-			return errGivenUp
-		}
-		return nil
-	})
-	if err == errGivenUp {
-		return interval{math.Inf(1), math.Inf(-1)}, nil
-	}
-	return from, err
+// decode returns the values of a piece, which are valid until the next call.
+func (d *decoder) decode(p, q []byte) (a, b []float64) {
+	a, b = d.a[:len(q)/d.sizeB], d.b[:len(q)/d.sizeB]
+	d.decodeA(a, p)
+	d.decodeB(b, q)
+	return a, b
 }

@@ -1,107 +1,222 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// constant is one that may have been multiplied by, divided by or added.
+// constant is one operation with a constant, applied to every value.
 type constant struct {
-	value  float64
-	divide bool
-	via32  bool // the operation was computed in float32, and then rounded
-	via64  bool // likewise in float64
-	text   string
+	kind      Kind // Scaled or Added
+	value     float64
+	divide    bool // of Scaled: divides by value
+	inFloat32 bool // the result is rounded to float32
+	text      string
 }
 
-// constantsIn lists constants that may be meant by an interval of them, the plainest first. Some may lie
-// a little outside, where they are computed in float32. f is the type of the result.
-func constantsIn(in interval, f *numberFormat, shape []int64, quotients bool) []constant {
-	var all []constant
-	add := func(value float64, text string) {
-		all = append(all, constant{value: value, text: text})
+// apply replaces values by the results.
+func (c *constant) apply(values []float64) {
+	for i, x := range values {
+		switch {
+		case c.kind == Added:
+			x += c.value
+		case c.divide:
+			x /= c.value
+		default:
+			x *= c.value
+		}
+		if c.inFloat32 {
+			x = float64(float32(x))
+		}
+		values[i] = x
 	}
+}
+
+func (c *constant) explanation() Explanation {
+	text := c.text
+	if c.kind == Scaled {
+		text = "by " + text
+	}
+	if c.inFloat32 {
+		text += ", computed in float32"
+	}
+	return Explanation{Kind: c.kind, Detail: text}
+}
+
+// interval is a range of constants.
+type interval struct{ low, high float64 }
+
+func (i interval) has(x float64) bool { return x >= i.low && x <= i.high }
+
+func (i interval) middle() float64 { return i.low/2 + i.high/2 }
+
+// allowed returns the constants with which a becomes b once the result is rounded to f. certain is false
+// if a and b do not determine the constant (a zero that is scaled); possible is false if no constant will do.
+func (k Kind) allowed(a, b float64, f *numberFormat) (in interval, certain, possible bool) {
+	switch {
+	case a != a || b != b:
+		return interval{}, false, a != a && b != b
+	case math.IsInf(a, 0):
+		return interval{}, false, a == b || k == Scaled && math.IsInf(b, 0)
+	case k == Scaled && a == 0:
+		return interval{}, false, b == 0
+	}
+	in = f.preimage(b)
+	if k == Added {
+		in = interval{in.low - a, in.high - a}
+	} else {
+		in = interval{in.low / a, in.high / a}
+		if a < 0 {
+			in = interval{in.high, in.low}
+		}
+	}
+	return interval{math.Nextafter(in.low, math.Inf(-1)), math.Nextafter(in.high, math.Inf(1))}, true, true
+}
+
+// neutral returns the constant that changes nothing.
+func (k Kind) neutral() float64 {
+	if k == Scaled {
+		return 1
+	}
+	return 0
+}
+
+// minEvidence is how many elements have to determine a constant: with fewer, one is often found that means
+// nothing.
+const minEvidence = 8
+
+// agreed returns the constants that nearly all elements of a sample allow, if there are any.
+func (k Kind) agreed(a, b []float64, f *numberFormat) (interval, bool) {
+	var all []interval
+	impossible := 0
+	for i := range a {
+		in, certain, possible := k.allowed(a[i], b[i], f)
+		if !possible {
+			impossible++
+		}
+		if !certain || !possible {
+			continue
+		}
+		all = append(all, in)
+		if len(all) == 12 && !overlap(all) {
+			return interval{}, false
+		}
+	}
+	if len(a)-impossible < nearlyAll(len(a)) || len(all) < minEvidence || len(all) < len(a)/20 {
+		return interval{}, false
+	}
+	best, agree := deepest(all)
+	return best, agree >= nearlyAll(len(all))
+}
+
+// overlap is a quick test of a few intervals: whether one of the first three meets most others.
+func overlap(all []interval) bool {
+	for _, one := range all[:3] {
+		common := 0
+		for _, other := range all {
+			if one.low <= other.high && other.low <= one.high {
+				common++
+			}
+		}
+		if common >= len(all)*2/3 {
+			return true
+		}
+	}
+	return false
+}
+
+// deepest returns the range that most intervals have in common, and how many have it.
+func deepest(all []interval) (best interval, agree int) {
+	type end struct {
+		at    float64
+		opens int // 1, or -1
+	}
+	var ends []end
+	for _, i := range all {
+		ends = append(ends, end{i.low, 1}, end{i.high, -1})
+	}
+	slices.SortFunc(ends, func(x, y end) int {
+		return cmp.Or(cmp.Compare(x.at, y.at), y.opens-x.opens)
+	})
+	depth := 0
+	for i, e := range ends {
+		if depth += e.opens; depth > agree {
+			agree, best = depth, interval{e.at, ends[i+1].at}
+		}
+	}
+	return best, agree
+}
+
+// constantsIn lists constants that may be meant by an interval, the plainest first. Some may lie slightly
+// outside, if the result was computed in float32. f is the format of the result.
+func (k Kind) constantsIn(in interval, f *numberFormat, shape []int64) []constant {
+	var all []constant
+	add := func(value float64, text string) { all = append(all, constant{kind: k, value: value, text: text}) }
 	if fraction, exponent := math.Frexp(in.high); in.low > 0 && math.Ldexp(0.5, exponent) >= in.low && fraction < 1 {
 		value := math.Ldexp(0.5, exponent)
 		add(value, plainNumber(value))
 	}
-	decimal, text := shortestIn(in)
-	add(decimal, text)
-	if f.mantissa < 52 {
-		all = append(all, constant{value: decimal, via64: true, text: text})
-	}
-	if quotients {
+	add(shortestIn(in))
+	if k == Scaled {
 		all = append(all, quotientsIn(in, shape)...)
 	}
 	if f.mantissa < 52 {
-		// In float32, as torch computes with 16-bit types, and with a constant that is one.
+		// Constants of float32, with which torch computes also in 16-bit types.
 		const ulp = 0x1p-23
-		wider := interval{in.low - math.Abs(in.low)*ulp, in.high + math.Abs(in.high)*ulp}
-		near, nearText := shortestIn(wider)
-		middle := float64(float32(in.low/2 + in.high/2))
-		for _, c := range []constant{{value: float64(float32(near)), text: nearText}, {value: middle, text: plainNumber(middle)}} {
+		value, text := shortestIn(interval{in.low - math.Abs(in.low)*ulp, in.high + math.Abs(in.high)*ulp})
+		middle := float64(float32(in.middle()))
+		for _, c := range []constant{{kind: k, value: float64(float32(value)), text: text}, {kind: k, value: middle, text: plainNumber(middle)}} {
 			all = append(all, c)
-			c.via32 = f.mantissa < 23
+			c.inFloat32 = f.mantissa < 23
 			all = append(all, c)
 		}
 	} else {
-		x := in.low
-		for range 12 {
-			if x > in.high {
-				break
-			}
+		for x, n := in.low, 0; n < 12 && x <= in.high; x, n = math.Nextafter(x, math.Inf(1)), n+1 {
 			add(x, plainNumber(x))
-			x = math.Nextafter(x, math.Inf(1))
 		}
 	}
-	add(in.low/2+in.high/2, plainNumber(in.low/2+in.high/2))
-	return distinct(all)
-}
-
-// distinct leaves out constants that are listed before under another text.
-func distinct(all []constant) []constant {
+	add(in.middle(), plainNumber(in.middle()))
 	seen := map[constant]bool{}
 	return slices.DeleteFunc(all, func(c constant) bool {
 		c.text = ""
-		was := seen[c]
+		twice := seen[c]
 		seen[c] = true
-		return was
+		return twice
 	})
 }
 
-// quotientsIn are constants that come of dividing, and of the sizes of the tensor.
+// quotientsIn lists factors that are quotients of integers, or roots of the sizes of the tensor.
 func quotientsIn(in interval, shape []int64) []constant {
 	var all []constant
-	sign := 1.0
+	sign, minus := 1.0, ""
 	if in.high < 0 {
-		sign, in = -1, interval{-in.high, -in.low}
+		sign, minus, in = -1, "-", interval{-in.high, -in.low}
 	}
 	if in.low <= 0 {
 		return nil
 	}
-	if k := math.Ceil(1 / in.high); k > 1 && k < 1<<20 && 1/k >= in.low {
-		text := fmt.Sprintf("1/%g", k)
-		if sign < 0 {
-			text = "-" + text
-		}
-		all = append(all, constant{value: sign / k, text: text}, constant{value: sign * k, divide: true, text: text})
+	if n := math.Ceil(1 / in.high); n > 1 && n < 1<<20 && 1/n >= in.low {
+		text := fmt.Sprintf("%s1/%g", minus, n)
+		all = append(all, constant{kind: Scaled, value: sign / n, text: text}, constant{kind: Scaled, value: sign * n, divide: true, text: text})
 	}
 	for _, n := range shape {
 		root := math.Sqrt(float64(n))
-		text := fmt.Sprintf("sqrt(%d)", n)
 		if n > 1 && in.has(root) {
-			all = append(all, constant{value: sign * root, text: plainNumber(sign*root) + ", " + text})
+			all = append(all, constant{kind: Scaled, value: sign * root, text: fmt.Sprintf("%s, sqrt(%d)", plainNumber(sign*root), n)})
 		}
 		if n > 1 && in.has(1/root) {
-			all = append(all, constant{value: sign / root, text: plainNumber(sign/root) + ", 1/" + text})
+			all = append(all, constant{kind: Scaled, value: sign / root, text: fmt.Sprintf("%s, 1/sqrt(%d)", plainNumber(sign/root), n)})
 		}
 	}
 	return all
 }
 
-// shortestIn returns the number of fewest decimal digits in an interval.
+// shortestIn returns the number with the fewest decimal digits in an interval.
 func shortestIn(in interval) (float64, string) {
 	if in.low <= 0 && in.high >= 0 {
 		return 0, "0"
@@ -123,8 +238,31 @@ func shortestIn(in interval) (float64, string) {
 			return value, plainNumber(value)
 		}
 	}
-	middle := in.low/2 + in.high/2
-	return middle, plainNumber(middle)
+	return in.middle(), plainNumber(in.middle())
 }
 
 func plainNumber(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+
+// roundedTypes returns the formats to which B's elements may have been rounded before they were stored:
+// that of the dtype first, and narrower ones that nearly all sampled values have.
+func roundedTypes(b tensor.DType, values []float64) []*numberFormat {
+	own := numberFormats[b]
+	all := []*numberFormat{own}
+	for _, d := range narrowTypes {
+		if f := numberFormats[d]; f.mantissa < own.mantissa && f.holds(values) {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// holds reports whether the format has nearly all values.
+func (f *numberFormat) holds(values []float64) bool {
+	held := 0
+	for _, x := range values {
+		if y := f.round(x); y == x || x != x {
+			held++
+		}
+	}
+	return held >= nearlyAll(len(values))
+}

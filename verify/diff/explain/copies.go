@@ -2,82 +2,81 @@ package explain
 
 import (
 	"context"
-	"math"
 	"slices"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// peek is some of the first elements of a tensor.
-type peek struct {
+// leadingSample is a sample of a tensor's first elements.
+type leadingSample struct {
 	once  sync.Once
 	codes []uint64
 	err   error
 }
 
-// peekElements is how many elements a peek chooses from.
-const peekElements = 128 << 10
-
-func (x *Explainer) peek(ctx context.Context, o *tensor.Tensor) ([]uint64, error) {
+// sampleLeading returns the codes of some of the first elements of a tensor. They are read once.
+func (x *Explainer) sampleLeading(t *tensor.Tensor) ([]uint64, error) {
 	x.mu.Lock()
-	p := x.peeks[o]
-	if p == nil {
-		p = &peek{}
-		x.peeks[o] = p
+	s := x.leading[t]
+	if s == nil {
+		s = &leadingSample{}
+		x.leading[t] = s
 	}
 	x.mu.Unlock()
-	p.once.Do(func() { p.codes, p.err = readPeek(ctx, addressed(o)) })
-	return p.codes, p.err
+	s.once.Do(func() { s.codes, s.err = readLeading(addressable(t)) })
+	return s.codes, s.err
 }
 
-func readPeek(_ context.Context, o *tensor.Tensor) ([]uint64, error) {
-	n := min(o.Elements(), peekElements)
-	raw := make([]byte, n*o.DType.Size())
-	r, err := open(o)
+func readLeading(t *tensor.Tensor) ([]uint64, error) {
+	const chosenFrom = 128 << 10
+	n, size := min(t.Elements(), chosenFrom), t.DType.Size()
+	r, err := t.Data.Stream(0)
 	if err != nil {
-		return nil, err
+		return nil, annotate(t, err)
 	}
 	defer r.Close()
-	if err := readPiece(r, raw, o); err != nil {
+	raw := make([]byte, n*size)
+	if err := readPiece(r, raw, t); err != nil {
 		return nil, err
 	}
-	decode := decoderOf(o.DType)
-	var codes []uint64
-	for _, i := range samplePlaces(n) {
-		var one [1]uint64
-		decode(one[:], raw[i*o.DType.Size():(i+1)*o.DType.Size()])
-		codes = append(codes, one[0])
+	decode := decoderOf(t.DType)
+	indices := sampleOf(n)
+	codes := make([]uint64, len(indices))
+	for k, i := range indices {
+		decode(codes[k:k+1], raw[i*size:(i+1)*size])
 	}
 	return codes, nil
 }
 
-// relation is whether B's tensor of one pair is A's tensor of another, but for one step.
-type relation struct {
+// copyCheck is whether B's tensor of one pair is A's of another, or is made of it by one step.
+type copyCheck struct {
 	once  sync.Once
 	holds bool
-	then  []Explanation // none, or one
+	then  []Explanation // none, or one step
 	err   error
 }
 
-// related checks, once, every element of what B's tensor of p would be, were it made of A's of other.
-func (x *Explainer) related(ctx context.Context, p, other *Pair, exact bool) (holds bool, then []Explanation, err error) {
+// isCopy reports whether B's tensor of p is A's of other, or is made of it by the step then. All elements
+// are compared, once.
+func (x *Explainer) isCopy(ctx context.Context, p, other *Pair) (holds bool, then []Explanation, err error) {
 	key := [2]*Pair{p, other}
 	x.mu.Lock()
-	r := x.relations[key]
-	if r == nil {
-		r = &relation{}
-		x.relations[key] = r
+	c := x.copies[key]
+	if c == nil {
+		c = &copyCheck{}
+		x.copies[key] = c
 	}
 	x.mu.Unlock()
-	r.once.Do(func() { r.holds, r.then, r.err = relate(ctx, addressed(other.A), addressed(p.B)) })
-	return r.holds && (!exact || len(r.then) == 0), r.then, r.err
+	c.once.Do(func() { c.holds, c.then, c.err = checkCopy(ctx, addressable(other.A), addressable(p.B)) })
+	return c.holds, c.then, c.err
 }
 
-func relate(ctx context.Context, a, b *tensor.Tensor) (holds bool, then []Explanation, err error) {
-	if m := unmoved(a.Shape); slices.Equal(a.Shape, b.Shape) {
-		out, err := check(ctx, a, b, []*claim{{how: m}})
-		if err != nil || out[0].wrong == 0 {
+func checkCopy(ctx context.Context, a, b *tensor.Tensor) (holds bool, then []Explanation, err error) {
+	if slices.Equal(a.Shape, b.Shape) {
+		s := &search{ctx: ctx, a: &fingerprint{tensor: a}, b: &fingerprint{tensor: b}}
+		rest, err := s.check([]*claim{{order: identity(a.Shape)}})
+		if err != nil || rest[0].n == 0 {
 			return err == nil, nil, err
 		}
 	}
@@ -89,138 +88,84 @@ func relate(ctx context.Context, a, b *tensor.Tensor) (holds bool, then []Explan
 	return len(then) > 0 && then[0].Kind != Zeroed, then, err
 }
 
-// copied looks for another tensor of A that B has in the place of this one. Only if inexact is asked for
-// may one step follow.
-func (x *Explainer) copied(ctx context.Context, p *Pair, s *search, inexact bool) ([]Explanation, error) {
-	if s.cb.constant || s.b.Elements() < leastEvidence {
+// copied looks for another tensor of A that B has in the place of p's. b is the fingerprint of B's tensor.
+// If changed is set, one step may follow.
+func (x *Explainer) copied(ctx context.Context, p *Pair, b *fingerprint, changed bool) ([]Explanation, error) {
+	if b.constant || b.tensor.Elements() < minEvidence {
 		return nil, nil
 	}
-	others, err := x.lookalikes(ctx, p, s, inexact)
+	others, err := x.originals(p, changed)
 	if err != nil {
 		return nil, err
 	}
 	var best []Explanation
 	for _, q := range others {
-		holds, then, err := x.related(ctx, p, q, !inexact)
+		holds, then, err := x.isCopy(ctx, p, q)
 		if err != nil {
 			return nil, err
 		}
-		if !holds {
+		if !holds || len(then) > 0 && !changed {
 			continue
 		}
 		kind := CopiedFrom
-		if x.mutual(ctx, p, q) {
-			kind = Swapped
+		if q.B != nil && p.A.Elements() == q.B.Elements() {
+			if mutual, _, err := x.isCopy(ctx, q, p); err != nil {
+				return nil, err
+			} else if mutual {
+				kind = Swapped
+			}
 		}
-		says := append([]Explanation{{Kind: kind, With: q.Name}}, then...)
-		if best == nil || precedence(candidate{says: says}, candidate{says: best}) < 0 {
-			best = says
+		steps := append([]Explanation{{Kind: kind, With: q.Name}}, then...)
+		if best == nil || compareSteps(steps, best) < 0 {
+			best = steps
 		}
 	}
 	return best, nil
 }
 
-// mutual reports whether q's tensor in B is A's of p as well.
-func (x *Explainer) mutual(ctx context.Context, p, q *Pair) bool {
-	if q.B == nil || p.A.Elements() != q.B.Elements() {
-		return false
-	}
-	holds, _, err := x.related(ctx, q, p, false)
-	return holds && err == nil
-}
-
-// mostLookalikes of a tensor are held against all of its elements.
-const mostLookalikes = 4
-
-// lookalikes returns pairs whose tensor in A has the first elements of p's tensor in B, or such that one
-// operation leads to them.
-func (x *Explainer) lookalikes(ctx context.Context, p *Pair, s *search, inexact bool) ([]*Pair, error) {
-	mine, err := x.peek(ctx, p.B)
+// originals returns the pairs whose tensor in A has the first elements of p's tensor in B, or, if changed is
+// set, elements that one operation turns into these. They are few.
+func (x *Explainer) originals(p *Pair, changed bool) ([]*Pair, error) {
+	const maxOriginals = 4
+	after, err := x.sampleLeading(p.B)
 	if err != nil {
 		return nil, err
 	}
-	before, err := x.peek(ctx, p.A)
+	before, err := x.sampleLeading(p.A)
 	if err != nil {
 		return nil, err
 	}
-	var same, alike, moved []*Pair
+	var same, similar []*Pair
 	for _, q := range x.pairs {
-		if q == p || q.A == nil || q.A.Elements() != p.B.Elements() || !similarTypes(q.A, p.B) {
+		if q == p || q.A == nil || !slices.Equal(q.A.Shape, p.B.Shape) || !comparable(q.A, p.B) {
 			continue
 		}
-		if slices.Equal(q.A.Shape, p.B.Shape) {
-			theirs, err := x.peek(ctx, q.A)
-			if err != nil {
-				return nil, err
-			}
-			if slices.Equal(theirs, before) && slices.Equal(q.A.Shape, p.A.Shape) {
-				continue // it is the tensor that A has here, twice
-			}
-			switch x := (sample{theirs, mine}); {
-			case x.allEqual():
-				same = append(same, q)
-				continue
-			case inexact && (x.mostlyEqual() || isFloat(p.B.DType) && x.operated(numberFormats[p.B.DType])):
-				alike = append(alike, q)
-				continue
-			}
+		other, err := x.sampleLeading(q.A)
+		if err != nil {
+			return nil, err
 		}
-		if inexact && q.B != nil && !q.Equal {
-			sum, err := x.sum(ctx, q.A)
-			if err != nil {
-				return nil, err
-			}
-			if sum == s.cb.sum {
-				moved = append(moved, q)
-			}
+		s := sample{other, after}
+		switch {
+		case slices.Equal(other, before) && slices.Equal(q.A.Shape, p.A.Shape): // A has p's tensor twice
+		case s.equal():
+			same = append(same, q)
+		case changed && (s.nearlyEqual() || isFloat(p.B.DType) && s.computed(p.B.DType)):
+			similar = append(similar, q)
 		}
 	}
-	found := slices.Concat(same, alike, moved)
-	return found[:min(len(found), mostLookalikes)], nil
+	found := append(same, similar...)
+	return found[:min(len(found), maxOriginals)], nil
 }
 
-// similarTypes reports whether elements of both can be the same.
-func similarTypes(a, b *tensor.Tensor) bool {
-	return a.DType == b.DType || isFloat(a.DType) && isFloat(b.DType)
-}
-
-// operated reports whether an operation fits a sample.
-func (x sample) operated(f *numberFormat) bool {
-	a, b := x.values(nil)
-	for _, of := range []constraint{scaleOf, sumOf} {
-		if _, ok := agreed(a, b, f, of); ok {
-			return true
-		}
+// computed reports whether one operation on every element, with a result of dtype d, explains the sample.
+func (s sample) computed(d tensor.DType) bool {
+	a, b := s.values()
+	own := numberFormats[d]
+	if _, ok := Scaled.agreed(a, b, own); ok {
+		return true
 	}
-	for _, d := range narrowTypes {
-		narrow, _ := x.values(rounding{numberFormats[d]})
-		same := 0
-		for i := range narrow {
-			if math.Float64bits(narrow[i]) == x.b[i] {
-				same++
-			}
-		}
-		if same >= most(len(narrow)) {
-			return true
-		}
+	if _, ok := Added.agreed(a, b, own); ok {
+		return true
 	}
-	return false
-}
-
-// sum returns the sum of the digests of a tensor's elements.
-func (x *Explainer) sum(ctx context.Context, o *tensor.Tensor) (uint64, error) {
-	x.mu.Lock()
-	sum, ok := x.sums[o]
-	x.mu.Unlock()
-	if ok {
-		return sum, nil
-	}
-	c, err := takeCensus(ctx, addressed(o), nil)
-	if err != nil {
-		return 0, err
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.sums[o] = c.sum
-	return c.sum, nil
+	return slices.ContainsFunc(narrowTypes, func(d tensor.DType) bool { return numberFormats[d].rounds(a, b) })
 }

@@ -1,17 +1,18 @@
 // Package explain names what was done to the tensors of one checkpoint, A, to make those of another, B:
-// "transposed, then scaled by 0.5", "swapped with x". An explanation was checked on every element before it
-// is given.
+// "transposed, then scaled by 0.5", "swapped with x". Every explanation was checked on all elements
+// before it is returned.
 //
 // A caller lists its tensors as pairs and asks about those that differ:
 //
-//	x := explain.New(pairs)          // all pairs, also the equal ones: B may hold copies of their tensors
-//	e, err := x.Explain(ctx, pair)   // one of pairs
-//	fmt.Println(e)                   // or e.Kind, e.With, e.Then for programs
+//	x := explain.New(pairs)        // all pairs, also the equal ones: B may hold copies of their tensors
+//	e, err := x.Explain(ctx, pair) // one of pairs
+//	fmt.Println(e)                 // programs use e.Kind, e.With and e.Then
 //
-// A and B of a pair may be any tensors, such as views of stored ones. A program that compares a tensor with
-// what it expects there takes the expected elements as A. A pair without B is a candidate only: to find out
-// whether a tensor holds something that no pair has, such as another part of the same source, add a pair
-// with that as A and a name that says so, and look for CopiedFrom and this name.
+// A and B may be any tensors, such as views of stored ones. A program that compares a tensor with what it
+// expects there takes the expected elements as A; Expected makes such a tensor of the sources. A pair
+// without B is a candidate only: to find out whether a tensor holds something that no pair has, such as
+// another part of the same source, add a pair with that as A and a name that says so, and look for
+// CopiedFrom with this name.
 package explain
 
 import (
@@ -29,49 +30,50 @@ type Pair struct {
 	Equal bool           // B is known to hold A's elements
 }
 
-// Explainer explains the pairs of two checkpoints.
+// Explainer explains the pairs of two checkpoints. It may be used by several goroutines.
 type Explainer struct {
 	pairs []*Pair
-	slots chan struct{} // one for each pair that is explained at a time
+	slots chan struct{} // holds one value for each pair that is being explained
 
-	mu        sync.Mutex
-	peeks     map[*tensor.Tensor]*peek
-	sums      map[*tensor.Tensor]uint64
-	relations map[[2]*Pair]*relation
+	mu      sync.Mutex
+	leading map[*tensor.Tensor]*leadingSample
+	copies  map[[2]*Pair]*copyCheck
 }
 
-// maxConcurrent is how many pairs are explained at a time: each may hold a band, and pieces of both sides.
+// maxConcurrent is how many pairs are explained at a time: each may hold a band (see gather.go).
 const maxConcurrent = 2
 
 // New returns an Explainer for the pairs of two checkpoints. All of them are candidates for the other
-// tensor of Swapped and CopiedFrom; a pair without B is a candidate only.
+// tensor of Swapped and CopiedFrom.
 func New(pairs []*Pair) *Explainer {
 	return &Explainer{pairs: pairs, slots: make(chan struct{}, maxConcurrent),
-		peeks: map[*tensor.Tensor]*peek{}, sums: map[*tensor.Tensor]uint64{}, relations: map[[2]*Pair]*relation{}}
+		leading: map[*tensor.Tensor]*leadingSample{}, copies: map[[2]*Pair]*copyCheck{}}
 }
 
-// Explain finds what was done to A's tensor of a pair to make B's: the first kind of the list that
-// holds for every element, else two in succession, else Other. Guesses are made from samples, digests
-// and sketches; whatever is said was then computed for every element and held against B, so that no
-// digest can make a claim wrong.
+// Explain finds what was done to A's tensor of a pair to make B's. It returns the first kind of the list
+// that holds for every element, else two steps in succession, else Other. It returns nil if the pair
+// has one side only, or if the shapes differ and nothing explains it. Candidates are guessed from
+// samples, digests and sketches, and then computed for every element and compared with B, so that a
+// collision of digests cannot make an explanation wrong.
 //
 // What "holds" means:
 //
-//   - Zeroed, Swapped, CopiedFrom, Transposed, PermutedAxes, Reversed and BlockPermuted: the same bits;
-//     the same values where the types of both sides differ. Zeros may have either sign where all is zero.
-//   - Scaled, Added, Rounded: B is the exact result rounded once, to nearest and ties to even, to its own
-//     type (or, followed by Rounded, to a narrower one). Zeros of either sign are the same, and so are
-//     all NaN. Where Detail says "computed in float32" or "in float64", the result was rounded to that
-//     first. A constant is claimed only if 8 elements or more tell it.
+//   - Zeroed, Swapped, CopiedFrom, Transposed, PermutedAxes, Reshaped, Reversed, BlockPermuted: the same
+//     bits; the same values if the dtypes of both sides differ. If all is zero, signs do not matter.
+//   - Scaled, Added, Rounded: B is the result, computed in float64 and rounded to nearest, ties to even, to
+//     B's dtype or, if Rounded follows, to a narrower one. Zeros of either sign are the same, and so are
+//     all NaN. If Detail says "computed in float32", the result was rounded to that first. A constant
+//     is determined by at least 8 elements.
 //   - Sparse: all elements but at most 1% are the same.
-//   - LowRank: see lowRank. It is claimed after two other steps, because two such steps may also leave a
-//     difference of low rank: a constant that was added, and an element that was changed.
+//   - LowRank: see search.lowRank. It is tried last, because other steps may also leave a difference of
+//     low rank: a constant that was added, or an element that was changed.
 //
-// Zeroed and then Added is a tensor of one value. Constant tensors, and those of fewer than 8 elements, are
-// no copies of others. Of explanations that all hold, as for a constant or a symmetric tensor, the first is
-// said. Tensors of packed types are only Zeroed, or copies. nil says that there is nothing to say.
+// Zeroed and then Added is a tensor of one value. Constant tensors, and those of fewer than 8 elements,
+// are not taken for copies of others. If several explanations hold, as for a constant or a symmetric
+// tensor, the first is returned. Tensors of packed dtypes are only Zeroed or copies.
 //
-// A pair that nothing explains costs two or three readings of each side; memory does not grow with it.
+// A pair that nothing explains costs two or three readings of each side. Memory does not grow with the
+// tensors.
 func (x *Explainer) Explain(ctx context.Context, p *Pair) (*Explanation, error) {
 	if p.A == nil || p.B == nil {
 		return nil, nil
@@ -83,31 +85,28 @@ func (x *Explainer) Explain(ctx context.Context, p *Pair) (*Explanation, error) 
 		return nil, ctx.Err()
 	}
 	steps, err := x.explain(ctx, p)
-	if err != nil {
+	if err != nil || len(steps) == 0 && !slices.Equal(p.A.Shape, p.B.Shape) {
 		return nil, err
-	}
-	if len(steps) == 0 && !slices.Equal(p.A.Shape, p.B.Shape) {
-		return nil, nil // the shapes say it
 	}
 	return chain(steps), nil
 }
 
-// chain links explanations that follow one another; none are Other.
-func chain(says []Explanation) *Explanation {
-	if len(says) == 0 {
+// chain links steps that follow one another. No steps are Other.
+func chain(steps []Explanation) *Explanation {
+	if len(steps) == 0 {
 		return &Explanation{Kind: Other}
 	}
-	first := says[0]
-	if len(says) > 1 {
-		first.Then = chain(says[1:])
+	first := steps[0]
+	if len(steps) > 1 {
+		first.Then = chain(steps[1:])
 	}
 	return &first
 }
 
-// explain returns one explanation, or two that follow one another, or none.
+// explain returns one step, or two that follow one another, or none.
 func (x *Explainer) explain(ctx context.Context, p *Pair) ([]Explanation, error) {
-	a, b := addressed(p.A), addressed(p.B)
-	if a.Elements() == 0 || b.Elements() == 0 || a.Elements() != b.Elements() {
+	a, b := addressable(p.A), addressable(p.B)
+	if a.Elements() == 0 || a.Elements() != b.Elements() {
 		return nil, nil
 	}
 	s, err := newSearch(ctx, a, b, 2)
@@ -122,18 +121,18 @@ func (x *Explainer) explain(ctx context.Context, p *Pair) ([]Explanation, error)
 	if packed {
 		own = nil // it would be about bytes, not about elements
 	}
-	if other, err := x.copied(ctx, p, s, len(own) != 1 && !packed); err != nil || other != nil {
+	if other, err := x.copied(ctx, p, s.b, len(own) != 1 && !packed); err != nil || other != nil {
 		return other, err
 	}
 	return own, nil
 }
 
-// addressed returns an operand whose elements have addresses: of packed types the bytes.
-func addressed(o *tensor.Tensor) *tensor.Tensor {
-	if o.DType.Size() > 0 {
-		return o
+// addressable returns the tensor if its elements have addresses, or its bytes if they are packed.
+func addressable(t *tensor.Tensor) *tensor.Tensor {
+	if t.DType.Size() > 0 {
+		return t
 	}
-	bytes := *o
-	bytes.DType, bytes.Shape = tensor.U8, []int64{o.Bytes()}
-	return &bytes
+	raw := *t
+	raw.DType, raw.Shape = tensor.U8, []int64{t.Bytes()}
+	return &raw
 }

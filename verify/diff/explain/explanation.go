@@ -40,6 +40,7 @@ const (
 	CopiedFrom    Kind = "copied_from"    // B holds A's tensor With
 	Transposed    Kind = "transposed"     // rank 2
 	PermutedAxes  Kind = "permuted_axes"  // rank 3 and more
+	Reshaped      Kind = "reshaped"       // the same elements, in the same order, in another shape
 	Reversed      Kind = "reversed"       // along an axis
 	BlockPermuted Kind = "block_permuted" // parts in another order
 	Scaled        Kind = "scaled"         // multiplied by one constant

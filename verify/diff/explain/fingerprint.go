@@ -4,85 +4,86 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// census is what one reading of a tensor tells of it: what guesses are made from. What is claimed is
-// then checked element by element, so that a guess can be wrong, and digests may collide.
-type census struct {
-	sum      uint64     // of all elements' digests: the same for the same elements in any order
+// fingerprint is what one reading of a tensor tells about it. Candidates are guessed from two of them.
+// They are then compared element by element, so that digests may collide.
+type fingerprint struct {
+	tensor   *tensor.Tensor
+	sum      uint64     // of the digests of all elements: the same for the same elements in any order
 	zeros    int64      // elements that are zero, of either sign
 	constant bool       // all elements are the same
-	axes     [][]uint64 // for every axis longer than 1 and every index of it, the sum of its elements' digests; nil for long axes
+	axes     [][]uint64 // by axis longer than 1 and by index: the sum of the digests; none for axes longer than maxAxis
 
-	places []int64  // of the elements that were asked for, ascending
-	codes  []uint64 // of those elements
+	indices []int64  // of the sampled elements, ascending
+	codes   []uint64 // of the sampled elements
 }
 
-// mostAxis is how long an axis may be to have digests by its indices.
-const mostAxis = 1 << 20
+// maxAxis is the length up to which an axis has digests by index.
+const maxAxis = 1 << 20
 
-// code returns the element at a place that was asked for.
-func (c *census) code(place int64) uint64 {
-	i, _ := slices.BinarySearch(c.places, place)
-	return c.codes[i]
+// code returns a sampled element by its index.
+func (f *fingerprint) code(index int64) uint64 {
+	i, _ := slices.BinarySearch(f.indices, index)
+	return f.codes[i]
 }
 
-// takeCensus reads a tensor once. places are ascending, without doubles.
-func takeCensus(ctx context.Context, o *tensor.Tensor, places []int64) (*census, error) {
-	c := &census{constant: true, places: places, codes: make([]uint64, 0, len(places))}
-	shape := squeezed(o.Shape)
+// newFingerprint reads a tensor once and samples the elements at indices, which are ascending and distinct.
+func newFingerprint(ctx context.Context, t *tensor.Tensor, indices []int64) (*fingerprint, error) {
+	f := &fingerprint{tensor: t, constant: true, indices: indices, codes: make([]uint64, 0, len(indices))}
+	shape := squeeze(t.Shape)
 	for _, n := range shape {
-		if n > mostAxis {
+		if n > maxAxis {
 			n = 0
 		}
-		c.axes = append(c.axes, make([]uint64, n))
+		f.axes = append(f.axes, make([]uint64, n))
 	}
-	decode := decoderOf(o.DType)
+	decode := decoderOf(t.DType)
 	codes := make([]uint64, pieceElements)
-	index := make([]int64, len(shape))
+	position := make([]int64, len(shape))
 	var first, sign uint64
-	if numberFormats[o.DType] != nil {
+	if isFloat(t.DType) {
 		sign = 1 << 63
 	}
-	err := eachPiece(ctx, o, func(at int64, p []byte) error {
-		n := int64(len(p)) / o.DType.Size()
+	err := eachPiece(ctx, t, func(at int64, p []byte) error {
+		n := int64(len(p)) / t.DType.Size()
 		codes := codes[:n]
 		decode(codes, p)
-		for rest := places[len(c.codes):]; len(rest) > 0 && rest[0] < at+n; rest = rest[1:] {
-			c.codes = append(c.codes, codes[rest[0]-at])
+		for rest := indices[len(f.codes):]; len(rest) > 0 && rest[0] < at+n; rest = rest[1:] {
+			f.codes = append(f.codes, codes[rest[0]-at])
 		}
 		if at == 0 {
 			first = codes[0]
 		}
 		for i, x := range codes {
 			if x&^sign == 0 {
-				c.zeros++
+				f.zeros++
 			}
-			c.constant = c.constant && x == first
+			f.constant = f.constant && x == first
 			codes[i] = digest(x)
 		}
-		c.count(codes, shape, index)
+		f.addDigests(codes, shape, position)
 		return nil
 	})
-	return c, err
+	return f, err
 }
 
-// count adds digests of consecutive elements to the sums; index is that of the first, and is moved on.
-func (c *census) count(digests []uint64, shape, index []int64) {
+// addDigests adds the digests of consecutive elements to the sums. position is the index of the first of
+// them along each axis; it is advanced past the last.
+func (f *fingerprint) addDigests(digests []uint64, shape, position []int64) {
 	last := len(shape) - 1
 	if last < 0 {
-		c.sum += digests[0]
+		f.sum += digests[0]
 		return
 	}
 	for len(digests) > 0 {
-		n := min(shape[last]-index[last], int64(len(digests)))
+		n := min(shape[last]-position[last], int64(len(digests)))
 		row := uint64(0)
-		if columns := c.axes[last]; len(columns) > 0 {
-			columns = columns[index[last]:][:n]
+		if columns := f.axes[last]; len(columns) > 0 {
+			columns = columns[position[last]:][:n]
 			for i, d := range digests[:n] {
 				row += d
 				columns[i] += d
@@ -92,22 +93,23 @@ func (c *census) count(digests []uint64, shape, index []int64) {
 				row += d
 			}
 		}
-		c.sum += row
-		for k, i := range index[:last] {
-			if len(c.axes[k]) > 0 {
-				c.axes[k][i] += row
+		f.sum += row
+		for k, i := range position[:last] {
+			if len(f.axes[k]) > 0 {
+				f.axes[k][i] += row
 			}
 		}
 		digests = digests[n:]
-		index[last] += n
-		for k := last; k > 0 && index[k] == shape[k]; k-- {
-			index[k] = 0
-			index[k-1]++
+		position[last] += n
+		for k := last; k > 0 && position[k] == shape[k]; k-- {
+			position[k] = 0
+			position[k-1]++
 		}
 	}
 }
 
-// digest is a bijection of 64 bits (the finish of SplitMix64), so that sums of it tell sets apart.
+// digest is a bijection of 64 bits (the finalizer of SplitMix64), so that sums of digests tell sets of
+// elements apart.
 func digest(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -115,10 +117,15 @@ func digest(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// decoderOf returns what reads elements as 64 bits each: floating-point numbers as the float64 of the same
-// value, so that types can be compared, others as they are stored.
+// comparable reports whether the same elements of both tensors have the same codes.
+func comparable(a, b *tensor.Tensor) bool {
+	return a.DType == b.DType || isFloat(a.DType) && isFloat(b.DType)
+}
+
+// decoderOf returns a function that reads elements as codes of 64 bits: a floating-point number as the
+// float64 of the same value, so that dtypes can be compared, anything else as it is stored.
 func decoderOf(d tensor.DType) func(dst []uint64, src []byte) {
-	if numberFormats[d] != nil {
+	if isFloat(d) {
 		decode := tensor.ValuesOf(d).Decode
 		values := make([]float64, pieceElements)
 		return func(dst []uint64, src []byte) {
@@ -142,41 +149,15 @@ func decoderOf(d tensor.DType) func(dst []uint64, src []byte) {
 				dst[i] = uint64(binary.LittleEndian.Uint32(p))
 			case 8:
 				dst[i] = binary.LittleEndian.Uint64(p)
-			default: // two parts of a complex number
+			default: // a complex number of two float64
 				dst[i] = binary.LittleEndian.Uint64(p)
-				if high := binary.LittleEndian.Uint64(p[8:]); high != 0 {
-					dst[i] ^= digest(high)
+				if imaginary := binary.LittleEndian.Uint64(p[8:]); imaginary != 0 {
+					dst[i] ^= digest(imaginary)
 				}
 			}
 		}
 	}
 }
 
-// mostSamples are looked at to tell whether an explanation is worth checking.
-const mostSamples = 256
-
-// samplePlaces returns up to mostSamples of n elements, ascending, always the same: all of a small tensor.
-func samplePlaces(n int64) []int64 {
-	if n <= mostSamples {
-		return allOf(n)
-	}
-	rng := rand.New(rand.NewPCG(5, uint64(n)))
-	var some []int64
-	for range mostSamples {
-		some = append(some, rng.Int64N(n))
-	}
-	slices.Sort(some)
-	return slices.Compact(some)
-}
-
-// placesIn returns the elements of a tensor that arrangements of it put at those places, ascending.
-func placesIn(all []*arrangement, places []int64) []int64 {
-	var from []int64
-	for _, m := range all {
-		for _, i := range places {
-			from = append(from, m.from(i))
-		}
-	}
-	slices.Sort(from)
-	return slices.Compact(from)
-}
+// valueOf returns the value of a floating-point code.
+func valueOf(code uint64) float64 { return math.Float64frombits(code) }

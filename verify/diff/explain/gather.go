@@ -8,63 +8,54 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// bandBytes are gathered at a time where a tensor is read in another order. It is decoded once for each
-// band: once for most matrices, 64 times for an embedding of 256000 x 4096 in bfloat16.
+// bandBytes of the result are gathered at a time if a tensor is read in another order. The tensor is decoded
+// once for each band: once for most matrices, 64 times for an embedding of 256000 x 4096 in bfloat16.
 const bandBytes = 32 << 20
 
-// bands lends the memory for two bands at a time.
-var bands = make(chan struct{}, 2)
-
-// read streams the elements of o in the order of m.
-func (m *arrangement) read(ctx context.Context, o *tensor.Tensor) (io.ReadCloser, error) {
-	if m.plain() {
-		return open(o)
+// open returns the elements of t in the order of m.
+func (m *arrangement) open(ctx context.Context, t *tensor.Tensor) (io.ReadCloser, error) {
+	if m.isIdentity() {
+		r, err := t.Data.Stream(0)
+		return r, annotate(t, err)
 	}
-	select {
-	case bands <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	total := o.Elements()
-	size := o.DType.Size()
-	g := &gathering{ctx: ctx, of: o, size: size, total: total, room: max(min(bandBytes/size, total), 1)}
+	total, size := t.Elements(), t.DType.Size()
+	g := &bandReader{ctx: ctx, of: t, size: size, total: total, room: max(min(bandBytes/size, total), 1)}
 	var err error
 	if g.band, err = storage.NewBuffer(int(g.room * size)); err != nil {
-		<-bands
 		return nil, err
 	}
-	steps := tensor.RowMajor(m.result()...).Strides
-	g.axes = make([]gatherAxis, len(m.axes))
-	for k, x := range m.axes {
-		g.axes[x] = gatherAxis{line: m.along[k].inverse(), step: steps[k]}
+	strides := tensor.RowMajor(m.result()...).Strides
+	g.axes = make([]bandAxis, len(m.axes))
+	for k, axis := range m.axes {
+		g.axes[axis] = bandAxis{m.orders[k].inverse(), strides[k]}
 	}
 	return g, nil
 }
 
-// gathering reads a tensor from front to back for each band of the result, and puts those elements in
-// their places that lie in it.
-type gathering struct {
+// bandReader reads a tensor from front to back for each band of the result, and copies the elements that
+// belong into the band.
+type bandReader struct {
 	ctx   context.Context
 	of    *tensor.Tensor
 	size  int64
-	axes  []gatherAxis // of the tensor
+	axes  []bandAxis // of the tensor
 	total int64
 
-	band  *storage.Buffer
-	room  int64 // elements of it
-	first int64 // element of the result that the band begins with
-	next  int64 // first one after the band
-	left  []byte
+	band  *storage.Buffer // nil after Close
+	room  int64           // elements that fit into it
+	first int64           // element of the result that the band begins with
+	next  int64           // first element after the band
+	left  []byte          // of the band, not read yet
 }
 
-// gatherAxis tells where index j of an axis of the tensor lies in the result: at(j) * step.
-type gatherAxis struct {
-	line
-	step int64
+// bandAxis tells where index j of an axis of the tensor lies in the result: at(j) * stride.
+type bandAxis struct {
+	axisOrder
+	stride int64
 }
 
 // Read implements io.Reader.
-func (g *gathering) Read(p []byte) (int, error) {
+func (g *bandReader) Read(p []byte) (int, error) {
 	if len(g.left) == 0 {
 		if g.next == g.total {
 			return 0, io.EOF
@@ -79,31 +70,34 @@ func (g *gathering) Read(p []byte) (int, error) {
 }
 
 // Close implements io.Closer.
-func (g *gathering) Close() error {
+func (g *bandReader) Close() error {
 	if g.band == nil {
 		return nil
 	}
 	err := g.band.Free()
 	g.band, g.left, g.next = nil, nil, g.total
-	<-bands
 	return err
 }
 
-func (g *gathering) fill() error {
+func (g *bandReader) fill() error {
 	g.first, g.next = g.next, min(g.next+g.room, g.total)
 	last := g.axes[len(g.axes)-1]
-	index := make([]int64, len(g.axes)) // of the next element
+	position := make([]int64, len(g.axes)) // index of the next element along each axis
 	err := eachPiece(g.ctx, g.of, func(_ int64, p []byte) error {
 		for len(p) > 0 {
 			base := int64(0)
-			for k, i := range index[:len(index)-1] {
-				base += g.axes[k].at(i) * g.axes[k].step
+			for k, i := range position[:len(position)-1] {
+				base += g.axes[k].at(i) * g.axes[k].stride
 			}
-			j := index[len(index)-1]
+			j := position[len(position)-1]
 			n := min(last.n-j, int64(len(p))/g.size)
 			g.scatter(last, base, j, p[:n*g.size])
 			p = p[n*g.size:]
-			advance(index, g.axes, n)
+			position[len(position)-1] += n
+			for k := len(position) - 1; k > 0 && position[k] == g.axes[k].n; k-- {
+				position[k] = 0
+				position[k-1]++
+			}
 		}
 		return nil
 	})
@@ -111,59 +105,50 @@ func (g *gathering) fill() error {
 	return err
 }
 
-// advance counts n elements on; they do not reach beyond the end of the last axis.
-func advance(index []int64, axes []gatherAxis, n int64) {
-	index[len(index)-1] += n
-	for k := len(index) - 1; k > 0 && index[k] == axes[k].n; k-- {
-		index[k] = 0
-		index[k-1]++
-	}
-}
-
-// scatter puts elements from index j of the last axis on in their places: element j at base + at(j) * step.
-func (g *gathering) scatter(last gatherAxis, base, j int64, p []byte) {
+// scatter copies elements from index j of the last axis on: element j belongs at base + at(j) * stride.
+func (g *bandReader) scatter(last bandAxis, base, j int64, p []byte) {
 	base -= g.first
 	end := g.next - g.first
 	n := int64(len(p)) / g.size
 	if last.table != nil {
 		for i := range n {
-			if at := base + int64(last.table[j+i])*last.step; at >= 0 && at < end {
-				put(g.band.Bytes, at, p, i, g.size)
+			if at := base + int64(last.table[j+i])*last.stride; at >= 0 && at < end {
+				copyElement(g.band.Bytes, at, p, i, g.size)
 			}
 		}
 		return
 	}
-	at, step := base+last.at(j)*last.step, last.step
+	at, stride := base+last.at(j)*last.stride, last.stride
 	if last.reversed {
-		step = -step
+		stride = -stride
 	}
-	from, to := within(at, step, n, end)
-	if step == 1 && from < to {
+	from, to := within(at, stride, n, end)
+	if stride == 1 && from < to {
 		copy(g.band.Bytes[(at+from)*g.size:], p[from*g.size:to*g.size])
 		return
 	}
 	for i := from; i < to; i++ {
-		put(g.band.Bytes, at+i*step, p, i, g.size)
+		copyElement(g.band.Bytes, at+i*stride, p, i, g.size)
 	}
 }
 
-// within returns the i of [0, n) for which at + i*step is in [0, end).
-func within(at, step, n, end int64) (from, to int64) {
-	low, high := -at, end-1-at // of i*step
-	if step < 0 {
-		low, high, step = -high, -low, -step
+// within returns the range of i of [0, n) for which at + i*stride is in [0, end).
+func within(at, stride, n, end int64) (from, to int64) {
+	low, high := -at, end-1-at // of i*stride
+	if stride < 0 {
+		low, high, stride = -high, -low, -stride
 	}
-	from, to = 0, 0
 	if low > 0 {
-		from = (low + step - 1) / step
+		from = (low + stride - 1) / stride
 	}
 	if high >= 0 {
-		to = high/step + 1
+		to = high/stride + 1
 	}
 	return from, min(to, n)
 }
 
-func put(dst []byte, at int64, src []byte, i, size int64) {
+// copyElement copies element i of src to element at of dst.
+func copyElement(dst []byte, at int64, src []byte, i, size int64) {
 	switch size {
 	case 1:
 		dst[at] = src[i]
@@ -181,21 +166,22 @@ func put(dst []byte, at int64, src []byte, i, size int64) {
 // pieceElements are read at a time.
 const pieceElements = 32 << 10
 
-// eachPiece reads a tensor from front to back, in pieces of whole elements that begin with element first.
-func eachPiece(ctx context.Context, o *tensor.Tensor, f func(first int64, p []byte) error) error {
-	r, err := open(o)
+// eachPiece reads a tensor from front to back, in pieces of whole elements. first is the index of a piece's
+// first element.
+func eachPiece(ctx context.Context, t *tensor.Tensor, f func(first int64, p []byte) error) error {
+	r, err := t.Data.Stream(0)
 	if err != nil {
-		return err
+		return annotate(t, err)
 	}
 	defer r.Close()
-	size, total := o.DType.Size(), o.Elements()
+	size, total := t.DType.Size(), t.Elements()
 	buffer := make([]byte, pieceElements*size)
 	for first := int64(0); first < total; first += pieceElements {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		p := buffer[:min(pieceElements, total-first)*size]
-		if err := readPiece(r, p, o); err != nil {
+		if err := readPiece(r, p, t); err != nil {
 			return err
 		}
 		if err := f(first, p); err != nil {
@@ -205,16 +191,17 @@ func eachPiece(ctx context.Context, o *tensor.Tensor, f func(first int64, p []by
 	return nil
 }
 
-// eachPair reads the elements of a in the order of m, and those of b, side by side.
-func eachPair(ctx context.Context, a *tensor.Tensor, m *arrangement, b *tensor.Tensor, f func(first int64, p, q []byte) error) error {
-	r, err := m.read(ctx, a)
+// eachPair reads the elements of a in the order of m, and those of b, in pieces of the same elements.
+func (s *search) eachPair(m *arrangement, f func(first int64, p, q []byte) error) error {
+	a, b := s.a.tensor, s.b.tensor
+	r, err := m.open(s.ctx, a)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	size := a.DType.Size()
 	buffer := make([]byte, pieceElements*size)
-	return eachPiece(ctx, b, func(first int64, q []byte) error {
+	return eachPiece(s.ctx, b, func(first int64, q []byte) error {
 		p := buffer[:int64(len(q))/b.DType.Size()*size]
 		if err := readPiece(r, p, a); err != nil {
 			return err
@@ -223,18 +210,13 @@ func eachPair(ctx context.Context, a *tensor.Tensor, m *arrangement, b *tensor.T
 	})
 }
 
+// readPiece fills p with the next elements of a tensor.
 func readPiece(r io.Reader, p []byte, of *tensor.Tensor) error {
 	_, err := io.ReadFull(r, p)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		err = tensor.Bad("the elements end early")
 	}
 	return annotate(of, err)
-}
-
-// open reads a tensor from its first element on.
-func open(t *tensor.Tensor) (io.ReadCloser, error) {
-	r, err := t.Data.Stream(0)
-	return r, annotate(t, err)
 }
 
 // annotate adds the tensor's name to an error about its elements.

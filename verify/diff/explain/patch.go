@@ -10,33 +10,33 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// patchSide is the most rows, and columns, of a patch.
-const patchSide = 512
+// maxPatch is how many rows and columns a patch has at most.
+const maxPatch = 512
 
-// patch is some rows and some columns of a matrix: enough to see whether its rank is worth asking for.
+// patch is some rows and columns of a matrix, from which it is decided whether its rank may be small.
 type patch struct {
 	rows, cols []int64
 	width      int64 // of the matrix
 }
 
-// newPatch returns the patch of two tensors, or nil if they are no matrices of one shape.
+// newPatch returns the patch of two tensors, or nil if they are not matrices of the same shape.
 func newPatch(a, b *tensor.Tensor) *patch {
-	shape := squeezed(b.Shape)
-	if len(shape) != 2 || !slices.Equal(shape, squeezed(a.Shape)) || !isFloat(a.DType) || !isFloat(b.DType) {
+	shape := squeeze(b.Shape)
+	if len(shape) != 2 || !slices.Equal(shape, squeeze(a.Shape)) || !isFloat(a.DType) || !isFloat(b.DType) {
 		return nil
 	}
 	return &patch{rows: someOf(shape[0]), cols: someOf(shape[1]), width: shape[1]}
 }
 
-// someOf returns up to patchSide of n indices, ascending.
+// someOf returns up to maxPatch of n indices, ascending.
 func someOf(n int64) []int64 {
-	if n <= patchSide {
-		return allOf(n)
+	if n <= maxPatch {
+		return firstIndices(n)
 	}
 	rng := rand.New(rand.NewPCG(6, uint64(n)))
 	chosen := map[int64]bool{}
 	var some []int64
-	for len(some) < patchSide {
+	for len(some) < maxPatch {
 		if i := rng.Int64N(n); !chosen[i] {
 			chosen[i] = true
 			some = append(some, i)
@@ -46,17 +46,8 @@ func someOf(n int64) []int64 {
 	return some
 }
 
-// allOf returns the numbers below n.
-func allOf(n int64) []int64 {
-	all := make([]int64, n)
-	for i := range all {
-		all[i] = int64(i)
-	}
-	return all
-}
-
-// places returns the elements of the patch.
-func (p *patch) places() []int64 {
+// indices returns the elements of the patch, ascending.
+func (p *patch) indices() []int64 {
 	if p == nil {
 		return nil
 	}
@@ -69,33 +60,33 @@ func (p *patch) places() []int64 {
 	return all
 }
 
-// rank estimates the rank of the difference, 0 where rounding hides it. hopeful is false where it is not
-// small: after as many ranks as there may be, more is left than rounding to the type accounts for.
-func (p *patch) rank(a, b *census, f *numberFormat) (rank int, hopeful bool) {
+// rank estimates the rank of the difference: 0 if rounding hides it. small is false if the rank is too
+// large: after as many ranks as there may be, more is left than rounding to the format explains.
+func (p *patch) rank(a, b *fingerprint, f *numberFormat) (rank int, small bool) {
 	if p == nil {
 		return 0, false
 	}
 	rows, cols := len(p.rows), len(p.cols)
 	d := make([]float64, 0, rows*cols)
 	noise, energy := 0.0, 0.0
-	for _, place := range p.places() {
-		x, y := math.Float64frombits(a.code(place)), math.Float64frombits(b.code(place))
+	for _, i := range p.indices() {
+		x, y := valueOf(a.code(i)), valueOf(b.code(i))
 		if math.IsNaN(y-x) || math.IsInf(y-x, 0) {
 			return 0, false
 		}
-		noise += f.rounded(y, y-x)
+		noise += f.roundingVariance(y, y-x)
 		energy += (y - x) * (y - x)
 		d = append(d, y-x)
 	}
-	most := min(mostRank+mostRank/8, rows/2, cols/2)
-	rank = eliminate(d, rows, cols, most, max(2*noise, 1e-20*energy))
-	return min(rank, most), rank <= most
+	limit := min(maxRank+maxRank/8, rows/2, cols/2)
+	rank = eliminate(d, rows, cols, limit, max(2*noise, 1e-20*energy))
+	return min(rank, limit), rank <= limit
 }
 
-// eliminate subtracts from d, rows x cols, one rank after another, each that of the element that is largest
-// in a row of large ones, until the sum of squares is at most left. It returns how many that took, or
-// most + 1. It takes a few more than there are singular values to be taken away.
-func eliminate(d []float64, rows, cols, most int, left float64) int {
+// eliminate projects the rows of d, rows x cols, onto the complement of its longest row, again and again,
+// until the sum of squares is at most left. It returns how often, or limit + 1. That is slightly more than
+// the number of singular values that would have to be removed.
+func eliminate(d []float64, rows, cols, limit int, left float64) int {
 	squares := make([]float64, rows) // of the rows, orthogonal to those chosen before
 	total := 0.0
 	for r := range rows {
@@ -105,7 +96,7 @@ func eliminate(d []float64, rows, cols, most int, left float64) int {
 		total += squares[r]
 	}
 	basis := make([]float64, cols)
-	for taken := 0; taken <= most; taken++ {
+	for taken := 0; taken <= limit; taken++ {
 		if total <= left {
 			return taken
 		}
@@ -128,5 +119,5 @@ func eliminate(d []float64, rows, cols, most int, left float64) int {
 			total += squares[r]
 		}
 	}
-	return most + 1
+	return limit + 1
 }

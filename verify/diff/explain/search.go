@@ -9,251 +9,215 @@ import (
 )
 
 // kinds are the kinds of explanation in the order in which they are preferred.
-var kinds = []Kind{Zeroed, Swapped, CopiedFrom, Transposed, PermutedAxes, Reversed, BlockPermuted,
+var kinds = []Kind{Zeroed, Swapped, CopiedFrom, Transposed, PermutedAxes, Reshaped, Reversed, BlockPermuted,
 	Scaled, Added, Rounded, Sparse, LowRank}
 
-// mostTries bounds how many candidates are held against all elements of a pair.
-const mostTries = 24
+// maxTries bounds how many candidates of a pair are compared with all elements.
+const maxTries = 24
 
-// candidate is an explanation that a sample speaks for.
+// candidate is an explanation that agrees with a sample.
 type candidate struct {
-	says []Explanation // its kinds say when its turn is
-	try  func() (verdict, error)
-	held bool // it has been checked
+	steps []Explanation // their kinds determine the order of trying
+	try   func() (verdict, error)
 }
 
-// verdict is what checking a candidate gave: the explanation in full where it holds, or the elements that
-// it does not hold for, where they are few.
+// verdict is the result of trying a candidate.
 type verdict struct {
-	says  []Explanation // nil where it does not hold
-	wrong *outcome      // not nil where says holds for all elements but these
+	steps []Explanation // with all details; nil if the candidate does not hold
+	rest  *mismatches   // the few elements for which it does not hold; nil if there are none
 }
 
-// precedence orders candidates: one step before two, and then by kind. A difference of low rank comes
-// after both: a constant that was added, besides a changed element, is one as well.
-func precedence(x, y candidate) int {
-	if c := cmp.Compare(x.effort(), y.effort()); c != 0 {
+// compareSteps orders explanations: one step before two, and then by kind. LowRank comes after both.
+func compareSteps(x, y []Explanation) int {
+	if c := cmp.Compare(effort(x), effort(y)); c != 0 {
 		return c
 	}
-	for i := range min(len(x.says), len(y.says)) {
-		if c := cmp.Compare(slices.Index(kinds, x.says[i].Kind), slices.Index(kinds, y.says[i].Kind)); c != 0 {
-			return c
-		}
-	}
-	return 0
+	return slices.CompareFunc(x, y, func(x, y Explanation) int {
+		return cmp.Compare(slices.Index(kinds, x.Kind), slices.Index(kinds, y.Kind))
+	})
 }
 
-func (c candidate) effort() int {
-	if slices.ContainsFunc(c.says, func(e Explanation) bool { return e.Kind == LowRank }) {
-		return 2 + len(c.says)
+func effort(steps []Explanation) int {
+	if slices.ContainsFunc(steps, func(e Explanation) bool { return e.Kind == LowRank }) {
+		return 2 + len(steps)
 	}
-	return len(c.says)
+	return len(steps)
 }
 
-// search seeks what turns one tensor into another.
+// search looks for what turns tensor a into tensor b.
 type search struct {
-	ctx    context.Context
-	a, b   *tensor.Tensor
-	places []int64        // of the elements of b that are looked at first
-	orders []*arrangement // that can be listed, and give b's shape
-	ca, cb *census
-	patch  *patch // of the difference; nil where it has no rank
-
-	steps int // at most: 1 or 2
-	queue []candidate
+	ctx      context.Context
+	a, b     *fingerprint
+	sampled  []int64        // the elements of b that are looked at first
+	orders   []*arrangement // all that give b's shape and can be listed
+	reshaped []*arrangement // those after which the shape has to be changed as well
+	patch    *patch         // of the difference; nil if it has no rank
+	maxSteps int            // 1 or 2
+	queue    []candidate
 }
 
 // newSearch reads both tensors once.
-func newSearch(ctx context.Context, a, b *tensor.Tensor, steps int) (*search, error) {
-	s := &search{ctx: ctx, a: a, b: b, steps: steps, places: samplePlaces(b.Elements()), orders: enumerated(a.Shape, b.Shape)}
-	s.patch = newPatch(a, b)
+func newSearch(ctx context.Context, a, b *tensor.Tensor, maxSteps int) (*search, error) {
+	s := &search{ctx: ctx, sampled: sampleOf(b.Elements()), orders: listed(a.Shape, b.Shape), reshaped: reshaped(a.Shape, b.Shape),
+		patch: newPatch(a, b), maxSteps: maxSteps}
+	sampledA := indicesIn(slices.Concat(s.orders, s.reshaped), s.sampled)
 	var err error
-	if s.ca, err = takeCensus(ctx, a, merged(placesIn(s.orders, s.places), s.patch.places())); err != nil {
+	if s.a, err = newFingerprint(ctx, a, union(sampledA, s.patch.indices())); err != nil {
 		return nil, err
 	}
-	s.cb, err = takeCensus(ctx, b, merged(s.places, s.patch.places()))
+	s.b, err = newFingerprint(ctx, b, union(s.sampled, s.patch.indices()))
 	return s, err
 }
 
-func merged(x, y []int64) []int64 {
+func union(x, y []int64) []int64 {
 	all := slices.Concat(x, y)
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// comparable reports whether elements of both are the same 64 bits in a census where they are the same.
-func (s *search) comparable() bool {
-	return s.a.DType == s.b.DType || isFloat(s.a.DType) && isFloat(s.b.DType)
-}
-
 // run returns the first explanation that holds for every element, or nil.
 func (s *search) run() ([]Explanation, error) {
-	s.zeroes()
-	if s.comparable() {
-		s.rearrangements()
-		s.operations()
-		s.differences()
+	s.zeroed()
+	if comparable(s.a.tensor, s.b.tensor) {
+		s.rearranged()
+		s.computed()
+		s.sparse()
 		for _, m := range s.orders {
 			s.lowRank(m)
 		}
 	}
-	for tries, last := 0, false; tries < mostTries; tries++ {
-		if len(s.queue) == 0 && !last && s.comparable() {
-			last = true
-			if err := s.reordered(); err != nil {
-				return nil, err
-			}
-		}
-		if len(s.queue) == 0 {
-			return nil, nil
-		}
-		next := s.next()
-		if next.held {
-			return next.says, nil
-		}
-		v, err := next.try()
-		if err != nil {
-			return nil, err
-		}
+	for tries := 0; tries < maxTries && len(s.queue) > 0; tries++ {
+		v, err := s.next().try()
 		switch {
-		case v.says == nil:
-		case v.wrong == nil:
-			return v.says, nil
+		case err != nil:
+			return nil, err
+		case v.steps == nil:
+		case v.rest == nil:
+			return v.steps, nil
 		default:
-			if says := append(slices.Clone(v.says), v.wrong.sparseness(s.b.Elements())); len(says) <= s.steps {
-				s.queue = append(s.queue, candidate{says: says, held: true})
-			}
+			s.addKnown(append(slices.Clone(v.steps), v.rest.explanation(s.b.tensor.Elements()))...)
 		}
 	}
 	return nil, nil
 }
 
-// next takes the candidate whose turn it is out of the queue.
+// next removes the first candidate from the queue.
 func (s *search) next() candidate {
-	best := 0
+	first := 0
 	for i, c := range s.queue {
-		if precedence(c, s.queue[best]) < 0 {
-			best = i
+		if compareSteps(c.steps, s.queue[first].steps) < 0 {
+			first = i
 		}
 	}
-	c := s.queue[best]
-	s.queue = slices.Delete(s.queue, best, best+1)
+	c := s.queue[first]
+	s.queue = slices.Delete(s.queue, first, first+1)
 	return c
 }
 
 // add queues a candidate, unless it has too many steps.
-func (s *search) add(says []Explanation, try func() (verdict, error)) {
-	if len(says) <= s.steps {
-		s.queue = append(s.queue, candidate{says: says, try: try})
+func (s *search) add(steps []Explanation, try func() (verdict, error)) {
+	if len(steps) <= s.maxSteps {
+		s.queue = append(s.queue, candidate{steps, try})
 	}
 }
 
-// zeroes are candidates in which nothing is left of A.
-func (s *search) zeroes() {
-	elements := s.b.Elements()
-	zeroed := Explanation{Kind: Zeroed}
-	all := func(says ...Explanation) func() (verdict, error) {
-		return func() (verdict, error) { return verdict{says: says}, nil } // the census has seen every element
-	}
+// addKnown queues an explanation that was already checked.
+func (s *search) addKnown(steps ...Explanation) {
+	s.add(steps, func() (verdict, error) { return verdict{steps: steps}, nil })
+}
+
+// addClaim queues a claim.
+func (s *search) addClaim(c *claim) {
+	s.add(c.steps, func() (verdict, error) {
+		rest, err := s.check([]*claim{c})
+		if err != nil {
+			return verdict{}, err
+		}
+		return s.judge(c.steps, &rest[0]), nil
+	})
+}
+
+// judge returns the verdict on steps that do not hold for some elements.
+func (s *search) judge(steps []Explanation, rest *mismatches) verdict {
 	switch {
-	case s.cb.zeros == elements:
-		s.add([]Explanation{zeroed}, all(zeroed))
-	case s.cb.constant && elements >= leastEvidence && isFloat(s.b.DType):
-		_, b := sample{s.cb.codes[:1], s.cb.codes[:1]}.values(nil)
-		added := Explanation{Kind: Added, Detail: plainNumber(b[0])}
-		s.add([]Explanation{zeroed, added}, all(zeroed, added))
-	case s.ca.zeros < elements && elements-s.cb.zeros <= elements/sparseShare && isFloat(s.a.DType) && isFloat(s.b.DType):
-		m := unmoved(s.a.Shape)
-		if slices.Equal(m.result(), squeezed(s.b.Shape)) {
-			s.claim(&claim{how: m, steps: []step{zeroing{}}, says: []Explanation{zeroed}})
+	case rest.n == 0:
+		return verdict{steps: steps}
+	case rest.few(s.b.tensor.Elements()):
+		return verdict{steps, rest}
+	}
+	return verdict{}
+}
+
+// sameShape reports whether both tensors have the same shape, apart from axes of size 1.
+func (s *search) sameShape() bool {
+	return slices.Equal(squeeze(s.a.tensor.Shape), squeeze(s.b.tensor.Shape))
+}
+
+// zeroed queues that nothing is left of A.
+func (s *search) zeroed() {
+	elements := s.b.tensor.Elements()
+	switch {
+	case s.b.zeros == elements:
+		s.addKnown(Explanation{Kind: Zeroed})
+	case s.b.constant && elements >= minEvidence && isFloat(s.b.tensor.DType):
+		s.addKnown(Explanation{Kind: Zeroed}, Explanation{Kind: Added, Detail: plainNumber(valueOf(s.b.codes[0]))})
+	}
+}
+
+// rearranged queues that the elements are in another order.
+func (s *search) rearranged() {
+	for _, m := range s.byDigests() {
+		s.addClaim(&claim{order: m, steps: m.steps})
+	}
+	for _, m := range slices.Concat(s.orders, s.reshaped) {
+		if len(m.steps) > 0 && newSample(s.a, m, s.b, s.sampled).nearlyEqual() {
+			s.addClaim(&claim{order: m, steps: m.steps})
 		}
 	}
 }
 
-// rearrangements are candidates in which every element is still there.
-func (s *search) rearrangements() {
-	if s.ca.sum == s.cb.sum {
-		for _, m := range s.byDigests() {
-			s.claim(&claim{how: m, says: m.says})
-		}
-	}
-	for _, m := range s.orders {
-		if len(m.says) == 0 {
-			continue
-		}
-		if x := takeSample(s.ca, m, s.cb, s.places); x.mostlyEqual() {
-			s.claim(&claim{how: m, says: m.says})
-		}
-	}
-}
-
-// byDigests returns the arrangements in which the indices of every axis of B have the elements of
-// indices of A.
+// byDigests returns the arrangements in which every index of an axis of B has the elements of some index
+// of A.
 func (s *search) byDigests() []*arrangement {
+	if s.a.sum != s.b.sum {
+		return nil
+	}
 	var all []*arrangement
-	long := longAxes(s.b.Shape)
-	for _, m := range axisOrders(s.a.Shape, s.b.Shape) {
-		found := m.clone()
-		ok := true
-		for k, x := range m.axes {
-			l, same := matchLine(s.ca.axes[x], s.cb.axes[k])
-			if !same {
-				ok = false
+	long := longAxes(s.b.tensor.Shape)
+	for _, m := range axisOrders(s.a.tensor.Shape, s.b.tensor.Shape) {
+		found, ok := m.clone(), true
+		for k, axis := range m.axes {
+			var order axisOrder
+			if order, ok = matchAxis(s.a.axes[axis], s.b.axes[k]); !ok {
 				break
 			}
-			found.along[k] = l
-			if !l.plain() {
-				found.says = append(found.says, explainLine(l, long[k]))
+			found.orders[k] = order
+			if !order.isIdentity() {
+				found.steps = append(found.steps, order.explanation(long[k]))
 			}
 		}
-		if ok && len(found.says) > 0 {
+		if ok && len(found.steps) > 0 {
 			all = append(all, found)
 		}
 	}
 	return all
 }
 
-// claim queues a candidate that has nothing to be found out any more.
-func (s *search) claim(c *claim) {
-	s.add(c.says, func() (verdict, error) {
-		out, err := check(s.ctx, s.a, s.b, []*claim{c})
-		if err != nil {
-			return verdict{}, err
-		}
-		return s.judge(c.says, &out[0]), nil
-	})
-}
-
-func (s *search) judge(says []Explanation, o *outcome) verdict {
-	switch {
-	case o.wrong == 0:
-		return verdict{says: says}
-	case o.sparse(s.b.Elements()):
-		return verdict{says: says, wrong: o}
-	}
-	return verdict{}
-}
-
-// differences are candidates in which the elements are in their places, but for some that are others.
-func (s *search) differences() {
-	m := unmoved(s.a.Shape)
-	if !slices.Equal(m.result(), squeezed(s.b.Shape)) {
+// sparse queues that all elements are where they were, except that a few were changed.
+func (s *search) sparse() {
+	if !s.sameShape() {
 		return
 	}
-	if takeSample(s.ca, m, s.cb, s.places).mostlyEqual() {
-		s.add([]Explanation{{Kind: Sparse}}, func() (verdict, error) {
-			out, err := check(s.ctx, s.a, s.b, []*claim{{how: m}})
-			if err != nil || !out[0].sparse(s.b.Elements()) {
-				return verdict{}, err
-			}
-			return verdict{says: []Explanation{out[0].sparseness(s.b.Elements())}}, nil
-		})
+	m := identity(s.a.tensor.Shape)
+	if !newSample(s.a, m, s.b, s.sampled).nearlyEqual() {
+		return
 	}
+	s.add([]Explanation{{Kind: Sparse}}, func() (verdict, error) {
+		rest, err := s.check([]*claim{{order: m}})
+		elements := s.b.tensor.Elements()
+		if err != nil || !rest[0].few(elements) {
+			return verdict{}, err
+		}
+		return verdict{steps: []Explanation{rest[0].explanation(elements)}}, nil
+	})
 }
-
-// zeroing leaves zeros.
-type zeroing struct{}
-
-func (zeroing) apply(values []float64) { clear(values) }
-
-func (zeroing) explain() Explanation { return Explanation{Kind: Zeroed} }

@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"context"
 	"math"
 	"math/rand/v2"
 
@@ -13,128 +12,125 @@ import (
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
-// blockElements of a difference are held at a time, but whole rows.
-const blockElements = 512 << 10
-
-// eachBlock reads the difference D, in blocks of whole rows, with what B has there. It reports false
-// where D is not finite.
-func (l *lowRanking) eachBlock(ctx context.Context, f func(row, rows int, d, b []float64)) (finite bool, err error) {
-	high := min(max(blockElements/l.cols, 4), l.rows)
-	d, b := make([]float64, 0, high*l.cols), make([]float64, high*l.cols)
-	wide := make([]float64, pieceElements)
-	decodeA, decodeB := tensor.ValuesOf(l.s.a.DType).Decode, tensor.ValuesOf(l.s.b.DType).Decode
-	sizeA, sizeB := int(l.s.a.DType.Size()), int(l.s.b.DType.Size())
+// eachBlock reads the difference D, in blocks of whole rows, together with B's elements there. It reports
+// false if D is not finite.
+func (d *difference) eachBlock(f func(row, rows int, block, b []float64)) (finite bool, err error) {
+	const blockElements = 512 << 10
+	height := min(max(blockElements/d.cols, 4), d.rows)
+	block, blockB := make([]float64, 0, height*d.cols), make([]float64, height*d.cols)
+	values := newDecoder(d.s.a.tensor, d.s.b.tensor)
 	row := 0
-	err = eachPair(ctx, l.s.a, l.how, l.s.b, func(_ int64, p, q []byte) error {
-		for len(q) > 0 {
-			n := min(len(q)/sizeB, cap(d)-len(d))
-			from := len(d)
-			d = d[:from+n]
-			decodeA(wide[:n], p[:n*sizeA])
-			decodeB(b[from:from+n], q[:n*sizeB])
+	err = d.s.eachPair(d.order, func(_ int64, p, q []byte) error {
+		a, b := values.decode(p, q)
+		for len(b) > 0 {
+			from := len(block)
+			n := min(len(b), cap(block)-from)
+			block = block[:from+n]
+			copy(blockB[from:], b[:n])
 			sum := 0.0
-			for i, x := range b[from : from+n] {
-				d[from+i] = x - wide[i]
-				sum += d[from+i] * 0
+			for i, x := range b[:n] {
+				block[from+i] = x - a[i]
+				sum += block[from+i] * 0
 			}
 			if sum != 0 { // NaN
-				return errGivenUp
+				return errStop
 			}
-			p, q = p[n*sizeA:], q[n*sizeB:]
-			if rows := len(d) / l.cols; len(d) == cap(d) || row+rows == l.rows && len(d)%l.cols == 0 {
-				f(row, rows, d, b[:len(d)])
+			a, b = a[n:], b[n:]
+			if rows := len(block) / d.cols; len(block) == cap(block) || row+rows == d.rows && len(block)%d.cols == 0 {
+				f(row, rows, block, blockB[:len(block)])
 				row += rows
-				d = d[:0]
+				block = block[:0]
 			}
 		}
 		return nil
 	})
-	if err == errGivenUp {
+	if err == errStop {
 		return false, nil
 	}
 	return true, err
 }
 
-// rangeOf returns an orthonormal basis, rows x columns, of the range of D times w, cols x columns; nil
-// where D is not finite. It measures D on the way.
-func (l *lowRanking) rangeOf(ctx context.Context, w []float64) ([]float64, error) {
-	columns := len(w) / l.cols
-	y := make([]float64, l.rows*columns)
-	right := kernel.Dense(w, l.cols, columns, columns, true)
+// rangeOf returns an orthonormal basis, rows x columns, of the range of D times w, cols x columns; nil if D
+// is not finite. It measures the energy and the noise of D.
+func (d *difference) rangeOf(w []float64) ([]float64, error) {
+	columns := len(w) / d.cols
+	y := make([]float64, d.rows*columns)
+	right := kernel.Dense(w, d.cols, columns, columns, true)
 	var scratch kernel.Scratch[float64]
-	l.energy = 0
-	l.noise = noise{rows: make([]float64, l.rows), cols: make([]float64, l.cols),
-		rowMost: make([]float64, l.rows), colMost: make([]float64, l.cols)}
-	finite, err := l.eachBlock(ctx, func(row, rows int, d, b []float64) {
-		kernel.Multiply(y[row*columns:], columns, d, l.cols, rows, right, 0, columns, nil, &scratch)
+	d.energy = 0
+	d.noise = noise{rows: make([]float64, d.rows), cols: make([]float64, d.cols),
+		maxRow: make([]float64, d.rows), maxCol: make([]float64, d.cols)}
+	finite, err := d.eachBlock(func(row, rows int, block, b []float64) {
+		kernel.Multiply(y[row*columns:], columns, block, d.cols, rows, right, 0, columns, nil, &scratch)
 		for i := range rows {
-			l.measure(row+i, d[i*l.cols:(i+1)*l.cols], b[i*l.cols:])
+			d.measure(row+i, block[i*d.cols:(i+1)*d.cols], b[i*d.cols:])
 		}
 	})
-	if err != nil || !finite || l.energy == 0 || math.IsInf(l.energy, 0) {
+	if err != nil || !finite || d.energy == 0 || math.IsInf(d.energy, 0) {
 		return nil, err
 	}
-	return orthonormal(y, l.rows, columns), nil
+	return orthonormal(y, d.rows, columns), nil
 }
 
-// measure adds a row of D to the energy, and what rounding would leave of it to the noise.
-func (l *lowRanking) measure(row int, d, b []float64) {
-	sum, most := 0.0, 0.0
-	for c, x := range d {
-		one := l.as.rounded(b[c], x)
-		l.energy += x * x
-		l.noise.cols[c] += one
-		l.noise.colMost[c] = max(l.noise.colMost[c], one)
+// measure adds a row of D to the energy and to the noise.
+func (d *difference) measure(row int, values, b []float64) {
+	sum, largest := 0.0, 0.0
+	for c, x := range values {
+		one := d.format.roundingVariance(b[c], x)
+		d.energy += x * x
+		d.noise.cols[c] += one
+		d.noise.maxCol[c] = max(d.noise.maxCol[c], one)
 		sum += one
-		most = max(most, one)
+		largest = max(largest, one)
 	}
-	l.noise.rows[row], l.noise.rowMost[row] = sum, most
-	l.noise.sum += sum
+	d.noise.rows[row], d.noise.maxRow[row] = sum, largest
+	d.noise.sum += sum
 }
 
-// project returns the transpose of q, rows x columns, times D: columns x cols.
-func (l *lowRanking) project(ctx context.Context, q []float64, columns int) ([]float64, error) {
-	c := make([]float64, columns*l.cols)
+// project returns the transpose of basis, rows x columns, times D: columns x cols.
+func (d *difference) project(basis []float64, columns int) ([]float64, error) {
+	out := make([]float64, columns*d.cols)
 	var scratch kernel.Scratch[float64]
-	_, err := l.eachBlock(ctx, func(row, rows int, d, _ []float64) {
-		left := transposed(q[row*columns:], rows, columns)
-		right := kernel.Dense(d, rows, l.cols, l.cols, true)
-		kernel.Multiply(c, l.cols, left, rows, columns, right, 0, l.cols, nil, &scratch)
+	_, err := d.eachBlock(func(row, rows int, block, _ []float64) {
+		left := transposed(basis[row*columns:], rows, columns)
+		right := kernel.Dense(block, rows, d.cols, d.cols, true)
+		kernel.Multiply(out, d.cols, left, rows, columns, right, 0, d.cols, nil, &scratch)
 	})
-	return c, err
+	return out, err
 }
 
-// check holds every element of D against that of the estimate, and returns the squares of what is left.
-func (l *lowRanking) check(ctx context.Context, e estimate) (out *outcome, left float64, err error) {
-	out = &outcome{}
+// compare compares every element of D with the estimate. It returns the elements that are too far from it,
+// and the squares of the residual.
+func (d *difference) compare(e estimate) (rest *mismatches, left float64, err error) {
+	rest = &mismatches{}
 	var scratch kernel.Scratch[float64]
-	right := kernel.Dense(e.right, e.rank, l.cols, l.cols, true)
+	right := kernel.Dense(e.right, e.rank, d.cols, d.cols, true)
 	var want []float64
-	most := int64(l.rows) * int64(l.cols) / sparseShare
-	elements := int64(0)
-	_, err = l.eachBlock(ctx, func(row, rows int, d, b []float64) {
-		if out.wrong > most {
+	limit := int64(d.rows) * int64(d.cols) / sparseShare
+	first := int64(0) // element of the block
+	_, err = d.eachBlock(func(row, rows int, block, b []float64) {
+		if rest.n > limit {
 			return
 		}
 		if want == nil {
-			want = make([]float64, len(d))
+			want = make([]float64, len(block))
 		}
 		clear(want)
-		kernel.Multiply(want, l.cols, e.left[row*e.rank:], e.rank, rows, right, 0, l.cols, nil, &scratch)
-		for i, x := range d {
-			r, c := row+i/l.cols, i%l.cols
-			rest := math.Abs(x - want[i])
-			left += rest * rest
-			room := l.as.unit(b[i])/2 + l.as.unit(want[i]) + e.slack
-			if rest > room && rest > room+8*math.Sqrt(e.rowShare[r]*l.noise.colMost[c]+e.colShare[c]*l.noise.rowMost[r]) {
-				out.add(func() Changed {
-					return Changed{Index: tensor.Unravel(elements+int64(i), l.s.b.Shape), A: Number(b[i] - x), B: Number(b[i])}
+		kernel.Multiply(want, d.cols, e.left[row*e.rank:], e.rank, rows, right, 0, d.cols, nil, &scratch)
+		for i, x := range block {
+			r, c := row+i/d.cols, i%d.cols
+			off := math.Abs(x - want[i])
+			left += off * off
+			room := d.format.unit(b[i])/2 + d.format.unit(want[i]) + e.slack
+			if off > room && off > room+8*math.Sqrt(e.rowShare[r]*d.noise.maxCol[c]+e.colShare[c]*d.noise.maxRow[r]) {
+				rest.add(func() Changed {
+					return Changed{Index: tensor.Unravel(first+int64(i), d.s.b.tensor.Shape), A: Number(b[i] - x), B: Number(b[i])}
 				})
 			}
 		}
-		elements += int64(len(d))
+		first += int64(len(block))
 	})
-	return out, left, err
+	return rest, left, err
 }
 
 // estimate is left, rows x rank, times right, rank x cols.
@@ -142,8 +138,8 @@ type estimate struct {
 	rank        int
 	left, right []float64
 
-	rowShare, colShare []float64 // how much of a row's, and of a column's, own noise is in the estimate
-	slack              float64   // what computing it in float64 left
+	rowShare, colShare []float64 // how much of the noise of a row, and of a column, is in the estimate
+	slack              float64   // error of computing the estimate in float64
 }
 
 // spectrum is a decomposition of c, k x cols: the squares of its singular values, largest first, and the left
@@ -170,7 +166,7 @@ func newSpectrum(c []float64, k, cols int) *spectrum {
 	s := &spectrum{c: c, k: k, cols: cols, values: make([]float64, k), vectors: mat.NewDense(k, k, nil)}
 	var eigen mat.EigenSym
 	if !eigen.Factorize(gram, true) {
-		return s // no values stand out
+		return s // no values are significant
 	}
 	ascending := eigen.Values(nil)
 	var vectors mat.Dense
@@ -184,12 +180,12 @@ func newSpectrum(c []float64, k, cols int) *spectrum {
 	return s
 }
 
-// truncate returns the estimate of rank r, where q, rows x k, times c is the whole.
-func (s *spectrum) truncate(q []float64, rows, r int) estimate {
+// truncate returns the estimate of rank r. The whole is basis, rows x k, times c.
+func (s *spectrum) truncate(basis []float64, rows, r int) estimate {
 	e := estimate{rank: r, left: make([]float64, rows*r), right: make([]float64, r*s.cols),
 		rowShare: make([]float64, rows), colShare: make([]float64, s.cols)}
 	for i := range rows {
-		for k, x := range q[i*s.k : (i+1)*s.k] {
+		for k, x := range basis[i*s.k : (i+1)*s.k] {
 			for j := range r {
 				e.left[i*r+j] += x * s.vectors.At(k, j)
 			}

@@ -1,0 +1,109 @@
+package explain
+
+import (
+	"math"
+	"slices"
+)
+
+// computed queues that one operation was done to every element: where it was, or after the elements were
+// put in another order.
+func (s *search) computed() {
+	if !isFloat(s.a.tensor.DType) || !isFloat(s.b.tensor.DType) {
+		return
+	}
+	for _, m := range s.orders {
+		x := newSample(s.a, m, s.b, s.sampled)
+		if x.equal() || len(m.steps) >= s.maxSteps {
+			continue
+		}
+		a, b := x.values()
+		for _, f := range roundedTypes(s.b.tensor.DType, b) {
+			if f.mantissa < numberFormats[s.a.tensor.DType].mantissa && f.rounds(a, b) {
+				s.addClaim(&claim{order: m, format: f, steps: append(slices.Clone(m.steps), f.explanation())})
+			}
+			s.constants(m, a, b, f)
+		}
+	}
+}
+
+// rounds reports whether nearly all values of b are those of a rounded to the format.
+func (f *numberFormat) rounds(a, b []float64) bool {
+	same := 0
+	for i, x := range a {
+		if y := f.round(x); y == b[i] || y != y && b[i] != b[i] {
+			same++
+		}
+	}
+	return same >= nearlyAll(len(b)) && len(b) >= minEvidence
+}
+
+// constants queues that elements were multiplied by a constant, or that one was added, if sampled values
+// of both sides allow it. The result was rounded to f.
+func (s *search) constants(m *arrangement, a, b []float64, f *numberFormat) {
+	for _, kind := range []Kind{Scaled, Added} {
+		in, ok := kind.agreed(a, b, f)
+		if !ok || in.has(kind.neutral()) {
+			continue
+		}
+		steps := append(slices.Clone(m.steps), Explanation{Kind: kind})
+		if f != numberFormats[s.b.tensor.DType] {
+			steps = append(steps, f.explanation())
+		}
+		s.add(steps, func() (verdict, error) { return s.tryConstants(m, in, f, kind, steps) })
+	}
+}
+
+// tryConstants finds a constant that holds for every element, or for all but a few. steps is the
+// explanation without the constant.
+func (s *search) tryConstants(m *arrangement, in interval, f *numberFormat, kind Kind, steps []Explanation) (verdict, error) {
+	in, err := s.narrow(m, in, f, kind)
+	if err != nil || in.low > in.high {
+		return verdict{}, err
+	}
+	var claims []*claim
+	for _, c := range kind.constantsIn(in, f, s.b.tensor.Shape) {
+		steps := slices.Clone(steps)
+		steps[len(m.steps)] = c.explanation()
+		claims = append(claims, &claim{order: m, constant: &c, format: f, steps: steps})
+	}
+	rest, err := s.check(claims)
+	if err != nil {
+		return verdict{}, err
+	}
+	best := 0
+	for i := range rest {
+		if rest[i].n < rest[best].n {
+			best = i
+		}
+	}
+	return s.judge(claims[best].steps, &rest[best]), nil
+}
+
+// narrow intersects an interval with the constants that each element of b allows, except for elements
+// that leave nothing of it: a few may have been changed as well. The result is empty if these are many.
+func (s *search) narrow(m *arrangement, from interval, f *numberFormat, kind Kind) (interval, error) {
+	values, elements := newDecoder(s.a.tensor, s.b.tensor), s.b.tensor.Elements()
+	against := int64(0)
+	err := s.eachPair(m, func(_ int64, p, q []byte) error {
+		a, b := values.decode(p, q)
+		for i, x := range a {
+			in, certain, possible := kind.allowed(x, b[i], f)
+			common := interval{max(from.low, in.low), min(from.high, in.high)}
+			switch {
+			case possible && !certain:
+			case possible && common.low <= common.high:
+				from = common
+			default:
+				against++
+			}
+		}
+		if against > elements/sparseShare+elements/1000+8 {
+			return errStop
+		}
+		return nil
+	})
+	if err == errStop {
+		return interval{math.Inf(1), math.Inf(-1)}, nil
+	}
+	return from, err
+}

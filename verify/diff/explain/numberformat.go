@@ -1,0 +1,123 @@
+package explain
+
+import (
+	"math"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// numberFormat describes how to round to a floating-point dtype.
+type numberFormat struct {
+	name     string
+	mantissa int     // stored bits
+	least    int     // exponent of the smallest subnormal number
+	largest  float64 // largest finite number
+	infinite bool    // has infinities; otherwise a number that is too large becomes NaN
+}
+
+// numberFormats are the dtypes for which constants are determined and to which values may have been rounded.
+var numberFormats = map[tensor.DType]*numberFormat{
+	tensor.F64:           {"float64", 52, -1074, math.MaxFloat64, true},
+	tensor.F32:           {"float32", 23, -149, math.MaxFloat32, true},
+	tensor.F16:           {"float16", 10, -24, 65504, true},
+	tensor.BF16:          {"bfloat16", 7, -133, 0x1.fep127, true},
+	tensor.F8E5M2:        {"float8_e5m2", 2, -16, 57344, true},
+	tensor.F8E4M3:        {"float8_e4m3fn", 3, -9, 448, false},
+	tensor.F8E3M4:        {"float8_e3m4", 4, -6, 15.5, true},
+	tensor.F8E4M3FNUZ:    {"float8_e4m3fnuz", 3, -10, 240, false},
+	tensor.F8E5M2FNUZ:    {"float8_e5m2fnuz", 2, -17, 57344, false},
+	tensor.F8E4M3B11FNUZ: {"float8_e4m3b11fnuz", 3, -13, 30, false},
+}
+
+// narrowTypes are the dtypes through which values are commonly rounded, the widest mantissa first.
+var narrowTypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.F8E4M3, tensor.F8E5M2}
+
+// isFloat reports whether a dtype is one of numberFormats.
+func isFloat(d tensor.DType) bool { return numberFormats[d] != nil }
+
+// round returns the number of the format nearest to x, ties to even.
+func (f *numberFormat) round(x float64) float64 {
+	switch f.mantissa {
+	case 52:
+		return x
+	case 23:
+		return float64(float32(x))
+	}
+	b := math.Float64bits(x)
+	if int(b>>52&0x7ff)-1023 < f.least+f.mantissa { // zero and subnormal numbers
+		step := math.Ldexp(1, f.least)
+		return math.Copysign(math.RoundToEven(x/step)*step, x)
+	}
+	drop := 52 - f.mantissa
+	half := uint64(1)<<(drop-1) - 1
+	y := math.Float64frombits((b + half + b>>drop&1) &^ (1<<drop - 1))
+	if math.Abs(y) <= f.largest {
+		return y
+	}
+	if x != x || math.IsInf(x, 0) && f.infinite {
+		return x
+	}
+	if f.infinite {
+		return math.Inf(int(math.Copysign(1, x)))
+	}
+	return math.NaN()
+}
+
+// roundAll rounds all values.
+func (f *numberFormat) roundAll(values []float64) {
+	if f.mantissa == 52 {
+		return
+	}
+	for i, x := range values {
+		values[i] = f.round(x)
+	}
+}
+
+// explanation says that values were rounded to the format.
+func (f *numberFormat) explanation() Explanation {
+	return Explanation{Kind: Rounded, Detail: "to " + f.name}
+}
+
+// step is the distance from a finite |y| to the next larger number of the format.
+func (f *numberFormat) step(y float64) float64 {
+	if y == 0 {
+		return math.Ldexp(1, f.least)
+	}
+	return math.Ldexp(1, max(math.Ilogb(y)-f.mantissa, f.least))
+}
+
+// preimage returns a closed interval that contains all numbers that round to y, which is not NaN. For
+// float64 it reaches to both neighbours.
+func (f *numberFormat) preimage(y float64) interval {
+	size := math.Abs(y)
+	var in interval
+	switch step := f.step(size); {
+	case f.mantissa == 52:
+		in = interval{math.Nextafter(size, math.Inf(-1)), math.Nextafter(size, math.Inf(1))}
+	case size > f.largest:
+		in = interval{f.largest + f.step(f.largest)/2, math.Inf(1)}
+	default:
+		in = interval{size - step/2, size + step/2}
+		if fraction, _ := math.Frexp(size); fraction == 0.5 && size > math.Ldexp(1, f.least+f.mantissa) {
+			in.low = size - step/4 // numbers are closer below a power of two
+		}
+	}
+	if y < 0 {
+		in = interval{-in.high, -in.low}
+	}
+	return in
+}
+
+// unit is a unit in the last place of y, as if the format had no subnormal numbers: 0 for 0.
+func (f *numberFormat) unit(y float64) float64 {
+	const exponent = 0x7ff << 52
+	epsilon := math.Float64frombits(uint64(1023-f.mantissa) << 52)
+	return math.Float64frombits(math.Float64bits(y)&exponent) * epsilon
+}
+
+// roundingVariance is the expected square of the error that rounding leaves in b, and in a difference that
+// was rounded as well.
+func (f *numberFormat) roundingVariance(b, difference float64) float64 {
+	u, v := f.unit(b), f.unit(difference)
+	return (u*u + v*v) / 12
+}
