@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Converts the repository's small Orbax checkpoint and its .pt, holds both against what transformers itself saved of
-# the same weights, and verifies what was converted against the logits that JAX computed: demo.sh GRIFFIN DIRECTORY
+# demo.sh GRIFFIN DIRECTORY converts the Orbax checkpoint and the .pt file of testdata/tiny-griffin into DIRECTORY,
+# compares both results with the file that transformers saved of the same weights, and verifies one of them against the
+# logits that the JAX implementation computed.
 set -euo pipefail
 griffin=$1 out=$2
 case=$(dirname "$0")/tiny-griffin
-# What the shapes of an unpublished model cannot tell. Published ones are recognised.
+# Settings that the tensors of a model do not contain. Those of published models are known.
 settings=(--attention-window 8 --logits-soft-cap 30 --embedding-scale=true)
 
 show() {
@@ -20,8 +21,8 @@ show "$griffin" convert "${settings[@]}" --verify "$case/original/torch.pt" "$ou
 show cmp "$out/from-orbax/model.safetensors" "$case/hf/model.safetensors"
 show cmp "$out/from-torch/model.safetensors" "$case/hf/model.safetensors"
 echo
-echo "from Orbax and from .pt: the very bytes that transformers saved"
+echo "Both model.safetensors are byte for byte the file that transformers saved."
 show "$griffin" verify "${settings[@]}" --golden "$case/golden/jax.safetensors" \
   --report "$out/report.html" --card "$out/card.json" "$case/original/orbax-ocdbt" "$out/from-orbax"
 echo
-echo "plots and all digests: $out/report.html"
+echo "The report has plots and the digests of all tensors: $out/report.html"

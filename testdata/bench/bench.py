@@ -1,9 +1,10 @@
-"""Times conversions of a real-size model against copying its file: python3 bench.py [--preset 2b] [--rounds 5]
+"""Compares the time of conversions in a published size with that of copying the file: python3 bench.py [--preset 2b]
 
-Every round runs each contender once, in turn, each from a synced disk to a synced file: `cp` of the .pt, griffin from
-the .pt and from the Orbax directory, and (2b) a Python script from both. With --back the source is a Hugging Face
-directory: `cp` of its file, and griffin to a .pt and to Orbax, as orbax writes it and uncompressed. Prints the medians,
-what they are of cp's, and the peak resident memory. The checkpoints are made in --dir and left there for the next time.
+Every round runs each of these once, each from a synced disk until its output is on the disk: `cp` of the .pt, griffin
+from the .pt and from the Orbax directory, and for 2b the script convert_2b.py from both. With --back the source is a
+Hugging Face directory: `cp` of its file, and griffin to a .pt, to Orbax with zstd and to uncompressed Orbax. Prints the
+medians, their ratio to the median of cp, and the peak resident memory. The checkpoints are made in --dir, by default
+beside the Python environments, and kept there.
 """
 
 import argparse
@@ -12,20 +13,22 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 INTEROP = os.path.join(os.path.dirname(HERE), "interop")
 sys.path.insert(0, INTEROP)
 
 import griffin  # noqa: E402
+import measure  # noqa: E402
 
 
 def home():
+    """The directory of the Python environments, which are installed if they are missing."""
     return subprocess.run([f"{INTEROP}/setup.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def make(directory, preset, kind):
+    """The path of a checkpoint in that format, which is made if it is missing."""
     path = f"{directory}/{kind}" + (".pt" if kind == "torch" else "")
     if not os.path.exists(path):
         subprocess.run([f"{INTEROP}/oracle.sh", "big", "--preset", preset, "--formats", kind, "--out", directory],
@@ -33,23 +36,8 @@ def make(directory, preset, kind):
     return path
 
 
-def timed(argv):
-    """Seconds until what a command wrote is on the disk, and its peak RSS in MiB."""
-    os.sync()
-    started = time.monotonic()
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    os.sync()
-    seconds = time.monotonic() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(argv)}: exit {process.returncode}\n{said.decode()[-2000:]}")
-    return seconds, usage.ru_maxrss / 1024
-
-
-def contenders(args, python, out):
-    """{what: command}. Each writes to out."""
+def forward(args, python, out):
+    """{name: command} of the conversions to Hugging Face. Each writes to out."""
     runs = {}
     if "torch" in args.formats:
         pt = make(args.dir, args.preset, "torch")
@@ -70,7 +58,7 @@ def contenders(args, python, out):
 
 
 def back(args, out):
-    """contenders of the way back."""
+    """{name: command} of the conversions from Hugging Face. Each writes to out."""
     hf = f"{args.dir}/hf"
     if not os.path.exists(hf):
         subprocess.run([griffin.BINARY, "convert", make(args.dir, args.preset, "torch"), hf], check=True)
@@ -82,7 +70,7 @@ def back(args, out):
 
 
 def clear(out):
-    """Removes what a contender wrote, and what griffin wrote beside it."""
+    """Removes the output of a command, and the conversion.json that griffin writes beside a file."""
     for path in out, out + ".conversion.json":
         shutil.rmtree(path) if os.path.isdir(path) else os.path.lexists(path) and os.remove(path)
 
@@ -92,10 +80,10 @@ def main():
     parser.add_argument("--preset", default="2b", choices=("2b", "9b"))
     parser.add_argument("--formats", help="default: torch,orbax-ocdbt; and orbax-ocdbt-uncompressed with --back")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--warm-up", type=int, default=1, help="rounds that do not count")
+    parser.add_argument("--warm-up", type=int, default=1, help="rounds before those that count (default: 1)")
     parser.add_argument("--no-python", action="store_true")
-    parser.add_argument("--back", action="store_true", help="from Hugging Face to the original formats")
-    parser.add_argument("--dir", help="where the checkpoints are made")
+    parser.add_argument("--back", action="store_true", help="convert from Hugging Face to the original formats")
+    parser.add_argument("--dir", help="the directory of the checkpoints")
     args = parser.parse_args()
     formats = "torch,orbax-ocdbt" + ",orbax-ocdbt-uncompressed" * args.back
     args.formats = (args.formats or formats).split(",")
@@ -104,18 +92,18 @@ def main():
     os.makedirs(args.dir, exist_ok=True)
     os.environ.update(JAX_PLATFORMS="cpu", TF_CPP_MIN_LOG_LEVEL="3")
     out = f"{args.dir}/out"
-    runs = back(args, out) if args.back else contenders(args, f"{installed}/current/bin/python", out)
+    runs = back(args, out) if args.back else forward(args, f"{installed}/current/bin/python", out)
     seconds, memory = {k: [] for k in runs}, {k: 0 for k in runs}
     for i in range(args.warm_up + args.rounds):
         for name, argv in runs.items():
             clear(out)
-            took, mib = timed(argv)
+            run = measure.run(argv, sync=True)
             counts = i >= args.warm_up
-            print(f"round {i - args.warm_up + 1 if counts else 'warm-up'}: {name}: {took:.2f} s, {mib:.0f} MiB",
+            print(f"round {i - args.warm_up + 1 if counts else 'warm-up'}: {name}: {run.seconds:.2f} s, {run.mib:.0f} MiB",
                   file=sys.stderr, flush=True)
             if counts:
-                seconds[name].append(took)
-                memory[name] = max(memory[name], mib)
+                seconds[name].append(run.seconds)
+                memory[name] = max(memory[name], run.mib)
     clear(out)
     base = statistics.median(next(iter(seconds.values())))
     print(f"{f'{args.preset}, {args.rounds} rounds':38}    median    of cp      from .. to         RSS")

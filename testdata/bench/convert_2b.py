@@ -1,9 +1,10 @@
-"""What one writes in an afternoon instead: RecurrentGemma 2B from its original layout to the Hugging Face one.
+"""Converts RecurrentGemma 2B from its original layout to Hugging Face, the way a short script does.
 
-    python convert_2b.py torch CHECKPOINT.pt OUT      python convert_2b.py orbax CHECKPOINT OUT
+    python convert_2b.py torch CHECKPOINT.pt OUT
+    python convert_2b.py orbax CHECKPOINT OUT
 
-Knows one size, needs the whole model in memory, checks nothing and writes no tokenizer. It is here to be timed
-against griffin (bench.py), and is written to be quick: no copy that is not needed.
+bench.py compares its speed with griffin's. It is written to be fast and copies no tensor without need. It handles one
+size, needs the whole model in memory, checks nothing and writes no tokenizer.
 """
 
 import json
@@ -19,7 +20,7 @@ def load_torch(path):
 
 
 def load_orbax(path):
-    """The Flax tree under the torch names, kernels turned to [out, in]."""
+    """The Flax tree under the names of the torch implementation, with kernels transposed to [out, in]."""
     import numpy as np
     import orbax.checkpoint as ocp
     import torch

@@ -1,15 +1,15 @@
-"""Adapters by PEFT, put on a model by PEFT and by griffin: python.sh peft adapter.py
+"""Compares adapters merged by griffin with PEFT: python.sh peft adapter.py
 
-For each kind of adapter, a random one is made by PEFT for a small model and merged by griffin into the model as
-transformers saves it, as torch.save writes the original, and as Orbax does. Each time
+For each kind of adapter, PEFT makes a random one for a small model. griffin merges it into the model as saved by
+transformers, by torch.save in the original layout, and by Orbax. For each result it checks
 
-  weights   every element is W + scaling * B A computed in float64 and rounded once; what was trained in full is itself
-  merged    PEFT's merge_and_unload, in float32, lies within the rounding of its own sum of products:
+  weights   every element is W + scaling * B A, computed in float64 and rounded once; fully trained tensors are unchanged
+  merged    merge_and_unload of PEFT in float32 differs by no more than the rounding of its sums:
             (rank + 3) * 2^-24 * (|W| + scaling * |B| |A|)
-  logits    transformers computes with the result what PEFT computes with base and adapter, without a merge
+  logits    transformers on the result agrees with PEFT on base and adapter without a merge
 
-PEFT's own merge in bfloat16 rounds the product and then the sum; how many elements differ from the nearest one is
-printed. Adapters that no merge gives exactly have to be refused.
+In bfloat16, the merge of PEFT rounds the product and then the sum; the script prints how many of its elements are not
+the nearest. Adapters that cannot be merged exactly must be refused.
 """
 
 import json
@@ -32,7 +32,7 @@ import originals
 Q = ["q_proj", "linear_x"]
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "linear_x", "linear_y", "linear_out", "gate_proj", "up_proj", "down_proj"]
 
-# What PEFT's merge_and_unload gets wrong, because it adds both deltas to the one matrix that embedding and head are.
+# Adapters for which merge_and_unload of PEFT is wrong: it adds the changes of embedding and head to the tensor they share.
 SPLIT = {"embedding", "embedding-tied", "embedding-and-head", "head"}
 
 ADAPTERS = {
@@ -60,12 +60,13 @@ ADAPTERS = {
     "modules-tied": dict(r=2, target_modules=Q, modules_to_save=["embed_tokens", "lm_head"], ensure_weight_tying=True),
 }
 
+# The facts that the error has to name.
 REFUSED = {
-    "parameters": (dict(r=2, target_modules=[], target_parameters=["rg_lru.input_gate_weight"]), "target_parameters"),
-    "replication": (dict(r=2, target_modules=Q, layer_replication=[[0, 2], [1, 2]]), "layer_replication"),
-    "alora": (dict(r=2, target_modules=Q, alora_invocation_tokens=[1, 2]), "alora_invocation_tokens"),
-    "pissa": (dict(r=2, target_modules=Q, init_lora_weights="pissa"), "init_lora_weights pissa"),
-    "convolution": (dict(r=24, target_modules=["conv_1d"]), "convolutions are not merged"),
+    "parameters": (dict(r=2, target_modules=[], target_parameters=["rg_lru.input_gate_weight"]), ("target_parameters",)),
+    "replication": (dict(r=2, target_modules=Q, layer_replication=[[0, 2], [1, 2]]), ("layer_replication",)),
+    "alora": (dict(r=2, target_modules=Q, alora_invocation_tokens=[1, 2]), ("alora_invocation_tokens",)),
+    "pissa": (dict(r=2, target_modules=Q, init_lora_weights="pissa"), ("init_lora_weights", "pissa")),
+    "convolution": (dict(r=24, target_modules=["conv_1d"]), ("conv_1d",)),
 }
 
 
@@ -83,7 +84,7 @@ def make_base(scratch, dtype, seed):
 
 
 def make_adapter(base, out, seed, options):
-    """Every number of the adapter is random, those that PEFT begins with at 0 too."""
+    """Saves an adapter whose numbers are all random, including those that PEFT initializes with 0."""
     torch.manual_seed(seed)
     adapted = get_peft_model(load(base), LoraConfig(task_type="CAUSAL_LM", **{"init_lora_weights": False, **options}))
     with torch.no_grad():
@@ -99,7 +100,7 @@ def logits(model):
 
 
 def expected(base, directory):
-    """{name: float64} of the merged model and {name: bound of a float32 merge's error}, from the adapter's files alone."""
+    """{name: float64 tensor} of the merged model and {name: error bound of a merge in float32}, from the adapter files."""
     with open(f"{directory}/adapter_config.json") as f:
         config = json.load(f)
     weights = {k: v.double() for k, v in load_file(f"{base}/model.safetensors").items()}
@@ -108,7 +109,7 @@ def expected(base, directory):
     embedding = weights["model.embed_tokens.weight"]
     if any("lm_head" in k for k in adapter) or any(k.startswith("model.embed_tokens") and "token_adapter" not in k for k in adapter):
         weights["lm_head.weight"], bounds["lm_head.weight"] = embedding.clone(), torch.zeros_like(embedding)
-    for key, value in adapter.items():  # trained in full
+    for key, value in adapter.items():  # fully trained
         if not re.search(r"lora_|token_adapter", key):
             weights[key.replace(".base_layer", "")] = value
     for key, value in adapter.items():
@@ -142,14 +143,14 @@ def expected(base, directory):
 
 
 def nearest(x, dtype):
-    """float64 rounded once, to even where two are as near; torch's own conversion goes through float32."""
+    """float64 rounded once, ties to even. (torch's own conversion rounds twice, through float32.)"""
     digits, least = {torch.float32: (23, -126), torch.bfloat16: (7, -126), torch.float16: (10, -14)}[dtype]
     unit = torch.ldexp(torch.ones_like(x), (torch.frexp(x).exponent - 1).clamp(min=least) - digits)
     return ((x / unit).round() * unit).to(dtype)
 
 
 def compare(name, bases, dtype, adapter, scratch):
-    """The problems of one adapter on one model, and how far PEFT's merge in that type is from the nearest."""
+    """The problems of one adapter on one model, and the number of elements of PEFT's merge that are not the nearest."""
     weights, bounds = expected(bases["hf"], adapter)
     problems, results = [], {}
     for layout, source in bases.items():
@@ -168,7 +169,7 @@ def compare(name, bases, dtype, adapter, scratch):
     if dtype == "float32":
         difference = float((logits(load(f"{scratch}/{name}-hf")) - logits(adapted)).abs().max())
         if not difference < 1e-4:
-            problems.append(f"logits differ by {difference:g} from PEFT's before its merge")
+            problems.append(f"logits differ by {difference:g} from those of PEFT without a merge")
     merged = {k.replace("base_layer.", ""): v for k, v in adapted.merge_and_unload().state_dict().items()}
     doubled = 0
     for k, v in results["hf"].items():
@@ -177,14 +178,14 @@ def compare(name, bases, dtype, adapter, scratch):
         if dtype == "float32":
             over = int(((v.double() - merged[k].double()).abs() > bounds[k] + 2**-24 * weights[k].abs()).sum())
             if over:
-                problems.append(f"{k}: {over} elements are farther from PEFT's merge than its rounding explains")
+                problems.append(f"{k}: {over} elements differ from PEFT's merge by more than its rounding")
         else:
             doubled += int((v != merged[k].to(v.dtype)).sum())
     return "; ".join(problems), doubled
 
 
 def pickled(bases, adapter):
-    """An adapter as older versions of PEFT saved it gives the same as today's."""
+    """An adapter in the pickle of older PEFT versions gives the same result."""
     older = adapter + "-bin"
     shutil.copytree(adapter, older)
     torch.save(load_file(f"{older}/adapter_model.safetensors"), f"{older}/adapter_model.bin")
@@ -195,7 +196,7 @@ def pickled(bases, adapter):
 
 
 def resized(scratch, score):
-    """Tokens are added to the vocabulary, and embedding and head saved with the adapter."""
+    """An adapter for a model with added tokens, which holds the embedding and the head."""
     bases = make_base(f"{scratch}/resized", "float32", 11)
     torch.manual_seed(11)
     model = load(bases["hf"])
@@ -223,16 +224,16 @@ def main():
                     problem, doubled = f"{type(e).__name__}: {e}", 0
                 score.check(f"{dtype} {name}", problem)
                 if doubled and name == "plain":
-                    print(f"{dtype}: PEFT's merge is not the nearest in {doubled} elements")
+                    print(f"{dtype}: in PEFT's merge, {doubled} elements are not the nearest")
                 shutil.rmtree(scratch + "/" + dtype + "/out", ignore_errors=True)
         bases = make_base(f"{scratch}/others", "float32", 9)
         adapter = f"{scratch}/others/plain"
         make_adapter(bases["hf"], adapter, 1, ADAPTERS["plain"])
         score.attempt("adapter_model.bin", pickled, bases, adapter)
-        for name, (options, word) in REFUSED.items():
+        for name, (options, facts) in REFUSED.items():
             make_adapter(bases["hf"], f"{scratch}/others/{name}", 1, options)
             _, err = griffin.run("convert", "--adapter", f"{scratch}/others/{name}", bases["hf"], f"{scratch}/others/out", expect=3)
-            score.check(f"{name} is refused", "" if word in err else err)
+            score.check(f"{name} is refused", "" if all(fact in err for fact in facts) else err)
         resized(scratch, score)
     score.finish()
 

@@ -1,13 +1,13 @@
-"""Holds what transformers computes against the original: python.sh current agree.py [--seed N] [--random N]
+"""Compares transformers on converted models with the original: python.sh current agree.py [--seed N] [--random N]
 
-Makes models with fresh seeds, has griffin convert them, and checks that both versions of transformers load the
-directories silently and compute the logits that google-deepmind/recurrentgemma does, to within float32 noise:
-  - transformers 5 with --match-runtime at every position, over three windows, in one pass, with the cache and in
-    generation; without it, up to the window; transformers 4.57 up to the window + 1, in one pass;
-  - models without embedding scale, without soft cap, without attention blocks, and all of that together;
-  - one that cannot be expressed exactly, as --allow-inexact writes it: within what griffin says that it costs.
-Then griffin converts each directory back, and the originals are to be those that it came from, bit for bit.
-Exits with 1 if anything differs, and says with which seed to see it again.
+Makes models from a random seed, converts them with griffin, and checks that both versions of transformers load the
+directories without a message and compute the logits of google-deepmind/recurrentgemma, within float32 rounding:
+  - transformers 5 on directories written with --match-runtime, at every position of three windows, in one pass, with
+    the cache and in generation; without that flag, up to the window; transformers 4.57 up to the window + 1, in one pass;
+  - models without embedding scale, without soft cap, without attention blocks, and without all of these;
+  - a model without an exact form, written with --allow-inexact: with the number of inexact elements that griffin reports.
+Then it converts each directory back and compares the result with the source, bit for bit.
+Exits with status 1 if anything differs. It prints the seed, with which a run can be repeated.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from interop import with_transformers
 
 DTYPES = ("float32", "bfloat16")
 
-# What the paper's models have, small: neither scale nor cap, an RG-LRU that is wider than the model.
+# The paper's models in small: no embedding scale, no soft cap, an RG-LRU that is wider than the model.
 PAPER = dict(vocab_size=96, width=64, mlp_expanded_width=192, num_heads=4, lru_width=88, attention_window_size=8,
              embeddings_scale_by_sqrt_dim=False, logits_soft_cap=0.0)
 WITHOUT = {
@@ -44,7 +44,7 @@ WITHOUT = {
 
 
 def cases(seed, how_many_random):
-    """(name, configuration, dtype) of what is checked."""
+    """Yields (name, configuration, dtype) of each case."""
     rng = np.random.default_rng(seed)
     for name in ("tiny-griffin", "odd-griffin", "small-griffin"):
         yield name, family.CASES[name], DTYPES[seed % 2]
@@ -52,7 +52,7 @@ def cases(seed, how_many_random):
         yield name, config, DTYPES[(seed + i) % 2]
     for i in range(how_many_random):
         config = family.random_config(rng)
-        if config["lru_width"] % 2:  # which the JAX implementation does not take; both factors are odd then
+        if config["lru_width"] % 2:  # not supported by the JAX implementation; the number of heads is odd too
             config["lru_width"] += config["num_heads"]
         if rng.random() < 0.5:
             config["logits_soft_cap"] = 0.0
@@ -60,7 +60,8 @@ def cases(seed, how_many_random):
 
 
 def record(config, params, seed, path):
-    """What the original computes of the weights in float32, by its torch code, and how far its JAX code is from it."""
+    """Records the results of the original torch implementation in float32. Returns the largest difference between its
+    logits and those of the JAX implementation, and the largest logit."""
     import jax
     import jax.numpy as jnp
     import torch
@@ -125,7 +126,8 @@ def check_case(score, root, name, config, dtype, seed, jobs):
 
 
 def check_inexact(score, root, seed, jobs):
-    """A width that is no power of four, without embedding scale: refused, and on request written and told."""
+    """A model without embedding scale whose width is not a power of four is refused, and written with
+    --allow-inexact, with the number of inexact elements."""
     config = dict(WITHOUT["paper-griffin"], width=40, num_heads=2)
     params = family.make_params(config, seed, "float32")
     case = f"{root}/inexact"
@@ -135,12 +137,12 @@ def check_inexact(score, root, seed, jobs):
     source, flags = f"{case}/original/torch.pt", family.settings_flags(config)
 
     def refused():
-        _, said = griffin.run("convert", *flags, source, f"{case}/hf", expect=3)
-        return "" if "--allow-inexact" in said else f"griffin says {said}"
+        _, error = griffin.run("convert", *flags, source, f"{case}/hf", expect=3)
+        return "" if "--allow-inexact" in error else f"the error does not mention --allow-inexact: {error}"
 
-    score.attempt("a model that has no exact form is refused", refused)
+    score.attempt("a model without an exact form is refused", refused)
 
-    def told():
+    def written():
         out, _ = griffin.run("convert", "--json", "--allow-inexact", "--match-runtime=transformers5", *flags, source,
                              f"{case}/hf")
         result = json.loads(out)
@@ -150,7 +152,7 @@ def check_inexact(score, root, seed, jobs):
             lost = int((whole / by * by != whole).sum())
         return "" if result["inexact"] == lost else f"griffin counts {result['inexact']} inexact elements, numpy {lost}"
 
-    if score.attempt("a model that has no exact form is written on request", told):
+    if score.attempt("a model without an exact form is written with --allow-inexact", written):
         jobs["5"].append(dict(label="inexact", converted=f"{case}/hf", recording=f"{case}/recording.safetensors",
                               agree=3 * config["attention_window_size"], noise=max(8 * apart, 1e-6 * largest)))
 
@@ -170,14 +172,14 @@ def judged(score, root, jobs):
                 score.check(f"transformers {which}",
                             f"judged {len(verdicts)} of {len(jobs[generation])}: {done.stderr[-2000:]}")
     for generation, value in worst.items():
-        print(f"transformers {generation}: largest difference of a logit that has to agree: {value:.2g}")
+        print(f"transformers {generation}: largest difference between logits that must agree: {value:.2g}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="default: a fresh one")
-    parser.add_argument("--random", type=int, default=3, help="how many random configurations")
-    parser.add_argument("--keep", help="work in this directory and leave it")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="default: random")
+    parser.add_argument("--random", type=int, default=3, help="number of random configurations")
+    parser.add_argument("--keep", help="work in this directory and keep it")
     args = parser.parse_args()
     score = griffin.Score(f"agree --seed {args.seed} --random {args.random}")
     print(f"agree: seed {args.seed}", flush=True)

@@ -1,9 +1,9 @@
-"""Has one version of transformers compute what a converted directory does: python agree_hf.py JOBS.json
+"""Compares one version of transformers on converted directories with the original: python agree_hf.py JOBS.json
 
-JOBS.json is a list of {"label", "converted", "recording", "agree", "noise"}. The recording has what the original
-implementation computes of the same weights: tokens, logits, and the tokens that it generates greedily. Logits of the
-first `agree` positions have to lie within `noise` of it: in one pass, with the cache where the model can have one,
-and in generation. Those of the position after them, if there is one, must not: else the check would see nothing.
+JOBS.json is a list of {"label", "converted", "recording", "agree", "noise"}. The recording holds the results of the
+original implementation for the same weights: tokens, logits, and greedily generated tokens. The logits of the first
+`agree` positions must be within `noise` of the recording: in one pass, with the cache if the model supports it, and in
+generation. Those of the next position, if there is one, must not be, which shows that the check can fail.
 Prints one JSON object a line: {"label", "problem", "worst"}.
 """
 
@@ -15,7 +15,7 @@ import torch
 import transformers
 
 import golden
-from judge_hf import Heard
+from judge_hf import LogCapture
 
 MODERN = transformers.__version__ >= "5"
 
@@ -26,7 +26,8 @@ def one_pass(model, tokens):
 
 
 def with_cache(model, tokens):
-    """A prompt of two tokens (5.23 takes one token for a step of an earlier text), then one at a time."""
+    """Logits of a prompt of two tokens, then of one token at a time. (5.23 treats a prompt of one token as the
+    continuation of an earlier text.)"""
     from transformers import DynamicCache
     cache, out = DynamicCache(config=model.config), []
     with torch.no_grad():
@@ -44,10 +45,10 @@ def generated(model, tokens, length):
 def judge(job):
     from safetensors.numpy import load_file
     want = load_file(job["recording"])
-    with Heard(job["converted"]) as heard:
+    with LogCapture(job["converted"]) as log:
         model, info = golden.load_hf(job["converted"], "float32")
-    if heard.said:
-        return f"transformers says {heard.said}", None
+    if log.messages:
+        return f"transformers prints {log.messages}", None
     if any(info.values()):
         return f"keys: {info}", None
     tokens = torch.tensor(want["tokens"].astype(np.int64))
@@ -65,13 +66,13 @@ def judge(job):
             at = int(np.argmax(apart.max((0, 2)) > job["noise"]))
             return f"{name}: logits differ by up to {apart.max():g}, first at position {at}", worst
         if first < tokens.shape[1] and np.abs(logits - want["logits"])[:, first].max() <= job["noise"]:
-            return f"{name}: logits of position {first} should differ and do not", worst
+            return f"{name}: logits of position {first} agree but must differ", worst
     if first >= tokens.shape[1] and (MODERN or not model.config.use_cache):
         prompt = want["prompt"].item()
         got = generated(model, tokens[:, :prompt], want["generated"].shape[1] - prompt)
         if not np.array_equal(got, want["generated"]):
             at = int(np.argmax((got != want["generated"]).any(0)))
-            return f"generation parts at position {at}", worst
+            return f"generation differs from position {at} on", worst
     return "", worst
 
 
@@ -83,7 +84,7 @@ def main():
         label = f"transformers {transformers.__version__}, {job['label']}"
         try:
             problem, worst = judge(job)
-        except Exception as e:  # whatever a version trips over is a finding, not the end of the run
+        except Exception as e:  # an error of transformers is a result of the check
             problem, worst = f"{type(e).__name__}: {e}", None
         print(json.dumps(dict(label=label, problem=problem, worst=worst)), flush=True)
 

@@ -1,10 +1,9 @@
-"""Holds `griffin golden` against the real implementations: python.sh current capture_check.py [--seed N]
+"""Compares `griffin golden` with the original implementations: python.sh current capture_check.py [--seed N]
 
-For fresh cases:
-  - the scripts that `griffin golden --capture-script` prints record the very numbers that golden.py does,
-    and the digest of the weights that griffin has for them;
-  - what griffin itself computes of the same weights is what they recorded: in float32 within 2e-5 of each
-    tensor's largest value.
+For cases from a random seed, it checks that
+  - the scripts that `griffin golden --capture-script` prints record the same numbers as golden.py, and the digest that
+    griffin computes of the weights;
+  - the results of griffin agree with the recordings: in float32 within 2e-5 of the largest value of each tensor.
 """
 
 import argparse
@@ -23,7 +22,7 @@ import griffin
 import oracle
 
 CASES = (("tiny-griffin", "float32"), ("odd-griffin", "bfloat16"), ("micro-hawk", "float32"))
-CLOSE = {"float32": 2e-5, "bfloat16": 4e-2}  # of a tensor's largest value; half precision as far as it reaches
+TOLERANCES = {"float32": 2e-5, "bfloat16": 4e-2}  # relative to the largest value of a tensor
 
 # recording: script, checkpoint, semantics
 SOURCES = {"jax": ("jax", "original/orbax-ocdbt", "original"), "torch": ("torch", "original/torch.pt", "original"),
@@ -38,7 +37,7 @@ def load(path):
 
 
 def worst(want, got):
-    """The largest difference in any tensor of both, over the largest value of that tensor, and its name."""
+    """The largest difference in a tensor of both, relative to the largest value of that tensor, and the tensor's name."""
     out = (0.0, "")
     for name in want.keys() & got.keys():
         a, b = want[name].astype(np.float64), got[name].astype(np.float64)
@@ -47,7 +46,7 @@ def worst(want, got):
 
 
 def capture(case_dir, name, settings, decode_start):
-    """Runs a printed script as its user would, and returns what it recorded."""
+    """Runs a capture script and returns its recording."""
     kind, checkpoint, _ = SOURCES[name]
     script, out = f"{case_dir}/capture_{kind}.py", f"{case_dir}/captured-{name}.safetensors"
     with open(script, "w") as f:
@@ -73,7 +72,7 @@ def check_capture(score, case_dir, case, name):
     label = f"{case['name']} {case['dtype']} {name}"
     difference, tensor = worst(recorded, captured)
     missing = recorded.keys() - captured.keys()
-    score.check(f"{label}: captured", f"{tensor} differs by {difference:g}" if difference else f"lacks {sorted(missing)}" if missing else "")
+    score.check(f"{label}: captured", f"{tensor} differs by {difference:g}" if difference else f"missing {sorted(missing)}" if missing else "")
     score.check(f"{label}: metadata", griffin.differences(
         {k: meta[k] for k in ("implementation", "dtype")}, {k: capture_meta.get(k) for k in ("implementation", "dtype")}))
 
@@ -81,17 +80,18 @@ def check_capture(score, case_dir, case, name):
     out = f"{case_dir}/griffin-{name}.safetensors"
     flags = [] if name.startswith("hf") else settings
     arithmetic = "bfloat16" if case["dtype"] == "bfloat16" else "float32"
-    told = json.loads(griffin.run("golden", "--json", *flags, "--semantics", semantics, "--arithmetic", arithmetic, "--decode-from", start,
+    result = json.loads(griffin.run("golden", "--json", *flags, "--semantics", semantics, "--arithmetic", arithmetic, "--decode-from", start,
                                   "--tokens", f"{case_dir}/golden/jax.safetensors", "--out", out, f"{case_dir}/{checkpoint}")[0])
-    score.check(f"{label}: digest", "" if told["model_digest"] == capture_meta["model_digest"] else f"{told['model_digest']}, not {capture_meta['model_digest']}")
+    score.check(f"{label}: digest", griffin.differences(
+        {"model_digest": capture_meta["model_digest"]}, {"model_digest": result["model_digest"]}))
     difference, tensor = worst(captured, load(out)[0])
-    score.check(f"{label}: griffin computes", "" if difference <= CLOSE[case["dtype"]] else f"{tensor} differs by {difference:g}")
+    score.check(f"{label}: griffin computes", "" if difference <= TOLERANCES[case["dtype"]] else f"{tensor} differs by {difference:g}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="default: a fresh one")
-    parser.add_argument("--keep", help="work in this directory and leave it")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="default: random")
+    parser.add_argument("--keep", help="work in this directory and keep it")
     args = parser.parse_args()
     score = griffin.Score(f"capture --seed {args.seed}")
     print(f"capture: seed {args.seed}", flush=True)

@@ -1,4 +1,4 @@
-"""What the formats' own libraries read from a file, as {name: (dtype, shape, SHA-256 of the elements)}."""
+"""What the reference library of each format reads from a file: {name: (dtype, shape, SHA-256 of the elements)}."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def digest(array):
-    """Of a numpy array's row-major little-endian elements."""
+    """(dtype, shape, SHA-256 of the row-major little-endian elements) of a numpy array."""
     array = np.asarray(array, order="C")
     return str(array.dtype), tuple(array.shape), hashlib.sha256(array.tobytes()).hexdigest()
 
@@ -54,7 +54,7 @@ def by_orbax(path):
     import orbax.checkpoint as ocp
     path = os.path.abspath(path)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as loader:
-        # As numpy, wherever the arrays lay when they were saved.
+        # Restored as numpy arrays, whatever devices they were saved from.
         saved = loader.metadata(path).item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
         tree = loader.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
@@ -69,7 +69,7 @@ def by_flax(path):
 
 
 def originals(directory):
-    """(name, path, what its own library reads) of each checkpoint in a case's original/."""
+    """Yields (name, path, what the reference library reads) for each checkpoint in a directory original/ of a case."""
     for name in sorted(os.listdir(directory)):
         path = f"{directory}/{name}"
         if name.endswith(".pt"):

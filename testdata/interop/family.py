@@ -1,7 +1,7 @@
-"""The Griffin family as plain data: configurations, random weights, and their names in each layout.
+"""The Griffin family as plain data: configurations, random weights, and the names of the weights in each layout.
 
-Weights live here as Google's Flax tree of numpy arrays, whatever is made from them afterwards. Only numpy and
-ml_dtypes are imported, so that environments of any year can use it.
+Weights are a tree of numpy arrays with the names and layout of the Flax implementation. The module imports only numpy
+and ml_dtypes at the top, so that every Python environment can use it.
 """
 
 import json
@@ -12,7 +12,7 @@ import numpy as np
 
 R, A = "recurrent", "attention"
 
-# Configurations small enough to go through every implementation. Soft cap 0 means none.
+# Configurations small enough for every implementation. A soft cap of 0 means none.
 CASES = {
     "tiny-griffin": dict(vocab_size=128, width=32, mlp_expanded_width=96, num_heads=4, lru_width=48,
                          block_types=[R, R, A, R, R], attention_window_size=8,
@@ -23,7 +23,7 @@ CASES = {
     "small-griffin": dict(vocab_size=1024, width=128, mlp_expanded_width=384, num_heads=2, lru_width=128,
                           block_types=[R, R, A] * 2 + [R, R], attention_window_size=16,
                           embeddings_scale_by_sqrt_dim=True, logits_soft_cap=30.0),
-    # Nothing here is a power of two or equal to anything else, three heads, attention first and last.
+    # No size is a power of two or equal to another one; three heads; attention first and last.
     "odd-griffin": dict(vocab_size=61, width=36, mlp_expanded_width=52, num_heads=3, lru_width=30,
                         block_types=[A, R, A], attention_window_size=5,
                         embeddings_scale_by_sqrt_dim=True, logits_soft_cap=20.0),
@@ -36,7 +36,7 @@ CASES = {
                        embeddings_scale_by_sqrt_dim=False, logits_soft_cap=0.0),
 }
 
-# Real sizes, for benchmarks, and one that converts in about a second, for being killed while it does.
+# Published sizes, for benchmarks, and one that converts in about a second, for tests that interrupt it.
 PRESETS = {
     "2b": dict(vocab_size=256000, width=2560, mlp_expanded_width=7680, num_heads=10, lru_width=2560,
                block_types=([R, R, A] * 9)[:26], attention_window_size=2048,
@@ -51,11 +51,11 @@ PRESETS = {
 
 
 def random_config(rng):
-    """Any width, depth, pattern and head count that the original implementation accepts and transformers can hold."""
+    """A random configuration that the original implementation and transformers both support."""
     heads = int(rng.integers(1, 6))
     depth = int(rng.integers(1, 6))
     blocks = [R if rng.random() < 0.6 else A for _ in range(depth)]
-    if A not in blocks:  # transformers 5's cache refuses a model without attention
+    if A not in blocks:  # the cache of transformers 5 needs an attention block
         blocks[int(rng.integers(0, depth))] = A
     return dict(
         vocab_size=int(rng.integers(20, 200)),
@@ -71,12 +71,12 @@ def random_config(rng):
 
 
 def has_plain_hf_form(config):
-    """transformers always scales embeddings and caps logits."""
+    """Whether transformers can run the model as it is: it always scales embeddings and caps logits."""
     return bool(config["logits_soft_cap"] and config["embeddings_scale_by_sqrt_dim"])
 
 
 def settings_flags(config):
-    """What the shapes of the weights cannot tell, as griffin's flags."""
+    """The settings that the weights do not contain, as flags of griffin."""
     return [f"--attention-window={config['attention_window_size']}",
             f"--logits-soft-cap={config['logits_soft_cap']:g}",
             f"--embedding-scale={'true' if config['embeddings_scale_by_sqrt_dim'] else 'false'}"]
@@ -97,7 +97,7 @@ def map_leaves(function, tree):
 
 
 def make_params(config, seed, dtype="float32"):
-    """Random weights, none of them at a value (0, 1) that would hide a mistake, rounded to dtype."""
+    """Random weights, rounded to dtype. None is 0 or 1, because such a value could hide a mistake."""
     rng = np.random.default_rng(seed)
     w, m, h, lru = config["width"], config["mlp_expanded_width"], config["num_heads"], config["lru_width"]
 
@@ -149,8 +149,8 @@ def make_params(config, seed, dtype="float32"):
 
 
 def big_params(config, scratch):
-    """make_params's tree and scales in bfloat16, backed by a scratch file and cut from one pool of random numbers,
-    to be quick. Flat, with kernels laid out as torch has them, [out, in]."""
+    """Random bfloat16 weights of a large model: {path: array}, with kernels as [out, in]. The arrays have the names and
+    scales of make_params. They are slices of one pool of random numbers, which is fast, and lie in a scratch file."""
     rng = np.random.default_rng(0)
     pool = rng.standard_normal(1 << 24).astype(ml_dtypes.bfloat16)
     heads, tiny = config["num_heads"], 4 * config["num_heads"]
@@ -182,7 +182,7 @@ def big_params(config, scratch):
 
 
 def torch_tensor(x):
-    """A numpy array as a torch tensor of the same dtype, bit for bit (numpy's own bridge has no bfloat16)."""
+    """A numpy array as a torch tensor of the same dtype and bits. (torch.from_numpy does not support bfloat16.)"""
     import torch
     x = np.ascontiguousarray(x)
     if x.dtype == ml_dtypes.bfloat16:
@@ -209,7 +209,7 @@ def hf_config(config, dtype):
 
 
 def hf_state(params):
-    """The transformers names and layouts, written from the shapes of its model."""
+    """The weights with the names and layout of transformers, derived from the shapes of its model."""
     def dense(name, layer):
         out[name + ".weight"] = torch_tensor(layer["kernel"].T)
         if "bias" in layer:
@@ -246,7 +246,7 @@ def hf_state(params):
 
 
 def load_case(path):
-    """A case directory's description and its weights."""
+    """The case.json of a case directory, and its weights."""
     with open(os.path.join(path, "case.json")) as f:
         case = json.load(f)
     return case, make_params(case["config"], case["seed"], case["dtype"])

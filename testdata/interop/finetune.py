@@ -1,4 +1,4 @@
-"""Makes testdata/finetune again: python.sh peft finetune.py. What people do to a model, by the tools they do it with.
+"""Makes testdata/finetune, the results of fine-tuning with common tools: python.sh peft finetune.py
 
   base/         a micro-griffin in float32, as transformers saves it
   base-bf16/    the same in bfloat16
@@ -7,8 +7,8 @@
   adapter/      a LoRA adapter for base, trained for 100 steps and saved by PEFT: rank 2 on all linear layers
   merged/       adapter merged into base by PEFT, in float32
   merged-bf16/  the same, saved in bfloat16
-  several.pt    what a training script saves: two models in the original's layout, in bfloat16. "model" has an output
-                head of its own and a value head, "ema_model" a copy of its embedding for a head
+  several.pt    two models in the original layout in bfloat16, as a training script saves them: "model" has an output
+                head of its own and a value head, "ema_model" an output head that is a copy of its embedding
 """
 
 import os
@@ -27,7 +27,7 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "linear_x", "linear_y", "line
 
 
 def make_base(out):
-    """The random weights of family.py as transformers saves them."""
+    """Writes the random weights of family.py with transformers."""
     case = oracle.describe("micro-griffin", family.CASES["micro-griffin"], 5, "float32")
     with tempfile.TemporaryDirectory() as scratch:
         oracle.write_hf(case, family.make_params(case["config"], case["seed"], "float32"), scratch)
@@ -39,7 +39,7 @@ def load(path):
 
 
 def train(model, steps, rate):
-    """Teaches the model that each token is followed by one that a fixed table names, most of the time."""
+    """Trains the model on text in which most tokens are followed by the one that a fixed table gives."""
     torch.manual_seed(0)
     vocabulary = model.config.vocab_size
     follows = torch.randperm(vocabulary)
@@ -77,11 +77,11 @@ def make_several(out):
 
 
 def main():
-    torch.set_num_threads(1)  # so that sums come out the same
+    torch.set_num_threads(1)  # for reproducible sums
     target = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "finetune")
     shutil.rmtree(target, ignore_errors=True)
     os.makedirs(target)
-    os.chdir(target)  # the adapter's config.json names its base by this path
+    os.chdir(target)  # the path of the base in the adapter's configuration is relative to this directory
     make_base("base")
     load("base").to(torch.bfloat16).save_pretrained("base-bf16")
     save(train(load("base"), 300, 1e-3), "full")

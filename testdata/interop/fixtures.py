@@ -1,6 +1,6 @@
-"""Makes the committed fixtures again: python.sh current fixtures.py. See ../README.md for what they are.
+"""Makes the fixtures that ../README.md describes: python.sh current fixtures.py
 
-Weights come out the same each time; Orbax names its data files at random, so their directories change.
+The weights are the same every time. Orbax gives its data files random names, so that its directories change.
 """
 
 import os
@@ -11,7 +11,7 @@ import tempfile
 import family
 import oracle
 
-# directory under testdata/: case, dtype, seed, what is kept
+# directory under testdata/: case, dtype, seed, parts that are kept
 FIXTURES = {
     "tiny-griffin": ("tiny-griffin", "bfloat16", 1, ["original/orbax-ocdbt", "original/torch.pt", "hf", "golden"]),
     "odd-griffin": ("odd-griffin", "float32", 2, ["original/orbax-zarr3", "original/torch.pt", "hf", "golden"]),

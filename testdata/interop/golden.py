@@ -1,8 +1,9 @@
-"""Runs the implementations on a case's tokens and records what they compute.
+"""Runs the implementations on the tokens of a case and records their results.
 
 A recording is a safetensors file with tokens, positions, logits, hidden.0 (embeddings), hidden.i (output of block
-i-1) and final_norm; float32 or int32. All but torch also have packed.*: two documents in one row, where positions
-start again. The JAX one also has decode.logits: the last tokens fed one at a time through the cache.
+i-1) and final_norm, in float32 or int32. All but that of torch also have packed.*: two documents in each row, with
+positions that start again at the second one. That of JAX also has decode.logits: the logits of the last tokens, fed one
+at a time with the cache.
 """
 
 from importlib.metadata import version
@@ -100,7 +101,7 @@ def run_torch(case, params, path):
 
 
 def load_hf(path, dtype=None):
-    """transformers' model and what it says about missing, unexpected and mismatched keys."""
+    """The transformers model of a directory, and its lists of missing, unexpected and mismatched keys."""
     import torch
     from transformers import AutoModelForCausalLM
     model, info = AutoModelForCausalLM.from_pretrained(
@@ -127,7 +128,7 @@ def trace_hf(case, model):
     model.model.final_norm.register_forward_hook(lambda m, a, o: hidden.update(final_norm=o.float().numpy()))
     result = {"tokens": tokens}
     for prefix, pos in (("", positions), ("packed.", packed)):
-        with torch.no_grad():  # with a cache or a mask it would compute something else
+        with torch.no_grad():  # with a cache or a mask the results would differ
             logits = model(input_ids=torch.tensor(tokens.astype(np.int64)),
                            position_ids=torch.tensor(pos.astype(np.int64)), use_cache=False).logits
         result[prefix + "positions"] = pos

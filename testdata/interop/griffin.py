@@ -1,4 +1,4 @@
-"""Runs the griffin binary ($GRIFFIN, default bin/griffin of the repository) and keeps score."""
+"""Runs the griffin binary ($GRIFFIN, default bin/griffin of the repository) and counts checks."""
 
 import json
 import os
@@ -11,15 +11,15 @@ BINARY = os.path.abspath(os.environ.get("GRIFFIN", os.path.join(REPOSITORY, "bin
 
 
 class Failed(Exception):
-    """A griffin command that did not exit as it should."""
+    """A griffin command ended with another exit status than expected."""
 
 
 def run(*argv, expect=0):
-    """Standard output and error of a griffin command, which has to exit with the status expected."""
+    """Runs a griffin command and returns its standard output and error. Raises Failed if its exit status is not expect."""
     argv = [BINARY, *map(str, argv)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=600)
     if done.returncode != expect:
-        raise Failed(f"exit {done.returncode}, not {expect}: {' '.join(argv)}\n{done.stderr.strip()}")
+        raise Failed(f"exit status {done.returncode}, want {expect}: {' '.join(argv)}\n{done.stderr.strip()}")
     return done.stdout, done.stderr
 
 
@@ -28,13 +28,13 @@ def convert(src, dst, *flags):
 
 
 def inspect(path):
-    """{name: (dtype, shape, SHA-256 of the row-major little-endian elements)} as griffin tells it."""
+    """{name: (dtype, shape, SHA-256 of the row-major little-endian elements)} as griffin prints it."""
     out, _ = run("inspect", "--json", "--digest", path)
     return {t["name"]: (t["dtype"], tuple(t["shape"]), t["sha256"]) for t in json.loads(out)["tensors"]}
 
 
 def differences(want, got, limit=5):
-    """What differs between two {name: anything}, in a few words; empty when nothing does."""
+    """A short description of the differences between two dictionaries; empty if they are equal."""
     lines = [f"missing {k}" for k in want if k not in got] + [f"unexpected {k}" for k in got if k not in want]
     lines += [f"{k}: want {want[k]}, got {got[k]}" for k in want if k in got and want[k] != got[k]]
     if len(lines) > limit:
@@ -43,13 +43,13 @@ def differences(want, got, limit=5):
 
 
 class Score:
-    """Counts checks, prints each failure when it happens, and ends the process with the result."""
+    """Counts checks, prints each failure at once, and ends the process with the result."""
 
     def __init__(self, name):
         self.name, self.passed, self.failed, self.started = name, 0, 0, time.monotonic()
 
     def check(self, label, problem):
-        """One check: problem is empty where it holds."""
+        """Counts one check, which passed if problem is empty, and returns whether it passed."""
         if problem:
             self.failed += 1
             print(f"FAIL {label}: {problem}", flush=True)
@@ -58,7 +58,7 @@ class Score:
         return not problem
 
     def attempt(self, label, function, *args):
-        """A check that is a function: it returns the problem, or raises."""
+        """Counts one check by a function that returns the problem, or raises it."""
         try:
             return self.check(label, function(*args))
         except (Failed, AssertionError, OSError, subprocess.SubprocessError) as e:

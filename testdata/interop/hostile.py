@@ -1,9 +1,9 @@
-"""Shows griffin every hostile sample in the repository: python3 hostile.py
+"""Runs griffin on every hostile sample of the repository: python3 hostile.py [-v]
 
-Each formats/**/testdata/hostile/expect.json says of each sample whether a strict reader accepts or rejects it, or may
-do either. `inspect --digest` has to agree: exit 0, or exit 3 with one line that says what is wrong; within a second,
-under 128 MiB, and without making a file anywhere. Raw key-value stores and single arrays, which inspect does not
-open, are left to the tests of their packages.
+Each formats/**/testdata/**/expect.json says for each sample whether a strict reader accepts it, rejects it, or may do
+either. `inspect --digest` must agree: exit status 0, or 3 with an error message. It must take less than a second and
+128 MiB and create no file. The samples of formats/orbax/ocdbt and formats/orbax/zarr are tested by their packages only,
+because inspect does not open single stores and arrays. -v prints a line for every sample.
 """
 
 import glob
@@ -21,8 +21,8 @@ EXITS = {"accept": (0,), "reject": (3,), "either": (0, 3)}
 
 
 def measured(argv):
-    """Exit status, seconds, peak RSS in MiB and standard error. This process is small, which matters: on Linux the
-    peak of a child starts at what its parent had when it was forked."""
+    """Exit status, seconds, peak RSS in MiB and standard error of a command. On Linux the peak of a child process starts
+    with the size of its parent at the fork, so this process must be small."""
     with tempfile.TemporaryFile() as err, open(os.devnull, "r+b") as null:
         started = time.monotonic()
         pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=[
@@ -39,21 +39,21 @@ def everything_under(*directories):
 
 
 def judge(path, want, verbose):
-    for _ in range(3):  # on a busy machine the first time says little
-        code, seconds, mib, said = measured([griffin.BINARY, "inspect", "--digest", path])
+    for _ in range(3):  # on a busy machine, a run can take too long
+        code, seconds, mib, error = measured([griffin.BINARY, "inspect", "--digest", path])
         if seconds <= SECONDS:
             break
     problems = []
     if code not in EXITS[want]:
-        problems.append(f"exit {code}, want {' or '.join(map(str, EXITS[want]))}")
-    if code and not said.startswith("griffin: "):
-        problems.append("no reason given")
+        problems.append(f"exit status {code}, want {' or '.join(map(str, EXITS[want]))}")
+    if code and not error.startswith("griffin: "):
+        problems.append("no error message")
     if seconds > SECONDS:
         problems.append(f"took {seconds:.2f} s")
     if mib > MIB:
-        problems.append(f"took {mib:.0f} MiB")
-    if verbose or (problems and said):
-        print(f"{want:6} {code} {seconds:5.2f} s {mib:4.0f} MiB  {os.path.basename(path)}: {said.strip()[:300]}")
+        problems.append(f"used {mib:.0f} MiB")
+    if verbose or (problems and error):
+        print(f"{want:6} {code} {seconds:5.2f} s {mib:4.0f} MiB  {os.path.basename(path)}: {error.strip()[:300]}")
     return "; ".join(problems)
 
 
@@ -75,7 +75,7 @@ def main():
                 path = os.path.join(directory, name)
                 score.attempt(os.path.relpath(path, griffin.REPOSITORY), judge, path, sample["want"], verbose)
             made = everything_under(directory, empty) - before
-            score.check(f"nothing made beside {directory}", ", ".join(sorted(made)))
+            score.check(f"no file created in {directory}", ", ".join(sorted(made)))
         os.chdir("/")
     score.finish()
 

@@ -1,12 +1,12 @@
-"""Holds griffin against the real implementations: python.sh current interop.py [--seed N] [--random N]
+"""Compares griffin with the original libraries: python.sh current interop.py [--seed N] [--random N]
 
-Makes checkpoints with fresh seeds in every original format, by libraries of today and of 2024, and checks that
-  - `inspect --digest` agrees with what torch, orbax, flax and safetensors themselves read,
-  - `convert` gives the very bytes that transformers saves of the same weights, whole and in shards,
-  - both versions of transformers load them silently, to the same configuration, and compute exactly the same,
-  - `--dtype` rounds as torch rounds,
-  - tokenizer files make both split text as SentencePiece does.
-Exits with 1 if anything differs, and says with which seed to see it again.
+Makes checkpoints from a random seed in every original format, with current libraries and those of 2024, and checks that
+  - `inspect --digest` agrees with what torch, orbax, flax and safetensors read,
+  - `convert` writes the bytes that transformers saves of the same weights, in one file and in shards,
+  - both versions of transformers load the results without a message, to the same configuration, with equal outputs,
+  - `--dtype` rounds as torch does,
+  - with the tokenizer files, both versions tokenize as SentencePiece does.
+Exits with status 1 if anything differs. It prints the seed, with which a run can be repeated.
 """
 
 import argparse
@@ -35,7 +35,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def cases(seed, how_many_random):
-    """(name, configuration, dtype, seed) of what is checked."""
+    """Yields (name, configuration, dtype, seed) of each case."""
     rng = np.random.default_rng(seed)
     for dtype in DTYPES:
         yield f"tiny-griffin-{dtype}", family.CASES["tiny-griffin"], dtype, seed
@@ -48,7 +48,7 @@ def cases(seed, how_many_random):
 
 
 def make_cases(root, args):
-    """Makes every case with today's libraries, adds what those of 2024 write, and returns the directories."""
+    """Makes every case with current libraries, adds the formats as written in 2024, and returns the directories."""
     made = []
     for name, config, dtype, seed in cases(args.seed, args.random):
         out = f"{root}/{name}"
@@ -62,16 +62,16 @@ def make_cases(root, args):
 
 
 def same_files(want_dir, got_dir, suffixes):
-    """Empty when the files with these endings are the same in both directories, byte for byte."""
+    """Empty if both directories have the same files with these suffixes, byte for byte."""
     want, got = (sorted(n for n in os.listdir(d) if n.endswith(suffixes)) for d in (want_dir, got_dir))
     if want != got:
-        return f"files are {got}, transformers saves {want}"
+        return f"files are {got}, those of transformers {want}"
     differ = [n for n in want if not filecmp.cmp(f"{want_dir}/{n}", f"{got_dir}/{n}", shallow=False)]
     return f"bytes differ: {', '.join(differ)}" if differ else ""
 
 
 def content(directory):
-    """What transformers can see of a directory: its files, but for the record of the conversion."""
+    """The digests of all files of a directory but conversion.json, which transformers does not read."""
     files = {}
     for name in sorted(set(os.listdir(directory)) - {"conversion.json"}):
         with open(f"{directory}/{name}", "rb") as f:
@@ -80,7 +80,7 @@ def content(directory):
 
 
 def check_original(score, case_dir, case, kind, path, want, jobs):
-    """One checkpoint in an original format: what griffin reads of it and what it makes of it."""
+    """Checks what griffin reads from a checkpoint in an original format, and its conversion."""
     label = f"{case['name']} {kind}"
     flags = family.settings_flags(case["config"])
     score.attempt(f"inspect {label}", lambda: differences(want, griffin.inspect(path)))
@@ -137,7 +137,7 @@ def check_case(score, case_dir, jobs):
 
 
 def check_odd_torch(score, root):
-    """Everything that torch.save takes: each torch writes a file and says what it reads from it itself."""
+    """Compares griffin with each version of torch on files whose contents are not plain state dicts."""
     for environment in ("current", "2024"):
         out = f"{root}/torch-{environment}"
         os.makedirs(out)
@@ -150,7 +150,7 @@ def check_odd_torch(score, root):
 
 
 def with_transformers(script, *argv, only=""):
-    """Runs a script with transformers 5 and with 4.57, or only one: which it was, and the finished process."""
+    """Runs a script with transformers 5 and with 4.57, or only one of them. Yields the version and the process."""
     for generation, path in (("5", ""), ("4", os.environ["GRIFFIN_INTEROP_HOME"] + "/transformers4" + os.pathsep)):
         if only in ("", generation):
             env = dict(os.environ, PYTHONPATH=path + os.environ.get("PYTHONPATH", ""))
@@ -158,7 +158,7 @@ def with_transformers(script, *argv, only=""):
 
 
 def check_tokenizers(score, root, seed):
-    """The tokenizer files, plain and instruction-tuned, with the conversion that writes them."""
+    """Checks the tokenizer files that a conversion writes, for a plain and for an instruction-tuned model."""
     import sentencepiece
     model = sentencepiece.SentencePieceProcessor(model_file=TOKENIZER)
     config = dict(family.CASES["micro-griffin"], vocab_size=len(model))
@@ -175,7 +175,7 @@ def check_tokenizers(score, root, seed):
 
 
 def judged_by_transformers(score, root, jobs):
-    """jobs names one directory for each different content that griffin wrote."""
+    """Compares conversions with transformers. jobs has one directory for each different content."""
     with open(f"{root}/jobs.json", "w") as f:
         json.dump([dict(case=case, own=f"{case}/hf", converted=out) for (case, _), out in jobs.items()], f)
     for generation, done in with_transformers("judge_hf.py", f"{root}/jobs.json"):
@@ -188,9 +188,9 @@ def judged_by_transformers(score, root, jobs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="default: a fresh one")
-    parser.add_argument("--random", type=int, default=3, help="how many random configurations")
-    parser.add_argument("--keep", help="work in this directory and leave it")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="default: random")
+    parser.add_argument("--random", type=int, default=3, help="number of random configurations")
+    parser.add_argument("--keep", help="work in this directory and keep it")
     args = parser.parse_args()
     score = griffin.Score(f"interop --seed {args.seed} --random {args.random}")
     print(f"interop: seed {args.seed}", flush=True)

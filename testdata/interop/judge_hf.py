@@ -1,9 +1,9 @@
-"""Has one version of transformers judge converted directories: python judge_hf.py JOBS.json
+"""Compares converted directories with those of transformers, by one version of it: python judge_hf.py JOBS.json
 
-JOBS.json is a list of {"case", "own", "converted"}: a case directory, what transformers itself saved of its weights,
-and what griffin made of them. Prints one JSON object a line: {"label", "problem"}. Each converted directory has to
-load without a word of warning, to mean the same configuration, and to compute exactly the same logits, hidden
-states and packed rows.
+JOBS.json is a list of {"case", "own", "converted"}: a case directory, the directory that transformers saved of its
+weights, and the one that griffin wrote. Each converted directory must load without a message, to an equivalent
+configuration, and compute equal logits, hidden states and packed rows. Prints one JSON object a line:
+{"label", "problem"}.
 """
 
 import json
@@ -23,15 +23,15 @@ from griffin import differences
 VARIES = ("_name_or_path", "transformers_version", "_commit_hash", "_from_model_config")
 
 
-class Heard(logging.Handler):
-    """Collects what transformers says while something is loaded, paths left out."""
+class LogCapture(logging.Handler):
+    """Collects the messages of transformers while something is loaded, with the path replaced."""
 
     def __init__(self, path):
         super().__init__(logging.WARNING)
-        self.path, self.said = path, []
+        self.path, self.messages = path, []
 
     def emit(self, record):
-        self.said.append(record.getMessage().replace(self.path, "PATH"))
+        self.messages.append(record.getMessage().replace(self.path, "PATH"))
 
     def __enter__(self):
         transformers.logging.set_verbosity_warning()
@@ -44,13 +44,13 @@ class Heard(logging.Handler):
     def __exit__(self, *exc):
         self.caught.__exit__(*exc)
         logging.getLogger("transformers").removeHandler(self)
-        self.said += [str(w.message).replace(self.path, "PATH") for w in self.warned
+        self.messages += [str(w.message).replace(self.path, "PATH") for w in self.warned
                       if "transformers" in str(w.filename)]
 
 
 def meaning(config):
-    """A configuration without what may vary, block_types written out: transformers repeats them over the layers.
-    Without a recurrent block nothing has the width of the recurrence, and no checkpoint tells it."""
+    """A configuration without the fields that may differ, and with one block type for each layer. lru_width is left out
+    if no block is recurrent, because it cannot be known then."""
     config = {k: v for k, v in config.to_dict().items() if k not in VARIES}
     depth, kinds = config["num_hidden_layers"], config["block_types"]
     blocks = [kinds[i % len(kinds)] for i in range(depth)]
@@ -60,26 +60,26 @@ def meaning(config):
 
 
 def judge(case, path):
-    with Heard(path) as heard:
+    with LogCapture(path) as log:
         model, info = golden.load_hf(path)
     keys = {k: sorted(map(str, v)) for k, v in info.items() if v}
     config = meaning(AutoConfig.from_pretrained(path))
     generation = {k: v for k, v in GenerationConfig.from_pretrained(path).to_dict().items() if k not in VARIES}
-    return dict(said=heard.said, keys=keys, config=config, generation=generation,
+    return dict(messages=log.messages, keys=keys, config=config, generation=generation,
                 outputs=golden.trace_hf(case, model), dtype=str(model.dtype))
 
 
 def compare(want, got):
-    """The first thing that a converted directory does differently."""
-    if got["said"]:
-        return f"transformers says {got['said']}, of its own {want['said']}"
+    """The first difference between the results of a converted directory and those of the original one."""
+    if got["messages"]:
+        return f"transformers prints {got['messages']}, for its own directory {want['messages']}"
     if got["keys"] != want["keys"]:
-        return f"keys: {got['keys']}, of its own {want['keys']}"
+        return f"keys: {got['keys']}, for its own directory {want['keys']}"
     for part in ("config", "generation"):
         if problem := differences(want[part], got[part]):
             return f"{part}: {problem}"
     if got["dtype"] != want["dtype"]:
-        return f"loads as {got['dtype']}, its own as {want['dtype']}"
+        return f"loads as {got['dtype']}, its own directory as {want['dtype']}"
     for name, value in want["outputs"].items():
         if not np.array_equal(value, got["outputs"][name]):
             worst = np.abs(value.astype(np.float64) - got["outputs"][name]).max()
@@ -99,7 +99,7 @@ def main():
             if job["own"] not in own:
                 own = {job["own"]: judge(case, job["own"])}
             problem = compare(own[job["own"]], judge(case, job["converted"]))
-        except Exception as e:  # whatever a version trips over is a finding, not the end of the run
+        except Exception as e:  # an error of transformers is a result of the check
             problem = f"{type(e).__name__}: {e}"
         print(json.dumps(dict(label=label, problem=problem)), flush=True)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a checkpoint that takes a moment to convert, once, and runs kill_test.py on both its forms, to each
-# target: kill.sh KILLS
+# kill.sh KILLS runs kill_test.py with every original format and target on a checkpoint that takes about a second to
+# convert. The checkpoint is made once and kept beside the Python environments.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 home=$("$here/setup.sh")/mid

@@ -1,10 +1,11 @@
-"""Stops conversions at random moments: python3 kill_test.py CHECKPOINT [--kills 50] [-- FLAG...]
+"""Kills and interrupts conversions at random moments: python3 kill_test.py CHECKPOINT [--kills 50] [-- FLAG...]
 
-CHECKPOINT takes about a second to convert; the flags are passed to `griffin convert`, --to torch and --to orbax among
-them. After every SIGKILL the destination is absent or complete and correct, to the byte, and the next run leaves nothing
-of the killed one; where an existing destination is to be overwritten, it is the old one or the new one, whole. A file and
-its FILE.conversion.json take two steps: in between there is the one without the other, never the one of another. After an
-interrupt (SIGINT) griffin itself leaves nothing, and exits with 130.
+CHECKPOINT should take about a second to convert. The flags, such as --to torch, are passed to `griffin convert`. Checks:
+  - After SIGKILL the destination is absent or complete and correct. With --overwrite, it is the complete old one or the
+    complete new one. A file and its FILE.conversion.json are published in two steps: one of them can be missing, but they
+    never belong to different conversions.
+  - The next run removes all that the killed one left.
+  - After SIGINT griffin leaves nothing and exits with status 130.
 """
 
 import argparse
@@ -24,7 +25,7 @@ INTERRUPTED = 130
 
 
 def content(directory):
-    """{file: SHA-256} of a directory, but for hidden ones, in which griffin prepares what it writes."""
+    """{file: SHA-256} of a directory without its hidden subdirectories, in which griffin stages its output."""
     files = {}
     for root, inside, names in os.walk(directory):
         if root == directory:
@@ -40,7 +41,7 @@ SIDECAR = ".conversion.json"
 
 
 class Scene:
-    """A directory in which one checkpoint is converted again and again."""
+    """A directory in which one checkpoint is converted repeatedly."""
 
     def __init__(self, root, checkpoint, flags):
         self.root, self.destination = f"{root}/out", f"{root}/out/converted"
@@ -56,21 +57,21 @@ class Scene:
         self.old = content(self.root)
 
     def put_old(self):
-        """Makes what was there before."""
+        """Creates the destination that is to be overwritten."""
         paths = [self.destination, self.destination + SIDECAR]
         if not self.is_file:
             os.makedirs(self.destination)
             paths = [f"{self.destination}/notes.txt"]
         for path in paths:
             with open(path, "w") as f:
-                f.write(f"what was here before: {os.path.basename(path)}\n")
+                f.write(f"existing destination: {os.path.basename(path)}\n")
 
-    def states(self, *whole):
-        """What a destination may be: whole, or if it is a file the steps in between."""
-        allowed = [*whole]
-        if self.is_file:  # the sidecar of a file that was not there comes first, that of another goes first
-            alone = {} in whole
-            allowed += [{name: sum for name, sum in state.items() if name.endswith(SIDECAR) == alone} for state in whole]
+    def states(self, *complete):
+        """The states that a destination may have: the complete ones, and for a file those between two steps."""
+        allowed = [*complete]
+        if self.is_file:  # the sidecar of a new file is written first, that of an old file is removed first
+            alone = {} in complete
+            allowed += [{name: sum for name, sum in state.items() if name.endswith(SIDECAR) == alone} for state in complete]
         return allowed
 
     def reset(self):
@@ -81,7 +82,7 @@ class Scene:
         subprocess.run([*self.argv[:2], *flags, *self.argv[2:]], check=True, capture_output=True)
 
     def stopped(self, stop, *flags):
-        """Starts a conversion, stops it somewhere and returns its exit status (negative: the signal)."""
+        """Starts a conversion, sends it a signal at a random moment, and returns its exit status, or minus the signal."""
         process = subprocess.Popen([*self.argv[:2], *flags, *self.argv[2:]],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(random.uniform(0, 1.1 * self.seconds))
@@ -89,29 +90,30 @@ class Scene:
         return process.wait()
 
     def killed(self):
-        """One kill with no destination there before. Empty when all is as it should be."""
+        """Kills a conversion to a new destination. Returns the problem, if there is one."""
         self.reset()
         self.stopped(signal.SIGKILL)
         found = content(self.root)
         if found not in self.states({}, self.correct):
-            return f"a destination that is not what a whole run makes: {sorted(found)}"
+            return f"the destination is not complete: {sorted(found)}"
         return self.again(found)
 
     def killed_overwriting(self):
+        """Kills a conversion with --overwrite. Returns the problem, if there is one."""
         self.reset()
         self.put_old()
         self.stopped(signal.SIGKILL, "--overwrite")
         found = content(self.root)
         if found not in self.states(self.old, self.correct):
-            return f"the destination is neither the old nor the new: {sorted(found)}"
+            return f"the destination is neither the old nor the new one: {sorted(found)}"
         return self.again(found)
 
     def again(self, found):
-        """The next run."""
+        """Runs the next conversion. Returns the problem, if there is one."""
         left = sorted(set(os.listdir(self.root)) - set(self.names))
         self.convert("--overwrite")
         if content(self.root) != self.correct:
-            return "the next run made something else"
+            return "the next run wrote something else"
         if sorted(os.listdir(self.root)) != self.names:
             return f"the next run left {sorted(os.listdir(self.root))}"
         self.leftovers += bool(left)
@@ -119,15 +121,16 @@ class Scene:
         return ""
 
     def interrupted(self):
+        """Interrupts a conversion. Returns the problem, if there is one."""
         self.reset()
         code = self.stopped(signal.SIGINT)
         found, left = content(self.root), sorted(os.listdir(self.root))
         if code == 0:
-            return "" if found == self.correct and left == self.names else f"exit 0 but {left}"
+            return "" if found == self.correct and left == self.names else f"exit status 0 but {left}"
         if code == -signal.SIGINT and not left:
-            return ""  # before the program had started
+            return ""  # before griffin handles the signal
         if code != INTERRUPTED:
-            return f"exit {code}"
+            return f"exit status {code}"
         return f"left {left}" if left else ""
 
 
@@ -139,18 +142,18 @@ def main():
     if "--" in own:
         own, flags = own[:own.index("--")], own[own.index("--") + 1:]
     args = parser.parse_args(own)
-    score = griffin.Score(f"stopped {args.kills} times and more")
+    score = griffin.Score("killed and interrupted conversions")
     with tempfile.TemporaryDirectory(prefix="griffin-kill-") as root:
         scene = Scene(root, args.checkpoint, flags)
-        print(f"a whole conversion takes {scene.seconds:.2f} s", flush=True)
+        print(f"a complete conversion takes {scene.seconds:.2f} s", flush=True)
         for name, stop, times in (("killed", scene.killed, args.kills),
                                   ("killed while overwriting", scene.killed_overwriting, (args.kills + 4) // 5),
                                   ("interrupted", scene.interrupted, (args.kills + 4) // 5)):
             scene.leftovers = scene.finished = 0
             for i in range(times):
                 score.attempt(f"{name} {i}", stop)
-            print(f"{name} {times} times: {scene.leftovers} left something for the next run to remove, "
-                  f"{scene.finished} had finished", flush=True)
+            print(f"{name} {times} times: {scene.leftovers} left files that the next run removed, "
+                  f"{scene.finished} were complete", flush=True)
     score.finish()
 
 

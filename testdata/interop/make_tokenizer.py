@@ -1,5 +1,5 @@
-"""Trains the small SentencePiece model that the tokenizer tests use: BPE with byte fallback, and pieces as
-Gemma's tokenizer has them (padding, end, beginning, unknown; turns; runs of newlines and spaces).
+"""Trains the small SentencePiece model of the tokenizer tests: BPE with byte fallback and the special pieces of Gemma's
+tokenizer (padding, end, beginning, unknown; turns; runs of newlines and spaces).
 
   python.sh current make_tokenizer.py ../../convert/testdata/tokenizer.model
 """

@@ -1,6 +1,6 @@
-"""Saves what people put into a .pt besides a plain state dict: python odd_torch.py OUT
+"""Saves .pt files with contents other than a plain state dict: python odd_torch.py OUT
 
-Writes OUT/zip.pt and OUT/legacy.pt, and beside them as .json what torch itself reads back.
+Writes OUT/zip.pt and OUT/legacy.pt, and OUT/zip.json and OUT/legacy.json with what torch reads from them.
 """
 
 import collections
@@ -13,7 +13,7 @@ import expect
 
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
           "complex64", "complex128")
-NEW = ("float8_e4m3fn", "float8_e5m2")  # the legacy container writes them and cannot read them
+NEW = ("float8_e4m3fn", "float8_e5m2")  # torch writes them to the legacy container but cannot read them from it
 
 
 def odd(zipped):

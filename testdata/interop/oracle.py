@@ -1,22 +1,22 @@
-"""Makes test cases with the real implementations, and checks converted checkpoints against them.
+"""Makes test cases with the original libraries, and compares converted checkpoints with them.
 
   oracle.sh make --case tiny-griffin [--seed 0] [--dtype float32] --out DIR
-  oracle.sh check-hf DIR CONVERTED     a Hugging Face directory made from DIR/original/*
-  oracle.sh check-torch DIR MODEL.pt   an original-layout .pt made from DIR/hf/*
-  oracle.sh check-orbax DIR CKPT       an original-layout Orbax directory made from DIR/hf/*
-  oracle.sh big --preset 2b --formats torch,orbax-ocdbt --out DIR     bfloat16, in the real size (for benchmarks)
+  oracle.sh check-hf DIR CONVERTED     checks a Hugging Face directory converted from DIR/original/*
+  oracle.sh check-torch DIR MODEL.pt   checks an original-layout .pt converted from DIR/hf/*
+  oracle.sh check-orbax DIR CKPT       checks an original-layout Orbax directory converted from DIR/hf/*
+  oracle.sh big --preset 2b --formats torch,orbax-ocdbt --out DIR     a bfloat16 model of a published size, for benchmarks
 
 A case directory holds
   case.json                      configuration, seed, versions of the libraries that made it
-  original/orbax-ocdbt           Orbax, OCDBT (what the models' Flax downloads look like)
+  original/orbax-ocdbt           Orbax, OCDBT (the form of the published Flax checkpoints)
   original/orbax-zarr            Orbax, one zarr v2 directory per parameter
   original/orbax-zarr3           Orbax, OCDBT holding zarr v3
-  original/orbax-manager         CheckpointManager root with a step directory
-  original/flax-msgpack          flax.serialization bytes (a legacy `checkpoint` file)
+  original/orbax-manager         root of a CheckpointManager with one step
+  original/flax-msgpack          a file `checkpoint` of flax.serialization
   original/torch.pt              torch.save, zip container
   original/torch-legacy.pt       torch.save, container from before PyTorch 1.6
-  hf/, hf-sharded/               the same weights as transformers itself saves them
-  golden/{jax,torch,hf4,hf5}.safetensors     what each implementation computes from them (see golden.py)
+  hf/, hf-sharded/               the same weights, saved by transformers
+  golden/{jax,torch,hf4,hf5}.safetensors     the results of each implementation (see golden.py)
 """
 
 import argparse
@@ -76,7 +76,7 @@ def make_case(case, out, recordings=("jax", "torch", "hf5", "hf4")):
 
 
 def with_transformers4(*argv):
-    """Runs this script with transformers 4.x ahead of the installed one."""
+    """Runs this script with transformers 4.57 ahead of the installed version on the path."""
     path = os.environ["GRIFFIN_INTEROP_HOME"] + "/transformers4"
     env = dict(os.environ, PYTHONPATH=path + os.pathsep + os.environ.get("PYTHONPATH", ""))
     subprocess.run([sys.executable, os.path.abspath(__file__), *argv], check=True, env=env)
@@ -107,7 +107,7 @@ def big(args):
 
 
 def same(want, got, label):
-    """Bit for bit: same names, shapes, dtypes and bytes."""
+    """Exits with an error unless both have the same names, shapes, dtypes and bytes."""
     import torch
     bad = [f"missing {k}" for k in want.keys() - got.keys()] + [f"extra {k}" for k in got.keys() - want.keys()]
     for k in want.keys() & got.keys():
@@ -119,7 +119,7 @@ def same(want, got, label):
     for line in bad[:20]:
         print("  ", line)
     if bad:
-        sys.exit(f"{label}: {len(bad)} of {len(want)} tensors wrong")
+        sys.exit(f"{label}: {len(bad)} of {len(want)} tensors differ")
     print(f"{label}: {len(want)} tensors identical")
 
 
@@ -136,7 +136,7 @@ def check_hf(args):
         got = {k: v for k, v in model.state_dict().items() if k != "lm_head.weight"}
         same(family.hf_state(params), got, f"transformers {transformers.__version__}")
         want, tolerance = load_file(f"{args.dir}/golden/{name}.safetensors"), 0.0
-    else:  # what counts is that it computes the same
+    else:  # transformers has another form of these weights: only its results can be compared
         want, tolerance = load_file(f"{args.dir}/golden/torch.safetensors"), 2e-4
     got = golden.trace_hf(case, model)
     worst = float(np.abs(want["logits"] - got["logits"]).max())
@@ -171,16 +171,16 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     p = commands.add_parser("make")
     p.add_argument("--case", default="tiny-griffin",
-                   help=f"{', '.join(family.CASES)} or a JSON file of the same fields")
+                   help=f"{', '.join(family.CASES)} or a JSON file with the same fields")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     p.add_argument("--batch", type=int, default=2)
-    p.add_argument("--length", type=int, default=0, help="tokens a row (default: three attention windows)")
+    p.add_argument("--length", type=int, default=0, help="tokens of a row (default: three attention windows)")
     p.add_argument("--out", required=True)
     p.set_defaults(run=make)
     p = commands.add_parser("big")
     p.add_argument("--preset", default="2b", choices=family.PRESETS)
-    p.add_argument("--formats", default="torch,orbax-ocdbt", help="of torch, orbax-ocdbt, orbax-zarr, orbax-zarr3")
+    p.add_argument("--formats", default="torch,orbax-ocdbt", help="torch, orbax-ocdbt, orbax-zarr or orbax-zarr3, separated by commas")
     p.add_argument("--out", required=True)
     p.set_defaults(run=big)
     for name, run in (("check-hf", check_hf), ("check-torch", check_torch), ("check-orbax", check_orbax)):
@@ -188,7 +188,7 @@ def main():
         p.add_argument("dir")
         p.add_argument("converted")
         p.set_defaults(run=run)
-    p = commands.add_parser("run-hf", help="record what transformers computes: used by make")
+    p = commands.add_parser("run-hf", help="record the results of transformers (used by make)")
     for name in ("dir", "hf", "out"):
         p.add_argument(name)
     p.set_defaults(run=lambda args: golden.run_hf(family.load_case(args.dir)[0], args.hf, args.out))

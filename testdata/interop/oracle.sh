@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Runs oracle.py, which says what it does, in its environment: oracle.sh make …, oracle.sh check-hf …
+# oracle.sh COMMAND... runs oracle.py, where the commands are described, in its Python environment.
 exec "$(dirname "$0")/python.sh" current oracle.py "$@"

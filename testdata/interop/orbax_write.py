@@ -1,10 +1,10 @@
-"""Has the real libraries read Orbax directories that griffin's writer made: python.sh current orbax_write.py [DIR]
+"""Reads the Orbax directories that griffin writes with the original libraries: python.sh current orbax_write.py [DIR]
 
-A test of formats/orbax writes trees of every dtype, shape and odd name in every format, with chunks of the usual size
-and with tiny ones; today's Orbax and that of 2024 restore them in all the ways that people do, and TensorStore opens
-each array by itself. Everything has to be equal bit for bit. Needs Go.
+A test of formats/orbax writes trees of every dtype and shape and with unusual names in every format, with chunks of the
+default size and with tiny ones. Orbax, the current version and that of 2024, restores them through each of its
+interfaces, and TensorStore opens each array. All elements must be equal bit for bit. Needs Go.
 
-    orbax_write.py check DIR    the same on checkpoints that are there already, in this environment alone
+    orbax_write.py check DIR    checks the checkpoints in DIR in this environment only
 """
 
 import glob
@@ -29,7 +29,7 @@ def as_wanted(leaves):
 
 
 def digests(tree, path=()):
-    """{path: (dtype, shape, SHA-256)} of all leaves. Types of 2 and 4 bits have a byte an element in numpy too."""
+    """{path: (dtype, shape, SHA-256)} of all leaves. In numpy, types of 2 and 4 bits take a byte for each element."""
     if isinstance(tree, dict):
         return {k: v for key, sub in tree.items() for k, v in digests(sub, (*path, key)).items()}
     return {path: expect.digest(np.asarray(tree))}
@@ -51,7 +51,7 @@ def numpy_type(leaf):
 
 
 def restored(path, leaves):
-    """(how, the tree) for each way to restore it."""
+    """Yields (name, function that returns the tree) for each interface that restores it."""
     import jax
     import orbax.checkpoint as ocp
     cpu = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -66,10 +66,10 @@ def restored(path, leaves):
     yield "StandardCheckpointer, as JAX", lambda: ocp.StandardCheckpointer().restore(
         path, nested(leaves, lambda x: jax.ShapeDtypeStruct(tuple(x["shape"]), numpy_type(x), sharding=cpu)))
     yield "CheckpointManager", lambda: managed(path)
-    if today():
+    if current():
         from orbax.checkpoint import v1
         yield "v1", lambda: v1.load(path)
-    else:  # its code asks Orbax for the tree as one could then
+    else:  # recurrentgemma uses an interface of that time
         from recurrentgemma.jax.utils import load_parameters
         yield "recurrentgemma", lambda: load_parameters(path, "single_device")
 
@@ -87,7 +87,7 @@ def by_tensorstore(path, leaves, driver, ocdbt):
     """Each array, opened without Orbax."""
     import tensorstore as ts
     out = {}
-    options = {"fill_missing_data_reads": False} if today() else {}
+    options = {"fill_missing_data_reads": False} if current() else {}
     for name, leaf in leaves.items():
         base = {"driver": "file", "path": path + "/"}
         kvstore = {"driver": "ocdbt", "base": base, "path": name + "/"} if ocdbt else {**base, "path": f"{path}/{name}/"}
@@ -100,14 +100,14 @@ def version(package):
     return importlib.metadata.version(package)
 
 
-def today():
+def current():
     return version("tensorstore") >= "0.1.8"
 
 
 def attempt(score, label, want, read):
     try:
         score.check(label, griffin.differences(want, read()))
-    except Exception as e:  # whatever the libraries raise
+    except Exception as e:  # an error of the libraries is a result of the check
         score.check(label, f"{type(e).__name__}: {str(e)[:600]}")
 
 
@@ -117,7 +117,7 @@ def check(score, root):
     for listing in sorted(glob.glob(f"{root}/*/*.json")):
         path = listing.removesuffix(".json")
         tree, kind = path.split("/")[-2:]
-        if tree == "types" and not today():
+        if tree == "types" and not current():
             continue
         with open(listing) as f:
             leaves = json.load(f)

@@ -1,9 +1,9 @@
-"""Writes weights in the original formats, with whatever versions of the libraries the environment has.
+"""Writes weights in the original formats with the libraries of the environment.
 
-    python originals.py ERA CASE_DIR...     adds CASE_DIR/original-ERA/ to made cases
+    python originals.py ERA CASE_DIR...     adds CASE_DIR/original-ERA/ to existing cases
 
-ERA is 2024, for the environment of that year, or mesh: arrays that lie on four devices, so that each is saved in
-several chunks.
+ERA is 2024, for the environment of that name, or mesh, which distributes the arrays over four devices so that each is
+saved in several chunks.
 """
 
 import os
@@ -43,7 +43,7 @@ def torch_files(out, params):
 
 
 def training_state(path, params):
-    """What a training loop saves: the model beside its optimizer's moments, which have the same names and shapes."""
+    """Saves a training state: the model and the moments of its optimizer, which have the same names and shapes."""
     import optax
     import orbax.checkpoint as ocp
     from flax.training import train_state
@@ -61,7 +61,7 @@ def as_jax(params):
 
 
 def write_current(params, out):
-    """Every original format that today's libraries write."""
+    """Every original format that current libraries write."""
     tree = {"params": as_jax(params)}
     pytree(f"{out}/orbax-ocdbt", tree, use_ocdbt=True, use_zarr3=False)
     pytree(f"{out}/orbax-zarr", tree, use_ocdbt=False, use_zarr3=False)
@@ -81,11 +81,11 @@ def write_2024(params, out):
 
 
 def write_mesh(params, out):
-    """Arrays cut along the first axis that four devices can share."""
+    """Orbax formats with arrays divided over four devices, along the first axis whose size is a multiple of four."""
     import jax
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
     devices = np.array(jax.devices())
-    assert devices.size == 4, "XLA was not asked for four devices"
+    assert devices.size == 4, "XLA_FLAGS does not set four devices"
     mesh = Mesh(devices, ("x",))
 
     def cut(x):
@@ -100,7 +100,7 @@ def write_mesh(params, out):
 
 
 def write_big(flat, kind, target):
-    """One big checkpoint from family.big_params: torch, orbax-ocdbt, orbax-zarr or orbax-zarr3."""
+    """One large checkpoint from family.big_params: torch, orbax-ocdbt, orbax-zarr or orbax-zarr3."""
     if kind == "torch":
         import torch
         state = {k.replace("/", ".").replace("kernel", "weight"):

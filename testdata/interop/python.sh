@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs a script of this directory in one of the environments that setup.sh builds: python.sh current oracle.py make …
-# The environment peft is the current one with PEFT beside it.
+# python.sh ENVIRONMENT SCRIPT ARGUMENT... runs a script of this directory in one of the Python environments that setup.sh
+# installs: current, 2024, or peft, which is current with PEFT on its path.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 GRIFFIN_INTEROP_HOME=$("$here/setup.sh")
 export GRIFFIN_INTEROP_HOME
 export PYTHONPATH="$GRIFFIN_INTEROP_HOME/recurrentgemma" PYTHONDONTWRITEBYTECODE=1
 export JAX_PLATFORMS=cpu TF_CPP_MIN_LOG_LEVEL=3 HF_HUB_OFFLINE=1
-export XLA_FLAGS=--xla_allow_excess_precision=false # bfloat16 rounds where the model says so
+export XLA_FLAGS=--xla_allow_excess_precision=false # round to bfloat16 after every operation
 environment=$1 script=$2
 shift 2
 if [ "$environment" = peft ]; then

@@ -1,9 +1,9 @@
-"""Reads checkpoints that published Python packages ship: python.sh current real_pt.py
+"""Reads checkpoints from published Python packages: python.sh current real_pt.py
 
-Files from 2018 to 2026, written by other people's programs: the containers from before and after PyTorch 1.6, state
-dicts, trainers' checkpoints with optimizer state, safetensors. `inspect --digest` has to agree with torch.load and
-safetensors; what torch.load(weights_only=True) refuses, and TorchScript, has to be refused by name. Downloaded once,
-about 140 MB; nothing of the packages is run.
+The files are from 2018 to 2026: both containers of PyTorch, state dicts, training checkpoints with optimizer state, and
+safetensors. `inspect --digest` must agree with torch.load and safetensors. Files that torch.load(weights_only=True)
+refuses, and TorchScript, must be refused with an error that names the reason. The packages, about 140 MB, are downloaded
+once; none of their code is run.
 """
 
 import os
@@ -15,7 +15,7 @@ import zipfile
 import expect
 import griffin
 
-# Packages whose wheels hold weights, and the directory in the wheel where they are.
+# Packages whose wheels contain weights, and the directory of the weights in the wheel.
 PACKAGES = {
     "lpips==0.1.4": "lpips/weights",
     "dists-pytorch==0.1": "DISTS_pytorch/",
@@ -30,7 +30,7 @@ ENDINGS = (".pt", ".pth", ".ckpt", ".jit", ".safetensors")
 
 
 def download(home):
-    """The weights of every package, as paths."""
+    """Yields the paths of the weights of every package."""
     for package, inside in PACKAGES.items():
         directory = f"{home}/{package}"
         if not os.path.isdir(directory):
@@ -48,9 +48,9 @@ def download(home):
 
 
 def refused(path, name):
-    """Empty when griffin refuses a file and says this name."""
-    _, said = griffin.run("inspect", "--digest", path, expect=3)
-    return "" if name in said else f"the refusal does not name {name}: {said.strip()}"
+    """Empty if griffin refuses a file with an error that contains this name."""
+    _, error = griffin.run("inspect", "--digest", path, expect=3)
+    return "" if name in error else f"the error does not name {name}: {error.strip()}"
 
 
 def check(path):
@@ -60,7 +60,7 @@ def check(path):
         return refused(path, "TorchScript")
     try:
         want = expect.by_torch(path)
-    except Exception as e:  # torch has several classes for "not with weights_only"
+    except Exception as e:  # torch raises several classes for a global that weights_only does not allow
         name = re.search(r"Unsupported global: GLOBAL (\S+)", str(e))
         if not name:
             raise

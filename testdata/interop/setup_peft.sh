@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts PEFT beside the environments of setup.sh, under $GRIFFIN_INTEROP_HOME/peft. It is apart from them because
-# transformers behaves otherwise where it finds PEFT. What PEFT itself needs, current/ has.
+# setup_peft.sh HOME installs PEFT into HOME/peft, without its dependencies, which the environment current has. PEFT is
+# not in that environment because transformers behaves differently when it finds PEFT.
 set -euo pipefail
 home=$1
 version=peft==0.21.2

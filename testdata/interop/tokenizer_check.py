@@ -1,13 +1,13 @@
-"""Checks that transformers splits text as the SentencePiece model beside it does.
+"""Checks that transformers tokenizes as the SentencePiece model in the same directory does.
 
   python tokenizer_check.py DIR [--random N] [--seed S] [--chat]
 
-DIR holds tokenizer.model and what griffin wrote for it. AutoTokenizer has to load it without a word, and to give
-SentencePiece's own ids, with the beginning of the text before them. Two things are not SentencePiece's to compare:
-  - control pieces spelled out in a text ("<bos>"): transformers takes them for the piece, SentencePiece never does;
-  - transformers 4.57 and the letter U+2581 (not a space) in a text, beside a space: user-defined runs of spaces are
-    found before spaces become that letter.
-Prints the differences and exits with 1 if there are any. Run it with each version of transformers on PYTHONPATH.
+DIR holds tokenizer.model and the tokenizer files that griffin wrote. AutoTokenizer must load it without a message, and
+give the ids of SentencePiece after that of <bos>. Two cases are not compared, because transformers differs by design:
+  - control pieces in a text ("<bos>"): transformers replaces them by the piece, SentencePiece does not;
+  - in transformers 4.57, the character U+2581 next to a space: it finds user-defined runs of spaces before it replaces
+    spaces by that character.
+Prints the differences and exits with status 1 if there are any. Run it with each version of transformers on PYTHONPATH.
 """
 
 import argparse
@@ -35,27 +35,27 @@ PIECES = list("abcdefgh the xyz  \t\n\r\u00a0é狐한न😀<>_1239'\"\\/{}()") 
     "<start_of_turn>", "<end_of_turn>", "\n\n", "  ", "    ", "     ", "<table>", "hello", "лиса", "e\u0301", "\x00", "\u3000", "<unused1>"]
 
 
-class Heard(logging.Handler):
-    """Collects what is logged."""
+class LogCapture(logging.Handler):
+    """Collects log messages."""
 
     def __init__(self):
         super().__init__(logging.WARNING)
-        self.said = []
+        self.messages = []
 
     def emit(self, record):
-        self.said.append(record.getMessage())
+        self.messages.append(record.getMessage())
 
 
 def load(path):
-    """The tokenizer, and what transformers had to say about it."""
-    heard = Heard()
-    logging.getLogger("transformers").addHandler(heard)
+    """The tokenizer, and the messages of transformers while loading it."""
+    log = LogCapture()
+    logging.getLogger("transformers").addHandler(log)
     transformers.logging.set_verbosity_warning()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-    heard.said += [str(w.message) for w in caught if "transformers" in str(w.filename)]
-    return tokenizer, heard.said
+    log.messages += [str(w.message) for w in caught if "transformers" in str(w.filename)]
+    return tokenizer, log.messages
 
 
 def chat_problems(tokenizer, model):
@@ -66,14 +66,14 @@ def chat_problems(tokenizer, model):
     want = ("<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nyes<end_of_turn>\n"
             "<start_of_turn>user\ngo<end_of_turn>\n<start_of_turn>model\n")
     if text != want:
-        yield f"chat: {text!r}, not {want!r}"
+        yield f"chat: {text!r}, want {want!r}"
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if ids != [model.bos_id()] + model.encode(want[len("<bos>"):]):
         yield f"chat: ids {ids}"
     if ids.count(turn) != 4 or ids.count(end) != 3:
-        yield f"chat: {ids.count(turn)} turns begin and {ids.count(end)} end in {ids}"
+        yield f"chat: {ids.count(turn)} turns begin and {ids.count(end)} end in {ids}, want 4 and 3"
     if "_of_turn>" in tokenizer.decode(ids, skip_special_tokens=True):
-        yield "chat: turns are not left out as special tokens"
+        yield "chat: decoding does not skip the turn tokens as special tokens"
     for roles in (["system", "user"], ["assistant"], ["user", "user"]):
         try:
             tokenizer.apply_chat_template([{"role": r, "content": "x"} for r in roles], tokenize=False)
@@ -83,16 +83,16 @@ def chat_problems(tokenizer, model):
 
 
 def problems(args):
-    tokenizer, said = load(args.dir)
+    tokenizer, messages = load(args.dir)
     model = sentencepiece.SentencePieceProcessor(model_file=f"{args.dir}/tokenizer.model")
-    for line in said:
-        yield f"says: {line}"
+    for line in messages:
+        yield f"transformers prints: {line}"
     if len(tokenizer) != len(model):
-        yield f"{len(tokenizer)} tokens, SentencePiece has {len(model)}"
+        yield f"the vocabulary has {len(tokenizer)} tokens, that of SentencePiece {len(model)}"
     for name in ("bos", "eos", "pad", "unk"):
         ours, theirs = getattr(tokenizer, f"{name}_token_id"), getattr(model, f"{name}_id")()
         if ours != theirs:
-            yield f"{name} is {ours}, SentencePiece has {theirs}"
+            yield f"{name} is {ours}, in SentencePiece {theirs}"
     rng = random.Random(args.seed)
     texts = TEXTS + ["".join(rng.choices(PIECES, k=rng.randint(1, 16))) for _ in range(args.random)]
     for text in texts:
@@ -104,13 +104,13 @@ def problems(args):
     if args.chat:
         yield from chat_problems(tokenizer, model)
     elif tokenizer.chat_template:
-        yield "has a chat template"
+        yield "there is a chat template"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir")
-    parser.add_argument("--random", type=int, default=2000, help="random texts besides the listed ones")
+    parser.add_argument("--random", type=int, default=2000, help="number of random texts (default: 2000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chat", action="store_true", help="the model is instruction-tuned: check its chat template")
     args = parser.parse_args()
@@ -119,7 +119,7 @@ def main():
         print("  ", line)
     if found:
         sys.exit(f"tokenizer, transformers {transformers.__version__}: {len(found)} differences")
-    print(f"tokenizer, transformers {transformers.__version__}: {len(TEXTS) + args.random} texts as SentencePiece splits them")
+    print(f"tokenizer, transformers {transformers.__version__}: {len(TEXTS) + args.random} texts tokenized as by SentencePiece")
 
 
 if __name__ == "__main__":

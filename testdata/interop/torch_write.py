@@ -1,11 +1,11 @@
-"""Holds the .pt files that griffin writes against torch's: python.sh current torch_write.py [--seed N]
+"""Compares the .pt files that griffin writes with those of torch: python.sh current torch_write.py [--seed N]
 
-The original's torch model takes freshly seeded weights and torch saves its state_dict. From the same weights in every
-original format, and from a Hugging Face directory, `convert --to torch` has to make the very same file, byte for byte,
-which torch of 2024 then reads.
+Random weights are loaded into the original torch model, and torch saves its state_dict. From the same weights in every
+original format, and from Hugging Face directories, `convert --to torch` must write the same file, byte for byte. The
+torch version of 2024 must read it.
 
-    torch_write.py save CASE_DIR FILE   what torch saves of a made case, as convert's tests have it
-    torch_write.py digests FILE...      what this environment's torch reads from files, with and without mmap, as JSON
+    torch_write.py save CASE_DIR FILE   saves the weights of a case with torch (a fixture of the tests of convert)
+    torch_write.py digests FILE...      prints as JSON what torch reads from files, with and without mmap
 """
 
 import argparse
@@ -40,7 +40,7 @@ def cases(seed):
 
 
 def save_model(config, params, dtype, path):
-    """As one saves the original's model: its parameters in their order, each alone in its storage."""
+    """Saves the state_dict of the original torch model with these weights."""
     import golden
     import torch
     from recurrentgemma.torch import griffin as original
@@ -50,7 +50,7 @@ def save_model(config, params, dtype, path):
 
 
 def check_case(score, root, name, config, dtype, seed):
-    """The files that griffin wrote, all of them equal to the first value returned."""
+    """Returns the file that torch saved and the equal files that griffin wrote."""
     import originals
     out = f"{root}/{name}"
     params = family.make_params(config, seed, dtype)
@@ -68,7 +68,7 @@ def check_case(score, root, name, config, dtype, seed):
 
             def convert():
                 griffin.convert(f"{out}/{parent}/{kind}", got, "--to=torch")
-                return "" if filecmp.cmp(want, got, shallow=False) else "not the bytes that torch saves"
+                return "" if filecmp.cmp(want, got, shallow=False) else "differs from the file that torch saves"
 
             if score.attempt(f"{name} from {kind}", convert):
                 written.append(got)
@@ -78,20 +78,20 @@ def check_case(score, root, name, config, dtype, seed):
 def digests(files):
     """{file: {"mmap" or "read": what torch reads}}"""
     import torch
-    said = {}
+    result = {}
     for path in files:
-        said[path] = {how: {k: expect.digest_torch(v) for k, v in torch.load(path, weights_only=True, mmap=how == "mmap").items()}
+        result[path] = {how: {k: expect.digest_torch(v) for k, v in torch.load(path, weights_only=True, mmap=how == "mmap").items()}
                       for how in ("read", "mmap")}
-    print(json.dumps(said))
+    print(json.dumps(result))
 
 
 def check_2024(score, pairs):
     done = subprocess.run([f"{HERE}/python.sh", "2024", "torch_write.py", "digests", *(written[-1] for _, written in pairs)],
                           check=True, stdout=subprocess.PIPE, text=True)
-    said = json.loads(done.stdout)
+    results = json.loads(done.stdout)
     for original, written in pairs:
         want = expect.by_torch(original)
-        for how, read in said[written[-1]].items():
+        for how, read in results[written[-1]].items():
             got = {k: (dtype, tuple(shape), digest) for k, (dtype, shape, digest) in read.items()}
             score.check(f"torch of 2024, {how}: {written[-1]}", differences(want, got))
 
@@ -103,7 +103,7 @@ def main():
         case, params = family.load_case(sys.argv[2])
         return save_model(case["config"], params, case["dtype"], sys.argv[3])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="default: a fresh one")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="default: random")
     args = parser.parse_args()
     score = griffin.Score(f"torch_write --seed {args.seed}")
     root = tempfile.mkdtemp(prefix="griffin-torch-write-")

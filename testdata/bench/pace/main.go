@@ -1,6 +1,6 @@
-// Command pace reads what griffin diff reads, and does nothing else, so that its time can stand beside
-// griffin's: "pace decode CKPT" decodes all tensors of a checkpoint, "pace read FILE..." reads files, both on
-// all processors.
+// Command pace reads the input of griffin diff and does nothing else. Its time is the lower limit for
+// griffin's. "pace decode CKPT" decodes all tensors of a checkpoint, "pace read FILE..." reads files, both
+// on all processors.
 package main
 
 import (
@@ -33,9 +33,10 @@ func main() {
 	}
 }
 
+// step is the size of one read, in bytes.
 const step = 128 << 10
 
-// decode reads all tensors, the largest first.
+// decode decodes all tensors of a checkpoint, the largest first.
 func decode(path string) error {
 	c, err := formats.Open(path, formats.Options{})
 	if err != nil {
@@ -60,7 +61,7 @@ func decode(path string) error {
 	return group.Wait()
 }
 
-// read reads the files in pieces, from several places at once.
+// read reads the files in pieces, several of them at a time.
 func read(paths []string) error {
 	const piece = 64 << 20
 	var group errgroup.Group
