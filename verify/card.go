@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // CardSchema names the form of a card; it changes when a field changes its meaning.
@@ -29,9 +30,9 @@ type Card struct {
 	Weights *CardWeights  `json:"weights,omitempty"` // nil if they were not compared
 	Logits  []*CardLogits `json:"logits,omitempty"`
 
-	Window  *Window        `json:"window,omitempty"`
-	Runtime *RuntimeResult `json:"runtime,omitempty"`
-	Notes   []string       `json:"notes,omitempty"`
+	Window  *runtime.Window `json:"window,omitempty"`
+	Runtime *RuntimeResult  `json:"runtime,omitempty"`
+	Notes   []string        `json:"notes,omitempty"`
 }
 
 // CardWeights is what the proof of the weights went over.

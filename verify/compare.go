@@ -10,12 +10,13 @@ import (
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/forward"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // CompareOptions say how a model is held against a fixture.
 type CompareOptions struct {
 	Semantics *reference.Semantics // nil: those of the fixture's implementation
-	Other     *Model               // another checkpoint that should be the same model, whose tensors may explain a fault; or nil
+	Other     *runtime.Model       // another checkpoint that should be the same model, whose tensors may explain a fault; or nil
 }
 
 // CompareLogits runs a model on the tokens of a fixture and holds every result that was recorded
@@ -24,7 +25,7 @@ type CompareOptions struct {
 //
 // All runs go through the model side by side, block by block, and of each only one block's output is
 // kept, so that memory does not grow with the number of blocks.
-func CompareLogits(ctx context.Context, m *Model, g *golden.Fixture, o CompareOptions) (*LogitsResult, error) {
+func CompareLogits(ctx context.Context, m *runtime.Model, g *golden.Fixture, o CompareOptions) (*LogitsResult, error) {
 	c := newComparison(ctx, m, g, o)
 	if why := c.unfit(); why != "" {
 		c.result.Summary = why
@@ -46,9 +47,9 @@ func CompareLogits(ctx context.Context, m *Model, g *golden.Fixture, o CompareOp
 // comparison is one call of CompareLogits.
 type comparison struct {
 	ctx       context.Context
-	model     *Model
+	model     *runtime.Model
 	golden    *golden.Fixture
-	other     *Model
+	other     *runtime.Model
 	semantics reference.Semantics
 	result    *LogitsResult
 
@@ -66,7 +67,7 @@ type comparison struct {
 	exact  *inexact // the first embedding that is not as it must be, or nil
 }
 
-func newComparison(ctx context.Context, m *Model, g *golden.Fixture, o CompareOptions) *comparison {
+func newComparison(ctx context.Context, m *runtime.Model, g *golden.Fixture, o CompareOptions) *comparison {
 	c := &comparison{ctx: ctx, model: m, golden: g, other: o.Other, semantics: g.Meta.Semantics}
 	if o.Semantics != nil {
 		c.semantics = *o.Semantics

@@ -140,7 +140,7 @@ func judgeConfig(fields map[string]any, p *convert.Plan, head headState) *Sectio
 	s.Findings = append(s.Findings, judgeTokens(fields, p.Config.VocabSize)...)
 	s.Notes = configNotes(fields, p)
 	s.OK = len(s.Findings) == 0
-	s.Summary = fmt.Sprintf("%d fields of config.json say what the source says", checked)
+	s.Summary = fmt.Sprintf("config.json agrees in all %d fields", checked)
 	if !s.OK {
 		var names []string
 		for _, f := range s.Findings {

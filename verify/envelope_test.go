@@ -12,6 +12,8 @@ import (
 
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 var measure = flag.Int("measure", 0, "write ENVELOPE.md anew, with so many seeds for each rate of false alarms")
@@ -19,10 +21,10 @@ var measure = flag.Int("measure", 0, "write ENVELOPE.md anew, with so many seeds
 // What the real implementations computed of the committed cases is inside the envelope: all four, in all
 // dtypes, plain, packed and decoding.
 func TestRecordingsAreInside(t *testing.T) {
-	for _, name := range fixtures {
-		f := openFixture(t, name)
-		m := f.open(t, f.checkpoints(t)[0])
-		paths, _ := filepath.Glob(filepath.Join(f.dir, "golden", "*.safetensors"))
+	for _, name := range cases.Names {
+		f := cases.Open(t, name)
+		m := f.Model(t, f.Checkpoints(t)[0])
+		paths, _ := filepath.Glob(filepath.Join(f.Dir, "golden", "*.safetensors"))
 		for _, path := range paths {
 			g, err := golden.Open(path)
 			if err != nil {
@@ -45,10 +47,10 @@ func TestRecordingsAreInside(t *testing.T) {
 
 // A recording is outside where it is held against other semantics, and the fault has their name.
 func TestSemanticsAreTold(t *testing.T) {
-	f := openFixture(t, "odd-griffin")
-	m := f.open(t, f.checkpoints(t)[0])
+	f := cases.Open(t, "odd-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
 	for file, other := range map[string]reference.Semantics{"hf5": reference.Original, "hf4": reference.Original, "jax": reference.Transformers5} {
-		g, err := golden.Open(filepath.Join(f.dir, "golden", file+".safetensors"))
+		g, err := golden.Open(filepath.Join(f.Dir, "golden", file+".safetensors"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +106,7 @@ func TestQuantile(t *testing.T) {
 // seedCase is a model whose runs serve as fixtures.
 type seedCase struct {
 	name      string
-	model     *Model
+	model     *runtime.Model
 	precision reference.Precision
 	tokens    []int32
 	positions []int32
@@ -114,9 +116,9 @@ type seedCase struct {
 
 func seedCases(t *testing.T) []seedCase {
 	var all []seedCase
-	for _, name := range fixtures {
-		f := openFixture(t, name)
-		m := f.open(t, f.checkpoints(t)[0])
+	for _, name := range cases.Names {
+		f := cases.Open(t, name)
+		m := f.Model(t, f.Checkpoints(t)[0])
 		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16} {
 			tokens, positions, packed, batch := trialTokens(m)
 			all = append(all, seedCase{name, m, p, tokens, positions, packed, batch})
@@ -228,7 +230,7 @@ func measureRecordings(t *testing.T, b *strings.Builder) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := slices.Clone(fixtures)
+	names := slices.Clone(cases.Names)
 	for _, dir := range more {
 		name, err := filepath.Rel(root, dir)
 		if err != nil {
@@ -237,10 +239,10 @@ func measureRecordings(t *testing.T, b *strings.Builder) {
 		names = append(names, name)
 	}
 	for _, name := range names {
-		f := openFixture(t, name)
-		m := f.open(t, f.checkpoints(t)[0])
+		f := cases.Open(t, name)
+		m := f.Model(t, f.Checkpoints(t)[0])
 		name = filepath.Base(name)
-		paths, _ := filepath.Glob(filepath.Join(f.dir, "golden", "*.safetensors"))
+		paths, _ := filepath.Glob(filepath.Join(f.Dir, "golden", "*.safetensors"))
 		for _, path := range paths {
 			g, err := golden.Open(path)
 			if err != nil {
@@ -264,8 +266,8 @@ func measureRecordings(t *testing.T, b *strings.Builder) {
 // measureFaults finds, for each kind of fault, the smallest that is caught in each dtype.
 func measureFaults(t *testing.T, b *strings.Builder) {
 	b.WriteString(smallestHead)
-	f := openFixture(t, "tiny-griffin")
-	m := f.open(t, f.checkpoints(t)[0])
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
 	line := func(block int, kind string, sized bool) {
 		fmt.Fprintf(b, "| %s |", kind)
 		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16} {
@@ -305,7 +307,7 @@ the soft cap hardly depend on it.
 |---|---|---|
 `
 
-func smallest(t *testing.T, m *Model, p reference.Precision, block int, kind string, sized bool) string {
+func smallest(t *testing.T, m *runtime.Model, p reference.Precision, block int, kind string, sized bool) string {
 	tokens, positions, packed, batch := trialTokens(m)
 	caught := func(size float64) (bool, string) {
 		n := newNaive(t, m, p, breakage{block, kind, size})

@@ -110,8 +110,8 @@ func (c *comparison) summarise() {
 				worst = math.Max(worst, float64(s.Worst.Share))
 			}
 		}
-		r.Summary = fmt.Sprintf("%s of %s lie within the rounding envelope, at most %.2f of it, over %s",
-			countOf(len(r.Sites), "result"), r.Implementation, worst, countOf(len(c.tokens), "token"))
+		r.Summary = fmt.Sprintf("%s of %s match within rounding over %s (worst: %.0f%% of the limit)",
+			countOf(len(r.Sites), "output"), r.Implementation, countOf(len(c.tokens), "token"), 100*worst)
 		return
 	}
 	if n := len(r.Faults); n > 1 && r.Faults[0].Cause != "" && !slices.ContainsFunc(r.Faults, func(f *Fault) bool { return f.Cause != r.Faults[0].Cause }) {

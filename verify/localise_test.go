@@ -13,6 +13,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // broken lists deliberate faults of the forward pass, each with the half that it is in and, where it
@@ -87,7 +89,7 @@ var brokenMLP = []struct {
 }
 
 // trialTokens are tokens of rows three windows long, and positions that cut the second half off.
-func trialTokens(m *Model) (tokens, positions, packed []int32, batch int) {
+func trialTokens(m *runtime.Model) (tokens, positions, packed []int32, batch int) {
 	length := 3 * int(m.Config.AttentionWindow)
 	for i := range 2 * length {
 		tokens = append(tokens, int32((i*i*7+3*i+11)%int(m.Config.VocabSize)))
@@ -101,7 +103,7 @@ func trialTokens(m *Model) (tokens, positions, packed []int32, batch int) {
 	return tokens, positions, packed, 2
 }
 
-func compareWith(t *testing.T, m *Model, g *golden.Fixture) *LogitsResult {
+func compareWith(t *testing.T, m *runtime.Model, g *golden.Fixture) *LogitsResult {
 	t.Helper()
 	r, err := CompareLogits(context.Background(), m, g, CompareOptions{})
 	if err != nil {
@@ -113,8 +115,8 @@ func compareWith(t *testing.T, m *Model, g *golden.Fixture) *LogitsResult {
 // The plain pass that the injections break computes what the reference does.
 func TestNaiveIsInside(t *testing.T) {
 	for _, precision := range []reference.Precision{reference.Float32, reference.BFloat16} {
-		f := openFixture(t, "tiny-griffin")
-		m := f.open(t, f.checkpoints(t)[0])
+		f := cases.Open(t, "tiny-griffin")
+		m := f.Model(t, f.Checkpoints(t)[0])
 		tokens, positions, packed, batch := trialTokens(m)
 		n := newNaive(t, m, precision, breakage{block: -2})
 		if r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, precision.String(), false)); !r.OK {
@@ -129,8 +131,8 @@ func TestLocalise(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")
 	}
-	f := openFixture(t, "tiny-griffin")
-	m := f.open(t, f.checkpoints(t)[0])
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
 	tokens, positions, packed, batch := trialTokens(m)
 	check := func(block int, kind string, size float64, half, cause string) {
 		t.Run(fmt.Sprintf("%d %s", block, kind), func(t *testing.T) {
@@ -193,8 +195,8 @@ func TestLocalise(t *testing.T) {
 // Two faults are both found: that of the first block hides nothing. And where a fixture lacks the outputs of
 // temporal halves, the block is found all the same.
 func TestLocaliseMore(t *testing.T) {
-	f := openFixture(t, "tiny-griffin")
-	m := f.open(t, f.checkpoints(t)[0])
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
 	tokens, positions, packed, batch := trialTokens(m)
 	n := newNaive(t, m, reference.Float32, breakage{1, "minus 8", 0.1})
 	n.load(3, reference.MLPUp+reference.Kernel)[5] += 0.3
@@ -226,8 +228,8 @@ func TestLocaliseMore(t *testing.T) {
 
 // Where the checkpoint that the fixture was recorded from is there too, it says which tensor differs.
 func TestLocaliseByOtherCheckpoint(t *testing.T) {
-	f := openFixture(t, "tiny-griffin")
-	source := f.open(t, f.checkpoints(t)[0])
+	f := cases.Open(t, "tiny-griffin")
+	source := f.Model(t, f.Checkpoints(t)[0])
 	for _, tt := range []struct {
 		tensor string
 		block  int
@@ -238,16 +240,12 @@ func TestLocaliseByOtherCheckpoint(t *testing.T) {
 		{"model.layers.3.mlp_block.up_proj.weight", 3, mlpHalf},
 	} {
 		dir := t.TempDir()
-		if err := os.CopyFS(dir, os.DirFS(filepath.Join(f.dir, "hf"))); err != nil {
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(f.Dir, "hf"))); err != nil {
 			t.Fatal(err)
 		}
 		spoil(t, filepath.Join(dir, "model.safetensors"), tt.tensor)
-		converted, err := OpenModel(t.Context(), dir, ModelOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer converted.Close()
-		g, err := golden.Open(filepath.Join(f.dir, "golden", "jax.safetensors"))
+		converted := f.Model(t, dir)
+		g, err := golden.Open(filepath.Join(f.Dir, "golden", "jax.safetensors"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,136 +1,24 @@
 package verify
 
 import (
-	"context"
-	"encoding/json"
-	"math"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
-// fixture is a directory of ../testdata.
-type fixture struct {
-	dir      string
-	DType    string
-	settings convert.Settings
-}
-
-func openFixture(t *testing.T, name string) *fixture {
+// openModel opens a checkpoint, which is closed when the test ends.
+func openModel(t testing.TB, path string, s convert.Settings) *runtime.Model {
 	t.Helper()
-	f := &fixture{dir: filepath.Join("..", "testdata", name)}
-	text, err := os.ReadFile(filepath.Join(f.dir, "case.json"))
+	checkpoint, err := formats.Open(path, formats.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c struct {
-		DType  string
-		Config struct {
-			Window int64   `json:"attention_window_size"`
-			Scale  bool    `json:"embeddings_scale_by_sqrt_dim"`
-			Cap    float64 `json:"logits_soft_cap"`
-		}
-	}
-	if err := json.Unmarshal(text, &c); err != nil {
-		t.Fatal(err)
-	}
-	f.DType = c.DType
-	f.settings = convert.Settings{AttentionWindow: &c.Config.Window, LogitsSoftCap: &c.Config.Cap, EmbeddingScale: &c.Config.Scale}
-	return f
-}
-
-// checkpoints are the paths of all that a fixture holds, originals and Hugging Face.
-func (f *fixture) checkpoints(t *testing.T) []string {
-	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(f.dir, "original", "*"))
-	if err != nil || len(paths) == 0 {
-		t.Fatal(err, "no originals")
-	}
-	if hf := filepath.Join(f.dir, "hf"); exists(hf) {
-		paths = append(paths, hf)
-	}
-	return paths
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-func (f *fixture) open(t *testing.T, path string) *Model {
-	t.Helper()
-	m, err := OpenModel(t.Context(), path, ModelOptions{Settings: f.settings})
+	t.Cleanup(func() { checkpoint.Close() })
+	m, err := runtime.Open(t.Context(), checkpoint, runtime.Options{Settings: s})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { m.Close() })
 	return m
-}
-
-var fixtures = []string{"tiny-griffin", "odd-griffin", "micro-griffin", "micro-hawk"}
-
-// Checkpoints of every format and layout compute the same bits: those of the recorded weights,
-// whichever way they lie.
-func TestLayoutsAgree(t *testing.T) {
-	for _, name := range fixtures {
-		f := openFixture(t, name)
-		var want map[string][]float32
-		for _, path := range f.checkpoints(t) {
-			m := f.open(t, path)
-			got := map[string][]float32{}
-			run := m.Reference(reference.Original, reference.Arithmetic{})
-			err := run.Run(context.Background(), reference.Pass{Tokens: []int32{3, 1, 4, 1, 5, 9, 2, 6}, Batch: 2,
-				Observe: func(o reference.Observation) error { got[o.Name()] = o.Float32; return nil }})
-			if err != nil {
-				t.Fatalf("%s: %v", path, err)
-			}
-			if want == nil {
-				want = got
-			}
-			for site, w := range want {
-				for i := range w {
-					if math.Float32bits(w[i]) != math.Float32bits(got[site][i]) {
-						t.Fatalf("%s: %s is %v at %d, not %v", path, site, got[site][i], i, w[i])
-					}
-				}
-			}
-		}
-	}
-}
-
-// The digest is of the parameters as they are stored: the same in every container of a layout, and
-// with or without a copy of the embedding as output head.
-func TestDigest(t *testing.T) {
-	f := openFixture(t, "micro-griffin")
-	seen := map[string]string{}
-	for _, path := range f.checkpoints(t) {
-		m := f.open(t, path)
-		digest, err := m.Digest(context.Background(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		layout := m.Found.Layout.String()
-		if before := seen[layout]; before != "" && before != digest || !strings.HasPrefix(digest, layout+" sha256:") {
-			t.Errorf("%s: %s, before %s", path, digest, before)
-		}
-		seen[layout] = digest
-	}
-	if len(seen) != 3 {
-		t.Errorf("%d layouts", len(seen))
-	}
-	// As the capture scripts, which are Python, have them.
-	f = openFixture(t, "odd-griffin")
-	for path, want := range map[string]string{
-		"original/orbax-zarr3": "flax sha256:4a35f74ab07ec053ab52703d2ef321f4019d531a463eb7022919b36e0c6167b0",
-		"original/torch.pt":    "torch sha256:a6739a00d98e39afc5c794f10ad42a7c37354a0df02a1ba67b48b08316c758fe",
-		"hf":                   "huggingface sha256:f9fbdabce46b0f33421df16a51c57dd9615b0ed3075f925833e88885ef7910f7",
-	} {
-		if got, err := f.open(t, filepath.Join(f.dir, path)).Digest(context.Background(), nil); err != nil || got != want {
-			t.Errorf("%s: %s, %v", path, got, err)
-		}
-	}
 }

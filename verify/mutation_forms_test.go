@@ -143,7 +143,7 @@ func TestFormsPass(t *testing.T) {
 				t.Errorf("%s: %+v", b.name, v.Window)
 			}
 			if from := v.Runtime.From; written > b.config.AttentionWindow && from != -1 || written == b.config.AttentionWindow && from != int(written) {
-				t.Errorf("%s, %d: they part at %d", b.name, written, from)
+				t.Errorf("%s, %d: they diverge from %d on", b.name, written, from)
 			}
 		}
 		m := b.made.clone()

@@ -13,13 +13,14 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // naive is a second forward pass, in float64 and as plain as can be, that rounds what comes out of every
 // layer. It can be broken in one place: that is what it is for.
 type naive struct {
 	t       testing.TB
-	model   *Model
+	model   *runtime.Model
 	config  reference.Config
 	weights reference.Weights
 	round   func(float64) float64
@@ -47,7 +48,7 @@ func (n *naive) by(block int, kind string) float64 {
 	return 0
 }
 
-func newNaive(t testing.TB, m *Model, precision reference.Precision, b breakage) *naive {
+func newNaive(t testing.TB, m *runtime.Model, precision reference.Precision, b breakage) *naive {
 	n := &naive{t: t, model: m, config: m.Config.Reference(), weights: m.Found.Weights(), broken: b, loaded: map[string][]float64{}}
 	n.round = func(x float64) float64 { return float64(float32(x)) }
 	if precision == reference.BFloat16 {

@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // Provenance is what a verdict is about, so that others can tell whether they hold the same: the
@@ -81,7 +83,7 @@ func (v *Verdict) Provenance(ctx context.Context, o Options, command []string) (
 		}
 	}
 	var err error
-	if p.Source, err = facts(ctx, v.Source, ModelOptions{Settings: o.Settings, Step: o.Step, Name: o.Model}, v.windowOf(v.Source), known); err != nil {
+	if p.Source, err = facts(ctx, v.Source, o.Step, runtime.Options{Settings: o.Settings, Name: o.Model}, v.windowOf(v.Source), known); err != nil {
 		return nil, err
 	}
 	if v.Converted != nil {
@@ -91,7 +93,7 @@ func (v *Verdict) Provenance(ctx context.Context, o Options, command []string) (
 				known[t.Name] = t.SHA256
 			}
 		}
-		if p.Converted, err = facts(ctx, v.Converted, ModelOptions{Settings: v.settings()}, v.windowOf(v.Converted), known); err != nil {
+		if p.Converted, err = facts(ctx, v.Converted, nil, runtime.Options{Settings: v.settings()}, v.windowOf(v.Converted), known); err != nil {
 			return nil, err
 		}
 	}
@@ -113,24 +115,24 @@ func (v *Verdict) settings() (s convert.Settings) {
 }
 
 // windowOf returns the window of the verdict where it is that of a checkpoint.
-func (v *Verdict) windowOf(s *Subject) *Window {
+func (v *Verdict) windowOf(s *Subject) *runtime.Window {
 	if v.Window == nil || v.Converted != nil && s == v.Source && v.Converted.Layout == convert.HuggingFace.String() {
 		return nil
 	}
 	return v.Window
 }
 
-func facts(ctx context.Context, s *Subject, o ModelOptions, window *Window, known map[string]string) (*Facts, error) {
+func facts(ctx context.Context, s *Subject, step *int64, o runtime.Options, window *runtime.Window, known map[string]string) (*Facts, error) {
 	f := &Facts{Subject: *s}
 	sum, _, err := fileDigest(ctx, filepath.Join(s.Path, "config.json"))
 	if err == nil {
 		f.ConfigSHA256 = sum
 	}
-	m, err := OpenModel(ctx, s.Path, o)
+	m, closer, err := openFacts(ctx, s.Path, step, o)
 	if err != nil {
 		return f, ctx.Err() // the verdict has said what is wrong with it
 	}
-	defer m.Close()
+	defer closer.Close()
 	if err := m.Found.SettleScale(ctx); err != nil {
 		return nil, err
 	}
@@ -148,8 +150,21 @@ func facts(ctx context.Context, s *Subject, o ModelOptions, window *Window, know
 	for _, b := range c.BlockTypes {
 		f.Config.BlockTypes = append(f.Config.BlockTypes, string(b))
 	}
-	f.Digest, err = m.digest(ctx, known, nil)
+	f.Digest, err = m.Digest(ctx, known, nil)
 	return f, err
+}
+
+func openFacts(ctx context.Context, path string, step *int64, o runtime.Options) (*runtime.Model, io.Closer, error) {
+	checkpoint, err := formats.Open(path, formats.Options{Step: step})
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := runtime.Open(ctx, checkpoint, o)
+	if err != nil {
+		checkpoint.Close()
+		return nil, nil, err
+	}
+	return m, checkpoint, nil
 }
 
 func (p *Provenance) addGolden(ctx context.Context, path string) error {

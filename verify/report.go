@@ -168,9 +168,9 @@ func lead(v *Verdict, checks []Check) string {
 	}
 	var parts []string
 	if w := v.Weights; w != nil {
-		how := "is that of the source, bit for bit"
+		how := "is identical to the source, bit for bit"
 		if w.Rounded > 0 {
-			how = "is that of the source, correctly rounded where the type changed"
+			how = "is identical to the source, correctly rounded where the dtype changed"
 		}
 		if w.Divided > 0 {
 			how += ", the embedding's divided by what transformers multiplies it by"

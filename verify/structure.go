@@ -201,7 +201,7 @@ func (c *structure) head(heads []*tensor.Tensor) (state headState) {
 
 func (c *structure) summary() string {
 	if c.section.OK {
-		return quantity(len(c.plan.Dests), "tensor") + ", all of the names, shapes and types that the source demands"
+		return quantity(len(c.plan.Dests), "tensor") + ": names, shapes and types as expected"
 	}
 	kinds := map[FindingKind]int{}
 	for _, f := range c.section.Findings {

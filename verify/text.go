@@ -77,7 +77,7 @@ func (l *LogitsResult) headline() string {
 	for _, s := range l.Sites {
 		outside += b2i(!s.OK)
 	}
-	return fmt.Sprintf("%d of %s of %s lie outside the rounding envelope", outside, countOf(len(l.Sites), "result"), l.Implementation)
+	return fmt.Sprintf("%d of %s of %s differ by more than rounding", outside, countOf(len(l.Sites), "output"), l.Implementation)
 }
 
 // line says where the fault is, and which tensors to look at.

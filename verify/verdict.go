@@ -7,6 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // Verdict is the answer to "is this the same model?", with all that it rests on. Every check that
@@ -26,8 +27,8 @@ type Verdict struct {
 	Weights   *WeightsSection `json:"weights,omitempty"`
 	Logits    []*LogitsResult `json:"logits,omitempty"`
 
-	Window  *Window        `json:"window,omitempty"`  // how the Hugging Face side writes the attention window
-	Runtime *RuntimeResult `json:"runtime,omitempty"` // where source and converted part when each is run by its own implementation
+	Window  *runtime.Window `json:"window,omitempty"`  // how the Hugging Face side writes the attention window
+	Runtime *RuntimeResult  `json:"runtime,omitempty"` // where source and converted part when each is run by its own implementation
 
 	Notes []string `json:"notes,omitempty"` // what the reader should know and what is no failure, one sentence each
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // Options say what is to be verified. Source is always there, and Converted or Golden or both.
@@ -28,7 +29,7 @@ type Options struct {
 	WeightsOnly bool // leave the logits out
 
 	Semantics *reference.Semantics // to hold models against Golden under; nil for those of its implementation
-	Runtime   *reference.Semantics // that will run Converted; nil for transformers5
+	Runtime   *runtime.Runtime     // that runs Hugging Face directories; nil for runtime.Transformers5
 
 	// Progress, if not nil, is told what is being done and how far it is. Calls do not overlap.
 	Progress func(doing string, done, total int64)

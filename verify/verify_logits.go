@@ -2,12 +2,14 @@ package verify
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // checkLogits holds the models against the fixture, and source against converted.
@@ -22,11 +24,11 @@ func (r *run) checkLogits(ctx context.Context) error {
 	if g == nil && r.bothOriginal() {
 		return nil // the original runs both, and weights were compared
 	}
-	source, err := completeModel(r.found, r.options.Settings)
+	source, err := runtime.New(r.found, r.options.Settings)
 	if err != nil {
 		return err
 	}
-	var converted *Model
+	var converted *runtime.Model
 	if r.converted != nil {
 		if converted, err = r.convertedModel(source); err != nil {
 			return r.skipConverted(err)
@@ -60,7 +62,7 @@ func (r *run) bothOriginal() bool {
 
 // convertedModel returns the converted checkpoint as a model to run. What an original does not say is what the
 // source says.
-func (r *run) convertedModel(source *Model) (*Model, error) {
+func (r *run) convertedModel(source *runtime.Model) (*runtime.Model, error) {
 	if r.made == nil {
 		_, err := convert.Recognize(r.converted)
 		return nil, err
@@ -69,14 +71,14 @@ func (r *run) convertedModel(source *Model) (*Model, error) {
 	if c := &r.plan.Config; r.plan.Layout != convert.HuggingFace && r.plan.Settled {
 		settings = convert.Settings{AttentionWindow: &c.AttentionWindow, LogitsSoftCap: &c.LogitsSoftCap, EmbeddingScale: &c.EmbeddingScale}
 	}
-	m, err := completeModel(r.made, settings)
+	m, err := runtime.New(r.made, settings)
 	if err != nil {
 		return nil, err
 	}
 	if m.Found.Layout == convert.HuggingFace && r.plan.Settled {
-		m.termsFrom = fromSource
+		evidence := runtime.FromSource
 		if source.Found.Layout == convert.HuggingFace {
-			m.termsFrom = source.termsFrom // it knows no more than that
+			evidence = source.Evidence // it knows no more than that
 		}
 		window, softCap := r.plan.Config.AttentionWindow, r.plan.Config.LogitsSoftCap
 		if m.Config.AttentionWindow != window+1 {
@@ -85,29 +87,81 @@ func (r *run) convertedModel(source *Model) (*Model, error) {
 		if softCap != 0 || !huggingface.IsNoSoftCap(m.Config.LogitsSoftCap, r.plan.DType) {
 			softCap = m.Config.LogitsSoftCap
 		}
-		m.setTerms(window, softCap)
+		m = m.WithOriginal(window, softCap, evidence)
 	}
 	return m, nil
 }
 
-// compareRuntimes finds out where the checkpoints part when each is run by what runs its layout.
-func (r *run) compareRuntimes(ctx context.Context, source, converted *Model, passes []golden.Pass) error {
-	runtime := reference.Transformers5
-	if r.options.Runtime != nil {
-		runtime = *r.options.Runtime
+// RuntimeResult says where the source and the converted checkpoint diverge when each is run by a runtime of its layout:
+// the original implementation, or for a Hugging Face directory another runtime. It is a fact about runtimes, not a
+// failure.
+type RuntimeResult struct {
+	Runtime string `json:"runtime"` // name of the runtime that runs the Hugging Face side
+	Summary string `json:"summary"` // one sentence
+	Reason  string `json:"reason,omitempty"`
+
+	// Part says that they diverge within the tokens, from First on (Share and Channel do not apply).
+	Part  bool   `json:"part"`
+	First *Place `json:"first,omitempty"`
+	Pass  string `json:"pass,omitempty"` // of First: "" or "packed"
+
+	// From is the position from which on they diverge in a document that is long enough; -1 if they never do.
+	From int `json:"from"`
+
+	// Metrics compare the logits of both: those of the tokens from First on in each row if they diverge, or of all
+	// tokens if the weights are not the same bit for bit. nil if nothing had to be run.
+	Metrics *Metrics `json:"metrics,omitempty"`
+
+	Facts []runtime.Fact `json:"facts,omitempty"` // what each runtime does with the Hugging Face side
+}
+
+// compareRuntimes finds where the checkpoints diverge when each is run by a runtime of its layout.
+func (r *run) compareRuntimes(ctx context.Context, source, converted *runtime.Model, passes []golden.Pass) error {
+	if r.verdict.Window = converted.Window(); r.verdict.Window == nil {
+		r.verdict.Window = source.Window()
 	}
-	result, err := CompareRuntime(ctx, source, converted, runtime, passes, r.proven() && r.verdict.Weights.Rounded == 0)
+	if r.bothOriginal() {
+		return nil
+	}
+	hf := r.options.Runtime
+	if hf == nil {
+		hf = runtime.Transformers5
+	}
+	a, b := source.RunBy(hf), converted.RunBy(hf)
+	d := runtime.Compare(a, b, passes)
+	metrics, err := r.runtimeMetrics(ctx, &a, &b, d, passes)
 	if err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
+		r.verdict.Window = nil
 		return r.skipConverted(err)
 	}
-	r.verdict.Runtime = result
-	if r.verdict.Window = converted.Window(); r.verdict.Window == nil {
-		r.verdict.Window = source.Window()
+	result := &RuntimeResult{Runtime: hf.Name, Summary: d.Summary, Reason: d.Reason, Part: d.First != nil, Pass: d.Pass, From: d.From, Metrics: metrics}
+	if t := d.First; t != nil {
+		result.First = &Place{Row: t.Row, Token: t.Index, Position: t.Position}
 	}
+	if result.Facts = converted.Facts(); converted.Found.Layout != convert.HuggingFace {
+		result.Facts = source.Facts()
+	}
+	r.verdict.Runtime = result
 	return nil
+}
+
+// runtimeMetrics compares the logits of both sides, unless it is known that they are the same.
+func (r *run) runtimeMetrics(ctx context.Context, a, b *runtime.Side, d *runtime.Divergence, passes []golden.Pass) (*Metrics, error) {
+	same := r.proven() && r.verdict.Weights.Rounded == 0
+	if same && d.First == nil || a.Config.VocabSize != b.Config.VocabSize || a.Config.Width != b.Config.Width || len(a.Config.BlockTypes) != len(b.Config.BlockTypes) {
+		return nil, nil
+	}
+	from := 0
+	if d.First != nil {
+		passes = slices.DeleteFunc(slices.Clone(passes), func(p golden.Pass) bool { return p.Name != d.Pass })
+		if same {
+			from = d.First.Index
+		}
+	}
+	return Distance(ctx, a.Reference(), b.Reference(), passes, from)
 }
 
 // skipConverted says that the converted checkpoint could not be run, where the checks before have said why;
@@ -124,8 +178,8 @@ func (r *run) skipConverted(err error) error {
 
 // holdAgainst holds the models against a fixture. Where they are proven to be the same, one pass serves both: of
 // the one that the fixture's implementation would have run.
-func (r *run) holdAgainst(ctx context.Context, g *golden.Fixture, source, converted *Model) error {
-	models := []*Model{source}
+func (r *run) holdAgainst(ctx context.Context, g *golden.Fixture, source, converted *runtime.Model) error {
+	models := []*runtime.Model{source}
 	if converted != nil {
 		models = append(models, converted)
 		switch wants := g.Meta.Semantics == reference.Original; {
@@ -157,44 +211,33 @@ func (r *run) holdAgainst(ctx context.Context, g *golden.Fixture, source, conver
 		if err != nil {
 			return err
 		}
-		if m.mayMatch(result) {
-			matching := *m
-			matching.setTerms(m.Config.AttentionWindow-1, m.Original.LogitsSoftCap)
-			again, err := CompareLogits(ctx, &matching, g, o)
+		if mayMatch(m, result) {
+			matching := m.WithOriginal(m.Config.AttentionWindow-1, m.Original.LogitsSoftCap, m.Evidence)
+			again, err := CompareLogits(ctx, matching, g, o)
 			if err != nil {
 				return err
 			}
 			if again.OK {
-				result, *m = again, matching
+				result, *m = again, *matching
 			}
 		}
-		if result.OK && m.termsFrom == assumed && result.Semantics == reference.Original.String() && longest(g.Passes) > int(m.Original.AttentionWindow) {
-			m.termsFrom = fromFixture
+		if result.OK && m.Evidence == runtime.Assumed && result.Semantics == reference.Original.String() && runtime.LongestDocument(g.Passes) > int(m.Original.AttentionWindow) {
+			m.Evidence = runtime.FromFixture
 		}
 		r.verdict.Logits = append(r.verdict.Logits, result)
 	}
 	return nil
 }
 
-// longest returns the tokens of the longest document.
-func longest(passes []golden.Pass) (tokens int) {
-	for i := range passes {
-		for _, position := range passes[i].Positions {
-			tokens = max(tokens, int(position)+1)
-		}
-	}
-	return tokens
-}
-
 // mayMatch reports whether a Hugging Face directory, of which nothing says how its window is written, may have one
 // that matches transformers 5: as it is read, the original's results lie outside.
-func (m *Model) mayMatch(l *LogitsResult) bool {
-	return !l.OK && len(l.Faults) > 0 && l.Semantics == reference.Original.String() && m.termsFrom == assumed &&
+func mayMatch(m *runtime.Model, l *LogitsResult) bool {
+	return !l.OK && len(l.Faults) > 0 && l.Semantics == reference.Original.String() && m.Evidence == runtime.Assumed &&
 		m.Found.Layout == convert.HuggingFace && m.Config.Has(convert.Attention) && m.Config.AttentionWindow > 1
 }
 
 // reading returns what counts the weights that runs of a model read, as progress.
-func (r *run) reading(g *golden.Fixture, m *Model) func(int64) {
+func (r *run) reading(g *golden.Fixture, m *runtime.Model) func(int64) {
 	if r.options.Progress == nil {
 		return nil
 	}
@@ -217,7 +260,7 @@ func (r *run) reading(g *golden.Fixture, m *Model) func(int64) {
 }
 
 // fitting returns the passes whose tokens a model has.
-func fitting(passes []golden.Pass, m *Model) []golden.Pass {
+func fitting(passes []golden.Pass, m *runtime.Model) []golden.Pass {
 	for i := range passes {
 		for _, token := range passes[i].Tokens {
 			if int64(token) >= m.Config.VocabSize {

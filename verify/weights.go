@@ -169,9 +169,9 @@ func shapeOf(shape []int64) []int64 {
 func (w *weights) summarise() {
 	s := w.section
 	s.OK = len(s.Findings)+len(w.left) == 0
-	how := "every element is that of the source, bit for bit"
+	how := "identical to the source, bit for bit"
 	if s.Rounded > 0 {
-		how = fmt.Sprintf("every element is that of the source, rounded to nearest where the dtype changed (%s of %s elements)", page.Grouped(s.Rounded), page.Grouped(s.Elements))
+		how = fmt.Sprintf("identical to the source, rounded to nearest where the dtype changed (%s of %s elements)", page.Grouped(s.Rounded), page.Grouped(s.Elements))
 	}
 	if s.Divided > 0 {
 		exact := ", exactly"

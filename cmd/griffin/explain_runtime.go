@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/verify"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // explainRuntime prints what each runtime does with a model. No weights are read.
@@ -21,10 +21,10 @@ func explainRuntime(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer m.Close()
+	defer m.Checkpoint.Close()
 	facts := m.Facts()
 	if c.IsSet("runtime") {
-		facts = slices.DeleteFunc(facts, func(f verify.RuntimeFact) bool { return f.Runtime != c.String("runtime") })
+		facts = slices.DeleteFunc(facts, func(f runtime.Fact) bool { return f.Runtime != c.String("runtime") })
 	}
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, facts)
@@ -41,7 +41,7 @@ func explainRuntime(c *cli.Context) error {
 	return nil
 }
 
-func printFacts(to io.Writer, facts []verify.RuntimeFact) error {
+func printFacts(to io.Writer, facts []runtime.Fact) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "RUNTIME\tPROMPT\tCACHE\tAS THE ORIGINAL\tWHAT IT DOES")
 	for _, f := range facts {

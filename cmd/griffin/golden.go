@@ -11,8 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/reference"
-	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 func goldenCommand() *cli.Command {
@@ -76,7 +76,7 @@ func runGolden(c *cli.Context) error {
 	if err != nil {
 		return usagef("--arithmetic: %v", err)
 	}
-	semantics, err := semanticsOption(c, "semantics")
+	semantics, err := semanticsOption(c)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func runGolden(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer m.Close()
+	defer m.Checkpoint.Close()
 	tokens, err := tokensFor(c, m)
 	if err != nil {
 		return err
@@ -117,12 +117,12 @@ func runGolden(c *cli.Context) error {
 const forwardHeapLimit = 640 << 20
 
 // openModel opens a model with the settings and at the step that the flags ask for.
-func openModel(c *cli.Context, path string) (*verify.Model, error) {
+func openModel(c *cli.Context, path string) (*runtime.Model, error) {
 	checkpoint, err := openSource(c, path)
 	if err != nil {
 		return nil, err
 	}
-	m, err := verify.NewModel(c.Context, checkpoint, verify.ModelOptions{Settings: settings(c), Name: c.String("model")})
+	m, err := runtime.Open(c.Context, checkpoint, runtime.Options{Settings: settings(c), Name: c.String("model")})
 	if err != nil {
 		checkpoint.Close()
 		return nil, err
@@ -139,7 +139,7 @@ func recordOptions(c *cli.Context) (o golden.RecordOptions, err error) {
 }
 
 // tokensFor returns the tokens that the flags ask for.
-func tokensFor(c *cli.Context, m *verify.Model) (*golden.Tokens, error) {
+func tokensFor(c *cli.Context, m *runtime.Model) (*golden.Tokens, error) {
 	switch {
 	case c.IsSet("tokens") == c.IsSet("random"):
 		return nil, usagef("golden needs tokens").advise("give either --tokens FILE.safetensors or --random N")
@@ -155,14 +155,14 @@ func tokensFor(c *cli.Context, m *verify.Model) (*golden.Tokens, error) {
 	return tokens, nil
 }
 
-// semanticsOption returns the semantics that a flag names, or nil if it is not set.
-func semanticsOption(c *cli.Context, flag string) (*reference.Semantics, error) {
-	if !c.IsSet(flag) {
+// semanticsOption returns the semantics that --semantics names, or nil if it is not set.
+func semanticsOption(c *cli.Context) (*reference.Semantics, error) {
+	if !c.IsSet("semantics") {
 		return nil, nil
 	}
-	s, err := reference.ParseSemantics(c.String(flag))
+	s, err := reference.ParseSemantics(c.String("semantics"))
 	if err != nil {
-		return nil, usagef("--%s: %v", flag, err)
+		return nil, usagef("--semantics: %v", err)
 	}
 	return &s, nil
 }
@@ -175,13 +175,13 @@ type runOptions struct {
 }
 
 // record checks and digests the weights and runs the model, with progress counted in bytes of weights.
-func record(ctx context.Context, m *verify.Model, t *golden.Tokens, run runOptions, o golden.RecordOptions, stderr io.Writer) (*golden.Recording, error) {
+func record(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOptions, o golden.RecordOptions, stderr io.Writer) (*golden.Recording, error) {
 	total := int64(0)
 	for _, named := range m.Found.Named(&m.Config) {
 		total += named.Tensor.Bytes()
 	}
 	bar := newProgress(stderr, "checking", total)
-	digest, err := m.Digest(ctx, bar.add)
+	digest, err := m.Digest(ctx, nil, bar.add)
 	bar.done()
 	if err != nil {
 		return nil, err

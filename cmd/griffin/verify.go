@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 func verifyCommand() *cli.Command {
@@ -32,7 +33,7 @@ func verifyCommand() *cli.Command {
 		Flags: append(settingsFlags(), append(verdictFlags(),
 			&cli.StringFlag{Name: "golden", Usage: "fixture `FILE` of what an implementation computed (griffin golden writes such)"},
 			&cli.BoolFlag{Name: "weights-only", Usage: "leave the logits out"},
-			&cli.StringFlag{Name: "runtime", Value: reference.Transformers5.String(), Usage: "say where a Hugging Face directory parts from the original when `RUNTIME` runs it: " + strings.Join(reference.SemanticsNames[:], ", ")},
+			&cli.StringFlag{Name: "runtime", Value: runtime.Transformers5.Name, Usage: "say where a Hugging Face directory diverges from the original when `RUNTIME` runs it: " + strings.Join(runtime.Names(), ", ")},
 			&cli.BoolFlag{Name: "explain-runtime", Usage: "only print what each runtime does with the model, by length of the prompt, cache and packed rows"},
 			&cli.StringFlag{Name: "semantics", DefaultText: "those of the fixture's implementation", Usage: "hold models against the fixture as `IMPLEMENTATION` computes: " + strings.Join(reference.SemanticsNames[:], ", ")},
 			stepFlag(),
@@ -106,10 +107,12 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 	}
 	o.Source, o.Converted = c.Args().Get(0), c.Args().Get(1)
 	var err error
-	if o.Runtime, err = semanticsOption(c, "runtime"); err != nil {
-		return o, err
+	if c.IsSet("runtime") {
+		if o.Runtime, err = runtime.Parse(c.String("runtime")); err != nil {
+			return o, usagef("--runtime: %v", err)
+		}
 	}
-	if o.Semantics, err = semanticsOption(c, "semantics"); err != nil {
+	if o.Semantics, err = semanticsOption(c); err != nil {
 		return o, err
 	}
 	if o.Semantics != nil && o.Golden == "" {
@@ -129,7 +132,7 @@ func printVerdict(c *cli.Context, v *verify.Verdict) error {
 	if err := verify.WriteText(c.App.Writer, v); err != nil || v.Runtime == nil || !c.IsSet("runtime") {
 		return err
 	}
-	facts := slices.DeleteFunc(slices.Clone(v.Runtime.Facts), func(f verify.RuntimeFact) bool { return f.Runtime != v.Runtime.Runtime })
+	facts := slices.DeleteFunc(slices.Clone(v.Runtime.Facts), func(f runtime.Fact) bool { return f.Runtime != v.Runtime.Runtime })
 	fmt.Fprintln(c.App.Writer)
 	return printFacts(c.App.Writer, facts)
 }

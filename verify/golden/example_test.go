@@ -7,19 +7,24 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/reference"
-	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // Record what a checkpoint computes for random tokens, and read the fixture.
 func ExampleRecord() {
 	ctx := context.Background()
-	m, err := verify.OpenModel(ctx, "../../testdata/micro-griffin/hf", verify.ModelOptions{})
+	checkpoint, err := formats.Open("../../testdata/micro-griffin/hf", formats.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer m.Close()
+	defer checkpoint.Close()
+	m, err := runtime.Open(ctx, checkpoint, runtime.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
 	dir, err := os.MkdirTemp("", "golden")
 	if err != nil {
 		log.Fatal(err)

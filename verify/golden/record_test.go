@@ -10,20 +10,10 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
-	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
-
-func openModel(t testing.TB, c *cases.Case, path string) *verify.Model {
-	t.Helper()
-	m, err := verify.OpenModel(t.Context(), path, verify.ModelOptions{Settings: c.Settings})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Close() })
-	return m
-}
 
 func open(t *testing.T, path string) *golden.Fixture {
 	t.Helper()
@@ -36,7 +26,7 @@ func open(t *testing.T, path string) *golden.Fixture {
 }
 
 // record writes a fixture with a checkpoint for a recording's tokens, under its semantics, and opens it.
-func record(t *testing.T, m *verify.Model, like *golden.Fixture) *golden.Fixture {
+func record(t *testing.T, m *runtime.Model, like *golden.Fixture) *golden.Fixture {
 	t.Helper()
 	tokens, err := golden.ReadTokens(like.Path)
 	if err != nil {
@@ -64,7 +54,7 @@ func TestRecordAgrees(t *testing.T) {
 		for _, path := range c.Recordings(t) {
 			want := open(t, path)
 			for _, checkpoint := range c.Checkpoints(t) {
-				got := record(t, openModel(t, c, checkpoint), want)
+				got := record(t, c.Model(t, checkpoint), want)
 				if d := compareFixtures(t, got, want); !(d <= tolerance[c.DType]) {
 					t.Errorf("%s of %s differs from %s by %.2g", checkpoint, want.Meta.Implementation, path, d)
 				}
@@ -130,7 +120,7 @@ func worst(got, want []float32) float64 {
 // A recording that fails or is interrupted leaves what was there before.
 func TestRecordIsAtomic(t *testing.T) {
 	c := cases.Open(t, "micro-hawk")
-	m := openModel(t, c, c.Checkpoints(t)[0])
+	m := c.Model(t, c.Checkpoints(t)[0])
 	dir := t.TempDir()
 	path := filepath.Join(dir, "g.safetensors")
 	if err := os.WriteFile(path, []byte("before"), 0o666); err != nil {

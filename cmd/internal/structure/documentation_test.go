@@ -35,7 +35,6 @@ var withoutExample = []string{
 	"verify/diff",
 	"verify/logits",
 	"verify/report",
-	"verify/runtime",
 	"verify/stats",
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // Names are the models that have recordings of implementations.
@@ -75,6 +77,21 @@ func (c *Case) Checkpoints(t testing.TB) []string {
 		paths = append(paths, hf)
 	}
 	return paths
+}
+
+// Model opens the model in a checkpoint, which is closed when the test ends.
+func (c *Case) Model(t testing.TB, path string) *runtime.Model {
+	t.Helper()
+	checkpoint, err := formats.Open(path, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { checkpoint.Close() })
+	m, err := runtime.Open(t.Context(), checkpoint, runtime.Options{Settings: c.Settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // Recordings returns the paths of the golden fixtures that implementations recorded with the model.

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/reference"
-	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/internal/forward"
@@ -16,11 +15,7 @@ import (
 // Logits that do not fit into memory at once have the same bits, and so has decoding.
 func TestRunInPieces(t *testing.T) {
 	c := cases.Open(t, "odd-griffin")
-	m, err := verify.OpenModel(t.Context(), filepath.Join(c.Dir, "original", "torch.pt"), verify.ModelOptions{Settings: c.Settings})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := c.Model(t, filepath.Join(c.Dir, "original", "torch.pt"))
 	want, err := golden.Open(c.Recording("jax"))
 	if err != nil {
 		t.Fatal(err)

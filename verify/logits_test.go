@@ -1,0 +1,80 @@
+package verify
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+)
+
+// Metrics of logits whose distances are known.
+func TestMetrics(t *testing.T) {
+	var m meter
+	add(&m, 0, 0, []float32{1, 2, 3}, []float64{1, 2, 3})
+	add(&m, 0, 1, []float32{0, 0, 1}, []float64{0, 2, 1})
+	got := m.metrics()
+	p := []float64{1, math.E * math.E, math.E}
+	q := []float64{1, 1, math.E}
+	total, other := p[0]+p[1]+p[2], q[0]+q[1]+q[2]
+	kl := 0.0
+	for i := range p {
+		kl += p[i] / total * math.Log(p[i]/total*other/q[i])
+	}
+	if math.Abs(float64(got.KLMax)-kl) > 1e-12 || math.Abs(float64(got.KLMean)-kl/2) > 1e-12 || got.Largest != 2 || math.Abs(float64(got.Mean)-2.0/6) > 1e-12 ||
+		math.Abs(float64(got.NMSE)-10*math.Log10(4.0/19)) > 1e-12 || got.Top1 != 0.5 || got.Differ != 1 || got.Top10 != 1 {
+		t.Errorf("%+v, KL %g", got, kl)
+	}
+	if best := highest([]float32{1, 5, 5, 2, 7}, 3); !slices.Equal(best, []int{4, 1, 2}) {
+		t.Errorf("highest are %v", best)
+	}
+}
+
+// A fixture of logits alone is judged by them, and says that it cannot tell more; decoding that goes wrong is
+// told by name; and what is not a number is never inside.
+func TestPartsOfFixtures(t *testing.T) {
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
+	tokens, positions, _, batch := trialTokens(m)
+	length := len(tokens) / batch
+	meta := map[string]string{"implementation": string(golden.JAX), "recurrentgemma": "1.0.1", "jax": "0", "dtype": "float32", "decode_start": "4"}
+	inputs := map[string]naiveTensor{"tokens": naiveInts(tokens, batch, length), "positions": naiveInts(positions, batch, length)}
+	for _, tt := range []struct {
+		name   string
+		broken breakage
+		names  []string
+		spoil  func(map[string][][]float64)
+		wants  string
+	}{
+		{"logits alone", breakage{block: -2}, []string{"logits"}, nil, ""},
+		{"logits alone, broken", breakage{1, "minus 8", 0.1}, []string{"logits"}, nil, "no hidden states"},
+		{"hidden states of some blocks", breakage{1, "minus 8", 0.1}, []string{"hidden.1", "hidden.2", "logits"}, nil, "block 1"},
+		{"decoding", breakage{block: -2}, []string{"logits", "decode.logits"}, func(x map[string][][]float64) { x["decode.logits"][9] = x["decode.logits"][8] }, "only decoding"},
+		{"no number", breakage{block: -2}, []string{"hidden.1"}, func(x map[string][][]float64) { x["hidden.1"][3][2] = math.NaN() }, "block 0"},
+	} {
+		n := newNaive(t, m, reference.Float32, tt.broken)
+		got := n.run(tokens, positions, batch)
+		for row := range batch {
+			got["decode.logits"] = append(got["decode.logits"], got["logits"][row*length+3:(row+1)*length]...)
+		}
+		if tt.spoil != nil {
+			tt.spoil(got)
+		}
+		tensors := maps.Clone(inputs)
+		for _, name := range tt.names {
+			width := length
+			if name == "decode.logits" {
+				width -= 3
+			}
+			tensors[name] = naiveFloats(got[name], batch, width)
+		}
+		r := compareWith(t, m, naiveFixture(t, tensors, meta))
+		if r.OK != (tt.wants == "") || !strings.Contains(r.Summary, tt.wants) && !r.OK {
+			t.Errorf("%s: %s", tt.name, r.Summary)
+		}
+	}
+}

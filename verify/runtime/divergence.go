@@ -1,0 +1,154 @@
+package runtime
+
+import (
+	"fmt"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+)
+
+// Side is a model with the runtime that runs it.
+type Side struct {
+	*Model
+	Runtime *Runtime
+}
+
+// RunBy returns a model with the runtime that runs its layout: the original, or hf for a Hugging Face directory.
+func (m *Model) RunBy(hf *Runtime) Side {
+	if m.Found.Layout == convert.HuggingFace {
+		return Side{m, hf}
+	}
+	return Side{m, Original}
+}
+
+// Reference returns the side as the reference computes it, in float32.
+func (s *Side) Reference() *reference.Model {
+	return s.Model.Reference(s.Runtime.Semantics, reference.Arithmetic{})
+}
+
+// config returns the configuration that the side computes with.
+func (s *Side) config() *convert.Config { return s.ConfigUnder(s.Runtime.Semantics) }
+
+// zeroLogits reports whether all logits of the side are zero.
+func (s *Side) zeroLogits() bool { return s.Runtime.dividesByZeroCap && s.config().LogitsSoftCap == 0 }
+
+// Divergence says where two sides with the same weights compute something else. It follows from what each runtime
+// lets a token see, without running anything.
+type Divergence struct {
+	// From is the position from which on they diverge in a document that is long enough; -1 if they never do.
+	From int
+	// First is the first token of the passes at which they diverge; nil if they do not.
+	First  *Token
+	Pass   string // of First: "" or "packed"
+	Reason string // of First
+
+	Summary string // a sentence
+}
+
+// Token is a token of a pass.
+type Token struct {
+	Row, Index int   // Index counts within the row
+	Position   int32 // given to the model
+}
+
+// Compare finds where two sides diverge that should be the same model. passes are the tokens to look at; their logits are
+// not read.
+func Compare(source, converted Side, passes []golden.Pass) *Divergence {
+	d := &Divergence{From: divergeFrom(&source, &converted)}
+	for i := range passes {
+		p := &passes[i]
+		if t, reason := firstApart(&source, &converted, p); t >= 0 {
+			d.First, d.Pass, d.Reason = &Token{Row: t / p.Length, Index: t % p.Length, Position: p.Positions[t]}, p.Name, reason
+			break
+		}
+	}
+	d.Summary = d.summary(&source, &converted, LongestDocument(passes))
+	return d
+}
+
+// divergeFrom returns the position of a document from which on the sides diverge; -1 if never.
+func divergeFrom(a, b *Side) int {
+	if a.zeroLogits() != b.zeroLogits() {
+		return 0
+	}
+	if !a.Config.Has(convert.Attention) {
+		return -1
+	}
+	x, y := a.Runtime.keys(int(a.config().AttentionWindow)), b.Runtime.keys(int(b.config().AttentionWindow))
+	switch {
+	case x == y:
+		return -1
+	case x == 0 || y != 0 && y < x:
+		return y
+	}
+	return x
+}
+
+// firstApart returns the first token of a pass, counted over all rows, that sees something else on the two sides, and
+// what that is; -1 if there is none. Of several rows it is the token that is earliest in its row.
+func firstApart(a, b *Side, p *golden.Pass) (token int, reason string) {
+	if a.zeroLogits() != b.zeroLogits() {
+		return 0, "transformers divides by the soft cap of 0, and all its logits are zero"
+	}
+	x := reference.TokenMasks(a.Runtime.Semantics, int(a.config().AttentionWindow), p.Positions, p.Batch)
+	y := reference.TokenMasks(b.Runtime.Semantics, int(b.config().AttentionWindow), p.Positions, p.Batch)
+	inA, inB := sideNames(a, b)
+	attention, recurrent := a.Config.Has(convert.Attention), a.Config.Has(convert.Recurrent)
+	for column := range p.Length {
+		for row := range p.Batch {
+			t := row*p.Length + column
+			switch {
+			case attention && x[t].Keys != y[t].Keys:
+				return t, fmt.Sprintf("there attention sees %s in %s and %s in %s", count(x[t].Keys, "token"), inA, count(y[t].Keys, "token"), inB)
+			case recurrent && x[t].Taps != y[t].Taps:
+				return t, fmt.Sprintf("there the convolution sees %d earlier tokens in %s and %d in %s: transformers does not cut it at document boundaries", x[t].Taps, inA, y[t].Taps, inB)
+			}
+		}
+	}
+	return -1, ""
+}
+
+// sideNames returns what to call the sides: by their runtimes, or if one runtime runs both as source and conversion.
+func sideNames(a, b *Side) (string, string) {
+	if a.Found.Layout == b.Found.Layout {
+		return "the source", "the conversion"
+	}
+	return a.Runtime.Title, b.Runtime.Title
+}
+
+func (d *Divergence) summary(source, converted *Side, longest int) string {
+	a, b := sideNames(source, converted)
+	under := ""
+	if source.Found.Layout == converted.Found.Layout {
+		under = "under " + converted.Runtime.Title + " "
+	}
+	switch {
+	case d.First != nil:
+		in := ""
+		if d.Pass != "" {
+			in = " of the " + d.Pass + " rows"
+		}
+		s := fmt.Sprintf("%s%s diverges from %s at token %d of row %d%s (position %d): %s", under, b, a, d.First.Index, d.First.Row, in, d.First.Position, d.Reason)
+		if d.From < 0 {
+			s += "; for a document alone it computes the same at every position"
+		}
+		return s
+	case d.From < 0:
+		return fmt.Sprintf("%s%s computes the same as %s at every position of a document", under, b, a)
+	case longest == 0:
+		return fmt.Sprintf("%s%s diverges from %s from position %d of a document on", under, b, a, d.From)
+	}
+	return fmt.Sprintf("%sthe window of %d was not reached: %s diverges from %s from position %d on, and the longest document has %s",
+		under, source.Original.AttentionWindow, b, a, d.From, count(longest, "token"))
+}
+
+// LongestDocument returns the tokens of the longest document of passes.
+func LongestDocument(passes []golden.Pass) (tokens int) {
+	for i := range passes {
+		for _, position := range passes[i].Positions {
+			tokens = max(tokens, int(position)+1)
+		}
+	}
+	return tokens
+}

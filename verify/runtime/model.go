@@ -1,0 +1,213 @@
+package runtime
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// Model is the model in a checkpoint of any layout, with its configuration in the terms of each runtime.
+type Model struct {
+	Checkpoint *tensor.Checkpoint
+	Found      *convert.Model
+
+	// Config is the complete configuration. For a Hugging Face directory it is what transformers takes from
+	// config.json, and Original is what the original computes with the same model: a directory may be written with a
+	// larger attention window, or with a soft cap that stands for none, so that transformers computes the same as the
+	// original. Otherwise they are equal.
+	Config, Original convert.Config
+
+	Preset   string   // that gave settings, or ""
+	Evidence Evidence // of Original
+
+	// OnRead, if not nil, is called with the bytes of weights that a run reads, from several goroutines.
+	OnRead func(bytes int64)
+}
+
+// Options say what a checkpoint does not.
+type Options struct {
+	Settings convert.Settings // that are not in the checkpoint
+	Name     string           // of one of several models, as convert.RecognizeNamed takes it; "" for the only one
+}
+
+// Open finds the model in a checkpoint and completes its configuration from the options or, for a Hugging Face
+// directory, from its config.json. The only weights that it reads are those of an output head. The checkpoint has to
+// stay open.
+func Open(ctx context.Context, checkpoint *tensor.Checkpoint, o Options) (*Model, error) {
+	found, err := convert.RecognizeNamed(checkpoint, o.Name)
+	if err != nil {
+		return nil, err
+	}
+	found.KeepExtra = true // extra tensors do not change what is computed
+	if err := found.SettleHead(ctx); err != nil {
+		return nil, err
+	}
+	return New(found, o.Settings)
+}
+
+// New completes the configuration of a model.
+func New(found *convert.Model, s convert.Settings) (*Model, error) {
+	config, preset, err := found.Complete(s)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: config, Original: config, Preset: preset, Evidence: Assumed}
+	if found.Layout == convert.HuggingFace {
+		if err := m.readOriginal(); err != nil {
+			return nil, err
+		}
+	}
+	r := config.Reference()
+	if err := r.Validate(); err != nil {
+		return nil, tensor.Bad("%v", err).In(found.Checkpoint.Path)
+	}
+	return m, nil
+}
+
+// readOriginal sets m.Original from conversion.json, or else from the numbers in config.json.
+func (m *Model) readOriginal() error {
+	record, _, err := convert.ReadManifest(m.Checkpoint.Path)
+	var broken *tensor.FormatError
+	if err != nil && !errors.As(err, &broken) {
+		return err
+	}
+	evidence := Assumed
+	if record != nil && record.Settings != nil && err == nil {
+		evidence = FromManifest
+	}
+	original := m.Found.Original(m.Config)
+	*m = *m.WithOriginal(original.AttentionWindow, original.LogitsSoftCap, evidence)
+	return nil
+}
+
+// WithOriginal returns the model with another window and soft cap in the original's terms.
+func (m *Model) WithOriginal(window int64, softCap float64, evidence Evidence) *Model {
+	n := *m
+	n.Original = m.Config // the weights are those of m, so that the embedding is scaled as m has it
+	n.Original.AttentionWindow, n.Original.LogitsSoftCap, n.Original.OriginalWindow = window, softCap, 0
+	n.Evidence = evidence
+	return &n
+}
+
+// Semantics returns the semantics of the runtime that a checkpoint of this layout is usually run by: those of the
+// original, or of transformers 5 for a Hugging Face directory.
+func (m *Model) Semantics() reference.Semantics {
+	if m.Found.Layout == convert.HuggingFace {
+		return reference.Transformers5
+	}
+	return reference.Original
+}
+
+// ConfigUnder returns the configuration that a runtime with the given semantics computes with.
+func (m *Model) ConfigUnder(s reference.Semantics) *convert.Config {
+	if s == reference.Original {
+		return &m.Original
+	}
+	return &m.Config
+}
+
+// Reference returns the model for the reference implementation. Its weights are read whenever a run needs them, and
+// are not kept.
+func (m *Model) Reference(s reference.Semantics, a reference.Arithmetic) *reference.Model {
+	weights := m.Found.Weights()
+	if m.OnRead != nil {
+		weights = counted{weights, m.OnRead}
+	}
+	return &reference.Model{Config: m.ConfigUnder(s).Reference(), Weights: weights, Semantics: s, Arithmetic: a}
+}
+
+// CheckHead returns an error if an output head that should be a copy of the embedding is not.
+func (m *Model) CheckHead(ctx context.Context) error { return m.Found.CheckHead(ctx, &m.Config) }
+
+// Digest identifies the weights in their layout. It is "flax sha256:", "torch sha256:" or "huggingface sha256:" and the
+// SHA-256 of one line for each parameter, sorted,
+//
+//	NAME DTYPE SHAPE SHA256\n
+//
+// with the name from the model's root on (without "params.", "model." and other prefixes), torch's name of the stored
+// type, the sizes joined by "x", and the SHA-256 of the elements, row-major and little-endian. Output heads that are
+// copies of the embedding are left out.
+//
+// known has the SHA-256 of tensors that were computed before, in hexadecimal by full name; it may be nil. Digest reads the
+// other tensors, and checks the checksums that their format has. progress, if not nil, is called with the bytes of each
+// tensor that is done, from several goroutines.
+func (m *Model) Digest(ctx context.Context, known map[string]string, progress func(bytes int64)) (string, error) {
+	parameters := m.Found.Named(&m.Config)
+	lines := make([]string, len(parameters))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range parameters {
+		group.Go(func() error {
+			digest := known[p.Tensor.Name]
+			if digest == "" {
+				sum, err := tensor.Digest(ctx, p.Tensor)
+				if err != nil {
+					return err
+				}
+				digest = hex.EncodeToString(sum[:])
+			}
+			sizes := make([]string, len(p.Tensor.Shape))
+			for k, n := range p.Tensor.Shape {
+				sizes[k] = fmt.Sprint(n)
+			}
+			lines[i] = fmt.Sprintf("%s %s %s %s\n", p.Name, p.Tensor.DType, strings.Join(sizes, "x"), digest)
+			if progress != nil {
+				progress(p.Tensor.Bytes())
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return "", err
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "")))
+	return m.Found.Layout.String() + " sha256:" + hex.EncodeToString(sum[:]), nil
+}
+
+// counted reports how many bytes of the weights are read.
+type counted struct {
+	reference.Weights
+	report func(bytes int64)
+}
+
+// Parameter implements reference.Weights.
+func (c counted) Parameter(block int, name string) (*reference.Parameter, error) {
+	p, err := c.Weights.Parameter(block, name)
+	if err == nil {
+		p.Data = countedData{p.Data, c.report}
+	}
+	return p, err
+}
+
+type countedData struct {
+	io.ReaderAt
+	report func(bytes int64)
+}
+
+// ReadAt implements io.ReaderAt.
+func (c countedData) ReadAt(p []byte, off int64) (int, error) {
+	n, err := c.ReaderAt.ReadAt(p, off)
+	c.report(int64(n))
+	return n, err
+}
+
+// Close implements io.Closer.
+func (c countedData) Close() error {
+	if closer, ok := c.ReaderAt.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package runtime_test
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+)
+
+// Checkpoints of every format and layout compute the same bits: those of the recorded weights,
+// whichever way they lie.
+func TestLayoutsAgree(t *testing.T) {
+	for _, name := range cases.Names {
+		c := cases.Open(t, name)
+		var want map[string][]float32
+		for _, path := range c.Checkpoints(t) {
+			m := c.Model(t, path)
+			got := map[string][]float32{}
+			run := m.Reference(reference.Original, reference.Arithmetic{})
+			err := run.Run(context.Background(), reference.Pass{Tokens: []int32{3, 1, 4, 1, 5, 9, 2, 6}, Batch: 2,
+				Observe: func(o reference.Observation) error { got[o.Name()] = o.Float32; return nil }})
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			if want == nil {
+				want = got
+			}
+			for site, w := range want {
+				for i := range w {
+					if math.Float32bits(w[i]) != math.Float32bits(got[site][i]) {
+						t.Fatalf("%s: %s is %v at %d, not %v", path, site, got[site][i], i, w[i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// The digest is of the parameters as they are stored: the same in every container of a layout, and
+// with or without a copy of the embedding as output head.
+func TestDigest(t *testing.T) {
+	c := cases.Open(t, "micro-griffin")
+	seen := map[string]string{}
+	for _, path := range c.Checkpoints(t) {
+		m := c.Model(t, path)
+		digest, err := m.Digest(context.Background(), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		layout := m.Found.Layout.String()
+		if before := seen[layout]; before != "" && before != digest || !strings.HasPrefix(digest, layout+" sha256:") {
+			t.Errorf("%s: %s, before %s", path, digest, before)
+		}
+		seen[layout] = digest
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d layouts", len(seen))
+	}
+	// As the capture scripts, which are Python, have them.
+	c = cases.Open(t, "odd-griffin")
+	for path, want := range map[string]string{
+		"original/orbax-zarr3": "flax sha256:4a35f74ab07ec053ab52703d2ef321f4019d531a463eb7022919b36e0c6167b0",
+		"original/torch.pt":    "torch sha256:a6739a00d98e39afc5c794f10ad42a7c37354a0df02a1ba67b48b08316c758fe",
+		"hf":                   "huggingface sha256:f9fbdabce46b0f33421df16a51c57dd9615b0ed3075f925833e88885ef7910f7",
+	} {
+		if got, err := c.Model(t, filepath.Join(c.Dir, path)).Digest(context.Background(), nil, nil); err != nil || got != want {
+			t.Errorf("%s: %s, %v", path, got, err)
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package runtime
+
+import (
+	"fmt"
+
+	"github.com/griffin-ckpt/griffin/convert"
+)
+
+// Evidence says how the original's window of a Hugging Face directory is known.
+type Evidence string
+
+// The kinds of evidence.
+const (
+	FromSource   Evidence = "source"             // of the checkpoint that the directory was converted from
+	FromManifest Evidence = convert.ManifestName // the record of the conversion
+	FromFixture  Evidence = "fixture"            // what the original computed
+	Assumed      Evidence = "assumed"            // nothing tells
+)
+
+// Window says how a Hugging Face directory writes the attention window. The original attends to window + 1 tokens,
+// transformers 5 to attention_window_size of them: a plain conversion has the original's number, and one that is to
+// match transformers 5 has one more.
+type Window struct {
+	Written  int64    `json:"attention_window_size"` // in config.json
+	Original int64    `json:"attention_window"`      // of the model, in the original's terms
+	Matches  string   `json:"matches,omitempty"`     // "transformers5" if Written is Original + 1
+	Source   Evidence `json:"source"`                // of Original
+	Summary  string   `json:"summary"`
+}
+
+// Window says how a Hugging Face directory writes its window. It is nil for other layouts, and for a model without
+// attention.
+func (m *Model) Window() *Window {
+	if m.Found.Layout != convert.HuggingFace || !m.Config.Has(convert.Attention) {
+		return nil
+	}
+	w := &Window{Written: m.Config.AttentionWindow, Original: m.Original.AttentionWindow, Source: m.Evidence}
+	switch {
+	case w.Written == w.Original+1:
+		w.Matches = Transformers5.Name
+		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than the original's window of %d: transformers 5 attends to the same tokens as the original", w.Written, w.Original)
+	case w.Source == Assumed:
+		w.Summary = fmt.Sprintf("attention_window_size is %d, which is taken for the original's window: nothing says whether it is one more, to match transformers 5", w.Written)
+	default:
+		w.Summary = fmt.Sprintf("attention_window_size is %d, the original's window", w.Written)
+	}
+	return w
+}
+
+// Facts says what each runtime does with a model. For an original checkpoint it is what runtimes do with a plain
+// conversion of it.
+func (m *Model) Facts() []Fact {
+	written := m.Config
+	if m.Found.Layout != convert.HuggingFace && written.LogitsSoftCap == 0 {
+		written.LogitsSoftCap = 1 << 20 // as a conversion has it
+	}
+	return Facts(&m.Original, &written)
+}
