@@ -32,7 +32,7 @@ func (m *Model) WithAdapter(a *peft.Adapter) (*Model, error) {
 	g := &merging{model: m, adapter: a, changed: map[parameter]string{}, updates: map[*tensor.Tensor][]*adapter.Update{}, adapted: map[*tensor.Tensor]bool{}}
 	for i := range a.Changes {
 		if err := g.change(&a.Changes[i]); err != nil {
-			return nil, of(a.Changes[i].Parameter, err)
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: a.Changes[i].Parameter})
 		}
 	}
 	if err := g.refuseUnknown(); err != nil {

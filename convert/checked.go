@@ -29,14 +29,14 @@ func NewChecked(t *tensor.Tensor) (*Checked, error) {
 	}
 	var err error
 	c.r, err = data.Stream(0)
-	return c, of(t.Name, err)
+	return c, tensor.Annotate(err, tensor.Location{Tensor: t.Name})
 }
 
 // Read fills p; the elements ending before that is broken input.
 func (c *Checked) Read(p []byte) error {
-	err := readFull(c.r, p)
+	err := tensor.ReadFull(c.r, p)
 	c.at += int64(len(p))
-	return of(c.in.source.Name, err)
+	return tensor.Annotate(err, tensor.Location{Tensor: c.in.source.Name})
 }
 
 // End reports, of a tensor that was read whole, what only its end tells: more data than there should be,
@@ -46,7 +46,7 @@ func (c *Checked) End() error {
 		return nil
 	}
 	c.in.r, c.in.position = c.r, c.at
-	return of(c.in.source.Name, c.in.end())
+	return tensor.Annotate(c.in.end(), tensor.Location{Tensor: c.in.source.Name})
 }
 
 // Close releases the reader.

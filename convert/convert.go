@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -160,20 +161,22 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 
 // writeWeights also returns the digests that come with it: of all sources where they are to be checked,
 // otherwise of those that are copied.
-func (c *conversion) writeWeights(ctx context.Context, path string, progress func(done int64)) (written []Written, digests *Digests, err error) {
+func (c *conversion) writeWeights(ctx context.Context, path string, progress func(done int64)) (written []tensor.Written, digests *Digests, err error) {
 	weights, err := c.output.create(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, weights.Close()) }()
-	if c.origin != nil && !c.options.Verify { // the proof computes all digests
-		return executeDigests(ctx, c.plan, weights, progress)
-	}
-	written, err = Execute(ctx, c.plan, weights, progress)
+	all := c.origin != nil && !c.options.Verify // the proof computes all digests
+	r, err := transfer.Execute(ctx, c.plan.List, weights, transfer.Options{Progress: progress, DigestSources: all})
 	if err != nil {
 		return nil, nil, err
 	}
-	return written, c.plan.digests(written, nil), nil
+	digests = &Digests{Sources: r.Sources}
+	for _, w := range r.Written {
+		digests.Dests = append(digests.Dests, w.Digest)
+	}
+	return r.Written, digests, nil
 }
 
 // listFiles puts the files of a directory into the result.

@@ -23,6 +23,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
 // writtenModel is a model whose elements lie in a file of their own, one tensor after the other.
@@ -330,7 +331,7 @@ func breakOff(t *testing.T, to Target, replace bool, how string) {
 	defer cancel()
 	o := Options{To: to, Settings: tinySettings, Overwrite: replace, Verify: true}
 	if how == "broken" {
-		src.Tensors()[len(src.Tensors())-1].Data = failing{err: broken}
+		src.Tensors()[len(src.Tensors())-1].Data = tensortest.Broken{Err: broken}
 	} else {
 		o.Progress = func(done, total int64) {
 			if done > 0 && (how == "interrupted" || done > total/2) {
@@ -482,7 +483,7 @@ func checkWhole(src *tensor.Checkpoint, dst string, to Target) error {
 	if err != nil {
 		return err
 	}
-	if m, path, err := ReadManifest(dst); err != nil || m != nil && m.Tensors[0].SHA256 != hex.EncodeToString(digests.Outputs[0][:]) {
+	if m, path, err := ReadManifest(dst); err != nil || m != nil && m.Tensors[0].SHA256 != hex.EncodeToString(digests.Dests[0][:]) {
 		return fmt.Errorf("%s is not of %s: %v", path, dst, err)
 	}
 	return proof.Err()

@@ -146,3 +146,15 @@ func (c *cursor) close() {
 		c.r = nil
 	}
 }
+
+// skip reads n bytes of r and forgets them.
+func skip(r io.Reader, n int64, scratch []byte) error {
+	for n > 0 {
+		k := min(n, int64(len(scratch)))
+		if err := tensor.ReadFull(r, scratch[:k]); err != nil {
+			return err
+		}
+		n -= k
+	}
+	return nil
+}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
 func TestRecognizeNamed(t *testing.T) {
@@ -106,7 +107,7 @@ func TestSettleHead(t *testing.T) {
 				head.Data.(*tensor.Strided).DType = tensor.BF16
 			}
 			if compressed {
-				head.Data = &streamOnly{content: allBytes(t, head)}
+				head.Data = &tensortest.Stream{Content: allBytes(t, head)}
 			}
 			m, err := Recognize(checkpoint(t, append(tensors, head)...))
 			if err == nil {

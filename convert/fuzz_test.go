@@ -172,8 +172,8 @@ func FuzzProvenance(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	digests := &Digests{Outputs: make([]tensor.Sum, len(p.Dests)), Sources: map[*tensor.Tensor]tensor.Sum{}}
-	for _, s := range p.sources() {
+	digests := &Digests{Dests: make([]tensor.Sum, len(p.Dests)), Sources: map[*tensor.Tensor]tensor.Sum{}}
+	for _, s := range p.Sources() {
 		digests.Sources[s] = [32]byte{}
 	}
 	whole, err := NewManifest(p, "v1", "torch-zip", digests, nil).JSON()
@@ -194,7 +194,7 @@ func FuzzProvenance(f *testing.F) {
 		}
 		v, _, err := newProvenance(p, record, "conversion.json")
 		if v != nil {
-			err = v.check(p, digests.Sources, make([]Written, len(p.Dests)))
+			err = v.check(p, digests.Sources, make([]tensor.Written, len(p.Dests)))
 			if _, err := NewManifest(p, "v1", "torch-zip", digests, v).JSON(); err != nil {
 				t.Fatal(err)
 			}

@@ -102,7 +102,7 @@ func TestManifest(t *testing.T) {
 	}
 	digests := &Digests{}
 	for _, d := range p.Dests {
-		digests.Outputs = append(digests.Outputs, sha256.Sum256([]byte(d.Name)))
+		digests.Dests = append(digests.Dests, sha256.Sum256([]byte(d.Name)))
 	}
 	var texts [2][]byte
 	for i, path := range []string{"/home/somebody/model.ckpt", "model.ckpt"} {

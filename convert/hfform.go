@@ -190,7 +190,7 @@ func (p *Plan) annotate() {
 // CheckExact returns an error if dividing the embedding lost anything that the plan did not announce,
 // as the last bits of numbers that became too small for the type. written is what Execute returned.
 // Where losses are allowed, p.HF and p.Notes say them.
-func (p *Plan) CheckExact(written []Written) error {
+func (p *Plan) CheckExact(written []tensor.Written) error {
 	d := p.division()
 	if d == nil {
 		return nil

@@ -41,7 +41,7 @@ func NewManifest(p *Plan, version, format string, of *Digests, from *provenance)
 		m.DType = p.DType.String()
 	}
 	for i, d := range p.Dests {
-		m.Tensors = append(m.Tensors, manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, SHA256: hex.EncodeToString(of.Outputs[i][:]), Rule: d.Rule})
+		m.Tensors = append(m.Tensors, manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, SHA256: hex.EncodeToString(of.Dests[i][:]), Rule: d.Rule})
 	}
 	for _, move := range p.Moves {
 		t := &m.Tensors[move.Dest]

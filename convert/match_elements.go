@@ -76,5 +76,5 @@ func (m *Matcher) Match(ctx context.Context, source *tensor.Tensor, demands []De
 		return same, nil
 	}
 	err = v.compareAll(moves, m.buffers, func(m *Move, held bool) { same[m.Dest] = held })
-	return same, of(source.Name, err)
+	return same, tensor.Annotate(err, tensor.Location{Tensor: source.Name})
 }

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -9,12 +10,12 @@ import (
 
 // output is the files of weights that a conversion writes, laid out before the first byte.
 type output interface {
-	format() string                          // as the checkpoint's Format will be
-	files() []ResultFile                     // nil where they are not known in advance
-	shards() int                             // files of weights, 0 where that is not known in advance
-	file(i int) string                       // the one that holds Plan.Dests[i], "" where that is not known
-	size() int64                             // bytes of all files, at most
-	create(path string) (Destination, error) // of a directory that is there, or of a file that is not
+	format() string                                   // as the checkpoint's Format will be
+	files() []ResultFile                              // nil where they are not known in advance
+	shards() int                                      // files of weights, 0 where that is not known in advance
+	file(i int) string                                // the one that holds Plan.Dests[i], "" where that is not known
+	size() int64                                      // bytes of all files, at most
+	create(path string) (transfer.Destination, error) // of a directory that is there, or of a file that is not
 }
 
 // layOut decides on the files of a plan's weights. dst is where they will be.
@@ -81,7 +82,7 @@ func (o safetensorsOutput) size() int64 {
 	return n
 }
 
-func (o safetensorsOutput) create(dir string) (Destination, error) { return o.Create(dir) }
+func (o safetensorsOutput) create(dir string) (transfer.Destination, error) { return o.Create(dir) }
 
 // torchOutput is one file.
 type torchOutput struct {
@@ -95,7 +96,7 @@ func (o torchOutput) shards() int         { return 1 }
 func (o torchOutput) file(int) string     { return o.name }
 func (o torchOutput) size() int64         { return o.Size }
 
-func (o torchOutput) create(path string) (Destination, error) { return o.Create(path) }
+func (o torchOutput) create(path string) (transfer.Destination, error) { return o.Create(path) }
 
 // orbaxOutput is files whose names and sizes depend on the weights.
 type orbaxOutput struct {
@@ -109,4 +110,4 @@ func (o orbaxOutput) shards() int         { return 0 }
 func (o orbaxOutput) file(int) string     { return "" }
 func (o orbaxOutput) size() int64         { return o.Size }
 
-func (o orbaxOutput) create(dir string) (Destination, error) { return o.Create(dir) }
+func (o orbaxOutput) create(dir string) (transfer.Destination, error) { return o.Create(dir) }

@@ -181,7 +181,7 @@ func (v *prover) work(queue chan []*Move) (err error) {
 	buffers := newProofBuffers(memory.Bytes)
 	for moves := range queue {
 		if err := v.compareAll(moves, buffers, nil); err != nil {
-			return of(moves[0].Source.Name, err)
+			return tensor.Annotate(err, tensor.Location{Tensor: moves[0].Source.Name})
 		}
 	}
 	return nil

@@ -72,7 +72,7 @@ func (c *comparison) compareStraight() error {
 			return err
 		}
 		source := c.block[:n*c.size]
-		if err := readFull(r, source); err != nil {
+		if err := tensor.ReadFull(r, source); err != nil {
 			return err
 		}
 		written, err := c.window.read((to+i)*c.dsize, n*c.dsize)
@@ -151,7 +151,7 @@ func (c *comparison) compareBlock(axes []tensor.Axis, from, to int64) error {
 	block := c.block[:tensor.Reach(axes)*c.size]
 	for at := 0; at < len(block); at += windowBytes {
 		piece := block[at:min(at+windowBytes, len(block))]
-		if err := readFull(r, piece); err != nil {
+		if err := tensor.ReadFull(r, piece); err != nil {
 			return err
 		}
 		c.from.feed(from*c.size+int64(at), piece)
@@ -331,7 +331,7 @@ func (w *window) read(off, n int64) ([]byte, error) {
 	w.first, w.buffer = off, slices.Grow(w.buffer[:0], int(n))[:n]
 	if err := w.fill(off); err != nil {
 		w.buffer = w.buffer[:0]
-		return nil, of(w.tensor.Name, err)
+		return nil, tensor.Annotate(err, tensor.Location{Tensor: w.tensor.Name})
 	}
 	return w.buffer, nil
 }
@@ -340,7 +340,7 @@ func (w *window) fill(off int64) error {
 	if w.store != nil {
 		got, err := w.store.ReadAt(w.buffer, w.base+off)
 		if got < len(w.buffer) {
-			return short(err)
+			return tensor.ShortRead(err)
 		}
 		return nil
 	}
@@ -349,5 +349,5 @@ func (w *window) fill(off int64) error {
 			return err
 		}
 	}
-	return readFull(&w.stream, w.buffer)
+	return tensor.ReadFull(&w.stream, w.buffer)
 }

@@ -8,14 +8,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Digests are the SHA-256 of tensors' elements, row-major and little-endian.
-type Digests struct {
-	Outputs []tensor.Sum                  // of Plan.Dests, as the checkpoint that was held against the plan has them
-	Sources map[*tensor.Tensor]tensor.Sum // of the tensors that Plan.Moves move
-}
+// Digests are those of package moves.
+type Digests = moves.Digests
 
 // ProveDigests is Prove, and hashes every tensor that it compares, on both sides. Where the bytes of
 // two tensors are proven to be the same, they are hashed once.
@@ -62,13 +60,13 @@ func (s *runningSums) source(t *tensor.Tensor) *runningSum {
 
 // finish reads what did not come by in order.
 func (s *runningSums) finish(ctx context.Context, dests int) (*Digests, error) {
-	d := &Digests{Outputs: make([]tensor.Sum, dests), Sources: map[*tensor.Tensor]tensor.Sum{}}
+	d := &Digests{Dests: make([]tensor.Sum, dests), Sources: map[*tensor.Tensor]tensor.Sum{}}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	var mu sync.Mutex
 	for i, sum := range s.outputs {
 		group.Go(func() (err error) {
-			d.Outputs[i], err = sum.value(ctx)
+			d.Dests[i], err = sum.value(ctx)
 			return err
 		})
 	}

@@ -5,18 +5,19 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
 // provable leaves a plan without what no weights are.
-func provable(m *planMaker) bool {
-	for _, move := range m.plan.Moves {
+func provable(m *movestest.Maker) bool {
+	for _, move := range m.List.Moves {
 		if move.Source.DType == tensor.F8E4M3 {
 			return false
 		}
@@ -24,17 +25,15 @@ func provable(m *planMaker) bool {
 	return true
 }
 
-// written is the checkpoint of those bytes.
-func (m *planMaker) written(contents [][]byte) *tensor.Checkpoint {
+// written returns a checkpoint whose tensors have those bytes.
+func written(m *movestest.Maker, contents [][]byte) *tensor.Checkpoint {
 	var all []*tensor.Tensor
-	for i, d := range m.plan.Dests {
-		v := tensor.RowMajor(d.Shape...)
-		all = append(all, &tensor.Tensor{Name: d.Name, DType: d.DType, Shape: d.Shape,
-			Data: &tensor.Strided{Store: bytes.NewReader(contents[i]), Length: v.Elements(), DType: d.DType, View: v}})
+	for i, d := range m.List.Dests {
+		all = append(all, tensortest.Stored(d.Name, d.DType, d.Shape, contents[i]))
 	}
 	c, err := tensor.NewCheckpoint("written", "test", all)
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	return c
 }
@@ -44,40 +43,40 @@ func (m *planMaker) written(contents [][]byte) *tensor.Checkpoint {
 func TestProveRandomPlans(t *testing.T) {
 	for round := range uint64(150) {
 		rng := rand.New(rand.NewPCG(8, round))
-		m := &planMaker{t: t, rng: rng}
+		m := &movestest.Maker{T: t, Rand: rng}
 		for range 1 + rng.IntN(5) {
-			m.add()
+			m.Add()
 		}
 		if !provable(m) {
 			continue
 		}
 		block := []int{64, 3000, 40_000, 1 << 20}[round%4]
-		v := newProver(&m.plan, m.written(m.want), nil)
+		v := newProver(&Plan{List: m.List}, written(m, m.Want), nil)
 		v.block = max(block, 16)
 		proof, err := v.run(t.Context())
 		if err != nil || len(proof.Failures) > 0 {
 			t.Fatalf("round %d: %+v, %v", round, proof, err)
 		}
-		proof, digests, err := ProveDigests(t.Context(), &m.plan, m.written(m.want), nil)
+		proof, digests, err := ProveDigests(t.Context(), &Plan{List: m.List}, written(m, m.Want), nil)
 		if err != nil || len(proof.Failures) > 0 {
 			t.Fatalf("round %d: %+v, %v", round, proof, err)
 		}
-		checkDigests(t, m, digests, m.want)
+		checkDigests(t, m, digests, m.Want)
 
-		broken, dest, element := m.breakOne()
+		broken, dest, element := breakOne(m)
 		if broken == nil {
 			continue
 		}
-		v = newProver(&m.plan, m.written(broken), nil)
+		v = newProver(&Plan{List: m.List}, written(m, broken), nil)
 		v.block = max(block, 16)
 		if proof, err = v.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if len(proof.Failures) != 1 || proof.Failures[0].Tensor != m.plan.Dests[dest].Name || proof.Failures[0].Wrong != 1 ||
+		if len(proof.Failures) != 1 || proof.Failures[0].Tensor != m.List.Dests[dest].Name || proof.Failures[0].Wrong != 1 ||
 			!slices.Equal(proof.Failures[0].Index, []int64{element}) {
-			t.Fatalf("round %d: element %d of %s was changed, the proof says %+v", round, element, m.plan.Dests[dest].Name, proof.Failures)
+			t.Fatalf("round %d: element %d of %s was changed, the proof says %+v", round, element, m.List.Dests[dest].Name, proof.Failures)
 		}
-		_, digests, err = ProveDigests(t.Context(), &m.plan, m.written(broken), nil)
+		_, digests, err = ProveDigests(t.Context(), &Plan{List: m.List}, written(m, broken), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,21 +85,21 @@ func TestProveRandomPlans(t *testing.T) {
 }
 
 // breakOne changes one bit of one element that is no rounding's business.
-func (m *planMaker) breakOne() (contents [][]byte, dest int, element int64) {
+func breakOne(m *movestest.Maker) (contents [][]byte, dest int, element int64) {
 	for range 50 {
-		dest = m.rng.IntN(len(m.want))
-		size := m.plan.Dests[dest].DType.Size()
-		if len(m.want[dest]) == 0 {
+		dest = m.Rand.IntN(len(m.Want))
+		size := m.List.Dests[dest].DType.Size()
+		if len(m.Want[dest]) == 0 {
 			continue
 		}
-		at := m.rng.IntN(len(m.want[dest]))
+		at := m.Rand.IntN(len(m.Want[dest]))
 		element = int64(at) / size
-		contents = slices.Clone(m.want)
+		contents = slices.Clone(m.Want)
 		contents[dest] = bytes.Clone(contents[dest])
-		contents[dest][at] ^= 1 << m.rng.IntN(8)
-		for _, move := range m.plan.Moves {
-			if move.Dest == dest && (move.Divide != 0 || move.Source.DType != m.plan.Dests[dest].DType) {
-				was, is := binaryFormats[m.plan.Dests[dest].DType].value(m.want[dest][element*size:]), binaryFormats[m.plan.Dests[dest].DType].value(contents[dest][element*size:])
+		contents[dest][at] ^= 1 << m.Rand.IntN(8)
+		for _, move := range m.List.Moves {
+			if move.Dest == dest && (move.Divide != 0 || move.Source.DType != m.List.Dests[dest].DType) {
+				was, is := binaryFormats[m.List.Dests[dest].DType].value(m.Want[dest][element*size:]), binaryFormats[m.List.Dests[dest].DType].value(contents[dest][element*size:])
 				if math.IsNaN(was) && math.IsNaN(is) {
 					contents = nil // which NaN it is says nothing once it was rounded
 				}
@@ -113,14 +112,14 @@ func (m *planMaker) breakOne() (contents [][]byte, dest int, element int64) {
 	return nil, 0, 0
 }
 
-func checkDigests(t *testing.T, m *planMaker, d *Digests, written [][]byte) {
+func checkDigests(t *testing.T, m *movestest.Maker, d *Digests, written [][]byte) {
 	t.Helper()
 	for i, content := range written {
-		if d.Outputs[i] != sha256.Sum256(content) {
-			t.Errorf("%s: wrong digest", m.plan.Dests[i].Name)
+		if d.Dests[i] != sha256.Sum256(content) {
+			t.Errorf("%s: wrong digest", m.List.Dests[i].Name)
 		}
 	}
-	for _, move := range m.plan.Moves {
+	for _, move := range m.List.Moves {
 		if want, err := tensor.Digest(t.Context(), move.Source); err != nil || d.Sources[move.Source] != want {
 			t.Errorf("%s: wrong digest (%v)", move.Source.Name, err)
 		}
@@ -220,42 +219,12 @@ func TestProveDividedFloat32(t *testing.T) {
 func TestProveCountsOverflow(t *testing.T) {
 	source := make([]byte, 12)
 	binary.LittleEndian.PutUint32(source[4:], math.Float32bits(1e30))
-	s := &tensor.Tensor{Name: "s", DType: tensor.F32, Shape: []int64{3}, Data: &streamOnly{content: source}}
-	m := &planMaker{t: t}
-	m.dest(tensor.F16, []*tensor.Tensor{s}, [][]byte{source}, []tensor.View{tensor.RowMajor(3)})
-	proof, err := Prove(t.Context(), &m.plan, m.written(m.want), nil)
+	s := &tensor.Tensor{Name: "s", DType: tensor.F32, Shape: []int64{3}, Data: &tensortest.Stream{Content: source}}
+	m := &movestest.Maker{T: t}
+	m.Dest(tensor.F16, []*tensor.Tensor{s}, [][]byte{source}, []tensor.View{tensor.RowMajor(3)})
+	proof, err := Prove(t.Context(), &Plan{List: m.List}, written(m, m.Want), nil)
 	if err != nil || len(proof.Failures) != 0 || proof.Rounded != 3 || proof.Overflowed != 1 {
 		t.Errorf("%+v, %v", proof, err)
-	}
-}
-
-// Single elements are those that Execute would write.
-func TestSample(t *testing.T) {
-	sampled := 0
-	for round := range uint64(60) {
-		rng := rand.New(rand.NewPCG(10, round))
-		m := &planMaker{t: t, rng: rng}
-		m.add()
-		for i, d := range m.plan.Dests {
-			elements, size := d.Shape[0], d.DType.Size()
-			if elements == 0 {
-				continue
-			}
-			at := []int64{0, elements - 1, rng.Int64N(elements)}
-			got, err := m.plan.Sample(i, at)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for k := range got {
-				sampled++
-				if want := m.want[i][at[k]*size:][:size]; !bytes.Equal(got[k], want) {
-					t.Fatalf("round %d: element %d of %s is %x, want %x", round, at[k], d.Name, got[k], want)
-				}
-			}
-		}
-	}
-	if sampled < 50 {
-		t.Errorf("only %d elements were sampled", sampled)
 	}
 }
 
@@ -274,24 +243,20 @@ func TestProveChecksOnItsWay(t *testing.T) {
 		{"one half", []tensor.View{half(1)}, false},
 	} {
 		for _, wrong := range []bool{false, true} {
-			m := &planMaker{t: t, rng: rand.New(rand.NewPCG(5, 1))}
-			content := m.bytes(2 * 30 * 50 * 2)
-			data := &summed{length: int64(len(content)), crc: crc32.ChecksumIEEE(content), store: content,
-				layout: &tensor.Strided{Store: bytes.NewReader(content), Length: 3000, DType: tensor.BF16, View: tensor.RowMajor(shape...)}}
-			if wrong {
-				data.crc ^= 1
-			}
+			m := movestest.New(t, 5, 1)
+			content := m.Bytes(2 * 30 * 50 * 2)
+			data := tensortest.NewSummed(tensor.BF16, tensor.RowMajor(shape...), content, 0, int64(len(content)), wrong)
 			source := &tensor.Tensor{Name: "w", DType: tensor.BF16, Shape: shape, Data: data}
 			for _, v := range tt.views {
-				m.dest(tensor.BF16, []*tensor.Tensor{source}, [][]byte{content}, []tensor.View{v})
+				m.Dest(tensor.BF16, []*tensor.Tensor{source}, [][]byte{content}, []tensor.View{v})
 			}
-			_, err := Prove(t.Context(), &m.plan, m.written(m.want), nil)
+			_, err := Prove(t.Context(), &Plan{List: m.List}, written(m, m.Want), nil)
 			var bad *tensor.FormatError
 			if errors.As(err, &bad) != wrong {
 				t.Errorf("%s, wrong %t: %v", tt.name, wrong, err)
 			}
-			if passed := data.passes.Load() > 0; passed != (tt.onWay && !wrong) {
-				t.Errorf("%s, wrong %t: passed %t, checked %d times", tt.name, wrong, passed, data.checks.Load())
+			if passed := data.Passes.Load() > 0; passed != (tt.onWay && !wrong) {
+				t.Errorf("%s, wrong %t: passed %t, checked %d times", tt.name, wrong, passed, data.Checked.Load())
 			}
 		}
 	}

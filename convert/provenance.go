@@ -38,7 +38,7 @@ func newProvenance(p *Plan, record *manifest.Manifest, path string) (v *provenan
 		v.tensors[record.Tensors[i].Name] = &record.Tensors[i]
 	}
 	known := 0
-	for _, t := range p.sources() {
+	for _, t := range p.Sources() {
 		entry := v.tensors[t.Name]
 		if entry == nil {
 			continue
@@ -59,19 +59,6 @@ func newProvenance(p *Plan, record *manifest.Manifest, path string) (v *provenan
 	return v, "", nil
 }
 
-// sources returns the tensors that the plan moves, each once.
-func (p *Plan) sources() []*tensor.Tensor {
-	var all []*tensor.Tensor
-	seen := map[*tensor.Tensor]bool{}
-	for _, m := range p.Moves {
-		if !seen[m.Source] {
-			seen[m.Source] = true
-			all = append(all, m.Source)
-		}
-	}
-	return all
-}
-
 func (v *provenance) contradicted(p *Plan, name, problem string) error {
 	return tensor.Bad("%s", problem).In(p.Source.Checkpoint.Path).Of(name).
 		Advise("the checkpoint was changed or damaged after it was written; remove %s if the change is meant", v.path)
@@ -79,8 +66,8 @@ func (v *provenance) contradicted(p *Plan, name, problem string) error {
 
 // check reports, as *tensor.FormatError, a source whose digest is not the one that it had when it was
 // written, and a tensor that comes back to its original layout with another digest than it had there.
-func (v *provenance) check(p *Plan, sources map[*tensor.Tensor]tensor.Sum, written []Written) error {
-	for _, t := range p.sources() {
+func (v *provenance) check(p *Plan, sources map[*tensor.Tensor]tensor.Sum, written []tensor.Written) error {
+	for _, t := range p.Sources() {
 		sum, known := sources[t]
 		entry := v.tensors[t.Name]
 		if known && entry != nil && entry.SHA256 != "" && hex.EncodeToString(sum[:]) != entry.SHA256 {

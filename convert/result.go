@@ -86,7 +86,7 @@ func (c *conversion) describe(dst string) *Result {
 }
 
 // add completes the result with what was written.
-func (r *Result) add(written []Written) {
+func (r *Result) add(written []tensor.Written) {
 	for i, w := range written {
 		t := &r.Tensors[i]
 		t.SHA256, t.Overflowed, t.Inexact = hex.EncodeToString(w.Digest[:]), w.Overflowed, w.Inexact

@@ -66,10 +66,10 @@ func relate(ctx context.Context, embedding, head *tensor.Tensor, by float64) (he
 		}
 		n := min(compareStep, left)
 		if _, err := io.ReadFull(a, p[:n]); err != nil {
-			return 0, of(embedding.Name, tensor.ShortRead(err))
+			return 0, tensor.Annotate(tensor.ShortRead(err), tensor.Location{Tensor: embedding.Name})
 		}
 		if _, err := io.ReadFull(b, q[:n]); err != nil {
-			return 0, of(head.Name, tensor.ShortRead(err))
+			return 0, tensor.Annotate(tensor.ShortRead(err), tensor.Location{Tensor: head.Name})
 		}
 		couldBeCopied = couldBeCopied && bytes.Equal(p[:n], q[:n])
 		if couldBeWhole {

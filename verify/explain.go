@@ -64,7 +64,7 @@ func (w *weights) explain(dest int) (string, error) {
 // sameDigest returns a tensor that is right and whose elements this one has, too, or -1.
 func (w *weights) sameDigest(dest int) int {
 	for j, d := range w.plan.Dests {
-		if j != dest && w.wrong[j] == nil && !w.left[j] && slices.Equal(d.Shape, w.plan.Dests[dest].Shape) && w.digests.Outputs[j] == w.digests.Outputs[dest] {
+		if j != dest && w.wrong[j] == nil && !w.left[j] && slices.Equal(d.Shape, w.plan.Dests[dest].Shape) && w.digests.Dests[j] == w.digests.Dests[dest] {
 			return j
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -171,7 +172,7 @@ func (b *base) convert(t testing.TB, wrong func(*convert.Plan)) *made {
 	m.execute(t, plan)
 	digests := &convert.Digests{}
 	for _, e := range m.tensors {
-		digests.Outputs = append(digests.Outputs, sha256.Sum256(e.data))
+		digests.Dests = append(digests.Dests, sha256.Sum256(e.data))
 	}
 	text, err := convert.NewManifest(plan, "test", "safetensors", digests, nil).JSON()
 	if err != nil {
@@ -207,7 +208,7 @@ func (m *made) execute(t testing.TB, plan *convert.Plan) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := convert.Execute(context.Background(), plan, w, nil); err != nil {
+	if _, err := transfer.Execute(context.Background(), plan.List, w, transfer.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	for i, d := range plan.Dests {

@@ -147,7 +147,7 @@ func (w *weights) list() {
 		if w.left[i] {
 			continue
 		}
-		sum := w.digests.Outputs[i]
+		sum := w.digests.Dests[i]
 		w.section.Tensors++
 		w.section.Converted = append(w.section.Converted, TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), SHA256: hex.EncodeToString(sum[:]),
 			Rule: d.Rule, From: w.sources[i], OK: w.wrong[i] == nil})

@@ -44,7 +44,7 @@ func (m *merged) Stream(off int64) (io.ReadCloser, error) {
 }
 
 // StreamMemory implements tensor.Buffered.
-func (m *merged) StreamMemory() int64 { return streamMemory }
+func (m *merged) StreamMemory() int64 { return streamMemory + tensor.StreamMemory(m.base) }
 
 // Check implements tensor.Checker.
 func (m *merged) Check() error {

@@ -3,7 +3,13 @@
 // transfer executes a List; package proof checks a written checkpoint against one.
 package moves
 
-import "github.com/griffin-ckpt/griffin/formats/tensor"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
 
 // List is the tensors of a destination and the moves that fill them, each element exactly once. It
 // is not changed after it was made.
@@ -12,12 +18,90 @@ type List struct {
 	Moves []Move
 }
 
+// Sources returns the tensors that are moved, each once, in the order of their first moves.
+func (l List) Sources() []*tensor.Tensor {
+	var all []*tensor.Tensor
+	seen := map[*tensor.Tensor]bool{}
+	for _, m := range l.Moves {
+		if !seen[m.Source] {
+			seen[m.Source] = true
+			all = append(all, m.Source)
+		}
+	}
+	return all
+}
+
+// Copied returns the sources that become a Dest as they are, whole and unchanged, and the index of
+// that Dest. Source and Dest have the same digest.
+func (l List) Copied() map[*tensor.Tensor]int {
+	all := map[*tensor.Tensor]int{}
+	for i := range l.Moves {
+		m := &l.Moves[i]
+		d, elements := &l.Dests[m.Dest], m.Source.Elements()
+		if m.View.IsRowMajor() && m.View.Elements() == elements && m.Divide == 0 && m.Source.DType == d.DType && d.Elements() == elements {
+			all[m.Source] = m.Dest
+		}
+	}
+	return all
+}
+
+// Check reports a list that cannot be executed: a move whose view does not lie within its source, or
+// a Dest that the moves do not fill exactly once.
+func (l List) Check() error {
+	filling := make([][]*Move, len(l.Dests))
+	for i := range l.Moves {
+		m := &l.Moves[i]
+		if m.Dest < 0 || m.Dest >= len(l.Dests) {
+			return fmt.Errorf("plan moves %s to a destination that it does not have", m.Source.Name)
+		}
+		if err := tensor.CheckView(m.View, m.Source.Elements()); err != nil {
+			return fmt.Errorf("plan for %s: %v", m.Source.Name, err)
+		}
+		filling[m.Dest] = append(filling[m.Dest], m)
+	}
+	for i := range l.Dests {
+		if err := checkFilled(&l.Dests[i], filling[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFilled reports moves that leave out a part of a Dest or fill a part twice.
+func checkFilled(d *Dest, filling []*Move) error {
+	slices.SortStableFunc(filling, func(a, b *Move) int { return cmp.Compare(a.Offset, b.Offset) })
+	filled := int64(0)
+	for _, m := range filling {
+		if m.Offset != filled {
+			return fmt.Errorf("plan fills elements %d to %d of %s not just once", min(filled, m.Offset), max(filled, m.Offset), d.Name)
+		}
+		filled += m.View.Elements()
+	}
+	elements, _, err := tensor.SizeOf(d.DType, d.Shape)
+	if err != nil {
+		return err
+	}
+	if filled != elements {
+		return fmt.Errorf("plan fills %d of the %d elements of %s", filled, elements, d.Name)
+	}
+	return nil
+}
+
 // Dest is one tensor of the destination.
 type Dest struct {
 	Name  string
 	DType tensor.DType
 	Shape []int64
 	Rule  string // what was done to the source, for people and conversion.json: "copy", "transpose", …
+}
+
+// Elements returns the number of the tensor's elements.
+func (d *Dest) Elements() int64 { return (&tensor.Tensor{Shape: d.Shape}).Elements() }
+
+// Digests are digests of the tensors of a List.
+type Digests struct {
+	Dests   []tensor.Sum                  // by index into List.Dests
+	Sources map[*tensor.Tensor]tensor.Sum // of those sources whose digests are known
 }
 
 // Move fills consecutive elements of one Dest from one source tensor.

@@ -15,10 +15,10 @@ import (
 // A tensor that lies uncompressed in a file can be read from there, in any order, through Layout.
 // Every tensor can be read through ReadAt.
 type Reader struct {
-	tensor *tensor.Tensor  // as it is in its checkpoint
-	layout *tensor.Strided // of the tensor, over a store that computes sums; nil if it has none
-	crc    *rangeCRC       // nil if the checksum, if any, is not computed from what is read
-	cursor *tensor.Cursor
+	watched *tensor.Tensor  // its data computes sums
+	layout  *tensor.Strided // of watched; nil if it has to be decoded
+	crc     *rangeCRC       // nil if the checksum, if any, is not computed from what is read
+	cursor  *tensor.Cursor  // of watched
 }
 
 // Open returns a Reader of t. It checks t's checksum at once if that cannot be computed from the
@@ -28,7 +28,7 @@ func Open(t *tensor.Tensor, digest *Digest) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{tensor: t}
+	r := &Reader{watched: &tensor.Tensor{Name: t.Name, DType: t.DType, Shape: t.Shape}}
 	data := t.Data
 	if summed, ok := t.Data.(tensor.Summed); ok && layout != nil {
 		r.crc = &rangeCRC{of: summed}
@@ -54,12 +54,16 @@ func Open(t *tensor.Tensor, digest *Digest) (*Reader, error) {
 	if digest != nil {
 		data = digested{data, digest}
 	}
-	r.cursor = tensor.NewCursor(&tensor.Tensor{Name: t.Name, DType: t.DType, Shape: t.Shape, Data: data})
+	r.watched.Data = data
+	r.cursor = tensor.NewCursor(r.watched)
 	return r, nil
 }
 
 // Layout returns how the tensor lies in its file, nil if it has to be decoded.
 func (r *Reader) Layout() *tensor.Strided { return r.layout }
+
+// Tensor returns the tensor with data that goes through the Reader.
+func (r *Reader) Tensor() *tensor.Tensor { return r.watched }
 
 // ReadAt fills p with the elements' bytes from off on. Offsets should ascend, as those of a
 // tensor.Cursor should. Data that ends early or turns out broken is a *tensor.FormatError.
@@ -83,7 +87,7 @@ func (r *Reader) name(err error) error {
 	if err == nil {
 		return nil
 	}
-	return tensor.Annotate(err, tensor.Location{Tensor: r.tensor.Name})
+	return tensor.Annotate(err, tensor.Location{Tensor: r.watched.Name})
 }
 
 // Close releases the stream.

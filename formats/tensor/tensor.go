@@ -56,6 +56,15 @@ type Buffered interface {
 	StreamMemory() int64
 }
 
+// StreamMemory returns the bytes that a stream of t holds at most if its Data is Buffered, and
+// otherwise 0.
+func StreamMemory(t *Tensor) int64 {
+	if b, ok := t.Data.(Buffered); ok {
+		return b.StreamMemory()
+	}
+	return 0
+}
+
 // Elements returns the product of the shape: 1 for a scalar.
 func (t *Tensor) Elements() int64 { return product(t.Shape) }
 

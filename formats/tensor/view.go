@@ -31,6 +31,15 @@ func RowMajor(shape ...int64) View {
 // Elements returns the number of elements that the view shows.
 func (v View) Elements() int64 { return product(v.Shape) }
 
+// At returns the element of the store that the view shows at an index.
+func (v View) At(index []int64) int64 {
+	element := v.Offset
+	for k, i := range index {
+		element += i * v.Strides[k]
+	}
+	return element
+}
+
 // IsRowMajor reports whether the elements lie one after another in the view's own order, so that
 // they can be copied as one piece. Strides of axes of size 1 do not count.
 func (v View) IsRowMajor() bool {

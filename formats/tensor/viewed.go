@@ -69,6 +69,14 @@ func (v *viewed) Stream(off int64) (io.ReadCloser, error) {
 	return NewPanelReader(shown, off, &viewedSource{viewed: v, size: size, source: NewCursor(v.of)}), nil
 }
 
+// StreamMemory implements Buffered.
+func (v *viewed) StreamMemory() int64 {
+	if v.view.IsRowMajor() {
+		return StreamMemory(v.of)
+	}
+	return min(v.panel, v.view.Elements()*v.of.DType.Size()) + v.piece + StreamMemory(v.of)
+}
+
 // viewedSource gathers panels of a view. For each it reads the source from the first element of the
 // panel to the last.
 type viewedSource struct {

@@ -26,7 +26,7 @@ func TestViewed(t *testing.T) {
 		}
 		var want []byte
 		tensortest.EachIndex(view.Shape, func(index []int64) {
-			e := tensortest.At(view, index)
+			e := view.At(index)
 			want = append(want, whole[4*e:4*e+4]...)
 		})
 		stored := tensortest.Stored("w", tensor.F32, shape, whole)
@@ -72,10 +72,10 @@ func TestCompose(t *testing.T) {
 		}
 		composed++
 		var elements []int64 // of the store, in inner's order
-		tensortest.EachIndex(inner.Shape, func(index []int64) { elements = append(elements, tensortest.At(inner, index)) })
+		tensortest.EachIndex(inner.Shape, func(index []int64) { elements = append(elements, inner.At(index)) })
 		tensortest.EachIndex(view.Shape, func(index []int64) {
-			if want := elements[tensortest.At(view, index)]; tensortest.At(got, index) != want {
-				t.Fatalf("round %d: %+v of %+v: %+v shows %d at %v, not %d", round, view, inner, got, tensortest.At(got, index), index, want)
+			if want := elements[view.At(index)]; got.At(index) != want {
+				t.Fatalf("round %d: %+v of %+v: %+v shows %d at %v, not %d", round, view, inner, got, got.At(index), index, want)
 			}
 		})
 	}
@@ -98,8 +98,8 @@ func TestSimplify(t *testing.T) {
 		}
 		simple := view.Simplify()
 		var want, got []int64
-		tensortest.EachIndex(view.Shape, func(index []int64) { want = append(want, tensortest.At(view, index)) })
-		tensortest.EachIndex(simple.Shape, func(index []int64) { got = append(got, tensortest.At(simple, index)) })
+		tensortest.EachIndex(view.Shape, func(index []int64) { want = append(want, view.At(index)) })
+		tensortest.EachIndex(simple.Shape, func(index []int64) { got = append(got, simple.At(index)) })
 		if len(got) != len(want) {
 			t.Fatalf("%+v becomes %+v", view, simple)
 		}

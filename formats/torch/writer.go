@@ -11,7 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Writer is the file of a Layout while it is being filled: a convert.Destination. Each tensor goes to its Place, by
+// Writer is the file of a Layout while it is being filled: a transfer.Destination. Each tensor goes to its Place, by
 // WriteAt or by mapping the file; different tensors may be written at once. The file is no zip file
 // before Finish.
 type Writer struct {

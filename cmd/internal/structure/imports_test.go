@@ -22,6 +22,7 @@ var imports = []struct {
 	{"convert", []string{"convert/...", "formats/...", "reference"}},
 	{"convert/adapter", []string{"formats/..."}},
 	{"convert/huggingface", []string{"convert/manifest", "formats/..."}},
+	{"convert/internal/movestest", []string{"convert/moves", "formats/tensor", "formats/tensor/tensortest"}},
 	{"convert/manifest", []string{"formats/..."}},
 	{"convert/model", []string{"convert/adapter", "convert/huggingface", "convert/manifest", "formats/...", "reference"}},
 	{"convert/moves", []string{"formats/tensor"}},
@@ -69,7 +70,6 @@ var imports = []struct {
 var planned = []string{
 	"convert/model",
 	"convert/proof",
-	"convert/transfer",
 	"verify/logits",
 	"verify/report",
 }

@@ -3,6 +3,7 @@ package tensortest
 
 import (
 	"bytes"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"sync/atomic"
@@ -42,20 +43,51 @@ func (s Broken) Stream(off int64) (io.ReadCloser, error) {
 	return io.NopCloser(io.MultiReader(bytes.NewReader(s.Content[off:]), iotest.ErrReader(s.Err))), nil
 }
 
+// layout is embedded under another name than that of its method.
+type layout = tensor.Strided
+
+// Summed is a tensor that lies uncompressed in a file which keeps a checksum of a range of its bytes.
+type Summed struct {
+	*layout
+	file          []byte
+	first, length int64
+	crc           uint32
+
+	Checked atomic.Int32 // calls of Check
+	Passes  atomic.Int32 // calls of Passed
+}
+
+// NewSummed returns data that is a view of the bytes of a file from first on, length bytes of which
+// have a checksum: the right one, or a wrong one.
+func NewSummed(d tensor.DType, v tensor.View, file []byte, first, length int64, wrong bool) *Summed {
+	s := &Summed{file: file, first: first, length: length, crc: crc32.ChecksumIEEE(file[first:][:length])}
+	s.layout = &tensor.Strided{Store: bytes.NewReader(file), Base: first, Length: length / d.Size(), DType: d, View: v}
+	if wrong {
+		s.crc ^= 1
+	}
+	return s
+}
+
+// Check implements tensor.Checker.
+func (s *Summed) Check() error {
+	s.Checked.Add(1)
+	if got := crc32.ChecksumIEEE(s.file[s.first:][:s.length]); got != s.crc {
+		return tensor.Bad("checksum is %08x", got)
+	}
+	return nil
+}
+
+// Checksum implements tensor.Summed.
+func (s *Summed) Checksum() (offset, length int64, crc uint32) { return s.first, s.length, s.crc }
+
+// Passed implements tensor.Summed.
+func (s *Summed) Passed() { s.Passes.Add(1) }
+
 // Stored returns a tensor whose elements lie uncompressed in memory.
 func Stored(name string, d tensor.DType, shape []int64, content []byte) *tensor.Tensor {
 	view := tensor.RowMajor(shape...)
 	return &tensor.Tensor{Name: name, DType: d, Shape: shape,
 		Data: &tensor.Strided{Store: bytes.NewReader(content), Length: view.Elements(), DType: d, View: view}}
-}
-
-// At returns the store's element that a view shows at an index.
-func At(v tensor.View, index []int64) int64 {
-	element := v.Offset
-	for k, i := range index {
-		element += i * v.Strides[k]
-	}
-	return element
 }
 
 // EachIndex calls do with every index of a shape in row-major order. do does not keep the slice.

@@ -1,6 +1,6 @@
 //go:build !amd64 || noasm
 
-package convert
+package transfer
 
 // transposeKernel returns the side of the blocks that a kernel for elements of size bytes takes,
 // and the kernel.

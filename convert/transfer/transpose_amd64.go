@@ -1,6 +1,6 @@
 //go:build !noasm
 
-package convert
+package transfer
 
 // transposeKernel returns the side of the blocks that a kernel for elements of size bytes takes,
 // and the kernel. These use SSE2, which every amd64 has.

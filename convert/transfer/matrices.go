@@ -1,27 +1,22 @@
-package convert
+package transfer
 
 import "github.com/griffin-ckpt/griffin/formats/tensor"
 
-// run reports whether a view shows consecutive elements in their order.
-func run(v tensor.View) (first, n int64, ok bool) {
-	return v.Offset, v.Elements(), v.IsRowMajor()
-}
-
-// matrices is a stack of matrices that are to be transposed, one after the other: matrix i
-// consists of rows rows of cols consecutive elements, pitch elements apart, and its transpose fills
-// the next rows*cols elements of the destination.
+// matrices is a stack of matrices that are to be transposed, one after the other: a matrix has rows
+// rows of cols consecutive elements, pitch elements apart, and its transpose fills the next rows*cols
+// elements of the destination.
 type matrices struct {
-	first      []int64 // element at which each matrix begins
+	first      []int64 // element of the source at which each matrix begins
 	rows, cols int64
 	pitch      int64
 }
 
-// asMatrices recognises a view whose last two axes are a transpose, as both layouts of a dense
-// layer are of each other.
+// asMatrices returns the matrices of a view whose last two axes are a transpose, as those of a dense
+// layer are between the layouts. It reports false for other views.
 func asMatrices(v tensor.View) (matrices, bool) {
 	v = v.Simplify()
 	rank := len(v.Shape)
-	const most = 1 << 16 // matrices in a stack; more are small ones
+	const most = 1 << 16 // matrices in a stack: more are small ones
 	if rank < 2 || v.Strides[rank-2] != 1 || v.Strides[rank-1] < v.Shape[rank-2] {
 		return matrices{}, false
 	}
@@ -41,7 +36,8 @@ func asMatrices(v tensor.View) (matrices, bool) {
 	return m, true
 }
 
-// ascending reports whether a stream that is read once gives the matrices in their order.
+// ascending reports whether each matrix lies behind the one before, so that a stream that is read
+// once gives them in order.
 func (m matrices) ascending() bool {
 	for i := 1; i < len(m.first); i++ {
 		if m.first[i] < m.end(i-1) {

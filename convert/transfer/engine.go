@@ -1,0 +1,176 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/convert/source"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// engine is one execution of a list.
+type engine struct {
+	ctx     context.Context         // done after the first failure, its cause
+	fail    context.CancelCauseFunc // ends the execution with an error
+	limits  limits
+	memory  *bufferPool
+	digests map[*tensor.Tensor]*source.Digest // of the sources that are to be hashed
+	sinks   Sinker                            // nil if the destination is none
+	targets []*target
+	outputs map[*os.File]*storage.Output
+	written []tensor.Written
+
+	freePanels chan *storage.Buffer
+	fullPanels chan panel // to be written
+
+	progressMu sync.Mutex
+	progress   func(done int64) // nil if progress is not reported
+	done       int64            // bytes written
+}
+
+// count adds to the bytes written.
+func (e *engine) count(n int64) {
+	e.progressMu.Lock()
+	defer e.progressMu.Unlock()
+	e.done += n
+	if e.progress != nil {
+		e.progress(e.done)
+	}
+}
+
+// openTargets finds where each Dest goes, and prepares the files.
+func (e *engine) openTargets(l moves.List, dst Destination) error {
+	e.outputs = map[*os.File]*storage.Output{}
+	e.sinks, _ = dst.(Sinker)
+	summed, ok := dst.(crc32Destination)
+	needsCRC := ok && summed.NeedsCRC32()
+	for i := range l.Dests {
+		d := &l.Dests[i]
+		_, size, err := tensor.SizeOf(d.DType, d.Shape)
+		if err != nil {
+			return err
+		}
+		t := &target{Dest: d, index: i, bytes: size, hash: tensor.NewHash(), needsCRC: needsCRC}
+		e.targets = append(e.targets, t)
+		f, offset, length := dst.At(i)
+		switch {
+		case f == nil && e.sinks == nil:
+			return fmt.Errorf("the destination has no place for %s", d.Name)
+		case f == nil:
+			continue
+		case length != size:
+			return fmt.Errorf("the destination has %d bytes for the %d of %s", length, size, d.Name)
+		}
+		if e.outputs[f] == nil {
+			info, err := f.Stat()
+			if err != nil {
+				return err
+			}
+			if e.outputs[f], err = storage.NewOutput(f, info.Size()); err != nil {
+				return err
+			}
+		}
+		t.out, t.offset = e.outputs[f], offset
+	}
+	return nil
+}
+
+// closeOutputs makes all files durable, at once.
+func (e *engine) closeOutputs() error {
+	errs := make(chan error, len(e.outputs))
+	for _, out := range e.outputs {
+		go func() { errs <- out.Close() }()
+	}
+	var all []error
+	for range e.outputs {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
+}
+
+// run executes all moves. The largest jobs come first, so that no worker is left with a large one at
+// the end.
+func (e *engine) run(l moves.List) error {
+	jobs, err := e.jobs(l)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(jobs, func(a, b *job) int { return cmp.Compare(b.bytes, a.bytes) })
+	queue := make(chan *job, len(jobs))
+	for _, j := range jobs {
+		queue <- j
+	}
+	close(queue)
+	workers := max(min(maxWorkers(), len(jobs)), 1)
+	stop, err := e.startWriters(workers)
+	if err != nil {
+		return err
+	}
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			w := &worker{engine: e, scratch: make([]byte, e.limits.scratch)}
+			for j := range queue {
+				if e.ctx.Err() != nil {
+					return
+				}
+				if err := w.do(j); err != nil {
+					e.fail(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	err = stop()
+	if e.ctx.Err() != nil {
+		return context.Cause(e.ctx)
+	}
+	return err
+}
+
+// maxWorkers returns how many jobs are done at once. More than mostWorkers would not write faster,
+// and each needs memory.
+func maxWorkers() int { return min(runtime.GOMAXPROCS(0), mostWorkers) }
+
+const mostWorkers = 8
+
+// startWriters allocates a panel for each worker and the spare ones, and starts a goroutine for each
+// spare panel that writes full panels to their files. stop ends them when all panels are written.
+func (e *engine) startWriters(workers int) (stop func() error, err error) {
+	n := workers + e.limits.spare
+	e.freePanels = make(chan *storage.Buffer, n)
+	e.fullPanels = make(chan panel, n)
+	release := func() error {
+		close(e.freePanels)
+		var errs []error
+		for b := range e.freePanels {
+			errs = append(errs, b.Free())
+		}
+		return errors.Join(errs...)
+	}
+	for range n {
+		b, err := storage.NewBuffer(int(e.limits.panel))
+		if err != nil {
+			return nil, errors.Join(err, release())
+		}
+		e.freePanels <- b
+	}
+	var group sync.WaitGroup
+	for range e.limits.spare {
+		group.Go(e.writePanels)
+	}
+	return func() error {
+		close(e.fullPanels)
+		group.Wait()
+		return release()
+	}, nil
+}

@@ -1,0 +1,92 @@
+package transfer
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// job is what one worker does in one go: moves from one source, so that it is read and decoded once,
+// or moves into one destination, so that it is filled in order. The latter are moves from files into
+// one destination, whose hash is computed on the way then, and all moves into one sink.
+type job struct {
+	moves []*compiledMove
+	bytes int64
+}
+
+// compiledMove is a Move with what a worker needs to execute it.
+type compiledMove struct {
+	*moves.Move
+	target   *target
+	stored   bool          // the source lies uncompressed in a file
+	elements int64         // to move
+	size     int64         // bytes of an element of the source
+	destSize int64         // bytes of an element of the destination
+	cast     tensor.Divide // converts elements; nil if they are copied unchanged
+}
+
+// jobs compiles the moves of a list and groups them.
+func (e *engine) jobs(l moves.List) ([]*job, error) {
+	byTarget := make([][]*compiledMove, len(l.Dests))
+	var all []*compiledMove
+	for i := range l.Moves {
+		m, err := compile(&l.Moves[i], e.targets)
+		if err != nil {
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: l.Moves[i].Source.Name})
+		}
+		all = append(all, m)
+		byTarget[m.Dest] = append(byTarget[m.Dest], m)
+		m.target.moves.Add(1)
+	}
+	for i, filling := range byTarget {
+		if len(filling) == 0 { // a tensor without elements
+			if err := e.finish(e.targets[i], nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+	bySource := map[*tensor.Tensor]*job{}
+	byDest := map[int]*job{}
+	var jobs []*job
+	for _, m := range all {
+		var j *job
+		if len(byTarget[m.Dest]) == 1 || !m.stored && m.target.out != nil {
+			j = jobFor(bySource, m.Source, &jobs)
+		} else {
+			j = jobFor(byDest, m.Dest, &jobs)
+		}
+		j.moves = append(j.moves, m)
+		j.bytes += m.elements * max(m.size, m.destSize)
+	}
+	for _, j := range bySource {
+		slices.SortStableFunc(j.moves, func(a, b *compiledMove) int { return cmp.Compare(a.View.Offset, b.View.Offset) })
+	}
+	for _, j := range byDest {
+		slices.SortStableFunc(j.moves, func(a, b *compiledMove) int { return cmp.Compare(a.Offset, b.Offset) })
+	}
+	return jobs, nil
+}
+
+// jobFor returns the job of a key, which it adds to all jobs if it is new.
+func jobFor[K comparable](by map[K]*job, key K, all *[]*job) *job {
+	if by[key] == nil {
+		by[key] = &job{}
+		*all = append(*all, by[key])
+	}
+	return by[key]
+}
+
+func compile(m *moves.Move, targets []*target) (*compiledMove, error) {
+	c := &compiledMove{Move: m, target: targets[m.Dest], elements: m.View.Elements(), size: m.Source.DType.Size(), destSize: targets[m.Dest].DType.Size()}
+	if c.size == 0 || c.destSize == 0 {
+		return nil, tensor.Bad("elements of %s have no address of their own", m.Source.DType)
+	}
+	var err error
+	if c.cast, err = m.Cast(c.target.DType); err != nil {
+		return nil, err
+	}
+	_, c.stored, err = tensor.Layout(m.Source)
+	return c, err
+}

@@ -1,0 +1,89 @@
+// Package transfer moves the elements of a list of moves from the tensors of a checkpoint into the
+// files of another, on all processors, in bounded memory: it transposes, converts and hashes on the
+// way. Each source is read once.
+package transfer
+
+import (
+	"context"
+	"errors"
+
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/convert/source"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Options are what a caller may want of Execute beside the files.
+type Options struct {
+	// Progress, if not nil, is called with the number of bytes written so far, never concurrently.
+	Progress func(done int64)
+
+	// DigestSources asks for the digests of all sources. They are computed from what is read anyway; a
+	// source that is not read in order is read again.
+	DigestSources bool
+}
+
+// Result is what Execute wrote and read.
+type Result struct {
+	Written []tensor.Written // one for each Dest of the list
+
+	// Sources has the digests of sources: of all if Options.DigestSources is set, otherwise of those that
+	// are copied whole and unchanged.
+	Sources map[*tensor.Tensor]tensor.Sum
+}
+
+// Execute fills a destination with what the moves of a list give, makes the files durable and
+// finishes them. Its memory is below 256 MiB, whatever the size of the tensors. Sources are checked
+// against the checksums that their formats keep.
+//
+// Execute returns a *tensor.FormatError if a source is corrupt or cannot be converted to the dtype of
+// its destination. After an error the files are incomplete.
+func Execute(ctx context.Context, l moves.List, dst Destination, o Options) (*Result, error) {
+	return execute(ctx, l, dst, o, limitsOf(l, dst))
+}
+
+func execute(ctx context.Context, l moves.List, dst Destination, o Options, limits limits) (*Result, error) {
+	copied := l.Copied() // their digests are those of the copies
+	digests := map[*tensor.Tensor]*source.Digest{}
+	if o.DigestSources {
+		for _, t := range l.Sources() {
+			if _, ok := copied[t]; !ok {
+				digests[t] = source.NewDigest(t)
+			}
+		}
+	}
+	written, err := move(ctx, l, dst, o.Progress, limits, digests)
+	if err != nil {
+		return nil, err
+	}
+	sums, err := source.Sums(ctx, digests)
+	if err != nil {
+		return nil, err
+	}
+	for t, dest := range copied {
+		sums[t] = written[dest].Digest
+	}
+	return &Result{written, sums}, nil
+}
+
+// move moves all elements and finishes the destination. It feeds the digests of sources.
+func move(ctx context.Context, l moves.List, dst Destination, progress func(done int64), limits limits, digests map[*tensor.Tensor]*source.Digest) ([]tensor.Written, error) {
+	if err := l.Check(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e := &engine{ctx: ctx, fail: cancel, limits: limits, memory: newBufferPool(limits.buffers), digests: digests,
+		written: make([]tensor.Written, len(l.Dests)), progress: progress}
+	err := e.openTargets(l, dst)
+	if err == nil {
+		err = e.run(l)
+	}
+	err = errors.Join(err, e.closeOutputs())
+	if err == nil {
+		err = dst.Finish(e.written)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.written, nil
+}

@@ -1,0 +1,227 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"hash/crc32"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
+)
+
+// testLimits make panels, buffers and bands so small that everything is split.
+var testLimits = []limits{
+	{panel: 12 << 10, spare: 1, buffers: 2 << 10, band: 512, step: 256, scratch: 512},
+	{panel: 16 << 10, spare: 2, buffers: 20 << 10, band: 2 << 10, step: 4 << 10, scratch: 4 << 10},
+	{panel: 128 << 10, spare: 3, buffers: 1 << 20, band: 64 << 10, step: 4 << 10, scratch: 64 << 10},
+	newLimits(2, 0, false),
+}
+
+func TestExecuteMatchesDefinition(t *testing.T) {
+	for round := range uint64(160) {
+		rng := rand.New(rand.NewPCG(7, round))
+		m := &movestest.Maker{T: t, Rand: rng}
+		for range 1 + rng.IntN(6) {
+			m.Add()
+		}
+		files := newMixedFiles(t, rng, m.List, int(round%4))
+		var last int64
+		o := Options{Progress: func(done int64) { last = done }, DigestSources: round%8 < 6}
+		r, err := execute(t.Context(), m.List, files, o, testLimits[round%uint64(len(testLimits))])
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		written, copied := r.Written, m.List.Copied()
+		for _, s := range m.List.Sources() {
+			want, err := tensor.Digest(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, isCopied := copied[s]
+			if sum, ok := r.Sources[s]; ok != (o.DigestSources || isCopied) || ok && sum != want {
+				t.Errorf("round %d: digest of %s is %x, want %x", round, s.Name, sum, want)
+			}
+		}
+		var total int64
+		for i, want := range m.Want {
+			if got := files.content(t, i); !bytes.Equal(got, want) {
+				t.Fatalf("round %d: %s from %+v: wrong bytes", round, m.List.Dests[i].Name, m.List.Moves)
+			}
+			told := m.Lost[i]
+			told.Digest, told.CRC32 = sha256.Sum256(want), crc32.ChecksumIEEE(want)
+			if written[i] != told || files.finished[i] != told {
+				t.Errorf("round %d: %s: told %+v, want %+v", round, m.List.Dests[i].Name, written[i], told)
+			}
+			total += int64(len(want))
+		}
+		if last != total {
+			t.Errorf("round %d: progress ended at %d of %d bytes", round, last, total)
+		}
+	}
+}
+
+// A sink is opened once and never closed where its tensor is not complete.
+func TestExecuteSinkFails(t *testing.T) {
+	for _, atEnd := range []bool{false, true} {
+		m := movestest.New(t, 1, 1)
+		m.Add()
+		files := newMixedFiles(t, m.Rand, m.List, 1)
+		sink := files.sinks[0]
+		if atEnd {
+			source := m.List.Moves[0].Source
+			source.Data = tensortest.Broken{Content: make([]byte, source.Bytes()-1), Err: tensor.Bad("broken")}
+		} else {
+			sink.err = os.ErrPermission
+		}
+		_, err := execute(t.Context(), m.List, files, Options{}, testLimits[0])
+		if err == nil || sink.closed.Load() != 0 || files.finished != nil {
+			t.Errorf("%v, closed %d times, finished %v", err, sink.closed.Load(), files.finished != nil)
+		}
+	}
+}
+
+// TestLimits keeps the sum of what is lent below 256 MiB, and has room for two matrices of the 9B
+// model's largest kind at once on two processors.
+func TestLimits(t *testing.T) {
+	const matrix9B = 4096 * 12288 * 2
+	for workers := 1; workers <= mostWorkers; workers++ {
+		for _, matrix := range []int64{0, 2560 * 7680 * 2, matrix9B, 1 << 40} {
+			l := newLimits(workers, matrix, false)
+			lent := l.buffers + int64(workers+l.spare)*l.panel + int64(workers)*l.scratch
+			if s := newLimits(workers, matrix, true); s.spare != 1 || s.buffers < 100<<20 || s.buffers+int64(workers)*(s.panel+s.scratch+2<<20) > 240<<20 {
+				t.Errorf("%d workers into sinks, matrix of %d: %+v", workers, matrix, s)
+			}
+			if lent > 240<<20 || l.spare < 3 || l.buffers < 100<<20 || l.band > l.scratch || l.step > l.scratch {
+				t.Errorf("%d workers, matrix of %d: %+v lends %d", workers, matrix, l, lent)
+			}
+		}
+	}
+	for _, sinks := range []bool{false, true} {
+		if l := newLimits(2, matrix9B, sinks); l.buffers < 2*matrix9B {
+			t.Errorf("%+v has no room for two matrices", l)
+		}
+	}
+}
+
+func TestExecuteDecodesAStreamOnce(t *testing.T) {
+	m := movestest.New(t, 1, 1)
+	shape := []int64{2, 30, 50}
+	data := &tensortest.Stream{Content: m.Bytes(2 * 30 * 50 * 2)}
+	source := &tensor.Tensor{Name: "ffw_up.w", DType: tensor.BF16, Shape: shape, Data: data}
+	for _, i := range []int64{1, 0} {
+		m.Dest(tensor.BF16, []*tensor.Tensor{source}, [][]byte{data.Content}, []tensor.View{tensor.RowMajor(shape...).Index(0, i).Permute(1, 0)})
+	}
+	for _, l := range testLimits {
+		data.Opened.Store(0)
+		data.Checked.Store(0)
+		if _, err := execute(t.Context(), m.List, newFiles(t, m.Rand, m.List), Options{}, l); err != nil {
+			t.Fatal(err)
+		}
+		if n := data.Opened.Load(); n != 1 {
+			t.Errorf("%+v: the stream was opened %d times", l, n)
+		}
+		if n := data.Checked.Load(); n != 1 {
+			t.Errorf("%+v: the checksum was asked for %d times", l, n)
+		}
+	}
+}
+
+// TestExecuteChecksOnItsWay reads a storage of 2 x 30 x 50 elements, whole or in part, in order or
+// not, right or wrong: its checksum is computed on the way where that is possible, and looked at in
+// any case.
+func TestExecuteChecksOnItsWay(t *testing.T) {
+	shape := []int64{2, 30, 50}
+	half := func(i int64) tensor.View { return tensor.RowMajor(shape...).Index(0, i).Permute(1, 0) }
+	whole := tensor.RowMajor(shape...)
+	for _, tt := range []struct {
+		name  string
+		views []tensor.View
+		onWay bool
+	}{
+		{"copy", []tensor.View{whole}, true},
+		{"two transposes", []tensor.View{half(1), half(0)}, true},
+		{"one half", []tensor.View{half(0)}, false},
+		{"the other half", []tensor.View{half(1)}, false},
+		{"all but a column", []tensor.View{whole.Narrow(2, 1, 49).Permute(2, 1, 0)}, false},
+	} {
+		for i, l := range testLimits {
+			for _, wrong := range []bool{false, true} {
+				m := movestest.New(t, uint64(i), 1)
+				store := m.Bytes(7 + 2*30*50*2 + 5)
+				content := store[7:][:2*30*50*2]
+				data := tensortest.NewSummed(tensor.BF16, whole, store, 7, int64(len(content)), wrong)
+				source := &tensor.Tensor{Name: "w", DType: tensor.BF16, Shape: shape, Data: data}
+				for _, v := range tt.views {
+					m.Dest(tensor.BF16, []*tensor.Tensor{source}, [][]byte{content}, []tensor.View{v})
+				}
+				_, err := execute(t.Context(), m.List, newFiles(t, m.Rand, m.List), Options{}, l)
+				var bad *tensor.FormatError
+				if errors.As(err, &bad) != wrong {
+					t.Errorf("%s, wrong %v: %v", tt.name, wrong, err)
+				}
+				onWay := tt.onWay && (tt.name == "copy" || l.buffers > 3000) // whole matrices are read in order
+				if passed := data.Passes.Load() == 1; passed != (onWay && !wrong) || !wrong && data.Checked.Load() > 0 && passed {
+					t.Errorf("%s, wrong %v, %+v: passed %v, checked %d times", tt.name, wrong, l, passed, data.Checked.Load())
+				}
+			}
+		}
+	}
+}
+
+func TestExecuteReports(t *testing.T) {
+	broken := tensor.Bad("bad chunk")
+	plan := func(data tensor.Data, dtype tensor.DType, n int64) moves.List {
+		return moves.List{
+			Dests: []moves.Dest{{Name: "w", DType: dtype, Shape: []int64{n}}},
+			Moves: []moves.Move{{Source: &tensor.Tensor{Name: "s", DType: tensor.F32, Shape: []int64{10}, Data: data}, View: tensor.RowMajor(10)}},
+		}
+	}
+	whole := make([]byte, 40)
+	twice := plan(&tensortest.Stream{Content: whole}, tensor.F32, 10)
+	twice.Moves = append(twice.Moves, twice.Moves[0])
+	twice.Moves[0].View, twice.Moves[1].View, twice.Moves[1].Offset = tensor.RowMajor(5), tensor.RowMajor(5), 4
+	for _, tt := range []struct {
+		name  string
+		list  moves.List
+		input bool // whether the input is to blame
+		want  string
+	}{
+		{"broken stream", plan(tensortest.Broken{Content: whole[:8], Err: broken}, tensor.F32, 10), true, `tensor "s": bad chunk`},
+		{"broken end", plan(tensortest.Broken{Content: whole, Err: broken}, tensor.F32, 10), true, `tensor "s": bad chunk`},
+		{"short stream", plan(&tensortest.Stream{Content: whole[:36]}, tensor.F32, 10), true, `tensor "s": the elements end early`},
+		{"long stream", plan(&tensortest.Stream{Content: make([]byte, 44)}, tensor.F32, 10), false, "more than the 40 bytes"},
+		{"checksum", plan(&tensortest.Stream{Content: whole, Bad: broken}, tensor.F32, 10), true, `tensor "s": bad chunk`},
+		{"short file", plan(&tensor.Strided{Store: bytes.NewReader(whole[:20]), Length: 10, DType: tensor.F32, View: tensor.RowMajor(10)}, tensor.F32, 10), true, `tensor "s"`},
+		{"no such cast", plan(&tensortest.Stream{Content: whole}, tensor.I32, 10), true, "cannot be converted"},
+		{"unfilled", plan(&tensortest.Stream{Content: whole}, tensor.F32, 11), false, "plan fills 10 of the 11 elements of w"},
+		{"filled twice", twice, false, "plan fills elements 4 to 5 of w not just once"},
+		{"I/O", plan(tensortest.Broken{Content: whole[:8], Err: os.ErrPermission}, tensor.F32, 10), false, "permission denied"},
+	} {
+		_, err := Execute(t.Context(), tt.list, newFiles(t, rand.New(rand.NewPCG(1, 1)), tt.list), Options{})
+		var bad *tensor.FormatError
+		if err == nil || !strings.Contains(err.Error(), tt.want) || errors.As(err, &bad) != tt.input {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+func TestExecuteStopsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	m := movestest.New(t, 1, 1)
+	for range 20 {
+		m.Add()
+	}
+	files := newFiles(t, m.Rand, m.List)
+	_, err := execute(ctx, m.List, files, Options{Progress: func(int64) { cancel() }}, testLimits[0])
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled, and Execute says %v", err)
+	}
+}
