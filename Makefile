@@ -1,4 +1,4 @@
-# griffin: build, show, test, measure. Everything but interop and bench needs only Go.
+# Everything but hostile, interop, kill, bench and fixtures needs only Go. "make help" lists the targets.
 
 GO          ?= go
 FUZZTIME    ?= 30s
@@ -12,7 +12,7 @@ PYTHON_ENV  := testdata/interop/python.sh current
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/griffin ./cmd/griffin
 
-demo: build ## convert the small checkpoints in testdata, verify them, write demo/report.html
+demo: build ## convert and verify a small checkpoint of testdata; writes demo/report.html
 	@testdata/demo.sh bin/griffin demo
 
 test: ## all tests
@@ -21,7 +21,7 @@ test: ## all tests
 race: ## the shorter tests under the race detector (needs a C compiler)
 	$(GO) test -race -short -timeout 20m ./...
 
-lint: ## formatting, vet on each system, staticcheck, module files, script syntax
+lint: ## gofmt, go vet for each system, staticcheck, go mod tidy, shell syntax
 	@files=$$(gofmt -l . ); if [ -n "$$files" ]; then echo "not gofmt-ed:"; echo "$$files"; exit 1; fi
 	@for platform in $(VETTED); do echo "vet $$platform"; \
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) vet ./... || exit 1; done
@@ -29,7 +29,7 @@ lint: ## formatting, vet on each system, staticcheck, module files, script synta
 	$(GO) mod tidy -diff
 	@for script in .ci/run .ci/fuzz $$(find testdata -name '*.sh'); do bash -n $$script || exit 1; done
 
-fuzz: ## every fuzz target for FUZZTIME
+fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	@.ci/fuzz $(FUZZTIME)
 
 cross: ## dist/griffin-OS-ARCH for every platform
@@ -39,10 +39,10 @@ cross: ## dist/griffin-OS-ARCH for every platform
 		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -o dist/griffin-$$os-$$arch$$suffix ./cmd/griffin || exit 1; \
 	done
 
-hostile: build ## every hostile sample: refused by name, in a second, in 128 MiB (Python 3)
+hostile: build ## every hostile sample: exit status, time and memory (Python 3)
 	python3 testdata/interop/hostile.py
 
-interop: build ## transformers, orbax, flax and torch judge griffin, and it them (Python 3.11; installs 10 GB once)
+interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python 3.11; installs 10 GB once)
 	$(PYTHON_ENV) interop.py
 	$(PYTHON_ENV) agree.py
 	$(PYTHON_ENV) capture_check.py
@@ -51,18 +51,18 @@ interop: build ## transformers, orbax, flax and torch judge griffin, and it them
 	testdata/interop/python.sh peft adapter.py
 	$(PYTHON_ENV) real_pt.py
 
-kill: build ## 50 conversions killed at random moments (installs as interop does)
+kill: build ## 50 conversions killed at random moments (needs the environments of interop)
 	testdata/interop/kill.sh 50
 
-bench: build ## the 2B size against cp and a Python script; BENCH='--preset 9b --formats torch' for 9B
+bench: build ## conversion in the 2B size, against cp and a Python script; BENCH='--preset 9b --formats torch' for 9B
 	python3 testdata/bench/bench.py $(BENCH)
 
-fixtures: ## make the fixtures in testdata again
+fixtures: ## make the fixtures in testdata again (needs the environments of interop)
 	$(PYTHON_ENV) fixtures.py
 	testdata/interop/python.sh peft finetune.py
 
-clean: ## what was built here
+clean: ## remove what make built
 	rm -rf bin dist demo
 
-help: ## this
+help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10

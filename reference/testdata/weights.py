@@ -1,5 +1,5 @@
-"""Writes the weights of a case under transformers' names, also where transformers cannot run the model (no soft cap,
-no embedding scale). The tests of this package read them where ../../testdata/CASE has no hf directory.
+"""Writes the weights of a case with the names of transformers, even if transformers cannot run the model because it has
+no soft cap or no embedding scale. The tests of package reference use them if ../../testdata/CASE has no directory hf.
 
     testdata/interop/python.sh current ../../reference/testdata/weights.py CASE_DIR OUT.safetensors
 """

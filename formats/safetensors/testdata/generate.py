@@ -1,5 +1,5 @@
-"""Writes layouts.json: how transformers would lay tensors out in files, according to
-huggingface_hub (assignment to shards), safetensors (headers) and json (the index).
+"""Writes layouts.json: the files in which transformers stores tensors, computed by huggingface_hub
+(assignment to shards), safetensors (headers) and json (the index).
 
 Needs torch, safetensors 0.8 and huggingface_hub 1. Run in this directory."""
 import json

@@ -1,4 +1,4 @@
-"""Writes testdata/more/: what torch saves on request, and what older Pythons and other programs made of it.
+"""Writes testdata/more/: files of torch.save with various options, and of older Pythons and other programs.
 
 Run with torch and numpy installed: python generate.py
 """

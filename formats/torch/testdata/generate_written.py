@@ -1,7 +1,7 @@
-"""Writes testdata/written/: what torch.save makes of dicts of tensors, for the writer to be held against.
+"""Writes testdata/written/: dicts of tensors saved by torch.save, which the writer's output must equal.
 
-Run with torch 2.15 on Linux: python generate_written.py [FOLDER FOR 9 GB]. With a folder it also makes wide.frame, which is
-a file with records and offsets of more than 32 bits, without the bytes of its two large tensors.
+Run with torch 2.15 on Linux: python generate_written.py [DIRECTORY]. With a directory that has room for 9 GB it also makes
+wide.frame: a file with sizes and offsets of more than 32 bits, without the bytes of its two large tensors.
 """
 import hashlib, io, json, os, sys, zipfile
 import torch
