@@ -7,6 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/adapter"
 	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -220,6 +221,7 @@ func (g *merging) checkpoint(tied bool) (*tensor.Checkpoint, error) {
 		return nil, err
 	}
 	c.Details, c.Metadata, c.Notes = base.Details, base.Metadata, slices.Clone(base.Notes)
+	c.Source, c.Root = base.Source, base.Root
 	return c, nil
 }
 
@@ -255,7 +257,11 @@ func (g *merging) mergedHead(tied bool) (*tensor.Tensor, error) {
 
 // withAdapter opens the adapter that the options name and puts it on a model, whose head is settled.
 func (o *Options) withAdapter(ctx context.Context, m *Model) (*Model, error) {
-	a, err := peft.Read(o.Adapter)
+	source, dir, err := storage.Locate(o.Adapter)
+	if err != nil {
+		return nil, err
+	}
+	a, err := peft.Read(source, dir)
 	if err != nil {
 		return nil, err
 	}

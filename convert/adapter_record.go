@@ -6,12 +6,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -22,18 +23,18 @@ func recordAdapter(ctx context.Context, a *peft.Adapter) (*manifest.Adapter, err
 	if c.DoRA {
 		m.Type = "DoRA"
 	}
-	for _, path := range a.Files {
-		sum, err := digestFile(ctx, path)
+	for _, name := range a.Files {
+		sum, err := digestFile(ctx, a.Source, name)
 		if err != nil {
 			return nil, err
 		}
-		m.Files = append(m.Files, manifest.File{Name: filepath.Base(path), SHA256: hex.EncodeToString(sum)})
+		m.Files = append(m.Files, manifest.File{Name: path.Base(name), SHA256: hex.EncodeToString(sum)})
 	}
 	return m, nil
 }
 
-func digestFile(ctx context.Context, path string) ([]byte, error) {
-	f, err := os.Open(path)
+func digestFile(ctx context.Context, source fs.FS, name string) ([]byte, error) {
+	f, _, err := storage.Open(source, name)
 	if err != nil {
 		return nil, err
 	}

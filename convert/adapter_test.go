@@ -8,12 +8,14 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -383,7 +385,7 @@ func TestAdaptersOfStoredHeads(t *testing.T) {
 // What PEFT merged in float32 lies within the rounding of its own sum.
 func TestWithAdapterAgainstPEFT(t *testing.T) {
 	const dir = "../testdata/finetune/"
-	a, err := peft.Read(dir + "adapter")
+	a, err := peft.Read(storage.Local(dir+"adapter"), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -470,7 +472,7 @@ func TestAdapterAgainstConfigJSON(t *testing.T) {
 
 func openSafetensors(t *testing.T, path string) *tensor.Checkpoint {
 	t.Helper()
-	c, err := safetensors.Open(path)
+	c, err := safetensors.Open(storage.Local(filepath.Dir(path)), filepath.Base(path))
 	if err != nil {
 		t.Fatal(err)
 	}

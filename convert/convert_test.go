@@ -22,6 +22,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
@@ -87,7 +88,7 @@ func listed(t *testing.T, dir string) []string {
 // checkDestination compares a destination with the source element by element where it is easiest
 // to get wrong, and all of it with the digests that conversion.json holds.
 func checkDestination(src *tensor.Checkpoint, dst string) error {
-	out, err := safetensors.Open(dst)
+	out, err := safetensors.Open(storage.Local(dst), ".")
 	if err != nil {
 		return err
 	}

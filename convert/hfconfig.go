@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -69,30 +68,27 @@ func againstShapes(h *hfconfig.Config, c *Config) []string {
 
 // hfConfig reads the config.json beside the model; nil where there is none.
 func (m *Model) hfConfig() (*hfconfig.Config, string, error) {
-	dir := m.Checkpoint.Path
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(dir, hfconfig.Name)
-	h, err := hfconfig.Read(path)
+	source, name := m.Checkpoint.Source, m.Checkpoint.Beside(hfconfig.Name)
+	h, err := hfconfig.Read(source, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, path, nil
+		err = nil
 	}
-	return h, path, err
+	return h, storage.Path(source, name), err
 }
 
 // sourceConfig is the config.json beside a model.
 type sourceConfig struct {
-	path string
-	read *hfconfig.Config
+	source fs.FS
+	name   string // in source
+	read   *hfconfig.Config
 }
 
 func (m *Model) sourceConfig() (*sourceConfig, error) {
-	h, path, err := m.hfConfig()
+	h, _, err := m.hfConfig()
 	if h == nil {
 		return nil, err
 	}
-	return &sourceConfig{path, h}, err
+	return &sourceConfig{m.Checkpoint.Source, m.Checkpoint.Beside(hfconfig.Name), h}, err
 }
 
 // settleHF completes c from a config.json.

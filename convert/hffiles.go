@@ -19,7 +19,7 @@ func HFFiles(p *Plan, o FilesOptions) ([]huggingface.File, error) {
 	options := huggingface.Options{Config: configJSON(p), Tokens: specialTokens, VocabSize: p.Config.VocabSize, UseCache: p.Config.Has(Attention),
 		Tokenizer: o.Tokenizer, InstructionTuned: o.InstructionTuned}
 	if p.config != nil {
-		options.Source, options.Changed = p.config.path, changedFields(p)
+		options.Source, options.SourceConfig, options.Changed = p.config.source, p.config.name, changedFields(p)
 	}
 	d, err := huggingface.Files(options)
 	if err != nil {

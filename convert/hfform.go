@@ -35,7 +35,7 @@ func checkRuntime(name string) error {
 // stand for. Those that were changed since stand for themselves.
 func (m *Model) readForm(c *Config, h *hfconfig.Config) error {
 	m.form, m.noCap, m.looksUncapped = nil, false, huggingface.IsNoSoftCap(c.LogitsSoftCap, m.embedding().DType)
-	record, _, err := ReadManifest(m.Checkpoint.Path)
+	record, _, err := manifest.Read(m.Checkpoint.Source, m.Checkpoint.Root)
 	if errors.As(err, new(*tensor.FormatError)) {
 		return nil // it is not used, as Convert notes
 	}

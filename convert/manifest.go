@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
 // ManifestName is the file of a destination that says how it was made.
@@ -19,7 +20,13 @@ type HFForm = manifest.HuggingFace
 type pythonFloat = manifest.Float
 
 // ReadManifest is manifest.Read.
-func ReadManifest(checkpoint string) (*Manifest, string, error) { return manifest.Read(checkpoint) }
+func ReadManifest(checkpoint string) (*Manifest, string, error) {
+	source, name, err := storage.Locate(checkpoint)
+	if err != nil {
+		return nil, "", nil
+	}
+	return manifest.Read(source, name)
+}
 
 // NewManifest describes a plan that was carried out by that version of the tool, in that format. of has
 // the digests that are known: of all p.Dests and of some sources. from may be nil.

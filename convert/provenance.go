@@ -22,7 +22,7 @@ type provenance struct {
 // checkpoint; note says so where there is one. One that contradicts the names, types and shapes of the
 // checkpoint is a *tensor.FormatError.
 func readProvenance(p *Plan) (v *provenance, note string, err error) {
-	record, path, err := manifest.Read(p.Source.Checkpoint.Path)
+	record, path, err := manifest.Read(p.Source.Checkpoint.Source, p.Source.Checkpoint.Root)
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) {
 		return nil, fmt.Sprintf("%s is not used: %s", ManifestName, bad.Problem), nil
 	}

@@ -11,7 +11,7 @@ import (
 // such as one that was made of a Hugging Face directory. That of another checkpoint, or one that is
 // broken, counts for nothing.
 func (m *Model) recorded(s Settings) Settings {
-	record, _, err := manifest.Read(m.Checkpoint.Path)
+	record, _, err := manifest.Read(m.Checkpoint.Source, m.Checkpoint.Root)
 	if err != nil || record == nil || record.Settings == nil || s.Preset != "" || !describes(record, m) {
 		return s
 	}

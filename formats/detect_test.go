@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 // copyFile copies a sample under another name, so that the name tells nothing.
@@ -104,12 +105,12 @@ func TestPreference(t *testing.T) {
 		format string // "" for an error
 		say    string // in the notes, or in the error
 	}{
-		{"safetensors and bin", map[string]string{"model.safetensors": sampleSafetensors, "pytorch_model.bin": sampleTorch}, "", nil, "safetensors", "holds a PyTorch checkpoint too"},
-		{"safetensors and bin in shards", map[string]string{"model.safetensors": sampleSafetensors, "pytorch_model.bin.index.json": "torch/testdata/sound/hf_bin/pytorch_model.bin.index.json"}, "", nil, "safetensors", "holds a PyTorch checkpoint too"},
+		{"safetensors and bin", map[string]string{"model.safetensors": sampleSafetensors, "pytorch_model.bin": sampleTorch}, "", nil, "safetensors", "also holds a PyTorch checkpoint, which is not read"},
+		{"safetensors and bin in shards", map[string]string{"model.safetensors": sampleSafetensors, "pytorch_model.bin.index.json": "torch/testdata/sound/hf_bin/pytorch_model.bin.index.json"}, "", nil, "safetensors", "also holds a PyTorch checkpoint, which is not read"},
 		{"safetensors and a trainer's files", map[string]string{"model.safetensors": sampleSafetensors, "optimizer.pt": sampleTorch}, "", nil, "safetensors", ""},
-		{"safetensors and flax", map[string]string{"model.safetensors": sampleSafetensors, "flax_model.msgpack": sampleFlax}, "", nil, "safetensors", "holds a Flax checkpoint too"},
-		{"safetensors and orbax", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", nil, "safetensors", "holds an Orbax checkpoint too"},
-		{"a step is asked for", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", &seven, "orbax-ocdbt", "holds a safetensors checkpoint too"},
+		{"safetensors and flax", map[string]string{"model.safetensors": sampleSafetensors, "flax_model.msgpack": sampleFlax}, "", nil, "safetensors", "also holds a Flax checkpoint"},
+		{"safetensors and orbax", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", nil, "safetensors", "also holds an Orbax checkpoint"},
+		{"a step is asked for", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", &seven, "orbax-ocdbt", "also holds a safetensors checkpoint"},
 		{"another step is asked for", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", &eight, "", "step 8"},
 		{"a step of safetensors", map[string]string{"model.safetensors": sampleSafetensors}, "", &seven, "", "only directories of Orbax have steps"},
 		{"bin", map[string]string{"pytorch_model.bin": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
@@ -159,47 +160,41 @@ func TestUnknown(t *testing.T) {
 		problem, hinted string
 	}{
 		{"x", "", "is an empty file", "download"},
-		{"x", "GGUF\x03\x00\x00\x00\x00\x00\x00\x00", "is a GGUF file", "original"},
+		{"x", "GGUF\x03\x00\x00\x00\x00\x00\x00\x00", "is a GGUF file", "this was made from"},
 		{"x", "\x89HDF\r\n\x1a\n\x00\x00\x00\x00", "is an HDF5 file", "export"},
 		{"x", npz, "is a numpy .npz archive", "export"},
 		{"x", "PK\x03\x04 and no more", "is the beginning of a zip archive", ""},
-		{"x", "\x08\x08\x12\x07pytorch", "is an ONNX model", "original"},
+		{"x", "\x08\x08\x12\x07pytorch", "is an ONNX model", "this was made from"},
 		{"x", "version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer", "git lfs pull"},
 		{"x", "\x1f\x8b\x08\x00\x00\x00", "is gzip-compressed data", "unpack"},
 		{"x", "model_checkpoint_path: \"a\"", "TensorFlow", "export"},
 		{"config.json", `{"model_type": "recurrent_gemma"}`, "is no shard index", "directory"},
-		{"x", "hello, world", "is no checkpoint", "safetensors, PyTorch"},
+		{"x", "hello, world", "is not a checkpoint", "safetensors, PyTorch"},
 		{"x.safetensors", "hello, world", "safetensors header claims", "safetensors, PyTorch"},
 		{"x.pt", "hello, world", "torch.save", "safetensors, PyTorch"},
 		{"x.msgpack", "\xdd\xff\xff\xff\xff", "items", "safetensors, PyTorch"},
-		{"x.msgpack", "\x80", "is no checkpoint", "safetensors, PyTorch"},
+		{"x.msgpack", "\x80", "is not a checkpoint", "safetensors, PyTorch"},
 		{"dir", "", "is an empty directory", ""},
 		{"dir config.json", "", "without its weights", "weights too"},
 		{"dir saved_model.pb", "", "TensorFlow SavedModel", "export"},
 		{"dir model.ckpt-1.index model.ckpt-1.data-00000-of-00001 checkpoint", "", "TensorFlow checkpoint", "export"},
-		{"dir model.gguf README.md", "", "GGUF", "original"},
-		{"dir README.md", "", "is no checkpoint", "safetensors, PyTorch"},
+		{"dir model.gguf README.md", "", "GGUF", "this was made from"},
+		{"dir README.md", "", "is not a checkpoint", "safetensors, PyTorch"},
 		{"dir snapshots/0123/x", "", "Hugging Face cache", "0123"},
 	} {
-		path := t.TempDir()
+		source, path := fstest.MapFS{}, tt.name
 		if files, isDir := strings.CutPrefix(tt.name, "dir"); isDir {
+			path = "."
 			for _, name := range strings.Fields(files) {
-				content := "x"
+				source[name] = &fstest.MapFile{Data: []byte("x")}
 				if name == "checkpoint" {
-					content = "model_checkpoint_path: \"model.ckpt-1\""
-				}
-				name = filepath.Join(path, name)
-				if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(content), 0o666)); err != nil {
-					t.Fatal(err)
+					source[name].Data = []byte("model_checkpoint_path: \"model.ckpt-1\"")
 				}
 			}
 		} else {
-			path = filepath.Join(path, tt.name)
-			if err := os.WriteFile(path, []byte(tt.content), 0o666); err != nil {
-				t.Fatal(err)
-			}
+			source[path] = &fstest.MapFile{Data: []byte(tt.content)}
 		}
-		_, err := Open(path, Options{})
+		_, err := OpenSource(source, path, Options{})
 		var bad *FormatError
 		if !errors.As(err, &bad) || !strings.Contains(bad.Problem, tt.problem) || !strings.Contains(bad.Hint, tt.hinted) || bad.File != path {
 			t.Errorf("%s %.20q: got %v (%+v)", tt.name, tt.content, err, bad)

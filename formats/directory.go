@@ -2,16 +2,17 @@ package formats
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/flax"
-	"github.com/griffin-ckpt/griffin/formats/internal/sniff"
+	"github.com/griffin-ckpt/griffin/formats/internal/foreign"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/torch"
 )
 
@@ -20,134 +21,116 @@ const flaxName = "flax_model.msgpack"
 
 // candidate is a checkpoint that a directory holds.
 type candidate struct {
-	name  string // for people
-	steps bool   // whether it may have steps
+	name  string // for notes
+	steps bool   // it may have steps
 	open  func() (*Checkpoint, error)
 }
 
-// openDirectory opens the first of the checkpoints in dir, or the one with steps if a step is
-// asked for.
-func openDirectory(dir string, options Options) (*Checkpoint, error) {
-	found, err := candidates(dir, options)
+// openDirectory opens the preferred checkpoint of a directory, or the one that may have steps if a
+// step is asked for.
+func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, error) {
+	found, err := candidates(source, dir, options)
 	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {
-		return nil, unknownDirectory(dir)
+		return nil, unknownDirectory(source, dir)
 	}
-	taken := found[0]
+	chosen := found[0]
 	if options.Step != nil {
 		for _, c := range found {
 			if c.steps {
-				taken = c
+				chosen = c
 			}
 		}
-		if !taken.steps {
-			return nil, noSteps(dir, *options.Step)
+		if !chosen.steps {
+			return nil, noSteps(storage.Path(source, dir), *options.Step)
 		}
 	}
-	ckpt, err := taken.open()
+	ckpt, err := chosen.open()
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range found {
-		if c.name != taken.name {
-			ckpt.Notes = append(ckpt.Notes, fmt.Sprintf("the directory holds %s too, which is not read; %s is taken first", c.name, taken.name))
+		if c.name != chosen.name {
+			ckpt.Notes = append(ckpt.Notes, fmt.Sprintf("the directory also holds %s, which is not read", c.name))
 		}
 	}
 	return ckpt, nil
 }
 
-// candidates returns the checkpoints in dir, the most wanted first.
-func candidates(dir string, options Options) (found []candidate, err error) {
-	st, err := safetensors.Find(dir)
+// candidates returns the checkpoints of a directory in order of preference.
+func candidates(source fs.FS, dir string, options Options) (found []candidate, err error) {
+	add := func(name string, open func(fs.FS, string) (*Checkpoint, error)) {
+		found = append(found, candidate{name, false, func() (*Checkpoint, error) { return open(source, dir) }})
+	}
+	st, err := safetensors.Find(source, dir)
 	if err != nil {
 		return nil, err
 	}
-	adapter := peft.Detect(dir)
+	adapter := peft.Detect(source, dir)
 	if st != nil && !(adapter && st.Index == "" && !slices.Contains(st.Files, safetensors.SingleName)) {
-		found = append(found, candidate{"a safetensors checkpoint", false, func() (*Checkpoint, error) { return safetensors.Open(dir) }})
+		add("a safetensors checkpoint", safetensors.Open)
 	}
-	openTorch := func() (*Checkpoint, error) { return torch.Open(dir) }
-	if holdsFile(dir, torch.IndexName) || holdsFile(dir, torch.WeightsName) {
-		found = append(found, candidate{"a PyTorch checkpoint", false, openTorch})
+	if hasFile(source, dir, torch.IndexName) || hasFile(source, dir, torch.WeightsName) {
+		add("a PyTorch checkpoint", torch.Open)
 	}
-	if !isTensorFlow(dir) && orbax.Detect(dir) {
+	if !isTensorFlow(source, dir) && orbax.Detect(source, dir) {
 		step := orbax.Newest
 		if options.Step != nil {
 			step = *options.Step
 		}
-		found = append(found, candidate{"an Orbax checkpoint", true, func() (*Checkpoint, error) { return orbax.Open(dir, step) }})
+		found = append(found, candidate{"an Orbax checkpoint", true, func() (*Checkpoint, error) { return orbax.Open(source, dir, step) }})
 	}
-	if path := filepath.Join(dir, flaxName); holdsFile(dir, flaxName) {
-		found = append(found, candidate{"a Flax checkpoint", false, func() (*Checkpoint, error) { return flax.Open(path) }})
+	if hasFile(source, dir, flaxName) {
+		found = append(found, candidate{"a Flax checkpoint", false, func() (*Checkpoint, error) { return flax.Open(source, path.Join(dir, flaxName)) }})
 	}
 	if adapter {
-		found = append(found, candidate{"a PEFT adapter", false, func() (*Checkpoint, error) { return peft.Open(dir) }})
+		add("a PEFT adapter", peft.Open)
 	}
 	if len(found) > 0 {
 		return found, nil
 	}
-	// Names tell nothing about other files of PyTorch, so all are looked into, but only now.
-	files, err := torch.Files(dir)
+	// Other PyTorch files are recognised by their content only, so they are read last.
+	files, err := torch.Files(source, dir)
 	if err == nil && len(files) > 0 {
-		found = append(found, candidate{"a PyTorch checkpoint", false, openTorch})
+		add("a PyTorch checkpoint", torch.Open)
 	}
 	return found, err
 }
 
-// holdsFile reports whether dir has a file of that name, following links.
-func holdsFile(dir, name string) bool {
-	info, err := os.Stat(filepath.Join(dir, name))
-	return err == nil && info.Mode().IsRegular()
+func hasFile(source fs.FS, dir, name string) bool {
+	return storage.IsFile(source, path.Join(dir, name))
 }
 
-// isTensorFlow reports whether dir holds a TensorFlow checkpoint, whose state file has the name
-// that Flax gives to its checkpoints.
-func isTensorFlow(dir string) bool {
-	if !holdsFile(dir, "checkpoint") {
-		return false
-	}
-	head, err := readHead(filepath.Join(dir, "checkpoint"))
+// isTensorFlow reports whether a directory holds a TensorFlow checkpoint, whose state file has the
+// name that Flax gives to its checkpoints.
+func isTensorFlow(source fs.FS, dir string) bool {
+	head, _, err := readHead(source, path.Join(dir, "checkpoint"))
 	return err == nil && strings.HasPrefix(string(head), "model_checkpoint_path")
 }
 
-// strangers are the checkpoints of others, told by the names of their files.
-var strangers = []struct{ pattern, what, hint string }{
-	{"saved_model.pb", "a TensorFlow SavedModel", sniff.ExportHint},
-	{"*.data-00000-of-*", "a TensorFlow checkpoint", sniff.ExportHint},
-	{"*.gguf", "a directory of GGUF files", sniff.OriginalHint},
-	{"*.onnx", "a directory with an ONNX model", sniff.OriginalHint},
-	{"*.h5", "a directory with HDF5 weights", sniff.ExportHint},
-	{"*.keras", "a directory with a Keras model", sniff.ExportHint},
-	{"*.npz", "a directory with numpy archives", sniff.ExportHint},
-	{"*.tar", "a directory with an archive", sniff.UnpackHint},
-	{"*.tar.gz", "a directory with an archive", sniff.UnpackHint},
-	{"*.zip", "a directory with an archive", sniff.UnpackHint},
-}
-
-// unknownDirectory says what a directory without a checkpoint looks like.
-func unknownDirectory(dir string) error {
-	entries, err := os.ReadDir(dir)
+// unknownDirectory returns the error for a directory without a checkpoint.
+func unknownDirectory(source fs.FS, dir string) error {
+	entries, err := fs.ReadDir(source, dir)
 	if err != nil {
 		return err
 	}
-	if len(entries) == 0 {
-		return unknown(dir, "an empty directory", "")
+	snapshots, err := fs.ReadDir(source, path.Join(dir, "snapshots"))
+	if err == nil && len(snapshots) > 0 {
+		newest := path.Join(dir, "snapshots", snapshots[len(snapshots)-1].Name())
+		return foreign.Format{Name: "a repository in the Hugging Face cache",
+			Hint: "give one of its snapshots, such as " + storage.Path(source, newest)}.Error(storage.Path(source, dir))
 	}
-	if snapshots, err := os.ReadDir(filepath.Join(dir, "snapshots")); err == nil && len(snapshots) > 0 {
-		return unknown(dir, "a repository in the Hugging Face cache",
-			fmt.Sprintf("give one of its snapshots, such as %s", filepath.Join(dir, "snapshots", snapshots[len(snapshots)-1].Name())))
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
 	}
-	for _, s := range strangers {
-		for _, e := range entries {
-			if match, _ := filepath.Match(s.pattern, e.Name()); match {
-				return unknown(dir, s.what, s.hint)
-			}
-		}
+	if format := foreign.Directory(names); format.Kind != foreign.Unknown {
+		return format.Error(storage.Path(source, dir))
 	}
-	if holdsFile(dir, "config.json") {
-		return unknown(dir, "a model directory without its weights", "download or copy the weights too")
+	if hasFile(source, dir, "config.json") {
+		return foreign.Format{Name: "a model directory without its weights", Hint: "download or copy the weights too"}.Error(storage.Path(source, dir))
 	}
-	return unknown(dir, "", "")
+	return unknown(storage.Path(source, dir))
 }

@@ -2,99 +2,92 @@ package formats
 
 import (
 	"errors"
-	"io"
-	"os"
-	"path/filepath"
+	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/flax"
-	"github.com/griffin-ckpt/griffin/formats/internal/sniff"
+	"github.com/griffin-ckpt/griffin/formats/internal/foreign"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
-	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/torch"
 )
 
-// openFile opens the regular file at path. The formats whose mark is plain come first; a Flax file
-// has none but its structure.
-func openFile(path string, size int64) (*Checkpoint, error) {
-	head, err := readHead(path)
+// openFile opens a regular file. Flax comes last, since its files have no signature.
+func openFile(source fs.FS, name string) (*Checkpoint, error) {
+	head, size, err := readHead(source, name)
 	if err != nil {
 		return nil, err
 	}
-	what, hint := sniff.Guess(head)
+	format := foreign.File(head)
 	switch {
 	case torch.Detect(head):
-		ckpt, err := torch.Open(path)
-		if err != nil && what != "" && what != sniff.Zip {
-			return nil, unknown(path, what, hint) // a zip file of another program
+		c, err := torch.Open(source, name)
+		if err != nil && format.Kind == foreign.Other { // a zip file of another program
+			return nil, format.Error(storage.Path(source, name))
 		}
-		return ckpt, err
+		return c, err
 	case safetensors.Detect(head, size):
-		return safetensors.Open(path)
-	case what == sniff.JSON:
-		return openJSON(path, hint)
-	case what == "" && flax.Detect(head):
-		return flax.Open(path)
-	case what == "":
-		return nil, asNamed(path)
+		return safetensors.Open(source, name)
+	case format.Kind == foreign.JSON:
+		return openIndex(source, name, format)
+	case format.Kind != foreign.Unknown:
+		return nil, format.Error(storage.Path(source, name))
+	case flax.Detect(head):
+		return flax.Open(source, name)
 	}
-	return nil, unknown(path, what, hint)
+	return nil, openBySuffix(source, name)
 }
 
-// asNamed says why a file that is of no known format is not of the one that its name claims.
-func asNamed(path string) error {
-	open := map[string]func(string) (*Checkpoint, error){
+// openBySuffix says why a file of unknown format is not of the one that its name claims.
+func openBySuffix(source fs.FS, name string) error {
+	open := map[string]func(fs.FS, string) (*Checkpoint, error){
 		".safetensors": safetensors.Open,
 		".msgpack":     flax.Open,
 		".pt":          torch.Open,
 		".pth":         torch.Open,
 		".bin":         torch.Open,
 		".ckpt":        torch.Open,
-	}[strings.ToLower(filepath.Ext(path))]
+	}[strings.ToLower(path.Ext(name))]
 	if open == nil {
-		return unknown(path, "", "")
+		return unknown(storage.Path(source, name))
 	}
-	ckpt, err := open(path)
-	if err == nil { // there is nothing in it then
-		ckpt.Close()
-		return unknown(path, "", "")
+	c, err := open(source, name)
+	if err == nil { // it holds nothing
+		c.Close()
+		return unknown(storage.Path(source, name))
 	}
+	return adviseIfSilent(err, formatsHint)
+}
+
+// adviseIfSilent gives a *FormatError without a hint that hint.
+func adviseIfSilent(err error, hint string) error {
 	var bad *FormatError
 	if errors.As(err, &bad) && bad.Hint == "" {
-		bad.Hint = knownHint
+		bad.Hint = hint
 	}
 	return err
 }
 
-func readHead(path string) ([]byte, error) {
-	f, err := os.Open(path)
+// readHead returns the first bytes of a regular file, and its size.
+func readHead(source fs.FS, name string) ([]byte, int64, error) {
+	f, size, err := storage.Open(source, name)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer f.Close()
-	head, err := sniff.Head(f)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return head, err
+	head, err := foreign.Head(f)
+	return head, size, err
 }
 
-// openJSON opens the shards that an index names. Of which format they are, the first of them
-// tells.
-func openJSON(path, hint string) (*Checkpoint, error) {
-	files, err := safetensors.IndexFiles(path)
+// openIndex opens the shards of an index. The first of them decides which format they have.
+func openIndex(source fs.FS, name string, format foreign.Format) (*Checkpoint, error) {
+	files, err := safetensors.IndexFiles(source, name)
 	if err != nil {
-		var bad *tensor.FormatError
-		if errors.As(err, &bad) && bad.Hint == "" {
-			bad.Hint = hint
-		}
-		return nil, err
+		return nil, adviseIfSilent(err, format.Hint)
 	}
-	first := filepath.Join(filepath.Dir(path), files[0])
-	if info, err := os.Stat(first); err == nil && info.Mode().IsRegular() {
-		if head, err := readHead(first); err == nil && torch.Detect(head) {
-			return torch.Open(path)
-		}
+	if head, _, err := readHead(source, path.Join(path.Dir(name), files[0])); err == nil && torch.Detect(head) {
+		return torch.Open(source, name)
 	}
-	return safetensors.Open(path)
+	return safetensors.Open(source, name)
 }

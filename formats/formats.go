@@ -1,19 +1,20 @@
-// Package formats opens checkpoints of every format that griffin reads: safetensors, PyTorch,
-// Orbax and Flax, as single files, sharded, or as directories.
+// Package formats opens checkpoints in every format that griffin reads: safetensors, PyTorch, Orbax
+// and Flax, and the adapters of PEFT, as single files, in shards, or as directories.
 //
-// Open is the way in. What it returns is the same for all formats, and is declared in package
-// tensor; the names here stand for those. A program that knows its format may use the package of
-// that format directly.
+// Open detects the format. What it returns is the same for all formats: a Checkpoint of package
+// tensor, whose types have names here too. A program that knows the format of its files can use the
+// package of that format directly.
 package formats
 
 import (
-	"os"
+	"io/fs"
 
-	"github.com/griffin-ckpt/griffin/formats/internal/sniff"
+	"github.com/griffin-ckpt/griffin/formats/internal/foreign"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// The types that every format speaks.
+// The types that all formats share.
 type (
 	Checkpoint  = tensor.Checkpoint
 	Detail      = tensor.Detail
@@ -23,60 +24,55 @@ type (
 	FormatError = tensor.FormatError
 )
 
-// Options say what to open where a path leaves that open.
+// ReasonTokenizer is the reason for refusing a SentencePiece model, which is not a checkpoint but
+// belongs to one.
+const ReasonTokenizer = foreign.ReasonTokenizer
+
+// Options select what to open.
 type Options struct {
-	// Step is the step to read of a directory that holds several, as Orbax's CheckpointManager
-	// writes them. Nil stands for the newest.
+	// Step is the step to open of a directory that holds several, as CheckpointManager of Orbax
+	// writes them. Nil means the newest.
 	Step *int64
 }
 
-// Open opens the checkpoint at path: a file, or a directory. It reads headers only; tensors are
-// read when their data is, so the checkpoint has to stay open until then.
-//
-// Which format a file has is told by its content, never by its name. In a directory that holds a
-// checkpoint in several formats, safetensors is taken before PyTorch's, and that before others;
-// Notes of the checkpoint then say so. What cannot be read is a *FormatError that says what it
-// looks like.
+// Open opens the checkpoint at a path of the local file system, a file or a directory, as OpenSource
+// does.
 func Open(path string, options Options) (*Checkpoint, error) {
-	info, err := os.Stat(path)
+	source, name, err := storage.Locate(path)
 	if err != nil {
 		return nil, err
 	}
+	return OpenSource(source, name, options)
+}
+
+// OpenSource opens the checkpoint called name in a source, a file or a directory. Package storage
+// says what a source is. Only headers are read; a tensor is read when its data is, so the checkpoint
+// has to stay open until then.
+//
+// The format of a file is detected from its content, not from its name. If a directory holds a
+// checkpoint in several formats, safetensors is taken before PyTorch, and PyTorch before the others;
+// Notes of the checkpoint say what was left. Input that cannot be read is a *FormatError that says
+// what it looks like.
+func OpenSource(source fs.FS, name string, options Options) (*Checkpoint, error) {
+	info, err := fs.Stat(source, name)
 	switch {
+	case err != nil:
+		return nil, err
 	case info.IsDir():
-		return openDirectory(path, options)
-	case !info.Mode().IsRegular():
-		return nil, tensor.Bad("is a %s, not a file or directory", sniff.Kind(info.Mode())).In(path)
-	case options.Step != nil:
-		return nil, noSteps(path, *options.Step)
+		return openDirectory(source, name, options)
+	case options.Step != nil && info.Mode().IsRegular():
+		return nil, noSteps(storage.Path(source, name), *options.Step)
 	}
-	return openFile(path, info.Size())
+	return openFile(source, name)
 }
 
 func noSteps(path string, step int64) error {
 	return tensor.Bad("step %d is asked for, but only directories of Orbax have steps", step).In(path)
 }
 
-// unknown is the error for a file or directory that looks like what, or like nothing.
-func unknown(path, what, hint string) error {
-	if what != "" {
-		bad := tensor.Bad("is %s", what).In(path)
-		if what == sniff.Tokenizer {
-			bad.Because(ReasonTokenizer)
-		}
-		bad.Hint = hint
-		return bad
-	}
-	if hint == "" {
-		hint = knownHint
-	}
-	bad := tensor.Bad("is no checkpoint that griffin can read").In(path)
-	bad.Hint = hint
-	return bad
+// unknown returns the error for a file or directory of unknown format.
+func unknown(path string) error {
+	return tensor.Bad("is not a checkpoint that griffin can read").In(path).Advise(formatsHint)
 }
 
-const knownHint = "griffin reads safetensors, PyTorch (.pt, .pth, .bin), Orbax directories and Flax msgpack files"
-
-// ReasonTokenizer is the reason for refusing a SentencePiece model, which is not a checkpoint but
-// belongs to one.
-const ReasonTokenizer tensor.Reason = "tokenizer"
+const formatsHint = "griffin reads safetensors, PyTorch (.pt, .pth, .bin), Orbax directories and Flax msgpack files"

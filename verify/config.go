@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
@@ -104,16 +104,16 @@ const skippedOriginal = "nothing to check: an original has its settings in the c
 
 // checkConfig holds every field of the config.json beside a converted checkpoint against its
 // source. A single file of weights may lack it, and an original has none: then the check is skipped.
-func checkConfig(converted string, p *convert.Plan, head headState) (*Section, error) {
+func checkConfig(converted *tensor.Checkpoint, p *convert.Plan, head headState) (*Section, error) {
 	if p.Layout != convert.HuggingFace {
 		return &Section{OK: true, Skipped: true, Summary: skippedOriginal, Findings: []Finding{}}, nil
 	}
-	info, err := os.Stat(converted)
+	info, err := fs.Stat(converted.Source, converted.Root)
 	single := err == nil && !info.IsDir()
-	fields, err := hfconfig.Fields(configPath(converted))
+	fields, err := hfconfig.Fields(converted.Source, converted.Beside(hfconfig.Name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && single:
-		return &Section{OK: true, Skipped: true, Summary: "not checked: there is no config.json beside " + filepath.Base(converted), Findings: []Finding{}}, nil
+		return &Section{OK: true, Skipped: true, Summary: "not checked: there is no config.json beside " + filepath.Base(converted.Path), Findings: []Finding{}}, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return &Section{Summary: "there is no config.json", Findings: []Finding{{Kind: WrongField, Field: hfconfig.Name, Want: "a file", Got: "none",
 			Detail: "transformers cannot load the directory"}}}, nil

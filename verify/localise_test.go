@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -271,7 +272,7 @@ func spoil(t *testing.T, path, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := safetensors.Open(path)
+	c, err := safetensors.Open(storage.Local(filepath.Dir(path)), filepath.Base(path))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,6 @@ package verify
 import (
 	"cmp"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +40,7 @@ func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint,
 	if err != nil {
 		return nil, err
 	}
-	if keep.HF != nil && keep.Config.Has(convert.Attention) && writtenWindow(converted.Path) == keep.Config.AttentionWindow+1 {
+	if keep.HF != nil && keep.Config.Has(convert.Attention) && writtenWindow(converted) == keep.Config.AttentionWindow+1 {
 		p.options.MatchRuntime = convert.MatchTransformers5
 		if keep, err = p.plan(); err != nil {
 			return nil, err
@@ -82,8 +80,8 @@ func (p *planner) plan() (*convert.Plan, error) {
 
 // writtenWindow returns the attention_window_size that transformers takes from a directory's config.json, 0 if there
 // is none that it could read.
-func writtenWindow(converted string) int64 {
-	fields, err := hfconfig.Fields(configPath(converted))
+func writtenWindow(converted *tensor.Checkpoint) int64 {
+	fields, err := hfconfig.Fields(converted.Source, converted.Beside(hfconfig.Name))
 	if err != nil {
 		return 0
 	}
@@ -94,14 +92,6 @@ func writtenWindow(converted string) int64 {
 		}
 	}
 	return 0
-}
-
-// configPath returns where the config.json of a checkpoint is: in a directory, or beside a file.
-func configPath(checkpoint string) string {
-	if info, err := os.Stat(checkpoint); err == nil && !info.IsDir() {
-		checkpoint = filepath.Dir(checkpoint)
-	}
-	return filepath.Join(checkpoint, hfconfig.Name)
 }
 
 // mostOf returns the dtype, of those that convert writes, that most elements have; Invalid where there is none.

@@ -4,14 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -202,14 +200,15 @@ func (p *Provenance) pass(name string) *golden.Pass {
 
 // fileDigest returns the SHA-256 of a file in hexadecimal, and its size.
 func fileDigest(ctx context.Context, path string) (string, int64, error) {
-	f, err := os.Open(path)
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return "", 0, err
+	}
+	f, _, err := storage.Open(source, name)
 	if err != nil {
 		return "", 0, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return "", 0, errors.Join(err, fs.ErrInvalid)
-	}
 	h := sha256.New()
 	size, err := io.Copy(h, reading{ctx, f})
 	return hex.EncodeToString(h.Sum(nil)), size, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -15,7 +16,7 @@ import (
 // configuration's section. It is called after the weights were compared. Where there is none, nothing is said.
 func (r *run) checkRecords() error {
 	s := r.verdict.Config
-	source, path, err := r.readRecord(r.source.Path)
+	source, path, err := r.readRecord(r.source)
 	if err != nil {
 		return err
 	}
@@ -23,7 +24,7 @@ func (r *run) checkRecords() error {
 		c := recordCheck{Manifest: source, field: filepath.Base(path) + " of the source", section: s}
 		c.checkDigests(r.verdict.Weights.Source)
 	}
-	made, path, err := r.readRecord(r.converted.Path)
+	made, path, err := r.readRecord(r.converted)
 	if made == nil || err != nil {
 		return err
 	}
@@ -33,7 +34,7 @@ func (r *run) checkRecords() error {
 	c := recordCheck{Manifest: made, field: filepath.Base(path), section: s}
 	c.checkLayout(r.plan)
 	c.checkSettings(r.plan)
-	c.checkForm(r.plan, writtenWindow(r.converted.Path))
+	c.checkForm(r.plan, writtenWindow(r.converted))
 	c.checkDigests(r.verdict.Weights.Converted)
 	if len(c.wrong) > 0 {
 		s.OK, s.Skipped = false, false
@@ -50,8 +51,8 @@ func (r *run) checkRecords() error {
 }
 
 // readRecord reads the conversion.json of a checkpoint. One that is broken is a finding, and nil.
-func (r *run) readRecord(checkpoint string) (*convert.Manifest, string, error) {
-	m, path, err := convert.ReadManifest(checkpoint)
+func (r *run) readRecord(checkpoint *tensor.Checkpoint) (*convert.Manifest, string, error) {
+	m, path, err := manifest.Read(checkpoint.Source, checkpoint.Root)
 	var bad *tensor.FormatError
 	if !errors.As(err, &bad) {
 		return m, path, err

@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -120,7 +121,11 @@ func (r *run) adapt(ctx context.Context) (err error) {
 	if r.options.Adapter == "" {
 		return nil
 	}
-	if r.adapter, err = peft.Read(r.options.Adapter); err != nil {
+	source, dir, err := storage.Locate(r.options.Adapter)
+	if err != nil {
+		return err
+	}
+	if r.adapter, err = peft.Read(source, dir); err != nil {
 		return err
 	}
 	if r.found, err = r.found.WithAdapter(r.adapter); err != nil {
@@ -170,7 +175,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	v := r.verdict
 	var head headState
 	v.Structure, head = checkStructure(r.plan, r.converted, r.made)
-	if v.Config, err = checkConfig(r.converted.Path, r.plan, head); err != nil {
+	if v.Config, err = checkConfig(r.converted, r.plan, head); err != nil {
 		return err
 	}
 	total := int64(0)

@@ -3,6 +3,7 @@ package huggingface
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -64,7 +65,7 @@ func sidecarOf(name string) sidecar {
 // copySidecars returns the files of a directory that are copied, and the names of those that are
 // neither copied nor replaced.
 func copySidecars(dir string, o *Options) (files []File, left []string, err error) {
-	entries, err := os.ReadDir(dir)
+	entries, err := fs.ReadDir(o.Source, dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -78,12 +79,12 @@ func copySidecars(dir string, o *Options) (files []File, left []string, err erro
 			kind == chatTemplates && o.Tokenizer != "" && o.InstructionTuned:
 			continue // replaced
 		}
-		info, err := os.Stat(filepath.Join(dir, name)) // of the file to which a link leads
+		info, err := fs.Stat(o.Source, path.Join(dir, name)) // of the file to which a link leads
 		if err != nil || kind == unknown || !info.Mode().IsRegular() {
 			left = append(left, name)
 			continue
 		}
-		files = append(files, File{Name: name, From: filepath.Join(dir, name), Bytes: info.Size()})
+		files = append(files, File{Name: name, Bytes: info.Size(), Source: o.Source, From: path.Join(dir, name)})
 	}
 	return files, left, nil
 }
@@ -101,7 +102,7 @@ func (f *File) Write(dir string) error {
 	if f.From == "" {
 		return storage.WriteFile(to, f.Content)
 	}
-	in, err := os.Open(f.From)
+	in, _, err := storage.Open(f.Source, f.From)
 	if err != nil {
 		return err
 	}

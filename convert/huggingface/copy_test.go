@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
 // TestCopySidecars: documents and the tokenizer are copied, weights and configurations replaced, and
@@ -34,7 +36,8 @@ func TestCopySidecars(t *testing.T) {
 		{Options{Tokenizer: "own.model"}, slices.Concat(documents, []string{"chat_template.jinja", "generation_config.json"})},
 		{Options{Tokenizer: "own.model", InstructionTuned: true}, documents},
 	} {
-		files, left, err := copySidecars(dir, &tt.o)
+		tt.o.Source = storage.Local(dir)
+		files, left, err := copySidecars(".", &tt.o)
 		if err != nil {
 			t.Fatal(err)
 		}

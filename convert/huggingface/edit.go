@@ -4,21 +4,22 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"io"
-	"os"
+	"io/fs"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // editConfig returns the content of a config.json with fields set and every other byte as it is.
-func editConfig(path string, set []Field) ([]byte, error) {
-	text, err := readSmall(path)
+func editConfig(source fs.FS, name string, set []Field) ([]byte, error) {
+	const limit = 1 << 20
+	text, err := storage.ReadFile(source, name, limit)
 	if err != nil {
 		return nil, err
 	}
 	edited, err := editJSON(text, set)
-	return edited, tensor.Annotate(err, tensor.Location{File: path})
+	return edited, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
 }
 
 // editJSON sets fields of a JSON object and leaves every other byte as it is. Fields that the object
@@ -91,19 +92,4 @@ func applyEdits(text []byte, edits []edit) []byte {
 // leadingSpace returns the white space at the start of text.
 func leadingSpace(text []byte) string {
 	return string(text[:len(text)-len(bytes.TrimLeft(text, " \t\r\n"))])
-}
-
-// readSmall reads a file of at most 1 MiB.
-func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	const most = 1 << 20
-	text, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && len(text) > most {
-		err = tensor.Bad("is longer than %d bytes", most).In(path)
-	}
-	return text, err
 }

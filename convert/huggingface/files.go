@@ -8,7 +8,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
+	"io/fs"
+	"path"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 )
@@ -20,8 +21,10 @@ const Version = "5.23.0"
 type File struct {
 	Name    string
 	Content []byte
-	From    string // path of the file to copy, if Content is nil
-	Bytes   int64  // size of the file
+	Bytes   int64 // size of the file
+
+	Source fs.FS  // if Content is nil: where the file to copy is
+	From   string // its name in Source
 }
 
 func newFile(name string, content []byte) File {
@@ -40,10 +43,12 @@ type Options struct {
 	VocabSize int64
 	UseCache  bool // whether transformers can generate with a cache
 
-	// Source is the path of the config.json of a Hugging Face directory from which the weights come,
-	// or "". Its files are copied, and config.json is that file with the fields in Changed set.
-	Source  string
-	Changed []Field
+	// SourceConfig is the name in Source of the config.json of a Hugging Face directory from which the
+	// weights come, or "". The files of that directory are copied, and config.json is that file with
+	// the fields in Changed set.
+	Source       fs.FS
+	SourceConfig string
+	Changed      []Field
 
 	Tokenizer        string // path of a SentencePiece model from which the tokenizer's files are made, or ""
 	InstructionTuned bool   // add Gemma's chat template, and end generation at <end_of_turn>
@@ -58,7 +63,7 @@ type Field struct {
 // Directory is the result of Files.
 type Directory struct {
 	Files     []File   // config.json first
-	NotCopied []string // names in the directory of Options.Source that were not copied and not replaced
+	NotCopied []string // names in the directory of Options.SourceConfig that were not copied and not replaced
 	Unnamed   int64    // tokens of the vocabulary for which the tokenizer has no piece, if one is given
 }
 
@@ -96,7 +101,7 @@ func Files(o Options) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Source != "" {
+	if o.SourceConfig != "" {
 		return d, d.addCopies(&o, generation, tokenizerFiles)
 	}
 	config, err := marshal(o.Config)
@@ -109,11 +114,11 @@ func Files(o Options) (*Directory, error) {
 
 // addCopies adds the files of a directory that was converted from another one.
 func (d *Directory) addCopies(o *Options, generation File, tokenizerFiles []File) error {
-	config, err := editConfig(o.Source, o.Changed)
+	config, err := editConfig(o.Source, o.SourceConfig, o.Changed)
 	if err != nil {
 		return err
 	}
-	copied, left, err := copySidecars(filepath.Dir(o.Source), o)
+	copied, left, err := copySidecars(path.Dir(o.SourceConfig), o)
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,10 @@ package huggingface
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -33,17 +32,13 @@ type tokenizer struct {
 // readTokenizer reads a SentencePiece model, and refuses one with which transformers would split text
 // differently. vocabulary is the size of the model's vocabulary.
 func readTokenizer(path string, vocabulary int64) (*tokenizer, error) {
-	file, err := os.Open(path)
+	source, name, err := storage.Locate(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxSentencePieceFile+1))
+	data, err := storage.ReadFile(source, name, maxSentencePieceFile)
 	if err != nil {
 		return nil, err
-	}
-	if len(data) > maxSentencePieceFile {
-		return nil, tensor.Bad("not a SentencePiece model: more than %d MiB", maxSentencePieceFile>>20).In(path)
 	}
 	t := &tokenizer{path: path, data: data}
 	if t.sp, err = parseSentencePiece(data, vocabulary); err == nil {

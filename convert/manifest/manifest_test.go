@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -80,13 +81,13 @@ func TestRead(t *testing.T) {
 		"hf": "in hf", "hf/model.safetensors": "in hf", "orbax": "in orbax", "orbax/array": "", "torch": "",
 		"torch/model.pt": "beside model.pt", "link.pt": "beside model.pt", "pipe": "", "none": "",
 	} {
-		m, path, err := manifest.Read(filepath.Join(dir, checkpoint))
+		m, path, err := manifest.Read(storage.Local(dir), checkpoint)
 		if err != nil || (m != nil) != (want != "") || m != nil && (m.Griffin != want || filepath.Ext(path) != ".json") {
 			t.Errorf("%s: %+v at %q, %v", checkpoint, m, path, err)
 		}
 	}
 	var bad *tensor.FormatError
-	if _, _, err := manifest.Read(filepath.Join(dir, "broken")); !errors.As(err, &bad) || filepath.Base(bad.File) != manifest.Name {
+	if _, _, err := manifest.Read(storage.Local(dir), "broken"); !errors.As(err, &bad) || filepath.Base(bad.File) != manifest.Name {
 		t.Errorf("a truncated manifest: %v", err)
 	}
 }

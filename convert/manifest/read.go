@@ -3,11 +3,11 @@ package manifest
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
+	"path"
 	"path/filepath"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -17,70 +17,73 @@ const (
 	maxDepth = 10       // nested arrays and objects; a manifest has 5
 )
 
-// Read returns the manifest of a checkpoint, and its path: conversion.json in a directory,
-// FILE.conversion.json beside a file, or for a file in a Hugging Face directory that directory's
-// conversion.json. It returns nil if there is none, or none that griffin wrote. A manifest that is
-// corrupt is a *tensor.FormatError.
+// Read returns the manifest of the checkpoint called name in a source, and the manifest's path:
+// conversion.json in a directory, FILE.conversion.json beside a file, or for a file in a Hugging Face
+// directory that directory's conversion.json. It returns nil if there is none, or none that griffin
+// wrote. A manifest that is corrupt is a *tensor.FormatError.
 //
 // Read does not check whether the checkpoint is still as its manifest describes it.
-func Read(checkpoint string) (*Manifest, string, error) {
-	info, err := os.Stat(checkpoint)
+func Read(source fs.FS, name string) (*Manifest, string, error) {
+	info, err := fs.Stat(source, name)
 	if err != nil {
-		return nil, "", nil // not a path
+		return nil, "", nil // there is no checkpoint
 	}
 	if info.IsDir() {
-		return readFile(filepath.Join(checkpoint, Name))
+		return readFile(source, path.Join(name, Name))
 	}
-	files := []string{checkpoint}
-	if target, err := filepath.EvalSymlinks(checkpoint); err == nil {
-		files = append(files, target) // a manifest lies beside the file itself, not beside a link to it
+	if m, at, err := readFile(source, name+"."+Name); m != nil || err != nil {
+		return m, at, err
 	}
-	for _, file := range files {
-		if m, path, err := readFile(file + "." + Name); m != nil || err != nil {
-			return m, path, err
+	if target, file, ok := linkTarget(source, name); ok { // a manifest lies beside the file itself, not beside a link to it
+		if m, at, err := readFile(target, file+"."+Name); m != nil || err != nil {
+			return m, at, err
 		}
 	}
 	const huggingFace = "huggingface"
-	m, path, err := readFile(filepath.Join(filepath.Dir(checkpoint), Name))
+	m, at, err := readFile(source, path.Join(path.Dir(name), Name))
 	if m == nil || m.Layout != huggingFace {
 		return nil, "", nil // it describes another checkpoint
 	}
-	return m, path, err
+	return m, at, err
 }
 
-func readFile(path string) (*Manifest, string, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+// linkTarget returns the file that a local path leads to after all symbolic links.
+func linkTarget(source fs.FS, name string) (target fs.FS, file string, ok bool) {
+	local, ok := storage.LocalPath(source, name)
+	if !ok {
+		return nil, "", false
+	}
+	resolved, err := filepath.EvalSymlinks(local)
+	if err != nil {
+		return nil, "", false
+	}
+	target, file, err = storage.Locate(resolved)
+	return target, file, err == nil
+}
+
+func readFile(source fs.FS, name string) (*Manifest, string, error) {
+	info, err := fs.Stat(source, name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
 		return nil, "", nil
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for its other end
-		return nil, "", nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	text, err := storage.ReadFile(source, name, maxSize)
 	if err != nil {
 		return nil, "", err
 	}
 	m, err := Parse(text)
+	at := storage.Path(source, name)
 	if m == nil {
-		return nil, "", tensor.Annotate(err, tensor.Location{File: path})
+		return nil, "", tensor.Annotate(err, tensor.Location{File: at})
 	}
-	return m, path, nil
+	return m, at, nil
 }
 
 // Parse parses the content of a conversion.json. It returns nil for JSON that is not a manifest,
 // and a *tensor.FormatError for a manifest that is corrupt and for text that is not JSON.
 func Parse(text []byte) (*Manifest, error) {
-	if len(text) > maxSize {
-		return nil, tensor.Bad("is longer than %d bytes", maxSize)
-	}
 	if err := strictjson.Check(text, maxDepth); err != nil {
 		return nil, err
 	}

@@ -12,35 +12,30 @@ package flax
 
 import (
 	"io"
-	"os"
+	"io/fs"
 	"strconv"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // Format is the name of the format in a tensor.Checkpoint.
 const Format = "flax-msgpack"
 
-// Open opens a file that flax.serialization.to_bytes or msgpack_serialize made. Broken input is a
+// Open opens a file that flax.serialization.to_bytes or msgpack_serialize wrote. A corrupt file is a
 // *tensor.FormatError.
-func Open(path string) (*tensor.Checkpoint, error) {
-	f, err := os.Open(path)
+func Open(source fs.FS, name string) (*tensor.Checkpoint, error) {
+	f, size, err := storage.Open(source, name)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = tensor.Bad("not a regular file").In(path)
-	}
+	c, err := NewReader(f, size, storage.Path(source, name), f)
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	c, err := NewReader(f, info.Size(), path, f)
-	if err != nil {
-		f.Close()
-	}
-	return c, err
+	c.Source, c.Root = source, name
+	return c, nil
 }
 
 // NewReader opens a checkpoint that takes the first size bytes of r; path is what errors call it.

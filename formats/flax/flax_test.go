@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -64,7 +65,7 @@ func TestSound(t *testing.T) {
 	arrays, _ := expected(t)
 	for _, name := range []string{"state_plain.msgpack", "state_chunked.msgpack"} {
 		t.Run(name, func(t *testing.T) {
-			c, err := Open(filepath.Join("testdata/sound", name))
+			c, err := openPath(filepath.Join("testdata/sound", name))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +102,7 @@ func TestSound(t *testing.T) {
 // Only what is split in the file has no layout of its own.
 func TestLayout(t *testing.T) {
 	for name, split := range map[string]string{"state_plain.msgpack": "", "state_chunked.msgpack": "params.a.big"} {
-		c, err := Open(filepath.Join("testdata/sound", name))
+		c, err := openPath(filepath.Join("testdata/sound", name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +133,7 @@ func TestHostile(t *testing.T) {
 	for name, want := range cases {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("testdata/hostile", name)
-			c, err := Open(path)
+			c, err := openPath(path)
 			if err == nil {
 				defer c.Close()
 			}
@@ -181,7 +182,7 @@ func TestCauses(t *testing.T) {
 		"shape_negative":      "an axis of size -1",
 		"trailing_bytes":      "after the end of the tree",
 	} {
-		_, err := Open(filepath.Join("testdata/hostile", name+".msgpack"))
+		_, err := openPath(filepath.Join("testdata/hostile", name+".msgpack"))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}
@@ -385,4 +386,13 @@ func TestChunkOrder(t *testing.T) {
 	if _, err := c.Tensor("array").ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%x %v, want %x", got, err, want)
 	}
+}
+
+// openPath opens a checkpoint of the local file system.
+func openPath(path string) (*tensor.Checkpoint, error) {
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
+	}
+	return Open(source, name)
 }

@@ -3,26 +3,21 @@ package hfconfig
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-func write(t *testing.T, text string) string {
-	path := filepath.Join(t.TempDir(), Name)
-	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
+// holding returns a source of one config.json.
+func holding(text string) fs.FS { return fstest.MapFS{Name: {Data: []byte(text)}} }
 
 func TestFields(t *testing.T) {
-	got, err := Fields(write(t, `{"a": 1, "b": {"c": 2.0, "d": {"e": null}}, "f": ["x"]}`))
+	got, err := Fields(holding(`{"a": 1, "b": {"c": 2.0, "d": {"e": null}}, "f": ["x"]}`), Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,12 +37,12 @@ func TestNoJSON(t *testing.T) {
 		`{"a": 1, "a": 2}`: "",
 		`{"a": "` + strings.Repeat("x", 1<<20) + `"}`: "longer than",
 	} {
-		for _, read := range []func(string) error{
-			func(path string) error { _, err := Fields(path); return err },
-			func(path string) error { _, err := Read(path); return err },
+		for _, read := range []func(fs.FS) error{
+			func(source fs.FS) error { _, err := Fields(source, Name); return err },
+			func(source fs.FS) error { _, err := Read(source, Name); return err },
 		} {
 			var bad *tensor.FormatError
-			if err := read(write(t, text)); !errors.As(err, &bad) || !strings.HasSuffix(bad.File, Name) || !strings.Contains(err.Error(), say) {
+			if err := read(holding(text)); !errors.As(err, &bad) || !strings.HasSuffix(bad.File, Name) || !strings.Contains(err.Error(), say) {
 				t.Errorf("%.20q: %v", text, err)
 			}
 		}

@@ -5,10 +5,10 @@ package hfconfig
 import (
 	"encoding/json"
 	"fmt"
-	"io"
+	"io/fs"
 	"math"
-	"os"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -56,20 +56,20 @@ const (
 // Read reads a config.json strictly, whichever version of transformers wrote it: 4.x has
 // rope_theta and partial_rotary_factor, 5.x both in rope_parameters. What is not JSON, of the wrong
 // type, or said twice and differently is a *tensor.FormatError that names the field.
-func Read(path string) (*Config, error) {
-	object, err := load(path)
+func Read(source fs.FS, name string) (*Config, error) {
+	object, err := load(source, name)
 	if err != nil {
 		return nil, err
 	}
 	c, err := interpret(object)
-	return c, tensor.Annotate(err, tensor.Location{File: path})
+	return c, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
 }
 
 // Fields returns what a config.json says, without judging it: string, json.Number, bool, []any or nil
 // by the name of the field. Those of an object within it have its name before theirs:
 // "rope_parameters.rope_theta". What is not JSON is a *tensor.FormatError.
-func Fields(path string) (map[string]any, error) {
-	object, err := load(path)
+func Fields(source fs.FS, name string) (map[string]any, error) {
+	object, err := load(source, name)
 	if err != nil {
 		return nil, err
 	}
@@ -90,28 +90,13 @@ func flatten(fields map[string]any, prefix string, object *strictjson.Object) {
 }
 
 // load reads the file.
-func load(path string) (*strictjson.Object, error) {
-	info, err := os.Stat(path)
+func load(source fs.FS, name string) (*strictjson.Object, error) {
+	text, err := storage.ReadFile(source, name, maxSize)
 	if err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for its other end
-		return nil, tensor.Bad("is not a file").In(path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxSize {
-		return nil, tensor.Bad("is longer than %d bytes", maxSize).In(path)
 	}
 	object, err := parseObject(text)
-	return object, tensor.Annotate(err, tensor.Location{File: path})
+	return object, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
 }
 
 func parseObject(text []byte) (*strictjson.Object, error) {

@@ -9,21 +9,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-func read(t testing.TB, text string) (*Config, error) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), Name)
-	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	return Read(path)
-}
+func read(text string) (*Config, error) { return Read(holding(text), Name) }
 
 // What transformers 5 saved of the repository's fixture.
 func TestReadSaved(t *testing.T) {
-	c, err := Read(filepath.Join("..", "..", "testdata", "odd-griffin", "hf", Name))
+	c, err := Read(storage.Local("../../testdata/odd-griffin/hf"), Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +56,7 @@ func TestRead(t *testing.T) {
 		{"pattern too short", `{"block_types": ["recurrent"], "num_hidden_layers": 2000000000}`, func(c *Config) bool { return len(c.Layers()) == 100 }},
 		{"unknown fields", `{"auto_map": {"a": [1, {}]}, "quantization_config": null}`, func(c *Config) bool { return c.HiddenSize == 2560 }},
 	} {
-		c, err := read(t, tt.text)
+		c, err := read(tt.text)
 		if err != nil || !tt.want(c) {
 			t.Errorf("%s: %+v, %v", tt.name, c, err)
 		}
@@ -92,16 +86,16 @@ func TestReadRefuses(t *testing.T) {
 		{strings.Repeat(" ", maxSize+1), "longer than"},
 		{strings.Repeat(`{"a":`, 100), ""},
 	} {
-		_, err := read(t, tt.text)
+		_, err := read(tt.text)
 		var bad *tensor.FormatError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), Name) {
 			t.Errorf("%.60s: %v", tt.text, err)
 		}
 	}
-	if _, err := Read(t.TempDir()); err == nil {
+	if _, err := Read(holding("{}"), "."); err == nil {
 		t.Error("a directory was read")
 	}
-	if _, err := Read(filepath.Join(t.TempDir(), Name)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Read(holding("{}"), "other.json"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }

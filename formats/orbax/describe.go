@@ -15,11 +15,11 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// formatOf names the format after where most of the arrays lie.
+// formatOf names the format after the store of the arrays.
 func formatOf(items []*contents) string {
 	for _, c := range items {
 		switch {
-		case c.store == plainArray:
+		case c.store == singleArray:
 			return "zarr"
 		case strings.HasPrefix(c.store, "OCDBT"):
 			return "orbax-ocdbt"
@@ -30,13 +30,13 @@ func formatOf(items []*contents) string {
 	return flax.Format
 }
 
-// describe enters what people may want to know into the checkpoint.
-func (t *tree) describe(ckpt *tensor.Checkpoint, p *place, items []*contents) {
-	ckpt.Notes = append(ckpt.Notes, p.notes...)
-	if p.step != nil {
-		ckpt.Describe("step", strconv.FormatInt(p.step.number, 10))
-		if len(p.steps) > 1 {
-			ckpt.Describe("steps", names(p.steps, func(s step) string { return s.name }))
+// describe adds the facts that users may want to know to the checkpoint.
+func (d *directory) describe(ckpt *tensor.Checkpoint, sel *selection, items []*contents) {
+	ckpt.Notes = append(ckpt.Notes, sel.notes...)
+	if sel.step != nil {
+		ckpt.Describe("step", strconv.FormatInt(sel.step.number, 10))
+		if len(sel.steps) > 1 {
+			ckpt.Describe("steps", names(sel.steps, func(s step) string { return s.name }))
 		}
 	}
 	several := len(withArrays(items)) > 1
@@ -49,7 +49,7 @@ func (t *tree) describe(ckpt *tensor.Checkpoint, p *place, items []*contents) {
 			ckpt.Describe("item", c.name)
 		}
 		ckpt.Describe("layout", mark+c.layout())
-		if saved := t.saved(c); saved != "" {
+		if saved := d.saved(c); saved != "" {
 			ckpt.Describe("saved", mark+saved)
 		}
 		if where := c.storage(); where != "" {
@@ -73,11 +73,11 @@ func (t *tree) describe(ckpt *tensor.Checkpoint, p *place, items []*contents) {
 	}
 }
 
-// layout tells by the files which versions write an item in this way.
+// layout says which versions of Orbax write an item with such files.
 func (c *contents) layout() string {
 	ocdbt := strings.HasPrefix(c.store, "OCDBT")
 	switch {
-	case c.hasMetadata && c.hasAggregate && c.tellsStore:
+	case c.hasMetadata && c.hasAggregate && c.declaresOCDBT:
 		return "for Orbax 0.4.2 and later"
 	case c.hasMetadata && c.hasAggregate:
 		return "as of Orbax 0.4.2 to 0.5.15"
@@ -87,7 +87,7 @@ func (c *contents) layout() string {
 		return "as of Orbax up to 0.4.1"
 	case c.hasAggregate && c.store != "":
 		return "as of Orbax up to 0.3"
-	case c.store == plainArray:
+	case c.store == singleArray:
 		return "zarr"
 	case c.store == "":
 		return "Flax"
@@ -95,7 +95,7 @@ func (c *contents) layout() string {
 	return "arrays without a tree"
 }
 
-// storage tells where the arrays lie and how they are encoded.
+// storage says where the arrays are and how they are encoded.
 func (c *contents) storage() string {
 	inFile := 0
 	for _, l := range c.leaves {
@@ -113,7 +113,7 @@ func (c *contents) storage() string {
 	return strings.Join(parts, "; ")
 }
 
-// counts lists what was counted, most first, with the counts where there are several.
+// counts lists the keys, most frequent first, with their counts if there are several.
 func counts(of map[string]int) string {
 	keys := slices.SortedFunc(maps.Keys(of), func(a, b string) int {
 		return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b))
@@ -127,13 +127,13 @@ func counts(of map[string]int) string {
 	return strings.Join(keys, ", ")
 }
 
-// maxStepMetadata bounds _CHECKPOINT_METADATA, which holds users' own values too.
+// maxStepMetadata bounds _CHECKPOINT_METADATA, in bytes. It may hold custom values.
 const maxStepMetadata = 1 << 20
 
-// saved returns the time at which Orbax finished writing, or "" where nothing tells it.
-func (t *tree) saved(c *contents) string {
+// saved returns the time at which Orbax finished writing, or "" if it is not recorded.
+func (d *directory) saved(c *contents) string {
 	for dir := c.dir; ; dir = path.Dir(dir) {
-		text, err := t.read(join(dir, "_CHECKPOINT_METADATA"), maxStepMetadata)
+		text, err := d.read(path.Join(dir, "_CHECKPOINT_METADATA"), maxStepMetadata)
 		if err == nil && text != nil {
 			return commitTime(text)
 		}
@@ -143,7 +143,7 @@ func (t *tree) saved(c *contents) string {
 	}
 }
 
-// commitTime reads commit_timestamp_nsecs. The rest is not worth an error.
+// commitTime reads commit_timestamp_nsecs. It returns "" if the text has none or is not valid.
 func commitTime(text []byte) string {
 	d := strictjson.NewDecoder(text, maxJSONDepth)
 	var nanoseconds int64

@@ -4,29 +4,66 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
+	"path"
 	"path/filepath"
+	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// tree is the directory of a checkpoint, seen so that neither links nor ".." lead out of it.
-type tree struct {
-	fsys fs.FS
-	path string // as the caller has it
+// directory is the directory of a checkpoint, which neither links nor ".." lead out of.
+type directory struct {
+	fs.FS
+	path     string   // as users call it
+	elements []string // of its absolute path
 }
 
-// in returns the path of a file for people.
-func (t *tree) in(name string) string { return filepath.Join(t.path, filepath.FromSlash(name)) }
+// openDirectory returns the directory called name in a source. The caller closes the closer.
+func openDirectory(source fs.FS, name string) (*directory, io.Closer, error) {
+	d := &directory{path: storage.Path(source, name)}
+	full := d.path
+	if local, ok := storage.LocalPath(source, name); ok {
+		abs, err := filepath.Abs(local)
+		if err != nil {
+			return nil, nil, err
+		}
+		full = filepath.ToSlash(abs)
+	}
+	d.elements = strings.Split(full, "/")
+	if err := d.checkFinished(); err != nil {
+		return nil, nil, err
+	}
+	root, closer, err := storage.Confine(source, name)
+	d.FS = root
+	return d, closer, err
+}
 
-// stat returns nil where nothing of that name exists.
-func (t *tree) stat(name string) (fs.FileInfo, error) {
-	info, err := fs.Stat(t.fsys, name)
+// checkFinished refuses a directory that Orbax has not finished writing, which it renames at the
+// end.
+func (d *directory) checkFinished() error {
+	for _, name := range d.elements {
+		if isTemporary(name) {
+			return tensor.Bad("a checkpoint that Orbax did not finish writing (%s)", temporaryMark).In(d.path)
+		}
+	}
+	return nil
+}
+
+// base returns the name of the directory itself.
+func (d *directory) base() string { return d.elements[len(d.elements)-1] }
+
+// in returns the path of a file as users call it.
+func (d *directory) in(name string) string { return storage.Path(d.FS, name) }
+
+// stat returns nil if no file or directory has that name.
+func (d *directory) stat(name string) (fs.FileInfo, error) {
+	info, err := fs.Stat(d.FS, name)
 	if err == nil {
 		return info, nil
 	}
-	if link, e := fs.Lstat(t.fsys, name); e == nil && link.Mode()&fs.ModeSymlink != 0 {
-		return nil, tensor.Bad("a link that leads out of the checkpoint or nowhere").In(t.in(name)).
+	if link, e := fs.Lstat(d.FS, name); e == nil && link.Mode()&fs.ModeSymlink != 0 {
+		return nil, tensor.Bad("a link that leads out of the checkpoint or nowhere").In(d.in(name)).
 			Advise("copy the checkpoint with links resolved, as cp -RL does")
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
@@ -35,16 +72,26 @@ func (t *tree) stat(name string) (fs.FileInfo, error) {
 	return nil, err
 }
 
-// isFile reports whether a regular file of that name exists.
-func (t *tree) isFile(name string) (bool, error) {
-	info, err := t.stat(name)
+// isFile reports whether name is a regular file.
+func (d *directory) isFile(name string) (bool, error) {
+	info, err := d.stat(name)
 	return info != nil && info.Mode().IsRegular(), err
 }
 
-// directories returns the names of the directories in dir, sorted. Links within the checkpoint
-// are followed; others are not there.
-func (t *tree) directories(dir string) ([]string, error) {
-	entries, err := fs.ReadDir(t.fsys, dir)
+// hasFile reports whether dir holds a regular file with one of the names.
+func (d *directory) hasFile(dir string, names ...string) (bool, error) {
+	for _, name := range names {
+		if is, err := d.isFile(path.Join(dir, name)); is || err != nil {
+			return is, err
+		}
+	}
+	return false, nil
+}
+
+// directories returns the names of the directories in dir, sorted. Links within the checkpoint are
+// followed, others are left out.
+func (d *directory) directories(dir string) ([]string, error) {
+	entries, err := fs.ReadDir(d.FS, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +99,7 @@ func (t *tree) directories(dir string) ([]string, error) {
 	for _, e := range entries {
 		isDir := e.IsDir()
 		if e.Type()&fs.ModeSymlink != 0 {
-			info, err := fs.Stat(t.fsys, join(dir, e.Name()))
+			info, err := fs.Stat(d.FS, path.Join(dir, e.Name()))
 			isDir = err == nil && info.IsDir()
 		}
 		if isDir {
@@ -62,49 +109,16 @@ func (t *tree) directories(dir string) ([]string, error) {
 	return names, nil
 }
 
-// read returns the content of a file of at most limit bytes, and nil where there is no such file.
-func (t *tree) read(name string, limit int64) ([]byte, error) {
-	f, size, err := t.open(name)
-	if f == nil || err != nil {
+// read returns the content of a file of at most limit bytes, and nil if it does not exist.
+func (d *directory) read(name string, limit int64) ([]byte, error) {
+	if info, err := d.stat(name); info == nil || err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	if size > limit {
-		return nil, tensor.Bad("%d bytes; more than %d are not plausible", size, limit).In(t.in(name))
-	}
-	text := make([]byte, size)
-	if _, err := io.ReadFull(f, text); err != nil {
-		return nil, err
-	}
-	return text, nil
+	return storage.ReadFile(d.FS, name, limit)
 }
 
-// open opens a regular file, and returns nil where there is none of that name.
-func (t *tree) open(name string) (*os.File, int64, error) {
-	info, err := t.stat(name)
-	if info == nil || err != nil {
-		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, tensor.Bad("not a regular file").In(t.in(name))
-	}
-	f, err := t.fsys.Open(name)
-	if err != nil {
-		return nil, 0, err
-	}
-	return f.(*os.File), info.Size(), nil
-}
-
-// within says in which file of the checkpoint a fault is, unless the error tells already. The
-// packages below name their records relative to the top, which is ".".
-func (t *tree) within(name string, err error) error {
-	return tensor.Annotate(err, tensor.Location{File: t.in(name)})
-}
-
-// join joins slash-separated names; dir may be ".".
-func join(dir, name string) string {
-	if dir == "." {
-		return name
-	}
-	return dir + "/" + name
+// annotate names the file in an error, unless the error names one. The packages below use names
+// relative to the directory.
+func (d *directory) annotate(err error, name string) error {
+	return tensor.Annotate(err, tensor.Location{File: d.in(name)})
 }

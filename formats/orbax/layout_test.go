@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
 // build makes a directory of copies: "path in it": "sample below testdata". A sample that begins
@@ -56,10 +58,10 @@ func TestSteps(t *testing.T) {
 		{"other directories", map[string]string{"7": sample, "best": sample, "logs": "", "ROOT_METADATA": "={}"}, Newest, "7", "", ""},
 		{"unfinished", map[string]string{"7": sample, "9.orbax-checkpoint-tmp-17": sample}, Newest, "7", "", ""},
 		{"logs that look like a step", map[string]string{"7": sample, "logs_9": ""}, Newest, "7", "", ""},
-		{"absent", map[string]string{"7": sample, "9": sample}, 8, "", "", "no step 8; there are 7, 9"},
+		{"absent", map[string]string{"7": sample, "9": sample}, 8, "", "", "has no step 8, only 7, 9"},
 		{"newest is empty", map[string]string{"7": sample, "9": ""}, Newest, "", "", "step 9 holds no checkpoint"},
 		{"two series", map[string]string{"train_7": sample, "eval_9": sample}, Newest, "", "", "steps of several series: train_7, eval_9"},
-		{"twice", map[string]string{"7": sample, "007": sample}, Newest, "", "", "step 7 comes twice"},
+		{"twice", map[string]string{"7": sample, "007": sample}, Newest, "", "", "has step 7 twice"},
 		{"only unfinished", map[string]string{"9.orbax-checkpoint-tmp-17": sample}, Newest, "", "", "no Orbax or Flax checkpoint in it"},
 		{"nothing", map[string]string{"x": ""}, Newest, "", "", "no Orbax or Flax checkpoint in it"},
 	} {
@@ -69,7 +71,7 @@ func TestSteps(t *testing.T) {
 				if got := refused(t, path, test.step); !strings.Contains(got, test.err) {
 					t.Errorf("%q, want %q", got, test.err)
 				}
-				if Detect(path) != (test.name != "nothing") {
+				if Detect(storage.Local(path), ".") != (test.name != "nothing") {
 					t.Error("wrongly detected")
 				}
 				return
@@ -200,14 +202,14 @@ func TestAggregated(t *testing.T) {
 		t.Errorf("storage %q", got)
 	}
 	for want, files := range map[string]map[string]string{
-		"there is none":                   {"_METADATA": aggregated},
-		"although _METADATA says so":      {"_METADATA": aggregated, "checkpoint": "=\x81\xa1b\xc0"},
-		"checkpoint: offset 5":            {"_METADATA": aggregated, "checkpoint": flaxArray[:6]},
-		`tensor "a": chunk`:               {".": "hostile/chunk_missing_flag_true"},
-		"no manifest.ocdbt":               {"_METADATA": strings.NewReplacer("={", `={"use_ocdbt": true, `, "true", "false").Replace(aggregated)},
-		"the same array":                  {"checkpoint": "=\x82\xa1a\xafPLACEHOLDER://a\xa1b\xafPLACEHOLDER://a", "a": "sound/hand_zarr2_dirs_min/params.final_norm.scale"},
-		"a leaf without a key":            {"checkpoint": "=\xc0"},
-		"more than 16777216 are not plau": {"_METADATA": "=" + strings.Repeat(" ", maxMetadata+1)},
+		"there is none":              {"_METADATA": aggregated},
+		"although _METADATA says so": {"_METADATA": aggregated, "checkpoint": "=\x81\xa1b\xc0"},
+		"checkpoint: offset 5":       {"_METADATA": aggregated, "checkpoint": flaxArray[:6]},
+		`tensor "a": chunk`:          {".": "hostile/chunk_missing_flag_true"},
+		"no manifest.ocdbt":          {"_METADATA": strings.NewReplacer("={", `={"use_ocdbt": true, `, "true", "false").Replace(aggregated)},
+		"the same array":             {"checkpoint": "=\x82\xa1a\xafPLACEHOLDER://a\xa1b\xafPLACEHOLDER://a", "a": "sound/hand_zarr2_dirs_min/params.final_norm.scale"},
+		"a leaf without a key":       {"checkpoint": "=\xc0"},
+		"longer than 16777216 bytes": {"_METADATA": "=" + strings.Repeat(" ", maxMetadata+1)},
 	} {
 		path := build(t, files)
 		if got := refused(t, path, Newest); !strings.Contains(got, want) {
@@ -272,15 +274,15 @@ func TestMissingFiles(t *testing.T) {
 	}
 }
 
-// An array that the tree does not name is worth a note, no more.
+// An array that is not in the tree is left out, and a note says so.
 func TestStrays(t *testing.T) {
 	c := open(t, "testdata/hostile/array_not_in_metadata", Newest)
-	if len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "that the tree does not name") {
+	if len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "that are not in the tree") {
 		t.Errorf("notes %q", c.Notes)
 	}
 	path := build(t, map[string]string{".": "sound/zarr2_dirs_v0_12", "x/y": "sound/zarr2_dirs_v0_12/params.final_norm.scale"})
 	c = open(t, path, Newest)
-	if want := []string{"arrays that the tree does not name are left out: x/y"}; !slices.Equal(c.Notes, want) {
+	if want := []string{"arrays that are not in the tree are left out: x/y"}; !slices.Equal(c.Notes, want) {
 		t.Errorf("notes %q", c.Notes)
 	}
 }

@@ -3,109 +3,100 @@ package orbax
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// place is where a checkpoint's arrays are: one item, or several that belong together.
-type place struct {
-	step  *step  // nil where there are no steps
-	steps []step // all that there are, ascending
+// selection is what is to be read of a directory: one item, or several that belong together.
+type selection struct {
+	step  *step  // nil if there are no steps
+	steps []step // all steps, ascending
 	items []item
 	notes []string
 }
 
-// item is a directory with the files of one tree, or (where file is not "") a Flax file that is
-// one.
+// item is a directory with the files of one tree, or a single Flax file.
 type item struct {
-	name string // "" at the top
+	name string // "" for the directory that was opened and for a step of one item
 	dir  string
-	file string
+	file string // the Flax file, "" for none
 }
 
-// The mark of directories that Orbax has not finished, and of the part of each process in a
-// database.
+// Parts of the names of directories that Orbax has not finished writing, and of the database that
+// each process writes.
 const (
 	temporaryMark = ".orbax-checkpoint-tmp"
 	processPrefix = "ocdbt.process_"
 )
 
-// locate finds the items to read: those at the top, those of the wanted step (or the newest, if
-// want is Newest), or those one level down.
-func (t *tree) locate(want int64) (*place, error) {
-	if flat, err := t.isItem("."); err != nil || flat {
-		return t.flat(want, err)
+// finder selects what to read of a directory.
+type finder struct{ *directory }
+
+// find selects the item at the top, the items of the wanted step (or of the newest one, if want is
+// Newest), or the items that are directories at the top.
+func (f finder) find(want int64) (*selection, error) {
+	if single, err := f.isItem("."); err != nil || single {
+		if err == nil && want != Newest && !f.isStep(want) {
+			err = f.noSteps(want)
+		}
+		return &selection{items: []item{{dir: "."}}}, err
 	}
-	steps, err := t.stepsIn()
+	steps, err := f.stepsIn()
 	if err != nil {
 		return nil, err
 	}
-	items, notes, err := t.itemsIn(".")
+	items, notes, err := f.itemsIn(".")
 	if err != nil {
 		return nil, err
 	}
-	declared, err := t.declaresItems(".")
+	declared, err := f.declaresItems(".")
 	if err != nil {
 		return nil, err
 	}
 	if !declared && slices.ContainsFunc(steps, func(s step) bool { return s.holds }) {
-		return t.atStep(steps, want)
+		return f.atStep(steps, want)
 	}
-	if want != Newest && !t.isStep(want) {
-		return nil, t.noSteps(want)
+	if want != Newest && !f.isStep(want) {
+		return nil, f.noSteps(want)
 	}
 	if len(items) == 0 {
-		return nil, t.nothing()
+		return nil, f.nothing()
 	}
-	if _, isStep := parseStep(t.base()); len(items) > 1 && !declared && !isStep {
-		return nil, tensor.Bad("several checkpoints: %s", names(items, func(i item) string { return i.name })).In(t.path).
+	if _, isStep := parseStep(f.base()); len(items) > 1 && !declared && !isStep {
+		return nil, tensor.Bad("several checkpoints: %s", names(items, func(i item) string { return i.name })).In(f.path).
 			Advise("open one of them")
 	}
-	return &place{items: items, notes: notes}, nil
+	return &selection{items: items, notes: notes}, nil
 }
 
-// flat is the place of a directory that is an item itself.
-func (t *tree) flat(want int64, err error) (*place, error) {
-	if err == nil && want != Newest && !t.isStep(want) {
-		err = t.noSteps(want)
-	}
-	return &place{items: []item{{dir: "."}}}, err
-}
-
-// errNothing is the cause where there is no sign of a checkpoint.
+// errNothing is the cause if there is no sign of a checkpoint.
 var errNothing = errors.New("nothing found")
 
-// nothing is the error for a directory in which nothing was found.
-func (t *tree) nothing() error {
-	bad := tensor.Bad("no Orbax or Flax checkpoint in it").In(t.path)
-	if all, err := t.directories("."); err == nil && slices.ContainsFunc(all, isTemporary) {
-		return bad.Advise("there are directories that Orbax did not finish writing (%s)", temporaryMark)
+// nothing returns the error for a directory without a checkpoint.
+func (f finder) nothing() error {
+	bad := tensor.Bad("no Orbax or Flax checkpoint in it").In(f.path)
+	if all, err := f.directories("."); err == nil && slices.ContainsFunc(all, isTemporary) {
+		return bad.Advise("it holds directories that Orbax did not finish writing (%s)", temporaryMark)
 	}
 	bad.Err = errNothing
 	return bad
 }
 
-// declaresItems reports whether Orbax says that dir is a checkpoint, so that directories in it are
+// declaresItems reports whether Orbax marked dir as a checkpoint, so that the directories in it are
 // its items.
-func (t *tree) declaresItems(dir string) (bool, error) {
-	for _, mark := range []string{"_CHECKPOINT_METADATA", "orbax.checkpoint"} {
-		if is, err := t.isFile(join(dir, mark)); is || err != nil {
-			return is, err
-		}
-	}
-	return false, nil
+func (f finder) declaresItems(dir string) (bool, error) {
+	return f.hasFile(dir, "_CHECKPOINT_METADATA", "orbax.checkpoint")
 }
 
 // isItem reports whether dir has the files of a tree.
-func (t *tree) isItem(dir string) (bool, error) {
-	for _, mark := range []string{"_METADATA", "manifest.ocdbt", "checkpoint", ".zarray", "zarr.json"} {
-		if is, err := t.isFile(join(dir, mark)); is || err != nil {
-			return is, err
-		}
+func (f finder) isItem(dir string) (bool, error) {
+	if has, err := f.hasFile(dir, "_METADATA", "manifest.ocdbt", "checkpoint", ".zarray", "zarr.json"); has || err != nil {
+		return has, err
 	}
-	inside, err := t.directories(dir)
+	inside, err := f.directories(dir)
 	if err != nil {
 		return false, err
 	}
@@ -114,32 +105,31 @@ func (t *tree) isItem(dir string) (bool, error) {
 		if strings.HasPrefix(name, processPrefix) {
 			marks = []string{"manifest.ocdbt"}
 		}
-		for _, mark := range marks {
-			if is, err := t.isFile(join(dir, name) + "/" + mark); is || err != nil {
-				return is, err
-			}
+		if has, err := f.hasFile(path.Join(dir, name), marks...); has || err != nil {
+			return has, err
 		}
 	}
 	return false, nil
 }
 
-// itemsIn returns the items that are directories of dir, and notes about others.
-func (t *tree) itemsIn(dir string) (items []item, notes []string, err error) {
-	inside, err := t.directories(dir)
+// itemsIn returns the items that are directories of dir, and notes about directories that are not
+// read.
+func (f finder) itemsIn(dir string) (items []item, notes []string, err error) {
+	inside, err := f.directories(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, name := range inside {
-		sub := join(dir, name)
+		sub := path.Join(dir, name)
 		if isTemporary(name) {
 			notes = append(notes, fmt.Sprintf("item %s was never finished and is left out", name))
 			continue
 		}
-		is, err := t.isItem(sub)
+		is, err := f.isItem(sub)
 		if err != nil {
 			return nil, nil, err
 		}
-		json, err := t.isFile(sub + "/metadata")
+		json, err := f.isFile(path.Join(sub, "metadata"))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -153,18 +143,18 @@ func (t *tree) itemsIn(dir string) (items []item, notes []string, err error) {
 	return items, notes, nil
 }
 
-// holdsItems reports whether dir is an item or has some.
-func (t *tree) holdsItems(dir string) (bool, error) {
-	if is, err := t.isItem(dir); is || err != nil {
+// holdsItems reports whether dir is an item or has items.
+func (f finder) holdsItems(dir string) (bool, error) {
+	if is, err := f.isItem(dir); is || err != nil {
 		return is, err
 	}
-	items, _, err := t.itemsIn(dir)
+	items, _, err := f.itemsIn(dir)
 	return len(items) > 0, err
 }
 
 func isTemporary(name string) bool { return strings.Contains(name, temporaryMark) }
 
-// names lists things by name, cut short.
+// names lists things by name, the first twenty of them.
 func names[T any](things []T, name func(T) string) string {
 	const most = 20
 	var list []string

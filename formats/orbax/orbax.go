@@ -1,12 +1,13 @@
-// Package orbax reads and writes the checkpoint directories of Orbax. It reads every layout since
-// 2023: OCDBT databases and one directory an array, zarr v2 and v3, roots of CheckpointManager with
-// their steps, single and several items, the v1 API; and the msgpack files that Orbax and Flax name
-// "checkpoint". NewLayout writes a directory that Orbax since 0.4.2 restores.
+// Package orbax reads and writes the checkpoint directories of Orbax.
 //
-// The parameter tree comes from _METADATA, or else from the file "checkpoint". Tensors are named
-// by their keys and indices joined with dots, as params.blocks.0.attention_block.proj_q.kernel.
-// Dots in keys are not escaped, as Orbax does not either; a tree in which that makes two names
-// equal is refused.
+// Open reads every layout since 2023: arrays in OCDBT databases and in one directory per array, zarr
+// versions 2 and 3, the root directories of CheckpointManager with their steps, checkpoints of one
+// and of several items, those of the v1 API, and the msgpack files called "checkpoint" of Orbax and
+// Flax. NewLayout writes a directory that Orbax 0.4.2 and later restores.
+//
+// The parameter tree is read from _METADATA, else from the file "checkpoint". The name of a tensor
+// is its keys and indices joined with dots: params.blocks.0.attention_block.proj_q.kernel. Dots in
+// keys are not escaped, nor does Orbax escape them. A tree with two leaves of one name is refused.
 //
 // Source: the files that orbax-checkpoint 0.2 to 0.12 writes.
 package orbax
@@ -14,103 +15,81 @@ package orbax
 import (
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"slices"
-	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Newest is the step to ask for where any will do.
+// Newest asks Open for the newest step.
 const Newest int64 = -1
 
-// Open opens the checkpoint in the directory path: an item with the files of a tree, a directory
-// of items, or the root of a CheckpointManager, of which the given step is taken, or the newest.
-// If several items of a checkpoint hold arrays, the tensors of each have the name of their item in
-// front. Links that lead out of the directory are not followed.
+// Open opens the checkpoint in the directory called name of a source: an item with the files of a
+// tree, a directory of items, or the root of a CheckpointManager, from which it takes the given step
+// or the newest one. If several items of a checkpoint hold arrays, the names of their tensors begin
+// with the name of the item. Links that lead out of the directory are not followed.
 //
-// Only metadata is read, but the existence of every chunk is checked. What is broken is a
+// Only metadata is read, but Open checks that every chunk exists. A corrupt checkpoint is a
 // *tensor.FormatError.
-func Open(path string, step int64) (*tensor.Checkpoint, error) {
-	if err := refuseTemporary(path); err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(path)
+func Open(source fs.FS, name string, step int64) (*tensor.Checkpoint, error) {
+	dir, closer, err := openDirectory(source, name)
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{fsys: root.FS(), path: path}
-	c, err := t.checkpoint(step, root)
+	c, err := dir.checkpoint(step, closer)
 	if err != nil {
-		root.Close()
+		closer.Close()
+		return nil, err
 	}
-	return c, err
+	c.Source, c.Root = source, name
+	return c, nil
 }
 
-// Detect reports whether the directory path looks like a checkpoint that Open would take, or
-// refuse for a better reason than that there is none.
-func Detect(path string) bool {
-	if refuseTemporary(path) != nil {
-		return true
-	}
-	root, err := os.OpenRoot(path)
+// Detect reports whether a directory looks like a checkpoint of Orbax or Flax: one that Open opens,
+// or refuses for another reason than that there is none.
+func Detect(source fs.FS, name string) bool {
+	dir, closer, err := openDirectory(source, name)
 	if err != nil {
-		return false
+		return errors.As(err, new(*tensor.FormatError)) // unfinished
 	}
-	defer root.Close()
-	t := &tree{fsys: root.FS(), path: path}
-	_, err = t.locate(Newest)
+	defer closer.Close()
+	_, err = finder{dir}.find(Newest)
 	return !errors.Is(err, errNothing)
 }
 
-// refuseTemporary refuses directories that Orbax has not finished: it renames them at the end.
-func refuseTemporary(path string) error {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	for _, name := range strings.Split(filepath.ToSlash(abs), "/") {
-		if isTemporary(name) {
-			return tensor.Bad("a checkpoint that Orbax did not finish writing (%s)", temporaryMark).In(path)
-		}
-	}
-	return nil
-}
-
-// checkpoint reads all items of a place and makes one checkpoint of them.
-func (t *tree) checkpoint(step int64, root io.Closer) (*tensor.Checkpoint, error) {
-	p, err := t.locate(step)
+// checkpoint reads the items that make up one checkpoint.
+func (d *directory) checkpoint(step int64, root io.Closer) (c *tensor.Checkpoint, err error) {
+	s, err := finder{d}.find(step)
 	if err != nil {
 		return nil, err
 	}
 	var items []*contents
-	fail := func(err error) (*tensor.Checkpoint, error) {
-		for _, c := range items {
-			c.close()
+	defer func() {
+		if err != nil {
+			for _, c := range items {
+				c.close()
+			}
 		}
+	}()
+	closers := []io.Closer{root}
+	for _, where := range s.items {
+		r := newItemReader(d, where)
+		items = append(items, r.contents)
+		if err := r.read(); err != nil {
+			return nil, err
+		}
+		closers = append(closers, r.closers...)
+	}
+	c, err = tensor.NewCheckpoint(d.path, formatOf(items), mergeItems(items), closers...)
+	if err != nil {
 		return nil, err
 	}
-	for _, where := range p.items {
-		c, err := t.readItem(where)
-		items = append(items, c)
-		if err != nil {
-			return fail(err)
-		}
-	}
-	closers := []io.Closer{root}
-	for _, c := range items {
-		closers = append(closers, c.closers...)
-	}
-	ckpt, err := tensor.NewCheckpoint(t.path, formatOf(items), mergeItems(items), closers...)
-	if err != nil {
-		return fail(err)
-	}
-	t.describe(ckpt, p, items)
-	return ckpt, nil
+	d.describe(c, s, items)
+	return c, nil
 }
 
-// mergeItems returns the tensors of all items. Where several have some, names tell the items apart.
+// mergeItems returns the tensors of all items. If several items have some, the names of the tensors
+// begin with the name of the item.
 func mergeItems(items []*contents) []*tensor.Tensor {
 	if only := withArrays(items); len(only) == 1 {
 		return only[0].tensors

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -72,9 +73,18 @@ func compare(t *testing.T, c *tensor.Checkpoint, prefix string, want map[string]
 	}
 }
 
+// openPath opens a checkpoint of the local file system.
+func openPath(path string, step int64) (*tensor.Checkpoint, error) {
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
+	}
+	return Open(source, name, step)
+}
+
 func open(t *testing.T, path string, step int64) *tensor.Checkpoint {
 	t.Helper()
-	c, err := Open(path, step)
+	c, err := openPath(path, step)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +99,7 @@ func open(t *testing.T, path string, step int64) *tensor.Checkpoint {
 // refused returns the message of the error that Open must give.
 func refused(t *testing.T, path string, step int64) string {
 	t.Helper()
-	c, err := Open(path, step)
+	c, err := openPath(path, step)
 	if err == nil {
 		c.Close()
 		t.Errorf("%s: accepted", path)
@@ -151,7 +161,7 @@ func TestSound(t *testing.T) {
 			if len(c.Notes) > 0 {
 				t.Errorf("notes %q", c.Notes)
 			}
-			if !Detect("testdata/sound/" + test.name) {
+			if !Detect(storage.Local("testdata/sound"), test.name) {
 				t.Error("not detected")
 			}
 		})
@@ -191,9 +201,9 @@ func TestManager(t *testing.T) {
 	}
 	open(t, "testdata/sound/manager_v0_12/7", 7)
 	for path, want := range map[string]string{
-		"testdata/sound/manager_v0_12":     "no step 8; there are 7",
-		"testdata/sound/manager_v0_12/7":   "step 8 is asked for, but there are no steps here",
-		"testdata/sound/kaggle_ocdbt_v0_5": "step 8 is asked for, but there are no steps here",
+		"testdata/sound/manager_v0_12":     "has no step 8, only 7",
+		"testdata/sound/manager_v0_12/7":   "step 8 is asked for, but there are no steps",
+		"testdata/sound/kaggle_ocdbt_v0_5": "step 8 is asked for, but there are no steps",
 	} {
 		if got := refused(t, path, 8); !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", path, got, want)
@@ -217,7 +227,7 @@ func TestHostile(t *testing.T) {
 				refused(t, path, Newest)
 				return
 			}
-			c, err := Open(path, Newest)
+			c, err := openPath(path, Newest)
 			if err != nil {
 				if want.Want == "accept" {
 					t.Error(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,32 +17,23 @@ type step struct {
 	name   string
 	prefix string // "" or ending in "_"
 	number int64
-	isFile bool // written by flax.training.checkpoints
-	holds  bool // there is a checkpoint in it
+	isFile bool // a file, as flax.training.checkpoints writes
+	holds  bool // it holds a checkpoint
 }
 
-// base returns the name of the checkpoint's directory.
-func (t *tree) base() string {
-	abs, err := filepath.Abs(t.path)
-	if err != nil {
-		abs = t.path
-	}
-	return filepath.Base(abs)
-}
-
-// isStep reports whether the directory is that very step of a CheckpointManager.
-func (t *tree) isStep(want int64) bool {
-	s, ok := parseStep(t.base())
+// isStep reports whether the directory itself is that step of a CheckpointManager.
+func (f finder) isStep(want int64) bool {
+	s, ok := parseStep(f.base())
 	return ok && s.number == want
 }
 
-func (t *tree) noSteps(want int64) error {
-	return tensor.Bad("step %d is asked for, but there are no steps here", want).In(t.path)
+func (f finder) noSteps(want int64) error {
+	return tensor.Bad("step %d is asked for, but there are no steps", want).In(f.path)
 }
 
-// stepsIn returns the steps at the top, ascending.
-func (t *tree) stepsIn() ([]step, error) {
-	entries, err := fs.ReadDir(t.fsys, ".")
+// stepsIn returns the steps that are in the directory, ascending.
+func (f finder) stepsIn() ([]step, error) {
+	entries, err := fs.ReadDir(f.FS, ".")
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +43,7 @@ func (t *tree) stepsIn() ([]step, error) {
 		if !ok {
 			continue
 		}
-		info, err := t.stat(s.name)
+		info, err := f.stat(s.name)
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +51,7 @@ func (t *tree) stepsIn() ([]step, error) {
 		case info == nil:
 			continue
 		case info.IsDir():
-			s.holds, err = t.holdsItems(s.name)
+			s.holds, err = f.holdsItems(s.name)
 		case info.Mode().IsRegular() && s.prefix == "checkpoint_":
 			s.isFile, s.holds = true, true
 		default:
@@ -76,7 +66,7 @@ func (t *tree) stepsIn() ([]step, error) {
 	return steps, nil
 }
 
-// parseStep takes the name of a step apart, as Orbax's name formats build it.
+// parseStep parses the name of a step in one of Orbax's name formats.
 func parseStep(name string) (step, bool) {
 	digits := len(name)
 	for digits > 0 && '0' <= name[digits-1] && name[digits-1] <= '9' {
@@ -92,8 +82,8 @@ func parseStep(name string) (step, bool) {
 	return s, true
 }
 
-// atStep is the place of one of the steps.
-func (t *tree) atStep(all []step, want int64) (*place, error) {
+// atStep selects one of the steps.
+func (f finder) atStep(all []step, want int64) (*selection, error) {
 	var prefixes []string
 	for _, s := range all {
 		if s.holds && !slices.Contains(prefixes, s.prefix) {
@@ -101,7 +91,7 @@ func (t *tree) atStep(all []step, want int64) (*place, error) {
 		}
 	}
 	if len(prefixes) > 1 {
-		return nil, tensor.Bad("steps of several series: %s", names(all, func(s step) string { return s.name })).In(t.path).
+		return nil, tensor.Bad("holds steps of several series: %s", names(all, func(s step) string { return s.name })).In(f.path).
 			Advise("open one of them")
 	}
 	steps := slices.DeleteFunc(all, func(s step) bool { return s.prefix != prefixes[0] })
@@ -112,40 +102,40 @@ func (t *tree) atStep(all []step, want int64) (*place, error) {
 	listed := names(steps, func(s step) string { return s.name })
 	switch {
 	case len(chosen) == 0:
-		return nil, tensor.Bad("no step %d; there are %s", want, listed).In(t.path)
+		return nil, tensor.Bad("has no step %d, only %s", want, listed).In(f.path)
 	case len(chosen) > 1:
-		return nil, tensor.Bad("step %d comes twice: %s", want, names(chosen, func(s step) string { return s.name })).In(t.path)
+		return nil, tensor.Bad("has step %d twice: %s", want, names(chosen, func(s step) string { return s.name })).In(f.path)
 	case !chosen[0].holds:
-		return nil, tensor.Bad("step %s holds no checkpoint; there are %s", chosen[0].name, listed).In(t.path).
+		return nil, tensor.Bad("step %s holds no checkpoint; the steps are %s", chosen[0].name, listed).In(f.path).
 			Advise("name another step")
 	}
-	p := &place{step: &chosen[0], steps: steps}
-	if err := t.stepItems(p); err != nil {
+	sel := &selection{step: &chosen[0], steps: steps}
+	if err := f.stepItems(sel); err != nil {
 		return nil, err
 	}
-	inside, err := t.directories(".")
+	inside, err := f.directories(".")
 	for _, name := range inside {
 		if isTemporary(name) {
-			p.notes = append(p.notes, fmt.Sprintf("step %s was never finished and is left out", name))
+			sel.notes = append(sel.notes, fmt.Sprintf("step %s was never finished and is left out", name))
 		}
 	}
-	return p, err
+	return sel, err
 }
 
 // stepItems finds the items of the chosen step.
-func (t *tree) stepItems(p *place) error {
-	if p.step.isFile {
-		p.items = []item{{dir: ".", file: p.step.name}}
+func (f finder) stepItems(sel *selection) error {
+	if sel.step.isFile {
+		sel.items = []item{{dir: ".", file: sel.step.name}}
 		return nil
 	}
-	flat, err := t.isItem(p.step.name)
+	flat, err := f.isItem(sel.step.name)
 	if err != nil {
 		return err
 	}
 	if flat {
-		p.items = []item{{dir: p.step.name}}
+		sel.items = []item{{dir: sel.step.name}}
 		return nil
 	}
-	p.items, p.notes, err = t.itemsIn(p.step.name)
+	sel.items, sel.notes, err = f.itemsIn(sel.step.name)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -21,14 +22,14 @@ type store interface {
 	Close() error
 }
 
-// openStore opens the database or directories that hold the arrays of the item in dir. Without a
-// word from _METADATA the files decide. kind is for people.
-func (t *tree) openStore(dir string, useOCDBT *bool) (s store, kind string, err error) {
-	merged, err := t.isFile(join(dir, "manifest.ocdbt"))
+// openStore opens the database or the directories that hold the arrays of the item in dir. useOCDBT
+// is what _METADATA says; nil leaves it to the files. kind describes the store to users.
+func (d *directory) openStore(dir string, useOCDBT *bool) (s store, kind string, err error) {
+	merged, err := d.isFile(path.Join(dir, "manifest.ocdbt"))
 	if err != nil {
 		return nil, "", err
 	}
-	parts, err := t.processes(dir)
+	parts, err := d.processes(dir)
 	if err != nil {
 		return nil, "", err
 	}
@@ -38,24 +39,24 @@ func (t *tree) openStore(dir string, useOCDBT *bool) (s store, kind string, err 
 	}
 	switch {
 	case !use:
-		return directories{zarr.DirStore(t.fsys, dir), t, dir}, "zarr directories", nil
+		return arrayDirectories{zarr.DirStore(d.FS, dir), d, dir}, "zarr directories", nil
 	case merged:
-		db, err := ocdbt.Open(t.fsys, dir)
+		db, err := ocdbt.Open(d.FS, dir)
 		if err != nil {
-			return nil, "", t.within(".", err)
+			return nil, "", d.annotate(err, ".")
 		}
 		return database{db}, "OCDBT", nil
 	case len(parts) > 0:
-		s, err := t.openParts(parts)
+		s, err := d.openParts(parts)
 		return s, fmt.Sprintf("OCDBT, %d databases that were never merged", len(parts)), err
 	}
-	return nil, "", tensor.Bad("_METADATA tells of an OCDBT database, but there is no manifest.ocdbt").In(t.in(dir)).
-		Advise("is the download complete?")
+	return nil, "", tensor.Bad("_METADATA says that there is an OCDBT database, but there is no manifest.ocdbt").In(d.in(dir)).
+		Advise(incompleteHint)
 }
 
-// processes returns the directories of databases that single processes wrote into dir.
-func (t *tree) processes(dir string) ([]string, error) {
-	inside, err := t.directories(dir)
+// processes returns the directories of the databases that single processes wrote into dir.
+func (d *directory) processes(dir string) ([]string, error) {
+	inside, err := d.directories(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -64,18 +65,18 @@ func (t *tree) processes(dir string) ([]string, error) {
 		if !strings.HasPrefix(name, processPrefix) {
 			continue
 		}
-		is, err := t.isFile(join(dir, name) + "/manifest.ocdbt")
+		is, err := d.isFile(path.Join(dir, name, "manifest.ocdbt"))
 		if err != nil {
 			return nil, err
 		}
 		if is {
-			parts = append(parts, join(dir, name))
+			parts = append(parts, path.Join(dir, name))
 		}
 	}
 	return parts, nil
 }
 
-// arrayNames returns what precedes the metadata documents among the keys of a database.
+// arrayNames returns the names of the arrays whose metadata documents are among the keys.
 func arrayNames(keys []string) []string {
 	var arrays []string
 	for _, k := range keys {
@@ -86,7 +87,8 @@ func arrayNames(keys []string) []string {
 	return arrays
 }
 
-// arrayName returns whose metadata document a key is.
+// arrayName returns the array whose metadata document is stored under a key, and false if the key is
+// not that of a document.
 func arrayName(key string) (string, bool) {
 	for _, document := range []string{"/.zarray", "/zarr.json"} {
 		if name, ok := strings.CutSuffix(key, document); ok {
@@ -101,28 +103,28 @@ type database struct{ *ocdbt.DB }
 
 func (d database) arrays() ([]string, error) { return arrayNames(d.Keys()), nil }
 
-// parts are the databases of several processes that Orbax did not get to merge. Each process wrote
-// its own chunks; metadata documents may be in several of them.
+// parts are the databases of several processes, which Orbax did not merge. Each process wrote its own
+// chunks; metadata documents may be in several databases.
 type parts []*ocdbt.DB
 
-func (t *tree) openParts(dirs []string) (store, error) {
+func (d *directory) openParts(dirs []string) (store, error) {
 	var all parts
 	for _, dir := range dirs {
-		db, err := ocdbt.Open(t.fsys, dir)
+		db, err := ocdbt.Open(d.FS, dir)
 		if err != nil {
 			all.Close()
-			return nil, t.within(".", err)
+			return nil, d.annotate(err, ".")
 		}
 		all = append(all, db)
 	}
 	if err := all.check(); err != nil {
 		all.Close()
-		return nil, t.within(".", err)
+		return nil, d.annotate(err, ".")
 	}
 	return all, nil
 }
 
-// check refuses what two databases tell differently.
+// check refuses databases that disagree about a document or share a chunk.
 func (p parts) check() error {
 	first := map[string]*ocdbt.DB{}
 	for _, db := range p {
@@ -136,7 +138,7 @@ func (p parts) check() error {
 				return tensor.Bad("chunk %q was written by two processes", k)
 			}
 			if same, err := sameValue(before, db, k); err != nil || !same {
-				return errors.Join(err, tensor.Bad("two processes disagree about %q", k))
+				return errors.Join(err, tensor.Bad("two processes wrote different documents %q", k))
 			}
 		}
 	}
@@ -186,38 +188,36 @@ func (p parts) Close() error {
 	return errors.Join(errs...)
 }
 
-// directories is a store of one directory an array.
-type directories struct {
+// arrayDirectories is a store of one directory per array.
+type arrayDirectories struct {
 	*zarr.Dir
-	tree *tree
-	dir  string
+	top *directory
+	dir string
 }
 
 // maxDirectories bounds the search for arrays.
 const maxDirectories = 1 << 17
 
-// arrays finds the directories with a metadata document. A name with slashes lies deeper.
-func (d directories) arrays() ([]string, error) {
+// arrays finds the directories that hold a metadata document. The name of an array may contain
+// slashes.
+func (a arrayDirectories) arrays() ([]string, error) {
 	var (
 		found   []string
 		visited int
 	)
-	err := fs.WalkDir(d.tree.fsys, d.dir, func(name string, e fs.DirEntry, err error) error {
-		if err != nil || !e.IsDir() || name == d.dir {
+	err := fs.WalkDir(a.top.FS, a.dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() || name == a.dir {
 			return err
 		}
 		if visited++; visited > maxDirectories {
-			return tensor.Bad("more than %d directories", maxDirectories).In(d.tree.in(d.dir))
+			return tensor.Bad("more than %d directories", maxDirectories).In(a.top.in(a.dir))
 		}
-		for _, document := range []string{"/.zarray", "/zarr.json"} {
-			if is, err := d.tree.isFile(name + document); err != nil {
-				return err
-			} else if is {
-				found = append(found, strings.TrimPrefix(name, strings.TrimPrefix(d.dir+"/", "./")))
-				return fs.SkipDir
-			}
+		is, err := a.top.hasFile(name, ".zarray", "zarr.json")
+		if err != nil || !is {
+			return err
 		}
-		return nil
+		found = append(found, strings.TrimPrefix(name, strings.TrimPrefix(a.dir+"/", "./")))
+		return fs.SkipDir
 	})
 	return found, err
 }

@@ -193,7 +193,7 @@ func TestDataFilesAreNamedByContent(t *testing.T) {
 // checkReadBack compares what a directory holds with what was written.
 func checkReadBack(t *testing.T, dir string, specs []Spec, data [][]byte) {
 	t.Helper()
-	c, err := Open(dir, Newest)
+	c, err := openPath(dir, Newest)
 	if err != nil {
 		t.Fatal(err)
 	}

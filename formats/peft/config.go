@@ -2,11 +2,11 @@ package peft
 
 import (
 	"encoding/json"
-	"io"
+	"io/fs"
 	"math"
-	"os"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -37,32 +37,17 @@ type Config struct {
 
 const maxConfig = 4 << 20 // bytes; EVA and AdaLoRA list each module
 
-func readConfig(path string) (*Config, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for its other end
-		return nil, tensor.Bad("is not a file").In(path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+func readConfig(source fs.FS, name string) (*Config, error) {
+	text, err := storage.ReadFile(source, name, maxConfig)
 	if err != nil {
 		return nil, err
 	}
 	c, err := parseConfig(text)
-	return c, tensor.Annotate(err, tensor.Location{File: path})
+	return c, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
 }
 
 // parseConfig reads the text of an adapter_config.json.
 func parseConfig(text []byte) (*Config, error) {
-	if len(text) > maxConfig {
-		return nil, tensor.Bad("is longer than %d bytes", maxConfig)
-	}
 	const maxDepth = 16
 	value, err := strictjson.Parse(text, maxDepth)
 	if err != nil {

@@ -11,10 +11,11 @@ package peft
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
+	"io/fs"
+	"path"
 
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/torch"
 )
@@ -29,17 +30,16 @@ const (
 // Format is the name of the format in a Checkpoint.
 const Format = "peft"
 
-// Detect reports whether a directory is an adapter: by adapter_config.json.
-func Detect(dir string) bool {
-	info, err := os.Stat(filepath.Join(dir, ConfigName))
-	return err == nil && info.Mode().IsRegular()
+// Detect reports whether a directory is an adapter: whether it holds an adapter_config.json.
+func Detect(source fs.FS, dir string) bool {
+	return storage.IsFile(source, path.Join(dir, ConfigName))
 }
 
-// Open opens the tensors of an adapter under the names that its file has. An adapter that cannot be
-// merged is opened too; a note says why it cannot. A configuration that is no JSON, or weights that
-// cannot be read, are a *tensor.FormatError.
-func Open(dir string) (*tensor.Checkpoint, error) {
-	c, config, err := open(dir)
+// Open opens the tensors of the adapter in a directory under the names that its file has. An adapter
+// that cannot be merged is opened too; a note says why it cannot be merged. A configuration that is
+// not JSON, or weights that cannot be read, are a *tensor.FormatError.
+func Open(source fs.FS, dir string) (*tensor.Checkpoint, error) {
+	c, config, err := open(source, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -52,30 +52,31 @@ func Open(dir string) (*tensor.Checkpoint, error) {
 		c.Notes = append(c.Notes, "cannot be merged: "+bad.Error())
 	}
 	describe(c, config, changes)
-	c.Path = dir
+	c.Path, c.Root = storage.Path(source, dir), dir
 	return c, nil
 }
 
 // Adapter is an adapter that can be merged.
 type Adapter struct {
-	Path    string
+	Path    string   // of its directory, as users call it
+	Source  fs.FS    // that its files are read from
+	Files   []string // names in Source of its configuration and its weights
 	Config  *Config
 	Changes []Change           // one for each parameter of the base that changes, in the order of the file
-	Files   []string           // paths of its configuration and its weights
 	Weights *tensor.Checkpoint // to be closed after use
 }
 
-// Read opens an adapter and works out what it changes. One that does what a merge cannot give exactly
-// is a *tensor.FormatError that names it, as is one whose tensors are not those that its configuration
-// asks for.
-func Read(dir string) (*Adapter, error) {
-	c, config, err := open(dir)
+// Read opens the adapter in a directory and finds out what it changes. An adapter that cannot be
+// merged exactly is a *tensor.FormatError that says why, as is one whose tensors are not those that
+// its configuration asks for.
+func Read(source fs.FS, dir string) (*Adapter, error) {
+	c, config, err := open(source, dir)
 	if err != nil {
 		return nil, err
 	}
-	a := &Adapter{Path: dir, Config: config, Files: []string{filepath.Join(dir, ConfigName), c.Path}, Weights: c}
+	a := &Adapter{Path: storage.Path(source, dir), Source: source, Files: []string{path.Join(dir, ConfigName), c.Root}, Config: config, Weights: c}
 	if a.Changes, err = config.changes(c.Tensors()); err != nil {
-		return nil, errors.Join(tensor.Annotate(err, tensor.Location{File: dir}), c.Close())
+		return nil, errors.Join(tensor.Annotate(err, tensor.Location{File: a.Path}), c.Close())
 	}
 	for _, t := range c.Tensors() {
 		if checker, ok := t.Data.(tensor.Checker); ok {
@@ -91,25 +92,25 @@ func Read(dir string) (*Adapter, error) {
 func (a *Adapter) Close() error { return a.Weights.Close() }
 
 // open reads the configuration and opens the weights.
-func open(dir string) (*tensor.Checkpoint, *Config, error) {
-	config, err := readConfig(filepath.Join(dir, ConfigName))
+func open(source fs.FS, dir string) (*tensor.Checkpoint, *Config, error) {
+	config, err := readConfig(source, path.Join(dir, ConfigName))
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := openWeights(dir)
+	c, err := openWeights(source, dir)
 	return c, config, err
 }
 
-func openWeights(dir string) (*tensor.Checkpoint, error) {
+func openWeights(source fs.FS, dir string) (*tensor.Checkpoint, error) {
 	for _, f := range []struct {
 		name string
-		open func(string) (*tensor.Checkpoint, error)
+		open func(fs.FS, string) (*tensor.Checkpoint, error)
 	}{{SafetensorsName, safetensors.Open}, {TorchName, torch.Open}} {
-		path := filepath.Join(dir, f.name)
-		if _, err := os.Stat(path); err == nil {
-			return f.open(path)
+		name := path.Join(dir, f.name)
+		if _, err := fs.Stat(source, name); err == nil {
+			return f.open(source, name)
 		}
 	}
-	return nil, tensor.Bad("an adapter without its weights: there is neither %s nor %s", SafetensorsName, TorchName).In(dir).
-		Advise("download or copy the weights too")
+	return nil, tensor.Bad("an adapter without its weights: there is neither %s nor %s", SafetensorsName, TorchName).
+		In(storage.Path(source, dir)).Advise("download or copy the weights too")
 }

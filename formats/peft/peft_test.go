@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -19,7 +20,7 @@ import (
 const fixture = "../../testdata/finetune/adapter"
 
 func TestReadWhatPEFTSaved(t *testing.T) {
-	a, err := Read(fixture)
+	a, err := readPath(fixture)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func TestReadWhatPEFTSaved(t *testing.T) {
 }
 
 func TestOpenDescribes(t *testing.T) {
-	c, err := Open(fixture)
+	c, err := openPath(fixture)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +296,7 @@ func TestOpenWhatCannotBeMerged(t *testing.T) {
 		{`{"peft_type": "LORA", "r": 2, "rank_pattern": {"k": 8}, "use_rslora": true, "lora_alpha": 1.5, "use_dora": true}`,
 			"DoRA, rank 2 to 8, alpha 1.5, rank-stabilised", "use_dora is true, and there is no"},
 	} {
-		c, err := Open(writeAdapter(t, tt.config, plain))
+		c, err := openPath(writeAdapter(t, tt.config, plain))
 		if err != nil {
 			t.Errorf("%s: %v", tt.config, err)
 			continue
@@ -312,15 +313,15 @@ func TestIncompleteDirectories(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, SafetensorsName)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), "neither adapter_model.safetensors nor adapter_model.bin") {
+	if _, err := readPath(dir); err == nil || !strings.Contains(err.Error(), "neither adapter_model.safetensors nor adapter_model.bin") {
 		t.Error(err)
 	}
 	dir = writeAdapter(t, `[1]`, plain)
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "adapter_config.json: is not a JSON object") {
+	if _, err := openPath(dir); err == nil || !strings.Contains(err.Error(), "adapter_config.json: is not a JSON object") {
 		t.Error(err)
 	}
 	dir = writeAdapter(t, `{"peft_type": "LORA", "r": 2}`+strings.Repeat(" ", maxConfig), plain)
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "longer than") {
+	if _, err := openPath(dir); err == nil || !strings.Contains(err.Error(), "longer than") {
 		t.Error(err)
 	}
 }
@@ -364,4 +365,22 @@ func FuzzAdapter(f *testing.F) {
 		}
 		describe(ckpt, c, changes)
 	})
+}
+
+// openPath opens a checkpoint of the local file system.
+func openPath(path string) (*tensor.Checkpoint, error) {
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
+	}
+	return Open(source, name)
+}
+
+// readPath reads an adapter of the local file system.
+func readPath(path string) (*Adapter, error) {
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
+	}
+	return Read(source, name)
 }

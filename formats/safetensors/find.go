@@ -3,13 +3,13 @@ package safetensors
 import (
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -19,26 +19,26 @@ const (
 	IndexName  = "model.safetensors.index.json"
 )
 
-// Found says which files of a directory are its checkpoint.
+// Found names the files of a directory that are its checkpoint.
 type Found struct {
-	Index string   // the shard index, or "" if the files are to be read without one
-	Files []string // otherwise, in order
-	Notes []string // what else lies there
+	Index string   // the shard index, "" if the checkpoint has none
+	Files []string // the files of a checkpoint without an index, in order
+	Notes []string // about other weights in the directory
 }
 
-// Find looks through a directory for a safetensors checkpoint, as transformers does:
-// model.safetensors, then model.safetensors.index.json. Where it has neither, the directory may
-// hold another index, a full set of numbered shards, or any files that together are one
-// checkpoint. Find returns nil if the directory has no such file.
-func Find(dir string) (*Found, error) {
-	entries, err := os.ReadDir(dir)
+// Find chooses the safetensors checkpoint of a directory. As transformers does, it takes
+// model.safetensors before model.safetensors.index.json. Without either it takes another index, a
+// complete set of numbered shards, or all the files. It returns nil if the directory has none of
+// these.
+func Find(source fs.FS, dir string) (*Found, error) {
+	entries, err := fs.ReadDir(source, dir)
 	if err != nil {
 		return nil, err
 	}
 	var files, indexes []string
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasPrefix(name, ".") || !isFile(dir, e) {
+		if strings.HasPrefix(name, ".") || !isFile(source, dir, e) {
 			continue
 		}
 		if strings.HasSuffix(name, ".safetensors") {
@@ -49,22 +49,23 @@ func Find(dir string) (*Found, error) {
 	}
 	found, err := choose(files, indexes)
 	if found == nil || err != nil {
-		return nil, tensor.Annotate(err, tensor.Location{File: dir})
+		return nil, tensor.Annotate(err, tensor.Location{File: storage.Path(source, dir)})
 	}
-	found.noteOthers(dir, files, indexes)
+	found.noteOthers(source, dir, files, indexes)
 	return found, nil
 }
 
-// isFile reports whether e is no directory, following links. A link that leads nowhere counts as a
-// file, for then the checkpoint is broken.
-func isFile(dir string, e fs.DirEntry) bool {
+// isFile reports whether an entry is not a directory, following links. A dangling link counts as a
+// file, so that opening the checkpoint reports it.
+func isFile(source fs.FS, dir string, e fs.DirEntry) bool {
 	if e.Type()&fs.ModeSymlink == 0 {
 		return !e.IsDir()
 	}
-	info, err := os.Stat(filepath.Join(dir, e.Name()))
+	info, err := fs.Stat(source, path.Join(dir, e.Name()))
 	return err != nil || !info.IsDir()
 }
 
+// choose applies the order of preference of Find.
 func choose(files, indexes []string) (*Found, error) {
 	switch {
 	case slices.Contains(files, SingleName):
@@ -75,7 +76,7 @@ func choose(files, indexes []string) (*Found, error) {
 		return &Found{Index: indexes[0]}, nil
 	case len(indexes) > 1:
 		return nil, tensor.Bad("directory holds %d shard indexes: %s", len(indexes), strings.Join(indexes, ", ")).
-			Advise("give the index that is meant by its own path")
+			Advise("give the path of one index")
 	case len(files) == 0:
 		return nil, nil
 	}
@@ -84,8 +85,8 @@ func choose(files, indexes []string) (*Found, error) {
 
 var shardPattern = regexp.MustCompile(`^(.*)-(\d{5,})-of-(\d{5,})\.safetensors$`)
 
-// chooseShards chooses among files without an index: the one set of numbered shards (that of
-// "model" if there are several), which must be complete, or all files where none is numbered.
+// chooseShards chooses among files without an index: the only set of numbered shards, or that of
+// "model" if there are several, which must be complete; all files if none is numbered.
 func chooseShards(files []string) (*Found, error) {
 	sets := map[string][]string{} // "model of 00004" -> files
 	var order []string
@@ -128,14 +129,13 @@ func completeSet(shards []string) (*Found, error) {
 	return &Found{Files: shards}, nil
 }
 
-// noteOthers notes the weights in the directory that are no part of the checkpoint. What an index
-// refers to is known only to the index.
-func (f *Found) noteOthers(dir string, files, indexes []string) {
+// noteOthers notes the weights in the directory that are not part of the checkpoint.
+func (f *Found) noteOthers(source fs.FS, dir string, files, indexes []string) {
 	used := f.Files
 	if f.Index != "" {
 		var err error
-		if used, err = IndexFiles(filepath.Join(dir, f.Index)); err != nil {
-			return // opening it will say so
+		if used, err = IndexFiles(source, path.Join(dir, f.Index)); err != nil {
+			return // Open reports it
 		}
 	}
 	isUsed := map[string]bool{f.Index: true}
@@ -144,11 +144,11 @@ func (f *Found) noteOthers(dir string, files, indexes []string) {
 	}
 	others := slices.DeleteFunc(slices.Concat(files, indexes), func(name string) bool { return isUsed[name] })
 	if n := len(others); n > 0 {
-		f.Notes = append(f.Notes, fmt.Sprintf("not read, as no part of the checkpoint: %s", tensor.JoinNames(others)))
+		f.Notes = append(f.Notes, fmt.Sprintf("not read, as not part of the checkpoint: %s", tensor.JoinNames(others)))
 	}
 }
 
-// naturalOrder sorts names so that numbers in them count as such: part.2 comes before part.10.
+// naturalOrder sorts names with the numbers in them by value: part.2 comes before part.10.
 func naturalOrder(names []string) []string {
 	names = slices.Clone(names)
 	slices.SortFunc(names, compareNatural)
@@ -156,7 +156,7 @@ func naturalOrder(names []string) []string {
 }
 
 func compareNatural(a, b string) int {
-	whole := strings.Compare(a, b)
+	exact := strings.Compare(a, b)
 	for a != "" && b != "" {
 		m, restA := leadingNumber(a)
 		n, restB := leadingNumber(b)
@@ -175,13 +175,13 @@ func compareNatural(a, b string) int {
 		}
 	}
 	if a == b {
-		return whole
+		return exact
 	}
 	return strings.Compare(a, b)
 }
 
-// leadingNumber returns the digits that s begins with, without leading zeros, and the rest. A
-// number of value 0 is "0"; "" stands for no digits.
+// leadingNumber splits s into the digits that it begins with, without leading zeros, and the rest.
+// The number zero is "0"; without digits, number is "".
 func leadingNumber(s string) (number, rest string) {
 	i := 0
 	for i < len(s) && '0' <= s[i] && s[i] <= '9' {

@@ -103,7 +103,7 @@ func compareFiles(t *testing.T, got, want string) {
 // A sharded model that transformers saved is read and written again: every file is the same.
 func TestRewriteSharded(t *testing.T) {
 	const src = "testdata/hf_sharded"
-	c, err := Open(src)
+	c, err := openPath(src)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestRewriteSharded(t *testing.T) {
 func TestRewriteFile(t *testing.T) {
 	for _, name := range []string{"all_dtypes", "names"} {
 		src := "testdata/" + name + ".safetensors"
-		c, err := Open(src)
+		c, err := openPath(src)
 		if err != nil {
 			t.Fatal(err)
 		}

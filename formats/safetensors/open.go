@@ -6,94 +6,129 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/formats/internal/shardindex"
-	"github.com/griffin-ckpt/griffin/formats/internal/sniff"
+	"github.com/griffin-ckpt/griffin/formats/internal/foreign"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Open opens a checkpoint: one safetensors file, an index file beside its shards, or a directory
-// of either (Find says which of its files). Links are followed: a snapshot in the Hub's cache is a
-// directory of them. Tensors come in the order of the shards and of their headers.
-func Open(path string) (*tensor.Checkpoint, error) {
-	info, err := os.Stat(path)
+// Open opens the checkpoint called name in a source: a safetensors file, the index file of shards
+// in the same directory, or a directory of either (Find chooses among its files). Symbolic links
+// are followed, since a snapshot in the cache of the Hugging Face Hub consists of them. Tensors
+// come in the order of the shards and of their headers. A corrupt checkpoint is a
+// *tensor.FormatError.
+func Open(source fs.FS, name string) (*tensor.Checkpoint, error) {
+	c, err := open(source, name)
+	if err != nil {
+		return nil, err
+	}
+	c.Path, c.Source, c.Root = storage.Path(source, name), source, name
+	return c, nil
+}
+
+func open(source fs.FS, name string) (*tensor.Checkpoint, error) {
+	info, err := fs.Stat(source, name)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
-		return openDir(path)
+		return openDir(source, name)
 	}
-	f, size, err := openRegular(path)
+	f, size, err := storage.Open(source, name)
 	if err != nil {
 		return nil, err
 	}
-	head, err := sniff.Head(f)
+	head, err := foreign.Head(f)
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	if looksLikeJSON(head) {
 		f.Close()
-		return openIndex(path)
+		return openIndex(source, name)
 	}
-	return newCheckpoint(path, []*shard{{name: filepath.Base(path), path: path, file: f, size: size}}, nil)
+	shards := []*shard{{name: path.Base(name), path: storage.Path(source, name), file: f, size: size}}
+	if err := readAll(shards); err != nil {
+		closeAll(shards)
+		return nil, err
+	}
+	return assemble(shards)
 }
 
-func openDir(dir string) (*tensor.Checkpoint, error) {
-	found, err := Find(dir)
+func openDir(source fs.FS, dir string) (*tensor.Checkpoint, error) {
+	found, err := Find(source, dir)
 	if err != nil {
 		return nil, err
 	}
 	var c *tensor.Checkpoint
 	switch {
 	case found == nil:
-		return nil, tensor.Bad("directory holds no safetensors file").In(dir)
+		return nil, tensor.Bad("directory holds no safetensors file").In(storage.Path(source, dir))
 	case found.Index != "":
-		c, err = openIndex(filepath.Join(dir, found.Index))
+		c, err = openIndex(source, path.Join(dir, found.Index))
 	default:
-		c, err = openShards(dir, found.Files)
+		c, err = openShards(source, dir, found.Files)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.Path = dir
 	c.Notes = append(found.Notes, c.Notes...)
 	return c, nil
 }
 
-// shard is one file of a checkpoint.
-type shard struct {
-	name string // within its directory
-	path string
-	file *os.File
-	size int64
-	*File
-}
-
-// openShards opens the files of those names in dir.
-func openShards(dir string, names []string) (*tensor.Checkpoint, error) {
-	shards, err := openAll(dir, names)
+// openIndex opens the shards beside an index. Both must list the same tensors in the same files.
+func openIndex(source fs.FS, name string) (*tensor.Checkpoint, error) {
+	x, err := readIndex(source, name)
 	if err != nil {
 		return nil, err
 	}
-	return newCheckpoint(dir, shards, nil)
+	shards, err := openAll(source, path.Dir(name), naturalOrder(x.Files))
+	if err != nil {
+		return nil, err
+	}
+	notes, err := checkIndex(x, storage.Path(source, name), shards)
+	if err != nil {
+		closeAll(shards)
+		return nil, err
+	}
+	c, err := assemble(shards)
+	if err != nil {
+		return nil, err
+	}
+	c.Notes = append(c.Notes, notes...)
+	return c, nil
 }
 
-// openAll opens files without reading them yet. After an error none is open.
-func openAll(dir string, names []string) (shards []*shard, err error) {
+// openShards opens files of a directory that together are one checkpoint.
+func openShards(source fs.FS, dir string, names []string) (*tensor.Checkpoint, error) {
+	shards, err := openAll(source, dir, names)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(shards)
+}
+
+// shard is an open file of a checkpoint.
+type shard struct {
+	name string // within its directory
+	path string // as users call it
+	file storage.File
+	size int64 // bytes
+	*File
+}
+
+// openAll opens all files and then reads their headers. If it fails, it closes them.
+func openAll(source fs.FS, dir string, names []string) (shards []*shard, err error) {
 	defer func() {
 		if err != nil {
-			for _, s := range shards {
-				s.file.Close()
-			}
+			closeAll(shards)
 		}
 	}()
 	for _, name := range names {
-		s := &shard{name: name, path: filepath.Join(dir, name)}
-		s.file, s.size, err = openRegular(s.path)
+		s := &shard{name: name, path: storage.Path(source, path.Join(dir, name))}
+		s.file, s.size, err = storage.Open(source, path.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			return shards, missing(s.path, err)
 		}
@@ -102,7 +137,7 @@ func openAll(dir string, names []string) (shards []*shard, err error) {
 		}
 		shards = append(shards, s)
 	}
-	return shards, nil
+	return shards, readAll(shards)
 }
 
 func missing(path string, cause error) error {
@@ -115,36 +150,25 @@ func missing(path string, cause error) error {
 func readAll(shards []*shard) (err error) {
 	for _, s := range shards {
 		if s.File, err = Read(s.file, s.size); err != nil {
-			return sniff.Explain(err, s.path, s.file)
+			return foreign.Explain(err, s.path, s.file)
 		}
 	}
 	return nil
 }
 
-// newCheckpoint makes a checkpoint of open files, and holds them against their index if there is
-// one. It closes them if there is an error.
-func newCheckpoint(path string, opened []*shard, x *shardindex.Index) (*tensor.Checkpoint, error) {
-	err := readAll(opened)
-	var notes []string
-	if err == nil && x != nil {
-		notes, err = checkIndex(x, path, opened)
+func closeAll(shards []*shard) {
+	for _, s := range shards {
+		s.file.Close()
 	}
-	var c *tensor.Checkpoint
-	if err == nil {
-		c, err = assemble(path, opened)
-	}
-	if err != nil {
-		for _, s := range opened {
-			s.file.Close()
-		}
-		return nil, err
-	}
-	c.Notes = append(c.Notes, notes...)
-	return c, nil
 }
 
-// assemble joins shards whose headers have been read.
-func assemble(path string, shards []*shard) (*tensor.Checkpoint, error) {
+// assemble makes one checkpoint of shards whose headers have been read. If it fails, it closes them.
+func assemble(shards []*shard) (c *tensor.Checkpoint, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(shards)
+		}
+	}()
 	var tensors []*tensor.Tensor
 	var files []io.Closer
 	holder := map[string]*shard{}
@@ -152,15 +176,14 @@ func assemble(path string, shards []*shard) (*tensor.Checkpoint, error) {
 		for _, t := range s.Tensors {
 			if other := holder[t.Name]; other != nil {
 				return nil, tensor.Bad("tensor is in %s too", other.name).In(s.path).Of(tensor.Clip(t.Name)).
-					Advise("where the files are not shards of one checkpoint, give one of them by its own path")
+					Advise("if the files are not shards of one checkpoint, give the path of one of them")
 			}
 			holder[t.Name] = s
 		}
 		tensors = append(tensors, s.Tensors...)
 		files = append(files, s.file)
 	}
-	c, err := tensor.NewCheckpoint(path, Format, tensors, files...)
-	if err != nil {
+	if c, err = tensor.NewCheckpoint("", Format, tensors, files...); err != nil {
 		return nil, err
 	}
 	mergeMetadata(c, shards)
@@ -170,7 +193,8 @@ func assemble(path string, shards []*shard) (*tensor.Checkpoint, error) {
 	return c, nil
 }
 
-// mergeMetadata gives c the metadata of all shards, and a note where they differ.
+// mergeMetadata gives c the metadata of all shards. Where they differ the first value counts, and a
+// note says so.
 func mergeMetadata(c *tensor.Checkpoint, shards []*shard) {
 	for _, s := range shards {
 		if c.Metadata == nil && s.Metadata != nil {
@@ -181,25 +205,8 @@ func mergeMetadata(c *tensor.Checkpoint, shards []*shard) {
 			if first, ok := c.Metadata[key]; !ok {
 				c.Metadata[key] = value
 			} else if first != value {
-				c.Notes = append(c.Notes, fmt.Sprintf("shards differ in the metadata %q; %s has another value than the first", tensor.Clip(key), s.name))
+				c.Notes = append(c.Notes, fmt.Sprintf("the metadata %q of %s differs from that of an earlier shard, which is used", tensor.Clip(key), s.name))
 			}
 		}
 	}
-}
-
-// openRegular opens a file for reading and returns its size. A pipe or device is refused before it
-// is opened, since that may wait forever.
-func openRegular(path string) (*os.File, int64, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, tensor.Bad("is a %s, not a regular file", sniff.Kind(info.Mode())).In(path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
 }

@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -38,7 +40,7 @@ func TestOpenDirectory(t *testing.T) {
 		{"single", map[string]string{SingleName: a, "config.json": "{}"}, "a", "", ""},
 		{"single wins over index", map[string]string{SingleName: a, IndexName: "{}", shard1: b}, "a", IndexName, ""},
 		{"index", map[string]string{IndexName: sound, shard1: a, shard2: b}, "ab", "", ""},
-		{"index and an unreferenced shard", map[string]string{IndexName: sound, shard1: a, shard2: b, "model-00003-of-00003.safetensors": a}, "ab", "not read, as no part of the checkpoint: model-00003", ""},
+		{"index and an unreferenced shard", map[string]string{IndexName: sound, shard1: a, shard2: b, "model-00003-of-00003.safetensors": a}, "ab", "not read, as not part of the checkpoint: model-00003", ""},
 		{"index with a right total", map[string]string{IndexName: `{"metadata":{"total_size":3},"weight_map":{"a":"` + shard1 + `","b":"` + shard2 + `"}}`, shard1: a, shard2: b}, "ab", "", ""},
 		{"index with a wrong total", map[string]string{IndexName: `{"metadata":{"total_size":4},"weight_map":{"a":"` + shard1 + `"}}`, shard1: a}, "a", "total size of 4 bytes, the tensors have 1", ""},
 		{"index with a float total", map[string]string{IndexName: `{"metadata":{"total_size":4.0},"weight_map":{"a":"` + shard1 + `"}}`, shard1: a}, "a", "", ""},
@@ -71,13 +73,12 @@ func TestOpenDirectory(t *testing.T) {
 		{"nothing", map[string]string{"config.json": "{}"}, "", "", "holds no safetensors file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
+			const dir = "models/2b"
+			source := fstest.MapFS{}
 			for name, content := range tt.files {
-				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
-					t.Fatal(err)
-				}
+				source[dir+"/"+name] = &fstest.MapFile{Data: []byte(content)}
 			}
-			c, err := Open(dir)
+			c, err := Open(source, dir)
 			if tt.problem != "" {
 				var bad *tensor.FormatError
 				if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.problem) || !strings.HasPrefix(bad.File, dir) {
@@ -128,7 +129,7 @@ func TestOpenHubSnapshot(t *testing.T) {
 		}
 	}
 	for _, path := range []string{snapshot, filepath.Join(snapshot, IndexName)} {
-		c, err := Open(path)
+		c, err := openPath(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,10 +148,10 @@ func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, IndexName), []byte(`{"weight_map":{"a":"x`+SingleName+`"}}`), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "is a directory, not a regular file") {
+	if _, err := openPath(dir); err == nil || !strings.Contains(err.Error(), "is a directory, not a regular file") {
 		t.Errorf("a directory for a shard: %v", err)
 	}
-	if _, err := Open(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) || errors.As(err, new(*tensor.FormatError)) {
+	if _, err := openPath(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) || errors.As(err, new(*tensor.FormatError)) {
 		t.Errorf("an absent file: %v", err)
 	}
 }
@@ -167,4 +168,13 @@ func TestNaturalOrder(t *testing.T) {
 			}
 		}
 	}
+}
+
+// openPath opens a checkpoint of the local file system.
+func openPath(path string) (*tensor.Checkpoint, error) {
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
+	}
+	return Open(source, name)
 }

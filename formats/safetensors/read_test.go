@@ -37,7 +37,7 @@ func TestReadSamples(t *testing.T) {
 	}
 	readJSON(t, "testdata/values.json", &samples)
 	for file, tensors := range samples {
-		c, err := Open("testdata/" + file)
+		c, err := openPath("testdata/" + file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestReadSamples(t *testing.T) {
 
 // Tensors of whole bytes lie in the file, so that they can be mapped and copied.
 func TestTensorsLieInTheFile(t *testing.T) {
-	c, err := Open("testdata/all_dtypes.safetensors")
+	c, err := openPath("testdata/all_dtypes.safetensors")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestHostile(t *testing.T) {
 		"exp_number":                 "2e0 where a non-negative integer",
 	}
 	for name, e := range expect {
-		c, err := Open("testdata/hostile/" + name)
+		c, err := openPath("testdata/hostile/" + name)
 		var bad *tensor.FormatError
 		switch {
 		case err == nil:

@@ -3,16 +3,21 @@ package tensor
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"path"
 )
 
-// Checkpoint is an opened checkpoint of any format: tensors in the order the format lists them,
-// and what else its headers say. Nothing of it is proportional to the weights.
+// Checkpoint is an open checkpoint of any format: its tensors in the order in which the format
+// lists them, and the other facts in its headers. Its memory does not grow with the weights.
 type Checkpoint struct {
-	Path     string            // what was opened
+	Path     string            // what was opened, as users call it
 	Format   string            // short name: "safetensors", "torch-zip", "orbax-ocdbt", …
-	Details  []Detail          // further facts about the container, for people
-	Metadata map[string]string // free text that the format carries (safetensors __metadata__)
-	Notes    []string          // oddities that do not prevent reading, one sentence each
+	Details  []Detail          // further facts about the container, for users
+	Metadata map[string]string // free text in the checkpoint, such as __metadata__ of safetensors
+	Notes    []string          // anomalies that do not prevent reading, one sentence each
+
+	Source fs.FS  // the files that the checkpoint is one of; see package storage
+	Root   string // name of what was opened in Source, a file or a directory
 
 	tensors []*Tensor
 	byName  map[string]*Tensor
@@ -22,11 +27,11 @@ type Checkpoint struct {
 // Detail is one fact about a container, such as {"step", "7"}.
 type Detail struct{ Key, Value string }
 
-// NewCheckpoint returns a checkpoint of those tensors, in that order. Two tensors of one name are
-// a *FormatError. Close closes the closers, last first.
+// NewCheckpoint returns a checkpoint of the tensors, in that order. Two tensors of one name are a
+// *FormatError. Close closes the closers, last first. The checkpoint has an empty Source.
 func NewCheckpoint(path, format string, tensors []*Tensor, closers ...io.Closer) (*Checkpoint, error) {
-	c := &Checkpoint{Path: path, Format: format, tensors: tensors,
-		byName: make(map[string]*Tensor, len(tensors)), closers: closers}
+	c := &Checkpoint{Path: path, Format: format, Source: noFiles{}, Root: ".",
+		tensors: tensors, byName: make(map[string]*Tensor, len(tensors)), closers: closers}
 	for _, t := range tensors {
 		if c.byName[t.Name] != nil {
 			return nil, Bad("two tensors of one name").In(path).Of(t.Name)
@@ -39,7 +44,7 @@ func NewCheckpoint(path, format string, tensors []*Tensor, closers ...io.Closer)
 // Tensors returns all tensors in the checkpoint's own order. The caller does not change the slice.
 func (c *Checkpoint) Tensors() []*Tensor { return c.tensors }
 
-// Tensor returns the tensor of that full name, or nil.
+// Tensor returns the tensor with the full name, or nil.
 func (c *Checkpoint) Tensor(name string) *Tensor { return c.byName[name] }
 
 // Describe adds a fact about the container.
@@ -47,7 +52,17 @@ func (c *Checkpoint) Describe(key, value string) {
 	c.Details = append(c.Details, Detail{key, value})
 }
 
-// Close releases the files; reading a tensor afterwards fails.
+// Beside returns the name in Source of a file in the directory that was opened, or in the
+// directory of the file that was opened.
+func (c *Checkpoint) Beside(name string) string {
+	dir := c.Root
+	if info, err := fs.Stat(c.Source, dir); err != nil || !info.IsDir() {
+		dir = path.Dir(dir)
+	}
+	return path.Join(dir, name)
+}
+
+// Close closes the files. Reading a tensor afterwards fails.
 func (c *Checkpoint) Close() error {
 	var errs []error
 	for i := len(c.closers) - 1; i >= 0; i-- {
@@ -55,4 +70,11 @@ func (c *Checkpoint) Close() error {
 	}
 	c.closers = nil
 	return errors.Join(errs...)
+}
+
+// noFiles is the source of checkpoints that were not read from files.
+type noFiles struct{}
+
+func (noFiles) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }

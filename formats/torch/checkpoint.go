@@ -14,7 +14,7 @@ type contents struct {
 	proto    byte
 	root     any     // the pickled value
 	loader   *loader // with the storages that it refers to
-	locate   func(*storage) (region, error)
+	locate   func(*storageInfo) (region, error)
 	describe func(*tensor.Checkpoint) // adds the facts of the container
 }
 
@@ -24,13 +24,13 @@ func (c *contents) checkpoint(path string, closers []io.Closer) (*tensor.Checkpo
 	if err != nil {
 		return nil, err
 	}
-	regions := map[*storage]region{}
+	regions := map[*storageInfo]region{}
 	for _, s := range c.loader.order {
 		if regions[s], err = c.locate(s); err != nil {
 			return nil, err
 		}
 	}
-	b := &builder{regions: regions, known: map[*tensorRef]*tensor.Tensor{}, numbers: numbers{}, users: map[*storage]int{}}
+	b := &builder{regions: regions, known: map[*tensorRef]*tensor.Tensor{}, numbers: numbers{}, users: map[*storageInfo]int{}}
 	tensors := make([]*tensor.Tensor, 0, len(found))
 	for _, f := range found {
 		t, err := b.tensor(f)
@@ -52,17 +52,17 @@ func (c *contents) checkpoint(path string, closers []io.Closer) (*tensor.Checkpo
 
 // builder makes tensors of what a pickle says of them.
 type builder struct {
-	regions map[*storage]region
+	regions map[*storageInfo]region
 	known   map[*tensorRef]*tensor.Tensor // tied tensors are often one value under two names
 	numbers numbers
-	users   map[*storage]int // tensors that lie in a storage
+	users   map[*storageInfo]int // tensors that lie in a storage
 }
 
 func (b *builder) tensor(f named) (*tensor.Tensor, error) {
 	if f.ref.problem != nil {
 		return nil, f.ref.problem
 	}
-	b.users[f.ref.storage.storage]++
+	b.users[f.ref.storage.storageInfo]++
 	if t := b.known[f.ref]; t != nil {
 		return &tensor.Tensor{Name: f.name, DType: t.DType, Shape: t.Shape, Data: t.Data}, nil
 	}
@@ -70,7 +70,7 @@ func (b *builder) tensor(f named) (*tensor.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := b.regions[f.ref.storage.storage].data(f.ref, view)
+	data, err := b.regions[f.ref.storage.storageInfo].data(f.ref, view)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (b *builder) tensor(f named) (*tensor.Tensor, error) {
 	return t, nil
 }
 
-func describeStorages(ckpt *tensor.Checkpoint, storages int, users map[*storage]int) {
+func describeStorages(ckpt *tensor.Checkpoint, storages int, users map[*storageInfo]int) {
 	ckpt.Describe("storages", strconv.Itoa(storages))
 	shared, by := 0, 0
 	for _, n := range users {

@@ -35,12 +35,12 @@ func readZip(file io.ReaderAt, size int64) (*contents, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{storages: map[string]*storage{}}
+	l := &loader{storages: map[string]*storageInfo{}}
 	root, proto, err := a.unpickle(l)
 	if err != nil {
 		return nil, err
 	}
-	locate := func(s *storage) (region, error) {
+	locate := func(s *storageInfo) (region, error) {
 		m := a.byName["data/"+s.key]
 		if m == nil {
 			return region{}, tensor.Bad("storage %s is not in the file", s.key).Within("data.pkl")
@@ -130,7 +130,7 @@ func (a *archive) unpickle(l *loader) (root any, proto byte, err error) {
 
 // checkSmall checks the checksums of storages in the order of the pickle while they are few bytes
 // in all, so that a small damaged file is refused at once. The others are checked when asked for.
-func (a *archive) checkSmall(l *loader, locate func(*storage) (region, error)) error {
+func (a *archive) checkSmall(l *loader, locate func(*storageInfo) (region, error)) error {
 	if a.unsummed {
 		return nil
 	}

@@ -327,7 +327,7 @@ func TestLargeDeflated(t *testing.T) {
 
 // TestHugeClaim opens a tensor of 10^12 elements in 24 bytes, which cannot be read.
 func TestHugeClaim(t *testing.T) {
-	c, err := Open(filepath.Join("testdata/hostile", "huge_expand.pt"))
+	c, err := openPath(filepath.Join("testdata/hostile", "huge_expand.pt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +349,7 @@ func TestDetails(t *testing.T) {
 		"more/legacy_proto1.pt":   "pickle protocol 1; byte order little; storages 3; shared storages 1, by 2 tensors",
 		"more/trainer.pt":         "pickle protocol 2; byte order little; folder trainer; checksums CRC-32; storages 8; shared storages 1, by 2 tensors; other values None (1), byte strings (1), counters (1), devices (1), numbers (14), numpy arrays (1), strings (1), types (1)",
 	} {
-		c, err := Open(filepath.Join("testdata", path))
+		c, err := openPath(filepath.Join("testdata", path))
 		if err != nil {
 			t.Fatal(err)
 		}

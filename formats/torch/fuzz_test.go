@@ -103,14 +103,14 @@ func FuzzScan(f *testing.F) {
 			}
 			return
 		}
-		l := &loader{storages: map[string]*storage{}}
+		l := &loader{storages: map[string]*storageInfo{}}
 		v, err := l.unpickle(copied)
 		if err != nil {
 			mustBeFormatError(t, err)
 			return
 		}
 		c, err := (&contents{root: v, loader: l, describe: func(*tensor.Checkpoint) {},
-			locate: func(*storage) (region, error) { return region{file: zeros{}}, nil }}).checkpoint("", nil)
+			locate: func(*storageInfo) (region, error) { return region{file: zeros{}}, nil }}).checkpoint("", nil)
 		if err != nil {
 			mustBeFormatError(t, err)
 			return

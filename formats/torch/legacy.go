@@ -71,7 +71,7 @@ func (r *legacyReader) next(what string, names bool) (any, error) {
 
 // readLegacy reads the pickles of a legacy file and finds its storages.
 func readLegacy(file io.ReaderAt, size int64) (*contents, error) {
-	r := &legacyReader{file: file, size: size, loader: &loader{legacy: true, storages: map[string]*storage{}}}
+	r := &legacyReader{file: file, size: size, loader: &loader{legacy: true, storages: map[string]*storageInfo{}}}
 	magic, err := r.next("magic number", false)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func readLegacy(file io.ReaderAt, size int64) (*contents, error) {
 	}
 	return &contents{
 		format: "torch-legacy", proto: proto, root: root, loader: r.loader,
-		locate: func(s *storage) (region, error) {
+		locate: func(s *storageInfo) (region, error) {
 			at, ok := offsets[s.key]
 			if !ok {
 				return region{}, tensor.Bad("storage %s is not in the file", s.key)

@@ -8,8 +8,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// storage is one storage of a checkpoint, before it is known where its bytes lie.
-type storage struct {
+// storageInfo is one storageInfo of a checkpoint, before it is known where its bytes lie.
+type storageInfo struct {
 	key   string // decimal digits
 	class storageClass
 	bytes int64
@@ -17,7 +17,7 @@ type storage struct {
 
 // storageRef is what a persistent id becomes: a storage, or a range of one (legacy views).
 type storageRef struct {
-	*storage
+	*storageInfo
 	class  storageClass // as this id has it
 	first  int64        // bytes before the range
 	length int64        // bytes of the range

@@ -130,6 +130,6 @@ func TestLongLegacyPickle(t *testing.T) {
 
 // TestNotRegular has a file that cannot be read at any place.
 func TestNotRegular(t *testing.T) {
-	_, err := Open(os.DevNull)
+	_, err := openPath(os.DevNull)
 	checkError(t, err, "not a regular file")
 }

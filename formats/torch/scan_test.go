@@ -21,7 +21,7 @@ func load(data string) (any, error) {
 	if length != len(data) {
 		return nil, errors.New("scanned in part")
 	}
-	return (&loader{storages: map[string]*storage{}}).unpickle(copied)
+	return (&loader{storages: map[string]*storageInfo{}}).unpickle(copied)
 }
 
 func u32(n int) string { return string(binary.LittleEndian.AppendUint32(nil, uint32(n))) }

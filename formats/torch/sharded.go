@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/internal/shardindex"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -22,14 +22,11 @@ const (
 
 const maxIndex = 8 << 20 // bytes
 
-// openIndex opens the shards that an index names and holds them against it: both must list the
-// same tensors in the same files.
-func openIndex(r io.ReaderAt, path string, size int64) (*tensor.Checkpoint, error) {
-	if size > maxIndex {
-		return nil, tensor.Bad("shard index of %d bytes exceeds %d MiB", size, maxIndex>>20)
-	}
-	text := make([]byte, size)
-	if err := readFull(r, text, 0); err != nil {
+// openIndex opens the shards of an index as one checkpoint. Both must list the same tensors in the
+// same files.
+func openIndex(source fs.FS, name string) (c *tensor.Checkpoint, err error) {
+	text, err := storage.ReadFile(source, name, maxIndex)
+	if err != nil {
 		return nil, err
 	}
 	x, err := shardindex.Parse(text)
@@ -37,55 +34,48 @@ func openIndex(r io.ReaderAt, path string, size int64) (*tensor.Checkpoint, erro
 		return nil, err
 	}
 	slices.Sort(x.Files)
-	return openShards(x, path)
-}
-
-// openShards opens the shards of the index at path as one checkpoint.
-func openShards(x *shardindex.Index, path string) (*tensor.Checkpoint, error) {
-	dir := filepath.Dir(path)
-	var opened []*tensor.Checkpoint
+	var shards []*tensor.Checkpoint
+	defer func() {
+		if err != nil {
+			for _, s := range shards {
+				s.Close()
+			}
+		}
+	}()
 	var list []shardindex.Shard
 	var closers []io.Closer
 	var tensors []*tensor.Tensor
-	closeAll := func() {
-		for _, s := range opened {
-			s.Close()
-		}
-	}
 	for _, file := range x.Files {
-		s, err := openFile(filepath.Join(dir, file), false)
+		s, err := openFile(source, path.Join(path.Dir(name), file), false)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = tensor.Bad("index names %s, which is not there", file)
+			err = tensor.Bad("index names %s, which does not exist", file)
 		}
 		if err != nil {
-			closeAll()
 			return nil, err
 		}
-		opened, closers = append(opened, s), append(closers, s)
+		shards, closers = append(shards, s), append(closers, s)
 		list = append(list, shardindex.Shard{Path: s.Path, Name: file, Tensors: s.Tensors()})
 		tensors = append(tensors, s.Tensors()...)
 	}
-	if err := x.Check(path, list); err != nil {
-		closeAll()
+	if err := x.Check(storage.Path(source, name), list); err != nil {
 		return nil, err
 	}
-	ckpt, err := tensor.NewCheckpoint(path, "torch-sharded", tensors, closers...)
-	if err != nil {
-		closeAll()
+	if c, err = tensor.NewCheckpoint(storage.Path(source, name), "torch-sharded", tensors, closers...); err != nil {
 		return nil, err
 	}
-	ckpt.Describe("shards", fmt.Sprint(len(opened)))
-	ckpt.Details = append(ckpt.Details, opened[0].Details...)
-	noteIndex(x, ckpt, opened, dir)
-	return ckpt, nil
+	c.Source, c.Root = source, name
+	c.Describe("shards", fmt.Sprint(len(shards)))
+	c.Details = append(c.Details, shards[0].Details...)
+	noteShards(c, x, shards)
+	noteOthers(c, x)
+	return c, nil
 }
 
-// noteIndex says where the index and the directory do not fit in ways that lose nothing. Which of the
-// tensors that share a storage count towards total_size has changed between versions of
-// transformers, so both ways are right.
-func noteIndex(x *shardindex.Index, ckpt *tensor.Checkpoint, opened []*tensor.Checkpoint, dir string) {
+// noteShards adds the notes of the shards, and one about a total_size that is wrong. Versions of
+// transformers differ in whether tensors that share a storage count once or each, so both are right.
+func noteShards(c *tensor.Checkpoint, x *shardindex.Index, shards []*tensor.Checkpoint) {
 	all, once := int64(0), int64(0)
-	for _, s := range opened {
+	for i, s := range shards {
 		counted := map[int64]bool{} // by where the storage begins
 		for _, t := range s.Tensors() {
 			all += t.Bytes()
@@ -95,21 +85,26 @@ func noteIndex(x *shardindex.Index, ckpt *tensor.Checkpoint, opened []*tensor.Ch
 			}
 		}
 		for _, note := range s.Notes {
-			ckpt.Notes = append(ckpt.Notes, filepath.Base(s.Path)+": "+note)
+			c.Notes = append(c.Notes, x.Files[i]+": "+note)
 		}
 	}
 	if x.TotalSize >= 0 && x.TotalSize != all && x.TotalSize != once {
-		ckpt.Notes = append(ckpt.Notes, fmt.Sprintf("the index gives a total size of %d bytes, the tensors have %d", x.TotalSize, all))
+		c.Notes = append(c.Notes, fmt.Sprintf("the index gives a total size of %d bytes, the tensors have %d", x.TotalSize, all))
 	}
-	others, _ := filepath.Glob(filepath.Join(dir, "pytorch_model-*.bin"))
-	for _, path := range others {
-		if name := filepath.Base(path); !slices.Contains(x.Files, name) {
-			ckpt.Notes = append(ckpt.Notes, name+" is in the directory, but not in the index")
+}
+
+// noteOthers notes files in the directory of an index that look like shards, but are not in it.
+func noteOthers(c *tensor.Checkpoint, x *shardindex.Index) {
+	entries, _ := fs.ReadDir(c.Source, path.Dir(c.Root))
+	for _, e := range entries {
+		like, _ := path.Match("pytorch_model-*.bin", e.Name())
+		if like && !slices.Contains(x.Files, e.Name()) {
+			c.Notes = append(c.Notes, e.Name()+" is in the directory, but not in the index")
 		}
 	}
 }
 
-// storageOf tells storages of one file apart.
+// storageOf identifies a storage within its file.
 func storageOf(t *tensor.Tensor) int64 {
 	switch d := t.Data.(type) {
 	case *tensor.Strided:
@@ -124,47 +119,42 @@ func storageOf(t *tensor.Tensor) int64 {
 	return -1
 }
 
-// openDirectory opens the checkpoint in a directory: the index, or the one file that transformers
-// writes, or else the only file that torch.save has written.
-func openDirectory(dir string) (*tensor.Checkpoint, error) {
+// openDirectory opens the checkpoint of a directory: its index, else the single file that
+// transformers writes, else the only file of torch.save.
+func openDirectory(source fs.FS, dir string) (*tensor.Checkpoint, error) {
 	for _, name := range []string{IndexName, WeightsName} {
-		path := filepath.Join(dir, name)
-		if _, err := os.Stat(path); err == nil {
-			return Open(path)
+		name = path.Join(dir, name)
+		if _, err := fs.Stat(source, name); err == nil {
+			return Open(source, name)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 	}
-	files, err := Files(dir)
+	files, err := Files(source, dir)
 	if err != nil {
 		return nil, err
 	}
 	switch len(files) {
 	case 0:
-		return nil, tensor.Bad("directory holds no file of torch.save").In(dir)
+		return nil, tensor.Bad("directory holds no file of torch.save").In(storage.Path(source, dir))
 	case 1:
-		return Open(filepath.Join(dir, files[0]))
+		return Open(source, path.Join(dir, files[0]))
 	}
-	return nil, tensor.Bad("directory holds %d files of torch.save and no index", len(files)).In(dir).
-		Advise("give the path of one, such as %s", filepath.Join(dir, files[0]))
+	return nil, tensor.Bad("directory holds %d files of torch.save and no index", len(files)).In(storage.Path(source, dir)).
+		Advise("give the path of one, such as %s", storage.Path(source, path.Join(dir, files[0])))
 }
 
-// Files returns the names of the files directly in dir that begin as those of torch.save do,
-// sorted.
-func Files(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+// Files returns the names of the files in a directory that begin like those of torch.save, sorted.
+func Files(source fs.FS, dir string) ([]string, error) {
+	entries, err := fs.ReadDir(source, dir)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		f, err := os.Open(path)
+		f, _, err := storage.Open(source, path.Join(dir, e.Name()))
 		if err != nil {
-			continue // not one that can be opened anyhow
+			continue // not a file, or not readable
 		}
 		head := make([]byte, headSize)
 		n, _ := f.ReadAt(head, 0)

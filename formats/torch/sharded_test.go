@@ -24,7 +24,7 @@ func TestSharded(t *testing.T) {
 	}
 	readJSON(t, filepath.Join(hfBin, "digests.json"), &digests)
 	for _, path := range []string{hfBin, filepath.Join(hfBin, IndexName)} {
-		c, err := Open(path)
+		c, err := openPath(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestBrokenIndex(t *testing.T) {
 		"total wrong":         {func(_ string, x *index) { x.Metadata["total_size"] = 7 }, "", "total size of 7 bytes"},
 		"no metadata":         {func(_ string, x *index) { x.Metadata = nil }, "", ""},
 		"shard unknown":       {func(dir string, _ *index) { copyFile(t, dir, shard, "pytorch_model-9.bin") }, "", "pytorch_model-9.bin is in the directory"},
-		"shard missing":       {func(dir string, _ *index) { os.Remove(filepath.Join(dir, shard)) }, "names " + shard + ", which is not there", ""},
+		"shard missing":       {func(dir string, _ *index) { os.Remove(filepath.Join(dir, shard)) }, "names " + shard + ", which does not exist", ""},
 		"shard broken":        {func(dir string, _ *index) { os.Truncate(filepath.Join(dir, shard), 1000) }, "no directory at its end", ""},
 		"shard is an index":   {func(dir string, x *index) { x.Weights["a"] = IndexName }, "neither a zip file", ""},
 		"no weights":          {func(_ string, x *index) { x.Weights = nil }, "an object is expected", ""},
@@ -92,7 +92,7 @@ func TestBrokenIndex(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, IndexName), text, 0o666); err != nil {
 				t.Fatal(err)
 			}
-			ckpt, err := Open(dir)
+			ckpt, err := openPath(dir)
 			checkError(t, err, c.want)
 			if err != nil {
 				return
@@ -128,17 +128,17 @@ func TestDirectory(t *testing.T) {
 		}
 	}
 	put("testdata/sound/values.json", "tokenizer.json")
-	_, err := Open(dir)
+	_, err := openPath(dir)
 	checkError(t, err, "no file of torch.save")
 	put("testdata/sound/hand_aligned.pt", "2b.pt")
 	if err := openAndClose(dir); err != nil {
 		t.Error(err)
 	}
 	put("testdata/sound/deflated.pt", "other.pt")
-	_, err = Open(dir)
+	_, err = openPath(dir)
 	checkError(t, err, "2 files of torch.save and no index")
 	put("testdata/sound/state_dict_legacy.pt", WeightsName)
-	c, err := Open(dir)
+	c, err := openPath(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

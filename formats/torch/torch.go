@@ -15,8 +15,9 @@ package torch
 import (
 	"bytes"
 	"io"
-	"os"
+	"io/fs"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -37,43 +38,39 @@ func isPickle(head []byte) bool {
 		!(len(head) > 8 && head[8] == '{' && bytes.Equal(head[4:8], make([]byte, 4)))
 }
 
-// Open opens a checkpoint: a file of torch.save, an index of shards, or a directory that holds
-// either. What is wrong with it is a *tensor.FormatError.
-func Open(path string) (*tensor.Checkpoint, error) {
-	info, err := os.Stat(path)
+// Open opens the checkpoint called name in a source: a file of torch.save, the index of shards in
+// the same directory, or a directory of either. A corrupt checkpoint is a *tensor.FormatError.
+func Open(source fs.FS, name string) (*tensor.Checkpoint, error) {
+	info, err := fs.Stat(source, name)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
-		return openDirectory(path)
+		return openDirectory(source, name)
 	}
-	return openFile(path, true)
+	return openFile(source, name, true)
 }
 
-// openFile opens a file of torch.save or, if that may be, an index.
-func openFile(path string, mayBeIndex bool) (*tensor.Checkpoint, error) {
-	info, err := os.Stat(path) // before it is opened, which would wait for the writer of a pipe
+// openFile opens a file of torch.save or, if that is allowed, an index.
+func openFile(source fs.FS, name string, mayBeIndex bool) (*tensor.Checkpoint, error) {
+	f, size, err := storage.Open(source, name)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, tensor.Bad("not a regular file: a checkpoint is read at many places at once").In(path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
+	path := storage.Path(source, name)
 	var first [1]byte
 	if n, _ := f.ReadAt(first[:], 0); n == 1 && first[0] == '{' && mayBeIndex {
-		defer f.Close()
-		ckpt, err := openIndex(f, path, info.Size())
-		return ckpt, tensor.Annotate(err, tensor.Location{File: path})
+		f.Close()
+		c, err := openIndex(source, name)
+		return c, tensor.Annotate(err, tensor.Location{File: path})
 	}
-	ckpt, err := newReader(f, info.Size(), path, f)
+	c, err := newReader(f, size, path, f)
 	if err != nil {
 		f.Close()
+		return nil, tensor.Annotate(err, tensor.Location{File: path})
 	}
-	return ckpt, tensor.Annotate(err, tensor.Location{File: path})
+	c.Source, c.Root = source, name
+	return c, nil
 }
 
 // NewReader opens a checkpoint of one file, of size bytes. Errors name no file, and closing the

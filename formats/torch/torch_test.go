@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -72,7 +73,7 @@ func TestMore(t *testing.T) {
 
 func checkFile(t *testing.T, path string, want map[string]wantTensor, only bool) {
 	t.Run(path, func(t *testing.T) {
-		c, err := Open(path)
+		c, err := openPath(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +173,7 @@ func TestRefusedSamples(t *testing.T) {
 }
 
 func openAndClose(path string) error {
-	c, err := Open(path)
+	c, err := openPath(path)
 	if err != nil {
 		return err
 	}
@@ -210,4 +211,13 @@ func TestHostile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// openPath opens a checkpoint of the local file system.
+func openPath(path string) (*tensor.Checkpoint, error) {
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
+	}
+	return Open(source, name)
 }

@@ -15,8 +15,8 @@ import (
 // loader turns scanned pickles into values, and collects the storages that they refer to.
 type loader struct {
 	legacy   bool
-	storages map[string]*storage
-	order    []*storage // by first appearance
+	storages map[string]*storageInfo
+	order    []*storageInfo // by first appearance
 }
 
 // unpickle builds the value of a pickle that scan has copied.
@@ -68,7 +68,7 @@ func (l *loader) persistentLoad(id any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ref := &storageRef{storage: s, class: class, length: size}
+	ref := &storageRef{storageInfo: s, class: class, length: size}
 	if l.legacy {
 		return ref, ref.narrow(parts.Get(5))
 	}
@@ -88,10 +88,10 @@ func isKey(key string) bool {
 
 // storage returns the storage of that key, which all ids have to agree about. In legacy files that
 // goes for the element type too, since numel is what tells there how long the storage is.
-func (l *loader) storage(key string, class storageClass, size int64) (*storage, error) {
+func (l *loader) storage(key string, class storageClass, size int64) (*storageInfo, error) {
 	s := l.storages[key]
 	if s == nil {
-		s = &storage{key: key, class: class, bytes: size}
+		s = &storageInfo{key: key, class: class, bytes: size}
 		l.storages[key] = s
 		l.order = append(l.order, s)
 	}

@@ -253,7 +253,7 @@ func TestLayoutRefusesAFileName(t *testing.T) {
 // TestNoFileBeforeFinish reads a file whose tensors are all written.
 func TestNoFileBeforeFinish(t *testing.T) {
 	_, w := create(t, "a.pt", []content{{Spec: tensor.Spec{Name: "w", DType: tensor.F32, Shape: []int64{1}}}})
-	if c, err := Open(w.file.Name()); err == nil {
+	if c, err := openPath(w.file.Name()); err == nil {
 		c.Close()
 		t.Error("the file can be opened before it is complete")
 	}

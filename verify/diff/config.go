@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -60,24 +59,24 @@ func (d *differ) facts(s *side) (facts, bool, error) {
 	if s.model != nil && s.model.Layout != convert.HuggingFace {
 		return shapeFacts(&s.model.Config), false, nil
 	}
-	path, ok := configPath(s.checkpoint)
-	if !ok {
+	source, name := s.checkpoint.Source, s.checkpoint.Beside(hfconfig.Name)
+	if !hasConfig(s.checkpoint) {
 		if s.model != nil {
 			return shapeFacts(&s.model.Config), false, nil
 		}
 		return facts{}, false, nil
 	}
-	fields, err := hfconfig.Fields(path)
+	fields, err := hfconfig.Fields(source, name)
 	if err != nil {
 		return nil, false, err
 	}
 	if s.model == nil {
 		return plainFacts(fields), true, nil
 	}
-	h, err := hfconfig.Read(path)
+	h, err := hfconfig.Read(source, name)
 	var bad *tensor.FormatError
 	if errors.As(err, &bad) {
-		d.note(fmt.Sprintf("%s is not one that transformers reads (%s): its fields are compared as they are", path, bad.Problem))
+		d.note(fmt.Sprintf("%s is not one that transformers reads (%s): its fields are compared as they are", storage.Path(source, name), bad.Problem))
 		return plainFacts(fields), true, nil
 	} else if err != nil {
 		return nil, false, err
@@ -85,18 +84,13 @@ func (d *differ) facts(s *side) (facts, bool, error) {
 	return familyFacts(h, fields), true, nil
 }
 
-// configPath returns the config.json beside the weights of a Hugging Face directory, if there is one.
-func configPath(c *tensor.Checkpoint) (string, bool) {
+// hasConfig reports whether there is a config.json beside weights in a format that Hugging Face uses.
+func hasConfig(c *tensor.Checkpoint) bool {
 	if c.Format != "safetensors" && !strings.HasPrefix(c.Format, "torch") {
-		return "", false
+		return false
 	}
-	dir := c.Path
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(dir, hfconfig.Name)
-	_, err := os.Stat(path)
-	return path, !errors.Is(err, fs.ErrNotExist)
+	_, err := fs.Stat(c.Source, c.Beside(hfconfig.Name))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // shapeFacts returns what shapes tell of a model of the family.

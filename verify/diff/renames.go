@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -30,14 +30,14 @@ type rename struct {
 
 // ReadRenames reads a file of rules. A line that is no rule is a *convert.SettingsError with its number.
 func ReadRenames(path string) (*Renames, error) {
-	info, err := os.Stat(path)
+	source, name, err := storage.Locate(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
+	if !storage.IsFile(source, name) {
 		return nil, &convert.SettingsError{Problem: path + " is not a file"}
 	}
-	f, err := os.Open(path)
+	f, _, err := storage.Open(source, name)
 	if err != nil {
 		return nil, err
 	}
@@ -136,6 +136,7 @@ func (m *Renames) apply(c *tensor.Checkpoint) (*tensor.Checkpoint, map[string]st
 		return nil, nil, err
 	}
 	renamed.Details, renamed.Metadata, renamed.Notes = c.Details, c.Metadata, c.Notes
+	renamed.Source, renamed.Root = c.Source, c.Root
 	return renamed, old, nil
 }
 

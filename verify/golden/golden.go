@@ -5,12 +5,12 @@ package golden
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -61,25 +61,25 @@ type Decoding struct {
 // Open opens a fixture. It checks metadata, tokens, and the names, types and shapes of the tensors; activations are
 // read when they are asked for. A file that is not a fixture gives a *tensor.FormatError.
 func Open(path string) (*Fixture, error) {
-	checkpoint, err := safetensors.Open(path)
+	checkpoint, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
 	f := &Fixture{Path: path, checkpoint: checkpoint}
 	if err := f.read(); err != nil {
 		checkpoint.Close()
-		return nil, inFile(err, path)
+		return nil, tensor.Annotate(err, tensor.Location{File: path})
 	}
 	return f, nil
 }
 
-// inFile adds the file to a *tensor.FormatError.
-func inFile(err error, path string) error {
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) {
-		bad.In(path)
+// openFile opens a safetensors file of the local file system.
+func openFile(path string) (*tensor.Checkpoint, error) {
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	return safetensors.Open(source, name)
 }
 
 // Close closes the file.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -19,13 +18,13 @@ type Tokens struct {
 // ReadTokens reads the tensor tokens, and the optional tensors positions and packed.positions, from a safetensors file,
 // which may be a fixture.
 func ReadTokens(path string) (*Tokens, error) {
-	c, err := safetensors.Open(path)
+	c, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
 	t, err := tokensOf(c)
-	return t, inFile(err, path)
+	return t, tensor.Annotate(err, tensor.Location{File: path})
 }
 
 func tokensOf(c *tensor.Checkpoint) (*Tokens, error) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -78,7 +79,7 @@ func New(found *convert.Model, s convert.Settings) (*Model, error) {
 
 // readOriginal sets m.Original from conversion.json, or else from the numbers in config.json.
 func (m *Model) readOriginal() error {
-	record, _, err := convert.ReadManifest(m.Checkpoint.Path)
+	record, _, err := manifest.Read(m.Checkpoint.Source, m.Checkpoint.Root)
 	var broken *tensor.FormatError
 	if err != nil && !errors.As(err, &broken) {
 		return err

@@ -1,6 +1,7 @@
 package structure
 
 import (
+	"go/ast"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,9 +34,9 @@ var imports = []struct {
 	{"formats", []string{"formats/..."}},
 	{"formats/flax", []string{"formats/internal/...", "formats/storage", "formats/tensor"}},
 	{"formats/hfconfig", []string{"formats/storage", "formats/strictjson", "formats/tensor"}},
-	{"formats/internal/shardindex", []string{"formats/strictjson", "formats/storage", "formats/tensor"}},
-	{"formats/internal/sniff", []string{"formats/storage", "formats/tensor"}},
-	{"formats/npy", []string{"formats/storage", "formats/tensor"}},
+	{"formats/internal/foreign", []string{"formats/tensor"}},
+	{"formats/internal/shardindex", []string{"formats/strictjson", "formats/tensor"}},
+	{"formats/npy", []string{"formats/tensor"}},
 	{"formats/orbax", []string{"formats/flax", "formats/internal/...", "formats/orbax/...", "formats/storage", "formats/strictjson", "formats/tensor"}},
 	{"formats/orbax/internal/files", []string{"formats/storage", "formats/tensor"}},
 	{"formats/orbax/internal/zstdframe", []string{"formats/tensor"}},
@@ -43,7 +44,7 @@ var imports = []struct {
 	{"formats/orbax/zarr", []string{"formats/strictjson", "formats/orbax/internal/...", "formats/storage", "formats/tensor"}},
 	{"formats/peft", []string{"formats/safetensors", "formats/storage", "formats/strictjson", "formats/tensor", "formats/torch"}},
 	{"formats/safetensors", []string{"formats/internal/...", "formats/storage", "formats/strictjson", "formats/tensor"}},
-	{"formats/storage", nil},
+	{"formats/storage", []string{"formats/tensor"}},
 	{"formats/strictjson", []string{"formats/tensor"}},
 	{"formats/tensor", nil},
 	{"formats/tensor/tensortest", []string{"formats/tensor"}},
@@ -106,6 +107,27 @@ func TestImports(t *testing.T) {
 	for importer := range rules {
 		if !exists[importer] && !slices.Contains(planned, importer) {
 			t.Errorf("the table imports has a row for %s, which does not exist", importer)
+		}
+	}
+}
+
+// osImporters are the files of package formats and the packages below it that may import os: they write.
+// All other files read through a source of package storage.
+var osImporters = []string{
+	"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go", "formats/orbax/write_sink.go", "formats/orbax/write_spool.go",
+	"formats/safetensors/writer.go", "formats/torch/writer.go",
+}
+
+func TestFormatsReadThroughStorage(t *testing.T) {
+	for _, p := range packages(t) {
+		if !matches(p.path, "formats/...") || p.path == "formats/storage" {
+			continue
+		}
+		for _, file := range p.files {
+			imported := slices.ContainsFunc(file.ast.Imports, func(spec *ast.ImportSpec) bool { return spec.Path.Value == `"os"` })
+			if allowed := slices.Contains(osImporters, file.name); imported != allowed {
+				t.Errorf("%s: imports os: %t, listed in osImporters: %t", file.name, imported, allowed)
+			}
 		}
 	}
 }

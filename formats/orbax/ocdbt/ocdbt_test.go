@@ -13,18 +13,19 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // openDir opens a database as the orbax package does: within the root of its directory.
 func openDir(t testing.TB, dir string) (*DB, error) {
 	t.Helper()
-	root, err := os.OpenRoot(dir)
+	root, closer, err := storage.Confine(storage.Local(dir), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { root.Close() })
-	db, err := Open(root.FS(), ".")
+	t.Cleanup(func() { closer.Close() })
+	db, err := Open(root, ".")
 	if err == nil {
 		t.Cleanup(func() { db.Close() })
 	}

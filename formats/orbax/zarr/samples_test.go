@@ -12,18 +12,19 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // openDir opens an array as the orbax package does: within the root of its directory.
 func openDir(t testing.TB, dir string) (*Array, error) {
 	t.Helper()
-	root, err := os.OpenRoot(dir)
+	root, closer, err := storage.Confine(storage.Local(dir), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := DirStore(root.FS(), ".")
-	t.Cleanup(func() { store.Close(); root.Close() })
+	store := DirStore(root, ".")
+	t.Cleanup(func() { store.Close(); closer.Close() })
 	return Open(store, "", Options{})
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -64,12 +65,12 @@ func TestNames(t *testing.T) {
 	os.Mkdir(filepath.Join(inside, "dir"), 0o777)
 	os.Symlink("file", filepath.Join(inside, "link"))
 	os.Symlink("../out", filepath.Join(inside, "escape"))
-	root, err := os.OpenRoot(inside)
+	root, closer, err := storage.Confine(storage.Local(inside), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer root.Close()
-	set := New(root.FS())
+	defer closer.Close()
+	set := New(root)
 	defer set.Close()
 	for name, want := range map[string]string{
 		"file": "", "link": "", "escape": "bad", "dir": "bad", "absent": "absent", "dir/absent": "absent",

@@ -1,4 +1,4 @@
-package sniff
+package foreign
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ func zipOf(first string) string {
 	return "PK\x03\x04\x14\x00\x00\x00\x00\x00" + strings.Repeat("\x00", 16) + string([]byte{byte(len(first)), 0, 0, 0}) + first + "rest"
 }
 
-func TestGuess(t *testing.T) {
+func TestFile(t *testing.T) {
 	for _, tt := range []struct{ head, what string }{
 		{"", "an empty file"},
 		{"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer instead of the file itself"},
@@ -37,8 +37,8 @@ func TestGuess(t *testing.T) {
 		{"hello", ""},
 		{"\x00", ""},
 	} {
-		if what, _ := Guess([]byte(tt.head)); what != tt.what {
-			t.Errorf("%.20q is %q; want %q", tt.head, what, tt.what)
+		if got := File([]byte(tt.head)); got.Name != tt.what {
+			t.Errorf("%.20q is %q; want %q", tt.head, got.Name, tt.what)
 		}
 	}
 }

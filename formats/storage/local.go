@@ -1,0 +1,117 @@
+package storage
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// local is a directory of the local file system. Its files are *os.File.
+type local string
+
+// Local returns a directory of the local file system as a source. Symbolic links are followed,
+// also out of the directory.
+func Local(dir string) fs.FS { return local(dir) }
+
+// Locate returns the source and the name of the file or directory at a path of the local file
+// system, which exists. The source of a directory is the directory itself, that of a file the
+// directory that holds it.
+func Locate(path string) (source fs.FS, name string, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, "", err
+	}
+	if info.IsDir() {
+		return local(path), ".", nil
+	}
+	dir, name := filepath.Split(path)
+	return local(dir), name, nil
+}
+
+// LocalPath returns the path of a file in the local file system, and false if its source is
+// elsewhere.
+func LocalPath(source fs.FS, name string) (path string, ok bool) {
+	l, ok := source.(local)
+	if !ok {
+		return "", false
+	}
+	return l.Path(name), true
+}
+
+// Path returns the path of a file, which begins with the directory as it was given to Local.
+func (l local) Path(name string) string {
+	name = filepath.FromSlash(name)
+	switch dir := string(l); {
+	case dir == "" || dir == ".":
+		return name
+	case name == ".":
+		return dir
+	case os.IsPathSeparator(dir[len(dir)-1]):
+		return dir + name
+	default:
+		return dir + string(filepath.Separator) + name
+	}
+}
+
+// path is Path with a check that the name lies in the directory.
+func (l local) path(op, name string) (string, error) {
+	if !filepath.IsLocal(filepath.FromSlash(name)) {
+		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	return l.Path(name), nil
+}
+
+// Open implements fs.FS.
+func (l local) Open(name string) (fs.File, error) {
+	path, err := l.path("open", name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err // not a nil *os.File in an interface
+	}
+	return f, nil
+}
+
+// Stat implements fs.StatFS.
+func (l local) Stat(name string) (fs.FileInfo, error) {
+	path, err := l.path("stat", name)
+	if err != nil {
+		return nil, err
+	}
+	return os.Stat(path)
+}
+
+// Lstat implements fs.ReadLinkFS.
+func (l local) Lstat(name string) (fs.FileInfo, error) {
+	path, err := l.path("lstat", name)
+	if err != nil {
+		return nil, err
+	}
+	return os.Lstat(path)
+}
+
+// ReadLink implements fs.ReadLinkFS.
+func (l local) ReadLink(name string) (string, error) {
+	path, err := l.path("readlink", name)
+	if err != nil {
+		return "", err
+	}
+	return os.Readlink(path)
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (l local) ReadDir(name string) ([]fs.DirEntry, error) {
+	path, err := l.path("open", name)
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadDir(path)
+}
+
+var _ interface {
+	fs.StatFS
+	fs.ReadDirFS
+	fs.ReadLinkFS
+} = local("")
