@@ -1,7 +1,6 @@
 package structure
 
 import (
-	"go/ast"
 	"slices"
 	"strconv"
 	"strings"
@@ -111,23 +110,70 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// osImporters are the files of package formats and the packages below it that may import os: they write.
-// All other files read through a source of package storage.
-var osImporters = []string{
-	"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go", "formats/orbax/write_sink.go", "formats/orbax/write_spool.go",
-	"formats/safetensors/writer.go", "formats/torch/writer.go",
+// confined lists packages of the standard library and of other modules that only some packages, or
+// only some files, of this module may import. "x/..." stands for x and everything below it.
+var confined = []struct {
+	imported string
+	only     []string
+	reason   string
+}{
+	{"os", []string{
+		"cmd/griffin", "formats/storage",
+		// Files that write.
+		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go", "formats/orbax/write_sink.go", "formats/orbax/write_spool.go",
+		"formats/safetensors/writer.go", "formats/torch/writer.go",
+	}, "files are read through a source of formats/storage"},
+	{"net/http", []string{"cmd/griffin", "formats/storage/..."}, "networks are reached through formats/storage"},
+	{"gonum.org/v1/plot/...", []string{"verify/internal/page", "verify/report"}, "plots and fonts are heavy; libraries do without them"},
+	{"github.com/urfave/cli/...", []string{"cmd/griffin"}, "flags are read by the command"},
+	{"github.com/schollz/progressbar/...", []string{"cmd/griffin"}, "progress is shown by the command"},
 }
 
-func TestFormatsReadThroughStorage(t *testing.T) {
+// unconfined are exceptions that are being removed, as "package imported".
+var unconfined = []string{
+	"convert os",
+	"convert/huggingface os",
+	"convert/internal/movestest os",
+	"convert/manifest os",
+	"convert/transfer os",
+	"verify gonum.org/v1/plot/...",
+	"verify os",
+	"verify/diff gonum.org/v1/plot/...",
+	"verify/diff os",
+	"verify/golden os",
+	"verify/internal/cases os",
+}
+
+func TestConfinedImports(t *testing.T) {
+	used := map[string]bool{} // entries of unconfined, and files named in confined with what they import
 	for _, p := range packages(t) {
-		if !matches(p.path, "formats/...") || p.path == "formats/storage" {
-			continue
-		}
 		for _, file := range p.files {
-			imported := slices.ContainsFunc(file.ast.Imports, func(spec *ast.ImportSpec) bool { return spec.Path.Value == `"os"` })
-			if allowed := slices.Contains(osImporters, file.name); imported != allowed {
-				t.Errorf("%s: imports os: %t, listed in osImporters: %t", file.name, imported, allowed)
+			for _, spec := range file.ast.Imports {
+				name, _ := strconv.Unquote(spec.Path.Value)
+				for _, rule := range confined {
+					if !matches(name, rule.imported) {
+						continue
+					}
+					exception := p.path + " " + rule.imported
+					used[exception], used[file.name+" "+rule.imported] = true, true
+					if !slices.ContainsFunc(rule.only, func(pattern string) bool { return matches(p.path, pattern) || file.name == pattern }) &&
+						!slices.Contains(unconfined, exception) {
+						t.Errorf("%s may not import %s: %s", file.name, name, rule.reason)
+					}
+				}
 			}
+		}
+	}
+	for _, rule := range confined {
+		for _, only := range rule.only {
+			if strings.HasSuffix(only, ".go") && !used[only+" "+rule.imported] {
+				t.Errorf("%s does not import %s: remove it from the table confined", only, rule.imported)
+			}
+		}
+	}
+	for _, exception := range unconfined {
+		if !used[exception] {
+			t.Logf("%s: not imported any more, remove it from unconfined", exception)
 		}
 	}
 }

@@ -2,7 +2,7 @@
 
 Run with torch and numpy installed: python generate.py
 """
-import base64, collections, io, json, os, pickle, struct, zipfile
+import base64, collections, io, json, os, struct, zipfile
 import numpy as np
 import torch
 

@@ -3,7 +3,7 @@
 Run with torch 2.15 on Linux: python generate_written.py [DIRECTORY]. With a directory that has room for 9 GB it also makes
 wide.frame: a file with sizes and offsets of more than 32 bits, without the bytes of its two large tensors.
 """
-import hashlib, io, json, os, sys, zipfile
+import hashlib, json, os, sys, zipfile
 import torch
 
 here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "written")
