@@ -4,8 +4,8 @@
 set -euo pipefail
 home=$1
 version=peft==0.21.2
-[ "$(cat "$home/peft/.made-from" 2>/dev/null)" = "$version" ] && exit
+[ "$(cat "$home/peft/.installed-from" 2>/dev/null)" = "$version" ] && exit
 echo "interop: installing peft" >&2
 rm -rf "$home/peft"
 "$home/current/bin/pip" install -q --disable-pip-version-check --no-compile --no-deps --target "$home/peft" "$version"
-echo "$version" >"$home/peft/.made-from"
+echo "$version" >"$home/peft/.installed-from"
