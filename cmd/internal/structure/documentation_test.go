@@ -22,7 +22,6 @@ var withoutExample = []string{
 	"formats/orbax/zarr",
 	"formats/peft",
 	"formats/safetensors",
-	"formats/storage",
 	"formats/tensor",
 	"formats/torch",
 	"verify",

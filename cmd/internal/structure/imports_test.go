@@ -134,12 +134,9 @@ var unconfined = []string{
 	"convert os",
 	"convert/huggingface os",
 	"convert/internal/movestest os",
-	"convert/manifest os",
 	"convert/transfer os",
 	"verify gonum.org/v1/plot/...",
-	"verify os",
 	"verify/diff gonum.org/v1/plot/...",
-	"verify/diff os",
 	"verify/golden os",
 	"verify/internal/cases os",
 }
