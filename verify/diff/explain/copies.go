@@ -37,8 +37,8 @@ func readLeading(t *tensor.Tensor) ([]uint64, error) {
 	}
 	defer r.Close()
 	raw := make([]byte, n*size)
-	if err := readPiece(r, raw, t); err != nil {
-		return nil, err
+	if err := tensor.ReadFull(r, raw); err != nil {
+		return nil, annotate(t, err)
 	}
 	decode := decoderOf(t.DType)
 	indices := sampleOf(n)

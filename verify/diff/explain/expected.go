@@ -14,51 +14,41 @@ type Part struct {
 }
 
 // Expected returns the tensor whose elements are those of the parts, one part after another, rounded to
-// dtype where they have another. It is operand A of a pair whose B should hold them. Nothing is read before
-// the elements are. A part that does not lie within its source, or that cannot be converted, is a
-// *tensor.FormatError.
+// dtype where they have another. It is A of a pair whose B should hold them. Nothing is read before the
+// elements are. Elements that cannot be converted are a *tensor.FormatError; a view that does not lie
+// within its source is another error.
 func Expected(name string, dtype tensor.DType, shape []int64, parts ...Part) (*tensor.Tensor, error) {
 	out := &tensor.Tensor{Name: name, DType: dtype, Shape: shape}
-	all := make(concatenated, len(parts))
-	for i, p := range parts {
-		shown, err := tensor.Viewed(p.Source, p.View)
-		if err != nil {
-			return nil, err
-		}
-		all[i] = converted{of: shown, bytes: shown.Elements() * dtype.Size(), size: dtype.Size()}
-		switch {
-		case p.Divide != 0:
-			all[i].convert, err = tensor.NewDivide(shown.DType, dtype, p.Divide)
-		case shown.DType != dtype:
-			var cast tensor.Cast
-			cast, err = tensor.NewCast(shown.DType, dtype)
-			all[i].convert = func(dst, src []byte) (int64, int64) { return cast(dst, src), 0 }
+	var all concatenated
+	for _, p := range parts {
+		part, err := tensor.Viewed(p.Source, p.View)
+		if err == nil {
+			part, err = converted(part, dtype, p.Divide)
 		}
 		if err != nil {
-			return nil, tensor.Annotate(err, tensor.Location{Tensor: shown.Name})
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: p.Source.Name})
 		}
+		all = append(all, part)
 	}
-	if len(all) == 1 && all[0].convert == nil {
-		out.Data = all[0].of.Data
-	} else {
-		out.Data = all
+	if out.Data = all; len(all) == 1 {
+		out.Data = all[0].Data
 	}
 	return out, nil
 }
 
-// concatenated is Data that consists of several parts.
-type concatenated []converted
+// concatenated is Data that consists of the elements of several tensors.
+type concatenated []*tensor.Tensor
 
 // Stream implements tensor.Data.
 func (c concatenated) Stream(off int64) (io.ReadCloser, error) {
 	var opened closers
 	var readers []io.Reader
 	for _, part := range c {
-		if off >= part.bytes {
-			off -= part.bytes
+		if off >= part.Bytes() {
+			off -= part.Bytes()
 			continue
 		}
-		r, err := part.stream(off)
+		r, err := part.Data.Stream(off)
 		if err != nil {
 			opened.Close()
 			return nil, err
@@ -73,7 +63,7 @@ func (c concatenated) Stream(off int64) (io.ReadCloser, error) {
 
 type closers []io.Closer
 
-// Close implements io.Closer.
+// Close closes all and returns the first error.
 func (c closers) Close() (err error) {
 	for _, one := range c {
 		if e := one.Close(); err == nil {
@@ -83,60 +73,52 @@ func (c closers) Close() (err error) {
 	return err
 }
 
-// converted is a part of a tensor, of whole elements.
-type converted struct {
-	of          *tensor.Tensor
-	convert     tensor.Divide // nil to copy
-	bytes, size int64         // after converting: of all elements, and of one
+// converted returns a tensor with its elements divided, unless divisor is 0, and rounded to dtype.
+func converted(t *tensor.Tensor, dtype tensor.DType, divisor float64) (*tensor.Tensor, error) {
+	if divisor == 0 && t.DType == dtype {
+		return t, nil
+	}
+	out := *t
+	out.DType = dtype
+	if divisor != 0 {
+		divide, err := tensor.NewDivide(t.DType, dtype, divisor)
+		out.Data = conversion{t, &out, func(dst, src []byte) { divide(dst, src) }}
+		return &out, err
+	}
+	cast, err := tensor.NewCast(t.DType, dtype)
+	out.Data = conversion{t, &out, func(dst, src []byte) { cast(dst, src) }}
+	return &out, err
 }
 
-func (c *converted) stream(off int64) (io.ReadCloser, error) {
-	if c.convert == nil {
-		return c.of.Data.Stream(off)
+// conversion is Data of elements that are converted as they are read.
+type conversion struct {
+	from, to *tensor.Tensor
+	convert  func(dst, src []byte)
+}
+
+// Stream implements tensor.Data.
+func (c conversion) Stream(off int64) (io.ReadCloser, error) {
+	return tensor.NewPanelReader(c.to, off, &conversionSource{conversion: c, Cursor: tensor.NewCursor(c.from)}), nil
+}
+
+// conversionSource implements tensor.PanelSource.
+type conversionSource struct {
+	conversion
+	*tensor.Cursor
+	scratch []byte
+}
+
+// Panel converts a piece of elements from element first on.
+func (c *conversionSource) Panel(buffer []byte, first int64) ([]byte, error) {
+	n := min(pieceElements, c.from.Elements()-first)
+	if c.scratch == nil {
+		c.scratch = make([]byte, n*c.from.DType.Size())
+		buffer = make([]byte, n*c.to.DType.Size())
 	}
-	r, err := c.of.Data.Stream(off / c.size * c.of.DType.Size())
-	if err != nil {
+	src, dst := c.scratch[:n*c.from.DType.Size()], buffer[:n*c.to.DType.Size()]
+	if _, err := c.ReadAt(src, first*c.from.DType.Size()); err != nil {
 		return nil, err
 	}
-	reader := &convertingReader{r: r, part: c, left: c.bytes/c.size - off/c.size}
-	if _, err := io.CopyN(io.Discard, reader, off%c.size); err != nil {
-		r.Close()
-		return nil, err
-	}
-	return reader, nil
+	c.convert(dst, src)
+	return dst, nil
 }
-
-// convertingReader reads and converts elements.
-type convertingReader struct {
-	r        io.ReadCloser
-	part     *converted
-	left     int64 // elements not read yet
-	src, dst []byte
-	ready    []byte // of dst
-}
-
-// Read implements io.Reader.
-func (c *convertingReader) Read(p []byte) (int, error) {
-	if len(c.ready) == 0 {
-		n := min(c.left, pieceElements)
-		if n == 0 {
-			return 0, io.EOF
-		}
-		if c.src == nil {
-			c.src, c.dst = make([]byte, n*c.part.of.DType.Size()), make([]byte, n*c.part.size)
-		}
-		src := c.src[:n*c.part.of.DType.Size()]
-		if err := readPiece(c.r, src, c.part.of); err != nil {
-			return 0, err
-		}
-		c.ready = c.dst[:n*c.part.size]
-		c.part.convert(c.ready, src)
-		c.left -= n
-	}
-	n := copy(p, c.ready)
-	c.ready = c.ready[n:]
-	return n, nil
-}
-
-// Close implements io.Closer.
-func (c *convertingReader) Close() error { return c.r.Close() }

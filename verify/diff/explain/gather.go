@@ -18,8 +18,13 @@ func (m *arrangement) open(ctx context.Context, t *tensor.Tensor) (io.ReadCloser
 		r, err := t.Data.Stream(0)
 		return r, annotate(t, err)
 	}
-	total, size := t.Elements(), t.DType.Size()
-	g := &bandReader{ctx: ctx, of: t, size: size, total: total, room: max(min(bandBytes/size, total), 1)}
+	return m.openBands(ctx, t, bandBytes)
+}
+
+// openBands is open with bands of so many bytes.
+func (m *arrangement) openBands(ctx context.Context, t *tensor.Tensor, bytes int64) (io.ReadCloser, error) {
+	size := t.DType.Size()
+	g := &bandSource{ctx: ctx, of: t, size: size, room: max(min(bytes/size, t.Elements()), 1)}
 	var err error
 	if g.band, err = storage.NewBuffer(int(g.room * size)); err != nil {
 		return nil, err
@@ -29,23 +34,21 @@ func (m *arrangement) open(ctx context.Context, t *tensor.Tensor) (io.ReadCloser
 	for k, axis := range m.axes {
 		g.axes[axis] = bandAxis{m.orders[k].inverse(), strides[k]}
 	}
-	return g, nil
+	return tensor.NewPanelReader(t, 0, g), nil
 }
 
-// bandReader reads a tensor from front to back for each band of the result, and copies the elements that
-// belong into the band.
-type bandReader struct {
-	ctx   context.Context
-	of    *tensor.Tensor
-	size  int64
-	axes  []bandAxis // of the tensor
-	total int64
+// bandSource reads a tensor from front to back for each band of the result, and copies the elements that
+// belong into the band. It implements tensor.PanelSource.
+type bandSource struct {
+	ctx  context.Context
+	of   *tensor.Tensor
+	size int64      // of an element
+	axes []bandAxis // of the tensor
 
-	band  *storage.Buffer // nil after Close
-	room  int64           // elements that fit into it
-	first int64           // element of the result that the band begins with
-	next  int64           // first element after the band
-	left  []byte          // of the band, not read yet
+	band  *storage.Buffer
+	room  int64 // elements that fit into it
+	first int64 // element of the result that the band begins with
+	end   int64 // first element after the band
 }
 
 // bandAxis tells where index j of an axis of the tensor lies in the result: at(j) * stride.
@@ -54,33 +57,12 @@ type bandAxis struct {
 	stride int64
 }
 
-// Read implements io.Reader.
-func (g *bandReader) Read(p []byte) (int, error) {
-	if len(g.left) == 0 {
-		if g.next == g.total {
-			return 0, io.EOF
-		}
-		if err := g.fill(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, g.left)
-	g.left = g.left[n:]
-	return n, nil
-}
+// Close releases the band.
+func (g *bandSource) Close() error { return g.band.Free() }
 
-// Close implements io.Closer.
-func (g *bandReader) Close() error {
-	if g.band == nil {
-		return nil
-	}
-	err := g.band.Free()
-	g.band, g.left, g.next = nil, nil, g.total
-	return err
-}
-
-func (g *bandReader) fill() error {
-	g.first, g.next = g.next, min(g.next+g.room, g.total)
+// Panel gathers the band that begins with element first.
+func (g *bandSource) Panel(_ []byte, first int64) ([]byte, error) {
+	g.first, g.end = first, min(first+g.room, g.of.Elements())
 	last := g.axes[len(g.axes)-1]
 	position := make([]int64, len(g.axes)) // index of the next element along each axis
 	err := eachPiece(g.ctx, g.of, func(_ int64, p []byte) error {
@@ -101,14 +83,13 @@ func (g *bandReader) fill() error {
 		}
 		return nil
 	})
-	g.left = g.band.Bytes[:(g.next-g.first)*g.size]
-	return err
+	return g.band.Bytes[:(g.end-g.first)*g.size], err
 }
 
 // scatter copies elements from index j of the last axis on: element j belongs at base + at(j) * stride.
-func (g *bandReader) scatter(last bandAxis, base, j int64, p []byte) {
+func (g *bandSource) scatter(last bandAxis, base, j int64, p []byte) {
 	base -= g.first
-	end := g.next - g.first
+	end := g.end - g.first
 	n := int64(len(p)) / g.size
 	if last.table != nil {
 		for i := range n {
@@ -181,8 +162,8 @@ func eachPiece(ctx context.Context, t *tensor.Tensor, f func(first int64, p []by
 			return err
 		}
 		p := buffer[:min(pieceElements, total-first)*size]
-		if err := readPiece(r, p, t); err != nil {
-			return err
+		if err := tensor.ReadFull(r, p); err != nil {
+			return annotate(t, err)
 		}
 		if err := f(first, p); err != nil {
 			return err
@@ -203,20 +184,11 @@ func (s *search) eachPair(m *arrangement, f func(first int64, p, q []byte) error
 	buffer := make([]byte, pieceElements*size)
 	return eachPiece(s.ctx, b, func(first int64, q []byte) error {
 		p := buffer[:int64(len(q))/b.DType.Size()*size]
-		if err := readPiece(r, p, a); err != nil {
-			return err
+		if err := tensor.ReadFull(r, p); err != nil {
+			return annotate(a, err)
 		}
 		return f(first, p, q)
 	})
-}
-
-// readPiece fills p with the next elements of a tensor.
-func readPiece(r io.Reader, p []byte, of *tensor.Tensor) error {
-	_, err := io.ReadFull(r, p)
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		err = tensor.Bad("the elements end early")
-	}
-	return annotate(of, err)
 }
 
 // annotate adds the tensor's name to an error about its elements.
