@@ -8,32 +8,32 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/report"
 )
 
 func diffCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "diff",
-		Usage:     "compare two checkpoints, and say what was done to the tensors that differ",
+		Usage:     "compare two checkpoints and explain how they differ",
 		UsageText: "griffin diff [flags] A B",
-		Description: "Compares two checkpoints of any formats and of any model: tensors and configurations. Griffin-family\n" +
-			"models in different layouts are compared through the rules between them, so that an original and its\n" +
-			"conversion are equal; other wrappers of names, such as params. or module., are seen through as well.\n" +
-			"What was done to a tensor (swapped, transposed, scaled, …) is said only after it was checked on every\n" +
-			"element.\n\n" +
-			"A line of --map FILE is PATTERN -> NAME, where * stands for any characters and each * of NAME for what\n" +
-			"the one at its place in PATTERN did: transformer.h.*.attn.* -> model.layers.*.self_attn.*\n\n" +
-			"Exit status: 0 equal, 1 different; others as everywhere.\n\n" +
+		Description: "Compares the tensors and configurations of two checkpoints of any formats and of any model.\n" +
+			"Griffin-family models in different layouts are compared through the rules of the layouts, so that an\n" +
+			"original and its conversion are equal. Prefixes of names, such as params. or module., are ignored.\n" +
+			"What was done to a tensor (swapped, transposed, scaled, …) was checked on all of its elements.\n\n" +
+			"A line of --map FILE is PATTERN -> NAME. In PATTERN, * matches any characters; in NAME, the n-th * is\n" +
+			"replaced by what the n-th * of PATTERN matched: transformer.h.*.attn.* -> model.layers.*.self_attn.*\n\n" +
+			"Exit status: 0 equal, 1 different, others as for every command.\n\n" +
 			"Examples:\n\n" +
 			"  griffin diff 2b/ recurrentgemma-2b                     # an original against a conversion\n" +
 			"  griffin diff recurrentgemma-2b my-fine-tune\n" +
 			"  griffin diff runs/train runs/train --step 1000 --step-b 2000\n" +
 			"  griffin diff a.safetensors b.pt --only 'model.layers.*.mlp.*' --tolerance rel=1e-3,abs=1e-6",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "only", Usage: "compare only tensors whose name fits `PATTERN` (* stands for any characters); may be repeated, and leaves configurations out"},
+			&cli.StringSliceFlag{Name: "only", Usage: "compare only tensors whose name matches `PATTERN` (* matches any characters), and no configurations; may be repeated"},
 			&cli.StringFlag{Name: "map", Usage: "rename A's tensors by the rules in `FILE` first"},
-			&cli.StringFlag{Name: "tolerance", Usage: "what counts as equal: `abs=X,rel=Y,ulp=N`, of which one has to hold (default: the same bits)"},
-			&cli.StringFlag{Name: "report", Usage: "write the result as one HTML page with plots to `FILE`"},
-			&cli.BoolFlag{Name: "raw", Usage: "compare names and layouts as they are"},
+			&cli.StringFlag{Name: "tolerance", Usage: "what counts as equal: differences within any bound of `abs=X,rel=Y,ulp=N` (default: the same bits)"},
+			&cli.StringFlag{Name: "report", Usage: "write the result as an HTML page with plots to `FILE`"},
+			&cli.BoolFlag{Name: "raw", Usage: "compare names and layouts as they are stored"},
 			&cli.Int64Flag{Name: "step", Value: -1, DefaultText: "newest", Usage: "which step `N` of a training run's directory"},
 			&cli.Int64Flag{Name: "step-b", Value: -1, DefaultText: "that of --step", Usage: "which step `N` of B"},
 			jsonFlag(),
@@ -62,11 +62,11 @@ func runDiff(c *cli.Context) error {
 	defer a.Close()
 	defer b.Close()
 	var bar progress
-	doing := ""
-	o.Progress = func(what string, done, total int64) {
-		if what != doing {
+	current := ""
+	o.Progress = func(stage string, done, total int64) {
+		if stage != current {
 			bar.done()
-			doing, bar = what, newProgress(c.App.ErrWriter, what, total)
+			current, bar = stage, newProgress(c.App.ErrWriter, stage, total)
 		}
 		bar.set(done)
 	}
@@ -76,7 +76,7 @@ func runDiff(c *cli.Context) error {
 		return err
 	}
 	if path := c.String("report"); path != "" {
-		if err := diff.WriteReport(path, result, append([]string{"griffin"}, os.Args[1:]...)); err != nil {
+		if err := report.WriteDiff(path, result, append([]string{"griffin"}, os.Args[1:]...)); err != nil {
 			return err
 		}
 	}
@@ -95,7 +95,7 @@ func diffOptions(c *cli.Context) (diff.Options, error) {
 	o := diff.Options{Raw: c.Bool("raw"), Only: c.StringSlice("only")}
 	var err error
 	if c.IsSet("map") {
-		if o.Map, err = diff.ReadRenames(c.String("map")); err != nil {
+		if o.Map, err = readRenames(c.String("map")); err != nil {
 			return o, err
 		}
 	}
@@ -107,8 +107,38 @@ func diffOptions(c *cli.Context) (diff.Options, error) {
 	return o, nil
 }
 
-// openBoth opens the two checkpoints at the steps that the flags ask for. --step is for both, or for the
-// one that has steps.
+// readRenames reads the file of --map.
+func readRenames(path string) (*diff.Renames, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, usagef("%s is not a file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return diff.ParseRenames(path, f)
+}
+
+// diffHint says how to use an option of diff.
+func diffHint(o diff.Option) string {
+	switch o {
+	case diff.OptionOnly:
+		return "--only takes a pattern for whole names; * matches any characters, dots included"
+	case diff.OptionMap:
+		return "a line of --map is PATTERN -> NAME; the n-th * of NAME is replaced by what the n-th * of PATTERN matched"
+	case diff.OptionTolerance:
+		return "--tolerance takes abs=NUMBER, rel=NUMBER, ulp=COUNT, or several of them with commas between: abs=1e-6,rel=1e-3"
+	}
+	return ""
+}
+
+// openBoth opens the two checkpoints at the steps that the flags give. --step alone is for both, or for the one
+// that has steps.
 func openBoth(c *cli.Context) (a, b *tensor.Checkpoint, err error) {
 	steps := [2]*int64{}
 	for i, name := range []string{"step", "step-b"} {
@@ -147,7 +177,7 @@ func openBoth(c *cli.Context) (a, b *tensor.Checkpoint, err error) {
 	return a, b, err
 }
 
-// openWithoutSteps opens a checkpoint that has no steps, for which one was asked in vain.
+// openWithoutSteps opens a checkpoint that has no steps, after opening it at a step failed with why.
 func openWithoutSteps(path string, why error) (*tensor.Checkpoint, error) {
 	ckpt, err := formats.Open(path, formats.Options{})
 	if err != nil {

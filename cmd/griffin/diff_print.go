@@ -11,8 +11,8 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/diff"
 )
 
-// printDiff prints a result for people: what the two are, a summary, and all that is not the same, what
-// matters most first, folded by layer.
+// printDiff prints a result for people: the two checkpoints, a summary, and all that is not the same, grouped
+// by layer, what matters most first.
 func printDiff(w io.Writer, r *diff.Result) error {
 	var b strings.Builder
 	printSide(&b, "A", &r.A)
@@ -30,7 +30,7 @@ func printDiff(w io.Writer, r *diff.Result) error {
 	}
 	for i := range groups {
 		diffLine(&b, string(groups[i].Status), where(&groups[i]))
-		if line := behaviour(r, &groups[i]); line != "" {
+		if line := details(r, &groups[i]); line != "" {
 			diffLine(&b, "", "  "+line)
 		}
 	}
@@ -42,13 +42,13 @@ func diffLine(b *strings.Builder, key, text string) {
 	b.WriteString(strings.TrimRight(fmt.Sprintf("%-7s  %s", key, text), " ") + "\n")
 }
 
-// where names the tensors of a group, in lines that are not too long.
+// where names the tensors of a group, in lines of limited length.
 func where(g *diff.Group) string {
-	const most = 110
+	const maxColumns = 110
 	var b strings.Builder
 	column := 0
 	for i, word := range strings.SplitAfter(printable(g.Where()), ", ") {
-		if i > 0 && column+len(word) > most {
+		if i > 0 && column+len(word) > maxColumns {
 			b.WriteString("\n" + strings.Repeat(" ", 13))
 			column = 4
 		}
@@ -58,13 +58,13 @@ func where(g *diff.Group) string {
 	return strings.ReplaceAll(b.String(), ", \n", ",\n")
 }
 
-// behaviour says what was done to the tensors of a group, and how far they are apart.
-func behaviour(r *diff.Result, g *diff.Group) string {
+// details describes what was done to the tensors of a group, and how far they are apart.
+func details(r *diff.Result, g *diff.Group) string {
 	x := r.Extent(g)
 	first := &r.Tensors[g.Tensors[0]]
 	var parts []string
-	if g.What != "" {
-		parts = append(parts, printable(g.What))
+	if g.Change != "" {
+		parts = append(parts, printable(g.Change))
 	}
 	if g.Status == diff.OnlyA || g.Status == diff.OnlyB {
 		parts = append(parts, plural(int64(len(g.Tensors)), "tensor")+", "+plural(x.Elements, "element"))
@@ -80,8 +80,13 @@ func behaviour(r *diff.Result, g *diff.Group) string {
 	if m := first.Metrics; m != nil && m.Differing > 0 && len(g.Tensors) == 1 {
 		parts = append(parts, fmt.Sprintf("first at %s: %s, %s", tensor.ShapeString(m.First), exact(m.FirstA), exact(m.FirstB)))
 	}
-	if n := x.NaN[0] + x.NaN[1] + x.Inf[0] + x.Inf[1]; n > 0 {
-		parts = append(parts, fmt.Sprintf("NaN %d and %d, infinite %d and %d", x.NaN[0], x.NaN[1], x.Inf[0], x.Inf[1]))
+	for _, special := range []struct {
+		name string
+		n    [2]int64
+	}{{"NaN", x.NaN}, {"infinite", x.Inf}} {
+		if special.n != [2]int64{} {
+			parts = append(parts, fmt.Sprintf("%s: %s in A, %s in B", special.name, count(special.n[0]), count(special.n[1])))
+		}
 	}
 	return strings.Join(parts, "; ")
 }
@@ -93,7 +98,7 @@ func printSide(b *strings.Builder, letter string, s *diff.Side) {
 	}
 	parts = append(parts, plural(int64(s.Tensors), "tensor"), plural(s.Parameters, "parameter"), size(s.Bytes))
 	if s.Prefix != "" {
-		parts = append(parts, "its tensors are under \""+printable(s.Prefix)+"\"")
+		parts = append(parts, "prefix "+printable(s.Prefix))
 	}
 	diffLine(b, letter, printable(s.Path)+": "+strings.Join(parts, ", "))
 }
@@ -101,7 +106,7 @@ func printSide(b *strings.Builder, letter string, s *diff.Side) {
 func configLine(c *diff.ConfigDifference) string {
 	value := func(s string) string {
 		if s == "" {
-			return "nothing"
+			return "missing"
 		}
 		return printable(s)
 	}
@@ -112,7 +117,7 @@ func configLine(c *diff.ConfigDifference) string {
 	return line
 }
 
-// summaryLine says how many tensors became what.
+// summaryLine counts the tensors by their status.
 func summaryLine(r *diff.Result) string {
 	s := &r.Summary
 	if r.Equal {
@@ -123,22 +128,23 @@ func summaryLine(r *diff.Result) string {
 		n    int
 		what string
 	}{
-		{s.OnlyA, "only in A"}, {s.OnlyB, "only in B"}, {s.Shape, "of another shape"}, {s.Differ, "with other values"}, {s.DType, "of another type"},
+		{s.OnlyA, "only in A"}, {s.OnlyB, "only in B"}, {s.Shape, "of another shape"}, {s.Differ, "with other values"}, {s.DType, "of another dtype"},
 		{s.Renamed, "renamed"}, {s.Equal - s.Renamed, "equal"},
 	} {
-		if p.n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %s", count(int64(p.n)), p.what))
+		switch {
+		case p.n == 0:
+		case len(parts) == 0:
+			parts = append(parts, plural(int64(p.n), "tensor")+" "+p.what)
+		default:
+			parts = append(parts, count(int64(p.n))+" "+p.what)
 		}
 	}
-	line := "different"
-	if len(parts) > 0 {
-		line += ": of " + plural(int64(s.Tensors), "tensor") + " " + strings.Join(parts, ", ")
-	}
+	line := "different: " + strings.Join(parts, ", ")
 	if s.Config > 0 {
-		line += "; " + plural(int64(s.Config), "field") + " of the configuration"
+		line += "; " + plural(int64(s.Config), "config field") + map[bool]string{true: " differs", false: " differ"}[s.Config == 1]
 	}
 	if s.NonFinite > 0 {
-		line += fmt.Sprintf("; %s NaN or infinities", plural(int64(s.NonFinite), "tensor")+map[bool]string{true: " holds", false: " hold"}[s.NonFinite == 1])
+		line += "; " + plural(int64(s.NonFinite), "tensor") + map[bool]string{true: " has", false: " have"}[s.NonFinite == 1] + " NaN or infinities"
 	}
 	return line
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
@@ -44,8 +45,8 @@ func (e *usageError) Error() string { return e.problem }
 // errNotSame ends a command whose printed result says that something differs.
 var errNotSame = errors.New("not the same model")
 
-// report prints what went wrong, with its hint, and returns the exit status for it.
-func report(w io.Writer, err error) int {
+// reportError prints what went wrong, with its hint, and returns the exit status for it.
+func reportError(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
@@ -76,11 +77,12 @@ func exitCode(err error) int {
 		choice *convert.SettingsError
 		proof  *convert.ProofError
 		chat   *huggingface.ChatError
+		option *diff.OptionError
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.As(err, &choice), errors.As(err, &chat), errors.Is(err, fs.ErrExist):
+	case errors.As(err, &usage), errors.As(err, &choice), errors.As(err, &chat), errors.As(err, &option), errors.Is(err, fs.ErrExist):
 		return exitUsage
 	case errors.Is(err, errNotSame), errors.As(err, &proof):
 		return exitDiffers
@@ -98,11 +100,14 @@ func hintOf(err error) string {
 	var format *tensor.FormatError
 	var choice *convert.SettingsError
 	var chat *huggingface.ChatError
+	var option *diff.OptionError
 	switch {
 	case errors.As(err, &chat) && chat.Tokenizer == "":
 		return "give the tokenizer: --tokenizer FILE"
 	case errors.As(err, &usage):
 		return usage.hint
+	case errors.As(err, &option):
+		return diffHint(option.Option)
 	case errors.As(err, &choice):
 		return choice.Hint
 	case errors.Is(err, golden.ErrNotFixture):

@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	}()
 	app := newApp(stdout, stderr)
 	err := app.RunContext(ctx, flagsFirst(app, args))
-	return report(stderr, err)
+	return reportError(stderr, err)
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {

@@ -16,72 +16,69 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// facts are what a side says of its model, by the name of the field of config.json that has it: int64,
-// float64, string, bool, nil or []any of them. Of a nested field the name is "rope_parameters.rope_theta".
-type facts map[string]any
+// configFields are the fields of a configuration by their names in config.json, nested ones as
+// "rope_parameters.rope_theta". Their values are int64, float64, string, bool, nil, or []any of them.
+type configFields map[string]any
 
-// compareConfigs holds against each other what the sides say of their models. Where one of them has no
-// config.json it can say only what shapes tell, and the rest is left out.
+// compareConfigs compares the configurations by their meaning. A side without config.json has only the
+// fields that its shapes tell; the others are left out.
 func (d *differ) compareConfigs() error {
 	if len(d.options.Only) > 0 {
 		return nil
 	}
-	a, wholeA, err := d.facts(d.a)
+	a, completeA, err := d.configOf(d.a)
 	if err != nil {
 		return err
 	}
-	b, wholeB, err := d.facts(d.b)
+	b, completeB, err := d.configOf(d.b)
 	if err != nil {
 		return err
 	}
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		va, inA := a[name]
-		vb, inB := b[name]
-		if inA && inB && sameFact(va, vb) || !inA && !wholeA || !inB && !wholeB {
+		x, inA := a[name]
+		y, inB := b[name]
+		if inA && inB && equalValues(x, y) || !inA && !completeA || !inB && !completeB {
 			continue
 		}
 		c := ConfigDifference{Field: name, Detail: effects[name]}
 		if inA {
-			c.A = showFact(va)
+			c.A = showValue(x)
 		}
 		if inB {
-			c.B = showFact(vb)
+			c.B = showValue(y)
 		}
 		d.result.Config = append(d.result.Config, c)
 	}
 	return nil
 }
 
-// facts returns what a side says, and whether that is a whole configuration.
-func (d *differ) facts(s *side) (facts, bool, error) {
-	if s.model != nil && s.model.Layout != convert.HuggingFace {
-		return shapeFacts(&s.model.Config), false, nil
+// configOf returns the configuration of a side. complete is false if only shapes are known.
+func (d *differ) configOf(s *side) (fields configFields, complete bool, err error) {
+	if s.model != nil && s.model.Layout != convert.HuggingFace || !hasConfig(s.checkpoint) {
+		if s.model == nil {
+			return configFields{}, false, nil
+		}
+		return fieldsOfShapes(&s.model.Config), false, nil
 	}
 	source, name := s.checkpoint.Source, s.checkpoint.Beside(hfconfig.Name)
-	if !hasConfig(s.checkpoint) {
-		if s.model != nil {
-			return shapeFacts(&s.model.Config), false, nil
-		}
-		return facts{}, false, nil
-	}
-	fields, err := hfconfig.Fields(source, name)
+	raw, err := hfconfig.Fields(source, name)
 	if err != nil {
 		return nil, false, err
 	}
 	if s.model == nil {
-		return plainFacts(fields), true, nil
+		return plainFields(raw), true, nil
 	}
 	h, err := hfconfig.Read(source, name)
 	var bad *tensor.FormatError
 	if errors.As(err, &bad) {
-		d.note(fmt.Sprintf("%s is not one that transformers reads (%s): its fields are compared as they are", storage.Path(source, name), bad.Problem))
-		return plainFacts(fields), true, nil
+		d.note("%s cannot be read by transformers (%s): its fields are compared as they are", storage.Path(source, name), bad.Problem)
+		return plainFields(raw), true, nil
 	} else if err != nil {
 		return nil, false, err
 	}
-	return familyFacts(h, fields), true, nil
+	return familyFields(h, raw), true, nil
 }
 
 // hasConfig reports whether there is a config.json beside weights in a format that Hugging Face uses.
@@ -93,9 +90,9 @@ func hasConfig(c *tensor.Checkpoint) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// shapeFacts returns what shapes tell of a model of the family.
-func shapeFacts(c *convert.Config) facts {
-	f := facts{"vocab_size": c.VocabSize, "hidden_size": c.Width, "intermediate_size": 2 * c.MLPExpandedWidth,
+// fieldsOfShapes returns the fields that the shapes of a model of the family tell.
+func fieldsOfShapes(c *convert.Config) configFields {
+	f := configFields{"vocab_size": c.VocabSize, "hidden_size": c.Width, "intermediate_size": 2 * c.MLPExpandedWidth,
 		"num_hidden_layers": int64(len(c.BlockTypes)), "num_attention_heads": c.NumHeads, "block_types": blockTypes(c.BlockTypes)}
 	if c.Has(convert.Recurrent) {
 		f["lru_width"], f["conv1d_width"] = c.LRUWidth, c.ConvWidth
@@ -111,11 +108,11 @@ func blockTypes[T ~string](blocks []T) []any {
 	return out
 }
 
-// familyFacts returns what transformers takes from a config.json of the family, whichever version wrote it
-// and whatever it leaves to the defaults, and further fields that say something about the model.
-func familyFacts(h *hfconfig.Config, fields map[string]any) facts {
+// familyFields returns the fields of a config.json of the family with the values that transformers uses,
+// whichever version wrote it and whatever it leaves to the defaults, and further fields about the model.
+func familyFields(h *hfconfig.Config, raw map[string]any) configFields {
 	layers := h.Layers()
-	f := facts{
+	f := configFields{
 		"model_type": h.ModelType, "vocab_size": h.VocabSize, "hidden_size": h.HiddenSize, "intermediate_size": h.IntermediateSize,
 		"num_hidden_layers": h.NumHiddenLayers, "num_attention_heads": h.NumAttentionHeads, "num_key_value_heads": h.NumKeyValueHeads,
 		"logits_soft_cap": h.LogitsSoftCap, "rms_norm_eps": h.RMSNormEps, "rope_theta": h.RopeTheta,
@@ -129,43 +126,43 @@ func familyFacts(h *hfconfig.Config, fields map[string]any) facts {
 	if slices.Contains(layers, hfconfig.Attention) {
 		f["attention_window_size"] = h.AttentionWindowSize
 	}
-	for name, value := range plainFacts(fields) {
-		if _, known := f[name]; !known && !defaulted[name] || ofTheFile[name] {
+	for name, value := range plainFields(raw) {
+		if _, known := f[name]; !known && !readElsewhere[name] || defaults[name] {
 			f[name] = value
 		}
 	}
 	return f
 }
 
-// ofTheFile are fields that familyFacts has a default for and hfconfig does not read.
-var ofTheFile = map[string]bool{"attention_dropout": true, "pad_token_id": true, "eos_token_id": true, "bos_token_id": true}
+// defaults are the fields for which familyFields has a default and which hfconfig does not read.
+var defaults = map[string]bool{"attention_dropout": true, "pad_token_id": true, "eos_token_id": true, "bos_token_id": true}
 
-// defaulted are fields that hfconfig reads where they matter, by all of their names.
-var defaulted = map[string]bool{
+// readElsewhere are other names of fields that hfconfig reads, and fields that it reads only if they matter.
+var readElsewhere = map[string]bool{
 	"lru_width": true, "conv1d_width": true, "attention_window_size": true, "sliding_window": true, "head_dim": true,
 	"rope_parameters.rope_theta": true, "rope_parameters.partial_rotary_factor": true, "rope_parameters.rope_type": true,
 	"rope_scaling": true, "quantization_config": true,
 }
 
-// silent are fields that say nothing about what a model computes or how its tokens are read: who wrote
-// the file, and how weights are drawn before training.
-var silent = map[string]bool{
+// irrelevant are fields that do not change what a model computes or how its tokens are read: who wrote the
+// file, and how weights are initialized before training.
+var irrelevant = map[string]bool{
 	"transformers_version": true, "_name_or_path": true, "_attn_implementation_autoset": true, "_commit_hash": true,
 	"initializer_range": true, "w_init_variance_scale": true, "final_w_init_variance_scale": true, "initializer_factor": true,
 	"use_cache": true, "output_attentions": true, "output_hidden_states": true, "return_dict": true, "torchscript": true, "architectures": true,
 }
 
-// plainFacts returns the fields of any config.json that say something about the model.
-func plainFacts(fields map[string]any) facts {
-	f := facts{}
-	for name, value := range fields {
-		if silent[name] || value == nil {
+// plainFields returns the relevant fields of any config.json.
+func plainFields(raw map[string]any) configFields {
+	f := configFields{}
+	for name, value := range raw {
+		if irrelevant[name] || value == nil {
 			continue
 		}
 		if name == "torch_dtype" {
 			name = "dtype"
 		}
-		f[name] = plainFact(value)
+		f[name] = plainValue(value)
 	}
 	if word, ok := f["dtype"].(string); ok {
 		f["dtype"] = strings.TrimPrefix(word, "torch.")
@@ -173,8 +170,8 @@ func plainFacts(fields map[string]any) facts {
 	return f
 }
 
-// plainFact gives numbers their value, so that 30 is 30.0.
-func plainFact(value any) any {
+// plainValue gives numbers their value, so that 30 equals 30.0.
+func plainValue(value any) any {
 	switch v := value.(type) {
 	case json.Number:
 		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil {
@@ -187,7 +184,7 @@ func plainFact(value any) any {
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
-			out[i] = plainFact(v[i])
+			out[i] = plainValue(v[i])
 		}
 		return out
 	case string, bool, nil:
@@ -200,7 +197,7 @@ func plainFact(value any) any {
 	return string(text)
 }
 
-func sameFact(a, b any) bool {
+func equalValues(a, b any) bool {
 	switch x := a.(type) {
 	case int64:
 		switch y := b.(type) {
@@ -220,7 +217,7 @@ func sameFact(a, b any) bool {
 		return false
 	case []any:
 		y, ok := b.([]any)
-		return ok && slices.EqualFunc(x, y, sameFact)
+		return ok && slices.EqualFunc(x, y, equalValues)
 	}
 	if _, isList := b.([]any); isList {
 		return false
@@ -228,9 +225,8 @@ func sameFact(a, b any) bool {
 	return a == b
 }
 
-// showFact prints a value as JSON, cut short; a list of blocks as a word for each kind would be long, so
-// that it becomes RRA.
-func showFact(v any) string {
+// showValue prints a value as JSON, cut short. A list of block types becomes RRA.
+func showValue(v any) string {
 	if list, ok := v.([]any); ok && len(list) > 0 {
 		letters := ""
 		for _, item := range list {
@@ -252,21 +248,21 @@ func showFact(v any) string {
 	return tensor.Clip(string(text))
 }
 
-// effects say what a field does to the model.
+// effects say what a difference in a field does to the model.
 var effects = map[string]string{
 	"attention_window_size": "attention reaches less far in one of them",
-	"logits_soft_cap":       "logits are bent otherwise",
+	"logits_soft_cap":       "logits are capped differently",
 	"rms_norm_eps":          "every norm differs slightly",
-	"rope_theta":            "queries and keys are turned by other angles",
-	"partial_rotary_factor": "another part of each head is turned",
-	"num_attention_heads":   "heads, and the blocks of the RG-LRU gates, are cut elsewhere",
-	"hidden_activation":     "the MLP applies another function",
-	"tie_word_embeddings":   "logits are computed with a matrix of their own in one of them",
-	"dtype":                 "transformers rounds the weights to another type, or computes in it",
-	"eos_token_id":          "generation ends elsewhere",
-	"pad_token_id":          "batches are filled up with another token",
+	"rope_theta":            "queries and keys are rotated by other angles",
+	"partial_rotary_factor": "another part of each head is rotated",
+	"num_attention_heads":   "heads, and the blocks of the RG-LRU gates, are split differently",
+	"hidden_activation":     "the MLP applies another activation function",
+	"tie_word_embeddings":   "one of them has a separate output head",
+	"dtype":                 "transformers loads the weights, or computes, in another dtype",
+	"eos_token_id":          "generation stops at another token",
+	"pad_token_id":          "batches are padded with another token",
 	"bos_token_id":          "prompts begin with another token",
-	"block_types":           "blocks are of other kinds",
+	"block_types":           "the blocks are of other types",
 	"vocab_size":            "the embeddings have other sizes",
-	"num_hidden_layers":     "the models are of different depth",
+	"num_hidden_layers":     "the models have different numbers of blocks",
 }

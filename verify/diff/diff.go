@@ -1,34 +1,72 @@
+// Package diff compares two checkpoints of any formats and of any model: which tensors are equal, how far
+// the others are apart, and what was done to them. Diff is its entry point.
+//
+// Models of the Griffin family are compared through the rules of their layouts, so that an original and its
+// conversion are equal. Package explain finds what was done to a tensor; every explanation was checked on
+// all elements.
 package diff
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Options choose what is compared, and how strictly.
+// Options choose what is compared, and how strictly. The zero value compares everything, bit for bit.
 type Options struct {
-	Raw       bool       // names and layouts as they are: nothing is seen through
-	Only      []string   // patterns of names, of which one has to fit (see Glob); none for all tensors
-	Map       *Renames   // new names for A's tensors, before anything else; nil for none
-	Tolerance *Tolerance // what still counts as equal; nil for the same bits
+	Raw       bool       // compares names and layouts as they are
+	Only      []string   // patterns of names (see Glob), one of which has to match; all tensors if empty
+	Map       *Renames   // renames A's tensors first; nil to rename none
+	Tolerance *Tolerance // what counts as equal; nil for the same bits
 
-	// Progress, if not nil, is told what is being done and the bytes that are done so far, of total. Calls
-	// do not overlap.
-	Progress func(what string, done, total int64)
+	// Progress, if not nil, is called with the current stage and the bytes that are done of its total, never
+	// concurrently.
+	Progress func(stage string, done, total int64)
 }
 
-// Diff compares two checkpoints. They stay open. Its memory does not grow with the tensors.
+// OptionError says that an option cannot be carried out.
+type OptionError struct {
+	Option  Option
+	Problem string
+}
+
+// Option names an option of Diff.
+type Option string
+
+// The options of which there can be an OptionError.
+const (
+	OptionOnly      Option = "only"
+	OptionMap       Option = "map"
+	OptionTolerance Option = "tolerance"
+)
+
+func (e *OptionError) Error() string { return e.Problem }
+
+// Diff compares two checkpoints, which stay open. Its memory does not grow with the tensors.
 //
-// Differences are no error but the result. Input that turns out broken is a *tensor.FormatError, a pattern
-// or rule that fits nothing a *convert.SettingsError.
+// Differences are part of the result and not an error. Diff returns a *tensor.FormatError if a checkpoint
+// is corrupt, and an *OptionError if a pattern or a rule matches no tensor.
 func Diff(ctx context.Context, a, b *tensor.Checkpoint, o Options) (*Result, error) {
 	return newDiffer(o).run(ctx, a, b)
 }
 
+// differ is one comparison.
+type differ struct {
+	options  Options
+	a, b     *side
+	pairs    []*pair // A's tensors in order, and then those that only B has
+	result   *Result
+	progress progress
+
+	rangeBytes    int64 // compared at a time of a tensor that lies in files on both sides
+	rangeElements int64 // measured at a time of a tensor that lies uncompressed on both sides
+}
+
 func newDiffer(o Options) *differ {
-	return &differ{options: o, rangeBytes: 64 << 20, rangeElements: 16 << 20, result: &Result{Griffin: convert.ToolVersion(), Config: []ConfigDifference{}, Tensors: []TensorDiff{}}}
+	return &differ{options: o, rangeBytes: 64 << 20, rangeElements: 16 << 20, progress: progress{report: o.Progress},
+		result: &Result{Griffin: convert.ToolVersion(), Config: []ConfigDifference{}, Tensors: []TensorDiff{}}}
 }
 
 func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, error) {
@@ -38,7 +76,7 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 	if err := d.compareConfigs(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{d.compareElements, d.pairRenamed, d.checkSums, d.explainAll} {
+	for _, step := range []func(context.Context) error{d.compareElements, d.pairRenamed, d.verifyChecksums, d.explainAll} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -47,16 +85,6 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 	return d.result, nil
 }
 
-// differ is one comparison.
-type differ struct {
-	options Options
-	a, b    *side
-	pairs   *pairs
-	result  *Result
-	meter   meter
-
-	rangeBytes    int64 // that a worker compares of a large tensor that lies in files on both sides
-	rangeElements int64 // that a worker measures of one that can be read from anywhere on
+func (d *differ) note(format string, args ...any) {
+	d.result.Notes = append(d.result.Notes, fmt.Sprintf(format, args...))
 }
-
-func (d *differ) note(sentence string) { d.result.Notes = append(d.result.Notes, sentence) }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
@@ -158,7 +157,7 @@ func statuses(r *Result) string {
 
 func TestPairing(t *testing.T) {
 	renames := func(text string) *Renames {
-		m, err := parseRenames("rules", strings.NewReader(text))
+		m, err := ParseRenames("rules", strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +314,7 @@ func TestDiffStops(t *testing.T) {
 
 func TestPatternsThatFitNothing(t *testing.T) {
 	c := checkpointOf(t, vector("x", 1))
-	var choice *convert.SettingsError
+	var choice *OptionError
 	if _, err := Diff(t.Context(), c, c, Options{Only: []string{"x", "y*"}}); !errors.As(err, &choice) || !strings.Contains(err.Error(), `"y*"`) {
 		t.Error(err)
 	}

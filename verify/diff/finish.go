@@ -9,69 +9,59 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
-// explainAll finds out what was done to the pairs that differ.
+// explainAll finds what was done to the pairs that differ.
 func (d *differ) explainAll(ctx context.Context) error {
 	var differing []*pair
 	var all []*explain.Pair
-	pairs := map[*pair]*explain.Pair{}
+	explained := map[*pair]*explain.Pair{}
 	total := int64(0)
-	for _, p := range d.pairs.all {
+	for _, p := range d.pairs {
 		e := p.diff
-		pairs[p] = &explain.Pair{Name: p.name, A: p.a.tensor(), B: p.b.tensor(), Equal: e.Status == Equal}
-		all = append(all, pairs[p])
+		explained[p] = &explain.Pair{Name: p.name, A: p.a.tensor(), B: p.b.tensor(), Equal: e.Status == Equal}
+		all = append(all, explained[p])
 		if e.Explanation == nil && (e.Status == Differs || e.Status == DType && e.Metrics != nil && e.Metrics.Differing > 0 ||
 			e.Status == Shape && p.a.Elements() == p.b.Elements()) {
 			differing = append(differing, p)
-			total += p.a.Tensor.Bytes()
+			total += p.a.Bytes()
 		}
 	}
-	d.meter.begin("explaining", total)
+	d.progress.start("explaining", total)
 	explainer := explain.New(all)
 	return inParallel(ctx, differing, func(ctx context.Context, p *pair) error {
-		explanation, err := explainer.Explain(ctx, pairs[p])
+		explanation, err := explainer.Explain(ctx, explained[p])
 		if err != nil {
 			return err
 		}
 		p.diff.Explanation = explanation
-		d.meter.add(p.a.Tensor.Bytes())
+		d.progress.add(p.a.Bytes())
 		return nil
 	})
 }
 
-// finish sorts the entries and sums up.
+// finish sorts the entries and sums them up.
 func (d *differ) finish() {
 	r := d.result
-	for _, p := range d.pairs.all {
-		r.Tensors = append(r.Tensors, *p.diff)
-	}
 	r.A, r.B = d.a.describe(), d.b.describe()
-	for _, p := range d.pairs.all {
+	for _, p := range d.pairs {
+		r.Tensors = append(r.Tensors, *p.diff)
 		r.A.count(p.a)
 		r.B.count(p.b)
 	}
 	slices.SortStableFunc(r.Tensors, func(a, b TensorDiff) int {
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(b.distance(), a.distance()))
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(b.Distance(), a.Distance()))
 	})
-	r.sum()
+	r.summarize()
 }
 
-func (s *side) describe() Side {
-	out := Side{Path: s.checkpoint.Path, Format: s.checkpoint.Format, Prefix: s.prefix}
-	if s.model != nil {
-		out.Layout = s.model.Layout.String()
-	}
-	return out
-}
-
-func (s *Side) count(o *Operand) {
+func (s *Side) count(o *operand) {
 	if o != nil {
 		s.Tensors++
 		s.Parameters += o.Elements()
-		s.Bytes += o.Tensor.Bytes()
+		s.Bytes += o.Bytes()
 	}
 }
 
-// rank is how much an entry matters: the least first.
+// rank orders entries by what matters most.
 func (t *TensorDiff) rank() int {
 	switch {
 	case t.Status == OnlyA:
@@ -89,14 +79,15 @@ func (t *TensorDiff) rank() int {
 	case t.Renamed:
 		return 6
 	}
-	return rankEqual
+	return 7
 }
 
-// rankEqual is that of tensors that are the same.
-const rankEqual = 7
+// Same reports whether the tensors are equal and have the same name.
+func (t *TensorDiff) Same() bool { return t.Status == Equal && !t.Renamed }
 
-// distance orders entries of one rank: what is not finite counts most, then what is farthest apart.
-func (t *TensorDiff) distance() float64 {
+// Distance orders entries of one status: Inf if one side has more elements that are not finite than the
+// other, otherwise the relative L2 distance.
+func (t *TensorDiff) Distance() float64 {
 	m := t.Metrics
 	if m == nil || t.Status == Equal {
 		return 0
@@ -107,25 +98,14 @@ func (t *TensorDiff) distance() float64 {
 	return float64(m.RelativeL2)
 }
 
-func (r *Result) sum() {
+// summarize fills in Summary and Equal.
+func (r *Result) summarize() {
 	s := &r.Summary
 	s.Tensors, s.Config = len(r.Tensors), len(r.Config)
+	counts := map[Status]*int{Equal: &s.Equal, Differs: &s.Differ, OnlyA: &s.OnlyA, OnlyB: &s.OnlyB, Shape: &s.Shape, DType: &s.DType}
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
-		switch t.Status {
-		case Equal:
-			s.Equal++
-		case Differs:
-			s.Differ++
-		case OnlyA:
-			s.OnlyA++
-		case OnlyB:
-			s.OnlyB++
-		case Shape:
-			s.Shape++
-		case DType:
-			s.DType++
-		}
+		*counts[t.Status]++
 		if t.Renamed {
 			s.Renamed++
 		}

@@ -1,16 +1,16 @@
 package diff
 
-// Glob reports whether a name fits a pattern as a whole: * stands for any characters, dots included, and
-// ? for one.
+// Glob reports whether a pattern matches a whole name: * matches any characters, dots included, and ? one
+// byte.
 func Glob(pattern, name string) bool {
 	_, ok := globParts(pattern, name)
 	return ok
 }
 
-// globParts is Glob that returns what each * stands for: as little as possible, from the left. It takes
-// time in proportion to the product of the lengths at most.
+// globParts is Glob that also returns what each * matched: as little as possible, from the left. Its time is
+// at most proportional to the product of the lengths.
 func globParts(pattern, name string) (parts []string, ok bool) {
-	type state struct{ pattern, name, parts int } // where the last * may take one more character
+	type state struct{ pattern, name, parts int } // where the last * may match one more byte
 	retry := state{-1, 0, 0}
 	starts := []int{}
 	ends := []int{}

@@ -2,39 +2,37 @@ package diff
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
-// compareElements compares all pairs of one shape: first their bytes, where the types are the same, and
-// then the values of those that differ.
+// compareElements compares all pairs of one shape: their bytes, if the dtypes are the same, and then the
+// values of those that differ.
 func (d *differ) compareElements(ctx context.Context) error {
-	d.meter.tell = d.options.Progress
-	var same, apart []*pair
-	for _, p := range d.pairs.all {
+	var sameType, measured []*pair
+	for _, p := range d.pairs {
 		switch {
 		case p.diff.Status != "":
 		case p.a.DType == p.b.DType:
-			same = append(same, p)
+			sameType = append(sameType, p)
 		default:
-			apart = append(apart, p)
+			measured = append(measured, p)
 		}
 	}
-	differ, err := d.compareBytes(ctx, same)
+	unequal, err := d.compareBytes(ctx, sameType)
 	if err != nil {
 		return err
 	}
-	for _, p := range same {
-		if differ[p] {
-			apart = append(apart, p)
+	for _, p := range sameType {
+		if unequal[p] {
+			measured = append(measured, p)
 		} else {
 			p.diff.Status = Equal
 		}
 	}
-	return d.measureAll(ctx, apart)
+	return d.measureAll(ctx, measured)
 }
 
 // section is a range of a pair's elements that one worker measures.
@@ -44,7 +42,7 @@ type section struct {
 	tally    *tally
 }
 
-// measureAll finds the metrics of pairs, and what they make of them.
+// measureAll determines the metrics of pairs, and their status.
 func (d *differ) measureAll(ctx context.Context, pairs []*pair) error {
 	var all []section
 	total := int64(0)
@@ -52,7 +50,7 @@ func (d *differ) measureAll(ctx context.Context, pairs []*pair) error {
 	for i, p := range pairs {
 		n := p.a.Elements()
 		step := max(n, 1)
-		if p.a.Direct() && p.b.Direct() {
+		if p.a.direct() && p.b.direct() {
 			step = d.rangeElements
 		}
 		for first := int64(0); first < n; first += step {
@@ -60,18 +58,18 @@ func (d *differ) measureAll(ctx context.Context, pairs []*pair) error {
 			all = append(all, s)
 			byPair[i] = append(byPair[i], s.tally)
 		}
-		total += p.a.Tensor.Bytes()
+		total += p.a.Bytes()
 	}
-	d.meter.begin("measuring", total)
+	d.progress.start("measuring", total)
 	if err := inParallel(ctx, all, d.measure); err != nil {
 		return err
 	}
 	for i, p := range pairs {
-		whole := &tally{first: -1}
+		sum := &tally{first: -1}
 		for _, t := range byPair[i] {
-			whole.add(t)
+			sum.add(t)
 		}
-		d.judge(p, whole)
+		d.complete(p, sum)
 	}
 	return nil
 }
@@ -89,11 +87,11 @@ func (d *differ) measure(ctx context.Context, s section) error {
 	}
 	defer b.Close()
 	c := newComparer(s.pair, d.options.Tolerance)
-	for at := int64(0); at < s.n; at += stretch {
+	for at := int64(0); at < s.n; at += chunk {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n := min(stretch, s.n-at)
+		n := min(chunk, s.n-at)
 		rawA, err := a.next(n)
 		if err != nil {
 			return err
@@ -104,65 +102,57 @@ func (d *differ) measure(ctx context.Context, s section) error {
 		}
 		t := c.compare(rawA, rawB, s.first+at, int(n))
 		s.tally.add(&t)
-		d.meter.add(int64(len(rawA)))
+		d.progress.add(int64(len(rawA)))
 	}
-	s.tally.changes = &c.changes
+	s.tally.histogram = &c.histogram
 	return nil
 }
 
-// sectionReader gives the stored bytes of consecutive elements.
+// sectionReader reads the stored bytes of consecutive elements.
 type sectionReader struct {
 	io.ReadCloser
-	of     *Operand
-	memory []byte
+	of     *operand
+	buffer []byte
 }
 
-func openSection(o *Operand, first int64) (*sectionReader, error) {
-	r, err := o.Open(first)
+func openSection(o *operand, first int64) (*sectionReader, error) {
+	r, err := o.open(first)
 	if err != nil {
 		return nil, err
 	}
-	return &sectionReader{ReadCloser: r, of: o, memory: make([]byte, (stretch*int64(o.DType.Bits())+7)/8)}, nil
+	return &sectionReader{r, o, make([]byte, o.bytesOf(chunk))}, nil
 }
+
+// bytesOf returns how many bytes n elements have.
+func (o *operand) bytesOf(n int64) int64 { return (n*int64(o.DType.Bits()) + 7) / 8 }
 
 // next returns the bytes of the next n elements, which are valid until the next call.
 func (r *sectionReader) next(n int64) ([]byte, error) {
-	p := r.memory[:(n*int64(r.of.DType.Bits())+7)/8]
-	if _, err := io.ReadFull(r, p); err != nil {
-		return nil, r.of.name(short(err))
-	}
-	return p, nil
+	p := r.buffer[:r.of.bytesOf(n)]
+	return p, r.of.annotate(tensor.ReadFull(r, p))
 }
 
-// short makes the early end of a tensor's elements an error about the input.
-func short(err error) error {
-	if err == nil || err == io.EOF || err == io.ErrUnexpectedEOF {
-		return tensor.Bad("the elements end early")
-	}
-	return err
-}
-
-// judge makes the entry of a pair whose values were compared.
-func (d *differ) judge(p *pair, t *tally) {
+// complete fills in the entry of a pair whose values were compared.
+func (d *differ) complete(p *pair, t *tally) {
 	e := p.diff
-	oneType := p.a.DType == p.b.DType
+	sameType := p.a.DType == p.b.DType
 	e.Status = Differs
-	if !oneType {
+	if !sameType {
 		e.Status = DType
 	}
 	if t.differing > 0 || t.nanA+t.nanB+t.infA+t.infB > 0 {
-		e.Metrics = t.metrics(e.Shape, oneType && stepsOf(p.a.DType) != nil, d.options.Tolerance != nil)
+		e.Metrics = t.metrics(e.Shape, sameType && ulpsOf(p.a.DType) != nil, d.options.Tolerance != nil)
 	}
 	if d.options.Tolerance != nil && t.beyond == 0 {
 		e.Status = Equal
 	}
-	if oneType || t.differing == 0 {
+	if sameType || t.differing == 0 {
 		return
 	}
 	switch {
 	case t.notRoundedB == 0:
-		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: fmt.Sprintf("to %s", p.b.DType)}
+		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "to " + p.b.DType.String()}
 	case t.notRoundedA == 0:
-		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: fmt.Sprintf("A is B rounded to %s", p.a.DType)}
+		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "A is B rounded to " + p.a.DType.String()}
 	}
 }

@@ -78,11 +78,11 @@ func naive(d tensor.DType, a, b []byte, n int) (m Metrics, differing []bool) {
 			if math.IsNaN(p-q) || math.IsInf(p, 0) || math.IsInf(q, 0) {
 				continue
 			}
-			apart := math.Abs(p - q)
-			m.MaxAbs = Number(max(float64(m.MaxAbs), apart))
+			distance := math.Abs(p - q)
+			m.MaxAbs = Number(max(float64(m.MaxAbs), distance))
 			finite++
-			sum += apart
-			dd += apart * apart
+			sum += distance
+			dd += distance * distance
 			aa += p * p
 			bb += q * q
 			ab += p * q
@@ -176,7 +176,7 @@ func TestStepsBetweenValues(t *testing.T) {
 		{tensor.F8E4M3, []byte{0x7e}, []byte{0xfe}, 2 * 0x7e},
 		{tensor.F8E8M0, []byte{3}, []byte{200}, 197},
 	} {
-		if got := stepsOf(tt.d).between(tt.a, tt.b, 0); got != tt.want {
+		if got := ulpsOf(tt.d).between(tt.a, tt.b, 0); got != tt.want {
 			t.Errorf("%s %x to %x: %d values, not %d", tt.d, tt.a, tt.b, got, tt.want)
 		}
 	}

@@ -1,54 +1,85 @@
 package diff
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Operand is one side of a pair: a tensor as it is compared. Where the layouts of the two checkpoints
-// differ, it shows elements of one or more stored tensors through the rules, in the order of the shape in
-// which they are compared.
-//
-// It can be read from any element on, by several goroutines.
-type Operand struct {
-	*tensor.Tensor                  // the elements in the order of comparison; Name is that of the side itself
-	Stored         []*tensor.Tensor // the tensors of the checkpoint that hold them
-
-	shows *tensor.View // of Stored[0], where a model is seen as a layout has it; nil for the whole tensor as it is
+// operand is one side of a pair: a tensor as it is compared. If the layouts of the two checkpoints differ,
+// it is a view of a stored tensor in the layout of comparison.
+type operand struct {
+	*tensor.Tensor                // the elements in the order of comparison, under the stored tensor's name
+	stored         *tensor.Tensor // that holds them
+	view           *tensor.View   // of stored; nil for the whole tensor as it is
 }
 
-// Direct reports whether the elements lie uncompressed in a file or in memory, so that they can be read
-// in any order and from anywhere on, at no more than the cost of what is read.
-func (o *Operand) Direct() bool {
+// whole returns an operand that is a stored tensor as it is.
+func whole(t *tensor.Tensor) *operand { return &operand{Tensor: t, stored: t} }
+
+// isView reports whether the operand is a part of the stored tensor, or has its elements in another order.
+func (o *operand) isView() bool {
+	return o.view != nil && !(o.view.IsRowMajor() && o.view.Elements() == o.stored.Elements())
+}
+
+// direct reports whether the elements lie uncompressed in a file or in memory, so that any of them can be
+// read at the cost of those alone.
+func (o *operand) direct() bool {
 	_, ok, err := tensor.Layout(o.Tensor)
 	return ok && err == nil
 }
 
-// Open reads the stored bytes, little-endian and row-major, from an element on. In packed types it has
-// to be one that begins at a whole byte.
-func (o *Operand) Open(first int64) (io.ReadCloser, error) {
-	r, err := o.Data.Stream(bytesOf(o.DType, first))
-	return r, o.name(err)
+// contiguous reports whether the elements lie one after another in a file that keeps no checksum of them.
+func (o *operand) contiguous() bool {
+	lay, ok, err := tensor.Layout(o.Tensor)
+	if !ok || err != nil {
+		return false
+	}
+	_, _, contiguous := lay.Contiguous()
+	_, checked := o.Data.(tensor.Checker)
+	return contiguous && !checked
 }
 
-// bytesOf returns how many bytes n elements have.
-func bytesOf(d tensor.DType, n int64) int64 {
-	bits := int64(d.Bits())
-	return n/8*bits + n%8*bits/8
+// readAt fills p from a byte offset on. The operand is contiguous.
+func (o *operand) readAt(p []byte, off int64) error {
+	lay, _, err := tensor.Layout(o.Tensor)
+	if err != nil {
+		return o.annotate(err)
+	}
+	at, _, _ := lay.Contiguous()
+	n, err := lay.Store.ReadAt(p, at+off)
+	switch {
+	case n == len(p):
+		return nil
+	case err == nil:
+		err = io.EOF
+	}
+	return o.annotate(tensor.ShortRead(err))
 }
+
+// open reads the stored bytes, little-endian and row-major, from an element on. Of packed dtypes it is one
+// that begins at a whole byte.
+func (o *operand) open(first int64) (io.ReadCloser, error) {
+	bits := int64(o.DType.Bits())
+	r, err := o.Data.Stream(first/8*bits + first%8*bits/8)
+	return r, o.annotate(err)
+}
+
+// kind is what two operands that hold the same elements have in common.
+func (o *operand) kind() string { return fmt.Sprint(o.DType, o.Shape) }
 
 // tensor returns the elements in the order of comparison, or nil.
-func (o *Operand) tensor() *tensor.Tensor {
+func (o *operand) tensor() *tensor.Tensor {
 	if o == nil {
 		return nil
 	}
 	return o.Tensor
 }
 
-// name puts the tensor's name into an error about it.
-func (o *Operand) name(err error) error { return nameError(o.Name, err) }
+// annotate adds the tensor's name to an error about it.
+func (o *operand) annotate(err error) error { return annotate(o.Name, err) }
 
-func nameError(name string, err error) error {
+func annotate(name string, err error) error {
 	return tensor.Annotate(err, tensor.Location{Tensor: name})
 }

@@ -6,18 +6,16 @@ import (
 	"io"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Renames give tensors other names. They are read from a file of lines
+// Renames are rules that give tensors other names. Each is a line
 //
 //	transformer.h.*.attn.* -> model.layers.*.self_attn.*
 //
-// whose left side is a pattern for a whole name: * stands for any characters, dots included, as few as
-// possible. Each * of the right side stands for what the one of the same place stood for. The first line
-// that fits a name counts; names that fit none stay. Empty lines and those that begin with # are left out.
+// whose left side is a pattern for a whole name (see Glob). The n-th * of the right side stands for what
+// the n-th * of the left side matched, as few characters as possible. The first rule that matches a name
+// applies; names that no rule matches stay. Empty lines and those that begin with # are ignored.
 type Renames struct {
 	file  string
 	rules []rename
@@ -28,31 +26,16 @@ type rename struct {
 	pattern, to string
 }
 
-// ReadRenames reads a file of rules. A line that is no rule is a *convert.SettingsError with its number.
-func ReadRenames(path string) (*Renames, error) {
-	source, name, err := storage.Locate(path)
-	if err != nil {
-		return nil, err
-	}
-	if !storage.IsFile(source, name) {
-		return nil, &convert.SettingsError{Problem: path + " is not a file"}
-	}
-	f, _, err := storage.Open(source, name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return parseRenames(path, f)
-}
-
 // The bounds of a file of rules. Real ones have some dozens.
 const (
 	maxRules     = 10000
 	maxRuleBytes = 4096
 )
 
-func parseRenames(path string, r io.Reader) (*Renames, error) {
-	m := &Renames{file: path}
+// ParseRenames reads rules, one a line. file is what errors call their source. A line that is not a rule is
+// an *OptionError with its number.
+func ParseRenames(file string, r io.Reader) (*Renames, error) {
+	m := &Renames{file: file}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, maxRuleBytes), maxRuleBytes)
 	number := 0
@@ -67,13 +50,13 @@ func parseRenames(path string, r io.Reader) (*Renames, error) {
 			problem = fmt.Sprintf("more than %d rules", maxRules)
 		}
 		if problem != "" {
-			return nil, m.bad(number, problem)
+			return nil, m.errorf("line %d: %s", number, problem)
 		}
 		rule.line = number
 		m.rules = append(m.rules, rule)
 	}
 	if err := lines.Err(); err == bufio.ErrTooLong {
-		return nil, m.bad(number+1, fmt.Sprintf("longer than %d bytes", maxRuleBytes))
+		return nil, m.errorf("line %d: longer than %d bytes", number+1, maxRuleBytes)
 	} else if err != nil {
 		return nil, err
 	}
@@ -94,41 +77,40 @@ func parseRename(line string) (r rename, problem string) {
 	return r, ""
 }
 
-func (m *Renames) bad(line int, problem string) error {
-	return &convert.SettingsError{Problem: fmt.Sprintf("%s: line %d: %s", m.file, line, problem),
-		Hint: "a line is PATTERN -> NAME, where each * of NAME stands for what the * at its place in PATTERN does"}
+func (m *Renames) errorf(format string, args ...any) error {
+	return &OptionError{OptionMap, m.file + ": " + fmt.Sprintf(format, args...)}
 }
 
 // apply returns the checkpoint with its tensors renamed, and their old names by the new ones. A rule that
-// fits no name, and two tensors of one name, are a *convert.SettingsError.
+// matches no name, and two tensors of one new name, are an *OptionError.
 func (m *Renames) apply(c *tensor.Checkpoint) (*tensor.Checkpoint, map[string]string, error) {
 	if m == nil {
 		return c, nil, nil
 	}
 	used := make([]bool, len(m.rules))
-	by := map[string]string{} // new name: old name
-	old := map[string]string{}
+	all := map[string]string{} // old names by the new ones, including those that stay
+	oldNames := map[string]string{}
 	var tensors []*tensor.Tensor
 	for _, t := range c.Tensors() {
 		name, rule := m.rename(t.Name)
 		if rule >= 0 {
 			used[rule] = true
 		}
-		if first, taken := by[name]; taken {
-			return nil, nil, &convert.SettingsError{Problem: fmt.Sprintf("%s: %q and %q would both be called %q", m.file, tensor.Clip(first), tensor.Clip(t.Name), tensor.Clip(name))}
+		if first, taken := all[name]; taken {
+			return nil, nil, m.errorf("%q and %q would both be called %q", tensor.Clip(first), tensor.Clip(t.Name), tensor.Clip(name))
 		}
-		by[name] = t.Name
+		all[name] = t.Name
 		if name != t.Name {
-			copied := *t
-			copied.Name = name
-			t = &copied
-			old[name] = by[name]
+			oldNames[name] = t.Name
+			renamed := *t
+			renamed.Name = name
+			t = &renamed
 		}
 		tensors = append(tensors, t)
 	}
 	for i, r := range m.rules {
 		if !used[i] {
-			return nil, nil, m.bad(r.line, fmt.Sprintf("no tensor of %s fits %q first", c.Path, r.pattern))
+			return nil, nil, m.errorf("line %d: %q applies to no tensor of %s", r.line, r.pattern, c.Path)
 		}
 	}
 	renamed, err := tensor.NewCheckpoint(c.Path, c.Format, tensors)
@@ -137,25 +119,23 @@ func (m *Renames) apply(c *tensor.Checkpoint) (*tensor.Checkpoint, map[string]st
 	}
 	renamed.Details, renamed.Metadata, renamed.Notes = c.Details, c.Metadata, c.Notes
 	renamed.Source, renamed.Root = c.Source, c.Root
-	return renamed, old, nil
+	return renamed, oldNames, nil
 }
 
-// rename returns the new name of a tensor, and the rule that gave it: -1 for none.
+// rename returns the new name of a tensor, and the index of the rule that gave it: -1 for none.
 func (m *Renames) rename(name string) (string, int) {
 	for i, r := range m.rules {
 		parts, ok := globParts(r.pattern, name)
 		if !ok {
 			continue
 		}
+		pieces := strings.Split(r.to, "*")
 		var b strings.Builder
-		k := 0
-		for _, c := range []byte(r.to) {
-			if c == '*' {
-				b.WriteString(parts[k])
-				k++
-			} else {
-				b.WriteByte(c)
+		for k, piece := range pieces {
+			if k > 0 {
+				b.WriteString(parts[k-1])
 			}
+			b.WriteString(piece)
 		}
 		return b.String(), i
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
@@ -79,23 +78,20 @@ func TestRenamesThatAreNone(t *testing.T) {
 		{"\n\n -> x", "line 3: a side of -> is empty"},
 		{"a.* -> x.*.*", "line 1: the right side has more *"},
 		{"a -> b -> c", "line 1"},
-		{"# nothing\nc.* -> d.*", `line 2: no tensor of memory fits "c.*" first`},
+		{"# nothing\nc.* -> d.*", `line 2: "c.*" applies to no tensor of memory`},
 		{"*.w -> same", `"a.w" and "b.w" would both be called "same"`},
 		{"a.w -> b.w", `would both be called "b.w"`},
 		{"a.w -> x\n" + strings.Repeat("y", maxRuleBytes+1), "line 2: longer than 4096 bytes"},
 		{strings.Repeat("a.w -> x\n", maxRules+1), "line 10001: more than 10000 rules"},
 	} {
-		m, err := parseRenames("rules", strings.NewReader(tt.text))
+		m, err := ParseRenames("rules", strings.NewReader(tt.text))
 		if err == nil {
 			_, _, err = m.apply(c)
 		}
-		var choice *convert.SettingsError
+		var choice *OptionError
 		if !errors.As(err, &choice) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%.40q: %v, not %s", tt.text, err, tt.want)
 		}
-	}
-	if _, err := ReadRenames(filepath.Join(t.TempDir(), "absent")); !os.IsNotExist(err) {
-		t.Error(err)
 	}
 }
 
@@ -199,7 +195,7 @@ func TestGroups(t *testing.T) {
 	}}
 	var got []string
 	for _, g := range r.Groups() {
-		got = append(got, string(g.Status)+" "+g.Where()+": "+g.What)
+		got = append(got, string(g.Status)+" "+g.Where()+": "+g.Change)
 	}
 	want := []string{
 		"only_a only.me: ",

@@ -6,11 +6,11 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// tally is what is known of the elements of a pair that have been compared so far.
+// tally sums up the elements of a pair that were compared.
 type tally struct {
 	differing int64
 	beyond    int64 // outside the tolerance
-	first     int64 // differing element, -1 for none
+	first     int64 // index of the first differing element, -1 for none
 	firstA    float64
 	firstB    float64
 
@@ -21,13 +21,13 @@ type tally struct {
 	nanA, nanB     int64
 	infA, infB     int64
 
-	changes *changes // nil where nothing was counted
+	histogram *histogram // nil if nothing was counted
 
 	notRoundedB int64 // elements of B that are not those of A rounded to B's type
 	notRoundedA int64 // and the other way round
 }
 
-// add adds what is known of the elements that follow.
+// add adds the tally of the elements that follow.
 func (t *tally) add(u *tally) {
 	if t.first < 0 {
 		t.first, t.firstA, t.firstB = u.first, u.firstA, u.firstB
@@ -46,48 +46,48 @@ func (t *tally) add(u *tally) {
 	t.nanB += u.nanB
 	t.infA += u.infA
 	t.infB += u.infB
-	t.changes = t.changes.plus(u.changes)
+	t.histogram = t.histogram.plus(u.histogram)
 	t.notRoundedA += u.notRoundedA
 	t.notRoundedB += u.notRoundedB
 }
 
-// sumEqual sums numbers that are the same on both sides.
-func (t *tally) sumEqual(x []float64) {
+// addEqual adds numbers that are the same on both sides.
+func (t *tally) addEqual(x []float64) {
 	for _, v := range x {
 		if math.Abs(v) <= math.MaxFloat64 {
 			t.finite++
 			t.aa += v * v
 		} else {
-			t.countSpecial(v, v)
+			t.addNonFinite(v, v)
 		}
 	}
 	t.bb, t.ab = t.aa, t.aa
 }
 
-// sum sums numbers and their differences, and counts the differences by their size.
-func (t *tally) sum(x, y []float64, sizes *changes) {
+// addValues adds numbers and their differences, and counts the differences by their size.
+func (t *tally) addValues(x, y []float64, sizes *histogram) {
 	y = y[:len(x)]
 	for i, a := range x {
 		b := y[i]
 		if !(math.Abs(a) <= math.MaxFloat64 && math.Abs(b) <= math.MaxFloat64) {
-			t.countSpecial(a, b)
+			t.addNonFinite(a, b)
 			continue
 		}
-		apart := math.Abs(a - b)
-		if apart > t.maxAbs {
-			t.maxAbs = apart
+		distance := math.Abs(a - b)
+		if distance > t.maxAbs {
+			t.maxAbs = distance
 		}
-		sizes[math.Float64bits(apart)>>52]++
+		sizes[math.Float64bits(distance)>>52]++
 		t.finite++
-		t.sumAbs += apart
-		t.dd += apart * apart
+		t.sumAbs += distance
+		t.dd += distance * distance
 		t.aa += a * a
 		t.bb += b * b
 		t.ab += a * b
 	}
 }
 
-func (t *tally) countSpecial(a, b float64) {
+func (t *tally) addNonFinite(a, b float64) {
 	if a != a {
 		t.nanA++
 	} else if math.IsInf(a, 0) {
@@ -100,10 +100,11 @@ func (t *tally) countSpecial(a, b float64) {
 	}
 }
 
-// metrics returns what the tally of a whole pair says.
-func (t *tally) metrics(shape []int64, steps, tolerance bool) *Metrics {
+// metrics returns the metrics of a pair all of whose elements were added. ulp and tolerance say whether
+// Metrics.MaxULP and Metrics.Beyond apply.
+func (t *tally) metrics(shape []int64, ulp, tolerance bool) *Metrics {
 	m := &Metrics{Differing: t.differing, MaxAbs: Number(t.maxAbs), RelativeL2: Number(math.Sqrt(t.dd / t.aa)), Cosine: Number(math.NaN()),
-		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: tensor.Unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB), Changes: t.changes.list()}
+		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: tensor.Unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB), Changes: t.histogram.changes()}
 	if t.finite > 0 {
 		m.MeanAbs = Number(t.sumAbs / float64(t.finite))
 	}
@@ -116,11 +117,44 @@ func (t *tally) metrics(shape []int64, steps, tolerance bool) *Metrics {
 	if t.aa > 0 && t.bb > 0 {
 		m.Cosine = Number(max(-1, min(1, t.ab/math.Sqrt(t.aa)/math.Sqrt(t.bb))))
 	}
-	if steps {
+	if ulp {
 		m.MaxULP = &t.ulp
 	}
 	if tolerance {
 		m.Beyond = &t.beyond
 	}
 	return m
+}
+
+// histogram counts differences |a - b| by the exponent of a float64.
+type histogram [2048]int64
+
+// plus returns the counts of both, either of which may be nil. It may change h.
+func (h *histogram) plus(g *histogram) *histogram {
+	switch {
+	case h == nil:
+		return g
+	case g == nil:
+		return h
+	}
+	for i, n := range g {
+		h[i] += n
+	}
+	return h
+}
+
+// changes lists the differences that are not 0 and that did not overflow. Those below the least normal
+// float64 count as 0.
+func (h *histogram) changes() []Change {
+	const bias, overflow = 1023, 2047
+	out := []Change{}
+	if h == nil {
+		return out
+	}
+	for i, n := range h {
+		if i > 0 && i < overflow && n > 0 {
+			out = append(out, Change{Exponent: i - bias, Count: n})
+		}
+	}
+	return out
 }

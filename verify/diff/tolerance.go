@@ -5,20 +5,17 @@ import (
 	"math"
 	"strconv"
 	"strings"
-
-	"github.com/griffin-ckpt/griffin/convert"
 )
 
-// Tolerance is what counts as equal. Two elements are if any one of its parts says so; a part that is 0
-// says nothing. Besides, NaN is equal to NaN and +0 to -0, whatever their bits.
+// Tolerance is what counts as equal. Two elements do if they are within any one of its bounds; a bound of 0
+// does not count. NaN equals NaN, and +0 equals -0, whatever their bits.
 type Tolerance struct {
-	Abs float64 // |a - b| is at most this
-	Rel float64 // |a - b| is at most this times the larger of |a| and |b|
-	ULP uint64  // at most so many representable values from a to b; floating-point types that are the same only
+	Abs float64 // of |a - b|
+	Rel float64 // of |a - b|, relative to the larger of |a| and |b|
+	ULP uint64  // of the number of representable values from a to b; only if the dtypes are one floating-point dtype
 }
 
-// ParseTolerance reads "abs=1e-6,rel=1e-3,ulp=2", each part at most once. Anything else is a
-// *convert.SettingsError.
+// ParseTolerance reads "abs=1e-6,rel=1e-3,ulp=2", each part at most once. Anything else is an *OptionError.
 func ParseTolerance(text string) (*Tolerance, error) {
 	t := &Tolerance{}
 	seen := map[string]bool{}
@@ -36,8 +33,7 @@ func ParseTolerance(text string) (*Tolerance, error) {
 			err = strconv.ErrSyntax
 		}
 		if err != nil || seen[key] {
-			return nil, &convert.SettingsError{Problem: fmt.Sprintf("%q is no tolerance", text),
-				Hint: "--tolerance takes abs=NUMBER, rel=NUMBER, ulp=COUNT, or several of them with commas between: abs=1e-6,rel=1e-3"}
+			return nil, &OptionError{OptionTolerance, fmt.Sprintf("%q is not a tolerance", text)}
 		}
 		seen[key] = true
 	}
@@ -52,15 +48,15 @@ func parseDistance(s string) (float64, error) {
 	return x, nil
 }
 
-// within reports whether two numbers count as equal, ulp representable values apart. ulp counts only if
-// it is known.
+// within reports whether two numbers count as equal. They are ulp representable values apart, if that is
+// known.
 func (t *Tolerance) within(a, b float64, ulp uint64, known bool) bool {
 	if a == b || a != a && b != b {
 		return true
 	}
-	apart := math.Abs(a - b)
-	if math.IsInf(apart, 0) || apart != apart {
-		return false // one of them is not finite, or both are at the ends of float64
+	distance := math.Abs(a - b)
+	if math.IsInf(distance, 0) || distance != distance {
+		return false // one of them is not finite, or they are at opposite ends of float64
 	}
-	return apart <= t.Abs || apart <= t.Rel*max(math.Abs(a), math.Abs(b)) || known && ulp <= t.ULP
+	return distance <= t.Abs || distance <= t.Rel*max(math.Abs(a), math.Abs(b)) || known && ulp <= t.ULP
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// commonNames returns the prefixes, such as "params." or "module.", without which most names of two
-// checkpoints are the same: "" where that is of no use.
+// commonNames returns the prefixes, such as "params." or "module.", without which the most names of two
+// checkpoints are the same.
 func commonNames(a, b *tensor.Checkpoint) (prefixA, prefixB string) {
 	most := 0
 	for _, pa := range wrappers(a) {
@@ -30,11 +30,11 @@ func commonNames(a, b *tensor.Checkpoint) (prefixA, prefixB string) {
 	return prefixA, prefixB
 }
 
-// wrappers returns "" and the prefixes, of up to four segments, that more than half of the names have.
+// wrappers returns "" and the prefixes of up to four segments that more than half of the names have.
 func wrappers(c *tensor.Checkpoint) []string {
-	const deepest = 4
+	const maxSegments = 4
 	out := []string{""}
-	for range deepest {
+	for range maxSegments {
 		last := out[len(out)-1]
 		count := map[string]int{}
 		for _, t := range c.Tensors() {
@@ -57,11 +57,10 @@ func wrappers(c *tensor.Checkpoint) []string {
 	return out
 }
 
-// wrapperSegments are put into the middle of names by torch.compile, FSDP and activation checkpointing, and
-// mean nothing.
+// wrapperSegments are put into the middle of names by torch.compile, FSDP and activation checkpointing.
 var wrapperSegments = strings.NewReplacer("_orig_mod.", "", "_fsdp_wrapped_module.", "", "_checkpoint_wrapped_module.", "")
 
-// unwrap returns a name without a prefix and without what wrappers put into it.
+// unwrap returns a name without a prefix and without the segments of wrappers.
 func unwrap(name, prefix string) string {
 	return wrapperSegments.Replace(strings.TrimPrefix(name, prefix))
 }

@@ -1,4 +1,4 @@
-package diff
+package report
 
 import (
 	"cmp"
@@ -8,16 +8,17 @@ import (
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
-// heatMap shows how far tensors are apart, a row for each kind of tensor and a column for each layer.
+// heatMap shows how far tensors are apart: a row for each name of a tensor, a column for each layer.
 type heatMap struct {
 	Title  string
 	Layers []int
 	Rows   []heatRow
-	Low    string // the relative L2 that the faintest and the strongest colour stand for
-	High   string
+	Low    string // the relative L2 of the faintest colour
+	High   string // and of the strongest
 }
 
 type heatRow struct {
@@ -25,51 +26,51 @@ type heatRow struct {
 	Cells []heatCell
 }
 
-// heatCell is one tensor, or where there is none.
+// heatCell is one tensor, or an empty cell.
 type heatCell struct {
-	Class string       // "none", "equal", "apart", or "bad" for what cannot be measured
-	Style template.CSS // that sets --heat to 0 … 1
-	Text  string       // what it is, for those who point at it or do not see colours
-	Mark  string       // a letter where colours do not say it
+	Class string       // "none", "equal", "apart", or "bad" if there is no distance
+	Style template.CSS // sets --heat to 0 … 1
+	Text  string       // a description, for readers who do not see the colours
+	Mark  string       // a letter in the cell
 }
 
-// heatMaps returns one map for each list of layers, and one for what lies outside of all.
-func heatMaps(r *Result) []*heatMap {
+// heatMaps returns one map for each list of layers, and one for the tensors outside layers.
+func heatMaps(r *diff.Result) []*heatMap {
 	low, high := heatRange(r)
-	byRoot := map[string][]*TensorDiff{}
-	var roots []string
+	byList := map[string][]*diff.TensorDiff{}
+	var lists []string
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
-		root, layer, _ := splitLayer(t.Name)
+		list, layer, _ := diff.SplitLayer(t.Name)
 		if layer < 0 {
-			root = ""
+			list = ""
 		}
-		if byRoot[root] == nil {
-			roots = append(roots, root)
+		if byList[list] == nil {
+			lists = append(lists, list)
 		}
-		byRoot[root] = append(byRoot[root], t)
+		byList[list] = append(byList[list], t)
 	}
-	slices.SortFunc(roots, func(a, b string) int { return cmp.Compare(len(byRoot[b]), len(byRoot[a])) })
+	slices.SortFunc(lists, func(a, b string) int { return cmp.Compare(len(byList[b]), len(byList[a])) })
 	var maps []*heatMap
-	for _, root := range roots {
-		if root != "" {
-			maps = append(maps, newHeatMap(root, byRoot[root], low, high))
+	for _, list := range lists {
+		if list != "" {
+			maps = append(maps, newHeatMap(list, byList[list], low, high))
 		}
 	}
-	if outside := byRoot[""]; len(outside) > 0 && len(maps) > 0 && len(outside) <= 64 {
+	if outside := byList[""]; len(outside) > 0 && len(maps) > 0 && len(outside) <= 64 {
 		maps = append(maps, newHeatMap("", outside, low, high))
 	}
 	return maps
 }
 
-func newHeatMap(root string, tensors []*TensorDiff, low, high float64) *heatMap {
-	m := &heatMap{Title: root, Low: page.Number(low), High: page.Number(high)}
-	rows, columns := map[string]map[int]*TensorDiff{}, map[int]bool{}
+func newHeatMap(list string, tensors []*diff.TensorDiff, low, high float64) *heatMap {
+	m := &heatMap{Title: list, Low: page.Number(low), High: page.Number(high)}
+	rows, columns := map[string]map[int]*diff.TensorDiff{}, map[int]bool{}
 	var names []string
 	for _, t := range tensors {
-		_, layer, tail := splitLayer(t.Name)
+		_, layer, tail := diff.SplitLayer(t.Name)
 		if rows[tail] == nil {
-			rows[tail] = map[int]*TensorDiff{}
+			rows[tail] = map[int]*diff.TensorDiff{}
 			names = append(names, tail)
 		}
 		rows[tail][layer] = t
@@ -87,32 +88,31 @@ func newHeatMap(root string, tensors []*TensorDiff, low, high float64) *heatMap 
 		}
 		m.Rows = append(m.Rows, row)
 	}
-	if root == "" {
+	if list == "" {
 		m.Title, m.Layers = "outside layers", nil
 	}
 	return m
 }
 
-func newHeatCell(t *TensorDiff, low, high float64) heatCell {
+func newHeatCell(t *diff.TensorDiff, low, high float64) heatCell {
 	if t == nil {
 		return heatCell{Class: "none", Text: "no such tensor"}
 	}
 	name := page.Shown(t.Name)
 	switch {
-	case t.Status == OnlyA:
+	case t.Status == diff.OnlyA:
 		return heatCell{Class: "bad", Text: name + ": only in A", Mark: "A"}
-	case t.Status == OnlyB:
+	case t.Status == diff.OnlyB:
 		return heatCell{Class: "bad", Text: name + ": only in B", Mark: "B"}
-	case t.Status == Shape:
+	case t.Status == diff.Shape:
 		return heatCell{Class: "bad", Text: fmt.Sprintf("%s: %s in A, %s in B", name, tensor.ShapeString(t.Shape), tensor.ShapeString(t.ShapeB)), Mark: "S"}
 	case t.Metrics == nil || t.Metrics.Differing == 0:
 		return heatCell{Class: "equal", Text: name + ": the same values"}
 	}
-	distance := t.distance()
-	root, layer, _ := splitLayer(t.Name)
+	distance := t.Distance()
 	text := fmt.Sprintf("%s: relative L2 %s", name, page.Number(float64(t.Metrics.RelativeL2)))
 	mark := ""
-	if what := t.what(root, layer); what != "" {
+	if what := t.Change(); what != "" {
 		text, mark = text+", "+page.Shown(what), "•"
 	}
 	if math.IsInf(distance, 0) {
@@ -125,12 +125,12 @@ func newHeatCell(t *TensorDiff, low, high float64) heatCell {
 	return heatCell{Class: "apart", Style: template.CSS(fmt.Sprintf("--heat:%.0f%%", 12+88*strength)), Text: text, Mark: mark}
 }
 
-// heatRange returns the least and the largest relative L2 above 0; at most six decades are told apart.
-func heatRange(r *Result) (low, high float64) {
+// heatRange returns the smallest and the largest relative L2 above 0, but at most six decades.
+func heatRange(r *diff.Result) (low, high float64) {
 	low = math.Inf(1)
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
-		if d := t.distance(); d > 0 && !math.IsInf(d, 0) {
+		if d := t.Distance(); d > 0 && !math.IsInf(d, 0) {
 			low, high = math.Min(low, d), math.Max(high, d)
 		}
 	}

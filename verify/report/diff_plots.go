@@ -1,4 +1,4 @@
-package diff
+package report
 
 import (
 	"cmp"
@@ -11,39 +11,40 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg/draw"
 
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
 
-// mostHistograms is how many tensors have a histogram of their own.
-const mostHistograms = 6
+// maxHistograms is how many tensors have a histogram of their own.
+const maxHistograms = 6
 
-// figures returns the plots of a result that is not equal.
-func figures(r *Result) []*page.Figure {
+// diffFigures returns the plots of a result that is not equal.
+func diffFigures(r *diff.Result) []*page.Figure {
 	var out []*page.Figure
-	var apart []*TensorDiff
+	var differing []*diff.TensorDiff
 	for i := range r.Tensors {
 		if t := &r.Tensors[i]; t.Metrics != nil && len(t.Metrics.Changes) > 0 {
-			apart = append(apart, t)
+			differing = append(differing, t)
 		}
 	}
-	if f := layersFigure(apart); f != nil {
+	if f := layersFigure(differing); f != nil {
 		out = append(out, f)
 	}
-	if len(apart) == 0 {
+	if len(differing) == 0 {
 		return out
 	}
 	total := map[int]int64{}
-	for _, t := range apart {
+	for _, t := range differing {
 		for _, c := range t.Metrics.Changes {
 			total[c.Exponent] += c.Count
 		}
 	}
-	title := "How much elements moved"
-	out = append(out, changesFigure(total, title, fmt.Sprintf("Differences |b − a| of all elements that differ, of %s, counted by powers of two.", counted(len(apart), "tensor")), "all"))
-	slices.SortStableFunc(apart, func(a, b *TensorDiff) int { return cmp.Compare(b.distance(), a.distance()) })
-	if len(apart) > 1 {
-		for i, t := range apart[:min(mostHistograms, len(apart))] {
+	title := "How much elements changed"
+	out = append(out, changesFigure(total, title, fmt.Sprintf("Differences |b − a| of all elements that differ, of %s, counted by powers of two.", counted(int64(len(differing)), "tensor")), "all"))
+	slices.SortStableFunc(differing, func(a, b *diff.TensorDiff) int { return cmp.Compare(b.Distance(), a.Distance()) })
+	if len(differing) > 1 {
+		for i, t := range differing[:min(maxHistograms, len(differing))] {
 			counts := map[int]int64{}
 			for _, c := range t.Metrics.Changes {
 				counts[c.Exponent] += c.Count
@@ -55,12 +56,12 @@ func figures(r *Result) []*page.Figure {
 	return out
 }
 
-// layersFigure shows the relative distance of every tensor over the layers.
-func layersFigure(apart []*TensorDiff) *page.Figure {
+// layersFigure plots the relative distance of every tensor over the layers.
+func layersFigure(differing []*diff.TensorDiff) *page.Figure {
 	var values []float64
 	last := -1
-	for _, t := range apart {
-		if _, layer, _ := splitLayer(t.Name); layer >= 0 {
+	for _, t := range differing {
+		if _, layer, _ := diff.SplitLayer(t.Name); layer >= 0 {
 			last = max(last, layer)
 			values = append(values, float64(t.Metrics.RelativeL2))
 		}
@@ -71,10 +72,10 @@ func layersFigure(apart []*TensorDiff) *page.Figure {
 	p := page.NewPlot("layer", "relative L2 of a tensor")
 	at := page.Logarithmic(p, values)
 	p.X.Min, p.X.Max = -0.5, float64(last)+0.5
-	p.X.Tick.Marker = wholeTicks(last)
+	p.X.Tick.Marker = integerTicks(last)
 	var plain, explained plotter.XYs
-	for _, t := range apart {
-		_, layer, _ := splitLayer(t.Name)
+	for _, t := range differing {
+		_, layer, _ := diff.SplitLayer(t.Name)
 		if layer < 0 {
 			continue
 		}
@@ -87,7 +88,7 @@ func layersFigure(apart []*TensorDiff) *page.Figure {
 	}
 	page.Dots(p, plain, page.InkMain, draw.CircleGlyph{}, 2.5)
 	page.Dots(p, explained, page.InkOther, draw.BoxGlyph{}, 2.5)
-	f := &page.Figure{Title: "Distance over the layers", Caption: fmt.Sprintf("‖b − a‖ / ‖a‖ of each of %s in layers that have other values.", counted(len(values), "tensor"))}
+	f := &page.Figure{Title: "Distance over the layers", Caption: fmt.Sprintf("‖b − a‖ / ‖a‖ of each of %s in layers that differs.", counted(int64(len(values)), "tensor"))}
 	if len(plain) > 0 {
 		f.Legend = append(f.Legend, page.Explain("main", "a tensor"))
 	}
@@ -98,7 +99,7 @@ func layersFigure(apart []*TensorDiff) *page.Figure {
 	return f
 }
 
-// changesFigure shows how many differences have which size.
+// changesFigure is a histogram of the sizes of differences.
 func changesFigure(counts map[int]int64, title, caption, id string) *page.Figure {
 	low, high := math.MaxInt, math.MinInt
 	values := []float64{1}
@@ -124,7 +125,7 @@ func changesFigure(counts map[int]int64, title, caption, id string) *page.Figure
 	return f
 }
 
-// powerTicks label powers of two.
+// powerTicks labels powers of two.
 func powerTicks(low, high int) plot.ConstantTicks {
 	every := max(1, (high-low+9)/10)
 	var ticks plot.ConstantTicks
@@ -138,7 +139,7 @@ func powerTicks(low, high int) plot.ConstantTicks {
 	return ticks
 }
 
-func wholeTicks(last int) plot.ConstantTicks {
+func integerTicks(last int) plot.ConstantTicks {
 	every := max(1, (last+20)/20)
 	var ticks plot.ConstantTicks
 	for i := 0; i <= last; i += every {

@@ -1,0 +1,186 @@
+package diff
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// pair is a tensor of A and its counterpart in B. One of them may be nil.
+type pair struct {
+	name string // in the layout of comparison
+	a, b *operand
+	diff *TensorDiff // its entry of the result
+}
+
+// only returns the one side of a pair without counterpart.
+func (p *pair) only() *operand {
+	if p.a == nil {
+		return p.b
+	}
+	return p.a
+}
+
+// view returns an operand that is a view (see operand.isView), or nil if both are whole tensors.
+func (p *pair) view() *operand {
+	for _, o := range []*operand{p.a, p.b} {
+		if o.isView() {
+			return o
+		}
+	}
+	return nil
+}
+
+// match finds the counterparts of all tensors.
+func (d *differ) match(a, b *tensor.Checkpoint) error {
+	renamed, oldNames, err := d.options.Map.apply(a)
+	if err != nil {
+		return err
+	}
+	d.a, d.b = newSide(renamed, oldNames), newSide(b, nil)
+	layout := convert.UnknownLayout
+	if !d.options.Raw {
+		d.a.recognize()
+		d.b.recognize()
+	}
+	switch {
+	case d.options.Raw:
+		d.a.addAll()
+		d.b.addAll()
+	case d.a.model != nil && d.b.model != nil:
+		layout = commonLayout(d.a.model.Layout, d.b.model.Layout)
+		for _, s := range []*side{d.a, d.b} {
+			if err := s.addModel(layout); err != nil {
+				return err
+			}
+		}
+		d.pairHeads(d.a, d.b)
+		d.pairHeads(d.b, d.a)
+	default:
+		prefixA, prefixB := commonNames(d.a.checkpoint, d.b.checkpoint)
+		d.a.addUnwrapped(prefixA)
+		d.b.addUnwrapped(prefixB)
+	}
+	d.pair(layout)
+	return d.keepOnly()
+}
+
+// pairHeads gives an output head that only one side has the other's embedding as its counterpart, since
+// that is the head of the other side.
+func (d *differ) pairHeads(with, without *side) {
+	head, embedding := with.byKey[convert.HeadName], without.embedding()
+	if head == nil || embedding == nil || without.byKey[convert.HeadName] != nil {
+		return
+	}
+	without.add(convert.HeadName, embedding)
+	d.note("%s is compared with %s of %s, which has no separate output head",
+		head.Name, without.nameOf(embedding), without.checkpoint.Path)
+}
+
+// pair makes the pairs.
+func (d *differ) pair(layout convert.Layout) {
+	taken := map[string]bool{}
+	add := func(key string) {
+		p := &pair{a: d.a.byKey[key], b: d.b.byKey[key]}
+		if p.name = d.pairName(key, layout, p); taken[p.name] { // a name of one side that is a key of the other
+			p.name = key
+		}
+		taken[p.name] = true
+		p.diff = d.newEntry(p)
+		d.pairs = append(d.pairs, p)
+	}
+	for _, key := range d.a.keys {
+		add(key)
+	}
+	for _, key := range d.b.keys {
+		if d.a.byKey[key] == nil {
+			add(key)
+		}
+	}
+}
+
+// pairName returns the name that a pair has on a side in the layout of comparison, or its key if both
+// sides are in this layout and have different names for it.
+func (d *differ) pairName(key string, layout convert.Layout, p *pair) string {
+	switch {
+	case p.a == nil:
+		return d.b.fullName(key, layout, p.b)
+	case p.b == nil:
+		return d.a.fullName(key, layout, p.a)
+	}
+	nameA, nameB := d.a.fullName(key, layout, p.a), d.b.fullName(key, layout, p.b)
+	inA, inB := d.a.has(layout), d.b.has(layout)
+	switch {
+	case nameA == nameB || inA && !inB:
+		return nameA
+	case inB && !inA:
+		return nameB
+	}
+	return key
+}
+
+// newEntry returns the entry of the result for a pair, with what is known before elements are read.
+func (d *differ) newEntry(p *pair) *TensorDiff {
+	e := &TensorDiff{Name: p.name}
+	of := p.a
+	if of == nil {
+		of, e.Status = p.b, OnlyB
+	}
+	e.DType, e.Shape, e.Elements = of.DType.String(), shapeOf(of.Shape), of.Elements()
+	if p.a != nil {
+		e.A = unless(p.name, d.a.nameOf(p.a))
+	}
+	if p.b == nil {
+		e.Status = OnlyA
+		return e
+	}
+	e.B = unless(p.name, d.b.nameOf(p.b))
+	if p.b.DType != of.DType {
+		e.DTypeB = p.b.DType.String()
+	}
+	if !slices.Equal(of.Shape, p.b.Shape) {
+		e.Status, e.ShapeB = Shape, shapeOf(p.b.Shape)
+	}
+	return e
+}
+
+// unless returns a name, or "" if it is known.
+func unless(known, name string) string {
+	if name == known {
+		return ""
+	}
+	return name
+}
+
+// shapeOf is a shape that JSON shows as a list, also that of a scalar.
+func shapeOf(shape []int64) []int64 {
+	if shape == nil {
+		return []int64{}
+	}
+	return shape
+}
+
+// keepOnly removes the pairs that match no pattern.
+func (d *differ) keepOnly() error {
+	if len(d.options.Only) == 0 {
+		return nil
+	}
+	used := make([]bool, len(d.options.Only))
+	d.pairs = slices.DeleteFunc(d.pairs, func(p *pair) bool {
+		keep := false
+		for i, pattern := range d.options.Only {
+			for _, name := range []string{p.name, p.diff.A, p.diff.B} {
+				if name != "" && Glob(pattern, name) {
+					keep, used[i] = true, true
+				}
+			}
+		}
+		return !keep
+	})
+	if i := slices.Index(used, false); i >= 0 {
+		return &OptionError{OptionOnly, fmt.Sprintf("no tensor of either checkpoint matches %q", d.options.Only[i])}
+	}
+	return nil
+}

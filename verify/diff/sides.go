@@ -1,0 +1,129 @@
+package diff
+
+import (
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// side is one of the checkpoints, with its tensors by the keys under which they are paired.
+type side struct {
+	checkpoint *tensor.Checkpoint
+	oldNames   map[string]string // of renamed tensors, by their new names
+	model      *convert.Model    // of the family; nil if there is none, or if there are several
+	prefix     string            // removed from the names of its tensors
+	keys       []string          // in order
+	byKey      map[string]*operand
+}
+
+func newSide(c *tensor.Checkpoint, oldNames map[string]string) *side {
+	return &side{checkpoint: c, oldNames: oldNames, byKey: map[string]*operand{}}
+}
+
+// add lists an operand under a key or, if that is taken, under its own name.
+func (s *side) add(key string, o *operand) {
+	if s.byKey[key] != nil {
+		key = o.Name
+	}
+	if s.byKey[key] == nil {
+		s.keys = append(s.keys, key)
+		s.byKey[key] = o
+	}
+}
+
+// nameOf returns the operand's name in the file.
+func (s *side) nameOf(o *operand) string {
+	if old, ok := s.oldNames[o.Name]; ok {
+		return old
+	}
+	return o.Name
+}
+
+// recognize finds the model of the family, if there is just one.
+func (s *side) recognize() {
+	if m, err := convert.Recognize(s.checkpoint); err == nil {
+		s.model = m
+	}
+}
+
+// commonLayout returns a layout in which models of two layouts can be compared: each parameter is a tensor
+// of its own in it.
+func commonLayout(a, b convert.Layout) convert.Layout {
+	if a == convert.HuggingFace {
+		return a
+	}
+	return b
+}
+
+// addModel lists the tensors of a model as a layout has them, and then those that are not part of it.
+func (s *side) addModel(layout convert.Layout) error {
+	s.prefix = s.model.Prefix
+	parameters, others := s.model.In(layout)
+	for _, p := range parameters {
+		shown, err := tensor.Viewed(p.Stored, p.View)
+		if err != nil {
+			return err
+		}
+		s.add(p.Name, &operand{shown, p.Stored, &p.View})
+	}
+	for _, t := range others {
+		s.add(strings.TrimPrefix(t.Name, s.prefix), whole(t))
+	}
+	return nil
+}
+
+// embedding returns the model's, in whatever layout it was listed.
+func (s *side) embedding() *operand {
+	for _, key := range []string{"embed_tokens.weight", "embedder.input_embedding"} {
+		if o := s.byKey[key]; o != nil {
+			return o
+		}
+	}
+	return nil
+}
+
+// addAll lists all tensors by their names.
+func (s *side) addAll() {
+	for _, t := range s.checkpoint.Tensors() {
+		s.add(t.Name, whole(t))
+	}
+}
+
+// addUnwrapped lists all tensors by their names without a prefix and without the segments of wrappers.
+func (s *side) addUnwrapped(prefix string) {
+	s.prefix = prefix
+	taken := map[string]bool{}
+	for _, t := range s.checkpoint.Tensors() {
+		if unwrap(t.Name, prefix) == t.Name {
+			taken[t.Name] = true
+		}
+	}
+	for _, t := range s.checkpoint.Tensors() {
+		key := unwrap(t.Name, prefix)
+		if taken[key] {
+			key = t.Name
+		}
+		s.add(key, whole(t))
+	}
+}
+
+// has reports whether the side's own layout is the one in which the pairs are compared.
+func (s *side) has(layout convert.Layout) bool { return s.model == nil || s.model.Layout == layout }
+
+// fullName returns the operand's own name, or its key if it is compared in another layout.
+func (s *side) fullName(key string, layout convert.Layout, o *operand) string {
+	if s.has(layout) || o.view == nil {
+		return o.Name
+	}
+	return key
+}
+
+// describe returns the part of the result about the side, without the counts.
+func (s *side) describe() Side {
+	out := Side{Path: s.checkpoint.Path, Format: s.checkpoint.Format, Prefix: s.prefix}
+	if s.model != nil {
+		out.Layout = s.model.Layout.String()
+	}
+	return out
+}

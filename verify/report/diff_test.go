@@ -1,0 +1,77 @@
+package report_test
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+	"github.com/griffin-ckpt/griffin/verify/report"
+)
+
+func diffReport(t *testing.T, r *diff.Result) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "report.html")
+	if err := report.WriteDiff(path, r, []string{"griffin", "diff", "my a", "b"}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func moved(name string, distance float64, kind explain.Kind) diff.TensorDiff {
+	return diff.TensorDiff{Name: name, Status: diff.Differs, DType: "float32", Shape: []int64{2, 2}, Elements: 4,
+		Metrics: &diff.Metrics{Differing: 3, MaxAbs: 0.5, MeanAbs: 0.1, RelativeL2: diff.Number(distance), Cosine: 0.9, First: []int64{0, 1}, FirstA: 1, FirstB: 2,
+			Changes: []diff.Change{{Exponent: -3, Count: 2}, {Exponent: 0, Count: 1}}},
+		Explanation: &explain.Explanation{Kind: kind, Detail: "by 2"}}
+}
+
+// The page shows every tensor at its place in the map, with what was done to it.
+func TestReportShowsEveryTensor(t *testing.T) {
+	r := &diff.Result{Griffin: "v1", A: diff.Side{Path: "a<script>", Format: "safetensors"}, B: diff.Side{Path: "b"},
+		Config: []diff.ConfigDifference{{Field: "vocab_size", A: "8", B: "9", Detail: "another head"}},
+		Tensors: []diff.TensorDiff{
+			{Name: "layers.0.gone", Status: diff.OnlyA, DType: "float32", Shape: []int64{1}, Elements: 1},
+			moved("layers.0.w", 0.001, explain.Other), moved("layers.1.w", 0.1, explain.Scaled), moved("layers.2.w", math.Inf(1), explain.Other),
+			{Name: "layers.1.<b>", Status: diff.Shape, DType: "float32", Shape: []int64{1}, ShapeB: []int64{2}, Elements: 1},
+			{Name: "layers.2.same", Status: diff.Equal, DType: "float32", Shape: []int64{1}, Elements: 1},
+			moved("head", 0.01, explain.Other),
+		}}
+	r.Summary = diff.Summary{Tensors: 7, Equal: 1, Differ: 4, OnlyA: 1, Shape: 1, Config: 1}
+	text := diffReport(t, r)
+	for _, want := range []string{
+		"<title>griffin diff: Different: a&lt;script&gt; and b</title>", "griffin diff &#39;my a&#39; b", "another head",
+		"layers.0.gone: only in A", "layers.0.w: relative L2 0.001", "layers.1.w: relative L2 0.1, scaled by 2", "layers.1.&lt;b&gt;: [1] in A, [2] in B",
+		"layers.2.w: relative L2 ∞, not finite", "layers.2.same: the same values", "head: relative L2 0.01", "no such tensor",
+		"layers.1.w</code>", `style="--heat:100%"`, `style="--heat:12%"`, "Distance over the layers", "How much elements changed",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(text, "<script") || strings.Contains(text, "ZgotmplZ") {
+		t.Error("a name is taken for markup, or a value was refused")
+	}
+	if cells := regexp.MustCompile(`<td class="(none|equal|apart|bad)"`).FindAllString(text, -1); len(cells) != 4*3+1 {
+		t.Errorf("%d cells, not one for each of four kinds in three layers and one for the head", len(cells))
+	}
+	if text != diffReport(t, r) {
+		t.Error("the same result gave another page")
+	}
+}
+
+func TestReportOfEqualCheckpoints(t *testing.T) {
+	r := &diff.Result{Equal: true, Summary: diff.Summary{Tensors: 1, Equal: 1, Elements: 3},
+		Tensors: []diff.TensorDiff{{Name: "w", Status: diff.Equal, Shape: []int64{3}, Elements: 3}}}
+	text := diffReport(t, r)
+	if !strings.Contains(text, "<h1>Equal</h1>") || !strings.Contains(text, "All 3 elements of 1 tensor are equal.") || strings.Contains(text, "What differs") {
+		t.Error(text)
+	}
+}
