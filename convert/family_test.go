@@ -221,9 +221,9 @@ func TestShards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	specs := make([]safetensors.Spec, len(p.Dests))
+	specs := make([]tensor.Spec, len(p.Dests))
 	for i, d := range p.Dests {
-		specs[i] = safetensors.Spec{Name: d.Name, DType: d.DType, Shape: d.Shape}
+		specs[i] = tensor.Spec{Name: d.Name, DType: d.DType, Shape: d.Shape}
 	}
 	l, err := safetensors.NewLayout(specs, 64_000, nil)
 	if err != nil {

@@ -34,24 +34,15 @@ func layOut(p *Plan, dst string, o *Options) (output, error) {
 		if format == "" {
 			format = orbax.DefaultFormat
 		}
-		l, err := orbax.NewLayout(as[orbax.Spec](specs), format)
+		l, err := orbax.NewLayout(specs, format)
 		return orbaxOutput{l, format}, err
 	}
 	limit := o.MaxShardSize
 	if limit == 0 {
 		limit = DefaultMaxShardSize
 	}
-	l, err := safetensors.NewLayout(as[safetensors.Spec](specs), limit, map[string]string{"format": "pt"})
+	l, err := safetensors.NewLayout(specs, limit, map[string]string{"format": "pt"})
 	return safetensorsOutput{l}, err
-}
-
-// as gives specs the type that a format has for them.
-func as[T safetensors.Spec | orbax.Spec](specs []tensor.Spec) []T {
-	out := make([]T, len(specs))
-	for i, s := range specs {
-		out[i] = T(s)
-	}
-	return out
 }
 
 // safetensorsOutput is files and perhaps an index in a directory.

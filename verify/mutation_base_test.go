@@ -196,9 +196,9 @@ func reread(x map[string]any) (out map[string]any) {
 func (m *made) execute(t testing.TB, plan *convert.Plan) {
 	t.Helper()
 	dir := t.TempDir()
-	var specs []safetensors.Spec
+	var specs []tensor.Spec
 	for _, d := range plan.Dests {
-		specs = append(specs, safetensors.Spec{Name: d.Name, DType: d.DType, Shape: d.Shape})
+		specs = append(specs, tensor.Spec{Name: d.Name, DType: d.DType, Shape: d.Shape})
 	}
 	layout, err := safetensors.NewLayout(specs, 0, nil)
 	if err != nil {
@@ -228,9 +228,9 @@ func (m *made) execute(t testing.TB, plan *convert.Plan) {
 func (m *made) write(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	var specs []safetensors.Spec
+	var specs []tensor.Spec
 	for _, e := range m.tensors {
-		specs = append(specs, safetensors.Spec{Name: e.name, DType: e.dtype, Shape: e.shape})
+		specs = append(specs, tensor.Spec{Name: e.name, DType: e.dtype, Shape: e.shape})
 	}
 	layout, err := safetensors.NewLayout(specs, m.shard, map[string]string{"format": "pt"})
 	if err != nil {

@@ -503,9 +503,9 @@ var fileFaults = []fault{
 
 // endsWith returns the tensors that lie in the last n bytes of the file.
 func (m *made) endsWith(n int64) []string {
-	var specs []safetensors.Spec
+	var specs []tensor.Spec
 	for _, e := range m.tensors {
-		specs = append(specs, safetensors.Spec{Name: e.name, DType: e.dtype, Shape: e.shape})
+		specs = append(specs, tensor.Spec{Name: e.name, DType: e.dtype, Shape: e.shape})
 	}
 	layout, err := safetensors.NewLayout(specs, 0, map[string]string{"format": "pt"})
 	if err != nil {

@@ -25,7 +25,7 @@ func Example() {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	layout, err := safetensors.NewLayout([]safetensors.Spec{{Name: "weight", DType: tensor.U8, Shape: []int64{3, 2}}}, 0, nil)
+	layout, err := safetensors.NewLayout([]tensor.Spec{{Name: "weight", DType: tensor.U8, Shape: []int64{3, 2}}}, 0, nil)
 	if err != nil {
 		panic(err)
 	}

@@ -13,15 +13,6 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Spec describes a tensor that is to be written. Its name is the keys of the tree joined with dots,
-// such as params.blocks.0.mlp_block.ffw_up.w. Each part between dots is a key, but for numbers: as
-// Flax names the modules of a list, they belong to the key before them ("blocks.0").
-type Spec struct {
-	Name  string
-	DType tensor.DType
-	Shape []int64
-}
-
 // DefaultFormat is what Orbax itself writes unless told otherwise.
 const DefaultFormat = "ocdbt"
 
@@ -83,9 +74,11 @@ const maxDataFile = 2 << 30
 // each list, and what compression may add to a chunk.
 const overhead = 4096
 
-// NewLayout lays out tensors in one of FormatNames. Names that make no tree, and what zarr cannot
-// hold, are a *tensor.FormatError.
-func NewLayout(specs []Spec, format string) (*Layout, error) {
+// NewLayout lays out tensors in one of FormatNames. The name of a tensor is its keys in the tree
+// joined with dots, such as params.blocks.0.mlp_block.ffw_up.w. A number belongs to the key before it,
+// since Flax names the modules of a list so: "blocks.0" is one key. Names that are not the leaves of
+// one tree, and types that zarr does not have, are a *tensor.FormatError.
+func NewLayout(specs []tensor.Spec, format string) (*Layout, error) {
 	return newLayout(specs, format, limits{})
 }
 
@@ -95,7 +88,7 @@ type limits struct {
 	file  int64 // bytes of a data file, 0 for maxDataFile
 }
 
-func newLayout(specs []Spec, format string, limits limits) (*Layout, error) {
+func newLayout(specs []tensor.Spec, format string, limits limits) (*Layout, error) {
 	l := &Layout{maxFile: cmp.Or(limits.file, maxDataFile)}
 	found := false
 	for _, f := range formats {

@@ -21,15 +21,15 @@ func TestWriteForOthers(t *testing.T) {
 	if out == "" {
 		t.Skip("testdata/interop/orbax_write.py runs this")
 	}
-	trees := map[string]func(s Spec) bool{
-		"types":  func(s Spec) bool { return true },
-		"common": func(s Spec) bool { return !slices.Contains(newTypes, s.DType) },
-		"one":    func(s Spec) bool { return s.Name == "params.final_norm.scale" },
+	trees := map[string]func(s tensor.Spec) bool{
+		"types":  func(s tensor.Spec) bool { return true },
+		"common": func(s tensor.Spec) bool { return !slices.Contains(newTypes, s.DType) },
+		"one":    func(s tensor.Spec) bool { return s.Name == "params.final_norm.scale" },
 	}
 	for name, in := range trees {
 		for _, format := range FormatNames() {
 			specs, data := writeCases(11, format)
-			var treeSpecs []Spec
+			var treeSpecs []tensor.Spec
 			var treeData [][]byte
 			for i, s := range specs {
 				if in(s) {
@@ -40,10 +40,10 @@ func TestWriteForOthers(t *testing.T) {
 			writeForOthers(t, filepath.Join(out, name, format+"-small"), format, small, treeSpecs, treeData)
 		}
 	}
-	var many []Spec
+	var many []tensor.Spec
 	var manyData [][]byte
 	for i := range 1500 {
-		many = append(many, Spec{fmt.Sprintf("params.blocks.%d.layer_%d.w", i/50, i%50), tensor.F32, []int64{int64(1 + i%7), 3}})
+		many = append(many, tensor.Spec{Name: fmt.Sprintf("params.blocks.%d.layer_%d.w", i/50, i%50), DType: tensor.F32, Shape: []int64{int64(1 + i%7), 3}})
 		b := make([]byte, 12*(1+i%7))
 		for j := range b {
 			b[j] = byte(i * (j + 1))
@@ -58,7 +58,7 @@ func TestWriteForOthers(t *testing.T) {
 // newTypes are those that TensorStore did not know in 2024.
 var newTypes = []tensor.DType{tensor.F8E3M4, tensor.F4Byte, tensor.I2}
 
-func writeForOthers(t *testing.T, dir, format string, limits limits, specs []Spec, data [][]byte) {
+func writeForOthers(t *testing.T, dir, format string, limits limits, specs []tensor.Spec, data [][]byte) {
 	t.Helper()
 	type leaf struct {
 		Path   []string `json:"path"`

@@ -18,7 +18,7 @@ import (
 )
 
 // writeAll stores tensors of those bytes, in the given order, in steps of odd sizes.
-func writeAll(t *testing.T, dir, format string, limits limits, specs []Spec, data [][]byte, order []int) {
+func writeAll(t *testing.T, dir, format string, limits limits, specs []tensor.Spec, data [][]byte, order []int) {
 	t.Helper()
 	l, err := newLayout(specs, format, limits)
 	if err != nil {
@@ -75,7 +75,7 @@ var fewBits = map[tensor.DType]byte{tensor.Bool: 1, tensor.I4: 7, tensor.I2: 1, 
 
 // writeCases are tensors of every type, every kind of shape and every kind of name that the format
 // takes.
-func writeCases(seed uint64, format string) (specs []Spec, data [][]byte) {
+func writeCases(seed uint64, format string) (specs []tensor.Spec, data [][]byte) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	add := func(name string, d tensor.DType, shape ...int64) {
 		_, size, _ := tensor.SizeOf(d, shape)
@@ -87,7 +87,7 @@ func writeCases(seed uint64, format string) (specs []Spec, data [][]byte) {
 			}
 			b[i] &= cmp.Or(fewBits[d], 0xff)
 		}
-		specs = append(specs, Spec{name, d, shape})
+		specs = append(specs, tensor.Spec{Name: name, DType: d, Shape: shape})
 		data = append(data, b)
 	}
 	for _, d := range writable {
@@ -191,7 +191,7 @@ func TestDataFilesAreNamedByContent(t *testing.T) {
 }
 
 // checkReadBack compares what a directory holds with what was written.
-func checkReadBack(t *testing.T, dir string, specs []Spec, data [][]byte) {
+func checkReadBack(t *testing.T, dir string, specs []tensor.Spec, data [][]byte) {
 	t.Helper()
 	c, err := openPath(dir, Newest)
 	if err != nil {
@@ -224,9 +224,9 @@ func checkReadBack(t *testing.T, dir string, specs []Spec, data [][]byte) {
 
 // Arrays that are worth it begin at a page, none overlap, and files do not grow without bound.
 func TestPlacesInDataFiles(t *testing.T) {
-	var specs []Spec
+	var specs []tensor.Spec
 	for i := range 40 {
-		specs = append(specs, Spec{fmt.Sprint("a", i), tensor.U8, []int64{int64(i) * 5001}})
+		specs = append(specs, tensor.Spec{Name: fmt.Sprint("a", i), DType: tensor.U8, Shape: []int64{int64(i) * 5001}})
 	}
 	const most = 300_000
 	l, err := newLayout(specs, "ocdbt-uncompressed", limits{file: most})
@@ -254,7 +254,7 @@ func TestPlacesInDataFiles(t *testing.T) {
 }
 
 // checkSize compares what the files take with what the layout says that they take at most.
-func checkSize(t *testing.T, dir, format string, limits limits, specs []Spec) {
+func checkSize(t *testing.T, dir, format string, limits limits, specs []tensor.Spec) {
 	t.Helper()
 	l, err := newLayout(specs, format, limits)
 	if err != nil {
@@ -290,15 +290,15 @@ func TestLayoutRefuses(t *testing.T) {
 		{"zarr", []string{"a/0", "b", "a"}, "cannot hold another array"},
 		{"zarr3", []string{"a"}, `no Orbax format "zarr3"`},
 	} {
-		var specs []Spec
+		var specs []tensor.Spec
 		for _, name := range tt.names {
-			specs = append(specs, Spec{name, tensor.F32, []int64{2}})
+			specs = append(specs, tensor.Spec{Name: name, DType: tensor.F32, Shape: []int64{2}})
 		}
 		if _, err := NewLayout(specs, tt.format); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s, %.60q: %v, not %s", tt.format, tt.names, err, tt.want)
 		}
 	}
-	if _, err := NewLayout([]Spec{{"a", tensor.F6E2M3, []int64{4}}}, "ocdbt"); err == nil || !strings.Contains(err.Error(), `"a"`) {
+	if _, err := NewLayout([]tensor.Spec{{Name: "a", DType: tensor.F6E2M3, Shape: []int64{4}}}, "ocdbt"); err == nil || !strings.Contains(err.Error(), `"a"`) {
 		t.Errorf("a type that zarr does not know: %v", err)
 	}
 }
@@ -323,7 +323,7 @@ func TestSinksCount(t *testing.T) {
 	for _, format := range []string{"ocdbt", "ocdbt-zarr3", "zarr", "zarr-uncompressed"} {
 		for _, limits := range []limits{{}, small} {
 			for _, n := range []int{0, 1, 3999, 4001, 9000} {
-				l, err := newLayout([]Spec{{"a", tensor.F32, []int64{1000}}}, format, limits)
+				l, err := newLayout([]tensor.Spec{{Name: "a", DType: tensor.F32, Shape: []int64{1000}}}, format, limits)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -352,7 +352,7 @@ func TestSinksCount(t *testing.T) {
 
 // The tree as Orbax 0.12.8 writes it, but for the type of the arrays.
 func TestMetadataOfATree(t *testing.T) {
-	l, err := NewLayout([]Spec{{"params.b'1.w", tensor.F32, nil}, {"params.blocks.0.w", tensor.F32, nil}, {"é\n", tensor.F32, nil}}, "ocdbt-zarr3")
+	l, err := NewLayout([]tensor.Spec{{Name: "params.b'1.w", DType: tensor.F32}, {Name: "params.blocks.0.w", DType: tensor.F32}, {Name: "é\n", DType: tensor.F32}}, "ocdbt-zarr3")
 	if err != nil {
 		t.Fatal(err)
 	}

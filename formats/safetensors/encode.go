@@ -34,7 +34,7 @@ func newHeader(metadata map[string]string) *header {
 }
 
 // entry adds a tensor whose data is the range from begin to end.
-func (h *header) entry(s Spec, begin, end int64) {
+func (h *header) entry(s tensor.Spec, begin, end int64) {
 	if len(h.text) > 1 {
 		h.text = append(h.text, ',')
 	}
@@ -71,7 +71,7 @@ func (h *header) finish() []byte {
 }
 
 // encodeIndex returns the shard index as Python's json.dumps(indent=2, sort_keys=True) writes it.
-func (l *Layout) encodeIndex(specs []Spec, elements, total int64) []byte {
+func (l *Layout) encodeIndex(specs []tensor.Spec, elements, total int64) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "{\n  \"metadata\": {\n    \"total_parameters\": %d,\n    \"total_size\": %d\n  },\n  \"weight_map\": {", elements, total)
 	order := make([]int, len(specs))

@@ -10,13 +10,6 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Spec describes a tensor that is to be written.
-type Spec struct {
-	Name  string
-	DType tensor.DType
-	Shape []int64
-}
-
 // Place is where a tensor lies in a Layout.
 type Place struct {
 	File   int   // index into Layout.Files
@@ -42,14 +35,14 @@ type Layout struct {
 // NewLayout lays out tensors, given in the order of the model's state dict, in files of at most
 // maxShardSize bytes of tensors each, or in one file if it is 0. A larger tensor has a file of its
 // own. Metadata goes into the header of each file; transformers 4 needs {"format": "pt"} there.
-func NewLayout(specs []Spec, maxShardSize int64, metadata map[string]string) (*Layout, error) {
+func NewLayout(specs []tensor.Spec, maxShardSize int64, metadata map[string]string) (*Layout, error) {
 	if err := checkNames(specs); err != nil {
 		return nil, err
 	}
 	sizes := make([]int64, len(specs))
 	var elements, total int64
 	for i, s := range specs {
-		n, size, err := s.size()
+		n, size, err := sizeOf(s)
 		if err != nil {
 			return nil, tensor.Annotate(err, tensor.Location{Tensor: s.Name})
 		}
@@ -103,7 +96,7 @@ func assignShards(sizes []int64, limit int64) [][]int {
 }
 
 // layoutFile gives the tensors of one file their places and encodes its header.
-func (l *Layout) layoutFile(file int, name string, specs []Spec, sizes []int64, shard []int, metadata map[string]string) (LayoutFile, error) {
+func (l *Layout) layoutFile(file int, name string, specs []tensor.Spec, sizes []int64, shard []int, metadata map[string]string) (LayoutFile, error) {
 	order := slices.Clone(shard)
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(writeRank[specs[a].DType], writeRank[specs[b].DType]), cmp.Compare(specs[a].Name, specs[b].Name))
@@ -143,8 +136,8 @@ var writeRank = func() map[tensor.DType]int {
 	return rank
 }()
 
-// size returns the elements and bytes of a tensor, or why it cannot be written.
-func (s Spec) size() (elements, size int64, err error) {
+// sizeOf returns the elements and bytes of a tensor, or why it cannot be written.
+func sizeOf(s tensor.Spec) (elements, size int64, err error) {
 	if _, ok := writeRank[s.DType]; !ok {
 		return 0, 0, tensor.Bad("safetensors has no type for %s", s.DType)
 	}
@@ -154,7 +147,7 @@ func (s Spec) size() (elements, size int64, err error) {
 	return tensor.SizeOf(s.DType, s.Shape)
 }
 
-func checkNames(specs []Spec) error {
+func checkNames(specs []tensor.Spec) error {
 	seen := make(map[string]bool, len(specs))
 	for _, s := range specs {
 		if seen[s.Name] {

@@ -36,9 +36,9 @@ func TestLayoutMatchesUpstream(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			var specs []Spec
+			var specs []tensor.Spec
 			for _, s := range c.Tensors {
-				specs = append(specs, Spec{s.Name, tensor.DTypeByName(s.DType), s.Shape})
+				specs = append(specs, tensor.Spec{Name: s.Name, DType: tensor.DTypeByName(s.DType), Shape: s.Shape})
 			}
 			l, err := NewLayout(specs, c.Limit, map[string]string{"format": "pt"})
 			if err != nil {
@@ -61,7 +61,7 @@ func TestLayoutMatchesUpstream(t *testing.T) {
 }
 
 // copyTensors writes all tensors of c to the places that l has for them.
-func copyTensors(t *testing.T, c *tensor.Checkpoint, l *Layout, specs []Spec, dir string) {
+func copyTensors(t *testing.T, c *tensor.Checkpoint, l *Layout, specs []tensor.Spec, dir string) {
 	t.Helper()
 	w, err := l.Create(dir)
 	if err != nil {
@@ -112,10 +112,10 @@ func TestRewriteSharded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var specs []Spec
+	var specs []tensor.Spec
 	for _, name := range strings.Fields(string(order)) {
 		x := c.Tensor(name)
-		specs = append(specs, Spec{name, x.DType, x.Shape})
+		specs = append(specs, tensor.Spec{Name: name, DType: x.DType, Shape: x.Shape})
 	}
 	l, err := NewLayout(specs, 20_000, map[string]string{"format": "pt"})
 	if err != nil {
@@ -140,9 +140,9 @@ func TestRewriteFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		var specs []Spec
+		var specs []tensor.Spec
 		for _, x := range c.Tensors() {
-			specs = append([]Spec{{x.Name, x.DType, x.Shape}}, specs...)
+			specs = append([]tensor.Spec{{Name: x.Name, DType: x.DType, Shape: x.Shape}}, specs...)
 		}
 		l, err := NewLayout(specs, 0, c.Metadata)
 		if err != nil {
@@ -156,17 +156,17 @@ func TestRewriteFile(t *testing.T) {
 
 func TestLayoutRefuses(t *testing.T) {
 	for _, tt := range []struct {
-		specs   []Spec
+		specs   []tensor.Spec
 		problem string
 	}{
-		{[]Spec{{"a", tensor.F32, nil}, {"a", tensor.F32, nil}}, "two tensors of one name"},
-		{[]Spec{{"__metadata__", tensor.F32, nil}}, "something else"},
-		{[]Spec{{"\xff", tensor.F32, nil}}, "UTF-8"},
-		{[]Spec{{"a", tensor.C128, nil}}, "no type for complex128"},
-		{[]Spec{{"a", tensor.F4x2, nil}}, "scalar"},
-		{[]Spec{{"a", tensor.F4, []int64{3}}}, "whole bytes"},
-		{[]Spec{{"a", tensor.F32, []int64{-1}}}, "negative"},
-		{[]Spec{{"a", tensor.U8, []int64{1 << 62}}, {"b", tensor.U8, []int64{1 << 62}}}, "overflows"},
+		{[]tensor.Spec{{Name: "a", DType: tensor.F32}, {Name: "a", DType: tensor.F32}}, "two tensors of one name"},
+		{[]tensor.Spec{{Name: "__metadata__", DType: tensor.F32}}, "something else"},
+		{[]tensor.Spec{{Name: "\xff", DType: tensor.F32}}, "UTF-8"},
+		{[]tensor.Spec{{Name: "a", DType: tensor.C128}}, "no type for complex128"},
+		{[]tensor.Spec{{Name: "a", DType: tensor.F4x2}}, "scalar"},
+		{[]tensor.Spec{{Name: "a", DType: tensor.F4, Shape: []int64{3}}}, "whole bytes"},
+		{[]tensor.Spec{{Name: "a", DType: tensor.F32, Shape: []int64{-1}}}, "negative"},
+		{[]tensor.Spec{{Name: "a", DType: tensor.U8, Shape: []int64{1 << 62}}, {Name: "b", DType: tensor.U8, Shape: []int64{1 << 62}}}, "overflows"},
 	} {
 		_, err := NewLayout(tt.specs, 0, nil)
 		if err == nil || !strings.Contains(err.Error(), tt.problem) {
@@ -177,7 +177,7 @@ func TestLayoutRefuses(t *testing.T) {
 
 // Create neither replaces a file nor leaves one behind when it fails.
 func TestCreateLeavesNothing(t *testing.T) {
-	specs := []Spec{{"a", tensor.U8, []int64{8}}, {"b", tensor.U8, []int64{8}}}
+	specs := []tensor.Spec{{Name: "a", DType: tensor.U8, Shape: []int64{8}}, {Name: "b", DType: tensor.U8, Shape: []int64{8}}}
 	l, err := NewLayout(specs, 8, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 
 // one is a safetensors file of one tensor of that name with n bytes.
 func one(name string, n int) string {
-	l, err := NewLayout([]Spec{{name, tensor.U8, []int64{int64(n)}}}, 0, map[string]string{"format": "pt"})
+	l, err := NewLayout([]tensor.Spec{{Name: name, DType: tensor.U8, Shape: []int64{int64(n)}}}, 0, map[string]string{"format": "pt"})
 	if err != nil {
 		panic(err)
 	}

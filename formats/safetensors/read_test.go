@@ -283,7 +283,7 @@ func FuzzReader(f *testing.F) {
 			t.Fatal("accepted but not detected")
 		}
 		total := 8 + int64(binary.LittleEndian.Uint64(b))
-		var specs []Spec
+		var specs []tensor.Spec
 		for _, x := range contents.Tensors {
 			r, err := x.Data.Stream(0)
 			if err != nil {
@@ -294,7 +294,7 @@ func FuzzReader(f *testing.F) {
 				t.Fatalf("%q: %d of %d bytes, %v", x.Name, n, x.Bytes(), err)
 			}
 			total += n
-			specs = append(specs, Spec{x.Name, x.DType, x.Shape})
+			specs = append(specs, tensor.Spec{Name: x.Name, DType: x.DType, Shape: x.Shape})
 		}
 		if total != int64(len(b)) {
 			t.Fatalf("%d of %d bytes are described", total, len(b))

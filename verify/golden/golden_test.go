@@ -85,7 +85,7 @@ func sound() *written {
 // write writes it, by package safetensors.
 func (w *written) write(t testing.TB) string {
 	t.Helper()
-	var specs []safetensors.Spec
+	var specs []tensor.Spec
 	for name, shape := range w.tensors {
 		dtype := tensor.F32
 		if strings.HasSuffix(name, "tokens") || strings.HasSuffix(name, "positions") {
@@ -94,7 +94,7 @@ func (w *written) write(t testing.TB) string {
 		if name == "float16" {
 			name, dtype = "logits", tensor.F16
 		}
-		specs = append(specs, safetensors.Spec{Name: name, DType: dtype, Shape: shape})
+		specs = append(specs, tensor.Spec{Name: name, DType: dtype, Shape: shape})
 	}
 	layout, err := safetensors.NewLayout(specs, 0, w.meta)
 	if err != nil {

@@ -75,7 +75,7 @@ type recorder struct {
 	tokens  *Tokens
 	options RecordOptions
 
-	specs  []safetensors.Spec
+	specs  []tensor.Spec
 	index  map[string]int // of a tensor in specs and places, by name
 	file   *os.File
 	places []safetensors.Place
@@ -105,7 +105,7 @@ func (r *recorder) declare() {
 	r.index = map[string]int{}
 	add := func(name string, dtype tensor.DType, shape ...int64) {
 		r.index[name] = len(r.specs)
-		r.specs = append(r.specs, safetensors.Spec{Name: name, DType: dtype, Shape: shape})
+		r.specs = append(r.specs, tensor.Spec{Name: name, DType: dtype, Shape: shape})
 	}
 	batch, length, width, vocabulary := int64(t.Batch), int64(t.Length), int64(c.Width), int64(c.VocabSize)
 	add("tokens", tensor.I32, batch, length)
