@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -20,7 +22,7 @@ import (
 //
 // A source that is broken, no Griffin, has no such form, or is not what its own conversion.json says is
 // a *tensor.FormatError; what the caller has to decide a *SettingsError; written weights that turn out
-// wrong a *ProofError.
+// wrong a *proof.Error.
 func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (*Result, error) {
 	start := time.Now()
 	c, err := prepare(ctx, src, dst, o)
@@ -161,7 +163,7 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 
 // writeWeights also returns the digests that come with it: of all sources where they are to be checked,
 // otherwise of those that are copied.
-func (c *conversion) writeWeights(ctx context.Context, path string, progress func(done int64)) (written []tensor.Written, digests *Digests, err error) {
+func (c *conversion) writeWeights(ctx context.Context, path string, progress func(done int64)) (written []tensor.Written, digests *moves.Digests, err error) {
 	weights, err := c.output.create(path)
 	if err != nil {
 		return nil, nil, err
@@ -172,7 +174,7 @@ func (c *conversion) writeWeights(ctx context.Context, path string, progress fun
 	if err != nil {
 		return nil, nil, err
 	}
-	digests = &Digests{Sources: r.Sources}
+	digests = &moves.Digests{Sources: r.Sources}
 	for _, w := range r.Written {
 		digests.Dests = append(digests.Dests, w.Digest)
 	}
@@ -196,7 +198,7 @@ func (c *conversion) listFiles(dir string) error {
 }
 
 // writeFiles writes all but the weights.
-func (c *conversion) writeFiles(stage *staging, digests *Digests) error {
+func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
 	for _, f := range c.files {
 		if err := f.Write(stage.weights); err != nil {
 			return err
@@ -215,16 +217,16 @@ func (c *conversion) writeFiles(stage *staging, digests *Digests) error {
 }
 
 // prove holds what was written against the source.
-func (c *conversion) prove(ctx context.Context, path string, progress func(done int64)) (*Digests, error) {
+func (c *conversion) prove(ctx context.Context, path string, progress func(done int64)) (*moves.Digests, error) {
 	output, err := formats.Open(path, formats.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("the written weights cannot be read back: %v", err)
 	}
-	proof, digests, err := ProveDigests(ctx, c.plan, output, progress)
+	p, err := proof.Prove(ctx, c.plan.List, output, proof.Options{Progress: progress, Digests: true})
 	err = errors.Join(err, output.Close())
 	if err != nil {
 		return nil, err
 	}
-	c.result.Proof = proof
-	return digests, proof.Err()
+	c.result.Proof = p
+	return p.Digests, p.Err()
 }

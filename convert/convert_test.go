@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -289,8 +290,8 @@ func TestConvertVerifyCatchesAFault(t *testing.T) {
 		victim.Data = facing{honest, &tensor.Strided{Store: bytes.NewReader(store), Length: honest.Length, DType: honest.DType, View: honest.View}}
 		dir := t.TempDir()
 		_, err := Convert(t.Context(), src, filepath.Join(dir, "out"), Options{Settings: tinySettings, Verify: true})
-		var proof *ProofError
-		if !errors.As(err, &proof) || len(proof.Failures) != 1 || proof.Failures[0].Source != victim.Name || proof.Failures[0].Wrong != 1 {
+		var failed *proof.Error
+		if !errors.As(err, &failed) || len(failed.Failures) != 1 || failed.Failures[0].Source != victim.Name || failed.Failures[0].Differing != 1 {
 			t.Errorf("round %d: element %d of %s is wrong, and the proof says %v", round, element, victim.Name, err)
 		}
 		if got := listed(t, dir); len(got) > 0 {
@@ -480,12 +481,12 @@ func checkWhole(src *tensor.Checkpoint, dst string, to Target) error {
 	if err != nil {
 		return err
 	}
-	proof, digests, err := ProveDigests(context.Background(), p, out, nil)
+	proved, err := proof.Prove(context.Background(), p.List, out, proof.Options{Digests: true})
 	if err != nil {
 		return err
 	}
-	if m, path, err := ReadManifest(dst); err != nil || m != nil && m.Tensors[0].SHA256 != hex.EncodeToString(digests.Dests[0][:]) {
+	if m, path, err := ReadManifest(dst); err != nil || m != nil && m.Tensors[0].SHA256 != hex.EncodeToString(proved.Digests.Dests[0][:]) {
 		return fmt.Errorf("%s is not of %s: %v", path, dst, err)
 	}
-	return proof.Err()
+	return proved.Err()
 }

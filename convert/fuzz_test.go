@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -172,7 +173,7 @@ func FuzzProvenance(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	digests := &Digests{Dests: make([]tensor.Sum, len(p.Dests)), Sources: map[*tensor.Tensor]tensor.Sum{}}
+	digests := &moves.Digests{Dests: make([]tensor.Sum, len(p.Dests)), Sources: map[*tensor.Tensor]tensor.Sum{}}
 	for _, s := range p.Sources() {
 		digests.Sources[s] = [32]byte{}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -100,7 +101,7 @@ func TestManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digests := &Digests{}
+	digests := &moves.Digests{}
 	for _, d := range p.Dests {
 		digests.Dests = append(digests.Dests, sha256.Sum256([]byte(d.Name)))
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
@@ -30,7 +31,7 @@ func ReadManifest(checkpoint string) (*Manifest, string, error) {
 
 // NewManifest describes a plan that was carried out by that version of the tool, in that format. of has
 // the digests that are known: of all p.Dests and of some sources. from may be nil.
-func NewManifest(p *Plan, version, format string, of *Digests, from *provenance) *manifest.Manifest {
+func NewManifest(p *Plan, version, format string, of *moves.Digests, from *provenance) *manifest.Manifest {
 	source := p.Source.Checkpoint
 	m := &manifest.Manifest{
 		Griffin:  version,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -30,7 +31,7 @@ type Result struct {
 	Overflowed   int64                 `json:"overflowed"`        // finite elements that became infinite
 	Inexact      int64                 `json:"inexact,omitempty"` // elements that were divided and are not given back by multiplying
 	Seconds      float64               `json:"seconds"`
-	Proof        *Proof                `json:"proof,omitempty"`
+	Proof        *proof.Proof          `json:"proof,omitempty"`
 	Notes        []string              `json:"notes,omitempty"`
 }
 

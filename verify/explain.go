@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -126,11 +127,11 @@ func (w *weights) holds(dest int, filling []convert.Move) (bool, error) {
 		m.Dest = 0
 		p.Moves = append(p.Moves, m)
 	}
-	proof, err := convert.Prove(w.ctx, p, w.converted, nil)
+	proved, err := proof.Prove(w.ctx, p.List, w.converted, proof.Options{})
 	if err != nil {
 		return false, err
 	}
-	for _, f := range proof.Failures {
+	for _, f := range proved.Failures {
 		if f.Tensor == d.Name {
 			return false, nil
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
@@ -170,7 +171,7 @@ func (b *base) convert(t testing.TB, wrong func(*convert.Plan)) *made {
 		b.layers[kind] = append(b.layers[kind], i)
 	}
 	m.execute(t, plan)
-	digests := &convert.Digests{}
+	digests := &moves.Digests{}
 	for _, e := range m.tensors {
 		digests.Dests = append(digests.Dests, sha256.Sum256(e.data))
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
 )
@@ -24,13 +26,13 @@ func proveWeights(ctx context.Context, p *convert.Plan, head headState, converte
 	if err := checkCovered(p); err != nil {
 		return nil, err
 	}
-	proof, digests, err := convert.ProveDigests(ctx, p, converted, progress)
+	proved, err := proof.Prove(ctx, p.List, converted, proof.Options{Progress: progress, Digests: true})
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{ctx: ctx, plan: p, converted: converted, digests: digests, sources: sourcesOf(p), copies: head.copies, demands: map[int][]byte{},
-		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proof.Elements, Bytes: proof.Bytes, Rounded: proof.Rounded, Overflowed: proof.Overflowed}}
-	w.collect(proof)
+	w := &weights{ctx: ctx, plan: p, converted: converted, digests: proved.Digests, sources: sourcesOf(p), copies: head.copies, demands: map[int][]byte{},
+		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
+	w.collect(proved.Failures)
 	if err := errors.Join(w.wantQuotients(), w.countDivided()); err != nil {
 		return nil, err
 	}
@@ -86,7 +88,7 @@ type weights struct {
 	ctx       context.Context
 	plan      *convert.Plan
 	converted *tensor.Checkpoint
-	digests   *convert.Digests
+	digests   *moves.Digests
 	sources   [][]string // by index into plan.Dests
 	copies    []string   // output heads that should be copies of the embedding
 	section   *WeightsSection
@@ -99,21 +101,21 @@ type weights struct {
 	demands map[int][]byte // a few elements that the plan demands, of those dests that were asked for
 }
 
-// collect makes findings of the proof's failures, in the order of the destination.
-func (w *weights) collect(proof *convert.Proof) {
+// collect makes findings of the failures of a proof, in the order of the destination.
+func (w *weights) collect(failures []proof.Failure) {
 	index := map[string]int{}
 	for i, d := range w.plan.Dests {
 		index[d.Name] = i
 	}
 	w.wrong, w.left = map[int]*Finding{}, map[int]bool{}
-	failures := slices.Clone(proof.Failures)
-	slices.SortStableFunc(failures, func(a, b convert.Failure) int { return cmp.Compare(index[a.Tensor], index[b.Tensor]) })
+	failures = slices.Clone(failures)
+	slices.SortStableFunc(failures, func(a, b proof.Failure) int { return cmp.Compare(index[a.Tensor], index[b.Tensor]) })
 	for _, f := range failures {
 		i, known := index[f.Tensor]
 		if !known {
 			continue // too many: the structure says so
 		}
-		if f.Wrong == 0 {
+		if f.Differing == 0 {
 			w.left[i] = true
 			continue
 		}
@@ -123,7 +125,7 @@ func (w *weights) collect(proof *convert.Proof) {
 			kind = UntiedHead
 		}
 		w.section.Findings = append(w.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: strings.Join(w.sources[i], " + "), ConvertedName: d.Name,
-			Index: f.Index, Want: f.Want, Got: f.Got, Differing: f.Wrong, Elements: (&tensor.Tensor{Shape: d.Shape}).Elements()})
+			Index: f.Index, Want: f.Want, Got: f.Got, Differing: f.Differing, Elements: (&tensor.Tensor{Shape: d.Shape}).Elements()})
 	}
 	for k := range w.section.Findings {
 		f := &w.section.Findings[k]

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -80,6 +81,6 @@ func printPlan(w io.Writer, r *convert.Result) {
 }
 
 // proofLine says what --verify compared.
-func proofLine(p *convert.Proof) string {
+func proofLine(p *proof.Proof) string {
 	return fmt.Sprintf("%s, %s, %s", plural(int64(p.Tensors), "tensor"), plural(p.Elements, "element"), size(p.Bytes))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
@@ -75,7 +76,7 @@ func exitCode(err error) int {
 		system *os.SyscallError
 		errno  syscall.Errno
 		choice *convert.SettingsError
-		proof  *convert.ProofError
+		proof  *proof.Error
 		chat   *huggingface.ChatError
 		option *diff.OptionError
 	)

@@ -10,7 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/proof"
+	"github.com/griffin-ckpt/griffin/convert/source"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -102,14 +103,14 @@ const stepBytes = 128 << 10
 type equalWorker struct {
 	progress *progress
 	unequal  *pairSet
-	matcher  *convert.Matcher // nil if no job has views
+	matcher  *proof.Matcher // nil if no job has views
 	a, b     []byte
 }
 
 func (d *differ) compareJobs(ctx context.Context, queue chan *equalJob, largestView int64, unequal *pairSet) (err error) {
 	w := &equalWorker{progress: &d.progress, unequal: unequal, a: make([]byte, stepBytes), b: make([]byte, stepBytes)}
 	if largestView > 0 {
-		if w.matcher, err = convert.NewMatcher(largestView); err != nil {
+		if w.matcher, err = proof.NewMatcher(largestView); err != nil {
 			return err
 		}
 		defer w.matcher.Close()
@@ -135,15 +136,15 @@ func (d *differ) compareJobs(ctx context.Context, queue chan *equalJob, largestV
 
 // compareViews compares pairs that have views of one tensor.
 func (w *equalWorker) compareViews(ctx context.Context, j *equalJob) error {
-	demands := make([]convert.Demand, len(j.pairs))
+	candidates := make([]proof.Candidate, len(j.pairs))
 	for i, p := range j.pairs {
 		view, other := p.view(), p.a
 		if view == p.a {
 			other = p.b
 		}
-		demands[i] = convert.Demand{View: *view.view, Of: other.Tensor}
+		candidates[i] = proof.Candidate{View: *view.view, Tensor: other.Tensor}
 	}
-	equal, err := w.matcher.Match(ctx, j.pairs[0].view().stored, demands, w.progress.add)
+	equal, err := w.matcher.Match(ctx, j.pairs[0].view().stored, candidates, w.progress.add)
 	for i, p := range j.pairs {
 		if err == nil && !equal[i] {
 			w.unequal.add(p)
@@ -154,12 +155,12 @@ func (w *equalWorker) compareViews(ctx context.Context, j *equalJob) error {
 
 // compareWhole reads both sides in step, and verifies the checksums that their formats keep.
 func (w *equalWorker) compareWhole(ctx context.Context, p *pair) error {
-	a, err := convert.NewChecked(p.a.Tensor)
+	a, err := source.Open(p.a.Tensor, nil)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	b, err := convert.NewChecked(p.b.Tensor)
+	b, err := source.Open(p.b.Tensor, nil)
 	if err != nil {
 		return err
 	}
@@ -169,10 +170,10 @@ func (w *equalWorker) compareWhole(ctx context.Context, p *pair) error {
 			return err
 		}
 		n := min(stepBytes, size-at)
-		if err := a.Read(w.a[:n]); err != nil {
+		if _, err := a.ReadAt(w.a[:n], at); err != nil {
 			return err
 		}
-		if err := b.Read(w.b[:n]); err != nil {
+		if _, err := b.ReadAt(w.b[:n], at); err != nil {
 			return err
 		}
 		if !bytes.Equal(w.a[:n], w.b[:n]) {
@@ -181,10 +182,10 @@ func (w *equalWorker) compareWhole(ctx context.Context, p *pair) error {
 		}
 		w.progress.add(n)
 	}
-	if err := a.End(); err != nil {
+	if err := a.Finish(); err != nil {
 		return err
 	}
-	return b.End()
+	return b.Finish()
 }
 
 // compareRange compares a range of a pair whose elements lie in files.

@@ -69,7 +69,6 @@ var imports = []struct {
 // planned are the packages above that do not exist yet.
 var planned = []string{
 	"convert/model",
-	"convert/proof",
 	"verify/logits",
 	"verify/report",
 }

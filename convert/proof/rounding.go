@@ -1,4 +1,4 @@
-package convert
+package proof
 
 import (
 	"encoding/binary"
@@ -9,17 +9,17 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// rounding judges elements that were given another type, or divided, or both.
+// rounding judges elements that were converted to another dtype, or divided, or both.
 type rounding struct {
 	source, target binaryFormat
-	divisor        float64    // 1 where nothing was divided
-	near           []interval // by the codes of a target of 16 bits without their sign; nil for others
+	divisor        float64    // 1 if nothing was divided
+	intervals      []interval // by the codes of a target of 16 bits without their sign; nil for others
 }
 
 // interval is the magnitudes that round to a number.
 type interval struct{ low, high float64 }
 
-// binaryFormat is an IEEE type that weights are rounded to.
+// binaryFormat is a floating-point type as IEEE 754 describes it.
 type binaryFormat struct {
 	value    func(p []byte) float64
 	mantissa int // bits
@@ -53,12 +53,14 @@ func float16Value(p []byte) float64 {
 	return sign * math.Ldexp(1024+mantissa, exponent-25)
 }
 
-// roundingOf returns what judges by the definition of rounding once, to nearest, ties to even: no
-// value of the new type is nearer, and of two as near the one with an even last bit was taken. Where
-// a value became infinite, infinity counts as the next power of two. It is not how Cast rounds.
+// newRounding returns a rounding that judges by the definition of rounding once, to nearest, ties to
+// even: no value of the new type is nearer, and of two that are equally near the one with an even last
+// bit was taken. Infinity counts as the next power of two after the largest number. This is not how
+// tensor.Cast rounds.
 //
-// Where elements were divided, what they are compared with is multiplied instead, which is exact.
-func roundingOf(from, to tensor.DType, divide float64) (*rounding, error) {
+// If elements were divided, the values that they are compared with are multiplied instead, which is
+// exact.
+func newRounding(from, to tensor.DType, divide float64) (*rounding, error) {
 	source, ok := binaryFormats[from]
 	target, known := binaryFormats[to]
 	if !ok || !known || to == tensor.F64 {
@@ -70,31 +72,31 @@ func roundingOf(from, to tensor.DType, divide float64) (*rounding, error) {
 	}
 	switch {
 	case to.Size() == 2 && r.divisor == 1:
-		r.near = intervals[to]()
+		r.intervals = undividedIntervals[to]()
 	case to.Size() == 2:
-		r.near = target.intervals(r.divisor)
+		r.intervals = target.intervals(r.divisor)
 	}
 	return r, nil
 }
 
-// one reports whether written is source rounded, and whether that made a finite number infinite.
-func (r *rounding) one(source, written []byte) (right, overflowed bool) {
+// holds reports whether written is source rounded, and whether that made a finite number infinite.
+func (r *rounding) holds(source, written []byte) (right, overflowed bool) {
 	x, y := r.source.value(source), r.target.value(written)
 	return r.target.isNearest(x, y, r.divisor), math.IsInf(y, 0) && !math.IsInf(x, 0) && !math.IsNaN(x)
 }
 
-// all reports whether all elements of written are those of source, step bytes apart, rounded to
-// finite numbers. It is false, too, where one has to be looked at: NaN, infinity.
-func (r *rounding) all(source []byte, step int64, written []byte) bool {
+// allHold reports whether all elements of written are those of source, step bytes apart, rounded to
+// finite numbers. It may report false if some are NaN or infinite; holds judges each element.
+func (r *rounding) allHold(source []byte, step int64, written []byte) bool {
 	switch {
-	case r.near != nil && r.source.mantissa == 23:
-		return r.all16(source, step, written, func(p []byte) float64 {
+	case r.intervals != nil && r.source.mantissa == 23:
+		return r.allHold16(source, step, written, func(p []byte) float64 {
 			return float64(math.Float32frombits(binary.LittleEndian.Uint32(p)))
 		})
-	case r.near != nil:
-		return r.all16(source, step, written, r.source.value)
+	case r.intervals != nil:
+		return r.allHold16(source, step, written, r.source.value)
 	case r.target.mantissa == 23 && r.divisor != 1:
-		return r.all32(source, step, written)
+		return r.allHold32(source, step, written)
 	case r.target.mantissa == 23 && r.source.mantissa < 23: // every value of the source is one of the target
 		at := int64(0)
 		for i := 0; i+4 <= len(written); i += 4 {
@@ -109,12 +111,12 @@ func (r *rounding) all(source []byte, step int64, written []byte) bool {
 	return false
 }
 
-func (r *rounding) all16(source []byte, step int64, written []byte, value func(p []byte) float64) bool {
+func (r *rounding) allHold16(source []byte, step int64, written []byte, value func(p []byte) float64) bool {
 	at := int64(0)
 	for i := 0; i+2 <= len(written); i += 2 {
 		x, code := value(source[at:]), binary.LittleEndian.Uint16(written[i:])
-		near := &r.near[code&0x7fff]
-		if size := math.Abs(x); !(size >= near.low && size <= near.high) || math.Signbit(x) != (code>>15 != 0) {
+		in := &r.intervals[code&0x7fff]
+		if size := math.Abs(x); !(size >= in.low && size <= in.high) || math.Signbit(x) != (code>>15 != 0) {
 			return false
 		}
 		at += step
@@ -122,8 +124,9 @@ func (r *rounding) all16(source []byte, step int64, written []byte, value func(p
 	return true
 }
 
-// all32 judges float32 that was divided. It is false, too, where an element lies on the edge, or is 0.
-func (r *rounding) all32(source []byte, step int64, written []byte) bool {
+// allHold32 judges float32 that was divided. It may also report false if an element is 0 or halfway
+// between two numbers.
+func (r *rounding) allHold32(source []byte, step int64, written []byte) bool {
 	at := int64(0)
 	for i := 0; i+4 <= len(written); i += 4 {
 		x, code := r.source.value(source[at:]), binary.LittleEndian.Uint32(written[i:])
@@ -141,14 +144,14 @@ func (r *rounding) all32(source []byte, step int64, written []byte) bool {
 	return true
 }
 
-// intervals has the magnitudes that round to each number of the types of 16 bits, found by the
-// definition. Infinity and NaN have none.
-var intervals = map[tensor.DType]func() []interval{
+// undividedIntervals has the intervals of the types of 16 bits for the divisor 1.
+var undividedIntervals = map[tensor.DType]func() []interval{
 	tensor.BF16: sync.OnceValue(func() []interval { return binaryFormats[tensor.BF16].intervals(1) }),
 	tensor.F16:  sync.OnceValue(func() []interval { return binaryFormats[tensor.F16].intervals(1) }),
 }
 
-// intervals returns the magnitudes that, divided, round to each number.
+// intervals returns, by code, the magnitudes that round to each number after division. Infinity and NaN
+// have none.
 func (f binaryFormat) intervals(divisor float64) []interval {
 	all := make([]interval, 1<<15)
 	for code := range all {

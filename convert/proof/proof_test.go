@@ -1,4 +1,4 @@
-package convert
+package proof
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
@@ -51,36 +52,36 @@ func TestProveRandomPlans(t *testing.T) {
 			continue
 		}
 		block := []int{64, 3000, 40_000, 1 << 20}[round%4]
-		v := newProver(&Plan{List: m.List}, written(m, m.Want), nil)
-		v.block = max(block, 16)
+		v := newProver(m.List, written(m, m.Want), Options{})
+		v.blockSize = max(block, 16)
 		proof, err := v.run(t.Context())
 		if err != nil || len(proof.Failures) > 0 {
 			t.Fatalf("round %d: %+v, %v", round, proof, err)
 		}
-		proof, digests, err := ProveDigests(t.Context(), &Plan{List: m.List}, written(m, m.Want), nil)
+		proof, err = Prove(t.Context(), m.List, written(m, m.Want), Options{Digests: true})
 		if err != nil || len(proof.Failures) > 0 {
 			t.Fatalf("round %d: %+v, %v", round, proof, err)
 		}
-		checkDigests(t, m, digests, m.Want)
+		checkDigests(t, m, proof.Digests, m.Want)
 
 		broken, dest, element := breakOne(m)
 		if broken == nil {
 			continue
 		}
-		v = newProver(&Plan{List: m.List}, written(m, broken), nil)
-		v.block = max(block, 16)
+		v = newProver(m.List, written(m, broken), Options{})
+		v.blockSize = max(block, 16)
 		if proof, err = v.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if len(proof.Failures) != 1 || proof.Failures[0].Tensor != m.List.Dests[dest].Name || proof.Failures[0].Wrong != 1 ||
+		if len(proof.Failures) != 1 || proof.Failures[0].Tensor != m.List.Dests[dest].Name || proof.Failures[0].Differing != 1 ||
 			!slices.Equal(proof.Failures[0].Index, []int64{element}) {
 			t.Fatalf("round %d: element %d of %s was changed, the proof says %+v", round, element, m.List.Dests[dest].Name, proof.Failures)
 		}
-		_, digests, err = ProveDigests(t.Context(), &Plan{List: m.List}, written(m, broken), nil)
+		proof, err = Prove(t.Context(), m.List, written(m, broken), Options{Digests: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkDigests(t, m, digests, broken)
+		checkDigests(t, m, proof.Digests, broken)
 	}
 }
 
@@ -112,7 +113,7 @@ func breakOne(m *movestest.Maker) (contents [][]byte, dest int, element int64) {
 	return nil, 0, 0
 }
 
-func checkDigests(t *testing.T, m *movestest.Maker, d *Digests, written [][]byte) {
+func checkDigests(t *testing.T, m *movestest.Maker, d *moves.Digests, written [][]byte) {
 	t.Helper()
 	for i, content := range written {
 		if d.Dests[i] != sha256.Sum256(content) {
@@ -156,7 +157,7 @@ func TestIsTransposed(t *testing.T) {
 func TestRoundingIntervals(t *testing.T) {
 	for i, to := range []tensor.DType{tensor.BF16, tensor.F16, tensor.BF16} {
 		divisor := []float64{0, 0, 50.5}[i]
-		r, err := roundingOf(tensor.F64, to, divisor)
+		r, err := newRounding(tensor.F64, to, divisor)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,8 +173,8 @@ func TestRoundingIntervals(t *testing.T) {
 				for _, x := range []float64{math.Nextafter(edge, -1), edge, math.Nextafter(edge, math.Inf(1))} {
 					var s [8]byte
 					binary.LittleEndian.PutUint64(s[:], math.Float64bits(math.Copysign(x, y)))
-					one, _ := r.one(s[:], w[:])
-					if x >= 0 && r.all(s[:], 8, w[:]) != one {
+					one, _ := r.holds(s[:], w[:])
+					if x >= 0 && r.allHold(s[:], 8, w[:]) != one {
 						t.Fatalf("%v as %s %v: the definition says %t", x, to, y, one)
 					}
 				}
@@ -184,7 +185,7 @@ func TestRoundingIntervals(t *testing.T) {
 
 // What is judged fast to be a float32 divided is one by the definition, and most are judged fast.
 func TestProveDividedFloat32(t *testing.T) {
-	r, err := roundingOf(tensor.F32, tensor.F32, 50.5)
+	r, err := newRounding(tensor.F32, tensor.F32, 50.5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,15 +199,15 @@ func TestProveDividedFloat32(t *testing.T) {
 		var s, w [4]byte
 		binary.LittleEndian.PutUint32(s[:], rng.Uint32())
 		divide(w[:], s[:])
-		if one, _ := r.one(s[:], w[:]); !one {
+		if one, _ := r.holds(s[:], w[:]); !one {
 			t.Fatalf("%x divided is %x, which the definition denies", s, w)
 		}
-		if r.all(s[:], 4, w[:]) {
+		if r.allHold(s[:], 4, w[:]) {
 			fast++
 		}
 		w[0] ^= 1
-		one, _ := r.one(s[:], w[:])
-		if nan := math.IsNaN(r.source.value(s[:])); one && !nan || r.all(s[:], 4, w[:]) {
+		one, _ := r.holds(s[:], w[:])
+		if nan := math.IsNaN(r.source.value(s[:])); one && !nan || r.allHold(s[:], 4, w[:]) {
 			t.Fatalf("%x divided is not %x", s, w)
 		}
 	}
@@ -222,7 +223,7 @@ func TestProveCountsOverflow(t *testing.T) {
 	s := &tensor.Tensor{Name: "s", DType: tensor.F32, Shape: []int64{3}, Data: &tensortest.Stream{Content: source}}
 	m := &movestest.Maker{T: t}
 	m.Dest(tensor.F16, []*tensor.Tensor{s}, [][]byte{source}, []tensor.View{tensor.RowMajor(3)})
-	proof, err := Prove(t.Context(), &Plan{List: m.List}, written(m, m.Want), nil)
+	proof, err := Prove(t.Context(), m.List, written(m, m.Want), Options{})
 	if err != nil || len(proof.Failures) != 0 || proof.Rounded != 3 || proof.Overflowed != 1 {
 		t.Errorf("%+v, %v", proof, err)
 	}
@@ -250,7 +251,7 @@ func TestProveChecksOnItsWay(t *testing.T) {
 			for _, v := range tt.views {
 				m.Dest(tensor.BF16, []*tensor.Tensor{source}, [][]byte{content}, []tensor.View{v})
 			}
-			_, err := Prove(t.Context(), &Plan{List: m.List}, written(m, m.Want), nil)
+			_, err := Prove(t.Context(), m.List, written(m, m.Want), Options{})
 			var bad *tensor.FormatError
 			if errors.As(err, &bad) != wrong {
 				t.Errorf("%s, wrong %t: %v", tt.name, wrong, err)

@@ -1,6 +1,6 @@
 //go:build !noasm
 
-package convert
+package proof
 
 // matchKernel reports whether dst holds the transposes of blocks of 8 x 8 elements of 2 bytes: n side by
 // side in src, high below one another. It uses SSE2, which every amd64 has.

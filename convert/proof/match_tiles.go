@@ -1,4 +1,4 @@
-package convert
+package proof
 
 // matchesTransposed is isTransposed with all means that the processor has: for telling whether two
 // checkpoints are the same, not for proving what transposeMatrix wrote, with which it has its kernel in

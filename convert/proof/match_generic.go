@@ -1,6 +1,6 @@
 //go:build !amd64 || noasm
 
-package convert
+package proof
 
 const hasMatchKernel = false
 

@@ -1,4 +1,4 @@
-package convert
+package proof
 
 import (
 	"math/rand/v2"

@@ -1,4 +1,4 @@
-package convert
+package proof
 
 import (
 	"bytes"
@@ -8,8 +8,7 @@ import (
 // isTransposed reports whether dst is the transpose of src: element (r, c) of src, at
 // src[r*srcPitch + c*size], is that at dst[c*dstPitch + r*size]. Pitches are in bytes.
 //
-// It goes over blocks that fit into registers, and shares nothing with transposeMatrix, which made
-// what is to be proven.
+// It compares blocks that fit into registers, in portable Go.
 func isTransposed(dst []byte, dstPitch int, src []byte, srcPitch int, rows, cols, size int) bool {
 	side := 1
 	switch size {
@@ -26,9 +25,9 @@ func isTransposed(dst []byte, dstPitch int, src []byte, srcPitch int, rows, cols
 		s, d := src[r*srcPitch:], dst[r*size:]
 		var same bool
 		if size == 2 {
-			same = isTransposedBand2(d, dstPitch, s, srcPitch, wide)
+			same = isTransposedBand16(d, dstPitch, s, srcPitch, wide)
 		} else {
-			same = isTransposedBand4(d, dstPitch, s, srcPitch, wide)
+			same = isTransposedBand32(d, dstPitch, s, srcPitch, wide)
 		}
 		if !same || wide < cols && !isTransposedPlain(d[wide*dstPitch:], dstPitch, s[wide*size:], srcPitch, side, cols-wide, size) {
 			return false
@@ -48,9 +47,9 @@ func isTransposedPlain(dst []byte, dstPitch int, src []byte, srcPitch int, rows,
 	return true
 }
 
-// isTransposedBand2 compares four rows of src, whose elements have 2 bytes, with four columns of
+// isTransposedBand16 compares four rows of src, whose elements have 2 bytes, with four columns of
 // dst. cols is a multiple of 4.
-func isTransposedBand2(dst []byte, dstPitch int, src []byte, srcPitch int, cols int) bool {
+func isTransposedBand16(dst []byte, dstPitch int, src []byte, srcPitch int, cols int) bool {
 	const even, low = 0x0000ffff0000ffff, 0x00000000ffffffff
 	if cols == 0 {
 		return true
@@ -72,9 +71,9 @@ func isTransposedBand2(dst []byte, dstPitch int, src []byte, srcPitch int, cols 
 	return differ == 0
 }
 
-// isTransposedBand4 compares two rows of src, whose elements have 4 bytes, with two columns of dst.
+// isTransposedBand32 compares two rows of src, whose elements have 4 bytes, with two columns of dst.
 // cols is a multiple of 2.
-func isTransposedBand4(dst []byte, dstPitch int, src []byte, srcPitch int, cols int) bool {
+func isTransposedBand32(dst []byte, dstPitch int, src []byte, srcPitch int, cols int) bool {
 	const low = 0x00000000ffffffff
 	if cols == 0 {
 		return true

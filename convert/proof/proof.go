@@ -1,0 +1,82 @@
+// Package proof compares a written checkpoint with the list of moves that it should be the outcome
+// of, element by element: bit for bit, or by the definition of rounding where the dtype changes or
+// elements are divided. It shares no code with package transfer, which executes lists: a source is
+// read as one stream, in its own order, and where each element belongs is computed from the view.
+//
+// A Matcher answers the simpler question whether two tensors hold the same elements in different
+// orders.
+package proof
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Options are what a caller may want of Prove.
+type Options struct {
+	// Progress, if not nil, is called with the number of bytes of the checkpoint that have been compared,
+	// never concurrently.
+	Progress func(done int64)
+
+	// Digests asks for the digests of all tensors, on both sides. Elements that are proven to be the same
+	// are hashed once.
+	Digests bool
+}
+
+// Proof says that a checkpoint holds every element where the list puts it, or where it does not.
+type Proof struct {
+	Tensors  int       `json:"tensors"`  // of the list
+	Elements int64     `json:"elements"` // that were compared
+	Bytes    int64     `json:"bytes"`    // of them
+	Failures []Failure `json:"failures"` // one for each tensor that is not as it should be, by name
+
+	Rounded    int64 `json:"rounded,omitempty"`    // elements that were compared by the definition of rounding
+	Overflowed int64 `json:"overflowed,omitempty"` // of them finite ones that became infinite
+
+	Digests *moves.Digests `json:"-"` // nil unless Options.Digests
+}
+
+// Failure is a tensor of the checkpoint that is not what the list gives.
+type Failure struct {
+	Tensor    string  `json:"tensor"`
+	Source    string  `json:"source,omitempty"` // name of the tensor from which the first differing element comes
+	Problem   string  `json:"problem"`
+	Index     []int64 `json:"index,omitempty"` // of the first differing element
+	Want      string  `json:"want,omitempty"`  // its value in the source
+	Got       string  `json:"got,omitempty"`   // its value in the checkpoint
+	Differing int64   `json:"wrong,omitempty"` // elements; 0 if the tensor could not be compared
+}
+
+// Error is a proof that failed.
+type Error struct{ Failures []Failure }
+
+// Error lists the tensors.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d tensors differ from the source", len(e.Failures))
+	for _, f := range e.Failures {
+		fmt.Fprintf(&b, "\n  %s: %s", f.Tensor, f.Problem)
+	}
+	return b.String()
+}
+
+// Err returns an *Error if anything failed.
+func (p *Proof) Err() error {
+	if len(p.Failures) == 0 {
+		return nil
+	}
+	return &Error{p.Failures}
+}
+
+// Prove compares a checkpoint with what the moves of a list give. The checksums that the formats of
+// the sources keep are checked. Its memory does not grow with the tensors.
+//
+// A checkpoint that differs is no error but has Failures. Prove returns a *tensor.FormatError if a
+// tensor on either side is corrupt, or has a dtype whose rounding cannot be proven.
+func Prove(ctx context.Context, l moves.List, written *tensor.Checkpoint, o Options) (*Proof, error) {
+	return newProver(l, written, o).run(ctx)
+}

@@ -1,0 +1,186 @@
+package proof
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/convert/source"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// prover is one proof.
+type prover struct {
+	comparer
+	written   *tensor.Checkpoint
+	wantSums  bool
+	blockSize int // bytes of source that a worker holds
+}
+
+func newProver(l moves.List, written *tensor.Checkpoint, o Options) *prover {
+	return &prover{
+		comparer:  comparer{list: l, dests: make([]*tensor.Tensor, len(l.Dests)), tally: &tally{progress: o.Progress, failures: map[int]*Failure{}}},
+		written:   written,
+		wantSums:  o.Digests,
+		blockSize: blockBytes,
+	}
+}
+
+func (p *prover) run(ctx context.Context) (*Proof, error) {
+	if p.wantSums {
+		p.startDigests()
+	}
+	p.checkStructure()
+	if err := p.compareSources(ctx); err != nil {
+		return nil, err
+	}
+	proof := p.tally.proof(p.list)
+	if !p.wantSums {
+		return proof, nil
+	}
+	var err error
+	proof.Digests, err = p.sumDigests(ctx)
+	return proof, err
+}
+
+// startDigests makes a running digest for each tensor.
+func (p *prover) startDigests() {
+	p.destDigests, p.sourceDigests = map[int]*source.Digest{}, map[*tensor.Tensor]*source.Digest{}
+	for i, d := range p.list.Dests {
+		if t := p.written.Tensor(d.Name); t != nil {
+			p.destDigests[i] = source.NewDigest(t)
+		}
+	}
+	for _, t := range p.list.Sources() {
+		p.sourceDigests[t] = source.NewDigest(t)
+	}
+}
+
+// sumDigests returns the digests of all tensors. It reads what was not compared in order.
+func (p *prover) sumDigests(ctx context.Context) (*moves.Digests, error) {
+	sources, err := source.Sums(ctx, p.sourceDigests)
+	if err != nil {
+		return nil, err
+	}
+	dests, err := source.Sums(ctx, p.destDigests)
+	if err != nil {
+		return nil, err
+	}
+	d := &moves.Digests{Dests: make([]tensor.Sum, len(p.list.Dests)), Sources: sources}
+	for i, sum := range dests {
+		d.Dests[i] = sum
+	}
+	return d, nil
+}
+
+// checkStructure finds the tensors of the list in the checkpoint. It reports those that are missing
+// or of another dtype or shape, which are not compared, and those that are not in the list.
+func (p *prover) checkStructure() {
+	known := map[string]bool{}
+	for i, d := range p.list.Dests {
+		known[d.Name] = true
+		t := p.written.Tensor(d.Name)
+		problem := ""
+		switch {
+		case t == nil:
+			problem = "missing"
+		case t.DType != d.DType:
+			problem = fmt.Sprintf("%s instead of %s", t.DType, d.DType)
+		case !slices.Equal(t.Shape, d.Shape):
+			problem = fmt.Sprintf("shape %s instead of %s", tensor.ShapeString(t.Shape), tensor.ShapeString(d.Shape))
+		}
+		if problem == "" {
+			p.dests[i] = t
+		} else {
+			p.tally.failures[i] = &Failure{Tensor: d.Name, Problem: problem}
+		}
+	}
+	for i, t := range p.written.Tensors() {
+		if !known[t.Name] {
+			p.tally.failures[-1-i] = &Failure{Tensor: t.Name, Problem: "not part of the conversion"}
+		}
+	}
+}
+
+// compareSources compares what all sources give, several at a time.
+func (p *prover) compareSources(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p.ctx = ctx
+	queue := p.queue()
+	var group sync.WaitGroup
+	for range max(min(runtime.GOMAXPROCS(0), 4, len(queue)), 1) {
+		group.Go(func() {
+			if err := p.work(queue); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	group.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// queue returns the moves from each source, in the order in which its stream gives their elements,
+// the largest sources first. Moves whose destination cannot be compared are left out.
+func (p *prover) queue() chan []*moves.Move {
+	by := map[*tensor.Tensor][]*moves.Move{}
+	for i := range p.list.Moves {
+		if m := &p.list.Moves[i]; p.dests[m.Dest] != nil && m.View.Elements() > 0 {
+			by[m.Source] = append(by[m.Source], m)
+		}
+	}
+	var all [][]*moves.Move
+	for _, group := range by {
+		sortByOffset(group)
+		all = append(all, group)
+	}
+	slices.SortFunc(all, func(a, b []*moves.Move) int {
+		return cmp.Or(cmp.Compare(b[0].Source.Bytes(), a[0].Source.Bytes()), cmp.Compare(a[0].Source.Name, b[0].Source.Name))
+	})
+	queue := make(chan []*moves.Move, len(all))
+	for _, group := range all {
+		queue <- group
+	}
+	close(queue)
+	return queue
+}
+
+// sortByOffset sorts moves from one source in the order in which its stream gives their elements.
+func sortByOffset(group []*moves.Move) {
+	slices.SortFunc(group, func(a, b *moves.Move) int {
+		return cmp.Or(cmp.Compare(a.View.Offset, b.View.Offset), cmp.Compare(a.Dest, b.Dest))
+	})
+}
+
+func (p *prover) work(queue chan []*moves.Move) (err error) {
+	memory, err := storage.NewBuffer(min(p.blockSize, p.largestSource()))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, memory.Free()) }()
+	buffers := &buffers{block: memory.Bytes, window: make([]byte, windowBytes)}
+	for group := range queue {
+		if err := p.compareSource(group, buffers, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// largestSource returns the bytes of the largest source, or blockBytes if that is larger.
+func (p *prover) largestSource() int {
+	n := int64(1)
+	for _, m := range p.list.Moves {
+		n = max(n, m.Source.Bytes())
+	}
+	return int(min(n, blockBytes))
+}
