@@ -13,7 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// array is a tensor in memory, of values that its type has.
+// array is a tensor in memory. Its dtype has all of the values.
 type array struct {
 	dtype  tensor.DType
 	shape  []int64
@@ -22,7 +22,7 @@ type array struct {
 
 func (x array) clone() array { x.values = slices.Clone(x.values); return x }
 
-// stored is Data of bytes that can only be read from front to back.
+// stored is Data that can only be read from front to back.
 type stored struct{ content []byte }
 
 func (s stored) Stream(off int64) (io.ReadCloser, error) {
@@ -52,7 +52,7 @@ func (x array) encode() []byte {
 	return out
 }
 
-// appendCode finds the code of a value of a type of 8 or 16 bits.
+// appendCode appends the code of a value of a dtype of 8 or 16 bits.
 func appendCode(out []byte, d tensor.DType, v float64) []byte {
 	table, ok := codeTables[d]
 	if !ok {
@@ -66,7 +66,7 @@ func appendCode(out []byte, d tensor.DType, v float64) []byte {
 	}
 	code, ok := table[math.Float64bits(v)]
 	if !ok {
-		panic(fmt.Sprintf("%v is no %s", v, d))
+		panic(fmt.Sprintf("%v is not a value of %s", v, d))
 	}
 	if d.Size() == 1 {
 		return append(out, byte(code))
@@ -88,7 +88,7 @@ func random(rng *rand.Rand, d tensor.DType, shape []int64) array {
 	return x.rounded(d)
 }
 
-// rounded rounds all values to a type, by the definition of package tensor's Cast where it has one.
+// rounded rounds all values to a dtype, with package tensor's Cast if there is one.
 func (x array) rounded(d tensor.DType) array {
 	x = x.clone()
 	x.dtype = d
@@ -114,16 +114,16 @@ func (x array) rounded(d tensor.DType) array {
 	return x
 }
 
-// at returns the array whose element of an index is that of x where from says.
+// at returns an array of a shape, whose element of an index is x's element of the index from(index).
 func (x array) at(shape []int64, from func(index []int64) []int64) array {
 	out := array{dtype: x.dtype, shape: shape, values: make([]float64, len(x.values))}
 	strides := tensor.RowMajor(x.shape...).Strides
 	for i := range out.values {
-		place := int64(0)
+		element := int64(0)
 		for k, j := range from(tensor.Unravel(int64(i), shape)) {
-			place += j * strides[k]
+			element += j * strides[k]
 		}
-		out.values[i] = x.values[place]
+		out.values[i] = x.values[element]
 	}
 	return out
 }
@@ -152,7 +152,7 @@ func (x array) along(axis int, from func(i, n int64) int64) array {
 	})
 }
 
-// each computes every value anew and rounds it to x's type.
+// each applies f to every value and rounds the result to x's dtype.
 func (x array) each(f func(v float64) float64) array {
 	x = x.clone()
 	for i, v := range x.values {
@@ -174,7 +174,7 @@ func (x array) touched(rng *rand.Rand, n int) array {
 	return x.rounded(x.dtype)
 }
 
-// checkpointPair is a checkpoint before and after, by name.
+// checkpointPair is the tensors of a checkpoint before and after, by name.
 type checkpointPair struct {
 	names []string
 	a, b  map[string]array
@@ -188,7 +188,7 @@ func (c *checkpointPair) add(name string, a, b array) {
 	c.a[name], c.b[name] = a, b
 }
 
-// explanations explains every tensor that differs, as one line each.
+// explanations returns the explanation of every tensor that differs, as one line.
 func (c *checkpointPair) explanations(t *testing.T) map[string]string {
 	t.Helper()
 	var all []*Pair
@@ -207,13 +207,13 @@ func (c *checkpointPair) explanations(t *testing.T) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out[p.Name] = line1(e)
+		out[p.Name] = oneLine(e)
 	}
 	return out
 }
 
-// line1 prints an explanation: kinds, with what, and details in parentheses.
-func line1(e *Explanation) string {
+// oneLine prints an explanation: kinds, other tensors, and details in parentheses.
+func oneLine(e *Explanation) string {
 	if e == nil {
 		return string(Other)
 	}
@@ -225,7 +225,7 @@ func line1(e *Explanation) string {
 		s += " (" + e.Detail + ")"
 	}
 	if e.Then != nil {
-		s += ", then " + line1(e.Then)
+		s += ", then " + oneLine(e.Then)
 	}
 	return s
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Tensors that have changed places, alone, twice in one checkpoint, and with something done besides.
+// Tensors were exchanged or copied, several in one checkpoint, and changed in another way as well.
 func TestExplainCopies(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*suiteSeed, 8))
 	for _, d := range suiteTypes {
@@ -59,7 +59,7 @@ func transposeOf(x array) array {
 	return x.permuted(1, 0)
 }
 
-// What says nothing: the more explanations would hold, the fewer are claimed.
+// Tensors that have many explanations, or too few elements for any.
 func TestExplainLittle(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*suiteSeed, 9))
 	values := func(v ...float64) array { return array{tensor.F32, []int64{int64(len(v))}, v} }
@@ -97,7 +97,7 @@ func TestExplainLittle(t *testing.T) {
 	}
 }
 
-// Tensors of one value, as those of a new model, are no copies of one another.
+// Tensors of one value, as in a new model, are not taken for copies of one another.
 func TestExplainConstants(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*suiteSeed, 10))
 	x := random(rng, tensor.BF16, []int64{300})
@@ -114,7 +114,7 @@ func TestExplainConstants(t *testing.T) {
 	}
 }
 
-// Elements that have no address are compared as bytes, of which nothing is said.
+// Packed elements are compared as bytes, which are only zeroed or copied.
 func TestExplainPacked(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*suiteSeed, 13))
 	side := func(zero bool) *tensor.Tensor {
@@ -138,7 +138,7 @@ func TestExplainPacked(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[string]string{"x": "swapped y", "y": "swapped x", "z": "zeroed", "r": "other"}[p.Name]
-		if got := line1(e); got != want {
+		if got := oneLine(e); got != want {
 			t.Errorf("%s: %s, not %s", p.Name, got, want)
 		}
 	}
@@ -159,7 +159,7 @@ func sparseOf(rng *rand.Rand, n, some int) array {
 	return x
 }
 
-// Every element of a rearranged tensor is in its place, whatever the size of the bands.
+// Elements are read in the order of an arrangement, whatever the size of the bands.
 func TestArrangements(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	for _, shape := range [][]int64{{7, 5}, {3, 4, 5}, {11}, {2, 1, 3, 4}} {

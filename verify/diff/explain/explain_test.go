@@ -14,17 +14,17 @@ import (
 //
 //	go test ./verify/diff/explain -run TestExplain -explain.rounds 50 -explain.seed 7
 var (
-	suiteRounds = flag.Int("explain.rounds", 1, "how often each change is made, each time to other random tensors")
-	suiteSeed   = flag.Uint64("explain.seed", 1, "what the random tensors are made of")
+	suiteRounds = flag.Int("explain.rounds", 1, "how often each change is tried, each time with other random tensors")
+	suiteSeed   = flag.Uint64("explain.seed", 1, "the seed of the random tensors")
 )
 
-// change is something done to a tensor, and what it has to be called: kinds, and parts of the details.
+// change is something that is done to a tensor, and the explanation that is expected.
 type change struct {
 	name string
 	ok   func(x array) bool // whether it makes sense for such a tensor; nil for all
 	do   func(rng *rand.Rand, x array) array
-	want string
-	says string // what the line has to hold
+	want string // the kinds
+	part string // of the line
 }
 
 func rank(n int) func(array) bool { return func(x array) bool { return len(x.shape) == n } }
@@ -37,7 +37,7 @@ func both(f, g func(array) bool) func(array) bool {
 	return func(x array) bool { return f(x) && g(x) }
 }
 
-// wide types tell constants apart well.
+// wide reports whether the dtype determines constants well.
 func wide(x array) bool { return isFloat(x.dtype) && x.dtype.Size() >= 2 }
 
 func large(x array) bool { return len(x.values) >= 200 }
@@ -89,7 +89,7 @@ func succession(all ...func(*rand.Rand, array) array) func(*rand.Rand, array) ar
 	}
 }
 
-// suiteChanges are the changes that one tensor can show by itself.
+// suiteChanges are changes of one tensor.
 var suiteChanges = []change{
 	{"zeroed", nil, func(_ *rand.Rand, x array) array { return x.each(func(float64) float64 { return 0 }) }, "zeroed", ""},
 	{"filled", floating, func(_ *rand.Rand, x array) array { return x.each(func(float64) float64 { return 0.25 }) }, "zeroed, then added", "(0.25)"},
@@ -137,7 +137,7 @@ var suiteChanges = []change{
 	{"shuffled, shuffled", atLeast(2), succession(shuffle(0), shuffle(1)), "block_permuted, then block_permuted", ""},
 }
 
-// suiteChangesOfF32 round, which needs a type that has narrower ones.
+// suiteChangesOfF32 are changes that round.
 var suiteChangesOfF32 = []change{
 	{"through bfloat16", nil, through(tensor.BF16), "rounded", "to bfloat16"},
 	{"through float16", nil, through(tensor.F16), "rounded", "to float16"},
@@ -151,7 +151,7 @@ var suiteChangesOfF32 = []change{
 	}, "scaled", "by 0.5"},
 }
 
-// near misses: what is nearly an explanation, but is none.
+// nearMisses are changes that nearly have an explanation.
 var nearMisses = []change{
 	{"fresh values", nil, func(rng *rand.Rand, x array) array { return random(rng, x.dtype, x.shape) }, "other", ""},
 	{"2% changed", both(floating, large), func(rng *rand.Rand, x array) array { return x.touched(rng, len(x.values)/50+1) }, "other", ""},
@@ -189,7 +189,7 @@ func TestExplain(t *testing.T) {
 		for _, d := range suiteTypes {
 			for i, shape := range suiteShapes {
 				if i > 3 && d != tensor.BF16 && d != tensor.F32 {
-					continue // other types are no different in more axes
+					continue // other dtypes are treated the same in more axes
 				}
 				t.Run(fmt.Sprint(d, shape), func(t *testing.T) {
 					list := append(append([]change{}, suiteChanges...), nearMisses...)
@@ -205,7 +205,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// testChange makes one change within a checkpoint of other tensors of its shape, some of which differ too.
+// testChange makes one change in a checkpoint with other tensors of the same shape, some of which differ too.
 func testChange(t *testing.T, rng *rand.Rand, c change, x array) {
 	t.Helper()
 	if c.ok != nil && !c.ok(x) {
@@ -217,8 +217,8 @@ func testChange(t *testing.T, rng *rand.Rand, c change, x array) {
 	pair.add("x", x, c.do(rng, x))
 	pair.add("other", random(rng, x.dtype, x.shape), random(rng, x.dtype, x.shape))
 	got := pair.explanations(t)
-	if kindsOf(got["x"]) != c.want || !strings.Contains(got["x"], c.says) {
-		t.Errorf("%s: %s, not %s %s", c.name, got["x"], c.want, c.says)
+	if kindsOf(got["x"]) != c.want || !strings.Contains(got["x"], c.part) {
+		t.Errorf("%s: %s, not %s %s", c.name, got["x"], c.want, c.part)
 	}
 	if got["other"] != "other" {
 		t.Errorf("%s: the other tensor: %s", c.name, got["other"])

@@ -10,13 +10,13 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// weights returns a matrix of values as a model's are.
+// weights returns a matrix of values as in a model.
 func weights(rng *rand.Rand, d tensor.DType, rows, cols int64) array {
 	x := random(rng, tensor.F64, []int64{rows, cols})
 	return array{d, x.shape, x.each(func(v float64) float64 { return 0.02 * v }).values}.rounded(d)
 }
 
-// merged returns x with a product of thin matrices added, of elements of about a size, rounded once.
+// merged returns x plus a product of thin matrices, whose elements are about of a size, rounded once.
 func (x array) merged(rng *rand.Rand, rank int, size float64) array {
 	x = x.clone()
 	rows, cols := int(x.shape[0]), int(x.shape[1])
@@ -62,7 +62,7 @@ func TestExplainLowRank(t *testing.T) {
 	}
 }
 
-// A few elements beyond what rounding explains are not passed over.
+// A few elements that differ by more than rounding are reported.
 func TestExplainLowRankSparse(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*suiteSeed, 11))
 	for _, d := range []tensor.DType{tensor.F32, tensor.BF16} {
@@ -83,7 +83,7 @@ func TestExplainLowRankSparse(t *testing.T) {
 	}
 }
 
-// What is no low rank: noise of every size, and a rank that is not small.
+// Noise of any size, and a rank that is not small, are not of low rank.
 func TestExplainNotLowRank(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*suiteSeed, 7))
 	for _, d := range []tensor.DType{tensor.F64, tensor.F32, tensor.F16, tensor.BF16} {

@@ -9,8 +9,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// nearest is x rounded by the definition: no number of the type is nearer, and of two as near the one
-// with an even last bit is taken.
+// nearest rounds x by the definition: to the number of the format with the smallest distance, and of two with
+// the same distance to the one with an even last bit.
 func nearest(f *numberFormat, x *big.Float) float64 {
 	near, _ := x.Float64()
 	y := f.round(near)

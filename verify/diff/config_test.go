@@ -1,0 +1,86 @@
+package diff
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// configWith returns a checkpoint whose config.json has fields changed, or removed (nil).
+func configWith(t *testing.T, changes map[string]any) *tensor.Checkpoint {
+	t.Helper()
+	dir := t.TempDir()
+	text, err := os.ReadFile(testdata + "micro-griffin/hf/config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]any{}
+	if err := json.Unmarshal(text, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range changes {
+		if fields[name] = value; value == nil {
+			delete(fields, name)
+		}
+	}
+	if text, err = json.Marshal(fields); err != nil {
+		t.Fatal(err)
+	}
+	weights, err := os.ReadFile(testdata + "micro-griffin/hf/model.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"config.json": text, "model.safetensors": weights} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return open(t, dir)
+}
+
+// Configurations are compared by their meaning.
+func TestConfigs(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		changes map[string]any
+		fields  []string
+	}{
+		{"itself", nil, nil},
+		{"another window", map[string]any{"attention_window_size": 9}, []string{"attention_window_size"}},
+		{"integers that are floats", map[string]any{"logits_soft_cap": 30, "rms_norm_eps": 1e-6}, nil},
+		{"who wrote it", map[string]any{"transformers_version": "4.57.1", "_name_or_path": "x", "use_cache": "never", "initializer_range": 0.5}, nil},
+		{"defaults left out", map[string]any{"hidden_activation": nil, "attention_bias": nil, "rms_norm_eps": nil, "attention_dropout": nil, "pad_token_id": nil}, nil},
+		{"dtype by its old name", map[string]any{"dtype": nil, "torch_dtype": "float16"}, nil},
+		{"rope where version 4 has it", map[string]any{"rope_parameters": nil}, nil},
+		{"other ends", map[string]any{"eos_token_id": []int{1, 107}, "pad_token_id": 3}, []string{"eos_token_id", "pad_token_id"}},
+		{"a pattern written out", map[string]any{"block_types": []string{"recurrent", "attention", "recurrent", "attention"}}, nil},
+		{"quantised", map[string]any{"quantization_config": map[string]any{"quant_method": "x"}}, []string{"quantization_config.quant_method"}},
+		{"unknown to griffin", map[string]any{"label": "x"}, []string{"label"}},
+	} {
+		r, err := Diff(t.Context(), open(t, testdata+"micro-griffin/hf"), configWith(t, tt.changes), Options{})
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		var fields []string
+		for _, c := range r.Config {
+			fields = append(fields, c.Field)
+		}
+		if !reflect.DeepEqual(fields, tt.fields) || r.Equal != (len(fields) == 0) {
+			t.Errorf("%s: %+v", tt.name, r.Config)
+		}
+	}
+	// An original has only the fields that its shapes tell.
+	r, err := Diff(t.Context(), open(t, testdata+"micro-griffin/original/torch.pt"), configWith(t, map[string]any{"attention_window_size": 9}), Options{})
+	if err != nil || !r.Equal {
+		t.Errorf("an original: %v, %+v", err, r)
+	}
+	r, err = Diff(t.Context(), open(t, testdata+"micro-griffin/original/torch.pt"), configWith(t, map[string]any{"num_attention_heads": 4}), Options{})
+	if err != nil || len(r.Config) != 1 || r.Config[0].A != "2" || r.Config[0].B != "4" {
+		t.Errorf("other heads: %v, %+v", err, r)
+	}
+}

@@ -1,0 +1,56 @@
+package diff
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+)
+
+// Tensors of one name to which the same happened in several layers are one group, and so are several names to
+// which the same happened in the same layers.
+func TestGroups(t *testing.T) {
+	half := &explain.Explanation{Kind: explain.Scaled, Detail: "by 0.5"}
+	e := func(name string, s Status, x *explain.Explanation) TensorDiff {
+		out := TensorDiff{Name: name, Status: s, Explanation: x, Elements: 10}
+		if s == Differs {
+			out.Metrics = &Metrics{Differing: 5, MaxAbs: 1, RelativeL2: 0.5}
+		}
+		return out
+	}
+	swap := func(with string) *explain.Explanation { return &explain.Explanation{Kind: explain.Swapped, With: with} }
+	r := &Result{Tensors: []TensorDiff{
+		e("only.me", OnlyA, nil),
+		e("m.layers.0.mlp.gate", Differs, half), e("m.layers.1.mlp.gate", Differs, half), e("m.layers.2.mlp.gate", Differs, half),
+		e("m.layers.0.mlp.up", Differs, half), e("m.layers.1.mlp.up", Differs, half), e("m.layers.2.mlp.up", Differs, half),
+		e("m.layers.7.mlp.up", Differs, &explain.Explanation{Kind: explain.Scaled, Detail: "by 2"}),
+		e("m.layers.3.q", Differs, swap("m.layers.3.k")), e("m.layers.5.q", Differs, swap("m.layers.5.k")), e("m.layers.6.q", Differs, swap("m.layers.4.k")),
+		e("m.layers.3.k", Differs, swap("m.layers.3.q")), e("m.layers.5.k", Differs, swap("m.layers.5.q")),
+		e("m.layers.3.v", Differs, &explain.Explanation{Kind: explain.Transposed, Then: &explain.Explanation{Kind: explain.Sparse, Detail: "1 of 10"}}),
+		e("m.layers.0.x", Differs, &explain.Explanation{Kind: explain.Other}), e("m.layers.0.y", Differs, &explain.Explanation{Kind: explain.Other}),
+		e("m.layers.0.same", Equal, nil),
+	}}
+	var got []string
+	for _, g := range r.Groups() {
+		got = append(got, string(g.Status)+" "+g.Where()+": "+g.Change)
+	}
+	want := []string{
+		"only_a only.me: ",
+		"differs m.layers.0-2.{mlp.gate, mlp.up}: scaled by 0.5",
+		"differs m.layers.7.mlp.up: scaled by 2",
+		"differs m.layers.3,5.q: swapped with k",
+		"differs m.layers.6.q: swapped with m.layers.4.k",
+		"differs m.layers.3,5.k: swapped with q",
+		"differs m.layers.3.v: transposed, then sparse",
+		"differs m.layers.0.x: ",
+		"differs m.layers.0.y: ",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	x := r.Extent(&r.Groups()[1])
+	if x.Elements != 60 || x.Differing != 30 || x.RelativeL2 != 0.5 {
+		t.Errorf("%+v", x)
+	}
+}
