@@ -10,7 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// array is a tensor in memory, of values that its type has: float32 or bfloat16.
+// array is a tensor in memory, of float32 or bfloat16. Its dtype has all of the values.
 type array struct {
 	dtype  tensor.DType
 	shape  []int64
@@ -43,7 +43,7 @@ func (x array) tensor(name string) *tensor.Tensor {
 	return &tensor.Tensor{Name: name, DType: x.dtype, Shape: x.shape, Data: stored{content}}
 }
 
-// stored is Data of bytes that can only be read from front to back.
+// stored is Data that can only be read from front to back.
 type stored struct{ content []byte }
 
 func (s stored) Stream(off int64) (io.ReadCloser, error) {

@@ -30,7 +30,7 @@ func open(t testing.TB, path string) *tensor.Checkpoint {
 	return c
 }
 
-// forms are one model, as several implementations saved it.
+// forms returns the checkpoints of one model, as several implementations saved it.
 func forms(t testing.TB, model string) (all []string) {
 	t.Helper()
 	all, err := filepath.Glob(testdata + model + "/original/*")
@@ -40,7 +40,7 @@ func forms(t testing.TB, model string) (all []string) {
 	return append(all, testdata+model+"/hf")
 }
 
-// One model is equal to itself in every format and layout, either way round.
+// A model is equal to itself in every format and layout, in both directions.
 func TestEqualInEveryForm(t *testing.T) {
 	for _, model := range []string{"micro-griffin", "tiny-griffin"} {
 		all := forms(t, model)
@@ -58,7 +58,7 @@ func TestEqualInEveryForm(t *testing.T) {
 	}
 }
 
-// loaded is a checkpoint in memory that can be changed.
+// loaded returns a copy of a checkpoint in memory, and the contents of its tensors, which can be changed.
 func loaded(t testing.TB, path string) (*tensor.Checkpoint, map[string][]byte) {
 	t.Helper()
 	c := open(t, path)
@@ -84,7 +84,7 @@ func loaded(t testing.TB, path string) (*tensor.Checkpoint, map[string][]byte) {
 	return copied, contents
 }
 
-// One bit turned in any tensor of any form is found, in that tensor and in no other.
+// One bit that is flipped in any tensor of any form is found, in this tensor only.
 func TestOneBitIsFound(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 1))
 	all := forms(t, "micro-griffin")
@@ -116,7 +116,7 @@ func TestOneBitIsFound(t *testing.T) {
 	}
 }
 
-// The index of a difference is that in the layout of comparison, whichever side holds it turned.
+// The index of a difference is that in the layout of comparison, also if the side has another layout.
 func TestIndexThroughTheRules(t *testing.T) {
 	changed, contents := loaded(t, testdata+"micro-griffin/original/orbax-ocdbt")
 	const name = "params.blocks.0.mlp_block.ffw_up.w" // [2, width, expanded]
@@ -139,7 +139,7 @@ func vector(name string, values ...float64) *tensor.Tensor {
 	return array{tensor.F32, []int64{int64(len(values))}, values}.tensor(name)
 }
 
-// statuses sums up a result.
+// statuses lists the tensors of a result, with their statuses and other names.
 func statuses(r *Result) string {
 	var out []string
 	for _, e := range r.Tensors {
@@ -204,7 +204,7 @@ func TestPairing(t *testing.T) {
 	}
 }
 
-// A head that only one side has is held against the other's embedding.
+// A head that only one side has is compared with the other's embedding.
 func TestHeadAgainstEmbedding(t *testing.T) {
 	withHead := func(change bool) *tensor.Checkpoint {
 		c, contents := loaded(t, testdata+"micro-griffin/hf")
@@ -233,7 +233,7 @@ func TestHeadAgainstEmbedding(t *testing.T) {
 	}
 }
 
-// summed is Data in a file that keeps a checksum.
+// summed is Data with a checksum.
 type summed struct {
 	lay    *tensor.Strided
 	crc    uint32
@@ -263,8 +263,8 @@ func (s *summed) Check() error {
 	return nil
 }
 
-// Damage that a checksum tells is an error and no difference, whether it makes tensors differ or hides
-// that they do. A whole tensor that is compared is not read again for it.
+// Data with a wrong checksum is an error, whether its elements are equal to the other side's or not. A tensor
+// that was compared as a whole is not read again for its checksum.
 func TestDamageIsNoDifference(t *testing.T) {
 	content := make([]byte, 4000)
 	for i := range content {
@@ -281,7 +281,7 @@ func TestDamageIsNoDifference(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		b         []byte
-		of        []byte // that the checksum is of
+		of        []byte // whose checksum is kept
 		damaged   bool
 		readAgain bool
 	}{

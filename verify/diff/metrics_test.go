@@ -19,7 +19,7 @@ func everyDType() (all []tensor.DType) {
 	return all
 }
 
-// tensorOf returns a tensor whose bytes lie uncompressed, or can only be decoded.
+// tensorOf returns a tensor whose bytes lie uncompressed, or that has to be decoded.
 func tensorOf(name string, d tensor.DType, shape []int64, content []byte, decoded bool) *tensor.Tensor {
 	t := &tensor.Tensor{Name: name, DType: d, Shape: shape, Data: stored{content}}
 	if !decoded && d.Size() > 0 {
@@ -37,7 +37,7 @@ func checkpointOf(t testing.TB, tensors ...*tensor.Tensor) *tensor.Checkpoint {
 	return c
 }
 
-// elementsOf decodes element by element.
+// elementsOf returns the numbers of each element.
 func elementsOf(d tensor.DType, content []byte, n int) [][]float64 {
 	v := tensor.ValuesOf(d)
 	all := make([]float64, n*v.Lanes)
@@ -49,7 +49,7 @@ func elementsOf(d tensor.DType, content []byte, n int) [][]float64 {
 	return out
 }
 
-// naive computes Metrics by their definitions.
+// naive computes Metrics by their definitions, and which elements differ.
 func naive(d tensor.DType, a, b []byte, n int) (m Metrics, differing []bool) {
 	x, y := elementsOf(d, a, n), elementsOf(d, b, n)
 	var dd, aa, bb, ab, sum, finite float64
@@ -92,7 +92,7 @@ func naive(d tensor.DType, a, b []byte, n int) (m Metrics, differing []bool) {
 	return m, differing
 }
 
-// The metrics of every type are those of their definitions, however the tensors are stored and cut.
+// The metrics of every dtype agree with their definitions, however the tensors are stored and divided.
 func TestMetricsAgainstDefinitions(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	for _, d := range everyDType() {
@@ -149,7 +149,7 @@ func TestMetricsAgainstDefinitions(t *testing.T) {
 	}
 }
 
-// tame keeps the values of wide types in a range in which squares neither overflow nor vanish.
+// tame limits the values of wide dtypes to a range in which squares neither overflow nor underflow.
 func tame(d tensor.DType, content []byte) {
 	switch d {
 	case tensor.F64, tensor.C128:
@@ -159,8 +159,8 @@ func tame(d tensor.DType, content []byte) {
 	}
 }
 
-// Where elements lie among the values of their type.
-func TestStepsBetweenValues(t *testing.T) {
+// The number of representable values between two elements.
+func TestULP(t *testing.T) {
 	for _, tt := range []struct {
 		d    tensor.DType
 		a, b []byte
@@ -182,8 +182,8 @@ func TestStepsBetweenValues(t *testing.T) {
 	}
 }
 
-// What is not finite is counted on each side and takes no part in distances.
-func TestMetricsOfWhatIsNotFinite(t *testing.T) {
+// Numbers that are not finite are counted for each side and do not count in distances.
+func TestMetricsNotFinite(t *testing.T) {
 	nan, inf := math.NaN(), math.Inf(1)
 	d := func(a, b []float64) *Metrics {
 		t.Helper()
@@ -209,7 +209,7 @@ func TestMetricsOfWhatIsNotFinite(t *testing.T) {
 	}
 }
 
-// Pairs of two types are compared by value, and it is said where one side is the other, rounded.
+// Pairs of two dtypes are compared by value. If one side is the other, rounded, this is the explanation.
 func TestTwoTypes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
 	wide := array{tensor.F32, []int64{40, 10}, make([]float64, 400)}

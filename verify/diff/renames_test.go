@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestRenamesThatAreNone(t *testing.T) {
+func TestInvalidRenames(t *testing.T) {
 	c := checkpointOf(t, vector("a.w", 1), vector("b.w", 2))
 	for _, tt := range []struct{ text, want string }{
 		{"a.w -> x\nb.w", `rules: line 2: "b.w" is not of the form`},

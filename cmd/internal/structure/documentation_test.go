@@ -14,9 +14,7 @@ var withoutExample = []string{
 	"convert/model",
 	"convert/proof",
 	"verify",
-	"verify/diff",
 	"verify/logits",
-	"verify/report",
 	"verify/stats",
 }
 

@@ -38,7 +38,10 @@ func (o axisOrder) isIdentity() bool { return o.table == nil && !o.reversed }
 
 // explanation describes the order. axis is its number in B.
 func (o axisOrder) explanation(axis int) Explanation {
-	if o.reversed || isReversed(o.table) {
+	switch {
+	case o.n == 2:
+		return Explanation{Kind: Reversed, Detail: fmt.Sprintf("along axis %d (its two indices exchanged)", axis)}
+	case o.reversed || isReversed(o.table):
 		return Explanation{Kind: Reversed, Detail: fmt.Sprintf("along axis %d", axis)}
 	}
 	return Explanation{Kind: BlockPermuted, Detail: fmt.Sprintf("axis %d: %s", axis, describeOrder(o.table))}

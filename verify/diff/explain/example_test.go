@@ -63,5 +63,5 @@ func ExampleExpected() {
 	pair := &explain.Pair{Name: "up", A: want, B: got}
 	e, err := explain.New([]*explain.Pair{pair}).Explain(context.Background(), pair)
 	fmt.Println(e, err)
-	// Output: reversed along axis 0 <nil>
+	// Output: reversed along axis 0 (its two indices exchanged) <nil>
 }
