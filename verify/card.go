@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -48,17 +49,17 @@ type CardWeights struct {
 	Converted  []TensorDigest `json:"converted"`
 }
 
-// CardLogits is the outcome of one comparison with the fixture: LogitsResult without the places
+// CardLogits is the outcome of one comparison with the fixture: logits.Result without the places
 // that a report plots.
 type CardLogits struct {
-	Checkpoint string        `json:"checkpoint"`
-	OK         bool          `json:"ok"`
-	Semantics  string        `json:"semantics"` // that the model was run under
-	Results    int           `json:"results"`   // kinds of results that were held against the envelope
-	Envelope   *Envelope     `json:"envelope"`  // how it was measured, and its factors
-	Worst      Number        `json:"worst"`     // the largest error, over what is allowed there
-	Metrics    []PassMetrics `json:"metrics"`
-	Faults     []*Fault      `json:"faults"`
+	Checkpoint string               `json:"checkpoint"`
+	OK         bool                 `json:"ok"`
+	Semantics  string               `json:"semantics"` // that the model was run under
+	Results    int                  `json:"results"`   // kinds of results that were held against the envelope
+	Envelope   *logits.Envelope     `json:"envelope"`  // how it was measured, and its factors
+	Worst      Number               `json:"worst"`     // the largest error, over what is allowed there
+	Metrics    []logits.PassMetrics `json:"metrics"`
+	Faults     []*logits.Fault      `json:"faults"`
 }
 
 // NewCard makes the card of a verdict.
@@ -71,20 +72,9 @@ func NewCard(v *Verdict, p *Provenance) *Card {
 	}
 	for _, l := range v.Logits {
 		c.Logits = append(c.Logits, &CardLogits{Checkpoint: l.Checkpoint, OK: l.OK, Semantics: l.Semantics, Results: len(l.Sites),
-			Envelope: l.Envelope, Worst: l.worst(), Metrics: l.Metrics, Faults: l.Faults})
+			Envelope: l.Envelope, Worst: l.Worst(), Metrics: l.Metrics, Faults: l.Faults})
 	}
 	return c
-}
-
-// worst returns the largest share of what is allowed.
-func (l *LogitsResult) worst() Number {
-	worst := Number(0)
-	for _, s := range l.Sites {
-		if !s.Exact {
-			worst = max(worst, s.Worst.Share)
-		}
-	}
-	return worst
 }
 
 // WriteCard writes the card of a verdict as JSON, at once or not at all.

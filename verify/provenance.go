@@ -19,9 +19,8 @@ import (
 type Provenance struct {
 	Command   []string // as it was given, the program's name first
 	Source    *Facts
-	Converted *Facts         // nil if there is none
-	Golden    *GoldenFacts   // nil if there is none
-	passes    []*golden.Pass // of the fixture, for the tokens
+	Converted *Facts       // nil if there is none
+	Golden    *GoldenFacts // nil if there is none
 }
 
 // Facts describe a checkpoint and the model in it.
@@ -179,22 +178,6 @@ func (p *Provenance) addGolden(ctx context.Context, path string) error {
 	p.Golden = &GoldenFacts{Path: path, SHA256: sum, Bytes: size, Implementation: m.Implementation, Versions: m.Versions, DType: m.DType,
 		Backend: m.Backend, Flags: m.Flags, Semantics: m.Semantics.String(), ModelDigest: m.ModelDigest,
 		Batch: g.Passes[0].Batch, Length: g.Passes[0].Length, Packed: g.Pass("packed") != nil, DecodeStart: m.DecodeStart}
-	for i := range g.Passes {
-		p.passes = append(p.passes, &g.Passes[i])
-	}
-	return nil
-}
-
-// pass returns the tokens of a pass; decoding has those of the full one.
-func (p *Provenance) pass(name string) *golden.Pass {
-	if name == "decode" {
-		name = ""
-	}
-	for _, pass := range p.passes {
-		if pass.Name == name {
-			return pass
-		}
-	}
 	return nil
 }
 

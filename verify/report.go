@@ -6,7 +6,6 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
-	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/logits"
 )
 
 //go:embed report.html.tmpl
@@ -33,7 +33,7 @@ func WriteReport(path string, v *Verdict, p *Provenance) error {
 var report = template.Must(template.New("report").Funcs(template.FuncMap{
 	"shown": func(s any) string { return page.Shown(fmt.Sprint(s)) }, "grouped": page.Grouped, "outcome": outcome, "number": page.Number, "percent": percentOf, "share": func(n Number) string { return percent(float64(n)) },
 	"whole": func(n int) string { return page.Grouped(int64(n)) },
-	"shape": tensor.ShapeString, "at": indexText, "join": strings.Join, "title": passTitle,
+	"shape": tensor.ShapeString, "at": indexText, "join": strings.Join, "title": logits.PassTitle,
 }).Parse(reportTemplate + page.FigureTemplate))
 
 // reportPage is what the template shows.
@@ -88,7 +88,7 @@ func (g *reportPage) places() []string {
 
 // logitsPart is one comparison with the fixture.
 type logitsPart struct {
-	*LogitsResult
+	*logits.Result
 	Of       string // name of the checkpoint, where there are several
 	Headline string
 	Where    []faultPart
@@ -100,7 +100,7 @@ type logitsPart struct {
 
 // faultPart is a place at fault, with the plot of its tokens.
 type faultPart struct {
-	*Fault
+	*logits.Fault
 	Title  string
 	Look   []string // tensors, by their names in both checkpoints
 	Figure *page.Figure
@@ -144,7 +144,15 @@ func newPage(v *Verdict, p *Provenance) *reportPage {
 		}
 		g.Logits = append(g.Logits, part)
 	}
-	slices.SortStableFunc(g.Logits, func(a, b *logitsPart) int { return b2i(a.OK) - b2i(b.OK) }) // the fault first
+	slices.SortStableFunc(g.Logits, func(a, b *logitsPart) int {
+		switch {
+		case a.OK == b.OK:
+			return 0
+		case b.OK:
+			return -1
+		}
+		return 1
+	}) // the fault first
 	g.Places = g.places()
 	for _, f := range []*Facts{p.Source, p.Converted} {
 		if f != nil {
@@ -188,24 +196,25 @@ func lead(v *Verdict, checks []Check) string {
 	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
-func newLogitsPart(l *LogitsResult, v *Verdict, p *Provenance, index int) *logitsPart {
-	part := &logitsPart{LogitsResult: l, Headline: l.headline()}
+func newLogitsPart(l *logits.Result, v *Verdict, p *Provenance, index int) *logitsPart {
+	part := &logitsPart{Result: l, Headline: l.Headline()}
 	blocks := p.blocks(l)
 	id := fmt.Sprintf("plot%d", index)
 	for k, f := range l.Faults {
-		fault := faultPart{Fault: f, Title: f.title(len(blocks)), Look: v.both(f.Tensors)}
-		if s := l.site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" {
-			fault.Figure = tokensFigure(s, nil, p.pass(f.Pass), l.Window, "At fault: "+s.title(), fmt.Sprintf("%s-fault%d", id, k))
+		fault := faultPart{Fault: f, Title: f.Title(), Look: v.both(f.Tensors)}
+		if s := l.Site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" {
+			fault.Figure = tokensFigure(s, nil, l.Pass(f.Pass), l.Window, "At fault: "+s.Title(), fmt.Sprintf("%s-fault%d", id, k))
 		}
 		part.Where = append(part.Where, fault)
 	}
 	part.add(layersFigure(l, blocks, id+"-layers"))
-	for _, pass := range p.passes {
-		title, also := "Divergence over positions", l.site("decode", "logits", false)
+	for i := range l.Passes {
+		pass := &l.Passes[i]
+		title, also := "Divergence over positions", l.Site("decode", "logits", false)
 		if pass.Name != "" {
-			title, also = title+", "+passTitle(pass.Name), nil
+			title, also = title+", "+logits.PassTitle(pass.Name), nil
 		}
-		part.add(tokensFigure(l.site(pass.Name, "logits", false), also, pass, l.Window, title, id+"-tokens"+pass.Name))
+		part.add(tokensFigure(l.Site(pass.Name, "logits", false), also, pass, l.Window, title, id+"-tokens"+pass.Name))
 	}
 	for i := range l.Metrics {
 		m := &l.Metrics[i]
@@ -213,11 +222,11 @@ func newLogitsPart(l *LogitsResult, v *Verdict, p *Provenance, index int) *logit
 			part.Scatter = scatterFigure(m, id+"-scatter")
 		}
 		if m.Pass != "decode" || len(l.Metrics) == 1 { // which has the same tokens once more
-			part.Tokens = append(part.Tokens, tokenRows(m, p.pass(m.Pass), l.Window)...)
+			part.Tokens = append(part.Tokens, tokenRows(m, l.Pass(m.Pass), l.Window)...)
 		}
 	}
 	part.Total = len(part.Tokens)
-	slices.SortStableFunc(part.Tokens, func(a, b tokenRow) int { return compareWorst(b.KL, a.KL) })
+	slices.SortStableFunc(part.Tokens, func(a, b tokenRow) int { return logits.CompareWorst(b.KL, a.KL) })
 	part.Tokens = part.Tokens[:min(10, len(part.Tokens))]
 	return part
 }
@@ -229,7 +238,7 @@ func (l *logitsPart) add(f *page.Figure) {
 }
 
 // blocks returns the kinds of the model's blocks.
-func (p *Provenance) blocks(l *LogitsResult) []string {
+func (p *Provenance) blocks(l *logits.Result) []string {
 	for _, f := range []*Facts{p.Source, p.Converted} {
 		if f != nil && f.Path == l.Checkpoint && f.Config != nil {
 			return f.Config.BlockTypes
@@ -238,30 +247,7 @@ func (p *Provenance) blocks(l *LogitsResult) []string {
 	return nil
 }
 
-// site returns a result, or nil.
-func (l *LogitsResult) site(pass, name string, fed bool) *SiteResult {
-	for _, s := range l.Sites {
-		if s.Pass == pass && s.Name == name && s.Fed == fed {
-			return s
-		}
-	}
-	return nil
-}
-
-// title names the place at fault.
-func (f *Fault) title(blocks int) string {
-	switch {
-	case f.Block < 0 || f.Block >= blocks || f.Kind == "accumulated" || f.Kind == "decoding":
-		return strings.ToUpper(f.Kind[:1]) + f.Kind[1:]
-	case f.Half == mlpHalf:
-		return fmt.Sprintf("Block %d, MLP half", f.Block)
-	case f.Half == temporalHalf:
-		return fmt.Sprintf("Block %d, temporal half (%s)", f.Block, f.Kind)
-	}
-	return fmt.Sprintf("Block %d (%s)", f.Block, f.Kind)
-}
-
-func tokenRows(m *PassMetrics, pass *golden.Pass, window int) []tokenRow {
+func tokenRows(m *logits.PassMetrics, pass *golden.Pass, window int) []tokenRow {
 	var rows []tokenRow
 	for _, t := range m.Tokens {
 		r := tokenRow{Pass: m.Pass, Row: t.Row, Token: t.Token, KL: t.KL, Largest: t.Largest, Ours: t.Top[0], Theirs: t.Top[1], TopDiffers: t.Top[0] != t.Top[1]}
@@ -279,14 +265,6 @@ func passLength(p *golden.Pass) int {
 		return 0
 	}
 	return p.Length
-}
-
-// compareWorst orders numbers with NaN above all.
-func compareWorst(a, b float64) int {
-	if math.IsNaN(a) || math.IsNaN(b) {
-		return b2i(math.IsNaN(a)) - b2i(math.IsNaN(b))
-	}
-	return b2i(a > b) - b2i(a < b)
 }
 
 func configRows(p *Provenance) []configRow {

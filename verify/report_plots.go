@@ -13,11 +13,12 @@ import (
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/logits"
 )
 
 // layersFigure shows the error of every result, from the embedding to the logits, at the token where it
 // is closest to what is allowed or farthest over it, of whichever pass is worst.
-func layersFigure(l *LogitsResult, blocks []string, id string) *page.Figure {
+func layersFigure(l *logits.Result, blocks []string, id string) *page.Figure {
 	chain, fed := worstByName(l.Sites, false), worstByName(l.Sites, true)
 	if len(chain) == 0 {
 		return nil
@@ -66,7 +67,7 @@ func layersFigure(l *LogitsResult, blocks []string, id string) *page.Figure {
 		f.Legend = append(f.Legend, page.Explain("other", "each block by itself, given the fixture's own input (its envelope is its own)"))
 	}
 	f.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the token of each result that is nearest to its limit. "+
-		"Nearest of all: %s, %s of what is allowed.", worst.title(), percent(float64(worst.Worst.Share)))
+		"Nearest of all: %s, %s of what is allowed.", worst.Title(), percent(float64(worst.Worst.Share)))
 	if len(bad) > 0 {
 		f.Legend = append(f.Legend, page.Explain("bad", "outside the envelope; the dashed line marks the block at fault"))
 		f.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each result. %s outside the envelope.", is(len(bad), "result lies", "results lie"))
@@ -77,8 +78,8 @@ func layersFigure(l *LogitsResult, blocks []string, id string) *page.Figure {
 
 // worstByName returns, of results that several passes have, the worst; embeddings that are held bit
 // for bit have no error to show.
-func worstByName(sites []*SiteResult, fed bool) []*SiteResult {
-	var out []*SiteResult
+func worstByName(sites []*logits.Site, fed bool) []*logits.Site {
+	var out []*logits.Site
 	index := map[string]int{}
 	for _, s := range sites {
 		if s.Fed != fed || s.Exact && s.OK || s.Pass == "decode" {
@@ -128,7 +129,7 @@ const mostColumns = 800
 
 // tokensFigure shows the error of one result at every token, row after row, with the window and the
 // beginnings of documents.
-func tokensFigure(s *SiteResult, also *SiteResult, pass *golden.Pass, window int, title, id string) *page.Figure {
+func tokensFigure(s *logits.Site, also *logits.Site, pass *golden.Pass, window int, title, id string) *page.Figure {
 	if s == nil || pass == nil || len(s.Errors) != pass.Batch*pass.Length {
 		return nil
 	}
@@ -150,13 +151,13 @@ func tokensFigure(s *SiteResult, also *SiteResult, pass *golden.Pass, window int
 	for from := 0; from < len(s.Errors); from += group {
 		i := from
 		for k := from; k < min(from+group, len(s.Errors)); k++ {
-			if over(s.Errors[k].RMS, s.Allowed[k][0]) > over(s.Errors[i].RMS, s.Allowed[i][0]) {
+			if s.RMSShare(k) > s.RMSShare(i) {
 				i = k
 			}
 		}
 		y, allowed := at(s.Errors[i].RMS), at(s.Allowed[i][0])
 		limit = append(limit, plotter.XY{X: float64(i) - 0.5, Y: allowed}, plotter.XY{X: float64(i) + 0.5, Y: allowed})
-		if share(&s.Errors[i], s.Allowed[i][0], s.Allowed[i][1]) > 1 {
+		if s.Share(i) > 1 {
 			bad = append(bad, plotter.XY{X: float64(i), Y: y})
 		} else {
 			good = append(good, plotter.XY{X: float64(i), Y: y})
@@ -181,7 +182,7 @@ func tokensFigure(s *SiteResult, also *SiteResult, pass *golden.Pass, window int
 	if documents > 0 {
 		f.Legend = append(f.Legend, page.Explain("document", "a row or document begins"))
 	}
-	f.Caption = fmt.Sprintf("Root mean square of the error of %s over the channels, relative to float64, at each of %s.", s.title(), countOf(len(s.Errors), "token"))
+	f.Caption = fmt.Sprintf("Root mean square of the error of %s over the channels, relative to float64, at each of %s.", s.Title(), count(len(s.Errors), "token"))
 	if group > 1 {
 		f.Caption += fmt.Sprintf(" Of each %d tokens the worst is shown.", group)
 	}
@@ -196,7 +197,7 @@ func tokensFigure(s *SiteResult, also *SiteResult, pass *golden.Pass, window int
 }
 
 // decodingPoints puts the tokens that decoding has at their places: the last of each row.
-func decodingPoints(s *SiteResult, pass *golden.Pass, at func(float64) float64) plotter.XYs {
+func decodingPoints(s *logits.Site, pass *golden.Pass, at func(float64) float64) plotter.XYs {
 	var points plotter.XYs
 	each := len(s.Errors) / max(1, pass.Batch)
 	for i, e := range s.Errors {
@@ -251,7 +252,7 @@ func rowTicks(pass *golden.Pass) plot.ConstantTicks {
 const mostPoints = 1200
 
 // scatterFigure shows logits of the fixture over those in float64.
-func scatterFigure(m *PassMetrics, id string) *page.Figure {
+func scatterFigure(m *logits.PassMetrics, id string) *page.Figure {
 	if len(m.Scatter) == 0 {
 		return nil
 	}
@@ -278,7 +279,7 @@ func scatterFigure(m *PassMetrics, id string) *page.Figure {
 	page.Stroke(p, plotter.XYs{{X: low, Y: low}, {X: high, Y: high}}, page.InkLimit, 1.5)
 	page.Dots(p, points, page.InkMain, draw.CircleGlyph{}, 1.6)
 	f := &page.Figure{Title: "Logits, fixture over float64", Legend: []page.Legend{page.Explain("limit", "equal"), page.Explain("main", "a logit")}}
-	f.Caption = fmt.Sprintf("%s of %s, evenly taken. Correlation of those shown: %s.", countOf(len(points), "logit"), m.title(), correlation(points))
+	f.Caption = fmt.Sprintf("%s of %s, evenly taken. Correlation of those shown: %s.", count(len(points), "logit"), logits.PassTitle(m.Pass), correlation(points))
 	f.SVG = page.SVG(p, id, f.Title, f.Caption, 420, 400)
 	return f
 }

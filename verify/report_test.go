@@ -14,6 +14,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/logits"
 )
 
 // odd is what a file may call things.
@@ -21,21 +22,21 @@ const odd = "<script>alert(1)</script>\"'&\x1b[31m\u202e{{.Style}}</style>"
 
 // hostileVerdict has every field that comes from files filled with odd, and numbers that are none.
 func hostileVerdict() (*Verdict, *Provenance) {
-	bad := SiteResult{Name: "hidden.1", Fed: true, RMS: Number(math.NaN()), RMSAllowed: 0.1, Max: Number(math.Inf(1)), Worst: Place{Share: Number(math.Inf(1))}, First: &Place{}}
-	logits := SiteResult{Name: "logits", OK: true, RMS: 0.01, RMSAllowed: 0.1}
+	bad := logits.Site{Name: "hidden.1", Fed: true, RMS: Number(math.NaN()), RMSAllowed: 0.1, Max: Number(math.Inf(1)), Worst: logits.Location{Share: Number(math.Inf(1))}, First: &logits.Location{}}
+	head := logits.Site{Name: "logits", OK: true, RMS: 0.01, RMSAllowed: 0.1}
 	const tokens = 2000
-	pass := &golden.Pass{Batch: 2, Length: tokens / 2, Tokens: make([]int32, tokens), Positions: make([]int32, tokens)}
-	metrics := PassMetrics{Fixture: Metrics{KLMean: Number(math.NaN()), NMSE: Number(math.Inf(-1))}}
+	pass := golden.Pass{Batch: 2, Length: tokens / 2, Tokens: make([]int32, tokens), Positions: make([]int32, tokens)}
+	metrics := logits.PassMetrics{Fixture: logits.Metrics{KLMean: Number(math.NaN()), NMSE: Number(math.Inf(-1))}}
 	for i := range tokens {
 		pass.Positions[i] = int32(i % pass.Length)
-		e := TokenError{RMS: float64(i) / tokens, Max: math.Inf(1)}
+		e := logits.TokenError{RMS: float64(i) / tokens, Max: math.Inf(1)}
 		if i%3 == 0 {
 			e.RMS = math.NaN()
 		}
-		for _, s := range []*SiteResult{&bad, &logits} {
+		for _, s := range []*logits.Site{&bad, &head} {
 			s.Errors, s.Allowed = append(s.Errors, e), append(s.Allowed, [2]float64{0.1, 0.1})
 		}
-		metrics.Tokens = append(metrics.Tokens, TokenMetrics{Row: i / 1000, Token: i % 1000, KL: e.RMS})
+		metrics.Tokens = append(metrics.Tokens, logits.TokenMetrics{Row: i / 1000, Token: i % 1000, KL: e.RMS})
 		metrics.Scatter = append(metrics.Scatter, [2]float32{float32(i), float32(e.RMS)})
 	}
 	facts := &Facts{Subject: Subject{Path: odd, Format: odd, Layout: odd, Prefix: odd}, Digest: odd,
@@ -45,16 +46,16 @@ func hostileVerdict() (*Verdict, *Provenance) {
 		Structure: &Section{Summary: odd, Notes: []string{odd}},
 		Config:    &Section{Summary: odd, Skipped: true},
 		Weights:   &WeightsSection{Section: Section{Summary: odd}, Converted: []TensorDigest{{Name: odd, From: []string{odd}, Rule: odd, DType: "bfloat16"}}},
-		Logits: []*LogitsResult{{Summary: odd, Checkpoint: odd, Implementation: odd, Semantics: "original", DType: odd, Window: 8,
-			Envelope: &Envelope{Runs: []string{odd}}, Sites: []*SiteResult{&bad, &logits}, Metrics: []PassMetrics{metrics},
-			Faults: []*Fault{{Block: 0, Half: mlpHalf, Kind: "recurrent", Site: "hidden.1", Proved: true, Cause: odd, Where: odd, Tensors: []string{odd}, Detail: odd}}}},
-		Runtime: &RuntimeResult{Runtime: "transformers5", Summary: odd, Metrics: &Metrics{}},
+		Logits: []*logits.Result{{Summary: odd, Checkpoint: odd, Implementation: odd, Semantics: "original", DType: odd, Window: 8,
+			Envelope: &logits.Envelope{Runs: []string{odd}}, Sites: []*logits.Site{&bad, &head}, Passes: []golden.Pass{pass}, Metrics: []logits.PassMetrics{metrics},
+			Faults: []*logits.Fault{{Block: 0, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Proved: true, Cause: odd, Where: odd, Tensors: []string{odd}, Detail: odd}}}},
+		Runtime: &RuntimeResult{Runtime: "transformers5", Summary: odd, Metrics: &logits.Metrics{}},
 		Notes:   []string{odd}}
 	for i := range 30 {
 		v.Structure.Findings = append(v.Structure.Findings, Finding{Kind: WrongWeights, Tensor: fmt.Sprint(odd, i), SourceName: odd, ConvertedName: odd,
 			Index: []int64{1, 2}, Want: odd, Got: odd, Differing: 1, Elements: 2, Detail: odd})
 	}
-	p := &Provenance{Command: []string{"griffin", "verify", odd}, Source: facts, Converted: facts, passes: []*golden.Pass{pass},
+	p := &Provenance{Command: []string{"griffin", "verify", odd}, Source: facts, Converted: facts,
 		Golden: &GoldenFacts{Path: odd, Implementation: odd, Versions: map[string]string{odd: odd}, DType: odd, Backend: odd, Flags: map[string]string{odd: odd}, ModelDigest: odd}}
 	return v, p
 }
@@ -73,7 +74,7 @@ func TestReportIsSafeWhateverFilesSay(t *testing.T) {
 		}
 	}
 	if len(page) > 1<<20 {
-		t.Errorf("the page has %d bytes for %d tokens", len(page), len(p.passes[0].Tokens))
+		t.Errorf("the page has %d bytes for %d tokens", len(page), len(v.Logits[0].Passes[0].Tokens))
 	}
 	wellFormed(t, page)
 	if again := fileOf(t, "again.html", func(path string) error { return WriteReport(path, v, p) }); again != page {
@@ -100,8 +101,12 @@ func wellFormed(t *testing.T, page string) {
 		if !ok {
 			continue
 		}
-		svgs += b2i(start.Name.Local == "svg")
-		described += b2i(start.Name.Local == "desc")
+		switch start.Name.Local {
+		case "svg":
+			svgs++
+		case "desc":
+			described++
+		}
 		for _, a := range start.Attr {
 			if a.Name.Local == "id" {
 				if ids[a.Value] {
@@ -161,7 +166,7 @@ func TestReportOfLittle(t *testing.T) {
 	subject := Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
 	for name, v := range map[string]*Verdict{
 		"nothing": {Same: true, Source: &subject},
-		"unfit":   {Source: &subject, Logits: []*LogitsResult{{Summary: "the fixture is of another model", Checkpoint: "a.pt"}}},
+		"unfit":   {Source: &subject, Logits: []*logits.Result{{Summary: "the fixture is of another model", Checkpoint: "a.pt"}}},
 		"weights": {Same: true, Source: &subject, Converted: &subject, Weights: &WeightsSection{Section: Section{OK: true}, Tensors: 1, Elements: 2}},
 	} {
 		p := &Provenance{Command: []string{"griffin"}, Source: &Facts{Subject: subject}}

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/logits"
 )
 
 // Check is one line of a verdict.
@@ -37,12 +38,12 @@ func (v *Verdict) Checks() []Check {
 		all = append(all, c)
 	}
 	for _, l := range v.Logits {
-		c := Check{Name: "logits", OK: l.OK, Summary: l.headline(), Notes: l.Notes}
+		c := Check{Name: "logits", OK: l.OK, Summary: l.Headline(), Notes: l.Notes}
 		if len(v.Logits) > 1 {
 			c.Summary = l.Checkpoint + ": " + c.Summary
 		}
 		for _, f := range l.Faults {
-			c.Failures = append(c.Failures, f.line(v))
+			c.Failures = append(c.Failures, v.faultLine(f))
 		}
 		all = append(all, c)
 	}
@@ -68,20 +69,8 @@ func (v *Verdict) Answer() string {
 	return of
 }
 
-// headline is the result in one line; the faults follow it.
-func (l *LogitsResult) headline() string {
-	if l.OK || len(l.Faults) == 0 {
-		return l.Summary
-	}
-	outside := 0
-	for _, s := range l.Sites {
-		outside += b2i(!s.OK)
-	}
-	return fmt.Sprintf("%d of %s of %s differ by more than rounding", outside, countOf(len(l.Sites), "output"), l.Implementation)
-}
-
-// line says where the fault is, and which tensors to look at.
-func (f *Fault) line(v *Verdict) string {
+// faultLine says where a fault is, and which tensors to look at.
+func (v *Verdict) faultLine(f *logits.Fault) string {
 	s := f.Detail
 	if len(f.Tensors) == 0 {
 		return s
@@ -137,13 +126,13 @@ func WriteText(w io.Writer, v *Verdict) error {
 	}
 	table.Flush()
 	for _, l := range v.Logits {
-		for _, m := range l.Metrics {
-			out.printf("  %s\n", m.line())
+		for i := range l.Metrics {
+			out.printf("  %s\n", metricsLine(&l.Metrics[i]))
 		}
 	}
 	for _, c := range checks {
 		if len(c.Failures) > 0 {
-			out.printf("\n%s: %s\n", c.Name, countOf(len(c.Failures), "failure"))
+			out.printf("\n%s: %s\n", c.Name, count(len(c.Failures), "failure"))
 		}
 		for _, f := range c.Failures {
 			out.printf("  %s\n", page.Shown(f))
@@ -171,24 +160,11 @@ func outcome(ok, skipped bool) string {
 	return "FAIL"
 }
 
-// line has the metrics that people compare models by.
-func (m *PassMetrics) line() string {
+// metricsLine has the metrics that people compare models by.
+func metricsLine(m *logits.PassMetrics) string {
 	f := m.Fixture
 	return fmt.Sprintf("%s logits: largest difference %.3g, mean %.3g, NMSE %.1f dB, KL mean %.2g, 95%% %.2g, largest %.2g, top-1 %.4g%%, top-10 %.4g%%",
-		m.title(), float64(f.Largest), float64(f.Mean), float64(f.NMSE), float64(f.KLMean), float64(f.KLP95), float64(f.KLMax), 100*float64(f.Top1), 100*float64(f.Top10))
-}
-
-// title names the pass for people.
-func (m *PassMetrics) title() string { return passTitle(m.Pass) }
-
-func passTitle(pass string) string {
-	switch pass {
-	case "":
-		return "full pass"
-	case "decode":
-		return "decoding"
-	}
-	return pass + " rows"
+		logits.PassTitle(m.Pass), float64(f.Largest), float64(f.Mean), float64(f.NMSE), float64(f.KLMean), float64(f.KLP95), float64(f.KLMax), 100*float64(f.Top1), 100*float64(f.Top10))
 }
 
 // textWriter remembers the first error, so that printing code reads straight on.
@@ -207,3 +183,10 @@ func (t *textWriter) Write(p []byte) (int, error) {
 }
 
 func (t *textWriter) printf(format string, args ...any) { fmt.Fprintf(t, format, args...) }
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
 	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -22,10 +23,10 @@ type Verdict struct {
 
 	Settings *Settings `json:"settings,omitempty"` // by which the source was judged
 
-	Structure *Section        `json:"structure,omitempty"`
-	Config    *Section        `json:"config,omitempty"`
-	Weights   *WeightsSection `json:"weights,omitempty"`
-	Logits    []*LogitsResult `json:"logits,omitempty"`
+	Structure *Section         `json:"structure,omitempty"`
+	Config    *Section         `json:"config,omitempty"`
+	Weights   *WeightsSection  `json:"weights,omitempty"`
+	Logits    []*logits.Result `json:"logits,omitempty"`
 
 	Window  *runtime.Window `json:"window,omitempty"`  // how the Hugging Face side writes the attention window
 	Runtime *RuntimeResult  `json:"runtime,omitempty"` // where source and converted part when each is run by its own implementation

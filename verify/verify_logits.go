@@ -9,6 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -101,16 +102,16 @@ type RuntimeResult struct {
 	Reason  string `json:"reason,omitempty"`
 
 	// Part says that they diverge within the tokens, from First on (Share and Channel do not apply).
-	Part  bool   `json:"part"`
-	First *Place `json:"first,omitempty"`
-	Pass  string `json:"pass,omitempty"` // of First: "" or "packed"
+	Part  bool             `json:"part"`
+	First *logits.Location `json:"first,omitempty"`
+	Pass  string           `json:"pass,omitempty"` // of First: "" or "packed"
 
 	// From is the position from which on they diverge in a document that is long enough; -1 if they never do.
 	From int `json:"from"`
 
-	// Metrics compare the logits of both: those of the tokens from First on in each row if they diverge, or of all
+	// logits.Metrics compare the logits of both: those of the tokens from First on in each row if they diverge, or of all
 	// tokens if the weights are not the same bit for bit. nil if nothing had to be run.
-	Metrics *Metrics `json:"metrics,omitempty"`
+	Metrics *logits.Metrics `json:"metrics,omitempty"`
 
 	Facts []runtime.Fact `json:"facts,omitempty"` // what each runtime does with the Hugging Face side
 }
@@ -139,7 +140,7 @@ func (r *run) compareRuntimes(ctx context.Context, source, converted *runtime.Mo
 	}
 	result := &RuntimeResult{Runtime: hf.Name, Summary: d.Summary, Reason: d.Reason, Part: d.First != nil, Pass: d.Pass, From: d.From, Metrics: metrics}
 	if t := d.First; t != nil {
-		result.First = &Place{Row: t.Row, Token: t.Index, Position: t.Position}
+		result.First = &logits.Location{Row: t.Row, Token: t.Index, Position: t.Position}
 	}
 	if result.Facts = converted.Facts(); converted.Found.Layout != convert.HuggingFace {
 		result.Facts = source.Facts()
@@ -149,7 +150,7 @@ func (r *run) compareRuntimes(ctx context.Context, source, converted *runtime.Mo
 }
 
 // runtimeMetrics compares the logits of both sides, unless it is known that they are the same.
-func (r *run) runtimeMetrics(ctx context.Context, a, b *runtime.Side, d *runtime.Divergence, passes []golden.Pass) (*Metrics, error) {
+func (r *run) runtimeMetrics(ctx context.Context, a, b *runtime.Side, d *runtime.Divergence, passes []golden.Pass) (*logits.Metrics, error) {
 	same := r.proven() && r.verdict.Weights.Rounded == 0
 	if same && d.First == nil || a.Config.VocabSize != b.Config.VocabSize || a.Config.Width != b.Config.Width || len(a.Config.BlockTypes) != len(b.Config.BlockTypes) {
 		return nil, nil
@@ -161,7 +162,7 @@ func (r *run) runtimeMetrics(ctx context.Context, a, b *runtime.Side, d *runtime
 			from = d.First.Index
 		}
 	}
-	return Distance(ctx, a.Reference(), b.Reference(), passes, from)
+	return logits.Distance(ctx, a.Reference(), b.Reference(), passes, from)
 }
 
 // skipConverted says that the converted checkpoint could not be run, where the checks before have said why;
@@ -193,7 +194,7 @@ func (r *run) holdAgainst(ctx context.Context, g *golden.Fixture, source, conver
 		}
 	}
 	for _, m := range models {
-		o := CompareOptions{Semantics: r.options.Semantics}
+		o := logits.Options{Semantics: r.options.Semantics}
 		if len(models) == 2 {
 			o.Other = models[0]
 			if m == models[0] {
@@ -201,7 +202,7 @@ func (r *run) holdAgainst(ctx context.Context, g *golden.Fixture, source, conver
 			}
 		}
 		m.OnRead = r.reading(g, m)
-		result, err := CompareLogits(ctx, m, g, o)
+		result, err := logits.Compare(ctx, m, g, o)
 		if err != nil && m == converted && ctx.Err() == nil {
 			if err := r.skipConverted(err); err != nil {
 				return err
@@ -213,7 +214,7 @@ func (r *run) holdAgainst(ctx context.Context, g *golden.Fixture, source, conver
 		}
 		if mayMatch(m, result) {
 			matching := m.WithOriginal(m.Config.AttentionWindow-1, m.Original.LogitsSoftCap, m.Evidence)
-			again, err := CompareLogits(ctx, matching, g, o)
+			again, err := logits.Compare(ctx, matching, g, o)
 			if err != nil {
 				return err
 			}
@@ -231,7 +232,7 @@ func (r *run) holdAgainst(ctx context.Context, g *golden.Fixture, source, conver
 
 // mayMatch reports whether a Hugging Face directory, of which nothing says how its window is written, may have one
 // that matches transformers 5: as it is read, the original's results lie outside.
-func mayMatch(m *runtime.Model, l *LogitsResult) bool {
+func mayMatch(m *runtime.Model, l *logits.Result) bool {
 	return !l.OK && len(l.Faults) > 0 && l.Semantics == reference.Original.String() && m.Evidence == runtime.Assumed &&
 		m.Found.Layout == convert.HuggingFace && m.Config.Has(convert.Attention) && m.Config.AttentionWindow > 1
 }
@@ -245,11 +246,7 @@ func (r *run) reading(g *golden.Fixture, m *runtime.Model) func(int64) {
 	for _, named := range m.Found.Named(&m.Config) {
 		size += named.Tensor.Bytes()
 	}
-	c := newComparison(context.Background(), m, g, CompareOptions{})
-	total := size * int64(1+len(c.runs))
-	if c.feed {
-		total *= 2
-	}
+	total := size * int64(logits.Readings(m, g))
 	var mu sync.Mutex
 	return func(n int64) {
 		mu.Lock()

@@ -8,9 +8,9 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/reference"
-	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -32,7 +32,7 @@ func TestCompare(t *testing.T) {
 				t.Errorf("%s, %s: %+v", name, r.Name, d)
 			}
 			if d.First != nil {
-				m, err := verify.Distance(t.Context(), a.Reference(), b.Reference(), plain, d.First.Index)
+				m, err := logits.Distance(t.Context(), a.Reference(), b.Reference(), plain, d.First.Index)
 				if err != nil || m == nil || !(m.Largest > 0) {
 					t.Errorf("%s, %s: logits differ by %+v, %v", name, r.Name, m, err)
 				}

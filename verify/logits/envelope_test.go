@@ -1,4 +1,4 @@
-package verify
+package logits
 
 import (
 	"flag"
@@ -16,7 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
-var measure = flag.Int("measure", 0, "write ENVELOPE.md anew, with so many seeds for each rate of false alarms")
+var measureSeeds = flag.Int("measure", 0, "write ENVELOPE.md anew, with so many seeds for each rate of false alarms")
 
 // What the real implementations computed of the committed cases is inside the envelope: all four, in all
 // dtypes, plain, packed and decoding.
@@ -55,7 +55,7 @@ func TestSemanticsAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer g.Close()
-		r, err := CompareLogits(t.Context(), m, g, CompareOptions{Semantics: &other})
+		r, err := Compare(t.Context(), m, g, Options{Semantics: &other})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestCoarserBackends(t *testing.T) {
 		{"float32", golden.Torch, "", nil, false},
 	} {
 		m := golden.Meta{DType: tt.dtype, Implementation: tt.implementation, Backend: tt.backend, Flags: tt.flags}
-		if got := coarser(&m); (got != "") != tt.coarser {
+		if got := coarserArithmetic(&m); (got != "") != tt.coarser {
 			t.Errorf("%+v: %q", tt, got)
 		}
 	}
@@ -152,7 +152,9 @@ func (s *seedCase) alarms(t *testing.T, seeds int) (count int, worst float64) {
 		g := s.fixtureOf(t, reference.Arithmetic{Precision: s.precision, Order: uint64(1000 + seed), Fused: s.precision == reference.BFloat16 && seed%3 == 0}, seed)
 		r := compareWith(t, s.model, g)
 		g.Close()
-		count += b2i(!r.OK)
+		if !r.OK {
+			count++
+		}
 		for _, site := range r.Sites {
 			if !site.Exact {
 				worst = math.Max(worst, float64(site.Worst.Share))
@@ -175,9 +177,9 @@ func TestLegalRunsAreInside(t *testing.T) {
 }
 
 // TestMeasure counts false alarms and finds the smallest faults, and writes ENVELOPE.md:
-// go test ./verify -run TestMeasure -measure 100
+// go test ./verify/logits -run TestMeasure -measure 100
 func TestMeasure(t *testing.T) {
-	if *measure == 0 {
+	if *measureSeeds == 0 {
 		t.Skip("without -measure")
 	}
 	var b strings.Builder
@@ -186,9 +188,9 @@ func TestMeasure(t *testing.T) {
 		"| model | dtype | fixtures | false alarms | largest share of the envelope |\n|---|---|---|---|---|\n")
 	total, alarms := 0, 0
 	for _, s := range seedCases(t) {
-		count, worst := s.alarms(t, *measure)
-		fmt.Fprintf(&b, "| %s | %s | %d | %d | %.2f |\n", s.name, s.precision, *measure, count, worst)
-		total, alarms = total+*measure, alarms+count
+		count, worst := s.alarms(t, *measureSeeds)
+		fmt.Fprintf(&b, "| %s | %s | %d | %d | %.2f |\n", s.name, s.precision, *measureSeeds, count, worst)
+		total, alarms = total+*measureSeeds, alarms+count
 	}
 	fmt.Fprintf(&b, "\n%d false alarms in %d: ", alarms, total)
 	if alarms == 0 {
@@ -214,7 +216,7 @@ runs from the tokens on, and fed with the fixture's own input, which adds nothin
 
 This page has what it amounts to. It is generated:
 
-    go test ./verify -run TestMeasure -measure 100 -timeout 1h
+    go test ./verify/logits -run TestMeasure -measure 100 -timeout 1h
 `
 
 // measureRecordings lists the recordings of the real implementations: the committed ones, and those
@@ -226,7 +228,7 @@ func measureRecordings(t *testing.T, b *strings.Builder) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := filepath.Abs(filepath.Join("..", "testdata"))
+	root, err := filepath.Abs(cases.Testdata(t))
 	if err != nil {
 		t.Fatal(err)
 	}

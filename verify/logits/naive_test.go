@@ -1,4 +1,4 @@
-package verify
+package logits
 
 import (
 	"encoding/binary"

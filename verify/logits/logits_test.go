@@ -1,4 +1,4 @@
-package verify
+package logits
 
 import (
 	"maps"
@@ -15,8 +15,8 @@ import (
 // Metrics of logits whose distances are known.
 func TestMetrics(t *testing.T) {
 	var m meter
-	add(&m, 0, 0, []float32{1, 2, 3}, []float64{1, 2, 3})
-	add(&m, 0, 1, []float32{0, 0, 1}, []float64{0, 2, 1})
+	addLogits(&m, 0, 0, []float32{1, 2, 3}, []float64{1, 2, 3})
+	addLogits(&m, 0, 1, []float32{0, 0, 1}, []float64{0, 2, 1})
 	got := m.metrics()
 	p := []float64{1, math.E * math.E, math.E}
 	q := []float64{1, 1, math.E}

@@ -1,4 +1,4 @@
-package verify
+package logits
 
 import (
 	"context"
@@ -24,69 +24,69 @@ import (
 var brokenRecurrent = []struct {
 	kind  string
 	size  float64
-	half  string
+	half  Half
 	cause string // part of it
 }{
-	{"weights:" + reference.TemporalNorm, 0.01, temporalHalf, ""},
-	{"plain:" + reference.TemporalNorm, 0, temporalHalf, "scale instead of 1 + scale"},
-	{"eps:" + reference.TemporalNorm, 1e-3, temporalHalf, ""},
-	{"weights:" + reference.LinearX + reference.Kernel, 0.01, temporalHalf, ""},
-	{"no:" + reference.LinearX + reference.Bias, 0, temporalHalf, "recurrent.linear_x.bias left out"},
-	{"weight:" + reference.LinearY + reference.Kernel, 0.05, temporalHalf, ""},
-	{"no:" + reference.LinearY + reference.Bias, 0, temporalHalf, "recurrent.linear_y.bias left out"},
-	{"taps reversed", 0, temporalHalf, "reverse order"},
-	{"no:" + reference.Conv1D + reference.Bias, 0, temporalHalf, "conv_1d.bias left out"},
-	{"conv runs on", 0, temporalHalf, "the semantics of transformers"},
-	{"weights:" + reference.InputGate + reference.Kernel, 0.01, temporalHalf, ""},
-	{"no:" + reference.AGate + reference.Bias, 0, temporalHalf, "a_gate.bias left out"},
-	{"gates exchanged", 0, temporalHalf, "gates of the recurrence exchanged"},
-	{"weights:" + reference.AParam, 0.01, temporalHalf, ""},
-	{"minus 8", 0.01, temporalHalf, ""},
-	{"no sqrt term", 0, temporalHalf, ""},
-	{"no reset", 0, temporalHalf, "scaled by sqrt(1 - a²) also at position 0"},
-	{"erf:temporal", 0, temporalHalf, ""},
-	{"weights:" + reference.LinearOut + reference.Kernel, 0.01, temporalHalf, ""},
-	{"weight:" + reference.LinearOut + reference.Bias, 0.1, temporalHalf, "of the bias differs"},
+	{"weights:" + reference.TemporalNorm, 0.01, TemporalHalf, ""},
+	{"plain:" + reference.TemporalNorm, 0, TemporalHalf, "scale instead of 1 + scale"},
+	{"eps:" + reference.TemporalNorm, 1e-3, TemporalHalf, ""},
+	{"weights:" + reference.LinearX + reference.Kernel, 0.01, TemporalHalf, ""},
+	{"no:" + reference.LinearX + reference.Bias, 0, TemporalHalf, "recurrent.linear_x.bias left out"},
+	{"weight:" + reference.LinearY + reference.Kernel, 0.05, TemporalHalf, ""},
+	{"no:" + reference.LinearY + reference.Bias, 0, TemporalHalf, "recurrent.linear_y.bias left out"},
+	{"taps reversed", 0, TemporalHalf, "reverse order"},
+	{"no:" + reference.Conv1D + reference.Bias, 0, TemporalHalf, "conv_1d.bias left out"},
+	{"conv runs on", 0, TemporalHalf, "the semantics of transformers"},
+	{"weights:" + reference.InputGate + reference.Kernel, 0.01, TemporalHalf, ""},
+	{"no:" + reference.AGate + reference.Bias, 0, TemporalHalf, "a_gate.bias left out"},
+	{"gates exchanged", 0, TemporalHalf, "gates of the recurrence exchanged"},
+	{"weights:" + reference.AParam, 0.01, TemporalHalf, ""},
+	{"minus 8", 0.01, TemporalHalf, ""},
+	{"no sqrt term", 0, TemporalHalf, ""},
+	{"no reset", 0, TemporalHalf, "scaled by sqrt(1 - a²) also at position 0"},
+	{"erf:temporal", 0, TemporalHalf, ""},
+	{"weights:" + reference.LinearOut + reference.Kernel, 0.01, TemporalHalf, ""},
+	{"weight:" + reference.LinearOut + reference.Bias, 0.1, TemporalHalf, "of the bias differs"},
 }
 
 var brokenAttention = []struct {
 	kind  string
 	size  float64
-	half  string
+	half  Half
 	cause string
 }{
-	{"weights:" + reference.TemporalNorm, 0.01, temporalHalf, ""},
-	{"weights:" + reference.ProjQ + reference.Kernel, 0.01, temporalHalf, ""},
-	{"weights:" + reference.ProjK + reference.Kernel, 0.01, temporalHalf, ""},
-	{"weights:" + reference.ProjV + reference.Kernel, 0.01, temporalHalf, ""},
-	{"keys and values exchanged", 0, temporalHalf, "keys and values exchanged"},
-	{"no rope", 0, temporalHalf, "no rotary"},
-	{"rope theta", 0.5, temporalHalf, ""},
-	{"softmax scale", 0.02, temporalHalf, ""},
-	{"window one less", 0, temporalHalf, "transformers5"},
-	{"window one more", 0, temporalHalf, "window of 9 instead of 8"},
-	{"no window", 0, temporalHalf, "transformers4"},
-	{"attention runs on", 0, temporalHalf, ""},
-	{"weights:" + reference.ProjFinal + reference.Kernel, 0.01, temporalHalf, ""},
-	{"no:" + reference.ProjFinal + reference.Bias, 0, temporalHalf, "proj_final.bias left out"},
+	{"weights:" + reference.TemporalNorm, 0.01, TemporalHalf, ""},
+	{"weights:" + reference.ProjQ + reference.Kernel, 0.01, TemporalHalf, ""},
+	{"weights:" + reference.ProjK + reference.Kernel, 0.01, TemporalHalf, ""},
+	{"weights:" + reference.ProjV + reference.Kernel, 0.01, TemporalHalf, ""},
+	{"keys and values exchanged", 0, TemporalHalf, "keys and values exchanged"},
+	{"no rope", 0, TemporalHalf, "no rotary"},
+	{"rope theta", 0.5, TemporalHalf, ""},
+	{"softmax scale", 0.02, TemporalHalf, ""},
+	{"window one less", 0, TemporalHalf, "transformers5"},
+	{"window one more", 0, TemporalHalf, "window of 9 instead of 8"},
+	{"no window", 0, TemporalHalf, "transformers4"},
+	{"attention runs on", 0, TemporalHalf, ""},
+	{"weights:" + reference.ProjFinal + reference.Kernel, 0.01, TemporalHalf, ""},
+	{"no:" + reference.ProjFinal + reference.Bias, 0, TemporalHalf, "proj_final.bias left out"},
 }
 
 var brokenMLP = []struct {
 	kind  string
 	size  float64
-	half  string
+	half  Half
 	cause string
 }{
-	{"weights:" + reference.ChannelNorm, 0.01, mlpHalf, ""},
-	{"plain:" + reference.ChannelNorm, 0, mlpHalf, "scale instead of 1 + scale"},
-	{"weights:" + reference.MLPGate + reference.Kernel, 0.01, mlpHalf, ""},
-	{"no:" + reference.MLPGate + reference.Bias, 0, mlpHalf, "mlp.gate.bias left out"},
-	{"weight:" + reference.MLPUp + reference.Kernel, 0.05, mlpHalf, ""},
-	{"gate and up exchanged", 0, mlpHalf, "gate and up exchanged"},
-	{"erf:mlp", 0, mlpHalf, ""},
-	{"weights:" + reference.MLPDown + reference.Kernel, 0.01, mlpHalf, ""},
-	{"weight:" + reference.MLPDown + reference.Kernel, 0.02, mlpHalf, "only channel"},
-	{"weight:" + reference.MLPDown + reference.Bias, 0.01, mlpHalf, "of the bias differs"},
+	{"weights:" + reference.ChannelNorm, 0.01, MLPHalf, ""},
+	{"plain:" + reference.ChannelNorm, 0, MLPHalf, "scale instead of 1 + scale"},
+	{"weights:" + reference.MLPGate + reference.Kernel, 0.01, MLPHalf, ""},
+	{"no:" + reference.MLPGate + reference.Bias, 0, MLPHalf, "mlp.gate.bias left out"},
+	{"weight:" + reference.MLPUp + reference.Kernel, 0.05, MLPHalf, ""},
+	{"gate and up exchanged", 0, MLPHalf, "gate and up exchanged"},
+	{"erf:mlp", 0, MLPHalf, ""},
+	{"weights:" + reference.MLPDown + reference.Kernel, 0.01, MLPHalf, ""},
+	{"weight:" + reference.MLPDown + reference.Kernel, 0.02, MLPHalf, "only channel"},
+	{"weight:" + reference.MLPDown + reference.Bias, 0.01, MLPHalf, "of the bias differs"},
 }
 
 // trialTokens are tokens of rows three windows long, and positions that cut the second half off.
@@ -104,9 +104,9 @@ func trialTokens(m *runtime.Model) (tokens, positions, packed []int32, batch int
 	return tokens, positions, packed, 2
 }
 
-func compareWith(t *testing.T, m *runtime.Model, g *golden.Fixture) *LogitsResult {
+func compareWith(t *testing.T, m *runtime.Model, g *golden.Fixture) *Result {
 	t.Helper()
-	r, err := CompareLogits(context.Background(), m, g, CompareOptions{})
+	r, err := Compare(context.Background(), m, g, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestLocalise(t *testing.T) {
 	f := cases.Open(t, "tiny-griffin")
 	m := f.Model(t, f.Checkpoints(t)[0])
 	tokens, positions, packed, batch := trialTokens(m)
-	check := func(block int, kind string, size float64, half, cause string) {
+	check := func(block int, kind string, size float64, half Half, cause string) {
 		t.Run(fmt.Sprintf("%d %s", block, kind), func(t *testing.T) {
 			n := newNaive(t, m, reference.Float32, breakage{block, kind, size})
 			r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", false))
@@ -149,7 +149,7 @@ func TestLocalise(t *testing.T) {
 			if !strings.Contains(got.Cause+got.Where, cause) {
 				t.Errorf("explained by %q and %q, want %q", got.Cause, got.Where, cause)
 			}
-			if _, name, ok := strings.Cut(kind, ":"); ok && block >= 0 && (half == temporalHalf || half == mlpHalf) && name != "temporal" && name != "mlp" {
+			if _, name, ok := strings.Cut(kind, ":"); ok && block >= 0 && (half == TemporalHalf || half == MLPHalf) && name != "temporal" && name != "mlp" {
 				if want := m.Found.TensorName(block, name); !strings.Contains(strings.Join(got.Tensors, " "), want) {
 					t.Errorf("tensors are %v, want %s among them", got.Tensors, want)
 				}
@@ -168,8 +168,10 @@ func TestLocalise(t *testing.T) {
 	}
 	last := len(m.Config.BlockTypes)
 	for _, b := range []struct {
-		kind, found, cause string
-		size               float64
+		kind  string
+		found FaultKind
+		cause string
+		size  float64
 	}{
 		{"weights:" + reference.FinalNorm, "final norm", "", 0.01}, {"plain:" + reference.FinalNorm, "final norm", "scale instead of 1 + scale", 0},
 		{"soft cap", "logits", "", 0.01}, {"no soft cap", "logits", "no soft cap", 0}, {"embedding scale", "embedding", "scaled by another number", 0.1},
@@ -202,13 +204,13 @@ func TestLocaliseMore(t *testing.T) {
 	n := newNaive(t, m, reference.Float32, breakage{1, "minus 8", 0.1})
 	n.load(3, reference.MLPUp+reference.Kernel)[5] += 0.3
 	r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", false))
-	if len(r.Faults) != 2 || r.Faults[0].Block != 1 || r.Faults[0].Half != temporalHalf || r.Faults[1].Block != 3 || r.Faults[1].Half != mlpHalf {
+	if len(r.Faults) != 2 || r.Faults[0].Block != 1 || r.Faults[0].Half != TemporalHalf || r.Faults[1].Block != 3 || r.Faults[1].Half != MLPHalf {
 		t.Errorf("found %s", r.Summary)
 	}
 	n = newNaive(t, m, reference.Float32, breakage{1, "minus 8", 0.1}) // both halves of one block
 	n.load(1, reference.MLPUp+reference.Kernel)[5] += 0.3
 	r = compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", false))
-	if len(r.Faults) != 2 || r.Faults[0].Block != 1 || r.Faults[0].Half != temporalHalf || r.Faults[1].Block != 1 || r.Faults[1].Half != mlpHalf {
+	if len(r.Faults) != 2 || r.Faults[0].Block != 1 || r.Faults[0].Half != TemporalHalf || r.Faults[1].Block != 1 || r.Faults[1].Half != MLPHalf {
 		t.Errorf("found %s", r.Summary)
 	}
 	for kind, where := range map[string]string{"no window": "begin at the attention window, at position 9", "attention runs on": "only behind a document boundary"} {
@@ -218,7 +220,7 @@ func TestLocaliseMore(t *testing.T) {
 			t.Errorf("%s: found %s", kind, r.Summary)
 		}
 	}
-	for kind, want := range map[string]string{"window one less": temporalHalf, "no:" + reference.MLPUp + reference.Bias: mlpHalf, "softmax scale": ""} {
+	for kind, want := range map[string]Half{"window one less": TemporalHalf, "no:" + reference.MLPUp + reference.Bias: MLPHalf, "softmax scale": ""} {
 		n := newNaive(t, m, reference.Float32, breakage{2, kind, 0.05})
 		r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", true))
 		if len(r.Faults) != 1 || r.Faults[0].Block != 2 || r.Faults[0].Half != want {
@@ -234,11 +236,11 @@ func TestLocaliseByOtherCheckpoint(t *testing.T) {
 	for _, tt := range []struct {
 		tensor string
 		block  int
-		half   string
+		half   Half
 	}{
-		{"model.layers.1.temporal_block.rg_lru.recurrent_gate_weight", 1, temporalHalf},
-		{"model.layers.2.temporal_block.q_proj.weight", 2, temporalHalf},
-		{"model.layers.3.mlp_block.up_proj.weight", 3, mlpHalf},
+		{"model.layers.1.temporal_block.rg_lru.recurrent_gate_weight", 1, TemporalHalf},
+		{"model.layers.2.temporal_block.q_proj.weight", 2, TemporalHalf},
+		{"model.layers.3.mlp_block.up_proj.weight", 3, MLPHalf},
 	} {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(filepath.Join(f.Dir, "hf"))); err != nil {
@@ -251,7 +253,7 @@ func TestLocaliseByOtherCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer g.Close()
-		r, err := CompareLogits(t.Context(), converted, g, CompareOptions{Other: source})
+		r, err := Compare(t.Context(), converted, g, Options{Other: source})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package verify
+package logits
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func (m *meter) compareRuns(ctx context.Context, a, b *reference.Model, p *golde
 				}
 			}
 			for t := range n {
-				add(m, row, first+t, rowOf(logits[1], t).Float32, rowOf(logits[0], t).Float32)
+				addLogits(m, row, first+t, tokenOf(logits[1], t).Float32, tokenOf(logits[0], t).Float32)
 			}
 		}
 	}

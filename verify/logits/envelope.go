@@ -1,0 +1,151 @@
+package logits
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// Envelope is the error that rounding may cause, as measured. Only the rate of false alarms, FalseAlarms, is chosen.
+//
+// The model runs several times in the fixture's precision, each time with other roundings and another order of sums, all
+// as legal as what the fixture's implementation did (Runs). At every site (the output of a block, say) and token this
+// gives the error of each run against float64: the root mean square over the channels, and the largest, both divided by
+// the root mean square of the channels themselves. The scale of an error is the root mean square of it over all tokens and
+// runs, averaged (in squares) with that of the runs at the token itself, because some tokens round worse than others in
+// any order.
+//
+// How far above its scale an error may be is measured from the runs too. Each run in turn takes the place of the fixture,
+// and its errors are divided by the scales that the others give. An error is a sum of very many small roundings, so that
+// the tail of its square falls off exponentially. The mean excess of the highest twentieth of the squared quotients, of
+// all sites and tokens, measures how fast. The tail is continued to the quantile that leaves FalseAlarms in all, for as
+// many comparisons as the fixture has and four statistics (by Bonferroni's inequality, so whatever the dependence). That
+// quantile is the factor. ENVELOPE.md counts the false alarms.
+type Envelope struct {
+	Runs        []string `json:"runs"`         // what they were
+	FalseAlarms Number   `json:"false_alarms"` // the rate that the factors are for, per fixture
+	Comparisons int      `json:"comparisons"`  // sites times tokens of the fixture
+
+	// The factors above the scale of a site, for the model as run from the tokens on (Chain), and for blocks that were
+	// given the fixture's own input (Fed).
+	Chain Factors `json:"chain"`
+	Fed   Factors `json:"fed"`
+}
+
+// Factors are what is allowed above the scale of a site.
+type Factors struct {
+	RMS Number `json:"rms"` // of the root mean square of an error
+	Max Number `json:"max"` // of the largest error
+}
+
+// FalseAlarms is the rate at which fixtures of the same model may fail.
+const FalseAlarms = 1e-4
+
+// The number of legal runs: enough to see the effect of rounding and order, and more where runs are cheap, for better
+// statistics.
+const (
+	minRuns   = 3
+	maxRuns   = 12
+	runBudget = 1 << 40 // multiplications of all runs together
+)
+
+// legalRuns returns arithmetics that an implementation may legally use in a precision: plain first, in bfloat16 with and
+// without rounding within chains of operations, and each with another order of sums.
+func legalRuns(p reference.Precision, tokens int, parameters int64) []reference.Arithmetic {
+	n := int(min(maxRuns, max(minRuns, runBudget/max(1, int64(tokens)*parameters))))
+	runs := make([]reference.Arithmetic, n)
+	for i := range runs {
+		runs[i] = reference.Arithmetic{Precision: p, Order: uint64(i), Fused: p == reference.BFloat16 && i%2 == 1}
+	}
+	return runs
+}
+
+// describeRun names an arithmetic for Envelope.Runs.
+func describeRun(a reference.Arithmetic) string {
+	s := a.Precision.String()
+	if a.Fused {
+		s += ", chains rounded once"
+	}
+	if a.Order != 0 {
+		s += fmt.Sprintf(", order %d", a.Order)
+	}
+	return s
+}
+
+// newEnvelope measures the factors.
+func newEnvelope(m *measurements) *Envelope {
+	e := &Envelope{FalseAlarms: FalseAlarms}
+	for _, a := range m.arithmetics {
+		e.Runs = append(e.Runs, describeRun(a))
+	}
+	for _, s := range m.sites {
+		for _, errors := range [][]*TokenError{s.fixture, s.decode} {
+			for _, x := range errors {
+				if x != nil {
+					e.Comparisons++
+				}
+			}
+		}
+	}
+	e.Chain, e.Fed = e.factors(m.sites, false), e.factors(m.sites, true)
+	return e
+}
+
+// allowed returns what the RMS and the Max of an error at a site and token may be.
+func (e *Envelope) allowed(s *siteErrors, token int) [2]float64 {
+	f := e.Chain
+	if s.fed {
+		f = e.Fed
+	}
+	return [2]float64{float64(f.RMS) * s.rmsScale[token], float64(f.Max) * s.maxScale[token]}
+}
+
+func (e *Envelope) factors(sites []*siteErrors, fed bool) Factors {
+	var rms, max []float64 // squares of quotients
+	for _, s := range sites {
+		if s.fed != fed || s.exact {
+			continue
+		}
+		for k, run := range s.runs {
+			rmsScale, maxScale := s.scales(k)
+			for t, e := range run {
+				rms = appendSquare(rms, e.RMS, rmsScale[t])
+				max = appendSquare(max, e.Max, maxScale[t])
+			}
+		}
+	}
+	// The false alarms are shared equally among the four statistics and the comparisons.
+	rate := FalseAlarms / 4 / math.Max(1, float64(e.Comparisons))
+	return Factors{RMS: Number(quantile(rms, rate)), Max: Number(quantile(max, rate))}
+}
+
+// appendSquare leaves out quotients of errors that are 0 or too large for the type of number.
+func appendSquare(squares []float64, x, scale float64) []float64 {
+	if q := x / scale; q > 0 && !math.IsInf(q, 0) {
+		return append(squares, q*q)
+	}
+	return squares
+}
+
+// tailShare is the share of the largest values that the tail is fitted to.
+const tailShare = 0.05
+
+// quantile returns the root of the value that a square exceeds with the given probability, which may be far smaller than
+// one over the number of squares: their tail is continued as an exponential one.
+func quantile(squares []float64, probability float64) float64 {
+	if len(squares) < 2 {
+		return 1
+	}
+	slices.Sort(squares)
+	m := min(len(squares)-1, max(10, int(tailShare*float64(len(squares)))))
+	from := squares[len(squares)-1-m]
+	var excess float64
+	for _, x := range squares[len(squares)-m:] {
+		excess += x - from
+	}
+	excess /= float64(m)
+	reach := math.Log(float64(m) / float64(len(squares)) / probability)
+	return math.Sqrt(from + excess*max(reach, 0))
+}

@@ -1,0 +1,97 @@
+package logits
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Fault is a place in the model that is at fault for a result outside the envelope.
+type Fault struct {
+	Block  int       `json:"block"`          // -1 for the embedding, the number of blocks for the final norm and the logits
+	Half   Half      `json:"half,omitempty"` // of the block; "" if the fixture does not tell
+	Kind   FaultKind `json:"kind"`
+	Site   string    `json:"site"`           // of the results outside
+	Pass   string    `json:"pass,omitempty"` // "", "packed" or "decode": the first pass that is outside
+	Proved bool      `json:"proved"`         // it was given the fixture's own input, so that nothing before it is at fault
+	First  Location  `json:"first"`          // the first token outside
+	Worst  Location  `json:"worst"`          // the token and channel with the largest share of what is allowed
+	Cause  string    `json:"cause,omitempty"`
+	// Cause is a change of the model under which all results are inside, if one is found among those that are tried;
+	// Where is what the tokens and channels outside have in common.
+	Where   string   `json:"where,omitempty"`
+	Tensors []string `json:"tensors"` // that may be at fault, by their full names
+	Detail  string   `json:"detail"`  // a sentence with all of it
+}
+
+// Half is a half of a block.
+type Half string
+
+// The halves of a block.
+const (
+	TemporalHalf Half = "temporal"
+	MLPHalf      Half = "mlp"
+)
+
+// FaultKind is the kind of place at fault: the kind of a block, or a part of the model outside the blocks.
+type FaultKind string
+
+// The kinds of places at fault.
+const (
+	EmbeddingFault   FaultKind = "embedding"
+	RecurrentFault   FaultKind = "recurrent"
+	AttentionFault   FaultKind = "attention"
+	FinalNormFault   FaultKind = "final norm"
+	LogitsFault      FaultKind = "logits"
+	DecodingFault    FaultKind = "decoding"    // only decoding is outside
+	AccumulatedFault FaultKind = "accumulated" // each block alone is inside, but their errors add up to too much
+)
+
+// inBlock reports whether the fault is in one block.
+func (f *Fault) inBlock() bool { return f.Kind == RecurrentFault || f.Kind == AttentionFault }
+
+// Title names the place at fault.
+func (f *Fault) Title() string {
+	switch {
+	case !f.inBlock():
+		return strings.ToUpper(string(f.Kind[:1])) + string(f.Kind[1:])
+	case f.Half == MLPHalf:
+		return fmt.Sprintf("Block %d, MLP half", f.Block)
+	case f.Half == TemporalHalf:
+		return fmt.Sprintf("Block %d, temporal half (%s)", f.Block, f.Kind)
+	}
+	return fmt.Sprintf("Block %d (%s)", f.Block, f.Kind)
+}
+
+// describe returns Detail.
+func (f *Fault) describe() string {
+	var b strings.Builder
+	switch {
+	case f.Kind == AccumulatedFault:
+		b.WriteString(f.Site)
+	case !f.inBlock():
+		b.WriteString(string(f.Kind))
+	case f.Half == MLPHalf:
+		fmt.Fprintf(&b, "block %d, MLP", f.Block)
+	case f.Half == TemporalHalf:
+		fmt.Fprintf(&b, "block %d, temporal half (%s)", f.Block, f.Kind)
+	default:
+		fmt.Fprintf(&b, "block %d (%s)", f.Block, f.Kind)
+	}
+	pass := ""
+	if f.Pass != "" {
+		pass = f.Pass + " "
+	}
+	fmt.Fprintf(&b, ": first wrong at %stoken %d of row %d (position %d), worst at token %d of row %d, channel %d", pass,
+		f.First.Token, f.First.Row, f.First.Position, f.Worst.Token, f.Worst.Row, f.Worst.Channel)
+	if share := float64(f.Worst.Share); !math.IsInf(share, 0) && share > 1 {
+		fmt.Fprintf(&b, ", %.3g times the envelope", share)
+	}
+	if f.Where != "" {
+		fmt.Fprintf(&b, "; %s", f.Where)
+	}
+	if f.Cause != "" {
+		fmt.Fprintf(&b, "; explained by: %s", f.Cause)
+	}
+	return b.String()
+}

@@ -1,0 +1,199 @@
+package logits
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// hypotheses lists the changes that are tried to explain the fault of a block, likelier ones first.
+func (l *localiser) hypotheses(f *Fault) []hypothesis {
+	var all []hypothesis
+	if f.Kind == AttentionFault {
+		all = append(l.otherSemantics(attentionKernels...), l.attentionHypotheses(f.Block)...)
+	} else {
+		all = append(l.otherSemantics(reference.Conv1D+reference.Kernel, reference.AParam), recurrentHypotheses(f.Block)...)
+	}
+	all = append(all, normHypotheses(f.Block, reference.TemporalNorm, TemporalHalf)...)
+	all = append(all, normHypotheses(f.Block, reference.ChannelNorm, MLPHalf)...)
+	all = append(all, editing("gate and up exchanged", f.Block, MLPHalf, exchanged(reference.MLPGate, reference.MLPUp)))
+	all = append(all, leftOut(f.Block, TemporalHalf, temporalParameters(f.Kind)[1:])...)
+	all = append(all, leftOut(f.Block, MLPHalf, mlpParameters[1:])...)
+	return append(all, l.otherWeights(f)...)
+}
+
+var attentionKernels = []string{reference.ProjQ + reference.Kernel, reference.ProjK + reference.Kernel, reference.ProjV + reference.Kernel,
+	reference.ProjFinal + reference.Kernel}
+
+// otherSemantics lists the semantics of other implementations with the same weights. Those of the fixture's implementation
+// come first, because two may compute the same.
+func (l *localiser) otherSemantics(parameters ...string) []hypothesis {
+	var all []hypothesis
+	order := []reference.Semantics{l.in.fixture.Meta.Semantics}
+	for i := range reference.SemanticsNames {
+		if s := reference.Semantics(i); s != order[0] {
+			order = append(order, s)
+		}
+	}
+	for _, s := range order {
+		if s != l.in.semantics {
+			all = append(all, hypothesis{cause: "the semantics of " + s.String(), half: TemporalHalf, parameters: parameters,
+				change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
+					m.Semantics, m.Config = s, l.in.model.ConfigUnder(s).Reference()
+					return m, p
+				}})
+		}
+	}
+	return all
+}
+
+// editing is a hypothesis that edits parameters of a block.
+func editing(cause string, block int, half Half, edits map[string]edit) hypothesis {
+	h := hypothesis{cause: cause, half: half, change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
+		m.Weights = editedWeights{Weights: m.Weights, block: block, edits: edits}
+		return m, p
+	}}
+	for _, name := range allParameters {
+		if _, ok := edits[name]; ok {
+			h.parameters = append(h.parameters, name)
+		}
+	}
+	return h
+}
+
+// allParameters are the parameters that hypotheses edit, in the order in which faults name their tensors.
+var allParameters = slices.Concat(temporalParameters(AttentionFault), temporalParameters(RecurrentFault)[1:], mlpParameters, []string{reference.FinalNorm})
+
+func (l *localiser) attentionHypotheses(block int) []hypothesis {
+	w := l.in.window()
+	var all []hypothesis
+	for _, other := range []int{w - 1, w + 1, 2 * w, w / 2} {
+		if other >= 1 {
+			all = append(all, hypothesis{cause: fmt.Sprintf("an attention window of %d instead of %d", other, w), half: TemporalHalf, parameters: attentionKernels,
+				change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
+					m.Config.AttentionWindow = other
+					return m, p
+				}})
+		}
+	}
+	if l.in.semantics != reference.Transformers5 || w > 1 {
+		all = append(all, hypothesis{cause: "no rotary position embedding", half: TemporalHalf, parameters: attentionKernels[:2],
+			change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
+				if m.Semantics == reference.Transformers5 { // to which positions that do not count on are document boundaries
+					m.Semantics, m.Config.AttentionWindow = reference.Original, w-1
+				}
+				for i := range p {
+					p[i] = 1
+				}
+				return m, p
+			}})
+	}
+	rootHeadDim := math.Sqrt(float64(l.in.model.Config.HeadDim()))
+	one := func(cause, name string, e edit) hypothesis {
+		return editing(cause, block, TemporalHalf, map[string]edit{name: e})
+	}
+	q, k, v, final := attentionKernels[0], attentionKernels[1], attentionKernels[2], attentionKernels[3]
+	return append(all,
+		one("scores that are not divided by the root of the head's width", q, scaledBy(q, rootHeadDim)),
+		one("scores that are divided by the root of the head's width twice", q, scaledBy(q, 1/rootHeadDim)),
+		editing("keys and values exchanged", block, TemporalHalf, map[string]edit{k: replaced(v), v: replaced(k)}),
+		one("the queries' matrix transposed", q, transposed(q)),
+		one("the output's matrix transposed", final, transposed(final)))
+}
+
+func recurrentHypotheses(block int) []hypothesis {
+	one := func(cause, name string, e func(name string) edit) hypothesis {
+		return editing(cause, block, TemporalHalf, map[string]edit{name: e(name)})
+	}
+	return []hypothesis{
+		{cause: "inputs of the recurrence that are scaled by sqrt(1 - a²) also at position 0", half: TemporalHalf, parameters: []string{reference.AParam},
+			change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
+				for i := range p {
+					p[i]++
+				}
+				return m, p
+			}},
+		editing("linear_x and linear_y exchanged", block, TemporalHalf, exchanged(reference.LinearX, reference.LinearY)),
+		editing("the two gates of the recurrence exchanged", block, TemporalHalf, exchanged(reference.InputGate, reference.AGate)),
+		one("the taps of the convolution in reverse order", reference.Conv1D+reference.Kernel, tapsReversed),
+		one("a_param with the other sign", reference.AParam, func(name string) edit { return scaledBy(name, -1) }),
+		one("the input gate's matrices transposed", reference.InputGate+reference.Kernel, headsTransposed),
+		one("the recurrence gate's matrices transposed", reference.AGate+reference.Kernel, headsTransposed),
+		one("linear_x transposed", reference.LinearX+reference.Kernel, transposed),
+		one("linear_y transposed", reference.LinearY+reference.Kernel, transposed),
+		one("linear_out transposed", reference.LinearOut+reference.Kernel, transposed),
+	}
+}
+
+func normHypotheses(block int, name string, half Half) []hypothesis {
+	return []hypothesis{
+		editing("a norm that multiplies by scale instead of 1 + scale", block, half, map[string]edit{name: mapped(name, func(_ *reference.Parameter, x []float32) {
+			for i := range x {
+				x[i]--
+			}
+		})}),
+		editing("a norm without its scale", block, half, map[string]edit{name: zeroed(name)}),
+	}
+}
+
+// leftOut lists parameters, each of which may be zero.
+func leftOut(block int, half Half, names []string) []hypothesis {
+	var all []hypothesis
+	for _, name := range names {
+		all = append(all, editing(name+" left out (zero)", block, half, map[string]edit{name: zeroed(name)}))
+	}
+	return all
+}
+
+// otherWeights lists the parameters of the other checkpoint, if there is one: each alone, then all of a half.
+func (l *localiser) otherWeights(f *Fault) []hypothesis {
+	if l.other == nil || !sameSizes(&l.other.Config, &l.in.model.Config) {
+		return nil
+	}
+	other := l.other.Found.Weights()
+	var all []hypothesis
+	for _, x := range []struct {
+		half  Half
+		names []string
+	}{{TemporalHalf, temporalParameters(f.Kind)}, {MLPHalf, mlpParameters}} {
+		together := map[string]edit{}
+		for _, name := range x.names {
+			together[name] = fromWeights(other, f.Block, name)
+			all = append(all, editing(fmt.Sprintf("%s of %s", name, l.other.Checkpoint.Path), f.Block, x.half, map[string]edit{name: together[name]}))
+		}
+		all = append(all, editing(fmt.Sprintf("the tensors of %s", l.other.Checkpoint.Path), f.Block, x.half, together))
+	}
+	return all
+}
+
+// sameSizes reports whether the blocks of two models have parameters of the same shapes.
+func sameSizes(a, b *convert.Config) bool {
+	return a.Width == b.Width && a.MLPExpandedWidth == b.MLPExpandedWidth && a.NumHeads == b.NumHeads && a.LRUWidth == b.LRUWidth && slices.Equal(a.BlockTypes, b.BlockTypes)
+}
+
+// headHypotheses lists the changes that are tried to explain a fault of the final norm or of the logits.
+func (l *localiser) headHypotheses(f *Fault) []hypothesis {
+	if f.Site != "logits" {
+		return normHypotheses(reference.Outer, reference.FinalNorm, "")
+	}
+	withCap := func(cause string, softCap float64) hypothesis {
+		return hypothesis{cause: cause, change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
+			m.Config.LogitsSoftCap, m.Semantics = softCap, reference.Original
+			return m, p
+		}}
+	}
+	softCap := l.in.model.ConfigUnder(l.in.semantics).LogitsSoftCap
+	if softCap == 0 {
+		return []hypothesis{withCap("a soft cap of 30 on the logits", 30)}
+	}
+	all := []hypothesis{withCap("no soft cap on the logits", 0)}
+	for _, other := range []float64{30, 50} {
+		if other != softCap {
+			all = append(all, withCap(fmt.Sprintf("a soft cap of %v on the logits", other), other))
+		}
+	}
+	return all
+}

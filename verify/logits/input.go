@@ -1,0 +1,186 @@
+package logits
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// input is what is compared: a model and a fixture. The passes of the fixture are the rows of one batch, one pass after
+// the other.
+type input struct {
+	model     *runtime.Model
+	fixture   *golden.Fixture
+	semantics reference.Semantics
+
+	batch, length     int // of the rows of all passes
+	tokens, positions []int32
+
+	fed     bool   // the fixture has the input of every block, and of the head
+	coarser string // why the fixture may be rounded more than its dtype says; "" if it is not
+}
+
+// newInput takes the semantics of the fixture's implementation if semantics is nil.
+func newInput(m *runtime.Model, f *golden.Fixture, semantics *reference.Semantics) *input {
+	in := &input{model: m, fixture: f, semantics: f.Meta.Semantics, length: f.Passes[0].Length, fed: true, coarser: coarserArithmetic(&f.Meta)}
+	if semantics != nil {
+		in.semantics = *semantics
+	}
+	for i := range f.Passes {
+		p := &f.Passes[i]
+		in.batch += p.Batch
+		in.tokens, in.positions = append(in.tokens, p.Tokens...), append(in.positions, p.Positions...)
+		for block := range in.blocks() + 1 {
+			in.fed = in.fed && p.Width(hidden(block)) != 0
+		}
+	}
+	return in
+}
+
+func (in *input) blocks() int { return len(in.model.Config.BlockTypes) }
+
+// blockKind returns whether a block is recurrent or attends.
+func (in *input) blockKind(block int) FaultKind {
+	return FaultKind(in.model.Config.BlockTypes[block])
+}
+
+// window returns the attention window that the model is run with.
+func (in *input) window() int { return int(in.model.ConfigUnder(in.semantics).AttentionWindow) }
+
+// legalRuns returns the arithmetics whose spread measures the envelope.
+func (in *input) legalRuns() []reference.Arithmetic {
+	precision := in.fixture.Meta.Precision
+	if in.coarser != "" {
+		precision = reference.BFloat16
+	}
+	return legalRuns(precision, len(in.tokens), in.model.Config.Parameters())
+}
+
+// result returns a Result with what is known before anything is run.
+func (in *input) result() *Result {
+	meta := &in.fixture.Meta
+	r := &Result{Checkpoint: in.model.Checkpoint.Path, Golden: in.fixture.Path, Implementation: meta.Implementation, Versions: meta.Versions,
+		DType: meta.DType, Backend: meta.Backend, Semantics: in.semantics.String(), Batch: in.fixture.Passes[0].Batch, Length: in.length, Passes: in.fixture.Passes}
+	if in.model.Config.Has(convert.Attention) {
+		r.Window = in.window()
+	}
+	if in.coarser != "" {
+		r.Notes = []string{in.coarser + ": the envelope is that of bfloat16, which is wider"}
+	}
+	return r
+}
+
+// coarserArithmetic says why the reference has no arithmetic like the fixture's, so that one that rounds more has to
+// take its place; "" if it has one.
+func coarserArithmetic(m *golden.Meta) string {
+	if m.DType == "float16" {
+		return "there is no reference arithmetic in float16"
+	}
+	if m.DType != "float32" {
+		return ""
+	}
+	device, _, _ := strings.Cut(m.Backend, " ")
+	precision := m.Flags["jax_default_matmul_precision"] // JAX's None is the fastest that the device has
+	switch {
+	case device == "tpu" && !slices.Contains([]string{"highest", "float32", "high", "bfloat16_3x"}, precision):
+		return "TPUs multiply float32 in bfloat16 at the precision that was set"
+	case (device == "gpu" || device == "cuda") && m.Implementation == golden.JAX && !slices.Contains([]string{"highest", "float32"}, precision):
+		return "GPUs may multiply float32 in TF32 at the precision that was set"
+	case device == "cuda" && (m.Flags["allow_tf32"] == "True" || slices.Contains([]string{"high", "medium"}, m.Flags["float32_matmul_precision"])):
+		return "the fixture's products of float32 may be in TF32"
+	case device == "cpu" && m.Flags["float32_matmul_precision"] == "medium":
+		return "the fixture's products of float32 may be in bfloat16"
+	}
+	return ""
+}
+
+// mismatch says why the fixture cannot be of this model, by its sizes; "" if it can.
+func (in *input) mismatch() string {
+	const otherModel = "the fixture is of another model: "
+	config := &in.model.Config
+	for t, token := range in.tokens {
+		if int64(token) >= config.VocabSize {
+			return fmt.Sprintf(otherModel+"its token %d is %d, but the vocabulary has %d", t, token, config.VocabSize)
+		}
+	}
+	for i := range in.fixture.Passes {
+		p := &in.fixture.Passes[i]
+		for _, name := range p.Names() {
+			want := int(config.Width)
+			if name == "logits" {
+				want = int(config.VocabSize)
+			}
+			if got := p.Width(name); got != want {
+				return fmt.Sprintf(otherModel+"%s is %d wide, but the model's is %d", p.FullName(name), got, want)
+			}
+		}
+		if last := hidden(in.blocks() + 1); p.Width(last) != 0 {
+			return fmt.Sprintf(otherModel+"it has %s, but the model has %d blocks", last, in.blocks())
+		}
+	}
+	if d := in.fixture.Decode; d != nil && d.Vocabulary() != int(config.VocabSize) {
+		return fmt.Sprintf(otherModel+"decode.logits is %d wide, but the vocabulary has %d", d.Vocabulary(), config.VocabSize)
+	}
+	return ""
+}
+
+func hidden(i int) string   { return fmt.Sprintf("hidden.%d", i) }
+func temporal(i int) string { return fmt.Sprintf("temporal.%d", i) }
+
+// hasSite reports whether any pass of the fixture has a result of that name.
+func (in *input) hasSite(name string) bool {
+	return slices.ContainsFunc(in.fixture.Passes, func(p golden.Pass) bool { return p.Width(name) != 0 })
+}
+
+// passOf returns the pass of a token, counted over all rows.
+func (in *input) passOf(token int) *golden.Pass {
+	return &in.fixture.Passes[token/(in.fixture.Passes[0].Batch*in.length)]
+}
+
+// inPass counts a token within its pass.
+func (in *input) inPass(token int) int { return token % (in.fixture.Passes[0].Batch * in.length) }
+
+// fixtureValues are what all passes of the fixture have for one result. Rows of a pass that lacks it are zero.
+type fixtureValues struct {
+	reference.Activations
+	recorded []bool // by token
+}
+
+// read returns the fixture's values of a result; nil if no pass has them.
+func (in *input) read(name string) (*fixtureValues, error) {
+	if !in.hasSite(name) {
+		return nil, nil
+	}
+	v := &fixtureValues{}
+	for i := range in.fixture.Passes {
+		v.Width = max(v.Width, in.fixture.Passes[i].Width(name))
+	}
+	v.Batch, v.Length, v.Float32 = in.batch, in.length, make([]float32, len(in.tokens)*v.Width)
+	at := 0
+	for i := range in.fixture.Passes {
+		p := &in.fixture.Passes[i]
+		n := p.Batch * p.Length
+		has := p.Width(name) != 0
+		v.recorded = append(v.recorded, slices.Repeat([]bool{has}, n)...)
+		if has {
+			if err := p.ReadAt(v.Float32[at:][:n*v.Width], name, 0); err != nil {
+				return nil, err
+			}
+		}
+		at += n * v.Width
+	}
+	return v, nil
+}
+
+// token returns the values of one token; nil if they were not recorded.
+func (v *fixtureValues) token(t int) []float32 {
+	if v == nil || !v.recorded[t] {
+		return nil
+	}
+	return v.Float32[t*v.Width:][:v.Width]
+}

@@ -1,0 +1,226 @@
+package logits
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// localiser finds the places at fault for the results outside the envelope.
+type localiser struct {
+	ctx       context.Context
+	in        *input
+	measured  *measurements
+	judged    *judgement
+	other     *runtime.Model   // or nil
+	reference *reference.Model // in float64
+
+	faults []*Fault
+}
+
+// localise returns the places at fault. If the fixture has the input of every block, each block was judged alone, so that
+// every block at fault is found. Otherwise only the first result outside is.
+func localise(ctx context.Context, in *input, m *measurements, j *judgement, other *runtime.Model) ([]*Fault, error) {
+	l := &localiser{ctx: ctx, in: in, measured: m, judged: j, other: other, reference: in.model.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})}
+	if m.wrongEmbedding != nil {
+		if err := l.embeddingFault(m.wrongEmbedding); err != nil {
+			return nil, err
+		}
+	}
+	if in.fed {
+		for i := range in.blocks() {
+			if err := l.blockFaults(i); err != nil {
+				return nil, err
+			}
+		}
+		for _, name := range []string{"final_norm", "logits"} {
+			if _, err := l.headFault(name, true); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(l.faults) == 0 {
+		if err := l.firstFault(); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range l.faults {
+		f.Detail = f.describe()
+	}
+	return l.faults, nil
+}
+
+// add adds a fault that the results of one site show, of which there is at least one.
+func (l *localiser) add(block int, half Half, kind FaultKind, proved bool, outside []*Site) *Fault {
+	s := outside[0]
+	f := &Fault{Block: block, Half: half, Kind: kind, Site: s.Name, Pass: s.Pass, Proved: proved, First: *s.First, Worst: s.Worst}
+	for _, o := range outside[1:] {
+		if o.Worst.Share > f.Worst.Share {
+			f.Worst = o.Worst
+		}
+	}
+	f.Where = l.pattern(s.Name, s.Fed)
+	l.faults = append(l.faults, f)
+	return f
+}
+
+func (l *localiser) embeddingFault(wrong *wrongElement) error {
+	outside := l.judged.outside(hidden(0), false)
+	f := l.add(-1, "", EmbeddingFault, true, outside[:1])
+	f.Tensors = l.tensors(-1, reference.Embedding)
+	ratio := float64(wrong.got) / float64(wrong.want)
+	scaled, err := l.embeddingsScaled(ratio)
+	if err != nil {
+		return err
+	}
+	if scaled {
+		f.Cause = fmt.Sprintf("embeddings are scaled by another number than the root of the width: %.6g times as much", ratio)
+	} else {
+		f.Where = fmt.Sprintf("%v is %v, want %v", f.Site, wrong.got, wrong.want)
+	}
+	return nil
+}
+
+// embeddingsScaled reports whether all embeddings of the fixture are those of the model times about one factor.
+func (l *localiser) embeddingsScaled(ratio float64) (bool, error) {
+	if ratio == 0 || math.IsInf(ratio, 0) || math.IsNaN(ratio) || math.Abs(ratio-1) < 0.01 {
+		return false, nil
+	}
+	fixture, err := l.in.read(hidden(0))
+	if err != nil {
+		return false, err
+	}
+	got, err := l.in.runBlock(l.ctx, l.reference, 0, l.in.positions, nil)
+	if err != nil {
+		return false, err
+	}
+	for t := range l.in.tokens {
+		for i, x := range fixture.token(t) {
+			if want := got.in.At(t*fixture.Width+i) * ratio; math.Abs(float64(x)-want) > 0.02*math.Abs(want) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// blockFaults adds the faults of one block that was given the fixture's own input.
+func (l *localiser) blockFaults(i int) error {
+	half, out := l.judged.outside(temporal(i), true), l.judged.outside(hidden(i+1), true)
+	kind := l.in.blockKind(i)
+	if len(half) > 0 {
+		if err := l.explain(l.add(i, TemporalHalf, kind, true, half)); err != nil {
+			return err
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	if !l.in.hasSite(temporal(i)) {
+		f := l.add(i, "", kind, true, out)
+		if err := l.explain(f); err != nil {
+			return err
+		}
+		if f.Half == "" && f.Tensors == nil {
+			f.Tensors = append(l.tensors(i, temporalParameters(kind)...), l.tensors(i, mlpParameters...)...)
+		}
+		return nil
+	}
+	wrong, err := l.mlpOutside(i)
+	if err != nil {
+		return err
+	}
+	if wrong || len(half) == 0 {
+		return l.explain(l.add(i, MLPHalf, kind, true, out))
+	}
+	return nil
+}
+
+// headFault adds a fault of the final norm or of the logits, if results of that name are outside.
+func (l *localiser) headFault(name string, fed bool) (*Fault, error) {
+	out := l.judged.outside(name, fed)
+	if len(out) == 0 || name == "logits" && fed && len(l.judged.outside("final_norm", true)) > 0 {
+		return nil, nil // wrong logits follow from a wrong final norm
+	}
+	kind, parameter := FinalNormFault, reference.FinalNorm
+	if name == "logits" {
+		kind, parameter = LogitsFault, reference.Embedding
+	}
+	f := l.add(l.in.blocks(), "", kind, fed, out)
+	f.Tensors = l.tensors(-1, parameter)
+	if head := l.in.model.Found.HeadName(&l.in.model.Config); head != "" && name == "logits" {
+		f.Tensors = []string{head}
+	}
+	if name == "logits" && !l.in.hasSite("final_norm") {
+		f.Tensors = append(l.tensors(-1, reference.FinalNorm), f.Tensors...)
+	}
+	return f, l.explainHead(f)
+}
+
+// firstFault adds the first result that is outside when the model runs from the tokens on.
+func (l *localiser) firstFault() error {
+	i := slices.IndexFunc(l.judged.results, func(s *Site) bool { return !s.OK && !s.Fed && !s.Exact })
+	if i < 0 {
+		return nil
+	}
+	s := l.judged.results[i]
+	if s.Pass == "decode" {
+		l.add(l.in.blocks(), "", DecodingFault, false, []*Site{s}).Where = "only decoding from a state: the same tokens in one pass are inside"
+		return nil
+	}
+	if l.in.fed {
+		l.add(0, "", AccumulatedFault, false, []*Site{s}).Where = "each block by itself is inside, but their errors add up to more than those of rounding do"
+		return nil
+	}
+	site, block, _ := golden.ParseSite(s.Name)
+	switch site {
+	case reference.Hidden:
+		l.add(block-1, "", l.in.blockKind(block-1), false, []*Site{s})
+		return nil
+	case reference.Temporal:
+		l.add(block, "", l.in.blockKind(block), false, []*Site{s}).Half = TemporalHalf
+		return nil
+	}
+	f, err := l.headFault(s.Name, false)
+	if err != nil {
+		return err
+	}
+	if f.Cause == "" && !l.in.hasSite(hidden(0)) {
+		f.Where = strings.TrimPrefix(f.Where+"; the fixture has no hidden states, so that any part of the model may be at fault", "; ")
+		f.Tensors = nil
+	}
+	return nil
+}
+
+// temporalParameters returns the parameters of a temporal half.
+func temporalParameters(kind FaultKind) []string {
+	if kind == AttentionFault {
+		return []string{reference.TemporalNorm, reference.ProjQ + reference.Kernel, reference.ProjK + reference.Kernel, reference.ProjV + reference.Kernel,
+			reference.ProjFinal + reference.Kernel, reference.ProjFinal + reference.Bias}
+	}
+	return []string{reference.TemporalNorm, reference.LinearX + reference.Kernel, reference.LinearX + reference.Bias, reference.LinearY + reference.Kernel,
+		reference.LinearY + reference.Bias, reference.Conv1D + reference.Kernel, reference.Conv1D + reference.Bias, reference.AParam,
+		reference.InputGate + reference.Kernel, reference.InputGate + reference.Bias, reference.AGate + reference.Kernel, reference.AGate + reference.Bias,
+		reference.LinearOut + reference.Kernel, reference.LinearOut + reference.Bias}
+}
+
+// mlpParameters are the parameters of an MLP half.
+var mlpParameters = []string{reference.ChannelNorm, reference.MLPGate + reference.Kernel, reference.MLPGate + reference.Bias,
+	reference.MLPUp + reference.Kernel, reference.MLPUp + reference.Bias, reference.MLPDown + reference.Kernel, reference.MLPDown + reference.Bias}
+
+// tensors returns the full names of the tensors that hold parameters of a block (-1: outside the blocks), each once.
+func (l *localiser) tensors(block int, parameters ...string) []string {
+	var names []string
+	for _, p := range parameters {
+		if name := l.in.model.Found.TensorName(block, p); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

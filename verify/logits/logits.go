@@ -1,0 +1,109 @@
+// Package logits compares what a model computes with a golden fixture: hidden states and logits, in float64, judged by the
+// errors that legal rounding causes (Envelope). Where something is outside, it finds the block, the half of it, the token,
+// the channel and, if it can be told, the cause.
+//
+// Data flows one way: the runs measure errors, the judgement compares them with the envelope, the localiser explains what
+// is outside.
+package logits
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// Options say how a model is compared with a fixture.
+type Options struct {
+	Semantics *reference.Semantics // nil for those of the fixture's implementation
+	Other     *runtime.Model       // another checkpoint that should be the same model, whose tensors may explain a fault; or nil
+}
+
+// Compare runs a model on the tokens of a fixture and compares every result that was recorded with float64, within the
+// envelope that the model's own runs measure. For results outside the envelope, it says where the fault is.
+//
+// All runs go through the model together, block by block, and only one block's output of each is kept, so that memory does
+// not grow with the number of blocks.
+func Compare(ctx context.Context, m *runtime.Model, f *golden.Fixture, o Options) (*Result, error) {
+	in := newInput(m, f, o.Semantics)
+	r := in.result()
+	if r.Summary = in.mismatch(); r.Summary != "" {
+		return r, nil
+	}
+	measured, err := measure(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	j := judge(in, measured)
+	r.OK, r.Envelope, r.Sites, r.Metrics = j.ok, j.envelope, j.results, measured.metrics()
+	if !r.OK {
+		if r.Faults, err = localise(ctx, in, measured, j, o.Other); err != nil {
+			return nil, err
+		}
+	}
+	r.Summary = r.summary(len(in.tokens))
+	return r, nil
+}
+
+// Readings returns how many times Compare reads the weights of a model, not counting the search for causes.
+func Readings(m *runtime.Model, f *golden.Fixture) int {
+	in := newInput(m, f, nil)
+	n := 1 + len(in.legalRuns())
+	if in.fed {
+		n *= 2
+	}
+	return n
+}
+
+// summary describes the result in one line.
+func (r *Result) summary(tokens int) string {
+	if r.OK {
+		return fmt.Sprintf("%s of %s match within rounding over %s (worst: %.0f%% of the limit)",
+			count(len(r.Sites), "output"), r.Implementation, count(tokens, "token"), 100*float64(r.Worst()))
+	}
+	if n := len(r.Faults); n > 1 && r.Faults[0].Cause != "" && !slices.ContainsFunc(r.Faults, func(f *Fault) bool { return f.Cause != r.Faults[0].Cause }) {
+		return fmt.Sprintf("%s, explained by one change: %s; first %s", count(n, "fault"), r.Faults[0].Cause, r.Faults[0].Detail)
+	}
+	var parts []string
+	for _, f := range r.Faults {
+		parts = append(parts, f.Detail)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Headline describes the result in one line that leaves the faults out.
+func (r *Result) Headline() string {
+	if r.OK || len(r.Faults) == 0 {
+		return r.Summary
+	}
+	outside := 0
+	for _, s := range r.Sites {
+		if !s.OK {
+			outside++
+		}
+	}
+	return fmt.Sprintf("%d of %s of %s differ by more than rounding", outside, count(len(r.Sites), "output"), r.Implementation)
+}
+
+// Worst returns the largest share of the envelope.
+func (r *Result) Worst() Number {
+	worst := Number(0)
+	for _, s := range r.Sites {
+		if !s.Exact {
+			worst = Number(math.Max(float64(worst), float64(s.Worst.Share)))
+		}
+	}
+	return worst
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,75 @@
+package logits
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/convert"
+)
+
+// pattern says what the tokens outside at a site have in common; "" if nothing. Differences that start at the window or at
+// document boundaries point to the cause.
+func (l *localiser) pattern(name string, fed bool) string {
+	s := l.measured.site(name, fed)
+	if s == nil || s.exact {
+		return ""
+	}
+	var wrong []docPosition
+	right := 0
+	positions := l.in.docPositions()
+	for t, e := range s.fixture {
+		switch {
+		case e == nil:
+		case e.share(l.judged.envelope.allowed(s, t)) > 1:
+			wrong = append(wrong, positions[t])
+		default:
+			right++
+		}
+	}
+	if len(wrong) == 0 || right == 0 {
+		return ""
+	}
+	every := func(is func(docPosition) bool) bool {
+		return !slices.ContainsFunc(wrong, func(p docPosition) bool { return !is(p) })
+	}
+	first := wrong[0].token
+	for _, p := range wrong {
+		first = min(first, p.token)
+	}
+	window := 0
+	if l.in.model.Config.Has(convert.Attention) {
+		window = l.in.window()
+	}
+	switch {
+	case every(func(p docPosition) bool { return p.token == 0 }):
+		return "only where a document begins (position 0)"
+	case every(func(p docPosition) bool { return p.document > 0 }):
+		return "only behind a document boundary"
+	case window > 0 && first >= window && first <= window+1:
+		return fmt.Sprintf("differences begin at the attention window, at position %d (the window is %d)", first, window)
+	case first > 0:
+		return fmt.Sprintf("positions before %d are inside", first)
+	}
+	return ""
+}
+
+// docPosition is the position of a token in its document.
+type docPosition struct {
+	document int // of the row
+	token    int // tokens before it in the document
+}
+
+// docPositions returns the positions of the tokens of all passes in their documents.
+func (in *input) docPositions() []docPosition {
+	out := make([]docPosition, len(in.tokens))
+	for t := range out {
+		switch {
+		case t%in.length == 0: // a row begins
+		case in.positions[t] == 0:
+			out[t] = docPosition{out[t-1].document + 1, 0}
+		default:
+			out[t] = docPosition{out[t-1].document, out[t-1].token + 1}
+		}
+	}
+	return out
+}

@@ -1,0 +1,110 @@
+package logits
+
+import (
+	"math"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/forward"
+)
+
+// siteErrors are the errors of one result of the model at every token, counted over the rows of all passes.
+type siteErrors struct {
+	name  string
+	fed   bool // the block was given the fixture's own input
+	exact bool // compared bit for bit
+
+	fixture []*TokenError  // by token; nil where the fixture has none
+	decode  []*TokenError  // of logits: the fixture's decoding, at the same tokens; nil for other results
+	runs    [][]TokenError // by legal run and token
+
+	rmsScale, maxScale []float64 // by token: what errors of legal runs usually are
+}
+
+func newSiteErrors(name string, fed bool, tokens, runs int) *siteErrors {
+	return &siteErrors{name: name, fed: fed, fixture: make([]*TokenError, tokens), runs: make([][]TokenError, runs)}
+}
+
+// add sets the errors of all tokens.
+func (s *siteErrors) add(fixture *fixtureValues, truth *reference.Activations, runs []*reference.Activations) {
+	for t := range s.fixture {
+		y := tokenOf(truth, t).Float64
+		if x := fixture.token(t); x != nil {
+			e := tokenError(x, y)
+			s.fixture[t] = &e
+		}
+		for k, run := range runs {
+			s.runs[k] = append(s.runs[k], tokenError(asRecorded(tokenOf(run, t)), y))
+		}
+	}
+}
+
+// scales returns what errors usually are at each token, by all runs but one (-1: by all).
+func (s *siteErrors) scales(without int) (rms, max []float64) {
+	tokens := len(s.runs[0])
+	rms, max = make([]float64, tokens), make([]float64, tokens)
+	var allRMS, allMax, n float64
+	for k, run := range s.runs {
+		if k == without {
+			continue
+		}
+		for t, e := range run {
+			rms[t] += e.RMS * e.RMS
+			max[t] += e.Max * e.Max
+			allRMS += e.RMS * e.RMS
+			allMax += e.Max * e.Max
+		}
+		n++
+	}
+	for t := range tokens {
+		rms[t] = math.Sqrt((rms[t] + allRMS/float64(tokens)) / (2 * n))
+		max[t] = math.Sqrt((max[t] + allMax/float64(tokens)) / (2 * n))
+	}
+	return rms, max
+}
+
+// tokenOf returns the activations of one token.
+func tokenOf(a *reference.Activations, token int) *reference.Activations {
+	return forward.Tokens(a, token, 1)
+}
+
+// asRecorded returns activations in float32, as a fixture has them.
+func asRecorded(a *reference.Activations) []float32 {
+	if a.Float64 == nil {
+		return a.Float32
+	}
+	out := make([]float32, len(a.Float64))
+	for i, x := range a.Float64 {
+		out[i] = float32(x)
+	}
+	return out
+}
+
+// tokenError returns the error of the channels of one token.
+func tokenError(x []float32, y []float64) TokenError {
+	var e TokenError
+	var squares, norm float64
+	for i, want := range y {
+		d := math.Abs(difference(float64(x[i]), want))
+		squares += d * d
+		if !math.IsInf(want, 0) && !math.IsNaN(want) {
+			norm += want * want
+		}
+		if !(d <= e.Largest) && !math.IsNaN(e.Largest) {
+			e.Largest, e.Channel = d, i
+		}
+	}
+	scale := math.Sqrt(norm / float64(len(y)))
+	if scale == 0 {
+		scale = 1
+	}
+	e.RMS, e.Max = math.Sqrt(squares/float64(len(y)))/scale, e.Largest/scale
+	return e
+}
+
+// difference returns x - y. It is 0 for two infinities of one sign, and for two NaN.
+func difference(x, y float64) float64 {
+	if x == y || math.IsNaN(x) && math.IsNaN(y) {
+		return 0
+	}
+	return x - y
+}
