@@ -14,7 +14,6 @@ var withoutExample = []string{
 	"convert/model",
 	"convert/proof",
 	"verify",
-	"verify/logits",
 	"verify/stats",
 }
 
