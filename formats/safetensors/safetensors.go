@@ -80,7 +80,7 @@ func readHeader(r io.ReaderAt, size int64) ([]byte, error) {
 	if size < int64(len(prefix)) {
 		return nil, tensor.Bad("file of %d bytes is too short for a safetensors header", size)
 	}
-	if err := readFull(r, prefix[:], 0); err != nil {
+	if err := tensor.ReadFullAt(r, prefix[:], 0); err != nil {
 		return nil, err
 	}
 	n := binary.LittleEndian.Uint64(prefix[:8])
@@ -96,18 +96,7 @@ func readHeader(r io.ReaderAt, size int64) ([]byte, error) {
 		return nil, tensor.Bad("safetensors header begins with %q instead of a brace", prefix[8:]).At(8)
 	}
 	text := make([]byte, n)
-	return text, readFull(r, text, 8)
+	return text, tensor.ReadFullAt(r, text, 8)
 }
 
 const truncatedHint = "the file may be cut short: compare its size with the original's and copy or download it again"
-
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == io.EOF || err == nil {
-		return tensor.Bad("file ends before its size says").At(off + int64(n))
-	}
-	return err
-}

@@ -10,14 +10,14 @@ import (
 // room for exactly as many elements as src holds, and does not overlap it. It returns how many
 // finite elements became infinite.
 //
-// A value is rounded once, to the nearest one of the new type and to the even one of two as near,
-// subnormals included. A NaN stays one: sign and the leading bits of its payload are kept and it
-// is made quiet, as the processor's own conversions do. (torch's depend on its build and on the
-// place within the tensor; so do not compare NaN bits with it.)
+// A value is rounded once, to nearest, ties to even, subnormals included. A NaN stays a NaN: it keeps
+// its sign and the leading bits of its payload and becomes quiet, as in the conversions of processors.
+// (The NaN bits that torch makes depend on its build and on the position within the tensor, so they
+// cannot be compared.)
 type Cast func(dst, src []byte) (overflowed int64)
 
-// NewCast returns the conversion from one type to another: from float64, float32, float16,
-// bfloat16 or an 8-bit float to float32, bfloat16 or float16. Others are a *FormatError.
+// NewCast returns the conversion from float64, float32, float16, bfloat16 or an 8-bit float to
+// float32, bfloat16 or float16. Other types are a *FormatError.
 func NewCast(from, to DType) (Cast, error) {
 	target, ok := roundTargets[to]
 	source, known := floats[from]
@@ -46,18 +46,18 @@ type floatFormat struct {
 	special            specials
 }
 
-// specials tells how a type spends its codes on infinities and NaN.
+// specials says which codes of a type are infinities and NaN.
 type specials uint8
 
 const (
-	ieee   specials = iota // the largest exponent holds them
+	ieee   specials = iota // those with the largest exponent
 	fn                     // no infinities; NaN is the largest code
 	fnuz                   // no infinities; NaN is the code of minus zero
-	powers                 // no sign, no mantissa, no zero; NaN is the largest code
-	finite                 // neither
+	powers                 // no sign, mantissa, zero or infinity; NaN is the largest code
+	finite                 // no infinities, no NaN
 )
 
-// floats is the table of types that a Cast reads.
+// floats are the types that a Cast reads.
 var floats = map[DType]floatFormat{
 	F64:           {11, 52, 1023, ieee},
 	F32:           {8, 23, 127, ieee},
@@ -75,8 +75,8 @@ var floats = map[DType]floatFormat{
 // roundTargets are the types that a Cast writes.
 var roundTargets = map[DType]floatFormat{F32: floats[F32], F16: floats[F16], BF16: floats[BF16]}
 
-// decode returns the value of a code of a type of at most 16 bits, exactly. A NaN keeps its sign
-// and payload, the payload in the leading bits of float64's.
+// decode returns the exact value of a code of a type of at most 16 bits. A NaN keeps its sign and
+// its payload, which becomes the leading bits of the payload in float64.
 func (f floatFormat) decode(code uint32) float64 {
 	if f.special == powers {
 		if code == 0xff {
@@ -103,7 +103,7 @@ func (f floatFormat) decode(code uint32) float64 {
 	return math.Float64frombits(math.Float64bits(value) | sign)
 }
 
-// round returns the code of an IEEE type of at most 32 bits nearest to a float64, and whether a
+// round returns the code nearest to a float64 in an IEEE type of at most 32 bits, and whether a
 // finite value became infinite.
 func (f floatFormat) round(value float64) (code uint32, overflowed bool) {
 	bits := math.Float64bits(value)
@@ -119,7 +119,7 @@ func (f floatFormat) round(value float64) (code uint32, overflowed bool) {
 		return sign, false
 	}
 	significand := fraction | 1<<52
-	exponent += f.bias - 1023 // as the code has it
+	exponent += f.bias - 1023 // with the bias of the type
 	shift := 52 - f.mantissa
 	base := uint32(0)
 	if exponent >= 1 {
@@ -135,8 +135,7 @@ func (f floatFormat) round(value float64) (code uint32, overflowed bool) {
 	return sign | code, code >= infinity
 }
 
-// roundShift returns v / 2^shift rounded to nearest, to even where two are as near. shift is 1
-// to 63.
+// roundShift returns v / 2^shift rounded to nearest, ties to even. shift is 1 to 63.
 func roundShift(v uint64, shift int) uint64 {
 	q, rest, half := v>>shift, v&(1<<shift-1), uint64(1)<<(shift-1)
 	if rest > half || rest == half && q&1 == 1 {
@@ -145,7 +144,7 @@ func roundShift(v uint64, shift int) uint64 {
 	return q
 }
 
-// castF32BF16 takes four elements at a time, unless one of them may become infinite or is NaN.
+// castF32BF16 converts four elements at a time, unless one of them is NaN or becomes infinite.
 func castF32BF16(dst, src []byte) (overflowed int64) {
 	for len(src) >= 16 && len(dst) >= 8 {
 		low, high := binary.LittleEndian.Uint64(src), binary.LittleEndian.Uint64(src[8:])
@@ -176,7 +175,7 @@ const (
 // nearestBF16 rounds a float32 below bf16Infinite.
 func nearestBF16(u uint32) uint32 { return (u + 0x7fff + u>>16&1) >> 16 }
 
-// putBF16 rounds any float32 and returns 1 where a finite one became infinite.
+// putBF16 rounds any float32 and returns 1 if a finite one became infinite.
 func putBF16(dst []byte, u uint32) (overflowed int64) {
 	code := nearestBF16(u)
 	if magnitude := u & f32Magnitude; magnitude > f32Infinity {
@@ -196,7 +195,8 @@ func castF32F16(dst, src []byte) (overflowed int64) {
 		var code uint32
 		switch {
 		case magnitude < smallest:
-			// The sum's last bit is worth float16's smallest subnormal, so that the addition rounds.
+			// The last bit of the sum has the value of the smallest subnormal float16, so the addition
+			// rounds.
 			sum := math.Float32frombits(magnitude) + 0.5
 			code = math.Float32bits(sum) - math.Float32bits(0.5)
 		case magnitude < infinite:
@@ -240,7 +240,7 @@ func castF64(target floatFormat) Cast {
 	}
 }
 
-// castF32 is left for float32 to itself, which only makes NaN quiet.
+// castF32 is used for float32 to float32, where it only makes NaN quiet.
 func castF32(target floatFormat) Cast {
 	return func(dst, src []byte) (overflowed int64) {
 		for ; len(src) >= 4; src = src[4:] {
@@ -254,7 +254,8 @@ func castF32(target floatFormat) Cast {
 	}
 }
 
-// float64FromF32 widens without leaving the payload of a NaN to the processor.
+// float64FromF32 converts the bits of a float32. It keeps the payload of a NaN, which processors
+// need not.
 func float64FromF32(u uint32) float64 {
 	if u&f32Magnitude > f32Infinity {
 		return math.Float64frombits(uint64(u>>31)<<63 | 0x7ff<<52 | uint64(u&0x7fffff)<<29)
@@ -271,15 +272,15 @@ func putCode(dst []byte, code uint32, f floatFormat) []byte {
 	return dst[2:]
 }
 
-// codes is a conversion written out: by the old code the new one, with overflowBit where a finite
-// value became infinite. Only types of 16 bits are narrow enough to overflow from a table.
+// codes maps the codes of one type to those of another, with overflowBit set if a finite value becomes
+// infinite. That happens only for destinations of 16 bits.
 type codes [1 << 16]uint32
 
 const overflowBit = 16
 
 var castTables sync.Map // [2]DType -> func() *codes
 
-// castTable returns the table from a type of 8 or 16 bits to another, made at its first use.
+// castTable returns the table from a type of 8 or 16 bits to another. It is made once.
 func castTable(from DType, source floatFormat, to DType, target floatFormat) *codes {
 	build, _ := castTables.LoadOrStore([2]DType{from, to}, sync.OnceValue(func() *codes {
 		t := new(codes)

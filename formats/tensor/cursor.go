@@ -74,6 +74,18 @@ func (c *Cursor) Close() error {
 	return err
 }
 
+// ReadFullAt fills p from offset off of r. A reader that ends before is a *FormatError with the offset.
+func ReadFullAt(r io.ReaderAt, p []byte, off int64) error {
+	n, err := r.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == io.EOF || err == nil {
+		return Bad("data ends %d bytes early", len(p)-n).At(off + int64(n))
+	}
+	return err
+}
+
 // ReadFull fills p from a stream of elements. A stream that ends early is a *FormatError.
 func ReadFull(r io.Reader, p []byte) error {
 	_, err := io.ReadFull(r, p)

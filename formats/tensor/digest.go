@@ -21,7 +21,7 @@ func NewHash() hash.Hash { return sha256.New() }
 // It checks the checksums that the format keeps.
 func Digest(ctx context.Context, t *Tensor) (Sum, error) {
 	h := NewHash()
-	n, err := Copy(ctx, h, t)
+	n, err := copyTo(ctx, h, t)
 	if err == nil && n != t.Bytes() {
 		err = Bad("data ends after %d of %d bytes", n, t.Bytes())
 	}
@@ -34,8 +34,8 @@ func Digest(ctx context.Context, t *Tensor) (Sum, error) {
 	return Sum(h.Sum(nil)), nil
 }
 
-// Copy writes the tensor's elements to w, in order, until all are written or ctx is done.
-func Copy(ctx context.Context, w io.Writer, t *Tensor) (int64, error) {
+// copyTo writes the bytes of the elements to w until all are written or ctx is done.
+func copyTo(ctx context.Context, w io.Writer, t *Tensor) (int64, error) {
 	r, err := t.Data.Stream(0)
 	if err != nil {
 		return 0, err
@@ -44,7 +44,7 @@ func Copy(ctx context.Context, w io.Writer, t *Tensor) (int64, error) {
 	return io.CopyBuffer(contextWriter{ctx, w}, r, make([]byte, 256<<10))
 }
 
-// contextWriter ends a copy soon after its context is done.
+// contextWriter fails once its context is done.
 type contextWriter struct {
 	ctx context.Context
 	w   io.Writer

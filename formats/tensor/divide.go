@@ -5,18 +5,18 @@ import (
 	"math"
 )
 
-// Divide is a Cast that divides each element first: the quotient is rounded once, to the new type.
-// It returns how many finite elements became infinite, and how many are not given back by
-// multiplying as NewDivide says.
+// Divide is a Cast that divides each element first. The quotient is rounded once, to the new type.
+// Divide returns how many finite elements became infinite and how many are inexact, which NewDivide
+// defines.
 type Divide func(dst, src []byte) (overflowed, inexact int64)
 
-// NewDivide returns the division of elements of one type, with the result in another; the types are
-// those of NewCast, which may also be the same here. The divisor is a positive number that float32
-// holds exactly. Others are a *FormatError.
+// NewDivide returns the division of elements of one type with the result in another or the same type.
+// The types are those of NewCast. The divisor is a positive number that float32 holds exactly. Anything
+// else is a *FormatError.
 //
-// An element x becomes q, the number of the new type nearest to x/divisor. It counts as inexact where
-// q times divisor, rounded to the new type, is not x rounded to the new type: this is how a model that
-// multiplies by the divisor in that type would see it.
+// An element x becomes q, the number of the new type nearest to x/divisor. It is inexact if q times
+// divisor, rounded to the new type, differs from x rounded to the new type, since a model that
+// multiplies by the divisor in that type then computes with another number than x.
 func NewDivide(from, to DType, divisor float64) (Divide, error) {
 	target, ok := roundTargets[to]
 	source, known := floats[from]
@@ -55,16 +55,16 @@ type division struct {
 	by     float64
 }
 
-// one returns the code of x divided, and 1 where it overflowed and where it is inexact.
+// one returns the code of x divided, 1 if it overflowed, and 1 if it is inexact.
 //
-// The quotient is rounded to float64 first, which changes nothing: a point m halfway between two
-// numbers of the target, times the divisor, is a float64 too (25 and 24 bits). So x, where it is not
-// that product, is at least its own last bit away from it, and x/divisor more than half of m's last bit
-// from m: it does not become m.
+// The quotient is first rounded to float64, which does not change the result: let m be halfway between
+// two numbers of the target. m times the divisor is a float64 (25 + 24 bits). If x differs from that
+// product, it differs by at least its own last bit, so that x/divisor differs from m by more than half
+// of m's last bit and is not rounded to m.
 func (d division) one(x float64) (code uint32, overflowed, inexact int64) {
 	quotient := x / d.by
 	if math.IsNaN(x) {
-		quotient = x // its payload is not left to the processor
+		quotient = x // keeps its payload
 	}
 	code, _ = d.target.round(quotient)
 	if math.IsInf(d.target.value(code), 0) && !math.IsInf(x, 0) {
@@ -77,7 +77,7 @@ func (d division) one(x float64) (code uint32, overflowed, inexact int64) {
 	return code, overflowed, inexact
 }
 
-// value decodes a code of any type that is rounded to.
+// value decodes a code of any of roundTargets.
 func (f floatFormat) value(code uint32) float64 {
 	if f.mantissa == 23 {
 		return float64FromF32(code)
@@ -85,7 +85,7 @@ func (f floatFormat) value(code uint32) float64 {
 	return f.decode(code)
 }
 
-// divideF32 divides by the processor's own arithmetic, which rounds once.
+// divideF32 divides in float32, which rounds once.
 func divideF32(by float32) Divide {
 	return func(dst, src []byte) (overflowed, inexact int64) {
 		for len(src) >= 4 && len(dst) >= 4 {
@@ -109,7 +109,7 @@ func divideF32(by float32) Divide {
 	}
 }
 
-// byTable divides elements of 8 or 16 bits by a table of all of them.
+// byTable divides elements of 8 or 16 bits with a table of all quotients.
 func (d division) byTable(source floatFormat, bits int, narrow int64) Divide {
 	type entry struct {
 		code                uint32

@@ -3,7 +3,7 @@ package tensor
 // DType is the type of one element of a tensor.
 type DType uint8
 
-// The element types that the formats know. All are little-endian once read.
+// The element types of all formats. Elements are little-endian once read.
 const (
 	Invalid DType = iota
 	F64
@@ -17,8 +17,8 @@ const (
 	I32
 	I16
 	I8
-	I4 // one byte an element, as zarr stores it
-	I2 // one byte an element, as zarr stores it
+	I4 // one byte per element, as zarr stores it
+	I2 // one byte per element, as zarr stores it
 	U64
 	U32
 	U16
@@ -31,18 +31,18 @@ const (
 	F8E4M3B11FNUZ
 	F8E3M4
 	F8E8M0
-	F6E2M3 // 6 bits an element, packed
-	F6E3M2 // 6 bits an element, packed
-	F4x2   // two 4-bit floats in a byte that counts as one element, as torch has it
-	F4     // 4 bits an element, packed: what safetensors holds when the last axis is odd
-	F4Byte // one byte an element, as zarr stores it
+	F6E2M3 // 6 bits per element, packed
+	F6E3M2 // 6 bits per element, packed
+	F4x2   // two 4-bit floats in a byte, which is one element, as in torch
+	F4     // 4 bits per element, packed, as in safetensors if the last axis is odd
+	F4Byte // one byte per element, as zarr stores it
 
 	dtypeCount
 )
 
-// dtypes is the one table of element types: their name in torch (and in numpy with ml_dtypes,
-// which agree wherever both have the type), their width, the unit in which byte order swaps, and
-// their name in a safetensors header ("" where that format has none).
+// dtypes describes the element types: their name in torch and in numpy with ml_dtypes (which agree on
+// the types that both have), their width, the unit whose bytes a change of byte order swaps, and their
+// name in a safetensors header ("" if that format does not have the type).
 var dtypes = [dtypeCount]struct {
 	name        string
 	bits        int
@@ -77,7 +77,7 @@ var dtypes = [dtypeCount]struct {
 	F8E8M0:        {"float8_e8m0fnu", 8, 1, "F8_E8M0"},
 	F6E2M3:        {"float6_e2m3fn", 6, 1, "F6_E2M3"},
 	F6E3M2:        {"float6_e3m2fn", 6, 1, "F6_E3M2"},
-	F4x2:          {"float4_e2m1fn_x2", 8, 1, ""}, // safetensors calls it F4 and counts the halves
+	F4x2:          {"float4_e2m1fn_x2", 8, 1, ""}, // F4 in safetensors, which counts the halves
 	F4:            {"float4_e2m1fn_packed", 4, 1, "F4"},
 	F4Byte:        {"float4_e2m1fn", 8, 1, ""},
 }
@@ -90,7 +90,7 @@ func (d DType) String() string {
 	return dtypes[d].name
 }
 
-// Bits returns the width of one element. Only the packed types are not whole bytes wide.
+// Bits returns the width of one element in bits. Only the packed types are not whole bytes wide.
 func (d DType) Bits() int {
 	if d >= dtypeCount {
 		return 0
@@ -98,8 +98,7 @@ func (d DType) Bits() int {
 	return dtypes[d].bits
 }
 
-// Size returns the bytes of one element, or 0 for the packed types, whose elements have no
-// address of their own.
+// Size returns the width of one element in bytes, 0 for the packed types.
 func (d DType) Size() int64 {
 	if d.Bits()%8 != 0 {
 		return 0
@@ -107,8 +106,8 @@ func (d DType) Size() int64 {
 	return int64(d.Bits() / 8)
 }
 
-// SwapUnit returns the bytes that change places between big and little endian: a component of a
-// complex number, otherwise the element.
+// SwapUnit returns the size in bytes of the unit that a change of byte order reverses: a component of
+// a complex number, otherwise the element.
 func (d DType) SwapUnit() int {
 	if d >= dtypeCount {
 		return 1
@@ -124,7 +123,7 @@ func (d DType) Safetensors() string {
 	return dtypes[d].safetensors
 }
 
-// DTypeByName returns the type that torch (or numpy with ml_dtypes) calls name, or Invalid.
+// DTypeByName returns the type with that name in torch or in numpy with ml_dtypes, or Invalid.
 func DTypeByName(name string) DType {
 	for d := F64; d < dtypeCount; d++ {
 		if dtypes[d].name == name {
@@ -134,8 +133,7 @@ func DTypeByName(name string) DType {
 	return Invalid
 }
 
-// DTypeBySafetensors returns the type with that name in a safetensors header (case counts), or
-// Invalid.
+// DTypeBySafetensors returns the type with exactly that name in a safetensors header, or Invalid.
 func DTypeBySafetensors(name string) DType {
 	for d := F64; d < dtypeCount; d++ {
 		if dtypes[d].safetensors == name && name != "" {

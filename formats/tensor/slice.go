@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// Slice returns the part of t that a basic NumPy index names, such as "0:4, :, -1": ranges
-// without a step keep their axis, a single index drops it, axes not named are whole. The elements
-// stay unread.
+// Slice returns the part of t that a basic NumPy index selects, such as "0:4, :, -1". A range without
+// a step keeps its axis, a single index drops it, and axes without an index are whole. Nothing is read.
 func Slice(t *Tensor, index string) (*Tensor, error) {
 	box, kept, err := parseIndex(t.Shape, index)
 	if err != nil {
@@ -30,8 +29,7 @@ func Slice(t *Tensor, index string) (*Tensor, error) {
 	return part, nil
 }
 
-// parseIndex returns the box of the shape that the index names, all axes kept, and the axes that
-// the result keeps.
+// parseIndex returns the box that an index selects, with all axes, and the axes that the result keeps.
 func parseIndex(shape []int64, index string) (box View, kept []int, err error) {
 	box = RowMajor(shape...)
 	fields := strings.Split(index, ",")
@@ -67,7 +65,7 @@ func parseIndex(shape []int64, index string) (box View, kept []int, err error) {
 	return box, kept, nil
 }
 
-// indexNumber parses one number of an index; negative ones count from the end n.
+// indexNumber parses a number of an index. Negative numbers count from the end n.
 func indexNumber(s string, missing, n int64) (int64, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
@@ -75,7 +73,7 @@ func indexNumber(s string, missing, n int64) (int64, error) {
 	}
 	i, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no index (steps are not supported)", s)
+		return 0, fmt.Errorf("%q is not an index (steps are not supported)", s)
 	}
 	if i < 0 {
 		i += n

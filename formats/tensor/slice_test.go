@@ -55,10 +55,10 @@ func TestSliceMatchesDefinition(t *testing.T) {
 		}
 		strided := &Strided{Store: bytes.NewReader(data), Length: product(shape), DType: BF16, View: want}
 		var got, expected bytes.Buffer
-		if _, err := Copy(context.Background(), &got, part); err != nil {
+		if _, err := copyTo(context.Background(), &got, part); err != nil {
 			t.Fatalf("%v[%s]: %v", shape, index, err)
 		}
-		Copy(context.Background(), &expected, &Tensor{DType: BF16, Shape: want.Shape, Data: strided})
+		copyTo(context.Background(), &expected, &Tensor{DType: BF16, Shape: want.Shape, Data: strided})
 		if !bytes.Equal(got.Bytes(), expected.Bytes()) || fmt.Sprint(part.Shape) != fmt.Sprint(want.Shape) {
 			t.Fatalf("%v[%s]: got shape %v, %v; want %v, %v", shape, index, part.Shape, got.Bytes(), want.Shape, expected.Bytes())
 		}

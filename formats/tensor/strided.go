@@ -6,26 +6,25 @@ import (
 	"slices"
 )
 
-// Strided is Data that lies uncompressed in a file or in memory: a View over a dense store. It is
-// the data of every safetensors and torch tensor and of uncompressed Orbax chunks. Engines that
-// can do better than Stream (map the file, copy from file to file, transpose in blocks) ask for
-// it with Layout.
+// Strided is Data that is uncompressed in a file or in memory: a View of a dense store. It is the data
+// of most safetensors and torch tensors and of uncompressed Orbax arrays. Callers that can do better
+// than Stream, such as transpose in blocks, get it from Layout.
 type Strided struct {
-	Store     io.ReaderAt // an *os.File wherever the store lies in a file of its own
+	Store     io.ReaderAt // for local files an *os.File
 	Base      int64       // byte offset in Store of the store's element 0
 	Length    int64       // elements in the store
 	DType     DType       // whole bytes wide
-	View      View        // within the store, as CheckView demands
+	View      View        // passes CheckView
 	BigEndian bool
 }
 
-// maxClaim is how many times its storage a view may repeat (stride 0) and still be read. A few
-// bytes can claim 10^12 elements; no real checkpoint comes near.
+// maxClaim bounds how many times a view may repeat its store (with stride 0), since a few bytes can
+// claim 10^12 elements. Real checkpoints stay far below.
 const maxClaim = 1 << 20
 
-// Layout returns how the tensor lies uncompressed in a store, and false where it does not: where
-// its Data has no method Strided, or that returns nil. A view that claims more than 2^20 times its
-// storage is a *FormatError.
+// Layout returns the uncompressed layout of a tensor, and false if it has none: if its Data has no
+// method Strided() (*Strided, error), or that returns nil. A view that claims more than 2^20 times the
+// elements of its store is a *FormatError.
 func Layout(t *Tensor) (*Strided, bool, error) {
 	s, ok := t.Data.(interface{ Strided() (*Strided, error) })
 	if !ok {
@@ -35,7 +34,7 @@ func Layout(t *Tensor) (*Strided, bool, error) {
 	return strided, strided != nil && err == nil, Annotate(err, Location{Tensor: t.Name})
 }
 
-// Strided returns s, or the error that Layout describes.
+// Strided returns s, or the error that Layout documents.
 func (s *Strided) Strided() (*Strided, error) {
 	if n := s.View.Elements(); n > 0 && n/maxClaim > s.Length {
 		return nil, Bad("shape %s repeats a storage of %d elements more than 2^20 times", ShapeString(s.View.Shape), s.Length)
@@ -43,8 +42,8 @@ func (s *Strided) Strided() (*Strided, error) {
 	return s, nil
 }
 
-// Contiguous returns the byte range of Store that is the tensor, and false where the elements
-// would have to be moved or swapped.
+// Contiguous returns the byte range of Store that holds the tensor as Stream gives it, and false if
+// the elements have to be moved or their bytes swapped.
 func (s *Strided) Contiguous() (offset, length int64, ok bool) {
 	if s.BigEndian && s.DType.SwapUnit() > 1 || !s.View.IsRowMajor() {
 		return 0, 0, false
@@ -64,18 +63,18 @@ func (s *Strided) Stream(off int64) (io.ReadCloser, error) {
 	return NewPanelReader(&Tensor{DType: s.DType, Shape: s.View.Shape}, off, gathered{s}), nil
 }
 
-// panelBytes is the size of a panel of gathered elements, at most. It is large enough that a
-// transposed matrix is read in runs of kilobytes.
+// panelBytes is the largest size of a panel of gathered elements. With it, a transposed matrix is read
+// in runs of kilobytes.
 const panelBytes = 8 << 20
 
-// gathered is the elements of a view that is not row-major.
+// gathered makes panels of a view that is not row-major.
 type gathered struct{ s *Strided }
 
 // Panel implements PanelSource. A panel is a range of indices of one axis, a single index of each
 // axis before it, and all of each axis after it.
 func (g gathered) Panel(buffer []byte, first int64) ([]byte, error) {
 	size := g.s.DType.Size()
-	box, n := LeadingBox(g.s.View, first, panelBytes/size)
+	box, n := leadingBox(g.s.View, first, panelBytes/size)
 	panel := sized(buffer, n*size)
 	return panel, g.s.Gather(panel, box)
 }
@@ -83,9 +82,9 @@ func (g gathered) Panel(buffer []byte, first int64) ([]byte, error) {
 // Close implements PanelSource.
 func (g gathered) Close() error { return nil }
 
-// LeadingBox returns the longest box of at most limit elements (at least 1) that holds the
-// consecutive row-major elements of v from index first on, and their number.
-func LeadingBox(v View, first, limit int64) (View, int64) {
+// leadingBox returns the longest box of v that holds consecutive row-major elements from element first
+// on, at most limit of them (at least 1), and their number.
+func leadingBox(v View, first, limit int64) (View, int64) {
 	if len(v.Shape) == 0 {
 		return v, 1
 	}
@@ -107,8 +106,8 @@ func LeadingBox(v View, first, limit int64) (View, int64) {
 	return box, n * inner
 }
 
-// Gather writes the elements of a view of the store to dst, row-major and little-endian. dst has
-// their exact size. The view is one that was derived from s.View.
+// Gather writes the elements of a view of the store, which is derived from s.View, to dst: row-major
+// and little-endian. dst has exactly their size.
 func (s *Strided) Gather(dst []byte, v View) error {
 	size := s.DType.Size()
 	if v.Elements() == 0 {
@@ -119,7 +118,7 @@ func (s *Strided) Gather(dst []byte, v View) error {
 			return err
 		}
 	} else {
-		// Read along the axis whose elements lie closest, whatever its place in the order.
+		// Read along the axis with the smallest stride, wherever it is in the order.
 		run := runAxis(v)
 		steps := RowMajor(v.Shape...).Strides
 		span := (v.Shape[run]-1)*v.Strides[run] + 1
@@ -139,8 +138,8 @@ func (s *Strided) Gather(dst []byte, v View) error {
 	return nil
 }
 
-// runAxis returns the axis of size over 1 with the smallest stride; stride 0 counts as largest,
-// for there is nothing to gain from it.
+// runAxis returns the axis of more than one index with the smallest stride. Stride 0 counts as the
+// largest, since reading along such an axis gains nothing.
 func runAxis(v View) int {
 	best := 0
 	better := func(a, b int) bool {
@@ -168,7 +167,7 @@ type gatherer struct {
 	n      int64  // elements of a run
 	stride int64  // between them in the store
 	step   int64  // between them in dst
-	span   []byte // for a whole run with what lies between, nil where that would be mostly waste
+	span   []byte // a whole run with the bytes between its elements, nil if those are most of it
 }
 
 func (g *gatherer) walk(v View, steps []int64, axis int, at, to int64) error {
@@ -203,17 +202,10 @@ func (g *gatherer) run(at, to int64) error {
 	return nil
 }
 
-// read fills p with consecutive store elements from index at on.
+// read fills p with consecutive elements of the store, from element at on.
 func (s *Strided) read(p []byte, at int64) error {
 	off := s.Base + at*s.DType.Size()
-	n, err := s.Store.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == io.EOF || err == nil {
-		return Bad("storage ends %d bytes short", len(p)-n).At(off)
-	}
-	return err
+	return ReadFullAt(s.Store, p, off)
 }
 
 // SwapBytes reverses the bytes of each unit of p in place. unit is 1, 2, 4 or 8.

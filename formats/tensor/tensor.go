@@ -1,9 +1,9 @@
-// Package tensor is what every checkpoint format looks like to the rest of griffin: a checkpoint
-// is a list of named tensors, a tensor a name, an element type, a shape, and data that has not
-// been read yet.
+// Package tensor has the types that all checkpoint formats share. A Checkpoint is a list of named
+// tensors; a Tensor has a name, an element type, a shape, and data that is read on demand.
 //
-// The format packages (safetensors, torch, orbax, flax) build these values; package formats opens
-// any of them. This package imports nothing else of griffin's.
+// The packages of the formats (safetensors, torch, orbax, flax) make these values; package formats
+// opens a checkpoint in any format. Float32s reads a tensor. This package imports no other package of
+// the module.
 package tensor
 
 import (
@@ -13,40 +13,40 @@ import (
 	"math/bits"
 )
 
-// Tensor is one named array of a checkpoint. Its elements are read only when Data is.
+// Tensor is a named array of a checkpoint. Its elements are read when Data is.
 type Tensor struct {
-	Name  string // the full name, as the checkpoint has it
+	Name  string // full name in the checkpoint
 	DType DType
 	Shape []int64 // empty for a scalar
 	Data  Data
 }
 
-// Data gives the elements of one tensor in row-major order, little-endian and without padding:
-// the bytes that numpy's tobytes() gives on a little-endian machine. It is safe for use by several
-// goroutines; the readers it returns are not.
+// Data is the elements of a tensor in row-major order, little-endian and without padding, as
+// numpy's tobytes() returns them on a little-endian machine. It is safe for concurrent use, but the
+// readers that it returns are not.
 type Data interface {
-	// Stream reads from the byte offset off to the end of the elements. Its memory is bounded,
-	// whatever the size of the tensor, and compressed chunks at and after off are decoded once.
-	// Reading reports broken input as *FormatError. A sequential reader of the whole tensor is
-	// the one access that every format can offer cheaply; Layout is for those that have more.
+	// Stream returns a reader of the elements from byte offset off to the end. Its memory is bounded
+	// whatever the size of the tensor, and it decodes each compressed chunk at and after off once.
+	// Reading corrupt input returns a *FormatError. A sequential reader is the access that every
+	// format offers at low cost; Layout gives random access if there is any.
 	Stream(off int64) (io.ReadCloser, error)
 }
 
-// Checker is implemented by Data whose bytes carry a checksum that Stream or Layout does not
-// check by itself (the CRC of a zip member that is read in parts).
+// Checker is implemented by Data with a checksum that reading it does not check, such as the CRC-32 of
+// a zip member that may be read in parts.
 type Checker interface {
-	// Check reads the stored bytes and reports a wrong checksum as *FormatError. Tensors that
-	// share storage are read once.
+	// Check reads the stored bytes and returns a *FormatError if their checksum is wrong. Bytes that
+	// several tensors share are read once.
 	Check() error
 }
 
-// Summed is implemented by a Checker that lies uncompressed in a file. Who reads the stored bytes
-// anyway can compute their checksum on the way.
+// Summed is implemented by a Checker with a Layout. A caller that reads all the stored bytes can
+// compute their checksum itself instead of calling Check.
 type Summed interface {
 	Checker
-	// Checksum returns which bytes of Layout's Store have which CRC-32 (IEEE).
+	// Checksum returns a byte range of the Store of Layout and its CRC-32 (IEEE).
 	Checksum() (offset, length int64, crc uint32)
-	// Passed says that those bytes were read and had that checksum: Check has nothing left to do.
+	// Passed records that the caller has found the checksum right, so that Check does nothing.
 	Passed()
 }
 
@@ -73,8 +73,8 @@ func (t *Tensor) Bytes() int64 {
 	return t.Elements()/8*int64(t.DType.Bits()) + t.Elements()%8*int64(t.DType.Bits())/8
 }
 
-// ReadAt fills p with the elements' bytes from the offset off on, as io.ReaderAt does. It is
-// cheap where the tensor lies uncompressed in a file and otherwise decodes up to off.
+// ReadAt reads bytes of the elements from offset off on, as io.ReaderAt does. Unless the tensor is
+// uncompressed, it decodes everything up to there.
 func (t *Tensor) ReadAt(p []byte, off int64) (int, error) {
 	r, err := t.Data.Stream(off)
 	if err != nil {
@@ -88,9 +88,9 @@ func (t *Tensor) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// SizeOf returns the elements and the bytes of a tensor, or an error where the shape has a
-// negative size, the product overflows (even if a later size is 0), or the elements of a packed
-// type do not fill whole bytes.
+// SizeOf returns the number of elements and bytes of a tensor. It returns a *FormatError if the shape
+// is one that Product refuses, if the size in bytes overflows, or if the elements of a packed type do
+// not fill whole bytes.
 func SizeOf(d DType, shape []int64) (elements, size int64, err error) {
 	elements, err = Product(shape)
 	if err != nil {
@@ -106,8 +106,8 @@ func SizeOf(d DType, shape []int64) (elements, size int64, err error) {
 	return elements, int64(lo / 8), nil
 }
 
-// Product multiplies the sizes of a shape, checking each for its sign and the product for
-// overflow in int64. Zeros do not excuse an overflow of the others.
+// Product returns the product of the sizes of a shape. It returns a *FormatError if a size is negative
+// or if the product of the sizes other than 0 overflows int64.
 func Product(shape []int64) (int64, error) {
 	n, zero := uint64(1), false
 	for _, s := range shape {
@@ -149,8 +149,8 @@ func Unravel(element int64, shape []int64) []int64 {
 	return index
 }
 
-// ShapeString prints a shape as [2, 32, 48], cut short where a hostile file claims thousands of
-// axes.
+// ShapeString formats a shape as [2, 32, 48]. Of more than 16 axes, which only hostile files have, it
+// shows the first 16.
 func ShapeString(shape []int64) string {
 	const most = 16
 	s := "["

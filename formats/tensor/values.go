@@ -6,21 +6,19 @@ import (
 	"sync"
 )
 
-// Values tells the numbers that elements of a type stand for.
+// Values decodes the elements of a type into numbers.
 type Values struct {
-	// Lanes is how many numbers an element is: 2 for complex types (real and imaginary part) and for
-	// float4_e2m1fn_x2, otherwise 1.
+	// Lanes is the number of numbers in an element: 2 for complex types (real and imaginary part) and
+	// for float4_e2m1fn_x2, otherwise 1.
 	Lanes int
 
-	// Decode writes the numbers of the elements in src to dst, as many as dst has room for; src holds
-	// all of their bytes, little-endian. float64 holds the numbers of every type exactly, but for
-	// integers beyond 2^53, which are rounded to nearest. Elements of packed types follow one another
-	// from the lowest bit of the first byte on, and dst begins with the first of them.
+	// Decode writes the numbers of the elements in src to dst, len(dst) of them. src holds the bytes of
+	// these elements, little-endian, those of packed types from the lowest bit of a byte up. The numbers
+	// are exact, except that integers beyond 2^53 are rounded to nearest.
 	Decode func(dst []float64, src []byte)
 }
 
-// ValuesOf returns how to read the elements of a type, of any type that the formats know; the zero
-// Values of Invalid.
+// ValuesOf returns the decoder of a type, the zero Values for Invalid.
 func ValuesOf(d DType) Values {
 	switch d {
 	case F64:
@@ -89,7 +87,7 @@ func decodeIntegers(d DType) func(dst []float64, src []byte) {
 	}
 }
 
-// decodeCodes reads elements of one or two bytes from a table.
+// decodeCodes decodes elements of one or two bytes with a table.
 func decodeCodes(d DType) func(dst []float64, src []byte) {
 	table := valueTable(d)
 	if d == F16 {
@@ -106,7 +104,7 @@ func decodeCodes(d DType) func(dst []float64, src []byte) {
 	}
 }
 
-// decodePacked reads elements of 4 bits, the low half of a byte first.
+// decodePacked decodes elements of 4 bits, the low half of a byte first.
 func decodePacked(bits int) func(dst []float64, src []byte) {
 	table := valueTable(F4Byte)
 	return func(dst []float64, src []byte) {
@@ -116,7 +114,7 @@ func decodePacked(bits int) func(dst []float64, src []byte) {
 	}
 }
 
-// decodePacked6 reads elements of 6 bits, four of them in three bytes.
+// decodePacked6 decodes elements of 6 bits, four of them in three bytes.
 func decodePacked6(d DType) func(dst []float64, src []byte) {
 	table := valueTable(d)
 	return func(dst []float64, src []byte) {
@@ -133,7 +131,7 @@ func decodePacked6(d DType) func(dst []float64, src []byte) {
 
 var valueTables sync.Map // DType -> func() []float64
 
-// valueTable returns the numbers of all codes of a type of at most 16 bits, made at its first use.
+// valueTable returns the numbers of all codes of a type of at most 16 bits. It is made once.
 func valueTable(d DType) []float64 {
 	build, _ := valueTables.LoadOrStore(d, sync.OnceValue(func() []float64 {
 		t := make([]float64, 1<<d.Bits())
@@ -159,7 +157,7 @@ func valueOfCode(d DType, code uint32) float64 {
 	switch d {
 	case I8:
 		return float64(int8(code))
-	case I4: // the high bits repeat the sign, or are zero
+	case I4: // the high bits may repeat the sign or be zero
 		return float64(int8(code<<4) >> 4)
 	case I2:
 		return float64(int8(code<<6) >> 6)

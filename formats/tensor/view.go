@@ -7,17 +7,17 @@ import (
 	"slices"
 )
 
-// View lays out the elements of a tensor over a dense store: element (i0, i1, …) is the store's
-// element Offset + Σ ik·Strides[k]. Shape, strides and offset count elements, not bytes. torch
-// saves tensors as views; the conversion rules (transpose, take one index of an axis, drop and
-// add axes of size 1) are views too, so that one engine moves every element there is to move.
+// View describes a tensor as elements of a dense store: element (i0, i1, …) is element
+// Offset + Σ ik·Strides[k] of the store. Shape, strides and offset count elements, not bytes. torch
+// saves tensors as views. The conversion rules (transpose, select one index of an axis, drop and add
+// axes of size 1) are views too, so that one engine moves all elements.
 type View struct {
 	Shape   []int64
 	Strides []int64
 	Offset  int64
 }
 
-// RowMajor returns the view of a store that holds just the elements of shape, in row-major order.
+// RowMajor returns the view of a store that holds the elements of shape in row-major order.
 func RowMajor(shape ...int64) View {
 	v := View{Shape: slices.Clone(shape), Strides: make([]int64, len(shape))}
 	step := int64(1)
@@ -40,8 +40,8 @@ func (v View) At(index []int64) int64 {
 	return element
 }
 
-// IsRowMajor reports whether the elements lie one after another in the view's own order, so that
-// they can be copied as one piece. Strides of axes of size 1 do not count.
+// IsRowMajor reports whether consecutive elements of the view are consecutive in the store, so that
+// they can be copied as one piece. Strides of axes of size 1 are ignored.
 func (v View) IsRowMajor() bool {
 	step := int64(1)
 	for i := len(v.Shape) - 1; i >= 0; i-- {
@@ -65,7 +65,7 @@ func (v View) Permute(axes ...int) View {
 	return p
 }
 
-// Index returns the view without axis, at its index i.
+// Index returns the view of index i of axis, without that axis.
 func (v View) Index(axis int, i int64) View {
 	return View{
 		Shape:   slices.Delete(slices.Clone(v.Shape), axis, axis+1),
@@ -160,8 +160,8 @@ func Reach(axes []Axis) int64 {
 	return n
 }
 
-// CheckView reports a view that does not lie within a store of the given number of elements, has
-// a negative size, stride or offset, or overflows.
+// CheckView returns a *FormatError if a view is not within a store of the given number of elements,
+// has a negative size, stride or offset, or overflows.
 func CheckView(v View, store int64) error {
 	if len(v.Shape) != len(v.Strides) {
 		return Bad("%d sizes but %d strides", len(v.Shape), len(v.Strides))

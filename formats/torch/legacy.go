@@ -46,7 +46,7 @@ func (r *legacyReader) next(what string, names bool) (any, error) {
 	for n := int64(first); ; n *= 4 {
 		n = min(n, r.size-r.at, maxPickle)
 		data := make([]byte, n)
-		if err := readFull(r.file, data, r.at); err != nil {
+		if err := tensor.ReadFullAt(r.file, data, r.at); err != nil {
 			return nil, err
 		}
 		length, copied, proto, err := scan(data, names)
@@ -132,7 +132,7 @@ func (r *legacyReader) storages(keys any) (map[string]int64, error) {
 			return nil, tensor.Bad("storage %s is in the file twice", key).At(r.at)
 		}
 		var count [8]byte
-		if err := readFull(r.file, count[:], r.at); err != nil {
+		if err := tensor.ReadFullAt(r.file, count[:], r.at); err != nil {
 			return nil, err
 		}
 		n := int64(binary.LittleEndian.Uint64(count[:]))

@@ -107,18 +107,6 @@ func (m *member) readAll(limit int64, summed bool) ([]byte, error) {
 	return data, nil
 }
 
-// readFull reads all of p at offset; a file that ends before is a *tensor.FormatError.
-func readFull(file io.ReaderAt, p []byte, offset int64) error {
-	n, err := file.ReadAt(p, offset)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		return tensor.Bad("file ends %d bytes short", len(p)-n).At(offset + int64(n))
-	}
-	return err
-}
-
 // placed adds the record and the offset to an error about the format. Those of the system stay as
 // they are.
 func placed(err error, record string, offset int64) error {

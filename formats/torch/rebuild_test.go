@@ -102,7 +102,7 @@ func TestLegacy(t *testing.T) {
 		"class in the keys":   {legacyFile("N", orderedDictName+".", ""), "collections.OrderedDict"},
 		"more bytes":          {legacyFile("N", keys, storage+"\x00"), "1 bytes follow the last storage"},
 		"cut in a storage":    {legacyFile("N", keys, storage[:20]), "12 bytes before the end of storage 11"},
-		"cut in a count":      {legacyFile("N", keys, storage[:5]), "file ends 3 bytes short"},
+		"cut in a count":      {legacyFile("N", keys, storage[:5]), "data ends 3 bytes early"},
 		"cut in a pickle":     {legacyFile("N", keys[:8], ""), "file ends within a pickle"},
 		"magic in two pieces": {append([]byte("\x80\x02N."), legacyMagic...), "magic number"},
 	} {

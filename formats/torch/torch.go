@@ -81,7 +81,7 @@ func NewReader(r io.ReaderAt, size int64) (*tensor.Checkpoint, error) {
 
 func newReader(r io.ReaderAt, size int64, path string, closers ...io.Closer) (*tensor.Checkpoint, error) {
 	head := make([]byte, min(size, headSize))
-	if err := readFull(r, head, 0); err != nil {
+	if err := tensor.ReadFullAt(r, head, 0); err != nil {
 		return nil, err
 	}
 	c, err := read(r, size, head)

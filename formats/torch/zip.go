@@ -67,7 +67,7 @@ func readArchive(file io.ReaderAt, size int64) (*archive, error) {
 		return nil, tensor.Bad("zip directory of %d bytes exceeds %d MiB", place.size, maxDirectory>>20)
 	}
 	data := make([]byte, place.size)
-	if err := readFull(file, data, place.offset); err != nil {
+	if err := tensor.ReadFullAt(file, data, place.offset); err != nil {
 		return nil, err
 	}
 	a := &archive{file: file, byName: map[string]*member{}, unsummed: true}
@@ -96,7 +96,7 @@ func findDirectory(file io.ReaderAt, size int64) (directoryPlace, error) {
 	var place directoryPlace
 	tail := make([]byte, min(size, endSize+math.MaxUint16+locatorSize))
 	base := size - int64(len(tail))
-	if err := readFull(file, tail, base); err != nil {
+	if err := tensor.ReadFullAt(file, tail, base); err != nil {
 		return place, err
 	}
 	at, err := findEnd(tail)
@@ -163,7 +163,7 @@ func readEnd64(file io.ReaderAt, locator []byte, limit int64) (record []byte, at
 		return nil, 0, tensor.Bad("zip64 end record at offset %d lies outside the file", where).At(limit)
 	}
 	record = make([]byte, end64Size)
-	if err := readFull(file, record, int64(where)); err != nil {
+	if err := tensor.ReadFullAt(file, record, int64(where)); err != nil {
 		return nil, 0, err
 	}
 	if string(record[:4]) != end64Mark || binary.LittleEndian.Uint64(record[4:]) != uint64(limit)-where-12 {
@@ -273,7 +273,7 @@ func (m *member) readLocal(limit int64) error {
 	if room < int64(len(head)) {
 		return tensor.Bad("zip member lies over another or outside the file")
 	}
-	if err := readFull(m.file, head, m.header); err != nil {
+	if err := tensor.ReadFullAt(m.file, head, m.header); err != nil {
 		return err
 	}
 	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
