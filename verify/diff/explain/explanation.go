@@ -57,7 +57,7 @@ func (e *Explanation) String() string {
 }
 
 // Summary is String without the changed elements of Sparse, so that the same change to several tensors
-// reads the same. name returns what other tensors are called. It is "" for Other.
+// reads the same. name returns what other tensors are called. Of nil and of Other it is "".
 func (e *Explanation) Summary(name func(string) string) string { return e.describe(name, false) }
 
 func (e *Explanation) describe(name func(string) string, elements bool) string {
