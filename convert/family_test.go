@@ -230,7 +230,7 @@ func TestShards(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, d := range p.Dests {
-		if got := l.Files[l.Places[i].File].Name; got != want.Map[d.Name] {
+		if got := l.Files[l.Ranges[i].File].Name; got != want.Map[d.Name] {
 			t.Errorf("%s is in %s, transformers puts it in %s", d.Name, got, want.Map[d.Name])
 		}
 	}

@@ -61,7 +61,7 @@ func (o safetensorsOutput) files() []ResultFile {
 	return all
 }
 
-func (o safetensorsOutput) file(i int) string { return o.Files[o.Places[i].File].Name }
+func (o safetensorsOutput) file(i int) string { return o.Files[o.Ranges[i].File].Name }
 
 func (o safetensorsOutput) shards() int { return len(o.Files) }
 

@@ -512,7 +512,7 @@ func (m *made) endsWith(n int64) []string {
 		panic(err)
 	}
 	var out []string
-	for i, p := range layout.Places {
+	for i, p := range layout.Ranges {
 		if p.Offset+p.Length > layout.Files[0].Size-n {
 			out = append(out, m.tensors[i].name)
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// header is the JSON of a header that is being encoded as serde_json does: no spaces, and only
-// what must be escaped is.
+// header encodes the JSON of a header as serde_json does: without spaces, and with the escapes that
+// JSON requires.
 type header struct{ text []byte }
 
 func newHeader(metadata map[string]string) *header {
@@ -33,7 +33,7 @@ func newHeader(metadata map[string]string) *header {
 	return h
 }
 
-// entry adds a tensor whose data is the range from begin to end.
+// entry adds a tensor whose data are the bytes from begin to end.
 func (h *header) entry(s tensor.Spec, begin, end int64) {
 	if len(h.text) > 1 {
 		h.text = append(h.text, ',')
@@ -86,15 +86,14 @@ func (l *Layout) encodeIndex(specs []tensor.Spec, elements, total int64) []byte 
 		b.WriteString("\n    ")
 		b.Write(appendString(nil, specs[k].Name, true))
 		b.WriteString(": ")
-		b.Write(appendString(nil, l.Files[l.Places[k].File].Name, true))
+		b.Write(appendString(nil, l.Files[l.Ranges[k].File].Name, true))
 	}
 	b.WriteString("\n  }\n}\n")
 	return b.Bytes()
 }
 
-// appendString appends s in quotes. With ascii, all but printable ASCII is escaped, as Python does
-// by default; without, only what JSON demands, as serde_json does. The two agree on the short
-// escapes.
+// appendString appends s in quotes. With ascii it escapes everything but printable ASCII, as Python does
+// by default; without, only what JSON requires, as serde_json does. Both use the same short escapes.
 func appendString(b []byte, s string, ascii bool) []byte {
 	b = append(b, '"')
 	for _, r := range s {

@@ -10,14 +10,13 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Bounds that the format does not have, but every tensor that exists keeps.
+// Limits that are not the format's own, but that no real checkpoint exceeds.
 const (
 	maxDepth = 64 // of the JSON; its own members need 3
-	maxRank  = 64 // as numpy has it
+	maxRank  = 64 // as in numpy
 )
 
-// entry is one tensor as the header describes it. The shape is the header's: where the elements
-// are 4-bit floats, it counts single ones.
+// entry is the description of a tensor in a header. The shape counts 4-bit floats one by one.
 type entry struct {
 	name       string
 	dtype      tensor.DType
@@ -25,7 +24,7 @@ type entry struct {
 	begin, end int64 // from the start of the data
 }
 
-// parseHeader reads the JSON of a header. Errors have offsets in text.
+// parseHeader parses the JSON of a header. Errors have offsets in text.
 func parseHeader(text []byte) (entries []entry, metadata map[string]string, err error) {
 	d := strictjson.NewDecoder(text, maxDepth)
 	err = d.Object(func(name string) error {
@@ -41,12 +40,12 @@ func parseHeader(text []byte) (entries []entry, metadata map[string]string, err 
 		err = d.End()
 	}
 	if err == nil && len(bytes.TrimRight(text, " \t\r\n")) != len(bytes.TrimRight(text, " ")) {
-		err = tensor.Bad("safetensors header is padded with other than spaces").At(d.Offset() - 1)
+		err = tensor.Bad("safetensors header is padded with bytes other than spaces").At(d.Offset() - 1)
 	}
 	return entries, metadata, err
 }
 
-// parseMetadata reads an object of strings, or null.
+// parseMetadata parses an object of strings, or null.
 func parseMetadata(d *strictjson.Decoder) (map[string]string, error) {
 	if d.Peek() == strictjson.KindNull {
 		return nil, d.Null()
@@ -62,7 +61,7 @@ func parseMetadata(d *strictjson.Decoder) (map[string]string, error) {
 	return metadata, err
 }
 
-// parseEntry reads the description of one tensor and checks all of it that needs no other.
+// parseEntry parses the description of a tensor and checks all of it that does not depend on others.
 func parseEntry(d *strictjson.Decoder, name string) (entry, error) {
 	e := entry{name: name, begin: -1}
 	start := d.Offset()
@@ -81,7 +80,7 @@ func parseEntry(d *strictjson.Decoder, name string) (entry, error) {
 		return err
 	})
 	if err == nil {
-		err = e.place(offsets, start)
+		err = e.setRange(offsets, start)
 	}
 	return e, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(name)})
 }
@@ -100,7 +99,7 @@ func parseDType(d *strictjson.Decoder) (tensor.DType, error) {
 	return t, nil
 }
 
-// parseIntegers reads a list of at most limit non-negative integers. It is not nil.
+// parseIntegers parses a list of at most limit non-negative integers. The result is not nil.
 func parseIntegers(d *strictjson.Decoder, limit int) ([]int64, error) {
 	list := []int64{}
 	err := d.Array(func() error {
@@ -114,15 +113,16 @@ func parseIntegers(d *strictjson.Decoder, limit int) ([]int64, error) {
 	return list, err
 }
 
-// place checks that the entry is complete and its range has the size that dtype and shape need.
-func (e *entry) place(offsets []int64, at int64) error {
+// setRange sets the range of the data. It checks that the entry is complete and that the range has the
+// size of dtype and shape.
+func (e *entry) setRange(offsets []int64, at int64) error {
 	switch {
 	case e.dtype == tensor.Invalid:
 		return tensor.Bad("no dtype").At(at)
 	case e.shape == nil:
 		return tensor.Bad("no shape").At(at)
 	case len(offsets) != 2:
-		return tensor.Bad("data_offsets does not hold two offsets").At(at)
+		return tensor.Bad("data_offsets are not two offsets").At(at)
 	}
 	e.begin, e.end = offsets[0], offsets[1]
 	_, size, err := tensor.SizeOf(e.dtype, e.shape)
@@ -136,8 +136,7 @@ func (e *entry) place(offsets []int64, at int64) error {
 	return nil
 }
 
-// checkTiling checks that the tensors cover size bytes of data from first to last, without a hole
-// and without an overlap.
+// checkTiling checks that the tensors cover all size bytes of data, without gaps and overlaps.
 func checkTiling(entries []entry, size int64) error {
 	order := make([]*entry, len(entries))
 	for i := range entries {
@@ -164,11 +163,11 @@ func checkTiling(entries []entry, size int64) error {
 	return nil
 }
 
-// tensor returns the tensor that e describes, in a file whose data begins at start.
+// tensor returns the tensor that e describes. The data of the file begin at start.
 func (e *entry) tensor(r io.ReaderAt, start int64) *tensor.Tensor {
 	t := &tensor.Tensor{Name: e.name, DType: e.dtype, Shape: e.shape}
 	if last := len(e.shape) - 1; e.dtype == tensor.F4 && e.shape[last]%2 == 0 {
-		t.DType, t.Shape = tensor.F4x2, slices.Clone(e.shape) // torch has no single ones
+		t.DType, t.Shape = tensor.F4x2, slices.Clone(e.shape) // as in torch, which has only pairs
 		t.Shape[last] /= 2
 	}
 	base := start + e.begin
@@ -180,7 +179,7 @@ func (e *entry) tensor(r io.ReaderAt, start int64) *tensor.Tensor {
 	return t
 }
 
-// packed is the data of elements that are not whole bytes wide.
+// packed is data of elements that are not whole bytes wide.
 type packed struct{ *io.SectionReader }
 
 func (p packed) Stream(off int64) (io.ReadCloser, error) {

@@ -34,8 +34,8 @@ func checkIndex(x *shardindex.Index, path string, shards []*shard) (notes []stri
 	list := make([]shardindex.Shard, len(shards))
 	total := int64(0)
 	for i, s := range shards {
-		list[i] = shardindex.Shard{Path: s.path, Name: s.name, Tensors: s.Tensors}
-		for _, t := range s.Tensors {
+		list[i] = shardindex.Shard{Path: s.path, Name: s.name, Tensors: s.tensors}
+		for _, t := range s.tensors {
 			total += t.Bytes()
 		}
 	}

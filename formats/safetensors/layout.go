@@ -10,31 +10,31 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Place is where a tensor lies in a Layout.
-type Place struct {
+// Range is where the elements of a tensor go.
+type Range struct {
 	File   int   // index into Layout.Files
 	Offset int64 // bytes from the start of that file
 	Length int64 // bytes
 }
 
-// LayoutFile is one file of weights, before it has any.
+// LayoutFile is a file of a Layout.
 type LayoutFile struct {
 	Name   string
 	Size   int64  // of the whole file
-	Header []byte // its first bytes, up to the data
+	Header []byte // all bytes before the data
 }
 
-// Layout is the files that transformers 5.23 with safetensors 0.8 would save a model in, with the
-// place of every tensor, known before any of them is.
+// Layout describes the files that transformers 5.23 with safetensors 0.8 would save, with the range of
+// every tensor, before any tensor is known.
 type Layout struct {
 	Files  []LayoutFile
-	Places []Place // of each Spec, in the order they were given in
-	Index  []byte  // model.safetensors.index.json, nil for a single file
+	Ranges []Range // of each Spec, in the order they were given in
+	Index  []byte  // content of model.safetensors.index.json, nil for a single file
 }
 
-// NewLayout lays out tensors, given in the order of the model's state dict, in files of at most
-// maxShardSize bytes of tensors each, or in one file if it is 0. A larger tensor has a file of its
-// own. Metadata goes into the header of each file; transformers 4 needs {"format": "pt"} there.
+// NewLayout lays out tensors, which are in the order of the model's state dict, in files with at most
+// maxShardSize bytes of tensors each, or in one file if it is 0. A larger tensor gets a file of its
+// own. The metadata go into the header of each file; transformers 4 requires {"format": "pt"}.
 func NewLayout(specs []tensor.Spec, maxShardSize int64, metadata map[string]string) (*Layout, error) {
 	if err := checkNames(specs); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func NewLayout(specs []tensor.Spec, maxShardSize int64, metadata map[string]stri
 		}
 	}
 	shards := assignShards(sizes, maxShardSize)
-	l := &Layout{Places: make([]Place, len(specs))}
+	l := &Layout{Ranges: make([]Range, len(specs))}
 	for i, shard := range shards {
 		name := SingleName
 		if len(shards) > 1 {
@@ -69,10 +69,9 @@ func NewLayout(specs []tensor.Spec, maxShardSize int64, metadata map[string]stri
 	return l, nil
 }
 
-// assignShards returns for each file the tensors that belong into it, by index. It fills one file
-// after the other in the given order, as huggingface_hub does
-// (split_state_dict_into_shards_factory): a tensor larger than the limit becomes a file at once,
-// even while another is being filled.
+// assignShards returns the indices of the tensors of each file. Like huggingface_hub
+// (split_state_dict_into_shards_factory), it fills one file after the other in the given order, and
+// makes a file of a tensor that is larger than the limit even while another file is being filled.
 func assignShards(sizes []int64, limit int64) [][]int {
 	var shards [][]int
 	var current []int
@@ -95,7 +94,7 @@ func assignShards(sizes []int64, limit int64) [][]int {
 	return shards
 }
 
-// layoutFile gives the tensors of one file their places and encodes its header.
+// layoutFile sets the ranges of the tensors of one file and encodes its header.
 func (l *Layout) layoutFile(file int, name string, specs []tensor.Spec, sizes []int64, shard []int, metadata map[string]string) (LayoutFile, error) {
 	order := slices.Clone(shard)
 	slices.SortFunc(order, func(a, b int) int {
@@ -105,7 +104,7 @@ func (l *Layout) layoutFile(file int, name string, specs []tensor.Spec, sizes []
 	at := int64(0)
 	for _, i := range order {
 		h.entry(specs[i], at, at+sizes[i])
-		l.Places[i] = Place{File: file, Offset: at, Length: sizes[i]}
+		l.Ranges[i] = Range{File: file, Offset: at, Length: sizes[i]}
 		at += sizes[i]
 	}
 	text := h.finish()
@@ -114,12 +113,13 @@ func (l *Layout) layoutFile(file int, name string, specs []tensor.Spec, sizes []
 	}
 	header := append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
 	for _, i := range order {
-		l.Places[i].Offset += int64(len(header))
+		l.Ranges[i].Offset += int64(len(header))
 	}
 	return LayoutFile{Name: name, Size: int64(len(header)) + at, Header: header}, nil
 }
 
-// writeOrder is the order of the data in a file that safetensors writes: by dtype, then by name.
+// writeOrder is the order of the tensors in a file that safetensors writes, by dtype. Tensors of one
+// dtype are in the order of their names.
 var writeOrder = []tensor.DType{
 	tensor.U64, tensor.I64, tensor.F64, tensor.C64, tensor.F32, tensor.U32, tensor.I32,
 	tensor.BF16, tensor.F16, tensor.U16, tensor.I16,
@@ -132,7 +132,7 @@ var writeRank = func() map[tensor.DType]int {
 	for i, d := range writeOrder {
 		rank[d] = i
 	}
-	rank[tensor.F4x2] = rank[tensor.F4] // they differ only in what counts as an element
+	rank[tensor.F4x2] = rank[tensor.F4] // they differ only in what is an element
 	return rank
 }()
 
@@ -155,7 +155,7 @@ func checkNames(specs []tensor.Spec) error {
 		}
 		seen[s.Name] = true
 		if s.Name == "__metadata__" {
-			return tensor.Bad("safetensors keeps this name for something else").Of(s.Name)
+			return tensor.Bad("safetensors reserves this name").Of(s.Name)
 		}
 		if !utf8.ValidString(s.Name) {
 			return tensor.Bad("name is not valid UTF-8").Of(s.Name)

@@ -77,9 +77,6 @@ func copyTensors(t *testing.T, c *tensor.Checkpoint, l *Layout, specs []tensor.S
 			t.Fatalf("%s: %d of %d bytes, %v", s.Name, n, length, err)
 		}
 	}
-	if err := w.Sync(); err != nil {
-		t.Fatal(err)
-	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +157,7 @@ func TestLayoutRefuses(t *testing.T) {
 		problem string
 	}{
 		{[]tensor.Spec{{Name: "a", DType: tensor.F32}, {Name: "a", DType: tensor.F32}}, "two tensors of one name"},
-		{[]tensor.Spec{{Name: "__metadata__", DType: tensor.F32}}, "something else"},
+		{[]tensor.Spec{{Name: "__metadata__", DType: tensor.F32}}, "reserves this name"},
 		{[]tensor.Spec{{Name: "\xff", DType: tensor.F32}}, "UTF-8"},
 		{[]tensor.Spec{{Name: "a", DType: tensor.C128}}, "no type for complex128"},
 		{[]tensor.Spec{{Name: "a", DType: tensor.F4x2}}, "scalar"},

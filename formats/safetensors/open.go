@@ -49,7 +49,7 @@ func open(source fs.FS, name string) (*tensor.Checkpoint, error) {
 		f.Close()
 		return openIndex(source, name)
 	}
-	shards := []*shard{{name: path.Base(name), path: storage.Path(source, name), file: f, size: size}}
+	shards := []*shard{{name: path.Base(name), path: storage.Path(source, name), reader: f, size: size}}
 	if err := readAll(shards); err != nil {
 		closeAll(shards)
 		return nil, err
@@ -112,11 +112,11 @@ func openShards(source fs.FS, dir string, names []string) (*tensor.Checkpoint, e
 
 // shard is an open file of a checkpoint.
 type shard struct {
-	name string // within its directory
-	path string // as users call it
-	file storage.File
-	size int64 // bytes
-	*File
+	name   string // within its directory
+	path   string // as users call it
+	reader storage.File
+	size   int64 // bytes
+	*file
 }
 
 // openAll opens all files and then reads their headers. If it fails, it closes them.
@@ -128,7 +128,7 @@ func openAll(source fs.FS, dir string, names []string) (shards []*shard, err err
 	}()
 	for _, name := range names {
 		s := &shard{name: name, path: storage.Path(source, path.Join(dir, name))}
-		s.file, s.size, err = storage.Open(source, path.Join(dir, name))
+		s.reader, s.size, err = storage.Open(source, path.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			return shards, missing(s.path, err)
 		}
@@ -149,8 +149,8 @@ func missing(path string, cause error) error {
 // readAll reads the headers.
 func readAll(shards []*shard) (err error) {
 	for _, s := range shards {
-		if s.File, err = Read(s.file, s.size); err != nil {
-			return foreign.Explain(err, s.path, s.file)
+		if s.file, err = read(s.reader, s.size); err != nil {
+			return foreign.Explain(err, s.path, s.reader)
 		}
 	}
 	return nil
@@ -158,7 +158,7 @@ func readAll(shards []*shard) (err error) {
 
 func closeAll(shards []*shard) {
 	for _, s := range shards {
-		s.file.Close()
+		s.reader.Close()
 	}
 }
 
@@ -173,15 +173,15 @@ func assemble(shards []*shard) (c *tensor.Checkpoint, err error) {
 	var files []io.Closer
 	holder := map[string]*shard{}
 	for _, s := range shards {
-		for _, t := range s.Tensors {
+		for _, t := range s.tensors {
 			if other := holder[t.Name]; other != nil {
 				return nil, tensor.Bad("tensor is in %s too", other.name).In(s.path).Of(tensor.Clip(t.Name)).
 					Advise("if the files are not shards of one checkpoint, give the path of one of them")
 			}
 			holder[t.Name] = s
 		}
-		tensors = append(tensors, s.Tensors...)
-		files = append(files, s.file)
+		tensors = append(tensors, s.tensors...)
+		files = append(files, s.reader)
 	}
 	if c, err = tensor.NewCheckpoint("", Format, tensors, files...); err != nil {
 		return nil, err
@@ -197,11 +197,11 @@ func assemble(shards []*shard) (c *tensor.Checkpoint, err error) {
 // note says so.
 func mergeMetadata(c *tensor.Checkpoint, shards []*shard) {
 	for _, s := range shards {
-		if c.Metadata == nil && s.Metadata != nil {
+		if c.Metadata == nil && s.metadata != nil {
 			c.Metadata = map[string]string{}
 		}
-		for _, key := range slices.Sorted(maps.Keys(s.Metadata)) {
-			value := s.Metadata[key]
+		for _, key := range slices.Sorted(maps.Keys(s.metadata)) {
+			value := s.metadata[key]
 			if first, ok := c.Metadata[key]; !ok {
 				c.Metadata[key] = value
 			} else if first != value {

@@ -100,8 +100,8 @@ func TestHostile(t *testing.T) {
 	// What is wrong, where it is worth pinning.
 	problems := map[string]string{
 		"bad_alias":                  `tensor "b": data begins at 0, within`,
-		"bad_array_header":           "begins with \"[\" instead of a brace",
-		"bad_bom":                    "instead of a brace",
+		"bad_array_header":           "begins with \"[\", not with a brace",
+		"bad_bom":                    "not with a brace",
 		"bad_dtype":                  `offset 22: tensor "a": unknown dtype "F33"`,
 		"bad_dtype_lower":            `unknown dtype "f32"`,
 		"bad_empty_file":             "is an empty file",
@@ -156,7 +156,7 @@ func TestHostile(t *testing.T) {
 }
 
 // file returns a safetensors file with that header.
-func file(header string, data int) []byte {
+func fileOf(header string, data int) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
 	return append(append(b, header...), make([]byte, data)...)
 }
@@ -186,8 +186,8 @@ func TestRead(t *testing.T) {
 		{"long dtype", `{"a":{"dtype":"` + long + `"}}`, 0, "xxx…"},
 		{"many axes", `{"a":{"dtype":"U8","shape":[` + strings.Repeat("1,", 64) + `1],"data_offsets":[0,1]}}`, 1, "more than 64 integers"},
 	} {
-		b := file(tt.header, tt.data)
-		f, err := Read(bytes.NewReader(b), int64(len(b)))
+		b := fileOf(tt.header, tt.data)
+		f, err := NewReader(bytes.NewReader(b), int64(len(b)))
 		switch {
 		case tt.problem == "" && err != nil:
 			t.Errorf("%s: %v", tt.name, err)
@@ -199,23 +199,23 @@ func TestRead(t *testing.T) {
 
 // A 4-bit tensor counts pairs where its rows can be cut into them, as in torch.
 func TestHalves(t *testing.T) {
-	b := file(`{"a":{"dtype":"F4","shape":[2,3],"data_offsets":[0,3]},"b":{"dtype":"F4","shape":[3,2],"data_offsets":[3,6]}}`, 6)
-	f, err := Read(bytes.NewReader(b), int64(len(b)))
+	b := fileOf(`{"a":{"dtype":"F4","shape":[2,3],"data_offsets":[0,3]},"b":{"dtype":"F4","shape":[3,2],"data_offsets":[3,6]}}`, 6)
+	f, err := NewReader(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := f.Tensors[0]; a.DType != tensor.F4 || !slices.Equal(a.Shape, []int64{2, 3}) {
+	if a := f.Tensors()[0]; a.DType != tensor.F4 || !slices.Equal(a.Shape, []int64{2, 3}) {
 		t.Errorf("%s%v", a.DType, a.Shape)
 	}
-	if b := f.Tensors[1]; b.DType != tensor.F4x2 || !slices.Equal(b.Shape, []int64{3, 1}) {
+	if b := f.Tensors()[1]; b.DType != tensor.F4x2 || !slices.Equal(b.Shape, []int64{3, 1}) {
 		t.Errorf("%s%v", b.DType, b.Shape)
 	}
 }
 
 func TestHeaderPastTheEnd(t *testing.T) {
-	b := file("{}      ", 0)
+	b := fileOf("{}      ", 0)
 	for n := range len(b) {
-		_, err := Read(bytes.NewReader(b[:n]), int64(n))
+		_, err := NewReader(bytes.NewReader(b[:n]), int64(n))
 		if bad, ok := err.(*tensor.FormatError); !ok || n > 8 && !strings.Contains(bad.Problem, "but the file ends") {
 			t.Errorf("%d bytes of %d: %v", n, len(b), err)
 		}
@@ -227,7 +227,7 @@ func TestClaimedHeaderIsNotAllocated(t *testing.T) {
 	b := append(binary.LittleEndian.AppendUint64(nil, maxHeader), "{"...)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if _, err := Read(bytes.NewReader(b), int64(len(b))); err == nil {
+	if _, err := NewReader(bytes.NewReader(b), int64(len(b))); err == nil {
 		t.Error("accepted")
 	}
 	runtime.ReadMemStats(&after)
@@ -271,7 +271,7 @@ func FuzzReader(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		contents, err := Read(bytes.NewReader(b), int64(len(b)))
+		contents, err := NewReader(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			var bad *tensor.FormatError
 			if !errors.As(err, &bad) {
@@ -284,7 +284,7 @@ func FuzzReader(f *testing.F) {
 		}
 		total := 8 + int64(binary.LittleEndian.Uint64(b))
 		var specs []tensor.Spec
-		for _, x := range contents.Tensors {
+		for _, x := range contents.Tensors() {
 			r, err := x.Data.Stream(0)
 			if err != nil {
 				t.Fatal(err)
@@ -304,7 +304,7 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("cannot be written again: %v", err)
 		}
 		again := append(l.Files[0].Header, make([]byte, l.Files[0].Size-int64(len(l.Files[0].Header)))...)
-		if rewritten, err := Read(bytes.NewReader(again), int64(len(again))); err != nil || len(rewritten.Tensors) != len(specs) {
+		if rewritten, err := NewReader(bytes.NewReader(again), int64(len(again))); err != nil || len(rewritten.Tensors()) != len(specs) {
 			t.Fatalf("what is written again cannot be read: %v", err)
 		}
 	})

@@ -1,13 +1,13 @@
-// Package safetensors reads and writes the safetensors format, and the directories of shards that
-// transformers makes of it.
+// Package safetensors reads and writes safetensors files and the directories of shards that
+// transformers saves.
 //
-// Open takes a file, a directory or an index; Read needs nothing of the file system. NewLayout
-// computes the files that transformers would save, byte for byte, so that their tensors can then
+// Open opens a file, a directory or an index, NewReader a single file that is not in a source.
+// NewLayout computes the files that transformers would save, byte for byte, so that their tensors can
 // be written in any order and by several goroutines.
 //
-// The reader follows the Rust one (huggingface/safetensors, safetensors/src/tensor.rs), and is
-// stricter where that lets two readers see different things: duplicate names and keys, and a
-// header that does not begin with a brace, are refused.
+// The reader follows the one in Rust (huggingface/safetensors, safetensors/src/tensor.rs). It is
+// stricter in what two readers could understand differently: it refuses duplicate names and keys and
+// a header that does not begin with a brace.
 package safetensors
 
 import (
@@ -22,17 +22,17 @@ import (
 // Format is the name of the format in a Checkpoint.
 const Format = "safetensors"
 
-// maxHeader is the longest header that the format allows, in bytes.
+// maxHeader is the length in bytes of the longest header that the format allows.
 const maxHeader = 100_000_000
 
-// File is what the header of one safetensors file says.
-type File struct {
-	Tensors  []*tensor.Tensor  // in the order of the header; their data lies in the reader
-	Metadata map[string]string // the __metadata__ member, nil if there is none
+// file is the content of one safetensors file.
+type file struct {
+	tensors  []*tensor.Tensor  // in the order of the header
+	metadata map[string]string // the member __metadata__, nil if there is none
 }
 
-// Detect reports whether a file of size bytes that begins with head (16 bytes, or all there is)
-// claims to be safetensors, so that what is wrong with it is to be said in that format's terms.
+// Detect reports whether a file of size bytes that begins with head (16 bytes, or all of a shorter
+// file) looks like safetensors, so that Open explains best what is wrong with it.
 func Detect(head []byte, size int64) bool {
 	if len(head) < 10 || looksLikeJSON(head) {
 		return false
@@ -41,16 +41,31 @@ func Detect(head []byte, size int64) bool {
 	return head[8] == '{' || n > 0 && n <= maxHeader && n <= uint64(size-8)
 }
 
-// looksLikeJSON reports whether head begins an object, and not a header's length: none that is
-// allowed has eight bytes that could stand in a text.
+// looksLikeJSON reports whether head is the beginning of a JSON object. The length of a header, with
+// which a safetensors file begins, is not: its eight bytes include a zero.
 func looksLikeJSON(head []byte) bool {
 	return len(bytes.TrimLeft(head, " \t\r\n")) > 0 && bytes.TrimLeft(head, " \t\r\n")[0] == '{' &&
 		!bytes.ContainsRune(head[:min(8, len(head))], 0)
 }
 
-// Read returns the tensors of the safetensors file that is the size bytes of r. It reads the
-// header alone, and refuses one that does not describe every byte of the file exactly once.
-func Read(r io.ReaderAt, size int64) (*File, error) {
+// NewReader opens a checkpoint that is the first size bytes of r. Errors do not name a file, and
+// closing the checkpoint does not close r.
+func NewReader(r io.ReaderAt, size int64) (*tensor.Checkpoint, error) {
+	f, err := read(r, size)
+	if err != nil {
+		return nil, err
+	}
+	c, err := tensor.NewCheckpoint("", Format, f.tensors)
+	if err != nil {
+		return nil, err
+	}
+	c.Metadata = f.metadata
+	return c, nil
+}
+
+// read reads the header of a file. It refuses a header that does not describe every byte of the file
+// exactly once.
+func read(r io.ReaderAt, size int64) (*file, error) {
 	text, err := readHeader(r, size)
 	if err != nil {
 		return nil, err
@@ -62,14 +77,14 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	}
 	var bad *tensor.FormatError
 	if errors.As(err, &bad) && bad.Offset >= 0 {
-		bad.Offset += 8 // offsets in the header so far
+		bad.Offset += 8 // until here from the start of the header
 	}
 	if err != nil {
 		return nil, err
 	}
-	f := &File{Tensors: make([]*tensor.Tensor, len(entries)), Metadata: metadata}
+	f := &file{tensors: make([]*tensor.Tensor, len(entries)), metadata: metadata}
 	for i := range entries {
-		f.Tensors[i] = entries[i].tensor(r, start)
+		f.tensors[i] = entries[i].tensor(r, start)
 	}
 	return f, nil
 }
@@ -93,10 +108,10 @@ func readHeader(r io.ReaderAt, size int64) ([]byte, error) {
 		return nil, tensor.Bad("safetensors header claims %d bytes but the file ends %d bytes after its start", n, size-8).
 			At(0).Advise(truncatedHint)
 	case prefix[8] != '{':
-		return nil, tensor.Bad("safetensors header begins with %q instead of a brace", prefix[8:]).At(8)
+		return nil, tensor.Bad("safetensors header begins with %q, not with a brace", prefix[8:]).At(8)
 	}
 	text := make([]byte, n)
 	return text, tensor.ReadFullAt(r, text, 8)
 }
 
-const truncatedHint = "the file may be cut short: compare its size with the original's and copy or download it again"
+const truncatedHint = "the file may be truncated: download or copy it again"

@@ -9,15 +9,15 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Writer is the files of a Layout while they are being filled. Each tensor goes to its Place, by
-// WriteAt or by mapping the file; different tensors may be written at once.
+// Writer writes the files of a Layout: the elements of each tensor go to the range that At returns.
+// Tensors may be written concurrently.
 type Writer struct {
 	layout *Layout
 	files  []*os.File
 }
 
-// Create makes the files of the layout in the directory dir, which exists: at their full size,
-// complete but for the tensors. It refuses to replace a file. After an error none is left.
+// Create creates the files of the layout in the directory dir, at their full size and complete except
+// for the tensors. It does not replace files. If it fails, it leaves no file behind.
 func (l *Layout) Create(dir string) (w *Writer, err error) {
 	w = &Writer{layout: l}
 	var made []string
@@ -55,23 +55,14 @@ func (l *Layout) Create(dir string) (w *Writer, err error) {
 	return w, nil
 }
 
-// At returns the file that tensor i of the layout's specs belongs into, and the range of its bytes.
+// At returns the file of tensor i of the layout's specs, and the range of its bytes.
 func (w *Writer) At(i int) (f *os.File, offset, length int64) {
-	p := w.layout.Places[i]
+	p := w.layout.Ranges[i]
 	return w.files[p.File], p.Offset, p.Length
 }
 
-// Finish has nothing to do once all tensors are durable: the headers were complete before them.
+// Finish does nothing: Create has completed everything but the tensors.
 func (w *Writer) Finish([]tensor.Written) error { return nil }
-
-// Sync makes what was written durable. The directory itself is the caller's to sync.
-func (w *Writer) Sync() error {
-	var errs []error
-	for _, f := range w.files {
-		errs = append(errs, f.Sync())
-	}
-	return errors.Join(errs...)
-}
 
 // Close closes the files.
 func (w *Writer) Close() error {

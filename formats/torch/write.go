@@ -8,8 +8,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Place is where a tensor lies in the file of a Layout.
-type Place struct {
+// Range is where a tensor lies in the file of a Layout.
+type Range struct {
 	Offset int64 // bytes from the start of the file
 	Length int64 // bytes
 }
@@ -30,7 +30,7 @@ type Place struct {
 // memory, takes some 19,000 of them.
 type Layout struct {
 	Size   int64   // of the whole file, in bytes
-	Places []Place // of each Spec, in the order they were given in
+	Ranges []Range // of each Spec, in the order they were given in
 
 	records []record // in the order of the file; the last is the serialization id
 	first   int      // the record of the first tensor
@@ -63,7 +63,7 @@ func NewLayout(specs []tensor.Spec, fileName string) (*Layout, error) {
 	for i, size := range sizes {
 		l.add(folder, storageName(i), "", size)
 		r := &l.records[len(l.records)-1]
-		l.Places = append(l.Places, Place{r.data, r.size})
+		l.Ranges = append(l.Ranges, Range{r.data, r.size})
 		if r.end() > math.MaxInt64/2 {
 			return nil, tensor.Bad("size of all tensors overflows")
 		}

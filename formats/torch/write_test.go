@@ -159,7 +159,7 @@ func TestWritesLargeFilesAsTorchDoes(t *testing.T) {
 	l, w := create(t, "wide.pt", tensors)
 	var written []tensor.Written
 	for i, x := range tensors {
-		if _, err := w.file.WriteAt(x.data, l.Places[i].Offset); err != nil {
+		if _, err := w.file.WriteAt(x.data, l.Ranges[i].Offset); err != nil {
 			t.Fatal(err)
 		}
 		written = append(written, tensor.Written{CRC32: crc32.ChecksumIEEE(x.data)})
@@ -170,7 +170,7 @@ func TestWritesLargeFilesAsTorchDoes(t *testing.T) {
 	}
 	var got []byte
 	from := int64(0)
-	for _, hole := range []Place{l.Places[1], l.Places[3], {Offset: l.Size}} {
+	for _, hole := range []Range{l.Ranges[1], l.Ranges[3], {Offset: l.Size}} {
 		part := make([]byte, hole.Offset-from)
 		if _, err := w.file.ReadAt(part, from); err != nil {
 			t.Fatal(err)

@@ -60,7 +60,7 @@ func (w *Writer) writeFrame() error {
 // At returns the file and the range of it that the bytes of tensor i of the layout's specs belong
 // into.
 func (w *Writer) At(i int) (f *os.File, offset, length int64) {
-	p := w.layout.Places[i]
+	p := w.layout.Ranges[i]
 	return w.file, p.Offset, p.Length
 }
 
@@ -71,8 +71,8 @@ func (w *Writer) NeedsCRC32() bool { return true }
 // in the order of the layout's specs, it takes the CRC-32.
 func (w *Writer) Finish(written []tensor.Written) error {
 	l := w.layout
-	if len(written) != len(l.Places) {
-		return fmt.Errorf("%d tensors were written of %d", len(written), len(l.Places))
+	if len(written) != len(l.Ranges) {
+		return fmt.Errorf("%d tensors were written of %d", len(written), len(l.Ranges))
 	}
 	records := slices.Clone(l.records)
 	for i := range written {

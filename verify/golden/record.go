@@ -59,7 +59,7 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 		if _, err := w.WriteAt(layout.Files[0].Header, 0); err != nil {
 			return err
 		}
-		r.file, r.places = w, layout.Places
+		r.file, r.places = w, layout.Ranges
 		return r.record(ctx)
 	})
 	if err != nil {
@@ -78,7 +78,7 @@ type recorder struct {
 	specs  []tensor.Spec
 	index  map[string]int // of a tensor in specs and places, by name
 	file   *os.File
-	places []safetensors.Place
+	places []safetensors.Range
 	buffer []byte
 }
 
