@@ -2,19 +2,20 @@ package transfer
 
 import "encoding/binary"
 
+//go:generate sh -c "cd ../internal/avo && go run . -kernels transpose -out ../../transfer/blocks_amd64.s -stubs ../../transfer/blocks_amd64.go -pkg transfer"
+
 // transposeMatrix writes the transpose of a matrix of rows x cols elements of size bytes: element
 // (r, c), at src[r*srcPitch + c*size], goes to dst[c*dstPitch + r*size]. Pitches are in bytes.
 // What lies between the rows of dst is left alone.
 //
-// The rows of a large matrix lie pages apart, and processors fetch ahead only along a row. So
-// stretches of a few rows are first copied together, into a tile that stays in the nearest caches,
-// and transposed from there.
+// The rows of a large matrix lie pages apart, and processors prefetch only along a row. So pieces of a
+// few rows are first copied into a tile that stays in the nearest caches, and transposed from there.
 func transposeMatrix(dst []byte, dstPitch int, src []byte, srcPitch int, rows, cols, size int) {
 	const tilePitch = tileCols + 64 // no power of two: its rows do not compete for the same cache lines
 	var tile [tileRows * tilePitch]byte
-	stretch := tileCols / size
-	for c := 0; c < cols; c += stretch {
-		wide := min(stretch, cols-c)
+	most := tileCols / size
+	for c := 0; c < cols; c += most {
+		wide := min(most, cols-c)
 		for r := 0; r < rows; r += tileRows {
 			high := min(tileRows, rows-r)
 			for i := range high {
@@ -25,11 +26,12 @@ func transposeMatrix(dst []byte, dstPitch int, src []byte, srcPitch int, rows, c
 	}
 }
 
-// A tile has tileRows rows of tileCols bytes, a size that all element sizes up to 16 divide.
+// A tile has tileRows rows of tileCols bytes, which is a multiple of all element sizes up to 16.
 const tileRows, tileCols = 64, 512
 
+// transposeTile transposes a matrix that lies in the nearest caches, with the kernel where it can.
 func transposeTile(dst []byte, dstPitch int, src []byte, srcPitch int, rows, cols, size int) {
-	r, c := 0, 0 // what the kernel does: all rows before r of all columns before c
+	r, c := 0, 0 // the kernel transposes all rows before r of all columns before c
 	if side, kernel := transposeKernel(size); side > 0 {
 		c = cols / side * side
 		for ; r+side <= rows && c > 0; r += side {
@@ -44,6 +46,7 @@ func transposeTile(dst []byte, dstPitch int, src []byte, srcPitch int, rows, col
 	}
 }
 
+// transposePlain transposes a matrix element by element.
 func transposePlain(dst []byte, dstPitch int, src []byte, srcPitch int, rows, cols, size int) {
 	for r := range rows {
 		for c := range cols {
@@ -52,8 +55,8 @@ func transposePlain(dst []byte, dstPitch int, src []byte, srcPitch int, rows, co
 	}
 }
 
-// transposeGeneric2 transposes n blocks of 4 x 4 elements of 2 bytes that lie side by side in src.
-func transposeGeneric2(dst []byte, dstPitch int, src []byte, srcPitch int, n int) {
+// transposeGeneric16 transposes n blocks of 4 x 4 elements of 2 bytes that lie side by side in src.
+func transposeGeneric16(dst []byte, dstPitch int, src []byte, srcPitch int, n int) {
 	const even, low = 0x0000ffff0000ffff, 0x00000000ffffffff
 	for i := range n {
 		s, d := src[8*i:], dst[4*i*dstPitch:]
@@ -68,8 +71,8 @@ func transposeGeneric2(dst []byte, dstPitch int, src []byte, srcPitch int, n int
 	}
 }
 
-// transposeGeneric4 transposes n blocks of 2 x 2 elements of 4 bytes.
-func transposeGeneric4(dst []byte, dstPitch int, src []byte, srcPitch int, n int) {
+// transposeGeneric32 transposes n blocks of 2 x 2 elements of 4 bytes.
+func transposeGeneric32(dst []byte, dstPitch int, src []byte, srcPitch int, n int) {
 	const low = 0x00000000ffffffff
 	for i := range n {
 		s, d := src[8*i:], dst[2*i*dstPitch:]

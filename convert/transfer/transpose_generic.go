@@ -7,9 +7,9 @@ package transfer
 func transposeKernel(size int) (side int, kernel func(dst []byte, dstPitch int, src []byte, srcPitch int, n int)) {
 	switch size {
 	case 2:
-		return 4, transposeGeneric2
+		return 4, transposeGeneric16
 	case 4:
-		return 2, transposeGeneric4
+		return 2, transposeGeneric32
 	}
 	return 0, nil
 }

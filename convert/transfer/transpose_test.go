@@ -48,9 +48,9 @@ func TestTransposeKernels(t *testing.T) {
 			}
 			got, want := make([]byte, cols*dstPitch), make([]byte, cols*dstPitch)
 			kernel(got, dstPitch, src, srcPitch, blocks)
-			generic, unit := transposeGeneric2, 4
+			generic, unit := transposeGeneric16, 4
 			if size == 4 {
-				generic, unit = transposeGeneric4, 2
+				generic, unit = transposeGeneric32, 2
 			}
 			for r := 0; r < rows; r += unit {
 				generic(want[r*size:], dstPitch, src[r*srcPitch:], srcPitch, cols/unit)

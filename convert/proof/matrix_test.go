@@ -39,3 +39,26 @@ func TestMatchesTransposed(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkMatchesTransposed(b *testing.B) {
+	const rows, cols, size = 2560, 7680, 2
+	src, dst := make([]byte, rows*cols*size), make([]byte, rows*cols*size)
+	rng := rand.New(rand.NewPCG(8, 3))
+	for r := range rows {
+		for c := range cols {
+			x, y := byte(rng.Uint32()), byte(rng.Uint32())
+			src[(r*cols+c)*size], src[(r*cols+c)*size+1] = x, y
+			dst[(c*rows+r)*size], dst[(c*rows+r)*size+1] = x, y
+		}
+	}
+	step := int(matchRows(rows * size)) // as a Matcher compares
+	b.SetBytes(rows * cols * size)
+	for b.Loop() {
+		for c := 0; c < cols; c += step {
+			n := min(step, cols-c)
+			if !matchesTransposed(dst[c*rows*size:], rows*size, src[c*size:], cols*size, rows, n, size) {
+				b.Fatal("does not match")
+			}
+		}
+	}
+}

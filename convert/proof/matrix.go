@@ -1,13 +1,15 @@
 package proof
 
-// matchesTransposed is isTransposed with all means that the processor has: for telling whether two
-// checkpoints are the same, not for proving what transposeMatrix wrote, with which it has its kernel in
-// common.
+//go:generate sh -c "cd ../internal/avo && go run . -kernels match -out ../../proof/blocks_amd64.s -stubs ../../proof/blocks_amd64.go -pkg proof"
+
+// matchesTransposed is isTransposed with the processor's own instructions. It is for a Matcher: Prove
+// does not use it, because its kernel transposes in registers as that of package transfer does, which
+// may have written the matrix.
 func matchesTransposed(dst []byte, dstPitch int, src []byte, srcPitch int, rows, cols, size int) bool {
 	if !hasMatchKernel || size != 2 {
 		return isTransposed(dst, dstPitch, src, srcPitch, rows, cols, size)
 	}
-	const side, most = 8, 64 // rows at a time: two lines of each row of dst
+	const side, most = 8, 64 // rows at a time: two cache lines of each row of dst
 	high, wide := rows/side*side, cols/side*side
 	if wide == 0 {
 		high = 0
@@ -25,10 +27,11 @@ func matchesTransposed(dst []byte, dstPitch int, src []byte, srcPitch int, rows,
 }
 
 // matchWindow is the bytes of a destination that a Matcher holds: many rows, so that a row of the source
-// is read in long stretches, and no more than the nearer caches hold.
+// is read in long pieces, but no more than the nearer caches hold.
 const matchWindow = 1280 << 10
 
-// matchRows returns how many rows of a matrix a Matcher compares at a time, or 0 where they are too long.
+// matchRows returns how many rows of a matrix, pitch bytes apart, a Matcher compares at a time; 0 if
+// they are too long.
 func matchRows(pitch int64) int64 {
 	const least, most = 8, 256
 	if !hasMatchKernel || least*pitch > 4*matchWindow {
