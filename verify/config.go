@@ -15,7 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // configField is a field of config.json with what it has to say.
@@ -146,7 +146,7 @@ func judgeConfig(fields map[string]any, p *convert.Plan, head headState) *Sectio
 		for _, f := range s.Findings {
 			names = append(names, f.Field)
 		}
-		s.Summary = fmt.Sprintf("%s of config.json %s", quantity(len(s.Findings), "field"), are(len(s.Findings), "wrong: ")+strings.Join(names, ", "))
+		s.Summary = fmt.Sprintf("%s of config.json %s", text.Count(len(s.Findings), "field"), are(len(s.Findings), "wrong: ")+strings.Join(names, ", "))
 	}
 	return s
 }
@@ -361,14 +361,6 @@ func clip(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:most], "") + "…"
-}
-
-// quantity prints a number of things: 1 tensor, 484 tensors.
-func quantity(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return page.Grouped(int64(n)) + " " + noun + "s"
 }
 
 func are(n int, what string) string {

@@ -10,7 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // targetOf tells what a converted checkpoint was converted to: by its names where they are those of the
@@ -170,7 +170,7 @@ func dropExtras(p *convert.Plan, converted *tensor.Checkpoint) {
 	p.Dests = p.Dests[:first]
 	p.Moves = slices.DeleteFunc(p.Moves, func(m convert.Move) bool { return m.Dest >= first })
 	p.Notes = slices.DeleteFunc(p.Notes, func(note string) bool { return strings.HasPrefix(note, "kept ") })
-	p.Notes = append(p.Notes, quantity(len(names), "tensor")+" of the source that are no parameter of the family are not in the conversion: "+firstOfMany(names))
+	p.Notes = append(p.Notes, text.Count(len(names), "tensor")+" of the source that are no parameter of the family are not in the conversion: "+firstOfMany(names))
 }
 
 // firstOfMany joins the first few of many names.
@@ -179,5 +179,5 @@ func firstOfMany(names []string) string {
 	if len(names) <= most {
 		return strings.Join(names, ", ")
 	}
-	return strings.Join(names[:most], ", ") + " and " + page.Grouped(int64(len(names)-most)) + " more"
+	return strings.Join(names[:most], ", ") + " and " + text.Grouped(int64(len(names)-most)) + " more"
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // checkRecords holds what the conversion.json of either checkpoint says against what was found, and adds it to the
@@ -75,7 +76,7 @@ type recordCheck struct {
 }
 
 func (c *recordCheck) agreed() string {
-	what := "the digests of " + quantity(c.digests, "tensor")
+	what := "the digests of " + text.Count(c.digests, "tensor")
 	if c.settings {
 		what = "the settings and " + what
 	}
@@ -171,5 +172,5 @@ func (c *recordCheck) checkDigests(found []TensorDigest) {
 
 // quantityIs prints "1 tensor is", "2 tensors are".
 func quantityIs(n int, noun string) string {
-	return quantity(n, noun) + " " + strings.TrimSpace(are(n, ""))
+	return text.Count(n, noun) + " " + strings.TrimSpace(are(n, ""))
 }

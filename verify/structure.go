@@ -7,6 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // headName is the output head's name in every layout. Implementations tie it to the embedding, so that it need
@@ -201,7 +202,7 @@ func (c *structure) head(heads []*tensor.Tensor) (state headState) {
 
 func (c *structure) summary() string {
 	if c.section.OK {
-		return quantity(len(c.plan.Dests), "tensor") + ": names, shapes and types as expected"
+		return text.Count(len(c.plan.Dests), "tensor") + ": names, shapes and types as expected"
 	}
 	kinds := map[FindingKind]int{}
 	for _, f := range c.section.Findings {
@@ -216,7 +217,7 @@ func (c *structure) summary() string {
 	if kinds[UntiedHead] > 0 {
 		parts = append(parts, "an output head that is no copy of the embedding")
 	}
-	return "of " + quantity(len(c.plan.Dests), "tensor") + ": " + strings.Join(parts, ", ")
+	return "of " + text.Count(len(c.plan.Dests), "tensor") + ": " + strings.Join(parts, ", ")
 }
 
 func describeTensor(d tensor.DType, shape []int64) string {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 )
 
@@ -23,15 +23,8 @@ type Check struct {
 // Checks returns the checks that were made, in their order.
 func (v *Verdict) Checks() []Check {
 	var all []Check
-	for _, part := range []struct {
-		name    string
-		section *Section
-	}{{"structure", v.Structure}, {"configuration", v.Config}, {"weights", v.weightsSection()}} {
-		s := part.section
-		if s == nil {
-			continue
-		}
-		c := Check{Name: part.name, OK: s.OK, Skipped: s.Skipped, Summary: s.Summary, Notes: s.Notes}
+	for _, s := range v.Sections() {
+		c := Check{Name: s.Name, OK: s.OK, Skipped: s.Skipped, Summary: s.Summary, Notes: s.Notes}
 		for i := range s.Findings {
 			c.Failures = append(c.Failures, s.Findings[i].String())
 		}
@@ -50,11 +43,25 @@ func (v *Verdict) Checks() []Check {
 	return all
 }
 
-func (v *Verdict) weightsSection() *Section {
-	if v.Weights == nil {
-		return nil
+// NamedSection is a section with the name of its check.
+type NamedSection struct {
+	Name string // "structure", "configuration" or "weights"
+	*Section
+}
+
+// Sections returns the sections of the checks that were made.
+func (v *Verdict) Sections() []NamedSection {
+	var all []NamedSection
+	if v.Structure != nil {
+		all = append(all, NamedSection{"structure", v.Structure})
 	}
-	return &v.Weights.Section
+	if v.Config != nil {
+		all = append(all, NamedSection{"configuration", v.Config})
+	}
+	if v.Weights != nil {
+		all = append(all, NamedSection{"weights", &v.Weights.Section})
+	}
+	return all
 }
 
 // Answer is the verdict in a few words.
@@ -75,11 +82,11 @@ func (v *Verdict) faultLine(f *logits.Fault) string {
 	if len(f.Tensors) == 0 {
 		return s
 	}
-	return s + "; look at " + strings.Join(v.both(f.Tensors), ", ")
+	return s + "; look at " + strings.Join(v.TensorNames(f.Tensors), ", ")
 }
 
-// both adds to the names of tensors those in the other checkpoint.
-func (v *Verdict) both(names []string) []string {
+// TensorNames adds the names in the other checkpoint to names of tensors: "NAME (OTHER)".
+func (v *Verdict) TensorNames(names []string) []string {
 	out := make([]string, len(names))
 	for i, name := range names {
 		out[i] = name
@@ -116,13 +123,13 @@ func WriteText(w io.Writer, v *Verdict) error {
 	checks := v.Checks()
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, c := range checks {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", c.Name, outcome(c.OK, c.Skipped), page.Shown(c.Summary))
+		fmt.Fprintf(table, "%s\t%s\t%s\n", c.Name, Outcome(c.OK, c.Skipped), text.Printable(c.Summary))
 	}
 	if v.Window != nil {
-		fmt.Fprintf(table, "window\tnote\t%s\n", page.Shown(v.Window.Summary))
+		fmt.Fprintf(table, "window\tnote\t%s\n", text.Printable(v.Window.Summary))
 	}
 	if v.Runtime != nil {
-		fmt.Fprintf(table, "runtime\tnote\t%s\n", page.Shown(v.Runtime.Summary))
+		fmt.Fprintf(table, "runtime\tnote\t%s\n", text.Printable(v.Runtime.Summary))
 	}
 	table.Flush()
 	for _, l := range v.Logits {
@@ -132,25 +139,26 @@ func WriteText(w io.Writer, v *Verdict) error {
 	}
 	for _, c := range checks {
 		if len(c.Failures) > 0 {
-			out.printf("\n%s: %s\n", c.Name, count(len(c.Failures), "failure"))
+			out.printf("\n%s: %s\n", c.Name, text.Count(len(c.Failures), "failure"))
 		}
 		for _, f := range c.Failures {
-			out.printf("  %s\n", page.Shown(f))
+			out.printf("  %s\n", text.Printable(f))
 		}
 	}
 	for _, c := range checks {
 		for _, note := range c.Notes {
-			out.printf("note: %s: %s\n", c.Name, page.Shown(note))
+			out.printf("note: %s: %s\n", c.Name, text.Printable(note))
 		}
 	}
 	for _, note := range v.Notes {
-		out.printf("note: %s\n", page.Shown(note))
+		out.printf("note: %s\n", text.Printable(note))
 	}
 	out.printf("\n%s\n", v.Answer())
 	return out.err
 }
 
-func outcome(ok, skipped bool) string {
+// Outcome is the outcome of a check in a word: "ok", "FAIL", or "--" if it was skipped.
+func Outcome(ok, skipped bool) string {
 	switch {
 	case skipped:
 		return "--"
@@ -183,10 +191,3 @@ func (t *textWriter) Write(p []byte) (int, error) {
 }
 
 func (t *textWriter) printf(format string, args ...any) { fmt.Fprintf(t, format, args...) }
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}

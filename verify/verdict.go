@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -92,7 +92,7 @@ func (f *Finding) String() string {
 		fmt.Fprintf(&b, ": %s instead of %s", f.Got, f.Want)
 	default:
 		if f.Differing > 0 {
-			fmt.Fprintf(&b, ": %s of %s elements differ; %v is %s, not %s", page.Grouped(f.Differing), page.Grouped(f.Elements), f.Index, f.Got, f.Want)
+			fmt.Fprintf(&b, ": %s of %s elements differ; %v is %s, not %s", text.Grouped(f.Differing), text.Grouped(f.Elements), f.Index, f.Got, f.Want)
 		} else {
 			fmt.Fprintf(&b, ": %s, not %s", f.Got, f.Want)
 		}

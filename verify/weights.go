@@ -13,7 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // proveWeights compares every element of a converted checkpoint with its source: bit for bit, or
@@ -173,30 +173,30 @@ func (w *weights) summarise() {
 	s.OK = len(s.Findings)+len(w.left) == 0
 	how := "identical to the source, bit for bit"
 	if s.Rounded > 0 {
-		how = fmt.Sprintf("identical to the source, rounded to nearest where the dtype changed (%s of %s elements)", page.Grouped(s.Rounded), page.Grouped(s.Elements))
+		how = fmt.Sprintf("identical to the source, rounded to nearest where the dtype changed (%s of %s elements)", text.Grouped(s.Rounded), text.Grouped(s.Elements))
 	}
 	if s.Divided > 0 {
 		exact := ", exactly"
 		if s.Inexact > 0 {
-			exact = fmt.Sprintf("; %s of them are not given back by multiplying", page.Grouped(s.Inexact))
+			exact = fmt.Sprintf("; %s of them are not given back by multiplying", text.Grouped(s.Inexact))
 		}
-		how += fmt.Sprintf(", and the embedding's %s divided by %g%s", page.Grouped(s.Divided), w.divisor, exact)
+		how += fmt.Sprintf(", and the embedding's %s divided by %g%s", text.Grouped(s.Divided), w.divisor, exact)
 	}
 	if len(s.Findings) > 0 {
 		var differing int64
 		for _, f := range s.Findings {
 			differing += f.Differing
 		}
-		how = fmt.Sprintf("%s differ, in %s elements", quantity(len(s.Findings), "tensor"), page.Grouped(differing))
+		how = fmt.Sprintf("%s differ, in %s elements", text.Count(len(s.Findings), "tensor"), text.Grouped(differing))
 	}
-	s.Summary = fmt.Sprintf("%s, %s elements: %s", quantity(s.Tensors, "tensor"), page.Grouped(s.Elements), how)
+	s.Summary = fmt.Sprintf("%s, %s elements: %s", text.Count(s.Tensors, "tensor"), text.Grouped(s.Elements), how)
 	switch n := len(w.left); {
 	case n > 0 && s.Tensors == 0:
 		s.Summary = "no tensor could be compared"
 	case n > 0:
-		s.Summary += fmt.Sprintf("; %s could not be compared", quantity(n, "more tensor"))
+		s.Summary += fmt.Sprintf("; %s could not be compared", text.Count(n, "more tensor"))
 	}
 	if s.Overflowed > 0 {
-		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", page.Grouped(s.Overflowed), w.plan.DType))
+		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", text.Grouped(s.Overflowed), w.plan.DType))
 	}
 }

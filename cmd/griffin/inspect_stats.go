@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
@@ -39,11 +40,11 @@ func (r *inspection) writeReport(c *cli.Context, ckpt *tensor.Checkpoint) error 
 	if path == "" {
 		return nil
 	}
-	s := &stats.Subject{Path: r.Path, Format: r.Format}
+	s := &report.Values{Path: r.Path, Format: r.Format}
 	for i, t := range ckpt.Tensors() {
-		s.Tensors = append(s.Tensors, stats.Described{Name: t.Name, DType: t.DType, Shape: t.Shape, Stats: r.Tensors[i].Stats})
+		s.Tensors = append(s.Tensors, report.TensorValues{Name: t.Name, DType: t.DType, Shape: t.Shape, Stats: r.Tensors[i].Stats})
 	}
-	return stats.WriteReport(path, s, append([]string{"griffin"}, os.Args[1:]...))
+	return report.WriteStats(path, s, append([]string{"griffin"}, os.Args[1:]...))
 }
 
 func (r *inspection) hasStats() bool { return len(r.Tensors) > 0 && r.Tensors[0].Stats != nil }

@@ -7,13 +7,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/verify"
+	"github.com/griffin-ckpt/griffin/verify/report"
 )
 
 // verdictFiles are the files that verify writes besides what it prints.
 var verdictFiles = []struct {
 	flag  string
 	write func(path string, v *verify.Verdict, p *verify.Provenance) error
-}{{"report", verify.WriteReport}, {"card", verify.WriteCard}}
+}{{"report", report.WriteVerdict}, {"card", report.WriteCard}}
 
 func verdictFlags() []cli.Flag {
 	return []cli.Flag{

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -12,8 +11,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/report"
 )
 
 // checkOut refuses to replace what is read, and what belongs to a checkpoint: a file inside it, or one that
@@ -100,16 +99,15 @@ func isModelFile(name string) bool {
 
 // isOwnFile reports whether a file is a card, a report or a fixture that griffin wrote.
 func isOwnFile(path string) bool {
+	if fixture, err := golden.Open(path); err == nil {
+		defer fixture.Close()
+		return fixture.Meta.Implementation == golden.Griffin
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	head, err := io.ReadAll(io.LimitReader(f, 4096))
-	for _, mark := range []string{`"schema": "` + verify.CardSchema + `"`, "<title>griffin verify: ", "<title>griffin diff: ", "<title>griffin inspect: ", `"implementation":"` + string(golden.Griffin) + `"`} {
-		if err == nil && bytes.Contains(head, []byte(mark)) {
-			return true
-		}
-	}
-	return false
+	start, err := io.ReadAll(io.LimitReader(f, 4096))
+	return err == nil && report.IsReport(start)
 }

@@ -1,9 +1,6 @@
-// Package report writes the results of griffin as HTML pages. A page is one file that needs no other: styles
-// and plots are part of it, and it loads nothing.
 package report
 
 import (
-	"bytes"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -11,10 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
 //go:embed diff.html.tmpl
@@ -24,15 +21,11 @@ var diffText string
 // that the page shows, the program's name first. Equal input gives equal bytes: the page has no time and
 // no name of a machine.
 func WriteDiff(path string, r *diff.Result, command []string) error {
-	var b bytes.Buffer
-	if err := diffTemplate.Execute(&b, newDiffPage(r, command)); err != nil {
-		return err
-	}
-	return storage.ReplaceWith(path, b.Bytes())
+	return write(path, diffTemplate, newDiffPage(r, command))
 }
 
 var diffTemplate = template.Must(template.New("diff").Funcs(template.FuncMap{
-	"shown": page.Shown, "grouped": page.Grouped, "number": page.Number, "count": func(n int) string { return page.Grouped(int64(n)) },
+	"shown": text.Printable, "grouped": text.Grouped, "number": page.Number, "count": func(n int) string { return text.Grouped(int64(n)) },
 	"shape": tensor.ShapeString,
 }).Parse(diffText + page.FigureTemplate))
 
@@ -72,9 +65,9 @@ func newDiffPage(r *diff.Result, command []string) *diffPage {
 	g.Lead = summarize(r) + "."
 	if r.Equal {
 		g.Answer = "Equal"
-		g.Lead = fmt.Sprintf("All %s of %s are equal.", counted(r.Summary.Elements, "element"), counted(int64(r.Summary.Tensors), "tensor"))
+		g.Lead = fmt.Sprintf("All %s of %s are equal.", text.Count(r.Summary.Elements, "element"), text.Count(int64(r.Summary.Tensors), "tensor"))
 	}
-	g.Title = fmt.Sprintf("%s: %s and %s", g.Answer, page.Shown(filepath.Base(r.A.Path)), page.Shown(filepath.Base(r.B.Path)))
+	g.Title = fmt.Sprintf("%s: %s and %s", g.Answer, text.Printable(filepath.Base(r.A.Path)), text.Printable(filepath.Base(r.B.Path)))
 	for _, group := range r.Groups() {
 		row := diffGroup{Where: group.Where(), Change: group.Change, Status: group.Status, Extent: r.Extent(&group)}
 		if row.Measured = row.Differing > 0; row.Measured {
@@ -106,9 +99,9 @@ func summarize(r *diff.Result) string {
 		switch {
 		case p.n == 0:
 		case len(parts) == 0:
-			parts = append(parts, counted(int64(p.n), "tensor")+" "+p.what)
+			parts = append(parts, text.Count(int64(p.n), "tensor")+" "+p.what)
 		default:
-			parts = append(parts, page.Grouped(int64(p.n))+" "+p.what)
+			parts = append(parts, text.Grouped(int64(p.n))+" "+p.what)
 		}
 	}
 	switch s.Config {
@@ -116,7 +109,7 @@ func summarize(r *diff.Result) string {
 	case 1:
 		parts = append(parts, "1 config field differs")
 	default:
-		parts = append(parts, counted(int64(s.Config), "config field")+" differ")
+		parts = append(parts, text.Count(int64(s.Config), "config field")+" differ")
 	}
 	return strings.Join(parts, ", ")
 }
@@ -135,15 +128,8 @@ func shareOf(n, of int64) string {
 	case n == of:
 		return "all"
 	case percent < 0.1:
-		return page.Grouped(n)
+		return text.Grouped(n)
 	default:
 		return fmt.Sprintf("%.3g%%", math.Min(percent, 99.9))
 	}
-}
-
-func counted(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return page.Grouped(n) + " " + noun + "s"
 }

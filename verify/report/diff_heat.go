@@ -9,7 +9,8 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
 // heatMap shows how far tensors are apart: a row for each name of a tensor, a column for each layer.
@@ -98,7 +99,7 @@ func newHeatCell(t *diff.TensorDiff, low, high float64) heatCell {
 	if t == nil {
 		return heatCell{Class: "none", Text: "no such tensor"}
 	}
-	name := page.Shown(t.Name)
+	name := text.Printable(t.Name)
 	switch {
 	case t.Status == diff.OnlyA:
 		return heatCell{Class: "bad", Text: name + ": only in A", Mark: "A"}
@@ -110,19 +111,19 @@ func newHeatCell(t *diff.TensorDiff, low, high float64) heatCell {
 		return heatCell{Class: "equal", Text: name + ": the same values"}
 	}
 	distance := t.Distance()
-	text := fmt.Sprintf("%s: relative L2 %s", name, page.Number(float64(t.Metrics.RelativeL2)))
+	label := fmt.Sprintf("%s: relative L2 %s", name, page.Number(float64(t.Metrics.RelativeL2)))
 	mark := ""
 	if what := t.Change(); what != "" {
-		text, mark = text+", "+page.Shown(what), "•"
+		label, mark = label+", "+text.Printable(what), "•"
 	}
 	if math.IsInf(distance, 0) {
-		return heatCell{Class: "bad", Text: text + ", not finite", Mark: "∞"}
+		return heatCell{Class: "bad", Text: label + ", not finite", Mark: "∞"}
 	}
 	strength := 1.0
 	if high > low {
 		strength = (math.Log(math.Max(distance, low)) - math.Log(low)) / (math.Log(high) - math.Log(low))
 	}
-	return heatCell{Class: "apart", Style: template.CSS(fmt.Sprintf("--heat:%.0f%%", 12+88*strength)), Text: text, Mark: mark}
+	return heatCell{Class: "apart", Style: template.CSS(fmt.Sprintf("--heat:%.0f%%", 12+88*strength)), Text: label, Mark: mark}
 }
 
 // heatRange returns the smallest and the largest relative L2 above 0, but at most six decades.

@@ -13,7 +13,8 @@ import (
 
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
 // maxHistograms is how many tensors have a histogram of their own.
@@ -41,7 +42,7 @@ func diffFigures(r *diff.Result) []*page.Figure {
 		}
 	}
 	title := "How much elements changed"
-	out = append(out, changesFigure(total, title, fmt.Sprintf("Differences |b − a| of all elements that differ, of %s, counted by powers of two.", counted(int64(len(differing)), "tensor")), "all"))
+	out = append(out, changesFigure(total, title, fmt.Sprintf("Differences |b − a| of all elements that differ, of %s, counted by powers of two.", text.Count(int64(len(differing)), "tensor")), "all"))
 	slices.SortStableFunc(differing, func(a, b *diff.TensorDiff) int { return cmp.Compare(b.Distance(), a.Distance()) })
 	if len(differing) > 1 {
 		for i, t := range differing[:min(maxHistograms, len(differing))] {
@@ -50,7 +51,7 @@ func diffFigures(r *diff.Result) []*page.Figure {
 				counts[c.Exponent] += c.Count
 			}
 			caption := fmt.Sprintf("Relative L2 %s, cosine %s; the largest difference is %s.", page.Number(t.Metrics.RelativeL2), page.Number(t.Metrics.Cosine), page.Number(t.Metrics.MaxAbs))
-			out = append(out, changesFigure(counts, page.Shown(t.Name), caption, strconv.Itoa(i)))
+			out = append(out, changesFigure(counts, text.Printable(t.Name), caption, strconv.Itoa(i)))
 		}
 	}
 	return out
@@ -88,7 +89,7 @@ func layersFigure(differing []*diff.TensorDiff) *page.Figure {
 	}
 	page.Dots(p, plain, page.InkMain, draw.CircleGlyph{}, 2.5)
 	page.Dots(p, explained, page.InkOther, draw.BoxGlyph{}, 2.5)
-	f := &page.Figure{Title: "Distance over the layers", Caption: fmt.Sprintf("‖b − a‖ / ‖a‖ of each of %s in layers that differs.", counted(int64(len(values)), "tensor"))}
+	f := &page.Figure{Title: "Distance over the layers", Caption: fmt.Sprintf("‖b − a‖ / ‖a‖ of each of %s in layers that differs.", text.Count(int64(len(values)), "tensor"))}
 	if len(plain) > 0 {
 		f.Legend = append(f.Legend, page.Explain("main", "a tensor"))
 	}

@@ -14,7 +14,6 @@ var withoutExample = []string{
 	"convert/model",
 	"convert/proof",
 	"verify",
-	"verify/stats",
 }
 
 // TestPackageComments checks that every package has one package comment, in one of its files.

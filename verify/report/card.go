@@ -1,10 +1,11 @@
-package verify
+package report
 
 import (
 	"bytes"
 	"encoding/json"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -22,31 +23,31 @@ type Card struct {
 	Griffin string   `json:"griffin"` // version of the tool
 	Command []string `json:"command"` // exactly as it was given
 
-	Source    *Facts       `json:"source"`              // what was judged by, or with Golden alone: what was judged
-	Converted *Facts       `json:"converted,omitempty"` // what was judged
-	Golden    *GoldenFacts `json:"golden,omitempty"`
-	Settings  *Settings    `json:"settings,omitempty"` // by which the source was judged
+	Source    *verify.Facts       `json:"source"`              // what was judged by, or with Golden alone: what was judged
+	Converted *verify.Facts       `json:"converted,omitempty"` // what was judged
+	Golden    *verify.GoldenFacts `json:"golden,omitempty"`
+	Settings  *verify.Settings    `json:"settings,omitempty"` // by which the source was judged
 
-	Checks  []Check       `json:"checks"`            // in the order in which they were made
-	Weights *CardWeights  `json:"weights,omitempty"` // nil if they were not compared
-	Logits  []*CardLogits `json:"logits,omitempty"`
+	Checks  []verify.Check `json:"checks"`            // in the order in which they were made
+	Weights *CardWeights   `json:"weights,omitempty"` // nil if they were not compared
+	Logits  []*CardLogits  `json:"logits,omitempty"`
 
-	Window  *runtime.Window `json:"window,omitempty"`
-	Runtime *RuntimeResult  `json:"runtime,omitempty"`
-	Notes   []string        `json:"notes,omitempty"`
+	Window  *runtime.Window       `json:"window,omitempty"`
+	Runtime *verify.RuntimeResult `json:"runtime,omitempty"`
+	Notes   []string              `json:"notes,omitempty"`
 }
 
 // CardWeights is what the proof of the weights went over.
 type CardWeights struct {
-	Tensors    int            `json:"tensors"`
-	Elements   int64          `json:"elements"`
-	Bytes      int64          `json:"bytes"`
-	Rounded    int64          `json:"rounded"`           // elements that were held against rounding to nearest
-	Overflowed int64          `json:"overflowed"`        // of them finite ones that became infinite
-	Divided    int64          `json:"divided,omitempty"` // elements of an embedding that were held against a quotient
-	Inexact    int64          `json:"inexact,omitempty"` // of them those that multiplying does not give back
-	Source     []TensorDigest `json:"source"`            // SHA-256 of each tensor's elements, row-major and little-endian
-	Converted  []TensorDigest `json:"converted"`
+	Tensors    int                   `json:"tensors"`
+	Elements   int64                 `json:"elements"`
+	Bytes      int64                 `json:"bytes"`
+	Rounded    int64                 `json:"rounded"`           // elements that were held against rounding to nearest
+	Overflowed int64                 `json:"overflowed"`        // of them finite ones that became infinite
+	Divided    int64                 `json:"divided,omitempty"` // elements of an embedding that were held against a quotient
+	Inexact    int64                 `json:"inexact,omitempty"` // of them those that multiplying does not give back
+	Source     []verify.TensorDigest `json:"source"`            // SHA-256 of each tensor's elements, row-major and little-endian
+	Converted  []verify.TensorDigest `json:"converted"`
 }
 
 // CardLogits is the outcome of one comparison with the fixture: logits.Result without the places
@@ -57,13 +58,13 @@ type CardLogits struct {
 	Semantics  string               `json:"semantics"` // that the model was run under
 	Results    int                  `json:"results"`   // kinds of results that were held against the envelope
 	Envelope   *logits.Envelope     `json:"envelope"`  // how it was measured, and its factors
-	Worst      Number               `json:"worst"`     // the largest error, over what is allowed there
+	Worst      verify.Number        `json:"worst"`     // the largest error, over what is allowed there
 	Metrics    []logits.PassMetrics `json:"metrics"`
 	Faults     []*logits.Fault      `json:"faults"`
 }
 
 // NewCard makes the card of a verdict.
-func NewCard(v *Verdict, p *Provenance) *Card {
+func NewCard(v *verify.Verdict, p *verify.Provenance) *Card {
 	c := &Card{Schema: CardSchema, Verdict: v.Answer(), Same: v.Same, Griffin: v.Griffin, Command: p.Command,
 		Source: p.Source, Converted: p.Converted, Golden: p.Golden, Settings: v.Settings, Checks: v.Checks(), Window: v.Window, Runtime: v.Runtime, Notes: v.Notes}
 	if w := v.Weights; w != nil {
@@ -78,7 +79,7 @@ func NewCard(v *Verdict, p *Provenance) *Card {
 }
 
 // WriteCard writes the card of a verdict as JSON, at once or not at all.
-func WriteCard(path string, v *Verdict, p *Provenance) error {
+func WriteCard(path string, v *verify.Verdict, p *verify.Provenance) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

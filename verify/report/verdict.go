@@ -1,7 +1,6 @@
-package verify
+package report
 
 import (
-	"bytes"
 	"cmp"
 	_ "embed"
 	"fmt"
@@ -10,34 +9,31 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
-//go:embed report.html.tmpl
-var reportTemplate string
+//go:embed verdict.html.tmpl
+var verdictText string
 
-// WriteReport writes a verdict as one HTML page that needs nothing beside it, at once or not at all.
-// Equal input gives equal bytes: the page has no time and no name of a machine.
-func WriteReport(path string, v *Verdict, p *Provenance) error {
-	var b bytes.Buffer
-	if err := report.Execute(&b, newPage(v, p)); err != nil {
-		return err
-	}
-	return storage.ReplaceWith(path, b.Bytes())
+// WriteVerdict writes a verdict as a page.
+func WriteVerdict(path string, v *verify.Verdict, p *verify.Provenance) error {
+	return write(path, verdictTemplate, newVerdictPage(v, p))
 }
 
-var report = template.Must(template.New("report").Funcs(template.FuncMap{
-	"shown": func(s any) string { return page.Shown(fmt.Sprint(s)) }, "grouped": page.Grouped, "outcome": outcome, "number": page.Number, "percent": percentOf, "share": func(n Number) string { return percent(float64(n)) },
-	"whole": func(n int) string { return page.Grouped(int64(n)) },
-	"shape": tensor.ShapeString, "at": indexText, "join": strings.Join, "title": logits.PassTitle,
-}).Parse(reportTemplate + page.FigureTemplate))
+var verdictTemplate = template.Must(template.New("verdict").Funcs(template.FuncMap{
+	"shown": func(s any) string { return text.Printable(fmt.Sprint(s)) }, "grouped": text.Grouped, "outcome": verify.Outcome, "number": page.Number,
+	"percent": func(x verify.Number) string { return fmt.Sprintf("%.4g%%", 100*float64(x)) }, "share": func(x verify.Number) string { return percent(float64(x)) },
+	"whole": func(n int) string { return text.Grouped(int64(n)) },
+	"shape": tensor.ShapeString, "at": tensor.ShapeString, "join": strings.Join, "title": logits.PassTitle,
+}).Parse(verdictText + page.FigureTemplate))
 
-// reportPage is what the template shows.
-type reportPage struct {
+// verdictPage is what the template shows.
+type verdictPage struct {
 	Style  template.CSS
 	Title  string
 	Answer string   // "The same model"
@@ -45,12 +41,12 @@ type reportPage struct {
 	Places []string // that are at fault, the first of them
 	Same   bool
 
-	Verdict    *Verdict
-	Provenance *Provenance
-	Lines      []Check
+	Verdict    *verify.Verdict
+	Provenance *verify.Provenance
+	Lines      []verify.Check
 	Findings   []findingGroup
 	Logits     []*logitsPart
-	Facts      []*Facts
+	Facts      []*verify.Facts
 	Settings   []configRow
 	Command    string
 }
@@ -58,17 +54,17 @@ type reportPage struct {
 // findingGroup is what one check found wrong.
 type findingGroup struct {
 	Check    string
-	Findings []Finding
+	Findings []verify.Finding
 }
 
 // places names what is at fault, as the reader has to look for it: a few of each check.
-func (g *reportPage) places() []string {
+func (g *verdictPage) places() []string {
 	const most = 3
 	var all []string
 	for _, group := range g.Findings {
 		for i, f := range group.Findings {
 			if i == most {
-				all = append(all, fmt.Sprintf("%s: and %s more", group.Check, page.Grouped(int64(len(group.Findings)-most))))
+				all = append(all, fmt.Sprintf("%s: and %s more", group.Check, text.Grouped(int64(len(group.Findings)-most))))
 				break
 			}
 			all = append(all, group.Check+": "+cmp.Or(f.Field, f.Tensor))
@@ -119,22 +115,19 @@ type tokenRow struct {
 // configRow is a line of the table of the configuration.
 type configRow struct{ Name, Source, Converted string }
 
-func newPage(v *Verdict, p *Provenance) *reportPage {
+func newVerdictPage(v *verify.Verdict, p *verify.Provenance) *verdictPage {
 	answer := v.Answer()
-	g := &reportPage{Style: page.Style, Same: v.Same, Verdict: v, Provenance: p, Lines: v.Checks(),
+	g := &verdictPage{Style: page.Style, Same: v.Same, Verdict: v, Provenance: p, Lines: v.Checks(),
 		Answer: strings.ToUpper(answer[:1]) + answer[1:], Command: page.CommandLine(p.Command), Settings: configRows(p)}
 	judged := p.Source
 	if p.Converted != nil {
 		judged = p.Converted
 	}
-	g.Title = answer + ": " + page.Shown(filepath.Base(judged.Path))
+	g.Title = answer + ": " + text.Printable(filepath.Base(judged.Path))
 	g.Lead = lead(v, g.Lines)
-	for _, part := range []struct {
-		name    string
-		section *Section
-	}{{"structure", v.Structure}, {"configuration", v.Config}, {"weights", v.weightsSection()}} {
-		if part.section != nil && len(part.section.Findings) > 0 {
-			g.Findings = append(g.Findings, findingGroup{part.name, part.section.Findings})
+	for _, s := range v.Sections() {
+		if len(s.Findings) > 0 {
+			g.Findings = append(g.Findings, findingGroup{s.Name, s.Findings})
 		}
 	}
 	for i, l := range v.Logits {
@@ -154,7 +147,7 @@ func newPage(v *Verdict, p *Provenance) *reportPage {
 		return 1
 	}) // the fault first
 	g.Places = g.places()
-	for _, f := range []*Facts{p.Source, p.Converted} {
+	for _, f := range []*verify.Facts{p.Source, p.Converted} {
 		if f != nil {
 			g.Facts = append(g.Facts, f)
 		}
@@ -163,7 +156,7 @@ func newPage(v *Verdict, p *Provenance) *reportPage {
 }
 
 // lead says in a sentence what the verdict rests on.
-func lead(v *Verdict, checks []Check) string {
+func lead(v *verify.Verdict, checks []verify.Check) string {
 	if !v.Same {
 		failed, failures := []string{}, 0
 		for _, c := range checks {
@@ -172,7 +165,7 @@ func lead(v *Verdict, checks []Check) string {
 				failures += max(1, len(c.Failures))
 			}
 		}
-		return fmt.Sprintf("%s in the %s.", is(failures, "failure", "failures"), strings.Join(slices.Compact(failed), ", "))
+		return fmt.Sprintf("%s in the %s.", text.Count(failures, "failure"), strings.Join(slices.Compact(failed), ", "))
 	}
 	var parts []string
 	if w := v.Weights; w != nil {
@@ -181,12 +174,12 @@ func lead(v *Verdict, checks []Check) string {
 			how = "is identical to the source, correctly rounded where the dtype changed"
 		}
 		if w.Divided > 0 {
-			how += ", the embedding's divided by what transformers multiplies it by"
+			how += ", the embedding divided by the factor that transformers multiplies it by"
 		}
-		parts = append(parts, fmt.Sprintf("every one of %s elements of %s %s", page.Grouped(w.Elements), is(w.Tensors, "tensor", "tensors"), how))
+		parts = append(parts, fmt.Sprintf("every one of %s elements of %s %s", text.Grouped(w.Elements), text.Count(w.Tensors, "tensor"), how))
 	}
 	for _, l := range v.Logits {
-		parts = append(parts, fmt.Sprintf("what %s computed lies within what rounding may do", l.Implementation))
+		parts = append(parts, fmt.Sprintf("what %s computed matches within rounding", l.Implementation))
 		break
 	}
 	s := strings.Join(parts, ", and ")
@@ -196,18 +189,18 @@ func lead(v *Verdict, checks []Check) string {
 	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
-func newLogitsPart(l *logits.Result, v *Verdict, p *Provenance, index int) *logitsPart {
+func newLogitsPart(l *logits.Result, v *verify.Verdict, p *verify.Provenance, index int) *logitsPart {
 	part := &logitsPart{Result: l, Headline: l.Headline()}
-	blocks := p.blocks(l)
+	blocks := blockKinds(p, l)
 	id := fmt.Sprintf("plot%d", index)
 	for k, f := range l.Faults {
-		fault := faultPart{Fault: f, Title: f.Title(), Look: v.both(f.Tensors)}
+		fault := faultPart{Fault: f, Title: f.Title(), Look: v.TensorNames(f.Tensors)}
 		if s := l.Site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" {
 			fault.Figure = tokensFigure(s, nil, l.Pass(f.Pass), l.Window, "At fault: "+s.Title(), fmt.Sprintf("%s-fault%d", id, k))
 		}
 		part.Where = append(part.Where, fault)
 	}
-	part.add(layersFigure(l, blocks, id+"-layers"))
+	part.add(sitesFigure(l, blocks, id+"-layers"))
 	for i := range l.Passes {
 		pass := &l.Passes[i]
 		title, also := "Divergence over positions", l.Site("decode", "logits", false)
@@ -237,9 +230,9 @@ func (l *logitsPart) add(f *page.Figure) {
 	}
 }
 
-// blocks returns the kinds of the model's blocks.
-func (p *Provenance) blocks(l *logits.Result) []string {
-	for _, f := range []*Facts{p.Source, p.Converted} {
+// blockKinds returns the kinds of the blocks of the model that was run.
+func blockKinds(p *verify.Provenance, l *logits.Result) []string {
+	for _, f := range []*verify.Facts{p.Source, p.Converted} {
 		if f != nil && f.Path == l.Checkpoint && f.Config != nil {
 			return f.Config.BlockTypes
 		}
@@ -267,15 +260,15 @@ func passLength(p *golden.Pass) int {
 	return p.Length
 }
 
-func configRows(p *Provenance) []configRow {
-	values := func(f *Facts) []string {
+func configRows(p *verify.Provenance) []configRow {
+	values := func(f *verify.Facts) []string {
 		if f == nil || f.Config == nil {
 			return slices.Repeat([]string{"—"}, 10)
 		}
 		c := f.Config
 		window, cap := "none", "none"
 		if slices.Contains(c.BlockTypes, "attention") {
-			window = page.Grouped(c.AttentionWindow)
+			window = text.Grouped(c.AttentionWindow)
 		}
 		if c.LogitsSoftCap != 0 {
 			cap = page.Number(c.LogitsSoftCap)
@@ -284,8 +277,8 @@ func configRows(p *Provenance) []configRow {
 		for _, kind := range c.BlockTypes {
 			pattern.WriteString(strings.ToUpper(kind[:1]))
 		}
-		return []string{page.Grouped(f.Parameters), fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), page.Grouped(c.Width), page.Grouped(c.MLPExpandedWidth),
-			page.Grouped(c.NumHeads), page.Grouped(c.LRUWidth), page.Grouped(c.VocabSize), window, cap, map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]}
+		return []string{text.Grouped(f.Parameters), fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), text.Grouped(c.Width), text.Grouped(c.MLPExpandedWidth),
+			text.Grouped(c.NumHeads), text.Grouped(c.LRUWidth), text.Grouped(c.VocabSize), window, cap, map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]}
 	}
 	source, converted := values(p.Source), values(p.Converted)
 	var rows []configRow
@@ -294,15 +287,3 @@ func configRows(p *Provenance) []configRow {
 	}
 	return rows
 }
-
-// indexText writes the index of an element.
-func indexText(index []int64) string {
-	parts := make([]string, len(index))
-	for i, n := range index {
-		parts[i] = fmt.Sprint(n)
-	}
-	return "[" + strings.Join(parts, ", ") + "]"
-}
-
-// percentOf writes a share of 1.
-func percentOf(x Number) string { return fmt.Sprintf("%.4g%%", 100*float64(x)) }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
@@ -68,23 +67,4 @@ func CommandLine(args []string) string {
 		}
 	}
 	return strings.Join(quoted, " ")
-}
-
-// Grouped writes a count with its digits in groups of three: 2,682,862,080.
-func Grouped(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// Shown makes text from a file safe to show: what cannot be printed, or turns the direction of writing,
-// is escaped.
-func Shown(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) < 0 {
-		return s
-	}
-	quoted := strconv.Quote(s)
-	return quoted[1 : len(quoted)-1]
 }

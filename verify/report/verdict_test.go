@@ -1,4 +1,4 @@
-package verify
+package report_test
 
 import (
 	"encoding/json"
@@ -12,21 +12,22 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
 	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/report"
 )
 
 // odd is what a file may call things.
 const odd = "<script>alert(1)</script>\"'&\x1b[31m\u202e{{.Style}}</style>"
 
 // hostileVerdict has every field that comes from files filled with odd, and numbers that are none.
-func hostileVerdict() (*Verdict, *Provenance) {
-	bad := logits.Site{Name: "hidden.1", Fed: true, RMS: Number(math.NaN()), RMSAllowed: 0.1, Max: Number(math.Inf(1)), Worst: logits.Location{Share: Number(math.Inf(1))}, First: &logits.Location{}}
+func hostileVerdict() (*verify.Verdict, *verify.Provenance) {
+	bad := logits.Site{Name: "hidden.1", Fed: true, RMS: verify.Number(math.NaN()), RMSAllowed: 0.1, Max: verify.Number(math.Inf(1)), Worst: logits.Location{Share: verify.Number(math.Inf(1))}, First: &logits.Location{}}
 	head := logits.Site{Name: "logits", OK: true, RMS: 0.01, RMSAllowed: 0.1}
 	const tokens = 2000
 	pass := golden.Pass{Batch: 2, Length: tokens / 2, Tokens: make([]int32, tokens), Positions: make([]int32, tokens)}
-	metrics := logits.PassMetrics{Fixture: logits.Metrics{KLMean: Number(math.NaN()), NMSE: Number(math.Inf(-1))}}
+	metrics := logits.PassMetrics{Fixture: logits.Metrics{KLMean: verify.Number(math.NaN()), NMSE: verify.Number(math.Inf(-1))}}
 	for i := range tokens {
 		pass.Positions[i] = int32(i % pass.Length)
 		e := logits.TokenError{RMS: float64(i) / tokens, Max: math.Inf(1)}
@@ -39,30 +40,30 @@ func hostileVerdict() (*Verdict, *Provenance) {
 		metrics.Tokens = append(metrics.Tokens, logits.TokenMetrics{Row: i / 1000, Token: i % 1000, KL: e.RMS})
 		metrics.Scatter = append(metrics.Scatter, [2]float32{float32(i), float32(e.RMS)})
 	}
-	facts := &Facts{Subject: Subject{Path: odd, Format: odd, Layout: odd, Prefix: odd}, Digest: odd,
-		Config: &Shapes{Preset: odd, BlockTypes: []string{"recurrent", "attention"}, AttentionWindow: 8, LogitsSoftCap: Number(math.NaN())}}
-	v := &Verdict{Griffin: "devel", Source: &facts.Subject, Converted: &facts.Subject, Golden: odd,
-		Settings:  &Settings{Preset: odd},
-		Structure: &Section{Summary: odd, Notes: []string{odd}},
-		Config:    &Section{Summary: odd, Skipped: true},
-		Weights:   &WeightsSection{Section: Section{Summary: odd}, Converted: []TensorDigest{{Name: odd, From: []string{odd}, Rule: odd, DType: "bfloat16"}}},
+	facts := &verify.Facts{Subject: verify.Subject{Path: odd, Format: odd, Layout: odd, Prefix: odd}, Digest: odd,
+		Config: &verify.Shapes{Preset: odd, BlockTypes: []string{"recurrent", "attention"}, AttentionWindow: 8, LogitsSoftCap: verify.Number(math.NaN())}}
+	v := &verify.Verdict{Griffin: "devel", Source: &facts.Subject, Converted: &facts.Subject, Golden: odd,
+		Settings:  &verify.Settings{Preset: odd},
+		Structure: &verify.Section{Summary: odd, Notes: []string{odd}},
+		Config:    &verify.Section{Summary: odd, Skipped: true},
+		Weights:   &verify.WeightsSection{Section: verify.Section{Summary: odd}, Converted: []verify.TensorDigest{{Name: odd, From: []string{odd}, Rule: odd, DType: "bfloat16"}}},
 		Logits: []*logits.Result{{Summary: odd, Checkpoint: odd, Implementation: odd, Semantics: "original", DType: odd, Window: 8,
 			Envelope: &logits.Envelope{Runs: []string{odd}}, Sites: []*logits.Site{&bad, &head}, Passes: []golden.Pass{pass}, Metrics: []logits.PassMetrics{metrics},
 			Faults: []*logits.Fault{{Block: 0, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Proved: true, Cause: odd, Where: odd, Tensors: []string{odd}, Detail: odd}}}},
-		Runtime: &RuntimeResult{Runtime: "transformers5", Summary: odd, Metrics: &logits.Metrics{}},
+		Runtime: &verify.RuntimeResult{Runtime: "transformers5", Summary: odd, Metrics: &logits.Metrics{}},
 		Notes:   []string{odd}}
 	for i := range 30 {
-		v.Structure.Findings = append(v.Structure.Findings, Finding{Kind: WrongWeights, Tensor: fmt.Sprint(odd, i), SourceName: odd, ConvertedName: odd,
+		v.Structure.Findings = append(v.Structure.Findings, verify.Finding{Kind: verify.WrongWeights, Tensor: fmt.Sprint(odd, i), SourceName: odd, ConvertedName: odd,
 			Index: []int64{1, 2}, Want: odd, Got: odd, Differing: 1, Elements: 2, Detail: odd})
 	}
-	p := &Provenance{Command: []string{"griffin", "verify", odd}, Source: facts, Converted: facts,
-		Golden: &GoldenFacts{Path: odd, Implementation: odd, Versions: map[string]string{odd: odd}, DType: odd, Backend: odd, Flags: map[string]string{odd: odd}, ModelDigest: odd}}
+	p := &verify.Provenance{Command: []string{"griffin", "verify", odd}, Source: facts, Converted: facts,
+		Golden: &verify.GoldenFacts{Path: odd, Implementation: odd, Versions: map[string]string{odd: odd}, DType: odd, Backend: odd, Flags: map[string]string{odd: odd}, ModelDigest: odd}}
 	return v, p
 }
 
 func TestReportIsSafeWhateverFilesSay(t *testing.T) {
 	v, p := hostileVerdict()
-	page := fileOf(t, "page.html", func(path string) error { return WriteReport(path, v, p) })
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, p) })
 	for _, never := range []string{"<script", "alert(1)</", "\x1b", "\u202e", "http:", "https:", "url(", "src=", "NaN,", "ZgotmplZ", "#0101"} {
 		if i := strings.Index(page, never); i >= 0 {
 			t.Errorf("the page has %q: …%.200s…", never, page[max(0, i-100):])
@@ -77,7 +78,7 @@ func TestReportIsSafeWhateverFilesSay(t *testing.T) {
 		t.Errorf("the page has %d bytes for %d tokens", len(page), len(v.Logits[0].Passes[0].Tokens))
 	}
 	wellFormed(t, page)
-	if again := fileOf(t, "again.html", func(path string) error { return WriteReport(path, v, p) }); again != page {
+	if again := fileOf(t, "again.html", func(path string) error { return report.WriteVerdict(path, v, p) }); again != page {
 		t.Error("the same verdict gave another page")
 	}
 }
@@ -123,12 +124,12 @@ func wellFormed(t *testing.T, page string) {
 
 func TestCardIsCompleteAndPlain(t *testing.T) {
 	v, p := hostileVerdict()
-	text := fileOf(t, "card.json", func(path string) error { return WriteCard(path, v, p) })
-	var c Card
+	text := fileOf(t, "card.json", func(path string) error { return report.WriteCard(path, v, p) })
+	var c report.Card
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		t.Fatal(err)
 	}
-	if c.Schema != CardSchema || c.Same || len(c.Checks) != 4 || len(c.Checks[0].Failures) != 30 || c.Command[2] != odd || c.Golden.Path != odd {
+	if c.Schema != report.CardSchema || c.Same || len(c.Checks) != 4 || len(c.Checks[0].Failures) != 30 || c.Command[2] != odd || c.Golden.Path != odd {
 		t.Errorf("the card reads back as %+v", c)
 	}
 	if len(c.Logits) != 1 || !math.IsInf(float64(c.Logits[0].Worst), 1) || !math.IsNaN(float64(c.Logits[0].Metrics[0].Fixture.KLMean)) {
@@ -136,51 +137,19 @@ func TestCardIsCompleteAndPlain(t *testing.T) {
 	}
 }
 
-func TestTextSaysAll(t *testing.T) {
-	v, _ := hostileVerdict()
-	var b strings.Builder
-	if err := WriteText(&b, v); err != nil {
-		t.Fatal(err)
-	}
-	text := b.String()
-	if strings.ContainsAny(text, "\x1b\u202e") {
-		t.Error("the text steers a terminal")
-	}
-	for _, want := range []string{"structure      FAIL", "configuration  --", "weights        FAIL", "logits         FAIL", "structure: 30 failures", "look at", "\nnot the same model\n"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("the text lacks %q:\n%.1000s", want, text)
-		}
-	}
-	if err := WriteText(&failing{}, v); err == nil {
-		t.Error("a failed write was not reported")
-	}
-}
-
-// failing is a full disk.
-type failing struct{}
-
-func (*failing) Write([]byte) (int, error) { return 0, errors.New("full") }
-
 // TestReportOfLittle: a verdict of one check, or on a fixture that does not fit, has a page, too.
 func TestReportOfLittle(t *testing.T) {
-	subject := Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
-	for name, v := range map[string]*Verdict{
+	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
+	for name, v := range map[string]*verify.Verdict{
 		"nothing": {Same: true, Source: &subject},
 		"unfit":   {Source: &subject, Logits: []*logits.Result{{Summary: "the fixture is of another model", Checkpoint: "a.pt"}}},
-		"weights": {Same: true, Source: &subject, Converted: &subject, Weights: &WeightsSection{Section: Section{OK: true}, Tensors: 1, Elements: 2}},
+		"weights": {Same: true, Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{Section: verify.Section{OK: true}, Tensors: 1, Elements: 2}},
 	} {
-		p := &Provenance{Command: []string{"griffin"}, Source: &Facts{Subject: subject}}
-		page := fileOf(t, name, func(path string) error { return WriteReport(path, v, p) })
+		p := &verify.Provenance{Command: []string{"griffin"}, Source: &verify.Facts{Subject: subject}}
+		page := fileOf(t, name, func(path string) error { return report.WriteVerdict(path, v, p) })
 		if !strings.HasSuffix(strings.TrimSpace(page), "</html>") {
 			t.Errorf("%s: the page ends in %q", name, page[len(page)-50:])
 		}
-	}
-}
-
-func TestCommandLine(t *testing.T) {
-	got := page.CommandLine([]string{"griffin", "verify", "--logits-soft-cap=30", "my model.pt", "it's", "", "$HOME"})
-	if want := `griffin verify --logits-soft-cap=30 'my model.pt' 'it'\''s' '' '$HOME'`; got != want {
-		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

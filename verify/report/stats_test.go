@@ -1,7 +1,8 @@
-package stats
+package report
 
 import (
 	"context"
+	"encoding/binary"
 	"math"
 	"os"
 	"path/filepath"
@@ -10,26 +11,28 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
+	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
-func TestReport(t *testing.T) {
-	s := &Subject{Path: "dir/a<b>", Format: "safetensors"}
+func TestStats(t *testing.T) {
+	s := &Values{Path: "dir/a<b>", Format: "safetensors"}
 	for name, v := range map[string][]float64{"sound": {1, 2, 3, 3}, "one<i>": {7}, "broken": {1, math.NaN(), math.Inf(-1)}, "empty": nil} {
-		x, err := Of(context.Background(), tensorOf(tensor.F32, encode(tensor.F32, v), int64(len(v))))
+		x, err := statsOf(v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Tensors = append(s.Tensors, Described{name, tensor.F32, []int64{int64(len(v))}, x})
+		s.Tensors = append(s.Tensors, TensorValues{name, tensor.F32, []int64{int64(len(v))}, x})
 	}
 	path := filepath.Join(t.TempDir(), "page.html")
-	if err := WriteReport(path, s, []string{"griffin", "inspect"}); err != nil {
+	if err := WriteStats(path, s, []string{"griffin", "inspect"}); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"<title>griffin inspect: a&lt;b&gt;</title>", "8 values in 4 tensors; 1 of the tensors with NaN or infinities.",
+	for _, want := range []string{"<title>griffin inspect: a&lt;b&gt;</title>", "8 values in 4 tensors; 1 tensor with NaN or infinities.",
 		"<code>broken</code>: 1 NaN and 1 Inf among 3 values", "one&lt;i&gt;", `<tr class="bad"><th scope="row"><code>broken`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page lacks %q", want)
@@ -43,11 +46,19 @@ func TestReport(t *testing.T) {
 	}
 }
 
+func statsOf(v []float64) (*stats.Stats, error) {
+	var raw []byte
+	for _, x := range v {
+		raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(x))
+	}
+	return stats.Of(context.Background(), tensortest.Stored("t", tensor.F64, []int64{int64(len(v))}, raw))
+}
+
 // Bars lie within their frame, whatever the values.
 func TestBarsFit(t *testing.T) {
 	number := regexp.MustCompile(`-?[0-9.]+(e[+-]?[0-9]+)?|NaN|Inf`)
 	for _, v := range [][]float64{{1}, {-1e308, 1e308, 0}, {5e-324, 0}, {1, 1 + 1e-15}, {-3, -2, -2, 9}} {
-		x, err := Of(context.Background(), tensorOf(tensor.F64, encode(tensor.F64, v), int64(len(v))))
+		x, err := statsOf(v)
 		if err != nil {
 			t.Fatal(err)
 		}

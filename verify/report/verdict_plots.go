@@ -1,4 +1,4 @@
-package verify
+package report
 
 import (
 	"fmt"
@@ -12,13 +12,14 @@ import (
 
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
-	"github.com/griffin-ckpt/griffin/verify/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
-// layersFigure shows the error of every result, from the embedding to the logits, at the token where it
-// is closest to what is allowed or farthest over it, of whichever pass is worst.
-func layersFigure(l *logits.Result, blocks []string, id string) *page.Figure {
+// sitesFigure shows the error of every output, from the embedding to the logits, at the token and in the pass where its
+// share of the limit is largest.
+func sitesFigure(l *logits.Result, blocks []string, id string) *page.Figure {
 	chain, fed := worstByName(l.Sites, false), worstByName(l.Sites, true)
 	if len(chain) == 0 {
 		return nil
@@ -61,16 +62,16 @@ func layersFigure(l *logits.Result, blocks []string, id string) *page.Figure {
 	}
 	page.Dots(p, bad, page.InkBad, draw.CircleGlyph{}, 4)
 	f := &page.Figure{Title: "Divergence over the layers", Legend: []page.Legend{
-		page.Explain("envelope", "what rounding may do: the measured envelope"),
+		page.Explain("envelope", "the limit: the measured envelope of rounding"),
 		page.Explain("main", "the fixture against float64, run from the tokens on")}}
 	if len(alone) > 0 {
 		f.Legend = append(f.Legend, page.Explain("other", "each block by itself, given the fixture's own input (its envelope is its own)"))
 	}
-	f.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the token of each result that is nearest to its limit. "+
-		"Nearest of all: %s, %s of what is allowed.", worst.Title(), percent(float64(worst.Worst.Share)))
+	f.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the token of each output that is nearest to its limit. "+
+		"Nearest of all: %s, %s of the limit.", worst.Title(), percent(float64(worst.Worst.Share)))
 	if len(bad) > 0 {
 		f.Legend = append(f.Legend, page.Explain("bad", "outside the envelope; the dashed line marks the block at fault"))
-		f.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each result. %s outside the envelope.", is(len(bad), "result lies", "results lie"))
+		f.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each output. Outside the envelope: %s.", text.Count(len(bad), "output"))
 	}
 	f.SVG = page.SVG(p, id, f.Title, f.Caption, page.PlotWidth, page.PlotHeight)
 	return f
@@ -133,7 +134,7 @@ func tokensFigure(s *logits.Site, also *logits.Site, pass *golden.Pass, window i
 	if s == nil || pass == nil || len(s.Errors) != pass.Batch*pass.Length {
 		return nil
 	}
-	p := page.NewPlot(fmt.Sprintf("position in the row (%s of %d, one after the other)", rowsOf(pass.Batch), pass.Length), "relative error (rms)")
+	p := page.NewPlot(fmt.Sprintf("position in the row (%s of %d, one after the other)", text.Count(pass.Batch, "row"), pass.Length), "relative error (rms)")
 	var values []float64
 	for i, e := range s.Errors {
 		values = append(values, e.RMS, s.Allowed[i][0])
@@ -164,7 +165,7 @@ func tokensFigure(s *logits.Site, also *logits.Site, pass *golden.Pass, window i
 		}
 	}
 	page.Area(p, limit)
-	f := &page.Figure{Title: title, Legend: []page.Legend{page.Explain("envelope", "what rounding may do: the measured envelope")}}
+	f := &page.Figure{Title: title, Legend: []page.Legend{page.Explain("envelope", "the limit: the measured envelope of rounding")}}
 	windows, documents := marks(p, pass, window)
 	page.Dots(p, good, page.InkMain, draw.CircleGlyph{}, 2.5)
 	f.Legend = append(f.Legend, page.Explain("main", "the fixture against float64"))
@@ -182,13 +183,13 @@ func tokensFigure(s *logits.Site, also *logits.Site, pass *golden.Pass, window i
 	if documents > 0 {
 		f.Legend = append(f.Legend, page.Explain("document", "a row or document begins"))
 	}
-	f.Caption = fmt.Sprintf("Root mean square of the error of %s over the channels, relative to float64, at each of %s.", s.Title(), count(len(s.Errors), "token"))
+	f.Caption = fmt.Sprintf("Root mean square of the error of %s over the channels, relative to float64, at each of %s.", s.Title(), text.Count(len(s.Errors), "token"))
 	if group > 1 {
 		f.Caption += fmt.Sprintf(" Of each %d tokens the worst is shown.", group)
 	}
 	switch {
 	case len(bad) > 0 && s.First != nil:
-		f.Caption += fmt.Sprintf(" Outside from token %d of row %d (position %d) on: %s.", s.First.Token, s.First.Row, s.First.Position, is(len(bad), "token", "tokens"))
+		f.Caption += fmt.Sprintf(" Outside from token %d of row %d (position %d) on: %s.", s.First.Token, s.First.Row, s.First.Position, text.Count(len(bad), "token"))
 	case window > 0 && windows == 0:
 		f.Caption += fmt.Sprintf(" No document reaches the attention window of %d.", window)
 	}
@@ -279,7 +280,7 @@ func scatterFigure(m *logits.PassMetrics, id string) *page.Figure {
 	page.Stroke(p, plotter.XYs{{X: low, Y: low}, {X: high, Y: high}}, page.InkLimit, 1.5)
 	page.Dots(p, points, page.InkMain, draw.CircleGlyph{}, 1.6)
 	f := &page.Figure{Title: "Logits, fixture over float64", Legend: []page.Legend{page.Explain("limit", "equal"), page.Explain("main", "a logit")}}
-	f.Caption = fmt.Sprintf("%s of %s, evenly taken. Correlation of those shown: %s.", count(len(points), "logit"), logits.PassTitle(m.Pass), correlation(points))
+	f.Caption = fmt.Sprintf("%s of %s, evenly taken. Correlation of those shown: %s.", text.Count(len(points), "logit"), logits.PassTitle(m.Pass), correlation(points))
 	f.SVG = page.SVG(p, id, f.Title, f.Caption, 420, 400)
 	return f
 }
@@ -297,16 +298,6 @@ func correlation(points plotter.XYs) string {
 		return "none"
 	}
 	return strconv.FormatFloat(xy/math.Sqrt(xx*yy), 'f', 6, 64)
-}
-
-func rowsOf(n int) string { return is(n, "row", "rows") }
-
-// is counts what has a plural of its own.
-func is(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%s %s", page.Grouped(int64(n)), many)
 }
 
 // percent writes a share for people.

@@ -1,0 +1,36 @@
+// Package text writes counts and names for people.
+package text
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Grouped writes a count with its digits in groups of three: 2,682,862,080.
+func Grouped(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// Count writes a number of things: 1 tensor, 2,484 tensors.
+func Count[T int | int64](n T, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return Grouped(int64(n)) + " " + noun + "s"
+}
+
+// Printable makes text from a file safe to show: characters that cannot be printed, or that change the direction of
+// writing, are escaped.
+func Printable(s string) string {
+	for _, r := range s {
+		if !strconv.IsPrint(r) {
+			quoted := strconv.Quote(s)
+			return quoted[1 : len(quoted)-1]
+		}
+	}
+	return s
+}

@@ -1,0 +1,10 @@
+package page
+
+import "testing"
+
+func TestCommandLine(t *testing.T) {
+	got := CommandLine([]string{"griffin", "verify", "--logits-soft-cap=30", "my model.pt", "it's", "", "$HOME"})
+	if want := `griffin verify --logits-soft-cap=30 'my model.pt' 'it'\''s' '' '$HOME'`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
