@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -51,7 +52,7 @@ func (p *Plan) keepExtras() error {
 				In(p.Source.Checkpoint.Path).Of(t.Name)
 		}
 		taken[name] = true
-		p.add(Dest{Name: name, DType: t.DType, Shape: t.Shape, Rule: "copy, extra"}, t, tensor.RowMajor(t.Shape...))
+		p.add(moves.Dest{Name: name, DType: t.DType, Shape: t.Shape, Rule: "copy, extra"}, t, tensor.RowMajor(t.Shape...))
 	}
 	if names := p.Source.Extra; len(names) > 0 && p.Layout == HuggingFace {
 		p.Notes = append(p.Notes, "kept what transformers does not load: "+tensorNames(names))
@@ -71,7 +72,7 @@ func (p *Plan) keepHead(dtype tensor.DType) {
 		name = destRoots[p.Layout] + name
 	}
 	view := h.View()
-	p.add(Dest{Name: name, DType: cmp.Or(dtype, h.Tensor.DType), Shape: view.Shape, Rule: h.op.String()}, h.Tensor, view)
+	p.add(moves.Dest{Name: name, DType: cmp.Or(dtype, h.Tensor.DType), Shape: view.Shape, Rule: h.op.String()}, h.Tensor, view)
 }
 
 // tensorNames lists the names of tensors.
@@ -84,7 +85,7 @@ func tensorNames(tensors []*tensor.Tensor) string {
 }
 
 // add appends a tensor that one move fills.
-func (p *Plan) add(d Dest, source *tensor.Tensor, view tensor.View) {
-	p.Moves = append(p.Moves, Move{Source: source, View: view, Dest: len(p.Dests)})
+func (p *Plan) add(d moves.Dest, source *tensor.Tensor, view tensor.View) {
+	p.Moves = append(p.Moves, moves.Move{Source: source, View: view, Dest: len(p.Dests)})
 	p.Dests = append(p.Dests, d)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -110,7 +111,7 @@ func (p *Plan) divide(dtype tensor.DType) {
 		move := &p.Moves[i]
 		if d := &p.Dests[move.Dest]; d.Name == embeddingName {
 			if !p.Config.SeparateHead {
-				p.add(Dest{Name: headTensor, DType: d.DType, Shape: d.Shape, Rule: d.Rule}, move.Source, move.View)
+				p.add(moves.Dest{Name: headTensor, DType: d.DType, Shape: d.Shape, Rule: d.Rule}, move.Source, move.View)
 			}
 			// p.add may have moved what d and move point to.
 			p.Moves[i].Divide = float64(p.HF.EmbeddingDividedBy)
@@ -212,7 +213,7 @@ func (p *Plan) CheckExact(written []tensor.Written) error {
 }
 
 // division returns the move that divides the embedding, or nil.
-func (p *Plan) division() *Move {
+func (p *Plan) division() *moves.Move {
 	for i := range p.Moves {
 		if p.Moves[i].Divide != 0 {
 			return &p.Moves[i]

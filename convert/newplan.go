@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -250,7 +251,7 @@ func (p *Plan) fill(dtype tensor.DType) error {
 		case !ok:
 			dest = len(p.Dests)
 			at[name] = dest
-			p.Dests = append(p.Dests, Dest{Name: name, DType: cmp.Or(dtype, source.DType), Shape: sizes.shapeIn(param.rule, p.Layout), Rule: o.String()})
+			p.Dests = append(p.Dests, moves.Dest{Name: name, DType: cmp.Or(dtype, source.DType), Shape: sizes.shapeIn(param.rule, p.Layout), Rule: o.String()})
 		case filled[dest] == (&tensor.Tensor{Shape: p.Dests[dest].Shape}).Elements():
 			continue // two parameters in one tensor of either layout: it was moved whole
 		default:
@@ -259,7 +260,7 @@ func (p *Plan) fill(dtype tensor.DType) error {
 			d.DType = cmp.Or(dtype, wider(d.DType, source.DType))
 		}
 		filled[dest] += view.Elements()
-		p.Moves = append(p.Moves, Move{Source: source, View: view, Dest: dest, Offset: first})
+		p.Moves = append(p.Moves, moves.Move{Source: source, View: view, Dest: dest, Offset: first})
 	}
 	if p.whole == nil {
 		p.Copies = m.headCopies(&p.Config)

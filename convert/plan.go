@@ -35,9 +35,3 @@ type Plan struct {
 	config       *sourceConfig  // of the source, where both sides are Hugging Face directories
 	whole        *tensor.Tensor // the head, where it is the embedding of a model that does not scale it
 }
-
-// Dest and Move are those of package moves.
-type (
-	Dest = moves.Dest
-	Move = moves.Move
-)

@@ -5,13 +5,13 @@ import (
 	"io"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // divides reports whether the plan divides the elements of a tensor.
 func (w *weights) divides(dest int) bool {
-	return slices.ContainsFunc(w.plan.Moves, func(m convert.Move) bool { return m.Dest == dest && m.Divide != 0 })
+	return slices.ContainsFunc(w.plan.Moves, func(m moves.Move) bool { return m.Dest == dest && m.Divide != 0 })
 }
 
 // wantQuotients gives findings of tensors that are divided what the element should be: the proof has the source's.
@@ -25,7 +25,7 @@ func (w *weights) wantQuotients() error {
 		for k, n := range d.Shape {
 			element = element*n + f.Index[k]
 		}
-		p, err := w.demand(w.plan, i, []int64{element})
+		p, err := w.demand(w.plan.List, i, []int64{element})
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (w *weights) countDivided() error {
 }
 
 // lost counts the elements of a whole tensor that are not given back by multiplying what they were divided by.
-func (w *weights) lost(m *convert.Move, to tensor.DType) (lost int64, err error) {
+func (w *weights) lost(m *moves.Move, to tensor.DType) (lost int64, err error) {
 	divide, err := tensor.NewDivide(m.Source.DType, to, m.Divide)
 	if err != nil {
 		return 0, err

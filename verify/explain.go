@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -102,15 +101,15 @@ func (w *weights) find(dest int) ([]byte, error) {
 }
 
 // demand returns the elements that a plan puts at some places.
-func (w *weights) demand(p *convert.Plan, dest int, at []int64) ([]byte, error) {
-	sampled, err := p.Sample(dest, at)
+func (w *weights) demand(l moves.List, dest int, at []int64) ([]byte, error) {
+	sampled, err := l.Sample(dest, at)
 	return slices.Concat(sampled...), err
 }
 
 // demanded is demand at places, for what the plan itself demands. It is remembered.
 func (w *weights) demanded(dest int) ([]byte, error) {
 	if w.demands[dest] == nil {
-		p, err := w.demand(w.plan, dest, places(w.elements(dest)))
+		p, err := w.demand(w.plan.List, dest, places(w.elements(dest)))
 		if err != nil {
 			return nil, err
 		}
@@ -120,14 +119,14 @@ func (w *weights) demanded(dest int) ([]byte, error) {
 }
 
 // holds compares a tensor in full with what other moves would have put there.
-func (w *weights) holds(dest int, filling []convert.Move) (bool, error) {
+func (w *weights) holds(dest int, filling []moves.Move) (bool, error) {
 	d := w.plan.Dests[dest]
-	p := &convert.Plan{Source: w.plan.Source, List: moves.List{Dests: []convert.Dest{d}}}
+	l := moves.List{Dests: []moves.Dest{d}}
 	for _, m := range filling {
 		m.Dest = 0
-		p.Moves = append(p.Moves, m)
+		l.Moves = append(l.Moves, m)
 	}
-	proved, err := proof.Prove(w.ctx, p.List, w.converted, proof.Options{})
+	proved, err := proof.Prove(w.ctx, l, w.converted, proof.Options{})
 	if err != nil {
 		return false, err
 	}
@@ -139,8 +138,8 @@ func (w *weights) holds(dest int, filling []convert.Move) (bool, error) {
 	return true, nil
 }
 
-func (w *weights) movesOf(dest int) []convert.Move {
-	var out []convert.Move
+func (w *weights) movesOf(dest int) []moves.Move {
+	var out []moves.Move
 	for _, m := range w.plan.Moves {
 		if m.Dest == dest {
 			out = append(out, m)
@@ -187,7 +186,7 @@ func (w *weights) guessTransposed(dest int, found []byte) (string, error) {
 	}
 	axes[rank-1], axes[rank-2] = rank-2, rank-1
 	filling[0].View = filling[0].View.Permute(axes...)
-	turned := &convert.Plan{Source: w.plan.Source, List: moves.List{Dests: w.plan.Dests, Moves: filling}}
+	turned := moves.List{Dests: w.plan.Dests, Moves: filling}
 	want, err := w.demand(turned, dest, places(w.elements(dest)))
 	if err != nil || !bytes.Equal(want, found) {
 		return "", err
@@ -204,8 +203,8 @@ func (w *weights) guessTransposed(dest int, found []byte) (string, error) {
 func (w *weights) guessRolled(dest int, found []byte) (string, error) {
 	const most = 1 << 14 // rows
 	shape := w.plan.Dests[dest].Shape
-	moves := w.movesOf(dest)
-	if len(moves) != 1 || len(shape) == 0 || shape[0] < 2 || shape[0] > most || len(w.wrong) > 50 {
+	filling := w.movesOf(dest)
+	if len(filling) != 1 || len(shape) == 0 || shape[0] < 2 || shape[0] > most || len(w.wrong) > 50 {
 		return "", nil
 	}
 	rows, inner := shape[0], w.elements(dest)/shape[0]
@@ -218,7 +217,7 @@ func (w *weights) guessRolled(dest int, found []byte) (string, error) {
 	for k := range column {
 		column[k] = moved(at[0], int64(k))
 	}
-	firsts, err := w.demand(w.plan, dest, column)
+	firsts, err := w.demand(w.plan.List, dest, column)
 	if err != nil {
 		return "", err
 	}
@@ -230,18 +229,18 @@ func (w *weights) guessRolled(dest int, found []byte) (string, error) {
 		for i, element := range at {
 			all[i] = moved(element, k)
 		}
-		want, err := w.demand(w.plan, dest, all)
+		want, err := w.demand(w.plan.List, dest, all)
 		if err != nil {
 			return "", err
 		}
 		if !bytes.Equal(want, found) {
 			continue
 		}
-		m := moves[0]
+		m := filling[0]
 		tail, front := m, m
 		tail.View = m.View.Narrow(0, k, rows-k)
 		front.View, front.Offset = m.View.Narrow(0, 0, k), m.Offset+(rows-k)*inner
-		ok, err := w.holds(dest, []convert.Move{tail, front})
+		ok, err := w.holds(dest, []moves.Move{tail, front})
 		if err != nil {
 			return "", err
 		}

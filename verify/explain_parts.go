@@ -8,15 +8,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // guessMoves looks at whether a tensor holds what other moves would have put there: first at places, then in full.
-func (w *weights) guessMoves(dest int, found []byte, filling []convert.Move) (bool, error) {
-	p := &convert.Plan{Source: w.plan.Source, List: moves.List{Dests: w.plan.Dests, Moves: filling}}
-	want, err := w.demand(p, dest, places(w.elements(dest)))
+func (w *weights) guessMoves(dest int, found []byte, filling []moves.Move) (bool, error) {
+	l := moves.List{Dests: w.plan.Dests, Moves: filling}
+	want, err := w.demand(l, dest, places(w.elements(dest)))
 	if err != nil || !bytes.Equal(want, found) {
 		return false, err
 	}
@@ -25,33 +24,33 @@ func (w *weights) guessMoves(dest int, found []byte, filling []convert.Move) (bo
 
 // guessParts tries the two parts of a tensor, as ffw_up has them, in each other's place or one of them twice.
 func (w *weights) guessParts(dest int, found []byte) (string, error) {
-	moves := w.movesOf(dest)
+	filling := w.movesOf(dest)
 	var names []string
 	switch {
-	case len(moves) == 1 && strings.Contains(w.plan.Dests[dest].Name, "ffw_up") && moves[0].View.Shape[0] == 2: // moved whole
-		first, second := moves[0], moves[0]
+	case len(filling) == 1 && strings.Contains(w.plan.Dests[dest].Name, "ffw_up") && filling[0].View.Shape[0] == 2: // moved whole
+		first, second := filling[0], filling[0]
 		first.View, second.View = first.View.Narrow(0, 0, 1), second.View.Narrow(0, 1, 1)
 		second.Offset += first.View.Elements()
-		moves, names = []convert.Move{first, second}, []string{"the first part", "the second part"}
-	case len(moves) == 2 && moves[0].View.Elements() == moves[1].View.Elements():
-		names = []string{"the elements of " + moves[0].Source.Name, "the elements of " + moves[1].Source.Name}
+		filling, names = []moves.Move{first, second}, []string{"the first part", "the second part"}
+	case len(filling) == 2 && filling[0].View.Elements() == filling[1].View.Elements():
+		names = []string{"the elements of " + filling[0].Source.Name, "the elements of " + filling[1].Source.Name}
 	default:
 		return "", nil
 	}
-	from := func(at, what convert.Move) convert.Move {
+	from := func(at, what moves.Move) moves.Move {
 		at.Source, at.View, at.Divide = what.Source, what.View, what.Divide
 		return at
 	}
-	a, b := moves[0], moves[1]
+	a, b := filling[0], filling[1]
 	for _, guess := range []struct {
-		moves []convert.Move
-		say   string
+		filling []moves.Move
+		say     string
 	}{
-		{[]convert.Move{from(a, b), from(b, a)}, fmt.Sprintf("its parts are exchanged: the first holds %s, the second %s", names[1], names[0])},
-		{[]convert.Move{a, from(b, a)}, "both its parts hold " + names[0]},
-		{[]convert.Move{from(a, b), b}, "both its parts hold " + names[1]},
+		{[]moves.Move{from(a, b), from(b, a)}, fmt.Sprintf("its parts are exchanged: the first holds %s, the second %s", names[1], names[0])},
+		{[]moves.Move{a, from(b, a)}, "both its parts hold " + names[0]},
+		{[]moves.Move{from(a, b), b}, "both its parts hold " + names[1]},
 	} {
-		if ok, err := w.guessMoves(dest, found, guess.moves); ok || err != nil {
+		if ok, err := w.guessMoves(dest, found, guess.filling); ok || err != nil {
 			return guess.say, err
 		}
 	}
@@ -60,10 +59,10 @@ func (w *weights) guessParts(dest int, found []byte) (string, error) {
 
 // guessReshaped tries the source's elements in their own order, as a reshape leaves them where a transpose belongs.
 func (w *weights) guessReshaped(dest int, found []byte) (string, error) {
-	moves := slices.Clone(w.movesOf(dest))
+	filling := slices.Clone(w.movesOf(dest))
 	turned := false
-	for i := range moves {
-		m := &moves[i]
+	for i := range filling {
+		m := &filling[i]
 		if plain := tensor.RowMajor(m.View.Shape...); !m.View.IsRowMajor() {
 			plain.Offset, turned = m.View.Offset, true
 			m.View = plain
@@ -72,7 +71,7 @@ func (w *weights) guessReshaped(dest int, found []byte) (string, error) {
 	if !turned {
 		return "", nil
 	}
-	ok, err := w.guessMoves(dest, found, moves)
+	ok, err := w.guessMoves(dest, found, filling)
 	if !ok {
 		return "", err
 	}
@@ -81,7 +80,7 @@ func (w *weights) guessReshaped(dest int, found []byte) (string, error) {
 
 // guessFactor tries all elements divided by another number than the plan says.
 func (w *weights) guessFactor(dest int, found []byte) (string, error) {
-	moves := slices.Clone(w.movesOf(dest))
+	filling := slices.Clone(w.movesOf(dest))
 	d := w.plan.Dests[dest].DType
 	want, err := w.demanded(dest)
 	if err != nil {
@@ -92,18 +91,18 @@ func (w *weights) guessFactor(dest int, found []byte) (string, error) {
 		return "", nil
 	}
 	planned := 1.0
-	for _, m := range moves {
+	for _, m := range filling {
 		if m.Divide != 0 {
 			planned = m.Divide
 		}
 	}
 	for _, by := range divisors(planned / ratio) {
-		for i := range moves {
-			if moves[i].Divide = by; by == 1 {
-				moves[i].Divide = 0
+		for i := range filling {
+			if filling[i].Divide = by; by == 1 {
+				filling[i].Divide = 0
 			}
 		}
-		ok, err := w.guessMoves(dest, found, moves)
+		ok, err := w.guessMoves(dest, found, filling)
 		switch {
 		case err != nil:
 			return "", err
@@ -189,7 +188,7 @@ func (w *weights) guessReversed(dest int, found []byte) (string, error) {
 		k := int64(i) / inner % length
 		at[i] = int64(i) + (length-1-2*k)*inner
 	}
-	turned, err := w.demand(w.plan, dest, at)
+	turned, err := w.demand(w.plan.List, dest, at)
 	if err != nil {
 		return "", err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -531,7 +532,7 @@ func byPlan(spoil func(m *made, p *convert.Plan) []string) func(*made) []string 
 }
 
 // movesTo returns the moves that fill tensors whose names end so.
-func movesTo(p *convert.Plan, tail string) (out []*convert.Move, names []string) {
+func movesTo(p *convert.Plan, tail string) (out []*moves.Move, names []string) {
 	for i := range p.Moves {
 		if name := p.Dests[p.Moves[i].Dest].Name; strings.HasSuffix(name, tail) {
 			out, names = append(out, &p.Moves[i]), append(names, name)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -53,7 +54,7 @@ func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint,
 	if err != nil {
 		return nil, err
 	}
-	known := slices.ContainsFunc(keep.Dests, func(d convert.Dest) bool { return converted.Tensor(d.Name) != nil })
+	known := slices.ContainsFunc(keep.Dests, func(d moves.Dest) bool { return converted.Tensor(d.Name) != nil })
 	if mistyped(one, converted) < mistyped(keep, converted) || !known { // where no name is right the types still tell
 		return one, nil
 	}
@@ -168,7 +169,7 @@ func dropExtras(p *convert.Plan, converted *tensor.Checkpoint) {
 	}
 	first := len(p.Dests) - len(extras) // they are the last
 	p.Dests = p.Dests[:first]
-	p.Moves = slices.DeleteFunc(p.Moves, func(m convert.Move) bool { return m.Dest >= first })
+	p.Moves = slices.DeleteFunc(p.Moves, func(m moves.Move) bool { return m.Dest >= first })
 	p.Notes = slices.DeleteFunc(p.Notes, func(note string) bool { return strings.HasPrefix(note, "kept ") })
 	p.Notes = append(p.Notes, text.Count(len(names), "tensor")+" of the source that are no parameter of the family are not in the conversion: "+firstOfMany(names))
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats"
 )
 
@@ -111,7 +112,7 @@ func TestCoverage(t *testing.T) {
 		half, _ := movesTo(p, upProj)
 		other, _ := movesTo(p, gateProj)
 		wrong := *p
-		wrong.Moves = append([]convert.Move(nil), p.Moves...)
+		wrong.Moves = append([]moves.Move(nil), p.Moves...)
 		for i := range wrong.Moves {
 			if wrong.Moves[i].Source == half[0].Source && wrong.Moves[i].View.Offset == half[0].View.Offset {
 				wrong.Moves[i].View = other[0].View

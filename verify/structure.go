@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
@@ -22,7 +23,7 @@ type headState struct {
 
 // embeddingDest returns the index into plan.Dests of the embedding, or -1.
 func embeddingDest(p *convert.Plan) int {
-	return slices.IndexFunc(p.Dests, func(d convert.Dest) bool {
+	return slices.IndexFunc(p.Dests, func(d moves.Dest) bool {
 		return strings.HasSuffix(d.Name, "embed_tokens.weight") || strings.HasSuffix(d.Name, "embedder.input_embedding")
 	})
 }

@@ -26,9 +26,9 @@ var imports = []struct {
 	{"convert/manifest", []string{"formats/..."}},
 	{"convert/model", []string{"convert/adapter", "convert/huggingface", "convert/manifest", "formats/...", "reference"}},
 	{"convert/moves", []string{"formats/tensor"}},
-	{"convert/proof", []string{"convert/moves", "convert/source", "formats/..."}}, // not convert/transfer, whose work it checks
-	{"convert/source", []string{"formats/storage", "formats/tensor"}},
-	{"convert/transfer", []string{"convert/moves", "convert/source", "formats/..."}},
+	{"convert/proof", []string{"convert/moves", "convert/source", "formats/storage", "formats/tensor"}}, // not convert/transfer, whose work it checks
+	{"convert/source", []string{"formats/tensor"}},
+	{"convert/transfer", []string{"convert/moves", "convert/source", "formats/storage", "formats/tensor"}},
 
 	{"formats", []string{"formats/..."}},
 	{"formats/flax", []string{"formats/internal/...", "formats/storage", "formats/tensor"}},
