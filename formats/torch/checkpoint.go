@@ -8,19 +8,19 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// contents is what the two containers have in common once their pickle is read.
+// contents is the content of a file of either container.
 type contents struct {
 	format   string
 	proto    byte
 	root     any     // the pickled value
 	loader   *loader // with the storages that it refers to
 	locate   func(*storageInfo) (region, error)
-	describe func(*tensor.Checkpoint) // adds the facts of the container
+	describe func(*tensor.Checkpoint) // adds facts about the container
 }
 
-// checkpoint lists the tensors of the contents with their data.
+// checkpoint makes a checkpoint of the tensors.
 func (c *contents) checkpoint(path string, closers []io.Closer) (*tensor.Checkpoint, error) {
-	found, census, err := collect(c.root)
+	found, values, err := collect(c.root)
 	if err != nil {
 		return nil, err
 	}
@@ -46,16 +46,16 @@ func (c *contents) checkpoint(path string, closers []io.Closer) (*tensor.Checkpo
 	ckpt.Describe("pickle protocol", strconv.Itoa(max(int(c.proto), 1)))
 	c.describe(ckpt)
 	describeStorages(ckpt, len(c.loader.order), b.users)
-	census.describe(ckpt)
+	values.describe(ckpt)
 	return ckpt, nil
 }
 
-// builder makes tensors of what a pickle says of them.
+// builder makes tensors from their descriptions in a pickle.
 type builder struct {
 	regions map[*storageInfo]region
-	known   map[*tensorRef]*tensor.Tensor // tied tensors are often one value under two names
+	known   map[*tensorRef]*tensor.Tensor // tied tensors are often one value with two names
 	numbers numbers
-	users   map[*storageInfo]int // tensors that lie in a storage
+	users   map[*storageInfo]int // number of tensors in each storage
 }
 
 func (b *builder) tensor(f named) (*tensor.Tensor, error) {
@@ -93,12 +93,12 @@ func describeStorages(ckpt *tensor.Checkpoint, storages int, users map[*storageI
 	}
 }
 
-// describe adds what the pickle holds besides tensors, with a note where that may be weights.
-func (c *census) describe(ckpt *tensor.Checkpoint) {
+// describe adds the values that are not tensors, with a note about those that may be weights.
+func (c *graph) describe(ckpt *tensor.Checkpoint) {
 	if s := c.listOthers(); s != "" {
 		ckpt.Describe("other values", s)
 	}
-	for _, kind := range []string{numpyArrays, bareStorages} {
+	for _, kind := range []string{numpyArrays, looseStorages} {
 		if n := c.others[kind]; n > 0 {
 			ckpt.Notes = append(ckpt.Notes, fmt.Sprintf("%s (%d) are left out: only tensors are listed", kind, n))
 		}

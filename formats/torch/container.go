@@ -8,15 +8,15 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// The container of torch 1.6 and later: a zip file with all members in one folder. data.pkl is the
-// object, data/N are the storages, version the version of this layout, byteorder (since torch 2.1)
-// "little" or "big". Further members are of no use here.
+// The container of torch 1.6 and later is a zip file with all members in one folder: data.pkl is the
+// object, data/N are the storages, version is the version of the container, and byteorder (since torch
+// 2.1) is "little" or "big". Other members are not needed.
 
 // Limits of the container.
 const (
 	maxVersion   = 10      // the newest that torch reads
-	maxNote      = 64      // bytes in version and byteorder
-	maxSumAtOpen = 1 << 20 // bytes of storages whose checksums are looked at when a file is opened
+	maxText      = 64      // bytes in version and byteorder
+	maxSumAtOpen = 1 << 20 // bytes of storages whose checksums are checked when a file is opened
 )
 
 // readZip reads the pickle of a zip file and finds its storages.
@@ -46,9 +46,9 @@ func readZip(file io.ReaderAt, size int64) (*contents, error) {
 			return region{}, tensor.Bad("storage %s is not in the file", s.key).Within("data.pkl")
 		}
 		if m.size != s.bytes {
-			return region{}, tensor.Bad("storage has %d bytes, data.pkl says %d", m.size, s.bytes).Within(m.name)
+			return region{}, tensor.Bad("storage has %d bytes, but %d in data.pkl", m.size, s.bytes).Within(m.name)
 		}
-		return region{file: file, offset: m.offset, member: m, unsummed: a.unsummed, bigEndian: order == "big"}, nil
+		return region{file: file, offset: m.offset, member: m, noChecksums: a.noChecksums, bigEndian: order == "big"}, nil
 	}
 	if err := a.checkSmall(l, locate); err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func readZip(file io.ReaderAt, size int64) (*contents, error) {
 	}, nil
 }
 
-// refuseScript refuses TorchScript, which is code and its constants.
+// refuseScript refuses TorchScript files, which hold code and its constants.
 func (a *archive) refuseScript() error {
 	for _, m := range a.members {
 		if m.name == "constants.pkl" || strings.HasPrefix(m.name, "code/") {
@@ -70,23 +70,23 @@ func (a *archive) refuseScript() error {
 	return nil
 }
 
-// note returns the text of a small member and whether there is one.
-func (a *archive) note(name string) (string, bool, error) {
+// text returns the content of a small member, and false if there is no such member.
+func (a *archive) text(name string) (string, bool, error) {
 	m := a.byName[name]
 	if m == nil {
 		return "", false, nil
 	}
-	data, err := m.readAll(maxNote, !a.unsummed)
+	data, err := m.readAll(maxText, !a.noChecksums)
 	return string(data), true, err
 }
 
 func (a *archive) checkVersion() error {
-	text, ok, err := a.note("version")
+	text, ok, err := a.text("version")
 	if err != nil {
 		return err
 	}
 	if !ok {
-		return tensor.Bad("zip file holds no version: it is not one that torch.save writes")
+		return tensor.Bad("zip file holds no version, so torch.save did not write it")
 	}
 	if n, err := strconv.Atoi(strings.TrimSpace(text)); err != nil || n < 1 || n > maxVersion {
 		return tensor.Bad("zip file is of version %q; 1 to %d are known", text, maxVersion).Within("version")
@@ -95,7 +95,7 @@ func (a *archive) checkVersion() error {
 }
 
 func (a *archive) byteOrder() (string, error) {
-	text, ok, err := a.note("byteorder")
+	text, ok, err := a.text("byteorder")
 	switch {
 	case err != nil:
 		return "", err
@@ -110,13 +110,13 @@ func (a *archive) byteOrder() (string, error) {
 // unpickle reads data.pkl.
 func (a *archive) unpickle(l *loader) (root any, proto byte, err error) {
 	m := a.byName["data.pkl"]
-	data, err := m.readAll(maxPickle, !a.unsummed)
+	data, err := m.readAll(maxPickle, !a.noChecksums)
 	if err != nil {
 		return nil, 0, err
 	}
 	length, copied, proto, err := scan(data, true)
-	if err == errCut {
-		err = tensor.Bad("pickle is cut short")
+	if err == errTruncated {
+		err = tensor.Bad("pickle is truncated")
 	}
 	if err == nil && length < len(data) {
 		err = tensor.Bad("%d bytes follow the pickle", len(data)-length).At(int64(length))
@@ -128,10 +128,10 @@ func (a *archive) unpickle(l *loader) (root any, proto byte, err error) {
 	return root, proto, tensor.Annotate(err, tensor.Location{Record: m.name})
 }
 
-// checkSmall checks the checksums of storages in the order of the pickle while they are few bytes
-// in all, so that a small damaged file is refused at once. The others are checked when asked for.
+// checkSmall checks the checksums of storages, in the order of the pickle, up to maxSumAtOpen bytes in
+// all, so that opening a small damaged file fails. Check of a tensor checks the others.
 func (a *archive) checkSmall(l *loader, locate func(*storageInfo) (region, error)) error {
-	if a.unsummed {
+	if a.noChecksums {
 		return nil
 	}
 	left := int64(maxSumAtOpen)
@@ -163,7 +163,7 @@ func (a *archive) describe(c *tensor.Checkpoint, order string) {
 	if deflated > 0 {
 		c.Describe("compression", "deflate")
 	}
-	if a.unsummed {
+	if a.noChecksums {
 		c.Describe("checksums", "none")
 	} else {
 		c.Describe("checksums", "CRC-32")

@@ -7,16 +7,16 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// region is where a storage lies: from offset on in file, or in a member of a zip file.
+// region is where a storage is: in file from offset on, or in a member of a zip file.
 type region struct {
-	file      io.ReaderAt
-	offset    int64
-	member    *member // nil in legacy files
-	unsummed  bool    // the member has no checksum
-	bigEndian bool
+	file        io.ReaderAt
+	offset      int64
+	member      *member // nil in legacy files
+	noChecksums bool    // the member has no checksum
+	bigEndian   bool
 }
 
-// data returns the elements of a tensor whose storage lies in the region.
+// data returns the elements of a tensor whose storage is in the region.
 func (r region) data(ref *tensorRef, view tensor.View) (tensor.Data, error) {
 	length := ref.storage.length / ref.dtype.Size()
 	if err := tensor.CheckView(view, length); err != nil {
@@ -33,39 +33,51 @@ func (r region) data(ref *tensorRef, view tensor.View) (tensor.Data, error) {
 	case r.member.deflated:
 		s.Store, s.Base = nil, ref.storage.first
 		d := &inflated{member: r.member, layout: s}
-		if r.unsummed {
+		if r.noChecksums {
 			return d, nil
 		}
-		return &summedInflated{d}, nil
-	case r.unsummed:
+		return &checksummedInflated{d}, nil
+	case r.noChecksums:
 		return s, nil
 	}
-	return &summed{s, r.member}, nil
+	return &checksummed{s, r.member}, nil
 }
 
-// summed is a tensor in a stored member of a zip file, whose bytes have a checksum.
-type summed struct {
+// checksummed is a tensor in an uncompressed member with a checksum.
+type checksummed struct {
 	layout *tensor.Strided
 	member *member
 }
 
 // Stream implements tensor.Data.
-func (d *summed) Stream(off int64) (io.ReadCloser, error) { return d.layout.Stream(off) }
+func (d *checksummed) Stream(off int64) (io.ReadCloser, error) { return d.layout.Stream(off) }
 
-// Strided returns the layout for tensor.Layout.
-func (d *summed) Strided() (*tensor.Strided, error) { return d.layout.Strided() }
+// Strided is for tensor.Layout.
+func (d *checksummed) Strided() (*tensor.Strided, error) { return d.layout.Strided() }
 
 // Check implements tensor.Checker.
-func (d *summed) Check() error { return d.member.check() }
+func (d *checksummed) Check() error { return d.member.check() }
 
-// inflated is a tensor in a deflated member of a zip file. torch does not write such, but somebody
-// who packs a checkpoint with another program does, and torch reads it.
+// Checksum implements tensor.Summed.
+func (d *checksummed) Checksum() (offset, length int64, crc uint32) {
+	return d.member.offset, d.member.size, d.member.crc
+}
+
+// Passed implements tensor.Summed.
+func (d *checksummed) Passed() {
+	d.member.sum.mu.Lock()
+	defer d.member.sum.mu.Unlock()
+	d.member.sum.done = true
+}
+
+// inflated is a tensor in a deflated member. torch does not write such members, but reads them when
+// another program has packed the checkpoint.
 type inflated struct {
 	member *member
 	layout *tensor.Strided // Store is nil and Base counts from the start of the member's bytes
 }
 
-// maxInflated is the most that is inflated into memory for a tensor that does not lie in one piece.
+// maxInflated is how many bytes are inflated into memory, at most, for a tensor that is not contiguous.
 const maxInflated = 64 << 20
 
 // Stream implements tensor.Data.
@@ -96,8 +108,8 @@ type readCloser struct {
 	io.Closer
 }
 
-// summedInflated is inflated with a checksum.
-type summedInflated struct{ *inflated }
+// checksummedInflated is an inflated tensor with a checksum.
+type checksummedInflated struct{ *inflated }
 
 // Check implements tensor.Checker.
-func (d *summedInflated) Check() error { return d.member.check() }
+func (d *checksummedInflated) Check() error { return d.member.check() }

@@ -98,7 +98,7 @@ func FuzzScan(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, copied, _, err := scan(data, true)
 		if err != nil {
-			if err != errCut {
+			if err != errTruncated {
 				mustBeFormatError(t, err)
 			}
 			return

@@ -6,25 +6,25 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// globalName is a class or function as a pickle names it.
+// globalName is the name of a class or function in a pickle.
 type globalName struct{ module, name string }
 
-// global is a class or function that a pickle may refer to, and what stands for it here. None is
-// the thing itself: nothing is imported and nothing of the pickle runs.
+// global is a class or function that a pickle may refer to, with the function of this package that
+// stands for it. Nothing is imported, and nothing in the pickle runs.
 type global struct {
 	globalName
-	call  func(args []any) any // what calling it gives, nil if it cannot be called
-	makes kind                 // the kind of that
-	value any                  // what the global is, for those that are not called
+	call  func(args []any) any // returns the result of a call, nil if it cannot be called
+	makes kind                 // kind of the result
+	value any                  // value of a global that is not called
 }
 
 func (g global) String() string { return g.module + "." + g.name }
 
-// Call makes a global a types.Callable. It never fails: what is wrong with the arguments of a
-// tensor is kept in it and reported with the tensor's name.
+// Call implements types.Callable. It does not fail: a tensor with wrong arguments keeps the error, which
+// is reported with the tensor's name.
 func (g *global) Call(args ...any) (any, error) { return g.call(args), nil }
 
-// globals are all that the pickles of checkpoints may refer to. The order does not matter.
+// globals are the only classes and functions that a pickle may refer to, in any order.
 var globals = concat(storageClasses(), dtypeGlobals(), []global{
 	{globalName{"torch._utils", "_rebuild_tensor"}, rebuildTensor, object, nil}, // before torch 0.4
 	{globalName{"torch._utils", "_rebuild_tensor_v2"}, rebuildTensor, object, nil},
@@ -46,7 +46,7 @@ var globals = concat(storageClasses(), dtypeGlobals(), []global{
 	{globalName{"collections", "Counter"}, makeOther("counters"), object, nil},
 	{globalName{"builtins", "set"}, makeSet, set, nil},
 	{globalName{"__builtin__", "set"}, makeSet, set, nil},
-	{globalName{"builtins", "dict"}, nil, plain, nil}, // what a defaultdict makes
+	{globalName{"builtins", "dict"}, nil, plain, nil}, // argument of defaultdict
 	{globalName{"__builtin__", "dict"}, nil, plain, nil},
 	{globalName{"builtins", "list"}, nil, plain, nil},
 	{globalName{"__builtin__", "list"}, nil, plain, nil},
@@ -54,7 +54,7 @@ var globals = concat(storageClasses(), dtypeGlobals(), []global{
 	{globalName{"__builtin__", "complex"}, makeOther("numbers"), object, nil},
 	{globalName{"_codecs", "encode"}, makeOther("byte strings"), object, nil},
 
-	// Trainers keep numpy scalars (the best loss so far) and the state of numpy's random numbers.
+	// Training scripts save numpy scalars, such as the best loss, and the state of numpy's generators.
 	{globalName{"numpy", "dtype"}, makeOther("numpy types"), object, nil},
 	{globalName{"numpy", "ndarray"}, nil, plain, nil},
 	{globalName{"numpy.core.multiarray", "scalar"}, makeOther("numbers"), object, nil},
@@ -63,7 +63,7 @@ var globals = concat(storageClasses(), dtypeGlobals(), []global{
 	{globalName{"numpy._core.multiarray", "_reconstruct"}, makeOther(numpyArrays), object, nil},
 })
 
-// storageTypes are the classes of storages, and the type of their elements.
+// storageTypes are the element types of the storage classes.
 var storageTypes = map[string]tensor.DType{
 	"FloatStorage": tensor.F32, "DoubleStorage": tensor.F64, "HalfStorage": tensor.F16,
 	"BFloat16Storage": tensor.BF16, "LongStorage": tensor.I64, "IntStorage": tensor.I32,
@@ -71,14 +71,14 @@ var storageTypes = map[string]tensor.DType{
 	"BoolStorage": tensor.Bool, "ComplexFloatStorage": tensor.C64, "ComplexDoubleStorage": tensor.C128,
 }
 
-// dtypeNames are the types that a pickle may name, which are those of torch of whole bytes.
+// dtypeNames are the types that a pickle may name: those of torch that are whole bytes wide.
 var dtypeNames = []tensor.DType{
 	tensor.F64, tensor.F32, tensor.F16, tensor.BF16, tensor.C128, tensor.C64, tensor.C32,
 	tensor.I64, tensor.I32, tensor.I16, tensor.I8, tensor.U64, tensor.U32, tensor.U16, tensor.U8, tensor.Bool,
 	tensor.F8E4M3, tensor.F8E5M2, tensor.F8E4M3FNUZ, tensor.F8E5M2FNUZ, tensor.F8E8M0, tensor.F4x2,
 }
 
-// storageClass is a class of storages: its elements, or bytes where it is untyped.
+// storageClass is a class of storages. The elements of an untyped one are bytes.
 type storageClass struct {
 	dtype   tensor.DType
 	untyped bool
@@ -87,7 +87,7 @@ type storageClass struct {
 func storageClasses() []global {
 	rows := []global{{globalName{"torch.storage", "UntypedStorage"}, nil, plain, storageClass{tensor.U8, true}}}
 	for name, dtype := range storageTypes {
-		for _, module := range []string{"torch", "torch.cuda"} { // where the tensor was is of no matter
+		for _, module := range []string{"torch", "torch.cuda"} { // the device does not matter
 			rows = append(rows, global{globalName{module, name}, nil, plain, storageClass{dtype, false}})
 		}
 	}
@@ -110,7 +110,7 @@ func concat(tables ...[]global) []global {
 	return all
 }
 
-// globalRows finds the row of a global; setRow is the one of EMPTY_SET.
+// globalRows maps the name of a global to its row in globals; setRow is the row of EMPTY_SET.
 var (
 	globalRows = func() map[globalName]uint8 {
 		rows := make(map[globalName]uint8, len(globals))
@@ -122,7 +122,7 @@ var (
 	setRow = globalRows[globalName{"builtins", "set"}]
 )
 
-// unsupported says what some well-known globals are for, to those who meet them.
+// unsupported describes well-known globals that are refused, for error messages.
 var unsupported = map[globalName]string{
 	{"torch._utils", "_rebuild_sparse_tensor"}:            "a sparse tensor",
 	{"torch._utils", "_rebuild_nested_tensor"}:            "a nested tensor",
@@ -138,8 +138,8 @@ var unsupported = map[globalName]string{
 	{"torch._utils", "_rebuild_device_tensor_from_numpy"}: "a tensor of a device that torch keeps outside its storages",
 }
 
-// adviceToResave is for files that hold more than tensors in dicts and lists.
-const adviceToResave = "griffin runs nothing that a checkpoint names; load the file in Python, if you trust it, and save only the tensors: torch.save(model.state_dict(), path)"
+// adviceToResave is the hint for files that hold other values than tensors in dicts and lists.
+const adviceToResave = "griffin does not run code in checkpoints; if you trust the file, load it in Python and save only the tensors: torch.save(model.state_dict(), path)"
 
 // refused returns the error for a global that is not in the table.
 func refused(module, name []byte) *tensor.FormatError {
@@ -147,11 +147,10 @@ func refused(module, name []byte) *tensor.FormatError {
 	if what := unsupported[globalName{string(module), string(name)}]; what != "" {
 		return tensor.Bad("pickle refers to %q: %s, which griffin does not read", full, what)
 	}
-	return tensor.Bad("pickle refers to %q, which is no part of a checkpoint of tensors", tensor.Clip(full)).Advise(adviceToResave)
+	return tensor.Bad("pickle refers to %q, which is not part of a checkpoint of tensors", tensor.Clip(full)).Advise(adviceToResave)
 }
 
-// findClass gives gopickle the global of a row. The name is a row's number, which the scanner
-// wrote, and nothing else.
+// findClass returns a global to gopickle. The name is the number of its row, which the scanner wrote.
 func findClass(module, name string) (any, error) {
 	var row int
 	if n, err := fmt.Sscan(name, &row); module != "" || n != 1 || err != nil || row < 0 || row >= len(globals) {

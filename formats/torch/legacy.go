@@ -11,11 +11,10 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// The container from before torch 1.6, which torch.save still writes on request: five pickles one
-// after another (a magic number, the protocol version, facts about the machine, the object, the
-// keys of the storages) and then the storages in the order of the keys, each the number of its
-// elements (int64) and the elements, all little-endian, whatever the facts say. It has no
-// checksums.
+// The container before torch 1.6, which torch.save still writes on request, is five pickles (a magic
+// number, the protocol version, facts about the machine, the object, the keys of the storages),
+// followed by the storages in the order of the keys. Each storage is the number of its elements (int64)
+// and the elements. All numbers are little-endian, whatever the facts say. There are no checksums.
 
 var (
 	legacyMagic    = []byte{0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19} // little-endian
@@ -25,13 +24,13 @@ var (
 
 const legacyVersion = 1001
 
-// isLegacy reports whether a file begins as a legacy container.
+// isLegacy reports whether head is the beginning of a legacy container.
 func isLegacy(head []byte) bool {
 	return bytes.HasPrefix(head, legacyMagicOld) ||
 		len(head) > 0 && head[0] == 0x80 && bytes.Contains(head[:min(len(head), 32)], legacyMagic)
 }
 
-// legacyReader reads the pickles of a legacy file one after another.
+// legacyReader reads the pickles of a legacy file in order.
 type legacyReader struct {
 	file   io.ReaderAt
 	size   int64
@@ -40,7 +39,7 @@ type legacyReader struct {
 	proto  byte
 }
 
-// next reads one pickle. names tells whether it may refer to storages and classes.
+// next reads a pickle. names is whether it may refer to storages and classes.
 func (r *legacyReader) next(what string, names bool) (any, error) {
 	const first = 64 << 10
 	for n := int64(first); ; n *= 4 {
@@ -50,17 +49,17 @@ func (r *legacyReader) next(what string, names bool) (any, error) {
 			return nil, err
 		}
 		length, copied, proto, err := scan(data, names)
-		if err == errCut && n < min(r.size-r.at, maxPickle) {
+		if err == errTruncated && n < min(r.size-r.at, maxPickle) {
 			continue
 		}
-		if err == errCut && n == maxPickle {
+		if err == errTruncated && n == maxPickle {
 			return nil, tensor.Bad("pickle of more than %d MiB", maxPickle>>20).Within(what).At(r.at)
 		}
-		if err == errCut {
+		if err == errTruncated {
 			return nil, tensor.Bad("file ends within a pickle").Within(what).At(r.at)
 		}
 		if err != nil {
-			return nil, placed(err, what, 0)
+			return nil, annotateAt(err, what, 0)
 		}
 		r.at += int64(length)
 		r.proto = proto
@@ -84,7 +83,7 @@ func readLegacy(file io.ReaderAt, size int64) (*contents, error) {
 		return nil, err
 	}
 	if version != legacyVersion {
-		return nil, tensor.Bad("legacy file is of version %v; %d is the only one known", version, legacyVersion)
+		return nil, tensor.Bad("legacy file has version %v; the only known version is %d", version, legacyVersion)
 	}
 	if _, err := r.next("system facts", false); err != nil {
 		return nil, err
@@ -115,18 +114,18 @@ func readLegacy(file io.ReaderAt, size int64) (*contents, error) {
 	}, nil
 }
 
-// storages walks the storages at the end of the file and returns where each one's elements begin.
+// storages returns the offset of the elements of each storage at the end of the file.
 func (r *legacyReader) storages(keys any) (map[string]int64, error) {
 	list, ok := keys.(*types.List)
 	if !ok {
-		return nil, tensor.Bad("list of the storages' keys is no list")
+		return nil, tensor.Bad("keys of the storages are not a list")
 	}
 	offsets := make(map[string]int64, list.Len())
 	for _, item := range *list {
 		key, _ := item.(string)
 		s := r.loader.storages[key]
 		if s == nil {
-			return nil, tensor.Bad("storage %q is in the file, but nothing refers to it, so that its size is not known", key).At(r.at)
+			return nil, tensor.Bad("storage %q is in the file, but nothing refers to it, so its size is unknown", key).At(r.at)
 		}
 		if _, twice := offsets[key]; twice {
 			return nil, tensor.Bad("storage %s is in the file twice", key).At(r.at)
@@ -137,12 +136,12 @@ func (r *legacyReader) storages(keys any) (map[string]int64, error) {
 		}
 		n := int64(binary.LittleEndian.Uint64(count[:]))
 		if want := s.bytes / s.class.dtype.Size(); n != want {
-			return nil, tensor.Bad("storage %s has %d elements, the pickle says %d", key, n, want).At(r.at)
+			return nil, tensor.Bad("storage %s has %d elements, but %d in the pickle", key, n, want).At(r.at)
 		}
 		r.at += 8
 		if s.bytes > r.size-r.at {
 			return nil, tensor.Bad("file ends %d bytes before the end of storage %s", s.bytes-(r.size-r.at), key).At(r.at).
-				Advise("the file is cut short: download or copy it again")
+				Advise("the file is truncated: download or copy it again")
 		}
 		offsets[key] = r.at
 		r.at += s.bytes

@@ -11,14 +11,14 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// checksum remembers that a member's CRC was found right or wrong. An I/O error is not remembered.
+// checksum is the result of checking the CRC-32 of a member. Errors of input are not kept.
 type checksum struct {
 	mu    sync.Mutex
 	done  bool
 	wrong error
 }
 
-// check reads the member and compares its CRC-32, once for all tensors that share it.
+// check checks the CRC-32 of the member, once for all tensors that share it.
 func (m *member) check() error {
 	m.sum.mu.Lock()
 	defer m.sum.mu.Unlock()
@@ -33,7 +33,7 @@ func (m *member) check() error {
 		err = tensor.Bad("zip member ends after %d of its %d bytes", n, m.size)
 	}
 	if err == nil && h.Sum32() != m.crc {
-		err = tensor.Bad("checksum of the bytes is %08x, the zip file says %08x", h.Sum32(), m.crc).
+		err = tensor.Bad("checksum is %08x, but %08x is recorded", h.Sum32(), m.crc).
 			Advise("the file is damaged: download or copy it again")
 	}
 	tensor.Annotate(err, tensor.Location{Record: m.name})
@@ -43,7 +43,7 @@ func (m *member) check() error {
 	return err
 }
 
-// open returns a reader of the member's bytes, inflated. It gives no more than the member's size.
+// open returns a reader of the inflated bytes of the member, at most as many as its size.
 func (m *member) open() io.ReadCloser {
 	stored := io.NewSectionReader(m.file, m.offset, m.stored)
 	if !m.deflated {
@@ -52,7 +52,7 @@ func (m *member) open() io.ReadCloser {
 	return &inflater{m: m, r: flate.NewReader(stored), left: m.size}
 }
 
-// inflater reads a deflated member and holds it to its size.
+// inflater reads a deflated member and checks its size.
 type inflater struct {
 	m    *member
 	r    io.ReadCloser
@@ -79,15 +79,16 @@ func (i *inflater) Read(p []byte) (int, error) {
 	case i.left > 0 && (err == io.EOF || err == io.ErrUnexpectedEOF):
 		err = tensor.Bad("zip member inflates to %d bytes less than its size", i.left).Within(i.m.name)
 	case i.left == 0 && err == io.EOF:
-		err = nil // said by the next call
+		err = nil // returned by the next call
 	}
 	return n, err
 }
 
 func (i *inflater) Close() error { return i.r.Close() }
 
-// readAll returns the member's bytes, at most limit, and checks their CRC unless summed is false.
-func (m *member) readAll(limit int64, summed bool) ([]byte, error) {
+// readAll returns the bytes of a member of at most limit bytes. If checksummed is set, it checks their
+// CRC-32.
+func (m *member) readAll(limit int64, checksummed bool) ([]byte, error) {
 	if m.size > limit {
 		return nil, tensor.Bad("zip member of %d bytes; at most %d are read", m.size, limit).Within(m.name)
 	}
@@ -100,16 +101,15 @@ func (m *member) readAll(limit int64, summed bool) ([]byte, error) {
 	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
 		return nil, err
 	}
-	if summed && crc32.ChecksumIEEE(data) != m.crc {
-		return nil, tensor.Bad("checksum of the bytes is %08x, the zip file says %08x", crc32.ChecksumIEEE(data), m.crc).
+	if checksummed && crc32.ChecksumIEEE(data) != m.crc {
+		return nil, tensor.Bad("checksum is %08x, but %08x is recorded", crc32.ChecksumIEEE(data), m.crc).
 			Within(m.name).Advise("the file is damaged: download or copy it again")
 	}
 	return data, nil
 }
 
-// placed adds the record and the offset to an error about the format. Those of the system stay as
-// they are.
-func placed(err error, record string, offset int64) error {
+// annotateAt adds a record and an offset to a *tensor.FormatError that does not have them.
+func annotateAt(err error, record string, offset int64) error {
 	var bad *tensor.FormatError
 	if errors.As(err, &bad) {
 		bad.Within(record).At(offset)

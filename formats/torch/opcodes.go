@@ -1,6 +1,6 @@
 package torch
 
-// operand says what follows an opcode in a pickle.
+// operand is what follows an opcode in a pickle.
 type operand uint8
 
 const (
@@ -13,19 +13,19 @@ const (
 	counted4            //
 	oneLine             // text up to a newline
 	twoLines            //
-	firstOfFile         // one byte, and only at the start of a pickle
+	firstOfFile         // one byte, only at the start of a pickle
 )
 
-// opcode is one row of the table of opcodes that a checkpoint may use.
+// opcode is an opcode that a checkpoint may use.
 type opcode struct {
 	name    string
 	operand operand
-	cost    int64 // bytes that gopickle and this package allocate for it, generously
+	cost    int64 // upper bound of the bytes that gopickle and this package allocate for it
 	check   func(s *scanner, arg []byte) error
 }
 
-// What the values cost in gopickle v0.3.0, in the scanner and when they are walked, in bytes,
-// rounded up.
+// The costs of values in bytes, rounded up: in gopickle v0.3.0, in the scanner, and while the values are
+// walked.
 const (
 	costMark  = 320 // a stack of 16 interfaces for every MARK
 	costDict  = 288 // four entries from the start
@@ -33,17 +33,17 @@ const (
 	costTuple = 144
 	costMemo  = 96  // an entry in two maps, both growing by doubling
 	costItem  = 96  // a slot of a growing list or dictionary
-	costSlot  = 80  // a slot of both stacks, counted where a stack grows
+	costSlot  = 80  // a slot of both stacks, counted when a stack grows
 	costText  = 48  // and twice its bytes
-	costCall  = 176 // a tensor is the largest thing that a call makes
-	costRef   = 240 // a storage that is new
+	costCall  = 176 // a tensor, the largest result of a call
+	costRef   = 240 // a new storage
 	costName  = 160
 )
 
-// opcodes are those that torch, libtorch and both generations of Python's pickler write for
-// checkpoints, in protocols 1 to 5 (torch cannot write protocol 0). An opcode that is missing
-// here is refused: those that build instances of classes (INST, OBJ, NEWOBJ), those that only
-// protocol 0 has, EXT, buffers, 8-byte lengths, LONG4, DUP and POP among them.
+// opcodes are the opcodes that torch, libtorch and both generations of Python's pickler write for
+// checkpoints, in protocols 1 to 5 (torch does not write protocol 0). All others are refused, among
+// them those that make instances of classes (INST, OBJ, NEWOBJ), those of protocol 0, EXT, buffers,
+// 8-byte lengths, LONG4, DUP and POP.
 var opcodes = [256]opcode{
 	'(':  {"MARK", noOperand, costMark, (*scanner).mark},
 	'.':  {"STOP", noOperand, 0, (*scanner).stop},
@@ -90,7 +90,7 @@ var opcodes = [256]opcode{
 	0x95: {"FRAME", bytes8, 0, (*scanner).frame},
 }
 
-// refusedOpcodes names some that are not in the table, so that an error can.
+// refusedOpcodes are the names of refused opcodes, for error messages.
 var refusedOpcodes = map[byte]string{
 	'0': "POP", '1': "POP_MARK", '2': "DUP", 'F': "FLOAT", 'P': "PERSID", 'S': "STRING", 'V': "UNICODE",
 	'd': "DICT", 'l': "LIST", 'g': "GET", 'p': "PUT", 'i': "INST", 'o': "OBJ", 0x81: "NEWOBJ", 0x82: "EXT1",

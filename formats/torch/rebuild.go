@@ -8,31 +8,31 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// storageInfo is one storageInfo of a checkpoint, before it is known where its bytes lie.
+// storageInfo is the description of a storage in a pickle.
 type storageInfo struct {
 	key   string // decimal digits
 	class storageClass
 	bytes int64
 }
 
-// storageRef is what a persistent id becomes: a storage, or a range of one (legacy views).
+// storageRef is the value of a persistent id: a storage, or a range of one (a legacy view).
 type storageRef struct {
 	*storageInfo
-	class  storageClass // as this id has it
+	class  storageClass // in this id
 	first  int64        // bytes before the range
 	length int64        // bytes of the range
 }
 
-// tensorRef is what the rebuild functions of torch become: a view of a storage.
+// tensorRef is the result of a rebuild function of torch: a view of a storage.
 type tensorRef struct {
 	storage       *storageRef
 	dtype         tensor.DType
 	offset        int64
 	shape, stride *types.Tuple
-	problem       *tensor.FormatError // why the tensor cannot be read; the rest is not filled then
+	problem       *tensor.FormatError // why the tensor cannot be read; the other fields are then not set
 }
 
-// PySetState takes the attributes of a tensor, which are of no use here.
+// PySetState ignores the attributes of a tensor.
 func (*tensorRef) PySetState(any) error { return nil }
 
 func unreadable(format string, args ...any) *tensorRef {
@@ -68,7 +68,7 @@ func rebuildTensorOfType(args []any) any {
 	ref, _ := args[0].(*storageRef)
 	dtype, ok := args[6].(tensor.DType)
 	if !ok {
-		return unreadable("tensor's element type is none")
+		return unreadable("tensor has no element type")
 	}
 	t := &tensorRef{storage: ref, dtype: dtype}
 	if len(args) == 8 {
@@ -77,11 +77,11 @@ func rebuildTensorOfType(args []any) any {
 	return t.fill(args, nil)
 }
 
-// fill sets the view from storage, offset, size and stride. metadata says what else is to be done
-// to the elements: torch marks conjugates and negatives that it has not computed.
+// fill sets the view from storage, offset, size and stride. With metadata torch marks tensors whose
+// elements are still to be conjugated or negated; those are refused.
 func (t *tensorRef) fill(args []any, metadata any) any {
 	if t.storage == nil {
-		return unreadable("tensor is rebuilt from something that is no storage")
+		return unreadable("tensor is rebuilt from a value that is not a storage")
 	}
 	offset, ok := args[1].(int)
 	shape, shapeOK := args[2].(*types.Tuple)
@@ -96,7 +96,7 @@ func (t *tensorRef) fill(args []any, metadata any) any {
 		}
 		if d.Len() > 0 {
 			name, _ := (*d)[0].Key.(string)
-			t.problem = tensor.Bad("tensor is stored with the flag %q: its elements are not those in the file", name).
+			t.problem = tensor.Bad("tensor is stored with the flag %q, so its elements are not those in the file", name).
 				Advise("in Python, save tensor.resolve_conj().resolve_neg() instead")
 			return t
 		}
@@ -105,11 +105,11 @@ func (t *tensorRef) fill(args []any, metadata any) any {
 	return t
 }
 
-// numbers turns tuples of integers into slices. Tuples that a pickle uses for many tensors are
-// turned once, so that they take no more memory than the pickle has shown.
+// numbers converts tuples of integers to slices. A tuple that many tensors share is converted once, so
+// that memory stays proportional to the pickle.
 type numbers map[*types.Tuple][]int64
 
-// maxRank is torch's own limit to the number of axes.
+// maxRank is the largest number of axes in torch.
 const maxRank = 64
 
 func (n numbers) slice(t *types.Tuple) ([]int64, error) {
@@ -123,7 +123,7 @@ func (n numbers) slice(t *types.Tuple) ([]int64, error) {
 	for i, item := range *t {
 		v, ok := item.(int)
 		if !ok {
-			return nil, tensor.Bad("tensor's size or stride is not made of integers")
+			return nil, tensor.Bad("tensor's size or stride has a value that is not an integer")
 		}
 		s[i] = int64(v)
 	}
@@ -131,7 +131,7 @@ func (n numbers) slice(t *types.Tuple) ([]int64, error) {
 	return s, nil
 }
 
-// view returns how the tensor lies in its storage.
+// view returns the view of the storage.
 func (t *tensorRef) view(n numbers) (tensor.View, error) {
 	shape, err := n.slice(t.shape)
 	if err != nil {
@@ -141,15 +141,15 @@ func (t *tensorRef) view(n numbers) (tensor.View, error) {
 	return tensor.View{Shape: shape, Strides: strides, Offset: t.offset}, err
 }
 
-// firstArgument stands for _rebuild_parameter(tensor, requires_grad, hooks) and its like, which
-// are the tensor as far as its elements go.
+// firstArgument stands for _rebuild_parameter(tensor, requires_grad, hooks) and similar functions, whose
+// result has the elements of the tensor.
 func firstArgument(args []any) any {
 	if len(args) > 0 {
 		if t, ok := args[0].(*tensorRef); ok {
 			return t
 		}
 	}
-	return unreadable("parameter is made of something that is no tensor")
+	return unreadable("parameter is made from a value that is not a tensor")
 }
 
 // rebuildFromType stands for torch._tensor._rebuild_from_type_v2(function, type, arguments,
@@ -161,13 +161,13 @@ func rebuildFromType(args []any) any {
 	f, ok := args[0].(*global)
 	inner, tupleOK := args[2].(*types.Tuple)
 	if !ok || !tupleOK || !slices.Contains(rebuilders, f.name) {
-		return unreadable("tensor is rebuilt by something that makes no tensors")
+		return unreadable("tensor is rebuilt by a function that does not return tensors")
 	}
 	return f.call(*inner)
 }
 
-// rebuilders are the functions that rebuildFromType may call. It is not one of them, so that calls
-// do not nest.
+// rebuilders are the functions that rebuildFromType may call. It is not one of them, so calls do not
+// nest.
 var rebuilders = []string{
 	"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter", "_rebuild_parameter_with_state",
 }

@@ -8,46 +8,46 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Limits on one pickle. The pickle of a checkpoint takes 150 to 300 bytes a tensor, and what
-// gopickle makes of it some 3.5 KiB by the costs of the opcode table, so that more than 15,000
-// tensors are within both, ten times what checkpoints of training runs hold. Within them no pickle
-// was found that takes 128 MiB or a second to read.
+// Limits of a pickle. A tensor takes 150 to 300 bytes in the pickle of a checkpoint, and about 3.5 KiB by
+// the costs in the opcode table when it is read, so that 15,000 tensors are within both limits: ten
+// times as many as in checkpoints of training runs. No pickle within the limits was found that takes
+// 128 MiB or a second to read.
 const (
 	maxPickle  = 16 << 20 // bytes
 	maxReading = 64 << 20 // bytes, by the costs in the opcode table
 )
 
-// errCut says that a pickle goes on past the bytes at hand.
-var errCut = errors.New("pickle has no end")
+// errTruncated is returned for a pickle that does not end within the given bytes.
+var errTruncated = errors.New("pickle has no end")
 
-// scanner reads a pickle without building anything of it, checks it opcode by opcode, and copies
-// it for gopickle. gopickle v0.3.0 trusts its input: it panics on some opcodes, allocates what a
-// length says before it reads, pushes nil for what the memo does not hold. So nothing reaches it
-// that has not passed here:
-//   - only opcodes of the table, with operands that lie within the pickle;
-//   - every value that an opcode takes is on the stack, above the mark, and of the right kind;
-//     every MARK is used; the memo is read only where it was written;
-//   - names of classes and functions are those of the table of globals. The copy does not even
-//     contain names: it says which row of the table is meant, and none but these can be asked for;
-//   - what it would take to read stays within maxReading.
+// scanner checks a pickle opcode by opcode, without building values, and copies it for gopickle.
+// gopickle v0.3.0 trusts its input: it panics on some opcodes, allocates the length of an operand before
+// it reads the operand, and pushes nil for missing entries of the memo. The scanner ensures that in the
+// copy:
+//   - all opcodes are in the table, with operands within the pickle;
+//   - every value that an opcode takes is on the stack, above the mark, and of the right kind; every
+//     MARK is used; only entries of the memo that were written are read;
+//   - classes and functions are those of the table globals. The copy does not contain their names, but
+//     the numbers of their rows in the table;
+//   - reading it takes at most maxReading bytes of memory.
 //
-// Frames and the protocol number are left out of the copy; they are checked here.
+// Frames and the protocol number are checked and left out of the copy.
 type scanner struct {
 	in       []byte
 	pos      int // of the next opcode or operand byte
 	out      []byte
-	names    bool // whether globals and persistent ids are allowed at all
+	names    bool // globals and persistent ids are allowed
 	stack    []value
 	marks    []int // heights of the stack
 	memo     map[uint32]value
-	highest  int // the stack's height so far
+	highest  int // greatest height of the stack so far
 	frameEnd int // where the current frame ends
 	cost     int64
 	proto    byte
 	done     bool
 }
 
-// kind is what the scanner knows of a value.
+// kind is the kind of a value, as far as the scanner needs to know it.
 type kind uint8
 
 const (
@@ -56,29 +56,29 @@ const (
 	tuple                  //
 	list                   //
 	dict                   // takes items, no state
-	object                 // came from a call: takes a state
+	object                 // result of a call: takes a state
 	dictObject             // takes items and a state
 	set                    //
 	class                  // a row of globals
 )
 
-// value is a value on the scanner's stack: its kind, the row of globals that it is, the bytes of
-// the pickle that a text is.
+// value is a value on the scanner's stack: its kind, the row of a class, the range of a text in the
+// pickle.
 type value struct {
 	kind       kind
 	row        uint8
 	start, end int32
 }
 
-// scan checks the pickle at the start of data and returns its length and the copy for gopickle.
-// Errors are *tensor.FormatError, with the offset in data, or errCut. names tells whether the
-// pickle may refer to classes, functions and storages.
+// scan checks the pickle at the start of data and returns its length and the copy for gopickle. Errors
+// are a *tensor.FormatError with the offset in data, or errTruncated. names is whether the pickle may
+// refer to classes, functions and storages.
 func scan(data []byte, names bool) (length int, copied []byte, proto byte, err error) {
 	s := &scanner{in: data, names: names, memo: map[uint32]value{}, out: make([]byte, 0, len(data)+16)}
 	for !s.done {
 		at := s.pos
 		if err := s.step(); err != nil {
-			return 0, nil, 0, placed(err, "", int64(at))
+			return 0, nil, 0, annotateAt(err, "", int64(at))
 		}
 	}
 	return s.pos, s.out, s.proto, nil
@@ -87,7 +87,7 @@ func scan(data []byte, names bool) (length int, copied []byte, proto byte, err e
 // step checks and copies one opcode.
 func (s *scanner) step() error {
 	if s.pos >= len(s.in) {
-		return errCut
+		return errTruncated
 	}
 	start := s.pos
 	code := s.in[s.pos]
@@ -117,10 +117,10 @@ func (s *scanner) step() error {
 	return s.charge(op.cost + 2*int64(s.pos-start) + 2*int64(len(arg)))
 }
 
-// dropped tells of the opcodes that only the scanner needs.
+// dropped reports whether an opcode is left out of the copy.
 func (s *scanner) dropped(code byte) bool { return code == 0x80 || code == 0x95 }
 
-// charge counts n bytes of memory that reading the pickle takes.
+// charge adds n bytes to the memory that reading the pickle takes.
 func (s *scanner) charge(n int64) error {
 	s.cost += n
 	if s.cost > maxReading {
@@ -129,7 +129,7 @@ func (s *scanner) charge(n int64) error {
 	return nil
 }
 
-// operand returns the operand at pos and moves past it.
+// operand reads the operand at pos.
 func (s *scanner) operand(op *opcode) ([]byte, error) {
 	switch op.operand {
 	case bytes1, firstOfFile:
@@ -167,24 +167,24 @@ func (s *scanner) operand(op *opcode) ([]byte, error) {
 	return nil, nil
 }
 
-// take returns the next n bytes. A length that no pickle can have is told apart from one that only
-// the bytes at hand do not reach, since those may be the beginning of a longer file.
+// take reads the next n bytes. If they are not all in the given bytes, which may be the beginning of a
+// longer pickle, it returns errTruncated, unless no pickle can be so long.
 func (s *scanner) take(n int64) ([]byte, error) {
 	if n > maxPickle {
 		return nil, tensor.Bad("length %d exceeds the largest pickle (%d MiB)", n, maxPickle>>20)
 	}
 	if n > int64(len(s.in)-s.pos) {
-		return nil, errCut
+		return nil, errTruncated
 	}
 	start := s.pos
 	s.pos += int(n)
 	return s.in[start:s.pos], nil
 }
 
-// maxLine is far longer than the names of classes and the numbers that stand in lines.
+// maxLine bounds the lines that hold names of classes and numbers, in bytes.
 const maxLine = 1024
 
-// line returns the bytes up to the next newline and moves past it.
+// line reads a line, and returns it without the newline.
 func (s *scanner) line() ([]byte, error) {
 	rest := s.in[s.pos:min(len(s.in), s.pos+maxLine)]
 	n := bytes.IndexByte(rest, '\n')
@@ -192,7 +192,7 @@ func (s *scanner) line() ([]byte, error) {
 		if len(rest) == maxLine {
 			return nil, tensor.Bad("line of more than %d bytes", maxLine)
 		}
-		return nil, errCut
+		return nil, errTruncated
 	}
 	s.pos += n + 1
 	return rest[:n], nil

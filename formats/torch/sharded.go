@@ -13,8 +13,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// IndexName and WeightsName are what transformers calls the index of a checkpoint in shards, and a
-// checkpoint that is one file.
+// The names that transformers gives to the index of a checkpoint in shards and to a checkpoint of one
+// file.
 const (
 	IndexName   = "pytorch_model.bin.index.json"
 	WeightsName = "pytorch_model.bin"
@@ -76,7 +76,7 @@ func openIndex(source fs.FS, name string) (c *tensor.Checkpoint, err error) {
 func noteShards(c *tensor.Checkpoint, x *shardindex.Index, shards []*tensor.Checkpoint) {
 	all, once := int64(0), int64(0)
 	for i, s := range shards {
-		counted := map[int64]bool{} // by where the storage begins
+		counted := map[int64]bool{} // by storage
 		for _, t := range s.Tensors() {
 			all += t.Bytes()
 			if at := storageOf(t); !counted[at] {
@@ -109,11 +109,11 @@ func storageOf(t *tensor.Tensor) int64 {
 	switch d := t.Data.(type) {
 	case *tensor.Strided:
 		return d.Base
-	case *summed:
+	case *checksummed:
 		return d.layout.Base
 	case *inflated:
 		return d.member.offset
-	case *summedInflated:
+	case *checksummedInflated:
 		return d.member.offset
 	}
 	return -1

@@ -9,7 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// This file has the scanner's stack, marks and memo, and what each opcode does to them.
+// This file holds the effects of the opcodes on the scanner's stack, marks and memo.
 
 func (s *scanner) push(v value) error {
 	s.stack = append(s.stack, v)
@@ -20,7 +20,7 @@ func (s *scanner) push(v value) error {
 	return s.charge(costSlot)
 }
 
-// pop takes the value on top, which has to be above the last mark.
+// pop removes the value on top, which must be above the last mark.
 func (s *scanner) pop() (value, error) {
 	floor := 0
 	if len(s.marks) > 0 {
@@ -34,7 +34,7 @@ func (s *scanner) pop() (value, error) {
 	return v, nil
 }
 
-// popKind takes the value on top, which has to be of one of the kinds.
+// popKind removes the value on top, which must be of one of the kinds.
 func (s *scanner) popKind(what string, kinds ...kind) (value, error) {
 	v, err := s.pop()
 	if err != nil {
@@ -45,13 +45,13 @@ func (s *scanner) popKind(what string, kinds ...kind) (value, error) {
 			return v, nil
 		}
 	}
-	return v, tensor.Bad("pickle has something else where %s belongs", what)
+	return v, tensor.Bad("pickle has a value of another kind instead of %s", what)
 }
 
-// popMark takes the values down to the last mark, and the mark.
+// popMark removes the last mark and the values above it, and returns how many these are.
 func (s *scanner) popMark() (items int, err error) {
 	if len(s.marks) == 0 {
-		return 0, tensor.Bad("pickle has no MARK where one belongs")
+		return 0, tensor.Bad("pickle has no MARK where one is expected")
 	}
 	floor := s.marks[len(s.marks)-1]
 	items = len(s.stack) - floor
@@ -80,8 +80,7 @@ func pushes(k kind) func(*scanner, []byte) error {
 	return func(s *scanner, _ []byte) error { return s.push(value{kind: k}) }
 }
 
-// decimal checks a number in decimal, as protocol 1 writes booleans, and integers of more than
-// four bytes.
+// decimal checks a decimal number. Protocol 1 writes booleans and integers of more than four bytes so.
 func (s *scanner) decimal(arg []byte) error {
 	digits := bytes.TrimPrefix(arg, []byte("-"))
 	if s.in[s.pos-len(arg)-2] == 'L' {
@@ -98,8 +97,8 @@ func (s *scanner) decimal(arg []byte) error {
 	return s.push(value{kind: plain})
 }
 
-// long checks a little-endian integer of up to 255 bytes; the magic number of the legacy container
-// has 10. gopickle panics where there are none.
+// long checks a little-endian integer of up to 255 bytes. gopickle panics if it has none. The magic
+// number of the legacy container has 10.
 func (s *scanner) long(arg []byte) error {
 	if len(arg) == 0 {
 		return tensor.Bad("integer of no bytes")
@@ -114,7 +113,7 @@ func (s *scanner) text(arg []byte) error {
 	return s.python2Text(arg)
 }
 
-// python2Text is a str of Python 2, in whatever encoding.
+// python2Text accepts a str of Python 2, in any encoding.
 func (s *scanner) python2Text(arg []byte) error {
 	return s.push(value{kind: text, start: int32(s.pos - len(arg)), end: int32(s.pos)})
 }
@@ -141,7 +140,7 @@ func (s *scanner) appendOne([]byte) error {
 	if _, err := s.pop(); err != nil {
 		return err
 	}
-	return s.back("a list", list)
+	return s.replaceTop("a list", list)
 }
 
 func (s *scanner) appendMark([]byte) error {
@@ -152,7 +151,7 @@ func (s *scanner) appendMark([]byte) error {
 	if err := s.charge(int64(n) * costItem); err != nil {
 		return err
 	}
-	return s.back("a list", list)
+	return s.replaceTop("a list", list)
 }
 
 func (s *scanner) setOne([]byte) error {
@@ -161,7 +160,7 @@ func (s *scanner) setOne([]byte) error {
 			return err
 		}
 	}
-	return s.back("a dict", dict, dictObject)
+	return s.replaceTop("a dict", dict, dictObject)
 }
 
 func (s *scanner) setMark([]byte) error {
@@ -170,12 +169,12 @@ func (s *scanner) setMark([]byte) error {
 		return err
 	}
 	if n%2 != 0 {
-		return tensor.Bad("pickle sets %d keys and values: one has no other", n)
+		return tensor.Bad("pickle sets %d keys and values, an odd number", n)
 	}
 	if err := s.charge(int64(n/2) * costItem); err != nil {
 		return err
 	}
-	return s.back("a dict", dict, dictObject)
+	return s.replaceTop("a dict", dict, dictObject)
 }
 
 func (s *scanner) addMark([]byte) error {
@@ -186,11 +185,11 @@ func (s *scanner) addMark([]byte) error {
 	if err := s.charge(int64(n) * costItem); err != nil {
 		return err
 	}
-	return s.back("a set", set)
+	return s.replaceTop("a set", set)
 }
 
-// back takes a value of one of the kinds, which an opcode changes, and puts it back.
-func (s *scanner) back(what string, kinds ...kind) error {
+// replaceTop checks that the value on top, which an opcode changes, is of one of the kinds.
+func (s *scanner) replaceTop(what string, kinds ...kind) error {
 	v, err := s.popKind(what, kinds...)
 	if err != nil {
 		return err
@@ -198,8 +197,8 @@ func (s *scanner) back(what string, kinds ...kind) error {
 	return s.push(v)
 }
 
-// put notes the value on top in the memo. Picklers count up from 0; an index past the number of
-// bytes read so far is not one of theirs.
+// put stores the value on top in the memo. Picklers count from 0, so an index is less than the number of
+// bytes read so far.
 func (s *scanner) put(arg []byte) error {
 	at := memoIndex(arg)
 	if int64(at) >= int64(s.pos) {
@@ -230,7 +229,7 @@ func (s *scanner) get(arg []byte) error {
 	return s.push(v)
 }
 
-// memoIndex returns the index that is an operand of one byte or four.
+// memoIndex returns the value of an operand of one byte or four.
 func memoIndex(arg []byte) uint32 {
 	if len(arg) == 1 {
 		return uint32(arg[0])
@@ -238,13 +237,13 @@ func memoIndex(arg []byte) uint32 {
 	return binary.LittleEndian.Uint32(arg)
 }
 
-// protocol checks PROTO, which stands first or not at all.
+// protocol checks PROTO, which may only come first.
 func (s *scanner) protocol(arg []byte) error {
 	if s.pos != 2 {
 		return tensor.Bad("PROTO inside a pickle")
 	}
 	if arg[0] > 5 {
-		return tensor.Bad("pickle protocol %d is not known", arg[0])
+		return tensor.Bad("unknown pickle protocol %d", arg[0])
 	}
 	s.proto = arg[0]
 	return nil
@@ -259,14 +258,14 @@ func (s *scanner) frame(arg []byte) error {
 		return tensor.Bad("frame of %d bytes exceeds the largest pickle (%d MiB)", n, maxPickle>>20)
 	}
 	if int64(n) > int64(len(s.in)-s.pos) {
-		return errCut
+		return errTruncated
 	}
 	s.frameEnd = s.pos + int(n)
 	return nil
 }
 
-// emptySet becomes a call of the class set in the copy, since gopickle's own set is a Go map that
-// panics on some values.
+// emptySet writes a call of the class set to the copy, since gopickle's own set is a Go map, which panics
+// on some values.
 func (s *scanner) emptySet([]byte) error {
 	s.out = s.out[:len(s.out)-1]
 	s.name(setRow)
@@ -280,7 +279,7 @@ func (s *scanner) global(arg []byte) error {
 	return s.refer(module, name)
 }
 
-// stackGlobal takes the two names from the stack, in the copy too.
+// stackGlobal removes the two names from the stack, and in the copy with two POPs.
 func (s *scanner) stackGlobal([]byte) error {
 	name, err := s.popKind("the name of a class", text)
 	if err != nil {
@@ -294,7 +293,7 @@ func (s *scanner) stackGlobal([]byte) error {
 	return s.refer(s.in[module.start:module.end], s.in[name.start:name.end])
 }
 
-// refer pushes the global of that name, if it is in the table.
+// refer pushes the global of that name, which must be in the table.
 func (s *scanner) refer(module, name []byte) error {
 	if !s.names {
 		return refused(module, name)
@@ -307,7 +306,7 @@ func (s *scanner) refer(module, name []byte) error {
 	return s.push(value{kind: class, row: row})
 }
 
-// name writes the copy's form of a global: the number of its row.
+// name writes a global to the copy, by the number of its row.
 func (s *scanner) name(row uint8) {
 	s.out = append(s.out, "c\n"...)
 	s.out = strconv.AppendInt(s.out, int64(row), 10)
@@ -332,12 +331,12 @@ func (s *scanner) build([]byte) error {
 	if _, err := s.pop(); err != nil {
 		return err
 	}
-	return s.back("an object with a state", object, dictObject, set)
+	return s.replaceTop("an object with a state", object, dictObject, set)
 }
 
 func (s *scanner) persistentID([]byte) error {
 	if !s.names {
-		return tensor.Bad("pickle refers to a storage where none belongs")
+		return tensor.Bad("pickle refers to a storage where none is expected")
 	}
 	if _, err := s.popKind("the tuple that describes a storage", tuple); err != nil {
 		return err

@@ -1,15 +1,14 @@
-// Package torch reads the checkpoints that torch.save writes: the zip container of torch 1.6 and
-// later, the legacy container from before, and directories of shards with an index
-// (pytorch_model.bin.index.json). It writes the zip container of today's torch (Layout).
+// Package torch reads the files of torch.save: the zip container of torch 1.6 and later, the legacy
+// container before it, and directories of shards with an index (pytorch_model.bin.index.json). It
+// writes the zip container of current torch (NewLayout).
 //
-// A checkpoint of torch is a pickle, which is a program. Nothing of it is run here: an opcode
-// scanner with a short list of permitted opcodes, classes and functions goes first, and what they
-// stand for are plain records of this package (see scanner, globals). Storages are not read until a
-// tensor is.
+// A checkpoint of torch is a pickle, which is a program. This package does not run it: a scanner
+// accepts a short list of opcodes, classes and functions, and the functions of this package that stand
+// for them only record their arguments (see scanner and globals). A storage is read when a tensor is.
 //
-// Tensors are named by torch's own keys; dicts and lists within each other are joined with dots,
-// items of lists by their index: "optimizer.state.0.exp_avg". A tensor that was saved by itself is
-// called "tensor". Values that are no tensors are counted and left out.
+// The name of a tensor is its keys in nested dicts and its indices in lists, joined with dots:
+// "optimizer.state.0.exp_avg". A tensor that was saved by itself is called "tensor". Values that are not
+// tensors are counted and left out.
 package torch
 
 import (
@@ -21,17 +20,17 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// headSize is as many bytes as Detect wants to see of a file.
+// headSize is how many bytes of a file Detect needs.
 const headSize = 512
 
-// Detect reports whether a file that begins with head, its first 512 bytes, is for this package: a
-// zip file, or a pickle. Whether it is a checkpoint is found out by opening it.
+// Detect reports whether a file that begins with head, its first 512 bytes, is a zip file or a pickle.
+// Opening it shows whether it is a checkpoint.
 func Detect(head []byte) bool {
 	return bytes.HasPrefix(head, []byte(localMark)) || isLegacy(head) || isPickle(head)
 }
 
-// isPickle reports whether head begins as a pickle of protocols 2 to 5. The third byte is an
-// opcode then, and none of those is 0, as the third byte of a short safetensors file's length is.
+// isPickle reports whether head begins like a pickle of protocols 2 to 5. The third byte is then an
+// opcode. No opcode is 0, as the third byte of a short safetensors file is.
 func isPickle(head []byte) bool {
 	return len(head) > 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5 &&
 		(opcodes[head[2]].check != nil || refusedOpcodes[head[2]] != "") &&
@@ -73,8 +72,8 @@ func openFile(source fs.FS, name string, mayBeIndex bool) (*tensor.Checkpoint, e
 	return c, nil
 }
 
-// NewReader opens a checkpoint of one file, of size bytes. Errors name no file, and closing the
-// checkpoint does not close r.
+// NewReader opens a checkpoint that is the first size bytes of r. Errors do not name a file, and
+// closing the checkpoint does not close r.
 func NewReader(r io.ReaderAt, size int64) (*tensor.Checkpoint, error) {
 	return newReader(r, size, "")
 }
@@ -91,7 +90,7 @@ func newReader(r io.ReaderAt, size int64, path string, closers ...io.Closer) (*t
 	return c.checkpoint(path, closers)
 }
 
-// read finds out which container it is.
+// read reads the container that the file begins like.
 func read(r io.ReaderAt, size int64, head []byte) (*contents, error) {
 	const tarMark = 257 // offset of "ustar"
 	switch {

@@ -12,7 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// loader turns scanned pickles into values, and collects the storages that they refer to.
+// loader converts scanned pickles to values, and collects the storages that they refer to.
 type loader struct {
 	legacy   bool
 	storages map[string]*storageInfo
@@ -21,7 +21,7 @@ type loader struct {
 
 // unpickle builds the value of a pickle that scan has copied.
 func (l *loader) unpickle(copied []byte) (v any, err error) {
-	defer func() { // the scanner leaves gopickle nothing to panic about; this is for its faults and ours
+	defer func() { // the scanner prevents panics of gopickle, unless either has a bug
 		if r := recover(); r != nil {
 			err = tensor.Bad("pickle cannot be read: %v", r)
 		}
@@ -37,23 +37,23 @@ func (l *loader) unpickle(copied []byte) (v any, err error) {
 	return v, err
 }
 
-// persistentLoad turns the tuple ("storage", class, key, location, numel) of a zip file, or
-// ("storage", class, key, location, numel, view) of a legacy file, into a *storageRef. numel
-// counts the elements of the class: bytes for an UntypedStorage.
+// persistentLoad converts the tuple ("storage", class, key, location, numel) of a zip file, or
+// ("storage", class, key, location, numel, view) of a legacy file, to a *storageRef. numel counts
+// elements of the class, which are bytes for an UntypedStorage.
 func (l *loader) persistentLoad(id any) (any, error) {
 	parts, items := id.(*types.Tuple), 5
 	if l.legacy {
 		items = 6
 	}
 	if parts == nil || parts.Len() == 0 {
-		return nil, tensor.Bad("persistent id is no description of a storage")
+		return nil, tensor.Bad("persistent id does not describe a storage")
 	}
 	if what, _ := parts.Get(0).(string); what != "storage" || parts.Len() != items {
-		return nil, tensor.Bad("persistent id %q of %d items is no description of a storage", what, parts.Len())
+		return nil, tensor.Bad("persistent id %q of %d items does not describe a storage", what, parts.Len())
 	}
 	class, ok := parts.Get(1).(storageClass)
 	if !ok {
-		return nil, tensor.Bad("storage of a class that is none of torch's storages")
+		return nil, tensor.Bad("storage is of a class that is not a storage class of torch")
 	}
 	key, _ := parts.Get(2).(string)
 	if !isKey(key) {
@@ -75,8 +75,8 @@ func (l *loader) persistentLoad(id any) (any, error) {
 	return ref, nil
 }
 
-// isKey reports whether a storage key is what torch makes them: a count, or in legacy files the
-// address that the storage had.
+// isKey reports whether a storage key is one that torch makes: a counter or, in legacy files, an
+// address.
 func isKey(key string) bool {
 	for _, c := range key {
 		if c < '0' || c > '9' {
@@ -86,8 +86,8 @@ func isKey(key string) bool {
 	return len(key) >= 1 && len(key) <= 20
 }
 
-// storage returns the storage of that key, which all ids have to agree about. In legacy files that
-// goes for the element type too, since numel is what tells there how long the storage is.
+// storage returns the storage of that key. All ids must give it the same size and, in legacy files, where
+// numel defines the length of the storage, the same element type.
 func (l *loader) storage(key string, class storageClass, size int64) (*storageInfo, error) {
 	s := l.storages[key]
 	if s == nil {
@@ -109,7 +109,7 @@ func (r *storageRef) narrow(view any) error {
 	}
 	parts, ok := view.(*types.Tuple)
 	if !ok || parts.Len() != 3 {
-		return tensor.Bad("storage %s has a view that is no tuple of 3", r.key)
+		return tensor.Bad("storage %s has a view that is not a tuple of 3", r.key)
 	}
 	offset, ok1 := parts.Get(1).(int)
 	n, ok2 := parts.Get(2).(int)
@@ -123,7 +123,7 @@ func (r *storageRef) narrow(view any) error {
 	return nil
 }
 
-// describe names the kind of a value that is neither tensor nor container, in the plural.
+// describe returns the kind of a value that is neither tensor nor container, in the plural.
 func describe(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -137,18 +137,18 @@ func describe(v any) string {
 	case []byte:
 		return "byte strings"
 	case *storageRef:
-		return bareStorages
+		return looseStorages
 	case *other:
 		return v.what
 	}
 	return "types"
 }
 
-// bareStorages is what a storage is called that no tensor lays out.
-const bareStorages = "storages without a tensor"
+// looseStorages is the kind of a storage that is not part of a tensor.
+const looseStorages = "storages without a tensor"
 
-// keyText returns the part of a tensor's name that a key of a dict gives: text as it is, a number
-// in decimal.
+// keyText returns a key of a dict as part of a tensor's name, and false if the key is not text, an integer
+// or a boolean.
 func keyText(key any) (string, bool) {
 	switch k := key.(type) {
 	case string:

@@ -2,23 +2,21 @@ package torch
 
 import "github.com/nlpodyssey/gopickle/types"
 
-// This file has what a pickle's values that are no tensors become. Dicts, lists and tuples are
-// gopickle's own. Its Dict is a list of entries whose look-up is linear, but nothing looks anything
-// up in it: the walk goes through it once, so that 10,000 keys cost what they should. Its
-// OrderedDict is not used, nor can it be, since the copied pickle does not name it: it cannot be
-// made from pairs, as Python 2 pickles it, and it replaces the values of repeated keys, where a
-// checkpoint had better be refused.
+// This file holds the values of a pickle that are not tensors. Dicts, lists and tuples are those of
+// gopickle. Its Dict has linear look-up, but the walk only iterates over it. Its OrderedDict is not used
+// (the copied pickle cannot name it): it cannot be made from pairs, as Python 2 pickles it, and it
+// overwrites the values of repeated keys, for which a checkpoint is refused.
 
-// orderedDict is a collections.OrderedDict or defaultdict. A state (the _metadata that
-// Module.state_dict adds) is of no use here.
+// orderedDict is a collections.OrderedDict or defaultdict. Its state, such as the _metadata that
+// Module.state_dict adds, is ignored.
 type orderedDict struct {
-	pairs      *types.List // that it was made of: a call does not copy what is shared by many
-	types.Dict             // what was set afterwards
+	pairs      *types.List // that it was made from, not copied since many dicts may share them
+	types.Dict             // entries that were set afterwards
 }
 
 func (*orderedDict) PySetState(any) error { return nil }
 
-// makeOrderedDict takes no argument, or as Python 2 has it a list of lists of key and value.
+// makeOrderedDict takes no argument or, as Python 2 writes it, a list of [key, value] lists.
 func makeOrderedDict(args []any) any {
 	d := &orderedDict{}
 	if len(args) > 0 {
@@ -36,7 +34,7 @@ func (d *orderedDict) len() int {
 	return d.pairs.Len() + d.Dict.Len()
 }
 
-// at returns the key and value of index i; a pair that is none has nil for both.
+// at returns the key and the value of index i, nil for both if the pair is not one.
 func (d *orderedDict) at(i int) (key, value any) {
 	if d.pairs != nil {
 		if i < d.pairs.Len() {
@@ -50,10 +48,10 @@ func (d *orderedDict) at(i int) (key, value any) {
 	return d.Dict[i].Key, d.Dict[i].Value
 }
 
-// pySet is a set. Its order means nothing, so that tensors in it have no names.
+// pySet is a set. It has no order, so tensors in it have no names.
 type pySet struct {
-	list  *types.List // that it was made of
-	items []any       // what was added afterwards
+	list  *types.List // that it was made from
+	items []any       // that were added afterwards
 }
 
 func (s *pySet) Add(v any)          { s.items = append(s.items, v) }
@@ -84,7 +82,7 @@ func (s *pySet) at(i int) (key, value any) {
 	return i, s.items[i]
 }
 
-// makeSize makes a torch.Size the tuple that it is given.
+// makeSize returns the tuple that a torch.Size is made from.
 func makeSize(args []any) any {
 	if len(args) == 1 {
 		switch sizes := args[0].(type) {
@@ -97,12 +95,12 @@ func makeSize(args []any) any {
 	return types.NewTupleFromSlice(nil)
 }
 
-// other is a value that is no tensor and holds none; what says which kind, in the plural.
+// other is a value that neither is a tensor nor holds any. what is its kind, in the plural.
 type other struct{ what string }
 
 func (*other) PySetState(any) error { return nil }
 
-// numpyArrays is the one kind of other values that may be of interest.
+// numpyArrays is a kind of other values that may be weights.
 const numpyArrays = "numpy arrays"
 
 func makeOther(what string) func([]any) any {

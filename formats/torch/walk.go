@@ -12,14 +12,14 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// A pickle's values are a graph, not a tree: hostile ones hold themselves, nest 200,000 deep, or
-// name 2^64 leaves with 64 lists. So they are walked without recursion, in two passes. The first
-// visits each container once and counts the tensors below it; the second follows every path that
-// leads to a tensor, which the count has shown to be few.
+// The values of a pickle are a graph, not a tree. Those of a hostile one contain themselves, nest 200,000
+// deep, or have 2^64 paths through 64 lists. So they are walked without recursion, in two passes: the
+// first visits each container once and counts the tensors below it; the second follows the paths to
+// tensors, whose number the first has bounded.
 
-// Limits on the passes.
+// Limits of the passes.
 const (
-	maxChildren  = 1 << 20 // of all containers: more than a pickle of the largest size can list
+	maxChildren  = 1 << 20 // of all containers, more than the largest pickle can list
 	maxTensors   = 1 << 17
 	maxNameBytes = 16 << 20 // of all names together
 )
@@ -34,8 +34,8 @@ type named struct {
 	ref  *tensorRef
 }
 
-// children returns the number of values in a container and a function that gives each with its
-// key; ok is false for what is no container.
+// children returns the number of values in a container, and a function that returns each of them with its
+// key. ok is false if v is not a container.
 func children(v any) (n int, at func(i int) (key, child any), ok bool) {
 	inOrder := func(items []any) (int, func(int) (any, any), bool) {
 		return len(items), func(i int) (any, any) { return i, items[i] }, true
@@ -55,32 +55,32 @@ func children(v any) (n int, at func(i int) (key, child any), ok bool) {
 	return 0, nil, false
 }
 
-// census is what the first pass finds.
-type census struct {
-	paths  map[any]*paths // of every container that is not empty
-	others map[string]int // leaves that are no tensors, by kind
+// graph is the result of the first pass.
+type graph struct {
+	paths  map[any]*paths // by container; empty ones are left out
+	others map[string]int // number of leaves that are not tensors, by kind
 }
 
-// paths are the ways from a container to tensors.
+// paths are the paths from a container to tensors.
 type paths struct {
-	open    bool  // the pass is still below it
-	tensors int   // how many, at most maxTensors+1
+	open    bool  // the pass is below it
+	tensors int   // number of paths, at most maxTensors+1
 	by      []int // indices of the children that are or hold tensors
 }
 
-// visit is a container that a pass is in the middle of.
+// visit is a container on the path of a pass.
 type visit struct {
 	node any
 	*paths
-	i    int // next child, in the second pass next item of by
+	i    int // next child; in the second pass, next index of by
 	n    int
 	at   func(int) (key, child any)
 	name int // length of the container's name, in the second pass
 }
 
-// takeCensus is the first pass.
-func takeCensus(root any) (*census, error) {
-	c := &census{paths: map[any]*paths{}, others: map[string]int{}}
+// newGraph does the first pass.
+func newGraph(root any) (*graph, error) {
+	c := &graph{paths: map[any]*paths{}, others: map[string]int{}}
 	holder := visit{paths: &paths{}, n: 1, at: func(int) (any, any) { return nil, root }}
 	stack := []visit{holder}
 	visited := 0 // children, of all containers
@@ -117,7 +117,7 @@ func takeCensus(root any) (*census, error) {
 			continue
 		}
 		if visited += n; visited > maxChildren {
-			return nil, tensor.Bad("pickle makes more of its values than it holds")
+			return nil, tensor.Bad("pickle has more values than it can list")
 		}
 		if err := checkKeys(child, n, at); err != nil {
 			return nil, err
@@ -131,7 +131,7 @@ func takeCensus(root any) (*census, error) {
 	return c, nil
 }
 
-// found adds the tensors at or below a child.
+// found adds the number of tensors at or below a child.
 func (p *paths) found(child, tensors int) {
 	if tensors > 0 {
 		p.by = append(p.by, child)
@@ -139,7 +139,7 @@ func (p *paths) found(child, tensors int) {
 	}
 }
 
-// checkKeys refuses dicts that no Python program can have: with a list as key, or one key twice.
+// checkKeys refuses dicts that Python cannot have: with a container as key, or with one key twice.
 func checkKeys(v any, n int, at func(int) (any, any)) error {
 	switch v.(type) {
 	case *types.Dict, *orderedDict:
@@ -162,14 +162,14 @@ func checkKeys(v any, n int, at func(int) (any, any)) error {
 	return nil
 }
 
-// collect returns all tensors below root with their names, in the order of the pickle.
-func collect(root any) ([]named, *census, error) {
-	c, err := takeCensus(root)
+// collect does both passes. It returns the tensors with their names, in the order of the pickle.
+func collect(root any) ([]named, *graph, error) {
+	c, err := newGraph(root)
 	if err != nil {
 		return nil, nil, err
 	}
 	if t, ok := root.(*tensorRef); ok {
-		return []named{{bareName, t}}, c, nil
+		return []named{{unnamedTensor, t}}, c, nil
 	}
 	_, at, ok := children(root)
 	if !ok || c.paths[root] == nil || c.paths[root].tensors == 0 {
@@ -208,17 +208,17 @@ func collect(root any) ([]named, *census, error) {
 	return found, c, nil
 }
 
-// bareName is the name of a tensor that was saved by itself, which gives it none.
-const bareName = "tensor"
+// unnamedTensor is the name of a tensor that was saved by itself.
+const unnamedTensor = "tensor"
 
 // appendKey appends the key of a value in container to the name of the container.
 func appendKey(name []byte, container, key any) ([]byte, error) {
 	if _, ok := container.(*pySet); ok {
-		return nil, tensor.Bad("set holds tensors, which gives them no name").Of(tensor.Clip(string(name)))
+		return nil, tensor.Bad("set holds tensors, which have no names in it").Of(tensor.Clip(string(name)))
 	}
 	text, ok := keyText(key)
 	if !ok {
-		return nil, tensor.Bad("tensor in a dict under a key that is neither text nor a whole number").Of(tensor.Clip(string(name)))
+		return nil, tensor.Bad("tensor in a dict with a key that is neither text nor an integer").Of(tensor.Clip(string(name)))
 	}
 	if !utf8.ValidString(text) {
 		return nil, tensor.Bad("name of a tensor is not UTF-8: %s", strconv.QuoteToASCII(tensor.Clip(text))).Of(tensor.Clip(string(name)))
@@ -229,8 +229,8 @@ func appendKey(name []byte, container, key any) ([]byte, error) {
 	return append(name, text...), nil
 }
 
-// listOthers names the leaves that are no tensors, such as "numbers (3), strings (1)".
-func (c *census) listOthers() string {
+// listOthers lists the leaves that are not tensors: "numbers (3), strings (1)".
+func (c *graph) listOthers() string {
 	var kinds []string
 	for kind := range c.others {
 		kinds = append(kinds, kind)

@@ -8,37 +8,37 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Range is where a tensor lies in the file of a Layout.
+// Range is where the elements of a tensor go.
 type Range struct {
 	Offset int64 // bytes from the start of the file
 	Length int64 // bytes
 }
 
-// Layout is the file that torch.save(dict, path) writes for tensors that are contiguous and each
-// alone in its storage, with the place of every tensor, known before any of them is.
+// Layout describes the file that torch.save(dict, path) writes for tensors that are contiguous and each
+// in a storage of its own, with the range of every tensor, before any tensor is known.
 //
-// It is the very file that torch 2.15 writes on Linux, byte for byte, serialization id included, but
-// for what depends on more than the tensors:
-//   - Python writes a string that it meets again as a reference if it is the same object. A tensor
-//     that is called "storage", "cpu", or as a storage's key is, has a name of its own here.
-//   - Where the file's name is not ASCII, or has nothing but dots before its suffix, the folder in
-//     the zip file is called "archive".
-//   - torch takes the bytes PK\x07\x08 at the beginning of a tensor for one more checksum, which
-//     changes the serialization id.
+// The file is the one that torch 2.15 writes on Linux, byte for byte including the serialization id, with
+// three exceptions:
+//   - Python writes a string object that it has written before as a reference. Here the name of a tensor
+//     is always written, also if it is "storage", "cpu", or the key of a storage.
+//   - If the name of the file is not ASCII, or has only dots before its suffix, the folder in the zip
+//     file is called "archive".
+//   - torch takes the bytes PK\x07\x08 at the start of a tensor for a checksum, which changes its
+//     serialization id.
 //
-// torch writes any number of tensors, and so does this package. Its reader, which bounds its
-// memory, takes some 19,000 of them.
+// Like torch, Layout takes any number of tensors. The reader of this package, whose memory is bounded,
+// takes about 19,000.
 type Layout struct {
 	Size   int64   // of the whole file, in bytes
-	Ranges []Range // of each Spec, in the order they were given in
+	Ranges []Range // of the specs, in their order
 
 	records []record // in the order of the file; the last is the serialization id
 	first   int      // the record of the first tensor
 	tail    int64    // where the directory begins
 }
 
-// NewLayout lays out a dict of tensors, in the order they are given in. fileName is the name that
-// the file is to have: torch calls the folder within the zip file so.
+// NewLayout lays out a dict of tensors in the given order. fileName is the name of the file, from which
+// torch derives the name of the folder in the zip file.
 func NewLayout(specs []tensor.Spec, fileName string) (*Layout, error) {
 	sizes, err := checkSpecs(specs)
 	if err != nil {
@@ -48,7 +48,7 @@ func NewLayout(specs []tensor.Spec, fileName string) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	const longest = 4096 // bytes of a file's name, and far from what a zip file holds
+	const longest = 4096 // bytes, much less than zip files allow
 	folder := folderName(fileName)
 	if len(folder) > longest {
 		return nil, tensor.Bad("file name has %d bytes; at most %d are written", len(folder), longest)
@@ -75,7 +75,7 @@ func NewLayout(specs []tensor.Spec, fileName string) (*Layout, error) {
 	return l, nil
 }
 
-// checkSpecs returns the bytes of each tensor, or why the tensors cannot be a dict of torch's.
+// checkSpecs returns the size in bytes of each tensor, or why the tensors cannot be saved.
 func checkSpecs(specs []tensor.Spec) ([]int64, error) {
 	sizes := make([]int64, len(specs))
 	seen := make(map[string]bool, len(specs))
@@ -102,8 +102,8 @@ func checkSpecs(specs []tensor.Spec) ([]int64, error) {
 	return sizes, nil
 }
 
-// folderName returns the name that torch gives to the folder in a zip file: the file's, without
-// the last suffix.
+// folderName returns the name of the folder in the zip file: the name of the file without its last
+// suffix.
 func folderName(fileName string) string {
 	name := fileName[strings.LastIndexAny(fileName, `/\`)+1:]
 	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {

@@ -5,17 +5,17 @@ import (
 	"fmt"
 )
 
-// The last record of a file, .data/serialization_id, is made from the names and the checksums of
-// the others (caffe2/serialize/inline_container.cc, writeSerializationId). Its first half combines
-// the hashes of the names in the order in which C++ holds them in a std::unordered_set: in that of
-// libstdc++, as torch is built for Linux.
+// The last record of a file, .data/serialization_id, is computed from the names and the checksums of the
+// others (caffe2/serialize/inline_container.cc, writeSerializationId). Its first half combines the hashes
+// of the names in the iteration order of a std::unordered_set of libstdc++, with which torch is built for
+// Linux.
 
 const (
 	idName   = ".data/serialization_id"
 	idLength = 40
 )
 
-// serializationID returns the record's content, 40 digits.
+// serializationID returns the content of the record, 40 digits.
 func serializationID(records []record) string {
 	var set nameSet
 	sums := uint64(0)
@@ -32,14 +32,14 @@ func serializationID(records []record) string {
 	return fmt.Sprintf("%020d%020d", names, sums)
 }
 
-// combine is c10's hash_combine.
+// combine is hash_combine of c10.
 func combine(seed, value uint64) uint64 {
 	return seed ^ (value + 0x9e3779b9 + seed<<6 + seed>>2)
 }
 
-// nameSet keeps the order of a std::unordered_set<std::string> of libstdc++ that names are inserted
-// into one by one: a list, in which a name goes before the others of its bucket or, where the
-// bucket is empty, to the front. With more names than buckets the list is built anew.
+// nameSet has the iteration order of a std::unordered_set<std::string> of libstdc++ into which names are
+// inserted one by one: a list, in which a name is inserted before the others of its bucket or, if the
+// bucket is empty, at the front. If there are more names than buckets, the list is rebuilt.
 type nameSet struct {
 	nodes   []nameNode
 	first   int   // of the list
@@ -56,7 +56,7 @@ const (
 	front = -2 // before the first node
 )
 
-// bucketCounts are the sizes that such a set grows through.
+// bucketCounts are the numbers of buckets of a growing set.
 var bucketCounts = []int{13, 29, 59, 127, 257, 541, 1109, 2357, 5087, 10273, 20753, 42043, 85229, 172933, 351061, 712697, 1447153}
 
 func (s *nameSet) add(name string) {
@@ -116,7 +116,7 @@ func (s *nameSet) insert(node int) {
 	}
 }
 
-// stdHash is libstdc++'s std::hash<std::string>: MurmurHash64A of Austin Appleby, with its seed.
+// stdHash is std::hash<std::string> of libstdc++: MurmurHash64A by Austin Appleby with a fixed seed.
 func stdHash(s string) uint64 {
 	const (
 		seed = 0xc70f6907

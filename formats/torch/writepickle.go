@@ -8,8 +8,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// written are the types that torch can save, with the class of their storages, or "" where there
-// is none: those lie in untyped storages, and the pickle names the type itself.
+// written are the types that torch can save, with the class of their storages. Types without a class
+// ("") are in untyped storages, and the pickle names the type.
 var written = func() map[tensor.DType]string {
 	classes := map[tensor.DType]string{}
 	for _, d := range dtypeNames {
@@ -24,18 +24,18 @@ var written = func() map[tensor.DType]string {
 // storageName returns the name of the record of storage i.
 func storageName(i int) string { return "data/" + strconv.Itoa(i) }
 
-// pickler writes a pickle of protocol 2 as CPython's does, which gives each string, tuple, class
-// and object that it writes a number in a memo and refers to those that it has written already.
+// pickler writes a pickle of protocol 2 as CPython does: each string, tuple, class and object gets a number
+// in a memo, and is written as a reference when it comes again.
 type pickler struct {
 	out  []byte
-	memo map[string]uint32 // numbers of what is written more than once
+	memo map[string]uint32 // number by what was written
 	next uint32            // the next number
 }
 
-// encodePickle returns data.pkl of a dict of tensors: Python calls torch._utils._rebuild_tensor_v2,
-// or v3, for each.
+// encodePickle returns data.pkl of a dict of tensors. Reading it calls torch._utils._rebuild_tensor_v2 or
+// v3 for each tensor.
 func encodePickle(specs []tensor.Spec, sizes []int64) ([]byte, error) {
-	const batch = 1000 // items that Python sets in one go
+	const batch = 1000 // items that Python sets with one opcode
 	p := &pickler{memo: map[string]uint32{}}
 	p.out = append(p.out, 0x80, 2, '}')
 	p.put()
@@ -56,7 +56,7 @@ func encodePickle(specs []tensor.Spec, sizes []int64) ([]byte, error) {
 		}
 	}
 	if n := len(specs); n > 0 && n%batch == 0 {
-		p.out = append(p.out, '(', 'u') // Python looks for one more batch
+		p.out = append(p.out, '(', 'u') // as Python, which finds an empty batch
 	}
 	p.out = append(p.out, '.')
 	if len(p.out) > maxPickle {
@@ -109,7 +109,7 @@ func rowMajor(shape []int64) []int64 {
 	return strides
 }
 
-// put gives what was written last a number.
+// put gives the value that was written last a number.
 func (p *pickler) put() {
 	if p.next <= math.MaxUint8 {
 		p.out = append(p.out, 'q', byte(p.next))
@@ -119,7 +119,8 @@ func (p *pickler) put() {
 	p.next++
 }
 
-// again refers to what key was written for before, if it was, and else has the next number be its.
+// again writes a reference to the value that was written for key before. If there is none, it reserves the
+// next number for key and returns false.
 func (p *pickler) again(key string) bool {
 	n, ok := p.memo[key]
 	if !ok {
@@ -143,7 +144,7 @@ func (p *pickler) global(module, name string) {
 	p.put()
 }
 
-// shared writes a string of which torch uses one object all over.
+// shared writes a string for which torch always uses the same object.
 func (p *pickler) shared(s string) {
 	if !p.again("s" + s) {
 		p.text(s)
@@ -157,7 +158,7 @@ func (p *pickler) text(s string) {
 	p.put()
 }
 
-// tuple writes a tuple of integers. The empty one has no number.
+// tuple writes a tuple of integers. The empty tuple has no number.
 func (p *pickler) tuple(values []int64) {
 	if len(values) == 0 {
 		p.out = append(p.out, ')')
@@ -173,7 +174,7 @@ func (p *pickler) tuple(values []int64) {
 	p.put()
 }
 
-// int writes an integer that is not negative, in its shortest form.
+// int writes a non-negative integer in its shortest form.
 func (p *pickler) int(v int64) {
 	switch {
 	case v <= math.MaxUint8:

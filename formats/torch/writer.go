@@ -11,16 +11,15 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Writer is the file of a Layout while it is being filled: a transfer.Destination. Each tensor goes to its Place, by
-// WriteAt or by mapping the file; different tensors may be written at once. The file is no zip file
-// before Finish.
+// Writer writes the file of a Layout: the elements of each tensor go to the range that At returns.
+// Tensors may be written concurrently. The file is a zip file once Finish has returned.
 type Writer struct {
 	layout *Layout
 	file   *os.File
 }
 
-// Create makes the file at its full size, complete but for the tensors, the checksums and the
-// directory. It refuses to replace a file. After an error none is left.
+// Create creates the file at its full size and complete except for the tensors, the checksums and the
+// directory. It does not replace a file. If it fails, it leaves no file behind.
 func (l *Layout) Create(path string) (*Writer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
@@ -33,12 +32,12 @@ func (l *Layout) Create(path string) (*Writer, error) {
 	return w, nil
 }
 
-// writeFrame writes what stands between the tensors.
+// writeFrame writes the bytes between the tensors.
 func (w *Writer) writeFrame() error {
 	if err := w.file.Truncate(w.layout.Size); err != nil {
 		return err
 	}
-	var between []byte // from the end of one tensor to the beginning of the next
+	var between []byte // from the end of a tensor to the next one
 	from := int64(0)
 	records := w.layout.records
 	for i := range records {
@@ -57,18 +56,17 @@ func (w *Writer) writeFrame() error {
 	return err
 }
 
-// At returns the file and the range of it that the bytes of tensor i of the layout's specs belong
-// into.
+// At returns the file, and the range in it of tensor i of the layout's specs.
 func (w *Writer) At(i int) (f *os.File, offset, length int64) {
 	p := w.layout.Ranges[i]
 	return w.file, p.Offset, p.Length
 }
 
-// NeedsCRC32 says that Finish wants the CRC-32 (IEEE) of each tensor.
+// NeedsCRC32 reports that Finish needs the CRC-32 (IEEE) of each tensor.
 func (w *Writer) NeedsCRC32() bool { return true }
 
-// Finish completes the file once all tensors are in it, and makes it durable. Of what was written,
-// in the order of the layout's specs, it takes the CRC-32.
+// Finish completes the file after all tensors are written, and syncs it. written describes the tensors, in
+// the order of the layout's specs; Finish uses their CRC-32.
 func (w *Writer) Finish(written []tensor.Written) error {
 	l := w.layout
 	if len(written) != len(l.Ranges) {

@@ -6,13 +6,13 @@ import (
 	"math"
 )
 
-// record is a member of the zip file that is to be written. All are stored, and as torch streams
-// its files each is followed by a descriptor with its checksum and size.
+// record is a member of the zip file. Members are uncompressed, and since torch streams its files, each is
+// followed by a descriptor with its checksum and size.
 type record struct {
 	name    string // with the folder
 	plain   string // without
-	content string // "" for a tensor's bytes and the serialization id
-	crc     uint32 // of content; of others it is known at the end
+	content string // "" for the elements of a tensor and the serialization id
+	crc     uint32 // of content; that of other records is known at the end
 	header  int64  // offset of the local header
 	data    int64  // offset of the bytes
 	size    int64
@@ -28,7 +28,7 @@ const (
 	directoryVersion, madeBy64 = 45, 3<<8 | 30
 )
 
-// add appends a record, at the place that torch gives it.
+// add appends a record, at the offset that torch gives it.
 func (l *Layout) add(folder, name, content string, size int64) {
 	r := record{name: folder + "/" + name, plain: name, content: content, size: size, crc: crc32.ChecksumIEEE([]byte(content))}
 	if n := len(l.records); n > 0 {
@@ -39,19 +39,19 @@ func (l *Layout) add(folder, name, content string, size int64) {
 	l.records = append(l.records, r)
 }
 
-// wide reports whether the record begins, or is, too large for 32 bits.
+// wide reports whether the offset or the size of the record needs 64 bits.
 func (r *record) wide() bool { return r.size >= wideAt || r.header >= wideAt }
 
-// end returns the offset behind the descriptor, which records without bytes do not have.
+// end returns the offset after the descriptor, which records without bytes do not have.
 func (r *record) end() int64 { return r.data + r.size + int64(len(r.descriptor())) }
 
-// wideLocal returns the field of 64-bit numbers of a local header.
+// wideLocal returns the field of 64-bit numbers in the local header.
 func (r *record) wideLocal() []byte {
-	var stored int64 // not known to torch at this point
+	var stored int64 // torch does not know it yet
 	return wideField(r.size, stored, r.header)
 }
 
-// wideField returns the extra field for those numbers that have no room where they belong.
+// wideField returns the extra field with the numbers that need 64 bits, nil if there are none.
 func wideField(size, stored, header int64) []byte {
 	var field []byte
 	if size >= wideAt {
@@ -75,7 +75,7 @@ func (r *record) flags() uint16 {
 	return flagUTF8 | flagSumFollows
 }
 
-// localHeader returns what stands before the record's bytes, its padding included.
+// localHeader returns the header before the record's bytes, including the padding.
 func (r *record) localHeader() []byte {
 	b := append(make([]byte, 0, r.data-r.header), localMark...)
 	b = binary.LittleEndian.AppendUint16(b, 0) // version
@@ -95,7 +95,7 @@ func (r *record) localHeader() []byte {
 	return b
 }
 
-// descriptor returns what follows the record's bytes.
+// descriptor returns the descriptor after the record's bytes.
 func (r *record) descriptor() []byte {
 	if r.size == 0 {
 		return nil
@@ -109,7 +109,7 @@ func (r *record) descriptor() []byte {
 	return binary.LittleEndian.AppendUint32(b, uint32(r.size))
 }
 
-// centralEntry appends the record's entry in the directory.
+// centralEntry appends the entry of the record in the directory.
 func (r *record) centralEntry(b []byte) []byte {
 	wide := wideField(r.size, r.size, r.header)
 	b = append(b, centralMark...)
@@ -126,7 +126,7 @@ func (r *record) centralEntry(b []byte) []byte {
 	return append(append(b, r.name...), wide...)
 }
 
-// directorySize returns the bytes of the directory and the end records.
+// directorySize returns the size of the directory and the end records in bytes.
 func (l *Layout) directorySize() int64 {
 	n := int64(end64Size + locatorSize + endSize)
 	for i := range l.records {
@@ -136,8 +136,8 @@ func (l *Layout) directorySize() int64 {
 	return n
 }
 
-// directory returns the end of a file: the directory of its records, which begins at the offset at, and
-// the end records.
+// directory returns the end of a file: the directory of its records, which begins at offset at, and the
+// end records.
 func directory(records []record, at int64) []byte {
 	var b []byte
 	for i := range records {

@@ -10,19 +10,18 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// archive/zip is made to get at files of any zip it is given. A checkpoint's zip is always written
-// by one of a few programs, and two readers must not see two different models in it, so this
-// reader takes the directory at its word only where everything agrees: it ends the file, holds each
-// name once, every member lies before it, none over another, and the header at each member says
-// the same as the directory.
+// archive/zip reads as many zip files as possible. The zip file of a checkpoint comes from one of a few
+// programs, and two readers must not see two different models in it. So this reader requires that the
+// directory ends the file and holds each name once, that all members are before the directory and none
+// overlaps another, and that the header of each member agrees with the directory.
 
-// archive is the directory of a zip file. Names are without the one folder that holds all members.
+// archive is the directory of a zip file. Names are relative to the folder that holds all members.
 type archive struct {
-	file     io.ReaderAt
-	root     string // the folder
-	members  []*member
-	byName   map[string]*member
-	unsummed bool // written without checksums: all are 0
+	file        io.ReaderAt
+	root        string // the folder
+	members     []*member
+	byName      map[string]*member
+	noChecksums bool // written without checksums: all are 0
 }
 
 // member is one file of a zip file.
@@ -39,7 +38,7 @@ type member struct {
 	sum      checksum
 }
 
-// Sizes and signatures of the parts of a zip file, from PKWARE's APPNOTE.TXT.
+// Sizes and signatures of the parts of a zip file (APPNOTE.TXT of PKWARE).
 const (
 	endSize, endMark         = 22, "PK\x05\x06"
 	locatorSize, locatorMark = 20, "PK\x06\x07"
@@ -47,17 +46,16 @@ const (
 	centralSize, centralMark = 46, "PK\x01\x02"
 	localSize, localMark     = 30, "PK\x03\x04"
 
-	maxDirectory = 4 << 20 // some 40,000 members, with the names that torch gives them
+	maxDirectory = 4 << 20 // about 40,000 members with names as torch gives them
 )
 
-// directoryPlace is what the end records say.
-type directoryPlace struct {
+// directoryRange is the range of the directory and the number of its entries.
+type directoryRange struct {
 	entries      uint64
 	offset, size int64
 }
 
-// readArchive reads the directory of a zip file of size bytes. What it allocates is proportional
-// to the directory.
+// readArchive reads the directory of a zip file of size bytes. Its memory is proportional to the directory.
 func readArchive(file io.ReaderAt, size int64) (*archive, error) {
 	place, err := findDirectory(file, size)
 	if err != nil {
@@ -70,20 +68,20 @@ func readArchive(file io.ReaderAt, size int64) (*archive, error) {
 	if err := tensor.ReadFullAt(file, data, place.offset); err != nil {
 		return nil, err
 	}
-	a := &archive{file: file, byName: map[string]*member{}, unsummed: true}
-	text := string(data) // names are parts of it
+	a := &archive{file: file, byName: map[string]*member{}, noChecksums: true}
+	text := string(data) // names are slices of it
 	for at := 0; at < len(data); {
 		m, n, err := parseCentral(data[at:], text[at:])
 		if err != nil {
-			return nil, placed(err, "zip directory", place.offset+int64(at))
+			return nil, annotateAt(err, "zip directory", place.offset+int64(at))
 		}
 		m.file = file
 		a.members = append(a.members, m)
-		a.unsummed = a.unsummed && m.crc == 0
+		a.noChecksums = a.noChecksums && m.crc == 0
 		at += n
 	}
 	if uint64(len(a.members)) != place.entries {
-		return nil, tensor.Bad("zip directory has %d members, its end record says %d", len(a.members), place.entries)
+		return nil, tensor.Bad("zip directory has %d members, but %d in its end record", len(a.members), place.entries)
 	}
 	if err := a.locate(place.offset); err != nil {
 		return nil, err
@@ -91,9 +89,9 @@ func readArchive(file io.ReaderAt, size int64) (*archive, error) {
 	return a, a.nameMembers()
 }
 
-// findDirectory reads the end record and, where there is one, the zip64 end record before it.
-func findDirectory(file io.ReaderAt, size int64) (directoryPlace, error) {
-	var place directoryPlace
+// findDirectory reads the end record and, if there is one, the zip64 end record before it.
+func findDirectory(file io.ReaderAt, size int64) (directoryRange, error) {
+	var place directoryRange
 	tail := make([]byte, min(size, endSize+math.MaxUint16+locatorSize))
 	base := size - int64(len(tail))
 	if err := tensor.ReadFullAt(file, tail, base); err != nil {
@@ -109,7 +107,7 @@ func findDirectory(file io.ReaderAt, size int64) (directoryPlace, error) {
 	if u16(end[4:]) != 0 || u16(end[6:]) != 0 || u16(end[8:]) != u16(end[10:]) {
 		return place, tensor.Bad("zip file is one of several parts").At(base + int64(at))
 	}
-	limit := base + int64(at) // where the directory has to end
+	limit := base + int64(at) // end of the directory
 	if at >= locatorSize && string(tail[at-locatorSize:][:4]) == locatorMark {
 		record, where, err := readEnd64(file, tail[at-locatorSize:at], limit-locatorSize)
 		if err != nil {
@@ -130,13 +128,13 @@ func findDirectory(file io.ReaderAt, size int64) (directoryPlace, error) {
 	}
 	if offset > uint64(limit) || length != uint64(limit)-offset {
 		return place, tensor.Bad("zip directory of %d bytes at offset %d does not end where the end record begins, at %d", length, offset, limit).
-			Advise("the file is cut short, or something was put before or into it")
+			Advise("the file is truncated, or bytes were inserted")
 	}
-	return directoryPlace{entries, int64(offset), int64(length)}, nil
+	return directoryRange{entries, int64(offset), int64(length)}, nil
 }
 
-// findEnd returns the offset of the end record in the last bytes of a file. Its comment has to end
-// with the file.
+// findEnd returns the offset of the end record in the last bytes of a file. Its comment must end with the
+// file.
 func findEnd(tail []byte) (int, error) {
 	found := -1
 	for at := len(tail) - endSize; at >= 0; at-- {
@@ -151,23 +149,23 @@ func findEnd(tail []byte) (int, error) {
 		}
 	}
 	if found >= 0 {
-		return 0, tensor.Bad("%d bytes that do not belong to the zip file stand at its end", len(tail)-found-endSize)
+		return 0, tensor.Bad("%d bytes that are not part of the zip file follow its end", len(tail)-found-endSize)
 	}
-	return 0, tensor.Bad("zip file has no directory at its end").Advise("the file is cut short: download or copy it again")
+	return 0, tensor.Bad("zip file has no directory at its end").Advise("the file is truncated: download or copy it again")
 }
 
-// readEnd64 reads the zip64 end record that a locator points at; it ends where the locator begins.
+// readEnd64 reads the zip64 end record that a locator refers to. It ends where the locator begins.
 func readEnd64(file io.ReaderAt, locator []byte, limit int64) (record []byte, at int64, err error) {
 	where := binary.LittleEndian.Uint64(locator[8:])
 	if limit < end64Size || where > uint64(limit-end64Size) {
-		return nil, 0, tensor.Bad("zip64 end record at offset %d lies outside the file", where).At(limit)
+		return nil, 0, tensor.Bad("zip64 end record at offset %d is outside the file", where).At(limit)
 	}
 	record = make([]byte, end64Size)
 	if err := tensor.ReadFullAt(file, record, int64(where)); err != nil {
 		return nil, 0, err
 	}
 	if string(record[:4]) != end64Mark || binary.LittleEndian.Uint64(record[4:]) != uint64(limit)-where-12 {
-		return nil, 0, tensor.Bad("zip64 end record is broken").At(int64(where))
+		return nil, 0, tensor.Bad("zip64 end record is corrupt").At(int64(where))
 	}
 	return record, int64(where), nil
 }
@@ -175,14 +173,14 @@ func readEnd64(file io.ReaderAt, locator []byte, limit int64) (record []byte, at
 // parseCentral reads one entry of the directory and returns its length.
 func parseCentral(data []byte, text string) (*member, int, error) {
 	if len(data) < centralSize || text[:4] != centralMark {
-		return nil, 0, tensor.Bad("no entry where one belongs")
+		return nil, 0, tensor.Bad("there is no entry")
 	}
 	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
 	nameEnd := centralSize + int(u16(data[28:]))
 	extraEnd := nameEnd + int(u16(data[30:]))
 	n := extraEnd + int(u16(data[32:]))
 	if n > len(data) {
-		return nil, 0, tensor.Bad("entry is cut short")
+		return nil, 0, tensor.Bad("entry is truncated")
 	}
 	m := &member{name: text[centralSize:nameEnd], flags: u16(data[8:]), crc: u32(data[16:])}
 	const encrypted = 1<<0 | 1<<6 | 1<<13
@@ -194,7 +192,7 @@ func parseCentral(data []byte, text string) (*member, int, error) {
 	case 8:
 		m.deflated = true
 	default:
-		return nil, 0, tensor.Bad("member %q is compressed by method %d; checkpoints are stored, or deflated (8)", m.name, method)
+		return nil, 0, tensor.Bad("member %q is compressed with method %d; only deflate (8) is supported", m.name, method)
 	}
 	sizes := []uint64{uint64(u32(data[24:])), uint64(u32(data[20:])), uint64(u32(data[42:]))}
 	if err := widen(sizes, data[nameEnd:extraEnd]); err != nil {
@@ -202,23 +200,23 @@ func parseCentral(data []byte, text string) (*member, int, error) {
 	}
 	m.size, m.stored, m.header = int64(sizes[0]), int64(sizes[1]), int64(sizes[2])
 	if !m.deflated && m.size != m.stored {
-		return nil, 0, tensor.Bad("member %q is stored in %d bytes, but has %d", m.name, m.stored, m.size)
+		return nil, 0, tensor.Bad("member %q is uncompressed, but its sizes are %d and %d", m.name, m.stored, m.size)
 	}
-	const mostInflated = 1032 // times its size, by the limits of deflate
+	const mostInflated = 1032 // largest factor by which deflated data grow
 	if m.deflated && m.size/mostInflated > m.stored {
 		return nil, 0, tensor.Bad("member %q cannot inflate from %d to %d bytes", m.name, m.stored, m.size)
 	}
 	return m, n, nil
 }
 
-// widen replaces those sizes that are 0xffffffff by the 64-bit ones of the extra fields.
+// widen replaces the sizes that are 0xffffffff by 64-bit ones from the extra fields.
 func widen(sizes []uint64, extra []byte) error {
 	const zip64 = 1
 	var wide []byte
 	for rest := extra; len(rest) >= 4; {
 		n := int(binary.LittleEndian.Uint16(rest[2:]))
 		if n > len(rest)-4 {
-			return tensor.Bad("extra field is cut short")
+			return tensor.Bad("extra field is truncated")
 		}
 		if binary.LittleEndian.Uint16(rest) == zip64 {
 			wide = rest[4 : 4+n]
@@ -231,7 +229,7 @@ func widen(sizes []uint64, extra []byte) error {
 			continue
 		}
 		if len(wide) < 8 {
-			return tensor.Bad("size of 64 bits is missing")
+			return tensor.Bad("64-bit size is missing")
 		}
 		sizes[i] = binary.LittleEndian.Uint64(wide)
 		if sizes[i] > math.MaxInt64 {
@@ -242,59 +240,58 @@ func widen(sizes []uint64, extra []byte) error {
 	return nil
 }
 
-// locate finds where each member's bytes begin, and refuses members that reach into each other or
-// into the directory.
+// locate finds the offset of the bytes of each member. It refuses members that overlap each other or the
+// directory.
 func (a *archive) locate(directory int64) error {
-	byPlace := slices.Clone(a.members)
-	slices.SortFunc(byPlace, func(x, y *member) int {
+	byOffset := slices.Clone(a.members)
+	slices.SortFunc(byOffset, func(x, y *member) int {
 		if x.header < y.header {
 			return -1
 		}
 		return 1
 	})
-	for i, m := range byPlace {
+	for i, m := range byOffset {
 		limit := directory
-		if i+1 < len(byPlace) {
-			limit = byPlace[i+1].header
+		if i+1 < len(byOffset) {
+			limit = byOffset[i+1].header
 		}
 		if err := m.readLocal(limit); err != nil {
-			return placed(err, m.name, m.header)
+			return annotateAt(err, m.name, m.header)
 		}
 	}
 	return nil
 }
 
-// readLocal checks the header that stands before the member's bytes, all of which has to end
-// before limit. torch leaves sizes and checksum there 0 and writes them after the bytes instead;
-// the directory's are used.
+// readLocal checks the header before the bytes of the member, all of which must end before limit. Sizes
+// and checksum come from the directory: in the header torch writes 0, and the values after the bytes.
 func (m *member) readLocal(limit int64) error {
 	room := limit - m.header
 	head := make([]byte, localSize+len(m.name))
 	if room < int64(len(head)) {
-		return tensor.Bad("zip member lies over another or outside the file")
+		return tensor.Bad("zip member overlaps another or is outside the file")
 	}
 	if err := tensor.ReadFullAt(m.file, head, m.header); err != nil {
 		return err
 	}
 	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
 	if string(head[:4]) != localMark || int(u16(head[26:])) != len(m.name) || string(head[localSize:]) != m.name {
-		return tensor.Bad("zip directory and the header at the member disagree about its name")
+		return tensor.Bad("zip directory and the header of the member have different names")
 	}
 	const sizesFollow = 1 << 3
 	sum, stored := u32(head[14:]), u32(head[18:])
 	same := sum == m.crc && (int64(stored) == m.stored || stored == math.MaxUint32)
 	if (u16(head[8:]) == 8) != m.deflated || u16(head[6:])&sizesFollow == 0 && !same {
-		return tensor.Bad("zip directory and the header at the member disagree")
+		return tensor.Bad("zip directory and the header of the member disagree")
 	}
 	m.offset = m.header + int64(len(head)) + int64(u16(head[28:]))
 	if m.offset > limit || m.stored > limit-m.offset {
-		return tensor.Bad("zip member of %d bytes lies over another or outside the file", m.stored)
+		return tensor.Bad("zip member of %d bytes overlaps another or is outside the file", m.stored)
 	}
 	return nil
 }
 
-// nameMembers finds the folder that holds data.pkl and takes it off all names. Names are only ever
-// looked up: nothing is written anywhere.
+// nameMembers finds the folder that holds data.pkl and removes it from all names. The names are only
+// looked up, never used as file names.
 func (a *archive) nameMembers() error {
 	for _, m := range a.members {
 		if err := checkMemberName(m.name); err != nil {
@@ -308,7 +305,7 @@ func (a *archive) nameMembers() error {
 		}
 	}
 	if a.root == "" {
-		return tensor.Bad("zip file holds no data.pkl in a folder: it is not one that torch.save writes")
+		return tensor.Bad("zip file holds no data.pkl in a folder, so torch.save did not write it")
 	}
 	kept := a.members[:0]
 	for _, m := range a.members {
@@ -317,7 +314,7 @@ func (a *archive) nameMembers() error {
 			return tensor.Bad("zip member %q is outside the folder %q", m.name, a.root)
 		}
 		if m.name = name; name == "" || strings.HasSuffix(name, "/") {
-			continue // a folder, as other zip programs note it
+			continue // a folder, as other zip programs write it
 		}
 		if a.byName[name] != nil {
 			return tensor.Bad("zip file has two members of one name").Within(name)
@@ -329,7 +326,7 @@ func (a *archive) nameMembers() error {
 	return nil
 }
 
-// checkMemberName refuses names that would lead out of the folder if they were file names.
+// checkMemberName refuses names that would lead out of the folder as file names.
 func checkMemberName(name string) error {
 	if strings.ContainsAny(name, "\\\x00") || strings.HasPrefix(name, "/") {
 		return tensor.Bad("zip member has the unsafe name %q", name)
