@@ -118,6 +118,7 @@ var confined = []struct {
 	{"os", []string{
 		"cmd/griffin", "formats/storage",
 		// Files that write.
+		"convert/transfer/destination.go", "convert/transfer/engine.go",
 		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go", "formats/orbax/write_sink.go", "formats/orbax/write_spool.go",
 		"formats/safetensors/writer.go", "formats/torch/writer.go",
 	}, "files are read through a source of formats/storage"},
@@ -131,8 +132,6 @@ var confined = []struct {
 var unconfined = []string{
 	"convert os",
 	"convert/huggingface os",
-	"convert/internal/movestest os",
-	"convert/transfer os",
 	"verify/golden os",
 	"verify/internal/cases os",
 }

@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -40,13 +38,12 @@ func (m *Maker) Bytes(n int64) []byte {
 	return p
 }
 
-// source makes a tensor of that shape: a stream, or a view of a file or of memory that is as it
-// may lie in a torch file. It returns the elements in row-major order.
+// source makes a tensor of that shape, and returns its elements in row-major order: a stream, or a
+// view of a store such as those in torch files.
 func (m *Maker) source(name string, d tensor.DType, shape []int64) (*tensor.Tensor, []byte) {
 	t := &tensor.Tensor{Name: name, DType: d, Shape: shape}
 	size := d.Size()
-	kind := m.Rand.IntN(4)
-	if kind == 0 {
+	if m.Rand.IntN(4) == 0 {
 		content := m.Bytes(t.Bytes())
 		t.Data = &tensortest.Stream{Content: content}
 		return t, content
@@ -65,18 +62,6 @@ func (m *Maker) source(name string, d tensor.DType, shape []int64) (*tensor.Tens
 	base := m.Rand.Int64N(9)
 	store := m.Bytes(base + end*size)
 	s := &tensor.Strided{Store: bytes.NewReader(store), Base: base, Length: end, DType: d, View: v, BigEndian: m.Rand.IntN(3) == 0}
-	if kind > 1 {
-		path := filepath.Join(m.T.TempDir(), "store")
-		if err := os.WriteFile(path, store, 0o666); err != nil {
-			m.T.Fatal(err)
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			m.T.Fatal(err)
-		}
-		m.T.Cleanup(func() { f.Close() })
-		s.Store = f
-	}
 	t.Data = s
 	var content []byte
 	tensortest.EachIndex(shape, func(index []int64) {
