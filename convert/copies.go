@@ -46,11 +46,11 @@ func (c *Copy) differs(ctx context.Context) (int64, error) {
 		}
 		return firstDifference(ctx, c.Of.Data, c.Tensor.Data, c.Of)
 	}
-	turned, err := tensor.Viewed(c.Tensor, c.View)
+	shown, err := tensor.Viewed(c.Tensor, c.View)
 	if err != nil {
 		return 0, err
 	}
-	return firstDifference(ctx, c.Of.Data, turned.Data, c.Of)
+	return firstDifference(ctx, c.Of.Data, shown.Data, c.Of)
 }
 
 // shared reports whether both tensors are the same bytes of the same file, as torch saves tied
