@@ -208,7 +208,7 @@ func TestAggregated(t *testing.T) {
 		`tensor "a": chunk`:          {".": "hostile/chunk_missing_flag_true"},
 		"no manifest.ocdbt":          {"_METADATA": strings.NewReplacer("={", `={"use_ocdbt": true, `, "true", "false").Replace(aggregated)},
 		"the same array":             {"checkpoint": "=\x82\xa1a\xafPLACEHOLDER://a\xa1b\xafPLACEHOLDER://a", "a": "sound/hand_zarr2_dirs_min/params.final_norm.scale"},
-		"a leaf without a key":       {"checkpoint": "=\xc0"},
+		"leaf has no key":            {"checkpoint": "=\xc0"},
 		"longer than 16777216 bytes": {"_METADATA": "=" + strings.Repeat(" ", maxMetadata+1)},
 	} {
 		path := build(t, files)

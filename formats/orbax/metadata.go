@@ -5,26 +5,26 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// maxMetadata bounds _METADATA, which takes some 400 bytes a leaf.
+// maxMetadata bounds _METADATA, which takes about 400 bytes per leaf.
 const maxMetadata = 16 << 20
 
-// maxJSONDepth bounds the nesting of all JSON files; custom metadata may nest.
+// maxJSONDepth bounds the nesting of all JSON files. Custom metadata may nest.
 const maxJSONDepth = 200
 
-// metadata is what _METADATA says of an item.
+// metadata is the content of _METADATA.
 type metadata struct {
 	leaves   []*leaf
-	useOCDBT *bool // nil where it does not tell
-	zarr     int   // version, 0 where it does not tell
+	useOCDBT *bool // nil if not given
+	zarr     int   // version
 }
 
-// The types of keys in key_metadata.
+// The values of key_type.
 const (
 	sequenceKey = 1
 	dictKey     = 2
 )
 
-// valueTypes says what lies behind each value_type. Python's scalars are arrays without axes.
+// valueTypes are the kinds of leaves by value_type. Python scalars are arrays without axes.
 var valueTypes = map[string]leafKind{
 	"jax.Array":  arrayLeaf,
 	"np.ndarray": arrayLeaf,
@@ -37,7 +37,7 @@ var valueTypes = map[string]leafKind{
 	"NamedTuple": emptyLeaf,
 }
 
-// parseMetadata reads _METADATA. The tree is checked as checkTree does.
+// parseMetadata parses _METADATA and checks the tree.
 func parseMetadata(text []byte) (*metadata, error) {
 	m := &metadata{zarr: 2}
 	d := strictjson.NewDecoder(text, maxJSONDepth)
@@ -46,7 +46,7 @@ func parseMetadata(text []byte) (*metadata, error) {
 		switch member {
 		case "tree_metadata":
 			hasTree = true
-			// The key is Python's repr of the path. Orbax does not read it, nor do we.
+			// The key is Python's repr of the path, which Orbax does not read either.
 			return d.Object(func(repr string) error {
 				l, err := parseLeaf(d)
 				if err != nil {
@@ -103,7 +103,7 @@ func parseLeaf(d *strictjson.Decoder) (*leaf, error) {
 		return d.Skip()
 	})
 	if err == nil && (!hasKey || !hasVal) {
-		err = tensor.Bad("a leaf without key_metadata or value_metadata").At(at)
+		err = tensor.Bad("leaf has no key_metadata or no value_metadata").At(at)
 	}
 	l.setName()
 	l.array = l.name
@@ -133,7 +133,7 @@ func parseKey(d *strictjson.Decoder) (k key, err error) {
 	switch {
 	case err != nil:
 	case !hasText:
-		err = tensor.Bad("key_metadata without a key").At(at)
+		err = tensor.Bad("key_metadata has no key").At(at)
 	case keyType == sequenceKey:
 		k.index = true
 	case keyType != dictKey:
@@ -155,7 +155,7 @@ func (l *leaf) parseValue(d *strictjson.Decoder) error {
 			typeName, err = d.String()
 		case "skip_deserialize":
 			skip, err = d.Bool()
-		default: // write_shape tells how the writer's devices held the array, not what it is
+		default: // write_shape is the shape of a shard on the writer's devices
 			err = d.Skip()
 		}
 		return err
@@ -165,7 +165,7 @@ func (l *leaf) parseValue(d *strictjson.Decoder) error {
 	}
 	kind, known := valueTypes[typeName]
 	if !known {
-		return tensor.Bad("value_type %.60q is not known", typeName).At(at)
+		return tensor.Bad("unknown value_type %.60q", typeName).At(at)
 	}
 	l.kind = kind
 	l.aggregated = skip && kind == arrayLeaf

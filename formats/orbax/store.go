@@ -145,7 +145,7 @@ func (p parts) check() error {
 	return nil
 }
 
-// maxDocument bounds a metadata document of an array.
+// maxDocument bounds the metadata document of an array, in bytes.
 const maxDocument = 1 << 20
 
 func sameValue(a, b *ocdbt.DB, key string) (bool, error) {

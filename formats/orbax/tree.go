@@ -8,7 +8,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// leafKind is what lies at the end of a path of the tree.
+// leafKind is the kind of a leaf of the tree.
 type leafKind uint8
 
 const (
@@ -19,20 +19,20 @@ const (
 	emptyLeaf // a dict, list or tuple without items
 )
 
-// key is one step of a path: a key of a dict, or an index (a decimal number) of a sequence.
+// key is an element of a path: a key of a dict, or an index of a sequence as a decimal number.
 type key struct {
 	text  string
 	index bool
 }
 
-// leaf is one value of the tree.
+// leaf is a value of the tree.
 type leaf struct {
 	path []key
-	name string // the keys joined with dots; nothing is escaped, so only whole paths are compared
+	name string // the keys joined with dots, which are not escaped: different paths may have one name
 	kind leafKind
 
 	array      string         // name of the zarr array
-	aggregated bool           // the array lies in the file "checkpoint" instead
+	aggregated bool           // the array is in the file "checkpoint" instead
 	value      *tensor.Tensor // that array, once read
 }
 
@@ -44,11 +44,10 @@ func (l *leaf) setName() {
 	l.name = strings.Join(texts, ".")
 }
 
-// maxPath bounds the keys of one path.
+// maxPath bounds the number of keys in a path.
 const maxPath = 512
 
-// checkTree refuses leaves that are not the leaves of one tree, that share a name, or that are
-// none.
+// checkTree checks that leaves are those of one tree, that there are any, and that their names differ.
 func checkTree(leaves []*leaf) error {
 	if len(leaves) == 0 {
 		return tensor.Bad("the tree is empty")
@@ -57,10 +56,10 @@ func checkTree(leaves []*leaf) error {
 	names := make(map[string]bool, len(leaves))
 	for _, l := range leaves {
 		if len(l.path) == 0 {
-			return tensor.Bad("a leaf without a key")
+			return tensor.Bad("leaf has no key")
 		}
 		if len(l.path) > maxPath {
-			return tensor.Bad("a path of %d keys", len(l.path))
+			return tensor.Bad("path has %d keys", len(l.path))
 		}
 		if err := root.add(l.path); err != nil {
 			return err.Of(l.name)
@@ -73,24 +72,24 @@ func checkTree(leaves []*leaf) error {
 	return root.checkSequences("")
 }
 
-// node is a place in the tree that checkTree builds.
+// node is a node of the tree that checkTree builds.
 type node struct {
 	leaf     bool
 	sequence bool // the items have indices
 	items    map[string]*node
 }
 
-// add enters the path of a leaf.
+// add adds the path of a leaf.
 func (n *node) add(path []key) *tensor.FormatError {
 	for _, k := range path {
 		if n.leaf {
-			return tensor.Bad("a leaf lies below another leaf")
+			return tensor.Bad("leaf is below another leaf")
 		}
 		if n.items == nil {
 			n.items, n.sequence = map[string]*node{}, k.index
 		}
 		if n.sequence != k.index {
-			return tensor.Bad("a sequence index and a dict key at one place")
+			return tensor.Bad("node has both sequence indices and dict keys")
 		}
 		next := n.items[k.text]
 		if next == nil {
@@ -100,13 +99,13 @@ func (n *node) add(path []key) *tensor.FormatError {
 		n = next
 	}
 	if n.leaf || n.items != nil {
-		return tensor.Bad("a leaf comes twice, or has leaves below it")
+		return tensor.Bad("leaf comes twice or has leaves below it")
 	}
 	n.leaf = true
 	return nil
 }
 
-// checkSequences refuses indices that are not 0, 1, … without a gap.
+// checkSequences checks that indices are 0, 1, … without gaps.
 func (n *node) checkSequences(name string) error {
 	for text, item := range n.items {
 		if i, err := strconv.Atoi(text); n.sequence && (err != nil || i < 0 || i >= len(n.items) || strconv.Itoa(i) != text) {
@@ -119,7 +118,7 @@ func (n *node) checkSequences(name string) error {
 	return nil
 }
 
-// treeLeaves returns the leaves of the tree of a "checkpoint" file, checked as checkTree does.
+// treeLeaves returns the leaves of the tree in a "checkpoint" file, after checkTree.
 func treeLeaves(root *flax.Node) ([]*leaf, error) {
 	var leaves []*leaf
 	var walk func(n *flax.Node, path []key)
@@ -142,7 +141,7 @@ func treeLeaves(root *flax.Node) ([]*leaf, error) {
 	return leaves, checkTree(leaves)
 }
 
-// fromNode says what a leaf of the "checkpoint" file stands for.
+// fromNode sets the kind and the array of a leaf in the "checkpoint" file.
 func (l *leaf) fromNode(n *flax.Node) {
 	switch n.Kind {
 	case flax.Array:

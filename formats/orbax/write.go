@@ -13,13 +13,13 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// DefaultFormat is what Orbax itself writes unless told otherwise.
+// DefaultFormat is the format that Orbax writes by default.
 const DefaultFormat = "ocdbt"
 
-// formats is the table of ways to store the arrays.
+// formats are the ways to store the arrays.
 var formats = []struct {
 	name  string
-	ocdbt bool // in one database; otherwise in one directory an array
+	ocdbt bool // in one database, otherwise in one directory per array
 	zarr.Storage
 }{
 	{"ocdbt", true, zarr.Storage{Version: 2, Compress: true}},
@@ -30,7 +30,7 @@ var formats = []struct {
 	{"zarr-uncompressed", false, zarr.Storage{Version: 2}},
 }
 
-// FormatNames are the formats that NewLayout takes.
+// FormatNames returns the formats that NewLayout takes.
 func FormatNames() []string {
 	var names []string
 	for _, f := range formats {
@@ -39,18 +39,18 @@ func FormatNames() []string {
 	return names
 }
 
-// Layout is how tensors will be stored in a directory.
+// Layout describes the files of a checkpoint directory before any tensor is known.
 type Layout struct {
-	Size int64 // bytes that the files take at most
+	Size int64 // upper bound of the size of all files in bytes
 
 	ocdbt   bool
 	storage zarr.Storage
 	arrays  []*newArray // as the specs
-	files   []newFile   // data files in which all places are known in advance
+	files   []newFile   // data files in which the ranges of all arrays are known
 	maxFile int64       // bytes
 }
 
-// newArray is a tensor with its place in the tree and in the files.
+// newArray is a tensor with its path in the tree and its range in the files.
 type newArray struct {
 	name string
 	path []string
@@ -60,18 +60,18 @@ type newArray struct {
 	offset int64
 }
 
-// newFile is a data file in which the places of arrays are known.
+// newFile is a data file in which the ranges of the arrays are known.
 type newFile struct {
 	arrays []int
 	size   int64
 }
 
-// maxDataFile is about how large data files become, in bytes, as Orbax has it. A single array may
+// maxDataFile is the approximate size in bytes at which Orbax begins another data file. A single array may
 // be larger.
 const maxDataFile = 2 << 30
 
-// overhead is what an array takes beside its elements at most, in bytes: its document, its entry in
-// each list, and what compression may add to a chunk.
+// overhead bounds the bytes that an array takes besides its elements: its document, its entry in each
+// list, and what compression may add to a chunk.
 const overhead = 4096
 
 // NewLayout lays out tensors in one of FormatNames. The name of a tensor is its keys in the tree
@@ -82,7 +82,7 @@ func NewLayout(specs []tensor.Spec, format string) (*Layout, error) {
 	return newLayout(specs, format, limits{})
 }
 
-// limits are what tests make smaller.
+// limits are smaller in tests.
 type limits struct {
 	chunk int64 // bytes, 0 for zarr's own
 	file  int64 // bytes of a data file, 0 for maxDataFile
@@ -98,7 +98,7 @@ func newLayout(specs []tensor.Spec, format string, limits limits) (*Layout, erro
 		}
 	}
 	if !found {
-		return nil, fmt.Errorf("no Orbax format %q; there are %s", format, strings.Join(FormatNames(), ", "))
+		return nil, fmt.Errorf("unknown Orbax format %q; the formats are %s", format, strings.Join(FormatNames(), ", "))
 	}
 	for _, s := range specs {
 		if !utf8.ValidString(s.Name) {
@@ -118,12 +118,12 @@ func newLayout(specs []tensor.Spec, format string, limits limits) (*Layout, erro
 		return nil, err
 	}
 	if l.ocdbt && !l.storage.Compress {
-		l.place()
+		l.assignRanges()
 	}
 	return l, nil
 }
 
-// splitName returns the keys of a tensor's place in the tree.
+// splitName returns the path of a tensor in the tree.
 func splitName(name string) []string {
 	var keys []string
 	for _, part := range strings.Split(name, ".") {
@@ -140,8 +140,8 @@ func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// checkNames refuses tensors that are not the leaves of one tree, and in directories names that are
-// no paths of their own.
+// checkNames refuses tensors that are not the leaves of one tree and, if each array has a directory, names
+// that cannot be those of separate directories.
 func (l *Layout) checkNames() error {
 	leaves := make([]*leaf, len(l.arrays))
 	for i, a := range l.arrays {
@@ -158,20 +158,20 @@ func (l *Layout) checkNames() error {
 	for i, a := range sorted {
 		top, _, _ := strings.Cut(a.name, "/")
 		switch {
-		case !files.ValidName(a.name) || strings.Contains(a.name, `\`) || slices.Contains(itemFiles, top): // TensorStore takes \ for /
-			return tensor.Bad("the name cannot be that of a directory in the checkpoint").Of(a.name).
+		case !files.ValidName(a.name) || strings.Contains(a.name, `\`) || slices.Contains(itemFiles, top): // TensorStore reads \ as /
+			return tensor.Bad("name cannot be that of a directory in the checkpoint").Of(a.name).
 				Advise("the OCDBT formats take any name")
 		case i > 0 && strings.HasPrefix(a.name+"/", sorted[i-1].name+"/"):
-			return tensor.Bad("the directory of array %q cannot hold another array", tensor.Clip(sorted[i-1].name)).Of(a.name).
+			return tensor.Bad("directory of array %q cannot hold another array", tensor.Clip(sorted[i-1].name)).Of(a.name).
 				Advise("the OCDBT formats take any name")
 		}
 	}
 	return nil
 }
 
-// place gives each array a range of a data file. Those that are large enough to be written past
-// the page cache begin where a page does.
-func (l *Layout) place() {
+// assignRanges gives each array a range of a data file. Arrays that are large enough to be written past the
+// page cache begin at a multiple of the page size.
+func (l *Layout) assignRanges() {
 	const small, align = 64 << 10, 64
 	for i, a := range l.arrays {
 		size := a.stored()
@@ -189,7 +189,7 @@ func (l *Layout) place() {
 	}
 }
 
-// stored returns the bytes of all chunks uncompressed, padding included.
+// stored returns the size of all uncompressed chunks in bytes, including padding.
 func (a *newArray) stored() int64 {
 	n := a.Bytes
 	if chunks := a.Chunks(); chunks > 0 {

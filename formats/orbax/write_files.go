@@ -16,25 +16,25 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Writer is the files of a Layout while they are being filled. In the uncompressed OCDBT formats
-// each tensor goes to its place in a file, in the others through a Sink. The same tensors give the
-// same files, whatever the order in which they come.
+// Writer writes the files of a Layout. In the uncompressed OCDBT formats the elements of each tensor go to
+// the range that At returns, in the other formats to its Sink. The files do not depend on the order in
+// which the tensors are written.
 type Writer struct {
 	layout *Layout
 	dir    string
 	files  []*os.File // as Layout.files
-	spool  *spool     // OCDBT: encoded arrays of one chunk each, on their way to a file they share
+	spool  *spool     // OCDBT: encoded arrays of one chunk, before they are moved to shared files
 
 	mu     sync.Mutex
-	chunks [][]extent // OCDBT, as Layout.arrays: where the chunks lie, nil until they all do
+	chunks [][]extent // OCDBT, as Layout.arrays: the ranges of the chunks, nil until all are written
 	done   []bool     // as Layout.arrays
 }
 
 // extent is a range of a file, in bytes.
 type extent struct{ offset, length int64 }
 
-// Create begins to write into the directory dir, which exists and is empty. After an error what was
-// made is left behind for the caller to remove.
+// Create begins to write into the directory dir, which exists and is empty. If it fails, the caller removes
+// the files that it has created.
 func (l *Layout) Create(dir string) (*Writer, error) {
 	w := &Writer{layout: l, dir: dir, chunks: make([][]extent, len(l.arrays)), done: make([]bool, len(l.arrays))}
 	var err error
@@ -71,7 +71,7 @@ func (w *Writer) createData() error {
 	return err
 }
 
-// createDirectories makes the directory of each array, with its metadata document.
+// createDirectories creates the directory of each array, with its metadata document.
 func (w *Writer) createDirectories() error {
 	for _, a := range w.layout.arrays {
 		dir := w.path(filepath.FromSlash(a.name))
@@ -95,8 +95,8 @@ func (w *Writer) create(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 }
 
-// At returns the file that tensor i of the layout's specs belongs into, and the range of its bytes,
-// or nil where Sink takes it.
+// At returns the file of tensor i of the layout's specs and its range in the file. The file is nil if the
+// tensor is written to its Sink.
 func (w *Writer) At(i int) (f *os.File, offset, length int64) {
 	if len(w.files) == 0 {
 		return nil, 0, 0
@@ -105,8 +105,8 @@ func (w *Writer) At(i int) (f *os.File, offset, length int64) {
 	return w.files[a.file], a.offset, a.Bytes
 }
 
-// Finish completes the checkpoint once all tensors are written: their digests name the data files.
-// Everything is durable then but the directories themselves.
+// Finish completes the checkpoint after all tensors are written. The names of the data files depend on the
+// digests of the tensors. All files are synced, but not the directories.
 func (w *Writer) Finish(written []tensor.Written) error {
 	if len(written) != len(w.layout.arrays) {
 		return fmt.Errorf("%d tensors written, not %d", len(written), len(w.layout.arrays))
@@ -126,9 +126,9 @@ func (w *Writer) Finish(written []tensor.Written) error {
 	return w.writeMetadata()
 }
 
-// finishDatabase gives the data files their names and writes the tree that refers to them.
+// finishDatabase renames the data files and writes the tree that refers to them.
 func (w *Writer) finishDatabase(written []tensor.Written) error {
-	places, err := w.settle(written)
+	values, err := w.finishChunks(written)
 	if err != nil {
 		return err
 	}
@@ -136,18 +136,18 @@ func (w *Writer) finishDatabase(written []tensor.Written) error {
 	for i, a := range w.layout.arrays {
 		key, text := a.Document()
 		entries = append(entries, ocdbt.Entry{Key: a.name + "/" + key, Value: ocdbt.Value{Inline: []byte(text)}})
-		for n, value := range places[i] {
+		for n, value := range values[i] {
 			entries = append(entries, ocdbt.Entry{Key: a.name + "/" + a.Key(int64(n)), Value: value})
 		}
 	}
 	return ocdbt.Write(w.dir, entries)
 }
 
-// settle brings all chunks to where they stay and returns where that is, for each array.
-func (w *Writer) settle(written []tensor.Written) ([][]ocdbt.Value, error) {
-	places := make([][]ocdbt.Value, len(w.layout.arrays))
+// finishChunks moves all chunks to their final files, and returns where each array's chunks are.
+func (w *Writer) finishChunks(written []tensor.Written) ([][]ocdbt.Value, error) {
+	values := make([][]ocdbt.Value, len(w.layout.arrays))
 	if len(w.files) > 0 {
-		return places, w.settlePlaced(places, written)
+		return values, w.renameDataFiles(values, written)
 	}
 	var spooled []int
 	for i, a := range w.layout.arrays {
@@ -162,14 +162,14 @@ func (w *Writer) settle(written []tensor.Written) ([][]ocdbt.Value, error) {
 			return nil, err
 		}
 		for _, x := range w.chunks[i] {
-			places[i] = append(places[i], ocdbt.Value{File: ocdbt.DataDir + "/" + name, Offset: x.offset, Length: x.length})
+			values[i] = append(values[i], ocdbt.Value{File: ocdbt.DataDir + "/" + name, Offset: x.offset, Length: x.length})
 		}
 	}
-	return places, w.unspool(spooled, places, written)
+	return values, w.unspool(spooled, values, written)
 }
 
-// settlePlaced names the data files in which all places were known in advance.
-func (w *Writer) settlePlaced(places [][]ocdbt.Value, written []tensor.Written) error {
+// renameDataFiles names the data files in which all values were known in advance.
+func (w *Writer) renameDataFiles(values [][]ocdbt.Value, written []tensor.Written) error {
 	if err := w.closeFiles(); err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (w *Writer) settlePlaced(places [][]ocdbt.Value, written []tensor.Written) 
 			at := a.offset
 			for n := range a.Chunks() {
 				elements, padding := a.Run(n)
-				places[i] = append(places[i], ocdbt.Value{File: ocdbt.DataDir + "/" + name, Offset: at, Length: elements + padding})
+				values[i] = append(values[i], ocdbt.Value{File: ocdbt.DataDir + "/" + name, Offset: at, Length: elements + padding})
 				at += elements + padding
 			}
 		}
@@ -191,8 +191,8 @@ func (w *Writer) settlePlaced(places [][]ocdbt.Value, written []tensor.Written) 
 	return nil
 }
 
-// contentName names a data file after the arrays that it holds, as what caches a file by its name
-// must not take one for another.
+// contentName returns a name for a data file that depends on the arrays in it, for the sake of caches by
+// name.
 func (w *Writer) contentName(written []tensor.Written, arrays ...int) string {
 	h := sha256.New()
 	for _, i := range arrays {

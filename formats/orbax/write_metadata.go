@@ -11,11 +11,11 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
-// itemFiles are the files of an item beside the arrays, ours included. A directory of an array cannot
-// have one of these names.
+// itemFiles are the files of an item besides the arrays, including conversion.json. The directory of an
+// array cannot have one of these names.
 var itemFiles = []string{"_METADATA", "_CHECKPOINT_METADATA", "_sharding", "_strings.json", "array_metadatas", "checkpoint", "commit_success.txt", "manifest.ocdbt", "conversion.json"}
 
-// writeMetadata writes the files that tell the tree.
+// writeMetadata writes the files that describe the tree.
 func (w *Writer) writeMetadata() error {
 	arrays := slices.SortedFunc(slices.Values(w.layout.arrays), func(a, b *newArray) int { return slices.Compare(a.path, b.path) })
 	for _, file := range []struct {
@@ -34,13 +34,12 @@ func (w *Writer) writeMetadata() error {
 	return nil
 }
 
-// checkpointMetadata says which of Orbax's handlers reads the item. The times are unknown.
+// checkpointMetadata names the handler of Orbax that reads the item. The times are unknown.
 const checkpointMetadata = `{"item_handlers": "orbax.checkpoint._src.handlers.pytree_checkpoint_handler.PyTreeCheckpointHandler", ` +
 	`"metrics": {}, "performance_metrics": {}, "init_timestamp_nsecs": null, "commit_timestamp_nsecs": null, "custom_metadata": {}}`
 
-// encodeMetadata returns _METADATA. The arrays are said to be numpy's, as Orbax restores those
-// without being told on which devices: an array of JAX would need a file _sharding that names the
-// devices it lay on.
+// encodeMetadata returns _METADATA. It declares numpy arrays, which Orbax restores without a sharding. JAX
+// arrays would need a file _sharding that names the devices of the writer.
 func (l *Layout) encodeMetadata(arrays []*newArray) []byte {
 	var b strings.Builder
 	b.WriteString(`{"tree_metadata": {`)
@@ -69,12 +68,11 @@ func quoteJSON(s string) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string always has a form
+	_ = e.Encode(s) // encoding a string does not fail
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// pythonRepr returns Python's repr of a string, with which Orbax tells leaves apart in a list that
-// nothing else reads.
+// pythonRepr returns Python's repr of a string, which Orbax writes as the keys of tree_metadata.
 func pythonRepr(s string) string {
 	quote := "'"
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
@@ -101,12 +99,11 @@ func pythonRepr(s string) string {
 	return b.String() + quote
 }
 
-// encodePlaceholders returns the file "checkpoint", without which Orbax up to 0.5.15 restores
-// nothing: the tree in msgpack, with the name of its array at each leaf. The arrays are sorted by
-// path.
+// encodePlaceholders returns the file "checkpoint", which Orbax up to 0.5.15 needs: the tree in msgpack,
+// with the name of its array at each leaf. The arrays are sorted by path.
 func encodePlaceholders(arrays []*newArray) []byte { return appendTree(nil, arrays, 0) }
 
-// appendTree appends the subtree below the first depth keys, which all the arrays share.
+// appendTree appends the subtree of arrays that share their first depth keys.
 func appendTree(b []byte, arrays []*newArray, depth int) []byte {
 	if len(arrays) == 1 && len(arrays[0].path) == depth {
 		return appendText(b, "PLACEHOLDER://"+arrays[0].name)
@@ -136,8 +133,8 @@ func appendText(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// appendCount appends the head of a msgpack value with n parts: in one byte from small on if n is
-// less than fits, else in 2 bytes after the code wide or in 4 after the next code.
+// appendCount appends the head of a msgpack value with n parts: in one byte, small+n, if n is less than
+// fits; else in 2 bytes after the code wide, or in 4 bytes after the code wide+1.
 func appendCount(b []byte, n int, small byte, fits int, wide byte) []byte {
 	switch {
 	case n < fits:

@@ -13,7 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
-// sink takes the elements of one array and stores its chunks as they become full.
+// sink stores the elements of one array chunk by chunk.
 type sink struct {
 	w       *Writer
 	i       int
@@ -21,20 +21,20 @@ type sink struct {
 	encoder *zarr.Encoder
 	out     chunkStore
 	next    int64 // chunk
-	open    bool  // the one before it takes elements
+	open    bool  // the chunk before next is being written
 	stored  []extent
-	err     error // of an earlier write: nothing is written any more
+	err     error // of an earlier write, after which nothing is written
 }
 
-// chunkStore is where the chunks of one array go.
+// chunkStore stores the chunks of one array.
 type chunkStore interface {
 	begin(chunk int64) (io.Writer, error)
 	end(length int64) (extent, error)
-	close() error // after the last chunk, or an error
+	close() error // after the last chunk or an error
 }
 
-// Sink takes all bytes of tensor i, in row-major order, from one goroutine; its Close completes the
-// tensor. Several tensors may be written at once: each takes up to 4 MiB of memory.
+// Sink returns a writer for all bytes of tensor i, in row-major order. Closing it completes the tensor. A
+// Sink is for one goroutine, but several may be in use. Each takes up to 4 MiB of memory.
 func (w *Writer) Sink(i int) (io.WriteCloser, error) {
 	a := w.layout.arrays[i]
 	encoder, err := a.NewEncoder()
@@ -115,10 +115,10 @@ func (s *sink) Close() error {
 	return err
 }
 
-// bufferSize collects what the encoder writes, a block of up to 128 KiB at a time.
+// bufferSize is the size of the buffer for the output of the encoder, which writes blocks of up to 128 KiB.
 const bufferSize = 128 << 10
 
-// dataFile stores chunks one behind another in a file of their own.
+// dataFile stores chunks in a file of their own, one after another.
 type dataFile struct {
 	file *os.File
 	out  *storage.Stream
@@ -145,10 +145,10 @@ func (d *dataFile) close() error {
 	return errors.Join(d.out.Close(), d.file.Close())
 }
 
-// spooled stores the one chunk of an array in the spool.
+// spooled stores the only chunk of an array in the spool.
 type spooled struct {
 	spool  *spool
-	most   int64 // bytes that the chunk may take
+	most   int64 // upper bound of the size of the chunk in bytes
 	offset int64
 	out    *bufio.Writer
 }
@@ -161,21 +161,21 @@ func (s *spooled) begin(int64) (io.Writer, error) {
 
 func (s *spooled) end(length int64) (extent, error) {
 	if length > s.most {
-		return extent{}, fmt.Errorf("a chunk takes %d bytes compressed, more than the %d expected", length, s.most)
+		return extent{}, fmt.Errorf("chunk takes %d bytes compressed, more than %d", length, s.most)
 	}
 	return extent{s.offset, length}, s.out.Flush()
 }
 
 func (s *spooled) close() error { return nil }
 
-// chunkFiles stores each chunk in a file of its own, which is made durable while the next is filled.
+// chunkFiles stores each chunk in a file of its own, which is synced while the next one is written.
 type chunkFiles struct {
 	w       *Writer
 	dir     string
 	array   *newArray
 	file    *os.File
 	out     *bufio.Writer
-	syncing chan error // of the file before, nil where there is none
+	syncing chan error // result of syncing the previous file, nil if there is none
 }
 
 func (c *chunkFiles) begin(chunk int64) (io.Writer, error) {
@@ -199,7 +199,7 @@ func (c *chunkFiles) end(int64) (extent, error) {
 	return extent{}, err
 }
 
-// wait waits until the file before is durable.
+// wait waits until the previous file is synced.
 func (c *chunkFiles) wait() error {
 	if c.syncing == nil {
 		return nil

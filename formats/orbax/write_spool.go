@@ -11,9 +11,9 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// spool takes the encoded arrays of one chunk each, in whatever order they come. In the end they
-// are moved to files that many of them share, in the order of the layout: in files of their own
-// there would be hundreds of small ones.
+// spool is a file for the encoded arrays of one chunk, in the order in which they are written. In the end
+// they are moved to files that many of them share, in the order of the layout, so that there are not
+// hundreds of small files.
 type spool struct {
 	file *os.File
 
@@ -23,7 +23,7 @@ type spool struct {
 
 func isSpooled(a *newArray) bool { return a.Chunks() <= 1 }
 
-// reserve returns where n bytes may be written.
+// reserve returns the offset of n bytes that the caller may write.
 func (s *spool) reserve(n int64) (offset int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,9 +32,9 @@ func (s *spool) reserve(n int64) (offset int64) {
 	return offset
 }
 
-// unspool moves the spooled arrays to where they stay: into the tree where they are small enough,
-// otherwise one behind another into data files.
-func (w *Writer) unspool(spooled []int, places [][]ocdbt.Value, written []tensor.Written) error {
+// unspool moves the spooled arrays to their final location: small ones into the tree, the others into data
+// files.
+func (w *Writer) unspool(spooled []int, values [][]ocdbt.Value, written []tensor.Written) error {
 	var together []int
 	total := int64(0)
 	for _, i := range spooled {
@@ -44,11 +44,11 @@ func (w *Writer) unspool(spooled []int, places [][]ocdbt.Value, written []tensor
 			if _, err := w.spool.file.ReadAt(value, x.offset); err != nil {
 				return err
 			}
-			places[i] = []ocdbt.Value{{Inline: value}}
+			values[i] = []ocdbt.Value{{Inline: value}}
 			continue
 		}
 		if total+x.length > w.layout.maxFile {
-			if err := w.join(together, places, written); err != nil {
+			if err := w.join(together, values, written); err != nil {
 				return err
 			}
 			together, total = nil, 0
@@ -56,14 +56,14 @@ func (w *Writer) unspool(spooled []int, places [][]ocdbt.Value, written []tensor
 		together = append(together, i)
 		total += x.length
 	}
-	if err := w.join(together, places, written); err != nil {
+	if err := w.join(together, values, written); err != nil {
 		return err
 	}
 	return errors.Join(w.spool.file.Close(), os.Remove(w.spool.file.Name()))
 }
 
-// join copies spooled arrays into one data file.
-func (w *Writer) join(arrays []int, places [][]ocdbt.Value, written []tensor.Written) error {
+// join copies spooled arrays to one data file.
+func (w *Writer) join(arrays []int, values [][]ocdbt.Value, written []tensor.Written) error {
 	if len(arrays) == 0 {
 		return nil
 	}
@@ -79,7 +79,7 @@ func (w *Writer) join(arrays []int, places [][]ocdbt.Value, written []tensor.Wri
 		if _, err = io.Copy(out, io.NewSectionReader(w.spool.file, x.offset, x.length)); err != nil {
 			break
 		}
-		places[i] = []ocdbt.Value{{File: ocdbt.DataDir + "/" + name, Offset: at, Length: x.length}}
+		values[i] = []ocdbt.Value{{File: ocdbt.DataDir + "/" + name, Offset: at, Length: x.length}}
 		at += x.length
 	}
 	return errors.Join(err, out.Flush(), f.Sync(), f.Close())

@@ -278,9 +278,9 @@ func TestLayoutRefuses(t *testing.T) {
 	}{
 		{"ocdbt", nil, "the tree is empty"},
 		{"ocdbt", []string{"a.b", "a.b"}, "comes twice"},
-		{"ocdbt", []string{"a", "a.b"}, "a leaf lies below another leaf"},
+		{"ocdbt", []string{"a", "a.b"}, "leaf is below another leaf"},
 		{"ocdbt", []string{"a\xff"}, "not valid UTF-8"},
-		{"ocdbt", []string{long}, "a path of 601 keys"},
+		{"ocdbt", []string{long}, "path has 601 keys"},
 		{"zarr", []string{"a/../b"}, "cannot be that of a directory"},
 		{"zarr", []string{"/a"}, "cannot be that of a directory"},
 		{"zarr", []string{""}, "cannot be that of a directory"},
@@ -288,7 +288,7 @@ func TestLayoutRefuses(t *testing.T) {
 		{"zarr", []string{"_METADATA"}, "cannot be that of a directory"},
 		{"zarr", []string{"checkpoint/x"}, "cannot be that of a directory"},
 		{"zarr", []string{"a/0", "b", "a"}, "cannot hold another array"},
-		{"zarr3", []string{"a"}, `no Orbax format "zarr3"`},
+		{"zarr3", []string{"a"}, `unknown Orbax format "zarr3"`},
 	} {
 		var specs []tensor.Spec
 		for _, name := range tt.names {

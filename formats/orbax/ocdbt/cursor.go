@@ -6,9 +6,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// cursor reads the fields of a decoded body one after another. After the first error it yields
-// zeros, so that a run of fields is checked once at its end; counts are checked at once by those
-// who allocate by them.
+// cursor reads the fields of a decoded body in order. After the first error it returns zeros, so that
+// callers check err once after several fields. Counts are checked before memory is allocated for them.
 type cursor struct {
 	data []byte
 	pos  int
@@ -23,13 +22,13 @@ func (c *cursor) fail(format string, args ...any) {
 	}
 }
 
-// bytes returns the next n bytes of data itself.
+// bytes returns the next n bytes, a slice of data.
 func (c *cursor) bytes(n uint64) []byte {
 	if c.err != nil {
 		return nil
 	}
 	if n > uint64(c.left()) {
-		c.fail("%d bytes expected where %d are left", n, c.left())
+		c.fail("%d bytes are expected, but %d are left", n, c.left())
 		return nil
 	}
 	b := c.data[c.pos : c.pos+int(n) : c.pos+int(n)]
@@ -52,11 +51,11 @@ func (c *cursor) varint(limit uint64) uint64 {
 	v, n := binary.Uvarint(c.data[c.pos:])
 	switch {
 	case n == 0:
-		c.fail("number is cut short")
+		c.fail("number is truncated")
 	case n < 0 || n > 1 && c.data[c.pos+n-1] == 0:
 		c.fail("number is not in its shortest form")
 	case v > limit:
-		c.fail("number %d is over %d", v, limit)
+		c.fail("number %d exceeds %d", v, limit)
 	default:
 		c.pos += n
 		return v
@@ -68,7 +67,7 @@ func (c *cursor) varint(limit uint64) uint64 {
 func (c *cursor) count(limit uint64, what string) int {
 	n := c.varint(1<<64 - 1)
 	if n > limit {
-		c.fail("%d %s are over %d", n, what, limit)
+		c.fail("%d %s exceed %d", n, what, limit)
 		return 0
 	}
 	if n > uint64(c.left()) {
@@ -96,14 +95,14 @@ func column[T uint16 | uint32 | uint64](c *cursor, n int, limit uint64) []T {
 	return col
 }
 
-// skip reads n numbers that nothing needs.
+// skip skips n numbers.
 func (c *cursor) skip(n int) {
 	for range n {
 		c.varint(1<<64 - 1)
 	}
 }
 
-// end demands that all is read.
+// end checks that all bytes are read.
 func (c *cursor) end() error {
 	if c.err == nil && c.left() > 0 {
 		c.fail("%d bytes too many", c.left())

@@ -1,10 +1,10 @@
-// Package ocdbt reads and writes TensorStore's OCDBT key-value store, in which Orbax keeps its
-// arrays: a manifest names the root of a B+tree, whose leaves hold small values and point at ranges
-// of data files for large ones.
+// Package ocdbt reads and writes OCDBT, the key-value store of TensorStore in which Orbax stores arrays. A
+// manifest refers to the root of a B+tree. Its leaves hold small values and refer to ranges of data files
+// for large ones.
 //
-// Open reads the manifest and the tree of the newest version once and keeps an index of keys;
-// values are read when asked for. A *DB is the store that package zarr reads arrays from. Write
-// makes a database of values that lie in files already.
+// Open reads the manifest and the tree of the newest version and keeps an index of the keys. Values are
+// read on demand. A *DB is a store that package zarr reads arrays from. Write makes a database of values
+// that are already in files.
 package ocdbt
 
 import (
@@ -19,39 +19,38 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// DB is an opened database. It is safe for use by several goroutines.
+// DB is an open database. It is safe for concurrent use.
 type DB struct {
 	dir    string
 	files  *files.Set
 	keys   []string // ascending
-	values []Value  // as keys; File from the top of the database
+	values []Value  // as keys
 }
 
-// Value says where a value lies: in memory, or in a data file.
+// Value is a value in memory or in a data file.
 type Value struct {
-	Inline []byte // the value, where File is ""; not to be changed
-	File   string // path from the top of the database
+	Inline []byte // the value if File is "", not to be changed
+	File   string // path relative to the database
 	Offset int64  // bytes from the start of File
 	Length int64  // bytes
 }
 
-// Open opens the database in the directory dir of fsys ("." for its top). A database that may be
-// hostile is opened through the file system of an os.Root, so that no link can lead out of it.
-// What is broken is a *tensor.FormatError, also a file that is missing, but for the manifest
-// itself: that is an fs.ErrNotExist.
-func Open(fsys fs.FS, dir string) (*DB, error) {
-	db := &DB{dir: dir, files: files.New(fsys)}
-	if err := db.index(fsys); err != nil {
+// Open opens the database in the directory dir of a source. If the database may be hostile, the source is
+// one that links do not lead out of (see storage.Confine). A corrupt database is a *tensor.FormatError, as
+// is one without a data file. A missing manifest is an fs.ErrNotExist.
+func Open(source fs.FS, dir string) (*DB, error) {
+	db := &DB{dir: dir, files: files.New(source)}
+	if err := db.index(source); err != nil {
 		db.Close()
 		return nil, err
 	}
 	return db, nil
 }
 
-// Keys returns all keys, ascending by bytes. The caller does not change the slice.
+// Keys returns all keys in ascending byte order. The caller does not change the slice.
 func (db *DB) Keys() []string { return db.keys }
 
-// Get returns where the value of a key lies, and false where there is no such key.
+// Get returns the value of a key, and false if there is no such key.
 func (db *DB) Get(key string) (Value, bool) {
 	i := sort.SearchStrings(db.keys, key)
 	if i == len(db.keys) || db.keys[i] != key {
@@ -60,9 +59,9 @@ func (db *DB) Get(key string) (Value, bool) {
 	return db.values[i], true
 }
 
-// Section gives access to a value, and false where there is no such key. The section's outer
-// reader is the *os.File itself where the value lies in a file that can be kept open; it stays
-// valid until Close. A range past the end of its file is a *tensor.FormatError.
+// Section returns a reader of a value, and false if there is no such key. The outer reader of the section is
+// the data file, unless too many files are open. It is valid until Close. A range past the end of its file
+// is a *tensor.FormatError.
 func (db *DB) Section(key string) (*io.SectionReader, bool, error) {
 	v, ok := db.Get(key)
 	if !ok {
@@ -78,7 +77,7 @@ func (db *DB) Section(key string) (*io.SectionReader, bool, error) {
 // Close closes the data files.
 func (db *DB) Close() error { return db.files.Close() }
 
-// open opens a range of a file of the database.
+// open returns a reader of a range of a file.
 func (db *DB) open(name string, offset, length int64) (*io.SectionReader, error) {
 	full := path.Join(db.dir, name)
 	file, size, err := db.files.Open(full)
@@ -89,16 +88,16 @@ func (db *DB) open(name string, offset, length int64) (*io.SectionReader, error)
 		return nil, err
 	}
 	if offset > size || length > size-offset {
-		return nil, tensor.Bad("%d bytes expected in a file of %d", length, size).Within(full).At(offset)
+		return nil, tensor.Bad("%d bytes are expected in a file of %d", length, size).Within(full).At(offset)
 	}
 	return io.NewSectionReader(file, offset, length), nil
 }
 
-// index reads the tree of the newest version.
-func (db *DB) index(fsys fs.FS) error {
+// index reads the tree of the newest version into the index.
+func (db *DB) index(source fs.FS) error {
 	m, err := db.readManifest("manifest.ocdbt")
 	if err == nil && m.numbered {
-		m, err = db.readNumbered(fsys)
+		m, err = db.readNumbered(source)
 	}
 	if err != nil || m.empty {
 		return err
@@ -110,7 +109,7 @@ func (db *DB) index(fsys fs.FS) error {
 	return x.walk(subtree{at: m.root, height: m.height})
 }
 
-// readManifest reads one manifest file.
+// readManifest reads a manifest file.
 func (db *DB) readManifest(name string) (*manifest, error) {
 	full := path.Join(db.dir, name)
 	file, size, err := db.files.Open(full)
@@ -118,7 +117,7 @@ func (db *DB) readManifest(name string) (*manifest, error) {
 		return nil, err
 	}
 	if size > maxBlob {
-		return nil, tensor.Bad("manifest of %d bytes is over %d", size, maxBlob).Within(full)
+		return nil, tensor.Bad("manifest of %d bytes exceeds %d", size, maxBlob).Within(full)
 	}
 	blob := make([]byte, size)
 	if _, err := io.ReadFull(io.NewSectionReader(file, 0, size), blob); err != nil {
@@ -132,9 +131,9 @@ func (db *DB) readManifest(name string) (*manifest, error) {
 	return m, tensor.Annotate(err, tensor.Location{Record: full})
 }
 
-// readNumbered reads the newest of the manifests manifest.<generation, 16 digits of hex>.
-func (db *DB) readNumbered(fsys fs.FS) (*manifest, error) {
-	entries, err := fs.ReadDir(fsys, db.dir)
+// readNumbered reads the newest of the manifests manifest.<generation, 16 hexadecimal digits>.
+func (db *DB) readNumbered(source fs.FS) (*manifest, error) {
+	entries, err := fs.ReadDir(source, db.dir)
 	if err != nil {
 		return nil, err
 	}

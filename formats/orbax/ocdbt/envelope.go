@@ -18,14 +18,14 @@ const (
 
 const (
 	minEnvelope = 18       // magic, length, version, compression, checksum
-	maxBlob     = 32 << 20 // bytes of a blob and of its decoded body; Orbax's hold some 100 KB
+	maxBlob     = 32 << 20 // bytes of a blob and of its decoded body; those of Orbax have about 100 KB
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// openEnvelope checks what surrounds the body of a manifest or node (magic u32 big-endian,
-// length u64, version, compression, body, CRC-32C of all before it) and returns the body, decoded
-// if it is compressed and then at most limit bytes.
+// openEnvelope returns the decoded body of a manifest or node. A compressed body has at most limit bytes. The
+// envelope is a magic number (u32, big-endian), the length (u64), version, compression, the body, and the
+// CRC-32C of everything before.
 func openEnvelope(blob []byte, magic uint32, limit int) ([]byte, error) {
 	if len(blob) < minEnvelope-2 {
 		return nil, tensor.Bad("%d bytes are too few", len(blob))
@@ -34,7 +34,7 @@ func openEnvelope(blob []byte, magic uint32, limit int) ([]byte, error) {
 		return nil, tensor.Bad("begins with %08x, not %08x", got, magic).At(0)
 	}
 	if got := binary.LittleEndian.Uint64(blob[4:]); got != uint64(len(blob)) {
-		return nil, tensor.Bad("says it is %d bytes long, but is %d", got, len(blob)).At(4)
+		return nil, tensor.Bad("length field is %d, but there are %d bytes", got, len(blob)).At(4)
 	}
 	sum := len(blob) - 4
 	if got, want := crc32.Checksum(blob[:sum], castagnoli), binary.LittleEndian.Uint32(blob[sum:]); got != want {
@@ -58,8 +58,8 @@ func openEnvelope(blob []byte, magic uint32, limit int) ([]byte, error) {
 	return decompress(body, limit)
 }
 
-// decompress decodes one zstd frame of at most limit bytes. It is decoded twice, first to learn its
-// size: what a frame says of that may be a lie, and nodes are small.
+// decompress decodes a zstd frame of at most limit bytes. It decodes the frame twice, first to find the size,
+// which the frame itself may state wrongly. Nodes are small.
 func decompress(frame []byte, limit int) ([]byte, error) {
 	r := zstdframe.NewReader(bytes.NewReader(frame))
 	defer r.Close()

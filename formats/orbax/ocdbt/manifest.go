@@ -2,9 +2,9 @@ package ocdbt
 
 import "math"
 
-// manifest is what reading the newest version needs of a manifest.
+// manifest is the part of a manifest that reading the newest version needs.
 type manifest struct {
-	numbered bool // the versions are in files of their own
+	numbered bool // the versions are in other files
 	maxNode  int  // bytes of a decoded node
 	root     ref  // of the newest version
 	height   int  // of the root
@@ -20,11 +20,11 @@ type ref struct {
 // missing marks, as offset and length, the root of an empty tree.
 const missing = math.MaxUint64
 
-// minNodeLimit is the least limit for a decoded node: a single entry may exceed what the manifest
-// says, for it sizes nodes, not entries.
+// minNodeLimit is the smallest limit of a decoded node in bytes. A node may exceed the size in the manifest by
+// a single large entry.
 const minNodeLimit = 4 << 20
 
-// parseManifest reads the body of a manifest.
+// parseManifest parses the body of a manifest.
 func parseManifest(body []byte) (*manifest, error) {
 	c := &cursor{data: body}
 	m := &manifest{}
@@ -33,7 +33,7 @@ func parseManifest(body []byte) (*manifest, error) {
 	if kind > 1 {
 		c.fail("unknown kind %d of manifest", kind)
 	}
-	c.varint(1 << 20) // largest inline value that would be written
+	c.varint(1 << 20) // size of the largest inline value that is written
 	m.maxNode = int(min(max(c.varint(missing), minNodeLimit), maxBlob))
 	arityLog2 := c.u8()
 	if arityLog2 < 1 || arityLog2 > 16 {
@@ -55,7 +55,7 @@ func parseManifest(body []byte) (*manifest, error) {
 	return m, c.end()
 }
 
-// readVersions reads the versions that the manifest itself lists. The newest is the last.
+// readVersions reads the versions in the manifest itself. The last is the newest.
 func (m *manifest) readVersions(c *cursor, paths []dataFile, most uint64) {
 	n := c.count(most, "versions")
 	if n == 0 {
@@ -81,7 +81,7 @@ func (m *manifest) readVersions(c *cursor, paths []dataFile, most uint64) {
 	}
 }
 
-// readVersionNodes reads, to check them, the references to the nodes that list older versions.
+// readVersionNodes checks the references to the nodes that list older versions.
 func readVersionNodes(c *cursor, paths []dataFile) {
 	n := c.count(1<<20, "version nodes")
 	readGenerations(c, n)
@@ -104,13 +104,13 @@ func readGenerations(c *cursor, n int) {
 	last := uint64(0)
 	for i, g := range column[uint64](c, n, missing) {
 		if g <= last {
-			c.fail("generation %d of version %d is not over %d", g, i, last)
+			c.fail("generation %d of version %d is not greater than %d", g, i, last)
 		}
 		last = g
 	}
 }
 
-// makeRef checks a reference to a node. The range is held against the file once that is opened.
+// makeRef checks a reference to a node. The size of the file is checked when it is opened.
 func makeRef(c *cursor, paths []dataFile, file uint32, offset, length uint64) ref {
 	if uint64(file) >= uint64(len(paths)) {
 		c.fail("data file %d of %d", file, len(paths))

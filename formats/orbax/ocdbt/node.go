@@ -11,31 +11,31 @@ const (
 	maxInline  = 1 << 20 // bytes of an inline value
 )
 
-// node is a B+tree node whose columns are read. A node of height 0 is a leaf, whose entries are
-// values; those of others are nodes.
+// node is a parsed B+tree node. The entries of a node of height 0, a leaf, are values; those of other nodes
+// are nodes.
 type node struct {
 	height   int
 	keys     keyColumn
-	subtrees []uint16 // interior: how much of each key is left out in the node below
+	subtrees []uint16 // interior: bytes of each key that the keys in the node below leave out
 	kinds    []byte   // leaf: 0 inline, 1 in a file
 	lengths  []uint64 // leaf: of values; interior: of nodes
 	paths    []dataFile
-	files    []uint32 // leaf: one for each value in a file; interior: one for each entry
+	files    []uint32 // leaf: of the values in files; interior: of all entries
 	offsets  []uint64 // as files
-	inline   cursor   // leaf: the inline values, one after another
+	inline   cursor   // leaf: the inline values
 }
 
-// keyColumn is the keys of a node, each without what it shares with the one before it.
+// keyColumn is the keys of a node, each without the prefix that it shares with the key before it.
 type keyColumn struct {
-	prefixes []uint16 // one less than keys
+	prefixes []uint16 // of all keys but the first
 	suffixes []uint16
 	text     cursor
 	last     []byte
 	next     int
 }
 
-// parseNode reads the body of a node that is expected to have that height. transitive is the base
-// path of the file it was found in.
+// parseNode parses the body of a node, which must have that height. transitive is the base path of the file
+// that holds the node.
 func parseNode(body []byte, height int, transitive string) (*node, error) {
 	c := &cursor{data: body}
 	n := &node{height: int(c.u8())}
@@ -61,14 +61,14 @@ func parseNode(body []byte, height int, transitive string) (*node, error) {
 		n.files = column[uint32](c, entries, math.MaxUint32)
 		n.offsets = column[uint64](c, entries, missing)
 		n.lengths = column[uint64](c, entries, missing)
-		c.skip(3 * entries) // statistics: keys, bytes of the tree and of the values
+		c.skip(3 * entries) // statistics: number of keys, bytes of the tree and of the values
 	} else {
 		n.readValues(c, entries)
 	}
 	return n, c.end()
 }
 
-// readValues reads the columns of a leaf's values.
+// readValues parses the columns of a leaf's values.
 func (n *node) readValues(c *cursor, entries int) {
 	n.lengths = column[uint64](c, entries, missing)
 	n.kinds = c.bytes(uint64(entries))
@@ -78,9 +78,9 @@ func (n *node) readValues(c *cursor, entries int) {
 		case kind == 1:
 			indirect++
 		case kind > 1:
-			c.fail("entry %d is of unknown kind %d", i, kind)
+			c.fail("entry %d has the unknown kind %d", i, kind)
 		case n.lengths[i] > maxInline:
-			c.fail("inline value of entry %d takes %d bytes", i, n.lengths[i])
+			c.fail("inline value of entry %d has %d bytes", i, n.lengths[i])
 		default:
 			inlineBytes += n.lengths[i]
 		}
@@ -90,7 +90,7 @@ func (n *node) readValues(c *cursor, entries int) {
 	n.inline = cursor{data: c.bytes(inlineBytes)}
 }
 
-// key returns the next relative key; it is valid until the next call. Keys rise.
+// key returns the next relative key, which is valid until the next call. Keys must ascend.
 func (k *keyColumn) key() ([]byte, error) {
 	i := k.next
 	k.next++
@@ -99,14 +99,14 @@ func (k *keyColumn) key() ([]byte, error) {
 		prefix = int(k.prefixes[i-1])
 	}
 	if prefix > len(k.last) {
-		return nil, tensor.Bad("key %d shares %d bytes of one of %d", i, prefix, len(k.last))
+		return nil, tensor.Bad("key %d shares %d bytes with a key of %d", i, prefix, len(k.last))
 	}
 	suffix := k.text.bytes(uint64(k.suffixes[i]))
 	if prefix+len(suffix) > maxKey {
-		return nil, tensor.Bad("key %d is %d bytes long", i, prefix+len(suffix))
+		return nil, tensor.Bad("key %d has %d bytes", i, prefix+len(suffix))
 	}
 	if i > 0 && string(suffix) <= string(k.last[prefix:]) {
-		return nil, tensor.Bad("key %d is not over the one before it", i)
+		return nil, tensor.Bad("key %d is not greater than the one before it", i)
 	}
 	k.last = append(k.last[:prefix], suffix...)
 	return k.last, nil

@@ -26,12 +26,12 @@ func TestCursor(t *testing.T) {
 	}{
 		{[]byte{0}, 9, 0, ""},
 		{[]byte{0xac, 2}, 300, 300, ""},
-		{[]byte{0xac, 2}, 299, 0, "over 299"},
-		{bytes.Repeat([]byte{0xff}, 9), math.MaxUint64, 0, "cut short"},
+		{[]byte{0xac, 2}, 299, 0, "exceeds 299"},
+		{bytes.Repeat([]byte{0xff}, 9), math.MaxUint64, 0, "truncated"},
 		{append(bytes.Repeat([]byte{0xff}, 9), 1), math.MaxUint64, math.MaxUint64, ""},
 		{append(bytes.Repeat([]byte{0xff}, 9), 2), math.MaxUint64, 0, "shortest form"},
 		{[]byte{0x81, 0}, 9, 0, "shortest form"},
-		{nil, 9, 0, "cut short"},
+		{nil, 9, 0, "truncated"},
 	} {
 		c := cursor{data: tt.data}
 		got := c.varint(tt.limit)

@@ -2,19 +2,19 @@ package ocdbt
 
 const (
 	maxKey   = 1<<16 - 1 // bytes of a key, and of a path
-	maxPaths = 8 << 20   // bytes of all the paths of one table
+	maxPaths = 8 << 20   // bytes of all paths of a table
 )
 
-// dataFile is an entry of a data file table: a file name, and the part of it that is put before the
-// names in the tables of the nodes found there.
+// dataFile is an entry of a data file table: a path, and the part of it that the paths in the nodes of that
+// file are relative to.
 type dataFile struct {
-	name string // from the top of the database
-	base int    // bytes of name
+	name string // path relative to the database
+	base int    // length of the base path in bytes
 }
 
-// readPaths reads a data file table. transitive is the base path of the node that it is part of.
+// readPaths parses a data file table. transitive is the base path of the file that holds it.
 //
-// Names are checked when they are used, not here: the entry of an empty tree has no name.
+// Names are checked when they are used, since the entry of an empty tree has none.
 func readPaths(c *cursor, transitive string) []dataFile {
 	n := c.count(1<<32-1, "data files")
 	prefixes := column[uint16](c, max(n-1, 0), maxKey)
@@ -32,7 +32,7 @@ func readPaths(c *cursor, transitive string) []dataFile {
 			prefix = int(prefixes[i-1])
 		}
 		if prefix > len(last) {
-			c.fail("data file %d shares %d bytes of a path of %d", i, prefix, len(last))
+			c.fail("data file %d shares %d bytes with a path of %d", i, prefix, len(last))
 		}
 		suffix := c.bytes(uint64(suffixes[i]))
 		if c.err != nil {
@@ -42,7 +42,7 @@ func readPaths(c *cursor, transitive string) []dataFile {
 		total += len(transitive) + len(last)
 		switch {
 		case int(bases[i]) > len(last):
-			c.fail("data file %d has %d bytes of base path, but a path of %d", i, bases[i], len(last))
+			c.fail("data file %d has a base path of %d bytes, but a path of %d", i, bases[i], len(last))
 		case len(transitive)+len(last) > maxKey:
 			c.fail("data file %d has a path of %d bytes", i, len(transitive)+len(last))
 		case total > maxPaths:

@@ -8,35 +8,34 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// What an index may take. A checkpoint of 9B parameters that 256 processes wrote has some 150,000
-// keys.
+// Limits of an index. A checkpoint with 9B parameters that 256 processes wrote has about 150,000 keys.
 const (
-	maxIndex   = 48 << 20  // bytes of the keys and inline values of all nodes, and of the references
-	maxDecoded = 256 << 20 // bytes of all nodes, decoded
+	maxIndex   = 48 << 20  // bytes of keys, inline values and references
+	maxDecoded = 256 << 20 // bytes of all decoded nodes
 	maxNodes   = 1 << 16
-	entryBytes = 96 // of an entry beside its key and inline value
+	entryBytes = 96 // bytes of an entry besides its key and inline value
 )
 
-// indexer walks the tree once and fills a DB's index.
+// indexer walks the tree and fills the index of a DB.
 type indexer struct {
 	db      *DB
 	maxNode int               // bytes of a decoded node
-	names   map[string]string // file names seen, to keep one copy of each
-	memory  int               // spent of maxIndex
-	decoded int               // spent of maxDecoded
-	nodes   int               // spent of maxNodes
+	names   map[string]string // one copy of each file name
+	memory  int               // used of maxIndex
+	decoded int               // used of maxDecoded
+	nodes   int               // used of maxNodes
 }
 
-// subtree is a node to be read, and what the node above it tells.
+// subtree is a node to be read, as the node above it describes it.
 type subtree struct {
 	at     ref
 	height int
-	prefix string // of all keys below
-	least  string // no key below is less
+	prefix string // that all keys begin with
+	least  string // lower bound of all keys
 }
 
-// walk reads a subtree, its keys in order. The height falls with each step, which is what ends a
-// tree that refers to itself.
+// walk reads a subtree in the order of its keys. It ends also in a tree that refers to itself, since the height
+// decreases with each step.
 func (x *indexer) walk(s subtree) error {
 	n, err := x.read(s)
 	if err != nil {
@@ -71,7 +70,7 @@ func (x *indexer) read(s subtree) (*node, error) {
 		return nil, tensor.Bad("more than %d nodes", maxNodes)
 	}
 	if s.at.length > maxBlob {
-		return nil, annotate(tensor.Bad("%d bytes are over %d", s.at.length, maxBlob), s.at)
+		return nil, annotate(tensor.Bad("node of %d bytes exceeds %d", s.at.length, maxBlob), s.at)
 	}
 	section, err := x.db.open(s.at.name, s.at.offset, s.at.length)
 	if err != nil {
@@ -92,7 +91,7 @@ func (x *indexer) read(s subtree) (*node, error) {
 	return n, annotate(err, s.at)
 }
 
-// spend counts what is kept of an entry.
+// spend adds the memory of an entry.
 func (x *indexer) spend(bytes int) error {
 	if x.memory += bytes + entryBytes; x.memory > maxIndex {
 		return tensor.Bad("keys and inline values take more than %d bytes", maxIndex)
@@ -123,7 +122,7 @@ func (x *indexer) leaf(n *node, s subtree) error {
 			inFile++
 		}
 		if last := len(x.db.keys) - 1; last >= 0 && key <= x.db.keys[last] {
-			return annotate(tensor.Bad("key %q is not over the one before it, %q", key, x.db.keys[last]), s.at)
+			return annotate(tensor.Bad("key %q is not greater than the one before it, %q", key, x.db.keys[last]), s.at)
 		}
 		x.db.keys = append(x.db.keys, key)
 		x.db.values = append(x.db.values, v)
@@ -145,14 +144,14 @@ func (x *indexer) children(n *node, s subtree) ([]subtree, error) {
 		}
 		shared := len(s.prefix) + int(n.subtrees[i])
 		if shared > len(key) {
-			return nil, tensor.Bad("subtree %d leaves out %d bytes of a key of %d", i, n.subtrees[i], len(key)-len(s.prefix))
+			return nil, tensor.Bad("keys of subtree %d leave out %d bytes, but its first key has %d", i, n.subtrees[i], len(key)-len(s.prefix))
 		}
 		below = append(below, subtree{at: at, height: n.height - 1, prefix: key[:shared], least: key})
 	}
 	return below, nil
 }
 
-// key returns the node's next key in full.
+// key returns the next full key of the node.
 func (x *indexer) key(n *node, s subtree) (string, error) {
 	first := n.keys.next == 0
 	relative, err := n.keys.key()
@@ -173,7 +172,7 @@ func (x *indexer) key(n *node, s subtree) (string, error) {
 	return key, nil
 }
 
-// refer checks a reference of a node and its file's name.
+// refer checks a reference and the name of its file.
 func (x *indexer) refer(n *node, file uint32, offset, length uint64) (ref, error) {
 	c := &cursor{}
 	at := makeRef(c, n.paths, file, offset, length)

@@ -15,29 +15,28 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// DataDir is the directory of a database that its data files lie in.
+// DataDir is the directory of the data files in a database.
 const DataDir = "d"
 
-// MaxInline is the largest value, in bytes, that is put into the tree itself, as in Orbax's
-// databases.
+// MaxInline is the size in bytes of the largest value that is stored in the tree itself, as by Orbax.
 const MaxInline = 1024
 
 // Entry is a key and its value.
 type Entry struct {
 	Key   string
-	Value Value // Inline, or a range of a data file that exists already
+	Value Value // Inline, or a range of an existing data file
 }
 
-// Write makes a database of one version in the directory dir: the nodes of its tree, in a data
-// file of their own, and last the manifest. The same entries in any order give the same bytes:
-// what would be random is derived from them, and the time of the version is 1970. Two entries of
-// one key, and what the format cannot hold, are a *tensor.FormatError.
+// Write makes a database of one version in the directory dir: first the nodes of the tree, in a data file of
+// their own, then the manifest. The bytes do not depend on the order of the entries: identifiers are
+// derived from the entries, and the time of the version is 1970. Two entries with one key, and entries
+// that the format cannot hold, are a *tensor.FormatError.
 //
-// The data files that entries refer to are the caller's to make durable, and so is dir itself.
+// The caller syncs the data files that the entries refer to, and the directory.
 func Write(dir string, entries []Entry) error { return write(dir, entries, nodeBytes) }
 
-// nodeBytes is about how large a node becomes before it is encoded, in bytes. TensorStore reads
-// and decodes a node as a whole to find one key in it.
+// nodeBytes is the approximate size of a node in bytes before it is encoded. TensorStore reads and decodes a
+// whole node to find one key in it.
 const nodeBytes = 64 << 10
 
 func write(dir string, entries []Entry, nodeBytes int) error {
@@ -61,7 +60,7 @@ func write(dir string, entries []Entry, nodeBytes int) error {
 	return storage.WriteFile(filepath.Join(dir, manifestName), manifest)
 }
 
-// writeNodes writes the tree into a new data file of that name and returns its root.
+// writeNodes writes the tree to a new data file of that name and returns the root.
 func writeNodes(dir, name string, entries []Entry, nodeBytes int) (*written, error) {
 	if err := os.MkdirAll(filepath.Join(dir, DataDir), 0o777); err != nil {
 		return nil, err
@@ -75,7 +74,7 @@ func writeNodes(dir, name string, entries []Entry, nodeBytes int) (*written, err
 	return &root, errors.Join(err, f.Sync(), f.Close())
 }
 
-// checkEntries refuses what cannot be written. The entries are sorted.
+// checkEntries refuses entries that cannot be written. The entries are sorted.
 func checkEntries(entries []Entry) error {
 	for i, e := range entries {
 		switch v := e.Value; {
@@ -92,7 +91,7 @@ func checkEntries(entries []Entry) error {
 	return nil
 }
 
-// identity stands in for the random UUID of the manifest: it depends on all that the database says.
+// identity returns a hash of all entries, which replaces the random UUID of the manifest.
 func identity(entries []Entry) [sha256.Size]byte {
 	h := sha256.New()
 	h.Write([]byte("griffin ocdbt database\n"))
@@ -110,5 +109,5 @@ func identity(entries []Entry) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// nodeFile is the name of the data file that holds the nodes, from the top of the database.
+// nodeFile returns the name of the data file for the nodes, relative to the database.
 func nodeFile(id [sha256.Size]byte) string { return DataDir + "/" + hex.EncodeToString(id[16:]) }

@@ -5,18 +5,17 @@ import (
 	"encoding/binary"
 )
 
-// manifestName is the file that a database begins with.
+// manifestName is the name of the manifest.
 const manifestName = "manifest.ocdbt"
 
-// The configuration in a manifest binds those who write to the database later. These are
-// TensorStore's own defaults.
+// The configuration for later writers of the database: the defaults of TensorStore.
 const (
 	configMaxNode   = 8 << 20 // bytes of a decoded node
 	configArityLog2 = 4       // of the version tree
 )
 
-// encodeManifest returns a manifest of one version: generation 1, of the tree below root, or of no
-// keys at all where root is nil.
+// encodeManifest returns a manifest of one version, generation 1, with the tree below root. A nil root stands
+// for an empty tree.
 func encodeManifest(id [sha256.Size]byte, root *written) ([]byte, error) {
 	b := append([]byte(nil), id[:16]...)
 	b = append(b, 0) // the manifest lists the versions itself

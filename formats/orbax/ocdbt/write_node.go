@@ -10,10 +10,10 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// newNode is a node that is to be encoded: a leaf with entries, or one with nodes below it.
+// newNode is a node before it is encoded: a leaf with entries, or an interior node with children.
 type newNode struct {
-	first    string // key of all in the node
-	prefix   int    // bytes that its keys leave out
+	first    string // smallest key
+	prefix   int    // bytes of the keys that the node leaves out
 	height   int
 	entries  []Entry
 	children []written
@@ -59,7 +59,7 @@ func (n *newNode) encode(nodeFile string) []byte {
 	return n.appendValues(n.appendKeys(appendPaths(b, names)), names)
 }
 
-// appendKeys appends the columns of the keys, each without what it shares with the one before it.
+// appendKeys appends the columns of the keys, each without the prefix that it shares with the key before it.
 func (n *newNode) appendKeys(b []byte) []byte {
 	keys := make([]string, 0, max(len(n.entries), len(n.children)))
 	for _, e := range n.entries {
@@ -119,7 +119,7 @@ func (n *newNode) appendValues(b []byte, names []string) []byte {
 	return b
 }
 
-// appendChildren appends the columns of the nodes below, which lie in the one file of the table.
+// appendChildren appends the columns of the children, which are in the only file of the table.
 func (n *newNode) appendChildren(b []byte) []byte {
 	for range n.children {
 		b = appendVarint(b, 0)
@@ -139,7 +139,7 @@ func (n *newNode) appendChildren(b []byte) []byte {
 	return b
 }
 
-// appendPaths appends a data file table of names that are sorted and have no base path.
+// appendPaths appends a data file table of sorted names without base paths.
 func appendPaths(b []byte, names []string) []byte {
 	b = appendVarint(b, len(names))
 	prefixes := make([]int, len(names))
@@ -162,13 +162,13 @@ func appendPaths(b []byte, names []string) []byte {
 
 func appendVarint[T int | int64](b []byte, n T) []byte { return binary.AppendUvarint(b, uint64(n)) }
 
-// encoder compresses manifests and nodes. Its EncodeAll may be called by several goroutines.
+// encoder compresses manifests and nodes. Its EncodeAll is safe for concurrent use.
 var encoder = sync.OnceValues(func() (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
 		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
 })
 
-// sealEnvelope is the inverse of openEnvelope. The body is compressed.
+// sealEnvelope compresses a body and adds the envelope that openEnvelope removes.
 func sealEnvelope(magic uint32, body []byte) ([]byte, error) {
 	zstd, err := encoder()
 	if err != nil {

@@ -2,18 +2,18 @@ package ocdbt
 
 import "io"
 
-// builder writes the nodes of a tree, those of each height after those below.
+// builder writes the nodes of a tree by height, the leaves first.
 type builder struct {
-	name      string // of the data file, from the top of the database
+	name      string // of the data file, relative to the database
 	out       io.Writer
 	at        int64 // bytes written
 	nodeBytes int
 }
 
-// written is a node that is written, as the node above it or the manifest refers to it.
+// written describes a written node for the reference to it in its parent or the manifest.
 type written struct {
-	first  string // key of all in the node
-	prefix int    // bytes of it that the keys in the node leave out
+	first  string // smallest key
+	prefix int    // bytes of the keys that the node leaves out
 	height int
 	file   string
 	offset int64
@@ -21,14 +21,14 @@ type written struct {
 	statistics
 }
 
-// statistics tell of a node and all below it.
+// statistics are those of a node and all nodes below it.
 type statistics struct {
 	keys     uint64
 	tree     uint64 // bytes of the nodes
 	indirect uint64 // bytes of the values that are not inline
 }
 
-// tree writes all nodes and returns the root. There is at least one entry, and they are sorted.
+// tree writes all nodes and returns the root. There are entries, and they are sorted.
 func (b *builder) tree(entries []Entry) (written, error) {
 	if err := b.moveOut(entries); err != nil {
 		return written{}, err
@@ -61,10 +61,10 @@ func (b *builder) tree(entries []Entry) (written, error) {
 	return level[0], nil
 }
 
-// entryOverhead is about what an entry takes in a node beside its key and value, in bytes.
+// entryOverhead is the approximate size of an entry besides its key and value, in bytes.
 const entryOverhead = 24
 
-// group cuts a list into runs of about limit bytes, at most as many as a node may hold, and at
+// group splits a list into the entries of nodes, about limit bytes each: not more than a node may hold, and at
 // least two, so that each level of the tree has fewer nodes than the one below.
 func group[T any](list []T, limit int, size func(T) int) [][]T {
 	var groups [][]T
@@ -91,7 +91,7 @@ func shared(a, b string) int {
 	return n
 }
 
-// sharedBelow returns how much of the first key all keys below the nodes begin with.
+// sharedBelow returns the length of the prefix that all keys below the nodes share.
 func sharedBelow(nodes []written) int {
 	n := nodes[0].prefix
 	for _, w := range nodes[1:] {
@@ -100,7 +100,7 @@ func sharedBelow(nodes []written) int {
 	return n
 }
 
-// moveOut writes the inline values that are too large for a node to the data file.
+// moveOut moves the inline values that are too large for a node to the data file.
 func (b *builder) moveOut(entries []Entry) error {
 	for i, e := range entries {
 		if e.Value.File != "" || len(e.Value.Inline) <= MaxInline {
@@ -115,7 +115,7 @@ func (b *builder) moveOut(entries []Entry) error {
 	return nil
 }
 
-// add writes a node, w.
+// add writes a node and describes it in w.
 func (b *builder) add(w *written, n *newNode) error {
 	blob, err := sealEnvelope(magicNode, n.encode(b.name))
 	if err != nil {

@@ -1,9 +1,8 @@
-// Package zarr reads and writes arrays in zarr versions 2 and 3, as TensorStore does for Orbax: a
-// metadata document, and chunks that are compressed each by itself.
+// Package zarr reads and writes arrays of zarr versions 2 and 3 as TensorStore does for Orbax. An array is a
+// metadata document and chunks, each of them compressed by itself.
 //
-// Open reads the metadata only. An Array is tensor.Data: its elements are decoded as they are
-// read, in bounded memory (see Array.Stream). NewPlan cuts an array into chunks, and an Encoder
-// makes of its elements what is stored.
+// Open reads the metadata only. An Array is tensor.Data: its elements are decoded as they are read, in
+// bounded memory (see Array.Stream). NewPlan divides an array into chunks, which an Encoder encodes.
 package zarr
 
 import (
@@ -14,16 +13,16 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Options says what Open expects of an array.
+// Options are requirements on an array.
 type Options struct {
-	// Version is 2 or 3, or 0 to take the one whose metadata document exists.
+	// Version is 2 or 3, or 0 for the version whose metadata document exists.
 	Version int
-	// EveryChunk refuses a chunk that is not stored, even where the metadata has a fill value:
-	// Orbax writes all of them.
+	// EveryChunk makes a missing chunk an error even if the metadata have a fill value, since Orbax writes
+	// all chunks.
 	EveryChunk bool
 }
 
-// Array is one array. It implements tensor.Data and is safe for use by several goroutines.
+// Array is an array. It implements tensor.Data and is safe for concurrent use.
 type Array struct {
 	Shape   []int64
 	DType   tensor.DType
@@ -35,30 +34,29 @@ type Array struct {
 	fill       []byte // one element, nil for none
 	everyChunk bool
 
-	stored []int64  // shape of what lies under one key
-	levels []level  // how that is cut by shards, outermost first
-	chunk  []int64  // shape of the innermost pieces: what "chunk" means from here on
+	stored []int64  // shape of the elements under one key
+	levels []level  // shards, outermost first
+	chunk  []int64  // shape of the innermost chunks, which "chunk" refers to everywhere else
 	grid   []int64  // chunks along each axis
-	leaf   encoding // of a chunk; its axes are as the array's
+	leaf   encoding // of a chunk, with the axes of the array
 
-	leafBytes int64 // of a chunk's elements
-	size      int64 // bytes of the array's elements
+	leafBytes int64 // size of the elements of a chunk
+	size      int64 // size of the elements in bytes
 	limits    limits
 }
 
-// level is a shard within a larger one, with axes as the array's.
+// level is a shard, which may be in a larger one, in terms of the axes of the array.
 type level struct {
 	*shard
 	axes  []int   // axis j of the shard is axis axes[j] of the array
-	shape []int64 // of its inner chunks, in the order of the array's axes
+	shape []int64 // of its inner chunks
 }
 
 // documents are the names of the metadata documents.
 var documents = map[int]string{2: ".zarray", 3: "zarr.json"}
 
-// Open reads the metadata of the array whose keys begin with prefix and "/" (or with neither,
-// where prefix is ""). What is broken is a *tensor.FormatError, also where neither version's
-// document exists.
+// Open reads the metadata of the array whose keys begin with prefix and "/", or without both if prefix is "".
+// A corrupt array is a *tensor.FormatError, as is one without a metadata document.
 func Open(store Store, prefix string, opts Options) (*Array, error) {
 	if prefix != "" {
 		prefix += "/"
@@ -90,14 +88,14 @@ func Open(store Store, prefix string, opts Options) (*Array, error) {
 	return a, nil
 }
 
-// readDocument returns a document, nil where there is none.
+// readDocument returns a document, nil if it does not exist.
 func readDocument(store Store, key string) ([]byte, error) {
 	section, ok, err := store.Section(key)
 	if err != nil || !ok {
 		return nil, err
 	}
 	if section.Size() > maxDocument {
-		return nil, bad("%d bytes are over %d", section.Size(), maxDocument)
+		return nil, bad("document of %d bytes exceeds %d", section.Size(), maxDocument)
 	}
 	text := make([]byte, section.Size())
 	if _, err := io.ReadFull(section, text); err != nil {
@@ -106,7 +104,7 @@ func readDocument(store Store, key string) ([]byte, error) {
 	return text, nil
 }
 
-// newArray makes an array of what its document says.
+// newArray makes an array from its document.
 func newArray(text []byte, version int) (*Array, error) {
 	var m *metadata
 	var err error
@@ -130,9 +128,9 @@ func newArray(text []byte, version int) (*Array, error) {
 	return a, err
 }
 
-// flatten follows shards within shards down to the chunks that hold elements, and turns axes and
-// shapes to the array's order. As each inner chunk divides its shard, the innermost ones make a
-// regular grid over the array.
+// flatten sets the levels down to the chunks that hold elements, and converts axes and shapes to the order of
+// the array. Since inner chunks divide their shard evenly, the innermost ones are a regular grid over the
+// array.
 func (a *Array) flatten(e encoding) {
 	a.leaf = e
 	for a.leaf.shard != nil {
@@ -151,18 +149,18 @@ func (a *Array) flatten(e encoding) {
 	}
 }
 
-// MissingChunks returns the keys of chunks that are not stored, at most limit of them, without
-// reading any chunk: only the indices of shards. A shard that is not stored counts once.
+// MissingChunks returns the keys of chunks that are not stored, at most limit of them. It reads only the
+// indices of shards. A shard that is not stored counts once.
 func (a *Array) MissingChunks(limit int) ([]string, error) {
 	var missing []string
 	seen := map[string]bool{}
 	l := newLocator(a)
-	place := make([]int64, len(a.grid))
+	cell := make([]int64, len(a.grid))
 	if slices.Contains(a.grid, 0) {
 		return nil, nil
 	}
 	for len(missing) < limit {
-		at, err := l.find(place)
+		at, err := l.find(cell)
 		if err != nil {
 			return missing, tensor.Annotate(err, tensor.Location{Record: at.key})
 		}
@@ -170,25 +168,25 @@ func (a *Array) MissingChunks(limit int) ([]string, error) {
 			seen[at.key] = true
 			missing = append(missing, at.key)
 		}
-		if !next(place, a.grid) {
+		if !next(cell, a.grid) {
 			break
 		}
 	}
 	return missing, nil
 }
 
-// next counts place up within grid, the last axis first, and returns false after the last one.
-func next(place, grid []int64) bool {
-	for k := len(place) - 1; k >= 0; k-- {
-		if place[k]++; place[k] < grid[k] {
+// next sets cell to the next cell of the grid, the last axis fastest, and returns false after the last cell.
+func next(cell, grid []int64) bool {
+	for k := len(cell) - 1; k >= 0; k-- {
+		if cell[k]++; cell[k] < grid[k] {
 			return true
 		}
-		place[k] = 0
+		cell[k] = 0
 	}
 	return false
 }
 
-// Codec names how the chunks are encoded, for people: "zstd", "sharded, zstd, crc32c" or "none".
+// Codec describes the encoding of the chunks to users: "zstd", "sharded, zstd, crc32c" or "none".
 func (a *Array) Codec() string {
 	var names []string
 	for range a.levels {
@@ -202,9 +200,5 @@ func (a *Array) Codec() string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// ChunkShape returns the shape of the stored pieces: of the innermost shards' chunks where there
-// are shards.
-func (a *Array) ChunkShape() []int64 { return slices.Clone(a.chunk) }
 
 var _ tensor.Data = (*Array)(nil)

@@ -11,15 +11,14 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/orbax/internal/zstdframe"
 )
 
-// blosc decodes a Blosc 1 container: blocks that are shuffled, so that bytes or bits of equal
-// significance lie together, and then compressed each by itself, in one stream or in one for each
-// byte of an element.
+// blosc decodes a Blosc 1 container: blocks that are shuffled, so that bytes or bits of equal significance are
+// adjacent, and then compressed separately, in one stream or in one for each byte of an element.
 type blosc struct {
 	src    *io.SectionReader
 	header bloscHeader
-	block  int64  // the next one
+	block  int64  // next block
 	data   []byte // decoded, not yet read
-	out    []byte // storage of data
+	out    []byte // memory of data
 	raw    []byte // a block before it is unshuffled
 	packed []byte // a stream
 	err    error
@@ -30,13 +29,13 @@ const (
 	bloscShuffle    = 1
 	bloscStored     = 2
 	bloscBitShuffle = 4
-	bloscWhole      = 0x10 // a block is one stream
+	bloscOneStream  = 0x10 // a block is one stream
 )
 
 const (
 	bloscHeaderSize = 16       // bytes
-	maxBloscBlock   = 32 << 20 // bytes; the library's own choice stays under 8 MiB
-	maxBloscInner   = 64 << 20 // bytes of a container that another codec wraps
+	maxBloscBlock   = 32 << 20 // bytes; the library chooses less than 8 MiB
+	maxBloscInner   = 64 << 20 // bytes of a container that is encoded by another codec
 )
 
 type bloscHeader struct {
@@ -59,7 +58,7 @@ func newBlosc(src io.Reader, _ int64) io.ReadCloser {
 	return b
 }
 
-// readWhole reads a container that does not lie in a file as such.
+// readWhole reads a container that is encoded by another codec.
 func readWhole(src io.Reader) (*io.SectionReader, error) {
 	data, err := io.ReadAll(io.LimitReader(src, maxBloscInner+1))
 	if err == nil && len(data) > maxBloscInner {
@@ -68,7 +67,7 @@ func readWhole(src io.Reader) (*io.SectionReader, error) {
 	return io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data))), err
 }
 
-// Memory returns the bytes that decoding takes.
+// Memory returns the memory that decoding takes, in bytes.
 func (b *blosc) Memory() int64 { return 3*b.header.blockSize + 1<<20 }
 
 func (b *blosc) Read(p []byte) (int, error) {
@@ -88,8 +87,8 @@ func (b *blosc) Close() error {
 	return nil
 }
 
-// readHeader reads what stands before the blocks: version, version of the codec, flags, size of
-// an element (u8 each), then the sizes of the data, of a block and of the container (u32 each).
+// readHeader reads the header: version, version of the codec, flags, size of an element (u8 each), sizes of the
+// data, of a block and of the container (u32 each).
 func (b *blosc) readHeader() error {
 	h := make([]byte, bloscHeaderSize)
 	if err := b.readAt(h, 0); err != nil {
@@ -103,7 +102,7 @@ func (b *blosc) readHeader() error {
 	case b.header.flags&8 != 0:
 		return bad("reserved flag of a blosc container is set")
 	case b.header.packed != b.src.Size():
-		return bad("blosc container says it is %d bytes long, but is %d", b.header.packed, b.src.Size())
+		return bad("blosc container has %d bytes by its header, but %d are stored", b.header.packed, b.src.Size())
 	case b.header.typeSize == 0:
 		return bad("blosc container has elements of no bytes")
 	}
@@ -125,7 +124,7 @@ func (b *blosc) readHeader() error {
 	return nil
 }
 
-// decodeBlock makes the next block the data to be read.
+// decodeBlock decodes the next block.
 func (b *blosc) decodeBlock() error {
 	h := &b.header
 	start := b.block * h.blockSize
@@ -163,15 +162,15 @@ func (b *blosc) decodeBlock() error {
 	return nil
 }
 
-// readStreams decodes the streams of the block that begins at that place into raw.
+// readStreams decodes the streams of the block at an offset into raw.
 func (b *blosc) readStreams(at, n int64) error {
 	h := &b.header
 	streams := int64(1)
-	if h.flags&bloscWhole == 0 && n == h.blockSize && h.typeSize >= 2 && h.typeSize <= 16 && h.blockSize/h.typeSize >= 128 {
+	if h.flags&bloscOneStream == 0 && n == h.blockSize && h.typeSize >= 2 && h.typeSize <= 16 && h.blockSize/h.typeSize >= 128 {
 		streams = h.typeSize
 	}
 	if n%streams != 0 {
-		return bad("blosc block of %d bytes does not split in %d", n, streams)
+		return bad("blosc block of %d bytes is not a multiple of %d", n, streams)
 	}
 	for i := range streams {
 		var length [4]byte
@@ -181,7 +180,7 @@ func (b *blosc) readStreams(at, n int64) error {
 		size := int64(int32(binary.LittleEndian.Uint32(length[:])))
 		dst := b.raw[i*n/streams : (i+1)*n/streams]
 		at += 4
-		if size < 0 || size > 2*int64(len(dst))+64 { // snappy's may be longer than what it holds
+		if size < 0 || size > 2*int64(len(dst))+64 { // a snappy stream may be longer than its data
 			return bad("blosc stream takes %d bytes for %d", size, len(dst)).At(at - 4)
 		}
 		if size == int64(len(dst)) {
@@ -202,10 +201,10 @@ func (b *blosc) readStreams(at, n int64) error {
 	return nil
 }
 
-// readAt fills p from a place in the container.
+// readAt fills p from an offset of the container.
 func (b *blosc) readAt(p []byte, at int64) error {
 	if at > b.src.Size() || int64(len(p)) > b.src.Size()-at {
-		return bad("blosc container is cut short: %d bytes expected in one of %d", len(p), b.src.Size()).At(at)
+		return bad("blosc container is truncated: %d bytes are expected in one of %d", len(p), b.src.Size()).At(at)
 	}
 	if n, err := b.src.ReadAt(p, at); n < len(p) {
 		return err
@@ -213,7 +212,7 @@ func (b *blosc) readAt(p []byte, at int64) error {
 	return nil
 }
 
-// expand decodes a stream, whose size must come out exactly.
+// expand decodes a stream, which must have exactly the size of dst.
 func expand(dst, src []byte, codec byte) error {
 	n, err := 0, error(nil)
 	name := "unknown"
@@ -239,10 +238,10 @@ func expand(dst, src []byte, codec byte) error {
 		n, err = readExactly(r, dst)
 		r.Close()
 	default:
-		return bad("codec %d of a blosc container is not known", codec)
+		return bad("unknown codec %d of a blosc container", codec)
 	}
 	if err != nil {
-		return bad("broken %s stream in a blosc container: %w", name, err)
+		return bad("corrupt %s stream in a blosc container: %w", name, err)
 	}
 	if n != len(dst) {
 		return bad("%s stream in a blosc container holds %d bytes, not %d", name, n, len(dst))
@@ -250,7 +249,7 @@ func expand(dst, src []byte, codec byte) error {
 	return nil
 }
 
-// readExactly fills dst and returns how much r has, one more than fits where it has more.
+// readExactly fills dst and returns how many bytes r has, len(dst)+1 if it has more than fit.
 func readExactly(r io.Reader, dst []byte) (int, error) {
 	n, err := io.ReadFull(r, dst)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
@@ -267,7 +266,7 @@ func readExactly(r io.Reader, dst []byte) (int, error) {
 	return n + m, err
 }
 
-// sized returns a buffer of n bytes, buf itself where it is large enough.
+// sized returns a buffer of n bytes: buf if it is large enough.
 func sized(buf []byte, n int64) []byte {
 	if int64(cap(buf)) < n {
 		return make([]byte, n)
@@ -275,8 +274,8 @@ func sized(buf []byte, n int64) []byte {
 	return buf[:n]
 }
 
-// unshuffle puts bytes that are grouped by their place in an element back into elements. What is
-// no whole element is left as it is.
+// unshuffle restores elements from bytes that are grouped by their position in an element. Bytes after the last
+// whole element are copied.
 func unshuffle(dst, src []byte, size int) {
 	n := len(src) / size
 	for j := range size {
@@ -288,14 +287,14 @@ func unshuffle(dst, src []byte, size int) {
 	copy(dst[n*size:], src[n*size:])
 }
 
-// unshuffleBits does the same for bits: row 8j+i of src has bit i of byte j of each element. The
-// number of elements is a multiple of 8.
+// unshuffleBits does the same for bits: row 8j+i of src has bit i of byte j of each element. The number of
+// elements is a multiple of 8.
 func unshuffleBits(dst, src []byte, size int) {
 	n := len(src) / size
 	row := n / 8
 	for j := range size {
 		for g := range row {
-			var x uint64 // the row bytes of eight elements
+			var x uint64 // a byte of each row, for eight elements
 			for i := range 8 {
 				x |= uint64(src[(8*j+i)*row+g]) << (8 * i)
 			}
@@ -308,7 +307,7 @@ func unshuffleBits(dst, src []byte, size int) {
 	copy(dst[n*size:], src[n*size:])
 }
 
-// transpose8 swaps rows and columns of 8×8 bits, swapping ever larger squares across the diagonal.
+// transpose8 transposes a matrix of 8×8 bits, by swapping larger and larger squares across the diagonal.
 func transpose8(x uint64) uint64 {
 	for _, s := range []struct {
 		shift int

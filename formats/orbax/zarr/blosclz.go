@@ -5,25 +5,25 @@ import (
 	"io"
 )
 
-var errBloscLZ = errors.New("match outside of the data")
+var errBloscLZ = errors.New("match outside the data")
 
 // blosclzNear is the largest distance that fits the 13 bits of an instruction.
 const blosclzNear = 8191
 
-// expandBloscLZ decodes BloscLZ, which is the second level of the FastLZ format. An instruction
-// begins with a byte of three bits M and five bits L:
+// expandBloscLZ decodes BloscLZ, level 2 of the FastLZ format. An instruction begins with a byte of three bits M
+// and five bits L:
 //
-//   - M = 0: L + 1 bytes follow as they are.
-//   - M > 0: M + 2 bytes repeat those at a distance. For M = 7 bytes follow that are added to the
-//     count, up to and with the first below 255. Then comes the low byte of the distance less one,
-//     whose high bits are L. Where all 13 bits are set, two more bytes (high, low) add to it.
+//   - M = 0: L + 1 literal bytes follow.
+//   - M > 0: M + 2 bytes are copied from a distance. If M is 7, bytes follow that are added to the count, up
+//     to and including the first below 255. Then follows the low byte of the distance less one, whose high
+//     bits are L. If all 13 bits are set, two more bytes (high, low) are added to it.
 //
-// The first instruction has M = 0, whatever its bits say.
+// The first instruction has M = 0, whatever its bits are.
 func expandBloscLZ(dst, src []byte) (int, error) {
-	at, n := 0, 0 // read of src, written to dst
+	at, n := 0, 0 // bytes read from src, written to dst
 	more := func() int {
 		if at == len(src) {
-			at++ // so that the loop sees it
+			at++ // marks the end for the check below
 			return 0
 		}
 		if at > len(src) {
@@ -68,7 +68,7 @@ func expandBloscLZ(dst, src []byte) (int, error) {
 		if distance > n || count > len(dst)-n {
 			return n, errBloscLZ
 		}
-		for range count { // byte by byte, for a match may overlap what it makes
+		for range count { // byte by byte, since a match may overlap its copy
 			dst[n] = dst[n-distance]
 			n++
 		}

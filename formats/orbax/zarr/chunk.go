@@ -6,21 +6,21 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// chunk reads the elements of one chunk forward, in the order they are stored, little-endian.
+// chunk reads the elements of a chunk in the order in which they are stored, little-endian.
 type chunk struct {
 	key     string
 	size    int64 // bytes of all elements
-	pos     int64 // bytes read or passed over
+	pos     int64 // bytes read or skipped
 	r       io.Reader
-	plain   *io.SectionReader // r itself, where the elements lie uncompressed
-	filled  bool              // the chunk is not stored, r is fill without end
+	plain   *io.SectionReader // r if the elements are uncompressed, else nil
+	filled  bool              // the chunk is not stored, r repeats the fill value
 	closers []io.Closer
-	memory  int64 // bytes that reading takes
+	memory  int64 // bytes of memory that reading takes
 }
 
-// open opens the chunk of that place in the grid.
-func (a *Array) open(l *locator, place []int64) (*chunk, error) {
-	at, err := l.find(place)
+// open opens the chunk of a cell of the grid.
+func (a *Array) open(l *locator, cell []int64) (*chunk, error) {
+	at, err := l.find(cell)
 	c := &chunk{key: at.key, size: a.leafBytes}
 	if err != nil {
 		return nil, c.annotate(err)
@@ -38,11 +38,11 @@ func (a *Array) open(l *locator, place []int64) (*chunk, error) {
 	return c, nil
 }
 
-// decode sets the chunk to read what a section holds.
+// decode sets the reader of a chunk that is stored in a section.
 func (a *Array) decode(c *chunk, section *io.SectionReader) error {
 	c.r, c.memory = section, 64<<10
 	for i := len(a.leaf.codecs) - 1; i >= 0; i-- {
-		decoded := c.size // known where only checksums are added between here and the elements
+		decoded := c.size // known if only checksums follow on the way to the elements
 		for _, inner := range a.leaf.codecs[:i] {
 			if decoded += 4; inner.name != "crc32c" {
 				decoded = -1
@@ -60,18 +60,18 @@ func (a *Array) decode(c *chunk, section *io.SectionReader) error {
 	unit := a.DType.SwapUnit()
 	switch {
 	case a.leaf.bigEndian && unit > 1:
-		c.r = &swapped{src: c.r, unit: unit, size: c.size}
+		c.r = &byteSwapper{src: c.r, unit: unit, size: c.size}
 		c.memory += 64 << 10
 	case len(a.leaf.codecs) > 0:
 	case section.Size() != c.size:
-		return bad("chunk is %d bytes long, not %d", section.Size(), c.size)
+		return bad("chunk has %d bytes, not %d", section.Size(), c.size)
 	default:
 		c.plain = section
 	}
 	return nil
 }
 
-// buffer puts a buffer before a plain chunk, for reads of few bytes.
+// buffer buffers an uncompressed chunk, for small reads.
 func (c *chunk) buffer() {
 	if c.plain != nil {
 		c.r = &readahead{src: c.plain, buf: make([]byte, 0, min(c.size, 64<<10))}
@@ -83,8 +83,7 @@ func (c *chunk) annotate(err error) error {
 	return tensor.Annotate(err, tensor.Location{Record: c.key})
 }
 
-// read fills p. Once the chunk's last byte is read, it is checked that nothing follows, so that
-// no reader has the whole of a chunk without that.
+// read fills p. With the last byte of the chunk it checks that nothing follows.
 func (c *chunk) read(p []byte) error {
 	n, err := io.ReadFull(c.r, p)
 	c.pos += int64(n)
@@ -97,7 +96,7 @@ func (c *chunk) read(p []byte) error {
 	return c.annotate(err)
 }
 
-// skipTo passes over what lies before pos.
+// skipTo skips the bytes before pos.
 func (c *chunk) skipTo(pos int64) error {
 	if pos == c.pos {
 		return nil
@@ -123,7 +122,7 @@ func (c *chunk) skipTo(pos int64) error {
 	return nil
 }
 
-// finish reads what is left of the chunk and checks that nothing follows it.
+// finish skips the rest of the chunk and checks that nothing follows it.
 func (c *chunk) finish() error {
 	if c.pos == c.size {
 		return nil // read has checked it
@@ -134,7 +133,7 @@ func (c *chunk) finish() error {
 	return c.annotate(c.end())
 }
 
-// end checks that the encoded stream ends where the elements do.
+// end checks that the encoded stream ends with the elements.
 func (c *chunk) end() error {
 	if c.plain != nil || c.filled {
 		return nil
@@ -150,13 +149,13 @@ func (c *chunk) end() error {
 	}
 }
 
-// writeTo writes the next n bytes to w and, if finish is set, then does what finish does.
+// writeTo writes the next n bytes to w. With finish it then finishes the chunk.
 func (c *chunk) writeTo(w io.Writer, n int64, finish bool) (int64, error) {
 	from, ok := c.r.(io.WriterTo)
 	if !ok || c.plain != nil || !finish {
 		return c.copyTo(w, n, finish)
 	}
-	s := &span{w: w, left: n}
+	s := &prefixWriter{w: w, left: n}
 	_, err := from.WriteTo(s)
 	c.pos += s.seen
 	switch {
@@ -169,7 +168,7 @@ func (c *chunk) writeTo(w io.Writer, n int64, finish bool) (int64, error) {
 	return n - s.left, c.annotate(err)
 }
 
-// copyTo is writeTo through a buffer.
+// copyTo does writeTo with a buffer.
 func (c *chunk) copyTo(w io.Writer, n int64, finish bool) (int64, error) {
 	buf := make([]byte, min(n, 256<<10))
 	for done := int64(0); ; {
@@ -199,14 +198,14 @@ func (c *chunk) close() {
 	c.closers = nil
 }
 
-// span passes the first bytes written to it on and counts them all.
-type span struct {
+// prefixWriter passes on the first bytes that are written to it, and counts all bytes.
+type prefixWriter struct {
 	w    io.Writer
 	left int64
 	seen int64
 }
 
-func (s *span) Write(p []byte) (int, error) {
+func (s *prefixWriter) Write(p []byte) (int, error) {
 	s.seen += int64(len(p))
 	if s.left == 0 {
 		return len(p), nil
@@ -219,11 +218,11 @@ func (s *span) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// readahead buffers a section and can seek within it.
+// readahead buffers a section. It implements io.Seeker.
 type readahead struct {
 	src   *io.SectionReader
 	buf   []byte
-	start int64 // place of buf in src
+	start int64 // offset of buf in src
 	pos   int64
 }
 
@@ -250,7 +249,7 @@ func (r *readahead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fillReader repeats an element without end.
+// fillReader repeats an element endlessly.
 type fillReader struct {
 	element []byte
 	phase   int
@@ -266,7 +265,7 @@ func (f *fillReader) Read(p []byte) (int, error) {
 			break
 		}
 	}
-	for n < len(p) { // double the whole elements that there are
+	for n < len(p) { // double the number of elements
 		whole := n / len(f.element) * len(f.element)
 		m := copy(p[n:], p[n-whole:n])
 		n += m

@@ -15,25 +15,24 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// codec changes bytes into bytes.
+// codec is a codec from bytes to bytes.
 type codec struct {
 	name string
-	// open returns a reader of what was encoded as src. Its io.EOF says that the stream is whole,
-	// its checksum right, and that src ends where the stream does. decoded is the size of what
-	// was encoded, or -1 where that is not known.
+	// open returns a reader of the decoded content of src. It returns io.EOF if the stream is complete, its
+	// checksum is right, and src ends with the stream. decoded is the size of the content, -1 if unknown.
 	open func(src io.Reader, decoded int64) io.ReadCloser
-	// memory is what decoding takes in bytes, where the reader does not tell by a method Memory.
+	// memory is the memory that decoding takes, in bytes, unless the reader has a method Memory.
 	memory int64
 }
 
-// codecs are all codecs by the name that both versions use.
+// codecs are all codecs, with the name that both versions use.
 var codecs = []codec{
 	{name: "zstd", open: func(src io.Reader, _ int64) io.ReadCloser { return zstdframe.NewReader(src) }},
 	{name: "gzip", open: newGzip, memory: 256 << 10},
 	{name: "zlib", open: newZlib, memory: 256 << 10},
 	{name: "bz2", open: newBzip2, memory: 8 << 20},
 	{name: "blosc", open: newBlosc},
-	{name: "crc32c", open: newSummed, memory: 128 << 10},
+	{name: "crc32c", open: newCRC32C, memory: 128 << 10},
 }
 
 func findCodec(name string) (codec, bool) {
@@ -45,7 +44,7 @@ func findCodec(name string) (codec, bool) {
 	return codec{}, false
 }
 
-// codecV2 reads the compressor of a .zarray document.
+// codecV2 parses the compressor of a .zarray document.
 func codecV2(v any) (codec, error) {
 	o, err := asObject(v, "compressor")
 	if err != nil {
@@ -57,22 +56,22 @@ func codecV2(v any) (codec, error) {
 	}
 	c, ok := findCodec(id)
 	if !ok || id == "crc32c" {
-		return codec{}, bad("compressor %s is not known", shorten(id))
+		return codec{}, bad("unknown compressor %s", shorten(id))
 	}
 	return c, nil
 }
 
-// codecV3 returns a codec of a zarr.json document. Its configuration only tells how to encode.
+// codecV3 returns a codec of a zarr.json document. Its configuration only concerns encoding.
 func codecV3(name string) (codec, error) {
 	c, ok := findCodec(name)
 	if !ok || name == "zlib" || name == "bz2" {
-		return codec{}, bad("codec %s is not known or out of place", shorten(name))
+		return codec{}, bad("codec %s is unknown or not allowed here", shorten(name))
 	}
 	return c, nil
 }
 
-// source is a buffered reader that remembers an error that is not its end, to tell it from those
-// of the decoder that reads from it.
+// source is a buffered reader that records its errors other than io.EOF, to distinguish them from those of the
+// decoder that reads from it.
 type source struct {
 	*bufio.Reader
 	err *failure
@@ -100,25 +99,25 @@ func newSource(r io.Reader) source {
 	return source{bufio.NewReaderSize(f, int(size)), f}
 }
 
-// judge says what an error of the decoder of src means. At its end nothing must follow.
-func (s source) judge(name string, err error) error {
+// explain returns the error for an error of the decoder of s. At io.EOF it checks that nothing follows.
+func (s source) explain(name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case s.err.err != nil:
 		return s.err.err
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return bad("%s stream is cut short", name)
+		return bad("%s stream is truncated", name)
 	case err != io.EOF:
-		return bad("broken %s stream: %w", name, err)
+		return bad("corrupt %s stream: %w", name, err)
 	}
 	if _, err := s.Peek(1); err != nil {
 		return err
 	}
-	return bad("bytes after the %s stream", name)
+	return bad("bytes follow the %s stream", name)
 }
 
-// deflated is a decoder of the flate family. It begins to read when it is read.
+// deflated is a decoder of gzip or zlib. It reads nothing before its first Read.
 type deflated struct {
 	name  string
 	src   source
@@ -148,25 +147,25 @@ func (d *deflated) Read(p []byte) (int, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return 0, d.src.judge(d.name, err)
+			return 0, d.src.explain(d.name, err)
 		}
 		d.r = r
 	}
 	n, err := d.r.Read(p)
-	return n, d.src.judge(d.name, err)
+	return n, d.src.explain(d.name, err)
 }
 
 func (d *deflated) Close() error { return nil }
 
-// bunzip decodes bzip2. The library joins streams, so the end is looked for once all is decoded:
-// what is left then is the end mark of the stream, which is shorter than another stream.
+// bunzip decodes bzip2. The library joins streams, so bunzip checks what is left when all elements are decoded:
+// only the end mark of the stream, which is shorter than another stream.
 type bunzip struct {
 	src  source
 	r    io.Reader
 	left int64
 }
 
-// bzip2End is more bytes than the end mark takes, and fewer than a stream.
+// bzip2End is more bytes than an end mark has, and fewer than a stream.
 const bzip2End = 12
 
 func newBzip2(src io.Reader, decoded int64) io.ReadCloser {
@@ -179,25 +178,25 @@ func (b *bunzip) Read(p []byte) (int, error) {
 	b.left -= int64(n)
 	if b.left == 0 {
 		if _, more := b.src.Peek(bzip2End); more == nil {
-			return 0, bad("bytes after the bz2 stream")
+			return 0, bad("bytes follow the bz2 stream")
 		}
 	}
-	return n, b.src.judge("bz2", err)
+	return n, b.src.explain("bz2", err)
 }
 
 func (b *bunzip) Close() error { return nil }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// summed checks the CRC-32C that makes the last four bytes.
-type summed struct {
+// crcReader removes and checks the CRC-32C in the last four bytes.
+type crcReader struct {
 	src source
 	sum uint32
 }
 
-func newSummed(src io.Reader, _ int64) io.ReadCloser { return &summed{src: newSource(src)} }
+func newCRC32C(src io.Reader, _ int64) io.ReadCloser { return &crcReader{src: newSource(src)} }
 
-func (s *summed) Read(p []byte) (int, error) {
+func (s *crcReader) Read(p []byte) (int, error) {
 	b, err := s.src.Peek(min(len(p)+4, s.src.Size()))
 	if err != nil && err != io.EOF {
 		return 0, err
@@ -217,19 +216,19 @@ func (s *summed) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-func (s *summed) Close() error { return nil }
+func (s *crcReader) Close() error { return nil }
 
-// swapped changes the byte order of whole units.
-type swapped struct {
+// byteSwapper reverses the bytes of each unit.
+type byteSwapper struct {
 	src     io.Reader
 	unit    int
-	size    int64 // bytes of all that is to be swapped
+	size    int64 // bytes of all units
 	buf     []byte
 	pending []byte
 	err     error
 }
 
-func (s *swapped) Read(p []byte) (int, error) {
+func (s *byteSwapper) Read(p []byte) (int, error) {
 	for len(s.pending) == 0 {
 		if s.err != nil {
 			return 0, s.err

@@ -14,11 +14,11 @@ func bad(format string, args ...any) *tensor.FormatError { return tensor.Bad(for
 
 const (
 	maxDocument = 1 << 20 // bytes of a metadata document
-	maxDepth    = 64      // of its nesting
-	maxRank     = 32      // axes, as TensorStore has it
+	maxDepth    = 64      // nesting
+	maxRank     = 32      // axes, as in TensorStore
 )
 
-// object is a JSON object of a metadata document, with what it is called in errors.
+// object is a JSON object of a metadata document, with its name for errors.
 type object struct {
 	*strictjson.Object
 	name string
@@ -41,7 +41,7 @@ func asObject(v any, name string) (object, error) {
 	return object{o, name}, nil
 }
 
-// need returns a member that must be there.
+// need returns a required member.
 func (o object) need(key string) (any, error) {
 	v, ok := o.Get(key)
 	if !ok {
@@ -50,7 +50,7 @@ func (o object) need(key string) (any, error) {
 	return v, nil
 }
 
-// str returns a member that must be a string.
+// str returns a required string.
 func (o object) str(key string) (string, error) {
 	v, err := o.need(key)
 	if err != nil {
@@ -63,8 +63,7 @@ func (o object) str(key string) (string, error) {
 	return s, nil
 }
 
-// oneOf returns a member that must be one of the given strings, or the first of them where there is
-// no such member.
+// oneOf returns a member that is one of the given strings, by default the first of them.
 func (o object) oneOf(key string, values ...string) (string, error) {
 	v, ok := o.Get(key)
 	if !ok {
@@ -78,7 +77,7 @@ func (o object) oneOf(key string, values ...string) (string, error) {
 	return "", bad("%q is %v, not %q", key, shorten(v), values)
 }
 
-// sizes returns a member that must be an array of integers, each at least least.
+// sizes returns a required array of integers of at least least.
 func (o object) sizes(key string, least int64) ([]int64, error) {
 	v, err := o.need(key)
 	if err != nil {
@@ -91,7 +90,7 @@ func (o object) sizes(key string, least int64) ([]int64, error) {
 	sizes := make([]int64, len(list))
 	for i, v := range list {
 		if sizes[i], ok = strictjson.Int(v); !ok || sizes[i] < least {
-			return nil, bad("%q holds %v where an integer of at least %d belongs", key, shorten(v), least)
+			return nil, bad("%q has the item %v, not an integer of at least %d", key, shorten(v), least)
 		}
 	}
 	return sizes, nil
@@ -109,7 +108,7 @@ func (o object) format(version int64) error {
 	return nil
 }
 
-// shorten prints a value of a document for an error.
+// shorten formats a value of a document for an error.
 func shorten(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -124,11 +123,11 @@ func shorten(v any) string {
 	return fmt.Sprint(v)
 }
 
-// keyStyle is how chunks are named.
+// keyStyle is the form of the keys of chunks.
 type keyStyle struct {
 	prefix    string // before the indices, with separator: "c/" or ""
 	separator string
-	scalar    string // the key of the one chunk of an array without axes
+	scalar    string // key of the chunk of an array without axes
 }
 
 // key returns the key of a chunk.

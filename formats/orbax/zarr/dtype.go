@@ -7,14 +7,14 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// bare are the types that both versions of zarr call by their plain name, as numpy has no code for
-// them. Those of 2 and 4 bits take a byte an element.
+// bare are the types that have no code in numpy. Both versions use their name. Those of 2 and 4 bits take a byte
+// per element.
 var bare = []tensor.DType{
 	tensor.BF16, tensor.F8E4M3, tensor.F8E5M2, tensor.F8E4M3FNUZ, tensor.F8E5M2FNUZ, tensor.F8E4M3B11FNUZ, tensor.F8E3M4,
 	tensor.F4Byte, tensor.I4, tensor.I2,
 }
 
-// coded are the other types, with the letter of their numpy code. Their size follows it.
+// coded are the other types, with the letter of their numpy code, which the size follows.
 var coded = map[tensor.DType]string{
 	tensor.Bool: "b",
 	tensor.I8:   "i", tensor.I16: "i", tensor.I32: "i", tensor.I64: "i",
@@ -23,7 +23,7 @@ var coded = map[tensor.DType]string{
 	tensor.C64: "c", tensor.C128: "c",
 }
 
-// typesV2 and typesV3 give the type of each name; those of version 2 are without byte order.
+// typesV2 and typesV3 map names to types. Names of version 2 are without byte order.
 var typesV2, typesV3 = func() (v2, v3 map[string]tensor.DType) {
 	v2, v3 = map[string]tensor.DType{}, map[string]tensor.DType{}
 	for _, d := range bare {
@@ -35,8 +35,7 @@ var typesV2, typesV3 = func() (v2, v3 map[string]tensor.DType) {
 	return v2, v3
 }()
 
-// dtypeV2 reads a type as version 2 spells it: a numpy code after its byte order, such as "<f4",
-// or a bare name.
+// dtypeV2 parses a type of version 2: a byte order and a numpy code, such as "<f4", or a name.
 func dtypeV2(name string) (d tensor.DType, bigEndian bool, err error) {
 	code := strings.TrimLeft(name, "<>|")
 	d, ok := typesV2[code]

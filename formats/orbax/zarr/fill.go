@@ -13,9 +13,9 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// fillBytes returns the element that a fill value in metadata stands for, little-endian: a number,
-// a boolean, "NaN", "Infinity", "-Infinity", the bits of a float in hexadecimal, or an array of
-// two such for a complex number.
+// fillBytes returns the element of a fill value in the metadata, little-endian. The value is a number, a boolean,
+// "NaN", "Infinity", "-Infinity", the bits of a float in hexadecimal, or an array of two of these for a complex
+// number.
 func fillBytes(d tensor.DType, v any) ([]byte, error) {
 	if pair, ok := v.([]any); ok && len(pair) == 2 {
 		if part := map[tensor.DType]tensor.DType{tensor.C64: tensor.F32, tensor.C128: tensor.F64}[d]; part != tensor.Invalid {
@@ -42,7 +42,7 @@ func fillBytes(d tensor.DType, v any) ([]byte, error) {
 		b, ok = fillString(d, v)
 	}
 	if !ok {
-		return nil, bad("fill_value %v is no %s", shorten(v), d)
+		return nil, bad("fill_value %v is not a %s", shorten(v), d)
 	}
 	return b, nil
 }
@@ -87,7 +87,7 @@ func fillNumber(d tensor.DType, text string) ([]byte, bool) {
 	return b[:d.Size()], true
 }
 
-// fillString encodes what JSON has no number for.
+// fillString encodes a value that is not a JSON number.
 func fillString(d tensor.DType, text string) ([]byte, bool) {
 	f, ok := floats[d]
 	if !ok {
@@ -109,11 +109,11 @@ func fillString(d tensor.DType, text string) ([]byte, bool) {
 	return nil, false
 }
 
-// float is a binary floating-point format: sign, exponent, mantissa.
+// float is a binary floating-point format of sign, exponent and mantissa.
 type float struct {
 	bits, mantissa, bias int
-	infinity, nan        uint64 // their codes, 0 where there is none
-	codes                uint64 // how many codes without sign are finite; 0 for the wide ones
+	infinity, nan        uint64 // codes, 0 if there are none
+	codes                uint64 // number of finite codes without sign; 0 for float64 and float32
 }
 
 // floats are the formats of IEEE 754 and of ml_dtypes.
@@ -131,7 +131,7 @@ var floats = map[tensor.DType]float{
 	tensor.F4Byte:        {4, 1, 1, 0, 0, 8},
 }
 
-// value returns the number that a code without sign stands for.
+// value returns the number of a code without sign.
 func (f float) value(code uint64) float64 {
 	exponent, fraction := int(code>>f.mantissa), code&(1<<f.mantissa-1)
 	if exponent == 0 {
@@ -140,8 +140,7 @@ func (f float) value(code uint64) float64 {
 	return math.Ldexp(float64(fraction|1<<f.mantissa), exponent-f.bias-f.mantissa)
 }
 
-// encode rounds x to the nearest number of the format, ties to even. Numbers beyond the largest
-// are refused.
+// encode rounds x to the nearest number of the format, ties to even. It returns false if x exceeds the largest.
 func (f float) encode(x float64) ([]byte, bool) {
 	switch f.bits {
 	case 64:
@@ -161,13 +160,13 @@ func (f float) encode(x float64) ([]byte, bool) {
 			code--
 		}
 	}
-	if math.Signbit(x) && (code != 0 || f.nan != 0x80) { // where the code of -0 is NaN there is no -0
+	if math.Signbit(x) && (code != 0 || f.nan != 0x80) { // formats whose code of -0 is NaN have no -0
 		code |= 1 << (f.bits - 1)
 	}
 	return f.bytes(code), true
 }
 
-// bytes returns a code as it is stored.
+// bytes returns the stored form of a code.
 func (f float) bytes(code uint64) []byte {
 	b := make([]byte, 8)
 	binary.LittleEndian.PutUint64(b, code)

@@ -6,38 +6,37 @@ import (
 	"strings"
 )
 
-// located is where a chunk lies.
-type located struct {
-	key     string            // of the store, and the place in shards, for errors
-	section *io.SectionReader // nil where the chunk is not stored
+// chunkSource is where a chunk is stored.
+type chunkSource struct {
+	key     string            // in the store, and numbers in shards, for errors
+	section *io.SectionReader // nil if the chunk is not stored
 }
 
-// maxIndexMemory is what a locator keeps of indices, in bytes.
+// maxIndexMemory is the size of the indices that a locator keeps, in bytes.
 const maxIndexMemory = 2*maxInner*8 + 1<<20
 
-// locator finds chunks. It keeps the indices of the shards it has been in last; each stream has
-// one of its own.
+// locator finds chunks. It keeps the indices of the shards that it has used last. Each stream has its own.
 type locator struct {
 	a      *Array
-	shards map[string]opened
+	shards map[string]openShard
 	memory int
 }
 
-// opened is a shard whose index is read.
-type opened struct {
-	section *io.SectionReader // nil where the shard is not stored
+// openShard is a shard with its index.
+type openShard struct {
+	section *io.SectionReader // nil if the shard is not stored
 	index   index
 }
 
-func newLocator(a *Array) *locator { return &locator{a: a, shards: map[string]opened{}} }
+func newLocator(a *Array) *locator { return &locator{a: a, shards: map[string]openShard{}} }
 
-// find returns where the chunk at a place in the grid lies. The key is set also with an error.
-func (l *locator) find(place []int64) (located, error) {
+// find returns where the chunk of a cell is stored. The key is set also if there is an error.
+func (l *locator) find(cell []int64) (chunkSource, error) {
 	a := l.a
-	at := make([]int64, len(place)) // the first element of the chunk
-	outer := make([]int64, len(place))
-	for k := range place {
-		at[k] = place[k] * a.chunk[k]
+	at := make([]int64, len(cell)) // the first element of the chunk
+	outer := make([]int64, len(cell))
+	for k := range cell {
+		at[k] = cell[k] * a.chunk[k]
 		outer[k] = at[k] / a.stored[k]
 		at[k] %= a.stored[k]
 	}
@@ -54,7 +53,7 @@ func (l *locator) find(place []int64) (located, error) {
 		level := &a.levels[i]
 		shard, err := l.shard(name, level, open)
 		if err != nil || shard.section == nil {
-			return located{key: name}, err
+			return chunkSource{key: name}, err
 		}
 		number := int64(0)
 		for j, axis := range level.axes {
@@ -64,27 +63,27 @@ func (l *locator) find(place []int64) (located, error) {
 		name = fmt.Sprintf("%s inner chunk %d", name, number)
 		section, ok := shard.index.section(shard.section, number)
 		if !ok {
-			return located{key: name}, nil
+			return chunkSource{key: name}, nil
 		}
 		open = func() (*io.SectionReader, error) { return section, nil }
 	}
 	section, err := open()
-	return located{name, section}, err
+	return chunkSource{name, section}, err
 }
 
-// shard returns the shard of that name, opening it where it is not kept.
-func (l *locator) shard(name string, level *level, open func() (*io.SectionReader, error)) (opened, error) {
+// shard returns the shard of that name. It opens the shard unless it is kept.
+func (l *locator) shard(name string, level *level, open func() (*io.SectionReader, error)) (openShard, error) {
 	if s, ok := l.shards[name]; ok {
 		return s, nil
 	}
 	section, err := open()
 	if err != nil {
-		return opened{}, err
+		return openShard{}, err
 	}
-	s := opened{section: section}
+	s := openShard{section: section}
 	if section != nil {
 		if s.index, err = level.readIndex(section); err != nil {
-			return opened{}, err
+			return openShard{}, err
 		}
 	}
 	cost := 16*len(s.index) + len(name) + 200

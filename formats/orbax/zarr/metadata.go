@@ -7,28 +7,28 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// metadata is what a document of either version says.
+// metadata is the content of a document of either version.
 type metadata struct {
 	shape []int64
 	dtype tensor.DType
-	fill  []byte  // one element, little-endian; nil where there is none
-	chunk []int64 // shape of what is stored under one key
+	fill  []byte  // one element, little-endian; nil for none
+	chunk []int64 // shape of the elements under one key
 	keys  keyStyle
 	encoding
 }
 
-// encoding is how the elements of a chunk become bytes.
+// encoding is how the elements of a chunk are encoded.
 type encoding struct {
-	axes      []int // axis j, as stored, is axis axes[j] of the chunk
+	axes      []int // axis j as stored is axis axes[j] of the chunk
 	bigEndian bool
-	shard     *shard  // nil where the chunk is not cut further
-	codecs    []codec // in the order of writing
+	shard     *shard  // nil if the chunk has no inner chunks
+	codecs    []codec // in the order of encoding
 }
 
-// maxChunks bounds the chunks of an array. 9B's largest array in pieces of 4 KiB has 500,000.
+// maxChunks bounds the number of chunks of an array. The largest array of 9B in chunks of 4 KiB has 500,000.
 const maxChunks = 1 << 24
 
-// check holds shape, chunks and type against each other.
+// check checks that shape, chunks and type fit together.
 func (m *metadata) check() error {
 	if len(m.chunk) != len(m.shape) {
 		return bad("shape %s has %d axes, but the chunk %s has %d",
@@ -41,7 +41,7 @@ func (m *metadata) check() error {
 	return err
 }
 
-// countChunks returns how many chunks of each axis hold a part of the array.
+// countChunks returns the number of chunks along each axis.
 func countChunks(shape, chunk []int64) ([]int64, error) {
 	grid := make([]int64, len(shape))
 	total := uint64(1)
@@ -51,7 +51,7 @@ func countChunks(shape, chunk []int64) ([]int64, error) {
 		}
 		hi, lo := bits.Mul64(total, uint64(max(grid[i], 1)))
 		if hi != 0 || lo > maxChunks {
-			return nil, bad("shape %s in chunks %s makes more than %d chunks",
+			return nil, bad("shape %s with chunks of %s has more than %d chunks",
 				tensor.ShapeString(shape), tensor.ShapeString(chunk), maxChunks)
 		}
 		total = lo
@@ -59,7 +59,7 @@ func countChunks(shape, chunk []int64) ([]int64, error) {
 	return grid, nil
 }
 
-// parseV2 reads a .zarray document.
+// parseV2 parses a .zarray document.
 func parseV2(text []byte) (*metadata, error) {
 	o, err := parseObject(text)
 	if err != nil {
@@ -91,7 +91,7 @@ func parseV2(text []byte) (*metadata, error) {
 	return m, m.check()
 }
 
-// encodingV2 reads order, filters, compressor and fill_value.
+// encodingV2 parses order, filters, compressor and fill_value.
 func (m *metadata) encodingV2(o object) error {
 	if _, err := o.need("order"); err != nil {
 		return err

@@ -7,14 +7,14 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// membersV3 are those of zarr.json that Open understands, and those that say nothing about the
-// elements. Others are refused unless they say themselves that they may be ignored.
+// membersV3 are the members of zarr.json that Open uses, and those that do not concern the elements. Others are
+// refused unless they are marked as optional.
 var membersV3 = []string{
 	"zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs",
 	"storage_transformers", "attributes", "dimension_names",
 }
 
-// parseV3 reads a zarr.json document.
+// parseV3 parses a zarr.json document.
 func parseV3(text []byte) (*metadata, error) {
 	o, err := parseObject(text)
 	if err != nil {
@@ -58,7 +58,7 @@ func parseV3(text []byte) (*metadata, error) {
 	return m, err
 }
 
-// knownMembers refuses what changes the meaning of the rest.
+// knownMembers refuses members that may change the meaning of the others.
 func knownMembers(o object) error {
 	if v, ok := o.Get("node_type"); !ok || v != "array" {
 		return bad("node_type is not \"array\"")
@@ -78,12 +78,12 @@ func knownMembers(o object) error {
 				continue
 			}
 		}
-		return bad("member %s is not known", shorten(key))
+		return bad("unknown member %s", shorten(key))
 	}
 	return nil
 }
 
-// gridV3 reads chunk_grid and chunk_key_encoding.
+// gridV3 parses chunk_grid and chunk_key_encoding.
 func (m *metadata) gridV3(o object) error {
 	grid, err := named(o, "chunk_grid", "regular")
 	if err != nil {
@@ -106,8 +106,8 @@ func (m *metadata) gridV3(o object) error {
 	return err
 }
 
-// named returns the configuration of a member {"name", "configuration"}, called by that name, which
-// must be one of the given ones.
+// named returns the configuration of a member {"name", "configuration"}, whose name must be one of the given
+// names.
 func named(o object, key string, names ...string) (object, error) {
 	v, err := o.need(key)
 	if err != nil {
@@ -115,12 +115,12 @@ func named(o object, key string, names ...string) (object, error) {
 	}
 	name, configuration, err := extension(v, key)
 	if err == nil && !slices.Contains(names, name) {
-		err = bad("%s %s is not known", key, shorten(name))
+		err = bad("unknown %s %s", key, shorten(name))
 	}
 	return configuration, err
 }
 
-// extension reads {"name", "configuration"}, of which the second may be absent.
+// extension parses {"name", "configuration"}. The second member is optional.
 func extension(v any, what string) (string, object, error) {
 	o, err := asObject(v, what)
 	if err != nil {
@@ -139,8 +139,8 @@ func extension(v any, what string) (string, object, error) {
 	return name, c, err
 }
 
-// parseCodecs reads the codecs of chunks of that shape: any number of transpose, then bytes or
-// sharding_indexed, then any number of those that change bytes.
+// parseCodecs parses the codecs of chunks of that shape: any number of transpose, then bytes or sharding_indexed,
+// then any number of codecs from bytes to bytes.
 func parseCodecs(v any, chunk []int64, d tensor.DType) (encoding, error) {
 	var e encoding
 	for i := range chunk {
@@ -150,41 +150,41 @@ func parseCodecs(v any, chunk []int64, d tensor.DType) (encoding, error) {
 	if !ok || len(list) > 16 {
 		return e, bad("codecs are not an array of at most 16")
 	}
-	cut := false // array→bytes has been met
+	serialized := false // after bytes or sharding_indexed
 	for _, item := range list {
 		name, configuration, err := extension(item, "codec")
 		if err != nil {
 			return e, err
 		}
 		switch {
-		case name == "transpose" && !cut:
+		case name == "transpose" && !serialized:
 			e.axes, err = transpose(e.axes, configuration)
-		case name == "bytes" && !cut:
-			cut = true
+		case name == "bytes" && !serialized:
+			serialized = true
 			e.bigEndian, err = endian(configuration, d)
-		case name == "sharding_indexed" && !cut:
-			cut = true
+		case name == "sharding_indexed" && !serialized:
+			serialized = true
 			e.shard, err = parseShard(configuration, e.stored(chunk), d)
-		case cut && e.shard != nil:
+		case serialized && e.shard != nil:
 			err = bad("codec %s around sharding_indexed is not supported", shorten(name))
-		case cut:
+		case serialized:
 			var c codec
 			c, err = codecV3(name)
 			e.codecs = append(e.codecs, c)
 		default:
-			err = bad("codec %s is not known or out of place", shorten(name))
+			err = bad("codec %s is unknown or not allowed here", shorten(name))
 		}
 		if err != nil {
 			return e, err
 		}
 	}
-	if !cut {
+	if !serialized {
 		return e, bad("codecs have neither bytes nor sharding_indexed")
 	}
 	return e, nil
 }
 
-// stored returns the shape of a chunk in the order of its axes as stored.
+// stored returns the shape of a chunk in the stored order of its axes.
 func (e encoding) stored(chunk []int64) []int64 {
 	shape := make([]int64, len(chunk))
 	for j, a := range e.axes {
@@ -193,7 +193,7 @@ func (e encoding) stored(chunk []int64) []int64 {
 	return shape
 }
 
-// transpose applies the codec's order: axis j of its result is axis order[j] of what it is given.
+// transpose applies the codec: axis j of its result is axis order[j] of its input.
 func transpose(axes []int, configuration object) ([]int, error) {
 	order, err := configuration.sizes("order", 0)
 	if err != nil {
@@ -202,11 +202,11 @@ func transpose(axes []int, configuration object) ([]int, error) {
 	sorted := slices.Sorted(slices.Values(order))
 	for i, o := range sorted {
 		if o != int64(i) {
-			return nil, bad("transpose order %s is no permutation", tensor.ShapeString(order))
+			return nil, bad("transpose order %s is not a permutation", tensor.ShapeString(order))
 		}
 	}
 	if len(order) != len(axes) {
-		return nil, bad("transpose order %s is not of %d axes", tensor.ShapeString(order), len(axes))
+		return nil, bad("transpose order %s does not have %d axes", tensor.ShapeString(order), len(axes))
 	}
 	result := make([]int, len(axes))
 	for j, o := range order {
@@ -215,11 +215,11 @@ func transpose(axes []int, configuration object) ([]int, error) {
 	return result, nil
 }
 
-// endian reads the byte order, which only elements of more than a byte need.
+// endian parses the byte order, which elements of one byte do not need.
 func endian(configuration object, d tensor.DType) (big bool, err error) {
 	order, err := configuration.oneOf("endian", "", "little", "big")
 	if err == nil && order == "" && d.Size() > 1 {
-		err = bad("codec bytes has no endian, which %s needs", d)
+		err = bad("codec bytes needs endian for %s", d)
 	}
 	return order == "big", err
 }

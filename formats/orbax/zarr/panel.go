@@ -7,15 +7,14 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// panel is a box of the array that is put together in memory, chunk after chunk.
+// panel is a box of the array that is assembled in memory, chunk by chunk.
 type panel struct {
-	lo, hi []int64 // the box, in elements along each axis
-	end    int64   // bytes of the array
+	lo, hi []int64 // the box: first and last+1 index along each axis
+	end    int64   // byte of the array after the panel
 	data   []byte  // not yet read
 }
 
-// openPanel puts together the band if it fits, and otherwise as much from the next element on as
-// does.
+// openPanel assembles the band or, if it exceeds the limit, the part from the next element on that fits.
 func (s *stream) openPanel(b band) (*panel, error) {
 	p := s.box(b)
 	start := b.start
@@ -35,18 +34,18 @@ func (s *stream) openPanel(b band) (*panel, error) {
 	return p, nil
 }
 
-// box returns the box of a panel: the band, or from the next element on a range of one axis, a
-// single index of those before it and all of those after it.
+// box returns the box of a panel: the band, or from the next element on a range of one axis, a single index of
+// each axis before it and all of each axis after it.
 func (s *stream) box(b band) *panel {
 	a := s.a
 	rank := len(a.Shape)
 	p := &panel{lo: make([]int64, rank), hi: make([]int64, rank)}
 	copy(p.hi, a.Shape)
 	for k := range s.bands.axis {
-		p.lo[k], p.hi[k] = b.place[k], b.place[k]+1
+		p.lo[k], p.hi[k] = b.cell[k], b.cell[k]+1
 	}
 	axis := s.bands.axis
-	p.lo[axis] = b.place[axis] * a.chunk[axis]
+	p.lo[axis] = b.cell[axis] * a.chunk[axis]
 	p.hi[axis] = min(p.lo[axis]+a.chunk[axis], a.Shape[axis])
 	if b.end-b.start <= a.limits.panel {
 		return p
@@ -56,14 +55,14 @@ func (s *stream) box(b band) *panel {
 	for k := rank - 1; k >= 0; k-- {
 		index[k], rest = rest%a.Shape[k], rest/a.Shape[k]
 	}
-	inner, k := a.DType.Size(), rank-1 // bytes of one index of axis k
+	inner, k := a.DType.Size(), rank-1 // size of one index of axis k in bytes
 	for ; k > axis && index[k] == 0 && inner*a.Shape[k] <= a.limits.panel; k-- {
 		inner *= a.Shape[k]
 	}
 	copy(p.lo[:k+1], index)
 	n := min(p.hi[k]-index[k], max(a.limits.panel/inner, 1))
 	if over := (index[k] + n) % a.chunk[k]; over < n && index[k]+n < p.hi[k] {
-		n -= over // rather end with a chunk than within one
+		n -= over // end with a chunk
 	}
 	p.hi[k] = index[k] + n
 	for j := range k {
@@ -72,11 +71,11 @@ func (s *stream) box(b band) *panel {
 	return p
 }
 
-// fill reads what each chunk has of the box.
+// fill reads the elements of the box from all chunks.
 func (s *stream) fill(p *panel) error {
 	a := s.a
 	rank := len(a.Shape)
-	first, count, place := make([]int64, rank), make([]int64, rank), make([]int64, rank)
+	first, count, cell := make([]int64, rank), make([]int64, rank), make([]int64, rank)
 	for k := range rank {
 		first[k] = p.lo[k] / a.chunk[k]
 		count[k] = (p.hi[k]-1)/a.chunk[k] - first[k] + 1
@@ -84,24 +83,25 @@ func (s *stream) fill(p *panel) error {
 	offset := make([]int64, rank)
 	for more := true; more; more = next(offset, count) {
 		for k := range rank {
-			place[k] = first[k] + offset[k]
+			cell[k] = first[k] + offset[k]
 		}
-		if err := s.fillFrom(p, place); err != nil {
+		if err := s.fillFrom(p, cell); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fillFrom reads what one chunk has of the box, and checks the chunk's end with its last element.
-func (s *stream) fillFrom(p *panel, place []int64) error {
+// fillFrom reads the elements of the box that are in one chunk. If they include its last element, it checks the
+// end of the chunk.
+func (s *stream) fillFrom(p *panel, cell []int64) error {
 	a := s.a
-	c, err := a.open(s.locator, place)
+	c, err := a.open(s.locator, cell)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	t := a.transfer(p, place)
+	t := a.transfer(p, cell)
 	t.scratch = s.scratch
 	defer func() { s.scratch = t.scratch }()
 	if t.run().count*a.DType.Size() < bufferedRun {
@@ -116,23 +116,23 @@ func (s *stream) fillFrom(p *panel, place []int64) error {
 	return nil
 }
 
-// transfer is the elements that a chunk and a box have in common: nested loops, the innermost of
-// which is a run of elements that follow one another in the chunk.
+// transfer is the elements that are both in a chunk and in a box, as nested loops. The innermost loop is a run of
+// consecutive elements of the chunk.
 type transfer struct {
 	loops    []loop
 	from, to int64 // first element in the chunk and in the box
 	size     int64 // bytes of an element
-	whole    bool  // they include the chunk's last one within the array
+	whole    bool  // they include the last element of the chunk that is in the array
 	scratch  []byte
 }
 
-// loop is count elements with their distances in the chunk and in the box.
+// loop is a number of elements with their distances in the chunk and in the box.
 type loop struct{ count, from, to int64 }
 
 func (t *transfer) run() loop { return t.loops[len(t.loops)-1] }
 
-// transfer returns what the chunk at a place has of a box.
-func (a *Array) transfer(p *panel, place []int64) *transfer {
+// transfer returns the elements of a box that are in the chunk of a cell.
+func (a *Array) transfer(p *panel, cell []int64) *transfer {
 	rank := len(a.Shape)
 	lengths := make([]int64, rank)
 	for k := range lengths {
@@ -142,7 +142,7 @@ func (a *Array) transfer(p *panel, place []int64) *transfer {
 	inBox := tensor.RowMajor(lengths...).Strides
 	t := &transfer{size: a.DType.Size(), whole: true}
 	for j, k := range a.leaf.axes {
-		start := place[k] * a.chunk[k]
+		start := cell[k] * a.chunk[k]
 		lo, hi := max(p.lo[k], start), min(p.hi[k], start+a.chunk[k])
 		t.whole = t.whole && hi == min(start+a.chunk[k], a.Shape[k])
 		t.from += (lo - start) * inChunk[j]
@@ -155,7 +155,7 @@ func (a *Array) transfer(p *panel, place []int64) *transfer {
 	return t
 }
 
-// add nests a loop in those that there are, as one with the last where both count on alike.
+// add adds an inner loop. It joins the loop with the last one if the two are one run.
 func (t *transfer) add(l loop) {
 	if l.count == 1 {
 		return
@@ -170,14 +170,14 @@ func (t *transfer) add(l loop) {
 	t.loops = append(t.loops, l)
 }
 
-// scratchBytes is as much of a chunk as is read at once to pick elements from.
+// scratchBytes bounds the part of a chunk that is read at once to select elements from.
 const scratchBytes = 256 << 10
 
-// directRun is the bytes of a run from which on it is read to its place.
+// directRun is the size in bytes from which a run is read directly into the box.
 const directRun = 512
 
-// walk reads the elements of the loops from depth on, which begin at from in the chunk and go to
-// to in the box.
+// walk reads the elements of the loops from depth on. They begin at element from of the chunk and at element to of
+// the box.
 func (t *transfer) walk(c *chunk, box []byte, depth int, from, to int64) error {
 	l := t.loops[depth]
 	last := depth == len(t.loops)-1
@@ -188,7 +188,7 @@ func (t *transfer) walk(c *chunk, box []byte, depth int, from, to int64) error {
 		}
 		return c.read(box[to*t.size : (to+l.count)*t.size])
 	}
-	piece := l.count // indices of this loop that are read at once
+	piece := l.count // iterations that are read at once
 	if span := t.span(depth + 1); (l.count-1)*l.from+span > scratchBytes/t.size {
 		piece = (scratchBytes/t.size-span)/l.from + 1
 	}
@@ -209,7 +209,7 @@ func (t *transfer) walk(c *chunk, box []byte, depth int, from, to int64) error {
 	return nil
 }
 
-// span returns how many elements of the chunk the loops from depth on reach over.
+// span returns how many elements of the chunk the loops from depth on extend over.
 func (t *transfer) span(depth int) int64 {
 	n := int64(1)
 	for _, l := range t.loops[depth:] {
@@ -218,7 +218,7 @@ func (t *transfer) span(depth int) int64 {
 	return n
 }
 
-// pick reads all that n indices of a loop reach over and places the elements that are wanted.
+// pick reads the part of the chunk that n iterations of a loop extend over, and copies the wanted elements.
 func (t *transfer) pick(c *chunk, box []byte, depth int, n, from, to int64) error {
 	l := t.loops[depth]
 	t.scratch = sized(t.scratch, ((n-1)*l.from+t.span(depth+1))*t.size)
@@ -234,16 +234,16 @@ func (t *transfer) pick(c *chunk, box []byte, depth int, n, from, to int64) erro
 		loops[i].from *= t.size
 		loops[i].to *= t.size
 	}
-	place(box[to*t.size:], src, loops, int(t.size))
+	scatter(box[to*t.size:], src, loops, int(t.size))
 	return nil
 }
 
-// place copies elements from src to dst as nested loops say, whose distances are in bytes.
-func place(dst, src []byte, loops []loop, size int) {
+// scatter copies elements from src to dst in nested loops, whose distances are in bytes.
+func scatter(dst, src []byte, loops []loop, size int) {
 	l := loops[0]
 	if len(loops) > 1 {
 		for i := range l.count {
-			place(dst[i*l.to:], src[i*l.from:], loops[1:], size)
+			scatter(dst[i*l.to:], src[i*l.from:], loops[1:], size)
 		}
 		return
 	}

@@ -156,7 +156,7 @@ func (m *maker) makeV2(d tensor.DType) (memory, string) {
 	doc := fmt.Sprintf(`{"zarr_format":2,"shape":%s,"chunks":%s,"dtype":"%s%s%d","order":%q,"compressor":%s,"filters":null,"fill_value":%d,"dimension_separator":%q}`,
 		ints(m.shape), ints(chunk), endian, coded[d], d.Size(), order, compressor, m.fill[0], sep)
 	store := memory{".zarray": []byte(doc)}
-	m.eachChunk(m.shape, chunk, func(place, start []int64) {
+	m.eachChunk(m.shape, chunk, func(cell, start []int64) {
 		if m.isFill(start, chunk) {
 			return
 		}
@@ -164,8 +164,8 @@ func (m *maker) makeV2(d tensor.DType) (memory, string) {
 		if name != "" {
 			data = bytesCodecs[name](data, rng)
 		}
-		key := strings.ReplaceAll(strings.Trim(ints(place), "[]"), ",", sep)
-		if len(place) == 0 {
+		key := strings.ReplaceAll(strings.Trim(ints(cell), "[]"), ",", sep)
+		if len(cell) == 0 {
 			key = "0"
 		}
 		store[key] = data
@@ -180,12 +180,12 @@ func (m *maker) makeV3(d tensor.DType) (memory, string) {
 	doc := fmt.Sprintf(`{"zarr_format":3,"node_type":"array","shape":%s,"chunk_grid":{"name":"regular","configuration":{"chunk_shape":%s}},`+
 		`"chunk_key_encoding":{"name":"default"},"data_type":%q,"fill_value":%d,"codecs":%s}`, ints(m.shape), ints(chunk), d, m.fill[0], codecs)
 	store := memory{"zarr.json": []byte(doc)}
-	m.eachChunk(m.shape, chunk, func(place, start []int64) {
+	m.eachChunk(m.shape, chunk, func(cell, start []int64) {
 		if m.isFill(start, chunk) {
 			return
 		}
 		key := "c"
-		for _, i := range place {
+		for _, i := range cell {
 			key += fmt.Sprint("/", i)
 		}
 		store[key] = encode(start, identity(len(chunk)))
@@ -193,7 +193,7 @@ func (m *maker) makeV3(d tensor.DType) (memory, string) {
 	return store, doc
 }
 
-// encoder returns a function that encodes the chunk at a place of the array, and its codecs as
+// encoder returns a function that encodes the chunk at a cell of the array, and its codecs as
 // JSON. The chunk's axis j is axis axes[j] of the array; shape is in the chunk's own order.
 func (m *maker) encoder(shape []int64, shards int) (func(start []int64, axes []int) []byte, string) {
 	rng := m.rng
@@ -310,20 +310,20 @@ func (m *maker) randomChunk() []int64 {
 	return chunk
 }
 
-// eachChunk calls f with the place in the grid and the first element of each chunk.
-func (m *maker) eachChunk(shape, chunk []int64, f func(place, start []int64)) {
+// eachChunk calls f with the cell in the grid and the first element of each chunk.
+func (m *maker) eachChunk(shape, chunk []int64, f func(cell, start []int64)) {
 	grid, _ := countChunks(shape, chunk)
 	if slices.Contains(grid, 0) {
 		return
 	}
-	place := make([]int64, len(shape))
+	cell := make([]int64, len(shape))
 	for {
 		start := make([]int64, len(shape))
 		for k := range start {
-			start[k] = place[k] * chunk[k]
+			start[k] = cell[k] * chunk[k]
 		}
-		f(place, start)
-		if !next(place, grid) {
+		f(cell, start)
+		if !next(cell, grid) {
 			return
 		}
 	}

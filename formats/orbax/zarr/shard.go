@@ -9,22 +9,22 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// shard is the codec sharding_indexed: a stored value is cut into inner chunks, each encoded by
-// itself, which an index of offsets and lengths finds.
+// shard is the codec sharding_indexed: a stored value consists of separately encoded inner chunks and an index of
+// their offsets and lengths.
 type shard struct {
-	chunk      []int64 // of inner chunks, in the order of the shard's axes
-	grid       []int64 // inner chunks along each of them
-	count      int64   // inner chunks
+	chunk      []int64 // shape of inner chunks, in the order of the shard's axes
+	grid       []int64 // inner chunks along each axis
+	count      int64   // number of inner chunks
 	indexFirst bool    // the index is at the start
 	indexSum   bool    // a CRC-32C follows the index
 	order      binary.ByteOrder
 	inner      encoding
 }
 
-// maxInner bounds the inner chunks of a shard, as their index is held in memory: 16 MiB.
+// maxInner bounds the number of inner chunks of a shard, whose index is kept in memory: 16 MiB.
 const maxInner = 1 << 20
 
-// parseShard reads the configuration of a shard of that shape.
+// parseShard parses the configuration of a shard of that shape.
 func parseShard(o object, shape []int64, d tensor.DType) (*shard, error) {
 	s := &shard{}
 	var err error
@@ -32,7 +32,7 @@ func parseShard(o object, shape []int64, d tensor.DType) (*shard, error) {
 		return nil, err
 	}
 	if len(s.chunk) != len(shape) {
-		return nil, bad("inner chunk %s is not of %d axes", tensor.ShapeString(s.chunk), len(shape))
+		return nil, bad("inner chunk %s does not have %d axes", tensor.ShapeString(s.chunk), len(shape))
 	}
 	for i, n := range s.chunk {
 		if shape[i]%n != 0 {
@@ -46,7 +46,7 @@ func parseShard(o object, shape []int64, d tensor.DType) (*shard, error) {
 		return nil, err
 	}
 	if s.count > maxInner {
-		return nil, bad("shard of %d inner chunks is over %d", s.count, maxInner)
+		return nil, bad("shard has %d inner chunks, more than %d", s.count, maxInner)
 	}
 	location, err := o.oneOf("index_location", "end", "start")
 	if err != nil {
@@ -64,7 +64,7 @@ func parseShard(o object, shape []int64, d tensor.DType) (*shard, error) {
 	return s, err
 }
 
-// parseIndexCodecs reads how the index is encoded. Its size must follow from the shape alone.
+// parseIndexCodecs parses the codecs of the index, whose encoded size must depend on the shape only.
 func (s *shard) parseIndexCodecs(o object) error {
 	v, err := o.need("index_codecs")
 	if err != nil {
@@ -76,12 +76,12 @@ func (s *shard) parseIndexCodecs(o object) error {
 	}
 	for j, a := range index.axes {
 		if j != a {
-			return bad("transposed index of a shard is not supported")
+			return bad("index of a shard is transposed, which is not supported")
 		}
 	}
 	for _, c := range index.codecs {
 		if c.name != "crc32c" || s.indexSum {
-			return bad("index of a shard is encoded with %q, so that its size is not known", c.name)
+			return bad("index of a shard is encoded with %q, so its size is unknown", c.name)
 		}
 		s.indexSum = true
 	}
@@ -95,7 +95,7 @@ func (s *shard) parseIndexCodecs(o object) error {
 	return nil
 }
 
-// index is the offset and length of each inner chunk, from the start of the shard.
+// index is the offset in the shard and the length of each inner chunk.
 type index []uint64
 
 // readIndex reads the index of a shard.
@@ -106,9 +106,9 @@ func (s *shard) readIndex(section *io.SectionReader) (index, error) {
 	}
 	at := section.Size() - size
 	if at < 0 {
-		return nil, bad("shard of %d bytes has no room for its index of %d", section.Size(), size)
+		return nil, bad("shard of %d bytes is smaller than its index of %d", section.Size(), size)
 	}
-	first, end := int64(0), at // what lies beside the index
+	first, end := int64(0), at // range of the inner chunks
 	if s.indexFirst {
 		at, first, end = 0, size, section.Size()
 	}
@@ -132,13 +132,13 @@ func (s *shard) readIndex(section *io.SectionReader) (index, error) {
 			continue
 		}
 		if offset < uint64(first) || offset > uint64(end) || length > uint64(end)-offset {
-			return nil, bad("inner chunk %d, %d bytes at %d, does not lie within the %d bytes beside the index", i/2, length, offset, end-first)
+			return nil, bad("inner chunk %d, %d bytes at %d, is not within the %d bytes besides the index", i/2, length, offset, end-first)
 		}
 	}
 	return x, nil
 }
 
-// section returns the bytes of inner chunk i, and false where it is not stored.
+// section returns a reader of inner chunk i, and false if it is not stored.
 func (x index) section(shard *io.SectionReader, i int64) (*io.SectionReader, bool) {
 	if x[2*i] == math.MaxUint64 {
 		return nil, false

@@ -9,10 +9,10 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/orbax/internal/files"
 )
 
-// Store is where an array's metadata and chunks are kept: a directory (DirStore) or a key-value
-// store (*ocdbt.DB). It is safe for use by several goroutines.
+// Store holds the metadata and the chunks of arrays: a directory (DirStore) or a key-value store (*ocdbt.DB). It
+// is safe for concurrent use.
 type Store interface {
-	// Section gives access to the value of a key, and false where there is no such key.
+	// Section returns a reader of the value of a key, and false if there is no such key.
 	Section(key string) (*io.SectionReader, bool, error)
 }
 
@@ -22,12 +22,11 @@ type Dir struct {
 	files *files.Set
 }
 
-// DirStore returns the store of the directory dir of fsys ("." for its top). Keys that would lead
-// out of dir are a *tensor.FormatError.
-func DirStore(fsys fs.FS, dir string) *Dir { return &Dir{dir: dir, files: files.New(fsys)} }
+// DirStore returns the store in the directory dir of a source. A key that leads out of dir is a
+// *tensor.FormatError.
+func DirStore(source fs.FS, dir string) *Dir { return &Dir{dir: dir, files: files.New(source)} }
 
-// Section implements Store. The section's outer reader is the *os.File itself where the file can
-// be kept open.
+// Section implements Store. The outer reader of the section is the file, unless too many files are open.
 func (d *Dir) Section(key string) (*io.SectionReader, bool, error) {
 	if !files.ValidName(key) {
 		return nil, false, bad("name %q is not a path within the checkpoint", key)
@@ -42,5 +41,5 @@ func (d *Dir) Section(key string) (*io.SectionReader, bool, error) {
 	return io.NewSectionReader(file, 0, size), true, nil
 }
 
-// Close closes the files. Sections are not read afterwards.
+// Close closes the files. Reading a section afterwards fails.
 func (d *Dir) Close() error { return d.files.Close() }

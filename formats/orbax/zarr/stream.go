@@ -5,21 +5,19 @@ import (
 	"io"
 )
 
-// limits is what a stream may hold at a time.
+// limits bound the memory of a stream.
 type limits struct {
-	decoders int64 // bytes of the decoders of chunks that are read together
-	together int64 // chunks that are read together
+	decoders int64 // bytes of the decoders of interleaved chunks
+	together int64 // number of interleaved chunks
 	panel    int64 // bytes of a panel
 }
 
 var streamLimits = limits{decoders: 64 << 20, together: 256, panel: 32 << 20}
 
-// Stream implements tensor.Data. Each chunk that it meets is decoded once, piece by piece, and at
-// its end checked to hold exactly its elements; a chunk that lies across others in row-major order
-// is read together with them. A stream holds the decoders of those chunks, up to 64 MiB, or, where
-// these would take more or the elements are stored in another order, a panel of 32 MiB. Only
-// elements that then do not fit one panel (stored column by column, or next to chunks that need
-// more than 64 MiB of decoders) are decoded once for each panel they are part of.
+// Stream implements tensor.Data. It decodes each chunk once, piece by piece, and checks at the end that the chunk
+// holds exactly its elements. Chunks whose elements alternate in row-major order are read together. The memory of a
+// stream is the decoders of those chunks, up to 64 MiB. If they take more, or if the elements are stored in another
+// order, it is a panel of 32 MiB; then a chunk is decoded once for each panel that has some of its elements.
 func (a *Array) Stream(off int64) (io.ReadCloser, error) {
 	if off < 0 {
 		return nil, errors.New("zarr: negative offset")
@@ -27,25 +25,25 @@ func (a *Array) Stream(off int64) (io.ReadCloser, error) {
 	return &stream{a: a, locator: newLocator(a), pos: min(off, a.size), bands: newBands(a)}, nil
 }
 
-// stream reads an array part by part.
+// stream reads an array part after part.
 type stream struct {
 	a       *Array
 	locator *locator
 	bands   bands
-	pos     int64 // bytes of the array delivered
+	pos     int64 // bytes of the array that were read
 	part    part
-	end     int64  // of part, in bytes of the array
-	panel   []byte // storage of the last panel
-	scratch []byte // and of what it is picked from
+	end     int64  // byte of the array after part
+	panel   []byte // memory of the last panel
+	scratch []byte // memory of the part of a chunk that it is selected from
 	err     error
 }
 
-// part is a run of bytes of the array that is read in one way. It checks its chunks before it
-// gives its last byte.
+// part is a range of bytes of the array that is read in one way. It checks its chunks before it returns its last
+// byte.
 type part interface {
-	// read fills p, which is not longer than what is left of the part.
+	// read fills p, which is not longer than the rest of the part.
 	read(p []byte) error
-	// writeTo writes all that is left of the part.
+	// writeTo writes the rest of the part.
 	writeTo(w io.Writer) (int64, error)
 	close()
 }
@@ -69,7 +67,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo implements io.WriterTo, which spares a copy where one chunk follows another.
+// WriteTo implements io.WriterTo. It saves a copy if chunks are consecutive in the array.
 func (s *stream) WriteTo(w io.Writer) (int64, error) {
 	total := int64(0)
 	for {
@@ -109,7 +107,7 @@ func (s *stream) fail(err error) error {
 	return s.err
 }
 
-// ready sees to it that there is a part with bytes left; io.EOF at the end of the array.
+// ready ensures that part has bytes left. It returns io.EOF at the end of the array.
 func (s *stream) ready() error {
 	if s.err != nil {
 		return s.err
@@ -130,7 +128,7 @@ func (s *stream) ready() error {
 	return nil
 }
 
-// begin opens the part that holds the next byte.
+// begin opens the part with the next byte.
 func (s *stream) begin() error {
 	b := s.bands.at(s.pos)
 	var err error
@@ -154,22 +152,21 @@ func (s *stream) begin() error {
 	return nil
 }
 
-// bands cuts an array into bands: the elements of the chunks that have one place on axis and those
-// before it. A band is contiguous in row-major order, for the chunks are one index thick on the
-// axes before axis.
+// bands divides an array into bands. A band is the elements of the chunks with the same cell index along axis and
+// the axes before it. It is contiguous in row-major order, since the chunks have size 1 along the axes before axis.
 type bands struct {
 	a       *Array
 	axis    int
-	row     int64 // bytes of one index of axis
-	across  int64 // chunks of a band
+	row     int64 // size of one index of axis in bytes
+	across  int64 // number of chunks in a band
 	inOrder bool  // chunks are stored in row-major order
-	runAxis int   // the elements of one index of the axes before it lie together in a chunk; at least axis
-	run     int64 // bytes of one index of runAxis
+	runAxis int   // first axis, from axis on, such that chunks have all elements along the axes after it
+	run     int64 // size of one index of runAxis in bytes
 }
 
-// band is one of them.
+// band is a band of an array.
 type band struct {
-	place []int64 // of its first chunk in the grid
+	cell  []int64 // of its first chunk
 	start int64   // bytes of the array
 	end   int64
 }
@@ -198,36 +195,36 @@ func newBands(a *Array) bands {
 	return b
 }
 
-// at returns the band that holds a byte of the array.
+// at returns the band with a byte of the array.
 func (b bands) at(pos int64) band {
 	a := b.a
 	rank := len(a.Shape)
 	if rank == 0 {
 		return band{end: a.size}
 	}
-	found := band{place: make([]int64, rank)}
-	n := pos / b.row // counts indices of axis, over all axes before it
+	found := band{cell: make([]int64, rank)}
+	n := pos / b.row // number of the index of axis, over all axes before it
 	index := n % a.Shape[b.axis]
 	first := index / a.chunk[b.axis] * a.chunk[b.axis]
 	found.start = (n - index + first) * b.row
 	found.end = found.start + min(a.chunk[b.axis], a.Shape[b.axis]-first)*b.row
-	found.place[b.axis] = index / a.chunk[b.axis]
+	found.cell[b.axis] = index / a.chunk[b.axis]
 	n /= a.Shape[b.axis]
 	for k := b.axis - 1; k >= 0; k-- {
-		found.place[k] = n % a.Shape[k]
+		found.cell[k] = n % a.Shape[k]
 		n /= a.Shape[k]
 	}
 	return found
 }
 
-// direct is a band of a single chunk whose elements lie as the array's.
+// direct is a band of a single chunk, whose elements are in the order of the array.
 type direct struct {
 	chunk *chunk
-	left  int64 // bytes of the band
+	left  int64 // bytes left of the band
 }
 
 func (s *stream) openDirect(b band) (part, error) {
-	c, err := s.a.open(s.locator, b.place)
+	c, err := s.a.open(s.locator, b.cell)
 	if err != nil {
 		return nil, err
 	}

@@ -163,7 +163,7 @@ func TestSecondBzip2Stream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readFrom(a, 0); err == nil || !strings.Contains(err.Error(), "bytes after the bz2 stream") {
+	if _, err := readFrom(a, 0); err == nil || !strings.Contains(err.Error(), "bytes follow the bz2 stream") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -8,9 +8,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Strided returns how the elements lie uncompressed in a file or in memory, and nil where they do
-// not: where chunks are compressed, do not lie one behind another, or are not stored as they should
-// be (which Stream reports).
+// Strided returns the uncompressed layout of the elements in a file or in memory. It returns nil if there is none:
+// if chunks are compressed, not consecutive, or corrupt, which Stream reports.
 func (a *Array) Strided() (*tensor.Strided, error) {
 	n, err := tensor.Product(a.grid)
 	if err != nil || n != 1 && !a.chunksAreRuns() || n == 0 || n > maxJoined || len(a.leaf.codecs) > 0 {
@@ -38,36 +37,36 @@ func (a *Array) Strided() (*tensor.Strided, error) {
 	return s, nil
 }
 
-// maxJoined is how many chunks Strided looks at, at most.
+// maxJoined bounds the number of chunks that Strided looks at.
 const maxJoined = 1 << 16
 
-// chunksAreRuns reports whether the chunks, in their order, are the array's elements in theirs, with
-// padding at most after the last.
+// chunksAreRuns reports whether the consecutive chunks hold the elements of the array in row-major order, with
+// padding only after the last element.
 func (a *Array) chunksAreRuns() bool {
 	if !slices.IsSorted(a.leaf.axes) {
 		return false
 	}
-	cut := false   // one of the axes before is cut into ranges
-	outer := false // one of them has several chunks
+	divided := false // chunks have several indices of an axis before k
+	outer := false   // there are several chunks along an axis before k
 	for k, n := range a.Shape {
 		whole := a.chunk[k] == n
-		if cut && !whole || outer && n%a.chunk[k] != 0 {
+		if divided && !whole || outer && n%a.chunk[k] != 0 {
 			return false
 		}
-		cut = cut || a.chunk[k] != 1
+		divided = divided || a.chunk[k] != 1
 		outer = outer || a.grid[k] > 1
 	}
 	return true
 }
 
-// joined returns where the first chunk begins if all lie one behind another, else nil.
+// joined returns the first chunk if all chunks are consecutive, else nil.
 func (a *Array) joined() (first *io.SectionReader, err error) {
 	l := newLocator(a)
-	place := make([]int64, len(a.grid))
+	cell := make([]int64, len(a.grid))
 	var file io.ReaderAt
 	var end int64
-	for more := true; more; more = next(place, a.grid) {
-		at, err := l.find(place)
+	for more := true; more; more = next(cell, a.grid) {
+		at, err := l.find(cell)
 		if err != nil || at.section == nil || at.section.Size() != a.leafBytes {
 			return nil, err
 		}

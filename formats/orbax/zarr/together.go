@@ -2,25 +2,25 @@ package zarr
 
 import "io"
 
-// together is a band of several chunks that are read side by side, each forward: a run from the
-// first, a run from the second, and so on. Padding is passed over.
+// together is a band of several chunks that are read together: a run of elements from the first, a run from the
+// second, and so on. Padding is skipped.
 type together struct {
 	bands
 	chunks []*chunk // in the order of the grid
-	pos    int64    // bytes of the band
+	pos    int64    // bytes of the band that were read
 	size   int64
 }
 
-// bufferedRun is the bytes of a run from which on a plain chunk is read without a buffer.
+// bufferedRun is the size in bytes of a run from which on an uncompressed chunk is read without a buffer.
 const bufferedRun = 16 << 10
 
-// openTogether opens the chunks of a band, or returns nil where that would take too much memory.
+// openTogether opens the chunks of a band. It returns nil if they take too much memory.
 func (s *stream) openTogether(b band) (part, error) {
 	t := &together{bands: s.bands, pos: s.pos - b.start, size: b.end - b.start}
 	memory := int64(0)
 	from := s.bands.axis + 1
-	for more := true; more; more = next(b.place[from:], s.a.grid[from:]) {
-		c, err := s.a.open(s.locator, b.place)
+	for more := true; more; more = next(b.cell[from:], s.a.grid[from:]) {
+		c, err := s.a.open(s.locator, b.cell)
 		if err != nil {
 			t.close()
 			return nil, err
@@ -61,13 +61,13 @@ func (t *together) read(p []byte) error {
 	return nil
 }
 
-// next returns the chunk that holds the band's next byte, its place there, and the bytes that
-// follow it in the band as they do in the chunk.
+// next returns the chunk with the next byte of the band, the offset of the byte in the chunk, and how many bytes
+// from there on are consecutive in both.
 func (t *together) next() (c *chunk, at, n int64) {
 	a, r := t.a, t.runAxis
-	whole := a.Shape[r] * t.run // bytes of the array along runAxis
+	whole := a.Shape[r] * t.run // bytes of all indices of runAxis in the array
 	line, in := t.pos/whole, t.pos%whole
-	piece := a.chunk[r] * t.run // bytes of a chunk along runAxis
+	piece := a.chunk[r] * t.run // bytes of all indices of runAxis in a chunk
 	number := in / piece
 	n = min(whole-number*piece, piece) - in%piece
 	at = in % piece
@@ -93,7 +93,7 @@ func (t *together) close() {
 	}
 }
 
-// copyPart writes the n bytes that are left of a part.
+// copyPart writes the last n bytes of a part.
 func copyPart(w io.Writer, p part, n int64) (int64, error) {
 	buf := make([]byte, min(n, 256<<10))
 	done := int64(0)

@@ -8,39 +8,38 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Storage is how arrays are stored.
+// Storage is the way to store arrays.
 type Storage struct {
 	Version  int  // 2 or 3
-	Compress bool // with zstd; otherwise the chunks, one behind another, are the elements as they are
+	Compress bool // with zstd; without it, the consecutive chunks are the elements
 
-	// MaxChunk is what a chunk takes at most, in bytes, but for elements that cannot be parted. 0
-	// stands for 8 MiB. Readers decode a chunk as a whole, so that small ones can be decoded side by
-	// side and in little memory.
+	// MaxChunk is the largest size of a chunk in bytes, 0 for 8 MiB. A chunk is larger only if its elements
+	// cannot be divided. Readers decode whole chunks: small ones concurrently and in little memory.
 	MaxChunk int64
 }
 
-// The levels of compression that Orbax asks for, by version.
+// The compression levels of Orbax, by version.
 const (
 	levelV2 = 1
 	levelV3 = 3
 )
 
-// Plan is how one array will be stored. Its row-major elements are cut into chunks, each a run of
-// them, so that an array can be stored as it arrives.
+// Plan describes how an array is stored. Each chunk is a run of its row-major elements, so that an array can be
+// stored as it is produced.
 type Plan struct {
 	Storage
 	Shape []int64
 	DType tensor.DType
 	Chunk []int64 // shape of the chunks
-	Bytes int64   // of the elements
+	Bytes int64   // size of the elements
 
 	grid []int64
 	keys keyStyle
-	axis int   // the one that a chunk has a range of: one index of those before it, all of those after
-	row  int64 // bytes of one index of it
+	axis int   // a chunk has a range of it, one index of each axis before it, all of each axis after it
+	row  int64 // size of one index of axis in bytes
 }
 
-// NewPlan decides how an array is cut. A type that zarr has no name for is a *tensor.FormatError.
+// NewPlan divides an array into chunks. A type that zarr does not have is a *tensor.FormatError.
 func NewPlan(s Storage, d tensor.DType, shape []int64) (*Plan, error) {
 	p := &Plan{Storage: s, Shape: shape, DType: d, keys: keyStyle{separator: ".", scalar: "0"}}
 	if p.MaxChunk == 0 {
@@ -50,10 +49,10 @@ func NewPlan(s Storage, d tensor.DType, shape []int64) (*Plan, error) {
 		p.keys = keyStyle{prefix: "c/", separator: "/", scalar: "c"}
 	}
 	if _, ok := nameV2(d); !ok {
-		return nil, bad("zarr has no name for %s", d)
+		return nil, bad("zarr has no type for %s", d)
 	}
 	if len(shape) > maxRank {
-		return nil, bad("%d axes; TensorStore takes %d", len(shape), maxRank)
+		return nil, bad("%d axes; TensorStore allows %d", len(shape), maxRank)
 	}
 	var err error
 	if _, p.Bytes, err = tensor.SizeOf(d, shape); err != nil {
@@ -64,8 +63,7 @@ func NewPlan(s Storage, d tensor.DType, shape []int64) (*Plan, error) {
 	return p, err
 }
 
-// Document returns the metadata document and the key it belongs under, as TensorStore writes it
-// for Orbax.
+// Document returns the metadata document, as TensorStore writes it for Orbax, and its key.
 func (p *Plan) Document() (key, text string) {
 	if p.Version == 3 {
 		return documents[3], p.documentV3()
@@ -79,8 +77,8 @@ func (p *Plan) Document() (key, text string) {
 		list(p.Chunk), compressor, name, list(p.Shape))
 }
 
-// documentV3 has a shard around each chunk where chunks are compressed, as Orbax has it. Plain
-// chunks lie one behind another and have none.
+// documentV3 returns a zarr.json. As in Orbax, a compressed chunk is the only inner chunk of a shard. Uncompressed
+// chunks are not in shards, so that they are consecutive.
 func (p *Plan) documentV3() string {
 	element := `{"configuration":{"endian":"little"},"name":"bytes"}`
 	if p.DType.Size() == 1 {
@@ -97,7 +95,7 @@ func (p *Plan) documentV3() string {
 		list(p.Chunk), codecs, p.DType.String(), zeroV3(p.DType), list(p.Shape))
 }
 
-// zeroV3 returns the fill value that TensorStore gives an array where none is asked for.
+// zeroV3 returns the default fill value of TensorStore.
 func zeroV3(d tensor.DType) string {
 	switch {
 	case d == tensor.Bool:
@@ -119,7 +117,7 @@ func list(sizes []int64) string {
 	return "[" + strings.Join(texts, ",") + "]"
 }
 
-// nameV2 spells a type as version 2 does.
+// nameV2 returns the name of a type in version 2.
 func nameV2(d tensor.DType) (string, bool) {
 	if letter, ok := coded[d]; ok {
 		order := "<"

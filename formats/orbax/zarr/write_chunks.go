@@ -4,11 +4,11 @@ import "slices"
 
 const (
 	defaultMaxChunk = 8 << 20
-	mostSmaller     = 128 // a chunk is at most so many times smaller than it may be, if there is a choice
+	mostSmaller     = 128 // how much smaller than MaxChunk a chunk may be, to avoid padding
 )
 
-// cut chooses the shape of the chunks: one index of each axis before p.axis, a range of it, and all
-// of those after it.
+// cut chooses the shape of the chunks: one index of each axis before p.axis, a range of p.axis, and all of each
+// axis after it.
 func (p *Plan) cut() {
 	p.Chunk = make([]int64, len(p.Shape))
 	for k, n := range p.Shape {
@@ -18,7 +18,7 @@ func (p *Plan) cut() {
 		return
 	}
 	p.row = p.Bytes
-	several := false // indices of the axes before
+	several := false // there are several indices of the axes before
 	for p.axis = range p.Shape {
 		n := p.Shape[p.axis]
 		p.row /= n
@@ -31,9 +31,8 @@ func (p *Plan) cut() {
 	}
 }
 
-// rows chooses how many of the n indices of p.axis make a chunk: as many as fit, rather such that
-// they divide n, so that no chunk is padded. With even they have to, as elements that are followed
-// by others are not to be parted from them by padding.
+// rows chooses how many of the n indices of p.axis a chunk has: as many as fit, preferably a divisor of n, so that
+// no chunk is padded. With even it must be a divisor, since padding would separate elements from those after them.
 func (p *Plan) rows(n int64, even bool) int64 {
 	most := min(max(p.MaxChunk/p.row, 1), n)
 	best := int64(0)
@@ -54,7 +53,7 @@ func (p *Plan) rows(n int64, even bool) int64 {
 	return n
 }
 
-// Chunks returns how many there are: none of an array without elements.
+// Chunks returns the number of chunks. An array without elements has none.
 func (p *Plan) Chunks() int64 {
 	n := int64(1)
 	for _, g := range p.grid {
@@ -63,8 +62,7 @@ func (p *Plan) Chunks() int64 {
 	return n
 }
 
-// Key returns the key of a chunk, without the name of the array. Chunks are counted in the order
-// of the elements.
+// Key returns the key of a chunk, without the name of the array. Chunks are numbered in the order of the elements.
 func (p *Plan) Key(chunk int64) string {
 	index := make([]int64, len(p.grid))
 	for k, n := range slices.Backward(p.grid) {
@@ -73,8 +71,8 @@ func (p *Plan) Key(chunk int64) string {
 	return p.keys.key(index)
 }
 
-// Run returns how many bytes of elements a chunk holds, which follow those of the chunk before it,
-// and how many bytes of padding come after them.
+// Run returns how many bytes of elements a chunk holds, and how many bytes of padding follow them. The elements
+// follow those of the chunk before.
 func (p *Plan) Run(chunk int64) (elements, padding int64) {
 	if len(p.Shape) == 0 {
 		return p.Bytes, 0

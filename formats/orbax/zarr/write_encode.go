@@ -10,16 +10,16 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Encoder encodes the chunks of arrays, one after another, in memory that does not grow with them.
+// Encoder encodes the chunks of an array one after another, in constant memory.
 type Encoder struct {
 	plan  *Plan
-	frame *zstd.Encoder // nil where chunks are not compressed
+	frame *zstd.Encoder // nil if chunks are not compressed
 	out   counter
-	left  int64 // bytes of elements that the chunk still takes
+	left  int64 // bytes of elements that the chunk still needs
 	pad   int64
 }
 
-// NewEncoder returns an encoder of the plan's chunks, which Release gives back.
+// NewEncoder returns an encoder of the plan's chunks. The caller calls Release after use.
 func (p *Plan) NewEncoder() (*Encoder, error) {
 	e := &Encoder{plan: p}
 	if !p.Compress {
@@ -30,7 +30,7 @@ func (p *Plan) NewEncoder() (*Encoder, error) {
 	return e, err
 }
 
-// Release gives back what Begin needs.
+// Release allows the memory of the encoder to be reused.
 func (e *Encoder) Release() {
 	if e.frame != nil {
 		compression[e.plan.Version].put(e.frame)
@@ -38,7 +38,7 @@ func (e *Encoder) Release() {
 	}
 }
 
-// Begin begins a chunk that is written to out.
+// Begin begins a chunk, which is written to out.
 func (e *Encoder) Begin(out io.Writer, chunk int64) {
 	e.left, e.pad = e.plan.Run(chunk)
 	e.out = counter{w: out}
@@ -47,13 +47,13 @@ func (e *Encoder) Begin(out io.Writer, chunk int64) {
 	}
 }
 
-// Left returns the bytes of elements that the chunk still takes.
+// Left returns the bytes of elements that the chunk still needs.
 func (e *Encoder) Left() int64 { return e.left }
 
-// Write takes elements, at most as many as are left.
+// Write encodes elements, at most Left bytes.
 func (e *Encoder) Write(b []byte) (int, error) {
 	if int64(len(b)) > e.left {
-		return 0, fmt.Errorf("%d bytes for a chunk that takes %d more", len(b), e.left)
+		return 0, fmt.Errorf("%d bytes for a chunk that needs %d more", len(b), e.left)
 	}
 	n, err := e.write(b)
 	e.left -= int64(n)
@@ -67,13 +67,13 @@ func (e *Encoder) write(b []byte) (int, error) {
 	return e.out.Write(b)
 }
 
-// zeros is the padding of chunks at the edge.
+// zeros is the padding of chunks at the end of an axis.
 var zeros [64 << 10]byte
 
-// End completes a chunk that has all its elements and returns its length as stored.
+// End completes a chunk and returns its stored length in bytes.
 func (e *Encoder) End() (int64, error) {
 	if e.left > 0 {
-		return 0, fmt.Errorf("a chunk lacks %d bytes", e.left)
+		return 0, fmt.Errorf("chunk lacks %d bytes", e.left)
 	}
 	for e.pad > 0 {
 		n, err := e.write(zeros[:min(e.pad, int64(len(zeros)))])
@@ -89,7 +89,7 @@ func (e *Encoder) End() (int64, error) {
 		return 0, err
 	}
 	if e.plan.Version == 3 {
-		index := binary.LittleEndian.AppendUint64(make([]byte, 8), uint64(e.out.n)) // the one inner chunk: offset 0
+		index := binary.LittleEndian.AppendUint64(make([]byte, 8), uint64(e.out.n)) // the only inner chunk, at offset 0
 		index = binary.LittleEndian.AppendUint32(index, crc32.Checksum(index, crc32.MakeTable(crc32.Castagnoli)))
 		if _, err := e.out.Write(index); err != nil {
 			return 0, err
@@ -98,7 +98,7 @@ func (e *Encoder) End() (int64, error) {
 	return e.out.n, nil
 }
 
-// counter counts what is written.
+// counter counts the bytes that are written.
 type counter struct {
 	w io.Writer
 	n int64
@@ -110,19 +110,19 @@ func (c *counter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// compressors keeps encoders of one level for reuse: they take a megabyte or two each.
+// compressors keeps encoders of one level for reuse. Each takes one or two megabytes.
 type compressors struct {
 	level zstd.EncoderLevel
 	pool  sync.Pool
 }
 
-// compression is the compressors for each version.
+// compression has the compressors by version.
 var compression = map[int]*compressors{
 	2: {level: zstd.EncoderLevelFromZstd(levelV2)},
 	3: {level: zstd.EncoderLevelFromZstd(levelV3)},
 }
 
-// window is how far back matches may lie, in bytes. Weights have hardly any.
+// window is the largest distance of a match in bytes. Weights have few matches.
 const window = 512 << 10
 
 func (c *compressors) get() (*zstd.Encoder, error) {
@@ -131,10 +131,10 @@ func (c *compressors) get() (*zstd.Encoder, error) {
 	}
 	return zstd.NewWriter(nil, zstd.WithEncoderLevel(c.level), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true),
-		zstd.WithAllLitEntropyCompression(true)) // weights have no matches, but uneven bytes
+		zstd.WithAllLitEntropyCompression(true)) // weights have few matches, but unevenly distributed bytes
 }
 
 func (c *compressors) put(e *zstd.Encoder) {
-	e.Reset(io.Discard) // forgets the writer
+	e.Reset(io.Discard) // releases the writer
 	c.pool.Put(e)
 }

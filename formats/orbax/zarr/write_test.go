@@ -15,7 +15,7 @@ type joinedStore struct {
 	text   bytes.Buffer
 	ranges map[string][2]int64
 	reader *bytes.Reader
-	apart  string // a key whose value is in another file, at the same place
+	apart  string // a key whose value is in another file, at the same cell
 }
 
 func (s *joinedStore) put(key string, write func(io.Writer)) {

@@ -1,6 +1,6 @@
-// Package zstdframe decodes data that is exactly one zstd frame, as TensorStore demands: a second
-// frame, a skippable frame and trailing bytes are refused. The zstd library joins frames instead,
-// so this package walks the blocks of the frame (RFC 8878, section 3.1) to see where it ends.
+// Package zstdframe decodes data that is exactly one zstd frame, as TensorStore requires. It refuses a second
+// frame, skippable frames and trailing bytes. Since the zstd library joins frames, this package walks the blocks of
+// the frame (RFC 8878, section 3.1) to find its end.
 package zstdframe
 
 import (
@@ -14,33 +14,33 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// MaxWindow bounds the memory of a frame in bytes: what the reference decoder allows unasked, and
-// as much as level 22 uses. The level 1 of Orbax uses 512 KiB.
+// MaxWindow bounds the window of a frame in bytes. It is the default limit of the reference decoder and the window
+// of level 22. Level 1, which Orbax uses, has 512 KiB.
 const MaxWindow = 128 << 20
 
-// poolWindow is the largest window of a decoder that is kept for reuse, in bytes.
+// poolWindow is the largest window, in bytes, of a decoder that is kept for reuse.
 const poolWindow = 8 << 20
 
-// overhead is what a decoder and its buffers take beside the window, in bytes.
+// overhead is the memory of a decoder and its buffers besides the window, in bytes.
 const overhead = 1 << 20
 
 var decoders sync.Pool
 
-// Reader decodes one frame. Its io.EOF says that the frame is whole, its checksum right, and that
-// nothing follows it. Broken input is a *tensor.FormatError; errors of the source stay as they are.
+// Reader decodes one frame. It returns io.EOF if the frame is complete, its checksum is right, and nothing follows
+// it. A corrupt frame is a *tensor.FormatError. Errors of the source are returned as they are.
 type Reader struct {
 	frame frame
 	dec   *zstd.Decoder
 	err   error
 }
 
-// NewReader returns a Reader of the frame in src, which it reads up to its end.
+// NewReader returns a Reader of the frame in src.
 func NewReader(src io.Reader) *Reader {
 	return &Reader{frame: frame{src: src}}
 }
 
-// Memory returns the bytes that decoding takes, which the frame's header tells, or 0 where the
-// header cannot be read: then Read tells why.
+// Memory returns the memory that decoding takes, in bytes, according to the header of the frame. It returns 0 if the
+// header cannot be read, which Read reports.
 func (r *Reader) Memory() int64 {
 	if r.frame.state == atHeader {
 		if err := r.frame.header(); err != nil {
@@ -63,7 +63,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo implements io.WriterTo: the decoder's blocks go to w without another copy.
+// WriteTo implements io.WriterTo. The decoder writes its blocks to w without another copy.
 func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 	if err := r.start(); err == io.EOF {
 		return 0, nil
@@ -84,13 +84,13 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-// Close gives the decoder back. The source is not closed.
+// Close releases the decoder. It does not close the source.
 func (r *Reader) Close() error {
 	r.fail(io.ErrClosedPipe)
 	return nil
 }
 
-// start gets a decoder before the first block.
+// start gets a decoder.
 func (r *Reader) start() error {
 	if r.err != nil || r.dec != nil {
 		return r.err
@@ -114,24 +114,24 @@ func (r *Reader) start() error {
 	return nil
 }
 
-// end judges what the decoder ended with.
+// end returns the error for the error with which the decoder ended.
 func (r *Reader) end(err error) error {
 	switch {
 	case r.frame.err != nil:
 		err = r.frame.err
 	case err == io.EOF && r.frame.state != atEnd:
-		err = tensor.Bad("zstd frame is cut short")
+		err = tensor.Bad("zstd frame is truncated")
 	case err == io.EOF:
 		err = r.frame.nothingFollows()
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		err = tensor.Bad("zstd frame is cut short")
+		err = tensor.Bad("zstd frame is truncated")
 	default:
-		err = tensor.Bad("broken zstd frame: %w", err)
+		err = tensor.Bad("corrupt zstd frame: %w", err)
 	}
 	return r.fail(err)
 }
 
-// fail keeps the first error for all reads to come and gives the decoder back.
+// fail records the first error for all later reads and releases the decoder.
 func (r *Reader) fail(err error) error {
 	if r.err == nil {
 		r.err = err
@@ -148,7 +148,7 @@ func (r *Reader) fail(err error) error {
 	return r.err
 }
 
-// writer remembers the error of w, to tell it from the decoder's own.
+// writer records the error of w, to distinguish it from those of the decoder.
 type writer struct {
 	w   io.Writer
 	err error
@@ -171,22 +171,21 @@ const (
 	atEnd
 )
 
-// bufferSize is enough that the many small reads of the decoder cost little; its large ones pass
-// the buffer by.
+// bufferSize makes the many small reads of the decoder cheap. Its large reads bypass the buffer.
 const bufferSize = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// frame is an io.Reader of the bytes of one frame that ends where the frame does.
+// frame is an io.Reader of the bytes of one frame.
 type frame struct {
 	src        io.Reader
 	buf        *[bufferSize]byte
 	start, end int // unread bytes of buf
-	left       int // unread bytes of the piece at hand
-	state      int // the piece that comes after it
+	left       int // unread bytes of the current piece
+	state      int // next piece
 	checksum   bool
 	window     int64 // bytes
-	err        error // of the source, or what the header says
+	err        error // of the source or the header
 }
 
 func (f *frame) Read(p []byte) (int, error) {
@@ -213,7 +212,7 @@ func (f *frame) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// next looks at the piece that comes next.
+// next looks at the next piece.
 func (f *frame) next() error {
 	switch f.state {
 	case atHeader:
@@ -243,7 +242,7 @@ func (f *frame) next() error {
 	return nil
 }
 
-// header looks at the frame header: its size, the window, and whether a checksum ends the frame.
+// header parses the frame header: its size, the window, and whether a checksum ends the frame.
 func (f *frame) header() error {
 	h, err := f.peek(5)
 	if err != nil {
@@ -280,7 +279,7 @@ func (f *frame) header() error {
 	return nil
 }
 
-// refuse keeps an error of the source as it is, and makes its end or nil a FormatError.
+// refuse records an error of the source as it is, and a *tensor.FormatError for its end or no error.
 func (f *frame) refuse(err error, format string, args ...any) error {
 	if f.err == nil {
 		f.err = tensor.Bad(format, args...)
@@ -288,7 +287,7 @@ func (f *frame) refuse(err error, format string, args ...any) error {
 	return f.err
 }
 
-// peek returns the next n bytes without consuming them; io.EOF where there are fewer.
+// peek returns the next n bytes without consuming them, and io.EOF if there are fewer.
 func (f *frame) peek(n int) ([]byte, error) {
 	if f.buf == nil {
 		f.buf = buffers.Get().(*[bufferSize]byte)
@@ -316,7 +315,7 @@ func (f *frame) nothingFollows() error {
 	if _, err := f.peek(1); err != nil {
 		return err
 	}
-	return tensor.Bad("bytes after the zstd frame")
+	return tensor.Bad("bytes follow the zstd frame")
 }
 
 func (f *frame) release() {
