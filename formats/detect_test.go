@@ -168,7 +168,7 @@ func TestUnknown(t *testing.T) {
 		{"x", "version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer", "git lfs pull"},
 		{"x", "\x1f\x8b\x08\x00\x00\x00", "is gzip-compressed data", "unpack"},
 		{"x", "model_checkpoint_path: \"a\"", "TensorFlow", "export"},
-		{"config.json", `{"model_type": "recurrent_gemma"}`, "is no shard index", "directory"},
+		{"config.json", `{"model_type": "recurrent_gemma"}`, "is not a shard index", "directory"},
 		{"x", "hello, world", "is not a checkpoint", "safetensors, PyTorch"},
 		{"x.safetensors", "hello, world", "safetensors header claims", "safetensors, PyTorch"},
 		{"x.pt", "hello, world", "torch.save", "safetensors, PyTorch"},

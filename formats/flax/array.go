@@ -15,10 +15,10 @@ const (
 	codeScalar  = 3 // numpy scalar: an array without axes
 )
 
-// maxAxes is what numpy allows.
+// maxAxes is the limit of numpy.
 const maxAxes = 64
 
-// extension reads an extension, whose content is msgpack again.
+// extension parses an extension, whose content is msgpack.
 func (d *decoder) extension(h head) (Kind, *tensor.Tensor, error) {
 	outer := d.end
 	d.end = d.pos + h.n
@@ -38,12 +38,12 @@ func (d *decoder) extension(h head) (Kind, *tensor.Tensor, error) {
 		return 0, nil, d.bad(h.at, "extension type %d, which Flax does not use", h.code)
 	}
 	if err == nil && d.pos != d.end {
-		err = d.bad(d.pos, "%d bytes after the end of an array", d.end-d.pos).Of(d.name())
+		err = d.bad(d.pos, "%d bytes follow the array", d.end-d.pos).Of(d.name())
 	}
 	return kind, t, err
 }
 
-// array reads [shape, dtype, elements], all but the elements.
+// array parses [shape, dtype, elements] except for the elements.
 func (d *decoder) array() (*tensor.Tensor, error) {
 	if _, err := d.expect("an array", 3, List); err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func (d *decoder) array() (*tensor.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Writers that do not tell bytes from text call the elements text.
+	// Writers that do not distinguish bytes from text write the elements as text.
 	data, err := d.expect("the elements of an array", -1, Bytes, Text)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (d *decoder) array() (*tensor.Tensor, error) {
 		return nil, d.bad(data.at, "%w", err).Of(d.name())
 	}
 	if size != data.n {
-		return nil, d.bad(data.at, "%d bytes for %s of shape %s, which takes %d", data.n, dtype, tensor.ShapeString(shape), size).Of(d.name())
+		return nil, d.bad(data.at, "%d bytes for %s of shape %s, which needs %d", data.n, dtype, tensor.ShapeString(shape), size).Of(d.name())
 	}
 	at := d.pos
 	d.pos += data.n
@@ -74,14 +74,14 @@ func (d *decoder) array() (*tensor.Tensor, error) {
 		Store: d.r, Base: at, Length: size / dtype.Size(), DType: dtype, View: tensor.RowMajor(shape...)}}, nil
 }
 
-// shape reads the sizes of the axes.
+// shape parses the sizes of the axes.
 func (d *decoder) shape() ([]int64, error) {
 	h, err := d.expect("the shape of an array", -1, List)
 	if err != nil {
 		return nil, err
 	}
 	if h.n > maxAxes {
-		return nil, d.bad(h.at, "an array of %d axes", h.n).Of(d.name())
+		return nil, d.bad(h.at, "array has %d axes", h.n).Of(d.name())
 	}
 	if err := d.charge(2*nodeBytes + h.n*axisBytes); err != nil {
 		return nil, err
@@ -93,13 +93,13 @@ func (d *decoder) shape() ([]int64, error) {
 			return nil, err
 		}
 		if shape[i] = size.n; size.n < 0 {
-			return nil, d.bad(size.at, "an axis of size %d", size.n).Of(d.name())
+			return nil, d.bad(size.at, "axis has the size %d", size.n).Of(d.name())
 		}
 	}
 	return shape, nil
 }
 
-// dtype reads numpy's name of an element type.
+// dtype parses the numpy name of an element type.
 func (d *decoder) dtype() (tensor.DType, error) {
 	h, err := d.expect("the dtype of an array", -1, Text, Bytes)
 	if err != nil {
@@ -116,10 +116,10 @@ func (d *decoder) dtype() (tensor.DType, error) {
 	return dtype, nil
 }
 
-// notNumpy lists the element types whose name in the table is only torch's.
+// notNumpy are the element types that only torch has under their name.
 var notNumpy = []tensor.DType{tensor.C32, tensor.F4x2}
 
-// complex reads the two floats of a complex number.
+// complex parses the two parts of a complex number.
 func (d *decoder) complex() error {
 	if _, err := d.expect("a complex number", 2, List); err != nil {
 		return err
@@ -132,8 +132,7 @@ func (d *decoder) complex() error {
 	return nil
 }
 
-// expect reads the head of a value that must be of one of those kinds, and of n items unless n is
-// negative.
+// expect parses the head of a value of one of the kinds, with n items or, if n is negative, any number.
 func (d *decoder) expect(what string, n int64, kinds ...Kind) (head, error) {
 	h, err := d.head()
 	if err != nil {
@@ -148,18 +147,18 @@ func (d *decoder) expect(what string, n int64, kinds ...Kind) (head, error) {
 	return h, nil
 }
 
-// chunkedMarker is the key of a map that stands for an array of more than 2^30 bytes:
+// chunkedMarker is a key of the map that stands for an array of more than 2^30 bytes:
 // {marker: true, "shape": {"0": …}, "chunks": {"0": array, …}}.
 const chunkedMarker = "__msgpack_chunked_array__"
 
-// join makes one array of a map with the marker.
+// join makes the array of a map with the marker.
 func (d *decoder) join(n *Node, at int64) (*tensor.Tensor, error) {
 	bad := func(format string, args ...any) (*tensor.Tensor, error) {
-		return nil, d.bad(at, "split array: "+format, args...).Of(d.name())
+		return nil, d.bad(at, "chunked array: "+format, args...).Of(d.name())
 	}
 	marker, sizes, chunks := n.Get(chunkedMarker), n.Get("shape"), n.Get("chunks")
 	if marker.Kind != Bool || marker.Int != 1 || len(n.Items) != 3 || sizes == nil || chunks == nil {
-		return bad("not the marker, a shape and chunks")
+		return bad("the map is not a marker, a shape and chunks")
 	}
 	axes, ok := numbered(sizes)
 	if !ok || len(axes) > maxAxes {
@@ -192,13 +191,13 @@ func (d *decoder) join(n *Node, at int64) (*tensor.Tensor, error) {
 		return bad("%w", err)
 	}
 	if size != j.size {
-		return bad("chunks of %d bytes for %s of shape %s, which takes %d", j.size, dtype, tensor.ShapeString(shape), size)
+		return bad("chunks of %d bytes for %s of shape %s, which needs %d", j.size, dtype, tensor.ShapeString(shape), size)
 	}
 	return &tensor.Tensor{DType: dtype, Shape: shape, Data: &j}, nil
 }
 
-// numbered returns the items of a map whose keys are 0, 1, … in the order of these numbers, which
-// is not that of the text: 10 comes after 9.
+// numbered returns the items of a map with the keys 0, 1, … in the order of these numbers, and false if it has other
+// keys.
 func numbered(n *Node) ([]*Node, bool) {
 	items := make([]*Node, len(n.Items))
 	for i := range n.Items {
@@ -212,15 +211,14 @@ func numbered(n *Node) ([]*Node, bool) {
 	return items, n.Kind == Map
 }
 
-// joined is the Data of an array whose elements lie in several places of a file, one after
-// another in value only.
+// joined is Data whose elements are in several ranges of a file.
 type joined struct {
 	store io.ReaderAt
 	parts []part
 	size  int64 // bytes of all parts
 }
 
-// part is one place: size bytes at the offset at.
+// part is a range of size bytes at offset at.
 type part struct{ at, size int64 }
 
 func (j *joined) add(s *tensor.Strided) {

@@ -11,39 +11,38 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// windowBytes is how much is read at a time. Structure and large arrays alternate, so that more
-// would mostly be read in vain.
+// windowBytes is how much is read at a time. Since structure and large arrays alternate, most of a larger window would
+// not be used.
 const windowBytes = 4 << 10
 
-// decoder is a cursor over msgpack bytes. It reads through a small window, and passes over array
-// data without reading it.
+// decoder parses msgpack. It reads through a small window and skips the elements of arrays.
 type decoder struct {
 	r      io.ReaderAt
 	pos    int64
-	end    int64  // no value reaches beyond: the end of the file, or of the extension being read
-	budget int64  // bytes of memory left for the tree
-	path   []step // of the value being read, for errors
+	end    int64  // end of the file or of the current extension
+	budget int64  // memory left for the tree in bytes
+	path   []step // of the current value, for errors
 
 	window []byte
-	at     int64 // where window begins
+	at     int64 // offset of window
 }
 
-// step is a map key, or a list index where index is not negative.
+// step is a map key or, if index is not negative, a list index.
 type step struct {
 	key   string
 	index int64
 }
 
-// head is what precedes the content of a value: its kind, and how much follows.
+// head is the head of a value.
 type head struct {
-	at   int64 // where the head begins
+	at   int64 // offset of the head
 	kind Kind
 	code int8  // of an extension
-	n    int64 // bytes of Text, Bytes and extension; items of List and Map; the value of Int and Bool
+	n    int64 // size in bytes of Text, Bytes and extension; number of items of List and Map; value of Int and Bool
 }
 
-// heads describes the type bytes from 0xc0 to 0xdf. size is the bytes of a number (a value or a
-// length, big-endian) that follows, fixed a length that does not need one.
+// heads describes the type bytes from 0xc0 to 0xdf. size is the size of the big-endian number that follows, a value or
+// a length. fixed is the length or the value of types without such a number.
 var heads = [32]struct {
 	kind  Kind
 	size  int
@@ -62,7 +61,7 @@ var heads = [32]struct {
 	0x1e: {kind: Map, size: 2}, 0x1f: {kind: Map, size: 4},
 }
 
-// head reads a head and checks that what it announces can be there.
+// head parses a head and checks that its content fits.
 func (d *decoder) head() (head, error) {
 	h := head{at: d.pos}
 	b, err := d.take(1)
@@ -79,7 +78,7 @@ func (d *decoder) head() (head, error) {
 	case c <= 0xbf:
 		h.kind, h.n = Text, int64(c&0x1f)
 	case c == 0xc1:
-		return h, d.bad(h.at, "byte 0xc1, which msgpack never uses")
+		return h, d.bad(h.at, "byte 0xc1, which msgpack does not use")
 	default:
 		t := heads[c-0xc0]
 		h.kind, h.n = t.kind, t.fixed
@@ -101,7 +100,7 @@ func (d *decoder) head() (head, error) {
 	return h, d.fits(h)
 }
 
-// fits checks a length against the bytes that are left. An item takes one byte at the least.
+// fits checks that the content of a value fits into the bytes that are left. An item takes at least one byte.
 func (d *decoder) fits(h head) error {
 	left := d.end - d.pos
 	switch h.kind {
@@ -121,7 +120,7 @@ func (d *decoder) fits(h head) error {
 	return nil
 }
 
-// number reads a big-endian integer of size bytes, signed if size is negative.
+// number parses a big-endian integer of size bytes, a signed one if size is negative.
 func (d *decoder) number(size int) (int64, error) {
 	b, err := d.take(max(size, -size))
 	if err != nil {
@@ -147,7 +146,7 @@ func (d *decoder) number(size int) (int64, error) {
 	}
 }
 
-// text reads the content of a text, or passes over it where it is too long to be kept.
+// text parses the content of a text. It skips a text of more than maxText bytes.
 func (d *decoder) text(h head) (string, error) {
 	if h.n > maxText {
 		d.pos += h.n
@@ -161,12 +160,12 @@ func (d *decoder) text(h head) (string, error) {
 		return "", err
 	}
 	if !utf8.Valid(b) {
-		return "", d.bad(h.at, "text that is not UTF-8")
+		return "", d.bad(h.at, "text is not UTF-8")
 	}
 	return string(b), nil
 }
 
-// charge counts memory that the tree takes.
+// charge adds to the memory of the tree.
 func (d *decoder) charge(bytes int64) error {
 	if d.budget -= bytes; d.budget < 0 {
 		return d.bad(d.pos, "the tree takes more than %d MiB of memory", maxTree>>20)
@@ -174,10 +173,10 @@ func (d *decoder) charge(bytes int64) error {
 	return nil
 }
 
-// take reads n bytes, at most maxText. They are valid until the next call.
+// take reads n bytes, at most maxText, which are valid until the next call.
 func (d *decoder) take(n int) ([]byte, error) {
 	if int64(n) > d.end-d.pos {
-		return nil, d.bad(d.pos, "ends %d bytes short", int64(n)-(d.end-d.pos))
+		return nil, d.bad(d.pos, "file ends %d bytes early", int64(n)-(d.end-d.pos))
 	}
 	from := d.pos - d.at
 	if from < 0 || from+int64(n) > int64(len(d.window)) {
@@ -190,7 +189,7 @@ func (d *decoder) take(n int) ([]byte, error) {
 		if got < len(d.window) {
 			d.window = d.window[:got]
 			if err == io.EOF && got < n {
-				return nil, d.bad(d.at+int64(got), "the file has become shorter")
+				return nil, d.bad(d.at+int64(got), "the file has shrunk")
 			}
 			if got < n {
 				return nil, err
@@ -205,7 +204,7 @@ func (d *decoder) bad(at int64, format string, args ...any) *tensor.FormatError 
 	return tensor.Bad(format, args...).At(at)
 }
 
-// name returns the path of the value being read, as its tensor will be named.
+// name returns the path of the current value in the form of a tensor name.
 func (d *decoder) name() string {
 	var keys []string
 	for _, s := range d.path {

@@ -1,13 +1,12 @@
-// Package flax reads what flax.serialization writes: one msgpack tree of a training state or of
-// parameters, with the arrays inside. It was Flax's checkpoint format before Orbax, and Orbax
-// itself kept the tree (with placeholders for most arrays) in such a file named "checkpoint" until
-// version 0.5.
+// Package flax reads the msgpack files of flax.serialization: a tree of parameters or of a training state that
+// contains the arrays. They were the checkpoints of Flax before Orbax. Orbax before version 0.5 writes such a file,
+// named "checkpoint", with placeholders for most arrays.
 //
-// Open gives the arrays as tensors, their keys joined with dots. Parse gives the tree itself.
-// Either way only the structure is read; arrays are left in the file until they are asked for.
+// Open returns the arrays as tensors, whose names are their keys joined with dots. Parse returns the tree. Both read
+// the structure only; arrays are read on demand.
 //
-// Source: flax/serialization.py and the msgpack specification. A big-endian numpy array is written
-// by Flax without its byte order, so its values cannot be told from little-endian ones.
+// Source: flax/serialization.py and the msgpack specification. Flax writes big-endian numpy arrays without their
+// byte order, so they are read as little-endian.
 package flax
 
 import (
@@ -29,7 +28,7 @@ func Open(source fs.FS, name string) (*tensor.Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := NewReader(f, size, storage.Path(source, name), f)
+	c, err := newReader(f, size, storage.Path(source, name), f)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -38,14 +37,16 @@ func Open(source fs.FS, name string) (*tensor.Checkpoint, error) {
 	return c, nil
 }
 
-// NewReader opens a checkpoint that takes the first size bytes of r; path is what errors call it.
-// The checkpoint closes the closers.
-func NewReader(r io.ReaderAt, size int64, path string, closers ...io.Closer) (*tensor.Checkpoint, error) {
+// NewReader opens a checkpoint that is the first size bytes of r. Errors do not name a file, and closing the
+// checkpoint does not close r.
+func NewReader(r io.ReaderAt, size int64) (*tensor.Checkpoint, error) { return newReader(r, size, "") }
+
+func newReader(r io.ReaderAt, size int64, path string, closers ...io.Closer) (*tensor.Checkpoint, error) {
 	root, err := Parse(r, size)
 	if err != nil {
 		return nil, tensor.Annotate(err, tensor.Location{File: path})
 	}
-	tensors, rest := Collect(root)
+	tensors, rest := collect(root)
 	c, err := tensor.NewCheckpoint(path, Format, tensors, closers...)
 	if err != nil {
 		return nil, err
@@ -54,18 +55,18 @@ func NewReader(r io.ReaderAt, size int64, path string, closers ...io.Closer) (*t
 		c.Describe("not arrays", rest.String())
 	}
 	if rest.Placeholders > 0 {
-		c.Notes = append(c.Notes, strconv.Itoa(rest.Placeholders)+" arrays lie outside of this file: open the directory that it came in")
+		c.Notes = append(c.Notes, strconv.Itoa(rest.Placeholders)+" arrays are in other files: open the directory of this file")
 	}
 	return c, nil
 }
 
-// Detect reports whether a file that begins with head can be a Flax checkpoint: a msgpack map
-// whose first key is text. Other formats may begin so too, by chance; try them first.
+// Detect reports whether a file that begins with head may be a Flax checkpoint: a msgpack map whose first key is text.
+// Files of other formats may begin like that by chance, so callers try those formats first.
 func Detect(head []byte) bool {
 	if len(head) == 0 {
 		return false
 	}
-	first := map[byte]int{0xde: 3, 0xdf: 5}[head[0]] // where the first key is
+	first := map[byte]int{0xde: 3, 0xdf: 5}[head[0]] // offset of the first key
 	if head[0] > 0x80 && head[0] <= 0x8f {
 		first = 1
 	}
@@ -76,9 +77,9 @@ func Detect(head []byte) bool {
 	return key >= 0xa0 && key <= 0xbf || key >= 0xd9 && key <= 0xdb
 }
 
-// Collect returns the arrays below root in the order of the file, named by their keys and list
-// indices joined with dots, and counts the rest. An array that is itself the root is named "array".
-func Collect(root *Node) ([]*tensor.Tensor, Skipped) {
+// collect returns the arrays below root in the order of the file, and counts the other leaves. The name of an array is
+// its keys and list indices joined with dots. If the root is an array, its name is "array".
+func collect(root *Node) ([]*tensor.Tensor, Skipped) {
 	var (
 		tensors []*tensor.Tensor
 		rest    Skipped
@@ -86,7 +87,7 @@ func Collect(root *Node) ([]*tensor.Tensor, Skipped) {
 	var walk func(n *Node, name string)
 	walk = func(n *Node, name string) {
 		if n.Kind != Array {
-			rest.Count(n)
+			rest.count(n)
 		} else {
 			n.Array.Name = name
 			tensors = append(tensors, n.Array)

@@ -8,10 +8,10 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Kind is what a node of the tree is.
+// Kind is the kind of a node.
 type Kind uint8
 
-// The kinds of nodes. Python's tuples are lists in the file.
+// The kinds of nodes. Python tuples are lists in the file.
 const (
 	Nil Kind = iota
 	Bool
@@ -23,25 +23,24 @@ const (
 	Array
 	List
 	Map
-	extension // only in the file: an Array, a Complex, or refused
+	extension // in the file only: an Array or a Complex
 )
 
 var kindNames = [...]string{"nil", "a bool", "an integer", "a float", "a complex number", "text", "binary data", "an array", "a list", "a map", "an extension"}
 
 func (k Kind) String() string { return kindNames[k] }
 
-// Node is one value of the tree. The values of floats, complex numbers and bytes are left in the
-// file, as the elements of arrays are.
+// Node is a value of the tree. It does not hold the values of floats, complex numbers and bytes.
 type Node struct {
 	Kind  Kind
-	Key   string         // of a value in a map
-	Text  string         // of Text; "" if it is longer than 64 KiB
-	Int   int64          // of Int and (0 or 1) Bool; at most 2^63-1, whatever the file says
-	Items []Node         // of List and Map, in the order of the file; the keys of a Map differ
-	Array *tensor.Tensor // of Array; it has no name yet
+	Key   string         // in a map
+	Text  string         // value of Text, "" if it is longer than 64 KiB
+	Int   int64          // value of Int, at most 2^63-1, and of Bool: 0 or 1
+	Items []Node         // of List and Map, in the order of the file
+	Array *tensor.Tensor // value of Array, without a name
 }
 
-// Get returns the item of a map with that key, or nil.
+// Get returns the item of a map with a key, or nil.
 func (n *Node) Get(key string) *Node {
 	for i := range n.Items {
 		if n.Kind == Map && n.Items[i].Key == key {
@@ -51,7 +50,7 @@ func (n *Node) Get(key string) *Node {
 	return nil
 }
 
-// Placeholder returns the name of the array that a text of Orbax's "checkpoint" file stands for.
+// Placeholder returns the name of the array for which a text in a "checkpoint" file of Orbax is a placeholder.
 func (n *Node) Placeholder() (name string, ok bool) {
 	if n.Kind != Text {
 		return "", false
@@ -69,8 +68,8 @@ type Skipped struct {
 	Scalars, Texts, Nones, Empties, Placeholders int
 }
 
-// Count adds a node, unless it is an array or has items.
-func (s *Skipped) Count(n *Node) {
+// count adds a leaf that is not an array.
+func (s *Skipped) count(n *Node) {
 	switch n.Kind {
 	case Nil:
 		s.Nones++
@@ -91,10 +90,10 @@ func (s *Skipped) Count(n *Node) {
 	}
 }
 
-// Any reports whether there were any.
+// Any reports whether there are any.
 func (s Skipped) Any() bool { return s != Skipped{} }
 
-// String lists the counts that are not zero, such as "3 scalars, 1 None".
+// String lists the counts that are not zero: "3 scalars, 1 None".
 func (s Skipped) String() string {
 	var parts []string
 	for _, p := range []struct {
@@ -116,14 +115,14 @@ func (s Skipped) String() string {
 
 const (
 	maxDepth  = 512      // nested maps and lists
-	maxText   = 64 << 10 // bytes of a key, or of a text that is kept
-	maxTree   = 64 << 20 // bytes of memory for the tree of any file
-	nodeBytes = 128      // charged for a node: its size, and room for slices to grow
-	axisBytes = 32       // charged for an axis of an array
+	maxText   = 64 << 10 // bytes of a key and of a text in a Node
+	maxTree   = 64 << 20 // bytes of memory of a tree
+	nodeBytes = 128      // memory of a node, with unused capacity of slices
+	axisBytes = 32       // memory of an axis of an array
 )
 
-// Parse reads the tree that takes the first size bytes of r. Its memory is bounded, whatever the
-// size. Errors are *tensor.FormatError, with the offset, if not of r itself.
+// Parse parses the tree in the first size bytes of r. Its memory is bounded whatever the size. A corrupt tree is a
+// *tensor.FormatError with the offset.
 func Parse(r io.ReaderAt, size int64) (*Node, error) {
 	d := &decoder{r: r, end: size, budget: maxTree}
 	root, err := d.value(0)
@@ -131,12 +130,12 @@ func Parse(r io.ReaderAt, size int64) (*Node, error) {
 		return nil, err
 	}
 	if d.pos != size {
-		return nil, d.bad(d.pos, "%d bytes after the end of the tree", size-d.pos)
+		return nil, d.bad(d.pos, "%d bytes follow the tree", size-d.pos)
 	}
 	return &root, nil
 }
 
-// value reads one value with all that it holds.
+// value parses a value and the values in it.
 func (d *decoder) value(depth int) (Node, error) {
 	if err := d.charge(nodeBytes); err != nil {
 		return Node{}, err
@@ -161,7 +160,7 @@ func (d *decoder) value(depth int) (Node, error) {
 	return n, err
 }
 
-// items reads the items of a map or list. A map that is a split array becomes that array.
+// items parses the items of a map or list. A map that stands for a chunked array becomes that array.
 func (d *decoder) items(n *Node, h head, depth int) error {
 	if depth >= maxDepth {
 		return d.bad(h.at, "nested more than %d deep", maxDepth)
@@ -194,7 +193,7 @@ func (d *decoder) items(n *Node, h head, depth int) error {
 	return err
 }
 
-// key reads the key of item i of a map, and enters it into the path; a list has its index there.
+// key parses the key of item i of a map and appends it to the path. In a list it appends the index.
 func (d *decoder) key(kind Kind, i int64, seen map[string]bool) (string, error) {
 	if kind == List {
 		d.path = append(d.path, step{index: i})
@@ -205,10 +204,10 @@ func (d *decoder) key(kind Kind, i int64, seen map[string]bool) (string, error) 
 		return "", err
 	}
 	if h.kind != Text {
-		return "", d.bad(h.at, "the key of a map is %s, not text", h.kind)
+		return "", d.bad(h.at, "key of a map is %s, not text", h.kind)
 	}
 	if h.n > maxText {
-		return "", d.bad(h.at, "a key of %d bytes", h.n)
+		return "", d.bad(h.at, "key has %d bytes", h.n)
 	}
 	key, err := d.text(h)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package hfconfig reads the config.json of a Hugging Face directory that holds a RecurrentGemma: what
-// transformers computes with, whichever of its versions wrote it.
+// Package hfconfig reads the config.json of a Hugging Face directory of a RecurrentGemma model, as any version of
+// transformers writes it.
 package hfconfig
 
 import (
@@ -13,16 +13,16 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Name is what the file is called.
+// Name is the name of the file.
 const Name = "config.json"
 
-// Config is what transformers takes from a config.json and computes with: the fields of
-// RecurrentGemmaConfig that change results, with transformers' defaults where they are not there.
+// Config is the fields of RecurrentGemmaConfig that affect results. Fields that are not in the file have the defaults of
+// transformers.
 type Config struct {
 	ModelType           string
 	VocabSize           int64
 	HiddenSize          int64
-	IntermediateSize    int64 // twice the width of the MLP's inside
+	IntermediateSize    int64 // twice the expanded width of the MLP
 	NumHiddenLayers     int64
 	NumAttentionHeads   int64
 	NumKeyValueHeads    int64
@@ -37,25 +37,25 @@ type Config struct {
 	HiddenActivation    string
 	AttentionBias       bool
 	TieWordEmbeddings   bool
-	BlockTypes          []string // the pattern, which is repeated 100 times and cut to NumHiddenLayers
+	BlockTypes          []string // pattern, see Layers
 
 	present map[string]bool
 }
 
-// Has reports whether the file has a field of that name, so that the value is not a default.
+// Has reports whether the file has a field, so that its value is not a default.
 func (c *Config) Has(field string) bool { return c.present[field] }
 
-const maxSize = 1 << 20 // bytes; real ones have 1000
+const maxSize = 1 << 20 // bytes; real files have about 1000
 
-// The kinds of block in BlockTypes.
+// The values in BlockTypes.
 const (
 	Recurrent = "recurrent"
 	Attention = "attention"
 )
 
-// Read reads a config.json strictly, whichever version of transformers wrote it: 4.x has
-// rope_theta and partial_rotary_factor, 5.x both in rope_parameters. What is not JSON, of the wrong
-// type, or said twice and differently is a *tensor.FormatError that names the field.
+// Read reads a config.json of transformers 4, which has the fields rope_theta and partial_rotary_factor, or 5, which has
+// them in rope_parameters. Text that is not JSON, a field of the wrong type, and a field with two different values are
+// a *tensor.FormatError.
 func Read(source fs.FS, name string) (*Config, error) {
 	object, err := load(source, name)
 	if err != nil {
@@ -65,9 +65,9 @@ func Read(source fs.FS, name string) (*Config, error) {
 	return c, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
 }
 
-// Fields returns what a config.json says, without judging it: string, json.Number, bool, []any or nil
-// by the name of the field. Those of an object within it have its name before theirs:
-// "rope_parameters.rope_theta". What is not JSON is a *tensor.FormatError.
+// Fields returns the fields of a config.json by name, without checking them. A value is a string, json.Number, bool,
+// []any or nil. The name of a field in a nested object begins with the name of the object:
+// "rope_parameters.rope_theta". Text that is not JSON is a *tensor.FormatError.
 func Fields(source fs.FS, name string) (map[string]any, error) {
 	object, err := load(source, name)
 	if err != nil {
@@ -112,7 +112,7 @@ func parseObject(text []byte) (*strictjson.Object, error) {
 	return object, nil
 }
 
-// interpret fills in transformers' defaults.
+// interpret sets the fields and the defaults of transformers.
 func interpret(object *strictjson.Object) (*Config, error) {
 	c := &Config{
 		ModelType: "recurrent_gemma", NumHiddenLayers: 26, VocabSize: 256000, HiddenSize: 2560, IntermediateSize: 3 * 2560,
@@ -141,12 +141,12 @@ func interpret(object *strictjson.Object) (*Config, error) {
 	return c, nil
 }
 
-// fields reads the fields that are one value.
+// fields sets the fields that have a single value.
 func (c *Config) fields(object *strictjson.Object) error {
 	for _, f := range []struct {
 		name string
 		to   any
-		null bool // null stands for the default
+		null bool // null means the default
 	}{
 		{"model_type", &c.ModelType, false},
 		{"vocab_size", &c.VocabSize, false},
@@ -175,7 +175,7 @@ func (c *Config) fields(object *strictjson.Object) error {
 	return nil
 }
 
-// rope reads the parameters of the rotary embedding from where either version has them.
+// rope sets the parameters of the rotary embedding, from the fields of either version.
 func (c *Config) rope(object *strictjson.Object) error {
 	nested, _ := object.Get("rope_parameters")
 	inner, ok := nested.(*strictjson.Object)
@@ -204,7 +204,7 @@ func (c *Config) rope(object *strictjson.Object) error {
 			return tensor.Bad("field %q is %v", "rope_parameters."+f.name, err)
 		}
 		if isOutside && before != *f.to {
-			return tensor.Bad("field %q is %v, and %v in rope_parameters: transformers 4 takes the first, 5 the second", f.name, before, *f.to)
+			return tensor.Bad("field %q is %v, but %v in rope_parameters: transformers 4 uses the first, 5 the second", f.name, before, *f.to)
 		}
 	}
 	if kind, ok := inner.Get("rope_type"); ok {
@@ -215,7 +215,7 @@ func (c *Config) rope(object *strictjson.Object) error {
 	return nil
 }
 
-// blocks reads block_types.
+// blocks sets BlockTypes.
 func (c *Config) blocks(object *strictjson.Object) error {
 	v, ok := object.Get("block_types")
 	if !ok {
@@ -223,7 +223,7 @@ func (c *Config) blocks(object *strictjson.Object) error {
 	}
 	list, ok := v.([]any)
 	if !ok || len(list) == 0 {
-		return tensor.Bad("field \"block_types\" is no list of blocks")
+		return tensor.Bad("field \"block_types\" is not a list of block types")
 	}
 	c.BlockTypes = nil
 	for _, item := range list {
@@ -236,7 +236,7 @@ func (c *Config) blocks(object *strictjson.Object) error {
 	return nil
 }
 
-// assign sets a field to a JSON value of its type.
+// assign sets a field to a JSON value.
 func assign(to, v any) error {
 	switch to := to.(type) {
 	case *int64:
@@ -268,7 +268,7 @@ func assign(to, v any) error {
 	return nil
 }
 
-// shown is a JSON value in a message.
+// shown returns a JSON value for a message.
 func shown(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -286,8 +286,8 @@ func shown(v any) string {
 	return fmt.Sprint(v)
 }
 
-// Layers returns the type of each layer: transformers repeats the pattern 100 times and cuts it. A
-// pattern that is too short for that gives fewer than NumHiddenLayers.
+// Layers returns the type of each layer. transformers repeats BlockTypes 100 times and takes the first NumHiddenLayers
+// of them. If the pattern is too short, there are fewer.
 func (c *Config) Layers() []string {
 	const repeats = 100
 	layers := make([]string, min(c.NumHiddenLayers, repeats*int64(len(c.BlockTypes))))

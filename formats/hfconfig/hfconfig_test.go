@@ -82,7 +82,7 @@ func TestReadRefuses(t *testing.T) {
 		{`{"block_types": []}`, "block_types"},
 		{`{"block_types": ["recurrent", "mamba"]}`, `"mamba"`},
 		{`{"rope_parameters": [1]}`, "rope_parameters"},
-		{`{"rope_theta": 1, "rope_parameters": {"rope_theta": 2}}`, "transformers 4 takes the first"},
+		{`{"rope_theta": 1, "rope_parameters": {"rope_theta": 2}}`, "transformers 4 uses the first"},
 		{strings.Repeat(" ", maxSize+1), "longer than"},
 		{strings.Repeat(`{"a":`, 100), ""},
 	} {

@@ -1,5 +1,4 @@
-// Package npy writes tensors as NumPy's .npy files (format version 1.0 of numpy.lib.format), so
-// that numpy.load reads what a checkpoint holds, whatever the checkpoint's own format.
+// Package npy writes tensors as .npy files of NumPy (version 1.0 of numpy.lib.format).
 package npy
 
 import (
@@ -13,8 +12,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// descrs are NumPy's names of the types it has. The narrow floats it lacks are written as
-// float32, which holds each of their values exactly.
+// descrs are the names of the types in NumPy. bfloat16, which NumPy does not have, is written as float32, which has all
+// its values.
 var descrs = map[tensor.DType]string{
 	tensor.F64: "<f8", tensor.F32: "<f4", tensor.F16: "<f2", tensor.BF16: "<f4",
 	tensor.C128: "<c16", tensor.C64: "<c8",
@@ -22,18 +21,18 @@ var descrs = map[tensor.DType]string{
 	tensor.U64: "<u8", tensor.U32: "<u4", tensor.U16: "<u2", tensor.U8: "|u1", tensor.Bool: "|b1",
 }
 
-// maxAxes is NumPy's NPY_MAXDIMS since version 2.
+// maxAxes is NPY_MAXDIMS of NumPy 2.
 const maxAxes = 64
 
-// Write writes the elements of t as one .npy file. bfloat16 becomes float32, exactly. A type that
-// NumPy cannot show is a *tensor.FormatError.
+// Write writes the elements of t as a .npy file. bfloat16 becomes float32, exactly. A type that NumPy does not have is a
+// *tensor.FormatError.
 func Write(w io.Writer, t *tensor.Tensor) error {
 	descr := descrs[t.DType]
 	if descr == "" {
 		return tensor.Bad("numpy has no element type for %s", t.DType).Of(t.Name)
 	}
 	if len(t.Shape) > maxAxes {
-		return tensor.Bad("numpy has at most %d axes, the tensor has %d", maxAxes, len(t.Shape)).Of(t.Name)
+		return tensor.Bad("tensor has %d axes; numpy allows %d", len(t.Shape), maxAxes).Of(t.Name)
 	}
 	buf := bufio.NewWriterSize(w, 1<<20)
 	buf.Write(header(descr, t.Shape))
@@ -51,8 +50,7 @@ func Write(w io.Writer, t *tensor.Tensor) error {
 	return buf.Flush()
 }
 
-// header returns magic, version, length and the Python dict, padded so that the data is aligned
-// to 64 bytes.
+// header returns magic number, version, length and the Python dict, padded to a multiple of 64 bytes.
 func header(descr string, shape []int64) []byte {
 	sizes := make([]string, len(shape))
 	for i, n := range shape {
@@ -63,18 +61,18 @@ func header(descr string, shape []int64) []byte {
 		tuple += ","
 	}
 	dict := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, tuple)
-	const fixed = 10 // magic, version and length
+	const fixed = 10 // magic number, version and length
 	pad := 63 - (fixed+len(dict))%64
 	h := []byte("\x93NUMPY\x01\x00")
 	h = binary.LittleEndian.AppendUint16(h, uint16(len(dict)+pad+1))
 	return append(h, dict+strings.Repeat(" ", pad)+"\n"...)
 }
 
-// widener turns a stream of bfloat16 into one of float32.
+// widener converts a stream of bfloat16 to float32.
 type widener struct {
 	src  io.Reader
 	raw  [16 << 10]byte
-	wide []byte // of buf, not yet read
+	wide []byte // unread bytes of buf
 	buf  [32 << 10]byte
 }
 

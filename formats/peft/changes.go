@@ -8,13 +8,13 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Change is what an adapter does to one parameter of the base, W. In this order, as far as the parts
-// are there: Value takes the place of W; Scale times the product of Left and Right is added; the rows
-// are brought to the lengths that Magnitude has; Rows take the place of those at Indices.
+// Change is what an adapter does to a parameter W of the base. The steps, in this order, as far as their fields are
+// set: Value replaces W; Scale times the product of Left and Right is added; the rows are scaled to the lengths in
+// Magnitude; Rows replace the rows at Indices.
 type Change struct {
 	Parameter string // full name in the base, such as "model.layers.0.mlp_block.up_proj.weight"
 
-	Value *tensor.Tensor // nil: W stays
+	Value *tensor.Tensor // nil keeps W
 
 	Left, Right *Factor // [rows of W, rank] and [rank, columns of W]; for a vector nil and [1, length]
 	Scale       float64
@@ -25,13 +25,13 @@ type Change struct {
 	Indices []int64
 }
 
-// Factor is a matrix that an adapter keeps, or its transpose.
+// Factor is a matrix of an adapter, or its transpose.
 type Factor struct {
-	Tensor     *tensor.Tensor // of two axes, or of one, which stands for one row
+	Tensor     *tensor.Tensor // of two axes; one of one axis is a row
 	Transposed bool
 }
 
-// Shape returns the rows and columns of the factor.
+// Shape returns the number of rows and columns.
 func (f *Factor) Shape() (rows, columns int64) {
 	s := f.Tensor.Shape
 	if len(s) == 1 {
@@ -43,17 +43,17 @@ func (f *Factor) Shape() (rows, columns int64) {
 	return s[0], s[1]
 }
 
-// maxTensors is far more than any adapter has.
+// maxTensors is much larger than the number of tensors of real adapters.
 const maxTensors = 50_000
 
-// module collects what an adapter has for one module of the base.
+// module is the tensors of an adapter for one module of the base.
 type module struct {
 	name  string
 	parts map[part]*tensor.Tensor
-	order []*Change // of its parameters
+	order []*Change // of its parameters, in the order of the file
 }
 
-// part is what a tensor of an adapter is for its module.
+// part is the role of a tensor for its module.
 type part uint8
 
 const (
@@ -64,19 +64,19 @@ const (
 	partEmbeddingB
 	partMagnitude
 	partTokens
-	partWeight // takes the place of the base's
-	partBias   // takes the place of the base's
-	partOther  // takes the place of a parameter that is neither weight nor bias
+	partWeight // replaces that of the base
+	partBias   // replaces that of the base
+	partOther  // replaces a parameter that is neither weight nor bias
 
-	// What PEFT saves besides where it takes the embedding for one of another size: the module that was
-	// trained, once more, and the one that it was.
+	// If PEFT believes that the embedding was resized, it also saves the trained module a second time and the
+	// original module.
 	partSavedWeight
 	partSavedBias
 	partOriginal
 )
 
-// partNames are the ends of names. The first that fits counts. PEFT leaves the adapter's name out when
-// it saves; others keep "default".
+// partNames are the suffixes of names. The first suffix that matches counts. PEFT removes the name of the adapter when
+// it saves; other programs keep "default".
 var partNames = []struct {
 	end  string
 	part part
@@ -95,19 +95,19 @@ var partNames = []struct {
 	{".base_layer.weight", partWeight}, {".weight", partWeight}, {".base_layer.bias", partBias}, {".bias", partBias},
 }
 
-// prefixes precede the names of the base in those of the adapter; the first is PEFT's own.
+// prefixes precede the names of the base. PEFT writes the first.
 var prefixes = []string{"base_model.model.", "base_model."}
 
-// changes works out what the tensors of an adapter change, module by module.
+// changes returns what the tensors of an adapter change, module by module.
 func (c *Config) changes(tensors []*tensor.Tensor) ([]Change, error) {
 	if len(c.refused) > 0 {
 		return nil, tensor.Bad("an adapter that griffin cannot merge exactly: %s", strings.Join(c.refused, "; "))
 	}
 	if len(tensors) == 0 {
-		return nil, tensor.Bad("an adapter without tensors")
+		return nil, tensor.Bad("the adapter has no tensors")
 	}
 	if len(tensors) > maxTensors {
-		return nil, tensor.Bad("an adapter of %d tensors; more than %d are not read", len(tensors), maxTensors)
+		return nil, tensor.Bad("the adapter has %d tensors, more than %d", len(tensors), maxTensors)
 	}
 	modules, err := collect(tensors)
 	if err != nil {
@@ -132,7 +132,7 @@ func (c *Config) changes(tensors []*tensor.Tensor) ([]Change, error) {
 	return out, nil
 }
 
-// collect sorts tensors by module, in the order of the file.
+// collect groups tensors by module, in the order of the file.
 func collect(tensors []*tensor.Tensor) ([]*module, error) {
 	byName := map[string]*module{}
 	var order []*module
@@ -142,7 +142,7 @@ func collect(tensors []*tensor.Tensor) ([]*module, error) {
 			return nil, err
 		}
 		if !slices.Contains([]tensor.DType{tensor.F64, tensor.F32, tensor.BF16, tensor.F16}, t.DType) {
-			return nil, tensor.Bad("type %s; an adapter's tensors are float64, float32, bfloat16 or float16", t.DType).Of(tensor.Clip(t.Name))
+			return nil, tensor.Bad("type %s is not float64, float32, bfloat16 or float16", t.DType).Of(tensor.Clip(t.Name))
 		}
 		m := byName[name]
 		if m == nil {
@@ -151,14 +151,14 @@ func collect(tensors []*tensor.Tensor) ([]*module, error) {
 			order = append(order, m)
 		}
 		if other := m.parts[what]; other != nil && what != partOriginal {
-			return nil, tensor.Bad("says the same as %s", tensor.QuoteName(other.Name)).Of(tensor.Clip(t.Name))
+			return nil, tensor.Bad("has the same role as %s", tensor.QuoteName(other.Name)).Of(tensor.Clip(t.Name))
 		}
 		m.parts[what] = t
 	}
 	return order, nil
 }
 
-// parse takes a name apart into a module of the base and what the tensor is for it.
+// parse splits the name of a tensor into a module of the base and a role.
 func parse(name string) (module string, what part, err error) {
 	base := name
 	for _, p := range prefixes {
@@ -173,12 +173,12 @@ func parse(name string) (module string, what part, err error) {
 		}
 	}
 	if base == "" || strings.Contains(base, "lora_") || strings.Contains(base, "token_adapter") {
-		return "", 0, tensor.Bad("no name that PEFT gives to a tensor of a LoRA adapter").Of(tensor.Clip(name))
+		return "", 0, tensor.Bad("not a name of a tensor of a LoRA adapter").Of(tensor.Clip(name))
 	}
 	return base, partOther, nil
 }
 
-// of returns the change to one of the module's parameters.
+// of returns the change of a parameter of the module.
 func (m *module) of(parameter string) *Change {
 	for _, c := range m.order {
 		if c.Parameter == parameter {
@@ -190,12 +190,12 @@ func (m *module) of(parameter string) *Change {
 	return c
 }
 
-// work fills in the changes of a module.
+// work computes the changes of a module.
 func (c *Config) work(m *module) error {
 	weight, bias := m.name+".weight", m.name+".bias"
 	rank, scale := c.scaleOf(m.name)
 	if math.IsNaN(scale) || math.IsInf(scale, 0) {
-		return tensor.Bad("the scaling of %s is %v", tensor.QuoteName(m.name), scale)
+		return tensor.Bad("scaling of %s is %v", tensor.QuoteName(m.name), scale)
 	}
 	for _, v := range []struct {
 		part part
@@ -210,7 +210,7 @@ func (c *Config) work(m *module) error {
 	tokens := m.parts[partTokens]
 	switch {
 	case (a != nil || b != nil) && (ea != nil || eb != nil):
-		return tensor.Bad("adapted both as a dense layer and as an embedding").Of(tensor.Clip(m.name))
+		return tensor.Bad("module is adapted both as a dense layer and as an embedding").Of(tensor.Clip(m.name))
 	case a != nil || b != nil:
 		if err := m.product(weight, b, a, false, rank, scale); err != nil {
 			return err
@@ -222,7 +222,7 @@ func (c *Config) work(m *module) error {
 	}
 	if t := m.parts[partBBias]; t != nil {
 		if a == nil || len(t.Shape) != 1 {
-			return tensor.Bad("%s is no bias of a product", tensor.ShapeString(t.Shape)).Of(tensor.Clip(t.Name))
+			return tensor.Bad("%s is not a bias of a product", tensor.ShapeString(t.Shape)).Of(tensor.Clip(t.Name))
 		}
 		change := m.of(bias)
 		change.Right, change.Scale = &Factor{Tensor: t}, scale
@@ -234,13 +234,12 @@ func (c *Config) work(m *module) error {
 		return nil
 	}
 	if len(m.order) > 0 {
-		return tensor.Bad("single tokens of a module that is adapted as a whole").Of(tensor.Clip(tokens.Name))
+		return tensor.Bad("rows of single tokens, but the whole module is adapted too").Of(tensor.Clip(tokens.Name))
 	}
 	return c.workTokens(m, weight, tokens)
 }
 
-// product adds a product of two factors, [rows, rank] and [rank, columns]. Both are stored
-// transposed for an embedding.
+// product adds a product of two factors, [rows, rank] and [rank, columns]. Those of an embedding are stored transposed.
 func (m *module) product(parameter string, left, right *tensor.Tensor, transposed bool, rank int64, scale float64) error {
 	for _, t := range []*tensor.Tensor{left, right} {
 		if t == nil {
@@ -259,31 +258,31 @@ func (m *module) product(parameter string, left, right *tensor.Tensor, transpose
 	_, r := change.Left.Shape()
 	s, _ := change.Right.Shape()
 	if r != rank || s != rank {
-		return tensor.Bad("factors of rank %d and %d, where the configuration says %d", r, s, rank).Of(tensor.Clip(m.name))
+		return tensor.Bad("factors have the ranks %d and %d, but the configuration has %d", r, s, rank).Of(tensor.Clip(m.name))
 	}
 	return nil
 }
 
-// workDoRA adds the lengths that DoRA gives to the rows of a dense layer.
+// workDoRA adds the lengths of the rows of a dense layer with DoRA.
 func (c *Config) workDoRA(m *module, weight string, a *tensor.Tensor) error {
 	t := m.parts[partMagnitude]
 	switch {
 	case t == nil && c.DoRA && a != nil:
-		return tensor.Bad("use_dora is true, and there is no lora_magnitude_vector").Of(tensor.Clip(m.name))
+		return tensor.Bad("use_dora is true, but there is no lora_magnitude_vector").Of(tensor.Clip(m.name))
 	case t == nil && c.DoRA && m.parts[partEmbeddingA] != nil, t != nil && a == nil:
-		return tensor.Bad("DoRA on what is no dense layer is not merged").Of(tensor.Clip(m.name))
+		return tensor.Bad("DoRA is only merged on dense layers").Of(tensor.Clip(m.name))
 	case t == nil:
 		return nil
 	case !c.DoRA:
-		return tensor.Bad("a magnitude of DoRA, where use_dora is not true").Of(tensor.Clip(t.Name))
+		return tensor.Bad("a magnitude of DoRA, but use_dora is not true").Of(tensor.Clip(t.Name))
 	case len(t.Shape) != 1:
-		return tensor.Bad("%s is no magnitude of rows", tensor.ShapeString(t.Shape)).Of(tensor.Clip(t.Name))
+		return tensor.Bad("%s is not a magnitude of rows", tensor.ShapeString(t.Shape)).Of(tensor.Clip(t.Name))
 	}
 	m.of(weight).Magnitude = t
 	return nil
 }
 
-// workTokens adds the rows that were trained alone.
+// workTokens adds the rows of single tokens.
 func (c *Config) workTokens(m *module, weight string, rows *tensor.Tensor) error {
 	indices, ok := c.tokens[m.name]
 	for name, list := range c.tokens {
@@ -292,7 +291,7 @@ func (c *Config) workTokens(m *module, weight string, rows *tensor.Tensor) error
 		}
 	}
 	if !ok || len(rows.Shape) != 2 || rows.Shape[0] != int64(len(indices)) {
-		return tensor.Bad("%s, where trainable_token_indices lists %d tokens", tensor.ShapeString(rows.Shape), len(indices)).Of(tensor.Clip(rows.Name))
+		return tensor.Bad("shape is %s, but trainable_token_indices lists %d tokens", tensor.ShapeString(rows.Shape), len(indices)).Of(tensor.Clip(rows.Name))
 	}
 	change := m.of(weight)
 	change.Rows, change.Indices = rows, indices

@@ -14,28 +14,28 @@ import (
 // LoRA is the peft_type of the adapters that can be merged.
 const LoRA = "LORA"
 
-// Config is what an adapter_config.json says of what the adapter does to its base. Only Type, Base and
-// Version are set where Type is not LoRA.
+// Config is the part of an adapter_config.json that concerns what the adapter does to its base. If Type is not LoRA,
+// only Type, Base and Version are set.
 type Config struct {
 	Type    string // peft_type
-	Base    string // base_model_name_or_path, as it was where the adapter was made; "" if not said
-	Version string // of PEFT, "" from before it was recorded
+	Base    string // base_model_name_or_path on the machine that made the adapter, "" if not given
+	Version string // of PEFT, "" if not recorded
 
 	Rank          int64
 	Alpha         float64
 	RSLoRA        bool     // the scaling is alpha / sqrt(rank), not alpha / rank
-	DoRA          bool     // each row of a merged matrix has a length of its own
+	DoRA          bool     // each row of a merged matrix is scaled to a trained length
 	Bias          string   // which biases were trained: "none", "all" or "lora_only"
-	Targets       []string // names of the modules that are adapted, or their ends
-	TargetPattern string   // or a regular expression for them; or "all-linear"
-	SavedModules  []string // modules that were trained in full
+	Targets       []string // names of the adapted modules, or suffixes of the names
+	TargetPattern string   // or a regular expression for the names, or "all-linear"
+	SavedModules  []string // fully trained modules
 
 	rankPatterns, alphaPatterns []pattern
-	tokens                      map[string][]int64 // token indices by the name of the embedding, "" for any
-	refused                     []string           // what a merge cannot give exactly
+	tokens                      map[string][]int64 // token indices by embedding, "" for any embedding
+	refused                     []string           // why the adapter cannot be merged exactly
 }
 
-const maxConfig = 4 << 20 // bytes; EVA and AdaLoRA list each module
+const maxConfig = 4 << 20 // bytes; configurations of EVA and AdaLoRA list each module
 
 func readConfig(source fs.FS, name string) (*Config, error) {
 	text, err := storage.ReadFile(source, name, maxConfig)
@@ -46,7 +46,7 @@ func readConfig(source fs.FS, name string) (*Config, error) {
 	return c, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
 }
 
-// parseConfig reads the text of an adapter_config.json.
+// parseConfig parses an adapter_config.json.
 func parseConfig(text []byte) (*Config, error) {
 	const maxDepth = 16
 	value, err := strictjson.Parse(text, maxDepth)
@@ -73,7 +73,7 @@ func parseConfig(text []byte) (*Config, error) {
 	return c, r.err
 }
 
-// read reads the fields of a LoRA.
+// read sets the fields of a LoRA.
 func (c *Config) read(r *reader) {
 	c.Rank = r.integer("r", 8)
 	c.Alpha = r.number("lora_alpha", 8)
@@ -103,10 +103,10 @@ func (c *Config) read(r *reader) {
 	c.refused = refusals(r.object)
 }
 
-// maxRank is more than any layer of the family is wide: what is beyond it is a mistake.
+// maxRank is more than the width of any layer of the family.
 const maxRank = 1 << 14
 
-// reader reads fields of an object and remembers the first that is not what it should be.
+// reader reads fields of an object and records the first error.
 type reader struct {
 	object *strictjson.Object
 	err    error
@@ -147,7 +147,7 @@ func (r *reader) integer(name string, absent int64) int64 {
 	}
 	n, ok := strictjson.Int(v)
 	if !ok {
-		r.wrong(name, v, "a whole number")
+		r.wrong(name, v, "an integer")
 	}
 	return n
 }
@@ -173,7 +173,7 @@ func finite(v any) (float64, bool) {
 	return x, err == nil && !math.IsInf(x, 0) && !math.IsNaN(x)
 }
 
-// names reads a list of names; one name counts as a list.
+// names reads a list of names. A single name is a list of one.
 func (r *reader) names(name string) []string {
 	v, _ := r.object.Get(name)
 	switch v := v.(type) {
@@ -191,14 +191,14 @@ func (r *reader) names(name string) []string {
 			}
 			out = append(out, s)
 		}
-		slices.Sort(out) // PEFT writes a set, in no order
+		slices.Sort(out) // PEFT writes a set in any order
 		return slices.Compact(out)
 	}
 	r.wrong(name, v, "a list of names")
 	return nil
 }
 
-// tokens reads trainable_token_indices: a list for the embedding, or lists by names of modules.
+// tokens reads trainable_token_indices: a list for the embedding, or a list for each named module.
 func (r *reader) tokens(name string) map[string][]int64 {
 	v, _ := r.object.Get(name)
 	switch v := v.(type) {

@@ -8,7 +8,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// describe adds what people want to know of an adapter to its checkpoint.
+// describe adds facts about an adapter to its checkpoint.
 func describe(c *tensor.Checkpoint, config *Config, changes []Change) {
 	c.Details = append([]tensor.Detail{{Key: "adapter", Value: config.summary()}}, c.Details...)
 	c.Describe("weights", c.Format)
@@ -24,7 +24,7 @@ func describe(c *tensor.Checkpoint, config *Config, changes []Change) {
 	}
 }
 
-// summary says what kind of adapter it is: "LoRA, rank 16, alpha 32".
+// summary returns the kind of an adapter: "LoRA, rank 16, alpha 32".
 func (c *Config) summary() string {
 	if c.Type != LoRA {
 		return tensor.QuoteName(c.Type)
@@ -40,7 +40,7 @@ func (c *Config) summary() string {
 	return s
 }
 
-// spread is a number, or the range that patterns make of it.
+// spread returns a number or, if patterns have other numbers, their range.
 func spread(x float64, patterns []pattern) string {
 	low, high := x, x
 	for _, p := range patterns {
@@ -68,7 +68,7 @@ func (c *Config) targets() string {
 	return s
 }
 
-// counts says how many parameters change in which way.
+// counts returns how many parameters change in which way.
 func counts(changes []Change) []string {
 	var added, biases, replaced, rows int
 	var ranks []int64

@@ -11,18 +11,17 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// harmless are the fields of LoraConfig that say what a merge needs to know, or how the adapter was
-// trained, which makes no difference to it.
+// harmless are the fields of LoraConfig that a merge uses, or that only concern training.
 var harmless = []string{
 	"peft_type", "base_model_name_or_path", "peft_version", "r", "lora_alpha", "use_rslora", "use_dora", "bias", "rank_pattern", "alpha_pattern",
 	"target_modules", "exclude_modules", "modules_to_save", "trainable_token_indices", "lora_bias",
 	"task_type", "inference_mode", "revision", "auto_mapping", "lora_dropout", "init_lora_weights", "layers_to_transform", "layers_pattern",
 	"fan_in_fan_out", // PEFT resets it for the layers of the family
 	"ensure_weight_tying", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "qalora_group_size", "megatron_core", "runtime_config",
-	"velora_config", // another backward pass
+	"velora_config", // concerns the backward pass only
 }
 
-// unlikeLoRA are the fields with which, once they are set, the adapted model is not W + scaling·B·A.
+// unlikeLoRA are the fields which, if set, make the adapted model other than W + scaling·B·A.
 var unlikeLoRA = []struct{ name, why string }{
 	{"layer_replication", "the adapted model has other layers than its base"},
 	{"target_parameters", "adapters of bare parameters are not read"},
@@ -35,11 +34,11 @@ var unlikeLoRA = []struct{ name, why string }{
 	{"megatron_config", "layers of Megatron are not read"},
 }
 
-// changedBases are the values of init_lora_weights with which PEFT changes the base before training, so
-// that the adapter is for a base that nobody has.
+// changedBases are the values of init_lora_weights with which PEFT changes the base before training. The adapter then
+// applies to a base that was not published.
 var changedBases = []string{"pissa", "olora", "corda", "loftq", "lora_ga"}
 
-// refusals lists what of a LoRA's configuration a merge cannot give exactly.
+// refusals returns why an adapter with this configuration cannot be merged exactly.
 func refusals(o *strictjson.Object) []string {
 	var out []string
 	for _, f := range unlikeLoRA {
@@ -61,13 +60,13 @@ func refusals(o *strictjson.Object) []string {
 			known = known || key == f.name
 		}
 		if v, _ := o.Get(key); !known && isSet(v) {
-			out = append(out, tensor.QuoteName(key)+": a field that is not known, and may mean anything")
+			out = append(out, tensor.QuoteName(key)+": an unknown field")
 		}
 	}
 	return out
 }
 
-// isSet reports whether a value asks for something: it is neither null, false, 0 nor empty.
+// isSet reports whether a value is not null, false, 0 or empty.
 func isSet(v any) bool {
 	switch v := v.(type) {
 	case nil:
@@ -87,7 +86,7 @@ func isSet(v any) bool {
 	return true
 }
 
-// shown is a JSON value in a message.
+// shown returns a JSON value for a message.
 func shown(v any) string {
 	switch v := v.(type) {
 	case nil:

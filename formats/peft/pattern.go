@@ -10,23 +10,23 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// pattern is an entry of rank_pattern or alpha_pattern: a regular expression that matches the name of a
-// module or, behind a dot, its end; and the number that modules get with which it is the first to match.
+// pattern is an entry of rank_pattern or alpha_pattern: a regular expression for the name of a module, or for the part of
+// the name after a dot, and a number. The first pattern that matches a module gives its number.
 type pattern struct {
 	text  string
 	value float64
 
-	expression *regexp.Regexp // nil for letters, digits, "_", "-" and dots alone
-	cost       int64          // of a match, for each byte of the name
+	expression *regexp.Regexp // nil if text has only letters, digits, "_", "-" and dots
+	cost       int64          // of a match, per byte of the name
 }
 
-// Limits of patterns. PEFT writes one for each module when it spreads ranks itself, which are plain
-// names; expressions are written by people.
+// Limits of patterns. When PEFT assigns ranks, it writes a plain name for each module. Other expressions are written by
+// people.
 const (
 	maxPatterns    = 20_000
 	maxExpressions = 200
 	maxExpression  = 500            // bytes
-	maxMatching    = int64(1) << 31 // steps of all expressions on all names
+	maxMatching    = int64(1) << 31 // steps of matching all expressions with all names
 )
 
 // patterns reads a field that maps expressions to numbers.
@@ -40,7 +40,7 @@ func (r *reader) patterns(name string) []pattern {
 		return nil
 	}
 	if o.Len() > maxPatterns {
-		r.fail("field %q has %d patterns; more than %d are not read", name, o.Len(), maxPatterns)
+		r.fail("field %q has %d patterns, more than %d", name, o.Len(), maxPatterns)
 		return nil
 	}
 	var out []pattern
@@ -63,7 +63,7 @@ func (r *reader) patterns(name string) []pattern {
 		out = append(out, p)
 	}
 	if expressions > maxExpressions {
-		r.fail("field %q has %d regular expressions; more than %d are not read", name, expressions, maxExpressions)
+		r.fail("field %q has %d regular expressions, more than %d", name, expressions, maxExpressions)
 		return nil
 	}
 	return out
@@ -75,16 +75,16 @@ func newPattern(text string, value float64) (pattern, error) {
 		return p, nil
 	}
 	if len(text) > maxExpression {
-		return p, tensor.Bad("a regular expression of %d bytes: %s", len(text), tensor.QuoteName(text))
+		return p, tensor.Bad("regular expression of %d bytes: %s", len(text), tensor.QuoteName(text))
 	}
 	whole := `^(?:.*\.)?(?:` + text + `)$`
 	parsed, err := syntax.Parse(whole, syntax.Perl)
 	if err != nil {
-		return p, tensor.Bad("%s is no regular expression that griffin understands", tensor.QuoteName(text))
+		return p, tensor.Bad("%s is not a regular expression that griffin supports", tensor.QuoteName(text))
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
-		return p, tensor.Bad("%s is no regular expression that griffin understands", tensor.QuoteName(text))
+		return p, tensor.Bad("%s is not a regular expression that griffin supports", tensor.QuoteName(text))
 	}
 	p.cost = int64(len(program.Inst))
 	p.expression, err = regexp.Compile(whole)
@@ -95,7 +95,7 @@ func isPlain(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-' || r == '.'
 }
 
-// matches reports whether the pattern is the module's.
+// matches reports whether the pattern matches a module.
 func (p *pattern) matches(module string) bool {
 	if p.expression != nil {
 		return p.expression.MatchString(module)
@@ -112,7 +112,7 @@ func (p *pattern) matches(module string) bool {
 	return true
 }
 
-// valueOf returns what the first pattern that matches gives a module.
+// valueOf returns the number of the first pattern that matches a module.
 func valueOf(patterns []pattern, module string, otherwise float64) float64 {
 	for i := range patterns {
 		if patterns[i].matches(module) {
@@ -122,7 +122,7 @@ func valueOf(patterns []pattern, module string, otherwise float64) float64 {
 	return otherwise
 }
 
-// scaleOf returns the rank of a module's factors and what their product is multiplied with.
+// scaleOf returns the rank of a module's factors and the factor of their product.
 func (c *Config) scaleOf(module string) (rank int64, scale float64) {
 	rank = int64(valueOf(c.rankPatterns, module, float64(c.Rank)))
 	alpha := valueOf(c.alphaPatterns, module, c.Alpha)
@@ -132,7 +132,7 @@ func (c *Config) scaleOf(module string) (rank int64, scale float64) {
 	return rank, alpha / float64(rank)
 }
 
-// checkEffort refuses patterns that would take minutes to match with all modules.
+// checkEffort refuses patterns that would take minutes to match.
 func (c *Config) checkEffort(names int64) error {
 	steps := int64(0)
 	for _, list := range [][]pattern{c.rankPatterns, c.alphaPatterns} {
@@ -141,7 +141,7 @@ func (c *Config) checkEffort(names int64) error {
 		}
 	}
 	if steps > 0 && names > maxMatching/steps {
-		return tensor.Bad("rank_pattern and alpha_pattern are too elaborate for so many modules")
+		return tensor.Bad("matching rank_pattern and alpha_pattern with all modules takes too long")
 	}
 	return nil
 }

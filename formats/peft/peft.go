@@ -1,10 +1,10 @@
-// Package peft reads the adapter directories that the PEFT library saves: adapter_config.json and the
-// weights beside it, in safetensors or as torch.save writes them.
+// Package peft reads the adapter directories of the PEFT library: adapter_config.json and the weights beside it, as
+// safetensors or as a file of torch.save.
 //
-// Open shows the tensors as any format does. Read goes on to say what the adapter changes: by the
-// names of the base's parameters, what takes their place or is added to them. It knows LoRA on dense
-// layers and embeddings, DoRA, biases, and modules and token rows that were trained in full; what
-// else PEFT can do is refused by name, because merging it would give another model than PEFT runs.
+// Open returns the tensors, as for any format. Read also returns what the adapter changes: for each parameter of the
+// base model, what replaces it or is added to it. Read supports LoRA on dense layers and embeddings, DoRA, biases, and
+// fully trained modules and token rows. It refuses all other methods of PEFT by name, since a merge would be another
+// model than the one that PEFT runs.
 //
 // Source: huggingface/peft 0.21 (tuners/lora/config.py, layer.py, utils/save_and_load.py).
 package peft
@@ -22,9 +22,9 @@ import (
 
 // The files of an adapter.
 const (
-	ConfigName      = "adapter_config.json"
-	SafetensorsName = "adapter_model.safetensors"
-	TorchName       = "adapter_model.bin"
+	configName      = "adapter_config.json"
+	safetensorsName = "adapter_model.safetensors"
+	torchName       = "adapter_model.bin"
 )
 
 // Format is the name of the format in a Checkpoint.
@@ -32,7 +32,7 @@ const Format = "peft"
 
 // Detect reports whether a directory is an adapter: whether it holds an adapter_config.json.
 func Detect(source fs.FS, dir string) bool {
-	return storage.IsFile(source, path.Join(dir, ConfigName))
+	return storage.IsFile(source, path.Join(dir, configName))
 }
 
 // Open opens the tensors of the adapter in a directory under the names that its file has. An adapter
@@ -74,7 +74,7 @@ func Read(source fs.FS, dir string) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Adapter{Path: storage.Path(source, dir), Source: source, Files: []string{path.Join(dir, ConfigName), c.Root}, Config: config, Weights: c}
+	a := &Adapter{Path: storage.Path(source, dir), Source: source, Files: []string{path.Join(dir, configName), c.Root}, Config: config, Weights: c}
 	if a.Changes, err = config.changes(c.Tensors()); err != nil {
 		return nil, errors.Join(tensor.Annotate(err, tensor.Location{File: a.Path}), c.Close())
 	}
@@ -93,7 +93,7 @@ func (a *Adapter) Close() error { return a.Weights.Close() }
 
 // open reads the configuration and opens the weights.
 func open(source fs.FS, dir string) (*tensor.Checkpoint, *Config, error) {
-	config, err := readConfig(source, path.Join(dir, ConfigName))
+	config, err := readConfig(source, path.Join(dir, configName))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,12 +105,12 @@ func openWeights(source fs.FS, dir string) (*tensor.Checkpoint, error) {
 	for _, f := range []struct {
 		name string
 		open func(fs.FS, string) (*tensor.Checkpoint, error)
-	}{{SafetensorsName, safetensors.Open}, {TorchName, torch.Open}} {
+	}{{safetensorsName, safetensors.Open}, {torchName, torch.Open}} {
 		name := path.Join(dir, f.name)
 		if _, err := fs.Stat(source, name); err == nil {
 			return f.open(source, name)
 		}
 	}
-	return nil, tensor.Bad("an adapter without its weights: there is neither %s nor %s", SafetensorsName, TorchName).
+	return nil, tensor.Bad("an adapter without its weights: there is neither %s nor %s", safetensorsName, torchName).
 		In(storage.Path(source, dir)).Advise("download or copy the weights too")
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -153,17 +154,17 @@ func TestRefused(t *testing.T) {
 		{`"r": 2`, plain, "no peft_type"},
 		{`"peft_type": "LORA", "r": 0`, plain, "a rank is 1 to 16384"},
 		{`"peft_type": "LORA", "r": 99999999999`, plain, "a rank is 1 to 16384"},
-		{`"peft_type": "LORA", "r": 2.5`, plain, "not a whole number"},
-		{`"peft_type": "LORA", "r": null`, plain, "not a whole number"},
+		{`"peft_type": "LORA", "r": 2.5`, plain, "not an integer"},
+		{`"peft_type": "LORA", "r": null`, plain, "not an integer"},
 		{`"peft_type": "LORA", "lora_alpha": 1e999`, plain, "not a finite number"},
 		{`"peft_type": "LORA", "lora_alpha": NaN`, plain, "JSON"},
 		{`"peft_type": "LORA", "lora_alpha": "2"`, plain, "not a finite number"},
 		{`"peft_type": "LORA", "r": 2, "r": 3`, plain, "duplicate key"},
 		{`"peft_type": "LORA", "rank_pattern": {"q": 0}`, plain, "the rank 0"},
 		{`"peft_type": "LORA", "rank_pattern": {"q": 1.5}`, plain, "the rank 1.5"},
-		{`"peft_type": "LORA", "rank_pattern": {"(?=q)x": 2}`, plain, "no regular expression that griffin understands"},
+		{`"peft_type": "LORA", "rank_pattern": {"(?=q)x": 2}`, plain, "not a regular expression that griffin supports"},
 		{`"peft_type": "LORA", "alpha_pattern": {"` + strings.Repeat("a*", 400) + `": 2}`, plain, "regular expression of 800 bytes"},
-		{`"peft_type": "LORA", "alpha_pattern": {"(((a{9}){9}){9}){9}": 2}`, plain, "no regular expression that griffin understands"},
+		{`"peft_type": "LORA", "alpha_pattern": {"(((a{9}){9}){9}){9}": 2}`, plain, "not a regular expression that griffin supports"},
 		{`"peft_type": "LORA", "alpha_pattern": [1]`, plain, "not an object"},
 		{`"peft_type": "LORA", "bias": "some"`, plain, "none of none, all"},
 		{`"peft_type": "LORA", "r": 2, "trainable_token_indices": [1, 1]`, plain, "a token twice"},
@@ -174,26 +175,26 @@ func TestRefused(t *testing.T) {
 		{`"peft_type": "LORA", "r": 2, "use_qalora": true, "arrow_config": {"a": 1}`, plain, "arrow_config: it routes tokens between adapters, so that no merged model is the same; use_qalora: "},
 		{`"peft_type": "LORA", "r": 2, "init_lora_weights": "pissa_niter_16"`, plain, "init_lora_weights pissa_niter_16: "},
 		{`"peft_type": "LORA", "r": 2, "init_lora_weights": "loftq"`, plain, "init_lora_weights loftq: "},
-		{`"peft_type": "LORA", "r": 2, "next_idea": {"strength": 3}`, plain, "next_idea: a field that is not known"},
+		{`"peft_type": "LORA", "r": 2, "next_idea": {"strength": 3}`, plain, "next_idea: an unknown field"},
 
-		{`"peft_type": "LORA", "r": 2`, map[string][]int64{}, "without tensors"},
-		{`"peft_type": "LORA", "r": 3`, plain, "factors of rank 2 and 2, where the configuration says 3"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{}, "has no tensors"},
+		{`"peft_type": "LORA", "r": 3`, plain, "factors have the ranks 2 and 2, but the configuration has 3"},
 		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {2, 16}}, "one of the two factors is missing"},
 		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_B.weight": {16, 2}}, "one of the two factors is missing"},
-		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {2, 16}, q + "lora_B.weight": {16, 3}}, "factors of rank 3 and 2"},
-		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {3, 16}, q + "lora_B.weight": {16, 2}}, "factors of rank 2 and 3"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {2, 16}, q + "lora_B.weight": {16, 3}}, "factors have the ranks 3 and 2"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {3, 16}, q + "lora_B.weight": {16, 2}}, "factors have the ranks 2 and 3"},
 		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {2, 16, 4}, q + "lora_B.weight": {16, 2, 1}}, "adapters of convolutions are not merged"},
 		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {32}, q + "lora_B.weight": {16, 2}}, "a factor of a dense layer has two axes"},
-		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {2, 16}, q + "lora_A.default.weight": {2, 16}, q + "lora_B.weight": {16, 2}}, "says the same as"},
-		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_C.weight": {2, 16}}, "no name that PEFT gives"},
-		{`"peft_type": "LORA", "r": 2`, map[string][]int64{"lora_A.weight": {2, 16}}, "no name that PEFT gives"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {2, 16}, q + "lora_A.default.weight": {2, 16}, q + "lora_B.weight": {16, 2}}, "has the same role as"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_C.weight": {2, 16}}, "not a name of a tensor of a LoRA adapter"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{"lora_A.weight": {2, 16}}, "not a name of a tensor of a LoRA adapter"},
 		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {2, 16}, q + "lora_B.weight": {16, 2}, q + "lora_magnitude_vector": {16}}, "use_dora is not true"},
 		{`"peft_type": "LORA", "r": 2, "use_dora": true`, plain, "no lora_magnitude_vector"},
-		{`"peft_type": "LORA", "r": 2, "use_dora": true`, map[string][]int64{embedding + "lora_embedding_A": {2, 40}, embedding + "lora_embedding_B": {16, 2}}, "DoRA on what is no dense layer"},
+		{`"peft_type": "LORA", "r": 2, "use_dora": true`, map[string][]int64{embedding + "lora_embedding_A": {2, 40}, embedding + "lora_embedding_B": {16, 2}}, "DoRA is only merged on dense layers"},
 		{`"peft_type": "LORA", "r": 2`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {2, 16}}, "lists 0 tokens"},
 		{`"peft_type": "LORA", "r": 2, "trainable_token_indices": [1]`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {2, 16}}, "lists 1 tokens"},
 		{`"peft_type": "LORA", "r": 2, "trainable_token_indices": [1, 2]`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {2, 16}, embedding + "weight": {40, 16}},
-			"single tokens of a module that is adapted as a whole"},
+			"the whole module is adapted too"},
 	} {
 		c, err := parseConfig([]byte("{" + tt.config + "}"))
 		if err == nil {
@@ -257,15 +258,14 @@ func TestElaboratePatterns(t *testing.T) {
 	for i := range 10_000 {
 		many[fmt.Sprintf("%s%d.lora_A.weight", strings.Repeat("a", 500), i)] = []int64{2, 16}
 	}
-	if _, err := c.changes(tensors(many)); err == nil || !strings.Contains(err.Error(), "too elaborate") {
+	if _, err := c.changes(tensors(many)); err == nil || !strings.Contains(err.Error(), "takes too long") {
 		t.Error(err)
 	}
 }
 
-// writeAdapter writes an adapter directory whose weights are zeros.
-func writeAdapter(t *testing.T, config string, shapes map[string][]int64) string {
+// adapterOf returns the files of an adapter whose weights are zeros.
+func adapterOf(t *testing.T, config string, shapes map[string][]int64) fstest.MapFS {
 	t.Helper()
-	dir := t.TempDir()
 	header := map[string]any{}
 	at := 0
 	for _, name := range sortedKeys(shapes) {
@@ -281,12 +281,7 @@ func writeAdapter(t *testing.T, config string, shapes map[string][]int64) string
 		t.Fatal(err)
 	}
 	file := append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
-	for name, content := range map[string][]byte{ConfigName: []byte(config), SafetensorsName: append(file, make([]byte, at)...)} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
+	return fstest.MapFS{configName: {Data: []byte(config)}, safetensorsName: {Data: append(file, make([]byte, at)...)}}
 }
 
 // What cannot be merged can be looked at.
@@ -294,9 +289,9 @@ func TestOpenWhatCannotBeMerged(t *testing.T) {
 	for _, tt := range []struct{ config, summary, note string }{
 		{`{"peft_type": "ADALORA", "base_model_name_or_path": "x"}`, "ADALORA", "cannot be merged: an adapter that griffin cannot merge exactly: peft_type ADALORA"},
 		{`{"peft_type": "LORA", "r": 2, "rank_pattern": {"k": 8}, "use_rslora": true, "lora_alpha": 1.5, "use_dora": true}`,
-			"DoRA, rank 2 to 8, alpha 1.5, rank-stabilised", "use_dora is true, and there is no"},
+			"DoRA, rank 2 to 8, alpha 1.5, rank-stabilised", "use_dora is true, but there is no"},
 	} {
-		c, err := openPath(writeAdapter(t, tt.config, plain))
+		c, err := Open(adapterOf(t, tt.config, plain), ".")
 		if err != nil {
 			t.Errorf("%s: %v", tt.config, err)
 			continue
@@ -309,26 +304,24 @@ func TestOpenWhatCannotBeMerged(t *testing.T) {
 }
 
 func TestIncompleteDirectories(t *testing.T) {
-	dir := writeAdapter(t, `{"peft_type": "LORA", "r": 2}`, plain)
-	if err := os.Remove(filepath.Join(dir, SafetensorsName)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readPath(dir); err == nil || !strings.Contains(err.Error(), "neither adapter_model.safetensors nor adapter_model.bin") {
+	source := adapterOf(t, `{"peft_type": "LORA", "r": 2}`, plain)
+	delete(source, safetensorsName)
+	if _, err := Read(source, "."); err == nil || !strings.Contains(err.Error(), "neither adapter_model.safetensors nor adapter_model.bin") {
 		t.Error(err)
 	}
-	dir = writeAdapter(t, `[1]`, plain)
-	if _, err := openPath(dir); err == nil || !strings.Contains(err.Error(), "adapter_config.json: is not a JSON object") {
+	source = adapterOf(t, `[1]`, plain)
+	if _, err := Open(source, "."); err == nil || !strings.Contains(err.Error(), "adapter_config.json: is not a JSON object") {
 		t.Error(err)
 	}
-	dir = writeAdapter(t, `{"peft_type": "LORA", "r": 2}`+strings.Repeat(" ", maxConfig), plain)
-	if _, err := openPath(dir); err == nil || !strings.Contains(err.Error(), "longer than") {
+	source = adapterOf(t, `{"peft_type": "LORA", "r": 2}`+strings.Repeat(" ", maxConfig), plain)
+	if _, err := Open(source, "."); err == nil || !strings.Contains(err.Error(), "longer than") {
 		t.Error(err)
 	}
 }
 
 // FuzzAdapter reads configurations and names that nobody wrote. What is accepted has whole changes.
 func FuzzAdapter(f *testing.F) {
-	text, err := os.ReadFile(filepath.Join(fixture, ConfigName))
+	text, err := os.ReadFile(filepath.Join(fixture, configName))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,5 +1,5 @@
-// Package shardindex reads the index of a checkpoint that is split over several files, as transformers
-// writes it for safetensors and for PyTorch alike, and holds the files against it.
+// Package shardindex reads the index of a checkpoint in several files, as transformers writes it for both safetensors
+// and PyTorch, and compares it with the files.
 package shardindex
 
 import (
@@ -11,23 +11,23 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Index is what NAME.index.json says.
+// Index is the content of NAME.index.json.
 type Index struct {
-	Files     []string          // each shard once, as first named; all are names within the index's directory
-	Weights   map[string]string // tensor -> file, one of Files
-	TotalSize int64             // bytes of all tensors, -1 where the index does not say so exactly
+	Files     []string          // names of the shards, in the order of their first use, all in the directory of the index
+	Weights   map[string]string // file by tensor
+	TotalSize int64             // bytes of all tensors, -1 if not given as an integer
 }
 
-// Shard is one file that was opened: its path, its name in the index, and its tensors.
+// Shard is an open file: its path, its name in the index, and its tensors.
 type Shard struct {
 	Path, Name string
 	Tensors    []*tensor.Tensor
 }
 
-const maxDepth = 64 // of the JSON; its own members need 2
+const maxDepth = 64 // nesting of the JSON; an index needs 2
 
-// Parse reads the text of an index. A text that is none, or that names a file elsewhere, is a
-// *tensor.FormatError without the path.
+// Parse parses an index. Text that is not an index, and an index with a file in another directory, are a
+// *tensor.FormatError.
 func Parse(text []byte) (*Index, error) {
 	x := &Index{TotalSize: -1}
 	d := strictjson.NewDecoder(text, maxDepth)
@@ -44,7 +44,7 @@ func Parse(text []byte) (*Index, error) {
 		err = d.End()
 	}
 	if err == nil && x.Weights == nil {
-		err = tensor.Bad("JSON without a weight_map is no shard index").Advise("give the weights, or the directory that holds them")
+		err = tensor.Bad("JSON has no weight_map, so it is not a shard index").Advise("give the weights, or the directory that holds them")
 	}
 	if err == nil && len(x.Files) == 0 {
 		err = tensor.Bad("weight_map names no file")
@@ -54,7 +54,7 @@ func Parse(text []byte) (*Index, error) {
 
 func (x *Index) parseWeights(d *strictjson.Decoder) error {
 	x.Weights = map[string]string{}
-	known := map[string]string{} // so that each file's name is held once
+	known := map[string]string{} // one copy of each file name
 	return d.Object(func(name string) error {
 		file, err := d.String()
 		if err != nil {
@@ -62,7 +62,7 @@ func (x *Index) parseWeights(d *strictjson.Decoder) error {
 		}
 		if known[file] == "" {
 			if !isPlainName(file) {
-				return tensor.Bad("weight_map places the tensor in %q, which is no file of the same directory", tensor.Clip(file)).
+				return tensor.Bad("weight_map has the tensor in %q, which is not a file name in the same directory", tensor.Clip(file)).
 					Of(tensor.Clip(name)).At(d.Offset())
 			}
 			known[file] = file
@@ -73,8 +73,7 @@ func (x *Index) parseWeights(d *strictjson.Decoder) error {
 	})
 }
 
-// parseMetadata reads total_size where it is an integer. Older writers put a float, which is not
-// exact.
+// parseMetadata parses total_size if it is an integer. Older writers write a float, which is not exact.
 func (x *Index) parseMetadata(d *strictjson.Decoder) error {
 	return d.Object(func(key string) error {
 		if key != "total_size" || d.Peek() != strictjson.KindNumber {
@@ -92,10 +91,10 @@ func isPlainName(name string) bool {
 	return filepath.IsLocal(name) && name != "." && !strings.ContainsAny(name, "/\\\x00")
 }
 
-const staleHint = "the index and the shards are not of one checkpoint; without the index, the shards themselves are read"
+const staleHint = "the index and the shards are not of one checkpoint; without the index, the shards alone are read"
 
-// Check reports a tensor that is not where the index at path says, or that the index does not
-// have, as *tensor.FormatError.
+// Check returns a *tensor.FormatError if a tensor is not in the file that the index at path has for it, or is not in the
+// index.
 func (x *Index) Check(path string, opened []Shard) error {
 	held := map[string]bool{}
 	for _, s := range opened {
@@ -120,6 +119,6 @@ func (x *Index) Check(path string, opened []Shard) error {
 		return nil
 	}
 	first := slices.Min(lost)
-	return tensor.Bad("tensor is not in %s, where the index places it (as %d in all)", x.Weights[first], len(lost)).
+	return tensor.Bad("tensor is not in %s, as the index says (one of %d such tensors)", x.Weights[first], len(lost)).
 		In(path).Of(tensor.Clip(first)).Advise(staleHint)
 }
