@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Matrices of all sizes around those of the kernel match their transposes, and no longer do once any
-// bit of either is turned.
+// Matrices of all sizes around those of the kernel match their transposes, but not after any bit of
+// either is flipped.
 func TestMatchesTransposed(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 2))
 	for range 400 {
@@ -33,7 +33,7 @@ func TestMatchesTransposed(t *testing.T) {
 			bit := byte(1) << rng.IntN(8)
 			p[at] ^= bit
 			if matchesTransposed(dst, dstPitch, src, srcPitch, rows, cols, size) {
-				t.Fatalf("%d x %d of %d bytes: a bit at %d is turned, and they match", rows, cols, size, at)
+				t.Fatalf("%d x %d of %d bytes: a bit at %d is flipped, and they match", rows, cols, size, at)
 			}
 			p[at] ^= bit
 		}

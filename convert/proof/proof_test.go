@@ -16,7 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
-// provable leaves a plan without what no weights are.
+// provable reports whether all conversions of a list can be proven.
 func provable(m *movestest.Maker) bool {
 	for _, move := range m.List.Moves {
 		if move.Source.DType == tensor.F8E4M3 {
@@ -39,8 +39,8 @@ func written(m *movestest.Maker, contents [][]byte) *tensor.Checkpoint {
 	return c
 }
 
-// Faithful outcomes are proven, and every tensor on both sides hashed; one changed bit is found,
-// in its place.
+// Correct checkpoints are proven, and the digests of all tensors are right. One changed bit is found,
+// with its index.
 func TestProveRandomPlans(t *testing.T) {
 	for round := range uint64(150) {
 		rng := rand.New(rand.NewPCG(8, round))
@@ -85,7 +85,7 @@ func TestProveRandomPlans(t *testing.T) {
 	}
 }
 
-// breakOne changes one bit of one element that is no rounding's business.
+// breakOne changes one bit of one element, so that the element is wrong even if it was rounded.
 func breakOne(m *movestest.Maker) (contents [][]byte, dest int, element int64) {
 	for range 50 {
 		dest = m.Rand.IntN(len(m.Want))
@@ -102,7 +102,7 @@ func breakOne(m *movestest.Maker) (contents [][]byte, dest int, element int64) {
 			if move.Dest == dest && (move.Divide != 0 || move.Source.DType != m.List.Dests[dest].DType) {
 				was, is := binaryFormats[m.List.Dests[dest].DType].value(m.Want[dest][element*size:]), binaryFormats[m.List.Dests[dest].DType].value(contents[dest][element*size:])
 				if math.IsNaN(was) && math.IsNaN(is) {
-					contents = nil // which NaN it is says nothing once it was rounded
+					contents = nil // after rounding, any NaN is right
 				}
 			}
 		}
@@ -153,7 +153,7 @@ func TestIsTransposed(t *testing.T) {
 	}
 }
 
-// The table of intervals says what the definition says, at every boundary.
+// The table of intervals agrees with the definition at every boundary.
 func TestRoundingIntervals(t *testing.T) {
 	for i, to := range []tensor.DType{tensor.BF16, tensor.F16, tensor.BF16} {
 		divisor := []float64{0, 0, 50.5}[i]
@@ -183,7 +183,7 @@ func TestRoundingIntervals(t *testing.T) {
 	}
 }
 
-// What is judged fast to be a float32 divided is one by the definition, and most are judged fast.
+// A quotient in float32 that allHold accepts is right by the definition, and it accepts most of them.
 func TestProveDividedFloat32(t *testing.T) {
 	r, err := newRounding(tensor.F32, tensor.F32, 50.5)
 	if err != nil {
@@ -216,7 +216,7 @@ func TestProveDividedFloat32(t *testing.T) {
 	}
 }
 
-// A rounded infinity is counted, not refused.
+// A finite element that became infinite is counted, not reported as a failure.
 func TestProveCountsOverflow(t *testing.T) {
 	source := make([]byte, 12)
 	binary.LittleEndian.PutUint32(source[4:], math.Float32bits(1e30))
@@ -229,8 +229,8 @@ func TestProveCountsOverflow(t *testing.T) {
 	}
 }
 
-// The checksum of a source is computed on the way where all of it is read in order, and looked at
-// in any case.
+// The checksum of a source is computed from what is read if all of it is read in order, and checked in
+// any case.
 func TestProveChecksOnItsWay(t *testing.T) {
 	shape := []int64{2, 30, 50}
 	half := func(i int64) tensor.View { return tensor.RowMajor(shape...).Index(0, i).Permute(1, 0) }

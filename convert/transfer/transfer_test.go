@@ -68,7 +68,7 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 	}
 }
 
-// A sink is opened once and never closed where its tensor is not complete.
+// A sink is never closed if its tensor is not complete.
 func TestExecuteSinkFails(t *testing.T) {
 	for _, atEnd := range []bool{false, true} {
 		m := movestest.New(t, 1, 1)
@@ -88,8 +88,8 @@ func TestExecuteSinkFails(t *testing.T) {
 	}
 }
 
-// TestLimits keeps the sum of what is lent below 256 MiB, and has room for two matrices of the 9B
-// model's largest kind at once on two processors.
+// The memory of an execution stays below 256 MiB, and two workers have room for two matrices of the 9B
+// model's largest kind at once.
 func TestLimits(t *testing.T) {
 	const matrix9B = 4096 * 12288 * 2
 	for workers := 1; workers <= mostWorkers; workers++ {
@@ -108,6 +108,26 @@ func TestLimits(t *testing.T) {
 		if l := newLimits(2, matrix9B, sinks); l.buffers < 2*matrix9B {
 			t.Errorf("%+v has no room for two matrices", l)
 		}
+	}
+}
+
+// buffered is a source whose streams need memory.
+type buffered struct{ tensor.Data }
+
+func (buffered) StreamMemory() int64 { return 5 << 20 }
+
+// Memory for the streams of sources is taken from that for matrices.
+func TestLimitsOfBufferedSources(t *testing.T) {
+	m := movestest.New(t, 1, 1)
+	stream := &tensor.Tensor{Name: "s", DType: tensor.U8, Shape: []int64{4}, Data: &tensortest.Stream{}}
+	merged := &tensor.Tensor{Name: "m", DType: tensor.U8, Shape: []int64{4}, Data: buffered{}}
+	list := func(t *tensor.Tensor) moves.List {
+		return moves.List{Dests: []moves.Dest{{Name: "w", DType: tensor.U8, Shape: []int64{4}}}, Moves: []moves.Move{{Source: t, View: tensor.RowMajor(4)}}}
+	}
+	files := newFiles(t, m.Rand, list(stream))
+	plain, less := limitsOf(list(stream), files), limitsOf(list(merged), files)
+	if got := plain.buffers - less.buffers; got != int64(maxWorkers())*5<<20 {
+		t.Errorf("%d bytes less for matrices, with %d workers", got, maxWorkers())
 	}
 }
 
@@ -134,9 +154,9 @@ func TestExecuteDecodesAStreamOnce(t *testing.T) {
 	}
 }
 
-// TestExecuteChecksOnItsWay reads a storage of 2 x 30 x 50 elements, whole or in part, in order or
-// not, right or wrong: its checksum is computed on the way where that is possible, and looked at in
-// any case.
+// TestExecuteChecksOnItsWay reads a storage of 2 x 30 x 50 elements with a right or a wrong checksum,
+// whole or in part, in order or not. The checksum is computed from what is read if that is possible,
+// and checked in any case.
 func TestExecuteChecksOnItsWay(t *testing.T) {
 	shape := []int64{2, 30, 50}
 	half := func(i int64) tensor.View { return tensor.RowMajor(shape...).Index(0, i).Permute(1, 0) }
@@ -191,7 +211,7 @@ func TestExecuteReports(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		list  moves.List
-		input bool // whether the input is to blame
+		input bool // the error is a *tensor.FormatError
 		want  string
 	}{
 		{"broken stream", plan(tensortest.Broken{Content: whole[:8], Err: broken}, tensor.F32, 10), true, `tensor "s": bad chunk`},
