@@ -54,7 +54,7 @@ func TestHeadOfAFineTune(t *testing.T) {
 		}
 	}
 	v := verdictOn(t, b, func(m *made) { m.get(headName).data = slices.Clone(m.get(embeddingName).data) })
-	if v.Same || !strings.Contains(v.Weights.Findings[0].Detail, "it holds the elements of "+embeddingName) {
+	if v.Same || !strings.Contains(v.Weights.Findings[0].Detail, "copied from "+embeddingName) {
 		t.Errorf("a copy of the embedding: %v", findings(v))
 	}
 }

@@ -108,41 +108,41 @@ var (
 )
 
 var backFaults = []fault{
-	{backClass, "gate and up exchanged in ffw_up.w", one(inLast(ffwUp), halves), "its parts are exchanged: the first holds", false},
-	{backClass, "gate and up exchanged in ffw_up.b", one(inLast(ffwUpB), halves), "its parts are exchanged", false},
-	{backClass, "gate twice in ffw_up.w", one(inLast(ffwUp), func(e *entry) { copy(e.data[len(e.data)/2:], e.data) }), "both its parts hold ", false},
-	{backClass, "up twice in ffw_up.w", one(inLast(ffwUp), func(e *entry) { copy(e.data, e.data[len(e.data)/2:]) }), "both its parts hold ", false},
+	{backClass, "gate and up exchanged in ffw_up.w", one(inLast(ffwUp), halves), "its first part holds|its two indices exchanged", false},
+	{backClass, "gate and up exchanged in ffw_up.b", one(inLast(ffwUpB), halves), "its first part holds|its two indices exchanged", false},
+	{backClass, "gate twice in ffw_up.w", one(inLast(ffwUp), func(e *entry) { copy(e.data[len(e.data)/2:], e.data) }), "its second part holds ", false},
+	{backClass, "up twice in ffw_up.w", one(inLast(ffwUp), func(e *entry) { copy(e.data, e.data[len(e.data)/2:]) }), "its first part holds ", false},
 	{backClass, "both matrices of ffw_up.w transposed", one(inLast(ffwUp), turnedParts), "", false},
 	{backClass, "ffw_up.w [2, out, in]", one(inLast(ffwUp), func(e *entry) { e.shape[1], e.shape[2] = e.shape[2], e.shape[1] }), "it has as many elements", false},
 	{backClass, "ffw_up.b without its unit axes", one(inLast(ffwUpB), func(e *entry) { e.shape = []int64{2, e.shape[3]} }), "it has as many elements", false},
 	{backClass, "ffw_up.w flat", one(inLast(ffwUp), func(e *entry) { e.shape = []int64{2 * e.shape[1], e.shape[2]} }), "instead of", false},
-	{backClass, "query projection transposed", one(inFirst(att, projQ), transposedSquares), "it is transposed", false},
-	{backClass, "output projection transposed", one(inFirst(att, projFinal), transposedSquares), "it is transposed", false},
+	{backClass, "query projection transposed", one(inFirst(att, projQ), transposedSquares), "transposed", false},
+	{backClass, "output projection transposed", one(inFirst(att, projFinal), transposedSquares), "transposed", false},
 	{backClass, "kernel of linear_x as torch has it", onlyTo(convert.ToOrbax, one(inFirst(rec, linX), func(e *entry) { slices.Reverse(e.shape) })), "it looks transposed", false},
 	{backClass, "weight of linear_x as Flax has it", onlyTo(convert.ToTorch, one(inFirst(rec, linX), func(e *entry) { slices.Reverse(e.shape) })), "it looks transposed", false},
-	{backClass, "kernel of ffw_down reshaped and not transposed", onlyTo(convert.ToOrbax, one(inLast(ffwDown), asIfReversed)), "it was reshaped and not transposed", false},
+	{backClass, "kernel of ffw_down reshaped and not transposed", onlyTo(convert.ToOrbax, one(inLast(ffwDown), asIfReversed)), "reshaped instead of transposed", false},
 	{backClass, "weight of ffw_down reshaped", onlyTo(convert.ToTorch, one(inLast(ffwDown), asIfReversed)), "", false},
-	{backClass, "taps of the convolution reversed", one(inFirst(rec, convW), tapsReversed), "its taps are in reverse order", false},
-	{backClass, "taps of the convolution moved on by one", one(inFirst(rec, convW), rolled(1)), "rows are rolled", false},
+	{backClass, "taps of the convolution reversed", one(inFirst(rec, convW), tapsReversed), "reversed along axis", false},
+	{backClass, "taps of the convolution moved on by one", one(inFirst(rec, convW), rolled(1)), "rolled by", false},
 	{backClass, "convolution [channels, taps]", one(inFirst(rec, convW), func(e *entry) { slices.Reverse(e.shape) }), "it looks transposed", false},
 	{backClass, "convolution [taps, 1, channels]", one(inFirst(rec, convW), func(e *entry) { e.shape = []int64{e.shape[0], 1, e.shape[1]} }), "instead of", false},
 	{backClass, "convolution reshaped and not transposed", one(inFirst(rec, convW), asIfReversed), "", false},
-	{backClass, "keys and values exchanged", both(inFirst(att, projK), inFirst(att, projV), exchange), "it holds the elements of", false},
-	{backClass, "linear_x and linear_y exchanged", both(inFirst(rec, linX), inFirst(rec, linY), exchange), "it holds the elements of", false},
-	{backClass, "the gates of the RG-LRU exchanged", both(inFirst(rec, lruInput), inFirst(rec, lruGate), exchange), "it holds the elements of", false},
-	{backClass, "every block of a gate transposed", one(inFirst(rec, lruGate), transposedSquares), "it is transposed", false},
-	{backClass, "gate heads rolled by one", one(inFirst(rec, lruInput), rolled(1)), "rows are rolled", false},
-	{backClass, "norms before the two halves exchanged", both(inLast(normTemporal), inLast(normChannel), exchange), "it holds the elements of", false},
+	{backClass, "keys and values exchanged", both(inFirst(att, projK), inFirst(att, projV), exchange), "swapped with", false},
+	{backClass, "linear_x and linear_y exchanged", both(inFirst(rec, linX), inFirst(rec, linY), exchange), "swapped with", false},
+	{backClass, "the gates of the RG-LRU exchanged", both(inFirst(rec, lruInput), inFirst(rec, lruGate), exchange), "swapped with", false},
+	{backClass, "every block of a gate transposed", one(inFirst(rec, lruGate), transposedSquares), "permuted axes 0, 2, 1", false},
+	{backClass, "gate heads rolled by one", one(inFirst(rec, lruInput), rolled(1)), "rolled by|two indices exchanged", false},
+	{backClass, "norms before the two halves exchanged", both(inLast(normTemporal), inLast(normChannel), exchange), "swapped with", false},
 	{backClass, "norm saved as 1 + scale", one(inLast(normChannel), each(func(x float32) float32 { return 1 + x })), "", false},
-	{backClass, "norm of another block", stale(inLast(normTemporal), func(m *made) (string, bool) { return m.part(0, normTemporal), true }), "it holds the elements of", false},
-	{backClass, "RG-LRU parameter negated", one(inFirst(rec, lruParam), each(func(x float32) float32 { return -x })), "no element is right", false},
-	{backClass, "embedding scaled already", one(outside(embedder), multiplied(4)), "every element was multiplied by 4", false},
+	{backClass, "norm of another block", stale(inLast(normTemporal), func(m *made) (string, bool) { return m.part(0, normTemporal), true }), "copied from", false},
+	{backClass, "RG-LRU parameter negated", one(inFirst(rec, lruParam), each(func(x float32) float32 { return -x })), "scaled by -1", false},
+	{backClass, "embedding scaled already", one(outside(embedder), multiplied(4)), "scaled by 4", false},
 	{backClass, "embedding transposed", one(outside(embedder), func(e *entry) { slices.Reverse(e.shape) }), "it looks transposed", false},
 	{backClass, "one ulp in the embedding", one(outside(embedder), flip(-1, 0)), "1 of ", false},
 	{backClass, "one ulp in ffw_up.w", one(inLast(ffwUp), flip(-3, 0)), "1 of ", false},
 	{backClass, "one ulp in the convolution", one(inFirst(rec, convW), flip(9, 0)), "1 of ", false},
 	{backClass, "infinity in linear_out", one(inFirst(rec, linOut), special(float32Inf)), "+Inf", false},
-	{backClass, "final norm zeroed", one(outside(normLast), func(e *entry) { zero(e.data) }), "no element is right", false},
+	{backClass, "final norm zeroed", one(outside(normLast), func(e *entry) { zero(e.data) }), "zeroed", false},
 	{backClass, "a bias missing", missing(inLast(ffwDownB)), "missing", false},
 	{backClass, "convolution bias missing", missing(inFirst(rec, convB)), "missing", false},
 	{backClass, "final norm missing", missing(outside(normLast)), "missing", false},
@@ -191,10 +191,10 @@ var backConverterFaults = []fault{
 			all[i].View, all[i+1].View = all[i+1].View, all[i].View
 		}
 		return slices.Compact(names)
-	}), "its parts are exchanged", false},
+	}), "its first part holds", false},
 	{converterClass, "the rule transposes square projections once too often on the way back", byPlan(func(m *made, p *convert.Plan) []string {
 		return changed(strings.TrimPrefix(m.part(-1, projQ), planRoots[m.base.to.Layout()]), func(v tensor.View) tensor.View { return v.Permute(1, 0) })(m, p)
-	}), "it is transposed", false},
+	}), "transposed", false},
 	{converterClass, "the rule takes the divided embedding for the model's", byPlan(func(m *made, p *convert.Plan) []string {
 		all, names := movesTo(p, embedder)
 		t := p.Source.Checkpoint.Tensor(embeddingName)
@@ -203,5 +203,5 @@ var backConverterFaults = []fault{
 		}
 		all[0].Source = t
 		return names
-	}), "every element was divided by 4", false},
+	}), "scaled by 0.25", false},
 }

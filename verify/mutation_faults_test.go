@@ -50,22 +50,22 @@ var weightFaults = []fault{
 	{weightsClass, "infinity in a gate", one(recurrent(inputGate), special(float32Inf)), "+Inf", false},
 	{weightsClass, "a NaN in a matrix that is transposed", one(last(downProj), special(float32NaN)), "NaN", false},
 	{weightsClass, "minus zero for a small number", one(last(gateBias), special(1<<31)), "-0 (", false},
-	{weightsClass, "linear_x and linear_y exchanged", both(recurrent(linearX), recurrent(linearY), exchange), "it holds the elements of", false},
-	{weightsClass, "keys and values exchanged", both(attention(kProj), attention(vProj), exchange), "it holds the elements of", false},
-	{weightsClass, "queries and output projection exchanged", both(attention(qProj), attention(oProj), exchange), "it holds the elements of", false},
-	{weightsClass, "gate and up exchanged", both(last(gateProj), last(upProj), exchange), "it holds the elements of", false},
-	{weightsClass, "biases of gate and up exchanged", both(last(gateBias), last(upBias), exchange), "it holds the elements of", false},
-	{weightsClass, "input gate and recurrence gate exchanged", both(recurrent(inputGate), recurrent(recurrentGate), exchange), "it holds the elements of", false},
-	{weightsClass, "biases of the two gates exchanged", both(recurrent(inputGateB), recurrent(recurrentGateB), exchange), "it holds the elements of", false},
-	{weightsClass, "norms before the two halves exchanged", both(last(temporalNorm), last(channelNorm), exchange), "it holds the elements of", false},
-	{weightsClass, "convolution bias and RG-LRU parameter exchanged", both(recurrent(convBias), recurrent(aParam), exchange), "it holds the elements of", false},
-	{weightsClass, "query projection transposed", one(attention(qProj), transposedSquares), "it is transposed", false},
-	{weightsClass, "output projection transposed", one(attention(oProj), transposedSquares), "it is transposed", false},
-	{weightsClass, "every block of a gate transposed", one(recurrent(recurrentGate), transposedSquares), "it is transposed", false},
-	{weightsClass, "up projection reshaped and not transposed", one(last(upProj), asIfReversed), "it was reshaped and not transposed", false},
+	{weightsClass, "linear_x and linear_y exchanged", both(recurrent(linearX), recurrent(linearY), exchange), "swapped with", false},
+	{weightsClass, "keys and values exchanged", both(attention(kProj), attention(vProj), exchange), "swapped with", false},
+	{weightsClass, "queries and output projection exchanged", both(attention(qProj), attention(oProj), exchange), "swapped with", false},
+	{weightsClass, "gate and up exchanged", both(last(gateProj), last(upProj), exchange), "swapped with", false},
+	{weightsClass, "biases of gate and up exchanged", both(last(gateBias), last(upBias), exchange), "swapped with", false},
+	{weightsClass, "input gate and recurrence gate exchanged", both(recurrent(inputGate), recurrent(recurrentGate), exchange), "swapped with", false},
+	{weightsClass, "biases of the two gates exchanged", both(recurrent(inputGateB), recurrent(recurrentGateB), exchange), "swapped with", false},
+	{weightsClass, "norms before the two halves exchanged", both(last(temporalNorm), last(channelNorm), exchange), "swapped with", false},
+	{weightsClass, "convolution bias and RG-LRU parameter exchanged", both(recurrent(convBias), recurrent(aParam), exchange), "swapped with", false},
+	{weightsClass, "query projection transposed", one(attention(qProj), transposedSquares), "transposed", false},
+	{weightsClass, "output projection transposed", one(attention(oProj), transposedSquares), "transposed", false},
+	{weightsClass, "every block of a gate transposed", one(recurrent(recurrentGate), transposedSquares), "permuted axes 0, 2, 1", false},
+	{weightsClass, "up projection reshaped and not transposed", one(last(upProj), asIfReversed), "reshaped instead of transposed", false},
 	{weightsClass, "down projection reshaped and not transposed", one(last(downProj), asIfReversed), "", false},
-	{weightsClass, "query heads rolled by one", func(m *made) []string { return one(attention(qProj), rolled(m.family().HeadDim()))(m) }, "heads are rolled: head 1", false},
-	{weightsClass, "gate heads rolled by one", one(recurrent(inputGate), rolled(1)), "rows are rolled", false},
+	{weightsClass, "query heads rolled by one", func(m *made) []string { return one(attention(qProj), rolled(m.family().HeadDim()))(m) }, "an attention head is", false},
+	{weightsClass, "gate heads rolled by one", one(recurrent(inputGate), rolled(1)), "rolled by|two indices exchanged", false},
 	{weightsClass, "channels of the output projection rolled by a head", func(m *made) []string {
 		head := m.family().HeadDim()
 		return one(attention(oProj), func(e *entry) {
@@ -81,12 +81,12 @@ var weightFaults = []fault{
 		n := e.shape[1]
 		rearranged(e, func(i int64) int64 { return max(i-n, i%n) })
 	}), "", false},
-	{weightsClass, "vocabulary rolled by one", one(embedding, rolled(1)), "row 1 of", false},
+	{weightsClass, "vocabulary rolled by one", one(embedding, rolled(1)), "rolled by", false},
 	{weightsClass, "two rows of the embedding exchanged", one(embedding, swapRows(3, 7)), "", false},
 	{weightsClass, "a row of the embedding zeroed", one(embedding, func(e *entry) { zero(e.row(5)) }), "", false},
 	{weightsClass, "the last row of a matrix zeroed", one(last(downProj), func(e *entry) { zero(e.row(e.shape[0] - 1)) }), "", false},
-	{weightsClass, "a bias zeroed", one(recurrent(convBias), func(e *entry) { zero(e.data) }), "no element is right", false},
-	{weightsClass, "a matrix zeroed", one(attention(vProj), func(e *entry) { zero(e.data) }), "no element is right", false},
+	{weightsClass, "a bias zeroed", one(recurrent(convBias), func(e *entry) { zero(e.data) }), "zeroed", false},
+	{weightsClass, "a matrix zeroed", one(attention(vProj), func(e *entry) { zero(e.data) }), "zeroed", false},
 	{weightsClass, "two columns of a matrix exchanged", one(last(downProj), func(e *entry) {
 		n := e.shape[1]
 		rearranged(e, func(i int64) int64 {
@@ -99,12 +99,12 @@ var weightFaults = []fault{
 			return i
 		})
 	}), "", false},
-	{weightsClass, "MLP of another block", stale(named1(in(0, downProj)), last(downProj)), "it holds the elements of", false},
+	{weightsClass, "MLP of another block", stale(named1(in(0, downProj)), last(downProj)), "copied from", false},
 	{weightsClass, "gate projection of another block", stale(named1(in(0, gateProj)), named1(in(1, gateProj))), "model.layers.1.mlp_block.gate_proj.weight", false},
 	{weightsClass, "norm of another block", stale(last(temporalNorm), named1(in(0, temporalNorm))), "model.layers.0.temporal_pre_norm.weight", false},
-	{weightsClass, "gate projection twice, in place of up", stale(last(upProj), last(gateProj)), "it holds the elements of", false},
-	{weightsClass, "final norm of the last block", stale(named1(finalNorm), last(channelNorm)), "it holds the elements of", false},
-	{weightsClass, "keys twice, in place of values", stale(attention(vProj), attention(kProj)), "it holds the elements of", false},
+	{weightsClass, "gate projection twice, in place of up", stale(last(upProj), last(gateProj)), "copied from", false},
+	{weightsClass, "final norm of the last block", stale(named1(finalNorm), last(channelNorm)), "copied from", false},
+	{weightsClass, "keys twice, in place of values", stale(attention(vProj), attention(kProj)), "copied from", false},
 	{weightsClass, "recurrent half of another block", func(m *made) []string {
 		a, _ := m.layer(convert.Recurrent, 0)
 		b, ok := m.layer(convert.Recurrent, 1)
@@ -117,7 +117,7 @@ var weightFaults = []fault{
 			out = append(out, name)
 		}
 		return out
-	}, "it holds the elements of model.layers.1.temporal_block.linear_y.weight", false},
+	}, "copied from model.layers.1.temporal_block.linear_y.weight", false},
 	{weightsClass, "MLP blocks moved on by one", func(m *made) []string {
 		last := map[string][]byte{}
 		var out []string
@@ -134,16 +134,16 @@ var weightFaults = []fault{
 			}
 		}
 		return out
-	}, "it holds the elements of", false},
+	}, "copied from|swapped with model.layers.1.mlp_block", false},
 	{weightsClass, "convolution taps reversed", one(recurrent(convWeight), func(e *entry) {
 		n := e.shape[2]
 		rearranged(e, func(i int64) int64 { return i/n*n + n - 1 - i%n })
-	}), "its taps are in reverse order", false},
+	}), "reversed along axis", false},
 	{weightsClass, "convolution taps moved on by one", one(recurrent(convWeight), func(e *entry) {
 		n := e.shape[2]
 		rearranged(e, func(i int64) int64 { return i/n*n + (i+1)%n })
 	}), "", false},
-	{weightsClass, "RG-LRU parameter negated", one(recurrent(aParam), each(func(x float32) float32 { return -x })), "no element is right", false},
+	{weightsClass, "RG-LRU parameter negated", one(recurrent(aParam), each(func(x float32) float32 { return -x })), "scaled by -1", false},
 	{weightsClass, "RG-LRU parameter through softplus already", one(recurrent(aParam), each(func(x float32) float32 { return float32(math.Log1p(math.Exp(float64(x)))) })), "", false},
 	{weightsClass, "norm saved as 1 + scale", one(last(channelNorm), each(func(x float32) float32 { return 1 + x })), "", false},
 	{weightsClass, "embedding scaled already", func(m *made) []string {
@@ -158,7 +158,7 @@ var weightFaults = []fault{
 		for i := range e.count() {
 			e.setBits(i, e.bits(i)^1)
 		}
-	}), "no element is right", false},
+	}), "no element is right|scaled by 1.00000006", false},
 	{weightsClass, "bytes in the other order", one(last(upProj), func(e *entry) { tensor.SwapBytes(e.data, int(e.size())) }), "", false},
 	{weightsClass, "lowest bit of every element cleared", func(m *made) []string {
 		if m.base.dtype == tensor.F32 { // which has it clear already
@@ -205,7 +205,7 @@ var weightFaults = []fault{
 			out = append(out, e.name)
 		}
 		return out
-	}, "no element is right", false},
+	}, "zeroed", false},
 }
 
 func (m *made) family() *convert.Config { return &m.base.config }
@@ -322,7 +322,7 @@ var nameFaults = []fault{
 			}
 		}
 		return out
-	}, "it holds the elements of", false},
+	}, "copied from", false},
 }
 
 func missing(name func(*made) (string, bool)) func(*made) []string {
@@ -355,7 +355,7 @@ func withHeadOf(edit func(e *entry)) func(*made) []string {
 
 var headFaults = []fault{
 	{headClass, "a head that differs in one ulp", withHeadOf(flip(100, 0)), "1 of ", false},
-	{headClass, "a head of zeros", withHeadOf(func(e *entry) { zero(e.data) }), "no element is right", false},
+	{headClass, "a head of zeros", withHeadOf(func(e *entry) { zero(e.data) }), "zeroed", false},
 	{headClass, "a head of another shape", withHeadOf(func(e *entry) { slices.Reverse(e.shape) }), "the head is tied", false},
 	{headClass, "a head of another dtype", withHeadOf(func(e *entry) { e.cast(otherType(e.dtype)) }), "the head is tied", false},
 	{headClass, "an embedding that is not the source's, beside a head that is", func(m *made) []string {
@@ -484,7 +484,7 @@ var fileFaults = []fault{
 			})
 		}
 		return []string{in(0, temporalNorm), in(0, channelNorm)}
-	}, "it holds the elements of", false},
+	}, "swapped with", false},
 	{filesClass, "bytes zero behind the first page, as a copy that was interrupted leaves them", func(m *made) []string {
 		m.disturb = func(dir string) error {
 			path := filepath.Join(dir, "model.safetensors")
@@ -566,7 +566,7 @@ func changed(tail string, view func(v tensor.View) tensor.View) func(*made, *con
 }
 
 var converterFaults = []fault{
-	{converterClass, "the rule takes gate for up and up for gate", byPlan(swapped(gateProj, upProj)), "it holds the elements of", false},
+	{converterClass, "the rule takes gate for up and up for gate", byPlan(swapped(gateProj, upProj)), "swapped with", false},
 	{converterClass, "the rule takes the gate's bias for both", byPlan(func(_ *made, p *convert.Plan) []string {
 		x, _ := movesTo(p, gateBias)
 		y, names := movesTo(p, upBias)
@@ -574,11 +574,11 @@ var converterFaults = []fault{
 			y[i].View = x[i].View
 		}
 		return names
-	}), "it holds the elements of", false},
-	{converterClass, "the rule exchanges keys and values", byPlan(swapped(kProj, vProj)), "it holds the elements of", false},
-	{converterClass, "the rule exchanges the gates of the RG-LRU", byPlan(swapped(inputGate, recurrentGate)), "it holds the elements of", false},
-	{converterClass, "the rule transposes square projections once too often", byPlan(changed(qProj, func(v tensor.View) tensor.View { return v.Permute(1, 0) })), "it is transposed", false},
-	{converterClass, "the rule transposes the blocks of a gate", byPlan(changed(recurrentGate, func(v tensor.View) tensor.View { return v.Permute(0, 2, 1) })), "it is transposed", false},
+	}), "copied from", false},
+	{converterClass, "the rule exchanges keys and values", byPlan(swapped(kProj, vProj)), "swapped with", false},
+	{converterClass, "the rule exchanges the gates of the RG-LRU", byPlan(swapped(inputGate, recurrentGate)), "swapped with", false},
+	{converterClass, "the rule transposes square projections once too often", byPlan(changed(qProj, func(v tensor.View) tensor.View { return v.Permute(1, 0) })), "transposed", false},
+	{converterClass, "the rule transposes the blocks of a gate", byPlan(changed(recurrentGate, func(v tensor.View) tensor.View { return v.Permute(0, 2, 1) })), "permuted axes 0, 2, 1", false},
 	{converterClass, "the rule orders a gate's axes otherwise", byPlan(changed(inputGate, func(v tensor.View) tensor.View {
 		return tensor.View{Shape: v.Shape, Strides: []int64{v.Shape[1], v.Shape[0] * v.Shape[1], 1}, Offset: v.Offset}
 	})), "", false},
@@ -591,8 +591,8 @@ var converterFaults = []fault{
 			all[i].Source = all[i+1].Source
 		}
 		return names[:len(names)-1]
-	}), "it holds the elements of", false},
-	{converterClass, "the rule mixes up two norms", byPlan(swapped(temporalNorm, channelNorm)), "it holds the elements of", false},
+	}), "copied from", false},
+	{converterClass, "the rule mixes up two norms", byPlan(swapped(temporalNorm, channelNorm)), "swapped with", false},
 	{converterClass, "the rule forgets a tap of the convolution", byPlan(changed(convWeight, func(v tensor.View) tensor.View {
 		v.Strides = slices.Clone(v.Strides)
 		v.Strides[len(v.Strides)-1] = 0

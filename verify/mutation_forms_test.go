@@ -60,12 +60,12 @@ func multiplied(by float32) func(*entry) { return each(func(x float32) float32 {
 var ownHead = named1(headName)
 
 var dividedFaults = []fault{
-	{dividedClass, "embedding not divided", one(embedding, multiplied(4)), "it was not divided by 4", false},
-	{dividedClass, "embedding divided by the width", one(embedding, multiplied(0.25)), "it was divided by 16 and not by 4", false},
-	{dividedClass, "embedding multiplied instead", one(embedding, multiplied(16)), "it was multiplied by 4 instead of divided by 4", false},
+	{dividedClass, "embedding not divided", one(embedding, multiplied(4)), "not divided by 4", false},
+	{dividedClass, "embedding divided by the width", one(embedding, multiplied(0.25)), "divided by 16 instead of by 4", false},
+	{dividedClass, "embedding multiplied instead", one(embedding, multiplied(16)), "multiplied by 4 instead of divided by 4", false},
 	{dividedClass, "one ulp in the divided embedding", one(embedding, flip(33, 0)), "1 of ", false},
-	{dividedClass, "head divided, too", one(ownHead, multiplied(0.25)), "it holds the elements of model.embed_tokens.weight", false},
-	{dividedClass, "head of an earlier step", one(ownHead, each(func(x float32) float32 { return x + 0.0625 })), "no element is right", false},
+	{dividedClass, "head divided, too", one(ownHead, multiplied(0.25)), "copied from model.embed_tokens.weight", false},
+	{dividedClass, "head of an earlier step", one(ownHead, each(func(x float32) float32 { return x + 0.0625 })), "added 0.0625", false},
 	{dividedClass, "one ulp in the head", one(ownHead, flip(100, 0)), "1 of ", false},
 	{dividedClass, "head left out", missing(ownHead), "missing", false},
 	{dividedClass, "head tied", field("tie_word_embeddings", constant(true)), "which is divided by 4, instead of with lm_head.weight", false},
@@ -167,7 +167,7 @@ func TestInexactDivision(t *testing.T) {
 		t.Fatal(err)
 	}
 	if v.Weights.Divided != 61*36 || v.Weights.Inexact == 0 || v.Weights.Inexact >= v.Weights.Divided || !strings.Contains(v.Weights.Summary, "divided by 6; ") ||
-		!strings.Contains(v.Weights.Summary, "are not given back by multiplying") || !slices.ContainsFunc(v.Notes, func(n string) bool { return strings.HasPrefix(n, "not exact: ") }) {
+		!strings.Contains(v.Weights.Summary, "multiplying does not restore") || !slices.ContainsFunc(v.Notes, func(n string) bool { return strings.HasPrefix(n, "not exact: ") }) {
 		t.Errorf("%d of %d: %s %q", v.Weights.Inexact, v.Weights.Divided, v.Weights.Summary, v.Notes)
 	}
 	e := b.made.get(embeddingName)

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats"
 )
 
@@ -106,19 +105,19 @@ func TestHeadOfTheSource(t *testing.T) {
 func TestCoverage(t *testing.T) {
 	b := baseOf(t, "bfloat16, torch")
 	b.convert(t, func(p *convert.Plan) {
-		if err := checkCovered(p); err != nil {
+		if err := checkCovered(p.List); err != nil {
 			t.Error(err)
 		}
 		half, _ := movesTo(p, upProj)
 		other, _ := movesTo(p, gateProj)
-		wrong := *p
-		wrong.Moves = append([]moves.Move(nil), p.Moves...)
+		wrong := p.List
+		wrong.Moves = slices.Clone(p.Moves)
 		for i := range wrong.Moves {
 			if wrong.Moves[i].Source == half[0].Source && wrong.Moves[i].View.Offset == half[0].View.Offset {
 				wrong.Moves[i].View = other[0].View
 			}
 		}
-		if err := checkCovered(&wrong); err == nil || !strings.Contains(err.Error(), "ffw_up.w") {
+		if err := checkCovered(wrong); err == nil || !strings.Contains(err.Error(), "ffw_up.w") {
 			t.Errorf("gate twice and up not at all: %v", err)
 		}
 	})

@@ -34,7 +34,7 @@ func embeddingDest(p *convert.Plan) int {
 // found is the model in the converted checkpoint, or nil where there is none. A checkpoint of an original layout
 // may hold more than it: transformers wants nothing else in its directories.
 func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *convert.Model) (*Section, headState) {
-	c := &structure{plan: p, converted: converted, sources: sourcesOf(p), section: &Section{Findings: []Finding{}}}
+	c := &structure{plan: p, converted: converted, sources: sourcesOf(p.List), section: &Section{Findings: []Finding{}}}
 	known := map[string]bool{}
 	for i := range p.Dests {
 		known[p.Dests[i].Name] = true
@@ -74,9 +74,9 @@ type structure struct {
 }
 
 // sourcesOf returns the full names of the tensors that each destination is made of.
-func sourcesOf(p *convert.Plan) [][]string {
-	names := make([][]string, len(p.Dests))
-	for _, m := range p.Moves {
+func sourcesOf(l moves.List) [][]string {
+	names := make([][]string, len(l.Dests))
+	for _, m := range l.Moves {
 		if !slices.Contains(names[m.Dest], m.Source.Name) {
 			names[m.Dest] = append(names[m.Dest], m.Source.Name)
 		}

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"strings"
+	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats"
@@ -62,6 +63,8 @@ func Verify(ctx context.Context, o Options) (*Verdict, error) {
 type run struct {
 	options Options
 	verdict *Verdict
+
+	progressing sync.Mutex
 
 	source    *tensor.Checkpoint
 	adapter   *peft.Adapter  // on source; nil for none
@@ -178,12 +181,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	if v.Config, err = checkConfig(r.converted, r.plan, head); err != nil {
 		return err
 	}
-	total := int64(0)
-	for _, d := range r.plan.Dests {
-		total += (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes()
-	}
-	v.Weights, err = proveWeights(ctx, r.plan, head, r.converted, func(done int64) { r.progress("comparing weights", done, total) })
-	if err != nil {
+	if v.Weights, err = r.checkWeights(ctx, head); err != nil {
 		return err
 	}
 	for _, note := range r.plan.Notes {
@@ -195,9 +193,12 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 }
 
 func (r *run) progress(doing string, done, total int64) {
-	if r.options.Progress != nil {
-		r.options.Progress(doing, done, total)
+	if r.options.Progress == nil {
+		return
 	}
+	r.progressing.Lock()
+	defer r.progressing.Unlock()
+	r.options.Progress(doing, done, total)
 }
 
 // proven reports whether both checkpoints are one model, by their weights and configuration, so that

@@ -3,7 +3,7 @@ package verify
 import (
 	"context"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
@@ -242,18 +242,13 @@ func (r *run) reading(g *golden.Fixture, m *runtime.Model) func(int64) {
 	if r.options.Progress == nil {
 		return nil
 	}
-	var size, done int64
+	var size int64
+	var done atomic.Int64
 	for _, named := range m.Found.Named(&m.Config) {
 		size += named.Tensor.Bytes()
 	}
 	total := size * int64(logits.Readings(m, g))
-	var mu sync.Mutex
-	return func(n int64) {
-		mu.Lock()
-		defer mu.Unlock()
-		done += n
-		r.progress("running", min(done, total), total)
-	}
+	return func(n int64) { r.progress("running", min(done.Add(n), total), total) }
 }
 
 // fitting returns the passes whose tokens a model has.

@@ -4,10 +4,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
+	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/moves"
@@ -16,56 +20,58 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
-// proveWeights compares every element of a converted checkpoint with its source: bit for bit, or
-// where the dtype changed, with the definition of rounding. Tensors that the structure finds
-// missing, misshapen or mistyped are left out. progress is told the bytes compared so far.
-func proveWeights(ctx context.Context, p *convert.Plan, head headState, converted *tensor.Checkpoint, progress func(done int64)) (*WeightsSection, error) {
+// checkWeights compares every element of a converted checkpoint with its source: bit for bit or, if the dtype changed,
+// with the source rounded to nearest. Tensors that the structure finds missing, misshapen or mistyped are left out.
+func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection, error) {
+	l := r.plan.List
 	for _, name := range head.copies {
-		p = withHead(p, name)
+		l = withHead(l, embeddingDest(r.plan), name)
 	}
-	if err := checkCovered(p); err != nil {
+	if err := checkCovered(l); err != nil {
 		return nil, err
 	}
-	proved, err := proof.Prove(ctx, p.List, converted, proof.Options{Progress: progress, Digests: true})
+	total := int64(0)
+	for _, d := range l.Dests {
+		total += (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes()
+	}
+	proved, err := proof.Prove(ctx, l, r.converted, proof.Options{Digests: true, Progress: func(done int64) { r.progress("comparing weights", done, total) }})
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{ctx: ctx, plan: p, converted: converted, digests: proved.Digests, sources: sourcesOf(p), copies: head.copies, demands: map[int][]byte{},
+	w := &weightsCheck{list: l, converted: r.converted, digests: proved.Digests, sources: sourcesOf(l), wrong: map[int]*Finding{}, skipped: map[int]bool{},
 		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
-	w.collect(proved.Failures)
-	if err := errors.Join(w.wantQuotients(), w.countDivided()); err != nil {
+	w.addFindings(proved.Failures, head.copies)
+	if err := w.countDivided(ctx); err != nil {
 		return nil, err
 	}
-	if err := w.explainAll(); err != nil {
+	if err := w.explain(ctx, &r.plan.Config, func(done, total int64) { r.progress("explaining differences", done, total) }); err != nil {
 		return nil, err
 	}
-	w.list()
-	w.summarise()
+	w.addDigests()
+	w.summarise(r.plan.DType)
 	return w.section, nil
 }
 
-// withHead adds a second copy of the embedding to a plan.
-func withHead(p *convert.Plan, name string) *convert.Plan {
-	all := *p
-	all.Dests, all.Moves = slices.Clone(p.Dests), slices.Clone(p.Moves)
-	i := embeddingDest(p)
-	d := p.Dests[i]
+// withHead returns a list that also makes a second copy of the embedding.
+func withHead(l moves.List, embedding int, name string) moves.List {
+	all := moves.List{Dests: slices.Clone(l.Dests), Moves: slices.Clone(l.Moves)}
+	d := l.Dests[embedding]
 	d.Name = name
 	all.Dests = append(all.Dests, d)
-	for _, m := range p.Moves {
-		if m.Dest == i {
+	for _, m := range l.Moves {
+		if m.Dest == embedding {
 			m.Dest = len(all.Dests) - 1
 			all.Moves = append(all.Moves, m)
 		}
 	}
-	return &all
+	return all
 }
 
-// checkCovered reports a plan that leaves elements of a source tensor out, so that what is proven is
-// said of all of them.
-func checkCovered(p *convert.Plan) error {
+// checkCovered returns an error if the list leaves out elements of a source tensor, so that the proof is about all of
+// them.
+func checkCovered(l moves.List) error {
 	moved := map[*tensor.Tensor]map[int64]int64{} // elements, by the tensor and the first of them
-	for _, m := range p.Moves {
+	for _, m := range l.Moves {
 		if moved[m.Source] == nil {
 			moved[m.Source] = map[int64]int64{}
 		}
@@ -84,48 +90,44 @@ func checkCovered(p *convert.Plan) error {
 	return nil
 }
 
-type weights struct {
-	ctx       context.Context
-	plan      *convert.Plan
+// weightsCheck compares the weights of a converted checkpoint with a list of moves.
+type weightsCheck struct {
+	list      moves.List
 	converted *tensor.Checkpoint
 	digests   *moves.Digests
-	sources   [][]string // by index into plan.Dests
-	copies    []string   // output heads that should be copies of the embedding
+	sources   [][]string // names of the source's tensors, by index into list.Dests
 	section   *WeightsSection
 
-	wrong map[int]*Finding // by index into plan.Dests
-	left  map[int]bool     // not compared, because of their structure
-
-	divisor float64 // of the embedding
-
-	demands map[int][]byte // a few elements that the plan demands, of those dests that were asked for
+	wrong   map[int]*Finding // by index into list.Dests
+	skipped map[int]bool     // not compared, because of their structure
+	divisor float64          // of the embedding, or 0
 }
 
-// collect makes findings of the failures of a proof, in the order of the destination.
-func (w *weights) collect(failures []proof.Failure) {
+// addFindings makes findings of the failures of a proof, in the order of the destination. heads are output heads that
+// should be copies of the embedding.
+func (w *weightsCheck) addFindings(failures []proof.Failure, heads []string) {
 	index := map[string]int{}
-	for i, d := range w.plan.Dests {
+	for i, d := range w.list.Dests {
 		index[d.Name] = i
 	}
-	w.wrong, w.left = map[int]*Finding{}, map[int]bool{}
 	failures = slices.Clone(failures)
 	slices.SortStableFunc(failures, func(a, b proof.Failure) int { return cmp.Compare(index[a.Tensor], index[b.Tensor]) })
 	for _, f := range failures {
 		i, known := index[f.Tensor]
 		if !known {
-			continue // too many: the structure says so
+			continue // an extra tensor, which is a finding of the structure
 		}
 		if f.Differing == 0 {
-			w.left[i] = true
+			w.skipped[i] = true
 			continue
 		}
-		d := w.plan.Dests[i]
+		d := w.list.Dests[i]
 		kind := WrongWeights
-		if slices.Contains(w.copies, d.Name) {
+		if slices.Contains(heads, d.Name) {
 			kind = UntiedHead
 		}
 		w.section.Findings = append(w.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: strings.Join(w.sources[i], " + "), ConvertedName: d.Name,
-			Index: f.Index, Want: f.Want, Got: f.Got, Differing: f.Differing, Elements: (&tensor.Tensor{Shape: d.Shape}).Elements()})
+			Index: f.Index, Want: f.Want, Got: f.Got, Differing: f.Differing, Elements: d.Elements()})
 	}
 	for k := range w.section.Findings {
 		f := &w.section.Findings[k]
@@ -133,20 +135,58 @@ func (w *weights) collect(failures []proof.Failure) {
 	}
 }
 
-// list fills in the digests of all tensors that were compared, on both sides.
-func (w *weights) list() {
-	badSource := map[*tensor.Tensor]bool{}
-	seen := map[*tensor.Tensor]bool{}
-	var sources []*tensor.Tensor
-	for _, m := range w.plan.Moves {
-		badSource[m.Source] = badSource[m.Source] || w.wrong[m.Dest] != nil || w.left[m.Dest]
-		if !seen[m.Source] {
-			seen[m.Source] = true
-			sources = append(sources, m.Source)
+// maxExplained is how many wrong tensors are explained. More have one cause, which is clear by then.
+const maxExplained = 500
+
+// explain sets Finding.Detail of wrong tensors. progress is called with bytes, from several goroutines.
+func (w *weightsCheck) explain(ctx context.Context, c *convert.Config, progress func(done, total int64)) error {
+	if len(w.wrong) == 0 {
+		return nil
+	}
+	x, err := newExplanations(w, c)
+	if err != nil {
+		return err
+	}
+	wrong := slices.Sorted(maps.Keys(w.wrong))
+	wrong = wrong[:min(len(wrong), maxExplained)]
+	bytes := func(dest int) int64 { return w.converted.Tensor(w.list.Dests[dest].Name).Bytes() }
+	var done atomic.Int64
+	var total int64
+	for _, i := range wrong {
+		total += bytes(i)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, i := range wrong {
+		group.Go(func() (err error) {
+			w.wrong[i].Detail, err = x.describe(ctx, i)
+			progress(done.Add(bytes(i)), total)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, f := range w.wrong {
+		switch {
+		case f.Detail != "":
+		case strings.HasPrefix(f.Got, "NaN"):
+			f.Detail = "it holds NaN"
+		case f.Differing == f.Elements && f.Elements > 1:
+			f.Detail = "no element is right"
 		}
 	}
-	for i, d := range w.plan.Dests {
-		if w.left[i] {
+	return nil
+}
+
+// addDigests lists the digests of all tensors that were compared, on both sides.
+func (w *weightsCheck) addDigests() {
+	wrongSource := map[*tensor.Tensor]bool{}
+	for _, m := range w.list.Moves {
+		wrongSource[m.Source] = wrongSource[m.Source] || w.wrong[m.Dest] != nil || w.skipped[m.Dest]
+	}
+	for i, d := range w.list.Dests {
+		if w.skipped[i] {
 			continue
 		}
 		sum := w.digests.Dests[i]
@@ -154,13 +194,13 @@ func (w *weights) list() {
 		w.section.Converted = append(w.section.Converted, TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), SHA256: hex.EncodeToString(sum[:]),
 			Rule: d.Rule, From: w.sources[i], OK: w.wrong[i] == nil})
 	}
-	for _, t := range sources {
+	for _, t := range w.list.Sources() {
 		sum := w.digests.Sources[t]
-		w.section.Source = append(w.section.Source, TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), SHA256: hex.EncodeToString(sum[:]), OK: !badSource[t]})
+		w.section.Source = append(w.section.Source, TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), SHA256: hex.EncodeToString(sum[:]), OK: !wrongSource[t]})
 	}
 }
 
-// shapeOf is a shape that JSON shows as a list, also of a scalar.
+// shapeOf returns a shape that JSON shows as a list, even of a scalar.
 func shapeOf(shape []int64) []int64 {
 	if shape == nil {
 		return []int64{}
@@ -168,9 +208,9 @@ func shapeOf(shape []int64) []int64 {
 	return shape
 }
 
-func (w *weights) summarise() {
+func (w *weightsCheck) summarise(dtype tensor.DType) {
 	s := w.section
-	s.OK = len(s.Findings)+len(w.left) == 0
+	s.OK = len(s.Findings)+len(w.skipped) == 0
 	how := "identical to the source, bit for bit"
 	if s.Rounded > 0 {
 		how = fmt.Sprintf("identical to the source, rounded to nearest where the dtype changed (%s of %s elements)", text.Grouped(s.Rounded), text.Grouped(s.Elements))
@@ -178,7 +218,7 @@ func (w *weights) summarise() {
 	if s.Divided > 0 {
 		exact := ", exactly"
 		if s.Inexact > 0 {
-			exact = fmt.Sprintf("; %s of them are not given back by multiplying", text.Grouped(s.Inexact))
+			exact = fmt.Sprintf("; multiplying does not restore %s of them", text.Grouped(s.Inexact))
 		}
 		how += fmt.Sprintf(", and the embedding's %s divided by %g%s", text.Grouped(s.Divided), w.divisor, exact)
 	}
@@ -190,13 +230,13 @@ func (w *weights) summarise() {
 		how = fmt.Sprintf("%s differ, in %s elements", text.Count(len(s.Findings), "tensor"), text.Grouped(differing))
 	}
 	s.Summary = fmt.Sprintf("%s, %s elements: %s", text.Count(s.Tensors, "tensor"), text.Grouped(s.Elements), how)
-	switch n := len(w.left); {
+	switch n := len(w.skipped); {
 	case n > 0 && s.Tensors == 0:
 		s.Summary = "no tensor could be compared"
 	case n > 0:
 		s.Summary += fmt.Sprintf("; %s could not be compared", text.Count(n, "more tensor"))
 	}
 	if s.Overflowed > 0 {
-		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", text.Grouped(s.Overflowed), w.plan.DType))
+		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", text.Grouped(s.Overflowed), dtype))
 	}
 }

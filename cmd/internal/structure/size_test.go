@@ -26,7 +26,7 @@ var largeTypes = map[string]string{
 var (
 	packagesToSplit = []string{"convert", "verify"}
 	typesToSplit    = []string{
-		"convert.Model", "formats/orbax.tree", "verify.weights", "verify/diff.differ",
+		"convert.Model", "formats/orbax.tree", "verify/diff.differ",
 	}
 )
 

@@ -45,7 +45,14 @@ func (c *constant) explanation() Explanation {
 	if c.inFloat32 {
 		text += ", computed in float32"
 	}
-	return Explanation{Kind: c.kind, Detail: text}
+	e := Explanation{Kind: c.kind, Detail: text}
+	switch {
+	case c.kind == Scaled && c.divide:
+		e.Factor = 1 / c.value
+	case c.kind == Scaled:
+		e.Factor = c.value
+	}
+	return e
 }
 
 // interval is a range of constants.

@@ -108,7 +108,7 @@ func (x *Explainer) copied(ctx context.Context, p *Pair, b *fingerprint, changed
 			continue
 		}
 		kind := CopiedFrom
-		if q.B != nil && p.A.Elements() == q.B.Elements() {
+		if q.B != nil && !q.Equal && p.A.Elements() == q.B.Elements() {
 			if mutual, _, err := x.isCopy(ctx, q, p); err != nil {
 				return nil, err
 			} else if mutual {

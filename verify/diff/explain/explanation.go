@@ -15,6 +15,7 @@ type Explanation struct {
 	Detail string       `json:"detail,omitempty"` // the numbers, for people: "by 0.5", "axes 2, 0, 1"
 	Then   *Explanation `json:"then,omitempty"`   // what was done after that
 
+	Factor   float64   `json:"-"`                  // of Scaled: the constant
 	Elements []Changed `json:"elements,omitempty"` // of Sparse: the first 100
 	Rank     int       `json:"rank,omitempty"`     // of LowRank
 	Energy   Number    `json:"energy,omitempty"`   // of LowRank: the share of ‖b - a‖² that a matrix of this rank holds
@@ -71,6 +72,8 @@ func (e *Explanation) describe(name func(string) string, elements bool) string {
 			words = "swapped with " + name(e.With)
 		case CopiedFrom:
 			words = "copied from " + name(e.With)
+		case PermutedAxes:
+			words = "permuted " + e.Detail
 		case LowRank:
 			words = fmt.Sprintf("changed by a matrix of rank %d", e.Rank)
 		case Sparse:

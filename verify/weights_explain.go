@@ -1,0 +1,257 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+)
+
+// explanations says what wrong tensors hold, in comparison with what a list of moves puts there.
+type explanations struct {
+	list           moves.List
+	heads, headDim int64 // of attention
+	explainer      *explain.Explainer
+	pairs          []*explain.Pair   // by index into list.Dests
+	parts          map[int][]part    // by index into list.Dests
+	titles         map[string]string // what to call pairs, by their names
+	sentences      map[string]string // what is said of a tensor that is a copy of a pair's, by the pair's name
+}
+
+// part is a part of a tensor that is made of several, such as the gate and the up projection.
+type part struct {
+	title string // "its first part"
+	own   bool   // it has a source of its own; otherwise it is half of the leading axis
+	pair  *explain.Pair
+}
+
+// newExplanations lists what wrong tensors may hold: the other tensors of the list; and of each wrong one the parts, the
+// source without the division, and the source in its own order.
+func newExplanations(w *weightsCheck, c *convert.Config) (*explanations, error) {
+	x := &explanations{list: w.list, heads: c.NumHeads, headDim: c.HeadDim(), parts: map[int][]part{}, titles: map[string]string{}, sentences: map[string]string{}}
+	var candidates []*explain.Pair
+	for i := range w.list.Dests {
+		d := &w.list.Dests[i]
+		expected, err := w.expected(i)
+		if err != nil {
+			return nil, err
+		}
+		pair := &explain.Pair{Name: d.Name, A: expected, Equal: w.wrong[i] == nil && !w.skipped[i]}
+		if !w.skipped[i] {
+			pair.B = w.converted.Tensor(d.Name)
+		}
+		x.pairs, x.titles[d.Name] = append(x.pairs, pair), fmt.Sprintf("%s (%s)", d.Name, strings.Join(w.sources[i], " + "))
+		if w.wrong[i] == nil {
+			continue
+		}
+		more, err := x.candidates(w, i, pair.B)
+		if err != nil {
+			return nil, err
+		}
+		candidates = append(candidates, more...)
+	}
+	x.explainer = explain.New(append(candidates, x.pairs...))
+	return x, nil
+}
+
+// expected returns a tensor as the list of moves has it.
+func (w *weightsCheck) expected(dest int) (*tensor.Tensor, error) {
+	d := &w.list.Dests[dest]
+	return explain.Expected(d.Name, d.DType, d.Shape, w.filling(dest)...)
+}
+
+// filling returns what a tensor is filled with, in order.
+func (w *weightsCheck) filling(dest int) []explain.Part {
+	var filling []moves.Move
+	for _, m := range w.list.Moves {
+		if m.Dest == dest {
+			filling = append(filling, m)
+		}
+	}
+	slices.SortFunc(filling, func(a, b moves.Move) int { return cmp.Compare(a.Offset, b.Offset) })
+	parts := make([]explain.Part, len(filling))
+	for i, m := range filling {
+		parts[i] = explain.Part{Source: m.Source, View: m.View, Divide: m.Divide}
+	}
+	return parts
+}
+
+// candidates returns what else a wrong tensor may hold.
+func (x *explanations) candidates(w *weightsCheck, dest int, found *tensor.Tensor) ([]*explain.Pair, error) {
+	d, filling := &w.list.Dests[dest], w.filling(dest)
+	var all []*explain.Pair
+	add := func(sentence string, of explain.Part) error {
+		t, err := explain.Expected(d.Name, d.DType, d.Shape, of)
+		if err != nil {
+			return err
+		}
+		p := &explain.Pair{Name: fmt.Sprintf("%s, %d", d.Name, len(all)), A: t}
+		x.sentences[p.Name] = sentence
+		all = append(all, p)
+		return nil
+	}
+	if len(filling) == 1 {
+		whole := filling[0]
+		if plain := whole; plain.Divide != 0 {
+			plain.Divide = 0
+			if err := add(fmt.Sprintf("not divided by %.6g", whole.Divide), plain); err != nil {
+				return nil, err
+			}
+		}
+		plain := whole
+		plain.View = tensor.RowMajor(d.Shape...)
+		plain.View.Offset = whole.View.Offset
+		if n := len(d.Shape); n > 1 && d.Shape[n-1] != d.Shape[n-2] && !whole.View.IsRowMajor() && tensor.CheckView(plain.View, plain.Source.Elements()) == nil {
+			if err := add("reshaped instead of transposed: the elements are in the order of the source", plain); err != nil {
+				return nil, err
+			}
+		}
+	}
+	parts, err := x.partsOf(d, filling, found)
+	for _, p := range parts {
+		all = append(all, p.pair)
+	}
+	x.parts[dest] = parts
+	return all, err
+}
+
+// partsOf splits a tensor into the two or more parts that it is made of, or that its leading axis has.
+func (x *explanations) partsOf(d *moves.Dest, filling []explain.Part, found *tensor.Tensor) ([]part, error) {
+	titles := make([]string, len(filling))
+	for i, p := range filling {
+		titles[i] = p.Source.Name
+	}
+	own := len(filling) > 1
+	if !own && len(d.Shape) > 1 && d.Shape[0] == 2 {
+		whole := filling[0]
+		filling = []explain.Part{whole, whole}
+		for i := range filling {
+			filling[i].View = whole.View.Narrow(0, int64(i), 1)
+		}
+		titles = []string{"the first part of " + whole.Source.Name, "the second part of " + whole.Source.Name}
+	}
+	if len(filling) < 2 {
+		return nil, nil
+	}
+	var parts []part
+	ordinals := []string{"first", "second", "third", "fourth"}
+	first := int64(0)
+	for i, p := range filling {
+		n := p.View.Elements()
+		name := fmt.Sprintf("%s, part %d", d.Name, i)
+		a, err := explain.Expected(name, d.DType, p.View.Shape, p)
+		if err != nil {
+			return nil, err
+		}
+		view := tensor.RowMajor(p.View.Shape...)
+		view.Offset = first
+		b, err := tensor.Viewed(found, view)
+		if err != nil {
+			return nil, err
+		}
+		x.titles[name] = titles[i]
+		parts = append(parts, part{fmt.Sprintf("its %s part", ordinals[min(i, len(ordinals)-1)]), own, &explain.Pair{Name: name, A: a, B: b}})
+		first += n
+	}
+	return parts, nil
+}
+
+// describe says what a wrong tensor holds; "" if nothing explains it.
+func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
+	if len(x.parts[dest]) > 0 && x.parts[dest][0].own {
+		if text, err := x.describeParts(ctx, dest); text != "" || err != nil {
+			return text, err
+		}
+	}
+	e, err := x.explainer.Explain(ctx, x.pairs[dest])
+	if e == nil || err != nil {
+		return "", err
+	}
+	if e.Kind == explain.Other {
+		return x.describeParts(ctx, dest)
+	}
+	if e.Then == nil {
+		if sentence := x.sentences[e.With]; sentence != "" {
+			return sentence, nil
+		}
+		if divisor := x.divisor(dest); divisor != 0 && e.Kind == explain.Scaled {
+			return describeFactor(divisor, e.Factor), nil
+		}
+	}
+	text := x.words(e)
+	if width := x.heads * x.headDim; e.Kind == explain.BlockPermuted && slices.Equal(x.list.Dests[dest].Shape, []int64{width, width}) {
+		text += fmt.Sprintf("; an attention head is %d wide", x.headDim)
+	}
+	return text, nil
+}
+
+// words describes an explanation. A sparse change is described by the finding already.
+func (x *explanations) words(e *explain.Explanation) string {
+	if e.Kind == explain.Sparse && e.Then == nil {
+		return ""
+	}
+	return e.Summary(x.title)
+}
+
+func (x *explanations) title(name string) string { return x.titles[name] }
+
+// divisor returns what a tensor is divided by, or 0.
+func (x *explanations) divisor(dest int) float64 {
+	for _, m := range x.list.Moves {
+		if m.Dest == dest && m.Divide != 0 {
+			return m.Divide
+		}
+	}
+	return 0
+}
+
+// describeFactor describes a tensor that is the expected quotient times a factor.
+func describeFactor(divisor, factor float64) string {
+	if by := divisor / factor; by < 1 {
+		return fmt.Sprintf("multiplied by %.6g instead of divided by %.6g", 1/by, divisor)
+	}
+	return fmt.Sprintf("divided by %.6g instead of by %.6g", divisor/factor, divisor)
+}
+
+// describeParts describes a wrong tensor by its parts, if each of them is right or holds another.
+func (x *explanations) describeParts(ctx context.Context, dest int) (string, error) {
+	var sentences []string
+	for _, p := range x.parts[dest] {
+		equal, err := equalTensors(ctx, p.pair)
+		if err != nil {
+			return "", err
+		}
+		if equal {
+			continue
+		}
+		e, err := x.explainer.Explain(ctx, p.pair)
+		if err != nil {
+			return "", err
+		}
+		if e == nil || e.Kind != explain.CopiedFrom && e.Kind != explain.Swapped {
+			return "", nil
+		}
+		sentence := p.title + " holds " + x.titles[e.With]
+		if then := e.Then.Summary(x.title); then != "" {
+			sentence += ", " + then
+		}
+		sentences = append(sentences, sentence)
+	}
+	return strings.Join(sentences, ", "), nil
+}
+
+// equalTensors reports whether both sides of a pair have the same elements.
+func equalTensors(ctx context.Context, p *explain.Pair) (bool, error) {
+	a, err := tensor.Digest(ctx, p.A)
+	if err != nil {
+		return false, err
+	}
+	b, err := tensor.Digest(ctx, p.B)
+	return a == b, err
+}
