@@ -1,10 +1,10 @@
 package storage
 
-// Buffer is memory that begins at a multiple of Align and that the garbage collector neither
-// counts nor scans, so that a large one does not let the heap grow to twice its size.
+// Buffer is memory that begins at a multiple of Align. The garbage collector neither counts nor scans it, so that a large
+// Buffer does not double the heap.
 type Buffer struct{ Bytes []byte }
 
-// NewBuffer returns n bytes (n > 0), zero, that Free gives back.
+// NewBuffer returns a Buffer of n bytes (n > 0), which are zero. The caller calls Free after use.
 func NewBuffer(n int) (*Buffer, error) {
 	p, err := allocate(n)
 	if err != nil {
@@ -13,7 +13,7 @@ func NewBuffer(n int) (*Buffer, error) {
 	return &Buffer{p}, nil
 }
 
-// Free gives the memory back to the system. Nothing may use Bytes any more.
+// Free releases the memory. Bytes must not be used afterwards.
 func (b *Buffer) Free() error {
 	if b == nil || b.Bytes == nil {
 		return nil

@@ -12,21 +12,19 @@ import (
 	"time"
 )
 
-// FileStage is a file and a sidecar, a small file that tells of it, that are made beside their
-// destination and take their place together. Until Publish both are as they were, absent or
-// complete and old, afterwards they are complete and new. They lie in a Stage until then.
+// FileStage is a file and a sidecar, a small file that describes it, which are written beside their destination, in a
+// Stage, and then replace it together. Until Publish both destinations are unchanged: absent, or complete and old.
+// Afterwards they are complete and new.
 //
-// Two names cannot change in one step, but no state that a reader can meet, or a run that is killed
-// leaves, has one file's sidecar beside another file:
+// Two names cannot change in one step, but in no state that a reader can see, or that a killed run leaves, is the sidecar
+// of one file beside another file:
 //
-//   - Where there was no file, the sidecar appears first. The file is complete when it appears, and
-//     has its sidecar.
-//   - Where a file is replaced, the old sidecar goes first, then the new file takes the place of the
-//     old one in one step, then the new sidecar appears. In between the file, old or new, is
-//     complete and has no sidecar.
+//   - If there was no file, the sidecar appears first. When the file appears, it is complete and has its sidecar.
+//   - If a file is replaced, the old sidecar is removed first, then the new file replaces the old one in one step, then
+//     the new sidecar appears. In between the file, old or new, is complete and has no sidecar.
 //
-// After a run that was killed in between, the next run to the same destination takes the sidecar
-// without a file away, or gives the file the sidecar that it lacks.
+// If a run was killed in between, the next run with the same destination removes the sidecar without a file, or adds the
+// missing sidecar to the file.
 type FileStage struct {
 	File    string // path of the file until Publish
 	Sidecar string // path of the sidecar until Publish
@@ -35,17 +33,16 @@ type FileStage struct {
 	stage  *Stage
 }
 
-// What a stage holds besides file and sidecar once both are complete: a twin of the sidecar, which
-// stays until everything is in place, and the sidecar that was there before.
+// Suffixes of other files in a stage: a copy of the sidecar, which exists from when file and sidecar are complete until
+// both have been published, and the previous sidecar.
 const (
 	twinMark       = ".ready"
 	oldSidecarMark = ".old"
 )
 
-// NewFileStage begins a file that Publish will call dst, and a sidecar that it will call dst with
-// suffix appended, as NewStage begins a directory. It refuses a dst or a sidecar that exists, as
-// *fs.PathError with fs.ErrExist, unless replace is set, and in any case one that is no regular
-// file.
+// NewFileStage creates a stage for a file with the destination dst and a sidecar with the destination dst+suffix, as
+// NewStage does for a directory. If one of them exists and replace is not set, it returns an *fs.PathError with
+// fs.ErrExist. It does not replace anything but regular files.
 func NewFileStage(dst, suffix string, replace bool) (*FileStage, error) {
 	if dst != "" && os.IsPathSeparator(dst[len(dst)-1]) {
 		return nil, notAFile(dst)
@@ -65,8 +62,7 @@ func checkFiles(s *Stage, suffix string) error {
 	return checkFile(s.dst+suffix, s.replace)
 }
 
-// checkFile refuses to write to a path that is there and nobody means to have replaced, or that is
-// no file.
+// checkFile refuses a path that exists, unless it may be replaced and is a regular file.
 func checkFile(path string, replace bool) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -83,12 +79,12 @@ func checkFile(path string, replace bool) error {
 }
 
 func notAFile(path string) error {
-	return &fs.PathError{Op: "create", Path: path, Err: errors.New("not a regular file, as is to be written")}
+	return &fs.PathError{Op: "create", Path: path, Err: errors.New("not a regular file")}
 }
 
-// Publish makes file and sidecar durable and gives them their names. A destination that came to
-// exist meanwhile is refused unless it is to be replaced. After an error the stage is still there,
-// for Discard, and the destination is as it was; or new, if the file was at its place by then.
+// Publish syncs file and sidecar and renames them to their destinations. It fails if a destination has been created
+// meanwhile and may not be replaced. After an error the stage still exists, for Discard, and the destination is unchanged
+// or, if the file had been renamed, new.
 func (s *FileStage) Publish() error {
 	content, err := os.ReadFile(s.Sidecar)
 	if err != nil {
@@ -100,25 +96,25 @@ func (s *FileStage) Publish() error {
 	if err := syncTree(s.stage.Dir); err != nil {
 		return err
 	}
-	turn, err := takeTurn(s.stage.dst)
+	update, err := beginUpdate(s.stage.dst)
 	if err != nil {
 		return err
 	}
 	if err := s.swapIn(); err != nil {
-		return errors.Join(err, s.settle(), turn.end())
+		return errors.Join(err, s.repair(), update.end())
 	}
-	err = errors.Join(syncDir(filepath.Dir(s.stage.dst)), os.RemoveAll(s.stage.Dir), turn.end())
+	err = errors.Join(syncDir(filepath.Dir(s.stage.dst)), os.RemoveAll(s.stage.Dir), update.end())
 	s.stage.Dir, s.stage.created = "", ""
 	return errors.Join(err, s.stage.lock.release())
 }
 
-// rename and renameFresh are os.Rename and renameNew, or in tests stop between two steps.
+// rename and renameFresh are os.Rename and renameNew, except in tests, which stop between two steps.
 var rename, renameFresh = os.Rename, renameNew
 
-// swapIn moves file and sidecar to their names. After a power failure too, no step is done without
-// those before it.
+// swapIn renames file and sidecar to their destinations. Syncs between the steps ensure their order also after a power
+// failure.
 func (s *FileStage) swapIn() error {
-	if err := checkFiles(s.stage, s.suffix); err != nil { // again: they may have come to exist
+	if err := checkFiles(s.stage, s.suffix); err != nil { // again, since they may have been created
 		return err
 	}
 	dst, side := s.stage.dst, s.stage.dst+s.suffix
@@ -146,12 +142,12 @@ func (s *FileStage) swapIn() error {
 	return nil
 }
 
-// Discard removes the stage, and the directories made for it. After Publish it does nothing.
+// Discard removes the stage and the directories that were created for it. After Publish it does nothing.
 func (s *FileStage) Discard() error { return s.stage.Discard() }
 
-// settleFile does for a stage in dir that a killed run left what its Publish had still to do or to
-// take back. In the stage of a directory, and in one that was not complete, it finds nothing.
-func settleFile(dir, dst string) error {
+// repairFiles completes or reverts the Publish of a killed run that left a stage in dir. In other stages it finds
+// nothing to do.
+func repairFiles(dir, dst string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
@@ -163,20 +159,20 @@ func settleFile(dir, dst string) error {
 		return nil
 	}
 	suffix := strings.TrimSuffix(strings.TrimPrefix(entries[at].Name(), filepath.Base(dst)), twinMark)
-	turn, err := takeTurn(dst)
+	update, err := beginUpdate(dst)
 	if err != nil {
 		return err
 	}
 	file := filepath.Join(dir, filepath.Base(dst))
 	s := &FileStage{File: file, Sidecar: file + suffix, suffix: suffix, stage: &Stage{dst: dst}}
-	return errors.Join(s.settle(), turn.end())
+	return errors.Join(s.repair(), update.end())
 }
 
-// settle leaves the destination with the sidecar that belongs to the file there, after swapIn came
-// to an end somewhere. Files that were put there since, and not by swapIn, stay.
-func (s *FileStage) settle() error {
+// repair makes the sidecar at the destination the one that belongs to the file there, after swapIn has stopped between
+// two steps. It keeps files that others have created.
+func (s *FileStage) repair() error {
 	side := s.stage.dst + s.suffix
-	if !exists(s.File) { // it is at its place
+	if !exists(s.File) { // it was renamed
 		if !exists(s.stage.dst) {
 			return nil
 		}
@@ -195,7 +191,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// renameMissing renames a file, if there is one, to a name that nothing has.
+// renameMissing renames a file if it exists and the new name does not.
 func renameMissing(from, to string) error {
 	if err := renameNew(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -203,7 +199,7 @@ func renameMissing(from, to string) error {
 	return nil
 }
 
-// sameContent reports whether two small files are there and equal.
+// sameContent reports whether two small files exist and are equal.
 func sameContent(a, b string) bool {
 	x, err := os.ReadFile(a)
 	if err != nil {
@@ -213,33 +209,33 @@ func sameContent(a, b string) bool {
 	return err == nil && bytes.Equal(x, y)
 }
 
-// turn is the right to change what a destination's names stand for, when that takes several steps.
-type turn struct {
+// update is the exclusive right to change the names at a destination in several steps.
+type update struct {
 	dir  string
 	lock lock
 }
 
-// turnDigits are those of a stage's name in which no stage is made. What a killed run leaves of a
-// turn is removed like a stage.
-var turnDigits = strings.Repeat("0", stageRand)
+// updateDigits replace the random digits in the name of the lock of an update. The lock of a killed run is removed like
+// a stage.
+var updateDigits = strings.Repeat("0", stageRand)
 
-// takeTurn waits until no other run is in the middle of such steps.
-func takeTurn(dst string) (turn, error) {
-	dir := stageName(dst, turnDigits)
+// beginUpdate waits until no other run has an update of the destination.
+func beginUpdate(dst string) (update, error) {
+	dir := stageName(dst, updateDigits)
 	for range 1000 {
 		if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-			return turn{}, err
+			return update{}, err
 		}
 		l, held, err := tryLock(dir)
 		if err != nil {
-			return turn{}, err
+			return update{}, err
 		}
 		if held {
-			return turn{dir, l}, nil
+			return update{dir, l}, nil
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return turn{}, fmt.Errorf("%s: another run has been replacing it for long", dst)
+	return update{}, fmt.Errorf("%s: another run is replacing it", dst)
 }
 
-func (t turn) end() error { return errors.Join(os.Remove(t.dir), t.lock.release()) }
+func (u update) end() error { return errors.Join(os.Remove(u.dir), u.lock.release()) }

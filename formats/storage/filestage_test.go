@@ -205,7 +205,7 @@ func stoppedAt(t *testing.T, s *FileStage, step int, kill bool) (stopped bool) {
 		if p := recover(); p == errKilled {
 			stopped = true
 			s.stage.lock.release() // as the system does
-			os.Remove(stageName(s.stage.dst, turnDigits))
+			os.Remove(stageName(s.stage.dst, updateDigits))
 		} else if p != nil {
 			panic(p)
 		}

@@ -4,8 +4,8 @@ package storage
 
 import "os"
 
-// lock holds nothing: without a lock that ends with its process there is no telling a killed
-// run's stage from a living one's, and none is removed.
+// lock is empty. Without locks that end with their process, the stages of killed runs cannot be distinguished from others,
+// so none is removed.
 type lock struct{}
 
 // tryLock reports true for the empty directory of a new stage.

@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock is a lock on a directory itself. It ends with the process, however that ends, and goes
-// along when the directory is renamed.
+// lock is a lock on a directory. It ends with the process, however that ends, and persists when the directory is renamed.
 type lock struct{ dir *os.File }
 
 // tryLock locks a directory, and reports false if another process holds it or has removed it.
@@ -53,7 +52,7 @@ func syncDir(dir string) error {
 	}
 	err = f.Sync()
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
-		err = nil // a file system whose directories need no sync
+		err = nil // the file system does not sync directories
 	}
 	return errors.Join(err, f.Close())
 }

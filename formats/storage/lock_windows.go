@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lock is a file beside the directory that nobody else can open and that the system removes with
-// its last handle, however the process ends.
+// lock is a file beside the directory that no other process can open. The system removes it with its last handle,
+// however the process ends.
 type lock struct{ handle windows.Handle }
 
 // tryLock locks a directory, and reports false if another process holds it or has removed it.
@@ -39,5 +39,5 @@ func (l lock) release() error {
 	return windows.CloseHandle(l.handle)
 }
 
-// syncDir does nothing: NTFS journals its directories, and Windows has no call for it.
+// syncDir does nothing, since NTFS journals directories and Windows has no call to sync them.
 func syncDir(string) error { return nil }

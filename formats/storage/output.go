@@ -7,26 +7,24 @@ import (
 	"unsafe"
 )
 
-// Align is the alignment, in bytes of the file and of memory, of writes that go past the page
-// cache.
+// Align is the alignment in bytes, in the file and in memory, of writes that bypass the page cache.
 const Align = 4096
 
-// minDirect is the smallest aligned piece worth a write of its own past the page cache.
+// minDirect is the size in bytes of the smallest write that bypasses the page cache.
 const minDirect = 64 << 10
 
-// Output fills a file whose size is known, from several goroutines at once. Large writes from
-// memory that is aligned as the file is go straight to the disk where the system can do that: a
-// conversion writes more than it will read again soon, and pushing gigabytes through the page
-// cache costs a copy, evicts what others use, and makes writers to one file wait for each other.
-// Everything else goes the usual way, its writeback begun at once.
+// Output writes a file of known size. It is safe for concurrent use. If the system supports it, large writes from aligned
+// memory to aligned offsets bypass the page cache: a conversion writes gigabytes that it does not read again soon, and
+// through the page cache they cost a copy, evict the pages of other programs, and make writers of one file wait for each
+// other. For other writes, writeback begins at once.
 type Output struct {
 	file   *os.File
-	direct *os.File // the same file, opened to bypass the page cache; nil where that fails
+	direct *os.File // the same file, opened to bypass the page cache; nil if that failed
 	broken atomic.Bool
 }
 
-// NewOutput prepares a file, open for writing, to receive size bytes. It reserves the space where
-// the file system can, so that a full disk is noticed before the work. The caller keeps f.
+// NewOutput prepares a file that is open for writing for size bytes. If the file system supports it, it reserves the
+// space, so that a full disk is detected early. It does not take over f.
 func NewOutput(f *os.File, size int64) (*Output, error) {
 	if err := reserve(f, size); err != nil {
 		return nil, err
@@ -38,8 +36,8 @@ func NewOutput(f *os.File, size int64) (*Output, error) {
 	return o, nil
 }
 
-// WriteAt implements io.WriterAt. It writes past the page cache the part of p whose place in
-// memory and in the file are both multiples of Align.
+// WriteAt implements io.WriterAt. The part of p whose address and offset in the file are both multiples of Align bypasses
+// the page cache.
 func (o *Output) WriteAt(p []byte, off int64) (int, error) {
 	if o.direct == nil || len(p) < minDirect || o.broken.Load() {
 		return o.buffered(p, off)
@@ -50,7 +48,7 @@ func (o *Output) WriteAt(p []byte, off int64) (int, error) {
 		return o.buffered(p, off)
 	}
 	if _, err := o.direct.WriteAt(p[head:head+body], off+int64(head)); err != nil {
-		// The file system refuses such writes after all, or the disk fails, which the usual way says too.
+		// The file system does not support such writes after all, or the disk fails, in which case this fails too.
 		o.broken.Store(true)
 		return o.buffered(p, off)
 	}
@@ -71,10 +69,10 @@ func (o *Output) buffered(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// ReadAt reads back what was written.
+// ReadAt implements io.ReaderAt for the bytes that were written.
 func (o *Output) ReadAt(p []byte, off int64) (int, error) { return o.file.ReadAt(p, off) }
 
-// Close makes the file durable. It does not close the file that NewOutput was given.
+// Close syncs the file. It does not close the file that was passed to NewOutput.
 func (o *Output) Close() error {
 	return errors.Join(o.closeDirect(), o.file.Sync())
 }

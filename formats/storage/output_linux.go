@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reserve gives the file its size, with blocks where the file system has them to give.
+// reserve sets the size of the file and, if the file system supports it, allocates its blocks.
 func reserve(f *os.File, size int64) error {
 	if size == 0 {
 		return f.Truncate(0)
@@ -30,8 +30,8 @@ func openDirect(f *os.File) *os.File {
 	return os.NewFile(uintptr(fd), f.Name())
 }
 
-// beginWriteback asks for a range to be written to disk soon, without waiting: left alone the
-// kernel collects gigabytes first and the final sync waits for all of them.
+// beginWriteback starts writing a range to disk. Otherwise the kernel collects gigabytes, for which the final sync has to
+// wait.
 func beginWriteback(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE) // advice only
 }

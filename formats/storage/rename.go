@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// renameChecked is renameNew where the system cannot rename without replacing: what comes to
-// exist between the look and the rename is replaced if it is a file or an empty directory.
+// renameChecked is renameNew for systems that cannot rename without replacing. It replaces a file or an empty directory
+// that is created between its check and the rename.
 func renameChecked(from, to string) error {
 	if _, err := os.Lstat(to); err == nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}

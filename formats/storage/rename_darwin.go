@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// renameNew renames and never replaces: fs.ErrExist if to exists.
+// renameNew renames without replacing. It returns fs.ErrExist if to exists.
 func renameNew(from, to string) error {
 	err := unix.RenamexNp(from, to, unix.RENAME_EXCL)
 	if unsupported(err) {

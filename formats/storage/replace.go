@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// Replace has a file of size bytes filled beside its place, makes it durable and gives it its name.
-// Until then path is as it was; after an error nothing is left.
+// Replace calls fill to write a file of size bytes beside path, syncs it and renames it to path. Until then path is
+// unchanged. If it fails, it leaves no file behind.
 func Replace(path string, size int64, fill func(*os.File) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := CheckFree(dir, size); err != nil {
@@ -37,7 +37,7 @@ func Replace(path string, size int64, fill func(*os.File) error) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// ReplaceWith is Replace by a content that is at hand.
+// ReplaceWith replaces the file at path by one with the given content, as Replace does.
 func ReplaceWith(path string, content []byte) error {
 	return Replace(path, int64(len(content)), func(f *os.File) error {
 		_, err := f.Write(content)

@@ -11,17 +11,16 @@ import (
 	"strings"
 )
 
-// Stage is a directory that is filled beside its destination and takes its place in one step.
-// Until Publish the destination is as it was (absent, or complete and old), afterwards it is
-// complete and new. A stage is called .NAME.griffin-RANDOM beside NAME and is locked while its
-// process lives, so that the next run to the same destination can tell what a killed one left
-// from the work of another.
+// Stage is a directory that is written beside its destination and then replaces it in one step. Until Publish the
+// destination is unchanged: absent, or complete and old. Afterwards it is complete and new. A stage is called
+// .NAME.griffin-RANDOM beside NAME. It is locked while its process lives, so that the next run with the same destination
+// can remove the stages of killed runs without touching those of others.
 type Stage struct {
-	Dir string // where the files go until Publish
+	Dir string // directory for the files until Publish
 
 	dst     string
 	replace bool
-	created string // topmost directory that was made to hold the destination, "" for none
+	created string // topmost directory that was created for the destination, "" for none
 	lock    lock
 }
 
@@ -31,14 +30,13 @@ const (
 	oldMark   = ".old"
 )
 
-// NewStage begins a directory that Publish will call dst, making the directories above it where
-// they are missing. A dst that exists is refused, as *fs.PathError with fs.ErrExist, unless
-// replace is set. What killed runs to the same dst left is removed first.
+// NewStage creates a stage with the destination dst, and missing directories above it. If dst exists and replace is not
+// set, it returns an *fs.PathError with fs.ErrExist. It first removes the stages of killed runs with the same dst.
 func NewStage(dst string, replace bool) (*Stage, error) {
 	return claimStage(dst, replace, (*Stage).checkDestination)
 }
 
-// claimStage makes a stage to a destination that check has nothing against.
+// claimStage creates a stage if check accepts the destination.
 func claimStage(dst string, replace bool, check func(*Stage) error) (*Stage, error) {
 	dst, err := resolve(dst)
 	if err != nil {
@@ -69,13 +67,13 @@ func claimStage(dst string, replace bool, check func(*Stage) error) (*Stage, err
 			s.Dir, s.lock = dir, l
 			return s, nil
 		}
-		// Another run took the new directory for one that was left behind, and removes it.
+		// Another run takes the new directory for one of a killed run, and removes it.
 	}
-	return nil, fmt.Errorf("%s: no directory could be made beside it", dst)
+	return nil, fmt.Errorf("%s: no directory could be created beside it", dst)
 }
 
-// resolve makes dst absolute and follows it where it is a link to something that exists, so that
-// replacing it replaces what it names and the stage lies on the same file system.
+// resolve returns the absolute path of dst. If dst is a link to an existing file or directory, it returns the path of
+// that, so that it is replaced rather than the link, and the stage is on the same file system.
 func resolve(dst string) (string, error) {
 	if dst == "" {
 		return "", &fs.PathError{Op: "create", Path: dst, Err: fs.ErrNotExist}
@@ -112,20 +110,20 @@ func (s *Stage) makeParents() error {
 	return os.MkdirAll(parent, 0o777)
 }
 
-// removeParents removes the directories that makeParents made, where nothing else has come to
-// lie in them.
+// removeParents removes the directories that makeParents created, unless they hold other files.
 func (s *Stage) removeParents() error {
 	if s.created == "" {
 		return nil
 	}
 	for dir := filepath.Dir(s.dst); ; dir = filepath.Dir(dir) {
 		if os.Remove(dir) != nil || dir == s.created {
-			return nil // not empty: others use it
+			return nil // not empty
 		}
 	}
 }
 
-// checkDestination refuses a destination that is there, or that nobody means to have replaced.
+// checkDestination refuses a destination that exists, unless it may be replaced, and one that contains the current
+// directory or the home directory.
 func (s *Stage) checkDestination() error {
 	_, err := os.Lstat(s.dst)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -143,15 +141,14 @@ func (s *Stage) checkDestination() error {
 			continue
 		}
 		if inside, err := Within(used, s.dst); err == nil && inside {
-			return &fs.PathError{Op: "replace", Path: s.dst, Err: fmt.Errorf("%s lies in it", used)}
+			return &fs.PathError{Op: "replace", Path: s.dst, Err: fmt.Errorf("%s is in it", used)}
 		}
 	}
 	return nil
 }
 
-// Publish makes the stage durable and gives it the destination's name. A destination that came
-// to exist meanwhile is refused unless it is to be replaced. After an error the stage is still
-// there, for Discard.
+// Publish syncs the stage and renames it to the destination. It fails if the destination has been created meanwhile and
+// may not be replaced. After an error the stage still exists, for Discard.
 func (s *Stage) Publish() error {
 	if err := syncTree(s.Dir); err != nil {
 		return err
@@ -168,11 +165,11 @@ func (s *Stage) Publish() error {
 	return errors.Join(err, s.lock.release())
 }
 
-// exchangeNames is exchange, or in tests a system that cannot.
+// exchangeNames is exchange, except in tests.
 var exchangeNames = exchange
 
-// swapIn renames the stage to the destination and returns where what was there before lies now,
-// "" for nothing.
+// swapIn renames the stage to the destination. It returns the path to which a previous destination was renamed, "" for
+// none.
 func (s *Stage) swapIn() (old string, err error) {
 	err = renameNew(s.Dir, s.dst)
 	if !errors.Is(err, fs.ErrExist) || !s.replace {
@@ -181,8 +178,8 @@ func (s *Stage) swapIn() (old string, err error) {
 	if err = exchangeNames(s.Dir, s.dst); !errors.Is(err, errors.ErrUnsupported) {
 		return s.Dir, err
 	}
-	// In two steps. A run that is killed between them leaves no destination but the old one beside
-	// it, which the next run to the same destination puts back.
+	// Without exchange it takes two steps. If the run is killed between them, there is no destination, only the old one
+	// beside it, which the next run with the same destination restores.
 	old = s.Dir + oldMark
 	if err = os.Rename(s.dst, old); err != nil {
 		return "", err
@@ -193,7 +190,7 @@ func (s *Stage) swapIn() (old string, err error) {
 	return old, nil
 }
 
-// Discard removes the stage, and the directories made for it. After Publish it does nothing.
+// Discard removes the stage and the directories that were created for it. After Publish it does nothing.
 func (s *Stage) Discard() error {
 	if s.Dir == "" {
 		return nil
@@ -203,8 +200,8 @@ func (s *Stage) Discard() error {
 	return errors.Join(err, s.lock.release(), s.removeParents())
 }
 
-// clean removes the stages to dst that no living process holds. Where a run was killed between
-// the two steps of a replacement it puts the old destination back first.
+// clean removes the stages with destination dst that no process holds. If a run was killed between the two steps of a
+// replacement, it first restores the old destination.
 func clean(dst string) error {
 	entries, err := os.ReadDir(filepath.Dir(dst))
 	if err != nil {
@@ -228,7 +225,7 @@ func clean(dst string) error {
 	return nil
 }
 
-// isStage recognises the name of a stage to base, or of what one replaced.
+// isStage recognises the name of a stage with destination base, or of a replaced destination.
 func isStage(name, base string) (stage string, old, ok bool) {
 	stage, old = strings.CutSuffix(name, oldMark)
 	random, ok := strings.CutPrefix(stage, "."+base+stageMark)
@@ -242,9 +239,9 @@ func isStage(name, base string) (stage string, old, ok bool) {
 func cleanStage(dir, dst string) error {
 	l, held, err := tryLock(dir)
 	if err != nil || !held {
-		return nil // another run's, or not ours to lock
+		return nil // held by another run, or not accessible
 	}
-	return errors.Join(settleFile(dir, dst), os.RemoveAll(dir), l.release())
+	return errors.Join(repairFiles(dir, dst), os.RemoveAll(dir), l.release())
 }
 
 func cleanOld(old, dst string) error {
@@ -252,7 +249,7 @@ func cleanOld(old, dst string) error {
 	if _, err := os.Lstat(stage); err == nil {
 		l, held, err := tryLock(stage)
 		if err != nil || !held {
-			return nil // in the middle of being swapped
+			return nil // being replaced
 		}
 		defer l.release()
 	}

@@ -1,9 +1,14 @@
-// Package storage is what griffin asks of a file system beyond reading and writing: a directory
-// that appears complete or not at all (Stage), or a file with a sidecar (FileStage), files that are
-// filled in parallel past the page cache (Output), memory that the garbage collector does not count
-// (Buffer), and the space that is left (CheckFree).
+// Package storage reads the files of checkpoints from sources and writes files to the local file system.
 //
-// Every operation has a plain form for systems that lack the better one.
+// A source is an fs.FS whose files implement io.ReaderAt: a directory of the local file system (Local, Locate),
+// memory (testing/fstest.MapFS), or another implementation. All readers of package formats open files with Open,
+// which refuses anything but regular files. A source may have a method Path(name string) string, which returns what
+// users call a file. Large reads at any offset are efficient on every source; small reads may be slow.
+//
+// For writing there are a directory or a file with a sidecar that appear complete or not at all (Stage, FileStage),
+// files that are written concurrently past the page cache (Output, Stream), memory that the garbage collector does
+// not scan (Buffer), and a check of the free space (CheckFree). On systems without the necessary calls, these use
+// simpler ones.
 package storage
 
 import (
@@ -15,22 +20,21 @@ import (
 	"syscall"
 )
 
-// SpaceError says that a destination does not fit on its file system.
+// SpaceError reports that an output does not fit on its file system.
 type SpaceError struct {
 	Dir        string // on that file system
 	Need, Free int64  // bytes
 }
 
 func (e *SpaceError) Error() string {
-	return fmt.Sprintf("%s: the output needs %d bytes and only %d are free", e.Dir, e.Need, e.Free)
+	return fmt.Sprintf("%s: the output needs %d bytes, but only %d are free", e.Dir, e.Need, e.Free)
 }
 
-// Unwrap returns what a write would have failed with.
+// Unwrap returns the error with which a write would fail.
 func (e *SpaceError) Unwrap() error { return syscall.ENOSPC }
 
-// CheckFree returns a *SpaceError if the file system of dir (or of the nearest directory above it
-// that exists) has fewer than need bytes left for this user. Where the system does not tell, there
-// is no error.
+// CheckFree returns a *SpaceError if the file system of dir, or of the nearest existing directory above it, has fewer
+// than need bytes available to this user. It returns nil if the available space is unknown.
 func CheckFree(dir string, need int64) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -59,8 +63,8 @@ func CheckFree(dir string, need int64) error {
 	return nil
 }
 
-// Within reports whether path is dir or lies in it, whatever the names: through symbolic links,
-// other mounts and relative paths. Both exist.
+// Within reports whether path is dir or is in dir, also through symbolic links, other mounts and relative paths. Both
+// exist.
 func Within(path, dir string) (bool, error) {
 	target, err := os.Stat(dir)
 	if err != nil {
@@ -89,7 +93,7 @@ func Within(path, dir string) (bool, error) {
 	}
 }
 
-// WriteFile writes a small file that must not exist yet and makes it durable.
+// WriteFile writes and syncs a small file, which must not exist.
 func WriteFile(path string, content []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
@@ -99,7 +103,7 @@ func WriteFile(path string, content []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// syncTree makes the files below dir and the directories themselves durable.
+// syncTree syncs dir and all files and directories below it.
 func syncTree(dir string) error {
 	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -111,7 +115,7 @@ func syncTree(dir string) error {
 		if !entry.Type().IsRegular() {
 			return nil
 		}
-		f, err := os.OpenFile(path, os.O_RDWR, 0) // Windows flushes only what it may write
+		f, err := os.OpenFile(path, os.O_RDWR, 0) // Windows syncs only files that are open for writing
 		if err != nil {
 			return err
 		}

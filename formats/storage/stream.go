@@ -5,26 +5,24 @@ import (
 	"os"
 )
 
-// streamPanel is the memory of a write of a Stream, which has two.
+// streamPanel is the size in bytes of each of the two panels of a Stream.
 const streamPanel = 1 << 20
 
-// Stream fills a file from its beginning to an end that is not known in advance, as Output does
-// one of known size: past the page cache, and while the next bytes are being made. It is for use
-// by one goroutine.
+// Stream writes a file of unknown size from the beginning. Like Output it bypasses the page cache. It writes while the
+// caller produces the next bytes. It is for use by one goroutine.
 type Stream struct {
 	out    *Output
-	panel  *Buffer // that is being filled
+	panel  *Buffer // being filled
 	filled int
-	at     int64 // of the panel in the file
+	at     int64 // offset of the panel in the file
 
 	free    chan *Buffer
-	written chan error // of the panel on its way, if busy
+	written chan error // result of writing a panel, if busy
 	busy    bool
 	err     error
 }
 
-// NewStream prepares an empty file, open for writing. The caller keeps f. Close gives the memory
-// back.
+// NewStream prepares an empty file that is open for writing. It does not take over f. Close releases the memory.
 func NewStream(f *os.File) (*Stream, error) {
 	s := &Stream{out: &Output{file: f, direct: openDirect(f)}, free: make(chan *Buffer, 1), written: make(chan error, 1)}
 	var err error
@@ -39,7 +37,7 @@ func NewStream(f *os.File) (*Stream, error) {
 	return s, nil
 }
 
-// Write implements io.Writer. An error may be that of an earlier call.
+// Write implements io.Writer. The error may be that of an earlier write.
 func (s *Stream) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) && s.err == nil {
@@ -53,7 +51,7 @@ func (s *Stream) Write(p []byte) (int, error) {
 	return done, s.err
 }
 
-// send has the panel written and takes the other one, once it is.
+// send starts writing the panel and waits for the other one.
 func (s *Stream) send() {
 	s.wait()
 	panel, n, at := s.panel, s.filled, s.at
@@ -68,7 +66,7 @@ func (s *Stream) send() {
 	}()
 }
 
-// wait waits for the panel on its way.
+// wait waits until no panel is being written.
 func (s *Stream) wait() {
 	if s.busy {
 		s.err = errors.Join(s.err, <-s.written)
@@ -76,8 +74,7 @@ func (s *Stream) wait() {
 	}
 }
 
-// Close writes what is left and makes the file durable. It does not close the file that NewStream
-// was given.
+// Close writes the remaining bytes and syncs the file. It does not close the file that was passed to NewStream.
 func (s *Stream) Close() error {
 	if s.err == nil && s.filled > 0 {
 		s.send()

@@ -1,18 +1,17 @@
-// Package strictjson reads the JSON of checkpoints. Unlike encoding/json it lets nothing pass that
-// two readers could take differently: a key that comes twice, text that is not UTF-8, half of a
-// surrogate pair, data after the end. It tells keys apart exactly, keeps their order and the
-// spelling of numbers, and bounds the depth.
+// Package strictjson reads the JSON of checkpoints. Unlike encoding/json it refuses text that two readers could
+// understand differently: duplicate keys, text that is not UTF-8, half of a surrogate pair, data after the end. It
+// compares keys exactly, keeps their order and the spelling of numbers, and bounds the nesting.
 //
-// Parse gives a whole text as a tree. A Decoder walks through a large text whose shape is known
-// without building one. All errors are *tensor.FormatError with the offset in the text.
+// Parse returns the values of a text. A Decoder reads a large text of known structure without keeping its values. All
+// errors are *tensor.FormatError with the offset in the text.
 package strictjson
 
 import "github.com/griffin-ckpt/griffin/formats/tensor"
 
-// Kind is what a JSON value is, told by its first byte.
+// Kind is the kind of a JSON value.
 type Kind byte
 
-// The kinds of values. Invalid stands for the end of the text and for anything else.
+// The kinds of values. KindInvalid is the end of the text, and text that is not a value.
 const (
 	KindInvalid Kind = iota
 	KindObject
@@ -23,8 +22,8 @@ const (
 	KindNull
 )
 
-// Decoder walks through one JSON text, front to back. Its memory is that of the keys of the objects
-// that are open. After an error it is of no further use.
+// Decoder reads a JSON text from the beginning. Its memory is that of the keys of the open objects. It cannot be used
+// after an error.
 type Decoder struct {
 	text     []byte
 	pos      int
@@ -32,8 +31,8 @@ type Decoder struct {
 	maxDepth int
 }
 
-// NewDecoder returns a decoder at the first value of text, in which arrays and objects may nest
-// maxDepth deep. The decoder does not keep text in what it returns.
+// NewDecoder returns a decoder of text, in which arrays and objects may nest maxDepth deep. Its results do not refer to
+// text.
 func NewDecoder(text []byte, maxDepth int) *Decoder {
 	return &Decoder{text: text, maxDepth: maxDepth}
 }
@@ -41,7 +40,7 @@ func NewDecoder(text []byte, maxDepth int) *Decoder {
 // Offset returns the number of bytes read.
 func (d *Decoder) Offset() int64 { return int64(d.pos) }
 
-// Peek returns the kind of the next value, without reading it.
+// Peek returns the kind of the next value.
 func (d *Decoder) Peek() Kind {
 	d.space()
 	switch c := d.byte(); {
@@ -61,7 +60,7 @@ func (d *Decoder) Peek() Kind {
 	return KindInvalid
 }
 
-// Object reads an object. It calls member after each key; member reads the value.
+// Object reads an object. It calls member after each key to read the value.
 func (d *Decoder) Object(member func(key string) error) error {
 	var keys keySet
 	return d.list('{', '}', "an object", func() error {
@@ -81,12 +80,12 @@ func (d *Decoder) Object(member func(key string) error) error {
 	})
 }
 
-// Array reads an array. It calls item before each item; item reads it.
+// Array reads an array. It calls item to read each item.
 func (d *Decoder) Array(item func() error) error {
 	return d.list('[', ']', "an array", item)
 }
 
-// list reads what lies between brackets, separated by commas.
+// list reads items between brackets, separated by commas.
 func (d *Decoder) list(open, end byte, what string, item func() error) error {
 	d.space()
 	if err := d.expect(open, what); err != nil {
@@ -132,7 +131,7 @@ func (d *Decoder) Null() error {
 	return d.word("null")
 }
 
-// Skip reads a value of any kind with all the checks and drops it.
+// Skip reads and checks a value of any kind.
 func (d *Decoder) Skip() (err error) {
 	switch d.Peek() {
 	case KindObject:
@@ -153,7 +152,7 @@ func (d *Decoder) Skip() (err error) {
 	return err
 }
 
-// End checks that nothing but white space is left.
+// End checks that only white space is left.
 func (d *Decoder) End() error {
 	if d.space(); d.pos < len(d.text) {
 		return d.bad("data after the end of the JSON text")
@@ -161,8 +160,7 @@ func (d *Decoder) End() error {
 	return nil
 }
 
-// keySet holds the keys of one object. Most objects have few, and then a list is smaller and
-// faster than a map.
+// keySet holds the keys of an object. For few keys, which most objects have, a list is smaller and faster than a map.
 type keySet struct {
 	few  []string
 	many map[string]struct{}
@@ -192,8 +190,7 @@ func (s *keySet) add(key string) bool {
 	return true
 }
 
-// byte returns the next byte, or 0 at the end. A NUL in the text is valid nowhere, so the two need
-// not be told apart before an error is written.
+// byte returns the next byte, or 0 at the end. A zero byte is not valid anywhere in the text.
 func (d *Decoder) byte() byte {
 	if d.pos < len(d.text) {
 		return d.text[d.pos]
@@ -228,7 +225,7 @@ func (d *Decoder) word(w string) error {
 	return nil
 }
 
-// unexpected says what stands at the current place instead of what.
+// unexpected returns the error for text at the current position that is not what is expected.
 func (d *Decoder) unexpected(what string) error {
 	if d.pos >= len(d.text) {
 		return d.bad("JSON text ends where %s is expected", what)

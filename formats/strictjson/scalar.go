@@ -32,8 +32,7 @@ func (d *Decoder) String() (string, error) {
 	return "", d.bad("JSON text ends within a string")
 }
 
-// escapedString reads the rest of a string that began at start and has an escape at the current
-// place.
+// escapedString reads the rest of a string that began at start, from an escape on.
 func (d *Decoder) escapedString(start int) (string, error) {
 	s := append([]byte(nil), d.text[start:d.pos]...)
 	for d.pos < len(d.text) {
@@ -58,7 +57,7 @@ func (d *Decoder) escapedString(start int) (string, error) {
 	return "", d.bad("JSON text ends within a string")
 }
 
-// plainRune reads one character that stands for itself.
+// plainRune reads a character that is not escaped.
 func (d *Decoder) plainRune() error {
 	switch c := d.text[d.pos]; {
 	case c < ' ':
@@ -79,7 +78,7 @@ var shortEscapes = [256]rune{
 	'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
 }
 
-// escape reads a backslash and what belongs to it.
+// escape reads an escape sequence.
 func (d *Decoder) escape() (rune, error) {
 	at := d.pos
 	d.pos++
@@ -133,14 +132,13 @@ func (d *Decoder) hexUnit() (rune, bool) {
 	return r, true
 }
 
-// Number reads a number, as it is spelled.
+// Number reads a number.
 func (d *Decoder) Number() (json.Number, error) {
 	b, err := d.number()
 	return json.Number(b), err
 }
 
-// Uint reads a number that is a plain non-negative integer below 2^63: digits alone, with no
-// sign, fraction or exponent.
+// Uint reads a non-negative integer below 2^63, written without sign, fraction or exponent.
 func (d *Decoder) Uint() (int64, error) {
 	d.space()
 	at := d.pos
@@ -162,7 +160,7 @@ func (d *Decoder) Uint() (int64, error) {
 	return n, nil
 }
 
-// number checks the next value against the grammar of numbers and returns its text.
+// number reads a number and returns its text.
 func (d *Decoder) number() ([]byte, error) {
 	d.space()
 	start := d.pos
@@ -195,7 +193,7 @@ func (d *Decoder) number() ([]byte, error) {
 	return d.text[start:d.pos], nil
 }
 
-// digits reads digits and reports whether there was one.
+// digits reads digits and reports whether there were any.
 func (d *Decoder) digits() bool {
 	start := d.pos
 	for isDigit(d.byte()) {
@@ -206,7 +204,7 @@ func (d *Decoder) digits() bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// quote returns s for a message: quoted, and cut where it is long.
+// quote quotes s for a message and shortens it.
 func quote(s string) string {
 	const most = 80
 	if len(s) > most {

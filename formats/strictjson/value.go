@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// Object is a JSON object that keeps the order of its keys.
+// Object is a JSON object with its keys in order.
 type Object struct {
 	keys   []string
 	values []any
@@ -18,7 +18,7 @@ func (o *Object) Keys() []string { return o.keys }
 // Len returns the number of keys.
 func (o *Object) Len() int { return len(o.keys) }
 
-// Get returns the value of key and whether there is one. Case counts.
+// Get returns the value of exactly that key, and false if there is none.
 func (o *Object) Get(key string) (any, bool) {
 	if o.index != nil {
 		i, ok := o.index[key]
@@ -50,12 +50,11 @@ func (o *Object) add(key string, value any) {
 	}
 }
 
-// Parse returns the one value of a JSON text: *Object, []any, string, json.Number, bool or nil.
-// Arrays and objects may nest maxDepth deep; a scalar has depth 0. Memory is proportional to the
-// text, at most some fifty times its size. Errors are *tensor.FormatError with the offset in data.
+// Parse returns the value of a JSON text: *Object, []any, string, json.Number, bool or nil. Arrays and objects may nest
+// maxDepth deep; a scalar has depth 0. Memory is proportional to the text, at most about fifty times its size.
 func Parse(data []byte, maxDepth int) (any, error) {
 	d := NewDecoder(data, maxDepth)
-	v, err := d.Value()
+	v, err := d.value()
 	if err == nil {
 		err = d.End()
 	}
@@ -65,8 +64,7 @@ func Parse(data []byte, maxDepth int) (any, error) {
 	return v, nil
 }
 
-// Check checks that a text is one JSON value that every reader takes alike. Arrays and objects may
-// nest maxDepth deep. Errors are *tensor.FormatError with the offset in data.
+// Check checks a JSON text as Parse does, without keeping its values.
 func Check(data []byte, maxDepth int) error {
 	d := NewDecoder(data, maxDepth)
 	if err := d.Skip(); err != nil {
@@ -75,13 +73,13 @@ func Check(data []byte, maxDepth int) error {
 	return d.End()
 }
 
-// Value reads a value of any kind, as Parse returns it.
-func (d *Decoder) Value() (any, error) {
+// value reads a value of any kind, as Parse returns it.
+func (d *Decoder) value() (any, error) {
 	switch d.Peek() {
 	case KindObject:
 		o := &Object{}
 		err := d.Object(func(key string) error {
-			v, err := d.Value()
+			v, err := d.value()
 			o.add(key, v)
 			return err
 		})
@@ -89,7 +87,7 @@ func (d *Decoder) Value() (any, error) {
 	case KindArray:
 		list := []any{}
 		err := d.Array(func() error {
-			v, err := d.Value()
+			v, err := d.value()
 			list = append(list, v)
 			return err
 		})
@@ -106,8 +104,7 @@ func (d *Decoder) Value() (any, error) {
 	return nil, d.unexpected("a value")
 }
 
-// Int returns the value of a number that is spelled as a plain integer (no fraction, no exponent)
-// and fits an int64.
+// Int returns the value of a number that is written as an integer, without fraction and exponent, and fits an int64.
 func Int(v any) (int64, bool) {
 	n, ok := v.(json.Number)
 	if !ok {
