@@ -1,3 +1,7 @@
+// Package convert converts a checkpoint of a model family from one layout and format to another. It
+// recognises the model (package model), plans every tensor of the destination before a byte is
+// written, moves the elements (package transfer), compares what was written with the source if that is
+// wanted (package proof), and writes the files that belong beside the weights (package huggingface).
 package convert
 
 import (
@@ -6,30 +10,34 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Convert writes a checkpoint of the family as o.To says, which appears at dst complete or not at
-// all. Memory does not grow with the checkpoint.
+// Convert writes the model of a checkpoint to dst, in the layout and format of o.To. The destination
+// appears complete or not at all. Memory does not grow with the checkpoint.
 //
-// A source that is broken, no Griffin, has no such form, or is not what its own conversion.json says is
-// a *tensor.FormatError; what the caller has to decide a *SettingsError; written weights that turn out
-// wrong a *proof.Error.
+// Convert returns a *tensor.FormatError if the source is corrupt, does not have a model of the family,
+// cannot be expressed in the target layout, or contradicts its conversion.json; an *OptionError if
+// options are missing or contradict the source; and a *proof.Error if Options.Verify finds the written
+// weights to be wrong.
 func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (*Result, error) {
 	start := time.Now()
 	c, err := prepare(ctx, src, dst, o)
 	if err != nil {
 		return nil, err
 	}
-	defer c.plan.Source.closeAdapter()
 	if err := checkKind(dst, o.To); err != nil {
 		return nil, err
 	}
@@ -52,35 +60,38 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	return c.result, nil
 }
 
-// conversion is a conversion whose every file is known.
+// conversion is a conversion of which every file is known.
 type conversion struct {
 	options Options
 	plan    *Plan
 	output  output
 	files   []huggingface.File // beside the weights
-	origin  *provenance        // of the source, nil where nothing tells
+	notes   []string           // about those files
+	origin  *provenance        // of the source; nil if unknown
+	adapter *manifest.Adapter  // nil if there is none
 	result  *Result
 }
 
-func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (c *conversion, err error) {
+func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (*conversion, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	model, err := o.findModel(ctx, src)
+	m, err := model.Open(ctx, src, model.Options{Family: o.Family, Name: o.Model, KeepExtra: o.Extra == KeepExtra, Adapter: o.Adapter,
+		SkipScale: o.To == ToHF && o.DType == tensor.Invalid}) // the head of a directory is copied as it is
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			model.closeAdapter()
+	c := &conversion{options: o}
+	if o.Adapter != nil {
+		if c.adapter, err = describeAdapter(ctx, o.Adapter); err != nil {
+			return nil, err
 		}
-	}()
-	c = &conversion{options: o}
-	if c.plan, err = NewPlan(model, o.plan()); err != nil {
+	}
+	if c.plan, err = NewPlan(m, o.plan()); err != nil {
 		return nil, err
 	}
 	if o.To == ToHF {
-		if c.files, err = HFFiles(c.plan, FilesOptions{Tokenizer: o.Tokenizer, InstructionTuned: o.InstructionTuned}); err != nil {
+		if err := c.planFiles(); err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +109,40 @@ func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	return c, nil
 }
 
-// need returns the bytes that the destination takes at most.
+// planFiles decides on the files beside the weights of a Hugging Face directory.
+func (c *conversion) planFiles() error {
+	p := c.plan
+	file := &p.Source.Family.HuggingFace
+	o := huggingface.Options{Config: file.Fields(&p.Config, p.HF, p.DType), Tokens: file.Tokens, VocabSize: p.Config.VocabSize, UseCache: file.UseCache(&p.Config),
+		Tokenizer: c.options.Tokenizer, InstructionTuned: c.options.InstructionTuned}
+	if p.stated != nil {
+		o.Source, o.SourceConfig = p.Source.Checkpoint.Source, p.Source.Checkpoint.Beside(hfconfig.Name)
+		o.Changed = file.Changed(p.stated, &p.Config, p.HF)
+		for _, name := range []string{"dtype", "torch_dtype"} {
+			if !p.Keep && (p.stated.Has(name) || !p.stated.Has("dtype") && !p.stated.Has("torch_dtype")) {
+				o.Changed = append(o.Changed, huggingface.Field{Name: name, Value: p.DType.String()})
+			}
+		}
+	}
+	d, err := huggingface.Files(o)
+	if err != nil {
+		return err
+	}
+	c.files = d.Files
+	if d.Unnamed > 0 {
+		c.notes = append(c.notes, fmt.Sprintf("the vocabulary has %d tokens more than the tokenizer has pieces; the files made from the tokenizer do not have the added tokens", d.Unnamed))
+	}
+	if len(d.NotCopied) > 0 {
+		var names []string
+		for _, name := range d.NotCopied {
+			names = append(names, tensor.QuoteName(name))
+		}
+		c.notes = append(c.notes, "not copied, since it may not hold for the new weights: "+tensor.JoinNames(names))
+	}
+	return nil
+}
+
+// need returns the most bytes that the destination takes.
 func (c *conversion) need() int64 {
 	const manifest = 1 << 20 // conversion.json, roughly
 	n := manifest + c.output.size()
@@ -108,7 +152,7 @@ func (c *conversion) need() int64 {
 	return n
 }
 
-// writeStaged makes the destination beside its place and puts it there if there is no error.
+// writeStaged writes the destination to a temporary path, and renames it if there is no error.
 func (c *conversion) writeStaged(ctx context.Context, dst string) (err error) {
 	stage, err := newStaging(dst, c.options.To, c.options.Overwrite)
 	if err != nil {
@@ -121,7 +165,7 @@ func (c *conversion) writeStaged(ctx context.Context, dst string) (err error) {
 	return stage.publish()
 }
 
-// write fills the stage.
+// write writes all files to the stage.
 func (c *conversion) write(ctx context.Context, stage *staging) error {
 	total := c.result.Bytes
 	if c.options.Verify {
@@ -137,11 +181,16 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 	if err != nil {
 		return err
 	}
-	told := len(c.plan.Notes)
-	if err := c.plan.CheckExact(written); err != nil {
+	cost, err := c.plan.checkDivision(written)
+	if err != nil {
 		return err
 	}
-	c.result.Notes = append(c.result.Notes, c.plan.Notes[told:]...)
+	if cost != "" {
+		form := *c.result.HF
+		form.Inexact = append(slices.Clone(form.Inexact), cost)
+		c.result.HF = &form
+		c.result.Notes = append(c.result.Notes, "not exact: "+cost)
+	}
 	c.result.add(written)
 	if c.result.Files == nil {
 		if err := c.listFiles(stage.weights); err != nil {
@@ -161,8 +210,8 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 	return c.writeFiles(stage, digests)
 }
 
-// writeWeights also returns the digests that come with it: of all sources where they are to be checked,
-// otherwise of those that are copied.
+// writeWeights moves the elements. It returns the digests of all sources if they are to be checked,
+// otherwise those that need no further reading.
 func (c *conversion) writeWeights(ctx context.Context, path string, progress func(done int64)) (written []tensor.Written, digests *moves.Digests, err error) {
 	weights, err := c.output.create(path)
 	if err != nil {
@@ -181,7 +230,7 @@ func (c *conversion) writeWeights(ctx context.Context, path string, progress fun
 	return r.Written, digests, nil
 }
 
-// listFiles puts the files of a directory into the result.
+// listFiles adds the files of a directory to the result.
 func (c *conversion) listFiles(dir string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -197,26 +246,28 @@ func (c *conversion) listFiles(dir string) error {
 	})
 }
 
-// writeFiles writes all but the weights.
+// writeFiles writes all files but the weights.
 func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
 	for _, f := range c.files {
 		if err := f.Write(stage.weights); err != nil {
 			return err
 		}
 	}
-	manifest, err := NewManifest(c.plan, ToolVersion(), c.output.format(), digests, c.origin).JSON()
+	record := newManifest(c.plan, ToolVersion(), c.output.format(), digests, c.origin)
+	record.Adapter, record.HuggingFace = c.adapter, c.result.HF
+	text, err := record.JSON()
 	if err != nil {
 		return err
 	}
-	name := ManifestName
+	name := manifest.Name
 	if c.options.To == ToTorch {
 		name = filepath.Base(stage.manifest)
 	}
-	c.result.Files = append(c.result.Files, ResultFile{name, int64(len(manifest))})
-	return storage.WriteFile(stage.manifest, manifest)
+	c.result.Files = append(c.result.Files, ResultFile{name, int64(len(text))})
+	return storage.WriteFile(stage.manifest, text)
 }
 
-// prove holds what was written against the source.
+// prove compares what was written with the source.
 func (c *conversion) prove(ctx context.Context, path string, progress func(done int64)) (*moves.Digests, error) {
 	output, err := formats.Open(path, formats.Options{})
 	if err != nil {

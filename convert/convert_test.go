@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
@@ -29,10 +31,10 @@ import (
 )
 
 // writtenModel is a model whose elements lie in a file of their own, one tensor after the other.
-func writtenModel(path string, c *Config, seed uint64) error {
+func writtenModel(path string, c *model.Config, seed uint64) error {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	var content []byte
-	for _, t := range modelTensors(c, Flax, "params.") {
+	for _, t := range modelTensors(c, model.Flax, "params.") {
 		for range t.Bytes() / 4 {
 			content = append(content, byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32()), 0x3d)
 		}
@@ -41,12 +43,12 @@ func writtenModel(path string, c *Config, seed uint64) error {
 }
 
 // openModel opens what writtenModel wrote.
-func openModel(path string, c *Config) (*tensor.Checkpoint, error) {
+func openModel(path string, c *model.Config) (*tensor.Checkpoint, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	tensors := modelTensors(c, Flax, "params.")
+	tensors := modelTensors(c, model.Flax, "params.")
 	at := int64(0)
 	for _, t := range tensors {
 		t.Data = &tensor.Strided{Store: f, Base: at, Length: t.Elements(), DType: t.DType, View: tensor.RowMajor(t.Shape...)}
@@ -55,8 +57,8 @@ func openModel(path string, c *Config) (*tensor.Checkpoint, error) {
 	return tensor.NewCheckpoint(path, "test", tensors, f)
 }
 
-var smallConfig = &Config{VocabSize: 96, Width: 32, MLPExpandedWidth: 48, NumHeads: 2, LRUWidth: 40, ConvWidth: 4,
-	BlockTypes: []BlockType{Recurrent, Attention, Recurrent}}
+var smallConfig = &model.Config{VocabSize: 96, Width: 32, MLPExpandedWidth: 48, NumHeads: 2, LRUWidth: 40, ConvWidth: 4,
+	BlockTypes: []model.BlockType{model.Recurrent, model.Attention, model.Recurrent}}
 
 // source returns the small model as a checkpoint in a file.
 func source(t *testing.T) *tensor.Checkpoint {
@@ -94,7 +96,7 @@ func checkDestination(src *tensor.Checkpoint, dst string) error {
 		return err
 	}
 	defer out.Close()
-	text, err := os.ReadFile(filepath.Join(dst, ManifestName))
+	text, err := os.ReadFile(filepath.Join(dst, manifest.Name))
 	if err != nil {
 		return err
 	}
@@ -201,7 +203,7 @@ func TestConvertGivesTheSameBytes(t *testing.T) {
 
 func TestConvertDryRunWritesNothing(t *testing.T) {
 	dir := t.TempDir()
-	src := checkpoint(t, modelTensors(smallConfig, Flax, "params.")...) // no data at all
+	src := checkpoint(t, modelTensors(smallConfig, model.Flax, "params.")...) // no data at all
 	r, err := Convert(t.Context(), src, filepath.Join(dir, "a", "out"), Options{Settings: tinySettings, DryRun: true})
 	if err != nil || !r.DryRun || len(r.Tensors) == 0 || r.Bytes == 0 {
 		t.Errorf("%+v, %v", r, err)
@@ -262,7 +264,7 @@ func TestConvertRefusesDestinations(t *testing.T) {
 }
 
 func isSettingsError(err error) bool {
-	var e *SettingsError
+	var e *OptionError
 	return errors.As(err, &e)
 }
 
@@ -319,7 +321,7 @@ func breakOff(t *testing.T, to Target, replace bool, how string) {
 	if replace {
 		var err error
 		if to == ToTorch {
-			err = errors.Join(os.WriteFile(dst, []byte("old"), 0o666), os.WriteFile(dst+"."+ManifestName, []byte("old too"), 0o666))
+			err = errors.Join(os.WriteFile(dst, []byte("old"), 0o666), os.WriteFile(dst+"."+manifest.Name, []byte("old too"), 0o666))
 		} else {
 			err = errors.Join(os.Mkdir(dst, 0o777), os.WriteFile(filepath.Join(dst, "old"), nil, 0o666))
 		}
@@ -351,8 +353,8 @@ func breakOff(t *testing.T, to Target, replace bool, how string) {
 }
 
 // killConfig takes long enough to convert that it can be killed on the way.
-var killConfig = &Config{VocabSize: 8000, Width: 256, MLPExpandedWidth: 512, NumHeads: 4, LRUWidth: 256, ConvWidth: 4,
-	BlockTypes: []BlockType{Recurrent, Recurrent, Attention}}
+var killConfig = &model.Config{VocabSize: 8000, Width: 256, MLPExpandedWidth: 512, NumHeads: 4, LRUWidth: 256, ConvWidth: 4,
+	BlockTypes: []model.BlockType{model.Recurrent, model.Recurrent, model.Attention}}
 
 const (
 	killVariable = "GRIFFIN_TEST_CONVERT"
@@ -427,7 +429,7 @@ func testConvertKilled(t *testing.T, to Target) {
 	kills, present := 0, false
 	for round := range 12 {
 		if round%4 == 0 {
-			if err := errors.Join(os.RemoveAll(dst), os.RemoveAll(dst+"."+ManifestName)); err != nil {
+			if err := errors.Join(os.RemoveAll(dst), os.RemoveAll(dst+"."+manifest.Name)); err != nil {
 				t.Fatal(err)
 			}
 			present = false
@@ -455,7 +457,7 @@ func testConvertKilled(t *testing.T, to Target) {
 	}
 	want := []string{"out", "source.bin"}
 	if to == ToTorch {
-		want = slices.Insert(want, 1, "out."+ManifestName)
+		want = slices.Insert(want, 1, "out."+manifest.Name)
 	}
 	if got := listed(t, dir); !slices.Equal(got, want) {
 		t.Errorf("%d kills left %q", kills, got)
@@ -473,11 +475,11 @@ func checkWhole(src *tensor.Checkpoint, dst string, to Target) error {
 		return err
 	}
 	defer out.Close()
-	model, err := Recognize(src)
+	m, err := model.Open(context.Background(), src, model.Options{})
 	if err != nil {
 		return err
 	}
-	p, err := NewPlan(model, PlanOptions{To: to})
+	p, err := NewPlan(m, PlanOptions{To: to})
 	if err != nil {
 		return err
 	}

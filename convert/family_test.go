@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -18,15 +19,15 @@ import (
 type caseConfig struct {
 	DType  string `json:"dtype"`
 	Config struct {
-		Vocab   int64       `json:"vocab_size"`
-		Width   int64       `json:"width"`
-		MLP     int64       `json:"mlp_expanded_width"`
-		Heads   int64       `json:"num_heads"`
-		LRU     int64       `json:"lru_width"`
-		Blocks  []BlockType `json:"block_types"`
-		Window  int64       `json:"attention_window_size"`
-		Scale   bool        `json:"embeddings_scale_by_sqrt_dim"`
-		SoftCap float64     `json:"logits_soft_cap"`
+		Vocab   int64             `json:"vocab_size"`
+		Width   int64             `json:"width"`
+		MLP     int64             `json:"mlp_expanded_width"`
+		Heads   int64             `json:"num_heads"`
+		LRU     int64             `json:"lru_width"`
+		Blocks  []model.BlockType `json:"block_types"`
+		Window  int64             `json:"attention_window_size"`
+		Scale   bool              `json:"embeddings_scale_by_sqrt_dim"`
+		SoftCap float64           `json:"logits_soft_cap"`
 	} `json:"config"`
 }
 
@@ -85,7 +86,7 @@ func TestPlanMakesWhatTheLibrariesSave(t *testing.T) {
 		dir := filepath.Dir(filepath.Dir(path))
 		var c caseConfig
 		readJSON(t, filepath.Join(dir, "case.json"), &c)
-		settings := Settings{AttentionWindow: &c.Config.Window, LogitsSoftCap: &c.Config.SoftCap, EmbeddingScale: &c.Config.Scale}
+		settings := model.Settings{AttentionWindow: &c.Config.Window, LogitsSoftCap: &c.Config.SoftCap, EmbeddingScale: &c.Config.Scale}
 		sources, err := filepath.Glob(filepath.Join(dir, "original", "*"))
 		if err != nil {
 			t.Fatal(err)
@@ -119,7 +120,7 @@ func checkPlan(t *testing.T, source string, o PlanOptions, want *tensor.Checkpoi
 		return
 	}
 	defer src.Close()
-	m, err := Recognize(src)
+	m, err := model.Open(t.Context(), src, model.Options{})
 	if err != nil {
 		t.Errorf("%s: %v", source, err)
 		return
@@ -133,7 +134,7 @@ func checkPlan(t *testing.T, source string, o PlanOptions, want *tensor.Checkpoi
 	compare(t, source+" to "+o.To.String(), p, want)
 }
 
-func checkConfig(t *testing.T, path string, got *Config, c *caseConfig) {
+func checkConfig(t *testing.T, path string, got *model.Config, c *caseConfig) {
 	t.Helper()
 	w := &c.Config
 	if got.VocabSize != w.Vocab || got.Width != w.Width || got.MLPExpandedWidth != w.MLP || got.NumHeads != w.Heads || got.LRUWidth != w.LRU || !slices.Equal(got.BlockTypes, w.Blocks) {
@@ -170,17 +171,17 @@ func TestConfigMeansWhatTransformersSaves(t *testing.T) {
 		dir := filepath.Dir(filepath.Dir(path))
 		var c caseConfig
 		readJSON(t, filepath.Join(dir, "case.json"), &c)
-		config := Config{VocabSize: c.Config.Vocab, Width: c.Config.Width, MLPExpandedWidth: c.Config.MLP, NumHeads: c.Config.Heads, LRUWidth: c.Config.LRU,
+		config := model.Config{VocabSize: c.Config.Vocab, Width: c.Config.Width, MLPExpandedWidth: c.Config.MLP, NumHeads: c.Config.Heads, LRUWidth: c.Config.LRU,
 			ConvWidth: 4, BlockTypes: c.Config.Blocks, AttentionWindow: c.Config.Window, LogitsSoftCap: c.Config.SoftCap, EmbeddingScale: c.Config.Scale}
-		tensors := modelTensors(&config, Flax, "")
+		tensors := modelTensors(&config, model.Flax, "")
 		for _, x := range tensors {
 			x.DType = tensor.DTypeByName(c.DType)
 		}
-		p, err := plan(t, Settings{AttentionWindow: &config.AttentionWindow, LogitsSoftCap: &config.LogitsSoftCap, EmbeddingScale: &config.EmbeddingScale}, tensor.Invalid, tensors...)
+		p, err := plan(t, model.Settings{AttentionWindow: &config.AttentionWindow, LogitsSoftCap: &config.LogitsSoftCap, EmbeddingScale: &config.EmbeddingScale}, tensor.Invalid, tensors...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		files, err := HFFiles(p, FilesOptions{})
+		files, err := filesOf(p, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +204,7 @@ func TestConfigMeansWhatTransformersSaves(t *testing.T) {
 				}
 			}
 		}
-		pattern := cycle(len(config.BlockTypes), config.Pattern()...)
+		pattern := model.Repeat(len(config.BlockTypes), config.Pattern()...)
 		if !slices.Equal(pattern, config.BlockTypes) {
 			t.Errorf("%s: pattern %v makes %v", dir, config.Pattern(), pattern)
 		}
@@ -217,7 +218,7 @@ func TestShards(t *testing.T) {
 		Map map[string]string `json:"weight_map"`
 	}
 	readJSON(t, "testdata/tiny-griffin.index.json", &want)
-	p, err := plan(t, tinySettings, tensor.Invalid, modelTensors(&tinyConfig, Flax, "params.")...)
+	p, err := plan(t, tinySettings, tensor.Invalid, modelTensors(&tinyConfig, model.Flax, "params.")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,18 +239,18 @@ func TestShards(t *testing.T) {
 
 // TestPlanFillsEachElementOnce plans between all pairs of layouts, in memory.
 func TestPlanFillsEachElementOnce(t *testing.T) {
-	for from := Flax; from < layoutCount; from++ {
-		for to := Flax; to < layoutCount; to++ {
-			m, err := Recognize(checkpoint(t, modelTensors(&tinyConfig, from, "x.")...))
+	for from := model.Flax; from <= model.HuggingFace; from++ {
+		for target := range targetCount {
+			to := target.Layout()
+			m := open(t, model.Options{}, modelTensors(&tinyConfig, from, "x.")...)
+			p, err := NewPlan(m, PlanOptions{Settings: tinySettings, To: target, DType: tensor.BF16})
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := &Plan{Source: m, Layout: to, Config: m.Config}
-			p.fill(tensor.BF16)
-			want := described(&tinyConfig, to)
+			want := written(&tinyConfig, to)
 			filled := make([][]int, len(p.Dests))
 			for i, d := range p.Dests {
-				if len(want) != len(p.Dests) || d.Name != want[i].name || !slices.Equal(d.Shape, want[i].shape) {
+				if len(want) != len(p.Dests) || d.Name != want[i].Name || !slices.Equal(d.Shape, want[i].Shape) {
 					t.Fatalf("%s to %s: tensor %d is %+v", from, to, i, d)
 				}
 				filled[i] = make([]int, (&tensor.Tensor{Shape: d.Shape}).Elements())

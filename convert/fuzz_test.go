@@ -7,21 +7,21 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
-	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // FuzzRecognize reads lines of a name and a shape as a checkpoint. Whatever they are, the answer is
 // a plan or an error of a kind that says whose fault it is.
 func FuzzRecognize(f *testing.F) {
-	for _, l := range []Layout{Flax, Torch, HuggingFace} {
+	for _, l := range []model.Layout{model.Flax, model.Torch, model.HuggingFace} {
 		c := tinyConfig
-		c.BlockTypes = []BlockType{Recurrent, Attention}
+		c.BlockTypes = []model.BlockType{model.Recurrent, model.Attention}
 		var lines []string
-		for _, n := range described(&c, l) {
-			line := n.name
-			for _, s := range n.shape {
+		for _, n := range written(&c, l) {
+			line := n.Name
+			for _, s := range n.Shape {
 				line += " " + strconv.FormatInt(s, 10)
 			}
 			lines = append(lines, line)
@@ -52,7 +52,7 @@ func FuzzRecognize(f *testing.F) {
 			return
 		}
 		var bad *tensor.FormatError
-		m, err := Recognize(c)
+		m, err := model.Recognize(c, model.Options{})
 		if err != nil {
 			if !errors.As(err, &bad) {
 				t.Fatalf("%v", err)
@@ -66,13 +66,13 @@ func FuzzRecognize(f *testing.F) {
 			checkFuzzedPlan(t, m, PlanOptions{Settings: tinySettings, To: to})
 		}
 		checkFuzzedPlan(t, m, PlanOptions{To: ToTorch, DType: tensor.BF16})
-		none := Settings{AttentionWindow: ptr(int64(8)), LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}
-		checkFuzzedPlan(t, m, PlanOptions{Settings: none, DType: tensor.F16, AllowInexact: true, MatchRuntime: MatchTransformers5})
+		none := model.Settings{AttentionWindow: ptr(int64(8)), LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}
+		checkFuzzedPlan(t, m, PlanOptions{Settings: none, DType: tensor.F16, AllowInexact: true, MatchRuntime: Transformers5})
 	})
 }
 
 // checkFuzzedPlan holds a plan against what every plan has to be: each element filled once.
-func checkFuzzedPlan(t *testing.T, m *Model, o PlanOptions) {
+func checkFuzzedPlan(t *testing.T, m *model.Model, o PlanOptions) {
 	p, err := NewPlan(m, o)
 	if err != nil {
 		var bad *tensor.FormatError
@@ -95,80 +95,18 @@ func checkFuzzedPlan(t *testing.T, m *Model, o PlanOptions) {
 		}
 	}
 	if o.To == ToHF {
-		if _, err := HFFiles(p, FilesOptions{}); err != nil {
+		if err := (&conversion{plan: p}).planFiles(); err != nil {
 			t.Fatal(err)
 		}
 	}
-}
-
-// FuzzWithAdapter puts changes that nobody made on a model. What is accepted can be read to its end.
-func FuzzWithAdapter(f *testing.F) {
-	f.Add("model.layers.0.temporal_block.linear_x.weight", int64(2), int64(32), int64(48), 2.0, false, uint8(0))
-	f.Add("model.embed_tokens.weight", int64(3), int64(32), int64(128), 1e300, true, uint8(1))
-	f.Add("lm_head.weight", int64(1), int64(32), int64(131), -1.0, false, uint8(2))
-	f.Add("layers.0.mlp_block.up_proj.bias", int64(1), int64(96), int64(96), 0.0, false, uint8(7))
-	f.Fuzz(func(t *testing.T, name string, rank, width, height int64, scale float64, transposed bool, kind uint8) {
-		for _, n := range []int64{rank, width, height} {
-			if n < 0 || n > 200 {
-				return
-			}
-		}
-		zeros := func(shape ...int64) *tensor.Tensor {
-			x := named("x", shape...)
-			return withData(x, make([]byte, x.Bytes()))
-		}
-		change := peft.Change{Parameter: name, Scale: scale}
-		if kind&1 == 0 {
-			change.Left, change.Right = &peft.Factor{Tensor: zeros(height, rank)}, &peft.Factor{Tensor: zeros(rank, width)}
-			if transposed {
-				change.Left, change.Right = &peft.Factor{Tensor: zeros(rank, height), Transposed: true}, &peft.Factor{Tensor: zeros(width, rank), Transposed: true}
-			}
-		} else {
-			change.Right = &peft.Factor{Tensor: zeros(width)}
-		}
-		if kind&2 != 0 {
-			change.Value = zeros(height, width)
-		}
-		if kind&4 != 0 {
-			change.Magnitude = zeros(height)
-		}
-		if kind&8 != 0 {
-			change.Left, change.Right, change.Rows, change.Indices = nil, nil, zeros(1, width), []int64{height}
-		}
-		c := tinyConfig
-		tensors := modelTensors(&c, Flax+Layout(kind%3), "")
-		for _, x := range tensors {
-			withData(x, make([]byte, x.Bytes()))
-		}
-		m, err := Recognize(checkpoint(t, tensors...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var bad *tensor.FormatError
-		merged, err := m.WithAdapter(&peft.Adapter{Config: &peft.Config{}, Changes: []peft.Change{change}})
-		if err != nil {
-			if !errors.As(err, &bad) {
-				t.Fatalf("%v", err)
-			}
-			return
-		}
-		for _, x := range merged.Tensors {
-			if _, err := tensor.Digest(t.Context(), x); err != nil && !errors.As(err, &bad) {
-				t.Fatalf("%v", err)
-			}
-		}
-	})
 }
 
 // FuzzProvenance reads any text as the conversion.json of a source, and carries out with it what needs no
 // weights. Whatever it says, the answer is no panic, and an error only of the input's kind.
 func FuzzProvenance(f *testing.F) {
 	small := tinyConfig
-	small.BlockTypes = []BlockType{Attention}
-	m, err := Recognize(checkpoint(f, modelTensors(&small, HuggingFace, "model.")...))
-	if err != nil {
-		f.Fatal(err)
-	}
+	small.BlockTypes = []model.BlockType{model.Attention}
+	m := open(f, model.Options{}, modelTensors(&small, model.HuggingFace, "model.")...)
 	p, err := NewPlan(m, PlanOptions{Settings: tinySettings, To: ToTorch})
 	if err != nil {
 		f.Fatal(err)
@@ -177,7 +115,7 @@ func FuzzProvenance(f *testing.F) {
 	for _, s := range p.Sources() {
 		digests.Sources[s] = [32]byte{}
 	}
-	whole, err := NewManifest(p, "v1", "torch-zip", digests, nil).JSON()
+	whole, err := newManifest(p, "v1", "torch-zip", digests, nil).JSON()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -196,7 +134,7 @@ func FuzzProvenance(f *testing.F) {
 		v, _, err := newProvenance(p, record, "conversion.json")
 		if v != nil {
 			err = v.check(p, digests.Sources, make([]tensor.Written, len(p.Dests)))
-			if _, err := NewManifest(p, "v1", "torch-zip", digests, v).JSON(); err != nil {
+			if _, err := newManifest(p, "v1", "torch-zip", digests, v).JSON(); err != nil {
 				t.Fatal(err)
 			}
 		}

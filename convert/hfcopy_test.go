@@ -35,7 +35,7 @@ func TestHFToHFKeepsTheRest(t *testing.T) {
 	if err := os.Symlink("README.md", filepath.Join(src, "README.link")); err != nil {
 		t.Log(err)
 	}
-	r := convertFile(t, src, dst, Options{DType: tensor.F32, MatchRuntime: MatchTransformers5})
+	r := convertFile(t, src, dst, Options{DType: tensor.F32, MatchRuntime: Transformers5})
 	want := strings.NewReplacer(`"attention_window_size": 8`, `"attention_window_size": 9`, `"dtype": "bfloat16"`, `"dtype": "float32"`,
 		`"torch_dtype": "bfloat16"`, `"torch_dtype": "float32"`).Replace(published)
 	files["config.json"] = want

@@ -11,11 +11,19 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files of testdata")
+
+// filesOf returns the files beside the weights of a plan.
+func filesOf(p *Plan, o Options) ([]huggingface.File, error) {
+	c := &conversion{plan: p, options: o}
+	err := c.planFiles()
+	return c.files, err
+}
 
 // golden compares text with a file of testdata.
 func golden(t *testing.T, name string, got []byte) {
@@ -39,31 +47,31 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 func TestFilesGolden(t *testing.T) {
-	two := presetByName("2b").config
+	two := model.Griffin.Preset("2b").Config
 	two.VocabSize = 256000
 	hawk := tinyConfig
-	hawk.BlockTypes = cycle(4, Recurrent)
+	hawk.BlockTypes = model.Repeat(4, model.Recurrent)
 	wide := tinyConfig
 	wide.VocabSize = 1000
 	for _, tt := range []struct {
 		name   string
 		config Config
-		s      Settings
+		s      model.Settings
 		dtype  tensor.DType
-		o      FilesOptions
+		o      Options
 	}{
-		{"2b", two, Settings{}, tensor.BF16, FilesOptions{}},
-		{"2b-it", two, Settings{}, tensor.BF16, FilesOptions{InstructionTuned: true}},
-		{"tiny", tinyConfig, tinySettings, tensor.Invalid, FilesOptions{}},
-		{"hawk", hawk, Settings{LogitsSoftCap: ptr(1e-5), EmbeddingScale: ptr(true)}, tensor.F16, FilesOptions{}},
-		{"tokenizer", wide, tinySettings, tensor.F32, FilesOptions{Tokenizer: "testdata/tokenizer.model"}},
-		{"tokenizer-it", wide, tinySettings, tensor.F32, FilesOptions{Tokenizer: "testdata/tokenizer.model", InstructionTuned: true}},
+		{"2b", two, model.Settings{}, tensor.BF16, Options{}},
+		{"2b-it", two, model.Settings{}, tensor.BF16, Options{InstructionTuned: true}},
+		{"tiny", tinyConfig, tinySettings, tensor.Invalid, Options{}},
+		{"hawk", hawk, model.Settings{LogitsSoftCap: ptr(1e-5), EmbeddingScale: ptr(true)}, tensor.F16, Options{}},
+		{"tokenizer", wide, tinySettings, tensor.F32, Options{Tokenizer: "testdata/tokenizer.model"}},
+		{"tokenizer-it", wide, tinySettings, tensor.F32, Options{Tokenizer: "testdata/tokenizer.model", InstructionTuned: true}},
 	} {
-		p, err := plan(t, tt.s, tt.dtype, modelTensors(&tt.config, Flax, "params.")...)
+		p, err := plan(t, tt.s, tt.dtype, modelTensors(&tt.config, model.Flax, "params.")...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		files, err := HFFiles(p, tt.o)
+		files, err := filesOf(p, tt.o)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
@@ -83,20 +91,20 @@ func TestFilesGolden(t *testing.T) {
 }
 
 func TestInstructionTunedNeedsTurns(t *testing.T) {
-	p, err := plan(t, tinySettings, tensor.Invalid, modelTensors(&tinyConfig, Flax, "")...)
+	p, err := plan(t, tinySettings, tensor.Invalid, modelTensors(&tinyConfig, model.Flax, "")...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var chat *huggingface.ChatError
-	if _, err := HFFiles(p, FilesOptions{InstructionTuned: true}); !errors.As(err, &chat) || chat.Tokenizer != "" {
+	if _, err := filesOf(p, Options{InstructionTuned: true}); !errors.As(err, &chat) || chat.Tokenizer != "" {
 		t.Errorf("without a tokenizer: %v", err)
 	}
 }
 
 func TestManifest(t *testing.T) {
 	c := tinyConfig
-	c.BlockTypes = []BlockType{Recurrent, Attention}
-	tensors := append(modelTensors(&c, Flax, "params."), named("opt_state.0.mu.x", 3), named("step"))
+	c.BlockTypes = []model.BlockType{model.Recurrent, model.Attention}
+	tensors := append(modelTensors(&c, model.Flax, "params."), named("opt_state.0.mu.x", 3), named("step"))
 	p, err := plan(t, tinySettings, tensor.BF16, tensors...)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +116,7 @@ func TestManifest(t *testing.T) {
 	var texts [2][]byte
 	for i, path := range []string{"/home/somebody/model.ckpt", "model.ckpt"} {
 		p.Source.Checkpoint.Path = path
-		if texts[i], err = NewManifest(p, "v1.2.3", "safetensors", digests, nil).JSON(); err != nil {
+		if texts[i], err = newManifest(p, "v1.2.3", "safetensors", digests, nil).JSON(); err != nil {
 			t.Fatal(err)
 		}
 	}

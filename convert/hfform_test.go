@@ -12,59 +12,57 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // formConfig is a model of the given width that takes a few kilobytes.
-func formConfig(width int64, blocks ...BlockType) *Config {
-	return &Config{VocabSize: 12, Width: width, MLPExpandedWidth: 6, NumHeads: 2, LRUWidth: 10, ConvWidth: 4, BlockTypes: blocks}
+func formConfig(width int64, blocks ...model.BlockType) *model.Config {
+	return &model.Config{VocabSize: 12, Width: width, MLPExpandedWidth: 6, NumHeads: 2, LRUWidth: 10, ConvWidth: 4, BlockTypes: blocks}
 }
 
 func TestHFForms(t *testing.T) {
-	griffin := []BlockType{Recurrent, Attention}
-	hawk := []BlockType{Recurrent, Recurrent}
+	griffin := []model.BlockType{model.Recurrent, model.Attention}
+	hawk := []model.BlockType{model.Recurrent, model.Recurrent}
 	const none = 1 << 20
 	for _, tt := range []struct {
 		name    string
 		width   int64
-		blocks  []BlockType
+		blocks  []model.BlockType
 		dtype   tensor.DType
 		cap     float64
 		scale   bool
-		match   string
+		match   Runtime
 		want    manifest.HuggingFace
 		refused string // what NewPlan says unless AllowInexact
 	}{
-		{"plain", 16, griffin, tensor.F32, 30, true, "", formOf("", 8, 30, 0, true), ""},
-		{"matched", 16, griffin, tensor.F32, 30, true, "transformers5", formOf("transformers5", 9, 30, 0, true), ""},
-		{"nothing to match", 16, hawk, tensor.F32, 30, true, "transformers5", formOf("", 8, 30, 0, true), ""},
-		{"no cap", 16, griffin, tensor.F32, 0, true, "", formOf("", 8, none, 0, true), ""},
-		{"no cap, bfloat16", 16, griffin, tensor.BF16, 0, true, "", formOf("", 8, none, 0, true), ""},
-		{"no cap, float64", 16, griffin, tensor.F64, 0, true, "", formOf("", 8, 1<<32, 0, true), ""},
-		{"no cap, float16", 16, griffin, tensor.F16, 0, true, "", formOf("", 8, 2048, 0, true), "in float16, logits up to 40 change by as much as 6.1e-05 with the best cap, 2048"},
-		{"no scale", 64, griffin, tensor.F32, 30, false, "", formOf("", 8, 30, 8, false), ""},
-		{"no scale, bfloat16", 16, hawk, tensor.BF16, 30, false, "", formOf("", 8, 30, 4, false), ""},
-		{"neither, matched", 16, griffin, tensor.BF16, 0, false, "transformers5", formOf("transformers5", 9, none, 4, false), ""},
-		{"a root that bfloat16 rounds to a power of two", 4096 - 8, hawk, tensor.F32, 30, false, "", formOf("", 8, 30, 64, false), ""},
-		{"no scale of width 40", 40, griffin, tensor.F32, 30, false, "", formOf("", 8, 30, 6.3125, false), "here 6.3125, and this model does not: no power of two"},
-		{"no scale of width 40, bfloat16", 40, griffin, tensor.BF16, 30, false, "", formOf("", 8, 30, 6.3125, false), "changes bfloat16 elements by as much as a relative 0.0"},
-		{"neither, width 40, float16", 40, griffin, tensor.F16, 0, false, "", formOf("", 8, 2048, 6.3125, false), "with the best cap, 2048 (all of them tried); transformers always scales"},
+		{"plain", 16, griffin, tensor.F32, 30, true, NoRuntime, formOf("", 8, 30, 0, true), ""},
+		{"matched", 16, griffin, tensor.F32, 30, true, Transformers5, formOf("transformers5", 9, 30, 0, true), ""},
+		{"nothing to match", 16, hawk, tensor.F32, 30, true, Transformers5, formOf("", 8, 30, 0, true), ""},
+		{"no cap", 16, griffin, tensor.F32, 0, true, NoRuntime, formOf("", 8, none, 0, true), ""},
+		{"no cap, bfloat16", 16, griffin, tensor.BF16, 0, true, NoRuntime, formOf("", 8, none, 0, true), ""},
+		{"no cap, float64", 16, griffin, tensor.F64, 0, true, NoRuntime, formOf("", 8, 1<<32, 0, true), ""},
+		{"no cap, float16", 16, griffin, tensor.F16, 0, true, NoRuntime, formOf("", 8, 2048, 0, true), "in float16, logits up to 40 change by as much as 6.1e-05 with the best cap, 2048"},
+		{"no scale", 64, griffin, tensor.F32, 30, false, NoRuntime, formOf("", 8, 30, 8, false), ""},
+		{"no scale, bfloat16", 16, hawk, tensor.BF16, 30, false, NoRuntime, formOf("", 8, 30, 4, false), ""},
+		{"neither, matched", 16, griffin, tensor.BF16, 0, false, Transformers5, formOf("transformers5", 9, none, 4, false), ""},
+		{"a root that bfloat16 rounds to a power of two", 4096 - 8, hawk, tensor.F32, 30, false, NoRuntime, formOf("", 8, 30, 64, false), ""},
+		{"no scale of width 40", 40, griffin, tensor.F32, 30, false, NoRuntime, formOf("", 8, 30, 6.3125, false), "here 6.3125, and this model does not: no power of two"},
+		{"no scale of width 40, bfloat16", 40, griffin, tensor.BF16, 30, false, NoRuntime, formOf("", 8, 30, 6.3125, false), "changes bfloat16 elements by as much as a relative 0.0"},
+		{"neither, width 40, float16", 40, griffin, tensor.F16, 0, false, NoRuntime, formOf("", 8, 2048, 6.3125, false), "with the best cap, 2048 (all of them tried); transformers always scales"},
 	} {
 		c := formConfig(tt.width, tt.blocks...)
-		tensors := modelTensors(c, Torch, "")
+		tensors := modelTensors(c, model.Torch, "")
 		for _, x := range tensors {
 			x.DType = tt.dtype
 		}
-		o := PlanOptions{Settings: Settings{AttentionWindow: ptr(int64(8)), LogitsSoftCap: &tt.cap, EmbeddingScale: &tt.scale}, MatchRuntime: tt.match}
-		m, err := Recognize(checkpoint(t, tensors...))
-		if err != nil {
-			t.Fatal(err)
-		}
+		o := PlanOptions{Settings: model.Settings{AttentionWindow: ptr(int64(8)), LogitsSoftCap: &tt.cap, EmbeddingScale: &tt.scale}, MatchRuntime: tt.match}
+		m := open(t, model.Options{}, tensors...)
 		p, err := NewPlan(m, o)
 		if tt.refused != "" {
 			var bad *tensor.FormatError
-			if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.refused) || !strings.Contains(bad.Hint, "--allow-inexact") {
+			if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.refused) || bad.Reason != ReasonInexact && bad.Reason != ReasonInexactF16 {
 				t.Errorf("%s: %v", tt.name, err)
 			}
 			o.AllowInexact = true
@@ -125,7 +123,7 @@ func checkDivision(t *testing.T, name string, p *Plan, scale bool, width int64) 
 // weights alone.
 func TestHFFormAndBack(t *testing.T) {
 	const original = "../testdata/micro-hawk/original/torch.pt"
-	settings := Settings{LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}
+	settings := model.Settings{LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}
 	for _, tt := range []struct {
 		name   string
 		first  Options
@@ -138,13 +136,13 @@ func TestHFFormAndBack(t *testing.T) {
 		hf, again, back := filepath.Join(dir, "hf"), filepath.Join(dir, "again"), filepath.Join(dir, "back.pt")
 		convertFile(t, original, hf, tt.first)
 		if !tt.record {
-			if err := os.Remove(filepath.Join(hf, ManifestName)); err != nil {
+			if err := os.Remove(filepath.Join(hf, manifest.Name)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		convertFile(t, hf, again, Options{})
 		if !tt.record {
-			os.Remove(filepath.Join(again, ManifestName))
+			os.Remove(filepath.Join(again, manifest.Name))
 		}
 		for _, source := range []string{hf, again} {
 			r := convertFile(t, source, back, Options{To: ToTorch, Overwrite: true, Verify: true})
@@ -203,12 +201,12 @@ func TestMatchRuntimeIsKnown(t *testing.T) {
 	const original = "../testdata/tiny-griffin/original/torch.pt"
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	matched := Options{Settings: tinySettings, MatchRuntime: MatchTransformers5}
+	matched := Options{Settings: tinySettings, MatchRuntime: Transformers5}
 	convertFile(t, original, at("matched"), matched)
-	convertFile(t, at("matched"), at("twice"), Options{MatchRuntime: MatchTransformers5})
+	convertFile(t, at("matched"), at("twice"), Options{MatchRuntime: Transformers5})
 	convertFile(t, at("matched"), at("plain"), Options{})
-	convertFile(t, at("plain"), at("later"), Options{MatchRuntime: MatchTransformers5})
-	convertFile(t, at("matched"), at("given"), Options{Settings: tinySettings, MatchRuntime: MatchTransformers5})
+	convertFile(t, at("plain"), at("later"), Options{MatchRuntime: Transformers5})
+	convertFile(t, at("matched"), at("given"), Options{Settings: tinySettings, MatchRuntime: Transformers5})
 	convertFile(t, at("matched"), at("back"), Options{To: ToOrbax})
 	for _, tt := range []struct {
 		name    string
@@ -222,15 +220,15 @@ func TestMatchRuntimeIsKnown(t *testing.T) {
 		}
 		readJSON(t, filepath.Join(at(tt.name), "config.json"), &config)
 		record, path, err := ReadManifest(at(tt.name))
-		if err != nil || record == nil || path != filepath.Join(at(tt.name), ManifestName) {
+		if err != nil || record == nil || path != filepath.Join(at(tt.name), manifest.Name) {
 			t.Fatalf("%s: %v, %v", tt.name, record, err)
 		}
 		if config.Window != tt.window || record.Settings.AttentionWindow != 8 || (record.HuggingFace != nil) != (tt.matched != "") ||
 			record.HuggingFace != nil && (record.HuggingFace.MatchRuntime != tt.matched || record.HuggingFace.AttentionWindowSize != 9) {
 			t.Errorf("%s: attention_window_size %d, %+v, %+v", tt.name, config.Window, record.Settings, record.HuggingFace)
 		}
-		c := completed(t, at(tt.name))
-		if c.AttentionWindow != tt.window || (c.OriginalWindow == 8) != (tt.matched != "") || tt.matched == "" && c.OriginalWindow != 0 {
+		c, original := completed(t, at(tt.name))
+		if c.AttentionWindow != tt.window || original.AttentionWindow != 8 {
 			t.Errorf("%s: %+v", tt.name, c)
 		}
 	}
@@ -242,7 +240,7 @@ func TestMatchRuntimeIsKnown(t *testing.T) {
 // TestConfigChangedSince edits config.json behind conversion.json's back: it says what is computed.
 func TestConfigChangedSince(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "hf")
-	convertFile(t, "../testdata/tiny-griffin/original/torch.pt", dir, Options{Settings: tinySettings, MatchRuntime: MatchTransformers5})
+	convertFile(t, "../testdata/tiny-griffin/original/torch.pt", dir, Options{Settings: tinySettings, MatchRuntime: Transformers5})
 	path := filepath.Join(dir, "config.json")
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -253,45 +251,37 @@ func TestConfigChangedSince(t *testing.T) {
 		if err := os.WriteFile(path, []byte(changed), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		c := completed(t, dir)
-		if text, _ := json.Marshal(c.AttentionWindow); string(text) != window || c.OriginalWindow != 0 {
+		c, original := completed(t, dir)
+		if text, _ := json.Marshal(c.AttentionWindow); string(text) != window || original.AttentionWindow != c.AttentionWindow {
 			t.Errorf("attention_window_size %s: %+v", window, c)
 		}
 	}
 }
 
-func completed(t *testing.T, path string) Config {
+// completed returns the configuration of a checkpoint, as it states it and in the original's terms.
+func completed(t *testing.T, path string) (stated, original model.Config) {
 	t.Helper()
-	src, err := formats.Open(path, formats.Options{})
+	m, err := model.Open(t.Context(), openFile(t, path), model.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer src.Close()
-	m, err := Recognize(src)
+	configured, err := m.Configure(model.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := m.Complete(Settings{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return configured.Config, configured.Original
 }
 
 func TestRuntimesThatCannotBeMatched(t *testing.T) {
 	for name, want := range map[string]string{"transformers4": "no window", "transformers4.57": "position window - 1", "candle": `no runtime "candle"`} {
-		_, err := plan(t, tinySettings, tensor.Invalid, modelTensors(&tinyConfig, Torch, "")...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := Recognize(checkpoint(t, modelTensors(&tinyConfig, Torch, "")...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = NewPlan(m, PlanOptions{Settings: tinySettings, MatchRuntime: name})
-		var usage *SettingsError
-		if !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
+		var option *OptionError
+		if _, err := ParseRuntime(name); !errors.As(err, &option) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, r := range []Runtime{NoRuntime, Transformers5} {
+		if got, err := ParseRuntime(r.String()); err != nil || got != r {
+			t.Errorf("%s: %v, %v", r, got, err)
 		}
 	}
 }
@@ -300,9 +290,9 @@ func TestRuntimesThatCannotBeMatched(t *testing.T) {
 func TestPresetsOfThePaper(t *testing.T) {
 	for _, name := range []string{"griffin-paper-7b", "hawk-paper-7b"} {
 		for _, d := range []tensor.DType{tensor.F32, tensor.BF16} {
-			c := presetByName(name).config
+			c := model.Griffin.Preset(name).Config
 			c.VocabSize = 10
-			p, err := plan(t, Settings{}, d, modelTensors(&c, Flax, "")...)
+			p, err := plan(t, model.Settings{}, d, modelTensors(&c, model.Flax, "")...)
 			if err != nil {
 				t.Errorf("%s in %s: %v", name, d, err)
 				continue
@@ -315,10 +305,10 @@ func TestPresetsOfThePaper(t *testing.T) {
 }
 
 // withEmbedding is the micro-hawk model in float16 with an embedding of these codes, and perhaps a head.
-func withEmbedding(t *testing.T, l Layout, embedding, head []byte) *tensor.Checkpoint {
-	c := formConfig(16, Recurrent)
+func withEmbedding(t *testing.T, l model.Layout, embedding, head []byte) *tensor.Checkpoint {
+	c := formConfig(16, model.Recurrent)
 	var tensors []*tensor.Tensor
-	for _, x := range modelTensors(c, l, destRoots[l]) {
+	for _, x := range modelTensors(c, l, model.Griffin.Roots[l]) {
 		x.DType = tensor.F16
 		withData(x, make([]byte, x.Bytes()))
 		if x.Shape[0] == c.VocabSize {
@@ -345,7 +335,7 @@ func codes(code uint16) []byte {
 // TestDivisionThatLosesBits: float16 numbers near the smallest lose their last bits when they are
 // divided, which only the engine sees.
 func TestDivisionThatLosesBits(t *testing.T) {
-	settings := Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(false)}
+	settings := model.Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(false)}
 	const large, small = 0x3c01, 0x0003 // 1.001 and 3 * 2^-24
 	for _, tt := range []struct {
 		code    uint16
@@ -356,7 +346,7 @@ func TestDivisionThatLosesBits(t *testing.T) {
 		{small, false, "192 of 192 elements of model.embed_tokens.weight, divided by 4, become too small for float16 and lose their last bits"},
 	} {
 		dst := filepath.Join(t.TempDir(), "hf")
-		r, err := Convert(context.Background(), withEmbedding(t, Torch, codes(tt.code), nil), dst, Options{Settings: settings, AllowInexact: tt.allowed})
+		r, err := Convert(context.Background(), withEmbedding(t, model.Torch, codes(tt.code), nil), dst, Options{Settings: settings, AllowInexact: tt.allowed})
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%#x: %v, want %q", tt.code, err, tt.want)
 		}
@@ -369,7 +359,7 @@ func TestDivisionThatLosesBits(t *testing.T) {
 	}
 }
 
-// TestHeadsOfADirectory settles what an untied head of a Hugging Face directory without conversion.json is.
+// TestHeadsOfADirectory finds out what an untied head of a Hugging Face directory without conversion.json is.
 func TestHeadsOfADirectory(t *testing.T) {
 	embedding := codes(0x3c01)
 	other := slices.Clone(embedding)
@@ -380,38 +370,35 @@ func TestHeadsOfADirectory(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		head []byte
-		want headRelation
+		want model.HeadRelation
 		back string // what a conversion to an original says
 	}{
-		{"a copy", embedding, headCopied, ""},
-		{"sqrt(width) times it", fourfold, headWhole, ""},
-		{"nearly a copy", other, headOwn, "an output head of its own, which the original implementations do not have"},
-		{"nearly that", nearly, headOwn, "an output head of its own"},
+		{"a copy", embedding, model.CopiedHead, ""},
+		{"sqrt(width) times it", fourfold, model.UnscaledHead, ""},
+		{"nearly a copy", other, model.SeparateHead, "a separate output head, which the original implementations do not have"},
+		{"nearly that", nearly, model.SeparateHead, "a separate output head"},
 	} {
-		m, err := Recognize(withEmbedding(t, HuggingFace, embedding, tt.head))
+		src := withEmbedding(t, model.HuggingFace, embedding, tt.head)
+		m, err := model.Open(t.Context(), src, model.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := m.SettleHead(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if err := m.SettleScale(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if tt.want == headCopied {
+		if tt.want == model.CopiedHead {
 			if m.Config.SeparateHead {
 				t.Errorf("%s: it is not tied", tt.name)
 			}
-		} else if m.relation != tt.want {
-			t.Errorf("%s: %d, want %d", tt.name, m.relation, tt.want)
+		} else if m.HeadRelation != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, m.HeadRelation, tt.want)
 		}
 		p, err := NewPlan(m, PlanOptions{To: ToTorch})
 		if tt.back != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.back) {
 				t.Errorf("%s: %v", tt.name, err)
 			}
-			m.KeepExtra = true
-			if p, err = NewPlan(m, PlanOptions{To: ToTorch}); err != nil || len(p.Dests) != len(described(formConfig(16, Recurrent), Torch))+1 {
+			if m, err = model.Open(t.Context(), src, model.Options{KeepExtra: true}); err != nil {
+				t.Fatal(err)
+			}
+			if p, err = NewPlan(m, PlanOptions{To: ToTorch}); err != nil || len(p.Dests) != len(written(formConfig(16, model.Recurrent), model.Torch))+1 {
 				t.Errorf("%s, kept: %v", tt.name, err)
 			}
 			continue
@@ -420,7 +407,7 @@ func TestHeadsOfADirectory(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		if p.Moves[0].Source.Name == "lm_head.weight" != (tt.want == headWhole) {
+		if p.Moves[0].Source.Name == "lm_head.weight" != (tt.want == model.UnscaledHead) {
 			t.Errorf("%s: the embedding comes from %s", tt.name, p.Moves[0].Source.Name)
 		}
 		if err := p.CheckCopies(context.Background()); err != nil {
@@ -434,7 +421,7 @@ func TestHeadsOfADirectory(t *testing.T) {
 func TestHeadTrainedSince(t *testing.T) {
 	dir := t.TempDir()
 	hf := filepath.Join(dir, "hf")
-	convertFile(t, "../testdata/micro-hawk/original/torch.pt", hf, Options{Settings: Settings{LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}})
+	convertFile(t, "../testdata/micro-hawk/original/torch.pt", hf, Options{Settings: model.Settings{LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}})
 	path := filepath.Join(hf, "model.safetensors")
 	weights, err := os.ReadFile(path)
 	if err != nil {
@@ -458,14 +445,11 @@ func TestHeadTrainedSince(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	m, err := Recognize(c)
-	if err == nil {
-		err = m.SettleScale(context.Background())
-	}
+	m, err := model.Open(t.Context(), c, model.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewPlan(m, PlanOptions{To: ToOrbax}); err == nil || !strings.Contains(err.Error(), "an output head of its own") {
+	if _, err := NewPlan(m, PlanOptions{To: ToOrbax}); err == nil || !strings.Contains(err.Error(), "a separate output head") {
 		t.Errorf("to an original: %v", err)
 	}
 	p, err := NewPlan(m, PlanOptions{DType: tensor.BF16})
@@ -487,8 +471,8 @@ func TestLargeCapsOfOthers(t *testing.T) {
 		original float64
 	}{{1 << 20, 0}, {1 << 21, 0}, {1 << 19, 1 << 19}, {1<<20 + 1, 1<<20 + 1}} {
 		convertFile(t, "../testdata/micro-hawk/original/torch.pt", hf, Options{Overwrite: true,
-			Settings: Settings{LogitsSoftCap: &tt.cap, EmbeddingScale: ptr(true)}})
-		os.Remove(filepath.Join(hf, ManifestName))
+			Settings: model.Settings{LogitsSoftCap: &tt.cap, EmbeddingScale: ptr(true)}})
+		os.Remove(filepath.Join(hf, manifest.Name))
 		r := convertFile(t, hf, filepath.Join(dir, "hf16"), Options{DType: tensor.F16, Overwrite: true})
 		if float64(r.Settings.LogitsSoftCap) != tt.cap || r.HF != nil {
 			t.Errorf("cap %v: %+v, %+v", tt.cap, r.Settings, r.HF)

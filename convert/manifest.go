@@ -1,63 +1,46 @@
 package convert
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/hex"
+	"io"
+	"io/fs"
+	"path"
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
-// ManifestName is the file of a destination that says how it was made.
-const ManifestName = manifest.Name
-
-// Manifest is what conversion.json holds.
-type Manifest = manifest.Manifest
-
-// HFForm is how a Hugging Face directory expresses a model.
-type HFForm = manifest.HuggingFace
-
-type pythonFloat = manifest.Float
-
-// ReadManifest is manifest.Read.
-func ReadManifest(checkpoint string) (*Manifest, string, error) {
-	source, name, err := storage.Locate(checkpoint)
-	if err != nil {
-		return nil, "", nil
-	}
-	return manifest.Read(source, name)
-}
-
-// NewManifest describes a plan that was carried out by that version of the tool, in that format. of has
-// the digests that are known: of all p.Dests and of some sources. from may be nil.
-func NewManifest(p *Plan, version, format string, of *moves.Digests, from *provenance) *manifest.Manifest {
+// newManifest describes a plan that was carried out by a version of the tool, in a format. digests has
+// those that are known: of all p.Dests and of some sources. from may be nil.
+func newManifest(p *Plan, version, format string, digests *moves.Digests, from *provenance) *manifest.Manifest {
 	source := p.Source.Checkpoint
 	m := &manifest.Manifest{
-		Griffin:  version,
-		Source:   manifest.Source{Name: lastElement(source.Path), Format: source.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix},
-		Layout:   p.Layout.String(),
-		Format:   format,
-		DType:    "keep",
-		Settings: p.settings(),
-		Adapter:  p.Source.record,
-	}
-	if p.HF != nil && !p.HF.Plain(p.Config.LogitsSoftCap) {
-		m.HuggingFace = p.HF
+		Griffin:     version,
+		Source:      manifest.Source{Name: baseName(source.Path), Format: source.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix},
+		Layout:      p.Layout.String(),
+		Format:      format,
+		DType:       "keep",
+		Settings:    p.settings(),
+		HuggingFace: p.form(),
 	}
 	if !p.Keep {
 		m.DType = p.DType.String()
 	}
 	for i, d := range p.Dests {
-		m.Tensors = append(m.Tensors, manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, SHA256: hex.EncodeToString(of.Dests[i][:]), Rule: d.Rule})
+		m.Tensors = append(m.Tensors, manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, SHA256: hex.EncodeToString(digests.Dests[i][:]), Rule: d.Rule})
 	}
 	for _, move := range p.Moves {
 		t := &m.Tensors[move.Dest]
-		source := manifest.PartOf(move.Source)
-		if sum, ok := of.Sources[move.Source]; ok && !p.Source.adapted[move.Source] {
-			source.SHA256 = hex.EncodeToString(sum[:])
+		part := manifest.PartOf(move.Source)
+		if sum, ok := digests.Sources[move.Source]; ok && !p.Source.Adapted(move.Source) {
+			part.SHA256 = hex.EncodeToString(sum[:])
 		}
-		t.From = append(t.From, source)
+		t.From = append(t.From, part)
 		t.DividedBy = manifest.Float(move.Divide)
 	}
 	if from != nil {
@@ -75,18 +58,51 @@ func NewManifest(p *Plan, version, format string, of *moves.Digests, from *prove
 	return m
 }
 
-func (p *Plan) settings() *manifest.Settings {
-	if !p.Settled {
-		return nil
-	}
-	return &manifest.Settings{Preset: p.Preset, AttentionWindow: p.Config.AttentionWindow,
-		LogitsSoftCap: manifest.Float(p.Config.LogitsSoftCap), EmbeddingScale: p.Config.EmbeddingScale}
-}
-
-// lastElement returns the name of what a path leads to, also where the path is ".".
-func lastElement(path string) string {
-	if whole, err := filepath.Abs(path); err == nil {
-		path = whole
+// baseName returns the name of the file or directory that a path leads to, also if the path is ".".
+func baseName(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
 	}
 	return filepath.Base(path)
+}
+
+// describeAdapter describes an adapter for conversion.json. It reads the adapter's files for their
+// digests.
+func describeAdapter(ctx context.Context, a *peft.Adapter) (*manifest.Adapter, error) {
+	c := a.Config
+	m := &manifest.Adapter{Name: baseName(a.Path), Type: "LoRA", Rank: c.Rank, Alpha: manifest.Float(c.Alpha), RSLoRA: c.RSLoRA, Base: c.Base, Changes: len(a.Changes)}
+	if c.DoRA {
+		m.Type = "DoRA"
+	}
+	for _, name := range a.Files {
+		sum, err := digestFile(ctx, a.Source, name)
+		if err != nil {
+			return nil, err
+		}
+		m.Files = append(m.Files, manifest.File{Name: path.Base(name), SHA256: hex.EncodeToString(sum)})
+	}
+	return m, nil
+}
+
+func digestFile(ctx context.Context, source fs.FS, name string) ([]byte, error) {
+	f, _, err := storage.Open(source, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	buffer := make([]byte, 1<<20)
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n, err := f.Read(buffer)
+		hash.Write(buffer[:n])
+		if err == io.EOF {
+			return hash.Sum(nil), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }

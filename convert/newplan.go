@@ -8,274 +8,237 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/reference"
 )
-
-// destRoots precede the model's root in the names of a destination, as the implementation that reads
-// it has them.
-var destRoots = [layoutCount]string{Flax: "params.", HuggingFace: "model."}
 
 // PlanOptions choose what a plan makes of a model.
 type PlanOptions struct {
-	Settings                  // what shapes cannot tell
-	To           Target       // ToHF, ToTorch or ToOrbax
+	Settings     model.Settings // what shapes do not show
+	To           Target
 	DType        tensor.DType // of all tensors; Invalid keeps each one's own
-	MatchRuntime string       // ToHF: MatchTransformers5 or ""
+	MatchRuntime Runtime      // ToHF: configure the model so that this runtime agrees with the original
 	AllowInexact bool         // plan a model that the destination cannot express exactly
+
+	// Like is a model of the destination's layout, or nil. If the layout is an original one, which is
+	// read under any prefix, the tensors of the destination are named like Like's.
+	Like *model.Model
+
+	LeaveExtra bool // leave out the tensors that are not parameters of the family
 }
 
-// NewPlan plans the conversion of a model to another layout, or to its own. It reads no weights;
-// SettleHead and SettleScale have to be called before it where there are output heads.
+// NewPlan plans the conversion of a model to another layout, or to its own. It reads no weights.
 //
-// Settings are asked for only where the destination states them, which is the Hugging Face layout,
-// and the source does not. Tensors that are missing, unexpected, misshapen or mistyped are a
-// *PlanError that lists them all, settings that nothing tells a *SettingsError, and a model that the
+// Settings are needed only if the destination states them, which the Hugging Face layout does, and the
+// source does not. Tensors that are missing, unexpected, misshapen or mistyped are a
+// *model.MismatchError that lists all of them, missing settings an *OptionError, and a model that the
 // destination cannot express a *tensor.FormatError.
-func NewPlan(m *Model, o PlanOptions) (*Plan, error) {
-	if err := o.check(); err != nil {
-		return nil, err
+func NewPlan(m *model.Model, o PlanOptions) (*Plan, error) {
+	if o.DType != tensor.Invalid && !model.IsWeightType(o.DType) {
+		return nil, &OptionError{Option: "DType", Problem: fmt.Sprintf("weights are not written as %s", o.DType)}
 	}
-	if problems := m.check(); !problems.empty() {
+	if problems := m.Problems(); problems != nil {
 		return nil, problems
 	}
-	p := &Plan{Source: m, Layout: o.To.Layout(), Config: m.Config, Keep: o.DType == tensor.Invalid, Left: m.Rest}
-	if err := p.settle(o.Settings); err != nil {
+	p := &planner{options: o, Plan: &Plan{Source: m, Layout: o.To.Layout(), Config: m.Config, Keep: o.DType == tensor.Invalid, Left: m.Rest,
+		allowInexact: o.AllowInexact}}
+	if err := p.configure(); err != nil {
 		return nil, err
 	}
-	if err := p.settleHead(); err != nil {
+	if err := p.chooseHead(); err != nil {
 		return nil, err
 	}
-	if p.Layout == HuggingFace {
-		if err := p.express(o); err != nil {
+	if p.Layout == model.HuggingFace {
+		if err := p.express(); err != nil {
 			return nil, err
 		}
 	}
-	if err := p.fill(o.DType); err != nil {
+	p.addParameters()
+	p.addHead()
+	if err := p.addExtra(); err != nil {
 		return nil, err
 	}
+	p.nameLike()
 	p.noteAdapter()
 	p.chooseDType()
-	if p.Layout == HuggingFace {
-		if err := p.checkExpressed(o.AllowInexact); err != nil {
+	if p.Layout == model.HuggingFace {
+		if err := p.checkExpressed(); err != nil {
 			return nil, err
 		}
-		p.annotate()
+		p.noteForm()
 	}
-	return p, nil
+	return p.Plan, nil
 }
 
-func (o *PlanOptions) check() error {
-	if o.DType != tensor.Invalid && !isWeightType(o.DType) {
-		return &SettingsError{Problem: fmt.Sprintf("no weights are written as %s", o.DType), Hint: "--dtype takes keep, float32, bfloat16 or float16"}
-	}
-	return checkRuntime(o.MatchRuntime)
+// planner makes a Plan.
+type planner struct {
+	*Plan
+	options    PlanOptions
+	configured *model.Configured // nil if settings are missing and not needed
+	unscaled   *tensor.Tensor    // the output head, if it replaces the embedding of a model that does not scale it
 }
 
-// settle completes p.Config, as far as the destination needs it.
-func (p *Plan) settle(s Settings) error {
-	config, preset, err := p.Source.complete(s)
-	var unknown *unsettled
-	if errors.As(err, &unknown) && p.Layout != HuggingFace {
+// configure completes p.Config as far as the destination needs it.
+func (p *planner) configure() error {
+	m := p.Source
+	configured, err := m.Configure(p.options.Settings)
+	var missing *OptionError
+	if errors.As(err, &missing) && len(missing.Missing) > 0 && p.Layout != model.HuggingFace {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if p.Source.Layout == HuggingFace && p.Layout == HuggingFace {
-		if p.config, err = p.Source.sourceConfig(); err != nil {
-			return err
-		}
+	p.configured, p.SettingsKnown = configured, true
+	p.Config, p.Preset = configured.Original, configured.Preset
+	if m.Layout == model.HuggingFace && p.Layout == model.HuggingFace {
+		p.stated = m.StatedConfig()
 	}
-	p.Config, p.Preset, p.Settled = p.Source.original(config), preset, true
-	if p.config != nil && !p.Source.noCap {
-		p.Config.LogitsSoftCap = config.LogitsSoftCap // of a large one nobody says what it stands for
+	if p.stated != nil && !configured.NoCapRecorded {
+		p.Config.LogitsSoftCap = configured.Config.LogitsSoftCap // a huge cap of unknown meaning is kept as it is
 	}
 	return nil
 }
 
-// settleHead decides what becomes of an output head that is not tied.
-func (p *Plan) settleHead() error {
+// chooseHead decides what becomes of an output head that is not tied.
+func (p *planner) chooseHead() error {
 	m := p.Source
 	if !p.Config.SeparateHead {
 		return nil
 	}
 	switch {
-	case m.relation == headWhole && !p.asIs():
-		p.whole = m.Heads[0].Tensor
+	case m.HeadRelation == model.UnscaledHead && !p.copiesTensors():
+		p.unscaled = m.Heads[0].Tensor
 		p.Config.EmbeddingScale, p.Config.SeparateHead = false, false
-		p.Notes = append(p.Notes, fmt.Sprintf("%s is the embedding of a model that does not scale it; %s, the same divided by %g, is not needed",
-			p.whole.Name, m.embedding().Name, huggingface.EmbeddingScale(m.Config.Width)))
-	case p.Layout == HuggingFace || m.KeepExtra:
-	case m.relation == headCopied:
+		p.note(OtherNote, "%s is the embedding of a model that does not scale it; %s, the same divided by %g, is not needed",
+			p.unscaled.Name, m.Embedding().Name, huggingface.EmbeddingScale(m.Config.Width))
+	case p.Layout == model.HuggingFace || m.KeepExtra:
+	case m.HeadRelation == model.CopiedHead:
 		p.Config.SeparateHead = false
 	default:
-		return tensor.Bad("an output head of its own, which the original implementations do not have: they compute logits with the embedding, and this is neither that nor sqrt(width) times it").
-			In(m.Checkpoint.Path).Of(m.Heads[0].Tensor.Name).Advise("--extra keep writes it beside the model, where they do not look for it")
+		return tensor.Bad("a separate output head, which the original implementations do not have: they compute logits with the embedding, and this is neither the embedding nor sqrt(width) times it").
+			In(m.Checkpoint.Path).Of(m.Heads[0].Tensor.Name).Because(ReasonSeparateHead)
 	}
 	return nil
 }
 
-// asIs says that the tensors of a Hugging Face directory are copied, whatever they mean.
-func (p *Plan) asIs() bool {
-	return p.Source.Layout == HuggingFace && p.Layout == HuggingFace && p.Keep
-}
-
-// isWeightType reports whether transformers loads weights of that type as they are.
-func isWeightType(d tensor.DType) bool {
-	return slices.Contains([]tensor.DType{tensor.F64, tensor.F32, tensor.BF16, tensor.F16}, d)
-}
-
-// check lists all that keeps the model from being converted.
-func (m *Model) check() *PlanError {
-	e := &PlanError{Source: m.Checkpoint.Path, Conflict: m.clash}
-	m.checkBlocks(e)
-	seen := map[string]bool{} // ffw_up.w holds two parameters
-	for _, p := range m.parameters() {
-		name := p.name(m.Layout)
-		if seen[name] {
-			continue
+// addParameters adds the parameters of the model to the destination.
+func (p *planner) addParameters() {
+	index := map[string]int{}
+	root := p.Source.Family.Roots[p.Layout]
+	for _, t := range p.Source.Transfers(p.Layout) {
+		if t.Embedding && p.unscaled != nil {
+			t.Source = p.unscaled
 		}
-		seen[name] = true
-		m.checkTensor(e, p, m.found[name])
+		i, ok := index[t.Name]
+		if !ok {
+			i = len(p.Dests)
+			index[t.Name] = i
+			p.Dests = append(p.Dests, moves.Dest{Name: root + t.Name, DType: cmp.Or(p.options.DType, t.Source.DType), Shape: t.Shape, Rule: t.Op.String()})
+		} else {
+			d := &p.Dests[i]
+			d.Rule += "; " + t.Op.String()
+			d.DType = cmp.Or(p.options.DType, wider(d.DType, t.Source.DType))
+		}
+		if t.Embedding {
+			p.Embedding = i
+		}
+		p.Moves = append(p.Moves, moves.Move{Source: t.Source, View: t.View, Dest: i, Offset: t.First})
 	}
-	m.checkExtras(e)
-	m.checkHeads(e)
-	return e
-}
-
-// parameters lists those that the model should have. Block i of the result is m.blocks[i].
-func (m *Model) parameters() []parameter {
-	all := parameters(m.Config.BlockTypes)
-	for i := range all {
-		if all[i].block >= 0 {
-			all[i].block = m.blocks[all[i].block]
-		}
-	}
-	return all
-}
-
-// checkBlocks finds gaps in the numbers of the blocks.
-func (m *Model) checkBlocks(e *PlanError) {
-	next := 0
-	for _, b := range m.blocks {
-		if b > next {
-			name := fmt.Sprintf("%s%s%d", m.Prefix, blockRoots[m.Layout], next)
-			if b > next+1 {
-				name += fmt.Sprintf(" to %d", b-1)
-			}
-			e.Missing = append(e.Missing, Problem{name, "the whole block"})
-		}
-		next = b + 1
+	if p.unscaled == nil {
+		p.Copies = p.Source.HeadCopies(&p.Config)
 	}
 }
 
-func (m *Model) checkTensor(e *PlanError, p parameter, found []*tensor.Tensor) {
-	want := m.sizes.shapeIn(p.rule, m.Layout)
-	known := m.sizes.knows(p.rule)
-	if len(found) == 0 {
-		detail := ""
-		if known {
-			detail = tensor.ShapeString(want)
+// addHead adds an output head to the destination: one of the model's own, or the embedding of a model
+// that does not scale it, if the directory's embedding is divided. The original implementations have no
+// head; beside them it is an extra tensor.
+func (p *planner) addHead() {
+	name := p.Source.Family.HeadName()
+	if p.Layout != model.HuggingFace {
+		name = p.Source.Family.Roots[p.Layout] + name
+	}
+	p.divideEmbedding(name)
+	if h := p.Source.SeparateHead(&p.Config); h != nil {
+		view := h.View()
+		p.add(moves.Dest{Name: name, DType: cmp.Or(p.options.DType, h.Tensor.DType), Shape: view.Shape, Rule: h.Op.String()}, h.Tensor, view)
+	}
+}
+
+// addExtra adds the tensors that are not parameters of the family, as they are and in their own types.
+func (p *planner) addExtra() error {
+	m := p.Source
+	if p.options.LeaveExtra {
+		return nil
+	}
+	taken := map[string]bool{}
+	for _, d := range p.Dests {
+		taken[d.Name] = true
+	}
+	var names []string
+	for _, t := range m.Extra {
+		name := m.Family.Roots[p.Layout] + strings.TrimPrefix(t.Name, m.Prefix) // its own again after a conversion there and back
+		if taken[name] {
+			return tensor.Bad("an extra tensor that cannot be kept: its name in the %s layout, %s, is taken", p.Layout, tensor.QuoteName(name)).
+				In(m.Checkpoint.Path).Of(t.Name)
 		}
-		e.Missing = append(e.Missing, Problem{m.Prefix + p.name(m.Layout), detail})
+		taken[name] = true
+		p.Extra = append(p.Extra, len(p.Dests))
+		p.add(moves.Dest{Name: name, DType: t.DType, Shape: t.Shape, Rule: "copy, extra"}, t, tensor.RowMajor(t.Shape...))
+		names = append(names, tensor.QuoteName(t.Name))
+	}
+	if len(names) > 0 && p.Layout == model.HuggingFace {
+		p.note(ExtraKeptNote, "kept what transformers does not load: %s", tensor.JoinNames(names))
+	}
+	return nil
+}
+
+// add adds a tensor that one move fills.
+func (p *planner) add(d moves.Dest, source *tensor.Tensor, view tensor.View) {
+	p.Moves = append(p.Moves, moves.Move{Source: source, View: view, Dest: len(p.Dests)})
+	p.Dests = append(p.Dests, d)
+}
+
+// nameLike gives the tensors of the destination the names that PlanOptions.Like has for them.
+func (p *planner) nameLike() {
+	like, f := p.options.Like, p.Source.Family
+	if like == nil || like.Layout != p.Layout || p.Layout == model.HuggingFace {
 		return
 	}
-	for _, t := range found[1:] {
-		e.Unexpected = append(e.Unexpected, Problem{t.Name, "a second " + p.name(m.Layout) + ", beside " + tensor.QuoteName(found[0].Name)})
+	names := map[string]string{}
+	for _, t := range like.ParameterTensors(&like.Config) {
+		names[t.Name] = t.Tensor.Name
 	}
-	t := found[0]
-	if (known || len(want) != len(t.Shape)) && !slices.Equal(want, t.Shape) {
-		e.Misshapen = append(e.Misshapen, Problem{t.Name, m.whyMisshapen(t, want, known)})
-	}
-	if !isWeightType(t.DType) {
-		e.Mistyped = append(e.Mistyped, Problem{t.Name, fmt.Sprintf("%s; weights are float64, float32, bfloat16 or float16", t.DType)})
-	}
-}
-
-func (m *Model) whyMisshapen(t *tensor.Tensor, want []int64, known bool) string {
-	have := tensor.ShapeString(t.Shape)
-	if !known {
-		return fmt.Sprintf("%s, not of %d axes", have, len(want))
-	}
-	why := fmt.Sprintf("%s, not %s", have, tensor.ShapeString(want))
-	if len(want) == 2 && len(t.Shape) == 2 && t.Shape[0] == want[1] && t.Shape[1] == want[0] {
-		why += "; it looks transposed"
+	for i := range p.Dests {
+		d := &p.Dests[i]
+		name := strings.TrimPrefix(d.Name, f.Roots[p.Layout])
 		switch {
-		case strings.HasSuffix(t.Name, ".kernel"):
-			why += " (a Flax kernel is [in, out], a torch weight [out, in])"
-		case strings.HasSuffix(t.Name, ".weight") && m.Layout == Torch:
-			why += " (a torch weight is [out, in], a Flax kernel [in, out])"
+		case name != f.HeadName():
+			d.Name = cmp.Or(names[name], like.Prefix+name)
+		case len(like.Heads) > 0:
+			d.Name = like.Heads[0].Tensor.Name
 		}
 	}
-	return why
 }
 
-func (m *Model) whyExtra(t *tensor.Tensor) string {
-	rest := strings.TrimPrefix(t.Name, m.Prefix)
-	for _, r := range rules {
-		for l := Flax; l < layoutCount; l++ {
-			if tail := r.at[l].tail; l != m.Layout && strings.HasSuffix(rest, tail) {
-				return fmt.Sprintf("a name of the %s layout in a model of the %s layout", l, m.Layout)
-			}
-		}
-	}
-	return "no parameter of the family"
-}
-
-func (m *Model) embedding() *tensor.Tensor {
-	for i := range rules {
-		if rules[i].axes == "VW" {
-			if found := m.found[rules[i].at[m.Layout].tail]; len(found) > 0 {
-				return found[0]
-			}
-		}
-	}
-	return nil
-}
-
-// fill adds the tensors and moves of the destination.
-func (p *Plan) fill(dtype tensor.DType) error {
+// noteAdapter notes the adapter, and marks the tensors that it changes.
+func (p *planner) noteAdapter() {
 	m := p.Source
-	sizes := p.Config.sizes()
-	at := map[string]int{}
-	filled := map[int]int64{} // elements of each destination
-	for _, param := range parameters(p.Config.BlockTypes) {
-		source := p.sourceOf(param)
-		o := param.rule.between(m.Layout, p.Layout)
-		name := destRoots[p.Layout] + param.name(p.Layout)
-		view, first := o.apply(tensor.RowMajor(source.Shape...))
-		dest, ok := at[name]
-		switch {
-		case !ok:
-			dest = len(p.Dests)
-			at[name] = dest
-			p.Dests = append(p.Dests, moves.Dest{Name: name, DType: cmp.Or(dtype, source.DType), Shape: sizes.shapeIn(param.rule, p.Layout), Rule: o.String()})
-		case filled[dest] == (&tensor.Tensor{Shape: p.Dests[dest].Shape}).Elements():
-			continue // two parameters in one tensor of either layout: it was moved whole
-		default:
-			d := &p.Dests[dest]
-			d.Rule += "; " + o.String()
-			d.DType = cmp.Or(dtype, wider(d.DType, source.DType))
+	if m.Adapter == nil {
+		return
+	}
+	const mark = ", adapted"
+	for i := range p.Moves {
+		if d := &p.Dests[p.Moves[i].Dest]; m.Adapted(p.Moves[i].Source) && !strings.HasSuffix(d.Rule, mark) {
+			d.Rule += mark
 		}
-		filled[dest] += view.Elements()
-		p.Moves = append(p.Moves, moves.Move{Source: source, View: view, Dest: dest, Offset: first})
 	}
-	if p.whole == nil {
-		p.Copies = m.headCopies(&p.Config)
+	note := fmt.Sprintf("merged the adapter %s, which changes %d parameters", tensor.QuoteName(m.Adapter.Path), len(m.Adapter.Changes))
+	if m.HeadSplit() && p.Config.SeparateHead {
+		note += "; embedding and output head are no longer one, as PEFT runs the adapter, though not as it merges it"
 	}
-	p.divide(dtype)
-	p.keepHead(dtype)
-	return p.keepExtras()
-}
-
-// sourceOf returns the tensor of the source that holds a parameter.
-func (p *Plan) sourceOf(param parameter) *tensor.Tensor {
-	if p.whole != nil && param.rule.name == reference.Embedding {
-		return p.whole
-	}
-	return p.Source.found[param.name(p.Source.Layout)][0]
+	p.note(OtherNote, "%s", note)
 }
 
 // wider returns the narrowest type that holds the elements of both.
@@ -290,26 +253,27 @@ func wider(a, b tensor.DType) tensor.DType {
 }
 
 // chooseDType finds the destination's dtype.
-func (p *Plan) chooseDType() {
+func (p *planner) chooseDType() {
 	elements := map[tensor.DType]int64{}
-	var kinds []tensor.DType
-	for _, d := range p.Dests {
-		if !isWeightType(d.DType) {
+	var types []tensor.DType
+	for i := range p.Dests {
+		d := &p.Dests[i]
+		if !model.IsWeightType(d.DType) {
 			continue // an extra tensor
 		}
 		if elements[d.DType] == 0 {
-			kinds = append(kinds, d.DType)
+			types = append(types, d.DType)
 		}
-		elements[d.DType] += (&tensor.Tensor{Shape: d.Shape}).Elements()
+		elements[d.DType] += d.Elements()
 	}
-	slices.SortStableFunc(kinds, func(a, b tensor.DType) int { return cmp.Compare(elements[b], elements[a]) })
-	p.DType = kinds[0]
-	if len(kinds) > 1 && p.Layout == HuggingFace {
+	slices.SortStableFunc(types, func(a, b tensor.DType) int { return cmp.Compare(elements[b], elements[a]) })
+	p.DType = types[0]
+	if len(types) > 1 && p.Layout == model.HuggingFace {
 		var names []string
-		for _, d := range kinds {
+		for _, d := range types {
 			names = append(names, d.String())
 		}
-		p.Notes = append(p.Notes, fmt.Sprintf("tensors are of several types (%s) and keep them; config.json says %s, to which transformers rounds them all when it loads the model",
-			strings.Join(names, ", "), p.DType))
+		p.note(OtherNote, "tensors are of several types (%s) and keep them; config.json says %s, to which transformers rounds them all when it loads the model",
+			strings.Join(names, ", "), p.DType)
 	}
 }

@@ -10,15 +10,15 @@ import (
 
 // output is the files of weights that a conversion writes, laid out before the first byte.
 type output interface {
-	format() string                                   // as the checkpoint's Format will be
-	files() []ResultFile                              // nil where they are not known in advance
-	shards() int                                      // files of weights, 0 where that is not known in advance
-	file(i int) string                                // the one that holds Plan.Dests[i], "" where that is not known
+	format() string                                   // the Format of the written checkpoint
+	files() []ResultFile                              // nil if not known in advance
+	shards() int                                      // number of files, 0 if not known in advance
+	file(i int) string                                // the file that has Plan.Dests[i], "" if not known in advance
 	size() int64                                      // bytes of all files, at most
-	create(path string) (transfer.Destination, error) // of a directory that is there, or of a file that is not
+	create(path string) (transfer.Destination, error) // path is a directory that exists, or a file that does not
 }
 
-// layOut decides on the files of a plan's weights. dst is where they will be.
+// layOut decides on the files for the weights of a plan. dst is the path of the destination.
 func layOut(p *Plan, dst string, o *Options) (output, error) {
 	specs := make([]tensor.Spec, len(p.Dests))
 	for i, d := range p.Dests {
@@ -26,16 +26,12 @@ func layOut(p *Plan, dst string, o *Options) (output, error) {
 	}
 	switch o.To {
 	case ToTorch:
-		name := lastElement(dst)
+		name := baseName(dst)
 		l, err := torch.NewLayout(specs, name)
 		return torchOutput{l, name}, err
 	case ToOrbax:
-		format := o.OrbaxFormat
-		if format == "" {
-			format = orbax.DefaultFormat
-		}
-		l, err := orbax.NewLayout(specs, format)
-		return orbaxOutput{l, format}, err
+		l, err := orbax.NewLayout(specs, o.OrbaxFormat)
+		return orbaxOutput{l, o.OrbaxFormat}, err
 	}
 	limit := o.MaxShardSize
 	if limit == 0 {
@@ -92,10 +88,10 @@ func (o torchOutput) create(path string) (transfer.Destination, error) { return 
 // orbaxOutput is files whose names and sizes depend on the weights.
 type orbaxOutput struct {
 	*orbax.Layout
-	name string
+	as orbax.Format
 }
 
-func (o orbaxOutput) format() string      { return "orbax-" + o.name }
+func (o orbaxOutput) format() string      { return "orbax-" + o.as.String() }
 func (o orbaxOutput) files() []ResultFile { return nil }
 func (o orbaxOutput) shards() int         { return 0 }
 func (o orbaxOutput) file(int) string     { return "" }

@@ -1,37 +1,110 @@
-// Package convert turns a Griffin-family checkpoint of one layout into another: it recognises the
-// model by its names and shapes, plans every tensor of the destination before a byte is written,
-// streams the plan, and writes the files that belong beside the weights.
 package convert
 
 import (
+	"context"
+	"fmt"
+
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Plan is all that a conversion will write, known before the first byte is: the tensors of the
-// destination, and the moves that fill each of them exactly once.
+// Plan is everything that a conversion will write to the weights, known before the first byte is
+// written. It does not change after NewPlan returned it.
 type Plan struct {
-	Source *Model       // what is converted
-	Layout Layout       // of the destination
-	Config Config       // of the model
-	Preset string       // the preset that gave settings, or ""
-	DType  tensor.DType // of the destination; where tensors differ, that of most elements
-	Keep   bool         // each tensor keeps its dtype
-
-	// Settled says that Config has what shapes cannot tell. An original that becomes an original does
-	// not need it, and nothing may tell.
-	Settled bool
-
-	HF *manifest.HuggingFace // how config.json expresses Config; nil where the destination is an original
-
 	moves.List // the tensors of the destination, and what fills them
 
-	Copies []Copy           // tensors that are left out because others hold the same
-	Left   []*tensor.Tensor // tensors of the source that are no part of the model (optimizer state, …)
-	Notes  []string         // what the user should know, one sentence each
+	Source *model.Model // what is converted
+	Layout model.Layout // of the destination
+	Config model.Config // in the original's terms
+	Preset string       // the preset that gave settings, or ""
+	DType  tensor.DType // of the destination; if tensors differ, that of most elements
+	Keep   bool         // each tensor keeps its dtype
+
+	// SettingsKnown says that Config has the settings. A conversion between original layouts does not
+	// need them.
+	SettingsKnown bool
+
+	HF *manifest.HuggingFace // how config.json expresses Config; nil unless Layout is HuggingFace
+
+	Embedding int              // index into Dests
+	Extra     []int            // indices into Dests of tensors that are not parameters of the family
+	Copies    []model.Copy     // output heads that are left out because they should be copies of the embedding
+	Left      []*tensor.Tensor // tensors of the source that do not belong to the model (optimizer state, ...)
+	Notes     []Note           // what the user should know
 
 	allowInexact bool
-	config       *sourceConfig  // of the source, where both sides are Hugging Face directories
-	whole        *tensor.Tensor // the head, where it is the embedding of a model that does not scale it
+	stated       *hfconfig.Config // the source's config.json if both layouts are HuggingFace, or nil
+}
+
+// Note is something that the user should know about a conversion, in one sentence.
+type Note struct {
+	Kind NoteKind
+	Text string
+}
+
+// NoteKind classifies notes for callers that do not show all of them.
+type NoteKind uint8
+
+// The kinds of notes.
+const (
+	OtherNote     NoteKind = iota
+	WindowNote             // attention_window_size is not the model's window, to match a runtime
+	ExtraKeptNote          // tensors that are not parameters of the family are kept
+)
+
+func (p *Plan) note(kind NoteKind, format string, args ...any) {
+	p.Notes = append(p.Notes, Note{kind, fmt.Sprintf(format, args...)})
+}
+
+// CheckCopies compares the tensors of p.Copies with what they should be copies of. One that differs is
+// a *tensor.FormatError. It is called before anything is written.
+func (p *Plan) CheckCopies(ctx context.Context) error {
+	for _, c := range p.Copies {
+		element, err := c.Check(ctx)
+		if err != nil {
+			return err
+		}
+		if element >= 0 {
+			return tensor.Bad("differs from %s from element %d on, and the head is said to be tied to it", c.Of.Name, element).
+				In(p.Source.Checkpoint.Path).Of(c.Tensor.Name).
+				Advise("transformers ignores such a head; remove it, or set tie_word_embeddings of config.json to false")
+		}
+	}
+	return nil
+}
+
+// copiesTensors reports whether the tensors of a Hugging Face directory are copied as they are,
+// whatever its config.json says that they stand for.
+func (p *Plan) copiesTensors() bool {
+	return p.Source.Layout == model.HuggingFace && p.Layout == model.HuggingFace && p.Keep
+}
+
+// division returns the move that divides the embedding, or nil.
+func (p *Plan) division() *moves.Move {
+	for i := range p.Moves {
+		if p.Moves[i].Divide != 0 {
+			return &p.Moves[i]
+		}
+	}
+	return nil
+}
+
+// settings returns the settings as conversion.json has them, or nil.
+func (p *Plan) settings() *manifest.Settings {
+	if !p.SettingsKnown {
+		return nil
+	}
+	return &manifest.Settings{Preset: p.Preset, AttentionWindow: p.Config.AttentionWindow,
+		LogitsSoftCap: manifest.Float(p.Config.LogitsSoftCap), EmbeddingScale: p.Config.EmbeddingScale}
+}
+
+// form returns p.HF if config.json has other numbers than the settings, or nil.
+func (p *Plan) form() *manifest.HuggingFace {
+	if p.HF == nil || p.HF.Plain(p.Config.LogitsSoftCap) {
+		return nil
+	}
+	return p.HF
 }

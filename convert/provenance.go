@@ -10,21 +10,21 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// provenance is what the source's own conversion.json says of it: of what it consists, and what it was
-// made from. It is held against what is read, and carried along.
+// provenance is what the source's own conversion.json records of it: its tensors, and what they were
+// made from. It is compared with what is read, and carried over.
 type provenance struct {
 	record  *manifest.Manifest
 	path    string
-	tensors map[string]*manifest.Tensor // those of the plan's sources
+	tensors map[string]*manifest.Tensor // of the plan's sources, by name
 }
 
-// readProvenance returns nil where there is no conversion.json, or none that is griffin's and of this
-// checkpoint; note says so where there is one. One that contradicts the names, types and shapes of the
+// readProvenance returns nil if there is no conversion.json, or none that griffin wrote for this
+// checkpoint; note says so if there is one. One that contradicts the names, types and shapes of the
 // checkpoint is a *tensor.FormatError.
 func readProvenance(p *Plan) (v *provenance, note string, err error) {
-	record, path, err := manifest.Read(p.Source.Checkpoint.Source, p.Source.Checkpoint.Root)
+	record, path, err := p.Source.Manifest()
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) {
-		return nil, fmt.Sprintf("%s is not used: %s", ManifestName, bad.Problem), nil
+		return nil, fmt.Sprintf("%s is not used: %s", manifest.Name, bad.Problem), nil
 	}
 	if record == nil || err != nil {
 		return nil, "", err
@@ -44,17 +44,17 @@ func newProvenance(p *Plan, record *manifest.Manifest, path string) (v *provenan
 			continue
 		}
 		known++
-		if p.Source.adapted[t] {
+		if p.Source.Adapted(t) {
 			delete(v.tensors, t.Name)
 			continue
 		}
 		if entry.DType != t.DType.String() || !slices.Equal(entry.Shape, t.Shape) {
 			return nil, "", v.contradicted(p, t.Name, fmt.Sprintf("is %s %s, and %s says %s %s",
-				t.DType, tensor.ShapeString(t.Shape), ManifestName, tensor.QuoteName(entry.DType), tensor.ShapeString(entry.Shape)))
+				t.DType, tensor.ShapeString(t.Shape), manifest.Name, tensor.QuoteName(entry.DType), tensor.ShapeString(entry.Shape)))
 		}
 	}
 	if known == 0 {
-		return nil, fmt.Sprintf("%s is not used: it is of another checkpoint", ManifestName), nil
+		return nil, fmt.Sprintf("%s is not used: it describes another checkpoint", manifest.Name), nil
 	}
 	return v, "", nil
 }
@@ -64,15 +64,15 @@ func (v *provenance) contradicted(p *Plan, name, problem string) error {
 		Advise("the checkpoint was changed or damaged after it was written; remove %s if the change is meant", v.path)
 }
 
-// check reports, as *tensor.FormatError, a source whose digest is not the one that it had when it was
-// written, and a tensor that comes back to its original layout with another digest than it had there.
+// check returns a *tensor.FormatError if a source has another digest than when it was written, or if a
+// tensor that is converted back to its original layout has another digest than it had there.
 func (v *provenance) check(p *Plan, sources map[*tensor.Tensor]tensor.Sum, written []tensor.Written) error {
 	for _, t := range p.Sources() {
 		sum, known := sources[t]
 		entry := v.tensors[t.Name]
 		if known && entry != nil && entry.SHA256 != "" && hex.EncodeToString(sum[:]) != entry.SHA256 {
-			return v.contradicted(p, t.Name, fmt.Sprintf("its elements are not those that %s tells of (SHA-256 %x…, not %s…)",
-				ManifestName, sum[:4], tensor.QuoteName(tensor.Clip(entry.SHA256[:min(len(entry.SHA256), 8)]))))
+			return v.contradicted(p, t.Name, fmt.Sprintf("its elements are not those that %s records (SHA-256 %x…, not %s…)",
+				manifest.Name, sum[:4], tensor.QuoteName(tensor.Clip(entry.SHA256[:min(len(entry.SHA256), 8)]))))
 		}
 	}
 	from := v.record.Root()
@@ -85,12 +85,12 @@ func (v *provenance) check(p *Plan, sources map[*tensor.Tensor]tensor.Sum, writt
 			continue
 		}
 		return v.contradicted(p, p.sourceNames(i), fmt.Sprintf("gives other elements (SHA-256 %s…) than %s, which it was made from, had (%s…), as %s says",
-			sum[:8], tensor.QuoteName(o.Name), tensor.QuoteName(tensor.Clip(o.SHA256[:min(len(o.SHA256), 8)])), ManifestName))
+			sum[:8], tensor.QuoteName(o.Name), tensor.QuoteName(tensor.Clip(o.SHA256[:min(len(o.SHA256), 8)])), manifest.Name))
 	}
 	return nil
 }
 
-// sourceNames returns what a destination is made from.
+// sourceNames lists the tensors from which a destination is made.
 func (p *Plan) sourceNames(dest int) string {
 	var names []string
 	for _, m := range p.Moves {
@@ -101,8 +101,8 @@ func (p *Plan) sourceNames(dest int) string {
 	return tensor.JoinNames(names)
 }
 
-// origins returns, for each Dest, the tensors of the origin that it comes from; none where that is not
-// known of all of it.
+// origins returns, for each Dest, the tensors of the record's root from which it comes; none if a part
+// of it is of unknown origin.
 func (v *provenance) origins(p *Plan) [][]manifest.Part {
 	all := make([][]manifest.Part, len(p.Dests))
 	unknown := map[int]bool{}

@@ -12,12 +12,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // ordinaryModel is one whose elements are no NaN in any type.
-func ordinaryModel(t *testing.T, rng *rand.Rand, l Layout, d tensor.DType) (*tensor.Checkpoint, Settings) {
+func ordinaryModel(t *testing.T, rng *rand.Rand, l model.Layout, d tensor.DType) (*tensor.Checkpoint, model.Settings) {
 	for {
 		c, settings := randomModel(t, rng, l)
 		if !slices.ContainsFunc(c.Tensors(), func(x *tensor.Tensor) bool { return x.DType != d }) {
@@ -33,7 +35,7 @@ func ordinaryModel(t *testing.T, rng *rand.Rand, l Layout, d tensor.DType) (*ten
 	}
 }
 
-func manifestOf(t *testing.T, path string) *Manifest {
+func manifestOf(t *testing.T, path string) *manifest.Manifest {
 	t.Helper()
 	m, _, err := ReadManifest(path)
 	if err != nil || m == nil {
@@ -44,12 +46,12 @@ func manifestOf(t *testing.T, path string) *Manifest {
 
 // A model that comes home has, in its conversion.json, the digests that it left with.
 func TestDigestsAreCarriedAlong(t *testing.T) {
-	for _, layout := range []Layout{Flax, Torch} {
-		model, settings := ordinaryModel(t, rand.New(rand.NewPCG(1, uint64(layout))), layout, tensor.BF16)
-		start := &journey{t: t, at: model, say: layout.String()}
+	for _, layout := range []model.Layout{model.Flax, model.Torch} {
+		source, settings := ordinaryModel(t, rand.New(rand.NewPCG(1, uint64(layout))), layout, tensor.BF16)
+		start := &journey{t: t, at: source, say: layout.String()}
 		hf := start.to(Options{Settings: settings})
-		far := hf.to(Options{To: []Target{Flax: ToTorch, Torch: ToOrbax}[layout]})
-		home := far.to(Options{To: []Target{Flax: ToOrbax, Torch: ToTorch}[layout]})
+		far := hf.to(Options{To: []Target{model.Flax: ToTorch, model.Torch: ToOrbax}[layout]})
+		home := far.to(Options{To: []Target{model.Flax: ToOrbax, model.Torch: ToTorch}[layout]})
 		if m := manifestOf(t, hf.dir); m.Origin != nil || m.Tensors[0].Origin != nil || m.Format != "safetensors" {
 			t.Errorf("the first conversion has an origin: %+v", m)
 		}
@@ -62,7 +64,7 @@ func TestDigestsAreCarriedAlong(t *testing.T) {
 				t.Fatalf("%s: origin %+v", entry.Name, entry.Origin)
 			}
 			o := entry.Origin[0]
-			sum := sha256.Sum256(readAll(t, model.Tensor(o.Name)))
+			sum := sha256.Sum256(readAll(t, source.Tensor(o.Name)))
 			if o.SHA256 != entry.SHA256 || o.SHA256 != hex.EncodeToString(sum[:]) {
 				t.Errorf("%s: %s, its origin %+v", entry.Name, entry.SHA256, o)
 			}
@@ -72,7 +74,7 @@ func TestDigestsAreCarriedAlong(t *testing.T) {
 
 // Through a narrower type the digests are carried along too, but nobody expects them to come back.
 func TestDigestsOfRoundedTensors(t *testing.T) {
-	model, settings := ordinaryModel(t, rand.New(rand.NewPCG(2, 2)), Torch, tensor.F32)
+	model, settings := ordinaryModel(t, rand.New(rand.NewPCG(2, 2)), model.Torch, tensor.F32)
 	start := &journey{t: t, at: model}
 	narrow := start.to(Options{Settings: settings, DType: tensor.BF16})
 	for _, o := range []Options{{To: ToTorch, DType: tensor.F32}, {To: ToTorch}} {
@@ -119,9 +121,9 @@ func changed(t *testing.T, verify bool, change func(dir string)) (*Result, error
 // changedThen is changed, and looks at what was written.
 func changedThen(t *testing.T, verify bool, change, look func(dir string)) (*Result, error) {
 	t.Helper()
-	model, settings := ordinaryModel(t, rand.New(rand.NewPCG(3, 3)), Flax, tensor.BF16)
+	source, settings := ordinaryModel(t, rand.New(rand.NewPCG(3, 3)), model.Flax, tensor.BF16)
 	dir := filepath.Join(t.TempDir(), "hf")
-	if _, err := Convert(t.Context(), model, dir, Options{Settings: settings, Verify: true}); err != nil {
+	if _, err := Convert(t.Context(), source, dir, Options{Settings: settings, Verify: true}); err != nil {
 		t.Fatal(err)
 	}
 	change(dir)
@@ -169,7 +171,7 @@ func flip(t *testing.T, dir, name string) {
 func rewrite(t *testing.T, dir string, change func(m map[string]any)) {
 	t.Helper()
 	var m map[string]any
-	path := filepath.Join(dir, ManifestName)
+	path := filepath.Join(dir, manifest.Name)
 	readJSON(t, path, &m)
 	change(m)
 	text, err := json.Marshal(m)
@@ -220,7 +222,7 @@ func TestContradictedSourceIsRefused(t *testing.T) {
 			if !errors.As(err, &bad) || bad.Tensor != tt.tensor || !strings.Contains(bad.Problem, tt.want) || !strings.Contains(bad.Hint, "hf/conversion.json") {
 				t.Errorf("%s: %+v", tt.name, err)
 			}
-			if _, err = changed(t, verify, func(dir string) { tt.change(dir); os.Remove(filepath.Join(dir, ManifestName)) }); err != nil {
+			if _, err = changed(t, verify, func(dir string) { tt.change(dir); os.Remove(filepath.Join(dir, manifest.Name)) }); err != nil {
 				t.Errorf("%s, without conversion.json: %v", tt.name, err)
 			}
 		}
@@ -242,7 +244,7 @@ func TestForeignManifestIsNotUsed(t *testing.T) {
 		{"long", strings.Repeat(" ", 16<<20+1), "not used"},
 	} {
 		r, err := changed(t, false, func(dir string) {
-			if err := os.WriteFile(filepath.Join(dir, ManifestName), []byte(tt.text), 0o666); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, manifest.Name), []byte(tt.text), 0o666); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -250,7 +252,7 @@ func TestForeignManifestIsNotUsed(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, tt.note) || tt.note == "" && strings.Contains(notes, ManifestName) {
+		if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, tt.note) || tt.note == "" && strings.Contains(notes, manifest.Name) {
 			t.Errorf("%s: notes %q", tt.name, notes)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 )
 
 // TestManifestBesideAFile has a file read by its name and by a link to it; what is written to a
@@ -25,7 +27,7 @@ func TestManifestBesideAFile(t *testing.T) {
 		}
 	}
 	check()
-	if err := os.Remove(file + "." + ManifestName); err != nil {
+	if err := os.Remove(file + "." + manifest.Name); err != nil {
 		t.Fatal(err)
 	}
 	convertFile(t, original, link, Options{To: ToTorch, Overwrite: true})

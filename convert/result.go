@@ -9,7 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Result is what a conversion did, or with DryRun would do.
+// Result describes what a conversion did, or with Options.DryRun would do.
 type Result struct {
 	Source       string                `json:"source"`
 	Format       string                `json:"format"` // of the source
@@ -19,17 +19,17 @@ type Result struct {
 	OutputFormat string                `json:"output_format"` // of the destination
 	OutputLayout string                `json:"output_layout"` // of the destination
 	DryRun       bool                  `json:"dry_run"`
-	DType        string                `json:"dtype"`                 // of the destination, of most elements
-	Settings     *manifest.Settings    `json:"settings,omitempty"`    // where they are known
-	HF           *manifest.HuggingFace `json:"huggingface,omitempty"` // where config.json has other numbers than Settings
+	DType        string                `json:"dtype"`                 // of most elements of the destination
+	Settings     *manifest.Settings    `json:"settings,omitempty"`    // nil if unknown
+	HF           *manifest.HuggingFace `json:"huggingface,omitempty"` // nil if config.json states Settings as they are
 	Parameters   int64                 `json:"parameters"`            // elements of all tensors
 	Bytes        int64                 `json:"bytes"`                 // of all tensors
-	Shards       int                   `json:"shards"`                // files of weights; 0 where that is not known yet
+	Shards       int                   `json:"shards"`                // files of weights; 0 if not known yet
 	Files        []ResultFile          `json:"files"`                 // as far as they are known
 	Tensors      []ResultTensor        `json:"tensors"`
-	Left         []string              `json:"left,omitempty"`    // tensors of the source that are no part of the model
+	Left         []string              `json:"left,omitempty"`    // tensors of the source that do not belong to the model
 	Overflowed   int64                 `json:"overflowed"`        // finite elements that became infinite
-	Inexact      int64                 `json:"inexact,omitempty"` // elements that were divided and are not given back by multiplying
+	Inexact      int64                 `json:"inexact,omitempty"` // elements that were divided and that multiplying does not restore
 	Seconds      float64               `json:"seconds"`
 	Proof        *proof.Proof          `json:"proof,omitempty"`
 	Notes        []string              `json:"notes,omitempty"`
@@ -37,7 +37,7 @@ type Result struct {
 
 // ResultFile is a file of the destination.
 type ResultFile struct {
-	Name  string `json:"name"` // from the destination's directory on
+	Name  string `json:"name"` // relative to the destination's directory
 	Bytes int64  `json:"bytes"`
 }
 
@@ -47,7 +47,7 @@ type ResultTensor struct {
 	DType      string   `json:"dtype"`
 	Shape      []int64  `json:"shape"`
 	Bytes      int64    `json:"bytes"`
-	File       string   `json:"file,omitempty"` // where it lies in one file whose name is known in advance
+	File       string   `json:"file,omitempty"` // "" if it is in several files, or not known in advance
 	Rule       string   `json:"rule"`
 	From       []string `json:"from"`
 	SHA256     string   `json:"sha256,omitempty"`
@@ -55,17 +55,18 @@ type ResultTensor struct {
 	Inexact    int64    `json:"inexact,omitempty"`
 }
 
-// describe is the result as far as it is known before anything is written.
+// describe returns the result as far as it is known before anything is written.
 func (c *conversion) describe(dst string) *Result {
 	p := c.plan
 	src := p.Source.Checkpoint
 	r := &Result{Source: src.Path, Format: src.Format, Layout: p.Source.Layout.String(), Destination: dst,
 		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: p.Layout.String(),
-		DryRun: c.options.DryRun, DType: p.DType.String(), Settings: p.settings(), Shards: c.output.shards(), Files: c.output.files()}
-	r.Notes = append(append(r.Notes, src.Notes...), p.Notes...)
-	if p.HF != nil && !p.HF.Plain(p.Config.LogitsSoftCap) {
-		r.HF = p.HF
+		DryRun: c.options.DryRun, DType: p.DType.String(), Settings: p.settings(), HF: p.form(), Shards: c.output.shards(), Files: c.output.files()}
+	r.Notes = append(r.Notes, src.Notes...)
+	for _, note := range p.Notes {
+		r.Notes = append(r.Notes, note.Text)
 	}
+	r.Notes = append(r.Notes, c.notes...)
 	for _, t := range p.Left {
 		r.Left = append(r.Left, t.Name)
 	}
@@ -86,7 +87,7 @@ func (c *conversion) describe(dst string) *Result {
 	return r
 }
 
-// add completes the result with what was written.
+// add adds what was written.
 func (r *Result) add(written []tensor.Written) {
 	for i, w := range written {
 		t := &r.Tensors[i]

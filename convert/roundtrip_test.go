@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -16,14 +18,14 @@ import (
 
 // randomModel returns a small model of the family, with random bits for elements, NaN and the like
 // included.
-func randomModel(t *testing.T, rng *rand.Rand, l Layout) (*tensor.Checkpoint, Settings) {
+func randomModel(t *testing.T, rng *rand.Rand, l model.Layout) (*tensor.Checkpoint, model.Settings) {
 	heads := 1 + rng.Int64N(3)
-	c := Config{VocabSize: 5 + rng.Int64N(60), NumHeads: heads, Width: heads * 4 * (1 + rng.Int64N(4)), MLPExpandedWidth: 1 + rng.Int64N(50),
+	c := model.Config{VocabSize: 5 + rng.Int64N(60), NumHeads: heads, Width: heads * 4 * (1 + rng.Int64N(4)), MLPExpandedWidth: 1 + rng.Int64N(50),
 		LRUWidth: heads * (1 + rng.Int64N(12)), ConvWidth: 4}
 	for range 1 + rng.IntN(4) {
-		c.BlockTypes = append(c.BlockTypes, []BlockType{Recurrent, Recurrent, Attention}[rng.IntN(3)])
+		c.BlockTypes = append(c.BlockTypes, []model.BlockType{model.Recurrent, model.Recurrent, model.Attention}[rng.IntN(3)])
 	}
-	if !c.Has(Recurrent) {
+	if !c.Has(model.Recurrent) {
 		c.LRUWidth = c.Width
 	}
 	dtype := []tensor.DType{tensor.F32, tensor.BF16, tensor.F16, tensor.F64}[rng.IntN(4)]
@@ -39,7 +41,7 @@ func randomModel(t *testing.T, rng *rand.Rand, l Layout) (*tensor.Checkpoint, Se
 		}
 		withData(x, data)
 	}
-	return checkpoint(t, tensors...), Settings{AttentionWindow: ptr(1 + rng.Int64N(99)), LogitsSoftCap: ptr(1 + 40*rng.Float64()), EmbeddingScale: ptr(true)}
+	return checkpoint(t, tensors...), model.Settings{AttentionWindow: ptr(1 + rng.Int64N(99)), LogitsSoftCap: ptr(1 + 40*rng.Float64()), EmbeddingScale: ptr(true)}
 }
 
 // journey is a checkpoint that is converted again and again.
@@ -70,7 +72,7 @@ func (j *journey) to(o Options) *journey {
 // same demands that two checkpoints hold the same tensors, to the bit.
 func (j *journey) same(want *tensor.Checkpoint) {
 	j.t.Helper()
-	model, err := Recognize(want)
+	m, err := model.Recognize(want, model.Options{})
 	if err != nil {
 		j.t.Fatal(err)
 	}
@@ -78,7 +80,7 @@ func (j *journey) same(want *tensor.Checkpoint) {
 		j.t.Errorf("%s: %d tensors, not %d", j.say, len(j.at.Tensors()), len(want.Tensors()))
 	}
 	for _, w := range want.Tensors() {
-		name := destRoots[model.Layout] + w.Name[len(model.Prefix):]
+		name := model.Griffin.Roots[m.Layout] + w.Name[len(m.Prefix):]
 		got := j.at.Tensor(name)
 		if got == nil || got.DType != w.DType || !slices.Equal(got.Shape, w.Shape) || !bytes.Equal(readAll(j.t, got), readAll(j.t, w)) {
 			j.t.Errorf("%s: %s is not what it was", j.say, name)
@@ -105,7 +107,7 @@ func contents(t *testing.T, path string) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
 	err := filepath.WalkDir(path, func(file string, e os.DirEntry, err error) error {
-		if err != nil || e.IsDir() || e.Name() == ManifestName {
+		if err != nil || e.IsDir() || e.Name() == manifest.Name {
 			return err
 		}
 		content, err := os.ReadFile(file)
@@ -121,27 +123,27 @@ func contents(t *testing.T, path string) map[string][]byte {
 // TestRoundTrips takes random models through Hugging Face's layout and back, and from one original
 // layout to the other and back, in all formats. Every way gives the same bytes.
 func TestRoundTrips(t *testing.T) {
-	rounds := uint64(len(orbax.FormatNames()))
+	rounds := uint64(len(orbax.Formats()))
 	if testing.Short() {
 		rounds = 3
 	}
 	for round := range rounds {
 		rng := rand.New(rand.NewPCG(66, round))
-		layout := []Layout{Flax, Torch}[(round+round/2)%2]
-		model, settings := randomModel(t, rng, layout)
-		start := &journey{t: t, at: model, say: fmt.Sprintf("round %d: %s", round, layout)}
-		format := orbax.FormatNames()[round]
+		layout := []model.Layout{model.Flax, model.Torch}[(round+round/2)%2]
+		source, settings := randomModel(t, rng, layout)
+		start := &journey{t: t, at: source, say: fmt.Sprintf("round %d: %s", round, layout)}
+		format := orbax.Formats()[round]
 		home, away := Options{To: ToOrbax, OrbaxFormat: format}, Options{To: ToTorch}
-		if layout == Torch {
+		if layout == model.Torch {
 			home, away = away, home
 		}
 		hf := Options{Settings: settings, MaxShardSize: 1000 << rng.IntN(10)}
 
 		first := start.to(home)
-		first.same(model)
+		first.same(source)
 		asHF := start.to(hf)
 		back := asHF.to(home)
-		back.same(model)
+		back.same(source)
 		back.sameFiles(first)
 		other := first.to(away)
 		other.to(home).sameFiles(first)
@@ -160,18 +162,18 @@ func TestRoundTrips(t *testing.T) {
 func TestRoundTripsThroughOtherTypes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(66, 1000))
 	for {
-		model, settings := randomModel(t, rng, Flax)
-		if d := model.Tensors()[0].DType; d != tensor.BF16 {
+		source, settings := randomModel(t, rng, model.Flax)
+		if d := source.Tensors()[0].DType; d != tensor.BF16 {
 			continue
 		}
-		for _, x := range model.Tensors() { // without NaN, whose bits may change
+		for _, x := range source.Tensors() { // without NaN, whose bits may change
 			data := readAll(t, x)
 			for i := 1; i < len(data); i += int(x.DType.Size()) {
 				data[i] &= 0x3f
 			}
 			withData(x, data)
 		}
-		start := &journey{t: t, at: model, say: "bfloat16"}
+		start := &journey{t: t, at: source, say: "bfloat16"}
 		wide := start.to(Options{Settings: settings, DType: tensor.F32})
 		back := wide.to(Options{To: ToOrbax, DType: tensor.BF16})
 		plain := start.to(Options{To: ToOrbax, DType: tensor.BF16})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
@@ -23,21 +24,21 @@ func checkApart(src, dst string) error {
 	if _, err := os.Stat(dst); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	const hint = "give a destination of its own; it is renamed into place when it is complete"
+	const hint = "use a destination of its own; it is renamed into place when it is complete"
 	inside, err := storage.Within(src, dst)
 	if err != nil {
 		return err
 	}
 	if inside {
-		return &SettingsError{Problem: fmt.Sprintf("the source %s is the destination %s, or lies in it", src, dst), Hint: hint}
+		return &OptionError{Problem: fmt.Sprintf("the source %s is the destination %s, or is inside it", src, dst), Hint: hint}
 	}
-	for _, record := range []string{filepath.Join(dst, ManifestName), dst + "." + ManifestName} {
+	for _, record := range []string{filepath.Join(dst, manifest.Name), dst + "." + manifest.Name} {
 		if _, err := os.Stat(record); err == nil {
 			return nil
 		}
 	}
 	if inside, err = storage.Within(dst, src); err == nil && inside {
-		return &SettingsError{Problem: fmt.Sprintf("the destination %s is a part of the source %s, or may be", dst, src), Hint: hint}
+		return &OptionError{Problem: fmt.Sprintf("the destination %s may be a part of the source %s", dst, src), Hint: hint}
 	}
 	return err
 }
@@ -50,12 +51,12 @@ func checkKind(dst string, to Target) error {
 	info, err := os.Stat(dst)
 	switch {
 	case os.IsPathSeparator(dst[len(dst)-1]) || err == nil && info.IsDir():
-		return &SettingsError{
-			Problem: fmt.Sprintf("%s is a directory, and --to %s writes a file", dst, to),
-			Hint:    "give it a name, such as " + filepath.Join(dst, "griffin.pt"),
+		return &OptionError{
+			Problem: fmt.Sprintf("%s is a directory, and the target %s is a file", dst, to),
+			Hint:    "name the file, such as " + filepath.Join(dst, "griffin.pt"),
 		}
 	case err == nil && !info.Mode().IsRegular():
-		return &SettingsError{Problem: fmt.Sprintf("%s is no regular file", dst), Hint: "give a destination that can be renamed into place"}
+		return &OptionError{Problem: fmt.Sprintf("%s is not a regular file", dst), Hint: "use a destination that can be renamed into place"}
 	}
 	return nil
 }
@@ -81,7 +82,7 @@ type staging struct {
 // newStaging begins a destination: a directory, or a file with conversion.json beside it.
 func newStaging(dst string, to Target, replace bool) (*staging, error) {
 	if to == ToTorch {
-		s, err := storage.NewFileStage(dst, "."+ManifestName, replace)
+		s, err := storage.NewFileStage(dst, "."+manifest.Name, replace)
 		if err != nil {
 			return nil, err
 		}
@@ -91,5 +92,5 @@ func newStaging(dst string, to Target, replace bool) (*staging, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &staging{s.Dir, filepath.Join(s.Dir, ManifestName), s.Publish, s.Discard}, nil
+	return &staging{s.Dir, filepath.Join(s.Dir, manifest.Name), s.Publish, s.Discard}, nil
 }

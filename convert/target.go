@@ -2,7 +2,8 @@ package convert
 
 import (
 	"fmt"
-	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
 )
 
 // Target is what a conversion writes: a layout in a format.
@@ -20,11 +21,11 @@ const (
 // targets is the table of them.
 var targets = [targetCount]struct {
 	name   string
-	layout Layout
+	layout model.Layout
 }{
-	ToHF:    {"hf", HuggingFace},
-	ToTorch: {"torch", Torch},
-	ToOrbax: {"orbax", Flax},
+	ToHF:    {"hf", model.HuggingFace},
+	ToTorch: {"torch", model.Torch},
+	ToOrbax: {"orbax", model.Flax},
 }
 
 // String returns "hf", "torch" or "orbax".
@@ -36,14 +37,14 @@ func (t Target) String() string {
 }
 
 // Layout returns the layout that the target has.
-func (t Target) Layout() Layout {
+func (t Target) Layout() model.Layout {
 	if t < targetCount {
 		return targets[t].layout
 	}
-	return UnknownLayout
+	return model.UnknownLayout
 }
 
-// TargetNames are the names that ParseTarget takes.
+// TargetNames returns the names that ParseTarget accepts.
 func TargetNames() []string {
 	var names []string
 	for _, t := range targets {
@@ -52,12 +53,12 @@ func TargetNames() []string {
 	return names
 }
 
-// ParseTarget returns the target of that name; another is a *SettingsError.
+// ParseTarget returns the target of a name. Any other name is an *OptionError.
 func ParseTarget(name string) (Target, error) {
 	for t := range targetCount {
 		if targets[t].name == name {
 			return t, nil
 		}
 	}
-	return 0, &SettingsError{Problem: fmt.Sprintf("no target %q", name), Hint: "the targets are " + strings.Join(TargetNames(), ", ")}
+	return 0, &OptionError{Option: "To", Problem: fmt.Sprintf("no target %q", name), Accepted: TargetNames()}
 }

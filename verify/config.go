@@ -91,9 +91,9 @@ func headField(p *convert.Plan, head headState) configField {
 	f := configField{names: []string{"tie_word_embeddings"}, want: p.HF.TieWordEmbeddings, missing: true, effect: "the output head would be a matrix of its own, with random weights"}
 	switch {
 	case !p.HF.TieWordEmbeddings && p.HF.EmbeddingDividedBy != 0:
-		f.effect = fmt.Sprintf("transformers would compute logits with %s, which is divided by %g, instead of with %s", p.Dests[embeddingDest(p)].Name, float64(p.HF.EmbeddingDividedBy), headName)
+		f.effect = fmt.Sprintf("transformers would compute logits with %s, which is divided by %g, instead of with %s", p.Dests[p.Embedding].Name, float64(p.HF.EmbeddingDividedBy), p.Source.Family.HeadName())
 	case !p.HF.TieWordEmbeddings:
-		f.effect = "transformers would compute logits with the embedding instead of with " + headName
+		f.effect = "transformers would compute logits with the embedding instead of with " + p.Source.Family.HeadName()
 	case len(head.copies) > 0:
 		f.want = nil
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -39,7 +40,7 @@ func (m *made) part(layer int, tail string) string {
 			tail = cut + ".kernel"
 		}
 	}
-	root := planRoots[m.base.to.Layout()]
+	root := model.Griffin.Roots[m.base.to.Layout()]
 	if layer < 0 {
 		return root + tail
 	}
@@ -161,7 +162,7 @@ var backFaults = []fault{
 	{backClass, "one tensor of another dtype", one(inLast(ffwUp), func(e *entry) { e.cast(otherType(e.dtype)) }), "instead of", false},
 	{backClass, "a head that is no copy of the embedding", func(m *made) []string {
 		e := m.get(m.part(-1, embedder)).clone()
-		e.name = planRoots[m.base.to.Layout()] + headName
+		e.name = model.Griffin.Roots[m.base.to.Layout()] + headName
 		flip(5, 0)(e)
 		m.tensors = append(m.tensors, e)
 		return []string{e.name}
@@ -193,7 +194,7 @@ var backConverterFaults = []fault{
 		return slices.Compact(names)
 	}), "its first part holds", false},
 	{converterClass, "the rule transposes square projections once too often on the way back", byPlan(func(m *made, p *convert.Plan) []string {
-		return changed(strings.TrimPrefix(m.part(-1, projQ), planRoots[m.base.to.Layout()]), func(v tensor.View) tensor.View { return v.Permute(1, 0) })(m, p)
+		return changed(strings.TrimPrefix(m.part(-1, projQ), model.Griffin.Roots[m.base.to.Layout()]), func(v tensor.View) tensor.View { return v.Permute(1, 0) })(m, p)
 	}), "transposed", false},
 	{converterClass, "the rule takes the divided embedding for the model's", byPlan(func(m *made, p *convert.Plan) []string {
 		all, names := movesTo(p, embedder)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -14,7 +13,8 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
@@ -29,7 +29,7 @@ type base struct {
 	dtype    tensor.DType
 	settings convert.Settings
 	to       convert.Target
-	match    string // the runtime that a Hugging Face directory is to match, or ""
+	match    convert.Runtime // that a Hugging Face directory is to match
 	inexact  bool
 	made     *made
 	layers   map[convert.BlockType][]int
@@ -142,40 +142,29 @@ func (b *base) convert(t testing.TB, wrong func(*convert.Plan)) *made {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	model, err := convert.Recognize(src)
+	found, err := model.Open(t.Context(), src, model.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(model.SettleHead(t.Context()), model.SettleScale(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	plan, err := convert.NewPlan(model, convert.PlanOptions{Settings: b.settings, DType: b.dtype, To: b.to, MatchRuntime: b.match, AllowInexact: b.inexact})
+	plan, err := convert.NewPlan(found, convert.PlanOptions{Settings: b.settings, DType: b.dtype, To: b.to, MatchRuntime: b.match, AllowInexact: b.inexact})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if wrong != nil {
-		wrong(plan)
 	}
 	m := &made{base: b}
-	if plan.HF != nil {
-		files, err := convert.HFFiles(plan, convert.FilesOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(files[0].Content, &m.config); err != nil {
-			t.Fatal(err)
-		}
+	record := m.describe(t, src)
+	if wrong != nil {
+		wrong(plan)
 	}
 	b.config, b.blocks, b.layers = plan.Config, len(plan.Config.BlockTypes), map[convert.BlockType][]int{}
 	for i, kind := range plan.Config.BlockTypes {
 		b.layers[kind] = append(b.layers[kind], i)
 	}
 	m.execute(t, plan)
-	digests := &moves.Digests{}
-	for _, e := range m.tensors {
-		digests.Dests = append(digests.Dests, sha256.Sum256(e.data))
+	record.Tensors = nil
+	for i, e := range m.tensors {
+		record.Tensors = append(record.Tensors, manifest.Tensor{Name: e.name, DType: e.dtype.String(), Shape: e.shape, SHA256: fmt.Sprintf("%x", sha256.Sum256(e.data)), Rule: plan.Dests[i].Rule})
 	}
-	text, err := convert.NewManifest(plan, "test", "safetensors", digests, nil).JSON()
+	text, err := record.JSON()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,6 +172,31 @@ func (b *base) convert(t testing.TB, wrong func(*convert.Plan)) *made {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// describe converts the source by a right plan. It reads the config.json, if there is one, and returns the conversion.json.
+func (m *made) describe(t testing.TB, src *tensor.Checkpoint) *manifest.Manifest {
+	t.Helper()
+	b := m.base
+	dst := filepath.Join(t.TempDir(), "converted")
+	_, err := convert.Convert(t.Context(), src, dst, convert.Options{Settings: b.settings, DType: b.dtype, To: b.to, MatchRuntime: b.match, AllowInexact: b.inexact})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, _, err := convert.ReadManifest(dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.to == convert.ToHF {
+		text, err := os.ReadFile(filepath.Join(dst, "config.json"))
+		if err == nil {
+			err = json.Unmarshal(text, &m.config)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return record
 }
 
 // reread copies what JSON holds.
@@ -279,3 +293,6 @@ func (m *made) write(t testing.TB) string {
 	}
 	return dir
 }
+
+// headName is the name of the output head in the Hugging Face layout.
+const headName = "lm_head.weight"

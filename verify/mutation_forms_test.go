@@ -35,9 +35,9 @@ func matchedBases(t testing.TB) []*base {
 		return convert.Settings{AttentionWindow: &w, LogitsSoftCap: &softCap, EmbeddingScale: pointer(true)}
 	}
 	return prepare(t, []*base{
-		{name: "bfloat16 for transformers 5", source: "tiny-griffin/original/torch.pt", settings: window(8, 30), match: convert.MatchTransformers5},
-		{name: "float32 for transformers 5, Orbax", source: "odd-griffin/original/orbax-zarr3", settings: window(5, 20), match: convert.MatchTransformers5},
-		{name: "float16 to float32 for transformers 5, without scale and cap", source: "micro-griffin/original/torch.pt", settings: neither(6), dtype: tensor.F32, match: convert.MatchTransformers5},
+		{name: "bfloat16 for transformers 5", source: "tiny-griffin/original/torch.pt", settings: window(8, 30), match: convert.Transformers5},
+		{name: "float32 for transformers 5, Orbax", source: "odd-griffin/original/orbax-zarr3", settings: window(5, 20), match: convert.Transformers5},
+		{name: "float16 to float32 for transformers 5, without scale and cap", source: "micro-griffin/original/torch.pt", settings: neither(6), dtype: tensor.F32, match: convert.Transformers5},
 	})
 }
 

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"cmp"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -36,13 +35,13 @@ func targetOf(c *tensor.Checkpoint, found *convert.Model) convert.Target {
 // them wrong, whether extra tensors were kept, and whether the attention window was written to match
 // transformers 5.
 func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint, found *convert.Model) (*convert.Plan, error) {
-	p := planner{m, converted, found, convert.PlanOptions{Settings: s, To: targetOf(converted, found), AllowInexact: true}}
+	p := planner{m, converted, convert.PlanOptions{Settings: s, To: targetOf(converted, found), AllowInexact: true, Like: found}}
 	keep, err := p.plan()
 	if err != nil {
 		return nil, err
 	}
 	if keep.HF != nil && keep.Config.Has(convert.Attention) && writtenWindow(converted) == keep.Config.AttentionWindow+1 {
-		p.options.MatchRuntime = convert.MatchTransformers5
+		p.options.MatchRuntime = convert.Transformers5
 		if keep, err = p.plan(); err != nil {
 			return nil, err
 		}
@@ -65,18 +64,21 @@ func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint,
 type planner struct {
 	source    *convert.Model
 	converted *tensor.Checkpoint
-	found     *convert.Model // in converted, or nil
 	options   convert.PlanOptions
 }
 
 func (p *planner) plan() (*convert.Plan, error) {
 	plan, err := convert.NewPlan(p.source, p.options)
-	if err != nil {
-		return nil, err
+	if err != nil || len(plan.Extra) == 0 {
+		return plan, err
 	}
-	adoptNames(plan, p.found)
-	dropExtras(plan, p.converted)
-	return plan, nil
+	kept := slices.ContainsFunc(plan.Extra, func(i int) bool { return p.converted.Tensor(plan.Dests[i].Name) != nil })
+	if kept {
+		return plan, nil
+	}
+	o := p.options
+	o.LeaveExtra = true
+	return convert.NewPlan(p.source, o)
 }
 
 // writtenWindow returns the attention_window_size that transformers takes from a directory's config.json, 0 if there
@@ -117,61 +119,6 @@ func mistyped(p *convert.Plan, converted *tensor.Checkpoint) (n int) {
 		}
 	}
 	return n
-}
-
-// planRoots precede the model's root in the names of a plan for an original layout.
-var planRoots = map[convert.Layout]string{convert.Flax: "params.", convert.Torch: ""}
-
-// adoptNames gives the tensors of a plan for an original layout the names that the converted checkpoint
-// has for them: an original is read under any wrapper. (transformers wants its names exactly.)
-func adoptNames(p *convert.Plan, found *convert.Model) {
-	root, original := planRoots[p.Layout]
-	if !original || found == nil || found.Layout != p.Layout {
-		return
-	}
-	names := map[string]string{}
-	for _, n := range found.Named(&found.Config) {
-		names[n.Name] = n.Tensor.Name
-	}
-	for i := range p.Dests {
-		d := &p.Dests[i]
-		rest := strings.TrimPrefix(d.Name, root)
-		switch {
-		case rest == headName && len(found.Heads) > 0:
-			d.Name = found.Heads[0].Tensor.Name
-		case rest == headName:
-		default:
-			d.Name = cmp.Or(names[rest], found.Prefix+rest)
-		}
-	}
-}
-
-// extraRule begins the rule of a tensor that is no parameter of the family.
-const extraRule = "copy, extra"
-
-// dropExtras takes extra tensors out of a plan where the conversion kept none of them.
-func dropExtras(p *convert.Plan, converted *tensor.Checkpoint) {
-	kept, extras := 0, map[int]bool{}
-	for i, d := range p.Dests {
-		if d.Rule == extraRule {
-			extras[i] = true
-			if converted.Tensor(d.Name) != nil {
-				kept++
-			}
-		}
-	}
-	if len(extras) == 0 || kept > 0 {
-		return
-	}
-	var names []string
-	for _, t := range p.Source.Extra {
-		names = append(names, t.Name)
-	}
-	first := len(p.Dests) - len(extras) // they are the last
-	p.Dests = p.Dests[:first]
-	p.Moves = slices.DeleteFunc(p.Moves, func(m moves.Move) bool { return m.Dest >= first })
-	p.Notes = slices.DeleteFunc(p.Notes, func(note string) bool { return strings.HasPrefix(note, "kept ") })
-	p.Notes = append(p.Notes, text.Count(len(names), "tensor")+" of the source that are no parameter of the family are not in the conversion: "+firstOfMany(names))
 }
 
 // firstOfMany joins the first few of many names.

@@ -130,11 +130,11 @@ func facts(ctx context.Context, s *Subject, step *int64, o runtime.Options, wind
 		return f, ctx.Err() // the verdict has said what is wrong with it
 	}
 	defer closer.Close()
-	if err := m.Found.SettleScale(ctx); err != nil {
+	configured, err := m.Found.Configure(o.Settings)
+	if err != nil {
 		return nil, err
 	}
-	terms := m.Found.Original(m.Config)
-	c := &terms
+	c := &configured.Original
 	if window != nil && m.Found.Layout == convert.HuggingFace {
 		c.AttentionWindow = window.Original
 	}

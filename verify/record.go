@@ -97,7 +97,7 @@ func (c *recordCheck) checkLayout(p *convert.Plan) {
 
 // checkSettings compares what shapes do not tell. Between originals nothing may be known of it.
 func (c *recordCheck) checkSettings(p *convert.Plan) {
-	if c.Settings == nil || !p.Settled {
+	if c.Settings == nil || !p.SettingsKnown {
 		return
 	}
 	c.settings = true

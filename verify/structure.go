@@ -11,21 +11,10 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
-// headName is the output head's name in every layout. Implementations tie it to the embedding, so that it need
-// not be there.
-const headName = "lm_head.weight"
-
 // headState is what a converted checkpoint has for an output head that the plan does not demand.
 type headState struct {
 	copies []string // names of those that have the embedding's shape and type; the proof of the weights compares them
 	other  bool     // there is one that cannot be a copy
-}
-
-// embeddingDest returns the index into plan.Dests of the embedding, or -1.
-func embeddingDest(p *convert.Plan) int {
-	return slices.IndexFunc(p.Dests, func(d moves.Dest) bool {
-		return strings.HasSuffix(d.Name, "embed_tokens.weight") || strings.HasSuffix(d.Name, "embedder.input_embedding")
-	})
 }
 
 // checkStructure lists the tensors that a plan demands and a converted checkpoint does not have so,
@@ -169,7 +158,8 @@ func commonEnds(a, b string) int {
 // heads returns the output heads that the plan does not demand.
 func (c *structure) heads(found *convert.Model, known map[string]bool) (heads []*tensor.Tensor) {
 	if c.plan.Layout == convert.HuggingFace {
-		if t := c.converted.Tensor(headName); t != nil && !known[headName] {
+		name := c.plan.Source.Family.HeadName()
+		if t := c.converted.Tensor(name); t != nil && !known[name] {
 			heads = append(heads, t)
 		}
 		return heads
@@ -186,7 +176,7 @@ func (c *structure) heads(found *convert.Model, known map[string]bool) (heads []
 
 // head looks at output heads that the plan does not demand: they are left out, or copies of the embedding.
 func (c *structure) head(heads []*tensor.Tensor) (state headState) {
-	i := embeddingDest(c.plan)
+	i := c.plan.Embedding
 	for _, t := range heads {
 		d := c.plan.Dests[i]
 		if t.DType == d.DType && slices.Equal(t.Shape, d.Shape) {

@@ -10,11 +10,13 @@ import (
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -26,7 +28,7 @@ type Options struct {
 	Settings  convert.Settings // what shapes cannot tell of Source
 	Step      *int64           // of Source, where it has several; nil for the newest
 	Adapter   string           // directory of a PEFT adapter that was merged into Source, or ""
-	Model     string           // which of several models in Source, as convert.RecognizeNamed takes it; "" for the only one
+	Model     string           // which of several models in Source, as model.Options has it; "" for the only one
 
 	WeightsOnly bool // leave the logits out
 
@@ -78,17 +80,7 @@ func (r *run) open(ctx context.Context) (err error) {
 	if r.source, err = formats.Open(r.options.Source, formats.Options{Step: r.options.Step}); err != nil {
 		return err
 	}
-	if r.found, err = r.recognize(); err != nil {
-		return err
-	}
-	r.found.KeepExtra = true // what a conversion did with them is seen in it
-	if err := r.found.SettleHead(ctx); err != nil {
-		return err
-	}
-	if err := r.adapt(ctx); err != nil {
-		return err
-	}
-	if err := r.found.SettleScale(ctx); err != nil {
+	if err := r.openModel(ctx); err != nil {
 		return err
 	}
 	r.verdict.Source = subject(r.source, r.found.Layout, r.found.Prefix)
@@ -98,11 +90,9 @@ func (r *run) open(ctx context.Context) (err error) {
 	if r.converted, err = formats.Open(r.options.Converted, formats.Options{}); err != nil {
 		return err
 	}
-	if r.made, err = convert.Recognize(r.converted); err != nil {
+	if r.made, err = model.Recognize(r.converted, model.Options{KeepExtra: true}); err != nil {
 		r.made = nil // the structure says what is wrong
 		r.verdict.Notes = append(r.verdict.Notes, "no model was found in the converted checkpoint: "+err.Error())
-	} else {
-		r.made.KeepExtra = true
 	}
 	if r.plan, err = planFor(r.found, r.options.Settings, r.converted, r.made); err != nil {
 		return err
@@ -112,47 +102,52 @@ func (r *run) open(ctx context.Context) (err error) {
 	if r.made != nil && r.plan.Layout != convert.HuggingFace {
 		r.verdict.Converted.Prefix = r.made.Prefix
 	}
-	if r.plan.Settled {
+	if r.plan.SettingsKnown {
 		c := &r.plan.Config
 		r.verdict.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale}
 	}
 	return nil
 }
 
-// adapt puts an adapter on the source's model.
-func (r *run) adapt(ctx context.Context) (err error) {
-	if r.options.Adapter == "" {
-		return nil
-	}
-	source, dir, err := storage.Locate(r.options.Adapter)
-	if err != nil {
+// openModel finds the model in the source, and merges the adapter. Extra tensors are accepted: what a conversion did with
+// them is seen in the converted checkpoint.
+func (r *run) openModel(ctx context.Context) error {
+	o := model.Options{KeepExtra: true}
+	var err error
+	if o.Name, err = r.modelName(); err != nil {
 		return err
 	}
-	if r.adapter, err = peft.Read(source, dir); err != nil {
-		return err
+	if r.options.Adapter != "" {
+		source, dir, err := storage.Locate(r.options.Adapter)
+		if err != nil {
+			return err
+		}
+		if r.adapter, err = peft.Read(source, dir); err != nil {
+			return err
+		}
+		o.Adapter = r.adapter
 	}
-	if r.found, err = r.found.WithAdapter(r.adapter); err != nil {
-		return err
-	}
-	return r.found.SettleHead(ctx)
+	r.found, err = model.Open(ctx, r.source, o)
+	return err
 }
 
-// recognize finds the model in the source: of several the one that was asked for, or that the conversion was made
-// of.
-func (r *run) recognize() (*convert.Model, error) {
-	m, err := convert.RecognizeNamed(r.source, r.options.Model)
-	if err == nil || r.options.Model != "" || r.options.Converted == "" {
-		return m, err
+// modelName returns the name of the model in the source: of several the one that was asked for, or that the conversion was
+// made from.
+func (r *run) modelName() (string, error) {
+	name := r.options.Model
+	_, err := model.Recognize(r.source, model.Options{Name: name})
+	if err == nil || name != "" || r.options.Converted == "" {
+		return name, err
 	}
 	record, _, bad := convert.ReadManifest(r.options.Converted)
 	if bad != nil || record == nil {
-		return nil, err
+		return "", err
 	}
-	name := cmp.Or(strings.TrimSuffix(record.Source.Prefix, "."), ".") // the top level
-	if m, bad := convert.RecognizeNamed(r.source, name); bad == nil {
-		return m, nil
+	name = cmp.Or(strings.TrimSuffix(record.Source.Prefix, "."), ".") // the top level
+	if _, bad := model.Recognize(r.source, model.Options{Name: name}); bad != nil {
+		return "", err
 	}
-	return nil, err
+	return name, nil
 }
 
 func subject(c *tensor.Checkpoint, layout convert.Layout, prefix string) *Subject {
@@ -185,9 +180,16 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		return err
 	}
 	for _, note := range r.plan.Notes {
-		if !strings.HasPrefix(note, "attention_window_size is ") { // v.Window says it
-			v.Notes = append(v.Notes, note)
+		if note.Kind != convert.WindowNote { // v.Window says it
+			v.Notes = append(v.Notes, note.Text)
 		}
+	}
+	if extra := r.found.Extra; len(extra) > 0 && len(r.plan.Extra) == 0 {
+		var names []string
+		for _, t := range extra {
+			names = append(names, t.Name)
+		}
+		v.Notes = append(v.Notes, text.Count(len(names), "tensor")+" of the source that are no parameter of the family are not in the conversion: "+firstOfMany(names))
 	}
 	return r.checkRecords()
 }

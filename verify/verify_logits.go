@@ -7,6 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -65,18 +66,18 @@ func (r *run) bothOriginal() bool {
 // source says.
 func (r *run) convertedModel(source *runtime.Model) (*runtime.Model, error) {
 	if r.made == nil {
-		_, err := convert.Recognize(r.converted)
+		_, err := model.Recognize(r.converted, model.Options{})
 		return nil, err
 	}
 	settings := convert.Settings{}
-	if c := &r.plan.Config; r.plan.Layout != convert.HuggingFace && r.plan.Settled {
-		settings = convert.Settings{AttentionWindow: &c.AttentionWindow, LogitsSoftCap: &c.LogitsSoftCap, EmbeddingScale: &c.EmbeddingScale}
+	if c := &r.plan.Config; r.plan.Layout != convert.HuggingFace && r.plan.SettingsKnown {
+		settings = model.SettingsOf(c)
 	}
 	m, err := runtime.New(r.made, settings)
 	if err != nil {
 		return nil, err
 	}
-	if m.Found.Layout == convert.HuggingFace && r.plan.Settled {
+	if m.Found.Layout == convert.HuggingFace && r.plan.SettingsKnown {
 		evidence := runtime.FromSource
 		if source.Found.Layout == convert.HuggingFace {
 			evidence = source.Evidence // it knows no more than that
@@ -244,7 +245,7 @@ func (r *run) reading(g *golden.Fixture, m *runtime.Model) func(int64) {
 	}
 	var size int64
 	var done atomic.Int64
-	for _, named := range m.Found.Named(&m.Config) {
+	for _, named := range m.Found.ParameterTensors(&m.Config) {
 		size += named.Tensor.Bytes()
 	}
 	total := size * int64(logits.Readings(m, g))

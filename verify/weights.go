@@ -25,7 +25,7 @@ import (
 func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection, error) {
 	l := r.plan.List
 	for _, name := range head.copies {
-		l = withHead(l, embeddingDest(r.plan), name)
+		l = withHead(l, r.plan.Embedding, name)
 	}
 	if err := checkCovered(l); err != nil {
 		return nil, err

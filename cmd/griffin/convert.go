@@ -6,7 +6,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
+	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -34,7 +37,7 @@ func convertCommand() *cli.Command {
 		Flags: append([]cli.Flag{&cli.StringFlag{Name: "to", Value: convert.ToHF.String(), Usage: "write `TARGET`: " + strings.Join(convert.TargetNames(), ", ")}},
 			append(settingsFlags(),
 				&cli.StringFlag{Name: "dtype", Value: "keep", Usage: "write the weights as `TYPE`: keep, float32, bfloat16 or float16 (to nearest even)"},
-				&cli.StringFlag{Name: "match-runtime", Usage: "configure the model so that `RUNTIME` computes the original's logits at every position: " + convert.MatchTransformers5 + " (attention_window_size is the window + 1)"},
+				&cli.StringFlag{Name: "match-runtime", Usage: "configure the model so that `RUNTIME` computes the original's logits at every position: " + convert.Transformers5.String() + " (attention_window_size is the window + 1)"},
 				&cli.BoolFlag{Name: "allow-inexact", Usage: "write a model that transformers cannot compute exactly, and say what that costs"},
 				&cli.StringFlag{Name: "model", Usage: "of several models in SRC, convert the one under `NAME`, such as ema_params (. for the top level)"},
 				&cli.StringFlag{Name: "extra", Value: "refuse", Usage: "tensors that are no parameter of the family: `keep` or refuse"},
@@ -42,7 +45,7 @@ func convertCommand() *cli.Command {
 				&cli.StringFlag{Name: "max-shard-size", DefaultText: "50GB", Usage: "hf: split the weights into files of at most `SIZE`, such as 5GB or 512MiB"},
 				&cli.StringFlag{Name: "tokenizer", Usage: "hf: SentencePiece model `FILE` to write the tokenizer files from"},
 				&cli.BoolFlag{Name: "instruction-tuned", Usage: "hf: add the chat template and end generation at <end_of_turn>"},
-				&cli.StringFlag{Name: "orbax-format", DefaultText: orbax.DefaultFormat, Usage: "orbax: store the arrays as `FORMAT`: " + strings.Join(orbax.FormatNames(), ", ")},
+				&cli.StringFlag{Name: "orbax-format", DefaultText: orbax.OCDBT.String(), Usage: "orbax: store the arrays as `FORMAT`: " + strings.Join(orbaxFormatNames(), ", ")},
 				stepFlag(),
 				&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes, write nothing"},
 				&cli.BoolFlag{Name: "verify", Usage: "prove the written weights against SRC before DST appears"},
@@ -59,7 +62,7 @@ func convertCommand() *cli.Command {
 // one has them.
 func settingsFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "preset", Usage: "the model is `NAME`: " + strings.Join(convert.PresetNames(), ", ") + " (default: recognised by its shapes)"},
+		&cli.StringFlag{Name: "preset", Usage: "the model is `NAME`: " + strings.Join(model.Griffin.PresetNames(), ", ") + " (default: recognised by its shapes)"},
 		&cli.Int64Flag{Name: "attention-window", Usage: "local attention sees the last `N` positions and the present one", DefaultText: "from the preset"},
 		&cli.Float64Flag{Name: "logits-soft-cap", Usage: "logits are tanh(x/`X`)*X; 0 for none", DefaultText: "from the preset"},
 		&cli.BoolFlag{Name: "embedding-scale", Usage: "=true or =false: embeddings are scaled by sqrt(width)", DefaultText: "from the preset"},
@@ -92,6 +95,12 @@ func runConvert(c *cli.Context) error {
 	options, err := convertOptions(c)
 	if err != nil {
 		return err
+	}
+	if options.Adapter, err = openAdapter(c); err != nil {
+		return err
+	}
+	if options.Adapter != nil {
+		defer options.Adapter.Close()
 	}
 	src, err := openSource(c, c.Args().Get(0))
 	if err != nil {
@@ -130,6 +139,22 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 	if err != nil {
 		return convert.Options{}, err
 	}
+	match, err := convert.ParseRuntime(c.String("match-runtime"))
+	if err != nil {
+		return convert.Options{}, err
+	}
+	extra := convert.RefuseExtra
+	switch policy := c.String("extra"); policy {
+	case "keep":
+		extra = convert.KeepExtra
+	case "refuse", "":
+	default:
+		return convert.Options{}, usagef("--extra %q is neither keep nor refuse", policy)
+	}
+	format, err := orbaxFormat(c, to)
+	if err != nil {
+		return convert.Options{}, err
+	}
 	shard := int64(0)
 	if c.IsSet("max-shard-size") {
 		if shard, err = parseSize(c.String("max-shard-size")); err != nil {
@@ -140,17 +165,53 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 		To:               to,
 		Settings:         settings(c),
 		DType:            dtype,
-		MatchRuntime:     c.String("match-runtime"),
+		MatchRuntime:     match,
 		AllowInexact:     c.Bool("allow-inexact"),
 		Model:            c.String("model"),
-		Extra:            c.String("extra"),
-		Adapter:          c.String("adapter"),
+		Extra:            extra,
 		MaxShardSize:     shard,
 		Tokenizer:        c.String("tokenizer"),
 		InstructionTuned: c.Bool("instruction-tuned"),
-		OrbaxFormat:      c.String("orbax-format"),
+		OrbaxFormat:      format,
 		DryRun:           c.Bool("dry-run"),
 		Overwrite:        c.Bool("overwrite"),
 		Verify:           c.Bool("verify"),
 	}, nil
+}
+
+// orbaxFormat returns the format that --orbax-format names.
+func orbaxFormat(c *cli.Context, to convert.Target) (orbax.Format, error) {
+	if !c.IsSet("orbax-format") {
+		return orbax.OCDBT, nil
+	}
+	if to != convert.ToOrbax {
+		return 0, usagef("--orbax-format is for --to orbax")
+	}
+	for _, f := range orbax.Formats() {
+		if f.String() == c.String("orbax-format") {
+			return f, nil
+		}
+	}
+	return 0, usagef("no Orbax format %q", c.String("orbax-format")).advise("--orbax-format takes %s", strings.Join(orbaxFormatNames(), ", "))
+}
+
+func orbaxFormatNames() []string {
+	var names []string
+	for _, f := range orbax.Formats() {
+		names = append(names, f.String())
+	}
+	return names
+}
+
+// openAdapter opens the adapter that --adapter names, nil for none.
+func openAdapter(c *cli.Context) (*peft.Adapter, error) {
+	path := c.String("adapter")
+	if path == "" {
+		return nil, nil
+	}
+	source, dir, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
+	}
+	return peft.Read(source, dir)
 }

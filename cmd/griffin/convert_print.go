@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -58,7 +59,7 @@ func settingsLine(r *convert.Result) string {
 	switch {
 	case s.Preset != "":
 		from = "preset " + s.Preset
-	case r.Layout == convert.HuggingFace.String():
+	case r.Layout == model.HuggingFace.String():
 		from = "config.json"
 	}
 	return fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t (%s)",

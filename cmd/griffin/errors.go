@@ -7,10 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -75,7 +77,7 @@ func exitCode(err error) int {
 		link   *os.LinkError
 		system *os.SyscallError
 		errno  syscall.Errno
-		choice *convert.SettingsError
+		choice *model.OptionError
 		proof  *proof.Error
 		chat   *huggingface.ChatError
 		option *diff.OptionError
@@ -99,7 +101,7 @@ func exitCode(err error) int {
 func hintOf(err error) string {
 	var usage *usageError
 	var format *tensor.FormatError
-	var choice *convert.SettingsError
+	var choice *model.OptionError
 	var chat *huggingface.ChatError
 	var option *diff.OptionError
 	switch {
@@ -110,21 +112,60 @@ func hintOf(err error) string {
 	case errors.As(err, &option):
 		return diffHint(option.Option)
 	case errors.As(err, &choice):
-		return choice.Hint
+		return optionHint(choice)
 	case errors.Is(err, golden.ErrNotFixture):
 		return "griffin golden writes fixtures, and griffin golden --capture-script prints scripts that do"
 	case errors.Is(err, fs.ErrExist):
 		return "--overwrite replaces it, at the end"
 	case errors.As(err, &format):
-		if hint, ok := hints[format.Reason]; ok {
-			return hint
-		}
-		return format.Hint
+		return formatHint(format)
 	}
 	return ""
 }
 
+// formatHint returns what to do about a checkpoint.
+func formatHint(e *tensor.FormatError) string {
+	switch e.Reason {
+	case model.ReasonAdapter:
+		return fmt.Sprintf("griffin convert --adapter %s BASE DST merges it into its base", e.File)
+	case model.ReasonNotOfFamily:
+		return "griffin inspect shows the names; " + e.Hint
+	}
+	if hint, ok := hints[e.Reason]; ok {
+		return hint
+	}
+	return e.Hint
+}
+
 // hints says what to do on the command line about errors whose library names only their reason.
 var hints = map[tensor.Reason]string{
-	formats.ReasonTokenizer: "give the weights; --tokenizer takes this file",
+	formats.ReasonTokenizer:    "give the weights; --tokenizer takes this file",
+	model.ReasonSeveralModels:  "--model NAME selects one of them",
+	model.ReasonExtraTensors:   "--extra keep keeps tensors that are not parameters of the family",
+	convert.ReasonInexact:      "--allow-inexact writes the nearest there is",
+	convert.ReasonInexactF16:   "--dtype bfloat16 or float32 has an exact form; --allow-inexact writes this one",
+	convert.ReasonUnderflow:    "another --dtype has room for them; --allow-inexact writes it so",
+	convert.ReasonDivideF64:    "use --dtype float32",
+	convert.ReasonSeparateHead: "--extra keep writes it beside the model, where they do not look for it",
+}
+
+// optionFlags are the flags for the options of the library that an error may name.
+var optionFlags = map[string]string{
+	"Name": "--model", "Preset": "--preset", "To": "--to", "DType": "--dtype", "MatchRuntime": "--match-runtime",
+	"AttentionWindow": "--attention-window N", "LogitsSoftCap": "--logits-soft-cap X", "EmbeddingScale": "--embedding-scale=true|false",
+}
+
+// optionHint returns what to do about an option of the library.
+func optionHint(e *model.OptionError) string {
+	switch {
+	case len(e.Missing) > 0:
+		var flags []string
+		for _, name := range e.Missing {
+			flags = append(flags, optionFlags[name])
+		}
+		return "give " + strings.Join(flags, " ") + "; RecurrentGemma has a window of 2048, a soft cap of 30 and scaled embeddings, the paper's models have a window of 1024 and neither cap nor scale"
+	case len(e.Accepted) > 0 && optionFlags[e.Option] != "":
+		return optionFlags[e.Option] + " takes " + tensor.JoinNames(e.Accepted)
+	}
+	return e.Hint
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -35,7 +35,7 @@ func explainRuntime(c *cli.Context) error {
 	if err := printFacts(c.App.Writer, facts); err != nil {
 		return err
 	}
-	if w := m.Original.AttentionWindow; m.Config.Has(convert.Attention) && m.Config.AttentionWindow == w {
+	if w := m.Original.AttentionWindow; m.Config.Has(model.Attention) && m.Config.AttentionWindow == w {
 		fmt.Fprintf(c.App.Writer, "\ngriffin convert --match-runtime transformers5 writes attention_window_size %d, with which transformers 5 sees what the original does\n", w+1)
 	}
 	return nil

@@ -177,7 +177,7 @@ type runOptions struct {
 // record checks and digests the weights and runs the model, with progress counted in bytes of weights.
 func record(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOptions, o golden.RecordOptions, stderr io.Writer) (*golden.Recording, error) {
 	total := int64(0)
-	for _, named := range m.Found.Named(&m.Config) {
+	for _, named := range m.Found.ParameterTensors(&m.Config) {
 		total += named.Tensor.Bytes()
 	}
 	bar := newProgress(stderr, "checking", total)

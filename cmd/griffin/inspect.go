@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/npy"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -174,7 +174,7 @@ func newReport(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 		r.DTypes[i].Parameters += t.Elements()
 		r.DTypes[i].Bytes += t.Bytes()
 	}
-	model, err := convert.RecognizeNamed(ckpt, name)
+	found, err := model.Recognize(ckpt, model.Options{Name: name})
 	if err != nil && name != "" {
 		return nil, err
 	}
@@ -182,7 +182,7 @@ func newReport(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 		r.ModelNote = err.Error()
 		return r, nil
 	}
-	r.Model = summarise(model)
+	r.Model = summarise(found)
 	return r, nil
 }
 

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 )
 
 // modelSummary is what inspect says of a recognised model. Settings that shapes cannot tell are
@@ -28,39 +28,36 @@ type modelSummary struct {
 	EmbeddingScale   *bool    `json:"embedding_scale,omitempty"`
 }
 
-func summarise(m *convert.Model) *modelSummary {
-	c, preset, err := m.Complete(convert.Settings{})
+func summarise(m *model.Model) *modelSummary {
+	c, preset := m.Config, m.Preset
+	configured, err := m.Configure(model.Settings{})
 	complete := err == nil
-	if !complete {
-		c, preset = m.Config, m.Preset
-	}
-	written := c.AttentionWindow
-	matched := c.OriginalWindow != 0
-	if matched {
-		c.AttentionWindow = c.OriginalWindow
+	matched := int64(0)
+	if complete {
+		c, preset = configured.Config, configured.Preset
+		if original := configured.Original.AttentionWindow; original != c.AttentionWindow {
+			matched, c.AttentionWindow = c.AttentionWindow, original
+		}
 	}
 	s := &modelSummary{Name: familyName(preset, &c), Preset: preset, Layout: m.Layout.String(), Prefix: m.Prefix,
 		Parameters: m.Parameters(), Tensors: len(m.Tensors), Other: len(m.Rest),
 		VocabSize: c.VocabSize, Width: c.Width, MLPExpandedWidth: c.MLPExpandedWidth,
-		NumHeads: c.NumHeads, LRUWidth: c.LRUWidth, BlockTypes: []string{}}
+		NumHeads: c.NumHeads, LRUWidth: c.LRUWidth, BlockTypes: []string{}, MatchedWindow: matched}
 	for _, b := range c.BlockTypes {
 		s.BlockTypes = append(s.BlockTypes, string(b))
 	}
 	if complete {
 		s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale = &c.AttentionWindow, &c.LogitsSoftCap, &c.EmbeddingScale
 	}
-	if matched {
-		s.MatchedWindow = written
-	}
 	return s
 }
 
 // familyName is the model's name among people.
-func familyName(preset string, c *convert.Config) string {
+func familyName(preset string, c *model.Config) string {
 	switch {
 	case preset != "":
 		return preset
-	case c.Has(convert.Attention):
+	case c.Has(model.Attention):
 		return "Griffin"
 	}
 	return "Hawk"
@@ -96,7 +93,7 @@ func blockLetters(types []string) string {
 	letters := make([]byte, len(types))
 	for i, t := range types {
 		letters[i] = 'R'
-		if t == string(convert.Attention) {
+		if t == string(model.Attention) {
 			letters[i] = 'A'
 		}
 	}

@@ -35,7 +35,7 @@ func ExampleOpen() {
 }
 
 func ExampleNewLayout() {
-	layout, err := orbax.NewLayout([]tensor.Spec{{Name: "params.final_norm.scale", DType: tensor.BF16, Shape: []int64{2560}}}, "ocdbt")
+	layout, err := orbax.NewLayout([]tensor.Spec{{Name: "params.final_norm.scale", DType: tensor.BF16, Shape: []int64{2560}}}, orbax.OCDBT)
 	if err != nil {
 		fmt.Println(err)
 		return

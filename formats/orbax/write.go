@@ -13,30 +13,48 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// DefaultFormat is the format that Orbax writes by default.
-const DefaultFormat = "ocdbt"
+// Format is a way to store the arrays of a checkpoint.
+type Format uint8
 
-// formats are the ways to store the arrays.
+// The formats. OCDBT is what Orbax itself writes by default.
+const (
+	OCDBT                  Format = iota // one database, zarr 2
+	OCDBTUncompressed                    // the same without compression
+	OCDBTZarr3                           // one database, zarr 3
+	OCDBTZarr3Uncompressed               // the same without compression
+	Zarr                                 // a directory for each array, zarr 2
+	ZarrUncompressed                     // the same without compression
+)
+
+// formats is the table of them.
 var formats = []struct {
 	name  string
 	ocdbt bool // in one database, otherwise in one directory per array
 	zarr.Storage
 }{
-	{"ocdbt", true, zarr.Storage{Version: 2, Compress: true}},
-	{"ocdbt-uncompressed", true, zarr.Storage{Version: 2}},
-	{"ocdbt-zarr3", true, zarr.Storage{Version: 3, Compress: true}},
-	{"ocdbt-zarr3-uncompressed", true, zarr.Storage{Version: 3}},
-	{"zarr", false, zarr.Storage{Version: 2, Compress: true}},
-	{"zarr-uncompressed", false, zarr.Storage{Version: 2}},
+	OCDBT:                  {"ocdbt", true, zarr.Storage{Version: 2, Compress: true}},
+	OCDBTUncompressed:      {"ocdbt-uncompressed", true, zarr.Storage{Version: 2}},
+	OCDBTZarr3:             {"ocdbt-zarr3", true, zarr.Storage{Version: 3, Compress: true}},
+	OCDBTZarr3Uncompressed: {"ocdbt-zarr3-uncompressed", true, zarr.Storage{Version: 3}},
+	Zarr:                   {"zarr", false, zarr.Storage{Version: 2, Compress: true}},
+	ZarrUncompressed:       {"zarr-uncompressed", false, zarr.Storage{Version: 2}},
 }
 
-// FormatNames returns the formats that NewLayout takes.
-func FormatNames() []string {
-	var names []string
-	for _, f := range formats {
-		names = append(names, f.name)
+// String returns the name of the format, such as "ocdbt-zarr3".
+func (f Format) String() string {
+	if int(f) < len(formats) {
+		return formats[f].name
 	}
-	return names
+	return "unknown"
+}
+
+// Formats lists all formats.
+func Formats() []Format {
+	all := make([]Format, len(formats))
+	for i := range all {
+		all[i] = Format(i)
+	}
+	return all
 }
 
 // Layout describes the files of a checkpoint directory before any tensor is known.
@@ -74,11 +92,11 @@ const maxDataFile = 2 << 30
 // list, and what compression may add to a chunk.
 const overhead = 4096
 
-// NewLayout lays out tensors in one of FormatNames. The name of a tensor is its keys in the tree
-// joined with dots, such as params.blocks.0.mlp_block.ffw_up.w. A number belongs to the key before it,
-// since Flax names the modules of a list so: "blocks.0" is one key. Names that are not the leaves of
-// one tree, and types that zarr does not have, are a *tensor.FormatError.
-func NewLayout(specs []tensor.Spec, format string) (*Layout, error) {
+// NewLayout lays out tensors in a format. The name of a tensor is its keys in the tree joined with
+// dots, such as params.blocks.0.mlp_block.ffw_up.w. A number belongs to the key before it, since Flax
+// names the modules of a list so: "blocks.0" is one key. Names that are not the leaves of one tree,
+// and types that zarr does not have, are a *tensor.FormatError.
+func NewLayout(specs []tensor.Spec, format Format) (*Layout, error) {
 	return newLayout(specs, format, limits{})
 }
 
@@ -88,18 +106,13 @@ type limits struct {
 	file  int64 // bytes of a data file, 0 for maxDataFile
 }
 
-func newLayout(specs []tensor.Spec, format string, limits limits) (*Layout, error) {
+func newLayout(specs []tensor.Spec, format Format, limits limits) (*Layout, error) {
 	l := &Layout{maxFile: cmp.Or(limits.file, maxDataFile)}
-	found := false
-	for _, f := range formats {
-		if f.name == format {
-			l.ocdbt, l.storage, found = f.ocdbt, f.Storage, true
-			l.storage.MaxChunk = limits.chunk
-		}
+	if int(format) >= len(formats) {
+		return nil, fmt.Errorf("unknown Orbax format %d", format)
 	}
-	if !found {
-		return nil, fmt.Errorf("unknown Orbax format %q; the formats are %s", format, strings.Join(FormatNames(), ", "))
-	}
+	l.ocdbt, l.storage = formats[format].ocdbt, formats[format].Storage
+	l.storage.MaxChunk = limits.chunk
 	for _, s := range specs {
 		if !utf8.ValidString(s.Name) {
 			return nil, tensor.Bad("name is not valid UTF-8").Of(s.Name)

@@ -27,7 +27,7 @@ func TestWriteForOthers(t *testing.T) {
 		"one":    func(s tensor.Spec) bool { return s.Name == "params.final_norm.scale" },
 	}
 	for name, in := range trees {
-		for _, format := range FormatNames() {
+		for _, format := range Formats() {
 			specs, data := writeCases(11, format)
 			var treeSpecs []tensor.Spec
 			var treeData [][]byte
@@ -36,8 +36,8 @@ func TestWriteForOthers(t *testing.T) {
 					treeSpecs, treeData = append(treeSpecs, s), append(treeData, data[i])
 				}
 			}
-			writeForOthers(t, filepath.Join(out, name, format), format, limits{}, treeSpecs, treeData)
-			writeForOthers(t, filepath.Join(out, name, format+"-small"), format, small, treeSpecs, treeData)
+			writeForOthers(t, filepath.Join(out, name, format.String()), format, limits{}, treeSpecs, treeData)
+			writeForOthers(t, filepath.Join(out, name, format.String()+"-small"), format, small, treeSpecs, treeData)
 		}
 	}
 	var many []tensor.Spec
@@ -50,15 +50,15 @@ func TestWriteForOthers(t *testing.T) {
 		}
 		manyData = append(manyData, b)
 	}
-	for _, format := range FormatNames() {
-		writeForOthers(t, filepath.Join(out, "many", format), format, small, many, manyData)
+	for _, format := range Formats() {
+		writeForOthers(t, filepath.Join(out, "many", format.String()), format, small, many, manyData)
 	}
 }
 
 // newTypes are those that TensorStore did not know in 2024.
 var newTypes = []tensor.DType{tensor.F8E3M4, tensor.F4Byte, tensor.I2}
 
-func writeForOthers(t *testing.T, dir, format string, limits limits, specs []tensor.Spec, data [][]byte) {
+func writeForOthers(t *testing.T, dir string, format Format, limits limits, specs []tensor.Spec, data [][]byte) {
 	t.Helper()
 	type leaf struct {
 		Path   []string `json:"path"`

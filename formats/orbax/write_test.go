@@ -18,7 +18,7 @@ import (
 )
 
 // writeAll stores tensors of those bytes, in the given order, in steps of odd sizes.
-func writeAll(t *testing.T, dir, format string, limits limits, specs []tensor.Spec, data [][]byte, order []int) {
+func writeAll(t *testing.T, dir string, format Format, limits limits, specs []tensor.Spec, data [][]byte, order []int) {
 	t.Helper()
 	l, err := newLayout(specs, format, limits)
 	if err != nil {
@@ -75,7 +75,7 @@ var fewBits = map[tensor.DType]byte{tensor.Bool: 1, tensor.I4: 7, tensor.I2: 1, 
 
 // writeCases are tensors of every type, every kind of shape and every kind of name that the format
 // takes.
-func writeCases(seed uint64, format string) (specs []tensor.Spec, data [][]byte) {
+func writeCases(seed uint64, format Format) (specs []tensor.Spec, data [][]byte) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	add := func(name string, d tensor.DType, shape ...int64) {
 		_, size, _ := tensor.SizeOf(d, shape)
@@ -102,7 +102,7 @@ func writeCases(seed uint64, format string) (specs []tensor.Spec, data [][]byte)
 	add("params.blocks.1.mlp_block.ffw_up.w", tensor.F32, 2, 5, 7)
 	add("params.final_norm.scale", tensor.F32, 2000)
 	add(" odd näme.with 'quotes\" and /.\n.日本", tensor.I8, 5)
-	if strings.HasPrefix(format, "ocdbt") {
+	if format <= OCDBTZarr3Uncompressed {
 		add("params./../back\\slash.", tensor.I8, 5)
 		add("params./../back\\slash./0", tensor.I8, 5)
 	}
@@ -113,7 +113,7 @@ func writeCases(seed uint64, format string) (specs []tensor.Spec, data [][]byte)
 var small = limits{chunk: 256, file: 20000}
 
 func TestWhatIsWrittenIsReadBack(t *testing.T) {
-	for seed, format := range FormatNames() {
+	for seed, format := range Formats() {
 		for _, limits := range []limits{{}, small} {
 			t.Run(fmt.Sprintf("%s/%d", format, limits.chunk), func(t *testing.T) {
 				specs, data := writeCases(uint64(seed), format)
@@ -127,7 +127,7 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 }
 
 func TestFilesDoNotDependOnTheOrder(t *testing.T) {
-	for _, format := range []string{"ocdbt", "ocdbt-uncompressed", "zarr"} {
+	for _, format := range []Format{OCDBT, OCDBTUncompressed, Zarr} {
 		specs, data := writeCases(9, format)
 		var trees [2]map[string]string
 		for i := range trees {
@@ -167,7 +167,7 @@ func filesBelow(t *testing.T, dir string) map[string]string {
 
 // What is not the same elements does not lie in a file of the same name.
 func TestDataFilesAreNamedByContent(t *testing.T) {
-	for _, format := range []string{"ocdbt", "ocdbt-uncompressed", "ocdbt-zarr3"} {
+	for _, format := range []Format{OCDBT, OCDBTUncompressed, OCDBTZarr3} {
 		specs, data := writeCases(3, format)
 		names := map[string]bool{}
 		for range 2 {
@@ -229,7 +229,7 @@ func TestPlacesInDataFiles(t *testing.T) {
 		specs = append(specs, tensor.Spec{Name: fmt.Sprint("a", i), DType: tensor.U8, Shape: []int64{int64(i) * 5001}})
 	}
 	const most = 300_000
-	l, err := newLayout(specs, "ocdbt-uncompressed", limits{file: most})
+	l, err := newLayout(specs, OCDBTUncompressed, limits{file: most})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestPlacesInDataFiles(t *testing.T) {
 }
 
 // checkSize compares what the files take with what the layout says that they take at most.
-func checkSize(t *testing.T, dir, format string, limits limits, specs []tensor.Spec) {
+func checkSize(t *testing.T, dir string, format Format, limits limits, specs []tensor.Spec) {
 	t.Helper()
 	l, err := newLayout(specs, format, limits)
 	if err != nil {
@@ -272,23 +272,23 @@ func checkSize(t *testing.T, dir, format string, limits limits, specs []tensor.S
 func TestLayoutRefuses(t *testing.T) {
 	long := strings.Repeat("x.", 600)
 	for _, tt := range []struct {
-		format string
+		format Format
 		names  []string
 		want   string
 	}{
-		{"ocdbt", nil, "the tree is empty"},
-		{"ocdbt", []string{"a.b", "a.b"}, "comes twice"},
-		{"ocdbt", []string{"a", "a.b"}, "leaf is below another leaf"},
-		{"ocdbt", []string{"a\xff"}, "not valid UTF-8"},
-		{"ocdbt", []string{long}, "path has 601 keys"},
-		{"zarr", []string{"a/../b"}, "cannot be that of a directory"},
-		{"zarr", []string{"/a"}, "cannot be that of a directory"},
-		{"zarr", []string{""}, "cannot be that of a directory"},
-		{"zarr", []string{"a\\b"}, "cannot be that of a directory"},
-		{"zarr", []string{"_METADATA"}, "cannot be that of a directory"},
-		{"zarr", []string{"checkpoint/x"}, "cannot be that of a directory"},
-		{"zarr", []string{"a/0", "b", "a"}, "cannot hold another array"},
-		{"zarr3", []string{"a"}, `unknown Orbax format "zarr3"`},
+		{OCDBT, nil, "the tree is empty"},
+		{OCDBT, []string{"a.b", "a.b"}, "comes twice"},
+		{OCDBT, []string{"a", "a.b"}, "leaf is below another leaf"},
+		{OCDBT, []string{"a\xff"}, "not valid UTF-8"},
+		{OCDBT, []string{long}, "path has 601 keys"},
+		{Zarr, []string{"a/../b"}, "cannot be that of a directory"},
+		{Zarr, []string{"/a"}, "cannot be that of a directory"},
+		{Zarr, []string{""}, "cannot be that of a directory"},
+		{Zarr, []string{"a\\b"}, "cannot be that of a directory"},
+		{Zarr, []string{"_METADATA"}, "cannot be that of a directory"},
+		{Zarr, []string{"checkpoint/x"}, "cannot be that of a directory"},
+		{Zarr, []string{"a/0", "b", "a"}, "cannot hold another array"},
+		{99, []string{"a"}, "unknown Orbax format 99"},
 	} {
 		var specs []tensor.Spec
 		for _, name := range tt.names {
@@ -298,7 +298,7 @@ func TestLayoutRefuses(t *testing.T) {
 			t.Errorf("%s, %.60q: %v, not %s", tt.format, tt.names, err, tt.want)
 		}
 	}
-	if _, err := NewLayout([]tensor.Spec{{Name: "a", DType: tensor.F6E2M3, Shape: []int64{4}}}, "ocdbt"); err == nil || !strings.Contains(err.Error(), `"a"`) {
+	if _, err := NewLayout([]tensor.Spec{{Name: "a", DType: tensor.F6E2M3, Shape: []int64{4}}}, OCDBT); err == nil || !strings.Contains(err.Error(), `"a"`) {
 		t.Errorf("a type that zarr does not know: %v", err)
 	}
 }
@@ -320,7 +320,7 @@ func TestNamesMakeTheTree(t *testing.T) {
 
 // An array that gets too few bytes or too many is not complete, and neither is the checkpoint.
 func TestSinksCount(t *testing.T) {
-	for _, format := range []string{"ocdbt", "ocdbt-zarr3", "zarr", "zarr-uncompressed"} {
+	for _, format := range []Format{OCDBT, OCDBTZarr3, Zarr, ZarrUncompressed} {
 		for _, limits := range []limits{{}, small} {
 			for _, n := range []int{0, 1, 3999, 4001, 9000} {
 				l, err := newLayout([]tensor.Spec{{Name: "a", DType: tensor.F32, Shape: []int64{1000}}}, format, limits)
@@ -352,7 +352,7 @@ func TestSinksCount(t *testing.T) {
 
 // The tree as Orbax 0.12.8 writes it, but for the type of the arrays.
 func TestMetadataOfATree(t *testing.T) {
-	l, err := NewLayout([]tensor.Spec{{Name: "params.b'1.w", DType: tensor.F32}, {Name: "params.blocks.0.w", DType: tensor.F32}, {Name: "é\n", DType: tensor.F32}}, "ocdbt-zarr3")
+	l, err := NewLayout([]tensor.Spec{{Name: "params.b'1.w", DType: tensor.F32}, {Name: "params.blocks.0.w", DType: tensor.F32}, {Name: "é\n", DType: tensor.F32}}, OCDBTZarr3)
 	if err != nil {
 		t.Fatal(err)
 	}

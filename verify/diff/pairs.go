@@ -70,11 +70,12 @@ func (d *differ) match(a, b *tensor.Checkpoint) error {
 // pairHeads gives an output head that only one side has the other's embedding as its counterpart, since
 // that is the head of the other side.
 func (d *differ) pairHeads(with, without *side) {
-	head, embedding := with.byKey[convert.HeadName], without.embedding()
-	if head == nil || embedding == nil || without.byKey[convert.HeadName] != nil {
+	name := with.model.Family.HeadName()
+	head, embedding := with.byKey[name], without.embedding()
+	if head == nil || embedding == nil || without.byKey[name] != nil {
 		return
 	}
-	without.add(convert.HeadName, embedding)
+	without.add(name, embedding)
 	d.note("%s is compared with %s of %s, which has no separate output head",
 		head.Name, without.nameOf(embedding), without.checkpoint.Path)
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -13,6 +14,7 @@ type side struct {
 	oldNames   map[string]string // of renamed tensors, by their new names
 	model      *convert.Model    // of the family; nil if there is none, or if there are several
 	prefix     string            // removed from the names of its tensors
+	layout     convert.Layout    // in which the model's tensors are listed
 	keys       []string          // in order
 	byKey      map[string]*operand
 }
@@ -42,7 +44,7 @@ func (s *side) nameOf(o *operand) string {
 
 // recognize finds the model of the family, if there is just one.
 func (s *side) recognize() {
-	if m, err := convert.Recognize(s.checkpoint); err == nil {
+	if m, err := model.Recognize(s.checkpoint, model.Options{}); err == nil {
 		s.model = m
 	}
 }
@@ -58,8 +60,8 @@ func commonLayout(a, b convert.Layout) convert.Layout {
 
 // addModel lists the tensors of a model as a layout has them, and then those that are not part of it.
 func (s *side) addModel(layout convert.Layout) error {
-	s.prefix = s.model.Prefix
-	parameters, others := s.model.In(layout)
+	s.prefix, s.layout = s.model.Prefix, layout
+	parameters, others := s.model.TensorsIn(layout)
 	for _, p := range parameters {
 		shown, err := tensor.Viewed(p.Stored, p.View)
 		if err != nil {
@@ -73,15 +75,8 @@ func (s *side) addModel(layout convert.Layout) error {
 	return nil
 }
 
-// embedding returns the model's, in whatever layout it was listed.
-func (s *side) embedding() *operand {
-	for _, key := range []string{"embed_tokens.weight", "embedder.input_embedding"} {
-		if o := s.byKey[key]; o != nil {
-			return o
-		}
-	}
-	return nil
-}
+// embedding returns the model's embedding, or nil.
+func (s *side) embedding() *operand { return s.byKey[s.model.Family.EmbeddingName(s.layout)] }
 
 // addAll lists all tensors by their names.
 func (s *side) addAll() {

@@ -58,7 +58,7 @@ func (in *input) legalRuns() []reference.Arithmetic {
 	if in.coarser != "" {
 		precision = reference.BFloat16
 	}
-	return legalRuns(precision, len(in.tokens), in.model.Config.Parameters())
+	return legalRuns(precision, len(in.tokens), in.model.Found.Family.Parameters(&in.model.Config))
 }
 
 // result returns a Result with what is known before anything is run.

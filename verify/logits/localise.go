@@ -154,8 +154,8 @@ func (l *localiser) headFault(name string, fed bool) (*Fault, error) {
 	}
 	f := l.add(l.in.blocks(), "", kind, fed, out)
 	f.Tensors = l.tensors(-1, parameter)
-	if head := l.in.model.Found.HeadName(&l.in.model.Config); head != "" && name == "logits" {
-		f.Tensors = []string{head}
+	if head := l.in.model.Found.SeparateHead(&l.in.model.Config); head != nil && name == "logits" {
+		f.Tensors = []string{head.Tensor.Name}
 	}
 	if name == "logits" && !l.in.hasSite("final_norm") {
 		f.Tensors = append(l.tensors(-1, reference.FinalNorm), f.Tensors...)

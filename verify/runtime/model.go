@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -40,19 +40,15 @@ type Model struct {
 // Options say what a checkpoint does not.
 type Options struct {
 	Settings convert.Settings // that are not in the checkpoint
-	Name     string           // of one of several models, as convert.RecognizeNamed takes it; "" for the only one
+	Name     string           // of one of several models, as model.Options has it; "" for the only one
 }
 
 // Open finds the model in a checkpoint and completes its configuration from the options or, for a Hugging Face
 // directory, from its config.json. The only weights that it reads are those of an output head. The checkpoint has to
 // stay open.
 func Open(ctx context.Context, checkpoint *tensor.Checkpoint, o Options) (*Model, error) {
-	found, err := convert.RecognizeNamed(checkpoint, o.Name)
+	found, err := model.Open(ctx, checkpoint, model.Options{Name: o.Name, KeepExtra: true}) // extra tensors do not change what is computed
 	if err != nil {
-		return nil, err
-	}
-	found.KeepExtra = true // extra tensors do not change what is computed
-	if err := found.SettleHead(ctx); err != nil {
 		return nil, err
 	}
 	return New(found, o.Settings)
@@ -60,44 +56,35 @@ func Open(ctx context.Context, checkpoint *tensor.Checkpoint, o Options) (*Model
 
 // New completes the configuration of a model.
 func New(found *convert.Model, s convert.Settings) (*Model, error) {
-	config, preset, err := found.Complete(s)
+	configured, err := found.Configure(s)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: config, Original: config, Preset: preset, Evidence: Assumed}
+	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: configured.Config, Preset: configured.Preset}
+	evidence := Assumed
 	if found.Layout == convert.HuggingFace {
-		if err := m.readOriginal(); err != nil {
+		record, _, err := found.Manifest()
+		var broken *tensor.FormatError
+		if err != nil && !errors.As(err, &broken) {
 			return nil, err
 		}
+		if record != nil && record.Settings != nil && err == nil {
+			evidence = FromManifest
+		}
 	}
-	r := config.Reference()
+	m = m.WithOriginal(configured.Original.AttentionWindow, configured.Original.LogitsSoftCap, evidence)
+	r := m.Config.Reference()
 	if err := r.Validate(); err != nil {
 		return nil, tensor.Bad("%v", err).In(found.Checkpoint.Path)
 	}
 	return m, nil
 }
 
-// readOriginal sets m.Original from conversion.json, or else from the numbers in config.json.
-func (m *Model) readOriginal() error {
-	record, _, err := manifest.Read(m.Checkpoint.Source, m.Checkpoint.Root)
-	var broken *tensor.FormatError
-	if err != nil && !errors.As(err, &broken) {
-		return err
-	}
-	evidence := Assumed
-	if record != nil && record.Settings != nil && err == nil {
-		evidence = FromManifest
-	}
-	original := m.Found.Original(m.Config)
-	*m = *m.WithOriginal(original.AttentionWindow, original.LogitsSoftCap, evidence)
-	return nil
-}
-
 // WithOriginal returns the model with another window and soft cap in the original's terms.
 func (m *Model) WithOriginal(window int64, softCap float64, evidence Evidence) *Model {
 	n := *m
 	n.Original = m.Config // the weights are those of m, so that the embedding is scaled as m has it
-	n.Original.AttentionWindow, n.Original.LogitsSoftCap, n.Original.OriginalWindow = window, softCap, 0
+	n.Original.AttentionWindow, n.Original.LogitsSoftCap = window, softCap
 	n.Evidence = evidence
 	return &n
 }
@@ -130,7 +117,7 @@ func (m *Model) Reference(s reference.Semantics, a reference.Arithmetic) *refere
 }
 
 // CheckHead returns an error if an output head that should be a copy of the embedding is not.
-func (m *Model) CheckHead(ctx context.Context) error { return m.Found.CheckHead(ctx, &m.Config) }
+func (m *Model) CheckHead(ctx context.Context) error { return m.Found.CheckHeads(ctx, &m.Config) }
 
 // Digest identifies the weights in their layout. It is "flax sha256:", "torch sha256:" or "huggingface sha256:" and the
 // SHA-256 of one line for each parameter, sorted,
@@ -145,7 +132,7 @@ func (m *Model) CheckHead(ctx context.Context) error { return m.Found.CheckHead(
 // other tensors, and checks the checksums that their format has. progress, if not nil, is called with the bytes of each
 // tensor that is done, from several goroutines.
 func (m *Model) Digest(ctx context.Context, known map[string]string, progress func(bytes int64)) (string, error) {
-	parameters := m.Found.Named(&m.Config)
+	parameters := m.Found.ParameterTensors(&m.Config)
 	lines := make([]string, len(parameters))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))

@@ -1,0 +1,140 @@
+package convert
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Reasons of a *tensor.FormatError for a model that the target cannot express.
+const (
+	ReasonInexact      tensor.Reason = "inexact"       // Options.AllowInexact would write it
+	ReasonInexactF16   tensor.Reason = "inexact f16"   // the same; bfloat16 or float32 have an exact form
+	ReasonUnderflow    tensor.Reason = "underflow"     // the same; another Options.DType may have room for the elements
+	ReasonDivideF64    tensor.Reason = "divide f64"    // float64 is not divided; float32 is
+	ReasonSeparateHead tensor.Reason = "separate head" // Options.Extra KeepExtra would write it
+)
+
+// express decides which numbers config.json will have.
+func (p *planner) express() error {
+	c := &p.Config
+	if why := p.Source.Family.HuggingFace.Refuse(c); why != "" {
+		return tensor.Bad("no Hugging Face form: %s", why).In(p.Source.Checkpoint.Path)
+	}
+	form := &manifest.HuggingFace{AttentionWindowSize: c.AttentionWindow, LogitsSoftCap: manifest.Float(c.LogitsSoftCap), TieWordEmbeddings: !c.SeparateHead}
+	p.HF = form
+	if p.options.MatchRuntime != NoRuntime && c.Has(model.Attention) {
+		if c.AttentionWindow == math.MaxInt32 {
+			return &OptionError{Option: "MatchRuntime", Problem: fmt.Sprintf("attention window %d: a configuration that matches %s has one more, which is too large", c.AttentionWindow, p.options.MatchRuntime)}
+		}
+		form.MatchRuntime, form.AttentionWindowSize = p.options.MatchRuntime.String(), c.AttentionWindow+1
+	}
+	if !c.EmbeddingScale {
+		form.EmbeddingDividedBy, form.TieWordEmbeddings = manifest.Float(huggingface.EmbeddingScale(c.Width)), false
+	}
+	return nil
+}
+
+// divideEmbedding divides the embedding of a model that does not scale it, and writes the embedding
+// itself as the head, unless there is another.
+func (p *planner) divideEmbedding(head string) {
+	if p.HF == nil || p.HF.EmbeddingDividedBy == 0 || p.Source.Layout == model.HuggingFace && p.unscaled == nil {
+		return // not needed, or divided already
+	}
+	for i := range p.Moves {
+		move := p.Moves[i]
+		if move.Dest != p.Embedding {
+			continue
+		}
+		d := p.Dests[p.Embedding]
+		p.Moves[i].Divide = float64(p.HF.EmbeddingDividedBy)
+		p.Dests[p.Embedding].Rule = fmt.Sprintf("divide by %g", p.Moves[i].Divide)
+		if !p.Config.SeparateHead {
+			p.add(moves.Dest{Name: head, DType: d.DType, Shape: d.Shape, Rule: d.Rule}, move.Source, move.View)
+		}
+		return
+	}
+}
+
+// checkExpressed decides what depends on the type of the weights, and refuses a model that is not
+// expressed exactly, unless that is allowed.
+func (p *planner) checkExpressed() error {
+	form := p.HF
+	if p.copiesTensors() && p.stated != nil {
+		form.LogitsSoftCap = manifest.Float(p.stated.LogitsSoftCap)
+		if p.configured.Form != nil {
+			form.Inexact = p.configured.Form.Inexact
+		}
+		return nil
+	}
+	if p.Config.LogitsSoftCap == 0 {
+		softCap, cost := huggingface.NoSoftCap(p.DType)
+		form.LogitsSoftCap = manifest.Float(softCap)
+		if cost > 0 {
+			form.Inexact = append(form.Inexact, fmt.Sprintf("transformers always caps logits, and this model does not: in %s, logits up to 40 change by as much as %.2g with the best cap, %g (all of them tried)",
+				p.DType, cost, softCap))
+		}
+	}
+	d := p.division()
+	if d != nil && p.Dests[d.Dest].DType == tensor.F64 {
+		return tensor.Bad("an embedding in float64 is not divided, as a model without embedding scale needs it").In(p.Source.Checkpoint.Path).Because(ReasonDivideF64)
+	}
+	if d != nil && !huggingface.IsPowerOfTwo(d.Divide) {
+		to := p.Dests[d.Dest].DType
+		form.Inexact = append(form.Inexact, fmt.Sprintf("transformers always scales embeddings by sqrt(width) in bfloat16, here %g, and this model does not: no power of two, so that dividing by it and multiplying again "+
+			"changes %s elements by as much as a relative %.2g (all mantissas tried)", d.Divide, to, huggingface.DivisionCost(to, d.Divide)))
+	}
+	if len(form.Inexact) == 0 || p.allowInexact {
+		return nil
+	}
+	err := tensor.Bad("no exact Hugging Face form: %s", strings.Join(form.Inexact, "; ")).In(p.Source.Checkpoint.Path)
+	if p.Config.LogitsSoftCap == 0 && p.DType == tensor.F16 && len(form.Inexact) == 1 {
+		return err.Because(ReasonInexactF16)
+	}
+	return err.Because(ReasonInexact)
+}
+
+// noteForm notes what is unusual about config.json and the weights.
+func (p *planner) noteForm() {
+	c, form, f := &p.Config, p.HF, p.Source.Family
+	if !c.Has(model.Attention) {
+		p.note(OtherNote, "there are no attention blocks: the attention window has no effect, and use_cache is false, because transformers 5 cannot cache such a model")
+	}
+	if form.MatchRuntime != "" {
+		p.note(WindowNote, "attention_window_size is %d, the window + 1: with it transformers 5 attends to the tokens that the original attends to, and its logits agree at every position",
+			form.AttentionWindowSize)
+	}
+	if c.LogitsSoftCap == 0 {
+		p.note(OtherNote, "logits_soft_cap %.0f stands for none", float64(form.LogitsSoftCap))
+	}
+	if form.EmbeddingDividedBy != 0 {
+		p.note(OtherNote, "%s is the embedding divided by %g, by which transformers multiplies it; the head, %s, is untied and not divided",
+			p.Dests[p.Embedding].Name, float64(form.EmbeddingDividedBy), f.HeadName())
+	}
+	for _, cost := range form.Inexact {
+		p.note(OtherNote, "not exact: %s", cost)
+	}
+}
+
+// checkDivision returns what dividing the embedding lost beyond what the plan announced, such as the
+// last bits of numbers that became too small for the type; "" for nothing. Unless the plan allows
+// losses, they are a *tensor.FormatError. written is what transfer.Execute returned.
+func (p *Plan) checkDivision(written []tensor.Written) (cost string, err error) {
+	d := p.division()
+	if d == nil || written[d.Dest].Inexact == 0 {
+		return "", nil
+	}
+	dest := &p.Dests[d.Dest]
+	of := fmt.Sprintf("%d of %d elements of %s", written[d.Dest].Inexact, dest.Elements(), dest.Name)
+	if !p.allowInexact {
+		return "", tensor.Bad("no exact Hugging Face form: %s, divided by %g, become too small for %s and lose their last bits", of, d.Divide, dest.DType).
+			In(p.Source.Checkpoint.Path).Of(d.Source.Name).Because(ReasonUnderflow)
+	}
+	return fmt.Sprintf("%s are not the embedding's once transformers multiplies them by %g (counted)", of, d.Divide), nil
+}

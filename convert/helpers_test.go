@@ -1,0 +1,65 @@
+package convert
+
+import (
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/internal/modeltest"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+var (
+	tinyConfig   = modeltest.Tiny
+	tinySettings = modeltest.TinySettings
+
+	modelTensors = modeltest.Tensors
+	named        = modeltest.Tensor
+	withData     = modeltest.SetData
+	replace      = modeltest.Replace
+)
+
+func checkpoint(t testing.TB, tensors ...*tensor.Tensor) *tensor.Checkpoint {
+	t.Helper()
+	return modeltest.Checkpoint(t, tensors...)
+}
+
+// written returns the tensors of a model as a conversion to a layout names them.
+func written(c *model.Config, l model.Layout) []tensor.Spec {
+	specs := modeltest.Specs(c, l)
+	for i := range specs {
+		specs[i].Name = model.Griffin.Roots[l] + specs[i].Name
+	}
+	return specs
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// open opens a model, comparing heads.
+func open(t testing.TB, o model.Options, tensors ...*tensor.Tensor) *model.Model {
+	t.Helper()
+	m, err := model.Open(t.Context(), checkpoint(t, tensors...), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// elements lists the elements of a view.
+func elements(v tensor.View) []int64 {
+	out := make([]int64, 0, v.Elements())
+	index := make([]int64, len(v.Shape))
+	for range v.Elements() {
+		at := v.Offset
+		for k, i := range index {
+			at += i * v.Strides[k]
+		}
+		out = append(out, at)
+		for k := len(index) - 1; k >= 0; k-- {
+			if index[k]++; index[k] < v.Shape[k] {
+				break
+			}
+			index[k] = 0
+		}
+	}
+	return out
+}

@@ -1,0 +1,104 @@
+package model
+
+import (
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Transfer says where the elements of one tensor of a model go in another layout.
+type Transfer struct {
+	Source *tensor.Tensor
+	View   tensor.View // which of Source's row-major elements, in which order
+
+	Name  string  // of the destination tensor, from the model's root on
+	Shape []int64 // of the destination tensor
+	First int64   // element of the destination tensor at which the elements of View begin
+	Op    Op      // what makes them of Source
+
+	Embedding bool // the destination tensor is the embedding
+}
+
+// Transfers returns what makes the parameters of the model in a layout, in the order of the rules.
+// Elements of several transfers may go to one tensor, and fill it. The model must have no Problems.
+func (m *Model) Transfers(to Layout) []Transfer {
+	var out []Transfer
+	filled := map[string]int64{} // elements of each destination
+	for _, p := range m.parameters() {
+		r := p.rule
+		source := m.found[m.Family.nameOf(p, m.Layout)][0]
+		t := Transfer{Source: source, Name: m.Family.nameOf(p, to), Shape: m.sizes.shapeIn(r, to), Op: r.between(m.Layout, to), Embedding: r.Name == m.Family.Embedding}
+		if n, ok := filled[t.Name]; ok && n == tensor.RowMajor(t.Shape...).Elements() {
+			continue // both layouts have two parameters in this tensor, which is moved as a whole
+		}
+		t.View, t.First = t.Op.apply(tensor.RowMajor(source.Shape...))
+		filled[t.Name] += t.View.Elements()
+		out = append(out, t)
+	}
+	return out
+}
+
+// LayoutTensor is a tensor of a model as a layout has it.
+type LayoutTensor struct {
+	Name   string         // in that layout, from the model's root on: without "params.", "model." and other wrappers
+	Stored *tensor.Tensor // has the elements
+	View   tensor.View    // which of Stored's row-major elements, in which order
+}
+
+// TensorsIn returns the model's tensors as a layout has them, in the order of the rules, and the
+// tensors of the checkpoint that the layout has no place for: those that are not parameters, and
+// those whose shape is not that of their parameter. The model may have Problems, and nothing is read.
+//
+// The layout is the model's own, or another in which no two of the model's tensors share one: Hugging
+// Face's for all models, and the other original layout for an original.
+func (m *Model) TensorsIn(l Layout) (tensors []LayoutTensor, left []*tensor.Tensor) {
+	used, named := map[*tensor.Tensor]bool{}, map[string]bool{}
+	for _, p := range m.parameters() {
+		found := m.found[m.Family.nameOf(p, m.Layout)]
+		name := m.Family.nameOf(p, l)
+		if len(found) == 0 || named[name] {
+			continue
+		}
+		view, ok := p.rule.viewIn(found[0], m.Layout, l)
+		if !ok {
+			continue
+		}
+		named[name] = true
+		used[found[0]] = true
+		tensors = append(tensors, LayoutTensor{name, found[0], view})
+	}
+	if len(m.Heads) > 0 && len(m.Heads[0].Tensor.Shape) == 2 {
+		h := &m.Heads[0]
+		used[h.Tensor] = true
+		tensors = append(tensors, LayoutTensor{m.Family.HeadName(), h.Tensor, h.View()})
+	}
+	for _, t := range m.Checkpoint.Tensors() {
+		if !used[t] {
+			left = append(left, t)
+		}
+	}
+	return tensors, left
+}
+
+// viewIn returns the elements of the tensor that has a parameter in a layout, as another layout has
+// them; false if the tensor's shape does not allow it.
+func (r *Rule) viewIn(t *tensor.Tensor, from, to Layout) (tensor.View, bool) {
+	o := r.between(from, to)
+	if len(o) == 0 {
+		return tensor.RowMajor(t.Shape...), true
+	}
+	axes := r.axesIn(from)
+	if len(t.Shape) != len(axes) {
+		return tensor.View{}, false
+	}
+	for i, a := range axes {
+		if a >= '0' && a <= '9' && t.Shape[i] != int64(a-'0') {
+			return tensor.View{}, false
+		}
+	}
+	if slices.ContainsFunc(o, func(s Step) bool { return s.kind == stepPut }) || t.DType.Size() == 0 {
+		return tensor.View{}, false
+	}
+	view, _ := o.apply(tensor.RowMajor(t.Shape...))
+	return view, true
+}

@@ -1,0 +1,130 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// candidate is a subtree of a checkpoint whose tensors have the names of parameters.
+type candidate struct {
+	convention convention
+	prefix     string
+	inBlocks   int                         // number of tensors of blocks
+	found      map[string][]*tensor.Tensor // by key
+}
+
+func (c *candidate) size() int { return len(c.found) }
+
+// topLevel names the model whose tensors have no prefix.
+const topLevel = "."
+
+// name returns the name by which Options.Name selects the candidate.
+func (c *candidate) name() string {
+	if c.prefix == "" {
+		return topLevel
+	}
+	return strings.TrimSuffix(c.prefix, ".")
+}
+
+// candidates returns the subtrees that have blocks, the one with the most parameters first.
+func candidates(tensors []*tensor.Tensor, f *Family) []*candidate {
+	type root struct {
+		convention convention
+		prefix     string
+	}
+	names := newVocabulary(f)
+	byRoot := map[root]*candidate{}
+	var all []*candidate
+	for _, t := range tensors {
+		for _, r := range names.readings(t.Name, f) {
+			at := root{r.convention, r.prefix}
+			c := byRoot[at]
+			if c == nil {
+				c = &candidate{convention: r.convention, prefix: r.prefix, found: map[string][]*tensor.Tensor{}}
+				byRoot[at] = c
+				all = append(all, c)
+			}
+			key := r.key(f)
+			c.found[key] = append(c.found[key], t)
+			if r.block >= 0 {
+				c.inBlocks++
+			}
+		}
+	}
+	all = slices.DeleteFunc(all, func(c *candidate) bool { return c.inBlocks == 0 })
+	slices.SortStableFunc(all, func(a, b *candidate) int { return b.size() - a.size() })
+	return all
+}
+
+// choose returns the candidate of a name, or the only one if name is "".
+func choose(c *tensor.Checkpoint, f *Family, all []*candidate, name string) (*candidate, error) {
+	if name != "" {
+		return chooseNamed(c, f, all, name)
+	}
+	models := slices.DeleteFunc(slices.Clone(all), func(a *candidate) bool { return isOptimizerState(a.prefix) })
+	if len(models) == 0 {
+		return nil, notOfFamily(c, f, len(all) > 0)
+	}
+	return models[0], checkUnique(c, models)
+}
+
+// checkUnique refuses a checkpoint that has several subtrees of at least half the size of the
+// largest.
+func checkUnique(c *tensor.Checkpoint, models []*candidate) error {
+	var names []string
+	for _, a := range models {
+		if 2*a.size() >= models[0].size() {
+			names = append(names, fmt.Sprintf("%s (%d tensors)", describePrefix(a), a.size()))
+		}
+	}
+	if len(names) < 2 {
+		return nil
+	}
+	return tensor.Bad("holds %d models: %s", len(names), tensor.JoinNames(names)).In(c.Path).Because(ReasonSeveralModels)
+}
+
+func describePrefix(c *candidate) string {
+	if c.prefix == "" {
+		return "the top level"
+	}
+	return tensor.QuoteName(c.name())
+}
+
+// chooseNamed returns the candidate of a name: the one whose prefix it is, or else the only one below
+// it, or else the only one that ends in it, so that "ema" is enough for "ema.params".
+func chooseNamed(c *tensor.Checkpoint, f *Family, all []*candidate, name string) (*candidate, error) {
+	var below, ending []*candidate
+	for _, a := range all {
+		full := a.name()
+		switch {
+		case full == name || a.prefix == name:
+			return a, nil
+		case strings.HasPrefix(full, name+"."):
+			below = append(below, a)
+		case strings.HasSuffix(full, "."+name):
+			ending = append(ending, a)
+		}
+	}
+	near := below
+	if len(below) == 0 {
+		near = ending
+	}
+	if len(near) == 1 {
+		return near[0], nil
+	}
+	if len(all) == 0 {
+		return nil, notOfFamily(c, f, false)
+	}
+	problem, offered := "no model is named", all
+	if len(near) > 1 {
+		problem, offered = "several models are under", near
+	}
+	var names []string
+	for _, a := range offered {
+		names = append(names, tensor.QuoteName(a.name()))
+	}
+	return nil, &OptionError{Option: "Name", Problem: fmt.Sprintf("%s: %s %s", c.Path, problem, tensor.QuoteName(name)), Accepted: names}
+}

@@ -1,0 +1,73 @@
+package model
+
+import "slices"
+
+// BlockType is the temporal half of a residual block.
+type BlockType string
+
+// The two kinds of block, by the names that transformers' block_types uses.
+const (
+	Recurrent BlockType = "recurrent"
+	Attention BlockType = "attention"
+)
+
+// Config is the configuration of a model in its family's own terms (GriffinConfig of the original
+// implementation). Everything but the settings and SeparateHead follows from the shapes of the
+// parameters.
+type Config struct {
+	VocabSize        int64 // rows of the embedding
+	Width            int64 // of the residual stream
+	MLPExpandedWidth int64 // hidden units of the MLP; transformers' intermediate_size is twice this
+	NumHeads         int64 // attention heads, and diagonal blocks of the RG-LRU gates
+	LRUWidth         int64 // channels of the recurrence; Width if no block is recurrent
+	ConvWidth        int64 // taps of the temporal convolution; 4 if no block is recurrent
+	BlockTypes       []BlockType
+
+	// The settings, which shapes do not show.
+	AttentionWindow int64   // tokens; without attention blocks it has no effect
+	LogitsSoftCap   float64 // 0 for none
+	EmbeddingScale  bool    // whether embeddings are multiplied by sqrt(Width)
+
+	SeparateHead bool // whether logits are computed with a matrix of their own, and not with the embedding
+}
+
+// HeadDim returns the channels of one attention head.
+func (c *Config) HeadDim() int64 {
+	if c.NumHeads == 0 {
+		return 0
+	}
+	return c.Width / c.NumHeads
+}
+
+// Has reports whether any block is of that type.
+func (c *Config) Has(t BlockType) bool {
+	return slices.Contains(c.BlockTypes, t)
+}
+
+// Pattern returns the shortest list of blocks from which transformers makes all of them: it repeats
+// block_types 100 times and takes as many as there are layers. A pattern that is too short for that
+// is repeated.
+func (c *Config) Pattern() []BlockType {
+	const repeats = 100
+	n := len(c.BlockTypes)
+	period := 1
+	for ; period < n; period++ {
+		if cyclic(c.BlockTypes, period) {
+			break
+		}
+	}
+	length := period
+	for length*repeats < n {
+		length += period
+	}
+	return c.BlockTypes[:min(length, n)]
+}
+
+func cyclic(blocks []BlockType, period int) bool {
+	for i := period; i < len(blocks); i++ {
+		if blocks[i] != blocks[i-period] {
+			return false
+		}
+	}
+	return true
+}

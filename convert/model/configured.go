@@ -1,0 +1,128 @@
+package model
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// Configured is a model with its complete configuration.
+type Configured struct {
+	Model *Model
+
+	// Config is what the checkpoint states. For a Hugging Face directory it is what transformers takes
+	// from config.json, and Original what the original implementation computes with the same model: a
+	// directory may be written with a larger attention window, or a soft cap that stands for none, so
+	// that transformers computes what the original does. Otherwise they are equal.
+	Config, Original Config
+
+	Preset string // that gave settings, or ""
+
+	// Form is how a Hugging Face directory expresses the model, as its conversion.json records it; nil
+	// if there is no record.
+	Form *manifest.HuggingFace
+
+	// NoCapRecorded says that Form records that Config.LogitsSoftCap stands for none.
+	NoCapRecorded bool
+}
+
+// Configure completes the configuration with what shapes do not show. A Hugging Face directory has it
+// in its config.json, which the settings may repeat but not contradict; an original may have it in a
+// conversion.json.
+//
+// If tensors are missing, unexpected, misshapen or mistyped, the error is a *MismatchError; if
+// settings are missing, an *OptionError whose Missing lists them; if config.json is corrupt,
+// contradicts the tensors or asks for what the family does not compute, a *tensor.FormatError.
+func (m *Model) Configure(s Settings) (*Configured, error) {
+	if problems := m.Problems(); problems != nil {
+		return nil, problems
+	}
+	r := &Configured{Model: m, Config: m.Config}
+	if m.Layout == HuggingFace {
+		if m.files.configErr != nil {
+			return nil, m.files.configErr
+		}
+		if stated := m.files.config; stated != nil {
+			if err := r.settingsFromConfig(stated, m.files.configPath); err != nil {
+				return nil, err
+			}
+			if err := r.readForm(); err != nil {
+				return nil, err
+			}
+			if err := r.checkGiven(s, m.files.configPath); err != nil {
+				return nil, err
+			}
+			return r, nil
+		}
+	} else {
+		s = recordedSettings(m, s)
+	}
+	var err error
+	if r.Preset, err = s.complete(&r.Config, m.Family); err != nil {
+		return nil, err
+	}
+	r.Original = r.Config
+	r.setScale()
+	return r, nil
+}
+
+// readForm sets r.Original and r.Form: what the numbers in a config.json stand for, according to the
+// conversion.json beside it. Numbers that were changed since stand for themselves.
+func (r *Configured) readForm() error {
+	m, c := r.Model, &r.Config
+	r.Original = *c
+	if huggingface.IsNoSoftCap(c.LogitsSoftCap, m.Embedding().DType) {
+		r.Original.LogitsSoftCap = 0
+	}
+	defer r.setScale()
+	record, err := m.files.manifest, m.files.manifestErr
+	if errors.As(err, new(*tensor.FormatError)) {
+		return nil // ignored, as convert.Convert notes
+	}
+	if err != nil || record == nil || record.HuggingFace == nil || record.Settings == nil || record.Layout != HuggingFace.String() {
+		return err
+	}
+	form := *record.HuggingFace
+	form.Inexact = slices.DeleteFunc(slices.Clone(form.Inexact), func(s string) bool { return len(s) > 1000 })
+	form.Inexact = form.Inexact[:min(len(form.Inexact), 4)]
+	r.Form = &form
+	if form.MatchRuntime != "" && form.AttentionWindowSize == c.AttentionWindow && form.AttentionWindowSize == record.Settings.AttentionWindow+1 {
+		r.Original.AttentionWindow = record.Settings.AttentionWindow
+	}
+	if record.Settings.LogitsSoftCap == 0 && float64(form.LogitsSoftCap) == c.LogitsSoftCap {
+		r.NoCapRecorded, r.Original.LogitsSoftCap = true, 0
+	}
+	if m.files.config.TieWordEmbeddings || record.Settings.EmbeddingScale {
+		form.EmbeddingDividedBy = 0
+	}
+	return nil
+}
+
+// setScale sets r.Original.EmbeddingScale, which transformers' own is always.
+func (r *Configured) setScale() {
+	m := r.Model
+	if m.HeadRelation == UnscaledHead || m.HeadRelation == UnknownHead && r.Form != nil && r.Form.EmbeddingDividedBy != 0 {
+		r.Original.EmbeddingScale = false
+	}
+}
+
+// Reference returns the configuration for package reference.
+func (c *Config) Reference() reference.Config {
+	r := reference.Config{
+		VocabSize: int(c.VocabSize), Width: int(c.Width), MLPExpandedWidth: int(c.MLPExpandedWidth), NumHeads: int(c.NumHeads),
+		LRUWidth: int(c.LRUWidth), AttentionWindow: int(c.AttentionWindow), LogitsSoftCap: c.LogitsSoftCap,
+		EmbeddingScale: c.EmbeddingScale, SeparateHead: c.SeparateHead,
+	}
+	for _, b := range c.BlockTypes {
+		kind := reference.Recurrent
+		if b == Attention {
+			kind = reference.Attention
+		}
+		r.BlockTypes = append(r.BlockTypes, kind)
+	}
+	return r
+}

@@ -1,0 +1,65 @@
+package model
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// FuzzOpenWithAdapter puts changes that nobody made on a model. What is accepted can be read to its end.
+func FuzzOpenWithAdapter(f *testing.F) {
+	f.Add("model.layers.0.temporal_block.linear_x.weight", int64(2), int64(32), int64(48), 2.0, false, uint8(0))
+	f.Add("model.embed_tokens.weight", int64(3), int64(32), int64(128), 1e300, true, uint8(1))
+	f.Add("lm_head.weight", int64(1), int64(32), int64(131), -1.0, false, uint8(2))
+	f.Add("layers.0.mlp_block.up_proj.bias", int64(1), int64(96), int64(96), 0.0, false, uint8(7))
+	f.Fuzz(func(t *testing.T, name string, rank, width, height int64, scale float64, transposed bool, kind uint8) {
+		for _, n := range []int64{rank, width, height} {
+			if n < 0 || n > 200 {
+				return
+			}
+		}
+		zeros := func(shape ...int64) *tensor.Tensor {
+			x := named("x", shape...)
+			return withData(x, make([]byte, x.Bytes()))
+		}
+		change := peft.Change{Parameter: name, Scale: scale}
+		if kind&1 == 0 {
+			change.Left, change.Right = &peft.Factor{Tensor: zeros(height, rank)}, &peft.Factor{Tensor: zeros(rank, width)}
+			if transposed {
+				change.Left, change.Right = &peft.Factor{Tensor: zeros(rank, height), Transposed: true}, &peft.Factor{Tensor: zeros(width, rank), Transposed: true}
+			}
+		} else {
+			change.Right = &peft.Factor{Tensor: zeros(width)}
+		}
+		if kind&2 != 0 {
+			change.Value = zeros(height, width)
+		}
+		if kind&4 != 0 {
+			change.Magnitude = zeros(height)
+		}
+		if kind&8 != 0 {
+			change.Left, change.Right, change.Rows, change.Indices = nil, nil, zeros(1, width), []int64{height}
+		}
+		c := tinyConfig
+		tensors := modelTensors(&c, Flax+Layout(kind%3), "")
+		for _, x := range tensors {
+			withData(x, make([]byte, x.Bytes()))
+		}
+		var bad *tensor.FormatError
+		a := &peft.Adapter{Config: &peft.Config{}, Changes: []peft.Change{change}}
+		merged, err := Open(t.Context(), checkpoint(t, tensors...), Options{Adapter: a})
+		if err != nil {
+			if !errors.As(err, &bad) {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		for _, x := range merged.Tensors {
+			if _, err := tensor.Digest(t.Context(), x); err != nil && !errors.As(err, &bad) {
+				t.Fatalf("%v", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,200 @@
+package model
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// recognize finds a model in a checkpoint. It reads no weights.
+func recognize(c *tensor.Checkpoint, o *Options) (*Model, error) {
+	f := o.family()
+	all := candidates(c.Tensors(), f)
+	chosen, err := choose(c, f, all, o.Name)
+	if err != nil {
+		return nil, err
+	}
+	r := &recognizer{&Model{Checkpoint: c, Family: f, Layout: layoutOf(chosen), Prefix: chosen.prefix, KeepExtra: o.KeepExtra, found: chosen.found}}
+	r.sortTensors(chosen, r.otherModels(chosen, all, o.Name != ""))
+	r.measure()
+	for _, a := range []byte(f.Axes) {
+		if r.sizes[a] < 0 {
+			return nil, tensor.Bad("a model with an empty axis").In(c.Path)
+		}
+	}
+	r.dropMisshapenHeads()
+	if p := f.presetByShape(&r.Config); p != nil {
+		r.Preset = p.Name
+	}
+	return r.Model, nil
+}
+
+// recognizer fills in a Model.
+type recognizer struct{ *Model }
+
+// layoutOf distinguishes Flax from torch by the names of dense layers: "kernel" or "weight".
+func layoutOf(c *candidate) Layout {
+	if c.convention == hfNames {
+		return HuggingFace
+	}
+	kernels, weights := 0, 0
+	for key := range c.found {
+		switch {
+		case strings.HasSuffix(key, ".kernel"):
+			kernels++
+		case strings.HasSuffix(key, ".weight"):
+			weights++
+		}
+	}
+	if weights > kernels {
+		return Torch
+	}
+	return Flax
+}
+
+// otherModels sets r.Others and returns the tensors of other models in the checkpoint, with what lies
+// beside their parameters. Unless a model was selected by name, smaller subtrees that look like
+// models count as parts of this one.
+func (r recognizer) otherModels(chosen *candidate, all []*candidate, named bool) map[*tensor.Tensor]bool {
+	tensors := map[*tensor.Tensor]bool{}
+	below := map[string]bool{} // prefixes of other models, within the subtree of this one or beside it
+	for _, a := range all {
+		if a == chosen || !named || isOptimizerState(a.prefix) && !isOptimizerState(chosen.prefix) {
+			continue
+		}
+		r.Others = append(r.Others, a.name())
+		if len(a.prefix) > len(chosen.prefix) {
+			below[a.prefix] = true
+		}
+		for _, found := range a.found {
+			for _, t := range found {
+				tensors[t] = true
+			}
+		}
+	}
+	if len(below) == 0 {
+		return tensors
+	}
+	for _, t := range r.Checkpoint.Tensors() {
+		name := t.Name[:min(len(t.Name), maxName)]
+		for i := range name {
+			if name[i] == '.' && below[name[:i+1]] {
+				tensors[t] = true
+			}
+		}
+	}
+	return tensors
+}
+
+// sortTensors sorts the checkpoint's tensors into those of the model and the rest, which includes
+// those of other models, and lists the blocks.
+func (r recognizer) sortTensors(c *candidate, others map[*tensor.Tensor]bool) {
+	tails := map[string]bool{}
+	for i := range r.Family.Rules {
+		tails[r.Family.Rules[i].At[r.Layout].Tail] = true
+	}
+	named := map[*tensor.Tensor]bool{} // like a parameter; true if the layout has one of that name
+	blocks := map[int]bool{}
+	for key, ts := range c.found {
+		block, tail := splitBlock(key, r.Family.Blocks[r.Layout])
+		if block >= 0 {
+			blocks[block] = true
+		}
+		for _, t := range ts {
+			named[t] = tails[tail]
+		}
+	}
+	r.blocks = slices.Sorted(maps.Keys(blocks))
+	for _, t := range r.Checkpoint.Tensors() {
+		isParameter, isNamed := named[t]
+		switch {
+		case isParameter:
+			r.Tensors = append(r.Tensors, t)
+		case others[t]:
+			r.Rest = append(r.Rest, t)
+		case r.addHead(t):
+			r.Tensors = append(r.Tensors, t)
+		case isNamed || r.isExtra(t):
+			r.Extra = append(r.Extra, t)
+			r.Tensors = append(r.Tensors, t)
+		default:
+			r.Rest = append(r.Rest, t)
+		}
+	}
+}
+
+// isExtra reports whether a tensor that is not named like a parameter lies among the parameters, and
+// is not known to be something else.
+func (r recognizer) isExtra(t *tensor.Tensor) bool {
+	rest, ok := strings.CutPrefix(t.Name, r.Prefix)
+	return ok && len(t.Shape) > 0 && !isTrainerState(rest) &&
+		!slices.ContainsFunc(r.Family.Ignored, func(ending string) bool { return strings.HasSuffix(rest, ending) })
+}
+
+// measure finds the length of each axis, which is the one that most tensors have, and from them the
+// configuration. A tensor that is transposed or cut is outvoted here and reported as misshapen later.
+func (r recognizer) measure() {
+	votes := map[byte]map[int64]int{}
+	for i := range r.Family.Rules {
+		rule := &r.Family.Rules[i]
+		axes := rule.axesIn(r.Layout)
+		for _, b := range r.blocksOf(rule) {
+			for _, t := range r.found[r.Family.nameOf(parameter{rule, b}, r.Layout)] {
+				if len(t.Shape) != len(axes) {
+					continue
+				}
+				for k, a := range axes {
+					if votes[a] == nil {
+						votes[a] = map[int64]int{}
+					}
+					votes[a][t.Shape[k]]++
+				}
+			}
+		}
+	}
+	for _, a := range []byte(r.Family.Axes) {
+		most := 0
+		for length, count := range votes[a] {
+			if count > most || count == most && length > r.sizes[a] {
+				most, r.sizes[a] = count, length
+			}
+		}
+		if most > 0 && r.sizes[a] == 0 {
+			r.sizes[a] = -1
+		}
+	}
+	r.conflict = r.Family.Resolve(&r.sizes)
+	var blocks []BlockType
+	for _, b := range r.blocks {
+		blocks = append(blocks, r.blockType(b))
+	}
+	r.Config = r.Family.Config(&r.sizes, blocks)
+}
+
+// blocksOf returns the numbers of the blocks in which a parameter may be; -1 stands for none.
+func (r recognizer) blocksOf(rule *Rule) []int {
+	if !rule.Scope.block {
+		return []int{-1}
+	}
+	return r.blocks
+}
+
+// blockType returns the kind of which a block has the most tensors.
+func (r recognizer) blockType(b int) BlockType {
+	count := map[BlockType]int{}
+	for i := range r.Family.Rules {
+		rule := &r.Family.Rules[i]
+		if rule.Scope.kind != "" && len(r.found[r.Family.nameOf(parameter{rule, b}, r.Layout)]) > 0 {
+			count[rule.Scope.kind]++
+		}
+	}
+	best := r.Family.Kinds[0]
+	for _, kind := range r.Family.Kinds {
+		if count[kind] > count[best] {
+			best = kind
+		}
+	}
+	return best
+}

@@ -1,0 +1,128 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Settings are the parts of a configuration that shapes do not show. A nil field is taken from the
+// checkpoint's files or the preset.
+type Settings struct {
+	Preset          string   // one of Family.PresetNames; "" for the one that has the model's shapes, if any
+	AttentionWindow *int64   // tokens
+	LogitsSoftCap   *float64 // 0 for none
+	EmbeddingScale  *bool    // whether embeddings are multiplied by sqrt(width)
+}
+
+// SettingsOf returns the settings of a configuration.
+func SettingsOf(c *Config) Settings {
+	return Settings{AttentionWindow: &c.AttentionWindow, LogitsSoftCap: &c.LogitsSoftCap, EmbeddingScale: &c.EmbeddingScale}
+}
+
+// complete sets the settings of c and returns the name of the preset that gave any, or "". Settings
+// that are given take precedence over the preset, which is the one that s names or else the one that
+// has the shapes of c.
+func (s *Settings) complete(c *Config, f *Family) (string, error) {
+	p := f.presetByShape(c)
+	if s.Preset != "" {
+		p = f.Preset(s.Preset)
+		if p == nil {
+			return "", &OptionError{Option: "Preset", Problem: fmt.Sprintf("no preset %q", s.Preset), Accepted: f.PresetNames()}
+		}
+		if d := p.differences(c); len(d) > 0 {
+			return "", &OptionError{Option: "Preset", Problem: fmt.Sprintf("the checkpoint is not of preset %s: %s", p.Name, strings.Join(d, "; ")),
+				Hint: "give the settings one by one"}
+		}
+	}
+	if err := s.check(); err != nil {
+		return "", err
+	}
+	name := ""
+	if p != nil {
+		name = p.Name
+		c.AttentionWindow, c.LogitsSoftCap, c.EmbeddingScale = p.Config.AttentionWindow, p.Config.LogitsSoftCap, p.Config.EmbeddingScale
+	}
+	var missing, words []string
+	switch {
+	case s.AttentionWindow != nil:
+		c.AttentionWindow = *s.AttentionWindow
+	case p == nil && c.Has(Attention):
+		missing, words = append(missing, "AttentionWindow"), append(words, "attention window")
+	case p == nil:
+		c.AttentionWindow = f.DefaultWindow
+	}
+	switch {
+	case s.LogitsSoftCap != nil:
+		c.LogitsSoftCap = *s.LogitsSoftCap
+	case p == nil:
+		missing, words = append(missing, "LogitsSoftCap"), append(words, "logits soft cap")
+	}
+	switch {
+	case s.EmbeddingScale != nil:
+		c.EmbeddingScale = *s.EmbeddingScale
+	case p == nil:
+		missing, words = append(missing, "EmbeddingScale"), append(words, "embedding scale")
+	}
+	if len(missing) > 0 {
+		return "", &OptionError{Missing: missing,
+			Problem: "the model is none of the presets, and shapes do not show all settings; unknown: " + strings.Join(words, ", ")}
+	}
+	return name, nil
+}
+
+func (s *Settings) check() error {
+	if w := s.AttentionWindow; w != nil && (*w < 1 || *w > math.MaxInt32) {
+		return &OptionError{Option: "AttentionWindow", Problem: fmt.Sprintf("attention window %d is not between 1 and %d", *w, math.MaxInt32)}
+	}
+	if x := s.LogitsSoftCap; x != nil && !(*x >= 0 && *x <= math.MaxFloat32) {
+		return &OptionError{Option: "LogitsSoftCap", Problem: fmt.Sprintf("logits soft cap %v is neither a positive number nor 0, which stands for none", *x)}
+	}
+	return nil
+}
+
+// settingsFromConfig sets the settings of r.Config from a config.json.
+func (r *Configured) settingsFromConfig(stated *hfconfig.Config, path string) error {
+	m, c := r.Model, &r.Config
+	fitting := *stated
+	if m.resized {
+		fitting.VocabSize = c.VocabSize
+	}
+	if problems := m.Family.HuggingFace.Check(&fitting, c); len(problems) > 0 {
+		return tensor.Bad("%s", strings.Join(problems, "; ")).In(path)
+	}
+	c.AttentionWindow, c.LogitsSoftCap, c.EmbeddingScale = stated.AttentionWindowSize, stated.LogitsSoftCap, true
+	if !m.headChanged {
+		c.SeparateHead = !stated.TieWordEmbeddings
+	}
+	if c.SeparateHead && len(m.Heads) == 0 {
+		return tensor.Bad("tie_word_embeddings is false, and there is no %s", m.Family.HeadName()).In(path)
+	}
+	return nil
+}
+
+// checkGiven refuses settings that contradict a config.json. They may be those of the original, or the
+// numbers in the file.
+func (r *Configured) checkGiven(s Settings, path string) error {
+	stated, original := &r.Config, &r.Original
+	given := *stated
+	if s.Preset == "" { // what is not given agrees
+		s = Settings{AttentionWindow: cmp.Or(s.AttentionWindow, &stated.AttentionWindow), LogitsSoftCap: cmp.Or(s.LogitsSoftCap, &stated.LogitsSoftCap),
+			EmbeddingScale: cmp.Or(s.EmbeddingScale, &stated.EmbeddingScale)}
+	}
+	if _, err := s.complete(&given, r.Model.Family); err != nil {
+		return err
+	}
+	if given.AttentionWindow != stated.AttentionWindow && given.AttentionWindow != original.AttentionWindow ||
+		given.LogitsSoftCap != stated.LogitsSoftCap && given.LogitsSoftCap != original.LogitsSoftCap ||
+		given.EmbeddingScale != stated.EmbeddingScale && given.EmbeddingScale != original.EmbeddingScale {
+		return &OptionError{Problem: fmt.Sprintf("the settings contradict %s: attention window %d, logits soft cap %v, embedding scale %t", path,
+			original.AttentionWindow, original.LogitsSoftCap, original.EmbeddingScale),
+			Hint: "a Hugging Face directory needs no settings: its config.json has them"}
+	}
+	return nil
+}

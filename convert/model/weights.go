@@ -1,0 +1,210 @@
+package model
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// Weights returns the model's parameters for package reference. A parameter is read when it is asked
+// for, and not kept: one that is stored uncompressed from its file, any other is decoded from front
+// to back for each use.
+func (m *Model) Weights() reference.Weights { return weights{m} }
+
+// weights implements reference.Weights.
+type weights struct{ model *Model }
+
+// Parameter implements reference.Weights.
+func (w weights) Parameter(block int, name string) (*reference.Parameter, error) {
+	m := w.model
+	if name == reference.OutputHead && block == reference.Outer && len(m.Heads) > 0 {
+		return stored(m.Heads[0].Tensor, m.Heads[0].Op)
+	}
+	p, ok := m.parameter(block, name)
+	if !ok {
+		return nil, fmt.Errorf("no parameter %s in block %d", name, block)
+	}
+	found := m.found[m.Family.nameOf(p, m.Layout)]
+	if len(found) == 0 {
+		return nil, tensor.Bad("is missing").In(m.Checkpoint.Path).Of(m.Prefix + m.Family.nameOf(p, m.Layout))
+	}
+	return stored(found[0], p.rule.At[m.Layout].Op)
+}
+
+// stored returns the parameter that o makes of a tensor, as it is stored. Package reference takes
+// matrices in either orientation, so that no element has to be moved.
+func stored(t *tensor.Tensor, o Op) (*reference.Parameter, error) {
+	size := t.DType.Size()
+	if size == 0 {
+		return nil, tensor.Bad("type %s is not one that a model computes with", t.DType).Of(t.Name)
+	}
+	view, _ := o.apply(tensor.RowMajor(t.Shape...))
+	s, ok, err := tensor.Layout(t)
+	if err != nil {
+		return nil, err
+	}
+	if ok && !(s.BigEndian && s.DType.SwapUnit() > 1) {
+		if inStore, ok := s.Compose(view); ok {
+			if p, first := arranged(inStore); p != nil {
+				p.DType, p.Data = t.DType, &fileRange{of: t.Name, store: s.Store, base: s.Base + first*size, size: inStore.Elements() * size}
+				return supported(p)
+			}
+		}
+	}
+	p, first := arranged(view)
+	if p == nil {
+		return nil, tensor.Bad("shape %s is not that of a parameter", tensor.ShapeString(t.Shape)).Of(t.Name)
+	}
+	p.DType, p.Data = t.DType, &decoded{of: t, base: first * size}
+	return supported(p)
+}
+
+// arranged returns the parameter whose elements, in the order of v, are consecutive in either
+// orientation, and the first of them; nil if they are not consecutive.
+func arranged(v tensor.View) (p *reference.Parameter, first int64) {
+	if v.IsRowMajor() {
+		return &reference.Parameter{Shape: v.Shape}, v.Offset
+	}
+	axes := make([]int, len(v.Shape))
+	for i := range axes {
+		axes[i] = len(axes) - 1 - i
+	}
+	if transposed := v.Permute(axes...); transposed.IsRowMajor() {
+		return &reference.Parameter{Shape: transposed.Shape, InOut: true}, v.Offset
+	}
+	return nil, 0
+}
+
+// fileRange is the data of a parameter in a file.
+type fileRange struct {
+	of         string
+	store      io.ReaderAt
+	base, size int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *fileRange) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off > s.size || int64(len(p)) > s.size-off {
+		return 0, io.EOF
+	}
+	n, err := s.store.ReadAt(p, s.base+off)
+	if n == len(p) {
+		return n, nil
+	}
+	if err == nil || err == io.EOF {
+		err = tensor.Bad("storage ends %d bytes short", len(p)-n).At(s.base + off).Of(s.of)
+	}
+	return n, err
+}
+
+// decoded is the data of a parameter that has to be decoded. It is meant to be read from front to
+// back; a read at a lower offset decodes from the start.
+type decoded struct {
+	of   *tensor.Tensor
+	base int64 // bytes before the parameter in the tensor
+
+	mu     sync.Mutex
+	stream io.ReadCloser
+	at     int64 // byte of the parameter that the stream gives next
+}
+
+// ReadAt implements io.ReaderAt.
+func (d *decoded) ReadAt(p []byte, off int64) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stream == nil || off < d.at {
+		if err := d.open(off); err != nil {
+			return 0, err
+		}
+	}
+	skipped, err := io.CopyN(io.Discard, d.stream, off-d.at)
+	d.at += skipped
+	if err == nil {
+		var n int
+		n, err = io.ReadFull(d.stream, p)
+		d.at += int64(n)
+		if err == nil {
+			return n, nil
+		}
+	}
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = tensor.Bad("data ends at byte %d", d.base+d.at).Of(d.of.Name)
+	}
+	return 0, err
+}
+
+func (d *decoded) open(off int64) error {
+	if d.stream != nil {
+		d.stream.Close()
+		d.stream = nil
+	}
+	stream, err := d.of.Data.Stream(d.base + off)
+	if err != nil {
+		return err
+	}
+	d.stream, d.at = stream, off
+	return nil
+}
+
+// Close closes the stream. A later read opens another.
+func (d *decoded) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stream == nil {
+		return nil
+	}
+	stream := d.stream
+	d.stream = nil
+	return stream.Close()
+}
+
+// supported returns the parameter in a type that package reference computes with: float64 is rounded
+// to float32, as JAX and transformers do when they load it.
+func supported(p *reference.Parameter) (*reference.Parameter, error) {
+	if slices.Contains([]tensor.DType{tensor.F32, tensor.F16, tensor.BF16}, p.DType) {
+		return p, nil
+	}
+	cast, err := tensor.NewCast(p.DType, tensor.F32)
+	if err != nil {
+		return nil, err
+	}
+	p.Data = &narrowed{data: p.Data, cast: cast, size: p.DType.Size()}
+	p.DType = tensor.F32
+	return p, nil
+}
+
+// narrowed is data whose elements are rounded to float32.
+type narrowed struct {
+	data io.ReaderAt
+	cast tensor.Cast
+	size int64
+	mu   sync.Mutex
+	buf  []byte
+}
+
+// ReadAt implements io.ReaderAt, for whole elements.
+func (n *narrowed) ReadAt(p []byte, off int64) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	want := int64(len(p)) / 4 * n.size
+	if int64(cap(n.buf)) < want {
+		n.buf = make([]byte, want)
+	}
+	if got, err := n.data.ReadAt(n.buf[:want], off/4*n.size); int64(got) < want {
+		return 0, err
+	}
+	n.cast(p, n.buf[:want])
+	return len(p), nil
+}
+
+// Close implements io.Closer.
+func (n *narrowed) Close() error {
+	if c, ok := n.data.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}

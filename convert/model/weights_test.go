@@ -1,0 +1,298 @@
+package model
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// streamed is data that can only be read from front to back, and counts how often that is begun.
+type streamed struct {
+	data  []byte
+	begun *int
+}
+
+func (s streamed) Stream(off int64) (io.ReadCloser, error) {
+	*s.begun++
+	return io.NopCloser(bytes.NewReader(s.data[off:])), nil
+}
+
+// countingData returns the elements 0, 1, 2, … in float32.
+func countingData(n int64) []byte {
+	var out []byte
+	for i := range n {
+		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(float32(i)))
+	}
+	return out
+}
+
+func floats(t *testing.T, p *reference.Parameter, first, n int64) []float32 {
+	t.Helper()
+	raw := make([]byte, 4*n)
+	if got, err := p.Data.ReadAt(raw, 4*first); got < len(raw) {
+		t.Fatal(err)
+	}
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+	}
+	return out
+}
+
+// Every parameter of every rule is found in every layout by what package reference calls it, with the shape
+// that it has in the formulas and one of the two orientations, and it is consecutive.
+func TestEveryParameterIsFound(t *testing.T) {
+	config := Config{VocabSize: 11, Width: 24, MLPExpandedWidth: 14, NumHeads: 3, LRUWidth: 15, ConvWidth: 4, BlockTypes: []BlockType{Recurrent, Attention}}
+	for _, layout := range []Layout{Flax, Torch, HuggingFace} {
+		begun := 0
+		tensors := modelTensors(&config, layout, "x.")
+		for _, x := range tensors {
+			x.Data = streamed{countingData(x.Elements()), &begun}
+		}
+		m, err := Recognize(checkpoint(t, tensors...), Options{})
+		if err != nil {
+			t.Fatal(layout, err)
+		}
+		weights := m.Weights()
+		for _, p := range m.parameters() {
+			got, err := weights.Parameter(p.block, p.rule.Name)
+			if err != nil {
+				t.Fatal(layout, err)
+			}
+			want := m.sizes.shapeIn(p.rule, HuggingFace)
+			if got.InOut {
+				slices.Reverse(want)
+			}
+			if !slices.Equal(got.Shape, want) {
+				t.Errorf("%s: %s has shape %v, InOut %t, want %v", layout, p.rule.Name, got.Shape, got.InOut, want)
+			}
+			n := m.sizes.elements(p.rule)
+			half := float32(0)
+			if strings.HasPrefix(p.rule.Name, reference.MLPUp) && layout != HuggingFace {
+				half = float32(n)
+			}
+			if all := floats(t, got, 0, n); all[0] != half || all[n-1] != half+float32(n-1) {
+				t.Errorf("%s: %s goes from %v to %v", layout, p.rule.Name, all[0], all[n-1])
+			}
+		}
+		for _, name := range []string{"", "mlp.gate", reference.OutputHead, reference.Embedding} {
+			if _, err := weights.Parameter(0, name); err == nil {
+				t.Errorf("%s: a parameter %q was found", layout, name)
+			}
+		}
+		if _, err := weights.Parameter(2, reference.TemporalNorm); err == nil {
+			t.Error("a parameter of a block that is not there was found")
+		}
+	}
+}
+
+// What has to be decoded is decoded once when it is read from front to back, and again for what
+// came before.
+func TestDecodedOnce(t *testing.T) {
+	begun := 0
+	x := named("w", 10, 10)
+	x.Data = streamed{countingData(100), &begun}
+	p, err := stored(x, same)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, first := range []int64{0, 10, 40, 90} {
+		if got := floats(t, p, first, 10); got[0] != float32(first) {
+			t.Errorf("element %d is %v", first, got[0])
+		}
+	}
+	if begun != 1 {
+		t.Errorf("decoded %d times", begun)
+	}
+	if got := floats(t, p, 20, 5); got[0] != 20 || begun != 2 {
+		t.Errorf("element 20 is %v, decoded %d times", got[0], begun)
+	}
+	if err := p.Data.(io.Closer).Close(); err != nil {
+		t.Error(err)
+	}
+	if got := floats(t, p, 0, 5); got[0] != 0 || begun != 3 {
+		t.Errorf("after closing, element 0 is %v, decoded %d times", got[0], begun)
+	}
+	x.Data = streamed{countingData(50), &begun}
+	var bad *tensor.FormatError
+	short, _ := stored(x, same)
+	if _, err := short.Data.ReadAt(make([]byte, 4*60), 0); !errors.As(err, &bad) || bad.Tensor != "w" {
+		t.Error(err)
+	}
+}
+
+// Tensors that were saved turned, of float64, or in the other byte order, are what they are.
+func TestOddlyStored(t *testing.T) {
+	store := countingData(6)
+	for _, tt := range []struct {
+		what  string
+		view  tensor.View
+		shape []int64
+		inOut bool
+		want  []float32 // as stored
+	}{
+		{"plain", tensor.RowMajor(2, 3), []int64{2, 3}, false, []float32{0, 1, 2, 3, 4, 5}},
+		{"turned", tensor.RowMajor(3, 2).Permute(1, 0), []int64{3, 2}, true, []float32{0, 1, 2, 3, 4, 5}},
+		{"every second", tensor.View{Shape: []int64{2, 1}, Strides: []int64{2, 1}}, []int64{2, 1}, false, []float32{0, 2}},
+	} {
+		x := &tensor.Tensor{Name: "w", DType: tensor.F32, Shape: tt.view.Shape,
+			Data: &tensor.Strided{Store: bytes.NewReader(store), Length: 6, DType: tensor.F32, View: tt.view}}
+		p, err := stored(x, same)
+		if err != nil {
+			t.Fatal(tt.what, err)
+		}
+		if got := floats(t, p, 0, int64(len(tt.want))); !slices.Equal(got, tt.want) || p.InOut != tt.inOut || !slices.Equal(p.Shape, tt.shape) {
+			t.Errorf("%s: %v, shape %v, InOut %t", tt.what, got, p.Shape, p.InOut)
+		}
+	}
+
+	big := bytes.Clone(store)
+	tensor.SwapBytes(big, 4)
+	x := &tensor.Tensor{Name: "w", DType: tensor.F32, Shape: []int64{6},
+		Data: &tensor.Strided{Store: bytes.NewReader(big), Length: 6, DType: tensor.F32, View: tensor.RowMajor(6), BigEndian: true}}
+	if p, err := stored(x, same); err != nil || !slices.Equal(floats(t, p, 2, 3), []float32{2, 3, 4}) {
+		t.Error("big endian:", err)
+	}
+
+	var doubles []byte
+	for i := range 6 {
+		doubles = binary.LittleEndian.AppendUint64(doubles, math.Float64bits(float64(i)+1e-12))
+	}
+	x = &tensor.Tensor{Name: "w", DType: tensor.F64, Shape: []int64{6}}
+	withData(x, doubles)
+	if p, err := stored(x, same); err != nil || p.DType != tensor.F32 || !slices.Equal(floats(t, p, 2, 3), []float32{2, 3, 4}) {
+		t.Error("float64:", err)
+	}
+	if _, err := stored(&tensor.Tensor{Name: "w", DType: tensor.I32, Shape: []int64{1}, Data: streamed{}}, same); err == nil {
+		t.Error("integers were taken for weights")
+	}
+	cut := &fileRange{of: "w", store: bytes.NewReader(store), base: 8, size: 100}
+	var bad *tensor.FormatError
+	if _, err := cut.ReadAt(make([]byte, 20), 0); !errors.As(err, &bad) {
+		t.Error("a file that is too short:", err)
+	}
+	if _, err := cut.ReadAt(make([]byte, 8), 96); err != io.EOF {
+		t.Error("beyond the parameter:", err)
+	}
+}
+
+// hfCopy copies the files of a Hugging Face fixture, config.json changed.
+func hfCopy(t *testing.T, change func(string) string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"config.json", "model.safetensors"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "testdata", "odd-griffin", "hf", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "config.json" {
+			text = []byte(change(string(text)))
+			if len(text) == 0 {
+				continue
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func swap(from, to string) func(string) string {
+	return func(s string) string {
+		if !strings.Contains(s, from) {
+			panic("no " + from)
+		}
+		return strings.Replace(s, from, to, 1)
+	}
+}
+
+func TestConfigureHuggingFace(t *testing.T) {
+	keep := func(s string) string { return s }
+	for _, tt := range []struct {
+		what     string
+		change   func(string) string
+		settings Settings
+		fail     string // of the error, "" for none
+	}{
+		{"as it is", keep, Settings{}, ""},
+		{"settings that agree", keep, Settings{AttentionWindow: ptr(int64(5)), LogitsSoftCap: ptr(20.0), EmbeddingScale: ptr(true)}, ""},
+		{"another window", keep, Settings{AttentionWindow: ptr(int64(6))}, "contradict"},
+		{"no scale", keep, Settings{EmbeddingScale: ptr(false)}, "contradict"},
+		{"a preset", keep, Settings{Preset: "2b"}, "not of preset 2b"},
+		{"an impossible window", keep, Settings{AttentionWindow: ptr(int64(0))}, "window"},
+		{"wrong heads", swap(`"num_attention_heads": 3`, `"num_attention_heads": 6`), Settings{}, "num_attention_heads is 6, and the tensors' shapes show 3"},
+		{"wrong pattern", swap(`"attention",
+    "recurrent"`, `"recurrent",
+    "recurrent"`), Settings{}, "block_types say that block 0 is recurrent"},
+		{"another epsilon", swap("1e-06", "1e-05"), Settings{}, "rms_norm_eps is 1e-05"},
+		{"more key heads", swap(`"num_key_value_heads": 1`, `"num_key_value_heads": 3`), Settings{}, "num_key_value_heads"},
+		{"untied without a head", swap(`"tie_word_embeddings": true`, `"tie_word_embeddings": false`), Settings{}, "no lm_head.weight"},
+		{"broken", swap("{", ""), Settings{}, "config.json"},
+		{"no file", func(string) string { return "" }, Settings{}, "unknown: attention window"},
+		{"no file, but settings", func(string) string { return "" }, Settings{AttentionWindow: ptr(int64(5)), LogitsSoftCap: ptr(20.0), EmbeddingScale: ptr(true)}, ""},
+	} {
+		c, err := formats.Open(hfCopy(t, tt.change), formats.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		m, err := Recognize(c, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		configured, err := m.Configure(tt.settings)
+		switch {
+		case tt.fail == "" && (err != nil || configured.Config.AttentionWindow != 5 || configured.Config.LogitsSoftCap != 20 || !configured.Config.EmbeddingScale):
+			t.Errorf("%s: %+v, %v", tt.what, configured, err)
+		case tt.fail != "" && (err == nil || !strings.Contains(err.Error(), tt.fail)):
+			t.Errorf("%s: %v", tt.what, err)
+		}
+	}
+}
+
+// A head of its own is a parameter where config.json says so, and otherwise a copy, which is checked.
+func TestHeads(t *testing.T) {
+	config := Config{VocabSize: 7, Width: 8, MLPExpandedWidth: 3, NumHeads: 2, LRUWidth: 4, ConvWidth: 4, BlockTypes: []BlockType{Attention}}
+	tensors := modelTensors(&config, HuggingFace, "model.")
+	for _, x := range tensors {
+		withData(x, countingData(x.Elements()))
+	}
+	head := withData(named("lm_head.weight", 7, 8), countingData(56))
+	m, err := Recognize(checkpoint(t, append(tensors, head)...), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.CheckHeads(t.Context(), &config); err != nil {
+		t.Error(err)
+	}
+	if p, err := m.Weights().Parameter(reference.Outer, reference.OutputHead); err != nil || !slices.Equal(p.Shape, []int64{7, 8}) {
+		t.Error(p, err)
+	}
+	other := countingData(56)
+	other[100]++
+	withData(head, other)
+	var bad *tensor.FormatError
+	if err := m.CheckHeads(t.Context(), &config); !errors.As(err, &bad) || bad.Tensor != "lm_head.weight" {
+		t.Error(err)
+	}
+	config.SeparateHead = true
+	if err := m.CheckHeads(t.Context(), &config); err != nil {
+		t.Error(err)
+	}
+	named := m.ParameterTensors(&config)
+	if n := len(named); named[n-1].Name != "lm_head.weight" || named[0].Name != "embed_tokens.weight" {
+		t.Errorf("%v", named)
+	}
+}
