@@ -6,8 +6,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// flagsFirst moves the flags of a command in front of its paths, for urfave/cli stops looking for
-// flags at the first path. What follows "--" stays as it is.
+// flagsFirst moves the flags of a command in front of its paths, because urfave/cli does not look for
+// flags after the first path. Arguments after "--" are paths.
 func flagsFirst(app *cli.App, args []string) []string {
 	if len(args) < 2 || args[len(args)-1] == "--generate-bash-completion" {
 		return args

@@ -6,8 +6,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// completions are the scripts that ask griffin itself what may come next, and offer files where
-// it has nothing to say.
+// completions are scripts by shell. They ask griffin which commands or flags may come next, and
+// complete files otherwise.
 var completions = map[string]string{
 	"bash": `_griffin() {
 	local current="${COMP_WORDS[COMP_CWORD]}" words=("${COMP_WORDS[@]:0:COMP_CWORD}")
@@ -45,7 +45,7 @@ func completionCommand() *cli.Command {
 		Name:      "completion",
 		Usage:     "print the completion script for a shell",
 		UsageText: "griffin completion bash|zsh|fish",
-		Description: "Examples:\n\n" +
+		Description: "The script completes commands and flags; paths are completed as usual.\n\nExamples:\n\n" +
 			"  source <(griffin completion bash)                                   # in ~/.bashrc\n" +
 			"  source <(griffin completion zsh)                                    # in ~/.zshrc\n" +
 			"  griffin completion fish > ~/.config/fish/completions/griffin.fish",
@@ -58,7 +58,7 @@ func completionCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			script, ok := completions[c.Args().First()]
 			if !ok || c.NArg() != 1 {
-				return usagef("completion takes one shell: bash, zsh or fish")
+				return usagef("completion takes one shell, which is bash, zsh or fish")
 			}
 			_, err := fmt.Fprint(c.App.Writer, script)
 			return err

@@ -6,85 +6,54 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
-	"github.com/griffin-ckpt/griffin/formats/peft"
-	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 func convertCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "convert",
-		Usage:     "convert a checkpoint to the Hugging Face layout, or to an original one",
+		Usage:     "convert a checkpoint to the Hugging Face layout, or to an original layout",
 		UsageText: "griffin convert [flags] SRC DST",
-		Description: "SRC is a checkpoint in any of the layouts: an Orbax or Flax directory, a PyTorch file, safetensors, a\n" +
-			"Hugging Face directory; its format is told by its content. DST becomes, with --to:\n\n" +
+		Description: "SRC is a checkpoint in any supported layout. Its format is detected from its content. --to selects what\n" +
+			"DST becomes:\n\n" +
 			"  hf      a directory that transformers loads (the default)\n" +
-			"  torch   a .pt file, as the original's torch code saves and loads it\n" +
-			"  orbax   an Orbax directory, as the original's JAX code restores it\n\n" +
-			"It is written beside its place and renamed when it is complete: until then it is not there.\n\n" +
+			"  torch   a .pt file that the original PyTorch code loads\n" +
+			"  orbax   an Orbax directory that the original JAX code restores\n\n" +
+			"All tensors are checked before a byte is written. The output is written to a temporary path and renamed\n" +
+			"when complete, so DST never holds a partial result.\n\n" +
 			"Examples:\n\n" +
 			"  griffin convert 2b-it.pt recurrentgemma-2b-it --tokenizer tokenizer.model --instruction-tuned\n" +
 			"  griffin convert --verify 2b/ recurrentgemma-2b                  # an Orbax directory\n" +
-			"  griffin convert --dry-run runs/train out --step 40000           # what would be written\n" +
+			"  griffin convert --dry-run runs/train out --step 40000           # show what would be written\n" +
 			"  griffin convert mine.pt out --attention-window 1024 --logits-soft-cap 30 --embedding-scale=true\n" +
-			"  griffin convert 2b.pt out --match-runtime transformers5         # logits of the original at every position\n" +
-			"  griffin convert --to torch recurrentgemma-2b 2b.pt              # the way back\n" +
+			"  griffin convert 2b.pt out --match-runtime transformers5         # the original's logits at every position\n" +
+			"  griffin convert --to torch recurrentgemma-2b 2b.pt              # back to the original\n" +
 			"  griffin convert --to orbax 2b.pt 2b --orbax-format zarr\n" +
 			"  griffin convert recurrentgemma-2b smaller --dtype bfloat16 --max-shard-size 2GB\n" +
-			"  griffin convert --adapter my-lora recurrentgemma-2b merged      # a PEFT adapter",
+			"  griffin convert --adapter my-lora recurrentgemma-2b merged      # merge a PEFT adapter",
 		Flags: append([]cli.Flag{&cli.StringFlag{Name: "to", Value: convert.ToHF.String(), Usage: "write `TARGET`: " + strings.Join(convert.TargetNames(), ", ")}},
 			append(settingsFlags(),
-				&cli.StringFlag{Name: "dtype", Value: "keep", Usage: "write the weights as `TYPE`: keep, float32, bfloat16 or float16 (to nearest even)"},
-				&cli.StringFlag{Name: "match-runtime", Usage: "configure the model so that `RUNTIME` computes the original's logits at every position: " + convert.Transformers5.String() + " (attention_window_size is the window + 1)"},
-				&cli.BoolFlag{Name: "allow-inexact", Usage: "write a model that transformers cannot compute exactly, and say what that costs"},
-				&cli.StringFlag{Name: "model", Usage: "of several models in SRC, convert the one under `NAME`, such as ema_params (. for the top level)"},
-				&cli.StringFlag{Name: "extra", Value: "refuse", Usage: "tensors that are no parameter of the family: `keep` or refuse"},
-				&cli.StringFlag{Name: "adapter", Usage: "merge the PEFT adapter in `DIR` (LoRA, DoRA) into the model, rounding once"},
+				&cli.StringFlag{Name: "dtype", Value: "keep", Usage: "write the weights as `TYPE`: keep, float32, bfloat16, float16 (rounded to nearest even)"},
+				&cli.StringFlag{Name: "match-runtime", Usage: "write a configuration with which `RUNTIME` computes the original's logits at every position: " + convert.Transformers5.String() + " (attention_window_size is the window + 1)"},
+				&cli.BoolFlag{Name: "allow-inexact", Usage: "write a model that transformers cannot compute exactly, and report the error"},
+				modelFlag(),
+				&cli.StringFlag{Name: "extra", Value: "refuse", Usage: "`POLICY`: what to do with tensors that are not parameters of the model: refuse or keep"},
+				&cli.StringFlag{Name: "adapter", Usage: "merge the PEFT adapter in `DIR` (LoRA or DoRA) into the model, rounding each element once"},
 				&cli.StringFlag{Name: "max-shard-size", DefaultText: "50GB", Usage: "hf: split the weights into files of at most `SIZE`, such as 5GB or 512MiB"},
-				&cli.StringFlag{Name: "tokenizer", Usage: "hf: SentencePiece model `FILE` to write the tokenizer files from"},
-				&cli.BoolFlag{Name: "instruction-tuned", Usage: "hf: add the chat template and end generation at <end_of_turn>"},
+				&cli.StringFlag{Name: "tokenizer", Usage: "hf: write the tokenizer files from the SentencePiece model `FILE`"},
+				&cli.BoolFlag{Name: "instruction-tuned", Usage: "hf: add the chat template, and end generation at <end_of_turn>"},
 				&cli.StringFlag{Name: "orbax-format", DefaultText: orbax.OCDBT.String(), Usage: "orbax: store the arrays as `FORMAT`: " + strings.Join(orbaxFormatNames(), ", ")},
 				stepFlag(),
 				&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes, write nothing"},
-				&cli.BoolFlag{Name: "verify", Usage: "prove the written weights against SRC before DST appears"},
-				&cli.BoolFlag{Name: "overwrite", Usage: "replace DST at the end if it exists"},
+				&cli.BoolFlag{Name: "verify", Usage: "compare every written element with SRC before DST appears"},
+				&cli.BoolFlag{Name: "overwrite", Usage: "replace DST if it exists (only on success)"},
 				jsonFlag(),
 			)...),
 		OnUsageError: onUsageError,
 		BashComplete: completeFlags,
 		Action:       runConvert,
 	}
-}
-
-// settingsFlags are what shapes cannot tell of an original checkpoint. Every command that reads
-// one has them.
-func settingsFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "preset", Usage: "the model is `NAME`: " + strings.Join(model.Griffin.PresetNames(), ", ") + " (default: recognised by its shapes)"},
-		&cli.Int64Flag{Name: "attention-window", Usage: "local attention sees the last `N` positions and the present one", DefaultText: "from the preset"},
-		&cli.Float64Flag{Name: "logits-soft-cap", Usage: "logits are tanh(x/`X`)*X; 0 for none", DefaultText: "from the preset"},
-		&cli.BoolFlag{Name: "embedding-scale", Usage: "=true or =false: embeddings are scaled by sqrt(width)", DefaultText: "from the preset"},
-	}
-}
-
-// settings reads what settingsFlags declare; flags that were not given stay nil.
-func settings(c *cli.Context) convert.Settings {
-	s := convert.Settings{Preset: c.String("preset")}
-	if c.IsSet("attention-window") {
-		n := c.Int64("attention-window")
-		s.AttentionWindow = &n
-	}
-	if c.IsSet("logits-soft-cap") {
-		x := c.Float64("logits-soft-cap")
-		s.LogitsSoftCap = &x
-	}
-	if c.IsSet("embedding-scale") {
-		b := c.Bool("embedding-scale")
-		s.EmbeddingScale = &b
-	}
-	return s
 }
 
 func runConvert(c *cli.Context) error {
@@ -107,13 +76,8 @@ func runConvert(c *cli.Context) error {
 		return err
 	}
 	defer src.Close()
-	var bar progress
-	options.Progress = func(done, total int64) {
-		if bar.bar == nil {
-			bar = newProgress(c.App.ErrWriter, "converting", total)
-		}
-		bar.set(done)
-	}
+	var bar stages
+	options.Progress = func(done, total int64) { bar.set(c.App.ErrWriter, "converting", done, total) }
 	result, err := convert.Convert(c.Context, src, c.Args().Get(1), options)
 	bar.done()
 	if err != nil {
@@ -125,58 +89,49 @@ func runConvert(c *cli.Context) error {
 	return printConversion(c.App.Writer, result)
 }
 
-// dtypeFlag maps the values of --dtype; Invalid keeps each tensor's own.
-var dtypeFlag = map[string]tensor.DType{
+// dtypes are the values of --dtype. Invalid keeps the dtype of each tensor.
+var dtypes = map[string]tensor.DType{
 	"keep": tensor.Invalid, "float32": tensor.F32, "bfloat16": tensor.BF16, "float16": tensor.F16,
 }
 
+// extraPolicies are the values of --extra.
+var extraPolicies = map[string]convert.ExtraPolicy{"": convert.RefuseExtra, "refuse": convert.RefuseExtra, "keep": convert.KeepExtra}
+
+// convertOptions returns the options that the flags give, without the adapter.
 func convertOptions(c *cli.Context) (convert.Options, error) {
-	dtype, ok := dtypeFlag[c.String("dtype")]
-	if !ok {
-		return convert.Options{}, usagef("--dtype %q is none of keep, float32, bfloat16, float16", c.String("dtype"))
-	}
-	to, err := convert.ParseTarget(c.String("to"))
-	if err != nil {
-		return convert.Options{}, err
-	}
-	match, err := convert.ParseRuntime(c.String("match-runtime"))
-	if err != nil {
-		return convert.Options{}, err
-	}
-	extra := convert.RefuseExtra
-	switch policy := c.String("extra"); policy {
-	case "keep":
-		extra = convert.KeepExtra
-	case "refuse", "":
-	default:
-		return convert.Options{}, usagef("--extra %q is neither keep nor refuse", policy)
-	}
-	format, err := orbaxFormat(c, to)
-	if err != nil {
-		return convert.Options{}, err
-	}
-	shard := int64(0)
-	if c.IsSet("max-shard-size") {
-		if shard, err = parseSize(c.String("max-shard-size")); err != nil {
-			return convert.Options{}, usagef("--max-shard-size: %v", err)
-		}
-	}
-	return convert.Options{
-		To:               to,
+	o := convert.Options{
 		Settings:         settings(c),
-		DType:            dtype,
-		MatchRuntime:     match,
 		AllowInexact:     c.Bool("allow-inexact"),
 		Model:            c.String("model"),
-		Extra:            extra,
-		MaxShardSize:     shard,
 		Tokenizer:        c.String("tokenizer"),
 		InstructionTuned: c.Bool("instruction-tuned"),
-		OrbaxFormat:      format,
 		DryRun:           c.Bool("dry-run"),
 		Overwrite:        c.Bool("overwrite"),
 		Verify:           c.Bool("verify"),
-	}, nil
+	}
+	var ok bool
+	if o.DType, ok = dtypes[c.String("dtype")]; !ok {
+		return o, usagef("--dtype %q is not one of keep, float32, bfloat16, float16", c.String("dtype"))
+	}
+	if o.Extra, ok = extraPolicies[c.String("extra")]; !ok {
+		return o, usagef("--extra %q is neither keep nor refuse", c.String("extra"))
+	}
+	var err error
+	if o.To, err = convert.ParseTarget(c.String("to")); err != nil {
+		return o, err
+	}
+	if o.MatchRuntime, err = convert.ParseRuntime(c.String("match-runtime")); err != nil {
+		return o, err
+	}
+	if o.OrbaxFormat, err = orbaxFormat(c, o.To); err != nil {
+		return o, err
+	}
+	if c.IsSet("max-shard-size") {
+		if o.MaxShardSize, err = parseSize(c.String("max-shard-size")); err != nil {
+			return o, usagef("--max-shard-size: %v", err)
+		}
+	}
+	return o, nil
 }
 
 // orbaxFormat returns the format that --orbax-format names.
@@ -201,17 +156,4 @@ func orbaxFormatNames() []string {
 		names = append(names, f.String())
 	}
 	return names
-}
-
-// openAdapter opens the adapter that --adapter names, nil for none.
-func openAdapter(c *cli.Context) (*peft.Adapter, error) {
-	path := c.String("adapter")
-	if path == "" {
-		return nil, nil
-	}
-	source, dir, err := storage.Locate(path)
-	if err != nil {
-		return nil, err
-	}
-	return peft.Read(source, dir)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// printConversion says what a conversion did, or with --dry-run what it would do.
+// printConversion prints what a conversion did, or with --dry-run what it would do.
 func printConversion(w io.Writer, r *convert.Result) error {
 	out := &lines{w: w}
 	if r.DryRun {
@@ -23,7 +23,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		fmt.Fprintf(facts, "  %s\t%s\n", key, printable(fmt.Sprintf(format, args...)))
 	}
 	if r.DryRun {
-		out.printf("%s would become %s\n", printable(r.Source), printable(r.Destination))
+		out.printf("%s would be converted to %s\n", printable(r.Source), printable(r.Destination))
 	} else {
 		out.printf("%s -> %s\n", printable(r.Source), printable(r.Destination))
 	}
@@ -38,7 +38,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		fact("settings", "%s", settingsLine(r))
 	}
 	if len(r.Left) > 0 {
-		fact("left", "%s of the source that are no part of the model", plural(int64(len(r.Left)), "tensor"))
+		fact("left", "%s of the source that %s not belong to the model", plural(int64(len(r.Left)), "tensor"), doOrDoes(len(r.Left)))
 	}
 	if r.Proof != nil {
 		fact("proven", "%s", proofLine(r.Proof))
@@ -53,6 +53,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	return out.err
 }
 
+// settingsLine returns the settings of the model and where they come from.
 func settingsLine(r *convert.Result) string {
 	s := r.Settings
 	from := "given"
@@ -66,7 +67,7 @@ func settingsLine(r *convert.Result) string {
 		s.AttentionWindow, float64(s.LogitsSoftCap), s.EmbeddingScale, from)
 }
 
-// printPlan lists the tensors that would be written, and then the files.
+// printPlan prints the tensors and the files that would be written.
 func printPlan(w io.Writer, r *convert.Result) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, t := range r.Tensors {
@@ -81,7 +82,7 @@ func printPlan(w io.Writer, r *convert.Result) {
 	table.Flush()
 }
 
-// proofLine says what --verify compared.
+// proofLine returns what --verify compared.
 func proofLine(p *proof.Proof) string {
 	return fmt.Sprintf("%s, %s, %s", plural(int64(p.Tensors), "tensor"), plural(p.Elements, "element"), size(p.Bytes))
 }

@@ -16,26 +16,27 @@ func diffCommand() *cli.Command {
 		Name:      "diff",
 		Usage:     "compare two checkpoints and explain how they differ",
 		UsageText: "griffin diff [flags] A B",
-		Description: "Compares the tensors and configurations of two checkpoints of any formats and of any model.\n" +
-			"Griffin-family models in different layouts are compared through the rules of the layouts, so that an\n" +
-			"original and its conversion are equal. Prefixes of names, such as params. or module., are ignored.\n" +
-			"What was done to a tensor (swapped, transposed, scaled, …) was checked on all of its elements.\n\n" +
+		Description: "A and B are checkpoints of any formats and of any model. Their tensors and configurations are compared.\n" +
+			"Models of the Griffin family in different layouts are compared through the rules of the layouts, so that\n" +
+			"an original and its conversion are equal. Prefixes of names, such as params. or module., are ignored.\n" +
+			"If a tensor differs, diff names what was done to it (swapped, transposed, scaled, …), if every element\n" +
+			"confirms it.\n\n" +
 			"A line of --map FILE is PATTERN -> NAME. In PATTERN, * matches any characters; in NAME, the n-th * is\n" +
 			"replaced by what the n-th * of PATTERN matched: transformer.h.*.attn.* -> model.layers.*.self_attn.*\n\n" +
-			"Exit status: 0 equal, 1 different, others as for every command.\n\n" +
+			"Exit status: 0 equal, 1 different, others as for all commands.\n\n" +
 			"Examples:\n\n" +
 			"  griffin diff 2b/ recurrentgemma-2b                     # an original against a conversion\n" +
 			"  griffin diff recurrentgemma-2b my-fine-tune\n" +
 			"  griffin diff runs/train runs/train --step 1000 --step-b 2000\n" +
 			"  griffin diff a.safetensors b.pt --only 'model.layers.*.mlp.*' --tolerance rel=1e-3,abs=1e-6",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "only", Usage: "compare only tensors whose name matches `PATTERN` (* matches any characters), and no configurations; may be repeated"},
-			&cli.StringFlag{Name: "map", Usage: "rename A's tensors by the rules in `FILE` first"},
-			&cli.StringFlag{Name: "tolerance", Usage: "what counts as equal: differences within any bound of `abs=X,rel=Y,ulp=N` (default: the same bits)"},
-			&cli.StringFlag{Name: "report", Usage: "write the result as an HTML page with plots to `FILE`"},
-			&cli.BoolFlag{Name: "raw", Usage: "compare names and layouts as they are stored"},
-			&cli.Int64Flag{Name: "step", Value: -1, DefaultText: "newest", Usage: "which step `N` of a training run's directory"},
-			&cli.Int64Flag{Name: "step-b", Value: -1, DefaultText: "that of --step", Usage: "which step `N` of B"},
+			&cli.StringSliceFlag{Name: "only", Usage: "compare only tensors whose name matches `PATTERN` (* matches any characters), and not the configurations; may be repeated"},
+			&cli.StringFlag{Name: "map", Usage: "first rename the tensors of A by the rules in `FILE`"},
+			&cli.StringFlag{Name: "tolerance", DefaultText: "the same bits", Usage: "values are equal within any of the bounds `abs=X,rel=Y,ulp=N`"},
+			&cli.StringFlag{Name: "report", Usage: "write an HTML page with plots to `FILE`"},
+			&cli.BoolFlag{Name: "raw", Usage: "compare names and layouts as they are stored, without the rules of the layouts"},
+			stepFlag(),
+			&cli.Int64Flag{Name: "step-b", Value: -1, DefaultText: "that of --step", Usage: "open step `N` of B"},
 			jsonFlag(),
 		},
 		OnUsageError: onUsageError,
@@ -52,7 +53,7 @@ func runDiff(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkReport(c, c.Args().Slice()...); err != nil {
+	if err := checkOutputFlag(c, "report", c.Args().Slice()...); err != nil {
 		return err
 	}
 	a, b, err := openBoth(c)
@@ -61,22 +62,15 @@ func runDiff(c *cli.Context) error {
 	}
 	defer a.Close()
 	defer b.Close()
-	var bar progress
-	current := ""
-	o.Progress = func(stage string, done, total int64) {
-		if stage != current {
-			bar.done()
-			current, bar = stage, newProgress(c.App.ErrWriter, stage, total)
-		}
-		bar.set(done)
-	}
+	var bar stages
+	o.Progress = func(stage string, done, total int64) { bar.set(c.App.ErrWriter, stage, done, total) }
 	result, err := diff.Diff(c.Context, a, b, o)
 	bar.done()
 	if err != nil {
 		return err
 	}
 	if path := c.String("report"); path != "" {
-		if err := report.WriteDiff(path, result, append([]string{"griffin"}, os.Args[1:]...)); err != nil {
+		if err := report.WriteDiff(path, result, commandLine()); err != nil {
 			return err
 		}
 	}
@@ -86,11 +80,12 @@ func runDiff(c *cli.Context) error {
 		err = printDiff(c.App.Writer, result)
 	}
 	if err == nil && !result.Equal {
-		err = errNotSame
+		err = errDifferent
 	}
 	return err
 }
 
+// diffOptions returns the options that the flags give.
 func diffOptions(c *cli.Context) (diff.Options, error) {
 	o := diff.Options{Raw: c.Bool("raw"), Only: c.StringSlice("only")}
 	var err error
@@ -124,32 +119,14 @@ func readRenames(path string) (*diff.Renames, error) {
 	return diff.ParseRenames(path, f)
 }
 
-// diffHint says how to use an option of diff.
-func diffHint(o diff.Option) string {
-	switch o {
-	case diff.OptionOnly:
-		return "--only takes a pattern for whole names; * matches any characters, dots included"
-	case diff.OptionMap:
-		return "a line of --map is PATTERN -> NAME; the n-th * of NAME is replaced by what the n-th * of PATTERN matched"
-	case diff.OptionTolerance:
-		return "--tolerance takes abs=NUMBER, rel=NUMBER, ulp=COUNT, or several of them with commas between: abs=1e-6,rel=1e-3"
-	}
-	return ""
-}
-
-// openBoth opens the two checkpoints at the steps that the flags give. --step alone is for both, or for the one
-// that has steps.
+// openBoth opens the two checkpoints at the steps that the flags select. --step alone is for both, or
+// for the only one that has steps.
 func openBoth(c *cli.Context) (a, b *tensor.Checkpoint, err error) {
-	steps := [2]*int64{}
-	for i, name := range []string{"step", "step-b"} {
-		if !c.IsSet(name) {
-			continue
+	var steps [2]*int64
+	for i, flag := range []string{"step", "step-b"} {
+		if steps[i], err = stepOption(c, flag); err != nil {
+			return nil, nil, err
 		}
-		n := c.Int64(name)
-		if n < 0 {
-			return nil, nil, usagef("--%s %d: a step is not negative", name, n)
-		}
-		steps[i] = &n
 	}
 	shared := steps[0] != nil && steps[1] == nil
 	if shared {
@@ -177,7 +154,7 @@ func openBoth(c *cli.Context) (a, b *tensor.Checkpoint, err error) {
 	return a, b, err
 }
 
-// openWithoutSteps opens a checkpoint that has no steps, after opening it at a step failed with why.
+// openWithoutSteps opens a checkpoint if it has no steps, after opening it at a step failed with why.
 func openWithoutSteps(path string, why error) (*tensor.Checkpoint, error) {
 	ckpt, err := formats.Open(path, formats.Options{})
 	if err != nil {

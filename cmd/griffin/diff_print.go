@@ -11,8 +11,8 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/diff"
 )
 
-// printDiff prints a result for people: the two checkpoints, a summary, and all that is not the same, grouped
-// by layer, what matters most first.
+// printDiff prints a result as text: the two checkpoints, a summary, and the tensors that differ, in
+// groups, the most important first.
 func printDiff(w io.Writer, r *diff.Result) error {
 	var b strings.Builder
 	printSide(&b, "A", &r.A)
@@ -42,7 +42,7 @@ func diffLine(b *strings.Builder, key, text string) {
 	b.WriteString(strings.TrimRight(fmt.Sprintf("%-7s  %s", key, text), " ") + "\n")
 }
 
-// where names the tensors of a group, in lines of limited length.
+// where returns the names of the tensors of a group, in lines of limited length.
 func where(g *diff.Group) string {
 	const maxColumns = 110
 	var b strings.Builder
@@ -117,7 +117,7 @@ func configLine(c *diff.ConfigDifference) string {
 	return line
 }
 
-// summaryLine counts the tensors by their status.
+// summaryLine returns the numbers of tensors by their status.
 func summaryLine(r *diff.Result) string {
 	s := &r.Summary
 	if r.Equal {
@@ -149,7 +149,7 @@ func summaryLine(r *diff.Result) string {
 	return line
 }
 
-// share prints how many of the elements differ.
+// share returns how many of the elements differ.
 func share(n, of int64) string {
 	switch percent := 100 * float64(n) / float64(of); {
 	case n == of:
@@ -163,10 +163,10 @@ func share(n, of int64) string {
 
 func short(x float64) string { return fmt.Sprintf("%.3g", x) }
 
-// exact prints a value so that it can be told from its neighbours in float32.
+// exact returns a value with enough digits to distinguish it from its neighbours in float32.
 func exact(x diff.Number) string { return strconv.FormatFloat(float64(x), 'g', 9, 64) }
 
-// cosine shows the nines where two tensors point nearly the same way.
+// cosine returns a cosine with enough digits to show how close to 1 it is.
 func cosine(x float64) string {
 	if math.IsNaN(x) {
 		return "-"

@@ -18,12 +18,12 @@ import (
 func goldenCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "golden",
-		Usage:     "record what a model computes, as a fixture to verify others against",
+		Usage:     "record what a model computes, as a fixture for griffin verify",
 		UsageText: "griffin golden [flags] CKPT --out FILE\n   griffin golden --capture-script jax|torch|transformers",
-		Description: "Runs the reference forward pass over some tokens and writes logits and hidden states as safetensors.\n" +
-			"CKPT is a checkpoint of any format and layout. The weights are read piece by piece.\n\n" +
-			"--capture-script prints a Python script that records the same from an original implementation, for\n" +
-			"the machine where the real weights and that implementation are.\n\n" +
+		Description: "Runs griffin's reference forward pass on tokens and writes logits and hidden states as safetensors. CKPT\n" +
+			"is a checkpoint of any format and layout.\n\n" +
+			"--capture-script prints a Python script that records the same with an original implementation or with\n" +
+			"transformers. Run it on the machine that has the weights and the implementation.\n\n" +
 			"Examples:\n\n" +
 			"  griffin golden 2b.pt --random 128 --out golden.safetensors\n" +
 			"  griffin golden recurrentgemma-2b --tokens golden.safetensors --out again.safetensors\n" +
@@ -31,16 +31,16 @@ func goldenCommand() *cli.Command {
 			"  griffin golden --capture-script jax > capture_jax.py",
 		Flags: append(settingsFlags(),
 			&cli.StringFlag{Name: "out", Usage: "write the fixture to `FILE`"},
-			&cli.StringFlag{Name: "tokens", Usage: "safetensors `FILE` with tokens, int32 [batch, length], and optional positions and packed.positions"},
-			&cli.IntFlag{Name: "random", Usage: "take `N` random tokens"},
-			&cli.Uint64Flag{Name: "seed", Usage: "`S` chooses the random tokens"},
-			&cli.BoolFlag{Name: "logits-only", Usage: "leave the hidden states out"},
-			&cli.IntFlag{Name: "decode-from", Usage: "also record the logits of decoding one by one from token `N` of each row on"},
+			&cli.StringFlag{Name: "tokens", Usage: "run the tokens in safetensors `FILE`: int32 [batch, length], and optionally positions and packed.positions"},
+			&cli.IntFlag{Name: "random", Usage: "run `N` random tokens"},
+			&cli.Uint64Flag{Name: "seed", Usage: "with --random: choose the tokens by seed `S`"},
+			&cli.BoolFlag{Name: "logits-only", Usage: "do not write the hidden states"},
+			&cli.IntFlag{Name: "decode-from", Usage: "also record the logits of decoding token by token, from token `N` of each row on"},
 			arithmeticFlag(),
 			semanticsFlag(),
 			stepFlag(),
 			modelFlag(),
-			&cli.StringFlag{Name: "capture-script", Usage: "print the Python script that records a fixture from `IMPLEMENTATION`: " + strings.Join(golden.ScriptNames(), ", ")},
+			&cli.StringFlag{Name: "capture-script", Usage: "print the Python script that records a fixture with `IMPLEMENTATION`: " + strings.Join(golden.ScriptNames(), ", ")},
 			jsonFlag(),
 		),
 		OnUsageError: onUsageError,
@@ -54,8 +54,8 @@ func arithmeticFlag() cli.Flag {
 }
 
 func semanticsFlag() cli.Flag {
-	return &cli.StringFlag{Name: "semantics", DefaultText: "original, and transformers5 for the Hugging Face layout",
-		Usage: "compute as `IMPLEMENTATION` does where they part: " + strings.Join(reference.SemanticsNames[:], ", ")}
+	return &cli.StringFlag{Name: "semantics", DefaultText: "transformers5 for a Hugging Face directory, otherwise original",
+		Usage: "compute what `IMPLEMENTATION` computes, where implementations differ: " + strings.Join(reference.SemanticsNames[:], ", ")}
 }
 
 func runGolden(c *cli.Context) error {
@@ -66,7 +66,7 @@ func runGolden(c *cli.Context) error {
 		return usagef("golden takes one checkpoint, got %s", plural(int64(c.NArg()), "path")).advise("griffin golden --help shows examples")
 	}
 	if c.String("out") == "" {
-		return usagef("golden needs a file to write").advise("add --out FILE.safetensors")
+		return usagef("golden needs an output file").advise("add --out FILE.safetensors")
 	}
 	options, err := recordOptions(c)
 	if err != nil {
@@ -80,7 +80,7 @@ func runGolden(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkOut(c.String("out"), c.Args().First(), c.String("tokens")); err != nil {
+	if err := checkOutputFile(c.String("out"), c.Args().First(), c.String("tokens")); err != nil {
 		return err
 	}
 	m, err := openModel(c, c.Args().First())
@@ -93,13 +93,13 @@ func runGolden(c *cli.Context) error {
 		return err
 	}
 	if options.DecodeFrom > tokens.Length {
-		return usagef("decoding cannot begin at token %d of rows of %d", options.DecodeFrom, tokens.Length)
+		return usagef("--decode-from %d is beyond the end of rows of %d tokens", options.DecodeFrom, tokens.Length)
 	}
 	if semantics == nil {
 		s := m.Semantics()
 		semantics = &s
 	}
-	// Activations and logits of many tokens are held at once.
+	// Activations and logits of many tokens are in memory at once.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
 	run := runOptions{*semantics, reference.Arithmetic{Precision: arithmetic}, c.String("out")}
 	recording, err := record(c.Context, m, tokens, run, options, c.App.ErrWriter)
@@ -112,39 +112,26 @@ func runGolden(c *cli.Context) error {
 	return printRecording(c.App.Writer, recording)
 }
 
-// forwardHeapLimit is the bytes of Go heap above which the collector works harder while a forward
-// pass runs.
+// forwardHeapLimit is the size of the Go heap, in bytes, above which the garbage collector works harder
+// while a forward pass runs.
 const forwardHeapLimit = 640 << 20
 
-// openModel opens a model with the settings and at the step that the flags ask for.
-func openModel(c *cli.Context, path string) (*runtime.Model, error) {
-	checkpoint, err := openSource(c, path)
-	if err != nil {
-		return nil, err
-	}
-	m, err := runtime.Open(c.Context, checkpoint, runtime.Options{Settings: settings(c), Name: c.String("model")})
-	if err != nil {
-		checkpoint.Close()
-		return nil, err
-	}
-	return m, nil
-}
-
+// recordOptions returns the options that the flags give.
 func recordOptions(c *cli.Context) (o golden.RecordOptions, err error) {
 	if c.IsSet("decode-from") && c.Int("decode-from") < 1 {
-		return o, usagef("--decode-from %d: at least one token is given at once", c.Int("decode-from"))
+		return o, usagef("--decode-from %d: at least one token comes before decoding", c.Int("decode-from"))
 	}
 	o.LogitsOnly, o.DecodeFrom = c.Bool("logits-only"), c.Int("decode-from")
 	return o, nil
 }
 
-// tokensFor returns the tokens that the flags ask for.
+// tokensFor returns the tokens that --tokens or --random gives.
 func tokensFor(c *cli.Context, m *runtime.Model) (*golden.Tokens, error) {
 	switch {
 	case c.IsSet("tokens") == c.IsSet("random"):
-		return nil, usagef("golden needs tokens").advise("give either --tokens FILE.safetensors or --random N")
+		return nil, usagef("golden needs either --tokens or --random").advise("add --tokens FILE.safetensors or --random N")
 	case c.IsSet("seed") && !c.IsSet("random"):
-		return nil, usagef("--seed chooses random tokens").advise("add --random N")
+		return nil, usagef("--seed needs --random").advise("add --random N")
 	case c.IsSet("tokens"):
 		return golden.ReadTokens(c.String("tokens"))
 	}
@@ -167,7 +154,7 @@ func semanticsOption(c *cli.Context) (*reference.Semantics, error) {
 	return &s, nil
 }
 
-// runOptions say how the model is run, and where the results go.
+// runOptions say how the model is run and where the fixture is written.
 type runOptions struct {
 	semantics  reference.Semantics
 	arithmetic reference.Arithmetic
@@ -218,7 +205,7 @@ func printRecording(w io.Writer, r *golden.Recording) error {
 
 func captureScript(c *cli.Context) error {
 	if c.NArg() != 0 {
-		return usagef("--capture-script takes no checkpoint; the script does").advise("griffin golden --capture-script jax > capture.py")
+		return usagef("--capture-script takes no checkpoint: give it to the script").advise("griffin golden --capture-script jax > capture.py")
 	}
 	script, err := golden.Script(c.String("capture-script"))
 	if err != nil {

@@ -3,17 +3,13 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"fmt"
 	"io"
-	"os"
 	"runtime"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
-	"github.com/griffin-ckpt/griffin/formats"
-	"github.com/griffin-ckpt/griffin/formats/npy"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
@@ -21,54 +17,46 @@ import (
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
-		Usage:     "show what a checkpoint holds: format, model, tensors",
+		Usage:     "show the format, the model and the tensors of a checkpoint",
 		UsageText: "griffin inspect [flags] PATH",
-		Description: "Opens Orbax and Flax directories, PyTorch files, safetensors and Hugging Face directories, of\n" +
-			"any model, reading only their headers.\n\n" +
+		Description: "PATH is a checkpoint of any supported format and of any model. Only headers are read, unless --digest,\n" +
+			"--stats or --dump asks for elements.\n\n" +
 			"Examples:\n\n" +
 			"  griffin inspect 2b-it/                                 # a table of all tensors\n" +
 			"  griffin inspect --tree runs/train --step 40000         # one step of a training run\n" +
-			"  griffin inspect --json --digest 2b.pt                  # with SHA-256 of every tensor\n" +
-			"  griffin inspect --stats 2b.pt                          # range, mean, zeros, NaN and a histogram of each\n" +
+			"  griffin inspect --json --digest 2b.pt                  # SHA-256 of every tensor\n" +
+			"  griffin inspect --stats 2b.pt                          # range, mean, zeros, NaN and a histogram of every tensor\n" +
 			"  griffin inspect --dump 'final_norm.scale' --out s.npy 2b.pt\n" +
 			"  griffin inspect --dump 'embedder.input_embedding[:16, 0]' --out e.npy 2b.pt",
 		Flags: []cli.Flag{
 			stepFlag(),
 			modelFlag(),
-			&cli.BoolFlag{Name: "tree", Usage: "show the tensors as a tree, not as a table"},
-			&cli.BoolFlag{Name: "digest", Usage: "read everything and give the SHA-256 of each tensor's row-major little-endian elements"},
-			&cli.BoolFlag{Name: "stats", Usage: "read everything and give each tensor's range, mean, deviation, zeros, NaN, Inf and a histogram"},
-			&cli.StringFlag{Name: "report", Usage: "write what --stats tells as one HTML page to `FILE`"},
+			&cli.BoolFlag{Name: "tree", Usage: "show the names of the tensors as a tree"},
+			&cli.BoolFlag{Name: "digest", Usage: "read everything and print the SHA-256 of each tensor's row-major little-endian elements"},
+			&cli.BoolFlag{Name: "stats", Usage: "read everything and print each tensor's range, mean, standard deviation, zeros, NaN, Inf and a histogram"},
+			&cli.StringFlag{Name: "report", Usage: "with --stats: write the statistics as an HTML page to `FILE`"},
 			&cli.StringFlag{Name: "dump", Usage: "write tensor `NAME`, or a slice of it such as 'NAME[0:4, :, 2]', as .npy (bfloat16 as float32)"},
-			&cli.StringFlag{Name: "out", Usage: "where --dump writes `FILE`.npy (default: standard output)"},
+			&cli.StringFlag{Name: "out", Usage: "with --dump: write to `FILE`", DefaultText: "standard output"},
 			jsonFlag(),
 		},
 		OnUsageError: onUsageError,
 		BashComplete: completeFlags,
-		Action:       inspect,
+		Action:       runInspect,
 	}
 }
 
-func stepFlag() cli.Flag {
-	return &cli.Int64Flag{Name: "step", Value: -1, DefaultText: "newest", Usage: "which step `N` of a training run's directory"}
-}
-
-func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "print the result as JSON"}
-}
-
-func inspect(c *cli.Context) error {
+func runInspect(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef("inspect takes one path, got %d", c.NArg()).advise("griffin inspect --help shows examples")
+		return usagef("inspect takes one checkpoint, got %s", plural(int64(c.NArg()), "path")).advise("griffin inspect --help shows examples")
 	}
 	if c.IsSet("out") && !c.IsSet("dump") {
-		return usagef("--out names the file that --dump writes").advise("add --dump NAME")
+		return usagef("--out needs --dump").advise("add --dump NAME")
 	}
-	if err := checkReport(c, c.Args().First()); err != nil {
+	if err := checkOutputFlag(c, "report", c.Args().First()); err != nil {
 		return err
 	}
 	if c.IsSet("report") && !c.Bool("stats") {
-		return usagef("--report is the page of --stats").advise("add --stats")
+		return usagef("--report needs --stats").advise("add --stats")
 	}
 	ckpt, err := openSource(c, c.Args().First())
 	if err != nil {
@@ -78,7 +66,7 @@ func inspect(c *cli.Context) error {
 	if c.IsSet("dump") {
 		return dump(ckpt, c.String("dump"), c.String("out"), c.App.Writer)
 	}
-	r, err := newReport(ckpt, c.String("model"))
+	r, err := newInspection(ckpt, c.String("model"))
 	if err != nil {
 		return err
 	}
@@ -101,25 +89,12 @@ func inspect(c *cli.Context) error {
 	return r.print(c.App.Writer, c.Bool("tree"))
 }
 
-// openSource opens a checkpoint of any format at the step that the flags ask for.
-func openSource(c *cli.Context, path string) (*tensor.Checkpoint, error) {
-	var options formats.Options
-	if c.IsSet("step") {
-		step := c.Int64("step")
-		if step < 0 {
-			return nil, usagef("--step %d: a step is not negative", step)
-		}
-		options.Step = &step
-	}
-	return formats.Open(path, options)
-}
-
-// inspection is what inspect prints, and its JSON form.
+// inspection is the result of inspect, and its JSON form.
 type inspection struct {
 	Path       string            `json:"path"`
 	Format     string            `json:"format"`
 	Details    []detail          `json:"details"`
-	Model      *modelSummary     `json:"model"` // null for what is not a Griffin
+	Model      *modelSummary     `json:"model"` // null if no model was recognised
 	ModelNote  string            `json:"model_note,omitempty"`
 	Parameters int64             `json:"parameters"`
 	Bytes      int64             `json:"bytes"`
@@ -151,8 +126,8 @@ type tensorEntry struct {
 	Stats *stats.Stats `json:"stats,omitempty"`
 }
 
-// newReport describes a checkpoint, and of several models in it the one of that name.
-func newReport(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
+// newInspection describes a checkpoint. name selects one of several models; "" is for the only one.
+func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 	r := &inspection{Path: ckpt.Path, Format: ckpt.Format, Metadata: ckpt.Metadata,
 		Details: []detail{}, Notes: append([]string{}, ckpt.Notes...), Tensors: []tensorEntry{}, DTypes: []dtypeTotal{}}
 	for _, d := range ckpt.Details {
@@ -195,7 +170,7 @@ func (r *inspection) digest(ctx context.Context, ckpt *tensor.Checkpoint, stderr
 	})
 }
 
-// readAll does something with every tensor, several at a time.
+// readAll calls do for every tensor, several at a time, and shows progress.
 func (r *inspection) readAll(ctx context.Context, ckpt *tensor.Checkpoint, stderr io.Writer, do func(context.Context, *tensor.Tensor, *tensorEntry) error) error {
 	bar := newProgress(stderr, "reading", r.Bytes)
 	defer bar.done()
@@ -211,39 +186,4 @@ func (r *inspection) readAll(ctx context.Context, ckpt *tensor.Checkpoint, stder
 		})
 	}
 	return group.Wait()
-}
-
-// dump writes one tensor, or a slice of it, as .npy.
-func dump(ckpt *tensor.Checkpoint, name, out string, stdout io.Writer) error {
-	t, err := findTensor(ckpt, name)
-	if err != nil {
-		return err
-	}
-	if out == "" {
-		if isTerminal(stdout) {
-			return usagef("an .npy file is not for a terminal").advise("add --out FILE.npy")
-		}
-		return npy.Write(stdout, t)
-	}
-	// Written beside its place and renamed, so that no failure leaves a file that looks whole.
-	f, err := os.CreateTemp(dirOf(out), ".griffin-*.npy")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if err := npy.Write(f, t); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), out); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(stdout, "%s: %s %s\n", out, t.DType, tensor.ShapeString(t.Shape))
-	return err
 }

@@ -1,14 +1,53 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/npy"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// findTensor returns the tensor of that full name, or the slice of it that a NumPy index in
-// brackets behind the name asks for.
+// dump writes one tensor, or a slice of it, as .npy: to a file, or to standard output if out is "".
+func dump(ckpt *tensor.Checkpoint, name, out string, stdout io.Writer) error {
+	t, err := findTensor(ckpt, name)
+	if err != nil {
+		return err
+	}
+	if out == "" {
+		if isTerminal(stdout) {
+			return usagef("an .npy file cannot be shown on a terminal").advise("add --out FILE.npy")
+		}
+		return npy.Write(stdout, t)
+	}
+	// The file is written to a temporary path and renamed, so that out never holds a partial result.
+	f, err := os.CreateTemp(filepath.Dir(out), ".griffin-*.npy")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := npy.Write(f, t); err != nil {
+		return err
+	}
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), out); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s: %s %s\n", out, t.DType, tensor.ShapeString(t.Shape))
+	return err
+}
+
+// findTensor returns the tensor with the full name, or a slice of it if the name ends in a NumPy index
+// in brackets.
 func findTensor(ckpt *tensor.Checkpoint, name string) (*tensor.Tensor, error) {
 	if t := ckpt.Tensor(name); t != nil {
 		return t, nil
@@ -30,7 +69,7 @@ func findTensor(ckpt *tensor.Checkpoint, name string) (*tensor.Tensor, error) {
 	return nil, err.advise("griffin inspect %s lists the names", ckpt.Path)
 }
 
-// nearest returns the one tensor whose name ends in (or begins with) what was asked for, or "".
+// nearest returns the name of the only tensor whose name begins or ends with name, or "".
 func nearest(ckpt *tensor.Checkpoint, name string) string {
 	found := ""
 	for _, t := range ckpt.Tensors() {
@@ -43,5 +82,3 @@ func nearest(ckpt *tensor.Checkpoint, name string) string {
 	}
 	return found
 }
-
-func dirOf(path string) string { return filepath.Dir(path) }

@@ -6,16 +6,16 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 )
 
-// modelSummary is what inspect says of a recognised model. Settings that shapes cannot tell are
-// there only where a preset gives them.
+// modelSummary describes a recognised model. Settings that shapes do not show are nil unless the
+// checkpoint or a preset gives them.
 type modelSummary struct {
 	Name             string   `json:"name"`
 	Preset           string   `json:"preset,omitempty"`
 	Layout           string   `json:"layout"`
 	Prefix           string   `json:"prefix"`
-	Parameters       int64    `json:"parameters"` // of the model alone, the tied head not counted again
+	Parameters       int64    `json:"parameters"` // elements of the model; a tied head counts once
 	Tensors          int      `json:"tensors"`
-	Other            int      `json:"other_tensors"` // optimizer state and the like
+	Other            int      `json:"other_tensors"` // that do not belong to the model, such as optimizer state
 	VocabSize        int64    `json:"vocab_size"`
 	Width            int64    `json:"width"`
 	MLPExpandedWidth int64    `json:"mlp_expanded_width"`
@@ -23,11 +23,12 @@ type modelSummary struct {
 	LRUWidth         int64    `json:"lru_width"`
 	BlockTypes       []string `json:"block_types"`
 	AttentionWindow  *int64   `json:"attention_window,omitempty"` // the original's
-	MatchedWindow    int64    `json:"matched_window,omitempty"`   // attention_window_size where it was written to match a runtime
+	MatchedWindow    int64    `json:"matched_window,omitempty"`   // attention_window_size, if it was written to match a runtime
 	LogitsSoftCap    *float64 `json:"logits_soft_cap,omitempty"`
 	EmbeddingScale   *bool    `json:"embedding_scale,omitempty"`
 }
 
+// summarise describes a model.
 func summarise(m *model.Model) *modelSummary {
 	c, preset := m.Config, m.Preset
 	configured, err := m.Configure(model.Settings{})
@@ -52,7 +53,7 @@ func summarise(m *model.Model) *modelSummary {
 	return s
 }
 
-// familyName is the model's name among people.
+// familyName returns the preset, or what the paper calls such models.
 func familyName(preset string, c *model.Config) string {
 	switch {
 	case preset != "":
@@ -63,7 +64,7 @@ func familyName(preset string, c *model.Config) string {
 	return "Hawk"
 }
 
-// lines says the same to a person.
+// lines returns the summary as text.
 func (s *modelSummary) lines() []string {
 	lines := []string{
 		fmt.Sprintf("%s, %s layout, %s", s.Name, s.Layout, plural(s.Parameters, "parameter")),
@@ -74,21 +75,21 @@ func (s *modelSummary) lines() []string {
 		lines = append(lines, fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t",
 			*s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale))
 		if s.MatchedWindow != 0 {
-			lines = append(lines, fmt.Sprintf("config.json has %d for it, with which transformers 5 attends to what the original does", s.MatchedWindow))
+			lines = append(lines, fmt.Sprintf("config.json has attention_window_size %d, with which transformers 5 attends to the same tokens", s.MatchedWindow))
 		}
 	} else {
-		lines = append(lines, "attention window, logits soft cap and embedding scale are not known: shapes do not tell")
+		lines = append(lines, "attention window, logits soft cap and embedding scale are unknown: they cannot be inferred from shapes")
 	}
 	if s.Prefix != "" {
-		lines = append(lines, fmt.Sprintf("its tensors are under %q", s.Prefix))
+		lines = append(lines, "prefix "+s.Prefix)
 	}
 	if s.Other > 0 {
-		lines = append(lines, fmt.Sprintf("%s are no part of it", plural(int64(s.Other), "tensor")))
+		lines = append(lines, fmt.Sprintf("%s %s not belong to it", plural(int64(s.Other), "tensor"), doOrDoes(s.Other)))
 	}
 	return lines
 }
 
-// blockLetters writes the blocks as RRARRA…: R recurrent, A attention.
+// blockLetters returns one letter for each block: R for recurrent, A for attention.
 func blockLetters(types []string) string {
 	letters := make([]byte, len(types))
 	for i, t := range types {

@@ -11,7 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// print shows the inspection to a person: facts, then the tensors as a table or a tree.
+// print prints the inspection as text: facts, then the tensors as a table or a tree.
 func (r *inspection) print(w io.Writer, tree bool) error {
 	out := &lines{w: w}
 	out.printf("%s\n", r.Path)
@@ -72,7 +72,8 @@ func printTable(w io.Writer, tensors []tensorEntry) {
 	table.Flush()
 }
 
-// printTree shows names that share a path under one heading each, in the order of the checkpoint.
+// printTree prints the tensors in the order of the checkpoint, with the common parts of their names as
+// headings.
 func printTree(w io.Writer, tensors []tensorEntry) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	var open []string
@@ -95,20 +96,3 @@ func printTree(w io.Writer, tensors []tensorEntry) {
 	}
 	table.Flush()
 }
-
-// lines remembers the first error of a writer, so that printing code reads straight on.
-type lines struct {
-	w   io.Writer
-	err error
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	if l.err != nil {
-		return 0, l.err
-	}
-	n, err := l.w.Write(p)
-	l.err = err
-	return n, err
-}
-
-func (l *lines) printf(format string, args ...any) { fmt.Fprintf(l, format, args...) }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -16,8 +15,8 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
-// describeValues reads every tensor and fills in what its values are like. What is not finite is
-// said beside the facts of the checkpoint too, where it is seen without looking for it.
+// describeValues reads every tensor and fills in its statistics. NaN and infinities are noted at the
+// top too, where they are seen at once.
 func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint, stderr io.Writer) error {
 	err := r.readAll(ctx, ckpt, stderr, func(ctx context.Context, t *tensor.Tensor, entry *tensorEntry) (err error) {
 		entry.Stats, err = stats.Of(ctx, t)
@@ -34,7 +33,7 @@ func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint
 	return nil
 }
 
-// writeReport writes the page, if one was asked for.
+// writeReport writes the HTML page that --report names, if it is set.
 func (r *inspection) writeReport(c *cli.Context, ckpt *tensor.Checkpoint) error {
 	path := c.String("report")
 	if path == "" {
@@ -44,12 +43,13 @@ func (r *inspection) writeReport(c *cli.Context, ckpt *tensor.Checkpoint) error 
 	for i, t := range ckpt.Tensors() {
 		s.Tensors = append(s.Tensors, report.TensorValues{Name: t.Name, DType: t.DType, Shape: t.Shape, Stats: r.Tensors[i].Stats})
 	}
-	return report.WriteStats(path, s, append([]string{"griffin"}, os.Args[1:]...))
+	return report.WriteStats(path, s, commandLine())
 }
 
 func (r *inspection) hasStats() bool { return len(r.Tensors) > 0 && r.Tensors[0].Stats != nil }
 
-// printStats shows a line a tensor: its values, and their histogram from the least to the largest.
+// printStats prints one line for each tensor: its statistics, and a histogram of its values from the
+// least to the largest.
 func printStats(w io.Writer, tensors []tensorEntry) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "tensor\tmin\tmax\tmean\tstd\t|max|\tzeros\tNaN\tInf\tdtype\tshape\thistogram")
@@ -61,7 +61,7 @@ func printStats(w io.Writer, tensors []tensorEntry) {
 	table.Flush()
 }
 
-// figure prints a value to four digits; "-" where there is none.
+// figure returns a value to four digits, "-" for none.
 func figure(x stats.Number) string {
 	if math.IsNaN(float64(x)) {
 		return "-"
@@ -69,8 +69,8 @@ func figure(x stats.Number) string {
 	return fmt.Sprintf("%.4g", float64(x))
 }
 
-// sparkline draws counts as bars of eight heights, a pair of bins each; a bin that is not empty
-// never looks so.
+// sparkline draws counts as bars of eight heights, one for each pair of bins. Only empty pairs are
+// blank.
 func sparkline(counts []int64) string {
 	const bars = "▁▂▃▄▅▆▇█"
 	var pairs []int64

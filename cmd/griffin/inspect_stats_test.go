@@ -17,8 +17,8 @@ func (m inMemory) Stream(off int64) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(m[off:])), nil
 }
 
-// NaN and infinities stand among the facts at the top, and only there where there are some.
-func TestStatsSayWhatIsNotFinite(t *testing.T) {
+// NaN and infinities are among the notes at the top, if there are any.
+func TestStatsNoteNonFinite(t *testing.T) {
 	halves := func(codes ...uint16) tensor.Data {
 		var p []byte
 		for _, c := range codes {
@@ -33,7 +33,7 @@ func TestStatsSayWhatIsNotFinite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := newReport(ckpt, "")
+	r, err := newInspection(ckpt, "")
 	if err != nil {
 		t.Fatal(err)
 	}

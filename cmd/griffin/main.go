@@ -1,5 +1,15 @@
-// Command griffin converts, inspects and verifies checkpoints of the Griffin family of language
-// models.
+// Command griffin converts, inspects, verifies and compares checkpoints of the Griffin family of
+// language models (RecurrentGemma, Griffin, Hawk).
+//
+// Each command is one file that declares its flags, calls one function of a library package
+// (convert.Convert, verify.Verify, diff.Diff, golden.Record), and prints the result as text or, with
+// --json, as JSON. Results go to standard output; progress and errors go to standard error. Progress
+// is shown on a terminal only.
+//
+// Libraries return typed errors that never name a flag. File errors.go maps them to exit statuses,
+// and hints.go says what to do about them on the command line.
+//
+// README.md has the reference of all commands. "go test -update" writes it from the declarations.
 package main
 
 import (
@@ -17,8 +27,6 @@ import (
 )
 
 func main() {
-	// A soft limit far under the promised 256 MiB of resident memory: what else is resident is
-	// mapped pages of the files.
 	debug.SetMemoryLimit(heapLimit)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args, os.Stdout, os.Stderr)
@@ -26,14 +34,16 @@ func main() {
 	os.Exit(code)
 }
 
-// heapLimit is the bytes of Go heap above which the collector works harder.
+// heapLimit is the size of the Go heap, in bytes, above which the garbage collector works harder. It is
+// far below the 256 MiB that a conversion may use, because buffers and mapped pages of files are
+// not part of the heap.
 const heapLimit = 128 << 20
 
 // run executes one command line and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(stderr, "griffin: a fault of griffin's own: %v\n%s\nhint: please report this, with the command that led to it\n", p, debug.Stack())
+			fmt.Fprintf(stderr, "griffin: internal error: %v\n%s\nhint: please report this, with the command that led to it\n", p, debug.Stack())
 			code = exitInternal
 		}
 	}()
@@ -45,12 +55,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 func newApp(stdout, stderr io.Writer) *cli.App {
 	return &cli.App{
 		Name:    "griffin",
-		Usage:   "convert and inspect checkpoints of the Griffin family (RecurrentGemma, Griffin, Hawk)",
+		Usage:   "convert, verify and compare checkpoints of the Griffin family (RecurrentGemma, Griffin, Hawk)",
 		Version: convert.ToolVersion(),
-		Description: "Reads Orbax and Flax directories, PyTorch files and safetensors, without Python and in little\n" +
-			"memory. Every command takes its flags before or after the paths.\n\n" +
-			"Exit status: 0 success, 1 differs or fails verification, 2 usage, 3 bad or unsupported input,\n" +
-			"4 input/output, 5 a fault of griffin's own, 130 interrupted.",
+		Description: "griffin reads Orbax and Flax directories, PyTorch files and safetensors, without Python. It detects the\n" +
+			"format of a checkpoint from its content. Flags may stand before or after the paths.\n\n" +
+			"Exit status: 0 success, 1 different or failed verification, 2 wrong usage, 3 bad or unsupported input,\n" +
+			"4 input/output error, 5 internal error of griffin, 130 interrupted.",
 		Commands: []*cli.Command{convertCommand(), inspectCommand(), goldenCommand(), verifyCommand(), diffCommand(), completionCommand()},
 
 		HideHelpCommand:      true,
@@ -58,7 +68,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Suggest:              true,
 		Writer:               stdout,
 		ErrWriter:            stderr,
-		ExitErrHandler:       func(*cli.Context, error) {}, // run reports
+		ExitErrHandler:       func(*cli.Context, error) {}, // run reports errors
 		OnUsageError:         onUsageError,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -69,11 +79,11 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	}
 }
 
-// onUsageError keeps urfave/cli from printing the whole help where a flag is wrong.
+// onUsageError replaces the whole help text, which urfave/cli prints for a wrong flag, by a hint.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	name := "griffin"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != name {
 		name += " " + c.Command.Name
 	}
-	return usagef("%v", err).advise("%s --help shows the flags", name)
+	return usagef("%v", err).advise("%s --help lists the flags", name)
 }

@@ -15,53 +15,56 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/report"
 )
 
-// checkOut refuses to replace what is read, and what belongs to a checkpoint: a file inside it, or one that
-// programs would take for a part of it. What griffin itself wrote there, a card, a report or a fixture, may be
-// written anew.
-func checkOut(out string, reads ...string) error {
-	there, err := os.Stat(out)
+// checkOutputFile refuses to write to a file that is read, to a file of a checkpoint, and to a name
+// that programs would take for a file of the checkpoint. Cards, reports and fixtures that griffin wrote
+// may be replaced.
+func checkOutputFile(out string, reads ...string) error {
+	existing, err := os.Stat(out)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err == nil && there.IsDir() {
+	if err == nil && existing.IsDir() {
 		return usagef("%s is a directory", out).advise("name a file")
 	}
 	for _, path := range reads {
 		if path == "" {
 			continue
 		}
-		if info, err := os.Stat(path); err == nil && there != nil && os.SameFile(there, info) {
-			return usagef("%s is read, and would be replaced", out).advise("write to another file")
+		if info, err := os.Stat(path); err == nil && existing != nil && os.SameFile(existing, info) {
+			return usagef("%s is an input and would be replaced", out).advise("write to another file")
 		}
 		below, ok := within(out, path)
 		switch {
 		case !ok:
 		case below == "." && isModelFile(filepath.Base(out)):
-			return usagef("%s is the name of a file of the checkpoint %s", out, path).advise("choose another name, or another directory")
-		case there != nil && !isOwnFile(out):
-			return usagef("%s is a file of the checkpoint %s, and would be replaced", out, path).advise("write to another file")
+			return usagef("%s has the name of a file of the checkpoint %s", out, path).advise("choose another name or another directory")
+		case existing != nil && !isOwnFile(out):
+			return usagef("%s is a file of the checkpoint %s and would be replaced", out, path).advise("write to another file")
 		}
 	}
 	return nil
 }
 
-// checkReport refuses a --report that cannot be written before anything is read.
-func checkReport(c *cli.Context, reads ...string) error {
-	if !c.IsSet("report") {
+// checkOutputFlag refuses a flag that names a file that cannot be written, before anything is read.
+func checkOutputFlag(c *cli.Context, flag string, reads ...string) error {
+	if !c.IsSet(flag) {
 		return nil
 	}
-	path := c.String("report")
+	path := c.String(flag)
 	if path == "" {
-		return usagef("--report names no file")
+		return usagef("--%s needs the name of a file", flag)
 	}
-	if err := checkOut(path, reads...); err != nil {
+	if err := checkOutputFile(path, reads...); err != nil {
 		return err
 	}
-	_, err := os.Stat(dirOf(path))
+	_, err := os.Stat(filepath.Dir(path))
 	return err
 }
 
-// within reports whether a file is, or would be, somewhere in a directory, and in which folder of it.
+// commandLine returns the command line, for reports.
+func commandLine() []string { return append([]string{"griffin"}, os.Args[1:]...) }
+
+// within reports whether a file is, or would be, inside a directory, and in which folder of it.
 func within(file, dir string) (folder string, ok bool) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return "", false
@@ -79,20 +82,21 @@ func within(file, dir string) (folder string, ok bool) {
 }
 
 func realPath(path string) (string, error) {
-	whole, err := filepath.Abs(path)
+	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
-	return filepath.EvalSymlinks(whole)
+	return filepath.EvalSymlinks(absolute)
 }
 
-// modelFiles are names by which programs find the parts of a checkpoint, besides the endings of weights.
+// modelFiles are names of files in which programs expect a part of a checkpoint.
 var modelFiles = []string{
 	"config.json", "generation_config.json", "conversion.json", "model.safetensors.index.json", "pytorch_model.bin.index.json",
 	"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json", "adapter_config.json",
 	"preprocessor_config.json", "checkpoint", "_METADATA", "_CHECKPOINT_METADATA", "_sharding", "manifest.ocdbt", "commit_success.txt",
 }
 
+// isModelFile reports whether programs would take a file of that name for a part of a checkpoint.
 func isModelFile(name string) bool {
 	return slices.Contains(modelFiles, name) || slices.Contains([]string{".safetensors", ".bin", ".pt", ".pth", ".model"}, filepath.Ext(name))
 }

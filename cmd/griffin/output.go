@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// printJSON prints a result as indented JSON, names as they are (no HTML escapes).
+// printJSON prints a result as indented JSON, without HTML escapes.
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
@@ -18,7 +18,7 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// size prints bytes in decimal units, as disks and download pages count them.
+// size returns a number of bytes in decimal units: 5.37 GB.
 func size(n int64) string {
 	for _, u := range []struct {
 		unit string
@@ -31,7 +31,7 @@ func size(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// count prints a number with its digits in groups of three: 2,682,862,080.
+// count returns a number with its digits in groups of three: 2,682,862,080.
 func count(n int64) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -40,7 +40,7 @@ func count(n int64) string {
 	return s
 }
 
-// plural prints a count and its noun: 1 tensor, 465 tensors.
+// plural returns a count and its noun: 1 tensor, 465 tensors.
 func plural(n int64, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -48,7 +48,15 @@ func plural(n int64, noun string) string {
 	return count(n) + " " + noun + "s"
 }
 
-// printable makes text from a file safe for a terminal: what cannot be shown is escaped.
+// doOrDoes returns the form of "do" for n things.
+func doOrDoes(n int) string {
+	if n == 1 {
+		return "does"
+	}
+	return "do"
+}
+
+// printable makes text from a file safe for a terminal: characters that cannot be shown are escaped.
 func printable(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) < 0 {
 		return s
@@ -57,7 +65,7 @@ func printable(s string) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// completeFlags offers the flags of a command to the shell; paths are the shell's own business.
+// completeFlags prints the flags of a command for the completion script, which completes paths itself.
 func completeFlags(c *cli.Context) {
 	for _, flag := range c.Command.VisibleFlags() {
 		for _, name := range flag.Names() {
@@ -67,3 +75,20 @@ func completeFlags(c *cli.Context) {
 		}
 	}
 }
+
+// lines is a writer that remembers the first error, so that callers check it once, at the end.
+type lines struct {
+	w   io.Writer
+	err error
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	n, err := l.w.Write(p)
+	l.err = err
+	return n, err
+}
+
+func (l *lines) printf(format string, args ...any) { fmt.Fprintf(l, format, args...) }

@@ -9,9 +9,11 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows how far a command is, with rate and time left, on a terminal and nowhere else.
+// progress is a bar on a terminal that shows how much is done, the rate and the time left. Its zero
+// value shows nothing.
 type progress struct{ bar *progressbar.ProgressBar }
 
+// newProgress returns a bar for total bytes, or one that shows nothing if w is not a terminal.
 func newProgress(w io.Writer, verb string, total int64) progress {
 	if !isTerminal(w) || total == 0 {
 		return progress{}
@@ -27,26 +29,44 @@ func newProgress(w io.Writer, verb string, total int64) progress {
 	)}
 }
 
-// add counts bytes; it is safe for several goroutines.
+// add adds n bytes to what is done. It is safe for concurrent use.
 func (p progress) add(n int64) {
 	if p.bar != nil {
 		_ = p.bar.Add64(n)
 	}
 }
 
-// set says that n bytes are done in all.
+// set shows that n bytes are done.
 func (p progress) set(n int64) {
 	if p.bar != nil {
 		_ = p.bar.Set64(n)
 	}
 }
 
-// done clears the line.
+// done removes the bar from the terminal.
 func (p progress) done() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
 	}
 }
+
+// stages shows a bar for each stage of a task, one after the other.
+type stages struct {
+	stage string
+	bar   progress
+}
+
+// set shows that done of total bytes of a stage are done. Another stage replaces the bar.
+func (s *stages) set(w io.Writer, stage string, done, total int64) {
+	if stage != s.stage {
+		s.bar.done()
+		s.stage, s.bar = stage, newProgress(w, stage, total)
+	}
+	s.bar.set(done)
+}
+
+// done removes the bar from the terminal.
+func (s *stages) done() { s.bar.done() }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

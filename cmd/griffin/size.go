@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// sizeUnits as transformers has them: decimal, and binary with an i.
+// sizeUnits are those of transformers: decimal (GB) and binary (GiB).
 var sizeUnits = []struct {
 	suffix string
 	bytes  float64
@@ -16,7 +16,7 @@ var sizeUnits = []struct {
 	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
 }
 
-// parseSize reads a size such as 5GB, 512MiB or 1000000.
+// parseSize parses a size such as 5GB, 512MiB or 1000000.
 func parseSize(s string) (int64, error) {
 	text := strings.ToUpper(strings.TrimSpace(s))
 	for _, u := range sizeUnits {
@@ -30,5 +30,5 @@ func parseSize(s string) (int64, error) {
 		}
 		return int64(x * u.bytes), nil
 	}
-	return 0, fmt.Errorf("%q is no size: write 5GB, 512MiB or a number of bytes", s)
+	return 0, fmt.Errorf("%q is not a size: write 5GB, 512MiB or a number of bytes", s)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -10,7 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/report"
 )
 
-// verdictFiles are the files that verify writes besides what it prints.
+// verdictFiles are the files that verify writes, by flag.
 var verdictFiles = []struct {
 	flag  string
 	write func(path string, v *verify.Verdict, p *verify.Provenance) error
@@ -18,25 +17,15 @@ var verdictFiles = []struct {
 
 func verdictFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "report", Usage: "write the verdict as one HTML page with plots to `FILE`"},
-		&cli.StringFlag{Name: "card", Usage: "write the verification card, as JSON to publish beside the model, to `FILE`"},
+		&cli.StringFlag{Name: "report", Usage: "write an HTML page with plots to `FILE`"},
+		&cli.StringFlag{Name: "card", Usage: "write the verification card, a JSON record to publish beside the model, to `FILE`"},
 	}
 }
 
-// checkVerdictFiles refuses what cannot be written before anything is read.
+// checkVerdictFiles refuses files that cannot be written, before anything is read.
 func checkVerdictFiles(c *cli.Context, o verify.Options) error {
 	for _, f := range verdictFiles {
-		path := c.String(f.flag)
-		if path == "" {
-			if c.IsSet(f.flag) {
-				return usagef("--%s names no file", f.flag)
-			}
-			continue
-		}
-		if err := checkOut(path, o.Source, o.Converted, o.Golden); err != nil {
-			return err
-		}
-		if _, err := os.Stat(dirOf(path)); err != nil {
+		if err := checkOutputFlag(c, f.flag, o.Source, o.Converted, o.Golden); err != nil {
 			return err
 		}
 	}
@@ -46,12 +35,12 @@ func checkVerdictFiles(c *cli.Context, o verify.Options) error {
 	return nil
 }
 
-// writeVerdictFiles writes the files that were asked for, whatever the verdict is.
+// writeVerdictFiles writes the files that the flags name, whatever the verdict is.
 func writeVerdictFiles(c *cli.Context, o verify.Options, v *verify.Verdict) error {
 	if c.String("report") == "" && c.String("card") == "" {
 		return nil
 	}
-	p, err := v.Provenance(c.Context, o, append([]string{"griffin"}, os.Args[1:]...))
+	p, err := v.Provenance(c.Context, o, commandLine())
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
-// explainRuntime prints what each runtime does with a model. No weights are read.
+// explainRuntime prints what each runtime computes with a model. It reads no weights but those of an
+// output head.
 func explainRuntime(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return usagef("--explain-runtime takes one checkpoint, got %s", plural(int64(c.NArg()), "path"))
@@ -36,11 +37,12 @@ func explainRuntime(c *cli.Context) error {
 		return err
 	}
 	if w := m.Original.AttentionWindow; m.Config.Has(model.Attention) && m.Config.AttentionWindow == w {
-		fmt.Fprintf(c.App.Writer, "\ngriffin convert --match-runtime transformers5 writes attention_window_size %d, with which transformers 5 sees what the original does\n", w+1)
+		fmt.Fprintf(c.App.Writer, "\ngriffin convert --match-runtime transformers5 writes attention_window_size %d, with which transformers 5 attends to the same tokens as the original\n", w+1)
 	}
 	return nil
 }
 
+// printFacts prints a table of facts.
 func printFacts(to io.Writer, facts []runtime.Fact) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "RUNTIME\tPROMPT\tCACHE\tAS THE ORIGINAL\tWHAT IT DOES")

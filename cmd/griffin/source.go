@@ -1,0 +1,103 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// settingsFlags declare what the shapes of an original checkpoint do not show. Every command that
+// needs a complete model has them.
+func settingsFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "preset", Usage: "take the settings of model `NAME`: " + strings.Join(model.Griffin.PresetNames(), ", "), DefaultText: "recognised by its shapes"},
+		&cli.Int64Flag{Name: "attention-window", Usage: "attention window of the original: a token attends to itself and the last `N` tokens", DefaultText: "from the preset"},
+		&cli.Float64Flag{Name: "logits-soft-cap", Usage: "logits are tanh(x/`X`)*X; 0 means no cap", DefaultText: "from the preset"},
+		&cli.BoolFlag{Name: "embedding-scale", Usage: "whether embeddings are multiplied by sqrt(width): =true or =false", DefaultText: "from the preset"},
+	}
+}
+
+// settings returns what settingsFlags were given. A flag that was not given is nil.
+func settings(c *cli.Context) model.Settings {
+	s := model.Settings{Preset: c.String("preset")}
+	if c.IsSet("attention-window") {
+		n := c.Int64("attention-window")
+		s.AttentionWindow = &n
+	}
+	if c.IsSet("logits-soft-cap") {
+		x := c.Float64("logits-soft-cap")
+		s.LogitsSoftCap = &x
+	}
+	if c.IsSet("embedding-scale") {
+		b := c.Bool("embedding-scale")
+		s.EmbeddingScale = &b
+	}
+	return s
+}
+
+func stepFlag() cli.Flag {
+	return &cli.Int64Flag{Name: "step", Value: -1, DefaultText: "newest", Usage: "open step `N` of a training run's directory"}
+}
+
+func modelFlag() cli.Flag {
+	return &cli.StringFlag{Name: "model", Usage: "select the model under `NAME` of several in the checkpoint, such as ema_params (. for the top level)"}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print the result as JSON"}
+}
+
+// stepOption returns the step that a flag selects, nil if it is not set.
+func stepOption(c *cli.Context, flag string) (*int64, error) {
+	if !c.IsSet(flag) {
+		return nil, nil
+	}
+	n := c.Int64(flag)
+	if n < 0 {
+		return nil, usagef("--%s %d: a step is not negative", flag, n)
+	}
+	return &n, nil
+}
+
+// openSource opens a checkpoint of any format at the step that --step selects.
+func openSource(c *cli.Context, path string) (*tensor.Checkpoint, error) {
+	step, err := stepOption(c, "step")
+	if err != nil {
+		return nil, err
+	}
+	return formats.Open(path, formats.Options{Step: step})
+}
+
+// openModel opens a checkpoint and the model in it, with the settings that the flags give.
+func openModel(c *cli.Context, path string) (*runtime.Model, error) {
+	checkpoint, err := openSource(c, path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := runtime.Open(c.Context, checkpoint, runtime.Options{Settings: settings(c), Name: c.String("model")})
+	if err != nil {
+		checkpoint.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// openAdapter opens the adapter that --adapter names, nil if it is not set.
+func openAdapter(c *cli.Context) (*peft.Adapter, error) {
+	path := c.String("adapter")
+	if path == "" {
+		return nil, nil
+	}
+	source, dir, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
+	}
+	return peft.Read(source, dir)
+}
