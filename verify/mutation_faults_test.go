@@ -276,7 +276,7 @@ var nameFaults = []fault{
 		name := in(i, "temporal_block.q_proj.bias")
 		m.tensors = append(m.tensors, &entry{name, tensor.F32, []int64{4}, make([]byte, 16)})
 		return []string{name}
-	}, "no tensor of the model", false},
+	}, "not a tensor of the model", false},
 	{namesClass, "a block too many", func(m *made) []string {
 		var out []string
 		for _, name := range m.all(fmt.Sprintf("layers.%d.", m.blocks-1)) {
@@ -286,7 +286,7 @@ var nameFaults = []fault{
 			out = append(out, e.name)
 		}
 		return out
-	}, "no tensor of the model", false},
+	}, "not a tensor of the model", false},
 	{namesClass, "rotary frequencies saved too", func(m *made) []string {
 		i, ok := m.layer(convert.Attention, 0)
 		if !ok {
@@ -295,7 +295,7 @@ var nameFaults = []fault{
 		name := in(i, "temporal_block.rotary_emb.inv_freq")
 		m.tensors = append(m.tensors, &entry{name, tensor.F32, []int64{2}, make([]byte, 8)})
 		return []string{name}
-	}, "no tensor of the model", false},
+	}, "not a tensor of the model", false},
 	{namesClass, "output projection under the original's name", renamed("o_proj", "proj_final"), "perhaps it was renamed", false},
 	{namesClass, "RG-LRU parameter under the original's name", renamed("recurrent_param", "a_param"), "perhaps it was renamed", false},
 	{namesClass, "one letter of another case", renamed("final_norm", "Final_norm"), "perhaps it was renamed", false},

@@ -17,10 +17,10 @@ type Check struct {
 	Skipped  bool     `json:"skipped,omitempty"` // the check could not be made; Summary says why
 	Summary  string   `json:"summary"`
 	Failures []string `json:"failures,omitempty"` // each in one line, with full names in both checkpoints
-	Notes    []string `json:"notes,omitempty"`    // what is no failure
+	Notes    []string `json:"notes,omitempty"`    // what is not a failure
 }
 
-// Checks returns the checks that were made, in their order.
+// Checks returns the checks that were made, in order.
 func (v *Verdict) Checks() []Check {
 	var all []Check
 	for _, s := range v.Sections() {
@@ -64,7 +64,7 @@ func (v *Verdict) Sections() []NamedSection {
 	return all
 }
 
-// Answer is the verdict in a few words.
+// Answer is the verdict in a few words: "the same model", "not the same model".
 func (v *Verdict) Answer() string {
 	of := "the same model"
 	if v.Converted == nil {
@@ -97,7 +97,7 @@ func (v *Verdict) TensorNames(names []string) []string {
 	return out
 }
 
-// counterpart returns a tensor's name in the other checkpoint, where the proof of the weights tells.
+// counterpart returns a tensor's name in the other checkpoint, or "" if it is not known.
 func (v *Verdict) counterpart(name string) string {
 	if v.Weights == nil {
 		return ""
@@ -116,8 +116,8 @@ func (v *Verdict) counterpart(name string) string {
 	return strings.Join(made, " + ")
 }
 
-// WriteText writes a verdict as a short table for people: a line for each check, and what is wrong
-// below it. Text that comes from files is made safe for a terminal.
+// WriteText writes a verdict for people: a table with a line for each check, and below it what is wrong. Text from files
+// is escaped, so that it cannot control a terminal.
 func WriteText(w io.Writer, v *Verdict) error {
 	out := &textWriter{w: w}
 	checks := v.Checks()
@@ -175,7 +175,7 @@ func metricsLine(m *logits.PassMetrics) string {
 		logits.PassTitle(m.Pass), float64(f.Largest), float64(f.Mean), float64(f.NMSE), float64(f.KLMean), float64(f.KLP95), float64(f.KLMax), 100*float64(f.Top1), 100*float64(f.Top10))
 }
 
-// textWriter remembers the first error, so that printing code reads straight on.
+// textWriter keeps the first error, so that callers check it once.
 type textWriter struct {
 	w   io.Writer
 	err error

@@ -11,17 +11,16 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
-// Verdict is the answer to "is this the same model?", with all that it rests on. Every check that
-// was asked for has a part of its own; one that was not is nil.
+// Verdict is the answer to "is this the same model?", and what it is based on. A check that was not made is nil.
 type Verdict struct {
-	Same      bool     `json:"same"`                // every check that was made found nothing wrong
+	Same      bool     `json:"same"`                // no check found anything wrong
 	Griffin   string   `json:"griffin"`             // version of the tool
-	Source    *Subject `json:"source,omitempty"`    // the original; of CKPT --golden FILE the only checkpoint
+	Source    *Subject `json:"source,omitempty"`    // the original, or the only checkpoint
 	Converted *Subject `json:"converted,omitempty"` // what was made of it
-	Adapter   string   `json:"adapter,omitempty"`   // path of the adapter that was put on the source
+	Adapter   string   `json:"adapter,omitempty"`   // path of the adapter that was merged into the source
 	Golden    string   `json:"golden,omitempty"`    // path of the fixture
 
-	Settings *Settings `json:"settings,omitempty"` // by which the source was judged
+	Settings *Settings `json:"settings,omitempty"` // of the source
 
 	Structure *Section         `json:"structure,omitempty"`
 	Config    *Section         `json:"config,omitempty"`
@@ -29,12 +28,12 @@ type Verdict struct {
 	Logits    []*logits.Result `json:"logits,omitempty"`
 
 	Window  *runtime.Window `json:"window,omitempty"`  // how the Hugging Face side writes the attention window
-	Runtime *RuntimeResult  `json:"runtime,omitempty"` // where source and converted part when each is run by its own implementation
+	Runtime *RuntimeResult  `json:"runtime,omitempty"` // where source and converted diverge when each is run by a runtime of its layout
 
-	Notes []string `json:"notes,omitempty"` // what the reader should know and what is no failure, one sentence each
+	Notes []string `json:"notes,omitempty"` // what the reader should know, one sentence each; no failures
 }
 
-// Subject is a checkpoint that was looked at.
+// Subject is a checkpoint that was verified.
 type Subject struct {
 	Path   string `json:"path"`
 	Format string `json:"format"` // of the container: "torch-zip", "safetensors", …
@@ -42,7 +41,7 @@ type Subject struct {
 	Prefix string `json:"prefix,omitempty"`
 }
 
-// Settings are what shapes could not tell of the source, and where it came from.
+// Settings are the settings of a model that its shapes do not show.
 type Settings struct {
 	Preset          string `json:"preset,omitempty"`
 	AttentionWindow int64  `json:"attention_window"`
@@ -53,28 +52,28 @@ type Settings struct {
 // Section is the outcome of one check.
 type Section struct {
 	OK       bool      `json:"ok"`
-	Skipped  bool      `json:"skipped,omitempty"` // the check could not be made, and says nothing; Summary has the reason
+	Skipped  bool      `json:"skipped,omitempty"` // the check could not be made; Summary says why
 	Summary  string    `json:"summary"`           // one line
-	Findings []Finding `json:"findings"`          // all that is wrong: complete, in the order of the destination
-	Notes    []string  `json:"notes,omitempty"`   // what is no fault
+	Findings []Finding `json:"findings"`          // everything that is wrong, in the order of the destination
+	Notes    []string  `json:"notes,omitempty"`   // what is not wrong
 }
 
-// Finding is one thing that is wrong. Fields that do not apply are left out.
+// Finding is one thing that is wrong. Fields that do not apply are empty.
 type Finding struct {
 	Kind          FindingKind `json:"kind"`
-	Tensor        string      `json:"tensor,omitempty"`         // that is at fault: its full name in the checkpoint that is judged
-	SourceName    string      `json:"source_name,omitempty"`    // full name of its counterpart in the source (several: joined with " + ")
-	ConvertedName string      `json:"converted_name,omitempty"` // full name in the converted checkpoint, where it has one or should
+	Tensor        string      `json:"tensor,omitempty"`         // full name in the checkpoint that is verified
+	SourceName    string      `json:"source_name,omitempty"`    // full name of its counterpart in the source; several are joined with " + "
+	ConvertedName string      `json:"converted_name,omitempty"` // full name that it has or should have in the converted checkpoint
 	Field         string      `json:"field,omitempty"`          // of config.json: "rope_parameters.rope_theta"
-	Index         []int64     `json:"index,omitempty"`          // of the first wrong element, in the converted tensor
+	Index         []int64     `json:"index,omitempty"`          // of the first wrong element of the converted tensor
 	Want          string      `json:"want,omitempty"`
 	Got           string      `json:"got,omitempty"`
 	Differing     int64       `json:"differing,omitempty"` // elements that are wrong
 	Elements      int64       `json:"elements,omitempty"`  // of the tensor
-	Detail        string      `json:"detail,omitempty"`    // what it means, or what it looks like
+	Detail        string      `json:"detail,omitempty"`    // what the difference means, or what the tensor holds
 }
 
-// String says it in one line, for people.
+// String describes the finding in one line, for people.
 func (f *Finding) String() string {
 	var b strings.Builder
 	b.WriteString(cmp.Or(f.Field, f.Tensor))
@@ -85,7 +84,7 @@ func (f *Finding) String() string {
 	case MissingTensor:
 		fmt.Fprintf(&b, ": missing, %s", f.Want)
 	case ExtraTensor:
-		fmt.Fprintf(&b, ": no tensor of the model, %s", f.Got)
+		fmt.Fprintf(&b, ": not a tensor of the model, %s", f.Got)
 	case WrongField:
 		fmt.Fprintf(&b, ": %s, not %s", f.Got, f.Want)
 	case MisshapenTensor, MistypedTensor:
@@ -103,55 +102,55 @@ func (f *Finding) String() string {
 	return b.String()
 }
 
-// FindingKind says what is wrong.
+// FindingKind is a kind of Finding.
 type FindingKind string
 
 // The kinds of findings.
 const (
 	MissingTensor   FindingKind = "missing"   // the conversion lacks a tensor
-	ExtraTensor     FindingKind = "extra"     // the conversion has a tensor of no parameter
+	ExtraTensor     FindingKind = "extra"     // the conversion has a tensor that is not part of the model
 	MisshapenTensor FindingKind = "misshapen" // it has another shape
 	MistypedTensor  FindingKind = "mistyped"  // it has another dtype
-	UntiedHead      FindingKind = "head"      // lm_head.weight is no copy of the embedding
-	WrongField      FindingKind = "field"     // config.json says something else than the source
+	UntiedHead      FindingKind = "head"      // the output head is not a copy of the embedding
+	WrongField      FindingKind = "field"     // config.json contradicts the source
 	WrongWeights    FindingKind = "weights"   // elements differ
 )
 
 // WeightsSection is the outcome of the proof of the weights.
 type WeightsSection struct {
 	Section
-	Tensors  int   `json:"tensors"`  // of the converted checkpoint that were compared
-	Elements int64 `json:"elements"` // of them, every one compared
+	Tensors  int   `json:"tensors"`  // of the converted checkpoint, that were compared
+	Elements int64 `json:"elements"` // of them; every one was compared
 	Bytes    int64 `json:"bytes"`    // of them
 
 	Converted []TensorDigest `json:"converted"` // the tensors that were compared, in the converted checkpoint's order
 	Source    []TensorDigest `json:"source"`    // the tensors that they were made of
 
-	// What a change of dtype did, which is no fault.
-	Rounded    int64 `json:"rounded"`    // elements that were held against rounding to nearest, not bit for bit
-	Overflowed int64 `json:"overflowed"` // of them finite ones that became infinite
+	// The effect of a change of dtype, which is not an error.
+	Rounded    int64 `json:"rounded"`    // elements that were compared with the source rounded to nearest, not bit for bit
+	Overflowed int64 `json:"overflowed"` // finite ones of them that became infinite
 
-	// The embedding of a model that does not scale it is divided by what transformers scales it by.
-	Divided int64 `json:"divided,omitempty"` // elements that were held against the quotient, rounded once
-	Inexact int64 `json:"inexact,omitempty"` // of them those that multiplying, rounded again, does not give back
+	// The embedding of a model that does not scale it is divided by the factor that transformers scales it by.
+	Divided int64 `json:"divided,omitempty"` // elements that were compared with the quotient, rounded once
+	Inexact int64 `json:"inexact,omitempty"` // those of them that multiplying and rounding again does not restore
 }
 
-// TensorDigest is one tensor's type, shape and the SHA-256 of its elements, row-major and
-// little-endian: the same whatever format it is read from.
+// TensorDigest has the SHA-256 of a tensor's elements, row-major and little-endian: the same whatever format they are read
+// from.
 type TensorDigest struct {
 	Name   string   `json:"name"`
 	DType  string   `json:"dtype"`
 	Shape  []int64  `json:"shape"`
 	SHA256 string   `json:"sha256"`
-	Rule   string   `json:"rule,omitempty"` // how a converted tensor was made: "copy", "part 0, transpose", …
-	From   []string `json:"from,omitempty"` // of which tensors of the source
-	OK     bool     `json:"ok"`             // all elements are right; of a source tensor: where they went
+	Rule   string   `json:"rule,omitempty"` // how a converted tensor is made: "copy", "part 0, transpose", …
+	From   []string `json:"from,omitempty"` // tensors of the source that it is made of
+	OK     bool     `json:"ok"`             // all elements are right; for a source tensor: in the converted tensors
 }
 
-// Number is a float64 whose JSON is a string where it is not finite: NaN, Infinity, -Infinity.
+// Number is a float64 whose JSON is a string if it is not finite: NaN, Infinity, -Infinity.
 type Number = float.Number
 
-// conclude settles Same.
+// conclude sets Same.
 func (v *Verdict) conclude() {
 	v.Same = true
 	for _, s := range []*Section{v.Structure, v.Config} {

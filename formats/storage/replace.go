@@ -2,13 +2,14 @@ package storage
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 )
 
 // Replace calls fill to write a file of size bytes beside path, syncs it and renames it to path. Until then path is
 // unchanged. If it fails, it leaves no file behind.
-func Replace(path string, size int64, fill func(*os.File) error) (err error) {
+func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := CheckFree(dir, size); err != nil {
 		return err
@@ -39,8 +40,8 @@ func Replace(path string, size int64, fill func(*os.File) error) (err error) {
 
 // ReplaceWith replaces the file at path by one with the given content, as Replace does.
 func ReplaceWith(path string, content []byte) error {
-	return Replace(path, int64(len(content)), func(f *os.File) error {
-		_, err := f.Write(content)
+	return Replace(path, int64(len(content)), func(w io.WriterAt) error {
+		_, err := w.WriteAt(content, 0)
 		return err
 	})
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
-	"os"
 	"runtime"
 	"strconv"
 
@@ -55,7 +55,7 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 		return nil, err
 	}
 	size := layout.Files[0].Size
-	err = storage.Replace(path, size, func(w *os.File) error {
+	err = storage.Replace(path, size, func(w io.WriterAt) error {
 		if _, err := w.WriteAt(layout.Files[0].Header, 0); err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ type recorder struct {
 
 	specs  []tensor.Spec
 	index  map[string]int // of a tensor in specs and places, by name
-	file   *os.File
+	file   io.WriterAt
 	places []safetensors.Range
 	buffer []byte
 }

@@ -9,8 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// codes counts how often each value of a type of 8 or 16 bits occurs, from which all else follows
-// exactly.
+// codes counts how often each value of a dtype of 8 or 16 bits occurs. The statistics follow exactly.
 type codes struct {
 	dtype tensor.DType
 	size  int
@@ -41,7 +40,7 @@ func (c *codes) add(p []byte) {
 	}
 }
 
-// values returns the number that each code stands for.
+// values returns the value of each code.
 func (c *codes) values() []float64 {
 	src := make([]byte, len(c.count)*c.size)
 	for i := range c.count {
@@ -57,7 +56,7 @@ func (c *codes) values() []float64 {
 }
 
 func (c *codes) stats() *Stats {
-	s := nothing()
+	s := noValues()
 	var cells []cell
 	for i, v := range c.values() {
 		n := c.count[i]

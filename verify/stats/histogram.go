@@ -1,26 +1,26 @@
 package stats
 
-// Histogram counts finite values: Counts[i] of them lie from Edges[i] to below Edges[i+1], the last
-// ones to Edges[i+1] itself. There is no bin where there is no finite value.
+// Histogram counts finite values: Counts[i] of them lie in [Edges[i], Edges[i+1]), the last bin includes its upper edge.
+// There are no bins if no value is finite.
 //
-// Bins are equally wide. Of types of more than 16 bits each edge is the next value below that the
-// upper 16 bits of a float32 tell from its neighbours, so that counts are exact without a second
-// reading, and bins of a range that is narrow for its distance from 0 are fewer.
+// Bins are equally wide. For dtypes of more than 16 bits each edge is moved down to a value that the upper 16 bits of a
+// float32 represent, so that counts are exact without a second reading. A range that is narrow for its distance from 0
+// therefore has fewer bins.
 type Histogram struct {
 	Edges  []Number `json:"edges"`
 	Counts []int64  `json:"counts"`
 }
 
-// Bins is how many bins a histogram has at most.
+// Bins is the largest number of bins.
 const Bins = 40
 
-// cell is how many values there are from low to below the next cell.
+// cell counts the values from low up to the next cell.
 type cell struct {
 	low float64
 	n   int64
 }
 
-// edges divides a range into bins; snap moves an edge down to the beginning of a cell.
+// edges divides a range into bins; snap moves an edge down to the lower end of its cell.
 func edges(low, high float64, snap func(float64) float64) []Number {
 	out := []Number{Number(low)}
 	for k := 1; k < Bins; k++ {
@@ -33,7 +33,7 @@ func edges(low, high float64, snap func(float64) float64) []Number {
 	return append(out, Number(high))
 }
 
-// fill puts cells, in ascending order, into the bins between edges.
+// fill counts cells, which are in ascending order, in the bins between edges.
 func fill(edges []Number, cells []cell) Histogram {
 	h := Histogram{Edges: edges, Counts: make([]int64, len(edges)-1)}
 	bin := 0

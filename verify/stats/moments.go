@@ -6,9 +6,9 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// moments are the mean and the sum of squared distances from it, which can be merged without loss
-// of precision (Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
-// sample variances", 1979).
+// moments are the count, the mean, the sum of squared distances from the mean, and the range of values. They can be merged
+// without loss of precision (Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+// variances", 1979).
 type moments struct {
 	n        int64
 	mean, m2 float64
@@ -39,17 +39,17 @@ func (m *moments) into(s *Stats) {
 	s.AbsMax = Number(max(math.Abs(m.min), math.Abs(m.max)))
 }
 
-// wide counts the values of types that have too many for codes: moments a panel at a time, and the
-// histogram by the upper 16 bits of float32.
+// wide gathers the statistics of dtypes that have too many values for codes: moments panel by panel, and the histogram by
+// the upper 16 bits of float32.
 type wide struct {
 	dtype   tensor.DType
 	values  tensor.Values
-	left    int64 // values that are still to come: the last byte of packed ones may hold more
+	left    int64 // values still to come: the last byte of a packed dtype may hold padding
 	decoded []float64
 
 	sum             moments
 	nan, inf, zeros int64
-	cells           []int64 // by order
+	cells           []int64 // values by order
 }
 
 func newWide(d tensor.DType, values tensor.Values, total int64) *wide {
@@ -104,7 +104,7 @@ func momentsOf(v []float64) moments {
 	}
 	if m.mean = sum / float64(m.n); math.IsInf(sum, 0) || math.IsNaN(sum) {
 		m.mean = 0
-		for _, x := range v { // a sum that overflows, of a mean that does not
+		for _, x := range v { // the sum overflows, but the mean does not
 			m.mean += x / float64(m.n)
 		}
 	}
@@ -115,7 +115,7 @@ func momentsOf(v []float64) moments {
 }
 
 func (w *wide) stats() *Stats {
-	s := nothing()
+	s := noValues()
 	s.Values, s.NaN, s.Inf, s.Zeros = w.sum.n+w.nan+w.inf, w.nan, w.inf, w.zeros
 	w.sum.into(&s)
 	var cells []cell
@@ -130,8 +130,8 @@ func (w *wide) stats() *Stats {
 	return &s
 }
 
-// order numbers the values that the upper 16 bits of a float32 tell apart, in ascending order. What
-// float32 does not hold counts as the next value below.
+// order numbers values in ascending order by the upper 16 bits of their float32. A value that float32 does not represent
+// counts as the next lower one.
 func order(v float64) uint16 {
 	f := float32(v)
 	if float64(f) > v {
@@ -142,10 +142,10 @@ func order(v float64) uint16 {
 		f = -math.MaxFloat32
 	}
 	bits := math.Float32bits(f)
-	return uint16((bits ^ (uint32(int32(bits)>>31) | 1<<31)) >> 16) // without branches, which half of all values would miss
+	return uint16((bits ^ (uint32(int32(bits)>>31) | 1<<31)) >> 16) // without branches, because half of them would be mispredicted
 }
 
-// lowest returns the least value of a number that order gives.
+// lowest returns the smallest value with a given order.
 func lowest(k uint16) float64 {
 	if k == order(-math.MaxFloat32) {
 		return math.Inf(-1) // all below float32 are in it

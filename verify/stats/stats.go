@@ -1,11 +1,9 @@
-// Package stats tells what the elements of a tensor are like: their range, their moments, how many
-// are zero or not finite, and a histogram. A tensor is read once, from front to back, in memory that
-// does not grow with it.
+// Package stats describes the values of a tensor: their range, mean and standard deviation, how many are zero or not
+// finite, and a histogram. A tensor is read once, from front to back, in memory that does not grow with it.
 package stats
 
 import (
 	"context"
-	"errors"
 	"io"
 	"math"
 
@@ -13,14 +11,14 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
 )
 
-// Number is a float64 whose JSON is a string where it is not finite.
+// Number is a float64 whose JSON is a string if it is not finite: NaN, Infinity, -Infinity.
 type Number = float.Number
 
-// Stats describes the values of a tensor. Those that are not finite are counted, and left out of all
-// else; of complex types real and imaginary parts are values of their own.
+// Stats describes the values of a tensor. Values that are not finite are counted, and left out of the rest. The real and
+// the imaginary part of a complex number are two values.
 type Stats struct {
 	Values int64  `json:"values"`
-	Min    Number `json:"min"` // NaN, as those below, where no value is finite
+	Min    Number `json:"min"` // NaN if no value is finite, like Max, Mean, Std and AbsMax
 	Max    Number `json:"max"`
 	Mean   Number `json:"mean"`
 	Std    Number `json:"std"` // of the population: divided by the number of values
@@ -32,20 +30,20 @@ type Stats struct {
 	Histogram Histogram `json:"histogram"`
 }
 
-// Finite reports whether all values are.
+// Finite reports whether all values are finite.
 func (s *Stats) Finite() bool { return s.NaN == 0 && s.Inf == 0 }
 
-// counter takes a tensor's bytes, whole elements at a time, and sums them up.
+// counter gathers the statistics of a tensor from its bytes, whole elements at a time.
 type counter interface {
 	add(p []byte)
 	stats() *Stats
 }
 
-// panel is a multiple of the bytes that elements of every type take, packed ones included.
-const panel = 3 * 64 << 10
+// panelBytes are read at a time. They hold whole elements of every dtype, packed ones included.
+const panelBytes = 3 * 64 << 10
 
-// Of reads a tensor. Its errors are those of its format, *tensor.FormatError with its name; checksums
-// that the format keeps are checked.
+// Of reads a tensor and returns its statistics. It checks the checksums that the format has. Corrupt data is a
+// *tensor.FormatError with the name of the tensor.
 func Of(ctx context.Context, t *tensor.Tensor) (*Stats, error) {
 	c := newCounter(t)
 	err := read(ctx, t, c)
@@ -53,11 +51,7 @@ func Of(ctx context.Context, t *tensor.Tensor) (*Stats, error) {
 		err = check.Check()
 	}
 	if err != nil {
-		var bad *tensor.FormatError
-		if errors.As(err, &bad) {
-			bad.Of(t.Name)
-		}
-		return nil, err
+		return nil, tensor.Annotate(err, tensor.Location{Tensor: t.Name})
 	}
 	return c.stats(), nil
 }
@@ -77,12 +71,12 @@ func read(ctx context.Context, t *tensor.Tensor, c counter) error {
 		return err
 	}
 	defer r.Close()
-	buf := make([]byte, panel)
+	buf := make([]byte, panelBytes)
 	for at, total := int64(0), t.Bytes(); at < total; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		p := buf[:min(panel, total-at)]
+		p := buf[:min(panelBytes, total-at)]
 		n, err := io.ReadFull(r, p)
 		at += int64(n)
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
@@ -96,8 +90,8 @@ func read(ctx context.Context, t *tensor.Tensor, c counter) error {
 	return nil
 }
 
-// nothing is what Stats are of no finite value.
-func nothing() Stats {
+// noValues returns the Stats of a tensor without finite values.
+func noValues() Stats {
 	nan := Number(math.NaN())
 	return Stats{Min: nan, Max: nan, Mean: nan, Std: nan, AbsMax: nan, Histogram: Histogram{Edges: []Number{}, Counts: []int64{}}}
 }

@@ -49,7 +49,7 @@ func decode(d tensor.DType, data []byte, n int) []float64 {
 
 // naive computes the same in the plainest way.
 func naive(v []float64) *Stats {
-	s := nothing()
+	s := noValues()
 	s.Values = int64(len(v))
 	var finite []float64
 	for _, x := range v {

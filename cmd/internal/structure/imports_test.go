@@ -131,7 +131,6 @@ var confined = []struct {
 var unconfined = []string{
 	"convert os",
 	"convert/huggingface os",
-	"verify/golden os",
 	"verify/internal/cases os",
 }
 
