@@ -100,7 +100,7 @@ func checkDestination(src *tensor.Checkpoint, dst string) error {
 	if err != nil {
 		return err
 	}
-	var manifest Manifest
+	var manifest manifest.Manifest
 	if err := json.Unmarshal(text, &manifest); err != nil {
 		return err
 	}
@@ -487,7 +487,7 @@ func checkWhole(src *tensor.Checkpoint, dst string, to Target) error {
 	if err != nil {
 		return err
 	}
-	if m, path, err := ReadManifest(dst); err != nil || m != nil && m.Tensors[0].SHA256 != hex.EncodeToString(proved.Digests.Dests[0][:]) {
+	if m, path, err := readManifest(dst); err != nil || m != nil && m.Tensors[0].SHA256 != hex.EncodeToString(proved.Digests.Dests[0][:]) {
 		return fmt.Errorf("%s is not of %s: %v", path, dst, err)
 	}
 	return proved.Err()

@@ -4,7 +4,9 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/internal/modeltest"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -30,6 +32,15 @@ func written(c *model.Config, l model.Layout) []tensor.Spec {
 		specs[i].Name = model.Griffin.Roots[l] + specs[i].Name
 	}
 	return specs
+}
+
+// readManifest reads the conversion.json of a checkpoint.
+func readManifest(path string) (*manifest.Manifest, string, error) {
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return nil, "", err
+	}
+	return manifest.Read(source, name)
 }
 
 func ptr[T any](v T) *T { return &v }

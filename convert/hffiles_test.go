@@ -55,7 +55,7 @@ func TestFilesGolden(t *testing.T) {
 	wide.VocabSize = 1000
 	for _, tt := range []struct {
 		name   string
-		config Config
+		config model.Config
 		s      model.Settings
 		dtype  tensor.DType
 		o      Options

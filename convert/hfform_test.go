@@ -219,7 +219,7 @@ func TestMatchRuntimeIsKnown(t *testing.T) {
 			Window int64 `json:"attention_window_size"`
 		}
 		readJSON(t, filepath.Join(at(tt.name), "config.json"), &config)
-		record, path, err := ReadManifest(at(tt.name))
+		record, path, err := readManifest(at(tt.name))
 		if err != nil || record == nil || path != filepath.Join(at(tt.name), manifest.Name) {
 			t.Fatalf("%s: %v, %v", tt.name, record, err)
 		}
@@ -232,7 +232,7 @@ func TestMatchRuntimeIsKnown(t *testing.T) {
 			t.Errorf("%s: %+v", tt.name, c)
 		}
 	}
-	if record, _, err := ReadManifest(at("back")); err != nil || record.Settings.AttentionWindow != 8 || record.HuggingFace != nil {
+	if record, _, err := readManifest(at("back")); err != nil || record.Settings.AttentionWindow != 8 || record.HuggingFace != nil {
 		t.Errorf("back: %+v, %v", record, err)
 	}
 }

@@ -154,7 +154,7 @@ func TestSettings(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name   string
-		config Config
+		config model.Config
 		s      model.Settings
 		want   result
 		usage  string // of a SettingsError

@@ -37,7 +37,7 @@ func ordinaryModel(t *testing.T, rng *rand.Rand, l model.Layout, d tensor.DType)
 
 func manifestOf(t *testing.T, path string) *manifest.Manifest {
 	t.Helper()
-	m, _, err := ReadManifest(path)
+	m, _, err := readManifest(path)
 	if err != nil || m == nil {
 		t.Fatalf("%s: %v, %v", path, m, err)
 	}

@@ -21,7 +21,7 @@ func TestManifestBesideAFile(t *testing.T) {
 	check := func() {
 		t.Helper()
 		for _, path := range []string{file, link} {
-			if m, at, err := ReadManifest(path); err != nil || m == nil || filepath.Base(at) != "model.pt.conversion.json" {
+			if m, at, err := readManifest(path); err != nil || m == nil || filepath.Base(at) != "model.pt.conversion.json" {
 				t.Errorf("%s: %v at %q, %v", path, m, at, err)
 			}
 		}

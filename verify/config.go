@@ -13,6 +13,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -24,7 +25,7 @@ type configField struct {
 	// is there has to be right.
 	names []string
 
-	want    any    // int64, float64, string, bool, nil (the field has no place), or []convert.BlockType
+	want    any    // int64, float64, string, bool, nil (the field has no place), or []model.BlockType
 	missing any    // what transformers takes where the field is not there; nil if it has to be
 	null    any    // what it takes for null; nil if null is wrong
 	effect  string // what a wrong value would do
@@ -49,7 +50,7 @@ func configFields(p *convert.Plan, head headState) []configField {
 		{names: []string{"num_attention_heads"}, want: c.NumHeads, missing: int64(10), effect: "attention heads and the blocks of the RG-LRU gates would be cut elsewhere"},
 		{names: []string{"num_key_value_heads"}, want: int64(1), missing: c.NumHeads, null: c.NumHeads, effect: "all query heads share one key and value head; k_proj and v_proj would not fit"},
 		{names: []string{"head_dim"}, want: c.HeadDim(), missing: c.HeadDim(), effect: "attention heads would be cut elsewhere, and scores scaled otherwise"},
-		{names: []string{"block_types"}, want: c.BlockTypes, missing: []convert.BlockType{convert.Recurrent, convert.Recurrent, convert.Attention}, effect: "blocks would be of another kind than their weights"},
+		{names: []string{"block_types"}, want: c.BlockTypes, missing: []model.BlockType{model.Recurrent, model.Recurrent, model.Attention}, effect: "blocks would be of another kind than their weights"},
 		{names: []string{"hidden_activation"}, want: "gelu_pytorch_tanh", missing: "gelu_pytorch_tanh", effect: "the MLP and the recurrent block's gate would apply another function"},
 		{names: []string{"rms_norm_eps"}, want: 1e-6, missing: 1e-6, effect: "every norm would differ slightly"},
 		{names: []string{"logits_soft_cap"}, want: float64(p.HF.LogitsSoftCap), missing: 30.0, effect: softCapEffect(c)},
@@ -63,12 +64,12 @@ func configFields(p *convert.Plan, head headState) []configField {
 		{names: []string{"dtype", "torch_dtype"}, want: p.DType.String(), missing: p.DType.String(), null: p.DType.String(), effect: "transformers would round the weights to it, or compute in it"},
 		headField(p, head),
 	}
-	if c.Has(convert.Recurrent) {
+	if c.Has(model.Recurrent) {
 		fields = append(fields,
 			configField{names: []string{"lru_width"}, want: c.LRUWidth, missing: c.Width, null: c.Width, effect: "the recurrence would have another width than its weights"},
 			configField{names: []string{"conv1d_width"}, want: c.ConvWidth, missing: int64(4), effect: "the convolution would have another number of taps"})
 	}
-	if c.Has(convert.Attention) {
+	if c.Has(model.Attention) {
 		fields = append(fields, configField{names: windowNames, want: p.HF.AttentionWindowSize, missing: int64(2048),
 			effect: "attention would reach less far, or farther"})
 	}
@@ -78,7 +79,7 @@ func configFields(p *convert.Plan, head headState) []configField {
 // windowNames are the names under which transformers reads the attention window.
 var windowNames = []string{"attention_window_size", "sliding_window"}
 
-func softCapEffect(c *convert.Config) string {
+func softCapEffect(c *model.Config) string {
 	if c.LogitsSoftCap == 0 {
 		return "the model has no soft cap, and transformers always applies one: only a power of two as large as that leaves its logits as they are"
 	}
@@ -105,7 +106,7 @@ const skippedOriginal = "nothing to check: an original has its settings in the c
 // checkConfig holds every field of the config.json beside a converted checkpoint against its
 // source. A single file of weights may lack it, and an original has none: then the check is skipped.
 func checkConfig(converted *tensor.Checkpoint, p *convert.Plan, head headState) (*Section, error) {
-	if p.Layout != convert.HuggingFace {
+	if p.Layout != model.HuggingFace {
 		return &Section{OK: true, Skipped: true, Summary: skippedOriginal, Findings: []Finding{}}, nil
 	}
 	info, err := fs.Stat(converted.Source, converted.Root)
@@ -160,7 +161,7 @@ func noCapEither(fields map[string]any, p *convert.Plan) bool {
 }
 
 // judge compares one field under each of its names.
-func (f *configField) judge(fields map[string]any, c *convert.Config) []Finding {
+func (f *configField) judge(fields map[string]any, c *model.Config) []Finding {
 	var out []Finding
 	present := false
 	for _, name := range f.names {
@@ -189,14 +190,14 @@ func (f *configField) judge(fields map[string]any, c *convert.Config) []Finding 
 	return out
 }
 
-func (f *configField) finding(name, got string, c *convert.Config) Finding {
+func (f *configField) finding(name, got string, c *model.Config) Finding {
 	return Finding{Kind: WrongField, Field: name, Want: f.shown(), Got: got, Detail: f.explain(got, c)}
 }
 
 // shown is what the field has to say.
 func (f *configField) shown() string {
-	if blocks, ok := f.want.([]convert.BlockType); ok {
-		return showField((&convert.Config{BlockTypes: blocks}).Pattern())
+	if blocks, ok := f.want.([]model.BlockType); ok {
+		return showField((&model.Config{BlockTypes: blocks}).Pattern())
 	}
 	if f.want == nil {
 		return "no such field"
@@ -205,7 +206,7 @@ func (f *configField) shown() string {
 }
 
 // explain says what the wrong value would do.
-func (f *configField) explain(got string, c *convert.Config) string {
+func (f *configField) explain(got string, c *model.Config) string {
 	if f.names[0] != windowNames[0] {
 		return f.effect
 	}
@@ -221,7 +222,7 @@ func (f *configField) explain(got string, c *convert.Config) string {
 }
 
 // matches reports whether a value, as JSON has it or as a default, means what the field has to say.
-func (f *configField) matches(got any, c *convert.Config) bool {
+func (f *configField) matches(got any, c *model.Config) bool {
 	switch want := f.want.(type) {
 	case int64:
 		switch got := got.(type) {
@@ -252,17 +253,17 @@ func (f *configField) matches(got any, c *convert.Config) bool {
 		case []any:
 			return slices.Contains(got, any(want[0]))
 		}
-	case []convert.BlockType:
+	case []model.BlockType:
 		return matchesBlocks(got, want)
 	}
 	return false
 }
 
 // matchesBlocks repeats a pattern as transformers does: 100 times, cut to the number of blocks.
-func matchesBlocks(got any, want []convert.BlockType) bool {
+func matchesBlocks(got any, want []model.BlockType) bool {
 	var pattern []string
 	switch got := got.(type) {
-	case []convert.BlockType:
+	case []model.BlockType:
 		for _, b := range got {
 			pattern = append(pattern, string(b))
 		}
@@ -323,7 +324,7 @@ func configNotes(fields map[string]any, p *convert.Plan) []string {
 	if !new && !old {
 		notes = append(notes, "neither dtype nor torch_dtype is there: transformers 4 loads the weights in float32, transformers 5 as they are")
 	}
-	if !c.Has(convert.Attention) {
+	if !c.Has(model.Attention) {
 		notes = append(notes, "there are no attention blocks: attention_window_size has no effect")
 		if used, ok := fields["use_cache"].(bool); used || !ok {
 			notes = append(notes, "use_cache is not false, and transformers 5 cannot cache a model without attention blocks: it fails unless it is told so at each call")

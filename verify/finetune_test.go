@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -153,7 +153,7 @@ func TestOneOfSeveralModels(t *testing.T) {
 	if v, err := judge("ema", false); err != nil || v.Same || len(v.Weights.Findings) != 43 {
 		t.Errorf("the other: %v", err)
 	}
-	var choice *convert.SettingsError
+	var choice *model.OptionError
 	if _, err := judge("none", true); !errors.As(err, &choice) {
 		t.Errorf("none: %v", err)
 	}

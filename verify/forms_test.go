@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -18,7 +19,7 @@ func TestFormsComputeTheSame(t *testing.T) {
 	for _, b := range slices.Concat(dividedBases(t)[:1], matchedBases(t)) {
 		source := openModel(t, b.source, b.settings)
 		b.made.keeps = true
-		made := openModel(t, b.made.write(t), convert.Settings{})
+		made := openModel(t, b.made.write(t), model.Settings{})
 		if made.Original.AttentionWindow != source.Config.AttentionWindow || made.Original.LogitsSoftCap != source.Config.LogitsSoftCap || made.Evidence != runtime.FromManifest {
 			t.Errorf("%s: %+v from %s", b.name, made.Original, made.Evidence)
 		}

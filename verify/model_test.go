@@ -3,13 +3,13 @@ package verify
 import (
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // openModel opens a checkpoint, which is closed when the test ends.
-func openModel(t testing.TB, path string, s convert.Settings) *runtime.Model {
+func openModel(t testing.TB, path string, s model.Settings) *runtime.Model {
 	t.Helper()
 	checkpoint, err := formats.Open(path, formats.Options{})
 	if err != nil {

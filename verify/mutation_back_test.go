@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -16,7 +17,7 @@ import (
 const backClass = "way back"
 
 func cutRecord(dir string) error {
-	return os.WriteFile(filepath.Join(dir, convert.ManifestName), []byte(`{"griffin": "1", "tensors": [`), 0o666)
+	return os.WriteFile(filepath.Join(dir, manifest.Name), []byte(`{"griffin": "1", "tensors": [`), 0o666)
 }
 
 // backBases are conversions to the original layouts, and between them.
@@ -51,7 +52,7 @@ func inLast(tail string) func(*made) (string, bool) {
 	return func(m *made) (string, bool) { return m.part(m.blocks-1, tail), true }
 }
 
-func inFirst(kind convert.BlockType, tail string) func(*made) (string, bool) {
+func inFirst(kind model.BlockType, tail string) func(*made) (string, bool) {
 	return func(m *made) (string, bool) {
 		i, ok := m.layer(kind, 0)
 		return m.part(i, tail), ok
@@ -104,8 +105,8 @@ const (
 )
 
 var (
-	rec = convert.Recurrent
-	att = convert.Attention
+	rec = model.Recurrent
+	att = model.Attention
 )
 
 var backFaults = []fault{

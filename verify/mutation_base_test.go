@@ -18,6 +18,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -27,14 +28,14 @@ type base struct {
 	name     string
 	source   string // path of the original
 	dtype    tensor.DType
-	settings convert.Settings
+	settings model.Settings
 	to       convert.Target
 	match    convert.Runtime // that a Hugging Face directory is to match
 	inexact  bool
 	made     *made
-	layers   map[convert.BlockType][]int
+	layers   map[model.BlockType][]int
 	blocks   int
-	config   convert.Config
+	config   model.Config
 }
 
 // made is a converted directory in memory.
@@ -102,9 +103,9 @@ func pointer[T any](x T) *T { return &x }
 // bases are conversions of the fixtures, from several formats, in all dtypes, kept and changed: all,
 // or the one of that name.
 func bases(t testing.TB, only string) []*base {
-	tiny := convert.Settings{AttentionWindow: pointer(int64(8)), LogitsSoftCap: pointer(30.0), EmbeddingScale: pointer(true)}
-	odd := convert.Settings{AttentionWindow: pointer(int64(5)), LogitsSoftCap: pointer(20.0), EmbeddingScale: pointer(true)}
-	micro := convert.Settings{AttentionWindow: pointer(int64(6)), LogitsSoftCap: pointer(30.0), EmbeddingScale: pointer(true)}
+	tiny := model.Settings{AttentionWindow: pointer(int64(8)), LogitsSoftCap: pointer(30.0), EmbeddingScale: pointer(true)}
+	odd := model.Settings{AttentionWindow: pointer(int64(5)), LogitsSoftCap: pointer(20.0), EmbeddingScale: pointer(true)}
+	micro := model.Settings{AttentionWindow: pointer(int64(6)), LogitsSoftCap: pointer(30.0), EmbeddingScale: pointer(true)}
 	all := []*base{
 		{name: "bfloat16, torch", source: "tiny-griffin/original/torch.pt", settings: tiny},
 		{name: "bfloat16, Orbax", source: "tiny-griffin/original/orbax-ocdbt", settings: tiny},
@@ -155,7 +156,7 @@ func (b *base) convert(t testing.TB, wrong func(*convert.Plan)) *made {
 	if wrong != nil {
 		wrong(plan)
 	}
-	b.config, b.blocks, b.layers = plan.Config, len(plan.Config.BlockTypes), map[convert.BlockType][]int{}
+	b.config, b.blocks, b.layers = plan.Config, len(plan.Config.BlockTypes), map[model.BlockType][]int{}
 	for i, kind := range plan.Config.BlockTypes {
 		b.layers[kind] = append(b.layers[kind], i)
 	}
@@ -183,7 +184,7 @@ func (m *made) describe(t testing.TB, src *tensor.Checkpoint) *manifest.Manifest
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, _, err := convert.ReadManifest(dst)
+	record, _, err := manifest.Read(storage.Local(filepath.Dir(dst)), filepath.Base(dst))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +283,7 @@ func (m *made) write(t testing.TB) string {
 		}
 	}
 	if m.keeps {
-		if err := os.WriteFile(filepath.Join(dir, convert.ManifestName), toJSON(m.record), 0o666); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, manifest.Name), toJSON(m.record), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -17,7 +17,7 @@ import (
 // What faults are made of.
 
 // layer returns the i-th block of a kind, and false where there are not as many.
-func (m *made) layer(kind convert.BlockType, i int) (int, bool) {
+func (m *made) layer(kind model.BlockType, i int) (int, bool) {
 	if i >= len(m.layers[kind]) {
 		return 0, false
 	}
@@ -40,10 +40,10 @@ func named1(name string) func(*made) (string, bool) {
 	return func(*made) (string, bool) { return name, true }
 }
 
-func recurrent(tail string) func(*made) (string, bool) { return first(convert.Recurrent, tail) }
-func attention(tail string) func(*made) (string, bool) { return first(convert.Attention, tail) }
+func recurrent(tail string) func(*made) (string, bool) { return first(model.Recurrent, tail) }
+func attention(tail string) func(*made) (string, bool) { return first(model.Attention, tail) }
 
-func first(kind convert.BlockType, tail string) func(*made) (string, bool) {
+func first(kind model.BlockType, tail string) func(*made) (string, bool) {
 	return func(m *made) (string, bool) {
 		i, ok := m.layer(kind, 0)
 		return in(i, tail), ok

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -106,8 +107,8 @@ var weightFaults = []fault{
 	{weightsClass, "final norm of the last block", stale(named1(finalNorm), last(channelNorm)), "copied from", false},
 	{weightsClass, "keys twice, in place of values", stale(attention(vProj), attention(kProj)), "copied from", false},
 	{weightsClass, "recurrent half of another block", func(m *made) []string {
-		a, _ := m.layer(convert.Recurrent, 0)
-		b, ok := m.layer(convert.Recurrent, 1)
+		a, _ := m.layer(model.Recurrent, 0)
+		b, ok := m.layer(model.Recurrent, 1)
 		if !ok {
 			return nil
 		}
@@ -208,7 +209,7 @@ var weightFaults = []fault{
 	}, "zeroed", false},
 }
 
-func (m *made) family() *convert.Config { return &m.base.config }
+func (m *made) family() *model.Config { return &m.base.config }
 
 // exact returns the values that a tensor has before they are rounded.
 func (m *made) exact(name string) []float32 {
@@ -269,7 +270,7 @@ var nameFaults = []fault{
 		return names
 	}, "missing", false},
 	{namesClass, "a bias too many", func(m *made) []string {
-		i, ok := m.layer(convert.Attention, 0)
+		i, ok := m.layer(model.Attention, 0)
 		if !ok {
 			return nil
 		}
@@ -288,7 +289,7 @@ var nameFaults = []fault{
 		return out
 	}, "not a tensor of the model", false},
 	{namesClass, "rotary frequencies saved too", func(m *made) []string {
-		i, ok := m.layer(convert.Attention, 0)
+		i, ok := m.layer(model.Attention, 0)
 		if !ok {
 			return nil
 		}

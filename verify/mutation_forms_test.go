@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -16,8 +18,8 @@ const (
 	recordClass  = "conversion.json"
 )
 
-func neither(window int64) convert.Settings {
-	return convert.Settings{AttentionWindow: &window, LogitsSoftCap: pointer(0.0), EmbeddingScale: pointer(false)}
+func neither(window int64) model.Settings {
+	return model.Settings{AttentionWindow: &window, LogitsSoftCap: pointer(0.0), EmbeddingScale: pointer(false)}
 }
 
 // dividedBases are conversions of models without embedding scale and soft cap.
@@ -31,8 +33,8 @@ func dividedBases(t testing.TB) []*base {
 
 // matchedBases are conversions whose window is written to match transformers 5.
 func matchedBases(t testing.TB) []*base {
-	window := func(w int64, softCap float64) convert.Settings {
-		return convert.Settings{AttentionWindow: &w, LogitsSoftCap: &softCap, EmbeddingScale: pointer(true)}
+	window := func(w int64, softCap float64) model.Settings {
+		return model.Settings{AttentionWindow: &w, LogitsSoftCap: &softCap, EmbeddingScale: pointer(true)}
 	}
 	return prepare(t, []*base{
 		{name: "bfloat16 for transformers 5", source: "tiny-griffin/original/torch.pt", settings: window(8, 30), match: convert.Transformers5},
@@ -104,7 +106,7 @@ var matchedFaults = []fault{
 	}, "changed or damaged", false},
 	{recordClass, "cut short", func(m *made) []string {
 		m.disturb = cutRecord
-		return []string{convert.ManifestName}
+		return []string{manifest.Name}
 	}, "a file that is none", false},
 	{recordClass, "that of a conversion to torch", misrecorded("layout", func(_ *made, r map[string]any) { r["layout"] = "torch" }), "another conversion", false},
 }

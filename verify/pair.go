@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -15,7 +16,7 @@ import (
 
 // targetOf tells what a converted checkpoint was converted to: by its names where they are those of the
 // family, else by its format.
-func targetOf(c *tensor.Checkpoint, found *convert.Model) convert.Target {
+func targetOf(c *tensor.Checkpoint, found *model.Model) convert.Target {
 	for _, t := range []convert.Target{convert.ToHF, convert.ToTorch, convert.ToOrbax} {
 		if found != nil && found.Layout == t.Layout() {
 			return t
@@ -34,13 +35,13 @@ func targetOf(c *tensor.Checkpoint, found *convert.Model) convert.Target {
 // checkpoint whether tensors kept their dtypes or were all given one, whichever leaves fewer of
 // them wrong, whether extra tensors were kept, and whether the attention window was written to match
 // transformers 5.
-func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint, found *convert.Model) (*convert.Plan, error) {
+func planFor(m *model.Model, s model.Settings, converted *tensor.Checkpoint, found *model.Model) (*convert.Plan, error) {
 	p := planner{m, converted, convert.PlanOptions{Settings: s, To: targetOf(converted, found), AllowInexact: true, Like: found}}
 	keep, err := p.plan()
 	if err != nil {
 		return nil, err
 	}
-	if keep.HF != nil && keep.Config.Has(convert.Attention) && writtenWindow(converted) == keep.Config.AttentionWindow+1 {
+	if keep.HF != nil && keep.Config.Has(model.Attention) && writtenWindow(converted) == keep.Config.AttentionWindow+1 {
 		p.options.MatchRuntime = convert.Transformers5
 		if keep, err = p.plan(); err != nil {
 			return nil, err
@@ -62,7 +63,7 @@ func planFor(m *convert.Model, s convert.Settings, converted *tensor.Checkpoint,
 
 // planner makes plans of one conversion.
 type planner struct {
-	source    *convert.Model
+	source    *model.Model
 	converted *tensor.Checkpoint
 	options   convert.PlanOptions
 }

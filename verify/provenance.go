@@ -7,7 +7,7 @@ import (
 	"io"
 	"path/filepath"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -103,17 +103,17 @@ func (v *Verdict) Provenance(ctx context.Context, o Options, command []string) (
 }
 
 // settings are those by which the source was judged, for a converted original that does not say them.
-func (v *Verdict) settings() (s convert.Settings) {
-	if v.Settings != nil && v.Converted.Layout != convert.HuggingFace.String() {
+func (v *Verdict) settings() (s model.Settings) {
+	if v.Settings != nil && v.Converted.Layout != model.HuggingFace.String() {
 		softCap := float64(v.Settings.LogitsSoftCap)
-		s = convert.Settings{AttentionWindow: &v.Settings.AttentionWindow, LogitsSoftCap: &softCap, EmbeddingScale: &v.Settings.EmbeddingScale}
+		s = model.Settings{AttentionWindow: &v.Settings.AttentionWindow, LogitsSoftCap: &softCap, EmbeddingScale: &v.Settings.EmbeddingScale}
 	}
 	return s
 }
 
 // windowOf returns the window of the verdict where it is that of a checkpoint.
 func (v *Verdict) windowOf(s *Subject) *runtime.Window {
-	if v.Window == nil || v.Converted != nil && s == v.Source && v.Converted.Layout == convert.HuggingFace.String() {
+	if v.Window == nil || v.Converted != nil && s == v.Source && v.Converted.Layout == model.HuggingFace.String() {
 		return nil
 	}
 	return v.Window
@@ -135,7 +135,7 @@ func facts(ctx context.Context, s *Subject, step *int64, o runtime.Options, wind
 		return nil, err
 	}
 	c := &configured.Original
-	if window != nil && m.Found.Layout == convert.HuggingFace {
+	if window != nil && m.Found.Layout == model.HuggingFace {
 		c.AttentionWindow = window.Original
 	}
 	f.Parameters = m.Found.Parameters()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
@@ -52,7 +53,7 @@ func (r *run) checkRecords() error {
 }
 
 // readRecord reads the conversion.json of a checkpoint. One that is broken is a finding, and nil.
-func (r *run) readRecord(checkpoint *tensor.Checkpoint) (*convert.Manifest, string, error) {
+func (r *run) readRecord(checkpoint *tensor.Checkpoint) (*manifest.Manifest, string, error) {
 	m, path, err := manifest.Read(checkpoint.Source, checkpoint.Root)
 	var bad *tensor.FormatError
 	if !errors.As(err, &bad) {
@@ -60,14 +61,14 @@ func (r *run) readRecord(checkpoint *tensor.Checkpoint) (*convert.Manifest, stri
 	}
 	s := r.verdict.Config
 	s.OK, s.Skipped = false, false
-	s.Summary += "; " + convert.ManifestName + " is broken"
-	s.Findings = append(s.Findings, Finding{Kind: WrongField, Field: convert.ManifestName, Want: "the record of a conversion", Got: "a file that is none", Detail: bad.Problem})
+	s.Summary += "; " + manifest.Name + " is broken"
+	s.Findings = append(s.Findings, Finding{Kind: WrongField, Field: manifest.Name, Want: "the record of a conversion", Got: "a file that is none", Detail: bad.Problem})
 	return nil, "", nil
 }
 
 // recordCheck is a conversion.json that is held against a checkpoint.
 type recordCheck struct {
-	*convert.Manifest
+	*manifest.Manifest
 	field    string // what it is called in findings
 	section  *Section
 	wrong    []string
@@ -102,7 +103,7 @@ func (c *recordCheck) checkSettings(p *convert.Plan) {
 	}
 	c.settings = true
 	const effect = "a conversion of this checkpoint would take it for the model's"
-	if want, got := p.Config.AttentionWindow, c.Settings.AttentionWindow; want != got && p.Config.Has(convert.Attention) {
+	if want, got := p.Config.AttentionWindow, c.Settings.AttentionWindow; want != got && p.Config.Has(model.Attention) {
 		c.add("settings.attention_window", want, got, effect)
 	}
 	if want, got := p.Config.LogitsSoftCap, float64(c.Settings.LogitsSoftCap); want != got {
@@ -120,9 +121,9 @@ func (c *recordCheck) checkForm(p *convert.Plan, written int64) {
 	}
 	form := c.HuggingFace
 	if form == nil {
-		form = &convert.HFForm{AttentionWindowSize: p.Config.AttentionWindow, LogitsSoftCap: p.HF.LogitsSoftCap, EmbeddingDividedBy: p.HF.EmbeddingDividedBy}
+		form = &manifest.HuggingFace{AttentionWindowSize: p.Config.AttentionWindow, LogitsSoftCap: p.HF.LogitsSoftCap, EmbeddingDividedBy: p.HF.EmbeddingDividedBy}
 	}
-	if p.Config.Has(convert.Attention) {
+	if p.Config.Has(model.Attention) {
 		if form.MatchRuntime != p.HF.MatchRuntime {
 			c.add("huggingface.match_runtime", orNone(p.HF.MatchRuntime), orNone(form.MatchRuntime), fmt.Sprintf(
 				"attention_window_size is %d and the original's window %d: the record says which of the two numbers config.json has, and the way back goes by it", written, p.Config.AttentionWindow))

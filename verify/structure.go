@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -22,7 +23,7 @@ type headState struct {
 //
 // found is the model in the converted checkpoint, or nil where there is none. A checkpoint of an original layout
 // may hold more than it: transformers wants nothing else in its directories.
-func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *convert.Model) (*Section, headState) {
+func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model) (*Section, headState) {
 	c := &structure{plan: p, converted: converted, sources: sourcesOf(p.List), section: &Section{Findings: []Finding{}}}
 	known := map[string]bool{}
 	for i := range p.Dests {
@@ -37,7 +38,7 @@ func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *conver
 	for _, t := range converted.Tensors() {
 		switch {
 		case known[t.Name]:
-		case found != nil && p.Layout != convert.HuggingFace && slices.Contains(found.Rest, t):
+		case found != nil && p.Layout != model.HuggingFace && slices.Contains(found.Rest, t):
 			beside++
 		default:
 			c.extra = append(c.extra, t)
@@ -156,8 +157,8 @@ func commonEnds(a, b string) int {
 }
 
 // heads returns the output heads that the plan does not demand.
-func (c *structure) heads(found *convert.Model, known map[string]bool) (heads []*tensor.Tensor) {
-	if c.plan.Layout == convert.HuggingFace {
+func (c *structure) heads(found *model.Model, known map[string]bool) (heads []*tensor.Tensor) {
+	if c.plan.Layout == model.HuggingFace {
 		name := c.plan.Source.Family.HeadName()
 		if t := c.converted.Tensor(name); t != nil && !known[name] {
 			heads = append(heads, t)

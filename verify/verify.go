@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/peft"
@@ -22,13 +23,13 @@ import (
 
 // Options say what is to be verified. Source is always there, and Converted or Golden or both.
 type Options struct {
-	Source    string           // path of the checkpoint that was converted, or of any that is held against Golden alone
-	Converted string           // path of what was made of it, in any layout and format, or ""
-	Golden    string           // path of a fixture, or ""
-	Settings  convert.Settings // what shapes cannot tell of Source
-	Step      *int64           // of Source, where it has several; nil for the newest
-	Adapter   string           // directory of a PEFT adapter that was merged into Source, or ""
-	Model     string           // which of several models in Source, as model.Options has it; "" for the only one
+	Source    string         // path of the checkpoint that was converted, or of any that is held against Golden alone
+	Converted string         // path of what was made of it, in any layout and format, or ""
+	Golden    string         // path of a fixture, or ""
+	Settings  model.Settings // what shapes cannot tell of Source
+	Step      *int64         // of Source, where it has several; nil for the newest
+	Adapter   string         // directory of a PEFT adapter that was merged into Source, or ""
+	Model     string         // which of several models in Source, as model.Options has it; "" for the only one
 
 	WeightsOnly bool // leave the logits out
 
@@ -41,7 +42,7 @@ type Options struct {
 
 // Verify answers whether the checkpoints are the same model, and whether it computes what a fixture
 // says. That they are not is no error but the verdict. Errors are those of what cannot be judged:
-// a *tensor.FormatError for a checkpoint that is broken or no Griffin, a *convert.SettingsError for
+// a *tensor.FormatError for a checkpoint that is broken or no Griffin, a *model.OptionError for
 // what the caller has to decide, and those of the system.
 func Verify(ctx context.Context, o Options) (*Verdict, error) {
 	r := &run{options: o, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
@@ -69,11 +70,11 @@ type run struct {
 	progressing sync.Mutex
 
 	source    *tensor.Checkpoint
-	adapter   *peft.Adapter  // on source; nil for none
-	found     *convert.Model // in source, with the adapter
+	adapter   *peft.Adapter // on source; nil for none
+	found     *model.Model  // in source, with the adapter
 	converted *tensor.Checkpoint
-	made      *convert.Model // in converted; nil where there is none
-	plan      *convert.Plan  // from source to converted; nil without the latter
+	made      *model.Model  // in converted; nil where there is none
+	plan      *convert.Plan // from source to converted; nil without the latter
 }
 
 func (r *run) open(ctx context.Context) (err error) {
@@ -99,7 +100,7 @@ func (r *run) open(ctx context.Context) (err error) {
 	}
 	r.verdict.Converted = subject(r.converted, r.plan.Layout, "")
 	r.verdict.Adapter = r.options.Adapter
-	if r.made != nil && r.plan.Layout != convert.HuggingFace {
+	if r.made != nil && r.plan.Layout != model.HuggingFace {
 		r.verdict.Converted.Prefix = r.made.Prefix
 	}
 	if r.plan.SettingsKnown {
@@ -139,7 +140,11 @@ func (r *run) modelName() (string, error) {
 	if err == nil || name != "" || r.options.Converted == "" {
 		return name, err
 	}
-	record, _, bad := convert.ReadManifest(r.options.Converted)
+	source, file, bad := storage.Locate(r.options.Converted)
+	if bad != nil {
+		return "", err
+	}
+	record, _, bad := manifest.Read(source, file)
 	if bad != nil || record == nil {
 		return "", err
 	}
@@ -150,7 +155,7 @@ func (r *run) modelName() (string, error) {
 	return name, nil
 }
 
-func subject(c *tensor.Checkpoint, layout convert.Layout, prefix string) *Subject {
+func subject(c *tensor.Checkpoint, layout model.Layout, prefix string) *Subject {
 	return &Subject{Path: c.Path, Format: c.Format, Layout: layout.String(), Prefix: prefix}
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -59,7 +58,7 @@ func (r *run) golden() (*golden.Fixture, error) {
 
 // bothOriginal reports whether there are two checkpoints, and the original implementation runs both.
 func (r *run) bothOriginal() bool {
-	return r.converted != nil && r.found.Layout != convert.HuggingFace && r.plan.Layout != convert.HuggingFace
+	return r.converted != nil && r.found.Layout != model.HuggingFace && r.plan.Layout != model.HuggingFace
 }
 
 // convertedModel returns the converted checkpoint as a model to run. What an original does not say is what the
@@ -69,17 +68,17 @@ func (r *run) convertedModel(source *runtime.Model) (*runtime.Model, error) {
 		_, err := model.Recognize(r.converted, model.Options{})
 		return nil, err
 	}
-	settings := convert.Settings{}
-	if c := &r.plan.Config; r.plan.Layout != convert.HuggingFace && r.plan.SettingsKnown {
+	settings := model.Settings{}
+	if c := &r.plan.Config; r.plan.Layout != model.HuggingFace && r.plan.SettingsKnown {
 		settings = model.SettingsOf(c)
 	}
 	m, err := runtime.New(r.made, settings)
 	if err != nil {
 		return nil, err
 	}
-	if m.Found.Layout == convert.HuggingFace && r.plan.SettingsKnown {
+	if m.Found.Layout == model.HuggingFace && r.plan.SettingsKnown {
 		evidence := runtime.FromSource
-		if source.Found.Layout == convert.HuggingFace {
+		if source.Found.Layout == model.HuggingFace {
 			evidence = source.Evidence // it knows no more than that
 		}
 		window, softCap := r.plan.Config.AttentionWindow, r.plan.Config.LogitsSoftCap
@@ -143,7 +142,7 @@ func (r *run) compareRuntimes(ctx context.Context, source, converted *runtime.Mo
 	if t := d.First; t != nil {
 		result.First = &logits.Location{Row: t.Row, Token: t.Index, Position: t.Position}
 	}
-	if result.Facts = converted.Facts(); converted.Found.Layout != convert.HuggingFace {
+	if result.Facts = converted.Facts(); converted.Found.Layout != model.HuggingFace {
 		result.Facts = source.Facts()
 	}
 	r.verdict.Runtime = result
@@ -235,7 +234,7 @@ func (r *run) holdAgainst(ctx context.Context, g *golden.Fixture, source, conver
 // that matches transformers 5: as it is read, the original's results lie outside.
 func mayMatch(m *runtime.Model, l *logits.Result) bool {
 	return !l.OK && len(l.Faults) > 0 && l.Semantics == reference.Original.String() && m.Evidence == runtime.Assumed &&
-		m.Found.Layout == convert.HuggingFace && m.Config.Has(convert.Attention) && m.Config.AttentionWindow > 1
+		m.Found.Layout == model.HuggingFace && m.Config.Has(model.Attention) && m.Config.AttentionWindow > 1
 }
 
 // reading returns what counts the weights that runs of a model read, as progress.

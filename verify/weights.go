@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -139,7 +139,7 @@ func (w *weightsCheck) addFindings(failures []proof.Failure, heads []string) {
 const maxExplained = 500
 
 // explain sets Finding.Detail of wrong tensors. progress is called with bytes, from several goroutines.
-func (w *weightsCheck) explain(ctx context.Context, c *convert.Config, progress func(done, total int64)) error {
+func (w *weightsCheck) explain(ctx context.Context, c *model.Config, progress func(done, total int64)) error {
 	if len(w.wrong) == 0 {
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
@@ -33,7 +33,7 @@ type part struct {
 
 // newExplanations lists what wrong tensors may hold: the other tensors of the list; and of each wrong one the parts, the
 // source without the division, and the source in its own order.
-func newExplanations(w *weightsCheck, c *convert.Config) (*explanations, error) {
+func newExplanations(w *weightsCheck, c *model.Config) (*explanations, error) {
 	x := &explanations{list: w.list, heads: c.NumHeads, headDim: c.HeadDim(), parts: map[int][]part{}, titles: map[string]string{}, sentences: map[string]string{}}
 	var candidates []*explain.Pair
 	for i := range w.list.Dests {

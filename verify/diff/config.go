@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -56,7 +56,7 @@ func (d *differ) compareConfigs() error {
 
 // configOf returns the configuration of a side. complete is false if only shapes are known.
 func (d *differ) configOf(s *side) (fields configFields, complete bool, err error) {
-	if s.model != nil && s.model.Layout != convert.HuggingFace || !hasConfig(s.checkpoint) {
+	if s.model != nil && s.model.Layout != model.HuggingFace || !hasConfig(s.checkpoint) {
 		if s.model == nil {
 			return configFields{}, false, nil
 		}
@@ -91,10 +91,10 @@ func hasConfig(c *tensor.Checkpoint) bool {
 }
 
 // fieldsOfShapes returns the fields that the shapes of a model of the family tell.
-func fieldsOfShapes(c *convert.Config) configFields {
+func fieldsOfShapes(c *model.Config) configFields {
 	f := configFields{"vocab_size": c.VocabSize, "hidden_size": c.Width, "intermediate_size": 2 * c.MLPExpandedWidth,
 		"num_hidden_layers": int64(len(c.BlockTypes)), "num_attention_heads": c.NumHeads, "block_types": blockTypes(c.BlockTypes)}
-	if c.Has(convert.Recurrent) {
+	if c.Has(model.Recurrent) {
 		f["lru_width"], f["conv1d_width"] = c.LRUWidth, c.ConvWidth
 	}
 	return f

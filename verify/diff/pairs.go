@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -40,7 +40,7 @@ func (d *differ) match(a, b *tensor.Checkpoint) error {
 		return err
 	}
 	d.a, d.b = newSide(renamed, oldNames), newSide(b, nil)
-	layout := convert.UnknownLayout
+	layout := model.UnknownLayout
 	if !d.options.Raw {
 		d.a.recognize()
 		d.b.recognize()
@@ -81,7 +81,7 @@ func (d *differ) pairHeads(with, without *side) {
 }
 
 // pair makes the pairs.
-func (d *differ) pair(layout convert.Layout) {
+func (d *differ) pair(layout model.Layout) {
 	taken := map[string]bool{}
 	add := func(key string) {
 		p := &pair{a: d.a.byKey[key], b: d.b.byKey[key]}
@@ -104,7 +104,7 @@ func (d *differ) pair(layout convert.Layout) {
 
 // pairName returns the name that a pair has on a side in the layout of comparison, or its key if both
 // sides are in this layout and have different names for it.
-func (d *differ) pairName(key string, layout convert.Layout, p *pair) string {
+func (d *differ) pairName(key string, layout model.Layout, p *pair) string {
 	switch {
 	case p.a == nil:
 		return d.b.fullName(key, layout, p.b)

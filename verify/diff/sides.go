@@ -3,7 +3,6 @@ package diff
 import (
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -12,9 +11,9 @@ import (
 type side struct {
 	checkpoint *tensor.Checkpoint
 	oldNames   map[string]string // of renamed tensors, by their new names
-	model      *convert.Model    // of the family; nil if there is none, or if there are several
+	model      *model.Model      // of the family; nil if there is none, or if there are several
 	prefix     string            // removed from the names of its tensors
-	layout     convert.Layout    // in which the model's tensors are listed
+	layout     model.Layout      // in which the model's tensors are listed
 	keys       []string          // in order
 	byKey      map[string]*operand
 }
@@ -51,15 +50,15 @@ func (s *side) recognize() {
 
 // commonLayout returns a layout in which models of two layouts can be compared: each parameter is a tensor
 // of its own in it.
-func commonLayout(a, b convert.Layout) convert.Layout {
-	if a == convert.HuggingFace {
+func commonLayout(a, b model.Layout) model.Layout {
+	if a == model.HuggingFace {
 		return a
 	}
 	return b
 }
 
 // addModel lists the tensors of a model as a layout has them, and then those that are not part of it.
-func (s *side) addModel(layout convert.Layout) error {
+func (s *side) addModel(layout model.Layout) error {
 	s.prefix, s.layout = s.model.Prefix, layout
 	parameters, others := s.model.TensorsIn(layout)
 	for _, p := range parameters {
@@ -104,10 +103,10 @@ func (s *side) addUnwrapped(prefix string) {
 }
 
 // has reports whether the side's own layout is the one in which the pairs are compared.
-func (s *side) has(layout convert.Layout) bool { return s.model == nil || s.model.Layout == layout }
+func (s *side) has(layout model.Layout) bool { return s.model == nil || s.model.Layout == layout }
 
 // fullName returns the operand's own name, or its key if it is compared in another layout.
-func (s *side) fullName(key string, layout convert.Layout, o *operand) string {
+func (s *side) fullName(key string, layout model.Layout, o *operand) string {
 	if s.has(layout) || o.view == nil {
 		return o.Name
 	}

@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -170,7 +170,7 @@ func (l *localiser) otherWeights(f *Fault) []hypothesis {
 }
 
 // sameSizes reports whether the blocks of two models have parameters of the same shapes.
-func sameSizes(a, b *convert.Config) bool {
+func sameSizes(a, b *model.Config) bool {
 	return a.Width == b.Width && a.MLPExpandedWidth == b.MLPExpandedWidth && a.NumHeads == b.NumHeads && a.LRUWidth == b.LRUWidth && slices.Equal(a.BlockTypes, b.BlockTypes)
 }
 

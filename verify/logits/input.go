@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -66,7 +66,7 @@ func (in *input) result() *Result {
 	meta := &in.fixture.Meta
 	r := &Result{Checkpoint: in.model.Checkpoint.Path, Golden: in.fixture.Path, Implementation: meta.Implementation, Versions: meta.Versions,
 		DType: meta.DType, Backend: meta.Backend, Semantics: in.semantics.String(), Batch: in.fixture.Passes[0].Batch, Length: in.length, Passes: in.fixture.Passes}
-	if in.model.Config.Has(convert.Attention) {
+	if in.model.Config.Has(model.Attention) {
 		r.Window = in.window()
 	}
 	if in.coarser != "" {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 )
 
 // pattern says what the tokens outside at a site have in common; "" if nothing. Differences that start at the window or at
@@ -37,7 +37,7 @@ func (l *localiser) pattern(name string, fed bool) string {
 		first = min(first, p.token)
 	}
 	window := 0
-	if l.in.model.Config.Has(convert.Attention) {
+	if l.in.model.Config.Has(model.Attention) {
 		window = l.in.window()
 	}
 	switch {

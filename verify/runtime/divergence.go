@@ -3,7 +3,7 @@ package runtime
 import (
 	"fmt"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 )
@@ -16,7 +16,7 @@ type Side struct {
 
 // RunBy returns a model with the runtime that runs its layout: the original, or hf for a Hugging Face directory.
 func (m *Model) RunBy(hf *Runtime) Side {
-	if m.Found.Layout == convert.HuggingFace {
+	if m.Found.Layout == model.HuggingFace {
 		return Side{m, hf}
 	}
 	return Side{m, Original}
@@ -28,7 +28,7 @@ func (s *Side) Reference() *reference.Model {
 }
 
 // config returns the configuration that the side computes with.
-func (s *Side) config() *convert.Config { return s.ConfigUnder(s.Runtime.Semantics) }
+func (s *Side) config() *model.Config { return s.ConfigUnder(s.Runtime.Semantics) }
 
 // zeroLogits reports whether all logits of the side are zero.
 func (s *Side) zeroLogits() bool { return s.Runtime.dividesByZeroCap && s.config().LogitsSoftCap == 0 }
@@ -72,7 +72,7 @@ func divergeFrom(a, b *Side) int {
 	if a.zeroLogits() != b.zeroLogits() {
 		return 0
 	}
-	if !a.Config.Has(convert.Attention) {
+	if !a.Config.Has(model.Attention) {
 		return -1
 	}
 	x, y := a.Runtime.keys(int(a.config().AttentionWindow)), b.Runtime.keys(int(b.config().AttentionWindow))
@@ -94,7 +94,7 @@ func firstApart(a, b *Side, p *golden.Pass) (token int, reason string) {
 	x := reference.TokenMasks(a.Runtime.Semantics, int(a.config().AttentionWindow), p.Positions, p.Batch)
 	y := reference.TokenMasks(b.Runtime.Semantics, int(b.config().AttentionWindow), p.Positions, p.Batch)
 	inA, inB := sideNames(a, b)
-	attention, recurrent := a.Config.Has(convert.Attention), a.Config.Has(convert.Recurrent)
+	attention, recurrent := a.Config.Has(model.Attention), a.Config.Has(model.Recurrent)
 	for column := range p.Length {
 		for row := range p.Batch {
 			t := row*p.Length + column

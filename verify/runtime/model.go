@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -22,13 +21,13 @@ import (
 // Model is the model in a checkpoint of any layout, with its configuration in the terms of each runtime.
 type Model struct {
 	Checkpoint *tensor.Checkpoint
-	Found      *convert.Model
+	Found      *model.Model
 
 	// Config is the complete configuration. For a Hugging Face directory it is what transformers takes from
 	// config.json, and Original is what the original computes with the same model: a directory may be written with a
 	// larger attention window, or with a soft cap that stands for none, so that transformers computes the same as the
 	// original. Otherwise they are equal.
-	Config, Original convert.Config
+	Config, Original model.Config
 
 	Preset   string   // that gave settings, or ""
 	Evidence Evidence // of Original
@@ -39,8 +38,8 @@ type Model struct {
 
 // Options say what a checkpoint does not.
 type Options struct {
-	Settings convert.Settings // that are not in the checkpoint
-	Name     string           // of one of several models, as model.Options has it; "" for the only one
+	Settings model.Settings // that are not in the checkpoint
+	Name     string         // of one of several models, as model.Options has it; "" for the only one
 }
 
 // Open finds the model in a checkpoint and completes its configuration from the options or, for a Hugging Face
@@ -55,14 +54,14 @@ func Open(ctx context.Context, checkpoint *tensor.Checkpoint, o Options) (*Model
 }
 
 // New completes the configuration of a model.
-func New(found *convert.Model, s convert.Settings) (*Model, error) {
+func New(found *model.Model, s model.Settings) (*Model, error) {
 	configured, err := found.Configure(s)
 	if err != nil {
 		return nil, err
 	}
 	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: configured.Config, Preset: configured.Preset}
 	evidence := Assumed
-	if found.Layout == convert.HuggingFace {
+	if found.Layout == model.HuggingFace {
 		record, _, err := found.Manifest()
 		var broken *tensor.FormatError
 		if err != nil && !errors.As(err, &broken) {
@@ -92,14 +91,14 @@ func (m *Model) WithOriginal(window int64, softCap float64, evidence Evidence) *
 // Semantics returns the semantics of the runtime that a checkpoint of this layout is usually run by: those of the
 // original, or of transformers 5 for a Hugging Face directory.
 func (m *Model) Semantics() reference.Semantics {
-	if m.Found.Layout == convert.HuggingFace {
+	if m.Found.Layout == model.HuggingFace {
 		return reference.Transformers5
 	}
 	return reference.Original
 }
 
 // ConfigUnder returns the configuration that a runtime with the given semantics computes with.
-func (m *Model) ConfigUnder(s reference.Semantics) *convert.Config {
+func (m *Model) ConfigUnder(s reference.Semantics) *model.Config {
 	if s == reference.Original {
 		return &m.Original
 	}

@@ -3,7 +3,7 @@ package runtime
 import (
 	"fmt"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -13,7 +13,7 @@ var Original = &Runtime{
 	keys: func(window int) int { return window + 1 },
 	facts: func(f *facts) {
 		does := "no attention: nothing depends on a window"
-		if f.original.Has(convert.Attention) {
+		if f.original.Has(model.Attention) {
 			does = fmt.Sprintf("attention sees %d tokens: its own and %d before it", f.window+1, f.window)
 		}
 		f.add("any", "either", does, true)

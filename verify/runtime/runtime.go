@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -61,7 +61,7 @@ type Fact struct {
 
 // Facts says what each runtime does with a model, by length of the prompt, cache and packed rows. original is the
 // model's configuration in the original's terms; written is what config.json says (see Model).
-func Facts(original, written *convert.Config) []Fact {
+func Facts(original, written *model.Config) []Fact {
 	f := &facts{original: original, written: written, window: original.AttentionWindow, size: written.AttentionWindow}
 	for _, r := range All {
 		f.runtime = r
@@ -79,7 +79,7 @@ func Facts(original, written *convert.Config) []Fact {
 
 // facts gathers the facts of one model.
 type facts struct {
-	original, written *convert.Config
+	original, written *model.Config
 	window, size      int64 // the original's attention window, and attention_window_size of config.json
 
 	runtime *Runtime // whose facts are being added

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
@@ -81,25 +81,25 @@ func recordingsDiverge(t *testing.T, c *cases.Case, window int) {
 
 // With a window that is one larger, transformers 5 sees what the original sees.
 func TestCompareWithLargerWindow(t *testing.T) {
-	config := convert.Config{BlockTypes: []convert.BlockType{convert.Attention}, AttentionWindow: 8, LogitsSoftCap: 30}
-	side := func(layout convert.Layout, config convert.Config) runtime.Side {
-		m := &runtime.Model{Found: &convert.Model{Layout: layout}, Config: config, Original: config}
+	config := model.Config{BlockTypes: []model.BlockType{model.Attention}, AttentionWindow: 8, LogitsSoftCap: 30}
+	side := func(layout model.Layout, config model.Config) runtime.Side {
+		m := &runtime.Model{Found: &model.Model{Layout: layout}, Config: config, Original: config}
 		return m.RunBy(runtime.Transformers5)
 	}
-	original, larger := side(convert.Torch, config), config
+	original, larger := side(model.Torch, config), config
 	larger.AttentionWindow = 9
-	if d := runtime.Compare(original, side(convert.HuggingFace, larger), nil); d.From != -1 {
+	if d := runtime.Compare(original, side(model.HuggingFace, larger), nil); d.From != -1 {
 		t.Errorf("they diverge from %d on", d.From)
 	}
 	larger.LogitsSoftCap = 0
-	if d := runtime.Compare(original, side(convert.HuggingFace, larger), nil); d.From != 0 {
+	if d := runtime.Compare(original, side(model.HuggingFace, larger), nil); d.From != 0 {
 		t.Errorf("with a soft cap of 0 they diverge from %d on", d.From)
 	}
 }
 
 func TestFacts(t *testing.T) {
-	config := convert.Config{Width: 32, LRUWidth: 32, BlockTypes: []convert.BlockType{convert.Recurrent, convert.Attention}, AttentionWindow: 8, LogitsSoftCap: 30}
-	find := func(c convert.Config, name, prompt, cache string) string {
+	config := model.Config{Width: 32, LRUWidth: 32, BlockTypes: []model.BlockType{model.Recurrent, model.Attention}, AttentionWindow: 8, LogitsSoftCap: 30}
+	find := func(c model.Config, name, prompt, cache string) string {
 		for _, f := range runtime.Facts(&c, &c) {
 			if f.Runtime == name && f.Prompt == prompt && f.Cache == cache {
 				return f.Does
@@ -112,7 +112,7 @@ func TestFacts(t *testing.T) {
 	hawk.BlockTypes = hawk.BlockTypes[:1]
 	capless.LogitsSoftCap = 0
 	for _, tt := range []struct {
-		config                        convert.Config
+		config                        model.Config
 		runtime, prompt, cache, wants string
 	}{
 		{config, "original", "any", "either", "sees 9 tokens"},
@@ -135,7 +135,7 @@ func TestFacts(t *testing.T) {
 
 // What is said of runtimes fits how the window is written.
 func TestFactsOfMatchedWindow(t *testing.T) {
-	original := convert.Config{Width: 32, LRUWidth: 32, BlockTypes: []convert.BlockType{convert.Recurrent, convert.Attention}, AttentionWindow: 8, LogitsSoftCap: 0}
+	original := model.Config{Width: 32, LRUWidth: 32, BlockTypes: []model.BlockType{model.Recurrent, model.Attention}, AttentionWindow: 8, LogitsSoftCap: 0}
 	written := original
 	written.AttentionWindow, written.LogitsSoftCap = 9, 1<<20
 	facts := map[string]runtime.Fact{}

@@ -3,7 +3,7 @@ package runtime
 import (
 	"fmt"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -17,7 +17,7 @@ var Transformers4 = &Runtime{
 	dividesByZeroCap: true,
 	facts: func(f *facts) {
 		f.add("1 token", "with", "crashes", false)
-		if f.written.Has(convert.Attention) {
+		if f.written.Has(model.Attention) {
 			f.transformers4Attention()
 		} else {
 			f.add("any", "without", "as the original", true)

@@ -3,7 +3,7 @@ package runtime
 import (
 	"fmt"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -15,14 +15,14 @@ var Transformers5 = &Runtime{
 	facts: func(f *facts) {
 		c := f.written
 		switch {
-		case !c.Has(convert.Attention):
+		case !c.Has(model.Attention):
 			f.add("any", "with", "fails: a model without attention blocks cannot use the cache", false)
 			f.add("any", "without", "as the original", true)
 			f.add("packed rows", "without", "position 0 starts the recurrence anew; the convolution runs on", false)
 			return
-		case c.Has(convert.Recurrent) && c.LRUWidth != c.Width:
+		case c.Has(model.Recurrent) && c.LRUWidth != c.Width:
 			f.add("1 token", "with", fmt.Sprintf("crashes, because the recurrence is %d wide and the model %d", c.LRUWidth, c.Width), false)
-		case c.Has(convert.Recurrent):
+		case c.Has(model.Recurrent):
 			f.add("1 token", "with", "starts from the convolution state that the previous call left", false)
 		}
 		if f.matches() {

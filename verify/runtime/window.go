@@ -3,7 +3,8 @@ package runtime
 import (
 	"fmt"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 )
 
 // Evidence says how the original's window of a Hugging Face directory is known.
@@ -11,10 +12,10 @@ type Evidence string
 
 // The kinds of evidence.
 const (
-	FromSource   Evidence = "source"             // of the checkpoint that the directory was converted from
-	FromManifest Evidence = convert.ManifestName // the record of the conversion
-	FromFixture  Evidence = "fixture"            // what the original computed
-	Assumed      Evidence = "assumed"            // nothing tells
+	FromSource   Evidence = "source"      // of the checkpoint that the directory was converted from
+	FromManifest Evidence = manifest.Name // the record of the conversion
+	FromFixture  Evidence = "fixture"     // what the original computed
+	Assumed      Evidence = "assumed"     // nothing tells
 )
 
 // Window says how a Hugging Face directory writes the attention window. The original attends to window + 1 tokens,
@@ -31,7 +32,7 @@ type Window struct {
 // Window says how a Hugging Face directory writes its window. It is nil for other layouts, and for a model without
 // attention.
 func (m *Model) Window() *Window {
-	if m.Found.Layout != convert.HuggingFace || !m.Config.Has(convert.Attention) {
+	if m.Found.Layout != model.HuggingFace || !m.Config.Has(model.Attention) {
 		return nil
 	}
 	w := &Window{Written: m.Config.AttentionWindow, Original: m.Original.AttentionWindow, Source: m.Evidence}
@@ -51,7 +52,7 @@ func (m *Model) Window() *Window {
 // conversion of it.
 func (m *Model) Facts() []Fact {
 	written := m.Config
-	if m.Found.Layout != convert.HuggingFace && written.LogitsSoftCap == 0 {
+	if m.Found.Layout != model.HuggingFace && written.LogitsSoftCap == 0 {
 		written.LogitsSoftCap = 1 << 20 // as a conversion has it
 	}
 	return Facts(&m.Original, &written)

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -19,8 +19,8 @@ var Names = []string{"tiny-griffin", "odd-griffin", "micro-griffin", "micro-hawk
 // Case is one model.
 type Case struct {
 	Dir      string
-	DType    string           // of the weights
-	Settings convert.Settings // that its original checkpoints do not have
+	DType    string         // of the weights
+	Settings model.Settings // that its original checkpoints do not have
 }
 
 // Testdata returns the path of the directory testdata.
@@ -61,7 +61,7 @@ func Open(t testing.TB, name string) *Case {
 		t.Fatal(err)
 	}
 	c.DType = described.DType
-	c.Settings = convert.Settings{AttentionWindow: &described.Config.Window, LogitsSoftCap: &described.Config.Cap, EmbeddingScale: &described.Config.Scale}
+	c.Settings = model.Settings{AttentionWindow: &described.Config.Window, LogitsSoftCap: &described.Config.Cap, EmbeddingScale: &described.Config.Scale}
 	return c
 }
 
