@@ -41,8 +41,10 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	if err := checkKind(dst, o.To); err != nil {
 		return nil, err
 	}
-	if err := checkApart(src.Path, dst); err != nil {
-		return nil, err
+	if local, ok := storage.LocalPath(src.Source, src.Root); ok {
+		if err := checkApart(local, dst); err != nil {
+			return nil, err
+		}
 	}
 	if err := checkRoom(dst, c.need()); err != nil {
 		return nil, err

@@ -216,6 +216,7 @@ func TestConvertDryRunWritesNothing(t *testing.T) {
 func TestConvertRefusesDestinations(t *testing.T) {
 	src := source(t)
 	here := filepath.Dir(src.Path)
+	src.Source, src.Root = storage.Local(here), filepath.Base(src.Path)
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(here, link); err != nil {
 		t.Skip(err)

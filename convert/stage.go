@@ -11,16 +11,10 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
-// checkApart refuses a destination that the source lies in, or is, and one that is there and lies in
-// the source: replacing it would remove what is being read. A new destination inside a source directory
-// is allowed, and one that a conversion has written there.
+// checkApart refuses a destination that is the source or contains it, and an existing destination in the source, since
+// replacing it would remove what is being read. A new destination in a source directory is allowed, and one that a
+// conversion has written there.
 func checkApart(src, dst string) error {
-	if src == "" {
-		return nil // read from memory
-	}
-	if _, err := os.Lstat(src); err != nil {
-		return nil // not a path
-	}
 	if _, err := os.Stat(dst); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
