@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	goruntime "runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+var update = flag.Bool("update", false, "write the command reference in README.md")
+
+const (
+	referenceBegin = "<!-- reference: written by go test ./cmd/griffin -run TestReference -update -->\n"
+	referenceEnd   = "<!-- end of the reference -->\n"
+)
+
+// TestReference compares the command reference in README.md with the commands, or with -update writes
+// it.
+func TestReference(t *testing.T) {
+	page := readFile(t, "README.md")
+	before, rest, ok := strings.Cut(page, referenceBegin)
+	_, after, ok2 := strings.Cut(rest, referenceEnd)
+	if !ok || !ok2 {
+		t.Fatal("README.md lacks the marks of the reference")
+	}
+	want := before + referenceBegin + commandReference() + referenceEnd + after
+	if page == want {
+		return
+	}
+	if !*update {
+		t.Fatal("the command reference in README.md is stale: run go test ./cmd/griffin -run TestReference -update")
+	}
+	if err := os.WriteFile("README.md", []byte(want), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// commandReference returns the command reference as Markdown.
+func commandReference() string {
+	var b strings.Builder
+	for _, command := range newApp(io.Discard, io.Discard).Commands {
+		fmt.Fprintf(&b, "\n### griffin %s\n\n%s.\n\n", command.Name, sentence(command.Usage))
+		usage := strings.Split(command.UsageText, "\n")
+		b.WriteString("```text\n")
+		for _, line := range usage {
+			b.WriteString(strings.TrimSpace(line) + "\n")
+		}
+		b.WriteString("```\n\n" + describe(command.Description))
+		if len(command.Flags) == 0 {
+			continue
+		}
+		b.WriteString("| flag | meaning |\n|---|---|\n")
+		for _, f := range command.Flags {
+			name, usage, _ := strings.Cut(f.String(), "\t")
+			usage = strings.TrimSuffix(usage, " (default: false)")
+			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.TrimSpace(name), strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "_", `\_`).Replace(usage))
+		}
+	}
+	return b.String() + "\n"
+}
+
+// sentence returns a text with a capital letter at its beginning.
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// describe returns the description of a command as Markdown: indented lines are blocks of code, in
+// which lines that begin with griffin are shell commands.
+func describe(text string) string {
+	var b strings.Builder
+	for _, paragraph := range strings.Split(text, "\n\n") {
+		if !strings.HasPrefix(paragraph, "  ") {
+			b.WriteString(strings.NewReplacer("<", "&lt;", "*", `\*`, "_", `\_`).Replace(paragraph) + "\n\n")
+			continue
+		}
+		language := "text"
+		if strings.HasPrefix(paragraph, "  griffin ") {
+			language = "sh"
+		}
+		b.WriteString("```" + language + "\n")
+		for _, line := range strings.Split(paragraph, "\n") {
+			b.WriteString(strings.TrimPrefix(line, "  ") + "\n")
+		}
+		b.WriteString("```\n\n")
+	}
+	return b.String()
+}
+
+// pages are the pages whose examples are tested.
+var pages = []string{"../../README.md", "README.md"}
+
+// TestPageCommands checks that the commands and flags in the examples of the pages exist.
+func TestPageCommands(t *testing.T) {
+	app := newApp(io.Discard, io.Discard)
+	for _, page := range pages {
+		for _, block := range blocks(readFile(t, page), "sh", "console") {
+			for _, line := range strings.Split(block, "\n") {
+				line, _, _ = strings.Cut(strings.TrimPrefix(line, "$ "), " #")
+				for _, part := range regexp.MustCompile(`\$\(|\)|&&|[|;<>]`).Split(line, -1) {
+					words := strings.Fields(part)
+					if len(words) > 1 && words[0] == "griffin" {
+						checkCommand(t, page, app, words)
+					}
+				}
+			}
+		}
+	}
+}
+
+// checkCommand checks that a command and its flags exist.
+func checkCommand(t *testing.T, page string, app *cli.App, words []string) {
+	command := app.Command(words[1])
+	if command == nil {
+		t.Errorf("%s: no command in %q", page, words)
+		return
+	}
+	for _, word := range words[2:] {
+		name, ok := strings.CutPrefix(word, "--")
+		name, _, _ = strings.Cut(name, "=")
+		if ok && name != "help" && !slices.ContainsFunc(command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) }) {
+			t.Errorf("%s: %s has no flag --%s", page, command.Name, name)
+		}
+	}
+}
+
+// TestPageScreens runs the commands in the console blocks of the pages, in a directory that has
+// testdata, and compares what they print. "…" on a line of its own stands for any lines.
+func TestPageScreens(t *testing.T) {
+	if goruntime.GOOS == "windows" {
+		t.Skip("the examples are for a Unix shell")
+	}
+	data, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		dir := t.TempDir()
+		if err := os.Symlink(data, filepath.Join(dir, "testdata")); err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range blocks(readFile(t, page), "console") {
+			for _, screen := range strings.Split("\n"+block, "\n$ ")[1:] {
+				command, want := screen, ""
+				for i := 0; i < len(screen); i++ { // a command goes on after a backslash
+					if screen[i] == '\n' && screen[i-1] != '\\' {
+						command, want = screen[:i], screen[i+1:]
+						break
+					}
+				}
+				cmd := exec.Command("sh", "-c", command)
+				cmd.Dir = dir
+				out, err := cmd.CombinedOutput()
+				if _, ok := err.(*exec.ExitError); err != nil && !ok {
+					t.Fatal(err)
+				}
+				if got := string(bytes.TrimSpace(out)); !screenPattern(want).MatchString(got) {
+					t.Errorf("%s: %s\nprints:\n%s\nnot:\n%s", page, command, got, want)
+				}
+			}
+		}
+	}
+}
+
+// screenPattern returns a pattern for a screen.
+func screenPattern(screen string) *regexp.Regexp {
+	var lines []string
+	for _, line := range strings.Split(strings.TrimSpace(screen), "\n") {
+		switch {
+		case strings.TrimSpace(line) == "…":
+			line = `(.*\n)*.*`
+		case strings.HasPrefix(line, "  time "):
+			line = `  time +[0-9.]+ s, .*/s`
+		default:
+			line = regexp.QuoteMeta(strings.TrimRight(line, " "))
+		}
+		lines = append(lines, line)
+	}
+	return regexp.MustCompile(`^` + strings.Join(lines, ` *\n`) + `$`)
+}
+
+// blocks returns the blocks of code of a page in some languages.
+func blocks(page string, languages ...string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
+		if slices.Contains(languages, m[1]) {
+			all = append(all, strings.TrimRight(m[2], "\n"))
+		}
+	}
+	return all
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
