@@ -1,6 +1,7 @@
 package model
 
 import (
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ type Family struct {
 	// a tensor.
 	Rules  []Rule
 	Roots  PerLayout // precede the names of a whole checkpoint, as its implementation reads it: "model."
-	Blocks PerLayout // precede the number of a block: "layers."
+	Blocks PerLayout // precede the number of a block: "layers."; the same for both original layouts
 
 	Embedding string     // Rule.Name of the embedding, whose axes are vocabulary and width
 	Heads     []HeadName // names of the output head; transformers' is the first, and has no Op
@@ -54,6 +55,8 @@ type HeadName struct {
 type ConfigFile struct {
 	Tokens huggingface.TokenIDs
 
+	// Read reads a config.json: hfconfig.Read, or a reader that sets the same fields from others.
+	Read func(source fs.FS, name string) (*hfconfig.Config, error)
 	// Fields returns the content of a config.json. c is in the original's terms; form has the numbers
 	// that express them.
 	Fields func(c *Config, form *manifest.HuggingFace, dtype tensor.DType) map[string]any

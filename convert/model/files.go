@@ -28,7 +28,7 @@ func readFiles(m *Model) *files {
 	if m.Layout == HuggingFace {
 		name := c.Beside(hfconfig.Name)
 		f.configPath = storage.Path(c.Source, name)
-		f.config, f.configErr = hfconfig.Read(c.Source, name)
+		f.config, f.configErr = m.Family.HuggingFace.Read(c.Source, name)
 		if errors.Is(f.configErr, fs.ErrNotExist) {
 			f.config, f.configErr = nil, nil
 		}

@@ -56,6 +56,7 @@ var Griffin = &Family{
 
 	HuggingFace: ConfigFile{
 		Tokens:   recurrentGemmaTokens,
+		Read:     hfconfig.Read,
 		Fields:   recurrentGemmaFields,
 		Changed:  changedRecurrentGemma,
 		Check:    checkRecurrentGemma,
