@@ -160,7 +160,9 @@ func (g *merger) checkpoint(tied bool) (*tensor.Checkpoint, error) {
 	for t, updates := range g.updates {
 		shape := t.Shape
 		if g.vocab != 0 && t == embedding {
-			shape = []int64{g.vocab, shape[1]}
+			rule, sizes := m.Family.rule(m.Family.Embedding), m.sizes
+			sizes[rule.Axes[0]] = g.vocab
+			shape = sizes.shapeIn(rule, m.Layout)
 		}
 		merged, err := adapter.Apply(t, shape, updates)
 		if err != nil {

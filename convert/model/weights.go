@@ -35,7 +35,7 @@ func (w weights) Parameter(block int, name string) (*reference.Parameter, error)
 	return stored(found[0], p.rule.At[m.Layout].Op)
 }
 
-// stored returns the parameter that o makes of a tensor, as it is stored. Package reference takes
+// stored returns the parameter that o makes from a tensor, as it is stored. Package reference takes
 // matrices in either orientation, so that no element has to be moved.
 func stored(t *tensor.Tensor, o Op) (*reference.Parameter, error) {
 	size := t.DType.Size()
@@ -50,7 +50,7 @@ func stored(t *tensor.Tensor, o Op) (*reference.Parameter, error) {
 	if ok && !(s.BigEndian && s.DType.SwapUnit() > 1) {
 		if inStore, ok := s.Compose(view); ok {
 			if p, first := arranged(inStore); p != nil {
-				p.DType, p.Data = t.DType, &fileRange{of: t.Name, store: s.Store, base: s.Base + first*size, size: inStore.Elements() * size}
+				p.DType, p.Data = t.DType, &fileRange{tensor: t.Name, store: s.Store, base: s.Base + first*size, size: inStore.Elements() * size}
 				return supported(p)
 			}
 		}
@@ -59,7 +59,7 @@ func stored(t *tensor.Tensor, o Op) (*reference.Parameter, error) {
 	if p == nil {
 		return nil, tensor.Bad("shape %s is not that of a parameter", tensor.ShapeString(t.Shape)).Of(t.Name)
 	}
-	p.DType, p.Data = t.DType, &decoded{of: t, base: first * size}
+	p.DType, p.Data = t.DType, &decoded{name: t.Name, base: first * size, cursor: tensor.NewCursor(t)}
 	return supported(p)
 }
 
@@ -81,7 +81,7 @@ func arranged(v tensor.View) (p *reference.Parameter, first int64) {
 
 // fileRange is the data of a parameter in a file.
 type fileRange struct {
-	of         string
+	tensor     string // its name
 	store      io.ReaderAt
 	base, size int64
 }
@@ -96,70 +96,34 @@ func (s *fileRange) ReadAt(p []byte, off int64) (int, error) {
 		return n, nil
 	}
 	if err == nil || err == io.EOF {
-		err = tensor.Bad("storage ends %d bytes short", len(p)-n).At(s.base + off).Of(s.of)
+		err = tensor.Bad("storage ends %d bytes short", len(p)-n).At(s.base + off).Of(s.tensor)
 	}
 	return n, err
 }
 
 // decoded is the data of a parameter that has to be decoded. It is meant to be read from front to
-// back; a read at a lower offset decodes from the start.
+// back: a read at a lower offset decodes from the start.
 type decoded struct {
-	of   *tensor.Tensor
-	base int64 // bytes before the parameter in the tensor
+	name string // of the tensor
+	base int64  // bytes before the parameter in the tensor
 
 	mu     sync.Mutex
-	stream io.ReadCloser
-	at     int64 // byte of the parameter that the stream gives next
+	cursor *tensor.Cursor
 }
 
 // ReadAt implements io.ReaderAt.
 func (d *decoded) ReadAt(p []byte, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.stream == nil || off < d.at {
-		if err := d.open(off); err != nil {
-			return 0, err
-		}
-	}
-	skipped, err := io.CopyN(io.Discard, d.stream, off-d.at)
-	d.at += skipped
-	if err == nil {
-		var n int
-		n, err = io.ReadFull(d.stream, p)
-		d.at += int64(n)
-		if err == nil {
-			return n, nil
-		}
-	}
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		err = tensor.Bad("data ends at byte %d", d.base+d.at).Of(d.of.Name)
-	}
-	return 0, err
-}
-
-func (d *decoded) open(off int64) error {
-	if d.stream != nil {
-		d.stream.Close()
-		d.stream = nil
-	}
-	stream, err := d.of.Data.Stream(d.base + off)
-	if err != nil {
-		return err
-	}
-	d.stream, d.at = stream, off
-	return nil
+	n, err := d.cursor.ReadAt(p, d.base+off)
+	return n, tensor.Annotate(err, tensor.Location{Tensor: d.name})
 }
 
 // Close closes the stream. A later read opens another.
 func (d *decoded) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.stream == nil {
-		return nil
-	}
-	stream := d.stream
-	d.stream = nil
-	return stream.Close()
+	return d.cursor.Close()
 }
 
 // supported returns the parameter in a type that package reference computes with: float64 is rounded

@@ -177,7 +177,7 @@ func TestOddlyStored(t *testing.T) {
 	if _, err := stored(&tensor.Tensor{Name: "w", DType: tensor.I32, Shape: []int64{1}, Data: streamed{}}, same); err == nil {
 		t.Error("integers were taken for weights")
 	}
-	cut := &fileRange{of: "w", store: bytes.NewReader(store), base: 8, size: 100}
+	cut := &fileRange{tensor: "w", store: bytes.NewReader(store), base: 8, size: 100}
 	var bad *tensor.FormatError
 	if _, err := cut.ReadAt(make([]byte, 20), 0); !errors.As(err, &bad) {
 		t.Error("a file that is too short:", err)
