@@ -85,11 +85,11 @@ func (d *differ) pair(layout model.Layout) {
 	taken := map[string]bool{}
 	add := func(key string) {
 		p := &pair{a: d.a.byKey[key], b: d.b.byKey[key]}
-		if p.name = d.pairName(key, layout, p); taken[p.name] { // a name of one side that is a key of the other
+		if p.name = pairName(d.a, d.b, key, layout, p); taken[p.name] { // a name of one side that is a key of the other
 			p.name = key
 		}
 		taken[p.name] = true
-		p.diff = d.newEntry(p)
+		p.diff = newEntry(d.a, d.b, p)
 		d.pairs = append(d.pairs, p)
 	}
 	for _, key := range d.a.keys {
@@ -102,17 +102,17 @@ func (d *differ) pair(layout model.Layout) {
 	}
 }
 
-// pairName returns the name that a pair has on a side in the layout of comparison, or its key if both
+// pairName returns the name that a pair of two sides has in the layout of comparison, or its key if both
 // sides are in this layout and have different names for it.
-func (d *differ) pairName(key string, layout model.Layout, p *pair) string {
+func pairName(a, b *side, key string, layout model.Layout, p *pair) string {
 	switch {
 	case p.a == nil:
-		return d.b.fullName(key, layout, p.b)
+		return b.fullName(key, layout, p.b)
 	case p.b == nil:
-		return d.a.fullName(key, layout, p.a)
+		return a.fullName(key, layout, p.a)
 	}
-	nameA, nameB := d.a.fullName(key, layout, p.a), d.b.fullName(key, layout, p.b)
-	inA, inB := d.a.has(layout), d.b.has(layout)
+	nameA, nameB := a.fullName(key, layout, p.a), b.fullName(key, layout, p.b)
+	inA, inB := a.has(layout), b.has(layout)
 	switch {
 	case nameA == nameB || inA && !inB:
 		return nameA
@@ -122,8 +122,8 @@ func (d *differ) pairName(key string, layout model.Layout, p *pair) string {
 	return key
 }
 
-// newEntry returns the entry of the result for a pair, with what is known before elements are read.
-func (d *differ) newEntry(p *pair) *TensorDiff {
+// newEntry returns the entry of the result for a pair of two sides, with what is known before elements are read.
+func newEntry(a, b *side, p *pair) *TensorDiff {
 	e := &TensorDiff{Name: p.name}
 	of := p.a
 	if of == nil {
@@ -131,13 +131,13 @@ func (d *differ) newEntry(p *pair) *TensorDiff {
 	}
 	e.DType, e.Shape, e.Elements = of.DType.String(), shapeOf(of.Shape), of.Elements()
 	if p.a != nil {
-		e.A = unless(p.name, d.a.nameOf(p.a))
+		e.A = unless(p.name, a.nameOf(p.a))
 	}
 	if p.b == nil {
 		e.Status = OnlyA
 		return e
 	}
-	e.B = unless(p.name, d.b.nameOf(p.b))
+	e.B = unless(p.name, b.nameOf(p.b))
 	if p.b.DType != of.DType {
 		e.DTypeB = p.b.DType.String()
 	}

@@ -22,22 +22,10 @@ var largeTypes = map[string]string{
 	"reference.engine":           "one method for each layer of the model and for each step of a layer",
 }
 
-// Exceptions that are being removed. Nothing may be added.
-var (
-	packagesToSplit = []string{"verify"}
-	typesToSplit    = []string{
-		"formats/orbax.tree", "verify/diff.differ",
-	}
-)
-
 func TestPackageSizes(t *testing.T) {
 	for _, p := range packages(t) {
-		exempt := slices.Contains(largePackages, p.path)
-		if len(p.files) > maxFiles && !exempt && !slices.Contains(packagesToSplit, p.path) {
+		if len(p.files) > maxFiles && !slices.Contains(largePackages, p.path) {
 			t.Errorf("package %s has %d files, more than %d", p.path, len(p.files), maxFiles)
-		}
-		if len(p.files) <= maxFiles && slices.Contains(packagesToSplit, p.path) {
-			t.Logf("package %s has %d files: remove it from packagesToSplit", p.path, len(p.files))
 		}
 	}
 }
@@ -59,13 +47,8 @@ func TestTypeSizes(t *testing.T) {
 			}
 		}
 		for name, set := range methods {
-			if len(set) > maxMethods && largeTypes[name] == "" && !slices.Contains(typesToSplit, name) {
+			if len(set) > maxMethods && largeTypes[name] == "" {
 				t.Errorf("type %s has %d methods, more than %d, and no reason in the table largeTypes", name, len(set), maxMethods)
-			}
-		}
-		for _, name := range typesToSplit {
-			if set, ok := methods[name]; ok && len(set) <= maxMethods {
-				t.Logf("type %s has %d methods: remove it from typesToSplit", name, len(set))
 			}
 		}
 	}
