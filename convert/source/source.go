@@ -30,7 +30,7 @@ func Open(t *tensor.Tensor, digest *Digest) (*Reader, error) {
 	}
 	r := &Reader{watched: &tensor.Tensor{Name: t.Name, DType: t.DType, Shape: t.Shape}}
 	data := t.Data
-	if summed, ok := t.Data.(tensor.Summed); ok && layout != nil {
+	if summed, ok := t.Data.(tensor.Checksummed); ok && layout != nil {
 		r.crc = &rangeCRC{of: summed}
 		r.crc.next, r.crc.left, r.crc.want = summed.Checksum()
 	} else if c, ok := t.Data.(tensor.Checker); ok {
@@ -116,7 +116,7 @@ func (s *store) ReadAt(p []byte, off int64) (int, error) {
 
 // rangeCRC computes the checksum of a range of a file that is read in order, as nearly all are.
 type rangeCRC struct {
-	of         tensor.Summed
+	of         tensor.Checksummed
 	next, left int64 // bytes of the range that are not in crc yet
 	crc, want  uint32
 }

@@ -180,7 +180,7 @@ func (c *Config) rope(object *strictjson.Object) error {
 	nested, _ := object.Get("rope_parameters")
 	inner, ok := nested.(*strictjson.Object)
 	if nested != nil && !ok {
-		return tensor.Bad("field \"rope_parameters\" is %s, not an object", shown(nested))
+		return tensor.Bad("field \"rope_parameters\" is %s, not an object", strictjson.Describe(nested))
 	}
 	if inner == nil {
 		inner = &strictjson.Object{}
@@ -242,48 +242,30 @@ func assign(to, v any) error {
 	case *int64:
 		n, ok := strictjson.Int(v)
 		if !ok || n < 1 || n > math.MaxInt32 {
-			return fmt.Errorf("%s, not a number of at least 1", shown(v))
+			return fmt.Errorf("%s, not a number of at least 1", strictjson.Describe(v))
 		}
 		*to = n
 	case *float64:
 		n, ok := v.(json.Number)
 		x, err := n.Float64()
 		if !ok || err != nil {
-			return fmt.Errorf("%s, not a number", shown(v))
+			return fmt.Errorf("%s, not a number", strictjson.Describe(v))
 		}
 		*to = x
 	case *string:
 		s, ok := v.(string)
 		if !ok {
-			return fmt.Errorf("%s, not a string", shown(v))
+			return fmt.Errorf("%s, not a string", strictjson.Describe(v))
 		}
 		*to = s
 	case *bool:
 		b, ok := v.(bool)
 		if !ok {
-			return fmt.Errorf("%s, not true or false", shown(v))
+			return fmt.Errorf("%s, not true or false", strictjson.Describe(v))
 		}
 		*to = b
 	}
 	return nil
-}
-
-// shown returns a JSON value for a message.
-func shown(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "null"
-	case *strictjson.Object:
-		return "an object"
-	case []any:
-		return "a list"
-	case string:
-		if len(v) > 40 {
-			v = v[:40] + "…"
-		}
-		return fmt.Sprintf("%q", v)
-	}
-	return fmt.Sprint(v)
 }
 
 // Layers returns the type of each layer. transformers repeats BlockTypes 100 times and takes the first NumHiddenLayers

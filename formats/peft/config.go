@@ -98,7 +98,7 @@ func (c *Config) read(r *reader) {
 		r.fail("field \"r\" is %d; a rank is 1 to %d", c.Rank, int64(maxRank))
 	}
 	if c.Bias != "" && !slices.Contains([]string{"none", "all", "lora_only"}, c.Bias) {
-		r.fail("field \"bias\" is %s, and none of none, all and lora_only", shown(c.Bias))
+		r.fail("field \"bias\" is %s, and none of none, all and lora_only", strictjson.Describe(c.Bias))
 	}
 	c.refused = refusals(r.object)
 }
@@ -119,7 +119,7 @@ func (r *reader) fail(format string, args ...any) {
 }
 
 func (r *reader) wrong(name string, v any, want string) {
-	r.fail("field %q is %s, not %s", name, shown(v), want)
+	r.fail("field %q is %s, not %s", name, strictjson.Describe(v), want)
 }
 
 func (r *reader) text(name string) string {

@@ -2,9 +2,7 @@ package peft
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
@@ -84,19 +82,4 @@ func isSet(v any) bool {
 		return err != nil || x != 0
 	}
 	return true
-}
-
-// shown returns a JSON value for a message.
-func shown(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "null"
-	case *strictjson.Object:
-		return "an object"
-	case []any:
-		return "a list"
-	case string:
-		return strconv.Quote(tensor.Clip(v))
-	}
-	return tensor.Clip(fmt.Sprint(v))
 }

@@ -2,6 +2,7 @@ package strictjson
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 )
 
@@ -112,4 +113,20 @@ func Int(v any) (int64, bool) {
 	}
 	i, err := strconv.ParseInt(string(n), 10, 64)
 	return i, err == nil
+}
+
+// Describe returns a value of Parse for use in a message: strings are quoted and shortened, arrays and objects are not
+// spelled out.
+func Describe(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "null"
+	case *Object:
+		return "an object"
+	case []any:
+		return "a list"
+	case string:
+		return quote(v)
+	}
+	return shorten([]byte(fmt.Sprint(v)))
 }

@@ -40,9 +40,9 @@ type Checker interface {
 	Check() error
 }
 
-// Summed is implemented by a Checker with a Layout. A caller that reads all the stored bytes can
+// Checksummed is implemented by a Checker with a Layout. A caller that reads all the stored bytes can
 // compute their checksum itself instead of calling Check.
-type Summed interface {
+type Checksummed interface {
 	Checker
 	// Checksum returns a byte range of the Store of Layout and its CRC-32 (IEEE).
 	Checksum() (offset, length int64, crc uint32)

@@ -294,7 +294,7 @@ func TestLargeMembers(t *testing.T) {
 // checkSummed holds what an engine that reads the bytes by itself is told.
 func checkSummed(t *testing.T, d tensor.Data, file []byte) {
 	t.Helper()
-	offset, length, sum := d.(tensor.Summed).Checksum()
+	offset, length, sum := d.(tensor.Checksummed).Checksum()
 	if got := crc32.ChecksumIEEE(file[offset:][:length]); got != sum {
 		t.Errorf("checksum of the %d bytes at %d is %08x, want %08x", length, offset, got, sum)
 	}

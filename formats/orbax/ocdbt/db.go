@@ -50,8 +50,8 @@ func Open(source fs.FS, dir string) (*DB, error) {
 // Keys returns all keys in ascending byte order. The caller does not change the slice.
 func (db *DB) Keys() []string { return db.keys }
 
-// Get returns the value of a key, and false if there is no such key.
-func (db *DB) Get(key string) (Value, bool) {
+// get returns the value of a key, and false if there is no such key.
+func (db *DB) get(key string) (Value, bool) {
 	i := sort.SearchStrings(db.keys, key)
 	if i == len(db.keys) || db.keys[i] != key {
 		return Value{}, false
@@ -63,7 +63,7 @@ func (db *DB) Get(key string) (Value, bool) {
 // the data file, unless too many files are open. It is valid until Close. A range past the end of its file
 // is a *tensor.FormatError.
 func (db *DB) Section(key string) (*io.SectionReader, bool, error) {
-	v, ok := db.Get(key)
+	v, ok := db.get(key)
 	if !ok {
 		return nil, false, nil
 	}

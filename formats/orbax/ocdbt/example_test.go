@@ -2,6 +2,7 @@ package ocdbt_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/ocdbt"
@@ -29,10 +30,15 @@ func ExampleWrite() {
 	}
 	defer db.Close()
 	for _, key := range db.Keys() {
-		value, _ := db.Get(key)
-		fmt.Printf("%s = %s\n", key, value.Inline)
+		section, _, err := db.Section(key)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		value, err := io.ReadAll(section)
+		fmt.Println(key, string(value), err)
 	}
 	// Output:
-	// a = one
-	// b = two
+	// a one <nil>
+	// b two <nil>
 }

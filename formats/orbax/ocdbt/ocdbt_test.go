@@ -87,7 +87,7 @@ func TestSoundDatabases(t *testing.T) {
 				t.Errorf("keys %q, want %q", db.Keys(), keys)
 			}
 			for _, absent := range []string{"\x00absent", "params/absent", "\xfe\xff"} {
-				if _, ok := db.Get(absent); ok {
+				if _, ok := db.get(absent); ok {
 					t.Errorf("key %q is found", absent)
 				}
 			}
@@ -139,7 +139,7 @@ func TestSectionIsOverTheFile(t *testing.T) {
 	if _, ok := outer.(*os.File); !ok {
 		t.Errorf("section is over a %T", outer)
 	}
-	v, _ := db.Get(db.Keys()[0])
+	v, _ := db.get(db.Keys()[0])
 	if v.Offset != off || v.Length != n {
 		t.Errorf("section of %d bytes at %d, value of %d at %d", n, off, v.Length, v.Offset)
 	}

@@ -78,7 +78,7 @@ func TestWrittenDatabasesAreReadBack(t *testing.T) {
 				}
 			}
 			for _, e := range entries {
-				v, _ := db.Get(e.Key)
+				v, _ := db.get(e.Key)
 				if want := e.Value.File == "" && len(e.Value.Inline) <= MaxInline; (v.File == "") != want {
 					t.Errorf("%q of %d bytes: inline is not %t", e.Key, len(e.Value.Inline), want)
 				}

@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/zlib"
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/internal/zstdframe"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -56,7 +57,7 @@ func codecV2(v any) (codec, error) {
 	}
 	c, ok := findCodec(id)
 	if !ok || id == "crc32c" {
-		return codec{}, bad("unknown compressor %s", shorten(id))
+		return codec{}, bad("unknown compressor %s", strictjson.Describe(id))
 	}
 	return c, nil
 }
@@ -65,7 +66,7 @@ func codecV2(v any) (codec, error) {
 func codecV3(name string) (codec, error) {
 	c, ok := findCodec(name)
 	if !ok || name == "zlib" || name == "bz2" {
-		return codec{}, bad("codec %s is unknown or not allowed here", shorten(name))
+		return codec{}, bad("codec %s is unknown or not allowed here", strictjson.Describe(name))
 	}
 	return c, nil
 }

@@ -1,7 +1,6 @@
 package zarr
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -74,7 +73,7 @@ func (o object) oneOf(key string, values ...string) (string, error) {
 			return s, nil
 		}
 	}
-	return "", bad("%q is %v, not %q", key, shorten(v), values)
+	return "", bad("%q is %v, not %q", key, strictjson.Describe(v), values)
 }
 
 // sizes returns a required array of integers of at least least.
@@ -90,7 +89,7 @@ func (o object) sizes(key string, least int64) ([]int64, error) {
 	sizes := make([]int64, len(list))
 	for i, v := range list {
 		if sizes[i], ok = strictjson.Int(v); !ok || sizes[i] < least {
-			return nil, bad("%q has the item %v, not an integer of at least %d", key, shorten(v), least)
+			return nil, bad("%q has the item %v, not an integer of at least %d", key, strictjson.Describe(v), least)
 		}
 	}
 	return sizes, nil
@@ -103,24 +102,9 @@ func (o object) format(version int64) error {
 		return err
 	}
 	if n, ok := strictjson.Int(v); !ok || n != version {
-		return bad("zarr_format is %v, not %d", shorten(v), version)
+		return bad("zarr_format is %v, not %d", strictjson.Describe(v), version)
 	}
 	return nil
-}
-
-// shorten formats a value of a document for an error.
-func shorten(v any) string {
-	switch v := v.(type) {
-	case string:
-		return fmt.Sprintf("%.60q", v)
-	case json.Number:
-		return fmt.Sprintf("%.60s", string(v))
-	case []any:
-		return "an array"
-	case *strictjson.Object:
-		return "an object"
-	}
-	return fmt.Sprint(v)
 }
 
 // keyStyle is the form of the keys of chunks.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -42,7 +43,7 @@ func fillBytes(d tensor.DType, v any) ([]byte, error) {
 		b, ok = fillString(d, v)
 	}
 	if !ok {
-		return nil, bad("fill_value %v is not a %s", shorten(v), d)
+		return nil, bad("fill_value %v is not a %s", strictjson.Describe(v), d)
 	}
 	return b, nil
 }

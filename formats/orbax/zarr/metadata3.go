@@ -35,7 +35,7 @@ func parseV3(text []byte) (*metadata, error) {
 		return nil, err
 	}
 	if m.dtype = typesV3[name]; m.dtype == tensor.Invalid {
-		return nil, bad("unknown data_type %s", shorten(name))
+		return nil, bad("unknown data_type %s", strictjson.Describe(name))
 	}
 	if err := m.gridV3(o); err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func knownMembers(o object) error {
 				continue
 			}
 		}
-		return bad("unknown member %s", shorten(key))
+		return bad("unknown member %s", strictjson.Describe(key))
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func named(o object, key string, names ...string) (object, error) {
 	}
 	name, configuration, err := extension(v, key)
 	if err == nil && !slices.Contains(names, name) {
-		err = bad("unknown %s %s", key, shorten(name))
+		err = bad("unknown %s %s", key, strictjson.Describe(name))
 	}
 	return configuration, err
 }
@@ -134,7 +134,7 @@ func extension(v any, what string) (string, object, error) {
 	if !ok {
 		return name, object{&strictjson.Object{}, name}, nil
 	}
-	c, err := asObject(configuration, "configuration of "+shorten(name))
+	c, err := asObject(configuration, "configuration of "+strictjson.Describe(name))
 	c.name = name
 	return name, c, err
 }
@@ -166,13 +166,13 @@ func parseCodecs(v any, chunk []int64, d tensor.DType) (encoding, error) {
 			serialized = true
 			e.shard, err = parseShard(configuration, e.stored(chunk), d)
 		case serialized && e.shard != nil:
-			err = bad("codec %s around sharding_indexed is not supported", shorten(name))
+			err = bad("codec %s around sharding_indexed is not supported", strictjson.Describe(name))
 		case serialized:
 			var c codec
 			c, err = codecV3(name)
 			e.codecs = append(e.codecs, c)
 		default:
-			err = bad("codec %s is unknown or not allowed here", shorten(name))
+			err = bad("codec %s is unknown or not allowed here", strictjson.Describe(name))
 		}
 		if err != nil {
 			return e, err
