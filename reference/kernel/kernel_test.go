@@ -64,6 +64,24 @@ func multiplyPlainly[T Float](y, x []T, n, in, out int, weight func(k, j int) fl
 	}
 }
 
+// eachSet runs a test with each instruction set that the processor has.
+func eachSet(t *testing.T, test func(t *testing.T)) {
+	defer func(set *instructions) { use = set }(use)
+	for _, use = range available {
+		t.Run(use.name, test)
+	}
+}
+
+// packed returns rows of x as a product of many parts packs them.
+func packed[T Float](x []T, ldx, n, in int) *Rows[T] {
+	var r Rows[T]
+	r.Reset(n, in, nil)
+	for block := range r.Blocks() {
+		r.Pack(x, ldx, block, &Scratch[T]{})
+	}
+	return &r
+}
+
 // testMultiply compares Multiply with its definition.
 func testMultiply[T Float](t *testing.T, dtype tensor.DType, inOut bool, n, in, out int) {
 	rng := rand.New(rand.NewPCG(uint64(in), uint64(out)))
@@ -90,7 +108,7 @@ func testMultiply[T Float](t *testing.T, dtype tensor.DType, inOut bool, n, in, 
 	var s Scratch[T]
 	cut := out / 3 // two calls, as from two goroutines
 	Multiply(got, out, x, in, n, w, 0, cut, nil, &s)
-	Multiply(got, out, x, in, n, w, cut, out, nil, &s)
+	MultiplyPacked(got, out, packed(x, in, n, in), 0, w, cut, out, &s)
 	for i := range want {
 		if got[i] != want[i] {
 			t.Fatalf("element %d is %v, want %v", i, got[i], want[i])
@@ -99,16 +117,18 @@ func testMultiply[T Float](t *testing.T, dtype tensor.DType, inOut bool, n, in, 
 }
 
 func TestMultiply(t *testing.T) {
-	for _, dtype := range []tensor.DType{tensor.BF16, tensor.F16, tensor.F32, tensor.F64} {
-		for _, inOut := range []bool{false, true} {
-			for _, size := range [][3]int{{1, 1, 1}, {1, 7, 130}, {7, 300, 33}, {13, 257, 65}, {6, 512, 16}, {3, 9, 0}, {0, 9, 3}} {
-				t.Run(fmt.Sprintf("%s/inout=%v/%v", dtype, inOut, size), func(t *testing.T) {
-					testMultiply[float32](t, dtype, inOut, size[0], size[1], size[2])
-					testMultiply[float64](t, dtype, inOut, size[0], size[1], size[2])
-				})
+	eachSet(t, func(t *testing.T) {
+		for _, dtype := range dtypes {
+			for _, inOut := range []bool{false, true} {
+				for _, size := range [][3]int{{1, 1, 1}, {1, 7, 130}, {7, 300, 33}, {13, 257, 65}, {6, 512, 16}, {16, 64, 32}, {35, 270, 300}, {3, 9, 0}, {0, 9, 3}} {
+					t.Run(fmt.Sprintf("%s/inout=%v/%v", dtype, inOut, size), func(t *testing.T) {
+						testMultiply[float32](t, dtype, inOut, size[0], size[1], size[2])
+						testMultiply[float64](t, dtype, inOut, size[0], size[1], size[2])
+					})
+				}
 			}
 		}
-	}
+	})
 }
 
 // TestMultiplyInPieces: rows multiplied together or alone, and sums in one piece or several, give the
@@ -194,33 +214,4 @@ func TestMultiplyAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(5, func() { Multiply(y, 64, x, 64, 3, w, 0, 64, nil, &s) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
-}
-
-func BenchmarkMultiply(b *testing.B) {
-	const n, in, out = 128, 2560, 1024
-	data := make([]byte, in*out*2)
-	for i := range data {
-		data[i] = byte(i * 7 % 61)
-	}
-	for _, inOut := range []bool{false, true} {
-		w := &Matrix{DType: tensor.BF16, Data: data, Rows: out, Cols: in, Stride: in, InOut: inOut}
-		if inOut {
-			w.Rows, w.Cols, w.Stride = in, out, out
-		}
-		b.Run(fmt.Sprintf("float32/inout=%v", inOut), func(b *testing.B) { benchmarkMultiply[float32](b, w, n) })
-		b.Run(fmt.Sprintf("float64/inout=%v", inOut), func(b *testing.B) { benchmarkMultiply[float64](b, w, n) })
-	}
-}
-
-func benchmarkMultiply[T Float](b *testing.B, w *Matrix, n int) {
-	x, y := make([]T, n*w.In()), make([]T, n*w.Out())
-	for i := range x {
-		x[i] = T(i % 13)
-	}
-	var s Scratch[T]
-	for b.Loop() {
-		Multiply(y, w.Out(), x, w.In(), n, w, 0, w.Out(), nil, &s)
-	}
-	flops := 2 * float64(n) * float64(w.In()) * float64(w.Out()) * float64(b.N)
-	b.ReportMetric(flops/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }

@@ -1,102 +1,68 @@
 package kernel
 
-import (
-	"encoding/binary"
-	"math"
-
-	"github.com/griffin-ckpt/griffin/formats/tensor"
-)
-
-// packPanel packs the weights of the terms [k, k+terms) and the outputs [j, j+outs) into dst as
-// [term][PanelWidth], widened and in the given order of terms. Columns of dst from outs on keep their
-// values, because their products are not used. wide is a buffer of BlockTerms elements.
-func packPanel[T Float](dst []T, w *Matrix, k, terms, j, outs int, order *Order, wide []T) {
+// packPanel lays out terms × outs weights, from term k and output j on, as the tiles read them:
+// dst[term][PanelWidth], widened, in the order of the terms. Outputs beyond outs have any values;
+// what comes of them is not used.
+func (s *Scratch[T]) packPanel(dst []T, w *Matrix, k, terms, j, outs int, order *Order) {
 	width := PanelWidth[T]()
 	dst = dst[:terms*width]
-	if w.InOut {
-		packInOut(dst, w, k, terms, j, outs, order, wide)
-		return
+	to := dst
+	if order != nil {
+		to = s.spare[:terms*width]
 	}
-	size := int(w.DType.Size())
-	for o := range outs {
-		row := w.Data[((j+o)*w.Stride+k)*size:][:terms*size]
-		if w.DType == tensor.BF16 && order == nil {
-			scatterBF16(dst[o:], width, row)
-			continue
+	packed := 0
+	if outs == width {
+		packed = pack(to, w, k, terms, j)
+	}
+	if packed < terms {
+		s.packPlain(to[packed*width:], w, k+packed, terms-packed, j, outs)
+	}
+	if w.rounds() {
+		for i := range to {
+			to[i] = T(RoundBF16(float32(to[i])))
 		}
-		wide := wide[:terms]
-		Widen(wide, w.DType, row)
-		narrow(wide, w)
-		scatter(dst[o:], width, wide, order)
-	}
-}
-
-// packInOut is packPanel for a matrix whose rows are inputs.
-func packInOut[T Float](dst []T, w *Matrix, k, terms, j, outs int, order *Order, wide []T) {
-	width, size := PanelWidth[T](), int(w.DType.Size())
-	at := 0
-	pack := func(term int) {
-		row := dst[at*width:][:outs]
-		Widen(row, w.DType, w.Data[((k+term)*w.Stride+j)*size:][:outs*size])
-		narrow(row, w)
-		at++
 	}
 	if order == nil {
-		for term := range terms {
-			pack(term)
-		}
 		return
 	}
+	at := 0
 	for _, term := range order.Terms {
 		if int(term) < terms {
-			pack(int(term))
+			copy(dst[at:], to[int(term)*width:][:width])
+			at += width
 		}
 	}
 }
 
-// scatter writes the weights of one output into a column of the panel.
-func scatter[T Float](column []T, width int, weights []T, order *Order) {
+// packPlain packs weights one by one.
+func (s *Scratch[T]) packPlain(dst []T, w *Matrix, k, terms, j, outs int) {
+	width, size := PanelWidth[T](), int(w.DType.Size())
+	if w.InOut {
+		for t := range terms {
+			Widen(dst[t*width:][:outs], w.DType, w.Data[w.offset(k+t, j):][:outs*size])
+		}
+		return
+	}
+	for o := range outs {
+		wide := s.wide[:terms]
+		Widen(wide, w.DType, w.Data[w.offset(k, j+o):][:terms*size])
+		scatter(dst[o:], width, wide, nil)
+	}
+}
+
+// scatter writes elements down a column that is width wide, in an order.
+func scatter[T Float](column []T, width int, elements []T, order *Order) {
 	if order == nil {
-		for k, x := range weights {
+		for k, x := range elements {
 			column[k*width] = x
 		}
 		return
 	}
 	at := 0
 	for _, k := range order.Terms {
-		if int(k) < len(weights) {
-			column[at*width] = weights[k]
+		if int(k) < len(elements) {
+			column[at*width] = elements[k]
 			at++
 		}
-	}
-}
-
-// scatterBF16 widens and scatters bfloat16 weights in one pass. This is the common case and takes most
-// of the time of packing.
-func scatterBF16[T Float](column []T, width int, row []byte) {
-	k := 0
-	for ; len(row) >= 8; row = row[8:] {
-		word := binary.LittleEndian.Uint64(row)
-		c := column[k*width:]
-		_ = c[3*width]
-		c[0] = T(math.Float32frombits(uint32(word) << 16))
-		c[width] = T(math.Float32frombits(uint32(word) & 0xffff0000))
-		c[2*width] = T(math.Float32frombits(uint32(word>>32) << 16))
-		c[3*width] = T(math.Float32frombits(uint32(word>>32) & 0xffff0000))
-		k += 4
-	}
-	for ; len(row) >= 2; row = row[2:] {
-		column[k*width] = T(math.Float32frombits(uint32(binary.LittleEndian.Uint16(row)) << 16))
-		k++
-	}
-}
-
-// narrow rounds elements of w to bfloat16 if w.Narrow is set.
-func narrow[T Float](x []T, w *Matrix) {
-	if !w.Narrow || w.DType == tensor.BF16 {
-		return
-	}
-	for i := range x {
-		x[i] = T(RoundBF16(float32(x[i])))
 	}
 }

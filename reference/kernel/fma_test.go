@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"encoding/binary"
 	"math"
 	"math/big"
 	"math/rand/v2"
@@ -73,70 +72,5 @@ func FuzzFMA32(f *testing.F) {
 	f.Add(uint32(0x3f800001), uint32(0x3f800001), uint32(0x4b800000))
 	f.Fuzz(func(t *testing.T, x, y, z uint32) {
 		checkFMA(t, math.Float32frombits(x), math.Float32frombits(y), math.Float32frombits(z))
-	})
-}
-
-// compareTiles compares the tiles in use with the generic ones on the same numbers.
-func compareTiles[T Float](t *testing.T, rows, k, pad int, next func() T) {
-	t.Helper()
-	width := PanelWidth[T]()
-	lda, ldc := k+pad, width+pad
-	a, b, c := make([]T, rows*lda), make([]T, k*width), make([]T, rows*ldc)
-	for _, s := range [][]T{a, b, c} {
-		for i := range s {
-			s[i] = next()
-		}
-	}
-	want := append([]T(nil), c...)
-	tile(rows, c, ldc, a, lda, b, k)
-	switch want := any(want).(type) {
-	case []float32:
-		generic32(rows, want, ldc, any(a).([]float32), lda, any(b).([]float32), k)
-	case []float64:
-		generic64(rows, want, ldc, any(a).([]float64), lda, any(b).([]float64), k)
-	}
-	for i := range c {
-		if !same(c[i], want[i]) {
-			t.Fatalf("%s, %d rows of %d terms: element %d is %x, generic %x", implementation, rows, k, i, c[i], want[i])
-		}
-	}
-}
-
-func TestTilesGiveTheGenericBits(t *testing.T) {
-	if implementation == "generic" {
-		t.Skip("no assembly in use")
-	}
-	rng := rand.New(rand.NewPCG(7, 8))
-	for rows := 1; rows <= tileRows; rows++ {
-		for _, k := range []int{1, 2, 3, 4, 5, 7, 8, 63, 256} {
-			for _, pad := range []int{0, 3} {
-				compareTiles(t, rows, k, pad, func() float32 { return float32(rng.NormFloat64()) })
-				compareTiles(t, rows, k, pad, rng.NormFloat64)
-				compareTiles(t, rows, k, pad, func() float32 { return awkward[rng.IntN(len(awkward))] })
-				compareTiles(t, rows, k, pad, func() float64 { return float64(awkward[rng.IntN(len(awkward))]) * math.Exp(rng.NormFloat64()) })
-				compareTiles(t, rows, k, pad, func() float32 { return math.Float32frombits(rng.Uint32()) })
-			}
-		}
-	}
-}
-
-func FuzzTiles(f *testing.F) {
-	f.Add(uint8(6), uint8(9), uint8(1), []byte("sixteen bytes of numbers, or so"))
-	f.Add(uint8(1), uint8(4), uint8(0), []byte{0, 0, 0x80, 0x7f, 0, 0, 0x80, 0xff, 1, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, rows, k, pad uint8, numbers []byte) {
-		if len(numbers) < 8 {
-			return
-		}
-		at := 0
-		bits := func() uint64 {
-			if at+8 > len(numbers) {
-				at = (at + 3) % 8 % (len(numbers) - 7)
-			}
-			at += 8
-			return binary.LittleEndian.Uint64(numbers[at-8:])
-		}
-		r, n, p := int(rows)%tileRows+1, int(k)+1, int(pad)
-		compareTiles(t, r, n, p, func() float32 { return math.Float32frombits(uint32(bits())) })
-		compareTiles(t, r, n, p, func() float64 { return math.Float64frombits(bits()) })
 	})
 }

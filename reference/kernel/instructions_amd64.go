@@ -1,0 +1,156 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+import (
+	"golang.org/x/sys/cpu"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+func init() {
+	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA || !cpu.X86.HasF16C {
+		return
+	}
+	available = append(available, &instructions{name: "avx2", rows: 6, tile32: tilesOf(tiles32AVX2), tile64: tilesOf(tiles64AVX2),
+		pack32: packsOf(packs32AVX2, 8), pack64: packsOf(packs64AVX2, 8),
+		direct: directOf(directAVX2, 8)})
+	if cpu.X86.HasAVX512F {
+		available = append(available, &instructions{name: "avx512", rows: 8, tile32: tilesOf(tiles32AVX512), tile64: tilesOf(tiles64AVX512),
+			pack32: packsOf(packs32AVX512, 16), pack64: packsOf(packs64AVX2, 8),
+			direct: directOf(directAVX512, 16)})
+	}
+	use = available[len(available)-1]
+}
+
+type (
+	tileAssembly[T Float] = func(c *T, ldc int, a *T, lda int, b *T, k int, fresh bool, next *[4]int)
+	packAssembly[T Float] = func(dst *T, src *byte, stride, k int)
+)
+
+// The tiles of one and of two panels, by rows-1.
+var (
+	tiles32AVX2 = [2][]tileAssembly[float32]{
+		{tile32x1x1AVX2, tile32x2x1AVX2, tile32x3x1AVX2, tile32x4x1AVX2, tile32x5x1AVX2, tile32x6x1AVX2},
+		{tile32x1x2AVX2, tile32x2x2AVX2},
+	}
+	tiles64AVX2 = [2][]tileAssembly[float64]{
+		{tile64x1x1AVX2, tile64x2x1AVX2, tile64x3x1AVX2, tile64x4x1AVX2, tile64x5x1AVX2, tile64x6x1AVX2},
+		{tile64x1x2AVX2, tile64x2x2AVX2},
+	}
+	tiles32AVX512 = [2][]tileAssembly[float32]{
+		{tile32x1x1AVX512, tile32x2x1AVX512, tile32x3x1AVX512, tile32x4x1AVX512,
+			tile32x5x1AVX512, tile32x6x1AVX512, tile32x7x1AVX512, tile32x8x1AVX512},
+		{tile32x1x2AVX512, tile32x2x2AVX512, tile32x3x2AVX512, tile32x4x2AVX512,
+			tile32x5x2AVX512, tile32x6x2AVX512, tile32x7x2AVX512, tile32x8x2AVX512},
+	}
+	tiles64AVX512 = [2][]tileAssembly[float64]{
+		{tile64x1x1AVX512, tile64x2x1AVX512, tile64x3x1AVX512, tile64x4x1AVX512,
+			tile64x5x1AVX512, tile64x6x1AVX512, tile64x7x1AVX512, tile64x8x1AVX512},
+		{tile64x1x2AVX512, tile64x2x2AVX512, tile64x3x2AVX512, tile64x4x2AVX512,
+			tile64x5x2AVX512, tile64x6x2AVX512, tile64x7x2AVX512, tile64x8x2AVX512},
+	}
+)
+
+// tilesOf returns the tile function of routines in assembly, by panels-1 and rows-1. Where there is none
+// for two panels, they are multiplied one after the other.
+func tilesOf[T Float](routines [2][]tileAssembly[T]) func(rows, panels int, c []T, ldc int, a []T, lda int, b []T, k int, fresh bool, next *lines) {
+	return func(rows, panels int, c []T, ldc int, a []T, lda int, b []T, k int, fresh bool, next *lines) {
+		if panels == 2 && rows > len(routines[1]) {
+			routines[0][rows-1](&c[0], ldc, &a[0], lda, &b[0], k, fresh, (*[4]int)(next))
+			c, b, panels = c[PanelWidth[T]():], b[BlockTerms*PanelWidth[T]():], 1
+		}
+		routines[panels-1][rows-1](&c[0], ldc, &a[0], lda, &b[0], k, fresh, (*[4]int)(next))
+	}
+}
+
+// packs are the routines for one type of weights.
+type packs[T Float] struct{ outIn, inOut packAssembly[T] }
+
+var (
+	packs32AVX2 = map[tensor.DType]packs[float32]{
+		tensor.BF16: {packOutInBF16to32AVX2, packInOutBF16to32AVX2},
+		tensor.F16:  {packOutInF16to32AVX2, packInOutF16to32AVX2},
+		tensor.F32:  {packOutInF32to32AVX2, packInOutF32to32AVX2},
+	}
+	packs64AVX2 = map[tensor.DType]packs[float64]{
+		tensor.BF16: {packOutInBF16to64AVX2, packInOutBF16to64AVX2},
+		tensor.F16:  {packOutInF16to64AVX2, packInOutF16to64AVX2},
+		tensor.F32:  {packOutInF32to64AVX2, packInOutF32to64AVX2},
+	}
+	packs32AVX512 = map[tensor.DType]packs[float32]{
+		tensor.BF16: {packOutInBF16to32AVX512, packInOutBF16to32AVX512},
+		tensor.F16:  {packOutInF16to32AVX512, packInOutF16to32AVX512},
+		tensor.F32:  {packOutInF32to32AVX512, packInOutF32to32AVX512},
+	}
+)
+
+// packsOf returns the pack function of routines in assembly, which for [out, in] take lanes outputs and
+// as many terms (of bfloat16 twice as many) at a time.
+func packsOf[T Float](routines map[tensor.DType]packs[T], lanes int) func(dst []T, dtype tensor.DType, inOut bool, src []byte, stride, k int) int {
+	return func(dst []T, dtype tensor.DType, inOut bool, src []byte, stride, k int) int {
+		p, ok := routines[dtype]
+		if !ok {
+			return 0
+		}
+		if inOut {
+			p.inOut(&dst[0], &src[0], stride, k)
+			return k
+		}
+		if k = transposed(k, dtype, lanes); k == 0 {
+			return 0
+		}
+		for j := 0; j < PanelWidth[T](); j += lanes {
+			p.outIn(&dst[j], &src[j*stride], stride, k)
+		}
+		return k
+	}
+}
+
+// transposed returns how many of k terms of [out, in] the assembly takes: a multiple of lanes, of bfloat16
+// of twice as many.
+func transposed(k int, dtype tensor.DType, lanes int) int {
+	if dtype == tensor.BF16 {
+		lanes *= 2
+	}
+	return k - k%lanes
+}
+
+// directs are the routines for one type of weights, by rows-1.
+type (
+	directs        struct{ outIn, inOut []directAssembly }
+	directAssembly = func(y *float32, ldy int, x *float32, src *byte, stride, k, outs int, next *byte, run, jump int)
+)
+
+var (
+	directAVX2 = map[tensor.DType]directs{
+		tensor.BF16: {[]directAssembly{directOutInBF16x1AVX2}, []directAssembly{directInOutBF16x1AVX2}},
+		tensor.F16:  {[]directAssembly{directOutInF16x1AVX2}, []directAssembly{directInOutF16x1AVX2}},
+		tensor.F32:  {[]directAssembly{directOutInF32x1AVX2}, []directAssembly{directInOutF32x1AVX2}},
+	}
+	directAVX512 = map[tensor.DType]directs{
+		tensor.BF16: {
+			[]directAssembly{directOutInBF16x1AVX512, directOutInBF16x2AVX512, directOutInBF16x3AVX512, directOutInBF16x4AVX512},
+			[]directAssembly{directInOutBF16x1AVX512, directInOutBF16x2AVX512, directInOutBF16x3AVX512, directInOutBF16x4AVX512},
+		},
+		tensor.F16: {[]directAssembly{directOutInF16x1AVX512}, []directAssembly{directInOutF16x1AVX512}},
+		tensor.F32: {[]directAssembly{directOutInF32x1AVX512}, []directAssembly{directInOutF32x1AVX512}},
+	}
+)
+
+// directOf returns the direct function of routines in assembly, for vectors of lanes float32.
+func directOf(routines map[tensor.DType]directs, lanes int) func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int {
+	return func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int {
+		byRows := routines[dtype].outIn
+		if inOut {
+			byRows = routines[dtype].inOut
+		} else {
+			k = transposed(k, dtype, lanes)
+		}
+		if rows > len(byRows) || k == 0 {
+			return 0
+		}
+		byRows[rows-1](&y[0], ldy, &x[0], &src[0], stride, k, outs, next.first, next.run, next.jump)
+		return k
+	}
+}

@@ -1,0 +1,200 @@
+package kernel
+
+import "unsafe"
+
+// The shape of the work. A panel holds blockTerms terms of the sums of as many outputs as fit into
+// panelBytes. Two panels are packed and multiplied together: they stay in the first-level cache,
+// or close to it, while all rows of x pass by.
+const (
+	BlockTerms = 256 // terms that are packed at a time; an Order rearranges within them
+	panelBytes = 64  // bytes of one term of a panel
+	pairPanels = 2   // panels that are multiplied together
+	groupPairs = 8   // pairs that share what is read of x and of rows of the weights
+)
+
+// PanelWidth returns the outputs of a panel: 16 in float32, 8 in float64.
+func PanelWidth[T Float]() int {
+	var zero T
+	return panelBytes / int(unsafe.Sizeof(zero))
+}
+
+// PairWidth returns the outputs that are multiplied together. Products that are cut at multiples
+// of it lose no speed.
+func PairWidth[T Float]() int { return pairPanels * PanelWidth[T]() }
+
+// GroupWidth returns the outputs of the largest piece that is worth a task of its own.
+func GroupWidth[T Float]() int { return groupPairs * PairWidth[T]() }
+
+// Scratch is the memory that one goroutine packs weights into. The zero value is ready for use.
+type Scratch[T Float] struct {
+	panels []T // a pair, each BlockTerms long
+	spare  []T // a panel, while an Order rearranges it
+	wide   []T // weights of one output
+	apart  []T // sums of a panel that is not full
+	rows   Rows[T]
+	lines  lines
+}
+
+func (s *Scratch[T]) allocate() {
+	if s.panels == nil {
+		panel := BlockTerms * PanelWidth[T]()
+		s.panels = make([]T, pairPanels*panel)
+		s.spare = make([]T, panel)
+		s.wide = make([]T, BlockTerms)
+		s.apart = make([]T, maxTileRows*PanelWidth[T]())
+	}
+}
+
+// Multiply adds the outputs [from, to) of x·w to y: y[r][j] += Σk x[r][k]·w[k][j] for each of n rows.
+// Row r of x is x[r*ldx:][:w.In()], row r of y is y[r*ldy:][:w.Out()]. order is nil for the plain order
+// of summation. Multiply panics if x, y or the data of w is too short.
+//
+// A product with a matrix in pieces of consecutive k is a sequence of calls, one for each piece in
+// order, with the same y. If an order is given, all pieces but the last must have a multiple of
+// BlockTerms inputs.
+func Multiply[T Float](y []T, ldy int, x []T, ldx, n int, w *Matrix, from, to int, order *Order, s *Scratch[T]) {
+	s.rows.Reset(n, w.In(), order)
+	for block := range s.rows.Blocks() {
+		s.rows.Pack(x, ldx, block, s)
+	}
+	MultiplyPacked(y, ldy, &s.rows, 0, w, from, to, s)
+}
+
+// MultiplyPacked is Multiply for rows that are packed, of which it takes the terms from first on: a
+// multiple of BlockTerms. Several goroutines may use the same rows.
+func MultiplyPacked[T Float](y []T, ldy int, x *Rows[T], first int, w *Matrix, from, to int, s *Scratch[T]) {
+	if x.n == 0 || from >= to {
+		return
+	}
+	s.allocate()
+	p := product[T]{y: y, ldy: ldy, x: x, first: first, w: w, s: s}
+	if p, ok := any(&p).(*product[float32]); ok && x.order == nil && !w.rounds() {
+		from = multiplyDirectly(p, from, to)
+	}
+	group := PairWidth[T]()
+	if w.InOut || x.n*w.In()*int(unsafe.Sizeof(y[0])) > cachedRows {
+		group = GroupWidth[T]()
+	}
+	for j := from; j < to; j += group {
+		p.group(j, min(j+group, to))
+	}
+}
+
+// cachedRows is how many bytes of x stay in the second-level cache beside the panels. Where x has
+// more, several pairs use a block of it before the next one is read.
+const cachedRows = 256 << 10
+
+// product is one call of Multiply.
+type product[T Float] struct {
+	y     []T
+	ldy   int
+	x     *Rows[T]
+	first int
+	w     *Matrix
+	s     *Scratch[T]
+}
+
+// group computes the outputs [from, to), a pair of panels and BlockTerms terms at a time.
+func (p *product[T]) group(from, to int) {
+	pair := PairWidth[T]()
+	for k := 0; k < p.w.In(); k += BlockTerms {
+		for j := from; j < to; j += pair {
+			nextK, nextJ := k, j+pair
+			if nextJ >= to {
+				nextK, nextJ = k+BlockTerms, from
+			}
+			if nextK >= p.w.In() {
+				nextK, nextJ = 0, to
+			}
+			p.s.lines.of(p.w, nextK, nextJ, pair)
+			p.pair(k, min(BlockTerms, p.w.In()-k), j, min(pair, to-j))
+		}
+	}
+}
+
+// pair packs two panels and multiplies all rows by them, while the lines of the next pair are fetched.
+func (p *product[T]) pair(k, terms, j, outs int) {
+	width := PanelWidth[T]()
+	for o := 0; o < outs; o += width {
+		p.s.packPanel(p.s.panels[o*BlockTerms:], p.w, k, terms, j+o, min(width, outs-o), p.x.order)
+	}
+	full := outs / width
+	for row := 0; row < p.x.n; row += width {
+		rows := min(width, p.x.n-row)
+		a := p.x.panel(p.first+k, terms, row)
+		tiles := (rows + use.rows - 1) / use.rows
+		for t := range tiles {
+			r, end := t*rows/tiles, (t+1)*rows/tiles
+			c := p.y[(row+r)*p.ldy+j:]
+			if full > 0 {
+				p.tile(end-r, full, c, p.ldy, a[r:], rows, p.s.panels, terms)
+			}
+			if rest := outs % width; rest > 0 {
+				p.tileApart(end-r, rest, c[full*width:], a[r:], rows, p.s.panels[full*width*BlockTerms:], terms)
+			}
+			p.s.lines.none()
+		}
+	}
+}
+
+// tile multiplies a tile, in the pieces that an Order sums by themselves.
+func (p *product[T]) tile(rows, panels int, c []T, ldc int, a []T, lda int, b []T, terms int) {
+	if p.x.order == nil {
+		tile(rows, panels, c, ldc, a, lda, b, terms, false, &p.s.lines)
+		return
+	}
+	for k := 0; k < terms; k += p.x.order.Split {
+		tile(rows, panels, c, ldc, a[k*lda:], lda, b[k*PanelWidth[T]():], min(p.x.order.Split, terms-k), true, &p.s.lines)
+	}
+}
+
+// tileApart multiplies a tile of a panel that is not full in memory of its own.
+func (p *product[T]) tileApart(rows, outs int, c []T, a []T, lda int, b []T, terms int) {
+	width := PanelWidth[T]()
+	for r := range rows {
+		copy(p.s.apart[r*width:], c[r*p.ldy:][:outs])
+	}
+	p.tile(rows, 1, p.s.apart, width, a, lda, b, terms)
+	for r := range rows {
+		copy(c[r*p.ldy:][:outs], p.s.apart[r*width:])
+	}
+}
+
+// directTerms is how many rows of weights [in, out] are read side by side.
+const directTerms = 16
+
+// multiplyDirectly computes outputs from from on without packing the weights, where there are so few rows that
+// packing would take longer than reading them, and returns up to which.
+func multiplyDirectly(p *product[float32], from, to int) int {
+	w, n, size := p.w, p.x.n, int(p.w.DType.Size())
+	outs := (to - from) / directOutputs * directOutputs
+	if outs == 0 || n > maxTileRows {
+		return from
+	}
+	// part multiplies some terms and outputs, while those of the part that begins at another place are fetched.
+	part := func(k, terms, j, outs int, next stream) int {
+		// The assembly checks nothing.
+		src := w.Data[w.offset(k, j) : w.offset(k+terms-1, j+outs-1)+size]
+		y, x := p.y[j:][:(n-1)*p.ldy+outs], p.x.data[(p.first+k)*n:][:terms*n]
+		return use.direct(n, y, p.ldy, x, w.DType, w.InOut, src, w.Stride*size, terms, outs, next)
+	}
+	if w.InOut {
+		for k := 0; k < w.In(); k += directTerms {
+			if part(k, min(directTerms, w.In()-k), from, outs, w.stream(k+directTerms, from, outs)) == 0 {
+				return from
+			}
+		}
+		return from + outs
+	}
+	for j := from; j < from+outs; j += directOutputs {
+		done := part(0, w.In(), j, directOutputs, w.stream(0, j+directOutputs, directOutputs))
+		if done == 0 {
+			return j
+		}
+		if done < w.In() {
+			p.s.lines.none()
+			p.pair(done, w.In()-done, j, directOutputs)
+		}
+	}
+	return from + outs
+}
