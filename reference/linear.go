@@ -14,7 +14,8 @@ type engine[T kernel.Float] struct {
 	loader
 	ctx    context.Context
 	config *Config
-	pieces [2][]byte // buffers for weights: one is read while the other is multiplied
+	packed kernel.Rows[T] // x of the product that is being computed
+	pieces [2][]byte      // buffers for weights: one is read while the other is multiplied
 }
 
 func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
@@ -77,6 +78,8 @@ var pieceBytes = 8 << 20
 // multiply adds x·W to y, reading W piece by piece. A piece is a number of stored rows: outputs of W,
 // or inputs if p.InOut is set.
 func (e *engine[T]) multiply(y, x []T, n int, p *Parameter, in, out int) error {
+	e.packed.Reset(n, in, e.order)
+	e.each(e.packed.Blocks(), func(block int, s *kernel.Scratch[T]) { e.packed.Pack(x, in, block, s) })
 	rows, cols, unit := out, in, kernel.GroupWidth[T]()
 	if p.InOut {
 		rows, cols, unit = in, out, kernel.BlockTerms
@@ -97,9 +100,9 @@ func (e *engine[T]) multiply(y, x []T, n int, p *Parameter, in, out int) error {
 		}
 		w := &kernel.Matrix{DType: p.DType, Data: got.data, Rows: count, Cols: cols, Stride: cols, InOut: p.InOut, Narrow: e.bf16}
 		if p.InOut {
-			e.product(y, out, x[first:], in, n, w)
+			e.product(y, out, n, first, w)
 		} else {
-			e.product(y[first:], out, x, in, n, w)
+			e.product(y[first:], out, n, 0, w)
 		}
 	}
 	return nil
@@ -124,10 +127,11 @@ func (e *engine[T]) readAhead(p *Parameter, first, n, slot int) <-chan piece {
 	return c
 }
 
-// product adds x·w to y on all cores.
-func (e *engine[T]) product(y []T, ldy int, x []T, ldx, n int, w *kernel.Matrix) {
-	width, out := kernel.GroupWidth[T](), w.Out()
+// product adds the product of the packed rows, from their term first on, and w to y on all cores.
+func (e *engine[T]) product(y []T, ldy, n, first int, w *kernel.Matrix) {
+	out := w.Out()
+	width := kernel.TaskWidth[T](n, w, len(e.scratch))
 	e.each((out+width-1)/width, func(task int, s *kernel.Scratch[T]) {
-		kernel.Multiply(y, ldy, x, ldx, n, w, task*width, min((task+1)*width, out), e.order, s)
+		kernel.MultiplyPacked(y, ldy, &e.packed, first, w, task*width, min((task+1)*width, out), s)
 	})
 }

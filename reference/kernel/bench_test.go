@@ -72,7 +72,7 @@ func benchmarkMultiply[T Float](b *testing.B, w *Matrix, n, threads int) {
 	}
 	rate, most := ceiling.Compare(func() float64 {
 		packInTasks(&rows, x, n, w.In(), scratch)
-		inTasks(y, &rows, w, 128, scratch)
+		inTasks(y, &rows, w, TaskWidth[T](n, w, threads), scratch)
 		return 2 * float64(n) * float64(w.In()) * float64(w.Out())
 	}, func() float64 { return ceiling.Multiply(threads) })
 	if PanelWidth[T]() == PanelWidth[float64]() {
@@ -107,7 +107,7 @@ func BenchmarkDecode(b *testing.B) {
 					}
 					rate, most := ceiling.Compare(func() float64 {
 						w.Data = next()
-						inTasks(y, &rows, w, out/threads/32*32, scratch)
+						inTasks(y, &rows, w, TaskWidth[float32](n, w, threads), scratch)
 						return size
 					}, func() float64 { return ceiling.Read(threads, next()) })
 					b.ReportMetric(0, "ns/op")

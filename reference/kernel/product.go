@@ -22,8 +22,19 @@ func PanelWidth[T Float]() int {
 // of it lose no speed.
 func PairWidth[T Float]() int { return pairPanels * PanelWidth[T]() }
 
-// GroupWidth returns the outputs of the largest piece that is worth a task of its own.
+// GroupWidth returns the number of outputs that share what is read of x and of rows of the weights.
 func GroupWidth[T Float]() int { return groupPairs * PairWidth[T]() }
+
+// TaskWidth returns the number of outputs of the tasks into which a product with w is best divided for
+// that many goroutines and n rows of x.
+func TaskWidth[T Float](n int, w *Matrix, threads int) int {
+	pair := PairWidth[T]()
+	share := (w.Out() + threads - 1) / threads
+	if n > maxTileRows || !w.InOut {
+		share = min(share/4, GroupWidth[T]()) // a goroutine that is ahead takes another
+	}
+	return max((share+pair-1)/pair, 1) * pair
+}
 
 // Scratch is the memory that one goroutine packs weights into. The zero value is ready for use.
 type Scratch[T Float] struct {
