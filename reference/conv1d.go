@@ -15,7 +15,7 @@ func (e *engine[T]) conv1D(x []T, b *batch, block int, tail []T) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	bias, err := vector[T](e.loader, e.bf16, block, Conv1D+Bias, width)
+	bias, err := e.vector(block, Conv1D+Bias, width)
 	if err != nil {
 		return nil, err
 	}
@@ -48,14 +48,9 @@ func (e *engine[T]) conv1D(x []T, b *batch, block int, tail []T) ([]T, error) {
 // convKernel returns the taps of all channels as [taps][width].
 func (e *engine[T]) convKernel(block, width int) ([convTaps][]T, error) {
 	var w [convTaps][]T
-	p, err := e.get(block, Conv1D+Kernel, width, convTaps)
+	all, p, err := e.elements(block, Conv1D+Kernel, width, convTaps)
 	if err != nil {
 		return w, err
-	}
-	defer p.close()
-	all, err := elements[T](p, width*convTaps, e.bf16)
-	if err != nil {
-		return w, annotate(block, Conv1D+Kernel, err)
 	}
 	step, next := convTaps, 1
 	if p.InOut {

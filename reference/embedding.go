@@ -17,11 +17,14 @@ import (
 // Config.EmbeddingScale omit the factor.
 func (e *engine[T]) embed(tokens []int32) ([]T, error) {
 	c := e.config
-	p, err := e.get(Outer, Embedding, c.VocabSize, c.Width)
+	p, err := e.weights.Parameter(Outer, Embedding)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
+	if err := p.check([]int{c.VocabSize, c.Width}); err != nil {
+		return nil, annotate(Outer, Embedding, err)
+	}
 	if p.InOut {
 		return nil, annotate(Outer, Embedding, errors.New("matrix is stored as [width, vocabulary], want [vocabulary, width]"))
 	}
@@ -46,7 +49,7 @@ func (e *engine[T]) embed(tokens []int32) ([]T, error) {
 		if err != nil {
 			return nil, annotate(Outer, Embedding, err)
 		}
-		if _, inMemory := p.Data.(Bytes); !inMemory {
+		if !p.inMemory() {
 			buf = raw
 		}
 		kernel.Widen(row, p.DType, raw)
@@ -65,18 +68,9 @@ func (e *engine[T]) embed(tokens []int32) ([]T, error) {
 // logits are 0.
 func (e *engine[T]) logits(x []T, n int, semantics Semantics) ([]T, error) {
 	c := e.config
-	name := Embedding
-	if c.SeparateHead {
-		name = OutputHead
-	}
-	p, err := e.get(Outer, name, c.VocabSize, c.Width)
-	if err != nil {
-		return nil, err
-	}
-	defer p.close()
 	y := make([]T, n*c.VocabSize)
-	if err := e.multiply(y, x, n, p, c.Width, c.VocabSize); err != nil {
-		return nil, annotate(Outer, name, err)
+	if err := e.multiply(y, x, n, Outer, c.headName(), c.Width, c.VocabSize); err != nil {
+		return nil, err
 	}
 	e.finish(y, c.VocabSize, nil)
 	if c.LogitsSoftCap == 0 && semantics == Original {

@@ -252,12 +252,13 @@ func TestMultiplyInPieces(t *testing.T) {
 	var want []float32
 	for _, size := range []int{8 << 20, 1, 300 << 10} {
 		pieceBytes = size
+		straight, turned := []int64{out, in}, []int64{in, out}
 		for _, p := range []*Parameter{
-			{DType: tensor.F32, Data: bytesOf(values)}, {DType: tensor.F32, Data: &watched{t: t, b: bytesOf(values)}},
-			{DType: tensor.F32, Data: bytesOf(across), InOut: true}, {DType: tensor.F32, Data: &watched{t: t, b: bytesOf(across)}, InOut: true},
+			{DType: tensor.F32, Shape: straight, Data: bytesOf(values)}, {DType: tensor.F32, Shape: straight, Data: &watched{t: t, b: bytesOf(values)}},
+			{DType: tensor.F32, Shape: turned, Data: bytesOf(across), InOut: true}, {DType: tensor.F32, Shape: turned, Data: &watched{t: t, b: bytesOf(across)}, InOut: true},
 		} {
 			y := make([]float32, n*out)
-			if err := testEngine[float32](Config{}, nil, Float32).multiply(y, x, n, p, in, out); err != nil {
+			if err := testEngine[float32](Config{}, single{p}, Float32).multiply(y, x, n, 0, "w", in, out); err != nil {
 				t.Fatal(err)
 			}
 			if want == nil {
@@ -269,6 +270,11 @@ func TestMultiplyInPieces(t *testing.T) {
 		}
 	}
 }
+
+// single gives the same parameter under all names.
+type single struct{ p *Parameter }
+
+func (s single) Parameter(int, string) (*Parameter, error) { return s.p, nil }
 
 // watched fails the test if a piece is read into the buffer of the previous one, which is being
 // multiplied.

@@ -11,11 +11,14 @@ import (
 type engine[T kernel.Float] struct {
 	ops[T]
 	workers[T]
-	loader
-	ctx    context.Context
-	config *Config
-	packed kernel.Rows[T] // x of the product that is being computed
-	pieces [2][]byte      // buffers for weights: one is read while the other is multiplied
+	ctx     context.Context
+	config  *Config
+	weights Weights
+	packed  kernel.Rows[T] // x of the product that is being computed
+
+	// What a reader reads ahead, and which parameters those are. Without one, each is read when it is used.
+	pieces   <-chan *piece
+	requests []request
 }
 
 func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
@@ -24,27 +27,22 @@ func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	return &engine[T]{ops: newOps[T](m.Arithmetic), workers: workers[T]{make([]kernel.Scratch[T], threads)},
-		loader: loader{m.Weights}, ctx: ctx, config: &m.Config}
+		ctx: ctx, config: &m.Config, weights: m.Weights}
 }
 
 // linear returns x·W + b for n rows of x: y[r][j] = Σk x[r][k]·W[k][j] + b[j], without b if biased is
 // not set. In BFloat16 the sum is taken in float32 and rounded, then the bias is added and the result
 // rounded again.
 func (e *engine[T]) linear(x []T, n, block int, name string, in, out int, biased bool) ([]T, error) {
-	p, err := e.get(block, name+Kernel, out, in)
-	if err != nil {
-		return nil, err
-	}
-	defer p.close()
 	y := make([]T, n*out)
-	if err := e.multiply(y, x, n, p, in, out); err != nil {
-		return nil, annotate(block, name+Kernel, err)
+	if err := e.multiply(y, x, n, block, name+Kernel, in, out); err != nil {
+		return nil, err
 	}
 	if !biased {
 		e.finish(y, out, nil)
 		return y, nil
 	}
-	bias, err := vector[T](e.loader, e.bf16, block, name+Bias, out)
+	bias, err := e.vector(block, name+Bias, out)
 	if err != nil {
 		return nil, err
 	}
@@ -71,60 +69,36 @@ func (e *engine[T]) finish(y []T, out int, bias []T) {
 	})
 }
 
-// pieceBytes is the approximate size of the pieces in which a matrix is read. Two of them are in
-// memory: one is read while the previous one is multiplied. Tests change it.
-var pieceBytes = 8 << 20
-
-// multiply adds x·W to y, reading W piece by piece. A piece is a number of stored rows: outputs of W,
-// or inputs if p.InOut is set.
-func (e *engine[T]) multiply(y, x []T, n int, p *Parameter, in, out int) error {
+// multiply adds x·W to y for n rows of x, piece by piece of W. A piece is a number of stored rows: outputs
+// of W, or inputs if it is stored so.
+func (e *engine[T]) multiply(y, x []T, n, block int, name string, in, out int) error {
+	o, err := e.open(request{block, name, []int{out, in}, false})
+	if err != nil {
+		return err
+	}
+	defer o.close()
 	e.packed.Reset(n, in, e.order)
 	e.each(e.packed.Blocks(), func(block int, s *kernel.Scratch[T]) { e.packed.Pack(x, in, block, s) })
-	rows, cols, unit := out, in, kernel.GroupWidth[T]()
-	if p.InOut {
-		rows, cols, unit = in, out, kernel.BlockTerms
+	rows, cols := out, in
+	if o.InOut {
+		rows, cols = in, out
 	}
-	size := max(pieceBytes/(cols*int(p.DType.Size()))/unit*unit, unit)
-	next := e.readAhead(p, 0, min(size, rows)*cols, 0)
-	for first := 0; first < rows; first += size {
-		got := <-next
-		if got.err != nil {
-			return got.err
-		}
-		if err := e.ctx.Err(); err != nil {
+	for first := 0; first < rows; {
+		p, err := o.next(e.ctx)
+		if err != nil {
 			return err
 		}
-		count := min(size, rows-first)
-		if after := first + count; after < rows {
-			next = e.readAhead(p, after*cols, min(size, rows-after)*cols, after/size%2)
-		}
-		w := &kernel.Matrix{DType: p.DType, Data: got.data, Rows: count, Cols: cols, Stride: cols, InOut: p.InOut, Narrow: e.bf16}
-		if p.InOut {
+		count := len(p.data) / int(o.DType.Size()) / cols
+		w := &kernel.Matrix{DType: o.DType, Data: p.data, Rows: count, Cols: cols, Stride: cols, InOut: o.InOut, Narrow: e.bf16}
+		if o.InOut {
 			e.product(y, out, n, first, w)
 		} else {
 			e.product(y[first:], out, n, 0, w)
 		}
+		p.done()
+		first += count
 	}
 	return nil
-}
-
-// piece is a number of rows of a matrix as they are stored, or the error of reading them.
-type piece struct {
-	data []byte
-	err  error
-}
-
-// readAhead reads n elements in the background, into the buffer of that slot unless they are in memory.
-func (e *engine[T]) readAhead(p *Parameter, first, n, slot int) <-chan piece {
-	c := make(chan piece, 1)
-	go func() {
-		data, err := p.read(first, n, e.pieces[slot])
-		if _, inMemory := p.Data.(Bytes); !inMemory && err == nil {
-			e.pieces[slot] = data
-		}
-		c <- piece{data, err}
-	}()
-	return c
 }
 
 // product adds the product of the packed rows, from their term first on, and w to y on all cores.

@@ -78,19 +78,7 @@ func (m *Model) NewState(batch int) *State {
 // invalid, if the pass does not fit the model, if a parameter cannot be read or has another shape
 // than the configuration gives it, or if ctx is cancelled.
 func (m *Model) Run(ctx context.Context, p Pass) error {
-	if err := m.Config.Validate(); err != nil {
-		return err
-	}
-	if err := m.check(&p); err != nil {
-		return err
-	}
-	if p.State == nil {
-		p.State = m.NewState(p.Batch)
-	}
-	if m.Arithmetic.Precision == Float64 {
-		return run[float64](ctx, m, &p, p.State.float64)
-	}
-	return run[float32](ctx, m, &p, p.State.float32)
+	return RunTogether(ctx, []*Model{m}, []Pass{p})
 }
 
 // check reports a pass that does not fit the model, and fills in missing positions.
@@ -162,23 +150,14 @@ func (p *Pass) nextPositions() []int32 {
 }
 
 // run is the model (section 2): embedding, blocks, final norm, logits.
-func run[T kernel.Float](ctx context.Context, m *Model, p *Pass, states []blockState[T]) error {
-	e := newEngine[T](ctx, m)
+func run[T kernel.Float](e *engine[T], x []T, m *Model, p *Pass, states []blockState[T]) error {
+	ctx := e.ctx
 	b := p.advance(m)
 	rope := newRotation(&e.ops, p.Positions, m.Config.HeadDim())
-
-	x, err := e.input(p)
-	if err != nil {
-		return err
-	}
 	if err := observe(p, Hidden, p.First, x); err != nil {
 		return err
 	}
-	end := p.End
-	if end == 0 {
-		end = len(m.Config.BlockTypes)
-	}
-	for i := p.First; i < end; i++ {
+	for i := p.First; i < p.end(m); i++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

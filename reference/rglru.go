@@ -14,7 +14,7 @@ import "github.com/griffin-ckpt/griffin/reference/kernel"
 // float32 (in float64 if the precision is Float64). state holds h of each row and is updated.
 func (e *engine[T]) rgLRU(x []T, b *batch, block int, state []T) ([]T, error) {
 	width := e.config.LRUWidth
-	aParam, err := vector[T](e.loader, e.bf16, block, AParam, width)
+	aParam, err := e.vector(block, AParam, width)
 	if err != nil {
 		return nil, err
 	}
@@ -56,26 +56,27 @@ func (e *engine[T]) rgLRU(x []T, b *batch, block int, state []T) ([]T, error) {
 func (e *engine[T]) gate(x []T, block int, name string) ([]T, error) {
 	width, heads := e.config.LRUWidth, e.config.NumHeads
 	size, n := width/heads, len(x)/width
-	p, err := e.get(block, name+Kernel, heads, size, size)
+	o, err := e.open(request{block, name + Kernel, []int{heads, size, size}, true})
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
-	raw, err := p.read(0, heads*size*size, nil)
-	if err != nil {
-		return nil, annotate(block, name+Kernel, err)
-	}
-	bias, err := vector[T](e.loader, e.bf16, block, name+Bias, width)
+	defer o.close()
+	raw, err := o.next(e.ctx)
 	if err != nil {
 		return nil, err
 	}
 	y := make([]T, len(x))
-	head := size * size * int(p.DType.Size())
+	head := size * size * int(o.DType.Size())
 	e.each(heads, func(h int, s *kernel.Scratch[T]) {
-		w := &kernel.Matrix{DType: p.DType, Data: raw[h*head:][:head], Rows: size, Cols: size, Stride: size,
+		w := &kernel.Matrix{DType: o.DType, Data: raw.data[h*head:][:head], Rows: size, Cols: size, Stride: size,
 			InOut: true, Narrow: e.bf16}
 		kernel.Multiply(y[h*size:], width, x[h*size:], width, n, w, 0, size, e.order, s)
 	})
+	raw.done()
+	bias, err := e.vector(block, name+Bias, width)
+	if err != nil {
+		return nil, err
+	}
 	e.ranges(n, width, func(from, to int) {
 		for i := from; i < to; i++ {
 			for c := range width {

@@ -13,7 +13,7 @@ const normEpsilon = 1e-6
 // Arithmetic.Fused does the same.
 func (e *engine[T]) rmsNorm(x []T, block int, name string) ([]T, error) {
 	width := e.config.Width
-	scale, err := vector[T](e.loader, e.bf16, block, name, width)
+	scale, err := e.vector(block, name, width)
 	if err != nil {
 		return nil, err
 	}

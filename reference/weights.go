@@ -13,8 +13,8 @@ import (
 // needs it, block by block, and keeps none, so that an implementation can open, map or decode
 // tensors on demand.
 type Weights interface {
-	// Parameter returns a parameter of a block, or of the model itself if block is Outer. The forward
-	// pass calls it from one goroutine.
+	// Parameter returns a parameter of a block, or of the model itself if block is Outer. A pass calls
+	// it from one goroutine at a time, and has few parameters open at once.
 	Parameter(block int, name string) (*Parameter, error)
 }
 
@@ -86,6 +86,12 @@ func (p *Parameter) close() {
 	}
 }
 
+// inMemory reports whether the elements are used in place.
+func (p *Parameter) inMemory() bool {
+	_, ok := p.Data.(Bytes)
+	return ok
+}
+
 // read returns n elements from element first on. It may use buf to hold them.
 func (p *Parameter) read(first, n int, buf []byte) ([]byte, error) {
 	size := int(p.DType.Size())
@@ -109,23 +115,6 @@ func (p *Parameter) read(first, n int, buf []byte) ([]byte, error) {
 	return buf[:length], nil
 }
 
-// loader gets parameters from Weights and checks them. Its errors name the parameter.
-type loader struct{ weights Weights }
-
-// get returns the parameter of that name and shape. A matrix of shape [out, in] may also be stored
-// as [in, out].
-func (l loader) get(block int, name string, shape ...int) (*Parameter, error) {
-	p, err := l.weights.Parameter(block, name)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.check(shape); err != nil {
-		p.close()
-		return nil, annotate(block, name, err)
-	}
-	return p, nil
-}
-
 // check returns an error if the parameter has another shape or an unsupported dtype.
 func (p *Parameter) check(shape []int) error {
 	switch p.DType {
@@ -143,40 +132,37 @@ func (p *Parameter) check(shape []int) error {
 	return nil
 }
 
-// vector returns all elements of the parameter of that name and shape, rounded to bfloat16 if narrow
-// is set.
-func vector[T kernel.Float](l loader, narrow bool, block int, name string, shape ...int) ([]T, error) {
-	p, err := l.get(block, name, shape...)
+// vector returns the n elements of a parameter, rounded to the precision of weights.
+func (e *engine[T]) vector(block int, name string, n int) ([]T, error) {
+	x, _, err := e.elements(block, name, n)
+	return x, err
+}
+
+// elements returns the elements of a parameter in the order in which they are stored, rounded to the
+// precision of weights.
+func (e *engine[T]) elements(block int, name string, shape ...int) ([]T, *Parameter, error) {
+	o, err := e.open(request{block, name, shape, true})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer p.close()
+	defer o.close()
+	raw, err := o.next(e.ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer raw.done()
 	n := 1
 	for _, d := range shape {
 		n *= d
 	}
-	out, err := elements[T](p, n, narrow)
-	if err != nil {
-		return nil, annotate(block, name, err)
-	}
-	return out, nil
-}
-
-// elements returns the n elements of a parameter in the order in which they are stored, rounded to
-// bfloat16 if narrow is set.
-func elements[T kernel.Float](p *Parameter, n int, narrow bool) ([]T, error) {
-	raw, err := p.read(0, n, nil)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]T, n)
-	kernel.Widen(out, p.DType, raw)
-	if narrow {
-		for i := range out {
-			out[i] = T(kernel.RoundBF16(float32(out[i])))
+	x := make([]T, n)
+	kernel.Widen(x, o.DType, raw.data)
+	if e.bf16 {
+		for i := range x {
+			x[i] = T(kernel.RoundBF16(float32(x[i])))
 		}
 	}
-	return out, nil
+	return x, o.Parameter, nil
 }
 
 // sameShape compares shapes, ignoring axes of size 1. Any shape of n elements can stand for the vector

@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -13,7 +14,7 @@ type workers[T kernel.Float] struct {
 	scratch []kernel.Scratch[T] // one for each goroutine
 }
 
-// each calls f for every task in [0, n), as many at a time as there are goroutines.
+// each calls f for every task in [0, n), as many at a time as there are goroutines. It panics if f does.
 func (w *workers[T]) each(n int, f func(task int, s *kernel.Scratch[T])) {
 	if n <= 1 || len(w.scratch) == 1 {
 		for task := range n {
@@ -23,14 +24,24 @@ func (w *workers[T]) each(n int, f func(task int, s *kernel.Scratch[T])) {
 	}
 	var next atomic.Int64
 	var wait sync.WaitGroup
+	var failed atomic.Pointer[any]
 	for i := range min(n, len(w.scratch)) {
 		wait.Go(func() {
+			debug.SetPanicOnFault(true) // see guard
+			defer func() {
+				if r := recover(); r != nil {
+					failed.Store(&r)
+				}
+			}()
 			for task := int(next.Add(1)) - 1; task < n; task = int(next.Add(1)) - 1 {
 				f(task, &w.scratch[i])
 			}
 		})
 	}
 	wait.Wait()
+	if r := failed.Load(); r != nil {
+		panic(*r)
+	}
 }
 
 // grain is the number of elements of an element-wise task.

@@ -1,0 +1,258 @@
+package reference
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/griffin-ckpt/griffin/reference/kernel"
+)
+
+// request is a parameter that a pass uses.
+type request struct {
+	block int
+	name  string
+	shape []int // a matrix of shape [out, in] may also be stored as [in, out]
+	whole bool  // read in one piece
+}
+
+// requests lists the parameters of the blocks [first, end) and, if head is set, those of the logits and, if
+// norm is set, of the final norm, in the order in which a pass uses them. (The embeddings of tokens
+// are not among them: they are single rows of a matrix.)
+func (c *Config) requests(first, end int, norm, head bool) []request {
+	var all []request
+	block := first
+	vector := func(name string, n int) { all = append(all, request{block, name, []int{n}, true}) }
+	matrix := func(name string, out, in int) {
+		all = append(all, request{block, name + Kernel, []int{out, in}, false})
+	}
+	linear := func(name string, out, in int) { matrix(name, out, in); vector(name+Bias, out) }
+	gate := func(name string) {
+		size := c.LRUWidth / c.NumHeads
+		all = append(all, request{block, name + Kernel, []int{c.NumHeads, size, size}, true})
+		vector(name+Bias, c.LRUWidth)
+	}
+	for ; block < end; block++ {
+		vector(TemporalNorm, c.Width)
+		if c.BlockTypes[block] == Attention {
+			matrix(ProjQ, c.Width, c.Width)
+			matrix(ProjK, c.HeadDim(), c.Width)
+			matrix(ProjV, c.HeadDim(), c.Width)
+			linear(ProjFinal, c.Width, c.Width)
+		} else {
+			linear(LinearY, c.LRUWidth, c.Width)
+			linear(LinearX, c.LRUWidth, c.Width)
+			all = append(all, request{block, Conv1D + Kernel, []int{c.LRUWidth, convTaps}, true})
+			vector(Conv1D+Bias, c.LRUWidth)
+			vector(AParam, c.LRUWidth)
+			gate(InputGate)
+			gate(AGate)
+			linear(LinearOut, c.Width, c.LRUWidth)
+		}
+		vector(ChannelNorm, c.Width)
+		linear(MLPGate, c.MLPExpandedWidth, c.Width)
+		linear(MLPUp, c.MLPExpandedWidth, c.Width)
+		linear(MLPDown, c.Width, c.MLPExpandedWidth)
+	}
+	block = Outer
+	if norm {
+		vector(FinalNorm, c.Width)
+	}
+	if head {
+		all = append(all, request{Outer, c.headName(), []int{c.VocabSize, c.Width}, false})
+	}
+	return all
+}
+
+// headName returns the name of the matrix of the logits.
+func (c *Config) headName() string {
+	if c.SeparateHead {
+		return OutputHead
+	}
+	return Embedding
+}
+
+// piece is a number of elements of a parameter as they are stored, or the error of reading them.
+type piece struct {
+	parameter *Parameter
+	data      []byte
+	err       error
+
+	users  atomic.Int32 // engines that are not done with data
+	buffer []byte       // what data lies in, nil if it is used in place
+	free   chan<- []byte
+}
+
+// done releases the piece. Its data must not be used any more.
+func (p *piece) done() {
+	if p.users.Add(-1) == 0 && p.buffer != nil {
+		p.free <- p.buffer
+	}
+}
+
+// pieceBytes is the approximate size of the pieces in which a matrix is read. Tests change it.
+var pieceBytes = 4 << 20
+
+// piecesAhead is the number of pieces that are in memory at a time: those that are being multiplied, and
+// those that are read meanwhile.
+const piecesAhead = 4
+
+// reader reads the parameters of a pass ahead of their use, so that reading and computing go on at the
+// same time, and gives each piece to several engines, so that it is read once for all.
+type reader struct {
+	weights  Weights
+	requests []request
+	engines  []chan *piece // of each engine, in the order of the requests
+	free     chan []byte
+	stop     chan struct{}
+	stopped  chan struct{}
+}
+
+// startReader starts reading for a number of engines.
+func startReader(weights Weights, requests []request, engines int) *reader {
+	r := &reader{weights: weights, requests: requests, free: make(chan []byte, piecesAhead),
+		stop: make(chan struct{}), stopped: make(chan struct{})}
+	for range engines {
+		r.engines = append(r.engines, make(chan *piece, piecesAhead))
+	}
+	for range piecesAhead {
+		r.free <- []byte{}
+	}
+	go r.run()
+	return r
+}
+
+// close ends the reading and waits until no parameter is open.
+func (r *reader) close() {
+	close(r.stop)
+	<-r.stopped
+}
+
+func (r *reader) run() {
+	defer close(r.stopped)
+	for _, want := range r.requests {
+		if !r.read(want) {
+			return
+		}
+	}
+}
+
+// read reads one parameter and returns whether there is to be more.
+func (r *reader) read(want request) bool {
+	p, err := r.weights.Parameter(want.block, want.name)
+	if err != nil {
+		r.send(&piece{err: err})
+		return false
+	}
+	defer p.close()
+	if err := p.check(want.shape); err != nil {
+		r.send(&piece{err: annotate(want.block, want.name, err)})
+		return false
+	}
+	total := 1
+	for _, d := range want.shape {
+		total *= d
+	}
+	size := total
+	if !want.whole {
+		size = p.pieceElements(want.shape[0], want.shape[1])
+	}
+	for first := 0; first < total; first += size {
+		next := &piece{parameter: p, free: r.free}
+		var buffer []byte
+		if !p.inMemory() {
+			select {
+			case buffer = <-r.free:
+			case <-r.stop:
+				return false
+			}
+		}
+		if next.data, next.err = p.read(first, min(size, total-first), buffer); next.err != nil {
+			next.err = annotate(want.block, want.name, next.err)
+		} else if !p.inMemory() {
+			next.buffer = next.data[:cap(next.data)]
+		}
+		if !r.send(next) || next.err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// send gives a piece to all engines and returns whether there is to be more.
+func (r *reader) send(p *piece) bool {
+	p.users.Store(int32(len(r.engines)))
+	for _, engine := range r.engines {
+		select {
+		case engine <- p:
+		case <-r.stop:
+			return false
+		}
+	}
+	return true
+}
+
+// pieceElements returns the number of elements of each piece of a matrix but the last: whole rows as
+// they are stored, a multiple of what is computed together.
+func (p *Parameter) pieceElements(out, in int) int {
+	cols, unit := in, kernel.GroupWidth[float32]()
+	if p.InOut {
+		cols, unit = out, kernel.BlockTerms
+	}
+	return max(pieceBytes/(cols*int(p.DType.Size()))/unit*unit, unit) * cols
+}
+
+// operand is a parameter as an engine takes it from a reader, piece by piece.
+type operand struct {
+	*Parameter
+	first  *piece // read with the parameter
+	pieces <-chan *piece
+	alone  *reader // reads this parameter only
+}
+
+// open returns the next parameter, which is the one requested.
+func (e *engine[T]) open(want request) (*operand, error) {
+	o := &operand{pieces: e.pieces}
+	if e.pieces == nil {
+		o.alone = startReader(e.weights, []request{want}, 1)
+		o.pieces = o.alone.engines[0]
+	} else {
+		if e.requests[0].block != want.block || e.requests[0].name != want.name {
+			panic(fmt.Sprintf("reference: block %d: %s is used where %s is read", want.block, want.name, e.requests[0].name))
+		}
+		e.requests = e.requests[1:]
+	}
+	first, err := o.receive(e.ctx)
+	if err != nil {
+		o.close()
+		return nil, err
+	}
+	o.first, o.Parameter = first, first.parameter
+	return o, nil
+}
+
+// receive waits for a piece.
+func (o *operand) receive(ctx context.Context) (*piece, error) {
+	select {
+	case p := <-o.pieces:
+		return p, p.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// next returns the next piece.
+func (o *operand) next(ctx context.Context) (*piece, error) {
+	if p := o.first; p != nil {
+		o.first = nil
+		return p, nil
+	}
+	return o.receive(ctx)
+}
+
+// close ends the reading of a parameter that is read alone.
+func (o *operand) close() {
+	if o.alone != nil {
+		o.alone.close()
+	}
+}
