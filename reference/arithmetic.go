@@ -85,29 +85,66 @@ func (o *ops[T]) step(x T) T {
 // constant returns a constant of the formulas, rounded to the precision.
 func (o *ops[T]) constant(x float64) T { return o.round(T(x)) }
 
-// sum adds n terms in T, in order. If an Order is set, it adds the sums of Order.Split terms each.
-func (o *ops[T]) sum(n int, term func(i int) T) T {
-	split := n
-	if o.order != nil {
-		split = o.order.Split
+// sum adds the elements of x in T: in 8 sums of every eighth element, which are then added in pairs.
+// If an Order is set, it adds the sums of Order.Split elements each.
+func (o *ops[T]) sum(x []T) T {
+	if o.order == nil {
+		return sum(x)
 	}
 	var total T
-	for from := 0; from < n; from += split {
-		var part T
-		for i := from; i < min(from+split, n); i++ {
-			part += term(i)
-		}
-		total += part
+	for ; len(x) > 0; x = x[min(o.order.Split, len(x)):] {
+		total += sum(x[:min(o.order.Split, len(x))])
 	}
 	return total
+}
+
+func sum[T kernel.Float](x []T) T {
+	var s [8]T
+	for ; len(x) >= 8; x = x[8:] {
+		s[0] += x[0]
+		s[1] += x[1]
+		s[2] += x[2]
+		s[3] += x[3]
+		s[4] += x[4]
+		s[5] += x[5]
+		s[6] += x[6]
+		s[7] += x[7]
+	}
+	for i := range x {
+		s[i] += x[i]
+	}
+	return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 }
 
 // Elementary functions, evaluated in float64 and rounded to T once.
 
 func exp[T kernel.Float](x T) T   { return T(math.Exp(float64(x))) }
-func tanh[T kernel.Float](x T) T  { return T(math.Tanh(float64(x))) }
 func log1p[T kernel.Float](x T) T { return T(math.Log1p(float64(x))) }
 func sqrt[T kernel.Float](x T) T  { return T(math.Sqrt(float64(x))) }
+
+// expAll replaces the elements of x by e to their power.
+func expAll[T kernel.Float](x []T) {
+	switch x := any(x).(type) {
+	case []float32:
+		kernel.Exp(x, x)
+	case []float64:
+		for i := range x {
+			x[i] = math.Exp(x[i])
+		}
+	}
+}
+
+// tanhAll replaces the elements of x by their hyperbolic tangents.
+func tanhAll[T kernel.Float](x []T) {
+	switch x := any(x).(type) {
+	case []float32:
+		kernel.Tanh(x, x)
+	case []float64:
+		for i := range x {
+			x[i] = math.Tanh(x[i])
+		}
+	}
+}
 
 // rsqrt returns 1 / sqrt(x).
 func (o *ops[T]) rsqrt(x T) T {
@@ -117,9 +154,15 @@ func (o *ops[T]) rsqrt(x T) T {
 	return o.step(T(1 / math.Sqrt(float64(x))))
 }
 
-// sigmoid returns 1 / (1 + e⁻ˣ).
-func (o *ops[T]) sigmoid(x T) T {
-	return o.round(1 / o.step(1+o.step(exp(-x))))
+// sigmoid replaces the elements of x by 1 / (1 + e⁻ˣ).
+func (o *ops[T]) sigmoid(x []T) {
+	for i := range x {
+		x[i] = -x[i]
+	}
+	expAll(x)
+	for i := range x {
+		x[i] = o.round(1 / o.step(1+o.step(x[i])))
+	}
 }
 
 // softplus returns log(1 + eˣ), computed without overflow as max(x, 0) + log(1 + e^-|x|).
@@ -127,10 +170,25 @@ func (o *ops[T]) softplus(x T) T {
 	return o.round(max(x, 0) + o.step(log1p(o.step(exp(-max(x, -x))))))
 }
 
-// gelu returns the tanh form of GELU, x·(1 + tanh(sqrt(2/π)·(x + 0.044715·x³)))/2.
-func (o *ops[T]) gelu(x T) T {
-	cube := o.step(o.step(x*x) * x)
-	inner := o.step(x + o.step(o.constant(0.044715)*cube))
-	half := o.step(o.step(1+o.step(tanh(o.step(o.constant(math.Sqrt(2/math.Pi))*inner)))) / 2)
-	return o.round(x * half)
+// chunk is the number of elements for which element-wise operations keep intermediate results.
+const chunk = 512
+
+// multiplyByGELU multiplies each y by the tanh form of GELU of x,
+//
+//	GELU(x) = x·(1 + tanh(sqrt(2/π)·(x + 0.044715·x³)))/2
+func (o *ops[T]) multiplyByGELU(y, x []T) {
+	cubic, scale := o.constant(0.044715), o.constant(math.Sqrt(2/math.Pi))
+	buffer := make([]T, chunk)
+	for ; len(x) > 0; x, y = x[len(buffer):], y[len(buffer):] {
+		buffer = buffer[:min(len(buffer), len(x))]
+		for i := range buffer {
+			cube := o.step(o.step(x[i]*x[i]) * x[i])
+			buffer[i] = o.step(scale * o.step(x[i]+o.step(cubic*cube)))
+		}
+		tanhAll(buffer)
+		for i := range buffer {
+			half := o.step(o.step(1+o.step(buffer[i])) / 2)
+			y[i] = o.round(o.round(x[i]*half) * y[i])
+		}
+	}
 }

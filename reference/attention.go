@@ -96,9 +96,10 @@ func (e *engine[T]) softmax(x []T) {
 		highest = max(highest, x[i])
 	}
 	for i := range x {
-		x[i] = exp(x[i] - highest)
+		x[i] -= highest
 	}
-	total := e.sum(len(x), func(i int) T { return x[i] })
+	expAll(x)
+	total := e.sum(x)
 	for i := range x {
 		x[i] = e.round(x[i] / total)
 	}

@@ -78,8 +78,13 @@ func (e *engine[T]) logits(x []T, n int, semantics Semantics) ([]T, error) {
 	}
 	softCap := e.constant(c.LogitsSoftCap)
 	e.ranges(len(y), 1, func(from, to int) {
-		for i := from; i < to; i++ {
-			y[i] = e.round(e.step(tanh(e.step(y[i]/softCap))) * softCap)
+		part := y[from:to]
+		for i := range part {
+			part[i] = e.step(part[i] / softCap)
+		}
+		tanhAll(part)
+		for i := range part {
+			part[i] = e.round(e.step(part[i]) * softCap)
 		}
 	})
 	return y, nil

@@ -13,10 +13,6 @@ func (e *engine[T]) mlp(x []T, n, block int) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.ranges(len(up), 1, func(from, to int) {
-		for i := from; i < to; i++ {
-			up[i] = e.round(e.gelu(gate[i]) * up[i])
-		}
-	})
+	e.ranges(len(up), 1, func(from, to int) { e.multiplyByGELU(up[from:to], gate[from:to]) })
 	return e.linear(up, n, block, MLPDown, expanded, width, true)
 }

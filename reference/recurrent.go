@@ -21,10 +21,6 @@ func (e *engine[T]) recurrent(x []T, b *batch, block int, state *blockState[T]) 
 	if in, err = e.rgLRU(in, b, block, state.h); err != nil {
 		return nil, err
 	}
-	e.ranges(len(in), 1, func(from, to int) {
-		for i := from; i < to; i++ {
-			in[i] = e.round(in[i] * e.gelu(gate[i]))
-		}
-	})
+	e.ranges(len(in), 1, func(from, to int) { e.multiplyByGELU(in[from:to], gate[from:to]) })
 	return e.linear(in, n, block, LinearOut, lru, width, true)
 }

@@ -29,22 +29,27 @@ func (e *engine[T]) rgLRU(x []T, b *batch, block int, state []T) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	minus8, y := e.constant(-8), inputGate // y overwrites each gate value after its only use
+	minus8, y := e.constant(-8), inputGate // y overwrites each value of the input gate after its only use
 	e.ranges(width, len(x)/width, func(from, to int) {
+		a, square := make([]T, to-from), make([]T, to-from)
 		for i := range len(x) / width {
-			h := state[i/b.length*width:][:width]
-			for c := from; c < to; c++ {
-				at := i*width + c
-				logA := e.step(e.step(minus8*aGate[at]) * aParam[c])
-				in := e.step(x[at] * inputGate[at])
-				a := e.step(exp(logA))
+			at := i*width + from
+			h, x, y, aGate, aParam := state[i/b.length*width+from:][:len(a)], x[at:], y[at:], aGate[at:], aParam[from:]
+			for c := range a {
+				a[c] = e.step(e.step(minus8*aGate[c]) * aParam[c])
+				square[c] = 2 * a[c]
+			}
+			expAll(a)
+			expAll(square)
+			for c := range a {
+				in, a := e.step(x[c]*y[c]), e.step(a[c])
 				if b.mask.reset[i] {
 					a = 0
 				} else {
-					in = e.round(in * e.step(sqrt(e.step(1-e.step(exp(2*logA))))))
+					in = e.round(in * e.step(sqrt(e.step(1-e.step(square[c])))))
 				}
 				h[c] = T(a*h[c]) + in
-				y[at] = e.round(h[c])
+				y[c] = e.round(h[c])
 			}
 		}
 	})
@@ -79,9 +84,11 @@ func (e *engine[T]) gate(x []T, block int, name string) ([]T, error) {
 	}
 	e.ranges(n, width, func(from, to int) {
 		for i := from; i < to; i++ {
-			for c := range width {
-				y[i*width+c] = e.sigmoid(e.round(e.step(y[i*width+c]) + bias[c]))
+			row := y[i*width:][:width]
+			for c := range row {
+				row[c] = e.round(e.step(row[c]) + bias[c])
 			}
+			e.sigmoid(row)
 		}
 	})
 	return y, nil

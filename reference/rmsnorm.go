@@ -25,8 +25,10 @@ func (e *engine[T]) rmsNorm(x []T, block int, name string) ([]T, error) {
 	e.ranges(len(x)/width, width, func(from, to int) {
 		for r := from; r < to; r++ {
 			row, out := x[r*width:][:width], y[r*width:][:width]
-			squares := e.sum(width, func(i int) T { return e.step(row[i] * row[i]) })
-			norm := e.rsqrt(e.step(e.step(squares/T(width)) + epsilon))
+			for i := range row {
+				out[i] = e.step(row[i] * row[i])
+			}
+			norm := e.rsqrt(e.step(e.step(e.sum(out)/T(width)) + epsilon))
 			for i := range row {
 				out[i] = e.round(e.step(row[i]*norm) * scale[i])
 			}

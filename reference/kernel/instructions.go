@@ -23,6 +23,8 @@ type instructions struct {
 	// [in, out] a multiple of that. Meanwhile the cache lines of next are fetched, as many as the weights
 	// have. It returns how many of the k terms it took: none if there is no routine for so many rows.
 	direct func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int
+
+	exp, tanh func(dst, src []float32) // of equal length
 }
 
 // directOutputs is how many outputs are computed together without packing.
@@ -39,6 +41,7 @@ var available = []*instructions{{
 	direct: func(_ int, _ []float32, _ int, _ []float32, _ tensor.DType, _ bool, _ []byte, _, _, _ int, _ stream) int {
 		return 0
 	},
+	exp: genericExp, tanh: genericTanh,
 }}
 
 // use is the instruction set in use.

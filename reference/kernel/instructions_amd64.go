@@ -14,11 +14,11 @@ func init() {
 	}
 	available = append(available, &instructions{name: "avx2", rows: 6, tile32: tilesOf(tiles32AVX2), tile64: tilesOf(tiles64AVX2),
 		pack32: packsOf(packs32AVX2, 8), pack64: packsOf(packs64AVX2, 8),
-		direct: directOf(directAVX2, 8)})
+		direct: directOf(directAVX2, 8), exp: functionOf(expAVX2, 4, genericExp), tanh: functionOf(tanhAVX2, 4, genericTanh)})
 	if cpu.X86.HasAVX512F {
 		available = append(available, &instructions{name: "avx512", rows: 8, tile32: tilesOf(tiles32AVX512), tile64: tilesOf(tiles64AVX512),
 			pack32: packsOf(packs32AVX512, 16), pack64: packsOf(packs64AVX2, 8),
-			direct: directOf(directAVX512, 16)})
+			direct: directOf(directAVX512, 16), exp: functionOf(expAVX512, 8, genericExp), tanh: functionOf(tanhAVX512, 8, genericTanh)})
 	}
 	use = available[len(available)-1]
 }
@@ -152,5 +152,16 @@ func directOf(routines map[tensor.DType]directs, lanes int) func(rows int, y []f
 		}
 		byRows[rows-1](&y[0], ldy, &x[0], &src[0], stride, k, outs, next.first, next.run, next.jump)
 		return k
+	}
+}
+
+// functionOf returns a function of slices. The assembly takes multiples of lanes elements, generic the rest.
+func functionOf(assembly func(dst, src *float32, n int), lanes int, generic func(dst, src []float32)) func(dst, src []float32) {
+	return func(dst, src []float32) {
+		n := len(src) / lanes * lanes
+		if n > 0 {
+			assembly(&dst[0], &src[0], n)
+		}
+		generic(dst[n:], src[n:])
 	}
 }

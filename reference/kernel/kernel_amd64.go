@@ -423,3 +423,23 @@ func directOutInF32x1AVX512(y *float32, ldy int, x *float32, src *byte, stride i
 //
 //go:noescape
 func directInOutF32x1AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// expAVX2 sets n elements, a multiple of 4.
+//
+//go:noescape
+func expAVX2(dst *float32, src *float32, n int)
+
+// tanhAVX2 sets n elements, a multiple of 4.
+//
+//go:noescape
+func tanhAVX2(dst *float32, src *float32, n int)
+
+// expAVX512 sets n elements, a multiple of 8.
+//
+//go:noescape
+func expAVX512(dst *float32, src *float32, n int)
+
+// tanhAVX512 sets n elements, a multiple of 8.
+//
+//go:noescape
+func tanhAVX512(dst *float32, src *float32, n int)

@@ -37,6 +37,7 @@ func main() {
 	generateTiles()
 	generatePacks()
 	generateDirect()
+	generateFunctions()
 	Generate()
 }
 
