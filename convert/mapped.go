@@ -1,0 +1,74 @@
+package convert
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// MappedWeights are a model's parameters, used in place in files that are mapped. Decoding reads all
+// weights for each token: it saves a copy of them in memory for each.
+type MappedWeights struct {
+	weights weights
+	mu      sync.Mutex
+	files   map[io.ReaderAt]*storage.Mapping // nil for what cannot be mapped
+}
+
+// MappedWeights returns the parameters as Weights does, but maps what lies uncompressed in local files. A
+// pass over them returns reference.ErrMapping if such a file becomes shorter. No pass may run after
+// Close.
+func (m *Model) MappedWeights() *MappedWeights {
+	return &MappedWeights{weights: weights{m}, files: map[io.ReaderAt]*storage.Mapping{}}
+}
+
+// Parameter implements reference.Weights.
+func (w *MappedWeights) Parameter(block int, name string) (*reference.Parameter, error) {
+	p, err := w.weights.Parameter(block, name)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := p.Data.(*stretch)
+	if !ok || !storage.CanMap(s.store) {
+		return p, nil
+	}
+	file, err := w.file(s.store)
+	if err != nil {
+		return nil, err
+	}
+	if file != nil && s.base >= 0 && s.size >= 0 && s.base <= int64(len(file.Bytes))-s.size {
+		p.Data = reference.Bytes(file.Bytes[s.base:][:s.size])
+	}
+	return p, nil
+}
+
+// file returns the mapping of a file, or nil if it cannot be mapped.
+func (w *MappedWeights) file(store io.ReaderAt) (*storage.Mapping, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if file, ok := w.files[store]; ok {
+		return file, nil
+	}
+	file, err := storage.Map(store)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, err
+	}
+	w.files[store] = file
+	return file, nil
+}
+
+// Close ends the mappings.
+func (w *MappedWeights) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var errs []error
+	for _, file := range w.files {
+		if file != nil {
+			errs = append(errs, file.Close())
+		}
+	}
+	clear(w.files)
+	return errors.Join(errs...)
+}
