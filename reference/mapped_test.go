@@ -5,11 +5,15 @@ package reference
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/griffin-ckpt/griffin/reference/internal/ceiling"
 )
 
 // mapped gives weights that lie in a mapped file, one after the other.
@@ -82,5 +86,76 @@ func TestMappedFileIsTruncated(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// inFile gives weights of the shapes of a configuration that lie one after the other in a mapped file.
+type inFile struct {
+	sized
+	file    []byte
+	used    int
+	offsets map[place]int
+}
+
+func (w *inFile) Parameter(block int, name string) (*Parameter, error) {
+	p, err := w.sized.Parameter(block, name)
+	if err != nil {
+		return nil, err
+	}
+	size := int(p.DType.Size())
+	for _, d := range p.Shape {
+		size *= int(d)
+	}
+	at, ok := w.offsets[place{block, name}]
+	if !ok {
+		at = w.used
+		w.offsets[place{block, name}], w.used = at, at+size
+	}
+	if w.used > len(w.file) {
+		return nil, fmt.Errorf("%d bytes are not enough", len(w.file))
+	}
+	p.Data = Bytes(w.file[at:][:size])
+	return p, nil
+}
+
+// BenchmarkDecode decodes a token, and one of each of four rows, with a model of a third of the blocks and an eighth of the
+// vocabulary of 2B in a mapped file, and reports the share of the rate at which all its weights can be read there.
+func BenchmarkDecode(b *testing.B) {
+	c := Config{VocabSize: 32000, Width: 2560, MLPExpandedWidth: 7680, NumHeads: 10, LRUWidth: 2560, AttentionWindow: 2048,
+		BlockTypes: []BlockType{Recurrent, Recurrent, Attention, Recurrent, Recurrent, Attention, Recurrent, Recurrent, Attention}}
+	const size = 1600 << 20
+	f, err := os.Create(filepath.Join(b.TempDir(), "weights"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(size); err != nil {
+		b.Fatal(err)
+	}
+	file, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer unix.Munmap(file)
+	w := &inFile{sized: sized{Config: c}, file: file, offsets: map[place]int{}}
+	m := &Model{Config: c, Weights: w}
+	for _, batch := range []int{1, 4} {
+		b.Run(fmt.Sprintf("rows=%d", batch), func(b *testing.B) {
+			state := m.NewState(batch)
+			decode := func() float64 {
+				if err := m.Run(context.Background(), Pass{Tokens: make([]int32, batch), Batch: batch, State: state}); err != nil {
+					b.Fatal(err)
+				}
+				return float64(w.used)
+			}
+			decode()
+			for range b.N {
+			}
+			rate, most := ceiling.Compare(decode, func() float64 { return ceiling.Read(runtime.GOMAXPROCS(0), file[:w.used/256*256]) })
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(rate/float64(w.used)*float64(batch), "tokens/s")
+			b.ReportMetric(rate/1e9, "GB/s")
+			b.ReportMetric(rate/most, "of-ceiling")
+		})
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/reference/kernel/internal/ceiling"
+	"github.com/griffin-ckpt/griffin/reference/internal/ceiling"
 )
 
 // shareOut runs tasks on a goroutine for each scratch memory.

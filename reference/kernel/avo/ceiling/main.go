@@ -1,4 +1,4 @@
-// Command ceiling generates the loops of package internal/ceiling.
+// Command ceiling generates the loops of package ceiling.
 package main
 
 import (

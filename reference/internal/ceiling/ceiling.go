@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-//go:generate sh -c "cd ../../avo && go run ./ceiling -out ../internal/ceiling/ceiling_amd64.s -stubs ../internal/ceiling/ceiling_amd64.go -pkg ceiling"
+//go:generate sh -c "cd ../../kernel/avo && go run ./ceiling -out ../../internal/ceiling/ceiling_amd64.s -stubs ../../internal/ceiling/ceiling_amd64.go -pkg ceiling"
 
 // Multiply computes with float32 in registers on threads goroutines, for about a millisecond, and
 // returns the number of operations: a fused multiply-add counts as two. It returns 0 where no loop
