@@ -46,7 +46,6 @@ type Pass struct {
 	Input      *Activations
 
 	SkipLogits bool // end the pass after the final norm
-	LastLogits bool // compute the logits of the last token of each row only: [Batch, 1, vocabulary]
 
 	// Observe, if not nil, is called with every intermediate result, in order. If it returns an error,
 	// the pass ends with that error.
@@ -203,15 +202,6 @@ func (e *engine[T]) input(p *Pass) ([]T, error) {
 	return x, nil
 }
 
-// lastOfRows returns the vectors of the last token of each row.
-func lastOfRows[T any](x []T, length, width int) []T {
-	var last []T
-	for at := (length - 1) * width; at < len(x); at += length * width {
-		last = append(last, x[at:][:width]...)
-	}
-	return last
-}
-
 // output computes the final norm and the logits from the output of the last block.
 func (e *engine[T]) output(x []T, p *Pass, semantics Semantics) error {
 	x, err := e.rmsNorm(x, Outer, FinalNorm)
@@ -221,10 +211,7 @@ func (e *engine[T]) output(x []T, p *Pass, semantics Semantics) error {
 	if err := observe(p, FinalNormed, 0, x); err != nil || p.SkipLogits {
 		return err
 	}
-	if p.LastLogits {
-		x = lastOfRows(x, len(p.Tokens)/p.Batch, e.config.Width)
-	}
-	if x, err = e.logits(x, len(x)/e.config.Width, semantics); err != nil {
+	if x, err = e.logits(x, len(p.Tokens), semantics); err != nil {
 		return err
 	}
 	return observe(p, Logits, 0, x)

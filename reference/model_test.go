@@ -128,23 +128,6 @@ func TestHeads(t *testing.T) {
 	}
 }
 
-// TestLastLogits: the logits of the last token of each row alone have the bits of those of all tokens.
-func TestLastLogits(t *testing.T) {
-	m, p := oddGriffin(t)
-	want := results(t, m, p)["logits"]
-	p.LastLogits = true
-	got := results(t, m, p)["logits"]
-	if got.Batch != p.Batch || got.Length != 1 || got.Width != want.Width {
-		t.Fatalf("logits are [%d, %d, %d]", got.Batch, got.Length, got.Width)
-	}
-	for b := range p.Batch {
-		last := ((b+1)*want.Length - 1) * want.Width
-		if !slices.Equal(got.Float32[b*want.Width:][:want.Width], want.Float32[last:][:want.Width]) {
-			t.Errorf("row %d differs", b)
-		}
-	}
-}
-
 func TestSkipLogitsAndStop(t *testing.T) {
 	m, p := oddGriffin(t)
 	p.SkipLogits = true

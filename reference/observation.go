@@ -64,11 +64,7 @@ func observe[T kernel.Float](p *Pass, site Site, index int, x []T) error {
 		return nil
 	}
 	o := Observation{Site: site, Index: index}
-	o.Batch, o.Length = p.Batch, len(p.Tokens)/p.Batch
-	if site == Logits && p.LastLogits {
-		o.Length = 1
-	}
-	o.Width = len(x) / (o.Batch * o.Length)
+	o.Batch, o.Length, o.Width = p.Batch, len(p.Tokens)/p.Batch, len(x)/len(p.Tokens)
 	switch x := any(x).(type) {
 	case []float32:
 		o.Float32 = x

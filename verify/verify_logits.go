@@ -242,12 +242,8 @@ func (r *run) reading(g *golden.Fixture, m *runtime.Model) func(int64) {
 	if r.options.Progress == nil {
 		return nil
 	}
-	var size int64
 	var done atomic.Int64
-	for _, named := range m.Found.ParameterTensors(&m.Config) {
-		size += named.Tensor.Bytes()
-	}
-	total := size * int64(logits.Readings(m, g))
+	total := logits.BytesRead(m, g)
 	return func(n int64) { r.progress("running", min(done.Add(n), total), total) }
 }
 

@@ -50,14 +50,24 @@ func Compare(ctx context.Context, m *runtime.Model, f *golden.Fixture, o Options
 	return r, nil
 }
 
-// Readings returns how many times Compare reads the weights of a model, not counting the search for causes.
-func Readings(m *runtime.Model, f *golden.Fixture) int {
+// BytesRead returns about how many bytes of weights Compare reads, not counting the search for causes: those of the blocks
+// once for all runs that go through them together, those of the logits once for each run.
+func BytesRead(m *runtime.Model, f *golden.Fixture) int64 {
 	in := newInput(m, f, nil)
-	n := 1 + len(in.legalRuns())
+	runs := 1 + len(in.legalRuns())
 	if in.fed {
-		n *= 2
+		runs *= 2
 	}
-	return n
+	groups := (runs + in.together() - 1) / in.together()
+	var total int64
+	for _, named := range m.Found.ParameterTensors(&m.Config) {
+		readings := groups
+		if shape := named.Tensor.Shape; len(shape) == 2 && shape[0] == m.Config.VocabSize {
+			readings = runs
+		}
+		total += named.Tensor.Bytes() * int64(readings)
+	}
+	return total
 }
 
 // summary describes the result in one line.

@@ -59,10 +59,22 @@ func measure(ctx context.Context, in *input) (*measurements, error) {
 // block runs a block on the outputs of the block before it, measures its errors, and returns its outputs: that in float64,
 // and those of the legal runs in place. Where the fixture has the input of every block, it also runs the block on that.
 func (r *runs) block(i int, input *reference.Activations, legal []*reference.Activations) (*reference.Activations, error) {
-	truth, all, err := r.outputs(i, input, legal)
+	var fixture *fixtureValues
+	inputs := append([]*reference.Activations{input}, legal...)
+	if r.in.fed {
+		var err error
+		if fixture, err = r.in.read(hidden(i)); err != nil {
+			return nil, err
+		}
+		for range 1 + len(legal) {
+			inputs = append(inputs, &fixture.Activations)
+		}
+	}
+	results, err := r.outputs(i, inputs)
 	if err != nil {
 		return nil, err
 	}
+	truth, all := results[0], results[1:1+len(legal)]
 	if i == 0 {
 		if err := r.embeddings(truth, all); err != nil {
 			return nil, err
@@ -74,20 +86,9 @@ func (r *runs) block(i int, input *reference.Activations, legal []*reference.Act
 	for k := range all {
 		legal[k] = all[k].out
 	}
-	if r.in.fed {
-		fixture, err := r.in.read(hidden(i))
-		if err != nil {
-			return nil, err
-		}
-		same := make([]*reference.Activations, len(legal))
-		for k := range same {
-			same[k] = &fixture.Activations
-		}
-		fedTruth, fedAll, err := r.outputs(i, &fixture.Activations, same)
-		if err != nil {
-			return nil, err
-		}
-		if err := r.addBlock(i, true, fedTruth, fedAll); err != nil {
+	if fixture != nil {
+		fed := results[1+len(legal):]
+		if err := r.addBlock(i, true, fed[0], fed[1:]); err != nil {
 			return nil, err
 		}
 	}
@@ -97,25 +98,46 @@ func (r *runs) block(i int, input *reference.Activations, legal []*reference.Act
 // blockResults are the input and the outputs of one block. in is only set for the first block.
 type blockResults struct{ in, temporal, out *reference.Activations }
 
-// outputs runs a block in float64 and in every legal run.
-func (r *runs) outputs(i int, input *reference.Activations, legal []*reference.Activations) (truth blockResults, all []blockResults, err error) {
-	if truth, err = r.in.runBlock(r.ctx, r.float64, i, r.in.positions, input); err != nil {
-		return truth, nil, err
-	}
-	for k, m := range r.legal {
-		got, err := r.in.runBlock(r.ctx, m, i, r.in.positions, legal[k])
-		if err != nil {
-			return truth, nil, err
+// outputs runs a block on inputs, in turn in float64 and in every legal run, and reads its weights once for as many of
+// them as run together.
+func (r *runs) outputs(i int, inputs []*reference.Activations) ([]blockResults, error) {
+	models := append([]*reference.Model{r.float64}, r.legal...)
+	results := make([]blockResults, len(inputs))
+	for first := 0; first < len(inputs); first += r.in.together() {
+		var group []*reference.Model
+		var passes []reference.Pass
+		for k := first; k < min(first+r.in.together(), len(inputs)); k++ {
+			group = append(group, models[k%len(models)])
+			passes = append(passes, r.in.blockPass(i, r.in.positions, inputs[k], &results[k]))
 		}
-		all = append(all, got)
+		if err := reference.RunTogether(r.ctx, group, passes); err != nil {
+			return nil, err
+		}
 	}
-	return truth, all, nil
+	return results, nil
 }
 
-// runBlock runs one block of a model. input is nil for the embeddings, if the block is the first.
+// runMemory bounds the activations of the runs that go through a block together, in bytes.
+const runMemory = 320 << 20
+
+// together returns how many runs go through a block together.
+func (in *input) together() int {
+	c := &in.model.Config
+	activations := 8 * int64(len(in.tokens)) * (3*c.MLPExpandedWidth + 4*c.Width + 2*c.LRUWidth)
+	return int(max(1, runMemory/max(1, activations)))
+}
+
+// runBlock runs one block of a model.
 func (in *input) runBlock(ctx context.Context, m *reference.Model, i int, positions []int32, input *reference.Activations) (blockResults, error) {
 	var got blockResults
-	err := m.Run(ctx, reference.Pass{Tokens: in.tokens, Positions: positions, Batch: in.batch, First: i, End: i + 1, Input: input,
+	err := m.Run(ctx, in.blockPass(i, positions, input, &got))
+	return got, err
+}
+
+// blockPass returns the pass through one block, whose results are stored in got. input is nil for the embeddings, if the
+// block is the first.
+func (in *input) blockPass(i int, positions []int32, input *reference.Activations, got *blockResults) reference.Pass {
+	return reference.Pass{Tokens: in.tokens, Positions: positions, Batch: in.batch, First: i, End: i + 1, Input: input,
 		Observe: func(o reference.Observation) error {
 			switch {
 			case o.Site == reference.Temporal:
@@ -126,8 +148,7 @@ func (in *input) runBlock(ctx context.Context, m *reference.Model, i int, positi
 				got.out = &o.Activations
 			}
 			return nil
-		}})
-	return got, err
+		}}
 }
 
 // embeddings measures the errors of the embeddings, and compares them bit for bit with those of the first legal run: each

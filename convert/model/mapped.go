@@ -1,4 +1,4 @@
-package convert
+package model
 
 import (
 	"errors"
@@ -30,7 +30,7 @@ func (w *MappedWeights) Parameter(block int, name string) (*reference.Parameter,
 	if err != nil {
 		return nil, err
 	}
-	s, ok := p.Data.(*stretch)
+	s, ok := p.Data.(*fileRange)
 	if !ok || !storage.CanMap(s.store) {
 		return p, nil
 	}

@@ -1,4 +1,4 @@
-package convert
+package model_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -15,30 +16,30 @@ import (
 // TestMappedWeights: mapped weights give the logits of weights that are read, and a file that becomes
 // shorter while it is mapped is an error.
 func TestMappedWeights(t *testing.T) {
-	for _, name := range []string{filepath.Join("hf", "model.safetensors"), filepath.Join("original", "torch.pt")} {
+	for _, name := range []string{"hf/model.safetensors", "original/torch.pt"} {
 		t.Run(name, func(t *testing.T) {
-			from, err := os.ReadFile(filepath.Join("..", "testdata", "tiny-griffin", name))
+			content, err := os.ReadFile(filepath.Join("../../testdata/tiny-griffin", name))
 			if err != nil {
-				t.Skip(err)
+				t.Fatal(err)
 			}
 			path := filepath.Join(t.TempDir(), filepath.Base(name))
-			if err := os.WriteFile(path, from, 0o600); err != nil {
+			if err := os.WriteFile(path, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			ckpt, err := formats.Open(path, formats.Options{})
+			checkpoint, err := formats.Open(path, formats.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer ckpt.Close()
-			m, err := Recognize(ckpt)
+			defer checkpoint.Close()
+			m, err := model.Open(t.Context(), checkpoint, model.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			config := m.config()
+			config := m.Config
 			config.AttentionWindow = 8
 			logits := func(w reference.Weights) (all []float32, err error) {
-				model := &reference.Model{Config: config.Reference(), Weights: w}
-				err = model.Run(context.Background(), reference.Pass{Tokens: []int32{1, 2, 3}, Batch: 1, Observe: func(o reference.Observation) error {
+				r := &reference.Model{Config: config.Reference(), Weights: w}
+				err = r.Run(context.Background(), reference.Pass{Tokens: []int32{1, 2, 3}, Batch: 1, Observe: func(o reference.Observation) error {
 					all = o.Float32
 					return nil
 				}})
