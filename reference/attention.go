@@ -36,13 +36,15 @@ func (e *engine[T]) attention(x []T, b *batch, block int, state *blockState[T], 
 			rope.rotate(&e.ops, k[t*head:][:head], t)
 		}
 	})
-	mixed := make([]T, n*width)
+	mixed := e.take(n * width)
 	for r := range b.rows {
 		at := r * b.length
 		keys := state.keys[r].extend(k[at*head:][:b.length*head], b.seen[r])
 		values := state.values[r].extend(v[at*head:][:b.length*head], b.seen[r])
 		e.attend(mixed[at*width:], q[at*width:], keys, values, b.mask.firstKey[at:][:b.length], b.seen[r])
 	}
+	e.give(q, k, v)
+	defer e.give(mixed)
 	return e.linear(mixed, n, block, ProjFinal, width, width, true)
 }
 

@@ -20,21 +20,28 @@ func (e *engine[T]) block(x []T, b *batch, i int, state *blockState[T], rope *ro
 	if err != nil {
 		return nil, nil, err
 	}
+	e.give(normed)
 	residual := e.add(temporal, x)
 	if normed, err = e.rmsNorm(residual, i, ChannelNorm); err != nil {
 		return nil, nil, err
 	}
-	if out, err = e.mlp(normed, b.tokens(), i); err != nil {
+	channels, err := e.mlp(normed, b.tokens(), i)
+	if err != nil {
 		return nil, nil, err
 	}
-	return e.add(out, residual), temporal, nil
+	out = e.add(channels, residual)
+	e.give(normed, channels, residual)
+	return out, temporal, nil
 }
 
 // add returns x + y.
 func (e *engine[T]) add(x, y []T) []T {
-	sum := make([]T, len(x))
-	for i := range x {
-		sum[i] = e.round(x[i] + y[i])
-	}
+	sum := e.take(len(x))
+	e.ranges(len(x), 1, func(from, to int) {
+		sum, x, y := sum[from:to], x[from:to], y[from:to]
+		for i := range sum {
+			sum[i] = e.round(x[i] + y[i])
+		}
+	})
 	return sum
 }

@@ -26,7 +26,7 @@ func (e *engine[T]) conv1D(x []T, b *batch, block int, tail []T) ([]T, error) {
 		}
 		return x[(r*b.length+t)*width:][:width]
 	}
-	y := make([]T, len(x))
+	y := e.take(len(x))
 	e.ranges(len(x)/width, width, func(from, to int) {
 		for i := from; i < to; i++ {
 			out := y[i*width:][:width]

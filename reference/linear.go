@@ -11,10 +11,10 @@ import (
 type engine[T kernel.Float] struct {
 	ops[T]
 	workers[T]
+	*memory[T]
 	ctx     context.Context
 	config  *Config
 	weights Weights
-	packed  kernel.Rows[T] // x of the product that is being computed
 
 	// What a reader reads ahead, and which parameters those are. Without one, each is read when it is used.
 	pieces   <-chan *piece
@@ -26,7 +26,8 @@ func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &engine[T]{ops: newOps[T](m.Arithmetic), workers: workers[T]{make([]kernel.Scratch[T], threads)},
+	memory := takeMemory[T](threads)
+	return &engine[T]{ops: newOps[T](m.Arithmetic), workers: workers[T]{memory.scratch[:threads]}, memory: memory,
 		ctx: ctx, config: &m.Config, weights: m.Weights}
 }
 
@@ -34,7 +35,7 @@ func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
 // not set. In BFloat16 the sum is taken in float32 and rounded, then the bias is added and the result
 // rounded again.
 func (e *engine[T]) linear(x []T, n, block int, name string, in, out int, biased bool) ([]T, error) {
-	y := make([]T, n*out)
+	y := e.take(n * out)
 	if err := e.multiply(y, x, n, block, name+Kernel, in, out); err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func (e *engine[T]) multiply(y, x []T, n, block int, name string, in, out int) e
 // product adds the product of the packed rows, from their term first on, and w to y on all cores.
 func (e *engine[T]) product(y []T, ldy, n, first int, w *kernel.Matrix) {
 	out := w.Out()
-	width := kernel.TaskWidth[T](n, w, len(e.scratch))
+	width := kernel.TaskWidth[T](n, w, e.threads())
 	e.each((out+width-1)/width, func(task int, s *kernel.Scratch[T]) {
 		kernel.MultiplyPacked(y, ldy, &e.packed, first, w, task*width, min((task+1)*width, out), s)
 	})

@@ -14,5 +14,7 @@ func (e *engine[T]) mlp(x []T, n, block int) ([]T, error) {
 		return nil, err
 	}
 	e.ranges(len(up), 1, func(from, to int) { e.multiplyByGELU(up[from:to], gate[from:to]) })
+	e.give(gate)
+	defer e.give(up)
 	return e.linear(up, n, block, MLPDown, expanded, width, true)
 }

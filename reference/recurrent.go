@@ -15,12 +15,16 @@ func (e *engine[T]) recurrent(x []T, b *batch, block int, state *blockState[T]) 
 	if err != nil {
 		return nil, err
 	}
-	if in, err = e.conv1D(in, b, block, state.tail); err != nil {
+	convolved, err := e.conv1D(in, b, block, state.tail)
+	if err != nil {
 		return nil, err
 	}
-	if in, err = e.rgLRU(in, b, block, state.h); err != nil {
+	e.give(in)
+	if in, err = e.rgLRU(convolved, b, block, state.h); err != nil {
 		return nil, err
 	}
 	e.ranges(len(in), 1, func(from, to int) { e.multiplyByGELU(in[from:to], gate[from:to]) })
+	e.give(convolved, gate)
+	defer e.give(in)
 	return e.linear(in, n, block, LinearOut, lru, width, true)
 }

@@ -53,6 +53,7 @@ func (e *engine[T]) rgLRU(x []T, b *batch, block int, state []T) ([]T, error) {
 			}
 		}
 	})
+	e.give(aGate)
 	return y, nil
 }
 
@@ -70,7 +71,7 @@ func (e *engine[T]) gate(x []T, block int, name string) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	y := make([]T, len(x))
+	y := e.take(len(x))
 	head := size * size * int(o.DType.Size())
 	e.each(heads, func(h int, s *kernel.Scratch[T]) {
 		w := &kernel.Matrix{DType: o.DType, Data: raw.data[h*head:][:head], Rows: size, Cols: size, Stride: size,

@@ -20,7 +20,7 @@ func (e *engine[T]) rmsNorm(x []T, block int, name string) ([]T, error) {
 	for i := range scale {
 		scale[i] = e.step(scale[i] + 1)
 	}
-	y := make([]T, len(x))
+	y := e.take(len(x))
 	epsilon := e.constant(normEpsilon)
 	e.ranges(len(x)/width, width, func(from, to int) {
 		for r := from; r < to; r++ {

@@ -89,6 +89,7 @@ func prepare[T kernel.Float](ctx context.Context, m *Model, p *Pass, states []bl
 		return err
 	})
 	return func(r *reader, i int) error {
+		defer e.free()
 		e.pieces, e.requests = r.engines[i], r.requests
 		return run(e, x, m, p, states)
 	}, err

@@ -11,21 +11,24 @@ import (
 // workers distributes work over goroutines. Each element of a result is computed by one goroutine, so
 // that no result depends on their number.
 type workers[T kernel.Float] struct {
-	scratch []kernel.Scratch[T] // one for each goroutine
+	goroutines []kernel.Scratch[T] // the buffers of each
 }
+
+// threads returns the number of goroutines.
+func (w *workers[T]) threads() int { return len(w.goroutines) }
 
 // each calls f for every task in [0, n), as many at a time as there are goroutines. It panics if f does.
 func (w *workers[T]) each(n int, f func(task int, s *kernel.Scratch[T])) {
-	if n <= 1 || len(w.scratch) == 1 {
+	if n <= 1 || len(w.goroutines) == 1 {
 		for task := range n {
-			f(task, &w.scratch[0])
+			f(task, &w.goroutines[0])
 		}
 		return
 	}
 	var next atomic.Int64
 	var wait sync.WaitGroup
 	var failed atomic.Pointer[any]
-	for i := range min(n, len(w.scratch)) {
+	for i := range min(n, len(w.goroutines)) {
 		wait.Go(func() {
 			debug.SetPanicOnFault(true) // see guard
 			defer func() {
@@ -34,7 +37,7 @@ func (w *workers[T]) each(n int, f func(task int, s *kernel.Scratch[T])) {
 				}
 			}()
 			for task := int(next.Add(1)) - 1; task < n; task = int(next.Add(1)) - 1 {
-				f(task, &w.scratch[i])
+				f(task, &w.goroutines[i])
 			}
 		})
 	}
