@@ -2,38 +2,39 @@ package kernel
 
 import "github.com/griffin-ckpt/griffin/formats/tensor"
 
-// instructions is an instruction set with the routines that are written for it. All give the same bits.
+// instructions are the routines for one instruction set. All sets give the same bits.
 type instructions struct {
 	name string
-	rows int // height of the largest tile, at most maxTileRows
+	rows int // rows of the largest tile, at most maxTileRows
 
-	// A tile adds to panels of rows of c (ldc apart) k terms of a times b:
-	// c[r][j] += Σ over t of a[t*lda+r]·b[t][j]. The second panel of b begins BlockTerms terms after
-	// the first. The sums go on from c, or, if fresh, begin at zero and are added to c.
-	// Meanwhile the cache lines of next are fetched.
+	// A tile adds the product of rows of a and one or two packed panels b of k terms to rows of c:
+	// c[r*ldc+j] += Σ a[t*lda+r]·b[t][j] over t < k. The second panel starts BlockTerms terms after the
+	// first. The running sums start with c or, if fresh is set, with zero and are added to c. The tile
+	// prefetches next.
 	tile32 func(rows, panels int, c []float32, ldc int, a []float32, lda int, b []float32, k int, fresh bool, next *lines)
 	tile64 func(rows, panels int, c []float64, ldc int, a []float64, lda int, b []float64, k int, fresh bool, next *lines)
 
-	// A pack packs as many of the k terms of a full panel as it can and returns their number. src
-	// begins with the first weight; rows (outputs or terms) are stride bytes apart.
+	// A pack packs the first of the k terms of a full panel and returns how many. src starts with the
+	// first weight; rows (outputs or terms) are stride bytes apart.
 	pack32 func(dst []float32, dtype tensor.DType, inOut bool, src []byte, stride, k int) int
 	pack64 func(dst []float64, dtype tensor.DType, inOut bool, src []byte, stride, k int) int
 
-	// A direct multiplies a few rows of x, packed, by the weights of outs outputs: directOutputs, or for
-	// [in, out] a multiple of that. Meanwhile the cache lines of next are fetched, as many as the weights
-	// have. It returns how many of the k terms it took: none if there is no routine for so many rows.
+	// A direct adds the product of a few packed rows x and weights that are not packed to rows of y. outs
+	// is directOutputs, or a multiple of it if the weights are [in, out]. It prefetches as many lines of
+	// next as the weights have, and returns how many of the k terms it multiplied: 0 if it has no routine
+	// for that many rows.
 	direct func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int
 
 	exp, tanh func(dst, src []float32) // of equal length
 }
 
-// directOutputs is how many outputs are computed together without packing.
+// directOutputs is the number of outputs that a direct computes together.
 const directOutputs = 32
 
-// maxTileRows is the height of the highest tile of any instruction set.
+// maxTileRows is the number of rows of the largest tile of all instruction sets.
 const maxTileRows = 8
 
-// available are the instruction sets that this processor has, the best one last.
+// available are the instruction sets of this processor, the fastest one last.
 var available = []*instructions{{
 	name: "generic", rows: maxTileRows, tile32: generic32, tile64: generic64,
 	pack32: func([]float32, tensor.DType, bool, []byte, int, int) int { return 0 },
@@ -47,13 +48,10 @@ var available = []*instructions{{
 // use is the instruction set in use.
 var use = available[0]
 
-// Implementation names the instruction set in use.
-func Implementation() string { return use.name }
-
-// tile is the tile of the instruction set in use.
+// tile calls the tile of the instruction set in use.
 func tile[T Float](rows, panels int, c []T, ldc int, a []T, lda int, b []T, k int, fresh bool, next *lines) {
 	width := PanelWidth[T]()
-	// The assembly checks nothing.
+	// The assembly does not check bounds.
 	_, _, _ = c[(rows-1)*ldc+panels*width-1], a[(k-1)*lda+rows-1], b[((panels-1)*BlockTerms+k)*width-1]
 	switch c := any(c).(type) {
 	case []float32:
@@ -63,8 +61,8 @@ func tile[T Float](rows, panels int, c []T, ldc int, a []T, lda int, b []T, k in
 	}
 }
 
-// pack packs as many terms of a full panel, from term k and output j on, as the instruction set in use
-// can, and returns their number.
+// pack packs the first of the terms [k, k+terms) of the full panel that starts at output j, and returns
+// how many.
 func pack[T Float](dst []T, w *Matrix, k, terms, j int) int {
 	width, size := PanelWidth[T](), int(w.DType.Size())
 	last := w.offset(k+terms-1, j+width-1) + size

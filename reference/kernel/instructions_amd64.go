@@ -64,21 +64,22 @@ func tilesOf[T Float](routines [2][]tileAssembly[T]) func(rows, panels int, c []
 	}
 }
 
-// packs are the routines for one type of weights.
+// packs are the routines for one dtype of weights.
 type packs[T Float] struct{ outIn, inOut packAssembly[T] }
 
+// The routines by dtype.
 var (
-	packs32AVX2 = map[tensor.DType]packs[float32]{
+	packs32AVX2 = []packs[float32]{
 		tensor.BF16: {packOutInBF16to32AVX2, packInOutBF16to32AVX2},
 		tensor.F16:  {packOutInF16to32AVX2, packInOutF16to32AVX2},
 		tensor.F32:  {packOutInF32to32AVX2, packInOutF32to32AVX2},
 	}
-	packs64AVX2 = map[tensor.DType]packs[float64]{
+	packs64AVX2 = []packs[float64]{
 		tensor.BF16: {packOutInBF16to64AVX2, packInOutBF16to64AVX2},
 		tensor.F16:  {packOutInF16to64AVX2, packInOutF16to64AVX2},
 		tensor.F32:  {packOutInF32to64AVX2, packInOutF32to64AVX2},
 	}
-	packs32AVX512 = map[tensor.DType]packs[float32]{
+	packs32AVX512 = []packs[float32]{
 		tensor.BF16: {packOutInBF16to32AVX512, packInOutBF16to32AVX512},
 		tensor.F16:  {packOutInF16to32AVX512, packInOutF16to32AVX512},
 		tensor.F32:  {packOutInF32to32AVX512, packInOutF32to32AVX512},
@@ -87,12 +88,12 @@ var (
 
 // packsOf returns the pack function of routines in assembly, which for [out, in] take lanes outputs and
 // as many terms (of bfloat16 twice as many) at a time.
-func packsOf[T Float](routines map[tensor.DType]packs[T], lanes int) func(dst []T, dtype tensor.DType, inOut bool, src []byte, stride, k int) int {
+func packsOf[T Float](routines []packs[T], lanes int) func(dst []T, dtype tensor.DType, inOut bool, src []byte, stride, k int) int {
 	return func(dst []T, dtype tensor.DType, inOut bool, src []byte, stride, k int) int {
-		p, ok := routines[dtype]
-		if !ok {
+		if int(dtype) >= len(routines) || routines[dtype].outIn == nil {
 			return 0
 		}
+		p := &routines[dtype]
 		if inOut {
 			p.inOut(&dst[0], &src[0], stride, k)
 			return k
@@ -116,19 +117,20 @@ func transposed(k int, dtype tensor.DType, lanes int) int {
 	return k - k%lanes
 }
 
-// directs are the routines for one type of weights, by rows-1.
+// directs are the routines for one dtype of weights, by rows-1.
 type (
 	directs        struct{ outIn, inOut []directAssembly }
 	directAssembly = func(y *float32, ldy int, x *float32, src *byte, stride, k, outs int, next *byte, run, jump int)
 )
 
+// The routines by dtype.
 var (
-	directAVX2 = map[tensor.DType]directs{
+	directAVX2 = []directs{
 		tensor.BF16: {[]directAssembly{directOutInBF16x1AVX2}, []directAssembly{directInOutBF16x1AVX2}},
 		tensor.F16:  {[]directAssembly{directOutInF16x1AVX2}, []directAssembly{directInOutF16x1AVX2}},
 		tensor.F32:  {[]directAssembly{directOutInF32x1AVX2}, []directAssembly{directInOutF32x1AVX2}},
 	}
-	directAVX512 = map[tensor.DType]directs{
+	directAVX512 = []directs{
 		tensor.BF16: {
 			[]directAssembly{directOutInBF16x1AVX512, directOutInBF16x2AVX512, directOutInBF16x3AVX512, directOutInBF16x4AVX512},
 			[]directAssembly{directInOutBF16x1AVX512, directInOutBF16x2AVX512, directInOutBF16x3AVX512, directInOutBF16x4AVX512},
@@ -139,8 +141,11 @@ var (
 )
 
 // directOf returns the direct function of routines in assembly, for vectors of lanes float32.
-func directOf(routines map[tensor.DType]directs, lanes int) func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int {
+func directOf(routines []directs, lanes int) func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int {
 	return func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int {
+		if int(dtype) >= len(routines) {
+			return 0
+		}
 		byRows := routines[dtype].outIn
 		if inOut {
 			byRows = routines[dtype].inOut

@@ -5,13 +5,12 @@ import (
 	"unsafe"
 )
 
-// lines are the cache lines of weights that are needed next. They are fetched while a tile is
-// multiplied: for each term the line at an address and the one after it, then those a step further
-// on, and after each run of terms those a jump further still. The address need not be one of memory
-// that can be read.
+// lines are the cache lines that a tile prefetches: for each term the line at an address and the one
+// after it. The address is increased by step after each term, and by jump after each run of terms. It
+// need not be readable.
 type lines [4]int
 
-// The elements of lines, which the assembly knows.
+// The elements of lines. The assembly reads them.
 const (
 	address = iota
 	step    // bytes
@@ -19,7 +18,7 @@ const (
 	jump    // bytes
 )
 
-// of sets the lines of the block of outs outputs and BlockTerms terms that begins at term k and output j.
+// of sets the lines to those of the weights of BlockTerms terms from k on and outs outputs from j on.
 func (l *lines) of(w *Matrix, k, j, outs int) {
 	size := int(w.DType.Size())
 	l[address] = int(uintptr(unsafe.Pointer(unsafe.SliceData(w.Data)))) + w.offset(k, j)
@@ -30,18 +29,17 @@ func (l *lines) of(w *Matrix, k, j, outs int) {
 	l[jump] = w.Stride*size - l[run]*l[step]
 }
 
-// none fetches the same line over and over, which costs nothing.
+// none sets the lines to a single one, which is in the cache.
 func (l *lines) none() { l[step], l[run], l[jump] = 0, 1, 0 }
 
-// stream are the cache lines of weights that are needed next where they are not packed: run lines from the
-// first on, then those that lie jump bytes further on, and so forth.
+// stream are the cache lines that a direct prefetches: run consecutive lines from the first on, then as many
+// after a gap of jump bytes, and so on.
 type stream struct {
 	first     *byte
 	run, jump int
 }
 
-// stream returns the lines of outs outputs from term k and output j on: all terms of them, or where the
-// weights are [in, out], rows of them.
+// stream returns the lines of the weights of outs outputs from j on and all terms from k on.
 func (m *Matrix) stream(k, j, outs int) stream {
 	size := int(m.DType.Size())
 	at := m.offset(k, j)

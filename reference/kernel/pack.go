@@ -1,8 +1,8 @@
 package kernel
 
-// packPanel lays out terms × outs weights, from term k and output j on, as the tiles read them:
-// dst[term][PanelWidth], widened, in the order of the terms. Outputs beyond outs have any values;
-// what comes of them is not used.
+// packPanel packs the weights of the terms [k, k+terms) and the outputs [j, j+outs) into dst as
+// [term][PanelWidth], widened and in the given order of terms. Columns of dst from outs on have any
+// values, because their products are not used.
 func (s *Scratch[T]) packPanel(dst []T, w *Matrix, k, terms, j, outs int, order *Order) {
 	width := PanelWidth[T]()
 	dst = dst[:terms*width]
@@ -34,7 +34,7 @@ func (s *Scratch[T]) packPanel(dst []T, w *Matrix, k, terms, j, outs int, order 
 	}
 }
 
-// packPlain packs weights one by one.
+// packPlain is packPanel in plain order and without assembly.
 func (s *Scratch[T]) packPlain(dst []T, w *Matrix, k, terms, j, outs int) {
 	width, size := PanelWidth[T](), int(w.DType.Size())
 	if w.InOut {
@@ -50,7 +50,7 @@ func (s *Scratch[T]) packPlain(dst []T, w *Matrix, k, terms, j, outs int) {
 	}
 }
 
-// scatter writes elements down a column that is width wide, in an order.
+// scatter writes elements into a column of rows of that width, in an order.
 func scatter[T Float](column []T, width int, elements []T, order *Order) {
 	if order == nil {
 		for k, x := range elements {

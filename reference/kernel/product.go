@@ -2,47 +2,48 @@ package kernel
 
 import "unsafe"
 
-// The shape of the work. A panel holds blockTerms terms of the sums of as many outputs as fit into
-// panelBytes. Two panels are packed and multiplied together: they stay in the first-level cache,
-// or close to it, while all rows of x pass by.
+// Blocking. Weights are packed into panels of PanelWidth outputs by BlockTerms terms: 16 KiB. A pair of
+// panels is packed and then multiplied by all rows of x, while it stays in the first-level cache. x is
+// packed in the same way. Tiles of a few rows of x by one panel or two are computed in registers.
 const (
-	BlockTerms = 256 // terms that are packed at a time; an Order rearranges within them
+	BlockTerms = 256 // terms of a panel; an Order permutes the terms within a block of this size
 	panelBytes = 64  // bytes of one term of a panel
 	pairPanels = 2   // panels that are multiplied together
-	groupPairs = 8   // pairs that share what is read of x and of rows of the weights
+	groupPairs = 8   // pairs of a group
 )
 
-// PanelWidth returns the outputs of a panel: 16 in float32, 8 in float64.
+// PanelWidth returns the number of outputs of a panel: 16 in float32, 8 in float64.
 func PanelWidth[T Float]() int {
 	var zero T
 	return panelBytes / int(unsafe.Sizeof(zero))
 }
 
-// PairWidth returns the outputs that are multiplied together. Products that are cut at multiples
-// of it lose no speed.
+// PairWidth returns the number of outputs of a pair of panels. A product should be divided at multiples
+// of it.
 func PairWidth[T Float]() int { return pairPanels * PanelWidth[T]() }
 
-// GroupWidth returns the number of outputs that share what is read of x and of rows of the weights.
+// GroupWidth returns the number of outputs of a group of pairs, which are computed block by block
+// of terms, so that a block of x is read once for the group.
 func GroupWidth[T Float]() int { return groupPairs * PairWidth[T]() }
 
-// TaskWidth returns the number of outputs of the tasks into which a product with w is best divided for
-// that many goroutines and n rows of x.
+// TaskWidth returns the number of outputs of the tasks into which a product of n rows with w should be
+// divided for a number of goroutines.
 func TaskWidth[T Float](n int, w *Matrix, threads int) int {
 	pair := PairWidth[T]()
 	share := (w.Out() + threads - 1) / threads
 	if n > maxTileRows || !w.InOut {
-		share = min(share/4, GroupWidth[T]()) // a goroutine that is ahead takes another
+		share = min(share/4, GroupWidth[T]()) // small tasks, so that all goroutines finish together
 	}
 	return max((share+pair-1)/pair, 1) * pair
 }
 
-// Scratch is the memory that one goroutine packs weights into. The zero value is ready for use.
+// Scratch holds the buffers of one goroutine. The zero value is ready for use.
 type Scratch[T Float] struct {
-	panels []T // a pair, each BlockTerms long
-	spare  []T // a panel, while an Order rearranges it
-	wide   []T // weights of one output
-	apart  []T // sums of a panel that is not full
-	rows   Rows[T]
+	panels []T     // a pair of packed panels
+	spare  []T     // a packed panel before an Order permutes it
+	wide   []T     // widened weights of one output
+	apart  []T     // sums of a tile of a panel that is not full
+	rows   Rows[T] // x of Multiply
 	lines  lines
 }
 
@@ -71,8 +72,8 @@ func Multiply[T Float](y []T, ldy int, x []T, ldx, n int, w *Matrix, from, to in
 	MultiplyPacked(y, ldy, &s.rows, 0, w, from, to, s)
 }
 
-// MultiplyPacked is Multiply for rows that are packed, of which it takes the terms from first on: a
-// multiple of BlockTerms. Several goroutines may use the same rows.
+// MultiplyPacked is Multiply for packed rows. It multiplies the w.In() terms of x from first on, which is
+// a multiple of BlockTerms. Several goroutines may use the same rows.
 func MultiplyPacked[T Float](y []T, ldy int, x *Rows[T], first int, w *Matrix, from, to int, s *Scratch[T]) {
 	if x.n == 0 || from >= to {
 		return
@@ -91,8 +92,7 @@ func MultiplyPacked[T Float](y []T, ldy int, x *Rows[T], first int, w *Matrix, f
 	}
 }
 
-// cachedRows is how many bytes of x stay in the second-level cache beside the panels. Where x has
-// more, several pairs use a block of it before the next one is read.
+// cachedRows is the number of bytes of x that stay in the second-level cache beside the panels.
 const cachedRows = 256 << 10
 
 // product is one call of Multiply.
@@ -123,7 +123,8 @@ func (p *product[T]) group(from, to int) {
 	}
 }
 
-// pair packs two panels and multiplies all rows by them, while the lines of the next pair are fetched.
+// pair packs two panels and multiplies all rows by them. The first tile prefetches the weights of the next
+// pair.
 func (p *product[T]) pair(k, terms, j, outs int) {
 	width := PanelWidth[T]()
 	for o := 0; o < outs; o += width {
@@ -148,7 +149,7 @@ func (p *product[T]) pair(k, terms, j, outs int) {
 	}
 }
 
-// tile multiplies a tile, in the pieces that an Order sums by themselves.
+// tile multiplies a tile. If an Order is set, it sums Order.Split terms at a time.
 func (p *product[T]) tile(rows, panels int, c []T, ldc int, a []T, lda int, b []T, terms int) {
 	if p.x.order == nil {
 		tile(rows, panels, c, ldc, a, lda, b, terms, false, &p.s.lines)
@@ -159,7 +160,8 @@ func (p *product[T]) tile(rows, panels int, c []T, ldc int, a []T, lda int, b []
 	}
 }
 
-// tileApart multiplies a tile of a panel that is not full in memory of its own.
+// tileApart multiplies a tile of a panel that is not full. It computes in a buffer, because tiles are
+// as wide as panels.
 func (p *product[T]) tileApart(rows, outs int, c []T, a []T, lda int, b []T, terms int) {
 	width := PanelWidth[T]()
 	for r := range rows {
@@ -171,20 +173,20 @@ func (p *product[T]) tileApart(rows, outs int, c []T, a []T, lda int, b []T, ter
 	}
 }
 
-// directTerms is how many rows of weights [in, out] are read side by side.
+// directTerms is the number of rows of weights [in, out] that multiplyDirectly reads at the same time.
 const directTerms = 16
 
-// multiplyDirectly computes outputs from from on without packing the weights, where there are so few rows that
-// packing would take longer than reading them, and returns up to which.
+// multiplyDirectly computes outputs [from, end) without packing the weights, and returns end. It does so
+// for a few rows, for which packing would take longer than reading the weights from memory.
 func multiplyDirectly(p *product[float32], from, to int) int {
 	w, n, size := p.w, p.x.n, int(p.w.DType.Size())
 	outs := (to - from) / directOutputs * directOutputs
 	if outs == 0 || n > maxTileRows {
 		return from
 	}
-	// part multiplies some terms and outputs, while those of the part that begins at another place are fetched.
+	// part multiplies some terms of some outputs, and prefetches next.
 	part := func(k, terms, j, outs int, next stream) int {
-		// The assembly checks nothing.
+		// The assembly does not check bounds.
 		src := w.Data[w.offset(k, j) : w.offset(k+terms-1, j+outs-1)+size]
 		y, x := p.y[j:][:(n-1)*p.ldy+outs], p.x.data[(p.first+k)*n:][:terms*n]
 		return use.direct(n, y, p.ldy, x, w.DType, w.InOut, src, w.Stride*size, terms, outs, next)

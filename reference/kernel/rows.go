@@ -1,15 +1,16 @@
 package kernel
 
-// Rows are the rows of x in a product, packed as the tiles read them: for each block of BlockTerms
-// terms, for each PanelWidth rows (or what is left of them), for each term, the elements of the
-// rows side by side.
+// Rows are rows of x, packed in the order in which tiles read them: [block of BlockTerms terms][panel of
+// PanelWidth rows][term][row]. The last panel has fewer rows if their number is not a multiple of
+// PanelWidth.
 type Rows[T Float] struct {
 	n, in int
 	order *Order
 	data  []T
 }
 
-// Reset makes r ready for n rows of x with in elements each, multiplied in that order. Pack fills it.
+// Reset prepares for n rows of in elements, which are to be multiplied in an order. Every block must then be
+// packed.
 func (r *Rows[T]) Reset(n, in int, order *Order) {
 	r.n, r.in, r.order = n, in, order
 	if cap(r.data) < n*in {
@@ -18,10 +19,11 @@ func (r *Rows[T]) Reset(n, in int, order *Order) {
 	r.data = r.data[:n*in]
 }
 
-// Blocks returns the number of blocks that Pack must be called for.
+// Blocks returns the number of blocks.
 func (r *Rows[T]) Blocks() int { return (r.in + BlockTerms - 1) / BlockTerms }
 
-// Pack packs a block of x, whose row i is x[i*ldx:][:in]. Blocks may be packed at the same time.
+// Pack packs one block of the rows of x; row i is x[i*ldx:][:in]. Several blocks may be packed at the same
+// time.
 func (r *Rows[T]) Pack(x []T, ldx, block int, s *Scratch[T]) {
 	k, width := block*BlockTerms, PanelWidth[T]()
 	terms := min(BlockTerms, r.in-k)
@@ -40,7 +42,7 @@ func (r *Rows[T]) Pack(x []T, ldx, block int, s *Scratch[T]) {
 	}
 }
 
-// panel returns the rows of a panel in the block that begins at term k: element [term][row].
+// panel returns the panel that starts at a row, in the block of so many terms that starts at term k.
 func (r *Rows[T]) panel(k, terms, row int) []T {
 	return r.data[k*r.n+row*terms:][:min(PanelWidth[T](), r.n-row)*terms]
 }
