@@ -50,6 +50,8 @@ var optionFlags = map[string]string{
 // optionHint returns what to do about an option of the library.
 func optionHint(e *model.OptionError) string {
 	switch {
+	case e.Option == "Preset" && len(e.Accepted) == 0:
+		return "give the settings one by one: --attention-window N --logits-soft-cap X --embedding-scale=true|false"
 	case len(e.Missing) > 0:
 		var flags []string
 		for _, name := range e.Missing {

@@ -184,7 +184,7 @@ func TestMeasure(t *testing.T) {
 	}
 	var b strings.Builder
 	b.WriteString(envelopeHead)
-	fmt.Fprintf(&b, "\n## False alarms\n\nLegal runs of the reference, in orders of sums that the envelope is not measured with and with other tokens each, held against it as fixtures:\n\n"+
+	fmt.Fprintf(&b, "\n## False alarms\n\nLegal runs of the reference as fixtures, each with different tokens and with an order of sums that the envelope is not measured with:\n\n"+
 		"| model | dtype | fixtures | false alarms | largest share of the envelope |\n|---|---|---|---|---|\n")
 	total, alarms := 0, 0
 	for _, s := range seedCases(t) {
@@ -207,14 +207,20 @@ func TestMeasure(t *testing.T) {
 
 const envelopeHead = `# The rounding envelope
 
-How far results may lie from float64 is measured, not chosen. The model runs 3 to 12 times in the fixture's type of
-number, each time with other legal roundings and another order of sums. Their errors against float64, pooled over the tokens
-of a site (the output of a block, say) and averaged with those at the token itself, are the scale of what rounding does there; the
-factor above it is a quantile, continued from the tail of the same errors, that leaves one false alarm in
-10,000 fixtures. The comment of Envelope in envelope.go has it exactly. Every block is judged twice: as the model
-runs from the tokens on, and fed with the fixture's own input, which adds nothing of the blocks before it.
+How far logits and hidden states may lie from float64 is measured for each model and fixture. Only the rate of false alarms is
+chosen: one in 10,000 fixtures.
 
-This page has what it amounts to. It is generated:
+1. griffin runs the model 3 to 12 times in the fixture's dtype, each time with a different order of sums and different
+   roundings that an implementation may legally use.
+2. The errors of these runs against float64 give the scale of rounding errors at each site (for example, the output of a block)
+   and token: the mean over all tokens of the site, averaged with the errors at the token itself.
+3. A factor says how far above this scale an error may be. It is the quantile that leaves one false alarm in 10,000 fixtures,
+   extrapolated from the tail of the same errors.
+4. Every block is judged twice: in a run from the tokens on, and with the fixture's own hidden state as its input, which excludes the
+   errors of the blocks before it.
+
+The comment of Envelope in envelope.go has the exact definitions. The rest of this page measures how well it works. It is
+generated:
 
     go test ./verify/logits -run TestMeasure -measure 100 -timeout 1h
 `
@@ -222,7 +228,7 @@ This page has what it amounts to. It is generated:
 // measureRecordings lists the recordings of the real implementations: the committed ones, and those
 // of the cases that GRIFFIN_CASES names (a glob pattern).
 func measureRecordings(t *testing.T, b *strings.Builder) {
-	b.WriteString("\nWhat the real implementations computed, the largest share of the envelope over all sites and tokens:\n\n" +
+	b.WriteString("\nRecordings of the real implementations. The share is the largest over all sites and tokens, where 1 is the limit:\n\n" +
 		"| case | dtype | implementation | sites × tokens | share | factors (rms, max; from tokens on) | (fed) |\n|---|---|---|---|---|---|---|\n")
 	more, err := filepath.Glob(os.Getenv("GRIFFIN_CASES"))
 	if err != nil {
@@ -295,15 +301,15 @@ func measureFaults(t *testing.T, b *strings.Builder) {
 const smallestHead = `
 ## Smallest faults
 
-Of tiny-griffin with 96 tokens, rows of one document and packed ones. "weights:" changes a whole tensor by the factor 1 + x,
-"weight:" one element by x, "eps:" the norm's epsilon by x, "no:" makes a tensor zero, "plain:" leaves the 1 of 1 + scale
-out, "erf:" takes the other form of GELU. Of a fault with a size, the smallest power of four is given that is caught; of
-others, whether they are. Every fault is in block 1 (recurrent), 2 (attention) or 3 (MLP), or outside the blocks, and that block
-is named unless the table says another.
+The model is tiny-griffin with 96 tokens, in rows of one document and in packed rows. "weights:" multiplies a tensor by 1 + x,
+"weight:" changes one element by x, "eps:" the epsilon of the norm by x, "no:" makes a tensor zero, "plain:" omits the 1 of
+1 + scale, "erf:" uses the other form of GELU. For a fault with a size, the table gives the smallest power of four that is caught;
+for others, whether they are caught. Every fault is in block 1 (recurrent), 2 (attention) or 3 (MLP), or outside the
+blocks. griffin names that block unless the table says otherwise.
 
-What is not caught is smaller than rounding: in bfloat16 the two forms of GELU are closer to each other than neighbouring
-numbers, a head of 8 channels turns 4 of them at two frequencies, of which another theta changes one, and logits far below
-the soft cap hardly depend on it.
+Faults that are not caught are smaller than rounding errors. In bfloat16 the two forms of GELU differ by less than neighbouring
+numbers do. A head of 8 channels rotates 4 of them, at two frequencies, and theta changes only one of these. Logits far below the
+soft cap hardly depend on it.
 
 | fault | float32 | bfloat16 |
 |---|---|---|

@@ -1,5 +1,5 @@
-# What every capture script does: the command line, tokens, the digest of the weights, and the fixture file. It
-# needs numpy and nothing else, so that it runs wherever the implementation does.
+# The part that all capture scripts share: the command line, tokens, the digest of the weights, and the fixture file.
+# It needs only numpy, so that it runs wherever the implementation does.
 
 import argparse
 import hashlib
@@ -13,31 +13,31 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 if os.path.basename(sys.argv[0]) in ("jax.py", "torch.py", "transformers.py"):
-    sys.exit(f"{sys.argv[0]}: this name hides the library of that name: rename the script")
+    sys.exit(f"{sys.argv[0]}: this name hides the library with the same name: rename the script")
 
 
 def parser(description):
     """The options that all scripts have."""
     p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("checkpoint", help="what the implementation loads")
+    p.add_argument("checkpoint", help="a checkpoint that the implementation loads")
     p.add_argument("--out", required=True, metavar="FILE", help="the fixture to write, a safetensors file")
-    p.add_argument("--tokens", metavar="FILE", help="a safetensors file with tokens, int32 [batch, length], and optional positions and "
-                   "packed.positions (rows of several documents, which begin at 0); a fixture is one")
-    p.add_argument("--random", type=int, metavar="N", help="take one row of N random tokens instead")
-    p.add_argument("--seed", type=int, default=0, metavar="S", help="chooses the random tokens")
-    p.add_argument("--dtype", metavar="TYPE", help="compute in this type: float32, bfloat16 or float16 (default: that of the weights)")
-    p.add_argument("--logits-only", action="store_true", help="leave the hidden states out")
-    p.add_argument("--no-digest", action="store_true", help="do not read the weights once more for their SHA-256")
+    p.add_argument("--tokens", metavar="FILE", help="run the tokens in a safetensors file: int32 [batch, length], and optionally positions and "
+                   "packed.positions (rows of several documents, each from 0); every fixture is such a file")
+    p.add_argument("--random", type=int, metavar="N", help="run one row of N random tokens")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="with --random: choose the tokens by seed S")
+    p.add_argument("--dtype", metavar="TYPE", help="compute in TYPE: float32, bfloat16 or float16 (default: that of the weights)")
+    p.add_argument("--logits-only", action="store_true", help="do not write the hidden states")
+    p.add_argument("--no-digest", action="store_true", help="do not compute the SHA-256 of the weights, which reads them again")
     return p
 
 
 def add_original_options(p):
-    """The options of the original implementation, whose checkpoints do not say all of their configuration."""
-    p.add_argument("--preset", choices=PRESETS, help="take what the shapes do not tell from a published model (default: by the shapes)")
-    p.add_argument("--attention-window", type=int, metavar="N", help="tokens")
-    p.add_argument("--logits-soft-cap", type=float, metavar="X", help="0 for none")
+    """The options of the original implementation, whose checkpoints do not have the whole configuration."""
+    p.add_argument("--preset", choices=PRESETS, help="take the settings of a published model (default: recognised by its shapes)")
+    p.add_argument("--attention-window", type=int, metavar="N", help="a token attends to itself and the last N tokens")
+    p.add_argument("--logits-soft-cap", type=float, metavar="X", help="logits are tanh(x/X)*X; 0 means no cap")
     p.add_argument("--embedding-scale", choices=("true", "false"), help="whether embeddings are multiplied by sqrt(width)")
-    p.add_argument("--decode-from", type=int, metavar="N", help="also record decode.logits: tokens from N on fed one at a time")
+    p.add_argument("--decode-from", type=int, metavar="N", help="also record the logits of decoding token by token, from token N of each row on")
 
 
 # width, heads, RG-LRU width, blocks, attention blocks; window, cap, scale
@@ -73,7 +73,7 @@ def original_config(args, shapes):
     cap = cap if args.logits_soft_cap is None else args.logits_soft_cap
     scale = scale if args.embedding_scale is None else args.embedding_scale == "true"
     if None in (window, cap, scale):
-        sys.exit("the shapes do not tell all settings: give --attention-window N --logits-soft-cap X --embedding-scale true|false")
+        sys.exit("the settings cannot be inferred from the shapes: add --attention-window N --logits-soft-cap X --embedding-scale true|false")
     return common.GriffinConfig(
         vocab_size=vocabulary, width=width, mlp_expanded_width=shapes["blocks.0.mlp_block.ffw_up.w"][2], num_heads=heads,
         lru_width=lru, block_types=tuple(kinds), embeddings_scale_by_sqrt_dim=scale, attention_window_size=window, logits_soft_cap=cap)
