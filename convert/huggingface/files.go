@@ -92,7 +92,7 @@ func Files(o Options) (*Directory, error) {
 		if t, err = readTokenizer(o.Tokenizer, o.VocabSize); err != nil {
 			return nil, err
 		}
-		d.Unnamed = o.VocabSize - t.sp.pieces
+		d.Unnamed = o.VocabSize - int64(len(t.sp.Pieces))
 		if tokenizerFiles, err = t.files(o.InstructionTuned); err != nil {
 			return nil, err
 		}
@@ -165,11 +165,12 @@ func endOfTurnID(t *tokenizer, vocabulary int64) (int64, error) {
 		return gemmaEndOfTurn, nil
 	}
 	for _, text := range []string{startOfTurn, endOfTurn} {
-		if t.sp.find(text) == nil {
+		if _, ok := t.sp.Find(text); !ok {
 			return 0, &ChatError{Tokenizer: t.path, Piece: text}
 		}
 	}
-	return t.sp.find(endOfTurn).id, nil
+	id, _ := t.sp.Find(endOfTurn)
+	return int64(id), nil
 }
 
 // marshal returns JSON as Python's json.dumps(indent=2, sort_keys=True, ensure_ascii=False) writes

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/sentencepiece"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -26,7 +27,7 @@ const (
 type tokenizer struct {
 	path string
 	data []byte
-	sp   *sentencePiece
+	sp   *sentencepiece.Model
 }
 
 // readTokenizer reads a SentencePiece model, and refuses one with which transformers would split text
@@ -36,12 +37,12 @@ func readTokenizer(path string, vocabulary int64) (*tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := storage.ReadFile(source, name, maxSentencePieceFile)
+	data, err := storage.ReadFile(source, name, sentencepiece.MaxFile)
 	if err != nil {
 		return nil, err
 	}
 	t := &tokenizer{path: path, data: data}
-	if t.sp, err = parseSentencePiece(data, vocabulary); err == nil {
+	if t.sp, err = sentencepiece.Parse(data, vocabulary); err == nil {
 		err = t.check()
 	}
 	if bad, ok := err.(*tensor.FormatError); ok {
@@ -61,23 +62,23 @@ func (t *tokenizer) check() error {
 		bad bool
 		why string
 	}{
-		{!sp.bpe, "it is not a BPE model"},
-		{!sp.byteFallback || sp.bytes != 256, "it has no byte fallback"},
-		{sp.normalizes, "it normalises characters"},
-		{sp.dummyPrefix, "it adds a space before the text"},
-		{sp.removesSpaces, "it removes spaces"},
-		{sp.keepsWhitespace, "it does not escape spaces"},
+		{!sp.BPE, "it is not a BPE model"},
+		{!sp.ByteFallback || sp.ByteCount() != 256, "it has no byte fallback"},
+		{sp.Normalizes, "it normalises characters"},
+		{sp.DummyPrefix, "it adds a space before the text"},
+		{sp.RemoveSpaces, "it removes spaces"},
+		{sp.KeepSpaces, "it does not escape spaces"},
 	} {
 		if c.bad {
 			return unlikeGemma(c.why)
 		}
 	}
-	for id, text := range []string{sp.pad, sp.eos, sp.bos} {
-		if p := sp.find(text); p == nil || p.id != int64(id) || p.kind != pieceControl {
+	for id, text := range []string{sp.Pad, sp.End, sp.Begin} {
+		if found, ok := sp.Find(text); !ok || found != id || sp.Pieces[id].Kind != sentencepiece.Control {
 			return unlikeGemma(fmt.Sprintf("its first pieces are not padding, end and beginning of a text (%s is not piece %d)", text, id))
 		}
 	}
-	if p := sp.find(sp.unk); p == nil || p.kind != pieceUnknown {
+	if id, ok := sp.Find(sp.Unknown); !ok || sp.Pieces[id].Kind != sentencepiece.Unknown {
 		return unlikeGemma("it has no piece for unknown text")
 	}
 	return nil
@@ -93,21 +94,21 @@ func (t *tokenizer) files(instructionTuned bool) ([]File, error) {
 		"add_bos_token":                 true,
 		"add_eos_token":                 false,
 		"added_tokens_decoder":          t.addedTokens(),
-		"bos_token":                     t.sp.bos,
+		"bos_token":                     t.sp.Begin,
 		"clean_up_tokenization_spaces":  false,
-		"eos_token":                     t.sp.eos,
+		"eos_token":                     t.sp.End,
 		"model_max_length":              unlimited,
-		"pad_token":                     t.sp.pad,
+		"pad_token":                     t.sp.Pad,
 		"sp_model_kwargs":               map[string]any{},
 		"spaces_between_special_tokens": false,
 		"tokenizer_class":               "GemmaTokenizer",
-		"unk_token":                     t.sp.unk,
+		"unk_token":                     t.sp.Unknown,
 		"use_default_system_prompt":     false,
 	}
 	if turns := t.turns(); len(turns) > 0 {
 		config["additional_special_tokens"] = turns
 	}
-	if t.sp.find("<mask>") == nil {
+	if _, ok := t.sp.Find("<mask>"); !ok {
 		config["mask_token"] = nil // else transformers 5 adds one at the end of the vocabulary
 	}
 	if instructionTuned {
@@ -124,7 +125,7 @@ func (t *tokenizer) files(instructionTuned bool) ([]File, error) {
 func (t *tokenizer) turns() []string {
 	var out []string
 	for _, text := range []string{startOfTurn, endOfTurn} {
-		if t.sp.find(text) != nil {
+		if _, ok := t.sp.Find(text); ok {
 			out = append(out, text)
 		}
 	}
@@ -147,9 +148,13 @@ type addedToken struct {
 // one.
 func (t *tokenizer) addedTokens() map[string]addedToken {
 	out := map[string]addedToken{}
-	for _, p := range t.sp.special {
-		special := p.kind != pieceUserDefined || p.text == startOfTurn || p.text == endOfTurn
-		out[strconv.FormatInt(p.id, 10)] = addedToken{Content: p.text, Normalized: !special, Special: special}
+	for id := range t.sp.Pieces {
+		p := &t.sp.Pieces[id]
+		if !p.Special() {
+			continue
+		}
+		special := p.Kind != sentencepiece.UserDefined || p.Text == startOfTurn || p.Text == endOfTurn
+		out[strconv.Itoa(id)] = addedToken{Content: p.Text, Normalized: !special, Special: special}
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/sentencepiece"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -24,7 +25,7 @@ func number(to []byte, field, value uint64) []byte {
 	return binary.AppendUvarint(binary.AppendUvarint(to, field<<3), value)
 }
 
-func piece(to []byte, text string, kind pieceKind) []byte {
+func piece(to []byte, text string, kind sentencepiece.Kind) []byte {
 	p := message(nil, 1, []byte(text))
 	p = append(p, 2<<3|5, 0, 0, 0, 0) // score
 	return message(to, 1, number(p, 3, uint64(kind)))
@@ -33,7 +34,7 @@ func piece(to []byte, text string, kind pieceKind) []byte {
 // smallModel is a SentencePiece model that is like Gemma's, unless the caller makes it another.
 type smallModel struct {
 	first     []string // control pieces
-	unknown   pieceKind
+	unknown   sentencepiece.Kind
 	bytes     int
 	kind      uint64
 	fallback  uint64
@@ -45,20 +46,20 @@ type smallModel struct {
 }
 
 func gemmaLike() smallModel {
-	return smallModel{first: []string{"<pad>", "<eos>", "<bos>"}, unknown: pieceUnknown, bytes: 256, kind: 2, fallback: 1, escapes: 1}
+	return smallModel{first: []string{"<pad>", "<eos>", "<bos>"}, unknown: sentencepiece.Unknown, bytes: 256, kind: 2, fallback: 1, escapes: 1}
 }
 
 func (s smallModel) encode() []byte {
 	var m []byte
 	for _, text := range s.first {
-		m = piece(m, text, pieceControl)
+		m = piece(m, text, sentencepiece.Control)
 	}
 	m = piece(m, "<unk>", s.unknown)
 	for i := range s.bytes {
-		m = piece(m, fmt.Sprintf("<0x%02X>", i), pieceByte)
+		m = piece(m, fmt.Sprintf("<0x%02X>", i), sentencepiece.Byte)
 	}
-	m = piece(m, endOfTurn, pieceUserDefined)
-	m = piece(m, "a", pieceNormal)
+	m = piece(m, endOfTurn, sentencepiece.UserDefined)
+	m = piece(m, "a", sentencepiece.Normal)
 	trainer := number(nil, 3, s.kind)
 	trainer = number(trainer, 35, s.fallback)
 	for i, text := range []string{"<unk>", "<bos>", "<eos>", "<pad>"} {
@@ -88,14 +89,14 @@ func TestReadTokenizer(t *testing.T) {
 		t.Fatal(err)
 	}
 	sp := tok.sp
-	if sp.pieces != 1000 || sp.bytes != 256 || sp.pad != "<pad>" || sp.eos != "<eos>" || sp.bos != "<bos>" || sp.unk != "<unk>" {
-		t.Errorf("%d pieces, %d bytes, %s %s %s %s", sp.pieces, sp.bytes, sp.pad, sp.eos, sp.bos, sp.unk)
+	if len(sp.Pieces) != 1000 || sp.ByteCount() != 256 || sp.Pad != "<pad>" || sp.End != "<eos>" || sp.Begin != "<bos>" || sp.Unknown != "<unk>" {
+		t.Errorf("%d pieces, %d bytes, %s %s %s %s", len(sp.Pieces), sp.ByteCount(), sp.Pad, sp.End, sp.Begin, sp.Unknown)
 	}
-	if p := sp.find(endOfTurn); p == nil || p.id != 12 || p.kind != pieceUserDefined {
-		t.Errorf("%s is %+v", endOfTurn, p)
+	if id, ok := sp.Find(endOfTurn); !ok || id != 12 || sp.Pieces[id].Kind != sentencepiece.UserDefined {
+		t.Errorf("%s is piece %d, %t", endOfTurn, id, ok)
 	}
-	if p := sp.find("\u2581\u2581"); p == nil || p.kind != pieceUserDefined {
-		t.Errorf("two spaces are %+v", p)
+	if id, ok := sp.Find("\u2581\u2581"); !ok || sp.Pieces[id].Kind != sentencepiece.UserDefined {
+		t.Errorf("two spaces are piece %d, %t", id, ok)
 	}
 	if _, err := readTokenizer(filepath.Join(t.TempDir(), "none"), 1000); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
@@ -126,9 +127,9 @@ func TestTokenizersThatAreRefused(t *testing.T) {
 		{"length", []byte{10, 0xff, 0xff, 0xff, 0xff, 0x7f}, "bad length"},
 		{"overlong number", append([]byte{8}, slices.Repeat([]byte{0x80}, 12)...), "bad number"},
 		{"piece that is a number", number(nil, 1, 7), "a piece is not a message"},
-		{"empty piece", piece(nil, "", pieceNormal), "piece 0 is empty"},
-		{"long piece", piece(nil, strings.Repeat("x", 2000), pieceNormal), "piece 0 is empty, too long"},
-		{"not UTF-8", piece(nil, "\xff", pieceNormal), "not UTF-8"},
+		{"empty piece", piece(nil, "", sentencepiece.Normal), "piece 0 is empty"},
+		{"long piece", piece(nil, strings.Repeat("x", 2000), sentencepiece.Normal), "piece 0 is empty, too long"},
+		{"not UTF-8", piece(nil, "\xff", sentencepiece.Normal), "not UTF-8"},
 		{"type", piece(nil, "a", 9), "piece 0 is of unknown type 9"},
 		{"no trainer", change(func(s *smallModel) { s.noTrainer = true }), "specification missing"},
 		{"unigram", change(func(s *smallModel) { s.kind = 1 }), "it is not a BPE model"},
@@ -140,9 +141,9 @@ func TestTokenizersThatAreRefused(t *testing.T) {
 		{"keeps spaces", change(func(s *smallModel) { s.escapes = 0 }), "does not escape spaces"},
 		{"other order", change(func(s *smallModel) { s.first = []string{"<bos>", "<eos>", "<pad>"} }), "<pad> is not piece 0"},
 		{"no padding", change(func(s *smallModel) { s.first = []string{"<eos>", "<bos>"} }), "<pad> is not piece 0"},
-		{"no unknown", change(func(s *smallModel) { s.unknown = pieceNormal }), "no piece for unknown text"},
-		{"too many pieces", slices.Concat(good, piece(nil, "b", pieceNormal), slices.Repeat(piece(nil, "c", pieceNormal), 100)), "the tokenizer has 363 pieces, but the model's vocabulary has 300"},
-		{"too many special pieces", slices.Repeat(piece(nil, "c", pieceControl), maxSpecialPieces+1), "more than 65536 control and user-defined pieces"},
+		{"no unknown", change(func(s *smallModel) { s.unknown = sentencepiece.Normal }), "no piece for unknown text"},
+		{"too many pieces", slices.Concat(good, piece(nil, "b", sentencepiece.Normal), slices.Repeat(piece(nil, "c", sentencepiece.Normal), 100)), "the tokenizer has 363 pieces, but the model's vocabulary has 300"},
+		{"too many special pieces", slices.Repeat(piece(nil, "c", sentencepiece.Control), 1<<16+1), "more than 65536 control and user-defined pieces"},
 	} {
 		path := writeFile(t, tt.data)
 		_, err := readTokenizer(path, 300)
@@ -171,16 +172,16 @@ func TestTokenizerWithoutMask(t *testing.T) {
 	}
 }
 
-func FuzzSentencePiece(f *testing.F) {
+func FuzzTokenizer(f *testing.F) {
 	good := gemmaLike().encode()
 	f.Add(good)
 	f.Add(good[:100])
-	f.Add(message(piece(nil, "a", pieceNormal), 2, []byte{0x18, 2}))
+	f.Add(message(piece(nil, "a", sentencepiece.Normal), 2, []byte{0x18, 2}))
 	if data, err := os.ReadFile("../testdata/tokenizer.model"); err == nil {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		sp, err := parseSentencePiece(data, 1<<20)
+		sp, err := sentencepiece.Parse(data, 1<<20)
 		if err != nil {
 			var bad *tensor.FormatError
 			if !errors.As(err, &bad) {
@@ -188,8 +189,8 @@ func FuzzSentencePiece(f *testing.F) {
 			}
 			return
 		}
-		if sp.pieces > int64(len(data)) || len(sp.special) > int(sp.pieces) {
-			t.Fatalf("%d pieces, %d special of %d bytes", sp.pieces, len(sp.special), len(data))
+		if len(sp.Pieces) > len(data) {
+			t.Fatalf("%d pieces of %d bytes", len(sp.Pieces), len(data))
 		}
 		tok := &tokenizer{path: "x", data: data, sp: sp}
 		if tok.check() == nil {

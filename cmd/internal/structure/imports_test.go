@@ -44,6 +44,7 @@ var imports = []struct {
 	{"formats/orbax/zarr", []string{"formats/strictjson", "formats/orbax/internal/...", "formats/storage", "formats/tensor"}},
 	{"formats/peft", []string{"formats/safetensors", "formats/storage", "formats/strictjson", "formats/tensor", "formats/torch"}},
 	{"formats/safetensors", []string{"formats/internal/...", "formats/storage", "formats/strictjson", "formats/tensor"}},
+	{"formats/sentencepiece", []string{"formats/tensor"}},
 	{"formats/storage", []string{"formats/tensor"}},
 	{"formats/strictjson", []string{"formats/tensor"}},
 	{"formats/tensor", nil},
@@ -53,6 +54,7 @@ var imports = []struct {
 	{"reference", []string{"formats/tensor", "reference/kernel"}},
 	{"reference/internal/ceiling", nil}, // for benchmarks
 	{"reference/kernel", []string{"formats/tensor"}},
+	{"reference/tokenizer", []string{"formats/sentencepiece", "formats/tensor"}},
 
 	{"verify", []string{"convert/...", "formats/...", "reference", "verify/diff/explain", "verify/golden", "verify/internal/...", "verify/logits", "verify/runtime"}},
 	{"verify/diff", []string{"convert/...", "formats/...", "reference/kernel", "verify/diff/explain", "verify/internal/..."}},
