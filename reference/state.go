@@ -68,10 +68,7 @@ func (h history[T]) slice(low, end int) []T {
 // extend appends vectors to a sequence of seen vectors. It returns the vectors that the ring held,
 // followed by the new ones.
 func (r *ring[T]) extend(vectors []T, seen int) history[T] {
-	held := seen
-	if r.limit != unlimited {
-		held = min(seen, r.limit)
-	}
+	held := r.held(seen)
 	h := history[T]{width: r.width, first: seen - held, vectors: vectors}
 	if held > 0 {
 		h.vectors = make([]T, 0, held*r.width+len(vectors))
@@ -90,6 +87,14 @@ func (r *ring[T]) extend(vectors []T, seen int) history[T] {
 		copy(r.slot(i), h.slice(i, i+1))
 	}
 	return h
+}
+
+// held returns the number of vectors that the ring holds of a sequence of seen vectors.
+func (r *ring[T]) held(seen int) int {
+	if r.limit == unlimited {
+		return seen
+	}
+	return min(seen, r.limit)
 }
 
 // slot returns the slot of vector i.
