@@ -52,8 +52,11 @@ var imports = []struct {
 	{"formats/torch", []string{"formats/internal/...", "formats/storage", "formats/tensor"}},
 
 	{"reference", []string{"formats/tensor", "reference/kernel"}},
+	{"reference/generate", []string{"formats/safetensors", "formats/storage", "formats/tensor", "reference", "reference/internal/stream"}},
 	{"reference/internal/ceiling", nil}, // for benchmarks
+	{"reference/internal/stream", []string{"formats/tensor", "reference"}},
 	{"reference/kernel", []string{"formats/tensor"}},
+	{"reference/perplexity", []string{"formats/tensor", "reference", "reference/internal/stream"}},
 	{"reference/tokenizer", []string{"formats/sentencepiece", "formats/tensor"}},
 
 	{"verify", []string{"convert/...", "formats/...", "reference", "verify/diff/explain", "verify/golden", "verify/internal/...", "verify/logits", "verify/runtime"}},

@@ -1,0 +1,209 @@
+package generate
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"math"
+	"strconv"
+
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/reference/internal/stream"
+)
+
+// Reasons for which Load refuses a file with a *tensor.FormatError.
+const (
+	ReasonNotState   tensor.Reason = "not a state file"
+	ReasonOtherModel tensor.Reason = "state of another model"
+)
+
+// stateVersion is the version of the format that STATE.md describes.
+const stateVersion = "1"
+
+// logitsName is the tensor with the logits of the last token.
+const logitsName = "logits"
+
+// Save reads the token that was generated last, if it has not been read, and writes the state to a file, which
+// replaces one that is there when it is complete. digest identifies the weights of the model. STATE.md describes
+// the format.
+func (s *Session) Save(ctx context.Context, path, digest string) error {
+	if err := s.catchUp(ctx); err != nil {
+		return err
+	}
+	if s.logits == nil {
+		return ErrNoText
+	}
+	snapshot, err := s.stream.State.Snapshot()
+	if err != nil {
+		return err
+	}
+	meta := identity(s.stream.Model, digest)
+	meta["tokens"] = strconv.Itoa(snapshot.Tokens)
+	meta["position"] = strconv.Itoa(int(snapshot.Position))
+	meta["document_start"] = strconv.Itoa(snapshot.DocumentStart)
+	meta["last_token"] = strconv.Itoa(int(s.last))
+	content, err := encode(meta, append(snapshot.Arrays, reference.StateArray{Name: logitsName,
+		Shape: []int{s.logits.Len()}, Float32: s.logits.Float32, Float64: s.logits.Float64}))
+	if err != nil {
+		return err
+	}
+	return storage.ReplaceWith(path, content)
+}
+
+// identity returns the metadata that must be the same when a state is loaded.
+func identity(m *reference.Model, digest string) map[string]string {
+	return map[string]string{
+		"griffin_state":    stateVersion,
+		"model_digest":     digest,
+		"semantics":        m.Semantics.String(),
+		"arithmetic":       m.Arithmetic.Precision.String(),
+		"attention_window": strconv.Itoa(m.Config.AttentionWindow),
+		"logits_soft_cap":  strconv.FormatFloat(m.Config.LogitsSoftCap, 'g', -1, 64),
+		"embedding_scale":  strconv.FormatBool(m.Config.EmbeddingScale),
+	}
+}
+
+// encode returns a safetensors file.
+func encode(meta map[string]string, arrays []reference.StateArray) ([]byte, error) {
+	specs := make([]tensor.Spec, len(arrays))
+	for i, a := range arrays {
+		specs[i] = tensor.Spec{Name: a.Name, DType: tensor.F32}
+		if a.Float64 != nil {
+			specs[i].DType = tensor.F64
+		}
+		for _, n := range a.Shape {
+			specs[i].Shape = append(specs[i].Shape, int64(n))
+		}
+	}
+	layout, err := safetensors.NewLayout(specs, 0, meta)
+	if err != nil {
+		return nil, err
+	}
+	content := make([]byte, layout.Files[0].Size)
+	copy(content, layout.Files[0].Header)
+	for i, a := range arrays {
+		to := content[layout.Ranges[i].Offset:]
+		for k, x := range a.Float32 {
+			binary.LittleEndian.PutUint32(to[4*k:], math.Float32bits(x))
+		}
+		for k, x := range a.Float64 {
+			binary.LittleEndian.PutUint64(to[8*k:], math.Float64bits(x))
+		}
+	}
+	return content, nil
+}
+
+// Load returns the session that a file of Save holds. A file that is corrupt, or of another model, digest, semantics or
+// arithmetic, gives a *tensor.FormatError.
+func Load(m *reference.Model, path, digest string) (*Session, error) {
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := safetensors.Open(source, name)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	s, err := load(m, c, digest)
+	return s, tensor.Annotate(err, tensor.Location{File: path})
+}
+
+func load(m *reference.Model, c *tensor.Checkpoint, digest string) (*Session, error) {
+	if version, ok := c.Metadata["griffin_state"]; !ok {
+		return nil, tensor.Bad("not a state file: it has no metadata griffin_state").Because(ReasonNotState)
+	} else if version != stateVersion {
+		return nil, tensor.Bad("state file has version %q, want %s", version, stateVersion)
+	}
+	for _, key := range []string{"model_digest", "semantics", "arithmetic", "attention_window", "logits_soft_cap", "embedding_scale"} {
+		if got, want := c.Metadata[key], identity(m, digest)[key]; got != want {
+			return nil, tensor.Bad("state has %s %q, but the model has %q", key, got, want).Because(ReasonOtherModel)
+		}
+	}
+	snapshot, last, err := progress(c.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	if last < 0 || last >= m.Config.VocabSize || snapshot.Tokens < 1 {
+		return nil, tensor.Bad("state is of %d tokens, the last of which is %d, but the vocabulary has %d", snapshot.Tokens, last, m.Config.VocabSize)
+	}
+	s := &Session{stream: &stream.Stream{Model: m}, last: int32(last)}
+	if got, most := len(c.Tensors()), 2*len(m.Config.BlockTypes)+1; got > most {
+		return nil, tensor.Bad("state has %d tensors, want %d", got, most)
+	}
+	for _, t := range c.Tensors() {
+		a, err := readArray(m, t, maxElements(m, snapshot.Tokens))
+		if err != nil {
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: t.Name})
+		}
+		if t.Name != logitsName {
+			snapshot.Arrays = append(snapshot.Arrays, a)
+			continue
+		}
+		s.logits = &reference.Activations{Batch: 1, Length: 1, Width: m.Config.VocabSize, Float32: a.Float32, Float64: a.Float64}
+	}
+	if s.logits == nil || s.logits.Len() != m.Config.VocabSize {
+		return nil, tensor.Bad("state has no tensor %s of %d elements", logitsName, m.Config.VocabSize)
+	}
+	if s.stream.State, err = m.Restore(snapshot); err != nil {
+		return nil, tensor.Bad("state does not fit the model: %w", err)
+	}
+	return s, nil
+}
+
+// progress parses the metadata that says how far the text has been read.
+func progress(meta map[string]string) (snapshot *reference.Snapshot, last int, err error) {
+	var position int
+	snapshot = &reference.Snapshot{}
+	for key, to := range map[string]*int{"tokens": &snapshot.Tokens, "position": &position, "document_start": &snapshot.DocumentStart, "last_token": &last} {
+		n, err := strconv.ParseInt(meta[key], 10, 32)
+		if err != nil {
+			return nil, 0, tensor.Bad("metadata %s is %q, want a number below 2^31", key, meta[key])
+		}
+		*to = int(n)
+	}
+	snapshot.Position = int32(position)
+	return snapshot, last, nil
+}
+
+// maxElements returns the most elements that an array of the state of a model can have.
+func maxElements(m *reference.Model, tokens int) int64 {
+	c := &m.Config
+	kept := int64(tokens)
+	if m.Semantics != reference.Transformers4 {
+		kept = min(kept, int64(c.AttentionWindow))
+	}
+	return max(int64(c.VocabSize), 3*int64(c.LRUWidth), kept*int64(c.HeadDim()))
+}
+
+// readArray reads a tensor of at most limit elements.
+func readArray(m *reference.Model, t *tensor.Tensor, limit int64) (reference.StateArray, error) {
+	a := reference.StateArray{Name: t.Name}
+	if t.Elements() > limit {
+		return a, tensor.Bad("shape is %s, but no array of the model's state has more than %d elements", tensor.ShapeString(t.Shape), limit)
+	}
+	want := tensor.F32
+	if m.Arithmetic.Precision == reference.Float64 {
+		want = tensor.F64
+	}
+	if t.DType != want {
+		return a, tensor.Bad("dtype is %s, want %s", t.DType, want)
+	}
+	for _, n := range t.Shape {
+		a.Shape = append(a.Shape, int(n))
+	}
+	raw := make([]byte, t.Bytes())
+	if err := tensor.ReadFullAt(t, raw, 0); err != nil {
+		return a, err
+	}
+	r := bytes.NewReader(raw)
+	if want == tensor.F64 {
+		a.Float64 = make([]float64, t.Elements())
+		return a, binary.Read(r, binary.LittleEndian, a.Float64)
+	}
+	a.Float32 = make([]float32, t.Elements())
+	return a, binary.Read(r, binary.LittleEndian, a.Float32)
+}
