@@ -31,7 +31,7 @@ func goldenCommand() *cli.Command {
 			"  griffin golden --capture-script jax > capture_jax.py",
 		Flags: append(settingsFlags(),
 			&cli.StringFlag{Name: "out", Usage: "write the fixture to `FILE`"},
-			&cli.StringFlag{Name: "tokens", Usage: "run the tokens in safetensors `FILE`: int32 [batch, length], and optionally positions and packed.positions"},
+			tokensFlag(),
 			&cli.IntFlag{Name: "random", Usage: "run `N` random tokens"},
 			&cli.Uint64Flag{Name: "seed", Usage: "with --random: choose the tokens by seed `S`"},
 			&cli.BoolFlag{Name: "logits-only", Usage: "do not write the hidden states"},
@@ -129,11 +129,11 @@ func recordOptions(c *cli.Context) (o golden.RecordOptions, err error) {
 func tokensFor(c *cli.Context, m *runtime.Model) (*golden.Tokens, error) {
 	switch {
 	case c.IsSet("tokens") == c.IsSet("random"):
-		return nil, usagef("golden needs either --tokens or --random").advise("add --tokens FILE.safetensors or --random N")
+		return nil, usagef("golden needs either --tokens or --random").advise("add --tokens (a list, or a file) or --random N")
 	case c.IsSet("seed") && !c.IsSet("random"):
 		return nil, usagef("--seed needs --random").advise("add --random N")
 	case c.IsSet("tokens"):
-		return golden.ReadTokens(c.String("tokens"))
+		return readTokens(c.String("tokens"))
 	}
 	tokens, err := golden.RandomTokens(c.Int("random"), m.Config.VocabSize, c.Uint64("seed"))
 	if err != nil {
@@ -163,13 +163,8 @@ type runOptions struct {
 
 // record checks and digests the weights and runs the model, with progress counted in bytes of weights.
 func record(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOptions, o golden.RecordOptions, stderr io.Writer) (*golden.Recording, error) {
-	total := int64(0)
-	for _, named := range m.Found.ParameterTensors(&m.Config) {
-		total += named.Tensor.Bytes()
-	}
-	bar := newProgress(stderr, "checking", total)
-	digest, err := m.Digest(ctx, nil, bar.add)
-	bar.done()
+	total := weightBytes(m)
+	digest, err := digestWeights(ctx, m, stderr)
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +179,7 @@ func record(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOpti
 	if o.DecodeFrom > 0 {
 		runs += int64(t.Length - o.DecodeFrom + 1)
 	}
-	bar = newProgress(stderr, "running", total*min(runs, math.MaxInt64/max(total, 1)))
+	bar := newProgress(stderr, "running", total*min(runs, math.MaxInt64/max(total, 1)))
 	defer bar.done()
 	m.OnRead = bar.add
 	return golden.Record(ctx, run.out, m.Reference(run.semantics, run.arithmetic), t, o)

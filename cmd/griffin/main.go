@@ -61,7 +61,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			"format of a checkpoint from its content. Flags may stand before or after the paths.\n\n" +
 			"Exit status: 0 success, 1 different or failed verification, 2 wrong usage, 3 bad or unsupported input,\n" +
 			"4 input/output error, 5 internal error of griffin, 130 interrupted.",
-		Commands: []*cli.Command{convertCommand(), inspectCommand(), goldenCommand(), verifyCommand(), diffCommand(), completionCommand()},
+		Commands: []*cli.Command{convertCommand(), inspectCommand(), goldenCommand(), verifyCommand(), diffCommand(), generateCommand(), perplexityCommand(), completionCommand()},
 
 		HideHelpCommand:      true,
 		EnableBashCompletion: true,

@@ -18,7 +18,8 @@ import (
 // Session is a model with the state of the tokens that it has read. After an error it must not be used.
 type Session struct {
 	stream *stream.Stream
-	logits *reference.Activations // of the last token, nil if no token was read
+	output *reference.Activations // of the last block for the last token that was read, while logits is nil
+	logits *reference.Activations // of the last token that was read, or nil
 	last   int32                  // the last token
 	unread bool                   // the last token was generated and has not been read yet
 }
@@ -56,17 +57,42 @@ func (s *Session) Read(ctx context.Context, tokens []int32, progress func(n int)
 		if err != nil {
 			return err
 		}
-		if from+n == len(tokens) {
-			if s.logits, err = s.stream.Logits(ctx, output, n-1, 1); err != nil {
-				return err
-			}
-		}
+		s.output, s.logits = lastOf(output), nil
 		if progress != nil {
 			progress(n)
 		}
 	}
 	s.last = tokens[len(tokens)-1]
 	return nil
+}
+
+// lastOf returns a copy of the last token's activations.
+func lastOf(a *reference.Activations) *reference.Activations {
+	out := &reference.Activations{Batch: 1, Length: 1, Width: a.Width}
+	if a.Float64 != nil {
+		out.Float64 = slices.Clone(a.Float64[len(a.Float64)-a.Width:])
+	} else {
+		out.Float32 = slices.Clone(a.Float32[len(a.Float32)-a.Width:])
+	}
+	return out
+}
+
+// predict returns the logits of the last token.
+func (s *Session) predict(ctx context.Context) (*reference.Activations, error) {
+	if err := s.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	if s.Tokens() == 0 {
+		return nil, ErrNoText
+	}
+	if s.logits == nil {
+		logits, err := s.stream.Logits(ctx, s.output, 0, 1)
+		if err != nil {
+			return nil, err
+		}
+		s.logits, s.output = logits, nil
+	}
+	return s.logits, nil
 }
 
 // catchUp reads the token that was generated last.
@@ -78,7 +104,7 @@ func (s *Session) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.logits, s.unread = logits, false
+	s.logits, s.output, s.unread = logits, nil, false
 	return nil
 }
 
@@ -106,7 +132,7 @@ func (r *Result) Rate() float64 {
 	return float64(r.Passes) / r.Elapsed.Seconds()
 }
 
-// ErrNoText is returned by Generate if the session has read no token.
+// ErrNoText is returned by Generate and Save if the session has read no token.
 var ErrNoText = errors.New("there is no token to continue from")
 
 // Generate continues the text and calls emit, if it is not nil, with each token. If emit returns an error, Generate
@@ -120,8 +146,9 @@ func (s *Session) Generate(ctx context.Context, o Options, emit func(token int32
 	if o.Max <= 0 {
 		return result, nil
 	}
-	if s.Tokens() == 0 {
-		return nil, ErrNoText
+	// The first token follows from the text before, so that its time is not that of decoding.
+	if _, err := s.predict(ctx); err != nil {
+		return nil, err
 	}
 	start := time.Now()
 	defer func() { result.Elapsed = time.Since(start) }()
@@ -129,10 +156,11 @@ func (s *Session) Generate(ctx context.Context, o Options, emit func(token int32
 		if s.unread {
 			result.Passes++
 		}
-		if err := s.catchUp(ctx); err != nil {
+		logits, err := s.predict(ctx)
+		if err != nil {
 			return nil, err
 		}
-		token, err := sampler.next(s.logits)
+		token, err := sampler.next(logits)
 		if err != nil {
 			return nil, err
 		}

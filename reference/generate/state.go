@@ -30,11 +30,9 @@ const logitsName = "logits"
 // replaces one that is there when it is complete. digest identifies the weights of the model. STATE.md describes
 // the format.
 func (s *Session) Save(ctx context.Context, path, digest string) error {
-	if err := s.catchUp(ctx); err != nil {
+	logits, err := s.predict(ctx)
+	if err != nil {
 		return err
-	}
-	if s.logits == nil {
-		return ErrNoText
 	}
 	snapshot, err := s.stream.State.Snapshot()
 	if err != nil {
@@ -46,7 +44,7 @@ func (s *Session) Save(ctx context.Context, path, digest string) error {
 	meta["document_start"] = strconv.Itoa(snapshot.DocumentStart)
 	meta["last_token"] = strconv.Itoa(int(s.last))
 	content, err := encode(meta, append(snapshot.Arrays, reference.StateArray{Name: logitsName,
-		Shape: []int{s.logits.Len()}, Float32: s.logits.Float32, Float64: s.logits.Float64}))
+		Shape: []int{logits.Len()}, Float32: logits.Float32, Float64: logits.Float64}))
 	if err != nil {
 		return err
 	}

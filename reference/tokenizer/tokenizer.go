@@ -126,6 +126,15 @@ func (t *Tokenizer) Token(text string) (id int32, ok bool) {
 	return int32(n), ok
 }
 
+// Piece returns the text of a token in the vocabulary, with U+2581 for spaces: "<bos>" or "\u2581the". It is "" for a token
+// that the tokenizer does not have.
+func (t *Tokenizer) Piece(token int32) string {
+	if token < 0 || int(token) >= t.Size() {
+		return ""
+	}
+	return t.model.Pieces[token].Text
+}
+
 // space stands for a space in pieces.
 const space = "\u2581"
 

@@ -135,7 +135,7 @@ func readIntegers(c *tensor.Checkpoint, name string) (*integers, error) {
 	if t == nil {
 		return nil, nil
 	}
-	if t.DType != tensor.I32 || len(t.Shape) != 2 {
+	if t.DType != tensor.I32 && t.DType != tensor.I64 || len(t.Shape) != 2 {
 		return nil, tensor.Bad("is %s %s, not int32 [batch, length]", t.DType, tensor.ShapeString(t.Shape)).Of(name)
 	}
 	n := t.Elements()
@@ -148,11 +148,16 @@ func readIntegers(c *tensor.Checkpoint, name string) (*integers, error) {
 	}
 	out := &integers{shape: t.Shape, values: make([]int32, n)}
 	for i := range out.values {
-		v := int32(binary.LittleEndian.Uint32(raw[4*i:]))
-		if v < 0 {
-			return nil, tensor.Bad("element %d is %d, but tokens and positions cannot be negative", i, v).Of(name)
+		var v int64
+		if t.DType == tensor.I64 { // as torch and numpy have them by default
+			v = int64(binary.LittleEndian.Uint64(raw[8*i:]))
+		} else {
+			v = int64(int32(binary.LittleEndian.Uint32(raw[4*i:])))
 		}
-		out.values[i] = v
+		if v < 0 || v > math.MaxInt32 {
+			return nil, tensor.Bad("element %d is %d, but tokens and positions are 0 to 2^31-1", i, v).Of(name)
+		}
+		out.values[i] = int32(v)
 	}
 	return out, nil
 }

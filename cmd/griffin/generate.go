@@ -1,0 +1,150 @@
+package main
+
+import (
+	"runtime/debug"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/reference/generate"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+func generateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "generate",
+		Usage:     "continue a text with a model",
+		UsageText: "griffin generate [flags] CKPT --prompt TEXT\n   griffin generate [flags] CKPT --tokens 2,651,37",
+		Description: "Reads a prompt and prints how the model continues it, token by token. CKPT is a checkpoint of any format and\n" +
+			"layout; the tokenizer is the tokenizer.model beside its weights, or the file that --tokenizer names. The token\n" +
+			"that begins a text (<bos>) is put before a prompt, but not before --tokens.\n\n" +
+			"Without --temperature, the most likely token is taken. A continuation ends after --max-tokens tokens, or at the\n" +
+			"token that ends a text: that of the tokenizer, of generation_config.json, or else token 1.\n\n" +
+			"--state-out saves what the model keeps of the text, in a file of fixed size, and --state-in continues from it.\n\n" +
+			"Examples:\n\n" +
+			"  griffin generate recurrentgemma-2b --prompt 'The capital of France is'\n" +
+			"  griffin generate 2b-it.pt --chat --prompt 'Why is the sky blue?' --temperature 0.8 --top-p 0.95\n" +
+			"  griffin generate 2b.pt --tokens 2,651,37 --max-tokens 16 --json\n" +
+			"  griffin generate 2b.pt --prompt-file book.txt --max-tokens 0 --state-out book.safetensors\n" +
+			"  griffin generate 2b.pt --state-in book.safetensors --prompt ' The moral of the story is'",
+		Flags: append(settingsFlags(),
+			&cli.StringFlag{Name: "prompt", Usage: "continue `TEXT`"},
+			&cli.StringFlag{Name: "prompt-file", Usage: "continue the text in `FILE`"},
+			tokensFlag(),
+			&cli.BoolFlag{Name: "chat", Usage: "the prompt is a user's turn in the format of instruction-tuned models, and the continuation the model's"},
+			tokenizerFlag(),
+			&cli.IntFlag{Name: "max-tokens", Value: 256, Usage: "generate at most `N` tokens"},
+			&cli.BoolFlag{Name: "ignore-eos", Usage: "go on after a token that ends a text"},
+			&cli.Float64Flag{Name: "temperature", Usage: "draw tokens by their probabilities, with logits divided by `T` (default: take the most likely)"},
+			&cli.IntFlag{Name: "top-k", Usage: "draw from the `K` most likely tokens"},
+			&cli.Float64Flag{Name: "top-p", Usage: "draw from the most likely tokens that have together the probability `P`"},
+			&cli.Uint64Flag{Name: "seed", Usage: "`S` chooses the tokens that are drawn"},
+			&cli.StringFlag{Name: "state-in", Usage: "continue the text whose state is in `FILE`"},
+			&cli.StringFlag{Name: "state-out", Usage: "write the state after the continuation to `FILE`"},
+			arithmeticFlag(),
+			semanticsFlag(),
+			stepFlag(),
+			modelFlag(),
+			jsonFlag(),
+		),
+		OnUsageError: onUsageError,
+		BashComplete: completeFlags,
+		Action:       runGenerate,
+	}
+}
+
+// generation is what generate prints as JSON.
+type generation struct {
+	Prompt          int      `json:"prompt_tokens"` // tokens that were read before the continuation, without those of --state-in
+	Added           []string `json:"added"`         // pieces that were put before and after the prompt
+	Tokens          []int32  `json:"tokens"`        // the continuation alone
+	Text            *string  `json:"text"`          // without the token that ended it; null without a tokenizer
+	End             string   `json:"end"`           // "stop" or "length"
+	TokensPerSecond float64  `json:"tokens_per_second"`
+	Seed            *uint64  `json:"seed,omitempty"` // if tokens were drawn
+	Semantics       string   `json:"semantics"`
+	Arithmetic      string   `json:"arithmetic"`
+	StateTokens     int      `json:"state_tokens"` // tokens of the whole text, with those of --state-in
+}
+
+func runGenerate(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef("generate takes one checkpoint, got %s", plural(int64(c.NArg()), "path")).advise("griffin generate --help shows examples")
+	}
+	options, err := generateOptions(c)
+	if err != nil {
+		return err
+	}
+	if err := checkOutputFlag(c, "state-out", c.Args().First(), c.String("state-in"), c.String("prompt-file"), c.String("tokens"), c.String("tokenizer")); err != nil {
+		return err
+	}
+	m, err := openModel(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	defer m.Checkpoint.Close()
+	if err := m.CheckHead(c.Context); err != nil {
+		return err
+	}
+	g := &generator{c: c, model: m, options: options, out: generation{Added: []string{}}}
+	if g.reference, err = referenceModel(c, m); err != nil {
+		return err
+	}
+	// Activations and logits of many tokens are held at once.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
+	return g.run()
+}
+
+// generateOptions reads the flags that say how to continue.
+func generateOptions(c *cli.Context) (o generate.Options, err error) {
+	given := 0
+	for _, name := range []string{"prompt", "prompt-file", "tokens"} {
+		if c.IsSet(name) {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return o, usagef("--prompt, --prompt-file and --tokens exclude each other")
+	case given == 0 && !c.IsSet("state-in"):
+		return o, usagef("generate needs a text to continue").advise("add --prompt TEXT")
+	case c.Bool("chat") && (given == 0 || c.IsSet("tokens")):
+		return o, usagef("--chat is the format of a prompt").advise("add --prompt TEXT")
+	case c.Int("max-tokens") < 0:
+		return o, usagef("--max-tokens %d: want 0 or more", c.Int("max-tokens"))
+	}
+	for _, name := range []string{"top-k", "top-p", "seed"} {
+		if c.IsSet(name) && !c.IsSet("temperature") {
+			return o, usagef("--%s is for drawing tokens", name).advise("add --temperature 1")
+		}
+	}
+	if c.IsSet("temperature") && c.Float64("temperature") == 0 && (c.IsSet("top-k") || c.IsSet("top-p")) {
+		return o, usagef("--temperature 0 takes the most likely token").advise("leave out --top-k and --top-p")
+	}
+	o.Max = c.Int("max-tokens")
+	o.Sampling = generate.Sampling{Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Seed: c.Uint64("seed")}
+	if err := o.Sampling.Validate(); err != nil {
+		return o, usagef("%v", err)
+	}
+	if c.IsSet("top-k") && o.Sampling.TopK == 0 || c.IsSet("top-p") && o.Sampling.TopP == 0 {
+		return o, usagef("--top-k and --top-p leave at least one token: 0 is none")
+	}
+	return o, nil
+}
+
+// referenceModel returns the model as --semantics and --arithmetic ask for it.
+func referenceModel(c *cli.Context, m *runtime.Model) (*reference.Model, error) {
+	arithmetic, err := reference.ParsePrecision(c.String("arithmetic"))
+	if err != nil {
+		return nil, usagef("--arithmetic: %v", err)
+	}
+	semantics, err := semanticsOption(c)
+	if err != nil {
+		return nil, err
+	}
+	if semantics == nil {
+		s := m.Semantics()
+		semantics = &s
+	}
+	return m.Reference(*semantics, reference.Arithmetic{Precision: arithmetic}), nil
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/reference/generate"
+	"github.com/griffin-ckpt/griffin/reference/tokenizer"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// generator carries out one generate command.
+type generator struct {
+	c         *cli.Context
+	model     *runtime.Model
+	reference *reference.Model
+	options   generate.Options
+	tokenizer *tokenizer.Tokenizer // nil if the prompt is tokens
+	digest    string               // of the weights, if a state is read or written
+	session   *generate.Session
+	out       generation
+}
+
+func (g *generator) run() error {
+	ctx := g.c.Context
+	if err := g.start(ctx); err != nil {
+		return err
+	}
+	if err := g.readPrompt(ctx); err != nil {
+		return err
+	}
+	result, err := g.generate(ctx)
+	if err != nil {
+		return err
+	}
+	if path := g.c.String("state-out"); path != "" {
+		if err := g.session.Save(ctx, path, g.digest); err != nil {
+			return err
+		}
+	}
+	return g.report(result)
+}
+
+// start opens the tokenizer and the session.
+func (g *generator) start(ctx context.Context) (err error) {
+	if !g.c.IsSet("tokens") || g.c.IsSet("tokenizer") {
+		if g.tokenizer, err = openTokenizer(g.c, g.model); err != nil {
+			return err
+		}
+	}
+	if !g.c.Bool("ignore-eos") {
+		if g.options.Stop, err = endTokens(g.model, g.tokenizer); err != nil {
+			return err
+		}
+	}
+	if g.c.IsSet("state-in") || g.c.IsSet("state-out") {
+		if g.digest, err = digestWeights(ctx, g.model, g.c.App.ErrWriter); err != nil {
+			return err
+		}
+	}
+	if path := g.c.String("state-in"); path != "" {
+		g.session, err = generate.Load(g.reference, path, g.digest)
+		return err
+	}
+	g.session = generate.New(g.reference)
+	return nil
+}
+
+// digestWeights returns the digest of the weights, with progress counted in bytes.
+func digestWeights(ctx context.Context, m *runtime.Model, stderr io.Writer) (string, error) {
+	bar := newProgress(stderr, "checking", weightBytes(m))
+	defer bar.done()
+	return m.Digest(ctx, nil, bar.add)
+}
+
+func weightBytes(m *runtime.Model) int64 {
+	total := int64(0)
+	for _, named := range m.Found.ParameterTensors(&m.Config) {
+		total += named.Tensor.Bytes()
+	}
+	return total
+}
+
+// readPrompt reads the prompt, which may be long, piece by piece.
+func (g *generator) readPrompt(ctx context.Context) error {
+	if value := g.c.String("tokens"); g.c.IsSet("tokens") {
+		tokens, err := readTokens(value)
+		if err != nil {
+			return err
+		}
+		if tokens.Batch != 1 {
+			return usagef("%s has %d rows of tokens, and generate continues one", value, tokens.Batch)
+		}
+		return g.read(ctx, tokens.IDs)
+	}
+	if !g.c.IsSet("prompt") && !g.c.IsSet("prompt-file") {
+		return nil
+	}
+	text, length, err := g.openPrompt()
+	if err != nil {
+		return err
+	}
+	defer text.Close()
+	if _, begun := g.session.Last(); !begun {
+		begin := g.tokenizer.Begin()
+		g.out.Added = append(g.out.Added, g.tokenizer.Piece(begin))
+		if err := g.read(ctx, []int32{begin}); err != nil {
+			return err
+		}
+	}
+	var r io.Reader = text
+	if g.c.Bool("chat") {
+		if r, err = g.turn(text); err != nil {
+			return err
+		}
+	}
+	bar := newProgress(g.c.App.ErrWriter, "reading", length)
+	defer bar.done()
+	return g.tokenizer.EncodeReader(io.TeeReader(r, counter(bar.add)), func(tokens []int32) error { return g.read(ctx, tokens) })
+}
+
+// read reads tokens of the prompt.
+func (g *generator) read(ctx context.Context, tokens []int32) error {
+	g.out.Prompt += len(tokens)
+	return g.session.Read(ctx, tokens, nil)
+}
+
+// openPrompt returns the text of the prompt and its length in bytes.
+func (g *generator) openPrompt() (io.ReadCloser, int64, error) {
+	path := g.c.String("prompt-file")
+	if path == "" {
+		prompt := g.c.String("prompt")
+		return io.NopCloser(strings.NewReader(prompt)), int64(len(prompt)), nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+// Pieces of the turn format of instruction-tuned models.
+const (
+	startOfTurn = "<start_of_turn>"
+	endOfTurn   = "<end_of_turn>"
+)
+
+// turn returns a prompt as a user's turn, followed by the beginning of the model's, which ends the continuation with its turn.
+func (g *generator) turn(prompt io.Reader) (io.Reader, error) {
+	end, ok := g.tokenizer.Token(endOfTurn)
+	if _, start := g.tokenizer.Token(startOfTurn); !ok || !start {
+		return nil, usagef("the tokenizer has no %s and %s, which --chat needs", startOfTurn, endOfTurn)
+	}
+	if !slices.Contains(g.options.Stop, end) && !g.c.Bool("ignore-eos") {
+		g.options.Stop = append(g.options.Stop, end)
+	}
+	text, err := io.ReadAll(prompt)
+	if err != nil {
+		return nil, err
+	}
+	before, after := startOfTurn+"user\n", endOfTurn+"\n"+startOfTurn+"model\n"
+	if last, _ := g.session.Last(); last == end { // of the model's turn before
+		before = "\n" + before
+	}
+	g.out.Added = append(g.out.Added, before, after)
+	return strings.NewReader(before + strings.TrimSpace(string(text)) + after), nil
+}
+
+// generate prints the continuation while it is generated, unless it is printed as JSON.
+func (g *generator) generate(ctx context.Context) (*generate.Result, error) {
+	w := g.c.App.Writer
+	var text strings.Builder
+	var decoder *tokenizer.Decoder
+	if g.tokenizer != nil {
+		decoder = g.tokenizer.Decoder()
+	}
+	count := 0
+	show := func(part string) error {
+		if g.c.Bool("json") {
+			text.WriteString(part)
+			return nil
+		}
+		if isTerminal(w) {
+			part = harmless(part)
+		}
+		_, err := io.WriteString(w, part)
+		return err
+	}
+	result, err := g.session.Generate(ctx, g.options, func(token int32) error {
+		count++
+		switch {
+		case g.tokenizer == nil && count > 1:
+			return show(fmt.Sprintf(",%d", token))
+		case g.tokenizer == nil:
+			return show(fmt.Sprint(token))
+		case slices.Contains(g.options.Stop, token):
+			return nil
+		}
+		return show(decoder.Next(token))
+	})
+	if err != nil {
+		return nil, err
+	}
+	if g.tokenizer != nil {
+		if err := show(decoder.Flush()); err != nil {
+			return nil, err
+		}
+		all := text.String()
+		g.out.Text = &all
+	}
+	return result, nil
+}
+
+// harmless replaces characters that control a terminal.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+// report prints the result, or after a text what it took.
+func (g *generator) report(r *generate.Result) error {
+	o := &g.out
+	o.Tokens, o.TokensPerSecond, o.StateTokens = append([]int32{}, r.Tokens...), r.Rate(), g.session.Tokens()
+	o.Semantics, o.Arithmetic = g.reference.Semantics.String(), g.reference.Arithmetic.Precision.String()
+	o.End = "length"
+	if r.Stopped {
+		o.End = "stop"
+	}
+	if g.options.Sampling.Temperature > 0 {
+		o.Seed = &g.options.Sampling.Seed
+	}
+	if g.c.Bool("json") {
+		return printJSON(g.c.App.Writer, o)
+	}
+	if len(r.Tokens) > 0 {
+		if _, err := fmt.Fprintln(g.c.App.Writer); err != nil {
+			return err
+		}
+	}
+	line := fmt.Sprintf("%s read, %s generated", plural(int64(o.Prompt), "token"), plural(int64(len(r.Tokens)), "token"))
+	if o.TokensPerSecond > 0 {
+		line += fmt.Sprintf(", %.3g tokens per second", o.TokensPerSecond)
+	}
+	_, err := fmt.Fprintln(g.c.App.ErrWriter, line)
+	return err
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/reference/perplexity"
+	"github.com/griffin-ckpt/griffin/reference/tokenizer"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+func perplexityCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "perplexity",
+		Usage:     "measure how well a model predicts a text, or how far the predictions of two models are apart",
+		UsageText: "griffin perplexity [flags] CKPT --text FILE\n   griffin perplexity [flags] CKPT CKPT --text FILE\n   griffin perplexity [flags] CKPT --tokens FILE.safetensors",
+		Description: "Prints the mean negative log-likelihood of a predicted token, in nats, and its exponential. A text may have any\n" +
+			"length: the state is carried along. The token that begins a text (<bos>) is put before it. Rows of --tokens\n" +
+			"are taken as they are, and each starts from no state.\n\n" +
+			"Two checkpoints are scored side by side: a source and its conversion, a base and its fine-tune. KL is the mean\n" +
+			"Kullback-Leibler divergence of the second from the first, top-1 the share of tokens for which both have the same\n" +
+			"most likely one.\n\n" +
+			"Examples:\n\n" +
+			"  griffin perplexity recurrentgemma-2b --text book.txt\n" +
+			"  griffin perplexity 2b.pt recurrentgemma-2b --text book.txt\n" +
+			"  griffin perplexity 2b.pt recurrentgemma-2b --semantics original --tokens rows.safetensors --json",
+		Flags: append(settingsFlags(),
+			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE`, or standard input for -"},
+			tokensFlag(),
+			tokenizerFlag(),
+			arithmeticFlag(),
+			semanticsFlag(),
+			stepFlag(),
+			modelFlag(),
+			jsonFlag(),
+		),
+		OnUsageError: onUsageError,
+		BashComplete: completeFlags,
+		Action:       runPerplexity,
+	}
+}
+
+// score is what perplexity prints as JSON. The values of the first checkpoint are repeated at the top.
+type score struct {
+	Tokens      int                `json:"tokens"`
+	Predicted   int                `json:"predicted"`
+	Rows        int                `json:"rows"`
+	Added       []string           `json:"added"` // pieces that were put before the text
+	NLL         float64            `json:"nll"`   // nats a predicted token
+	Perplexity  float64            `json:"perplexity"`
+	Arithmetic  string             `json:"arithmetic"`
+	Checkpoints []scoredCheckpoint `json:"checkpoints"`
+	Comparison  *comparedScores    `json:"comparison,omitempty"`
+}
+
+type scoredCheckpoint struct {
+	Path       string  `json:"path"`
+	Semantics  string  `json:"semantics"`
+	NLL        float64 `json:"nll"`
+	Perplexity float64 `json:"perplexity"`
+}
+
+// comparedScores compares the predictions of two checkpoints.
+type comparedScores struct {
+	KL            float64  `json:"kl"`             // of the second from the first, nats a predicted token
+	Top1Agreement float64  `json:"top1_agreement"` // share of predicted tokens
+	Parted        int      `json:"parted"`         // predicted tokens with different most likely ones
+	Partings      []parted `json:"partings"`       // the first of them
+}
+
+type parted struct {
+	Row         int        `json:"row"`
+	Position    int        `json:"position"` // of the predicted token in its row
+	Token       int32      `json:"token"`    // the token itself
+	Top         [2]int32   `json:"top"`      // the most likely token of each checkpoint
+	Probability [2]float64 `json:"probability"`
+	KL          float64    `json:"kl"`
+	Text        *[3]string `json:"text,omitempty"` // the pieces of token and top
+}
+
+func runPerplexity(c *cli.Context) error {
+	switch {
+	case c.NArg() != 1 && c.NArg() != 2:
+		return usagef("perplexity takes one checkpoint or two, got %s", plural(int64(c.NArg()), "path")).advise("griffin perplexity --help shows examples")
+	case c.IsSet("text") == c.IsSet("tokens"):
+		return usagef("perplexity needs a text").advise("give either --text FILE or --tokens FILE.safetensors")
+	}
+	p := scoring{c: c, out: score{Added: []string{}, Arithmetic: c.String("arithmetic")}}
+	var models []*reference.Model
+	for _, path := range c.Args().Slice() {
+		m, err := openModel(c, path)
+		if err != nil {
+			return err
+		}
+		defer m.Checkpoint.Close()
+		if err := m.CheckHead(c.Context); err != nil {
+			return err
+		}
+		r, err := referenceModel(c, m)
+		if err != nil {
+			return err
+		}
+		p.models, models = append(p.models, m), append(models, r)
+		p.out.Checkpoints = append(p.out.Checkpoints, scoredCheckpoint{Path: path, Semantics: r.Semantics.String()})
+	}
+	var err error
+	if p.scorer, err = perplexity.New(models...); err != nil {
+		return err
+	}
+	// Activations and logits of many tokens are held at once.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
+	if c.IsSet("text") {
+		err = p.text(c.String("text"))
+	} else {
+		err = p.tokens(c.String("tokens"))
+	}
+	if err != nil {
+		return err
+	}
+	return p.report()
+}
+
+// scoring carries out one perplexity command.
+type scoring struct {
+	c         *cli.Context
+	models    []*runtime.Model
+	scorer    *perplexity.Scorer
+	tokenizer *tokenizer.Tokenizer // nil for tokens
+	out       score
+}
+
+// text scores a text that is read from a file.
+func (p *scoring) text(path string) (err error) {
+	if p.tokenizer, err = openTokenizer(p.c, p.models...); err != nil {
+		return err
+	}
+	in, total := p.c.App.Reader, int64(0)
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil {
+			total = info.Size()
+		}
+		in = f
+	}
+	begin := p.tokenizer.Begin()
+	p.out.Rows, p.out.Added = 1, []string{p.tokenizer.Piece(begin)}
+	if err := p.scorer.Add(p.c.Context, []int32{begin}); err != nil {
+		return err
+	}
+	bar := newProgress(p.c.App.ErrWriter, "scoring", total)
+	defer bar.done()
+	err = p.tokenizer.EncodeReader(io.TeeReader(in, counter(bar.add)), func(tokens []int32) error { return p.scorer.Add(p.c.Context, tokens) })
+	if err != nil {
+		return err
+	}
+	return p.scorer.EndRow(p.c.Context)
+}
+
+// counter is a writer that counts bytes.
+type counter func(n int64)
+
+func (c counter) Write(p []byte) (int, error) {
+	c(int64(len(p)))
+	return len(p), nil
+}
+
+// tokens scores rows of tokens.
+func (p *scoring) tokens(value string) error {
+	t, err := readTokens(value)
+	if err != nil {
+		return err
+	}
+	p.out.Rows = t.Batch
+	for row := range t.Batch {
+		if err := p.row(t, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *scoring) row(t *golden.Tokens, row int) error {
+	if err := p.scorer.Add(p.c.Context, t.IDs[row*t.Length:][:t.Length]); err != nil {
+		return err
+	}
+	return p.scorer.EndRow(p.c.Context)
+}
+
+// report prints the result.
+func (p *scoring) report() error {
+	r, err := p.scorer.Result()
+	if err != nil {
+		return usagef("%v", err)
+	}
+	o := &p.out
+	o.Tokens, o.Predicted, o.NLL, o.Perplexity = r.Tokens, r.Predicted, r.NLL[0], r.Perplexity(0)
+	for i := range o.Checkpoints {
+		o.Checkpoints[i].NLL, o.Checkpoints[i].Perplexity = r.NLL[i], r.Perplexity(i)
+	}
+	if r.Pair != nil {
+		o.Comparison = p.compared(r)
+	}
+	if p.c.Bool("json") {
+		return printJSON(p.c.App.Writer, o)
+	}
+	return printScore(p.c.App.Writer, o)
+}
+
+func (p *scoring) compared(r *perplexity.Result) *comparedScores {
+	out := &comparedScores{KL: r.Pair.KL, Top1Agreement: float64(r.Pair.Agreed) / float64(r.Predicted), Parted: r.Predicted - r.Pair.Agreed, Partings: []parted{}}
+	for _, x := range r.Pair.Partings {
+		one := parted{Row: x.Row, Position: x.Position, Token: x.Token, Top: x.Top, Probability: x.Probability, KL: x.KL}
+		if p.tokenizer != nil {
+			one.Text = &[3]string{p.tokenizer.Piece(x.Token), p.tokenizer.Piece(x.Top[0]), p.tokenizer.Piece(x.Top[1])}
+		}
+		out.Partings = append(out.Partings, one)
+	}
+	return out
+}
+
+// shownPartings is how many tokens for which two checkpoints part are printed.
+const shownPartings = 10
+
+func printScore(w io.Writer, o *score) error {
+	added := ""
+	for _, piece := range o.Added {
+		added += ", with " + piece + " before the text"
+	}
+	fmt.Fprintf(w, "%s in %s, %s predicted%s\n", plural(int64(o.Tokens), "token"), plural(int64(o.Rows), "row"), count(int64(o.Predicted)), added)
+	for _, x := range o.Checkpoints {
+		fmt.Fprintf(w, "%s: %.6f nats a token, perplexity %.6g (%s semantics, %s)\n", x.Path, x.NLL, x.Perplexity, x.Semantics, o.Arithmetic)
+	}
+	if o.Comparison == nil {
+		return nil
+	}
+	return o.Comparison.print(w, o.Predicted)
+}
+
+func (o *comparedScores) print(w io.Writer, predicted int) error {
+	_, err := fmt.Fprintf(w, "KL %.3g nats a token, top-1 agreement %.4f%% (%s of %s part)\n", o.KL, 100*o.Top1Agreement, count(int64(o.Parted)), plural(int64(predicted), "token"))
+	for i, x := range o.Partings {
+		if i == shownPartings {
+			_, err = fmt.Fprintf(w, "  … and %s more\n", count(int64(o.Parted-shownPartings)))
+			break
+		}
+		names := [3]string{fmt.Sprint(x.Token), fmt.Sprint(x.Top[0]), fmt.Sprint(x.Top[1])}
+		if x.Text != nil {
+			for k, text := range x.Text {
+				names[k] = fmt.Sprintf("%q", text)
+			}
+		}
+		if _, err = fmt.Fprintf(w, "  row %d, position %d: %s; predicted %s (%.3f) and %s (%.3f)\n", x.Row, x.Position, names[0], names[1], x.Probability[0], names[2], x.Probability[1]); err != nil {
+			return err
+		}
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/sentencepiece"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference/tokenizer"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+func tokensFlag() cli.Flag {
+	return &cli.StringFlag{Name: "tokens", Usage: "`TOKENS` as they are: a list such as 2,651,37, or a safetensors file with tokens, int32 [batch, length]"}
+}
+
+func tokenizerFlag() cli.Flag {
+	return &cli.StringFlag{Name: "tokenizer", DefaultText: "tokenizer.model beside the weights", Usage: "SentencePiece model `FILE` that splits text into tokens"}
+}
+
+// readTokens returns the tokens that --tokens names: a list of numbers, or those of a file.
+func readTokens(value string) (*golden.Tokens, error) {
+	ids, isList, err := tokenList(value)
+	switch {
+	case err != nil:
+		return nil, err
+	case isList:
+		return golden.Row(ids)
+	}
+	return golden.ReadTokens(value)
+}
+
+// tokenList parses numbers with commas between them. Anything else is the name of a file.
+func tokenList(value string) (ids []int32, isList bool, err error) {
+	if strings.Trim(value, "0123456789, ") != "" || strings.Trim(value, ", ") == "" {
+		return nil, false, nil
+	}
+	for field := range strings.SplitSeq(value, ",") {
+		n, err := strconv.ParseInt(strings.TrimSpace(field), 10, 32)
+		if err != nil {
+			return nil, true, usagef("--tokens: %q is not a token", field).advise("give numbers with commas between them, or a file (./%s if that is its name)", value)
+		}
+		ids = append(ids, int32(n))
+	}
+	return ids, true, nil
+}
+
+const tokenizerName = "tokenizer.model"
+
+// openTokenizer returns the tokenizer that --tokenizer names, or else the one beside the weights of a model.
+func openTokenizer(c *cli.Context, models ...*runtime.Model) (*tokenizer.Tokenizer, error) {
+	if path := c.String("tokenizer"); path != "" {
+		source, name, err := storage.Locate(path)
+		if err != nil {
+			return nil, err
+		}
+		return readTokenizer(source, name, path, models[0])
+	}
+	for _, m := range models {
+		name := m.Checkpoint.Beside(tokenizerName)
+		t, err := readTokenizer(m.Checkpoint.Source, name, storage.Path(m.Checkpoint.Source, name), m)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return t, err
+		}
+	}
+	return nil, usagef("there is no %s beside the weights of %s", tokenizerName, models[0].Checkpoint.Path).
+		advise("give the tokenizer with --tokenizer FILE, or tokens with --tokens")
+}
+
+func readTokenizer(source fs.FS, name, path string, m *runtime.Model) (*tokenizer.Tokenizer, error) {
+	data, err := storage.ReadFile(source, name, sentencepiece.MaxFile)
+	if err != nil {
+		return nil, err
+	}
+	model, err := sentencepiece.Parse(data, m.Config.VocabSize)
+	if err != nil {
+		return nil, tensor.Annotate(err, tensor.Location{File: path})
+	}
+	t, err := tokenizer.New(model)
+	return t, tensor.Annotate(err, tensor.Location{File: path})
+}
+
+// familyEnd is the token that ends a text in all published models, and in transformers' configuration if it names no other.
+const familyEnd = 1
+
+// endTokens returns the tokens that end a text: those of generation_config.json or config.json, and of the tokenizer, which
+// may be nil.
+func endTokens(m *runtime.Model, t *tokenizer.Tokenizer) ([]int32, error) {
+	var ids []int32
+	var files []string
+	if m.Found.Layout == convert.HuggingFace {
+		files = []string{"generation_config.json", hfconfig.Name}
+	}
+	for _, name := range files {
+		fields, err := hfconfig.Fields(m.Checkpoint.Source, m.Checkpoint.Beside(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ids = endIDs(fields["eos_token_id"]); len(ids) > 0 {
+			break
+		}
+	}
+	if t != nil && !slices.Contains(ids, t.End()) {
+		ids = append(ids, t.End())
+	}
+	if len(ids) == 0 {
+		ids = []int32{familyEnd}
+	}
+	return ids, nil
+}
+
+// endIDs returns a number or a list of numbers.
+func endIDs(value any) []int32 {
+	list, ok := value.([]any)
+	if !ok {
+		list = []any{value}
+	}
+	var ids []int32
+	for _, item := range list {
+		if number, ok := item.(json.Number); ok {
+			if n, err := strconv.ParseInt(number.String(), 10, 32); err == nil {
+				ids = append(ids, int32(n))
+			}
+		}
+	}
+	return ids
+}
