@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference/generate"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 )
@@ -73,6 +74,8 @@ var formatHints = map[tensor.Reason]string{
 	convert.ReasonInexactF16:   "--dtype bfloat16 and --dtype float32 have an exact form; --allow-inexact writes this one",
 	convert.ReasonUnderflow:    "use another --dtype; --allow-inexact writes them rounded",
 	convert.ReasonDivideF64:    "use --dtype float32",
+	generate.ReasonOtherModel:  "a state continues with the checkpoint, settings, --semantics and --arithmetic that it was written with",
+	generate.ReasonNotState:    "griffin generate --state-out writes states",
 	convert.ReasonSeparateHead: "--extra keep writes the head beside the model, where the original implementations ignore it",
 }
 

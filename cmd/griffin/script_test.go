@@ -19,16 +19,19 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs testdata/script: each file reads as a session at a terminal, and its name says
-// what it guards. $DATA is the repository's testdata.
+// what it guards. $DATA is the repository's testdata, $TEXTMODEL a small model with a tokenizer.
 func TestScripts(t *testing.T) {
 	data, err := filepath.Abs("../../testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
+	textModel := filepath.Join(t.TempDir(), "textmodel")
+	writeTextModel(t, data, textModel)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", data)
+			env.Setenv("TEXTMODEL", textModel)
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
