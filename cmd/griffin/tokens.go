@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/sentencepiece"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -82,11 +82,11 @@ func readTokenizer(source fs.FS, name, path string, m *runtime.Model) (*tokenize
 	if err != nil {
 		return nil, err
 	}
-	model, err := sentencepiece.Parse(data, m.Config.VocabSize)
+	parsed, err := sentencepiece.Parse(data, m.Config.VocabSize)
 	if err != nil {
 		return nil, tensor.Annotate(err, tensor.Location{File: path})
 	}
-	t, err := tokenizer.New(model)
+	t, err := tokenizer.New(parsed)
 	return t, tensor.Annotate(err, tensor.Location{File: path})
 }
 
@@ -98,7 +98,7 @@ const familyEnd = 1
 func endTokens(m *runtime.Model, t *tokenizer.Tokenizer) ([]int32, error) {
 	var ids []int32
 	var files []string
-	if m.Found.Layout == convert.HuggingFace {
+	if m.Found.Layout == model.HuggingFace {
 		files = []string{"generation_config.json", hfconfig.Name}
 	}
 	for _, name := range files {

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/generate"
@@ -43,7 +43,7 @@ func open(t testing.TB, name string) *reference.Model {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { checkpoint.Close() })
-	m, err := runtime.Open(context.Background(), checkpoint, runtime.Options{Settings: convert.Settings{
+	m, err := runtime.Open(context.Background(), checkpoint, runtime.Options{Settings: model.Settings{
 		AttentionWindow: &c.Config.Window, LogitsSoftCap: &c.Config.Cap, EmbeddingScale: &c.Config.Scale}})
 	if err != nil {
 		t.Fatal(err)
