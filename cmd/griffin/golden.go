@@ -31,7 +31,7 @@ func goldenCommand() *cli.Command {
 			"  griffin golden --capture-script jax > capture_jax.py",
 		Flags: append(settingsFlags(),
 			&cli.StringFlag{Name: "out", Usage: "write the fixture to `FILE`"},
-			tokensFlag(),
+			tokensFlag(", and optionally positions and packed.positions"),
 			&cli.IntFlag{Name: "random", Usage: "run `N` random tokens"},
 			&cli.Uint64Flag{Name: "seed", Usage: "with --random: choose the tokens by seed `S`"},
 			&cli.BoolFlag{Name: "logits-only", Usage: "do not write the hidden states"},

@@ -32,7 +32,7 @@ func perplexityCommand() *cli.Command {
 			"  griffin perplexity 2b.pt recurrentgemma-2b --semantics original --tokens rows.safetensors --json",
 		Flags: append(settingsFlags(),
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE`, or standard input for -"},
-			tokensFlag(),
+			tokensFlag(""),
 			tokenizerFlag(),
 			arithmeticFlag(),
 			semanticsFlag(),

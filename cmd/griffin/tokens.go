@@ -20,8 +20,9 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
-func tokensFlag() cli.Flag {
-	return &cli.StringFlag{Name: "tokens", Usage: "`TOKENS` as they are: a list such as 2,651,37, or a safetensors file with tokens, int32 [batch, length]"}
+// tokensFlag declares --tokens. more says what else is read from a file.
+func tokensFlag(more string) cli.Flag {
+	return &cli.StringFlag{Name: "tokens", Usage: "take `TOKENS` as they are: a list such as 2,651,37, or a safetensors file with tokens, int32 [batch, length]" + more}
 }
 
 func tokenizerFlag() cli.Flag {
