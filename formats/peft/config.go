@@ -63,7 +63,7 @@ func parseConfig(text []byte) (*Config, error) {
 	c.Base = r.text("base_model_name_or_path")
 	c.Version = r.text("peft_version")
 	if r.err == nil && c.Type == "" {
-		return nil, tensor.Bad("has no peft_type, so it is no adapter's configuration")
+		return nil, tensor.Bad("has no peft_type, so it is not the configuration of an adapter")
 	}
 	if c.Type == LoRA {
 		c.read(r)
@@ -98,7 +98,7 @@ func (c *Config) read(r *reader) {
 		r.fail("field \"r\" is %d; a rank is 1 to %d", c.Rank, int64(maxRank))
 	}
 	if c.Bias != "" && !slices.Contains([]string{"none", "all", "lora_only"}, c.Bias) {
-		r.fail("field \"bias\" is %s, and none of none, all and lora_only", strictjson.Describe(c.Bias))
+		r.fail("field \"bias\" is %s, not none, all or lora_only", strictjson.Describe(c.Bias))
 	}
 	c.refused = refusals(r.object)
 }

@@ -166,7 +166,7 @@ func TestRefused(t *testing.T) {
 		{`"peft_type": "LORA", "alpha_pattern": {"` + strings.Repeat("a*", 400) + `": 2}`, plain, "regular expression of 800 bytes"},
 		{`"peft_type": "LORA", "alpha_pattern": {"(((a{9}){9}){9}){9}": 2}`, plain, "not a regular expression that griffin supports"},
 		{`"peft_type": "LORA", "alpha_pattern": [1]`, plain, "not an object"},
-		{`"peft_type": "LORA", "bias": "some"`, plain, "none of none, all"},
+		{`"peft_type": "LORA", "bias": "some"`, plain, "not none, all or lora_only"},
 		{`"peft_type": "LORA", "r": 2, "trainable_token_indices": [1, 1]`, plain, "a token twice"},
 		{`"peft_type": "LORA", "r": 2, "trainable_token_indices": [-1]`, plain, "not a token"},
 		{`"peft_type": "LORA", "r": 2, "target_parameters": ["x"]`, plain, "target_parameters: "},

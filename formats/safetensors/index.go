@@ -10,7 +10,7 @@ import (
 )
 
 // IndexFiles returns the names of the files that a shard index lists, in the order in which it
-// first names them. All lie in the directory of the index.
+// first names them. All are in the directory of the index.
 func IndexFiles(source fs.FS, name string) ([]string, error) {
 	x, err := readIndex(source, name)
 	if err != nil {
