@@ -182,7 +182,13 @@ func record(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOpti
 	bar := newProgress(stderr, "running", total*min(runs, math.MaxInt64/max(total, 1)))
 	defer bar.done()
 	m.OnRead = bar.add
-	return golden.Record(ctx, run.out, m.Reference(run.semantics, run.arithmetic), t, o)
+	model := m.Reference(run.semantics, run.arithmetic)
+	if o.DecodeFrom > 0 {
+		mapped, closer := m.Mapped(run.semantics, run.arithmetic)
+		defer closer.Close()
+		model = mapped
+	}
+	return golden.Record(ctx, run.out, model, t, o)
 }
 
 func printRecording(w io.Writer, r *golden.Recording) error {

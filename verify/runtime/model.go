@@ -108,7 +108,17 @@ func (m *Model) ConfigUnder(s reference.Semantics) *model.Config {
 // Reference returns the model for the reference implementation. Its weights are read whenever a run needs them, and
 // are not kept.
 func (m *Model) Reference(s reference.Semantics, a reference.Arithmetic) *reference.Model {
-	weights := m.Found.Weights()
+	return m.reference(m.Found.Weights(), s, a)
+}
+
+// Mapped returns the model for decoding with the reference implementation, which reads all weights for each token: those that
+// are stored in local files are used in place, in mapped memory. The closer ends the mapping; no run may follow.
+func (m *Model) Mapped(s reference.Semantics, a reference.Arithmetic) (*reference.Model, io.Closer) {
+	weights := m.Found.MappedWeights()
+	return m.reference(weights, s, a), weights
+}
+
+func (m *Model) reference(weights reference.Weights, s reference.Semantics, a reference.Arithmetic) *reference.Model {
 	if m.OnRead != nil {
 		weights = counted{weights, m.OnRead}
 	}
@@ -173,10 +183,19 @@ type counted struct {
 // Parameter implements reference.Weights.
 func (c counted) Parameter(block int, name string) (*reference.Parameter, error) {
 	p, err := c.Weights.Parameter(block, name)
-	if err == nil {
-		p.Data = countedData{p.Data, c.report}
+	if err != nil {
+		return nil, err
 	}
-	return p, err
+	data, inMemory := p.Data.(reference.Bytes)
+	switch {
+	case !inMemory:
+		p.Data = countedData{p.Data, c.report}
+	case name == reference.Embedding: // asked for twice: for the embeddings of tokens, and for the logits
+		c.report(int64(len(data)) / 2)
+	default:
+		c.report(int64(len(data)))
+	}
+	return p, nil
 }
 
 type countedData struct {

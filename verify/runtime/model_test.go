@@ -5,6 +5,7 @@ import (
 	"math"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/reference"
@@ -12,27 +13,40 @@ import (
 )
 
 // Checkpoints of every format and layout compute the same bits: those of the recorded weights,
-// whichever way they lie.
+// whichever way they lie, read or mapped. Reading all weights once is reported as such.
 func TestLayoutsAgree(t *testing.T) {
 	for _, name := range cases.Names {
 		c := cases.Open(t, name)
 		var want map[string][]float32
 		for _, path := range c.Checkpoints(t) {
 			m := c.Model(t, path)
-			got := map[string][]float32{}
-			run := m.Reference(reference.Original, reference.Arithmetic{})
-			err := run.Run(context.Background(), reference.Pass{Tokens: []int32{3, 1, 4, 1, 5, 9, 2, 6}, Batch: 2,
-				Observe: func(o reference.Observation) error { got[o.Name()] = o.Float32; return nil }})
-			if err != nil {
-				t.Fatalf("%s: %v", path, err)
+			var size int64
+			for _, p := range m.Found.ParameterTensors(&m.Config) {
+				size += p.Tensor.Bytes()
 			}
-			if want == nil {
-				want = got
-			}
-			for site, w := range want {
-				for i := range w {
-					if math.Float32bits(w[i]) != math.Float32bits(got[site][i]) {
-						t.Fatalf("%s: %s is %v at %d, not %v", path, site, got[site][i], i, w[i])
+			var reported atomic.Int64
+			m.OnRead = func(n int64) { reported.Add(n) }
+			mapped, closer := m.Mapped(reference.Original, reference.Arithmetic{})
+			defer closer.Close()
+			for _, run := range []*reference.Model{m.Reference(reference.Original, reference.Arithmetic{}), mapped} {
+				got := map[string][]float32{}
+				reported.Store(0)
+				err := run.Run(context.Background(), reference.Pass{Tokens: []int32{3, 1, 4, 1, 5, 9, 2, 6}, Batch: 2,
+					Observe: func(o reference.Observation) error { got[o.Name()] = o.Float32; return nil }})
+				if err != nil {
+					t.Fatalf("%s: %v", path, err)
+				}
+				if n := reported.Load(); n < size || n > 2*size {
+					t.Errorf("%s: %d bytes are reported to be read, the weights have %d", path, n, size)
+				}
+				if want == nil {
+					want = got
+				}
+				for site, w := range want {
+					for i := range w {
+						if math.Float32bits(w[i]) != math.Float32bits(got[site][i]) {
+							t.Fatalf("%s: %s is %v at %d, not %v", path, site, got[site][i], i, w[i])
+						}
 					}
 				}
 			}
