@@ -38,7 +38,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		fact("settings", "%s", settingsLine(r))
 	}
 	if len(r.Left) > 0 {
-		fact("left", "%s of the source that %s not belong to the model", plural(int64(len(r.Left)), "tensor"), doOrDoes(len(r.Left)))
+		fact("left", "%s of the source that %s not belong to the model", plural(int64(len(r.Left)), "tensor"), agree(len(r.Left), "does", "do"))
 	}
 	if r.Proof != nil {
 		fact("proven", "%s", proofLine(r.Proof))

@@ -141,10 +141,10 @@ func summaryLine(r *diff.Result) string {
 	}
 	line := "different: " + strings.Join(parts, ", ")
 	if s.Config > 0 {
-		line += "; " + plural(int64(s.Config), "config field") + map[bool]string{true: " differs", false: " differ"}[s.Config == 1]
+		line += "; " + plural(int64(s.Config), "config field") + agree(s.Config, " differs", " differ")
 	}
 	if s.NonFinite > 0 {
-		line += "; " + plural(int64(s.NonFinite), "tensor") + map[bool]string{true: " has", false: " have"}[s.NonFinite == 1] + " NaN or infinities"
+		line += "; " + plural(int64(s.NonFinite), "tensor") + agree(s.NonFinite, " has", " have") + " NaN or infinities"
 	}
 	return line
 }

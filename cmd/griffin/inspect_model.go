@@ -84,7 +84,7 @@ func (s *modelSummary) lines() []string {
 		lines = append(lines, "prefix "+s.Prefix)
 	}
 	if s.Other > 0 {
-		lines = append(lines, fmt.Sprintf("%s %s not belong to it", plural(int64(s.Other), "tensor"), doOrDoes(s.Other)))
+		lines = append(lines, fmt.Sprintf("%s %s not belong to it", plural(int64(s.Other), "tensor"), agree(s.Other, "does", "do")))
 	}
 	return lines
 }

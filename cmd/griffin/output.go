@@ -48,12 +48,12 @@ func plural(n int64, noun string) string {
 	return count(n) + " " + noun + "s"
 }
 
-// doOrDoes returns the form of "do" for n things.
-func doOrDoes(n int) string {
+// agree returns the form of a verb for n things: one for 1, many otherwise.
+func agree(n int, one, many string) string {
 	if n == 1 {
-		return "does"
+		return one
 	}
-	return "do"
+	return many
 }
 
 // printable makes text from a file safe for a terminal: characters that cannot be shown are escaped.
