@@ -93,7 +93,9 @@ func (p *planner) configure() error {
 	p.configured, p.SettingsKnown = configured, true
 	p.Config, p.Preset = configured.Original, configured.Preset
 	if m.Layout == model.HuggingFace && p.Layout == model.HuggingFace {
-		p.stated = m.StatedConfig()
+		if p.stated, err = m.StatedConfig(); err != nil {
+			return err
+		}
 	}
 	if p.stated != nil && !configured.NoCapRecorded {
 		p.Config.LogitsSoftCap = configured.Config.LogitsSoftCap // a huge cap of unknown meaning is kept as it is

@@ -38,8 +38,8 @@ func readFiles(m *Model) *files {
 }
 
 // StatedConfig returns what the config.json of a model in the Hugging Face layout states; nil if there
-// is none.
-func (m *Model) StatedConfig() *hfconfig.Config { return m.files.config }
+// is none. A config.json that is corrupt is a *tensor.FormatError.
+func (m *Model) StatedConfig() (*hfconfig.Config, error) { return m.files.config, m.files.configErr }
 
 // Manifest returns the conversion.json of the checkpoint and its path; nil if there is none. The error
 // is that of manifest.Read. Whether the checkpoint is still as the manifest describes it was not

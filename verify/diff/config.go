@@ -70,7 +70,7 @@ func (d *differ) configOf(s *side) (fields configFields, complete bool, err erro
 	if s.model == nil {
 		return plainFields(raw), true, nil
 	}
-	h, err := hfconfig.Read(source, name)
+	h, err := s.model.StatedConfig()
 	var bad *tensor.FormatError
 	if errors.As(err, &bad) {
 		d.note("%s cannot be read by transformers (%s): its fields are compared as they are", storage.Path(source, name), bad.Problem)
