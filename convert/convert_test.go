@@ -30,7 +30,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
-// writtenModel is a model whose elements lie in a file of their own, one tensor after the other.
+// writtenModel writes the elements of a random model to a file, one tensor after the other.
 func writtenModel(path string, c *model.Config, seed uint64) error {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	var content []byte
@@ -42,7 +42,7 @@ func writtenModel(path string, c *model.Config, seed uint64) error {
 	return os.WriteFile(path, content, 0o666)
 }
 
-// openModel opens what writtenModel wrote.
+// openModel opens a file that writtenModel wrote.
 func openModel(path string, c *model.Config) (*tensor.Checkpoint, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -88,8 +88,8 @@ func listed(t *testing.T, dir string) []string {
 	return names
 }
 
-// checkDestination compares a destination with the source element by element where it is easiest
-// to get wrong, and all of it with the digests that conversion.json holds.
+// checkDestination compares some tensors of a destination with the source, element by element, and all
+// of them with the digests in conversion.json.
 func checkDestination(src *tensor.Checkpoint, dst string) error {
 	out, err := safetensors.Open(storage.Local(dst), ".")
 	if err != nil {
@@ -176,7 +176,7 @@ func TestConvert(t *testing.T) {
 	}
 }
 
-// TestConvertGivesTheSameBytes whatever the number of processors.
+// TestConvertGivesTheSameBytes converts with different numbers of processors.
 func TestConvertGivesTheSameBytes(t *testing.T) {
 	src := source(t)
 	dir := t.TempDir()
@@ -269,14 +269,14 @@ func isSettingsError(err error) bool {
 	return errors.As(err, &e)
 }
 
-// facing is Data whose layout, which a conversion reads, has an element that its stream, which a
-// proof reads, does not have: as if the conversion were wrong there.
+// facing is Data whose layout, which a conversion reads, differs in one element from its stream, which
+// a proof reads. It simulates a faulty conversion.
 type facing struct{ honest, wrong *tensor.Strided }
 
 func (d facing) Stream(off int64) (io.ReadCloser, error) { return d.honest.Stream(off) }
 func (d facing) Strided() (*tensor.Strided, error)       { return d.wrong, nil }
 
-// TestConvertVerifyCatchesAFault makes one element of one tensor wrong while it is moved.
+// TestConvertVerifyCatchesAFault changes one element of one tensor while it is moved.
 func TestConvertVerifyCatchesAFault(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	for round := range 15 {
@@ -303,7 +303,7 @@ func TestConvertVerifyCatchesAFault(t *testing.T) {
 	}
 }
 
-// TestConvertLeavesNothing breaks and interrupts conversions.
+// TestConvertLeavesNothing makes conversions fail and interrupts them.
 func TestConvertLeavesNothing(t *testing.T) {
 	for to := range targetCount {
 		for _, replace := range []bool{false, true} {
@@ -353,7 +353,7 @@ func breakOff(t *testing.T, to Target, replace bool, how string) {
 	}
 }
 
-// killConfig takes long enough to convert that it can be killed on the way.
+// killConfig is large enough that its conversion can be killed before it ends.
 var killConfig = &model.Config{VocabSize: 8000, Width: 256, MLPExpandedWidth: 512, NumHeads: 4, LRUWidth: 256, ConvWidth: 4,
 	BlockTypes: []model.BlockType{model.Recurrent, model.Recurrent, model.Attention}}
 
@@ -362,7 +362,7 @@ const (
 	killTarget   = "GRIFFIN_TEST_CONVERT_TO"
 )
 
-// TestMain converts instead of testing where a test asks for it, so that it can be killed.
+// TestMain runs a conversion instead of the tests if a test started this process to kill it.
 func TestMain(m *testing.M) {
 	path := os.Getenv(killVariable)
 	if path == "" {
@@ -382,9 +382,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// TestConvertKilled kills conversions at random moments. The destination is absent, or complete and
-// right; once there it stays so while runs that replace it are killed; and what they leave beside
-// it is gone after the next run.
+// TestConvertKilled kills conversions at random moments. The destination is absent or complete, also
+// while conversions that replace it are killed. The next conversion removes the temporary files.
 func TestConvertKilled(t *testing.T) {
 	for _, to := range []Target{ToHF, ToTorch} {
 		t.Run(to.String(), func(t *testing.T) { testConvertKilled(t, to) })
@@ -465,8 +464,8 @@ func testConvertKilled(t *testing.T, to Target) {
 	}
 }
 
-// checkWhole proves a destination as --verify does. The sidecar of a file that is being replaced may be
-// missing, but is no other's.
+// checkWhole proves a destination, as Options.Verify does. The conversion.json of a file that is being
+// replaced may be missing, but may not be that of another file.
 func checkWhole(src *tensor.Checkpoint, dst string, to Target) error {
 	if to == ToHF {
 		return checkDestination(src, dst)

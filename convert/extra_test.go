@@ -83,8 +83,8 @@ func openFile(t *testing.T, path string) *tensor.Checkpoint {
 	return c
 }
 
-// What config.json says of the head and of the vocabulary counts no longer where the adapter says
-// otherwise.
+// TestAdapterAgainstConfigJSON: an adapter that separates the head or changes the vocabulary takes
+// precedence over config.json.
 func TestAdapterAgainstConfigJSON(t *testing.T) {
 	base := openFile(t, "../testdata/finetune/base")
 	larger := zeros("larger", 43, 16)

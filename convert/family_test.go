@@ -56,7 +56,7 @@ func readAll(t *testing.T, x *tensor.Tensor) []byte {
 	return data
 }
 
-// moved carries out one plan the slow way.
+// moved carries out a plan element by element.
 func moved(t *testing.T, p *Plan) map[string][]byte {
 	t.Helper()
 	out := map[string][]byte{}
@@ -74,8 +74,8 @@ func moved(t *testing.T, p *Plan) map[string][]byte {
 	return out
 }
 
-// TestPlanMakesWhatTheLibrariesSave carries out a plan between all pairs of layouts that the real
-// libraries saved the same weights in, and holds each against what they saved.
+// TestPlanMakesWhatTheLibrariesSave carries out plans between all pairs of layouts in which the real
+// libraries saved the same weights, and compares the result with what they saved.
 func TestPlanMakesWhatTheLibrariesSave(t *testing.T) {
 	cases, err := filepath.Glob("../testdata/*/hf/model.safetensors")
 	if err != nil || len(cases) == 0 {
@@ -160,8 +160,8 @@ func compare(t *testing.T, path string, p *Plan, want *tensor.Checkpoint) {
 	}
 }
 
-// TestConfigMeansWhatTransformersSaves holds config.json against that of transformers 5.23: every field it has,
-// and the blocks that the pattern makes.
+// TestConfigMeansWhatTransformersSaves compares config.json with that of transformers 5.23: every field,
+// and the blocks that the pattern gives.
 func TestConfigMeansWhatTransformersSaves(t *testing.T) {
 	saved, err := filepath.Glob("../testdata/*/hf/config.json")
 	if err != nil || len(saved) == 0 {

@@ -12,8 +12,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// FuzzRecognize reads lines of a name and a shape as a checkpoint. Whatever they are, the answer is
-// a plan or an error of a kind that says whose fault it is.
+// FuzzRecognize takes lines of a name and a shape as a checkpoint. The result is a plan, a
+// *tensor.FormatError or an *OptionError.
 func FuzzRecognize(f *testing.F) {
 	for _, l := range []model.Layout{model.Flax, model.Torch, model.HuggingFace} {
 		c := tinyConfig
@@ -71,7 +71,7 @@ func FuzzRecognize(f *testing.F) {
 	})
 }
 
-// checkFuzzedPlan holds a plan against what every plan has to be: each element filled once.
+// checkFuzzedPlan checks that a plan fills each element once.
 func checkFuzzedPlan(t *testing.T, m *model.Model, o PlanOptions) {
 	p, err := NewPlan(m, o)
 	if err != nil {
@@ -101,8 +101,8 @@ func checkFuzzedPlan(t *testing.T, m *model.Model, o PlanOptions) {
 	}
 }
 
-// FuzzProvenance reads any text as the conversion.json of a source, and carries out with it what needs no
-// weights. Whatever it says, the answer is no panic, and an error only of the input's kind.
+// FuzzProvenance takes any text as the conversion.json of a source, and does everything with it that
+// needs no weights. The only error is a *tensor.FormatError.
 func FuzzProvenance(f *testing.F) {
 	small := tinyConfig
 	small.BlockTypes = []model.BlockType{model.Attention}

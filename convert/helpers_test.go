@@ -25,7 +25,7 @@ func checkpoint(t testing.TB, tensors ...*tensor.Tensor) *tensor.Checkpoint {
 	return modeltest.Checkpoint(t, tensors...)
 }
 
-// written returns the tensors of a model as a conversion to a layout names them.
+// written lists the tensors of a model with the names that a conversion to a layout gives them.
 func written(c *model.Config, l model.Layout) []tensor.Spec {
 	specs := modeltest.Specs(c, l)
 	for i := range specs {

@@ -23,8 +23,8 @@ type Plan struct {
 	DType  tensor.DType // of the destination; if tensors differ, that of most elements
 	Keep   bool         // each tensor keeps its dtype
 
-	// SettingsKnown says that Config has the settings. A conversion between original layouts does not
-	// need them.
+	// SettingsKnown reports whether Config has the settings. A conversion between original layouts does
+	// not need them.
 	SettingsKnown bool
 
 	HF *manifest.HuggingFace // how config.json expresses Config; nil unless Layout is HuggingFace
@@ -77,7 +77,7 @@ func (p *Plan) CheckCopies(ctx context.Context) error {
 }
 
 // copiesTensors reports whether the tensors of a Hugging Face directory are copied as they are,
-// whatever its config.json says that they stand for.
+// whatever their meaning in its config.json.
 func (p *Plan) copiesTensors() bool {
 	return p.Source.Layout == model.HuggingFace && p.Layout == model.HuggingFace && p.Keep
 }
@@ -107,4 +107,15 @@ func (p *Plan) form() *manifest.HuggingFace {
 		return nil
 	}
 	return p.HF
+}
+
+// sourceNames lists the tensors from which a destination is made.
+func (p *Plan) sourceNames(dest int) string {
+	var names []string
+	for _, m := range p.Moves {
+		if m.Dest == dest {
+			names = append(names, m.Source.Name)
+		}
+	}
+	return tensor.JoinNames(names)
 }

@@ -51,7 +51,7 @@ func TestPlanListsTransformersTensors(t *testing.T) {
 	}
 }
 
-// TestPlanOfBlocksOutOfOrder would find blocks.10 sorted before blocks.2.
+// TestPlanOfBlocksOutOfOrder: blocks.10 comes after blocks.2.
 func TestPlanOfBlocksOutOfOrder(t *testing.T) {
 	c := tinyConfig
 	c.BlockTypes = model.Repeat(13, model.Recurrent, model.Recurrent, model.Attention)

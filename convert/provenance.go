@@ -90,17 +90,6 @@ func (v *provenance) check(p *Plan, sources map[*tensor.Tensor]tensor.Sum, writt
 	return nil
 }
 
-// sourceNames lists the tensors from which a destination is made.
-func (p *Plan) sourceNames(dest int) string {
-	var names []string
-	for _, m := range p.Moves {
-		if m.Dest == dest {
-			names = append(names, m.Source.Name)
-		}
-	}
-	return tensor.JoinNames(names)
-}
-
 // origins returns, for each Dest, the tensors of the record's root from which it comes; none if a part
 // of it is of unknown origin.
 func (v *provenance) origins(p *Plan) [][]manifest.Part {

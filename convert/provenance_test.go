@@ -18,7 +18,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// ordinaryModel is one whose elements are no NaN in any type.
+// ordinaryModel returns a random model without NaN.
 func ordinaryModel(t *testing.T, rng *rand.Rand, l model.Layout, d tensor.DType) (*tensor.Checkpoint, model.Settings) {
 	for {
 		c, settings := randomModel(t, rng, l)
@@ -44,7 +44,7 @@ func manifestOf(t *testing.T, path string) *manifest.Manifest {
 	return m
 }
 
-// A model that comes home has, in its conversion.json, the digests that it left with.
+// A model that is converted back has the digests of the original in its conversion.json.
 func TestDigestsAreCarriedAlong(t *testing.T) {
 	for _, layout := range []model.Layout{model.Flax, model.Torch} {
 		source, settings := ordinaryModel(t, rand.New(rand.NewPCG(1, uint64(layout))), layout, tensor.BF16)
@@ -72,7 +72,7 @@ func TestDigestsAreCarriedAlong(t *testing.T) {
 	}
 }
 
-// Through a narrower type the digests are carried along too, but nobody expects them to come back.
+// Through a narrower type the digests are carried over too, but are not expected to be restored.
 func TestDigestsOfRoundedTensors(t *testing.T) {
 	model, settings := ordinaryModel(t, rand.New(rand.NewPCG(2, 2)), model.Torch, tensor.F32)
 	start := &journey{t: t, at: model}
@@ -86,7 +86,7 @@ func TestDigestsOfRoundedTensors(t *testing.T) {
 	}
 }
 
-// Of a tensor that is made of two, the origin is known where that of both is.
+// The origin of a tensor that is made from two is known if those of both are.
 func TestOriginOfBothHalves(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		_, err := changedThen(t, false, func(dir string) {
@@ -112,13 +112,13 @@ func TestOriginOfBothHalves(t *testing.T) {
 	}
 }
 
-// changed converts a model to Hugging Face's layout, changes something there and converts it back.
+// changed converts a model to the Hugging Face layout, changes the directory, and converts it back.
 func changed(t *testing.T, verify bool, change func(dir string)) (*Result, error) {
 	t.Helper()
 	return changedThen(t, verify, change, func(string) {})
 }
 
-// changedThen is changed, and looks at what was written.
+// changedThen is like changed, and inspects what was written.
 func changedThen(t *testing.T, verify bool, change, look func(dir string)) (*Result, error) {
 	t.Helper()
 	source, settings := ordinaryModel(t, rand.New(rand.NewPCG(3, 3)), model.Flax, tensor.BF16)
@@ -192,7 +192,7 @@ func entryOf(m map[string]any, name string) map[string]any {
 	return nil
 }
 
-// A source that is not what its conversion.json says is refused, and nothing written.
+// A source that contradicts its conversion.json is refused, and nothing is written.
 func TestContradictedSourceIsRefused(t *testing.T) {
 	const copied, turned = "model.embed_tokens.weight", "model.layers.0.mlp_block.down_proj.weight"
 	other := strings.Repeat("ab", 32)
@@ -229,7 +229,7 @@ func TestContradictedSourceIsRefused(t *testing.T) {
 	}
 }
 
-// A conversion.json that is not griffin's, broken, or of another checkpoint is not used.
+// A conversion.json that griffin did not write, or is corrupt, or describes another checkpoint, is not used.
 func TestForeignManifestIsNotUsed(t *testing.T) {
 	for _, tt := range []struct{ name, text, note string }{
 		{"foreign", `{"converted": true}`, ""},

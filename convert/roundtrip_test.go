@@ -16,8 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// randomModel returns a small model of the family, with random bits for elements, NaN and the like
-// included.
+// randomModel returns a small model whose elements are random bits, NaN included.
 func randomModel(t *testing.T, rng *rand.Rand, l model.Layout) (*tensor.Checkpoint, model.Settings) {
 	heads := 1 + rng.Int64N(3)
 	c := model.Config{VocabSize: 5 + rng.Int64N(60), NumHeads: heads, Width: heads * 4 * (1 + rng.Int64N(4)), MLPExpandedWidth: 1 + rng.Int64N(50),
@@ -69,7 +68,7 @@ func (j *journey) to(o Options) *journey {
 	return &journey{j.t, dst, c, say}
 }
 
-// same demands that two checkpoints hold the same tensors, to the bit.
+// same checks that two checkpoints have the same tensors, bit for bit.
 func (j *journey) same(want *tensor.Checkpoint) {
 	j.t.Helper()
 	m, err := model.Recognize(want, model.Options{})
@@ -88,8 +87,8 @@ func (j *journey) same(want *tensor.Checkpoint) {
 	}
 }
 
-// sameFiles demands that two destinations are the same files, but for conversion.json, which tells the
-// way.
+// sameFiles checks that two destinations have the same files, but for conversion.json, which records the
+// source.
 func (j *journey) sameFiles(other *journey) {
 	j.t.Helper()
 	a, b := contents(j.t, j.dir), contents(j.t, other.dir)
@@ -120,8 +119,8 @@ func contents(t *testing.T, path string) map[string][]byte {
 	return files
 }
 
-// TestRoundTrips takes random models through Hugging Face's layout and back, and from one original
-// layout to the other and back, in all formats. Every way gives the same bytes.
+// TestRoundTrips converts random models to the Hugging Face layout and back, and from one original layout
+// to the other and back, in all formats. Every way gives the same bytes.
 func TestRoundTrips(t *testing.T) {
 	rounds := uint64(len(orbax.Formats()))
 	if testing.Short() {
@@ -157,8 +156,8 @@ func TestRoundTrips(t *testing.T) {
 	}
 }
 
-// What cannot be undone is no round trip: a float32 model comes back from bfloat16 as what bfloat16 has of
-// it, and a bfloat16 model comes back whole from float32.
+// TestRoundTripsThroughOtherTypes: a float32 model that is converted to bfloat16 and back is rounded, and
+// a bfloat16 model that is converted to float32 and back is unchanged.
 func TestRoundTripsThroughOtherTypes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(66, 1000))
 	for {

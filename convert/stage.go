@@ -37,7 +37,7 @@ func checkApart(src, dst string) error {
 	return err
 }
 
-// checkKind refuses a destination of a file that is there and is something else.
+// checkKind refuses an existing destination that the file of a target cannot replace, such as a directory.
 func checkKind(dst string, to Target) error {
 	if to != ToTorch || dst == "" {
 		return nil
@@ -55,7 +55,7 @@ func checkKind(dst string, to Target) error {
 	return nil
 }
 
-// checkRoom refuses a destination that will not fit.
+// checkRoom refuses a destination for which there is not enough free space.
 func checkRoom(dst string, need int64) error {
 	dir, err := filepath.Abs(dst)
 	if err != nil {
@@ -64,16 +64,16 @@ func checkRoom(dst string, need int64) error {
 	return storage.CheckFree(filepath.Dir(dir), need)
 }
 
-// staging is where a destination is made before it appears.
+// staging has the temporary paths at which a destination is written.
 type staging struct {
-	weights  string // path of the file, or of the directory that is filled
+	weights  string // path of the file, or of the directory
 	manifest string // path of conversion.json
 
 	publish func() error
 	discard func() error
 }
 
-// newStaging begins a destination: a directory, or a file with conversion.json beside it.
+// newStaging creates the temporary paths of a destination: a directory, or a file with conversion.json beside it.
 func newStaging(dst string, to Target, replace bool) (*staging, error) {
 	if to == ToTorch {
 		s, err := storage.NewFileStage(dst, "."+manifest.Name, replace)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestToTorchIsWhatTorchSaves holds the file that every source gives against what torch saves of
+// TestToTorchIsWhatTorchSaves compares the file that every source gives with the one that torch saves of
 // the original's model with these weights (testdata/interop/torch_write.py save).
 func TestToTorchIsWhatTorchSaves(t *testing.T) {
 	want, err := os.ReadFile("testdata/micro-griffin.pt")

@@ -2,8 +2,7 @@ package convert
 
 import "runtime/debug"
 
-// ToolVersion returns the version of griffin as it was built: of its module, or else of the
-// commit, or "devel".
+// ToolVersion returns the version of the griffin module in this program, "devel" if it is not known.
 func ToolVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

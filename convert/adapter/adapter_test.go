@@ -13,7 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
-// randomTensor has elements of a type between -1 and 1.
+// randomTensor returns a tensor of random numbers between -1 and 1.
 func randomTensor(rng *rand.Rand, name string, d tensor.DType, shape ...int64) *tensor.Tensor {
 	values := make([]float64, tensor.RowMajor(shape...).Elements())
 	for i := range values {
@@ -35,8 +35,8 @@ func elementsOf(t *testing.T, x *tensor.Tensor) []float64 {
 	return out
 }
 
-// Streams that begin anywhere give the same, whatever the sizes of matrix and rank: rows of more than a
-// panel, ranks of more than fits into memory.
+// TestMergedStreams: streams that begin at any offset give the same elements, also if a row is longer than
+// a panel, or the rank is so large that a factor is read in parts.
 func TestMergedStreams(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
 	for _, tt := range []struct{ height, width, rank int64 }{{3, panelElements + 5, 3}, {300, 700, 5}, {7, 1300, 500}, {2, panelElements * 2, 6}, {2000, 3, 40}, {1, 1, 1}} {

@@ -39,7 +39,7 @@ var sidecars = []struct {
 	{".gitattributes", document},
 }
 
-// sidecar says what a file beside the weights is for.
+// sidecar is the purpose of a file beside the weights.
 type sidecar uint8
 
 const (

@@ -33,7 +33,7 @@ func TestEditJSON(t *testing.T) {
 	}
 }
 
-// FuzzEditJSON: an object has the new values, and all others as they were.
+// FuzzEditJSON: the edited object has the new values, and its other fields are unchanged.
 func FuzzEditJSON(f *testing.F) {
 	f.Add([]byte("{\n  \"a\": [1, {\"window\": 2}],\n  \"window\": 2048\n}\n"))
 	f.Add([]byte(`{"cap":1,"b":"}"}`))

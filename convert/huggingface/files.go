@@ -23,7 +23,7 @@ type File struct {
 	Content []byte
 	Bytes   int64 // size of the file
 
-	Source fs.FS  // if Content is nil: where the file to copy is
+	Source fs.FS  // if Content is nil: the source of the file to copy
 	From   string // its name in Source
 }
 
@@ -36,7 +36,7 @@ type TokenIDs struct {
 	Pad, BOS, EOS int64
 }
 
-// Options say what the files are for.
+// Options describe the model and choose its files.
 type Options struct {
 	Config    map[string]any // all fields of config.json
 	Tokens    TokenIDs
@@ -67,7 +67,7 @@ type Directory struct {
 	Unnamed   int64    // tokens of the vocabulary for which the tokenizer has no piece, if one is given
 }
 
-// ChatError says that a model cannot have a chat template.
+// ChatError reports that a model cannot have a chat template.
 type ChatError struct {
 	Tokenizer string // path of the tokenizer; "" if none is given, and the vocabulary is not Gemma's
 	Piece     string // the piece that the template needs; Tokenizer lacks it

@@ -7,7 +7,8 @@ import (
 )
 
 // EmbeddingScale returns the number by which transformers multiplies embeddings, always, and the
-// original implementation if the model says so: the square root of the width, rounded to bfloat16.
+// original implementation if the model has an embedding scale: the square root of the width, rounded to
+// bfloat16.
 func EmbeddingScale(width int64) float64 {
 	bits := math.Float32bits(float32(math.Sqrt(float64(width))))
 	bits += 0x7fff + bits>>16&1

@@ -17,7 +17,7 @@ func TestEmbeddingScale(t *testing.T) {
 	}
 }
 
-// TestNoSoftCapInFloat16 tries every logit that float16 has up to 40, as transformers computes it.
+// TestNoSoftCapInFloat16 tries every float16 logit up to 40, computing as transformers does.
 func TestNoSoftCapInFloat16(t *testing.T) {
 	round := func(x float64) float64 { // to float16
 		step := math.Ldexp(1, max(math.Ilogb(x), -14)-10)

@@ -31,7 +31,7 @@ func piece(to []byte, text string, kind sentencepiece.Kind) []byte {
 	return message(to, 1, number(p, 3, uint64(kind)))
 }
 
-// smallModel is a SentencePiece model that is like Gemma's, unless the caller makes it another.
+// smallModel describes a small SentencePiece model. gemmaLike returns one like Gemma's.
 type smallModel struct {
 	first     []string // control pieces
 	unknown   sentencepiece.Kind

@@ -92,8 +92,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// FuzzParse: whatever conversion.json holds, it is a manifest that can be written again, none, or
-// corrupt.
+// FuzzParse: any text is a manifest that can be written and parsed again, no manifest, or a
+// *tensor.FormatError.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"griffin": "1", "layout": "huggingface", "settings": {"attention_window": 8}, "huggingface": {"match_runtime": "transformers5", "attention_window_size": 9}}`))
 	f.Add([]byte(`{"griffin": 7}`))

@@ -18,7 +18,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// randomTensor has elements of a type between -1 and 1.
+// randomTensor returns a tensor of random numbers between -1 and 1.
 func randomTensor(rng *rand.Rand, name string, d tensor.DType, shape ...int64) *tensor.Tensor {
 	t := &tensor.Tensor{Name: name, DType: d, Shape: shape}
 	data := make([]byte, t.Bytes())
@@ -74,7 +74,7 @@ func elementsOf(t *testing.T, x *tensor.Tensor) []float64 {
 	return out
 }
 
-// modelWithWeights is a model in a layout with random weights of a type.
+// modelWithWeights returns a model in a layout with random weights of a type.
 func modelWithWeights(t *testing.T, rng *rand.Rand, c *Config, l Layout, d tensor.DType) *Model {
 	t.Helper()
 	tensors := modelTensors(c, l, "")
@@ -96,7 +96,7 @@ func parameterView(m *Model, p parameter) (*tensor.Tensor, tensor.View) {
 	return x, v
 }
 
-// randomChange is a change of every kind that a parameter of that shape may have.
+// randomChange returns a change of a random kind that a parameter of that shape can have.
 func randomChange(rng *rand.Rand, name string, shape []int64, d tensor.DType) peft.Change {
 	c := peft.Change{Parameter: name, Scale: 0.25 + rng.Float64()}
 	if rng.IntN(4) == 0 {
@@ -122,7 +122,7 @@ func randomChange(rng *rand.Rand, name string, shape []int64, d tensor.DType) pe
 	return c
 }
 
-// byFormula computes a change as its formula says.
+// byFormula applies a change as its formula defines it.
 func byFormula(t *testing.T, w []float64, shape []int64, c *peft.Change, d tensor.DType) []float64 {
 	if c.Value != nil {
 		w = elementsOf(t, c.Value)
@@ -167,8 +167,8 @@ func byFormula(t *testing.T, w []float64, shape []int64, c *peft.Change, d tenso
 	return w
 }
 
-// In every layout and type, with changes of every kind to random parameters, each element is what the
-// formula says, and those of other parameters stay.
+// TestOpenWithAdapterByTheFormula compares each element with the formula, in every layout and type, with
+// changes of every kind to random parameters. Other parameters stay as they are.
 func TestOpenWithAdapterByTheFormula(t *testing.T) {
 	c := &Config{VocabSize: 11, Width: 12, MLPExpandedWidth: 10, NumHeads: 3, LRUWidth: 9, ConvWidth: 4, BlockTypes: []BlockType{Recurrent, Attention}}
 	types := []tensor.DType{tensor.F64, tensor.F32, tensor.BF16, tensor.F16}
@@ -264,7 +264,8 @@ func TestOpenWithAdapterRefuses(t *testing.T) {
 	}
 }
 
-// Embedding and head part only where the adapter tells them apart.
+// TestAdaptersOfEmbeddingAndHead: the head is separate only if the adapter changes it and the embedding
+// differently.
 func TestAdaptersOfEmbeddingAndHead(t *testing.T) {
 	rng := rand.New(rand.NewPCG(10, 10))
 	c := &tinyConfig
@@ -318,7 +319,7 @@ func TestAdaptersOfEmbeddingAndHead(t *testing.T) {
 	}
 }
 
-// withHead is a model with an output head beside it, a copy of the embedding or one of its own.
+// withHead returns a model with an output head beside it: a copy of the embedding, or a separate one.
 func withHead(t *testing.T, rng *rand.Rand, l Layout, own bool) (*Model, *tensor.Tensor) {
 	t.Helper()
 	m := modelWithWeights(t, rng, &tinyConfig, l, tensor.F32)
@@ -340,8 +341,8 @@ func withHead(t *testing.T, rng *rand.Rand, l Layout, own bool) (*Model, *tensor
 	return m, head
 }
 
-// A head of the model's own is adapted by itself, and a copy that is stored does not outlive its
-// embedding.
+// TestAdaptersOfStoredHeads: a separate head is adapted by itself, and a stored copy of the embedding is
+// dropped if the embedding changes.
 func TestAdaptersOfStoredHeads(t *testing.T) {
 	rng := rand.New(rand.NewPCG(14, 14))
 	v, w := tinyConfig.VocabSize, tinyConfig.Width
@@ -370,7 +371,7 @@ func TestAdaptersOfStoredHeads(t *testing.T) {
 	}
 }
 
-// What PEFT merged in float32 lies within the rounding of its own sum.
+// TestOpenWithAdapterAgainstPEFT: what PEFT merged in float32 agrees within the rounding of its sum.
 func TestOpenWithAdapterAgainstPEFT(t *testing.T) {
 	const dir = "../../testdata/finetune/"
 	a, err := peft.Read(storage.Local(dir+"adapter"), ".")

@@ -6,7 +6,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Transfer says where the elements of one tensor of a model go in another layout.
+// Transfer is the destination of elements of one tensor of a model in another layout.
 type Transfer struct {
 	Source *tensor.Tensor
 	View   tensor.View // which of Source's row-major elements, in which order

@@ -26,7 +26,8 @@ type Configured struct {
 	// if there is no record.
 	Form *manifest.HuggingFace
 
-	// NoCapRecorded says that Form records that Config.LogitsSoftCap stands for none.
+	// NoCapRecorded reports whether Form records that the model has no soft cap, and Config.LogitsSoftCap
+	// stands for none.
 	NoCapRecorded bool
 }
 
@@ -70,8 +71,8 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 	return r, nil
 }
 
-// readForm sets r.Original and r.Form: what the numbers in a config.json stand for, according to the
-// conversion.json beside it. Numbers that were changed since stand for themselves.
+// readForm sets r.Original and r.Form according to the conversion.json beside a config.json. A number
+// in config.json that was changed since the conversion is taken as it is.
 func (r *Configured) readForm() error {
 	m, c := r.Model, &r.Config
 	r.Original = *c

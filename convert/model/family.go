@@ -20,7 +20,7 @@ type Family struct {
 	// Rules lists the parameters in the order of transformers' state dict, which decides the shard of
 	// a tensor.
 	Rules  []Rule
-	Roots  PerLayout // precede the names of a whole checkpoint, as its implementation reads it: "model."
+	Roots  PerLayout // precede all names in a checkpoint that the implementation reads: "model."
 	Blocks PerLayout // precede the number of a block: "layers."; the same for both original layouts
 
 	Embedding string     // Rule.Name of the embedding, whose axes are vocabulary and width
@@ -80,7 +80,7 @@ type Rule struct {
 	At    [layoutCount]Location
 }
 
-// Location is where a layout has a parameter.
+// Location is the place of a parameter in a layout.
 type Location struct {
 	Tail string // the name without what precedes it: "blocks.N.", "model.layers.N." and the like
 	Op   Op     // from the tensor to the parameter
@@ -93,7 +93,7 @@ func NewRule(s Scope, name, axes, flax string, fromFlax Op, torch string, fromTo
 	}}
 }
 
-// Scope says where in a model a parameter is.
+// Scope is the part of a model that has a parameter.
 type Scope struct {
 	block bool
 	kind  BlockType // "" for every kind

@@ -25,7 +25,7 @@ type namedShape struct {
 	shape []int64
 }
 
-// recorded returns what the real implementations call the parameters of the small model.
+// recorded lists the parameters of the small model as the real implementations name them.
 func recorded(t *testing.T, l Layout) []namedShape {
 	t.Helper()
 	data, err := os.ReadFile("testdata/tiny-griffin.txt")
@@ -51,7 +51,7 @@ func recorded(t *testing.T, l Layout) []namedShape {
 	return out
 }
 
-// described returns what the table calls them.
+// described lists the parameters of a model as the rules name them.
 func described(c *Config, l Layout) []namedShape {
 	var out []namedShape
 	for _, p := range Griffin.parameters(c.BlockTypes) {
@@ -92,7 +92,7 @@ func TestParametersOfThePresets(t *testing.T) {
 	}
 }
 
-// randomSizes returns lengths that differ, so that no two axes can be mistaken for each other.
+// randomSizes returns random lengths of the axes.
 func randomSizes(rng *rand.Rand) *Sizes {
 	c := Config{VocabSize: 2 + rng.Int64N(9), MLPExpandedWidth: 1 + rng.Int64N(12), NumHeads: 1 + rng.Int64N(4), ConvWidth: 1 + rng.Int64N(6)}
 	c.Width = c.NumHeads * (1 + rng.Int64N(5))
@@ -100,7 +100,7 @@ func randomSizes(rng *rand.Rand) *Sizes {
 	return sizesOf(&c)
 }
 
-// elements walks a view: the definition, not the engine.
+// elements lists the elements of a view by its definition.
 func elements(v tensor.View) []int64 {
 	out := make([]int64, 0, v.Elements())
 	index := make([]int64, len(v.Shape))
@@ -123,7 +123,7 @@ func elements(v tensor.View) []int64 {
 // store is a tensor of a layout in memory.
 type store map[string][]int64
 
-// convertStore applies the table as Transfers does, to numbers in memory.
+// convertStore applies the rules as Transfers does, to numbers in memory.
 func convertStore(t *testing.T, s *Sizes, from, to Layout, in store) store {
 	t.Helper()
 	out, filled := store{}, map[string][]bool{}
@@ -186,7 +186,7 @@ func TestInverseIsDerived(t *testing.T) {
 	}
 }
 
-// TestInverseOfAnyOp does the same with random operations, more than the table has.
+// TestInverseOfAnyOp does the same with random operations that the rules do not use.
 func TestInverseOfAnyOp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for round := range 2000 {
@@ -228,7 +228,7 @@ func TestInverseOfAnyOp(t *testing.T) {
 	}
 }
 
-// TestMeaning states what the operations mean element by element, apart from the table.
+// TestMeaning states the meaning of the operations element by element.
 func TestMeaning(t *testing.T) {
 	s := sizesOf(&tinyConfig)
 	W, E, L, C, K := s['W'], s['E'], s['L'], s['C'], s['K']

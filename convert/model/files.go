@@ -11,7 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// files are the files beside a checkpoint that say something about its model. They are read once.
+// files are the contents of the files beside a checkpoint that describe its model. They are read once.
 type files struct {
 	config     *hfconfig.Config // nil if there is none, or the layout is not Hugging Face's
 	configPath string

@@ -8,7 +8,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// FuzzOpenWithAdapter puts changes that nobody made on a model. What is accepted can be read to its end.
+// FuzzOpenWithAdapter applies random changes to a model. A merged tensor can be read to its end.
 func FuzzOpenWithAdapter(f *testing.F) {
 	f.Add("model.layers.0.temporal_block.linear_x.weight", int64(2), int64(32), int64(48), 2.0, false, uint8(0))
 	f.Add("model.embed_tokens.weight", int64(3), int64(32), int64(128), 1e300, true, uint8(1))

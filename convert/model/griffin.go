@@ -82,7 +82,7 @@ func halfMatrix(i int64) Op { return Op{Take(i, 2), Permute(1, 0)} }
 func halfVector(i int64) Op { return Op{Take(i, 2), DropUnit(0), DropUnit(0)} }
 
 var griffinRules = []Rule{
-	//  where, name in package reference, axes, Flax, original torch, Hugging Face
+	//  scope, name in package reference, axes, Flax, original torch, Hugging Face
 	NewRule(Once, reference.Embedding, "VW", "embedder.input_embedding", same, "embedder.input_embedding", same, "embed_tokens.weight"),
 
 	NewRule(EveryBlock, reference.TemporalNorm, "W", "temporal_pre_norm.scale", same, "temporal_pre_norm.scale", same, "temporal_pre_norm.weight"),

@@ -75,12 +75,12 @@ func resolveHead(ctx context.Context, m *Model) error {
 	m.Config.SeparateHead = false
 	embedding := m.Embedding()
 	if embedding == nil {
-		return nil // Problems says so
+		return nil // Problems reports it
 	}
 	var separate []Head
 	for _, h := range m.Heads {
 		if !h.fits(embedding) {
-			return nil // Problems says so
+			return nil // Problems reports it
 		}
 		copied := Copy{Of: embedding, Tensor: h.Tensor, View: h.View()}
 		if h.Tensor.DType == embedding.DType {

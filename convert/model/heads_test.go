@@ -58,7 +58,8 @@ func TestRecognizeNamed(t *testing.T) {
 	}
 }
 
-// An output head is told from a copy of the embedding in whatever way it is named and laid out.
+// TestResolveHead: a separate output head and a copy of the embedding are distinguished under every name
+// and in every arrangement.
 func TestResolveHead(t *testing.T) {
 	rng := rand.New(rand.NewPCG(12, 12))
 	c := &tinyConfig
@@ -159,7 +160,7 @@ func TestTwoOwnHeads(t *testing.T) {
 	}
 }
 
-// Any vocabulary is as good as another: trimmed, extended, odd.
+// TestAnyVocabulary: a preset is recognised with a vocabulary of any size.
 func TestAnyVocabulary(t *testing.T) {
 	for _, name := range Griffin.PresetNames() {
 		for _, v := range []int64{1, 255999, 256000, 256008, 1 << 40} {

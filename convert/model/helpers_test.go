@@ -42,7 +42,7 @@ func withData(t *tensor.Tensor, data []byte) *tensor.Tensor {
 	return t
 }
 
-// replace puts another in place of the tensor of a name, or takes it out where with is nil.
+// replace replaces the tensor of a name in a list, or removes it if with is nil.
 func replace(tensors []*tensor.Tensor, name string, with *tensor.Tensor) []*tensor.Tensor {
 	i := slices.IndexFunc(tensors, func(t *tensor.Tensor) bool { return t.Name == name })
 	if i < 0 {
@@ -72,7 +72,7 @@ func readAll(t *testing.T, x *tensor.Tensor) []byte {
 
 func ptr[T any](v T) *T { return &v }
 
-// tinySettings are those of the tiny model, which is of no preset.
+// tinySettings are the settings of the tiny model, which is of no preset.
 var tinySettings = Settings{AttentionWindow: ptr(int64(8)), LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(true)}
 
 // patternString prints blocks as "R R A".

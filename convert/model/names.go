@@ -7,7 +7,7 @@ import (
 )
 
 // convention is a set of names. The two original layouts share most of theirs, so that a subtree is
-// first found by its convention, and its layout is told afterwards.
+// first found by its convention, and its layout is decided afterwards.
 type convention uint8
 
 const (

@@ -196,7 +196,7 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-// TestRecognizeHostileNames has names and numbers of blocks that would take for ever.
+// TestRecognizeHostileNames has names and block numbers that must not cost much time or memory.
 func TestRecognizeHostileNames(t *testing.T) {
 	tensors := modelTensors(&tinyConfig, Flax, "")
 	tensors = append(tensors,

@@ -10,7 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// HeadRelation says what the untied output head of a Hugging Face directory is to the embedding.
+// HeadRelation is the relation of the untied output head of a Hugging Face directory to the embedding.
 type HeadRelation uint8
 
 // The relations.
@@ -22,7 +22,7 @@ const (
 )
 
 // resolveRelation compares the untied head of a Hugging Face directory with the embedding, and with
-// the embedding multiplied. It reads both matrices until they are told apart.
+// the embedding multiplied. It reads both matrices until the relation is known.
 func resolveRelation(ctx context.Context, m *Model) error {
 	if m.Layout != HuggingFace || len(m.Heads) == 0 {
 		return nil

@@ -17,7 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
-// streamed is data that can only be read from front to back, and counts how often that is begun.
+// streamed is data that can only be read from front to back, and counts the streams that were opened.
 type streamed struct {
 	data  []byte
 	begun *int
@@ -50,8 +50,8 @@ func floats(t *testing.T, p *reference.Parameter, first, n int64) []float32 {
 	return out
 }
 
-// Every parameter of every rule is found in every layout by what package reference calls it, with the shape
-// that it has in the formulas and one of the two orientations, and it is consecutive.
+// TestEveryParameterIsFound: every parameter is found in every layout by its name in package reference,
+// with the shape of the formulas in one of the two orientations, and its elements are consecutive.
 func TestEveryParameterIsFound(t *testing.T) {
 	config := Config{VocabSize: 11, Width: 24, MLPExpandedWidth: 14, NumHeads: 3, LRUWidth: 15, ConvWidth: 4, BlockTypes: []BlockType{Recurrent, Attention}}
 	for _, layout := range []Layout{Flax, Torch, HuggingFace} {
@@ -97,8 +97,7 @@ func TestEveryParameterIsFound(t *testing.T) {
 	}
 }
 
-// What has to be decoded is decoded once when it is read from front to back, and again for what
-// came before.
+// TestDecodedOnce: data that has to be decoded is decoded once if it is read from front to back.
 func TestDecodedOnce(t *testing.T) {
 	begun := 0
 	x := named("w", 10, 10)
@@ -132,7 +131,7 @@ func TestDecodedOnce(t *testing.T) {
 	}
 }
 
-// Tensors that were saved turned, of float64, or in the other byte order, are what they are.
+// TestOddlyStored: transposed, strided, float64 and big-endian tensors have the right elements.
 func TestOddlyStored(t *testing.T) {
 	store := countingData(6)
 	for _, tt := range []struct {
@@ -187,7 +186,7 @@ func TestOddlyStored(t *testing.T) {
 	}
 }
 
-// hfCopy copies the files of a Hugging Face fixture, config.json changed.
+// hfCopy copies the files of a Hugging Face fixture and changes config.json.
 func hfCopy(t *testing.T, change func(string) string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -262,7 +261,7 @@ func TestConfigureHuggingFace(t *testing.T) {
 	}
 }
 
-// A head of its own is a parameter where config.json says so, and otherwise a copy, which is checked.
+// TestHeads: a head is compared with the embedding unless the configuration has a separate head.
 func TestHeads(t *testing.T) {
 	config := Config{VocabSize: 7, Width: 8, MLPExpandedWidth: 3, NumHeads: 2, LRUWidth: 4, ConvWidth: 4, BlockTypes: []BlockType{Attention}}
 	tensors := modelTensors(&config, HuggingFace, "model.")

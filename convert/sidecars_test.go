@@ -9,7 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// TestHFToHFKeepsTheRest converts a directory with all that a published one has.
+// TestHFToHFKeepsTheRest converts a directory that has all files of a published one.
 func TestHFToHFKeepsTheRest(t *testing.T) {
 	dir := t.TempDir()
 	src, dst := filepath.Join(dir, "src"), filepath.Join(dir, "dst")
@@ -56,7 +56,7 @@ func TestHFToHFKeepsTheRest(t *testing.T) {
 		t.Errorf("notes %s", notes)
 	}
 
-	// The other settings back, and everything is what it was.
+	// The opposite options restore everything.
 	again := filepath.Join(dir, "again")
 	convertFile(t, dst, again, Options{DType: tensor.BF16})
 	if got, err := os.ReadFile(filepath.Join(again, "config.json")); err != nil || string(got) != published {

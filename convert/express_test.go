@@ -17,7 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// formConfig is a model of the given width that takes a few kilobytes.
+// formConfig returns the configuration of a small model of a width.
 func formConfig(width int64, blocks ...model.BlockType) *model.Config {
 	return &model.Config{VocabSize: 12, Width: width, MLPExpandedWidth: 6, NumHeads: 2, LRUWidth: 10, ConvWidth: 4, BlockTypes: blocks}
 }
@@ -93,7 +93,8 @@ func equalForms(a, b manifest.HuggingFace) bool {
 		a.EmbeddingDividedBy == b.EmbeddingDividedBy && a.TieWordEmbeddings == b.TieWordEmbeddings && slices.Equal(a.Inexact, b.Inexact)
 }
 
-// checkDivision holds the tensors of a plan against what a model without embedding scale needs.
+// checkDivision checks that the embedding is divided, and the head added, if the model has no embedding
+// scale.
 func checkDivision(t *testing.T, name string, p *Plan, scale bool, width int64) {
 	t.Helper()
 	heads := 0
@@ -118,9 +119,9 @@ func checkDivision(t *testing.T, name string, p *Plan, scale bool, width int64) 
 	}
 }
 
-// TestHFFormAndBack converts an original that transformers cannot express by its own numbers to a Hugging Face
-// directory, that to another, and back; conversion.json, and then what it says, are told from the
-// weights alone.
+// TestHFFormAndBack converts an original that transformers cannot express with its own settings to a
+// Hugging Face directory, that to another one, and back: with conversion.json, and then without it, from
+// the weights alone.
 func TestHFFormAndBack(t *testing.T) {
 	const original = "../testdata/micro-hawk/original/torch.pt"
 	settings := model.Settings{LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}
@@ -195,8 +196,8 @@ func sameTensors(t *testing.T, a, b string) {
 	}
 }
 
-// TestMatchRuntimeIsKnown converts with --match-runtime, and from what that wrote: the window is never
-// added to twice, and comes back.
+// TestMatchRuntimeIsKnown converts with MatchRuntime, and from the result: the window is increased only
+// once, and a conversion back restores it.
 func TestMatchRuntimeIsKnown(t *testing.T) {
 	const original = "../testdata/tiny-griffin/original/torch.pt"
 	dir := t.TempDir()
@@ -237,7 +238,7 @@ func TestMatchRuntimeIsKnown(t *testing.T) {
 	}
 }
 
-// TestConfigChangedSince edits config.json behind conversion.json's back: it says what is computed.
+// TestConfigChangedSince edits config.json after the conversion: its numbers are taken as they are.
 func TestConfigChangedSince(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "hf")
 	convertFile(t, "../testdata/tiny-griffin/original/torch.pt", dir, Options{Settings: tinySettings, MatchRuntime: Transformers5})
@@ -286,7 +287,7 @@ func TestRuntimesThatCannotBeMatched(t *testing.T) {
 	}
 }
 
-// TestPresetsOfThePaper: both 7B models have neither scale nor cap, and an exact form.
+// TestPresetsOfThePaper: both 7B models have neither scale nor cap, and an exact Hugging Face form.
 func TestPresetsOfThePaper(t *testing.T) {
 	for _, name := range []string{"griffin-paper-7b", "hawk-paper-7b"} {
 		for _, d := range []tensor.DType{tensor.F32, tensor.BF16} {
@@ -304,7 +305,7 @@ func TestPresetsOfThePaper(t *testing.T) {
 	}
 }
 
-// withEmbedding is the micro-hawk model in float16 with an embedding of these codes, and perhaps a head.
+// withEmbedding returns a small float16 model with an embedding of given bits, and a head unless it is nil.
 func withEmbedding(t *testing.T, l model.Layout, embedding, head []byte) *tensor.Checkpoint {
 	c := formConfig(16, model.Recurrent)
 	var tensors []*tensor.Tensor
@@ -323,7 +324,7 @@ func withEmbedding(t *testing.T, l model.Layout, embedding, head []byte) *tensor
 	return checkpoint(t, tensors...)
 }
 
-// codes are elements that all have the same bits.
+// codes returns the elements of an embedding that all have the same bits.
 func codes(code uint16) []byte {
 	p := make([]byte, 2*12*16)
 	for i := 0; i < len(p); i += 2 {
@@ -332,8 +333,8 @@ func codes(code uint16) []byte {
 	return p
 }
 
-// TestDivisionThatLosesBits: float16 numbers near the smallest lose their last bits when they are
-// divided, which only the engine sees.
+// TestDivisionThatLosesBits: the smallest float16 numbers lose their last bits when they are divided.
+// This is known only after the elements were moved.
 func TestDivisionThatLosesBits(t *testing.T) {
 	settings := model.Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(false)}
 	const large, small = 0x3c01, 0x0003 // 1.001 and 3 * 2^-24
@@ -416,8 +417,8 @@ func TestHeadsOfADirectory(t *testing.T) {
 	}
 }
 
-// TestHeadTrainedSince changes the head of a directory whose conversion.json says that it is the embedding: it is one
-// of its own then, and nothing is divided twice.
+// TestHeadTrainedSince changes the head of a directory whose conversion.json records that it is the
+// unscaled embedding: it is a separate head then, and the embedding is not divided again.
 func TestHeadTrainedSince(t *testing.T) {
 	dir := t.TempDir()
 	hf := filepath.Join(dir, "hf")
@@ -461,8 +462,8 @@ func TestHeadTrainedSince(t *testing.T) {
 	}
 }
 
-// TestLargeCapsOfOthers: without conversion.json a large cap is what it says, but an original made of it
-// has none.
+// TestLargeCapsOfOthers: without conversion.json a huge cap is kept in the Hugging Face layout, and is no
+// cap in an original.
 func TestLargeCapsOfOthers(t *testing.T) {
 	dir := t.TempDir()
 	hf := filepath.Join(dir, "hf")

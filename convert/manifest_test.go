@@ -8,8 +8,8 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 )
 
-// TestManifestBesideAFile has a file read by its name and by a link to it; what is written to a
-// link goes, with its conversion.json, to where the link leads.
+// TestManifestBesideAFile reads the conversion.json of a file by the file's name and by a link to it. A
+// conversion to a link writes both files beside the target of the link.
 func TestManifestBesideAFile(t *testing.T) {
 	const original = "../testdata/tiny-griffin/original/torch.pt"
 	dir := t.TempDir()
