@@ -68,6 +68,8 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case isNetwork(err):
+		return exitIO
 	case is[*usageError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*huggingface.ChatError](err), errors.Is(err, fs.ErrExist):
 		return exitUsage
 	case errors.Is(err, errDifferent), is[*proof.Error](err):

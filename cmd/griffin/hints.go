@@ -24,6 +24,8 @@ func hintOf(err error) string {
 	var diffOption *diff.OptionError
 	var format *tensor.FormatError
 	switch {
+	case isNetwork(err):
+		return networkHint(err)
 	case errors.As(err, &usage):
 		return usage.hint
 	case errors.As(err, &chat) && chat.Tokenizer == "":

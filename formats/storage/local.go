@@ -15,8 +15,12 @@ func Local(dir string) fs.FS { return local(dir) }
 
 // Locate returns the source and the name of the file or directory at a path of the local file
 // system, which exists. The source of a directory is the directory itself, that of a file the
-// directory that holds it.
+// directory that holds it. Locate opens an address, SCHEME://…, through what Register was given for
+// its scheme; a file:// address is a path.
 func Locate(path string) (source fs.FS, name string, err error) {
+	if scheme, ok := Scheme(path); ok {
+		return locateAddress(scheme, path)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, "", err

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/hub"
+	"github.com/griffin-ckpt/griffin/formats/storage/remote"
+	"github.com/griffin-ckpt/griffin/formats/storage/web"
+)
+
+// registerBuckets makes Locate open the addresses of object stores. It is nil in a build without them.
+var registerBuckets func(pool func() *remote.Pool, register func(scheme string, open storage.Opener))
+
+// registerAddresses makes all commands read addresses where they read paths. Requests end with ctx. An
+// address is opened once in a run, so that all parts of a command read the same version of it.
+func registerAddresses(ctx context.Context, stderr io.Writer) {
+	pool := sync.OnceValue(func() *remote.Pool {
+		return remote.NewPool(ctx, remote.Options{Retrying: func(err error, wait time.Duration) {
+			fmt.Fprintf(stderr, "griffin: %v; trying again in %v\n", err, wait.Round(time.Second/10))
+		}})
+	})
+	register := func(scheme string, open storage.Opener) { storage.Register(scheme, openOnce(open)) }
+	openWeb := func(address string) (fs.FS, string, error) { return web.Open(address, web.Options{Pool: pool()}) }
+	register("https", openWeb)
+	register("http", openWeb)
+	register("hf", func(address string) (fs.FS, string, error) {
+		return hub.Open(address, hub.Options{Settings: hub.Environment(), Pool: pool()})
+	})
+	if registerBuckets != nil {
+		registerBuckets(pool, register)
+	}
+}
+
+// openOnce returns an Opener that remembers what it opened.
+func openOnce(open storage.Opener) storage.Opener {
+	type opened struct {
+		source fs.FS
+		name   string
+	}
+	var mu sync.Mutex
+	known := map[string]opened{}
+	return func(address string) (fs.FS, string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if o, ok := known[address]; ok {
+			return o.source, o.name, nil
+		}
+		source, name, err := open(address)
+		if err == nil {
+			known[address] = opened{source, name}
+		}
+		return source, name, err
+	}
+}
+
+// networkHints say what to do about files that cannot be read over the network.
+var networkHints = map[remote.Reason]string{
+	remote.Unreachable:  "check the connection and the address; HTTPS_PROXY names a proxy",
+	remote.Unauthorized: "check the name, or give credentials: HF_TOKEN or hf auth login for hf://, https://USER:PASSWORD@HOST/… for a web server",
+	remote.Forbidden:    "these credentials do not give access to it, or the address has expired",
+	remote.Gated:        "open the repository's page on the hub, accept its conditions, and set HF_TOKEN to a token of that account",
+	remote.Missing:      "check the address: spelling, revision, and that it leads to a checkpoint",
+	remote.Busy:         "wait as long as the server says; with HF_TOKEN the hub allows more requests",
+	remote.Failing:      "the fault is the server's: try again later",
+	remote.Changed:      "run the command again for the new version; hf:// addresses stay with one commit",
+	remote.NoRanges:     "download the file first, for example with curl -O",
+	remote.Insecure:     "use https://",
+	remote.Offline:      "HF_HUB_OFFLINE is set: unset it, or download the repository first with hf download",
+}
+
+// isNetwork reports whether an error comes from reading an address.
+func isNetwork(err error) bool {
+	return errors.As(err, new(*remote.Error)) || errors.As(err, new(*storage.SchemeError))
+}
+
+// networkHint returns what to do about an error for which isNetwork is true.
+func networkHint(err error) string {
+	var e *remote.Error
+	if errors.As(err, &e) {
+		return networkHints[e.Reason]
+	}
+	if registerBuckets == nil {
+		return "this griffin was built without object stores: it reads https:// and hf:// addresses"
+	}
+	return "griffin reads https://, hf://, gs:// and s3:// addresses"
+}

@@ -1,0 +1,61 @@
+package storage
+
+import (
+	"fmt"
+	"io/fs"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Opener returns the source and the name of the file or directory at an address, as Locate does for
+// paths.
+type Opener func(address string) (source fs.FS, name string, err error)
+
+var (
+	openersMu sync.RWMutex
+	openers   = map[string]Opener{}
+)
+
+// Register makes Locate open addresses of a scheme, such as "https", through open. A program calls it
+// before it opens checkpoints. A later call for the same scheme replaces the earlier one.
+func Register(scheme string, open Opener) {
+	openersMu.Lock()
+	defer openersMu.Unlock()
+	openers[scheme] = open
+}
+
+// Scheme returns the scheme of an address, SCHEME://…, and false if a path is not an address.
+func Scheme(path string) (scheme string, ok bool) {
+	scheme, _, ok = strings.Cut(path, "://")
+	if !ok || scheme == "" || strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
+		return "", false
+	}
+	return scheme, true
+}
+
+// SchemeError reports an address of a scheme for which nothing is registered.
+type SchemeError struct{ Scheme string }
+
+func (e *SchemeError) Error() string {
+	return fmt.Sprintf("addresses that begin with %s:// cannot be read", e.Scheme)
+}
+
+// locateAddress is Locate for an address.
+func locateAddress(scheme, address string) (fs.FS, string, error) {
+	if scheme == "file" {
+		u, err := url.Parse(address)
+		if err != nil || u.Host != "" && u.Host != "localhost" || u.Path == "" {
+			return nil, "", &fs.PathError{Op: "open", Path: address, Err: fs.ErrInvalid}
+		}
+		return Locate(filepath.FromSlash(u.Path))
+	}
+	openersMu.RLock()
+	open := openers[scheme]
+	openersMu.RUnlock()
+	if open == nil {
+		return nil, "", &SchemeError{scheme}
+	}
+	return open(address)
+}

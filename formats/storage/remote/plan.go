@@ -1,0 +1,184 @@
+package remote
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// span is a planned range of a file.
+type span struct {
+	node     *Node
+	off, end int64
+	next     int64 // the first byte that was not asked for
+	pos      int64 // behind the last byte that was read
+	touched  bool  // a reader is in it
+}
+
+const (
+	// joinGap is the largest gap, in bytes, that is fetched to join two extents into one request.
+	joinGap = 16 << 10
+
+	// How far spans are fetched ahead of their readers: always, before further spans are begun, and
+	// after that. A span without a reader is fetched to waiting.
+	nearAhead = 12 << 20
+	farAhead  = 32 << 20
+	waiting   = 8 << 20
+)
+
+// plan appends extents to what will be read.
+func (p *Pool) plan(extents []tensor.Extent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var last *span
+	for _, e := range extents {
+		f, ok := e.Store.(*File)
+		if !ok || f.node.pool != p || e.Length <= 0 || e.Offset < 0 || e.Offset >= f.node.size {
+			continue
+		}
+		end := min(e.Offset+e.Length, f.node.size)
+		if last != nil && last.node == f.node && e.Offset >= last.end && e.Offset-last.end <= joinGap {
+			f.node.forget(last.end, end, last)
+			last.end = end
+			continue
+		}
+		last = &span{node: f.node, off: e.Offset, end: end, next: e.Offset, pos: e.Offset}
+		f.node.forget(last.off, end, nil)
+		f.node.addSpan(last)
+		p.queue = append(p.queue, last)
+	}
+	p.pump()
+}
+
+// forget removes earlier plans for a range, except one.
+func (n *Node) forget(off, end int64, except *span) {
+	n.spans = slices.DeleteFunc(n.spans, func(s *span) bool {
+		overlaps := s != except && s.off < end && off < s.end
+		if overlaps {
+			n.pool.retire(s)
+		}
+		return overlaps
+	})
+}
+
+// retire removes a span from the lists of what is to be fetched.
+func (p *Pool) retire(s *span) {
+	isSpan := func(x *span) bool { return x == s }
+	p.queue = slices.DeleteFunc(p.queue, isSpan)
+	p.reading = slices.DeleteFunc(p.reading, isSpan)
+}
+
+func (n *Node) addSpan(s *span) {
+	i, _ := slices.BinarySearchFunc(n.spans, s.off, func(s *span, off int64) int { return cmp.Compare(s.off, off) })
+	n.spans = slices.Insert(n.spans, i, s)
+}
+
+// spanAt returns the span that a byte lies in, nil for none.
+func (n *Node) spanAt(off int64) *span {
+	i, found := slices.BinarySearchFunc(n.spans, off, func(s *span, off int64) int {
+		switch {
+		case s.end <= off:
+			return -1
+		case s.off > off:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return nil
+	}
+	return n.spans[i]
+}
+
+// claim moves a span from the queue to those that are being fetched.
+func (s *span) claim() {
+	p := s.node.pool
+	if i := slices.Index(p.queue, s); i >= 0 {
+		p.queue = slices.Delete(p.queue, i, i+1)
+		p.reading = append(p.reading, s)
+	}
+	s.touched = true
+}
+
+// passed records that a reader has read a range.
+func (n *Node) passed(off, length int64) {
+	s := n.spanAt(off)
+	if s == nil {
+		return
+	}
+	s.claim()
+	s.pos = max(s.pos, off+length)
+	if s.pos >= s.end {
+		n.pool.retire(s)
+		if i := slices.Index(n.spans, s); i >= 0 && s.next >= s.end {
+			n.spans = slices.Delete(n.spans, i, i+1)
+		}
+	}
+}
+
+// pump starts requests for what is planned, as far as memory and connections allow. Spans that are
+// being read come first, each to a distance of nearAhead; then those that will be read next.
+func (p *Pool) pump() {
+	for p.inFlight < p.o.InFlight && p.ctx.Err() == nil {
+		s := p.nearest(nearAhead)
+		if s == nil {
+			s = p.begin()
+		}
+		if s == nil {
+			s = p.nearest(farAhead)
+		}
+		if s == nil || !p.extend(s) {
+			return
+		}
+	}
+}
+
+// nearest returns the span whose reader is nearest to the end of what was asked for, if that is within
+// a distance, or a span without reader of which little was asked for.
+func (p *Pool) nearest(distance int64) (found *span) {
+	for _, s := range p.reading {
+		limit := distance
+		if !s.touched {
+			limit = waiting
+		}
+		if ahead := s.next - s.pos; s.next < s.end && ahead < limit && (found == nil || ahead < found.next-found.pos) {
+			found = s
+		}
+	}
+	return found
+}
+
+// begin claims the next span of the queue, nil if there is none.
+func (p *Pool) begin() *span {
+	if len(p.queue) == 0 {
+		return nil
+	}
+	s := p.queue[0]
+	p.queue = p.queue[1:]
+	p.reading = append(p.reading, s)
+	return s
+}
+
+// extend starts the next request of a span. It returns false if there is no memory.
+func (p *Pool) extend(s *span) bool {
+	n := s.node
+	if c := n.find(s.next); c != nil {
+		s.next = min(c.end(), s.end)
+		return true
+	}
+	size := n.gap(s.next, min(bufferSize, s.end-s.next))
+	if size <= smallSize && p.small+size > smallMemory {
+		p.trimSmall(smallMemory-size, false)
+		if p.small+size > smallMemory {
+			return false
+		}
+	}
+	c := p.start(n, s.next, size, false)
+	if c == nil {
+		return false
+	}
+	c.planned = true
+	s.next += size
+	return true
+}

@@ -1,0 +1,98 @@
+// Package remote reads files that are slow to reach, such as those of a web server or an object store,
+// through the interface of local ones. It fetches large ranges, several at a time, ahead of the
+// reader; resumes transfers that break; and bounds the memory that all of this takes.
+//
+// A Pool has the memory and the connections of any number of files. A Node is a file of a Pool; what
+// fetches its bytes is an Object, of which the packages web, hub and bucket have one each.
+//
+// Files are read ahead in the order of a plan (tensor.Planner). Without a plan, the ranges grow while
+// a file is read sequentially and stay small otherwise.
+package remote
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+)
+
+// Object gives access to the content of a file.
+type Object interface {
+	// Open returns n bytes of the content from offset off on. The file has so many. If the reader
+	// ends early or fails, the rest is asked for by another call. An *Error that is not Temporary ends
+	// the attempts.
+	Open(ctx context.Context, off, n int64) (io.ReadCloser, error)
+}
+
+// Options are the limits of a Pool. Zero values stand for the defaults.
+type Options struct {
+	Memory   int64         // bytes for content, DefaultMemory by default, 16 MiB at least
+	InFlight int           // requests at a time that are not being waited for, 24 by default
+	Attempts int           // without progress before a request fails, 8 by default
+	Backoff  time.Duration // before the second attempt, doubled before each further one; 250 ms by default
+	Stall    time.Duration // without a byte before a request counts as broken; 30 s by default
+
+	// Retrying, if not nil, is called before an attempt that follows others in vain, with what went
+	// wrong and how long the wait is. Calls may overlap.
+	Retrying func(err error, wait time.Duration)
+}
+
+const (
+	// DefaultMemory is the memory of a Pool in bytes.
+	DefaultMemory = 64 << 20
+
+	bufferSize  = 2 << 20  // of large requests
+	smallSize   = 64 << 10 // requests up to here have memory of their own
+	smallMemory = 4 << 20  // of small requests that are kept
+	smallest    = 4 << 10  // request outside a plan
+	mostBackoff = 8 * time.Second
+)
+
+// Pool holds what is fetched for a set of files, in bounded memory. It is safe for concurrent use.
+type Pool struct {
+	ctx context.Context
+	o   Options
+
+	mu       sync.Mutex
+	changed  sync.Cond         // after a chunk gained bytes, failed, or was released
+	free     []*storage.Buffer // of bufferSize
+	buffers  int               // in use or free
+	most     int               // buffers
+	small    int64             // bytes of small chunks
+	inFlight int
+	clock    int64    // counts reads, to tell which chunk was used last
+	chunks   []*chunk // all, of all files
+	reading  []*span  // claimed and not fetched to their end
+	queue    []*span  // planned and not claimed
+}
+
+// NewPool returns a Pool whose requests end when ctx does.
+func NewPool(ctx context.Context, o Options) *Pool {
+	if o.Memory == 0 {
+		o.Memory = DefaultMemory
+	}
+	o.Memory = max(o.Memory, 16<<20)
+	if o.InFlight == 0 {
+		o.InFlight = 24
+	}
+	if o.Attempts == 0 {
+		o.Attempts = 8
+	}
+	if o.Backoff == 0 {
+		o.Backoff = 250 * time.Millisecond
+	}
+	if o.Stall == 0 {
+		o.Stall = 30 * time.Second
+	}
+	p := &Pool{ctx: ctx, o: o, most: int((o.Memory - smallMemory) / bufferSize)}
+	p.changed.L = &p.mu
+	return p
+}
+
+// Context returns the context of the Pool's requests.
+func (p *Pool) Context() context.Context { return p.ctx }
+
+// Memory returns the bytes that the Pool holds at most.
+func (p *Pool) Memory() int64 { return p.o.Memory }
