@@ -221,7 +221,8 @@ func (c *conversion) writeWeights(ctx context.Context, path string, progress fun
 	}
 	defer func() { err = errors.Join(err, weights.Close()) }()
 	all := c.origin != nil && !c.options.Verify // the proof computes all digests
-	r, err := transfer.Execute(ctx, c.plan.List, weights, transfer.Options{Progress: progress, DigestSources: all})
+	r, err := transfer.Execute(ctx, c.plan.List, weights, transfer.Options{Progress: progress, DigestSources: all,
+		SourceMemory: storage.Memory(c.plan.Source.Checkpoint.Source)})
 	if err != nil {
 		return nil, nil, err
 	}

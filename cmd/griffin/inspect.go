@@ -174,6 +174,7 @@ func (r *inspection) digest(ctx context.Context, ckpt *tensor.Checkpoint, stderr
 func (r *inspection) readAll(ctx context.Context, ckpt *tensor.Checkpoint, stderr io.Writer, do func(context.Context, *tensor.Tensor, *tensorEntry) error) error {
 	bar := newProgress(stderr, "reading", r.Bytes)
 	defer bar.done()
+	tensor.PlanReads(ckpt.Tensors()...)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, t := range ckpt.Tensors() {

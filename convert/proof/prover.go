@@ -146,6 +146,11 @@ func (p *prover) queue() chan []*moves.Move {
 	slices.SortFunc(all, func(a, b []*moves.Move) int {
 		return cmp.Or(cmp.Compare(b[0].Source.Bytes(), a[0].Source.Bytes()), cmp.Compare(a[0].Source.Name, b[0].Source.Name))
 	})
+	var order []*tensor.Tensor
+	for _, group := range all {
+		order = append(order, group[0].Source)
+	}
+	tensor.PlanReads(order...)
 	queue := make(chan []*moves.Move, len(all))
 	for _, group := range all {
 		queue <- group

@@ -104,6 +104,7 @@ func (e *engine) run(l moves.List) error {
 		return err
 	}
 	slices.SortStableFunc(jobs, func(a, b *job) int { return cmp.Compare(b.bytes, a.bytes) })
+	planReads(jobs)
 	queue := make(chan *job, len(jobs))
 	for _, j := range jobs {
 		queue <- j

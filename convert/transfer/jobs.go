@@ -78,6 +78,21 @@ func jobFor[K comparable](by map[K]*job, key K, all *[]*job) *job {
 	return by[key]
 }
 
+// planReads tells the files of the sources in which order they will be read.
+func planReads(jobs []*job) {
+	var order []*tensor.Tensor
+	planned := map[*tensor.Tensor]bool{}
+	for _, j := range jobs {
+		for _, m := range j.moves {
+			if !planned[m.Source] {
+				planned[m.Source] = true
+				order = append(order, m.Source)
+			}
+		}
+	}
+	tensor.PlanReads(order...)
+}
+
 func compile(m *moves.Move, targets []*target) (*compiledMove, error) {
 	c := &compiledMove{Move: m, target: targets[m.Dest], elements: m.View.Elements(), size: m.Source.DType.Size(), destSize: targets[m.Dest].DType.Size()}
 	if c.size == 0 || c.destSize == 0 {

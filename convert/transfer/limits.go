@@ -16,8 +16,9 @@ type limits struct {
 	scratch int64 // of each worker; at least band and step
 }
 
-// limitsOf returns the limits for a list and where it goes.
-func limitsOf(list moves.List, dst Destination) limits {
+// limitsOf returns the limits for a list and where it goes. Reading the files of its sources holds
+// sourceMemory bytes beside.
+func limitsOf(list moves.List, dst Destination, sourceMemory int64) limits {
 	sinks := false
 	for i := range list.Dests {
 		f, _, _ := dst.At(i)
@@ -28,7 +29,7 @@ func limitsOf(list moves.List, dst Destination) limits {
 	for _, t := range list.Sources() {
 		streams = max(streams, tensor.StreamMemory(t))
 	}
-	l.buffers = max(l.buffers-int64(maxWorkers())*streams, l.buffers/4)
+	l.buffers = max(l.buffers-int64(maxWorkers())*streams-sourceMemory, l.buffers/4)
 	return l
 }
 

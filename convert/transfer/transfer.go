@@ -20,6 +20,10 @@ type Options struct {
 	// DigestSources asks for the digests of all sources. They are computed from what is read anyway; a
 	// source that is not read in order is read again.
 	DigestSources bool
+
+	// SourceMemory is how many bytes reading the files of the sources holds at most beside what Execute
+	// itself does. They are part of the 256 MiB.
+	SourceMemory int64
 }
 
 // Result is what Execute wrote and read.
@@ -38,7 +42,7 @@ type Result struct {
 // Execute returns a *tensor.FormatError if a source is corrupt or cannot be converted to the dtype of
 // its destination. After an error the files are incomplete.
 func Execute(ctx context.Context, l moves.List, dst Destination, o Options) (*Result, error) {
-	return execute(ctx, l, dst, o, limitsOf(l, dst))
+	return execute(ctx, l, dst, o, limitsOf(l, dst, o.SourceMemory))
 }
 
 func execute(ctx context.Context, l moves.List, dst Destination, o Options, limits limits) (*Result, error) {

@@ -250,6 +250,11 @@ func (a *archive) locate(directory int64) error {
 		}
 		return 1
 	})
+	var headers []tensor.Extent
+	for _, m := range byOffset {
+		headers = append(headers, tensor.Extent{Store: m.file, Offset: m.header, Length: int64(localSize + len(m.name))})
+	}
+	tensor.PlanExtents(headers)
 	for i, m := range byOffset {
 		limit := directory
 		if i+1 < len(byOffset) {

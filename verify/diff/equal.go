@@ -37,6 +37,7 @@ func (d *differ) compareBytes(ctx context.Context, pairs []*pair) (unequal map[*
 	}
 	d.progress.start("comparing", total)
 	found := &pairSet{pairs: map[*pair]bool{}}
+	planReads(jobs)
 	queue := make(chan *equalJob, len(jobs))
 	for _, j := range jobs {
 		queue <- j
@@ -76,6 +77,26 @@ func equalJobs(pairs []*pair, rangeBytes int64) []*equalJob {
 	}
 	slices.SortStableFunc(jobs, func(a, b *equalJob) int { return cmp.Compare(b.bytes, a.bytes) })
 	return jobs
+}
+
+// planReads tells the files on both sides in which order they will be read.
+func planReads(jobs []*equalJob) {
+	var extents []tensor.Extent
+	planned := map[*tensor.Tensor]bool{}
+	for _, j := range jobs {
+		for _, p := range j.pairs {
+			for _, o := range []*operand{p.a, p.b} {
+				all := tensor.Extents(o.stored)
+				if len(all) == 1 && !j.views && j.bytes < o.stored.Bytes() { // a range
+					extents = append(extents, tensor.Extent{Store: all[0].Store, Offset: all[0].Offset + j.first, Length: j.bytes})
+				} else if !planned[o.stored] {
+					planned[o.stored] = true
+					extents = append(extents, all...)
+				}
+			}
+		}
+	}
+	tensor.PlanExtents(extents)
 }
 
 // pairSet is a set of pairs that several goroutines use.

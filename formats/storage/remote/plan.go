@@ -14,11 +14,16 @@ type span struct {
 	next     int64 // the first byte that was not asked for
 	pos      int64 // behind the last byte that was read
 	touched  bool  // a reader is in it
+	used     int64 // pool.clock at the last read
 }
 
 const (
 	// joinGap is the largest gap, in bytes, that is fetched to join two extents into one request.
-	joinGap = 16 << 10
+	joinGap = 4 << 10
+
+	// joinSize is the size, in bytes, up to which an extent is joined with its neighbour. Larger ones may
+	// have readers of their own.
+	joinSize = 256 << 10
 
 	// How far spans are fetched ahead of their readers: always, before further spans are begun, and
 	// after that. A span without a reader is fetched to waiting.
@@ -38,7 +43,8 @@ func (p *Pool) plan(extents []tensor.Extent) {
 			continue
 		}
 		end := min(e.Offset+e.Length, f.node.size)
-		if last != nil && last.node == f.node && e.Offset >= last.end && e.Offset-last.end <= joinGap {
+		near := last != nil && last.node == f.node && e.Offset >= last.end && e.Offset-last.end <= joinGap
+		if near && min(last.end-last.off, e.Length) <= joinSize {
 			f.node.forget(last.end, end, last)
 			last.end = end
 			continue
@@ -108,7 +114,7 @@ func (n *Node) passed(off, length int64) {
 		return
 	}
 	s.claim()
-	s.pos = max(s.pos, off+length)
+	s.pos, s.used = max(s.pos, off+length), n.pool.clock
 	if s.pos >= s.end {
 		n.pool.retire(s)
 		if i := slices.Index(n.spans, s); i >= 0 && s.next >= s.end {
@@ -128,10 +134,35 @@ func (p *Pool) pump() {
 		if s == nil {
 			s = p.nearest(farAhead)
 		}
-		if s == nil || !p.extend(s) {
+		if s == nil || !p.extend(s) && !p.abandon() {
 			return
 		}
 	}
+}
+
+// abandonAfter is the number of reads elsewhere after which a span that was begun counts as given up, as
+// by a comparison that ends at the first difference.
+const abandonAfter = 4096
+
+// abandon ends the reading ahead of a span that was given up, and drops what was fetched of it. It
+// returns false if there is none.
+func (p *Pool) abandon() bool {
+	for _, s := range p.reading {
+		if !s.touched || p.clock-s.used < abandonAfter {
+			continue
+		}
+		p.retire(s)
+		dropped := false
+		for _, c := range slices.Clone(s.node.chunks) {
+			if c.off >= s.off && c.end() <= s.end && c.done && c.users == 0 {
+				c.drop()
+				dropped = true
+			}
+		}
+		s.node.spans = slices.DeleteFunc(s.node.spans, func(x *span) bool { return x == s })
+		return dropped
+	}
+	return false
 }
 
 // nearest returns the span whose reader is nearest to the end of what was asked for, if that is within
