@@ -153,9 +153,10 @@ func (p *Pool) fetch(c *chunk) {
 		if err == nil {
 			continue
 		}
-		if vain++; n >= smallSize {
-			vain = 0
+		if left := len(c.data) - at; n > 0 && n >= min(smallSize, left/4) {
+			vain = 0 // it goes on, if slowly
 		}
+		vain++
 		asked, ok := temporary(err)
 		if p.ctx.Err() != nil || !ok || vain >= p.o.Attempts || tries >= 10*p.o.Attempts {
 			break

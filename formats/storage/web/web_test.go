@@ -1,0 +1,252 @@
+package web_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/servertest"
+	"github.com/griffin-ckpt/griffin/formats/storage/remote"
+	"github.com/griffin-ckpt/griffin/formats/storage/web"
+)
+
+func options(t *testing.T) web.Options {
+	return web.Options{Pool: remote.NewPool(t.Context(), remote.Options{Backoff: time.Microsecond, Attempts: 4, Stall: 200 * time.Millisecond})}
+}
+
+func content(size int) []byte {
+	p := make([]byte, size)
+	rand.NewChaCha8([32]byte{1}).Read(p)
+	return p
+}
+
+// read opens an address and reads the file.
+func read(address string, o web.Options) ([]byte, error) {
+	source, name, err := web.Open(address, o)
+	if err != nil {
+		return nil, err
+	}
+	f, size, err := storage.Open(source, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	p := make([]byte, size)
+	_, err = f.ReadAt(p, 0)
+	return p, err
+}
+
+func reasonOf(err error) remote.Reason {
+	var e *remote.Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}
+
+// Whatever is wrong with the answers to some of the requests, what is read is right or an error.
+func TestFaults(t *testing.T) {
+	all := content(5 << 20)
+	// always: what happens if every answer from the third on is wrong. once: what may happen if only the
+	// third is; it does not matter if that was fetched ahead.
+	for name, tt := range map[string]struct {
+		fault        servertest.Fault
+		once, always remote.Reason
+	}{
+		"dropped":              {servertest.Drop, "", ""}, // each answer brings the half of what is left
+		"refused":              {servertest.Refuse, "", remote.Unreachable},
+		"stalled":              {servertest.Stall, "", ""},
+		"429":                  {servertest.Busy, "", remote.Busy},
+		"429 for an hour":      {servertest.BusyLong, remote.Busy, remote.Busy},
+		"503":                  {servertest.Failing, "", remote.Failing},
+		"401":                  {servertest.Unauthorized, remote.Unauthorized, remote.Unauthorized},
+		"403":                  {servertest.Forbidden, remote.Forbidden, remote.Forbidden},
+		"shorter range":        {servertest.Short, "", ""},
+		"another range":        {servertest.Shifted, remote.Invalid, remote.Invalid},
+		"length that lies":     {servertest.Lying, "", ""},
+		"file that grew":       {servertest.Grown, remote.Changed, remote.Changed},
+		"file that was stored": {servertest.Renamed, remote.Changed, remote.Changed},
+		"whole file":           {servertest.Whole, remote.NoRanges, remote.NoRanges},
+	} {
+		for _, always := range []bool{false, true} {
+			files := servertest.NewFiles(map[string][]byte{"dir/model.bin": all})
+			var mu sync.Mutex
+			requests := 0
+			address := servertest.Start(t, &servertest.Faulty{Handler: files, Fault: func(*http.Request) servertest.Fault {
+				mu.Lock()
+				defer mu.Unlock()
+				if requests++; requests == 3 || requests > 3 && always {
+					return tt.fault
+				}
+				return servertest.None
+			}})
+			got, err := read(address+"/dir/model.bin", options(t))
+			right, reason := err == nil && bytes.Equal(got, all), reasonOf(err)
+			if always && (right != (tt.always == "") || reason != tt.always) || !always && !right && (tt.once == "" || reason != tt.once) {
+				t.Errorf("%s, always %t: %v, right %t", name, always, err, right)
+			}
+			if err != nil && !strings.Contains(err.Error(), "/dir/model.bin: ") {
+				t.Errorf("%s: the error does not name the file: %v", name, err)
+			}
+		}
+	}
+}
+
+// What is wrong with the first answer already is an error of Open.
+func TestRefusals(t *testing.T) {
+	files := servertest.NewFiles(map[string][]byte{"small": content(1000), "large": content(17 << 20), "empty": {}})
+	fault := servertest.None
+	address := servertest.Start(t, &servertest.Faulty{Handler: files, Fault: func(*http.Request) servertest.Fault { return fault }})
+	for _, tt := range []struct {
+		name  string
+		fault servertest.Fault
+		want  remote.Reason
+	}{
+		{"small", servertest.None, ""},
+		{"empty", servertest.None, ""},
+		{"absent", servertest.None, remote.Missing},
+		{"small", servertest.Whole, ""}, // a small file is read in one piece
+		{"large", servertest.Whole, remote.NoRanges},
+		{"small", servertest.Unauthorized, remote.Unauthorized},
+		{"small", servertest.Forbidden, remote.Forbidden},
+		{"small", servertest.BusyLong, remote.Busy},
+		{"small", servertest.Failing, remote.Failing},
+		{"small", servertest.Refuse, remote.Unreachable},
+		{"small", servertest.Shifted, remote.Invalid},
+	} {
+		fault = tt.fault
+		if _, err := read(address+"/"+tt.name, options(t)); reasonOf(err) != tt.want || (err == nil) != (tt.want == "") {
+			t.Errorf("%s with fault %d: %v, want %q", tt.name, tt.fault, err, tt.want)
+		}
+	}
+	for address, want := range map[string]remote.Reason{
+		"http://example.org/model.bin": remote.Insecure,
+		"http://127.0.0.1.example.org": remote.Insecure,
+		"https:///model.bin":           remote.Invalid,
+		"https://%zz":                  remote.Invalid,
+	} {
+		if _, _, err := web.Open(address, options(t)); reasonOf(err) != want {
+			t.Errorf("%s: %v, want %q", address, err, want)
+		}
+	}
+}
+
+// A file that is replaced between two reads is refused, and stays refused.
+func TestChanged(t *testing.T) {
+	files := servertest.NewFiles(map[string][]byte{"f": content(1 << 20)})
+	source, name, err := web.Open(servertest.Start(t, files)+"/f", options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := storage.Open(source, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 1000)
+	if _, err := f.ReadAt(p, 500_000); err != nil {
+		t.Fatal(err)
+	}
+	files.Set("f", append(content(1<<20-1), 'x'))
+	if _, err := f.ReadAt(p, 900_000); reasonOf(err) != remote.Changed {
+		t.Errorf("after the change: %v", err)
+	}
+	if _, err := f.ReadAt(p, 500_000); reasonOf(err) != remote.Changed {
+		t.Errorf("what was read before: %v", err)
+	}
+}
+
+// User and password go to the server of the address, and neither they nor the query appear anywhere.
+func TestCredentials(t *testing.T) {
+	files := servertest.NewFiles(map[string][]byte{"f": content(100_000)})
+	var mu sync.Mutex
+	var leaked []string
+	other := servertest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if auth := r.Header.Get("Authorization"); auth != "" {
+			leaked = append(leaked, auth)
+		}
+		files.ServeHTTP(w, r)
+	}))
+	refuse := false
+	address := servertest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		if refuse || user != "anna" || password != "secret" || r.URL.RawQuery != "sig=hidden" {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return
+		}
+		http.Redirect(w, r, other+r.URL.Path, http.StatusFound)
+	}))
+	with := strings.Replace(address, "http://", "http://anna:secret@", 1) + "/f?sig=hidden"
+	source, name, err := web.Open(with, options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := storage.Open(source, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.ReadAt(make([]byte, 50_000), 20_000); err != nil {
+		t.Fatal(err)
+	}
+	if len(leaked) > 0 {
+		t.Errorf("the other host saw %q", leaked)
+	}
+	refuse = true
+	_, _, err = web.Open(with, options(t))
+	origin := storage.OriginOf(source, name)
+	for _, text := range []string{err.Error(), storage.Path(source, name), origin.Address} {
+		if text == "" || strings.Contains(text, "secret") || strings.Contains(text, "hidden") || strings.Contains(text, "anna") {
+			t.Errorf("credentials in %q", text)
+		}
+	}
+	if len(origin.Files) != 1 || origin.Files[0].Version == "" {
+		t.Errorf("origin %+v", origin)
+	}
+}
+
+// A directory shows the files that checkpoints have.
+func TestDirectory(t *testing.T) {
+	files := servertest.NewFiles(map[string][]byte{"m/config.json": []byte("{}"), "m/model-1.safetensors": content(50), "m/model.safetensors.index.json": []byte("[]"),
+		"m/default/_METADATA": []byte("{}"), "empty/unknown": nil})
+	address := servertest.Start(t, files)
+	for _, at := range []string{"/m", "/m/"} {
+		source, name, err := web.Open(address+at, options(t))
+		if err != nil || name != "." {
+			t.Fatalf("%s: %q, %v", at, name, err)
+		}
+		entries, err := fs.ReadDir(source, ".")
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		if got := strings.Join(names, " "); err != nil || got != "config.json default model.safetensors.index.json" {
+			t.Errorf("%s has %s, %v", at, got, err)
+		}
+		if info, err := fs.Stat(source, "default"); err != nil || !info.IsDir() {
+			t.Errorf("default: %v", err)
+		}
+		if got, err := storage.ReadFile(source, "model-1.safetensors", 100); err != nil || len(got) != 50 {
+			t.Errorf("a file that an index names: %d bytes, %v", len(got), err)
+		}
+		if _, err := storage.ReadFile(source, "absent", 100); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("an absent file: %v", err)
+		}
+		if _, err := storage.ReadFile(source, "../m/config.json", 100); err == nil {
+			t.Error("a name that leads out of the directory was opened")
+		}
+		if got := storage.Path(source, "config.json"); got != address+"/m/config.json" {
+			t.Errorf("a file is called %s", got)
+		}
+	}
+	if _, _, err := web.Open(address+"/empty/", options(t)); reasonOf(err) != remote.Missing {
+		t.Errorf("a directory without known files: %v", err)
+	}
+}
