@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 )
 
 func TestMain(m *testing.M) {
@@ -19,7 +23,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs testdata/script: each file reads as a session at a terminal, and its name says
-// what it guards. $DATA is the repository's testdata, $TEXTMODEL a small model with a tokenizer.
+// what it guards. $DATA is the repository's testdata, $TEXTMODEL a small model with a tokenizer. $WEB serves
+// testdata, and $HF_ENDPOINT serves parts of it as repositories of a hub.
 func TestScripts(t *testing.T) {
 	data, err := filepath.Abs("../../testdata")
 	if err != nil {
@@ -27,11 +32,18 @@ func TestScripts(t *testing.T) {
 	}
 	textModel := filepath.Join(t.TempDir(), "textmodel")
 	writeTextModel(t, data, textModel)
+	web := storagetest.Start(t, http.FileServer(http.Dir(data)))
+	faulty := storagetest.Start(t, &storagetest.Faulty{Handler: http.FileServer(http.Dir(data)), Fault: faultOf})
+	hub := newHub(t, data)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", data)
 			env.Setenv("TEXTMODEL", textModel)
+			env.Setenv("WEB", web)
+			env.Setenv("FAULTY", faulty)
+			env.Setenv("HF_ENDPOINT", hub)
+			env.Setenv("HF_HOME", filepath.Join(env.WorkDir, "hf-home"))
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -58,4 +70,31 @@ func wantStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if want := args[0]; want != strconv.Itoa(code) {
 		ts.Fatalf("exit status %d, want %s", code, want)
 	}
+}
+
+// newHub starts a hub with repositories made of testdata.
+func newHub(t *testing.T, data string) string {
+	h := storagetest.NewHub()
+	for name, dir := range map[string]string{"org/tiny": "tiny-griffin/hf", "org/original": "tiny-griffin/original", "org/private": "tiny-griffin/hf"} {
+		contents := map[string][]byte{}
+		root := os.DirFS(filepath.Join(data, filepath.FromSlash(dir)))
+		err := fs.WalkDir(root, ".", func(path string, e fs.DirEntry, err error) error {
+			if err == nil && !e.IsDir() {
+				contents[path], err = fs.ReadFile(root, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		repo, _ := h.Add(name, contents)
+		repo.Private = name == "org/private"
+	}
+	return h.Start(t)
+}
+
+// faultOf chooses what is wrong with answers about weights by the query: ?fault=drop.
+func faultOf(r *http.Request) storagetest.Fault {
+	return map[string]storagetest.Fault{"drop": storagetest.Drop, "403": storagetest.Forbidden, "busy": storagetest.BusyLong,
+		"whole": storagetest.Whole, "renamed": storagetest.Renamed, "short": storagetest.Short}[r.URL.Query().Get("fault")]
 }

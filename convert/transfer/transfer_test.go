@@ -125,9 +125,12 @@ func TestLimitsOfBufferedSources(t *testing.T) {
 		return moves.List{Dests: []moves.Dest{{Name: "w", DType: tensor.U8, Shape: []int64{4}}}, Moves: []moves.Move{{Source: t, View: tensor.RowMajor(4)}}}
 	}
 	files := newFiles(t, m.Rand, list(stream))
-	plain, less := limitsOf(list(stream), files), limitsOf(list(merged), files)
+	plain, less := limitsOf(list(stream), files, 0), limitsOf(list(merged), files, 0)
 	if got := plain.buffers - less.buffers; got != int64(maxWorkers())*5<<20 {
 		t.Errorf("%d bytes less for matrices, with %d workers", got, maxWorkers())
+	}
+	if got := plain.buffers - limitsOf(list(stream), files, 9<<20).buffers; got != 9<<20 {
+		t.Errorf("%d bytes less for matrices, with 9 MiB for the files of the sources", got)
 	}
 }
 

@@ -46,6 +46,11 @@ var imports = []struct {
 	{"formats/safetensors", []string{"formats/internal/...", "formats/storage", "formats/strictjson", "formats/tensor"}},
 	{"formats/sentencepiece", []string{"formats/tensor"}},
 	{"formats/storage", []string{"formats/tensor"}},
+	{"formats/storage/hub", []string{"formats/storage", "formats/storage/internal/...", "formats/storage/remote"}},
+	{"formats/storage/internal/httpfile", []string{"formats/storage/remote"}},
+	{"formats/storage/remote", []string{"formats/storage", "formats/tensor"}},
+	{"formats/storage/storagetest", nil}, // for tests
+	{"formats/storage/web", []string{"formats/storage", "formats/storage/internal/...", "formats/storage/remote"}},
 	{"formats/strictjson", []string{"formats/tensor"}},
 	{"formats/tensor", nil},
 	{"formats/tensor/tensortest", []string{"formats/tensor"}},
@@ -118,7 +123,7 @@ var confined = []struct {
 	reason   string
 }{
 	{"os", []string{
-		"cmd/griffin", "formats/storage",
+		"cmd/griffin", "formats/storage", "formats/storage/hub",
 		// Files that write, or look at a destination.
 		"convert/stage.go", "convert/huggingface/copy.go", "convert/transfer/destination.go", "convert/transfer/engine.go",
 		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go", "formats/orbax/write_sink.go", "formats/orbax/write_spool.go",

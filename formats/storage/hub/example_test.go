@@ -8,14 +8,14 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/hub"
-	"github.com/griffin-ckpt/griffin/formats/storage/internal/servertest"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
+	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 )
 
 // A repository is a source whose files are read at one commit. This one is on a hub in this process;
 // hub.Environment() has the settings for the real one.
 func ExampleOpen() {
-	h := servertest.NewHub()
+	h := storagetest.NewHub()
 	h.Add("org/model", map[string][]byte{"config.json": []byte(`{"model_type": "recurrent_gemma"}`), "sub/vocab": nil})
 	server := httptest.NewServer(h)
 	defer server.Close()

@@ -12,8 +12,8 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/hub"
-	"github.com/griffin-ckpt/griffin/formats/storage/internal/servertest"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
+	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 )
 
 var large = bytes.Repeat([]byte("weights "), 10_000)
@@ -38,7 +38,7 @@ func reasonOf(err error) remote.Reason {
 
 // All ways to write an address lead to the right file of the right commit.
 func TestOpen(t *testing.T) {
-	h := servertest.NewHub()
+	h := storagetest.NewHub()
 	repo, first := h.Add("org/model", contents())
 	older := contents()
 	older["config.json"] = []byte("older")
@@ -85,7 +85,7 @@ func TestOpen(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	h := servertest.NewHub()
+	h := storagetest.NewHub()
 	h.Add("org/model", contents())
 	private, _ := h.Add("org/private", contents())
 	private.Private = true
@@ -125,7 +125,7 @@ func TestErrors(t *testing.T) {
 // The token opens private repositories. The other host, which has the large files, does not see it, and
 // no error shows it.
 func TestToken(t *testing.T) {
-	h := servertest.NewHub()
+	h := storagetest.NewHub()
 	repo, commit := h.Add("org/private", contents())
 	repo.Private, repo.Gated = true, true
 	o := options(t, h.Start(t))
@@ -163,7 +163,7 @@ func TestToken(t *testing.T) {
 
 // A source stays at its commit when the branch moves on.
 func TestPinned(t *testing.T) {
-	h := servertest.NewHub()
+	h := storagetest.NewHub()
 	repo, first := h.Add("org/model", contents())
 	source, _, err := hub.Open("hf://org/model", options(t, h.Start(t)))
 	if err != nil {
@@ -212,7 +212,7 @@ func writeCache(t *testing.T, cache, commit string, files map[string][]byte) {
 
 // Files that the cache holds in full are read from there, and offline nothing else is.
 func TestCache(t *testing.T) {
-	h := servertest.NewHub()
+	h := storagetest.NewHub()
 	_, commit := h.Add("org/model", contents())
 	o := options(t, h.Start(t))
 	writeCache(t, o.Cache, commit, map[string][]byte{"model.safetensors": large, "config.json": []byte("cut"), "sub/other": []byte("other")})

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
-	"github.com/griffin-ckpt/griffin/formats/storage/internal/servertest"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
+	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 	"github.com/griffin-ckpt/griffin/formats/storage/web"
 )
 
@@ -57,35 +57,35 @@ func TestFaults(t *testing.T) {
 	// always: what happens if every answer from the third on is wrong. once: what may happen if only the
 	// third is; it does not matter if that was fetched ahead.
 	for name, tt := range map[string]struct {
-		fault        servertest.Fault
+		fault        storagetest.Fault
 		once, always remote.Reason
 	}{
-		"dropped":              {servertest.Drop, "", ""}, // each answer brings the half of what is left
-		"refused":              {servertest.Refuse, "", remote.Unreachable},
-		"stalled":              {servertest.Stall, "", ""},
-		"429":                  {servertest.Busy, "", remote.Busy},
-		"429 for an hour":      {servertest.BusyLong, remote.Busy, remote.Busy},
-		"503":                  {servertest.Failing, "", remote.Failing},
-		"401":                  {servertest.Unauthorized, remote.Unauthorized, remote.Unauthorized},
-		"403":                  {servertest.Forbidden, remote.Forbidden, remote.Forbidden},
-		"shorter range":        {servertest.Short, "", ""},
-		"another range":        {servertest.Shifted, remote.Invalid, remote.Invalid},
-		"length that lies":     {servertest.Lying, "", ""},
-		"file that grew":       {servertest.Grown, remote.Changed, remote.Changed},
-		"file that was stored": {servertest.Renamed, remote.Changed, remote.Changed},
-		"whole file":           {servertest.Whole, remote.NoRanges, remote.NoRanges},
+		"dropped":              {storagetest.Drop, "", ""}, // each answer brings the half of what is left
+		"refused":              {storagetest.Refuse, "", remote.Unreachable},
+		"stalled":              {storagetest.Stall, "", ""},
+		"429":                  {storagetest.Busy, "", remote.Busy},
+		"429 for an hour":      {storagetest.BusyLong, remote.Busy, remote.Busy},
+		"503":                  {storagetest.Failing, "", remote.Failing},
+		"401":                  {storagetest.Unauthorized, remote.Unauthorized, remote.Unauthorized},
+		"403":                  {storagetest.Forbidden, remote.Forbidden, remote.Forbidden},
+		"shorter range":        {storagetest.Short, "", ""},
+		"another range":        {storagetest.Shifted, remote.Invalid, remote.Invalid},
+		"length that lies":     {storagetest.Lying, "", ""},
+		"file that grew":       {storagetest.Grown, remote.Changed, remote.Changed},
+		"file that was stored": {storagetest.Renamed, remote.Changed, remote.Changed},
+		"whole file":           {storagetest.Whole, remote.NoRanges, remote.NoRanges},
 	} {
 		for _, always := range []bool{false, true} {
-			files := servertest.NewFiles(map[string][]byte{"dir/model.bin": all})
+			files := storagetest.NewFiles(map[string][]byte{"dir/model.bin": all})
 			var mu sync.Mutex
 			requests := 0
-			address := servertest.Start(t, &servertest.Faulty{Handler: files, Fault: func(*http.Request) servertest.Fault {
+			address := storagetest.Start(t, &storagetest.Faulty{Handler: files, Fault: func(*http.Request) storagetest.Fault {
 				mu.Lock()
 				defer mu.Unlock()
 				if requests++; requests == 3 || requests > 3 && always {
 					return tt.fault
 				}
-				return servertest.None
+				return storagetest.None
 			}})
 			got, err := read(address+"/dir/model.bin", options(t))
 			right, reason := err == nil && bytes.Equal(got, all), reasonOf(err)
@@ -101,25 +101,25 @@ func TestFaults(t *testing.T) {
 
 // What is wrong with the first answer already is an error of Open.
 func TestRefusals(t *testing.T) {
-	files := servertest.NewFiles(map[string][]byte{"small": content(1000), "large": content(17 << 20), "empty": {}})
-	fault := servertest.None
-	address := servertest.Start(t, &servertest.Faulty{Handler: files, Fault: func(*http.Request) servertest.Fault { return fault }})
+	files := storagetest.NewFiles(map[string][]byte{"small": content(1000), "large": content(17 << 20), "empty": {}})
+	fault := storagetest.None
+	address := storagetest.Start(t, &storagetest.Faulty{Handler: files, Fault: func(*http.Request) storagetest.Fault { return fault }})
 	for _, tt := range []struct {
 		name  string
-		fault servertest.Fault
+		fault storagetest.Fault
 		want  remote.Reason
 	}{
-		{"small", servertest.None, ""},
-		{"empty", servertest.None, ""},
-		{"absent", servertest.None, remote.Missing},
-		{"small", servertest.Whole, ""}, // a small file is read in one piece
-		{"large", servertest.Whole, remote.NoRanges},
-		{"small", servertest.Unauthorized, remote.Unauthorized},
-		{"small", servertest.Forbidden, remote.Forbidden},
-		{"small", servertest.BusyLong, remote.Busy},
-		{"small", servertest.Failing, remote.Failing},
-		{"small", servertest.Refuse, remote.Unreachable},
-		{"small", servertest.Shifted, remote.Invalid},
+		{"small", storagetest.None, ""},
+		{"empty", storagetest.None, ""},
+		{"absent", storagetest.None, remote.Missing},
+		{"small", storagetest.Whole, ""}, // a small file is read in one piece
+		{"large", storagetest.Whole, remote.NoRanges},
+		{"small", storagetest.Unauthorized, remote.Unauthorized},
+		{"small", storagetest.Forbidden, remote.Forbidden},
+		{"small", storagetest.BusyLong, remote.Busy},
+		{"small", storagetest.Failing, remote.Failing},
+		{"small", storagetest.Refuse, remote.Unreachable},
+		{"small", storagetest.Shifted, remote.Invalid},
 	} {
 		fault = tt.fault
 		if _, err := read(address+"/"+tt.name, options(t)); reasonOf(err) != tt.want || (err == nil) != (tt.want == "") {
@@ -140,8 +140,8 @@ func TestRefusals(t *testing.T) {
 
 // A file that is replaced between two reads is refused, and stays refused.
 func TestChanged(t *testing.T) {
-	files := servertest.NewFiles(map[string][]byte{"f": content(1 << 20)})
-	source, name, err := web.Open(servertest.Start(t, files)+"/f", options(t))
+	files := storagetest.NewFiles(map[string][]byte{"f": content(1 << 20)})
+	source, name, err := web.Open(storagetest.Start(t, files)+"/f", options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,10 +164,10 @@ func TestChanged(t *testing.T) {
 
 // User and password go to the server of the address, and neither they nor the query appear anywhere.
 func TestCredentials(t *testing.T) {
-	files := servertest.NewFiles(map[string][]byte{"f": content(100_000)})
+	files := storagetest.NewFiles(map[string][]byte{"f": content(100_000)})
 	var mu sync.Mutex
 	var leaked []string
-	other := servertest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	other := storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		if auth := r.Header.Get("Authorization"); auth != "" {
@@ -176,7 +176,7 @@ func TestCredentials(t *testing.T) {
 		files.ServeHTTP(w, r)
 	}))
 	refuse := false
-	address := servertest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	address := storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
 		if refuse || user != "anna" || password != "secret" || r.URL.RawQuery != "sig=hidden" {
 			http.Error(w, "no", http.StatusUnauthorized)
@@ -214,9 +214,9 @@ func TestCredentials(t *testing.T) {
 
 // A directory shows the files that checkpoints have.
 func TestDirectory(t *testing.T) {
-	files := servertest.NewFiles(map[string][]byte{"m/config.json": []byte("{}"), "m/model-1.safetensors": content(50), "m/model.safetensors.index.json": []byte("[]"),
+	files := storagetest.NewFiles(map[string][]byte{"m/config.json": []byte("{}"), "m/model-1.safetensors": content(50), "m/model.safetensors.index.json": []byte("[]"),
 		"m/default/_METADATA": []byte("{}"), "empty/unknown": nil})
-	address := servertest.Start(t, files)
+	address := storagetest.Start(t, files)
 	for _, at := range []string{"/m", "/m/"} {
 		source, name, err := web.Open(address+at, options(t))
 		if err != nil || name != "." {

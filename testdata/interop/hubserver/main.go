@@ -1,7 +1,7 @@
-// Command serve runs the stand-in for the Hugging Face Hub over directories, for checks that are not
+// Command hubserver runs the stand-in for the Hugging Face Hub over directories, for checks that are not
 // written in Go. It prints the hub's address and runs until its standard input ends.
 //
-//	go run ./formats/storage/internal/servertest/serve ORG/NAME=DIR...
+//	go run ./testdata/interop/hubserver ORG/NAME=DIR...
 package main
 
 import (
@@ -14,16 +14,16 @@ import (
 	"os"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/formats/storage/internal/servertest"
+	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 )
 
 func main() {
 	log.SetFlags(0)
-	hub := servertest.NewHub()
+	hub := storagetest.NewHub()
 	for _, arg := range os.Args[1:] {
 		name, dir, ok := strings.Cut(arg, "=")
 		if !ok {
-			log.Fatalf("serve: %q is not ORG/NAME=DIR", arg)
+			log.Fatalf("hubserver: %q is not ORG/NAME=DIR", arg)
 		}
 		contents := map[string][]byte{}
 		err := fs.WalkDir(os.DirFS(dir), ".", func(path string, e fs.DirEntry, err error) error {

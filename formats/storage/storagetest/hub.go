@@ -1,4 +1,4 @@
-package servertest
+package storagetest
 
 import (
 	"crypto/sha1"

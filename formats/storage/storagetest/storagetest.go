@@ -1,6 +1,6 @@
-// Package servertest has servers for tests of sources: one of files, a stand-in for the Hugging Face
+// Package storagetest has servers for tests of sources: one of files, a stand-in for the Hugging Face
 // Hub, and one that breaks the answers of another.
-package servertest
+package storagetest
 
 import (
 	"bytes"
