@@ -46,6 +46,7 @@ var imports = []struct {
 	{"formats/safetensors", []string{"formats/internal/...", "formats/storage", "formats/strictjson", "formats/tensor"}},
 	{"formats/sentencepiece", []string{"formats/tensor"}},
 	{"formats/storage", []string{"formats/tensor"}},
+	{"formats/storage/bucket", []string{"formats/storage", "formats/storage/remote"}},
 	{"formats/storage/hub", []string{"formats/storage", "formats/storage/internal/...", "formats/storage/remote"}},
 	{"formats/storage/internal/httpfile", []string{"formats/storage/remote"}},
 	{"formats/storage/remote", []string{"formats/storage", "formats/tensor"}},
@@ -131,6 +132,8 @@ var confined = []struct {
 		"verify/internal/cases", // for tests
 	}, "files are read through a source of formats/storage"},
 	{"net/http", []string{"cmd/griffin", "formats/storage/..."}, "networks are reached through formats/storage"},
+	{"gocloud.dev/...", []string{"formats/storage/bucket"}, "the clouds' libraries are heavy; only the command imports what has them"},
+	{module + "/formats/storage/bucket", []string{"cmd/griffin"}, "the clouds' libraries are heavy"},
 	{"gonum.org/v1/plot/...", []string{"verify/report/..."}, "plots and fonts are heavy; libraries do without them"},
 	{"github.com/urfave/cli/...", []string{"cmd/griffin"}, "flags are read by the command"},
 	{"github.com/schollz/progressbar/...", []string{"cmd/griffin"}, "progress is shown by the command"},

@@ -1,0 +1,141 @@
+package bucket_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/memblob"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/bucket"
+	"github.com/griffin-ckpt/griffin/formats/storage/remote"
+)
+
+func options(t *testing.T) bucket.Options {
+	return bucket.Options{Pool: remote.NewPool(t.Context(), remote.Options{Backoff: time.Microsecond, Attempts: 2})}
+}
+
+func memory(t *testing.T, contents map[string]string) *blob.Bucket {
+	t.Helper()
+	b := memblob.OpenBucket(nil)
+	t.Cleanup(func() { b.Close() })
+	for key, content := range contents {
+		if err := b.WriteAll(t.Context(), key, []byte(content), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+func reasonOf(err error) remote.Reason {
+	var e *remote.Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}
+
+func TestNew(t *testing.T) {
+	large := strings.Repeat("weights ", 1<<17)
+	b := memory(t, map[string]string{"ckpt/model.bin": large, "ckpt/d/1": "one", "ckpt/d/2/x": "two", "ckpt/": "", "top": "top", "ckpt//odd": "odd", "ckpt.bak/x": ""})
+	for at, want := range map[string]struct{ name, list string }{
+		"ckpt":           {".", "d model.bin"},
+		"ckpt/":          {".", "d model.bin"},
+		"":               {".", "ckpt ckpt.bak top"},
+		"ckpt/model.bin": {"model.bin", "d model.bin"},
+		"ckpt/d":         {".", "1 2"},
+		"top":            {"top", "ckpt ckpt.bak top"},
+	} {
+		source, name, err := bucket.New(b, "mem://b", at, options(t))
+		if err != nil || name != want.name {
+			t.Errorf("%q: %q, %v", at, name, err)
+			continue
+		}
+		entries, err := fs.ReadDir(source, ".")
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		if got := strings.Join(names, " "); got != want.list || err != nil {
+			t.Errorf("%q lists %q, %v", at, got, err)
+		}
+		if got := storage.Path(source, name); got != strings.TrimSuffix("mem://b/"+at, "/") {
+			t.Errorf("%q is called %s", at, got)
+		}
+	}
+	for at, want := range map[string]remote.Reason{"absent": remote.Missing, "absent/": remote.Missing, "a/../b": remote.Invalid, "ckp": remote.Missing} {
+		if _, _, err := bucket.New(b, "mem://b", at, options(t)); reasonOf(err) != want {
+			t.Errorf("%q: %v", at, err)
+		}
+	}
+
+	source, _, err := bucket.New(b, "mem://b", "ckpt", options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"model.bin": large, "d/1": "one", "d/2/x": "two"} {
+		info, err := fs.Stat(source, name)
+		if err != nil || info.Size() != int64(len(content)) || !info.Mode().IsRegular() {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+		if got, err := storage.ReadFile(source, name, 1<<21); err != nil || string(got) != content {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	if info, err := fs.Stat(source, "d/2"); err != nil || !info.IsDir() {
+		t.Errorf("d/2: %v", err)
+	}
+	for _, name := range []string{"absent", "d/absent", "d/3/x", "../top"} {
+		if _, err := fs.Stat(source, name); !errors.Is(err, fs.ErrNotExist) && name != "../top" || err == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := source.Open(name); err == nil {
+			t.Errorf("%s was opened", name)
+		}
+	}
+	origin := storage.OriginOf(source, ".")
+	if origin.Address != "mem://b/ckpt" || len(origin.Files) != 3 || origin.Files[0].Name != "d/1" || origin.Files[0].Version == "" {
+		t.Errorf("origin %+v", origin)
+	}
+}
+
+// An object that is replaced or removed while it is read is refused.
+func TestChanged(t *testing.T) {
+	for name, change := range map[string]func(b *blob.Bucket) error{
+		"longer":  func(b *blob.Bucket) error { return b.WriteAll(t.Context(), "f", make([]byte, 2<<20), nil) },
+		"removed": func(b *blob.Bucket) error { return b.Delete(t.Context(), "f") },
+	} {
+		b := memory(t, map[string]string{"f": string(bytes.Repeat([]byte("x"), 1<<20))})
+		source, file, err := bucket.New(b, "mem://b", "f", options(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, _, err := storage.Open(source, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.ReadAt(make([]byte, 10), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := change(b); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.ReadAt(make([]byte, 10), 500_000); reasonOf(err) != remote.Changed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for _, address := range []string{"s3://", "gs:///key", "azblob://b/key", "s3://bucket?no_such_parameter=secret", "gs://%zz"} {
+		_, _, err := bucket.Open(address, options(t))
+		if reasonOf(err) != remote.Invalid || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
