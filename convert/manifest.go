@@ -18,10 +18,9 @@ import (
 // newManifest describes a plan that was carried out by a version of the tool, in a format. digests has
 // those that are known: of all p.Dests and of some sources. from may be nil.
 func newManifest(p *Plan, version, format string, digests *moves.Digests, from *provenance) *manifest.Manifest {
-	source := p.Source.Checkpoint
 	m := &manifest.Manifest{
 		Griffin:     version,
-		Source:      manifest.Source{Name: baseName(source.Path), Format: source.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix},
+		Source:      describeSource(p),
 		Layout:      p.Layout.String(),
 		Format:      format,
 		DType:       "keep",
@@ -105,4 +104,16 @@ func digestFile(ctx context.Context, source fs.FS, name string) ([]byte, error) 
 			return nil, err
 		}
 	}
+}
+
+// describeSource describes the source of a plan.
+func describeSource(p *Plan) manifest.Source {
+	c := p.Source.Checkpoint
+	s := manifest.Source{Name: baseName(c.Path), Format: c.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix}
+	origin := storage.OriginOf(c.Source, c.Root)
+	s.Address, s.Commit = origin.Address, origin.Commit
+	for _, f := range origin.Files {
+		s.Files = append(s.Files, manifest.FileVersion(f))
+	}
+	return s
 }

@@ -38,6 +38,16 @@ type Source struct {
 	Format string `json:"format"`
 	Layout string `json:"layout"`
 	Prefix string `json:"prefix,omitempty"` // of the names of the model's tensors
+
+	Address string        `json:"address,omitempty"` // where it was read over a network, without credentials
+	Commit  string        `json:"commit,omitempty"`  // of the repository at Address
+	Files   []FileVersion `json:"files,omitempty"`   // that were read at Address, if there is no commit
+}
+
+// FileVersion is the version of a file that was read over a network.
+type FileVersion struct {
+	Name    string `json:"name"`              // below the address of its directory
+	Version string `json:"version,omitempty"` // the server's name for its content: ETag, generation or date
 }
 
 // Settings are the parts of a model's configuration that shapes do not show.
