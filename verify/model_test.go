@@ -22,3 +22,19 @@ func openModel(t testing.TB, path string, s model.Settings) *runtime.Model {
 	}
 	return m
 }
+
+// verifyFiles is Verify with paths.
+func verifyFiles(t testing.TB, source, converted string, o Options) (*Verdict, error) {
+	t.Helper()
+	a, err := formats.Open(source, formats.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	b, err := formats.Open(converted, formats.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	return Verify(t.Context(), a, b, o)
+}

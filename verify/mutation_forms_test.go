@@ -77,7 +77,7 @@ var dividedFaults = []fault{
 	{dividedClass, "soft cap left to the default", without("logits_soft_cap"), "stands for 30", false},
 	{dividedClass, "soft cap that is large and no power of two", field("logits_soft_cap", constant(1e6)), "only a power of two", false},
 	{dividedClass, "soft cap that is too small", field("logits_soft_cap", constant(512.0)), "only a power of two", false},
-	{recordClass, "another divisor", misrecorded("huggingface.embedding_divided_by", func(_ *made, r map[string]any) { inner(r, "huggingface")["embedding_divided_by"] = 2.0 }), "the way back", false},
+	{recordClass, "another divisor", misrecorded("huggingface.embedding_divided_by", func(_ *made, r map[string]any) { inner(r, "huggingface")["embedding_divided_by"] = 2.0 }), "a conversion back", false},
 	{recordClass, "embedding said to be scaled", misrecorded("settings.embedding_scale", func(_ *made, r map[string]any) { inner(r, "settings")["embedding_scale"] = true }), "true, not false", false},
 	{recordClass, "soft cap said to be the model's", misrecorded("settings.logits_soft_cap", func(_ *made, r map[string]any) { inner(r, "settings")["logits_soft_cap"] = 30.0 }), "30, not 0", false},
 }
@@ -107,7 +107,7 @@ var matchedFaults = []fault{
 	{recordClass, "cut short", func(m *made) []string {
 		m.disturb = cutRecord
 		return []string{manifest.Name}
-	}, "a file that is none", false},
+	}, "a corrupt file", false},
 	{recordClass, "that of a conversion to torch", misrecorded("layout", func(_ *made, r map[string]any) { r["layout"] = "torch" }), "another conversion", false},
 }
 

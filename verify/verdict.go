@@ -31,6 +31,8 @@ type Verdict struct {
 	Runtime *RuntimeResult  `json:"runtime,omitempty"` // where source and converted diverge when each is run by a runtime of its layout
 
 	Notes []string `json:"notes,omitempty"` // what the reader should know, one sentence each; no failures
+
+	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
 }
 
 // Subject is a checkpoint that was verified.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -57,17 +59,14 @@ func runVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkVerdictFiles(c, o); err != nil {
+	if err := checkVerdictFiles(c, c.Args().Get(0), c.Args().Get(1), o.Golden); err != nil {
 		return err
 	}
-	var bar stages
-	o.Progress = func(stage string, done, total int64) { bar.set(c.App.ErrWriter, stage, done, total) }
-	verdict, err := verify.Verify(c.Context, o)
-	bar.done()
+	verdict, err := verdictOf(c, o)
 	if err != nil {
 		return err
 	}
-	if err := writeVerdictFiles(c, o, verdict); err != nil {
+	if err := writeVerdictFiles(c, verdict); err != nil {
 		return err
 	}
 	if err := printVerdict(c, verdict); err != nil {
@@ -79,9 +78,35 @@ func runVerify(c *cli.Context) error {
 	return nil
 }
 
+// verdictOf opens the checkpoints and verifies them.
+func verdictOf(c *cli.Context, o verify.Options) (*verify.Verdict, error) {
+	source, err := openSource(c, c.Args().Get(0))
+	if err != nil {
+		return nil, err
+	}
+	defer source.Close()
+	var converted *tensor.Checkpoint
+	if c.NArg() == 2 {
+		if converted, err = formats.Open(c.Args().Get(1), formats.Options{}); err != nil {
+			return nil, err
+		}
+		defer converted.Close()
+	}
+	if o.Adapter, err = openAdapter(c); err != nil {
+		return nil, err
+	}
+	if o.Adapter != nil {
+		defer o.Adapter.Close()
+	}
+	var bar stages
+	defer bar.done()
+	o.Progress = func(stage string, done, total int64) { bar.set(c.App.ErrWriter, stage, done, total) }
+	return verify.Verify(c.Context, source, converted, o)
+}
+
 // verifyOptions returns the options that the paths and flags give.
 func verifyOptions(c *cli.Context) (verify.Options, error) {
-	o := verify.Options{Settings: settings(c), Golden: c.String("golden"), WeightsOnly: c.Bool("weights-only"), Model: c.String("model"), Adapter: c.String("adapter")}
+	o := verify.Options{Settings: settings(c), Golden: c.String("golden"), WeightsOnly: c.Bool("weights-only"), Model: c.String("model"), Facts: writesVerdictFiles(c)}
 	const advice = "griffin verify --help shows examples"
 	one := c.NArg() == 1
 	switch {
@@ -98,7 +123,6 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 	case one && o.WeightsOnly:
 		return o, usagef("--weights-only needs a source and its conversion, got 1 path").advise(advice)
 	}
-	o.Source, o.Converted = c.Args().Get(0), c.Args().Get(1)
 	var err error
 	if c.IsSet("runtime") {
 		if o.Runtime, err = runtime.Parse(c.String("runtime")); err != nil {
@@ -111,8 +135,7 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 	if o.Semantics != nil && o.Golden == "" {
 		return o, usagef("--semantics needs --golden").advise("add --golden FILE")
 	}
-	o.Step, err = stepOption(c, "step")
-	return o, err
+	return o, nil
 }
 
 // printVerdict prints a verdict, and if --runtime is set what the runtime computes.

@@ -12,7 +12,7 @@ import (
 // verdictFiles are the files that verify writes, by flag.
 var verdictFiles = []struct {
 	flag  string
-	write func(path string, v *verify.Verdict, p *verify.Provenance) error
+	write func(path string, v *verify.Verdict, command []string) error
 }{{"report", report.WriteVerdict}, {"card", report.WriteCard}}
 
 func verdictFlags() []cli.Flag {
@@ -23,9 +23,9 @@ func verdictFlags() []cli.Flag {
 }
 
 // checkVerdictFiles refuses files that cannot be written, before anything is read.
-func checkVerdictFiles(c *cli.Context, o verify.Options) error {
+func checkVerdictFiles(c *cli.Context, reads ...string) error {
 	for _, f := range verdictFiles {
-		if err := checkOutputFlag(c, f.flag, o.Source, o.Converted, o.Golden); err != nil {
+		if err := checkOutputFlag(c, f.flag, reads...); err != nil {
 			return err
 		}
 	}
@@ -35,18 +35,16 @@ func checkVerdictFiles(c *cli.Context, o verify.Options) error {
 	return nil
 }
 
+// writesVerdictFiles reports whether verify is to write any files.
+func writesVerdictFiles(c *cli.Context) bool {
+	return c.String("report") != "" || c.String("card") != ""
+}
+
 // writeVerdictFiles writes the files that the flags name, whatever the verdict is.
-func writeVerdictFiles(c *cli.Context, o verify.Options, v *verify.Verdict) error {
-	if c.String("report") == "" && c.String("card") == "" {
-		return nil
-	}
-	p, err := v.Provenance(c.Context, o, commandLine())
-	if err != nil {
-		return err
-	}
+func writeVerdictFiles(c *cli.Context, v *verify.Verdict) error {
 	for _, f := range verdictFiles {
 		if path := c.String(f.flag); path != "" {
-			if err := f.write(path, v, p); err != nil {
+			if err := f.write(path, v, commandLine()); err != nil {
 				return err
 			}
 		}

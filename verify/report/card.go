@@ -23,10 +23,10 @@ type Card struct {
 	Griffin string   `json:"griffin"` // version of the tool
 	Command []string `json:"command"` // exactly as it was given
 
-	Source    *verify.Facts       `json:"source"`              // what was judged by, or with Golden alone: what was judged
-	Converted *verify.Facts       `json:"converted,omitempty"` // what was judged
-	Golden    *verify.GoldenFacts `json:"golden,omitempty"`
-	Settings  *verify.Settings    `json:"settings,omitempty"` // by which the source was judged
+	Source    *verify.CheckpointFacts `json:"source"`              // what was judged by, or with Golden alone: what was judged
+	Converted *verify.CheckpointFacts `json:"converted,omitempty"` // what was judged
+	Golden    *verify.GoldenFacts     `json:"golden,omitempty"`
+	Settings  *verify.Settings        `json:"settings,omitempty"` // by which the source was judged
 
 	Checks  []verify.Check `json:"checks"`            // in the order in which they were made
 	Weights *CardWeights   `json:"weights,omitempty"` // nil if they were not compared
@@ -63,10 +63,11 @@ type CardLogits struct {
 	Faults     []*logits.Fault      `json:"faults"`
 }
 
-// NewCard makes the card of a verdict.
-func NewCard(v *verify.Verdict, p *verify.Provenance) *Card {
-	c := &Card{Schema: CardSchema, Verdict: v.Answer(), Same: v.Same, Griffin: v.Griffin, Command: p.Command,
-		Source: p.Source, Converted: p.Converted, Golden: p.Golden, Settings: v.Settings, Checks: v.Checks(), Window: v.Window, Runtime: v.Runtime, Notes: v.Notes}
+// NewCard returns the card of a verdict that has Facts. command is the command line that the card shows, the program's name
+// first.
+func NewCard(v *verify.Verdict, command []string) *Card {
+	c := &Card{Schema: CardSchema, Verdict: v.Answer(), Same: v.Same, Griffin: v.Griffin, Command: command,
+		Source: v.Facts.Source, Converted: v.Facts.Converted, Golden: v.Facts.Golden, Settings: v.Settings, Checks: v.Checks(), Window: v.Window, Runtime: v.Runtime, Notes: v.Notes}
 	if w := v.Weights; w != nil {
 		c.Weights = &CardWeights{Tensors: w.Tensors, Elements: w.Elements, Bytes: w.Bytes, Rounded: w.Rounded, Overflowed: w.Overflowed, Divided: w.Divided, Inexact: w.Inexact,
 			Source: w.Source, Converted: w.Converted}
@@ -78,13 +79,13 @@ func NewCard(v *verify.Verdict, p *verify.Provenance) *Card {
 	return c
 }
 
-// WriteCard writes the card of a verdict as JSON, at once or not at all.
-func WriteCard(path string, v *verify.Verdict, p *verify.Provenance) error {
+// WriteCard writes the card of a verdict that has Facts, as JSON.
+func WriteCard(path string, v *verify.Verdict, command []string) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(NewCard(v, p)); err != nil {
+	if err := e.Encode(NewCard(v, command)); err != nil {
 		return err
 	}
 	return storage.ReplaceWith(path, b.Bytes())

@@ -20,9 +20,10 @@ import (
 //go:embed verdict.html.tmpl
 var verdictText string
 
-// WriteVerdict writes a verdict as a page.
-func WriteVerdict(path string, v *verify.Verdict, p *verify.Provenance) error {
-	return write(path, verdictTemplate, newVerdictPage(v, p))
+// WriteVerdict writes a verdict that has Facts as a page. command is the command line that the page shows, the program's
+// name first.
+func WriteVerdict(path string, v *verify.Verdict, command []string) error {
+	return write(path, verdictTemplate, newVerdictPage(v, command))
 }
 
 var verdictTemplate = template.Must(template.New("verdict").Funcs(template.FuncMap{
@@ -41,14 +42,14 @@ type verdictPage struct {
 	Places []string // that are at fault, the first of them
 	Same   bool
 
-	Verdict    *verify.Verdict
-	Provenance *verify.Provenance
-	Lines      []verify.Check
-	Findings   []findingGroup
-	Logits     []*logitsPart
-	Facts      []*verify.Facts
-	Settings   []configRow
-	Command    string
+	Verdict  *verify.Verdict
+	Golden   *verify.GoldenFacts
+	Lines    []verify.Check
+	Findings []findingGroup
+	Logits   []*logitsPart
+	Facts    []*verify.CheckpointFacts
+	Settings []configRow
+	Command  string
 }
 
 // findingGroup is what one check found wrong.
@@ -115,15 +116,15 @@ type tokenRow struct {
 // configRow is a line of the table of the configuration.
 type configRow struct{ Name, Source, Converted string }
 
-func newVerdictPage(v *verify.Verdict, p *verify.Provenance) *verdictPage {
+func newVerdictPage(v *verify.Verdict, command []string) *verdictPage {
 	answer := v.Answer()
-	g := &verdictPage{Style: page.Style, Same: v.Same, Verdict: v, Provenance: p, Lines: v.Checks(),
-		Answer: strings.ToUpper(answer[:1]) + answer[1:], Command: page.CommandLine(p.Command), Settings: configRows(p)}
-	judged := p.Source
-	if p.Converted != nil {
-		judged = p.Converted
+	g := &verdictPage{Style: page.Style, Same: v.Same, Verdict: v, Golden: v.Facts.Golden, Lines: v.Checks(),
+		Answer: strings.ToUpper(answer[:1]) + answer[1:], Command: page.CommandLine(command), Settings: configRows(v.Facts)}
+	verified := v.Facts.Source
+	if v.Facts.Converted != nil {
+		verified = v.Facts.Converted
 	}
-	g.Title = answer + ": " + text.Printable(filepath.Base(judged.Path))
+	g.Title = answer + ": " + text.Printable(filepath.Base(verified.Path))
 	g.Lead = lead(v, g.Lines)
 	for _, s := range v.Sections() {
 		if len(s.Findings) > 0 {
@@ -131,7 +132,7 @@ func newVerdictPage(v *verify.Verdict, p *verify.Provenance) *verdictPage {
 		}
 	}
 	for i, l := range v.Logits {
-		part := newLogitsPart(l, v, p, i)
+		part := newLogitsPart(l, v, i)
 		if len(v.Logits) > 1 {
 			part.Of = filepath.Base(l.Checkpoint)
 		}
@@ -147,7 +148,7 @@ func newVerdictPage(v *verify.Verdict, p *verify.Provenance) *verdictPage {
 		return 1
 	}) // the fault first
 	g.Places = g.places()
-	for _, f := range []*verify.Facts{p.Source, p.Converted} {
+	for _, f := range []*verify.CheckpointFacts{v.Facts.Source, v.Facts.Converted} {
 		if f != nil {
 			g.Facts = append(g.Facts, f)
 		}
@@ -189,9 +190,9 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
-func newLogitsPart(l *logits.Result, v *verify.Verdict, p *verify.Provenance, index int) *logitsPart {
+func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
 	part := &logitsPart{Result: l, Headline: l.Headline()}
-	blocks := blockKinds(p, l)
+	blocks := blockKinds(v.Facts, l)
 	id := fmt.Sprintf("plot%d", index)
 	for k, f := range l.Faults {
 		fault := faultPart{Fault: f, Title: f.Title(), Look: v.TensorNames(f.Tensors)}
@@ -231,8 +232,8 @@ func (l *logitsPart) add(f *page.Figure) {
 }
 
 // blockKinds returns the kinds of the blocks of the model that was run.
-func blockKinds(p *verify.Provenance, l *logits.Result) []string {
-	for _, f := range []*verify.Facts{p.Source, p.Converted} {
+func blockKinds(facts *verify.Facts, l *logits.Result) []string {
+	for _, f := range []*verify.CheckpointFacts{facts.Source, facts.Converted} {
 		if f != nil && f.Path == l.Checkpoint && f.Config != nil {
 			return f.Config.BlockTypes
 		}
@@ -260,8 +261,8 @@ func passLength(p *golden.Pass) int {
 	return p.Length
 }
 
-func configRows(p *verify.Provenance) []configRow {
-	values := func(f *verify.Facts) []string {
+func configRows(facts *verify.Facts) []configRow {
+	values := func(f *verify.CheckpointFacts) []string {
 		if f == nil || f.Config == nil {
 			return slices.Repeat([]string{"—"}, 10)
 		}
@@ -280,7 +281,7 @@ func configRows(p *verify.Provenance) []configRow {
 		return []string{text.Grouped(f.Parameters), fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), text.Grouped(c.Width), text.Grouped(c.MLPExpandedWidth),
 			text.Grouped(c.NumHeads), text.Grouped(c.LRUWidth), text.Grouped(c.VocabSize), window, cap, map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]}
 	}
-	source, converted := values(p.Source), values(p.Converted)
+	source, converted := values(facts.Source), values(facts.Converted)
 	var rows []configRow
 	for i, name := range []string{"parameters", "blocks", "width", "MLP width", "heads", "RG-LRU width", "vocabulary", "attention window", "logits soft cap", "embedding scale"} {
 		rows = append(rows, configRow{name, source[i], converted[i]})

@@ -21,8 +21,10 @@ import (
 // odd is what a file may call things.
 const odd = "<script>alert(1)</script>\"'&\x1b[31m\u202e{{.Style}}</style>"
 
+var hostileCommand = []string{"griffin", "verify", odd}
+
 // hostileVerdict has every field that comes from files filled with odd, and numbers that are none.
-func hostileVerdict() (*verify.Verdict, *verify.Provenance) {
+func hostileVerdict() *verify.Verdict {
 	bad := logits.Site{Name: "hidden.1", Fed: true, RMS: verify.Number(math.NaN()), RMSAllowed: 0.1, Max: verify.Number(math.Inf(1)), Worst: logits.Location{Share: verify.Number(math.Inf(1))}, First: &logits.Location{}}
 	head := logits.Site{Name: "logits", OK: true, RMS: 0.01, RMSAllowed: 0.1}
 	const tokens = 2000
@@ -40,7 +42,7 @@ func hostileVerdict() (*verify.Verdict, *verify.Provenance) {
 		metrics.Tokens = append(metrics.Tokens, logits.TokenMetrics{Row: i / 1000, Token: i % 1000, KL: e.RMS})
 		metrics.Scatter = append(metrics.Scatter, [2]float32{float32(i), float32(e.RMS)})
 	}
-	facts := &verify.Facts{Subject: verify.Subject{Path: odd, Format: odd, Layout: odd, Prefix: odd}, Digest: odd,
+	facts := &verify.CheckpointFacts{Subject: verify.Subject{Path: odd, Format: odd, Layout: odd, Prefix: odd}, Digest: odd,
 		Config: &verify.Shapes{Preset: odd, BlockTypes: []string{"recurrent", "attention"}, AttentionWindow: 8, LogitsSoftCap: verify.Number(math.NaN())}}
 	v := &verify.Verdict{Griffin: "devel", Source: &facts.Subject, Converted: &facts.Subject, Golden: odd,
 		Settings:  &verify.Settings{Preset: odd},
@@ -56,14 +58,14 @@ func hostileVerdict() (*verify.Verdict, *verify.Provenance) {
 		v.Structure.Findings = append(v.Structure.Findings, verify.Finding{Kind: verify.WrongWeights, Tensor: fmt.Sprint(odd, i), SourceName: odd, ConvertedName: odd,
 			Index: []int64{1, 2}, Want: odd, Got: odd, Differing: 1, Elements: 2, Detail: odd})
 	}
-	p := &verify.Provenance{Command: []string{"griffin", "verify", odd}, Source: facts, Converted: facts,
+	v.Facts = &verify.Facts{Source: facts, Converted: facts,
 		Golden: &verify.GoldenFacts{Path: odd, Implementation: odd, Versions: map[string]string{odd: odd}, DType: odd, Backend: odd, Flags: map[string]string{odd: odd}, ModelDigest: odd}}
-	return v, p
+	return v
 }
 
 func TestReportIsSafeWhateverFilesSay(t *testing.T) {
-	v, p := hostileVerdict()
-	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, p) })
+	v := hostileVerdict()
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, hostileCommand) })
 	for _, never := range []string{"<script", "alert(1)</", "\x1b", "\u202e", "http:", "https:", "url(", "src=", "NaN,", "ZgotmplZ", "#0101"} {
 		if i := strings.Index(page, never); i >= 0 {
 			t.Errorf("the page has %q: …%.200s…", never, page[max(0, i-100):])
@@ -78,7 +80,7 @@ func TestReportIsSafeWhateverFilesSay(t *testing.T) {
 		t.Errorf("the page has %d bytes for %d tokens", len(page), len(v.Logits[0].Passes[0].Tokens))
 	}
 	wellFormed(t, page)
-	if again := fileOf(t, "again.html", func(path string) error { return report.WriteVerdict(path, v, p) }); again != page {
+	if again := fileOf(t, "again.html", func(path string) error { return report.WriteVerdict(path, v, hostileCommand) }); again != page {
 		t.Error("the same verdict gave another page")
 	}
 }
@@ -123,8 +125,8 @@ func wellFormed(t *testing.T, page string) {
 }
 
 func TestCardIsCompleteAndPlain(t *testing.T) {
-	v, p := hostileVerdict()
-	text := fileOf(t, "card.json", func(path string) error { return report.WriteCard(path, v, p) })
+	v := hostileVerdict()
+	text := fileOf(t, "card.json", func(path string) error { return report.WriteCard(path, v, hostileCommand) })
 	var c report.Card
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		t.Fatal(err)
@@ -145,8 +147,8 @@ func TestReportOfLittle(t *testing.T) {
 		"unfit":   {Source: &subject, Logits: []*logits.Result{{Summary: "the fixture is of another model", Checkpoint: "a.pt"}}},
 		"weights": {Same: true, Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{Section: verify.Section{OK: true}, Tensors: 1, Elements: 2}},
 	} {
-		p := &verify.Provenance{Command: []string{"griffin"}, Source: &verify.Facts{Subject: subject}}
-		page := fileOf(t, name, func(path string) error { return report.WriteVerdict(path, v, p) })
+		v.Facts = &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}}
+		page := fileOf(t, name, func(path string) error { return report.WriteVerdict(path, v, hostileCommand) })
 		if !strings.HasSuffix(strings.TrimSpace(page), "</html>") {
 			t.Errorf("%s: the page ends in %q", name, page[len(page)-50:])
 		}

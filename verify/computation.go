@@ -1,0 +1,265 @@
+package verify
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// computation compares what the models compute.
+type computation struct {
+	run       *run
+	source    *runtime.Model
+	converted *runtime.Model  // nil if there is none
+	fixture   *golden.Fixture // nil if there is none
+}
+
+// checkComputation compares the models with the fixture, and the source with the converted checkpoint as runtimes compute
+// them.
+func (r *run) checkComputation(ctx context.Context) (err error) {
+	c := &computation{run: r}
+	bothOriginal := r.converted != nil && r.sourceModel.Layout != model.HuggingFace && r.plan.Layout != model.HuggingFace
+	switch {
+	case r.options.Golden != "" && !r.options.WeightsOnly:
+		if c.fixture, err = golden.Open(r.options.Golden); err != nil {
+			return err
+		}
+		defer c.fixture.Close()
+	case bothOriginal: // one runtime runs both, and the weights were compared
+		return nil
+	}
+	if c.source, err = runtime.New(r.sourceModel, r.options.Settings); err != nil {
+		return err
+	}
+	if r.converted != nil {
+		if c.converted, err = r.runnable(c.source); err != nil {
+			return r.skipConverted(err)
+		}
+	}
+	if c.fixture != nil {
+		if err := c.compareWithFixture(ctx); err != nil {
+			return err
+		}
+	}
+	window := c.source.Window()
+	if c.converted != nil {
+		if !bothOriginal {
+			if r.verdict.Runtime, err = c.compareRuntimes(ctx); err != nil && ctx.Err() == nil {
+				return r.skipConverted(err)
+			} else if err != nil {
+				return err
+			}
+		}
+		if w := c.converted.Window(); w != nil {
+			window = w
+		}
+	}
+	r.verdict.Window = window
+	return nil
+}
+
+// runnable returns the converted model with a complete configuration. Settings that an original does not have are those of
+// the source.
+func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
+	if r.convertedModel == nil {
+		_, err := model.Recognize(r.converted, model.Options{})
+		return nil, err
+	}
+	known := &r.plan.Config
+	settings := model.Settings{}
+	if r.plan.Layout != model.HuggingFace && r.plan.SettingsKnown {
+		settings = model.SettingsOf(known)
+	}
+	m, err := runtime.New(r.convertedModel, settings)
+	if err != nil || r.convertedModel.Layout != model.HuggingFace || !r.plan.SettingsKnown {
+		return m, err
+	}
+	evidence := runtime.FromSource
+	if source.Found.Layout == model.HuggingFace {
+		evidence = source.Evidence
+	}
+	// What config.json has instead of the window, the window + 1 or a soft cap for none is a finding of the configuration;
+	// the original is run with it too.
+	window, softCap := m.Config.AttentionWindow, m.Config.LogitsSoftCap
+	if window == known.AttentionWindow+1 {
+		window = known.AttentionWindow
+	}
+	if known.LogitsSoftCap == 0 && huggingface.IsNoSoftCap(softCap, r.plan.DType) {
+		softCap = 0
+	}
+	return m.WithOriginal(window, softCap, evidence), nil
+}
+
+// skipConverted notes that the converted model could not be run, if the other checks have said what is wrong with it;
+// otherwise it returns the error.
+func (r *run) skipConverted(err error) error {
+	if r.proven() {
+		return err
+	}
+	if !r.options.WeightsOnly {
+		r.verdict.Notes = append(r.verdict.Notes, "logits were left out: "+err.Error())
+	}
+	return nil
+}
+
+// compareWithFixture compares the models with the fixture. A model whose window the fixture shows is replaced.
+func (c *computation) compareWithFixture(ctx context.Context) error {
+	models := c.modelsForFixture()
+	for i, m := range models {
+		var other *runtime.Model
+		if len(models) == 2 {
+			other = *models[1-i]
+		}
+		result, known, err := c.compareModel(ctx, *m, other)
+		if err != nil && m == &c.converted && ctx.Err() == nil {
+			if err := c.run.skipConverted(err); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		*m = known
+		c.run.verdict.Logits = append(c.run.verdict.Logits, result)
+	}
+	return nil
+}
+
+// modelsForFixture returns the models to compare with the fixture. If they are proven to be the same, it is the one whose
+// layout the fixture's implementation runs.
+func (c *computation) modelsForFixture() []**runtime.Model {
+	source, converted := &c.source, &c.converted
+	if c.converted == nil {
+		return []**runtime.Model{source}
+	}
+	if !c.run.proven() {
+		return []**runtime.Model{source, converted}
+	}
+	isOriginal := func(s reference.Semantics) bool { return s == reference.Original }
+	recorded := isOriginal(c.fixture.Meta.Semantics)
+	if isOriginal(c.source.Semantics()) != recorded && (isOriginal(c.converted.Semantics()) == recorded || !recorded) {
+		return []**runtime.Model{converted}
+	}
+	return []**runtime.Model{source}
+}
+
+// compareModel compares a model with the fixture, and returns the model with what the fixture shows of its window.
+func (c *computation) compareModel(ctx context.Context, m, other *runtime.Model) (*logits.Result, *runtime.Model, error) {
+	o := logits.Options{Semantics: c.run.options.Semantics, Other: other}
+	m.OnRead = c.reading(m)
+	result, err := logits.Compare(ctx, m, c.fixture, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.Evidence != runtime.Assumed || result.Semantics != reference.Original.String() {
+		return result, m, nil
+	}
+	// Nothing says whether the directory has the original's window or one more. If results are outside with the former, the
+	// latter may explain them.
+	if !result.OK && len(result.Faults) > 0 && m.Window() != nil && m.Config.AttentionWindow > 1 {
+		matching := m.WithOriginal(m.Config.AttentionWindow-1, m.Original.LogitsSoftCap, m.Evidence)
+		again, err := logits.Compare(ctx, matching, c.fixture, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		if again.OK {
+			result, m = again, matching
+		}
+	}
+	if window := m.Original.AttentionWindow; result.OK && runtime.LongestDocument(c.fixture.Passes) > int(window) {
+		m = m.WithOriginal(window, m.Original.LogitsSoftCap, runtime.FromFixture)
+	}
+	return result, m, nil
+}
+
+// reading returns a function that reports the bytes of weights that runs of a model read as progress.
+func (c *computation) reading(m *runtime.Model) func(int64) {
+	if c.run.options.Progress == nil {
+		return nil
+	}
+	var done atomic.Int64
+	total := logits.BytesRead(m, c.fixture)
+	return func(n int64) { c.run.progress("running", min(done.Add(n), total), total) }
+}
+
+// RuntimeResult says where the source and the converted checkpoint diverge when each is run by a runtime of its layout:
+// the original implementation, or for a Hugging Face directory another runtime. It is a fact about runtimes, not a
+// failure.
+type RuntimeResult struct {
+	Runtime string `json:"runtime"` // name of the runtime that runs the Hugging Face side
+	Summary string `json:"summary"` // one sentence
+	Reason  string `json:"reason,omitempty"`
+
+	// Part says that they diverge within the tokens, from First on (Share and Channel do not apply).
+	Part  bool             `json:"part"`
+	First *logits.Location `json:"first,omitempty"`
+	Pass  string           `json:"pass,omitempty"` // of First: "" or "packed"
+
+	// From is the position from which on they diverge in a document that is long enough; -1 if they never do.
+	From int `json:"from"`
+
+	// Metrics compare the logits of both: those of the tokens from First on in each row if they diverge, or of all
+	// tokens if the weights are not the same bit for bit. nil if nothing had to be run.
+	Metrics *logits.Metrics `json:"metrics,omitempty"`
+
+	Facts []runtime.Fact `json:"facts,omitempty"` // what each runtime does with the Hugging Face side
+}
+
+// compareRuntimes finds where the models diverge when each is run by a runtime of its layout.
+func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, error) {
+	hf := c.run.options.Runtime
+	if hf == nil {
+		hf = runtime.Transformers5
+	}
+	passes := c.passes()
+	source, converted := c.source.RunBy(hf), c.converted.RunBy(hf)
+	d := runtime.Compare(source, converted, passes)
+	metrics, err := c.runtimeMetrics(ctx, &source, &converted, d, passes)
+	if err != nil {
+		return nil, err
+	}
+	r := &RuntimeResult{Runtime: hf.Name, Summary: d.Summary, Reason: d.Reason, Part: d.First != nil, Pass: d.Pass, From: d.From, Metrics: metrics}
+	if t := d.First; t != nil {
+		r.First = &logits.Location{Row: t.Row, Token: t.Index, Position: t.Position}
+	}
+	if r.Facts = c.converted.Facts(); c.converted.Found.Layout != model.HuggingFace {
+		r.Facts = c.source.Facts()
+	}
+	return r, nil
+}
+
+// passes returns the passes of the fixture, unless they have tokens that the models do not have.
+func (c *computation) passes() []golden.Pass {
+	if c.fixture == nil {
+		return nil
+	}
+	outside := func(token int32) bool { return int64(token) >= c.source.Config.VocabSize }
+	if slices.ContainsFunc(c.fixture.Passes, func(p golden.Pass) bool { return slices.ContainsFunc(p.Tokens, outside) }) {
+		return nil
+	}
+	return c.fixture.Passes
+}
+
+// runtimeMetrics compares the logits of both sides, unless they are known to be the same or cannot be compared.
+func (c *computation) runtimeMetrics(ctx context.Context, a, b *runtime.Side, d *runtime.Divergence, passes []golden.Pass) (*logits.Metrics, error) {
+	same := c.run.proven() && c.run.verdict.Weights.Rounded == 0
+	if same && d.First == nil || a.Config.VocabSize != b.Config.VocabSize || a.Config.Width != b.Config.Width || len(a.Config.BlockTypes) != len(b.Config.BlockTypes) {
+		return nil, nil
+	}
+	first := 0
+	if d.First != nil {
+		passes = slices.DeleteFunc(slices.Clone(passes), func(p golden.Pass) bool { return p.Name != d.Pass })
+		if same {
+			first = d.First.Index
+		}
+	}
+	return logits.Distance(ctx, a.Reference(), b.Reference(), passes, first)
+}

@@ -1,0 +1,191 @@
+package verify
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// Facts describe what was verified, so that others can tell whether they have the same: digests, sizes and settings.
+// Reports and cards show them.
+type Facts struct {
+	Source    *CheckpointFacts
+	Converted *CheckpointFacts // nil if there is none
+	Golden    *GoldenFacts     // nil if there is none
+}
+
+// CheckpointFacts describe a checkpoint and the model in it.
+type CheckpointFacts struct {
+	Subject
+	Digest string `json:"digest,omitempty"` // of the weights, as runtime.Model.Digest has it; "" if the model is not complete
+
+	Parameters int64   `json:"parameters,omitempty"`
+	Config     *Shapes `json:"model,omitempty"` // nil if the model is not complete
+
+	ConfigSHA256 string `json:"config_json_sha256,omitempty"` // of the file config.json
+}
+
+// Shapes are the sizes and settings of a model.
+type Shapes struct {
+	Preset           string   `json:"preset,omitempty"`
+	VocabSize        int64    `json:"vocab_size"`
+	Width            int64    `json:"width"`
+	MLPExpandedWidth int64    `json:"mlp_expanded_width"`
+	NumHeads         int64    `json:"num_heads"`
+	LRUWidth         int64    `json:"lru_width"`
+	BlockTypes       []string `json:"block_types"`
+	AttentionWindow  int64    `json:"attention_window"` // in the original's terms, like LogitsSoftCap and EmbeddingScale
+	LogitsSoftCap    Number   `json:"logits_soft_cap"`
+	EmbeddingScale   bool     `json:"embedding_scale"`
+
+	AttentionWindowSize int64 `json:"attention_window_size,omitempty"` // of config.json, if it is another number
+}
+
+// GoldenFacts describe a golden fixture.
+type GoldenFacts struct {
+	Path           string                `json:"path"`
+	SHA256         string                `json:"sha256"`
+	Bytes          int64                 `json:"bytes"`
+	Implementation golden.Implementation `json:"implementation"`
+	Versions       map[string]string     `json:"versions"`
+	DType          string                `json:"dtype"`
+	Backend        string                `json:"backend,omitempty"`
+	Flags          map[string]string     `json:"flags,omitempty"` // of the backend's precision
+	Semantics      string                `json:"semantics"`
+	ModelDigest    string                `json:"model_digest,omitempty"` // of the model that was recorded
+	Batch          int                   `json:"batch"`
+	Length         int                   `json:"length"`
+	Packed         bool                  `json:"packed"`
+	DecodeStart    int                   `json:"decode_start,omitempty"`
+}
+
+// facts describes the checkpoints and the fixture. Digests of tensors are those that the proof computed; others are read.
+func (r *run) facts(ctx context.Context) (*Facts, error) {
+	f, v := &Facts{}, r.verdict
+	var err error
+	if f.Source, err = r.sourceFacts(ctx); err != nil {
+		return nil, err
+	}
+	if r.converted != nil {
+		var settings model.Settings // an original does not have them
+		if r.plan.SettingsKnown && r.plan.Layout != model.HuggingFace {
+			settings = model.SettingsOf(&r.plan.Config)
+		}
+		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", settings, v.Window, digestsOf(v.Weights.Converted)); err != nil {
+			return nil, err
+		}
+	}
+	if len(v.Logits) > 0 {
+		f.Golden, err = describeFixture(ctx, r.options.Golden)
+	}
+	return f, err
+}
+
+// sourceFacts describes the source, without the adapter.
+func (r *run) sourceFacts(ctx context.Context) (*CheckpointFacts, error) {
+	window := r.verdict.Window
+	if r.plan != nil && r.plan.Layout == model.HuggingFace {
+		window = nil // it is that of the converted checkpoint
+	}
+	var known map[string]string
+	if r.verdict.Weights != nil && r.options.Adapter == nil { // with an adapter they are those of the merged tensors
+		known = digestsOf(r.verdict.Weights.Source)
+	}
+	return describe(ctx, r.verdict.Source, r.source, r.options.Model, r.options.Settings, window, known)
+}
+
+// digestsOf returns the SHA-256 of tensors by name.
+func digestsOf(tensors []TensorDigest) map[string]string {
+	known := map[string]string{}
+	for _, t := range tensors {
+		known[t.Name] = t.SHA256
+	}
+	return known
+}
+
+// describe describes a checkpoint. window is its attention window if the verdict has it, or nil; known has digests of its
+// tensors.
+func describe(ctx context.Context, s *Subject, c *tensor.Checkpoint, name string, settings model.Settings, window *runtime.Window, known map[string]string) (*CheckpointFacts, error) {
+	f := &CheckpointFacts{Subject: *s}
+	if sum, _, err := fileDigest(ctx, c.Source, path.Join(c.Root, hfconfig.Name)); err == nil {
+		f.ConfigSHA256 = sum
+	}
+	m, err := runtime.Open(ctx, c, runtime.Options{Name: name, Settings: settings})
+	if err != nil {
+		return f, ctx.Err() // the verdict says what is wrong with it
+	}
+	configured, err := m.Found.Configure(settings)
+	if err != nil {
+		return nil, err
+	}
+	original := configured.Original
+	if window != nil && m.Found.Layout == model.HuggingFace {
+		original.AttentionWindow = window.Original
+	}
+	f.Parameters = m.Found.Parameters()
+	f.Config = &Shapes{Preset: m.Preset, VocabSize: original.VocabSize, Width: original.Width, MLPExpandedWidth: original.MLPExpandedWidth, NumHeads: original.NumHeads,
+		LRUWidth: original.LRUWidth, AttentionWindow: original.AttentionWindow, LogitsSoftCap: Number(original.LogitsSoftCap), EmbeddingScale: original.EmbeddingScale}
+	if m.Config.AttentionWindow != original.AttentionWindow {
+		f.Config.AttentionWindowSize = m.Config.AttentionWindow
+	}
+	for _, b := range original.BlockTypes {
+		f.Config.BlockTypes = append(f.Config.BlockTypes, string(b))
+	}
+	f.Digest, err = m.Digest(ctx, known, nil)
+	return f, err
+}
+
+func describeFixture(ctx context.Context, path string) (*GoldenFacts, error) {
+	g, err := golden.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer g.Close()
+	source, name, err := storage.Locate(path)
+	if err != nil {
+		return nil, err
+	}
+	sum, size, err := fileDigest(ctx, source, name)
+	if err != nil {
+		return nil, err
+	}
+	m := g.Meta
+	return &GoldenFacts{Path: path, SHA256: sum, Bytes: size, Implementation: m.Implementation, Versions: m.Versions, DType: m.DType,
+		Backend: m.Backend, Flags: m.Flags, Semantics: m.Semantics.String(), ModelDigest: m.ModelDigest,
+		Batch: g.Passes[0].Batch, Length: g.Passes[0].Length, Packed: g.Pass("packed") != nil, DecodeStart: m.DecodeStart}, nil
+}
+
+// fileDigest returns the SHA-256 of a file in hexadecimal, and its size.
+func fileDigest(ctx context.Context, source fs.FS, name string) (string, int64, error) {
+	f, size, err := storage.Open(source, name)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, &cancellable{ctx, io.NewSectionReader(f, 0, size)})
+	return hex.EncodeToString(h.Sum(nil)), size, err
+}
+
+// cancellable is a reader that stops when its context ends.
+type cancellable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *cancellable) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

@@ -1,0 +1,203 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+)
+
+// checkManifests compares the conversion.json of both checkpoints, if they have one, with what was found, and adds the
+// outcome to the section of the configuration. The weights were compared before.
+func (r *run) checkManifests() error {
+	s := r.verdict.Config
+	summary := configSummary{section: s}
+	source, path, err := r.readManifest(r.source, &summary)
+	if err != nil {
+		return err
+	}
+	if source != nil && source.Layout == r.sourceModel.Layout.String() && r.options.Adapter == nil { // which changes tensors
+		c := manifestCheck{Manifest: source, field: filepath.Base(path) + " of the source", section: s}
+		c.checkDigests(r.verdict.Weights.Source)
+		if len(c.wrong) > 0 && !s.Skipped {
+			summary.add(c.field+" is wrong: "+strings.Join(c.wrong, ", "), true)
+		}
+	}
+	made, path, err := r.readManifest(r.converted, &summary)
+	if err != nil {
+		return err
+	}
+	if made == nil {
+		summary.finish()
+		return nil
+	}
+	if made.Adapter != nil && r.options.Adapter == nil {
+		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source, but no adapter was given", filepath.Base(path), made.Adapter.Name))
+	}
+	c := manifestCheck{Manifest: made, field: filepath.Base(path), section: s}
+	c.checkLayout(r.plan)
+	c.checkSettings(r.plan)
+	c.checkForm(r.plan, writtenWindow(r.converted))
+	c.checkDigests(r.verdict.Weights.Converted)
+	if len(c.wrong) > 0 {
+		summary.add(c.field+" is wrong: "+strings.Join(c.wrong, ", "), true)
+	} else {
+		summary.add(c.field+" agrees with "+c.compared(), false)
+	}
+	summary.finish()
+	return nil
+}
+
+// configSummary adds to the summary of the configuration's section.
+type configSummary struct {
+	section *Section
+	parts   []string
+	wrong   bool
+}
+
+func (c *configSummary) add(part string, wrong bool) {
+	c.parts, c.wrong = append(c.parts, part), c.wrong || wrong
+}
+
+// finish sets the summary. If the check of config.json was skipped, its summary is left out once another check was made.
+func (c *configSummary) finish() {
+	if len(c.parts) == 0 {
+		return
+	}
+	if !c.section.Skipped {
+		c.parts = append([]string{c.section.Summary}, c.parts...)
+	}
+	c.section.Skipped, c.section.OK = false, c.section.OK && !c.wrong
+	c.section.Summary = strings.Join(c.parts, "; ")
+}
+
+// readManifest reads the conversion.json of a checkpoint. If it is corrupt, that is a finding, and the manifest is nil.
+func (r *run) readManifest(checkpoint *tensor.Checkpoint, summary *configSummary) (*manifest.Manifest, string, error) {
+	m, path, err := manifest.Read(checkpoint.Source, checkpoint.Root)
+	var bad *tensor.FormatError
+	if !errors.As(err, &bad) {
+		return m, path, err
+	}
+	summary.add(manifest.Name+" is corrupt", true)
+	summary.section.Findings = append(summary.section.Findings, Finding{Kind: WrongField, Field: manifest.Name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
+	return nil, "", nil
+}
+
+// manifestCheck compares a conversion.json with a checkpoint.
+type manifestCheck struct {
+	*manifest.Manifest
+	field    string // what findings call it
+	section  *Section
+	wrong    []string // fields
+	settings bool     // were compared
+	digests  int      // that were compared
+}
+
+// compared says what was compared.
+func (c *manifestCheck) compared() string {
+	what := "the digests of " + text.Count(c.digests, "tensor")
+	if c.settings {
+		what = "the settings and " + what
+	}
+	return what
+}
+
+func (c *manifestCheck) add(field string, want, got any, detail string) {
+	c.wrong = append(c.wrong, field)
+	c.section.OK = false
+	c.section.Findings = append(c.section.Findings, Finding{Kind: WrongField, Field: c.field + ": " + field, Want: fmt.Sprint(want), Got: fmt.Sprint(got), Detail: detail})
+}
+
+func (c *manifestCheck) checkLayout(p *convert.Plan) {
+	if c.Layout != p.Layout.String() {
+		c.add("layout", p.Layout, c.Layout, "it is of another conversion")
+	}
+}
+
+// checkSettings compares the settings, if both sides know them.
+func (c *manifestCheck) checkSettings(p *convert.Plan) {
+	if c.Settings == nil || !p.SettingsKnown {
+		return
+	}
+	c.settings = true
+	const effect = "a conversion of this checkpoint would take it for the model's"
+	if want, got := p.Config.AttentionWindow, c.Settings.AttentionWindow; want != got && p.Config.Has(model.Attention) {
+		c.add("settings.attention_window", want, got, effect)
+	}
+	if want, got := p.Config.LogitsSoftCap, float64(c.Settings.LogitsSoftCap); want != got {
+		c.add("settings.logits_soft_cap", want, got, effect)
+	}
+	if want, got := p.Config.EmbeddingScale, c.Settings.EmbeddingScale; want != got {
+		c.add("settings.embedding_scale", want, got, effect)
+	}
+}
+
+// checkForm compares how config.json expresses the model, according to the manifest. written is attention_window_size of
+// config.json.
+func (c *manifestCheck) checkForm(p *convert.Plan, written int64) {
+	if p.HF == nil {
+		return
+	}
+	form := c.HuggingFace
+	if form == nil {
+		form = &manifest.HuggingFace{AttentionWindowSize: p.Config.AttentionWindow, LogitsSoftCap: p.HF.LogitsSoftCap, EmbeddingDividedBy: p.HF.EmbeddingDividedBy}
+	}
+	if p.Config.Has(model.Attention) {
+		if form.MatchRuntime != p.HF.MatchRuntime {
+			c.add("huggingface.match_runtime", orNone(p.HF.MatchRuntime), orNone(form.MatchRuntime), fmt.Sprintf(
+				"attention_window_size is %d and the original's window %d: conversion.json says which of the two config.json has, and a conversion back depends on it", written, p.Config.AttentionWindow))
+		} else if form.AttentionWindowSize != written {
+			c.add("huggingface.attention_window_size", written, form.AttentionWindowSize, "config.json was changed after it was written")
+		}
+	}
+	if form.EmbeddingDividedBy != p.HF.EmbeddingDividedBy {
+		c.add("huggingface.embedding_divided_by", p.HF.EmbeddingDividedBy, form.EmbeddingDividedBy, "a conversion back multiplies by it")
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// checkDigests compares the SHA-256 of each tensor.
+func (c *manifestCheck) checkDigests(found []TensorDigest) {
+	recorded := map[string]string{}
+	for _, t := range c.Tensors {
+		recorded[t.Name] = t.SHA256
+	}
+	var other []string
+	var first TensorDigest
+	for _, t := range found {
+		sum, ok := recorded[t.Name]
+		if !ok || sum == "" {
+			continue // a tensor more or less is for the structure to say
+		}
+		c.digests++
+		if sum != t.SHA256 {
+			if other == nil {
+				first = t
+			}
+			other = append(other, t.Name)
+		}
+	}
+	if len(other) > 0 {
+		slices.Sort(other)
+		c.add("tensors", "sha256 "+first.SHA256+" of "+first.Name, recorded[first.Name],
+			fmt.Sprintf("%s not as conversion.json records; the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion", quantityIs(len(other), "tensor")))
+	}
+}
+
+// quantityIs writes "1 tensor is", "2 tensors are".
+func quantityIs(n int, noun string) string {
+	return text.Count(n, noun) + " " + strings.TrimSpace(are(n, ""))
+}

@@ -1,0 +1,129 @@
+package verify
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+)
+
+// planFor plans what the conversion of a model should be. found is the model in the converted checkpoint, or nil. The
+// converted checkpoint shows which options the conversion had: whether tensors kept their dtypes or were all given one,
+// whether extra tensors were kept, and whether the attention window was written to match transformers 5.
+func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint, found *model.Model) (*convert.Plan, error) {
+	o := convert.PlanOptions{Settings: s, To: targetOf(converted, found), AllowInexact: true, Like: found}
+	plain, err := convert.NewPlan(source, o)
+	if err != nil {
+		return nil, err
+	}
+	seen := o
+	if plain.HF != nil && plain.Config.Has(model.Attention) && writtenWindow(converted) == plain.Config.AttentionWindow+1 {
+		seen.MatchRuntime = convert.Transformers5
+	}
+	isKept := func(extra int) bool { return converted.Tensor(plain.Dests[extra].Name) != nil }
+	seen.LeaveExtra = len(plain.Extra) > 0 && !slices.ContainsFunc(plain.Extra, isKept)
+	seen.DType = commonDType(plain, converted)
+	if seen == o {
+		return plain, nil
+	}
+	return convert.NewPlan(source, seen)
+}
+
+// targetOf returns the target that a checkpoint was converted to: by the names of its tensors if they are those of the
+// family, otherwise by its format.
+func targetOf(c *tensor.Checkpoint, found *model.Model) convert.Target {
+	for _, t := range []convert.Target{convert.ToHF, convert.ToTorch, convert.ToOrbax} {
+		if found != nil && found.Layout == t.Layout() {
+			return t
+		}
+	}
+	switch {
+	case strings.HasPrefix(c.Format, "orbax"), strings.HasPrefix(c.Format, "flax"):
+		return convert.ToOrbax
+	case strings.HasPrefix(c.Format, "torch"):
+		return convert.ToTorch
+	}
+	return convert.ToHF
+}
+
+// commonDType returns the dtype that all tensors seem to have been given, or Invalid if they seem to have kept theirs,
+// whichever leaves fewer of them wrong. plain is the plan that keeps them.
+func commonDType(plain *convert.Plan, converted *tensor.Checkpoint) tensor.DType {
+	most := mostFrequent(converted)
+	if most == tensor.Invalid {
+		return most
+	}
+	kept, given, known := 0, 0, false // tensors with another dtype than expected
+	for i, d := range plain.Dests {
+		t := converted.Tensor(d.Name)
+		if t == nil {
+			continue
+		}
+		known = true
+		if t.DType != d.DType {
+			kept++
+		}
+		if t.DType != most && !slices.Contains(plain.Extra, i) || t.DType != d.DType && slices.Contains(plain.Extra, i) {
+			given++
+		}
+	}
+	if given < kept || !known { // even if no name is right, the dtypes tell
+		return most
+	}
+	return tensor.Invalid
+}
+
+// mostFrequent returns the dtype that most elements have, of those that conversions write; Invalid if none has one.
+func mostFrequent(c *tensor.Checkpoint) tensor.DType {
+	elements := map[tensor.DType]int64{}
+	for _, t := range c.Tensors() {
+		elements[t.DType] += t.Elements()
+	}
+	most := tensor.Invalid
+	for _, d := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16} {
+		if elements[d] > elements[most] {
+			most = d
+		}
+	}
+	return most
+}
+
+// writtenWindow returns the attention_window_size that transformers takes from the config.json of a checkpoint; 0 if it
+// has none that can be read.
+func writtenWindow(c *tensor.Checkpoint) int64 {
+	fields, err := hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
+	if err != nil {
+		return 0
+	}
+	for _, name := range windowNames {
+		if n, ok := fields[name].(json.Number); ok {
+			size, _ := strconv.ParseInt(string(n), 10, 64)
+			return size
+		}
+	}
+	return 0
+}
+
+// leftOutNote says which extra tensors of the source are not in the conversion; "" if none are left out.
+func leftOutNote(p *convert.Plan) string {
+	extra := p.Source.Extra
+	if len(extra) == 0 || len(p.Extra) > 0 {
+		return ""
+	}
+	const maxNames = 5
+	var names []string
+	for _, t := range extra[:min(len(extra), maxNames)] {
+		names = append(names, t.Name)
+	}
+	note := text.Count(len(extra), "tensor") + " of the source that are not parameters of the family are not in the conversion: " + strings.Join(names, ", ")
+	if more := len(extra) - maxNames; more > 0 {
+		note += " and " + text.Grouped(int64(more)) + " more"
+	}
+	return note
+}
