@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 )
 
@@ -76,7 +77,7 @@ func exitCode(err error) int {
 		return exitDiffers
 	case is[*tensor.FormatError](err):
 		return exitBadInput
-	case is[*fs.PathError](err), is[*os.LinkError](err), is[*os.SyscallError](err), is[syscall.Errno](err):
+	case is[*fs.PathError](err), is[*os.LinkError](err), is[*os.SyscallError](err), is[syscall.Errno](err), errors.Is(err, reference.ErrMapping):
 		return exitIO
 	}
 	return exitInternal

@@ -90,6 +90,9 @@ func runGenerate(c *cli.Context) error {
 	if g.reference, err = referenceModel(c, m); err != nil {
 		return err
 	}
+	mapped, closer := m.Mapped(g.reference.Semantics, g.reference.Arithmetic)
+	defer closer.Close()
+	g.reference = mapped
 	// Activations and logits of many tokens are held at once.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
 	return g.run()
