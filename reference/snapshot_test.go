@@ -13,27 +13,35 @@ import (
 func TestSnapshot(t *testing.T) {
 	for _, name := range fixtures {
 		_, m := openCase(t, filepath.Join("..", "testdata", name))
-		tokens := make([]int32, 40)
+		tokens, positions := make([]int32, 40), make([]int32, 40)
 		for i := range tokens {
 			tokens[i] = int32(i * 7 % m.Config.VocabSize)
+			positions[i] = int32(i)
+			if i >= 7 { // a second document
+				positions[i] -= 7
+			}
 		}
 		for semantics := range Transformers5 + 1 {
 			for precision := range BFloat16 + 1 {
 				t.Run(fmt.Sprint(name, "/", semantics, "/", precision), func(t *testing.T) {
 					m.Semantics, m.Arithmetic.Precision = semantics, precision
-					for _, cut := range []int{1, 3, 9, 25} {
+					for _, cut := range []int{1, 3, 7, 9, 25} {
 						state := m.NewState(1)
-						results(t, m, Pass{Tokens: tokens[:cut], Batch: 1, State: state})
+						results(t, m, Pass{Tokens: tokens[:cut], Positions: positions[:cut], Batch: 1, State: state})
 						snapshot, err := state.Snapshot()
 						if err != nil {
 							t.Fatal(err)
 						}
-						want := results(t, m, Pass{Tokens: tokens[cut:], Batch: 1, State: state}) // does not change the snapshot
+						want := results(t, m, Pass{Tokens: tokens[cut:], Positions: positions[cut:], Batch: 1, State: state}) // does not change the snapshot
 						restored, err := m.Restore(snapshot)
 						if err != nil {
 							t.Fatal(err)
 						}
-						sameBits(t, want, results(t, m, Pass{Tokens: tokens[cut:], Batch: 1, State: restored}))
+						p := Pass{Tokens: tokens[cut:], Positions: positions[cut:], Batch: 1, State: restored}
+						if cut > 7 {
+							p.Positions = nil // they count on
+						}
+						sameBits(t, want, results(t, m, p))
 						if restored.Tokens() != len(tokens) {
 							t.Errorf("the restored state has seen %d tokens", restored.Tokens())
 						}

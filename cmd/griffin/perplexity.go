@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/reference/tokenizer"
@@ -25,7 +26,7 @@ func perplexityCommand() *cli.Command {
 			"are taken as they are, and each starts from no state.\n\n" +
 			"Two checkpoints are scored side by side: a source and its conversion, a base and its fine-tune. KL is the mean\n" +
 			"Kullback-Leibler divergence of the second from the first, top-1 the share of tokens for which both have the same\n" +
-			"most likely one.\n\n" +
+			"most likely one. --step and --model are of the first.\n\n" +
 			"Examples:\n\n" +
 			"  griffin perplexity recurrentgemma-2b --text book.txt\n" +
 			"  griffin perplexity 2b.pt recurrentgemma-2b --text book.txt\n" +
@@ -93,8 +94,12 @@ func runPerplexity(c *cli.Context) error {
 	}
 	p := scoring{c: c, out: score{Added: []string{}, Arithmetic: c.String("arithmetic")}}
 	var models []*reference.Model
-	for _, path := range c.Args().Slice() {
-		m, err := openModel(c, path)
+	for i, path := range c.Args().Slice() {
+		open := openModel
+		if i > 0 {
+			open = openOther
+		}
+		m, err := open(c, path)
 		if err != nil {
 			return err
 		}
@@ -124,6 +129,20 @@ func runPerplexity(c *cli.Context) error {
 		return err
 	}
 	return p.report()
+}
+
+// openOther opens a checkpoint without --step and --model, and the model in it.
+func openOther(c *cli.Context, path string) (*runtime.Model, error) {
+	checkpoint, err := formats.Open(path, formats.Options{})
+	if err != nil {
+		return nil, err
+	}
+	m, err := runtime.Open(c.Context, checkpoint, runtime.Options{Settings: settings(c)})
+	if err != nil {
+		checkpoint.Close()
+		return nil, err
+	}
+	return m, nil
 }
 
 // scoring carries out one perplexity command.

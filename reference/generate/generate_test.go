@@ -117,6 +117,27 @@ func TestLongPrompt(t *testing.T) {
 	}
 }
 
+// TestReadOn: text that is read after a continuation follows it.
+func TestReadOn(t *testing.T) {
+	m := open(t, "micro-hawk")
+	s, _ := run(t, m, []int32{37, 35, 20}, generate.Options{})
+	text := []int32{37, 35, 20}
+	for i := range int32(12) {
+		got, err := s.Generate(context.Background(), generate.Options{Max: 3}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, want := run(t, m, text, generate.Options{Max: 3}); !slices.Equal(got.Tokens, want) {
+			t.Errorf("after %d tokens: %v, want %v", len(text), got.Tokens, want)
+		}
+		more := []int32{3 * i, 39 - i}
+		if err := s.Read(context.Background(), more, nil); err != nil {
+			t.Fatal(err)
+		}
+		text = slices.Concat(text, got.Tokens, more)
+	}
+}
+
 // TestStop: a stop token ends the continuation, and is its last one.
 func TestStop(t *testing.T) {
 	m := open(t, "odd-griffin")

@@ -27,6 +27,10 @@ SCRIPTS = {
 }
 
 
+# Runs, in which several merges have the same score.
+RUNS = [c * n for c in "abefilmnoprst.0-=лаか" for n in (2, 3, 4, 5, 7)] + ["inin" * 3, "sssestsss"]
+
+
 def words(rng):
     """Words of each script, made of few syllables, so that there are pieces to merge."""
     out = {}
@@ -88,7 +92,7 @@ def main():
         train(path, args.train, rng, lexicon)
     model = sentencepiece.SentencePieceProcessor(model_file=path)
     out = []
-    for text in TEXTS + list(random_texts(rng, lexicon, args.random)):
+    for text in TEXTS + RUNS + list(random_texts(rng, lexicon, args.random)):
         ids = model.encode(text)
         entry = {"text": text, "ids": ids, "decoded": model.decode(ids)}
         if isinstance(text, bytes):
