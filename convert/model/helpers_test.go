@@ -2,7 +2,6 @@ package model
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 	"testing"
 
@@ -40,20 +39,6 @@ func withData(t *tensor.Tensor, data []byte) *tensor.Tensor {
 	n := t.Elements()
 	t.Data = &tensor.Strided{Store: bytes.NewReader(data), Length: n, DType: t.DType, View: tensor.RowMajor(t.Shape...)}
 	return t
-}
-
-// replace replaces the tensor of a name in a list, or removes it if with is nil.
-func replace(tensors []*tensor.Tensor, name string, with *tensor.Tensor) []*tensor.Tensor {
-	i := slices.IndexFunc(tensors, func(t *tensor.Tensor) bool { return t.Name == name })
-	if i < 0 {
-		panic("no tensor " + name)
-	}
-	if with == nil {
-		return slices.Delete(slices.Clone(tensors), i, i+1)
-	}
-	out := slices.Clone(tensors)
-	out[i] = with
-	return out
 }
 
 func sizesOf(c *Config) *Sizes {
