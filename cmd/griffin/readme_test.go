@@ -197,6 +197,14 @@ func blocks(page string, languages ...string) []string {
 	return all
 }
 
+// TestPageLength checks that the page of the repository stays short. Details belong on the other page.
+func TestPageLength(t *testing.T) {
+	const most = 120
+	if n := strings.Count(readFile(t, pages[0]), "\n"); n > most {
+		t.Errorf("%s has %d lines, more than %d", pages[0], n, most)
+	}
+}
+
 func readFile(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)
