@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/griffin-ckpt/griffin/internal/task"
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
@@ -118,7 +119,7 @@ func startReader(weights Weights, requests []request, engines int) *reader {
 	for range piecesAhead {
 		r.free <- []byte{}
 	}
-	go r.run()
+	task.Start(r.run)
 	return r
 }
 
@@ -128,13 +129,22 @@ func (r *reader) close() {
 	<-r.stopped
 }
 
-func (r *reader) run() {
+func (r *reader) run() error {
 	defer close(r.stopped)
 	for _, want := range r.requests {
-		if !r.read(want) {
-			return
+		more := false
+		err := task.Call(func() error {
+			more = r.read(want)
+			return nil
+		})
+		if err != nil {
+			r.send(&piece{err: err})
+		}
+		if err != nil || !more {
+			break
 		}
 	}
+	return nil
 }
 
 // read reads one parameter and returns whether there is to be more.

@@ -7,8 +7,8 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/debug"
-	"sync"
 
+	"github.com/griffin-ckpt/griffin/internal/task"
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
@@ -57,15 +57,17 @@ func RunTogether(ctx context.Context, models []*Model, passes []Pass) error {
 	r := startReader(first.Weights, first.Config.requests(passes[0].First, passes[0].end(first), head, head && !passes[0].SkipLogits), len(runs))
 	defer r.close()
 	errs := make([]error, len(runs))
-	var wait sync.WaitGroup
+	var group task.Group
 	for i, run := range runs {
-		wait.Go(func() {
-			if errs[i] = guard(func() error { return run(r, i) }); errs[i] != nil {
+		group.Go(func() error {
+			errs[i] = task.Call(func() error { return guard(func() error { return run(r, i) }) })
+			if errs[i] != nil {
 				cancel()
 			}
+			return errs[i]
 		})
 	}
-	wait.Wait()
+	_ = group.Wait() // errs has all errors
 	return firstError(errs)
 }
 

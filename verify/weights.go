@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/griffin-ckpt/griffin/internal/task"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
@@ -155,7 +155,7 @@ func (w *weightsCheck) explain(ctx context.Context, c *model.Config, progress fu
 	for _, i := range wrong {
 		total += bytes(i)
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := task.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, i := range wrong {
 		group.Go(func() (err error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/internal/task"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 )
@@ -55,6 +56,10 @@ func reportError(w io.Writer, err error) int {
 		fmt.Fprintln(w, "griffin: interrupted")
 	default:
 		fmt.Fprintf(w, "griffin: %v\n", err)
+		var fault *task.PanicError
+		if errors.As(err, &fault) {
+			fmt.Fprintf(w, "%s\n", fault.Stack)
+		}
 		if hint := hintOf(err); hint != "" {
 			fmt.Fprintf(w, "hint: %s\n", hint)
 		}
@@ -67,6 +72,8 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case is[*task.PanicError](err): // whatever else went wrong because of it
+		return exitInternal
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case isNetwork(err):

@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/internal/task"
 	"github.com/griffin-ckpt/griffin/reference/generate"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -23,9 +24,12 @@ func hintOf(err error) string {
 	var option *model.OptionError
 	var diffOption *diff.OptionError
 	var format *tensor.FormatError
+	var fault *task.PanicError
 	switch {
 	case isNetwork(err):
 		return networkHint(err)
+	case errors.As(err, &fault):
+		return "please report this, with the command that led to it"
 	case errors.As(err, &usage):
 		return usage.hint
 	case errors.As(err, &chat) && chat.Tokenizer == "":

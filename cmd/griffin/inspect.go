@@ -6,8 +6,8 @@ import (
 	"io"
 	"runtime"
 
+	"github.com/griffin-ckpt/griffin/internal/task"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -175,7 +175,7 @@ func (r *inspection) readAll(ctx context.Context, ckpt *tensor.Checkpoint, stder
 	bar := newProgress(stderr, "reading", r.Bytes)
 	defer bar.done()
 	tensor.PlanReads(ckpt.Tensors()...)
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := task.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, t := range ckpt.Tensors() {
 		group.Go(func() error {

@@ -14,7 +14,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -24,6 +23,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/internal/task"
 )
 
 func main() {
@@ -40,17 +40,12 @@ func main() {
 const heapLimit = 128 << 20
 
 // run executes one command line and returns its exit status.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
-	defer func() {
-		if p := recover(); p != nil {
-			fmt.Fprintf(stderr, "griffin: internal error: %v\n%s\nhint: please report this, with the command that led to it\n", p, debug.Stack())
-			code = exitInternal
-		}
-	}()
-	registerAddresses(ctx, stderr)
-	app := newApp(stdout, stderr)
-	err := app.RunContext(ctx, flagsFirst(app, args))
-	return reportError(stderr, err)
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return reportError(stderr, task.Call(func() error {
+		registerAddresses(ctx, stderr)
+		app := newApp(stdout, stderr)
+		return app.RunContext(ctx, flagsFirst(app, args))
+	}))
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/source"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/internal/task"
 )
 
 // prover is one proof.
@@ -110,23 +110,16 @@ func (p *prover) checkStructure() {
 
 // compareSources compares what all sources give, several at a time.
 func (p *prover) compareSources(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	p.ctx = ctx
+	group, groupCtx := task.WithContext(ctx)
+	p.ctx = groupCtx
 	queue := p.queue()
-	var group sync.WaitGroup
 	for range max(min(runtime.GOMAXPROCS(0), 4, len(queue)), 1) {
-		group.Go(func() {
-			if err := p.work(queue); err != nil {
-				cancel(err)
-			}
-		})
+		group.Go(func() error { return p.work(queue) })
 	}
-	group.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if err := group.Wait(); err != nil {
+		return err
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // queue returns the moves from each source, in the order in which its stream gives their elements,

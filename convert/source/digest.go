@@ -5,7 +5,7 @@ import (
 	"hash"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/griffin-ckpt/griffin/internal/task"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -76,7 +76,7 @@ func (d *Digest) Sum(ctx context.Context) (tensor.Sum, error) {
 func Sums[K comparable](ctx context.Context, digests map[K]*Digest) (map[K]tensor.Sum, error) {
 	sums := make(map[K]tensor.Sum, len(digests))
 	var mu sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := task.WithContext(ctx)
 	group.SetLimit(4)
 	for key, d := range digests {
 		group.Go(func() error {

@@ -14,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/source"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/internal/task"
 )
 
 // engine is one execution of a list.
@@ -69,29 +70,40 @@ func (e *engine) openTargets(l moves.List, dst Destination) error {
 		case length != size:
 			return fmt.Errorf("the destination has %d bytes for the %d of %s", length, size, d.Name)
 		}
-		if e.outputs[f] == nil {
-			info, err := f.Stat()
-			if err != nil {
-				return err
-			}
-			if e.outputs[f], err = storage.NewOutput(f, info.Size()); err != nil {
-				return err
-			}
+		if t.out, err = e.output(f); err != nil {
+			return err
 		}
-		t.out, t.offset = e.outputs[f], offset
+		t.offset = offset
 	}
 	return nil
 }
 
+// output returns the Output of a file, which it prepares at the first call.
+func (e *engine) output(f *os.File) (*storage.Output, error) {
+	if out := e.outputs[f]; out != nil {
+		return out, nil
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	out, err := storage.NewOutput(f, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	e.outputs[f] = out
+	return out, nil
+}
+
 // closeOutputs makes all files durable, at once.
 func (e *engine) closeOutputs() error {
-	errs := make(chan error, len(e.outputs))
+	var closing []<-chan error
 	for _, out := range e.outputs {
-		go func() { errs <- out.Close() }()
+		closing = append(closing, task.Start(out.Close))
 	}
 	var all []error
-	for range e.outputs {
-		all = append(all, <-errs)
+	for _, done := range closing {
+		all = append(all, <-done)
 	}
 	return errors.Join(all...)
 }
@@ -115,25 +127,36 @@ func (e *engine) run(l moves.List) error {
 	if err != nil {
 		return err
 	}
-	var group sync.WaitGroup
+	var group task.Group
 	for range workers {
-		group.Go(func() {
-			w := &worker{engine: e, scratch: make([]byte, e.limits.scratch)}
-			for j := range queue {
-				if e.ctx.Err() != nil {
-					return
-				}
-				if err := w.do(j); err != nil {
-					e.fail(err)
-					return
-				}
-			}
-		})
+		group.Go(func() error { return e.guarded(func() error { return e.work(queue) }) })
 	}
-	group.Wait()
-	err = stop()
+	err = errors.Join(group.Wait(), stop())
 	if e.ctx.Err() != nil {
 		return context.Cause(e.ctx)
+	}
+	return err
+}
+
+// work does jobs until there are no more.
+func (e *engine) work(queue <-chan *job) error {
+	w := &worker{engine: e, scratch: make([]byte, e.limits.scratch)}
+	for j := range queue {
+		if err := e.ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.do(j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// guarded calls f and ends the execution if f fails.
+func (e *engine) guarded(f func() error) error {
+	err := task.Call(f)
+	if err != nil {
+		e.fail(err)
 	}
 	return err
 }
@@ -165,13 +188,12 @@ func (e *engine) startWriters(workers int) (stop func() error, err error) {
 		}
 		e.freePanels <- b
 	}
-	var group sync.WaitGroup
+	var group task.Group
 	for range e.limits.spare {
-		group.Go(e.writePanels)
+		group.Go(func() error { e.writePanels(); return nil })
 	}
 	return func() error {
 		close(e.fullPanels)
-		group.Wait()
-		return release()
+		return errors.Join(group.Wait(), release())
 	}, nil
 }

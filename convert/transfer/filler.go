@@ -120,10 +120,13 @@ func (e *engine) write(p panel) {
 func (e *engine) writePanels() {
 	for p := range e.fullPanels {
 		if e.ctx.Err() == nil && p.lo < p.hi {
-			if _, err := p.target.out.WriteAt(p.buffer.Bytes[p.lo:p.hi], p.offset+int64(p.lo)); err != nil {
-				e.fail(err)
-			}
-			e.count(int64(p.hi - p.lo))
+			e.guarded(func() error {
+				if _, err := p.target.out.WriteAt(p.buffer.Bytes[p.lo:p.hi], p.offset+int64(p.lo)); err != nil {
+					return err
+				}
+				e.count(int64(p.hi - p.lo))
+				return nil
+			})
 		}
 		p.target.writes.Done()
 		e.freePanels <- p.buffer

@@ -11,6 +11,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/zarr"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/internal/task"
 )
 
 // sink stores the elements of one array chunk by chunk.
@@ -175,7 +176,7 @@ type chunkFiles struct {
 	array   *newArray
 	file    *os.File
 	out     *bufio.Writer
-	syncing chan error // result of syncing the previous file, nil if there is none
+	syncing <-chan error // result of syncing the previous file, nil if there is none
 }
 
 func (c *chunkFiles) begin(chunk int64) (io.Writer, error) {
@@ -193,9 +194,8 @@ func (c *chunkFiles) begin(chunk int64) (io.Writer, error) {
 
 func (c *chunkFiles) end(int64) (extent, error) {
 	err := errors.Join(c.out.Flush(), c.wait())
-	f, done := c.file, make(chan error, 1)
-	go func() { done <- errors.Join(f.Sync(), f.Close()) }()
-	c.file, c.syncing = nil, done
+	f := c.file
+	c.file, c.syncing = nil, task.Start(func() error { return errors.Join(f.Sync(), f.Close()) })
 	return extent{}, err
 }
 

@@ -3,6 +3,8 @@ package storage
 import (
 	"errors"
 	"os"
+
+	"github.com/griffin-ckpt/griffin/internal/task"
 )
 
 // streamPanel is the size in bytes of each of the two panels of a Stream.
@@ -17,14 +19,13 @@ type Stream struct {
 	at     int64 // offset of the panel in the file
 
 	free    chan *Buffer
-	written chan error // result of writing a panel, if busy
-	busy    bool
+	written <-chan error // result of writing a panel, nil if none is being written
 	err     error
 }
 
 // NewStream prepares an empty file that is open for writing. It does not take over f. Close releases the memory.
 func NewStream(f *os.File) (*Stream, error) {
-	s := &Stream{out: &Output{file: f, direct: openDirect(f)}, free: make(chan *Buffer, 1), written: make(chan error, 1)}
+	s := &Stream{out: &Output{file: f, direct: openDirect(f)}, free: make(chan *Buffer, 1)}
 	var err error
 	if s.panel, err = NewBuffer(streamPanel); err != nil {
 		return nil, errors.Join(err, s.out.closeDirect())
@@ -58,19 +59,18 @@ func (s *Stream) send() {
 	s.panel = <-s.free
 	s.at += int64(n)
 	s.filled = 0
-	s.busy = true
-	go func() {
+	s.written = task.Start(func() error {
+		defer func() { s.free <- panel }()
 		_, err := s.out.WriteAt(panel.Bytes[:n], at)
-		s.free <- panel
-		s.written <- err
-	}()
+		return err
+	})
 }
 
 // wait waits until no panel is being written.
 func (s *Stream) wait() {
-	if s.busy {
+	if s.written != nil {
 		s.err = errors.Join(s.err, <-s.written)
-		s.busy = false
+		s.written = nil
 	}
 }
 

@@ -3,9 +3,9 @@ package perplexity
 import (
 	"math"
 	"runtime"
-	"sync"
 	"sync/atomic"
 
+	"github.com/griffin-ckpt/griffin/internal/task"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -23,15 +23,18 @@ type prediction struct {
 func predictions(logits []*reference.Activations, tokens []int32) []prediction {
 	out := make([]prediction, len(tokens))
 	var next atomic.Int64
-	var wait sync.WaitGroup
+	var group task.Group
 	for range min(runtime.GOMAXPROCS(0), len(tokens)) {
-		wait.Go(func() {
+		group.Go(func() error {
 			for i := int(next.Add(1)) - 1; i < len(tokens); i = int(next.Add(1)) - 1 {
 				out[i] = predict(logits, i, tokens[i])
 			}
+			return nil
 		})
 	}
-	wait.Wait()
+	if err := group.Wait(); err != nil {
+		panic(err)
+	}
 	return out
 }
 

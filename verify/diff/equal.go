@@ -8,7 +8,7 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/griffin-ckpt/griffin/internal/task"
 
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/convert/source"
@@ -43,7 +43,7 @@ func (d *differ) compareBytes(ctx context.Context, pairs []*pair) (unequal map[*
 		queue <- j
 	}
 	close(queue)
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := task.WithContext(ctx)
 	for range max(min(runtime.GOMAXPROCS(0), maxWorkers, len(jobs)), 1) {
 		group.Go(func() error { return d.compareJobs(ctx, queue, largestView, found) })
 	}

@@ -5,7 +5,7 @@ import (
 	"runtime"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/griffin-ckpt/griffin/internal/task"
 )
 
 // maxWorkers bounds the memory of all workers together.
@@ -14,7 +14,7 @@ const maxWorkers = 4
 // inParallel calls work for all items, in their order, on all processors. It returns the first error; the
 // context of the other calls is then done.
 func inParallel[T any](ctx context.Context, items []T, work func(ctx context.Context, item T) error) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := task.WithContext(ctx)
 	group.SetLimit(min(runtime.GOMAXPROCS(0), maxWorkers))
 	for _, item := range items {
 		group.Go(func() error {

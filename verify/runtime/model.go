@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/griffin-ckpt/griffin/internal/task"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -143,7 +143,7 @@ func (m *Model) CheckHead(ctx context.Context) error { return m.Found.CheckHeads
 func (m *Model) Digest(ctx context.Context, known map[string]string, progress func(bytes int64)) (string, error) {
 	parameters := m.Found.ParameterTensors(&m.Config)
 	lines := make([]string, len(parameters))
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := task.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, p := range parameters {
 		group.Go(func() error {

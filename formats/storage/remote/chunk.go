@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/internal/task"
 )
 
 // chunk is a range of a file that was fetched or is being fetched. All fields but data, which only
@@ -51,7 +52,7 @@ func (p *Pool) start(n *Node, off, size int64, demanded bool) *chunk {
 	}
 	n.insert(c)
 	p.inFlight++
-	go p.fetch(c)
+	task.Start(func() error { p.fetch(c); return nil })
 	return c
 }
 
@@ -143,8 +144,25 @@ func (c *chunk) drop() {
 	p.changed.Broadcast()
 }
 
-// fetch fills a chunk. What breaks is resumed, with growing waits while nothing arrives.
+// fetch fills a chunk and tells its readers.
 func (p *Pool) fetch(c *chunk) {
+	err := task.Call(func() error { return p.receive(c) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inFlight--
+	c.done = true
+	if err != nil {
+		c.fail(p.describe(c, err))
+	}
+	if c.dropped && c.users == 0 {
+		c.drop()
+	}
+	p.pump()
+	p.changed.Broadcast()
+}
+
+// receive fills a chunk. What breaks is resumed, with growing waits while nothing arrives.
+func (p *Pool) receive(c *chunk) error {
 	at, vain, err := 0, 0, error(nil)
 	for tries := 1; at < len(c.data); tries++ {
 		var n int
@@ -172,18 +190,7 @@ func (p *Pool) fetch(c *chunk) {
 	if at == len(c.data) {
 		err = nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.inFlight--
-	c.done = true
-	if err != nil {
-		c.fail(p.describe(c, err))
-	}
-	if c.dropped && c.users == 0 {
-		c.drop()
-	}
-	p.pump()
-	p.changed.Broadcast()
+	return err
 }
 
 // fail records why a chunk stays short. It is dropped with its last user, so that a later read tries
@@ -206,7 +213,7 @@ func (p *Pool) describe(c *chunk, err error) error {
 	if ended := p.ctx.Err(); ended != nil {
 		return ended
 	}
-	if errors.As(err, new(*Error)) {
+	if errors.As(err, new(*Error)) || errors.As(err, new(*task.PanicError)) {
 		return err
 	}
 	return Errorf(c.node.address, Unreachable, "bytes %d to %d do not arrive: %w", c.off+int64(c.filled), c.end()-1, err)

@@ -18,11 +18,10 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/internal/httpfile"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
+	"github.com/griffin-ckpt/griffin/internal/task"
 )
 
 // Options configure how a server is reached.
@@ -192,7 +191,7 @@ func (s *site) ReadDir(dir string) ([]fs.DirEntry, error) {
 			names = append(names, item+"/_METADATA", item+"/manifest.ocdbt")
 		}
 	}
-	var group errgroup.Group
+	var group task.Group
 	group.SetLimit(16)
 	for _, name := range names {
 		group.Go(func() error {

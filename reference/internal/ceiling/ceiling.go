@@ -4,8 +4,9 @@ package ceiling
 import (
 	"math"
 	"runtime"
-	"sync"
 	"time"
+
+	"github.com/griffin-ckpt/griffin/internal/task"
 )
 
 //go:generate sh -c "cd ../../kernel/avo && go run ./ceiling -out ../../internal/ceiling/ceiling_amd64.s -stubs ../../internal/ceiling/ceiling_amd64.go -pkg ceiling"
@@ -31,11 +32,13 @@ func Read(threads int, p []byte) float64 {
 
 func inParallel(threads int, f func(i int) float64) (total float64) {
 	done := make([]float64, threads)
-	var wait sync.WaitGroup
+	var group task.Group
 	for i := range threads {
-		wait.Go(func() { done[i] = f(i) })
+		group.Go(func() error { done[i] = f(i); return nil })
 	}
-	wait.Wait()
+	if err := group.Wait(); err != nil {
+		panic(err)
+	}
 	for _, n := range done {
 		total += n
 	}

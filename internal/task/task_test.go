@@ -1,0 +1,43 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"testing"
+)
+
+func TestCallReturnsPanics(t *testing.T) {
+	var fault *PanicError
+	if err := Call(func() error { panic(fs.ErrClosed) }); !errors.As(err, &fault) || !errors.Is(err, fs.ErrClosed) || len(fault.Stack) == 0 {
+		t.Errorf("%v", err)
+	}
+	inner := fault
+	if err := Call(func() error { panic(inner) }); err != error(inner) {
+		t.Errorf("a panic that was passed on became %v", err)
+	}
+	var nothing *int
+	if err := Call(func() error { *nothing = 1; return nil }); !errors.As(err, &fault) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestStart(t *testing.T) {
+	var fault *PanicError
+	if err := <-Start(func() error { panic("x") }); !errors.As(err, &fault) {
+		t.Errorf("%v", err)
+	}
+	if err := <-Start(func() error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGroup(t *testing.T) {
+	group, ctx := WithContext(context.Background())
+	group.Go(func() error { <-ctx.Done(); return ctx.Err() })
+	group.Go(func() error { panic("x") })
+	var fault *PanicError
+	if err := group.Wait(); !errors.As(err, &fault) {
+		t.Errorf("%v", err)
+	}
+}
