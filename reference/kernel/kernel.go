@@ -5,7 +5,7 @@
 // Every element of a product is one running sum over k, in order, in which each term is added by a
 // fused multiply-add (one rounding). Its bits therefore do not depend on the machine, on the number of
 // threads, on how many rows are multiplied at once, or on how the weights are stored. The assembly for
-// AVX2 and for AVX-512, written by the generator in avo and selected when the program starts, and the
+// AVX2, AVX-512 and NEON, written by the generators in avo and selected when the program starts, and the
 // generic Go code give the same bits. The build tag noasm leaves the assembly out.
 package kernel
 
