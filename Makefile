@@ -7,7 +7,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 VETTED      := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build demo test race lint fuzz cross hostile interop kill bench fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross hostile interop kill bench fixtures clean help
 
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/griffin ./cmd/griffin
@@ -20,6 +20,12 @@ test: ## all tests
 
 race: ## the shorter tests under the race detector (needs a C compiler)
 	$(GO) test -race -short -timeout 20m ./...
+
+# qemu does not say which address of a truncated mapping cannot be read.
+instructions: ## the forward pass with each instruction set (needs qemu-aarch64 of qemu-user)
+	$(GO) test -tags noasm ./reference/...
+	GODEBUG=cpu.avx512f=off $(GO) test -count=1 ./reference/...
+	GOARCH=arm64 $(GO) test -exec qemu-aarch64 -skip 'Truncated' ./reference ./reference/kernel
 
 lint: ## gofmt, go vet for each system, staticcheck, go mod tidy, shell syntax
 	@files=$$(gofmt -l . ); if [ -n "$$files" ]; then echo "not gofmt-ed:"; echo "$$files"; exit 1; fi
