@@ -39,6 +39,7 @@ func (r *run) checkManifests() error {
 		return nil
 	}
 	if made.Adapter != nil && r.options.Adapter == nil {
+		r.verdict.MissingAdapter = made.Adapter.Name
 		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source, but no adapter was given", filepath.Base(path), made.Adapter.Name))
 	}
 	c := manifestCheck{Manifest: made, field: filepath.Base(path), section: s}

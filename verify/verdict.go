@@ -32,6 +32,10 @@ type Verdict struct {
 
 	Notes []string `json:"notes,omitempty"` // what the reader should know, one sentence each; no failures
 
+	// MissingAdapter is the name of the adapter that was merged into the source, according to the
+	// conversion.json of the converted checkpoint; "" if there is none or Options has it.
+	MissingAdapter string `json:"-"`
+
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
 }
 

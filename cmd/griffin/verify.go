@@ -140,6 +140,9 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 
 // printVerdict prints a verdict, and if --runtime is set what the runtime computes.
 func printVerdict(c *cli.Context, v *verify.Verdict) error {
+	if v.MissingAdapter != "" && !v.Same {
+		fmt.Fprintf(c.App.ErrWriter, "hint: --adapter DIR merges the adapter %s into the source before comparing\n", printable(v.MissingAdapter))
+	}
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, v)
 	}

@@ -1,8 +1,14 @@
 package structure
 
 import (
+	"cmp"
 	"go/ast"
 	"go/doc"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +48,60 @@ func TestExamples(t *testing.T) {
 		if !runnable {
 			t.Errorf("package %s has no Example with output in package %s_test", p.path, p.files[0].ast.Name.Name)
 		}
+	}
+}
+
+// TestNoFlags checks that libraries do not mention flags of the command, which adds the hints.
+func TestNoFlags(t *testing.T) {
+	flag := regexp.MustCompile(`(^|[\s"'(\x60])--[a-z]`)
+	for _, p := range packages(t) {
+		if p.path == "cmd/griffin" || strings.HasPrefix(p.path, "verify/report") { // style sheets have such names
+			continue
+		}
+		for _, file := range p.files {
+			ast.Inspect(file.ast, func(n ast.Node) bool {
+				if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING && flag.MatchString(literal.Value) {
+					t.Errorf("%s: a library mentions a flag: %s", file.name, literal.Value)
+				}
+				return true
+			})
+		}
+	}
+}
+
+// TestPagePaths checks that the files that the pages link to, and the paths that ARCHITECTURE.md and
+// CONTRIBUTING.md name, exist.
+func TestPagePaths(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	path := regexp.MustCompile("`([a-z][a-z0-9_]*(/[a-zA-Z0-9_.]+)+)/?`")
+	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() && name != root && skipped(name) {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		if !strings.HasSuffix(name, ".md") {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), m[1])); err != nil {
+				t.Errorf("%s links to %s, which does not exist", name, m[1])
+			}
+		}
+		if base := filepath.Base(name); base != "ARCHITECTURE.md" && base != "CONTRIBUTING.md" {
+			return nil
+		}
+		for _, m := range path.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+				t.Errorf("%s names %s, which does not exist", name, m[1])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
