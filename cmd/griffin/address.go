@@ -63,7 +63,7 @@ func openOnce(open storage.Opener) storage.Opener {
 // networkHints say what to do about files that cannot be read over the network.
 var networkHints = map[remote.Reason]string{
 	remote.Unreachable:  "check the connection and the address; HTTPS_PROXY names a proxy",
-	remote.Unauthorized: "check the name, or give credentials: HF_TOKEN or hf auth login for hf://, https://USER:PASSWORD@HOST/… for a web server",
+	remote.Unauthorized: "check the address, or give credentials: https://USER:PASSWORD@HOST/…",
 	remote.Forbidden:    "these credentials do not give access to it, or the address has expired",
 	remote.Gated:        "open the repository's page on the hub, accept its conditions, and set HF_TOKEN to a token of that account",
 	remote.Missing:      "check the address: spelling, revision, and that it leads to a checkpoint",
@@ -75,6 +75,13 @@ var networkHints = map[remote.Reason]string{
 	remote.Offline:      "HF_HUB_OFFLINE is set: unset it, or download the repository first with hf download",
 }
 
+// credentialHints say, by scheme, how to give credentials.
+var credentialHints = map[string]string{
+	"hf": "check the name; for a private repository set HF_TOKEN to a token with access, or run hf auth login",
+	"gs": "give credentials with gcloud auth application-default login or GOOGLE_APPLICATION_CREDENTIALS; ?anonymous=true is for public buckets",
+	"s3": "give credentials with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; ?anonymous=true is for public buckets",
+}
+
 // isNetwork reports whether an error comes from reading an address.
 func isNetwork(err error) bool {
 	return errors.As(err, new(*remote.Error)) || errors.As(err, new(*storage.SchemeError))
@@ -84,6 +91,11 @@ func isNetwork(err error) bool {
 func networkHint(err error) string {
 	var e *remote.Error
 	if errors.As(err, &e) {
+		denied := e.Reason == remote.Unauthorized || e.Reason == remote.Forbidden
+		scheme, _ := storage.Scheme(e.Address)
+		if hint := credentialHints[scheme]; denied && hint != "" {
+			return hint
+		}
 		return networkHints[e.Reason]
 	}
 	if registerBuckets == nil {

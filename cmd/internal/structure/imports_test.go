@@ -126,7 +126,7 @@ var confined = []struct {
 	reason   string
 }{
 	{"os", []string{
-		"cmd/griffin", "formats/storage", "formats/storage/hub",
+		"cmd/griffin", "formats/storage", "formats/storage/bucket", "formats/storage/hub",
 		// Files that write, or look at a destination.
 		"convert/stage.go", "convert/huggingface/copy.go", "convert/transfer/destination.go", "convert/transfer/engine.go",
 		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go", "formats/orbax/write_sink.go", "formats/orbax/write_spool.go",

@@ -11,18 +11,21 @@ import (
 	"io/fs"
 	"maps"
 	"net/url"
+	"os"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 
 	"cloud.google.com/go/storage"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/gcsblob" // gs://
 	_ "gocloud.dev/blob/s3blob"  // s3://
 	"gocloud.dev/gcerrors"
+	"gocloud.dev/gcp"
 	"google.golang.org/api/googleapi"
 
 	ours "github.com/griffin-ckpt/griffin/formats/storage"
@@ -54,9 +57,18 @@ func Open(address string, o Options) (fs.FS, string, error) {
 		at.RawQuery = q.Encode()
 	}
 	name := u.Scheme + "://" + u.Host
+	if u.Scheme == "gs" && os.Getenv("STORAGE_EMULATOR_HOST") == "" && u.Query().Get("anonymous") != "true" {
+		if _, err := gcp.DefaultCredentials(o.Pool.Context()); err != nil {
+			return nil, "", remote.Errorf(name, remote.Unauthorized, "there are no Google Cloud credentials; the parameter anonymous=true is for public buckets")
+		}
+	}
 	opened, err := blob.OpenBucket(o.Pool.Context(), at.String())
 	if err != nil {
 		return nil, "", remote.Errorf(name, remote.Invalid, "the bucket cannot be reached with these settings")
+	}
+	var google *storage.Client
+	if opened.As(&google) {
+		google.SetRetry(storage.WithPolicy(storage.RetryNever)) // the pool tries again
 	}
 	return New(opened, name, strings.TrimPrefix(u.Path, "/"), o)
 }
@@ -191,7 +203,7 @@ func (b *bucket) explain(err error, name string) error {
 	case gcerrors.FailedPrecondition:
 		reason, problem = remote.Changed, "the object changes while it is being read"
 	}
-	status := statusOf(err)
+	status := b.statusOf(err)
 	switch {
 	case status == 412:
 		reason, problem = remote.Changed, "the object changes while it is being read"
@@ -209,37 +221,44 @@ func (b *bucket) explain(err error, name string) error {
 	e := remote.Errorf(b.Path(name), reason, "%s", problem)
 	e.Status = status
 	if problem == "" {
-		e.Problem = "the store does not answer: " + plain(err)
+		e.Problem = "the store does not answer: " + b.plain(err)
 	}
 	return e
 }
 
+// as is errors.As for errors of the store, whose libraries wrap them in ways of their own.
+func (b *bucket) as(err error, target any) bool {
+	return errors.As(err, target) || b.bucket.ErrorAs(err, target)
+}
+
 // statusOf returns the HTTP status of an error of the store, 0 if it has none.
-func statusOf(err error) int {
+func (b *bucket) statusOf(err error) int {
 	var answer interface{ HTTPStatusCode() int }
-	if errors.As(err, &answer) {
+	if b.as(err, &answer) {
 		return answer.HTTPStatusCode()
 	}
 	var google *googleapi.Error
-	if errors.As(err, &google) {
+	if b.as(err, &google) {
 		return google.Code
 	}
 	return 0
 }
 
-// plain returns the text of the innermost error: those around it name whole requests.
-func plain(err error) string {
+// plain returns what an error says without the requests that the libraries describe around it.
+func (b *bucket) plain(err error) string {
 	var api smithy.APIError
-	if errors.As(err, &api) {
+	if b.as(err, &api) {
 		return api.ErrorCode()
 	}
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err.Error()
-		}
-		err = inner
+	var signing *v4.SigningError
+	if b.as(err, &signing) {
+		return "there are no credentials for it"
 	}
+	var request *url.Error
+	if b.as(err, &request) {
+		return request.Err.Error()
+	}
+	return err.Error()
 }
 
 // Open implements fs.FS.
