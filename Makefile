@@ -57,6 +57,7 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) orbax_write.py
 	testdata/interop/python.sh peft adapter.py
 	$(PYTHON_ENV) real_pt.py
+	$(PYTHON_ENV) network.py
 
 kill: build ## 50 conversions killed at random moments (needs the environments of interop)
 	testdata/interop/kill.sh 50

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -93,8 +94,20 @@ func newHub(t *testing.T, data string) string {
 	return h.Start(t)
 }
 
-// faultOf chooses what is wrong with answers about weights by the query: ?fault=drop.
+// faultOf chooses what is wrong with an answer by the query: ?fault=drop.
 func faultOf(r *http.Request) storagetest.Fault {
-	return map[string]storagetest.Fault{"drop": storagetest.Drop, "403": storagetest.Forbidden, "busy": storagetest.BusyLong,
-		"whole": storagetest.Whole, "renamed": storagetest.Renamed, "short": storagetest.Short}[r.URL.Query().Get("fault")]
+	var from, to int64
+	fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to)
+	first, large := from == 0, to-from > 20_000
+	switch fault := r.URL.Query().Get("fault"); {
+	case fault == "changing" && !first:
+		return storagetest.Renamed
+	case fault == "large" && !first:
+		return storagetest.Whole
+	case large && (fault == "drop" || fault == "short"):
+		return map[string]storagetest.Fault{"drop": storagetest.Drop, "short": storagetest.Short}[fault]
+	default:
+		return map[string]storagetest.Fault{"403": storagetest.Forbidden, "busy": storagetest.BusyLong,
+			"whole": storagetest.Whole}[fault]
+	}
 }

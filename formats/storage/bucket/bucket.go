@@ -168,7 +168,7 @@ func (b *bucket) open(name string) (*remote.Node, error) {
 	}
 	b.mu.Unlock()
 	f.once.Do(func() {
-		f.err = b.pool.Retry(func(ctx context.Context) error {
+		f.err = b.pool.Retry(b.Path(name), func(ctx context.Context) error {
 			attributes, err := b.bucket.Attributes(ctx, b.key(name))
 			if err != nil {
 				return b.explain(err, name)
@@ -329,7 +329,7 @@ func (b *bucket) list(dir string) (*listing, error) {
 	}
 	b.mu.Unlock()
 	l.once.Do(func() {
-		l.err = b.pool.Retry(func(ctx context.Context) (err error) {
+		l.err = b.pool.Retry(b.Path(dir), func(ctx context.Context) (err error) {
 			l.entries, err = b.readDir(ctx, dir)
 			return err
 		})

@@ -232,7 +232,7 @@ func (r *repository) get(to any, parts ...string) (header http.Header, err error
 	if err != nil {
 		return nil, remote.Errorf(r.address("."), remote.Invalid, "not a usable address")
 	}
-	err = r.pool.Retry(func(ctx context.Context) error {
+	err = r.pool.Retry(r.address("."), func(ctx context.Context) error {
 		resp, _, err := r.client.Do(ctx, http.MethodGet, u, nil, "")
 		if err != nil {
 			return err

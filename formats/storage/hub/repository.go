@@ -81,7 +81,7 @@ func (r *repository) node(full string, size int64) (n *remote.Node, err error) {
 	if err != nil {
 		return nil, remote.Errorf(r.address(full), remote.Invalid, "not a usable address")
 	}
-	err = r.pool.Retry(func(ctx context.Context) error {
+	err = r.pool.Retry(r.address(full), func(ctx context.Context) error {
 		object, head, err := httpfile.Open(ctx, r.client, u)
 		if err != nil {
 			return err

@@ -265,18 +265,25 @@ func (p *Pool) attempt(c *chunk, at int) (n int, err error) {
 }
 
 // Retry calls do until it succeeds, fails for good, or has failed as often as the Pool's requests may.
-// Sources use it for requests that are not for a file's content.
-func (p *Pool) Retry(do func(ctx context.Context) error) error {
+// Sources use it for requests that are not for a file's content. Errors other than an *Error come from
+// connections to the address.
+func (p *Pool) Retry(address string, do func(ctx context.Context) error) error {
 	for tries := 1; ; tries++ {
 		ctx, cancel := context.WithTimeoutCause(p.ctx, p.o.Stall, errStalled)
 		err := do(ctx)
+		if err != nil && !errors.As(err, new(*Error)) {
+			if context.Cause(ctx) == errStalled {
+				err = errStalled
+			}
+			err = Errorf(address, Unreachable, "the answer does not arrive: %w", err)
+		}
 		cancel()
+		if ended := p.ctx.Err(); ended != nil && err != nil {
+			return ended
+		}
 		asked, ok := temporary(err)
 		if err == nil || !ok || tries >= p.o.Attempts {
 			return err
-		}
-		if ended := p.ctx.Err(); ended != nil {
-			return ended
 		}
 		wait := max(backoff(p.o.Backoff, tries), asked)
 		if tries > 1 && p.o.Retrying != nil {

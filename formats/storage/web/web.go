@@ -121,7 +121,7 @@ func (s *site) node(name string, at *url.URL) (*remote.Node, error) {
 		if at == nil {
 			at = s.url(name)
 		}
-		f.err = s.pool.Retry(func(ctx context.Context) error {
+		f.err = s.pool.Retry(httpfile.Address(at), func(ctx context.Context) error {
 			object, head, err := httpfile.Open(ctx, s.client, at)
 			if err == nil {
 				f.object, f.node = object, s.pool.NewNode(httpfile.Address(at), object.Size(), object, head)

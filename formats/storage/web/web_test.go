@@ -101,7 +101,7 @@ func TestFaults(t *testing.T) {
 
 // What is wrong with the first answer already is an error of Open.
 func TestRefusals(t *testing.T) {
-	files := storagetest.NewFiles(map[string][]byte{"small": content(1000), "large": content(17 << 20), "empty": {}})
+	files := storagetest.NewFiles(map[string][]byte{"small": content(1000), "large": content(17 << 20), "empty": {}, "whole": content(100_000)})
 	fault := storagetest.None
 	address := storagetest.Start(t, &storagetest.Faulty{Handler: files, Fault: func(*http.Request) storagetest.Fault { return fault }})
 	for _, tt := range []struct {
@@ -120,6 +120,11 @@ func TestRefusals(t *testing.T) {
 		{"small", storagetest.Failing, remote.Failing},
 		{"small", storagetest.Refuse, remote.Unreachable},
 		{"small", storagetest.Shifted, remote.Invalid},
+		{"whole", storagetest.None, ""},
+		{"whole", storagetest.Drop, ""}, // half of each answer arrives
+		{"whole", storagetest.Lying, ""},
+		{"whole", storagetest.Short, ""},
+		{"whole", storagetest.Stall, ""},
 	} {
 		fault = tt.fault
 		if _, err := read(address+"/"+tt.name, options(t)); reasonOf(err) != tt.want || (err == nil) != (tt.want == "") {

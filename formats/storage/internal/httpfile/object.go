@@ -105,10 +105,11 @@ func Open(ctx context.Context, client *Client, u *url.URL) (o *Object, head []by
 	if linkedSize >= 0 && linkedSize != o.size {
 		return nil, nil, remote.Errorf(o.address, remote.Invalid, "the file has %d bytes, and the server announced %d", o.size, linkedSize)
 	}
-	if _, err := io.ReadFull(resp.Body, head); err != nil {
+	n, err := io.ReadFull(resp.Body, head)
+	if n == 0 && err != nil {
 		return nil, nil, err
 	}
-	return o, head, nil
+	return o, head[:n], nil // what did not arrive is read when it is wanted
 }
 
 // openEmpty confirms that a file for which the server has no range is empty.

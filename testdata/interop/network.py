@@ -1,0 +1,198 @@
+"""Reads checkpoints over a network: python.sh current network.py
+
+1. The stand-in for the Hugging Face Hub that the Go tests use (formats/storage/storagetest) is what the real huggingface_hub
+   client expects: downloads, listings, ranges, revisions, private and gated repositories.
+2. griffin reads the cache that the client fills, and converts from the hub to the same bytes as from disk.
+3. The same from an S3 server (gofakes3) and a Google Cloud Storage server (fake-gcs-server), in every format of the fixtures.
+
+The servers listen on loopback. Needs Go, to build them once.
+"""
+
+import os
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+
+import griffin
+
+TINY = f"{griffin.REPOSITORY}/testdata/tiny-griffin"
+SETTINGS = ["--attention-window", "8", "--logits-soft-cap", "30", "--embedding-scale"]
+SERVERS = {"gofakes3": "github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0", "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1"}
+FORMATS = ["original/torch.pt", "original/orbax-ocdbt", "hf", "hf/model.safetensors"]
+TOKEN = "hf_secret"
+for name in list(os.environ):
+    if name.startswith(("HF_", "AWS_", "GOOGLE_", "TRANSFORMERS_", "STORAGE_EMULATOR")):
+        del os.environ[name]
+
+
+def tree(directory):
+    """{path: content} of a directory."""
+    found = {}
+    for root, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(root, name)
+            with open(path, "rb") as f:
+                found[os.path.relpath(path, directory)] = f.read()
+    return found
+
+
+def converted(source, directory, env=None):
+    """{path: content} of conversions of a source to each layout, conversion.json aside."""
+    before = dict(os.environ)
+    os.environ.update(env or {})
+    try:
+        griffin.convert(source, f"{directory}/hf", *(SETTINGS if "/original/" in source else []))
+        griffin.convert(source, f"{directory}/m.pt", "--to", "torch")
+        griffin.convert(source, f"{directory}/orbax", "--to", "orbax")
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return {k: v for k, v in tree(directory).items() if "conversion.json" not in k}
+
+
+def same(source, local, env=None):
+    """Compares conversions of a source with those of local files. Empty if they are the same bytes."""
+    with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
+        want, got = converted(local, a), converted(source, b, env)
+    return griffin.differences({k: hash(v) for k, v in want.items()}, {k: hash(v) for k, v in got.items()})
+
+
+def client(score, endpoint, home):
+    """Holds the stand-in to what huggingface_hub expects."""
+    os.environ.update(HF_ENDPOINT=endpoint, HF_HOME=f"{home}/hf", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_XET="1")
+    import huggingface_hub
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    want = tree(TINY)
+    for revision in [None, "main", "a/branch", "refs/pr/1"]:
+        def download():
+            path = huggingface_hub.snapshot_download("org/tiny", revision=revision)
+            return griffin.differences(want, tree(path))
+        score.attempt(f"snapshot_download of revision {revision}", download)
+
+    fs = huggingface_hub.HfFileSystem(endpoint=endpoint)
+    api = huggingface_hub.HfApi(endpoint=endpoint)
+
+    def listings():
+        found = sorted(os.path.relpath(p, "org/tiny") for p in fs.find("org/tiny"))
+        assert found == sorted(want), f"find gives {found}"
+        names = sorted(os.path.basename(e["name"]) for e in fs.ls("org/tiny/original"))
+        assert names == sorted(os.listdir(f"{TINY}/original")), f"ls gives {names}"
+        info = fs.info("org/tiny/hf/model.safetensors")
+        assert info["size"] == len(want["hf/model.safetensors"]) and info["lfs"], f"info gives {info}"
+        files = api.get_paths_info("org/tiny", ["hf", "case.json", "absent"])
+        assert [f.path for f in files] == ["hf", "case.json"], f"get_paths_info gives {files}"
+        return ""
+    score.attempt("listings", listings)
+
+    def ranges():
+        content = want["hf/model.safetensors"]
+        with fs.open("org/tiny/hf/model.safetensors", "rb") as f:
+            f.seek(1000)
+            assert f.read(5000) == content[1000:6000], "another range"
+        return ""
+    score.attempt("ranges", ranges)
+
+    def refused():
+        for error, repository, revision in [(RepositoryNotFoundError, "org/absent", None), (RepositoryNotFoundError, "org/tiny-private", None),
+                                            (RevisionNotFoundError, "org/tiny", "absent"), (GatedRepoError, "org/tiny-gated", None)]:
+            try:
+                huggingface_hub.hf_hub_download(repository, "case.json", revision=revision, token=False)
+                return f"{repository} at {revision} was downloaded"
+            except error:
+                pass
+        huggingface_hub.hf_hub_download("org/tiny-private", "hf/model.safetensors", token=TOKEN)
+        return ""
+    score.attempt("refusals", refused)
+
+    for name in FORMATS:
+        score.attempt(f"griffin from the hub: {name}", same, f"hf://org/tiny/{name}", f"{TINY}/{name}", {"HF_HUB_CACHE": f"{home}/empty"})
+        score.attempt(f"griffin from the client's cache: {name}", same, f"hf://org/tiny@a%2Fbranch/{name}", f"{TINY}/{name}",
+                      {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "https://127.0.0.1:1"})
+
+
+def server(name):
+    """The path of a server's program, built once."""
+    home = os.path.join(os.environ["GRIFFIN_INTEROP_HOME"], "servers")
+    path = os.path.join(home, name)
+    if not os.path.exists(path):
+        subprocess.run(["go", "install", SERVERS[name]], check=True, env={**os.environ, "GOBIN": home, "GOFLAGS": "-trimpath"}, cwd="/")
+    return path
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(port):
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nothing listens on port {port}")
+
+
+def put(url, content, method="PUT"):
+    urllib.request.urlopen(urllib.request.Request(url, data=content, method=method)).read()
+
+
+def check_bucket(score, scheme, query, env):
+    env = {"AWS_EC2_METADATA_DISABLED": "true", **env}
+    for name in FORMATS:
+        score.attempt(f"griffin from {scheme}: {name}", same, f"{scheme}://models/runs/{name}{query}", f"{TINY}/{name}", env)
+    os.environ.update(env)
+
+    def missing():
+        _, error = griffin.run("inspect", f"{scheme}://models/absent{query}", expect=4)
+        return "" if "no object" in error else f"error {error!r}"
+    score.attempt(f"an absent object of {scheme}", missing)
+
+
+def main():
+    score = griffin.Score("network")
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update(HOME=home)
+        hub = f"{home}/hubserver"
+        subprocess.run(["go", "build", "-trimpath", "-o", hub, "./testdata/interop/hubserver"], check=True, cwd=griffin.REPOSITORY, env=GO)
+        running = []
+        try:
+            p = subprocess.Popen([hub, *[f"org/{name}={TINY}" for name in ["tiny", "tiny-private", "tiny-gated"]]],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            running.append(p)
+            client(score, p.stdout.readline().strip(), home)
+
+            port = free_port()
+            running.append(subprocess.Popen([SERVER["gofakes3"], "-host", f"127.0.0.1:{port}", "-backend", "memory", "-initialbucket", "models"],
+                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            wait_for(port)
+            for name, content in tree(TINY).items():
+                put(f"http://127.0.0.1:{port}/models/runs/{name}", content)
+            check_bucket(score, "s3", f"?endpoint=http://127.0.0.1:{port}&use_path_style=true",
+                         {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"})
+
+            port = free_port()
+            running.append(subprocess.Popen([SERVER["fake-gcs-server"], "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
+                                             "-public-host", f"127.0.0.1:{port}", "-backend", "memory"],
+                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            wait_for(port)
+            put(f"http://127.0.0.1:{port}/storage/v1/b?project=p", b'{"name": "models"}', "POST")
+            for name, content in tree(TINY).items():
+                key = urllib.parse.quote(f"runs/{name}", safe="")
+                put(f"http://127.0.0.1:{port}/upload/storage/v1/b/models/o?uploadType=media&name={key}", content, "POST")
+            check_bucket(score, "gs", "", {"STORAGE_EMULATOR_HOST": f"127.0.0.1:{port}"})
+        finally:
+            for p in running:
+                p.kill()
+    score.finish()
+
+
+GO = dict(os.environ)
+SERVER = {name: server(name) for name in SERVERS}
+main()
