@@ -20,7 +20,7 @@ func generateCommand() *cli.Command {
 			"that begins a text (<bos>) is put before a prompt, but not before --tokens.\n\n" +
 			"Without --temperature, the most likely token is taken. A continuation ends after --max-tokens tokens, or at the\n" +
 			"token that ends a text: that of the tokenizer, of generation_config.json, or else token 1.\n\n" +
-			"--state-out saves what the model keeps of the text, in a file of fixed size, and --state-in continues from it.\n\n" +
+			"--state-out saves the state of the model after the text, whose size is fixed. --state-in continues from it.\n\n" +
 			"Examples:\n\n" +
 			"  griffin generate recurrentgemma-2b --prompt 'The capital of France is'\n" +
 			"  griffin generate 2b-it.pt --chat --prompt 'Why is the sky blue?' --temperature 0.8 --top-p 0.95\n" +
@@ -31,14 +31,14 @@ func generateCommand() *cli.Command {
 			&cli.StringFlag{Name: "prompt", Usage: "continue `TEXT`"},
 			&cli.StringFlag{Name: "prompt-file", Usage: "continue the text in `FILE`"},
 			tokensFlag(""),
-			&cli.BoolFlag{Name: "chat", Usage: "the prompt is a user's turn in the format of instruction-tuned models, and the continuation the model's"},
+			&cli.BoolFlag{Name: "chat", Usage: "format the prompt as the turn of a user, for instruction-tuned models"},
 			tokenizerFlag(),
 			&cli.IntFlag{Name: "max-tokens", Value: 256, Usage: "generate at most `N` tokens"},
-			&cli.BoolFlag{Name: "ignore-eos", Usage: "go on after a token that ends a text"},
-			&cli.Float64Flag{Name: "temperature", DefaultText: "take the most likely token", Usage: "draw tokens by their probabilities, with logits divided by `T`"},
+			&cli.BoolFlag{Name: "ignore-eos", Usage: "continue after a token that ends a text"},
+			&cli.Float64Flag{Name: "temperature", DefaultText: "take the most likely token", Usage: "draw tokens at random by their probabilities, with logits divided by `T`"},
 			&cli.IntFlag{Name: "top-k", DefaultText: "all", Usage: "draw from the `K` most likely tokens"},
-			&cli.Float64Flag{Name: "top-p", DefaultText: "all", Usage: "draw from the most likely tokens that have together the probability `P`"},
-			&cli.Uint64Flag{Name: "seed", Usage: "`S` chooses the tokens that are drawn"},
+			&cli.Float64Flag{Name: "top-p", DefaultText: "all", Usage: "draw from the most likely tokens that together have probability `P`"},
+			&cli.Uint64Flag{Name: "seed", Usage: "with --temperature: choose the tokens by seed `S`"},
 			&cli.StringFlag{Name: "state-in", Usage: "continue the text whose state is in `FILE`"},
 			&cli.StringFlag{Name: "state-out", Usage: "write the state after the continuation to `FILE`"},
 			arithmeticFlag(),
@@ -108,21 +108,21 @@ func generateOptions(c *cli.Context) (o generate.Options, err error) {
 	}
 	switch {
 	case given > 1:
-		return o, usagef("--prompt, --prompt-file and --tokens exclude each other")
+		return o, usagef("--prompt, --prompt-file and --tokens cannot be combined")
 	case given == 0 && !c.IsSet("state-in"):
 		return o, usagef("generate needs a text to continue").advise("add --prompt TEXT")
 	case c.Bool("chat") && (given == 0 || c.IsSet("tokens")):
-		return o, usagef("--chat is the format of a prompt").advise("add --prompt TEXT")
+		return o, usagef("--chat needs --prompt or --prompt-file").advise("add --prompt TEXT")
 	case c.Int("max-tokens") < 0:
 		return o, usagef("--max-tokens %d: want 0 or more", c.Int("max-tokens"))
 	}
 	for _, name := range []string{"top-k", "top-p", "seed"} {
 		if c.IsSet(name) && !c.IsSet("temperature") {
-			return o, usagef("--%s is for drawing tokens", name).advise("add --temperature 1")
+			return o, usagef("--%s needs --temperature", name).advise("add --temperature 1")
 		}
 	}
 	if c.IsSet("temperature") && c.Float64("temperature") == 0 && (c.IsSet("top-k") || c.IsSet("top-p")) {
-		return o, usagef("--temperature 0 takes the most likely token").advise("leave out --top-k and --top-p")
+		return o, usagef("--temperature 0 takes the most likely token").advise("remove --top-k and --top-p, or use a higher temperature")
 	}
 	o.Max = c.Int("max-tokens")
 	o.Sampling = generate.Sampling{Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Seed: c.Uint64("seed")}
@@ -130,7 +130,7 @@ func generateOptions(c *cli.Context) (o generate.Options, err error) {
 		return o, usagef("%v", err)
 	}
 	if c.IsSet("top-k") && o.Sampling.TopK == 0 || c.IsSet("top-p") && o.Sampling.TopP == 0 {
-		return o, usagef("--top-k and --top-p leave at least one token: 0 is none")
+		return o, usagef("--top-k 0 and --top-p 0 leave no token to draw")
 	}
 	return o, nil
 }

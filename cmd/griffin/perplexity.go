@@ -22,11 +22,11 @@ func perplexityCommand() *cli.Command {
 		Usage:     "measure how well a model predicts a text, or how far the predictions of two models are apart",
 		UsageText: "griffin perplexity [flags] CKPT --text FILE\n   griffin perplexity [flags] CKPT CKPT --text FILE\n   griffin perplexity [flags] CKPT --tokens FILE.safetensors",
 		Description: "Prints the mean negative log-likelihood of a predicted token, in nats, and its exponential. A text may have any\n" +
-			"length: the state is carried along. The token that begins a text (<bos>) is put before it. Rows of --tokens\n" +
-			"are taken as they are, and each starts from no state.\n\n" +
+			"length. The token that begins a text (<bos>) is put before it. Rows of --tokens are taken as they are; each row\n" +
+			"starts from an empty state.\n\n" +
 			"Two checkpoints are scored side by side: a source and its conversion, a base and its fine-tune. KL is the mean\n" +
 			"Kullback-Leibler divergence of the second from the first, top-1 the share of tokens for which both have the same\n" +
-			"most likely one. --step and --model are of the first.\n\n" +
+			"most likely one. --step and --model apply to the first.\n\n" +
 			"Examples:\n\n" +
 			"  griffin perplexity recurrentgemma-2b --text book.txt\n" +
 			"  griffin perplexity 2b.pt recurrentgemma-2b --text book.txt\n" +
@@ -247,7 +247,7 @@ func (p *scoring) compared(r *perplexity.Result) *comparedScores {
 	return out
 }
 
-// shownPartings is how many tokens for which two checkpoints part are printed.
+// shownPartings is the most tokens at which two checkpoints differ that are printed.
 const shownPartings = 10
 
 func printScore(w io.Writer, o *score) error {
@@ -266,7 +266,7 @@ func printScore(w io.Writer, o *score) error {
 }
 
 func (o *comparedScores) print(w io.Writer, predicted int) error {
-	_, err := fmt.Fprintf(w, "KL %.3g nats a token, top-1 agreement %.4f%% (%s of %s part)\n", o.KL, 100*o.Top1Agreement, count(int64(o.Parted)), plural(int64(predicted), "token"))
+	_, err := fmt.Fprintf(w, "KL %.3g nats a token, top-1 agreement %.4f%% (%s of %s differ)\n", o.KL, 100*o.Top1Agreement, count(int64(o.Parted)), plural(int64(predicted), "token"))
 	for i, x := range o.Partings {
 		if i == shownPartings {
 			_, err = fmt.Fprintf(w, "  … and %s more\n", count(int64(o.Parted-shownPartings)))
