@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/internal/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // TestPanicIsInternal checks that a panic is a fault of griffin, whatever else fails because of it.

@@ -6,7 +6,7 @@ import (
 	"io"
 	"runtime"
 
-	"github.com/griffin-ckpt/griffin/internal/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/convert/model"

@@ -10,7 +10,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/internal/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // A file whose space cannot be reserved is an error, and nothing half-built is closed.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/zarr"
 	"github.com/griffin-ckpt/griffin/formats/storage"
-	"github.com/griffin-ckpt/griffin/internal/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // sink stores the elements of one array chunk by chunk.

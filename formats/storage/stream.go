@@ -4,7 +4,7 @@ import (
 	"errors"
 	"os"
 
-	"github.com/griffin-ckpt/griffin/internal/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // streamPanel is the size in bytes of each of the two panels of a Stream.

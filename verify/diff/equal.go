@@ -8,7 +8,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/griffin-ckpt/griffin/internal/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/convert/source"

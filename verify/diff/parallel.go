@@ -5,7 +5,7 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/griffin-ckpt/griffin/internal/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // maxWorkers bounds the memory of all workers together.

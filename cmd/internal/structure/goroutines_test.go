@@ -8,8 +8,8 @@ import (
 
 // unguarded are files that start goroutines without package task. Each entry gives the reason.
 var unguarded = map[string]string{
-	"internal/task/task.go": "implements the package",
-	"reference/workers.go":  "returns panics to its caller itself, with less work for each of its many calls",
+	"formats/tensor/task/task.go": "implements the package",
+	"reference/workers.go":        "returns panics to its caller itself, with less work for each of its many calls",
 }
 
 // TestGoroutines checks that goroutines are started by package task, so that their panics become errors.
@@ -22,16 +22,16 @@ func TestGoroutines(t *testing.T) {
 			guarded := false
 			for _, spec := range file.ast.Imports {
 				name, _ := strconv.Unquote(spec.Path.Value)
-				guarded = guarded || name == module+"/internal/task"
+				guarded = guarded || name == module+"/formats/tensor/task"
 				if name == "golang.org/x/sync/errgroup" {
-					t.Errorf("%s imports %s instead of internal/task", file.name, name)
+					t.Errorf("%s imports %s instead of formats/tensor/task", file.name, name)
 				}
 			}
 			waits := map[string]bool{} // names of type sync.WaitGroup
 			ast.Inspect(file.ast, func(n ast.Node) bool {
 				switch n := n.(type) {
 				case *ast.GoStmt:
-					t.Errorf("%s: a go statement outside internal/task", file.name)
+					t.Errorf("%s: a go statement outside formats/tensor/task", file.name)
 				case *ast.ValueSpec:
 					if isWaitGroup(n.Type) {
 						for _, name := range n.Names {

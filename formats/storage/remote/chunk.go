@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
-	"github.com/griffin-ckpt/griffin/internal/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // chunk is a range of a file that was fetched or is being fetched. All fields but data, which only

@@ -21,7 +21,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/internal/httpfile"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
-	"github.com/griffin-ckpt/griffin/internal/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // Options configure how a server is reached.

@@ -6,7 +6,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/griffin-ckpt/griffin/internal/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 //go:generate sh -c "cd ../../kernel/avo && go run ./ceiling -out ../../internal/ceiling/ceiling_amd64.s -stubs ../../internal/ceiling/ceiling_amd64.go -pkg ceiling"
