@@ -219,6 +219,34 @@ func TestReadTokens(t *testing.T) {
 	}
 }
 
+// TestReadInt64Tokens: tokens may be int64, if they fit into int32.
+func TestReadInt64Tokens(t *testing.T) {
+	write := func(values ...uint64) string {
+		layout, err := safetensors.NewLayout([]tensor.Spec{{Name: "tokens", DType: tensor.I64, Shape: []int64{1, int64(len(values))}}}, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content := slices.Clone(layout.Files[0].Header)
+		for _, v := range values {
+			content = binary.LittleEndian.AppendUint64(content, v)
+		}
+		path := filepath.Join(t.TempDir(), "tokens.safetensors")
+		if err := os.WriteFile(path, content, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	want, _ := Row([]int32{7, math.MaxInt32})
+	if got, err := ReadTokens(write(7, math.MaxInt32)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, bad := range []uint64{math.MaxInt32 + 1, 1 << 40, math.MaxUint64} {
+		if _, err := ReadTokens(write(7, bad)); err == nil {
+			t.Errorf("%d was read", bad)
+		}
+	}
+}
+
 func TestRandomTokens(t *testing.T) {
 	a, err := RandomTokens(1000, 50, 3)
 	if err != nil {
