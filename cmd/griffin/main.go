@@ -28,6 +28,7 @@ import (
 
 func main() {
 	debug.SetMemoryLimit(heapLimit)
+	releasePages()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args, os.Stdout, os.Stderr)
 	stop()
