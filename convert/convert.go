@@ -38,15 +38,10 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkKind(dst, o.To); err != nil {
+	if err := checkTarget(dst, src, &o); err != nil {
 		return nil, err
 	}
-	if local, ok := storage.LocalPath(src.Source, src.Root); ok {
-		if err := checkApart(local, dst); err != nil {
-			return nil, err
-		}
-	}
-	if err := checkRoom(dst, c.need()); err != nil {
+	if err := storage.CheckFreeFor(dst, c.need()); err != nil {
 		return nil, err
 	}
 	if o.DryRun {
@@ -161,6 +156,9 @@ func (c *conversion) writeStaged(ctx context.Context, dst string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stage.discard()) }()
+	if err := storage.CheckFree(filepath.Dir(stage.weights), c.need()); err != nil { // the stages of killed runs are removed
+		return err
+	}
 	if err := c.write(ctx, stage); err != nil {
 		return err
 	}

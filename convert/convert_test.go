@@ -250,7 +250,7 @@ func TestConvertRefusesDestinations(t *testing.T) {
 			t.Errorf("%s as a destination of %s: %v", dst, here, err)
 		}
 	}
-	if err := checkRoom(filepath.Join(here, "out"), 1<<62); err == nil || !strings.Contains(err.Error(), "free") {
+	if err := storage.CheckFreeFor(filepath.Join(here, "out"), 1<<62); err == nil || !strings.Contains(err.Error(), "free") {
 		t.Errorf("no room: %v", err)
 	}
 	for _, to := range []Target{ToHF, ToTorch} { // inside the source's directory is allowed, and again
@@ -324,7 +324,7 @@ func breakOff(t *testing.T, to Target, replace bool, how string) {
 		if to == ToTorch {
 			err = errors.Join(os.WriteFile(dst, []byte("old"), 0o666), os.WriteFile(dst+"."+manifest.Name, []byte("old too"), 0o666))
 		} else {
-			err = errors.Join(os.Mkdir(dst, 0o777), os.WriteFile(filepath.Join(dst, "old"), nil, 0o666))
+			err = errors.Join(os.Mkdir(dst, 0o777), os.WriteFile(filepath.Join(dst, "config.json"), nil, 0o666))
 		}
 		if err != nil {
 			t.Fatal(err)

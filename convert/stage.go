@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // checkApart refuses a destination that is the source or contains it, and an existing destination in the source, since
@@ -55,13 +57,38 @@ func checkKind(dst string, to Target) error {
 	return nil
 }
 
-// checkRoom refuses a destination for which there is not enough free space.
-func checkRoom(dst string, need int64) error {
-	dir, err := filepath.Abs(dst)
-	if err != nil {
+// checkTarget refuses a destination that would destroy something: one of the sources, what cannot be replaced, and
+// a directory that is no checkpoint or has other things in it.
+func checkTarget(dst string, src *tensor.Checkpoint, o *Options) error {
+	if err := checkKind(dst, o.To); err != nil {
 		return err
 	}
-	return storage.CheckFree(filepath.Dir(dir), need)
+	for _, source := range localSources(src, o) {
+		if err := checkApart(source, dst); err != nil {
+			return err
+		}
+	}
+	if info, err := os.Stat(dst); err != nil || !info.IsDir() || !o.Overwrite {
+		return nil // the stage refuses what else cannot be replaced
+	}
+	return checkReplaceable(dst)
+}
+
+// localSources returns the paths of what a conversion reads, as far as it lies in the local file system.
+func localSources(src *tensor.Checkpoint, o *Options) []string {
+	var paths []string
+	if local, ok := storage.LocalPath(src.Source, src.Root); ok {
+		paths = append(paths, local)
+	}
+	if a := o.Adapter; a != nil {
+		if local, ok := storage.LocalPath(a.Source, path.Dir(a.Files[0])); ok {
+			paths = append(paths, local)
+		}
+	}
+	if o.Tokenizer != "" {
+		paths = append(paths, o.Tokenizer)
+	}
+	return paths
 }
 
 // staging has the temporary paths at which a destination is written.

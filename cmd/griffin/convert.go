@@ -47,7 +47,7 @@ func convertCommand() *cli.Command {
 				stepFlag(),
 				&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes, write nothing"},
 				&cli.BoolFlag{Name: "verify", Usage: "compare every written element with SRC before DST appears"},
-				&cli.BoolFlag{Name: "overwrite", Usage: "replace DST if it exists (only on success)"},
+				&cli.BoolFlag{Name: "overwrite", Usage: "replace DST if it is a file, or a checkpoint and nothing else (only on success)"},
 				jsonFlag(),
 			)...),
 		OnUsageError: onUsageError,

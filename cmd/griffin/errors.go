@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -78,7 +79,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case isNetwork(err):
 		return exitIO
-	case is[*usageError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*huggingface.ChatError](err), errors.Is(err, fs.ErrExist):
+	case is[*usageError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*huggingface.ChatError](err), is[*storage.OutputError](err), errors.Is(err, fs.ErrExist):
 		return exitUsage
 	case errors.Is(err, errDifferent), is[*proof.Error](err):
 		return exitDiffers

@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 	"github.com/griffin-ckpt/griffin/reference/generate"
@@ -25,6 +26,7 @@ func hintOf(err error) string {
 	var diffOption *diff.OptionError
 	var format *tensor.FormatError
 	var fault *task.PanicError
+	var output *storage.OutputError
 	switch {
 	case isNetwork(err):
 		return networkHint(err)
@@ -40,6 +42,8 @@ func hintOf(err error) string {
 		return diffHints[diffOption.Option]
 	case errors.Is(err, golden.ErrNotFixture):
 		return "griffin golden writes fixtures; griffin golden --capture-script prints a Python script that writes them"
+	case errors.As(err, &output):
+		return outputHints[output.Reason]
 	case errors.Is(err, fs.ErrExist):
 		return "use --overwrite to replace it (only on success)"
 	case errors.As(err, &format):
@@ -104,4 +108,14 @@ var diffHints = map[diff.Option]string{
 	diff.OptionOnly:      "--only takes a pattern for whole names; * matches any characters, dots included",
 	diff.OptionMap:       "a line of --map is PATTERN -> NAME; the n-th * of NAME is replaced by what the n-th * of PATTERN matched",
 	diff.OptionTolerance: "--tolerance takes abs=NUMBER, rel=NUMBER, ulp=COUNT, or several of them with commas: abs=1e-6,rel=1e-3",
+}
+
+// outputHints say where else an output can go.
+var outputHints = map[storage.OutputReason]string{
+	storage.OutputIsSource:     "write to another file",
+	storage.OutputIsDirectory:  "name a file",
+	storage.OutputIsSpecial:    "use a destination that can be renamed into place",
+	storage.OutputIsMountPoint: "name a file or directory below it",
+	storage.OutputHasOthers:    "move it elsewhere, or use another destination",
+	storage.OutputNoCheckpoint: "remove it yourself, or use another destination",
 }

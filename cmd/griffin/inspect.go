@@ -52,8 +52,10 @@ func runInspect(c *cli.Context) error {
 	if c.IsSet("out") && !c.IsSet("dump") {
 		return usagef("--out needs --dump").advise("add --dump NAME")
 	}
-	if err := checkOutputFlag(c, "report", c.Args().First()); err != nil {
-		return err
+	for _, flag := range []string{"report", "out"} {
+		if err := checkOutputFlag(c, flag, c.Args().First()); err != nil {
+			return err
+		}
 	}
 	if c.IsSet("report") && !c.Bool("stats") {
 		return usagef("--report needs --stats").advise("add --stats")

@@ -3,11 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/npy"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -23,23 +22,8 @@ func dump(ckpt *tensor.Checkpoint, name, out string, stdout io.Writer) error {
 		}
 		return npy.Write(stdout, t)
 	}
-	// The file is written to a temporary path and renamed, so that out never holds a partial result.
-	f, err := os.CreateTemp(filepath.Dir(out), ".griffin-*.npy")
+	err = storage.Replace(out, npy.Size(t), func(w io.WriterAt) error { return npy.Write(io.NewOffsetWriter(w, 0), t) })
 	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if err := npy.Write(f, t); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), out); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "%s: %s %s\n", out, t.DType, tensor.ShapeString(t.Shape))

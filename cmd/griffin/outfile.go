@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/report"
 )
@@ -19,19 +20,19 @@ import (
 // that programs would take for a file of the checkpoint. Cards, reports and fixtures that griffin wrote
 // may be replaced.
 func checkOutputFile(out string, reads ...string) error {
+	if err := storage.CheckOutput(out, reads...); err != nil {
+		return err
+	}
 	existing, err := os.Stat(out)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err == nil && existing.IsDir() {
-		return usagef("%s is a directory", out).advise("name a file")
+	if err == nil && !existing.Mode().IsRegular() {
+		return nil // a device or FIFO, which is written to
 	}
 	for _, path := range reads {
 		if path == "" {
 			continue
-		}
-		if info, err := os.Stat(path); err == nil && existing != nil && os.SameFile(existing, info) {
-			return usagef("%s is an input and would be replaced", out).advise("write to another file")
 		}
 		below, ok := within(out, path)
 		switch {

@@ -62,6 +62,10 @@ func sidecarOf(name string) sidecar {
 	return unknown
 }
 
+// IsOwn reports whether a file of that name in a Hugging Face directory belongs to the model: its weights, its
+// configuration, or a file that stays valid whatever happens to the weights.
+func IsOwn(name string) bool { return sidecarOf(name) != unknown || matchesAny(replaced, name) }
+
 // copySidecars returns the files of a directory that are copied, and the names of those that are
 // neither copied nor replaced.
 func copySidecars(dir string, o *Options) (files []File, left []string, err error) {

@@ -50,6 +50,15 @@ func Write(w io.Writer, t *tensor.Tensor) error {
 	return buf.Flush()
 }
 
+// Size returns the size in bytes of the file that Write writes.
+func Size(t *tensor.Tensor) int64 {
+	n := t.Bytes()
+	if t.DType == tensor.BF16 {
+		n *= 2
+	}
+	return n + int64(len(header(descrs[t.DType], t.Shape)))
+}
+
 // header returns magic number, version, length and the Python dict, padded to a multiple of 64 bytes.
 func header(descr string, shape []int64) []byte {
 	sizes := make([]string, len(shape))

@@ -2,12 +2,16 @@
 
 package storage
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 func allocate(n int) ([]byte, error) {
 	p, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("mmap", err)
 	}
 	preferHugePages(p)
 	return p, nil

@@ -45,7 +45,7 @@ const (
 // fs.ErrExist. It does not replace anything but regular files.
 func NewFileStage(dst, suffix string, replace bool) (*FileStage, error) {
 	if dst != "" && os.IsPathSeparator(dst[len(dst)-1]) {
-		return nil, notAFile(dst)
+		return nil, &OutputError{Path: dst, Reason: OutputIsDirectory}
 	}
 	stage, err := claimStage(dst, replace, func(s *Stage) error { return checkFiles(s, suffix) })
 	if err != nil {
@@ -70,16 +70,16 @@ func checkFile(path string, replace bool) error {
 		return nil
 	case err != nil:
 		return err
-	case info.IsDir() || !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0:
-		return notAFile(path)
+	case info.IsDir():
+		return &OutputError{Path: path, Reason: OutputIsDirectory}
+	case !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0:
+		return &OutputError{Path: path, Reason: OutputIsSpecial}
 	case !replace:
 		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+	case info.Mode()&fs.ModeSymlink != 0:
+		return nil // a sidecar
 	}
-	return nil
-}
-
-func notAFile(path string) error {
-	return &fs.PathError{Op: "create", Path: path, Err: errors.New("not a regular file")}
+	return checkMount(path)
 }
 
 // Publish syncs file and sidecar and renames them to their destinations. It fails if a destination has been created
@@ -103,9 +103,9 @@ func (s *FileStage) Publish() error {
 	if err := s.swapIn(); err != nil {
 		return errors.Join(err, s.repair(), update.end())
 	}
-	err = errors.Join(syncDir(filepath.Dir(s.stage.dst)), os.RemoveAll(s.stage.Dir), update.end())
+	err = errors.Join(s.stage.syncParents(), os.RemoveAll(s.stage.Dir), update.end())
 	s.stage.Dir, s.stage.created = "", ""
-	return errors.Join(err, s.stage.lock.release())
+	return published(s.stage.dst, errors.Join(err, s.stage.lock.release()))
 }
 
 // rename and renameFresh are os.Rename and renameNew, except in tests, which stop between two steps.
@@ -122,7 +122,9 @@ func (s *FileStage) swapIn() error {
 		func() error { return rename(s.File, dst) },
 		func() error { return rename(s.Sidecar, side) },
 	}
-	if !exists(dst) {
+	if there, err := exists(dst); err != nil {
+		return err
+	} else if !there {
 		steps = []func() error{
 			func() error { return renameFresh(s.Sidecar, side) },
 			func() error { return renameFresh(s.File, dst) },
@@ -172,13 +174,21 @@ func repairFiles(dir, dst string) error {
 // two steps. It keeps files that others have created.
 func (s *FileStage) repair() error {
 	side := s.stage.dst + s.suffix
-	if !exists(s.File) { // it was renamed
-		if !exists(s.stage.dst) {
-			return nil
+	staged, err := exists(s.File)
+	if err != nil {
+		return err
+	}
+	if !staged { // it was renamed
+		if there, err := exists(s.stage.dst); err != nil || !there {
+			return err
 		}
 		return renameMissing(s.Sidecar, side)
 	}
-	if !exists(s.Sidecar) && sameContent(side, s.Sidecar+twinMark) {
+	described, err := exists(s.Sidecar)
+	if err != nil {
+		return err
+	}
+	if !described && sameContent(side, s.Sidecar+twinMark) {
 		if err := os.Remove(side); err != nil {
 			return err
 		}
@@ -186,9 +196,12 @@ func (s *FileStage) repair() error {
 	return renameMissing(s.Sidecar+oldSidecarMark, side)
 }
 
-func exists(path string) bool {
+func exists(path string) (bool, error) {
 	_, err := os.Lstat(path)
-	return err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // renameMissing renames a file if it exists and the new name does not.

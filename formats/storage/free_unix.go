@@ -4,14 +4,15 @@ package storage
 
 import (
 	"math"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
 
 func freeBytes(dir string) (int64, error) {
 	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, err
+	if err := retry(func() error { return unix.Statfs(dir, &s) }); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
 	blocks, size := uint64(max(s.Bavail, 0)), uint64(s.Bsize)
 	if size != 0 && blocks > math.MaxInt64/size {

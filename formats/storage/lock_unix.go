@@ -21,7 +21,7 @@ func tryLock(dir string) (lock, bool, error) {
 	if err != nil {
 		return lock{}, false, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return lock{}, false, f.Close()
 	}

@@ -23,7 +23,11 @@ func reserve(f *os.File, size int64) error {
 }
 
 func openDirect(f *os.File) *os.File {
-	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+	var fd int
+	err := retry(func() (err error) {
+		fd, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+		return err
+	})
 	if err != nil {
 		return nil
 	}
@@ -34,12 +38,4 @@ func openDirect(f *os.File) *os.File {
 // wait.
 func beginWriteback(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE) // advice only
-}
-
-func retry(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }

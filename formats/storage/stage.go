@@ -2,6 +2,7 @@ package storage
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -90,7 +91,18 @@ func resolve(dst string) (string, error) {
 }
 
 func stageName(dst, digits string) string {
-	return filepath.Join(filepath.Dir(dst), "."+filepath.Base(dst)+stageMark+digits)
+	return filepath.Join(filepath.Dir(dst), "."+stageBase(filepath.Base(dst))+stageMark+digits)
+}
+
+// stageBase returns the part of a stage's name that stands for its destination: its name, or if that is so long that
+// the file system may not take a longer one, its beginning and a hash.
+func stageBase(name string) string {
+	const most, kept = 100, 60
+	if len(name) <= most {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return strings.ToValidUTF8(name[:kept], "") + "~" + hex.EncodeToString(sum[:8])
 }
 
 func randomDigits() string {
@@ -104,6 +116,8 @@ func (s *Stage) makeParents() error {
 	for dir := parent; ; dir = filepath.Dir(dir) {
 		if _, err := os.Lstat(dir); err == nil || dir == filepath.Dir(dir) {
 			break
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 		s.created = dir
 	}
@@ -125,15 +139,21 @@ func (s *Stage) removeParents() error {
 // checkDestination refuses a destination that exists, unless it may be replaced, and one that contains the current
 // directory or the home directory.
 func (s *Stage) checkDestination() error {
-	_, err := os.Lstat(s.dst)
+	info, err := os.Lstat(s.dst)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	if !info.IsDir() && !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0 {
+		return &OutputError{Path: s.dst, Reason: OutputIsSpecial}
+	}
 	if !s.replace {
 		return &fs.PathError{Op: "create", Path: s.dst, Err: fs.ErrExist}
+	}
+	if err := checkMount(s.dst); err != nil {
+		return err
 	}
 	for _, find := range []func() (string, error){os.Getwd, os.UserHomeDir} {
 		used, err := find()
@@ -148,7 +168,8 @@ func (s *Stage) checkDestination() error {
 }
 
 // Publish syncs the stage and renames it to the destination. It fails if the destination has been created meanwhile and
-// may not be replaced. After an error the stage still exists, for Discard.
+// may not be replaced. After an error the stage still exists, for Discard, unless it is a *PublishedError: then the new
+// destination is complete and in place.
 func (s *Stage) Publish() error {
 	if err := syncTree(s.Dir); err != nil {
 		return err
@@ -157,12 +178,27 @@ func (s *Stage) Publish() error {
 	if err != nil {
 		return err
 	}
-	err = syncDir(filepath.Dir(s.dst))
+	err = s.syncParents()
 	if old != "" {
 		err = errors.Join(err, os.RemoveAll(old))
 	}
 	s.Dir, s.created = "", ""
-	return errors.Join(err, s.lock.release())
+	return published(s.dst, errors.Join(err, s.lock.release()))
+}
+
+// syncParents makes the name of the destination durable, and those of the directories that were created above it.
+func (s *Stage) syncParents() error {
+	dir := filepath.Dir(s.dst)
+	if err := syncDir(dir); err != nil || s.created == "" {
+		return err
+	}
+	for last := filepath.Dir(s.created); dir != last; {
+		dir = filepath.Dir(dir)
+		if err := syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // exchangeNames is exchange, except in tests.
@@ -228,12 +264,46 @@ func clean(dst string) error {
 // isStage recognises the name of a stage with destination base, or of a replaced destination.
 func isStage(name, base string) (stage string, old, ok bool) {
 	stage, old = strings.CutSuffix(name, oldMark)
-	random, ok := strings.CutPrefix(stage, "."+base+stageMark)
+	random, ok := strings.CutPrefix(stage, "."+stageBase(base)+stageMark)
 	if !ok || len(random) != stageRand {
 		return "", false, false
 	}
 	_, err := hex.DecodeString(random)
 	return stage, old, err == nil && strings.ToLower(random) == random
+}
+
+// abandoned returns the size in bytes of the stages with destination dst that no process holds, roughly.
+func abandoned(dst string) (bytes int64) {
+	dst, err := resolve(dst)
+	if err != nil {
+		return 0
+	}
+	entries, err := os.ReadDir(filepath.Dir(dst))
+	if err != nil {
+		return 0
+	}
+	for _, entry := range entries {
+		_, old, ok := isStage(entry.Name(), filepath.Base(dst))
+		if !ok || old || !entry.IsDir() {
+			continue
+		}
+		dir := filepath.Join(filepath.Dir(dst), entry.Name())
+		l, held, err := tryLock(dir)
+		if err != nil || !held {
+			continue
+		}
+		_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return nil
+			}
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+				bytes += info.Size()
+			}
+			return nil
+		})
+		_ = l.release()
+	}
+	return bytes
 }
 
 func cleanStage(dir, dst string) error {

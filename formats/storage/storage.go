@@ -63,6 +63,16 @@ func CheckFree(dir string, need int64) error {
 	return nil
 }
 
+// CheckFreeFor returns a *SpaceError if an output of need bytes does not fit beside its destination dst, once the stages
+// of killed runs with the same destination are removed.
+func CheckFreeFor(dst string, need int64) error {
+	abs, err := filepath.Abs(dst)
+	if err != nil {
+		return err
+	}
+	return CheckFree(filepath.Dir(abs), need-abandoned(dst))
+}
+
 // Within reports whether path is dir or is in dir, also through symbolic links, other mounts and relative paths. Both
 // exist.
 func Within(path, dir string) (bool, error) {

@@ -127,7 +127,7 @@ var confined = []struct {
 	{"os", []string{
 		"cmd/griffin", "formats/storage", "formats/storage/bucket", "formats/storage/hub",
 		// Files that write, or look at a destination.
-		"convert/stage.go", "convert/huggingface/copy.go", "convert/transfer/destination.go", "convert/transfer/engine.go",
+		"convert/stage.go", "convert/replaceable.go", "convert/huggingface/copy.go", "convert/transfer/destination.go", "convert/transfer/engine.go",
 		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go", "formats/orbax/write_sink.go", "formats/orbax/write_spool.go",
 		"formats/safetensors/writer.go", "formats/torch/writer.go",
 		"verify/internal/cases", // for tests

@@ -1,0 +1,65 @@
+package convert
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+)
+
+// checkpointNames are names of files and directories of which an Orbax directory, a PEFT adapter or a Flax directory
+// consists. Patterns are those of path.Match.
+var checkpointNames = []string{
+	"_METADATA", "_CHECKPOINT_METADATA", "_sharding", "_strings.json", "array_metadatas", "checkpoint", "commit_success.txt", "d", "default",
+	"descriptor", "manifest.ocdbt", "ocdbt.process_*", "params",
+	"adapter_config.json", "processor_config.json", "preprocessor_config.json", "*.msgpack",
+}
+
+// weightNames are names without one of which a directory is no checkpoint.
+var weightNames = []string{
+	"*.safetensors", "*.bin", "*.msgpack", "*.index.json", "config.json", "conversion.json",
+	"_METADATA", "_CHECKPOINT_METADATA", "checkpoint", "manifest.ocdbt",
+}
+
+// checkReplaceable returns a *storage.OutputError for a directory that is not empty and that is not a checkpoint or has
+// other things in it: replacing the directory would remove them.
+func checkReplaceable(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	isCheckpoint := len(entries) == 0
+	for _, e := range entries {
+		name := e.Name()
+		isCheckpoint = isCheckpoint || matchesAny(weightNames, name)
+		if matchesAny(checkpointNames, name) || !e.IsDir() && huggingface.IsOwn(name) || e.IsDir() && isArray(filepath.Join(dir, name)) {
+			continue
+		}
+		return &storage.OutputError{Path: dir, Reason: storage.OutputHasOthers, Other: name}
+	}
+	if !isCheckpoint {
+		return &storage.OutputError{Path: dir, Reason: storage.OutputNoCheckpoint}
+	}
+	return nil
+}
+
+// isArray reports whether a directory is a Zarr array.
+func isArray(dir string) bool {
+	for _, name := range []string{".zarray", "zarr.json"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
+			return true
+		}
+	}
+	return false
+}
+
+func matchesAny(patterns []string, name string) bool {
+	for _, pattern := range patterns {
+		if ok, _ := path.Match(pattern, name); ok {
+			return true
+		}
+	}
+	return false
+}
