@@ -14,6 +14,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/torch"
+	"github.com/griffin-ckpt/griffin/formats/torch/dcp"
+	"github.com/griffin-ckpt/griffin/formats/torch/ranks"
 )
 
 // flaxName is what transformers calls the parameters of a Flax model.
@@ -64,6 +66,11 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 	add := func(name string, open func(fs.FS, string) (*Checkpoint, error)) {
 		found = append(found, candidate{name, false, func() (*Checkpoint, error) { return open(source, dir) }})
 	}
+	openTorch := func(source fs.FS, dir string) (*Checkpoint, error) { return torch.Open(source, dir, options.torch()) }
+	if dcp.Detect(source, dir) {
+		add("a distributed checkpoint of PyTorch", func(source fs.FS, dir string) (*Checkpoint, error) { return dcp.Open(source, dir, options.torch()) })
+		return found, nil
+	}
 	st, err := safetensors.Find(source, dir)
 	if err != nil {
 		return nil, err
@@ -73,7 +80,7 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 		add("a safetensors checkpoint", safetensors.Open)
 	}
 	if hasFile(source, dir, torch.IndexName) || hasFile(source, dir, torch.WeightsName) {
-		add("a PyTorch checkpoint", torch.Open)
+		add("a PyTorch checkpoint", openTorch)
 	}
 	if !isTensorFlow(source, dir) && orbax.Detect(source, dir) {
 		step := orbax.Newest
@@ -93,8 +100,18 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 	}
 	// Other PyTorch files are recognised by their content only, so they are read last.
 	files, err := torch.Files(source, dir)
-	if err == nil && len(files) > 0 {
-		add("a PyTorch checkpoint", torch.Open)
+	switch {
+	case err != nil || len(files) == 0:
+	case len(files) == 1:
+		file := path.Join(dir, files[0])
+		add("a PyTorch checkpoint", func(source fs.FS, _ string) (*Checkpoint, error) { return openFile(source, file, options) })
+	default:
+		add("a PyTorch checkpoint", func(source fs.FS, dir string) (*Checkpoint, error) {
+			if c, err := ranks.OpenDirectory(source, dir, options.torch()); c != nil || err != nil {
+				return c, err
+			}
+			return torch.Open(source, dir, options.torch())
+		})
 	}
 	return found, err
 }

@@ -10,11 +10,13 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/internal/foreign"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/torch"
+	"github.com/griffin-ckpt/griffin/formats/torch/ranks"
 )
 
 // openFile opens a regular file. Flax comes last, since its files have no signature.
-func openFile(source fs.FS, name string) (*Checkpoint, error) {
+func openFile(source fs.FS, name string, options Options) (*Checkpoint, error) {
 	head, size, err := readHead(source, name)
 	if err != nil {
 		return nil, err
@@ -22,7 +24,10 @@ func openFile(source fs.FS, name string) (*Checkpoint, error) {
 	format := foreign.File(head)
 	switch {
 	case torch.Detect(head):
-		c, err := torch.Open(source, name)
+		c, err := torch.Open(source, name, options.torch())
+		if tensor.ReasonOf(err) == torch.ReasonSharded {
+			return ranks.Open(source, name, options.torch())
+		}
 		if err != nil && format.Kind == foreign.Other { // a zip file of another program
 			return nil, format.Error(storage.Path(source, name))
 		}
@@ -30,7 +35,7 @@ func openFile(source fs.FS, name string) (*Checkpoint, error) {
 	case safetensors.Detect(head, size):
 		return safetensors.Open(source, name)
 	case format.Kind == foreign.JSON:
-		return openIndex(source, name, format)
+		return openIndex(source, name, options, format)
 	case format.Kind != foreign.Unknown:
 		return nil, format.Error(storage.Path(source, name))
 	case flax.Detect(head):
@@ -41,13 +46,14 @@ func openFile(source fs.FS, name string) (*Checkpoint, error) {
 
 // openBySuffix says why a file of unknown format is not of the one that its name claims.
 func openBySuffix(source fs.FS, name string) error {
+	openTorch := func(source fs.FS, name string) (*Checkpoint, error) { return torch.Open(source, name, torch.Options{}) }
 	open := map[string]func(fs.FS, string) (*Checkpoint, error){
 		".safetensors": safetensors.Open,
 		".msgpack":     flax.Open,
-		".pt":          torch.Open,
-		".pth":         torch.Open,
-		".bin":         torch.Open,
-		".ckpt":        torch.Open,
+		".pt":          openTorch,
+		".pth":         openTorch,
+		".bin":         openTorch,
+		".ckpt":        openTorch,
 	}[strings.ToLower(path.Ext(name))]
 	if open == nil {
 		return unknown(storage.Path(source, name))
@@ -81,13 +87,13 @@ func readHead(source fs.FS, name string) ([]byte, int64, error) {
 }
 
 // openIndex opens the shards of an index. The first of them decides which format they have.
-func openIndex(source fs.FS, name string, format foreign.Format) (*Checkpoint, error) {
+func openIndex(source fs.FS, name string, options Options, format foreign.Format) (*Checkpoint, error) {
 	files, err := safetensors.IndexFiles(source, name)
 	if err != nil {
 		return nil, adviseIfSilent(err, format.Hint)
 	}
 	if head, _, err := readHead(source, path.Join(path.Dir(name), files[0])); err == nil && torch.Detect(head) {
-		return torch.Open(source, name)
+		return torch.Open(source, name, options.torch())
 	}
 	return safetensors.Open(source, name)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/internal/foreign"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch"
 )
 
 // The types that all formats share.
@@ -33,7 +34,14 @@ type Options struct {
 	// Step is the step to open of a directory that holds several, as CheckpointManager of Orbax
 	// writes them. Nil means the newest.
 	Step *int64
+
+	// SkipUnreadable leaves out the tensors that griffin cannot read, such as sparse and quantized ones
+	// in files of PyTorch. Notes of the checkpoint name them. Otherwise they are an error.
+	SkipUnreadable bool
 }
+
+// torch returns the options for package torch.
+func (o Options) torch() torch.Options { return torch.Options{SkipUnreadable: o.SkipUnreadable} }
 
 // Open opens the checkpoint at a path of the local file system, a file or a directory, as OpenSource
 // does.
@@ -63,7 +71,7 @@ func OpenSource(source fs.FS, name string, options Options) (*Checkpoint, error)
 	case options.Step != nil && info.Mode().IsRegular():
 		return nil, noSteps(storage.Path(source, name), *options.Step)
 	}
-	return openFile(source, name)
+	return openFile(source, name, options)
 }
 
 func noSteps(path string, step int64) error {

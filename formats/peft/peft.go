@@ -101,11 +101,15 @@ func open(source fs.FS, dir string) (*tensor.Checkpoint, *Config, error) {
 	return c, config, err
 }
 
+func openTorch(source fs.FS, name string) (*tensor.Checkpoint, error) {
+	return torch.Open(source, name, torch.Options{})
+}
+
 func openWeights(source fs.FS, dir string) (*tensor.Checkpoint, error) {
 	for _, f := range []struct {
 		name string
 		open func(fs.FS, string) (*tensor.Checkpoint, error)
-	}{{safetensorsName, safetensors.Open}, {torchName, torch.Open}} {
+	}{{safetensorsName, safetensors.Open}, {torchName, openTorch}} {
 		name := path.Join(dir, f.name)
 		if _, err := fs.Stat(source, name); err == nil {
 			return f.open(source, name)

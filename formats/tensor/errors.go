@@ -113,3 +113,12 @@ func Annotate(err error, where Location) error {
 	}
 	return err
 }
+
+// ReasonOf returns the reason of the *FormatError that err is or wraps, "" if there is none.
+func ReasonOf(err error) Reason {
+	var e *FormatError
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}

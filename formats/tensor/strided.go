@@ -74,7 +74,7 @@ type gathered struct{ s *Strided }
 // axis before it, and all of each axis after it.
 func (g gathered) Panel(buffer []byte, first int64) ([]byte, error) {
 	size := g.s.DType.Size()
-	box, n := leadingBox(g.s.View, first, panelBytes/size)
+	box, n := LeadingBox(g.s.View, first, panelBytes/size)
 	panel := sized(buffer, n*size)
 	return panel, g.s.Gather(panel, box)
 }
@@ -82,9 +82,9 @@ func (g gathered) Panel(buffer []byte, first int64) ([]byte, error) {
 // Close implements PanelSource.
 func (g gathered) Close() error { return nil }
 
-// leadingBox returns the longest box of v that holds consecutive row-major elements from element first
+// LeadingBox returns the longest box of v that holds consecutive row-major elements from element first
 // on, at most limit of them (at least 1), and their number.
-func leadingBox(v View, first, limit int64) (View, int64) {
+func LeadingBox(v View, first, limit int64) (View, int64) {
 	if len(v.Shape) == 0 {
 		return v, 1
 	}

@@ -102,7 +102,7 @@ func TestLeadingBoxesTile(t *testing.T) {
 		v := randomView(rng)
 		for next, total := int64(0), v.Elements(); next < total; {
 			limit := 1 + rng.Int64N(9)
-			box, n := leadingBox(v, next, limit)
+			box, n := LeadingBox(v, next, limit)
 			if n < 1 || n > limit || box.Elements() != n {
 				t.Fatalf("%+v from %d, limit %d: box %+v of %d elements", v, next, limit, box, n)
 			}

@@ -88,7 +88,7 @@ type viewedSource struct {
 
 // Panel implements PanelSource.
 func (v *viewedSource) Panel(buffer []byte, first int64) ([]byte, error) {
-	box, n := leadingBox(v.view, first, max(v.panel/v.size, 1))
+	box, n := LeadingBox(v.view, first, max(v.panel/v.size, 1))
 	panel := sized(buffer, n*v.size)
 	return panel, v.gather(panel, box.Axes(), box.Offset)
 }

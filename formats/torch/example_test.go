@@ -10,7 +10,7 @@ import (
 )
 
 func ExampleOpen() {
-	checkpoint, err := torch.Open(storage.Local("testdata/sound"), "mixed_dict.pt")
+	checkpoint, err := torch.Open(storage.Local("testdata/sound"), "mixed_dict.pt", torch.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/internal/shardindex"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/savefile"
 )
 
 // The names that transformers gives to the index of a checkpoint in shards and to a checkpoint of one
@@ -24,7 +25,7 @@ const maxIndex = 8 << 20 // bytes
 
 // openIndex opens the shards of an index as one checkpoint. Both must list the same tensors in the
 // same files.
-func openIndex(source fs.FS, name string) (c *tensor.Checkpoint, err error) {
+func openIndex(source fs.FS, name string, options Options) (c *tensor.Checkpoint, err error) {
 	text, err := storage.ReadFile(source, name, maxIndex)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func openIndex(source fs.FS, name string) (c *tensor.Checkpoint, err error) {
 	var closers []io.Closer
 	var tensors []*tensor.Tensor
 	for _, file := range x.Files {
-		s, err := openFile(source, path.Join(path.Dir(name), file), false)
+		s, err := openFile(source, path.Join(path.Dir(name), file), options, false)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = tensor.Bad("index names %s, which does not exist", file)
 		}
@@ -79,7 +80,7 @@ func noteShards(c *tensor.Checkpoint, x *shardindex.Index, shards []*tensor.Chec
 		counted := map[int64]bool{} // by storage
 		for _, t := range s.Tensors() {
 			all += t.Bytes()
-			if at := storageOf(t); !counted[at] {
+			if at := savefile.StorageOffset(t); !counted[at] {
 				once += t.Bytes()
 				counted[at] = true
 			}
@@ -104,28 +105,13 @@ func noteOthers(c *tensor.Checkpoint, x *shardindex.Index) {
 	}
 }
 
-// storageOf identifies a storage within its file.
-func storageOf(t *tensor.Tensor) int64 {
-	switch d := t.Data.(type) {
-	case *tensor.Strided:
-		return d.Base
-	case *checksummed:
-		return d.layout.Base
-	case *inflated:
-		return d.member.offset
-	case *checksummedInflated:
-		return d.member.offset
-	}
-	return -1
-}
-
 // openDirectory opens the checkpoint of a directory: its index, else the single file that
 // transformers writes, else the only file of torch.save.
-func openDirectory(source fs.FS, dir string) (*tensor.Checkpoint, error) {
+func openDirectory(source fs.FS, dir string, options Options) (*tensor.Checkpoint, error) {
 	for _, name := range []string{IndexName, WeightsName} {
 		name = path.Join(dir, name)
 		if _, err := fs.Stat(source, name); err == nil {
-			return Open(source, name)
+			return Open(source, name, options)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -138,7 +124,7 @@ func openDirectory(source fs.FS, dir string) (*tensor.Checkpoint, error) {
 	case 0:
 		return nil, tensor.Bad("directory holds no file of torch.save").In(storage.Path(source, dir))
 	case 1:
-		return Open(source, path.Join(dir, files[0]))
+		return Open(source, path.Join(dir, files[0]), options)
 	}
 	return nil, tensor.Bad("directory holds %d files of torch.save and no index", len(files)).In(storage.Path(source, dir)).
 		Advise("give the path of one, such as %s", storage.Path(source, path.Join(dir, files[0])))
@@ -156,7 +142,7 @@ func Files(source fs.FS, dir string) ([]string, error) {
 		if err != nil {
 			continue // not a file, or not readable
 		}
-		head := make([]byte, headSize)
+		head := make([]byte, savefile.HeadSize)
 		n, _ := f.ReadAt(head, 0)
 		f.Close()
 		if Detect(head[:n]) {

@@ -162,8 +162,8 @@ func checkData(t *testing.T, got *tensor.Tensor, want []byte) {
 func TestRefusedSamples(t *testing.T) {
 	for name, want := range map[string]string{
 		"conj_neg_views.pt":   `flag "conj"`,
-		"nn_module.pt":        `refers to "torch.nn.modules.`,
-		"nn_module_legacy.pt": `refers to "`,
+		"nn_module.pt":        `lies in an object of an unknown class, like all tensors`,
+		"nn_module_legacy.pt": `pickle holds no tensor`,
 	} {
 		err := openAndClose(filepath.Join("testdata/sound", name))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -219,5 +219,67 @@ func openPath(path string) (*tensor.Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Open(source, name)
+	return Open(source, name, Options{})
+}
+
+func checkError(t *testing.T, err error, want string) {
+	t.Helper()
+	if want == "" {
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	var bad *tensor.FormatError
+	if !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want a format error with %q", err, want)
+	}
+}
+
+// TestNotRegular has a file that cannot be read at any place.
+func TestNotRegular(t *testing.T) {
+	_, err := openPath(os.DevNull)
+	checkError(t, err, "not a regular file")
+}
+
+// TestHugeClaim opens a tensor of 10^12 elements in 24 bytes, which cannot be read.
+func TestHugeClaim(t *testing.T) {
+	c, err := openPath(filepath.Join("testdata/hostile", "huge_expand.pt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w := c.Tensors()[0]
+	_, err = w.Data.Stream(0)
+	checkError(t, err, "more than 2^20 times")
+	_, _, err = tensor.Layout(w)
+	checkError(t, err, "more than 2^20 times")
+}
+
+// TestDetails are the facts that are of use to people.
+func TestDetails(t *testing.T) {
+	for path, want := range map[string]string{
+		"sound/state_dict_zip.pt": "pickle protocol 2; byte order little; folder state_dict_zip; checksums CRC-32; storages 15; shared storages 2, by 6 tensors",
+		"sound/byteorder_big.pt":  "pickle protocol 2; byte order big; folder archive; checksums CRC-32; storages 3; shared storages 1, by 2 tensors",
+		"sound/deflated.pt":       "pickle protocol 2; byte order little; folder archive; compression deflate; checksums CRC-32; storages 3; shared storages 1, by 2 tensors",
+		"more/no_checksums.pt":    "pickle protocol 2; byte order little; folder no_checksums; checksums none; storages 3; shared storages 1, by 2 tensors",
+		"more/legacy_proto1.pt":   "pickle protocol 1; byte order little; storages 3; shared storages 1, by 2 tensors",
+		"more/trainer.pt":         "pickle protocol 2; byte order little; folder trainer; checksums CRC-32; storages 8; shared storages 1, by 2 tensors; other values None (1), byte strings (1), counters (1), devices (1), numbers (14), numpy arrays (1), strings (1), types (1)",
+	} {
+		c, err := openPath(filepath.Join("testdata", path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range c.Details {
+			got = append(got, d.Key+" "+d.Value)
+		}
+		if s := strings.Join(got, "; "); s != want {
+			t.Errorf("%s: %s, want %s", path, s, want)
+		}
+		if notes := strings.Join(c.Notes, "; "); (notes == "numpy arrays (1) are left out: only tensors are listed") != (path == "more/trainer.pt") {
+			t.Errorf("%s: notes %q", path, notes)
+		}
+		c.Close()
+	}
 }

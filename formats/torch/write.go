@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/savefile"
 )
 
 // Range is where the elements of a tensor go.
@@ -90,8 +91,8 @@ func checkSpecs(specs []tensor.Spec) ([]int64, error) {
 		if _, ok := written[s.DType]; !ok {
 			return nil, tensor.Bad("torch has no type for %s", s.DType).Of(s.Name)
 		}
-		if len(s.Shape) > maxRank {
-			return nil, tensor.Bad("tensor of %d axes; torch has at most %d", len(s.Shape), maxRank).Of(s.Name)
+		if len(s.Shape) > savefile.MaxRank {
+			return nil, tensor.Bad("tensor of %d axes; torch has at most %d", len(s.Shape), savefile.MaxRank).Of(s.Name)
 		}
 		_, size, err := tensor.SizeOf(s.DType, s.Shape)
 		if err != nil {

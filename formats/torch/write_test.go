@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/savefile"
 )
 
 // content is a tensor to be written, with its bytes.
@@ -236,7 +237,7 @@ func TestLayoutRefuses(t *testing.T) {
 		{[]tensor.Spec{{Name: "w", DType: tensor.F32, Shape: make([]int64, 65)}}, "65 axes"},
 		{[]tensor.Spec{{Name: "w", DType: tensor.F32, Shape: []int64{-1}}}, "negative"},
 		{[]tensor.Spec{{Name: "a", DType: tensor.U8, Shape: []int64{math.MaxInt64 - 1000}}, one}, "overflows"},
-		{[]tensor.Spec{{Name: strings.Repeat("x", maxPickle), DType: tensor.F32}}, "at most"},
+		{[]tensor.Spec{{Name: strings.Repeat("x", savefile.MaxPickle), DType: tensor.F32}}, "at most"},
 	} {
 		if _, err := NewLayout(tt.specs, "a.pt"); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, want %q", err, tt.want)

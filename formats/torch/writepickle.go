@@ -6,16 +6,17 @@ import (
 	"strconv"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/savefile"
 )
 
 // written are the types that torch can save, with the class of their storages. Types without a class
 // ("") are in untyped storages, and the pickle names the type.
 var written = func() map[tensor.DType]string {
 	classes := map[tensor.DType]string{}
-	for _, d := range dtypeNames {
+	for _, d := range savefile.DTypes {
 		classes[d] = ""
 	}
-	for class, d := range storageTypes {
+	for class, d := range savefile.StorageTypes {
 		classes[d] = class
 	}
 	return classes
@@ -59,8 +60,8 @@ func encodePickle(specs []tensor.Spec, sizes []int64) ([]byte, error) {
 		p.out = append(p.out, '(', 'u') // as Python, which finds an empty batch
 	}
 	p.out = append(p.out, '.')
-	if len(p.out) > maxPickle {
-		return nil, tensor.Bad("names and shapes of %d tensors take %d bytes; at most %d are read", len(sizes), len(p.out), maxPickle)
+	if len(p.out) > savefile.MaxPickle {
+		return nil, tensor.Bad("names and shapes of %d tensors take %d bytes; at most %d are read", len(sizes), len(p.out), savefile.MaxPickle)
 	}
 	return p.out, nil
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math"
+
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/savefile"
 )
 
 // record is a member of the zip file. Members are uncompressed, and since torch streams its files, each is
@@ -34,7 +36,7 @@ func (l *Layout) add(folder, name, content string, size int64) {
 	if n := len(l.records); n > 0 {
 		r.header = l.records[n-1].end()
 	}
-	r.data = r.header + localSize + int64(len(r.name)) + int64(len(r.wideLocal())) + 4
+	r.data = r.header + savefile.LocalSize + int64(len(r.name)) + int64(len(r.wideLocal())) + 4
 	r.data += -r.data & (recordAlign - 1)
 	l.records = append(l.records, r)
 }
@@ -77,13 +79,13 @@ func (r *record) flags() uint16 {
 
 // localHeader returns the header before the record's bytes, including the padding.
 func (r *record) localHeader() []byte {
-	b := append(make([]byte, 0, r.data-r.header), localMark...)
+	b := append(make([]byte, 0, r.data-r.header), savefile.LocalMark...)
 	b = binary.LittleEndian.AppendUint16(b, 0) // version
 	b = binary.LittleEndian.AppendUint16(b, r.flags())
 	b = append(b, make([]byte, 2+4+4+4+4)...) // method, time, checksum, sizes
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(r.name)))
 	wide := r.wideLocal()
-	extra := int(r.data-r.header) - localSize - len(r.name)
+	extra := int(r.data-r.header) - savefile.LocalSize - len(r.name)
 	b = binary.LittleEndian.AppendUint16(b, uint16(extra))
 	b = append(append(b, r.name...), wide...)
 	padding := extra - len(wide) - 4
@@ -112,7 +114,7 @@ func (r *record) descriptor() []byte {
 // centralEntry appends the entry of the record in the directory.
 func (r *record) centralEntry(b []byte) []byte {
 	wide := wideField(r.size, r.size, r.header)
-	b = append(b, centralMark...)
+	b = append(b, savefile.CentralMark...)
 	b = append(b, 0, 0, 0, 0) // versions
 	b = binary.LittleEndian.AppendUint16(b, r.flags())
 	b = append(b, make([]byte, 2+4)...) // method, time
@@ -128,10 +130,10 @@ func (r *record) centralEntry(b []byte) []byte {
 
 // directorySize returns the size of the directory and the end records in bytes.
 func (l *Layout) directorySize() int64 {
-	n := int64(end64Size + locatorSize + endSize)
+	n := int64(savefile.End64Size + savefile.LocatorSize + savefile.EndSize)
 	for i := range l.records {
 		r := &l.records[i]
-		n += centralSize + int64(len(r.name)) + int64(len(wideField(r.size, r.size, r.header)))
+		n += savefile.CentralSize + int64(len(r.name)) + int64(len(wideField(r.size, r.size, r.header)))
 	}
 	return n
 }
@@ -145,19 +147,19 @@ func directory(records []record, at int64) []byte {
 	}
 	size, entries := uint64(len(b)), uint64(len(records))
 	end64 := at + int64(len(b))
-	b = append(b, end64Mark...)
-	b = binary.LittleEndian.AppendUint64(b, end64Size-12)
+	b = append(b, savefile.End64Mark...)
+	b = binary.LittleEndian.AppendUint64(b, savefile.End64Size-12)
 	b = binary.LittleEndian.AppendUint16(b, madeBy64)
 	b = binary.LittleEndian.AppendUint16(b, directoryVersion)
 	b = append(b, make([]byte, 4+4)...) // disks
 	for _, v := range []uint64{entries, entries, size, uint64(at)} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
-	b = append(b, locatorMark...)
+	b = append(b, savefile.LocatorMark...)
 	b = append(b, 0, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint64(b, uint64(end64))
 	b = append(b, 1, 0, 0, 0)
-	b = append(b, endMark...)
+	b = append(b, savefile.EndMark...)
 	b = append(b, 0, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint16(b, uint16(min(entries, math.MaxUint16)))
 	b = binary.LittleEndian.AppendUint16(b, uint16(min(entries, math.MaxUint16)))

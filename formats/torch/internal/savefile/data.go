@@ -1,4 +1,4 @@
-package torch
+package savefile
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ type region struct {
 }
 
 // data returns the elements of a tensor whose storage is in the region.
-func (r region) data(ref *tensorRef, view tensor.View) (tensor.Data, error) {
+func (r region) data(ref *Ref, view tensor.View) (tensor.Data, error) {
 	length := ref.storage.length / ref.dtype.Size()
 	if err := tensor.CheckView(view, length); err != nil {
 		return nil, err

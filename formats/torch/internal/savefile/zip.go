@@ -1,4 +1,4 @@
-package torch
+package savefile
 
 import (
 	"encoding/binary"
@@ -40,11 +40,11 @@ type member struct {
 
 // Sizes and signatures of the parts of a zip file (APPNOTE.TXT of PKWARE).
 const (
-	endSize, endMark         = 22, "PK\x05\x06"
-	locatorSize, locatorMark = 20, "PK\x06\x07"
-	end64Size, end64Mark     = 56, "PK\x06\x06"
-	centralSize, centralMark = 46, "PK\x01\x02"
-	localSize, localMark     = 30, "PK\x03\x04"
+	EndSize, EndMark         = 22, "PK\x05\x06"
+	LocatorSize, LocatorMark = 20, "PK\x06\x07"
+	End64Size, End64Mark     = 56, "PK\x06\x06"
+	CentralSize, CentralMark = 46, "PK\x01\x02"
+	LocalSize, LocalMark     = 30, "PK\x03\x04"
 
 	maxDirectory = 4 << 20 // about 40,000 members with names as torch gives them
 )
@@ -92,15 +92,11 @@ func readArchive(file io.ReaderAt, size int64) (*archive, error) {
 // findDirectory reads the end record and, if there is one, the zip64 end record before it.
 func findDirectory(file io.ReaderAt, size int64) (directoryRange, error) {
 	var place directoryRange
-	tail := make([]byte, min(size, endSize+math.MaxUint16+locatorSize))
-	base := size - int64(len(tail))
-	if err := tensor.ReadFullAt(file, tail, base); err != nil {
-		return place, err
-	}
-	at, err := findEnd(tail)
+	tail, at, err := readEnd(file, size)
 	if err != nil {
 		return place, err
 	}
+	base := size - int64(len(tail))
 	end := tail[at:]
 	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
 	entries, length, offset := uint64(u16(end[10:])), uint64(u32(end[12:])), uint64(u32(end[16:]))
@@ -108,8 +104,8 @@ func findDirectory(file io.ReaderAt, size int64) (directoryRange, error) {
 		return place, tensor.Bad("zip file is one of several parts").At(base + int64(at))
 	}
 	limit := base + int64(at) // end of the directory
-	if at >= locatorSize && string(tail[at-locatorSize:][:4]) == locatorMark {
-		record, where, err := readEnd64(file, tail[at-locatorSize:at], limit-locatorSize)
+	if at >= LocatorSize && string(tail[at-LocatorSize:][:4]) == LocatorMark {
+		record, where, err := readEnd64(file, tail[at-LocatorSize:at], limit-LocatorSize)
 		if err != nil {
 			return place, err
 		}
@@ -133,15 +129,30 @@ func findDirectory(file io.ReaderAt, size int64) (directoryRange, error) {
 	return directoryRange{entries, int64(offset), int64(length)}, nil
 }
 
+// readEnd reads the last bytes of a file and returns the offset of the end record in them. torch writes no
+// comment after that record, so that few bytes are nearly always enough.
+func readEnd(file io.ReaderAt, size int64) (tail []byte, at int, err error) {
+	for _, n := range []int64{EndSize + LocatorSize, EndSize + math.MaxUint16 + LocatorSize} {
+		tail = make([]byte, min(size, n))
+		if err = tensor.ReadFullAt(file, tail, size-int64(len(tail))); err != nil {
+			return nil, 0, err
+		}
+		if at, err = findEnd(tail); err == nil {
+			break
+		}
+	}
+	return tail, at, err
+}
+
 // findEnd returns the offset of the end record in the last bytes of a file. Its comment must end with the
 // file.
 func findEnd(tail []byte) (int, error) {
 	found := -1
-	for at := len(tail) - endSize; at >= 0; at-- {
-		if string(tail[at:at+4]) != endMark {
+	for at := len(tail) - EndSize; at >= 0; at-- {
+		if string(tail[at:at+4]) != EndMark {
 			continue
 		}
-		if comment := int(binary.LittleEndian.Uint16(tail[at+20:])); at+endSize+comment == len(tail) {
+		if comment := int(binary.LittleEndian.Uint16(tail[at+20:])); at+EndSize+comment == len(tail) {
 			return at, nil
 		}
 		if found < 0 {
@@ -149,7 +160,7 @@ func findEnd(tail []byte) (int, error) {
 		}
 	}
 	if found >= 0 {
-		return 0, tensor.Bad("%d bytes that are not part of the zip file follow its end", len(tail)-found-endSize)
+		return 0, tensor.Bad("%d bytes that are not part of the zip file follow its end", len(tail)-found-EndSize)
 	}
 	return 0, tensor.Bad("zip file has no directory at its end").Advise("the file is truncated: download or copy it again")
 }
@@ -157,14 +168,14 @@ func findEnd(tail []byte) (int, error) {
 // readEnd64 reads the zip64 end record that a locator refers to. It ends where the locator begins.
 func readEnd64(file io.ReaderAt, locator []byte, limit int64) (record []byte, at int64, err error) {
 	where := binary.LittleEndian.Uint64(locator[8:])
-	if limit < end64Size || where > uint64(limit-end64Size) {
+	if limit < End64Size || where > uint64(limit-End64Size) {
 		return nil, 0, tensor.Bad("zip64 end record at offset %d is outside the file", where).At(limit)
 	}
-	record = make([]byte, end64Size)
+	record = make([]byte, End64Size)
 	if err := tensor.ReadFullAt(file, record, int64(where)); err != nil {
 		return nil, 0, err
 	}
-	if string(record[:4]) != end64Mark || binary.LittleEndian.Uint64(record[4:]) != uint64(limit)-where-12 {
+	if string(record[:4]) != End64Mark || binary.LittleEndian.Uint64(record[4:]) != uint64(limit)-where-12 {
 		return nil, 0, tensor.Bad("zip64 end record is corrupt").At(int64(where))
 	}
 	return record, int64(where), nil
@@ -172,17 +183,17 @@ func readEnd64(file io.ReaderAt, locator []byte, limit int64) (record []byte, at
 
 // parseCentral reads one entry of the directory and returns its length.
 func parseCentral(data []byte, text string) (*member, int, error) {
-	if len(data) < centralSize || text[:4] != centralMark {
+	if len(data) < CentralSize || text[:4] != CentralMark {
 		return nil, 0, tensor.Bad("there is no entry")
 	}
 	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
-	nameEnd := centralSize + int(u16(data[28:]))
+	nameEnd := CentralSize + int(u16(data[28:]))
 	extraEnd := nameEnd + int(u16(data[30:]))
 	n := extraEnd + int(u16(data[32:]))
 	if n > len(data) {
 		return nil, 0, tensor.Bad("entry is truncated")
 	}
-	m := &member{name: text[centralSize:nameEnd], flags: u16(data[8:]), crc: u32(data[16:])}
+	m := &member{name: text[CentralSize:nameEnd], flags: u16(data[8:]), crc: u32(data[16:])}
 	const encrypted = 1<<0 | 1<<6 | 1<<13
 	if m.flags&encrypted != 0 {
 		return nil, 0, tensor.Bad("member %q is encrypted", m.name)
@@ -271,7 +282,7 @@ func (a *archive) locate(directory int64) error {
 // and checksum come from the directory: in the header torch writes 0, and the values after the bytes.
 func (m *member) readLocal(limit int64) error {
 	room := limit - m.header
-	head := make([]byte, localSize+len(m.name))
+	head := make([]byte, LocalSize+len(m.name))
 	if room < int64(len(head)) {
 		return tensor.Bad("zip member overlaps another or is outside the file")
 	}
@@ -279,7 +290,7 @@ func (m *member) readLocal(limit int64) error {
 		return err
 	}
 	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
-	if string(head[:4]) != localMark || int(u16(head[26:])) != len(m.name) || string(head[localSize:]) != m.name {
+	if string(head[:4]) != LocalMark || int(u16(head[26:])) != len(m.name) || string(head[LocalSize:]) != m.name {
 		return tensor.Bad("zip directory and the header of the member have different names")
 	}
 	const sizesFollow = 1 << 3

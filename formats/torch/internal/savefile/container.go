@@ -1,11 +1,13 @@
-package torch
+package savefile
 
 import (
+	"bytes"
 	"io"
 	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/pickle"
 )
 
 // The container of torch 1.6 and later is a zip file with all members in one folder: data.pkl is the
@@ -20,7 +22,7 @@ const (
 )
 
 // readZip reads the pickle of a zip file and finds its storages.
-func readZip(file io.ReaderAt, size int64) (*contents, error) {
+func readZip(file io.ReaderAt, size int64) (*File, error) {
 	a, err := readArchive(file, size)
 	if err != nil {
 		return nil, err
@@ -36,7 +38,7 @@ func readZip(file io.ReaderAt, size int64) (*contents, error) {
 		return nil, err
 	}
 	l := &loader{storages: map[string]*storageInfo{}}
-	root, proto, err := a.unpickle(l)
+	r, err := a.unpickle(l)
 	if err != nil {
 		return nil, err
 	}
@@ -50,11 +52,9 @@ func readZip(file io.ReaderAt, size int64) (*contents, error) {
 		}
 		return region{file: file, offset: m.offset, member: m, noChecksums: a.noChecksums, bigEndian: order == "big"}, nil
 	}
-	if err := a.checkSmall(l, locate); err != nil {
-		return nil, err
-	}
-	return &contents{
-		format: "torch-zip", proto: proto, root: root, loader: l, locate: locate,
+	return &File{
+		Root: r.Value, format: "torch-zip", protocol: r.Protocol, order: l.order, locate: locate,
+		check:    func() error { return a.checkSmall(l, locate) },
 		describe: func(c *tensor.Checkpoint) { a.describe(c, order) },
 	}, nil
 }
@@ -108,24 +108,17 @@ func (a *archive) byteOrder() (string, error) {
 }
 
 // unpickle reads data.pkl.
-func (a *archive) unpickle(l *loader) (root any, proto byte, err error) {
+func (a *archive) unpickle(l *loader) (pickle.Result, error) {
 	m := a.byName["data.pkl"]
-	data, err := m.readAll(maxPickle, !a.noChecksums)
+	data, err := m.readAll(MaxPickle, !a.noChecksums)
 	if err != nil {
-		return nil, 0, err
+		return pickle.Result{}, err
 	}
-	length, copied, proto, err := scan(data, true)
-	if err == errTruncated {
-		err = tensor.Bad("pickle is truncated")
+	r, err := l.read(bytes.NewReader(data), 0, int64(len(data)), false)
+	if err == nil && r.Length < int64(len(data)) {
+		err = tensor.Bad("%d bytes follow the pickle", int64(len(data))-r.Length).At(r.Length)
 	}
-	if err == nil && length < len(data) {
-		err = tensor.Bad("%d bytes follow the pickle", len(data)-length).At(int64(length))
-	}
-	if err != nil {
-		return nil, 0, tensor.Annotate(err, tensor.Location{Record: m.name})
-	}
-	root, err = l.unpickle(copied)
-	return root, proto, tensor.Annotate(err, tensor.Location{Record: m.name})
+	return r, tensor.Annotate(err, tensor.Location{Record: m.name})
 }
 
 // checkSmall checks the checksums of storages, in the order of the pickle, up to maxSumAtOpen bytes in

@@ -1,4 +1,4 @@
-package torch
+package savefile
 
 import (
 	"bytes"
@@ -6,9 +6,8 @@ import (
 	"io"
 	"math/big"
 
-	"github.com/nlpodyssey/gopickle/types"
-
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/pickle"
 )
 
 // The container before torch 1.6, which torch.save still writes on request, is five pickles (a magic
@@ -32,68 +31,53 @@ func isLegacy(head []byte) bool {
 
 // legacyReader reads the pickles of a legacy file in order.
 type legacyReader struct {
-	file   io.ReaderAt
-	size   int64
-	at     int64 // of the next pickle
-	loader *loader
-	proto  byte
+	file     io.ReaderAt
+	size     int64
+	at       int64 // of the next pickle
+	loader   *loader
+	protocol int
 }
 
-// next reads a pickle. names is whether it may refer to storages and classes.
-func (r *legacyReader) next(what string, names bool) (any, error) {
-	const first = 64 << 10
-	for n := int64(first); ; n *= 4 {
-		n = min(n, r.size-r.at, maxPickle)
-		data := make([]byte, n)
-		if err := tensor.ReadFullAt(r.file, data, r.at); err != nil {
-			return nil, err
-		}
-		length, copied, proto, err := scan(data, names)
-		if err == errTruncated && n < min(r.size-r.at, maxPickle) {
-			continue
-		}
-		if err == errTruncated && n == maxPickle {
-			return nil, tensor.Bad("pickle of more than %d MiB", maxPickle>>20).Within(what).At(r.at)
-		}
-		if err == errTruncated {
-			return nil, tensor.Bad("file ends within a pickle").Within(what).At(r.at)
-		}
-		if err != nil {
-			return nil, annotateAt(err, what, 0)
-		}
-		r.at += int64(length)
-		r.proto = proto
-		v, err := r.loader.unpickle(copied)
-		return v, tensor.Annotate(err, tensor.Location{Record: what})
+// next reads one pickle. facts says that it holds no tensor.
+func (r *legacyReader) next(what string, facts bool) (any, error) {
+	p, err := r.loader.read(r.file, r.at, r.size-r.at, facts)
+	if tensor.ReasonOf(err) == pickle.Truncated {
+		err = tensor.Bad("file ends within a pickle").At(r.at)
 	}
+	if err != nil {
+		return nil, tensor.Annotate(err, tensor.Location{Record: what})
+	}
+	r.at += p.Length
+	r.protocol = p.Protocol
+	return p.Value, nil
 }
 
 // readLegacy reads the pickles of a legacy file and finds its storages.
-func readLegacy(file io.ReaderAt, size int64) (*contents, error) {
+func readLegacy(file io.ReaderAt, size int64) (*File, error) {
 	r := &legacyReader{file: file, size: size, loader: &loader{legacy: true, storages: map[string]*storageInfo{}}}
-	magic, err := r.next("magic number", false)
+	magic, err := r.next("magic number", true)
 	if err != nil {
 		return nil, err
 	}
 	if n, ok := magic.(*big.Int); !ok || n.String() != legacyNumber {
 		return nil, tensor.Bad("file is a pickle, but does not begin with torch's magic number").Advise(adviceToResave)
 	}
-	version, err := r.next("protocol version", false)
+	version, err := r.next("protocol version", true)
 	if err != nil {
 		return nil, err
 	}
-	if version != legacyVersion {
+	if version != int64(legacyVersion) {
 		return nil, tensor.Bad("legacy file has version %v; the only known version is %d", version, legacyVersion)
 	}
-	if _, err := r.next("system facts", false); err != nil {
+	if _, err := r.next("system facts", true); err != nil {
 		return nil, err
 	}
-	root, err := r.next("object", true)
+	root, err := r.next("object", false)
 	if err != nil {
 		return nil, err
 	}
-	proto := r.proto
-	keys, err := r.next("storage keys", false)
+	protocol := r.protocol
+	keys, err := r.next("storage keys", true)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +85,8 @@ func readLegacy(file io.ReaderAt, size int64) (*contents, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &contents{
-		format: "torch-legacy", proto: proto, root: root, loader: r.loader,
+	return &File{
+		Root: root, format: "torch-legacy", protocol: protocol, order: r.loader.order,
 		locate: func(s *storageInfo) (region, error) {
 			at, ok := offsets[s.key]
 			if !ok {
@@ -110,18 +94,19 @@ func readLegacy(file io.ReaderAt, size int64) (*contents, error) {
 			}
 			return region{file: file, offset: at}, nil
 		},
+		check:    func() error { return nil },
 		describe: func(c *tensor.Checkpoint) { c.Describe("byte order", "little") },
 	}, nil
 }
 
 // storages returns the offset of the elements of each storage at the end of the file.
 func (r *legacyReader) storages(keys any) (map[string]int64, error) {
-	list, ok := keys.(*types.List)
+	list, ok := keys.(*pickle.List)
 	if !ok {
 		return nil, tensor.Bad("keys of the storages are not a list")
 	}
-	offsets := make(map[string]int64, list.Len())
-	for _, item := range *list {
+	offsets := make(map[string]int64, len(list.Items))
+	for _, item := range list.Items {
 		key, _ := item.(string)
 		s := r.loader.storages[key]
 		if s == nil {

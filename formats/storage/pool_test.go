@@ -1,0 +1,85 @@
+package storage_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+)
+
+// counted is a source that counts its open files.
+type counted struct {
+	fstest.MapFS
+	mu         sync.Mutex
+	open, most int
+	opens      int
+}
+
+func (c *counted) Open(name string) (fs.File, error) {
+	f, err := c.MapFS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open++
+	c.opens++
+	c.most = max(c.most, c.open)
+	return &countedFile{f.(storage.File), c}, nil
+}
+
+type countedFile struct {
+	storage.File
+	of *counted
+}
+
+func (f *countedFile) Close() error {
+	f.of.mu.Lock()
+	defer f.of.mu.Unlock()
+	f.of.open--
+	return f.File.Close()
+}
+
+func TestPool(t *testing.T) {
+	source := &counted{MapFS: fstest.MapFS{}}
+	for i := range 100 {
+		source.MapFS[fmt.Sprint(i)] = &fstest.MapFile{Data: []byte{byte(i), byte(i + 1)}}
+	}
+	pool := storage.NewPool(source, 5)
+	var group sync.WaitGroup
+	for start := range 4 {
+		group.Go(func() {
+			for i := range 300 {
+				n := (start*31 + i) % 100
+				var b [1]byte
+				if _, err := pool.File(fmt.Sprint(n)).ReadAt(b[:], 1); err != nil || int(b[0]) != n+1 {
+					t.Errorf("file %d: %d, %v", n, b[0], err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if source.most > 5 || source.open == 0 {
+		t.Errorf("%d files open at once, %d now", source.most, source.open)
+	}
+	opens := source.opens
+	for range 10 {
+		pool.File("7").ReadAt(make([]byte, 1), 0)
+	}
+	if source.opens > opens+1 {
+		t.Errorf("a file that was just read was opened %d times", source.opens-opens)
+	}
+	if _, err := pool.File("none").ReadAt(make([]byte, 1), 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	if err := pool.Close(); err != nil || source.open != 0 {
+		t.Errorf("%v, %d files open after Close", err, source.open)
+	}
+	if _, err := pool.File("7").ReadAt(make([]byte, 1), 0); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+}

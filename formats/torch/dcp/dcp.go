@@ -1,0 +1,185 @@
+// Package dcp reads the directories that torch.distributed.checkpoint writes: .metadata with the files
+// of the ranks (FileSystemWriter), and safetensors files that say which part of each tensor they hold
+// (HuggingFaceStorageWriter). FSDP, torchtitan, accelerate and Lightning write such directories.
+//
+// Tensors are whole, whatever the number of ranks that wrote them. Each rank's chunks are opened when
+// the tensor is read, and not all of the files are open at once.
+package dcp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/assemble"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/savefile"
+)
+
+// MetadataName is the file that describes the checkpoint in a directory.
+const MetadataName = ".metadata"
+
+// Format is the name of the format in a tensor.Checkpoint.
+const Format = "torch-dcp"
+
+// Options say what to make of a checkpoint.
+type Options = savefile.Options
+
+// Detect reports whether a directory of a source may be for this package.
+func Detect(source fs.FS, dir string) bool {
+	if storage.IsFile(source, path.Join(dir, MetadataName)) {
+		return true
+	}
+	names, err := shardNames(source, dir)
+	return err == nil && len(names) > 0
+}
+
+// Open opens the checkpoint in a directory of a source. A corrupt or incomplete checkpoint is a
+// *tensor.FormatError.
+//
+// Values that are not tensors, and tensors that are not the model's (of the optimizer, for example), are
+// left out; Details name them.
+func Open(source fs.FS, dir string, options Options) (*tensor.Checkpoint, error) {
+	var c *tensor.Checkpoint
+	var err error
+	if storage.IsFile(source, path.Join(dir, MetadataName)) {
+		c, err = openMetadata(source, dir, options)
+	} else {
+		c, err = openSafetensors(source, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.Path, c.Source, c.Root = storage.Path(source, dir), source, dir
+	return c, nil
+}
+
+// maxOpen is how many files are open at once.
+const maxOpen = 64
+
+func openMetadata(source fs.FS, dir string, options Options) (*tensor.Checkpoint, error) {
+	name := path.Join(dir, MetadataName)
+	file, size, err := storage.Open(source, name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	m, err := readMetadata(file, size)
+	if err != nil {
+		return nil, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
+	}
+	if err := m.checkFiles(source, dir); err != nil {
+		return nil, err
+	}
+	pool := storage.NewPool(source, maxOpen)
+	var tensors []*tensor.Tensor
+	var skipped []string
+	for _, e := range m.tensors {
+		if !m.isModel(e.name) {
+			continue
+		}
+		t := &tensor.Tensor{Name: m.modelName(e.name), DType: e.dtype, Shape: e.shape}
+		if e.problem != nil && options.SkipUnreadable {
+			skipped = append(skipped, tensor.QuoteName(t.Name))
+			continue
+		}
+		var err error = e.problem
+		if e.problem == nil {
+			e.dropMissing()
+			t.Data, err = assemble.New(e.dtype, e.shape, &chunks{e, m.files, pool, dir})
+		}
+		if err != nil {
+			return nil, tensor.Annotate(err, tensor.Location{File: storage.Path(source, dir), Tensor: tensor.Clip(e.name)})
+		}
+		tensors = append(tensors, t)
+	}
+	if len(tensors) == 0 {
+		return nil, tensor.Bad("holds no tensor").In(storage.Path(source, dir))
+	}
+	c, err := tensor.NewCheckpoint("", Format, tensors, pool)
+	if err != nil {
+		return nil, err
+	}
+	if m.version != "" {
+		c.Describe("version", tensor.QuoteName(m.version))
+	}
+	c.Describe("files", fmt.Sprint(len(m.files)))
+	m.describe(c)
+	if len(skipped) > 0 {
+		c.Notes = append(c.Notes, fmt.Sprintf("tensors that cannot be read are left out (%d): %s", len(skipped), tensor.JoinNames(skipped)))
+	}
+	return c, nil
+}
+
+// checkPath refuses paths that lead out of the directory.
+func checkPath(name string) error {
+	if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, "\\\x00") {
+		return tensor.Bad("a chunk is stored in %q, which is not a path within the directory", tensor.Clip(name))
+	}
+	return nil
+}
+
+// checkFiles reports a file that does not exist or that is too short for the chunks in it.
+func (m *metadata) checkFiles(source fs.FS, dir string) error {
+	ends := make([]int64, len(m.files)) // of the last chunk of each
+	holder := make([]*entry, len(m.files))
+	for _, e := range m.tensors {
+		for _, p := range e.places {
+			if end := p.offset + p.length; p.length > 0 && end > ends[p.file] {
+				ends[p.file], holder[p.file] = end, e
+			}
+		}
+	}
+	for i, name := range m.files {
+		full := path.Join(dir, name)
+		info, err := fs.Stat(source, full)
+		if errors.Is(err, fs.ErrNotExist) {
+			return tensor.Bad("file of a rank is missing").In(storage.Path(source, full)).Of(tensor.Clip(holder[i].name)).
+				Advise("the checkpoint is incomplete: copy the files of all ranks")
+		}
+		if err != nil {
+			return err
+		}
+		if info.Size() < ends[i] {
+			return tensor.Bad("file of a rank has %d bytes, where a chunk ends at %d", info.Size(), ends[i]).
+				In(storage.Path(source, full)).Of(tensor.Clip(holder[i].name)).Advise("the file is cut short: copy it again")
+		}
+	}
+	return nil
+}
+
+// chunks are the chunks of a tensor.
+type chunks struct {
+	*entry
+	files []string
+	pool  *storage.Pool
+	dir   string
+}
+
+// Len implements assemble.Chunks.
+func (c *chunks) Len() int { return len(c.places) }
+
+// Box implements assemble.Chunks.
+func (c *chunks) Box(i int) assemble.Box { return c.box(i) }
+
+// Name implements assemble.Chunks.
+func (c *chunks) Name(i int) string { return c.files[c.places[i].file] }
+
+// Open implements assemble.Chunks: a chunk is a file of torch.save with one tensor within a file.
+func (c *chunks) Open(i int) (*tensor.Tensor, error) {
+	p := c.places[i]
+	file := io.NewSectionReader(c.pool.File(path.Join(c.dir, c.Name(i))), p.offset, p.length)
+	f, err := savefile.Read(file, p.length)
+	if err != nil {
+		return nil, err
+	}
+	ref, ok := f.Root.(*savefile.Ref)
+	if !ok {
+		return nil, tensor.Bad("chunk at offset %d is not a tensor", p.offset)
+	}
+	return f.Tensor(ref)
+}

@@ -1,0 +1,236 @@
+// Package savefile reads a file of torch.save: the zip container of torch 1.6 and later, or the legacy
+// container from before.
+//
+// What was saved is a pickle, which is a program. Nothing of it is run: see package pickle. Its value is
+// made of dicts, lists and other values of that package, and of tensors (Ref, Wrapped) whose elements
+// are not read yet.
+package savefile
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/pickle"
+)
+
+// HeadSize is as many bytes of a file as Detect wants to see.
+const HeadSize = 512
+
+// Detect reports whether a file that begins with head, its first HeadSize bytes, may be one of
+// torch.save: a zip file, or a pickle. Only reading it tells whether it is.
+func Detect(head []byte) bool {
+	return bytes.HasPrefix(head, []byte(LocalMark)) || isLegacy(head) || isPickle(head)
+}
+
+// isPickle reports whether head begins as a pickle of protocols 2 to 5. The third byte is an
+// opcode then, and none of those is 0, as the third byte of a short safetensors file's length is.
+func isPickle(head []byte) bool {
+	return len(head) > 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5 && pickle.IsOpcode(head[2]) &&
+		!(len(head) > 8 && head[8] == '{' && bytes.Equal(head[4:8], make([]byte, 4)))
+}
+
+// File is a file of torch.save whose pickle was read.
+type File struct {
+	Root any // what was saved
+
+	format   string
+	protocol int
+	order    []*storageInfo // storages by first appearance
+	locate   func(*storageInfo) (region, error)
+	check    func() error             // checks the checksums of small storages
+	describe func(*tensor.Checkpoint) // adds the facts of the container
+
+	numbers numbers
+	regions map[*storageInfo]region
+	known   map[*Ref]*tensor.Tensor // tied tensors are often one value under two names
+}
+
+// Read reads the container and the pickle of a file of size bytes.
+func Read(r io.ReaderAt, size int64) (*File, error) {
+	const tarMark = 257 // offset of "ustar"
+	head := make([]byte, min(size, HeadSize))
+	if err := tensor.ReadFullAt(r, head, 0); err != nil {
+		return nil, err
+	}
+	var f *File
+	var err error
+	switch {
+	case len(head) == 0:
+		return nil, tensor.Bad("file is empty")
+	case bytes.HasPrefix(head, []byte(LocalMark)):
+		f, err = readZip(r, size)
+	case isLegacy(head):
+		f, err = readLegacy(r, size)
+	case isPickle(head):
+		return nil, tensor.Bad("file is a pickle, but does not begin with torch's magic number").Advise(adviceToResave)
+	case len(head) > tarMark+5 && string(head[tarMark:][:5]) == "ustar":
+		return nil, tensor.Bad("tar container of torch before 0.4, which griffin does not read").
+			Advise("load the file with torch and save it again")
+	default:
+		return nil, tensor.Bad("neither a zip file nor a legacy file of torch.save")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.located()
+}
+
+// located finds where the storages lie.
+func (f *File) located() (_ *File, err error) {
+	f.numbers, f.regions, f.known = numbers{}, map[*storageInfo]region{}, map[*Ref]*tensor.Tensor{}
+	for _, s := range f.order {
+		if f.regions[s], err = f.locate(s); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// Tensor returns the tensor that a Ref of the file describes, without a name.
+func (f *File) Tensor(ref *Ref) (*tensor.Tensor, error) {
+	if ref.problem != nil {
+		return nil, ref.problem
+	}
+	if t := f.known[ref]; t != nil {
+		return t, nil
+	}
+	view, err := ref.view(f.numbers)
+	if err != nil {
+		return nil, err
+	}
+	data, err := f.regions[ref.storage.storageInfo].data(ref, view)
+	if err != nil {
+		return nil, err
+	}
+	t := &tensor.Tensor{DType: ref.dtype, Shape: view.Shape, Data: data}
+	f.known[ref] = t
+	return t, nil
+}
+
+// Options say what to make of a file.
+type Options struct {
+	// SkipUnreadable leaves out, with a note, the tensors that cannot be read: sparse and quantized ones,
+	// for example. Otherwise they are an error with the reason Unreadable.
+	SkipUnreadable bool
+}
+
+// Checkpoint returns the tensors of the file as a checkpoint. Closing it closes the closers. A small file
+// that is damaged is refused at once.
+func (f *File) Checkpoint(path string, options Options, closers ...io.Closer) (*tensor.Checkpoint, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	list, err := f.List()
+	if err != nil {
+		return nil, err
+	}
+	var tensors []*tensor.Tensor
+	var skipped []string
+	var problem error // of the first that is skipped
+	users := map[*storageInfo]int{}
+	for _, n := range list.Tensors {
+		t, err := f.readable(n)
+		switch {
+		case err == nil:
+			users[n.Value.(*Ref).storage.storageInfo]++
+			tensors = append(tensors, &tensor.Tensor{Name: n.Name, DType: t.DType, Shape: t.Shape, Data: t.Data})
+			continue
+		case tensor.ReasonOf(err) != Unreadable || !options.SkipUnreadable:
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(n.Name)})
+		case problem == nil:
+			problem = err
+		}
+		skipped = append(skipped, tensor.QuoteName(n.Name))
+	}
+	if len(tensors) == 0 {
+		return nil, list.noTensor(problem)
+	}
+	c, err := tensor.NewCheckpoint(path, f.format, tensors, closers...)
+	if err != nil {
+		return nil, err
+	}
+	c.Describe("pickle protocol", strconv.Itoa(max(f.protocol, 1)))
+	f.describe(c)
+	describeStorages(c, len(f.order), users)
+	list.describe(c)
+	note(c, "tensors that cannot be read are left out", skipped)
+	note(c, "tensors in objects of unknown classes are left out", namesOf(list.Hidden))
+	return c, nil
+}
+
+// note adds a note about tensors, if there are any.
+func note(c *tensor.Checkpoint, what string, names []string) {
+	if len(names) > 0 {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s (%d): %s", what, len(names), tensor.JoinNames(names)))
+	}
+}
+
+func namesOf(list []Named) (names []string) {
+	for _, n := range list {
+		names = append(names, tensor.QuoteName(n.Name))
+	}
+	return names
+}
+
+// readable returns a tensor of the list, or why it is none that can be read by itself.
+func (f *File) readable(n Named) (*tensor.Tensor, error) {
+	switch v := n.Value.(type) {
+	case *Ref:
+		return f.Tensor(v)
+	case *Wrapped:
+		if v.IsSharded() {
+			return nil, tensor.Bad("is one rank's part of a tensor that is spread over several ranks (%s)", v.Name()).Because(Sharded)
+		}
+		return nil, unsupportedRef("a tensor of the class " + v.Name() + ", which wraps others").problem
+	}
+	return nil, tensor.Bad("is not a tensor")
+}
+
+// Sharded is the reason of the error about a file that holds one rank's parts of tensors.
+const Sharded tensor.Reason = "parts of one rank"
+
+// noTensor returns the error about a file without a tensor that can be read. problem is why one cannot,
+// or nil.
+func (l *List) noTensor(problem error) error {
+	switch {
+	case problem != nil:
+		return problem
+	case len(l.Hidden) > 0:
+		return tensor.Bad("lies in an object of an unknown class, like all tensors of the file").Of(l.Hidden[0].Name).Advise(adviceToResave)
+	}
+	return tensor.Bad("pickle holds no tensor").
+		Advise("a checkpoint is a dict of tensors, as torch.save(model.state_dict(), path) writes it")
+}
+
+func describeStorages(c *tensor.Checkpoint, storages int, users map[*storageInfo]int) {
+	c.Describe("storages", strconv.Itoa(storages))
+	shared, by := 0, 0
+	for _, n := range users {
+		if n > 1 {
+			shared++
+			by += n
+		}
+	}
+	if shared > 0 {
+		c.Describe("shared storages", fmt.Sprintf("%d, by %d tensors", shared, by))
+	}
+}
+
+// StorageOffset identifies the storage in which a tensor of a File lies within the file: its offset, -1
+// for data of another kind.
+func StorageOffset(t *tensor.Tensor) int64 {
+	switch d := t.Data.(type) {
+	case *tensor.Strided:
+		return d.Base
+	case *checksummed:
+		return d.layout.Base
+	case *inflated:
+		return d.member.offset
+	case *checksummedInflated:
+		return d.member.offset
+	}
+	return -1
+}

@@ -1,0 +1,137 @@
+package savefile
+
+import (
+	"errors"
+	"io"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/pickle"
+)
+
+// Limits on one pickle. That of a checkpoint takes 150 to 300 bytes a tensor and about 1 KiB of memory,
+// so that more than 50,000 tensors are within both, many times what checkpoints of trainings hold.
+const (
+	MaxPickle  = 16 << 20 // bytes
+	maxReading = 64 << 20 // bytes of memory
+)
+
+// loader reads pickles, and collects the storages that they refer to.
+type loader struct {
+	legacy   bool
+	storages map[string]*storageInfo
+	order    []*storageInfo // by first appearance
+}
+
+// read reads a pickle. facts says that it holds no tensor.
+func (l *loader) read(file io.ReaderAt, offset, size int64, facts bool) (pickle.Result, error) {
+	config := pickle.Config{Names: names, Persistent: l.persistentLoad, MaxBytes: MaxPickle, MaxMemory: maxReading}
+	if facts {
+		config.Persistent, config.NoNames = nil, true
+	}
+	r, err := pickle.Read(file, offset, size, config)
+	var bad *tensor.FormatError
+	if errors.As(err, &bad) && bad.Reason == pickle.RefusedName {
+		bad.Advise(adviceToResave)
+	}
+	return r, err
+}
+
+// adviceToResave is for files that hold more than tensors in dicts and lists.
+const adviceToResave = "griffin runs nothing that a checkpoint names; load the file in Python, if you trust it, and save only the tensors: torch.save(model.state_dict(), path)"
+
+// persistentLoad converts the tuple ("storage", class, key, location, numel) of a zip file, or
+// ("storage", class, key, location, numel, view) of a legacy file, to a *storageRef. numel counts
+// elements of the class, which are bytes for an UntypedStorage.
+func (l *loader) persistentLoad(id any) (any, error) {
+	items := 5
+	if l.legacy {
+		items = 6
+	}
+	parts, ok := id.(*pickle.Tuple)
+	if !ok || len(parts.Items) == 0 {
+		return nil, tensor.Bad("persistent id does not describe a storage")
+	}
+	what, _ := parts.Items[0].(string)
+	if l.legacy && what == "module" && len(parts.Items) == 4 {
+		return parts.Items[1], nil // a class, with its source
+	}
+	if what != "storage" || len(parts.Items) != items {
+		return nil, tensor.Bad("persistent id %q of %d items does not describe a storage", tensor.Clip(what), len(parts.Items))
+	}
+	class, ok := parts.Items[1].(storageClass)
+	if name, unknown := parts.Items[1].(*pickle.Global); unknown && !l.legacy {
+		return &storageRef{problem: tensor.Bad("storage is of the class %s, which griffin does not know", tensor.Clip(name.String())).Because(Unreadable)}, nil
+	}
+	if !ok {
+		return nil, tensor.Bad("storage is of a class that is not a storage class of torch")
+	}
+	key, _ := parts.Items[2].(string)
+	if !isKey(key) {
+		return nil, tensor.Bad("storage key %q is not a number", tensor.Clip(key))
+	}
+	n, ok := parts.Items[4].(int64)
+	_, size, err := tensor.SizeOf(class.dtype, []int64{n})
+	if !ok || err != nil {
+		return nil, tensor.Bad("storage %s claims %v elements of %s", key, parts.Items[4], class.dtype)
+	}
+	s, err := l.storage(key, class, size)
+	if err != nil {
+		return nil, err
+	}
+	ref := &storageRef{storageInfo: s, class: class, length: size}
+	if class.quantized {
+		ref.problem = unsupportedRef("a quantized tensor").problem
+	}
+	if l.legacy {
+		return ref, ref.narrow(parts.Items[5])
+	}
+	return ref, nil
+}
+
+// isKey reports whether a storage key is one that torch makes: a counter or, in legacy files, an
+// address.
+func isKey(key string) bool {
+	for _, c := range key {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(key) >= 1 && len(key) <= 20
+}
+
+// storage returns the storage of that key. All ids must give it the same size and, in legacy files, where
+// numel defines the length of the storage, the same element type.
+func (l *loader) storage(key string, class storageClass, size int64) (*storageInfo, error) {
+	s := l.storages[key]
+	if s == nil {
+		s = &storageInfo{key: key, class: class, bytes: size}
+		l.storages[key] = s
+		l.order = append(l.order, s)
+	}
+	if s.bytes != size || l.legacy && s.class != class {
+		return nil, tensor.Bad("storage %s is described as %d bytes of %s and as %d bytes of %s",
+			key, s.bytes, s.class.dtype, size, class.dtype)
+	}
+	return s, nil
+}
+
+// narrow applies the view of a legacy persistent id: None, or (key, offset, numel) in elements.
+func (r *storageRef) narrow(view any) error {
+	if view == nil {
+		return nil
+	}
+	parts, ok := view.(*pickle.Tuple)
+	if !ok || len(parts.Items) != 3 {
+		return tensor.Bad("storage %s has a view that is not a tuple of 3", r.key)
+	}
+	offset, ok1 := parts.Items[1].(int64)
+	n, ok2 := parts.Items[2].(int64)
+	width := r.class.dtype.Size()
+	all := r.bytes / width
+	if !ok1 || !ok2 || offset < 0 || n < 0 || offset > all || n > all-offset {
+		return tensor.Bad("view of storage %s, offset %v and %v elements, is not within its %d elements",
+			r.key, parts.Items[1], parts.Items[2], all)
+	}
+	r.first, r.length = offset*width, n*width
+	return nil
+}
