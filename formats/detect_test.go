@@ -112,7 +112,7 @@ func TestPreference(t *testing.T) {
 		{"safetensors and orbax", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", nil, "safetensors", "also holds an Orbax checkpoint"},
 		{"a step is asked for", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", &seven, "orbax-ocdbt", "also holds a safetensors checkpoint"},
 		{"another step is asked for", map[string]string{"model.safetensors": sampleSafetensors}, "manager_v0_12", &eight, "", "step 8"},
-		{"a step of safetensors", map[string]string{"model.safetensors": sampleSafetensors}, "", &seven, "", "only directories of Orbax have steps"},
+		{"a step of safetensors", map[string]string{"model.safetensors": sampleSafetensors}, "", &seven, "", "only directories of Orbax and of trainings have steps"},
 		{"bin", map[string]string{"pytorch_model.bin": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
 		{"any file of torch", map[string]string{"2b.pt": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
 		{"orbax and torch", map[string]string{"2b.pt": sampleTorch}, "manager_v0_12", nil, "orbax-ocdbt", ""},

@@ -15,7 +15,6 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/torch"
 	"github.com/griffin-ckpt/griffin/formats/torch/dcp"
-	"github.com/griffin-ckpt/griffin/formats/torch/ranks"
 )
 
 // flaxName is what transformers calls the parameters of a Flax model.
@@ -23,9 +22,10 @@ const flaxName = "flax_model.msgpack"
 
 // candidate is a checkpoint that a directory holds.
 type candidate struct {
-	name  string // for notes
-	steps bool   // it may have steps
-	open  func() (*Checkpoint, error)
+	name    string // for notes
+	steps   bool   // it may have steps
+	weights bool   // it may keep two kinds of weights
+	open    func() (*Checkpoint, error)
 }
 
 // openDirectory opens the preferred checkpoint of a directory, or the one that may have steps if a
@@ -38,23 +38,21 @@ func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, erro
 	if len(found) == 0 {
 		return nil, unknownDirectory(source, dir)
 	}
-	chosen := found[0]
-	if options.Step != nil {
-		for _, c := range found {
-			if c.steps {
-				chosen = c
-			}
-		}
-		if !chosen.steps {
-			return nil, noSteps(storage.Path(source, dir), *options.Step)
-		}
+	chosen := slices.IndexFunc(found, func(c candidate) bool {
+		return (options.Step == nil || c.steps) && (options.Weights == AnyWeights || c.weights)
+	})
+	switch {
+	case chosen < 0 && options.Step != nil:
+		return nil, noSteps(storage.Path(source, dir), *options.Step)
+	case chosen < 0:
+		return nil, oneKind(storage.Path(source, dir))
 	}
-	ckpt, err := chosen.open()
+	ckpt, err := found[chosen].open()
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range found {
-		if c.name != chosen.name {
+	for i, c := range found {
+		if i != chosen {
 			ckpt.Notes = append(ckpt.Notes, fmt.Sprintf("the directory also holds %s, which is not read", c.name))
 		}
 	}
@@ -64,12 +62,11 @@ func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, erro
 // candidates returns the checkpoints of a directory in order of preference.
 func candidates(source fs.FS, dir string, options Options) (found []candidate, err error) {
 	add := func(name string, open func(fs.FS, string) (*Checkpoint, error)) {
-		found = append(found, candidate{name, false, func() (*Checkpoint, error) { return open(source, dir) }})
+		found = append(found, candidate{name: name, open: func() (*Checkpoint, error) { return open(source, dir) }})
 	}
 	openTorch := func(source fs.FS, dir string) (*Checkpoint, error) { return torch.Open(source, dir, options.torch()) }
-	if dcp.Detect(source, dir) {
-		add("a distributed checkpoint of PyTorch", func(source fs.FS, dir string) (*Checkpoint, error) { return dcp.Open(source, dir, options.torch()) })
-		return found, nil
+	if dcp.Detect(source, dir) { // its safetensors files would look incomplete
+		return []candidate{*documented(source, dir, sharded(source, dir, options))}, nil
 	}
 	st, err := safetensors.Find(source, dir)
 	if err != nil {
@@ -87,31 +84,24 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 		if options.Step != nil {
 			step = *options.Step
 		}
-		found = append(found, candidate{"an Orbax checkpoint", true, func() (*Checkpoint, error) { return orbax.Open(source, dir, step) }})
+		found = append(found, candidate{name: "an Orbax checkpoint", steps: true, open: func() (*Checkpoint, error) { return orbax.Open(source, dir, step) }})
 	}
 	if hasFile(source, dir, flaxName) {
-		found = append(found, candidate{"a Flax checkpoint", false, func() (*Checkpoint, error) { return flax.Open(source, path.Join(dir, flaxName)) }})
+		found = append(found, candidate{name: "a Flax checkpoint", open: func() (*Checkpoint, error) { return flax.Open(source, path.Join(dir, flaxName)) }})
 	}
 	if adapter {
 		add("a PEFT adapter", peft.Open)
+	}
+	if c := shardedBelow(source, dir, options, 0); c != nil {
+		found = append(found, *c)
 	}
 	if len(found) > 0 {
 		return found, nil
 	}
 	// Other PyTorch files are recognised by their content only, so they are read last.
 	files, err := torch.Files(source, dir)
-	switch {
-	case err != nil || len(files) == 0:
-	case len(files) == 1:
-		file := path.Join(dir, files[0])
-		add("a PyTorch checkpoint", func(source fs.FS, _ string) (*Checkpoint, error) { return openFile(source, file, options) })
-	default:
-		add("a PyTorch checkpoint", func(source fs.FS, dir string) (*Checkpoint, error) {
-			if c, err := ranks.OpenDirectory(source, dir, options.torch()); c != nil || err != nil {
-				return c, err
-			}
-			return torch.Open(source, dir, options.torch())
-		})
+	if err == nil && len(files) > 0 {
+		add("a PyTorch checkpoint", openTorch)
 	}
 	return found, err
 }

@@ -31,9 +31,12 @@ const ReasonTokenizer = foreign.ReasonTokenizer
 
 // Options select what to open.
 type Options struct {
-	// Step is the step to open of a directory that holds several, as CheckpointManager of Orbax
-	// writes them. Nil means the newest.
+	// Step is the step to open of a directory that holds several, as CheckpointManager of Orbax and
+	// training programs write them. Nil means the newest.
 	Step *int64
+
+	// Weights is which weights to read of a checkpoint that keeps two kinds.
+	Weights Weights
 
 	// SkipUnreadable leaves out the tensors that griffin cannot read, such as sparse and quantized ones
 	// in files of PyTorch. Notes of the checkpoint name them. Otherwise they are an error.
@@ -70,12 +73,19 @@ func OpenSource(source fs.FS, name string, options Options) (*Checkpoint, error)
 		return openDirectory(source, name, options)
 	case options.Step != nil && info.Mode().IsRegular():
 		return nil, noSteps(storage.Path(source, name), *options.Step)
+	case options.Weights != AnyWeights && info.Mode().IsRegular():
+		return nil, oneKind(storage.Path(source, name))
 	}
 	return openFile(source, name, options)
 }
 
 func noSteps(path string, step int64) error {
-	return tensor.Bad("step %d is asked for, but only directories of Orbax have steps", step).In(path)
+	return tensor.Bad("step %d is asked for, but only directories of Orbax and of trainings have steps", step).In(path)
+}
+
+// oneKind returns the error about a choice between weights of which there is one kind.
+func oneKind(path string) error {
+	return tensor.Bad("master or compute weights are asked for, but only checkpoints of DeepSpeed keep both").In(path)
 }
 
 // unknown returns the error for a file or directory of unknown format.

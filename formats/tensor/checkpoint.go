@@ -19,6 +19,10 @@ type Checkpoint struct {
 	Source fs.FS  // the files that the checkpoint is one of; see package storage
 	Root   string // name of what was opened in Source, a file or a directory
 
+	// Documents is the directory in Source of the files that describe the model (config.json and the
+	// tokenizer), if it is not the one that Root is or is in.
+	Documents string
+
 	tensors []*Tensor
 	byName  map[string]*Tensor
 	closers []io.Closer
@@ -52,10 +56,13 @@ func (c *Checkpoint) Describe(key, value string) {
 	c.Details = append(c.Details, Detail{key, value})
 }
 
-// Beside returns the name in Source of a file in the directory that was opened, or in the
-// directory of the file that was opened.
+// Beside returns the name in Source of a file in Documents, or else in the directory that was opened, or in
+// the directory of the file that was opened.
 func (c *Checkpoint) Beside(name string) string {
 	dir := c.Root
+	if c.Documents != "" {
+		return path.Join(c.Documents, name)
+	}
 	if info, err := fs.Stat(c.Source, dir); err != nil || !info.IsDir() {
 		dir = path.Dir(dir)
 	}

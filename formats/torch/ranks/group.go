@@ -20,6 +20,7 @@ type group struct {
 	prefix, suffix string
 	digits         map[int64]string // of each rank, as its name has them
 	ranks          []int64          // ascending
+	twice          string           // a name of a rank that another name stands for as well, "" for none
 }
 
 // name returns the name of a rank's file; -1 stands for all.
@@ -70,8 +71,9 @@ func listGroups(source fs.FS, dir string) ([]*group, error) {
 			groups = append(groups, g)
 		}
 		rank, _ := strconv.ParseInt(digits, 10, 64)
-		if other, twice := g.digits[rank]; twice {
-			return nil, tensor.Bad("two files are of rank %d: %s and %s", rank, prefix+other+suffix, e.Name()).In(storage.Path(source, dir))
+		if _, twice := g.digits[rank]; twice {
+			g.twice = e.Name()
+			continue
 		}
 		g.digits[rank] = digits
 		g.ranks = append(g.ranks, rank)
@@ -103,10 +105,13 @@ func findGroups(source fs.FS, dir string) ([]*group, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups = slices.DeleteFunc(groups, func(g *group) bool { return len(g.ranks) < 2 })
+	groups = slices.DeleteFunc(groups, func(g *group) bool { return len(g.ranks) < 2 && !g.saysRank() })
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.preference() - b.preference() })
 	for i, g := range groups {
 		sharded, err := g.isSharded(source)
+		if g.twice != "" && sharded && err == nil {
+			err = tensor.Bad("another file is of the same rank").In(storage.Path(source, path.Join(dir, g.twice)))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -134,11 +139,14 @@ func (g *group) preference() int {
 func (g *group) isSharded(source fs.FS) (bool, error) {
 	name := path.Join(g.dir, g.name(g.ranks[0]))
 	sharded, err := holdsParts(source, name)
-	if err != nil && strings.Contains(strings.ToLower(g.prefix), "rank") {
+	if err != nil && g.saysRank() {
 		return false, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
 	}
 	return sharded, nil
 }
+
+// saysRank reports whether the names have the word "rank".
+func (g *group) saysRank() bool { return strings.Contains(strings.ToLower(g.prefix), "rank") }
 
 // holdsParts reports whether a file is one of torch.save with parts of tensors.
 func holdsParts(source fs.FS, name string) (bool, error) {

@@ -41,17 +41,27 @@ func Open(source fs.FS, name string, options Options) (*tensor.Checkpoint, error
 	return open(source, group, options)
 }
 
-// OpenDirectory opens the checkpoint of which a directory holds the files of all ranks. It returns nil if
-// there are no such files.
+// Detect reports whether a directory of a source holds files of ranks with parts of tensors.
+func Detect(source fs.FS, dir string) bool {
+	groups, err := findGroups(source, dir)
+	var bad *tensor.FormatError
+	return len(groups) > 0 || errors.As(err, &bad)
+}
+
+// OpenDirectory opens the checkpoint of which a directory holds the files of the ranks.
 func OpenDirectory(source fs.FS, dir string, options Options) (*tensor.Checkpoint, error) {
 	groups, err := findGroups(source, dir)
-	if err != nil || len(groups) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	if len(groups) == 0 {
+		return nil, tensor.Bad("holds no files of ranks with parts of tensors").In(storage.Path(source, dir))
 	}
 	c, err := open(source, groups[0], options)
 	if err != nil {
 		return nil, err
 	}
+	c.Path, c.Root = storage.Path(source, dir), dir
 	for _, g := range groups[1:] {
 		c.Notes = append(c.Notes, fmt.Sprintf("not read, as not of the model: %s of %d ranks", g.name(-1), len(g.ranks)))
 	}
