@@ -99,7 +99,9 @@ func (s *selection) isModel(name string) bool {
 
 // firstKey returns the first key that leads to a value, as far as it is known.
 func (s *selection) firstKey(name string) string {
-	if k, nested := s.paths[name]; nested {
+	if k, nested := s.paths[name]; nested && k.second != "" && strings.HasPrefix(s.wrapper, k.first+".") {
+		return k.first + "." + k.second
+	} else if nested {
 		return k.first
 	}
 	if first, _, _ := strings.Cut(name, "."); trainer.IsOptimizerKey(first) {

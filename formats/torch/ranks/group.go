@@ -31,52 +31,56 @@ func (g *group) name(rank int64) string {
 	return g.prefix + g.digits[rank] + g.suffix
 }
 
-// rankNumber finds the number of the rank in a name: the one after "rank", else the last one.
-var rankNumber = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)^(.*rank[-_.]?)(\d{1,9})(.*)$`),
-	regexp.MustCompile(`^(.*?)(\d{1,9})(\D*)$`),
-}
-
 // worldSize finds the number of ranks in a name.
 var worldSize = regexp.MustCompile(`(?i)world[-_]?size[-_]?(\d{1,9})`)
 
-// split returns the parts of a name around the number of the rank.
-func split(name string) (prefix, digits, suffix string, ok bool) {
-	for _, pattern := range rankNumber {
-		if m := pattern.FindStringSubmatch(name); m != nil {
-			return m[1], m[2], m[3], true
-		}
-	}
-	return "", "", "", false
-}
+// digits finds the numbers in a name.
+var digits = regexp.MustCompile(`\d+`)
 
-// listGroups returns the groups of files in a directory.
+// listGroups returns the groups of files in a directory. Of several numbers in a name that of the rank is
+// the one after the word "rank", or else the one in which most other names differ.
 func listGroups(source fs.FS, dir string) ([]*group, error) {
 	entries, err := fs.ReadDir(source, dir)
 	if err != nil {
 		return nil, err
 	}
-	var groups []*group
-	byName := map[[2]string]*group{}
+	type key struct{ prefix, suffix string }
+	var names []string
+	count := map[key]int{}
 	for _, e := range entries {
-		prefix, digits, suffix, ok := split(e.Name())
-		if !ok || e.IsDir() {
+		if e.IsDir() {
 			continue
 		}
-		key := [2]string{prefix, suffix}
-		g := byName[key]
+		names = append(names, e.Name())
+		for _, at := range digits.FindAllStringIndex(e.Name(), -1) {
+			count[key{e.Name()[:at[0]], e.Name()[at[1]:]}]++
+		}
+	}
+	var groups []*group
+	byKey := map[key]*group{}
+	for _, name := range names {
+		var best key
+		most := 0
+		for _, at := range digits.FindAllStringIndex(name, -1) {
+			k := key{name[:at[0]], name[at[1]:]}
+			n := count[k]
+			if saysRank(k.prefix) {
+				n += len(names)
+			}
+			if n >= most && at[1]-at[0] < 10 {
+				best, most = k, n
+			}
+		}
+		if most == 0 {
+			continue
+		}
+		g := byKey[best]
 		if g == nil {
-			g = &group{dir: dir, prefix: prefix, suffix: suffix, digits: map[int64]string{}}
-			byName[key] = g
+			g = &group{dir: dir, prefix: best.prefix, suffix: best.suffix, digits: map[int64]string{}}
+			byKey[best] = g
 			groups = append(groups, g)
 		}
-		rank, _ := strconv.ParseInt(digits, 10, 64)
-		if _, twice := g.digits[rank]; twice {
-			g.twice = e.Name()
-			continue
-		}
-		g.digits[rank] = digits
-		g.ranks = append(g.ranks, rank)
+		g.add(name)
 	}
 	for _, g := range groups {
 		slices.Sort(g.ranks)
@@ -84,13 +88,26 @@ func listGroups(source fs.FS, dir string) ([]*group, error) {
 	return groups, nil
 }
 
+// add adds a file.
+func (g *group) add(name string) {
+	number := name[len(g.prefix) : len(name)-len(g.suffix)]
+	rank, _ := strconv.ParseInt(number, 10, 64)
+	if _, twice := g.digits[rank]; twice {
+		g.twice = name
+		return
+	}
+	g.digits[rank] = number
+	g.ranks = append(g.ranks, rank)
+}
+
 // groupOf returns the group of a file.
 func groupOf(source fs.FS, name string) (*group, error) {
-	prefix, _, suffix, ok := split(path.Base(name))
 	groups, err := listGroups(source, path.Dir(name))
 	for _, g := range groups {
-		if ok && g.prefix == prefix && g.suffix == suffix {
-			return g, nil
+		for _, rank := range g.ranks {
+			if g.name(rank) == path.Base(name) {
+				return g, nil
+			}
 		}
 	}
 	if err == nil {
@@ -105,7 +122,7 @@ func findGroups(source fs.FS, dir string) ([]*group, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups = slices.DeleteFunc(groups, func(g *group) bool { return len(g.ranks) < 2 && !g.saysRank() })
+	groups = slices.DeleteFunc(groups, func(g *group) bool { return len(g.ranks) < 2 && !saysRank(g.prefix) })
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.preference() - b.preference() })
 	for i, g := range groups {
 		sharded, err := g.isSharded(source)
@@ -139,14 +156,16 @@ func (g *group) preference() int {
 func (g *group) isSharded(source fs.FS) (bool, error) {
 	name := path.Join(g.dir, g.name(g.ranks[0]))
 	sharded, err := holdsParts(source, name)
-	if err != nil && g.saysRank() {
+	if err != nil && saysRank(g.prefix) {
 		return false, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
 	}
 	return sharded, nil
 }
 
-// saysRank reports whether the names have the word "rank".
-func (g *group) saysRank() bool { return strings.Contains(strings.ToLower(g.prefix), "rank") }
+// saysRank reports whether the part of a name before a number ends in the word "rank".
+func saysRank(prefix string) bool {
+	return strings.HasSuffix(strings.TrimRight(strings.ToLower(prefix), "-_."), "rank")
+}
 
 // holdsParts reports whether a file is one of torch.save with parts of tensors.
 func holdsParts(source fs.FS, name string) (bool, error) {
