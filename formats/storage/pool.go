@@ -34,6 +34,9 @@ func NewPool(source fs.FS, most int) *Pool {
 // File returns a file of the pool, which is opened when it is read.
 func (p *Pool) File(name string) io.ReaderAt { return poolFile{p, name} }
 
+// Path returns what users call a file of the pool.
+func (p *Pool) Path(name string) string { return Path(p.source, name) }
+
 type poolFile struct {
 	pool *Pool
 	name string

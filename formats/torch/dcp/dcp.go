@@ -166,13 +166,16 @@ func (c *chunks) Len() int { return len(c.places) }
 // Box implements assemble.Chunks.
 func (c *chunks) Box(i int) assemble.Box { return c.box(i) }
 
-// Name implements assemble.Chunks.
-func (c *chunks) Name(i int) string { return c.files[c.places[i].file] }
+// Path implements assemble.Chunks.
+func (c *chunks) Path(i int) string { return c.pool.Path(c.file(i)) }
+
+// file returns the name of the file that a chunk is in.
+func (c *chunks) file(i int) string { return path.Join(c.dir, c.files[c.places[i].file]) }
 
 // Open implements assemble.Chunks: a chunk is a file of torch.save with one tensor within a file.
 func (c *chunks) Open(i int) (*tensor.Tensor, error) {
 	p := c.places[i]
-	file := io.NewSectionReader(c.pool.File(path.Join(c.dir, c.Name(i))), p.offset, p.length)
+	file := io.NewSectionReader(c.pool.File(c.file(i)), p.offset, p.length)
 	f, err := savefile.Read(file, p.length)
 	if err != nil {
 		return nil, err

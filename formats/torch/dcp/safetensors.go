@@ -56,7 +56,7 @@ type shards struct {
 
 // shard is a part of a tensor.
 type shard struct {
-	file string
+	path string // of its file, as users call it
 	box  assemble.Box
 	data *tensor.Strided // over the file's bytes
 }
@@ -67,8 +67,8 @@ func (s *shards) Len() int { return len(s.parts) }
 // Box implements assemble.Chunks.
 func (s *shards) Box(i int) assemble.Box { return s.parts[i].box }
 
-// Name implements assemble.Chunks.
-func (s *shards) Name(i int) string { return s.parts[i].file }
+// Path implements assemble.Chunks.
+func (s *shards) Path(i int) string { return s.parts[i].path }
 
 // Open implements assemble.Chunks.
 func (s *shards) Open(i int) (*tensor.Tensor, error) {
@@ -118,7 +118,7 @@ func openSafetensors(source fs.FS, dir string) (*tensor.Checkpoint, error) {
 // add adds a part to a tensor.
 func (s *shards) add(dtype tensor.DType, part shard) error {
 	if dtype != s.dtype || len(part.box.Sizes) != len(s.size) {
-		return tensor.Bad("is %s of %d axes here, and %s of %d axes in %s", dtype, len(part.box.Sizes), s.dtype, len(s.size), s.parts[0].file)
+		return tensor.Bad("is %s of %d axes here, and %s of %d axes in %s", dtype, len(part.box.Sizes), s.dtype, len(s.size), s.parts[0].path)
 	}
 	for k := range s.size {
 		end := part.box.Offsets[k] + part.box.Sizes[k]
@@ -163,7 +163,7 @@ func addShard(source fs.FS, dir, file string, pool *storage.Pool, add func(strin
 		case len(offsets) != len(t.Shape):
 			err = tensor.Bad("%s has %d offsets for a tensor of %d axes", shardingKey, len(offsets), len(t.Shape))
 		default:
-			err = add(t.Name, t.DType, shard{file, assemble.Box{Offsets: offsets, Sizes: t.Shape}, layout})
+			err = add(t.Name, t.DType, shard{pool.Path(name), assemble.Box{Offsets: offsets, Sizes: t.Shape}, layout})
 		}
 		if err != nil {
 			return tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(t.Name)})

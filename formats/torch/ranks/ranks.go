@@ -250,8 +250,14 @@ func (p *parts) Box(i int) assemble.Box {
 	return assemble.Box{Offsets: b[:rank:rank], Sizes: b[rank:]}
 }
 
-// Name implements assemble.Chunks.
-func (p *parts) Name(i int) string { return p.r.group.name(p.r.group.ranks[p.list[i].at]) }
+// Path implements assemble.Chunks.
+func (p *parts) Path(i int) string { return p.r.pool.Path(p.file(i)) }
+
+// file returns the name of the file that a part is in.
+func (p *parts) file(i int) string {
+	g := p.r.group
+	return path.Join(g.dir, g.name(g.ranks[p.list[i].at]))
+}
 
 // Open implements assemble.Chunks.
 func (p *parts) Open(i int) (*tensor.Tensor, error) {
@@ -259,8 +265,7 @@ func (p *parts) Open(i int) (*tensor.Tensor, error) {
 	if part.other != nil {
 		return part.other, nil
 	}
-	file := p.r.pool.File(path.Join(p.r.group.dir, p.Name(i)))
-	return part.Tensor(file, p.dtype, p.Box(i).Sizes), nil
+	return part.Tensor(p.r.pool.File(p.file(i)), p.dtype, p.Box(i).Sizes), nil
 }
 
 // checkpoint puts the tensors together.

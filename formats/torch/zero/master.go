@@ -2,6 +2,7 @@ package zero
 
 import (
 	"io"
+	"path"
 	"sort"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -14,7 +15,7 @@ import (
 type master struct {
 	stage    int64
 	world    int64
-	names    []string           // of the file of each rank
+	paths    []string           // of the file of each rank, as users call it
 	flat     [][]*tensor.Tensor // of each rank one for each group
 	paddings any                // of stages 1 and 2: elements after each parameter, None for none
 }
@@ -55,7 +56,7 @@ func (r *reader) readMaster() (*master, error) {
 		if err != nil {
 			return nil, tensor.Annotate(err, tensor.Location{Record: name})
 		}
-		m.names, m.flat = append(m.names, name), append(m.flat, flat)
+		m.paths, m.flat = append(m.paths, r.pool.Path(path.Join(r.files.dir, name))), append(m.flat, flat)
 	}
 	return m, nil
 }
@@ -149,8 +150,8 @@ func (p *pieces) Box(i int) assemble.Box {
 	return assemble.Box{Offsets: []int64{p.list[i].at}, Sizes: []int64{p.list[i].n}}
 }
 
-// Name implements assemble.Chunks.
-func (p *pieces) Name(i int) string { return p.names[p.list[i].rank] }
+// Path implements assemble.Chunks.
+func (p *pieces) Path(i int) string { return p.paths[p.list[i].rank] }
 
 // Open implements assemble.Chunks.
 func (p *pieces) Open(i int) (*tensor.Tensor, error) {

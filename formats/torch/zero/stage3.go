@@ -1,6 +1,8 @@
 package zero
 
 import (
+	"path"
+
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/torch/internal/assemble"
 	"github.com/griffin-ckpt/griffin/formats/torch/internal/pickle"
@@ -81,8 +83,8 @@ func (p *partitions) Box(i int) assemble.Box {
 	return assemble.Box{Offsets: []int64{at}, Sizes: []int64{n}}
 }
 
-// Name implements assemble.Chunks.
-func (p *partitions) Name(i int) string { return p.names[i/len(p.segments)] }
+// Path implements assemble.Chunks.
+func (p *partitions) Path(i int) string { return p.paths[i/len(p.segments)] }
 
 // Open implements assemble.Chunks.
 func (p *partitions) Open(i int) (*tensor.Tensor, error) {
@@ -105,7 +107,7 @@ func (r *reader) addFrozen(m *master) error {
 		}
 	}
 	fragments := make([][]*tensor.Tensor, len(frozen)) // by rank
-	var names []string
+	var paths []string
 	for rank := range ranks {
 		s := r.state
 		if rank > 0 {
@@ -113,7 +115,7 @@ func (r *reader) addFrozen(m *master) error {
 				return err
 			}
 		}
-		names = append(names, r.files.model[rank])
+		paths = append(paths, r.pool.Path(path.Join(r.files.dir, r.files.model[rank])))
 		byName := map[string]any{}
 		if d, ok := s.root.Get("frozen_param_fragments").(*pickle.Dict); ok {
 			byName = index(d)
@@ -131,7 +133,7 @@ func (r *reader) addFrozen(m *master) error {
 		}
 	}
 	for i, p := range frozen {
-		if err := r.addFragments(p, fragments[i], names); err != nil {
+		if err := r.addFragments(p, fragments[i], paths); err != nil {
 			return err
 		}
 	}
@@ -139,16 +141,16 @@ func (r *reader) addFrozen(m *master) error {
 }
 
 // addFragments adds a frozen parameter: one whole tensor, or the pieces of all ranks.
-func (r *reader) addFragments(p parameter, parts []*tensor.Tensor, names []string) error {
+func (r *reader) addFragments(p parameter, parts []*tensor.Tensor, paths []string) error {
 	if len(parts) == 1 && parts[0].Elements() == p.elements {
 		return r.add(p.name, p.shape, parts[0].DType, parts[0].Data)
 	}
-	m := &master{names: names}
+	m := &master{paths: paths}
 	list := &pieces{master: m}
 	at := int64(0)
 	for rank, t := range parts {
 		if len(t.Shape) != 1 || t.DType != parts[0].DType {
-			return tensor.Bad("piece of a frozen parameter is %s%s", t.DType, tensor.ShapeString(t.Shape)).Within(names[rank]).Of(tensor.Clip(p.name))
+			return tensor.Bad("piece of a frozen parameter is %s%s", t.DType, tensor.ShapeString(t.Shape)).In(paths[rank]).Of(tensor.Clip(p.name))
 		}
 		m.flat = append(m.flat, []*tensor.Tensor{t})
 		n := min(t.Shape[0], p.elements-at)

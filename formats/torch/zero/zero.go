@@ -44,13 +44,16 @@ type Options struct {
 	Weights Weights
 }
 
+// reasonBadLatest is the reason of the error about a file latest that names nothing.
+const reasonBadLatest tensor.Reason = "latest names nothing"
+
 // Newest stands for the step that the file latest names.
 const Newest = -1
 
 // Detect reports whether a directory of a source holds a checkpoint of DeepSpeed.
 func Detect(source fs.FS, dir string) bool {
 	_, _, err := find(source, dir, Newest)
-	return err == nil
+	return err == nil || tensor.ReasonOf(err) == reasonBadLatest
 }
 
 // Open opens the checkpoint of a step in a directory of a source. The directory is that of the step, or
@@ -128,12 +131,12 @@ func find(source fs.FS, dir string, step int64) (*files, []string, error) {
 		}
 		return nil, nil, tensor.Bad("holds no step %d", step).In(storage.Path(source, dir))
 	}
-	latest, err := storage.ReadFile(source, path.Join(dir, "latest"), 4096)
-	if tag := strings.TrimSpace(string(latest)); err == nil && fs.ValidPath(tag) && !strings.Contains(tag, "/") {
+	latest, latestErr := storage.ReadFile(source, path.Join(dir, "latest"), 4096)
+	tag := strings.TrimSpace(string(latest))
+	if latestErr == nil && fs.ValidPath(tag) && !strings.Contains(tag, "/") {
 		if f := list(source, path.Join(dir, tag)); f != nil {
 			return f, nil, nil
 		}
-		return nil, nil, notFound
 	}
 	entries, err := fs.ReadDir(source, dir)
 	if err != nil {
@@ -147,6 +150,10 @@ func find(source fs.FS, dir string, step int64) (*files, []string, error) {
 	}
 	if len(tags) == 0 {
 		return nil, nil, notFound
+	}
+	if latestErr == nil {
+		return nil, nil, tensor.Bad("names the step %q, which is not in the directory", tensor.Clip(tag)).
+			In(storage.Path(source, path.Join(dir, "latest"))).Because(reasonBadLatest)
 	}
 	slices.SortFunc(tags, func(a, b string) int { return int(min(max(number(a)-number(b), -1), 1)) })
 	newest := tags[len(tags)-1]

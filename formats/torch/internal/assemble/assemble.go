@@ -27,8 +27,8 @@ type Chunks interface {
 	// Box returns which elements of the tensor chunk i has.
 	Box(i int) Box
 
-	// Name says in errors where chunk i comes from: the name of a file or a rank.
-	Name(i int) string
+	// Path returns what users call the file that chunk i is in, for errors.
+	Path(i int) string
 
 	// Open returns the elements of chunk i, in row-major order: a tensor with the shape of its box and
 	// the element type of the whole tensor.
@@ -49,7 +49,7 @@ func New(dtype tensor.DType, shape []int64, chunks Chunks) (tensor.Data, error) 
 	for i := range chunks.Len() {
 		box := chunks.Box(i)
 		if err := box.check(shape); err != nil {
-			return nil, tensor.Annotate(err, tensor.Location{Record: chunks.Name(i)})
+			return nil, tensor.Annotate(err, tensor.Location{File: chunks.Path(i)})
 		}
 		if !slices.Contains(box.Sizes, 0) {
 			w.order = append(w.order, int32(i))

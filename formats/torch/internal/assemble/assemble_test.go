@@ -32,7 +32,7 @@ type parts struct {
 
 func (p *parts) Len() int               { return len(p.list) }
 func (p *parts) Box(i int) assemble.Box { return p.list[i].box }
-func (p *parts) Name(i int) string      { return fmt.Sprintf("chunk %d", i) }
+func (p *parts) Path(i int) string      { return fmt.Sprintf("chunk %d", i) }
 
 func (p *parts) Open(i int) (*tensor.Tensor, error) {
 	p.opened++
@@ -202,7 +202,7 @@ func TestRefuses(t *testing.T) {
 		"hole":               {[]int64{9}, []assemble.Box{box(0, 4), box(5, 9)}, "no chunk has the elements [4:5]", assemble.Uncovered},
 		"missing end":        {[]int64{9, 3}, []assemble.Box{box(0, 9, 0, 2)}, "no chunk has the elements [0:9, 2:3]", assemble.Uncovered},
 		"missing corner":     {[]int64{4, 4}, []assemble.Box{box(0, 4, 0, 2), box(0, 2, 2, 4)}, "no chunk has the elements [2:4, 2:4]", assemble.Uncovered},
-		"overlap":            {[]int64{9}, []assemble.Box{box(0, 5), box(4, 9)}, "chunk 0 and chunk 1: chunks [0:5] and [4:9] overlap", ""},
+		"overlap":            {[]int64{9}, []assemble.Box{box(0, 5), box(4, 9)}, "chunk 1: chunk [4:9] overlaps the chunk [0:5] in chunk 0", ""},
 		"one in another":     {[]int64{4, 4}, []assemble.Box{box(0, 4, 0, 4), box(1, 2, 1, 2)}, "overlap", ""},
 		"outside":            {[]int64{4}, []assemble.Box{box(0, 5)}, "chunk [0:5] is not within the shape [4]", ""},
 		"before":             {[]int64{4}, []assemble.Box{box(-1, 3)}, "not within the shape", ""},

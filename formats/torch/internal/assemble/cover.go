@@ -40,8 +40,8 @@ func (c *cover) check(axis int, chunks []int) error {
 	if axis == len(c.shape) {
 		if len(chunks) > 1 {
 			a, b := c.order[chunks[0]], c.order[chunks[1]]
-			return tensor.Bad("chunks %s and %s overlap without being equal", c.box(chunks[0]), c.box(chunks[1])).
-				Within(c.chunks.Name(int(a)) + " and " + c.chunks.Name(int(b)))
+			return tensor.Bad("chunk %s overlaps the chunk %s in %s without being equal", c.box(chunks[1]), c.box(chunks[0]), c.chunks.Path(int(a))).
+				In(c.chunks.Path(int(b)))
 		}
 		return nil
 	}

@@ -44,7 +44,7 @@ func (p *panels) Panel(buffer []byte, first int64) ([]byte, error) {
 		part, ok := p.box(at).intersect(panel)
 		if ok {
 			if err := p.fill(buffer, panel, part, at); err != nil {
-				return nil, tensor.Annotate(err, tensor.Location{Record: p.chunks.Name(int(p.order[at]))})
+				return nil, tensor.Annotate(err, tensor.Location{File: p.chunks.Path(int(p.order[at]))})
 			}
 		}
 		if len(p.shape) == 0 {
@@ -117,7 +117,7 @@ func (p *panels) unequal(at int, part Box) error {
 	for p.isReplica(first) {
 		first--
 	}
-	return tensor.Bad("replicas of the elements %s differ from those in %s", part, p.chunks.Name(int(p.order[first]))).Because(Unequal)
+	return tensor.Bad("replicas of the elements %s differ from those in %s", part, p.chunks.Path(int(p.order[first]))).Because(Unequal)
 }
 
 // Unequal is the reason of the error about replicas that are not equal.
