@@ -27,9 +27,9 @@ def convert(src, dst, *flags):
     run("convert", "--json", *flags, src, dst)
 
 
-def inspect(path):
+def inspect(path, *flags):
     """{name: (dtype, shape, SHA-256 of the row-major little-endian elements)} as griffin prints it."""
-    out, _ = run("inspect", "--json", "--digest", path)
+    out, _ = run("inspect", "--json", "--digest", *flags, path)
     return {t["name"]: (t["dtype"], tuple(t["shape"]), t["sha256"]) for t in json.loads(out)["tensors"]}
 
 

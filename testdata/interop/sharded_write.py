@@ -1,8 +1,8 @@
-"""Writes one small model as the ranks of a distributed training do: sharded_write.py WORLD SEED DIR
+"""Writes one small model as the ranks of a distributed training do: sharded_write.py WORLD SEED DIR [BLOCKS]
 
 WORLD processes (gloo, CPU) hold the same random weights and cut them in every way that torch knows. Each layout is a
 directory in DIR; the digests of the whole tensors are in DIR/want.json. Sizes divide evenly nowhere: there are short and
-empty shards. With torch of 2024 (environment 2024) it writes the rank files only.
+empty shards. With torch of 2024 (environment 2024) it writes the files of single ranks only.
 """
 
 import json
@@ -38,18 +38,18 @@ class Block(torch.nn.Module):
 
 
 class Model(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, blocks):
         super().__init__()
         self.embed = torch.nn.Embedding(61, 10)
-        self.blocks = torch.nn.ModuleList(Block(10, 14) for _ in range(2))
+        self.blocks = torch.nn.ModuleList(Block(10, 14) for _ in range(blocks))
         self.conv = torch.nn.Conv1d(6, 7, 4)
         self.head = torch.nn.Linear(10, 3, bias=False)
 
 
-def make_model(seed):
+def make_model(seed, blocks):
     """The same model in every process."""
     generator = torch.Generator().manual_seed(seed)
-    model = Model()
+    model = Model(blocks)
     with torch.no_grad():
         for t in model.state_dict().values():
             t.copy_(torch.randint(0, 1000, t.shape, generator=generator) if t.dtype == torch.int64
@@ -74,9 +74,8 @@ def with_optimizer(model):
     return {"model": state, "optimizer": optimizer_state, "lr_scheduler": {"last_epoch": 3}, "step": torch.tensor(7), "loss": 0.5}
 
 
-def write_fsdp2(seed, mesh, out, plan=None):
+def write_fsdp2(model, mesh, out, plan=None):
     """FSDP2 over a mesh; plan applies tensor parallelism first."""
-    model = make_model(seed)
     if plan:
         plan(model, mesh)
     data = mesh["dp"] if plan else mesh
@@ -109,8 +108,8 @@ class AppState:
         raise NotImplementedError
 
 
-def write_current(seed, world, out):
-    model = write_fsdp2(seed, init_device_mesh("cpu", (world,)), f"{out}/fsdp2")
+def write_current(make, world, out):
+    model = write_fsdp2(make(), init_device_mesh("cpu", (world,)), f"{out}/fsdp2")
     state = with_optimizer(model)
     dcp.save({"app": AppState(state)}, checkpoint_id=f"{out}/app")
     # as torchtitan: the model's names stand at the top
@@ -120,8 +119,8 @@ def write_current(seed, world, out):
     dcp.save(state["model"], storage_writer=dcp.FileSystemWriter(f"{out}/threads", thread_count=2, single_file_per_rank=False))
     if world % 2 == 0:
         mesh = init_device_mesh("cpu", (2, world // 2), mesh_dim_names=("dp", "tp"))
-        write_fsdp2(seed, mesh, f"{out}/fsdp2-tp", tensor_parallel)
-        write_fsdp2(seed, init_device_mesh("cpu", (2, world // 2), mesh_dim_names=("replicate", "shard")), f"{out}/hsdp")
+        write_fsdp2(make(), mesh, f"{out}/fsdp2-tp", tensor_parallel)
+        write_fsdp2(make(), init_device_mesh("cpu", (2, world // 2), mesh_dim_names=("replicate", "shard")), f"{out}/hsdp")
     partial = DTensor.from_local(torch.ones(3, 2), init_device_mesh("cpu", (world,)), [Partial()], run_check=False)
     save_ranks({"w": partial}, f"{out}/partial")
 
@@ -160,14 +159,14 @@ def write_sharded_tensors(full, world, out):
     save_ranks(state, f"{out}/sharded-tensors", "shard-{rank:02d}-of-{world}.ckpt")
 
 
-def write(rank, world, seed, out):
+def write(rank, world, seed, out, blocks):
     os.environ.update(MASTER_ADDR="127.0.0.1", RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=world)
-    full = {name: t.detach() for name, t in make_model(seed).state_dict().items()}
+    full = {name: t.detach() for name, t in make_model(seed, blocks).state_dict().items()}
     if fully_shard:
-        write_current(seed, world, out)
-    named = write_dtensors(full, world, out)
+        write_current(lambda: make_model(seed, blocks), world, out)
+    named = write_dtensors(dict(list(full.items())[:4 * blocks]), world, out)
     write_sharded_tensors(full, world, out)
     if rank == 0:
         with open(f"{out}/want.json", "w") as f:
@@ -177,10 +176,10 @@ def write(rank, world, seed, out):
 
 
 def main():
-    world, seed, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    world, seed, out, blocks = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]) if len(sys.argv) > 4 else 2
     os.makedirs(out, exist_ok=True)
     os.environ.setdefault("MASTER_PORT", str(20000 + os.getpid() % 20000))
-    mp.spawn(write, (world, seed, out), nprocs=world)
+    mp.spawn(write, (world, seed, out, blocks), nprocs=world)
 
 
 if __name__ == "__main__":
