@@ -29,6 +29,9 @@ type (
 // belongs to one.
 const ReasonTokenizer = foreign.ReasonTokenizer
 
+// ReasonUnreadable is the reason for refusing a tensor that griffin cannot read. Options can leave it out.
+const ReasonUnreadable = torch.ReasonUnreadable
+
 // Options select what to open.
 type Options struct {
 	// Step is the step to open of a directory that holds several, as CheckpointManager of Orbax and

@@ -45,6 +45,8 @@ func convertCommand() *cli.Command {
 				&cli.BoolFlag{Name: "instruction-tuned", Usage: "hf: add the chat template, and end generation at <end_of_turn>"},
 				&cli.StringFlag{Name: "orbax-format", DefaultText: orbax.OCDBT.String(), Usage: "orbax: store the arrays as `FORMAT`: " + strings.Join(orbaxFormatNames(), ", ")},
 				stepFlag(),
+				weightsFlag(),
+				skipFlag(),
 				&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes, write nothing"},
 				&cli.BoolFlag{Name: "verify", Usage: "compare every written element with SRC before DST appears"},
 				&cli.BoolFlag{Name: "overwrite", Usage: "replace DST if it is a file, or a checkpoint and nothing else (only on success)"},

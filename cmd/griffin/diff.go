@@ -36,6 +36,8 @@ func diffCommand() *cli.Command {
 			&cli.BoolFlag{Name: "raw", Usage: "compare names and layouts as they are stored, without the rules of the layouts"},
 			stepFlag(),
 			&cli.Int64Flag{Name: "step-b", Value: -1, DefaultText: "that of --step", Usage: "open step `N` of B"},
+			weightsFlag(),
+			skipFlag(),
 			jsonFlag(),
 		},
 		OnUsageError: onUsageError,
@@ -118,25 +120,26 @@ func readRenames(path string) (*diff.Renames, error) {
 	return diff.ParseRenames(path, f)
 }
 
-// openBoth opens the two checkpoints at the steps that the flags select. --step alone is for both, or
-// for the only one that has steps.
+// openBoth opens the two checkpoints as the flags select. --step and --weights are for both, or for the only
+// one that gives a choice.
 func openBoth(c *cli.Context) (a, b *tensor.Checkpoint, err error) {
-	var steps [2]*int64
-	for i, flag := range []string{"step", "step-b"} {
-		if steps[i], err = stepOption(c, flag); err != nil {
+	ofA, err := openOptions(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	ofB := ofA
+	if c.IsSet("step-b") {
+		if ofB.Step, err = stepOption(c, "step-b"); err != nil {
 			return nil, nil, err
 		}
 	}
-	shared := steps[0] != nil && steps[1] == nil
-	if shared {
-		steps[1] = steps[0]
-	}
-	a, errA := formats.Open(c.Args().Get(0), formats.Options{Step: steps[0]})
-	b, errB := formats.Open(c.Args().Get(1), formats.Options{Step: steps[1]})
+	a, errA := formats.Open(c.Args().Get(0), ofA)
+	b, errB := formats.Open(c.Args().Get(1), ofB)
+	shared := (ofA.Step != nil || ofA.Weights != formats.AnyWeights) && !c.IsSet("step-b")
 	if shared && errA == nil && errB != nil {
-		b, errB = openWithoutSteps(c.Args().Get(1), errB)
+		b, errB = openWithoutChoice(c.Args().Get(1), ofB, errB)
 	} else if shared && errB == nil && errA != nil {
-		a, errA = openWithoutSteps(c.Args().Get(0), errA)
+		a, errA = openWithoutChoice(c.Args().Get(0), ofA, errA)
 	}
 	for _, e := range []error{errA, errB} {
 		if e != nil && err == nil {
@@ -153,14 +156,15 @@ func openBoth(c *cli.Context) (a, b *tensor.Checkpoint, err error) {
 	return a, b, err
 }
 
-// openWithoutSteps opens a checkpoint if it has no steps, after opening it at a step failed with why.
-func openWithoutSteps(path string, why error) (*tensor.Checkpoint, error) {
-	ckpt, err := formats.Open(path, formats.Options{})
+// openWithoutChoice opens a checkpoint if it has no steps and one kind of weights, after opening it as o
+// selects failed with why.
+func openWithoutChoice(path string, o formats.Options, why error) (*tensor.Checkpoint, error) {
+	ckpt, err := formats.Open(path, formats.Options{SkipUnreadable: o.SkipUnreadable})
 	if err != nil {
 		return nil, why
 	}
 	for _, d := range ckpt.Details {
-		if d.Key == "step" {
+		if d.Key == "step" || d.Key == "weights" {
 			ckpt.Close()
 			return nil, why
 		}

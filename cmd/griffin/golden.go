@@ -39,6 +39,8 @@ func goldenCommand() *cli.Command {
 			arithmeticFlag(),
 			semanticsFlag(),
 			stepFlag(),
+			weightsFlag(),
+			skipFlag(),
 			modelFlag(),
 			&cli.StringFlag{Name: "capture-script", Usage: "print the Python script that records a fixture with `IMPLEMENTATION`: " + strings.Join(golden.ScriptNames(), ", ")},
 			jsonFlag(),

@@ -77,6 +77,7 @@ func optionHint(e *model.OptionError) string {
 
 // formatHints say what to do on the command line about checkpoints that were refused for a reason.
 var formatHints = map[tensor.Reason]string{
+	formats.ReasonUnreadable:   "--skip-unreadable leaves such tensors out",
 	formats.ReasonTokenizer:    "give the weights; the tokenizer goes to --tokenizer",
 	model.ReasonSeveralModels:  "--model NAME selects one of them",
 	model.ReasonExtraTensors:   "--extra keep copies tensors that are not parameters of the family",

@@ -30,6 +30,8 @@ func inspectCommand() *cli.Command {
 			"  griffin inspect --dump 'embedder.input_embedding[:16, 0]' --out e.npy 2b.pt",
 		Flags: []cli.Flag{
 			stepFlag(),
+			weightsFlag(),
+			skipFlag(),
 			modelFlag(),
 			&cli.BoolFlag{Name: "tree", Usage: "show the names of the tensors as a tree"},
 			&cli.BoolFlag{Name: "digest", Usage: "read everything and print the SHA-256 of each tensor's row-major little-endian elements"},

@@ -46,6 +46,14 @@ func stepFlag() cli.Flag {
 	return &cli.Int64Flag{Name: "step", Value: -1, DefaultText: "newest", Usage: "open step `N` of a training run's directory"}
 }
 
+func weightsFlag() cli.Flag {
+	return &cli.StringFlag{Name: "weights", DefaultText: "master", Usage: "DeepSpeed: read the weights of `KIND`: master (of the optimizer, float32) or compute (of the model)"}
+}
+
+func skipFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "skip-unreadable", Usage: "leave out the tensors of PyTorch files that griffin cannot read, such as sparse and quantized ones"}
+}
+
 func modelFlag() cli.Flag {
 	return &cli.StringFlag{Name: "model", Usage: "select the model under `NAME` of several in the checkpoint, such as ema_params (. for the top level)"}
 }
@@ -66,13 +74,30 @@ func stepOption(c *cli.Context, flag string) (*int64, error) {
 	return &n, nil
 }
 
-// openSource opens a checkpoint of any format at the step that --step selects.
+// openOptions returns what stepFlag, weightsFlag and skipFlag select.
+func openOptions(c *cli.Context) (formats.Options, error) {
+	o := formats.Options{SkipUnreadable: c.Bool("skip-unreadable")}
+	switch kind := c.String("weights"); {
+	case !c.IsSet("weights"):
+	case kind == "master":
+		o.Weights = formats.MasterWeights
+	case kind == "compute":
+		o.Weights = formats.ComputeWeights
+	default:
+		return o, usagef("--weights %s: there are master and compute", kind)
+	}
+	var err error
+	o.Step, err = stepOption(c, "step")
+	return o, err
+}
+
+// openSource opens a checkpoint of any format, as the flags of openOptions select.
 func openSource(c *cli.Context, path string) (*tensor.Checkpoint, error) {
-	step, err := stepOption(c, "step")
+	o, err := openOptions(c)
 	if err != nil {
 		return nil, err
 	}
-	return formats.Open(path, formats.Options{Step: step})
+	return formats.Open(path, o)
 }
 
 // openModel opens a checkpoint and the model in it, with the settings that the flags give.

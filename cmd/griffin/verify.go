@@ -41,6 +41,8 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "explain-runtime", Usage: "only print what each runtime computes with one checkpoint, by length of the prompt, cache and packed rows"},
 			&cli.StringFlag{Name: "semantics", DefaultText: "the implementation that recorded the fixture", Usage: "with --golden: compute what `IMPLEMENTATION` computes, where implementations differ: " + strings.Join(reference.SemanticsNames[:], ", ")},
 			stepFlag(),
+			weightsFlag(),
+			skipFlag(),
 			modelFlag(),
 			&cli.StringFlag{Name: "adapter", Usage: "merge the PEFT adapter in `DIR` into SRC before comparing"},
 			jsonFlag(),

@@ -27,7 +27,7 @@ func openChunk(w *whole, index int32, t *tensor.Tensor, box Box, fromStart bool)
 	}
 	c := &chunk{whole: w, index: index, box: box, left: t.Elements()}
 	checker, checks := t.Data.(tensor.Checker)
-	summed, sums := t.Data.(tensor.Summed)
+	summed, sums := t.Data.(tensor.Checksummed)
 	switch {
 	case !checks || w.isGood(index):
 	case ok && sums && fromStart:
@@ -96,12 +96,12 @@ func (c *chunk) close() {
 // runningSum computes the checksum of a range of a file that is read in order.
 type runningSum struct {
 	io.ReaderAt
-	of         tensor.Summed
+	of         tensor.Checksummed
 	next, left int64 // bytes of the range that are not in crc yet
 	crc, want  uint32
 }
 
-func newRunningSum(store io.ReaderAt, of tensor.Summed) *runningSum {
+func newRunningSum(store io.ReaderAt, of tensor.Checksummed) *runningSum {
 	s := &runningSum{ReaderAt: store, of: of}
 	s.next, s.left, s.want = of.Checksum()
 	return s

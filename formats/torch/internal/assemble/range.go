@@ -29,7 +29,7 @@ func RangeOf(t *tensor.Tensor) (Range, bool) {
 	}
 	r := Range{Offset: offset}
 	switch d := t.Data.(type) {
-	case tensor.Summed:
+	case tensor.Checksummed:
 		r.SumOffset, r.SumLength, r.CRC = d.Checksum()
 	case tensor.Checker:
 		return Range{}, false
@@ -63,12 +63,12 @@ func (r *summedRange) Stream(off int64) (io.ReadCloser, error) { return r.layout
 // Strided returns the layout for tensor.Layout.
 func (r *summedRange) Strided() (*tensor.Strided, error) { return r.layout.Strided() }
 
-// Checksum implements tensor.Summed.
+// Checksum implements tensor.Checksummed.
 func (r *summedRange) Checksum() (offset, length int64, crc uint32) {
 	return r.sum.SumOffset, r.sum.SumLength, r.sum.CRC
 }
 
-// Passed implements tensor.Summed.
+// Passed implements tensor.Checksummed.
 func (r *summedRange) Passed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -58,12 +58,12 @@ func (d *checksummed) Strided() (*tensor.Strided, error) { return d.layout.Strid
 // Check implements tensor.Checker.
 func (d *checksummed) Check() error { return d.member.check() }
 
-// Checksum implements tensor.Summed.
+// Checksum implements tensor.Checksummed.
 func (d *checksummed) Checksum() (offset, length int64, crc uint32) {
 	return d.member.offset, d.member.size, d.member.crc
 }
 
-// Passed implements tensor.Summed.
+// Passed implements tensor.Checksummed.
 func (d *checksummed) Passed() {
 	d.member.sum.mu.Lock()
 	defer d.member.sum.mu.Unlock()
