@@ -61,8 +61,10 @@ var imports = []struct {
 	{"formats/torch/internal/assemble", []string{"formats/tensor"}},
 	{"formats/torch/internal/pickle", []string{"formats/tensor"}},
 	{"formats/torch/internal/savefile", []string{"formats/tensor", "formats/torch/internal/pickle"}},
+	{"formats/torch/internal/torchtest", []string{"formats/tensor"}},
 	{"formats/torch/internal/trainer", []string{"formats/tensor"}},
 	{"formats/torch/ranks", []string{"formats/storage", "formats/tensor", "formats/torch/internal/..."}},
+	{"formats/torch/zero", []string{"formats/storage", "formats/tensor", "formats/torch/internal/..."}},
 
 	{"reference", []string{"formats/tensor", "reference/kernel"}},
 	{"reference/generate", []string{"formats/safetensors", "formats/storage", "formats/tensor", "reference", "reference/internal/stream"}},
@@ -136,7 +138,7 @@ var confined = []struct {
 		"convert/stage.go", "convert/replaceable.go", "convert/huggingface/copy.go", "convert/transfer/destination.go", "convert/transfer/engine.go",
 		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go", "formats/orbax/write_sink.go", "formats/orbax/write_spool.go",
 		"formats/safetensors/writer.go", "formats/torch/writer.go",
-		"verify/internal/cases", // for tests
+		"formats/torch/internal/torchtest", "verify/internal/cases", // for tests
 	}, "files are read through a source of formats/storage"},
 	{"net/http", []string{"cmd/griffin", "formats/storage/..."}, "networks are reached through formats/storage"},
 	{"gocloud.dev/...", []string{"formats/storage/bucket"}, "the clouds' libraries are heavy; only the command imports what has them"},

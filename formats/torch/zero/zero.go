@@ -83,7 +83,7 @@ type files struct {
 var (
 	modelName = regexp.MustCompile(`^(?:zero_pp_rank_(\d{1,9})_)?mp_rank_(\d{1,9})_model_states\.pt$`)
 	optimName = regexp.MustCompile(`^(?:bf16_|fp16_)?zero_pp_rank_(\d{1,9})_mp_rank_(\d{1,9})_optim_states\.pt$`)
-	partName  = regexp.MustCompile(`^(?:layer_|expp_rank_|.*expert).*_(?:model|optim)_states\.pt$`)
+	partName  = regexp.MustCompile(`^(?:layer_|expp_rank_|.*expert).*[-_](?:model|optim)_states\.pt$`)
 	stepName  = regexp.MustCompile(`^global_step(\d{1,18})$`)
 )
 

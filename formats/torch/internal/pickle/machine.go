@@ -3,6 +3,7 @@ package pickle
 import (
 	"encoding/binary"
 	"errors"
+	"reflect"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -204,7 +205,7 @@ func (m *machine) remember(at uint32, v any) {
 // immutable returns the memory of a value to which nothing can be added.
 func immutable(v any) (n int64, ok bool) {
 	switch v := v.(type) {
-	case nil, bool, int64, float64, Bytes, *Func, *Global:
+	case nil, *Func, *Global:
 		return memoryNumber, true
 	case string:
 		return memoryText + int64(len(v)), true
@@ -224,5 +225,9 @@ func immutable(v any) (n int64, ok bool) {
 		}
 		return total, true
 	}
-	return 0, false
+	switch reflect.TypeOf(v).Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Interface:
+		return 0, false
+	}
+	return memoryNumber, true // a constant of Config.Names
 }

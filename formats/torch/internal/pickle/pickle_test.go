@@ -89,7 +89,7 @@ func TestRead(t *testing.T) {
 		"list":           {"]K\x01a(K\x02K\x03e.", list(int64(1), int64(2), int64(3))},
 		"dict":           {"}K\x01Ns(K\x02NK\x03Nu.", dict(int64(1), nil, int64(2), nil, int64(3), nil)},
 		"set":            {"\x80\x04\x8f(K\x01\x90.", &pickle.Set{Items: []any{int64(1)}}},
-		"frozenset":      {"\x80\x04(K\x01\x91.", &pickle.Set{Items: []any{int64(1)}}},
+		"frozenset":      {"\x80\x04(K\x01\x91.", &pickle.Set{Items: []any{int64(1)}, Frozen: true}},
 		"memo":           {"]q\x00h\x00a.", shared},
 		"wide memo":      {"Nr" + u32(1) + "j" + u32(1) + "\x86.", tuple(nil, nil)},
 		"memoize":        {"\x80\x04K\x05\x94K\x06\x94h\x00\x87.", tuple(int64(5), int64(6), int64(5))},

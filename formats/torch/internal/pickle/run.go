@@ -216,7 +216,7 @@ func (m *machine) frozenSet(operand) error {
 	if err := m.charge(16 * int64(len(items))); err != nil {
 		return err
 	}
-	return m.push(&Set{Items: values(items)})
+	return m.push(&Set{Items: values(items), Frozen: true})
 }
 
 func (m *machine) appendOne(operand) error {

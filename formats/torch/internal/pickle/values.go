@@ -15,8 +15,9 @@ type List struct{ Items []any }
 
 // Set is a set or frozenset. The order of its items means nothing.
 type Set struct {
-	From  any // what it was made from, nil for nothing
-	Items []any
+	From   any // what it was made from, nil for nothing
+	Items  []any
+	Frozen bool // a frozenset, which can be the key of a dict
 }
 
 // Dict is a dict. Its entries are in the order in which they were added; a key can occur twice.

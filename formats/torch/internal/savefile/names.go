@@ -23,8 +23,8 @@ var names = func() map[pickle.Global]any {
 
 		{Module: "collections", Name: "OrderedDict"}: classDict("OrderedDict", 0),
 		{Module: "collections", Name: "defaultdict"}: classDict("defaultdict", 1),
-		{Module: "builtins", Name: "set"}:            &pickle.Func{Call: makeSet},
-		{Module: "builtins", Name: "frozenset"}:      &pickle.Func{Call: makeSet},
+		{Module: "builtins", Name: "set"}:            setOf(false),
+		{Module: "builtins", Name: "frozenset"}:      setOf(true),
 
 		{Module: "torch.storage", Name: "UntypedStorage"}: storageClass{dtype: tensor.U8, untyped: true},
 	}
@@ -125,12 +125,15 @@ func classDict(name string, from int) *pickle.Func {
 	}}
 }
 
-func makeSet(args []any) any {
-	s := &pickle.Set{}
-	if len(args) > 0 {
-		s.From = args[0]
-	}
-	return s
+// setOf stands for set or frozenset.
+func setOf(frozen bool) *pickle.Func {
+	return &pickle.Func{Call: func(args []any) any {
+		s := &pickle.Set{Frozen: frozen}
+		if len(args) > 0 {
+			s.From = args[0]
+		}
+		return s
+	}}
 }
 
 // makeSize makes a torch.Size the tuple that it is given.

@@ -1,6 +1,7 @@
 package savefile
 
 import (
+	"bytes"
 	"fmt"
 	"math/big"
 	"strconv"
@@ -221,7 +222,11 @@ func checkKeys(v any, n int, at func(int) (any, any)) error {
 				return tensor.Bad("dict has the key %q twice", tensor.Clip(fmt.Sprint(k)))
 			}
 			seen[k] = true
-		case *pickle.Dict, *pickle.List, *pickle.Set:
+		case *pickle.Set:
+			if !k.Frozen {
+				return tensor.Bad("dict has a key that is a container")
+			}
+		case *pickle.Dict, *pickle.List:
 			return tensor.Bad("dict has a key that is a container")
 		case notPairs:
 			return tensor.Bad("dict is made of something that is not pairs of a key and a value")
@@ -261,6 +266,7 @@ func (c *graph) collect(root any) ([]Named, error) {
 				return nil, problem
 			}
 			child = &Ref{problem: problem.(*tensor.FormatError)}
+			name = bytes.TrimSuffix(name, []byte("."))
 		}
 		if isTensor(child) {
 			found = append(found, Named{string(name), child})

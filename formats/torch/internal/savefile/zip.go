@@ -263,7 +263,7 @@ func (a *archive) locate(directory int64) error {
 	})
 	var headers []tensor.Extent
 	for _, m := range byOffset {
-		headers = append(headers, tensor.Extent{Store: m.file, Offset: m.header, Length: int64(localSize + len(m.name))})
+		headers = append(headers, tensor.Extent{Store: m.file, Offset: m.header, Length: int64(LocalSize + len(m.name))})
 	}
 	tensor.PlanExtents(headers)
 	for i, m := range byOffset {
