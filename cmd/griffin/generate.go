@@ -44,6 +44,8 @@ func generateCommand() *cli.Command {
 			arithmeticFlag(),
 			semanticsFlag(),
 			stepFlag(),
+			weightsFlag(),
+			skipFlag(),
 			modelFlag(),
 			jsonFlag(),
 		),

@@ -38,6 +38,8 @@ func perplexityCommand() *cli.Command {
 			arithmeticFlag(),
 			semanticsFlag(),
 			stepFlag(),
+			weightsFlag(),
+			skipFlag(),
 			modelFlag(),
 			jsonFlag(),
 		),
@@ -131,7 +133,7 @@ func runPerplexity(c *cli.Context) error {
 	return p.report()
 }
 
-// openOther opens a checkpoint without --step and --model, and the model in it.
+// openOther opens a checkpoint without --step, --model and the other choices of the model's own, and the model in it.
 func openOther(c *cli.Context, path string) (*runtime.Model, error) {
 	checkpoint, err := formats.Open(path, formats.Options{})
 	if err != nil {
