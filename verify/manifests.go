@@ -194,11 +194,6 @@ func (c *manifestCheck) checkDigests(found []TensorDigest) {
 	if len(other) > 0 {
 		slices.Sort(other)
 		c.add("tensors", "sha256 "+first.SHA256+" of "+first.Name, recorded[first.Name],
-			fmt.Sprintf("%s not as conversion.json records; the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion", quantityIs(len(other), "tensor")))
+			fmt.Sprintf("%s not as conversion.json records; the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion", text.CountAre(len(other), "tensor")))
 	}
-}
-
-// quantityIs writes "1 tensor is", "2 tensors are".
-func quantityIs(n int, noun string) string {
-	return text.Count(n, noun) + " " + strings.TrimSpace(are(n, ""))
 }

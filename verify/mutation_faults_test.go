@@ -415,7 +415,7 @@ var configFaults = []fault{
 	{configClass, "scaled rotation", func(m *made) []string {
 		m.config["rope_scaling"] = map[string]any{"factor": 2.0}
 		return []string{"rope_scaling.factor"}
-	}, "in place of rope_parameters", false},
+	}, "instead of rope_parameters", false},
 	{configClass, "head not tied, and not there", field("tie_word_embeddings", constant(false)), "random weights", false},
 	{configClass, "another vocabulary", field("vocab_size", func(m *made) any { return m.family().VocabSize + 1 }), "", false},
 	{configClass, "vocabulary left to the default", without("vocab_size"), "stands for 256000", false},

@@ -83,8 +83,8 @@ var dividedFaults = []fault{
 }
 
 var matchedFaults = []fault{
-	{matchedClass, "window + 2", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow + 2 }), "it has to be the original's window", false},
-	{matchedClass, "window - 1", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow - 1 }), "it has to be the original's window", false},
+	{matchedClass, "window + 2", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow + 2 }), "it should be the original's window", false},
+	{matchedClass, "window - 1", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow - 1 }), "it should be the original's window", false},
 	{matchedClass, "no window", without("attention_window_size"), "stands for 2048", false},
 	{matchedClass, "the window under one name, window + 1 under the other", field("sliding_window", func(m *made) any { return m.family().AttentionWindow }), "", false},
 	{recordClass, "window + 1 said to be the window", misrecorded("huggingface.match_runtime", func(m *made, r map[string]any) { delete(inner(r, "huggingface"), "match_runtime") }), "none, not transformers5", false},

@@ -12,17 +12,17 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
-// headState is what a converted checkpoint has for an output head that the plan does not demand.
+// headState describes output heads of a converted checkpoint that the plan does not have.
 type headState struct {
-	copies []string // names of those that have the embedding's shape and type; the proof of the weights compares them
+	copies []string // names of those with the shape and dtype of the embedding; the proof of the weights compares them
 	other  bool     // there is one that cannot be a copy
 }
 
-// checkStructure lists the tensors that a plan demands and a converted checkpoint does not have so,
-// and those that it has besides.
+// checkStructure lists the tensors of a plan that are missing from a converted checkpoint, or have another shape or dtype,
+// and the extra tensors of the checkpoint.
 //
-// found is the model in the converted checkpoint, or nil where there is none. A checkpoint of an original layout
-// may hold more than it: transformers wants nothing else in its directories.
+// found is the model in the converted checkpoint, or nil if there is none. In an original layout the checkpoint may have
+// other tensors beside the model; in a Hugging Face directory all have to be part of it.
 func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model) (*Section, headState) {
 	c := &structure{plan: p, converted: converted, sources: sourcesOf(p.List), section: &Section{Findings: []Finding{}}}
 	known := map[string]bool{}
@@ -45,7 +45,7 @@ func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.
 		}
 	}
 	if beside > 0 {
-		c.section.Notes = append(c.section.Notes, fmt.Sprintf("%s no part of the model", quantityIs(beside, "tensor")))
+		c.section.Notes = append(c.section.Notes, text.CountAre(beside, "tensor")+" not part of the model")
 	}
 	c.pair()
 	head := c.head(heads)
@@ -80,7 +80,7 @@ func (c *structure) add(kind FindingKind, dest int, want, got, detail string) {
 		ConvertedName: d.Name, Want: want, Got: got, Detail: detail})
 }
 
-// check looks at one tensor that the plan demands.
+// check compares one tensor of the plan.
 func (c *structure) check(dest int) {
 	d := c.plan.Dests[dest]
 	t := c.converted.Tensor(d.Name)
@@ -98,7 +98,7 @@ func (c *structure) check(dest int) {
 				detail = "it looks transposed"
 			}
 		default:
-			detail = "it has as many elements"
+			detail = "it has the same number of elements"
 		}
 		c.add(MisshapenTensor, dest, tensor.ShapeString(d.Shape), tensor.ShapeString(t.Shape), detail)
 	}
@@ -107,7 +107,7 @@ func (c *structure) check(dest int) {
 	}
 }
 
-// pair says of tensors that are too many which missing one they may be, and the other way round.
+// pair suggests which missing tensors the extra ones may be, and the other way round.
 func (c *structure) pair() {
 	taken := map[string]bool{}
 	for _, t := range c.extra {
@@ -127,7 +127,7 @@ func (c *structure) pair() {
 	}
 }
 
-// alike returns the missing tensor of t's type and shape whose name is most like t's, or -1.
+// alike returns the missing tensor of the same dtype and shape whose name is most similar, or -1.
 func (c *structure) alike(t *tensor.Tensor, taken map[string]bool) int {
 	best, most := -1, len(t.Name)/2
 	for _, i := range c.missing {
@@ -142,7 +142,7 @@ func (c *structure) alike(t *tensor.Tensor, taken map[string]bool) int {
 	return best
 }
 
-// commonEnds counts the bytes at the beginning and at the end that both names have.
+// commonEnds counts the bytes that two names have in common at the start and at the end.
 func commonEnds(a, b string) int {
 	n := min(len(a), len(b))
 	front := 0
@@ -156,7 +156,7 @@ func commonEnds(a, b string) int {
 	return front + back
 }
 
-// heads returns the output heads that the plan does not demand.
+// heads returns the output heads that the plan does not have.
 func (c *structure) heads(found *model.Model, known map[string]bool) (heads []*tensor.Tensor) {
 	if c.plan.Layout == model.HuggingFace {
 		name := c.plan.Source.Family.HeadName()
@@ -175,19 +175,19 @@ func (c *structure) heads(found *model.Model, known map[string]bool) (heads []*t
 	return heads
 }
 
-// head looks at output heads that the plan does not demand: they are left out, or copies of the embedding.
+// head checks output heads that the plan does not have: they should be absent, or copies of the embedding.
 func (c *structure) head(heads []*tensor.Tensor) (state headState) {
 	i := c.plan.Embedding
 	for _, t := range heads {
 		d := c.plan.Dests[i]
 		if t.DType == d.DType && slices.Equal(t.Shape, d.Shape) {
-			c.section.Notes = append(c.section.Notes, t.Name+" is there, as a second copy of the embedding; it is compared too")
+			c.section.Notes = append(c.section.Notes, t.Name+" is present, as a second copy of the embedding; it is compared too")
 			state.copies = append(state.copies, t.Name)
 			continue
 		}
 		state.other = true
 		c.section.Findings = append(c.section.Findings, Finding{Kind: UntiedHead, Tensor: t.Name, ConvertedName: t.Name, SourceName: strings.Join(c.sources[i], " + "),
-			Want: describeTensor(d.DType, d.Shape), Got: describeTensor(t.DType, t.Shape), Detail: "the head is tied: it is left out, or a copy of the embedding"})
+			Want: describeTensor(d.DType, d.Shape), Got: describeTensor(t.DType, t.Shape), Detail: "the head is tied: it should be absent, or a copy of the embedding"})
 	}
 	return state
 }
@@ -207,7 +207,7 @@ func (c *structure) summary() string {
 		}
 	}
 	if kinds[UntiedHead] > 0 {
-		parts = append(parts, "an output head that is no copy of the embedding")
+		parts = append(parts, "an output head that is not a copy of the embedding")
 	}
 	return "of " + text.Count(len(c.plan.Dests), "tensor") + ": " + strings.Join(parts, ", ")
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -168,15 +169,41 @@ func (w *weightsCheck) explain(ctx context.Context, c *model.Config, progress fu
 		return err
 	}
 	for _, f := range w.wrong {
+		if f.Detail != "" {
+			continue
+		}
+		got, err := elementAt(w.converted.Tensor(f.Tensor), f.Index)
 		switch {
-		case f.Detail != "":
-		case strings.HasPrefix(f.Got, "NaN"):
+		case err != nil:
+			return err
+		case math.IsNaN(got):
 			f.Detail = "it holds NaN"
 		case f.Differing == f.Elements && f.Elements > 1:
 			f.Detail = "no element is right"
 		}
 	}
 	return nil
+}
+
+// elementAt returns the value of an element of a tensor, the real part of a complex one. It is 0 for dtypes that pack
+// several elements into a byte.
+func elementAt(t *tensor.Tensor, index []int64) (float64, error) {
+	element := int64(0)
+	for k, n := range t.Shape {
+		element = element*n + index[k]
+	}
+	size := t.DType.Size()
+	if size == 0 {
+		return 0, nil
+	}
+	raw := make([]byte, size)
+	if err := tensor.ReadFullAt(t, raw, element*size); err != nil {
+		return 0, err
+	}
+	values := tensor.ValuesOf(t.DType)
+	var value [2]float64
+	values.Decode(value[:values.Lanes], raw)
+	return value[0], nil
 }
 
 // addDigests lists the digests of all tensors that were compared, on both sides.

@@ -45,17 +45,8 @@ func (w *weightsCheck) quotient(dest int, index []int64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	element := int64(0)
-	for k, n := range expected.Shape {
-		element = element*n + index[k]
-	}
-	raw := make([]byte, expected.DType.Size())
-	if err := tensor.ReadFullAt(expected, raw, element*expected.DType.Size()); err != nil {
-		return "", err
-	}
-	var value [1]float64
-	tensor.ValuesOf(expected.DType).Decode(value[:], raw)
-	return fmt.Sprintf("%g", value[0]), nil
+	value, err := elementAt(expected, index)
+	return fmt.Sprintf("%g", value), err
 }
 
 // countInexact counts the elements of a whole tensor that dividing and multiplying again does not restore.

@@ -23,6 +23,14 @@ func Count[T int | int64](n T, noun string) string {
 	return Grouped(int64(n)) + " " + noun + "s"
 }
 
+// CountAre writes a number of things with a verb: 1 tensor is, 2,484 tensors are.
+func CountAre[T int | int64](n T, noun string) string {
+	if n == 1 {
+		return "1 " + noun + " is"
+	}
+	return Count(n, noun) + " are"
+}
+
 // Printable makes text from a file safe to show: characters that cannot be printed, or that change the direction of
 // writing, are escaped.
 func Printable(s string) string {

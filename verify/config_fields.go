@@ -1,0 +1,263 @@
+package verify
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// configField is a field of config.json with the value that it should have.
+type configField struct {
+	// The name, and other names under which a version of transformers reads the same. Each that is present has to be
+	// right.
+	names []string
+
+	want    any // int64, float64, string, bool, []string, []model.BlockType, or nil if the field should be absent
+	missing any // what transformers takes if the field is absent; nil if it is required
+	null    any // what transformers takes for null; nil if null is wrong
+
+	accepts func(got any) bool   // further values that are right, or nil
+	effect  string               // what a wrong value would do
+	explain func(got any) string // replaces effect, or nil
+}
+
+// configFields lists what config.json should have for the model of a plan: every field of RecurrentGemmaConfig of
+// transformers 4.57 and 5.23 that changes what the model computes. The others choose how weights are initialised before
+// training, or what is returned with the logits.
+//
+// Sources: transformers 4.57 and 5.23 (models/recurrent_gemma, configuration_utils.py,
+// modeling_rope_utils.py).
+func configFields(p *convert.Plan, head headState) []configField {
+	c := &p.Config
+	layers := int64(len(c.BlockTypes))
+	fields := []configField{
+		{names: []string{"model_type"}, want: "recurrent_gemma", effect: "transformers would load another model class, or none"},
+		{names: []string{"architectures"}, want: []string{"RecurrentGemmaForCausalLM"}, missing: []string{"RecurrentGemmaForCausalLM"}, effect: "programs that read it would build another model"},
+		{names: []string{"vocab_size"}, want: c.VocabSize, missing: int64(256000), effect: "the embedding would not fit"},
+		{names: []string{"hidden_size"}, want: c.Width, missing: int64(2560), effect: "no weight would fit, and embeddings would be scaled by the root of another width"},
+		{names: []string{"intermediate_size"}, want: 2 * c.MLPExpandedWidth, missing: int64(7680), effect: "transformers takes half of it as the width of the MLP, and the weights would not fit"},
+		{names: []string{"num_hidden_layers"}, want: layers, missing: int64(26), effect: "blocks would be left out, or added with random weights"},
+		{names: []string{"num_attention_heads"}, want: c.NumHeads, missing: int64(10), effect: "attention heads and the blocks of the RG-LRU gates would be split differently"},
+		{names: []string{"num_key_value_heads"}, want: int64(1), missing: c.NumHeads, null: c.NumHeads, effect: "all query heads share one key and value head; k_proj and v_proj would not fit"},
+		{names: []string{"head_dim"}, want: c.HeadDim(), missing: c.HeadDim(), effect: "attention heads would be split differently, and scores scaled by another factor"},
+		{names: []string{"block_types"}, want: c.BlockTypes, missing: []model.BlockType{model.Recurrent, model.Recurrent, model.Attention}, effect: "blocks would be of another kind than their weights"},
+		{names: []string{"hidden_activation"}, want: "gelu_pytorch_tanh", missing: "gelu_pytorch_tanh", effect: "the MLP and the recurrent block's gate would apply another function"},
+		{names: []string{"rms_norm_eps"}, want: 1e-6, missing: 1e-6, effect: "every norm would differ slightly"},
+		{names: []string{"logits_soft_cap"}, want: float64(p.HF.LogitsSoftCap), missing: 30.0, effect: softCapEffect(c), accepts: standsForNoCap(p)},
+		{names: []string{"attention_bias"}, want: false, missing: false, effect: "q_proj, k_proj and v_proj would get biases without weights"},
+		{names: []string{"attention_dropout"}, want: 0.0, missing: 0.0, effect: "training would apply dropout to attention, which the original does not"},
+		{names: []string{"rope_theta", "rope_parameters.rope_theta"}, want: 10000.0, missing: 10000.0, effect: "queries and keys would be rotated by other angles"},
+		{names: []string{"partial_rotary_factor", "rope_parameters.partial_rotary_factor"}, want: 0.5, missing: 0.5, effect: "another part of each head would be rotated"},
+		{names: []string{"rope_parameters.rope_type"}, want: "default", missing: "default", effect: "transformers 5 rejects it"},
+		{names: []string{"rope_scaling", "rope_scaling.rope_type", "rope_scaling.type", "rope_scaling.factor", "rope_scaling.rope_theta"}, effect: "transformers 5 would use it instead of rope_parameters"},
+		{names: []string{"quantization_config", "quantization_config.quant_method"}, effect: "the weights would be quantised when they are loaded"},
+		{names: []string{"dtype", "torch_dtype"}, want: p.DType.String(), missing: p.DType.String(), null: p.DType.String(), effect: "transformers would round the weights to it, or compute in it"},
+	}
+	if f := headField(p, head); f != nil {
+		fields = append(fields, *f)
+	}
+	if c.Has(model.Recurrent) {
+		fields = append(fields,
+			configField{names: []string{"lru_width"}, want: c.LRUWidth, missing: c.Width, null: c.Width, effect: "the recurrence would have another width than its weights"},
+			configField{names: []string{"conv1d_width"}, want: c.ConvWidth, missing: int64(4), effect: "the convolution would have another number of taps"})
+	}
+	if c.Has(model.Attention) {
+		fields = append(fields, configField{names: windowNames, want: p.HF.AttentionWindowSize, missing: int64(2048), explain: windowEffect(c.AttentionWindow)})
+	}
+	return fields
+}
+
+// windowNames are the names under which transformers reads the attention window.
+var windowNames = []string{"attention_window_size", "sliding_window"}
+
+// windowEffect returns what wrong values of the attention window would do.
+func windowEffect(window int64) func(got any) string {
+	return func(got any) string {
+		const should = "; it should be the original's window, %d, or %d, with which transformers 5 attends to the same tokens as the original"
+		effect := "attention would reach less far, or farther"
+		switch n, _ := wholeNumber(got); n {
+		case window + 2:
+			effect = "this is window + 2: attention would reach one position farther than the original's in transformers 5"
+		case window - 1:
+			effect = "this is window - 1: attention would reach less far in every implementation"
+		}
+		return fmt.Sprintf(effect+should, window, window+1)
+	}
+}
+
+func softCapEffect(c *model.Config) string {
+	if c.LogitsSoftCap == 0 {
+		return "the model has no soft cap, but transformers always applies one: only a power of two as large as that leaves the logits unchanged"
+	}
+	return "all logits would be capped differently"
+}
+
+// standsForNoCap returns a function that accepts any soft cap that stands for none, if the model has none.
+func standsForNoCap(p *convert.Plan) func(got any) bool {
+	return func(got any) bool {
+		n, _ := got.(json.Number)
+		softCap, err := n.Float64()
+		return err == nil && p.Config.LogitsSoftCap == 0 && huggingface.IsNoSoftCap(softCap, p.DType)
+	}
+}
+
+// headField returns the field tie_word_embeddings; nil if either value is right, because the head is present as a copy of
+// the embedding.
+func headField(p *convert.Plan, head headState) *configField {
+	f := &configField{names: []string{"tie_word_embeddings"}, want: p.HF.TieWordEmbeddings, missing: true, effect: "the output head would be a separate matrix with random weights"}
+	switch {
+	case !p.HF.TieWordEmbeddings && p.HF.EmbeddingDividedBy != 0:
+		f.effect = fmt.Sprintf("transformers would compute logits with %s, which is divided by %g, instead of with %s", p.Dests[p.Embedding].Name, float64(p.HF.EmbeddingDividedBy), p.Source.Family.HeadName())
+	case !p.HF.TieWordEmbeddings:
+		f.effect = "transformers would compute logits with the embedding instead of with " + p.Source.Family.HeadName()
+	case len(head.copies) > 0:
+		return nil
+	}
+	return f
+}
+
+// check compares one field under each of its names.
+func (f *configField) check(fields map[string]any) []Finding {
+	var out []Finding
+	present := false
+	for _, name := range f.names {
+		got, ok := fields[name]
+		if !ok {
+			continue
+		}
+		present = true
+		shown := showField(got)
+		if got == nil && f.null != nil {
+			got = f.null
+			shown = "null, which stands for " + showField(got)
+		}
+		if f.want == nil && got == nil || f.matches(got) || f.accepts != nil && f.accepts(got) {
+			continue
+		}
+		out = append(out, f.finding(name, got, shown))
+	}
+	if !present && f.want != nil && !f.matches(f.missing) {
+		shown := "no such field"
+		if f.missing != nil {
+			shown += ", which stands for " + showField(f.missing)
+		}
+		out = append(out, f.finding(f.names[0], f.missing, shown))
+	}
+	return out
+}
+
+func (f *configField) finding(name string, got any, shown string) Finding {
+	effect := f.effect
+	if f.explain != nil {
+		effect = f.explain(got)
+	}
+	return Finding{Kind: WrongField, Field: name, Want: f.shown(), Got: shown, Detail: effect}
+}
+
+// shown writes the value that the field should have.
+func (f *configField) shown() string {
+	if blocks, ok := f.want.([]model.BlockType); ok {
+		return showField((&model.Config{BlockTypes: blocks}).Pattern())
+	}
+	if f.want == nil {
+		return "no such field"
+	}
+	return showField(f.want)
+}
+
+// matches reports whether a value, from JSON or a default, is the one that the field should have.
+func (f *configField) matches(got any) bool {
+	switch want := f.want.(type) {
+	case int64:
+		n, ok := wholeNumber(got)
+		return ok && n == want
+	case float64:
+		switch got := got.(type) {
+		case float64:
+			return got == want
+		case json.Number:
+			x, err := got.Float64()
+			return err == nil && x == want
+		}
+	case string:
+		word, ok := got.(string)
+		return ok && strings.TrimPrefix(word, "torch.") == want
+	case bool:
+		b, ok := got.(bool)
+		return ok && b == want
+	case []string:
+		switch got := got.(type) {
+		case []string:
+			return slices.Equal(got, want)
+		case []any:
+			return slices.Contains(got, any(want[0]))
+		}
+	case []model.BlockType:
+		return matchesBlocks(got, want)
+	}
+	return false
+}
+
+// wholeNumber returns a number from JSON, or a default, as an integer.
+func wholeNumber(v any) (n int64, ok bool) {
+	switch v := v.(type) {
+	case int64:
+		return v, true
+	case json.Number:
+		n, err := strconv.ParseInt(string(v), 10, 64)
+		return n, err == nil
+	}
+	return 0, false
+}
+
+// matchesBlocks reports whether a pattern, repeated as transformers does, gives the blocks: 100 times, cut to the number of
+// blocks.
+func matchesBlocks(got any, want []model.BlockType) bool {
+	var pattern []string
+	switch got := got.(type) {
+	case []model.BlockType:
+		for _, b := range got {
+			pattern = append(pattern, string(b))
+		}
+	case []any:
+		for _, b := range got {
+			name, _ := b.(string)
+			pattern = append(pattern, name)
+		}
+	}
+	const repeats = 100
+	if repeats*len(pattern) < len(want) {
+		return false
+	}
+	for i, b := range want {
+		if pattern[i%len(pattern)] != string(b) {
+			return false
+		}
+	}
+	return true
+}
+
+// showField writes a value as JSON, cut short.
+func showField(v any) string {
+	switch v := v.(type) {
+	case json.Number:
+		return tensor.Clip(string(v))
+	case nil:
+		return "null"
+	case map[string]any:
+		return "an object with " + strings.Join(slices.Sorted(maps.Keys(v)), ", ")
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return tensor.Clip(fmt.Sprint(v))
+	}
+	return tensor.Clip(string(text))
+}
