@@ -129,6 +129,13 @@ func (c *conversion) planFiles() error {
 	if d.Unnamed > 0 {
 		c.notes = append(c.notes, fmt.Sprintf("the vocabulary has %d tokens more than the tokenizer has pieces; the files made from the tokenizer do not have the added tokens", d.Unnamed))
 	}
+	if len(d.Outside) > 0 {
+		var names []string
+		for _, name := range d.Outside {
+			names = append(names, tensor.QuoteName(name))
+		}
+		c.notes = append(c.notes, "not copied, since a link leads out of the directory: "+tensor.JoinNames(names))
+	}
 	if len(d.NotCopied) > 0 {
 		var names []string
 		for _, name := range d.NotCopied {
@@ -161,6 +168,14 @@ func (c *conversion) writeStaged(ctx context.Context, dst string) (err error) {
 	}
 	if err := c.write(ctx, stage); err != nil {
 		return err
+	}
+	if err := storage.Unchanged(c.plan.Source.Checkpoint.Source); err != nil {
+		return err
+	}
+	if a := c.options.Adapter; a != nil {
+		if err := storage.Unchanged(a.Source); err != nil {
+			return err
+		}
 	}
 	return stage.publish()
 }
@@ -272,7 +287,10 @@ func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
 func (c *conversion) prove(ctx context.Context, path string, progress func(done int64)) (*moves.Digests, error) {
 	output, err := formats.Open(path, formats.Options{})
 	if err != nil {
-		return nil, fmt.Errorf("the written weights cannot be read back: %v", err)
+		if errors.As(err, new(*tensor.FormatError)) { // not the user's file
+			return nil, fmt.Errorf("the written weights cannot be read back: %v", err)
+		}
+		return nil, fmt.Errorf("the written weights cannot be read back: %w", err)
 	}
 	p, err := proof.Prove(ctx, c.plan.List, output, proof.Options{Progress: progress, Digests: true})
 	err = errors.Join(err, output.Close())

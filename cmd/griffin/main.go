@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:    "griffin",
 		Usage:   "convert, verify and compare checkpoints of the Griffin family (RecurrentGemma, Griffin, Hawk)",
 		Version: convert.ToolVersion(),
@@ -74,6 +74,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 	}
+	for _, command := range app.Commands {
+		command.HideHelpCommand = true // "h" and "help" are names of files
+	}
+	return app
 }
 
 // onUsageError replaces the whole help text, which urfave/cli prints for a wrong flag, by a hint.

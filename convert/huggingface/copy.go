@@ -66,12 +66,12 @@ func sidecarOf(name string) sidecar {
 // configuration, or a file that stays valid whatever happens to the weights.
 func IsOwn(name string) bool { return sidecarOf(name) != unknown || matchesAny(replaced, name) }
 
-// copySidecars returns the files of a directory that are copied, and the names of those that are
-// neither copied nor replaced.
-func copySidecars(dir string, o *Options) (files []File, left []string, err error) {
+// copySidecars returns the files of a directory that are copied, the names of those that are neither
+// copied nor replaced, and the names of links that lead out of the directory, which are not followed.
+func copySidecars(dir string, o *Options) (files []File, left, outside []string, err error) {
 	entries, err := fs.ReadDir(o.Source, dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	for _, e := range entries {
 		name := e.Name()
@@ -88,9 +88,46 @@ func copySidecars(dir string, o *Options) (files []File, left []string, err erro
 			left = append(left, name)
 			continue
 		}
+		if local, ok := storage.LocalPath(o.Source, path.Join(dir, name)); ok && e.Type()&fs.ModeSymlink != 0 {
+			inside, err := staysInside(local)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			if !inside {
+				outside = append(outside, name)
+				continue
+			}
+		}
 		files = append(files, File{Name: name, Bytes: info.Size(), Source: o.Source, From: path.Join(dir, name)})
 	}
-	return files, left, nil
+	return files, left, outside, nil
+}
+
+// staysInside reports whether a link leads to a file in its directory, or to a blob of the hub's cache whose snapshot its
+// directory is: snapshots/COMMIT/NAME leads to blobs/DIGEST.
+func staysInside(link string) (bool, error) {
+	dir, err := filepath.EvalSymlinks(filepath.Dir(link))
+	if err != nil {
+		return false, err
+	}
+	target, err := filepath.EvalSymlinks(link)
+	if err != nil {
+		return false, err
+	}
+	if inside, err := storage.Within(target, dir); err != nil || inside {
+		return inside, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return false, err
+	}
+	if filepath.Base(filepath.Dir(dir)) != "snapshots" {
+		return false, nil
+	}
+	blobs := filepath.Join(dir, "..", "..", "blobs")
+	if _, err := os.Stat(blobs); err != nil {
+		return false, nil
+	}
+	return storage.Within(target, blobs)
 }
 
 func matchesAny(patterns []string, name string) bool {

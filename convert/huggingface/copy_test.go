@@ -37,7 +37,7 @@ func TestCopySidecars(t *testing.T) {
 		{Options{Tokenizer: "own.model", InstructionTuned: true}, documents},
 	} {
 		tt.o.Source = storage.Local(dir)
-		files, left, err := copySidecars(".", &tt.o)
+		files, left, _, err := copySidecars(".", &tt.o)
 		if err != nil {
 			t.Fatal(err)
 		}

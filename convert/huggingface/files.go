@@ -63,6 +63,7 @@ type Field struct {
 // Directory is the result of Files.
 type Directory struct {
 	Files     []File   // config.json first
+	Outside   []string // names there that were not copied because they are links that lead out of the directory
 	NotCopied []string // names in the directory of Options.SourceConfig that were not copied and not replaced
 	Unnamed   int64    // tokens of the vocabulary for which the tokenizer has no piece, if one is given
 }
@@ -118,7 +119,7 @@ func (d *Directory) addCopies(o *Options, generation File, tokenizerFiles []File
 	if err != nil {
 		return err
 	}
-	copied, left, err := copySidecars(path.Dir(o.SourceConfig), o)
+	copied, left, outside, err := copySidecars(path.Dir(o.SourceConfig), o)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (d *Directory) addCopies(o *Options, generation File, tokenizerFiles []File
 		d.Files = append(d.Files, generation)
 	}
 	d.Files = append(append(d.Files, tokenizerFiles...), copied...)
-	d.NotCopied = left
+	d.NotCopied, d.Outside = left, outside
 	return nil
 }
 

@@ -1,17 +1,21 @@
 package storage
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 )
 
 // local is a directory of the local file system. Its files are *os.File.
-type local string
+type local struct {
+	dir    string
+	opened *ledger // of the files that were opened; nil for none
+}
 
 // Local returns a directory of the local file system as a source. Symbolic links are followed,
 // also out of the directory.
-func Local(dir string) fs.FS { return local(dir) }
+func Local(dir string) fs.FS { return local{dir, &ledger{}} }
 
 // Locate returns the source and the name of the file or directory at a path of the local file
 // system, which exists. The source of a directory is the directory itself, that of a file the
@@ -26,10 +30,10 @@ func Locate(path string) (source fs.FS, name string, err error) {
 		return nil, "", err
 	}
 	if info.IsDir() {
-		return local(path), ".", nil
+		return Local(path), ".", nil
 	}
 	dir, name := filepath.Split(path)
-	return local(dir), name, nil
+	return Local(dir), name, nil
 }
 
 // LocalPath returns the path of a file in the local file system, and false if its source is
@@ -45,7 +49,7 @@ func LocalPath(source fs.FS, name string) (path string, ok bool) {
 // Path returns the path of a file, which begins with the directory as it was given to Local.
 func (l local) Path(name string) string {
 	name = filepath.FromSlash(name)
-	switch dir := string(l); {
+	switch dir := l.dir; {
 	case dir == "" || dir == ".":
 		return name
 	case name == ".":
@@ -74,6 +78,9 @@ func (l local) Open(name string) (fs.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err // not a nil *os.File in an interface
+	}
+	if err := l.opened.record(path, f); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
@@ -118,4 +125,4 @@ var _ interface {
 	fs.StatFS
 	fs.ReadDirFS
 	fs.ReadLinkFS
-} = local("")
+} = local{}

@@ -86,7 +86,7 @@ func Confine(source fs.FS, dir string) (fs.FS, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return confined{root.FS(), l.Path(dir)}, root, nil
+	return confined{root.FS(), l.Path(dir), l.opened}, root, nil
 }
 
 // kindOf names what is not a regular file.
@@ -148,12 +148,19 @@ func (s sub) Path(name string) string { return Path(s.source, path.Join(s.dir, n
 // confined is the file system of an os.Root.
 type confined struct {
 	fs.FS
-	dir string // path of the root
+	dir    string  // path of the root
+	opened *ledger // of the files that were opened
 }
 
 func (c confined) Open(name string) (fs.File, error) {
 	f, err := c.FS.Open(name)
-	return f, c.escape(err, name)
+	if err != nil {
+		return nil, c.escape(err, name)
+	}
+	if err := c.opened.record(c.Path(name), f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (c confined) Stat(name string) (fs.FileInfo, error) {
