@@ -1,4 +1,4 @@
-# Everything but hostile, interop, kill, bench and fixtures needs only Go. "make help" lists the targets.
+# Everything but hostile, interop, sharded, kill, bench and fixtures needs only Go. "make help" lists the targets.
 
 GO          ?= go
 FUZZTIME    ?= 30s
@@ -7,7 +7,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 VETTED      := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build demo test race instructions lint fuzz cross hostile interop kill bench fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross hostile interop sharded kill bench fixtures clean help
 
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/griffin ./cmd/griffin
@@ -54,10 +54,15 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) capture_check.py
 	$(PYTHON_ENV) generate.py
 	$(PYTHON_ENV) torch_write.py
+	$(PYTHON_ENV) sharded.py --quick
 	$(PYTHON_ENV) orbax_write.py
 	testdata/interop/python.sh peft adapter.py
 	$(PYTHON_ENV) real_pt.py
 	$(PYTHON_ENV) network.py
+
+sharded: build ## compare distributed checkpoints with torch and DeepSpeed
+	$(PYTHON_ENV) sharded.py
+	testdata/interop/python.sh deepspeed sharded.py --deepspeed
 
 kill: build ## 50 conversions killed at random moments (needs the environments of interop)
 	testdata/interop/kill.sh 50

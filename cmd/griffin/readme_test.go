@@ -131,20 +131,22 @@ func checkCommand(t *testing.T, page string, app *cli.App, words []string) {
 	}
 }
 
-// TestPageScreens runs the commands in the console blocks of the pages, in a directory that has
-// testdata, and compares what they print. "…" on a line of its own stands for any lines.
+// TestPageScreens runs the commands in the console blocks of the pages, in a directory that has the
+// samples, and compares what they print. "…" on a line of its own stands for any lines.
 func TestPageScreens(t *testing.T) {
 	if goruntime.GOOS == "windows" {
 		t.Skip("the examples are for a Unix shell")
 	}
-	data, err := filepath.Abs("../../testdata")
+	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, page := range pages {
 		dir := t.TempDir()
-		if err := os.Symlink(data, filepath.Join(dir, "testdata")); err != nil {
-			t.Fatal(err)
+		for _, samples := range []string{"testdata", "formats"} {
+			if err := os.Symlink(filepath.Join(root, samples), filepath.Join(dir, samples)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for _, block := range blocks(readFile(t, page), "console") {
 			for _, screen := range strings.Split("\n"+block, "\n$ ")[1:] {

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs testdata/script: each file reads as a session at a terminal, and its name says
-// what it guards. $DATA is the repository's testdata, $TEXTMODEL a small model with a tokenizer. $WEB serves
+// what it guards. $DATA is the repository's testdata, $TORCH formats/torch, $TEXTMODEL a small model with a tokenizer. $WEB serves
 // testdata, and $HF_ENDPOINT serves parts of it as repositories of a hub.
 func TestScripts(t *testing.T) {
 	data, err := filepath.Abs("../../testdata")
@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", data)
+			env.Setenv("TORCH", filepath.Join(data, "../formats/torch"))
 			env.Setenv("TEXTMODEL", textModel)
 			env.Setenv("WEB", web)
 			env.Setenv("FAULTY", faulty)
