@@ -29,6 +29,9 @@ func merge(m *Model, o *Options) (*Model, error) {
 	if m.Layout == HuggingFace && m.files.config != nil {
 		tied = m.files.config.TieWordEmbeddings
 	}
+	if err := g.refuseIncomplete(tied); err != nil {
+		return nil, err
+	}
 	checkpoint, err := g.checkpoint(tied)
 	if err != nil {
 		return nil, err
@@ -196,6 +199,9 @@ func (g *merger) checkpoint(tied bool) (*tensor.Checkpoint, error) {
 		return nil, err
 	}
 	c.Details, c.Metadata, c.Notes = base.Details, base.Metadata, slices.Clone(base.Notes)
+	if !g.adapter.Config.TargetsKnown() {
+		c.Notes = append(c.Notes, "the adapter chooses its modules by an expression that griffin cannot read, so that it is not checked whether the adapter has all of them")
+	}
 	c.Source, c.Root = base.Source, base.Root
 	return c, nil
 }

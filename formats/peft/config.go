@@ -30,6 +30,11 @@ type Config struct {
 	TargetPattern string   // or a regular expression for the names, or "all-linear"
 	SavedModules  []string // fully trained modules
 
+	SharesHead bool // ensure_weight_tying: what is trained of the embedding is also the head's
+
+	targeted, excluded          selector // modules, by target_modules and exclude_modules
+	onlyLayers                  []int64  // layers_to_transform; empty for all
+	layersPattern               []string // names that precede the number of a layer
 	rankPatterns, alphaPatterns []pattern
 	tokens                      map[string][]int64 // token indices by embedding, "" for any embedding
 	refused                     []string           // why the adapter cannot be merged exactly
@@ -87,6 +92,9 @@ func (c *Config) read(r *reader) {
 			c.Targets = r.names("target_modules")
 		}
 	}
+	c.SharesHead = r.flag("ensure_weight_tying")
+	c.targeted, c.excluded = r.selector("target_modules"), r.selector("exclude_modules")
+	c.onlyLayers, c.layersPattern = r.layers("layers_to_transform"), r.names("layers_pattern")
 	c.rankPatterns, c.alphaPatterns = r.patterns("rank_pattern"), r.patterns("alpha_pattern")
 	c.tokens = r.tokens("trainable_token_indices")
 	for _, p := range c.rankPatterns {

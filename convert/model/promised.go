@@ -1,0 +1,93 @@
+package model
+
+import (
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// promise is a parameter that the adapter's configuration says it changes.
+type promise struct {
+	parameter string
+	field     string // of the configuration
+	full      bool   // trained in full
+}
+
+// refuseIncomplete refuses an adapter that lacks tensors of modules that its configuration names, as one that was saved
+// without gathering its shards. PEFT warns about them and keeps the base's weights in their place. It is called after
+// all changes were made.
+func (g *merger) refuseIncomplete(tied bool) error {
+	config := g.adapter.Config
+	kept := map[string]bool{} // by parameter, whether the change replaces it
+	rooted, rows := false, false
+	for i := range g.adapter.Changes {
+		c := &g.adapter.Changes[i]
+		name := strings.TrimPrefix(c.Parameter, g.model.Family.Roots[HuggingFace])
+		rooted = rooted || name != c.Parameter
+		rows = rows || c.Rows != nil
+		kept[name] = kept[name] || c.Value != nil
+	}
+	var missing []string
+	fields := map[string]bool{}
+	miss := func(name, field string) {
+		missing = append(missing, tensor.QuoteName(name))
+		fields[field] = true
+	}
+	for _, p := range g.promised(config, rooted) {
+		full, changed := kept[strings.TrimPrefix(p.parameter, g.model.Family.Roots[HuggingFace])]
+		if p.parameter == g.model.Family.HeadName() && tied && config.SharesHead {
+			continue
+		}
+		if !changed || p.full && !full {
+			miss(p.parameter, p.field)
+		}
+	}
+	if config.TrainsTokens() && !rows {
+		miss(g.model.Family.nameOf(parameter{g.model.Family.rule(g.model.Family.Embedding), -1}, HuggingFace), "trainable_token_indices")
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	var from []string
+	for _, field := range []string{"target_modules", "modules_to_save", "bias", "trainable_token_indices"} {
+		if fields[field] {
+			from = append(from, field)
+		}
+	}
+	what := "parameters"
+	if len(missing) == 1 {
+		what = "parameter"
+	}
+	return tensor.Bad("lacks the tensors of %d %s that its configuration says it changes (%s): %s", len(missing), what, strings.Join(from, ", "), tensor.JoinNames(missing)).
+		In(g.adapter.Path).Advise("save the adapter again, complete; if it is as it was meant, correct %s in its configuration", strings.Join(from, " and "))
+}
+
+// promised lists the parameters that a configuration names, under the names of transformers.
+func (g *merger) promised(config *peft.Config, rooted bool) []promise {
+	f := g.model.Family
+	var out []promise
+	add := func(name string, matrix bool) {
+		module := name[:max(strings.LastIndexByte(name, '.'), 0)]
+		isWeight := strings.HasSuffix(name, ".weight")
+		switch bias := strings.Contains(name, "bias"); {
+		case config.Saves(module):
+			out = append(out, promise{name, "modules_to_save", true})
+		case isWeight && matrix && config.TargetsKnown() && config.Adapts(module):
+			out = append(out, promise{name, "target_modules", false})
+		case bias && (config.Bias == "all" || config.Bias == "lora_only" && strings.HasSuffix(name, ".bias") && config.TargetsKnown() && config.Adapts(module)):
+			out = append(out, promise{name, "bias", true})
+		}
+	}
+	for _, p := range g.model.parameters() {
+		name := f.nameOf(p, HuggingFace)
+		if rooted {
+			name = f.Roots[HuggingFace] + name
+		}
+		add(name, len(g.model.sizes.shapeIn(p.rule, HuggingFace)) > 1)
+	}
+	if rooted {
+		add(f.HeadName(), true)
+	}
+	return out
+}
