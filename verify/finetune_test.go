@@ -34,7 +34,7 @@ func verdictOn(t *testing.T, b *base, spoil func(m *made)) *Verdict {
 	return v
 }
 
-// A head of its own goes along, under config.json that says so; and a fault in it has its name.
+// A separate head is converted, and config.json unties it. A fault in it is found by name.
 func TestHeadOfAFineTune(t *testing.T) {
 	b := fineTune(t, func(s *made) {
 		e := s.get("embedder.input_embedding").clone()
@@ -159,8 +159,7 @@ func TestOneOfSeveralModels(t *testing.T) {
 	}
 }
 
-// An original is read under any wrapper, beside whatever else there is, also where it is what was converted; faults
-// have the names that it has there.
+// A converted original is found under any prefix and beside other tensors. Faults have its names there.
 func TestOriginalUnderAWrapper(t *testing.T) {
 	for _, b := range backBases(t)[:2] {
 		for _, faulty := range []bool{false, true} {

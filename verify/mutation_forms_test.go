@@ -111,8 +111,8 @@ var matchedFaults = []fault{
 	{recordClass, "that of a conversion to torch", misrecorded("layout", func(_ *made, r map[string]any) { r["layout"] = "torch" }), "another conversion", false},
 }
 
-// A soft cap that stands for none is accepted as large as people make it; a matched and a plain window are, with
-// and without conversion.json; and the verdict says which.
+// Any soft cap that stands for none is accepted. So are a plain window and one that matches transformers 5, with and without
+// conversion.json, and the verdict says which it is.
 func TestFormsPass(t *testing.T) {
 	judge := func(m *made) *Verdict {
 		v, err := m.judge(t)

@@ -71,8 +71,8 @@ func TestBitsOfNaNAndZero(t *testing.T) {
 	}
 }
 
-// A head of the source that is a copy of its embedding is no matter; one of its own has to be in the conversion,
-// and config.json has to untie it.
+// A head of the source that is a copy of its embedding may be left out. A separate one has to be in the conversion, and
+// config.json has to untie it.
 func TestHeadOfTheSource(t *testing.T) {
 	for _, differs := range []bool{false, true} {
 		b := *baseOf(t, "float16 to bfloat16, legacy torch")

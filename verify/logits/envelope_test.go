@@ -45,7 +45,7 @@ func TestRecordingsAreInside(t *testing.T) {
 	}
 }
 
-// A recording is outside where it is held against other semantics, and the fault has their name.
+// A recording is outside when it is compared with other semantics, and the fault names the recorded ones.
 func TestSemanticsAreTold(t *testing.T) {
 	f := cases.Open(t, "odd-griffin")
 	m := f.Model(t, f.Checkpoints(t)[0])
@@ -164,7 +164,7 @@ func (s *seedCase) alarms(t *testing.T, seeds int) (count int, worst float64) {
 	return count, worst
 }
 
-// Legal runs are inside. (ENVELOPE.md has it for many more seeds.)
+// Legal runs are inside. (ENVELOPE.md has the result for many more seeds.)
 func TestLegalRunsAreInside(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")

@@ -9,7 +9,7 @@ import (
 // Fault is a place in the model that is at fault for a result outside the envelope.
 type Fault struct {
 	Block  int       `json:"block"`          // -1 for the embedding, the number of blocks for the final norm and the logits
-	Half   Half      `json:"half,omitempty"` // of the block; "" if the fixture does not tell
+	Half   Half      `json:"half,omitempty"` // of the block; "" if the fixture does not show it
 	Kind   FaultKind `json:"kind"`
 	Site   string    `json:"site"`           // of the results outside
 	Pass   string    `json:"pass,omitempty"` // "", "packed" or "decode": the first pass that is outside

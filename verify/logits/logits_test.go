@@ -34,8 +34,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// A fixture of logits alone is judged by them, and says that it cannot tell more; decoding that goes wrong is
-// told by name; and what is not a number is never inside.
+// A fixture of logits alone is judged, and the result says that any part of the model may be at fault. Wrong decoding is named.
+// NaN is never inside.
 func TestPartsOfFixtures(t *testing.T) {
 	f := cases.Open(t, "tiny-griffin")
 	m := f.Model(t, f.Checkpoints(t)[0])

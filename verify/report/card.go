@@ -10,12 +10,11 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
-// CardSchema names the form of a card; it changes when a field changes its meaning.
+// CardSchema identifies the format of a card. It changes when a field changes its meaning.
 const CardSchema = "griffin verification card 1"
 
-// Card is the verification card: a small JSON file to publish beside a model, which says what was
-// checked, of which bytes, how and with which outcome. Equal input gives equal bytes: it has no time
-// and no name of a machine. Numbers that are not finite are the strings NaN, Infinity and -Infinity.
+// Card is the verification card: a small JSON file to publish with a model. It says what was checked, with digests of the
+// data, how, and with what outcome. Numbers that are not finite are the strings NaN, Infinity and -Infinity.
 type Card struct {
 	Schema  string   `json:"schema"`  // CardSchema
 	Verdict string   `json:"verdict"` // Verdict.Answer
@@ -23,10 +22,10 @@ type Card struct {
 	Griffin string   `json:"griffin"` // version of the tool
 	Command []string `json:"command"` // exactly as it was given
 
-	Source    *verify.CheckpointFacts `json:"source"`              // what was judged by, or with Golden alone: what was judged
-	Converted *verify.CheckpointFacts `json:"converted,omitempty"` // what was judged
+	Source    *verify.CheckpointFacts `json:"source"`              // the original, or the only checkpoint
+	Converted *verify.CheckpointFacts `json:"converted,omitempty"` // what was verified
 	Golden    *verify.GoldenFacts     `json:"golden,omitempty"`
-	Settings  *verify.Settings        `json:"settings,omitempty"` // by which the source was judged
+	Settings  *verify.Settings        `json:"settings,omitempty"` // of the source
 
 	Checks  []verify.Check `json:"checks"`            // in the order in which they were made
 	Weights *CardWeights   `json:"weights,omitempty"` // nil if they were not compared
@@ -37,28 +36,27 @@ type Card struct {
 	Notes   []string              `json:"notes,omitempty"`
 }
 
-// CardWeights is what the proof of the weights went over.
+// CardWeights says what the proof of the weights compared.
 type CardWeights struct {
 	Tensors    int                   `json:"tensors"`
 	Elements   int64                 `json:"elements"`
 	Bytes      int64                 `json:"bytes"`
-	Rounded    int64                 `json:"rounded"`           // elements that were held against rounding to nearest
-	Overflowed int64                 `json:"overflowed"`        // of them finite ones that became infinite
-	Divided    int64                 `json:"divided,omitempty"` // elements of an embedding that were held against a quotient
-	Inexact    int64                 `json:"inexact,omitempty"` // of them those that multiplying does not give back
+	Rounded    int64                 `json:"rounded"`           // elements that were compared with the source rounded to nearest
+	Overflowed int64                 `json:"overflowed"`        // finite ones of them that became infinite
+	Divided    int64                 `json:"divided,omitempty"` // elements of the embedding that were compared with a quotient
+	Inexact    int64                 `json:"inexact,omitempty"` // those of them that multiplying does not restore
 	Source     []verify.TensorDigest `json:"source"`            // SHA-256 of each tensor's elements, row-major and little-endian
 	Converted  []verify.TensorDigest `json:"converted"`
 }
 
-// CardLogits is the outcome of one comparison with the fixture: logits.Result without the places
-// that a report plots.
+// CardLogits is the outcome of one comparison with the fixture: logits.Result without the single results.
 type CardLogits struct {
 	Checkpoint string               `json:"checkpoint"`
 	OK         bool                 `json:"ok"`
-	Semantics  string               `json:"semantics"` // that the model was run under
-	Results    int                  `json:"results"`   // kinds of results that were held against the envelope
+	Semantics  string               `json:"semantics"` // with which the model was run
+	Results    int                  `json:"results"`   // number of results that were compared with the envelope
 	Envelope   *logits.Envelope     `json:"envelope"`  // how it was measured, and its factors
-	Worst      verify.Number        `json:"worst"`     // the largest error, over what is allowed there
+	Worst      verify.Number        `json:"worst"`     // the largest share of what is allowed
 	Metrics    []logits.PassMetrics `json:"metrics"`
 	Faults     []*logits.Fault      `json:"faults"`
 }

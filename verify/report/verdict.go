@@ -39,7 +39,7 @@ type verdictPage struct {
 	Title  string
 	Answer string   // "The same model"
 	Lead   string   // a sentence
-	Places []string // that are at fault, the first of them
+	Wrong  []string // the first things that are wrong
 	Same   bool
 
 	Verdict  *verify.Verdict
@@ -52,14 +52,14 @@ type verdictPage struct {
 	Command  string
 }
 
-// findingGroup is what one check found wrong.
+// findingGroup has the findings of one check.
 type findingGroup struct {
 	Check    string
 	Findings []verify.Finding
 }
 
-// places names what is at fault, as the reader has to look for it: a few of each check.
-func (g *verdictPage) places() []string {
+// wrong names what is wrong: a few things of each check.
+func (g *verdictPage) wrong() []string {
 	const most = 3
 	var all []string
 	for _, group := range g.Findings {
@@ -73,11 +73,11 @@ func (g *verdictPage) places() []string {
 	}
 	for _, l := range g.Logits {
 		for _, f := range l.Where[:min(most, len(l.Where))] {
-			place := "logits: " + strings.ToLower(f.Title[:1]) + f.Title[1:]
+			what := "logits: " + strings.ToLower(f.Title[:1]) + f.Title[1:]
 			if f.Cause != "" {
-				place += ", explained by " + f.Cause
+				what += ", explained by " + f.Cause
 			}
-			all = append(all, place)
+			all = append(all, what)
 		}
 	}
 	return all
@@ -86,31 +86,31 @@ func (g *verdictPage) places() []string {
 // logitsPart is one comparison with the fixture.
 type logitsPart struct {
 	*logits.Result
-	Of       string // name of the checkpoint, where there are several
+	Of       string // name of the checkpoint, if there are several
 	Headline string
 	Where    []faultPart
 	Figures  []*page.Figure
 	Scatter  *page.Figure
 	Tokens   []tokenRow
-	Total    int // tokens that Tokens are the worst of
+	Total    int // tokens, of which Tokens has the worst
 }
 
 // faultPart is a place at fault, with the plot of its tokens.
 type faultPart struct {
 	*logits.Fault
 	Title  string
-	Look   []string // tensors, by their names in both checkpoints
+	Look   []string // tensors, with their names in both checkpoints
 	Figure *page.Figure
 }
 
-// tokenRow is a token whose distribution is far from float64's.
+// tokenRow is a token whose distribution differs from float64.
 type tokenRow struct {
 	Pass             string
 	Row, Token       int
 	Position, ID     int32
 	KL, Largest      float64
 	Ours, Theirs     int
-	TopDiffers, Deep bool // another likeliest next token; the attention window is full there
+	TopDiffers, Deep bool // another most likely next token; the attention window is full
 }
 
 // configRow is a line of the table of the configuration.
@@ -147,7 +147,7 @@ func newVerdictPage(v *verify.Verdict, command []string) *verdictPage {
 		}
 		return 1
 	}) // the fault first
-	g.Places = g.places()
+	g.Wrong = g.wrong()
 	for _, f := range []*verify.CheckpointFacts{v.Facts.Source, v.Facts.Converted} {
 		if f != nil {
 			g.Facts = append(g.Facts, f)
@@ -156,7 +156,7 @@ func newVerdictPage(v *verify.Verdict, command []string) *verdictPage {
 	return g
 }
 
-// lead says in a sentence what the verdict rests on.
+// lead says in a sentence what the verdict is based on.
 func lead(v *verify.Verdict, checks []verify.Check) string {
 	if !v.Same {
 		failed, failures := []string{}, 0
@@ -215,7 +215,7 @@ func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
 		if i == 0 {
 			part.Scatter = scatterFigure(m, id+"-scatter")
 		}
-		if m.Pass != "decode" || len(l.Metrics) == 1 { // which has the same tokens once more
+		if m.Pass != "decode" || len(l.Metrics) == 1 { // decoding has the same tokens as the plain pass
 			part.Tokens = append(part.Tokens, tokenRows(m, l.Pass(m.Pass), l.Window)...)
 		}
 	}

@@ -77,8 +77,7 @@ func sitesFigure(l *logits.Result, blocks []string, id string) *page.Figure {
 	return f
 }
 
-// worstByName returns, of results that several passes have, the worst; embeddings that are held bit
-// for bit have no error to show.
+// worstByName returns the worst pass of every result. Embeddings that are bit for bit the same have no error to show.
 func worstByName(sites []*logits.Site, fed bool) []*logits.Site {
 	var out []*logits.Site
 	index := map[string]int{}
@@ -97,7 +96,7 @@ func worstByName(sites []*logits.Site, fed bool) []*logits.Site {
 	return out
 }
 
-// siteX places a result: block i at i, its temporal half a little before.
+// siteX returns the x coordinate of a result: block i is at i, its temporal half shortly before.
 func siteX(name string, blocks int) float64 {
 	switch site, index, _ := golden.ParseSite(name); site {
 	case reference.FinalNormed:
@@ -125,11 +124,11 @@ func layerTicks(blocks []string) plot.ConstantTicks {
 	return append(ticks, plot.Tick{Value: n, Label: "norm"}, plot.Tick{Value: n + 1.2, Label: "logits"})
 }
 
-// mostColumns is how many tokens a plot has; of more, the worst of each group is shown.
-const mostColumns = 800
+// maxColumns is the number of tokens that a plot shows. Of more tokens, it shows the worst of each group.
+const maxColumns = 800
 
-// tokensFigure shows the error of one result at every token, row after row, with the window and the
-// beginnings of documents.
+// tokensFigure shows the error of one result at every token, row after row, and marks where the window is full and where
+// documents start.
 func tokensFigure(s *logits.Site, also *logits.Site, pass *golden.Pass, window int, title, id string) *page.Figure {
 	if s == nil || pass == nil || len(s.Errors) != pass.Batch*pass.Length {
 		return nil
@@ -147,7 +146,7 @@ func tokensFigure(s *logits.Site, also *logits.Site, pass *golden.Pass, window i
 	at := page.Logarithmic(p, values)
 	p.X.Min, p.X.Max = -0.5, float64(len(s.Errors))-0.5
 	p.X.Tick.Marker = rowTicks(pass)
-	group := (len(s.Errors) + mostColumns - 1) / mostColumns
+	group := (len(s.Errors) + maxColumns - 1) / maxColumns
 	var limit, good, bad plotter.XYs
 	for from := 0; from < len(s.Errors); from += group {
 		i := from
@@ -197,28 +196,27 @@ func tokensFigure(s *logits.Site, also *logits.Site, pass *golden.Pass, window i
 	return f
 }
 
-// decodingPoints puts the tokens that decoding has at their places: the last of each row.
+// decodingPoints returns the points of decoding, which has the last tokens of each row.
 func decodingPoints(s *logits.Site, pass *golden.Pass, at func(float64) float64) plotter.XYs {
 	var points plotter.XYs
 	each := len(s.Errors) / max(1, pass.Batch)
 	for i, e := range s.Errors {
-		if i%max(1, (len(s.Errors)+mostColumns-1)/mostColumns) == 0 && each > 0 {
+		if i%max(1, (len(s.Errors)+maxColumns-1)/maxColumns) == 0 && each > 0 {
 			points = append(points, plotter.XY{X: float64(i/each*pass.Length + pass.Length - each + i%each), Y: at(e.RMS)})
 		}
 	}
 	return points
 }
 
-// marks draws where documents begin and where their windows are full, and counts both; the first
-// token of all is no mark.
+// marks draws lines where documents start and where their windows are full, and counts both. The first token has no line.
 func marks(p *plot.Plot, pass *golden.Pass, window int) (windows, documents int) {
-	const most = 64 // more would hide the points
+	const maxMarks = 64 // more would hide the points
 	for i, position := range pass.Positions {
 		switch {
-		case i > 0 && (position == 0 || i%pass.Length == 0) && documents < most:
+		case i > 0 && (position == 0 || i%pass.Length == 0) && documents < maxMarks:
 			documents++
 			page.Upright(p, float64(i)-0.5, page.InkDocument)
-		case window > 0 && int(position) == window && windows < most:
+		case window > 0 && int(position) == window && windows < maxMarks:
 			windows++
 			page.Upright(p, float64(i)-0.5, page.InkWindow, 5, 3)
 		}
@@ -226,7 +224,7 @@ func marks(p *plot.Plot, pass *golden.Pass, window int) (windows, documents int)
 	return windows, documents
 }
 
-// rowTicks numbers tokens within their rows.
+// rowTicks labels tokens with their number in the row.
 func rowTicks(pass *golden.Pass) plot.ConstantTicks {
 	every := 1
 	for _, step := range []int{1, 2, 4, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000} {
@@ -241,7 +239,7 @@ func rowTicks(pass *golden.Pass) plot.ConstantTicks {
 		}
 		for t := 0; t < pass.Length; t += every {
 			if t > 0 && pass.Length-t < every/2 {
-				continue // would run into the next row's
+				continue // it would overlap the next row's
 			}
 			ticks = append(ticks, plot.Tick{Value: float64(row*pass.Length + t), Label: strconv.Itoa(t)})
 		}
@@ -249,10 +247,10 @@ func rowTicks(pass *golden.Pass) plot.ConstantTicks {
 	return ticks
 }
 
-// mostPoints is how many logits a scatter plot has.
-const mostPoints = 1200
+// maxPoints is the number of logits that a scatter plot shows.
+const maxPoints = 1200
 
-// scatterFigure shows logits of the fixture over those in float64.
+// scatterFigure plots logits of the fixture against those in float64.
 func scatterFigure(m *logits.PassMetrics, id string) *page.Figure {
 	if len(m.Scatter) == 0 {
 		return nil
@@ -260,7 +258,7 @@ func scatterFigure(m *logits.PassMetrics, id string) *page.Figure {
 	p := page.NewPlot("logit in float64", "logit of the fixture")
 	low, high := math.Inf(1), math.Inf(-1)
 	var points plotter.XYs
-	every := max(1, (len(m.Scatter)+mostPoints-1)/mostPoints)
+	every := max(1, (len(m.Scatter)+maxPoints-1)/maxPoints)
 	for i := 0; i < len(m.Scatter); i += every {
 		x, y := float64(m.Scatter[i][0]), float64(m.Scatter[i][1])
 		if math.IsNaN(x-y) || math.IsInf(x, 0) || math.IsInf(y, 0) {
@@ -300,7 +298,7 @@ func correlation(points plotter.XYs) string {
 	return strconv.FormatFloat(xy/math.Sqrt(xx*yy), 'f', 6, 64)
 }
 
-// percent writes a share for people.
+// percent writes a share of the limit.
 func percent(x float64) string {
 	switch {
 	case math.IsInf(x, 0) || math.IsNaN(x):

@@ -15,7 +15,7 @@ const (
 	FromSource   Evidence = "source"      // of the checkpoint that the directory was converted from
 	FromManifest Evidence = manifest.Name // the record of the conversion
 	FromFixture  Evidence = "fixture"     // what the original computed
-	Assumed      Evidence = "assumed"     // nothing tells
+	Assumed      Evidence = "assumed"     // it is not known
 )
 
 // Window says how a Hugging Face directory writes the attention window. The original attends to window + 1 tokens,

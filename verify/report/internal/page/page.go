@@ -1,3 +1,4 @@
+// Package page has what the HTML reports share: style sheet, figures, and how numbers and commands are written.
 package page
 
 import (
@@ -16,20 +17,20 @@ var style string
 // Style is the style sheet of a page.
 var Style = template.CSS(style)
 
-// FigureTemplate defines the template "figure", of a Figure; it takes the function shown.
+// FigureTemplate defines the template "figure", which shows a Figure. It needs the template function shown.
 //
 //go:embed figure.html.tmpl
 var FigureTemplate string
 
-// Figure is a plot with what is said of it.
+// Figure is a plot with its title, legend and caption.
 type Figure struct {
 	Title   string
 	SVG     template.HTML
 	Legend  []Legend
-	Caption string // that says what it shows, and what to see in it
+	Caption string // what it shows, and what to see in it
 }
 
-// Legend explains one ink: Class names its swatch in the style sheet.
+// Legend explains a colour of a plot. Class is its class in the style sheet.
 type Legend struct{ Class, Text string }
 
 // Explain returns a legend.
@@ -55,7 +56,7 @@ func Number(x any) string {
 	}
 }
 
-// CommandLine writes arguments as a shell takes them.
+// CommandLine writes arguments as a shell command, quoted where needed.
 func CommandLine(args []string) string {
 	quoted := make([]string, len(args))
 	for i, a := range args {

@@ -1,5 +1,3 @@
-// Package page has what the HTML reports of verification share: their style, their plots, and how
-// numbers are written in them.
 package page
 
 import (
@@ -19,13 +17,13 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// The colours of plots are chosen by the page's style sheet, which has others for the dark: each role
-// is drawn in a colour that stands for it, and inkNames has the variable to put in its place.
+// The style sheet chooses the colours of plots, so that they follow the reader's light or dark mode. Plots are drawn in
+// placeholder colours, one for each role; inkNames replaces them by the variables of the style sheet.
 var (
 	InkText     = color.RGBA{1, 1, 1, 255}
 	InkGrid     = color.RGBA{1, 1, 2, 255}
-	InkEnvelope = color.RGBA{1, 1, 3, 255} // the area that rounding may fill
-	InkLimit    = color.RGBA{1, 1, 4, 255} // its edge
+	InkEnvelope = color.RGBA{1, 1, 3, 255} // the area below the limit
+	InkLimit    = color.RGBA{1, 1, 4, 255} // the limit
 	InkMain     = color.RGBA{1, 1, 5, 255}
 	InkOther    = color.RGBA{1, 1, 6, 255}
 	InkBad      = color.RGBA{1, 1, 7, 255}
@@ -62,7 +60,7 @@ func NewPlot(x, y string) *plot.Plot {
 	return p
 }
 
-// decades are the ticks of a Logarithmic axis.
+// decades are the ticks of a logarithmic axis.
 type decades struct{}
 
 // Ticks implements plot.Ticker.
@@ -85,8 +83,8 @@ func Superscript(n int) string {
 	return strings.NewReplacer("-", "⁻", "0", "⁰", "1", "¹", "2", "²", "3", "³", "4", "⁴", "5", "⁵", "6", "⁶", "7", "⁷", "8", "⁸", "9", "⁹").Replace(fmt.Sprint(n))
 }
 
-// Logarithmic gives a plot a Logarithmic y axis over whole decades that hold all positive values, and
-// returns what puts a value on it: zero at the bottom, what is not finite at the top.
+// Logarithmic gives a plot a logarithmic y axis over the whole decades of all positive values. It returns a function that
+// moves a value onto the axis: zero to the bottom, values that are not finite to the top.
 func Logarithmic(p *plot.Plot, values []float64) func(float64) float64 {
 	low, high := math.Inf(1), 0.0
 	for _, v := range values {
@@ -112,7 +110,7 @@ func Logarithmic(p *plot.Plot, values []float64) func(float64) float64 {
 	}
 }
 
-// Area fills what lies under a line.
+// Area fills the area below a line.
 func Area(p *plot.Plot, line plotter.XYs) {
 	if len(line) == 0 {
 		return
@@ -126,7 +124,7 @@ func Area(p *plot.Plot, line plotter.XYs) {
 	Stroke(p, line, InkLimit, 1.5)
 }
 
-// Stroke draws a line; dashes, if any, are lengths of stroke and gap.
+// Stroke draws a line. dashes are lengths of strokes and gaps; none for a solid line.
 func Stroke(p *plot.Plot, points plotter.XYs, c color.Color, width vg.Length, dashes ...vg.Length) {
 	if l, err := plotter.NewLine(points); err == nil {
 		l.Color, l.Width, l.Dashes = c, width, dashes
@@ -134,7 +132,7 @@ func Stroke(p *plot.Plot, points plotter.XYs, c color.Color, width vg.Length, da
 	}
 }
 
-// Upright draws a line from bottom to top.
+// Upright draws a vertical line through the plot.
 func Upright(p *plot.Plot, x float64, c color.Color, dashes ...vg.Length) {
 	Stroke(p, plotter.XYs{{X: x, Y: p.Y.Min}, {X: x, Y: p.Y.Max}}, c, 1.5, dashes...)
 }
