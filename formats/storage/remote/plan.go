@@ -25,11 +25,9 @@ const (
 	// have readers of their own.
 	joinSize = 256 << 10
 
-	// How far spans are fetched ahead of their readers: always, before further spans are begun, and
-	// after that. A span without a reader is fetched to waiting.
-	nearAhead = 12 << 20
-	farAhead  = 32 << 20
-	waiting   = 8 << 20
+	// How far a span is fetched ahead of its reader, and how far one without a reader.
+	ahead   = 24 << 20
+	waiting = 4 << 20
 )
 
 // plan appends extents to what will be read.
@@ -124,15 +122,12 @@ func (n *Node) passed(off, length int64) {
 }
 
 // pump starts requests for what is planned, as far as memory and connections allow. Spans that are
-// being read come first, each to a distance of nearAhead; then those that will be read next.
+// being read come first, then those that will be read next.
 func (p *Pool) pump() {
 	for p.inFlight < p.o.InFlight && p.ctx.Err() == nil {
-		s := p.nearest(nearAhead)
+		s := p.nearest()
 		if s == nil {
 			s = p.begin()
-		}
-		if s == nil {
-			s = p.nearest(farAhead)
 		}
 		if s == nil || !p.extend(s) && !p.abandon() {
 			return
@@ -165,15 +160,15 @@ func (p *Pool) abandon() bool {
 	return false
 }
 
-// nearest returns the span whose reader is nearest to the end of what was asked for, if that is within
-// a distance, or a span without reader of which little was asked for.
-func (p *Pool) nearest(distance int64) (found *span) {
+// nearest returns the span whose reader is nearest to the end of what was asked for, nil if all are far
+// enough ahead.
+func (p *Pool) nearest() (found *span) {
 	for _, s := range p.reading {
-		limit := distance
+		limit := int64(ahead)
 		if !s.touched {
 			limit = waiting
 		}
-		if ahead := s.next - s.pos; s.next < s.end && ahead < limit && (found == nil || ahead < found.next-found.pos) {
+		if n := s.next - s.pos; s.next < s.end && n < limit && (found == nil || n < found.next-found.pos) {
 			found = s
 		}
 	}
