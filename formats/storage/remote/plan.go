@@ -26,8 +26,8 @@ const (
 	joinSize = 256 << 10
 
 	// How far a span is fetched ahead of its reader, and how far one without a reader.
-	ahead   = 24 << 20
-	waiting = 4 << 20
+	ahead   = 28 << 20
+	waiting = 12 << 20
 )
 
 // plan appends extents to what will be read.
