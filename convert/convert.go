@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -130,20 +131,24 @@ func (c *conversion) planFiles() error {
 		c.notes = append(c.notes, fmt.Sprintf("the vocabulary has %d tokens more than the tokenizer has pieces; the files made from the tokenizer do not have the added tokens", d.Unnamed))
 	}
 	if len(d.Outside) > 0 {
-		var names []string
-		for _, name := range d.Outside {
-			names = append(names, tensor.QuoteName(name))
-		}
-		c.notes = append(c.notes, "not copied, since a link leads out of the directory: "+tensor.JoinNames(names))
+		c.note("not copied, since a link leads out of the directory: ", d.Outside)
 	}
-	if len(d.NotCopied) > 0 {
-		var names []string
-		for _, name := range d.NotCopied {
-			names = append(names, tensor.QuoteName(name))
-		}
-		c.notes = append(c.notes, "not copied, since it may not hold for the new weights: "+tensor.JoinNames(names))
+	left := slices.DeleteFunc(d.NotCopied, func(name string) bool {
+		return path.Join(path.Dir(o.SourceConfig), name) == p.Source.Checkpoint.Root // the weights themselves
+	})
+	if len(left) > 0 {
+		c.note("not copied, since it may not hold for the new weights: ", left)
 	}
 	return nil
+}
+
+// note adds a note about files.
+func (c *conversion) note(text string, names []string) {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = tensor.QuoteName(name)
+	}
+	c.notes = append(c.notes, text+tensor.JoinNames(quoted))
 }
 
 // need returns the most bytes that the destination takes.
