@@ -88,6 +88,41 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+// A step without the commit file that other steps have is not chosen, whatever it holds.
+func TestUncommittedSteps(t *testing.T) {
+	const commit = "=Checkpoint commit was successful"
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		step  int64
+		want  string // the step's name
+		notes int
+		err   string
+	}{
+		{"newest", map[string]string{"1": sample, "1/" + commitName: commit, "2": sample}, Newest, "1", 1, ""},
+		{"two", map[string]string{"1/default": sample, "1/" + commitName: commit, "2/default": sample, "2/default/" + commitName: commit, "3": ""}, Newest, "1", 2, ""},
+		{"in the middle", map[string]string{"1": sample, "2": sample, "2/" + commitName: commit}, Newest, "2", 0, ""},
+		{"asked for", map[string]string{"1": sample, "1/" + commitName: commit, "2": sample}, 2, "", 0, "step 2 was not committed: it lacks the commit_success.txt"},
+		{"no step has it", map[string]string{"1": sample, "2": sample}, Newest, "2", 0, ""},
+		{"another series", map[string]string{"eval_1": "", "eval_1/" + commitName: commit, "2": sample}, Newest, "2", 0, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := build(t, test.files)
+			if test.err != "" {
+				if got := refused(t, path, test.step); !strings.Contains(got, test.err) {
+					t.Errorf("%q, want %q", got, test.err)
+				}
+				return
+			}
+			c := open(t, path, test.step)
+			compare(t, c, "", expected(t, "rg_tree"))
+			if detail(c, "step") != test.want || len(c.Notes) != test.notes {
+				t.Errorf("step %q, notes %q", detail(c, "step"), c.Notes)
+			}
+		})
+	}
+}
+
 // flax.training.checkpoints wrote one file a step.
 func TestFlaxSteps(t *testing.T) {
 	path := build(t, map[string]string{"checkpoint_9": flaxArray, "checkpoint_10": strings.Replace(flaxArray, "\x07", "\x08", 1)})

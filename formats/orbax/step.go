@@ -19,7 +19,14 @@ type step struct {
 	number int64
 	isFile bool // a file, as flax.training.checkpoints writes
 	holds  bool // it holds a checkpoint
+
+	committed   bool // it holds the file that Orbax writes last where directories cannot be renamed at once
+	uncommitted bool // it lacks that file, which other steps have
 }
+
+// commitName is the file that Orbax writes into a step when all else is written, on stores such as GCS.
+// Source: CommitFileTemporaryPath in orbax/checkpoint/_src/path/atomicity.py.
+const commitName = "commit_success.txt"
 
 // isStep reports whether the directory itself is that step of a CheckpointManager.
 func (f finder) isStep(want int64) bool {
@@ -51,7 +58,9 @@ func (f finder) stepsIn() ([]step, error) {
 		case info == nil:
 			continue
 		case info.IsDir():
-			s.holds, err = f.holdsItems(s.name)
+			if s.holds, err = f.holdsItems(s.name); err == nil {
+				s.committed, err = f.hasFile(s.name, commitName)
+			}
 		case info.Mode().IsRegular() && s.prefix == "checkpoint_":
 			s.isFile, s.holds = true, true
 		default:
@@ -95,8 +104,18 @@ func (f finder) atStep(all []step, want int64) (*selection, error) {
 			Advise("open one of them")
 	}
 	steps := slices.DeleteFunc(all, func(s step) bool { return s.prefix != prefixes[0] })
+	if slices.ContainsFunc(steps, func(s step) bool { return s.committed }) {
+		for i := range steps {
+			steps[i].uncommitted = !steps[i].committed && !steps[i].isFile
+		}
+	}
+	sel := &selection{steps: steps}
 	if want == Newest {
-		want = steps[len(steps)-1].number
+		newest := len(steps) - 1
+		for ; newest > 0 && steps[newest].uncommitted; newest-- {
+			sel.notes = append(sel.notes, fmt.Sprintf("step %s was not committed (it lacks the %s of other steps) and is passed over", steps[newest].name, commitName))
+		}
+		want = steps[newest].number
 	}
 	chosen := slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return s.number != want })
 	listed := names(steps, func(s step) string { return s.name })
@@ -105,11 +124,14 @@ func (f finder) atStep(all []step, want int64) (*selection, error) {
 		return nil, tensor.Bad("has no step %d, only %s", want, listed).In(f.path)
 	case len(chosen) > 1:
 		return nil, tensor.Bad("has step %d twice: %s", want, names(chosen, func(s step) string { return s.name })).In(f.path)
+	case chosen[0].uncommitted:
+		return nil, tensor.Bad("step %s was not committed: it lacks the %s that other steps have, so its writing did not finish; the steps are %s", chosen[0].name, commitName, listed).In(f.path).
+			Advise("name another step")
 	case !chosen[0].holds:
 		return nil, tensor.Bad("step %s holds no checkpoint; the steps are %s", chosen[0].name, listed).In(f.path).
 			Advise("name another step")
 	}
-	sel := &selection{step: &chosen[0], steps: steps}
+	sel.step = &chosen[0]
 	if err := f.stepItems(sel); err != nil {
 		return nil, err
 	}
@@ -136,6 +158,7 @@ func (f finder) stepItems(sel *selection) error {
 		sel.items = []item{{dir: sel.step.name}}
 		return nil
 	}
-	sel.items, sel.notes, err = f.itemsIn(sel.step.name)
+	items, notes, err := f.itemsIn(sel.step.name)
+	sel.items, sel.notes = items, append(sel.notes, notes...)
 	return err
 }
