@@ -46,6 +46,34 @@ func TestKeptExtras(t *testing.T) {
 	}
 }
 
+// A head beside the model is kept with its name, wherever the model lies, and what a trainer keeps is not.
+func TestKeptBesideTheModel(t *testing.T) {
+	for _, tt := range []struct{ wrapper, name, want string }{
+		{"", "score.weight", "score.weight"},
+		{"", "classifier.dense.bias", "classifier.dense.bias"},
+		{"pretrained_model.", "v_head.summary.weight", "v_head.summary.weight"},
+		{"state_dict.", "state_dict.score.weight", "score.weight"},
+		{"", "optimizer.exp_avg.score.weight", ""},
+		{"state_dict.", "optimizer_states.0.x", ""},
+		{"", "step", ""},
+	} {
+		tensors := append(modelTensors(&tinyConfig, model.HuggingFace, tt.wrapper+"model."), named(tt.name, 2))
+		for _, keep := range []bool{false, true} {
+			p, err := NewPlan(open(t, model.Options{KeepExtra: keep}, tensors...), PlanOptions{Settings: tinySettings})
+			if err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+				continue
+			}
+			switch kept := keep && tt.want != ""; {
+			case !kept && (len(p.Left) != 1 || p.Left[0].Name != tt.name || len(p.Extra) != 0):
+				t.Errorf("%s: left %v, kept %v", tt.name, p.Left, p.Extra)
+			case kept && (len(p.Left) != 0 || len(p.Extra) != 1 || p.Dests[p.Extra[0]].Name != tt.want):
+				t.Errorf("%s: left %v, kept %v", tt.name, p.Left, p.Extra)
+			}
+		}
+	}
+}
+
 // An extra tensor whose name in the destination is that of a parameter cannot be kept.
 func TestExtrasThatCannotBeKept(t *testing.T) {
 	for _, tt := range []struct {

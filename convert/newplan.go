@@ -180,7 +180,7 @@ func (p *planner) addExtra() error {
 	}
 	var names []string
 	for _, t := range m.Extra {
-		name := m.Family.Roots[p.Layout] + strings.TrimPrefix(t.Name, m.Prefix) // its own again after a conversion there and back
+		name := m.ExtraName(t, p.Layout) // its own again after a conversion there and back
 		if taken[name] {
 			return tensor.Bad("an extra tensor that cannot be kept: its name in the %s layout, %s, is taken", p.Layout, tensor.QuoteName(name)).
 				In(m.Checkpoint.Path).Of(t.Name)

@@ -38,7 +38,11 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		fact("settings", "%s", settingsLine(r))
 	}
 	if len(r.Left) > 0 {
-		fact("left", "%s of the source that %s not belong to the model", plural(int64(len(r.Left)), "tensor"), agree(len(r.Left), "does", "do"))
+		var names []string
+		for _, name := range r.Left {
+			names = append(names, tensor.QuoteName(name))
+		}
+		fact("left", "%s of the source that %s not belong to the model: %s", plural(int64(len(r.Left)), "tensor"), agree(len(r.Left), "does", "do"), tensor.JoinNames(names))
 	}
 	if r.Proof != nil {
 		fact("proven", "%s", proofLine(r.Proof))

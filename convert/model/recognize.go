@@ -116,7 +116,7 @@ func (r recognizer) sortTensors(c *candidate, others map[*tensor.Tensor]bool) {
 			r.Rest = append(r.Rest, t)
 		case r.addHead(t):
 			r.Tensors = append(r.Tensors, t)
-		case isNamed || r.isExtra(t):
+		case isNamed || r.isExtra(t) || r.KeepExtra && r.isBeside(t):
 			r.Extra = append(r.Extra, t)
 			r.Tensors = append(r.Tensors, t)
 		default:
@@ -131,6 +131,30 @@ func (r recognizer) isExtra(t *tensor.Tensor) bool {
 	rest, ok := strings.CutPrefix(t.Name, r.Prefix)
 	return ok && len(t.Shape) > 0 && !isTrainerState(rest) &&
 		!slices.ContainsFunc(r.Family.Ignored, func(ending string) bool { return strings.HasSuffix(rest, ending) })
+}
+
+// isBeside reports whether a tensor lies beside the parameters of transformers, as the heads of classifiers and reward
+// models do ("score.weight" beside "model.", "v_head." beside "pretrained_model.model."), and is not known to be
+// something else.
+func (r recognizer) isBeside(t *tensor.Tensor) bool {
+	if r.Layout != HuggingFace || !strings.HasSuffix(r.Prefix, r.Family.Roots[HuggingFace]) || strings.HasPrefix(t.Name, r.Prefix) {
+		return false
+	}
+	return len(t.Shape) > 0 && !isTrainerState(t.Name) && !isTrainerState(r.besideName(t))
+}
+
+// besideName returns the name of a tensor that lies beside the model, without what the names of both begin with.
+func (m *Model) besideName(t *tensor.Tensor) string {
+	return strings.TrimPrefix(t.Name, strings.TrimSuffix(m.Prefix, m.Family.Roots[HuggingFace]))
+}
+
+// ExtraName returns the name that an extra tensor has in a layout: its own, below that layout's root if it lies among
+// the parameters, and at the top if it lies beside them.
+func (m *Model) ExtraName(t *tensor.Tensor, l Layout) string {
+	if rest, among := strings.CutPrefix(t.Name, m.Prefix); among {
+		return m.Family.Roots[l] + rest
+	}
+	return m.besideName(t)
 }
 
 // measure finds the length of each axis, which is the one that most tensors have, and from them the
