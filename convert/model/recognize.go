@@ -140,11 +140,11 @@ func (r recognizer) isBeside(t *tensor.Tensor) bool {
 	if r.Layout != HuggingFace || !strings.HasSuffix(r.Prefix, r.Family.Roots[HuggingFace]) || strings.HasPrefix(t.Name, r.Prefix) {
 		return false
 	}
-	return len(t.Shape) > 0 && !isTrainerState(t.Name) && !isTrainerState(r.besideName(t))
+	return len(t.Shape) > 0 && !isTrainerState(t.Name) && !isTrainerState(besideName(r.Model, t))
 }
 
 // besideName returns the name of a tensor that lies beside the model, without what the names of both begin with.
-func (m *Model) besideName(t *tensor.Tensor) string {
+func besideName(m *Model, t *tensor.Tensor) string {
 	return strings.TrimPrefix(t.Name, strings.TrimSuffix(m.Prefix, m.Family.Roots[HuggingFace]))
 }
 
@@ -154,7 +154,7 @@ func (m *Model) ExtraName(t *tensor.Tensor, l Layout) string {
 	if rest, among := strings.CutPrefix(t.Name, m.Prefix); among {
 		return m.Family.Roots[l] + rest
 	}
-	return m.besideName(t)
+	return besideName(m, t)
 }
 
 // measure finds the length of each axis, which is the one that most tensors have, and from them the
