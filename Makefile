@@ -1,4 +1,4 @@
-# Everything but hostile, interop, sharded, kill, bench and fixtures needs only Go. "make help" lists the targets.
+# Everything but hostile, interop, sharded, kill, torture, bench and fixtures needs only Go. "make help" lists the targets.
 
 GO          ?= go
 FUZZTIME    ?= 30s
@@ -7,7 +7,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 VETTED      := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build demo test race instructions lint fuzz cross hostile interop sharded kill bench fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross hostile interop sharded kill torture bench fixtures clean help
 
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/griffin ./cmd/griffin
@@ -66,6 +66,9 @@ sharded: build ## compare distributed checkpoints with torch and DeepSpeed
 
 kill: build ## 50 conversions killed at random moments (needs the environments of interop)
 	testdata/interop/kill.sh 50
+
+torture: build ## every system call of small conversions fails once, or kills the process (Linux, strace, Python 3)
+	python3 testdata/torture/faults.py $(TORTURE)
 
 bench: build ## conversion in the 2B size, against cp and a Python script; BENCH='--preset 9b --formats torch' for 9B
 	python3 testdata/bench/bench.py $(BENCH)

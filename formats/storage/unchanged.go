@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"sync"
@@ -47,6 +48,9 @@ func Unchanged(source fs.FS) error {
 	defer l.opened.mu.Unlock()
 	for path, before := range l.opened.files {
 		now, err := os.Stat(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		if err != nil || now.Size() != before.Size() || !now.ModTime().Equal(before.ModTime()) || !os.SameFile(now, before) {
 			return tensor.Bad("the file was changed while it was being read").In(path)
 		}
