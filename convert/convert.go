@@ -116,6 +116,11 @@ func (c *conversion) planFiles() error {
 	if p.stated != nil {
 		o.Source, o.SourceConfig = p.Source.Checkpoint.Source, p.Source.Checkpoint.Beside(hfconfig.Name)
 		o.Changed = file.Changed(p.stated, &p.Config, p.HF)
+		for _, f := range o.Changed {
+			if f.Note != "" {
+				c.notes = append(c.notes, f.Note)
+			}
+		}
 		for _, name := range []string{"dtype", "torch_dtype"} {
 			if !p.Keep && (p.stated.Has(name) || !p.stated.Has("dtype") && !p.stated.Has("torch_dtype")) {
 				o.Changed = append(o.Changed, huggingface.Field{Name: name, Value: p.DType.String()})

@@ -92,10 +92,17 @@ func (p *planner) configure() error {
 	}
 	p.configured, p.SettingsKnown = configured, true
 	p.Config, p.Preset = configured.Original, configured.Preset
-	if m.Layout == model.HuggingFace && p.Layout == model.HuggingFace {
-		if p.stated, err = m.StatedConfig(); err != nil {
-			return err
+	stated, err := m.StatedConfig()
+	if err != nil {
+		return err
+	}
+	if stated != nil {
+		for _, note := range stated.Notes {
+			p.note(OtherNote, "config.json of the source: %s", note)
 		}
+	}
+	if m.Layout == model.HuggingFace && p.Layout == model.HuggingFace {
+		p.stated = stated
 	}
 	if p.stated != nil && !configured.NoCapRecorded {
 		p.Config.LogitsSoftCap = configured.Config.LogitsSoftCap // a huge cap of unknown meaning is kept as it is

@@ -45,9 +45,14 @@ func checkFields(fields map[string]any, p *convert.Plan, head headState) *Sectio
 	checked := 0
 	for _, f := range configFields(p, head) {
 		checked++
+		if f.isWindow() {
+			s.Findings = append(s.Findings, f.judgeWindow(fields, p)...)
+			continue
+		}
 		s.Findings = append(s.Findings, f.check(fields)...)
 	}
 	s.Findings = append(s.Findings, checkTokenIDs(fields, p.Config.VocabSize)...)
+	s.Findings = append(s.Findings, judgeTypes(fields, s.Findings)...)
 	s.Notes = configNotes(fields, p)
 	s.OK = len(s.Findings) == 0
 	s.Summary = fmt.Sprintf("config.json agrees in all %d fields", checked)
@@ -83,18 +88,10 @@ func checkTokenIDs(fields map[string]any, vocabulary int64) []Finding {
 	return out
 }
 
-// floatFields are fields that transformers 5.23 does not accept as an integer.
-var floatFields = []string{"logits_soft_cap", "rms_norm_eps", "w_init_variance_scale"}
-
 // configNotes notes what is unusual but does not change what the model computes.
 func configNotes(fields map[string]any, p *convert.Plan) []string {
 	c := &p.Config
-	var notes []string
-	for _, name := range floatFields {
-		if n, ok := fields[name].(json.Number); ok && !strings.ContainsAny(string(n), ".eE") {
-			notes = append(notes, fmt.Sprintf("%s is written as the integer %s, which transformers 5.23 rejects: it has to be %s.0", name, n, n))
-		}
-	}
+	notes := hfconfig.Notes(fields)
 	_, new := fields["dtype"]
 	_, old := fields["torch_dtype"]
 	if !new && !old {

@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -70,13 +71,10 @@ func configFields(p *convert.Plan, head headState) []configField {
 			configField{names: []string{"conv1d_width"}, want: c.ConvWidth, missing: int64(4), effect: "the convolution would have another number of taps"})
 	}
 	if c.Has(model.Attention) {
-		fields = append(fields, configField{names: windowNames, want: p.HF.AttentionWindowSize, missing: int64(2048), explain: windowEffect(c.AttentionWindow)})
+		fields = append(fields, configField{names: hfconfig.WindowNames, want: p.HF.AttentionWindowSize, missing: int64(hfconfig.DefaultWindow), explain: windowEffect(c.AttentionWindow)})
 	}
 	return fields
 }
-
-// windowNames are the names under which transformers reads the attention window.
-var windowNames = []string{"attention_window_size", "sliding_window"}
 
 // windowEffect returns what wrong values of the attention window would do.
 func windowEffect(window int64) func(got any) string {

@@ -17,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -274,7 +275,13 @@ func (m *made) write(t testing.TB) string {
 		}
 	}
 	if m.config != nil {
-		text, err := json.Marshal(m.config)
+		config := maps.Clone(m.config)
+		for _, name := range hfconfig.FloatFields { // as Python writes them
+			if x, ok := config[name].(float64); ok {
+				config[name] = manifest.Float(x)
+			}
+		}
+		text, err := json.Marshal(config)
 		if err != nil {
 			t.Fatal(err)
 		}

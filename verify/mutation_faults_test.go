@@ -372,6 +372,12 @@ var configFaults = []fault{
 	{configClass, "no window", without("attention_window_size"), "stands for 2048", false},
 	{configClass, "window under its other name", field("sliding_window", constant(4096)), "", false},
 	{configClass, "wrong soft cap", field("logits_soft_cap", constant(50.0)), "", false},
+	{configClass, "soft cap as an integer", field("logits_soft_cap", func(m *made) any {
+		if m.family().LogitsSoftCap == 0 {
+			return nil
+		}
+		return int64(m.family().LogitsSoftCap)
+	}), "transformers 5.23 refuses", false},
 	{configClass, "no soft cap", field("logits_soft_cap", constant(0.0)), "", false},
 	{configClass, "soft cap left to the default", func(m *made) []string {
 		if m.family().LogitsSoftCap == 30 {

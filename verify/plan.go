@@ -101,7 +101,7 @@ func writtenWindow(c *tensor.Checkpoint) int64 {
 	if err != nil {
 		return 0
 	}
-	for _, name := range windowNames {
+	for _, name := range hfconfig.WindowNames {
 		if n, ok := fields[name].(json.Number); ok {
 			size, _ := strconv.ParseInt(string(n), 10, 64)
 			return size

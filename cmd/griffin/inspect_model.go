@@ -26,6 +26,7 @@ type modelSummary struct {
 	MatchedWindow    int64    `json:"matched_window,omitempty"`   // attention_window_size, if it was written to match a runtime
 	LogitsSoftCap    *float64 `json:"logits_soft_cap,omitempty"`
 	EmbeddingScale   *bool    `json:"embedding_scale,omitempty"`
+	Notes            []string `json:"notes,omitempty"` // where versions of transformers read config.json differently
 }
 
 // summarise describes a model.
@@ -49,6 +50,9 @@ func summarise(m *model.Model) *modelSummary {
 	}
 	if complete {
 		s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale = &c.AttentionWindow, &c.LogitsSoftCap, &c.EmbeddingScale
+	}
+	if stated, err := m.StatedConfig(); err == nil && stated != nil {
+		s.Notes = stated.Notes
 	}
 	return s
 }
@@ -85,6 +89,9 @@ func (s *modelSummary) lines() []string {
 	}
 	if s.Other > 0 {
 		lines = append(lines, fmt.Sprintf("%s %s not belong to it", plural(int64(s.Other), "tensor"), agree(s.Other, "does", "do")))
+	}
+	for _, note := range s.Notes {
+		lines = append(lines, "note: "+note)
 	}
 	return lines
 }

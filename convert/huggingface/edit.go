@@ -22,9 +22,54 @@ func editConfig(source fs.FS, name string, set []Field) ([]byte, error) {
 	return edited, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
 }
 
-// editJSON sets fields of a JSON object and leaves every other byte as it is. Fields that the object
-// does not have are added at its end, indented as its first field is.
-func editJSON(text []byte, set []Field) ([]byte, error) {
+// editJSON sets and removes fields of a JSON object and leaves every other byte as it is. Fields that the
+// object does not have are added at its end, indented as its first field is.
+func editJSON(text []byte, changes []Field) ([]byte, error) {
+	var set []Field
+	for _, f := range changes {
+		if !f.Remove {
+			set = append(set, f)
+		}
+	}
+	text, err := setFields(text, set)
+	for _, f := range changes {
+		if f.Remove && err == nil {
+			text, err = removeField(text, f.Name)
+		}
+	}
+	return text, err
+}
+
+// removeField removes a field of a JSON object with the comma that belongs to it.
+func removeField(text []byte, name string) ([]byte, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	if _, err := decoder.Token(); err != nil {
+		return nil, tensor.Bad("is not a JSON object: %v", err)
+	}
+	open := int(decoder.InputOffset())
+	for before := open; decoder.More(); before = int(decoder.InputOffset()) {
+		key, err := decoder.Token()
+		if err != nil {
+			return nil, tensor.Bad("is not a JSON object: %v", err)
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return nil, tensor.Bad("is not a JSON object: %v", err)
+		}
+		if key != name {
+			continue
+		}
+		end := int(decoder.InputOffset())
+		if before == open && decoder.More() { // the first of several takes the comma after it
+			end += bytes.IndexByte(text[end:], ',') + 1
+		}
+		return applyEdits(text, []edit{{before, end, nil}}), nil
+	}
+	return text, nil
+}
+
+// setFields sets fields of a JSON object.
+func setFields(text []byte, set []Field) ([]byte, error) {
 	type span struct{ from, to int }
 	values := map[string]span{}
 	decoder := json.NewDecoder(bytes.NewReader(text))

@@ -17,7 +17,7 @@ func TestEditJSON(t *testing.T) {
 		{"in one line", `{"a": "}", "cap": -1e5}`, `{"a": "}", "cap": 1048576.0,"window": 9}`},
 		{"both missing", `{ "a": [{}] }`, `{ "a": [{}], "cap": 1048576.0, "window": 9 }`},
 	} {
-		set := []Field{{"cap", manifest.Float(1 << 20)}, {"window", int64(9)}}
+		set := []Field{{Name: "cap", Value: manifest.Float(1 << 20)}, {Name: "window", Value: int64(9)}}
 		if tt.text == tt.want {
 			set = nil
 		}
@@ -27,9 +27,29 @@ func TestEditJSON(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "[]", "{", `{"a"`, `{"a": }`, `{"a": 1,`, "{}"} {
-		if got, err := editJSON([]byte(text), []Field{{"cap", 1}}); err == nil {
+		if got, err := editJSON([]byte(text), []Field{{Name: "cap", Value: 1}}); err == nil {
 			t.Errorf("%q: %q", text, got)
 		}
+	}
+}
+
+func TestRemoveField(t *testing.T) {
+	for text, want := range map[string]string{
+		"{\n  \"a\": 1,\n  \"x\": [2],\n  \"b\": 3\n}": "{\n  \"a\": 1,\n  \"b\": 3\n}",
+		"{\n  \"x\": 1 ,\n  \"b\": 3\n}":               "{\n  \"b\": 3\n}",
+		"{\n  \"a\": 1,\n  \"x\": \"},\"\n}\n":         "{\n  \"a\": 1\n}\n",
+		`{"x": 1}`:                                     `{}`,
+		`{"a": {"x": 1}}`:                              `{"a": {"x": 1}}`,
+		`{"a": "x", "x": "a"}`:                         `{"a": "x"}`,
+	} {
+		got, err := editJSON([]byte(text), []Field{{Name: "x", Remove: true}})
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", text, err, got, want)
+		}
+	}
+	both := []Field{{Name: "x", Remove: true}, {Name: "a", Value: 2}, {Name: "new", Value: 3}}
+	if got, err := editJSON([]byte(`{"x": 1, "a": 1}`), both); err != nil || string(got) != `{ "a": 2,"new": 3}` {
+		t.Errorf("%v: %s", err, got)
 	}
 }
 
@@ -42,7 +62,7 @@ func FuzzEditJSON(f *testing.F) {
 		if strictjson.Check(text, 20) != nil || json.Unmarshal(text, &before) != nil || len(before) == 0 {
 			return // such a config.json is refused before it is edited
 		}
-		edited, err := editJSON(text, []Field{{"window", 9}, {"cap", manifest.Float(30)}})
+		edited, err := editJSON(text, []Field{{Name: "window", Value: 9}, {Name: "cap", Value: manifest.Float(30)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,10 +54,12 @@ type Options struct {
 	InstructionTuned bool   // add Gemma's chat template, and end generation at <end_of_turn>
 }
 
-// Field is a field of a JSON object.
+// Field is a change of a field of a JSON object.
 type Field struct {
-	Name  string
-	Value any
+	Name   string
+	Value  any    // JSON
+	Remove bool   // the object shall not have the field
+	Note   string // what the user should know, or ""
 }
 
 // Directory is the result of Files.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
@@ -212,8 +213,25 @@ func changedRecurrentGemma(stated *hfconfig.Config, c *Config, form *manifest.Hu
 			set = append(set, huggingface.Field{Name: name, Value: value})
 		}
 	}
-	change(stated.AttentionWindowSize != form.AttentionWindowSize, "attention_window_size", form.AttentionWindowSize)
+	aliased := stated.Has(hfconfig.SlidingWindow)
+	change(aliased || stated.AttentionWindowSize != form.AttentionWindowSize, "attention_window_size", form.AttentionWindowSize)
 	change(stated.LogitsSoftCap != float64(form.LogitsSoftCap), "logits_soft_cap", form.LogitsSoftCap)
+	if aliased {
+		set = append(set, huggingface.Field{Name: hfconfig.SlidingWindow, Remove: true,
+			Note: fmt.Sprintf("config.json gets attention_window_size %d alone, without sliding_window, so that all versions of transformers take the same", form.AttentionWindowSize)})
+	}
+	for _, name := range hfconfig.FloatFields {
+		x, isInteger := stated.Integers[name]
+		if !isInteger {
+			continue
+		}
+		value := manifest.Float(x)
+		if name == "logits_soft_cap" {
+			value = form.LogitsSoftCap
+		}
+		set = slices.DeleteFunc(set, func(f huggingface.Field) bool { return f.Name == name })
+		set = append(set, huggingface.Field{Name: name, Value: value, Note: fmt.Sprintf("config.json gets %s as a float, which transformers 5.23 demands", name)})
+	}
 	change(stated.TieWordEmbeddings != form.TieWordEmbeddings, "tie_word_embeddings", form.TieWordEmbeddings)
 	change(stated.VocabSize != c.VocabSize, "vocab_size", c.VocabSize) // an adapter may add tokens
 	return set

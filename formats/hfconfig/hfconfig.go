@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
@@ -28,7 +29,7 @@ type Config struct {
 	NumKeyValueHeads    int64
 	LRUWidth            int64
 	Conv1DWidth         int64
-	AttentionWindowSize int64
+	AttentionWindowSize int64 // of SlidingWindow if the file has that field
 	LogitsSoftCap       float64
 	RMSNormEps          float64
 	RopeTheta           float64
@@ -39,6 +40,13 @@ type Config struct {
 	TieWordEmbeddings   bool
 	BlockTypes          []string // pattern, see Layers
 
+	// AttentionWindowSize4 is the window that transformers 4.57 takes, which ignores SlidingWindow.
+	AttentionWindowSize4 int64
+	// Integers are the values of those FloatFields that are written as integers.
+	Integers map[string]float64
+	// Notes are those of the function Notes.
+	Notes []string
+
 	present map[string]bool
 }
 
@@ -46,6 +54,10 @@ type Config struct {
 func (c *Config) Has(field string) bool { return c.present[field] }
 
 const maxSize = 1 << 20 // bytes; real files have about 1000
+
+const defaultLayers = 26
+
+var defaultBlocks = []string{Recurrent, Recurrent, Attention}
 
 // The values in BlockTypes.
 const (
@@ -115,15 +127,18 @@ func parseObject(text []byte) (*strictjson.Object, error) {
 // interpret sets the fields and the defaults of transformers.
 func interpret(object *strictjson.Object) (*Config, error) {
 	c := &Config{
-		ModelType: "recurrent_gemma", NumHiddenLayers: 26, VocabSize: 256000, HiddenSize: 2560, IntermediateSize: 3 * 2560,
-		NumAttentionHeads: 10, Conv1DWidth: 4, AttentionWindowSize: 2048, LogitsSoftCap: 30, RMSNormEps: 1e-6,
+		ModelType: "recurrent_gemma", NumHiddenLayers: defaultLayers, VocabSize: 256000, HiddenSize: 2560, IntermediateSize: 3 * 2560,
+		NumAttentionHeads: 10, Conv1DWidth: 4, AttentionWindowSize: DefaultWindow, LogitsSoftCap: 30, RMSNormEps: 1e-6,
 		RopeTheta: 10000, PartialRotaryFactor: 0.5, RopeType: "default", HiddenActivation: "gelu_pytorch_tanh",
-		TieWordEmbeddings: true, BlockTypes: []string{Recurrent, Recurrent, Attention}, present: map[string]bool{},
+		TieWordEmbeddings: true, BlockTypes: slices.Clone(defaultBlocks), present: map[string]bool{}, Integers: map[string]float64{},
 	}
 	for _, key := range object.Keys() {
 		c.present[key] = true
 	}
 	if err := c.fields(object); err != nil {
+		return nil, err
+	}
+	if err := c.versions(object); err != nil {
 		return nil, err
 	}
 	if err := c.rope(object); err != nil {
@@ -172,6 +187,31 @@ func (c *Config) fields(object *strictjson.Object) error {
 			return tensor.Bad("field %q is %v", f.name, err)
 		}
 	}
+	return nil
+}
+
+// versions sets what versions of transformers read differently.
+func (c *Config) versions(object *strictjson.Object) error {
+	c.AttentionWindowSize4 = c.AttentionWindowSize
+	if v, ok := object.Get(SlidingWindow); ok {
+		if err := assign(&c.AttentionWindowSize, v); err != nil {
+			return tensor.Bad("field %q is %v", SlidingWindow, err)
+		}
+	}
+	for _, name := range FloatFields {
+		v, _ := object.Get(name)
+		if !IsInteger(v) {
+			continue
+		}
+		var x float64
+		if err := assign(&x, v); err != nil {
+			return tensor.Bad("field %q is %v", name, err)
+		}
+		c.Integers[name] = x
+	}
+	fields := map[string]any{}
+	flatten(fields, "", object)
+	c.Notes = Notes(fields)
 	return nil
 }
 
@@ -271,10 +311,14 @@ func assign(to, v any) error {
 // Layers returns the type of each layer. transformers repeats BlockTypes 100 times and takes the first NumHiddenLayers
 // of them. If the pattern is too short, there are fewer.
 func (c *Config) Layers() []string {
+	return repeat(c.BlockTypes, c.NumHiddenLayers)
+}
+
+func repeat(pattern []string, n int64) []string {
 	const repeats = 100
-	layers := make([]string, min(c.NumHiddenLayers, repeats*int64(len(c.BlockTypes))))
+	layers := make([]string, max(0, min(n, repeats*int64(len(pattern)))))
 	for i := range layers {
-		layers[i] = c.BlockTypes[i%len(c.BlockTypes)]
+		layers[i] = pattern[i%len(pattern)]
 	}
 	return layers
 }

@@ -78,6 +78,18 @@ func (d *differ) configOf(s *side) (fields configFields, complete bool, err erro
 	} else if err != nil {
 		return nil, false, err
 	}
+	var ignored []string
+	for _, field := range hfconfig.Ignored {
+		if _, ok := raw[field]; ok {
+			ignored = append(ignored, field)
+		}
+	}
+	if len(ignored) > 0 {
+		d.note("%s: transformers 4.57 and 5.23 ignore %s", storage.Path(source, name), strings.Join(ignored, ", "))
+	}
+	for _, note := range h.Notes {
+		d.note("%s: %s", storage.Path(source, name), note)
+	}
 	return familyFields(h, raw), true, nil
 }
 
@@ -141,7 +153,7 @@ var defaults = map[string]bool{"attention_dropout": true, "pad_token_id": true, 
 var readElsewhere = map[string]bool{
 	"lru_width": true, "conv1d_width": true, "attention_window_size": true, "sliding_window": true, "head_dim": true,
 	"rope_parameters.rope_theta": true, "rope_parameters.partial_rotary_factor": true, "rope_parameters.rope_type": true,
-	"rope_scaling": true, "quantization_config": true,
+	"rope_scaling": true, "quantization_config": true, "_block_types": true, "embeddings_scale_by_sqrt_dim": true,
 }
 
 // irrelevant are fields that do not change what a model computes or how its tokens are read: who wrote the

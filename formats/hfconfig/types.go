@@ -1,0 +1,72 @@
+package hfconfig
+
+import (
+	"encoding/json"
+	"slices"
+)
+
+// fieldTypes are the types that transformers 5.23 demands of fields; it refuses to load a config.json with others. Fields that are
+// not here it takes as they are (measured: head_dim, dtype, architectures, rope_parameters.rope_theta, and sliding_window).
+var fieldTypes = []struct {
+	name  string
+	types []string // of Python
+}{
+	{"vocab_size", []string{"int"}},
+	{"hidden_size", []string{"int"}},
+	{"intermediate_size", []string{"int"}},
+	{"num_hidden_layers", []string{"int"}},
+	{"num_attention_heads", []string{"int"}},
+	{"num_key_value_heads", []string{"int", "None"}},
+	{"lru_width", []string{"int", "None"}},
+	{"attention_window_size", []string{"int"}},
+	{"conv1d_width", []string{"int"}},
+	{"logits_soft_cap", []string{"float"}},
+	{"rms_norm_eps", []string{"float"}},
+	{"w_init_variance_scale", []string{"float"}},
+	{"attention_dropout", []string{"float", "int"}},
+	{"hidden_activation", []string{"str"}},
+	{"use_cache", []string{"bool"}},
+	{"attention_bias", []string{"bool"}},
+	{"tie_word_embeddings", []string{"bool"}},
+	{"pad_token_id", []string{"int", "None"}},
+	{"bos_token_id", []string{"int", "None"}},
+	{"eos_token_id", []string{"int", "list", "None"}},
+	{"block_types", []string{"list"}},
+}
+
+// TypeError is a field of a type with which transformers 5.23 refuses to load a config.json.
+type TypeError struct {
+	Field string
+	Types []string // that transformers 5.23 takes, by their names in Python
+}
+
+// TypeErrors returns the fields with such types. fields are those of the function Fields.
+func TypeErrors(fields map[string]any) []TypeError {
+	var out []TypeError
+	for _, f := range fieldTypes {
+		if value, ok := fields[f.name]; ok && !slices.Contains(f.types, pythonType(value)) {
+			out = append(out, TypeError{f.name, f.types})
+		}
+	}
+	return out
+}
+
+// pythonType returns the type to which Python's json module decodes a value.
+func pythonType(value any) string {
+	switch value.(type) {
+	case nil:
+		return "None"
+	case bool:
+		return "bool"
+	case string:
+		return "str"
+	case []any:
+		return "list"
+	case json.Number:
+		if IsInteger(value) {
+			return "int"
+		}
+		return "float"
+	}
+	return "dict"
+}

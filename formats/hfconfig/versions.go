@@ -1,0 +1,87 @@
+package hfconfig
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
+)
+
+// SlidingWindow is the other name of attention_window_size. transformers 5.23 takes its value whether attention_window_size is there
+// or not, and before or after it (attribute_map of RecurrentGemmaConfig); transformers 4.57 ignores it.
+const SlidingWindow = "sliding_window"
+
+// WindowNames are the names of the attention window. transformers 5.23 takes the first of them that is there.
+var WindowNames = []string{SlidingWindow, "attention_window_size"}
+
+// DefaultWindow is the attention window of a file that does not state any.
+const DefaultWindow = 2048
+
+// FloatFields are the fields that transformers 5.23 refuses to read from an integer.
+var FloatFields = []string{"logits_soft_cap", "rms_norm_eps", "w_init_variance_scale"}
+
+// Ignored are fields that transformers 4.40 wrote, and that transformers 4.57 and 5.23 ignore.
+var Ignored = []string{"_block_types", "embeddings_scale_by_sqrt_dim"}
+
+// IsInteger reports whether a JSON value is a number without fraction and exponent, which Python reads as an int.
+func IsInteger(value any) bool {
+	n, ok := value.(json.Number)
+	return ok && !strings.ContainsAny(string(n), ".eE")
+}
+
+// Notes says where transformers 4.57 and 5.23 read the fields of a config.json differently, and which fields they ignore although
+// these state another model. fields are those of the function Fields.
+func Notes(fields map[string]any) []string {
+	var notes []string
+	if alias, ok := fields[SlidingWindow].(json.Number); ok {
+		old, isThere := fields["attention_window_size"]
+		if !isThere {
+			notes = append(notes, fmt.Sprintf("sliding_window is %s, which transformers 5.23 takes as the attention window; 4.57 ignores it and takes its default, %d", alias, DefaultWindow))
+		} else if old != alias {
+			notes = append(notes, fmt.Sprintf("sliding_window is %s, which transformers 5.23 takes as the attention window; 4.57 ignores it and takes attention_window_size, %s",
+				alias, strictjson.Describe(old)))
+		}
+	}
+	for _, name := range FloatFields {
+		if IsInteger(fields[name]) {
+			notes = append(notes, fmt.Sprintf("%s is written as the integer %s, which transformers 5.23 refuses and 4.57 reads; %s.0 is meant", name, fields[name], fields[name]))
+		}
+	}
+	if note := ignoredPattern(fields); note != "" {
+		notes = append(notes, note)
+	}
+	if fields["embeddings_scale_by_sqrt_dim"] == false {
+		notes = append(notes, "embeddings_scale_by_sqrt_dim is false, which transformers 4.57 and 5.23 ignore: they multiply embeddings by sqrt(hidden_size)")
+	}
+	return notes
+}
+
+// ignoredPattern says that _block_types states other blocks than transformers takes; "" if it does not.
+func ignoredPattern(fields map[string]any) string {
+	stated, ok := fields["_block_types"].([]any)
+	if !ok {
+		return ""
+	}
+	taken, from := defaultBlocks, "the default pattern"
+	if list, ok := fields["block_types"].([]any); ok {
+		taken, from = words(list), "block_types"
+	}
+	layers := int64(defaultLayers)
+	if n, ok := strictjson.Int(fields["num_hidden_layers"]); ok {
+		layers = n
+	}
+	if slices.Equal(repeat(words(stated), layers), repeat(taken, layers)) {
+		return ""
+	}
+	return fmt.Sprintf("_block_types is [%s], which transformers 4.57 and 5.23 ignore: they take %s, [%s]", strings.Join(words(stated), " "), from, strings.Join(taken, " "))
+}
+
+func words(list []any) []string {
+	var out []string
+	for _, item := range list {
+		out = append(out, fmt.Sprint(item))
+	}
+	return out
+}
