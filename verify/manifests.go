@@ -30,19 +30,19 @@ func (r *run) checkManifests() error {
 			summary.add(c.field+" is wrong: "+strings.Join(c.wrong, ", "), true)
 		}
 	}
-	made, path, err := r.readManifest(r.converted, &summary)
+	record, path, err := r.readManifest(r.converted, &summary)
 	if err != nil {
 		return err
 	}
-	if made == nil {
+	if record == nil {
 		summary.finish()
 		return nil
 	}
-	if made.Adapter != nil && r.options.Adapter == nil {
-		r.verdict.MissingAdapter = made.Adapter.Name
-		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source, but no adapter was given", filepath.Base(path), made.Adapter.Name))
+	if record.Adapter != nil && r.options.Adapter == nil {
+		r.verdict.MissingAdapter = record.Adapter.Name
+		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source, but no adapter was given", filepath.Base(path), record.Adapter.Name))
 	}
-	c := manifestCheck{Manifest: made, field: filepath.Base(path), section: s}
+	c := manifestCheck{Manifest: record, field: filepath.Base(path), section: s}
 	c.checkLayout(r.plan)
 	c.checkSettings(r.plan)
 	c.checkForm(r.plan, writtenWindow(r.converted))

@@ -16,7 +16,7 @@ type Verdict struct {
 	Same      bool     `json:"same"`                // no check found anything wrong
 	Griffin   string   `json:"griffin"`             // version of the tool
 	Source    *Subject `json:"source,omitempty"`    // the original, or the only checkpoint
-	Converted *Subject `json:"converted,omitempty"` // what was made of it
+	Converted *Subject `json:"converted,omitempty"` // what was converted from it
 	Adapter   string   `json:"adapter,omitempty"`   // path of the adapter that was merged into the source
 	Golden    string   `json:"golden,omitempty"`    // path of the fixture
 

@@ -59,7 +59,7 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 		if _, err := w.WriteAt(layout.Files[0].Header, 0); err != nil {
 			return err
 		}
-		r.file, r.places = w, layout.Ranges
+		r.file, r.ranges = w, layout.Ranges
 		return r.record(ctx)
 	})
 	if err != nil {
@@ -76,9 +76,9 @@ type recorder struct {
 	options RecordOptions
 
 	specs  []tensor.Spec
-	index  map[string]int // of a tensor in specs and places, by name
+	index  map[string]int // of a tensor in specs and ranges, by name
 	file   io.WriterAt
-	places []safetensors.Range
+	ranges []safetensors.Range
 	buffer []byte
 }
 
@@ -196,7 +196,7 @@ func (r *recorder) floats(name string, first int, a *reference.Activations) erro
 				binary.LittleEndian.PutUint32(p[4*k:], math.Float32bits(float32(x)))
 			}
 		}
-		if _, err := r.file.WriteAt(p, r.places[i].Offset+4*int64(first+from)); err != nil {
+		if _, err := r.file.WriteAt(p, r.ranges[i].Offset+4*int64(first+from)); err != nil {
 			return err
 		}
 	}
@@ -209,6 +209,6 @@ func (r *recorder) integers(name string, values []int32) error {
 	for _, v := range values {
 		p = binary.LittleEndian.AppendUint32(p, uint32(v))
 	}
-	_, err := r.file.WriteAt(p, r.places[r.index[name]].Offset)
+	_, err := r.file.WriteAt(p, r.ranges[r.index[name]].Offset)
 	return err
 }
