@@ -50,7 +50,7 @@ func Open(source fs.FS, name string, step int64) (*tensor.Checkpoint, error) {
 func Detect(source fs.FS, name string) bool {
 	dir, closer, err := openDirectory(source, name)
 	if err != nil {
-		return errors.As(err, new(*tensor.FormatError)) // unfinished
+		return !errors.Is(err, fs.ErrNotExist) // unfinished, or not readable: Open says so
 	}
 	defer closer.Close()
 	_, err = finder{dir}.find(Newest)
