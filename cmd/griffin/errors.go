@@ -7,16 +7,21 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/reference/generate"
 	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 )
 
 // Exit statuses. They are an interface that scripts rely on.
@@ -95,4 +100,107 @@ func exitCode(err error) int {
 func is[E error](err error) bool {
 	var e E
 	return errors.As(err, &e)
+}
+
+// hintOf returns what the user can do about an error, "" for nothing. Only hints name flags.
+func hintOf(err error) string {
+	var usage *usageError
+	var chat *huggingface.ChatError
+	var option *model.OptionError
+	var diffOption *diff.OptionError
+	var format *tensor.FormatError
+	var fault *task.PanicError
+	var output *storage.OutputError
+	switch {
+	case isNetwork(err):
+		return networkHint(err)
+	case errors.As(err, &fault):
+		return "please report this, with the command that led to it"
+	case errors.As(err, &usage):
+		return usage.hint
+	case errors.As(err, &chat) && chat.Tokenizer == "":
+		return "give the tokenizer with --tokenizer FILE"
+	case errors.As(err, &option):
+		return optionHint(option)
+	case errors.As(err, &diffOption):
+		return diffHints[diffOption.Option]
+	case errors.Is(err, golden.ErrNotFixture):
+		return "griffin golden writes fixtures; griffin golden --capture-script prints a Python script that writes them"
+	case errors.As(err, &output):
+		return outputHints[output.Reason]
+	case errors.Is(err, fs.ErrExist):
+		return "use --overwrite to replace it (only on success)"
+	case errors.As(err, &format):
+		return formatHint(format)
+	}
+	return ""
+}
+
+// optionFlags are the flags that set the options of the libraries.
+var optionFlags = map[string]string{
+	"Name": "--model", "Preset": "--preset", "To": "--to", "DType": "--dtype", "MatchRuntime": "--match-runtime",
+	"AttentionWindow": "--attention-window N", "LogitsSoftCap": "--logits-soft-cap X", "EmbeddingScale": "--embedding-scale=true|false",
+}
+
+// optionHint returns what to do about an option of the library.
+func optionHint(e *model.OptionError) string {
+	switch {
+	case e.Option == "Preset" && len(e.Accepted) == 0:
+		return "give the settings one by one: --attention-window N --logits-soft-cap X --embedding-scale=true|false"
+	case len(e.Missing) > 0:
+		var flags []string
+		for _, name := range e.Missing {
+			flags = append(flags, optionFlags[name])
+		}
+		return "add " + strings.Join(flags, " ") + "; RecurrentGemma has a window of 2048, a soft cap of 30 and scaled embeddings, the models of the paper have a window of 1024, no cap and no scale"
+	case len(e.Accepted) > 0 && optionFlags[e.Option] != "":
+		return optionFlags[e.Option] + " takes " + tensor.JoinNames(e.Accepted)
+	}
+	return e.Hint
+}
+
+// formatHints say what to do on the command line about checkpoints that were refused for a reason.
+var formatHints = map[tensor.Reason]string{
+	formats.ReasonUnreadable:   "--skip-unreadable leaves such tensors out",
+	formats.ReasonTokenizer:    "give the weights; the tokenizer goes to --tokenizer",
+	model.ReasonSeveralModels:  "--model NAME selects one of them",
+	model.ReasonExtraTensors:   "--extra keep copies tensors that are not parameters of the family",
+	convert.ReasonInexact:      "--allow-inexact writes the nearest form",
+	convert.ReasonInexactF16:   "--dtype bfloat16 and --dtype float32 have an exact form; --allow-inexact writes this one",
+	convert.ReasonUnderflow:    "use another --dtype; --allow-inexact writes them rounded",
+	convert.ReasonDivideF64:    "use --dtype float32",
+	generate.ReasonOtherModel:  "a state continues with the checkpoint, settings, --semantics and --arithmetic that it was written with",
+	generate.ReasonNotState:    "griffin generate --state-out writes states",
+	convert.ReasonSeparateHead: "--extra keep writes the head beside the model, where the original implementations ignore it",
+}
+
+// formatHint returns what to do about a checkpoint.
+func formatHint(e *tensor.FormatError) string {
+	switch e.Reason {
+	case model.ReasonAdapter:
+		return fmt.Sprintf("griffin convert --adapter %s BASE DST merges it into its base", e.File)
+	case model.ReasonNotOfFamily:
+		return "griffin inspect shows the names; " + e.Hint
+	}
+	if hint, ok := formatHints[e.Reason]; ok {
+		return hint
+	}
+	return e.Hint
+}
+
+// diffHints say how to use the options of diff.
+var diffHints = map[diff.Option]string{
+	diff.OptionOnly:      "--only takes a pattern for whole names; * matches any characters, dots included",
+	diff.OptionMap:       "a line of --map is PATTERN -> NAME; the n-th * of NAME is replaced by what the n-th * of PATTERN matched",
+	diff.OptionTolerance: "--tolerance takes abs=NUMBER, rel=NUMBER, ulp=COUNT, or several of them with commas: abs=1e-6,rel=1e-3",
+}
+
+// outputHints say where else an output can go.
+var outputHints = map[storage.OutputReason]string{
+	storage.OutputIsSource:     "write to another file",
+	storage.OutputIsDirectory:  "name a file",
+	storage.OutputIsSpecial:    "use a destination that can be renamed into place",
+	storage.OutputIsMountPoint: "name a file or directory below it",
+	storage.OutputHasOthers:    "move it elsewhere, or use another destination",
+	storage.OutputNoCheckpoint: "remove it yourself, or use another destination",
 }

@@ -7,7 +7,7 @@
 // is shown on a terminal only.
 //
 // Libraries return typed errors that never name a flag. File errors.go maps them to exit statuses,
-// and hints.go says what to do about them on the command line.
+// and says what to do about them on the command line.
 //
 // README.md has the reference of all commands. "go test -update" writes it from the declarations.
 package main

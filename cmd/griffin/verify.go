@@ -2,15 +2,20 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify"
+	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -154,4 +159,91 @@ func printVerdict(c *cli.Context, v *verify.Verdict) error {
 	facts := slices.DeleteFunc(slices.Clone(v.Runtime.Facts), func(f runtime.Fact) bool { return f.Runtime != v.Runtime.Runtime })
 	fmt.Fprintln(c.App.Writer)
 	return printFacts(c.App.Writer, facts)
+}
+
+// verdictFiles are the files that verify writes, by flag.
+var verdictFiles = []struct {
+	flag  string
+	write func(path string, v *verify.Verdict, command []string) error
+}{{"report", report.WriteVerdict}, {"card", report.WriteCard}}
+
+func verdictFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "report", Usage: "write an HTML page with plots to `FILE`"},
+		&cli.StringFlag{Name: "card", Usage: "write the verification card, a JSON record to publish beside the model, to `FILE`"},
+	}
+}
+
+// checkVerdictFiles refuses files that cannot be written, before anything is read.
+func checkVerdictFiles(c *cli.Context, reads ...string) error {
+	for _, f := range verdictFiles {
+		if err := checkOutputFlag(c, f.flag, reads...); err != nil {
+			return err
+		}
+	}
+	if r := c.String("report"); r != "" && filepath.Clean(r) == filepath.Clean(c.String("card")) {
+		return usagef("--report and --card name the same file")
+	}
+	return nil
+}
+
+// writesVerdictFiles reports whether verify is to write any files.
+func writesVerdictFiles(c *cli.Context) bool {
+	return c.String("report") != "" || c.String("card") != ""
+}
+
+// writeVerdictFiles writes the files that the flags name, whatever the verdict is.
+func writeVerdictFiles(c *cli.Context, v *verify.Verdict) error {
+	for _, f := range verdictFiles {
+		if path := c.String(f.flag); path != "" {
+			if err := f.write(path, v, commandLine()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// explainRuntime prints what each runtime computes with a model. It reads no weights but those of an
+// output head.
+func explainRuntime(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef("--explain-runtime takes one checkpoint, got %s", plural(int64(c.NArg()), "path"))
+	}
+	m, err := openModel(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	defer m.Checkpoint.Close()
+	facts := m.Facts()
+	if c.IsSet("runtime") {
+		facts = slices.DeleteFunc(facts, func(f runtime.Fact) bool { return f.Runtime != c.String("runtime") })
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, facts)
+	}
+	if w := m.Window(); w != nil {
+		fmt.Fprintf(c.App.Writer, "%s\n\n", w.Summary)
+	}
+	if err := printFacts(c.App.Writer, facts); err != nil {
+		return err
+	}
+	if w := m.Original.AttentionWindow; m.Config.Has(model.Attention) && m.Config.AttentionWindow == w {
+		fmt.Fprintf(c.App.Writer, "\ngriffin convert --match-runtime transformers5 writes attention_window_size %d, with which transformers 5 attends to the same tokens as the original\n", w+1)
+	}
+	return nil
+}
+
+// printFacts prints a table of facts.
+func printFacts(to io.Writer, facts []runtime.Fact) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "RUNTIME\tPROMPT\tCACHE\tAS THE ORIGINAL\tWHAT IT DOES")
+	for _, f := range facts {
+		same := "no"
+		if f.AsOrig {
+			same = "yes"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.Runtime, f.Prompt, f.Cache, same, f.Does)
+	}
+	return w.Flush()
 }

@@ -13,7 +13,7 @@ const (
 
 // largePackages may have more than maxFiles files: each has one subject with many cases, such as the
 // codecs and metadata versions of zarr.
-var largePackages = []string{"cmd/griffin", "formats/orbax/zarr", "formats/storage", "formats/torch", "reference", "verify/diff/explain"}
+var largePackages = []string{"formats/orbax/zarr", "formats/storage", "formats/torch", "reference", "verify/diff/explain"}
 
 // largeTypes may have more than maxMethods methods. Each entry gives the reason.
 var largeTypes = map[string]string{
