@@ -67,7 +67,7 @@ func newObject(size int) *object {
 }
 
 func quick() remote.Options {
-	return remote.Options{Memory: 16 << 20, Backoff: time.Microsecond, Attempts: 4, Stall: 100 * time.Millisecond}
+	return remote.Options{Memory: 16 << 20, Backoff: time.Microsecond, Attempts: 4, Stall: 20 * time.Second}
 }
 
 func open(t *testing.T, o *object, options remote.Options) *remote.File {
@@ -281,7 +281,9 @@ func TestStall(t *testing.T) {
 		return n, nil
 	}
 	silent := &silentObject{o}
-	f := remote.NewPool(t.Context(), quick()).NewNode("test://file", 1<<20, silent, nil).Open("file")
+	options := quick()
+	options.Stall = 100 * time.Millisecond
+	f := remote.NewPool(t.Context(), options).NewNode("test://file", 1<<20, silent, nil).Open("file")
 	checkRead(t, f, o, 0, 1<<20)
 	if got := o.bytes.Load(); got != 1<<20 {
 		t.Errorf("%d bytes were fetched", got)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +18,16 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage/web"
 )
 
-func options(t *testing.T) web.Options {
-	return web.Options{Pool: remote.NewPool(t.Context(), remote.Options{Backoff: time.Microsecond, Attempts: 4, Stall: 200 * time.Millisecond})}
+func options(t *testing.T) web.Options { return optionsFor(t, storagetest.None) }
+
+// optionsFor are options for a fault. A machine that is busy is silent for long, so that only the fault
+// that is silence has a short limit.
+func optionsFor(t *testing.T, fault storagetest.Fault) web.Options {
+	stall := 20 * time.Second
+	if fault == storagetest.Stall {
+		stall = 200 * time.Millisecond
+	}
+	return web.Options{Pool: remote.NewPool(t.Context(), remote.Options{Backoff: time.Microsecond, Attempts: 4, Stall: stall})}
 }
 
 func content(size int) []byte {
@@ -87,7 +96,7 @@ func TestFaults(t *testing.T) {
 				}
 				return storagetest.None
 			}})
-			got, err := read(address+"/dir/model.bin", options(t))
+			got, err := read(address+"/dir/model.bin", optionsFor(t, tt.fault))
 			right, reason := err == nil && bytes.Equal(got, all), reasonOf(err)
 			if always && (right != (tt.always == "") || reason != tt.always) || !always && !right && (tt.once == "" || reason != tt.once) {
 				t.Errorf("%s, always %t: %v, right %t", name, always, err, right)
@@ -102,8 +111,8 @@ func TestFaults(t *testing.T) {
 // What is wrong with the first answer already is an error of Open.
 func TestRefusals(t *testing.T) {
 	files := storagetest.NewFiles(map[string][]byte{"small": content(1000), "large": content(17 << 20), "empty": {}, "whole": content(100_000)})
-	fault := storagetest.None
-	address := storagetest.Start(t, &storagetest.Faulty{Handler: files, Fault: func(*http.Request) storagetest.Fault { return fault }})
+	var fault atomic.Value // a handler can outlive its request
+	address := storagetest.Start(t, &storagetest.Faulty{Handler: files, Fault: func(*http.Request) storagetest.Fault { return fault.Load().(storagetest.Fault) }})
 	for _, tt := range []struct {
 		name  string
 		fault storagetest.Fault
@@ -126,8 +135,8 @@ func TestRefusals(t *testing.T) {
 		{"whole", storagetest.Short, ""},
 		{"whole", storagetest.Stall, ""},
 	} {
-		fault = tt.fault
-		if _, err := read(address+"/"+tt.name, options(t)); reasonOf(err) != tt.want || (err == nil) != (tt.want == "") {
+		fault.Store(tt.fault)
+		if _, err := read(address+"/"+tt.name, optionsFor(t, tt.fault)); reasonOf(err) != tt.want || (err == nil) != (tt.want == "") {
 			t.Errorf("%s with fault %d: %v, want %q", tt.name, tt.fault, err, tt.want)
 		}
 	}
