@@ -70,12 +70,12 @@ func (g *merger) promised(config *peft.Config, rooted bool) []promise {
 	add := func(name string, matrix bool) {
 		module := name[:max(strings.LastIndexByte(name, '.'), 0)]
 		isWeight := strings.HasSuffix(name, ".weight")
-		switch bias := strings.Contains(name, "bias"); {
+		switch isBias := strings.HasSuffix(name, ".bias"); { // PEFT saves no other biases, such as those of the gates
 		case config.Saves(module):
 			out = append(out, promise{name, "modules_to_save", true})
 		case isWeight && matrix && config.TargetsKnown() && config.Adapts(module):
 			out = append(out, promise{name, "target_modules", false})
-		case bias && (config.Bias == "all" || config.Bias == "lora_only" && strings.HasSuffix(name, ".bias") && config.TargetsKnown() && config.Adapts(module)):
+		case isBias && (config.Bias == "all" || config.Bias == "lora_only" && config.TargetsKnown() && config.Adapts(module)):
 			out = append(out, promise{name, "bias", true})
 		}
 	}

@@ -52,19 +52,27 @@ class Scene:
         self.seconds = time.monotonic() - started
         self.correct, self.is_file = content(self.root), os.path.isfile(self.destination)
         self.names = sorted(os.listdir(self.root))
+        self.earlier = f"{root}/earlier"
+        if not self.is_file:
+            os.rename(self.destination, self.earlier)
         self.reset()
         self.put_old()
         self.old = content(self.root)
 
     def put_old(self):
-        """Creates the destination that is to be overwritten."""
-        paths = [self.destination, self.destination + SIDECAR]
-        if not self.is_file:
-            os.makedirs(self.destination)
-            paths = [f"{self.destination}/notes.txt"]
-        for path in paths:
-            with open(path, "w") as f:
-                f.write(f"existing destination: {os.path.basename(path)}\n")
+        """Creates the destination that is to be overwritten: an earlier conversion, which is not quite the same."""
+        if self.is_file:
+            for path in (self.destination, self.destination + SIDECAR):
+                with open(path, "w") as f:
+                    f.write(f"existing destination: {os.path.basename(path)}\n")
+            return
+        shutil.copytree(self.earlier, self.destination, copy_function=os.link)
+        record = f"{self.destination}/conversion.json"
+        with open(record) as f:
+            text = f.read()
+        os.remove(record)  # it is a link
+        with open(record, "w") as f:
+            f.write(text + "\n")
 
     def states(self, *complete):
         """The states that a destination may have: the complete ones, and for a file those between two steps."""
