@@ -4,7 +4,6 @@
 package source
 
 import (
-	"hash/crc32"
 	"io"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -15,10 +14,10 @@ import (
 // A tensor that lies uncompressed in a file can be read from there, in any order, through Layout.
 // Every tensor can be read through ReadAt.
 type Reader struct {
-	watched *tensor.Tensor  // its data computes sums
-	layout  *tensor.Strided // of watched; nil if it has to be decoded
-	crc     *rangeCRC       // nil if the checksum, if any, is not computed from what is read
-	cursor  *tensor.Cursor  // of watched
+	watched *tensor.Tensor        // its data computes sums
+	layout  *tensor.Strided       // of watched; nil if it has to be decoded
+	crc     *tensor.ChecksumStore // nil if the checksum, if any, is not computed from what is read
+	cursor  *tensor.Cursor        // of watched
 }
 
 // Open returns a Reader of t. It checks t's checksum at once if that cannot be computed from the
@@ -31,22 +30,22 @@ func Open(t *tensor.Tensor, digest *Digest) (*Reader, error) {
 	r := &Reader{watched: &tensor.Tensor{Name: t.Name, DType: t.DType, Shape: t.Shape}}
 	data := t.Data
 	if summed, ok := t.Data.(tensor.Checksummed); ok && layout != nil {
-		r.crc = &rangeCRC{of: summed}
-		r.crc.next, r.crc.left, r.crc.want = summed.Checksum()
+		r.crc = tensor.NewChecksumStore(layout.Store, summed)
 	} else if c, ok := t.Data.(tensor.Checker); ok {
 		if err := c.Check(); err != nil {
 			return nil, r.name(err)
 		}
 	}
 	if layout != nil {
-		store := &store{ReaderAt: layout.Store, crc: r.crc}
-		if first, length, ok := layout.Contiguous(); ok && digest != nil {
-			store.digest, store.first, store.length = digest, first, length
-			digest = nil // the store feeds it
+		watched, wrapped := *layout, r.crc != nil
+		if wrapped {
+			watched.Store = r.crc
 		}
-		if store.crc != nil || store.digest != nil {
-			watched := *layout
-			watched.Store = store
+		if first, length, ok := layout.Contiguous(); ok && digest != nil {
+			watched.Store = &digestedStore{watched.Store, digest, first, length}
+			digest, wrapped = nil, true // the store feeds it
+		}
+		if wrapped {
 			layout, data = &watched, &watched
 		}
 		r.layout = layout
@@ -77,7 +76,7 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 func (r *Reader) Finish() error {
 	err := r.cursor.Finish()
 	if err == nil && r.crc != nil {
-		err = r.crc.finish()
+		err = r.crc.Finish()
 	}
 	return r.name(err)
 }
@@ -93,54 +92,20 @@ func (r *Reader) name(err error) error {
 // Close releases the stream.
 func (r *Reader) Close() error { return r.cursor.Close() }
 
-// store is the file in which a tensor lies. It computes sums of what is read.
-type store struct {
+// digestedStore is the file in which a tensor lies. It feeds a digest with what is read of the tensor.
+type digestedStore struct {
 	io.ReaderAt
-	crc *rangeCRC // nil for none
-
-	digest        *Digest // nil for none
-	first, length int64   // the tensor's bytes
+	digest        *Digest
+	first, length int64 // the tensor's bytes
 }
 
 // ReadAt implements io.ReaderAt.
-func (s *store) ReadAt(p []byte, off int64) (int, error) {
+func (s *digestedStore) ReadAt(p []byte, off int64) (int, error) {
 	n, err := s.ReaderAt.ReadAt(p, off)
-	if s.crc != nil {
-		s.crc.feed(off, p[:n])
-	}
-	if at := off - s.first; s.digest != nil && at >= 0 && at < s.length {
+	if at := off - s.first; at >= 0 && at < s.length {
 		s.digest.Feed(at, p[:min(int64(n), s.length-at)])
 	}
 	return n, err
-}
-
-// rangeCRC computes the checksum of a range of a file that is read in order, as nearly all are.
-type rangeCRC struct {
-	of         tensor.Checksummed
-	next, left int64 // bytes of the range that are not in crc yet
-	crc, want  uint32
-}
-
-// feed adds bytes that were read at an offset of the file. Bytes out of order are left out.
-func (c *rangeCRC) feed(off int64, p []byte) {
-	if off == c.next {
-		n := min(int64(len(p)), c.left)
-		c.crc = crc32.Update(c.crc, crc32.IEEETable, p[:n])
-		c.next += n
-		c.left -= n
-	}
-}
-
-// finish checks the checksum, from the file if not all of the range was read in order.
-func (c *rangeCRC) finish() error {
-	if c.left == 0 && c.crc == c.want {
-		c.of.Passed()
-		return nil
-	}
-	if err := c.of.Check(); err != nil || c.left > 0 {
-		return err
-	}
-	return tensor.Bad("the file changes while it is being read")
 }
 
 // digested is Data whose streams feed a digest.

@@ -1,9 +1,6 @@
 package assemble
 
 import (
-	"hash/crc32"
-	"io"
-
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -12,10 +9,10 @@ type chunk struct {
 	whole  *whole
 	index  int32
 	box    Box
-	left   int64           // elements that were not read yet
-	layout *tensor.Strided // nil if the chunk has to be decoded
-	cursor *tensor.Cursor  // for that
-	sum    *runningSum     // nil if the checksum, if any, is known already
+	left   int64                 // elements that were not read yet
+	layout *tensor.Strided       // nil if the chunk has to be decoded
+	cursor *tensor.Cursor        // for that
+	sum    *tensor.ChecksumStore // nil if the checksum, if any, is known already
 }
 
 // openChunk returns the chunk at that index, whose elements t has. If it is not read from its beginning
@@ -31,7 +28,7 @@ func openChunk(w *whole, index int32, t *tensor.Tensor, box Box, fromStart bool)
 	switch {
 	case !checks || w.isGood(index):
 	case ok && sums && fromStart:
-		c.sum = newRunningSum(layout.Store, summed)
+		c.sum = tensor.NewChecksumStore(layout.Store, summed)
 		watched := *layout
 		watched.Store = c.sum
 		layout = &watched
@@ -80,7 +77,7 @@ func (c *chunk) finish() error {
 	if c.sum == nil {
 		return nil
 	}
-	err := c.sum.finish()
+	err := c.sum.Finish()
 	if err == nil {
 		c.whole.markGood(c.index)
 	}
@@ -91,42 +88,4 @@ func (c *chunk) close() {
 	if c.cursor != nil {
 		c.cursor.Close()
 	}
-}
-
-// runningSum computes the checksum of a range of a file that is read in order.
-type runningSum struct {
-	io.ReaderAt
-	of         tensor.Checksummed
-	next, left int64 // bytes of the range that are not in crc yet
-	crc, want  uint32
-}
-
-func newRunningSum(store io.ReaderAt, of tensor.Checksummed) *runningSum {
-	s := &runningSum{ReaderAt: store, of: of}
-	s.next, s.left, s.want = of.Checksum()
-	return s
-}
-
-// ReadAt implements io.ReaderAt.
-func (s *runningSum) ReadAt(p []byte, off int64) (int, error) {
-	n, err := s.ReaderAt.ReadAt(p, off)
-	if off == s.next {
-		read := min(int64(n), s.left)
-		s.crc = crc32.Update(s.crc, crc32.IEEETable, p[:read])
-		s.next += read
-		s.left -= read
-	}
-	return n, err
-}
-
-// finish checks the checksum, from the file if not all of the range was read in order.
-func (s *runningSum) finish() error {
-	if s.left == 0 && s.crc == s.want {
-		s.of.Passed()
-		return nil
-	}
-	if err := s.of.Check(); err != nil || s.left > 0 {
-		return err
-	}
-	return tensor.Bad("the file changes while it is being read")
 }

@@ -1,0 +1,47 @@
+package tensor
+
+import (
+	"hash/crc32"
+	"io"
+)
+
+// ChecksumStore is the Store of a tensor's Layout. It computes the checksum that the tensor's data carries
+// from what is read, if that is read in order, as it nearly always is.
+type ChecksumStore struct {
+	io.ReaderAt
+	of         Checksummed
+	next, left int64 // bytes of the range that are not in crc yet
+	crc, want  uint32
+}
+
+// NewChecksumStore returns the store through which data of that checksum is to be read.
+func NewChecksumStore(store io.ReaderAt, of Checksummed) *ChecksumStore {
+	s := &ChecksumStore{ReaderAt: store, of: of}
+	s.next, s.left, s.want = of.Checksum()
+	return s
+}
+
+// ReadAt implements io.ReaderAt. Bytes that are read out of order do not count for the checksum.
+func (s *ChecksumStore) ReadAt(p []byte, off int64) (int, error) {
+	n, err := s.ReaderAt.ReadAt(p, off)
+	if off == s.next {
+		read := min(int64(n), s.left)
+		s.crc = crc32.Update(s.crc, crc32.IEEETable, p[:read])
+		s.next += read
+		s.left -= read
+	}
+	return n, err
+}
+
+// Finish reports a wrong checksum as a *FormatError. If not all of the range was read in order, the
+// data checks it by another reading.
+func (s *ChecksumStore) Finish() error {
+	if s.left == 0 && s.crc == s.want {
+		s.of.Passed()
+		return nil
+	}
+	if err := s.of.Check(); err != nil || s.left > 0 {
+		return err
+	}
+	return Bad("the file changes while it is being read")
+}
