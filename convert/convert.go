@@ -58,7 +58,7 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	return c.result, nil
 }
 
-// conversion is a conversion of which every file is known.
+// conversion is one call of Convert after planning: every file of the destination is known.
 type conversion struct {
 	options Options
 	plan    *Plan

@@ -50,7 +50,7 @@ const (
 	document
 )
 
-// replaced are the files of which a converted directory has its own.
+// replaced lists the files that a conversion writes itself, so that they are not copied.
 var replaced = []string{hfconfig.Name, manifest.Name, "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json"}
 
 func sidecarOf(name string) sidecar {

@@ -16,8 +16,8 @@ type Configured struct {
 
 	// Config is what the checkpoint states. For a Hugging Face directory it is what transformers takes
 	// from config.json, and Original what the original implementation computes with the same model: a
-	// directory may be written with a larger attention window, or a soft cap that stands for none, so
-	// that transformers computes what the original does. Otherwise they are equal.
+	// directory may be written with a larger attention window, or a soft cap so large that it
+	// changes no logits, so that transformers computes what the original does. Otherwise they are equal.
 	Config, Original Config
 
 	Preset string // that gave settings, or ""
@@ -26,8 +26,8 @@ type Configured struct {
 	// if there is no record.
 	Form *manifest.HuggingFace
 
-	// NoCapRecorded reports whether Form records that the model has no soft cap, and Config.LogitsSoftCap
-	// stands for none.
+	// NoCapRecorded reports whether Form records that the model has no soft cap. Config.LogitsSoftCap is
+	// then a number so large that it changes no logits.
 	NoCapRecorded bool
 }
 

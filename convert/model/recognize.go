@@ -197,7 +197,7 @@ func (r recognizer) measure() {
 	r.Config = r.Family.Config(&r.sizes, blocks)
 }
 
-// blocksOf returns the numbers of the blocks in which a parameter may be; -1 stands for none.
+// blocksOf returns the numbers of the blocks in which a parameter may be, or only -1 if it is not part of a block.
 func (r recognizer) blocksOf(rule *Rule) []int {
 	if !rule.Scope.block {
 		return []int{-1}
@@ -205,7 +205,7 @@ func (r recognizer) blocksOf(rule *Rule) []int {
 	return r.blocks
 }
 
-// blockType returns the kind of which a block has the most tensors.
+// blockType returns the kind of a block: that to which most of its tensors belong.
 func (r recognizer) blockType(b int) BlockType {
 	count := map[BlockType]int{}
 	for i := range r.Family.Rules {
