@@ -13,39 +13,43 @@ import (
 //	p_t,h = softmax over the visible s of (q_t,h · k_s / sqrt(head_dim))
 //	out_t = W_o·concat_h(Σ_s p_t,h(s)·v_s) + b_o
 //
-// where batch.mask says which tokens are visible.
+// where batch.mask says which tokens are visible. A Variant may have several heads of keys and values, each for as many
+// consecutive query heads, and biases in q, k and v.
 func (e *engine[T]) attention(x []T, b *batch, block int, state *blockState[T], rope *rotation[T]) ([]T, error) {
 	width, head, n := e.config.Width, e.config.HeadDim(), b.tokens()
-	q, err := e.linear(x, n, block, ProjQ, width, width, false)
+	queries, shared, biased := e.config.QueryWidth(), e.config.KVWidth(), e.config.variant().AttentionBias
+	q, err := e.linear(x, n, block, ProjQ, width, queries, biased)
 	if err != nil {
 		return nil, err
 	}
-	k, err := e.linear(x, n, block, ProjK, width, head, false)
+	k, err := e.linear(x, n, block, ProjK, width, shared, biased)
 	if err != nil {
 		return nil, err
 	}
-	v, err := e.linear(x, n, block, ProjV, width, head, false)
+	v, err := e.linear(x, n, block, ProjV, width, shared, biased)
 	if err != nil {
 		return nil, err
 	}
-	e.ranges(n, width, func(from, to int) {
+	e.ranges(n, queries, func(from, to int) {
 		for t := from; t < to; t++ {
-			for h := range e.config.NumHeads {
-				rope.rotate(&e.ops, q[t*width+h*head:][:head], t)
+			for h := 0; h < queries; h += head {
+				rope.rotate(&e.ops, q[t*queries+h:][:head], t)
 			}
-			rope.rotate(&e.ops, k[t*head:][:head], t)
+			for h := 0; h < shared; h += head {
+				rope.rotate(&e.ops, k[t*shared+h:][:head], t)
+			}
 		}
 	})
-	mixed := e.take(n * width)
+	mixed := e.take(n * queries)
 	for r := range b.rows {
 		at := r * b.length
-		keys := state.keys[r].extend(k[at*head:][:b.length*head], b.seen[r])
-		values := state.values[r].extend(v[at*head:][:b.length*head], b.seen[r])
-		e.attend(mixed[at*width:], q[at*width:], keys, values, b.mask.firstKey[at:][:b.length], b.seen[r])
+		keys := state.keys[r].extend(k[at*shared:][:b.length*shared], b.seen[r])
+		values := state.values[r].extend(v[at*shared:][:b.length*shared], b.seen[r])
+		e.attend(mixed[at*queries:], q[at*queries:], keys, values, b.mask.firstKey[at:][:b.length], b.seen[r])
 	}
 	e.give(q, k, v)
 	defer e.give(mixed)
-	return e.linear(mixed, n, block, ProjFinal, width, width, true)
+	return e.linear(mixed, n, block, ProjFinal, queries, width, true)
 }
 
 // queryTile is the number of tokens whose queries are multiplied by the keys together.
@@ -63,15 +67,38 @@ func (e *engine[T]) attend(out, q []T, keys, values history[T], firstKey []int, 
 
 // attendTile is attend for the queries of the tokens [from, to).
 func (e *engine[T]) attendTile(out, q []T, keys, values history[T], firstKey []int, seen, from, to int, s *kernel.Scratch[T]) {
-	head, heads := e.config.HeadDim(), e.config.NumHeads
+	width, groups := e.config.QueryWidth(), e.config.variant().KVHeads
+	if groups == 1 {
+		e.attendGroup(out[from*width:], q[from*width:], keys, values, 0, firstKey, seen, from, to, s)
+		return
+	}
+	part := width / groups
+	gathered, mixed := make([]T, (to-from)*part), make([]T, (to-from)*part)
+	for g := range groups {
+		for t := range to - from {
+			copy(gathered[t*part:][:part], q[(from+t)*width+g*part:])
+		}
+		clear(mixed)
+		e.attendGroup(mixed, gathered, keys, values, g, firstKey, seen, from, to, s)
+		for t := range to - from {
+			copy(out[(from+t)*width+g*part:][:part], mixed[t*part:])
+		}
+	}
+}
+
+// attendGroup is attendTile for the query heads that share a head of keys and values. out and q are those of
+// the tokens and heads, and nothing else.
+func (e *engine[T]) attendGroup(out, q []T, keys, values history[T], group int, firstKey []int, seen, from, to int, s *kernel.Scratch[T]) {
+	head, stride := e.config.HeadDim(), e.config.KVWidth()
+	heads := e.config.NumHeads / e.config.variant().KVHeads
 	low, end := seen+to, seen+to
 	for _, first := range firstKey[from:to] {
 		low = min(low, first)
 	}
 	count, rows := end-low, (to-from)*heads // keys, queries
 	scores := make([]T, rows*count)
-	k := kernel.Dense(keys.slice(low, end), count, head, head, false)
-	kernel.Multiply(scores, count, q[from*heads*head:], head, rows, k, 0, count, e.order, s)
+	k := kernel.Dense(keys.slice(low, end)[group*head:], count, head, stride, false)
+	kernel.Multiply(scores, count, q, head, rows, k, 0, count, e.order, s)
 	for i := range rows {
 		t := from + i/heads
 		row := scores[i*count:][:count]
@@ -80,8 +107,8 @@ func (e *engine[T]) attendTile(out, q []T, keys, values history[T], firstKey []i
 		clear(row[last+1:])
 		e.softmax(row[first : last+1])
 	}
-	mixed := out[from*heads*head:][:rows*head]
-	v := kernel.Dense(values.slice(low, end), count, head, head, true)
+	mixed := out[:rows*head]
+	v := kernel.Dense(values.slice(low, end)[group*head:], count, head, stride, true)
 	kernel.Multiply(mixed, head, scores, count, rows, v, 0, head, e.order, s)
 	for i := range mixed {
 		mixed[i] = e.round(mixed[i])

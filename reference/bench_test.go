@@ -30,7 +30,7 @@ func (s sized) Parameter(block int, name string) (*Parameter, error) {
 		MLPGate + Kernel: {expanded, width}, MLPGate + Bias: {expanded}, MLPUp + Kernel: {expanded, width}, MLPUp + Bias: {expanded},
 		MLPDown + Kernel: {width, expanded}, MLPDown + Bias: {width},
 		LinearX + Kernel: {lru, width}, LinearX + Bias: {lru}, LinearY + Kernel: {lru, width}, LinearY + Bias: {lru},
-		LinearOut + Kernel: {width, lru}, LinearOut + Bias: {width}, Conv1D + Kernel: {lru, convTaps}, Conv1D + Bias: {lru},
+		LinearOut + Kernel: {width, lru}, LinearOut + Bias: {width}, Conv1D + Kernel: {lru, s.ConvTaps()}, Conv1D + Bias: {lru},
 		AParam: {lru}, InputGate + Kernel: {heads, lru / heads, lru / heads}, InputGate + Bias: {lru},
 		AGate + Kernel: {heads, lru / heads, lru / heads}, AGate + Bias: {lru},
 		ProjQ + Kernel: {width, width}, ProjK + Kernel: {head, width}, ProjV + Kernel: {head, width},

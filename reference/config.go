@@ -30,6 +30,8 @@ type Config struct {
 	LogitsSoftCap    float64     // 0 for none
 	EmbeddingScale   bool        // embeddings are multiplied by sqrt(Width)
 	SeparateHead     bool        // logits use the matrix OutputHead, not the embedding
+
+	Variant *Variant // nil for that of the original
 }
 
 // Semantics selects the implementation to follow where the published ones differ: in the attention
@@ -63,9 +65,6 @@ func ParseSemantics(name string) (Semantics, error) {
 	return Semantics(i), nil
 }
 
-// HeadDim returns the width of one attention head.
-func (c *Config) HeadDim() int { return c.Width / c.NumHeads }
-
 // Validate returns an error if no model can have this configuration.
 func (c *Config) Validate() error {
 	for _, f := range []struct {
@@ -79,20 +78,16 @@ func (c *Config) Validate() error {
 		}
 	}
 	for _, kind := range c.BlockTypes {
+		check := c.validateRecurrent
 		switch kind {
 		case Recurrent:
-			if c.LRUWidth < 1 || c.LRUWidth%c.NumHeads != 0 {
-				return fmt.Errorf("RG-LRU width %d cannot be divided into %d heads", c.LRUWidth, c.NumHeads)
-			}
 		case Attention:
-			if c.Width%c.NumHeads != 0 || c.HeadDim()%4 != 0 {
-				return fmt.Errorf("width %d cannot be divided into %d heads whose dimension is a multiple of 4", c.Width, c.NumHeads)
-			}
-			if c.AttentionWindow < 1 {
-				return fmt.Errorf("attention window is %d, want 1 or more", c.AttentionWindow)
-			}
+			check = c.validateAttention
 		default:
 			return fmt.Errorf("unknown block type %d", kind)
+		}
+		if err := check(); err != nil {
+			return err
 		}
 	}
 	return nil

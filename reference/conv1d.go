@@ -1,16 +1,14 @@
 package reference
 
-// convTaps is the number of taps of the convolution.
-const convTaps = 4
-
-// conv1D is the causal convolution of each channel over time (section 2.4, "Conv1D"):
+// conv1D is the causal convolution of each channel over time (section 2.4, "Conv1D"), of four taps or as many as
+// a Variant has:
 //
 //	y_t = Σ s=0…3 x_(t−s) · w[3−s] + b
 //
 // Tokens that the mask hides, those before the start of the row or document, count as zero. tail holds
-// the last three inputs of each row, oldest first, and is updated.
+// the last inputs of each row, as many as there are taps but one, oldest first, and is updated.
 func (e *engine[T]) conv1D(x []T, b *batch, block int, tail []T) ([]T, error) {
-	width := e.config.LRUWidth
+	width, convTaps := e.config.LRUWidth, e.config.ConvTaps()
 	w, err := e.convKernel(block, width)
 	if err != nil {
 		return nil, err
@@ -41,13 +39,14 @@ func (e *engine[T]) conv1D(x []T, b *batch, block int, tail []T) ([]T, error) {
 			}
 		}
 	})
-	updateTail(tail, x, b.length, width)
+	updateTail(tail, x, b.length, convTaps-1, width)
 	return y, nil
 }
 
 // convKernel returns the taps of all channels as [taps][width].
-func (e *engine[T]) convKernel(block, width int) ([convTaps][]T, error) {
-	var w [convTaps][]T
+func (e *engine[T]) convKernel(block, width int) ([][]T, error) {
+	convTaps := e.config.ConvTaps()
+	w := make([][]T, convTaps)
 	all, p, err := e.elements(block, Conv1D+Kernel, width, convTaps)
 	if err != nil {
 		return w, err
@@ -65,9 +64,12 @@ func (e *engine[T]) convKernel(block, width int) ([convTaps][]T, error) {
 	return w, nil
 }
 
-// updateTail replaces the last three inputs of each row, given the inputs x of a pass.
-func updateTail[T any](tail, x []T, length, width int) {
-	keep := (convTaps - 1) * width
+// updateTail replaces the last kept inputs of each row, given the inputs x of a pass.
+func updateTail[T any](tail, x []T, length, kept, width int) {
+	keep := kept * width
+	if keep == 0 {
+		return
+	}
 	for r := range len(tail) / keep {
 		t, in := tail[r*keep:][:keep], x[r*length*width:][:length*width]
 		if len(in) >= keep {

@@ -99,7 +99,7 @@ func TestGELU(t *testing.T) {
 // head is unchanged.
 func TestRoPE(t *testing.T) {
 	a := newOps[float64](Arithmetic{})
-	r := newRotation(&a, []int32{0, 5}, 8) // rot = 4: angles 5 and 5/100
+	r := newRotation(&a, []int32{0, 5}, &Config{Width: 8, NumHeads: 1}) // rot = 4: angles 5 and 5/100
 	head := []float64{1, 2, 3, 4, 5, 6, 7, 8}
 	r.rotate(&a, head, 0)
 	near(t, "position 0", head, 1, 2, 3, 4, 5, 6, 7, 8)
@@ -122,7 +122,7 @@ func TestMask(t *testing.T) {
 		{Transformers5, []int{0, 0, 0, 1, 2, 5, 5, 7, 7}, []int{0, 1, 2, 3, 3, 3, 3, 3, 3}},
 	} {
 		rows := make([]row, 1)
-		m := advance(rows, positions, len(positions), c.semantics, 3)
+		m := advance(rows, positions, len(positions), c.semantics, 3, 4)
 		if !slices.Equal(m.firstKey, c.firstKey) || !slices.Equal(m.taps, c.taps) {
 			t.Errorf("%s: first keys %v and taps %v, want %v and %v", c.semantics, m.firstKey, m.taps, c.firstKey, c.taps)
 		}

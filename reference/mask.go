@@ -32,7 +32,7 @@ func (s Semantics) reach(window int) int {
 
 // advance moves the rows forward over the positions [rows, length] of a pass, and returns the mask
 // of its tokens.
-func advance(rows []row, positions []int32, length int, semantics Semantics, window int) mask {
+func advance(rows []row, positions []int32, length int, semantics Semantics, window, convTaps int) mask {
 	m := mask{make([]bool, len(positions)), make([]int, len(positions)), make([]int, len(positions))}
 	reach := semantics.reach(window)
 	for i, position := range positions {
@@ -59,15 +59,15 @@ func advance(rows []row, positions []int32, length int, semantics Semantics, win
 // TokenMask is what one token can see of the earlier tokens of its row.
 type TokenMask struct {
 	Keys  int  // tokens that attention sees, including this one
-	Taps  int  // earlier tokens that the convolution sees, at most 3
+	Taps  int  // earlier tokens that the convolution sees
 	Reset bool // the RG-LRU state is reset before this token
 }
 
-// TokenMasks returns the mask of each token of a batch of rows that start from no state. Positions
-// has the shape [batch, length].
-func TokenMasks(s Semantics, window int, positions []int32, batch int) []TokenMask {
+// TokenMasks returns the mask of each token of a batch of rows that start from no state, for a model with an attention
+// window and a number of taps of the convolution. Positions has the shape [batch, length].
+func TokenMasks(s Semantics, window, taps int, positions []int32, batch int) []TokenMask {
 	length := len(positions) / batch
-	m := advance(make([]row, batch), positions, length, s, window)
+	m := advance(make([]row, batch), positions, length, s, window, taps)
 	out := make([]TokenMask, len(positions))
 	for i := range out {
 		out[i] = TokenMask{Keys: i%length - m.firstKey[i] + 1, Taps: m.taps[i], Reset: m.reset[i]}

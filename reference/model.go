@@ -153,7 +153,7 @@ func (p *Pass) nextPositions() []int32 {
 func run[T kernel.Float](e *engine[T], x []T, m *Model, p *Pass, states []blockState[T]) error {
 	ctx := e.ctx
 	b := p.advance(m)
-	rope := newRotation(&e.ops, p.Positions, m.Config.HeadDim())
+	rope := newRotation(&e.ops, p.Positions, &m.Config)
 	if err := observe(p, Hidden, p.First, x); err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (p *Pass) advance(m *Model) *batch {
 	for _, r := range p.State.rows {
 		b.seen = append(b.seen, r.tokens)
 	}
-	b.mask = advance(p.State.rows, p.Positions, b.length, m.Semantics, m.Config.AttentionWindow)
+	b.mask = advance(p.State.rows, p.Positions, b.length, m.Semantics, m.Config.AttentionWindow, m.Config.ConvTaps())
 	return b
 }
 

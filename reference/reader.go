@@ -36,14 +36,18 @@ func (c *Config) requests(first, end int, norm, head bool) []request {
 	for ; block < end; block++ {
 		vector(TemporalNorm, c.Width)
 		if c.BlockTypes[block] == Attention {
-			matrix(ProjQ, c.Width, c.Width)
-			matrix(ProjK, c.HeadDim(), c.Width)
-			matrix(ProjV, c.HeadDim(), c.Width)
-			linear(ProjFinal, c.Width, c.Width)
+			project := matrix
+			if c.variant().AttentionBias {
+				project = linear
+			}
+			project(ProjQ, c.QueryWidth(), c.Width)
+			project(ProjK, c.KVWidth(), c.Width)
+			project(ProjV, c.KVWidth(), c.Width)
+			linear(ProjFinal, c.Width, c.QueryWidth())
 		} else {
 			linear(LinearY, c.LRUWidth, c.Width)
 			linear(LinearX, c.LRUWidth, c.Width)
-			all = append(all, request{block, Conv1D + Kernel, []int{c.LRUWidth, convTaps}, true})
+			all = append(all, request{block, Conv1D + Kernel, []int{c.LRUWidth, c.ConvTaps()}, true})
 			vector(Conv1D+Bias, c.LRUWidth)
 			vector(AParam, c.LRUWidth)
 			gate(InputGate)

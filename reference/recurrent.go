@@ -5,6 +5,8 @@ package reference
 //
 //	y = GELU(linear_y(x)) ⊙ RG-LRU(Conv1D(linear_x(x)))
 //	out = linear_out(y)
+//
+// A Variant may have another activation than GELU.
 func (e *engine[T]) recurrent(x []T, b *batch, block int, state *blockState[T]) ([]T, error) {
 	width, lru, n := e.config.Width, e.config.LRUWidth, b.tokens()
 	gate, err := e.linear(x, n, block, LinearY, width, lru, true)
@@ -23,7 +25,7 @@ func (e *engine[T]) recurrent(x []T, b *batch, block int, state *blockState[T]) 
 	if in, err = e.rgLRU(convolved, b, block, state.h); err != nil {
 		return nil, err
 	}
-	e.ranges(len(in), 1, func(from, to int) { e.multiplyByGELU(in[from:to], gate[from:to]) })
+	e.ranges(len(in), 1, func(from, to int) { e.multiplyByActivation(e.config.variant().Activation, in[from:to], gate[from:to]) })
 	e.give(convolved, gate)
 	defer e.give(in)
 	return e.linear(in, n, block, LinearOut, lru, width, true)

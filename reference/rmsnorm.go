@@ -1,12 +1,11 @@
 package reference
 
-// normEpsilon keeps the norm of a zero vector finite.
-const normEpsilon = 1e-6
-
 // rmsNorm scales each row of x to a mean square of 1 and multiplies it by a learned factor for each
 // channel (section 2.1):
 //
 //	y = x / sqrt(mean(x²) + ε) · (1 + scale)
+//
+// ε is 1e-6, or that of a Variant.
 //
 // In BFloat16 the squares are rounded, summed in float32, and their mean is rounded, as in the program
 // that JAX compiles. On CPUs, XLA passes large arrays to a library that does not round the squares;
@@ -21,7 +20,7 @@ func (e *engine[T]) rmsNorm(x []T, block int, name string) ([]T, error) {
 		scale[i] = e.step(scale[i] + 1)
 	}
 	y := e.take(len(x))
-	epsilon := e.constant(normEpsilon)
+	epsilon := e.constant(e.config.variant().NormEpsilon)
 	e.ranges(len(x)/width, width, func(from, to int) {
 		for r := from; r < to; r++ {
 			row, out := x[r*width:][:width], y[r*width:][:width]

@@ -6,27 +6,26 @@ import (
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
-// ropeTheta is the base of the rotation frequencies: the upper limit of the wavelengths over 2π.
-const ropeTheta = 10_000
-
 // rotation holds the sines and cosines of the angles of a pass, [tokens, angles].
 type rotation[T kernel.Float] struct {
-	angles   int // per token: a quarter of the head dimension
+	angles   int // per token: a quarter of the head dimension in the original
 	sin, cos []T
 }
 
-// newRotation computes the angles of rotary position embedding (RoPE) for heads of headDim channels,
-// of which the first half, rot = headDim/2, is rotated:
+// newRotation computes the angles of rotary position embedding (RoPE) for heads of head_dim channels,
+// of which the first half, rot = head_dim/2, is rotated:
 //
 //	angle(t, j) = position_t / 10000^(2j/rot),  0 <= j < rot/2
 //
+// A Variant may have another base than 10000, and rotate another part of the head.
+//
 // In float32 every step is rounded to float32, as in all implementations: at positions in the
 // thousands the rounding of the angle dominates their rounding errors.
-func newRotation[T kernel.Float](o *ops[T], positions []int32, headDim int) rotation[T] {
-	rot := headDim / 2
-	r := rotation[T]{angles: rot / 2, sin: make([]T, len(positions)*rot/2), cos: make([]T, len(positions)*rot/2)}
+func newRotation[T kernel.Float](o *ops[T], positions []int32, c *Config) rotation[T] {
+	rot, angles := c.rotary()
+	r := rotation[T]{angles: angles, sin: make([]T, len(positions)*angles), cos: make([]T, len(positions)*angles)}
 	for j := range r.angles {
-		frequency := 1 / T(math.Pow(ropeTheta, float64(T(2*j)/T(rot))))
+		frequency := 1 / T(math.Pow(c.variant().RopeTheta, float64(T(2*j)/T(rot))))
 		for t, position := range positions {
 			sin, cos := math.Sincos(float64(T(position) * frequency))
 			r.sin[t*r.angles+j] = o.round(T(sin))
@@ -40,7 +39,7 @@ func newRotation[T kernel.Float](o *ops[T], positions []int32, headDim int) rota
 //
 //	(x_j, x_j+rot/2) → (x_j·cos − x_j+rot/2·sin, x_j+rot/2·cos + x_j·sin)
 //
-// The second half of the head is unchanged.
+// The rest of the head is unchanged.
 func (r *rotation[T]) rotate(o *ops[T], head []T, t int) {
 	sin, cos := r.sin[t*r.angles:][:r.angles], r.cos[t*r.angles:][:r.angles]
 	first, second := head[:r.angles], head[r.angles:][:r.angles]

@@ -20,8 +20,8 @@ type Snapshot struct {
 // in Float32. The names and shapes for block i are
 //
 //	h.i       [lru width]       state of the RG-LRU
-//	conv.i    [3, lru width]    last inputs of the convolution, oldest first
-//	keys.i    [n, head dim]     rotated keys of the last n tokens, oldest first
+//	conv.i    [3, lru width]    last inputs of the convolution, oldest first: as many as it has taps but one
+//	keys.i    [n, head dim]     rotated keys of the last n tokens, oldest first; of all heads of keys and values
 //	values.i  [n, head dim]     values of these
 //
 // where n is the number of tokens seen, at most as many as attention can see before a token.
@@ -109,7 +109,7 @@ func arrays[T kernel.Float](blocks []blockState[T], seen int) []stateArray[T] {
 		b := &blocks[i]
 		if b.h != nil {
 			out = append(out, stateArray[T]{name: fmt.Sprintf("h.%d", i), shape: []int{len(b.h)}, flat: b.h},
-				stateArray[T]{name: fmt.Sprintf("conv.%d", i), shape: []int{convTaps - 1, len(b.h)}, flat: b.tail})
+				stateArray[T]{name: fmt.Sprintf("conv.%d", i), shape: []int{len(b.tail) / len(b.h), len(b.h)}, flat: b.tail})
 		}
 		if b.keys != nil {
 			for _, r := range []struct {

@@ -23,7 +23,7 @@ func (s *State) Tokens() int {
 // blockState is the state of one block.
 type blockState[T kernel.Float] struct {
 	h            []T       // RG-LRU state, [batch, lru width]
-	tail         []T       // last inputs of the convolution, [batch, 3, lru width]
+	tail         []T       // last inputs of the convolution, [batch, taps-1, lru width]
 	keys, values []ring[T] // one for each row of the batch
 }
 
@@ -35,11 +35,11 @@ func newBlockStates[T kernel.Float](c *Config, batch, reach int) []blockState[T]
 		switch kind {
 		case Recurrent:
 			b.h = make([]T, batch*c.LRUWidth)
-			b.tail = make([]T, batch*(convTaps-1)*c.LRUWidth)
+			b.tail = make([]T, batch*(c.ConvTaps()-1)*c.LRUWidth)
 		case Attention:
 			b.keys, b.values = make([]ring[T], batch), make([]ring[T], batch)
 			for r := range batch {
-				b.keys[r] = ring[T]{width: c.HeadDim(), limit: reach}
+				b.keys[r] = ring[T]{width: c.KVWidth(), limit: reach}
 				b.values[r] = b.keys[r]
 			}
 		}

@@ -37,14 +37,14 @@ const (
 	LinearX   = "recurrent.linear_x"          // [width → lru] and bias
 	LinearY   = "recurrent.linear_y"          // [width → lru] and bias
 	LinearOut = "recurrent.linear_out"        // [lru → width] and bias
-	Conv1D    = "recurrent.conv_1d"           // [4 taps → lru] and bias; the last tap multiplies the current token
+	Conv1D    = "recurrent.conv_1d"           // [4 taps → lru] and bias, or as many taps as a Variant has; the last multiplies the current token
 	AParam    = "recurrent.rg_lru.a_param"    // [lru]
 	InputGate = "recurrent.rg_lru.input_gate" // [heads, lru/heads in, lru/heads out], stored so, and bias
 	AGate     = "recurrent.rg_lru.a_gate"     // [heads, lru/heads in, lru/heads out], stored so, and bias
 
-	ProjQ     = "attention.proj_q"     // [width → width]
-	ProjK     = "attention.proj_k"     // [width → head]
-	ProjV     = "attention.proj_v"     // [width → head]
+	ProjQ     = "attention.proj_q"     // [width → width], with a bias if a Variant has it
+	ProjK     = "attention.proj_k"     // [width → head], or as many heads as a Variant has, with such a bias
+	ProjV     = "attention.proj_v"     // the same
 	ProjFinal = "attention.proj_final" // [width → width] and bias
 
 	// Kernel and Bias are suffixes of the names of parameters that come in pairs: MLPGate + Kernel.

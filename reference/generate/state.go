@@ -174,7 +174,7 @@ func maxElements(m *reference.Model, tokens int) int64 {
 	if m.Semantics != reference.Transformers4 {
 		kept = min(kept, int64(c.AttentionWindow))
 	}
-	return max(int64(c.VocabSize), 3*int64(c.LRUWidth), kept*int64(c.HeadDim()))
+	return max(int64(c.VocabSize), int64(c.ConvTaps())*int64(c.LRUWidth), kept*int64(c.KVWidth()))
 }
 
 // readArray reads a tensor of at most limit elements.

@@ -91,8 +91,8 @@ func firstApart(a, b *Side, p *golden.Pass) (token int, reason string) {
 	if a.zeroLogits() != b.zeroLogits() {
 		return 0, "transformers divides by the soft cap of 0, and all its logits are zero"
 	}
-	x := reference.TokenMasks(a.Runtime.Semantics, int(a.config().AttentionWindow), p.Positions, p.Batch)
-	y := reference.TokenMasks(b.Runtime.Semantics, int(b.config().AttentionWindow), p.Positions, p.Batch)
+	x := reference.TokenMasks(a.Runtime.Semantics, int(a.config().AttentionWindow), int(a.config().ConvWidth), p.Positions, p.Batch)
+	y := reference.TokenMasks(b.Runtime.Semantics, int(b.config().AttentionWindow), int(b.config().ConvWidth), p.Positions, p.Batch)
 	inA, inB := sideNames(a, b)
 	attention, recurrent := a.Config.Has(model.Attention), a.Config.Has(model.Recurrent)
 	for column := range p.Length {
