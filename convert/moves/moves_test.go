@@ -1,48 +1,15 @@
 package moves_test
 
 import (
-	"bytes"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
-
-// Single elements are those that Execute would write.
-func TestSample(t *testing.T) {
-	sampled := 0
-	for round := range uint64(60) {
-		rng := rand.New(rand.NewPCG(10, round))
-		m := &movestest.Maker{T: t, Rand: rng}
-		m.Add()
-		for i, d := range m.List.Dests {
-			elements, size := d.Shape[0], d.DType.Size()
-			if elements == 0 {
-				continue
-			}
-			at := []int64{0, elements - 1, rng.Int64N(elements)}
-			got, err := m.List.Sample(i, at)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for k := range got {
-				sampled++
-				if want := m.Want[i][at[k]*size:][:size]; !bytes.Equal(got[k], want) {
-					t.Fatalf("round %d: element %d of %s is %x, want %x", round, at[k], d.Name, got[k], want)
-				}
-			}
-		}
-	}
-	if sampled < 50 {
-		t.Errorf("only %d elements were sampled", sampled)
-	}
-}
 
 // Lists that leave elements out, fill them twice, or read what is not there are refused.
 func TestCheck(t *testing.T) {
