@@ -272,6 +272,13 @@ func (c *conversion) listFiles(dir string) error {
 	})
 }
 
+// record describes the conversion, for conversion.json.
+func (c *conversion) record(digests *moves.Digests) *manifest.Manifest {
+	m := newManifest(c.plan, ToolVersion(), c.output.format(), digests, c.origin)
+	m.Adapter, m.HuggingFace = c.adapter, c.result.HF
+	return m
+}
+
 // writeFiles writes all files but the weights.
 func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
 	for _, f := range c.files {
@@ -279,9 +286,7 @@ func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
 			return err
 		}
 	}
-	record := newManifest(c.plan, ToolVersion(), c.output.format(), digests, c.origin)
-	record.Adapter, record.HuggingFace = c.adapter, c.result.HF
-	text, err := record.JSON()
+	text, err := c.record(digests).JSON()
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,8 @@ func convertCommand() *cli.Command {
 			"  griffin convert --to torch recurrentgemma-2b 2b.pt              # back to the original\n" +
 			"  griffin convert --to orbax 2b.pt 2b --orbax-format zarr\n" +
 			"  griffin convert recurrentgemma-2b smaller --dtype bfloat16 --max-shard-size 2GB\n" +
-			"  griffin convert --adapter my-lora recurrentgemma-2b merged      # merge a PEFT adapter",
+			"  griffin convert --adapter my-lora recurrentgemma-2b merged      # merge a PEFT adapter\n" +
+			"  griffin convert --all-steps runs/train out --task auto          # in a Slurm array: this task's share of the steps",
 		Flags: append([]cli.Flag{&cli.StringFlag{Name: "to", Value: convert.ToHF.String(), Usage: "write `TARGET`: " + strings.Join(convert.TargetNames(), ", ")}},
 			append(settingsFlags(),
 				&cli.StringFlag{Name: "dtype", Value: "keep", Usage: "write the weights as `TYPE`: keep, float32, bfloat16, float16 (rounded to nearest even)"},
@@ -50,6 +51,8 @@ func convertCommand() *cli.Command {
 				&cli.BoolFlag{Name: "instruction-tuned", Usage: "hf: add the chat template, and end generation at <end_of_turn>"},
 				&cli.StringFlag{Name: "orbax-format", DefaultText: orbax.OCDBT.String(), Usage: "orbax: store the arrays as `FORMAT`: " + strings.Join(orbaxFormatNames(), ", ")},
 				stepFlag(),
+				allStepsFlag("convert every step of the training run SRC, each to DST/STEP, unless it is there and complete"),
+				taskFlag(),
 				weightsFlag(),
 				skipFlag(),
 				&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes, write nothing"},
@@ -64,6 +67,9 @@ func convertCommand() *cli.Command {
 }
 
 func runConvert(c *cli.Context) error {
+	if err := checkStepsFlags(c); err != nil {
+		return err
+	}
 	if c.NArg() != 2 {
 		return usagef("convert takes a source and a destination, got %s", plural(int64(c.NArg()), "path")).
 			advise("griffin convert --help shows examples")
@@ -77,6 +83,9 @@ func runConvert(c *cli.Context) error {
 	}
 	if options.Adapter != nil {
 		defer options.Adapter.Close()
+	}
+	if c.Bool("all-steps") {
+		return convertSteps(c, options)
 	}
 	src, err := openSource(c, c.Args().Get(0))
 	if err != nil {

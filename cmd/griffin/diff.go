@@ -15,7 +15,7 @@ func diffCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "diff",
 		Usage:     "compare two checkpoints and explain how they differ",
-		UsageText: "griffin diff [flags] A B",
+		UsageText: "griffin diff [flags] A B\n   griffin diff [flags] RUN --against-step N",
 		Description: "A and B are checkpoints of any formats and of any model. Their tensors and configurations are compared.\n" +
 			"Models of the Griffin family in different layouts are compared through the rules of the layouts, so that\n" +
 			"an original and its conversion are equal. Prefixes of names, such as params. or module., are ignored.\n" +
@@ -27,6 +27,7 @@ func diffCommand() *cli.Command {
 			"  griffin diff 2b/ recurrentgemma-2b                     # an original against a conversion\n" +
 			"  griffin diff recurrentgemma-2b my-fine-tune\n" +
 			"  griffin diff runs/train runs/train --step 1000 --step-b 2000\n" +
+			"  griffin diff runs/train --against-step 1000            # every other step with this one\n" +
 			"  griffin diff a.safetensors b.pt --only 'model.layers.*.mlp.*' --tolerance rel=1e-3,abs=1e-6",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "only", Usage: "compare only tensors whose name matches `PATTERN` (* matches any characters), and not the configurations; may be repeated"},
@@ -35,6 +36,9 @@ func diffCommand() *cli.Command {
 			&cli.StringFlag{Name: "report", Usage: "write an HTML page with plots to `FILE`"},
 			&cli.BoolFlag{Name: "raw", Usage: "compare names and layouts as they are stored, without the rules of the layouts"},
 			stepFlag(),
+			&cli.Int64Flag{Name: "against-step", Value: -1, DefaultText: "none", Usage: "compare step `N` of the training run RUN with every other step of it"},
+			allStepsFlag("compare every step; --against-step implies it"),
+			taskFlag(),
 			&cli.Int64Flag{Name: "step-b", Value: -1, DefaultText: "that of --step", Usage: "open step `N` of B"},
 			weightsFlag(),
 			skipFlag(),
@@ -47,6 +51,12 @@ func diffCommand() *cli.Command {
 }
 
 func runDiff(c *cli.Context) error {
+	if c.IsSet("against-step") || c.Bool("all-steps") {
+		return diffSteps(c)
+	}
+	if err := checkStepsFlags(c); err != nil {
+		return err
+	}
 	if c.NArg() != 2 {
 		return usagef("diff takes two checkpoints, got %s", plural(int64(c.NArg()), "path")).advise("griffin diff --help shows examples")
 	}
@@ -63,10 +73,7 @@ func runDiff(c *cli.Context) error {
 	}
 	defer a.Close()
 	defer b.Close()
-	var bar stages
-	o.Progress = func(stage string, done, total int64) { bar.set(c.App.ErrWriter, stage, done, total) }
-	result, err := diff.Diff(c.Context, a, b, o)
-	bar.done()
+	result, err := diffBetween(c, a, b, o)
 	if err != nil {
 		return err
 	}
@@ -84,6 +91,14 @@ func runDiff(c *cli.Context) error {
 		err = errDifferent
 	}
 	return err
+}
+
+// diffBetween compares checkpoints that are open.
+func diffBetween(c *cli.Context, a, b *tensor.Checkpoint, o diff.Options) (*diff.Result, error) {
+	var bar stages
+	defer bar.done()
+	o.Progress = func(stage string, done, total int64) { bar.set(c.App.ErrWriter, stage, done, total) }
+	return diff.Diff(c.Context, a, b, o)
 }
 
 // diffOptions returns the options that the flags give.

@@ -14,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
+	"github.com/griffin-ckpt/griffin/convert/run"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -57,7 +58,7 @@ var errDifferent = errors.New("different")
 func reportError(w io.Writer, err error) int {
 	code := exitCode(err)
 	switch {
-	case err == nil || err == errDifferent: // the result is printed
+	case err == nil || err == errDifferent || onlyDifferent(err): // the results are printed
 	case code == exitInterrupted:
 		fmt.Fprintln(w, "griffin: interrupted")
 	default:
@@ -82,9 +83,11 @@ func exitCode(err error) int {
 		return exitInternal
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case is[*run.Error](err):
+		return exitCodeOfSteps(err)
 	case isNetwork(err):
 		return exitIO
-	case is[*usageError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*huggingface.ChatError](err), is[*storage.OutputError](err), errors.Is(err, fs.ErrExist):
+	case is[*usageError](err), is[*run.TaskError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*huggingface.ChatError](err), is[*storage.OutputError](err), errors.Is(err, fs.ErrExist):
 		return exitUsage
 	case errors.Is(err, errDifferent), is[*proof.Error](err):
 		return exitDiffers
@@ -111,7 +114,12 @@ func hintOf(err error) string {
 	var format *tensor.FormatError
 	var fault *task.PanicError
 	var output *storage.OutputError
+	var shared *run.TaskError
 	switch {
+	case is[*run.Error](err): // the hints are below the errors of the steps
+		return ""
+	case errors.As(err, &shared):
+		return taskHints[shared.Reason]
 	case isNetwork(err):
 		return networkHint(err)
 	case errors.As(err, &fault):

@@ -28,12 +28,15 @@ func inspectCommand() *cli.Command {
 			"Examples:\n\n" +
 			"  griffin inspect 2b-it/                                 # a table of all tensors\n" +
 			"  griffin inspect --tree runs/train --step 40000         # one step of a training run\n" +
+			"  griffin inspect --all-steps runs/train                 # every step of it\n" +
 			"  griffin inspect --json --digest 2b.pt                  # SHA-256 of every tensor\n" +
 			"  griffin inspect --stats 2b.pt                          # range, mean, zeros, NaN and a histogram of every tensor\n" +
 			"  griffin inspect --dump 'final_norm.scale' --out s.npy 2b.pt\n" +
 			"  griffin inspect --dump 'embedder.input_embedding[:16, 0]' --out e.npy 2b.pt",
 		Flags: []cli.Flag{
 			stepFlag(),
+			allStepsFlag("show every step of the training run PATH"),
+			taskFlag(),
 			weightsFlag(),
 			skipFlag(),
 			modelFlag(),
@@ -52,6 +55,9 @@ func inspectCommand() *cli.Command {
 }
 
 func runInspect(c *cli.Context) error {
+	if err := checkStepsFlags(c, "dump", "out", "report"); err != nil {
+		return err
+	}
 	if c.NArg() != 1 {
 		return usagef("inspect takes one checkpoint, got %s", plural(int64(c.NArg()), "path")).advise("griffin inspect --help shows examples")
 	}
@@ -66,6 +72,9 @@ func runInspect(c *cli.Context) error {
 	if c.IsSet("report") && !c.Bool("stats") {
 		return usagef("--report needs --stats").advise("add --stats")
 	}
+	if c.Bool("all-steps") {
+		return inspectSteps(c)
+	}
 	ckpt, err := openSource(c, c.Args().First())
 	if err != nil {
 		return err
@@ -74,27 +83,36 @@ func runInspect(c *cli.Context) error {
 	if c.IsSet("dump") {
 		return dump(ckpt, c.String("dump"), c.String("out"), c.App.Writer)
 	}
-	r, err := newInspection(ckpt, c.String("model"))
+	r, err := inspect(c, ckpt)
 	if err != nil {
 		return err
-	}
-	if c.Bool("digest") {
-		if err := r.digest(c.Context, ckpt, c.App.ErrWriter); err != nil {
-			return err
-		}
-	}
-	if c.Bool("stats") {
-		if err := r.describeValues(c.Context, ckpt, c.App.ErrWriter); err != nil {
-			return err
-		}
-		if err := r.writeReport(c, ckpt); err != nil {
-			return err
-		}
 	}
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, r)
 	}
 	return r.print(c.App.Writer, c.Bool("tree"))
+}
+
+// inspect describes a checkpoint as the flags ask for.
+func inspect(c *cli.Context, ckpt *tensor.Checkpoint) (*inspection, error) {
+	r, err := newInspection(ckpt, c.String("model"))
+	if err != nil {
+		return nil, err
+	}
+	if c.Bool("digest") {
+		if err := r.digest(c.Context, ckpt, c.App.ErrWriter); err != nil {
+			return nil, err
+		}
+	}
+	if c.Bool("stats") {
+		if err := r.describeValues(c.Context, ckpt, c.App.ErrWriter); err != nil {
+			return nil, err
+		}
+		if err := r.writeReport(c, ckpt); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
 }
 
 // inspection is the result of inspect, and its JSON form.

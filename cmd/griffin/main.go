@@ -30,7 +30,7 @@ func main() {
 	debug.SetMemoryLimit(heapLimit)
 	releasePages()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args, os.Stdout, os.Stderr)
+	code := runCommand(ctx, os.Args, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
@@ -40,8 +40,8 @@ func main() {
 // not part of the heap.
 const heapLimit = 128 << 20
 
-// run executes one command line and returns its exit status.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+// runCommand executes one command line and returns its exit status.
+func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return reportError(stderr, task.Call(func() error {
 		registerAddresses(ctx, stderr)
 		app := newApp(stdout, stderr)
@@ -65,7 +65,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Suggest:              true,
 		Writer:               stdout,
 		ErrWriter:            stderr,
-		ExitErrHandler:       func(*cli.Context, error) {}, // run reports errors
+		ExitErrHandler:       func(*cli.Context, error) {}, // runCommand reports errors
 		OnUsageError:         onUsageError,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

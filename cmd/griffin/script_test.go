@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"griffin": func() { os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr)) },
+		"griffin": func() { os.Exit(runCommand(context.Background(), os.Args, os.Stdout, os.Stderr)) },
 	})
 }
 
@@ -77,7 +77,8 @@ func wantStatus(ts *testscript.TestScript, neg bool, args []string) {
 // newHub starts a hub with repositories made of testdata.
 func newHub(t *testing.T, data string) string {
 	h := storagetest.NewHub()
-	for name, dir := range map[string]string{"org/tiny": "tiny-griffin/hf", "org/original": "tiny-griffin/original", "org/private": "tiny-griffin/hf"} {
+	for name, dir := range map[string]string{"org/tiny": "tiny-griffin/hf", "org/original": "tiny-griffin/original", "org/private": "tiny-griffin/hf",
+		"org/run": "tiny-griffin/original/orbax-ocdbt"} {
 		contents := map[string][]byte{}
 		root := os.DirFS(filepath.Join(data, filepath.FromSlash(dir)))
 		err := fs.WalkDir(root, ".", func(path string, e fs.DirEntry, err error) error {
@@ -88,6 +89,13 @@ func newHub(t *testing.T, data string) string {
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if name == "org/run" { // two steps
+			steps := map[string][]byte{}
+			for path, content := range contents {
+				steps["train/2/"+path], steps["train/10/"+path] = content, content
+			}
+			contents = steps
 		}
 		repo, _ := h.Add(name, contents)
 		repo.Private = name == "org/private"

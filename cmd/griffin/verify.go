@@ -33,6 +33,7 @@ func verifyCommand() *cli.Command {
 			"Exit status: 0 the same model, 1 not the same model, others as for all commands.\n\n" +
 			"Examples:\n\n" +
 			"  griffin verify 2b-it.pt recurrentgemma-2b-it\n" +
+			"  griffin verify --all-steps runs/train out                       # as griffin convert --all-steps wrote them\n" +
 			"  griffin verify --weights-only runs/train recurrentgemma-mine --step 40000\n" +
 			"  griffin verify recurrentgemma-2b-it back.pt                     # from Hugging Face back to the original\n" +
 			"  griffin verify 2b-it.pt --golden jax.safetensors\n" +
@@ -46,6 +47,8 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "explain-runtime", Usage: "only print what each runtime computes with one checkpoint, by length of the prompt, cache and packed rows"},
 			&cli.StringFlag{Name: "semantics", DefaultText: "the implementation that recorded the fixture", Usage: "with --golden: compute what `IMPLEMENTATION` computes, where implementations differ: " + strings.Join(reference.SemanticsNames[:], ", ")},
 			stepFlag(),
+			allStepsFlag("verify every step of the training run SRC against the result of that step in CONVERTED"),
+			taskFlag(),
 			weightsFlag(),
 			skipFlag(),
 			modelFlag(),
@@ -59,6 +62,9 @@ func verifyCommand() *cli.Command {
 }
 
 func runVerify(c *cli.Context) error {
+	if err := checkStepsFlags(c, "golden", "report", "card", "explain-runtime"); err != nil {
+		return err
+	}
 	if c.Bool("explain-runtime") {
 		return explainRuntime(c)
 	}
@@ -68,6 +74,9 @@ func runVerify(c *cli.Context) error {
 	}
 	if err := checkVerdictFiles(c, c.Args().Get(0), c.Args().Get(1), o.Golden); err != nil {
 		return err
+	}
+	if c.Bool("all-steps") {
+		return verifySteps(c, o)
 	}
 	verdict, err := verdictOf(c, o)
 	if err != nil {
@@ -99,6 +108,12 @@ func verdictOf(c *cli.Context, o verify.Options) (*verify.Verdict, error) {
 		}
 		defer converted.Close()
 	}
+	return verdictBetween(c, o, source, converted)
+}
+
+// verdictBetween verifies checkpoints that are open. converted may be nil.
+func verdictBetween(c *cli.Context, o verify.Options, source, converted *tensor.Checkpoint) (*verify.Verdict, error) {
+	var err error
 	if o.Adapter, err = openAdapter(c); err != nil {
 		return nil, err
 	}
@@ -150,7 +165,7 @@ func printVerdict(c *cli.Context, v *verify.Verdict) error {
 	if v.MissingAdapter != "" && !v.Same {
 		fmt.Fprintf(c.App.ErrWriter, "hint: --adapter DIR merges the adapter %s into the source before comparing\n", printable(v.MissingAdapter))
 	}
-	if c.Bool("json") {
+	if c.Bool("json") && !c.Bool("all-steps") {
 		return printJSON(c.App.Writer, v)
 	}
 	if err := verify.WriteText(c.App.Writer, v); err != nil || v.Runtime == nil || !c.IsSet("runtime") {

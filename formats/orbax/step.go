@@ -104,11 +104,7 @@ func (f finder) atStep(all []step, want int64) (*selection, error) {
 			Advise("open one of them")
 	}
 	steps := slices.DeleteFunc(all, func(s step) bool { return s.prefix != prefixes[0] })
-	if slices.ContainsFunc(steps, func(s step) bool { return s.committed }) {
-		for i := range steps {
-			steps[i].uncommitted = !steps[i].committed && !steps[i].isFile
-		}
-	}
+	markUncommitted(steps)
 	sel := &selection{steps: steps}
 	if want == Newest {
 		newest := len(steps) - 1
@@ -142,6 +138,69 @@ func (f finder) atStep(all []step, want int64) (*selection, error) {
 		}
 	}
 	return sel, err
+}
+
+// markUncommitted finds the steps of a series that lack the commit file that others have.
+func markUncommitted(steps []step) {
+	if slices.ContainsFunc(steps, func(s step) bool { return s.committed }) {
+		for i := range steps {
+			steps[i].uncommitted = !steps[i].committed && !steps[i].isFile
+		}
+	}
+}
+
+// uncommittedError returns the error for a step whose writing did not finish.
+func (f finder) uncommittedError(name string) *tensor.FormatError {
+	return tensor.Bad("step %s was not committed: it lacks the %s that other steps have, so its writing did not finish", name, commitName).In(f.path)
+}
+
+// Step is a step in the directory of a CheckpointManager.
+type Step struct {
+	Name   string // of the directory or file
+	Number int64
+	Err    error // why it cannot be opened: its writing did not finish, or it holds no checkpoint; nil otherwise
+}
+
+// Steps returns the steps of a CheckpointManager's directory, ascending, of all series that hold checkpoints, and none
+// for other directories. single reports that the directory is itself a checkpoint.
+func Steps(source fs.FS, name string) (found []Step, single bool, err error) {
+	dir, closer, err := openDirectory(source, name)
+	if err != nil {
+		return nil, false, err
+	}
+	defer closer.Close()
+	f := finder{dir}
+	for _, is := range []func(string) (bool, error){f.isItem, f.declaresItems} {
+		if single, err := is("."); single || err != nil {
+			return nil, single, err
+		}
+	}
+	all, err := f.stepsIn()
+	if err != nil {
+		return nil, false, err
+	}
+	series := map[string][]step{}
+	for _, s := range all {
+		series[s.prefix] = append(series[s.prefix], s)
+	}
+	for _, steps := range series {
+		if !slices.ContainsFunc(steps, func(s step) bool { return s.holds }) {
+			continue
+		}
+		markUncommitted(steps)
+		for _, s := range steps {
+			each := Step{Name: s.name, Number: s.number}
+			switch {
+			case s.uncommitted:
+				each.Err = f.uncommittedError(s.name)
+			case !s.holds:
+				each.Err = tensor.Bad("step %s holds no checkpoint", s.name).In(f.path)
+			}
+			found = append(found, each)
+		}
+	}
+	slices.SortFunc(found, func(a, b Step) int { return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Name, b.Name)) })
+	return found, false, nil
 }
 
 // stepItems finds the items of the chosen step.

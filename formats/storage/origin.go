@@ -3,7 +3,9 @@ package storage
 import (
 	"cmp"
 	"io/fs"
+	"path"
 	"slices"
+	"strings"
 )
 
 // Origin says where a file or directory comes from and which version of it was read.
@@ -26,6 +28,19 @@ func OriginOf(source fs.FS, name string) Origin {
 		return s.Origin(name)
 	}
 	return Origin{}
+}
+
+// Below returns the name of a file in a source as it is called below a directory of the source: "d/0" for run/7/d/0 below
+// run/7. A file is called by its own name below itself. ok is false for files elsewhere.
+func Below(dir, name string) (rel string, ok bool) {
+	switch {
+	case dir == ".":
+		return name, true
+	case name == dir:
+		return path.Base(name), true
+	}
+	rel, ok = strings.CutPrefix(name, dir+"/")
+	return rel, ok
 }
 
 // Sorted returns o with its files sorted by name.

@@ -28,6 +28,7 @@ var imports = []struct {
 	{"convert/model", []string{"convert/adapter", "convert/huggingface", "convert/manifest", "formats/...", "reference"}},
 	{"convert/moves", []string{"formats/tensor"}},
 	{"convert/proof", []string{"convert/moves", "convert/source", "formats/storage", "formats/tensor"}}, // not convert/transfer, whose work it checks
+	{"convert/run", []string{"convert", "formats", "formats/storage", "formats/tensor"}},
 	{"convert/source", []string{"formats/tensor"}},
 	{"convert/transfer", []string{"convert/moves", "convert/source", "formats/storage", "formats/tensor"}},
 

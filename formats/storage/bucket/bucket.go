@@ -151,8 +151,8 @@ func (b *bucket) Origin(name string) ours.Origin {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for each, f := range b.files {
-		if f.node != nil && (name == "." || each == name) {
-			o.Files = append(o.Files, ours.FileVersion{Name: each, Version: f.version})
+		if below, ok := ours.Below(name, each); ok && f.node != nil {
+			o.Files = append(o.Files, ours.FileVersion{Name: below, Version: f.version})
 		}
 	}
 	return o.Sorted()

@@ -102,6 +102,10 @@ func TestNew(t *testing.T) {
 	if origin.Address != "mem://b/ckpt" || len(origin.Files) != 3 || origin.Files[0].Name != "d/1" || origin.Files[0].Version == "" {
 		t.Errorf("origin %+v", origin)
 	}
+	origin = storage.OriginOf(source, "d")
+	if origin.Address != "mem://b/ckpt/d" || len(origin.Files) != 2 || origin.Files[0].Name != "1" || origin.Files[1].Name != "2/x" {
+		t.Errorf("origin of a directory %+v", origin)
+	}
 }
 
 // An object that is replaced or removed while it is read is refused.

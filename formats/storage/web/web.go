@@ -261,8 +261,8 @@ func (s *site) Origin(name string) storage.Origin {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for each, f := range s.files {
-		if f.node != nil && (name == "." || each == name) {
-			o.Files = append(o.Files, storage.FileVersion{Name: each, Version: f.object.Version()})
+		if below, ok := storage.Below(name, each); ok && f.node != nil {
+			o.Files = append(o.Files, storage.FileVersion{Name: below, Version: f.object.Version()})
 		}
 	}
 	return o.Sorted()

@@ -1,0 +1,339 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/run"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/verify"
+)
+
+func allStepsFlag(usage string) cli.Flag {
+	return &cli.BoolFlag{Name: "all-steps", Usage: usage}
+}
+
+func taskFlag() cli.Flag {
+	return &cli.StringFlag{Name: "task", DefaultText: "all steps", Usage: "with --all-steps: work on the share of `TASK`: I/N (I from 0), auto in a Slurm array, auto/N also in an Indexed Job of Kubernetes with N completions"}
+}
+
+// checkStepsFlags refuses --task without --all-steps, and with --all-steps the flags that are for one checkpoint.
+func checkStepsFlags(c *cli.Context, single ...string) error {
+	if !c.Bool("all-steps") && !c.IsSet("against-step") {
+		if c.IsSet("task") {
+			return usagef("--task needs --all-steps").advise("add --all-steps to share the steps of a training run among tasks")
+		}
+		return nil
+	}
+	for _, flag := range append(single, "step") {
+		if c.IsSet(flag) {
+			return usagef("--%s is for one checkpoint, and --all-steps for all steps of a run", flag).advise("leave one of them out")
+		}
+	}
+	return nil
+}
+
+// taskHints say how to name a task.
+var taskHints = map[run.TaskReason]string{
+	run.TaskMalformed:  "--task takes I/N with I from 0 to N-1, auto in a Slurm array, or auto/N",
+	run.TaskNoArray:    "auto is for the tasks of sbatch --array=0-19; elsewhere name the task: --task I/N",
+	run.TaskNoIndex:    "auto/N is for the tasks of a Slurm array and for the pods of a Job with completionMode: Indexed; elsewhere name the task: --task I/N",
+	run.TaskNeedsCount: "write --task auto/N, where N is the completions of the Job",
+	run.TaskGaps:       "give the array indices without gaps, such as --array=0-19, or name the task: --task I/N",
+	run.TaskVariable:   "name the task: --task I/N",
+}
+
+// openSteps opens the run at a path and returns the steps of the task that --task names.
+func openSteps(c *cli.Context, path string) (*run.Run, []formats.Step, error) {
+	var task run.Task
+	var err error
+	if c.IsSet("task") {
+		if task, err = run.ParseTask(c.String("task"), os.LookupEnv); err != nil {
+			return nil, nil, err
+		}
+	}
+	r, err := run.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, task.Share(r.Steps), nil
+}
+
+// stepResult is what a command has to say about a step.
+type stepResult struct {
+	status string                   // what was done, for the summary: "converted"
+	value  any                      // for JSON
+	print  func(to io.Writer) error // as text
+	unlike bool                     // the result is printed, and the step counts as different
+}
+
+// stepLine is the JSON form of the result of a step. One line is printed for each.
+type stepLine struct {
+	Step       string `json:"step"`             // name
+	Number     *int64 `json:"number,omitempty"` // nil if the name has none
+	Status     string `json:"status"`
+	Error      string `json:"error,omitempty"`
+	Hint       string `json:"hint,omitempty"`
+	ExitStatus int    `json:"exit_status"`
+	Result     any    `json:"result,omitempty"`
+}
+
+// eachStep does one thing for each step and prints its result. It goes on after steps that fail.
+func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*stepResult, error)) error {
+	out := &lines{w: c.App.Writer}
+	var order []string
+	counts := map[string]int{}
+	count := func(status string) {
+		if counts[status] == 0 {
+			order = append(order, status)
+		}
+		counts[status]++
+	}
+	printLine := func(s formats.Step, line stepLine) {
+		line.Step = s.Name
+		if s.Number >= 0 {
+			line.Number = &s.Number
+		}
+		e := json.NewEncoder(out)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(line) // out keeps the error
+	}
+	err := run.Each(c.Context, steps, func(s formats.Step) error {
+		r, err := do(s)
+		if err != nil {
+			return err
+		}
+		count(r.status)
+		if r.unlike {
+			err = errDifferent
+		}
+		if c.Bool("json") {
+			printLine(s, stepLine{Status: r.status, Result: r.value, ExitStatus: exitCode(err)})
+			return errors.Join(out.err, err)
+		}
+		out.printf("step %s\n", printable(s.Name))
+		if err := r.print(out); err != nil {
+			return err
+		}
+		out.printf("\n")
+		return err
+	}, func(s formats.Step, err error) {
+		if errors.Is(err, errDifferent) {
+			return
+		}
+		count("failed")
+		reportError(c.App.ErrWriter, fmt.Errorf("step %s: %w", s.Name, err))
+		if c.Bool("json") {
+			printLine(s, stepLine{Status: "failed", Error: err.Error(), Hint: hintOf(err), ExitStatus: exitCode(err)})
+		}
+	})
+	if !c.Bool("json") {
+		var parts []string
+		for _, status := range order {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[status], status))
+		}
+		out.printf("%s: %s\n", plural(int64(len(steps)), "step"), strings.Join(append(parts, none(len(steps))...), ", "))
+	}
+	return errors.Join(err, out.err)
+}
+
+// none explains a summary of no steps.
+func none(steps int) []string {
+	if steps > 0 {
+		return nil
+	}
+	return []string{"the run has fewer steps than there are tasks"}
+}
+
+// exitCodeOfSteps returns the highest exit status of the steps that failed.
+func exitCodeOfSteps(err error) int {
+	code := exitOK
+	var failed *run.Error
+	if errors.As(err, &failed) {
+		for _, f := range failed.Failed {
+			code = max(code, exitCode(f.Err))
+		}
+	}
+	return code
+}
+
+// onlyDifferent reports whether no step failed but for a difference that is printed.
+func onlyDifferent(err error) bool {
+	return is[*run.Error](err) && exitCodeOfSteps(err) == exitDiffers
+}
+
+// convertSteps converts the steps of a run.
+func convertSteps(c *cli.Context, o convert.Options) error {
+	from, err := openOptions(c)
+	if err != nil {
+		return err
+	}
+	r, steps, err := openSteps(c, c.Args().Get(0))
+	if err != nil {
+		return err
+	}
+	out := c.Args().Get(1)
+	return eachStep(c, steps, func(s formats.Step) (*stepResult, error) {
+		var bar stages
+		o.Progress = func(done, total int64) { bar.set(c.App.ErrWriter, "converting "+s.Name, done, total) }
+		result, err := r.Convert(c.Context, s, out, from, o)
+		bar.done()
+		if err != nil {
+			return nil, err
+		}
+		if result == nil {
+			return &stepResult{status: "complete already", print: func(to io.Writer) error {
+				_, err := fmt.Fprintf(to, "%s is there and complete\n", printable(run.Destination(out, s, o.To)))
+				return err
+			}}, nil
+		}
+		status := "converted"
+		if o.DryRun {
+			status = "to convert"
+		}
+		return &stepResult{status: status, value: result, print: func(to io.Writer) error { return printConversion(to, result) }}, nil
+	})
+}
+
+// inspectSteps shows the steps of a run.
+func inspectSteps(c *cli.Context) error {
+	o, err := openOptions(c)
+	if err != nil {
+		return err
+	}
+	r, steps, err := openSteps(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	return eachStep(c, steps, func(s formats.Step) (*stepResult, error) {
+		ckpt, err := r.Checkpoint(s, o)
+		if err != nil {
+			return nil, err
+		}
+		defer ckpt.Close()
+		shown, err := inspect(c, ckpt)
+		if err != nil {
+			return nil, err
+		}
+		return &stepResult{status: "read", value: shown, print: func(to io.Writer) error { return shown.print(to, c.Bool("tree")) }}, nil
+	})
+}
+
+// verifySteps verifies the steps of a run against their conversions.
+func verifySteps(c *cli.Context, o verify.Options) error {
+	if c.NArg() != 2 {
+		return usagef("verify --all-steps takes a run and its conversions, got %s", plural(int64(c.NArg()), "path"))
+	}
+	from, err := openOptions(c)
+	if err != nil {
+		return err
+	}
+	r, steps, err := openSteps(c, c.Args().Get(0))
+	if err != nil {
+		return err
+	}
+	conversions, err := run.Open(c.Args().Get(1))
+	if err != nil {
+		return err
+	}
+	for _, s := range conversions.Steps {
+		if _, ok := r.Pair(s); !ok {
+			fmt.Fprintf(c.App.ErrWriter, "griffin: %s has step %s, and %s has none\n", printable(conversions.Path), printable(s.Name), printable(r.Path))
+		}
+	}
+	return eachStep(c, steps, func(s formats.Step) (*stepResult, error) {
+		source, err := r.Checkpoint(s, from)
+		if err != nil {
+			return nil, err
+		}
+		defer source.Close()
+		pair, ok := conversions.Pair(s)
+		if !ok {
+			return &stepResult{status: "without a conversion", unlike: true, print: func(to io.Writer) error {
+				_, err := fmt.Fprintf(to, "%s has no conversion of it\n", printable(conversions.Path))
+				return err
+			}}, nil
+		}
+		converted, err := conversions.Checkpoint(pair, formats.Options{})
+		if err != nil {
+			return nil, err
+		}
+		defer converted.Close()
+		v, err := verdictBetween(c, o, source, converted)
+		if err != nil {
+			return nil, err
+		}
+		status := "the same model"
+		if !v.Same {
+			status = "not the same model"
+		}
+		return &stepResult{status: status, value: v, unlike: !v.Same, print: func(io.Writer) error { return printVerdict(c, v) }}, nil
+	})
+}
+
+// diffSteps compares one step of a run with the others.
+func diffSteps(c *cli.Context) error {
+	if err := checkStepsFlags(c, "report", "step-b"); err != nil {
+		return err
+	}
+	if !c.IsSet("against-step") {
+		return usagef("--all-steps needs --against-step").advise("add --against-step N, the step that all others are compared with")
+	}
+	if c.NArg() != 1 {
+		return usagef("--against-step takes one training run, got %s", plural(int64(c.NArg()), "path"))
+	}
+	n, err := stepOption(c, "against-step")
+	if err != nil {
+		return err
+	}
+	o, err := diffOptions(c)
+	if err != nil {
+		return err
+	}
+	from, err := openOptions(c)
+	if err != nil {
+		return err
+	}
+	r, steps, err := openSteps(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	against, err := r.Numbered(*n)
+	if err != nil {
+		return err
+	}
+	var others []formats.Step
+	for _, s := range steps {
+		if s.Name != against.Name {
+			others = append(others, s)
+		}
+	}
+	a, err := r.Checkpoint(against, from)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return eachStep(c, others, func(s formats.Step) (*stepResult, error) {
+		b, err := r.Checkpoint(s, from)
+		if err != nil {
+			return nil, err
+		}
+		defer b.Close()
+		result, err := diffBetween(c, a, b, o)
+		if err != nil {
+			return nil, err
+		}
+		status := "equal"
+		if !result.Equal {
+			status = "different"
+		}
+		return &stepResult{status: status, value: result, unlike: !result.Equal, print: func(to io.Writer) error { return printDiff(to, result) }}, nil
+	})
+}

@@ -1,0 +1,76 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// OccupiedError reports that there is something at a destination that is not the complete result of this conversion.
+type OccupiedError struct {
+	Path    string
+	Problem string // why it is not
+}
+
+func (e *OccupiedError) Error() string {
+	return fmt.Sprintf("%s exists and is not the result of this conversion: %s", e.Path, e.Problem)
+}
+
+// Unwrap returns fs.ErrExist.
+func (e *OccupiedError) Unwrap() error { return fs.ErrExist }
+
+// IsComplete reports whether the destination has what Convert would write: its conversion.json records this source with
+// these options, and the headers of its files are those of the recorded tensors. Elements are not read. It returns false
+// if there is no destination, and an *OccupiedError if there is something else.
+func IsComplete(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (bool, error) {
+	source, name, err := storage.Locate(dst)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	occupied := func(format string, args ...any) error { return &OccupiedError{dst, fmt.Sprintf(format, args...)} }
+	record, _, err := manifest.Read(source, name)
+	if err != nil && !errors.As(err, new(*tensor.FormatError)) {
+		return false, err
+	}
+	if record == nil {
+		return false, occupied("it has no %s", manifest.Name)
+	}
+	c, err := prepare(ctx, src, dst, o)
+	if err != nil {
+		return false, err
+	}
+	if difference := record.Differs(c.record(&moves.Digests{Dests: make([]tensor.Sum, len(c.plan.Dests))})); difference != "" {
+		return false, occupied("%s", difference)
+	}
+	written, err := formats.OpenSource(source, name, formats.Options{})
+	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) {
+		return false, occupied("%v", bad)
+	}
+	if err != nil {
+		return false, err
+	}
+	defer written.Close()
+	for _, t := range record.Tensors {
+		is := written.Tensor(t.Name)
+		if is == nil || is.DType.String() != t.DType || !slices.Equal(is.Shape, t.Shape) {
+			return false, occupied("it lacks tensor %s as recorded", tensor.QuoteName(t.Name))
+		}
+	}
+	for _, f := range c.files {
+		if !storage.IsFile(source, written.Beside(f.Name)) {
+			return false, occupied("it lacks %s", f.Name)
+		}
+	}
+	return true, nil
+}
