@@ -19,30 +19,30 @@ import (
 func (r *run) checkManifests() error {
 	s := r.verdict.Config
 	summary := configSummary{section: s}
-	source, path, err := r.readManifest(r.source, &summary)
-	if err != nil {
+	source := recordOf(r.sourceModel)
+	if err := summary.check(source); err != nil {
 		return err
 	}
-	if source != nil && source.Layout == r.sourceModel.Layout.String() && r.options.Adapter == nil { // which changes tensors
-		c := manifestCheck{Manifest: source, field: filepath.Base(path) + " of the source", section: s}
+	if source.Manifest != nil && source.Layout == r.sourceModel.Layout.String() && r.options.Adapter == nil { // which changes tensors
+		c := manifestCheck{Manifest: source.Manifest, field: filepath.Base(source.path) + " of the source", section: s}
 		c.checkDigests(r.verdict.Weights.Source)
 		if len(c.wrong) > 0 && !s.Skipped {
 			summary.add(c.field+" is wrong: "+strings.Join(c.wrong, ", "), true)
 		}
 	}
-	record, path, err := r.readManifest(r.converted, &summary)
-	if err != nil {
+	record := r.record
+	if err := summary.check(record); err != nil {
 		return err
 	}
-	if record == nil {
+	if record.Manifest == nil {
 		summary.finish()
 		return nil
 	}
 	if record.Adapter != nil && r.options.Adapter == nil {
 		r.verdict.MissingAdapter = record.Adapter.Name
-		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source, but no adapter was given", filepath.Base(path), record.Adapter.Name))
+		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source, but no adapter was given", filepath.Base(record.path), record.Adapter.Name))
 	}
-	c := manifestCheck{Manifest: record, field: filepath.Base(path), section: s}
+	c := manifestCheck{Manifest: record.Manifest, field: filepath.Base(record.path), section: s}
 	c.checkLayout(r.plan)
 	c.checkSettings(r.plan)
 	c.checkForm(r.plan, writtenWindow(r.converted))
@@ -79,16 +79,37 @@ func (c *configSummary) finish() {
 	c.section.Summary = strings.Join(c.parts, "; ")
 }
 
-// readManifest reads the conversion.json of a checkpoint. If it is corrupt, that is a finding, and the manifest is nil.
-func (r *run) readManifest(checkpoint *tensor.Checkpoint, summary *configSummary) (*manifest.Manifest, string, error) {
-	m, path, err := manifest.Read(checkpoint.Source, checkpoint.Root)
-	var bad *tensor.FormatError
-	if !errors.As(err, &bad) {
-		return m, path, err
+// record is the conversion.json of a checkpoint.
+type record struct {
+	*manifest.Manifest // nil if there is none, or err
+	path               string
+	err                error
+}
+
+// readRecord sets r.record.
+func (r *run) readRecord() {
+	if r.convertedModel != nil {
+		r.record = recordOf(r.convertedModel)
+		return
 	}
-	summary.add(manifest.Name+" is corrupt", true)
-	summary.section.Findings = append(summary.section.Findings, Finding{Kind: WrongField, Field: manifest.Name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
-	return nil, "", nil
+	m, path, err := manifest.Read(r.converted.Source, r.converted.Root)
+	r.record = record{m, path, err}
+}
+
+func recordOf(m *model.Model) record {
+	found, path, err := m.Manifest()
+	return record{found, path, err}
+}
+
+// check adds a finding if the record is corrupt. Another error is returned.
+func (c *configSummary) check(r record) error {
+	var bad *tensor.FormatError
+	if !errors.As(r.err, &bad) {
+		return r.err
+	}
+	c.add(manifest.Name+" is corrupt", true)
+	c.section.Findings = append(c.section.Findings, Finding{Kind: WrongField, Field: manifest.Name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
+	return nil
 }
 
 // manifestCheck compares a conversion.json with a checkpoint.

@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -71,6 +70,7 @@ type run struct {
 
 	sourceModel    *model.Model  // with the adapter
 	convertedModel *model.Model  // nil if none is found
+	record         record        // of the converted checkpoint
 	plan           *convert.Plan // from source to converted; nil if there is no converted
 
 	progressing sync.Mutex
@@ -79,6 +79,11 @@ type run struct {
 // openModels finds the models in the checkpoints, and plans the conversion. Extra tensors are accepted: the converted
 // checkpoint shows what the conversion did with them.
 func (r *run) openModels(ctx context.Context) (err error) {
+	var notFound error
+	if r.converted != nil {
+		r.convertedModel, notFound = model.Recognize(r.converted, model.Options{KeepExtra: true}) // the check of the structure says what is wrong
+		r.readRecord()
+	}
 	name, err := r.modelName()
 	if err != nil {
 		return err
@@ -91,9 +96,8 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	if r.converted == nil {
 		return nil
 	}
-	if r.convertedModel, err = model.Recognize(r.converted, model.Options{KeepExtra: true}); err != nil {
-		r.convertedModel = nil // the check of the structure says what is wrong
-		v.Notes = append(v.Notes, "no model was found in the converted checkpoint: "+err.Error())
+	if notFound != nil {
+		v.Notes = append(v.Notes, "no model was found in the converted checkpoint: "+notFound.Error())
 	}
 	if r.plan, err = planFor(r.sourceModel, r.options.Settings, r.converted, r.convertedModel); err != nil {
 		return err
@@ -120,11 +124,10 @@ func (r *run) modelName() (string, error) {
 	if err == nil || name != "" || r.converted == nil {
 		return name, err
 	}
-	record, _, bad := manifest.Read(r.converted.Source, r.converted.Root)
-	if bad != nil || record == nil {
+	if r.record.Manifest == nil {
 		return "", err
 	}
-	name = cmp.Or(strings.TrimSuffix(record.Source.Prefix, "."), ".") // the top level
+	name = cmp.Or(strings.TrimSuffix(r.record.Source.Prefix, "."), ".") // the top level
 	if _, bad := model.Recognize(r.source, model.Options{Name: name}); bad != nil {
 		return "", err
 	}

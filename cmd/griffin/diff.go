@@ -77,20 +77,21 @@ func runDiff(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if path := c.String("report"); path != "" {
-		if err := report.WriteDiff(path, result, commandLine()); err != nil {
-			return err
-		}
-	}
 	if c.Bool("json") {
 		err = printJSON(c.App.Writer, result)
 	} else {
 		err = printDiff(c.App.Writer, result)
 	}
-	if err == nil && !result.Equal {
-		err = errDifferent
+	if err != nil {
+		return err
 	}
-	return err
+	if path := c.String("report"); path != "" {
+		reportUnwritten(c, report.WriteDiff(path, result, commandLine()))
+	}
+	if !result.Equal {
+		return errDifferent
+	}
+	return nil
 }
 
 // diffBetween compares checkpoints that are open.

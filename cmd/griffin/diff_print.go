@@ -76,9 +76,12 @@ func details(r *diff.Result, g *diff.Group) string {
 		}
 		parts = append(parts, fmt.Sprintf("%s, largest %s, relative L2 %s%s, cosine %s",
 			share(x.Differing, x.Elements), short(x.MaxAbs), up, short(x.RelativeL2), cosine(x.Cosine)))
+		if r.Summary.Beyond != nil {
+			parts = append(parts, count(x.Beyond)+" beyond "+r.Tolerance)
+		}
 	}
 	if m := first.Metrics; m != nil && m.Differing > 0 && len(g.Tensors) == 1 {
-		parts = append(parts, fmt.Sprintf("first at %s: %s, %s", tensor.ShapeString(m.First), exact(m.FirstA), exact(m.FirstB)))
+		parts = append(parts, fmt.Sprintf("first at %s: %s, %s", tensor.ShapeString(m.First), firstOf(m, 0), firstOf(m, 1)))
 	}
 	for _, special := range []struct {
 		name string
@@ -121,7 +124,11 @@ func configLine(c *diff.ConfigDifference) string {
 func summaryLine(r *diff.Result) string {
 	s := &r.Summary
 	if r.Equal {
-		return fmt.Sprintf("equal: %s, %s", plural(int64(s.Tensors), "tensor"), plural(s.Elements, "element"))
+		line := fmt.Sprintf("%s, %s", plural(int64(s.Tensors), "tensor"), plural(s.Elements, "element"))
+		if allowed := r.Allowed(); allowed != "" {
+			return "equal " + allowed + ": " + line
+		}
+		return "equal: " + line
 	}
 	var parts []string
 	for _, p := range []struct {
@@ -140,6 +147,9 @@ func summaryLine(r *diff.Result) string {
 		}
 	}
 	line := "different: " + strings.Join(parts, ", ")
+	if s.Beyond != nil {
+		line += fmt.Sprintf("; %s of %s that differ bitwise %s beyond %s", count(*s.Beyond), plural(s.Differing, "element"), agree(int(*s.Beyond), "is", "are"), r.Tolerance)
+	}
 	if s.Config > 0 {
 		line += "; " + plural(int64(s.Config), "config field") + agree(s.Config, " differs", " differ")
 	}
@@ -165,6 +175,14 @@ func short(x float64) string { return fmt.Sprintf("%.3g", x) }
 
 // exact returns a value with enough digits to distinguish it from its neighbours in float32.
 func exact(x diff.Number) string { return strconv.FormatFloat(float64(x), 'g', 9, 64) }
+
+// firstOf returns the first differing value of A (side 0) or B (side 1).
+func firstOf(m *diff.Metrics, side int) string {
+	if len(m.FirstIntegers) > 0 {
+		return m.FirstIntegers[side]
+	}
+	return exact([]diff.Number{m.FirstA, m.FirstB}[side])
+}
 
 // cosine returns a cosine with enough digits to show how close to 1 it is.
 func cosine(x float64) string {

@@ -82,12 +82,10 @@ func runVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := writeVerdictFiles(c, verdict); err != nil {
-		return err
-	}
 	if err := printVerdict(c, verdict); err != nil {
 		return err
 	}
+	writeVerdictFiles(c, verdict)
 	if !verdict.Same {
 		return errDifferent
 	}
@@ -208,16 +206,17 @@ func writesVerdictFiles(c *cli.Context) bool {
 }
 
 // writeVerdictFiles writes the files that the flags name, whatever the verdict is.
-func writeVerdictFiles(c *cli.Context, v *verify.Verdict) error {
+func writeVerdictFiles(c *cli.Context, v *verify.Verdict) {
 	for _, f := range verdictFiles {
 		if path := c.String(f.flag); path != "" {
-			if err := f.write(path, v, commandLine()); err != nil {
-				return err
-			}
+			reportUnwritten(c, f.write(path, v, commandLine()))
 		}
 	}
-	return nil
 }
+
+// reportUnwritten prints why a page of a result that is printed already could not be written. The exit status stays that of
+// the result.
+func reportUnwritten(c *cli.Context, err error) { reportError(c.App.ErrWriter, err) }
 
 // explainRuntime prints what each runtime computes with a model. It reads no weights but those of an
 // output head.

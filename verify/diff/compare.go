@@ -16,11 +16,14 @@ type comparer struct {
 	lanes        int   // numbers of an element: of the side that has more
 	ulps         *ulps // nil if the elements are not floating-point numbers of one dtype
 
+	restA, restB rest // of 64-bit integers
+
 	tolerance *Tolerance // nil for the same bits
 	toA, toB  rounding   // if the dtypes differ
 	cast      []byte
 
 	x, y, narrow []float64
+	restX, restY []float64 // of 64-bit integers: what x and y lack; nil if neither side has such integers
 	histogram    histogram // of all chunks
 }
 
@@ -33,6 +36,10 @@ func newComparer(p *pair, tolerance *Tolerance) *comparer {
 		sameType: p.a.DType == p.b.DType, tolerance: tolerance}
 	c.lanes = max(c.a.Lanes, c.b.Lanes)
 	c.x, c.y = make([]float64, chunk*c.lanes), make([]float64, chunk*c.lanes)
+	if isWide(p.a.DType) || isWide(p.b.DType) {
+		c.restX, c.restY = make([]float64, chunk*c.lanes), make([]float64, chunk*c.lanes)
+		c.restA, c.restB = restOf(p.a.DType), restOf(p.b.DType)
+	}
 	if c.sameType {
 		c.ulps = ulpsOf(p.a.DType)
 		return c
@@ -53,7 +60,13 @@ func (c *comparer) compare(rawA, rawB []byte, first int64, n int) tally {
 		return t
 	}
 	c.decode(y, rawB, c.b)
-	t.addValues(x, y, &c.histogram)
+	if c.restX == nil {
+		t.addValues(x, y, &c.histogram)
+	} else {
+		c.restA.decode(c.restX[:len(x)], rawA, c.lanes)
+		c.restB.decode(c.restY[:len(y)], rawB, c.lanes)
+		t.addWide(x, y, c.restX, c.restY, &c.histogram)
+	}
 	if c.sameType && c.sizeA > 0 {
 		c.countBits(&t, rawA, rawB, first)
 		return t
@@ -115,17 +128,17 @@ func (c *comparer) countElement(t *tally, rawA, rawB []byte, first int64, i int)
 	within := true
 	for k := i * c.lanes; k < (i+1)*c.lanes; k++ {
 		if t.first < 0 && (part == 0 && c.x[k] != c.y[k] || part > 0 && !bytes.Equal(rawA[k*part:][:part], rawB[k*part:][:part])) {
-			t.first, t.firstA, t.firstB = first+int64(i), c.x[k], c.y[k]
+			c.setFirst(t, first+int64(i), k)
 		}
 		ulp, known := uint64(0), false
 		if c.ulps != nil && c.x[k] == c.x[k] && c.y[k] == c.y[k] {
 			ulp, known = c.ulps.between(rawA, rawB, k), true
 			t.ulp = max(t.ulp, ulp)
 		}
-		within = within && (c.tolerance == nil || c.tolerance.within(c.x[k], c.y[k], ulp, known))
+		within = within && c.within(k, ulp, known)
 	}
 	if t.first < 0 { // several codes of one number
-		t.first, t.firstA, t.firstB = first+int64(i), c.x[i*c.lanes], c.y[i*c.lanes]
+		c.setFirst(t, first+int64(i), i*c.lanes)
 	}
 	if !within {
 		t.beyond++
@@ -137,13 +150,13 @@ func (c *comparer) countValues(t *tally, first int64, i int) {
 	same, within := true, true
 	for k := i * c.lanes; k < (i+1)*c.lanes; k++ {
 		x, y := c.x[k], c.y[k]
-		if x == y && (!c.sameType || math.Signbit(x) == math.Signbit(y)) || x != x && y != y {
+		if c.sameNumber(k) && (!c.sameType || math.Signbit(x) == math.Signbit(y)) || x != x && y != y {
 			continue
 		}
 		if same = false; t.first < 0 {
-			t.first, t.firstA, t.firstB = first+int64(i), x, y
+			c.setFirst(t, first+int64(i), k)
 		}
-		within = within && (c.tolerance == nil || c.tolerance.within(x, y, 0, false))
+		within = within && c.within(k, 0, false)
 	}
 	if !same {
 		t.differing++
@@ -151,6 +164,30 @@ func (c *comparer) countValues(t *tally, first int64, i int) {
 	if !within {
 		t.beyond++
 	}
+}
+
+// setFirst records number k as the first that differs, in the element with that index.
+func (c *comparer) setFirst(t *tally, element int64, k int) {
+	t.first, t.firstA, t.firstB = element, c.x[k], c.y[k]
+	if c.restX != nil {
+		t.restA, t.restB = c.restX[k], c.restY[k]
+	}
+}
+
+// sameNumber reports whether both sides have the same number at k.
+func (c *comparer) sameNumber(k int) bool {
+	return c.x[k] == c.y[k] && (c.restX == nil || c.restX[k] == c.restY[k])
+}
+
+// within reports whether the numbers at k count as equal. They are ulp representable values apart, if that is known.
+func (c *comparer) within(k int, ulp uint64, known bool) bool {
+	switch {
+	case c.tolerance == nil:
+		return true
+	case c.restX == nil:
+		return c.tolerance.within(c.x[k], c.y[k], c.x[k]-c.y[k], ulp, known)
+	}
+	return c.tolerance.within(c.x[k], c.y[k], wideDifference(c.x[k], c.y[k], c.restX[k], c.restY[k]), ulp, known)
 }
 
 // rounding counts the elements of one side that are not those of the other, rounded.

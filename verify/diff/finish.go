@@ -42,6 +42,9 @@ func (d *differ) explainAll(ctx context.Context) error {
 func (d *differ) finish() {
 	r := d.result
 	r.A, r.B = d.a.describe(), d.b.describe()
+	if d.options.Tolerance != nil {
+		r.Tolerance, r.Summary.Beyond = d.options.Tolerance.String(), new(int64)
+	}
 	for _, p := range d.pairs {
 		r.Tensors = append(r.Tensors, *p.diff)
 		r.A.count(p.a)
@@ -117,6 +120,9 @@ func (r *Result) summarize() {
 		}
 		if m := t.Metrics; m != nil {
 			s.Differing += m.Differing
+			if m.Beyond != nil {
+				*s.Beyond += *m.Beyond
+			}
 			if m.NaNA+m.NaNB+m.InfA+m.InfB > 0 {
 				s.NonFinite++
 			}

@@ -121,6 +121,7 @@ func (t *TensorDiff) Change() string {
 // Extent is the range of a group's metrics.
 type Extent struct {
 	Elements, Differing int64
+	Beyond              int64    // elements outside the tolerance, if there is one
 	MaxAbs              float64  // the largest
 	RelativeL2          float64  // the largest
 	Cosine              float64  // the smallest; NaN if none is known
@@ -139,6 +140,9 @@ func (r *Result) Extent(g *Group) Extent {
 			continue
 		}
 		x.Differing += m.Differing
+		if m.Beyond != nil {
+			x.Beyond += *m.Beyond
+		}
 		x.MaxAbs = max(x.MaxAbs, float64(m.MaxAbs))
 		x.RelativeL2 = max(x.RelativeL2, float64(m.RelativeL2))
 		if c := float64(m.Cosine); !(x.Cosine <= c) && c == c {

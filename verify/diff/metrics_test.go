@@ -2,9 +2,11 @@ package diff
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -53,6 +55,7 @@ func elementsOf(d tensor.DType, content []byte, n int) [][]float64 {
 func naive(d tensor.DType, a, b []byte, n int) (m Metrics, differing []bool) {
 	x, y := elementsOf(d, a, n), elementsOf(d, b, n)
 	var dd, aa, bb, ab, sum, finite float64
+	var undefined, infinite bool
 	differing = make([]bool, n)
 	for i := range n {
 		if size := int(d.Size()); size > 0 {
@@ -75,7 +78,14 @@ func naive(d tensor.DType, a, b []byte, n int) (m Metrics, differing []bool) {
 					*c.inf++
 				}
 			}
-			if math.IsNaN(p-q) || math.IsInf(p, 0) || math.IsInf(q, 0) {
+			switch {
+			case math.IsNaN(p) != math.IsNaN(q):
+				undefined = true
+				continue
+			case math.IsNaN(p) || p == q && math.IsInf(p, 0):
+				continue
+			case math.IsInf(p, 0) || math.IsInf(q, 0):
+				infinite = true
 				continue
 			}
 			distance := math.Abs(p - q)
@@ -89,6 +99,12 @@ func naive(d tensor.DType, a, b []byte, n int) (m Metrics, differing []bool) {
 		}
 	}
 	m.MeanAbs, m.RelativeL2, m.Cosine = Number(sum/finite), Number(math.Sqrt(dd/aa)), Number(ab/math.Sqrt(aa*bb))
+	nan, inf := Number(math.NaN()), Number(math.Inf(1))
+	if undefined {
+		m.MaxAbs, m.MeanAbs, m.RelativeL2, m.Cosine = nan, nan, nan, nan
+	} else if infinite {
+		m.MaxAbs, m.MeanAbs, m.RelativeL2, m.Cosine = inf, inf, inf, nan
+	}
 	return m, differing
 }
 
@@ -135,7 +151,7 @@ func TestMetricsAgainstDefinitions(t *testing.T) {
 			got := []float64{float64(m.Differing), float64(m.MaxAbs), float64(m.MeanAbs), float64(m.RelativeL2), float64(m.Cosine), float64(m.NaNA), float64(m.NaNB), float64(m.InfA), float64(m.InfB)}
 			expect := []float64{float64(want.Differing), float64(want.MaxAbs), float64(want.MeanAbs), float64(want.RelativeL2), float64(want.Cosine), float64(want.NaNA), float64(want.NaNB), float64(want.InfA), float64(want.InfB)}
 			for i := range got {
-				if math.Abs(got[i]-expect[i]) > 1e-9*math.Abs(expect[i]) || math.IsNaN(got[i]) {
+				if !(got[i] == expect[i] || math.Abs(got[i]-expect[i]) <= 1e-9*math.Abs(expect[i]) || math.IsNaN(got[i]) && math.IsNaN(expect[i])) {
 					t.Errorf("%s: metric %d is %v, not %v", name, i, got[i], expect[i])
 				}
 			}
@@ -182,7 +198,7 @@ func TestULP(t *testing.T) {
 	}
 }
 
-// Numbers that are not finite are counted for each side and do not count in distances.
+// Numbers that are not finite are counted for each side. Where both sides have the same, they do not count in distances.
 func TestMetricsNotFinite(t *testing.T) {
 	nan, inf := math.NaN(), math.Inf(1)
 	d := func(a, b []float64) *Metrics {
@@ -195,8 +211,11 @@ func TestMetricsNotFinite(t *testing.T) {
 		return r.Tensors[0].Metrics
 	}
 	m := d([]float64{1, nan, inf, 4, -inf}, []float64{2, nan, -inf, nan, -inf})
-	if m.NaNA != 1 || m.NaNB != 2 || m.InfA != 2 || m.InfB != 2 || m.Differing != 3 || m.MaxAbs != 1 || m.MeanAbs != 1 {
+	if m.NaNA != 1 || m.NaNB != 2 || m.InfA != 2 || m.InfB != 2 || m.Differing != 3 || !math.IsNaN(float64(m.MaxAbs)) {
 		t.Errorf("%+v", m)
+	}
+	if m := d([]float64{1, nan, inf, -inf}, []float64{2, nan, inf, -inf}); m.NaNA != 1 || m.NaNB != 1 || m.InfA != 2 || m.InfB != 2 || m.Differing != 1 || m.MaxAbs != 1 || m.MeanAbs != 1 {
+		t.Errorf("the same on both sides: %+v", m)
 	}
 	if m := d([]float64{0, 0}, []float64{0, 1}); !math.IsInf(float64(m.RelativeL2), 1) || !math.IsNaN(float64(m.Cosine)) {
 		t.Errorf("from nothing: %+v", m)
@@ -279,12 +298,90 @@ func TestTolerance(t *testing.T) {
 			t.Errorf("%s: %d beyond, equal %v, %d differing", tt.text, *m.Beyond, r.Equal, m.Differing)
 		}
 	}
-	if nan := math.NaN(); !(&Tolerance{}).within(nan, nan, 5, true) || (&Tolerance{Abs: 1}).within(nan, 1, 0, false) || (&Tolerance{Abs: 1, Rel: 1}).within(math.Inf(1), 1, 0, false) {
+	if nan := math.NaN(); !(&Tolerance{}).within(nan, nan, nan, 5, true) || (&Tolerance{Abs: 1}).within(nan, 1, nan, 0, false) || (&Tolerance{Abs: 1, Rel: 1}).within(math.Inf(1), 1, math.Inf(1), 0, false) {
 		t.Error("NaN is NaN, and near to nothing else; nothing is near to infinity")
 	}
 	for _, bad := range []string{"", "abs", "abs=-1", "abs=nan", "rel=inf", "ulp=1.5", "abs=1,abs=2", "abs=1,,", "x=1", "ulp=-1"} {
 		if _, err := ParseTolerance(bad); err == nil {
 			t.Errorf("%q is taken for a tolerance", bad)
+		}
+	}
+}
+
+// An element that is NaN on one side makes every distance NaN, and one that is infinite makes them infinite: they are never 0,
+// nor the cosine 1.
+func TestDistancesNotFinite(t *testing.T) {
+	values := func(x float64) array { return array{tensor.F32, []int64{4}, []float64{1, x, 3, 4}} }
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, tt := range []struct {
+		a, b             float64
+		distance, cosine float64
+	}{{nan, 2, nan, nan}, {2, nan, nan, nan}, {inf, nan, nan, nan}, {inf, 2, inf, nan}, {2, -inf, inf, nan}, {inf, -inf, inf, nan}} {
+		r, err := Diff(t.Context(), checkpointOf(t, values(tt.a).tensor("w")), checkpointOf(t, values(tt.b).tensor("w")), Options{Tolerance: &Tolerance{Abs: 1, Rel: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := r.Tensors[0].Metrics
+		for _, got := range []Number{m.MaxAbs, m.MeanAbs, m.RelativeL2} {
+			if !same(float64(got), tt.distance) {
+				t.Errorf("%v and %v: %+v", tt.a, tt.b, m)
+			}
+		}
+		if !same(float64(m.Cosine), tt.cosine) || m.Differing != 1 || *m.Beyond != 1 || r.Equal {
+			t.Errorf("%v and %v: %+v", tt.a, tt.b, m)
+		}
+	}
+}
+
+func same(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+
+// 64-bit integers are compared as they are, although float64 has the same number for many of them.
+func TestWideIntegers(t *testing.T) {
+	const big = 1 << 53
+	i64 := func(x ...int64) *tensor.Tensor {
+		var raw []byte
+		for _, v := range x {
+			raw = binary.LittleEndian.AppendUint64(raw, uint64(v))
+		}
+		return tensorOf("w", tensor.I64, []int64{int64(len(x))}, raw, false)
+	}
+	u64 := func(x ...uint64) *tensor.Tensor {
+		var raw []byte
+		for _, v := range x {
+			raw = binary.LittleEndian.AppendUint64(raw, v)
+		}
+		return tensorOf("w", tensor.U64, []int64{int64(len(x))}, raw, false)
+	}
+	f64 := func(x float64) *tensor.Tensor {
+		return tensorOf("w", tensor.F64, []int64{1}, binary.LittleEndian.AppendUint64(nil, math.Float64bits(x)), false)
+	}
+	for _, tt := range []struct {
+		a, b      *tensor.Tensor
+		tolerance Tolerance
+		beyond    int64
+		maxAbs    Number
+		first     []string
+	}{
+		{i64(big, big+1), i64(big, big), Tolerance{}, 1, 1, []string{"9007199254740993", "9007199254740992"}},
+		{i64(big, big+1), i64(big, big), Tolerance{Abs: 0.5}, 1, 1, []string{"9007199254740993", "9007199254740992"}},
+		{i64(big + 1), i64(big), Tolerance{Abs: 1}, 0, 1, []string{"9007199254740993", "9007199254740992"}},
+		{i64(math.MaxInt64), i64(math.MaxInt64 - 3), Tolerance{Abs: 2}, 1, 3, []string{"9223372036854775807", "9223372036854775804"}},
+		{i64(math.MinInt64), i64(math.MinInt64 + 1), Tolerance{}, 1, 1, []string{"-9223372036854775808", "-9223372036854775807"}},
+		{u64(math.MaxUint64), u64(math.MaxUint64 - 1), Tolerance{}, 1, 1, []string{"18446744073709551615", "18446744073709551614"}},
+		{u64(1<<63 + 1), u64(1<<63 - 1), Tolerance{Abs: 1}, 1, 2, []string{"9223372036854775809", "9223372036854775807"}},
+		{u64(math.MaxInt64), i64(math.MaxInt64 - 1), Tolerance{}, 1, 1, []string{"9223372036854775807", "9223372036854775806"}},
+		{i64(big + 1), f64(big), Tolerance{}, 1, 1, []string{"9007199254740993", "9007199254740992"}},
+		{i64(big + 1), f64(0.5), Tolerance{}, 1, big, []string{"9007199254740993", "0.5"}},
+		{i64(5), i64(7), Tolerance{Abs: 1}, 1, 2, nil},
+		{i64(big + 1), array{tensor.C64, []int64{1}, []float64{big, 0}}.tensor("w"), Tolerance{}, 1, 1, []string{"9007199254740993", "9007199254740992"}},
+	} {
+		r, err := Diff(t.Context(), checkpointOf(t, tt.a), checkpointOf(t, tt.b), Options{Tolerance: &tt.tolerance})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := r.Tensors[0].Metrics
+		if m == nil || *m.Beyond != tt.beyond || r.Equal != (tt.beyond == 0) || m.MaxAbs != tt.maxAbs || !slices.Equal(m.FirstIntegers, tt.first) {
+			t.Errorf("%v, %+v: equal %t, %+v", tt.first, tt.tolerance, r.Equal, m)
 		}
 	}
 }

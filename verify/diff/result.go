@@ -1,22 +1,49 @@
 package diff
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // Result is how two checkpoints differ.
 type Result struct {
 	// Equal is true if neither checkpoint has anything that the other lacks, under another name or not at
 	// all, and everything is the same: within the tolerance if there is one, otherwise bit for bit.
-	Equal   bool               `json:"equal"`
-	Griffin string             `json:"griffin"` // version of the tool
-	A       Side               `json:"a"`
-	B       Side               `json:"b"`
-	Summary Summary            `json:"summary"`
-	Config  []ConfigDifference `json:"config"`  // how the configurations differ in meaning
-	Tensors []TensorDiff       `json:"tensors"` // every pair, and every tensor without counterpart; what matters most first
-	Notes   []string           `json:"notes,omitempty"`
+	Equal     bool               `json:"equal"`
+	Tolerance string             `json:"tolerance,omitempty"` // as ParseTolerance reads it; "" for the same bits
+	Griffin   string             `json:"griffin"`             // version of the tool
+	A         Side               `json:"a"`
+	B         Side               `json:"b"`
+	Summary   Summary            `json:"summary"`
+	Config    []ConfigDifference `json:"config"`  // how the configurations differ in meaning
+	Tensors   []TensorDiff       `json:"tensors"` // every pair, and every tensor without counterpart; what matters most first
+	Notes     []string           `json:"notes,omitempty"`
+}
+
+// Allowed says what a result that is equal owes to the tolerance: "within rel=0.5 (192 elements differ bitwise)"; "" if it owes
+// nothing to it.
+func (r *Result) Allowed() string {
+	var parts []string
+	if n := r.Summary.Differing; n > 0 {
+		parts = append(parts, text.Agree(n, "element", "differs bitwise", "differ bitwise"))
+	}
+	dtypes := 0
+	for i := range r.Tensors {
+		if t := &r.Tensors[i]; t.Status == Equal && t.DTypeB != "" {
+			dtypes++
+		}
+	}
+	if dtypes > 0 {
+		parts = append(parts, text.Agree(int64(dtypes), "tensor", "has another dtype", "have another dtype"))
+	}
+	if r.Tolerance == "" || !r.Equal || parts == nil {
+		return ""
+	}
+	return fmt.Sprintf("within %s (%s)", r.Tolerance, strings.Join(parts, ", "))
 }
 
 // Side is one of the checkpoints.
@@ -43,9 +70,10 @@ type Summary struct {
 	Explained int `json:"explained"` // tensors that have an explanation other than explain.Other
 	Config    int `json:"config"`    // entries of Result.Config
 
-	Elements  int64 `json:"elements"`   // that were compared
-	Differing int64 `json:"differing"`  // of them
-	NonFinite int   `json:"non_finite"` // differing tensors that have NaN or infinities on either side
+	Elements  int64  `json:"elements"`         // that were compared
+	Differing int64  `json:"differing"`        // of them, elements that are not the same, within the tolerance or not
+	Beyond    *int64 `json:"beyond,omitempty"` // of those, elements outside the tolerance, if there is one
+	NonFinite int    `json:"non_finite"`       // differing tensors that have NaN or infinities on either side
 }
 
 // Status is the result of comparing a tensor.
@@ -88,7 +116,8 @@ type TensorDiff struct {
 }
 
 // Metrics are how far two tensors of one shape are apart. All but Differing and Beyond are about values.
-// Elements that are not finite on both sides count in Differing only.
+// An element that is NaN on one side only makes the distances NaN; one that is infinite on one side only, or has another
+// sign, makes them infinite. Elements that are not finite and the same on both sides count in no distance.
 type Metrics struct {
 	Differing  int64   `json:"differing"`         // elements whose bits differ, or whose values differ if the dtypes do
 	Beyond     *int64  `json:"beyond,omitempty"`  // of them those outside the tolerance, if there is one
@@ -104,6 +133,9 @@ type Metrics struct {
 	First      []int64 `json:"first"`   // index of the first differing element
 	FirstA     Number  `json:"first_a"` // its values
 	FirstB     Number  `json:"first_b"`
+
+	// FirstIntegers are the values of 64-bit integers that FirstA and FirstB only have rounded.
+	FirstIntegers []string `json:"first_integers,omitempty"`
 
 	Changes []Change `json:"changes"` // a histogram of |a - b|, ascending, without 0
 }

@@ -13,11 +13,14 @@ type tally struct {
 	first     int64 // index of the first differing element, -1 for none
 	firstA    float64
 	firstB    float64
+	restA     float64 // of 64-bit integers: what firstA and firstB lack
+	restB     float64
 
 	maxAbs, sumAbs float64
 	finite         int64   // numbers that are finite on both sides; the sums are over them
 	dd, aa, bb, ab float64 // sums of (a-b)², a², b², a·b
 	ulp            uint64
+	apart          apart
 	nanA, nanB     int64
 	infA, infB     int64
 
@@ -30,7 +33,7 @@ type tally struct {
 // add adds the tally of the elements that follow.
 func (t *tally) add(u *tally) {
 	if t.first < 0 {
-		t.first, t.firstA, t.firstB = u.first, u.firstA, u.firstB
+		t.first, t.firstA, t.firstB, t.restA, t.restB = u.first, u.firstA, u.firstB, u.restA, u.restB
 	}
 	t.differing += u.differing
 	t.beyond += u.beyond
@@ -42,6 +45,7 @@ func (t *tally) add(u *tally) {
 	t.bb += u.bb
 	t.ab += u.ab
 	t.ulp = max(t.ulp, u.ulp)
+	t.apart.undefined, t.apart.infinite = t.apart.undefined || u.apart.undefined, t.apart.infinite || u.apart.infinite
 	t.nanA += u.nanA
 	t.nanB += u.nanB
 	t.infA += u.infA
@@ -87,7 +91,14 @@ func (t *tally) addValues(x, y []float64, sizes *histogram) {
 	}
 }
 
+// addNonFinite adds numbers one of which is not finite. Unless both are the same, their distance is not a number, or infinite.
 func (t *tally) addNonFinite(a, b float64) {
+	switch {
+	case a != a != (b != b):
+		t.apart.undefined = true
+	case a == a && a != b:
+		t.apart.infinite = true
+	}
 	if a != a {
 		t.nanA++
 	} else if math.IsInf(a, 0) {
@@ -97,6 +108,23 @@ func (t *tally) addNonFinite(a, b float64) {
 		t.nanB++
 	} else if math.IsInf(b, 0) {
 		t.infB++
+	}
+}
+
+// apart says that some elements have a distance that is not a finite number.
+type apart struct {
+	undefined bool // NaN on one side only
+	infinite  bool // infinite on one side only, or with other signs
+}
+
+// spread gives the distances of m the value that such elements give them.
+func (a apart) spread(m *Metrics) {
+	switch {
+	case a.undefined:
+		m.MaxAbs, m.MeanAbs, m.RelativeL2, m.Cosine = Number(math.NaN()), Number(math.NaN()), Number(math.NaN()), Number(math.NaN())
+		m.MaxULP = nil
+	case a.infinite:
+		m.MaxAbs, m.MeanAbs, m.RelativeL2, m.Cosine = Number(math.Inf(1)), Number(math.Inf(1)), Number(math.Inf(1)), Number(math.NaN())
 	}
 }
 
@@ -122,6 +150,10 @@ func (t *tally) metrics(shape []int64, ulp, tolerance bool) *Metrics {
 	}
 	if tolerance {
 		m.Beyond = &t.beyond
+	}
+	t.apart.spread(m)
+	if t.restA != 0 || t.restB != 0 {
+		m.FirstIntegers = []string{wideText(t.firstA, t.restA), wideText(t.firstB, t.restB)}
 	}
 	return m
 }

@@ -15,6 +15,23 @@ type Tolerance struct {
 	ULP uint64  // of the number of representable values from a to b; only if the dtypes are one floating-point dtype
 }
 
+// String writes the tolerance as ParseTolerance reads it, without the bounds that are 0.
+func (t *Tolerance) String() string {
+	var parts []string
+	for _, part := range []struct {
+		key   string
+		value string
+	}{{"abs", strconv.FormatFloat(t.Abs, 'g', -1, 64)}, {"rel", strconv.FormatFloat(t.Rel, 'g', -1, 64)}, {"ulp", strconv.FormatUint(t.ULP, 10)}} {
+		if part.value != "0" {
+			parts = append(parts, part.key+"="+part.value)
+		}
+	}
+	if parts == nil {
+		return "abs=0"
+	}
+	return strings.Join(parts, ",")
+}
+
 // ParseTolerance reads "abs=1e-6,rel=1e-3,ulp=2", each part at most once. Anything else is an *OptionError.
 func ParseTolerance(text string) (*Tolerance, error) {
 	t := &Tolerance{}
@@ -48,15 +65,15 @@ func parseDistance(s string) (float64, error) {
 	return x, nil
 }
 
-// within reports whether two numbers count as equal. They are ulp representable values apart, if that is
-// known.
-func (t *Tolerance) within(a, b float64, ulp uint64, known bool) bool {
-	if a == b || a != a && b != b {
+// within reports whether two numbers count as equal. difference is a - b, exact for integers. They are ulp representable
+// values apart, if that is known.
+func (t *Tolerance) within(a, b, difference float64, ulp uint64, known bool) bool {
+	if a == b && difference == 0 || a != a && b != b {
 		return true
 	}
-	distance := math.Abs(a - b)
+	distance := math.Abs(difference)
 	if math.IsInf(distance, 0) || distance != distance {
-		return false // one of them is not finite, or they are at opposite ends of float64
+		return a == b // infinite; otherwise one of them is not finite, or they are at opposite ends of float64
 	}
 	return distance <= t.Abs || distance <= t.Rel*max(math.Abs(a), math.Abs(b)) || known && ulp <= t.ULP
 }

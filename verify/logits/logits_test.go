@@ -34,6 +34,26 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// NaN makes all figures NaN, whichever side has it, and whatever comes after it.
+func TestMetricsOfNaN(t *testing.T) {
+	nan := math.NaN()
+	for _, logits := range [][2]float64{{nan, 1}, {1, nan}, {nan, nan}} {
+		var m meter
+		addLogits(&m, 0, 0, []float32{float32(logits[0]), 2, 1}, []float64{logits[1], 2, 1})
+		addLogits(&m, 0, 1, []float32{0, 5, 1}, []float64{0, 4, 1})
+		addLogits(&m, 0, 2, []float32{0, 2, 1}, []float64{0, 2, 1})
+		got := m.metrics()
+		for i, x := range []Number{got.Largest, got.Mean, got.NMSE, got.KLMean, got.KLP95, got.KLMax, got.Top1, got.Top10} {
+			if !math.IsNaN(float64(x)) {
+				t.Errorf("%v: figure %d is %v", logits, i, x)
+			}
+		}
+		if got.Tokens != 3 || got.Differ != 1 {
+			t.Errorf("%v: %d of %d tokens differ", logits, got.Differ, got.Tokens)
+		}
+	}
+}
+
 // A fixture of logits alone is judged, and the result says that any part of the model may be at fault. Wrong decoding is named.
 // NaN is never inside.
 func TestPartsOfFixtures(t *testing.T) {

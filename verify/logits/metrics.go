@@ -16,7 +16,8 @@ type PassMetrics struct {
 	Scatter [][2]float32   `json:"-"` // some of the logits, float64 and the fixture's, for a plot
 }
 
-// Metrics says how much logits differ from others.
+// Metrics says how much logits differ from others. If any of the logits is NaN, all but the counts are NaN, and Differ has the
+// tokens with NaN.
 type Metrics struct {
 	Tokens  int    `json:"tokens"`
 	Largest Number `json:"largest_difference"`
@@ -47,7 +48,8 @@ type meter struct {
 	count    float64 // of logits
 	top1     int
 	top10    float64
-	topCount int // tokens
+	topCount int  // tokens
+	nan      bool // some logit is NaN
 }
 
 // logit is the type of logits.
@@ -57,13 +59,17 @@ type logit interface{ float32 | float64 }
 func addLogits[X, Y logit](m *meter, row, token int, x []X, y []Y) {
 	t := TokenMetrics{Row: row, Token: token}
 	for i := range y {
-		d := math.Abs(difference(float64(x[i]), float64(y[i])))
+		d := 0.0
+		if float64(x[i]) != float64(y[i]) { // also if one is NaN
+			d = math.Abs(float64(x[i]) - float64(y[i]))
+		}
 		m.sum += d
 		m.squares += d * d
 		m.norm += float64(y[i]) * float64(y[i])
-		if !(d <= t.Largest) {
-			t.Largest = d
-		}
+		t.Largest = max(t.Largest, d) // NaN if either is
+	}
+	if math.IsNaN(t.Largest) {
+		m.nan = true
 	}
 	m.count += float64(len(y))
 	t.KL = divergence(y, x)
@@ -78,7 +84,7 @@ func addLogits[X, Y logit](m *meter, row, token int, x []X, y []Y) {
 			}
 		}
 		m.top10 += float64(same) / float64(len(topY))
-		if t.Top[0] == t.Top[1] {
+		if t.Top[0] == t.Top[1] && !math.IsNaN(t.Largest) {
 			m.top1++
 		}
 		m.topCount++
@@ -92,7 +98,7 @@ func divergence[X, Y logit](y []Y, x []X) float64 {
 	var sum float64
 	for i := range y {
 		p := float64(y[i]) - ly
-		if e := math.Exp(p); e > 0 {
+		if e := math.Exp(p); e != 0 { // NaN counts
 			sum += e * (p - (float64(x[i]) - lx))
 		}
 	}
@@ -144,9 +150,7 @@ func (m *meter) metrics() Metrics {
 	for i, t := range m.tokens {
 		kl[i] = t.KL
 		total += t.KL
-		if !(t.Largest <= largest) {
-			largest = t.Largest
-		}
+		largest = max(largest, t.Largest)
 	}
 	slices.SortFunc(kl, CompareWorst)
 	r.Largest, r.KLMean, r.KLMax = Number(largest), Number(total/float64(n)), Number(kl[n-1])
@@ -154,6 +158,9 @@ func (m *meter) metrics() Metrics {
 	if m.topCount > 0 {
 		r.Top1, r.Top10 = Number(float64(m.top1)/float64(m.topCount)), Number(m.top10/float64(m.topCount))
 		r.Differ = m.topCount - m.top1
+	}
+	if m.nan {
+		r.Top1, r.Top10, r.KLP95 = Number(math.NaN()), Number(math.NaN()), Number(math.NaN())
 	}
 	return r
 }

@@ -65,7 +65,11 @@ func newDiffPage(r *diff.Result, command []string) *diffPage {
 	g.Lead = summarize(r) + "."
 	if r.Equal {
 		g.Answer = "Equal"
-		g.Lead = fmt.Sprintf("All %s of %s are equal.", text.Count(r.Summary.Elements, "element"), text.Count(int64(r.Summary.Tensors), "tensor"))
+		allowed := r.Allowed()
+		if allowed != "" {
+			allowed = " " + allowed
+		}
+		g.Lead = fmt.Sprintf("All %s of %s are equal%s.", text.Count(r.Summary.Elements, "element"), text.Count(int64(r.Summary.Tensors), "tensor"), allowed)
 	}
 	g.Title = fmt.Sprintf("%s: %s and %s", g.Answer, text.Printable(filepath.Base(r.A.Path)), text.Printable(filepath.Base(r.B.Path)))
 	for _, group := range r.Groups() {
@@ -104,6 +108,9 @@ func summarize(r *diff.Result) string {
 			parts = append(parts, text.Grouped(int64(p.n))+" "+p.what)
 		}
 	}
+	if s.Beyond != nil {
+		parts = append(parts, fmt.Sprintf("%s of the %s that differ bitwise beyond %s", text.Grouped(*s.Beyond), text.Count(s.Differing, "element"), r.Tolerance))
+	}
 	switch s.Config {
 	case 0:
 	case 1:
@@ -120,7 +127,11 @@ func firstDifference(t *diff.TensorDiff) string {
 	if m == nil || m.Differing == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s: %s, %s", tensor.ShapeString(m.First), page.Number(m.FirstA), page.Number(m.FirstB))
+	a, b := page.Number(m.FirstA), page.Number(m.FirstB)
+	if len(m.FirstIntegers) > 0 {
+		a, b = m.FirstIntegers[0], m.FirstIntegers[1]
+	}
+	return fmt.Sprintf("%s: %s, %s", tensor.ShapeString(m.First), a, b)
 }
 
 func shareOf(n, of int64) string {

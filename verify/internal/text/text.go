@@ -31,6 +31,14 @@ func CountAre[T int | int64](n T, noun string) string {
 	return Count(n, noun) + " are"
 }
 
+// Agree writes a number of things with one verb for one and another for several: 1 tensor has, 2 tensors have.
+func Agree[T int | int64](n T, noun, one, many string) string {
+	if n == 1 {
+		return Count(n, noun) + " " + one
+	}
+	return Count(n, noun) + " " + many
+}
+
 // Printable makes text from a file safe to show: characters that cannot be printed, or that change the direction of
 // writing, are escaped.
 func Printable(s string) string {
