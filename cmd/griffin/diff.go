@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
@@ -119,8 +120,8 @@ func diffOptions(c *cli.Context) (diff.Options, error) {
 	return o, nil
 }
 
-// readRenames reads the file of --map.
-func readRenames(path string) (*diff.Renames, error) {
+// readRenames reads the rules of --map or --rename.
+func readRenames(path string) (*names.Rules, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -133,7 +134,7 @@ func readRenames(path string) (*diff.Renames, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return diff.ParseRenames(path, f)
+	return names.ParseRules(path, f)
 }
 
 // openBoth opens the two checkpoints as the flags select. --step and --weights are for both, or for the only

@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/convert/run"
 	"github.com/griffin-ckpt/griffin/formats"
@@ -87,7 +88,7 @@ func exitCode(err error) int {
 		return exitCodeOfSteps(err)
 	case isNetwork(err):
 		return exitIO
-	case is[*usageError](err), is[*run.TaskError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*huggingface.ChatError](err), is[*storage.OutputError](err), errors.Is(err, fs.ErrExist):
+	case is[*usageError](err), is[*run.TaskError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*names.Error](err), is[*huggingface.ChatError](err), is[*storage.OutputError](err), errors.Is(err, fs.ErrExist):
 		return exitUsage
 	case errors.Is(err, errDifferent), is[*proof.Error](err):
 		return exitDiffers
@@ -132,6 +133,8 @@ func hintOf(err error) string {
 		return optionHint(option)
 	case errors.As(err, &diffOption):
 		return diffHints[diffOption.Option]
+	case is[*names.Error](err):
+		return "a rule is a line PATTERN -> NAME; the n-th * of NAME is replaced by what the n-th * of PATTERN matched"
 	case errors.Is(err, golden.ErrNotFixture):
 		return "griffin golden writes fixtures; griffin golden --capture-script prints a Python script that writes them"
 	case errors.As(err, &output):
@@ -199,7 +202,6 @@ func formatHint(e *tensor.FormatError) string {
 // diffHints say how to use the options of diff.
 var diffHints = map[diff.Option]string{
 	diff.OptionOnly:      "--only takes a pattern for whole names; * matches any characters, dots included",
-	diff.OptionMap:       "a line of --map is PATTERN -> NAME; the n-th * of NAME is replaced by what the n-th * of PATTERN matched",
 	diff.OptionTolerance: "--tolerance takes abs=NUMBER, rel=NUMBER, ulp=COUNT, or several of them with commas: abs=1e-6,rel=1e-3",
 }
 

@@ -45,6 +45,17 @@ func NewCheckpoint(path, format string, tensors []*Tensor, closers ...io.Closer)
 	return c, nil
 }
 
+// With returns a checkpoint with the facts of c, and other tensors. Closing it closes no files.
+func (c *Checkpoint) With(tensors []*Tensor) (*Checkpoint, error) {
+	other, err := NewCheckpoint(c.Path, c.Format, tensors)
+	if err != nil {
+		return nil, err
+	}
+	other.Details, other.Metadata, other.Notes = c.Details, c.Metadata, c.Notes
+	other.Source, other.Root, other.Documents = c.Source, c.Root, c.Documents
+	return other, nil
+}
+
 // Tensors returns all tensors in the checkpoint's own order. The caller does not change the slice.
 func (c *Checkpoint) Tensors() []*Tensor { return c.tensors }
 

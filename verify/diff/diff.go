@@ -11,15 +11,16 @@ import (
 	"fmt"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // Options choose what is compared, and how strictly. The zero value compares everything, bit for bit.
 type Options struct {
-	Raw       bool       // compares names and layouts as they are
-	Only      []string   // patterns of names (see Glob), one of which has to match; all tensors if empty
-	Map       *Renames   // renames A's tensors first; nil to rename none
-	Tolerance *Tolerance // what counts as equal; nil for the same bits
+	Raw       bool         // compares names and layouts as they are
+	Only      []string     // patterns of names (see names.Glob), one of which has to match; all tensors if empty
+	Map       *names.Rules // renames A's tensors first; nil to rename none
+	Tolerance *Tolerance   // what counts as equal; nil for the same bits
 
 	// Progress, if not nil, is called with the current stage and the bytes that are done of its total, never
 	// concurrently.
@@ -38,7 +39,6 @@ type Option string
 // The options of which there can be an OptionError.
 const (
 	OptionOnly      Option = "only"
-	OptionMap       Option = "map"
 	OptionTolerance Option = "tolerance"
 )
 
@@ -47,7 +47,8 @@ func (e *OptionError) Error() string { return e.Problem }
 // Diff compares two checkpoints, which stay open. Its memory does not grow with the tensors.
 //
 // Differences are part of the result and not an error. Diff returns a *tensor.FormatError if a checkpoint
-// is corrupt, and an *OptionError if a pattern or a rule matches no tensor.
+// is corrupt, an *OptionError if a pattern matches no tensor, and a *names.Error if Options.Map
+// cannot be applied.
 func Diff(ctx context.Context, a, b *tensor.Checkpoint, o Options) (*Result, error) {
 	return newDiffer(o).run(ctx, a, b)
 }

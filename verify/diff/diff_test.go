@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
@@ -156,8 +157,8 @@ func statuses(r *Result) string {
 }
 
 func TestPairing(t *testing.T) {
-	renames := func(text string) *Renames {
-		m, err := ParseRenames("rules", strings.NewReader(text))
+	renames := func(text string) *names.Rules {
+		m, err := names.ParseRules("rules", strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -35,7 +36,7 @@ func (p *pair) view() *operand {
 
 // match finds the counterparts of all tensors.
 func (d *differ) match(a, b *tensor.Checkpoint) error {
-	renamed, oldNames, err := d.options.Map.apply(a)
+	renamed, oldNames, err := d.options.Map.Apply(a)
 	if err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func (d *differ) keepOnly() error {
 		keep := false
 		for i, pattern := range d.options.Only {
 			for _, name := range []string{p.name, p.diff.A, p.diff.B} {
-				if name != "" && Glob(pattern, name) {
+				if name != "" && names.Glob(pattern, name) {
 					keep, used[i] = true, true
 				}
 			}

@@ -27,6 +27,7 @@ var imports = []struct {
 	{"convert/manifest", []string{"formats/..."}},
 	{"convert/model", []string{"convert/adapter", "convert/huggingface", "convert/manifest", "formats/...", "reference"}},
 	{"convert/moves", []string{"formats/tensor"}},
+	{"convert/names", []string{"formats/tensor"}},
 	{"convert/proof", []string{"convert/moves", "convert/source", "formats/storage", "formats/tensor"}}, // not convert/transfer, whose work it checks
 	{"convert/run", []string{"convert", "formats", "formats/storage", "formats/tensor"}},
 	{"convert/source", []string{"formats/tensor"}},

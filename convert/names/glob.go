@@ -1,4 +1,4 @@
-package diff
+package names
 
 // Glob reports whether a pattern matches a whole name: * matches any characters, dots included, and ? one
 // byte.

@@ -1,4 +1,5 @@
-package diff
+// Package names selects tensors by patterns of their names, and renames them by rules.
+package names
 
 import (
 	"bufio"
@@ -9,17 +10,22 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Renames are rules that give tensors other names. Each is a line
+// Rules give tensors other names. Each is a line
 //
 //	transformer.h.*.attn.* -> model.layers.*.self_attn.*
 //
 // whose left side is a pattern for a whole name (see Glob). The n-th * of the right side stands for what
 // the n-th * of the left side matched, as few characters as possible. The first rule that matches a name
 // applies; names that no rule matches stay. Empty lines and those that begin with # are ignored.
-type Renames struct {
+type Rules struct {
 	file  string
 	rules []rename
 }
+
+// Error says that rules cannot be read or applied.
+type Error struct{ Problem string }
+
+func (e *Error) Error() string { return e.Problem }
 
 type rename struct {
 	line        int
@@ -32,10 +38,10 @@ const (
 	maxRuleBytes = 4096
 )
 
-// ParseRenames reads rules, one a line. file is what errors call their source. A line that is not a rule is
-// an *OptionError with its number.
-func ParseRenames(file string, r io.Reader) (*Renames, error) {
-	m := &Renames{file: file}
+// ParseRules reads rules, one a line. file is what errors call their source. A line that is not a rule is
+// an *Error with its number.
+func ParseRules(file string, r io.Reader) (*Rules, error) {
+	m := &Rules{file: file}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, maxRuleBytes), maxRuleBytes)
 	number := 0
@@ -77,13 +83,13 @@ func parseRename(line string) (r rename, problem string) {
 	return r, ""
 }
 
-func (m *Renames) errorf(format string, args ...any) error {
-	return &OptionError{OptionMap, m.file + ": " + fmt.Sprintf(format, args...)}
+func (m *Rules) errorf(format string, args ...any) error {
+	return &Error{m.file + ": " + fmt.Sprintf(format, args...)}
 }
 
-// apply returns the checkpoint with its tensors renamed, and their old names by the new ones. A rule that
-// matches no name, and two tensors of one new name, are an *OptionError.
-func (m *Renames) apply(c *tensor.Checkpoint) (*tensor.Checkpoint, map[string]string, error) {
+// Apply returns the checkpoint with its tensors renamed, and their old names by the new ones. A rule that
+// matches no name, and two tensors of one new name, are an *Error. Nil renames nothing.
+func (m *Rules) Apply(c *tensor.Checkpoint) (*tensor.Checkpoint, map[string]string, error) {
 	if m == nil {
 		return c, nil, nil
 	}
@@ -113,17 +119,12 @@ func (m *Renames) apply(c *tensor.Checkpoint) (*tensor.Checkpoint, map[string]st
 			return nil, nil, m.errorf("line %d: %q applies to no tensor of %s", r.line, r.pattern, c.Path)
 		}
 	}
-	renamed, err := tensor.NewCheckpoint(c.Path, c.Format, tensors)
-	if err != nil {
-		return nil, nil, err
-	}
-	renamed.Details, renamed.Metadata, renamed.Notes = c.Details, c.Metadata, c.Notes
-	renamed.Source, renamed.Root = c.Source, c.Root
-	return renamed, oldNames, nil
+	renamed, err := c.With(tensors)
+	return renamed, oldNames, err
 }
 
 // rename returns the new name of a tensor, and the index of the rule that gave it: -1 for none.
-func (m *Renames) rename(name string) (string, int) {
+func (m *Rules) rename(name string) (string, int) {
 	for i, r := range m.rules {
 		parts, ok := globParts(r.pattern, name)
 		if !ok {
