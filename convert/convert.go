@@ -1,4 +1,5 @@
-// Package convert converts a checkpoint of a model family from one layout and format to another. It
+// Package convert converts a checkpoint of a model family from one layout and format to another, or the
+// checkpoint of any model to safetensors, as it is. It
 // recognises the model (package model), plans every tensor of the destination before a byte is
 // written, moves the elements (package transfer), compares what was written with the source if that is
 // wanted (package proof), and writes the files that belong beside the weights (package huggingface).
@@ -26,8 +27,9 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Convert writes the model of a checkpoint to dst, in the layout and format of o.To. The destination
-// appears complete or not at all. Memory does not grow with the checkpoint.
+// Convert writes the model of a checkpoint to dst, in the layout and format of o.To. With ToSafetensors it
+// writes the tensors of any model, as they are: to a file if dst ends in .safetensors, otherwise to a
+// directory, with the configurations and the tokenizer that lie beside the source. The destination appears complete or not at all. Memory does not grow with the checkpoint.
 //
 // Convert returns a *tensor.FormatError if the source is corrupt, does not have a model of the family,
 // cannot be expressed in the target layout, or contradicts its conversion.json; an *OptionError if
@@ -48,8 +50,10 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	if o.DryRun {
 		return c.result, nil
 	}
-	if err := c.plan.CheckCopies(ctx); err != nil {
-		return nil, err
+	if c.plan != nil {
+		if err := c.plan.CheckCopies(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.writeStaged(ctx, dst); err != nil {
 		return nil, err
@@ -60,51 +64,66 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 
 // conversion is one call of Convert after planning: every file of the destination is known.
 type conversion struct {
+	*outline
 	options Options
-	plan    *Plan
+	plan    *Plan // of the model; nil for ToSafetensors, which needs none
 	output  output
 	files   []huggingface.File // beside the weights
-	notes   []string           // about those files
+	remarks []string           // about those files
 	origin  *provenance        // of the source; nil if unknown
 	adapter *manifest.Adapter  // nil if there is none
 	result  *Result
 }
 
 func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (*conversion, error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
-	m, err := model.Open(ctx, src, model.Options{Family: o.Family, Name: o.Model, KeepExtra: o.Extra == KeepExtra, Adapter: o.Adapter,
-		SkipScale: o.To == ToHF && o.DType == tensor.Invalid}) // the head of a directory is copied as it is
+	err := o.check()
 	if err != nil {
 		return nil, err
 	}
 	c := &conversion{options: o}
-	if o.Adapter != nil {
-		if c.adapter, err = describeAdapter(ctx, o.Adapter); err != nil {
-			return nil, err
-		}
+	if o.To == ToSafetensors {
+		err = c.planContainer(src, dst)
+	} else {
+		err = c.planModel(ctx, src)
 	}
-	if c.plan, err = NewPlan(m, o.plan()); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	if o.To == ToHF {
-		if err := c.planFiles(); err != nil {
-			return nil, err
-		}
-	}
-	if c.output, err = layOut(c.plan, dst, &o); err != nil {
+	if c.output, err = layOut(c.outline, dst, &o); err != nil {
 		return nil, err
 	}
 	c.result = c.describe(dst)
 	var note string
-	if c.origin, note, err = readProvenance(c.plan); err != nil {
+	if c.origin, note, err = readProvenance(c.outline); err != nil {
 		return nil, err
 	}
 	if note != "" {
 		c.result.Notes = append(c.result.Notes, note)
 	}
 	return c, nil
+}
+
+// planModel recognises the model of the source and plans its conversion to another layout.
+func (c *conversion) planModel(ctx context.Context, src *tensor.Checkpoint) error {
+	o := &c.options
+	m, err := model.Open(ctx, src, model.Options{Family: o.Family, Name: o.Model, KeepExtra: o.Extra == KeepExtra, Adapter: o.Adapter,
+		SkipScale: o.To == ToHF && o.DType == tensor.Invalid}) // the head of a directory is copied as it is
+	if err != nil {
+		return err
+	}
+	if o.Adapter != nil {
+		if c.adapter, err = describeAdapter(ctx, o.Adapter); err != nil {
+			return err
+		}
+	}
+	if c.plan, err = NewPlan(m, o.plan()); err != nil {
+		return err
+	}
+	c.outline = c.plan.outline()
+	if o.To == ToHF {
+		return c.planFiles()
+	}
+	return nil
 }
 
 // planFiles decides on the files beside the weights of a Hugging Face directory.
@@ -118,7 +137,7 @@ func (c *conversion) planFiles() error {
 		o.Changed = file.Changed(p.stated, &p.Config, p.HF)
 		for _, f := range o.Changed {
 			if f.Note != "" {
-				c.notes = append(c.notes, f.Note)
+				c.remarks = append(c.remarks, f.Note)
 			}
 		}
 		for _, name := range []string{"dtype", "torch_dtype"} {
@@ -133,11 +152,9 @@ func (c *conversion) planFiles() error {
 	}
 	c.files = d.Files
 	if d.Unnamed > 0 {
-		c.notes = append(c.notes, fmt.Sprintf("the vocabulary has %d tokens more than the tokenizer has pieces; the files made from the tokenizer do not have the added tokens", d.Unnamed))
+		c.remarks = append(c.remarks, fmt.Sprintf("the vocabulary has %d tokens more than the tokenizer has pieces; the files made from the tokenizer do not have the added tokens", d.Unnamed))
 	}
-	if len(d.Outside) > 0 {
-		c.note("not copied, since a link leads out of the directory: ", d.Outside)
-	}
+	c.noteOutside(d.Outside)
 	left := slices.DeleteFunc(d.NotCopied, func(name string) bool {
 		return path.Join(path.Dir(o.SourceConfig), name) == p.Source.Checkpoint.Root // the weights themselves
 	})
@@ -147,13 +164,20 @@ func (c *conversion) planFiles() error {
 	return nil
 }
 
+// noteOutside adds a note about links that were not followed.
+func (c *conversion) noteOutside(names []string) {
+	if len(names) > 0 {
+		c.note("not copied, since a link leads out of the directory: ", names)
+	}
+}
+
 // note adds a note about files.
 func (c *conversion) note(text string, names []string) {
 	quoted := make([]string, len(names))
 	for i, name := range names {
 		quoted[i] = tensor.QuoteName(name)
 	}
-	c.notes = append(c.notes, text+tensor.JoinNames(quoted))
+	c.remarks = append(c.remarks, text+tensor.JoinNames(quoted))
 }
 
 // need returns the most bytes that the destination takes.
@@ -168,7 +192,7 @@ func (c *conversion) need() int64 {
 
 // writeStaged writes the destination to a temporary path, and renames it if there is no error.
 func (c *conversion) writeStaged(ctx context.Context, dst string) (err error) {
-	stage, err := newStaging(dst, c.options.To, c.options.Overwrite)
+	stage, err := newStaging(dst, &c.options)
 	if err != nil {
 		return err
 	}
@@ -179,7 +203,7 @@ func (c *conversion) writeStaged(ctx context.Context, dst string) (err error) {
 	if err := c.write(ctx, stage); err != nil {
 		return err
 	}
-	if err := storage.Unchanged(c.plan.Source.Checkpoint.Source); err != nil {
+	if err := storage.Unchanged(c.checkpoint.Source); err != nil {
 		return err
 	}
 	if a := c.options.Adapter; a != nil {
@@ -206,15 +230,10 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 	if err != nil {
 		return err
 	}
-	cost, err := c.plan.checkDivision(written)
-	if err != nil {
-		return err
-	}
-	if cost != "" {
-		form := *c.result.HF
-		form.Inexact = append(slices.Clone(form.Inexact), cost)
-		c.result.HF = &form
-		c.result.Notes = append(c.result.Notes, "not exact: "+cost)
+	if c.plan != nil {
+		if err := c.addDivisionCost(written); err != nil {
+			return err
+		}
 	}
 	c.result.add(written)
 	if c.result.Files == nil {
@@ -228,11 +247,24 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 		}
 	}
 	if c.origin != nil {
-		if err := c.origin.check(c.plan, digests.Sources, written); err != nil {
+		if err := c.origin.check(c.outline, digests.Sources, written); err != nil {
 			return err
 		}
 	}
 	return c.writeFiles(stage, digests)
+}
+
+// addDivisionCost adds to the result what dividing the embedding lost.
+func (c *conversion) addDivisionCost(written []tensor.Written) error {
+	cost, err := c.plan.checkDivision(written)
+	if err != nil || cost == "" {
+		return err
+	}
+	form := *c.result.HF
+	form.Inexact = append(slices.Clone(form.Inexact), cost)
+	c.result.HF = &form
+	c.result.Notes = append(c.result.Notes, "not exact: "+cost)
+	return nil
 }
 
 // writeWeights moves the elements. It returns the digests of all sources if they are to be checked,
@@ -244,8 +276,8 @@ func (c *conversion) writeWeights(ctx context.Context, path string, progress fun
 	}
 	defer func() { err = errors.Join(err, weights.Close()) }()
 	all := c.origin != nil && !c.options.Verify // the proof computes all digests
-	r, err := transfer.Execute(ctx, c.plan.List, weights, transfer.Options{Progress: progress, DigestSources: all,
-		SourceMemory: storage.Memory(c.plan.Source.Checkpoint.Source)})
+	r, err := transfer.Execute(ctx, c.List, weights, transfer.Options{Progress: progress, DigestSources: all,
+		SourceMemory: storage.Memory(c.checkpoint.Source)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -274,7 +306,7 @@ func (c *conversion) listFiles(dir string) error {
 
 // record describes the conversion, for conversion.json.
 func (c *conversion) record(digests *moves.Digests) *manifest.Manifest {
-	m := newManifest(c.plan, ToolVersion(), c.output.format(), digests, c.origin)
+	m := newManifest(c.outline, ToolVersion(), c.output.format(), digests, c.origin)
 	m.Adapter, m.HuggingFace = c.adapter, c.result.HF
 	return m
 }
@@ -291,7 +323,7 @@ func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
 		return err
 	}
 	name := manifest.Name
-	if c.options.To == ToTorch {
+	if c.options.toFile(c.result.Destination) {
 		name = filepath.Base(stage.manifest)
 	}
 	c.result.Files = append(c.result.Files, ResultFile{name, int64(len(text))})
@@ -307,7 +339,7 @@ func (c *conversion) prove(ctx context.Context, path string, progress func(done 
 		}
 		return nil, fmt.Errorf("the written weights cannot be read back: %w", err)
 	}
-	p, err := proof.Prove(ctx, c.plan.List, output, proof.Options{Progress: progress, Digests: true})
+	p, err := proof.Prove(ctx, c.List, output, proof.Options{Progress: progress, Digests: true})
 	err = errors.Join(err, output.Close())
 	if err != nil {
 		return nil, err

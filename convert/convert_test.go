@@ -305,7 +305,7 @@ func TestConvertVerifyCatchesAFault(t *testing.T) {
 
 // TestConvertLeavesNothing makes conversions fail and interrupts them.
 func TestConvertLeavesNothing(t *testing.T) {
-	for to := range targetCount {
+	for _, to := range modelTargets {
 		for _, replace := range []bool{false, true} {
 			for _, how := range []string{"broken", "interrupted", "interrupted proof"} {
 				breakOff(t, to, replace, how)

@@ -22,7 +22,7 @@ func TestKeptExtras(t *testing.T) {
 			t.Errorf("%s: %v", from, err)
 		}
 		m := open(t, model.Options{KeepExtra: true}, tensors...)
-		for to := range targetCount {
+		for _, to := range modelTargets {
 			p, err := NewPlan(m, PlanOptions{Settings: tinySettings, To: to, DType: tensor.BF16})
 			if err != nil {
 				t.Errorf("%s to %s: %v", from, to, err)

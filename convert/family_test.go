@@ -240,7 +240,7 @@ func TestShards(t *testing.T) {
 // TestPlanFillsEachElementOnce plans between all pairs of layouts, in memory.
 func TestPlanFillsEachElementOnce(t *testing.T) {
 	for from := model.Flax; from <= model.HuggingFace; from++ {
-		for target := range targetCount {
+		for _, target := range modelTargets {
 			to := target.Layout()
 			m := open(t, model.Options{}, modelTensors(&tinyConfig, from, "x.")...)
 			p, err := NewPlan(m, PlanOptions{Settings: tinySettings, To: target, DType: tensor.BF16})

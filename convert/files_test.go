@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "rewrite the golden files of testdata")
 
 // filesOf returns the files beside the weights of a plan.
 func filesOf(p *Plan, o Options) ([]huggingface.File, error) {
-	c := &conversion{plan: p, options: o}
+	c := &conversion{outline: p.outline(), plan: p, options: o}
 	err := c.planFiles()
 	return c.files, err
 }
@@ -116,7 +116,7 @@ func TestManifest(t *testing.T) {
 	var texts [2][]byte
 	for i, path := range []string{"/home/somebody/model.ckpt", "model.ckpt"} {
 		p.Source.Checkpoint.Path = path
-		if texts[i], err = newManifest(p, "v1.2.3", "safetensors", digests, nil).JSON(); err != nil {
+		if texts[i], err = newManifest(p.outline(), "v1.2.3", "safetensors", digests, nil).JSON(); err != nil {
 			t.Fatal(err)
 		}
 	}

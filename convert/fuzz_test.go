@@ -62,7 +62,7 @@ func FuzzRecognize(f *testing.F) {
 		if len(m.Tensors)+len(m.Rest) != len(tensors) {
 			t.Fatalf("%d and %d of %d tensors", len(m.Tensors), len(m.Rest), len(tensors))
 		}
-		for to := range targetCount {
+		for _, to := range modelTargets {
 			checkFuzzedPlan(t, m, PlanOptions{Settings: tinySettings, To: to})
 		}
 		checkFuzzedPlan(t, m, PlanOptions{To: ToTorch, DType: tensor.BF16})
@@ -115,7 +115,7 @@ func FuzzProvenance(f *testing.F) {
 	for _, s := range p.Sources() {
 		digests.Sources[s] = [32]byte{}
 	}
-	whole, err := newManifest(p, "v1", "torch-zip", digests, nil).JSON()
+	whole, err := newManifest(p.outline(), "v1", "torch-zip", digests, nil).JSON()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -131,10 +131,10 @@ func FuzzProvenance(f *testing.F) {
 			}
 			return
 		}
-		v, _, err := newProvenance(p, record, "conversion.json")
+		v, _, err := newProvenance(p.outline(), record, "conversion.json")
 		if v != nil {
-			err = v.check(p, digests.Sources, make([]tensor.Written, len(p.Dests)))
-			if _, err := newManifest(p, "v1", "torch-zip", digests, v).JSON(); err != nil {
+			err = v.check(p.outline(), digests.Sources, make([]tensor.Written, len(p.Dests)))
+			if _, err := newManifest(p.outline(), "v1", "torch-zip", digests, v).JSON(); err != nil {
 				t.Fatal(err)
 			}
 		}

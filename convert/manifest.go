@@ -15,20 +15,20 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
-// newManifest describes a plan that was carried out by a version of the tool, in a format. digests has
+// newManifest describes a conversion that was carried out by a version of the tool, in a format. digests has
 // those that are known: of all p.Dests and of some sources. from may be nil.
-func newManifest(p *Plan, version, format string, digests *moves.Digests, from *provenance) *manifest.Manifest {
+func newManifest(p *outline, version, format string, digests *moves.Digests, from *provenance) *manifest.Manifest {
 	m := &manifest.Manifest{
 		Griffin:     version,
 		Source:      describeSource(p),
-		Layout:      p.Layout.String(),
+		Layout:      p.to.String(),
 		Format:      format,
 		DType:       "keep",
-		Settings:    p.settings(),
-		HuggingFace: p.form(),
+		Settings:    p.settings,
+		HuggingFace: p.form,
 	}
-	if !p.Keep {
-		m.DType = p.DType.String()
+	if !p.keep {
+		m.DType = p.dtype.String()
 	}
 	for i, d := range p.Dests {
 		m.Tensors = append(m.Tensors, manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, SHA256: hex.EncodeToString(digests.Dests[i][:]), Rule: d.Rule})
@@ -36,7 +36,7 @@ func newManifest(p *Plan, version, format string, digests *moves.Digests, from *
 	for _, move := range p.Moves {
 		t := &m.Tensors[move.Dest]
 		part := manifest.PartOf(move.Source)
-		if sum, ok := digests.Sources[move.Source]; ok && !p.Source.Adapted(move.Source) {
+		if sum, ok := digests.Sources[move.Source]; ok && !p.adapted(move.Source) {
 			part.SHA256 = hex.EncodeToString(sum[:])
 		}
 		t.From = append(t.From, part)
@@ -48,10 +48,10 @@ func newManifest(p *Plan, version, format string, digests *moves.Digests, from *
 			m.Tensors[i].Origin = origin
 		}
 	}
-	for _, c := range p.Copies {
+	for _, c := range p.copies {
 		m.Copies = append(m.Copies, manifest.Copy{Name: c.Tensor.Name, Of: c.Of.Name})
 	}
-	for _, t := range p.Left {
+	for _, t := range p.left {
 		m.Left = append(m.Left, t.Name)
 	}
 	return m
@@ -106,10 +106,10 @@ func digestFile(ctx context.Context, source fs.FS, name string) ([]byte, error) 
 	}
 }
 
-// describeSource describes the source of a plan.
-func describeSource(p *Plan) manifest.Source {
-	c := p.Source.Checkpoint
-	s := manifest.Source{Name: baseName(c.Path), Format: c.Format, Layout: p.Source.Layout.String(), Prefix: p.Source.Prefix}
+// describeSource describes the source of a conversion.
+func describeSource(p *outline) manifest.Source {
+	c := p.checkpoint
+	s := manifest.Source{Name: baseName(c.Path), Format: c.Format, Layout: p.from.String(), Prefix: p.prefix}
 	origin := storage.OriginOf(c.Source, c.Root)
 	s.Address, s.Commit = origin.Address, origin.Commit
 	for _, f := range origin.Files {

@@ -35,6 +35,9 @@ type PlanOptions struct {
 // *model.MismatchError that lists all of them, missing settings an *OptionError, and a model that the
 // destination cannot express a *tensor.FormatError.
 func NewPlan(m *model.Model, o PlanOptions) (*Plan, error) {
+	if !slices.Contains(modelTargets, o.To) {
+		return nil, &OptionError{Option: "To", Problem: fmt.Sprintf("the target %s has no layout for a model", o.To)}
+	}
 	if o.DType != tensor.Invalid && !model.IsWeightType(o.DType) {
 		return nil, &OptionError{Option: "DType", Problem: fmt.Sprintf("weights are not written as %s", o.DType)}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -30,14 +31,20 @@ type Options struct {
 	Extra   ExtraPolicy   // what to do with tensors that are not parameters of the family
 	Adapter *peft.Adapter // merged into the model, or nil
 
+	// MaxShardSize is for ToHF, and for ToSafetensors if the destination is a directory.
+	MaxShardSize int64 // bytes of tensors in a file; 0 for DefaultMaxShardSize
+
 	// For ToHF only.
 	MatchRuntime     Runtime // configure the model so that this runtime agrees with the original
-	MaxShardSize     int64   // bytes of tensors in a file; 0 for DefaultMaxShardSize
 	Tokenizer        string  // path of a SentencePiece model from which the tokenizer's files are made, or ""
 	InstructionTuned bool    // add Gemma's chat template, and end generation at <end_of_turn>
 
 	// For ToOrbax only.
 	OrbaxFormat orbax.Format
+
+	// For ToSafetensors only.
+	Only   []string     // patterns of names of the source (see names.Glob), one of which has to match; all tensors if empty
+	Rename *names.Rules // gives tensors other names; nil to rename none
 
 	// Progress, if not nil, is called with the number of bytes written (and proven, with Verify) and of
 	// bytes to write and prove, never concurrently.
@@ -94,19 +101,25 @@ type OptionError = model.OptionError
 // check refuses options that do not apply to the target.
 func (o *Options) check() error {
 	for _, only := range []struct {
-		to     Target
+		to     []Target
 		given  bool
 		option string
 		what   string
 	}{
-		{ToHF, o.Tokenizer != "", "Tokenizer", "tokenizer files"},
-		{ToHF, o.InstructionTuned, "InstructionTuned", "a chat template"},
-		{ToHF, o.MaxShardSize != 0, "MaxShardSize", "shards"},
-		{ToHF, o.AllowInexact, "AllowInexact", "an inexact form"},
-		{ToHF, o.MatchRuntime != NoRuntime, "MatchRuntime", "a configuration that a runtime reads"},
-		{ToOrbax, o.OrbaxFormat != 0, "OrbaxFormat", "an Orbax format"},
+		{[]Target{ToHF}, o.Tokenizer != "", "Tokenizer", "tokenizer files"},
+		{[]Target{ToHF}, o.InstructionTuned, "InstructionTuned", "a chat template"},
+		{[]Target{ToHF, ToSafetensors}, o.MaxShardSize != 0, "MaxShardSize", "shards"},
+		{[]Target{ToHF}, o.AllowInexact, "AllowInexact", "an inexact form"},
+		{[]Target{ToHF}, o.MatchRuntime != NoRuntime, "MatchRuntime", "a configuration that a runtime reads"},
+		{[]Target{ToOrbax}, o.OrbaxFormat != 0, "OrbaxFormat", "an Orbax format"},
+		{[]Target{ToSafetensors}, len(o.Only) > 0, "Only", "a part of a model"},
+		{[]Target{ToSafetensors}, o.Rename != nil, "Rename", "other names"},
+		{modelTargets, o.Settings != model.Settings{}, "Settings", "settings of a model: it takes the tensors of the source as they are"},
+		{modelTargets, o.Model != "", "Model", "a choice of a model: it takes all tensors of the source, or those that match a pattern"},
+		{modelTargets, o.Extra != RefuseExtra, "Extra", "a choice of extra tensors: it takes all tensors of the source, or those that match a pattern"},
+		{modelTargets, o.Adapter != nil, "Adapter", "an adapter: it takes the tensors of the source as they are"},
 	} {
-		if only.given && o.To != only.to {
+		if only.given && !slices.Contains(only.to, o.To) {
 			return &OptionError{Option: only.option, Problem: fmt.Sprintf("the target %s has no place for %s", o.To, only.what)}
 		}
 	}

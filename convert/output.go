@@ -1,6 +1,9 @@
 package convert
 
 import (
+	"cmp"
+	"path/filepath"
+
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
@@ -19,7 +22,7 @@ type output interface {
 }
 
 // layOut decides on the files for the weights of a plan. dst is the path of the destination.
-func layOut(p *Plan, dst string, o *Options) (output, error) {
+func layOut(p *outline, dst string, o *Options) (output, error) {
 	specs := make([]tensor.Spec, len(p.Dests))
 	for i, d := range p.Dests {
 		specs[i] = tensor.Spec{Name: d.Name, DType: d.DType, Shape: d.Shape}
@@ -33,16 +36,28 @@ func layOut(p *Plan, dst string, o *Options) (output, error) {
 		l, err := orbax.NewLayout(specs, o.OrbaxFormat)
 		return orbaxOutput{l, o.OrbaxFormat}, err
 	}
-	limit := o.MaxShardSize
-	if limit == 0 {
-		limit = DefaultMaxShardSize
+	limit, metadata, name := cmp.Or(o.MaxShardSize, DefaultMaxShardSize), map[string]string{"format": "pt"}, ""
+	if o.To == ToSafetensors {
+		metadata, name = containerMetadata(p.checkpoint), containerName(p.checkpoint, dst, o)
 	}
-	l, err := safetensors.NewLayout(specs, limit, map[string]string{"format": "pt"})
-	return safetensorsOutput{l}, err
+	if name != "" {
+		limit = 0
+	}
+	l, err := safetensors.NewLayout(specs, limit, metadata)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		l.Files[0].Name = name
+	}
+	return safetensorsOutput{l, o.toFile(dst)}, nil
 }
 
-// safetensorsOutput is files and perhaps an index in a directory.
-type safetensorsOutput struct{ *safetensors.Layout }
+// safetensorsOutput is files and perhaps an index in a directory, or a single file.
+type safetensorsOutput struct {
+	*safetensors.Layout
+	single bool
+}
 
 func (o safetensorsOutput) format() string { return "safetensors" }
 
@@ -69,7 +84,14 @@ func (o safetensorsOutput) size() int64 {
 	return n
 }
 
-func (o safetensorsOutput) create(dir string) (transfer.Destination, error) { return o.Create(dir) }
+func (o safetensorsOutput) create(path string) (transfer.Destination, error) {
+	if !o.single {
+		return o.Create(path)
+	}
+	l := *o.Layout
+	l.Files = []safetensors.LayoutFile{{Name: filepath.Base(path), Size: l.Files[0].Size, Header: l.Files[0].Header}}
+	return l.Create(filepath.Dir(path))
+}
 
 // torchOutput is one file.
 type torchOutput struct {

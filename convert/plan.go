@@ -108,14 +108,3 @@ func (p *Plan) form() *manifest.HuggingFace {
 	}
 	return p.HF
 }
-
-// sourceNames lists the tensors from which a destination is made.
-func (p *Plan) sourceNames(dest int) string {
-	var names []string
-	for _, m := range p.Moves {
-		if m.Dest == dest {
-			names = append(names, m.Source.Name)
-		}
-	}
-	return tensor.JoinNames(names)
-}

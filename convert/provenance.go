@@ -21,8 +21,8 @@ type provenance struct {
 // readProvenance returns nil if there is no conversion.json, or none that griffin wrote for this
 // checkpoint; note says so if there is one. One that contradicts the names, types and shapes of the
 // checkpoint is a *tensor.FormatError.
-func readProvenance(p *Plan) (v *provenance, note string, err error) {
-	record, path, err := p.Source.Manifest()
+func readProvenance(p *outline) (v *provenance, note string, err error) {
+	record, path, err := p.manifest()
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) {
 		return nil, fmt.Sprintf("%s is not used: %s", manifest.Name, bad.Problem), nil
 	}
@@ -32,7 +32,7 @@ func readProvenance(p *Plan) (v *provenance, note string, err error) {
 	return newProvenance(p, record, path)
 }
 
-func newProvenance(p *Plan, record *manifest.Manifest, path string) (v *provenance, note string, err error) {
+func newProvenance(p *outline, record *manifest.Manifest, path string) (v *provenance, note string, err error) {
 	v = &provenance{record, path, map[string]*manifest.Tensor{}}
 	for i := range record.Tensors {
 		v.tensors[record.Tensors[i].Name] = &record.Tensors[i]
@@ -44,7 +44,7 @@ func newProvenance(p *Plan, record *manifest.Manifest, path string) (v *provenan
 			continue
 		}
 		known++
-		if p.Source.Adapted(t) {
+		if p.adapted(t) {
 			delete(v.tensors, t.Name)
 			continue
 		}
@@ -59,14 +59,14 @@ func newProvenance(p *Plan, record *manifest.Manifest, path string) (v *provenan
 	return v, "", nil
 }
 
-func (v *provenance) contradicted(p *Plan, name, problem string) error {
-	return tensor.Bad("%s", problem).In(p.Source.Checkpoint.Path).Of(name).
+func (v *provenance) contradicted(p *outline, name, problem string) error {
+	return tensor.Bad("%s", problem).In(p.checkpoint.Path).Of(name).
 		Advise("the checkpoint was changed or damaged after it was written; remove %s if the change is meant", v.path)
 }
 
 // check returns a *tensor.FormatError if a source has another digest than when it was written, or if a
 // tensor that is converted back to its original layout has another digest than it had there.
-func (v *provenance) check(p *Plan, sources map[*tensor.Tensor]tensor.Sum, written []tensor.Written) error {
+func (v *provenance) check(p *outline, sources map[*tensor.Tensor]tensor.Sum, written []tensor.Written) error {
 	for _, t := range p.Sources() {
 		sum, known := sources[t]
 		entry := v.tensors[t.Name]
@@ -77,7 +77,7 @@ func (v *provenance) check(p *Plan, sources map[*tensor.Tensor]tensor.Sum, writt
 	}
 	from := v.record.Root()
 	for i, all := range v.origins(p) {
-		if len(all) != 1 || from.Layout != p.Layout.String() {
+		if len(all) != 1 || from.Layout != p.to.String() {
 			continue
 		}
 		d, o, sum := &p.Dests[i], &all[0], hex.EncodeToString(written[i].Digest[:])
@@ -92,7 +92,7 @@ func (v *provenance) check(p *Plan, sources map[*tensor.Tensor]tensor.Sum, writt
 
 // origins returns, for each Dest, the tensors of the record's root from which it comes; none if a part
 // of it is of unknown origin.
-func (v *provenance) origins(p *Plan) [][]manifest.Part {
+func (v *provenance) origins(p *outline) [][]manifest.Part {
 	all := make([][]manifest.Part, len(p.Dests))
 	unknown := map[int]bool{}
 	for i := range p.Moves {

@@ -15,7 +15,7 @@ type Result struct {
 	Format       string                `json:"format"` // of the source
 	Layout       string                `json:"layout"` // of the source
 	Destination  string                `json:"destination"`
-	To           string                `json:"to"`            // the target: "hf", "torch", "orbax"
+	To           string                `json:"to"`            // the target: "hf", "torch", "orbax", "safetensors"
 	OutputFormat string                `json:"output_format"` // of the destination
 	OutputLayout string                `json:"output_layout"` // of the destination
 	DryRun       bool                  `json:"dry_run"`
@@ -57,30 +57,26 @@ type ResultTensor struct {
 
 // describe returns the result as far as it is known before anything is written.
 func (c *conversion) describe(dst string) *Result {
-	p := c.plan
-	src := p.Source.Checkpoint
-	r := &Result{Source: src.Path, Format: src.Format, Layout: p.Source.Layout.String(), Destination: dst,
-		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: p.Layout.String(),
-		DryRun: c.options.DryRun, DType: p.DType.String(), Settings: p.settings(), HF: p.form(), Shards: c.output.shards(), Files: c.output.files()}
+	src := c.checkpoint
+	r := &Result{Source: src.Path, Format: src.Format, Layout: c.from.String(), Destination: dst,
+		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: c.to.String(),
+		DryRun: c.options.DryRun, DType: c.dtype.String(), Settings: c.settings, HF: c.form, Shards: c.output.shards(), Files: c.output.files()}
 	r.Notes = append(r.Notes, src.Notes...)
-	for _, note := range p.Notes {
-		r.Notes = append(r.Notes, note.Text)
-	}
-	r.Notes = append(r.Notes, c.notes...)
-	for _, t := range p.Left {
+	r.Notes = append(append(r.Notes, c.notes...), c.remarks...)
+	for _, t := range c.left {
 		r.Left = append(r.Left, t.Name)
 	}
 	for _, f := range c.files {
 		r.Files = append(r.Files, ResultFile{f.Name, f.Bytes})
 	}
-	for i, d := range p.Dests {
+	for i, d := range c.Dests {
 		t := tensor.Tensor{DType: d.DType, Shape: d.Shape}
 		r.Tensors = append(r.Tensors, ResultTensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Bytes: t.Bytes(),
 			File: c.output.file(i), Rule: d.Rule})
 		r.Parameters += t.Elements()
 		r.Bytes += t.Bytes()
 	}
-	for _, m := range p.Moves {
+	for _, m := range c.Moves {
 		t := &r.Tensors[m.Dest]
 		t.From = append(t.From, m.Source.Name)
 	}

@@ -7,8 +7,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -39,17 +41,26 @@ func checkApart(src, dst string) error {
 	return err
 }
 
+// toFile reports whether a destination is a file with conversion.json beside it, and not a directory.
+func (o *Options) toFile(dst string) bool {
+	return o.To == ToTorch || o.To == ToSafetensors && strings.EqualFold(filepath.Ext(dst), ".safetensors")
+}
+
 // checkKind refuses an existing destination that the file of a target cannot replace, such as a directory.
-func checkKind(dst string, to Target) error {
-	if to != ToTorch || dst == "" {
+func checkKind(dst string, o *Options) error {
+	if !o.toFile(dst) || dst == "" {
 		return nil
+	}
+	name := "griffin.pt"
+	if o.To == ToSafetensors {
+		name = safetensors.SingleName
 	}
 	info, err := os.Stat(dst)
 	switch {
 	case os.IsPathSeparator(dst[len(dst)-1]) || err == nil && info.IsDir():
 		return &OptionError{
-			Problem: fmt.Sprintf("%s is a directory, and the target %s is a file", dst, to),
-			Hint:    "name the file, such as " + filepath.Join(dst, "griffin.pt"),
+			Problem: fmt.Sprintf("%s is a directory, and the target %s is a file", dst, o.To),
+			Hint:    "name the file, such as " + filepath.Join(dst, name),
 		}
 	case err == nil && !info.Mode().IsRegular():
 		return &OptionError{Problem: fmt.Sprintf("%s is not a regular file", dst), Hint: "use a destination that can be renamed into place"}
@@ -60,7 +71,7 @@ func checkKind(dst string, to Target) error {
 // checkTarget refuses a destination that would destroy something: one of the sources, what cannot be replaced, and
 // a directory that is no checkpoint or has other things in it.
 func checkTarget(dst string, src *tensor.Checkpoint, o *Options) error {
-	if err := checkKind(dst, o.To); err != nil {
+	if err := checkKind(dst, o); err != nil {
 		return err
 	}
 	for _, source := range localSources(src, o) {
@@ -101,15 +112,15 @@ type staging struct {
 }
 
 // newStaging creates the temporary paths of a destination: a directory, or a file with conversion.json beside it.
-func newStaging(dst string, to Target, replace bool) (*staging, error) {
-	if to == ToTorch {
-		s, err := storage.NewFileStage(dst, "."+manifest.Name, replace)
+func newStaging(dst string, o *Options) (*staging, error) {
+	if o.toFile(dst) {
+		s, err := storage.NewFileStage(dst, "."+manifest.Name, o.Overwrite)
 		if err != nil {
 			return nil, err
 		}
 		return &staging{s.File, s.Sidecar, s.Publish, s.Discard}, nil
 	}
-	s, err := storage.NewStage(dst, replace)
+	s, err := storage.NewStage(dst, o.Overwrite)
 	if err != nil {
 		return nil, err
 	}

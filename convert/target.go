@@ -15,20 +15,28 @@ const (
 	ToTorch               // a file that torch.save would write, in the original's torch layout
 	ToOrbax               // a directory that orbax restores, in the original's Flax layout
 
+	// ToSafetensors is the only target for models of any family: a safetensors file, or a directory of them, with
+	// the tensors of the source as they are.
+	ToSafetensors
+
 	targetCount
 )
+
+// modelTargets are the targets for models of a family, in a layout of their own.
+var modelTargets = []Target{ToHF, ToTorch, ToOrbax}
 
 // targets is the table of them.
 var targets = [targetCount]struct {
 	name   string
 	layout model.Layout
 }{
-	ToHF:    {"hf", model.HuggingFace},
-	ToTorch: {"torch", model.Torch},
-	ToOrbax: {"orbax", model.Flax},
+	ToHF:          {"hf", model.HuggingFace},
+	ToTorch:       {"torch", model.Torch},
+	ToOrbax:       {"orbax", model.Flax},
+	ToSafetensors: {"safetensors", model.UnknownLayout}, // that of the source
 }
 
-// String returns "hf", "torch" or "orbax".
+// String returns "hf", "torch", "orbax" or "safetensors".
 func (t Target) String() string {
 	if t < targetCount {
 		return targets[t].name
@@ -36,7 +44,7 @@ func (t Target) String() string {
 	return "unknown"
 }
 
-// Layout returns the layout that the target has.
+// Layout returns the layout that the target has, UnknownLayout for that of the source.
 func (t Target) Layout() model.Layout {
 	if t < targetCount {
 		return targets[t].layout

@@ -18,13 +18,16 @@ import (
 func convertCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "convert",
-		Usage:     "convert a checkpoint to the Hugging Face layout, or to an original layout",
+		Usage:     "convert a checkpoint to the Hugging Face layout, to an original layout, or to safetensors",
 		UsageText: "griffin convert [flags] SRC DST",
 		Description: "SRC is a checkpoint in any supported layout. Its format is detected from its content. --to selects what\n" +
 			"DST becomes:\n\n" +
 			"  hf      a directory that transformers loads (the default)\n" +
 			"  torch   a .pt file that the original PyTorch code loads\n" +
-			"  orbax   an Orbax directory that the original JAX code restores\n\n" +
+			"  orbax   an Orbax directory that the original JAX code restores\n" +
+			"  safetensors\n" +
+			"          the tensors of any model as they are: a file if DST ends in .safetensors, otherwise a directory, with\n" +
+			"          the configurations and the tokenizer that lie beside SRC\n\n" +
 			"All tensors are checked before a byte is written. The output is written to a temporary path and renamed\n" +
 			"when complete, so DST never holds a partial result.\n\n" +
 			"Examples:\n\n" +
@@ -37,7 +40,9 @@ func convertCommand() *cli.Command {
 			"  griffin convert --to orbax 2b.pt 2b --orbax-format zarr\n" +
 			"  griffin convert recurrentgemma-2b smaller --dtype bfloat16 --max-shard-size 2GB\n" +
 			"  griffin convert --adapter my-lora recurrentgemma-2b merged      # merge a PEFT adapter\n" +
-			"  griffin convert --all-steps runs/train out --task auto          # in a Slurm array: this task's share of the steps",
+			"  griffin convert --all-steps runs/train out --task auto          # in a Slurm array: this task's share of the steps\n" +
+			"  griffin convert --to safetensors any-model.pt any-model.safetensors\n" +
+			"  griffin convert --to safetensors train/step-4000 out --only 'model.*' --rename names.txt",
 		Flags: append([]cli.Flag{&cli.StringFlag{Name: "to", Value: convert.ToHF.String(), Usage: "write `TARGET`: " + strings.Join(convert.TargetNames(), ", ")}},
 			append(settingsFlags(),
 				&cli.StringFlag{Name: "dtype", Value: "keep", Usage: "write the weights as `TYPE`: keep, float32, bfloat16, float16 (rounded to nearest even)"},
@@ -46,9 +51,11 @@ func convertCommand() *cli.Command {
 				modelFlag(),
 				&cli.StringFlag{Name: "extra", Value: "refuse", Usage: "`POLICY`: what to do with tensors that are not parameters of the model: refuse or keep"},
 				&cli.StringFlag{Name: "adapter", Usage: "merge the PEFT adapter in `DIR` (LoRA or DoRA) into the model, rounding each element once"},
-				&cli.StringFlag{Name: "max-shard-size", DefaultText: "50GB", Usage: "hf: split the weights into files of at most `SIZE`, such as 5GB or 512MiB"},
+				&cli.StringFlag{Name: "max-shard-size", DefaultText: "50GB", Usage: "hf, safetensors: split the weights into files of at most `SIZE`, such as 5GB or 512MiB"},
 				&cli.StringFlag{Name: "tokenizer", Usage: "hf: write the tokenizer files from the SentencePiece model `FILE`"},
 				&cli.BoolFlag{Name: "instruction-tuned", Usage: "hf: add the chat template, and end generation at <end_of_turn>"},
+				&cli.StringSliceFlag{Name: "only", Usage: "safetensors: take only tensors whose name matches `PATTERN` (* matches any characters); may be repeated"},
+				&cli.StringFlag{Name: "rename", Usage: "safetensors: rename the tensors by the rules in `FILE`, which are those of griffin diff --map"},
 				&cli.StringFlag{Name: "orbax-format", DefaultText: orbax.OCDBT.String(), Usage: "orbax: store the arrays as `FORMAT`: " + strings.Join(orbaxFormatNames(), ", ")},
 				stepFlag(),
 				allStepsFlag("convert every step of the training run SRC, each to DST/STEP, unless it is there and complete"),
@@ -124,6 +131,7 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 		DryRun:           c.Bool("dry-run"),
 		Overwrite:        c.Bool("overwrite"),
 		Verify:           c.Bool("verify"),
+		Only:             c.StringSlice("only"),
 	}
 	var ok bool
 	if o.DType, ok = dtypes[c.String("dtype")]; !ok {
@@ -141,6 +149,11 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 	}
 	if o.OrbaxFormat, err = orbaxFormat(c, o.To); err != nil {
 		return o, err
+	}
+	if c.IsSet("rename") {
+		if o.Rename, err = readRenames(c.String("rename")); err != nil {
+			return o, err
+		}
 	}
 	if c.IsSet("max-shard-size") {
 		if o.MaxShardSize, err = parseSize(c.String("max-shard-size")); err != nil {
@@ -189,13 +202,13 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	} else {
 		out.printf("%s -> %s\n", printable(r.Source), printable(r.Destination))
 	}
-	fact("source", "%s, %s layout", r.Format, r.Layout)
+	fact("source", "%s", inLayout(r.Format, r.Layout))
 	weights := fmt.Sprintf("%s, %s, %s, %s", plural(int64(len(r.Tensors)), "tensor"), plural(r.Parameters, "parameter"), r.DType, size(r.Bytes))
 	if r.Shards > 0 {
 		weights += " in " + plural(int64(r.Shards), "file")
 	}
 	fact("weights", "%s", weights)
-	fact("written", "%s, %s layout", r.OutputFormat, r.OutputLayout)
+	fact("written", "%s", inLayout(r.OutputFormat, r.OutputLayout))
 	if r.Settings != nil {
 		fact("settings", "%s", settingsLine(r))
 	}
@@ -204,7 +217,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		for _, name := range r.Left {
 			names = append(names, tensor.QuoteName(name))
 		}
-		fact("left", "%s of the source that %s not belong to the model: %s", plural(int64(len(r.Left)), "tensor"), agree(len(r.Left), "does", "do"), tensor.JoinNames(names))
+		fact("left", "%s of the source that %s: %s", plural(int64(len(r.Left)), "tensor"), reasonLeft(r), tensor.JoinNames(names))
 	}
 	if r.Proof != nil {
 		fact("proven", "%s", proofLine(r.Proof))
@@ -217,6 +230,22 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	}
 	facts.Flush()
 	return out.err
+}
+
+// inLayout names a format and the layout of a model, if it is known.
+func inLayout(format, layout string) string {
+	if layout == model.UnknownLayout.String() {
+		return format
+	}
+	return format + ", " + layout + " layout"
+}
+
+// reasonLeft says why tensors of the source were left out.
+func reasonLeft(r *convert.Result) string {
+	if r.To == convert.ToSafetensors.String() {
+		return agree(len(r.Left), "matches", "match") + " no pattern of --only"
+	}
+	return agree(len(r.Left), "does", "do") + " not belong to the model"
 }
 
 // settingsLine returns the settings of the model and where they come from.

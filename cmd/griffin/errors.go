@@ -149,7 +149,7 @@ func hintOf(err error) string {
 
 // optionFlags are the flags that set the options of the libraries.
 var optionFlags = map[string]string{
-	"Name": "--model", "Preset": "--preset", "To": "--to", "DType": "--dtype", "MatchRuntime": "--match-runtime",
+	"Name": "--model", "Only": "--only", "Preset": "--preset", "To": "--to", "DType": "--dtype", "MatchRuntime": "--match-runtime",
 	"AttentionWindow": "--attention-window N", "LogitsSoftCap": "--logits-soft-cap X", "EmbeddingScale": "--embedding-scale=true|false",
 }
 
@@ -182,6 +182,8 @@ var formatHints = map[tensor.Reason]string{
 	convert.ReasonDivideF64:    "use --dtype float32",
 	generate.ReasonOtherModel:  "a state continues with the checkpoint, settings, --semantics and --arithmetic that it was written with",
 	generate.ReasonNotState:    "griffin generate --state-out writes states",
+	convert.ReasonName:         "--rename FILE gives tensors other names",
+	convert.ReasonType:         "--only PATTERN takes a part of the tensors",
 	convert.ReasonSeparateHead: "--extra keep writes the head beside the model, where the original implementations ignore it",
 }
 

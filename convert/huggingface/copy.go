@@ -28,7 +28,19 @@ var sidecars = []struct {
 	{"special_tokens_map.json", tokenization},
 	{"added_tokens.json", tokenization},
 	{"vocab.json", tokenization},
+	{"vocab.txt", tokenization},
 	{"merges.txt", tokenization},
+	{"spiece.model", tokenization},
+	{"sentencepiece.bpe.model", tokenization},
+	{"*.tiktoken", tokenization},
+	{"tokenization_*.py", tokenization},
+	{"configuration_*.py", code},
+	{"modeling_*.py", code},
+	{"processing_*.py", code},
+	{"image_processing_*.py", code},
+	{"processor_config.json", processing},
+	{"preprocessor_config.json", processing},
+	{"video_preprocessor_config.json", processing},
 	{"chat_template.json", chatTemplates},
 	{"chat_template.jinja", chatTemplates},
 	{"README*", document},
@@ -47,6 +59,8 @@ const (
 	generation
 	tokenization
 	chatTemplates
+	processing // of images and sounds
+	code       // that transformers runs if it is allowed to
 	document
 )
 

@@ -116,6 +116,13 @@ type Move struct {
 	Divide float64
 }
 
+// IsBytewise reports whether the move copies a tensor of a packed type as it is. Elements of such a type
+// share bytes, so that only whole tensors of them are moved, byte by byte.
+func (m *Move) IsBytewise(to tensor.DType) bool {
+	return m.Source.DType == to && to.Bits() > 0 && to.Size() == 0 && m.Offset == 0 && m.Divide == 0 &&
+		m.View.IsRowMajor() && m.View.Offset == 0 && m.View.Elements() == m.Source.Elements()
+}
+
 // Cast returns the function that converts source elements to the dtype of the Dest, dividing them if
 // the move divides. It is nil if elements are copied unchanged.
 func (m *Move) Cast(to tensor.DType) (tensor.Divide, error) {

@@ -71,6 +71,7 @@ type comparison struct {
 	window window        // elements of the destination
 
 	size, destSize int64     // bytes of an element
+	bytewise       bool      // elements are packed: bytes are compared instead
 	rounding       *rounding // nil if elements are compared bit for bit
 
 	sourceDigest, destDigest *source.Digest
@@ -83,6 +84,9 @@ func newComparison(c *comparer, m *moves.Move, in *source.Reader, b *buffers) (*
 	x := &comparison{comparer: c, move: m, source: in, dest: dest, axes: m.View.Axes(), block: b.block,
 		size: m.Source.DType.Size(), destSize: dest.DType.Size(),
 		sourceDigest: c.sourceDigests[m.Source], destDigest: c.destDigests[m.Dest]}
+	if x.bytewise = m.IsBytewise(dest.DType); x.bytewise {
+		x.size, x.destSize = 1, 1
+	}
 	if x.size == 0 || x.destSize == 0 {
 		return nil, tensor.Bad("elements of %s have no address of their own", m.Source.DType)
 	}
@@ -114,6 +118,9 @@ func (c *comparison) done() bool { return c.stopEarly && c.differs }
 func (c *comparison) compareStraight() error {
 	elements, from, to := c.move.View.Elements(), c.move.View.Offset, c.move.Offset
 	sameBytes := c.rounding == nil && elements == c.move.Source.Elements() && elements == c.dest.Elements()
+	if c.bytewise {
+		elements = c.move.Source.Bytes()
+	}
 	step := min(windowBytes, int64(len(c.block))) / max(c.size, c.destSize)
 	for i := int64(0); i < elements && !c.done(); i += step {
 		n := min(step, elements-i)
@@ -137,12 +144,20 @@ func (c *comparison) compareStraight() error {
 		if !sameBytes {
 			c.sourceDigest.Feed((from+i)*c.size, stored)
 		}
-		c.tally.compared(n, n*c.destSize, c.rounding != nil)
+		c.tally.compared(c.elementsIn(n), n*c.destSize, c.rounding != nil)
 	}
 	if sameBytes {
 		c.sourceDigest.SameAs(c.destDigest)
 	}
 	return nil
+}
+
+// elementsIn returns the number of elements in what size counts: elements, or bytes of packed ones.
+func (c *comparison) elementsIn(n int64) int64 {
+	if c.bytewise {
+		return n * 8 / int64(c.dest.DType.Bits())
+	}
+	return n
 }
 
 // compareBox compares the box that the axes span, from those elements on. It cuts it along its first
@@ -327,8 +342,11 @@ func (c *comparison) compareRun(stored []byte, stride int64, written []byte, ste
 		c.differs = true
 		want, got := stored[first*stride*c.size:][:c.size], written[first*step*c.destSize:][:c.destSize]
 		d := &c.list.Dests[c.move.Dest]
-		c.tally.differ(c.move.Dest, d, differing, tensor.Unravel(to+first*step, d.Shape), c.move.Source.Name,
-			valueString(c.move.Source.DType, want), valueString(c.dest.DType, got))
+		from, to, first := c.move.Source.DType, c.dest.DType, c.elementsIn(to+first*step)
+		if c.bytewise {
+			from, to = tensor.U8, tensor.U8
+		}
+		c.tally.differ(c.move.Dest, d, differing, tensor.Unravel(first, d.Shape), c.move.Source.Name, valueString(from, want), valueString(to, got))
 	}
 	return differing == 0
 }

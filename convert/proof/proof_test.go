@@ -262,3 +262,39 @@ func TestProveChecksOnItsWay(t *testing.T) {
 		}
 	}
 }
+
+// Elements of packed types are compared byte by byte, and the index of a wrong one is that of its element.
+func TestProvePacked(t *testing.T) {
+	for _, tt := range []struct {
+		dtype tensor.DType
+		shape []int64
+		bytes int
+		index []int64 // of an element in the last byte
+	}{{tensor.F4, []int64{3, 6}, 9, []int64{2, 4}}, {tensor.F6E2M3, []int64{8}, 6, []int64{6}}} {
+		content := make([]byte, tt.bytes)
+		packed := func(content []byte) *tensor.Tensor {
+			return &tensor.Tensor{Name: "w", DType: tt.dtype, Shape: tt.shape, Data: &tensortest.Stream{Content: content}}
+		}
+		stored := packed(content)
+		l := moves.List{Dests: []moves.Dest{{Name: "w", DType: tt.dtype, Shape: tt.shape}}, Moves: []moves.Move{{Source: stored, View: tensor.RowMajor(tt.shape...)}}}
+		wrong := slices.Clone(content)
+		wrong[len(wrong)-1] = 1
+		for _, written := range [][]byte{content, wrong} {
+			c, err := tensor.NewCheckpoint("written", "test", []*tensor.Tensor{packed(written)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := Prove(t.Context(), l, c, Options{Digests: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Elements != stored.Elements() || p.Bytes != int64(tt.bytes) {
+				t.Errorf("%s: %d elements, %d bytes", tt.dtype, p.Elements, p.Bytes)
+			}
+			right := &written[tt.bytes-1] == &content[tt.bytes-1]
+			if right != (len(p.Failures) == 0) || !right && !slices.Equal(p.Failures[0].Index, tt.index) {
+				t.Errorf("%s, right %t: %+v", tt.dtype, right, p.Failures)
+			}
+		}
+	}
+}

@@ -21,7 +21,7 @@ type compiledMove struct {
 	*moves.Move
 	target   *target
 	stored   bool          // the source lies uncompressed in a file
-	elements int64         // to move
+	elements int64         // to move; bytes if elements are packed
 	size     int64         // bytes of an element of the source
 	destSize int64         // bytes of an element of the destination
 	cast     tensor.Divide // converts elements; nil if they are copied unchanged
@@ -95,6 +95,9 @@ func planReads(jobs []*job) {
 
 func compile(m *moves.Move, targets []*target) (*compiledMove, error) {
 	c := &compiledMove{Move: m, target: targets[m.Dest], elements: m.View.Elements(), size: m.Source.DType.Size(), destSize: targets[m.Dest].DType.Size()}
+	if m.IsBytewise(c.target.DType) {
+		c.size, c.destSize, c.elements = 1, 1, m.Source.Bytes()
+	}
 	if c.size == 0 || c.destSize == 0 {
 		return nil, tensor.Bad("elements of %s have no address of their own", m.Source.DType)
 	}

@@ -22,8 +22,8 @@ import (
 
 // The files of an adapter.
 const (
-	configName      = "adapter_config.json"
-	safetensorsName = "adapter_model.safetensors"
+	ConfigName      = "adapter_config.json"
+	WeightsName = "adapter_model.safetensors"
 	torchName       = "adapter_model.bin"
 )
 
@@ -32,7 +32,7 @@ const Format = "peft"
 
 // Detect reports whether a directory is an adapter: whether it holds an adapter_config.json.
 func Detect(source fs.FS, dir string) bool {
-	return storage.IsFile(source, path.Join(dir, configName))
+	return storage.IsFile(source, path.Join(dir, ConfigName))
 }
 
 // Open opens the tensors of the adapter in a directory under the names that its file has. An adapter
@@ -74,7 +74,7 @@ func Read(source fs.FS, dir string) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Adapter{Path: storage.Path(source, dir), Source: source, Files: []string{path.Join(dir, configName), c.Root}, Config: config, Weights: c}
+	a := &Adapter{Path: storage.Path(source, dir), Source: source, Files: []string{path.Join(dir, ConfigName), c.Root}, Config: config, Weights: c}
 	if a.Changes, err = config.changes(c.Tensors()); err != nil {
 		return nil, errors.Join(tensor.Annotate(err, tensor.Location{File: a.Path}), c.Close())
 	}
@@ -93,7 +93,7 @@ func (a *Adapter) Close() error { return a.Weights.Close() }
 
 // open reads the configuration and opens the weights.
 func open(source fs.FS, dir string) (*tensor.Checkpoint, *Config, error) {
-	config, err := readConfig(source, path.Join(dir, configName))
+	config, err := readConfig(source, path.Join(dir, ConfigName))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -109,12 +109,12 @@ func openWeights(source fs.FS, dir string) (*tensor.Checkpoint, error) {
 	for _, f := range []struct {
 		name string
 		open func(fs.FS, string) (*tensor.Checkpoint, error)
-	}{{safetensorsName, safetensors.Open}, {torchName, openTorch}} {
+	}{{WeightsName, safetensors.Open}, {torchName, openTorch}} {
 		name := path.Join(dir, f.name)
 		if _, err := fs.Stat(source, name); err == nil {
 			return f.open(source, name)
 		}
 	}
-	return nil, tensor.Bad("an adapter without its weights: there is neither %s nor %s", safetensorsName, torchName).
+	return nil, tensor.Bad("an adapter without its weights: there is neither %s nor %s", WeightsName, torchName).
 		In(storage.Path(source, dir)).Advise("download or copy the weights too")
 }

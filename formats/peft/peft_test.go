@@ -281,7 +281,7 @@ func adapterOf(t *testing.T, config string, shapes map[string][]int64) fstest.Ma
 		t.Fatal(err)
 	}
 	file := append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
-	return fstest.MapFS{configName: {Data: []byte(config)}, safetensorsName: {Data: append(file, make([]byte, at)...)}}
+	return fstest.MapFS{ConfigName: {Data: []byte(config)}, WeightsName: {Data: append(file, make([]byte, at)...)}}
 }
 
 // What cannot be merged can be looked at.
@@ -305,7 +305,7 @@ func TestOpenWhatCannotBeMerged(t *testing.T) {
 
 func TestIncompleteDirectories(t *testing.T) {
 	source := adapterOf(t, `{"peft_type": "LORA", "r": 2}`, plain)
-	delete(source, safetensorsName)
+	delete(source, WeightsName)
 	if _, err := Read(source, "."); err == nil || !strings.Contains(err.Error(), "neither adapter_model.safetensors nor adapter_model.bin") {
 		t.Error(err)
 	}
@@ -321,7 +321,7 @@ func TestIncompleteDirectories(t *testing.T) {
 
 // FuzzAdapter reads configurations and names that nobody wrote. What is accepted has whole changes.
 func FuzzAdapter(f *testing.F) {
-	text, err := os.ReadFile(filepath.Join(fixture, configName))
+	text, err := os.ReadFile(filepath.Join(fixture, ConfigName))
 	if err != nil {
 		f.Fatal(err)
 	}

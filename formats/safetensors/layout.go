@@ -136,6 +136,15 @@ var writeRank = func() map[tensor.DType]int {
 	return rank
 }()
 
+// MetadataName is the name in a header that no tensor can have.
+const MetadataName = "__metadata__"
+
+// Holds reports whether the format has tensors of a type and shape.
+func Holds(d tensor.DType, shape []int64) bool {
+	_, ok := writeRank[d]
+	return ok && (d != tensor.F4x2 || len(shape) > 0)
+}
+
 // sizeOf returns the elements and bytes of a tensor, or why it cannot be written.
 func sizeOf(s tensor.Spec) (elements, size int64, err error) {
 	if _, ok := writeRank[s.DType]; !ok {
@@ -154,7 +163,7 @@ func checkNames(specs []tensor.Spec) error {
 			return tensor.Bad("two tensors of one name").Of(s.Name)
 		}
 		seen[s.Name] = true
-		if s.Name == "__metadata__" {
+		if s.Name == MetadataName {
 			return tensor.Bad("safetensors reserves this name").Of(s.Name)
 		}
 		if !utf8.ValidString(s.Name) {

@@ -3,6 +3,7 @@ package tensor
 import (
 	"encoding/binary"
 	"io"
+	"reflect"
 	"slices"
 )
 
@@ -224,4 +225,28 @@ func SwapBytes(p []byte, unit int) {
 			binary.LittleEndian.PutUint64(p, binary.BigEndian.Uint64(p))
 		}
 	}
+}
+
+// StorageOf returns a comparable value that is the same for the tensors of a file that share their storage,
+// and nil for a tensor without elements or whose storage is not known.
+func StorageOf(t *Tensor) any {
+	if t.Elements() == 0 {
+		return nil
+	}
+	layout, ok, err := Layout(t)
+	switch {
+	case err != nil || t.Data == nil:
+		return nil
+	case ok && reflect.TypeOf(layout.Store).Comparable():
+		return storage{layout.Store, layout.Base}
+	case !ok && reflect.TypeOf(t.Data).Kind() == reflect.Pointer:
+		return t.Data
+	}
+	return nil
+}
+
+// storage is where the elements of a Strided begin.
+type storage struct {
+	store io.ReaderAt
+	base  int64
 }
