@@ -22,9 +22,9 @@ import (
 
 // The files of an adapter.
 const (
-	ConfigName      = "adapter_config.json"
+	ConfigName  = "adapter_config.json"
 	WeightsName = "adapter_model.safetensors"
-	torchName       = "adapter_model.bin"
+	torchName   = "adapter_model.bin"
 )
 
 // Format is the name of the format in a Checkpoint.
