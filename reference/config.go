@@ -35,7 +35,7 @@ type Config struct {
 }
 
 // Semantics selects the implementation to follow where the published ones differ: in the attention
-// window, at document boundaries, and in a soft cap of 0.
+// window, at document boundaries, in a soft cap of 0, in the factor of embeddings, and in constants.
 type Semantics uint8
 
 const (
@@ -49,12 +49,27 @@ const (
 	// keys with q - k < window. Position 0 starts a document for the recurrence, any step of positions
 	// other than 1 starts one for attention, and nothing starts one for the convolution.
 	Transformers5
+	// MLX is mlx-lm 0.32, with or without its cache. A query attends to keys with q - k < window. There are no positions: a row is
+	// one document. Embeddings are multiplied by sqrt(width) in their own type, and the norms of blocks have another epsilon.
+	MLX
+	// Candle is candle-transformers 0.11. Attention is causal without a window. There are no positions: a row is one document.
+	// Embeddings are multiplied by sqrt(width) in their own type.
+	Candle
 )
 
 // SemanticsNames has the name of each Semantics, indexed by it.
-var SemanticsNames = [...]string{"original", "transformers4", "transformers5"}
+var SemanticsNames = [...]string{"original", "transformers4", "transformers5", "mlx-lm", "candle"}
 
 func (s Semantics) String() string { return SemanticsNames[s] }
+
+// TakesPositions reports whether the implementation takes the position of each token. Otherwise tokens of a row are numbered from 0 on.
+func (s Semantics) TakesPositions() bool { return s != MLX && s != Candle }
+
+// Unlimited reports whether attention has no window.
+func (s Semantics) Unlimited() bool { return s == Transformers4 || s == Candle }
+
+// dividesByCap reports whether the implementation divides logits by a soft cap of 0, so that all of them are 0.
+func (s Semantics) dividesByCap() bool { return s != Original && s != MLX }
 
 // ParseSemantics returns the Semantics of that name.
 func ParseSemantics(name string) (Semantics, error) {

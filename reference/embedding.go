@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference/kernel"
 )
 
@@ -13,8 +14,8 @@ import (
 //
 //	x_t = E[token_t] · sqrt(width)
 //
-// where sqrt(width) is rounded to bfloat16 in every precision, as it was in training. Models without
-// Config.EmbeddingScale omit the factor.
+// where sqrt(width) is rounded to bfloat16 in every precision, as it was in training, or to the type in which E is stored, as some
+// implementations do. Models without Config.EmbeddingScale omit the factor.
 func (e *engine[T]) embed(tokens []int32) ([]T, error) {
 	c := e.config
 	p, err := e.weights.Parameter(Outer, Embedding)
@@ -30,7 +31,7 @@ func (e *engine[T]) embed(tokens []int32) ([]T, error) {
 	}
 	scale := T(1)
 	if c.EmbeddingScale {
-		scale = T(kernel.RoundBF16(float32(math.Sqrt(float64(c.Width)))))
+		scale = T(e.semantics.EmbeddingScale(c.Width, p.DType))
 	}
 	x := make([]T, len(tokens)*c.Width)
 	order := make([]int, len(tokens)) // by token, so that the matrix is read from front to back and each row once
@@ -60,11 +61,26 @@ func (e *engine[T]) embed(tokens []int32) ([]T, error) {
 	return x, nil
 }
 
+// EmbeddingScale returns the factor by which an implementation multiplies embeddings that are stored in a type: sqrt(width), rounded
+// to bfloat16 or, by some implementations, to that type.
+func (s Semantics) EmbeddingScale(width int, stored tensor.DType) float64 {
+	digits := 8 // of a mantissa of bfloat16
+	if s == MLX || s == Candle {
+		digits = map[tensor.DType]int{tensor.BF16: 8, tensor.F16: 11}[stored]
+	}
+	root := math.Sqrt(float64(width))
+	if digits == 0 {
+		return float64(float32(root))
+	}
+	mantissa, exponent := math.Frexp(root)
+	return math.Ldexp(math.RoundToEven(math.Ldexp(mantissa, digits)), exponent-digits)
+}
+
 // logits returns the scores of the next token for each of the n rows x of the final norm's output:
 //
 //	logits = cap · tanh(x·Eᵀ / cap)
 //
-// In the original a cap of 0 means that there is none. transformers divides by it, so that all
+// In the original and mlx-lm a cap of 0 means that there is none. The others divide by it, so that all
 // logits are 0.
 func (e *engine[T]) logits(x []T, n int, semantics Semantics) ([]T, error) {
 	c := e.config
@@ -73,7 +89,7 @@ func (e *engine[T]) logits(x []T, n int, semantics Semantics) ([]T, error) {
 		return nil, err
 	}
 	e.finish(y, c.VocabSize, nil)
-	if c.LogitsSoftCap == 0 && semantics == Original {
+	if c.LogitsSoftCap == 0 && !semantics.dividesByCap() {
 		return y, nil
 	}
 	softCap := e.constant(c.LogitsSoftCap)

@@ -12,9 +12,10 @@ type engine[T kernel.Float] struct {
 	ops[T]
 	workers[T]
 	*memory[T]
-	ctx     context.Context
-	config  *Config
-	weights Weights
+	ctx       context.Context
+	config    *Config
+	weights   Weights
+	semantics Semantics
 
 	// What a reader reads ahead, and which parameters those are. Without one, each is read when it is used.
 	pieces   <-chan *piece
@@ -28,7 +29,7 @@ func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
 	}
 	memory := takeMemory[T](threads)
 	return &engine[T]{ops: newOps[T](m.Arithmetic), workers: workers[T]{memory.scratch[:threads]}, memory: memory,
-		ctx: ctx, config: &m.Config, weights: m.Weights}
+		ctx: ctx, config: &m.Config, weights: m.Weights, semantics: m.Semantics}
 }
 
 // linear returns x·W + b for n rows of x: y[r][j] = Σk x[r][k]·W[k][j] + b[j], without b if biased is

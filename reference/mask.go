@@ -21,9 +21,9 @@ const unlimited = -1
 // reach returns how many keys before its own token a query sees.
 func (s Semantics) reach(window int) int {
 	switch s {
-	case Transformers4:
+	case Transformers4, Candle:
 		return unlimited
-	case Transformers5:
+	case Transformers5, MLX:
 		return window - 1
 	default:
 		return window
@@ -67,6 +67,12 @@ type TokenMask struct {
 // window and a number of taps of the convolution. Positions has the shape [batch, length].
 func TokenMasks(s Semantics, window, taps int, positions []int32, batch int) []TokenMask {
 	length := len(positions) / batch
+	if !s.TakesPositions() {
+		positions = make([]int32, len(positions))
+		for i := range positions {
+			positions[i] = int32(i % length)
+		}
+	}
 	m := advance(make([]row, batch), positions, length, s, window, taps)
 	out := make([]TokenMask, len(positions))
 	for i := range out {

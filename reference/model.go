@@ -31,7 +31,7 @@ type Model struct {
 // Pass is one run of tokens through the model.
 type Pass struct {
 	Tokens    []int32 // [Batch, length]
-	Positions []int32 // [Batch, length], 0 starts a document; nil to continue from State, or to start from 0
+	Positions []int32 // [Batch, length], 0 starts a document; nil to continue from State, or to start from 0, as Semantics without positions do
 	Batch     int     // number of rows
 
 	// State is what earlier passes left for this one to continue from, and is updated. Several passes
@@ -94,7 +94,7 @@ func (m *Model) check(p *Pass) error {
 	if err := m.checkPart(p); err != nil {
 		return err
 	}
-	if p.Positions == nil {
+	if p.Positions == nil || !m.Semantics.TakesPositions() {
 		p.Positions = p.nextPositions()
 	}
 	if len(p.Positions) != len(p.Tokens) {

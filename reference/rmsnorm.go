@@ -1,5 +1,8 @@
 package reference
 
+// mlxEpsilon is ε of the norms of blocks in mlx-lm, whatever the configuration says.
+const mlxEpsilon = 1e-5
+
 // rmsNorm scales each row of x to a mean square of 1 and multiplies it by a learned factor for each
 // channel (section 2.1):
 //
@@ -21,6 +24,9 @@ func (e *engine[T]) rmsNorm(x []T, block int, name string) ([]T, error) {
 	}
 	y := e.take(len(x))
 	epsilon := e.constant(e.config.variant().NormEpsilon)
+	if e.semantics == MLX && block != Outer {
+		epsilon = e.constant(mlxEpsilon)
+	}
 	e.ranges(len(x)/width, width, func(from, to int) {
 		for r := from; r < to; r++ {
 			row, out := x[r*width:][:width], y[r*width:][:width]

@@ -2,11 +2,13 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -221,7 +223,10 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	}
 	passes := c.passes()
 	source, converted := c.source.RunBy(hf), c.converted.RunBy(hf)
-	d := runtime.Compare(source, converted, passes)
+	d, err := runtime.Compare(source, converted, passes)
+	if err != nil {
+		return nil, err
+	}
 	metrics, err := c.runtimeMetrics(ctx, &source, &converted, d, passes)
 	if err != nil {
 		return nil, err
@@ -230,9 +235,15 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	if t := d.First; t != nil {
 		r.First = &logits.Location{Row: t.Row, Token: t.Index, Position: t.Position}
 	}
-	if r.Facts = c.converted.Facts(); c.converted.Found.Layout != model.HuggingFace {
-		r.Facts = c.source.Facts()
+	side := c.converted
+	if side.Found.Layout != model.HuggingFace {
+		side = c.source
 	}
+	explained, err := side.Explain()
+	if err != nil && !errors.As(err, new(*tensor.FormatError)) {
+		return nil, err
+	}
+	r.Facts = runtime.Facts(explained)
 	return r, nil
 }
 

@@ -229,23 +229,54 @@ func explainRuntime(c *cli.Context) error {
 		return err
 	}
 	defer m.Checkpoint.Close()
-	facts := m.Facts()
+	explained, err := m.Explain()
+	if err != nil {
+		return err
+	}
 	if c.IsSet("runtime") {
-		facts = slices.DeleteFunc(facts, func(f runtime.Fact) bool { return f.Runtime != c.String("runtime") })
+		if _, err := runtime.Parse(c.String("runtime")); err != nil {
+			return usagef("--runtime: %v", err)
+		}
+		explained = slices.DeleteFunc(explained, func(e runtime.Explanation) bool { return e.Runtime != c.String("runtime") })
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, facts)
+		return printJSON(c.App.Writer, map[string]any{"runtimes": explained})
 	}
 	if w := m.Window(); w != nil {
 		fmt.Fprintf(c.App.Writer, "%s\n\n", w.Summary)
 	}
-	if err := printFacts(c.App.Writer, facts); err != nil {
+	if err := printExplanations(c.App.Writer, explained); err != nil {
+		return err
+	}
+	if err := printFacts(c.App.Writer, runtime.Facts(explained)); err != nil {
 		return err
 	}
 	if w := m.Original.AttentionWindow; m.Config.Has(model.Attention) && m.Config.AttentionWindow == w {
-		fmt.Fprintf(c.App.Writer, "\ngriffin convert --match-runtime transformers5 writes attention_window_size %d, with which transformers 5 attends to the same tokens as the original\n", w+1)
+		fmt.Fprintf(c.App.Writer, "\ngriffin convert --match-runtime transformers5 writes attention_window_size %d, with which transformers 5 and mlx-lm attend to the same tokens as the original\n", w+1)
 	}
 	return nil
+}
+
+// printExplanations prints a table of whether runtimes load a directory, and where and why they compute something else.
+func printExplanations(to io.Writer, all []runtime.Explanation) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "RUNTIME\tLOADS\tDIVERGES\tWHY")
+	for _, e := range all {
+		loads, diverges := "yes", "never"
+		switch {
+		case !e.Loads:
+			loads, diverges = "no", "-"
+		case e.DivergesAt != nil:
+			diverges = fmt.Sprintf("from position %d on", *e.DivergesAt)
+		}
+		why := "-"
+		if len(e.Reasons) > 0 {
+			why = printable(strings.Join(e.Reasons, "; "))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.Runtime, loads, diverges, why)
+	}
+	fmt.Fprintln(w)
+	return w.Flush()
 }
 
 // printFacts prints a table of facts.

@@ -85,9 +85,22 @@ func Fields(source fs.FS, name string) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return flat(object), nil
+}
+
+// ParseFields returns the fields of the content of a config.json, as Fields does.
+func ParseFields(text []byte) (map[string]any, error) {
+	object, err := parseObject(text)
+	if err != nil {
+		return nil, err
+	}
+	return flat(object), nil
+}
+
+func flat(object *strictjson.Object) map[string]any {
 	fields := map[string]any{}
 	flatten(fields, "", object)
-	return fields, nil
+	return fields
 }
 
 func flatten(fields map[string]any, prefix string, object *strictjson.Object) {

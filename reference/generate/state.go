@@ -171,7 +171,7 @@ func progress(meta map[string]string) (snapshot *reference.Snapshot, last int, e
 func maxElements(m *reference.Model, tokens int) int64 {
 	c := &m.Config
 	kept := int64(tokens)
-	if m.Semantics != reference.Transformers4 {
+	if !m.Semantics.Unlimited() {
 		kept = min(kept, int64(c.AttentionWindow))
 	}
 	return max(int64(c.VocabSize), int64(c.ConvTaps())*int64(c.LRUWidth), kept*int64(c.KVWidth()))

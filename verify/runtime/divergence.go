@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -33,8 +34,8 @@ func (s *Side) config() *model.Config { return s.ConfigUnder(s.Runtime.Semantics
 // zeroLogits reports whether all logits of the side are zero.
 func (s *Side) zeroLogits() bool { return s.Runtime.dividesByZeroCap && s.config().LogitsSoftCap == 0 }
 
-// Divergence says where two sides with the same weights compute something else. It follows from what each runtime
-// lets a token see, without running anything.
+// Divergence says where two sides with the same weights compute something else. It follows from what each runtime does with a
+// configuration, without running anything.
 type Divergence struct {
 	// From is the position from which on they diverge in a document that is long enough; -1 if they never do.
 	From int
@@ -53,29 +54,80 @@ type Token struct {
 }
 
 // Compare finds where two sides diverge that should be the same model. passes are the tokens to look at; their logits are
-// not read.
-func Compare(source, converted Side, passes []golden.Pass) *Divergence {
-	d := &Divergence{From: divergeFrom(&source, &converted)}
+// not read. A side in the Hugging Face layout may have a config.json that cannot be read, which is an error.
+func Compare(source, converted Side, passes []golden.Pass) (*Divergence, error) {
+	pair := &pair{a: &source, b: &converted, own: -1}
+	if err := pair.explain(); err != nil {
+		return nil, err
+	}
+	if pair.refused != "" {
+		return &Divergence{From: -1, Summary: pair.refused}, nil
+	}
+	d := &Divergence{From: pair.divergeFrom()}
 	for i := range passes {
 		p := &passes[i]
-		if t, reason := firstApart(&source, &converted, p); t >= 0 {
+		if t, reason := pair.firstApart(p); t >= 0 {
 			d.First, d.Pass, d.Reason = &Token{Row: t / p.Length, Index: t % p.Length, Position: p.Positions[t]}, p.Name, reason
 			break
 		}
 	}
 	d.Summary = d.summary(&source, &converted, LongestDocument(passes))
-	return d
+	return d, nil
 }
 
+// pair is two sides that are compared.
+type pair struct {
+	a, b *Side
+
+	// If only one side is run by the original, what the explanation of the other says apart from windows.
+	refused string // a sentence, if its runtime does not load it
+	own     int    // first position at which its runtime computes other logits; -1 for none
+	why     string // of own
+}
+
+// explain asks what the runtime of a Hugging Face directory does with it, if the original runs the other side.
+func (p *pair) explain() error {
+	hf, other := p.b, p.a
+	if p.b.Runtime == Original {
+		hf, other = p.a, p.b
+	}
+	if hf.Runtime == Original || other.Runtime != Original {
+		return nil
+	}
+	d, err := hf.Directory()
+	if err != nil {
+		return err
+	}
+	switch x := hf.Runtime.examine(d); {
+	case !x.Loads:
+		p.refused = fmt.Sprintf("%s does not load the directory: %s", hf.Runtime.Title, strings.Join(x.Reasons, "; "))
+	case x.own >= 0:
+		p.own, p.why = x.own, fmt.Sprintf("%s %s", hf.Runtime.Title, strings.Join(x.Reasons, "; "))
+	}
+	return nil
+}
+
+// keys returns the most tokens that attention of the side sees; 0 for no limit.
+func (s *Side) keys() int { return s.Runtime.keys(int(s.config().AttentionWindow)) }
+
 // divergeFrom returns the position of a document from which on the sides diverge; -1 if never.
-func divergeFrom(a, b *Side) int {
+func (p *pair) divergeFrom() int {
+	windows := divergingWindows(p.a, p.b)
+	if p.own >= 0 && (windows < 0 || p.own < windows) {
+		return p.own
+	}
+	return windows
+}
+
+// divergingWindows returns the position of a document from which on the attention of the sides sees other tokens; -1 if never.
+func divergingWindows(a, b *Side) int {
 	if a.zeroLogits() != b.zeroLogits() {
 		return 0
 	}
 	if !a.Config.Has(model.Attention) {
 		return -1
 	}
-	x, y := a.Runtime.keys(int(a.config().AttentionWindow)), b.Runtime.keys(int(b.config().AttentionWindow))
+	x, y := a.keys(), b.keys()
 	switch {
 	case x == y:
 		return -1
@@ -87,7 +139,8 @@ func divergeFrom(a, b *Side) int {
 
 // firstApart returns the first token of a pass, counted over all rows, that sees something else on the two sides, and
 // what that is; -1 if there is none. Of several rows it is the token that is earliest in its row.
-func firstApart(a, b *Side, p *golden.Pass) (token int, reason string) {
+func (pair *pair) firstApart(p *golden.Pass) (token int, reason string) {
+	a, b := pair.a, pair.b
 	if a.zeroLogits() != b.zeroLogits() {
 		return 0, "transformers divides by the soft cap of 0, and all its logits are zero"
 	}
@@ -99,10 +152,12 @@ func firstApart(a, b *Side, p *golden.Pass) (token int, reason string) {
 		for row := range p.Batch {
 			t := row*p.Length + column
 			switch {
+			case pair.own >= 0 && column >= pair.own:
+				return t, pair.why
 			case attention && x[t].Keys != y[t].Keys:
 				return t, fmt.Sprintf("there attention sees %s in %s and %s in %s", count(x[t].Keys, "token"), inA, count(y[t].Keys, "token"), inB)
 			case recurrent && x[t].Taps != y[t].Taps:
-				return t, fmt.Sprintf("there the convolution sees %d earlier tokens in %s and %d in %s: transformers does not cut it at document boundaries", x[t].Taps, inA, y[t].Taps, inB)
+				return t, fmt.Sprintf("there the convolution sees %d earlier tokens in %s and %d in %s: only the original cuts it at document boundaries", x[t].Taps, inA, y[t].Taps, inB)
 			}
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Say what transformers 5 does with a Hugging Face directory.
-func ExampleModel_Facts() {
+func ExampleModel_Explain() {
 	checkpoint, err := formats.Open("../../testdata/micro-griffin/hf", formats.Options{})
 	if err != nil {
 		log.Fatal(err)
@@ -20,13 +20,15 @@ func ExampleModel_Facts() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, f := range m.Facts() {
-		if f.Runtime == runtime.Transformers5.Name && f.Cache != "with" {
-			fmt.Printf("%s: %s\n", f.Prompt, f.Does)
+	explained, err := m.Explain()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, e := range explained {
+		if e.Runtime == runtime.Transformers5.Name {
+			fmt.Printf("loads: %t, diverges from position %d on: %s\n", e.Loads, *e.DivergesAt, e.Reasons[0])
 		}
 	}
 	// Output:
-	// up to 6 tokens: as the original
-	// more than 6 tokens: attention sees 6 tokens, one less than the original: diverges from position 6 on
-	// packed rows: position 0 starts the recurrence anew, and attention where position_ids come without a mask; the convolution runs on
+	// loads: true, diverges from position 6 on: attention sees 6 tokens, one less than the original; with attention_window_size 7 it agrees
 }

@@ -102,7 +102,13 @@ func (m *Model) ConfigUnder(s reference.Semantics) *model.Config {
 	if s == reference.Original {
 		return &m.Original
 	}
-	return &m.Config
+	c := m.Config
+	for _, r := range All {
+		if r.Semantics == s && r.configure != nil {
+			r.configure(&c)
+		}
+	}
+	return &c
 }
 
 // Reference returns the model for the reference implementation. Its weights are read whenever a run needs them, and

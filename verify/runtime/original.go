@@ -3,20 +3,20 @@ package runtime
 import (
 	"fmt"
 
-	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
-// Original is google-deepmind/recurrentgemma 1.0.1, in JAX and in torch.
+// Original is google-deepmind/recurrentgemma 1.0.1, in JAX and in torch. It does not read Hugging Face directories; what is said of it
+// is said of the checkpoint in its own layout.
 var Original = &Runtime{
-	Name: "original", Title: "the original", Semantics: reference.Original,
+	Name: "original", Title: "the original", Version: "1.0.1", Semantics: reference.Original,
 	keys: func(window int) int { return window + 1 },
-	facts: func(f *facts) {
+	explain: func(x *explainer) {
 		does := "no attention: nothing depends on a window"
-		if f.original.Has(model.Attention) {
-			does = fmt.Sprintf("attention sees %d tokens: its own and %d before it", f.window+1, f.window)
+		if x.attends() {
+			does = fmt.Sprintf("attention sees %d tokens: its own and %d before it", x.window+1, x.window)
 		}
-		f.add("any", "either", does, true)
-		f.add("packed rows", "without", "position 0 starts recurrence, convolution and attention anew", true)
+		x.add("any", "either", does, true)
+		x.add("packed rows", "without", "position 0 starts recurrence, convolution and attention anew", true)
 	},
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
@@ -27,7 +26,7 @@ func TestCompare(t *testing.T) {
 		for r, want := range map[*runtime.Runtime]int{runtime.Transformers5: window, runtime.Transformers4: window + 1, runtime.Original: -1} {
 			plain, packed := jax.Passes[:1], jax.Passes[1:]
 			a, b := source.RunBy(r), hf.RunBy(r)
-			d := runtime.Compare(a, b, plain)
+			d := compare(t, a, b, plain)
 			if d.From != want || (d.First != nil) != (want >= 0) || d.First != nil && (int(d.First.Position) != want || d.First.Row != 0) {
 				t.Errorf("%s, %s: %+v", name, r.Name, d)
 			}
@@ -37,16 +36,25 @@ func TestCompare(t *testing.T) {
 					t.Errorf("%s, %s: logits differ by %+v, %v", name, r.Name, m, err)
 				}
 			}
-			if d = runtime.Compare(a, b, packed); (d.First != nil) != (r != runtime.Original) || d.First != nil && d.Pass != "packed" {
+			if d = compare(t, a, b, packed); (d.First != nil) != (r != runtime.Original) || d.First != nil && d.Pass != "packed" {
 				t.Errorf("%s, %s, packed: %+v", name, r.Name, d)
 			}
 			short := []golden.Pass{{Batch: 1, Length: window, Tokens: jax.Passes[0].Tokens[:window], Positions: jax.Passes[0].Positions[:window]}}
-			if d = runtime.Compare(a, b, short); d.First != nil || want >= 0 && !strings.Contains(d.Summary, "was not reached") {
+			if d = compare(t, a, b, short); d.First != nil || want >= 0 && !strings.Contains(d.Summary, "was not reached") {
 				t.Errorf("%s, %s, short: %+v", name, r.Name, d)
 			}
 		}
 		recordingsDiverge(t, c, window)
 	}
+}
+
+func compare(t *testing.T, a, b runtime.Side, passes []golden.Pass) *runtime.Divergence {
+	t.Helper()
+	d, err := runtime.Compare(a, b, passes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // recordingsDiverge checks that the recordings of the original and of transformers 5 diverge at the window.
@@ -79,82 +87,33 @@ func recordingsDiverge(t *testing.T, c *cases.Case, window int) {
 	}
 }
 
-// With a window that is one larger, transformers 5 sees what the original sees.
+// With a window that is one larger, transformers 5 and mlx-lm see what the original sees; a soft cap of 0 makes logits of transformers zero.
 func TestCompareWithLargerWindow(t *testing.T) {
-	config := model.Config{BlockTypes: []model.BlockType{model.Attention}, AttentionWindow: 8, LogitsSoftCap: 30}
-	side := func(layout model.Layout, config model.Config) runtime.Side {
-		m := &runtime.Model{Found: &model.Model{Layout: layout}, Config: config, Original: config}
-		return m.RunBy(runtime.Transformers5)
-	}
-	original, larger := side(model.Torch, config), config
-	larger.AttentionWindow = 9
-	if d := runtime.Compare(original, side(model.HuggingFace, larger), nil); d.From != -1 {
-		t.Errorf("they diverge from %d on", d.From)
-	}
-	larger.LogitsSoftCap = 0
-	if d := runtime.Compare(original, side(model.HuggingFace, larger), nil); d.From != 0 {
-		t.Errorf("with a soft cap of 0 they diverge from %d on", d.From)
-	}
-}
-
-func TestFacts(t *testing.T) {
-	config := model.Config{Width: 32, LRUWidth: 32, BlockTypes: []model.BlockType{model.Recurrent, model.Attention}, AttentionWindow: 8, LogitsSoftCap: 30}
-	find := func(c model.Config, name, prompt, cache string) string {
-		for _, f := range runtime.Facts(&c, &c) {
-			if f.Runtime == name && f.Prompt == prompt && f.Cache == cache {
-				return f.Does
-			}
-		}
-		return ""
-	}
-	narrow, hawk, capless := config, config, config
-	narrow.LRUWidth = 48
-	hawk.BlockTypes = hawk.BlockTypes[:1]
-	capless.LogitsSoftCap = 0
+	c := cases.Open(t, "tiny-griffin")
+	source, hf := c.Model(t, c.Checkpoints(t)[0]), c.Model(t, filepath.Join(c.Dir, "hf"))
+	larger := *hf
+	larger.Config.AttentionWindow++
+	capless := larger
+	capless.Config.LogitsSoftCap = 0
 	for _, tt := range []struct {
-		config                        model.Config
-		runtime, prompt, cache, wants string
+		name    string
+		hf      *runtime.Model
+		runtime *runtime.Runtime
+		want    int
 	}{
-		{config, "original", "any", "either", "sees 9 tokens"},
-		{config, "transformers4", "1 token", "with", "crashes"},
-		{config, "transformers4", "more than 8 tokens", "with", "from position 0"},
-		{config, "transformers4", "2 to 7 tokens", "with", "position 7"},
-		{config, "transformers4", "more than 9 tokens", "without", "position 9"},
-		{config, "transformers5", "1 token", "with", "previous call"},
-		{narrow, "transformers5", "1 token", "with", "crashes"},
-		{hawk, "transformers5", "any", "with", "cannot use the cache"},
-		{config, "transformers5", "more than 8 tokens", "either", "position 8"},
-		{capless, "transformers5", "any", "either", "zero"},
-		{capless, "transformers4", "any", "either", "zero"},
+		{"plain", hf, runtime.Transformers5, 8},
+		{"larger", &larger, runtime.Transformers5, -1},
+		{"larger", &larger, runtime.Transformers4, 9},
+		{"without cap", &capless, runtime.Transformers5, 0},
 	} {
-		if got := find(tt.config, tt.runtime, tt.prompt, tt.cache); !strings.Contains(got, tt.wants) {
-			t.Errorf("%s, %s, %s cache: %q, want %q", tt.runtime, tt.prompt, tt.cache, got, tt.wants)
+		d := compare(t, source.RunBy(tt.runtime), tt.hf.RunBy(tt.runtime), nil)
+		if d.From != tt.want {
+			t.Errorf("%s: %s diverges from %d on, want %d: %s", tt.name, tt.runtime.Name, d.From, tt.want, d.Summary)
 		}
 	}
-}
-
-// What is said of runtimes fits how the window is written.
-func TestFactsOfMatchedWindow(t *testing.T) {
-	original := model.Config{Width: 32, LRUWidth: 32, BlockTypes: []model.BlockType{model.Recurrent, model.Attention}, AttentionWindow: 8, LogitsSoftCap: 0}
-	written := original
-	written.AttentionWindow, written.LogitsSoftCap = 9, 1<<20
-	facts := map[string]runtime.Fact{}
-	for _, f := range runtime.Facts(&original, &written) {
-		facts[f.Runtime+", "+f.Prompt+", "+f.Cache] = f
-	}
-	for key, does := range map[string]string{
-		"original, any, either":                      "attention sees 9 tokens: its own and 8 before it",
-		"transformers5, 2 tokens and more, with":     "as the original, decoding too: attention sees 9 tokens in both",
-		"transformers5, any, without":                "as the original",
-		"transformers5, any, in float16, either":     "logits lose digits: divided by 1048576, the soft cap that stands for none, they leave the range of float16",
-		"transformers4, 2 to 8 tokens, with":         "as the original; decoding diverges from position 8 on",
-		"transformers4, 9 tokens, with":              "as the original, decoding too",
-		"transformers4, more than 9 tokens, with":    "wrong logits from position 0 on",
-		"transformers4, up to 9 tokens, without":     "as the original",
-		"transformers4, more than 9 tokens, without": "attention has no window: diverges from position 9 on, whatever attention_window_size is",
-	} {
-		if facts[key].Does != does {
-			t.Errorf("%s: %q, want %q", key, facts[key].Does, does)
+	for _, r := range []*runtime.Runtime{runtime.MLX, runtime.Candle} { // the recurrence is wider than the model; rope_theta lacks
+		if d := compare(t, source.RunBy(r), larger.RunBy(r), nil); d.From != -1 || !strings.Contains(d.Summary, r.Name+" does not load the directory: it needs") {
+			t.Errorf("%s: %+v", r.Name, d)
 		}
 	}
 }

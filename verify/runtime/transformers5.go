@@ -2,38 +2,62 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
 // Transformers5 is transformers 5.23. Its semantics are those without the cache and with position_ids.
 var Transformers5 = &Runtime{
-	Name: "transformers5", Title: "transformers 5", Semantics: reference.Transformers5,
+	Name: "transformers5", Title: "transformers 5", Version: "5.23.0", Semantics: reference.Transformers5,
 	keys:             func(window int) int { return window },
 	dividesByZeroCap: true,
-	facts: func(f *facts) {
-		c := f.written
-		switch {
-		case !c.Has(model.Attention):
-			f.add("any", "with", "fails: a model without attention blocks cannot use the cache", false)
-			f.add("any", "without", "as the original", true)
-			f.add("packed rows", "without", "position 0 starts the recurrence anew; the convolution runs on", false)
+	explain: func(x *explainer) {
+		x.transformers5Loads()
+		x.caps()
+		if x.wrong() {
 			return
-		case c.Has(model.Recurrent) && c.LRUWidth != c.Width:
-			f.add("1 token", "with", fmt.Sprintf("crashes, because the recurrence is %d wide and the model %d", c.LRUWidth, c.Width), false)
-		case c.Has(model.Recurrent):
-			f.add("1 token", "with", "starts from the convolution state that the previous call left", false)
 		}
-		if f.matches() {
-			f.add("2 tokens and more", "with", fmt.Sprintf("as the original, decoding too: attention sees %d tokens in both", f.size), true)
-			f.add("any", "without", "as the original", true)
+		switch {
+		case !x.attends():
+			x.add("any", "with", "fails: a model without attention blocks cannot use the cache", false)
+			x.add("any", "without", "as the original", true)
+			x.add("packed rows", "without", "position 0 starts the recurrence anew; the convolution runs on", false)
+			x.losesCap()
+			return
+		case x.recurs() && x.Original.LRUWidth != x.Original.Width:
+			x.add("1 token", "with", fmt.Sprintf("crashes, because the recurrence is %d wide and the model %d", x.Original.LRUWidth, x.Original.Width), false)
+		case x.recurs():
+			x.add("1 token", "with", "starts from the convolution state that the previous call left", false)
+		}
+		if at := x.visible(x.size); at < 0 {
+			x.add("2 tokens and more", "with", fmt.Sprintf("as the original, decoding too: attention sees %d tokens in both", x.size), true)
+			x.add("any", "without", "as the original", true)
 		} else {
-			f.add(fmt.Sprintf("2 to %d tokens", f.size), "with", fmt.Sprintf("as the original; decoding diverges from position %d on", f.size), true)
-			f.add(fmt.Sprintf("up to %d tokens", f.size), "without", "as the original", true)
-			f.add(fmt.Sprintf("more than %d tokens", f.size), "either", fmt.Sprintf("attention sees %d tokens, one less than the original: diverges from position %d on", f.size, f.size), false)
+			x.add(fmt.Sprintf("2 to %d tokens", at), "with", fmt.Sprintf("as the original; decoding diverges from position %d on", at), true)
+			x.add(fmt.Sprintf("up to %d tokens", at), "without", "as the original", true)
+			sees := fmt.Sprintf("attention sees %d tokens, %s", x.size, x.compareWindows(x.size))
+			x.add(fmt.Sprintf("more than %d tokens", at), "either", fmt.Sprintf("%s: diverges from position %d on", sees, at), false)
+			x.sees(at, "%s; with attention_window_size %d it agrees", sees, x.window+1)
 		}
-		f.add("packed rows", "without", "position 0 starts the recurrence anew, and attention where position_ids come without a mask; the convolution runs on", false)
-		f.add("packed rows", "with", "position 0 starts the recurrence anew, but neither convolution nor attention", false)
+		x.add("packed rows", "without", "position 0 starts the recurrence anew, and attention where position_ids come without a mask; the convolution runs on", false)
+		x.add("packed rows", "with", "position 0 starts the recurrence anew, but neither convolution nor attention", false)
+		x.losesCap()
 	},
+}
+
+// transformers5Loads says which fields of config.json keep it from loading the directory.
+func (x *explainer) transformers5Loads() {
+	if _, ok := x.Fields["layer_types"]; ok {
+		x.refuses("config.json has layer_types, which it derives from block_types and cannot set")
+	}
+	for _, e := range hfconfig.TypeErrors(x.Fields) {
+		x.refuses("it wants %s of config.json to be %s", e.Field, strings.Join(e.Types, " or "))
+	}
+	kind := x.word("rope_parameters.rope_type", x.word("rope_parameters.type", "default"))
+	if x.attends() && !slices.Contains([]string{"default", ""}, kind) {
+		x.refuses("it has no rotary embedding of the type %s", kind)
+	}
 }

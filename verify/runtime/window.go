@@ -19,8 +19,8 @@ const (
 )
 
 // Window says how a Hugging Face directory writes the attention window. The original attends to window + 1 tokens,
-// transformers 5 to attention_window_size of them: a plain conversion has the original's number, and one that is to
-// match transformers 5 has one more.
+// transformers 5 and mlx-lm to attention_window_size of them: a plain conversion has the original's number, and one that is to
+// match these has one more.
 type Window struct {
 	Written  int64    `json:"attention_window_size"` // in config.json
 	Original int64    `json:"attention_window"`      // of the model, in the original's terms
@@ -46,14 +46,4 @@ func (m *Model) Window() *Window {
 		w.Summary = fmt.Sprintf("attention_window_size is %d, the original's window", w.Written)
 	}
 	return w
-}
-
-// Facts says what each runtime does with a model. For an original checkpoint it is what runtimes do with a plain
-// conversion of it.
-func (m *Model) Facts() []Fact {
-	written := m.Config
-	if m.Found.Layout != model.HuggingFace && written.LogitsSoftCap == 0 {
-		written.LogitsSoftCap = 1 << 20 // as a conversion has it
-	}
-	return Facts(&m.Original, &written)
 }

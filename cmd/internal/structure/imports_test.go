@@ -87,7 +87,7 @@ var imports = []struct {
 	{"verify/logits", []string{"convert/...", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/runtime"}},
 	{"verify/report", []string{"formats/storage", "formats/tensor", "reference", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/page", "verify/runtime", "verify/stats"}},
 	{"verify/report/internal/page", []string{"verify/internal/float"}},
-	{"verify/runtime", []string{"convert/...", "formats/tensor", "reference", "verify/golden"}},
+	{"verify/runtime", []string{"convert/...", "formats/hfconfig", "formats/tensor", "reference", "verify/golden"}},
 	{"verify/stats", []string{"formats/tensor", "verify/internal/float"}},
 }
 

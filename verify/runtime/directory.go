@@ -1,0 +1,178 @@
+package runtime
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Directory is a Hugging Face directory as runtimes read it.
+type Directory struct {
+	Original model.Config // what the original computes with the weights
+	Written  model.Config // what transformers 5 takes from config.json
+
+	Fields map[string]any // of config.json, as hfconfig.Fields returns them
+	Head   bool           // an output head is stored, be it a copy of the embedding or a matrix of its own
+	Extra  []string       // names of other tensors that are not parameters of the model
+	DType  tensor.DType   // of the embedding
+	Format string         // of the weights, as tensor.Checkpoint has it
+}
+
+// Directory returns the directory of a model in the Hugging Face layout, or for another layout that of a plain conversion. A model
+// that has no such form is a *tensor.FormatError.
+func (m *Model) Directory() (*Directory, error) {
+	if m.Found.Layout != model.HuggingFace {
+		return m.converted()
+	}
+	c := m.Checkpoint
+	d := &Directory{Original: m.Original, Written: m.Config, Head: len(m.Found.Heads) > 0, DType: m.Found.Embedding().DType, Format: c.Format}
+	for _, t := range slices.Concat(m.Found.Extra, m.Found.Rest) {
+		d.Extra = append(d.Extra, t.Name)
+	}
+	stated, err := m.Found.StatedConfig()
+	if err != nil {
+		return nil, err
+	}
+	if stated == nil { // the settings are given, and what griffin writes is taken for the rest
+		form := &manifest.HuggingFace{AttentionWindowSize: m.Config.AttentionWindow, LogitsSoftCap: manifest.Float(m.Config.LogitsSoftCap), TieWordEmbeddings: !m.Config.SeparateHead}
+		d.Fields, err = m.fields(&m.Config, form, d.DType)
+		return d, err
+	}
+	d.Fields, err = hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
+	return d, err
+}
+
+// converted returns the directory of a plain conversion.
+func (m *Model) converted() (*Directory, error) {
+	original := m.Original
+	settings := model.SettingsOf(&original)
+	plan, err := convert.NewPlan(m.Found, convert.PlanOptions{Settings: settings, To: convert.ToHF, AllowInexact: true})
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(m.Found.Family.HuggingFace.Fields(&plan.Config, plan.HF, plan.DType))
+	if err != nil {
+		return nil, err
+	}
+	return Planned(plan, text)
+}
+
+// fields returns the fields of the config.json that griffin writes.
+func (m *Model) fields(c *model.Config, form *manifest.HuggingFace, dtype tensor.DType) (map[string]any, error) {
+	text, err := json.Marshal(m.Found.Family.HuggingFace.Fields(c, form, dtype))
+	if err != nil {
+		return nil, err
+	}
+	return hfconfig.ParseFields(text)
+}
+
+// Planned returns the directory that a plan makes. config is the content of its config.json.
+func Planned(p *convert.Plan, config []byte) (*Directory, error) {
+	d := &Directory{Original: p.Config, Written: p.Config, DType: p.Dests[p.Embedding].DType, Format: safetensorsFormat}
+	d.Written.AttentionWindow, d.Written.LogitsSoftCap = p.HF.AttentionWindowSize, float64(p.HF.LogitsSoftCap)
+	d.Written.EmbeddingScale = true
+	d.Written.SeparateHead = !p.HF.TieWordEmbeddings
+	if huggingface.IsNoSoftCap(d.Original.LogitsSoftCap, d.DType) {
+		d.Original.LogitsSoftCap = 0
+	}
+	d.Head = d.Written.SeparateHead
+	for _, i := range p.Extra {
+		d.Extra = append(d.Extra, p.Dests[i].Name)
+	}
+	var err error
+	d.Fields, err = hfconfig.ParseFields(config)
+	return d, err
+}
+
+const safetensorsFormat = "safetensors"
+
+// number returns a field of config.json that is a number.
+func (d *Directory) number(name string) (float64, bool) {
+	n, ok := d.Fields[name].(json.Number)
+	if !ok {
+		return 0, false
+	}
+	x, err := n.Float64()
+	return x, err == nil
+}
+
+// numberOr returns a field of config.json that is a number, or what a runtime takes if it is not there.
+func (d *Directory) numberOr(name string, otherwise float64) float64 {
+	if x, ok := d.number(name); ok {
+		return x
+	}
+	return otherwise
+}
+
+// word returns a field of config.json that is a string, or what a runtime takes if it is not there.
+func (d *Directory) word(name, otherwise string) string {
+	if s, ok := d.Fields[name].(string); ok {
+		return s
+	}
+	return otherwise
+}
+
+// has reports whether config.json has a field at its top level whose value is not null.
+func (d *Directory) has(name string) bool {
+	v, ok := d.Fields[name]
+	return ok && v != nil
+}
+
+// missing returns those of the fields that config.json does not have.
+func (d *Directory) missing(names ...string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return d.has(name) })
+}
+
+// pattern returns a list of block types of config.json; nil if it is not there.
+func (d *Directory) pattern(name string) []model.BlockType {
+	list, ok := d.Fields[name].([]any)
+	if !ok {
+		return nil
+	}
+	var blocks []model.BlockType
+	for _, item := range list {
+		blocks = append(blocks, model.BlockType(fmt.Sprint(item)))
+	}
+	return blocks
+}
+
+// repeats reports whether the blocks of the model are a pattern, repeated.
+func (d *Directory) repeats(pattern []model.BlockType) bool {
+	for i, b := range d.Original.BlockTypes {
+		if len(pattern) == 0 || pattern[i%len(pattern)] != b {
+			return false
+		}
+	}
+	return true
+}
+
+// attends reports whether any block is an attention block.
+func (d *Directory) attends() bool { return d.Original.Has(model.Attention) }
+
+// recurs reports whether any block is recurrent.
+func (d *Directory) recurs() bool { return d.Original.Has(model.Recurrent) }
+
+// kvHeads returns the number of heads of keys and values.
+func (d *Directory) kvHeads() int64 {
+	return int64(d.numberOr("num_key_value_heads", float64(d.Original.NumHeads)))
+}
+
+// theta returns the base of the rotary frequencies as transformers 5 reads it.
+func (d *Directory) theta() float64 {
+	return d.numberOr("rope_parameters.rope_theta", d.numberOr("rope_theta", 10000))
+}
+
+// rotaryFactor returns the part of each head that is rotated, as transformers 5 reads it.
+func (d *Directory) rotaryFactor() float64 {
+	return d.numberOr("rope_parameters.partial_rotary_factor", d.numberOr("partial_rotary_factor", 0.5))
+}
+
+// negligible is the largest relative error of a constant that counts as rounding.
+const negligible = 1e-5
