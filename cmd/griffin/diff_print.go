@@ -70,15 +70,14 @@ func details(r *diff.Result, g *diff.Group) string {
 		parts = append(parts, plural(int64(len(g.Tensors)), "tensor")+", "+plural(x.Elements, "element"))
 	}
 	if x.Differing > 0 && g.Status != diff.Equal {
-		up := ""
-		if len(g.Tensors) > 1 {
-			up = "up to "
-		}
 		parts = append(parts, fmt.Sprintf("%s, largest %s, relative L2 %s%s, cosine %s",
-			share(x.Differing, x.Elements), short(x.MaxAbs), up, short(x.RelativeL2), cosine(x.Cosine)))
+			share(x.Differing, x.Elements), short(x.MaxAbs), upTo(g), short(x.RelativeL2), cosine(x.Cosine)))
 		if r.Summary.Beyond != nil {
 			parts = append(parts, count(x.Beyond)+" beyond "+r.Tolerance)
 		}
+	}
+	if x.Ratio > 0 {
+		parts = append(parts, fmt.Sprintf("%s%.4g times the least error that the scheme allows", upTo(g), x.Ratio))
 	}
 	if m := first.Metrics; m != nil && m.Differing > 0 && len(g.Tensors) == 1 {
 		parts = append(parts, fmt.Sprintf("first at %s: %s, %s", tensor.ShapeString(m.First), firstOf(m, 0), firstOf(m, 1)))
@@ -94,6 +93,14 @@ func details(r *diff.Result, g *diff.Group) string {
 	return strings.Join(parts, "; ")
 }
 
+// upTo precedes the largest figure of several tensors.
+func upTo(g *diff.Group) string {
+	if len(g.Tensors) > 1 {
+		return "up to "
+	}
+	return ""
+}
+
 func printSide(b *strings.Builder, letter string, s *diff.Side) {
 	parts := []string{s.Format}
 	if s.Layout != "" {
@@ -102,6 +109,9 @@ func printSide(b *strings.Builder, letter string, s *diff.Side) {
 	parts = append(parts, plural(int64(s.Tensors), "tensor"), plural(s.Parameters, "parameter"), size(s.Bytes))
 	if s.Prefix != "" {
 		parts = append(parts, "prefix "+printable(s.Prefix))
+	}
+	if s.Quantized != "" {
+		parts = append(parts, "quantised: "+printable(s.Quantized))
 	}
 	diffLine(b, letter, printable(s.Path)+": "+strings.Join(parts, ", "))
 }
@@ -152,6 +162,14 @@ func summaryLine(r *diff.Result) string {
 	}
 	if s.Config > 0 {
 		line += "; " + plural(int64(s.Config), "config field") + agree(s.Config, " differs", " differ")
+	}
+	for _, x := range []struct {
+		letter     string
+		own, other string
+	}{{"A", r.A.Quantized, r.B.Quantized}, {"B", r.B.Quantized, r.A.Quantized}} {
+		if x.own != "" && x.own != x.other {
+			line += "; " + x.letter + " is a quantised copy, which is not the same model"
+		}
 	}
 	if s.NonFinite > 0 {
 		line += "; " + plural(int64(s.NonFinite), "tensor") + agree(s.NonFinite, " has", " have") + " NaN or infinities"

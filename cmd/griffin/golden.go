@@ -108,6 +108,7 @@ func runGolden(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	recording.Quantized = quantizedText(m)
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, recording)
 	}
@@ -200,6 +201,9 @@ func printRecording(w io.Writer, r *golden.Recording) error {
 	}
 	if r.DecodeStart > 0 {
 		more += fmt.Sprintf(", decoding from token %d on", r.DecodeStart)
+	}
+	if r.Quantized != "" {
+		fmt.Fprintf(w, "a quantised copy, run dequantised: %s\n", r.Quantized)
 	}
 	_, err := fmt.Fprintf(w, "%s: %s of %s%s in %s, %s semantics (%s, %s)\nmodel %s\n", r.Path,
 		plural(int64(r.Batch), "row"), plural(int64(r.Length), "token"), more, r.Arithmetic, r.Semantics, plural(int64(r.Tensors), "tensor"), size(r.Bytes), r.ModelDigest)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/npy"
+	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
@@ -122,7 +123,8 @@ type inspection struct {
 	Details    []detail          `json:"details"`
 	Model      *modelSummary     `json:"model"` // null if no model was recognised
 	ModelNote  string            `json:"model_note,omitempty"`
-	Parameters int64             `json:"parameters"`
+	Quantized  *quantizedSummary `json:"quantized,omitempty"` // of a quantised copy
+	Parameters int64             `json:"parameters"`          // of a quantised copy those that its codes stand for
 	Bytes      int64             `json:"bytes"`
 	DTypes     []dtypeTotal      `json:"dtypes"`
 	Metadata   map[string]string `json:"metadata,omitempty"`
@@ -175,6 +177,18 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 		r.DTypes[i].Parameters += t.Elements()
 		r.DTypes[i].Bytes += t.Bytes()
 	}
+	copied, err := quantized.Open(ckpt)
+	if err != nil && name != "" {
+		return nil, err
+	}
+	if err != nil {
+		r.ModelNote = "a quantised copy that cannot be read: " + err.Error()
+		return r, nil
+	}
+	if copied != nil {
+		r.Quantized, r.Parameters = summariseQuantized(copied)
+		ckpt = copied.Checkpoint
+	}
 	found, err := model.Recognize(ckpt, model.Options{Name: name})
 	if err != nil && name != "" {
 		return nil, err
@@ -184,6 +198,10 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 		return r, nil
 	}
 	r.Model = summarise(found)
+	if copied != nil {
+		r.Model.Name = "quantised copy of " + r.Model.Name
+		r.Notes = append(r.Notes, model.SensitiveNotes(found, copied)...)
+	}
 	return r, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/quantized"
 )
 
 // modelSummary describes a recognised model. Settings that shapes do not show are nil unless the
@@ -106,4 +107,32 @@ func blockLetters(types []string) string {
 		}
 	}
 	return string(letters)
+}
+
+// quantizedSummary describes a quantised copy.
+type quantizedSummary struct {
+	Schemes []schemeSummary `json:"schemes"` // the most frequent first
+	Tensors int             `json:"tensors"` // that are quantised
+	Kept    int             `json:"kept"`    // tensors that were left alone
+	Notes   []string        `json:"notes,omitempty"`
+	text    string
+}
+
+type schemeSummary struct {
+	Method string `json:"method"`
+	Bits   int    `json:"bits"`
+	Blocks string `json:"blocks"` // which elements share a scale
+	Double bool   `json:"double"` // the scales are quantised too
+}
+
+// summariseQuantized describes a quantised copy, and counts the elements that it stands for.
+func summariseQuantized(q *quantized.Copy) (s *quantizedSummary, elements int64) {
+	s = &quantizedSummary{Tensors: len(q.Weights), Kept: len(q.Kept()), Notes: q.Notes, text: q.String()}
+	for _, x := range q.Schemes() {
+		s.Schemes = append(s.Schemes, schemeSummary(x))
+	}
+	for _, t := range q.Checkpoint.Tensors() {
+		elements += t.Elements()
+	}
+	return s, elements
 }

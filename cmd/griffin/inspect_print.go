@@ -24,6 +24,12 @@ func (r *inspection) print(w io.Writer, tree bool) error {
 		fact(d.Key, "%s", d.Value)
 	}
 	r.printModel(fact)
+	if q := r.Quantized; q != nil {
+		fact("quantised", "%s", q.text)
+		for _, note := range q.Notes {
+			fact("", "%s", note)
+		}
+	}
 	fact("tensors", "%s, %s, %s", plural(int64(len(r.Tensors)), "tensor"), plural(r.Parameters, "parameter"), size(r.Bytes))
 	for _, d := range r.DTypes {
 		fact("", "%s: %s, %s", d.DType, plural(int64(d.Tensors), "tensor"), size(d.Bytes))

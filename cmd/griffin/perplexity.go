@@ -64,6 +64,7 @@ type score struct {
 
 type scoredCheckpoint struct {
 	Path       string  `json:"path"`
+	Quantized  string  `json:"quantized,omitempty"` // what a quantised copy is, which is run dequantised
 	Semantics  string  `json:"semantics"`
 	NLL        float64 `json:"nll"`
 	Perplexity float64 `json:"perplexity"`
@@ -114,7 +115,7 @@ func runPerplexity(c *cli.Context) error {
 			return err
 		}
 		p.models, models = append(p.models, m), append(models, r)
-		p.out.Checkpoints = append(p.out.Checkpoints, scoredCheckpoint{Path: path, Semantics: r.Semantics.String()})
+		p.out.Checkpoints = append(p.out.Checkpoints, scoredCheckpoint{Path: path, Quantized: quantizedText(m), Semantics: r.Semantics.String()})
 	}
 	var err error
 	if p.scorer, err = perplexity.New(models...); err != nil {
@@ -259,6 +260,9 @@ func printScore(w io.Writer, o *score) error {
 	}
 	fmt.Fprintf(w, "%s in %s, %s predicted%s\n", plural(int64(o.Tokens), "token"), plural(int64(o.Rows), "row"), count(int64(o.Predicted)), added)
 	for _, x := range o.Checkpoints {
+		if x.Quantized != "" {
+			fmt.Fprintf(w, "%s is a quantised copy, run dequantised: %s\n", x.Path, x.Quantized)
+		}
 		fmt.Fprintf(w, "%s: %.6f nats a token, perplexity %.6g (%s semantics, %s)\n", x.Path, x.NLL, x.Perplexity, x.Semantics, o.Arithmetic)
 	}
 	if o.Comparison == nil {

@@ -114,6 +114,14 @@ func openModel(c *cli.Context, path string) (*runtime.Model, error) {
 	return m, nil
 }
 
+// quantizedText says what a quantised copy is; "" for a model that is none.
+func quantizedText(m *runtime.Model) string {
+	if m.Quantized == nil {
+		return ""
+	}
+	return m.Quantized.String()
+}
+
 // openAdapter opens the adapter that --adapter names, nil if it is not set.
 func openAdapter(c *cli.Context) (*peft.Adapter, error) {
 	path := c.String("adapter")

@@ -26,6 +26,7 @@ type Family struct {
 	Embedding string     // Rule.Name of the embedding, whose axes are vocabulary and width
 	Heads     []HeadName // names of the output head; transformers' is the first, and has no Op
 	Ignored   []string   // endings of names of tensors that are not parameters and may be left out
+	Sensitive []string   // parts of the names of parameters that quantised copies should leave alone
 
 	Kinds []BlockType // kinds of blocks; one whose tensors fit two kinds equally is of the first
 	Axes  string      // the letters that Rule.Axes uses, without digits

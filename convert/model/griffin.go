@@ -35,6 +35,9 @@ var Griffin = &Family{
 	},
 	Ignored: []string{".rotary_emb.inv_freq"},
 
+	// The RG-LRU, whose errors add up over all tokens, and the convolution before it.
+	Sensitive: []string{".rg_lru.", ".conv_1d."},
+
 	// V vocabulary, W width, E expanded MLP width, H heads, K head dimension, L RG-LRU width,
 	// D RG-LRU channels of a head, C convolution taps
 	Axes:    "VWEHKLDC",

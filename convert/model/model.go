@@ -10,6 +10,7 @@ import (
 	"context"
 
 	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -102,7 +103,12 @@ func Open(ctx context.Context, c *tensor.Checkpoint, o Options) (*Model, error) 
 
 // Recognize is Open without reading weights, and without the adapter: output heads are taken for
 // copies of the embedding unless a config.json states that they are not.
+//
+// A quantised copy is refused with quantized.ReasonQuantized: quantized.Open dequantises it.
 func Recognize(c *tensor.Checkpoint, o Options) (*Model, error) {
+	if err := quantized.Refuse(c); err != nil {
+		return nil, err
+	}
 	m, err := recognize(c, &o)
 	if err != nil {
 		return nil, err

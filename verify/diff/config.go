@@ -39,7 +39,7 @@ func (d *differ) compareConfigs() error {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		x, inA := a[name]
 		y, inB := b[name]
-		if inA && inB && equalValues(x, y) || !inA && !completeA || !inB && !completeB {
+		if d.copies.differ() && isQuantization(name) || inA && inB && equalValues(x, y) || !inA && !completeA || !inB && !completeB {
 			continue
 		}
 		c := ConfigDifference{Field: name, Detail: effects[name]}
@@ -52,6 +52,11 @@ func (d *differ) compareConfigs() error {
 		d.result.Config = append(d.result.Config, c)
 	}
 	return nil
+}
+
+// isQuantization reports whether a field describes the quantisation.
+func isQuantization(field string) bool {
+	return strings.HasPrefix(field, "quantization_config.") || strings.HasPrefix(field, "quantization.")
 }
 
 // configOf returns the configuration of a side. complete is false if only shapes are known.

@@ -46,6 +46,9 @@ func (e *OptionError) Error() string { return e.Problem }
 
 // Diff compares two checkpoints, which stay open. Its memory does not grow with the tensors.
 //
+// Quantised copies are dequantised, except with Raw, and each of their matrices is judged by how far it had to be from the
+// original (see package quantized).
+//
 // Differences are part of the result and not an error. Diff returns a *tensor.FormatError if a checkpoint
 // is corrupt, an *OptionError if a pattern matches no tensor, and a *names.Error if Options.Map
 // cannot be applied.
@@ -56,6 +59,7 @@ func Diff(ctx context.Context, a, b *tensor.Checkpoint, o Options) (*Result, err
 // differ is one comparison.
 type differ struct {
 	options  Options
+	copies   copies
 	a, b     *side
 	pairs    []*pair // A's tensors in order, and then those that only B has
 	result   *Result
@@ -71,13 +75,19 @@ func newDiffer(o Options) *differ {
 }
 
 func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, error) {
+	if !d.options.Raw {
+		var err error
+		if a, b, err = d.copies.dequantize(a, b); err != nil {
+			return nil, err
+		}
+	}
 	if err := d.match(a, b); err != nil {
 		return nil, err
 	}
 	if err := d.compareConfigs(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{d.compareElements, d.pairRenamed, d.verifyChecksums, d.explainAll} {
+	for _, step := range []func(context.Context) error{d.compareElements, judgeQuantized(d), d.pairRenamed, d.verifyChecksums, d.explainAll} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

@@ -45,6 +45,8 @@ func (d *differ) finish() {
 	if d.options.Tolerance != nil {
 		r.Tolerance, r.Summary.Beyond = d.options.Tolerance.String(), new(int64)
 	}
+	r.A.Quantized, r.B.Quantized = describeCopy(d.copies[0]), describeCopy(d.copies[1])
+	noteQuantized(d)
 	for _, p := range d.pairs {
 		r.Tensors = append(r.Tensors, *p.diff)
 		r.A.count(p.a)
@@ -60,7 +62,7 @@ func (s *Side) count(o *operand) {
 	if o != nil {
 		s.Tensors++
 		s.Parameters += o.Elements()
-		s.Bytes += o.Bytes()
+		s.Bytes += o.storedBytes()
 	}
 }
 
@@ -128,5 +130,5 @@ func (r *Result) summarize() {
 			}
 		}
 	}
-	r.Equal = s.Equal == s.Tensors && s.Renamed == 0 && s.Config == 0
+	r.Equal = s.Equal == s.Tensors && s.Renamed == 0 && s.Config == 0 && r.A.Quantized == r.B.Quantized
 }

@@ -106,7 +106,7 @@ func (t *TensorDiff) Change() string {
 	if t.Status == Shape {
 		parts = append(parts, tensor.ShapeString(t.ShapeB)+" in B")
 	}
-	if t.DTypeB != "" {
+	if t.DTypeB != "" && t.Quantized == nil {
 		parts = append(parts, fmt.Sprintf("%s became %s", t.DType, t.DTypeB))
 		if t.Status == DType && (t.Metrics == nil || t.Metrics.Differing == 0) {
 			parts = append(parts, "the same values")
@@ -126,6 +126,7 @@ type Extent struct {
 	RelativeL2          float64  // the largest
 	Cosine              float64  // the smallest; NaN if none is known
 	MaxULP              *uint64  // the largest; nil if none is known
+	Ratio               float64  // the largest Quantized.Ratio; 0 if none is quantised
 	NaN, Inf            [2]int64 // elements of A and of B
 }
 
@@ -135,6 +136,9 @@ func (r *Result) Extent(g *Group) Extent {
 	for _, i := range g.Tensors {
 		t := &r.Tensors[i]
 		x.Elements += t.Elements
+		if t.Quantized != nil {
+			x.Ratio = max(x.Ratio, float64(t.Quantized.Ratio))
+		}
 		m := t.Metrics
 		if m == nil {
 			continue

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -68,6 +69,19 @@ func (o *operand) open(first int64) (io.ReadCloser, error) {
 
 // kind is what two operands that hold the same elements have in common.
 func (o *operand) kind() string { return fmt.Sprint(o.DType, o.Shape) }
+
+// storedBytes returns the size of the elements as they are stored: of a quantised matrix that of its codes and scales.
+func (o *operand) storedBytes() int64 {
+	w := quantized.WeightOf(o.stored)
+	if w == nil {
+		return o.Bytes()
+	}
+	n := int64(0)
+	for _, t := range w.Stored {
+		n += t.Bytes()
+	}
+	return n
+}
 
 // tensor returns the elements in the order of comparison, or nil.
 func (o *operand) tensor() *tensor.Tensor {

@@ -12,7 +12,8 @@ import (
 // Result is how two checkpoints differ.
 type Result struct {
 	// Equal is true if neither checkpoint has anything that the other lacks, under another name or not at
-	// all, and everything is the same: within the tolerance if there is one, otherwise bit for bit.
+	// all, and everything is the same: within the tolerance if there is one, otherwise bit for bit. A quantised
+	// copy equals only a copy of the same scheme.
 	Equal     bool               `json:"equal"`
 	Tolerance string             `json:"tolerance,omitempty"` // as ParseTolerance reads it; "" for the same bits
 	Griffin   string             `json:"griffin"`             // version of the tool
@@ -49,12 +50,13 @@ func (r *Result) Allowed() string {
 // Side is one of the checkpoints.
 type Side struct {
 	Path       string `json:"path"`
-	Format     string `json:"format"`           // of the container: "torch-zip", "safetensors", …
-	Layout     string `json:"layout,omitempty"` // "flax", "torch" or "huggingface", if it is a model of the family
-	Prefix     string `json:"prefix,omitempty"` // removed from the names of its tensors
-	Tensors    int    `json:"tensors"`          // that were compared
-	Parameters int64  `json:"parameters"`       // their elements
-	Bytes      int64  `json:"bytes"`            // their size
+	Format     string `json:"format"`              // of the container: "torch-zip", "safetensors", …
+	Layout     string `json:"layout,omitempty"`    // "flax", "torch" or "huggingface", if it is a model of the family
+	Prefix     string `json:"prefix,omitempty"`    // removed from the names of its tensors
+	Quantized  string `json:"quantized,omitempty"` // what a quantised copy is; its tensors are compared dequantised
+	Tensors    int    `json:"tensors"`             // that were compared
+	Parameters int64  `json:"parameters"`          // their elements
+	Bytes      int64  `json:"bytes"`               // their size
 }
 
 // Summary counts tensors by their status.
@@ -80,7 +82,7 @@ type Summary struct {
 type Status string
 
 // The statuses. A pair of different shapes is not compared further. A pair of different dtypes is compared
-// by value.
+// by value; of a pair of which one side is quantised, the values differ, whatever the dtypes are.
 const (
 	Equal   Status = "equal"
 	Differs Status = "differs"
@@ -112,6 +114,7 @@ type TensorDiff struct {
 	Elements int64   `json:"elements"`
 
 	Metrics     *Metrics             `json:"metrics,omitempty"`     // if elements were compared and some are different
+	Quantized   *Quantized           `json:"quantized,omitempty"`   // of pairs of which one side is quantised
 	Explanation *explain.Explanation `json:"explanation,omitempty"` // of pairs that differ
 }
 
@@ -138,6 +141,14 @@ type Metrics struct {
 	FirstIntegers []string `json:"first_integers,omitempty"`
 
 	Changes []Change `json:"changes"` // a histogram of |a - b|, ascending, without 0
+}
+
+// Quantized is how far a quantised matrix is from the original on the other side.
+type Quantized struct {
+	Scheme string `json:"scheme"`
+	Error  Number `json:"error"` // ‖copy - original‖ / ‖original‖
+	Least  Number `json:"least"` // the least that the scheme allows
+	Ratio  Number `json:"ratio"` // Error / Least, 1 if both are 0
 }
 
 // Change counts the differences of at least 2^Exponent and less than twice that.

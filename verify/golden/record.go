@@ -33,6 +33,7 @@ type Recording struct {
 	Length      int    `json:"length"`
 	Packed      bool   `json:"packed"`
 	DecodeStart int    `json:"decode_start,omitempty"`
+	Quantized   string `json:"quantized,omitempty"` // what a quantised copy is, which was run dequantised
 	Semantics   string `json:"semantics"`
 	Arithmetic  string `json:"arithmetic"`
 	ModelDigest string `json:"model_digest"`

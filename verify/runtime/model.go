@@ -14,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -32,6 +33,8 @@ type Model struct {
 	Preset   string   // that gave settings, or ""
 	Evidence Evidence // of Original
 
+	Quantized *quantized.Copy // that is run dequantised; nil if the checkpoint is none
+
 	// OnRead, if not nil, is called with the bytes of weights that a run reads, from several goroutines.
 	OnRead func(bytes int64)
 }
@@ -44,13 +47,24 @@ type Options struct {
 
 // Open finds the model in a checkpoint and completes its configuration from the options or, for a Hugging Face
 // directory, from its config.json. The only weights that it reads are those of an output head. The checkpoint has to
-// stay open.
+// stay open. A quantised copy is dequantised.
 func Open(ctx context.Context, checkpoint *tensor.Checkpoint, o Options) (*Model, error) {
+	copied, err := quantized.Open(checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	if copied != nil {
+		checkpoint = copied.Checkpoint
+	}
 	found, err := model.Open(ctx, checkpoint, model.Options{Name: o.Name, KeepExtra: true}) // extra tensors do not change what is computed
 	if err != nil {
 		return nil, err
 	}
-	return New(found, o.Settings)
+	m, err := New(found, o.Settings)
+	if err == nil {
+		m.Quantized = copied
+	}
+	return m, err
 }
 
 // New completes the configuration of a model.

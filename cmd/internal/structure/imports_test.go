@@ -45,6 +45,7 @@ var imports = []struct {
 	{"formats/orbax/ocdbt", []string{"formats/orbax/internal/...", "formats/storage", "formats/tensor"}},
 	{"formats/orbax/zarr", []string{"formats/strictjson", "formats/orbax/internal/...", "formats/storage", "formats/tensor"}},
 	{"formats/peft", []string{"formats/safetensors", "formats/storage", "formats/strictjson", "formats/tensor", "formats/torch"}},
+	{"formats/quantized", []string{"formats/hfconfig", "formats/storage", "formats/strictjson", "formats/tensor"}},
 	{"formats/safetensors", []string{"formats/internal/...", "formats/storage", "formats/strictjson", "formats/tensor"}},
 	{"formats/sentencepiece", []string{"formats/tensor"}},
 	{"formats/storage", []string{"formats/tensor"}},
@@ -87,7 +88,7 @@ var imports = []struct {
 	{"verify/logits", []string{"convert/...", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/runtime"}},
 	{"verify/report", []string{"formats/storage", "formats/tensor", "reference", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/page", "verify/runtime", "verify/stats"}},
 	{"verify/report/internal/page", []string{"verify/internal/float"}},
-	{"verify/runtime", []string{"convert/...", "formats/hfconfig", "formats/tensor", "reference", "verify/golden"}},
+	{"verify/runtime", []string{"convert/...", "formats/hfconfig", "formats/quantized", "formats/tensor", "reference", "verify/golden"}},
 	{"verify/stats", []string{"formats/tensor", "verify/internal/float"}},
 }
 

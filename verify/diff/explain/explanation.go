@@ -49,6 +49,7 @@ const (
 	Rounded       Kind = "rounded"        // through a narrower type
 	Sparse        Kind = "sparse"         // at most 1% of the elements were changed
 	LowRank       Kind = "low_rank"       // changed by a matrix of small rank
+	Quantized     Kind = "quantized"      // by the scheme in Detail; only by callers that know it, who say how well
 	Other         Kind = "other"          // none of these
 )
 
@@ -74,6 +75,8 @@ func (e *Explanation) describe(name func(string) string, elements bool) string {
 			words = "copied from " + name(e.With)
 		case PermutedAxes:
 			words = "permuted " + e.Detail
+		case Quantized:
+			words = "quantised " + e.Detail
 		case LowRank:
 			words = fmt.Sprintf("changed by a matrix of rank %d", e.Rank)
 		case Sparse:

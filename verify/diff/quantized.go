@@ -1,0 +1,148 @@
+package diff
+
+import (
+	"context"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/quantized"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+)
+
+// copies are the quantised copies that A and B are; nil for none.
+type copies [2]*quantized.Copy
+
+// dequantize sets the copies that A and B are, and returns their dequantised checkpoints.
+func (x *copies) dequantize(a, b *tensor.Checkpoint) (*tensor.Checkpoint, *tensor.Checkpoint, error) {
+	sides := []*tensor.Checkpoint{a, b}
+	for i, c := range sides {
+		q, err := quantized.Open(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		if q != nil {
+			x[i], sides[i] = q, q.Checkpoint
+		}
+	}
+	return sides[0], sides[1], nil
+}
+
+// differ reports whether only one side is a quantised copy. Its tensors tell then how it differs, and not its configuration.
+func (x *copies) differ() bool { return (x[0] == nil) != (x[1] == nil) }
+
+// loose is how many times the least error of its scheme a matrix may have that was quantised well: more than what
+// rounding the original to bfloat16 before adds.
+const loose = 1.25
+
+// judgement is a pair of which one side is quantised.
+type judgement struct {
+	pair     *pair
+	weight   *quantized.Weight
+	original *tensor.Tensor
+}
+
+// judgeQuantized returns the step of a comparison that judges the pairs that differ and of which one side is quantised.
+func judgeQuantized(d *differ) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		tasks := judgements(d.pairs)
+		total := int64(0)
+		for _, t := range tasks {
+			total += t.pair.a.Bytes()
+		}
+		d.progress.start("judging quantised tensors", total)
+		return inParallel(ctx, tasks, func(ctx context.Context, t judgement) error {
+			defer d.progress.add(t.pair.a.Bytes())
+			return t.judge(ctx)
+		})
+	}
+}
+
+// judgements lists the pairs to judge.
+func judgements(pairs []*pair) (tasks []judgement) {
+	for _, p := range pairs {
+		if p.diff.Status != Differs && p.diff.Status != DType || p.view() != nil {
+			continue
+		}
+		a, b := quantized.WeightOf(p.a.stored), quantized.WeightOf(p.b.stored)
+		switch {
+		case a != nil && b == nil:
+			tasks = append(tasks, judgement{p, a, p.b.Tensor})
+		case b != nil && a == nil:
+			tasks = append(tasks, judgement{p, b, p.a.Tensor})
+		}
+	}
+	return tasks
+}
+
+// judge judges one pair.
+func (t judgement) judge(ctx context.Context) error {
+	j, err := t.weight.Judge(ctx, t.original)
+	if err != nil {
+		return err
+	}
+	e := t.pair.diff
+	e.Status = Differs
+	e.Quantized = &Quantized{t.weight.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio())}
+	e.Explanation = &explain.Explanation{Kind: explain.Quantized, Detail: "to " + e.Quantized.Scheme}
+	if !(j.Ratio() <= loose) {
+		e.Explanation.Detail += ", and quantised badly or from another matrix"
+	}
+	return nil
+}
+
+// noteQuantized notes what a reader should know about quantised copies.
+func noteQuantized(d *differ) {
+	for i, q := range d.copies {
+		if q == nil {
+			continue
+		}
+		s := []*side{d.a, d.b}[i]
+		for _, note := range q.Notes {
+			d.note("%s: %s", q.Checkpoint.Path, note)
+		}
+		d.note("%s is a quantised copy. These matrices of it were left alone: %s", q.Checkpoint.Path, keptMatrices(q))
+		if s.model != nil {
+			for _, note := range model.SensitiveNotes(s.model, q) {
+				d.note("%s", note)
+			}
+		}
+	}
+}
+
+// keptMatrices names the tensors with several axes that are not quantised, those of one name in several layers together.
+func keptMatrices(q *quantized.Copy) string {
+	var groups []*Group
+	known := map[string]*Group{}
+	for _, t := range q.Kept() {
+		if len(t.Shape) < 2 {
+			continue
+		}
+		list, layer, rest := SplitLayer(t.Name)
+		key := list + "\x00" + rest
+		g := known[key]
+		if g == nil {
+			g = &Group{List: list, Names: []string{rest}}
+			known[key] = g
+			groups = append(groups, g)
+		}
+		if layer >= 0 {
+			g.Layers = append(g.Layers, layer)
+		}
+	}
+	if len(groups) == 0 {
+		return "none"
+	}
+	var names []string
+	for _, g := range groups {
+		names = append(names, g.Where())
+	}
+	return tensor.JoinNames(names)
+}
+
+// describeCopy returns what a quantised copy is, "" for nil.
+func describeCopy(q *quantized.Copy) string {
+	if q == nil {
+		return ""
+	}
+	return q.String()
+}

@@ -1,0 +1,110 @@
+package diff_test
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
+	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+)
+
+func openQuantized(t *testing.T, sample string, changes ...*tensor.Tensor) *tensor.Checkpoint {
+	t.Helper()
+	c, err := formats.Open("../../testdata/quantized/"+sample, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if len(changes) == 0 {
+		return c
+	}
+	var all []*tensor.Tensor
+	for _, x := range c.Tensors() {
+		for _, y := range changes {
+			if y.Name == x.Name {
+				x = y
+			}
+		}
+		all = append(all, x)
+	}
+	for _, y := range changes {
+		if c.Tensor(y.Name) == nil {
+			all = append(all, y)
+		}
+	}
+	out, err := tensor.NewCheckpoint(c.Path, c.Format, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Source, out.Root = c.Source, c.Root
+	return out
+}
+
+// floats returns the bytes of float32.
+func floats(values ...float32) []byte {
+	var out []byte
+	for _, x := range values {
+		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(x))
+	}
+	return out
+}
+
+// TestQuantizedBadly finds the matrices whose codes or scales are not those of the original.
+func TestQuantizedBadly(t *testing.T) {
+	const name = "model.layers.0.mlp_block.down_proj.weight"
+	fp8 := openQuantized(t, "fp8-rows")
+	scales, err := tensor.Float32s(context.Background(), fp8.Tensor(name+"_scale"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	double := make([]float32, len(scales))
+	for i, x := range scales {
+		double[i] = 2 * x
+	}
+	other := fp8.Tensor("model.layers.1.mlp_block.down_proj.weight")
+	swapped := *other
+	swapped.Name = name
+	for what, change := range map[string]*tensor.Tensor{
+		"scales":         tensortest.Stored(name+"_scale", tensor.F32, []int64{32, 1}, floats(double...)),
+		"another matrix": &swapped,
+	} {
+		t.Run(what, func(t *testing.T) {
+			r, err := diff.Diff(context.Background(), openQuantized(t, "base"), openQuantized(t, "fp8-rows", change), diff.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Equal {
+				t.Error("equal")
+			}
+			for _, x := range r.Tensors {
+				if x.Quantized == nil {
+					continue
+				}
+				bad := x.Name == name
+				if e := x.Explanation; e == nil || e.Kind != explain.Quantized || strings.Contains(e.Detail, "badly") != bad || (x.Quantized.Ratio > 10) != bad {
+					t.Errorf("%s: ratio %v, %v", x.Name, x.Quantized.Ratio, e)
+				}
+			}
+		})
+	}
+}
+
+// TestQuantizedRecurrence warns of a quantised RG-LRU.
+func TestQuantizedRecurrence(t *testing.T) {
+	const name = "model.layers.0.temporal_block.rg_lru.input_gate_weight"
+	codes := tensortest.Stored(name, tensor.F8E4M3, []int64{2, 16, 16}, make([]byte, 512))
+	scale := tensortest.Stored(name+"_scale", tensor.F32, []int64{1}, floats(1))
+	r, err := diff.Diff(context.Background(), openQuantized(t, "base"), openQuantized(t, "fp8-rows", codes, scale), diff.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "warning: tensors of rg_lru are quantised, whose errors add up from token to token: "+name) {
+		t.Error(notes)
+	}
+}
