@@ -6,12 +6,14 @@ package verify
 import (
 	"cmp"
 	"context"
+	"io/fs"
 	"strings"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -37,8 +39,8 @@ type Options struct {
 // Verify compares a checkpoint with the source that it was converted from, in any layouts and formats, and both with a
 // golden fixture. converted is nil to compare the source alone with a fixture. Both have to stay open.
 //
-// That models differ is not an error but the verdict. A checkpoint that is corrupt or not a model of the family is a
-// *tensor.FormatError, options that are missing or wrong a *model.OptionError.
+// That models differ is not an error but the verdict. A checkpoint that is corrupt, not a model of the family, or changed
+// while it is read is a *tensor.FormatError, options that are missing or wrong a *model.OptionError.
 func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options) (*Verdict, error) {
 	r := &run{options: o, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
 	if err := r.openModels(ctx); err != nil {
@@ -59,7 +61,28 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 			return nil, err
 		}
 	}
+	if err := r.unchanged(); err != nil {
+		return nil, err
+	}
 	return r.verdict, nil
+}
+
+// unchanged returns an error if a file of either checkpoint was changed while it was read: then the verdict is about no
+// state of it.
+func (r *run) unchanged() error {
+	sources := []fs.FS{r.source.Source}
+	if r.converted != nil {
+		sources = append(sources, r.converted.Source)
+	}
+	if a := r.options.Adapter; a != nil {
+		sources = append(sources, a.Source)
+	}
+	for _, source := range sources {
+		if err := storage.Unchanged(source); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run is one verification.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -18,6 +19,15 @@ import (
 // directory.
 func writeTextModel(t testing.TB, data, dir string) {
 	t.Helper()
+	writeModel(t, data, dir, 1000)
+	tokenizer, err := os.ReadFile(filepath.Join(data, "..", "convert", "testdata", "tokenizer.model"))
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(dir, "tokenizer.model"), tokenizer, 0o644))
+}
+
+// writeModel writes odd-griffin with a vocabulary of that size as a Hugging Face directory.
+func writeModel(t testing.TB, data, dir string, vocabulary int) {
+	t.Helper()
 	source := filepath.Join(data, "odd-griffin", "hf")
 	c, err := formats.Open(source, formats.Options{})
 	check(t, err)
@@ -29,8 +39,8 @@ func writeTextModel(t testing.TB, data, dir string) {
 		check(t, tensor.ReadFullAt(x, content, 0))
 		spec := tensor.Spec{Name: x.Name, DType: x.DType, Shape: x.Shape}
 		if x.Name == "model.embed_tokens.weight" {
-			spec.Shape = []int64{1000, x.Shape[1]}
-			content = randomFloats(1000 * int(x.Shape[1]))
+			spec.Shape = []int64{int64(vocabulary), x.Shape[1]}
+			content = randomFloats(vocabulary * int(x.Shape[1]))
 		}
 		specs, contents = append(specs, spec), append(contents, content)
 	}
@@ -43,13 +53,10 @@ func writeTextModel(t testing.TB, data, dir string) {
 	}
 	config, err := os.ReadFile(filepath.Join(source, "config.json"))
 	check(t, err)
-	tokenizer, err := os.ReadFile(filepath.Join(data, "..", "convert", "testdata", "tokenizer.model"))
-	check(t, err)
 	check(t, os.MkdirAll(dir, 0o755))
 	for name, content := range map[string][]byte{
 		"model.safetensors": file,
-		"config.json":       bytes.Replace(config, []byte(`"vocab_size": 61`), []byte(`"vocab_size": 1000`), 1),
-		"tokenizer.model":   tokenizer,
+		"config.json":       bytes.Replace(config, []byte(`"vocab_size": 61`), fmt.Appendf(nil, `"vocab_size": %d`, vocabulary), 1),
 	} {
 		check(t, os.WriteFile(filepath.Join(dir, name), content, 0o644))
 	}

@@ -53,9 +53,9 @@ func (c *Copy) sharesStorage() bool {
 	}
 	a, okA, errA := tensor.Layout(c.Of)
 	b, okB, errB := tensor.Layout(c.Tensor)
-	if !okA || !okB || errA != nil || errB != nil || !reflect.TypeOf(a.Store).Comparable() {
+	if !okA || !okB || errA != nil || errB != nil || !reflect.TypeOf(tensor.Unchecked(a.Store)).Comparable() {
 		return false
 	}
-	return a.Store == b.Store && a.Base == b.Base && a.DType == b.DType && a.BigEndian == b.BigEndian && a.View.Offset == b.View.Offset &&
+	return tensor.Unchecked(a.Store) == tensor.Unchecked(b.Store) && a.Base == b.Base && a.DType == b.DType && a.BigEndian == b.BigEndian && a.View.Offset == b.View.Offset &&
 		slices.Equal(a.View.Shape, b.View.Shape) && slices.Equal(a.View.Strides, b.View.Strides)
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -31,10 +32,14 @@ func (w *MappedWeights) Parameter(block int, name string) (*reference.Parameter,
 		return nil, err
 	}
 	s, ok := p.Data.(*fileRange)
-	if !ok || !storage.CanMap(s.store) {
+	if !ok || !storage.CanMap(tensor.Unchecked(s.store)) {
 		return p, nil
 	}
-	file, err := w.file(s.store)
+	store, err := tensor.Checked(s.store)
+	if err != nil {
+		return nil, tensor.Annotate(err, tensor.Location{Tensor: s.tensor})
+	}
+	file, err := w.file(store)
 	if err != nil {
 		return nil, err
 	}

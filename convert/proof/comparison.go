@@ -103,10 +103,16 @@ func newComparison(c *comparer, m *moves.Move, in *source.Reader, b *buffers) (*
 // run compares all elements of the move.
 func (c *comparison) run() error {
 	defer c.window.close()
+	var err error
 	if c.move.View.IsRowMajor() {
-		return c.compareStraight()
+		err = c.compareStraight()
+	} else {
+		err = c.compareBox(c.axes, c.move.View.Offset, c.move.Offset)
 	}
-	return c.compareBox(c.axes, c.move.View.Offset, c.move.Offset)
+	if err != nil {
+		return err
+	}
+	return c.window.finish()
 }
 
 // done reports whether the rest of the move need not be compared.

@@ -18,7 +18,8 @@ type window struct {
 	buffer []byte
 	digest *source.Digest // nil if it is not wanted
 
-	stream *tensor.Cursor // for a tensor that does not lie in one piece
+	sum    *tensor.ChecksumStore // store, if the tensor has a checksum
+	stream *tensor.Cursor        // for a tensor that does not lie in one piece
 }
 
 const windowBytes = 256 << 10
@@ -32,6 +33,10 @@ func newWindow(t *tensor.Tensor, digest *source.Digest, buffer []byte) (window, 
 	if ok {
 		if at, _, contiguous := layout.Contiguous(); contiguous {
 			w.store, w.base = layout.Store, at
+			if summed, ok := t.Data.(tensor.Checksummed); ok {
+				w.sum = tensor.NewChecksumStore(layout.Store, summed)
+				w.store = w.sum
+			}
 		}
 	}
 	return w, nil
@@ -69,6 +74,14 @@ func (w *window) fill(off int64) error {
 	}
 	_, err := w.stream.ReadAt(w.buffer, off)
 	return err
+}
+
+// finish checks the checksum of the tensor. If not all of the tensor was read in order, it is read again for that.
+func (w *window) finish() error {
+	if w.sum == nil {
+		return nil
+	}
+	return tensor.Annotate(w.sum.Finish(), tensor.Location{Tensor: w.tensor.Name})
 }
 
 func (w *window) close() error { return w.stream.Close() }

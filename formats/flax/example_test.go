@@ -25,7 +25,7 @@ func ExampleOpen() {
 	fmt.Printf("%.3f\n%v\n", values, checkpoint.Details)
 	// Output:
 	// [-0.391 0.482 -0.239 0.958]
-	// [{not arrays 7 scalars, 2 texts, 1 None}]
+	// [{checksums none} {not arrays 7 scalars, 2 texts, 1 None}]
 }
 
 func ExampleParse() {

@@ -51,6 +51,7 @@ func newReader(r io.ReaderAt, size int64, path string, closers ...io.Closer) (*t
 	if err != nil {
 		return nil, err
 	}
+	c.Describe(tensor.Checksums, tensor.NoChecksums)
 	if rest.Any() {
 		c.Describe("not arrays", rest.String())
 	}

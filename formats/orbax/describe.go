@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/flax"
+	"github.com/griffin-ckpt/griffin/formats/orbax/zarr"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -55,6 +56,7 @@ func (d *directory) describe(ckpt *tensor.Checkpoint, sel *selection, items []*c
 		if where := c.storage(); where != "" {
 			ckpt.Describe("storage", mark+where)
 		}
+		ckpt.Describe(tensor.Checksums, mark+c.checksums())
 		if rest := skipped(c.leaves); rest.Any() {
 			ckpt.Describe("not arrays", mark+rest.String())
 		}
@@ -111,6 +113,23 @@ func (c *contents) storage() string {
 		parts = append(parts, fmt.Sprintf("in one msgpack file: %d", inFile))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// checksums says of what the files keep checksums.
+func (c *contents) checksums() string {
+	var kept []string
+	if strings.HasPrefix(c.store, "OCDBT") {
+		kept = append(kept, "CRC-32C of the index")
+	}
+	for _, codec := range slices.Sorted(maps.Keys(c.codecs)) {
+		if sum := zarr.ChecksumOf(codec); sum != "" {
+			kept = append(kept, fmt.Sprintf("%s of the chunks (%s)", sum, codec))
+		}
+	}
+	if len(kept) == 0 {
+		return tensor.NoChecksums
+	}
+	return strings.Join(kept, "; ")
 }
 
 // counts lists the keys, most frequent first, with their counts if there are several.

@@ -31,6 +31,7 @@ func ExampleOpen() {
 	// layout: as of Orbax 0.5.16 and later
 	// saved: 2026-11-23T16:24:59Z
 	// storage: OCDBT; zarr v2; zstd
+	// checksums: CRC-32C of the index
 	// bfloat16 [2 32 48]
 }
 

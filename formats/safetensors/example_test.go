@@ -18,7 +18,7 @@ func ExampleOpen() {
 	}
 	defer checkpoint.Close()
 	fmt.Println(checkpoint.Metadata["format"], checkpoint.Details, len(checkpoint.Tensors()))
-	// Output: pt [{shards 4}] 57
+	// Output: pt [{shards 4} {checksums none}] 57
 }
 
 // The size and the header of every file are known before any element is written, so that tensors

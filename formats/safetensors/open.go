@@ -190,6 +190,7 @@ func assemble(shards []*shard) (c *tensor.Checkpoint, err error) {
 	if len(shards) > 1 {
 		c.Describe("shards", fmt.Sprint(len(shards)))
 	}
+	c.Describe(tensor.Checksums, tensor.NoChecksums)
 	return c, nil
 }
 

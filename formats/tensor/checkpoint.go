@@ -67,6 +67,13 @@ func (c *Checkpoint) Describe(key, value string) {
 	c.Details = append(c.Details, Detail{key, value})
 }
 
+// The key of the Detail that says of what a container keeps checksums, which every package of a format adds,
+// and its value for none.
+const (
+	Checksums   = "checksums"
+	NoChecksums = "none"
+)
+
 // Beside returns the name in Source of a file in Documents, or else in the directory that was opened, or in
 // the directory of the file that was opened.
 func (c *Checkpoint) Beside(name string) string {

@@ -16,7 +16,7 @@ type ChecksumStore struct {
 
 // NewChecksumStore returns the store through which data of that checksum is to be read.
 func NewChecksumStore(store io.ReaderAt, of Checksummed) *ChecksumStore {
-	s := &ChecksumStore{ReaderAt: store, of: of}
+	s := &ChecksumStore{ReaderAt: Unchecked(store), of: of}
 	s.next, s.left, s.want = of.Checksum()
 	return s
 }

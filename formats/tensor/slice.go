@@ -1,13 +1,17 @@
 package tensor
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Slice returns the part of t that a basic NumPy index selects, such as "0:4, :, -1". A range without
-// a step keeps its axis, a single index drops it, and axes without an index are whole. Nothing is read.
+// a step keeps its axis, a single index drops it, and axes without an index are whole. Nothing is read
+// yet. A stream of the part gives nothing before the checksums of the chunks of t were found right.
 func Slice(t *Tensor, index string) (*Tensor, error) {
 	box, kept, err := parseIndex(t.Shape, index)
 	if err != nil {
@@ -25,8 +29,35 @@ func Slice(t *Tensor, index string) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c, ok := t.Data.(CheckedAtEnd); ok && c.ChecksAtEnd() {
+		part.Data = &afterCheck{Data: part.Data, of: t}
+	}
 	part.Name = fmt.Sprintf("%s[%s]", t.Name, strings.TrimSpace(index))
 	return part, nil
+}
+
+// afterCheck is Data of a part of a tensor, which is read whole for its checksums before the part is.
+type afterCheck struct {
+	Data
+	of    *Tensor
+	once  sync.Once
+	wrong error
+}
+
+// Stream implements Data.
+func (d *afterCheck) Stream(off int64) (io.ReadCloser, error) {
+	d.once.Do(func() {
+		r, err := d.of.Data.Stream(0)
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+			err = errors.Join(err, r.Close())
+		}
+		d.wrong = Annotate(err, Location{Tensor: d.of.Name})
+	})
+	if d.wrong != nil {
+		return nil, d.wrong
+	}
+	return d.Data.Stream(off)
 }
 
 // parseIndex returns the box that an index selects, with all axes, and the axes that the result keeps.

@@ -11,7 +11,7 @@ import (
 // of most safetensors and torch tensors and of uncompressed Orbax arrays. Callers that can do better
 // than Stream, such as transpose in blocks, get it from Layout.
 type Strided struct {
-	Store     io.ReaderAt // for local files an *os.File
+	Store     io.ReaderAt // for local files an *os.File, or a CheckedStore of one
 	Base      int64       // byte offset in Store of the store's element 0
 	Length    int64       // elements in the store
 	DType     DType       // whole bytes wide

@@ -32,22 +32,29 @@ type Data interface {
 	Stream(off int64) (io.ReadCloser, error)
 }
 
-// Checker is implemented by Data with a checksum that reading it does not check, such as the CRC-32 of
-// a zip member that may be read in parts.
+// Checker is implemented by Data that has a checksum of all its stored bytes, such as the CRC-32 of a zip
+// member. Its streams check it before they give a byte.
 type Checker interface {
 	// Check reads the stored bytes and returns a *FormatError if their checksum is wrong. Bytes that
 	// several tensors share are read once.
 	Check() error
 }
 
-// Checksummed is implemented by a Checker with a Layout. A caller that reads all the stored bytes can
-// compute their checksum itself instead of calling Check.
+// Checksummed is implemented by a Checker with a Layout, whose Store is a CheckedStore. A caller that reads
+// all the stored bytes can compute their checksum itself, with a ChecksumStore.
 type Checksummed interface {
 	Checker
 	// Checksum returns a byte range of the Store of Layout and its CRC-32 (IEEE).
 	Checksum() (offset, length int64, crc uint32)
 	// Passed records that the caller has found the checksum right, so that Check does nothing.
 	Passed()
+}
+
+// CheckedAtEnd is implemented by Data of chunks that have checksums, which its streams compute on the way:
+// they end in an error, but give the bytes before.
+type CheckedAtEnd interface {
+	// ChecksAtEnd reports whether there are such checksums.
+	ChecksAtEnd() bool
 }
 
 // Buffered is implemented by Data whose streams hold more memory than a decoder does.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/names"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -50,8 +51,8 @@ func (e *OptionError) Error() string { return e.Problem }
 // original (see package quantized).
 //
 // Differences are part of the result and not an error. Diff returns a *tensor.FormatError if a checkpoint
-// is corrupt, an *OptionError if a pattern matches no tensor, and a *names.Error if Options.Map
-// cannot be applied.
+// is corrupt or changes meanwhile, an *OptionError if a pattern matches no tensor, and a *names.Error if
+// Options.Map cannot be applied.
 func Diff(ctx context.Context, a, b *tensor.Checkpoint, o Options) (*Result, error) {
 	return newDiffer(o).run(ctx, a, b)
 }
@@ -89,6 +90,11 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 	}
 	for _, step := range []func(context.Context) error{d.compareElements, judgeQuantized(d), d.pairRenamed, d.verifyChecksums, d.explainAll} {
 		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range []*tensor.Checkpoint{a, b} {
+		if err := storage.Unchanged(c.Source); err != nil {
 			return nil, err
 		}
 	}

@@ -201,4 +201,9 @@ func (a *Array) Codec() string {
 	return strings.Join(names, ", ")
 }
 
+// ChecksAtEnd implements tensor.CheckedAtEnd.
+func (a *Array) ChecksAtEnd() bool {
+	return slices.ContainsFunc(a.leaf.codecs, func(c codec) bool { return c.checksum != "" })
+}
+
 var _ tensor.Data = (*Array)(nil)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
@@ -24,16 +25,18 @@ type codec struct {
 	open func(src io.Reader, decoded int64) io.ReadCloser
 	// memory is the memory that decoding takes, in bytes, unless the reader has a method Memory.
 	memory int64
+	// checksum is the checksum of the content that always ends the stream, "" for none.
+	checksum string
 }
 
 // codecs are all codecs, with the name that both versions use.
 var codecs = []codec{
 	{name: "zstd", open: func(src io.Reader, _ int64) io.ReadCloser { return zstdframe.NewReader(src) }},
-	{name: "gzip", open: newGzip, memory: 256 << 10},
-	{name: "zlib", open: newZlib, memory: 256 << 10},
-	{name: "bz2", open: newBzip2, memory: 8 << 20},
+	{name: "gzip", open: newGzip, memory: 256 << 10, checksum: "CRC-32"},
+	{name: "zlib", open: newZlib, memory: 256 << 10, checksum: "Adler-32"},
+	{name: "bz2", open: newBzip2, memory: 8 << 20, checksum: "CRC-32"},
 	{name: "blosc", open: newBlosc},
-	{name: "crc32c", open: newCRC32C, memory: 128 << 10},
+	{name: "crc32c", open: newCRC32C, memory: 128 << 10, checksum: "CRC-32C"},
 }
 
 func findCodec(name string) (codec, bool) {
@@ -43,6 +46,17 @@ func findCodec(name string) (codec, bool) {
 		}
 	}
 	return codec{}, false
+}
+
+// ChecksumOf returns the name of the checksum that chunks of that encoding, which Codec describes, end with. It is ""
+// for none.
+func ChecksumOf(codec string) string {
+	for _, name := range strings.Split(codec, ", ") {
+		if c, ok := findCodec(name); ok && c.checksum != "" {
+			return c.checksum
+		}
+	}
+	return ""
 }
 
 // codecV2 parses the compressor of a .zarray document.

@@ -108,6 +108,7 @@ func openMetadata(source fs.FS, dir string, options Options) (*tensor.Checkpoint
 		c.Describe("version", tensor.QuoteName(m.version))
 	}
 	c.Describe("files", fmt.Sprint(len(m.files)))
+	c.Describe(tensor.Checksums, m.checksums(pool, dir))
 	m.describe(c)
 	if len(skipped) > 0 {
 		c.Notes = append(c.Notes, fmt.Sprintf("tensors that cannot be read are left out (%d): %s", len(skipped), tensor.JoinNames(skipped)))
@@ -175,8 +176,7 @@ func (c *chunks) file(i int) string { return path.Join(c.dir, c.files[c.places[i
 // Open implements assemble.Chunks: a chunk is a file of torch.save with one tensor within a file.
 func (c *chunks) Open(i int) (*tensor.Tensor, error) {
 	p := c.places[i]
-	file := io.NewSectionReader(c.pool.File(c.file(i)), p.offset, p.length)
-	f, err := savefile.Read(file, p.length)
+	f, err := c.read(i)
 	if err != nil {
 		return nil, err
 	}
@@ -185,4 +185,24 @@ func (c *chunks) Open(i int) (*tensor.Tensor, error) {
 		return nil, tensor.Bad("chunk at offset %d is not a tensor", p.offset)
 	}
 	return f.Tensor(ref)
+}
+
+func (c *chunks) read(i int) (*savefile.File, error) {
+	p := c.places[i]
+	return savefile.Read(io.NewSectionReader(c.pool.File(c.file(i)), p.offset, p.length), p.length)
+}
+
+// checksums says which checksums the files keep. All are written alike, so that one chunk tells; if it cannot
+// be read, reading it as a part of its tensor says why.
+func (m *metadata) checksums(pool *storage.Pool, dir string) string {
+	for _, e := range m.tensors {
+		c := &chunks{e, m.files, pool, dir}
+		for i := range c.places {
+			if f, err := c.read(i); err == nil {
+				return f.Checksums()
+			}
+			return "CRC-32"
+		}
+	}
+	return tensor.NoChecksums
 }

@@ -110,6 +110,7 @@ func openSafetensors(source fs.FS, dir string) (*tensor.Checkpoint, error) {
 	c, err := tensor.NewCheckpoint("", Format+"-safetensors", tensors, pool)
 	if err == nil {
 		c.Describe("files", fmt.Sprint(len(names)))
+		c.Describe(tensor.Checksums, tensor.NoChecksums)
 		c.Notes = append(c.Notes, "the files do not say how large the tensors are: a rank whose files are missing may go unnoticed")
 	}
 	return c, err

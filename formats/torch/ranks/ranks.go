@@ -90,6 +90,7 @@ func open(source fs.FS, g *group, options Options) (*tensor.Checkpoint, error) {
 	}
 	c.Path, c.Source, c.Root = storage.Path(source, first), source, first
 	c.Describe("ranks", fmt.Sprint(len(g.ranks)))
+	c.Describe(tensor.Checksums, r.checksums)
 	if r.wrapper != "" {
 		c.Describe("model under", r.wrapper)
 	}
@@ -108,6 +109,8 @@ type reader struct {
 	order   []*parts
 	byName  map[string]*parts
 	skipped []string
+
+	checksums string // of the files: "none" if one has none
 }
 
 // parts are the parts of one tensor.
@@ -141,6 +144,9 @@ func (r *reader) readFile(source fs.FS, name string, at int) error {
 	f, err := savefile.Read(r.pool.File(name), size)
 	if err != nil {
 		return err
+	}
+	if at == 0 || f.Checksums() == tensor.NoChecksums {
+		r.checksums = f.Checksums()
 	}
 	r.selectModel(f, at == 0)
 	list, err := f.List()

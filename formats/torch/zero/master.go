@@ -1,7 +1,6 @@
 package zero
 
 import (
-	"io"
 	"path"
 	"sort"
 
@@ -159,35 +158,10 @@ func (p *pieces) Open(i int) (*tensor.Tensor, error) {
 	return slice(p.flat[x.rank][x.group], x.from, x.n)
 }
 
-// slice returns consecutive elements of a flat tensor, with its checksum.
+// slice returns consecutive elements of a flat tensor.
 func slice(t *tensor.Tensor, from, n int64) (*tensor.Tensor, error) {
-	view := tensor.View{Shape: []int64{n}, Strides: []int64{1}, Offset: from}
-	part, err := tensor.Viewed(t, view)
-	if err != nil {
-		return nil, err
-	}
-	checker, ok := t.Data.(tensor.Checker)
-	layout, stored, err := tensor.Layout(part)
-	if err != nil {
-		return nil, err
-	}
-	if ok && stored {
-		part.Data = checked{layout, checker}
-	}
-	return part, nil
+	return tensor.Viewed(t, tensor.View{Shape: []int64{n}, Strides: []int64{1}, Offset: from})
 }
-
-// checked is a part of stored elements that have a checksum together.
-type checked struct {
-	layout *tensor.Strided
-	tensor.Checker
-}
-
-// Stream implements tensor.Data.
-func (c checked) Stream(off int64) (io.ReadCloser, error) { return c.layout.Stream(off) }
-
-// Strided returns the layout for tensor.Layout.
-func (c checked) Strided() (*tensor.Strided, error) { return c.layout.Strided() }
 
 // addConcatenated adds the parameters of stages 1 and 2: the partitions of a group one after another hold
 // its parameters, with padding at the end.

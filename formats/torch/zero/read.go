@@ -25,6 +25,8 @@ type reader struct {
 	state   *state // of the model, as rank 0 has it
 	tensors map[string]*tensor.Tensor
 	order   []string // of the tensors that are not in the module
+
+	checksums string // of the files: "none" if one has none
 }
 
 // state is a file with the states of the model.
@@ -64,6 +66,9 @@ func (r *reader) read(name string) (*savefile.File, error) {
 		return nil, err
 	}
 	f, err := savefile.Read(r.pool.File(full), info.Size())
+	if err == nil && (r.checksums == "" || f.Checksums() == tensor.NoChecksums) {
+		r.checksums = f.Checksums()
+	}
 	return f, tensor.Annotate(err, tensor.Location{File: storage.Path(r.source, full)})
 }
 
@@ -278,7 +283,7 @@ func (r *reader) checkpoint(facts []tensor.Detail) (*tensor.Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Details = facts
+	c.Details = append(facts, tensor.Detail{Key: tensor.Checksums, Value: r.checksums})
 	if version, ok := r.state.root.Get("ds_version").(string); ok {
 		c.Describe("DeepSpeed", tensor.QuoteName(version))
 	}

@@ -119,6 +119,9 @@ func (w *whole) markGood(chunk int32) {
 	w.good[chunk] = true
 }
 
+// ChecksAtEnd implements tensor.CheckedAtEnd.
+func (w *whole) ChecksAtEnd() bool { return true }
+
 // Stream implements tensor.Data. It checks the checksum of each chunk that it reads to its end.
 func (w *whole) Stream(off int64) (io.ReadCloser, error) {
 	source := &panels{whole: w, view: tensor.RowMajor(w.shape...), open: map[int32]*chunk{}}

@@ -43,7 +43,9 @@ func (r Range) Tensor(file io.ReaderAt, dtype tensor.DType, shape []int64) *tens
 	layout := &tensor.Strided{Store: file, Base: r.Offset, Length: view.Elements(), DType: dtype, View: view}
 	t := &tensor.Tensor{DType: dtype, Shape: shape, Data: layout}
 	if r.SumLength > 0 {
-		t.Data = &summedRange{layout: layout, sum: r}
+		data := &summedRange{layout: layout, file: file, sum: r}
+		layout.Store = tensor.NewCheckedStore(file, data.Check)
+		t.Data = data
 	}
 	return t
 }
@@ -51,6 +53,7 @@ func (r Range) Tensor(file io.ReaderAt, dtype tensor.DType, shape []int64) *tens
 // summedRange is the data of a Range with a checksum.
 type summedRange struct {
 	layout *tensor.Strided
+	file   io.ReaderAt
 	sum    Range
 
 	mu   sync.Mutex
@@ -84,7 +87,7 @@ func (r *summedRange) Check() error {
 	}
 	offset, length, want := r.Checksum()
 	sum := crc32.NewIEEE()
-	n, err := io.Copy(sum, io.NewSectionReader(r.layout.Store, offset, length))
+	n, err := io.Copy(sum, io.NewSectionReader(r.file, offset, length))
 	switch {
 	case err != nil:
 		return err

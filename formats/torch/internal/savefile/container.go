@@ -55,7 +55,7 @@ func readZip(file io.ReaderAt, size int64) (*File, error) {
 	return &File{
 		Root: r.Value, format: "torch-zip", protocol: r.Protocol, order: l.order, locate: locate,
 		check:    func() error { return a.checkSmall(l, locate) },
-		describe: func(c *tensor.Checkpoint) { a.describe(c, order) },
+		describe: func(c *tensor.Checkpoint) { a.describe(c, order) }, checksums: a.checksums(),
 	}, nil
 }
 
@@ -166,9 +166,12 @@ func (a *archive) describe(c *tensor.Checkpoint, order string) {
 	if deflated > 0 {
 		c.Describe("compression", "deflate")
 	}
+	c.Describe(tensor.Checksums, a.checksums())
+}
+
+func (a *archive) checksums() string {
 	if a.noChecksums {
-		c.Describe("checksums", "none")
-	} else {
-		c.Describe("checksums", "CRC-32")
+		return tensor.NoChecksums
 	}
+	return "CRC-32"
 }

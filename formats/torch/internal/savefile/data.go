@@ -32,14 +32,11 @@ func (r region) data(ref *Ref, view tensor.View) (tensor.Data, error) {
 		return s, nil
 	case r.member.deflated:
 		s.Store, s.Base = nil, ref.storage.first
-		d := &inflated{member: r.member, layout: s}
-		if r.noChecksums {
-			return d, nil
-		}
-		return &checksummedInflated{d}, nil
+		return &inflated{member: r.member, layout: s, checked: !r.noChecksums}, nil
 	case r.noChecksums:
 		return s, nil
 	}
+	s.Store = r.member.checkedStore()
 	return &checksummed{s, r.member}, nil
 }
 
@@ -64,25 +61,25 @@ func (d *checksummed) Checksum() (offset, length int64, crc uint32) {
 }
 
 // Passed implements tensor.Checksummed.
-func (d *checksummed) Passed() {
-	d.member.sum.mu.Lock()
-	defer d.member.sum.mu.Unlock()
-	d.member.sum.done = true
-}
+func (d *checksummed) Passed() { d.member.passed() }
 
 // inflated is a tensor in a deflated member. torch does not write such members, but reads them when
 // another program has packed the checkpoint.
 type inflated struct {
-	member *member
-	layout *tensor.Strided // Store is nil and Base counts from the start of the member's bytes
+	member  *member
+	layout  *tensor.Strided // Store is nil and Base counts from the start of the member's bytes
+	checked bool            // the member has a checksum
 }
 
 // maxInflated is how many bytes are inflated into memory, at most, for a tensor that is not contiguous.
 const maxInflated = 64 << 20
 
-// Stream implements tensor.Data.
+// Stream implements tensor.Data. It first checks the checksum of the member.
 func (d *inflated) Stream(off int64) (io.ReadCloser, error) {
 	if _, err := d.layout.Strided(); err != nil {
+		return nil, err
+	}
+	if err := d.Check(); err != nil {
 		return nil, err
 	}
 	if at, n, ok := d.layout.Contiguous(); ok {
@@ -108,8 +105,10 @@ type readCloser struct {
 	io.Closer
 }
 
-// checksummedInflated is an inflated tensor with a checksum.
-type checksummedInflated struct{ *inflated }
-
 // Check implements tensor.Checker.
-func (d *checksummedInflated) Check() error { return d.member.check() }
+func (d *inflated) Check() error {
+	if !d.checked {
+		return nil
+	}
+	return d.member.check()
+}

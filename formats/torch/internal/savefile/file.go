@@ -43,6 +43,8 @@ type File struct {
 	check    func() error             // checks the checksums of small storages
 	describe func(*tensor.Checkpoint) // adds the facts of the container
 
+	checksums string
+
 	numbers numbers
 	regions map[*storageInfo]region
 	known   map[*Ref]*tensor.Tensor // tied tensors are often one value under two names
@@ -77,6 +79,9 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	}
 	return f.located()
 }
+
+// Checksums says which checksums of the storages the container keeps, as the Detail tensor.Checksums does.
+func (f *File) Checksums() string { return f.checksums }
 
 // located finds where the storages lie.
 func (f *File) located() (_ *File, err error) {
@@ -228,8 +233,6 @@ func StorageOffset(t *tensor.Tensor) int64 {
 	case *checksummed:
 		return d.layout.Base
 	case *inflated:
-		return d.member.offset
-	case *checksummedInflated:
 		return d.member.offset
 	}
 	return -1

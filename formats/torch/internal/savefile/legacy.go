@@ -94,8 +94,12 @@ func readLegacy(file io.ReaderAt, size int64) (*File, error) {
 			}
 			return region{file: file, offset: at}, nil
 		},
-		check:    func() error { return nil },
-		describe: func(c *tensor.Checkpoint) { c.Describe("byte order", "little") },
+		check: func() error { return nil },
+		describe: func(c *tensor.Checkpoint) {
+			c.Describe("byte order", "little")
+			c.Describe(tensor.Checksums, tensor.NoChecksums)
+		},
+		checksums: tensor.NoChecksums,
 	}, nil
 }
 

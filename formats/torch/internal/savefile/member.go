@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/flate"
 
@@ -13,16 +14,33 @@ import (
 
 // checksum is the result of checking the CRC-32 of a member. Errors of input are not kept.
 type checksum struct {
-	mu    sync.Mutex
-	done  bool
-	wrong error
+	mu     sync.Mutex
+	passed atomic.Bool
+	wrong  error
+}
+
+// passed records that the CRC-32 of the member is right.
+func (m *member) passed() { m.sum.passed.Store(true) }
+
+// checkedStore returns the zip file, whose reads check the CRC-32 of the member first. It is the same one
+// for all tensors in the member.
+func (m *member) checkedStore() *tensor.CheckedStore {
+	m.sum.mu.Lock()
+	defer m.sum.mu.Unlock()
+	if m.store == nil {
+		m.store = tensor.NewCheckedStore(m.file, m.check)
+	}
+	return m.store
 }
 
 // check checks the CRC-32 of the member, once for all tensors that share it.
 func (m *member) check() error {
+	if m.sum.passed.Load() {
+		return nil
+	}
 	m.sum.mu.Lock()
 	defer m.sum.mu.Unlock()
-	if m.sum.done {
+	if m.sum.passed.Load() || m.sum.wrong != nil {
 		return m.sum.wrong
 	}
 	r := m.open()
@@ -37,8 +55,10 @@ func (m *member) check() error {
 			Advise("the file is damaged: download or copy it again")
 	}
 	tensor.Annotate(err, tensor.Location{Record: m.name})
-	if err == nil || errors.As(err, new(*tensor.FormatError)) {
-		m.sum.done, m.sum.wrong = true, err
+	if err == nil {
+		m.passed()
+	} else if errors.As(err, new(*tensor.FormatError)) {
+		m.sum.wrong = err
 	}
 	return err
 }

@@ -36,6 +36,7 @@ type member struct {
 	header   int64 // offset of the local header
 	offset   int64 // of the stored bytes
 	sum      checksum
+	store    *tensor.CheckedStore // nil before it is needed
 }
 
 // Sizes and signatures of the parts of a zip file (APPNOTE.TXT of PKWARE).
