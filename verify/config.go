@@ -36,11 +36,29 @@ func checkConfig(converted *tensor.Checkpoint, p *convert.Plan, head headState) 
 	case err != nil:
 		return nil, err
 	}
-	return checkFields(fields, p, head), nil
+	sourceFields, err := fieldsOfSource(p)
+	if err != nil {
+		return nil, err
+	}
+	return checkFields(fields, sourceFields, p, head), nil
 }
 
-// checkFields compares the fields of config.json, as hfconfig.Fields returns them.
-func checkFields(fields map[string]any, p *convert.Plan, head headState) *Section {
+// fieldsOfSource returns the fields of the config.json of a plan's source; nil if it has none.
+func fieldsOfSource(p *convert.Plan) (map[string]any, error) {
+	c := p.Source.Checkpoint
+	if p.Source.Layout != model.HuggingFace {
+		return nil, nil
+	}
+	fields, err := hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return fields, err
+}
+
+// checkFields compares the fields of config.json, as hfconfig.Fields returns them. sourceFields are those of the source, nil if
+// it has none.
+func checkFields(fields, sourceFields map[string]any, p *convert.Plan, head headState) *Section {
 	s := &Section{Findings: []Finding{}}
 	checked := 0
 	for _, f := range configFields(p, head) {
@@ -53,7 +71,8 @@ func checkFields(fields map[string]any, p *convert.Plan, head headState) *Sectio
 	}
 	s.Findings = append(s.Findings, checkTokenIDs(fields, p.Config.VocabSize)...)
 	s.Findings = append(s.Findings, judgeTypes(fields, s.Findings)...)
-	s.Notes = configNotes(fields, p)
+	s.Findings = append(s.Findings, judgeDepartures(fields, s.Findings)...)
+	s.Notes = append(configNotes(fields, p), unknownNotes(fields, sourceFields)...)
 	s.OK = len(s.Findings) == 0
 	s.Summary = fmt.Sprintf("config.json agrees in all %d fields", checked)
 	if !s.OK {

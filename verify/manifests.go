@@ -3,6 +3,7 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,6 +48,7 @@ func (r *run) checkManifests() error {
 	c.checkSettings(r.plan)
 	c.checkForm(r.plan, writtenWindow(r.converted))
 	c.checkDigests(r.verdict.Weights.Converted)
+	c.checkComplete(r.plan)
 	if len(c.wrong) > 0 {
 		summary.add(c.field+" is wrong: "+strings.Join(c.wrong, ", "), true)
 	} else {
@@ -189,6 +191,31 @@ func orNone(s string) string {
 		return "none"
 	}
 	return s
+}
+
+// checkComplete demands a digest of every tensor of the plan, and no other tensors.
+func (c *manifestCheck) checkComplete(p *convert.Plan) {
+	recorded := map[string]bool{}
+	for _, t := range c.Tensors {
+		recorded[t.Name] = t.SHA256 != ""
+	}
+	missing, first := 0, ""
+	for _, d := range p.Dests {
+		if !recorded[d.Name] {
+			if missing++; first == "" {
+				first = d.Name
+			}
+		}
+		delete(recorded, d.Name)
+	}
+	const effect = "the file was changed after it was written, or is of another conversion"
+	if missing > 0 {
+		c.add("tensors", text.Count(len(p.Dests), "tensor")+" with digests", text.Count(len(p.Dests)-missing, "tensor"), "there is none of "+first+"; "+effect)
+	}
+	if len(recorded) > 0 {
+		names := slices.Sorted(maps.Keys(recorded))
+		c.add("tensors", "no "+names[0], text.CountAre(len(names), "tensor")+" too many", effect)
+	}
 }
 
 // checkDigests compares the SHA-256 of each tensor.

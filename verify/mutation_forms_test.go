@@ -103,6 +103,13 @@ var matchedFaults = []fault{
 		a, b := all[1].(map[string]any), all[len(all)-1].(map[string]any)
 		a["sha256"] = b["sha256"]
 	}), "changed or damaged", false},
+	{recordClass, "without tensors", misrecorded("tensors", func(_ *made, r map[string]any) { r["tensors"] = []any{} }), "0 tensors, not", false},
+	{recordClass, "a tensor without a digest", misrecorded("tensors", func(_ *made, r map[string]any) {
+		delete(r["tensors"].([]any)[2].(map[string]any), "sha256")
+	}), "with digests", false},
+	{recordClass, "a tensor more", misrecorded("tensors", func(_ *made, r map[string]any) {
+		r["tensors"] = append(r["tensors"].([]any), map[string]any{"name": "x", "sha256": "00"})
+	}), "too many", false},
 	{recordClass, "weights changed after it was written", func(m *made) []string {
 		m.keeps = true
 		return append(one(last(downBias), flip(2, 0))(m), "conversion.json: tensors")

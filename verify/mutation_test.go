@@ -128,7 +128,7 @@ func TestFaultsAreFound(t *testing.T) {
 		bases  []*base
 		faults []fault
 	}{
-		{bases(t, ""), slices.Concat(weightFaults, layoutFaults, nameFaults, headFaults, configFaults, fileFaults, converterFaults)},
+		{bases(t, ""), slices.Concat(weightFaults, layoutFaults, nameFaults, headFaults, configFaults, departureFaults, fileFaults, converterFaults, fieldFaults)},
 		{dividedBases(t), dividedFaults},
 		{matchedBases(t), matchedFaults},
 		{backBases(t), slices.Concat(backFaults, backConverterFaults)},

@@ -183,6 +183,9 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	if note := leftOutNote(r.plan); note != "" {
 		v.Notes = append(v.Notes, note)
 	}
+	if err := r.checkDirectory(ctx); err != nil {
+		return err
+	}
 	return r.checkManifests()
 }
 

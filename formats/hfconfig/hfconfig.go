@@ -79,7 +79,7 @@ func Read(source fs.FS, name string) (*Config, error) {
 
 // Fields returns the fields of a config.json by name, without checking them. A value is a string, json.Number, bool,
 // []any or nil. The name of a field in a nested object begins with the name of the object:
-// "rope_parameters.rope_theta". Text that is not JSON is a *tensor.FormatError.
+// "rope_parameters.rope_theta". An object without fields is a map[string]any. Text that is not JSON is a *tensor.FormatError.
 func Fields(source fs.FS, name string) (map[string]any, error) {
 	object, err := load(source, name)
 	if err != nil {
@@ -107,6 +107,9 @@ func flatten(fields map[string]any, prefix string, object *strictjson.Object) {
 	for _, key := range object.Keys() {
 		value, _ := object.Get(key)
 		if inner, ok := value.(*strictjson.Object); ok {
+			if len(inner.Keys()) == 0 {
+				fields[prefix+key] = map[string]any{}
+			}
 			flatten(fields, prefix+key+".", inner)
 			continue
 		}

@@ -81,6 +81,7 @@ var imports = []struct {
 	{"verify/diff", []string{"convert/...", "formats/...", "reference/kernel", "verify/diff/explain", "verify/internal/..."}},
 	{"verify/diff/explain", []string{"convert/...", "formats/...", "reference/kernel", "verify/internal/..."}},
 	{"verify/golden", []string{"convert", "formats/safetensors", "formats/storage", "formats/tensor", "reference", "verify/internal/forward"}},
+	{"verify/internal/beside", []string{"formats/hfconfig", "formats/storage", "formats/tensor"}},
 	{"verify/internal/cases", []string{"convert/...", "formats", "verify/runtime"}}, // for tests
 	{"verify/internal/float", nil},
 	{"verify/internal/forward", []string{"reference"}},

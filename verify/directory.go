@@ -1,0 +1,146 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/beside"
+)
+
+// checkDirectory finds what lies beside the weights of a Hugging Face directory and makes transformers load something else, and
+// notes what changes how text is generated or read. The outcome is part of the section of the configuration.
+//
+// Sources: transformers 4.57.3 and 5.23.0, each statement measured.
+func (r *run) checkDirectory(ctx context.Context) error {
+	if r.plan.Layout != model.HuggingFace {
+		return nil
+	}
+	files, err := filesBeside(ctx, r.converted)
+	if err != nil {
+		return err
+	}
+	s := r.verdict.Config
+	var wrong []string
+	add := func(field, got, effect string) {
+		wrong = append(wrong, field)
+		s.Findings = append(s.Findings, Finding{Kind: WrongField, Field: field, Want: "no such file", Got: got, Detail: effect})
+	}
+	if files.Adapter {
+		add(beside.Adapter, "an adapter", "transformers loads it along with the model, or in 4.57 the model that it names as its base")
+	}
+	for _, name := range files.Code {
+		effect := "with trust_remote_code, transformers runs this code instead of its own"
+		if name == beside.Generate {
+			effect = "transformers 4.57 runs this code as generate()"
+		}
+		add(name, "code", effect)
+	}
+	if len(wrong) > 0 {
+		summary := configSummary{section: s}
+		summary.add("beside the weights: "+strings.Join(wrong, ", "), true)
+		summary.finish()
+	}
+	var source *beside.Files
+	if c := r.sourceModel.Checkpoint; r.sourceModel.Layout == model.HuggingFace {
+		if source, err = filesBeside(ctx, c); err != nil {
+			return err
+		}
+	}
+	s.Notes = append(s.Notes, r.generationNotes(files, source)...)
+	if source != nil {
+		s.Notes = append(s.Notes, tokenizerNotes(files, source)...)
+	}
+	return nil
+}
+
+func filesBeside(ctx context.Context, c *tensor.Checkpoint) (*beside.Files, error) {
+	return beside.Read(ctx, c.Source, path.Dir(c.Beside(hfconfig.Name)))
+}
+
+// generationNotes says how generation_config.json differs from that of the source or, if the source has none, from the one that
+// a conversion writes.
+func (r *run) generationNotes(files, source *beside.Files) []string {
+	if files.Corrupt != "" {
+		return []string{beside.Generation + " is corrupt, and transformers ignores it: " + files.Corrupt}
+	}
+	if files.Generation == nil {
+		if source != nil && source.Generation != nil {
+			return []string{"there is no " + beside.Generation + ", as the source has: transformers takes what generate() does from config.json"}
+		}
+		return nil
+	}
+	want, than := map[string]any(nil), "by default"
+	if source != nil && source.Generation != nil && source.Corrupt == "" {
+		want, than = source.Generation, "with that of the source"
+	} else {
+		want = usualGeneration(r.converted, files.Generation)
+	}
+	var parts []string
+	for _, name := range beside.GenerationDifferences(want, files.Generation) {
+		parts = append(parts, fmt.Sprintf("%s %s, not %s", name, beside.Show(files.Generation[name]), beside.Show(want[name])))
+	}
+	if parts == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("generate() does something else than %s, because of %s: %s", than, beside.Generation, strings.Join(parts, "; "))}
+}
+
+// usualGeneration returns what a generation_config.json has if it only repeats the tokens that config.json names. A model that is
+// tuned for chats ends its text with another token too.
+func usualGeneration(c *tensor.Checkpoint, generation map[string]any) map[string]any {
+	fields, err := hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
+	if err != nil {
+		fields = nil // a finding of the configuration
+	}
+	want := map[string]any{"bos_token_id": json.Number("2"), "eos_token_id": json.Number("1"), "pad_token_id": json.Number("0")}
+	for name := range want {
+		if value, ok := fields[name]; ok {
+			want[name] = value
+		}
+		if value, ok := generation[name]; !ok || value == nil { // config.json has it
+			want[name] = nil
+		}
+	}
+	if list, ok := generation["eos_token_id"].([]any); ok && len(list) == 2 && beside.Show(list[0]) == beside.Show(want["eos_token_id"]) {
+		want["eos_token_id"] = list
+	}
+	return want
+}
+
+// tokenizerNotes names the files of the tokenizer that are not those of the source.
+func tokenizerNotes(files, source *beside.Files) []string {
+	names := beside.Differences(files.Tokenizer, source.Tokenizer)
+	var changed, missing, added []string
+	for _, name := range names {
+		switch {
+		case files.Tokenizer[name] == "":
+			missing = append(missing, name)
+		case source.Tokenizer[name] == "":
+			added = append(added, name)
+		default:
+			changed = append(changed, name)
+		}
+	}
+	var notes []string
+	for _, kind := range []struct {
+		names []string
+		what  string
+	}{{changed, "not as in the source"}, {missing, "only in the source"}, {added, "not in the source"}} {
+		if len(kind.names) > 0 {
+			verb := "is"
+			if len(kind.names) > 1 {
+				verb = "are"
+			}
+			slices.Sort(kind.names)
+			notes = append(notes, fmt.Sprintf("%s %s %s: text may become other tokens, and a chat another text", strings.Join(kind.names, ", "), verb, kind.what))
+		}
+	}
+	return notes
+}
