@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // OccupiedError reports that there is something at a destination that is not the complete result of this conversion.
@@ -46,11 +47,12 @@ func IsComplete(ctx context.Context, src *tensor.Checkpoint, dst string, o Optio
 	if record == nil {
 		return false, occupied("it has no %s", manifest.Name)
 	}
+	o.Digest |= record.Algorithms() // what is recorded can be compared
 	c, err := prepare(ctx, src, dst, o)
 	if err != nil {
 		return false, err
 	}
-	if difference := record.Differs(c.record(&moves.Digests{Dests: make([]tensor.Sum, len(c.Dests))})); difference != "" {
+	if difference := record.Differs(c.record(&moves.Digests{Dests: make([]digest.Sum, len(c.Dests))})); difference != "" {
 		return false, occupied("%s", difference)
 	}
 	written, err := formats.OpenSource(source, name, formats.Options{})

@@ -17,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
@@ -30,11 +31,11 @@ func content(t *testing.T, path string) map[string]string {
 	defer c.Close()
 	all := map[string]string{}
 	for _, x := range c.Tensors() {
-		sum, err := tensor.Digest(t.Context(), x)
+		sum, err := tensor.Digest(t.Context(), x, digest.Default)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all[x.Name] = x.DType.String() + tensor.ShapeString(x.Shape) + string(sum[:])
+		all[x.Name] = x.DType.String() + tensor.ShapeString(x.Shape) + sum.Hex()
 	}
 	return all
 }

@@ -6,6 +6,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // Convert writes the model of a checkpoint to dst, in the layout and format of o.To. With ToSafetensors it
@@ -76,6 +78,7 @@ type conversion struct {
 }
 
 func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (*conversion, error) {
+	o.Digest = cmp.Or(o.Digest, digest.Default)
 	err := o.check()
 	if err != nil {
 		return nil, err
@@ -112,7 +115,7 @@ func (c *conversion) planModel(ctx context.Context, src *tensor.Checkpoint) erro
 		return err
 	}
 	if o.Adapter != nil {
-		if c.adapter, err = describeAdapter(ctx, o.Adapter); err != nil {
+		if c.adapter, err = describeAdapter(ctx, o.Adapter, o.Digest); err != nil {
 			return err
 		}
 	}
@@ -235,14 +238,14 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 			return err
 		}
 	}
-	c.result.add(written)
+	c.result.add(written, c.options.Digest)
 	if c.result.Files == nil {
 		if err := c.listFiles(stage.weights); err != nil {
 			return err
 		}
 	}
 	if c.options.Verify {
-		if digests, err = c.prove(ctx, stage.weights, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
+		if digests.Sources, err = c.prove(ctx, stage.weights, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
 			return err
 		}
 	}
@@ -267,6 +270,16 @@ func (c *conversion) addDivisionCost(written []tensor.Written) error {
 	return nil
 }
 
+// digests returns the hash functions of the digests that are computed: that of the options, and what the source's
+// own conversion.json can be checked with.
+func (c *conversion) digests() digest.Algorithms {
+	a := c.options.Digest
+	if c.origin != nil {
+		a |= c.origin.record.Algorithms()
+	}
+	return a
+}
+
 // writeWeights moves the elements. It returns the digests of all sources if they are to be checked,
 // otherwise those that need no further reading.
 func (c *conversion) writeWeights(ctx context.Context, path string, progress func(done int64)) (written []tensor.Written, digests *moves.Digests, err error) {
@@ -275,8 +288,8 @@ func (c *conversion) writeWeights(ctx context.Context, path string, progress fun
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, weights.Close()) }()
-	all := c.origin != nil && !c.options.Verify // the proof computes all digests
-	r, err := transfer.Execute(ctx, c.List, weights, transfer.Options{Progress: progress, DigestSources: all,
+	all := c.origin != nil && !c.options.Verify // the proof computes those of all sources
+	r, err := transfer.Execute(ctx, c.List, weights, transfer.Options{Progress: progress, Digests: c.digests(), DigestSources: all,
 		SourceMemory: storage.Memory(c.checkpoint.Source)})
 	if err != nil {
 		return nil, nil, err
@@ -306,7 +319,7 @@ func (c *conversion) listFiles(dir string) error {
 
 // record describes the conversion, for conversion.json.
 func (c *conversion) record(digests *moves.Digests) *manifest.Manifest {
-	m := newManifest(c.outline, ToolVersion(), c.output.format(), digests, c.origin)
+	m := newManifest(c.outline, ToolVersion(), c.output.format(), digests, c.options.Digest, c.origin)
 	m.Adapter, m.HuggingFace = c.adapter, c.result.HF
 	return m
 }
@@ -330,8 +343,8 @@ func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
 	return storage.WriteFile(stage.manifest, text)
 }
 
-// prove compares what was written with the source.
-func (c *conversion) prove(ctx context.Context, path string, progress func(done int64)) (*moves.Digests, error) {
+// prove compares what was written with the source, and returns the digests of the sources.
+func (c *conversion) prove(ctx context.Context, path string, progress func(done int64)) (map[*tensor.Tensor]digest.Sum, error) {
 	output, err := formats.Open(path, formats.Options{})
 	if err != nil {
 		if errors.As(err, new(*tensor.FormatError)) { // not the user's file
@@ -339,11 +352,11 @@ func (c *conversion) prove(ctx context.Context, path string, progress func(done 
 		}
 		return nil, fmt.Errorf("the written weights cannot be read back: %w", err)
 	}
-	p, err := proof.Prove(ctx, c.List, output, proof.Options{Progress: progress, Digests: true})
+	p, err := proof.Prove(ctx, c.List, output, proof.Options{Progress: progress, Sources: c.digests()})
 	err = errors.Join(err, output.Close())
 	if err != nil {
 		return nil, err
 	}
 	c.result.Proof = p
-	return p.Digests, p.Err()
+	return p.Digests.Sources, p.Err()
 }

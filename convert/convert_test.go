@@ -3,7 +3,6 @@ package convert
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +26,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
@@ -108,12 +108,12 @@ func checkDestination(src *tensor.Checkpoint, dst string) error {
 		return fmt.Errorf("%d tensors in the manifest, %d in the file", len(manifest.Tensors), len(out.Tensors()))
 	}
 	for _, m := range manifest.Tensors {
-		sum, err := tensor.Digest(context.Background(), out.Tensor(m.Name))
+		sum, err := tensor.Digest(context.Background(), out.Tensor(m.Name), digest.BLAKE3)
 		if err != nil {
 			return err
 		}
-		if got := fmt.Sprintf("%x", sum); got != m.SHA256 {
-			return fmt.Errorf("%s has digest %s, the manifest says %s", m.Name, got, m.SHA256)
+		if sum != m.Sum {
+			return fmt.Errorf("%s has digest %s, the manifest says %+v", m.Name, sum, m.Sum)
 		}
 	}
 	up := src.Tensor("params.blocks.0.mlp_block.ffw_up.w")
@@ -483,11 +483,11 @@ func checkWhole(src *tensor.Checkpoint, dst string, to Target) error {
 	if err != nil {
 		return err
 	}
-	proved, err := proof.Prove(context.Background(), p.List, out, proof.Options{Digests: true})
+	proved, err := proof.Prove(context.Background(), p.List, out, proof.Options{Dests: digest.BLAKE3})
 	if err != nil {
 		return err
 	}
-	if m, path, err := readManifest(dst); err != nil || m != nil && m.Tensors[0].SHA256 != hex.EncodeToString(proved.Digests.Dests[0][:]) {
+	if m, path, err := readManifest(dst); err != nil || m != nil && m.Tensors[0].Sum != proved.Digests.Dests[0] {
 		return fmt.Errorf("%s is not of %s: %v", path, dst, err)
 	}
 	return proved.Err()

@@ -2,7 +2,6 @@ package convert
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -14,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files of testdata")
@@ -111,12 +111,12 @@ func TestManifest(t *testing.T) {
 	}
 	digests := &moves.Digests{}
 	for _, d := range p.Dests {
-		digests.Dests = append(digests.Dests, sha256.Sum256([]byte(d.Name)))
+		digests.Dests = append(digests.Dests, digest.Of(digest.BLAKE3|digest.SHA256, []byte(d.Name)))
 	}
 	var texts [2][]byte
 	for i, path := range []string{"/home/somebody/model.ckpt", "model.ckpt"} {
 		p.Source.Checkpoint.Path = path
-		if texts[i], err = newManifest(p.outline(), "v1.2.3", "safetensors", digests, nil).JSON(); err != nil {
+		if texts[i], err = newManifest(p.outline(), "v1.2.3", "safetensors", digests, digest.Default, nil).JSON(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // FuzzRecognize takes lines of a name and a shape as a checkpoint. The result is a plan, a
@@ -111,11 +112,11 @@ func FuzzProvenance(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	digests := &moves.Digests{Dests: make([]tensor.Sum, len(p.Dests)), Sources: map[*tensor.Tensor]tensor.Sum{}}
+	digests := &moves.Digests{Dests: make([]digest.Sum, len(p.Dests)), Sources: map[*tensor.Tensor]digest.Sum{}}
 	for _, s := range p.Sources() {
-		digests.Sources[s] = [32]byte{}
+		digests.Sources[s] = digest.Of(digest.BLAKE3|digest.SHA256, nil)
 	}
-	whole, err := newManifest(p.outline(), "v1", "torch-zip", digests, nil).JSON()
+	whole, err := newManifest(p.outline(), "v1", "torch-zip", digests, digest.Default, nil).JSON()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -133,8 +134,12 @@ func FuzzProvenance(f *testing.F) {
 		}
 		v, _, err := newProvenance(p.outline(), record, "conversion.json")
 		if v != nil {
-			err = v.check(p.outline(), digests.Sources, make([]tensor.Written, len(p.Dests)))
-			if _, err := newManifest(p.outline(), "v1", "torch-zip", digests, v).JSON(); err != nil {
+			written := make([]tensor.Written, len(p.Dests))
+			for i := range written {
+				written[i].Digest = digest.Of(digest.BLAKE3|digest.SHA256, nil)
+			}
+			err = v.check(p.outline(), digests.Sources, written)
+			if _, err := newManifest(p.outline(), "v1", "torch-zip", digests, digest.Default, v).JSON(); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -2,8 +2,6 @@ package convert
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"io/fs"
 	"path"
@@ -13,11 +11,12 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // newManifest describes a conversion that was carried out by a version of the tool, in a format. digests has
-// those that are known: of all p.Dests and of some sources. from may be nil.
-func newManifest(p *outline, version, format string, digests *moves.Digests, from *provenance) *manifest.Manifest {
+// those that are known: of all p.Dests and of some sources; those by a are recorded. from may be nil.
+func newManifest(p *outline, version, format string, digests *moves.Digests, a digest.Algorithms, from *provenance) *manifest.Manifest {
 	m := &manifest.Manifest{
 		Griffin:     version,
 		Source:      describeSource(p),
@@ -31,13 +30,13 @@ func newManifest(p *outline, version, format string, digests *moves.Digests, fro
 		m.DType = p.dtype.String()
 	}
 	for i, d := range p.Dests {
-		m.Tensors = append(m.Tensors, manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, SHA256: hex.EncodeToString(digests.Dests[i][:]), Rule: d.Rule})
+		m.Tensors = append(m.Tensors, manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Sum: digests.Dests[i].Only(a), Rule: d.Rule})
 	}
 	for _, move := range p.Moves {
 		t := &m.Tensors[move.Dest]
 		part := manifest.PartOf(move.Source)
 		if sum, ok := digests.Sources[move.Source]; ok && !p.adapted(move.Source) {
-			part.SHA256 = hex.EncodeToString(sum[:])
+			part.Sum = sum.Only(a)
 		}
 		t.From = append(t.From, part)
 		t.DividedBy = manifest.Float(move.Divide)
@@ -67,41 +66,41 @@ func baseName(path string) string {
 
 // describeAdapter describes an adapter for conversion.json. It reads the adapter's files for their
 // digests.
-func describeAdapter(ctx context.Context, a *peft.Adapter) (*manifest.Adapter, error) {
+func describeAdapter(ctx context.Context, a *peft.Adapter, algorithms digest.Algorithms) (*manifest.Adapter, error) {
 	c := a.Config
 	m := &manifest.Adapter{Name: baseName(a.Path), Type: "LoRA", Rank: c.Rank, Alpha: manifest.Float(c.Alpha), RSLoRA: c.RSLoRA, Base: c.Base, Changes: len(a.Changes)}
 	if c.DoRA {
 		m.Type = "DoRA"
 	}
 	for _, name := range a.Files {
-		sum, err := digestFile(ctx, a.Source, name)
+		sum, err := digestFile(ctx, a.Source, name, algorithms)
 		if err != nil {
 			return nil, err
 		}
-		m.Files = append(m.Files, manifest.File{Name: path.Base(name), SHA256: hex.EncodeToString(sum)})
+		m.Files = append(m.Files, manifest.File{Name: path.Base(name), Sum: sum})
 	}
 	return m, nil
 }
 
-func digestFile(ctx context.Context, source fs.FS, name string) ([]byte, error) {
-	f, _, err := storage.Open(source, name)
+func digestFile(ctx context.Context, source fs.FS, name string, a digest.Algorithms) (digest.Sum, error) {
+	f, size, err := storage.Open(source, name)
 	if err != nil {
-		return nil, err
+		return digest.Sum{}, err
 	}
 	defer f.Close()
-	hash := sha256.New()
+	hash := digest.New(a)
 	buffer := make([]byte, 1<<20)
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return digest.Sum{}, err
 		}
 		n, err := f.Read(buffer)
 		hash.Write(buffer[:n])
 		if err == io.EOF {
-			return hash.Sum(nil), nil
+			return hash.Sum(size), nil
 		}
 		if err != nil {
-			return nil, err
+			return digest.Sum{}, err
 		}
 	}
 }

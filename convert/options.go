@@ -9,6 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // DefaultMaxShardSize is that of transformers 5.23. Both published models fit into it, so that they
@@ -17,13 +18,14 @@ const DefaultMaxShardSize = 50_000_000_000
 
 // Options choose what a conversion writes.
 type Options struct {
-	To           Target         // layout and format
-	Settings     model.Settings // what shapes do not show
-	DType        tensor.DType   // of all tensors; Invalid keeps each one's own
-	AllowInexact bool           // write a model that the target cannot express exactly, and note the cost
-	Overwrite    bool           // replace an existing destination, on success
-	DryRun       bool           // plan only: write nothing
-	Verify       bool           // prove the written weights before the destination appears
+	To           Target            // layout and format
+	Settings     model.Settings    // what shapes do not show
+	DType        tensor.DType      // of all tensors; Invalid keeps each one's own
+	AllowInexact bool              // write a model that the target cannot express exactly, and note the cost
+	Overwrite    bool              // replace an existing destination, on success
+	DryRun       bool              // plan only: write nothing
+	Digest       digest.Algorithms // of the digests in conversion.json; 0 for digest.Default
+	Verify       bool              // prove the written weights before the destination appears
 
 	// Which model of the source.
 	Family  *model.Family // nil for Griffin

@@ -1,13 +1,13 @@
 package convert
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // provenance is what the source's own conversion.json records of it: its tensors, and what they were
@@ -66,13 +66,16 @@ func (v *provenance) contradicted(p *outline, name, problem string) error {
 
 // check returns a *tensor.FormatError if a source has another digest than when it was written, or if a
 // tensor that is converted back to its original layout has another digest than it had there.
-func (v *provenance) check(p *outline, sources map[*tensor.Tensor]tensor.Sum, written []tensor.Written) error {
+func (v *provenance) check(p *outline, sources map[*tensor.Tensor]digest.Sum, written []tensor.Written) error {
 	for _, t := range p.Sources() {
 		sum, known := sources[t]
 		entry := v.tensors[t.Name]
-		if known && entry != nil && entry.SHA256 != "" && hex.EncodeToString(sum[:]) != entry.SHA256 {
-			return v.contradicted(p, t.Name, fmt.Sprintf("its elements are not those that %s records (SHA-256 %x…, not %s…)",
-				manifest.Name, sum[:4], tensor.QuoteName(tensor.Clip(entry.SHA256[:min(len(entry.SHA256), 8)]))))
+		if !known || entry == nil {
+			continue
+		}
+		if equal, _ := sum.Compare(entry.Sum); !equal {
+			found, recorded := briefly(sum, entry.Sum)
+			return v.contradicted(p, t.Name, fmt.Sprintf("its elements are not those that %s records (%s…, not %s…)", manifest.Name, found, recorded))
 		}
 	}
 	from := v.record.Root()
@@ -80,14 +83,25 @@ func (v *provenance) check(p *outline, sources map[*tensor.Tensor]tensor.Sum, wr
 		if len(all) != 1 || from.Layout != p.to.String() {
 			continue
 		}
-		d, o, sum := &p.Dests[i], &all[0], hex.EncodeToString(written[i].Digest[:])
-		if o.Rounded || o.SHA256 == "" || o.DType != d.DType.String() || !slices.Equal(o.Shape, d.Shape) || o.SHA256 == sum {
+		d, o, sum := &p.Dests[i], &all[0], written[i].Digest
+		equal, _ := sum.Compare(o.Sum)
+		if o.Rounded || o.DType != d.DType.String() || !slices.Equal(o.Shape, d.Shape) || equal {
 			continue
 		}
-		return v.contradicted(p, p.sourceNames(i), fmt.Sprintf("gives other elements (SHA-256 %s…) than %s, which it was made from, had (%s…), as %s says",
-			sum[:8], tensor.QuoteName(o.Name), tensor.QuoteName(tensor.Clip(o.SHA256[:min(len(o.SHA256), 8)])), manifest.Name))
+		found, recorded := briefly(sum, o.Sum)
+		return v.contradicted(p, p.sourceNames(i), fmt.Sprintf("gives other elements (%s…) than %s, which it was made from, had (%s…), as %s says",
+			found, tensor.QuoteName(o.Name), recorded, manifest.Name))
 	}
 	return nil
+}
+
+// briefly returns the beginnings of two different digests by one hash function. The second is from a file.
+func briefly(found, recorded digest.Sum) (a, b string) {
+	name := "BLAKE3 "
+	if found.BLAKE3 == recorded.BLAKE3 || found.BLAKE3 == "" || recorded.BLAKE3 == "" {
+		name, found.BLAKE3, recorded.BLAKE3 = "SHA-256 ", found.SHA256, recorded.SHA256
+	}
+	return name + found.BLAKE3[:8], tensor.QuoteName(tensor.Clip(recorded.BLAKE3[:min(len(recorded.BLAKE3), 8)]))
 }
 
 // origins returns, for each Dest, the tensors of the record's root from which it comes; none if a part

@@ -1,8 +1,6 @@
 package convert
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
@@ -16,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // ordinaryModel returns a random model without NaN.
@@ -64,9 +63,8 @@ func TestDigestsAreCarriedAlong(t *testing.T) {
 				t.Fatalf("%s: origin %+v", entry.Name, entry.Origin)
 			}
 			o := entry.Origin[0]
-			sum := sha256.Sum256(readAll(t, source.Tensor(o.Name)))
-			if o.SHA256 != entry.SHA256 || o.SHA256 != hex.EncodeToString(sum[:]) {
-				t.Errorf("%s: %s, its origin %+v", entry.Name, entry.SHA256, o)
+			if o.Sum != entry.Sum || o.Sum != digest.Of(digest.BLAKE3, readAll(t, source.Tensor(o.Name))) {
+				t.Errorf("%s: %+v, its origin %+v", entry.Name, entry.Sum, o)
 			}
 		}
 	}
@@ -79,7 +77,7 @@ func TestDigestsOfRoundedTensors(t *testing.T) {
 	narrow := start.to(Options{Settings: settings, DType: tensor.BF16})
 	for _, o := range []Options{{To: ToTorch, DType: tensor.F32}, {To: ToTorch}} {
 		for _, entry := range manifestOf(t, narrow.to(o).dir).Tensors {
-			if len(entry.Origin) != 1 || !entry.Origin[0].Rounded || entry.Origin[0].SHA256 == "" {
+			if len(entry.Origin) != 1 || !entry.Origin[0].Rounded || entry.Origin[0].BLAKE3 == "" {
 				t.Errorf("%s: origin %+v", entry.Name, entry.Origin)
 			}
 		}
@@ -89,7 +87,7 @@ func TestDigestsOfRoundedTensors(t *testing.T) {
 // The origin of a tensor that is made from two is known if those of both are.
 func TestOriginOfBothHalves(t *testing.T) {
 	for _, known := range []bool{true, false} {
-		_, err := changedThen(t, false, func(dir string) {
+		_, err := changedThen(t, digest.BLAKE3, false, func(dir string) {
 			rewrite(t, dir, func(m map[string]any) {
 				if !known {
 					entryOf(m, "model.layers.0.mlp_block.up_proj.weight")["name"] = "another"
@@ -113,17 +111,17 @@ func TestOriginOfBothHalves(t *testing.T) {
 }
 
 // changed converts a model to the Hugging Face layout, changes the directory, and converts it back.
-func changed(t *testing.T, verify bool, change func(dir string)) (*Result, error) {
+func changed(t *testing.T, a digest.Algorithms, verify bool, change func(dir string)) (*Result, error) {
 	t.Helper()
-	return changedThen(t, verify, change, func(string) {})
+	return changedThen(t, a, verify, change, func(string) {})
 }
 
 // changedThen is like changed, and inspects what was written.
-func changedThen(t *testing.T, verify bool, change, look func(dir string)) (*Result, error) {
+func changedThen(t *testing.T, a digest.Algorithms, verify bool, change, look func(dir string)) (*Result, error) {
 	t.Helper()
 	source, settings := ordinaryModel(t, rand.New(rand.NewPCG(3, 3)), model.Flax, tensor.BF16)
 	dir := filepath.Join(t.TempDir(), "hf")
-	if _, err := Convert(t.Context(), source, dir, Options{Settings: settings, Verify: true}); err != nil {
+	if _, err := Convert(t.Context(), source, dir, Options{Settings: settings, Verify: true, Digest: a}); err != nil {
 		t.Fatal(err)
 	}
 	change(dir)
@@ -192,7 +190,7 @@ func entryOf(m map[string]any, name string) map[string]any {
 	return nil
 }
 
-// A source that contradicts its conversion.json is refused, and nothing is written.
+// A source that contradicts its conversion.json, whose digests may be SHA-256, is refused, and nothing is written.
 func TestContradictedSourceIsRefused(t *testing.T) {
 	const copied, turned = "model.embed_tokens.weight", "model.layers.0.mlp_block.down_proj.weight"
 	other := strings.Repeat("ab", 32)
@@ -212,17 +210,23 @@ func TestContradictedSourceIsRefused(t *testing.T) {
 		}, turned, "conversion.json says float16"},
 		{"another origin", func(dir string) {
 			rewrite(t, dir, func(m map[string]any) {
-				entryOf(m, turned)["from"].([]any)[0].(map[string]any)["sha256"] = other
+				from := entryOf(m, turned)["from"].([]any)[0].(map[string]any)
+				for _, name := range digest.Names() {
+					if from[name] != nil {
+						from[name] = other
+					}
+				}
 			})
 		}, turned, "which it was made from"},
 	} {
-		for _, verify := range []bool{false, true} {
-			_, err := changed(t, verify, tt.change)
+		for i := range 4 {
+			a, verify := []digest.Algorithms{digest.BLAKE3, digest.SHA256}[i/2], i%2 == 1
+			_, err := changed(t, a, verify, tt.change)
 			var bad *tensor.FormatError
 			if !errors.As(err, &bad) || bad.Tensor != tt.tensor || !strings.Contains(bad.Problem, tt.want) || !strings.Contains(bad.Hint, "hf/conversion.json") {
 				t.Errorf("%s: %+v", tt.name, err)
 			}
-			if _, err = changed(t, verify, func(dir string) { tt.change(dir); os.Remove(filepath.Join(dir, manifest.Name)) }); err != nil {
+			if _, err = changed(t, a, verify, func(dir string) { tt.change(dir); os.Remove(filepath.Join(dir, manifest.Name)) }); err != nil {
 				t.Errorf("%s, without conversion.json: %v", tt.name, err)
 			}
 		}
@@ -243,7 +247,7 @@ func TestForeignManifestIsNotUsed(t *testing.T) {
 		{"no tensors", `{"griffin": "v1"}`, "another checkpoint"},
 		{"long", strings.Repeat(" ", 16<<20+1), "not used"},
 	} {
-		r, err := changed(t, false, func(dir string) {
+		r, err := changed(t, digest.BLAKE3, false, func(dir string) {
 			if err := os.WriteFile(filepath.Join(dir, manifest.Name), []byte(tt.text), 0o666); err != nil {
 				t.Fatal(err)
 			}

@@ -1,12 +1,12 @@
 package convert
 
 import (
-	"encoding/hex"
 	"fmt"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // Result describes what a conversion did, or with Options.DryRun would do.
@@ -43,16 +43,16 @@ type ResultFile struct {
 
 // ResultTensor is a tensor of the destination.
 type ResultTensor struct {
-	Name       string   `json:"name"`
-	DType      string   `json:"dtype"`
-	Shape      []int64  `json:"shape"`
-	Bytes      int64    `json:"bytes"`
-	File       string   `json:"file,omitempty"` // "" if it is in several files, or not known in advance
-	Rule       string   `json:"rule"`
-	From       []string `json:"from"`
-	SHA256     string   `json:"sha256,omitempty"`
-	Overflowed int64    `json:"overflowed,omitempty"`
-	Inexact    int64    `json:"inexact,omitempty"`
+	Name  string   `json:"name"`
+	DType string   `json:"dtype"`
+	Shape []int64  `json:"shape"`
+	Bytes int64    `json:"bytes"`
+	File  string   `json:"file,omitempty"` // "" if it is in several files, or not known in advance
+	Rule  string   `json:"rule"`
+	From  []string `json:"from"`
+	digest.Sum
+	Overflowed int64 `json:"overflowed,omitempty"`
+	Inexact    int64 `json:"inexact,omitempty"`
 }
 
 // describe returns the result as far as it is known before anything is written.
@@ -83,11 +83,11 @@ func (c *conversion) describe(dst string) *Result {
 	return r
 }
 
-// add adds what was written.
-func (r *Result) add(written []tensor.Written) {
+// add adds what was written, with digests by a.
+func (r *Result) add(written []tensor.Written, a digest.Algorithms) {
 	for i, w := range written {
 		t := &r.Tensors[i]
-		t.SHA256, t.Overflowed, t.Inexact = hex.EncodeToString(w.Digest[:]), w.Overflowed, w.Inexact
+		t.Sum, t.Overflowed, t.Inexact = w.Digest.Only(a), w.Overflowed, w.Inexact
 		r.Overflowed += w.Overflowed
 		r.Inexact += w.Inexact
 	}

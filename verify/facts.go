@@ -2,8 +2,6 @@ package verify
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"io/fs"
 	"path"
@@ -12,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -32,7 +31,8 @@ type CheckpointFacts struct {
 	Parameters int64   `json:"parameters,omitempty"`
 	Config     *Shapes `json:"model,omitempty"` // nil if the model is not complete
 
-	ConfigSHA256 string `json:"config_json_sha256,omitempty"` // of the file config.json
+	ConfigBLAKE3 string `json:"config_json_blake3,omitempty"` // of the file config.json
+	ConfigSHA256 string `json:"config_json_sha256,omitempty"`
 }
 
 // Shapes are the sizes and settings of a model.
@@ -53,8 +53,8 @@ type Shapes struct {
 
 // GoldenFacts describe a golden fixture.
 type GoldenFacts struct {
-	Path           string                `json:"path"`
-	SHA256         string                `json:"sha256"`
+	Path string `json:"path"`
+	digest.Sum
 	Bytes          int64                 `json:"bytes"`
 	Implementation golden.Implementation `json:"implementation"`
 	Versions       map[string]string     `json:"versions"`
@@ -81,12 +81,12 @@ func (r *run) facts(ctx context.Context) (*Facts, error) {
 		if r.plan.SettingsKnown && r.plan.Layout != model.HuggingFace {
 			settings = model.SettingsOf(&r.plan.Config)
 		}
-		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", settings, v.Window, digestsOf(v.Weights.Converted)); err != nil {
+		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", settings, v.Window, digestsOf(v.Weights.Converted), r.options.Digest); err != nil {
 			return nil, err
 		}
 	}
 	if len(v.Logits) > 0 {
-		f.Golden, err = describeFixture(ctx, r.options.Golden)
+		f.Golden, err = describeFixture(ctx, r.options.Golden, r.options.Digest)
 	}
 	return f, err
 }
@@ -97,28 +97,28 @@ func (r *run) sourceFacts(ctx context.Context) (*CheckpointFacts, error) {
 	if r.plan != nil && r.plan.Layout == model.HuggingFace {
 		window = nil // it is that of the converted checkpoint
 	}
-	var known map[string]string
+	var known map[string]digest.Sum
 	if r.verdict.Weights != nil && r.options.Adapter == nil { // with an adapter they are those of the merged tensors
 		known = digestsOf(r.verdict.Weights.Source)
 	}
-	return describe(ctx, r.verdict.Source, r.source, r.options.Model, r.options.Settings, window, known)
+	return describe(ctx, r.verdict.Source, r.source, r.options.Model, r.options.Settings, window, known, r.options.Digest)
 }
 
-// digestsOf returns the SHA-256 of tensors by name.
-func digestsOf(tensors []TensorDigest) map[string]string {
-	known := map[string]string{}
+// digestsOf returns the digests of tensors by name.
+func digestsOf(tensors []TensorDigest) map[string]digest.Sum {
+	known := map[string]digest.Sum{}
 	for _, t := range tensors {
-		known[t.Name] = t.SHA256
+		known[t.Name] = t.Sum
 	}
 	return known
 }
 
 // describe describes a checkpoint. window is its attention window if the verdict has it, or nil; known has digests of its
 // tensors.
-func describe(ctx context.Context, s *Subject, c *tensor.Checkpoint, name string, settings model.Settings, window *runtime.Window, known map[string]string) (*CheckpointFacts, error) {
+func describe(ctx context.Context, s *Subject, c *tensor.Checkpoint, name string, settings model.Settings, window *runtime.Window, known map[string]digest.Sum, a digest.Algorithms) (*CheckpointFacts, error) {
 	f := &CheckpointFacts{Subject: *s}
-	if sum, _, err := fileDigest(ctx, c.Source, path.Join(c.Root, hfconfig.Name)); err == nil {
-		f.ConfigSHA256 = sum
+	if sum, _, err := fileDigest(ctx, c.Source, path.Join(c.Root, hfconfig.Name), a); err == nil {
+		f.ConfigBLAKE3, f.ConfigSHA256 = sum.BLAKE3, sum.SHA256
 	}
 	m, err := runtime.Open(ctx, c, runtime.Options{Name: name, Settings: settings})
 	if err != nil {
@@ -141,11 +141,11 @@ func describe(ctx context.Context, s *Subject, c *tensor.Checkpoint, name string
 	for _, b := range original.BlockTypes {
 		f.Config.BlockTypes = append(f.Config.BlockTypes, string(b))
 	}
-	f.Digest, err = m.Digest(ctx, known, nil)
+	f.Digest, err = m.Digest(ctx, a, known, nil)
 	return f, err
 }
 
-func describeFixture(ctx context.Context, path string) (*GoldenFacts, error) {
+func describeFixture(ctx context.Context, path string, a digest.Algorithms) (*GoldenFacts, error) {
 	g, err := golden.Open(path)
 	if err != nil {
 		return nil, err
@@ -155,26 +155,26 @@ func describeFixture(ctx context.Context, path string) (*GoldenFacts, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum, size, err := fileDigest(ctx, source, name)
+	sum, size, err := fileDigest(ctx, source, name, a)
 	if err != nil {
 		return nil, err
 	}
 	m := g.Meta
-	return &GoldenFacts{Path: path, SHA256: sum, Bytes: size, Implementation: m.Implementation, Versions: m.Versions, DType: m.DType,
+	return &GoldenFacts{Path: path, Sum: sum, Bytes: size, Implementation: m.Implementation, Versions: m.Versions, DType: m.DType,
 		Backend: m.Backend, Flags: m.Flags, Semantics: m.Semantics.String(), ModelDigest: m.ModelDigest,
 		Batch: g.Passes[0].Batch, Length: g.Passes[0].Length, Packed: g.Pass("packed") != nil, DecodeStart: m.DecodeStart}, nil
 }
 
-// fileDigest returns the SHA-256 of a file in hexadecimal, and its size.
-func fileDigest(ctx context.Context, source fs.FS, name string) (string, int64, error) {
+// fileDigest returns the digest of a file, and its size.
+func fileDigest(ctx context.Context, source fs.FS, name string, a digest.Algorithms) (digest.Sum, int64, error) {
 	f, size, err := storage.Open(source, name)
 	if err != nil {
-		return "", 0, err
+		return digest.Sum{}, 0, err
 	}
 	defer f.Close()
-	h := sha256.New()
-	_, err = io.Copy(h, &cancellable{ctx, io.NewSectionReader(f, 0, size)})
-	return hex.EncodeToString(h.Sum(nil)), size, err
+	h := digest.New(a)
+	size, err = io.Copy(h, &cancellable{ctx, io.NewSectionReader(f, 0, size)})
+	return h.Sum(size), size, err
 }
 
 // cancellable is a reader that stops when its context ends.

@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
@@ -197,7 +198,7 @@ func orNone(s string) string {
 func (c *manifestCheck) checkComplete(p *convert.Plan) {
 	recorded := map[string]bool{}
 	for _, t := range c.Tensors {
-		recorded[t.Name] = t.SHA256 != ""
+		recorded[t.Name] = t.Algorithms() != 0
 	}
 	missing, first := 0, ""
 	for _, d := range p.Dests {
@@ -218,21 +219,21 @@ func (c *manifestCheck) checkComplete(p *convert.Plan) {
 	}
 }
 
-// checkDigests compares the SHA-256 of each tensor.
+// checkDigests compares the digests of each tensor.
 func (c *manifestCheck) checkDigests(found []TensorDigest) {
-	recorded := map[string]string{}
+	recorded := map[string]digest.Sum{}
 	for _, t := range c.Tensors {
-		recorded[t.Name] = t.SHA256
+		recorded[t.Name] = t.Sum
 	}
 	var other []string
 	var first TensorDigest
 	for _, t := range found {
-		sum, ok := recorded[t.Name]
-		if !ok || sum == "" {
+		equal, comparable := t.Compare(recorded[t.Name])
+		if !comparable {
 			continue // a tensor more or less is for the structure to say
 		}
 		c.digests++
-		if sum != t.SHA256 {
+		if !equal {
 			if other == nil {
 				first = t
 			}
@@ -241,7 +242,8 @@ func (c *manifestCheck) checkDigests(found []TensorDigest) {
 	}
 	if len(other) > 0 {
 		slices.Sort(other)
-		c.add("tensors", "sha256 "+first.SHA256+" of "+first.Name, recorded[first.Name],
+		both := first.Algorithms() & recorded[first.Name].Algorithms()
+		c.add("tensors", first.Only(both).Named()+" of "+first.Name, recorded[first.Name].Only(both).Hex(),
 			fmt.Sprintf("%s not as conversion.json records; the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion", text.CountAre(len(other), "tensor")))
 	}
 }

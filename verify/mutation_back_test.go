@@ -170,7 +170,7 @@ var backFaults = []fault{
 	}, "1 of ", false},
 	{recordClass, "that of other weights", misrecorded("tensors", func(m *made, r map[string]any) {
 		for _, t := range r["tensors"].([]any) {
-			t.(map[string]any)["sha256"] = strings.Repeat("0", 64)
+			setDigest(t, strings.Repeat("0", 64))
 		}
 	}), "changed or damaged", false},
 	{recordClass, "window of another model", func(m *made) []string {

@@ -3,7 +3,6 @@ package verify
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -21,6 +20,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // base is a faithful conversion that faults are injected into.
@@ -164,7 +164,7 @@ func (b *base) convert(t testing.TB, wrong func(*convert.Plan)) *made {
 	m.execute(t, plan)
 	record.Tensors = nil
 	for i, e := range m.tensors {
-		record.Tensors = append(record.Tensors, manifest.Tensor{Name: e.name, DType: e.dtype.String(), Shape: e.shape, SHA256: fmt.Sprintf("%x", sha256.Sum256(e.data)), Rule: plan.Dests[i].Rule})
+		record.Tensors = append(record.Tensors, manifest.Tensor{Name: e.name, DType: e.dtype.String(), Shape: e.shape, Sum: digest.Of([]digest.Algorithms{digest.BLAKE3, digest.SHA256}[i%2], e.data), Rule: plan.Dests[i].Rule})
 	}
 	text, err := record.JSON()
 	if err != nil {
@@ -304,3 +304,12 @@ func (m *made) write(t testing.TB) string {
 
 // headName is the name of the output head in the Hugging Face layout.
 const headName = "lm_head.weight"
+
+// setDigest changes the digest of a tensor in a conversion.json.
+func setDigest(entry, to any) {
+	for _, name := range digest.Names() {
+		if e := entry.(map[string]any); e[name] != nil {
+			e[name] = to
+		}
+	}
+}

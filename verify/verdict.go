@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -141,16 +142,16 @@ type WeightsSection struct {
 	Inexact int64 `json:"inexact,omitempty"` // those of them that multiplying and rounding again does not restore
 }
 
-// TensorDigest has the SHA-256 of a tensor's elements, row-major and little-endian: the same whatever format they are read
-// from.
+// TensorDigest has digests of a tensor's elements, row-major and little-endian: the same whatever format they are read
+// from. It has those that Options.Digest chooses, and those that conversion.json has of the tensor.
 type TensorDigest struct {
-	Name   string   `json:"name"`
-	DType  string   `json:"dtype"`
-	Shape  []int64  `json:"shape"`
-	SHA256 string   `json:"sha256"`
-	Rule   string   `json:"rule,omitempty"` // how a converted tensor is made: "copy", "part 0, transpose", …
-	From   []string `json:"from,omitempty"` // tensors of the source that it is made of
-	OK     bool     `json:"ok"`             // all elements are right; for a source tensor: in the converted tensors
+	Name  string  `json:"name"`
+	DType string  `json:"dtype"`
+	Shape []int64 `json:"shape"`
+	digest.Sum
+	Rule string   `json:"rule,omitempty"` // how a converted tensor is made: "copy", "part 0, transpose", …
+	From []string `json:"from,omitempty"` // tensors of the source that it is made of
+	OK   bool     `json:"ok"`             // all elements are right; for a source tensor: in the converted tensors
 }
 
 // Number is a float64 whose JSON is a string if it is not finite: NaN, Infinity, -Infinity.

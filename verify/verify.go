@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -29,6 +30,8 @@ type Options struct {
 	Semantics *reference.Semantics // with which models are compared with Golden; nil for those of its implementation
 	Runtime   *runtime.Runtime     // that runs Hugging Face directories; nil for runtime.Transformers5
 
+	Digest digest.Algorithms // of the digests in the verdict; 0 for digest.Default
+
 	WeightsOnly bool // do not compare with Golden
 	Facts       bool // set Verdict.Facts; this reads weights and files that were not read otherwise
 
@@ -42,6 +45,7 @@ type Options struct {
 // That models differ is not an error but the verdict. A checkpoint that is corrupt, not a model of the family, or changed
 // while it is read is a *tensor.FormatError, options that are missing or wrong a *model.OptionError.
 func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options) (*Verdict, error) {
+	o.Digest = cmp.Or(o.Digest, digest.Default)
 	r := &run{options: o, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
 	if err := r.openModels(ctx); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package verify
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"math"
@@ -14,10 +13,12 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
@@ -35,7 +36,8 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	for _, d := range l.Dests {
 		total += (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes()
 	}
-	proved, err := proof.Prove(ctx, l, r.converted, proof.Options{Digests: true, Progress: func(done int64) { r.progress("comparing weights", done, total) }})
+	digests := r.digests()
+	proved, err := proof.Prove(ctx, l, r.converted, proof.Options{Sources: digests, Dests: digests, Progress: func(done int64) { r.progress("comparing weights", done, total) }})
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +53,20 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	w.addDigests()
 	w.summarise(r.plan.DType)
 	return w.section, nil
+}
+
+// digests returns the hash functions of the digests that the proof computes: that of the options, and those of the
+// conversion.json of either checkpoint.
+func (r *run) digests() digest.Algorithms {
+	a := r.options.Digest
+	for _, m := range []*manifest.Manifest{recordOf(r.sourceModel).Manifest, r.record.Manifest} {
+		if m != nil {
+			for i := range m.Tensors {
+				a |= m.Tensors[i].Algorithms()
+			}
+		}
+	}
+	return a
 }
 
 // withHead returns a list that also makes a second copy of the embedding.
@@ -216,14 +232,12 @@ func (w *weightsCheck) addDigests() {
 		if w.skipped[i] {
 			continue
 		}
-		sum := w.digests.Dests[i]
 		w.section.Tensors++
-		w.section.Converted = append(w.section.Converted, TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), SHA256: hex.EncodeToString(sum[:]),
+		w.section.Converted = append(w.section.Converted, TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), Sum: w.digests.Dests[i],
 			Rule: d.Rule, From: w.sources[i], OK: w.wrong[i] == nil})
 	}
 	for _, t := range w.list.Sources() {
-		sum := w.digests.Sources[t]
-		w.section.Source = append(w.section.Source, TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), SHA256: hex.EncodeToString(sum[:]), OK: !wrongSource[t]})
+		w.section.Source = append(w.section.Source, TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), Sum: w.digests.Sources[t], OK: !wrongSource[t]})
 	}
 }
 

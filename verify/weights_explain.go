@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
@@ -248,10 +249,10 @@ func (x *explanations) describeParts(ctx context.Context, dest int) (string, err
 
 // equalTensors reports whether both sides of a pair have the same elements.
 func equalTensors(ctx context.Context, p *explain.Pair) (bool, error) {
-	a, err := tensor.Digest(ctx, p.A)
+	a, err := tensor.Digest(ctx, p.A, digest.Default)
 	if err != nil {
 		return false, err
 	}
-	b, err := tensor.Digest(ctx, p.B)
+	b, err := tensor.Digest(ctx, p.B, digest.Default)
 	return a == b, err
 }

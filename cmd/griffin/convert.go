@@ -62,6 +62,7 @@ func convertCommand() *cli.Command {
 				taskFlag(),
 				weightsFlag(),
 				skipFlag(),
+				digestFlag("write the digests in conversion.json"),
 				&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes, write nothing"},
 				&cli.BoolFlag{Name: "verify", Usage: "compare every written element with SRC before DST appears"},
 				&cli.BoolFlag{Name: "overwrite", Usage: "replace DST if it is a file, or a checkpoint and nothing else (only on success)"},
@@ -141,6 +142,9 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 		return o, usagef("--extra %q is neither keep nor refuse", c.String("extra"))
 	}
 	var err error
+	if o.Digest, err = digestOption(c); err != nil {
+		return o, err
+	}
 	if o.To, err = convert.ParseTarget(c.String("to")); err != nil {
 		return o, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/generate"
 	"github.com/griffin-ckpt/griffin/reference/tokenizer"
@@ -61,24 +63,33 @@ func (g *generator) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if g.c.IsSet("state-in") || g.c.IsSet("state-out") {
-		if g.digest, err = digestWeights(ctx, g.model, g.c.App.ErrWriter); err != nil {
+	if path := g.c.String("state-in"); path != "" {
+		g.session, err = generate.Load(g.reference, path, func(recorded string) (string, error) {
+			err := g.digestWeights(ctx, runtime.DigestAlgorithm(recorded))
+			return g.digest, err
+		})
+		return err
+	}
+	if g.c.IsSet("state-out") {
+		if err := g.digestWeights(ctx, 0); err != nil {
 			return err
 		}
-	}
-	if path := g.c.String("state-in"); path != "" {
-		g.session, err = generate.Load(g.reference, path, g.digest)
-		return err
 	}
 	g.session = generate.New(g.reference)
 	return nil
 }
 
+// digestWeights sets the digest of the weights, by digest.Default if a is 0.
+func (g *generator) digestWeights(ctx context.Context, a digest.Algorithms) (err error) {
+	g.digest, err = digestWeights(ctx, g.model, cmp.Or(a, digest.Default), g.c.App.ErrWriter)
+	return err
+}
+
 // digestWeights returns the digest of the weights, with progress counted in bytes.
-func digestWeights(ctx context.Context, m *runtime.Model, stderr io.Writer) (string, error) {
+func digestWeights(ctx context.Context, m *runtime.Model, a digest.Algorithms, stderr io.Writer) (string, error) {
 	bar := newProgress(stderr, "checking", weightBytes(m))
 	defer bar.done()
-	return m.Digest(ctx, nil, bar.add)
+	return m.Digest(ctx, a, nil, bar.add)
 }
 
 func weightBytes(m *runtime.Model) int64 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -38,6 +39,7 @@ func goldenCommand() *cli.Command {
 			&cli.IntFlag{Name: "decode-from", Usage: "also record the logits of decoding token by token, from token `N` of each row on"},
 			arithmeticFlag(),
 			semanticsFlag(),
+			digestFlag("record the digest of the weights"),
 			stepFlag(),
 			weightsFlag(),
 			skipFlag(),
@@ -82,6 +84,10 @@ func runGolden(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	algorithm, err := digestOption(c)
+	if err != nil {
+		return err
+	}
 	if err := checkOutputFile(c.String("out"), c.Args().First(), c.String("tokens")); err != nil {
 		return err
 	}
@@ -103,7 +109,7 @@ func runGolden(c *cli.Context) error {
 	}
 	// Activations and logits of many tokens are in memory at once.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
-	run := runOptions{*semantics, reference.Arithmetic{Precision: arithmetic}, c.String("out")}
+	run := runOptions{*semantics, reference.Arithmetic{Precision: arithmetic}, c.String("out"), algorithm}
 	recording, err := record(c.Context, m, tokens, run, options, c.App.ErrWriter)
 	if err != nil {
 		return err
@@ -162,12 +168,13 @@ type runOptions struct {
 	semantics  reference.Semantics
 	arithmetic reference.Arithmetic
 	out        string
+	digest     digest.Algorithms
 }
 
 // record checks and digests the weights and runs the model, with progress counted in bytes of weights.
 func record(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOptions, o golden.RecordOptions, stderr io.Writer) (*golden.Recording, error) {
 	total := weightBytes(m)
-	digest, err := digestWeights(ctx, m, stderr)
+	digest, err := digestWeights(ctx, m, run.digest, stderr)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"runtime"
@@ -15,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
@@ -42,7 +42,7 @@ func inspectCommand() *cli.Command {
 			skipFlag(),
 			modelFlag(),
 			&cli.BoolFlag{Name: "tree", Usage: "show the names of the tensors as a tree"},
-			&cli.BoolFlag{Name: "digest", Usage: "read everything and print the SHA-256 of each tensor's row-major little-endian elements"},
+			inspectDigestFlag(),
 			&cli.BoolFlag{Name: "stats", Usage: "read everything and print each tensor's range, mean, standard deviation, zeros, NaN, Inf and a histogram"},
 			&cli.StringFlag{Name: "report", Usage: "with --stats: write the statistics as an HTML page to `FILE`"},
 			&cli.StringFlag{Name: "dump", Usage: "write tensor `NAME`, or a slice of it such as 'NAME[0:4, :, 2]', as .npy (bfloat16 as float32)"},
@@ -100,8 +100,8 @@ func inspect(c *cli.Context, ckpt *tensor.Checkpoint) (*inspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Bool("digest") {
-		if err := r.digest(c.Context, ckpt, c.App.ErrWriter); err != nil {
+	if c.IsSet("digest") {
+		if err := r.digest(c.Context, ckpt, c.Generic("digest").(*inspectDigest).algorithms, c.App.ErrWriter); err != nil {
 			return nil, err
 		}
 	}
@@ -145,11 +145,11 @@ type dtypeTotal struct {
 }
 
 type tensorEntry struct {
-	Name   string  `json:"name"`
-	DType  string  `json:"dtype"`
-	Shape  []int64 `json:"shape"`
-	Bytes  int64   `json:"bytes"`
-	SHA256 string  `json:"sha256,omitempty"`
+	Name  string  `json:"name"`
+	DType string  `json:"dtype"`
+	Shape []int64 `json:"shape"`
+	Bytes int64   `json:"bytes"`
+	digest.Sum
 
 	Stats *stats.Stats `json:"stats,omitempty"`
 }
@@ -205,11 +205,45 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 	return r, nil
 }
 
-// digest reads every tensor and fills in its SHA-256.
-func (r *inspection) digest(ctx context.Context, ckpt *tensor.Checkpoint, stderr io.Writer) error {
+// inspectDigestFlag asks for digests. Without a value they are SHA-256, which people compare with what other programs
+// compute.
+func inspectDigestFlag() cli.Flag {
+	return optionalValue{&cli.GenericFlag{Name: "digest", Value: &inspectDigest{}, DefaultText: "none",
+		Usage: "read everything and print the SHA-256 of each tensor's row-major little-endian elements; =blake3: their BLAKE3"}}
+}
+
+// optionalValue is a flag whose value, if any, follows "=".
+type optionalValue struct{ *cli.GenericFlag }
+
+// TakesValue implements cli.DocGenerationFlag.
+func (optionalValue) TakesValue() bool { return false }
+
+// String implements cli.Flag.
+func (f optionalValue) String() string { return cli.FlagStringer(f) }
+
+// inspectDigest is the value of inspectDigestFlag. It implements cli.Generic.
+type inspectDigest struct{ algorithms digest.Algorithms }
+
+// Set implements flag.Value.
+func (d *inspectDigest) Set(value string) (err error) {
+	if value == "true" { // the flag stands alone
+		value = digest.SHA256.String()
+	}
+	d.algorithms, err = digest.Parse(value)
+	return err
+}
+
+// String implements flag.Value.
+func (d *inspectDigest) String() string { return d.algorithms.String() }
+
+// IsBoolFlag tells package flag that a value is optional.
+func (d *inspectDigest) IsBoolFlag() bool { return true }
+
+// digest reads every tensor and fills in its digest.
+func (r *inspection) digest(ctx context.Context, ckpt *tensor.Checkpoint, a digest.Algorithms, stderr io.Writer) error {
 	return r.readAll(ctx, ckpt, stderr, func(ctx context.Context, t *tensor.Tensor, entry *tensorEntry) error {
-		sum, err := tensor.Digest(ctx, t)
-		entry.SHA256 = hex.EncodeToString(sum[:])
+		sum, err := tensor.Digest(ctx, t, a)
+		entry.Sum = sum
 		return err
 	})
 }

@@ -70,8 +70,8 @@ func printTable(w io.Writer, tensors []tensorEntry) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, t := range tensors {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s", printable(t.Name), t.DType, tensor.ShapeString(t.Shape), size(t.Bytes))
-		if t.SHA256 != "" {
-			fmt.Fprintf(table, "\t%s", t.SHA256)
+		if sum := t.Hex(); sum != "" {
+			fmt.Fprintf(table, "\t%s", sum)
 		}
 		fmt.Fprintln(table)
 	}
@@ -95,8 +95,8 @@ func printTree(w io.Writer, tensors []tensorEntry) {
 		open = path[:len(path)-1]
 		fmt.Fprintf(table, "%s%s\t%s\t%s\t%s", strings.Repeat("  ", len(open)), printable(path[len(open)]),
 			t.DType, tensor.ShapeString(t.Shape), size(t.Bytes))
-		if t.SHA256 != "" {
-			fmt.Fprintf(table, "\t%s", t.SHA256)
+		if sum := t.Hex(); sum != "" {
+			fmt.Fprintf(table, "\t%s", sum)
 		}
 		fmt.Fprintln(table)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -60,6 +61,20 @@ func modelFlag() cli.Flag {
 
 func jsonFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "json", Usage: "print the result as JSON"}
+}
+
+// digestFlag chooses the hash function of the digests that a command records.
+func digestFlag(where string) cli.Flag {
+	return &cli.StringFlag{Name: "digest", Value: digest.Default.String(), Usage: where + " with `ALGORITHM`: " + strings.Join(digest.Names(), ", ")}
+}
+
+// digestOption returns the hash function that digestFlag names.
+func digestOption(c *cli.Context) (digest.Algorithms, error) {
+	a, err := digest.Parse(c.String("digest"))
+	if err != nil {
+		return 0, usagef("--digest: %v", err)
+	}
+	return a, nil
 }
 
 // stepOption returns the step that a flag selects, nil if it is not set.

@@ -46,6 +46,7 @@ func verifyCommand() *cli.Command {
 			&cli.StringFlag{Name: "runtime", Value: runtime.Transformers5.Name, Usage: "report where a Hugging Face directory that `RUNTIME` runs diverges from the original: " + strings.Join(runtime.Names(), ", ")},
 			&cli.BoolFlag{Name: "explain-runtime", Usage: "only print what each runtime computes with one checkpoint, by length of the prompt, cache and packed rows"},
 			&cli.StringFlag{Name: "semantics", DefaultText: "the implementation that recorded the fixture", Usage: "with --golden: compute what `IMPLEMENTATION` computes, where implementations differ: " + strings.Join(reference.SemanticsNames[:], ", ")},
+			digestFlag("write the digests of --card, --report and --json"),
 			stepFlag(),
 			allStepsFlag("verify every step of the training run SRC against the result of that step in CONVERTED"),
 			taskFlag(),
@@ -150,6 +151,9 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 		}
 	}
 	if o.Semantics, err = semanticsOption(c); err != nil {
+		return o, err
+	}
+	if o.Digest, err = digestOption(c); err != nil {
 		return o, err
 	}
 	if o.Semantics != nil && o.Golden == "" {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // Name is the name of the file in a directory. Beside a file of weights it is the file's name, a
@@ -100,29 +101,29 @@ type Adapter struct {
 
 // File is a file that was read.
 type File struct {
-	Name   string `json:"name"`
-	SHA256 string `json:"sha256"`
+	Name string `json:"name"`
+	digest.Sum
 }
 
 // Tensor is one tensor of the destination.
 type Tensor struct {
-	Name      string  `json:"name"`
-	DType     string  `json:"dtype"`
-	Shape     []int64 `json:"shape"`
-	SHA256    string  `json:"sha256"`               // of its elements, row-major and little-endian
-	Rule      string  `json:"rule"`                 // what was done to the source: "copy", "transpose", ...
-	DividedBy Float   `json:"divided_by,omitempty"` // the divisor of every element, applied before rounding; 0 for none
-	From      []Part  `json:"from"`
-	Origin    []Part  `json:"origin,omitempty"` // the tensors of Manifest.Origin that From was made from
+	Name       string  `json:"name"`
+	DType      string  `json:"dtype"`
+	Shape      []int64 `json:"shape"`
+	digest.Sum         // of its elements, row-major and little-endian
+	Rule       string  `json:"rule"`                 // what was done to the source: "copy", "transpose", ...
+	DividedBy  Float   `json:"divided_by,omitempty"` // the divisor of every element, applied before rounding; 0 for none
+	From       []Part  `json:"from"`
+	Origin     []Part  `json:"origin,omitempty"` // the tensors of Manifest.Origin that From was made from
 }
 
 // Part is a tensor from which another one was made.
 type Part struct {
-	Name    string  `json:"name"`
-	DType   string  `json:"dtype"`
-	Shape   []int64 `json:"shape"`
-	SHA256  string  `json:"sha256,omitempty"`  // "" if it was not computed
-	Rounded bool    `json:"rounded,omitempty"` // in Tensor.Origin: elements may have been rounded since
+	Name       string  `json:"name"`
+	DType      string  `json:"dtype"`
+	Shape      []int64 `json:"shape"`
+	digest.Sum         // empty if it was not computed
+	Rounded    bool    `json:"rounded,omitempty"` // in Tensor.Origin: elements may have been rounded since
 }
 
 // PartOf describes a tensor, without its digest.
@@ -138,6 +139,25 @@ func PartOf(t *tensor.Tensor) Part {
 type Copy struct {
 	Name string `json:"name"`
 	Of   string `json:"of"`
+}
+
+// Algorithms returns the hash functions of all digests in m.
+func (m *Manifest) Algorithms() (a digest.Algorithms) {
+	if m.Adapter != nil {
+		for _, f := range m.Adapter.Files {
+			a |= f.Algorithms()
+		}
+	}
+	for i := range m.Tensors {
+		a |= m.Tensors[i].Algorithms()
+		for _, o := range m.Tensors[i].Origin {
+			a |= o.Algorithms()
+		}
+		for _, from := range m.Tensors[i].From {
+			a |= from.Algorithms()
+		}
+	}
+	return a
 }
 
 // Root returns the checkpoint at which the record begins: m.Origin, or m.Source if the source had no

@@ -72,7 +72,10 @@ func (a *Adapter) same(other *Adapter) bool {
 	if a == nil || other == nil {
 		return a == other
 	}
-	return slices.Equal(a.Files, other.Files)
+	return slices.EqualFunc(a.Files, other.Files, func(f, g File) bool {
+		equal, comparable := f.Compare(g.Sum)
+		return f.Name == g.Name && equal && comparable
+	})
 }
 
 // differentTensor returns the name of the first tensor in which two lists differ, "" for none.

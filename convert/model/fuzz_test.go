@@ -6,6 +6,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // FuzzOpenWithAdapter applies random changes to a model. A merged tensor can be read to its end.
@@ -57,7 +58,7 @@ func FuzzOpenWithAdapter(f *testing.F) {
 			return
 		}
 		for _, x := range merged.Tensors {
-			if _, err := tensor.Digest(t.Context(), x); err != nil && !errors.As(err, &bad) {
+			if _, err := tensor.Digest(t.Context(), x, digest.Default); err != nil && !errors.As(err, &bad) {
 				t.Fatalf("%v", err)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // List is the tensors of a destination and the moves that fill them, each element exactly once. It
@@ -100,8 +101,8 @@ func (d *Dest) Elements() int64 { return (&tensor.Tensor{Shape: d.Shape}).Elemen
 
 // Digests are digests of the tensors of a List.
 type Digests struct {
-	Dests   []tensor.Sum                  // by index into List.Dests
-	Sources map[*tensor.Tensor]tensor.Sum // of those sources whose digests are known
+	Dests   []digest.Sum                  // by index into List.Dests
+	Sources map[*tensor.Tensor]digest.Sum // of those sources whose digests are known
 }
 
 // Move fills consecutive elements of one Dest from one source tensor.

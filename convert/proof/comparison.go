@@ -123,7 +123,7 @@ func (c *comparison) done() bool { return c.stopEarly && c.differs }
 // source too.
 func (c *comparison) compareStraight() error {
 	elements, from, to := c.move.View.Elements(), c.move.View.Offset, c.move.Offset
-	sameBytes := c.rounding == nil && elements == c.move.Source.Elements() && elements == c.dest.Elements()
+	sameBytes := c.rounding == nil && elements == c.move.Source.Elements() && elements == c.dest.Elements() && c.destDigest.Covers(c.sourceDigest)
 	if c.bytewise {
 		elements = c.move.Source.Bytes()
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // Options are what a caller may want of Prove.
@@ -22,9 +23,9 @@ type Options struct {
 	// never concurrently.
 	Progress func(done int64)
 
-	// Digests asks for the digests of all tensors, on both sides. Elements that are proven to be the same
-	// are hashed once.
-	Digests bool
+	// Sources and Dests are the digests that are computed of the tensors on either side, 0 for none. Bytes
+	// that are proven to be the same on both sides are hashed once.
+	Sources, Dests digest.Algorithms
 }
 
 // Proof says that a checkpoint holds every element where the list puts it, or where it does not.
@@ -37,7 +38,7 @@ type Proof struct {
 	Rounded    int64 `json:"rounded,omitempty"`    // elements that were compared by the definition of rounding
 	Overflowed int64 `json:"overflowed,omitempty"` // of them finite ones that became infinite
 
-	Digests *moves.Digests `json:"-"` // nil unless Options.Digests
+	Digests *moves.Digests `json:"-"` // nil unless Options asks for some
 }
 
 // Failure is a tensor of the checkpoint that is not what the list gives.

@@ -2,7 +2,6 @@ package proof
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -13,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
@@ -51,6 +51,7 @@ func TestProveRandomPlans(t *testing.T) {
 		if !provable(m) {
 			continue
 		}
+		a := []digest.Algorithms{digest.BLAKE3, digest.SHA256, digest.BLAKE3 | digest.SHA256}[round%3]
 		block := []int{64, 3000, 40_000, 1 << 20}[round%4]
 		v := newProver(m.List, written(m, m.Want), Options{})
 		v.blockSize = max(block, 16)
@@ -58,11 +59,11 @@ func TestProveRandomPlans(t *testing.T) {
 		if err != nil || len(proof.Failures) > 0 {
 			t.Fatalf("round %d: %+v, %v", round, proof, err)
 		}
-		proof, err = Prove(t.Context(), m.List, written(m, m.Want), Options{Digests: true})
+		proof, err = Prove(t.Context(), m.List, written(m, m.Want), Options{Sources: a, Dests: a})
 		if err != nil || len(proof.Failures) > 0 {
 			t.Fatalf("round %d: %+v, %v", round, proof, err)
 		}
-		checkDigests(t, m, proof.Digests, m.Want)
+		checkDigests(t, m, a, proof.Digests, m.Want)
 
 		broken, dest, element := breakOne(m)
 		if broken == nil {
@@ -77,11 +78,11 @@ func TestProveRandomPlans(t *testing.T) {
 			!slices.Equal(proof.Failures[0].Index, []int64{element}) {
 			t.Fatalf("round %d: element %d of %s was changed, the proof says %+v", round, element, m.List.Dests[dest].Name, proof.Failures)
 		}
-		proof, err = Prove(t.Context(), m.List, written(m, broken), Options{Digests: true})
+		proof, err = Prove(t.Context(), m.List, written(m, broken), Options{Sources: a, Dests: a})
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkDigests(t, m, proof.Digests, broken)
+		checkDigests(t, m, a, proof.Digests, broken)
 	}
 }
 
@@ -113,15 +114,15 @@ func breakOne(m *movestest.Maker) (contents [][]byte, dest int, element int64) {
 	return nil, 0, 0
 }
 
-func checkDigests(t *testing.T, m *movestest.Maker, d *moves.Digests, written [][]byte) {
+func checkDigests(t *testing.T, m *movestest.Maker, a digest.Algorithms, d *moves.Digests, written [][]byte) {
 	t.Helper()
 	for i, content := range written {
-		if d.Dests[i] != sha256.Sum256(content) {
+		if want := digest.Of(a, content); d.Dests[i] != want {
 			t.Errorf("%s: wrong digest", m.List.Dests[i].Name)
 		}
 	}
 	for _, move := range m.List.Moves {
-		if want, err := tensor.Digest(t.Context(), move.Source); err != nil || d.Sources[move.Source] != want {
+		if want, err := tensor.Digest(t.Context(), move.Source, a); err != nil || d.Sources[move.Source] != want {
 			t.Errorf("%s: wrong digest (%v)", move.Source.Name, err)
 		}
 	}
@@ -284,7 +285,7 @@ func TestProvePacked(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := Prove(t.Context(), l, c, Options{Digests: true})
+			p, err := Prove(t.Context(), l, c, Options{Sources: digest.Default, Dests: digest.Default})
 			if err != nil {
 				t.Fatal(err)
 			}

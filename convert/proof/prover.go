@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/source"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
@@ -19,7 +20,7 @@ import (
 type prover struct {
 	comparer
 	written   *tensor.Checkpoint
-	wantSums  bool
+	options   Options
 	blockSize int // bytes of source that a worker holds
 }
 
@@ -27,21 +28,19 @@ func newProver(l moves.List, written *tensor.Checkpoint, o Options) *prover {
 	return &prover{
 		comparer:  comparer{list: l, dests: make([]*tensor.Tensor, len(l.Dests)), tally: &tally{progress: o.Progress, failures: map[int]*Failure{}}},
 		written:   written,
-		wantSums:  o.Digests,
+		options:   o,
 		blockSize: blockBytes,
 	}
 }
 
 func (p *prover) run(ctx context.Context) (*Proof, error) {
-	if p.wantSums {
-		p.startDigests()
-	}
+	p.startDigests()
 	p.checkStructure()
 	if err := p.compareSources(ctx); err != nil {
 		return nil, err
 	}
 	proof := p.tally.proof(p.list)
-	if !p.wantSums {
+	if p.options.Sources|p.options.Dests == 0 {
 		return proof, nil
 	}
 	var err error
@@ -49,16 +48,20 @@ func (p *prover) run(ctx context.Context) (*Proof, error) {
 	return proof, err
 }
 
-// startDigests makes a running digest for each tensor.
+// startDigests makes a running digest for each tensor whose digests are wanted.
 func (p *prover) startDigests() {
 	p.destDigests, p.sourceDigests = map[int]*source.Digest{}, map[*tensor.Tensor]*source.Digest{}
-	for i, d := range p.list.Dests {
-		if t := p.written.Tensor(d.Name); t != nil {
-			p.destDigests[i] = source.NewDigest(t)
+	if a := p.options.Dests; a != 0 {
+		for i, d := range p.list.Dests {
+			if t := p.written.Tensor(d.Name); t != nil {
+				p.destDigests[i] = source.NewDigest(t, a)
+			}
 		}
 	}
-	for _, t := range p.list.Sources() {
-		p.sourceDigests[t] = source.NewDigest(t)
+	if a := p.options.Sources; a != 0 {
+		for _, t := range p.list.Sources() {
+			p.sourceDigests[t] = source.NewDigest(t, a)
+		}
 	}
 }
 
@@ -72,7 +75,7 @@ func (p *prover) sumDigests(ctx context.Context) (*moves.Digests, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &moves.Digests{Dests: make([]tensor.Sum, len(p.list.Dests)), Sources: sources}
+	d := &moves.Digests{Dests: make([]digest.Sum, len(p.list.Dests)), Sources: sources}
 	for i, sum := range dests {
 		d.Dests[i] = sum
 	}

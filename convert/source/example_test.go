@@ -6,13 +6,14 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/source"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
 // The digest of a tensor comes from bytes that are read for another purpose.
 func Example() {
 	w := tensortest.Stored("w", tensor.U8, []int64{6}, []byte("weight"))
-	digest := source.NewDigest(w)
+	digest := source.NewDigest(w, digest.SHA256)
 	r, err := source.Open(w, digest)
 	if err != nil {
 		panic(err)

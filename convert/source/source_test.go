@@ -2,13 +2,13 @@ package source_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/source"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
@@ -119,17 +119,19 @@ func TestBrokenStreams(t *testing.T) {
 	}
 }
 
+const algorithms = digest.BLAKE3 | digest.SHA256
+
 // A digest is fed by every way of reading; what did not come by in order is read again.
 func TestDigest(t *testing.T) {
 	ctx := t.Context()
 	for name, view := range map[string]tensor.View{"in order": tensor.RowMajor(3, 4), "transposed": tensor.RowMajor(4, 3).Permute(1, 0)} {
 		w, _ := inFile(view, false)
-		want, err := tensor.Digest(ctx, w)
+		want, err := tensor.Digest(ctx, w, algorithms)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, offsets := range [][]int64{{0}, {0, 4, 8}, {4, 0}, {8}, {}} {
-			d := source.NewDigest(w)
+			d := source.NewDigest(w, algorithms)
 			r, err := source.Open(w, d)
 			if err != nil {
 				t.Fatal(err)
@@ -149,7 +151,7 @@ func TestDigest(t *testing.T) {
 	content := []byte("elements")
 	stream := &tensortest.Stream{Content: content}
 	w := &tensor.Tensor{Name: "w", DType: tensor.U8, Shape: []int64{8}, Data: stream}
-	d := source.NewDigest(w)
+	d := source.NewDigest(w, digest.SHA256)
 	r, err := source.Open(w, d)
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +159,7 @@ func TestDigest(t *testing.T) {
 	if _, err := io.ReadFull(io.NewSectionReader(r, 0, 8), make([]byte, 8)); err != nil {
 		t.Fatal(err)
 	}
-	if sum, err := d.Sum(ctx); err != nil || sum != sha256.Sum256(content) || stream.Opened.Load() != 1 {
+	if sum, err := d.Sum(ctx); err != nil || sum != digest.Of(digest.SHA256, content) || stream.Opened.Load() != 1 {
 		t.Errorf("%x, %v, %d streams", sum, err, stream.Opened.Load())
 	}
 }
@@ -167,7 +169,7 @@ func TestDigestShares(t *testing.T) {
 	ctx := t.Context()
 	a := tensortest.Stored("a", tensor.U8, []int64{8}, []byte("abcdefgh"))
 	b := tensortest.Stored("b", tensor.U8, []int64{8}, []byte("abcdXXXX"))
-	first, second, third := source.NewDigest(a), source.NewDigest(b), source.NewDigest(a)
+	first, second, third := source.NewDigest(a, algorithms), source.NewDigest(b, algorithms), source.NewDigest(a, algorithms)
 	first.Feed(0, []byte("abcd"))
 	second.Adopt(first)
 	first.Feed(2, []byte("cdefgh")) // overlaps what is known
@@ -177,7 +179,7 @@ func TestDigestShares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sums["a"] != sha256.Sum256([]byte("abcdefgh")) || sums["b"] != sha256.Sum256([]byte("abcdXXXX")) || sums["c"] != sums["a"] {
+	if sums["a"] != digest.Of(algorithms, []byte("abcdefgh")) || sums["b"] != digest.Of(algorithms, []byte("abcdXXXX")) || sums["c"] != sums["a"] {
 		t.Errorf("%x", sums)
 	}
 	var none *source.Digest

@@ -14,20 +14,22 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/source"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // engine is one execution of a list.
 type engine struct {
-	ctx     context.Context         // done after the first failure, its cause
-	fail    context.CancelCauseFunc // ends the execution with an error
-	limits  limits
-	memory  *bufferPool
-	digests map[*tensor.Tensor]*source.Digest // of the sources that are to be hashed
-	sinks   Sinker                            // nil if the destination is none
-	targets []*target
-	outputs map[*os.File]*storage.Output
-	written []tensor.Written
+	ctx        context.Context         // done after the first failure, its cause
+	fail       context.CancelCauseFunc // ends the execution with an error
+	limits     limits
+	memory     *bufferPool
+	algorithms digest.Algorithms
+	digests    map[*tensor.Tensor]*source.Digest // of the sources that are to be hashed
+	sinks      Sinker                            // nil if the destination is none
+	targets    []*target
+	outputs    map[*os.File]*storage.Output
+	written    []tensor.Written
 
 	freePanels chan *storage.Buffer
 	fullPanels chan panel // to be written
@@ -59,7 +61,7 @@ func (e *engine) openTargets(l moves.List, dst Destination) error {
 		if err != nil {
 			return err
 		}
-		t := &target{Dest: d, index: i, bytes: size, hash: tensor.NewHash(), needsCRC: needsCRC}
+		t := &target{Dest: d, index: i, bytes: size, hash: digest.New(e.algorithms), needsCRC: needsCRC}
 		e.targets = append(e.targets, t)
 		f, offset, length := dst.At(i)
 		switch {

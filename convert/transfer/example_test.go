@@ -48,5 +48,5 @@ func Example() {
 		panic(err)
 	}
 	fmt.Printf("%s %s…\n", content, result.Written[0].Digest.Hex()[:8])
-	// Output: adbecf 3b3f3cbe…
+	// Output: adbecf 372afb75…
 }

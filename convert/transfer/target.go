@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"io"
 	"sync"
@@ -11,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // target is a Dest while it is being filled: a range of a file, or a sink.
@@ -27,11 +27,12 @@ type target struct {
 	overflowed atomic.Int64   // elements
 	inexact    atomic.Int64   // elements
 
+	hash *digest.Hash
+
 	mu       sync.Mutex
-	hash     hash.Hash
 	needsCRC bool
 	crc      uint32
-	hashed   int64 // bytes
+	inOrder  int64 // bytes from the first one on that came in order; crc is of them
 }
 
 // count adds converted elements that became infinite or inexact.
@@ -40,18 +41,27 @@ func (t *target) count(overflowed, inexact int64) {
 	t.inexact.Add(inexact)
 }
 
-// feed hashes bytes that belong at offset at of the target, if all before them are hashed. What is
-// filled out of order is read back and hashed by finish.
+// feed hashes bytes that belong at offset at of the target. BLAKE3 takes them in any order. For SHA-256
+// and CRC-32, what is filled out of order is read back by finish.
 func (t *target) feed(at int64, p []byte) {
+	t.hash.Feed(at, p)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at == t.hashed {
-		t.hash.Write(p)
+	if at == t.inOrder {
 		if t.needsCRC {
 			t.crc = crc32.Update(t.crc, crc32.IEEETable, p)
 		}
-		t.hashed += int64(len(p))
+		t.inOrder += int64(len(p))
 	}
+}
+
+// missing returns the first byte that has to be read back, or the size of the target.
+func (t *target) missing() int64 {
+	n := t.hash.Missing(t.bytes)
+	if t.needsCRC {
+		n = min(n, t.inOrder)
+	}
+	return n
 }
 
 // finish completes the hash of a target that is filled, and the sink.
@@ -60,17 +70,17 @@ func (e *engine) finish(t *target, scratch []byte) error {
 		if err := e.closeSink(t); err != nil {
 			return err
 		}
-	} else if t.hashed < t.bytes {
+	} else if t.missing() < t.bytes {
 		t.writes.Wait()
-		for t.hashed < t.bytes {
-			n := min(int64(len(scratch)), t.bytes-t.hashed)
-			if _, err := t.out.ReadAt(scratch[:n], t.offset+t.hashed); err != nil {
+		for at := t.missing(); at < t.bytes; at = t.missing() {
+			n := min(int64(len(scratch)), t.bytes-at)
+			if _, err := t.out.ReadAt(scratch[:n], t.offset+at); err != nil {
 				return err
 			}
-			t.feed(t.hashed, scratch[:n])
+			t.feed(at, scratch[:n])
 		}
 	}
-	e.written[t.index] = tensor.Written{Digest: tensor.Sum(t.hash.Sum(nil)), CRC32: t.crc, Overflowed: t.overflowed.Load(), Inexact: t.inexact.Load()}
+	e.written[t.index] = tensor.Written{Digest: t.hash.Sum(t.bytes), CRC32: t.crc, Overflowed: t.overflowed.Load(), Inexact: t.inexact.Load()}
 	return nil
 }
 
@@ -86,7 +96,7 @@ func (e *engine) closeSink(t *target) error {
 	if err := e.openSink(t); err != nil { // a tensor without elements
 		return err
 	}
-	if t.hashed != t.bytes {
+	if t.inOrder != t.bytes {
 		return fmt.Errorf("%s was not filled in order", t.Name)
 	}
 	return t.sink.Close()

@@ -4,12 +4,14 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/source"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // Options are what a caller may want of Execute beside the files.
@@ -17,8 +19,11 @@ type Options struct {
 	// Progress, if not nil, is called with the number of bytes written so far, never concurrently.
 	Progress func(done int64)
 
-	// DigestSources asks for the digests of all sources. They are computed from what is read anyway; a
-	// source that is not read in order is read again.
+	// Digests are the digests that are computed of what is written; 0 for digest.Default.
+	Digests digest.Algorithms
+
+	// DigestSources asks for the digests of all sources. They are computed from what is read anyway; for
+	// SHA-256 a source that is not read in order is read again.
 	DigestSources bool
 
 	// SourceMemory is how many bytes reading the files of the sources holds at most beside what Execute
@@ -32,7 +37,7 @@ type Result struct {
 
 	// Sources has the digests of sources: of all if Options.DigestSources is set, otherwise of those that
 	// are copied whole and unchanged.
-	Sources map[*tensor.Tensor]tensor.Sum
+	Sources map[*tensor.Tensor]digest.Sum
 }
 
 // Execute fills a destination with what the moves of a list give, makes the files durable and
@@ -46,16 +51,17 @@ func Execute(ctx context.Context, l moves.List, dst Destination, o Options) (*Re
 }
 
 func execute(ctx context.Context, l moves.List, dst Destination, o Options, limits limits) (*Result, error) {
+	o.Digests = cmp.Or(o.Digests, digest.Default)
 	copied := l.Copied() // their digests are those of the copies
 	digests := map[*tensor.Tensor]*source.Digest{}
 	if o.DigestSources {
 		for _, t := range l.Sources() {
 			if _, ok := copied[t]; !ok {
-				digests[t] = source.NewDigest(t)
+				digests[t] = source.NewDigest(t, o.Digests)
 			}
 		}
 	}
-	written, err := move(ctx, l, dst, o.Progress, limits, digests)
+	written, err := move(ctx, l, dst, o, limits, digests)
 	if err != nil {
 		return nil, err
 	}
@@ -70,14 +76,14 @@ func execute(ctx context.Context, l moves.List, dst Destination, o Options, limi
 }
 
 // move moves all elements and finishes the destination. It feeds the digests of sources.
-func move(ctx context.Context, l moves.List, dst Destination, progress func(done int64), limits limits, digests map[*tensor.Tensor]*source.Digest) ([]tensor.Written, error) {
+func move(ctx context.Context, l moves.List, dst Destination, o Options, limits limits, digests map[*tensor.Tensor]*source.Digest) ([]tensor.Written, error) {
 	if err := l.Check(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	e := &engine{ctx: ctx, fail: cancel, limits: limits, memory: newBufferPool(limits.buffers), digests: digests,
-		written: make([]tensor.Written, len(l.Dests)), progress: progress}
+	e := &engine{ctx: ctx, fail: cancel, limits: limits, memory: newBufferPool(limits.buffers), algorithms: o.Digests, digests: digests,
+		written: make([]tensor.Written, len(l.Dests)), progress: o.Progress}
 	err := e.openTargets(l, dst)
 	if err == nil {
 		err = e.run(l)

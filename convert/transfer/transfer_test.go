@@ -2,8 +2,8 @@ package transfer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"hash/crc32"
 	"math/rand/v2"
@@ -14,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
@@ -34,14 +35,15 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 		}
 		files := newMixedFiles(t, rng, m.List, int(round%4))
 		var last int64
-		o := Options{Progress: func(done int64) { last = done }, DigestSources: round%8 < 6}
+		o := Options{Progress: func(done int64) { last = done }, DigestSources: round%8 < 6, Digests: []digest.Algorithms{0, digest.BLAKE3, digest.SHA256, digest.BLAKE3 | digest.SHA256}[round/4%4]}
+		algorithms := cmp.Or(o.Digests, digest.BLAKE3)
 		r, err := execute(t.Context(), m.List, files, o, testLimits[round%uint64(len(testLimits))])
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
 		written, copied := r.Written, m.List.Copied()
 		for _, s := range m.List.Sources() {
-			want, err := tensor.Digest(t.Context(), s)
+			want, err := tensor.Digest(t.Context(), s, algorithms)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +58,7 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 				t.Fatalf("round %d: %s from %+v: wrong bytes", round, m.List.Dests[i].Name, m.List.Moves)
 			}
 			told := m.Lost[i]
-			told.Digest, told.CRC32 = sha256.Sum256(want), crc32.ChecksumIEEE(want)
+			told.Digest, told.CRC32 = digest.Of(algorithms, want), crc32.ChecksumIEEE(want)
 			if written[i] != told || files.finished[i] != told {
 				t.Errorf("round %d: %s: told %+v, want %+v", round, m.List.Dests[i].Name, written[i], told)
 			}

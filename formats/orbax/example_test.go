@@ -1,7 +1,6 @@
 package orbax_test
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +8,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 func ExampleOpen() {
@@ -60,7 +60,7 @@ func ExampleNewLayout() {
 		return
 	}
 	_, err = sink.Write(content)
-	if err := errors.Join(err, sink.Close(), w.Finish([]tensor.Written{{Digest: sha256.Sum256(content)}})); err != nil {
+	if err := errors.Join(err, sink.Close(), w.Finish([]tensor.Written{{Digest: digest.Of(digest.Default, content)}})); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -3,7 +3,6 @@ package orbax
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // writeAll stores tensors of those bytes, in the given order, in steps of odd sizes.
@@ -31,7 +31,7 @@ func writeAll(t *testing.T, dir string, format Format, limits limits, specs []te
 	defer w.Close()
 	written := make([]tensor.Written, len(specs))
 	for _, i := range order {
-		written[i].Digest = sha256.Sum256(data[i])
+		written[i].Digest = digest.Of(digest.SHA256, data[i])
 		f, offset, length := w.At(i)
 		if f != nil {
 			if length != int64(len(data[i])) {

@@ -2,7 +2,6 @@ package quantized_test
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"math"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 const samples = "../../testdata/quantized/"
@@ -68,11 +68,11 @@ func TestDequantize(t *testing.T) {
 				t.Errorf("%d tensors, %d quantised", len(q.Checkpoint.Tensors()), len(q.Weights))
 			}
 			for _, w := range q.Weights {
-				sum, err := tensor.Digest(context.Background(), w.Tensor)
+				sum, err := tensor.Digest(context.Background(), w.Tensor, digest.SHA256)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := hex.EncodeToString(sum[:]); got != digests[w.Tensor.Name] {
+				if got := sum.SHA256; got != digests[w.Tensor.Name] {
 					t.Errorf("%s %s %v: SHA-256 %s, want %s", w.Tensor.Name, w.Tensor.DType, w.Tensor.Shape, got, digests[w.Tensor.Name])
 				}
 			}

@@ -2,25 +2,15 @@ package tensor
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"hash"
 	"io"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
-// Sum is the digest of a tensor's elements: the SHA-256 of their row-major, little-endian bytes.
-type Sum [sha256.Size]byte
-
-// Hex returns the digest as 64 lower-case hexadecimal digits.
-func (s Sum) Hex() string { return hex.EncodeToString(s[:]) }
-
-// NewHash returns the hash whose value over a tensor's bytes is its Sum.
-func NewHash() hash.Hash { return sha256.New() }
-
-// Digest returns the digest of the tensor's elements: the same whatever format they are read from.
-// It checks the checksums that the format keeps.
-func Digest(ctx context.Context, t *Tensor) (Sum, error) {
-	h := NewHash()
+// Digest returns digests of the tensor's elements, row-major and little-endian: the same whatever format they are read
+// from. It checks the checksums that the format keeps.
+func Digest(ctx context.Context, t *Tensor, a digest.Algorithms) (digest.Sum, error) {
+	h := digest.New(a)
 	n, err := copyTo(ctx, h, t)
 	if err == nil && n != t.Bytes() {
 		err = Bad("data ends after %d of %d bytes", n, t.Bytes())
@@ -29,9 +19,9 @@ func Digest(ctx context.Context, t *Tensor) (Sum, error) {
 		err = c.Check()
 	}
 	if err != nil {
-		return Sum{}, Annotate(err, Location{Tensor: t.Name})
+		return digest.Sum{}, Annotate(err, Location{Tensor: t.Name})
 	}
-	return Sum(h.Sum(nil)), nil
+	return h.Sum(n), nil
 }
 
 // copyTo writes the bytes of the elements to w until all are written or ctx is done.

@@ -94,9 +94,10 @@ func encode(meta map[string]string, arrays []reference.StateArray) ([]byte, erro
 	return content, nil
 }
 
-// Load returns the session that a file of Save holds. A file that is corrupt, or of another model, digest, semantics or
+// Load returns the session that a file of Save holds. digest returns the digest that the weights of the model have, given the
+// one that was recorded, which shows by which hash function. A file that is corrupt, or of another model, digest, semantics or
 // arithmetic, gives a *tensor.FormatError.
-func Load(m *reference.Model, path, digest string) (*Session, error) {
+func Load(m *reference.Model, path string, digest func(recorded string) (string, error)) (*Session, error) {
 	source, name, err := storage.Locate(path)
 	if err != nil {
 		return nil, err
@@ -110,14 +111,18 @@ func Load(m *reference.Model, path, digest string) (*Session, error) {
 	return s, tensor.Annotate(err, tensor.Location{File: path})
 }
 
-func load(m *reference.Model, c *tensor.Checkpoint, digest string) (*Session, error) {
+func load(m *reference.Model, c *tensor.Checkpoint, digest func(recorded string) (string, error)) (*Session, error) {
 	if version, ok := c.Metadata["griffin_state"]; !ok {
 		return nil, tensor.Bad("not a state file: it has no metadata griffin_state").Because(ReasonNotState)
 	} else if version != stateVersion {
 		return nil, tensor.Bad("state file has version %q, want %s", version, stateVersion)
 	}
+	weights, err := digest(c.Metadata["model_digest"])
+	if err != nil {
+		return nil, err
+	}
 	for _, key := range []string{"model_digest", "semantics", "arithmetic", "attention_window", "logits_soft_cap", "embedding_scale"} {
-		if got, want := c.Metadata[key], identity(m, digest)[key]; got != want {
+		if got, want := c.Metadata[key], identity(m, weights)[key]; got != want {
 			return nil, tensor.Bad("state has %s %q, but the model has %q", key, got, want).Because(ReasonOtherModel)
 		}
 	}

@@ -2,17 +2,17 @@ package diff
 
 import (
 	"context"
-	"crypto/sha256"
 	"slices"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // content identifies what a tensor holds.
 type content struct {
 	kind   string
-	digest [sha256.Size]byte
+	digest digest.Sum
 }
 
 // pairRenamed pairs tensors that only A has with those that only B has and that hold the same elements, bit
@@ -34,14 +34,14 @@ func (d *differ) pairRenamed(ctx context.Context) error {
 	contents := map[*pair]content{}
 	err := inParallel(ctx, candidates, func(ctx context.Context, p *pair) error {
 		o := p.only()
-		digest, err := tensor.Digest(ctx, o.Tensor)
+		sum, err := tensor.Digest(ctx, o.Tensor, digest.Default)
 		if err != nil {
 			return o.annotate(err)
 		}
 		d.progress.add(o.Bytes())
 		mu.Lock()
 		defer mu.Unlock()
-		contents[p] = content{o.kind(), digest}
+		contents[p] = content{o.kind(), sum}
 		return nil
 	})
 	if err != nil {

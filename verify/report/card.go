@@ -45,7 +45,7 @@ type CardWeights struct {
 	Overflowed int64                 `json:"overflowed"`        // finite ones of them that became infinite
 	Divided    int64                 `json:"divided,omitempty"` // elements of the embedding that were compared with a quotient
 	Inexact    int64                 `json:"inexact,omitempty"` // those of them that multiplying does not restore
-	Source     []verify.TensorDigest `json:"source"`            // SHA-256 of each tensor's elements, row-major and little-endian
+	Source     []verify.TensorDigest `json:"source"`            // digests of each tensor's elements, row-major and little-endian
 	Converted  []verify.TensorDigest `json:"converted"`
 }
 

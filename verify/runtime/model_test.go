@@ -8,8 +8,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // Checkpoints of every format and layout compute the same bits: those of the recorded weights,
@@ -61,15 +63,15 @@ func TestDigest(t *testing.T) {
 	seen := map[string]string{}
 	for _, path := range c.Checkpoints(t) {
 		m := c.Model(t, path)
-		digest, err := m.Digest(context.Background(), nil, nil)
+		sum, err := m.Digest(context.Background(), digest.BLAKE3, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		layout := m.Found.Layout.String()
-		if before := seen[layout]; before != "" && before != digest || !strings.HasPrefix(digest, layout+" sha256:") {
-			t.Errorf("%s: %s, before %s", path, digest, before)
+		if before := seen[layout]; before != "" && before != sum || !strings.HasPrefix(sum, layout+" blake3:") || runtime.DigestAlgorithm(sum) != digest.BLAKE3 {
+			t.Errorf("%s: %s, before %s", path, sum, before)
 		}
-		seen[layout] = digest
+		seen[layout] = sum
 	}
 	if len(seen) != 3 {
 		t.Errorf("%d layouts", len(seen))
@@ -81,7 +83,7 @@ func TestDigest(t *testing.T) {
 		"original/torch.pt":    "torch sha256:a6739a00d98e39afc5c794f10ad42a7c37354a0df02a1ba67b48b08316c758fe",
 		"hf":                   "huggingface sha256:f9fbdabce46b0f33421df16a51c57dd9615b0ed3075f925833e88885ef7910f7",
 	} {
-		if got, err := c.Model(t, filepath.Join(c.Dir, path)).Digest(context.Background(), nil, nil); err != nil || got != want {
+		if got, err := c.Model(t, filepath.Join(c.Dir, path)).Digest(context.Background(), digest.SHA256, nil, nil); err != nil || got != want {
 			t.Errorf("%s: %s, %v", path, got, err)
 		}
 	}

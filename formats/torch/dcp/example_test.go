@@ -6,6 +6,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/torch/dcp"
 )
 
@@ -18,7 +19,7 @@ func ExampleOpen() {
 	}
 	defer checkpoint.Close()
 	embed := checkpoint.Tensor("embed.weight")
-	sum, err := tensor.Digest(context.Background(), embed)
+	sum, err := tensor.Digest(context.Background(), embed, digest.SHA256)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // Digests returns the type, shape and SHA-256 of every tensor, in the form of the JSON files beside the
@@ -23,7 +24,7 @@ import (
 func Digests(c *tensor.Checkpoint) (map[string][3]any, error) {
 	all := map[string][3]any{}
 	for _, t := range c.Tensors() {
-		sum, err := tensor.Digest(context.Background(), t)
+		sum, err := tensor.Digest(context.Background(), t, digest.SHA256)
 		if err != nil {
 			return nil, err
 		}
