@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 const (
@@ -105,7 +106,9 @@ var matchedFaults = []fault{
 	}), "changed or damaged", false},
 	{recordClass, "without tensors", misrecorded("tensors", func(_ *made, r map[string]any) { r["tensors"] = []any{} }), "0 tensors, not", false},
 	{recordClass, "a tensor without a digest", misrecorded("tensors", func(_ *made, r map[string]any) {
-		delete(r["tensors"].([]any)[2].(map[string]any), "sha256")
+		for _, name := range digest.Names() {
+			delete(r["tensors"].([]any)[2].(map[string]any), name)
+		}
 	}), "with digests", false},
 	{recordClass, "a tensor more", misrecorded("tensors", func(_ *made, r map[string]any) {
 		r["tensors"] = append(r["tensors"].([]any), map[string]any{"name": "x", "sha256": "00"})
