@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,8 +20,9 @@ import (
 const skippedOriginal = "nothing to check: the settings of an original are in the code that runs it"
 
 // checkConfig compares every field of the config.json of a converted checkpoint with its source. The check is skipped for
-// an original, which has none, and for a single file of weights without one.
-func checkConfig(converted *tensor.Checkpoint, p *convert.Plan, head headState) (*Section, error) {
+// an original, which has none, and for a single file of weights without one. What describes the quantisation of a quantised copy
+// was compared with its tensors before, and is left out.
+func checkConfig(converted *tensor.Checkpoint, p *convert.Plan, head headState, isCopy bool) (*Section, error) {
 	if p.Layout != model.HuggingFace {
 		return &Section{OK: true, Skipped: true, Summary: skippedOriginal, Findings: []Finding{}}, nil
 	}
@@ -35,6 +37,11 @@ func checkConfig(converted *tensor.Checkpoint, p *convert.Plan, head headState) 
 			Detail: "transformers cannot load the directory"}}}, nil
 	case err != nil:
 		return nil, err
+	}
+	if isCopy {
+		maps.DeleteFunc(fields, func(name string, _ any) bool {
+			return strings.HasPrefix(name, "quantization_config.") || strings.HasPrefix(name, "quantization.")
+		})
 	}
 	sourceFields, err := fieldsOfSource(p)
 	if err != nil {

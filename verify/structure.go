@@ -102,7 +102,7 @@ func (c *structure) check(dest int) {
 		}
 		c.add(MisshapenTensor, dest, tensor.ShapeString(d.Shape), tensor.ShapeString(t.Shape), detail)
 	}
-	if t.DType != d.DType {
+	if t.DType != d.DType && !isQuantized(c.converted, d.Name) {
 		c.add(MistypedTensor, dest, d.DType.String(), t.DType.String(), "")
 	}
 }

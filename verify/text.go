@@ -12,7 +12,7 @@ import (
 
 // Check is one line of a verdict.
 type Check struct {
-	Name     string   `json:"name"`              // "structure", "configuration", "weights", "logits"
+	Name     string   `json:"name"`              // "structure", "configuration", "weights", "quantised", "logits"
 	OK       bool     `json:"ok"`                // nothing is wrong
 	Skipped  bool     `json:"skipped,omitempty"` // the check could not be made; Summary says why
 	Summary  string   `json:"summary"`
@@ -45,7 +45,7 @@ func (v *Verdict) Checks() []Check {
 
 // NamedSection is a section with the name of its check.
 type NamedSection struct {
-	Name string // "structure", "configuration" or "weights"
+	Name string // "structure", "configuration", "weights" or "quantised"
 	*Section
 }
 
@@ -60,6 +60,9 @@ func (v *Verdict) Sections() []NamedSection {
 	}
 	if v.Weights != nil {
 		all = append(all, NamedSection{"weights", &v.Weights.Section})
+	}
+	if v.Quantized != nil {
+		all = append(all, NamedSection{"quantised", &v.Quantized.Section})
 	}
 	return all
 }

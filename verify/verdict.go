@@ -23,10 +23,13 @@ type Verdict struct {
 
 	Settings *Settings `json:"settings,omitempty"` // of the source
 
-	Structure *Section         `json:"structure,omitempty"`
-	Config    *Section         `json:"config,omitempty"`
-	Weights   *WeightsSection  `json:"weights,omitempty"`
-	Logits    []*logits.Result `json:"logits,omitempty"`
+	Structure *Section        `json:"structure,omitempty"`
+	Config    *Section        `json:"config,omitempty"`
+	Weights   *WeightsSection `json:"weights,omitempty"`
+
+	Quantized *QuantizedSection `json:"quantized,omitempty"` // of a quantised copy, which is never the same model
+
+	Logits []*logits.Result `json:"logits,omitempty"`
 
 	Window  *runtime.Window `json:"window,omitempty"`  // how the Hugging Face side writes the attention window
 	Runtime *RuntimeResult  `json:"runtime,omitempty"` // where source and converted diverge when each is run by a runtime of its layout
@@ -121,6 +124,7 @@ const (
 	UntiedHead      FindingKind = "head"      // the output head is not a copy of the embedding
 	WrongField      FindingKind = "field"     // config.json contradicts the source
 	WrongWeights    FindingKind = "weights"   // elements differ
+	BadlyQuantized  FindingKind = "quantized" // a quantised matrix is farther from the source than its scheme explains
 )
 
 // WeightsSection is the outcome of the proof of the weights.
@@ -163,7 +167,7 @@ func (v *Verdict) conclude() {
 	for _, s := range []*Section{v.Structure, v.Config} {
 		v.Same = v.Same && (s == nil || s.OK || s.Skipped)
 	}
-	v.Same = v.Same && (v.Weights == nil || v.Weights.OK)
+	v.Same = v.Same && (v.Weights == nil || v.Weights.OK) && v.Quantized == nil
 	for _, l := range v.Logits {
 		v.Same = v.Same && l.OK
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -42,11 +43,17 @@ type Options struct {
 // Verify compares a checkpoint with the source that it was converted from, in any layouts and formats, and both with a
 // golden fixture. converted is nil to compare the source alone with a fixture. Both have to stay open.
 //
+// A quantised copy is dequantised and judged (package quantized); it is never the same model. A source that is a quantised copy
+// can only be compared with a fixture.
+//
 // That models differ is not an error but the verdict. A checkpoint that is corrupt, not a model of the family, or changed
 // while it is read is a *tensor.FormatError, options that are missing or wrong a *model.OptionError.
 func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options) (*Verdict, error) {
 	o.Digest = cmp.Or(o.Digest, digest.Default)
 	r := &run{options: o, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
+	if err := r.dequantize(); err != nil {
+		return nil, err
+	}
 	if err := r.openModels(ctx); err != nil {
 		return nil, err
 	}
@@ -93,6 +100,7 @@ func (r *run) unchanged() error {
 type run struct {
 	options           Options
 	source, converted *tensor.Checkpoint // converted is nil if there is none
+	copy              *quantized.Copy    // that converted is, dequantised; nil if it is none
 	verdict           *Verdict
 
 	sourceModel    *model.Model  // with the adapter
@@ -173,11 +181,16 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	v := r.verdict
 	var head headState
 	v.Structure, head = checkStructure(r.plan, r.converted, r.convertedModel)
-	if v.Config, err = checkConfig(r.converted, r.plan, head); err != nil {
+	if v.Config, err = checkConfig(r.converted, r.plan, head, r.copy != nil); err != nil {
 		return err
 	}
 	if v.Weights, err = r.checkWeights(ctx, head); err != nil {
 		return err
+	}
+	if r.copy != nil {
+		if v.Quantized, err = r.judgeQuantized(ctx); err != nil {
+			return err
+		}
 	}
 	for _, note := range r.plan.Notes {
 		if note.Kind != convert.WindowNote { // Verdict.Window says it
@@ -205,5 +218,5 @@ func (r *run) progress(stage string, done, total int64) {
 // proven reports whether both checkpoints have the same weights and configuration, so that one forward pass serves both.
 func (r *run) proven() bool {
 	v := r.verdict
-	return v.Structure != nil && v.Structure.OK && v.Config.OK && v.Weights.OK
+	return v.Structure != nil && v.Structure.OK && v.Config.OK && v.Weights.OK && v.Quantized == nil
 }

@@ -23,7 +23,7 @@ import (
 )
 
 // checkWeights compares every element of a converted checkpoint with its source: bit for bit or, if the dtype changed,
-// with the source rounded to nearest. Tensors that the structure finds missing, misshapen or mistyped are left out.
+// with the source rounded to nearest. Quantised matrices are left out, and tensors that the structure finds missing, misshapen or mistyped are left out.
 func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection, error) {
 	l := r.plan.List
 	for _, name := range head.copies {
@@ -31,6 +31,9 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	}
 	if err := checkCovered(l); err != nil {
 		return nil, err
+	}
+	if r.copy != nil {
+		l = withoutQuantized(l, r.converted)
 	}
 	total := int64(0)
 	for _, d := range l.Dests {

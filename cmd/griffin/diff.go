@@ -20,7 +20,8 @@ func diffCommand() *cli.Command {
 		Description: "A and B are checkpoints of any formats and of any model. Their tensors and configurations are compared.\n" +
 			"Models of the Griffin family in different layouts are compared through the rules of the layouts, so that\n" +
 			"an original and its conversion are equal. Prefixes of names, such as params. or module., are ignored.\n" +
-			"diff names what was done to a tensor (swapped, transposed, scaled, …) only if every element confirms it.\n\n" +
+			"diff names what was done to a tensor (swapped, transposed, scaled, …) only if every element confirms it.\n" +
+			"Quantised copies (bitsandbytes, fp8, MLX) are dequantised, and judged by the least error that their scheme allows.\n\n" +
 			"A line of --map FILE is PATTERN -> NAME. In PATTERN, * matches any characters; in NAME, the n-th * is\n" +
 			"replaced by what the n-th * of PATTERN matched: transformer.h.*.attn.* -> model.layers.*.self_attn.*\n\n" +
 			"Exit status: 0 equal, 1 different, others as for all commands.\n\n" +

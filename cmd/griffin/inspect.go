@@ -201,6 +201,9 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 	if copied != nil {
 		r.Model.Name = "quantised copy of " + r.Model.Name
 		r.Notes = append(r.Notes, model.SensitiveNotes(found, copied)...)
+		if problems, ok := found.Problems().(*model.MismatchError); ok {
+			r.Notes = append(r.Notes, problems.Summary())
+		}
 	}
 	return r, nil
 }

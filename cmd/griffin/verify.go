@@ -29,6 +29,7 @@ func verifyCommand() *cli.Command {
 			"  structure      names, shapes and dtypes of all tensors\n" +
 			"  configuration  every field of config.json, and what conversion.json states\n" +
 			"  weights        every element, bit for bit; if the dtype changed, against correct rounding\n" +
+			"  quantised      what a quantised copy is, and how far each matrix had to be from SRC; never the same model\n" +
 			"  logits         with --golden: what the model computes, against a recorded fixture\n\n" +
 			"Exit status: 0 the same model, 1 not the same model, others as for all commands.\n\n" +
 			"Examples:\n\n" +

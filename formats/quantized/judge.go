@@ -28,6 +28,14 @@ func (j *Judgement) Ratio() float64 {
 	return j.Error / j.Least
 }
 
+// good is the largest Ratio of a matrix that was quantised well: more than what comes of rounding the original to bfloat16
+// before.
+const good = 1.25
+
+// Good reports whether the copy is about as close to the original as its scheme allows. Otherwise it was quantised badly, damaged, or
+// is a copy of something else.
+func (j *Judgement) Good() bool { return j.Ratio() <= good }
+
 // maxBand is the most elements of the original that are in memory at once, and the most blocks.
 const maxBand = 2 << 20
 

@@ -8,6 +8,7 @@ package quantized
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -86,6 +87,37 @@ func (c *Copy) Kept() []*tensor.Tensor {
 		}
 	}
 	return out
+}
+
+// KeptMatrices names the tensors with several axes that were left alone. Those of one name in several layers are counted
+// together: "model.layers.*.conv.weight (4)".
+func (c *Copy) KeptMatrices() string {
+	count := map[string]int{}
+	var names []string
+	for _, t := range c.Kept() {
+		if len(t.Shape) < 2 {
+			continue
+		}
+		segments := strings.Split(t.Name, ".")
+		for i, s := range segments {
+			if _, err := strconv.Atoi(s); err == nil {
+				segments[i] = "*"
+			}
+		}
+		name := strings.Join(segments, ".")
+		if count[name]++; count[name] == 1 {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	for i, name := range names {
+		if strings.Contains(name, "*") {
+			names[i] = fmt.Sprintf("%s (%d)", name, count[name])
+		}
+	}
+	return tensor.JoinNames(names)
 }
 
 // Schemes returns the schemes of the matrices, each once, the most frequent first.

@@ -30,10 +30,6 @@ func (x *copies) dequantize(a, b *tensor.Checkpoint) (*tensor.Checkpoint, *tenso
 // differ reports whether only one side is a quantised copy. Its tensors tell then how it differs, and not its configuration.
 func (x *copies) differ() bool { return (x[0] == nil) != (x[1] == nil) }
 
-// loose is how many times the least error of its scheme a matrix may have that was quantised well: more than what
-// rounding the original to bfloat16 before adds.
-const loose = 1.25
-
 // judgement is a pair of which one side is quantised.
 type judgement struct {
 	pair     *pair
@@ -84,7 +80,7 @@ func (t judgement) judge(ctx context.Context) error {
 	e.Status = Differs
 	e.Quantized = &Quantized{t.weight.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio())}
 	e.Explanation = &explain.Explanation{Kind: explain.Quantized, Detail: "to " + e.Quantized.Scheme}
-	if !(j.Ratio() <= loose) {
+	if !j.Good() {
 		e.Explanation.Detail += ", and quantised badly or from another matrix"
 	}
 	return nil
@@ -100,43 +96,13 @@ func noteQuantized(d *differ) {
 		for _, note := range q.Notes {
 			d.note("%s: %s", q.Checkpoint.Path, note)
 		}
-		d.note("%s is a quantised copy. These matrices of it were left alone: %s", q.Checkpoint.Path, keptMatrices(q))
+		d.note("%s is a quantised copy. These matrices of it were left alone: %s", q.Checkpoint.Path, q.KeptMatrices())
 		if s.model != nil {
 			for _, note := range model.SensitiveNotes(s.model, q) {
 				d.note("%s", note)
 			}
 		}
 	}
-}
-
-// keptMatrices names the tensors with several axes that are not quantised, those of one name in several layers together.
-func keptMatrices(q *quantized.Copy) string {
-	var groups []*Group
-	known := map[string]*Group{}
-	for _, t := range q.Kept() {
-		if len(t.Shape) < 2 {
-			continue
-		}
-		list, layer, rest := SplitLayer(t.Name)
-		key := list + "\x00" + rest
-		g := known[key]
-		if g == nil {
-			g = &Group{List: list, Names: []string{rest}}
-			known[key] = g
-			groups = append(groups, g)
-		}
-		if layer >= 0 {
-			g.Layers = append(g.Layers, layer)
-		}
-	}
-	if len(groups) == 0 {
-		return "none"
-	}
-	var names []string
-	for _, g := range groups {
-		names = append(names, g.Where())
-	}
-	return tensor.JoinNames(names)
 }
 
 // describeCopy returns what a quantised copy is, "" for nil.
