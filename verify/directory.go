@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
@@ -80,7 +79,7 @@ func (r *run) generationNotes(files, source *beside.Files) []string {
 	if source != nil && source.Generation != nil && source.Corrupt == "" {
 		want, than = source.Generation, "with that of the source"
 	} else {
-		want = usualGeneration(r.converted, files.Generation)
+		want = files.UsualGeneration(files.Generation)
 	}
 	var parts []string
 	for _, name := range beside.GenerationDifferences(want, files.Generation) {
@@ -90,28 +89,6 @@ func (r *run) generationNotes(files, source *beside.Files) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("generate() does something else than %s, because of %s: %s", than, beside.Generation, strings.Join(parts, "; "))}
-}
-
-// usualGeneration returns what a generation_config.json has if it only repeats the tokens that config.json names. A model that is
-// tuned for chats ends its text with another token too.
-func usualGeneration(c *tensor.Checkpoint, generation map[string]any) map[string]any {
-	fields, err := hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
-	if err != nil {
-		fields = nil // a finding of the configuration
-	}
-	want := map[string]any{"bos_token_id": json.Number("2"), "eos_token_id": json.Number("1"), "pad_token_id": json.Number("0")}
-	for name := range want {
-		if value, ok := fields[name]; ok {
-			want[name] = value
-		}
-		if value, ok := generation[name]; !ok || value == nil { // config.json has it
-			want[name] = nil
-		}
-	}
-	if list, ok := generation["eos_token_id"].([]any); ok && len(list) == 2 && beside.Show(list[0]) == beside.Show(want["eos_token_id"]) {
-		want["eos_token_id"] = list
-	}
-	return want
 }
 
 // tokenizerNotes names the files of the tokenizer that are not those of the source.

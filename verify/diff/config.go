@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,10 +23,11 @@ type configFields map[string]any
 
 // compareConfigs compares the configurations by their meaning. A side without config.json has only the
 // fields that its shapes tell; the others are left out.
-func (d *differ) compareConfigs() error {
+func (d *differ) compareConfigs(ctx context.Context) error {
 	if len(d.options.Only) > 0 {
 		return nil
 	}
+	d.compareExistence()
 	a, completeA, err := d.configOf(d.a)
 	if err != nil {
 		return err
@@ -34,6 +36,15 @@ func (d *differ) compareConfigs() error {
 	if err != nil {
 		return err
 	}
+	d.compareFields(a, completeA, b, completeB)
+	if completeA && completeB {
+		return d.compareFiles(ctx)
+	}
+	return nil
+}
+
+// compareFields lists the fields that differ. A side that is not complete has only those that differ if they are there.
+func (d *differ) compareFields(a configFields, completeA bool, b configFields, completeB bool) {
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -51,7 +62,6 @@ func (d *differ) compareConfigs() error {
 		}
 		d.result.Config = append(d.result.Config, c)
 	}
-	return nil
 }
 
 // isQuantization reports whether a field describes the quantisation.
@@ -136,6 +146,7 @@ func familyFields(h *hfconfig.Config, raw map[string]any) configFields {
 		"partial_rotary_factor": h.PartialRotaryFactor, "rope_type": h.RopeType, "hidden_activation": h.HiddenActivation,
 		"attention_bias": h.AttentionBias, "tie_word_embeddings": h.TieWordEmbeddings, "block_types": blockTypes(layers),
 		"attention_dropout": 0.0, "pad_token_id": int64(0), "eos_token_id": int64(1), "bos_token_id": int64(2),
+		"architectures": []any{"RecurrentGemmaForCausalLM"}, "head_dim": h.HiddenSize / max(1, h.NumAttentionHeads),
 	}
 	if slices.Contains(layers, hfconfig.Recurrent) {
 		f["lru_width"], f["conv1d_width"] = h.LRUWidth, h.Conv1DWidth
@@ -152,13 +163,13 @@ func familyFields(h *hfconfig.Config, raw map[string]any) configFields {
 }
 
 // defaults are the fields for which familyFields has a default and which hfconfig does not read.
-var defaults = map[string]bool{"attention_dropout": true, "pad_token_id": true, "eos_token_id": true, "bos_token_id": true}
+var defaults = map[string]bool{"attention_dropout": true, "pad_token_id": true, "eos_token_id": true, "bos_token_id": true, "architectures": true, "head_dim": true}
 
 // readElsewhere are other names of fields that hfconfig reads, and fields that it reads only if they matter.
 var readElsewhere = map[string]bool{
-	"lru_width": true, "conv1d_width": true, "attention_window_size": true, "sliding_window": true, "head_dim": true,
+	"lru_width": true, "conv1d_width": true, "attention_window_size": true, "sliding_window": true,
 	"rope_parameters.rope_theta": true, "rope_parameters.partial_rotary_factor": true, "rope_parameters.rope_type": true,
-	"rope_scaling": true, "quantization_config": true, "_block_types": true, "embeddings_scale_by_sqrt_dim": true,
+	"rope_scaling": true, "_block_types": true, "embeddings_scale_by_sqrt_dim": true,
 }
 
 // irrelevant are fields that do not change what a model computes or how its tokens are read: who wrote the
@@ -166,17 +177,21 @@ var readElsewhere = map[string]bool{
 var irrelevant = map[string]bool{
 	"transformers_version": true, "_name_or_path": true, "_attn_implementation_autoset": true, "_commit_hash": true,
 	"initializer_range": true, "w_init_variance_scale": true, "final_w_init_variance_scale": true, "initializer_factor": true,
-	"use_cache": true, "output_attentions": true, "output_hidden_states": true, "return_dict": true, "torchscript": true, "architectures": true,
+	"use_cache": true, "output_attentions": true, "output_hidden_states": true, "return_dict": true, "torchscript": true,
 }
 
 // plainFields returns the relevant fields of any config.json.
 func plainFields(raw map[string]any) configFields {
 	f := configFields{}
 	for name, value := range raw {
-		if irrelevant[name] || value == nil {
+		object, isObject := value.(map[string]any)
+		if irrelevant[name] || value == nil || isObject && len(object) == 0 && name != "quantization_config" {
 			continue
 		}
 		if name == "torch_dtype" {
+			if raw["dtype"] != nil { // which is taken instead
+				continue
+			}
 			name = "dtype"
 		}
 		f[name] = plainValue(value)
@@ -275,6 +290,8 @@ var effects = map[string]string{
 	"num_attention_heads":   "heads, and the blocks of the RG-LRU gates, are split differently",
 	"hidden_activation":     "the MLP applies another activation function",
 	"tie_word_embeddings":   "one of them has a separate output head",
+	"architectures":         "programs that read it build another model",
+	"head_dim":              "attention heads are split differently, and scores scaled by another factor",
 	"dtype":                 "transformers loads the weights, or computes, in another dtype",
 	"eos_token_id":          "generation stops at another token",
 	"pad_token_id":          "batches are padded with another token",

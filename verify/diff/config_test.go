@@ -59,6 +59,15 @@ func TestConfigs(t *testing.T) {
 		{"other ends", map[string]any{"eos_token_id": []int{1, 107}, "pad_token_id": 3}, []string{"eos_token_id", "pad_token_id"}},
 		{"a pattern written out", map[string]any{"block_types": []string{"recurrent", "attention", "recurrent", "attention"}}, nil},
 		{"quantised", map[string]any{"quantization_config": map[string]any{"quant_method": "x"}}, []string{"quantization_config.quant_method"}},
+		{"quantised, and it does not say how", map[string]any{"quantization_config": map[string]any{}}, []string{"quantization_config"}},
+		{"another architecture", map[string]any{"architectures": []string{"GemmaForCausalLM"}}, []string{"architectures"}},
+		{"no architecture", map[string]any{"architectures": nil}, nil},
+		{"another head_dim", map[string]any{"head_dim": 16}, []string{"head_dim"}},
+		{"no head_dim", map[string]any{"head_dim": nil}, nil},
+		{"another dtype", map[string]any{"dtype": "bfloat16"}, []string{"dtype"}},
+		{"another dtype under its old name, which is not read", map[string]any{"torch_dtype": "bfloat16"}, nil},
+		{"code", map[string]any{"auto_map": map[string]any{"AutoConfig": "a.B"}}, []string{"auto_map.AutoConfig"}},
+		{"no code", map[string]any{"auto_map": map[string]any{}}, nil},
 		{"unknown to griffin", map[string]any{"label": "x"}, []string{"label"}},
 	} {
 		r, err := Diff(t.Context(), open(t, testdata+"micro-griffin/hf"), configWith(t, tt.changes), Options{})
@@ -82,5 +91,58 @@ func TestConfigs(t *testing.T) {
 	r, err = Diff(t.Context(), open(t, testdata+"micro-griffin/original/torch.pt"), configWith(t, map[string]any{"num_attention_heads": 4}), Options{})
 	if err != nil || len(r.Config) != 1 || r.Config[0].A != "2" || r.Config[0].B != "4" {
 		t.Errorf("other heads: %v, %+v", err, r)
+	}
+}
+
+// The other files that transformers acts on are compared.
+func TestFilesBeside(t *testing.T) {
+	generation, err := os.ReadFile(testdata + "micro-griffin/hf/generation_config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		files map[string]string // beside the weights of B
+		drop  string            // file of B
+		want  []string          // fields
+	}{
+		{"nothing", nil, "", nil},
+		{"the same generation", map[string]string{"generation_config.json": string(generation)}, "", nil},
+		{"the same generation in other words", map[string]string{"generation_config.json": `{"eos_token_id": 1, "bos_token_id": 2.0, "pad_token_id": 0}`}, "", nil},
+		{"another generation", map[string]string{"generation_config.json": `{"eos_token_id": 5, "bos_token_id": 2, "pad_token_id": 0, "do_sample": true}`}, "", []string{"generation_config.json: do_sample", "generation_config.json: eos_token_id"}},
+		{"a broken generation", map[string]string{"generation_config.json": `{`}, "", []string{"generation_config.json"}},
+		{"a tokenizer", map[string]string{"tokenizer.json": "{}", "additional_chat_templates/a.jinja": "x"}, "", []string{"additional_chat_templates/a.jinja", "tokenizer.json"}},
+		{"an adapter", map[string]string{"adapter_config.json": "{}"}, "", []string{"adapter_config.json"}},
+		{"code", map[string]string{"custom_generate/generate.py": "x"}, "", []string{"custom_generate/generate.py"}},
+		{"documents", map[string]string{"README.md": "x", "training_args.bin": "x"}, "", nil},
+		{"no configuration", nil, "config.json", []string{"config.json"}},
+	} {
+		b := configWith(t, nil)
+		for name, text := range tt.files {
+			path := filepath.Join(b.Path, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if tt.drop != "" {
+			if err := os.Remove(filepath.Join(b.Path, tt.drop)); err != nil {
+				t.Fatal(err)
+			}
+			b = open(t, b.Path)
+		}
+		r, err := Diff(t.Context(), open(t, testdata+"micro-griffin/hf"), b, Options{})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		var fields []string
+		for _, c := range r.Config {
+			fields = append(fields, c.Field)
+		}
+		if !reflect.DeepEqual(fields, tt.want) || r.Equal != (len(fields) == 0) {
+			t.Errorf("%s: %+v", tt.name, r.Config)
+		}
 	}
 }

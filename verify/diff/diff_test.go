@@ -227,7 +227,8 @@ func TestHeadAgainstEmbedding(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Equal == changed || len(r.Notes) != 1 || changed && r.Tensors[0].Name != "lm_head.weight" {
+			heads := slices.DeleteFunc(slices.Clone(r.Notes), func(n string) bool { return strings.HasSuffix(n, "only what its shapes show was compared") })
+			if r.Equal == changed || len(heads) != 1 || changed && r.Tensors[0].Name != "lm_head.weight" {
 				t.Errorf("%s, changed %v: equal %v, %s", other, changed, r.Equal, r.Notes)
 			}
 		}

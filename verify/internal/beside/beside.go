@@ -39,6 +39,7 @@ var tokenizerFiles = []string{"tokenizer.json", "tokenizer.model", tokenizerConf
 type Files struct {
 	Generation map[string]any // the fields of the generation configuration; nil if there is none
 	Corrupt    string         // what is wrong with it; "" for nothing
+	config     map[string]any // the fields of config.json; nil if it cannot be read
 
 	Tokenizer map[string]string // SHA-256 of the files of the tokenizer and its chat templates, in hexadecimal, by name
 	Adapter   bool              // there is an adapter, which transformers loads along with the model
@@ -50,6 +51,9 @@ func Read(ctx context.Context, source fs.FS, dir string) (*Files, error) {
 	f := &Files{Tokenizer: map[string]string{}}
 	if err := f.readGeneration(source, path.Join(dir, Generation)); err != nil {
 		return nil, err
+	}
+	if fields, err := hfconfig.Fields(source, path.Join(dir, hfconfig.Name)); err == nil {
+		f.config = fields
 	}
 	names := tokenizerFiles
 	entries, err := fs.ReadDir(source, path.Join(dir, templates))
@@ -142,6 +146,24 @@ func digest(ctx context.Context, source fs.FS, name string) (string, error) {
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// UsualGeneration returns what a generation configuration has that only repeats the tokens that config.json names, and leaves
+// out what generation leaves out. A model that is tuned for chats ends its text with another token too.
+func (f *Files) UsualGeneration(generation map[string]any) map[string]any {
+	usual := map[string]any{"bos_token_id": json.Number("2"), "eos_token_id": json.Number("1"), "pad_token_id": json.Number("0")}
+	for name := range usual {
+		if value, ok := f.config[name]; ok {
+			usual[name] = value
+		}
+		if generation[name] == nil {
+			usual[name] = nil
+		}
+	}
+	if list, ok := generation["eos_token_id"].([]any); ok && len(list) == 2 && Show(list[0]) == Show(usual["eos_token_id"]) {
+		usual["eos_token_id"] = list
+	}
+	return usual
 }
 
 // ignored are fields of a generation configuration that do not change what generate() does.
