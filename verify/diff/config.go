@@ -21,9 +21,12 @@ import (
 // "rope_parameters.rope_theta". Their values are int64, float64, string, bool, nil, or []any of them.
 type configFields map[string]any
 
-// compareConfigs compares the configurations by their meaning. A side without config.json has only the
+// configs compares the configurations of a differ's sides.
+type configs struct{ *differ }
+
+// compare compares the configurations by their meaning. A side without config.json has only the
 // fields that its shapes tell; the others are left out.
-func (d *differ) compareConfigs(ctx context.Context) error {
+func (d configs) compare(ctx context.Context) error {
 	if len(d.options.Only) > 0 {
 		return nil
 	}
@@ -44,7 +47,7 @@ func (d *differ) compareConfigs(ctx context.Context) error {
 }
 
 // compareFields lists the fields that differ. A side that is not complete has only those that differ if they are there.
-func (d *differ) compareFields(a configFields, completeA bool, b configFields, completeB bool) {
+func (d configs) compareFields(a configFields, completeA bool, b configFields, completeB bool) {
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -70,7 +73,7 @@ func isQuantization(field string) bool {
 }
 
 // configOf returns the configuration of a side. complete is false if only shapes are known.
-func (d *differ) configOf(s *side) (fields configFields, complete bool, err error) {
+func (d configs) configOf(s *side) (fields configFields, complete bool, err error) {
 	if s.model != nil && s.model.Layout != model.HuggingFace || !hasConfig(s.checkpoint) {
 		if s.model == nil {
 			return configFields{}, false, nil

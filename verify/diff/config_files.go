@@ -14,7 +14,7 @@ import (
 
 // compareExistence says that only one side has a config.json: a difference if the other is a directory that needs one, otherwise
 // a note.
-func (d *differ) compareExistence() {
+func (d configs) compareExistence() {
 	has := [2]bool{hasConfig(d.a.checkpoint), hasConfig(d.b.checkpoint)}
 	for i, s := range []*side{d.a, d.b} {
 		if has[i] || !has[1-i] {
@@ -37,7 +37,7 @@ func (d *differ) compareExistence() {
 
 // compareFiles compares the other files that transformers acts on: the generation configuration, the tokenizer, an adapter, and
 // code.
-func (d *differ) compareFiles(ctx context.Context) error {
+func (d configs) compareFiles(ctx context.Context) error {
 	var files [2]*beside.Files
 	for i, s := range []*side{d.a, d.b} {
 		var err error
@@ -65,7 +65,7 @@ func (d *differ) compareFiles(ctx context.Context) error {
 
 // compareGeneration compares the fields of the generation configurations. A side without the file has the tokens that config.json
 // names.
-func (d *differ) compareGeneration(a, b *beside.Files) {
+func (d configs) compareGeneration(a, b *beside.Files) {
 	if a.Corrupt != "" || b.Corrupt != "" {
 		d.compareFile(beside.Generation, a.Corrupt == "", b.Corrupt == "", "transformers ignores the other, which is no JSON object")
 		return
@@ -97,7 +97,7 @@ func (d *differ) compareGeneration(a, b *beside.Files) {
 }
 
 // compareFile lists a file that only one side has.
-func (d *differ) compareFile(name string, inA, inB bool, detail string) {
+func (d configs) compareFile(name string, inA, inB bool, detail string) {
 	const present = "a file"
 	switch {
 	case inA && !inB:

@@ -85,7 +85,7 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 	if err := d.match(a, b); err != nil {
 		return nil, err
 	}
-	if err := d.compareConfigs(ctx); err != nil {
+	if err := (configs{d}).compare(ctx); err != nil {
 		return nil, err
 	}
 	for _, step := range []func(context.Context) error{d.compareElements, judgeQuantized(d), d.pairRenamed, d.verifyChecksums, d.explainAll} {
