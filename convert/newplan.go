@@ -46,6 +46,9 @@ func NewPlan(m *model.Model, o PlanOptions) (*Plan, error) {
 	}
 	p := &planner{options: o, Plan: &Plan{Source: m, Layout: o.To.Layout(), Config: m.Config, Keep: o.DType == tensor.Invalid, Left: m.Rest,
 		allowInexact: o.AllowInexact}}
+	for _, note := range m.Notes {
+		p.note(OtherNote, "the source: %s", note)
+	}
 	if err := p.configure(); err != nil {
 		return nil, err
 	}
@@ -147,10 +150,10 @@ func (p *planner) addParameters() {
 		if !ok {
 			i = len(p.Dests)
 			index[t.Name] = i
-			p.Dests = append(p.Dests, moves.Dest{Name: root + t.Name, DType: cmp.Or(p.options.DType, t.Source.DType), Shape: t.Shape, Rule: t.Op.String()})
+			p.Dests = append(p.Dests, moves.Dest{Name: root + t.Name, DType: cmp.Or(p.options.DType, t.Source.DType), Shape: t.Shape, Rule: t.Rule})
 		} else {
 			d := &p.Dests[i]
-			d.Rule += "; " + t.Op.String()
+			d.Rule += "; " + t.Rule
 			d.DType = cmp.Or(p.options.DType, wider(d.DType, t.Source.DType))
 		}
 		if t.Embedding {

@@ -109,7 +109,7 @@ func TestPlanErrors(t *testing.T) {
 			[]string{"missing     blocks.0.mlp_block.ffw_down.kernel: [96, 32]", "unexpected  blocks.0.mlp_block.ffw_down.weight: a name of the torch layout in a model of the flax layout"}},
 		{"transposed", turned, []string{"misshapen   blocks.0.mlp_block.ffw_down.weight: [96, 32], not [32, 96]; it looks transposed (a torch weight is [out, in], a Flax kernel [in, out])",
 			"misshapen   blocks.2.attention_block.proj_k.weight: [32, 8], not [8, 32]; it looks transposed"}},
-		{"rank", replace(whole(model.Flax, ""), "blocks.0.mlp_block.ffw_up.b", named("blocks.0.mlp_block.ffw_up.b", 2, 96)), []string{"misshapen   blocks.0.mlp_block.ffw_up.b: [2, 96], not [2, 1, 1, 96]"}},
+		{"rank", replace(whole(model.Flax, ""), "blocks.0.mlp_block.ffw_up.b", named("blocks.0.mlp_block.ffw_up.b", 192)), []string{"misshapen   blocks.0.mlp_block.ffw_up.b: [192], not [2, 1, 1, 96]"}},
 		{"heads", heads, []string{"keys of 16 channels make 2 heads of a width of 32, but the RG-LRU gates have 4", "misshapen   blocks.2.attention_block.proj_k.kernel: [32, 16], not [32, 8]"}},
 		{"mistyped", retyped("final_norm.scale", tensor.I32, whole(model.Flax, "")), []string{"mistyped    final_norm.scale: int32; weights are"}},
 		{"float8", retyped("final_norm.scale", tensor.F8E4M3, whole(model.Flax, "")), []string{"mistyped    final_norm.scale: float8_e4m3fn; weights are"}},

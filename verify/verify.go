@@ -117,6 +117,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	var notFound error
 	if r.converted != nil {
 		r.convertedModel, notFound = model.Recognize(r.converted, model.Options{KeepExtra: true}) // the check of the structure says what is wrong
+		r.presentConverted()
 		r.readRecord()
 	}
 	name, err := r.modelName()
@@ -149,6 +150,19 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		v.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale}
 	}
 	return nil
+}
+
+// presentConverted makes the converted checkpoint the one that shows its tensors as the layout has them, if it is one
+// whose program stores them otherwise. transformers and the original implementations do not load other shapes.
+func (r *run) presentConverted() {
+	m := r.convertedModel
+	if m == nil || !m.Stacked && r.converted.Metadata["format"] != "mlx" {
+		return
+	}
+	r.converted = m.Checkpoint
+	for _, note := range m.Notes {
+		r.verdict.Notes = append(r.verdict.Notes, "the conversion: "+note)
+	}
 }
 
 // modelName returns the name of the model in the source. If it has several and none is selected, it is the one that

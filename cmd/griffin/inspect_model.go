@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
@@ -27,7 +28,7 @@ type modelSummary struct {
 	MatchedWindow    int64    `json:"matched_window,omitempty"`   // attention_window_size, if it was written to match a runtime
 	LogitsSoftCap    *float64 `json:"logits_soft_cap,omitempty"`
 	EmbeddingScale   *bool    `json:"embedding_scale,omitempty"`
-	Notes            []string `json:"notes,omitempty"` // where versions of transformers read config.json differently
+	Notes            []string `json:"notes,omitempty"` // how tensors and config.json are read, where that is not obvious
 }
 
 // summarise describes a model.
@@ -52,8 +53,9 @@ func summarise(m *model.Model) *modelSummary {
 	if complete {
 		s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale = &c.AttentionWindow, &c.LogitsSoftCap, &c.EmbeddingScale
 	}
+	s.Notes = slices.Clone(m.Notes)
 	if stated, err := m.StatedConfig(); err == nil && stated != nil {
-		s.Notes = stated.Notes
+		s.Notes = append(s.Notes, stated.Notes...)
 	}
 	return s
 }

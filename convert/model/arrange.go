@@ -14,7 +14,7 @@ type Transfer struct {
 	Name  string  // of the destination tensor, from the model's root on
 	Shape []int64 // of the destination tensor
 	First int64   // element of the destination tensor at which the elements of View begin
-	Op    Op      // what makes them of Source
+	Rule  string  // what makes them of Source, for people: "copy", "transpose", …
 
 	Embedding bool // the destination tensor is the embedding
 }
@@ -27,15 +27,35 @@ func (m *Model) Transfers(to Layout) []Transfer {
 	for _, p := range m.parameters() {
 		r := p.rule
 		source := m.found[m.Family.nameOf(p, m.Layout)][0]
-		t := Transfer{Source: source, Name: m.Family.nameOf(p, to), Shape: m.sizes.shapeIn(r, to), Op: r.between(m.Layout, to), Embedding: r.Name == m.Family.Embedding}
+		t := Transfer{Source: source, Name: m.Family.nameOf(p, to), Shape: m.sizes.shapeIn(r, to), Embedding: r.Name == m.Family.Embedding}
 		if n, ok := filled[t.Name]; ok && n == tensor.RowMajor(t.Shape...).Elements() {
 			continue // both layouts have two parameters in this tensor, which is moved as a whole
 		}
-		t.View, t.First = t.Op.apply(tensor.RowMajor(source.Shape...))
+		op := r.between(m.Layout, to)
+		t.View, t.First = op.apply(tensor.RowMajor(source.Shape...))
+		t.Rule = op.String()
+		var part string
+		if t.Source, t.View, part = inStored(m.parts, t.Source, t.View); part != "" {
+			t.Rule = part + ", " + t.Rule
+		}
 		filled[t.Name] += t.View.Elements()
 		out = append(out, t)
 	}
 	return out
+}
+
+// inStored returns the tensor of the file whose elements a view of a tensor of the model shows, so that all parts of it
+// are read in one go, and what selects the part, "" for all of it.
+func inStored(parts map[*tensor.Tensor]part, t *tensor.Tensor, view tensor.View) (*tensor.Tensor, tensor.View, string) {
+	p, ok := parts[t]
+	if !ok {
+		return t, view, ""
+	}
+	composed, ok := (&tensor.Strided{View: p.view}).Compose(view)
+	if !ok {
+		return t, view, ""
+	}
+	return p.stored, composed, p.rule
 }
 
 // LayoutTensor is a tensor of a model as a layout has it.
@@ -65,7 +85,8 @@ func (m *Model) TensorsIn(l Layout) (tensors []LayoutTensor, left []*tensor.Tens
 		}
 		named[name] = true
 		used[found[0]] = true
-		tensors = append(tensors, LayoutTensor{name, found[0], view})
+		stored, view, _ := inStored(m.parts, found[0], view)
+		tensors = append(tensors, LayoutTensor{name, stored, view})
 	}
 	if len(m.Heads) > 0 && len(m.Heads[0].Tensor.Shape) == 2 {
 		h := &m.Heads[0]

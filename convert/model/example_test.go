@@ -45,7 +45,7 @@ func ExampleModel_Transfers() {
 		log.Fatal(err)
 	}
 	for _, t := range m.Transfers(model.HuggingFace)[:3] {
-		fmt.Printf("%s: %s of %s\n", t.Name, t.Op, t.Source.Name)
+		fmt.Printf("%s: %s of %s\n", t.Name, t.Rule, t.Source.Name)
 	}
 	// Output:
 	// embed_tokens.weight: copy of embedder.input_embedding

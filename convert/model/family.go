@@ -28,8 +28,9 @@ type Family struct {
 	Ignored   []string   // endings of names of tensors that are not parameters and may be left out
 	Sensitive []string   // parts of the names of parameters that quantised copies should leave alone
 
-	Kinds []BlockType // kinds of blocks; one whose tensors fit two kinds equally is of the first
-	Axes  string      // the letters that Rule.Axes uses, without digits
+	Kinds   []BlockType // kinds of blocks; one whose tensors fit two kinds equally is of the first
+	Pattern []BlockType // which the published models repeat
+	Axes    string      // the letters that Rule.Axes uses, without digits
 
 	// Sizes returns the lengths of the axes of a model.
 	Sizes func(c *Config) Sizes

@@ -42,6 +42,7 @@ var Griffin = &Family{
 	// D RG-LRU channels of a head, C convolution taps
 	Axes:    "VWEHKLDC",
 	Kinds:   []BlockType{Recurrent, Attention},
+	Pattern: []BlockType{Recurrent, Recurrent, Attention},
 	Sizes:   griffinSizes,
 	Resolve: resolveGriffin,
 	Config:  griffinConfig,

@@ -18,7 +18,7 @@ import (
 // it, and reads its weights only when it is asked for them. The checkpoint and the adapter have to
 // stay open as long as they are read.
 type Model struct {
-	Checkpoint *tensor.Checkpoint // with an adapter, one whose tensors are merged as they are read
+	Checkpoint *tensor.Checkpoint // with an adapter, one whose tensors are merged as they are read; see also Notes
 	Family     *Family
 	Layout     Layout
 	Prefix     string // of the names of the model's tensors, such as "params."
@@ -33,6 +33,11 @@ type Model struct {
 
 	HeadRelation HeadRelation
 
+	// Notes say which tensors of the file Checkpoint shows otherwise than they are stored: blocks that are stacked along an
+	// axis one by one, and axes of length 1 where the layout has them.
+	Notes   []string
+	Stacked bool // the file has blocks that are stacked along an axis
+
 	KeepExtra bool          // Options.KeepExtra
 	Adapter   *peft.Adapter // Options.Adapter
 
@@ -42,6 +47,7 @@ type Model struct {
 	conflict string // how the sizes contradict each other, or ""
 	files    *files
 	adapted  map[*tensor.Tensor]bool // tensors that the adapter changes
+	parts    map[*tensor.Tensor]part // what tensors of Checkpoint show, if they are not as the file stores them
 
 	headChanged bool // the adapter separates the head, whatever config.json states
 	resized     bool // the adapter changes the size of the vocabulary, whatever config.json states

@@ -6,6 +6,36 @@ import (
 	"strings"
 )
 
+// Layout is a way to name and arrange the parameters of a model.
+type Layout uint8
+
+// The layouts. Flax and Torch are those of a family's original implementations, HuggingFace that of
+// transformers.
+const (
+	UnknownLayout Layout = iota
+	Flax                 // dense layers are "kernel" [in, out]
+	Torch                // dense layers are "weight" [out, in]; everything else is as in Flax
+	HuggingFace
+
+	layoutCount
+)
+
+// String returns "flax", "torch" or "huggingface".
+func (l Layout) String() string {
+	switch l {
+	case Flax:
+		return "flax"
+	case Torch:
+		return "torch"
+	case HuggingFace:
+		return "huggingface"
+	}
+	return "unknown"
+}
+
+// PerLayout has a string for each layout.
+type PerLayout [layoutCount]string
+
 // convention is a set of names. The two original layouts share most of theirs, so that a subtree is
 // first found by its convention, and its layout is decided afterwards.
 type convention uint8
@@ -69,6 +99,28 @@ func (v *vocabulary) readings(name string, f *Family) []reading {
 	return out
 }
 
+// stackedReadings returns every way to read a name as that of a parameter of blocks which has no number of a block.
+func (v *vocabulary) stackedReadings(name string) []reading {
+	if len(name) > maxName {
+		return nil
+	}
+	var out []reading
+	for i := 1; i < len(name); i++ {
+		if name[i-1] != '.' {
+			continue
+		}
+		if first, _, _ := strings.Cut(name[i:], "."); slices.Contains(wrapperSegments, first) {
+			continue
+		}
+		for c := range convention(len(v)) {
+			if tail := unwrap(name[i:]); v[c][tail] {
+				out = append(out, reading{c, name[:i], -1, tail})
+			}
+		}
+	}
+	return out
+}
+
 // key returns the name of the parameter from the model's root on, without wrappers.
 func (r reading) key(f *Family) string {
 	if r.block < 0 {
@@ -77,9 +129,13 @@ func (r reading) key(f *Family) string {
 	return f.Blocks[r.convention.layout()] + strconv.Itoa(r.block) + "." + r.tail
 }
 
-// splitBlock takes "blocks.3." off a name and returns the number; -1 if the name does not begin so.
+// splitBlock takes "blocks.3." off a name and returns the number; -1 if the name does not begin so. Flax names the
+// modules of a list "blocks_3".
 func splitBlock(name, root string) (int, string) {
 	rest, ok := strings.CutPrefix(name, root)
+	if base, dotted := strings.CutSuffix(root, "."); dotted && !ok {
+		rest, ok = strings.CutPrefix(name, base+"_")
+	}
 	if !ok {
 		return -1, name
 	}
@@ -95,7 +151,15 @@ func splitBlock(name, root string) (int, string) {
 // and have no meaning here.
 var wrapperSegments = []string{"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
+// leafWrappers end the names of arrays that Flax keeps in an object of their own: nnx.Variable, nn.Partitioned.
+var leafWrappers = []string{".value", ".raw_value"}
+
 func unwrap(tail string) string {
+	for i := 0; i < len(leafWrappers); i++ {
+		if rest, ok := strings.CutSuffix(tail, leafWrappers[i]); ok {
+			tail, i = rest, -1
+		}
+	}
 	if !strings.Contains(tail, "_wrapped_module") && !strings.Contains(tail, "_orig_mod") && !strings.Contains(tail, "module.") {
 		return tail
 	}

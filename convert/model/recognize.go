@@ -12,11 +12,22 @@ import (
 func recognize(c *tensor.Checkpoint, o *Options) (*Model, error) {
 	f := o.family()
 	all := candidates(c.Tensors(), f)
+	p := &presenter{family: f, parts: map[*tensor.Tensor]part{}}
+	if len(all) == 0 {
+		var err error
+		if c, err = p.unstack(c); err != nil {
+			return nil, err
+		}
+		all = candidates(c.Tensors(), f)
+	}
 	chosen, err := choose(c, f, all, o.Name)
 	if err != nil {
 		return nil, err
 	}
-	r := &recognizer{&Model{Checkpoint: c, Family: f, Layout: layoutOf(chosen), Prefix: chosen.prefix, KeepExtra: o.KeepExtra, found: chosen.found}}
+	if c, err = p.moveUnitAxes(c, chosen); err != nil {
+		return nil, err
+	}
+	r := &recognizer{&Model{Notes: p.notes, Stacked: p.stacked, parts: p.parts, Checkpoint: c, Family: f, Layout: layoutOf(chosen), Prefix: chosen.prefix, KeepExtra: o.KeepExtra, found: chosen.found}}
 	r.sortTensors(chosen, r.otherModels(chosen, all, o.Name != ""))
 	r.measure()
 	for _, a := range []byte(f.Axes) {

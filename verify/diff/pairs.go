@@ -45,6 +45,7 @@ func (d *differ) match(a, b *tensor.Checkpoint) error {
 	if !d.options.Raw {
 		d.a.recognize()
 		d.b.recognize()
+		d.result.Notes = append(d.result.Notes, append(d.a.presented("A"), d.b.presented("B")...)...)
 	}
 	switch {
 	case d.options.Raw:

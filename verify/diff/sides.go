@@ -48,6 +48,17 @@ func (s *side) recognize() {
 	}
 }
 
+// presented says which tensors of the model are shown otherwise than they are stored.
+func (s *side) presented(letter string) []string {
+	var notes []string
+	if s.model != nil {
+		for _, note := range s.model.Notes {
+			notes = append(notes, letter+": "+note)
+		}
+	}
+	return notes
+}
+
 // commonLayout returns a layout in which models of two layouts can be compared: each parameter is a tensor
 // of its own in it.
 func commonLayout(a, b model.Layout) model.Layout {

@@ -60,7 +60,14 @@ func wrappers(c *tensor.Checkpoint) []string {
 // wrapperSegments are put into the middle of names by torch.compile, FSDP and activation checkpointing.
 var wrapperSegments = strings.NewReplacer("_orig_mod.", "", "_fsdp_wrapped_module.", "", "_checkpoint_wrapped_module.", "")
 
+// leafWrappers end the names of arrays that Flax keeps in an object of their own.
+var leafWrappers = []string{".value", ".raw_value"}
+
 // unwrap returns a name without a prefix and without the segments of wrappers.
 func unwrap(name, prefix string) string {
-	return wrapperSegments.Replace(strings.TrimPrefix(name, prefix))
+	name = strings.TrimPrefix(name, prefix)
+	for _, suffix := range leafWrappers {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	return wrapperSegments.Replace(name)
 }
