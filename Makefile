@@ -59,6 +59,7 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) sharded.py --quick
 	$(PYTHON_ENV) orbax_write.py
 	testdata/interop/python.sh peft adapter.py
+	testdata/interop/python.sh bitsandbytes quantized.py
 	$(PYTHON_ENV) real_pt.py
 	$(PYTHON_ENV) container.py
 	$(PYTHON_ENV) network.py
@@ -79,6 +80,7 @@ bench: build ## conversion in the 2B size, against cp and a Python script; BENCH
 fixtures: ## make the fixtures in testdata again (needs the environments of interop)
 	$(PYTHON_ENV) fixtures.py
 	testdata/interop/python.sh peft finetune.py
+	testdata/interop/python.sh bitsandbytes quantized.py --fixtures
 
 clean: ## remove what make built
 	rm -rf bin dist demo

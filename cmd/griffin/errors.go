@@ -17,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/convert/run"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
@@ -174,6 +175,7 @@ func optionHint(e *model.OptionError) string {
 var formatHints = map[tensor.Reason]string{
 	formats.ReasonUnreadable:   "--skip-unreadable leaves such tensors out",
 	formats.ReasonTokenizer:    "give the weights; the tokenizer goes to --tokenizer",
+	quantized.ReasonQuantized:  "take the original; griffin diff ORIGINAL COPY says how good the copy is",
 	model.ReasonSeveralModels:  "--model NAME selects one of them",
 	model.ReasonExtraTensors:   "--extra keep copies tensors that are not parameters of the family",
 	convert.ReasonInexact:      "--allow-inexact writes the nearest form",
