@@ -32,14 +32,24 @@ func (e *OccupiedError) Unwrap() error { return fs.ErrExist }
 // these options, and the headers of its files are those of the recorded tensors. Elements are not read. It returns false
 // if there is no destination, and an *OccupiedError if there is something else.
 func IsComplete(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (bool, error) {
-	source, name, err := storage.Locate(dst)
+	dst, err := storage.LocalDestination(dst)
+	if err != nil {
+		return false, err
+	}
+	to, err := placeOf(ctx, dst, &o)
+	if err != nil {
+		return false, err
+	}
+	source, name, err := to.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	occupied := func(format string, args ...any) error { return &OccupiedError{dst, fmt.Sprintf(format, args...)} }
+	occupied := func(format string, args ...any) error {
+		return &OccupiedError{storage.WithoutQuery(dst), fmt.Sprintf(format, args...)}
+	}
 	record, _, err := manifest.Read(source, name)
 	if err != nil && !errors.As(err, new(*tensor.FormatError)) {
 		return false, err

@@ -17,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -235,7 +236,7 @@ func containerMetadata(src *tensor.Checkpoint) map[string]string {
 func containerName(src *tensor.Checkpoint, dst string, o *Options) string {
 	switch {
 	case o.toFile(dst):
-		return baseName(dst)
+		return storage.BaseName(dst)
 	case src.Format == peft.Format:
 		return peft.WeightsName
 	}

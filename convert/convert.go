@@ -22,7 +22,6 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/convert/transfer"
-	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -31,7 +30,9 @@ import (
 
 // Convert writes the model of a checkpoint to dst, in the layout and format of o.To. With ToSafetensors it
 // writes the tensors of any model, as they are: to a file if dst ends in .safetensors, otherwise to a
-// directory, with the configurations and the tokenizer that lie beside the source. The destination appears complete or not at all. Memory does not grow with the checkpoint.
+// directory, with the configurations and the tokenizer that lie beside the source. dst is a path of the local file system,
+// or an address for which storage.RegisterSink was called. The destination appears complete or not at all. Memory does not
+// grow with the checkpoint.
 //
 // Convert returns a *tensor.FormatError if the source is corrupt, does not have a model of the family,
 // cannot be expressed in the target layout, or contradicts its conversion.json; an *OptionError if
@@ -39,14 +40,19 @@ import (
 // weights to be wrong.
 func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options) (*Result, error) {
 	start := time.Now()
+	dst, err := storage.LocalDestination(dst)
+	if err != nil {
+		return nil, err
+	}
 	c, err := prepare(ctx, src, dst, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTarget(dst, src, &o); err != nil {
+	to, err := placeOf(ctx, dst, &o)
+	if err != nil {
 		return nil, err
 	}
-	if err := storage.CheckFreeFor(dst, c.need()); err != nil {
+	if err := to.check(c); err != nil {
 		return nil, err
 	}
 	if o.DryRun {
@@ -57,7 +63,7 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 			return nil, err
 		}
 	}
-	if err := c.writeStaged(ctx, dst); err != nil {
+	if err := c.writeStaged(ctx, to); err != nil {
 		return nil, err
 	}
 	c.result.Seconds = time.Since(start).Seconds()
@@ -193,16 +199,13 @@ func (c *conversion) need() int64 {
 	return n
 }
 
-// writeStaged writes the destination to a temporary path, and renames it if there is no error.
-func (c *conversion) writeStaged(ctx context.Context, dst string) (err error) {
-	stage, err := newStaging(dst, &c.options)
+// writeStaged writes the destination without its being visible, and publishes it if there is no error.
+func (c *conversion) writeStaged(ctx context.Context, to place) (err error) {
+	stage, err := to.begin(c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stage.discard()) }()
-	if err := storage.CheckFree(filepath.Dir(stage.weights), c.need()); err != nil { // the stages of killed runs are removed
-		return err
-	}
 	if err := c.write(ctx, stage); err != nil {
 		return err
 	}
@@ -229,7 +232,7 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 		}
 	}
 	progress(0)
-	written, digests, err := c.writeWeights(ctx, stage.weights, progress)
+	written, digests, err := c.writeWeights(ctx, stage, progress)
 	if err != nil {
 		return err
 	}
@@ -240,12 +243,12 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 	}
 	c.result.add(written, c.options.Digest)
 	if c.result.Files == nil {
-		if err := c.listFiles(stage.weights); err != nil {
+		if err := c.listFiles(stage.dir); err != nil {
 			return err
 		}
 	}
 	if c.options.Verify {
-		if digests.Sources, err = c.prove(ctx, stage.weights, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
+		if digests.Sources, err = c.prove(ctx, stage, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
 			return err
 		}
 	}
@@ -282,15 +285,18 @@ func (c *conversion) digests() digest.Algorithms {
 
 // writeWeights moves the elements. It returns the digests of all sources if they are to be checked,
 // otherwise those that need no further reading.
-func (c *conversion) writeWeights(ctx context.Context, path string, progress func(done int64)) (written []tensor.Written, digests *moves.Digests, err error) {
-	weights, err := c.output.create(path)
+func (c *conversion) writeWeights(ctx context.Context, stage *staging, progress func(done int64)) (written []tensor.Written, digests *moves.Digests, err error) {
+	weights, err := stage.create()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, weights.Close()) }()
 	all := c.origin != nil && !c.options.Verify // the proof computes those of all sources
 	r, err := transfer.Execute(ctx, c.List, weights, transfer.Options{Progress: progress, Digests: c.digests(), DigestSources: all,
-		SourceMemory: storage.Memory(c.checkpoint.Source)})
+		SourceMemory: storage.Memory(c.checkpoint.Source), DestMemory: stage.memory})
+	if err == nil {
+		err = stage.wait()
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -327,7 +333,7 @@ func (c *conversion) record(digests *moves.Digests) *manifest.Manifest {
 // writeFiles writes all files but the weights.
 func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
 	for _, f := range c.files {
-		if err := f.Write(stage.weights); err != nil {
+		if err := stage.put(&f); err != nil {
 			return err
 		}
 	}
@@ -337,15 +343,15 @@ func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
 	}
 	name := manifest.Name
 	if c.options.toFile(c.result.Destination) {
-		name = filepath.Base(stage.manifest)
+		name = storage.BaseName(c.result.Destination) + "." + manifest.Name
 	}
 	c.result.Files = append(c.result.Files, ResultFile{name, int64(len(text))})
-	return storage.WriteFile(stage.manifest, text)
+	return stage.record(text)
 }
 
 // prove compares what was written with the source, and returns the digests of the sources.
-func (c *conversion) prove(ctx context.Context, path string, progress func(done int64)) (map[*tensor.Tensor]digest.Sum, error) {
-	output, err := formats.Open(path, formats.Options{})
+func (c *conversion) prove(ctx context.Context, stage *staging, progress func(done int64)) (map[*tensor.Tensor]digest.Sum, error) {
+	output, err := stage.open()
 	if err != nil {
 		if errors.As(err, new(*tensor.FormatError)) { // not the user's file
 			return nil, fmt.Errorf("the written weights cannot be read back: %v", err)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/moves"
@@ -56,19 +55,11 @@ func newManifest(p *outline, version, format string, digests *moves.Digests, a d
 	return m
 }
 
-// baseName returns the name of the file or directory that a path leads to, also if the path is ".".
-func baseName(path string) string {
-	if absolute, err := filepath.Abs(path); err == nil {
-		path = absolute
-	}
-	return filepath.Base(path)
-}
-
 // describeAdapter describes an adapter for conversion.json. It reads the adapter's files for their
 // digests.
 func describeAdapter(ctx context.Context, a *peft.Adapter, algorithms digest.Algorithms) (*manifest.Adapter, error) {
 	c := a.Config
-	m := &manifest.Adapter{Name: baseName(a.Path), Type: "LoRA", Rank: c.Rank, Alpha: manifest.Float(c.Alpha), RSLoRA: c.RSLoRA, Base: c.Base, Changes: len(a.Changes)}
+	m := &manifest.Adapter{Name: storage.BaseName(a.Path), Type: "LoRA", Rank: c.Rank, Alpha: manifest.Float(c.Alpha), RSLoRA: c.RSLoRA, Base: c.Base, Changes: len(a.Changes)}
 	if c.DoRA {
 		m.Type = "DoRA"
 	}
@@ -108,7 +99,7 @@ func digestFile(ctx context.Context, source fs.FS, name string, a digest.Algorit
 // describeSource describes the source of a conversion.
 func describeSource(p *outline) manifest.Source {
 	c := p.checkpoint
-	s := manifest.Source{Name: baseName(c.Path), Format: c.Format, Layout: p.from.String(), Prefix: p.prefix}
+	s := manifest.Source{Name: storage.BaseName(c.Path), Format: c.Format, Layout: p.from.String(), Prefix: p.prefix}
 	origin := storage.OriginOf(c.Source, c.Root)
 	s.Address, s.Commit = origin.Address, origin.Commit
 	for _, f := range origin.Files {

@@ -2,11 +2,14 @@ package convert
 
 import (
 	"cmp"
+	"errors"
+	"io"
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/torch"
 )
@@ -19,6 +22,9 @@ type output interface {
 	file(i int) string                                // the file that has Plan.Dests[i], "" if not known in advance
 	size() int64                                      // bytes of all files, at most
 	create(path string) (transfer.Destination, error) // path is a directory that exists, or a file that does not
+
+	uploads() bool                                         // whether upload is implemented
+	upload(u storage.Upload) (transfer.Destination, error) // create for an address
 }
 
 // layOut decides on the files for the weights of a plan. dst is the path of the destination.
@@ -29,7 +35,7 @@ func layOut(p *outline, dst string, o *Options) (output, error) {
 	}
 	switch o.To {
 	case ToTorch:
-		name := baseName(dst)
+		name := storage.BaseName(dst)
 		l, err := torch.NewLayout(specs, name)
 		return torchOutput{l, name}, err
 	case ToOrbax:
@@ -84,6 +90,17 @@ func (o safetensorsOutput) size() int64 {
 	return n
 }
 
+func (o safetensorsOutput) uploads() bool { return true }
+
+func (o safetensorsOutput) upload(u storage.Upload) (transfer.Destination, error) {
+	return o.Upload(func(name string, size int64) (io.WriterAt, error) {
+		if o.single {
+			name = ""
+		}
+		return u.Create(name, size)
+	})
+}
+
 func (o safetensorsOutput) create(path string) (transfer.Destination, error) {
 	if !o.single {
 		return o.Create(path)
@@ -105,6 +122,12 @@ func (o torchOutput) shards() int         { return 1 }
 func (o torchOutput) file(int) string     { return o.name }
 func (o torchOutput) size() int64         { return o.Size }
 
+func (o torchOutput) uploads() bool { return true }
+
+func (o torchOutput) upload(u storage.Upload) (transfer.Destination, error) {
+	return o.Upload(func(size int64) (io.WriterAt, error) { return u.Create("", size) })
+}
+
 func (o torchOutput) create(path string) (transfer.Destination, error) { return o.Create(path) }
 
 // orbaxOutput is files whose names and sizes depend on the weights.
@@ -118,5 +141,11 @@ func (o orbaxOutput) files() []ResultFile { return nil }
 func (o orbaxOutput) shards() int         { return 0 }
 func (o orbaxOutput) file(int) string     { return "" }
 func (o orbaxOutput) size() int64         { return o.Size }
+
+func (o orbaxOutput) uploads() bool { return false }
+
+func (o orbaxOutput) upload(storage.Upload) (transfer.Destination, error) {
+	return nil, errors.ErrUnsupported
+}
 
 func (o orbaxOutput) create(dir string) (transfer.Destination, error) { return o.Create(dir) }

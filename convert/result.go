@@ -5,6 +5,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/proof"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -58,7 +59,7 @@ type ResultTensor struct {
 // describe returns the result as far as it is known before anything is written.
 func (c *conversion) describe(dst string) *Result {
 	src := c.checkpoint
-	r := &Result{Source: src.Path, Format: src.Format, Layout: c.from.String(), Destination: dst,
+	r := &Result{Source: src.Path, Format: src.Format, Layout: c.from.String(), Destination: storage.WithoutQuery(dst),
 		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: c.to.String(),
 		DryRun: c.options.DryRun, DType: c.dtype.String(), Settings: c.settings, HF: c.form, Shards: c.output.shards(), Files: c.output.files()}
 	r.Notes = append(r.Notes, src.Notes...)

@@ -43,7 +43,7 @@ func checkApart(src, dst string) error {
 
 // toFile reports whether a destination is a file with conversion.json beside it, and not a directory.
 func (o *Options) toFile(dst string) bool {
-	return o.To == ToTorch || o.To == ToSafetensors && strings.EqualFold(filepath.Ext(dst), ".safetensors")
+	return o.To == ToTorch || o.To == ToSafetensors && strings.EqualFold(path.Ext(storage.BaseName(dst)), ".safetensors")
 }
 
 // checkKind refuses an existing destination that the file of a target cannot replace, such as a directory.
@@ -100,29 +100,4 @@ func localSources(src *tensor.Checkpoint, o *Options) []string {
 		paths = append(paths, o.Tokenizer)
 	}
 	return paths
-}
-
-// staging has the temporary paths at which a destination is written.
-type staging struct {
-	weights  string // path of the file, or of the directory
-	manifest string // path of conversion.json
-
-	publish func() error
-	discard func() error
-}
-
-// newStaging creates the temporary paths of a destination: a directory, or a file with conversion.json beside it.
-func newStaging(dst string, o *Options) (*staging, error) {
-	if o.toFile(dst) {
-		s, err := storage.NewFileStage(dst, "."+manifest.Name, o.Overwrite)
-		if err != nil {
-			return nil, err
-		}
-		return &staging{s.File, s.Sidecar, s.Publish, s.Discard}, nil
-	}
-	s, err := storage.NewStage(dst, o.Overwrite)
-	if err != nil {
-		return nil, err
-	}
-	return &staging{s.Dir, filepath.Join(s.Dir, manifest.Name), s.Publish, s.Discard}, nil
 }

@@ -98,6 +98,13 @@ func networkHint(err error) string {
 		}
 		return networkHints[e.Reason]
 	}
+	var scheme *storage.SchemeError
+	if errors.As(err, &scheme) && scheme.Write && registerBuckets != nil {
+		if scheme.Scheme == "hf" {
+			return "convert to a directory, and upload it: hf upload ORG/NAME DIR"
+		}
+		return "griffin writes to paths and to file://, gs:// and s3:// addresses"
+	}
 	if registerBuckets == nil {
 		return "this griffin was built without object stores: it reads https:// and hf:// addresses"
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"io/fs"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -13,7 +14,12 @@ import (
 func init() {
 	registerBuckets = func(pool func() *remote.Pool, register func(scheme string, open storage.Opener)) {
 		open := func(address string) (fs.FS, string, error) { return bucket.Open(address, bucket.Options{Pool: pool()}) }
-		register("gs", open)
-		register("s3", open)
+		sink := func(_ context.Context, address string, single bool) (storage.Sink, error) {
+			return bucket.OpenSink(address, single, bucket.Options{Pool: pool()})
+		}
+		for _, scheme := range []string{"gs", "s3"} {
+			register(scheme, open)
+			storage.RegisterSink(scheme, sink)
+		}
 	}
 }

@@ -29,7 +29,8 @@ func convertCommand() *cli.Command {
 			"          the tensors of any model as they are: a file if DST ends in .safetensors, otherwise a directory, with\n" +
 			"          the configurations and the tokenizer that lie beside SRC\n\n" +
 			"All tensors are checked before a byte is written. The output is written to a temporary path and renamed\n" +
-			"when complete, so DST never holds a partial result.\n\n" +
+			"when complete, so DST never holds a partial result. DST may be a gs://, s3:// or file:// address, unless\n" +
+			"--to orbax is given.\n\n" +
 			"Examples:\n\n" +
 			"  griffin convert 2b-it.pt recurrentgemma-2b-it --tokenizer tokenizer.model --instruction-tuned\n" +
 			"  griffin convert --verify 2b/ recurrentgemma-2b                  # an Orbax directory\n" +
@@ -40,6 +41,7 @@ func convertCommand() *cli.Command {
 			"  griffin convert --to orbax 2b.pt 2b --orbax-format zarr\n" +
 			"  griffin convert recurrentgemma-2b smaller --dtype bfloat16 --max-shard-size 2GB\n" +
 			"  griffin convert --adapter my-lora recurrentgemma-2b merged      # merge a PEFT adapter\n" +
+			"  griffin convert 2b.pt gs://my-bucket/recurrentgemma-2b          # to a bucket, in parts\n" +
 			"  griffin convert --all-steps runs/train out --task auto          # in a Slurm array: this task's share of the steps\n" +
 			"  griffin convert --to safetensors any-model.pt any-model.safetensors\n" +
 			"  griffin convert --to safetensors train/step-4000 out --only 'model.*' --rename names.txt",

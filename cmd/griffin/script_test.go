@@ -19,9 +19,15 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"griffin": func() { os.Exit(runCommand(context.Background(), os.Args, os.Stdout, os.Stderr)) },
+		"griffin": func() {
+			registerTestAddresses(context.Background())
+			os.Exit(runCommand(context.Background(), os.Args, os.Stdout, os.Stderr))
+		},
 	})
 }
+
+// registerTestAddresses registers the addresses of a bucket for tests, in a build with buckets.
+var registerTestAddresses = func(context.Context) {}
 
 // TestScripts runs testdata/script: each file reads as a session at a terminal, and its name says
 // what it guards. $DATA is the repository's testdata, $TORCH formats/torch, $TEXTMODEL a small model with a tokenizer. $WEB serves
@@ -37,7 +43,8 @@ func TestScripts(t *testing.T) {
 	faulty := storagetest.Start(t, &storagetest.Faulty{Handler: http.FileServer(http.Dir(data)), Fault: faultOf})
 	hub := newHub(t, data)
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Condition: func(name string) (bool, error) { return registerBuckets != nil, conditionError(name) },
+		Dir:       "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", data)
 			env.Setenv("TORCH", filepath.Join(data, "../formats/torch"))
@@ -45,6 +52,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("WEB", web)
 			env.Setenv("FAULTY", faulty)
 			env.Setenv("HF_ENDPOINT", hub)
+			env.Setenv("BLOBDIR", filepath.Join(env.WorkDir, "bucket"))
 			env.Setenv("HF_HOME", filepath.Join(env.WorkDir, "hf-home"))
 			return nil
 		},
@@ -54,6 +62,14 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// conditionError refuses all conditions but [buckets].
+func conditionError(name string) error {
+	if name != "buckets" {
+		return fmt.Errorf("no condition %s", name)
+	}
+	return nil
 }
 
 // wantStatus runs griffin and checks its exit status: status N argument… What it printed is then

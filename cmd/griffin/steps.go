@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/run"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/verify"
 )
 
@@ -190,7 +191,7 @@ func convertSteps(c *cli.Context, o convert.Options) error {
 		}
 		if result == nil {
 			return &stepResult{status: "complete already", print: func(to io.Writer) error {
-				_, err := fmt.Fprintf(to, "%s is there and complete\n", printable(run.Destination(out, s, o.To)))
+				_, err := fmt.Fprintf(to, "%s is there and complete\n", printable(storage.WithoutQuery(run.Destination(out, s, o.To))))
 				return err
 			}}, nil
 		}
@@ -245,7 +246,7 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 	}
 	for _, s := range conversions.Steps {
 		if _, ok := r.Pair(s); !ok {
-			fmt.Fprintf(c.App.ErrWriter, "griffin: %s has step %s, and %s has none\n", printable(conversions.Path), printable(s.Name), printable(r.Path))
+			fmt.Fprintf(c.App.ErrWriter, "griffin: %s has step %s, and %s has none\n", printable(storage.WithoutQuery(conversions.Path)), printable(s.Name), printable(storage.WithoutQuery(r.Path)))
 		}
 	}
 	return eachStep(c, steps, func(s formats.Step) (*stepResult, error) {
@@ -257,7 +258,7 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 		pair, ok := conversions.Pair(s)
 		if !ok {
 			return &stepResult{status: "without a conversion", unlike: true, print: func(to io.Writer) error {
-				_, err := fmt.Fprintf(to, "%s has no conversion of it\n", printable(conversions.Path))
+				_, err := fmt.Fprintf(to, "%s has no conversion of it\n", printable(storage.WithoutQuery(conversions.Path)))
 				return err
 			}}, nil
 		}

@@ -57,9 +57,9 @@ func (r *Run) Numbered(n int64) (formats.Step, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return formats.Step{}, tensor.Bad("has no step %d, only %s", n, r.names()).In(r.Path)
+		return formats.Step{}, tensor.Bad("has no step %d, only %s", n, r.names()).In(storage.WithoutQuery(r.Path))
 	}
-	return formats.Step{}, tensor.Bad("has step %d several times: %s and %s", n, found[0].Name, found[1].Name).In(r.Path)
+	return formats.Step{}, tensor.Bad("has step %d several times: %s and %s", n, found[0].Name, found[1].Name).In(storage.WithoutQuery(r.Path))
 }
 
 func (r *Run) names() string {

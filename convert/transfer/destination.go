@@ -32,3 +32,20 @@ type Sinker interface {
 
 // crc32Destination is a Destination that says whether Finish needs the CRC-32 of each tensor.
 type crc32Destination interface{ NeedsCRC32() bool }
+
+// Ordered is a Sinker whose tensors are best written in an order, though not one after the other.
+type Ordered interface {
+	// Order returns a number by which tensors are sorted.
+	Order(i int) int64
+}
+
+// OrderedWorkers is how many tensors of an Ordered are written at once, at most. Each may keep others from being stored.
+const OrderedWorkers = 4
+
+// workersFor returns how many jobs are done at once for a destination.
+func workersFor(dst Destination) int {
+	if _, ok := dst.(Ordered); ok {
+		return min(maxWorkers(), OrderedWorkers)
+	}
+	return maxWorkers()
+}

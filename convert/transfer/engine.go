@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -111,20 +112,30 @@ func (e *engine) closeOutputs() error {
 }
 
 // run executes all moves. The largest jobs come first, so that no worker is left with a large one at
-// the end.
-func (e *engine) run(l moves.List) error {
+// the end, unless the destination has an order.
+func (e *engine) run(l moves.List, dst Destination) error {
 	jobs, err := e.jobs(l)
 	if err != nil {
 		return err
 	}
 	slices.SortStableFunc(jobs, func(a, b *job) int { return cmp.Compare(b.bytes, a.bytes) })
+	if ordered, ok := dst.(Ordered); ok {
+		first := func(j *job) int64 {
+			at := int64(math.MaxInt64)
+			for _, m := range j.moves {
+				at = min(at, ordered.Order(m.Dest))
+			}
+			return at
+		}
+		slices.SortStableFunc(jobs, func(a, b *job) int { return cmp.Compare(first(a), first(b)) })
+	}
 	planReads(jobs)
 	queue := make(chan *job, len(jobs))
 	for _, j := range jobs {
 		queue <- j
 	}
 	close(queue)
-	workers := max(min(maxWorkers(), len(jobs)), 1)
+	workers := max(min(workersFor(dst), len(jobs)), 1)
 	stop, err := e.startWriters(workers)
 	if err != nil {
 		return err

@@ -16,20 +16,20 @@ type limits struct {
 	scratch int64 // of each worker; at least band and step
 }
 
-// limitsOf returns the limits for a list and where it goes. Reading the files of its sources holds
-// sourceMemory bytes beside.
-func limitsOf(list moves.List, dst Destination, sourceMemory int64) limits {
+// limitsOf returns the limits for a list and where it goes. Reading the files of its sources and writing what it fills hold
+// otherMemory bytes beside.
+func limitsOf(list moves.List, dst Destination, otherMemory int64) limits {
 	sinks := false
 	for i := range list.Dests {
 		f, _, _ := dst.At(i)
 		sinks = sinks || f == nil
 	}
-	l := newLimits(maxWorkers(), largestMatrix(list), sinks)
+	l := newLimits(workersFor(dst), largestMatrix(list), sinks)
 	streams := int64(0) // of sources that need memory of their own, one for each worker
 	for _, t := range list.Sources() {
 		streams = max(streams, tensor.StreamMemory(t))
 	}
-	l.buffers = max(l.buffers-int64(maxWorkers())*streams-sourceMemory, l.buffers/4)
+	l.buffers = max(l.buffers-int64(workersFor(dst))*streams-otherMemory, l.buffers/4)
 	return l
 }
 

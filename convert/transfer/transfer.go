@@ -29,6 +29,9 @@ type Options struct {
 	// SourceMemory is how many bytes reading the files of the sources holds at most beside what Execute
 	// itself does. They are part of the 256 MiB.
 	SourceMemory int64
+
+	// DestMemory is how many bytes the Destination holds at most, with as many writers as there are workers.
+	DestMemory int64
 }
 
 // Result is what Execute wrote and read.
@@ -47,7 +50,7 @@ type Result struct {
 // Execute returns a *tensor.FormatError if a source is corrupt or cannot be converted to the dtype of
 // its destination. After an error the files are incomplete.
 func Execute(ctx context.Context, l moves.List, dst Destination, o Options) (*Result, error) {
-	return execute(ctx, l, dst, o, limitsOf(l, dst, o.SourceMemory))
+	return execute(ctx, l, dst, o, limitsOf(l, dst, o.SourceMemory+o.DestMemory))
 }
 
 func execute(ctx context.Context, l moves.List, dst Destination, o Options, limits limits) (*Result, error) {
@@ -86,7 +89,7 @@ func move(ctx context.Context, l moves.List, dst Destination, o Options, limits 
 		written: make([]tensor.Written, len(l.Dests)), progress: o.Progress}
 	err := e.openTargets(l, dst)
 	if err == nil {
-		err = e.run(l)
+		err = e.run(l, dst)
 	}
 	err = errors.Join(err, e.closeOutputs())
 	if err == nil {

@@ -3,8 +3,6 @@ package storage
 import (
 	"fmt"
 	"io/fs"
-	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 )
@@ -36,26 +34,32 @@ func Scheme(path string) (scheme string, ok bool) {
 }
 
 // SchemeError reports an address of a scheme for which nothing is registered.
-type SchemeError struct{ Scheme string }
+type SchemeError struct {
+	Scheme string
+	Write  bool // to the address
+}
 
 func (e *SchemeError) Error() string {
+	if e.Write {
+		return fmt.Sprintf("addresses that begin with %s:// cannot be written to", e.Scheme)
+	}
 	return fmt.Sprintf("addresses that begin with %s:// cannot be read", e.Scheme)
 }
 
 // locateAddress is Locate for an address.
 func locateAddress(scheme, address string) (fs.FS, string, error) {
 	if scheme == "file" {
-		u, err := url.Parse(address)
-		if err != nil || u.Host != "" && u.Host != "localhost" || u.Path == "" {
-			return nil, "", &fs.PathError{Op: "open", Path: address, Err: fs.ErrInvalid}
+		path, err := LocalDestination(address)
+		if err != nil {
+			return nil, "", err
 		}
-		return Locate(filepath.FromSlash(u.Path))
+		return Locate(path)
 	}
 	openersMu.RLock()
 	open := openers[scheme]
 	openersMu.RUnlock()
 	if open == nil {
-		return nil, "", &SchemeError{scheme}
+		return nil, "", &SchemeError{Scheme: scheme}
 	}
 	return open(address)
 }

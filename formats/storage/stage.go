@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 )
 
 // Stage is a directory that is written beside its destination and then replaces it in one step. Until Publish the
@@ -234,6 +236,54 @@ func (s *Stage) Discard() error {
 	err := os.RemoveAll(s.Dir)
 	s.Dir = ""
 	return errors.Join(err, s.lock.release(), s.removeParents())
+}
+
+// Clean removes what killed runs with destination dst have left beside it, and what those with destinations in the directory
+// dst have left there, such as the steps of a run. What running processes hold stays. It returns the paths of what it has
+// removed.
+func Clean(dst string) (removed []string, err error) {
+	dst, err = resolve(dst)
+	if err != nil {
+		return nil, err
+	}
+	removed, err = cleanIn(filepath.Dir(dst), func(base string) (string, bool) { return dst, base == stageBase(filepath.Base(dst)) })
+	if err != nil {
+		return removed, err
+	}
+	below, err := cleanIn(dst, func(base string) (string, bool) { return filepath.Join(dst, base), !shortened.MatchString(base) })
+	return append(removed, below...), err
+}
+
+// shortened matches what stands for the name of a destination that is too long for the name of a stage.
+var shortened = regexp.MustCompile(`~[0-9a-f]{16}$`)
+
+// cleanIn removes what killed runs have left in a directory. destination returns what a name in that of a stage stands for.
+func cleanIn(dir string, destination func(base string) (dst string, ok bool)) (removed []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		at := strings.LastIndex(entry.Name(), stageMark)
+		if at < 2 || entry.Name()[0] != '.' {
+			continue
+		}
+		dst, ok := destination(entry.Name()[1:at])
+		if !ok {
+			continue
+		}
+		if err := clean(dst); err != nil {
+			return removed, err
+		}
+		path := filepath.Join(dir, entry.Name())
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			removed = append(removed, path)
+		}
+	}
+	return removed, nil
 }
 
 // clean removes the stages with destination dst that no process holds. If a run was killed between the two steps of a

@@ -47,6 +47,16 @@ func Open(address string, o Options) (fs.FS, string, error) {
 	if err != nil || u.Host == "" || u.Scheme != "gs" && u.Scheme != "s3" {
 		return nil, "", remote.Errorf("the address", remote.Invalid, "is not gs://BUCKET/PATH or s3://BUCKET/PATH")
 	}
+	opened, name, err := openBucket(u, o)
+	if err != nil {
+		return nil, "", err
+	}
+	return New(opened, name, strings.TrimPrefix(u.Path, "/"), o)
+}
+
+// openBucket opens the bucket of an address. name is its address.
+func openBucket(u *url.URL, o Options) (opened *blob.Bucket, name string, err error) {
+	ctx := context.WithoutCancel(o.Pool.Context()) // requests have contexts of their own
 	at := *u
 	at.Path, at.User, at.Fragment = "", nil, ""
 	if at.Scheme == "s3" {
@@ -56,21 +66,20 @@ func Open(address string, o Options) (fs.FS, string, error) {
 		}
 		at.RawQuery = q.Encode()
 	}
-	name := u.Scheme + "://" + u.Host
+	name = u.Scheme + "://" + u.Host
 	if u.Scheme == "gs" && os.Getenv("STORAGE_EMULATOR_HOST") == "" && u.Query().Get("anonymous") != "true" {
-		if _, err := gcp.DefaultCredentials(o.Pool.Context()); err != nil {
+		if _, err := gcp.DefaultCredentials(ctx); err != nil {
 			return nil, "", remote.Errorf(name, remote.Unauthorized, "there are no Google Cloud credentials; the parameter anonymous=true is for public buckets")
 		}
 	}
-	opened, err := blob.OpenBucket(o.Pool.Context(), at.String())
-	if err != nil {
+	if opened, err = blob.OpenBucket(ctx, at.String()); err != nil {
 		return nil, "", remote.Errorf(name, remote.Invalid, "the bucket cannot be reached with these settings")
 	}
 	var google *storage.Client
 	if opened.As(&google) {
 		google.SetRetry(storage.WithPolicy(storage.RetryNever)) // the pool tries again
 	}
-	return New(opened, name, strings.TrimPrefix(u.Path, "/"), o)
+	return opened, name, nil
 }
 
 // New is Open for a bucket of any kind that is open already. name is the bucket's address, for errors and
@@ -189,7 +198,7 @@ func (b *bucket) open(name string) (*remote.Node, error) {
 
 // explain makes an *remote.Error of an error of the store.
 func (b *bucket) explain(err error, name string) error {
-	if err == nil || b.pool.Context().Err() != nil {
+	if err == nil || errors.Is(err, context.Canceled) || gcerrors.Code(err) == gcerrors.Canceled {
 		return err
 	}
 	reason, problem := remote.Unreachable, ""

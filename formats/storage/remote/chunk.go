@@ -268,8 +268,13 @@ func (p *Pool) attempt(c *chunk, at int) (n int, err error) {
 // Sources use it for requests that are not for a file's content. Errors other than an *Error come from
 // connections to the address.
 func (p *Pool) Retry(address string, do func(ctx context.Context) error) error {
+	return p.RetryFor(address, p.o.Stall, do)
+}
+
+// RetryFor is Retry for requests that take up to a limit each, such as those that send content.
+func (p *Pool) RetryFor(address string, limit time.Duration, do func(ctx context.Context) error) error {
 	for tries := 1; ; tries++ {
-		ctx, cancel := context.WithTimeoutCause(p.ctx, p.o.Stall, errStalled)
+		ctx, cancel := context.WithTimeoutCause(p.ctx, limit, errStalled)
 		err := do(ctx)
 		if err != nil && !errors.As(err, new(*Error)) {
 			if context.Cause(ctx) == errStalled {

@@ -94,5 +94,12 @@ func NewPool(ctx context.Context, o Options) *Pool {
 // Context returns the context of the Pool's requests.
 func (p *Pool) Context() context.Context { return p.ctx }
 
+// Detach returns a Pool with the options of p whose requests go on after the end of p's context, for at most a limit: for
+// requests that clean up.
+func Detach(p *Pool, limit time.Duration) (*Pool, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), limit)
+	return NewPool(ctx, p.o), cancel
+}
+
 // Memory returns the bytes that the Pool holds at most.
 func (p *Pool) Memory() int64 { return p.o.Memory }

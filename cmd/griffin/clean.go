@@ -1,0 +1,69 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+)
+
+func cleanCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "clean",
+		Usage:     "remove what conversions that were killed have left at a destination",
+		UsageText: "griffin clean [flags] DST",
+		Description: "DST is the destination of a conversion, or the directory of the results of --all-steps; it may be an address.\n" +
+			"Only what griffin itself has recorded is removed: temporary directories beside DST, unfinished uploads,\n" +
+			"and objects of an upload that did not end. What is complete stays. The next conversion to the same\n" +
+			"destination does the same. At an address, no other conversion to DST may be running.\n\n" +
+			"Examples:\n\n" +
+			"  griffin clean out\n" +
+			"  griffin clean gs://my-bucket/runs/converted",
+		Flags:        []cli.Flag{jsonFlag()},
+		OnUsageError: onUsageError,
+		BashComplete: completeFlags,
+		Action:       runClean,
+	}
+}
+
+func runClean(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef("clean takes one destination, got %s", plural(int64(c.NArg()), "path"))
+	}
+	removed, err := clean(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, struct {
+			Removed []string `json:"removed"`
+		}{append([]string{}, removed...)})
+	}
+	out := &lines{w: c.App.Writer}
+	for _, path := range removed {
+		out.printf("removed %s\n", printable(path))
+	}
+	if len(removed) == 0 {
+		out.printf("nothing is left of conversions that were killed\n")
+	}
+	return out.err
+}
+
+// clean removes what killed conversions to a destination have left, and to destinations in it.
+func clean(c *cli.Context, dst string) (removed []string, err error) {
+	if dst, err = storage.LocalDestination(dst); err != nil {
+		return nil, err
+	}
+	sink, ok, err := storage.OpenSink(c.Context, dst, false)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return storage.Clean(dst)
+	}
+	removed, err = sink.Clean()
+	if err != nil {
+		return nil, err
+	}
+	below, err := sink.CleanBelow()
+	return append(removed, below...), err
+}

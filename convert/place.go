@@ -1,0 +1,265 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/transfer"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// place is where a destination is: in the local file system, or at an address.
+type place interface {
+	// check refuses a destination that would destroy something, and one without space.
+	check(c *conversion) error
+
+	// begin removes what killed runs have left, and begins to write.
+	begin(c *conversion) (*staging, error)
+
+	// open returns what is at the destination as a source, and its name in it. Nothing, or what an interrupted run left, is
+	// an error that is fs.ErrNotExist.
+	open() (fs.FS, string, error)
+}
+
+// placeOf returns the place of a destination.
+func placeOf(ctx context.Context, dst string, o *Options) (place, error) {
+	sink, ok, err := storage.OpenSink(ctx, dst, o.toFile(dst))
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		return &sinkPlace{dst, sink}, nil
+	}
+	return localPlace{dst}, nil
+}
+
+// localPlace is a path.
+type localPlace struct{ dst string }
+
+func (p localPlace) check(c *conversion) error {
+	if err := checkTarget(p.dst, c.checkpoint, &c.options); err != nil {
+		return err
+	}
+	return storage.CheckFreeFor(p.dst, c.need())
+}
+
+func (p localPlace) open() (fs.FS, string, error) { return storage.Locate(p.dst) }
+
+// begin creates the temporary paths of a destination: a directory, or a file with conversion.json beside it.
+func (p localPlace) begin(c *conversion) (*staging, error) {
+	var weights, record string
+	s := &staging{}
+	if c.options.toFile(p.dst) {
+		stage, err := storage.NewFileStage(p.dst, "."+manifest.Name, c.options.Overwrite)
+		if err != nil {
+			return nil, err
+		}
+		weights, record, s.publish, s.discard = stage.File, stage.Sidecar, stage.Publish, stage.Discard
+	} else {
+		stage, err := storage.NewStage(p.dst, c.options.Overwrite)
+		if err != nil {
+			return nil, err
+		}
+		weights, record, s.publish, s.discard = stage.Dir, filepath.Join(stage.Dir, manifest.Name), stage.Publish, stage.Discard
+		s.dir = stage.Dir
+	}
+	s.create = func() (transfer.Destination, error) { return c.output.create(weights) }
+	s.wait = func() error { return nil }
+	s.open = func() (*tensor.Checkpoint, error) { return formats.Open(weights, formats.Options{}) }
+	s.put = func(f *huggingface.File) error { return f.Write(weights) }
+	s.record = func(text []byte) error { return storage.WriteFile(record, text) }
+	if err := storage.CheckFree(filepath.Dir(weights), c.need()); err != nil { // the stages of killed runs are removed
+		return nil, errors.Join(err, s.discard())
+	}
+	return s, nil
+}
+
+// staging is a destination while it is being written.
+type staging struct {
+	create           func() (transfer.Destination, error) // begins the weights
+	wait             func() error                         // until the weights are stored
+	open             func() (*tensor.Checkpoint, error)   // the weights that are stored
+	put              func(f *huggingface.File) error      // writes a file beside the weights
+	record           func(text []byte) error              // writes conversion.json
+	dir              string                               // the local directory that is being written, "" for none
+	memory           int64                                // bytes that writing takes beside
+	publish, discard func() error
+}
+
+// sinkPlace is an address.
+type sinkPlace struct {
+	dst  string
+	sink storage.Sink
+}
+
+func (p *sinkPlace) check(c *conversion) error {
+	if c.options.toFile(p.dst) && strings.HasSuffix(storage.WithoutQuery(p.dst), "/") {
+		return &OptionError{Problem: fmt.Sprintf("%s is a directory, and the target %s is a file", storage.WithoutQuery(p.dst), c.options.To), Hint: "name the file"}
+	}
+	if !c.output.uploads() {
+		return &OptionError{Option: "To", Problem: "Orbax directories cannot be written to an address", Hint: "convert to a directory, and copy it with the tools of the store"}
+	}
+	if err := p.checkApart(c.checkpoint); err != nil {
+		return err
+	}
+	left, err := p.sink.Interrupted()
+	if err != nil {
+		return err
+	}
+	names, err := p.sink.Contents()
+	if err != nil || len(names) == 0 || left && !c.options.Overwrite {
+		return err // begin looks again after it has removed what is left
+	}
+	if !c.options.Overwrite {
+		return p.exists()
+	}
+	return p.checkReplaceable(names)
+}
+
+func (p *sinkPlace) exists() error {
+	return &fs.PathError{Op: "create", Path: storage.WithoutQuery(p.dst), Err: fs.ErrExist}
+}
+
+// checkApart refuses a destination that is the source, or is inside it or around it.
+func (p *sinkPlace) checkApart(src *tensor.Checkpoint) error {
+	from := strings.TrimRight(storage.OriginOf(src.Source, src.Root).Address, "/") + "/"
+	address := storage.WithoutQuery(p.dst)
+	to := strings.TrimRight(address, "/") + "/"
+	if from != "/" && (strings.HasPrefix(from, to) || strings.HasPrefix(to, from)) {
+		return &OptionError{Problem: "the destination " + address + " is the source, inside it or around it", Hint: "use a destination of its own"}
+	}
+	return nil
+}
+
+// checkReplaceable is the function of that name for names of objects.
+func (p *sinkPlace) checkReplaceable(names []string) error {
+	address := storage.WithoutQuery(p.dst)
+	isCheckpoint := false
+	for _, name := range names {
+		if name == "" { // a file
+			return nil
+		}
+		top, _, nested := strings.Cut(name, "/")
+		isCheckpoint = isCheckpoint || matchesAny(weightNames, top)
+		isArray := nested && (slices.Contains(names, top+"/.zarray") || slices.Contains(names, top+"/zarr.json"))
+		if matchesAny(checkpointNames, top) || !nested && huggingface.IsOwn(top) || isArray {
+			continue
+		}
+		return &storage.OutputError{Path: address, Reason: storage.OutputHasOthers, Other: top}
+	}
+	if !isCheckpoint {
+		return &storage.OutputError{Path: address, Reason: storage.OutputNoCheckpoint}
+	}
+	return nil
+}
+
+func (p *sinkPlace) open() (fs.FS, string, error) {
+	left, err := p.sink.Interrupted()
+	if err != nil {
+		return nil, "", err
+	}
+	if left {
+		return nil, "", &fs.PathError{Op: "open", Path: storage.WithoutQuery(p.dst), Err: fs.ErrNotExist}
+	}
+	return p.sink.Source()
+}
+
+func (p *sinkPlace) begin(c *conversion) (*staging, error) {
+	if _, err := p.sink.Clean(); err != nil {
+		return nil, err
+	}
+	names, err := p.sink.Contents()
+	if err != nil {
+		return nil, err
+	}
+	if len(names) > 0 && !c.options.Overwrite {
+		return nil, p.exists()
+	}
+	o := storage.SinkOptions{Replace: c.options.Overwrite, Preview: c.options.Verify}
+	record := manifest.Name
+	if c.options.toFile(p.dst) {
+		record = "." + manifest.Name
+	} else {
+		for _, f := range c.output.files() {
+			o.Names = append(o.Names, f.Name)
+		}
+	}
+	for i := range c.files {
+		o.Names = append(o.Names, c.files[i].Name)
+	}
+	o.Last = lastOf(o.Names)
+	o.Names = slices.DeleteFunc(append(o.Names, record), func(name string) bool { return name == o.Last })
+	upload, err := p.sink.Begin(o)
+	if err != nil {
+		return nil, err
+	}
+	return &staging{
+		create: func() (transfer.Destination, error) { return c.output.upload(upload) },
+		wait:   upload.Wait,
+		open: func() (*tensor.Checkpoint, error) {
+			source, name, err := upload.Preview()
+			if err != nil {
+				return nil, err
+			}
+			return formats.OpenSource(source, name, formats.Options{})
+		},
+		put:     func(f *huggingface.File) error { return putFile(upload, f) },
+		record:  func(text []byte) error { return putText(upload, record, text) },
+		memory:  upload.Memory(transfer.OrderedWorkers),
+		publish: upload.Publish,
+		discard: upload.Discard,
+	}, nil
+}
+
+// lastOf returns the file of a directory without which it is not usable, "" if there are no names: the destination is a file.
+func lastOf(names []string) string {
+	for _, name := range []string{hfconfig.Name, peft.ConfigName, safetensors.IndexName} {
+		if slices.Contains(names, name) {
+			return name
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return names[0] // the only file of weights
+}
+
+func putText(u storage.Upload, name string, text []byte) error {
+	w, err := u.Create(name, int64(len(text)))
+	if err != nil {
+		return err
+	}
+	_, err = w.WriteAt(text, 0)
+	return err
+}
+
+// putFile writes a file beside the weights.
+func putFile(u storage.Upload, f *huggingface.File) error {
+	if f.From == "" {
+		return putText(u, f.Name, f.Content)
+	}
+	in, size, err := storage.Open(f.Source, f.From)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	w, err := u.Create(f.Name, size)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.NewOffsetWriter(w, 0), in)
+	return err
+}
