@@ -68,7 +68,7 @@ func fieldsOfSource(p *convert.Plan) (map[string]any, error) {
 func checkFields(fields, sourceFields map[string]any, p *convert.Plan, head headState) *Section {
 	s := &Section{Findings: []Finding{}}
 	checked := 0
-	for _, f := range configFields(p, head) {
+	for _, f := range configFields(p, head, sourceFields) {
 		checked++
 		if f.isWindow() {
 			s.Findings = append(s.Findings, f.judgeWindow(fields, p)...)

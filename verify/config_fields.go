@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,13 +36,14 @@ type configField struct {
 // training, or what is returned with the logits.
 //
 // Sources: transformers 4.57 and 5.23 (models/recurrent_gemma, configuration_utils.py,
-// modeling_rope_utils.py).
-func configFields(p *convert.Plan, head headState) []configField {
+// modeling_rope_utils.py). sourceFields are those of the source's config.json, nil if it has none.
+func configFields(p *convert.Plan, head headState, sourceFields map[string]any) []configField {
 	c := &p.Config
 	layers := int64(len(c.BlockTypes))
 	fields := []configField{
 		{names: []string{"model_type"}, want: "recurrent_gemma", effect: "transformers would load another model class, or none"},
-		{names: []string{"architectures"}, want: []string{"RecurrentGemmaForCausalLM"}, missing: []string{"RecurrentGemmaForCausalLM"}, effect: "programs that read it would build another model"},
+		{names: []string{"architectures"}, want: []string{"RecurrentGemmaForCausalLM"}, missing: []string{"RecurrentGemmaForCausalLM"}, effect: "programs that read it would build another model",
+			accepts: statedArchitectures(p, sourceFields)},
 		{names: []string{"vocab_size"}, want: c.VocabSize, missing: int64(256000), effect: "the embedding would not fit"},
 		{names: []string{"hidden_size"}, want: c.Width, missing: int64(2560), effect: "no weight would fit, and embeddings would be scaled by the root of another width"},
 		{names: []string{"intermediate_size"}, want: 2 * c.MLPExpandedWidth, missing: int64(7680), effect: "transformers takes half of it as the width of the MLP, and the weights would not fit"},
@@ -74,6 +76,15 @@ func configFields(p *convert.Plan, head headState) []configField {
 		fields = append(fields, configField{names: hfconfig.WindowNames, want: p.HF.AttentionWindowSize, missing: int64(hfconfig.DefaultWindow), explain: windowEffect(c.AttentionWindow)})
 	}
 	return fields
+}
+
+// statedArchitectures returns a function that accepts the architectures that the source's config.json states, as that of
+// a classifier, if the conversion has all tensors of the source: without its head it would be another model.
+func statedArchitectures(p *convert.Plan, sourceFields map[string]any) func(got any) bool {
+	return func(got any) bool {
+		stated := sourceFields["architectures"]
+		return stated != nil && reflect.DeepEqual(got, stated) && (len(p.Source.Extra) == 0 || len(p.Extra) > 0)
+	}
 }
 
 // windowEffect returns what wrong values of the attention window would do.

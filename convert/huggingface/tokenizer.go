@@ -78,6 +78,15 @@ func (t *tokenizer) check() error {
 			return unlikeGemma(fmt.Sprintf("its first pieces are not padding, end and beginning of a text (%s is not piece %d)", text, id))
 		}
 	}
+	var spaced []string
+	for i := range sp.Pieces {
+		if p := &sp.Pieces[i]; p.Kind == sentencepiece.UserDefined && strings.Contains(p.Text, " ") {
+			spaced = append(spaced, strconv.Quote(p.Text))
+		}
+	}
+	if len(spaced) > 0 { // SentencePiece replaces spaces of a text before it looks for them; transformers finds them
+		return unlikeGemma("its user-defined pieces with spaces, which SentencePiece never finds in a text: " + tensor.JoinNames(spaced))
+	}
 	if id, ok := sp.Find(sp.Unknown); !ok || sp.Pieces[id].Kind != sentencepiece.Unknown {
 		return unlikeGemma("it has no piece for unknown text")
 	}

@@ -43,6 +43,7 @@ type smallModel struct {
 	removes   uint64
 	escapes   uint64
 	noTrainer bool
+	user      []string // user-defined pieces
 }
 
 func gemmaLike() smallModel {
@@ -59,6 +60,9 @@ func (s smallModel) encode() []byte {
 		m = piece(m, fmt.Sprintf("<0x%02X>", i), sentencepiece.Byte)
 	}
 	m = piece(m, endOfTurn, sentencepiece.UserDefined)
+	for _, text := range s.user {
+		m = piece(m, text, sentencepiece.UserDefined)
+	}
 	m = piece(m, "a", sentencepiece.Normal)
 	trainer := number(nil, 3, s.kind)
 	trainer = number(trainer, 35, s.fallback)
@@ -108,6 +112,11 @@ func TestTokenizersThatAreRefused(t *testing.T) {
 	if _, err := readTokenizer(writeFile(t, good), 300); err != nil {
 		t.Fatalf("the one they are made from: %v", err)
 	}
+	escaped := gemmaLike()
+	escaped.user = []string{"ko\u2581", "\u2581\u2581"}
+	if _, err := readTokenizer(writeFile(t, escaped.encode()), 300); err != nil {
+		t.Fatalf("pieces with U+2581: %v", err)
+	}
 	change := func(f func(*smallModel)) []byte {
 		s := gemmaLike()
 		f(&s)
@@ -135,6 +144,7 @@ func TestTokenizersThatAreRefused(t *testing.T) {
 		{"unigram", change(func(s *smallModel) { s.kind = 1 }), "it is not a BPE model"},
 		{"no byte fallback", change(func(s *smallModel) { s.fallback = 0 }), "no byte fallback"},
 		{"a byte missing", change(func(s *smallModel) { s.bytes = 255 }), "no byte fallback"},
+		{"spaces", change(func(s *smallModel) { s.user = []string{"x", "ko ", "ba ko"} }), `user-defined pieces with spaces, which SentencePiece never finds in a text: "ko ", "ba ko"`},
 		{"normalises", change(func(s *smallModel) { s.charsmap = "x" }), "it normalises characters"},
 		{"dummy prefix", change(func(s *smallModel) { s.prefix = 1 }), "adds a space before the text"},
 		{"removes spaces", change(func(s *smallModel) { s.removes = 1 }), "removes spaces"},

@@ -123,6 +123,24 @@ func TestUncommittedSteps(t *testing.T) {
 	}
 }
 
+// A step that is opened itself, or an item of it, has a note if it lacks the commit file that its neighbours have.
+func TestUncommittedStepOpened(t *testing.T) {
+	const commit = "=Checkpoint commit was successful"
+	path := build(t, map[string]string{"1/default": sample, "1/" + commitName: commit, "2/default": sample, "eval_3": sample, "notes": ""})
+	for name, notes := range map[string]int{"1": 0, "1/default": 0, "2": 1, "2/default": 1, "eval_3": 0} {
+		if c := open(t, filepath.Join(path, name), Newest); len(c.Notes) != notes || notes > 0 && !strings.Contains(c.Notes[0], "step 2 was not committed") {
+			t.Errorf("%s: %q", name, c.Notes)
+		}
+		c, err := Open(storage.Local(path), name, Newest)
+		if err != nil || len(c.Notes) != notes {
+			t.Errorf("%s in its source: %v", name, err)
+		}
+		if err == nil {
+			c.Close()
+		}
+	}
+}
+
 // flax.training.checkpoints wrote one file a step.
 func TestFlaxSteps(t *testing.T) {
 	path := build(t, map[string]string{"checkpoint_9": flaxArray, "checkpoint_10": strings.Replace(flaxArray, "\x07", "\x08", 1)})

@@ -42,6 +42,9 @@ func Open(source fs.FS, name string, step int64) (*tensor.Checkpoint, error) {
 		return nil, err
 	}
 	c.Source, c.Root = source, name
+	if step == Newest {
+		c.Notes = append(c.Notes, noteUncommitted(source, name)...)
+	}
 	return c, nil
 }
 
