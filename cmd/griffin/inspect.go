@@ -89,7 +89,7 @@ func runInspect(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, r)
+		return r.printJSON(c.App.Writer)
 	}
 	return r.print(c.App.Writer, c.Bool("tree"))
 }
@@ -260,6 +260,9 @@ func (r *inspection) readAll(ctx context.Context, ckpt *tensor.Checkpoint, stder
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, t := range ckpt.Tensors() {
 		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			if err := do(ctx, t, &r.Tensors[i]); err != nil {
 				return err
 			}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -8,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/table"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -67,38 +71,83 @@ func (r *inspection) printModel(fact func(key, format string, args ...any)) {
 }
 
 func printTable(w io.Writer, tensors []tensorEntry) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, t := range tensors {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s", printable(t.Name), t.DType, tensor.ShapeString(t.Shape), size(t.Bytes))
-		if sum := t.Hex(); sum != "" {
-			fmt.Fprintf(table, "\t%s", sum)
-		}
-		fmt.Fprintln(table)
-	}
-	table.Flush()
+	_ = table.Write(w, len(tensors), func(i int) []string { return cellsOf(&tensors[i], printable(tensors[i].Name)) })
 }
+
+// cellsOf returns the row of a tensor under a name.
+func cellsOf(t *tensorEntry, name string) []string {
+	cells := []string{name, t.DType, tensor.ShapeString(t.Shape), size(t.Bytes)}
+	if t.SHA256 != "" {
+		cells = append(cells, t.SHA256)
+	}
+	return cells
+}
+
+// maxIndent is the depth from which on a tree is not indented further, so that its size is that of the names.
+const maxIndent = 40
 
 // printTree prints the tensors in the order of the checkpoint, with the common parts of their names as
 // headings.
 func printTree(w io.Writer, tensors []tensorEntry) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	var open []string
-	for _, t := range tensors {
+	first := 0 // of the tensors below the last heading
+	flush := func(end int) {
+		_ = table.Write(w, end-first, func(i int) []string {
+			t := &tensors[first+i]
+			return cellsOf(t, indent(len(open))+printable(t.Name[strings.LastIndexByte(t.Name, '.')+1:]))
+		})
+		first = end
+	}
+	for i, t := range tensors {
 		path := strings.Split(t.Name, ".")
 		shared := 0
 		for shared < len(path)-1 && shared < len(open) && path[shared] == open[shared] {
 			shared++
 		}
+		if shared < len(path)-1 || shared < len(open) {
+			flush(i)
+		}
 		for depth := shared; depth < len(path)-1; depth++ {
-			fmt.Fprintf(table, "%s%s\n", strings.Repeat("  ", depth), printable(path[depth]))
+			fmt.Fprintf(w, "%s%s\n", indent(depth), printable(path[depth]))
 		}
 		open = path[:len(path)-1]
-		fmt.Fprintf(table, "%s%s\t%s\t%s\t%s", strings.Repeat("  ", len(open)), printable(path[len(open)]),
-			t.DType, tensor.ShapeString(t.Shape), size(t.Bytes))
-		if sum := t.Hex(); sum != "" {
-			fmt.Fprintf(table, "\t%s", sum)
-		}
-		fmt.Fprintln(table)
 	}
-	table.Flush()
+	flush(len(tensors))
 }
+
+func indent(depth int) string { return strings.Repeat("  ", min(depth, maxIndent)) }
+
+// printJSON prints the inspection as JSON, one tensor after another: there may be so many that the whole text does not
+// fit into the memory that a command may take.
+func (r *inspection) printJSON(w io.Writer) error {
+	out := bufio.NewWriterSize(w, 64<<10)
+	var text bytes.Buffer
+	head := *r
+	head.Tensors = []tensorEntry{}
+	if err := printJSON(&text, &head); err != nil {
+		return err
+	}
+	const end = "[]\n}\n"
+	before, ok := strings.CutSuffix(text.String(), end)
+	if !ok || len(r.Tensors) == 0 {
+		_, err := w.Write(text.Bytes())
+		return err
+	}
+	out.WriteString(before + "[")
+	for i := range r.Tensors {
+		text.Reset()
+		e := json.NewEncoder(&text)
+		e.SetEscapeHTML(false)
+		e.SetIndent("    ", "  ")
+		if err := e.Encode(&r.Tensors[i]); err != nil {
+			return err
+		}
+		out.WriteString(separators[min(i, 1)])
+		out.Write(bytes.TrimSuffix(text.Bytes(), []byte("\n")))
+	}
+	out.WriteString("\n  ]\n}\n")
+	return out.Flush()
+}
+
+// separators are what is before the first item of a list, and before each other.
+var separators = [2]string{"\n    ", ",\n    "}

@@ -6,10 +6,10 @@ import (
 	"io"
 	"math"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/table"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/stats"
@@ -51,14 +51,15 @@ func (r *inspection) hasStats() bool { return len(r.Tensors) > 0 && r.Tensors[0]
 // printStats prints one line for each tensor: its statistics, and a histogram of its values from the
 // least to the largest.
 func printStats(w io.Writer, tensors []tensorEntry) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "tensor\tmin\tmax\tmean\tstd\t|max|\tzeros\tNaN\tInf\tdtype\tshape\thistogram")
-	for _, t := range tensors {
+	_ = table.Write(w, 1+len(tensors), func(i int) []string {
+		if i == 0 {
+			return []string{"tensor", "min", "max", "mean", "std", "|max|", "zeros", "NaN", "Inf", "dtype", "shape", "histogram"}
+		}
+		t := tensors[i-1]
 		s := t.Stats
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(t.Name), figure(s.Min), figure(s.Max), figure(s.Mean), figure(s.Std),
-			figure(s.AbsMax), count(s.Zeros), count(s.NaN), count(s.Inf), t.DType, tensor.ShapeString(t.Shape), sparkline(s.Histogram.Counts))
-	}
-	table.Flush()
+		return []string{printable(t.Name), figure(s.Min), figure(s.Max), figure(s.Mean), figure(s.Std),
+			figure(s.AbsMax), count(s.Zeros), count(s.NaN), count(s.Inf), t.DType, tensor.ShapeString(t.Shape), sparkline(s.Histogram.Counts)}
+	})
 }
 
 // figure returns a value to four digits, "-" for none.

@@ -3,6 +3,7 @@ package safetensors
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"io"
 	"slices"
 
@@ -21,18 +22,25 @@ type entry struct {
 	name       string
 	dtype      tensor.DType
 	shape      []int64
-	begin, end int64 // from the start of the data
+	strides    []int64 // of the shape in row-major order
+	begin, end int64   // from the start of the data
 }
 
 // parseHeader parses the JSON of a header. Errors have offsets in text.
 func parseHeader(text []byte) (entries []entry, metadata map[string]string, err error) {
 	d := strictjson.NewDecoder(text, maxDepth)
+	shapes := shapeSet{}
+	var count tensor.Count
 	err = d.Object(func(name string) error {
 		if name == "__metadata__" {
 			metadata, err = parseMetadata(d)
 			return err
 		}
 		e, err := parseEntry(d, name)
+		if err == nil {
+			err = count.Add(name, len(e.shape))
+		}
+		e.shape, e.strides = shapes.shared(e.shape)
 		entries = append(entries, e)
 		return err
 	})
@@ -52,6 +60,10 @@ func parseMetadata(d *strictjson.Decoder) (map[string]string, error) {
 	}
 	metadata := map[string]string{}
 	err := d.Object(func(key string) (err error) {
+		if len(metadata) == tensor.MaxMetadata {
+			return tensor.Bad("__metadata__ has more than %d members, which is the most that griffin reads", tensor.MaxMetadata).
+				Because(tensor.TooLarge).At(d.Offset())
+		}
 		if d.Peek() != strictjson.KindString {
 			return tensor.Bad("member %q of __metadata__ is not a string", tensor.Clip(key)).At(d.Offset())
 		}
@@ -59,6 +71,22 @@ func parseMetadata(d *strictjson.Decoder) (map[string]string, error) {
 		return err
 	})
 	return metadata, err
+}
+
+// shapeSet has one copy of each shape and of its strides, since most tensors of a model share few shapes.
+type shapeSet map[string]tensor.View
+
+func (s shapeSet) shared(of []int64) (shape, strides []int64) {
+	key := make([]byte, 0, 8*maxRank)
+	for _, n := range of {
+		key = binary.LittleEndian.AppendUint64(key, uint64(n))
+	}
+	view, known := s[string(key)]
+	if !known {
+		view = tensor.RowMajor(of...)
+		s[string(key)] = view
+	}
+	return view.Shape, view.Strides
 }
 
 // parseEntry parses the description of a tensor and checks all of it that does not depend on others.
@@ -175,7 +203,7 @@ func (e *entry) tensor(r io.ReaderAt, start int64) *tensor.Tensor {
 		t.Data = packed{io.NewSectionReader(r, base, e.end-e.begin)}
 		return t
 	}
-	t.Data = &tensor.Strided{Store: r, Base: base, Length: t.Elements(), DType: t.DType, View: tensor.RowMajor(t.Shape...)}
+	t.Data = &tensor.Strided{Store: r, Base: base, Length: t.Elements(), DType: t.DType, View: tensor.View{Shape: t.Shape, Strides: e.strides}}
 	return t
 }
 

@@ -20,7 +20,7 @@ func IndexFiles(source fs.FS, name string) ([]string, error) {
 }
 
 func readIndex(source fs.FS, name string) (*shardindex.Index, error) {
-	text, err := storage.ReadFile(source, name, maxHeader)
+	text, err := storage.ReadFile(source, name, maxRead)
 	if err != nil {
 		return nil, err
 	}

@@ -16,14 +16,19 @@ import (
 	"errors"
 	"io"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // Format is the name of the format in a Checkpoint.
 const Format = "safetensors"
 
-// maxHeader is the length in bytes of the longest header that the format allows.
-const maxHeader = 100_000_000
+// maxHeader is the length in bytes of the longest header that the format allows, and maxRead that of the longest
+// that griffin reads: 300 bytes for each of tensor.MaxTensors tensors.
+const (
+	maxHeader = 100_000_000
+	maxRead   = 60_000_000
+)
 
 // file is the content of one safetensors file.
 type file struct {
@@ -66,10 +71,12 @@ func NewReader(r io.ReaderAt, size int64) (*tensor.Checkpoint, error) {
 // read reads the header of a file. It refuses a header that does not describe every byte of the file
 // exactly once.
 func read(r io.ReaderAt, size int64) (*file, error) {
-	text, err := readHeader(r, size)
+	header, err := readHeader(r, size)
 	if err != nil {
 		return nil, err
 	}
+	defer header.Free()
+	text := header.Bytes
 	start := 8 + int64(len(text))
 	entries, metadata, err := parseHeader(text)
 	if err == nil {
@@ -90,7 +97,7 @@ func read(r io.ReaderAt, size int64) (*file, error) {
 }
 
 // readHeader returns the JSON text of the header, padding included.
-func readHeader(r io.ReaderAt, size int64) ([]byte, error) {
+func readHeader(r io.ReaderAt, size int64) (*storage.Buffer, error) {
 	var prefix [9]byte
 	if size < int64(len(prefix)) {
 		return nil, tensor.Bad("file of %d bytes is too short for a safetensors header", size)
@@ -107,11 +114,19 @@ func readHeader(r io.ReaderAt, size int64) ([]byte, error) {
 	case n > uint64(size-8):
 		return nil, tensor.Bad("safetensors header claims %d bytes but the file ends %d bytes after its start", n, size-8).
 			At(0).Advise(truncatedHint)
+	case n > maxRead:
+		return nil, tensor.Bad("safetensors header has %d bytes; griffin reads at most %d", n, maxRead).At(0).Because(tensor.TooLarge)
 	case prefix[8] != '{':
 		return nil, tensor.Bad("safetensors header begins with %q, not with a brace", prefix[8:]).At(8)
 	}
-	text := make([]byte, n)
-	return text, tensor.ReadFullAt(r, text, 8)
+	text, err := storage.NewBuffer(int(n))
+	if err != nil {
+		return nil, err
+	}
+	if err := tensor.ReadFullAt(r, text.Bytes, 8); err != nil {
+		return nil, errors.Join(err, text.Free())
+	}
+	return text, nil
 }
 
 const truncatedHint = "the file may be truncated: download or copy it again"

@@ -32,11 +32,16 @@ type Checkpoint struct {
 type Detail struct{ Key, Value string }
 
 // NewCheckpoint returns a checkpoint of the tensors, in that order. Two tensors of one name are a
-// *FormatError. Close closes the closers, last first. The checkpoint has an empty Source.
+// *FormatError, and so is a list that exceeds a limit (MaxTensors and others). Close closes the closers, last first.
+// The checkpoint has an empty Source.
 func NewCheckpoint(path, format string, tensors []*Tensor, closers ...io.Closer) (*Checkpoint, error) {
 	c := &Checkpoint{Path: path, Format: format, Source: noFiles{}, Root: ".",
 		tensors: tensors, byName: make(map[string]*Tensor, len(tensors)), closers: closers}
+	var count Count
 	for _, t := range tensors {
+		if err := count.Add(t.Name, len(t.Shape)); err != nil {
+			return nil, Annotate(err, Location{File: path})
+		}
 		if c.byName[t.Name] != nil {
 			return nil, Bad("two tensors of one name").In(path).Of(t.Name)
 		}

@@ -31,7 +31,7 @@ func copyTo(ctx context.Context, w io.Writer, t *Tensor) (int64, error) {
 		return 0, err
 	}
 	defer r.Close()
-	return io.CopyBuffer(contextWriter{ctx, w}, r, make([]byte, 256<<10))
+	return io.CopyBuffer(contextWriter{ctx, w}, r, make([]byte, min(max(t.Bytes(), 512), 256<<10)))
 }
 
 // contextWriter fails once its context is done.

@@ -13,21 +13,32 @@ import (
 type codes struct {
 	dtype tensor.DType
 	size  int
-	count []int64
+	count *counts
 }
 
-func newCodes(d tensor.DType, size int) *codes {
-	return &codes{dtype: d, size: size, count: make([]int64, 1<<(8*size))}
+// newCodes returns a counter of total values.
+func newCodes(d tensor.DType, size int, total int64) *codes {
+	return &codes{dtype: d, size: size, count: newCounts(total)}
 }
 
 func (c *codes) add(p []byte) {
-	if c.size == 1 {
-		for _, b := range p {
-			c.count[b]++
+	if c.count.few {
+		for ; len(p) >= c.size; p = p[c.size:] {
+			code := uint16(p[0])
+			if c.size == 2 {
+				code = binary.LittleEndian.Uint16(p)
+			}
+			c.count.add(code)
 		}
 		return
 	}
-	count := (*[1 << 16]int64)(c.count)
+	if c.size == 1 {
+		for _, b := range p {
+			c.count.n[b]++
+		}
+		return
+	}
+	count := c.count.n
 	for ; len(p) >= 8; p = p[8:] {
 		x := binary.LittleEndian.Uint64(p)
 		count[uint16(x)]++
@@ -40,17 +51,17 @@ func (c *codes) add(p []byte) {
 	}
 }
 
-// values returns the value of each code.
-func (c *codes) values() []float64 {
-	src := make([]byte, len(c.count)*c.size)
-	for i := range c.count {
+// values returns the values of codes.
+func (c *codes) values(of []uint16) []float64 {
+	src := make([]byte, 0, len(of)*c.size)
+	for _, code := range of {
 		if c.size == 1 {
-			src[i] = byte(i)
+			src = append(src, byte(code))
 		} else {
-			binary.LittleEndian.PutUint16(src[2*i:], uint16(i))
+			src = binary.LittleEndian.AppendUint16(src, code)
 		}
 	}
-	v := make([]float64, len(c.count))
+	v := make([]float64, len(of))
 	tensor.ValuesOf(c.dtype).Decode(v, src)
 	return v
 }
@@ -58,11 +69,11 @@ func (c *codes) values() []float64 {
 func (c *codes) stats() *Stats {
 	s := noValues()
 	var cells []cell
-	for i, v := range c.values() {
-		n := c.count[i]
+	used := c.count.occurring()
+	defer c.count.release()
+	for i, v := range c.values(used) {
+		n := c.count.n[used[i]]
 		switch {
-		case n == 0:
-			continue
 		case math.IsNaN(v):
 			s.NaN += n
 		case math.IsInf(v, 0):

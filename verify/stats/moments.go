@@ -49,11 +49,11 @@ type wide struct {
 
 	sum             moments
 	nan, inf, zeros int64
-	cells           []int64 // values by order
+	cells           *counts // values by order
 }
 
 func newWide(d tensor.DType, values tensor.Values, total int64) *wide {
-	return &wide{dtype: d, values: values, left: total, cells: make([]int64, 1<<16)}
+	return &wide{dtype: d, values: values, left: total, cells: newCounts(total)}
 }
 
 func (w *wide) add(p []byte) {
@@ -73,7 +73,7 @@ func (w *wide) add(p []byte) {
 		if x == 0 {
 			w.zeros++
 		}
-		w.cells[order(x)]++
+		w.cells.add(order(x))
 		finite = append(finite, x)
 	}
 	w.sum.merge(momentsOf(finite))
@@ -119,11 +119,10 @@ func (w *wide) stats() *Stats {
 	s.Values, s.NaN, s.Inf, s.Zeros = w.sum.n+w.nan+w.inf, w.nan, w.inf, w.zeros
 	w.sum.into(&s)
 	var cells []cell
-	for k, n := range w.cells {
-		if n > 0 {
-			cells = append(cells, cell{lowest(uint16(k)), n})
-		}
+	for _, k := range w.cells.occurring() {
+		cells = append(cells, cell{lowest(k), w.cells.n[k]})
 	}
+	w.cells.release()
 	if w.sum.n > 0 {
 		s.Histogram = fill(edges(w.sum.min, w.sum.max, func(x float64) float64 { return lowest(order(x)) }), cells)
 	}

@@ -60,7 +60,7 @@ func newCounter(t *tensor.Tensor) counter {
 	values := tensor.ValuesOf(t.DType)
 	total := t.Elements() * int64(values.Lanes)
 	if size := t.DType.Size(); values.Lanes == 1 && (size == 1 || size == 2) {
-		return newCodes(t.DType, int(size))
+		return newCodes(t.DType, int(size), total)
 	}
 	return newWide(t.DType, values, total)
 }
@@ -71,8 +71,9 @@ func read(ctx context.Context, t *tensor.Tensor, c counter) error {
 		return err
 	}
 	defer r.Close()
-	buf := make([]byte, panelBytes)
-	for at, total := int64(0), t.Bytes(); at < total; {
+	total := t.Bytes()
+	buf := make([]byte, min(panelBytes, total))
+	for at := int64(0); at < total; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

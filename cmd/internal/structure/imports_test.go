@@ -17,7 +17,8 @@ var imports = []struct {
 	importer string
 	may      []string
 }{
-	{"cmd/griffin", []string{"convert/...", "formats/...", "reference/...", "verify/..."}},
+	{"cmd/griffin", []string{"cmd/internal/table", "convert/...", "formats/...", "reference/...", "verify/..."}},
+	{"cmd/internal/table", nil},
 
 	{"convert", []string{"convert/...", "formats/..."}},
 	{"convert/adapter", []string{"formats/..."}},

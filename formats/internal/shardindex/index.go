@@ -24,7 +24,10 @@ type Shard struct {
 	Tensors    []*tensor.Tensor
 }
 
-const maxDepth = 64 // nesting of the JSON; an index needs 2
+const (
+	maxDepth = 64   // nesting of the JSON; an index needs 2
+	maxFiles = 8192 // shards of a checkpoint
+)
 
 // Parse parses an index. Text that is not an index, and an index with a file in another directory, are a
 // *tensor.FormatError.
@@ -55,7 +58,11 @@ func Parse(text []byte) (*Index, error) {
 func (x *Index) parseWeights(d *strictjson.Decoder) error {
 	x.Weights = map[string]string{}
 	known := map[string]string{} // one copy of each file name
+	var count tensor.Count
 	return d.Object(func(name string) error {
+		if err := count.Add(name, 0); err != nil {
+			return err
+		}
 		file, err := d.String()
 		if err != nil {
 			return err
@@ -64,6 +71,10 @@ func (x *Index) parseWeights(d *strictjson.Decoder) error {
 			if !isPlainName(file) {
 				return tensor.Bad("weight_map has the tensor in %q, which is not a file name in the same directory", tensor.Clip(file)).
 					Of(tensor.Clip(name)).At(d.Offset())
+			}
+			if len(x.Files) == maxFiles {
+				return tensor.Bad("weight_map names more than %d files, which is the most that griffin reads", maxFiles).
+					Because(tensor.TooLarge).At(d.Offset())
 			}
 			known[file] = file
 			x.Files = append(x.Files, file)
