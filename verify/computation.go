@@ -61,6 +61,9 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 		}
 		if w := c.converted.Window(); w != nil {
 			window = w
+			if r.plan.SettingsKnown {
+				window = w.For(r.plan.Config.AttentionWindow)
+			}
 		}
 	}
 	r.verdict.Window = window

@@ -44,7 +44,7 @@ func (r *run) checkManifests() error {
 		r.verdict.MissingAdapter = record.Adapter.Name
 		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source, but no adapter was given", filepath.Base(record.path), record.Adapter.Name))
 	}
-	c := manifestCheck{Manifest: record.Manifest, field: filepath.Base(record.path), section: s}
+	c := manifestCheck{Manifest: record.Manifest, field: filepath.Base(record.path), section: s, given: r.options.Settings, proven: r.recorded == nil}
 	c.checkLayout(r.plan)
 	c.checkSettings(r.plan)
 	c.checkForm(r.plan, writtenWindow(r.converted))
@@ -120,9 +120,11 @@ type manifestCheck struct {
 	*manifest.Manifest
 	field    string // what findings call it
 	section  *Section
-	wrong    []string // fields
-	settings bool     // were compared
-	digests  int      // that were compared
+	wrong    []string       // fields
+	given    model.Settings // of the source, that its checkpoint does not have
+	proven   bool           // the settings are not those that conversion.json records
+	settings bool           // were compared
+	digests  int            // that were compared
 }
 
 // compared says what was compared.
@@ -151,16 +153,21 @@ func (c *manifestCheck) checkSettings(p *convert.Plan) {
 	if c.Settings == nil || !p.SettingsKnown {
 		return
 	}
-	c.settings = true
-	const effect = "a conversion of this checkpoint would take it for the model's"
+	c.settings = c.proven
+	effect := func(given bool) string {
+		if given {
+			return "either conversion.json records another model's, or the value that was given is wrong"
+		}
+		return "a conversion of this checkpoint would take it for the model's"
+	}
 	if want, got := p.Config.AttentionWindow, c.Settings.AttentionWindow; want != got && p.Config.Has(model.Attention) {
-		c.add("settings.attention_window", want, got, effect)
+		c.add("settings.attention_window", want, got, effect(c.given.AttentionWindow != nil))
 	}
 	if want, got := p.Config.LogitsSoftCap, float64(c.Settings.LogitsSoftCap); want != got {
-		c.add("settings.logits_soft_cap", want, got, effect)
+		c.add("settings.logits_soft_cap", want, got, effect(c.given.LogitsSoftCap != nil))
 	}
 	if want, got := p.Config.EmbeddingScale, c.Settings.EmbeddingScale; want != got {
-		c.add("settings.embedding_scale", want, got, effect)
+		c.add("settings.embedding_scale", want, got, effect(c.given.EmbeddingScale != nil))
 	}
 }
 
@@ -172,7 +179,11 @@ func (c *manifestCheck) checkForm(p *convert.Plan, written int64) {
 	}
 	form := c.HuggingFace
 	if form == nil {
-		form = &manifest.HuggingFace{AttentionWindowSize: p.Config.AttentionWindow, LogitsSoftCap: p.HF.LogitsSoftCap, EmbeddingDividedBy: p.HF.EmbeddingDividedBy}
+		window := p.Config.AttentionWindow
+		if c.Settings != nil { // config.json states them as they are
+			window = c.Settings.AttentionWindow
+		}
+		form = &manifest.HuggingFace{AttentionWindowSize: window, LogitsSoftCap: p.HF.LogitsSoftCap, EmbeddingDividedBy: p.HF.EmbeddingDividedBy}
 	}
 	if p.Config.Has(model.Attention) {
 		if form.MatchRuntime != p.HF.MatchRuntime {
@@ -215,7 +226,7 @@ func (c *manifestCheck) checkComplete(p *convert.Plan) {
 	}
 	if len(recorded) > 0 {
 		names := slices.Sorted(maps.Keys(recorded))
-		c.add("tensors", "no "+names[0], text.CountAre(len(names), "tensor")+" too many", effect)
+		c.add("tensors", "only those of the model", text.Count(len(names), "more tensor")+", such as "+names[0], effect)
 	}
 }
 

@@ -112,7 +112,7 @@ var matchedFaults = []fault{
 	}), "with digests", false},
 	{recordClass, "a tensor more", misrecorded("tensors", func(_ *made, r map[string]any) {
 		r["tensors"] = append(r["tensors"].([]any), map[string]any{"name": "x", "sha256": "00"})
-	}), "too many", false},
+	}), "1 more tensor, such as x", false},
 	{recordClass, "weights changed after it was written", func(m *made) []string {
 		m.keeps = true
 		return append(one(last(downBias), flip(2, 0))(m), "conversion.json: tensors")

@@ -3,8 +3,8 @@ package verify
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -33,7 +33,7 @@ func (v *Verdict) Checks() []Check {
 	for _, l := range v.Logits {
 		c := Check{Name: "logits", OK: l.OK, Summary: l.Headline(), Notes: l.Notes}
 		if len(v.Logits) > 1 {
-			c.Summary = l.Checkpoint + ": " + c.Summary
+			c.Summary = v.sideOf(l) + ": " + c.Summary
 		}
 		for _, f := range l.Faults {
 			c.Failures = append(c.Failures, v.faultLine(f))
@@ -67,7 +67,7 @@ func (v *Verdict) Sections() []NamedSection {
 	return all
 }
 
-// Answer is the verdict in a few words: "the same model", "not the same model".
+// Answer is the verdict in a few words, with what it allows: "the same model, rounded to float16", "not the same model".
 func (v *Verdict) Answer() string {
 	of := "the same model"
 	if v.Converted == nil {
@@ -76,16 +76,50 @@ func (v *Verdict) Answer() string {
 	if !v.Same {
 		return "not " + of
 	}
+	if w := v.Weights; w != nil && w.Rounded > 0 {
+		of += ", rounded to " + w.RoundedTo
+		if w.Overflowed > 0 {
+			of += fmt.Sprintf(" (%s became infinite)", text.Count(w.Overflowed, "element"))
+		}
+	}
+	if w := v.Weights; w != nil && w.Inexact > 0 {
+		of += fmt.Sprintf(", but for %s of the embedding that transformers does not restore exactly", text.Count(w.Inexact, "element"))
+	}
+	if v.Settings != nil && len(v.Settings.Recorded) > 0 {
+		of += ", with settings as recorded, not proven"
+	}
 	return of
 }
 
 // faultLine says where a fault is, and which tensors to look at.
 func (v *Verdict) faultLine(f *logits.Fault) string {
-	s := f.Detail
-	if len(f.Tensors) == 0 {
-		return s
+	if wrong := v.wrongAmong(f.Tensors); len(wrong) > 0 {
+		return f.Detail + "; the weights of " + strings.Join(fold(wrong), ", ") + " differ, see there"
 	}
-	return s + "; look at " + strings.Join(v.TensorNames(f.Tensors), ", ")
+	if len(f.Tensors) == 0 {
+		return f.Detail
+	}
+	const most = 3
+	if len(f.Tensors) <= most {
+		return f.Detail + "; look at " + strings.Join(v.TensorNames(f.Tensors), ", ")
+	}
+	return f.Detail + "; look at " + strings.Join(fold(f.Tensors), ", ")
+}
+
+// wrongAmong returns the names of those tensors of a fault that the check of the weights found wrong, as the converted checkpoint
+// has them.
+func (v *Verdict) wrongAmong(names []string) []string {
+	if v.Weights == nil {
+		return nil
+	}
+	var wrong []string
+	for _, t := range v.Weights.Converted {
+		isNamed := func(name string) bool { return name == t.Name || slices.Contains(t.From, name) }
+		if !t.OK && slices.ContainsFunc(names, isNamed) {
+			wrong = append(wrong, t.Name)
+		}
+	}
+	return wrong
 }
 
 // TensorNames adds the names in the other checkpoint to names of tensors: "NAME (OTHER)".
@@ -119,36 +153,23 @@ func (v *Verdict) counterpart(name string) string {
 	return strings.Join(made, " + ")
 }
 
-// WriteText writes a verdict for people: a table with a line for each check, and below it what is wrong. Text from files
-// is escaped, so that it cannot control a terminal.
-func WriteText(w io.Writer, v *Verdict) error {
+// WriteText writes a verdict for people: a line for each check, with the figures of logits below theirs, and then what is wrong.
+// What is wrong in the same way in several layers is one line; if a check has more than 20 lines, the rest is counted, and all
+// says how to see it. With "" there is no limit. Text from files is escaped, so that it cannot control a terminal.
+func WriteText(w io.Writer, v *Verdict, all string) error {
 	out := &textWriter{w: w}
-	checks := v.Checks()
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, c := range checks {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", c.Name, Outcome(c.OK, c.Skipped), text.Printable(c.Summary))
+	v.writeTable(out)
+	for _, s := range v.Sections() {
+		out.failures(s.Name, len(s.Findings), lines(s.Findings), all)
 	}
-	if v.Window != nil {
-		fmt.Fprintf(table, "window\tnote\t%s\n", text.Printable(v.Window.Summary))
-	}
-	if v.Runtime != nil {
-		fmt.Fprintf(table, "runtime\tnote\t%s\n", text.Printable(v.Runtime.Summary))
-	}
-	table.Flush()
 	for _, l := range v.Logits {
-		for i := range l.Metrics {
-			out.printf("  %s\n", metricsLine(&l.Metrics[i]))
+		var faults []string
+		for _, f := range l.Faults {
+			faults = append(faults, v.faultLine(f))
 		}
+		out.failures("logits", len(faults), faults, all)
 	}
-	for _, c := range checks {
-		if len(c.Failures) > 0 {
-			out.printf("\n%s: %s\n", c.Name, text.Count(len(c.Failures), "failure"))
-		}
-		for _, f := range c.Failures {
-			out.printf("  %s\n", text.Printable(f))
-		}
-	}
-	for _, c := range checks {
+	for _, c := range v.Checks() {
 		for _, note := range c.Notes {
 			out.printf("note: %s: %s\n", c.Name, text.Printable(note))
 		}
@@ -158,6 +179,65 @@ func WriteText(w io.Writer, v *Verdict) error {
 	}
 	out.printf("\n%s\n", v.Answer())
 	return out.err
+}
+
+// writeTable writes the lines of the checks.
+func (v *Verdict) writeTable(out *textWriter) {
+	line := func(name, outcome, summary string) {
+		out.printf("%-13s  %-4s  %s\n", name, outcome, text.Printable(summary))
+	}
+	for _, s := range v.Sections() {
+		line(s.Name, Outcome(s.OK, s.Skipped), s.Summary)
+	}
+	for _, l := range v.Logits {
+		side := v.sideOf(l)
+		summary := l.Headline()
+		if len(v.Logits) > 1 {
+			summary = side + ": " + summary
+		}
+		line("logits", Outcome(l.OK, false), summary)
+		for i := range l.Metrics {
+			out.printf("%21s%s\n", "", text.Printable(metricsLine(side, l, &l.Metrics[i])))
+		}
+	}
+	if v.Window != nil {
+		line("window", "note", v.Window.Summary)
+	}
+	if v.Runtime != nil {
+		line("runtime", "note", v.Runtime.Summary)
+	}
+}
+
+// sideOf names the checkpoint whose logits a result has.
+func (v *Verdict) sideOf(l *logits.Result) string {
+	switch {
+	case v.Converted == nil:
+		return "model"
+	case v.Source != nil && l.Checkpoint == v.Source.Path:
+		return "source"
+	}
+	return "converted"
+}
+
+// maxLines is how many lines a check has for what is wrong.
+const maxLines = 20
+
+// failures writes what is wrong. n failures are shown in the lines.
+func (t *textWriter) failures(check string, n int, lines []string, all string) {
+	if n == 0 {
+		return
+	}
+	t.printf("\n%s: %s\n", check, text.Count(n, "failure"))
+	shown := lines
+	if all != "" && len(lines) > maxLines {
+		shown = lines[:maxLines]
+	}
+	for _, line := range shown {
+		t.printf("  %s\n", text.Printable(line))
+	}
+	if more := len(lines) - len(shown); more > 0 {
+		t.printf("  ... %s more (%s)\n", text.Grouped(int64(more)), all)
+	}
 }
 
 // Outcome is the outcome of a check in a word: "ok", "FAIL", or "--" if it was skipped.
@@ -171,11 +251,12 @@ func Outcome(ok, skipped bool) string {
 	return "FAIL"
 }
 
-// metricsLine has the metrics that people compare models by.
-func metricsLine(m *logits.PassMetrics) string {
+// metricsLine has the metrics that people compare models by: how far the fixture is from the checkpoint as an implementation
+// computes it.
+func metricsLine(side string, l *logits.Result, m *logits.PassMetrics) string {
 	f := m.Fixture
-	return fmt.Sprintf("%s logits: largest difference %.3g, mean %.3g, NMSE %.1f dB, KL mean %.2g, 95%% %.2g, largest %.2g, top-1 %.4g%%, top-10 %.4g%%",
-		logits.PassTitle(m.Pass), float64(f.Largest), float64(f.Mean), float64(f.NMSE), float64(f.KLMean), float64(f.KLP95), float64(f.KLMax), 100*float64(f.Top1), 100*float64(f.Top10))
+	return fmt.Sprintf("%s, run as %s, %s: largest difference %.3g, mean %.3g, NMSE %.1f dB, KL mean %.2g, 95%% %.2g, largest %.2g, top-1 %.4g%%, top-10 %.4g%%",
+		side, l.Semantics, logits.PassTitle(m.Pass), float64(f.Largest), float64(f.Mean), float64(f.NMSE), float64(f.KLMean), float64(f.KLP95), float64(f.KLMax), 100*float64(f.Top1), 100*float64(f.Top10))
 }
 
 // textWriter keeps the first error, so that callers check it once.

@@ -2,6 +2,8 @@ package verify
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +19,7 @@ func TestTextSaysAll(t *testing.T) {
 		v.Structure.Findings = append(v.Structure.Findings, Finding{Kind: WrongWeights, Tensor: hostile, SourceName: hostile, Got: hostile, Detail: hostile})
 	}
 	var b strings.Builder
-	if err := WriteText(&b, v); err != nil {
+	if err := WriteText(&b, v, "--all"); err != nil {
 		t.Fatal(err)
 	}
 	text := b.String()
@@ -29,7 +31,7 @@ func TestTextSaysAll(t *testing.T) {
 			t.Errorf("the text lacks %q:\n%.1000s", want, text)
 		}
 	}
-	if err := WriteText(&failing{}, v); err == nil {
+	if err := WriteText(&failing{}, v, ""); err == nil {
 		t.Error("a failed write was not reported")
 	}
 }
@@ -38,3 +40,83 @@ func TestTextSaysAll(t *testing.T) {
 type failing struct{}
 
 func (*failing) Write([]byte) (int, error) { return 0, errors.New("full") }
+
+// What is wrong in the same way in several layers, or in several tensors of a layer, is one line. The rest is counted.
+func TestLines(t *testing.T) {
+	var findings []Finding
+	for layer := range 30 {
+		for _, name := range []string{"a.weight", "b.weight"} {
+			findings = append(findings, Finding{Kind: WrongWeights, Tensor: fmt.Sprintf("model.layers.%d.%s", layer, name), SourceName: fmt.Sprintf("blocks.%d.%s", layer, name), Index: []int64{int64(layer)},
+				Want: "1", Got: "2", Differing: 5, Elements: 10, Detail: fmt.Sprintf("swapped with model.layers.%d.c (blocks.%d.c)", layer, layer)})
+		}
+	}
+	findings = append(findings, Finding{Kind: MissingTensor, Tensor: "model.norm", Want: "float32 [2]"}, Finding{Kind: MisshapenTensor, Tensor: "model.embed", Want: "[2]", Got: "[3]"},
+		Finding{Kind: MistypedTensor, Tensor: "model.embed", Want: "float32", Got: "int8"}, Finding{Kind: MissingTensor, Tensor: "model.layers.4.x", Want: "float32 [2]"},
+		Finding{Kind: MissingTensor, Tensor: "model.layers.7.x", Want: "float32 [2]"}, Finding{Kind: MissingTensor, Tensor: "model.layers.7.y", Want: "float32 [3]"},
+		Finding{Kind: WrongField, Field: "conversion.json: tensors", Want: "1", Got: "2"}, Finding{Kind: WrongField, Field: "conversion.json: tensors", Want: "3", Got: "4"})
+	want := []string{
+		"model.layers.0-29.{a.weight, b.weight}: 60 tensors, 300 of 600 elements differ; swapped with c (c)",
+		"model.norm: missing, float32 [2]",
+		"model.embed: [3] instead of [2]",
+		"model.embed: int8 instead of float32",
+		"model.layers.4,7.x: 2 tensors missing, float32 [2]",
+		"model.layers.7.y: missing, float32 [3]",
+		"conversion.json: tensors: 2, not 1",
+		"conversion.json: tensors: 4, not 3",
+	}
+	if got := lines(findings); !slices.Equal(got, want) {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+	v := &Verdict{Converted: &Subject{}, Structure: &Section{}}
+	for i := range 50 {
+		v.Structure.Findings = append(v.Structure.Findings, Finding{Kind: ExtraTensor, Tensor: fmt.Sprintf("x%d", i), Got: "int8 [1]"})
+	}
+	for all, want := range map[string]int{"--all": maxLines, "": 50} {
+		var b strings.Builder
+		if err := WriteText(&b, v, all); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(b.String(), "not a tensor of the model"); n != want || strings.Contains(b.String(), "... 30 more (--all)") != (all != "") {
+			t.Errorf("%q: %d lines\n%s", all, n, b.String())
+		}
+	}
+}
+
+// A fault of the logits names few tensors, and those of wrong weights only by their names: the check of the weights has the rest.
+func TestFaultLine(t *testing.T) {
+	v := &Verdict{Weights: &WeightsSection{Converted: []TensorDigest{{Name: "m.6.a", From: []string{"b.6.a"}, OK: true}, {Name: "m.6.c", From: []string{"b.6.c"}}}}}
+	for _, tt := range []struct {
+		tensors []string
+		want    string
+	}{
+		{nil, "block 6"},
+		{[]string{"m.6.a"}, "block 6; look at m.6.a (b.6.a)"},
+		{[]string{"m.6.a", "m.6.b", "m.6.d.x", "m.6.d.y", "n"}, "block 6; look at m.6.*, n"},
+		{[]string{"m.6.d.x", "m.6.d.y", "m.6.d.xy", "m.7.z"}, "block 6; look at m.6.d.*, m.7.z"},
+		{[]string{"m.6.a", "b.6.c", "m.6.d"}, "block 6; the weights of m.6.c differ, see there"},
+	} {
+		if got := v.faultLine(&logits.Fault{Detail: "block 6", Tensors: tt.tensors}); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.tensors, got, tt.want)
+		}
+	}
+}
+
+// The verdict names what it allows.
+func TestAnswer(t *testing.T) {
+	for _, tt := range []struct {
+		v    Verdict
+		want string
+	}{
+		{Verdict{Same: true}, "the model that was recorded"},
+		{Verdict{Same: true, Converted: &Subject{}, Weights: &WeightsSection{}}, "the same model"},
+		{Verdict{Same: true, Converted: &Subject{}, Weights: &WeightsSection{Rounded: 3, RoundedTo: "float16"}}, "the same model, rounded to float16"},
+		{Verdict{Same: true, Converted: &Subject{}, Weights: &WeightsSection{Rounded: 3, RoundedTo: "float16", Overflowed: 1}}, "the same model, rounded to float16 (1 element became infinite)"},
+		{Verdict{Same: true, Converted: &Subject{}, Weights: &WeightsSection{Inexact: 2}}, "the same model, but for 2 elements of the embedding that transformers does not restore exactly"},
+		{Verdict{Same: true, Converted: &Subject{}, Settings: &Settings{Recorded: []string{"attention_window"}}}, "the same model, with settings as recorded, not proven"},
+		{Verdict{Converted: &Subject{}, Weights: &WeightsSection{Rounded: 3, RoundedTo: "float16"}}, "not the same model"},
+	} {
+		if got := tt.v.Answer(); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}

@@ -57,6 +57,9 @@ type Settings struct {
 	AttentionWindow int64  `json:"attention_window"`
 	LogitsSoftCap   Number `json:"logits_soft_cap"`
 	EmbeddingScale  bool   `json:"embedding_scale"`
+
+	// Recorded are the names of those that are taken from the conversion.json of the converted checkpoint. Nothing proves them.
+	Recorded []string `json:"recorded,omitempty"`
 }
 
 // Section is the outcome of one check.
@@ -138,8 +141,9 @@ type WeightsSection struct {
 	Source    []TensorDigest `json:"source"`    // the tensors that they were made of
 
 	// The effect of a change of dtype, which is not an error.
-	Rounded    int64 `json:"rounded"`    // elements that were compared with the source rounded to nearest, not bit for bit
-	Overflowed int64 `json:"overflowed"` // finite ones of them that became infinite
+	Rounded    int64  `json:"rounded"`              // elements that were compared with the source rounded to nearest, not bit for bit
+	Overflowed int64  `json:"overflowed"`           // finite ones of them that became infinite
+	RoundedTo  string `json:"rounded_to,omitempty"` // the dtype that most elements have, if Rounded is not 0
 
 	// The embedding of a model that does not scale it is divided by the factor that transformers scales it by.
 	Divided int64 `json:"divided,omitempty"` // elements that were compared with the quotient, rounded once

@@ -6,7 +6,11 @@ package verify
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
+	"math"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -106,6 +110,7 @@ type run struct {
 	sourceModel    *model.Model  // with the adapter
 	convertedModel *model.Model  // nil if none is found
 	record         record        // of the converted checkpoint
+	recorded       []string      // settings that were taken from record, because neither the source nor the options have them
 	plan           *convert.Plan // from source to converted; nil if there is no converted
 
 	progressing sync.Mutex
@@ -127,6 +132,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	if r.sourceModel, err = model.Open(ctx, r.source, model.Options{Name: name, KeepExtra: true, Adapter: r.options.Adapter}); err != nil {
 		return err
 	}
+	r.takeRecorded()
 	v := r.verdict
 	v.Source = subject(r.source, r.sourceModel.Layout, r.sourceModel.Prefix)
 	if r.converted == nil {
@@ -147,7 +153,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	}
 	if r.plan.SettingsKnown {
 		c := &r.plan.Config
-		v.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale}
+		v.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale, Recorded: r.recorded}
 	}
 	return nil
 }
@@ -162,6 +168,42 @@ func (r *run) presentConverted() {
 	r.converted = m.Checkpoint
 	for _, note := range m.Notes {
 		r.verdict.Notes = append(r.verdict.Notes, "the conversion: "+note)
+	}
+}
+
+// takeRecorded completes the settings of a source that does not have them, and for which none are given, with those that the
+// conversion.json of the converted checkpoint records. Nothing proves that they are the source's.
+func (r *run) takeRecorded() {
+	if r.converted == nil || r.record.Manifest == nil || r.record.Settings == nil {
+		return
+	}
+	_, err := r.sourceModel.Configure(r.options.Settings)
+	var missing *model.OptionError
+	if !errors.As(err, &missing) {
+		return
+	}
+	known, s := *r.record.Settings, &r.options.Settings
+	softCap := float64(known.LogitsSoftCap)
+	if known.AttentionWindow < 1 || known.AttentionWindow > math.MaxInt32 || !(softCap >= 0 && softCap <= math.MaxFloat32) {
+		return
+	}
+	var shown []string
+	for _, name := range missing.Missing {
+		switch name {
+		case "AttentionWindow":
+			s.AttentionWindow = &known.AttentionWindow
+			r.recorded, shown = append(r.recorded, "attention_window"), append(shown, fmt.Sprintf("attention window %d", known.AttentionWindow))
+		case "LogitsSoftCap":
+			s.LogitsSoftCap = &softCap
+			r.recorded, shown = append(r.recorded, "logits_soft_cap"), append(shown, fmt.Sprintf("logits soft cap %g", softCap))
+		case "EmbeddingScale":
+			s.EmbeddingScale = &known.EmbeddingScale
+			r.recorded, shown = append(r.recorded, "embedding_scale"), append(shown, fmt.Sprintf("embedding scale %t", known.EmbeddingScale))
+		}
+	}
+	if shown != nil {
+		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s: as %s records, not proven, because the source does not state %s",
+			strings.Join(shown, ", "), filepath.Base(r.record.path), them(len(shown))))
 	}
 }
 

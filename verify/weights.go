@@ -254,6 +254,9 @@ func shapeOf(shape []int64) []int64 {
 
 func (w *weightsCheck) summarise(dtype tensor.DType) {
 	s := w.section
+	if s.Rounded > 0 {
+		s.RoundedTo = dtype.String()
+	}
 	s.OK = len(s.Findings)+len(w.skipped) == 0
 	how := "identical to the source, bit for bit"
 	if s.Rounded > 0 {

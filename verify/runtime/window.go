@@ -47,3 +47,13 @@ func (m *Model) Window() *Window {
 	}
 	return w
 }
+
+// For returns the window of a directory that should be the model with that window of the original's. If Written expresses it,
+// it is w.
+func (w *Window) For(original int64) *Window {
+	if w.Written == original || w.Written == original+1 {
+		return w
+	}
+	return &Window{Written: w.Written, Original: original, Source: FromSource,
+		Summary: fmt.Sprintf("attention_window_size is %d, neither the original's window of %d nor one more", w.Written, original)}
+}

@@ -80,7 +80,7 @@ var imports = []struct {
 	{"reference/perplexity", []string{"formats/tensor", "reference", "reference/internal/stream"}},
 	{"reference/tokenizer", []string{"formats/sentencepiece", "formats/tensor"}},
 
-	{"verify", []string{"convert/...", "formats/...", "reference", "verify/diff/explain", "verify/golden", "verify/internal/...", "verify/logits", "verify/runtime"}},
+	{"verify", []string{"convert/...", "formats/...", "reference", "verify/diff", "verify/diff/explain", "verify/golden", "verify/internal/...", "verify/logits", "verify/runtime"}},
 	{"verify/diff", []string{"convert/...", "formats/...", "reference/kernel", "verify/diff/explain", "verify/internal/..."}},
 	{"verify/diff/explain", []string{"convert/...", "formats/...", "reference/kernel", "verify/internal/..."}},
 	{"verify/golden", []string{"convert", "formats/safetensors", "formats/storage", "formats/tensor", "reference", "verify/internal/forward"}},

@@ -1,0 +1,109 @@
+package verify
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+)
+
+// lines describes findings. Those that say the same of tensors in several layers, or of several tensors of a layer, are one line.
+func lines(findings []Finding) []string {
+	r := &diff.Result{}
+	for i := range findings {
+		f := &findings[i]
+		name := f.Tensor
+		if _, layer, _ := diff.SplitLayer(name); layer < 0 || f.Field != "" {
+			name = fmt.Sprintf("\x00%d", i) // a line of its own
+		}
+		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: name, Status: diff.Status(f.sameness())})
+	}
+	var out []string
+	for _, g := range r.Groups() {
+		first := &findings[g.Tensors[0]]
+		if len(g.Tensors) == 1 {
+			out = append(out, first.String())
+			continue
+		}
+		var differing, elements int64
+		for _, i := range g.Tensors {
+			differing, elements = differing+findings[i].Differing, elements+findings[i].Elements
+		}
+		line := fmt.Sprintf("%s: %s", g.Where(), text.Count(len(g.Tensors), "tensor"))
+		switch {
+		case first.Kind == MissingTensor:
+			line += " missing, " + first.Want
+		case first.Kind == ExtraTensor:
+			line += " that the model does not have, " + first.Got
+		case differing == 0:
+			line += fmt.Sprintf(", %s instead of %s", first.Got, first.Want)
+		default:
+			line += fmt.Sprintf(", %s of %s elements differ", text.Grouped(differing), text.Grouped(elements))
+		}
+		if detail := first.withoutLayer(first.Detail); detail != "" {
+			line += "; " + detail
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+// sameness is equal for findings that say the same of their tensors.
+func (f *Finding) sameness() string {
+	parts := []string{string(f.Kind), f.withoutLayer(f.Detail)}
+	if f.Differing == 0 {
+		parts = append(parts, f.Want, f.Got)
+	}
+	return strings.Join(parts, "\x00")
+}
+
+// withoutLayer leaves the layer of the finding's own tensor, and that of its counterpart, out of names in a text.
+func (f *Finding) withoutLayer(s string) string {
+	for _, name := range append([]string{f.Tensor}, strings.Split(f.SourceName, " + ")...) {
+		if list, layer, _ := diff.SplitLayer(name); layer >= 0 {
+			s = strings.ReplaceAll(s, fmt.Sprintf("%s.%d.", list, layer), "")
+		}
+	}
+	return s
+}
+
+// fold shortens a list of names of tensors: those that have the same beginning become one, "model.layers.6.*".
+func fold(names []string) []string {
+	if len(names) < 2 {
+		return names
+	}
+	var prefixes []string
+	members := map[string][]string{}
+	for _, name := range names {
+		prefix := name
+		if list, layer, _ := diff.SplitLayer(name); layer >= 0 {
+			prefix = fmt.Sprintf("%s.%d.", list, layer)
+		}
+		if members[prefix] == nil {
+			prefixes = append(prefixes, prefix)
+		}
+		members[prefix] = append(members[prefix], name)
+	}
+	var out []string
+	for _, prefix := range prefixes {
+		switch all := members[prefix]; {
+		case len(all) == 1:
+			out = append(out, all[0])
+		default:
+			out = append(out, commonStart(all)+"*")
+		}
+	}
+	return out
+}
+
+// commonStart returns the segments with which all names begin, with the dot behind them.
+func commonStart(names []string) string {
+	start := names[0]
+	for _, name := range names[1:] {
+		for !strings.HasPrefix(name, start) {
+			start = start[:strings.LastIndexByte(strings.TrimSuffix(start, "."), '.')+1]
+		}
+	}
+	return start[:strings.LastIndexByte(start, '.')+1]
+}
