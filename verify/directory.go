@@ -52,7 +52,7 @@ func (r *run) checkDirectory(ctx context.Context) error {
 			return err
 		}
 	}
-	s.Notes = append(s.Notes, r.generationNotes(files, source)...)
+	s.Notes = append(s.Notes, generationNotes(files, source)...)
 	if source != nil {
 		s.Notes = append(s.Notes, tokenizerNotes(files, source)...)
 	}
@@ -65,7 +65,7 @@ func filesBeside(ctx context.Context, c *tensor.Checkpoint) (*beside.Files, erro
 
 // generationNotes says how generation_config.json differs from that of the source or, if the source has none, from the one that
 // a conversion writes.
-func (r *run) generationNotes(files, source *beside.Files) []string {
+func generationNotes(files, source *beside.Files) []string {
 	if files.Corrupt != "" {
 		return []string{beside.Generation + " is corrupt, and transformers ignores it: " + files.Corrupt}
 	}

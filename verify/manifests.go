@@ -89,14 +89,13 @@ type record struct {
 	err                error
 }
 
-// readRecord sets r.record.
-func (r *run) readRecord() {
-	if r.convertedModel != nil {
-		r.record = recordOf(r.convertedModel)
-		return
+// recordBeside returns the record of a checkpoint in which m was found; m is nil if no model was.
+func recordBeside(c *tensor.Checkpoint, m *model.Model) record {
+	if m != nil {
+		return recordOf(m)
 	}
-	m, path, err := manifest.Read(r.converted.Source, r.converted.Root)
-	r.record = record{m, path, err}
+	found, path, err := manifest.Read(c.Source, c.Root)
+	return record{found, path, err}
 }
 
 func recordOf(m *model.Model) record {

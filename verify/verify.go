@@ -123,7 +123,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	if r.converted != nil {
 		r.convertedModel, notFound = model.Recognize(r.converted, model.Options{KeepExtra: true}) // the check of the structure says what is wrong
 		r.presentConverted()
-		r.readRecord()
+		r.record = recordBeside(r.converted, r.convertedModel)
 	}
 	name, err := r.modelName()
 	if err != nil {
