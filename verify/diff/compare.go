@@ -31,21 +31,23 @@ type comparer struct {
 // bytes of packed dtypes.
 const chunk = 4096
 
-func newComparer(p *pair, tolerance *Tolerance) *comparer {
+// newComparer returns a comparer for up to most elements at a time.
+func newComparer(p *pair, tolerance *Tolerance, most int64) *comparer {
 	c := &comparer{a: tensor.ValuesOf(p.a.DType), b: tensor.ValuesOf(p.b.DType), sizeA: p.a.DType.Size(), sizeB: p.b.DType.Size(),
 		sameType: p.a.DType == p.b.DType, tolerance: tolerance}
 	c.lanes = max(c.a.Lanes, c.b.Lanes)
-	c.x, c.y = make([]float64, chunk*c.lanes), make([]float64, chunk*c.lanes)
+	most *= int64(c.lanes)
+	c.x, c.y = make([]float64, most), make([]float64, most)
 	if isWide(p.a.DType) || isWide(p.b.DType) {
-		c.restX, c.restY = make([]float64, chunk*c.lanes), make([]float64, chunk*c.lanes)
+		c.restX, c.restY = make([]float64, most), make([]float64, most)
 		c.restA, c.restB = restOf(p.a.DType), restOf(p.b.DType)
 	}
 	if c.sameType {
 		c.ulps = ulpsOf(p.a.DType)
 		return c
 	}
-	c.narrow = make([]float64, chunk)
-	c.cast = make([]byte, 8*chunk)
+	c.narrow = make([]float64, most)
+	c.cast = make([]byte, 8*most)
 	c.toA, c.toB = newRounding(p.b.DType, p.a.DType), newRounding(p.a.DType, p.b.DType)
 	return c
 }

@@ -12,17 +12,28 @@ import (
 // explainAll finds what was done to the pairs that differ.
 func (d *differ) explainAll(ctx context.Context) error {
 	var differing []*pair
-	var all []*explain.Pair
-	explained := map[*pair]*explain.Pair{}
 	total := int64(0)
 	for _, p := range d.pairs {
 		e := p.diff
-		explained[p] = &explain.Pair{Name: p.name, A: p.a.tensor(), B: p.b.tensor(), Equal: e.Status == Equal}
-		all = append(all, explained[p])
 		if e.Explanation == nil && (e.Status == Differs || e.Status == DType && e.Metrics != nil && e.Metrics.Differing > 0 ||
 			e.Status == Shape && p.a.Elements() == p.b.Elements()) {
 			differing = append(differing, p)
 			total += p.a.Bytes()
+		}
+	}
+	if len(differing) == 0 {
+		return nil
+	}
+	list := make([]explain.Pair, len(d.pairs))
+	all := make([]*explain.Pair, len(d.pairs))
+	explained := make(map[*pair]*explain.Pair, len(differing))
+	for i, p := range d.pairs {
+		list[i] = explain.Pair{Name: p.name, A: p.a.tensor(), B: p.b.tensor(), Equal: p.diff.Status == Equal}
+		all[i] = &list[i]
+	}
+	for i, p := range d.pairs {
+		if len(explained) < len(differing) && p == differing[len(explained)] { // in the same order
+			explained[p] = all[i]
 		}
 	}
 	d.progress.start("explaining", total)
@@ -47,8 +58,10 @@ func (d *differ) finish() {
 	}
 	r.A.Quantized, r.B.Quantized = describeCopy(d.copies[0]), describeCopy(d.copies[1])
 	noteQuantized(d)
+	r.Tensors = make([]TensorDiff, 0, len(d.pairs))
 	for _, p := range d.pairs {
 		r.Tensors = append(r.Tensors, *p.diff)
+		p.diff = nil
 		r.A.count(p.a)
 		r.B.count(p.b)
 	}

@@ -27,8 +27,7 @@ type Group struct {
 func (r *Result) Groups() []Group {
 	var out []Group
 	merged := map[string]int{}
-	for _, g := range r.groupsByName() {
-		slices.Sort(g.Layers)
+	for _, g := range foldNumbers(r.groupsByName()) {
 		key := fmt.Sprintf("%s\x00%v\x00%s\x00%s", g.List, g.Layers, g.Status, g.Change)
 		if at, ok := merged[key]; ok && len(g.Layers) > 0 && (g.Change != "" || g.Status != Differs) {
 			out[at].Tensors = append(out[at].Tensors, g.Tensors...)

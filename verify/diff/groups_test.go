@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -52,5 +53,41 @@ func TestGroups(t *testing.T) {
 	x := r.Extent(&r.Groups()[1])
 	if x.Elements != 60 || x.Differing != 30 || x.RelativeL2 != 0.5 {
 		t.Errorf("%+v", x)
+	}
+}
+
+// Every number of a name folds if all combinations are there; otherwise the names stay apart.
+func TestGroupsFoldEveryNumber(t *testing.T) {
+	var r Result
+	add := func(name string, args ...any) {
+		r.Tensors = append(r.Tensors, TensorDiff{Name: fmt.Sprintf(name, args...), Status: Differs})
+	}
+	for layer := range 2 {
+		for expert := range 3 {
+			for part := range 2 {
+				add("m.layers.%d.experts.%d.w.%d.weight", layer, expert, part)
+			}
+		}
+	}
+	add("m.layers.5.experts.7.w.0.weight")
+	add("m.layers.0.experts.0.x.0")
+	add("m.layers.0.experts.1.x.1")
+	add("m.layers.0.last.3")
+	add("m.layers.0.last.9")
+	add("m.layers.1.last.9")
+	var got []string
+	for _, g := range r.Groups() {
+		got = append(got, fmt.Sprint(g.Where(), " ", len(g.Tensors)))
+	}
+	want := []string{
+		"m.layers.0-1.experts.0-2.w.0-1.weight 12",
+		"m.layers.5.experts.7.w.0.weight 1",
+		"m.layers.0.experts.0.x.0 1",
+		"m.layers.0.experts.1.x.1 1",
+		"m.layers.0.last.3 1",
+		"m.layers.0-1.last.9 2",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

@@ -76,17 +76,17 @@ func (d *differ) measureAll(ctx context.Context, pairs []*pair) error {
 
 // measure compares the values of a section.
 func (d *differ) measure(ctx context.Context, s section) error {
-	a, err := openSection(s.pair.a, s.first)
+	a, err := openSection(s.pair.a, s.first, min(chunk, s.n))
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	b, err := openSection(s.pair.b, s.first)
+	b, err := openSection(s.pair.b, s.first, min(chunk, s.n))
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	c := newComparer(s.pair, d.options.Tolerance)
+	c := newComparer(s.pair, d.options.Tolerance, min(chunk, s.n))
 	for at := int64(0); at < s.n; at += chunk {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -104,7 +104,7 @@ func (d *differ) measure(ctx context.Context, s section) error {
 		s.tally.add(&t)
 		d.progress.add(int64(len(rawA)))
 	}
-	s.tally.histogram = &c.histogram
+	s.tally.changes = c.histogram.changes()
 	return nil
 }
 
@@ -115,12 +115,13 @@ type sectionReader struct {
 	buffer []byte
 }
 
-func openSection(o *operand, first int64) (*sectionReader, error) {
+// openSection opens an operand from an element on, to read up to most elements at a time.
+func openSection(o *operand, first, most int64) (*sectionReader, error) {
 	r, err := o.open(first)
 	if err != nil {
 		return nil, err
 	}
-	return &sectionReader{r, o, make([]byte, o.bytesOf(chunk))}, nil
+	return &sectionReader{r, o, make([]byte, o.bytesOf(most))}, nil
 }
 
 // bytesOf returns how many bytes n elements have.

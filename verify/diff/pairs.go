@@ -84,7 +84,8 @@ func (d *differ) pairHeads(with, without *side) {
 
 // pair makes the pairs.
 func (d *differ) pair(layout model.Layout) {
-	taken := map[string]bool{}
+	taken := make(map[string]bool, len(d.a.keys))
+	d.pairs = make([]*pair, 0, len(d.a.keys))
 	add := func(key string) {
 		p := &pair{a: d.a.byKey[key], b: d.b.byKey[key]}
 		if p.name = pairName(d.a, d.b, key, layout, p); taken[p.name] { // a name of one side that is a key of the other

@@ -53,12 +53,15 @@ func (d *differ) pairRenamed(ctx context.Context) error {
 			onlyB[contents[p]] = append(onlyB[contents[p]], p)
 		}
 	}
+	joined := map[*pair]bool{}
 	for _, p := range candidates {
 		if same := onlyB[contents[p]]; p.b == nil && len(same) > 0 {
 			d.join(p, same[0])
+			joined[same[0]] = true
 			onlyB[contents[p]] = same[1:]
 		}
 	}
+	d.pairs = slices.DeleteFunc(d.pairs, func(p *pair) bool { return joined[p] })
 	return nil
 }
 
@@ -80,12 +83,11 @@ func (d *differ) renameCandidates() []*pair {
 	return out
 }
 
-// join makes one pair of two that have one side each and hold the same elements.
+// join makes one pair of two that have one side each and hold the same elements. It is a.
 func (d *differ) join(a, b *pair) {
 	a.b = b.b
 	a.diff.Status, a.diff.Renamed = Equal, true
 	a.diff.B = d.b.nameOf(b.b)
-	d.pairs = slices.DeleteFunc(d.pairs, func(p *pair) bool { return p == b })
 }
 
 // verifyChecksums verifies the checksums that the formats keep of the tensors that were read, unless that

@@ -24,7 +24,7 @@ type tally struct {
 	nanA, nanB     int64
 	infA, infB     int64
 
-	histogram *histogram // nil if nothing was counted
+	changes []Change // of all chunks
 
 	notRoundedB int64 // elements of B that are not those of A rounded to B's type
 	notRoundedA int64 // and the other way round
@@ -50,7 +50,7 @@ func (t *tally) add(u *tally) {
 	t.nanB += u.nanB
 	t.infA += u.infA
 	t.infB += u.infB
-	t.histogram = t.histogram.plus(u.histogram)
+	t.changes = plusChanges(t.changes, u.changes)
 	t.notRoundedA += u.notRoundedA
 	t.notRoundedB += u.notRoundedB
 }
@@ -132,7 +132,7 @@ func (a apart) spread(m *Metrics) {
 // Metrics.MaxULP and Metrics.Beyond apply.
 func (t *tally) metrics(shape []int64, ulp, tolerance bool) *Metrics {
 	m := &Metrics{Differing: t.differing, MaxAbs: Number(t.maxAbs), RelativeL2: Number(math.Sqrt(t.dd / t.aa)), Cosine: Number(math.NaN()),
-		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: tensor.Unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB), Changes: t.histogram.changes()}
+		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: tensor.Unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB), Changes: append([]Change{}, t.changes...)}
 	if t.finite > 0 {
 		m.MeanAbs = Number(t.sumAbs / float64(t.finite))
 	}
@@ -161,28 +161,31 @@ func (t *tally) metrics(shape []int64, ulp, tolerance bool) *Metrics {
 // histogram counts differences |a - b| by the exponent of a float64.
 type histogram [2048]int64
 
-// plus returns the counts of both, either of which may be nil. It may change h.
-func (h *histogram) plus(g *histogram) *histogram {
-	switch {
-	case h == nil:
-		return g
-	case g == nil:
-		return h
+// plusChanges returns the counts of both, in ascending order as they are.
+func plusChanges(a, b []Change) []Change {
+	if len(a) == 0 {
+		return b
 	}
-	for i, n := range g {
-		h[i] += n
+	var sum []Change
+	for len(a) > 0 || len(b) > 0 {
+		switch {
+		case len(b) == 0 || len(a) > 0 && a[0].Exponent < b[0].Exponent:
+			sum, a = append(sum, a[0]), a[1:]
+		case len(a) == 0 || b[0].Exponent < a[0].Exponent:
+			sum, b = append(sum, b[0]), b[1:]
+		default:
+			sum = append(sum, Change{a[0].Exponent, a[0].Count + b[0].Count})
+			a, b = a[1:], b[1:]
+		}
 	}
-	return h
+	return sum
 }
 
 // changes lists the differences that are not 0 and that did not overflow. Those below the least normal
 // float64 count as 0.
 func (h *histogram) changes() []Change {
 	const bias, overflow = 1023, 2047
-	out := []Change{}
-	if h == nil {
-		return out
-	}
+	var out []Change
 	for i, n := range h {
 		if i > 0 && i < overflow && n > 0 {
 			out = append(out, Change{Exponent: i - bias, Count: n})

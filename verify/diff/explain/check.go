@@ -69,7 +69,7 @@ func (s *search) check(claims []*claim) ([]mismatches, error) {
 	c := &comparison{a: s.a.tensor, b: s.b.tensor}
 	if isFloat(c.a.DType) && isFloat(c.b.DType) {
 		c.values = newDecoder(c.a, c.b)
-		c.want = make([]float64, pieceElements)
+		c.want = make([]float64, min(pieceElements, c.b.Elements()))
 	}
 	err := s.eachPair(claims[0].order, func(first int64, p, q []byte) error {
 		c.start(first, p, q)
@@ -169,8 +169,9 @@ type decoder struct {
 }
 
 func newDecoder(a, b *tensor.Tensor) *decoder {
+	most := min(pieceElements, b.Elements())
 	return &decoder{tensor.ValuesOf(a.DType).Decode, tensor.ValuesOf(b.DType).Decode, int(b.DType.Size()),
-		make([]float64, pieceElements), make([]float64, pieceElements)}
+		make([]float64, most), make([]float64, most)}
 }
 
 // decode returns the values of a piece, which are valid until the next call.

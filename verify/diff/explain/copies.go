@@ -8,26 +8,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// leadingSample is a sample of a tensor's first elements.
-type leadingSample struct {
-	once  sync.Once
-	codes []uint64
-	err   error
-}
-
-// sampleLeading returns the codes of some of the first elements of a tensor. They are read once.
-func (x *Explainer) sampleLeading(t *tensor.Tensor) ([]uint64, error) {
-	x.mu.Lock()
-	s := x.leading[t]
-	if s == nil {
-		s = &leadingSample{}
-		x.leading[t] = s
-	}
-	x.mu.Unlock()
-	s.once.Do(func() { s.codes, s.err = readLeading(addressable(t)) })
-	return s.codes, s.err
-}
-
+// readLeading returns the codes of some of the first elements of a tensor.
 func readLeading(t *tensor.Tensor) ([]uint64, error) {
 	const chosenFrom = 128 << 10
 	n, size := min(t.Elements(), chosenFrom), t.DType.Size()
@@ -40,7 +21,7 @@ func readLeading(t *tensor.Tensor) ([]uint64, error) {
 	if err := tensor.ReadFull(r, raw); err != nil {
 		return nil, annotate(t, err)
 	}
-	decode := decoderOf(t.DType)
+	decode := decoderOf(t.DType, 1)
 	indices := sampleOf(n)
 	codes := make([]uint64, len(indices))
 	for k, i := range indices {
@@ -94,7 +75,7 @@ func (x *Explainer) copied(ctx context.Context, p *Pair, b *fingerprint, changed
 	if b.constant || b.tensor.Elements() < minEvidence {
 		return nil, nil
 	}
-	others, err := x.originals(p, changed)
+	others, err := x.originals(ctx, p, changed)
 	if err != nil {
 		return nil, err
 	}
@@ -125,22 +106,23 @@ func (x *Explainer) copied(ctx context.Context, p *Pair, b *fingerprint, changed
 
 // originals returns the pairs whose tensor in A has the first elements of p's tensor in B, or, if changed is
 // set, elements that one operation turns into these. They are few.
-func (x *Explainer) originals(p *Pair, changed bool) ([]*Pair, error) {
+func (x *Explainer) originals(ctx context.Context, p *Pair, changed bool) ([]*Pair, error) {
 	const maxOriginals = 4
-	after, err := x.sampleLeading(p.B)
+	after, err := readLeading(addressable(p.B))
 	if err != nil {
 		return nil, err
 	}
-	before, err := x.sampleLeading(p.A)
+	before, err := readLeading(addressable(p.A))
+	if err != nil {
+		return nil, err
+	}
+	class, err := x.classOf(ctx, p.B)
 	if err != nil {
 		return nil, err
 	}
 	var same, similar []*Pair
-	for _, q := range x.pairs {
-		if q == p || q.A == nil || !slices.Equal(q.A.Shape, p.B.Shape) || !comparable(q.A, p.B) {
-			continue
-		}
-		other, err := x.sampleLeading(q.A)
+	for _, q := range class.near(p, signatureOf(addressable(p.B), after), changed) {
+		other, err := readLeading(addressable(q.A))
 		if err != nil {
 			return nil, err
 		}

@@ -36,7 +36,7 @@ type Explainer struct {
 	slots chan struct{} // holds one value for each pair that is being explained
 
 	mu      sync.Mutex
-	leading map[*tensor.Tensor]*leadingSample
+	classes map[string]*class
 	copies  map[[2]*Pair]*copyCheck
 }
 
@@ -47,7 +47,7 @@ const maxConcurrent = 2
 // tensor of Swapped and CopiedFrom.
 func New(pairs []*Pair) *Explainer {
 	return &Explainer{pairs: pairs, slots: make(chan struct{}, maxConcurrent),
-		leading: map[*tensor.Tensor]*leadingSample{}, copies: map[[2]*Pair]*copyCheck{}}
+		classes: map[string]*class{}, copies: map[[2]*Pair]*copyCheck{}}
 }
 
 // Explain finds what was done to A's tensor of a pair to make B's. It returns the first kind of the list

@@ -41,8 +41,8 @@ func newFingerprint(ctx context.Context, t *tensor.Tensor, indices []int64) (*fi
 		}
 		f.axes = append(f.axes, make([]uint64, n))
 	}
-	decode := decoderOf(t.DType)
-	codes := make([]uint64, pieceElements)
+	decode := decoderOf(t.DType, min(pieceElements, t.Elements()))
+	codes := make([]uint64, min(pieceElements, t.Elements()))
 	position := make([]int64, len(shape))
 	var first, sign uint64
 	if isFloat(t.DType) {
@@ -122,12 +122,12 @@ func comparable(a, b *tensor.Tensor) bool {
 	return a.DType == b.DType || isFloat(a.DType) && isFloat(b.DType)
 }
 
-// decoderOf returns a function that reads elements as codes of 64 bits: a floating-point number as the
+// decoderOf returns a function that reads up to most elements as codes of 64 bits: a floating-point number as the
 // float64 of the same value, so that dtypes can be compared, anything else as it is stored.
-func decoderOf(d tensor.DType) func(dst []uint64, src []byte) {
+func decoderOf(d tensor.DType, most int64) func(dst []uint64, src []byte) {
 	if isFloat(d) {
 		decode := tensor.ValuesOf(d).Decode
-		values := make([]float64, pieceElements)
+		values := make([]float64, most)
 		return func(dst []uint64, src []byte) {
 			v := values[:len(dst)]
 			decode(v, src)

@@ -156,7 +156,7 @@ func eachPiece(ctx context.Context, t *tensor.Tensor, f func(first int64, p []by
 	}
 	defer r.Close()
 	size, total := t.DType.Size(), t.Elements()
-	buffer := make([]byte, pieceElements*size)
+	buffer := make([]byte, min(pieceElements, total)*size)
 	for first := int64(0); first < total; first += pieceElements {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -181,7 +181,7 @@ func (s *search) eachPair(m *arrangement, f func(first int64, p, q []byte) error
 	}
 	defer r.Close()
 	size := a.DType.Size()
-	buffer := make([]byte, pieceElements*size)
+	buffer := make([]byte, min(pieceElements, b.Elements())*size)
 	return eachPiece(s.ctx, b, func(first int64, q []byte) error {
 		p := buffer[:int64(len(q))/b.DType.Size()*size]
 		if err := tensor.ReadFull(r, p); err != nil {
