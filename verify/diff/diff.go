@@ -82,7 +82,7 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 			return nil, err
 		}
 	}
-	if err := d.match(a, b); err != nil {
+	if err := d.match(ctx, a, b); err != nil {
 		return nil, err
 	}
 	if err := (configs{d}).compare(ctx); err != nil {

@@ -16,7 +16,7 @@ func (d *differ) explainAll(ctx context.Context) error {
 	for _, p := range d.pairs {
 		e := p.diff
 		if e.Explanation == nil && (e.Status == Differs || e.Status == DType && e.Metrics != nil && e.Metrics.Differing > 0 ||
-			e.Status == Shape && p.a.Elements() == p.b.Elements()) {
+			e.Status == Shape && (p.a.Elements() == p.b.Elements() || explain.ResizedRows(p.a.tensor(), p.b.tensor()))) {
 			differing = append(differing, p)
 			total += p.a.Bytes()
 		}

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -35,7 +36,7 @@ func (p *pair) view() *operand {
 }
 
 // match finds the counterparts of all tensors.
-func (d *differ) match(a, b *tensor.Checkpoint) error {
+func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 	renamed, oldNames, err := d.options.Map.Apply(a)
 	if err != nil {
 		return err
@@ -64,6 +65,15 @@ func (d *differ) match(a, b *tensor.Checkpoint) error {
 		prefixA, prefixB := commonNames(d.a.checkpoint, d.b.checkpoint)
 		d.a.addUnwrapped(prefixA)
 		d.b.addUnwrapped(prefixB)
+	}
+	if !d.options.Raw {
+		note, err := alignLayers(ctx, d.a, d.b, &d.progress)
+		if err != nil {
+			return err
+		}
+		if note != "" {
+			d.note("%s", note)
+		}
 	}
 	d.pair(layout)
 	return d.keepOnly()

@@ -123,10 +123,23 @@ func axisOrders(a, b []int64) (all []*arrangement) {
 		}
 		if !slices.IsSorted(axes) {
 			m.steps = []Explanation{permutation(a, b, axes)}
+		} else if !slices.Equal(a, b) {
+			m.steps = []Explanation{{Kind: Reshaped, Detail: unitAxes(a, b)}}
 		}
 		all = append(all, m)
 	})
 	return all
+}
+
+// unitAxes says how two shapes differ that are the same without axes of length 1.
+func unitAxes(a, b []int64) string {
+	switch {
+	case len(a) < len(b):
+		return "(only axes of length 1 were added)"
+	case len(a) > len(b):
+		return "(only axes of length 1 were removed)"
+	}
+	return "(only axes of length 1 were moved)"
 }
 
 // reshaped returns the arrangements in which axes were permuted, or not, and the result was given shape b

@@ -130,6 +130,32 @@ func (x array) at(shape []int64, from func(index []int64) []int64) array {
 
 func (x array) reshaped(shape ...int64) array { x.shape = shape; return x }
 
+// pruned sets the elements to zero that keep does not keep, by their number in row-major order.
+func (x array) pruned(keep func(i int) bool) array {
+	y := x.clone()
+	for i := range y.values {
+		if !keep(i) {
+			y.values[i] = 0
+		}
+	}
+	return y
+}
+
+// rows returns the rows from one on and before another.
+func (x array) rows(from, to int64) array {
+	size := len(x.values) / int(x.shape[0])
+	x.values = slices.Clone(x.values[int(from)*size : int(to)*size])
+	x.shape = slices.Concat([]int64{to - from}, x.shape[1:])
+	return x
+}
+
+// appended returns the rows of x and those of y.
+func (x array) appended(y array) array {
+	x.values = slices.Concat(x.values, y.values)
+	x.shape = slices.Concat([]int64{x.shape[0] + y.shape[0]}, x.shape[1:])
+	return x
+}
+
 func (x array) permuted(axes ...int) array {
 	shape := make([]int64, len(axes))
 	for k, a := range axes {

@@ -65,6 +65,8 @@ func New(pairs []*Pair) *Explainer {
 //     all NaN. If Detail says "computed in float32", the result was rounded to that first. A constant
 //     is determined by at least 8 elements.
 //   - Sparse: all elements but at most 1% are the same.
+//   - Pruned: every element of B is zero or that of A; Detail names an N:M pattern that holds throughout.
+//   - Resized: the rows, the indices of the first axis, of both sides are compared by their SHA-256.
 //   - LowRank: see search.lowRank. It is tried last, because other steps may also leave a difference of
 //     low rank: a constant that was added, or an element that was changed.
 //
@@ -105,6 +107,9 @@ func chain(steps []Explanation) *Explanation {
 
 // explain returns one step, or two that follow one another, or none.
 func (x *Explainer) explain(ctx context.Context, p *Pair) ([]Explanation, error) {
+	if ResizedRows(p.A, p.B) {
+		return resized(ctx, p.A, p.B)
+	}
 	a, b := addressable(p.A), addressable(p.B)
 	if a.Elements() == 0 || a.Elements() != b.Elements() {
 		return nil, nil

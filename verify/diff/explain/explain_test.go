@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +42,11 @@ func both(f, g func(array) bool) func(array) bool {
 func wide(x array) bool { return isFloat(x.dtype) && x.dtype.Size() >= 2 }
 
 func large(x array) bool { return len(x.values) >= 200 }
+
+// lastAxisOf reports whether the last axis has a multiple of n elements.
+func lastAxisOf(n int64) func(array) bool {
+	return func(x array) bool { return x.shape[len(x.shape)-1]%n == 0 }
+}
 
 func reverse(axis int) func(*rand.Rand, array) array {
 	return func(_ *rand.Rand, x array) array { return x.along(axis, func(i, n int64) int64 { return n - 1 - i }) }
@@ -104,6 +110,17 @@ var suiteChanges = []change{
 	{"heads joined in another order", rank(3), func(_ *rand.Rand, x array) array {
 		return x.permuted(1, 0, 2).reshaped(x.shape[0]*x.shape[1], x.shape[2])
 	}, "permuted_axes, then reshaped", "axes 1, 0, 2"},
+	{"unit axis added", nil, func(_ *rand.Rand, x array) array { return x.reshaped(slices.Concat(x.shape, []int64{1})...) }, "reshaped", "only axes of length 1 were added"},
+	{"unit axis added, scaled", wide, func(_ *rand.Rand, x array) array {
+		return x.each(func(v float64) float64 { return v / 2 }).reshaped(slices.Concat([]int64{1}, x.shape)...)
+	}, "reshaped, then scaled", "by 0.5"},
+	{"pruned 2:4", both(floating, lastAxisOf(4)), func(_ *rand.Rand, x array) array { return x.pruned(func(i int) bool { return i%4 < 2 }) }, "pruned", "2:4 "},
+	{"pruned 1:4", both(floating, lastAxisOf(4)), func(_ *rand.Rand, x array) array { return x.pruned(func(i int) bool { return i%4 == 1 }) }, "pruned", "1:4 "},
+	{"pruned 4:8", both(floating, lastAxisOf(8)), func(_ *rand.Rand, x array) array { return x.pruned(func(i int) bool { return i%8 < 4 }) }, "pruned", "4:8 "},
+	{"pruned", both(floating, large), func(_ *rand.Rand, x array) array { return x.pruned(func(i int) bool { return i%7 > 1 }) }, "pruned", "elements were set to zero"},
+	{"rows removed", nil, func(_ *rand.Rand, x array) array { return x.rows(0, x.shape[0]-2) }, "resized", "the first "},
+	{"rows added", nil, func(rng *rand.Rand, x array) array { return x.appended(random(rng, x.dtype, x.shape)) }, "resized", "the first "},
+	{"rows chosen", both(large, atLeast(2)), func(_ *rand.Rand, x array) array { return x.rows(2, x.shape[0]) }, "resized", "in the same order"},
 	{"reversed first", nil, reverse(0), "reversed", "along axis 0"},
 	{"reversed second", atLeast(2), reverse(1), "reversed", "along axis 1"},
 	{"rolled", nil, roll(0), "block_permuted", "axis 0: indices rolled by 1"},
@@ -153,6 +170,12 @@ var suiteChangesOfF32 = []change{
 
 // nearMisses are changes that nearly have an explanation.
 var nearMisses = []change{
+	{"rows of another tensor", both(wide, large), func(rng *rand.Rand, x array) array { return random(rng, x.dtype, x.shape).rows(1, x.shape[0]) }, "other", ""},
+	{"pruned and changed", both(wide, large), func(_ *rand.Rand, x array) array {
+		y := x.pruned(func(i int) bool { return i%7 > 1 })
+		y.values[7*(len(y.values)/14)+2] = 3
+		return y
+	}, "other", ""},
 	{"fresh values", nil, func(rng *rand.Rand, x array) array { return random(rng, x.dtype, x.shape) }, "other", ""},
 	{"2% changed", both(floating, large), func(rng *rand.Rand, x array) array { return x.touched(rng, len(x.values)/50+1) }, "other", ""},
 	{"transposed, 3% changed", both(rank(2), large), func(rng *rand.Rand, x array) array {

@@ -48,7 +48,9 @@ const (
 	Added         Kind = "added"          // one constant was added
 	Rounded       Kind = "rounded"        // through a narrower type
 	Sparse        Kind = "sparse"         // at most 1% of the elements were changed
+	Pruned        Kind = "pruned"         // elements were set to zero, all others are as they were
 	LowRank       Kind = "low_rank"       // changed by a matrix of small rank
+	Resized       Kind = "resized"        // rows were added or removed, others are the same
 	Quantized     Kind = "quantized"      // by the scheme in Detail; only by callers that know it, who say how well
 	Other         Kind = "other"          // none of these
 )

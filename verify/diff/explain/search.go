@@ -10,7 +10,7 @@ import (
 
 // kinds are the kinds of explanation in the order in which they are preferred.
 var kinds = []Kind{Zeroed, Swapped, CopiedFrom, Transposed, PermutedAxes, Reshaped, Reversed, BlockPermuted,
-	Scaled, Added, Rounded, Sparse, LowRank}
+	Scaled, Added, Rounded, Sparse, Pruned, LowRank}
 
 // maxTries bounds how many candidates of a pair are compared with all elements.
 const maxTries = 24
@@ -82,6 +82,7 @@ func (s *search) run() ([]Explanation, error) {
 		s.rearranged()
 		s.computed()
 		s.sparse()
+		s.pruned()
 		for _, m := range s.orders {
 			s.lowRank(m)
 		}

@@ -1,0 +1,202 @@
+package diff
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+)
+
+// maxAligned bounds the pairs of layers that are compared.
+const maxAligned = 1 << 18
+
+// layer is the tensors of a layer of one side, by what follows the number in their keys.
+type layer struct {
+	number   int
+	operands map[string]*operand
+}
+
+// longestList returns the name of the list of layers that has the most tensors, and the numbers of its layers, ascending.
+func longestList(s *side) (list string, numbers []int) {
+	count := map[string]int{}
+	all := map[string]map[int]bool{}
+	for _, key := range s.keys {
+		name, n, _ := SplitLayer(key)
+		if n < 0 {
+			continue
+		}
+		if all[name] == nil {
+			all[name] = map[int]bool{}
+		}
+		all[name][n] = true
+		if count[name]++; count[name] > count[list] || count[name] == count[list] && name < list {
+			list = name
+		}
+	}
+	return list, slices.Sorted(maps.Keys(all[list]))
+}
+
+// layersOf returns the layers of a list, in the order of their numbers.
+func layersOf(s *side, list string, numbers []int) []*layer {
+	byNumber := map[int]*layer{}
+	var all []*layer
+	for _, n := range numbers {
+		byNumber[n] = &layer{n, map[string]*operand{}}
+		all = append(all, byNumber[n])
+	}
+	for _, key := range s.keys {
+		if name, n, rest := SplitLayer(key); n >= 0 && name == list {
+			byNumber[n].operands[rest] = s.byKey[key]
+		}
+	}
+	return all
+}
+
+// alignLayers pairs the layers of two sides that have different numbers of them by their content, so that a layer that
+// was removed or added is one difference, and not one of every layer behind it. It returns a note about them, "" if
+// layers of one number belong together. Both sides are read once, unless they have equal numbers of layers.
+func alignLayers(ctx context.Context, a, b *side, progress *progress) (note string, err error) {
+	list, numbersA := longestList(a)
+	other, numbersB := longestList(b)
+	if n, m := len(numbersA), len(numbersB); list != other || n == m || n < 2 || m < 2 || n*m > maxAligned {
+		return "", nil
+	}
+	x, y := layersOf(a, list, numbersA), layersOf(b, list, numbersB)
+	contents, err := contentsOf(ctx, slices.Concat(x, y), progress)
+	if err != nil {
+		return "", err
+	}
+	pairs := matchLayers(x, y, contents)
+	moved := slices.ContainsFunc(pairs, func(p [2]int) bool { return x[p[0]].number != y[p[1]].number })
+	if !moved || 2*len(pairs) < min(len(x), len(y)) {
+		return "", nil
+	}
+	numbers := map[int]int{} // of A's layers by those of B's
+	var inA, inB []int
+	for _, p := range pairs {
+		numbers[y[p[1]].number] = x[p[0]].number
+		inA, inB = append(inA, x[p[0]].number), append(inB, y[p[1]].number)
+	}
+	b.renumber(list, numbers)
+	note = fmt.Sprintf("%s of B are %s of A", layerNumbers(inB), layerNumbers(inA))
+	if rest := numbersWithout(x, inA); len(rest) > 0 {
+		note += "; B lacks " + layerNumbers(rest) + " of A"
+	}
+	if rest := numbersWithout(y, inB); len(rest) > 0 {
+		note += "; A lacks " + layerNumbers(rest) + " of B"
+	}
+	return note, nil
+}
+
+func layerNumbers(numbers []int) string {
+	if len(numbers) == 1 {
+		return fmt.Sprintf("layer %d", numbers[0])
+	}
+	return "layers " + ranges(numbers)
+}
+
+// numbersWithout returns the numbers of layers that are not in a list.
+func numbersWithout(all []*layer, without []int) []int {
+	var out []int
+	for _, l := range all {
+		if !slices.Contains(without, l.number) {
+			out = append(out, l.number)
+		}
+	}
+	return out
+}
+
+// renumber gives the layers of a list the numbers under which they are paired. Layers without such a number stay
+// unpaired.
+func (s *side) renumber(list string, numbers map[int]int) {
+	byKey := make(map[string]*operand, len(s.byKey))
+	for i, key := range s.keys {
+		name, n, rest := SplitLayer(key)
+		renamed := key
+		if n >= 0 && name == list {
+			if to, ok := numbers[n]; ok {
+				renamed = fmt.Sprintf("%s.%d.%s", list, to, rest)
+			} else {
+				renamed = fmt.Sprintf("%s.+%d.%s", list, n, rest)
+			}
+		}
+		s.keys[i], byKey[renamed] = renamed, s.byKey[key]
+	}
+	s.byKey = byKey
+}
+
+// contentsOf computes the content of each operand of layers.
+func contentsOf(ctx context.Context, layers []*layer, progress *progress) (map[*operand]content, error) {
+	var all []*operand
+	total := int64(0)
+	for _, l := range layers {
+		for _, o := range l.operands {
+			all = append(all, o)
+			total += o.Bytes()
+		}
+	}
+	slices.SortFunc(all, func(x, y *operand) int { return strings.Compare(x.Name, y.Name) })
+	progress.start("looking for layers that were moved", total)
+	var mu sync.Mutex
+	contents := map[*operand]content{}
+	err := inParallel(ctx, all, func(ctx context.Context, o *operand) error {
+		sum, err := tensor.Digest(ctx, o.Tensor, digest.Default)
+		if err != nil {
+			return o.annotate(err)
+		}
+		progress.add(o.Bytes())
+		mu.Lock()
+		defer mu.Unlock()
+		contents[o] = content{o.kind(), sum}
+		return nil
+	})
+	return contents, err
+}
+
+// matchLayers returns the pairs of layers that have the most tensors in common, in the order of both sides: indexes into x
+// and y. More than half of the tensors of a pair are equal.
+func matchLayers(x, y []*layer, contents map[*operand]content) [][2]int {
+	equal := func(i, j int) int {
+		n := 0
+		for rest, o := range x[i].operands {
+			if other := y[j].operands[rest]; other != nil && contents[o] == contents[other] {
+				n++
+			}
+		}
+		if 2*n <= max(len(x[i].operands), len(y[j].operands)) {
+			return 0
+		}
+		return n
+	}
+	// best[i][j] is the most that the layers from i and j on have in common.
+	best := make([][]int, len(x)+1)
+	same := make([][]int, len(x))
+	for i := range best {
+		best[i] = make([]int, len(y)+1)
+	}
+	for i := len(x) - 1; i >= 0; i-- {
+		same[i] = make([]int, len(y))
+		for j := len(y) - 1; j >= 0; j-- {
+			same[i][j] = equal(i, j)
+			best[i][j] = max(best[i+1][j], best[i][j+1], best[i+1][j+1]+same[i][j])
+		}
+	}
+	var pairs [][2]int
+	for i, j := 0, 0; i < len(x) && j < len(y); {
+		switch {
+		case same[i][j] > 0 && best[i][j] == best[i+1][j+1]+same[i][j]:
+			pairs = append(pairs, [2]int{i, j})
+			i, j = i+1, j+1
+		case best[i][j] == best[i+1][j]:
+			i++
+		default:
+			j++
+		}
+	}
+	return pairs
+}

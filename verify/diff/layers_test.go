@@ -1,0 +1,74 @@
+package diff
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// layered returns a checkpoint of layers with the given content, numbered from 0 on.
+func layered(t *testing.T, prefix string, contents ...float64) *tensor.Checkpoint {
+	t.Helper()
+	tensors := []*tensor.Tensor{vector(prefix+"embed", 1, 2, 3)}
+	for i, c := range contents {
+		for k, name := range []string{"norm", "up", "down"} {
+			tensors = append(tensors, vector(fmt.Sprintf("%slayers.%d.%s", prefix, i, name), c, c+float64(k), -c))
+		}
+	}
+	return checkpointOf(t, tensors...)
+}
+
+// A layer that was removed or added is one difference, and the layers behind it are equal.
+func TestRemovedLayers(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		a, b         []float64
+		onlyA, onlyB int
+		equal        int
+		note         string
+	}{
+		{"the first", []float64{1, 2, 3, 4}, []float64{2, 3, 4}, 3, 0, 10, "layers 0-2 of B are layers 1-3 of A; B lacks layer 0 of A"},
+		{"in the middle", []float64{1, 2, 3, 4, 5}, []float64{1, 4, 5}, 6, 0, 10, "layers 0-2 of B are layers 0,3-4 of A; B lacks layers 1-2 of A"},
+		{"the last", []float64{1, 2, 3}, []float64{1, 2}, 3, 0, 7, ""},
+		{"added", []float64{1, 2, 3}, []float64{1, 9, 2, 3}, 0, 3, 10, "layers 0,2-3 of B are layers 0-2 of A; A lacks layer 1 of B"},
+		{"repeated", []float64{1, 2, 3}, []float64{1, 2, 2, 3}, 0, 3, 10, "A lacks layer"},
+		{"replaced", []float64{1, 2, 3, 4}, []float64{9, 3, 4}, 6, 3, 7, "B lacks layers 0-1 of A; A lacks layer 0 of B"},
+	} {
+		for _, prefix := range []string{"", "model."} {
+			r, err := Diff(t.Context(), layered(t, "model.", tt.a...), layered(t, prefix, tt.b...), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := r.Summary
+			if s.OnlyA != tt.onlyA || s.OnlyB != tt.onlyB || s.Equal != tt.equal || s.Differ > 0 || r.Equal {
+				t.Errorf("%s, %q: %+v", tt.name, prefix, s)
+			}
+			if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, tt.note) || tt.note == "" && len(r.Notes) > 0 {
+				t.Errorf("%s: %q", tt.name, notes)
+			}
+		}
+	}
+	same, err := Diff(t.Context(), layered(t, "", 1, 2, 3), layered(t, "", 2, 3, 4), Options{})
+	if err != nil || len(same.Notes) > 0 {
+		t.Errorf("equal numbers of layers: %v, %v", same, err)
+	}
+	raw, err := Diff(t.Context(), layered(t, "", 1, 2, 3, 4), layered(t, "", 2, 3, 4), Options{Raw: true})
+	if err != nil || raw.Summary.Equal != 1 {
+		t.Errorf("as they are: %v, %v", raw, err)
+	}
+}
+
+// The pair of a layer that was moved has both names.
+func TestNamesOfMovedLayers(t *testing.T) {
+	r, err := Diff(t.Context(), layered(t, "", 1, 2, 3), layered(t, "", 2, 3), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(r.Tensors, func(x TensorDiff) bool { return x.B == "layers.0.up" })
+	if at < 0 || r.Tensors[at].Status != Equal || r.Tensors[at].Name != "layers.1.up" {
+		t.Errorf("%+v", r.Tensors)
+	}
+}
