@@ -254,6 +254,9 @@ func (p *planner) noteAdapter() {
 		note += "; embedding and output head are no longer one, as PEFT runs the adapter, though not as it merges it"
 	}
 	p.note(OtherNote, "%s", note)
+	if m.AdapterLacks != "" {
+		p.note(OtherNote, "the adapter %s", m.AdapterLacks)
+	}
 }
 
 // wider returns the narrowest type that holds the elements of both.

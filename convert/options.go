@@ -33,6 +33,8 @@ type Options struct {
 	Extra   ExtraPolicy   // what to do with tensors that are not parameters of the family
 	Adapter *peft.Adapter // merged into the model, or nil
 
+	PartialAdapter bool // accept an Adapter that lacks tensors of some of its target modules
+
 	// MaxShardSize is for ToHF, and for ToSafetensors if the destination is a directory.
 	MaxShardSize int64 // bytes of tensors in a file; 0 for DefaultMaxShardSize
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
@@ -144,5 +146,44 @@ func TestConvertMLX(t *testing.T) {
 				t.Errorf("%s: %s differs", to, name)
 			}
 		}
+	}
+}
+
+// An adapter is merged into a base whose tensors are shown otherwise than they are stored as into any other.
+func TestAdapterOnMLX(t *testing.T) {
+	names, arrays := readArrays(t, "../testdata/finetune/base")
+	source, dir, err := storage.Locate("../testdata/finetune/adapter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written [2][]byte
+	for k := range written {
+		var tensors []*tensor.Tensor
+		for _, name := range names {
+			a := arrays[name]
+			if k == 1 && strings.HasSuffix(name, "conv_1d.weight") {
+				a.shape = []int64{a.shape[0], a.shape[2], 1}
+			}
+			tensors = append(tensors, tensortest.Stored(name, a.dtype, a.shape, a.content))
+		}
+		adapter, err := peft.Read(source, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dst := filepath.Join(t.TempDir(), "out")
+		result, err := Convert(t.Context(), checkpoint(t, tensors...), dst, Options{Settings: tinySettings, Adapter: adapter, Verify: true})
+		adapter.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if noted := strings.Contains(strings.Join(result.Notes, "\n"), "axes of length 1"); noted != (k == 1) {
+			t.Errorf("notes %q", result.Notes)
+		}
+		if written[k], err = os.ReadFile(filepath.Join(dst, "model.safetensors")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(written[0], written[1]) {
+		t.Error("other weights")
 	}
 }

@@ -31,6 +31,8 @@ type Options struct {
 	Settings model.Settings // of the source, that its checkpoint does not have
 	Adapter  *peft.Adapter  // that was merged into the source; nil for none
 
+	PartialAdapter bool // accept an Adapter that lacks tensors of some of its target modules
+
 	Golden    string               // path of a golden fixture; "" for none
 	Semantics *reference.Semantics // with which models are compared with Golden; nil for those of its implementation
 	Runtime   *runtime.Runtime     // that runs Hugging Face directories; nil for runtime.Transformers5
@@ -129,7 +131,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if r.sourceModel, err = model.Open(ctx, r.source, model.Options{Name: name, KeepExtra: true, Adapter: r.options.Adapter}); err != nil {
+	if r.sourceModel, err = model.Open(ctx, r.source, model.Options{Name: name, KeepExtra: true, Adapter: r.options.Adapter, PartialAdapter: r.options.PartialAdapter}); err != nil {
 		return err
 	}
 	r.takeRecorded()

@@ -177,6 +177,7 @@ var formatHints = map[tensor.Reason]string{
 	formats.ReasonTokenizer:    "give the weights; the tokenizer goes to --tokenizer",
 	quantized.ReasonQuantized:  "take the original; griffin diff ORIGINAL COPY says how good the copy is",
 	model.ReasonSeveralModels:  "--model NAME selects one of them",
+	model.ReasonPartialAdapter: "save the adapter again, complete; --partial-adapter merges it as it is",
 	model.ReasonExtraTensors:   "--extra keep copies tensors that are not parameters of the family",
 	convert.ReasonInexact:      "--allow-inexact writes the nearest form",
 	convert.ReasonInexactF16:   "--dtype bfloat16 and --dtype float32 have an exact form; --allow-inexact writes this one",

@@ -137,10 +137,17 @@ func quantizedText(m *runtime.Model) string {
 	return m.Quantized.String()
 }
 
+func partialFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "partial-adapter", Usage: "with --adapter: accept an adapter that lacks tensors of some of its target modules"}
+}
+
 // openAdapter opens the adapter that --adapter names, nil if it is not set.
 func openAdapter(c *cli.Context) (*peft.Adapter, error) {
 	path := c.String("adapter")
 	if path == "" {
+		if c.Bool("partial-adapter") {
+			return nil, usagef("--partial-adapter is for --adapter")
+		}
 		return nil, nil
 	}
 	source, dir, err := storage.Locate(path)

@@ -55,6 +55,7 @@ func verifyCommand() *cli.Command {
 			skipFlag(),
 			modelFlag(),
 			&cli.StringFlag{Name: "adapter", Usage: "merge the PEFT adapter in `DIR` into SRC before comparing"},
+			partialFlag(),
 			jsonFlag(),
 		)...),
 		OnUsageError: onUsageError,
@@ -128,7 +129,7 @@ func verdictBetween(c *cli.Context, o verify.Options, source, converted *tensor.
 
 // verifyOptions returns the options that the paths and flags give.
 func verifyOptions(c *cli.Context) (verify.Options, error) {
-	o := verify.Options{Settings: settings(c), Golden: c.String("golden"), WeightsOnly: c.Bool("weights-only"), Model: c.String("model"), Facts: writesVerdictFiles(c)}
+	o := verify.Options{Settings: settings(c), Golden: c.String("golden"), WeightsOnly: c.Bool("weights-only"), Model: c.String("model"), PartialAdapter: c.Bool("partial-adapter"), Facts: writesVerdictFiles(c)}
 	const advice = "griffin verify --help shows examples"
 	one := c.NArg() == 1
 	switch {

@@ -29,7 +29,8 @@ func merge(m *Model, o *Options) (*Model, error) {
 	if m.Layout == HuggingFace && m.files.config != nil {
 		tied = m.files.config.TieWordEmbeddings
 	}
-	if err := g.refuseIncomplete(tied); err != nil {
+	lacks, err := g.refuseIncomplete(tied, o.PartialAdapter)
+	if err != nil {
 		return nil, err
 	}
 	checkpoint, err := g.checkpoint(tied)
@@ -41,6 +42,7 @@ func merge(m *Model, o *Options) (*Model, error) {
 		return nil, err
 	}
 	merged.Adapter, merged.adapted, merged.files = a, g.adapted, m.files
+	merged.Notes, merged.Stacked, merged.AdapterLacks = m.Notes, m.Stacked, lacks
 	merged.headChanged, merged.resized = tied && g.splitsHead(), g.vocab != 0
 	if !merged.headChanged {
 		merged.Config.SeparateHead = m.Config.SeparateHead

@@ -41,6 +41,8 @@ type Model struct {
 	KeepExtra bool          // Options.KeepExtra
 	Adapter   *peft.Adapter // Options.Adapter
 
+	AdapterLacks string // what a partial adapter lacks, in words, or ""
+
 	found    map[string][]*tensor.Tensor // by the name from the model's root on, without wrappers
 	blocks   []int                       // the numbers of the blocks, ascending
 	sizes    Sizes
@@ -64,6 +66,9 @@ type Options struct {
 	// changes, or the head changes and the embedding does not, the result has a separate head, as PEFT
 	// runs the adapter. (PEFT's own merge changes both.)
 	Adapter *peft.Adapter
+
+	// PartialAdapter accepts an adapter that lacks tensors of some of its target modules, which stay as in the base. Modules that the adapter replaces are never left out.
+	PartialAdapter bool
 
 	// SkipScale leaves out the comparison of an untied head of a Hugging Face directory with its
 	// embedding. It shows whether the head is the embedding of a model without embedding scale, which

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/peft"
@@ -14,10 +15,14 @@ type promise struct {
 	full      bool   // trained in full
 }
 
+// ReasonPartialAdapter is the reason for refusing an adapter that lacks tensors of target modules only, which
+// Options.PartialAdapter would accept.
+const ReasonPartialAdapter tensor.Reason = "partial adapter"
+
 // refuseIncomplete refuses an adapter that lacks tensors of modules that its configuration names, as one that was saved
-// without gathering its shards. PEFT warns about them and keeps the base's weights in their place. It is called after
-// all changes were made.
-func (g *merger) refuseIncomplete(tied bool) error {
+// without gathering its shards. PEFT warns about them and keeps the base's weights in their place. If partial is set,
+// target modules may lack theirs, and lacks names them. It is called after all changes were made.
+func (g *merger) refuseIncomplete(tied, partial bool) (lacks string, err error) {
 	config := g.adapter.Config
 	kept := map[string]bool{} // by parameter, whether the change replaces it
 	rooted, rows := false, false
@@ -47,7 +52,7 @@ func (g *merger) refuseIncomplete(tied bool) error {
 		miss(g.model.Family.nameOf(parameter{g.model.Family.rule(g.model.Family.Embedding), -1}, HuggingFace), "trainable_token_indices")
 	}
 	if len(missing) == 0 {
-		return nil
+		return "", nil
 	}
 	var from []string
 	for _, field := range []string{"target_modules", "modules_to_save", "bias", "trainable_token_indices"} {
@@ -59,8 +64,16 @@ func (g *merger) refuseIncomplete(tied bool) error {
 	if len(missing) == 1 {
 		what = "parameter"
 	}
-	return tensor.Bad("lacks the tensors of %d %s that its configuration says it changes (%s): %s", len(missing), what, strings.Join(from, ", "), tensor.JoinNames(missing)).
-		In(g.adapter.Path).Advise("save the adapter again, complete; if it is as it was meant, correct %s in its configuration", strings.Join(from, " and "))
+	lacks = fmt.Sprintf("lacks the tensors of %d %s that its configuration says it changes (%s): %s", len(missing), what, strings.Join(from, ", "), tensor.JoinNames(missing))
+	onlyTargets := len(from) == 1 && fields["target_modules"]
+	if onlyTargets && partial {
+		return lacks + ", which stay as in the base", nil
+	}
+	bad := tensor.Bad("%s", lacks).In(g.adapter.Path)
+	if onlyTargets {
+		return "", bad.Because(ReasonPartialAdapter)
+	}
+	return "", bad.Advise("save the adapter again, complete; if it is as it was meant, correct %s in its configuration", strings.Join(from, " and "))
 }
 
 // promised lists the parameters that a configuration names, under the names of transformers.
