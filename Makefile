@@ -60,6 +60,7 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) orbax_write.py
 	testdata/interop/python.sh peft adapter.py
 	testdata/interop/python.sh bitsandbytes quantized.py
+	testdata/interop/python.sh blake3 digests.py
 	$(PYTHON_ENV) real_pt.py
 	$(PYTHON_ENV) container.py
 	$(PYTHON_ENV) network.py

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -79,7 +78,8 @@ type conversion struct {
 	files   []huggingface.File // beside the weights
 	remarks []string           // about those files
 	origin  *provenance        // of the source; nil if unknown
-	adapter *manifest.Adapter  // nil if there is none
+	written *storage.OutputFiles
+	adapter *manifest.Adapter // nil if there is none
 	result  *Result
 }
 
@@ -89,7 +89,7 @@ func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	if err != nil {
 		return nil, err
 	}
-	c := &conversion{options: o}
+	c := &conversion{options: o, written: storage.NewOutputFiles(o.Digest)}
 	if o.To == ToSafetensors {
 		err = c.planContainer(src, dst)
 	} else {
@@ -242,11 +242,6 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 		}
 	}
 	c.result.add(written, c.options.Digest)
-	if c.result.Files == nil {
-		if err := c.listFiles(stage.dir); err != nil {
-			return err
-		}
-	}
 	if c.options.Verify {
 		if digests.Sources, err = c.prove(ctx, stage, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
 			return err
@@ -257,7 +252,7 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 			return err
 		}
 	}
-	return c.writeFiles(stage, digests)
+	return c.writeFiles(ctx, stage, digests)
 }
 
 // addDivisionCost adds to the result what dividing the embedding lost.
@@ -307,20 +302,36 @@ func (c *conversion) writeWeights(ctx context.Context, stage *staging, progress 
 	return r.Written, digests, nil
 }
 
-// listFiles adds the files of a directory to the result.
-func (c *conversion) listFiles(dir string) error {
-	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
+// listFiles returns the files that were written, with their digests, and completes those of the result.
+func (c *conversion) listFiles(ctx context.Context, stage *staging) ([]manifest.OutputFile, error) {
+	sums, err := c.written.Sums(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]*ResultFile{}
+	for i := range c.result.Files {
+		known[c.result.Files[i].Name] = &c.result.Files[i]
+	}
+	var all []manifest.OutputFile
+	for _, s := range sums {
+		name := s.Path
+		if stage.weights != "" {
+			if name, err = filepath.Rel(stage.weights, s.Path); err != nil {
+				return nil, err
+			}
+			name = filepath.ToSlash(name)
 		}
-		info, err := e.Info()
-		if err != nil {
-			return err
+		if name == "." || name == "" { // the destination is a file
+			name = c.result.Files[0].Name
 		}
-		name, err := filepath.Rel(dir, path)
-		c.result.Files = append(c.result.Files, ResultFile{filepath.ToSlash(name), info.Size()})
-		return err
-	})
+		all = append(all, manifest.OutputFile{Name: name, Bytes: s.Bytes, Sum: s.Sum})
+		if f := known[name]; f != nil {
+			f.Sum = s.Sum
+		} else {
+			c.result.Files = append(c.result.Files, ResultFile{name, s.Bytes, s.Sum})
+		}
+	}
+	return all, nil
 }
 
 // record describes the conversion, for conversion.json.
@@ -331,13 +342,18 @@ func (c *conversion) record(digests *moves.Digests) *manifest.Manifest {
 }
 
 // writeFiles writes all files but the weights.
-func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
+func (c *conversion) writeFiles(ctx context.Context, stage *staging, digests *moves.Digests) error {
 	for _, f := range c.files {
 		if err := stage.put(&f); err != nil {
 			return err
 		}
 	}
-	text, err := c.record(digests).JSON()
+	record := c.record(digests)
+	var err error
+	if record.Files, err = c.listFiles(ctx, stage); err != nil {
+		return err
+	}
+	text, err := record.JSON()
 	if err != nil {
 		return err
 	}
@@ -345,7 +361,7 @@ func (c *conversion) writeFiles(stage *staging, digests *moves.Digests) error {
 	if c.options.toFile(c.result.Destination) {
 		name = storage.BaseName(c.result.Destination) + "." + manifest.Name
 	}
-	c.result.Files = append(c.result.Files, ResultFile{name, int64(len(text))})
+	c.result.Files = append(c.result.Files, ResultFile{Name: name, Bytes: int64(len(text))})
 	return stage.record(text)
 }
 

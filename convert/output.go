@@ -16,12 +16,12 @@ import (
 
 // output is the files of weights that a conversion writes, laid out before the first byte.
 type output interface {
-	format() string                                   // the Format of the written checkpoint
-	files() []ResultFile                              // nil if not known in advance
-	shards() int                                      // number of files, 0 if not known in advance
-	file(i int) string                                // the file that has Plan.Dests[i], "" if not known in advance
-	size() int64                                      // bytes of all files, at most
-	create(path string) (transfer.Destination, error) // path is a directory that exists, or a file that does not
+	format() string                                                               // the Format of the written checkpoint
+	files() []ResultFile                                                          // nil if not known in advance
+	shards() int                                                                  // number of files, 0 if not known in advance
+	file(i int) string                                                            // the file that has Plan.Dests[i], "" if not known in advance
+	size() int64                                                                  // bytes of all files, at most
+	create(path string, files *storage.OutputFiles) (transfer.Destination, error) // path is a directory that exists, or a file that does not
 
 	uploads() bool                                         // whether upload is implemented
 	upload(u storage.Upload) (transfer.Destination, error) // create for an address
@@ -70,10 +70,10 @@ func (o safetensorsOutput) format() string { return "safetensors" }
 func (o safetensorsOutput) files() []ResultFile {
 	var all []ResultFile
 	for _, f := range o.Files {
-		all = append(all, ResultFile{f.Name, f.Size})
+		all = append(all, ResultFile{Name: f.Name, Bytes: f.Size})
 	}
 	if o.Index != nil {
-		all = append(all, ResultFile{safetensors.IndexName, int64(len(o.Index))})
+		all = append(all, ResultFile{Name: safetensors.IndexName, Bytes: int64(len(o.Index))})
 	}
 	return all
 }
@@ -101,13 +101,13 @@ func (o safetensorsOutput) upload(u storage.Upload) (transfer.Destination, error
 	})
 }
 
-func (o safetensorsOutput) create(path string) (transfer.Destination, error) {
+func (o safetensorsOutput) create(path string, files *storage.OutputFiles) (transfer.Destination, error) {
 	if !o.single {
-		return o.Create(path)
+		return o.Create(path, files)
 	}
 	l := *o.Layout
 	l.Files = []safetensors.LayoutFile{{Name: filepath.Base(path), Size: l.Files[0].Size, Header: l.Files[0].Header}}
-	return l.Create(filepath.Dir(path))
+	return l.Create(filepath.Dir(path), files)
 }
 
 // torchOutput is one file.
@@ -117,7 +117,7 @@ type torchOutput struct {
 }
 
 func (o torchOutput) format() string      { return "torch-zip" }
-func (o torchOutput) files() []ResultFile { return []ResultFile{{o.name, o.Size}} }
+func (o torchOutput) files() []ResultFile { return []ResultFile{{Name: o.name, Bytes: o.Size}} }
 func (o torchOutput) shards() int         { return 1 }
 func (o torchOutput) file(int) string     { return o.name }
 func (o torchOutput) size() int64         { return o.Size }
@@ -128,7 +128,9 @@ func (o torchOutput) upload(u storage.Upload) (transfer.Destination, error) {
 	return o.Upload(func(size int64) (io.WriterAt, error) { return u.Create("", size) })
 }
 
-func (o torchOutput) create(path string) (transfer.Destination, error) { return o.Create(path) }
+func (o torchOutput) create(path string, files *storage.OutputFiles) (transfer.Destination, error) {
+	return o.Create(path, files)
+}
 
 // orbaxOutput is files whose names and sizes depend on the weights.
 type orbaxOutput struct {
@@ -148,4 +150,6 @@ func (o orbaxOutput) upload(storage.Upload) (transfer.Destination, error) {
 	return nil, errors.ErrUnsupported
 }
 
-func (o orbaxOutput) create(dir string) (transfer.Destination, error) { return o.Create(dir) }
+func (o orbaxOutput) create(dir string, files *storage.OutputFiles) (transfer.Destination, error) {
+	return o.Create(dir, files)
+}

@@ -74,12 +74,12 @@ func (p localPlace) begin(c *conversion) (*staging, error) {
 			return nil, err
 		}
 		weights, record, s.publish, s.discard = stage.Dir, filepath.Join(stage.Dir, manifest.Name), stage.Publish, stage.Discard
-		s.dir = stage.Dir
 	}
-	s.create = func() (transfer.Destination, error) { return c.output.create(weights) }
+	s.weights = weights
+	s.create = func() (transfer.Destination, error) { return c.output.create(weights, c.written) }
 	s.wait = func() error { return nil }
 	s.open = func() (*tensor.Checkpoint, error) { return formats.Open(weights, formats.Options{}) }
-	s.put = func(f *huggingface.File) error { return f.Write(weights) }
+	s.put = func(f *huggingface.File) error { return f.Write(weights, c.written) }
 	s.record = func(text []byte) error { return storage.WriteFile(record, text) }
 	if err := storage.CheckFree(filepath.Dir(weights), c.need()); err != nil { // the stages of killed runs are removed
 		return nil, errors.Join(err, s.discard())
@@ -94,7 +94,7 @@ type staging struct {
 	open             func() (*tensor.Checkpoint, error)   // the weights that are stored
 	put              func(f *huggingface.File) error      // writes a file beside the weights
 	record           func(text []byte) error              // writes conversion.json
-	dir              string                               // the local directory that is being written, "" for none
+	weights          string                               // path of the local file or directory that is being written, "" for none
 	memory           int64                                // bytes that writing takes beside
 	publish, discard func() error
 }
@@ -206,8 +206,9 @@ func (p *sinkPlace) begin(c *conversion) (*staging, error) {
 	if err != nil {
 		return nil, err
 	}
+	tracked := trackedUpload{upload, c.written}
 	return &staging{
-		create: func() (transfer.Destination, error) { return c.output.upload(upload) },
+		create: func() (transfer.Destination, error) { return c.output.upload(tracked) },
 		wait:   upload.Wait,
 		open: func() (*tensor.Checkpoint, error) {
 			source, name, err := upload.Preview()
@@ -216,12 +217,27 @@ func (p *sinkPlace) begin(c *conversion) (*staging, error) {
 			}
 			return formats.OpenSource(source, name, formats.Options{})
 		},
-		put:     func(f *huggingface.File) error { return putFile(upload, f) },
+		put:     func(f *huggingface.File) error { return putFile(tracked, f) },
 		record:  func(text []byte) error { return putText(upload, record, text) },
 		memory:  upload.Memory(transfer.OrderedWorkers),
 		publish: upload.Publish,
 		discard: upload.Discard,
 	}, nil
+}
+
+// trackedUpload computes the digests of the files that are uploaded.
+type trackedUpload struct {
+	storage.Upload
+	files *storage.OutputFiles
+}
+
+// Create implements storage.Upload.
+func (u trackedUpload) Create(name string, size int64) (io.WriterAt, error) {
+	w, err := u.Upload.Create(name, size)
+	if err != nil {
+		return nil, err
+	}
+	return u.files.Track(name, size, w), nil
 }
 
 // lastOf returns the file of a directory without which it is not usable, "" if there are no names: the destination is a file.

@@ -40,6 +40,7 @@ type Result struct {
 type ResultFile struct {
 	Name  string `json:"name"` // relative to the destination's directory
 	Bytes int64  `json:"bytes"`
+	digest.Sum
 }
 
 // ResultTensor is a tensor of the destination.
@@ -68,7 +69,7 @@ func (c *conversion) describe(dst string) *Result {
 		r.Left = append(r.Left, t.Name)
 	}
 	for _, f := range c.files {
-		r.Files = append(r.Files, ResultFile{f.Name, f.Bytes})
+		r.Files = append(r.Files, ResultFile{Name: f.Name, Bytes: f.Bytes})
 	}
 	for i, d := range c.Dests {
 		t := tensor.Tensor{DType: d.DType, Shape: d.Shape}

@@ -221,7 +221,7 @@ func (m *made) execute(t testing.TB, plan *convert.Plan) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := layout.Create(dir)
+	w, err := layout.Create(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func (m *made) write(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := layout.Create(dir)
+	w, err := layout.Create(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

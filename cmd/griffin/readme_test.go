@@ -215,3 +215,39 @@ func readFile(t *testing.T, name string) string {
 	}
 	return string(text)
 }
+
+// TestFilesAreCheckedByPython runs the script of README.md that checks the files of a conversion.
+func TestFilesAreCheckedByPython(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil || exec.Command(python, "-c", "import hashlib; hashlib.file_digest").Run() != nil {
+		t.Skip("needs python3 of version 3.11 or later")
+	}
+	_, script, _ := strings.Cut(readFile(t, "README.md"), "```python\nimport hashlib")
+	script, _, ok := strings.Cut("import hashlib"+script, "```\n")
+	if !ok {
+		t.Fatal("README.md lacks the script")
+	}
+	for _, algorithm := range []string{"sha256", "blake3"} {
+		t.Run(algorithm, func(t *testing.T) {
+			if algorithm == "blake3" && exec.Command(python, "-c", "import blake3").Run() != nil {
+				t.Skip("needs the package blake3 of Python")
+			}
+			dir := filepath.Join(t.TempDir(), "out")
+			if status := runCommand(t.Context(), []string{"griffin", "convert", "--digest", algorithm, "../../testdata/odd-griffin/hf", dir}, io.Discard, io.Discard); status != 0 {
+				t.Fatalf("exit status %d", status)
+			}
+			if out, err := exec.Command(python, "-c", script, dir).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			weights := filepath.Join(dir, "model.safetensors")
+			content := []byte(readFile(t, weights))
+			content[len(content)-1] ^= 1
+			if err := os.WriteFile(weights, content, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command(python, "-c", script, dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "model.safetensors was changed") {
+				t.Errorf("a changed file: %v: %s", err, out)
+			}
+		})
+	}
+}

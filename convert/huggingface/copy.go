@@ -151,18 +151,18 @@ func matchesAny(patterns []string, name string) bool {
 	})
 }
 
-// Write writes the file to a directory and syncs it. The file must not exist.
-func (f *File) Write(dir string) error {
+// Write writes the file to a directory, by files, and syncs it. The file must not exist.
+func (f *File) Write(dir string, files *storage.OutputFiles) error {
 	to := filepath.Join(dir, f.Name)
 	if f.From == "" {
-		return storage.WriteFile(to, f.Content)
+		return files.WriteFile(to, f.Content)
 	}
 	in, _, err := storage.Open(f.Source, f.From)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	out, err := files.Create(to)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type Manifest struct {
 	Adapter     *Adapter     `json:"adapter,omitempty"`     // nil if none was merged
 	Tensors     []Tensor     `json:"tensors"`
 	Copies      []Copy       `json:"copies,omitempty"` // tensors that were left out, each a copy of another
+	Files       []OutputFile `json:"files,omitempty"`  // all files but this one, by name; for the sake of programs that know no tensors
 	Left        []string     `json:"left,omitempty"`   // tensors of the source that do not belong to the model
 }
 
@@ -97,6 +98,13 @@ type Adapter struct {
 	Base    string `json:"base_model,omitempty"` // as the adapter names it
 	Changes int    `json:"changes"`              // number of parameters that it changes
 	Files   []File `json:"files"`
+}
+
+// OutputFile is a file that was written.
+type OutputFile struct {
+	Name  string `json:"name"` // below the directory, with slashes
+	Bytes int64  `json:"bytes"`
+	digest.Sum
 }
 
 // File is a file that was read.

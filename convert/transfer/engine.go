@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -29,7 +28,7 @@ type engine struct {
 	digests    map[*tensor.Tensor]*source.Digest // of the sources that are to be hashed
 	sinks      Sinker                            // nil if the destination is none
 	targets    []*target
-	outputs    map[*os.File]*storage.Output
+	outputs    map[*storage.OutputFile]*storage.Output
 	written    []tensor.Written
 
 	freePanels chan *storage.Buffer
@@ -52,7 +51,7 @@ func (e *engine) count(n int64) {
 
 // openTargets finds where each Dest goes, and prepares the files.
 func (e *engine) openTargets(l moves.List, dst Destination) error {
-	e.outputs = map[*os.File]*storage.Output{}
+	e.outputs = map[*storage.OutputFile]*storage.Output{}
 	e.sinks, _ = dst.(Sinker)
 	summed, ok := dst.(crc32Destination)
 	needsCRC := ok && summed.NeedsCRC32()
@@ -76,21 +75,21 @@ func (e *engine) openTargets(l moves.List, dst Destination) error {
 		if t.out, err = e.output(f); err != nil {
 			return err
 		}
-		t.offset = offset
+		t.file, t.offset = f, offset
 	}
 	return nil
 }
 
 // output returns the Output of a file, which it prepares at the first call.
-func (e *engine) output(f *os.File) (*storage.Output, error) {
+func (e *engine) output(f *storage.OutputFile) (*storage.Output, error) {
 	if out := e.outputs[f]; out != nil {
 		return out, nil
 	}
-	info, err := f.Stat()
+	size, err := f.Size()
 	if err != nil {
 		return nil, err
 	}
-	out, err := storage.NewOutput(f, info.Size())
+	out, err := storage.NewOutput(f, size)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	dst, err := layout.Create(dir)
+	dst, err := layout.Create(dir, nil)
 	if err != nil {
 		panic(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -21,17 +22,18 @@ type fileRange struct {
 // files is a Destination whose tensors lie in one of several files, or are sinks.
 type files struct {
 	files    []*os.File
+	outputs  []*storage.OutputFile // of files
 	ranges   []fileRange
 	sinks    []*sink
 	finished []tensor.Written
 }
 
-func (f *files) At(i int) (*os.File, int64, int64) {
+func (f *files) At(i int) (*storage.OutputFile, int64, int64) {
 	p := f.ranges[i]
 	if p.file < 0 {
 		return nil, 0, 0
 	}
-	return f.files[p.file], p.offset, p.length
+	return f.outputs[p.file], p.offset, p.length
 }
 
 func (f *files) Sink(i int) (io.WriteCloser, error) {
@@ -94,6 +96,7 @@ func newMixedFiles(t *testing.T, rng *rand.Rand, l moves.List, sinks int) *files
 		}
 		t.Cleanup(func() { file.Close() })
 		f.files = append(f.files, file)
+		f.outputs = append(f.outputs, storage.NewOutputFile(file))
 	}
 	for i := range l.Dests {
 		d := &tensor.Tensor{DType: l.Dests[i].DType, Shape: l.Dests[i].Shape}

@@ -16,9 +16,10 @@ import (
 // target is a Dest while it is being filled: a range of a file, or a sink.
 type target struct {
 	*moves.Dest
-	index  int             // of the Dest
-	out    *storage.Output // nil for a sink
-	offset int64           // bytes from the start of the file
+	index  int                 // of the Dest
+	file   *storage.OutputFile // nil for a sink
+	out    *storage.Output     // of the file
+	offset int64               // bytes from the start of the file
 	bytes  int64
 	sink   io.WriteCloser // nil until the first bytes come
 
@@ -41,10 +42,13 @@ func (t *target) count(overflowed, inexact int64) {
 	t.inexact.Add(inexact)
 }
 
-// feed hashes bytes that belong at offset at of the target. BLAKE3 takes them in any order. For SHA-256
+// feed hashes bytes that belong at offset at of the target, for its digest and that of its file. BLAKE3 takes them in any order. For SHA-256
 // and CRC-32, what is filled out of order is read back by finish.
 func (t *target) feed(at int64, p []byte) {
 	t.hash.Feed(at, p)
+	if t.file != nil {
+		t.file.Feed(t.offset+at, p)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if at == t.inOrder {

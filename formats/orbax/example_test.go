@@ -47,7 +47,7 @@ func ExampleNewLayout() {
 		return
 	}
 	defer os.RemoveAll(dir)
-	w, err := layout.Create(dir)
+	w, err := layout.Create(dir, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -22,8 +22,9 @@ import (
 type Writer struct {
 	layout *Layout
 	dir    string
-	files  []*os.File // as Layout.files
-	spool  *spool     // OCDBT: encoded arrays of one chunk, before they are moved to shared files
+	made   *storage.OutputFiles
+	files  []*storage.OutputFile // as Layout.files
+	spool  *spool                // OCDBT: encoded arrays of one chunk, before they are moved to shared files
 
 	mu     sync.Mutex
 	chunks [][]extent // OCDBT, as Layout.arrays: the ranges of the chunks, nil until all are written
@@ -33,10 +34,10 @@ type Writer struct {
 // extent is a range of a file, in bytes.
 type extent struct{ offset, length int64 }
 
-// Create begins to write into the directory dir, which exists and is empty. If it fails, the caller removes
+// Create begins to write into the directory dir, which exists and is empty. The files are created by files. If it fails, the caller removes
 // the files that it has created.
-func (l *Layout) Create(dir string) (*Writer, error) {
-	w := &Writer{layout: l, dir: dir, chunks: make([][]extent, len(l.arrays)), done: make([]bool, len(l.arrays))}
+func (l *Layout) Create(dir string, files *storage.OutputFiles) (*Writer, error) {
+	w := &Writer{layout: l, dir: dir, made: files, chunks: make([][]extent, len(l.arrays)), done: make([]bool, len(l.arrays))}
 	var err error
 	if l.ocdbt {
 		err = w.createData()
@@ -54,7 +55,7 @@ func (w *Writer) createData() error {
 		return err
 	}
 	for i, file := range w.layout.files {
-		f, err := w.create(w.data(strconv.Itoa(i)))
+		f, err := w.made.Create(w.data(strconv.Itoa(i)))
 		if err != nil {
 			return err
 		}
@@ -66,7 +67,7 @@ func (w *Writer) createData() error {
 	if !w.layout.storage.Compress {
 		return nil
 	}
-	f, err := w.create(w.data("spool"))
+	f, err := (*storage.OutputFiles)(nil).Create(w.data(spoolName)) // it is removed in the end
 	w.spool = &spool{file: f}
 	return err
 }
@@ -79,7 +80,7 @@ func (w *Writer) createDirectories() error {
 			return err
 		}
 		key, text := a.Document()
-		if err := storage.WriteFile(filepath.Join(dir, key), []byte(text)); err != nil {
+		if err := w.made.WriteFile(filepath.Join(dir, key), []byte(text)); err != nil {
 			return err
 		}
 	}
@@ -91,13 +92,9 @@ func (w *Writer) path(name string) string { return filepath.Join(w.dir, name) }
 // data returns the path of a data file of the database.
 func (w *Writer) data(name string) string { return filepath.Join(w.dir, ocdbt.DataDir, name) }
 
-func (w *Writer) create(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-}
-
 // At returns the file of tensor i of the layout's specs and its range in the file. The file is nil if the
 // tensor is written to its Sink.
-func (w *Writer) At(i int) (f *os.File, offset, length int64) {
+func (w *Writer) At(i int) (f *storage.OutputFile, offset, length int64) {
 	if len(w.files) == 0 {
 		return nil, 0, 0
 	}
@@ -140,7 +137,7 @@ func (w *Writer) finishDatabase(written []tensor.Written) error {
 			entries = append(entries, ocdbt.Entry{Key: a.name + "/" + a.Key(int64(n)), Value: value})
 		}
 	}
-	return ocdbt.Write(w.dir, entries)
+	return ocdbt.Write(w.dir, entries, w.made)
 }
 
 // finishChunks moves all chunks to their final files, and returns where each array's chunks are.
@@ -158,7 +155,7 @@ func (w *Writer) finishChunks(written []tensor.Written) ([][]ocdbt.Value, error)
 			continue
 		}
 		name := w.contentName(written, i)
-		if err := os.Rename(w.data(strconv.Itoa(i)), w.data(name)); err != nil {
+		if err := w.made.Rename(w.data(strconv.Itoa(i)), w.data(name)); err != nil {
 			return nil, err
 		}
 		for _, x := range w.chunks[i] {
@@ -175,7 +172,7 @@ func (w *Writer) renameDataFiles(values [][]ocdbt.Value, written []tensor.Writte
 	}
 	for number, file := range w.layout.files {
 		name := w.contentName(written, file.arrays...)
-		if err := os.Rename(w.data(strconv.Itoa(number)), w.data(name)); err != nil {
+		if err := w.made.Rename(w.data(strconv.Itoa(number)), w.data(name)); err != nil {
 			return err
 		}
 		for _, i := range file.arrays {

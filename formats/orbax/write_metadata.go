@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
 // itemFiles are the files of an item besides the arrays, including conversion.json. The directory of an
@@ -27,7 +25,7 @@ func (w *Writer) writeMetadata() error {
 		{"commit_success.txt", []byte("Checkpoint commit was successful")},
 		{"_METADATA", w.layout.encodeMetadata(arrays)},
 	} {
-		if err := storage.WriteFile(w.path(file.name), file.content); err != nil {
+		if err := w.made.WriteFile(w.path(file.name), file.content); err != nil {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -49,7 +48,7 @@ func (w *Writer) Sink(i int) (io.WriteCloser, error) {
 	case isSpooled(a):
 		s.out = &spooled{spool: w.spool, most: a.stored() + a.stored()/128 + overhead}
 	default:
-		f, err := w.create(w.data(strconv.Itoa(i)))
+		f, err := w.made.Create(w.data(strconv.Itoa(i)))
 		if err != nil {
 			return nil, err
 		}
@@ -121,7 +120,7 @@ const bufferSize = 128 << 10
 
 // dataFile stores chunks in a file of their own, one after another.
 type dataFile struct {
-	file *os.File
+	file *storage.OutputFile
 	out  *storage.Stream
 	at   int64
 }
@@ -174,7 +173,7 @@ type chunkFiles struct {
 	w       *Writer
 	dir     string
 	array   *newArray
-	file    *os.File
+	file    *storage.OutputFile
 	out     *bufio.Writer
 	syncing <-chan error // result of syncing the previous file, nil if there is none
 }
@@ -182,7 +181,7 @@ type chunkFiles struct {
 func (c *chunkFiles) begin(chunk int64) (io.Writer, error) {
 	path := filepath.Join(c.dir, filepath.FromSlash(c.array.Key(chunk)))
 	var err error
-	if c.file, err = c.w.create(path); err != nil {
+	if c.file, err = c.w.made.Create(path); err != nil {
 		return nil, err
 	}
 	if c.out == nil {

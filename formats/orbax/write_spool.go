@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"os"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/ocdbt"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -15,11 +15,13 @@ import (
 // they are moved to files that many of them share, in the order of the layout, so that there are not
 // hundreds of small files.
 type spool struct {
-	file *os.File
+	file *storage.OutputFile
 
 	mu  sync.Mutex
 	end int64
 }
+
+const spoolName = "spool"
 
 func isSpooled(a *newArray) bool { return a.Chunks() <= 1 }
 
@@ -59,7 +61,7 @@ func (w *Writer) unspool(spooled []int, values [][]ocdbt.Value, written []tensor
 	if err := w.join(together, values, written); err != nil {
 		return err
 	}
-	return errors.Join(w.spool.file.Close(), os.Remove(w.spool.file.Name()))
+	return errors.Join(w.spool.file.Close(), w.made.Remove(w.data(spoolName)))
 }
 
 // join copies spooled arrays to one data file.
@@ -68,7 +70,7 @@ func (w *Writer) join(arrays []int, values [][]ocdbt.Value, written []tensor.Wri
 		return nil
 	}
 	name := w.contentName(written, arrays...)
-	f, err := w.create(w.data(name))
+	f, err := w.made.Create(w.data(name))
 	if err != nil {
 		return err
 	}

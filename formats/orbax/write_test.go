@@ -24,7 +24,7 @@ func writeAll(t *testing.T, dir string, format Format, limits limits, specs []te
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := l.Create(dir)
+	w, err := l.Create(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func TestSinksCount(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				w, err := l.Create(t.TempDir())
+				w, err := l.Create(t.TempDir(), nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -357,7 +357,7 @@ func TestMetadataOfATree(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	w, err := l.Create(dir)
+	w, err := l.Create(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func TestLayoutMatchesUpstream(t *testing.T) {
 // copyTensors writes all tensors of c to the places that l has for them.
 func copyTensors(t *testing.T, c *tensor.Checkpoint, l *Layout, specs []tensor.Spec, dir string) {
 	t.Helper()
-	w, err := l.Create(dir)
+	w, err := l.Create(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestCreateLeavesNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, IndexName), []byte("mine"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Create(dir); err == nil {
+	if _, err := l.Create(dir, nil); err == nil {
 		t.Fatal("Create replaced a file")
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, IndexName)); err != nil || string(text) != "mine" {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -13,12 +14,12 @@ import (
 // Tensors may be written concurrently.
 type Writer struct {
 	layout *Layout
-	files  []*os.File
+	files  []*storage.OutputFile
 }
 
 // Create creates the files of the layout in the directory dir, at their full size and complete except
-// for the tensors. It does not replace files. If it fails, it leaves no file behind.
-func (l *Layout) Create(dir string) (w *Writer, err error) {
+// for the tensors, by files. It does not replace files. If it fails, it leaves no file behind.
+func (l *Layout) Create(dir string, files *storage.OutputFiles) (w *Writer, err error) {
 	w = &Writer{layout: l}
 	var made []string
 	defer func() {
@@ -29,9 +30,9 @@ func (l *Layout) Create(dir string) (w *Writer, err error) {
 			}
 		}
 	}()
-	create := func(name string, size int64, head []byte) (*os.File, error) {
+	create := func(name string, size int64, head []byte) (*storage.OutputFile, error) {
 		path := filepath.Join(dir, name)
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		f, err := files.Create(path)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +57,7 @@ func (l *Layout) Create(dir string) (w *Writer, err error) {
 }
 
 // At returns the file of tensor i of the layout's specs, and the range of its bytes.
-func (w *Writer) At(i int) (f *os.File, offset, length int64) {
+func (w *Writer) At(i int) (f *storage.OutputFile, offset, length int64) {
 	p := w.layout.Ranges[i]
 	return w.files[p.File], p.Offset, p.Length
 }

@@ -24,8 +24,9 @@ type Output struct {
 }
 
 // NewOutput prepares a file that is open for writing for size bytes. If the file system supports it, it reserves the
-// space, so that a full disk is detected early. It does not take over f.
-func NewOutput(f *os.File, size int64) (*Output, error) {
+// space, so that a full disk is detected early. It does not take over the file, and does not feed its digest.
+func NewOutput(to *OutputFile, size int64) (*Output, error) {
+	f := to.file
 	if err := reserve(f, size); err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func testOutput(t *testing.T, refuse bool) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	o, err := NewOutput(f, size)
+	o, err := NewOutput(NewOutputFile(f), size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestOutputOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := NewOutput(f, 1<<50); err == nil {
+	if _, err := NewOutput(NewOutputFile(f), 1<<50); err == nil {
 		t.Skip("this file system does not reserve space")
 	} else if !strings.Contains(err.Error(), f.Name()) {
 		t.Errorf("%v does not name the file", err)

@@ -13,6 +13,7 @@ const streamPanel = 1 << 20
 // Stream writes a file of unknown size from the beginning. Like Output it bypasses the page cache. It writes while the
 // caller produces the next bytes. It is for use by one goroutine.
 type Stream struct {
+	to     *OutputFile
 	out    *Output
 	panel  *Buffer // being filled
 	filled int
@@ -23,9 +24,10 @@ type Stream struct {
 	err     error
 }
 
-// NewStream prepares an empty file that is open for writing. It does not take over f. Close releases the memory.
-func NewStream(f *os.File) (*Stream, error) {
-	s := &Stream{out: &Output{file: f, direct: openDirect(f)}, free: make(chan *Buffer, 1)}
+// NewStream prepares an empty file that is open for writing. It does not take over the file. Close releases the memory.
+func NewStream(to *OutputFile) (*Stream, error) {
+	f := to.file
+	s := &Stream{to: to, out: &Output{file: f, direct: openDirect(f)}, free: make(chan *Buffer, 1)}
 	var err error
 	if s.panel, err = NewBuffer(streamPanel); err != nil {
 		return nil, errors.Join(err, s.out.closeDirect())
@@ -57,6 +59,7 @@ func (s *Stream) send() {
 	s.wait()
 	panel, n, at := s.panel, s.filled, s.at
 	s.panel = <-s.free
+	s.to.Feed(at, panel.Bytes[:n])
 	s.at += int64(n)
 	s.filled = 0
 	s.written = task.Start(func() error {

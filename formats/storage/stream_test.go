@@ -20,7 +20,7 @@ func TestStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := NewStream(f)
+		s, err := NewStream(NewOutputFile(f))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func TestStreamFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	s, err := NewStream(f)
+	s, err := NewStream(NewOutputFile(f))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func create(t *testing.T, fileName string, tensors []content) (*Layout, *Writer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := l.Create(filepath.Join(t.TempDir(), "out.pt"))
+	w, err := l.Create(filepath.Join(t.TempDir(), "out.pt"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func TestCreateReplacesNothing(t *testing.T) {
 	if err := os.WriteFile(path, []byte("mine"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if w, err := l.Create(path); err == nil {
+	if w, err := l.Create(path, nil); err == nil {
 		w.Close()
 		t.Error("no error")
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -15,13 +16,13 @@ import (
 // Tensors may be written concurrently. The file is a zip file once Finish has returned.
 type Writer struct {
 	layout *Layout
-	file   *os.File
+	file   *storage.OutputFile
 }
 
-// Create creates the file at its full size and complete except for the tensors, the checksums and the
-// directory. It does not replace a file. If it fails, it leaves no file behind.
-func (l *Layout) Create(path string) (*Writer, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+// Create creates the file by files, at its full size and complete except for the tensors, the checksums and
+// the directory. It does not replace a file. If it fails, it leaves no file behind.
+func (l *Layout) Create(path string, files *storage.OutputFiles) (*Writer, error) {
+	f, err := files.Create(path)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +33,7 @@ func (l *Layout) Create(path string) (*Writer, error) {
 	return w, nil
 }
 
-// writeFrame writes the bytes between the tensors.
+// writeFrame writes the bytes between the tensors, but for the descriptors of tensors, which Finish writes.
 func (w *Writer) writeFrame() error {
 	if err := w.file.Truncate(w.layout.Size); err != nil {
 		return err
@@ -47,17 +48,21 @@ func (w *Writer) writeFrame() error {
 			if _, err := w.file.WriteAt(between, from); err != nil {
 				return err
 			}
-			between, from = between[:0], r.data+r.size
+			between, from = between[:0], r.end()
+			continue
 		}
 		between = append(between, r.content...)
 		between = append(between, r.descriptor()...)
+	}
+	if len(between) == 0 {
+		return nil
 	}
 	_, err := w.file.WriteAt(between, from)
 	return err
 }
 
 // At returns the file, and the range in it of tensor i of the layout's specs.
-func (w *Writer) At(i int) (f *os.File, offset, length int64) {
+func (w *Writer) At(i int) (f *storage.OutputFile, offset, length int64) {
 	p := w.layout.Ranges[i]
 	return w.file, p.Offset, p.Length
 }

@@ -142,8 +142,8 @@ var confined = []struct {
 	{"os", []string{
 		"cmd/griffin", "formats/storage", "formats/storage/bucket", "formats/storage/hub",
 		// Files that write, or look at a destination.
-		"convert/stage.go", "convert/replaceable.go", "convert/huggingface/copy.go", "convert/transfer/destination.go", "convert/transfer/engine.go",
-		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go", "formats/orbax/write_sink.go", "formats/orbax/write_spool.go",
+		"convert/stage.go", "convert/replaceable.go", "convert/huggingface/copy.go",
+		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go",
 		"formats/safetensors/writer.go", "formats/torch/writer.go",
 		"formats/safetensors/upload.go", "formats/torch/upload.go", // for the type of a file that they do not have
 		"formats/torch/internal/torchtest", "verify/internal/cases", // for tests

@@ -18,7 +18,7 @@ func ExampleWrite() {
 	err = ocdbt.Write(dir, []ocdbt.Entry{
 		{Key: "b", Value: ocdbt.Value{Inline: []byte("two")}},
 		{Key: "a", Value: ocdbt.Value{Inline: []byte("one")}},
-	})
+	}, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -27,19 +27,21 @@ type Entry struct {
 	Value Value // Inline, or a range of an existing data file
 }
 
-// Write makes a database of one version in the directory dir: first the nodes of the tree, in a data file of
+// Write makes a database of one version in the directory dir, whose files it creates by files: first the nodes of the tree, in a data file of
 // their own, then the manifest. The bytes do not depend on the order of the entries: identifiers are
 // derived from the entries, and the time of the version is 1970. Two entries with one key, and entries
 // that the format cannot hold, are a *tensor.FormatError.
 //
 // The caller syncs the data files that the entries refer to, and the directory.
-func Write(dir string, entries []Entry) error { return write(dir, entries, nodeBytes) }
+func Write(dir string, entries []Entry, files *storage.OutputFiles) error {
+	return write(dir, entries, files, nodeBytes)
+}
 
 // nodeBytes is the approximate size of a node in bytes before it is encoded. TensorStore reads and decodes a
 // whole node to find one key in it.
 const nodeBytes = 64 << 10
 
-func write(dir string, entries []Entry, nodeBytes int) error {
+func write(dir string, entries []Entry, files *storage.OutputFiles, nodeBytes int) error {
 	entries = slices.Clone(entries)
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
 	if err := checkEntries(entries); err != nil {
@@ -49,7 +51,7 @@ func write(dir string, entries []Entry, nodeBytes int) error {
 	var root *written
 	if len(entries) > 0 {
 		var err error
-		if root, err = writeNodes(dir, nodeFile(id), entries, nodeBytes); err != nil {
+		if root, err = writeNodes(files, dir, nodeFile(id), entries, nodeBytes); err != nil {
 			return err
 		}
 	}
@@ -57,15 +59,15 @@ func write(dir string, entries []Entry, nodeBytes int) error {
 	if err != nil {
 		return err
 	}
-	return storage.WriteFile(filepath.Join(dir, manifestName), manifest)
+	return files.WriteFile(filepath.Join(dir, manifestName), manifest)
 }
 
 // writeNodes writes the tree to a new data file of that name and returns the root.
-func writeNodes(dir, name string, entries []Entry, nodeBytes int) (*written, error) {
+func writeNodes(files *storage.OutputFiles, dir, name string, entries []Entry, nodeBytes int) (*written, error) {
 	if err := os.MkdirAll(filepath.Join(dir, DataDir), 0o777); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, filepath.FromSlash(name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := files.Create(filepath.Join(dir, filepath.FromSlash(name)))
 	if err != nil {
 		return nil, err
 	}

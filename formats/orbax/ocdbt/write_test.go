@@ -58,7 +58,7 @@ func TestWrittenDatabasesAreReadBack(t *testing.T) {
 		for _, nodeBytes := range []int{1, 300, 4000, nodeBytes} {
 			dir := t.TempDir()
 			entries, want := writeEntries(t, dir, rng, n)
-			if err := write(dir, entries, nodeBytes); err != nil {
+			if err := write(dir, entries, nil, nodeBytes); err != nil {
 				t.Fatal(err)
 			}
 			db, err := Open(os.DirFS(dir), ".")
@@ -104,7 +104,7 @@ func TestWrittenDatabasesDoNotDependOnTheOrder(t *testing.T) {
 		dir := t.TempDir()
 		entries, _ := writeEntries(t, dir, rand.New(rand.NewPCG(1, 1)), 500)
 		rand.New(rand.NewPCG(i, 0)).Shuffle(len(entries), func(a, b int) { entries[a], entries[b] = entries[b], entries[a] })
-		if err := Write(dir, entries); err != nil {
+		if err := Write(dir, entries, nil); err != nil {
 			t.Fatal(err)
 		}
 		files, _ := filepath.Glob(filepath.Join(dir, DataDir, "????????????????????????????????"))
@@ -140,7 +140,7 @@ func TestWriteRefuses(t *testing.T) {
 		{[]Entry{{"a", Value{File: "x", Offset: -1}}}, "overflows"},
 	} {
 		dir := t.TempDir()
-		err := Write(dir, tt.entries)
+		err := Write(dir, tt.entries, nil)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, not %s", err, tt.want)
 		}

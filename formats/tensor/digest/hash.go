@@ -80,18 +80,6 @@ func (h *Hash) Missing(size int64) int64 {
 	return min(missing, size)
 }
 
-// Zeros adds zeros where bytes are missing among the first size bytes: the gaps of a sparse file.
-func (h *Hash) Zeros(size int64) {
-	var zeros [64 << 10]byte
-	for at := h.Missing(size); at < size; at = h.Missing(size) {
-		n := min(size-at, int64(len(zeros)))
-		if h.tree != nil && h.sha == nil {
-			n = min(n, h.tree.known.gap(at))
-		}
-		h.Feed(at, zeros[:n])
-	}
-}
-
 // Sum returns the digests of the first size bytes, all of which were added, and after which none was. No Feed may be
 // running.
 func (h *Hash) Sum(size int64) Sum {

@@ -43,13 +43,3 @@ func (s spans) prefix() int64 {
 	}
 	return s[0].to
 }
-
-// gap returns how many offsets from at on are not in the set, or a very large number if none behind it is.
-func (s spans) gap(at int64) int64 {
-	for _, x := range s {
-		if x.from >= at {
-			return x.from - at
-		}
-	}
-	return 1 << 62
-}
