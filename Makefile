@@ -1,4 +1,4 @@
-# Everything but hostile, interop, sharded, kill, torture, bench and fixtures needs only Go. "make help" lists the targets.
+# Everything but hostile, interop, sharded, slurm, kill, torture, bench and fixtures needs only Go. "make help" lists the targets.
 
 GO          ?= go
 FUZZTIME    ?= 30s
@@ -8,7 +8,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build demo test race instructions lint fuzz cross hostile interop sharded kill torture bench fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross hostile interop sharded slurm kill torture bench fixtures clean help
 
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/griffin ./cmd/griffin
@@ -64,10 +64,14 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) real_pt.py
 	$(PYTHON_ENV) container.py
 	$(PYTHON_ENV) network.py
+	$(PYTHON_ENV) sinks.py
 
 sharded: build ## compare distributed checkpoints with torch and DeepSpeed
 	$(PYTHON_ENV) sharded.py
 	testdata/interop/python.sh deepspeed sharded.py --deepspeed
+
+slurm: build ## a Slurm array that converts a run in a bucket (Linux, root, slurm-wlm and munge of Debian, Python 3.11)
+	$(PYTHON_ENV) slurm.py
 
 kill: build ## 50 conversions killed at random moments (needs the environments of interop)
 	testdata/interop/kill.sh 50

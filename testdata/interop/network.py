@@ -9,18 +9,14 @@ The servers listen on loopback. Needs Go, to build them once.
 """
 
 import os
-import socket
 import subprocess
 import tempfile
-import time
-import urllib.parse
-import urllib.request
 
 import griffin
+import servers
 
 TINY = f"{griffin.REPOSITORY}/testdata/tiny-griffin"
 SETTINGS = ["--attention-window", "8", "--logits-soft-cap", "30", "--embedding-scale"]
-SERVERS = {"gofakes3": "github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0", "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1"}
 FORMATS = ["original/torch.pt", "original/orbax-ocdbt", "hf", "hf/model.safetensors"]
 TOKEN = "hf_secret"
 for name in list(os.environ):
@@ -114,43 +110,15 @@ def client(score, endpoint, home):
                       {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "https://127.0.0.1:1"})
 
 
-def server(name):
-    """The path of a server's program, built once."""
-    home = os.path.join(os.environ["GRIFFIN_INTEROP_HOME"], "servers")
-    path = os.path.join(home, name)
-    if not os.path.exists(path):
-        subprocess.run(["go", "install", SERVERS[name]], check=True, env={**os.environ, "GOBIN": home, "GOFLAGS": "-trimpath"}, cwd="/")
-    return path
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_for(port):
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError(f"nothing listens on port {port}")
-
-
-def put(url, content, method="PUT"):
-    urllib.request.urlopen(urllib.request.Request(url, data=content, method=method)).read()
-
-
-def check_bucket(score, scheme, query, env):
-    env = {"AWS_EC2_METADATA_DISABLED": "true", **env}
+def check_bucket(score, scheme, store):
+    for name, content in tree(TINY).items():
+        store.put(f"runs/{name}", content)
     for name in FORMATS:
-        score.attempt(f"griffin from {scheme}: {name}", same, f"{scheme}://models/runs/{name}{query}", f"{TINY}/{name}", env)
-    os.environ.update(env)
+        score.attempt(f"griffin from {scheme}: {name}", same, store.address(f"runs/{name}"), f"{TINY}/{name}", store.env)
+    os.environ.update(store.env)
 
     def missing():
-        _, error = griffin.run("inspect", f"{scheme}://models/absent{query}", expect=4)
+        _, error = griffin.run("inspect", store.address("absent"), expect=4)
         return "" if "no object" in error else f"error {error!r}"
     score.attempt(f"an absent object of {scheme}", missing)
 
@@ -168,31 +136,14 @@ def main():
             running.append(p)
             client(score, p.stdout.readline().strip(), home)
 
-            port = free_port()
-            running.append(subprocess.Popen([SERVER["gofakes3"], "-host", f"127.0.0.1:{port}", "-backend", "memory", "-initialbucket", "models"],
-                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            wait_for(port)
-            for name, content in tree(TINY).items():
-                put(f"http://127.0.0.1:{port}/models/runs/{name}", content)
-            check_bucket(score, "s3", f"?endpoint=http://127.0.0.1:{port}&use_path_style=true",
-                         {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"})
-
-            port = free_port()
-            running.append(subprocess.Popen([SERVER["fake-gcs-server"], "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
-                                             "-public-host", f"127.0.0.1:{port}", "-backend", "memory"],
-                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            wait_for(port)
-            put(f"http://127.0.0.1:{port}/storage/v1/b?project=p", b'{"name": "models"}', "POST")
-            for name, content in tree(TINY).items():
-                key = urllib.parse.quote(f"runs/{name}", safe="")
-                put(f"http://127.0.0.1:{port}/upload/storage/v1/b/models/o?uploadType=media&name={key}", content, "POST")
-            check_bucket(score, "gs", "", {"STORAGE_EMULATOR_HOST": f"127.0.0.1:{port}"})
+            for scheme, kind in [("s3", servers.S3), ("gs", servers.GCS)]:
+                running.append(kind())
+                check_bucket(score, scheme, running[-1])
         finally:
             for p in running:
-                p.kill()
+                (p.kill if isinstance(p, subprocess.Popen) else p.close)()
     score.finish()
 
 
 GO = dict(os.environ)
-SERVER = {name: server(name) for name in SERVERS}
 main()
