@@ -19,21 +19,45 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 func main() {
 	debug.SetMemoryLimit(heapLimit)
 	releasePages()
+	os.Exit(runInterruptible(os.Args, os.Stdout, os.Stderr))
+}
+
+// grace is how long a command has to end by itself after a signal. Most end within milliseconds; but a system call may
+// take longer, and so may parsing or decoding what somebody made to take long.
+const grace = 50 * time.Millisecond
+
+// runInterruptible executes one command line and returns its exit status. SIGINT and SIGTERM end the command, and the
+// process if the command has not ended by itself after grace: nothing is left of what it was writing.
+func runInterruptible(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := runCommand(ctx, os.Args, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	defer stop()
+	var ended atomic.Bool // by the command or by the signal
+	context.AfterFunc(ctx, func() {
+		time.Sleep(grace)
+		if ended.CompareAndSwap(false, true) {
+			storage.Abandon()
+			os.Exit(reportError(stderr, context.Canceled))
+		}
+	})
+	err := execute(ctx, args, stdout, stderr)
+	if !ended.CompareAndSwap(false, true) {
+		select {} // until the process ends
+	}
+	return reportError(stderr, err)
 }
 
 // heapLimit is the size of the Go heap, in bytes, above which the garbage collector works harder. It is
@@ -43,11 +67,15 @@ const heapLimit = 128 << 20
 
 // runCommand executes one command line and returns its exit status.
 func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	return reportError(stderr, task.Call(func() error {
+	return reportError(stderr, execute(ctx, args, stdout, stderr))
+}
+
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	return task.Call(func() error {
 		registerAddresses(ctx, stderr)
 		app := newApp(stdout, stderr)
 		return app.RunContext(ctx, flagsFirst(app, args))
-	}))
+	})
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"griffin": func() {
 			registerTestAddresses(context.Background())
-			os.Exit(runCommand(context.Background(), os.Args, os.Stdout, os.Stderr))
+			os.Exit(runInterruptible(os.Args, os.Stdout, os.Stderr))
 		},
 	})
 }

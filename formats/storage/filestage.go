@@ -100,10 +100,18 @@ func (s *FileStage) Publish() error {
 	if err != nil {
 		return err
 	}
-	if err := s.swapIn(); err != nil {
-		return errors.Join(err, s.repair(), update.end())
+	var failed error // after which the stage is not published
+	err = whilePublishing(func() error {
+		if failed = s.swapIn(); failed != nil {
+			failed = errors.Join(failed, s.repair(), update.end())
+			return nil
+		}
+		return errors.Join(s.stage.syncParents(), os.RemoveAll(s.stage.Dir), update.end())
+	})
+	if failed != nil {
+		return failed
 	}
-	err = errors.Join(s.stage.syncParents(), os.RemoveAll(s.stage.Dir), update.end())
+	s.stage.leave()
 	s.stage.Dir, s.stage.created = "", ""
 	return published(s.stage.dst, errors.Join(err, s.stage.lock.release()))
 }

@@ -48,7 +48,7 @@ func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) 
 	if err := errors.Join(fillFile(f, size, fill), keepMode(f, info), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := rename(f.Name(), s.dst); err != nil {
+	if err := whilePublishing(func() error { return rename(f.Name(), s.dst) }); err != nil {
 		return err
 	}
 	return published(path, syncDir(filepath.Dir(s.dst)))

@@ -68,6 +68,7 @@ func claimStage(dst string, replace bool, check func(*Stage) error) (*Stage, err
 		}
 		if held {
 			s.Dir, s.lock = dir, l
+			s.enter()
 			return s, nil
 		}
 		// Another run takes the new directory for one of a killed run, and removes it.
@@ -176,7 +177,11 @@ func (s *Stage) Publish() error {
 	if err := syncTree(s.Dir); err != nil {
 		return err
 	}
-	old, err := s.swapIn()
+	var old string
+	err := whilePublishing(func() (err error) {
+		old, err = s.swapIn()
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -184,6 +189,7 @@ func (s *Stage) Publish() error {
 	if old != "" {
 		err = errors.Join(err, os.RemoveAll(old))
 	}
+	s.leave()
 	s.Dir, s.created = "", ""
 	return published(s.dst, errors.Join(err, s.lock.release()))
 }
@@ -234,6 +240,7 @@ func (s *Stage) Discard() error {
 		return nil
 	}
 	err := os.RemoveAll(s.Dir)
+	s.leave()
 	s.Dir = ""
 	return errors.Join(err, s.lock.release(), s.removeParents())
 }
