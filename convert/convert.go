@@ -55,6 +55,7 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 		return nil, err
 	}
 	if o.DryRun {
+		c.result.Files = append(c.result.Files, ResultFile{Name: o.recordName(dst)})
 		return c.result, nil
 	}
 	if c.plan != nil {
@@ -155,11 +156,21 @@ func (c *conversion) planFiles() error {
 			}
 		}
 	}
+	if o.SourceConfig != "" {
+		remarks, err := leaveOut(&o)
+		if err != nil {
+			return err
+		}
+		c.remarks = append(c.remarks, remarks...)
+	}
 	d, err := huggingface.Files(o)
 	if err != nil {
 		return err
 	}
 	c.files = d.Files
+	if remark := tokenizerRemark(c.files); remark != "" {
+		c.remarks = append(c.remarks, remark)
+	}
 	if d.Unnamed > 0 {
 		c.remarks = append(c.remarks, fmt.Sprintf("the vocabulary has %d tokens more than the tokenizer has pieces; the files made from the tokenizer do not have the added tokens", d.Unnamed))
 	}

@@ -53,6 +53,15 @@ func (p localPlace) check(c *conversion) error {
 	if err := checkTarget(p.dst, c.checkpoint, &c.options); err != nil {
 		return err
 	}
+	if c.options.DryRun { // otherwise begin does, after it has removed what is left
+		suffix := ""
+		if c.options.toFile(p.dst) {
+			suffix = "." + manifest.Name
+		}
+		if err := storage.CheckStage(p.dst, suffix, c.options.Overwrite); err != nil {
+			return err
+		}
+	}
 	return storage.CheckFreeFor(p.dst, c.need())
 }
 

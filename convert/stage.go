@@ -46,6 +46,14 @@ func (o *Options) toFile(dst string) bool {
 	return o.To == ToTorch || o.To == ToSafetensors && strings.EqualFold(path.Ext(storage.BaseName(dst)), ".safetensors")
 }
 
+// recordName returns the name of the file that records the conversion.
+func (o *Options) recordName(dst string) string {
+	if o.toFile(dst) {
+		return storage.BaseName(dst) + "." + manifest.Name
+	}
+	return manifest.Name
+}
+
 // checkKind refuses an existing destination that the file of a target cannot replace, such as a directory.
 func checkKind(dst string, o *Options) error {
 	if !o.toFile(dst) || dst == "" {

@@ -278,8 +278,15 @@ func printPlan(w io.Writer, r *convert.Result) {
 			t.Rule, printable(strings.Join(t.From, ", ")))
 	}
 	fmt.Fprintln(table)
+	if r.Shards == 0 {
+		fmt.Fprintf(table, "files of weights\ttheir names and number depend on the weights\n")
+	}
 	for _, f := range r.Files {
-		fmt.Fprintf(table, "%s\t%s\n", f.Name, size(f.Bytes))
+		shown := "a record of the conversion"
+		if f.Bytes > 0 {
+			shown = size(f.Bytes)
+		}
+		fmt.Fprintf(table, "%s\t%s\n", printable(f.Name), shown)
 	}
 	fmt.Fprintln(table)
 	table.Flush()

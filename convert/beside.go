@@ -1,0 +1,42 @@
+package convert
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// leaveOut removes fields of the source's config.json with which transformers loads or computes something else than the weights
+// and the other fields say, or fails. If it takes weights or a configuration from a file that was not read, the source is refused. The remarks name what is left out.
+func leaveOut(o *huggingface.Options) (remarks []string, err error) {
+	fields, err := hfconfig.Fields(o.Source, o.SourceConfig)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range hfconfig.Departures(fields) {
+		if d.Elsewhere {
+			return nil, tensor.Bad("%s: %s, which was not read", d.Field, d.Effect).In(storage.Path(o.Source, o.SourceConfig))
+		}
+		if d.Field == "quantization_config" {
+			continue
+		}
+		o.Changed = append(o.Changed, huggingface.Field{Name: d.Field, Remove: true})
+		remarks = append(remarks, fmt.Sprintf("%s is left out of config.json: %s", d.Field, d.Effect))
+	}
+	return remarks, nil
+}
+
+// tokenizerRemark says what becomes of a directory without a tokenizer. It is "" for files with one. Measured with transformers 4.57.3 and 5.23.0.
+func tokenizerRemark(files []huggingface.File) string {
+	isTokenizer := func(f huggingface.File) bool {
+		return f.Name == "tokenizer.json" || f.Name == "tokenizer.model" || f.Name == "vocab.json"
+	}
+	if slices.ContainsFunc(files, isTokenizer) {
+		return ""
+	}
+	return "there is no tokenizer: AutoTokenizer of transformers 5 silently loads an empty one, and that of 4.57 fails"
+}
