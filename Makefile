@@ -53,6 +53,7 @@ hostile: build ## every hostile sample: exit status, time and memory (Python 3)
 interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python 3.11; installs 10 GB once)
 	$(PYTHON_ENV) interop.py
 	$(PYTHON_ENV) agree.py
+	$(PYTHON_ENV) variants.py
 	$(PYTHON_ENV) capture_check.py
 	$(PYTHON_ENV) generate.py
 	$(PYTHON_ENV) torch_write.py

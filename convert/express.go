@@ -19,12 +19,14 @@ const (
 	ReasonUnderflow    tensor.Reason = "underflow"     // the same; another Options.DType may have room for the elements
 	ReasonDivideF64    tensor.Reason = "divide f64"    // float64 is not divided; float32 is
 	ReasonSeparateHead tensor.Reason = "separate head" // Options.Extra KeepExtra would write it
+
+	ReasonBeyondOriginal tensor.Reason = "beyond original" // only transformers computes it
 )
 
 // express decides which numbers config.json will have.
 func (p *planner) express() error {
 	c := &p.Config
-	if why := p.Source.Family.HuggingFace.Refuse(c); why != "" {
+	if why := p.Source.Family.HuggingFace.Refuse(c); why != "" && p.Source.Layout != model.HuggingFace {
 		return tensor.Bad("no Hugging Face form: %s", why).In(p.Source.Checkpoint.Path)
 	}
 	form := &manifest.HuggingFace{AttentionWindowSize: c.AttentionWindow, LogitsSoftCap: manifest.Float(c.LogitsSoftCap), TieWordEmbeddings: !c.SeparateHead}

@@ -52,6 +52,9 @@ func NewPlan(m *model.Model, o PlanOptions) (*Plan, error) {
 	if err := p.configure(); err != nil {
 		return nil, err
 	}
+	if err := p.refuseBeyond(); err != nil {
+		return nil, err
+	}
 	if err := p.chooseHead(); err != nil {
 		return nil, err
 	}
@@ -112,6 +115,18 @@ func (p *planner) configure() error {
 	}
 	if p.stated != nil && !configured.NoCapRecorded {
 		p.Config.LogitsSoftCap = configured.Config.LogitsSoftCap // a huge cap of unknown meaning is kept as it is
+	}
+	return nil
+}
+
+// refuseBeyond refuses a model that the original implementations do not compute, if it shall have their layout.
+func (p *planner) refuseBeyond() error {
+	if p.Layout == model.HuggingFace {
+		return nil
+	}
+	if beyond := p.Source.Family.BeyondOriginal(&p.Config); len(beyond) > 0 {
+		return tensor.Bad("the original implementation does not compute such a model: %s", strings.Join(beyond, "; ")).
+			In(p.Source.Checkpoint.Path).Because(ReasonBeyondOriginal)
 	}
 	return nil
 }

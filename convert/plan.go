@@ -62,18 +62,7 @@ func (p *Plan) note(kind NoteKind, format string, args ...any) {
 // CheckCopies compares the tensors of p.Copies with what they should be copies of. One that differs is
 // a *tensor.FormatError. It is called before anything is written.
 func (p *Plan) CheckCopies(ctx context.Context) error {
-	for _, c := range p.Copies {
-		element, err := c.Check(ctx)
-		if err != nil {
-			return err
-		}
-		if element >= 0 {
-			return tensor.Bad("differs from %s from element %d on, and the head is said to be tied to it", c.Of.Name, element).
-				In(p.Source.Checkpoint.Path).Of(c.Tensor.Name).
-				Advise("transformers ignores such a head; remove it, or set tie_word_embeddings of config.json to false")
-		}
-	}
-	return nil
+	return model.CheckCopies(ctx, p.Source, p.Copies)
 }
 
 // copiesTensors reports whether the tensors of a Hugging Face directory are copied as they are,

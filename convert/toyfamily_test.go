@@ -41,10 +41,11 @@ var toy = &model.Family{
 	Sizes: func(c *model.Config) model.Sizes {
 		return model.Sizes{'V': c.VocabSize, 'W': c.Width, 'E': c.MLPExpandedWidth}
 	},
-	Resolve: func(*model.Sizes) string { return "" },
-	Config: func(s *model.Sizes, blocks []model.BlockType) model.Config {
+	Resolve: func(*model.Sizes, model.Layout, *hfconfig.Config) string { return "" },
+	Config: func(s *model.Sizes, blocks []model.BlockType, _ func(string) bool) model.Config {
 		return model.Config{VocabSize: s['V'], Width: s['W'], MLPExpandedWidth: s['E'], BlockTypes: blocks}
 	},
+	BeyondOriginal: func(*model.Config) []string { return nil },
 	Presets: []model.Preset{{Name: "toy-small", Config: model.Config{Width: 6, MLPExpandedWidth: 10, BlockTypes: []model.BlockType{"mlp", "mlp"},
 		AttentionWindow: 1, LogitsSoftCap: 5, EmbeddingScale: true}}},
 	HuggingFace: model.ConfigFile{

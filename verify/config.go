@@ -47,7 +47,11 @@ func checkConfig(converted *tensor.Checkpoint, p *convert.Plan, head headState, 
 	if err != nil {
 		return nil, err
 	}
-	return checkFields(fields, sourceFields, p, head), nil
+	s := checkFields(fields, sourceFields, p, head)
+	if stated, err := hfconfig.Read(converted.Source, converted.Beside(hfconfig.Name)); err == nil {
+		s.Notes = append(stated.VersionNotes(), s.Notes...)
+	}
+	return s, nil
 }
 
 // fieldsOfSource returns the fields of the config.json of a plan's source; nil if it has none.
@@ -117,7 +121,7 @@ func checkTokenIDs(fields map[string]any, vocabulary int64) []Finding {
 // configNotes notes what is unusual but does not change what the model computes.
 func configNotes(fields map[string]any, p *convert.Plan) []string {
 	c := &p.Config
-	notes := hfconfig.Notes(fields)
+	var notes []string
 	_, new := fields["dtype"]
 	_, old := fields["torch_dtype"]
 	if !new && !old {

@@ -38,7 +38,7 @@ type configField struct {
 // Sources: transformers 4.57 and 5.23 (models/recurrent_gemma, configuration_utils.py,
 // modeling_rope_utils.py). sourceFields are those of the source's config.json, nil if it has none.
 func configFields(p *convert.Plan, head headState, sourceFields map[string]any) []configField {
-	c := &p.Config
+	c, n := &p.Config, p.Config.Numerics
 	layers := int64(len(c.BlockTypes))
 	fields := []configField{
 		{names: []string{"model_type"}, want: "recurrent_gemma", effect: "transformers would load another model class, or none"},
@@ -46,20 +46,16 @@ func configFields(p *convert.Plan, head headState, sourceFields map[string]any) 
 			accepts: statedArchitectures(p, sourceFields)},
 		{names: []string{"vocab_size"}, want: c.VocabSize, missing: int64(256000), effect: "the embedding would not fit"},
 		{names: []string{"hidden_size"}, want: c.Width, missing: int64(2560), effect: "no weight would fit, and embeddings would be scaled by the root of another width"},
-		{names: []string{"intermediate_size"}, want: 2 * c.MLPExpandedWidth, missing: int64(7680), effect: "transformers takes half of it as the width of the MLP, and the weights would not fit"},
+		{names: []string{"intermediate_size"}, want: 2 * c.MLPExpandedWidth, missing: int64(7680), accepts: halvesTo(c.MLPExpandedWidth), effect: "transformers takes half of it as the width of the MLP, and the weights would not fit"},
 		{names: []string{"num_hidden_layers"}, want: layers, missing: int64(26), effect: "blocks would be left out, or added with random weights"},
 		{names: []string{"num_attention_heads"}, want: c.NumHeads, missing: int64(10), effect: "attention heads and the blocks of the RG-LRU gates would be split differently"},
-		{names: []string{"num_key_value_heads"}, want: int64(1), missing: c.NumHeads, null: c.NumHeads, effect: "all query heads share one key and value head; k_proj and v_proj would not fit"},
-		{names: []string{"head_dim"}, want: c.HeadDim(), missing: c.HeadDim(), effect: "attention heads would be split differently, and scores scaled by another factor"},
 		{names: []string{"block_types"}, want: c.BlockTypes, missing: []model.BlockType{model.Recurrent, model.Recurrent, model.Attention}, effect: "blocks would be of another kind than their weights"},
-		{names: []string{"hidden_activation"}, want: "gelu_pytorch_tanh", missing: "gelu_pytorch_tanh", effect: "the MLP and the recurrent block's gate would apply another function"},
-		{names: []string{"rms_norm_eps"}, want: 1e-6, missing: 1e-6, effect: "every norm would differ slightly"},
+		{names: []string{"hidden_activation"}, want: n.Activation, missing: "gelu_pytorch_tanh", accepts: standsForActivation(n.Activation),
+			effect: "the MLP and the recurrent block's gate would apply another function"},
+		{names: []string{"rms_norm_eps"}, want: n.NormEpsilon, missing: 1e-6, effect: "every norm would differ slightly"},
 		{names: []string{"logits_soft_cap"}, want: float64(p.HF.LogitsSoftCap), missing: 30.0, effect: softCapEffect(c), accepts: standsForNoCap(p)},
-		{names: []string{"attention_bias"}, want: false, missing: false, effect: "q_proj, k_proj and v_proj would get biases without weights"},
 		{names: []string{"attention_dropout"}, want: 0.0, missing: 0.0, effect: "training would apply dropout to attention, which the original does not"},
-		{names: []string{"rope_theta", "rope_parameters.rope_theta"}, want: 10000.0, missing: 10000.0, effect: "queries and keys would be rotated by other angles"},
-		{names: []string{"partial_rotary_factor", "rope_parameters.partial_rotary_factor"}, want: 0.5, missing: 0.5, effect: "another part of each head would be rotated"},
-		{names: []string{"rope_parameters.rope_type"}, want: "default", missing: "default", effect: "transformers 5 rejects it"},
+		{names: []string{"rope_parameters.rope_type", "rope_parameters.type"}, want: "default", missing: "default", effect: "transformers 5 rejects it"},
 		{names: []string{"rope_scaling", "rope_scaling.rope_type", "rope_scaling.type", "rope_scaling.factor", "rope_scaling.rope_theta"}, effect: "transformers 5 would use it instead of rope_parameters"},
 		{names: []string{"quantization_config", "quantization_config.quant_method"}, effect: "the weights would be quantised when they are loaded"},
 		{names: []string{"dtype", "torch_dtype"}, want: p.DType.String(), missing: p.DType.String(), null: p.DType.String(), effect: "transformers would round the weights to it, or compute in it"},
@@ -73,6 +69,7 @@ func configFields(p *convert.Plan, head headState, sourceFields map[string]any) 
 			configField{names: []string{"conv1d_width"}, want: c.ConvWidth, missing: int64(4), effect: "the convolution would have another number of taps"})
 	}
 	if c.Has(model.Attention) {
+		fields = append(fields, attentionFields(c)...)
 		fields = append(fields, configField{names: hfconfig.WindowNames, want: p.HF.AttentionWindowSize, missing: int64(hfconfig.DefaultWindow), explain: windowEffect(c.AttentionWindow)})
 	}
 	return fields
@@ -84,6 +81,40 @@ func statedArchitectures(p *convert.Plan, sourceFields map[string]any) func(got 
 	return func(got any) bool {
 		stated := sourceFields["architectures"]
 		return stated != nil && reflect.DeepEqual(got, stated) && (len(p.Source.Extra) == 0 || len(p.Extra) > 0)
+	}
+}
+
+// attentionFields lists the fields that only attention blocks use.
+func attentionFields(c *model.Config) []configField {
+	n := c.Numerics
+	return []configField{
+		{names: []string{"num_key_value_heads"}, want: c.KeyHeads(), missing: c.NumHeads, null: c.NumHeads, effect: keyHeadsEffect(c)},
+		{names: []string{"head_dim"}, want: c.HeadDim(), missing: c.Width / c.NumHeads, effect: "attention heads would be split differently, and scores scaled by another factor"},
+		{names: []string{"attention_bias"}, want: c.AttentionBias, missing: false, effect: biasEffect(c)},
+		{names: []string{"rope_theta", "rope_parameters.rope_theta"}, want: n.RopeTheta, missing: 10000.0, effect: "queries and keys would be rotated by other angles"},
+		{names: []string{"partial_rotary_factor", "rope_parameters.partial_rotary_factor"}, want: n.RotaryFactor, missing: 0.5, effect: "another part of each head would be rotated"},
+	}
+}
+
+func keyHeadsEffect(c *model.Config) string {
+	if c.KeyHeads() == 1 {
+		return "all query heads share one key and value head; k_proj and v_proj would not fit"
+	}
+	return "k_proj and v_proj would not fit"
+}
+
+func biasEffect(c *model.Config) string {
+	if c.AttentionBias {
+		return "the biases of q_proj, k_proj and v_proj would be ignored"
+	}
+	return "q_proj, k_proj and v_proj would get biases without weights"
+}
+
+// standsForActivation returns a function that accepts other names of an activation.
+func standsForActivation(name string) func(got any) bool {
+	return func(got any) bool {
+		other, ok := got.(string)
+		return ok && model.SameActivation(other, name)
 	}
 }
 
@@ -99,6 +130,14 @@ func windowEffect(window int64) func(got any) string {
 			effect = "this is window - 1: attention would reach less far in every implementation"
 		}
 		return fmt.Sprintf(effect+should, window, window+1)
+	}
+}
+
+// halvesTo returns a function that accepts the numbers of which half, rounded down, is n.
+func halvesTo(n int64) func(got any) bool {
+	return func(got any) bool {
+		twice, ok := wholeNumber(got)
+		return ok && twice/2 == n
 	}
 }
 

@@ -24,7 +24,7 @@ type headState struct {
 // found is the model in the converted checkpoint, or nil if there is none. In an original layout the checkpoint may have
 // other tensors beside the model; in a Hugging Face directory all have to be part of it.
 func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model) (*Section, headState) {
-	c := &structure{plan: p, converted: converted, sources: sourcesOf(p.List), section: &Section{Findings: []Finding{}}}
+	c := &structure{plan: p, converted: converted, found: found, sources: sourcesOf(p.List), section: &Section{Findings: []Finding{}}}
 	known := map[string]bool{}
 	for i := range p.Dests {
 		known[p.Dests[i].Name] = true
@@ -57,7 +57,8 @@ func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.
 type structure struct {
 	plan      *convert.Plan
 	converted *tensor.Checkpoint
-	sources   [][]string // names of the source's tensors, by index into plan.Dests
+	found     *model.Model // in converted, or nil
+	sources   [][]string   // names of the source's tensors, by index into plan.Dests
 	section   *Section
 	missing   []int // indices into plan.Dests
 	extra     []*tensor.Tensor
@@ -86,7 +87,11 @@ func (c *structure) check(dest int) {
 	t := c.converted.Tensor(d.Name)
 	if t == nil {
 		c.missing = append(c.missing, dest)
-		c.add(MissingTensor, dest, describeTensor(d.DType, d.Shape), "", "")
+		detail := ""
+		if c.found != nil && c.found.EmbeddedByHead && dest == c.plan.Embedding {
+			detail = fmt.Sprintf("transformers 5.23 takes %s for it, and 4.57 leaves it without values", c.found.Embedding().Name)
+		}
+		c.add(MissingTensor, dest, describeTensor(d.DType, d.Shape), "", detail)
 		return
 	}
 	if !slices.Equal(t.Shape, d.Shape) {

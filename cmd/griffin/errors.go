@@ -173,21 +173,22 @@ func optionHint(e *model.OptionError) string {
 
 // formatHints say what to do on the command line about checkpoints that were refused for a reason.
 var formatHints = map[tensor.Reason]string{
-	formats.ReasonUnreadable:   "--skip-unreadable leaves such tensors out",
-	formats.ReasonTokenizer:    "give the weights; the tokenizer goes to --tokenizer",
-	quantized.ReasonQuantized:  "take the original; griffin diff ORIGINAL COPY says how good the copy is",
-	model.ReasonSeveralModels:  "--model NAME selects one of them",
-	model.ReasonPartialAdapter: "save the adapter again, complete; --partial-adapter merges it as it is",
-	model.ReasonExtraTensors:   "--extra keep copies tensors that are not parameters of the family",
-	convert.ReasonInexact:      "--allow-inexact writes the nearest form",
-	convert.ReasonInexactF16:   "--dtype bfloat16 and --dtype float32 have an exact form; --allow-inexact writes this one",
-	convert.ReasonUnderflow:    "use another --dtype; --allow-inexact writes them rounded",
-	convert.ReasonDivideF64:    "use --dtype float32",
-	generate.ReasonOtherModel:  "a state continues with the checkpoint, settings, --semantics and --arithmetic that it was written with",
-	generate.ReasonNotState:    "griffin generate --state-out writes states",
-	convert.ReasonName:         "--rename FILE gives tensors other names",
-	convert.ReasonType:         "--only PATTERN takes a part of the tensors",
-	convert.ReasonSeparateHead: "--extra keep writes the head beside the model, where the original implementations ignore it",
+	formats.ReasonUnreadable:     "--skip-unreadable leaves such tensors out",
+	formats.ReasonTokenizer:      "give the weights; the tokenizer goes to --tokenizer",
+	quantized.ReasonQuantized:    "take the original; griffin diff ORIGINAL COPY says how good the copy is",
+	model.ReasonSeveralModels:    "--model NAME selects one of them",
+	model.ReasonPartialAdapter:   "save the adapter again, complete; --partial-adapter merges it as it is",
+	model.ReasonExtraTensors:     "--extra keep copies tensors that are not parameters of the family",
+	convert.ReasonInexact:        "--allow-inexact writes the nearest form",
+	convert.ReasonInexactF16:     "--dtype bfloat16 and --dtype float32 have an exact form; --allow-inexact writes this one",
+	convert.ReasonUnderflow:      "use another --dtype; --allow-inexact writes them rounded",
+	convert.ReasonDivideF64:      "use --dtype float32",
+	generate.ReasonOtherModel:    "a state continues with the checkpoint, settings, --semantics and --arithmetic that it was written with",
+	generate.ReasonNotState:      "griffin generate --state-out writes states",
+	convert.ReasonName:           "--rename FILE gives tensors other names",
+	convert.ReasonType:           "--only PATTERN takes a part of the tensors",
+	convert.ReasonSeparateHead:   "--extra keep writes the head beside the model, where the original implementations ignore it",
+	convert.ReasonBeyondOriginal: "the Hugging Face layout expresses it: --to hf",
 }
 
 // formatHint returns what to do about a checkpoint.

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // modelSummary describes a recognised model. Settings that shapes do not show are nil unless the
@@ -28,7 +31,9 @@ type modelSummary struct {
 	MatchedWindow    int64    `json:"matched_window,omitempty"`   // attention_window_size, if it was written to match a runtime
 	LogitsSoftCap    *float64 `json:"logits_soft_cap,omitempty"`
 	EmbeddingScale   *bool    `json:"embedding_scale,omitempty"`
-	Notes            []string `json:"notes,omitempty"` // how tensors and config.json are read, where that is not obvious
+	BeyondOriginal   []string `json:"beyond_original,omitempty"` // what the original implementation does not compute, a phrase for each field
+	ConfigError      string   `json:"config_error,omitempty"`    // why config.json cannot be used
+	Notes            []string `json:"notes,omitempty"`           // how tensors and config.json are read, where that is not obvious
 }
 
 // summarise describes a model.
@@ -57,6 +62,10 @@ func summarise(m *model.Model) *modelSummary {
 	if stated, err := m.StatedConfig(); err == nil && stated != nil {
 		s.Notes = append(s.Notes, stated.Notes...)
 	}
+	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && m.Layout == model.HuggingFace && m.Problems() == nil {
+		s.ConfigError = bad.Problem
+	}
+	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s
 }
 
@@ -84,8 +93,13 @@ func (s *modelSummary) lines() []string {
 		if s.MatchedWindow != 0 {
 			lines = append(lines, fmt.Sprintf("config.json has attention_window_size %d, with which transformers 5 attends to the same tokens", s.MatchedWindow))
 		}
+	} else if s.ConfigError != "" {
+		lines = append(lines, "config.json cannot be used: "+s.ConfigError)
 	} else {
 		lines = append(lines, "attention window, logits soft cap and embedding scale are unknown: they cannot be inferred from shapes")
+	}
+	if len(s.BeyondOriginal) > 0 {
+		lines = append(lines, "the original implementation does not compute it: "+strings.Join(s.BeyondOriginal, "; "))
 	}
 	if s.Prefix != "" {
 		lines = append(lines, "prefix "+s.Prefix)

@@ -37,11 +37,11 @@ func merge(m *Model, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	merged, err := recognize(checkpoint, o)
+	merged, err := recognize(checkpoint, o, m.files)
 	if err != nil {
 		return nil, err
 	}
-	merged.Adapter, merged.adapted, merged.files = a, g.adapted, m.files
+	merged.Adapter, merged.adapted = a, g.adapted
 	merged.Notes, merged.Stacked, merged.AdapterLacks = m.Notes, m.Stacked, lacks
 	merged.headChanged, merged.resized = tied && g.splitsHead(), g.vocab != 0
 	if !merged.headChanged {
@@ -76,7 +76,7 @@ func (g *merger) lookUp(name string) (parameter, bool) {
 		for _, p := range g.model.parameters() {
 			full := f.nameOf(p, HuggingFace)
 			g.byName[full], g.byName[f.Roots[HuggingFace]+full] = p, p
-			if len(p.rule.At[Torch].Op) == 0 {
+			if at := &p.rule.At[Torch]; at.Tail != "" && len(at.Op) == 0 {
 				g.byName[f.nameOf(p, Torch)] = p
 			}
 		}

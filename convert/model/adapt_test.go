@@ -179,7 +179,7 @@ func TestOpenWithAdapterByTheFormula(t *testing.T) {
 		m.Config.SeparateHead = true // so that the embedding may change alone
 		a := &peft.Adapter{Path: "adapter", Config: &peft.Config{}}
 		changes := map[parameter]*peft.Change{}
-		for i, p := range Griffin.parameters(c.BlockTypes) {
+		for i, p := range Griffin.parameters(c) {
 			if rng.IntN(2) == 0 {
 				continue
 			}

@@ -1,6 +1,9 @@
 package model
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // BlockType is the temporal half of a residual block.
 type BlockType string
@@ -23,6 +26,12 @@ type Config struct {
 	ConvWidth        int64 // taps of the temporal convolution; 4 if no block is recurrent
 	BlockTypes       []BlockType
 
+	// What all models of the original implementation have in common follows here, as far as shapes and names of tensors show it.
+	AttentionWidth int64 // of the queries of all heads; 0 for Width
+	KVHeads        int64 // heads of keys and values; 0 for 1
+	AttentionBias  bool  // queries, keys and values have biases
+	Numerics       Numerics
+
 	// The settings, which shapes do not show.
 	AttentionWindow int64   // tokens; without attention blocks it has no effect
 	LogitsSoftCap   float64 // 0 for none
@@ -31,13 +40,25 @@ type Config struct {
 	SeparateHead bool // whether logits are computed with a matrix of their own, and not with the embedding
 }
 
+// Numerics are numbers and a function that no tensor shows and that are the same in all models of the original
+// implementation. A config.json may state others. The zero value is that of the original.
+type Numerics struct {
+	Activation   string // transformers' hidden_activation
+	NormEpsilon  float64
+	RopeTheta    float64
+	RotaryFactor float64 // part of each head that is rotated
+}
+
 // HeadDim returns the channels of one attention head.
 func (c *Config) HeadDim() int64 {
 	if c.NumHeads == 0 {
 		return 0
 	}
-	return c.Width / c.NumHeads
+	return cmp.Or(c.AttentionWidth, c.Width) / c.NumHeads
 }
+
+// KeyHeads returns the number of heads of keys and values.
+func (c *Config) KeyHeads() int64 { return cmp.Or(c.KVHeads, 1) }
 
 // Has reports whether any block is of that type.
 func (c *Config) Has(t BlockType) bool {

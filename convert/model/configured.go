@@ -42,6 +42,9 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 	if problems := m.Problems(); problems != nil {
 		return nil, problems
 	}
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	r := &Configured{Model: m, Config: m.Config}
 	if m.Layout == HuggingFace {
 		if m.files.configErr != nil {
@@ -116,7 +119,7 @@ func (c *Config) Reference() reference.Config {
 	r := reference.Config{
 		VocabSize: int(c.VocabSize), Width: int(c.Width), MLPExpandedWidth: int(c.MLPExpandedWidth), NumHeads: int(c.NumHeads),
 		LRUWidth: int(c.LRUWidth), AttentionWindow: int(c.AttentionWindow), LogitsSoftCap: c.LogitsSoftCap,
-		EmbeddingScale: c.EmbeddingScale, SeparateHead: c.SeparateHead,
+		EmbeddingScale: c.EmbeddingScale, SeparateHead: c.SeparateHead, Variant: c.variant(),
 	}
 	for _, b := range c.BlockTypes {
 		kind := reference.Recurrent

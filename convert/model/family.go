@@ -34,11 +34,13 @@ type Family struct {
 
 	// Sizes returns the lengths of the axes of a model.
 	Sizes func(c *Config) Sizes
-	// Resolve completes the lengths that shapes show with those that follow from them. It returns a
-	// description of the conflict if they contradict each other.
-	Resolve func(s *Sizes) (conflict string)
-	// Config returns the configuration that the lengths and the kinds of the blocks show.
-	Config func(s *Sizes, blocks []BlockType) Config
+	// Resolve completes the lengths that shapes show with those that follow from them, and in a Hugging Face directory from its
+	// config.json, if it has one. It returns a description of the conflict if they contradict each other.
+	Resolve func(s *Sizes, l Layout, stated *hfconfig.Config) (conflict string)
+	// Config returns the configuration that the lengths and the kinds of the blocks show, and which parameters there are.
+	Config func(s *Sizes, blocks []BlockType, has func(parameter string) bool) Config
+	// BeyondOriginal lists what in a configuration the original implementations do not compute, a phrase for each field.
+	BeyondOriginal func(c *Config) []string
 
 	Presets       []Preset
 	DefaultWindow int64 // attention window that is written for a model without attention blocks
@@ -80,11 +82,12 @@ type Rule struct {
 	Name  string // what package reference calls the parameter
 	Axes  string // of the parameter, a letter each; a digit is an axis of that length
 	At    [layoutCount]Location
+	If    func(c *Config) bool // which models have the parameter; nil for all
 }
 
 // Location is the place of a parameter in a layout.
 type Location struct {
-	Tail string // the name without what precedes it: "blocks.N.", "model.layers.N." and the like
+	Tail string // the name without what precedes it: "blocks.N.", "model.layers.N." and the like; "" if the layout does not have it
 	Op   Op     // from the tensor to the parameter
 }
 
@@ -93,6 +96,11 @@ func NewRule(s Scope, name, axes, flax string, fromFlax Op, torch string, fromTo
 	return Rule{Scope: s, Name: name, Axes: axes, At: [layoutCount]Location{
 		Flax: {flax, fromFlax}, Torch: {torch, fromTorch}, HuggingFace: {Tail: huggingFace},
 	}}
+}
+
+// hfRule returns a Rule of a parameter that only the Hugging Face layout has, in some models.
+func hfRule(s Scope, name, axes, huggingFace string, when func(c *Config) bool) Rule {
+	return Rule{Scope: s, Name: name, Axes: axes, At: [layoutCount]Location{HuggingFace: {Tail: huggingFace}}, If: when}
 }
 
 // Scope is the part of a model that has a parameter.
@@ -121,10 +129,10 @@ type parameter struct {
 	block int // -1 outside blocks
 }
 
-// parameters lists the parameters of a model with these blocks, in the order of the rules: those of
-// each block together.
-func (f *Family) parameters(blocks []BlockType) []parameter {
+// parameters lists the parameters of a model, in the order of the rules: those of each block together.
+func (f *Family) parameters(c *Config) []parameter {
 	var out []parameter
+	includes := func(r *Rule, kind BlockType) bool { return r.Scope.includes(kind) && (r.If == nil || r.If(c)) }
 	for at := 0; at < len(f.Rules); {
 		end := at + 1
 		for end < len(f.Rules) && f.Rules[end].Scope.block == f.Rules[at].Scope.block {
@@ -137,9 +145,9 @@ func (f *Family) parameters(blocks []BlockType) []parameter {
 			at = end
 			continue
 		}
-		for b, kind := range blocks {
+		for b, kind := range c.BlockTypes {
 			for i := at; i < end; i++ {
-				if f.Rules[i].Scope.includes(kind) {
+				if includes(&f.Rules[i], kind) {
 					out = append(out, parameter{&f.Rules[i], b})
 				}
 			}
@@ -180,7 +188,7 @@ func (f *Family) HeadName() string { return f.Heads[0].Name }
 func (f *Family) Parameters(c *Config) int64 {
 	sizes := f.Sizes(c)
 	var n int64
-	for _, p := range f.parameters(c.BlockTypes) {
+	for _, p := range f.parameters(c) {
 		n += sizes.elements(p.rule)
 	}
 	return n

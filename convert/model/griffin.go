@@ -1,14 +1,11 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 
-	"github.com/griffin-ckpt/griffin/convert/huggingface"
-	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
-	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -38,14 +35,15 @@ var Griffin = &Family{
 	// The RG-LRU, whose errors add up over all tokens, and the convolution before it.
 	Sensitive: []string{".rg_lru.", ".conv_1d."},
 
-	// V vocabulary, W width, E expanded MLP width, H heads, K head dimension, L RG-LRU width,
-	// D RG-LRU channels of a head, C convolution taps
-	Axes:    "VWEHKLDC",
-	Kinds:   []BlockType{Recurrent, Attention},
-	Pattern: []BlockType{Recurrent, Recurrent, Attention},
-	Sizes:   griffinSizes,
-	Resolve: resolveGriffin,
-	Config:  griffinConfig,
+	// V vocabulary, W width, E expanded MLP width, H heads, Q channels of the queries of all heads, K of the keys,
+	// L RG-LRU width, D RG-LRU channels of a head, C convolution taps
+	Axes:           "VWEHQKLDC",
+	Kinds:          []BlockType{Recurrent, Attention},
+	Pattern:        []BlockType{Recurrent, Recurrent, Attention},
+	Sizes:          griffinSizes,
+	Resolve:        resolveGriffin,
+	Config:         griffinConfig,
+	BeyondOriginal: beyondGriffin,
 
 	Presets: []Preset{
 		{"2b", Config{Width: 2560, MLPExpandedWidth: 7680, NumHeads: 10, LRUWidth: 2560, ConvWidth: 4, BlockTypes: Repeat(26, Recurrent, Recurrent, Attention),
@@ -86,6 +84,8 @@ func halfMatrix(i int64) Op { return Op{Take(i, 2), Permute(1, 0)} }
 // halfVector is one of the two vectors of ffw_up.b, [2, 1, 1, out].
 func halfVector(i int64) Op { return Op{Take(i, 2), DropUnit(0), DropUnit(0)} }
 
+func hasAttentionBias(c *Config) bool { return c.AttentionBias }
+
 var griffinRules = []Rule{
 	//  scope, name in package reference, axes, Flax, original torch, Hugging Face
 	NewRule(Once, reference.Embedding, "VW", "embedder.input_embedding", same, "embedder.input_embedding", same, "embed_tokens.weight"),
@@ -106,10 +106,13 @@ var griffinRules = []Rule{
 	NewRule(recurrentBlock, reference.AGate+reference.Kernel, "HDD", "recurrent_block.rg_lru.a_gate.w", same, "recurrent_block.rg_lru.a_gate.w", same, "temporal_block.rg_lru.recurrent_gate_weight"),
 	NewRule(recurrentBlock, reference.AGate+reference.Bias, "HD", "recurrent_block.rg_lru.a_gate.b", same, "recurrent_block.rg_lru.a_gate.b", same, "temporal_block.rg_lru.recurrent_gate_bias"),
 
-	NewRule(attentionBlock, reference.ProjQ+reference.Kernel, "WW", "attention_block.proj_q.kernel", transposed, "attention_block.proj_q.weight", same, "temporal_block.q_proj.weight"),
+	NewRule(attentionBlock, reference.ProjQ+reference.Kernel, "QW", "attention_block.proj_q.kernel", transposed, "attention_block.proj_q.weight", same, "temporal_block.q_proj.weight"),
+	hfRule(attentionBlock, reference.ProjQ+reference.Bias, "Q", "temporal_block.q_proj.bias", hasAttentionBias),
 	NewRule(attentionBlock, reference.ProjK+reference.Kernel, "KW", "attention_block.proj_k.kernel", transposed, "attention_block.proj_k.weight", same, "temporal_block.k_proj.weight"),
+	hfRule(attentionBlock, reference.ProjK+reference.Bias, "K", "temporal_block.k_proj.bias", hasAttentionBias),
 	NewRule(attentionBlock, reference.ProjV+reference.Kernel, "KW", "attention_block.proj_v.kernel", transposed, "attention_block.proj_v.weight", same, "temporal_block.v_proj.weight"),
-	NewRule(attentionBlock, reference.ProjFinal+reference.Kernel, "WW", "attention_block.proj_final.kernel", transposed, "attention_block.proj_final.weight", same, "temporal_block.o_proj.weight"),
+	hfRule(attentionBlock, reference.ProjV+reference.Bias, "K", "temporal_block.v_proj.bias", hasAttentionBias),
+	NewRule(attentionBlock, reference.ProjFinal+reference.Kernel, "WQ", "attention_block.proj_final.kernel", transposed, "attention_block.proj_final.weight", same, "temporal_block.o_proj.weight"),
 	NewRule(attentionBlock, reference.ProjFinal+reference.Bias, "W", "attention_block.proj_final.bias", same, "attention_block.proj_final.bias", same, "temporal_block.o_proj.bias"),
 
 	NewRule(EveryBlock, reference.ChannelNorm, "W", "channel_pre_norm.scale", same, "channel_pre_norm.scale", same, "channel_pre_norm.weight"),
@@ -124,173 +127,84 @@ var griffinRules = []Rule{
 }
 
 func griffinSizes(c *Config) Sizes {
-	s := Sizes{'V': c.VocabSize, 'W': c.Width, 'E': c.MLPExpandedWidth, 'H': c.NumHeads, 'K': c.HeadDim(), 'L': c.LRUWidth, 'C': c.ConvWidth}
+	s := Sizes{'V': c.VocabSize, 'W': c.Width, 'E': c.MLPExpandedWidth, 'H': c.NumHeads, 'Q': c.NumHeads * c.HeadDim(), 'K': c.KeyHeads() * c.HeadDim(),
+		'L': c.LRUWidth, 'C': c.ConvWidth}
 	if c.NumHeads > 0 {
 		s['D'] = c.LRUWidth / c.NumHeads
 	}
 	return s
 }
 
-// resolveGriffin finds the number of heads: that of the RG-LRU gates, and that of the attention
-// blocks, which have one key head as wide as a query head.
-func resolveGriffin(s *Sizes) (conflict string) {
-	if s['H'] > 0 {
-		if s['D'] > 0 && s['L'] > 0 && s['L'] != s['H']*s['D'] {
-			conflict = fmt.Sprintf("the RG-LRU gates are %d of %d channels each, but the RG-LRU has %d", s['H'], s['D'], s['L'])
-		}
-		if s['K'] > 0 && s['W'] > 0 && s['K']*s['H'] != s['W'] {
-			conflict = fmt.Sprintf("keys of %d channels make %s heads of a width of %d, but the RG-LRU gates have %d",
-				s['K'], strconv.FormatFloat(float64(s['W'])/float64(s['K']), 'g', 4, 64), s['W'], s['H'])
-			if s['W']%s['H'] == 0 {
-				s['K'] = s['W'] / s['H']
-			}
-		}
-	} else if s['K'] > 0 && s['W'] > 0 {
+// resolveGriffin finds the number of heads: that of the RG-LRU gates, and that of the attention blocks. In the original, one head of
+// keys and values is as wide as a query head, and all query heads together are as wide as the model.
+func resolveGriffin(s *Sizes, l Layout, stated *hfconfig.Config) (conflict string) {
+	if s['H'] > 0 && s['D'] > 0 && s['L'] > 0 && s['L'] != s['H']*s['D'] {
+		conflict = fmt.Sprintf("the RG-LRU gates are %d of %d channels each, but the RG-LRU has %d", s['H'], s['D'], s['L'])
+	}
+	if s['K'] == 0 || s['W'] == 0 {
+		return conflict
+	}
+	if l == HuggingFace {
+		return cmp.Or(resolveKVHeads(s, stated), conflict)
+	}
+	s['Q'] = s['W']
+	if s['H'] == 0 {
 		if s['W']%s['K'] != 0 {
 			conflict = fmt.Sprintf("keys of %d channels do not divide a width of %d into heads", s['K'], s['W'])
 		}
 		s['H'] = s['W'] / s['K']
+	} else if s['K']*s['H'] != s['W'] {
+		conflict = fmt.Sprintf("keys of %d channels make %s heads of a width of %d, but the RG-LRU gates have %d",
+			s['K'], strconv.FormatFloat(float64(s['W'])/float64(s['K']), 'g', 4, 64), s['W'], s['H'])
+		if s['W']%s['H'] == 0 {
+			s['K'] = s['W'] / s['H']
+		}
 	}
 	return conflict
 }
 
-func griffinConfig(s *Sizes, blocks []BlockType) Config {
-	c := Config{VocabSize: s['V'], Width: s['W'], MLPExpandedWidth: s['E'], NumHeads: s['H'], LRUWidth: s['L'], ConvWidth: s['C'], BlockTypes: blocks}
+// resolveKVHeads is resolveGriffin for the attention blocks of the Hugging Face layout, in which several heads have keys and values,
+// and query heads may be of another width. Without recurrent blocks, only config.json states how many heads there are.
+func resolveKVHeads(s *Sizes, stated *hfconfig.Config) (conflict string) {
+	heads := s['H']
+	if heads == 0 && stated != nil {
+		heads = stated.NumAttentionHeads
+	}
+	if heads == 0 {
+		heads = s['Q'] / s['K'] // with one head of keys and values
+	}
+	if heads == 0 {
+		return fmt.Sprintf("queries of %d channels, which is less than the %d of the keys", s['Q'], s['K'])
+	}
+	s['H'] = heads
+	if s['Q']%heads != 0 && s['W']%heads == 0 {
+		s['Q'] = s['W'] // it is a tensor that is misshapen
+	}
+	head := s['Q'] / heads
+	switch {
+	case s['Q']%heads != 0 || head == 0:
+		return fmt.Sprintf("queries of %d channels cannot be divided into %d heads", s['Q'], heads)
+	case s['K']%head != 0 || heads%(s['K']/head) != 0:
+		conflict = fmt.Sprintf("keys of %d channels make %s heads of %d channels, which cannot serve %d query heads equally",
+			s['K'], strconv.FormatFloat(float64(s['K'])/float64(head), 'g', 4, 64), head, heads)
+		s['K'] = head
+	}
+	return conflict
+}
+
+func griffinConfig(s *Sizes, blocks []BlockType, has func(parameter string) bool) Config {
+	c := Config{VocabSize: s['V'], Width: s['W'], MLPExpandedWidth: s['E'], NumHeads: s['H'], LRUWidth: s['L'], ConvWidth: s['C'], BlockTypes: blocks,
+		AttentionWidth: s['W'], KVHeads: 1, Numerics: originalNumerics}
 	if !c.Has(Recurrent) {
 		c.LRUWidth, c.ConvWidth = c.Width, 4
 	}
+	if !c.Has(Attention) || s['Q'] == 0 || s['K'] == 0 {
+		return c
+	}
+	c.AttentionWidth = s['Q']
+	if head := c.HeadDim(); head > 0 {
+		c.KVHeads = max(1, s['K']/head)
+	}
+	c.AttentionBias = has(reference.ProjQ+reference.Bias) || has(reference.ProjK+reference.Bias) || has(reference.ProjV+reference.Bias)
 	return c
-}
-
-var recurrentGemmaTokens = huggingface.TokenIDs{Pad: 0, EOS: 1, BOS: 2}
-
-// recurrentGemmaFields returns config.json. transformers 5 reads dtype and rope_parameters,
-// transformers 4 and other programs torch_dtype, rope_theta and partial_rotary_factor; both accept
-// both.
-func recurrentGemmaFields(c *Config, form *manifest.HuggingFace, dtype tensor.DType) map[string]any {
-	layers := int64(len(c.BlockTypes))
-	return map[string]any{
-		"architectures":               []string{"RecurrentGemmaForCausalLM"},
-		"attention_bias":              false,
-		"attention_dropout":           manifest.Float(0),
-		"attention_window_size":       form.AttentionWindowSize,
-		"block_types":                 c.Pattern(),
-		"bos_token_id":                recurrentGemmaTokens.BOS,
-		"conv1d_width":                c.ConvWidth,
-		"dtype":                       dtype.String(),
-		"eos_token_id":                recurrentGemmaTokens.EOS,
-		"final_w_init_variance_scale": manifest.Float(2 / float64(layers)),
-		"head_dim":                    c.HeadDim(),
-		"hidden_activation":           "gelu_pytorch_tanh",
-		"hidden_size":                 c.Width,
-		"intermediate_size":           2 * c.MLPExpandedWidth,
-		"logits_soft_cap":             form.LogitsSoftCap,
-		"lru_width":                   c.LRUWidth,
-		"model_type":                  "recurrent_gemma",
-		"num_attention_heads":         c.NumHeads,
-		"num_hidden_layers":           layers,
-		"num_key_value_heads":         1,
-		"pad_token_id":                recurrentGemmaTokens.Pad,
-		"partial_rotary_factor":       manifest.Float(0.5),
-		"rms_norm_eps":                manifest.Float(1e-6),
-		"rope_parameters": map[string]any{
-			"partial_rotary_factor": manifest.Float(0.5),
-			"rope_theta":            manifest.Float(10000),
-			"rope_type":             "default",
-		},
-		"rope_theta":            manifest.Float(10000),
-		"tie_word_embeddings":   form.TieWordEmbeddings,
-		"torch_dtype":           dtype.String(),
-		"transformers_version":  huggingface.Version,
-		"use_cache":             c.Has(Attention),
-		"vocab_size":            c.VocabSize,
-		"w_init_variance_scale": manifest.Float(0.01),
-	}
-}
-
-// changedRecurrentGemma compares the fields that a conversion between Hugging Face directories may
-// change.
-func changedRecurrentGemma(stated *hfconfig.Config, c *Config, form *manifest.HuggingFace) []huggingface.Field {
-	var set []huggingface.Field
-	change := func(changed bool, name string, value any) {
-		if changed {
-			set = append(set, huggingface.Field{Name: name, Value: value})
-		}
-	}
-	aliased := stated.Has(hfconfig.SlidingWindow)
-	change(aliased || stated.AttentionWindowSize != form.AttentionWindowSize, "attention_window_size", form.AttentionWindowSize)
-	change(stated.LogitsSoftCap != float64(form.LogitsSoftCap), "logits_soft_cap", form.LogitsSoftCap)
-	if aliased {
-		set = append(set, huggingface.Field{Name: hfconfig.SlidingWindow, Remove: true,
-			Note: fmt.Sprintf("config.json gets attention_window_size %d alone, without sliding_window, so that all versions of transformers take the same", form.AttentionWindowSize)})
-	}
-	for _, name := range hfconfig.FloatFields {
-		x, isInteger := stated.Integers[name]
-		if !isInteger {
-			continue
-		}
-		value := manifest.Float(x)
-		if name == "logits_soft_cap" {
-			value = form.LogitsSoftCap
-		}
-		set = slices.DeleteFunc(set, func(f huggingface.Field) bool { return f.Name == name })
-		set = append(set, huggingface.Field{Name: name, Value: value, Note: fmt.Sprintf("config.json gets %s as a float, which transformers 5.23 demands", name)})
-	}
-	change(stated.TieWordEmbeddings != form.TieWordEmbeddings, "tie_word_embeddings", form.TieWordEmbeddings)
-	change(stated.VocabSize != c.VocabSize, "vocab_size", c.VocabSize) // an adapter may add tokens
-	return set
-}
-
-func checkRecurrentGemma(stated *hfconfig.Config, c *Config) []string {
-	var out []string
-	for _, f := range []struct {
-		name       string
-		have, want any
-	}{
-		{"model_type", stated.ModelType, "recurrent_gemma"},
-		{"num_key_value_heads", stated.NumKeyValueHeads, int64(1)},
-		{"conv1d_width", stated.Conv1DWidth, int64(4)},
-		{"rms_norm_eps", stated.RMSNormEps, 1e-6},
-		{"rope_theta", stated.RopeTheta, 10000.0},
-		{"partial_rotary_factor", stated.PartialRotaryFactor, 0.5},
-		{"rope_type", stated.RopeType, "default"},
-		{"hidden_activation", stated.HiddenActivation, "gelu_pytorch_tanh"},
-		{"attention_bias", stated.AttentionBias, false},
-	} {
-		if f.have != f.want {
-			out = append(out, fmt.Sprintf("%s is %v, and the family's models have %v", f.name, f.have, f.want))
-		}
-	}
-	if stated.IntermediateSize%2 != 0 {
-		out = append(out, fmt.Sprintf("intermediate_size is %d, which is not even", stated.IntermediateSize))
-	}
-	for _, f := range []struct {
-		name       string
-		have, want int64
-	}{
-		{"vocab_size", stated.VocabSize, c.VocabSize},
-		{"hidden_size", stated.HiddenSize, c.Width},
-		{"intermediate_size", stated.IntermediateSize, 2 * c.MLPExpandedWidth},
-		{"num_hidden_layers", stated.NumHiddenLayers, int64(len(c.BlockTypes))},
-		{"num_attention_heads", stated.NumAttentionHeads, c.NumHeads},
-		{"lru_width", stated.LRUWidth, c.LRUWidth},
-	} {
-		if f.have != f.want && !(f.name == "lru_width" && !c.Has(Recurrent)) {
-			out = append(out, fmt.Sprintf("%s is %d, and the tensors' shapes show %d", f.name, f.have, f.want))
-		}
-	}
-	for i, kind := range stated.Layers() {
-		if i < len(c.BlockTypes) && string(c.BlockTypes[i]) != kind {
-			out = append(out, fmt.Sprintf("block_types say that block %d is %s, and its tensors are %s", i, kind, c.BlockTypes[i]))
-			break
-		}
-	}
-	return out
-}
-
-func refuseRecurrentGemma(c *Config) string {
-	if c.Has(Attention) && c.HeadDim()%4 != 0 {
-		return fmt.Sprintf("half of each head of %d channels is rotated in pairs, which takes a multiple of 4", c.HeadDim())
-	}
-	return ""
 }

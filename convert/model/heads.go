@@ -1,7 +1,10 @@
 package model
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -58,6 +61,17 @@ func (r recognizer) dropMisshapenHeads() {
 		r.Extra = append(r.Extra, h.Tensor)
 		return true
 	})
+}
+
+// embedByHead takes the output head of a tied Hugging Face model for its embedding if that is not there. transformers 5.23 loads such a
+// model; 4.57 leaves its embedding without values. (Measured.)
+func (r recognizer) embedByHead() {
+	if r.Layout != HuggingFace || len(r.Heads) != 1 || r.Embedding() != nil || r.files.config != nil && !r.files.config.TieWordEmbeddings {
+		return
+	}
+	r.found[r.Family.EmbeddingName(r.Layout)] = []*tensor.Tensor{r.Heads[0].Tensor}
+	r.Notes = append(r.Notes, fmt.Sprintf("%s stands for the embedding too, as transformers 5.23 loads it; 4.57 leaves the embedding without values", tensor.QuoteName(r.Heads[0].Tensor.Name)))
+	r.Heads, r.EmbeddedByHead = nil, true
 }
 
 // headShape returns the shape of an output head of a model.
@@ -127,21 +141,87 @@ func (m *Model) HeadCopies(c *Config) []Copy {
 	return out
 }
 
+// differs is the error for an output head that should be a copy of the embedding and is not.
+func differs(m *Model, c *Copy, element int64) error {
+	if m.Layout != HuggingFace || m.files.config == nil {
+		return tensor.Bad("differs from %s from element %d on, and nothing states that the head is not tied to it", c.Of.Name, element).
+			In(m.Checkpoint.Path).Of(c.Tensor.Name)
+	}
+	return tensor.Bad("differs from %s from element %d on, and config.json ties the head to it: transformers 4.57 computes logits with the embedding, and 5.23 with this head", c.Of.Name, element).
+		In(m.Checkpoint.Path).Of(c.Tensor.Name).
+		Advise("set tie_word_embeddings of config.json to false for the model that 5.23 computes, or remove the head for that of 4.57")
+}
+
+// CheckCopies compares output heads of a model that should be copies of the embedding with it. One that differs is a *tensor.FormatError.
+func CheckCopies(ctx context.Context, m *Model, copies []Copy) error {
+	for i := range copies {
+		element, err := copies[i].Check(ctx)
+		if err != nil {
+			return err
+		}
+		if element >= 0 {
+			return differs(m, &copies[i], element)
+		}
+	}
+	return nil
+}
+
 // CheckHeads compares the output heads that should be copies of the embedding with it, given the
 // configuration that Configure returned. One that differs is a *tensor.FormatError.
 func (m *Model) CheckHeads(ctx context.Context, c *Config) error {
 	if c.SeparateHead {
 		return nil
 	}
-	for _, copied := range m.HeadCopies(c) {
-		element, err := copied.Check(ctx)
-		if err != nil {
-			return err
-		}
-		if element >= 0 {
-			return tensor.Bad("differs from %s from element %d on, and nothing states that the head is not tied to it", copied.Of.Name, element).
-				In(m.Checkpoint.Path).Of(copied.Tensor.Name)
-		}
+	return CheckCopies(ctx, m, m.HeadCopies(c))
+}
+
+// Copy is a tensor that should have the elements of another: the output head of a tied model. Check
+// compares them.
+type Copy struct {
+	Of     *tensor.Tensor
+	Tensor *tensor.Tensor
+	View   tensor.View // which of Tensor's row-major elements are those of Of, in its order
+}
+
+// Check returns the first element of c.Of in which the tensors differ, or -1. It reads both, unless
+// they are the same storage.
+func (c *Copy) Check(ctx context.Context) (element int64, err error) {
+	if c.Tensor.DType != c.Of.DType || !slices.Equal(c.View.Shape, c.Of.Shape) {
+		return 0, nil
 	}
-	return nil
+	if c.sharesStorage() {
+		return -1, nil
+	}
+	ordered, err := tensor.Viewed(c.Tensor, c.View)
+	if err != nil {
+		return 0, err
+	}
+	element = -1
+	err = readBoth(ctx, c.Of, ordered, func(off int64, p, q []byte) (more bool) {
+		if bytes.Equal(p, q) {
+			return true
+		}
+		i := int64(0)
+		for p[i] == q[i] {
+			i++
+		}
+		element = (off + i) / c.Of.DType.Size()
+		return false
+	})
+	return element, err
+}
+
+// sharesStorage reports whether both tensors are the same bytes of the same file, as torch saves tied
+// parameters.
+func (c *Copy) sharesStorage() bool {
+	if !c.View.IsRowMajor() {
+		return false
+	}
+	a, okA, errA := tensor.Layout(c.Of)
+	b, okB, errB := tensor.Layout(c.Tensor)
+	if !okA || !okB || errA != nil || errB != nil || !reflect.TypeOf(tensor.Unchecked(a.Store)).Comparable() {
+		return false
+	}
+	return tensor.Unchecked(a.Store) == tensor.Unchecked(b.Store) && a.Base == b.Base && a.DType == b.DType && a.BigEndian == b.BigEndian && a.View.Offset == b.View.Offset &&
+		slices.Equal(a.View.Shape, b.View.Shape) && slices.Equal(a.View.Strides, b.View.Strides)
 }

@@ -12,7 +12,7 @@ import (
 func modelTensors(c *Config, l Layout, prefix string) []*tensor.Tensor {
 	var out []*tensor.Tensor
 	seen := map[string]bool{}
-	for _, p := range Griffin.parameters(c.BlockTypes) {
+	for _, p := range Griffin.parameters(c) {
 		if name := prefix + Griffin.nameOf(p, l); !seen[name] {
 			seen[name] = true
 			out = append(out, &tensor.Tensor{Name: name, DType: tensor.F32, Shape: sizesOf(c).shapeIn(p.rule, l)})

@@ -193,7 +193,7 @@ func (c checker) whyExtra(t *tensor.Tensor) string {
 	rest := strings.TrimPrefix(t.Name, c.Prefix)
 	for i := range c.Family.Rules {
 		for l := Flax; l < layoutCount; l++ {
-			if tail := c.Family.Rules[i].At[l].Tail; l != c.Layout && strings.HasSuffix(rest, tail) {
+			if tail := c.Family.Rules[i].At[l].Tail; tail != "" && l != c.Layout && strings.HasSuffix(rest, tail) {
 				return fmt.Sprintf("a name of the %s layout in a model of the %s layout", l, c.Layout)
 			}
 		}

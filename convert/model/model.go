@@ -38,6 +38,8 @@ type Model struct {
 	Notes   []string
 	Stacked bool // the file has blocks that are stacked along an axis
 
+	EmbeddedByHead bool // the tensor of the embedding has the name of the output head: it stands for both
+
 	KeepExtra bool          // Options.KeepExtra
 	Adapter   *peft.Adapter // Options.Adapter
 
@@ -120,12 +122,7 @@ func Recognize(c *tensor.Checkpoint, o Options) (*Model, error) {
 	if err := quantized.Refuse(c); err != nil {
 		return nil, err
 	}
-	m, err := recognize(c, &o)
-	if err != nil {
-		return nil, err
-	}
-	m.files = readFiles(m)
-	return m, nil
+	return recognize(c, &o, nil)
 }
 
 // Embedding returns the tensor that has the embedding, or nil.
@@ -186,7 +183,7 @@ func (m *Model) parameter(block int, name string) (parameter, bool) {
 
 // parameters lists those that the model should have, in the order of the rules.
 func (m *Model) parameters() []parameter {
-	all := m.Family.parameters(m.Config.BlockTypes)
+	all := m.Family.parameters(&m.Config)
 	for i := range all {
 		if all[i].block >= 0 {
 			all[i].block = m.blocks[all[i].block]

@@ -60,9 +60,11 @@ func newVocabulary(f *Family) *vocabulary {
 	v := &vocabulary{{}, {}}
 	for i := range f.Rules {
 		r := &f.Rules[i]
-		v[originalNames][r.At[Flax].Tail] = r.Scope.block
-		v[originalNames][r.At[Torch].Tail] = r.Scope.block
-		v[hfNames][r.At[HuggingFace].Tail] = r.Scope.block
+		for l, c := range map[Layout]convention{Flax: originalNames, Torch: originalNames, HuggingFace: hfNames} {
+			if tail := r.At[l].Tail; tail != "" {
+				v[c][tail] = r.Scope.block
+			}
+		}
 	}
 	return v
 }

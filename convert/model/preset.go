@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Preset is a published configuration.
 type Preset struct {
@@ -48,6 +51,8 @@ func (p *Preset) differences(c *Config) []string {
 		{"width", p.Config.Width, c.Width},
 		{"expanded MLP width", p.Config.MLPExpandedWidth, c.MLPExpandedWidth},
 		{"heads", p.Config.NumHeads, c.NumHeads},
+		{"attention width", cmp.Or(p.Config.AttentionWidth, p.Config.Width), cmp.Or(c.AttentionWidth, c.Width)},
+		{"heads of keys and values", p.Config.KeyHeads(), c.KeyHeads()},
 		{"RG-LRU width", p.Config.LRUWidth, c.LRUWidth},
 		{"convolution width", p.Config.ConvWidth, c.ConvWidth},
 		{"blocks", int64(len(p.Config.BlockTypes)), int64(len(c.BlockTypes))},
@@ -55,6 +60,9 @@ func (p *Preset) differences(c *Config) []string {
 		if f.want != f.have {
 			out = append(out, fmt.Sprintf("%s %d, not %d", f.name, f.have, f.want))
 		}
+	}
+	if c.AttentionBias != p.Config.AttentionBias {
+		out = append(out, "biases of queries, keys and values")
 	}
 	if len(p.Config.BlockTypes) == len(c.BlockTypes) {
 		for i := range c.BlockTypes {

@@ -8,8 +8,9 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// recognize finds a model in a checkpoint. It reads no weights.
-func recognize(c *tensor.Checkpoint, o *Options) (*Model, error) {
+// recognize finds a model in a checkpoint. It reads no weights. described are the files beside a checkpoint from which this one is
+// derived, or nil.
+func recognize(c *tensor.Checkpoint, o *Options, described *files) (*Model, error) {
 	f := o.family()
 	all := candidates(c.Tensors(), f)
 	p := &presenter{family: f, parts: map[*tensor.Tensor]part{}}
@@ -28,7 +29,11 @@ func recognize(c *tensor.Checkpoint, o *Options) (*Model, error) {
 		return nil, err
 	}
 	r := &recognizer{&Model{Notes: p.notes, Stacked: p.stacked, parts: p.parts, Checkpoint: c, Family: f, Layout: layoutOf(chosen), Prefix: chosen.prefix, KeepExtra: o.KeepExtra, found: chosen.found}}
+	if r.files = described; described == nil {
+		r.files = readFiles(r.Model)
+	}
 	r.sortTensors(chosen, r.otherModels(chosen, all, o.Name != ""))
+	r.embedByHead()
 	r.measure()
 	for _, a := range []byte(f.Axes) {
 		if r.sizes[a] < 0 {
@@ -106,6 +111,7 @@ func (r recognizer) sortTensors(c *candidate, others map[*tensor.Tensor]bool) {
 	for i := range r.Family.Rules {
 		tails[r.Family.Rules[i].At[r.Layout].Tail] = true
 	}
+	delete(tails, "")                  // of rules that the layout does not have
 	named := map[*tensor.Tensor]bool{} // like a parameter; true if the layout has one of that name
 	blocks := map[int]bool{}
 	for key, ts := range c.found {
@@ -174,6 +180,9 @@ func (r recognizer) measure() {
 	votes := map[byte]map[int64]int{}
 	for i := range r.Family.Rules {
 		rule := &r.Family.Rules[i]
+		if rule.At[r.Layout].Tail == "" {
+			continue
+		}
 		axes := rule.axesIn(r.Layout)
 		for _, b := range r.blocksOf(rule) {
 			for _, t := range r.found[r.Family.nameOf(parameter{rule, b}, r.Layout)] {
@@ -200,12 +209,20 @@ func (r recognizer) measure() {
 			r.sizes[a] = -1
 		}
 	}
-	r.conflict = r.Family.Resolve(&r.sizes)
+	r.conflict = r.Family.Resolve(&r.sizes, r.Layout, r.files.config)
 	var blocks []BlockType
 	for _, b := range r.blocks {
 		blocks = append(blocks, r.blockType(b))
 	}
-	r.Config = r.Family.Config(&r.sizes, blocks)
+	r.Config = r.Family.Config(&r.sizes, blocks, r.has)
+}
+
+// has reports whether a block has a parameter, or the model outside its blocks.
+func (r recognizer) has(parameterName string) bool {
+	rule := r.Family.rule(parameterName)
+	return rule != nil && rule.At[r.Layout].Tail != "" && slices.ContainsFunc(r.blocksOf(rule), func(b int) bool {
+		return len(r.found[r.Family.nameOf(parameter{rule, b}, r.Layout)]) > 0
+	})
 }
 
 // blocksOf returns the numbers of the blocks in which a parameter may be, or only -1 if it is not part of a block.
@@ -221,7 +238,7 @@ func (r recognizer) blockType(b int) BlockType {
 	count := map[BlockType]int{}
 	for i := range r.Family.Rules {
 		rule := &r.Family.Rules[i]
-		if rule.Scope.kind != "" && len(r.found[r.Family.nameOf(parameter{rule, b}, r.Layout)]) > 0 {
+		if rule.Scope.kind != "" && rule.At[r.Layout].Tail != "" && len(r.found[r.Family.nameOf(parameter{rule, b}, r.Layout)]) > 0 {
 			count[rule.Scope.kind]++
 		}
 	}

@@ -39,7 +39,7 @@ func (s *Settings) complete(c *Config, f *Family) (string, error) {
 				Hint: "give the settings one by one"}
 		}
 	}
-	if err := s.check(); err != nil {
+	if err := s.checkRange(); err != nil {
 		return "", err
 	}
 	name := ""
@@ -75,14 +75,27 @@ func (s *Settings) complete(c *Config, f *Family) (string, error) {
 	return name, nil
 }
 
+// check refuses settings that a user should not give.
 func (s *Settings) check() error {
+	if x := s.LogitsSoftCap; x != nil && *x < 0 {
+		return softCapError(*x)
+	}
+	return s.checkRange()
+}
+
+// checkRange refuses settings that no model has. A config.json may state a negative soft cap, which computes what its opposite does.
+func (s *Settings) checkRange() error {
 	if w := s.AttentionWindow; w != nil && (*w < 1 || *w > math.MaxInt32) {
 		return &OptionError{Option: "AttentionWindow", Problem: fmt.Sprintf("attention window %d is not between 1 and %d", *w, math.MaxInt32)}
 	}
-	if x := s.LogitsSoftCap; x != nil && !(*x >= 0 && *x <= math.MaxFloat32) {
-		return &OptionError{Option: "LogitsSoftCap", Problem: fmt.Sprintf("logits soft cap %v is neither a positive number nor 0, which stands for none", *x)}
+	if x := s.LogitsSoftCap; x != nil && !(math.Abs(*x) <= math.MaxFloat32) {
+		return softCapError(*x)
 	}
 	return nil
+}
+
+func softCapError(x float64) error {
+	return &OptionError{Option: "LogitsSoftCap", Problem: fmt.Sprintf("logits soft cap %v is neither a positive number nor 0, which stands for none", x)}
 }
 
 // settingsFromConfig sets the settings of r.Config from a config.json.
@@ -96,6 +109,7 @@ func (r *Configured) settingsFromConfig(stated *hfconfig.Config, path string) er
 		return tensor.Bad("%s", strings.Join(problems, "; ")).In(path)
 	}
 	c.AttentionWindow, c.LogitsSoftCap, c.EmbeddingScale = stated.AttentionWindowSize, stated.LogitsSoftCap, true
+	c.Numerics = Numerics{stated.HiddenActivation, stated.RMSNormEps, stated.Rope.Theta, stated.Rope.PartialFactor}
 	if !m.headChanged {
 		c.SeparateHead = !stated.TieWordEmbeddings
 	}
@@ -126,3 +140,23 @@ func (r *Configured) checkGiven(s Settings, path string) error {
 	}
 	return nil
 }
+
+// OptionError reports options that are missing or invalid, or that contradict the checkpoint or each
+// other: something that the caller has to decide. The checkpoint is not at fault.
+type OptionError struct {
+	Problem  string   // what is wrong: lower case, no full stop
+	Option   string   // name of the field that is wrong, "" if it is none or several
+	Accepted []string // values that Option accepts, if they can be listed
+	Missing  []string // names of the fields of Settings that have to be set
+	Hint     string   // what else to do, "" for nothing
+}
+
+func (e *OptionError) Error() string { return e.Problem }
+
+// Reasons of a *tensor.FormatError.
+const (
+	ReasonAdapter       tensor.Reason = "adapter"        // the checkpoint is an adapter, which has to be merged into its base
+	ReasonSeveralModels tensor.Reason = "several models" // Options.Name has to select one
+	ReasonNotOfFamily   tensor.Reason = "not of family"  // no tensor has the name of a parameter
+	ReasonExtraTensors  tensor.Reason = "extra tensors"  // Options.KeepExtra would accept them
+)

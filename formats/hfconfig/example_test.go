@@ -14,7 +14,7 @@ func ExampleRead() {
 		return
 	}
 	fmt.Println(c.HiddenSize, c.AttentionWindowSize, c.LogitsSoftCap, c.Layers())
-	fmt.Println(c.RopeTheta, c.Has("rope_theta"))
+	fmt.Println(c.Rope.Theta, c.Has("rope_theta"))
 	// Output:
 	// 36 5 20 [attention recurrent attention]
 	// 10000 false

@@ -27,14 +27,13 @@ type Config struct {
 	NumHiddenLayers     int64
 	NumAttentionHeads   int64
 	NumKeyValueHeads    int64
+	HeadDim             int64
 	LRUWidth            int64
 	Conv1DWidth         int64
 	AttentionWindowSize int64 // of SlidingWindow if the file has that field
 	LogitsSoftCap       float64
 	RMSNormEps          float64
-	RopeTheta           float64
-	PartialRotaryFactor float64
-	RopeType            string
+	Rope                Rope
 	HiddenActivation    string
 	AttentionBias       bool
 	TieWordEmbeddings   bool
@@ -42,12 +41,21 @@ type Config struct {
 
 	// AttentionWindowSize4 is the window that transformers 4.57 takes, which ignores SlidingWindow.
 	AttentionWindowSize4 int64
+	// Rope4 is what transformers 4.57 takes, which reads rope_theta and partial_rotary_factor at the top level only.
+	Rope4 Rope
 	// Integers are the values of those FloatFields that are written as integers.
 	Integers map[string]float64
 	// Notes are those of the function Notes.
 	Notes []string
 
 	present map[string]bool
+}
+
+// Rope is the parameters of the rotary embedding.
+type Rope struct {
+	Theta         float64
+	PartialFactor float64 // part of each head that is rotated
+	Type          string
 }
 
 // Has reports whether the file has a field, so that its value is not a default.
@@ -58,6 +66,8 @@ const maxSize = 1 << 20 // bytes; real files have about 1000
 const defaultLayers = 26
 
 var defaultBlocks = []string{Recurrent, Recurrent, Attention}
+
+var defaultRope = Rope{Theta: 10000, PartialFactor: 0.5, Type: "default"}
 
 // The values in BlockTypes.
 const (
@@ -145,7 +155,7 @@ func interpret(object *strictjson.Object) (*Config, error) {
 	c := &Config{
 		ModelType: "recurrent_gemma", NumHiddenLayers: defaultLayers, VocabSize: 256000, HiddenSize: 2560, IntermediateSize: 3 * 2560,
 		NumAttentionHeads: 10, Conv1DWidth: 4, AttentionWindowSize: DefaultWindow, LogitsSoftCap: 30, RMSNormEps: 1e-6,
-		RopeTheta: 10000, PartialRotaryFactor: 0.5, RopeType: "default", HiddenActivation: "gelu_pytorch_tanh",
+		Rope: defaultRope, Rope4: defaultRope, HiddenActivation: "gelu_pytorch_tanh",
 		TieWordEmbeddings: true, BlockTypes: slices.Clone(defaultBlocks), present: map[string]bool{}, Integers: map[string]float64{},
 	}
 	for _, key := range object.Keys() {
@@ -169,6 +179,18 @@ func interpret(object *strictjson.Object) (*Config, error) {
 	if c.NumKeyValueHeads == 0 {
 		c.NumKeyValueHeads = c.NumAttentionHeads
 	}
+	if c.HeadDim == 0 {
+		c.HeadDim = c.HiddenSize / c.NumAttentionHeads
+	}
+	for _, name := range Unsettable {
+		if c.Has(name) {
+			c.Notes = append(c.Notes, unsettableNote(name))
+		}
+	}
+	if slices.Contains(c.Layers(), Attention) {
+		c.Notes = append(c.Notes, c.ropeNotes()...)
+	}
+	c.Notes = append(c.Notes, c.Unsupported4()...)
 	return c, nil
 }
 
@@ -186,6 +208,7 @@ func (c *Config) fields(object *strictjson.Object) error {
 		{"num_hidden_layers", &c.NumHiddenLayers, false},
 		{"num_attention_heads", &c.NumAttentionHeads, false},
 		{"num_key_value_heads", &c.NumKeyValueHeads, true},
+		{"head_dim", &c.HeadDim, false},
 		{"lru_width", &c.LRUWidth, true},
 		{"conv1d_width", &c.Conv1DWidth, false},
 		{"attention_window_size", &c.AttentionWindowSize, false},
@@ -228,46 +251,6 @@ func (c *Config) versions(object *strictjson.Object) error {
 	fields := map[string]any{}
 	flatten(fields, "", object)
 	c.Notes = Notes(fields)
-	return nil
-}
-
-// rope sets the parameters of the rotary embedding, from the fields of either version.
-func (c *Config) rope(object *strictjson.Object) error {
-	nested, _ := object.Get("rope_parameters")
-	inner, ok := nested.(*strictjson.Object)
-	if nested != nil && !ok {
-		return tensor.Bad("field \"rope_parameters\" is %s, not an object", strictjson.Describe(nested))
-	}
-	if inner == nil {
-		inner = &strictjson.Object{}
-	}
-	for _, f := range []struct {
-		name string
-		to   *float64
-	}{{"rope_theta", &c.RopeTheta}, {"partial_rotary_factor", &c.PartialRotaryFactor}} {
-		outside, isOutside := object.Get(f.name)
-		inside, isInside := inner.Get(f.name)
-		if isOutside {
-			if err := assign(f.to, outside); err != nil {
-				return tensor.Bad("field %q is %v", f.name, err)
-			}
-		}
-		if !isInside {
-			continue
-		}
-		before := *f.to
-		if err := assign(f.to, inside); err != nil {
-			return tensor.Bad("field %q is %v", "rope_parameters."+f.name, err)
-		}
-		if isOutside && before != *f.to {
-			return tensor.Bad("field %q is %v, but %v in rope_parameters: transformers 4 uses the first, 5 the second", f.name, before, *f.to)
-		}
-	}
-	if kind, ok := inner.Get("rope_type"); ok {
-		if err := assign(&c.RopeType, kind); err != nil {
-			return tensor.Bad("field %q is %v", "rope_parameters.rope_type", err)
-		}
-	}
 	return nil
 }
 

@@ -22,7 +22,7 @@ func TestReadSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.VocabSize != 61 || c.HiddenSize != 36 || c.IntermediateSize != 104 || c.NumAttentionHeads != 3 || c.NumKeyValueHeads != 1 ||
-		c.LRUWidth != 30 || c.AttentionWindowSize != 5 || c.LogitsSoftCap != 20 || c.RopeTheta != 10000 || c.PartialRotaryFactor != 0.5 ||
+		c.LRUWidth != 30 || c.AttentionWindowSize != 5 || c.LogitsSoftCap != 20 || c.Rope.Theta != 10000 || c.Rope.PartialFactor != 0.5 ||
 		!c.TieWordEmbeddings || !slices.Equal(c.Layers(), []string{Attention, Recurrent, Attention}) {
 		t.Errorf("%+v", c)
 	}
@@ -40,16 +40,16 @@ func TestRead(t *testing.T) {
 		{"defaults", `{}`, func(c *Config) bool {
 			return c.HiddenSize == 2560 && c.LRUWidth == 2560 && c.NumKeyValueHeads == 10 && c.IntermediateSize == 7680 && c.NumHiddenLayers == 26 &&
 				c.VocabSize == 256000 && c.Conv1DWidth == 4 && c.AttentionWindowSize == 2048 && c.LogitsSoftCap == 30 && c.RMSNormEps == 1e-6 &&
-				c.HiddenActivation == "gelu_pytorch_tanh" && c.RopeType == "default" && c.ModelType == "recurrent_gemma" && c.TieWordEmbeddings
+				c.HiddenActivation == "gelu_pytorch_tanh" && c.Rope.Type == "default" && c.ModelType == "recurrent_gemma" && c.TieWordEmbeddings
 		}},
 		{"null", `{"lru_width": null, "num_key_value_heads": null, "hidden_size": 64, "rope_parameters": null}`, func(c *Config) bool {
 			return c.LRUWidth == 64 && c.NumKeyValueHeads == 10
 		}},
-		{"version 4", `{"rope_theta": 500.0, "partial_rotary_factor": 0.25}`, func(c *Config) bool { return c.RopeTheta == 500 && c.PartialRotaryFactor == 0.25 }},
+		{"version 4", `{"rope_theta": 500.0, "partial_rotary_factor": 0.25}`, func(c *Config) bool { return c.Rope.Theta == 500 && c.Rope.PartialFactor == 0.25 }},
 		{"version 5", `{"rope_parameters": {"rope_theta": 500, "partial_rotary_factor": 0.25, "rope_type": "yarn"}}`, func(c *Config) bool {
-			return c.RopeTheta == 500 && c.PartialRotaryFactor == 0.25 && c.RopeType == "yarn"
+			return c.Rope.Theta == 500 && c.Rope.PartialFactor == 0.25 && c.Rope.Type == "yarn"
 		}},
-		{"both", `{"rope_theta": 500.0, "rope_parameters": {"rope_theta": 500}}`, func(c *Config) bool { return c.RopeTheta == 500 }},
+		{"both", `{"rope_theta": 500.0, "rope_parameters": {"rope_theta": 500}}`, func(c *Config) bool { return c.Rope.Theta == 500 }},
 		{"pattern", `{"block_types": ["attention", "recurrent"], "num_hidden_layers": 3}`, func(c *Config) bool {
 			return slices.Equal(c.Layers(), []string{Attention, Recurrent, Attention})
 		}},
@@ -82,7 +82,12 @@ func TestReadRefuses(t *testing.T) {
 		{`{"block_types": []}`, "block_types"},
 		{`{"block_types": ["recurrent", "mamba"]}`, `"mamba"`},
 		{`{"rope_parameters": [1]}`, "rope_parameters"},
-		{`{"rope_theta": 1, "rope_parameters": {"rope_theta": 2}}`, "transformers 4 uses the first"},
+		{`{"rope_theta": null}`, "rope_theta"},
+		{`{"rope_parameters": {"partial_rotary_factor": null}}`, `field "rope_parameters.partial_rotary_factor" is null, not a number`},
+		{`{"rope_scaling": {"type": 3}}`, `field "rope_scaling.type" is 3, not a string`},
+		{`{"rope_scaling": "linear"}`, `field "rope_scaling" is "linear", not an object`},
+		{`{"rope_parameters": {"sliding_attention": {"rope_theta": 1.0}}}`, `field "rope_parameters.sliding_attention" has parameters for one kind of layers`},
+		{`{"head_dim": null}`, `field "head_dim" is null`},
 		{strings.Repeat(" ", maxSize+1), "longer than"},
 		{strings.Repeat(`{"a":`, 100), ""},
 	} {

@@ -25,6 +25,13 @@ var FloatFields = []string{"logits_soft_cap", "rms_norm_eps", "w_init_variance_s
 // Ignored are fields that transformers 4.40 wrote, and that transformers 4.57 and 5.23 ignore.
 var Ignored = []string{"_block_types", "embeddings_scale_by_sqrt_dim"}
 
+// Unsettable are properties of RecurrentGemmaConfig that have no setter: transformers 5.23 refuses to load a config.json with a field of
+// that name, whatever its value. transformers 4.57 refuses two of them too, and ignores the others. (Measured.)
+var Unsettable = []string{"layer_types", "layers_block_type", "use_return_dict", "is_heterogeneous", "per_layer_attributes"}
+
+// newActivations are the functions that transformers 4.57 does not have.
+var newActivations = []string{"hardswish", "sqrtsoftplus"}
+
 // IsInteger reports whether a JSON value is a number without fraction and exponent, which Python reads as an int.
 func IsInteger(value any) bool {
 	n, ok := value.(json.Number)
@@ -56,6 +63,40 @@ func Notes(fields map[string]any) []string {
 		notes = append(notes, "embeddings_scale_by_sqrt_dim is false, which transformers 4.57 and 5.23 ignore: they multiply embeddings by sqrt(hidden_size)")
 	}
 	return notes
+}
+
+// VersionNotes returns c.Notes without those about fields of which Departures says the same.
+func (c *Config) VersionNotes() []string {
+	return slices.DeleteFunc(slices.Clone(c.Notes), func(note string) bool {
+		return slices.ContainsFunc(Unsettable, func(name string) bool { return note == unsettableNote(name) })
+	})
+}
+
+func unsettableNote(name string) string {
+	if name == "layers_block_type" || name == "use_return_dict" {
+		return fmt.Sprintf("%s is there: neither transformers 5.23 nor 4.57 loads a config.json with this field", name)
+	}
+	return fmt.Sprintf("%s is there: transformers 5.23 does not load a config.json with this field, and 4.57 ignores it", name)
+}
+
+// Unsupported4 says why transformers 4.57 cannot run a model that 5.23 runs: a sentence for each field. (Measured.)
+func (c *Config) Unsupported4() []string {
+	var out []string
+	if slices.Contains(newActivations, c.HiddenActivation) {
+		out = append(out, fmt.Sprintf("hidden_activation is %s, which transformers 4.57 does not have", c.HiddenActivation))
+	}
+	if !slices.Contains(c.Layers(), Attention) {
+		return out
+	}
+	if c.NumAttentionHeads*c.HeadDim != c.HiddenSize {
+		out = append(out, fmt.Sprintf("%d heads of %d channels do not make hidden_size %d, as transformers 4.57 needs it", c.NumAttentionHeads, c.HeadDim, c.HiddenSize))
+	}
+	factor := c.Rope.PartialFactor
+	rotated := (int64(float64(c.HeadDim)*factor) + 1) / 2 * 2
+	if factor == 0 || int(1/factor) != 2 || rotated != (c.HeadDim+1)/2 { // it divides each head into int(1/factor) parts, which have to be two
+		out = append(out, fmt.Sprintf("partial_rotary_factor is %v and heads have %d channels: transformers 4.57 rotates the first half of each head, in pairs, or fails", factor, c.HeadDim))
+	}
+	return out
 }
 
 // ignoredPattern says that _block_types states other blocks than transformers takes; "" if it does not.

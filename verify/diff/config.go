@@ -124,6 +124,9 @@ func hasConfig(c *tensor.Checkpoint) bool {
 func fieldsOfShapes(c *model.Config) configFields {
 	f := configFields{"vocab_size": c.VocabSize, "hidden_size": c.Width, "intermediate_size": 2 * c.MLPExpandedWidth,
 		"num_hidden_layers": int64(len(c.BlockTypes)), "num_attention_heads": c.NumHeads, "block_types": blockTypes(c.BlockTypes)}
+	if c.Has(model.Attention) {
+		f["num_key_value_heads"], f["head_dim"], f["attention_bias"] = c.KeyHeads(), c.HeadDim(), c.AttentionBias
+	}
 	if c.Has(model.Recurrent) {
 		f["lru_width"], f["conv1d_width"] = c.LRUWidth, c.ConvWidth
 	}
@@ -145,11 +148,11 @@ func familyFields(h *hfconfig.Config, raw map[string]any) configFields {
 	f := configFields{
 		"model_type": h.ModelType, "vocab_size": h.VocabSize, "hidden_size": h.HiddenSize, "intermediate_size": h.IntermediateSize,
 		"num_hidden_layers": h.NumHiddenLayers, "num_attention_heads": h.NumAttentionHeads, "num_key_value_heads": h.NumKeyValueHeads,
-		"logits_soft_cap": h.LogitsSoftCap, "rms_norm_eps": h.RMSNormEps, "rope_theta": h.RopeTheta,
-		"partial_rotary_factor": h.PartialRotaryFactor, "rope_type": h.RopeType, "hidden_activation": h.HiddenActivation,
+		"logits_soft_cap": h.LogitsSoftCap, "rms_norm_eps": h.RMSNormEps, "rope_theta": h.Rope.Theta,
+		"partial_rotary_factor": h.Rope.PartialFactor, "rope_type": h.Rope.Type, "hidden_activation": h.HiddenActivation,
 		"attention_bias": h.AttentionBias, "tie_word_embeddings": h.TieWordEmbeddings, "block_types": blockTypes(layers),
 		"attention_dropout": 0.0, "pad_token_id": int64(0), "eos_token_id": int64(1), "bos_token_id": int64(2),
-		"architectures": []any{"RecurrentGemmaForCausalLM"}, "head_dim": h.HiddenSize / max(1, h.NumAttentionHeads),
+		"architectures": []any{"RecurrentGemmaForCausalLM"}, "head_dim": h.HeadDim,
 	}
 	if slices.Contains(layers, hfconfig.Recurrent) {
 		f["lru_width"], f["conv1d_width"] = h.LRUWidth, h.Conv1DWidth
@@ -158,7 +161,7 @@ func familyFields(h *hfconfig.Config, raw map[string]any) configFields {
 		f["attention_window_size"] = h.AttentionWindowSize
 	}
 	for name, value := range plainFields(raw) {
-		if _, known := f[name]; !known && !readElsewhere[name] || defaults[name] {
+		if _, known := f[name]; !known && !readElsewhere[name] && !slices.Contains(hfconfig.Unsettable, name) || defaults[name] {
 			f[name] = value
 		}
 	}
@@ -166,12 +169,13 @@ func familyFields(h *hfconfig.Config, raw map[string]any) configFields {
 }
 
 // defaults are the fields for which familyFields has a default and which hfconfig does not read.
-var defaults = map[string]bool{"attention_dropout": true, "pad_token_id": true, "eos_token_id": true, "bos_token_id": true, "architectures": true, "head_dim": true}
+var defaults = map[string]bool{"attention_dropout": true, "pad_token_id": true, "eos_token_id": true, "bos_token_id": true, "architectures": true}
 
 // readElsewhere are other names of fields that hfconfig reads, and fields that it reads only if they matter.
 var readElsewhere = map[string]bool{
 	"lru_width": true, "conv1d_width": true, "attention_window_size": true, "sliding_window": true,
-	"rope_parameters.rope_theta": true, "rope_parameters.partial_rotary_factor": true, "rope_parameters.rope_type": true,
+	"rope_parameters.rope_theta": true, "rope_parameters.partial_rotary_factor": true, "rope_parameters.rope_type": true, "rope_parameters.type": true,
+	"rope_scaling.rope_theta": true, "rope_scaling.partial_rotary_factor": true, "rope_scaling.rope_type": true, "rope_scaling.type": true,
 	"rope_scaling": true, "_block_types": true, "embeddings_scale_by_sqrt_dim": true,
 }
 
@@ -290,8 +294,11 @@ var effects = map[string]string{
 	"rms_norm_eps":          "every norm differs slightly",
 	"rope_theta":            "queries and keys are rotated by other angles",
 	"partial_rotary_factor": "another part of each head is rotated",
+	"num_key_value_heads":   "queries share the heads of keys and values otherwise",
+	"attention_bias":        "queries, keys and values have biases in one of them",
+	"conv1d_width":          "the convolution reaches over another number of tokens",
 	"num_attention_heads":   "heads, and the blocks of the RG-LRU gates, are split differently",
-	"hidden_activation":     "the MLP applies another activation function",
+	"hidden_activation":     "the MLP and the recurrent block's gate apply another function",
 	"tie_word_embeddings":   "one of them has a separate output head",
 	"architectures":         "programs that read it build another model",
 	"head_dim":              "attention heads are split differently, and scores scaled by another factor",

@@ -76,7 +76,7 @@ func huggingFace(c *model.Config) []tensor.Spec {
 	}
 	for b, kind := range c.BlockTypes {
 		for i := range f.Rules {
-			if r := &f.Rules[i]; r.Scope == model.EveryBlock || r.Scope == model.EachBlock(kind) {
+			if r := &f.Rules[i]; (r.Scope == model.EveryBlock || r.Scope == model.EachBlock(kind)) && (r.If == nil || r.If(c)) {
 				blocks = append(blocks, spec(f.Blocks[model.HuggingFace]+strconv.Itoa(b)+".", r))
 			}
 		}
