@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -30,22 +32,20 @@ func runClean(c *cli.Context) error {
 		return usagef("clean takes one destination, got %s", plural(int64(c.NArg()), "path"))
 	}
 	removed, err := clean(c, c.Args().First())
-	if err != nil {
-		return err
-	}
-	if c.Bool("json") {
-		return printJSON(c.App.Writer, struct {
+	out := &lines{w: c.App.Writer}
+	switch {
+	case c.Bool("json") && (err == nil || len(removed) > 0):
+		_ = printJSON(out, struct {
 			Removed []string `json:"removed"`
 		}{append([]string{}, removed...)})
-	}
-	out := &lines{w: c.App.Writer}
-	for _, path := range removed {
-		out.printf("removed %s\n", printable(path))
-	}
-	if len(removed) == 0 {
+	case len(removed) > 0:
+		for _, path := range removed {
+			out.printf("removed %s\n", printable(path))
+		}
+	case err == nil:
 		out.printf("nothing is left of conversions that were killed\n")
 	}
-	return out.err
+	return errors.Join(err, out.err)
 }
 
 // clean removes what killed conversions to a destination have left, and to destinations in it.
@@ -60,9 +60,8 @@ func clean(c *cli.Context, dst string) (removed []string, err error) {
 	if !ok {
 		return storage.Clean(dst)
 	}
-	removed, err = sink.Clean()
-	if err != nil {
-		return nil, err
+	if removed, err = sink.Clean(); err != nil {
+		return removed, err
 	}
 	below, err := sink.CleanBelow()
 	return append(removed, below...), err

@@ -224,6 +224,8 @@ func (b *bucket) explain(err error, name string) error {
 		reason, problem = remote.Missing, "the bucket has no such object, or there is no such bucket"
 	case status == 429:
 		reason, problem = remote.Busy, "the store wants fewer requests"
+	case 400 <= status && status < 500 && status != 408 && b.plain(err) != "RequestTimeout":
+		reason, problem = remote.Invalid, "the store refuses the request: "+b.plain(err)
 	case status >= 500:
 		reason, problem = remote.Failing, fmt.Sprintf("the store answers %d", status)
 	}

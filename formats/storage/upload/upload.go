@@ -212,7 +212,7 @@ func (s *sink) Clean() ([]string, error) {
 
 func (s *sink) CleanBelow() (removed []string, err error) {
 	prefix := strings.TrimPrefix(s.at+"/", "/")
-	keys, err := s.list(prefix + ".")
+	keys, err := s.list(prefix) // MinIO refuses a prefix that ends in "/."
 	if err != nil {
 		return nil, err
 	}

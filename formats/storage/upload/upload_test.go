@@ -66,6 +66,9 @@ func (m *memoryStore) Path(key string) string { return "mem://b/" + key }
 
 func (m *memoryStore) List(_ context.Context, prefix string) (keys []string, err error) {
 	err = m.do(func() error {
+		if strings.HasSuffix(prefix, "/.") { // as MinIO
+			return remote.Errorf(prefix, remote.Invalid, "not a prefix")
+		}
 		for key := range m.objects {
 			if strings.HasPrefix(key, prefix) {
 				keys = append(keys, key)
@@ -494,6 +497,25 @@ func TestOtherRun(t *testing.T) {
 	}
 	if c.state(m, true) != "new" {
 		t.Errorf("found %v", slices.Sorted(maps.Keys(m.objects)))
+	}
+}
+
+// CleanBelow removes what was left in the directory, and nothing else.
+func TestCleanBelow(t *testing.T) {
+	c := scenarios()[0]
+	m := c.start()
+	delete(m.objects, "out/.8.griffin-upload.json")
+	before := maps.Clone(m.objects)
+	u, err := newSink(t, m, "out/7", false).Begin(storage.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Create("model.bin", 1000); err != nil {
+		t.Fatal(err)
+	}
+	removed, err := newSink(t, m, "out", false).CleanBelow()
+	if err != nil || len(removed) != 1 || !maps.Equal(before, m.objects) || len(m.uploads) > 0 {
+		t.Errorf("removed %v, %v; left %v, %v", removed, err, slices.Sorted(maps.Keys(m.objects)), m.uploads)
 	}
 }
 
