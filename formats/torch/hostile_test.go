@@ -2,6 +2,7 @@ package torch
 
 // hostileReasons is why each hostile sample is refused. Those that are not here open.
 var hostileReasons = map[string]string{
+	"huge_expand.pt":               `griffin reads at most`,
 	"bad_cd_offset.pt":             `zip directory of 246 bytes at offset 362 does not end where the end record begins, at 601`,
 	"bad_crc.pt":                   `data/0: checksum is 10c2f530, but 91e79017 is recorded`,
 	"billion_laughs.pt":            `pickle ends with values left on its stack`,

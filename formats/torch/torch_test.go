@@ -247,18 +247,12 @@ func TestNotRegular(t *testing.T) {
 	checkError(t, err, "not a regular file")
 }
 
-// TestHugeClaim opens a tensor of 10^12 elements in 24 bytes, which cannot be read.
+// TestHugeClaim opens a tensor of 10^12 elements in 24 bytes.
 func TestHugeClaim(t *testing.T) {
-	c, err := openPath(filepath.Join("testdata/hostile", "huge_expand.pt"))
-	if err != nil {
-		t.Fatal(err)
+	_, err := openPath(filepath.Join("testdata/hostile", "huge_expand.pt"))
+	if checkError(t, err, "griffin reads at most"); tensor.ReasonOf(err) != tensor.TooLarge {
+		t.Errorf("reason %q", tensor.ReasonOf(err))
 	}
-	defer c.Close()
-	w := c.Tensors()[0]
-	_, err = w.Data.Stream(0)
-	checkError(t, err, "more than 2^20 times")
-	_, _, err = tensor.Layout(w)
-	checkError(t, err, "more than 2^20 times")
 }
 
 // TestDetails are the facts that are of use to people.

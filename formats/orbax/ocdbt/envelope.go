@@ -61,7 +61,7 @@ func openEnvelope(blob []byte, magic uint32, limit int) ([]byte, error) {
 // decompress decodes a zstd frame of at most limit bytes. It decodes the frame twice, first to find the size,
 // which the frame itself may state wrongly. Nodes are small.
 func decompress(frame []byte, limit int) ([]byte, error) {
-	r := zstdframe.NewReader(bytes.NewReader(frame))
+	r := zstdframe.NewReader(bytes.NewReader(frame), -1)
 	defer r.Close()
 	size, err := io.Copy(io.Discard, io.LimitReader(r, int64(limit)+1))
 	if err != nil {
@@ -70,7 +70,7 @@ func decompress(frame []byte, limit int) ([]byte, error) {
 	if size > int64(limit) {
 		return nil, tensor.Bad("expands to more than %d bytes", limit)
 	}
-	again := zstdframe.NewReader(bytes.NewReader(frame))
+	again := zstdframe.NewReader(bytes.NewReader(frame), -1)
 	defer again.Close()
 	body := make([]byte, size)
 	_, err = io.ReadFull(again, body)

@@ -234,7 +234,7 @@ func expand(dst, src []byte, codec byte) error {
 		n, err = readExactly(r, dst)
 	case 4:
 		name = "zstd"
-		r := zstdframe.NewReader(bytes.NewReader(src))
+		r := zstdframe.NewReader(bytes.NewReader(src), int64(len(dst)))
 		n, err = readExactly(r, dst)
 		r.Close()
 	default:

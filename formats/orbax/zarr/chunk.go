@@ -1,6 +1,7 @@
 package zarr
 
 import (
+	"errors"
 	"io"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -155,14 +156,15 @@ func (c *chunk) writeTo(w io.Writer, n int64, finish bool) (int64, error) {
 	if !ok || c.plain != nil || !finish {
 		return c.copyTo(w, n, finish)
 	}
-	s := &prefixWriter{w: w, left: n}
+	s := &prefixWriter{w: w, left: n, most: c.size - c.pos}
 	_, err := from.WriteTo(s)
 	c.pos += s.seen
 	switch {
 	case err != nil:
 	case c.pos < c.size:
 		err = bad("chunk ends after %d bytes of %d", c.pos, c.size)
-	case c.pos > c.size:
+	}
+	if err == errTooLong {
 		err = bad("chunk holds more than its %d bytes", c.size)
 	}
 	return n - s.left, c.annotate(err)
@@ -198,15 +200,22 @@ func (c *chunk) close() {
 	c.closers = nil
 }
 
-// prefixWriter passes on the first bytes that are written to it, and counts all bytes.
+// prefixWriter passes on the first bytes that are written to it, and counts all bytes. It fails at the first byte after
+// most.
 type prefixWriter struct {
 	w    io.Writer
 	left int64
 	seen int64
+	most int64
 }
+
+var errTooLong = errors.New("zarr: more bytes than the chunk has")
 
 func (s *prefixWriter) Write(p []byte) (int, error) {
 	s.seen += int64(len(p))
+	if s.seen > s.most {
+		return 0, errTooLong
+	}
 	if s.left == 0 {
 		return len(p), nil
 	}

@@ -31,7 +31,7 @@ type codec struct {
 
 // codecs are all codecs, with the name that both versions use.
 var codecs = []codec{
-	{name: "zstd", open: func(src io.Reader, _ int64) io.ReadCloser { return zstdframe.NewReader(src) }},
+	{name: "zstd", open: func(src io.Reader, decoded int64) io.ReadCloser { return zstdframe.NewReader(src, decoded) }},
 	{name: "gzip", open: newGzip, memory: 256 << 10, checksum: "CRC-32"},
 	{name: "zlib", open: newZlib, memory: 256 << 10, checksum: "Adler-32"},
 	{name: "bz2", open: newBzip2, memory: 8 << 20, checksum: "CRC-32"},

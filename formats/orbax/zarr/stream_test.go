@@ -369,3 +369,30 @@ func BenchmarkStream(b *testing.B) {
 		}
 	}
 }
+
+// A chunk that is longer than its elements is not decoded to its end before it is refused.
+func TestLongerChunkStops(t *testing.T) {
+	store := largeChunk(t, 64, "C")
+	store[".zarray"] = []byte(strings.ReplaceAll(string(store[".zarray"]), "[64,1048576]", "[1,1048576]"))
+	a, err := Open(store, "", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := a.Stream(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	seen := int64(0)
+	s := &prefixWriter{w: io.Discard, left: 10, most: 100}
+	for err == nil && seen < 1000 {
+		_, err = s.Write(make([]byte, 50))
+		seen += 50
+	}
+	if err != errTooLong || seen != 150 {
+		t.Errorf("writer of 100 bytes took %d: %v", seen, err)
+	}
+	if _, err := io.Copy(io.Discard, r); err == nil || !strings.Contains(err.Error(), "more than its") && !strings.Contains(err.Error(), "claims") {
+		t.Errorf("chunk of 64 times its bytes: %v", err)
+	}
+}

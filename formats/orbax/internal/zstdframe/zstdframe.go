@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math/bits"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -34,9 +35,10 @@ type Reader struct {
 	err   error
 }
 
-// NewReader returns a Reader of the frame in src.
-func NewReader(src io.Reader) *Reader {
-	return &Reader{frame: frame{src: src}}
+// NewReader returns a Reader of the frame in src. content is the size of the content in bytes, -1 if it is not known. Then
+// the window takes no more memory than the content, whatever the header claims; the caller refuses longer content.
+func NewReader(src io.Reader, content int64) *Reader {
+	return &Reader{frame: frame{src: src, content: content}}
 }
 
 // Memory returns the memory that decoding takes, in bytes, according to the header of the frame. It returns 0 if the
@@ -185,6 +187,7 @@ type frame struct {
 	state      int // next piece
 	checksum   bool
 	window     int64 // bytes
+	content    int64 // bytes, -1 if not known
 	err        error // of the source or the header
 }
 
@@ -266,10 +269,18 @@ func (f *frame) header() error {
 	if single {
 		content := make([]byte, 8)
 		copy(content, h[len(h)-contentSize:])
-		window = binary.LittleEndian.Uint64(content)
+		if window = binary.LittleEndian.Uint64(content); contentSize == 2 {
+			window += 256
+		}
 	} else {
 		base := uint64(1) << (10 + h[5]>>3)
 		window = base + base/8*uint64(h[5]&7)
+	}
+	switch {
+	case single && f.content >= 0 && window > uint64(f.content):
+		return f.refuse(nil, "zstd frame claims %d bytes of content, not %d", window, f.content)
+	case !single && f.content >= 0 && window > uint64(f.content):
+		window = f.shrinkWindow(h)
 	}
 	if window > MaxWindow {
 		return f.refuse(nil, "zstd frame needs a window of %d bytes, more than %d", window, MaxWindow)
@@ -277,6 +288,14 @@ func (f *frame) header() error {
 	f.window, f.checksum = int64(window), descriptor&4 != 0
 	f.left, f.state = len(h), atBlock
 	return nil
+}
+
+// shrinkWindow replaces the window in a header by the smallest one that holds the content: no match goes back further.
+func (f *frame) shrinkWindow(header []byte) uint64 {
+	const least = 10 // binary logarithm of the smallest window
+	exponent := max(bits.Len64(uint64(max(f.content, 1)-1)), least)
+	header[5] = byte(exponent-least) << 3 // header is a part of buf, from which the decoder reads it
+	return 1 << exponent
 }
 
 // refuse records an error of the source as it is, and a *tensor.FormatError for its end or no error.

@@ -57,14 +57,14 @@ func TestOneFrame(t *testing.T) {
 		data := random(size)
 		for name, frame := range frames(t, data) {
 			for how, src := range map[string]io.Reader{"at once": bytes.NewReader(frame), "halves": iotest.HalfReader(bytes.NewReader(frame)), "with end": iotest.DataErrReader(bytes.NewReader(frame))} {
-				r := NewReader(src)
+				r := NewReader(src, -1)
 				if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
 					t.Errorf("%d bytes, %s, %s: %d, %v", size, name, how, len(got), err)
 				}
 				r.Close()
 			}
 			var out bytes.Buffer
-			if n, err := NewReader(bytes.NewReader(frame)).WriteTo(&out); err != nil || n != int64(size) || !bytes.Equal(out.Bytes(), data) {
+			if n, err := NewReader(bytes.NewReader(frame), -1).WriteTo(&out); err != nil || n != int64(size) || !bytes.Equal(out.Bytes(), data) {
 				t.Errorf("%d bytes, %s: WriteTo gives %d, %v", size, name, n, err)
 			}
 		}
@@ -97,7 +97,7 @@ func TestAnythingElseIsRefused(t *testing.T) {
 			"read":    func(r *Reader) error { _, err := io.ReadAll(r); return err },
 			"WriteTo": func(r *Reader) error { _, err := r.WriteTo(io.Discard); return err },
 		} {
-			r := NewReader(bytes.NewReader(src))
+			r := NewReader(bytes.NewReader(src), -1)
 			var bad *tensor.FormatError
 			if err := read(r); !errors.As(err, &bad) {
 				t.Errorf("%s, %s: %v", name, how, err)
@@ -117,14 +117,14 @@ func TestOtherErrorsStay(t *testing.T) {
 	frame := frames(t, random(400000))["checksum"]
 	for _, n := range []int{0, 3, 100, len(frame) - 2, len(frame)} {
 		src := io.MultiReader(bytes.NewReader(frame[:n]), iotest.ErrReader(errDisk))
-		if _, err := io.Copy(io.Discard, NewReader(src)); err != errDisk {
+		if _, err := io.Copy(io.Discard, NewReader(src, -1)); err != errDisk {
 			t.Errorf("after %d bytes: %v", n, err)
 		}
-		if _, err := io.ReadAll(NewReader(io.MultiReader(bytes.NewReader(frame[:n]), iotest.ErrReader(errDisk)))); err != errDisk {
+		if _, err := io.ReadAll(NewReader(io.MultiReader(bytes.NewReader(frame[:n]), iotest.ErrReader(errDisk)), -1)); err != errDisk {
 			t.Errorf("after %d bytes: %v", n, err)
 		}
 	}
-	if _, err := NewReader(bytes.NewReader(frame)).WriteTo(failing{}); err != errDisk {
+	if _, err := NewReader(bytes.NewReader(frame), -1).WriteTo(failing{}); err != errDisk {
 		t.Errorf("writer: %v", err)
 	}
 }
@@ -135,13 +135,13 @@ func (failing) Write([]byte) (int, error) { return 0, errDisk }
 
 func TestMemory(t *testing.T) {
 	all := frames(t, random(400000))
-	if got := NewReader(bytes.NewReader(all["small window"])).Memory(); got != 1<<10+overhead {
+	if got := NewReader(bytes.NewReader(all["small window"]), -1).Memory(); got != 1<<10+overhead {
 		t.Errorf("window of 1 KiB: %d", got)
 	}
-	if got := NewReader(bytes.NewReader(all["single segment"])).Memory(); got != 400000+overhead {
+	if got := NewReader(bytes.NewReader(all["single segment"]), -1).Memory(); got != 400000+overhead {
 		t.Errorf("400000 bytes in one segment: %d", got)
 	}
-	if got := NewReader(bytes.NewReader(nil)).Memory(); got != 0 {
+	if got := NewReader(bytes.NewReader(nil), -1).Memory(); got != 0 {
 		t.Errorf("nothing: %d", got)
 	}
 }
@@ -151,13 +151,47 @@ func FuzzReader(f *testing.F) {
 		f.Add(frame)
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {
-		got, err := io.ReadAll(io.LimitReader(NewReader(bytes.NewReader(src)), 1<<20))
+		got, err := io.ReadAll(io.LimitReader(NewReader(bytes.NewReader(src), -1), 1<<20))
 		if err != nil || len(got) == 1<<20 {
 			return
 		}
 		var b bytes.Buffer
-		if _, err := NewReader(bytes.NewReader(src)).WriteTo(&b); err != nil || !bytes.Equal(b.Bytes(), got) {
+		if _, err := NewReader(bytes.NewReader(src), -1).WriteTo(&b); err != nil || !bytes.Equal(b.Bytes(), got) {
 			t.Errorf("Read gives %x, WriteTo %x, %v", got, b.Bytes(), err)
 		}
 	})
+}
+
+// The window takes no more memory than the content, and what is longer is no content.
+func TestContent(t *testing.T) {
+	for _, n := range []int{0, 1, 1000, 1024, 1025, 70_000, 300_000} {
+		data := random(n)
+		var b bytes.Buffer
+		w, err := zstd.NewWriter(&b, zstd.WithWindowSize(8<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for piece := range slices.Chunk(data, 700) {
+			w.Write(piece)
+			w.Flush()
+		}
+		w.Close()
+		for name, frame := range map[string][]byte{"large window": b.Bytes(), "single segment": frames(t, data)["single segment"]} {
+			if len(frame) == 0 {
+				continue
+			}
+			r := NewReader(bytes.NewReader(frame), int64(n))
+			if most := int64(max(2*n, 1<<10) + overhead); r.Memory() > most {
+				t.Errorf("%s of %d bytes: memory %d", name, n, r.Memory())
+			}
+			if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%s of %d bytes: %d bytes, %v", name, n, len(got), err)
+			}
+			r.Close()
+		}
+	}
+	var bad *tensor.FormatError
+	if _, err := io.ReadAll(NewReader(bytes.NewReader(frames(t, random(3000))["single segment"]), 2999)); !errors.As(err, &bad) {
+		t.Errorf("a frame of one byte more: %v", err)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -136,11 +137,13 @@ func (f *File) Checkpoint(path string, options Options, closers ...io.Closer) (*
 	var skipped []string
 	var problem error // of the first that is skipped
 	users := map[*storageInfo]int{}
+	claimed := int64(0) // bytes of all tensors
 	for _, n := range list.Tensors {
 		t, err := f.readable(n)
 		switch {
 		case err == nil:
 			users[n.Value.(*Ref).storage.storageInfo]++
+			claimed += min(t.Bytes(), math.MaxInt64/2-claimed)
 			tensors = append(tensors, &tensor.Tensor{Name: n.Name, DType: t.DType, Shape: t.Shape, Data: t.Data})
 			continue
 		case tensor.ReasonOf(err) != Unreadable || !options.SkipUnreadable:
@@ -153,6 +156,10 @@ func (f *File) Checkpoint(path string, options Options, closers ...io.Closer) (*
 	if len(tensors) == 0 {
 		return nil, list.noTensor(problem)
 	}
+	if most := f.mostBytes(); claimed > most {
+		return nil, tensor.Bad("tensors have %d bytes, and of the storages that they share griffin reads at most %d", claimed, most).
+			Because(tensor.TooLarge)
+	}
 	c, err := tensor.NewCheckpoint(path, f.format, tensors, closers...)
 	if err != nil {
 		return nil, err
@@ -164,6 +171,28 @@ func (f *File) Checkpoint(path string, options Options, closers ...io.Closer) (*
 	note(c, "tensors that cannot be read are left out", skipped)
 	note(c, "tensors in objects of unknown classes are left out", namesOf(list.Hidden))
 	return c, nil
+}
+
+// How often the tensors of a file may repeat its storages, on average, besides slack bytes. Tied parameters are twice or,
+// in models that run a block several times, dozens of times in a file.
+const (
+	maxRepeated = 64
+	maxInflates = 16 // of deflated storages, which are inflated for each tensor
+	slack       = 256 << 20
+)
+
+// mostBytes returns how many bytes the tensors of the file may have, so that reading all of them takes a time that is
+// linear in its size.
+func (f *File) mostBytes() int64 {
+	most := int64(slack)
+	for s, r := range f.regions {
+		factor := int64(maxRepeated)
+		if r.member != nil && r.member.deflated {
+			factor = maxInflates
+		}
+		most += min(s.bytes, (math.MaxInt64/2-most)/factor) * factor
+	}
+	return most
 }
 
 // note adds a note about tensors, if there are any.
