@@ -33,6 +33,10 @@ type FileStage struct {
 	stage  *Stage
 }
 
+// stagedFile is the name of the file in its stage. Its own name, with the suffixes of the others, may be longer than the
+// file system allows.
+const stagedFile = "file"
+
 // Suffixes of other files in a stage: a copy of the sidecar, which exists from when file and sidecar are complete until
 // both have been published, and the previous sidecar.
 const (
@@ -51,7 +55,7 @@ func NewFileStage(dst, suffix string, replace bool) (*FileStage, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(stage.Dir, filepath.Base(stage.dst))
+	file := filepath.Join(stage.Dir, stagedFile)
 	return &FileStage{File: file, Sidecar: file + suffix, suffix: suffix, stage: stage}, nil
 }
 
@@ -163,17 +167,17 @@ func repairFiles(dir, dst string) error {
 		return err
 	}
 	at := slices.IndexFunc(entries, func(e fs.DirEntry) bool {
-		return strings.HasPrefix(e.Name(), filepath.Base(dst)) && strings.HasSuffix(e.Name(), twinMark)
+		return strings.HasPrefix(e.Name(), stagedFile) && strings.HasSuffix(e.Name(), twinMark)
 	})
 	if at < 0 {
 		return nil
 	}
-	suffix := strings.TrimSuffix(strings.TrimPrefix(entries[at].Name(), filepath.Base(dst)), twinMark)
+	suffix := strings.TrimSuffix(strings.TrimPrefix(entries[at].Name(), stagedFile), twinMark)
 	update, err := beginUpdate(dst)
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(dir, filepath.Base(dst))
+	file := filepath.Join(dir, stagedFile)
 	s := &FileStage{File: file, Sidecar: file + suffix, suffix: suffix, stage: &Stage{dst: dst}}
 	return errors.Join(s.repair(), update.end())
 }

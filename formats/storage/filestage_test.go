@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -239,5 +240,41 @@ func TestFileStageOfManyRuns(t *testing.T) {
 	}
 	if got := names(t, dir); len(got) != 2 {
 		t.Errorf("left %q", got)
+	}
+}
+
+// Names of which the sidecar just fits the file system's limit of 255 bytes work, and longer ones are refused before
+// anything is written.
+func TestFileStageLongNames(t *testing.T) {
+	const suffix = ".conversion.json"
+	for n := 255 - len(suffix) - 10; n <= 255; n++ {
+		dir := t.TempDir()
+		dst := filepath.Join(dir, strings.Repeat("n", n))
+		s, err := NewFileStage(dst, suffix, false)
+		if n+len(suffix) > 255 {
+			if err == nil {
+				t.Errorf("%d bytes: no error", n)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("%d bytes: left %v, %v", n, left, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%d bytes: %v", n, err)
+		}
+		for _, path := range []string{s.File, s.Sidecar} {
+			if err := os.WriteFile(path, []byte("x"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Publish(); err != nil {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+		for _, path := range []string{dst, dst + suffix} {
+			if _, err := os.Stat(path); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
