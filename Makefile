@@ -47,8 +47,9 @@ cross: ## dist/griffin-OS-ARCH for every platform; TAGS=nobuckets leaves gs:// a
 		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -tags "$(TAGS)" -o dist/griffin-$$os-$$arch$$suffix ./cmd/griffin || exit 1; \
 	done
 
-hostile: build ## every hostile sample: exit status, time and memory (Python 3)
+hostile: build ## every hostile sample, and inputs that are made to take long: exit status, time and memory (Python 3)
 	python3 testdata/interop/hostile.py
+	python3 testdata/interop/limits.py
 
 interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python 3.11; installs 10 GB once)
 	$(PYTHON_ENV) interop.py

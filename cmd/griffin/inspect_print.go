@@ -88,7 +88,9 @@ const maxIndent = 40
 
 // printTree prints the tensors in the order of the checkpoint, with the common parts of their names as
 // headings.
-func printTree(w io.Writer, tensors []tensorEntry) {
+func printTree(to io.Writer, tensors []tensorEntry) {
+	w := bufio.NewWriterSize(to, 64<<10)
+	defer w.Flush()
 	var open []string
 	first := 0 // of the tensors below the last heading
 	flush := func(end int) {

@@ -102,6 +102,9 @@ func (m *Rules) Apply(c *tensor.Checkpoint) (*tensor.Checkpoint, map[string]stri
 		if rule >= 0 {
 			used[rule] = true
 		}
+		if len(name) > tensor.MaxName {
+			return nil, nil, m.errorf("line %d: %q would have a name of %d bytes, and griffin reads names of at most %d", m.rules[rule].line, tensor.Clip(t.Name), len(name), tensor.MaxName)
+		}
 		if first, taken := all[name]; taken {
 			return nil, nil, m.errorf("%q and %q would both be called %q", tensor.Clip(first), tensor.Clip(t.Name), tensor.Clip(name))
 		}

@@ -34,3 +34,45 @@ func TestInvalidRules(t *testing.T) {
 		}
 	}
 }
+
+// FuzzRules reads any text as rules and renames a checkpoint: each tensor has a name of its own afterwards, the old names
+// are known, and a text that is no rules is an *Error.
+func FuzzRules(f *testing.F) {
+	for _, text := range []string{"a.* -> b.*", "*.*.w -> *.x.*", "# none\n\n* -> *", "a.0.w -> a.1.w\na.1.w -> a.0.w", "a -> ", "-> a", "a -> b -> c", "a.*->*.*", "*->x"} {
+		f.Add(text, "a.0.w\na.1.w\nb")
+	}
+	f.Fuzz(func(t *testing.T, text, names string) {
+		var tensors []*tensor.Tensor
+		for _, name := range strings.SplitN(names, "\n", 20) {
+			tensors = append(tensors, &tensor.Tensor{Name: name, DType: tensor.U8, Shape: []int64{0}})
+		}
+		c, err := tensor.NewCheckpoint("memory", "memory", tensors)
+		if err != nil {
+			return
+		}
+		var bad *Error
+		rules, err := ParseRules("rules", strings.NewReader(text))
+		if err != nil {
+			if !errors.As(err, &bad) {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		renamed, oldNames, err := rules.Apply(c)
+		if err != nil {
+			if !errors.As(err, &bad) && tensor.ReasonOf(err) != tensor.TooLarge {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		for i, x := range renamed.Tensors() {
+			old, changed := oldNames[x.Name]
+			if !changed {
+				old = x.Name
+			}
+			if old != tensors[i].Name || changed == (x.Name == old) || renamed.Tensor(x.Name) != x {
+				t.Fatalf("%q became %q, and its old name is %q", tensors[i].Name, x.Name, old)
+			}
+		}
+	})
+}

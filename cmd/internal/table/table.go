@@ -39,5 +39,8 @@ func Write(w io.Writer, n int, row func(i int) []string) error {
 			return err
 		}
 	}
+	if io.Writer(out) == w { // the caller's own buffer
+		return nil
+	}
 	return out.Flush()
 }

@@ -1,0 +1,184 @@
+"""Runs griffin on inputs that are made to take long or much memory: python3 limits.py [-v]
+
+SECURITY.md has the limits. Each command must end with its exit status within its processor time and 256 MiB; SIGINT must
+be heard within 0.1 s. The inputs are made here, since they are large. Only Python's standard library is needed.
+"""
+
+import array
+import os
+import random
+import signal
+import struct
+import sys
+import tempfile
+import time
+import zipfile
+
+import griffin
+
+MIB = 256
+
+
+def safetensors(path, header, data=b""):
+    text = header.encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def made(make):
+    """Runs a function in a process of its own: the peak of a command's memory starts with that of this process."""
+    pid = os.fork()
+    if pid == 0:
+        make()
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise RuntimeError("an input could not be made")
+
+
+def empty(n, name="t%d", shape="0"):
+    return ",".join('"%s":{"dtype":"F32","shape":[%s],"data_offsets":[0,0]}' % (name % i, shape) for i in range(n))
+
+
+def expert(i):
+    return f"model.layers.{i // 768}.mlp.experts.{i // 3 % 256}.w{i % 3}.weight"
+
+
+def matrices(path, n, side, values):
+    size = 4 * side * side
+    header = ",".join('"%s":{"dtype":"F32","shape":[%d,%d],"data_offsets":[%d,%d]}' % (expert(i), side, side, size * i, size * i + size) for i in range(n))
+    return safetensors(path, "{" + header + "}", values.tobytes())
+
+
+def torch_file(path, tensors, size):
+    """A file of torch.save with many names for one deflated storage of zeros."""
+    little = struct.Struct("<i").pack
+
+    def text(s):
+        return b"X" + little(len(s)) + s.encode()
+
+    pickle = b"\x80\x02}("
+    for i in range(tensors):
+        pickle += text(f"w{i}") + b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nByteStorage\n" + text("0") + text("cpu")
+        pickle += b"J" + little(size) + b"tQK\x00J" + little(size) + b"\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR"
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("a/data.pkl", pickle + b"u.")
+        z.writestr("a/version", "3\n")
+        z.writestr("a/data/0", bytes(size), compress_type=zipfile.ZIP_DEFLATED, compresslevel=1)
+    return path
+
+
+def spawn(argv, err):
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        return os.posix_spawn(argv[0], argv, os.environ, file_actions=[
+            (os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, err.fileno(), 2)])
+    finally:
+        os.close(null)
+
+
+def limited(verbose, want, seconds, *args):
+    """Runs a command and returns what is wrong with its exit status, processor time and memory."""
+    with tempfile.TemporaryFile() as err:
+        pid = spawn([griffin.BINARY, *args], err)
+        _, status, usage = os.wait4(pid, 0)
+        err.seek(0)
+        error = err.read().decode(errors="replace").strip()
+    code, took, mib = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    if verbose:
+        print(f"{code} {took:5.2f} s {mib:4.0f} MiB  {' '.join(args)[-60:]}: {error[:120]}")
+    problems = []
+    if code != want:
+        problems.append(f"exit status {code}, want {want}: {error[:300]}")
+    if took > seconds:
+        problems.append(f"took {took:.1f} s of a processor, want at most {seconds}")
+    if mib > MIB:
+        problems.append(f"used {mib:.0f} MiB, want at most {MIB}")
+    return "; ".join(problems)
+
+
+def interrupted(verbose, *args):
+    """Interrupts a command that takes long. On a busy machine, a signal may wait for a processor: the best of several counts."""
+    best, code = 9.0, None
+    for _ in range(8):
+        with tempfile.TemporaryFile() as err:
+            pid = spawn([griffin.BINARY, *args], err)
+            time.sleep(0.4)
+            os.kill(pid, signal.SIGINT)
+            sent = time.monotonic()
+            _, status = os.waitpid(pid, 0)
+        took, code = time.monotonic() - sent, os.waitstatus_to_exitcode(status)
+        best = min(best, took)
+        if best <= 0.1 or code != 130:
+            break
+    if verbose:
+        print(f"{code} {best:.3f} s after SIGINT  {' '.join(args)[-60:]}")
+    if code != 130:
+        return f"exit status {code}, want 130"
+    return f"took {best:.2f} s to end" if best > 0.1 else ""
+
+
+def main():
+    verbose = "-v" in sys.argv[1:]
+    score = griffin.Score("limits")
+
+    def check(label, want, seconds, *args):
+        score.attempt(label, limited, verbose, want, seconds, *args)
+
+    with tempfile.TemporaryDirectory(prefix="griffin-limits-") as root:
+        os.chdir(root)
+        one = '"t":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+
+        def header(label, want, seconds, text, *flags):
+            made(lambda: safetensors("header", "{" + text() + "}"))
+            check(label, want, seconds, "inspect", *flags, "header")
+
+        def metadata(n):
+            return '"__metadata__":{' + ",".join('"%d":""' % i for i in range(n)) + "}," + one
+
+        header("a header of 1.5 million tensors", 3, 2, lambda: empty(1_500_000))
+        header("6 million members of metadata", 3, 2, lambda: metadata(6_000_000))
+        header("4 million members of metadata, in a header that is read", 3, 2, lambda: metadata(4_000_000))
+        header("200,001 tensors", 3, 4, lambda: empty(200_001))
+        header("millions of axes", 3, 3, lambda: empty(100_000, shape=",".join(["1"] * 63 + ["0"])))
+        for flag in ("--tree", "--json", "--digest"):
+            header(f"200,000 tensors, {flag}", 0, 20, lambda: empty(200_000, name="model.layers.%d." + "x" * 95), flag)
+        header("a name that would make a table wide", 0, 10, lambda: one.replace("t", "x" * 4000, 1) + "," + empty(150_000))
+
+        os.mkdir("index")
+        safetensors("index/a.safetensors", "{" + one + "}")
+
+        def index(n, file):
+            with open("index/model.safetensors.index.json", "w") as f:
+                f.write('{"weight_map":{' + ",".join('"t%d":"%s"' % (i, file(i)) for i in range(n)) + "}}")
+
+        made(lambda: index(1_000_000, lambda i: "a.safetensors"))
+        check("an index of a million tensors", 3, 4, "inspect", "index")
+        made(lambda: index(500_000, lambda i: f"{i}.safetensors"))
+        check("an index of half a million files", 3, 4, "inspect", "index")
+
+        def pair(n, side, noise):
+            rng = random.Random(0)
+            before = array.array("f", (rng.gauss(0, 0.02) for _ in range(n * side * side)))
+            matrices("a", n, side, before)
+            matrices("b", n, side, array.array("f", (x + rng.gauss(0, noise) for x in before)))
+
+        made(lambda: pair(4000, 8, 1e-4))
+        check("diff of 4,000 changed tensors of one shape", 1, 12, "diff", "a", "b")
+        made(lambda: pair(100_000, 1, 0))
+        check("diff of 100,000 equal tensors", 0, 20, "diff", "a", "b")
+
+        made(lambda: torch_file("aliased", 2000, 32 << 20))
+        check("2,000 tensors in one deflated storage", 3, 2, "inspect", "--digest", "aliased")
+        made(lambda: torch_file("zeros", 1, 1 << 30))
+        score.attempt("SIGINT while a storage is inflated", interrupted, verbose, "inspect", "--digest", "zeros")
+        made(lambda: safetensors("header", "{" + empty(200_000) + "}"))
+        score.attempt("SIGINT while a header is parsed and printed", interrupted, verbose, "inspect", "--json", "header")
+        os.chdir("/")
+    score.finish()
+
+
+if __name__ == "__main__":
+    main()
