@@ -175,6 +175,8 @@ func optionHint(e *model.OptionError) string {
 var formatHints = map[tensor.Reason]string{
 	formats.ReasonUnreadable:     "--skip-unreadable leaves such tensors out",
 	formats.ReasonTokenizer:      "give the weights; the tokenizer goes to --tokenizer",
+	quantized.ReasonMismatch:     "griffin diff --raw compares the tensors as they are stored",
+	quantized.ReasonDamaged:      "griffin diff --raw compares the tensors as they are stored",
 	quantized.ReasonQuantized:    "take the original; griffin diff ORIGINAL COPY says how good the copy is",
 	model.ReasonSeveralModels:    "--model NAME selects one of them",
 	model.ReasonPartialAdapter:   "save the adapter again, complete; --partial-adapter merges it as it is",

@@ -188,6 +188,8 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 	if copied != nil {
 		r.Quantized, r.Parameters = summariseQuantized(copied)
 		ckpt = copied.Checkpoint
+	} else if method, err := quantized.Claimed(ckpt); err == nil && method != "" {
+		r.Notes = append(r.Notes, unfounded(method))
 	}
 	found, err := model.Recognize(ckpt, model.Options{Name: name})
 	if err != nil && name != "" {

@@ -141,6 +141,16 @@ type schemeSummary struct {
 	Double bool   `json:"double"` // the scales are quantised too
 }
 
+// unfounded is the note about a config.json that states a quantisation where there is none. What transformers 5.23 does then was
+// measured.
+func unfounded(method string) string {
+	note := fmt.Sprintf("config.json states a quantisation (%s), but no tensor is quantised", method)
+	if method == "bitsandbytes" {
+		note += ": transformers 5.23 loads that, and fails when it runs"
+	}
+	return note
+}
+
 // summariseQuantized describes a quantised copy, and counts the elements that it stands for.
 func summariseQuantized(q *quantized.Copy) (s *quantizedSummary, elements int64) {
 	s = &quantizedSummary{Tensors: len(q.Weights), Kept: len(q.Kept()), Notes: q.Notes, text: q.String()}

@@ -100,7 +100,7 @@ func (c *claim) mlx(module string) (*mlxClaim, error) {
 	group, ok2 := strictjson.Int(get("group_size"))
 	switch {
 	case !ok || !ok2:
-		return nil, tensor.Bad("a matrix of MLX whose group size and bits config.json does not state").Because(ReasonMismatch)
+		return nil, tensor.Bad("a matrix of MLX whose group size and bits no config.json states").Because(ReasonScheme)
 	case !slices.Contains([]int64{2, 3, 4, 5, 6, 8}, bits), group < 8 || group > 1<<20 || group%8 != 0:
 		return nil, tensor.Bad("config.json states groups of %d elements of %d bits, which MLX does not have", group, bits).Because(ReasonMismatch)
 	}
@@ -188,6 +188,16 @@ func unlessTrue(ok bool, claim string) string {
 		return ""
 	}
 	return claim
+}
+
+// Claimed returns the quantisation that the config.json of a checkpoint states, "" if it states none. The
+// tensors may not be quantised all the same: Open returns nil then.
+func Claimed(c *tensor.Checkpoint) (string, error) {
+	stated, err := readClaim(c)
+	if err != nil {
+		return "", err
+	}
+	return stated.method, nil
 }
 
 // notes returns what a reader should know about a copy with this claim.

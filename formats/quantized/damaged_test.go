@@ -102,6 +102,7 @@ func TestDamaged(t *testing.T) {
 		{"scalar scales", "mlx-4bit", map[string]*tensor.Tensor{layer + ".scales": stored(layer+".scales", tensor.BF16)}, quantized.ReasonDamaged, "[]"},
 		{"biases of another type", "mlx-4bit", map[string]*tensor.Tensor{layer + ".biases": stored(layer+".biases", tensor.F32, 32, 2)}, quantized.ReasonDamaged, "as the scales"},
 		{"one left alone", "bnb-int8", map[string]*tensor.Tensor{weight: stored(weight, tensor.BF16, 32, 64), layer + ".SCB": nil, layer + ".weight_format": nil}, quantized.ReasonMismatch, "mlp_block.down_proj, but that has bfloat16"},
+		{"packed codes", "fp8-rows", map[string]*tensor.Tensor{weight: nil, weight + "_packed": stored(weight+"_packed", tensor.I32, 32, 8)}, quantized.ReasonScheme, "int32 with scales"},
 		{"integer scales", "mlx-4bit", map[string]*tensor.Tensor{layer + ".scales": stored(layer+".scales", tensor.I16, 32, 2), layer + ".biases": stored(layer+".biases", tensor.I16, 32, 2)}, quantized.ReasonDamaged, "bfloat16"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -68,7 +68,7 @@ func (f *finder) scheme(t *tensor.Tensor) func(*tensor.Tensor) (*Weight, error) 
 		return f.openFloat8
 	case t.DType == tensor.U32 && strings.HasSuffix(t.Name, endWeight) && f.beside(t, endScales) != nil:
 		return f.openMLX
-	case f.scaleOf(t) != nil && strings.HasSuffix(t.Name, endWeight) && !isFloat(t.DType):
+	case f.scaleOf(t) != nil && strings.HasSuffix(t.Name, endWeight) && !isFloat(t.DType), f.isPacked(t):
 		return func(t *tensor.Tensor) (*Weight, error) {
 			return nil, tensor.Bad("%s with scales beside it, a scheme that griffin does not read", t.DType).Because(ReasonScheme)
 		}
@@ -95,6 +95,12 @@ func (f *finder) scaleOf(t *tensor.Tensor) *tensor.Tensor {
 	return nil
 }
 
+// isPacked reports whether a tensor has the codes of several elements in each of its own, as compressed-tensors packs them.
+func (f *finder) isPacked(t *tensor.Tensor) bool {
+	codes, ok := strings.CutSuffix(t.Name, "_packed")
+	return ok && f.stored.Tensor(codes+endScale) != nil
+}
+
 // checkOrphans refuses parts of matrices whose other parts are missing.
 func (f *finder) checkOrphans() error {
 	float8 := slices.ContainsFunc(f.weights, func(w *Weight) bool { return isFloat8(w.rule.codes.DType) })
@@ -110,13 +116,14 @@ func (f *finder) checkOrphans() error {
 			missing = strings.TrimSuffix(t.Name, endAbsmax) + endQuantState + "nf4 (or fp4), which says how these scales are used"
 		case strings.Contains(t.Name, endWeight+endQuantState):
 			missing = t.Name[:strings.Index(t.Name, endQuantState)] + ", which this describes"
+		case len(f.weights) == 0: // what follows is usual in checkpoints that are not quantised
 		case float8 && isFloat8(t.DType):
 			missing = t.Name + endScale + ", while other matrices in fp8 have scales"
 		case isCodes(t) && f.beside(t, endBiases) != nil:
 			missing = strings.TrimSuffix(t.Name, endWeight) + endScales
 		case isCodes(t):
 			missing = "scales beside it"
-		case f.isScale(t):
+		case float8 && f.isScale(t):
 			missing = strings.TrimSuffix(strings.TrimSuffix(t.Name, "_inv"), endScale) + ", whose scales this is"
 		}
 		if missing != "" {

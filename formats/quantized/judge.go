@@ -257,8 +257,12 @@ func (j *judge) distances(x []float64, at, block int64) error {
 			v := x[i]
 			j.length += v * v
 			s.error += square(float64(narrow(values[i], to)) - v)
-			s.stored += square(own.nearest(v) - v)
-			s.best += square(writers.nearest(v) - v)
+			nearest := square(own.nearest(v) - v)
+			s.stored += nearest
+			if writers != own {
+				nearest = square(writers.nearest(v) - v)
+			}
+			s.best += nearest
 		}
 		block++
 		index++

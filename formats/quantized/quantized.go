@@ -20,7 +20,7 @@ const (
 	ReasonQuantized tensor.Reason = "quantized"
 	// ReasonMismatch is for a quantization_config that does not describe the tensors.
 	ReasonMismatch tensor.Reason = "quantization-mismatch"
-	// ReasonScheme is for schemes that this package does not read.
+	// ReasonScheme is for schemes that this package does not read, and for matrices of which nothing says how they are quantised.
 	ReasonScheme tensor.Reason = "quantization-scheme"
 	// ReasonDamaged is for scales and other parts of quantised matrices that are missing or do not fit.
 	ReasonDamaged tensor.Reason = "quantization-damaged"

@@ -154,8 +154,6 @@ def check_model(score, rng, seed, whole, scratch):
         copy = f"{scratch}/{name}"
         label = f"seed {seed} {name} {config}"
         score.attempt(label, check_values, base, copy, f"{scratch}/{name}-plain", scheme)
-        if name.startswith("mlx"):
-            continue  # another layout of the convolutions
         score.attempt(label, check_verify, base, copy)
         score.attempt(label, check_run, copy, f"{scratch}/{name}-plain", tokens)
         if whole and name in ("bnb-nf4", "bnb-nf4-double", "bnb-int8", "fp8-blocks"):

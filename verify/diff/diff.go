@@ -78,7 +78,7 @@ func newDiffer(o Options) *differ {
 func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, error) {
 	if !d.options.Raw {
 		var err error
-		if a, b, err = d.copies.dequantize(a, b); err != nil {
+		if a, b, err = d.copies.dequantize(a, b, d.note); err != nil {
 			return nil, err
 		}
 	}

@@ -12,11 +12,16 @@ import (
 // copies are the quantised copies that A and B are; nil for none.
 type copies [2]*quantized.Copy
 
-// dequantize sets the copies that A and B are, and returns their dequantised checkpoints.
-func (x *copies) dequantize(a, b *tensor.Checkpoint) (*tensor.Checkpoint, *tensor.Checkpoint, error) {
+// dequantize sets the copies that A and B are, and returns their dequantised checkpoints. Copies in schemes that are not read
+// stay as they are stored, and are noted.
+func (x *copies) dequantize(a, b *tensor.Checkpoint, note func(format string, args ...any)) (*tensor.Checkpoint, *tensor.Checkpoint, error) {
 	sides := []*tensor.Checkpoint{a, b}
 	for i, c := range sides {
 		q, err := quantized.Open(c)
+		if tensor.ReasonOf(err) == quantized.ReasonScheme {
+			note("%v: compared as it is stored", err)
+			continue
+		}
 		if err != nil {
 			return nil, nil, err
 		}
