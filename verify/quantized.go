@@ -28,9 +28,11 @@ type QuantizedSection struct {
 type QuantizedTensor struct {
 	Name   string `json:"name"`
 	Scheme string `json:"scheme"`
-	Error  Number `json:"error"` // ‖copy - source‖ / ‖source‖
-	Least  Number `json:"least"` // the least that the scheme allows
-	Ratio  Number `json:"ratio"` // Error / Least, 1 if both are 0
+	Error  Number `json:"error"`  // ‖copy - source‖ / ‖source‖
+	Least  Number `json:"least"`  // the least that the scheme allows
+	Ratio  Number `json:"ratio"`  // Error / Least, 1 if both are 0
+	Blocks int64  `json:"blocks"` // parts with a scale of their own
+	Far    int64  `json:"far"`    // of them, farther from the source than the scheme explains
 }
 
 // dequantize replaces a converted checkpoint that is a quantised copy, and a source that is one if it is only to be run. A source
@@ -120,9 +122,13 @@ func (r *run) judgeQuantized(ctx context.Context) (*QuantizedSection, error) {
 
 // add lists a matrix, and makes a finding of it if its error is more than the scheme explains.
 func (s *QuantizedSection) add(name string, sources []string, w *quantized.Weight, j *quantized.Judgement) {
-	s.Tensors = append(s.Tensors, QuantizedTensor{name, w.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio())})
+	s.Tensors = append(s.Tensors, QuantizedTensor{name, w.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio()), j.Blocks, j.Far})
 	if !j.Good() {
-		s.Findings = append(s.Findings, Finding{Kind: BadlyQuantized, Tensor: name, ConvertedName: name, SourceName: strings.Join(sources, " + "),
+		detail := ""
+		if j.Far > 0 {
+			detail = fmt.Sprintf("%d of its %d blocks are farther from the source than the scheme explains", j.Far, j.Blocks)
+		}
+		s.Findings = append(s.Findings, Finding{Kind: BadlyQuantized, Detail: detail, Tensor: name, ConvertedName: name, SourceName: strings.Join(sources, " + "),
 			Want: fmt.Sprintf("a relative L2 error of about %.3g, the least that %s allows", j.Least, w.Scheme), Got: fmt.Sprintf("%.3g", j.Error)})
 	}
 }

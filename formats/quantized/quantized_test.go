@@ -104,7 +104,7 @@ func TestJudge(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !(j.Error > 0 && j.Least > 0 && j.Error < most.error && j.Ratio() >= 1 && j.Ratio() <= most.ratio) {
+				if !(j.Good() && j.Far == 0 && j.Blocks > 0 && j.Error > 0 && j.Least > 0 && j.Error < most.error && j.Ratio() >= 1 && j.Ratio() <= most.ratio) {
 					t.Errorf("%s: %+v, ratio %v", w.Tensor.Name, *j, j.Ratio())
 				}
 				if e := relativeL2(t, w.Tensor, base.Tensor(w.Tensor.Name)); math.Abs(e-j.Error) > 1e-9*e {

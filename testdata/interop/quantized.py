@@ -1,7 +1,8 @@
 """Quantised copies written by the libraries, read by griffin: python.sh bitsandbytes quantized.py [--seed N] [--fixtures]
 
 Random models are quantised by bitsandbytes, by transformers and by MLX. For each copy: griffin dequantises every matrix to the bits that
-the library gives (diff says equal), names the scheme, measures the error as numpy does and finds that the scheme allows hardly less,
+the library gives (diff says equal), names the scheme, measures the error as numpy does and finds that the scheme allows hardly less (MLX in 8
+bits: a fifth less),
 and a run of the copy is that of the dequantised model (perplexity: KL 0). Copies that transformers runs on a CPU have its logits.
 --fixtures makes testdata/quantized again.
 """
@@ -94,7 +95,8 @@ def check_values(base, copy, dequantised, scheme):
         want, got = original[name].double().numpy(), value.double().numpy()
         error = np.linalg.norm(got - want) / np.linalg.norm(want)
         j = judged[name].get("quantized")
-        if not j or abs(j["error"] - error) > 1e-6 * error or not 1 <= j["ratio"] < 1.02:
+        most = 1.3 if "8 bits" in scheme else 1.03  # MLX chooses codes before it rounds the scales to bfloat16
+        if not j or abs(j["error"] - error) > 1e-6 * error or not 1 <= j["ratio"] < most or j["far"]:
             return f"{name}: {j}, and numpy has an error of {error}"
     return ""
 

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
@@ -83,10 +84,13 @@ func (t judgement) judge(ctx context.Context) error {
 	}
 	e := t.pair.diff
 	e.Status = Differs
-	e.Quantized = &Quantized{t.weight.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio())}
+	e.Quantized = &Quantized{t.weight.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio()), j.Blocks, j.Far}
 	e.Explanation = &explain.Explanation{Kind: explain.Quantized, Detail: "to " + e.Quantized.Scheme}
 	if !j.Good() {
-		e.Explanation.Detail += ", and quantised badly or from another matrix"
+		e.Explanation.Detail += ", badly, damaged or from another matrix"
+	}
+	if j.Far > 0 && j.Far < j.Blocks {
+		e.Explanation.Detail += fmt.Sprintf(": %d of its %d blocks", j.Far, j.Blocks)
 	}
 	return nil
 }

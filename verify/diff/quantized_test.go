@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,15 +68,21 @@ func TestQuantizedBadly(t *testing.T) {
 	for i, x := range scales {
 		double[i] = 2 * x
 	}
+	one := slices.Clone(scales)
+	one[7] *= 1.5
 	other := fp8.Tensor("model.layers.1.mlp_block.down_proj.weight")
 	swapped := *other
 	swapped.Name = name
-	for what, change := range map[string]*tensor.Tensor{
-		"scales":         tensortest.Stored(name+"_scale", tensor.F32, []int64{32, 1}, floats(double...)),
-		"another matrix": &swapped,
+	for what, test := range map[string]struct {
+		change *tensor.Tensor
+		far    int64
+	}{
+		"scales":         {tensortest.Stored(name+"_scale", tensor.F32, []int64{32, 1}, floats(double...)), 32},
+		"one scale":      {tensortest.Stored(name+"_scale", tensor.F32, []int64{32, 1}, floats(one...)), 1},
+		"another matrix": {&swapped, 32},
 	} {
 		t.Run(what, func(t *testing.T) {
-			r, err := diff.Diff(context.Background(), openQuantized(t, "base"), openQuantized(t, "fp8-rows", change), diff.Options{})
+			r, err := diff.Diff(context.Background(), openQuantized(t, "base"), openQuantized(t, "fp8-rows", test.change), diff.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +94,7 @@ func TestQuantizedBadly(t *testing.T) {
 					continue
 				}
 				bad := x.Name == name
-				if e := x.Explanation; e == nil || e.Kind != explain.Quantized || strings.Contains(e.Detail, "badly") != bad || (x.Quantized.Ratio > 10) != bad {
+				if e := x.Explanation; e == nil || e.Kind != explain.Quantized || strings.Contains(e.Detail, "badly") != bad || x.Quantized.Blocks == 0 || x.Quantized.Far > 0 != bad || bad && x.Quantized.Far != test.far {
 					t.Errorf("%s: ratio %v, %v", x.Name, x.Quantized.Ratio, e)
 				}
 			}

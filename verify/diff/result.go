@@ -146,9 +146,11 @@ type Metrics struct {
 // Quantized is how far a quantised matrix is from the original on the other side.
 type Quantized struct {
 	Scheme string `json:"scheme"`
-	Error  Number `json:"error"` // ‖copy - original‖ / ‖original‖
-	Least  Number `json:"least"` // the least that the scheme allows
-	Ratio  Number `json:"ratio"` // Error / Least, 1 if both are 0
+	Error  Number `json:"error"`  // ‖copy - original‖ / ‖original‖
+	Least  Number `json:"least"`  // the least that the scheme allows
+	Ratio  Number `json:"ratio"`  // Error / Least, 1 if both are 0
+	Blocks int64  `json:"blocks"` // parts with a scale of their own
+	Far    int64  `json:"far"`    // of them, farther from the original than the scheme explains
 }
 
 // Change counts the differences of at least 2^Exponent and less than twice that.
