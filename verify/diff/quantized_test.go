@@ -73,16 +73,23 @@ func TestQuantizedBadly(t *testing.T) {
 	other := fp8.Tensor("model.layers.1.mlp_block.down_proj.weight")
 	swapped := *other
 	swapped.Name = name
+	absmax, err := tensor.Float32s(context.Background(), openQuantized(t, "bnb-nf4").Tensor(name+".absmax"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	absmax[7] *= 1.5 // too little to show in the error of the whole matrix
 	for what, test := range map[string]struct {
+		sample string
 		change *tensor.Tensor
 		far    int64
 	}{
-		"scales":         {tensortest.Stored(name+"_scale", tensor.F32, []int64{32, 1}, floats(double...)), 32},
-		"one scale":      {tensortest.Stored(name+"_scale", tensor.F32, []int64{32, 1}, floats(one...)), 1},
-		"another matrix": {&swapped, 32},
+		"one absmax":     {"bnb-nf4", tensortest.Stored(name+".absmax", tensor.F32, []int64{32}, floats(absmax...)), 1},
+		"scales":         {"fp8-rows", tensortest.Stored(name+"_scale", tensor.F32, []int64{32, 1}, floats(double...)), 32},
+		"one scale":      {"fp8-rows", tensortest.Stored(name+"_scale", tensor.F32, []int64{32, 1}, floats(one...)), 1},
+		"another matrix": {"fp8-rows", &swapped, 32},
 	} {
 		t.Run(what, func(t *testing.T) {
-			r, err := diff.Diff(context.Background(), openQuantized(t, "base"), openQuantized(t, "fp8-rows", test.change), diff.Options{})
+			r, err := diff.Diff(context.Background(), openQuantized(t, "base"), openQuantized(t, test.sample, test.change), diff.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
