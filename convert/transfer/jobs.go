@@ -6,6 +6,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // job is what one worker does in one go: moves from one source, so that it is read and decoded once,
@@ -25,6 +26,55 @@ type compiledMove struct {
 	size     int64         // bytes of an element of the source
 	destSize int64         // bytes of an element of the destination
 	cast     tensor.Divide // converts elements; nil if they are copied unchanged
+	part     bool          // of a move that was divided
+}
+
+// divide replaces moves of large tensors that have to be decoded by moves of parts, which several workers can do at once:
+// where each part is decoded by itself, elements stay in their order, and neither the destination nor a digest needs
+// bytes in order.
+func (e *engine) divide(all []*compiledMove, byTarget [][]*compiledMove) []*compiledMove {
+	uses := map[*tensor.Tensor]int{}
+	for _, m := range all {
+		uses[m.Source]++
+	}
+	var divided []*compiledMove
+	for _, m := range all {
+		data, ok := m.Source.Data.(tensor.Divided)
+		_, checked := m.Source.Data.(tensor.Checker)
+		whole := m.View.IsRowMajor() && m.elements == m.Source.Elements() && uses[m.Source] == 1 && len(byTarget[m.Dest]) == 1
+		if !ok || checked || !whole || m.stored || m.target.out == nil || m.target.needsCRC || e.algorithms.Has(digest.SHA256) {
+			divided = append(divided, m)
+			continue
+		}
+		parts := m.parts(data, e.limits.part)
+		m.target.moves.Add(int32(len(parts) - 1))
+		divided = append(divided, parts...)
+	}
+	return divided
+}
+
+// parts divides a move of all elements into moves of about so many bytes of the source.
+func (m *compiledMove) parts(data tensor.Divided, bytes int64) []*compiledMove {
+	var all []*compiledMove
+	size := m.elements * m.size
+	for from := int64(0); from < size; {
+		to := data.NextPart(from)
+		for to < size && to-from < bytes {
+			to = data.NextPart(to)
+		}
+		part := *m
+		move := *m.Move
+		move.View = tensor.RowMajor((to - from) / m.size)
+		move.View.Offset = from / m.size
+		move.Offset += from / m.size
+		part.Move, part.elements, part.part = &move, (to-from)/m.size, true
+		all = append(all, &part)
+		from = to
+	}
+	if len(all) <= 1 {
+		return []*compiledMove{m}
+	}
+	return all
 }
 
 // jobs compiles the moves of a list and groups them.
@@ -47,10 +97,15 @@ func (e *engine) jobs(l moves.List) ([]*job, error) {
 			}
 		}
 	}
+	all = e.divide(all, byTarget)
 	bySource := map[*tensor.Tensor]*job{}
 	byDest := map[int]*job{}
 	var jobs []*job
 	for _, m := range all {
+		if m.part {
+			jobs = append(jobs, &job{[]*compiledMove{m}, m.elements * max(m.size, m.destSize)})
+			continue
+		}
 		var j *job
 		if len(byTarget[m.Dest]) == 1 || !m.stored && m.target.out != nil {
 			j = jobFor(bySource, m.Source, &jobs)

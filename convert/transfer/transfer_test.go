@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"hash/crc32"
+	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
@@ -20,9 +22,9 @@ import (
 
 // testLimits make panels, buffers and bands so small that everything is split.
 var testLimits = []limits{
-	{panel: 12 << 10, spare: 1, buffers: 2 << 10, band: 512, step: 256, scratch: 512},
-	{panel: 16 << 10, spare: 2, buffers: 20 << 10, band: 2 << 10, step: 4 << 10, scratch: 4 << 10},
-	{panel: 128 << 10, spare: 3, buffers: 1 << 20, band: 64 << 10, step: 4 << 10, scratch: 64 << 10},
+	{panel: 12 << 10, spare: 1, buffers: 2 << 10, band: 512, step: 256, part: 100, scratch: 512},
+	{panel: 16 << 10, spare: 2, buffers: 20 << 10, band: 2 << 10, step: 4 << 10, part: 1 << 10, scratch: 4 << 10},
+	{panel: 128 << 10, spare: 3, buffers: 1 << 20, band: 64 << 10, step: 4 << 10, part: 1 << 10, scratch: 64 << 10},
 	newLimits(2, 0, false),
 }
 
@@ -69,6 +71,86 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 		}
 	}
 }
+
+// chunked is data of chunks that are decoded each by itself. It counts the streams.
+type chunked struct {
+	content []byte
+	chunk   int64
+	streams atomic.Int32
+}
+
+func (c *chunked) NextPart(off int64) int64 {
+	return min((off/c.chunk+1)*c.chunk, int64(len(c.content)))
+}
+
+func (c *chunked) Stream(off int64) (io.ReadCloser, error) {
+	c.streams.Add(1)
+	return io.NopCloser(bytes.NewReader(c.content[off:])), nil
+}
+
+// A large tensor of many chunks is decoded by several workers, where nothing needs its bytes in order.
+func TestExecuteDividesChunkedTensors(t *testing.T) {
+	content := make([]byte, 100_000)
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range content {
+		content[i] = byte(rng.Uint32())
+	}
+	for _, tt := range []struct {
+		to      tensor.DType
+		o       Options
+		mixed   bool // the destination needs no CRC-32
+		streams int32
+	}{
+		{tensor.BF16, Options{}, true, 34},
+		{tensor.BF16, Options{DigestSources: true}, true, 34},
+		{tensor.F32, Options{DigestSources: true}, true, 34},
+		{tensor.BF16, Options{}, false, 1},
+		{tensor.BF16, Options{Digests: digest.SHA256}, true, 1},
+	} {
+		data := &chunked{content: content, chunk: 1000}
+		source := &tensor.Tensor{Name: "w", DType: tensor.BF16, Shape: []int64{500, 100}, Data: data}
+		l := moves.List{Dests: []moves.Dest{{Name: "w", DType: tt.to, Shape: source.Shape}}, Moves: []moves.Move{{Source: source, View: tensor.RowMajor(500, 100)}}}
+		var dst Destination = newFiles(t, rng, l)
+		if tt.mixed {
+			dst = withoutCRC{dst.(*files)}
+		}
+		limits := newLimits(2, 0, false)
+		limits.part = 2500
+		r, err := execute(t.Context(), l, dst, tt.o, limits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := data.streams.Load(); n != tt.streams {
+			t.Errorf("%+v: %d streams", tt, n)
+		}
+		want := content
+		if tt.to == tensor.F32 {
+			want = make([]byte, 2*len(content))
+			cast, err := tensor.NewCast(tensor.BF16, tensor.F32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cast(want, content)
+		}
+		algorithm := cmp.Or(tt.o.Digests, digest.BLAKE3)
+		f, offset, length := dst.At(0)
+		got := make([]byte, length)
+		if _, err := f.ReadAt(got, offset); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%+v: wrong bytes, %v", tt, err)
+		}
+		if r.Written[0].Digest != digest.Of(algorithm, want) {
+			t.Errorf("%+v: wrong digest", tt)
+		}
+		if tt.o.DigestSources && r.Sources[source] != digest.Of(algorithm, content) {
+			t.Errorf("%+v: wrong digest of the source", tt)
+		}
+	}
+}
+
+// withoutCRC is files that need no CRC-32.
+type withoutCRC struct{ *files }
+
+func (withoutCRC) NeedsCRC32() bool { return false }
 
 // A sink is never closed if its tensor is not complete.
 func TestExecuteSinkFails(t *testing.T) {

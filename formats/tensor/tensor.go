@@ -57,6 +57,13 @@ type CheckedAtEnd interface {
 	ChecksAtEnd() bool
 }
 
+// Divided is implemented by Data whose streams can begin at some offsets without decoding what comes before, and check
+// what they give up to the next such offset.
+type Divided interface {
+	// NextPart returns the first such offset after off, or the size of the elements in bytes.
+	NextPart(off int64) int64
+}
+
 // Buffered is implemented by Data whose streams hold more memory than a decoder does.
 type Buffered interface {
 	// StreamMemory returns the bytes that one stream holds at most.

@@ -145,7 +145,6 @@ var confined = []struct {
 		"convert/stage.go", "convert/replaceable.go", "convert/huggingface/copy.go",
 		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go",
 		"formats/safetensors/writer.go", "formats/torch/writer.go",
-		// for the type of a file that they do not have
 		"formats/torch/internal/torchtest", "verify/internal/cases", // for tests
 	}, "files are read through a source of formats/storage"},
 	{"net/http", []string{"cmd/griffin", "formats/storage/..."}, "networks are reached through formats/storage"},

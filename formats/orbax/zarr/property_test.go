@@ -378,6 +378,9 @@ func TestRandomArrays(t *testing.T) {
 
 // checkReads reads an array from several places with several buffers.
 func checkReads(a *Array, want []byte, rng *rand.Rand) error {
+	if err := checkParts(a, want); err != nil {
+		return err
+	}
 	for round := range 4 {
 		off := rng.Int64N(int64(len(want)) + 1)
 		if round == 0 {
@@ -416,4 +419,60 @@ func checkReads(a *Array, want []byte, rng *rand.Rand) error {
 		}
 	}
 	return nil
+}
+
+// checkParts reads each part of an array by a stream of its own.
+func checkParts(a *Array, want []byte) error {
+	for from := int64(0); from < a.size; {
+		to := a.NextPart(from)
+		if to <= from || to > a.size {
+			return fmt.Errorf("the part after byte %d of %d begins at %d", from, a.size, to)
+		}
+		r, err := a.Stream(from)
+		if err != nil {
+			return err
+		}
+		got := make([]byte, to-from)
+		_, err = io.ReadFull(r, got)
+		r.Close()
+		if err != nil || !bytes.Equal(got, want[from:to]) {
+			return fmt.Errorf("another part from byte %d to %d (%v)", from, to, err)
+		}
+		from = to
+	}
+	return nil
+}
+
+// A part does not read the chunks of other parts.
+func TestPartsAreIndependent(t *testing.T) {
+	for i := range uint64(200) {
+		rng := rand.New(rand.NewPCG(17, i))
+		m := newMaker(rng, tensor.U16)
+		store, _ := m.makeV2(tensor.U16)
+		a, err := Open(store, "", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for from := int64(0); from < a.size; from = a.NextPart(from) {
+			if from == 0 || a.NextPart(0) == a.size {
+				continue
+			}
+			first := newLocator(a)
+			at, err := first.find(make([]int64, len(a.grid)))
+			if err != nil || at.section == nil {
+				continue
+			}
+			kept := store[at.key]
+			store[at.key] = []byte("broken")
+			r, err := a.Stream(from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(r, make([]byte, a.NextPart(from)-from)); err != nil {
+				t.Errorf("round %d: the part at byte %d needs the first chunk: %v", i, from, err)
+			}
+			r.Close()
+			store[at.key] = kept
+		}
+	}
 }

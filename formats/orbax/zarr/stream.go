@@ -25,6 +25,15 @@ func (a *Array) Stream(off int64) (io.ReadCloser, error) {
 	return &stream{a: a, locator: newLocator(a), pos: min(off, a.size), bands: newBands(a)}, nil
 }
 
+// NextPart implements tensor.Divided: the first byte of the next band.
+func (a *Array) NextPart(off int64) int64 {
+	b := newBands(a)
+	if !b.inOrder || off >= a.size {
+		return a.size
+	}
+	return b.at(max(off, 0)).end
+}
+
 // stream reads an array part after part.
 type stream struct {
 	a       *Array
