@@ -84,6 +84,9 @@ func TestPlanMakesWhatTheLibrariesSave(t *testing.T) {
 	saved := map[Target]string{ToHF: "hf", ToTorch: "original/torch.pt", ToOrbax: "original/orbax-*"}
 	for _, path := range cases {
 		dir := filepath.Dir(filepath.Dir(path))
+		if filepath.Base(dir) == "micro-variant" {
+			continue // a model that the original does not compute
+		}
 		var c caseConfig
 		readJSON(t, filepath.Join(dir, "case.json"), &c)
 		settings := model.Settings{AttentionWindow: &c.Config.Window, LogitsSoftCap: &c.Config.SoftCap, EmbeddingScale: &c.Config.Scale}
@@ -169,6 +172,9 @@ func TestConfigMeansWhatTransformersSaves(t *testing.T) {
 	}
 	for _, path := range saved {
 		dir := filepath.Dir(filepath.Dir(path))
+		if filepath.Base(dir) == "micro-variant" {
+			continue // a model that the original does not compute
+		}
 		var c caseConfig
 		readJSON(t, filepath.Join(dir, "case.json"), &c)
 		config := model.Config{VocabSize: c.Config.Vocab, Width: c.Config.Width, MLPExpandedWidth: c.Config.MLP, NumHeads: c.Config.Heads, LRUWidth: c.Config.LRU,
