@@ -130,10 +130,15 @@ func (c *conversion) planModel(ctx context.Context, src *tensor.Checkpoint) erro
 		return err
 	}
 	c.outline = c.plan.outline()
-	if o.To == ToHF {
-		return c.planFiles()
+	if o.To != ToHF {
+		return nil
 	}
-	return nil
+	if err := c.planFiles(); err != nil || o.Review == nil {
+		return err
+	}
+	notes, err := o.Review(c.plan, c.files[0].Content)
+	c.notes = append(c.notes, notes...)
+	return err
 }
 
 // planFiles decides on the files beside the weights of a Hugging Face directory.

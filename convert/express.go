@@ -31,7 +31,7 @@ func (p *planner) express() error {
 	}
 	form := &manifest.HuggingFace{AttentionWindowSize: c.AttentionWindow, LogitsSoftCap: manifest.Float(c.LogitsSoftCap), TieWordEmbeddings: !c.SeparateHead}
 	p.HF = form
-	if p.options.MatchRuntime != NoRuntime && c.Has(model.Attention) {
+	if p.options.MatchRuntime&windowed != 0 && c.Has(model.Attention) {
 		if c.AttentionWindow == math.MaxInt32 {
 			return &OptionError{Option: "MatchRuntime", Problem: fmt.Sprintf("attention window %d: a configuration that matches %s has one more, which is too large", c.AttentionWindow, p.options.MatchRuntime)}
 		}
@@ -109,7 +109,7 @@ func (p *planner) noteForm() {
 		p.note(OtherNote, "there are no attention blocks: the attention window has no effect, and use_cache is false, because transformers 5 cannot cache such a model")
 	}
 	if form.MatchRuntime != "" {
-		p.note(WindowNote, "attention_window_size is %d, the window + 1: with it transformers 5 attends to the tokens that the original attends to, and its logits agree at every position",
+		p.note(WindowNote, "attention_window_size is %d, the window + 1: with it transformers 5 and mlx-lm attend to the tokens that the original attends to, at every position",
 			form.AttentionWindowSize)
 	}
 	if c.LogitsSoftCap == 0 {

@@ -33,7 +33,7 @@ func TestHFForms(t *testing.T) {
 		dtype   tensor.DType
 		cap     float64
 		scale   bool
-		match   Runtime
+		match   Runtimes
 		want    manifest.HuggingFace
 		refused string // what NewPlan says unless AllowInexact
 	}{
@@ -273,15 +273,18 @@ func completed(t *testing.T, path string) (stated, original model.Config) {
 	return configured.Config, configured.Original
 }
 
-func TestRuntimesThatCannotBeMatched(t *testing.T) {
-	for name, want := range map[string]string{"transformers4": "no window", "transformers4.57": "position window - 1", "candle": `no runtime "candle"`} {
+func TestParseRuntimes(t *testing.T) {
+	for _, name := range []string{"candle3", "original", "transformers5,", "transformers5;mlx-lm"} {
 		var option *OptionError
-		if _, err := ParseRuntime(name); !errors.As(err, &option) || !strings.Contains(err.Error(), want) {
+		if _, err := ParseRuntimes(name); !errors.As(err, &option) || option.Option != "MatchRuntime" || len(option.Accepted) != 4 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, r := range []Runtime{NoRuntime, Transformers5} {
-		if got, err := ParseRuntime(r.String()); err != nil || got != r {
+	if got, err := ParseRuntimes("mlx-lm, transformers5"); err != nil || got.String() != "transformers5,mlx-lm" {
+		t.Errorf("%s, %v", got, err)
+	}
+	for _, r := range []Runtimes{NoRuntime, Transformers5, Transformers5 | MLX, Transformers4 | Candle} {
+		if got, err := ParseRuntimes(r.String()); err != nil || got != r {
 			t.Errorf("%s: %v, %v", r, got, err)
 		}
 	}

@@ -18,7 +18,7 @@ type PlanOptions struct {
 	Settings     model.Settings // what shapes do not show
 	To           Target
 	DType        tensor.DType // of all tensors; Invalid keeps each one's own
-	MatchRuntime Runtime      // ToHF: configure the model so that this runtime agrees with the original
+	MatchRuntime Runtimes     // ToHF: configure the model so that these agree with the original, where a configuration decides
 	AllowInexact bool         // plan a model that the destination cannot express exactly
 
 	// Like is a model of the destination's layout, or nil. If the layout is an original one, which is

@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/names"
@@ -39,9 +40,9 @@ type Options struct {
 	MaxShardSize int64 // bytes of tensors in a file; 0 for DefaultMaxShardSize
 
 	// For ToHF only.
-	MatchRuntime     Runtime // configure the model so that this runtime agrees with the original
-	Tokenizer        string  // path of a SentencePiece model from which the tokenizer's files are made, or ""
-	InstructionTuned bool    // add Gemma's chat template, and end generation at <end_of_turn>
+	MatchRuntime     Runtimes // configure the model so that these agree with the original, where a configuration decides
+	Tokenizer        string   // path of a SentencePiece model from which the tokenizer's files are made, or ""
+	InstructionTuned bool     // add Gemma's chat template, and end generation at <end_of_turn>
 
 	// For ToOrbax only.
 	OrbaxFormat orbax.Format
@@ -49,6 +50,10 @@ type Options struct {
 	// For ToSafetensors only.
 	Only   []string     // patterns of names of the source (see names.Glob), one of which has to match; all tensors if empty
 	Rename *names.Rules // gives tensors other names; nil to rename none
+
+	// Review, if not nil, is called with the plan of a conversion ToHF and the content of its config.json before anything is
+	// written. Its notes are added to the result, and an error ends the conversion. Package verify/runtime has one.
+	Review func(p *Plan, config []byte) (notes []string, err error)
 
 	// Progress, if not nil, is called with the number of bytes written (and proven, with Verify) and of
 	// bytes to write and prove, never concurrently.
@@ -64,39 +69,58 @@ const (
 	KeepExtra                      // copy them as they are
 )
 
-// Runtime is a runtime that computes a model otherwise than the original implementation does, and for
-// which a configuration exists with which it agrees.
-type Runtime uint8
+// Runtimes is a set of runtimes with which a configuration is to agree with the original implementation. What is known of them is in
+// package verify/runtime, whose Review refuses those with which a model cannot agree.
+type Runtimes uint8
 
-// The runtimes.
+// The runtimes. transformers 5 and mlx-lm attend to attention_window_size tokens, the original to one more than its window;
+// transformers 4.57 and candle have no window in their masks.
 const (
-	NoRuntime     Runtime = iota
-	Transformers5         // attends to attention_window_size tokens, the original to one more than its window
+	Transformers4 Runtimes = 1 << iota
+	Transformers5
+	MLX
+	Candle
+
+	NoRuntime Runtimes = 0
 )
 
-// String returns "" or "transformers5".
-func (r Runtime) String() string {
-	if r == Transformers5 {
-		return "transformers5"
+// windowed are the runtimes whose attention has the window of the configuration.
+const windowed = Transformers5 | MLX
+
+var runtimeNames = []string{"transformers4", "transformers5", "mlx-lm", "candle"}
+
+// Names returns the names of the runtimes in the set.
+func (r Runtimes) Names() []string {
+	var names []string
+	for i, name := range runtimeNames {
+		if r&(1<<i) != 0 {
+			names = append(names, name)
+		}
 	}
-	return ""
+	return names
 }
 
-// ParseRuntime returns the runtime of a name. Names of runtimes that no configuration makes agree with
-// the original, and unknown names, are an *OptionError.
-func ParseRuntime(name string) (Runtime, error) {
-	switch name {
-	case "":
-		return NoRuntime, nil
-	case Transformers5.String():
-		return Transformers5, nil
-	case "transformers4", "transformers4.57":
-		return 0, &OptionError{Option: "MatchRuntime",
-			Problem: "no configuration makes transformers 4.57 agree with the original: its attention has no window in one pass, and with the cache, as it runs by default, " +
-				"a prompt longer than the window gives wrong logits from position 0, decoding diverges at position window - 1, and prompts of one token crash",
-			Hint: "keep texts within the window there, with use_cache=False; a configuration that matches transformers5 makes transformers 5 agree at every position"}
+// String returns the names with commas between them, "" for no runtime.
+func (r Runtimes) String() string { return strings.Join(r.Names(), ",") }
+
+// ParseRuntimes returns the set that String writes. Unknown names are an *OptionError.
+func ParseRuntimes(list string) (Runtimes, error) {
+	var set Runtimes
+	if list == "" {
+		return set, nil
 	}
-	return 0, &OptionError{Option: "MatchRuntime", Problem: fmt.Sprintf("no runtime %q to match", name), Accepted: []string{Transformers5.String()}}
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		if name == "transformers4.57" {
+			name = "transformers4"
+		}
+		i := slices.Index(runtimeNames, name)
+		if i < 0 {
+			return 0, &OptionError{Option: "MatchRuntime", Problem: fmt.Sprintf("no runtime %q to match", name), Accepted: runtimeNames}
+		}
+		set |= 1 << i
+	}
+	return set, nil
 }
 
 // OptionError is that of package model. Its Option is the name of a field of Options or Settings.

@@ -31,7 +31,7 @@ type base struct {
 	dtype    tensor.DType
 	settings model.Settings
 	to       convert.Target
-	match    convert.Runtime // that a Hugging Face directory is to match
+	match    convert.Runtimes // that a Hugging Face directory is to match
 	inexact  bool
 	made     *made
 	layers   map[model.BlockType][]int

@@ -24,7 +24,7 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 	}
 	seen := o
 	if plain.HF != nil && plain.Config.Has(model.Attention) && writtenWindow(converted) == plain.Config.AttentionWindow+1 {
-		seen.MatchRuntime = convert.Transformers5
+		seen.MatchRuntime = recordedMatch(found)
 	}
 	isKept := func(extra int) bool { return converted.Tensor(plain.Dests[extra].Name) != nil }
 	seen.LeaveExtra = len(plain.Extra) > 0 && !slices.ContainsFunc(plain.Extra, isKept)
@@ -33,6 +33,19 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 		return plain, nil
 	}
 	return convert.NewPlan(source, seen)
+}
+
+// recordedMatch returns the runtimes that a directory whose window is one larger was written to match, as its conversion.json has
+// them; transformers 5 without such a record.
+func recordedMatch(found *model.Model) convert.Runtimes {
+	if found != nil {
+		if record, _, err := found.Manifest(); err == nil && record != nil && record.HuggingFace != nil {
+			if set, err := convert.ParseRuntimes(record.HuggingFace.MatchRuntime); err == nil && set&(convert.Transformers5|convert.MLX) != 0 {
+				return set
+			}
+		}
+	}
+	return convert.Transformers5
 }
 
 // targetOf returns the target that a checkpoint was converted to: by the names of its tensors if they are those of the

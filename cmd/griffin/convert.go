@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 func convertCommand() *cli.Command {
@@ -36,7 +37,7 @@ func convertCommand() *cli.Command {
 			"  griffin convert --verify 2b/ recurrentgemma-2b                  # an Orbax directory\n" +
 			"  griffin convert --dry-run runs/train out --step 40000           # show what would be written\n" +
 			"  griffin convert mine.pt out --attention-window 1024 --logits-soft-cap 30 --embedding-scale=true\n" +
-			"  griffin convert 2b.pt out --match-runtime transformers5         # the original's logits at every position\n" +
+			"  griffin convert 2b.pt out --match-runtime transformers5,mlx-lm  # the original's logits at every position\n" +
 			"  griffin convert --to torch recurrentgemma-2b 2b.pt              # back to the original\n" +
 			"  griffin convert --to orbax 2b.pt 2b --orbax-format zarr\n" +
 			"  griffin convert recurrentgemma-2b smaller --dtype bfloat16 --max-shard-size 2GB\n" +
@@ -48,7 +49,7 @@ func convertCommand() *cli.Command {
 		Flags: append([]cli.Flag{&cli.StringFlag{Name: "to", Value: convert.ToHF.String(), Usage: "write `TARGET`: " + strings.Join(convert.TargetNames(), ", ")}},
 			append(settingsFlags(),
 				&cli.StringFlag{Name: "dtype", Value: "keep", Usage: "write the weights as `TYPE`: keep, float32, bfloat16, float16 (rounded to nearest even)"},
-				&cli.StringFlag{Name: "match-runtime", Usage: "write a configuration with which `RUNTIME` computes the original's logits at every position: " + convert.Transformers5.String() + " (attention_window_size is the window + 1)"},
+				&cli.StringFlag{Name: "match-runtime", Usage: "write a configuration with which each `RUNTIME` of a list computes the original's logits at every position: transformers5, mlx-lm (attention_window_size is the window + 1); others where the model allows it"},
 				&cli.BoolFlag{Name: "allow-inexact", Usage: "write a model that transformers cannot compute exactly, and report the error"},
 				modelFlag(),
 				&cli.StringFlag{Name: "extra", Value: "refuse", Usage: "`POLICY`: what to do with tensors that are not parameters of the model: refuse or keep"},
@@ -152,9 +153,10 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 	if o.To, err = convert.ParseTarget(c.String("to")); err != nil {
 		return o, err
 	}
-	if o.MatchRuntime, err = convert.ParseRuntime(c.String("match-runtime")); err != nil {
+	if o.MatchRuntime, err = convert.ParseRuntimes(c.String("match-runtime")); err != nil {
 		return o, err
 	}
+	o.Review = reviewRuntimes(o.MatchRuntime)
 	if o.OrbaxFormat, err = orbaxFormat(c, o.To); err != nil {
 		return o, err
 	}
@@ -169,6 +171,23 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// reviewRuntimes returns what says where runtimes diverge from the original with a directory that is to be written.
+func reviewRuntimes(match convert.Runtimes) func(p *convert.Plan, config []byte) ([]string, error) {
+	return func(p *convert.Plan, config []byte) ([]string, error) {
+		d, err := runtime.Planned(p, config)
+		if err != nil {
+			return nil, err
+		}
+		notes, err := runtime.Review(d, match)
+		if match == convert.NoRuntime && d.WindowAlone() {
+			for i := range notes {
+				notes[i] += "; --match-runtime transformers5 mends it"
+			}
+		}
+		return notes, err
+	}
 }
 
 // orbaxFormat returns the format that --orbax-format names.

@@ -93,7 +93,7 @@ func changedRecurrentGemma(stated *hfconfig.Config, c *Config, form *manifest.Hu
 	}
 	change(stated.TieWordEmbeddings != form.TieWordEmbeddings, "tie_word_embeddings", form.TieWordEmbeddings)
 	change(stated.VocabSize != c.VocabSize, "vocab_size", c.VocabSize) // an adapter may add tokens
-	return set
+	return append(set, sharedFields(stated, c, set)...)
 }
 
 // changedRope returns the fields with which transformers 4.57 takes the same parameters of the rotary embedding as 5.23.

@@ -45,6 +45,8 @@ type Config struct {
 	Rope4 Rope
 	// Integers are the values of those FloatFields that are written as integers.
 	Integers map[string]float64
+	// Unscaled says that embeddings_scale_by_sqrt_dim is false, which mlx-lm obeys and transformers ignores.
+	Unscaled bool
 	// Notes are those of the function Notes.
 	Notes []string
 
@@ -250,7 +252,7 @@ func (c *Config) versions(object *strictjson.Object) error {
 	}
 	fields := map[string]any{}
 	flatten(fields, "", object)
-	c.Notes = Notes(fields)
+	c.Notes, c.Unscaled = Notes(fields), fields["embeddings_scale_by_sqrt_dim"] == false
 	return nil
 }
 

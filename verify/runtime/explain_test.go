@@ -2,11 +2,13 @@ package runtime_test
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
@@ -214,6 +216,47 @@ func TestCases(t *testing.T) {
 		for key, does := range tt.want {
 			if !strings.Contains(got[key], does) || does == "" && got[key] != "" {
 				t.Errorf("%s: %s: %q, want %q; there are %q", tt.name, key, got[key], does, slices.Sorted(maps.Keys(got)))
+			}
+		}
+	}
+}
+
+// A directory that is to match runtimes agrees with all of them, or is refused with what each of the others does.
+func TestReview(t *testing.T) {
+	wide := plain
+	wide.LRUWidth = 88
+	for _, tt := range []struct {
+		config model.Config
+		size   int64
+		match  convert.Runtimes
+		notes  []string // parts of them, one each
+		err    string
+		hint   string
+	}{
+		{plain, 8, convert.NoRuntime, []string{"transformers 5 diverges from the original from position 8 on"}, "", ""},
+		{plain, 9, convert.NoRuntime, nil, "", ""},
+		{plain, 9, convert.Transformers5 | convert.MLX, []string{"transformers 4 loads the directory and diverges from the original from position 9 on", "transformers 5 computes the logits of the original",
+			"mlx-lm computes the logits of the original", "candle loads the directory and diverges"}, "", ""},
+		{wide, 9, convert.Transformers5, []string{"transformers 4 loads", "what remains: 1 token with cache: crashes", "mlx-lm does not load the directory: it ignores lru_width", "candle loads"}, "", ""},
+		{wide, 9, convert.Transformers5 | convert.MLX, nil, "mlx-lm does not load the model", "a configuration for transformers5 can"},
+		{plain, 9, convert.Transformers5 | convert.Candle, nil, "candle diverges from position 9 on", "a configuration for transformers5,mlx-lm can"},
+		{plain, 8, convert.Transformers4, nil, "it agrees in documents of up to 9 tokens", "transformers5,mlx-lm"},
+	} {
+		notes, err := runtime.Review(directoryOf(t, tt.config, tt.size, nil), tt.match)
+		var option *convert.OptionError
+		if tt.err != "" {
+			if !errors.As(err, &option) || option.Option != "MatchRuntime" || !strings.Contains(option.Problem, tt.err) || !strings.Contains(option.Hint, tt.hint) {
+				t.Errorf("%s: %v", tt.match, err)
+			}
+			continue
+		}
+		if err != nil || len(notes) != len(tt.notes) {
+			t.Errorf("%s: %q, %v", tt.match, notes, err)
+			continue
+		}
+		for i, want := range tt.notes {
+			if !strings.Contains(notes[i], want) {
+				t.Errorf("%s: %q, want %q", tt.match, notes[i], want)
 			}
 		}
 	}
