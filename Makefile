@@ -1,4 +1,4 @@
-# Everything but hostile, interop, sharded, slurm, kill, torture, bench and fixtures needs only Go. "make help" lists the targets.
+# Everything but hostile, interop, candle, sharded, slurm, kill, torture, bench and fixtures needs only Go. "make help" lists the targets.
 
 GO          ?= go
 FUZZTIME    ?= 30s
@@ -8,7 +8,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build demo test race instructions lint fuzz cross hostile interop sharded slurm kill torture bench fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross hostile interop candle sharded slurm kill torture bench fixtures clean help
 
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/griffin ./cmd/griffin
@@ -67,6 +67,10 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) container.py
 	$(PYTHON_ENV) network.py
 	$(PYTHON_ENV) sinks.py
+	$(PYTHON_ENV) runtimes.py
+
+candle: build ## what griffin says of candle against candle (needs cargo and the environments of interop; 5 minutes once)
+	program=$$(testdata/interop/setup_candle.sh) && $(PYTHON_ENV) runtimes.py --candle $$program
 
 sharded: build ## compare distributed checkpoints with torch and DeepSpeed
 	$(PYTHON_ENV) sharded.py

@@ -40,11 +40,12 @@ func sharedFields(stated *hfconfig.Config, c *Config, changed []huggingface.Fiel
 			set = append(set, huggingface.Field{Name: f.name, Value: f.value})
 		}
 	}
-	if !has("block_types") {
+	older := stated.Has("_block_types")
+	if !has("block_types") && (!older || stated.Repatterned) {
 		set = append(set, huggingface.Field{Name: "block_types", Value: stated.BlockTypes})
 	}
-	if stated.Has("_block_types") {
-		set = append(set, huggingface.Field{Name: "_block_types", Remove: true, Note: "config.json has block_types alone, without _block_types, which transformers ignores and other programs obey"})
+	if older && (has("block_types") || stated.Repatterned) {
+		set = append(set, huggingface.Field{Name: "_block_types", Remove: true, Note: "config.json has block_types alone, without _block_types, which transformers ignores and candle takes for the same field"})
 	}
 	if stated.Unscaled {
 		set = append(set, huggingface.Field{Name: "embeddings_scale_by_sqrt_dim", Remove: true, Note: "config.json loses embeddings_scale_by_sqrt_dim, false, which transformers ignores and mlx-lm obeys"})

@@ -47,6 +47,8 @@ type Config struct {
 	Integers map[string]float64
 	// Unscaled says that embeddings_scale_by_sqrt_dim is false, which mlx-lm obeys and transformers ignores.
 	Unscaled bool
+	// Repatterned says that _block_types, which transformers ignores, states other blocks than it takes.
+	Repatterned bool
 	// Notes are those of the function Notes.
 	Notes []string
 
@@ -252,7 +254,7 @@ func (c *Config) versions(object *strictjson.Object) error {
 	}
 	fields := map[string]any{}
 	flatten(fields, "", object)
-	c.Notes, c.Unscaled = Notes(fields), fields["embeddings_scale_by_sqrt_dim"] == false
+	c.Notes, c.Unscaled, c.Repatterned = Notes(fields), fields["embeddings_scale_by_sqrt_dim"] == false, ignoredPattern(fields) != ""
 	return nil
 }
 

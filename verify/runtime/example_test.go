@@ -30,5 +30,5 @@ func ExampleModel_Explain() {
 		}
 	}
 	// Output:
-	// loads: true, diverges from position 6 on: attention sees 6 tokens, one less than the original; with attention_window_size 7 it agrees
+	// loads: true, diverges from position 6 on: attention sees 6 tokens, one less than the original
 }

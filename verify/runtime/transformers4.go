@@ -29,7 +29,11 @@ var Transformers4 = &Runtime{
 		if x.wrong() {
 			return
 		}
-		x.add("1 token", "with", "crashes", false)
+		if x.recurs() {
+			x.add("1 token", "with", "crashes in the first call, and later starts from the convolution state that the previous call left", false)
+		} else {
+			x.add("1 token", "with", "the first call keeps no keys: decoding diverges from position 1 on", false)
+		}
 		if x.attends() {
 			x.transformers4Attention()
 		} else {

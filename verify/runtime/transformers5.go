@@ -28,7 +28,7 @@ var Transformers5 = &Runtime{
 			x.losesCap()
 			return
 		case x.recurs() && x.Original.LRUWidth != x.Original.Width:
-			x.add("1 token", "with", fmt.Sprintf("crashes, because the recurrence is %d wide and the model %d", x.Original.LRUWidth, x.Original.Width), false)
+			x.add("1 token", "with", fmt.Sprintf("crashes in the first call, because the recurrence is %d wide and the model %d, and later starts from the convolution state that the previous call left", x.Original.LRUWidth, x.Original.Width), false)
 		case x.recurs():
 			x.add("1 token", "with", "starts from the convolution state that the previous call left", false)
 		}
@@ -40,7 +40,7 @@ var Transformers5 = &Runtime{
 			x.add(fmt.Sprintf("up to %d tokens", at), "without", "as the original", true)
 			sees := fmt.Sprintf("attention sees %d tokens, %s", x.size, x.compareWindows(x.size))
 			x.add(fmt.Sprintf("more than %d tokens", at), "either", fmt.Sprintf("%s: diverges from position %d on", sees, at), false)
-			x.sees(at, "%s; with attention_window_size %d it agrees", sees, x.window+1)
+			x.sees(at, "%s", sees)
 		}
 		x.add("packed rows", "without", "position 0 starts the recurrence anew, and attention where position_ids come without a mask; the convolution runs on", false)
 		x.add("packed rows", "with", "position 0 starts the recurrence anew, but neither convolution nor attention", false)
