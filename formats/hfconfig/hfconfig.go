@@ -102,6 +102,15 @@ func Fields(source fs.FS, name string) (map[string]any, error) {
 	return flat(object), nil
 }
 
+// Parse reads the content of a config.json, as Read does.
+func Parse(text []byte) (*Config, error) {
+	object, err := parseObject(text)
+	if err != nil {
+		return nil, err
+	}
+	return interpret(object)
+}
+
 // ParseFields returns the fields of the content of a config.json, as Fields does.
 func ParseFields(text []byte) (map[string]any, error) {
 	object, err := parseObject(text)

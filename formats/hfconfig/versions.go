@@ -29,8 +29,8 @@ var Ignored = []string{"_block_types", "embeddings_scale_by_sqrt_dim"}
 // that name, whatever its value. transformers 4.57 refuses two of them too, and ignores the others. (Measured.)
 var Unsettable = []string{"layer_types", "layers_block_type", "use_return_dict", "is_heterogeneous", "per_layer_attributes"}
 
-// newActivations are the functions that transformers 4.57 does not have.
-var newActivations = []string{"hardswish", "sqrtsoftplus"}
+// NewActivations are the functions that transformers 4.57 does not have.
+var NewActivations = []string{"hardswish", "sqrtsoftplus"}
 
 // IsInteger reports whether a JSON value is a number without fraction and exponent, which Python reads as an int.
 func IsInteger(value any) bool {
@@ -82,7 +82,7 @@ func unsettableNote(name string) string {
 // Unsupported4 says why transformers 4.57 cannot run a model that 5.23 runs: a sentence for each field. (Measured.)
 func (c *Config) Unsupported4() []string {
 	var out []string
-	if slices.Contains(newActivations, c.HiddenActivation) {
+	if slices.Contains(NewActivations, c.HiddenActivation) {
 		out = append(out, fmt.Sprintf("hidden_activation is %s, which transformers 4.57 does not have", c.HiddenActivation))
 	}
 	if !slices.Contains(c.Layers(), Attention) {

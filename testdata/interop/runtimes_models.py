@@ -15,7 +15,7 @@ WINDOW = 6
 # Part of the largest logit up to which logits count as the same, in float32. mlx-lm's norms have another epsilon.
 TOLERANCE = {"transformers4": 2e-5, "transformers5": 2e-5, "candle": 2e-5, "mlx-lm": 4e-4}
 
-ROUNDING = 0.1  # the same for bfloat16, as a part of the root mean square of the logits
+ROUNDING = 0.15  # the same for bfloat16, as a part of the root mean square of the logits
 
 BASE = dict(vocab_size=96, width=64, mlp_expanded_width=96, num_heads=4, lru_width=64, attention_window_size=WINDOW,
             embeddings_scale_by_sqrt_dim=True, logits_soft_cap=30.0, block_types=[R, R, A, R])
@@ -80,6 +80,21 @@ def copied_head(model):
     return weights_edited(model, lambda w: w.update({"lm_head.weight": w["model.embed_tokens.weight"].copy()}))
 
 
+def beyond(model, change=None, **fields):
+    """Edits a model into one that the original cannot compute."""
+    model.params = None
+    return edited(weights_edited(model, change) if change else model, **fields)
+
+
+def drawn(weights, seed, names, shape):
+    """Draws the weights whose names end so in another shape."""
+    rng = np.random.default_rng(seed)
+    for name in sorted(weights) + [n.replace("weight", "bias") for n in sorted(weights)]:
+        if name.endswith(names):
+            size = shape(weights[name.replace("bias", "weight")].shape)
+            weights[name] = (rng.standard_normal(size) * 2 * size[-1] ** -0.5).astype(np.float32)
+
+
 def make(root, seed):
     """Yields the models."""
     def fresh(name, **options):
@@ -110,3 +125,15 @@ def make(root, seed):
     no_flag.semantics = False  # griffin's logits are those that mlx-lm has with the scale
     yield no_flag
     yield edited(fresh("integer-cap"), logits_soft_cap=30)
+    # What the original does not compute.
+    keys, queries = ("k_proj.weight", "v_proj.weight"), ("q_proj.bias", "k_proj.bias", "v_proj.bias")
+    yield beyond(fresh("kv-heads"), lambda w: drawn(w, seed, keys, lambda s: (2 * s[0], s[1])), num_key_value_heads=2)
+    yield beyond(fresh("biases"), lambda w: drawn(w, seed, queries, lambda s: s[:1]), attention_bias=True)
+    yield beyond(fresh("taps"), lambda w: drawn(w, seed, ("conv_1d.weight",), lambda s: (s[0], 1, 3)), conv1d_width=3)
+    yield beyond(fresh("silu"), hidden_activation="silu")
+    yield beyond(fresh("quick-gelu"), hidden_activation="quick_gelu")
+    yield beyond(fresh("epsilon"), rms_norm_eps=0.01)
+    rope = dict(rope_type="default", rope_theta=100.0, partial_rotary_factor=0.5)
+    yield beyond(fresh("theta"), rope_theta=100.0, rope_parameters=rope)
+    yield beyond(fresh("theta-nested"), rope_theta=None, rope_parameters=rope)
+    yield beyond(fresh("quarter"), partial_rotary_factor=0.25, rope_parameters=dict(rope, rope_theta=10000.0, partial_rotary_factor=0.25))

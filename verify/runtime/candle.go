@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -18,7 +19,7 @@ var Candle = &Runtime{
 	Name: "candle", Title: "candle", Version: "0.11.1", Semantics: reference.Candle,
 	keys:             func(int) int { return 0 },
 	dividesByZeroCap: true,
-	configure:        func(c *model.Config) { c.SeparateHead = false },
+	configure:        func(c *model.Config, _ *hfconfig.Config) { c.SeparateHead = false },
 	explain: func(x *explainer) {
 		x.candleLoads()
 		if !x.Loads {
@@ -30,8 +31,11 @@ var Candle = &Runtime{
 			x.diverges(0, "ignores the output head of its own: it computes logits with the embedding")
 		}
 		x.scalesInType()
-		if theta := x.numberOr("rope_theta", 10000); x.attends() && theta != x.theta() {
-			x.diverges(1, "ignores rope_parameters: rotates with the base %g, where rope_theta is %g there", theta, x.theta())
+		if newer, older := x.Stated.Rope.Theta, x.Stated.Rope4.Theta; x.attends() && newer != older {
+			x.diverges(1, "ignores rope_parameters: rotates with the base %g, where rope_theta is %g there", older, newer)
+		}
+		if x.attends() && !x.fitting() {
+			x.diverges(0, "every pass fails, because %d heads of %d channels are not as wide as the model", x.Stated.NumAttentionHeads, x.Stated.HeadDim)
 		}
 		if x.wrong() {
 			return
@@ -43,7 +47,7 @@ var Candle = &Runtime{
 }
 
 // candleActivations are the names that candle knows of those that transformers has.
-var candleActivations = []string{"gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "relu2", "relu6", "silu", "swish", "sigmoid", "mish"}
+var candleActivations = []string{"gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "relu2", "relu6", "silu", "swish", "sigmoid", "mish", "hardswish"}
 
 // candleLoads says what keeps candle from loading the directory.
 func (x *explainer) candleLoads() {

@@ -18,11 +18,13 @@ type Directory struct {
 	Original model.Config // what the original computes with the weights
 	Written  model.Config // what transformers 5 takes from config.json
 
-	Fields map[string]any // of config.json, as hfconfig.Fields returns them
-	Head   bool           // an output head is stored, be it a copy of the embedding or a matrix of its own
-	Extra  []string       // names of other tensors that are not parameters of the model
-	DType  tensor.DType   // of the embedding
-	Format string         // of the weights, as tensor.Checkpoint has it
+	Stated *hfconfig.Config // what config.json states
+	Fields map[string]any   // of config.json, as hfconfig.Fields returns them
+	Beyond []string         // what in it the original does not compute, a phrase for each field
+	Head   bool             // an output head is stored, be it a copy of the embedding or a matrix of its own
+	Extra  []string         // names of other tensors that are not parameters of the model
+	DType  tensor.DType     // of the embedding
+	Format string           // of the weights, as tensor.Checkpoint has it
 }
 
 // Directory returns the directory of a model in the Hugging Face layout, or for another layout that of a plain conversion. A model
@@ -33,6 +35,7 @@ func (m *Model) Directory() (*Directory, error) {
 	}
 	c := m.Checkpoint
 	d := &Directory{Original: m.Original, Written: m.Config, Head: len(m.Found.Heads) > 0, DType: m.Found.Embedding().DType, Format: c.Format}
+	d.Beyond = m.Found.Family.BeyondOriginal(&d.Original)
 	for _, t := range slices.Concat(m.Found.Extra, m.Found.Rest) {
 		d.Extra = append(d.Extra, t.Name)
 	}
@@ -42,9 +45,13 @@ func (m *Model) Directory() (*Directory, error) {
 	}
 	if stated == nil { // the settings are given, and what griffin writes is taken for the rest
 		form := &manifest.HuggingFace{AttentionWindowSize: m.Config.AttentionWindow, LogitsSoftCap: manifest.Float(m.Config.LogitsSoftCap), TieWordEmbeddings: !m.Config.SeparateHead}
-		d.Fields, err = m.fields(&m.Config, form, d.DType)
-		return d, err
+		text, err := json.Marshal(m.Found.Family.HuggingFace.Fields(&m.Config, form, d.DType))
+		if err != nil {
+			return nil, err
+		}
+		return d, d.read(text)
 	}
+	d.Stated = stated
 	d.Fields, err = hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
 	return d, err
 }
@@ -64,13 +71,13 @@ func (m *Model) converted() (*Directory, error) {
 	return Planned(plan, text)
 }
 
-// fields returns the fields of the config.json that griffin writes.
-func (m *Model) fields(c *model.Config, form *manifest.HuggingFace, dtype tensor.DType) (map[string]any, error) {
-	text, err := json.Marshal(m.Found.Family.HuggingFace.Fields(c, form, dtype))
-	if err != nil {
-		return nil, err
+// read sets what the content of a config.json states.
+func (d *Directory) read(config []byte) (err error) {
+	if d.Fields, err = hfconfig.ParseFields(config); err != nil {
+		return err
 	}
-	return hfconfig.ParseFields(text)
+	d.Stated, err = hfconfig.Parse(config)
+	return err
 }
 
 // Planned returns the directory that a plan makes. config is the content of its config.json.
@@ -86,9 +93,8 @@ func Planned(p *convert.Plan, config []byte) (*Directory, error) {
 	for _, i := range p.Extra {
 		d.Extra = append(d.Extra, p.Dests[i].Name)
 	}
-	var err error
-	d.Fields, err = hfconfig.ParseFields(config)
-	return d, err
+	d.Beyond = p.Source.Family.BeyondOriginal(&d.Original)
+	return d, d.read(config)
 }
 
 const safetensorsFormat = "safetensors"
@@ -159,19 +165,9 @@ func (d *Directory) attends() bool { return d.Original.Has(model.Attention) }
 // recurs reports whether any block is recurrent.
 func (d *Directory) recurs() bool { return d.Original.Has(model.Recurrent) }
 
-// kvHeads returns the number of heads of keys and values.
-func (d *Directory) kvHeads() int64 {
-	return int64(d.numberOr("num_key_value_heads", float64(d.Original.NumHeads)))
-}
-
-// theta returns the base of the rotary frequencies as transformers 5 reads it.
-func (d *Directory) theta() float64 {
-	return d.numberOr("rope_parameters.rope_theta", d.numberOr("rope_theta", 10000))
-}
-
-// rotaryFactor returns the part of each head that is rotated, as transformers 5 reads it.
-func (d *Directory) rotaryFactor() float64 {
-	return d.numberOr("rope_parameters.partial_rotary_factor", d.numberOr("partial_rotary_factor", 0.5))
+// fitting reports whether the query heads together are as wide as the model.
+func (d *Directory) fitting() bool {
+	return d.Stated.NumAttentionHeads*d.Stated.HeadDim == d.Stated.HiddenSize
 }
 
 // negligible is the largest relative error of a constant that counts as rounding.

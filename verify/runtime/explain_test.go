@@ -40,6 +40,9 @@ func directoryOf(t *testing.T, c model.Config, size int64, fields map[string]any
 	if d.Fields, err = hfconfig.ParseFields(text); err != nil {
 		t.Fatal(err)
 	}
+	if d.Stated, err = hfconfig.Parse(text); err != nil {
+		t.Fatal(err)
+	}
 	return d
 }
 
@@ -87,9 +90,9 @@ func TestExplain(t *testing.T) {
 		{name: "hawk", config: with(func(c *model.Config) { c.BlockTypes = c.BlockTypes[:2] }), want: [4]int{never, never, unloaded, never}, why: map[string]string{"mlx-lm": "without attention"}},
 		{name: "attention behind the last block", config: with(func(c *model.Config) { c.BlockTypes = c.BlockTypes[:2] }), fields: map[string]any{"block_types": older},
 			want: [4]int{never, never, 0, never}, why: map[string]string{"mlx-lm": "every pass fails"}},
-		{name: "scale in float32", config: with(func(c *model.Config) { c.Width, c.LRUWidth = 40, 40 }), size: 9, want: [4]int{9, never, 0, 0},
+		{name: "scale in float32", config: with(func(c *model.Config) { c.Width, c.LRUWidth, c.NumHeads = 40, 40, 2 }), size: 9, want: [4]int{9, never, 0, 0},
 			why: map[string]string{"mlx-lm": "6.32456, sqrt(40) in float32", "candle": "6.3125"}},
-		{name: "scale in bfloat16", config: with(func(c *model.Config) { c.Width, c.LRUWidth = 40, 40 }), size: 9, dtype: tensor.BF16, want: [4]int{9, never, never, 9}},
+		{name: "scale in bfloat16", config: with(func(c *model.Config) { c.Width, c.LRUWidth, c.NumHeads = 40, 40, 2 }), size: 9, dtype: tensor.BF16, want: [4]int{9, never, never, 9}},
 		{name: "scale in float16", config: with(func(c *model.Config) { c.Width, c.LRUWidth = 2560, 2560 }), size: 9, dtype: tensor.F16, want: [4]int{9, never, 0, 0}},
 		{name: "saved by transformers 5", size: 9, fields: nested("rope_theta", 10000), want: [4]int{9, never, unloaded, unloaded},
 			why: map[string]string{"mlx-lm": "needs rope_theta", "candle": "needs partial_rotary_factor, rope_theta"}},
@@ -110,6 +113,8 @@ func TestExplain(t *testing.T) {
 		{name: "activation that candle lacks", size: 9, fields: map[string]any{"hidden_activation": "quick_gelu"}, want: [4]int{9, never, 0, unloaded}, why: map[string]string{"candle": "quick_gelu"}},
 		{name: "kv heads", size: 9, fields: map[string]any{"num_key_value_heads": 2}, want: [4]int{9, never, unloaded, 9}, why: map[string]string{"mlx-lm": "2: it has 1"}},
 		{name: "biases", size: 9, fields: map[string]any{"attention_bias": true}, want: [4]int{9, never, unloaded, 9}, why: map[string]string{"mlx-lm": "attention_bias"}},
+		{name: "activation of transformers 5", size: 9, fields: map[string]any{"hidden_activation": "sqrtsoftplus"}, want: [4]int{unloaded, never, 0, unloaded}},
+		{name: "wider heads", size: 9, fields: map[string]any{"head_dim": 32}, want: [4]int{unloaded, never, unloaded, 0}, why: map[string]string{"candle": "every pass fails", "mlx-lm": "head_dim"}},
 		{name: "taps", size: 9, fields: map[string]any{"conv1d_width": 3}, want: [4]int{9, never, unloaded, 9}, why: map[string]string{"mlx-lm": "conv1d_width"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -17,6 +18,9 @@ import (
 var MLX = &Runtime{
 	Name: "mlx-lm", Title: "mlx-lm", Version: "0.32.2", Semantics: reference.MLX,
 	keys: func(window int) int { return window },
+	configure: func(c *model.Config, _ *hfconfig.Config) {
+		c.Numerics = model.Numerics{NormEpsilon: c.Numerics.NormEpsilon} // of the last norm
+	},
 	explain: func(x *explainer) {
 		x.mlxLoads()
 		if !x.Loads {
@@ -66,8 +70,11 @@ func (x *explainer) mlxLoads() {
 		}
 	}
 	if x.attends() {
-		if heads := x.kvHeads(); heads != 1 {
+		if heads := x.Stated.NumKeyValueHeads; heads != 1 {
 			x.refuses("it ignores num_key_value_heads, and the model has %d: it has 1", heads)
+		}
+		if !x.fitting() {
+			x.refuses("it ignores head_dim, and %d heads of %d channels are not as wide as the model", x.Stated.NumAttentionHeads, x.Stated.HeadDim)
 		}
 		if x.Fields["attention_bias"] == true {
 			x.refuses("it ignores attention_bias, which is true: its queries, keys and values have no biases")
@@ -82,7 +89,7 @@ func (x *explainer) mlxLoads() {
 }
 
 // tanhGELU are the names that transformers has for GELU in its tanh form.
-var tanhGELU = []string{"gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_python_tanh"}
+var tanhGELU = []string{"gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_python_tanh", "gelu_accurate"}
 
 // mlxIgnores says what becomes of fields that mlx-lm does not read, and of constants.
 func (x *explainer) mlxIgnores() {
@@ -105,10 +112,10 @@ func (x *explainer) mlxIgnores() {
 	if !x.attends() {
 		return
 	}
-	if theta := x.theta(); theta != 10000 {
+	if theta := x.Stated.Rope.Theta; theta != 10000 {
 		x.diverges(1, "ignores rope_theta, which is %g: it rotates with the base 10000", theta)
 	}
-	if factor := x.rotaryFactor(); factor != 0.5 {
+	if factor := x.Stated.Rope.PartialFactor; factor != 0.5 {
 		x.diverges(1, "ignores partial_rotary_factor, which is %g: it rotates half of each head", factor)
 	}
 }

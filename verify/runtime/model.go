@@ -118,7 +118,8 @@ func (m *Model) ConfigUnder(s reference.Semantics) *model.Config {
 	c := m.Config
 	for _, r := range All {
 		if r.Semantics == s && r.configure != nil {
-			r.configure(&c)
+			stated, _ := m.Found.StatedConfig() // of a model that is configured, it can be read
+			r.configure(&c, stated)
 		}
 	}
 	return &c

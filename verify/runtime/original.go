@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -12,6 +13,11 @@ var Original = &Runtime{
 	Name: "original", Title: "the original", Version: "1.0.1", Semantics: reference.Original,
 	keys: func(window int) int { return window + 1 },
 	explain: func(x *explainer) {
+		if len(x.Beyond) > 0 {
+			x.refuses("it cannot compute the model: %s", strings.Join(x.Beyond, "; "))
+			x.wrong()
+			return
+		}
 		does := "no attention: nothing depends on a window"
 		if x.attends() {
 			does = fmt.Sprintf("attention sees %d tokens: its own and %d before it", x.window+1, x.window)

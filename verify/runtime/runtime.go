@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -26,8 +27,9 @@ type Runtime struct {
 	keys func(window int) int
 	// dividesByZeroCap says that a soft cap of 0 gives logits that are all zero. (In the original, 0 is for no cap.)
 	dividesByZeroCap bool
-	// configure changes a configuration to what the runtime takes from it; nil if it takes all that transformers 5 takes.
-	configure func(*model.Config)
+	// configure changes the configuration that transformers 5 takes to what the runtime takes; nil if it is the same. stated is the
+	// config.json, nil if there is none.
+	configure func(c *model.Config, stated *hfconfig.Config)
 	// explain adds what the runtime does with a directory.
 	explain func(*explainer)
 }

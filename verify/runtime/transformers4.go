@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -18,7 +20,18 @@ var Transformers4 = &Runtime{
 	Name: "transformers4", Title: "transformers 4", Version: "4.57.3", Semantics: reference.Transformers4,
 	keys:             func(int) int { return 0 },
 	dividesByZeroCap: true,
+	configure: func(c *model.Config, stated *hfconfig.Config) {
+		if stated != nil {
+			c.Numerics.RopeTheta, c.Numerics.RotaryFactor = stated.Rope4.Theta, stated.Rope4.PartialFactor
+		}
+	},
 	explain: func(x *explainer) {
+		if f := x.Stated.HiddenActivation; slices.Contains(hfconfig.NewActivations, f) {
+			x.refuses("it has no hidden_activation %s", f)
+		}
+		if x.attends() && !x.fitting() {
+			x.refuses("it ignores head_dim, and %d heads of %d channels are not as wide as the model", x.Stated.NumAttentionHeads, x.Stated.HeadDim)
+		}
 		x.caps()
 		if x.Written.SeparateHead && x.Fields["tie_word_embeddings"] != false {
 			x.diverges(0, "ignores the output head of its own, because tie_word_embeddings is not false")
@@ -44,22 +57,24 @@ var Transformers4 = &Runtime{
 	},
 }
 
+// transformers4Rotation says what becomes of the parameters of the rotary embedding, which it reads at the top level.
 func (x *explainer) transformers4Rotation() {
-	factor, theta := x.numberOr("partial_rotary_factor", 0.5), x.numberOr("rope_theta", 10000)
+	newer, older := x.Stated.Rope, x.Stated.Rope4
+	rotated := (int64(float64(x.Stated.HeadDim)*older.PartialFactor) + 1) / 2 * 2
 	switch {
-	case factor != 0.5:
-		x.diverges(0, "every pass fails, because it cuts heads in half whatever partial_rotary_factor is, here %g", factor)
-	case factor != x.rotaryFactor():
-		x.diverges(1, "ignores rope_parameters: rotates half of each head, where partial_rotary_factor is %g there", x.rotaryFactor())
+	case older.PartialFactor == 0 || int(1/older.PartialFactor) != 2 || rotated != (x.Stated.HeadDim+1)/2:
+		x.diverges(0, "every pass fails, because it cuts heads in two whatever partial_rotary_factor is, here %g of %d channels", older.PartialFactor, x.Stated.HeadDim)
+	case older.PartialFactor != newer.PartialFactor:
+		x.diverges(1, "ignores rope_parameters: rotates %g of each head, where partial_rotary_factor is %g there", older.PartialFactor, newer.PartialFactor)
 	}
-	if theta != x.theta() {
-		x.diverges(1, "ignores rope_parameters: rotates with the base %g, where rope_theta is %g there", theta, x.theta())
+	if newer.Theta != older.Theta {
+		x.diverges(1, "ignores rope_parameters: rotates with the base %g, where rope_theta is %g there", older.Theta, newer.Theta)
 	}
 }
 
 // transformers4Attention says what the cache changes. Without it there is no window; with it, attention sees size tokens.
 func (x *explainer) transformers4Attention() {
-	size := int64(x.numberOr("attention_window_size", hfconfig.DefaultWindow))
+	size := x.Stated.AttentionWindowSize4
 	if size > 2 {
 		x.add(tokens(2, size-1), "with", fmt.Sprintf("as the original; decoding diverges from position %d on", min(size-1, x.window+1)), true)
 	}

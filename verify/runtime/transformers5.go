@@ -50,13 +50,15 @@ var Transformers5 = &Runtime{
 
 // transformers5Loads says which fields of config.json keep it from loading the directory.
 func (x *explainer) transformers5Loads() {
-	if _, ok := x.Fields["layer_types"]; ok {
-		x.refuses("config.json has layer_types, which it derives from block_types and cannot set")
+	for _, name := range hfconfig.Unsettable {
+		if x.Stated.Has(name) {
+			x.refuses("config.json has %s, which it derives from block_types and cannot set", name)
+		}
 	}
 	for _, e := range hfconfig.TypeErrors(x.Fields) {
 		x.refuses("it wants %s of config.json to be %s", e.Field, strings.Join(e.Types, " or "))
 	}
-	kind := x.word("rope_parameters.rope_type", x.word("rope_parameters.type", "default"))
+	kind := x.Stated.Rope.Type
 	if x.attends() && !slices.Contains([]string{"default", ""}, kind) {
 		x.refuses("it has no rotary embedding of the type %s", kind)
 	}
