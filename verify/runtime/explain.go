@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/reference"
 )
 
 // Explanation says what a runtime does with a directory.
@@ -110,7 +111,11 @@ func (x *explainer) wrong() bool {
 	if x.own < 0 {
 		return false
 	}
-	x.add("any", "either", fmt.Sprintf("diverges from position %d on: %s", x.own, strings.Join(x.Reasons, "; ")), false)
+	cache := "either"
+	if x.own > 0 && x.runtime.Semantics == reference.Transformers4 { // its cache is wrong in other ways too
+		cache = "without"
+	}
+	x.add("any", cache, fmt.Sprintf("diverges from position %d on: %s", x.own, strings.Join(x.Reasons, "; ")), false)
 	return true
 }
 

@@ -19,7 +19,9 @@ var MLX = &Runtime{
 	Name: "mlx-lm", Title: "mlx-lm", Version: "0.32.2", Semantics: reference.MLX,
 	keys: func(window int) int { return window },
 	configure: func(c *model.Config, _ *hfconfig.Config) {
-		c.Numerics = model.Numerics{NormEpsilon: c.Numerics.NormEpsilon} // of the last norm
+		if n := &c.Numerics; *n != (model.Numerics{}) { // NormEpsilon is that of the last norm
+			n.Activation, n.RopeTheta, n.RotaryFactor = tanhGELU[0], 10000, 0.5
+		}
 	},
 	explain: func(x *explainer) {
 		x.mlxLoads()

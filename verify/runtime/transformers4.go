@@ -21,7 +21,7 @@ var Transformers4 = &Runtime{
 	keys:             func(int) int { return 0 },
 	dividesByZeroCap: true,
 	configure: func(c *model.Config, stated *hfconfig.Config) {
-		if stated != nil {
+		if stated != nil && stated.Rope != stated.Rope4 {
 			c.Numerics.RopeTheta, c.Numerics.RotaryFactor = stated.Rope4.Theta, stated.Rope4.PartialFactor
 		}
 	},
