@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -39,4 +40,25 @@ func tokenizerRemark(files []huggingface.File) string {
 		return ""
 	}
 	return "there is no tokenizer: AutoTokenizer of transformers 5 silently loads an empty one, and that of 4.57 fails"
+}
+
+// changeArchitectures gives config.json the architectures of a causal model if that of the source states others, as of a
+// classifier, whose head is left out: transformers would make a head of random weights.
+func (c *conversion) changeArchitectures(o *huggingface.Options) error {
+	p := c.plan
+	const name = "architectures"
+	if p.stated == nil || !slices.ContainsFunc(p.Left, func(t *tensor.Tensor) bool { return model.IsBeside(p.Source, t) }) {
+		return nil
+	}
+	fields, err := hfconfig.Fields(o.Source, o.SourceConfig)
+	if err != nil {
+		return err
+	}
+	stated, own := fields[name], o.Config[name]
+	if stated == nil || fmt.Sprint(stated) == fmt.Sprint(own) {
+		return nil
+	}
+	o.Changed = append(o.Changed, huggingface.Field{Name: name, Value: own})
+	c.remarks = append(c.remarks, fmt.Sprintf("config.json gets architectures %v instead of %v, whose head is left out", own, stated))
+	return nil
 }

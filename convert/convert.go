@@ -168,6 +168,9 @@ func (c *conversion) planFiles() error {
 		}
 		c.remarks = append(c.remarks, remarks...)
 	}
+	if err := c.changeArchitectures(&o); err != nil {
+		return err
+	}
 	d, err := huggingface.Files(o)
 	if err != nil {
 		return err

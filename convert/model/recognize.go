@@ -133,7 +133,7 @@ func (r recognizer) sortTensors(c *candidate, others map[*tensor.Tensor]bool) {
 			r.Rest = append(r.Rest, t)
 		case r.addHead(t):
 			r.Tensors = append(r.Tensors, t)
-		case isNamed || r.isExtra(t) || r.KeepExtra && r.isBeside(t):
+		case isNamed || r.isExtra(t) || r.KeepExtra && IsBeside(r.Model, t):
 			r.Extra = append(r.Extra, t)
 			r.Tensors = append(r.Tensors, t)
 		default:
@@ -150,14 +150,14 @@ func (r recognizer) isExtra(t *tensor.Tensor) bool {
 		!slices.ContainsFunc(r.Family.Ignored, func(ending string) bool { return strings.HasSuffix(rest, ending) })
 }
 
-// isBeside reports whether a tensor lies beside the parameters of transformers, as the heads of classifiers and reward
+// IsBeside reports whether a tensor lies beside the parameters of transformers, as the heads of classifiers and reward
 // models do ("score.weight" beside "model.", "v_head." beside "pretrained_model.model."), and is not known to be
 // something else.
-func (r recognizer) isBeside(t *tensor.Tensor) bool {
-	if r.Layout != HuggingFace || !strings.HasSuffix(r.Prefix, r.Family.Roots[HuggingFace]) || strings.HasPrefix(t.Name, r.Prefix) {
+func IsBeside(m *Model, t *tensor.Tensor) bool {
+	if m.Layout != HuggingFace || !strings.HasSuffix(m.Prefix, m.Family.Roots[HuggingFace]) || strings.HasPrefix(t.Name, m.Prefix) {
 		return false
 	}
-	return len(t.Shape) > 0 && !isTrainerState(t.Name) && !isTrainerState(besideName(r.Model, t))
+	return len(t.Shape) > 0 && !isTrainerState(t.Name) && !isTrainerState(besideName(m, t))
 }
 
 // besideName returns the name of a tensor that lies beside the model, without what the names of both begin with.
