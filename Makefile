@@ -8,7 +8,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build demo test race instructions lint fuzz cross hostile interop candle sharded slurm kill torture bench fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross hostile interop candle sharded slurm kill torture false-alarms bench fixtures clean help
 
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/griffin ./cmd/griffin
@@ -84,6 +84,9 @@ kill: build ## 50 conversions killed at random moments (needs the environments o
 
 torture: build ## every system call of small conversions fails once, or kills the process (Linux, strace, Python 3)
 	python3 testdata/torture/faults.py $(TORTURE)
+
+false-alarms: ## how often verify calls a legal run of a model wrong, counted in RUNS=10000 legal runs (hours)
+	$(GO) test ./verify/logits -run TestFalseAlarms -falsealarms $(or $(RUNS),10000) -timeout 24h -v
 
 bench: build ## conversion in the 2B size, against cp and a Python script; BENCH='--preset 9b --formats torch' for 9B
 	python3 testdata/bench/bench.py $(BENCH)
