@@ -31,7 +31,7 @@ import runtimes_models as models
 from interop import with_transformers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-LENGTH, CUT, ROWS = 16, 9, 3
+LENGTH, CUT, ROWS = 16, 9, 4
 SLACK = 2
 
 

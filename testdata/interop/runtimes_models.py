@@ -36,10 +36,10 @@ def written(root, name, seed, config=BASE, dtype="float32", flags=MATCHED):
     """A model in a directory that griffin writes."""
     params = family.make_params(config, seed, dtype)
     for block in params.values():
-        for proj in ("proj_q", "proj_k", "proj_v"):  # so that each token counts
+        for proj, factor in (("proj_q", 0.5), ("proj_v", 4)):  # so that each token that attention sees counts
             if "attention_block" in block:
                 layer = block["attention_block"][proj]
-                layer["kernel"] = (layer["kernel"].astype(np.float32) * 2).astype(layer["kernel"].dtype)
+                layer["kernel"] = (layer["kernel"].astype(np.float32) * factor).astype(layer["kernel"].dtype)
     os.makedirs(f"{root}/{name}.source")
     originals.torch_files(f"{root}/{name}.source", params)
     griffin.convert(f"{root}/{name}.source/torch.pt", f"{root}/{name}", *flags, *family.settings_flags(config))
