@@ -80,7 +80,7 @@ def check_capture(score, case_dir, case, name):
     out = f"{case_dir}/griffin-{name}.safetensors"
     flags = [] if name.startswith("hf") else settings
     arithmetic = "bfloat16" if case["dtype"] == "bfloat16" else "float32"
-    result = json.loads(griffin.run("golden", "--json", *flags, "--semantics", semantics, "--arithmetic", arithmetic, "--decode-from", start,
+    result = json.loads(griffin.run("golden", "--json", "--digest", "sha256", *flags, "--semantics", semantics, "--arithmetic", arithmetic, "--decode-from", start,
                                   "--tokens", f"{case_dir}/golden/jax.safetensors", "--out", out, f"{case_dir}/{checkpoint}")[0])
     score.check(f"{label}: digest", griffin.differences(
         {"model_digest": capture_meta["model_digest"]}, {"model_digest": result["model_digest"]}))
