@@ -3,7 +3,10 @@
 GO          ?= go
 FUZZTIME    ?= 30s
 TAGS        ?=
+VERSION      = $(shell .ci/version)
+LDFLAGS      = -X github.com/griffin-ckpt/griffin/convert.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
@@ -11,7 +14,7 @@ PYTHON_ENV  := testdata/interop/python.sh current
 .PHONY: build demo test race instructions lint fuzz cross hostile interop candle sharded slurm kill torture false-alarms bench fixtures clean help
 
 build: ## bin/griffin
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/griffin ./cmd/griffin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/griffin ./cmd/griffin
 
 demo: build ## convert and verify a small checkpoint of testdata; writes demo/report.html
 	@testdata/demo.sh bin/griffin demo
@@ -28,14 +31,15 @@ instructions: ## the forward pass with each instruction set (needs qemu-aarch64 
 	GODEBUG=cpu.avx512f=off $(GO) test -count=1 ./reference/...
 	GOARCH=arm64 $(GO) test -exec qemu-aarch64 -skip 'Truncated' ./reference ./reference/kernel
 
-lint: ## gofmt, go vet for each system, staticcheck, go mod tidy, shell syntax
+lint: ## gofmt, go vet for each system, staticcheck, go mod tidy, syntax of scripts and GitHub workflows
 	@files=$$(gofmt -l . ); if [ -n "$$files" ]; then echo "not gofmt-ed:"; echo "$$files"; exit 1; fi
 	$(GO) vet ./...
 	@for platform in $(VETTED); do echo "vet $$platform"; \
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) vet -tags nobuckets ./... || exit 1; done
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
-	@for script in .ci/run .ci/fuzz $$(find testdata -name '*.sh'); do bash -n $$script || exit 1; done
+	$(GO) run $(ACTIONLINT)
+	@for script in .ci/[a-z]* $$(find testdata -name '*.sh'); do bash -n $$script || exit 1; done
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	@.ci/fuzz $(FUZZTIME)
@@ -44,7 +48,7 @@ cross: ## dist/griffin-OS-ARCH for every platform; TAGS=nobuckets leaves gs:// a
 	@for platform in $(PLATFORMS); do \
 		os=$${platform%/*} arch=$${platform#*/} suffix=; [ $$os = windows ] && suffix=.exe; \
 		echo "build $$platform"; \
-		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -tags "$(TAGS)" -o dist/griffin-$$os-$$arch$$suffix ./cmd/griffin || exit 1; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o dist/griffin-$$os-$$arch$$suffix ./cmd/griffin || exit 1; \
 	done
 
 hostile: build ## every hostile sample, and inputs that are made to take long: exit status, time and memory (Python 3)

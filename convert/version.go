@@ -2,8 +2,15 @@ package convert
 
 import "runtime/debug"
 
-// ToolVersion returns the version of the griffin module in this program, "devel" if it is not known.
+// version is the version that the linker sets ("make build" takes it from the script .ci/version).
+var version string
+
+// ToolVersion returns the version of griffin in this program: the one that was set when it was built; that of the griffin
+// module, as the go command records it; or "devel" if neither is known, as in tests.
 func ToolVersion() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "devel"
