@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -8,26 +9,83 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func TestFlagsFirst(t *testing.T) {
+func TestArguments(t *testing.T) {
 	app := &cli.App{Commands: []*cli.Command{{Name: "convert", Flags: []cli.Flag{
-		&cli.BoolFlag{Name: "json"}, &cli.StringFlag{Name: "dtype", Aliases: []string{"d"}},
+		&cli.BoolFlag{Name: "json"}, &cli.StringFlag{Name: "dtype", Aliases: []string{"d"}}, &cli.StringFlag{Name: "out"},
+		&cli.Int64Flag{Name: "step"}, &cli.Float64Flag{Name: "cap"}, &cli.Uint64Flag{Name: "seed"},
 	}}}}
 	for _, tt := range []struct{ args, want string }{
 		{"griffin", "griffin"},
 		{"griffin --version", "griffin --version"},
+		{"griffin version", "griffin --version"},
+		{"griffin help", "griffin --help"},
+		{"griffin help convert", "griffin convert --help --"},
+		{"griffin convert help", "griffin convert -- help"}, // a path
+		{"griffin convert a -h", "griffin convert -h -- a"},
 		{"griffin convert a b", "griffin convert -- a b"},
 		{"griffin convert a b --json", "griffin convert --json -- a b"},
-		{"griffin convert a --dtype float32 b", "griffin convert --dtype float32 -- a b"},
+		{"griffin convert a --dtype float32 b", "griffin convert --dtype=float32 -- a b"},
 		{"griffin convert a --dtype=float32 b", "griffin convert --dtype=float32 -- a b"},
-		{"griffin convert -d float32 a --json b", "griffin convert -d float32 --json -- a b"},
+		{"griffin convert a -dtype bf16 b", "griffin convert -dtype=bfloat16 -- a b"},
+		{"griffin convert --dtype=FP16 a b", "griffin convert --dtype=float16 -- a b"},
+		{"griffin convert -d float32 a --json b", "griffin convert -d=float32 --json -- a b"},
 		{"griffin convert a --json=false b", "griffin convert --json=false -- a b"},
 		{"griffin convert --json -- --odd b", "griffin convert --json -- --odd b"},
 		{"griffin convert a -", "griffin convert -- a -"},
-		{"griffin convert a --nonsense b", "griffin convert --nonsense -- a b"},
-		{"griffin convert a --dtype", "griffin convert --dtype -- a"},
+		{"griffin convert --step -1 --out -x", "griffin convert --step=-1 --out=-x --"},
+		{"griffin convert --out= a", "griffin convert --out= -- a"},
+		{"griffin convert --out x=y a", "griffin convert --out=x=y -- a"},
 	} {
-		if got := flagsFirst(app, strings.Fields(tt.args)); !slices.Equal(got, strings.Fields(tt.want)) {
-			t.Errorf("%s: got %q, want %q", tt.args, got, tt.want)
+		if got, err := arguments(app, strings.Fields(tt.args)); err != nil || !slices.Equal(got, strings.Fields(tt.want)) {
+			t.Errorf("%s: got %q, %v, want %q", tt.args, got, err, tt.want)
+		}
+	}
+	for _, tt := range []struct{ args, problem, hint string }{
+		{"griffin convrt a b", `unknown command "convrt"`, "did you mean griffin convert?"},
+		{"griffin help convrt", `unknown command "convrt"`, "did you mean griffin convert?"},
+		{"griffin upload", `unknown command "upload"`, "griffin --help lists the commands"},
+		{"griffin --json convert a", "unknown flag --json", "the command comes first"},
+		{"griffin convert a --jsn b", "unknown flag --jsn", "did you mean --json?"},
+		{"griffin convert a --nonsense=1 b", "unknown flag --nonsense", "griffin convert --help lists the flags"},
+		{"griffin convert a --dtype", "--dtype needs a value", "--dtype"},
+		{"griffin convert a --dtype --json", "--dtype needs a value", "--dtype"},
+		{"griffin convert a --json true b", "--json true: the value of this flag follows an equals sign", "write --json=true; a path of that name is ./true"},
+		{"griffin convert a --json=yes", `--json takes =true or =false, not "yes"`, ""},
+		{"griffin convert a --dtype bfloat17", `--dtype: "bfloat17" is not one of keep, float32, bfloat16, float16`, "did you mean bfloat16?"},
+		{"griffin convert a --dtype=int8", `--dtype: "int8" is not one of keep, float32, bfloat16, float16`, ""},
+		{"griffin convert a --step=", `--step takes a whole number, not ""`, ""},
+		{"griffin convert a --step 1.5", `--step takes a whole number, not "1.5"`, ""},
+		{"griffin convert a --seed -1", `--seed takes a whole number that is not negative, not "-1"`, ""},
+		{"griffin convert a --cap x", `--cap takes a number, not "x"`, ""},
+	} {
+		_, err := arguments(app, strings.Fields(tt.args))
+		var usage *usageError
+		if !errors.As(err, &usage) || usage.problem != tt.problem || !strings.HasPrefix(usage.hint, tt.hint) || tt.hint == "" && usage.hint != "" {
+			t.Errorf("%s: got %v, %+v", tt.args, err, usage)
+		}
+	}
+}
+
+// Every value that a flag's usage lists is accepted, and every flag of the table exists.
+func TestChoices(t *testing.T) {
+	seen := map[string]bool{}
+	for _, command := range newApp(nil, nil).Commands {
+		for _, flag := range command.Flags {
+			name := flag.Names()[0]
+			seen[name] = true
+			for _, value := range choices[name] {
+				if got, err := chosen(name, value); got != value || err != nil {
+					t.Errorf("--%s %s: %q, %v", name, value, got, err)
+				}
+				if !strings.Contains(strings.ToLower(strings.ReplaceAll(flag.String(), "-", "")), strings.ReplaceAll(value, "-", "")) { // SHA-256 in a sentence
+					t.Errorf("the usage of griffin %s --%s lacks %s", command.Name, name, value)
+				}
+			}
+		}
+	}
+	for name := range choices {
+		if !seen[name] {
+			t.Errorf("no flag --%s", name)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -117,13 +118,13 @@ func runConvert(c *cli.Context) error {
 	return printConversion(c.App.Writer, result)
 }
 
-// dtypes are the values of --dtype. Invalid keeps the dtype of each tensor.
+// dtypes has a type for each value of --dtype. Invalid keeps the dtype of each tensor.
 var dtypes = map[string]tensor.DType{
 	"keep": tensor.Invalid, "float32": tensor.F32, "bfloat16": tensor.BF16, "float16": tensor.F16,
 }
 
 // extraPolicies are the values of --extra.
-var extraPolicies = map[string]convert.ExtraPolicy{"": convert.RefuseExtra, "refuse": convert.RefuseExtra, "keep": convert.KeepExtra}
+var extraPolicies = map[string]convert.ExtraPolicy{"refuse": convert.RefuseExtra, "keep": convert.KeepExtra}
 
 // convertOptions returns the options that the flags give, without the adapter.
 func convertOptions(c *cli.Context) (convert.Options, error) {
@@ -138,13 +139,8 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 		Overwrite:        c.Bool("overwrite"),
 		Verify:           c.Bool("verify"),
 		Only:             c.StringSlice("only"),
-	}
-	var ok bool
-	if o.DType, ok = dtypes[c.String("dtype")]; !ok {
-		return o, usagef("--dtype %q is not one of keep, float32, bfloat16, float16", c.String("dtype"))
-	}
-	if o.Extra, ok = extraPolicies[c.String("extra")]; !ok {
-		return o, usagef("--extra %q is neither keep nor refuse", c.String("extra"))
+		DType:            dtypes[c.String("dtype")],
+		Extra:            extraPolicies[c.String("extra")],
 	}
 	var err error
 	if o.Digest, err = digestOption(c); err != nil {
@@ -198,12 +194,7 @@ func orbaxFormat(c *cli.Context, to convert.Target) (orbax.Format, error) {
 	if to != convert.ToOrbax {
 		return 0, usagef("--orbax-format is for --to orbax")
 	}
-	for _, f := range orbax.Formats() {
-		if f.String() == c.String("orbax-format") {
-			return f, nil
-		}
-	}
-	return 0, usagef("no Orbax format %q", c.String("orbax-format")).advise("--orbax-format takes %s", strings.Join(orbaxFormatNames(), ", "))
+	return orbax.Formats()[slices.Index(orbaxFormatNames(), c.String("orbax-format"))], nil // arguments has checked it
 }
 
 func orbaxFormatNames() []string {

@@ -312,14 +312,14 @@ func findTensor(ckpt *tensor.Checkpoint, name string) (*tensor.Tensor, error) {
 		name = name[:open]
 	}
 	err := usagef("no tensor %q in %s", name, ckpt.Path)
-	if near := nearest(ckpt, name); near != "" {
+	if near := nearestTensor(ckpt, name); near != "" {
 		return nil, err.advise("did you mean %q?", near)
 	}
 	return nil, err.advise("griffin inspect %s lists the names", ckpt.Path)
 }
 
-// nearest returns the name of the only tensor whose name begins or ends with name, or "".
-func nearest(ckpt *tensor.Checkpoint, name string) string {
+// nearestTensor returns the name of the only tensor whose name begins or ends with name, or "".
+func nearestTensor(ckpt *tensor.Checkpoint, name string) string {
 	found := ""
 	for _, t := range ckpt.Tensors() {
 		if strings.HasSuffix(t.Name, name) || strings.HasPrefix(t.Name, name) {

@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -74,7 +73,11 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	return task.Call(func() error {
 		registerAddresses(ctx, stderr)
 		app := newApp(stdout, stderr)
-		return app.RunContext(ctx, flagsFirst(app, args))
+		args, err := arguments(app, args)
+		if err != nil {
+			return err
+		}
+		return app.RunContext(ctx, args)
 	})
 }
 
@@ -84,24 +87,19 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:   "convert, verify and compare checkpoints of the Griffin family (RecurrentGemma, Griffin, Hawk)",
 		Version: convert.ToolVersion(),
 		Description: "griffin reads Orbax and Flax directories, PyTorch files and safetensors, without Python. It detects the\n" +
-			"format of a checkpoint from its content. Flags may stand before or after the paths.\n\n" +
+			"format of a checkpoint from its content. Flags may stand before or after the paths.\n" +
+			"griffin help COMMAND shows the flags of a command.\n\n" +
 			"Exit status: 0 success, 1 different or failed verification, 2 wrong usage, 3 bad or unsupported input,\n" +
 			"4 input/output error, 5 internal error of griffin, 130 interrupted.",
 		Commands: []*cli.Command{convertCommand(), inspectCommand(), goldenCommand(), verifyCommand(), diffCommand(), generateCommand(), perplexityCommand(), cleanCommand(), completionCommand()},
 
 		HideHelpCommand:      true,
 		EnableBashCompletion: true,
-		Suggest:              true,
 		Writer:               stdout,
 		ErrWriter:            stderr,
 		ExitErrHandler:       func(*cli.Context, error) {}, // runCommand reports errors
 		OnUsageError:         onUsageError,
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("no command %q", c.Args().First()).advise("griffin --help lists the commands")
-			}
-			return cli.ShowAppHelp(c)
-		},
+		Action:               func(c *cli.Context) error { return cli.ShowAppHelp(c) },
 	}
 	for _, command := range app.Commands {
 		command.HideHelpCommand = true // "h" and "help" are names of files
@@ -116,44 +114,4 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 		name += " " + c.Command.Name
 	}
 	return usagef("%v", err).advise("%s --help lists the flags", name)
-}
-
-// flagsFirst moves the flags of a command in front of its paths, because urfave/cli does not look for
-// flags after the first path. Arguments after "--" are paths.
-func flagsFirst(app *cli.App, args []string) []string {
-	if len(args) < 2 || args[len(args)-1] == "--generate-bash-completion" {
-		return args
-	}
-	command := app.Command(args[1])
-	if command == nil {
-		return args
-	}
-	takesValue := map[string]bool{}
-	for _, flag := range command.Flags {
-		doc, ok := flag.(cli.DocGenerationFlag)
-		for _, name := range flag.Names() {
-			takesValue[name] = ok && doc.TakesValue()
-		}
-	}
-	var flags, paths []string
-	rest := args[2:]
-	for len(rest) > 0 {
-		arg := rest[0]
-		rest = rest[1:]
-		if arg == "--" {
-			paths = append(paths, rest...)
-			break
-		}
-		if len(arg) < 2 || arg[0] != '-' {
-			paths = append(paths, arg)
-			continue
-		}
-		flags = append(flags, arg)
-		if takesValue[strings.TrimLeft(arg, "-")] && len(rest) > 0 {
-			flags = append(flags, rest[0])
-			rest = rest[1:]
-		}
-	}
-	out := append([]string{args[0], args[1]}, flags...)
-	return append(append(out, "--"), paths...)
 }

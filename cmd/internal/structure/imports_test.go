@@ -17,7 +17,8 @@ var imports = []struct {
 	importer string
 	may      []string
 }{
-	{"cmd/griffin", []string{"cmd/internal/table", "convert/...", "formats/...", "reference/...", "verify/..."}},
+	{"cmd/griffin", []string{"cmd/internal/nearest", "cmd/internal/table", "convert/...", "formats/...", "reference/...", "verify/..."}},
+	{"cmd/internal/nearest", nil},
 	{"cmd/internal/table", nil},
 
 	{"convert", []string{"convert/...", "formats/..."}},

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/cmd/internal/nearest"
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// choices are the values of the flags that take one of a few names. A flag has the same values in all commands.
+var choices = map[string][]string{
+	"arithmetic":     reference.PrecisionNames[:],
+	"capture-script": golden.ScriptNames(),
+	"digest":         digest.Names(),
+	"dtype":          {"keep", "float32", "bfloat16", "float16"},
+	"extra":          {"refuse", "keep"},
+	"orbax-format":   orbaxFormatNames(),
+	"preset":         model.Griffin.PresetNames(),
+	"runtime":        runtime.Names(),
+	"semantics":      reference.SemanticsNames[:],
+	"to":             convert.TargetNames(),
+	"weights":        {"master", "compute"},
+}
+
+// synonyms are other names of choices, in lower case.
+var synonyms = map[string]string{
+	"bf16": "bfloat16", "fp16": "float16", "f16": "float16", "half": "float16", "fp32": "float32", "f32": "float32", "fp64": "float64", "f64": "float64",
+	"pytorch": "torch", "pt": "torch", "huggingface": "hf", "sha-256": "sha256",
+}
+
+// chosen returns the choice of a flag that a value names.
+func chosen(flag, value string) (string, error) {
+	names, limited := choices[flag]
+	if !limited || slices.Contains(names, value) {
+		return value, nil
+	}
+	name := strings.ToLower(value)
+	if other, ok := synonyms[name]; ok {
+		name = other
+	}
+	if slices.Contains(names, name) {
+		return name, nil
+	}
+	err := usagef("--%s: %q is not one of %s", flag, value, strings.Join(names, ", "))
+	if near := nearest.Name(value, names); near != "" {
+		return "", err.advise("did you mean %s?", near)
+	}
+	return "", err
+}
+
+// arguments returns a command line as urfave/cli reads it: the command, its flags, "--" and its paths. Unlike
+// urfave/cli it accepts flags after paths. Arguments after "--" are paths. An unknown command, an unknown flag and a value that its
+// flag does not take are a *usageError.
+func arguments(app *cli.App, args []string) ([]string, error) {
+	if len(args) < 2 || args[len(args)-1] == "--generate-bash-completion" {
+		return args, nil
+	}
+	program, name, rest := args[0], args[1], args[2:]
+	switch {
+	case name == "version":
+		return []string{program, "--version"}, nil
+	case name == "help" && len(rest) == 0:
+		return []string{program, "--help"}, nil
+	case name == "help":
+		name, rest = rest[0], []string{"--help"}
+	case slices.Contains([]string{"--help", "-help", "-h", "--version", "-version", "-v"}, name):
+		return args, nil
+	}
+	command := app.Command(name)
+	if command == nil {
+		return nil, unknownCommand(app, name)
+	}
+	p := argumentParser{command: command, rest: rest}
+	if err := p.parse(); err != nil {
+		return nil, err
+	}
+	return slices.Concat([]string{program, name}, p.flags, []string{"--"}, p.paths), nil
+}
+
+// unknownCommand returns the error for a command that does not exist.
+func unknownCommand(app *cli.App, name string) error {
+	if strings.HasPrefix(name, "-") {
+		return usagef("unknown flag %s", name).advise("the command comes first: griffin COMMAND --help lists its flags, griffin --help the commands")
+	}
+	names := []string{"help", "version"}
+	for _, c := range app.Commands {
+		names = append(names, c.Name)
+	}
+	err := usagef("unknown command %q", name)
+	if near := nearest.Name(name, names); near != "" {
+		return err.advise("did you mean griffin %s?", near)
+	}
+	return err.advise("griffin --help lists the commands")
+}
+
+// argumentParser separates the flags of a command from its paths.
+type argumentParser struct {
+	command *cli.Command
+	rest    []string // not yet read
+	flags   []string // read, each value in the same argument or the next
+	paths   []string
+}
+
+func (p *argumentParser) parse() error {
+	for len(p.rest) > 0 {
+		arg := p.rest[0]
+		p.rest = p.rest[1:]
+		switch {
+		case arg == "--":
+			p.paths = append(p.paths, p.rest...)
+			return nil
+		case len(arg) < 2 || arg[0] != '-':
+			p.paths = append(p.paths, arg)
+		default:
+			if err := p.flag(arg); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flag reads the flag that arg is, and its value.
+func (p *argumentParser) flag(arg string) error {
+	written, value, hasValue := strings.Cut(arg, "=")
+	name := strings.TrimPrefix(strings.TrimPrefix(written, "-"), "-")
+	if name == "help" || name == "h" {
+		p.flags = append(p.flags, arg)
+		return nil
+	}
+	flag := p.find(name)
+	if flag == nil {
+		return p.unknownFlag(written)
+	}
+	if doc, ok := flag.(cli.DocGenerationFlag); ok && doc.TakesValue() {
+		if !hasValue {
+			if len(p.rest) == 0 || p.isFlag(p.rest[0]) {
+				return usagef("%s needs a value", written).advise("%s", flagUsage(flag))
+			}
+			value, p.rest = p.rest[0], p.rest[1:]
+		}
+	} else if !hasValue {
+		if _, ok := flag.(*cli.BoolFlag); ok && len(p.rest) > 0 && (p.rest[0] == "true" || p.rest[0] == "false") {
+			return usagef("%s %s: the value of this flag follows an equals sign", written, p.rest[0]).
+				advise("write %s=%s; a path of that name is ./%[2]s", written, p.rest[0])
+		}
+		p.flags = append(p.flags, arg)
+		return nil
+	}
+	value, err := checkValue(flag, value)
+	if err != nil {
+		return err
+	}
+	p.flags = append(p.flags, written+"="+value)
+	return nil
+}
+
+// find returns the flag of a name, or nil.
+func (p *argumentParser) find(name string) cli.Flag {
+	i := slices.IndexFunc(p.command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+	if i < 0 {
+		return nil
+	}
+	return p.command.Flags[i]
+}
+
+// isFlag reports whether an argument is a flag of the command, rather than a value that begins with a hyphen.
+func (p *argumentParser) isFlag(arg string) bool {
+	name, _, _ := strings.Cut(arg, "=")
+	name, ok := strings.CutPrefix(name, "--")
+	return ok && p.find(name) != nil
+}
+
+// unknownFlag returns the error for a flag that the command does not have.
+func (p *argumentParser) unknownFlag(written string) error {
+	names := []string{"help"}
+	for _, f := range p.command.Flags {
+		names = append(names, f.Names()...)
+	}
+	err := usagef("unknown flag %s", written)
+	if near := nearest.Name(strings.TrimLeft(written, "-"), names); near != "" {
+		return err.advise("did you mean --%s?", near)
+	}
+	return err.advise("griffin %s --help lists the flags", p.command.Name)
+}
+
+// flagUsage returns what the help says about a flag and its value.
+func flagUsage(flag cli.Flag) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(flag.String(), "\t", ": ")), " ")
+}
+
+// checkValue returns the value of a flag, with a synonym replaced by the name that it stands for, or a *usageError if the
+// flag does not take it.
+func checkValue(flag cli.Flag, value string) (string, error) {
+	name := flag.Names()[0]
+	var err error
+	takes := "a whole number"
+	switch flag.(type) {
+	case *cli.Int64Flag:
+		_, err = strconv.ParseInt(value, 0, 64)
+	case *cli.IntFlag:
+		_, err = strconv.ParseInt(value, 0, strconv.IntSize)
+	case *cli.Uint64Flag:
+		_, err = strconv.ParseUint(value, 0, 64)
+		takes = "a whole number that is not negative"
+	case *cli.Float64Flag:
+		_, err = strconv.ParseFloat(value, 64)
+		takes = "a number"
+	case *cli.BoolFlag:
+		_, err = strconv.ParseBool(value)
+		takes = "=true or =false"
+	default:
+		return chosen(name, value)
+	}
+	if err != nil {
+		return "", usagef("--%s takes %s, not %q", name, takes, value)
+	}
+	return value, nil
+}

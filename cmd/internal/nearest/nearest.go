@@ -1,0 +1,63 @@
+// Package nearest finds the name that was meant by a misspelt one.
+package nearest
+
+import "strings"
+
+// longest is the length, in bytes, of the longest word that is compared: the time grows with the square of it.
+const longest = 200
+
+// Name returns the name that a word most likely stands for: the only one that begins with it, or the one with the fewest
+// typing errors (letters that are missing, added, replaced, or swapped with the next one). It is "" if a third of the word
+// or more would be wrong. Upper and lower case are not distinguished.
+func Name(word string, names []string) string {
+	word = strings.ToLower(word)
+	if word == "" || len(word) > longest {
+		return ""
+	}
+	best, fewest, begins := "", 0, 0
+	beginning := ""
+	for _, name := range names {
+		lower := strings.ToLower(name)
+		if strings.HasPrefix(lower, word) {
+			beginning = name
+			begins++
+		}
+		if len(name) > longest {
+			continue
+		}
+		if n := errorsBetween(word, lower); n <= max(1, (max(len(word), len(name))-1)/3) && (best == "" || n < fewest) {
+			best, fewest = name, n
+		}
+	}
+	if begins == 1 && len(word) > 1 && (best == "" || fewest > 1) {
+		return beginning
+	}
+	if fewest >= len(word) {
+		return ""
+	}
+	return best
+}
+
+// errorsBetween returns the number of typing errors that make b of a: the optimal string alignment distance.
+func errorsBetween(a, b string) int {
+	var before, last []int // rows of the table of distances between beginnings of a and b
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range a {
+		before, last, row = last, row, make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			wrong := 1
+			if a[i] == b[j] {
+				wrong = 0
+			}
+			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+wrong)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,27 @@
+package nearest
+
+import "testing"
+
+func TestName(t *testing.T) {
+	names := []string{"convert", "inspect", "verify", "diff", "generate", "golden", "--verify", "--weights", "--weights-only", "bfloat16", "float16"}
+	for _, tt := range []struct{ word, want string }{
+		{"convrt", "convert"},
+		{"--verfy", "--verify"},
+		{"--wieghts", "--weights"},
+		{"--weight", "--weights"},
+		{"--weights_only", "--weights-only"},
+		{"INSPECT", "inspect"},
+		{"inspectt", "inspect"},
+		{"conv", "convert"}, // the only beginning
+		{"g", ""},           // generate or golden
+		{"bfloat17", "bfloat16"},
+		{"dif", "diff"},
+		{"upload", ""},
+		{"x", ""},
+		{"", ""},
+	} {
+		if got := Name(tt.word, names); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.word, got, tt.want)
+		}
+	}
+}
