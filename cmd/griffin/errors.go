@@ -64,7 +64,7 @@ func reportError(w io.Writer, err error) int {
 	case code == exitInterrupted:
 		fmt.Fprintln(w, "griffin: interrupted")
 	default:
-		fmt.Fprintf(w, "griffin: %v\n", err)
+		fmt.Fprintf(w, "griffin: %s\n", message(err))
 		var fault *task.PanicError
 		if errors.As(err, &fault) {
 			fmt.Fprintf(w, "%s\n", fault.Stack)
@@ -74,6 +74,51 @@ func reportError(w io.Writer, err error) int {
 		}
 	}
 	return code
+}
+
+// message returns the text of an error for a user: errors of files name the path and neither the system call nor a
+// temporary path, and sizes are readable.
+func message(err error) string {
+	text := err.Error()
+	visit(err, func(err error) {
+		var shown string
+		switch e := err.(type) {
+		case *fs.PathError:
+			shown = fmt.Sprintf("%s: %v", shownPath(e.Path), e.Err)
+		case *os.LinkError:
+			shown = fmt.Sprintf("%s: %v", shownPath(e.New), e.Err)
+		case *storage.SpaceError:
+			shown = fmt.Sprintf("%s: the output needs %s, but only %s are free", shownPath(e.Dir), size(e.Need), size(e.Free))
+		default:
+			return
+		}
+		text = strings.ReplaceAll(text, err.Error(), shown)
+	})
+	return text
+}
+
+// shownPath returns the path that stands for a path in the text of an error.
+func shownPath(path string) string {
+	if path == "" {
+		return `""`
+	}
+	return printable(storage.Destination(path))
+}
+
+// visit calls f for an error and for every error that it wraps.
+func visit(err error, f func(error)) {
+	if err == nil {
+		return
+	}
+	f(err)
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		visit(e.Unwrap(), f)
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			visit(one, f)
+		}
+	}
 }
 
 // exitCode returns the exit status for an error.

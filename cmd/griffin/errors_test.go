@@ -3,12 +3,39 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
+
+// Errors of files name the path that the user knows.
+func TestMessage(t *testing.T) {
+	const stage = "/data/.out.griffin-0123456789abcdef"
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{&fs.PathError{Op: "stat", Path: "a", Err: fs.ErrNotExist}, "a: file does not exist"},
+		{&fs.PathError{Op: "mkdir", Path: stage, Err: fs.ErrPermission}, "/data/out: permission denied"},
+		{&fs.PathError{Op: "write", Path: stage + "/model.safetensors", Err: fs.ErrPermission}, "/data/out/model.safetensors: permission denied"},
+		{&fs.PathError{Op: "write", Path: stage + "/out", Err: fs.ErrPermission}, "/data/out: permission denied"},
+		{&fs.PathError{Op: "write", Path: stage + "/7/d/0", Err: fs.ErrPermission}, "/data/out/7/d/0: permission denied"},
+		{&fs.PathError{Op: "write", Path: "/data/.out.griffin-0123", Err: fs.ErrPermission}, "/data/.out.griffin-0123: permission denied"},
+		{&os.LinkError{Op: "rename", Old: stage, New: "/data/out", Err: fs.ErrPermission}, "/data/out: permission denied"},
+		{&fs.PathError{Op: "create", Err: fs.ErrNotExist}, `"": file does not exist`},
+		{fmt.Errorf("--card: %w", errors.Join(&fs.PathError{Op: "open", Path: "x", Err: fs.ErrExist}, errors.New("more"))), "--card: x: file already exists\nmore"},
+		{&storage.SpaceError{Dir: "/data", Need: 5_370_000_000, Free: 12_000}, "/data: the output needs 5.37 GB, but only 12.00 kB are free"},
+	} {
+		if got := message(tt.err); got != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.err, got, tt.want)
+		}
+	}
+}
 
 // TestPanicIsInternal checks that a panic is a fault of griffin, whatever else fails because of it.
 func TestPanicIsInternal(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/nearest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/npy"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
@@ -318,16 +319,26 @@ func findTensor(ckpt *tensor.Checkpoint, name string) (*tensor.Tensor, error) {
 	return nil, err.advise("griffin inspect %s lists the names", ckpt.Path)
 }
 
-// nearestTensor returns the name of the only tensor whose name begins or ends with name, or "".
+// nearestTensor returns the name that a wrong name of a tensor most likely stands for, or "": the only name that begins or ends with
+// it, the only one that has it between dots, or one that is spelt like it.
 func nearestTensor(ckpt *tensor.Checkpoint, name string) string {
-	found := ""
+	const most = 10_000 // names that are compared letter by letter
+	var ends, within, all []string
 	for _, t := range ckpt.Tensors() {
 		if strings.HasSuffix(t.Name, name) || strings.HasPrefix(t.Name, name) {
-			if found != "" {
-				return ""
-			}
-			found = t.Name
+			ends = append(ends, t.Name)
+		}
+		if strings.Contains("."+t.Name+".", "."+name+".") {
+			within = append(within, t.Name)
+		}
+		if len(all) < most {
+			all = append(all, t.Name)
 		}
 	}
-	return found
+	for _, found := range [][]string{ends, within} {
+		if len(found) == 1 {
+			return found[0]
+		}
+	}
+	return nearest.Name(name, all)
 }

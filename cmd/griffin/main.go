@@ -39,10 +39,14 @@ func main() {
 // take longer, and so may parsing or decoding what somebody made to take long.
 const grace = 50 * time.Millisecond
 
-// runInterruptible executes one command line and returns its exit status. SIGINT and SIGTERM end the command, and the
+// runInterruptible executes one command line and returns its exit status. SIGINT, SIGTERM and SIGHUP end the command, and the
 // process if the command has not ended by itself after grace: nothing is left of what it was writing.
 func runInterruptible(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	var ended atomic.Bool // by the command or by the signal
 	context.AfterFunc(ctx, func() {

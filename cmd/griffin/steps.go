@@ -132,7 +132,7 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 		count("failed")
 		reportError(c.App.ErrWriter, fmt.Errorf("step %s: %w", s.Name, err))
 		if c.Bool("json") {
-			printLine(s, stepLine{Status: "failed", Error: err.Error(), Hint: hintOf(err), ExitStatus: exitCode(err)})
+			printLine(s, stepLine{Status: "failed", Error: message(err), Hint: hintOf(err), ExitStatus: exitCode(err)})
 		}
 	})
 	if !c.Bool("json") {

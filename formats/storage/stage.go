@@ -329,6 +329,28 @@ func isStage(name, base string) (stage string, old, ok bool) {
 	return stage, old, err == nil && strings.ToLower(random) == random
 }
 
+// Destination returns the path at which a file of a stage appears when it is published. Other paths are returned as they are.
+func Destination(path string) string {
+	rest := ""
+	for at := path; ; at = filepath.Dir(at) {
+		dir, name := filepath.Split(at)
+		if name == "" {
+			return path
+		}
+		base, digits, ok := strings.Cut(strings.TrimSuffix(name, oldMark), stageMark)
+		if base, hidden := strings.CutPrefix(base, "."); ok && hidden && len(digits) == stageRand {
+			if rest == base { // the stage of a file holds the file
+				return dir + base
+			}
+			return filepath.Join(dir+base, rest)
+		}
+		if filepath.Dir(at) == at {
+			return path
+		}
+		rest = filepath.Join(name, rest)
+	}
+}
+
 // abandoned returns the size in bytes of the stages with destination dst that no process holds, roughly.
 func abandoned(dst string) (bytes int64) {
 	dst, err := resolve(dst)
