@@ -4,6 +4,7 @@ GO          ?= go
 FUZZTIME    ?= 30s
 TAGS        ?=
 VERSION      = $(shell .ci/version)
+TIME         = $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 LDFLAGS      = -X github.com/griffin-ckpt/griffin/convert.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
@@ -11,10 +12,10 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build demo test race instructions lint fuzz cross hostile interop candle sharded slurm kill torture false-alarms bench fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross wheel release hostile interop candle sharded slurm kill torture false-alarms bench fixtures clean help
 
 build: ## bin/griffin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/griffin ./cmd/griffin
+	CGO_ENABLED=0 $(GO) build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o bin/griffin ./cmd/griffin
 
 demo: build ## convert and verify a small checkpoint of testdata; writes demo/report.html
 	@testdata/demo.sh bin/griffin demo
@@ -50,6 +51,19 @@ cross: ## dist/griffin-OS-ARCH for every platform; TAGS=nobuckets leaves gs:// a
 		echo "build $$platform"; \
 		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o dist/griffin-$$os-$$arch$$suffix ./cmd/griffin || exit 1; \
 	done
+
+wheel: build ## a Python wheel for this system in dist/
+	rm -f dist/*.whl
+	$(GO) run ./cmd/internal/release -version $(VERSION) -time "$(TIME)" -dir dist $$($(GO) env GOOS)/$$($(GO) env GOARCH)=bin/griffin
+
+release: ## archives, wheels, checksums and more for every platform in dist/release (the same bytes from the same commit)
+	rm -rf dist/release dist/programs
+	@for platform in $(PLATFORMS); do \
+		echo "build $$platform"; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build -trimpath -tags "$(TAGS)" -ldflags "-s -w $(LDFLAGS)" \
+			-o dist/programs/$$platform ./cmd/griffin || exit 1; \
+	done
+	$(GO) run ./cmd/internal/release -all -version $(VERSION) -time "$(TIME)" -dir dist/release $(foreach p,$(PLATFORMS),$(p)=dist/programs/$(p))
 
 hostile: build ## every hostile sample, and inputs that are made to take long: exit status, time and memory (Python 3)
 	python3 testdata/interop/hostile.py

@@ -1,5 +1,4 @@
-// Package release holds tests of how griffin is built, and of its action for GitHub.
-package release
+package main
 
 import (
 	"os"
@@ -41,23 +40,26 @@ func TestVersion(t *testing.T) {
 			dir := sourceTree(t, "# Changelog\n\n"+test.changelog)
 			for _, step := range test.steps {
 				if step == "init" {
-					run(t, dir, "git", "init", "-q")
-					run(t, dir, "git", "add", ".")
-					run(t, dir, "git", "commit", "-q", "-m", "all")
+					execute(t, dir, "git", "init", "-q")
+					execute(t, dir, "git", "add", ".")
+					execute(t, dir, "git", "commit", "-q", "-m", "all")
 					continue
 				}
-				run(t, dir, "git", strings.Fields(step)...)
+				execute(t, dir, "git", strings.Fields(step)...)
 			}
 			if test.dirty {
 				write(t, filepath.Join(dir, "new"), "")
 			}
 			if test.steps != nil {
-				name := run(t, dir, "git", "rev-parse", "HEAD")[:12]
+				name := execute(t, dir, "git", "rev-parse", "HEAD")[:12]
 				test.want, test.python = strings.ReplaceAll(test.want, "COMMIT", name), strings.ReplaceAll(test.python, "COMMIT", name)
 			}
-			got := strings.TrimSpace(run(t, dir, "bash", ".ci/version"))
+			got := strings.TrimSpace(execute(t, dir, "bash", ".ci/version"))
 			if got != test.want {
 				t.Errorf("version %s, want %s", got, test.want)
+			}
+			if got, err := pythonVersion(got); got != test.python || err != nil {
+				t.Errorf("for Python %s, want %s (%v)", got, test.python, err)
 			}
 		})
 	}
@@ -68,13 +70,13 @@ func TestVersion(t *testing.T) {
 func TestVersionInForeignRepository(t *testing.T) {
 	needs(t, "bash", "git")
 	outer := t.TempDir()
-	run(t, outer, "git", "init", "-q")
-	run(t, outer, "git", "commit", "-q", "--allow-empty", "-m", "all")
+	execute(t, outer, "git", "init", "-q")
+	execute(t, outer, "git", "commit", "-q", "--allow-empty", "-m", "all")
 	inner := filepath.Join(outer, "griffin")
 	if err := os.Rename(sourceTree(t, "## 0.2.0 (unreleased)\n"), inner); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.TrimSpace(run(t, inner, "bash", ".ci/version")); got != "v0.2.0-dev" {
+	if got := strings.TrimSpace(execute(t, inner, "bash", ".ci/version")); got != "v0.2.0-dev" {
 		t.Errorf("version %s, want v0.2.0-dev", got)
 	}
 }
@@ -82,10 +84,10 @@ func TestVersionInForeignRepository(t *testing.T) {
 // TestMakeSetsVersion checks that make passes the version of the source tree to the linker, which finds the variable.
 func TestMakeSetsVersion(t *testing.T) {
 	needs(t, "bash", "make", "go")
-	want := strings.TrimSpace(run(t, root, "bash", ".ci/version"))
+	want := strings.TrimSpace(execute(t, root, "bash", ".ci/version"))
 	variable := "github.com/griffin-ckpt/griffin/convert.version"
 	for _, target := range []string{"build", "cross"} {
-		if commands := run(t, root, "make", "-n", target); !strings.Contains(commands, variable+"="+want) {
+		if commands := execute(t, root, "make", "-n", target); !strings.Contains(commands, variable+"="+want) {
 			t.Errorf("make %s does not set the version %s:\n%s", target, want, commands)
 		}
 	}
@@ -113,8 +115,8 @@ func needs(t *testing.T, programs ...string) {
 	}
 }
 
-// run executes a program in a directory and returns its standard output. Git sees no settings of the user.
-func run(t *testing.T, dir, program string, args ...string) string {
+// execute runs a program in a directory and returns its standard output. Git sees no settings of the user.
+func execute(t *testing.T, dir, program string, args ...string) string {
 	t.Helper()
 	c := exec.Command(program, args...)
 	c.Dir = dir

@@ -19,6 +19,7 @@ var imports = []struct {
 }{
 	{"cmd/griffin", []string{"cmd/internal/nearest", "cmd/internal/table", "convert/...", "formats/...", "reference/...", "verify/..."}},
 	{"cmd/internal/nearest", nil},
+	{"cmd/internal/release", nil},
 	{"cmd/internal/table", nil},
 
 	{"convert", []string{"convert/...", "formats/..."}},
@@ -141,7 +142,7 @@ var confined = []struct {
 	reason   string
 }{
 	{"os", []string{
-		"cmd/griffin", "formats/storage", "formats/storage/bucket", "formats/storage/hub",
+		"cmd/griffin", "cmd/internal/release", "formats/storage", "formats/storage/bucket", "formats/storage/hub",
 		// Files that write, or look at a destination.
 		"convert/stage.go", "convert/replaceable.go", "convert/huggingface/copy.go",
 		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go",
