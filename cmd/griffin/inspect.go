@@ -28,7 +28,7 @@ func inspectCommand() *cli.Command {
 		Description: "PATH is a checkpoint of any supported format and of any model. Only headers are read, unless --digest,\n" +
 			"--stats or --dump asks for elements.\n\n" +
 			"Examples:\n\n" +
-			"  griffin inspect 2b-it/                                 # a table of all tensors\n" +
+			"  griffin inspect 2b-it/                                 # a table of the tensors\n" +
 			"  griffin inspect --tree runs/train --step 40000         # one step of a training run\n" +
 			"  griffin inspect --all-steps runs/train                 # every step of it\n" +
 			"  griffin inspect --json --digest 2b.pt                  # SHA-256 of every tensor\n" +
@@ -43,6 +43,7 @@ func inspectCommand() *cli.Command {
 			skipFlag(),
 			modelFlag(),
 			&cli.BoolFlag{Name: "tree", Usage: "show the names of the tensors as a tree"},
+			&cli.BoolFlag{Name: "all", Usage: "show every tensor by itself, not equal tensors of several layers as one row"},
 			inspectDigestFlag(),
 			&cli.BoolFlag{Name: "stats", Usage: "read everything and print each tensor's range, mean, standard deviation, zeros, NaN, Inf and a histogram"},
 			&cli.StringFlag{Name: "report", Usage: "with --stats: write the statistics as an HTML page to `FILE`"},
@@ -92,7 +93,7 @@ func runInspect(c *cli.Context) error {
 	if c.Bool("json") {
 		return r.printJSON(c.App.Writer)
 	}
-	return r.print(c.App.Writer, c.Bool("tree"))
+	return r.print(c.App.Writer, inspectionFormOf(c))
 }
 
 // inspect describes a checkpoint as the flags ask for.
@@ -153,6 +154,8 @@ type tensorEntry struct {
 	digest.Sum
 
 	Stats *stats.Stats `json:"stats,omitempty"`
+
+	layers int // of a row that stands for the tensors of several layers, else 0
 }
 
 // newInspection describes a checkpoint. name selects one of several models; "" is for the only one.

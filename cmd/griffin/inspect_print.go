@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -21,8 +22,19 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
-// print prints the inspection as text: facts, then the tensors as a table or a tree.
-func (r *inspection) print(w io.Writer, tree bool) error {
+// inspectionForm says how the tensors of an inspection are printed as text.
+type inspectionForm struct {
+	tree bool // else a table
+	all  bool // a row for each tensor, not for equal tensors of several layers
+}
+
+// inspectionFormOf returns the form that the flags ask for.
+func inspectionFormOf(c *cli.Context) inspectionForm {
+	return inspectionForm{tree: c.Bool("tree"), all: c.Bool("all")}
+}
+
+// print prints the inspection as text: facts, then the tensors in natural order.
+func (r *inspection) print(w io.Writer, form inspectionForm) error {
 	out := &lines{w: w}
 	out.printf("%s\n", r.Path)
 	facts := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -52,12 +64,13 @@ func (r *inspection) print(w io.Writer, tree bool) error {
 	}
 	facts.Flush()
 	out.printf("\n")
+	rows := folded(r.Tensors, form.all)
 	if r.hasStats() {
-		printStats(out, r.Tensors)
-	} else if tree {
-		printTree(out, r.Tensors)
+		printStats(out, rows)
+	} else if form.tree {
+		printTree(out, rows)
 	} else {
-		printTable(out, r.Tensors)
+		printTable(out, rows)
 	}
 	return out.err
 }
@@ -83,16 +96,94 @@ func printTable(w io.Writer, tensors []tensorEntry) {
 // cellsOf returns the row of a tensor under a name.
 func cellsOf(t *tensorEntry, name string) []string {
 	cells := []string{name, t.DType, tensor.ShapeString(t.Shape), size(t.Bytes)}
+	if t.layers > 1 {
+		cells = append(cells, fmt.Sprintf("x %d", t.layers))
+	}
 	if t.SHA256 != "" {
 		cells = append(cells, t.SHA256)
 	}
 	return cells
 }
 
+// folded returns the rows of a table of tensors, in natural order of their names. Unless all is set, tensors of several layers that have the
+// same dtype and shape, and neither digest nor statistics, are one row: model.layers.{0-1,3}.mlp.bias. Of more tensors
+// than a model has, which would take much memory, it returns the tensors.
+func folded(tensors []tensorEntry, all bool) []tensorEntry {
+	const most = 20_000
+	if len(tensors) > most {
+		return tensors
+	}
+	byName := func(a, b tensorEntry) int { return tensor.CompareNames(a.Name, b.Name) }
+	sorted := slices.SortedStableFunc(slices.Values(tensors), byName)
+	if all {
+		return sorted
+	}
+	type group struct{ before, after, dtype, shape string }
+	layers := map[group][]int{}
+	rows := map[group]int{} // indices in out
+	var out []tensorEntry
+	for _, t := range sorted {
+		before, layer, after, ok := layerOf(t.Name)
+		if !ok || t.SHA256 != "" || t.BLAKE3 != "" || t.Stats != nil {
+			out = append(out, t)
+			continue
+		}
+		g := group{before, after, t.DType, tensor.ShapeString(t.Shape)}
+		if layers[g] == nil {
+			rows[g] = len(out)
+			out = append(out, t)
+		}
+		layers[g] = append(layers[g], layer)
+	}
+	for g, i := range rows {
+		if n := len(layers[g]); n > 1 {
+			out[i].Name, out[i].layers = g.before+"{"+ranges(layers[g])+"}"+g.after, n
+		}
+	}
+	slices.SortStableFunc(out, byName)
+	return out
+}
+
+// layerOf splits the name of a tensor at the first number that stands between dots, as that of a layer does.
+func layerOf(name string) (before string, layer int, after string, ok bool) {
+	const digits = 6
+	for i := 0; i < len(name); {
+		end := i + strings.IndexByte(name[i:], '.')
+		if end < i {
+			break
+		}
+		part := name[i:end]
+		n, err := strconv.Atoi(part)
+		if err == nil && len(part) <= digits && strconv.Itoa(n) == part && n >= 0 {
+			return name[:i], n, name[end:], true
+		}
+		i = end + 1
+	}
+	return "", 0, "", false
+}
+
+// ranges returns ascending numbers as ranges: 0-1,3.
+func ranges(numbers []int) string {
+	var parts []string
+	for i := 0; i < len(numbers); {
+		end := i
+		for end+1 < len(numbers) && numbers[end+1] == numbers[end]+1 {
+			end++
+		}
+		part := strconv.Itoa(numbers[i])
+		if end > i {
+			part += "-" + strconv.Itoa(numbers[end])
+		}
+		parts = append(parts, part)
+		i = end + 1
+	}
+	return strings.Join(parts, ",")
+}
+
 // maxIndent is the depth from which on a tree is not indented further, so that its size is that of the names.
 const maxIndent = 40
 
-// printTree prints the tensors in the order of the checkpoint, with the common parts of their names as
+// printTree prints the tensors in their order, with the common parts of their names as
 // headings.
 func printTree(to io.Writer, tensors []tensorEntry) {
 	w := bufio.NewWriterSize(to, 64<<10)

@@ -35,3 +35,39 @@ func TestDeepTree(t *testing.T) {
 		t.Errorf("%d bytes", out.Len())
 	}
 }
+
+// Layers are in natural order, and what is equal in several of them is one row.
+func TestFolded(t *testing.T) {
+	var tensors []tensorEntry
+	for _, i := range []int{0, 1, 10, 11, 2} { // the order of safetensors
+		name := fmt.Sprint("m.", i)
+		shape := []int64{4}
+		if i == 2 {
+			shape = []int64{5}
+		}
+		tensors = append(tensors, tensorEntry{Name: name + ".a", DType: "float32", Shape: []int64{4}}, tensorEntry{Name: name + ".b", DType: "float32", Shape: shape})
+	}
+	tensors = append(tensors, tensorEntry{Name: "m.0.c", DType: "float32"}, tensorEntry{Name: "norm", DType: "float32"}, tensorEntry{Name: "7", DType: "float32"})
+	for _, tt := range []struct {
+		all  bool
+		want string
+	}{
+		{true, "7 m.0.a m.0.b m.0.c m.1.a m.1.b m.2.a m.2.b m.10.a m.10.b m.11.a m.11.b norm"},
+		{false, "7 m.0.c m.2.b m.{0-1,10-11}.b x4 m.{0-2,10-11}.a x5 norm"},
+	} {
+		var got []string
+		for _, e := range folded(tensors, tt.all) {
+			got = append(got, e.Name)
+			if e.layers > 0 {
+				got = append(got, fmt.Sprint("x", e.layers))
+			}
+		}
+		if got := strings.Join(got, " "); got != tt.want {
+			t.Errorf("all %t: got %s, want %s", tt.all, got, tt.want)
+		}
+	}
+	tensors[0].SHA256 = "0"
+	if rows := folded(tensors[:4], false); len(rows) != 3 { // m.0.a, m.1.a, m.{0-1}.b
+		t.Errorf("a tensor with a digest is not by itself: %v", rows)
+	}
+}

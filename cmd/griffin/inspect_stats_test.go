@@ -44,7 +44,7 @@ func TestStatsNoteNonFinite(t *testing.T) {
 		t.Errorf("notes: %q", got)
 	}
 	var out bytes.Buffer
-	if err := r.print(&out, false); err != nil {
+	if err := r.print(&out, inspectionForm{}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "note") || !strings.Contains(out.String(), "broken holds 1 NaN") {

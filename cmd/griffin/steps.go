@@ -223,7 +223,7 @@ func inspectSteps(c *cli.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		return &stepResult{status: "read", value: shown, print: func(to io.Writer) error { return shown.print(to, c.Bool("tree")) }}, nil
+		return &stepResult{status: "read", value: shown, print: func(to io.Writer) error { return shown.print(to, inspectionFormOf(c)) }}, nil
 	})
 }
 

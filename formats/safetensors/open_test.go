@@ -163,7 +163,7 @@ func TestNaturalOrder(t *testing.T) {
 	}
 	for _, x := range want {
 		for _, y := range want {
-			if c := compareNatural(x, y); c != -compareNatural(y, x) || (c == 0) != (x == y) {
+			if c := tensor.CompareNames(x, y); c != -tensor.CompareNames(y, x) || (c == 0) != (x == y) {
 				t.Errorf("%q and %q compare as %d", x, y, c)
 			}
 		}

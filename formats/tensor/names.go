@@ -38,3 +38,46 @@ func Clip(name string) string {
 	}
 	return strings.ToValidUTF8(name[:most], "") + "…"
 }
+
+// CompareNames orders names with the numbers in them by value: layers.2 comes before layers.10.
+func CompareNames(a, b string) int {
+	exact := strings.Compare(a, b)
+	for a != "" && b != "" {
+		m, restA := leadingNumber(a)
+		n, restB := leadingNumber(b)
+		switch {
+		case m == "" || n == "":
+			if a[0] != b[0] {
+				return strings.Compare(a, b)
+			}
+			a, b = a[1:], b[1:]
+		case m != n && len(m) != len(n):
+			return len(m) - len(n)
+		case m != n:
+			return strings.Compare(m, n)
+		default:
+			a, b = restA, restB
+		}
+	}
+	if a == b {
+		return exact
+	}
+	return strings.Compare(a, b)
+}
+
+// leadingNumber splits s into the digits that it begins with, without leading zeros, and the rest.
+// The number zero is "0"; without digits, number is "".
+func leadingNumber(s string) (number, rest string) {
+	i := 0
+	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
+		i++
+	}
+	if i == 0 {
+		return "", s
+	}
+	number = strings.TrimLeft(s[:i], "0")
+	if number == "" {
+		number = "0"
+	}
+	return number, s[i:]
+}
