@@ -7,6 +7,7 @@ VERSION      = $(shell .ci/version)
 TIME         = $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 LDFLAGS      = -X github.com/griffin-ckpt/griffin/convert.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
@@ -40,7 +41,7 @@ lint: ## gofmt, go vet for each system, staticcheck, go mod tidy, syntax of scri
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
 	$(GO) run $(ACTIONLINT)
-	@for script in .ci/[a-z]* $$(find testdata -name '*.sh'); do bash -n $$script || exit 1; done
+	@for script in .ci/run .ci/fuzz .ci/verify .ci/version $$(find testdata -name '*.sh'); do bash -n $$script || exit 1; done
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	@.ci/fuzz $(FUZZTIME)
@@ -56,13 +57,16 @@ wheel: build ## a Python wheel for this system in dist/
 	rm -f dist/*.whl
 	$(GO) run ./cmd/internal/release -version $(VERSION) -time "$(TIME)" -dir dist $$($(GO) env GOOS)/$$($(GO) env GOARCH)=bin/griffin
 
-release: ## archives, wheels, checksums and more for every platform in dist/release (the same bytes from the same commit)
+release: ## archives, packages, wheels and checksums for every platform in dist/release, the same bytes from the same commit
 	rm -rf dist/release dist/programs
 	@for platform in $(PLATFORMS); do \
 		echo "build $$platform"; \
 		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build -trimpath -tags "$(TAGS)" -ldflags "-s -w $(LDFLAGS)" \
 			-o dist/programs/$$platform ./cmd/griffin || exit 1; \
 	done
+	@mkdir -p dist/release; for arch in $(patsubst linux/%,%,$(filter linux/%,$(PLATFORMS))); do for format in deb rpm; do \
+		ARCH=$$arch VERSION=$(VERSION) SOURCE_DATE_EPOCH=$(TIME) $(GO) run $(NFPM) package -f .ci/nfpm.yaml -p $$format -t dist/release/griffin-ckpt_$(VERSION:v%=%)_linux_$$arch.$$format || exit 1; \
+	done; done
 	$(GO) run ./cmd/internal/release -all -version $(VERSION) -time "$(TIME)" -dir dist/release $(foreach p,$(PLATFORMS),$(p)=dist/programs/$(p))
 
 hostile: build ## every hostile sample, and inputs that are made to take long: exit status, time and memory (Python 3)

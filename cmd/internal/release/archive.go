@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -140,6 +141,9 @@ func (r *release) formula(sums map[string]string) error {
   license "Apache-2.0"
 `, r.number())
 	for _, system := range []struct{ block, os string }{{"macos", "darwin"}, {"linux", "linux"}} {
+		if _, arm := sums[system.os+"/arm64"]; !arm && sums[system.os+"/amd64"] == "" {
+			continue
+		}
 		fmt.Fprintf(&b, "\n  on_%s do\n", system.block)
 		for _, processor := range []struct{ block, arch string }{{"arm", "arm64"}, {"intel", "amd64"}} {
 			sum, ok := sums[system.os+"/"+processor.arch]
@@ -155,16 +159,23 @@ func (r *release) formula(sums map[string]string) error {
 	return r.write("griffin.rb", []byte(b.String()))
 }
 
-// checksums writes SHA256SUMS, which sha256sum --check reads.
+// checksums writes SHA256SUMS, which sha256sum --check reads, of all files in the directory.
 func (r *release) checksums() error {
+	const name = "SHA256SUMS"
+	files, err := os.ReadDir(r.dir)
+	if err != nil {
+		return err
+	}
 	var b strings.Builder
-	names := slices.Sorted(slices.Values(r.files))
-	for _, name := range names {
-		content, err := os.ReadFile(r.dir + "/" + name)
+	for _, file := range files {
+		if file.Name() == name {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(r.dir, file.Name()))
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "%x  %s\n", sha256.Sum256(content), name)
+		fmt.Fprintf(&b, "%x  %s\n", sha256.Sum256(content), file.Name())
 	}
-	return r.write("SHA256SUMS", []byte(b.String()))
+	return r.write(name, []byte(b.String()))
 }
