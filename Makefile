@@ -40,7 +40,7 @@ lint: ## gofmt, go vet for each system, staticcheck, go mod tidy, syntax of scri
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) vet -tags nobuckets ./... || exit 1; done
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
-	$(GO) run $(ACTIONLINT)
+	$(GO) run $(ACTIONLINT) .github/workflows/*.yml
 	@for script in .ci/run .ci/fuzz .ci/verify .ci/version $$(find testdata -name '*.sh'); do bash -n $$script || exit 1; done
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
