@@ -280,10 +280,11 @@ func settingsLine(r *convert.Result) string {
 		s.AttentionWindow, float64(s.LogitsSoftCap), s.EmbeddingScale, from)
 }
 
-// printPlan prints the tensors and the files that would be written.
+// printPlan prints the tensors, in natural order of their names, and the files that would be written.
 func printPlan(w io.Writer, r *convert.Result) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, t := range r.Tensors {
+	inOrder := func(a, b convert.ResultTensor) int { return tensor.CompareNames(a.Name, b.Name) }
+	for _, t := range slices.SortedStableFunc(slices.Values(r.Tensors), inOrder) {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", printable(t.Name), t.DType, tensor.ShapeString(t.Shape),
 			t.Rule, printable(strings.Join(t.From, ", ")))
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert"
 )
 
 // Tensors are printed one by one as if the whole was printed at once.
@@ -69,5 +71,14 @@ func TestFolded(t *testing.T) {
 	tensors[0].SHA256 = "0"
 	if rows := folded(tensors[:4], false); len(rows) != 3 { // m.0.a, m.1.a, m.{0-1}.b
 		t.Errorf("a tensor with a digest is not by itself: %v", rows)
+	}
+}
+
+// A plan lists layers in natural order, whatever the order of the files is.
+func TestPlanOrder(t *testing.T) {
+	var out bytes.Buffer
+	printPlan(&out, &convert.Result{Tensors: []convert.ResultTensor{{Name: "layers.10.w"}, {Name: "layers.2.w"}}})
+	if !strings.HasPrefix(out.String(), "layers.2.w ") {
+		t.Errorf("got\n%s", &out)
 	}
 }
