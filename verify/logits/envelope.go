@@ -13,14 +13,14 @@ import (
 // The model runs several times in the fixture's precision, each time with other roundings and another order of sums, all
 // as legal as what the fixture's implementation did (Runs). At every site (the output of a block, say) and token this
 // gives the error of each run against float64: the root mean square over the channels, and the largest, both divided by
-// the root mean square of the channels themselves. The scale of an error is the root mean square of it over all tokens and
-// runs, averaged (in squares) with that of the runs at the token itself, because some tokens round worse than others in
-// any order.
+// the root mean square of the channels themselves. The scale of an error at a token is the root mean square of it over the
+// runs, because some tokens round worse than others in any order; it is at least what tokenScale takes from the other tokens.
 //
 // How far above its scale an error may be is measured from the runs too. Each run in turn takes the place of the fixture,
-// and its errors are divided by the scales that the others give. An error is a sum of very many small roundings, so that
-// the tail of its square falls off exponentially. The mean excess of the highest twentieth of the squared quotients, of
-// all sites and tokens, measures how fast. The tail is continued to the quantile that leaves FalseAlarms in all, for as
+// and its errors are divided by the scales that the others give. The errors of a token can hang on the rounding of one
+// number, and its scale is known from few runs only. So the tail of the quotients falls off more slowly than that of a
+// normal distribution, and it is continued as an exponential one: the mean excess of the highest quotients, of all sites and
+// tokens, measures how fast it falls off (quantile). It is continued to the quantile that leaves FalseAlarms in all, for as
 // many comparisons as the fixture has and four statistics (by Bonferroni's inequality, so whatever the dependence). That
 // quantile is the factor. ENVELOPE.md counts the false alarms.
 type Envelope struct {
@@ -103,7 +103,7 @@ func (e *Envelope) allowed(s *siteErrors, token int) [2]float64 {
 }
 
 func (e *Envelope) factors(sites []*siteErrors, fed bool) Factors {
-	var rms, max []float64 // squares of quotients
+	var rms, max []float64 // quotients
 	for _, s := range sites {
 		if s.fed != fed || s.exact {
 			continue
@@ -111,8 +111,8 @@ func (e *Envelope) factors(sites []*siteErrors, fed bool) Factors {
 		for k, run := range s.runs {
 			rmsScale, maxScale := s.scales(k)
 			for t, e := range run {
-				rms = appendSquare(rms, e.RMS, rmsScale[t])
-				max = appendSquare(max, e.Max, maxScale[t])
+				rms = appendQuotient(rms, e.RMS, rmsScale[t])
+				max = appendQuotient(max, e.Max, maxScale[t])
 			}
 		}
 	}
@@ -121,31 +121,48 @@ func (e *Envelope) factors(sites []*siteErrors, fed bool) Factors {
 	return Factors{RMS: Number(quantile(rms, rate)), Max: Number(quantile(max, rate))}
 }
 
-// appendSquare leaves out quotients of errors that are 0 or too large for the type of number.
-func appendSquare(squares []float64, x, scale float64) []float64 {
+// appendQuotient leaves out quotients of errors that are 0 or too large for the type of number.
+func appendQuotient(quotients []float64, x, scale float64) []float64 {
 	if q := x / scale; q > 0 && !math.IsInf(q, 0) {
-		return append(squares, q*q)
+		return append(quotients, q)
 	}
-	return squares
+	return quotients
 }
 
-// tailShare is the share of the largest values that the tail is fitted to.
-const tailShare = 0.05
+// tailShares are the shares of the largest values that the tail is fitted to. The few tokens that round worst hardly show
+// among the highest twentieth, and the largest errors are theirs. So the fit with the highest quantile counts.
+var tailShares = []float64{0.05, 0.01, 0.002}
 
-// quantile returns the root of the value that a square exceeds with the given probability, which may be far smaller than
-// one over the number of squares: their tail is continued as an exponential one.
-func quantile(squares []float64, probability float64) float64 {
-	if len(squares) < 2 {
+// minTail is the number of values that a fit needs.
+const minTail = 10
+
+// quantile returns the value that a quotient exceeds with the given probability, which may be far smaller than one over
+// their number: their tail is continued.
+func quantile(quotients []float64, probability float64) float64 {
+	if len(quotients) < 2 {
 		return 1
 	}
-	slices.Sort(squares)
-	m := min(len(squares)-1, max(10, int(tailShare*float64(len(squares)))))
-	from := squares[len(squares)-1-m]
+	slices.Sort(quotients)
+	var highest float64
+	for i, share := range tailShares {
+		m := int(share * float64(len(quotients)))
+		if m < minTail && i > 0 {
+			break
+		}
+		highest = max(highest, tailQuantile(quotients, min(len(quotients)-1, max(minTail, m)), probability))
+	}
+	return highest
+}
+
+// tailQuantile continues the tail of the m largest of sorted values as an exponential one, by their mean excess over the
+// next one.
+func tailQuantile(sorted []float64, m int, probability float64) float64 {
+	from := sorted[len(sorted)-1-m]
 	var excess float64
-	for _, x := range squares[len(squares)-m:] {
+	for _, x := range sorted[len(sorted)-m:] {
 		excess += x - from
 	}
 	excess /= float64(m)
-	reach := math.Log(float64(m) / float64(len(squares)) / probability)
-	return math.Sqrt(from + excess*max(reach, 0))
+	reach := math.Log(float64(m) / float64(len(sorted)) / probability)
+	return from + excess*max(reach, 0)
 }

@@ -92,13 +92,33 @@ func TestCoarserBackends(t *testing.T) {
 }
 
 func TestQuantile(t *testing.T) {
-	var squares []float64 // of an exponential distribution, whose quantiles are known
+	// Quantiles of an exponential distribution are known.
+	var exponential []float64
 	for i := range 20000 {
-		squares = append(squares, -math.Log((float64(i)+0.5)/20000))
+		exponential = append(exponential, -math.Log((float64(i)+0.5)/20000))
 	}
 	for _, p := range []float64{1e-3, 1e-6, 1e-9} {
-		if got, want := quantile(squares, p), math.Sqrt(-math.Log(p)); math.Abs(got/want-1) > 0.02 {
+		if got, want := quantile(exponential, p), -math.Log(p); math.Abs(got/want-1) > 0.02 {
 			t.Errorf("quantile(%g) = %g, want %g", p, got, want)
+		}
+	}
+	// A hundredth of the values is ten times as large. The quantile is theirs.
+	mixed := exponential
+	for i := range 200 {
+		mixed = append(mixed, -10*math.Log((float64(i)+0.5)/200))
+	}
+	for _, p := range []float64{1e-3, 1e-6, 1e-9} {
+		if got, want := quantile(mixed, p), -10*math.Log(101*p); got < 0.95*want || got > 1.5*want {
+			t.Errorf("quantile(%g) of a mixture = %g, want %g", p, got, want)
+		}
+	}
+}
+
+// A token that rounds worse than the others keeps its own scale, one that rounds better does not.
+func TestTokenScale(t *testing.T) {
+	for _, tt := range []struct{ own, all, want float64 }{{9, 1, 3}, {1, 1, 1}, {0, 2, 1}} {
+		if got := tokenScale(tt.own, tt.all); got != tt.want {
+			t.Errorf("%g among %g: %g, want %g", tt.own, tt.all, got, tt.want)
 		}
 	}
 }
@@ -218,9 +238,9 @@ chosen: one in 10,000 fixtures.
 1. griffin runs the model 3 to 12 times in the fixture's dtype, each time with a different order of sums and different
    roundings that an implementation may legally use.
 2. The errors of these runs against float64 give the scale of rounding errors at each site (for example, the output of a block)
-   and token: the mean over all tokens of the site, averaged with the errors at the token itself.
+   and token: the errors at the token itself, or their average with those of all tokens of the site if that is larger.
 3. A factor says how far above this scale an error may be. It is the quantile that leaves one false alarm in 10,000 fixtures,
-   extrapolated from the tail of the same errors.
+   extrapolated from the tail of the same errors, which is continued as an exponential one.
 4. Every block is judged twice: in a run from the tokens on, and with the fixture's own hidden state as its input, which excludes the
    errors of the blocks before it.
 

@@ -56,11 +56,15 @@ func (s *siteErrors) scales(without int) (rms, max []float64) {
 		n++
 	}
 	for t := range tokens {
-		rms[t] = math.Sqrt((rms[t] + allRMS/float64(tokens)) / (2 * n))
-		max[t] = math.Sqrt((max[t] + allMax/float64(tokens)) / (2 * n))
+		rms[t] = tokenScale(rms[t]/n, allRMS/n/float64(tokens))
+		max[t] = tokenScale(max[t]/n, allMax/n/float64(tokens))
 	}
 	return rms, max
 }
+
+// tokenScale returns the scale of errors at a token from the mean squares of the errors at the token itself and at all tokens
+// of the site. A token that rounds better than others is given half of what the others have, since its mean is over few runs.
+func tokenScale(own, all float64) float64 { return math.Sqrt(math.Max(own, (own+all)/2)) }
 
 // tokenOf returns the activations of one token.
 func tokenOf(a *reference.Activations, token int) *reference.Activations {
