@@ -49,8 +49,8 @@ func directoryOf(t *testing.T, c model.Config, size int64, fields map[string]any
 // never and unloaded take the place of a position.
 const never, unloaded = -1, -2
 
-// TestExplain has one row for each claim. All of them were measured with the runtimes, by testdata/interop/runtimes.py on models like
-// these.
+// TestExplain has one row for each claim. testdata/interop/runtimes.py tests those about float32 and bfloat16 with the runtimes, on
+// models like these.
 func TestExplain(t *testing.T) {
 	with := func(change func(*model.Config)) model.Config {
 		c := plain

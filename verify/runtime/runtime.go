@@ -2,8 +2,9 @@
 // Hugging Face directories. It knows whether a runtime loads a directory, where it computes something else than the
 // original and why (Explain, Compare), and in which configuration it computes the same (Model.Window).
 //
-// A runtime is one file of this package and one entry of All. Every statement in those files was measured with the real
-// runtime: testdata/interop/runtimes.py makes models, asks griffin, and runs them.
+// A runtime is one file of this package and one entry of All. testdata/interop/runtimes.py tests what those files say:
+// it makes models, asks griffin, and runs them in the real runtimes. What they say about float16, max_seq_len, other activation
+// functions in candle and extra tensors in mlx-lm is from the sources of the runtimes.
 package runtime
 
 import (
