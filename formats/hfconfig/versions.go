@@ -92,11 +92,39 @@ func (c *Config) Unsupported4() []string {
 		out = append(out, fmt.Sprintf("%d heads of %d channels do not make hidden_size %d, as transformers 4.57 needs it", c.NumAttentionHeads, c.HeadDim, c.HiddenSize))
 	}
 	factor := c.Rope.PartialFactor
-	rotated := (int64(float64(c.HeadDim)*factor) + 1) / 2 * 2
-	if factor == 0 || int(1/factor) != 2 || rotated != (c.HeadDim+1)/2 { // it divides each head into int(1/factor) parts, which have to be two
+	switch c.Rotation4(factor) {
+	case RotationFails:
 		out = append(out, fmt.Sprintf("partial_rotary_factor is %v and heads have %d channels: transformers 4.57 rotates the first half of each head, in pairs, or fails", factor, c.HeadDim))
+	case RotationBroadcasts:
+		out = append(out, fmt.Sprintf("partial_rotary_factor is %v and heads have 2 channels: transformers 4.57 computes with another number of channels, without an error", factor))
 	}
 	return out
+}
+
+// Rotation4 is what transformers 4.57 does with heads: it cuts them in two and rotates the first part.
+type Rotation4 uint8
+
+// The cases.
+const (
+	RotationRuns       Rotation4 = iota
+	RotationFails                // parts and rotary embedding do not fit
+	RotationBroadcasts           // a part of one channel takes the number of channels of the rotary embedding, which is even
+)
+
+// Rotation4 returns what transformers 4.57 does with heads for a rotary factor. (Measured. It cuts a head into int(1/factor)
+// parts of equal size, and needs two.)
+func (c *Config) Rotation4(factor float64) Rotation4 {
+	if factor == 0 {
+		return RotationFails
+	}
+	rotated := (int64(float64(c.HeadDim)*factor) + 1) / 2 * 2
+	switch parts := int(1 / factor); {
+	case c.HeadDim == 2 && parts >= 2:
+		return RotationBroadcasts
+	case parts != 2 || rotated != (c.HeadDim+1)/2:
+		return RotationFails
+	}
+	return RotationRuns
 }
 
 // ignoredPattern says that _block_types states other blocks than transformers takes; "" if it does not.

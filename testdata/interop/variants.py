@@ -205,8 +205,12 @@ def check_runtimes(score, root, all_cases):
                     continue
             if not score.check(label, result["error"]):
                 continue
-            ran += 1
             got = arrays(result["logits"])["logits"]
+            if generation == "4" and any("without an error" in n for n in unsupported):
+                score.attempt(f"{label}, which it computes wrongly", lambda: "" if apart(got, forward(
+                    job["directory"], job["recording"], "transformers5", f"{job['directory']}.safetensors")[0]) else "logits agree")
+                continue
+            ran += 1
             if generation == "5":
                 same = np.array_equal(got, arrays(job["recording"])["logits"])
                 score.check(f"{label}: logits", "" if same else "not the bits of the source")

@@ -60,10 +60,11 @@ var Transformers4 = &Runtime{
 // transformers4Rotation says what becomes of the parameters of the rotary embedding, which it reads at the top level.
 func (x *explainer) transformers4Rotation() {
 	newer, older := x.Stated.Rope, x.Stated.Rope4
-	rotated := (int64(float64(x.Stated.HeadDim)*older.PartialFactor) + 1) / 2 * 2
-	switch {
-	case older.PartialFactor == 0 || int(1/older.PartialFactor) != 2 || rotated != (x.Stated.HeadDim+1)/2:
+	switch rotation := x.Stated.Rotation4(older.PartialFactor); {
+	case rotation == hfconfig.RotationFails:
 		x.diverges(0, "every pass fails, because it cuts heads in two whatever partial_rotary_factor is, here %g of %d channels", older.PartialFactor, x.Stated.HeadDim)
+	case rotation == hfconfig.RotationBroadcasts:
+		x.diverges(0, "computes with another number of channels, because it cuts heads in two and rotates pairs, and heads have 2 channels")
 	case older.PartialFactor != newer.PartialFactor:
 		x.diverges(1, "ignores rope_parameters: rotates %g of each head, where partial_rotary_factor is %g there", older.PartialFactor, newer.PartialFactor)
 	}
