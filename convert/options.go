@@ -116,7 +116,7 @@ func ParseRuntimes(list string) (Runtimes, error) {
 		}
 		i := slices.Index(runtimeNames, name)
 		if i < 0 {
-			return 0, &OptionError{Option: "MatchRuntime", Problem: fmt.Sprintf("no runtime %q to match", name), Accepted: runtimeNames}
+			return 0, &OptionError{Option: "MatchRuntime", Problem: fmt.Sprintf("no runtime %q to match", name), Given: name, Accepted: runtimeNames}
 		}
 		set |= 1 << i
 	}

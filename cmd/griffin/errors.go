@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/nearest"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -211,7 +212,11 @@ func optionHint(e *model.OptionError) string {
 		}
 		return "add " + strings.Join(flags, " ") + "; RecurrentGemma has a window of 2048, a soft cap of 30 and scaled embeddings, the models of the paper have a window of 1024, no cap and no scale"
 	case len(e.Accepted) > 0 && optionFlags[e.Option] != "":
-		return optionFlags[e.Option] + " takes " + tensor.JoinNames(e.Accepted)
+		takes := optionFlags[e.Option] + " takes " + tensor.JoinNames(e.Accepted)
+		if near := nearest.Name(e.Given, e.Accepted); near != "" {
+			return "did you mean " + near + "? " + takes
+		}
+		return takes
 	}
 	return e.Hint
 }

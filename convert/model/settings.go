@@ -146,6 +146,7 @@ func (r *Configured) checkGiven(s Settings, path string) error {
 type OptionError struct {
 	Problem  string   // what is wrong: lower case, no full stop
 	Option   string   // name of the field that is wrong, "" if it is none or several
+	Given    string   // the value that Option does not accept, "" if it is not a name
 	Accepted []string // values that Option accepts, if they can be listed
 	Missing  []string // names of the fields of Settings that have to be set
 	Hint     string   // what else to do, "" for nothing
