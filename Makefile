@@ -3,6 +3,7 @@
 GO          ?= go
 FUZZTIME    ?= 30s
 TAGS        ?=
+SEED        ?= # of random configurations in interop: --seed N, or a fresh one
 VERSION      = $(shell .ci/version)
 TIME         = $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 LDFLAGS      = -X github.com/griffin-ckpt/griffin/convert.version=$(VERSION)
@@ -76,7 +77,7 @@ hostile: build ## every hostile sample, and inputs that are made to take long: e
 interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python 3.11; installs 10 GB once)
 	$(PYTHON_ENV) interop.py
 	$(PYTHON_ENV) agree.py
-	$(PYTHON_ENV) variants.py
+	$(PYTHON_ENV) variants.py $(SEED)
 	$(PYTHON_ENV) capture_check.py
 	$(PYTHON_ENV) generate.py
 	$(PYTHON_ENV) torch_write.py
@@ -89,7 +90,7 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) container.py
 	$(PYTHON_ENV) network.py
 	$(PYTHON_ENV) sinks.py
-	$(PYTHON_ENV) runtimes.py
+	$(PYTHON_ENV) runtimes.py $(SEED)
 
 candle: build ## what griffin says of candle against candle (needs cargo and the environments of interop; 5 minutes once)
 	program=$$(testdata/interop/setup_candle.sh) && $(PYTHON_ENV) runtimes.py --candle $$program
