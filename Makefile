@@ -108,7 +108,7 @@ kill: build ## 50 conversions killed at random moments (needs the environments o
 torture: build ## every system call of small conversions fails once, or kills the process (Linux, strace, Python 3)
 	python3 testdata/torture/faults.py $(TORTURE)
 
-false-alarms: ## how often verify calls a legal run of a model wrong, counted in RUNS=10000 legal runs (hours)
+false-alarms: ## how often verify calls a legal run of a model wrong, counted in RUNS=10000 legal runs (20 minutes)
 	$(GO) test ./verify/logits -run TestFalseAlarms -falsealarms $(or $(RUNS),10000) -timeout 24h -v
 
 bench: build ## conversion in the 2B size, against cp and a Python script; BENCH='--preset 9b --formats torch' for 9B

@@ -244,6 +244,9 @@ chosen: one in 10,000 fixtures.
 4. Every block is judged twice: in a run from the tokens on, and with the fixture's own hidden state as its input, which excludes the
    errors of the blocks before it.
 
+A batch of 10,000 legal runs (make false-alarms) with the seeds from 100000 on, had two false alarms, both in float32
+(1.04 and 1.21 of the envelope): fewer than one in 1,588 with a confidence of 95%. The chosen rate is not confirmed.
+
 The comment of Envelope in envelope.go has the exact definitions. The rest of this page measures how well it works. It is
 generated:
 
