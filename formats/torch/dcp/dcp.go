@@ -127,11 +127,11 @@ func checkPath(name string) error {
 // checkFiles reports a file that does not exist or that is too short for the chunks in it.
 func (m *metadata) checkFiles(source fs.FS, dir string) error {
 	ends := make([]int64, len(m.files)) // of the last chunk of each
-	holder := make([]*entry, len(m.files))
+	holder := make([]string, len(m.files)) // the tensor of that chunk, "" for a file without chunks
 	for _, e := range m.tensors {
 		for _, p := range e.places {
 			if end := p.offset + p.length; p.length > 0 && end > ends[p.file] {
-				ends[p.file], holder[p.file] = end, e
+				ends[p.file], holder[p.file] = end, tensor.Clip(e.name)
 			}
 		}
 	}
@@ -139,7 +139,7 @@ func (m *metadata) checkFiles(source fs.FS, dir string) error {
 		full := path.Join(dir, name)
 		info, err := fs.Stat(source, full)
 		if errors.Is(err, fs.ErrNotExist) {
-			return tensor.Bad("file of a rank is missing").In(storage.Path(source, full)).Of(tensor.Clip(holder[i].name)).
+			return tensor.Bad("file of a rank is missing").In(storage.Path(source, full)).Of(holder[i]).
 				Advise("the checkpoint is incomplete: copy the files of all ranks")
 		}
 		if err != nil {
@@ -147,7 +147,7 @@ func (m *metadata) checkFiles(source fs.FS, dir string) error {
 		}
 		if info.Size() < ends[i] {
 			return tensor.Bad("file of a rank has %d bytes, where a chunk ends at %d", info.Size(), ends[i]).
-				In(storage.Path(source, full)).Of(tensor.Clip(holder[i].name)).Advise("the file is cut short: copy it again")
+				In(storage.Path(source, full)).Of(holder[i]).Advise("the file is cut short: copy it again")
 		}
 	}
 	return nil

@@ -32,13 +32,16 @@ func (g *group) name(rank int64) string {
 }
 
 // worldSize finds the number of ranks in a name.
-var worldSize = regexp.MustCompile(`(?i)world[-_]?size[-_]?(\d{1,9})`)
+var worldSize = regexp.MustCompile(`(?i)(?:world[-_]?size|[-_]of)[-_]?(\d{1,9})`)
+
+// ofWorld is what comes after the number of a rank that is said to be one of so many.
+var ofWorld = regexp.MustCompile(`(?i)^[-_]of[-_]?\d`)
 
 // digits finds the numbers in a name.
 var digits = regexp.MustCompile(`\d+`)
 
 // listGroups returns the groups of files in a directory. Of several numbers in a name that of the rank is
-// the one after the word "rank", or else the one in which most other names differ.
+// the one after the word "rank" or before "of" and the number of ranks, or else the one in which most other names differ.
 func listGroups(source fs.FS, dir string) ([]*group, error) {
 	entries, err := fs.ReadDir(source, dir)
 	if err != nil {
@@ -64,7 +67,7 @@ func listGroups(source fs.FS, dir string) ([]*group, error) {
 		for _, at := range digits.FindAllStringIndex(name, -1) {
 			k := key{name[:at[0]], name[at[1]:]}
 			n := count[k]
-			if saysRank(k.prefix) {
+			if saysRank(k.prefix) || ofWorld.MatchString(k.suffix) {
 				n += len(names)
 			}
 			if n >= most && at[1]-at[0] < 10 {
@@ -122,7 +125,7 @@ func findGroups(source fs.FS, dir string) ([]*group, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups = slices.DeleteFunc(groups, func(g *group) bool { return len(g.ranks) < 2 && !saysRank(g.prefix) })
+	groups = slices.DeleteFunc(groups, func(g *group) bool { return len(g.ranks) < 2 && !saysRank(g.prefix) && !ofWorld.MatchString(g.suffix) })
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.preference() - b.preference() })
 	for i, g := range groups {
 		sharded, err := g.isSharded(source)

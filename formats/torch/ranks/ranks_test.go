@@ -130,6 +130,24 @@ func TestHostile(t *testing.T) {
 }
 
 // FuzzRank reads any pickle in the file of one of two ranks.
+// TestOneFileLeft: the name of the only file that is left says how many there were.
+func TestOneFileLeft(t *testing.T) {
+	for _, tt := range []struct{ from, name, missing string }{
+		{"0", "shard-00-of-2.ckpt", "1"},
+		{"1", "model_1_of_2.pt", "0"},
+		{"0", "consolidated-0-of-3.pt", "1, 2"},
+	} {
+		data, err := os.ReadFile("testdata/hostile/sound/model_world_size_2_rank_" + tt.from + ".pt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = ranks.OpenDirectory(fstest.MapFS{tt.name: {Data: data}}, ".", ranks.Options{})
+		if err == nil || !torchtest.IsFormatError(err) || !strings.Contains(err.Error(), "files of ranks are missing, of "+tt.name[strings.Index(tt.name, "of")+3:][:1]+": "+tt.missing) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
 func FuzzRank(f *testing.F) {
 	dir := os.DirFS("testdata/hostile/sound")
 	const first, second = "model_world_size_2_rank_0.pt", "model_world_size_2_rank_1.pt"
