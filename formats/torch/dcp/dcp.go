@@ -126,7 +126,7 @@ func checkPath(name string) error {
 
 // checkFiles reports a file that does not exist or that is too short for the chunks in it.
 func (m *metadata) checkFiles(source fs.FS, dir string) error {
-	ends := make([]int64, len(m.files)) // of the last chunk of each
+	ends := make([]int64, len(m.files))    // of the last chunk of each
 	holder := make([]string, len(m.files)) // the tensor of that chunk, "" for a file without chunks
 	for _, e := range m.tensors {
 		for _, p := range e.places {
