@@ -160,7 +160,7 @@ const (
 	ReasonType tensor.Reason = "type" // Options.Only would leave it out
 )
 
-// noteShared notes the tensors that share storage in the source, of which each gets elements of its own.
+// noteShared adds a note about tensors that share storage in the source. Each is written with its own copy of the elements.
 func (c *conversion) noteShared(tensors []*tensor.Tensor) {
 	groups := map[any][]string{}
 	var order []any

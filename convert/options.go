@@ -48,7 +48,7 @@ type Options struct {
 	OrbaxFormat orbax.Format
 
 	// For ToSafetensors only.
-	Only   []string     // patterns of names of the source (see names.Glob), one of which has to match; all tensors if empty
+	Only   []string     // patterns of names (see names.Glob): tensors of the source that match at least one; all if empty
 	Rename *names.Rules // gives tensors other names; nil to rename none
 
 	// Review, if not nil, is called with the plan of a conversion ToHF and the content of its config.json before anything is

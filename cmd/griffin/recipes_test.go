@@ -58,8 +58,7 @@ func TestKubernetesRecipe(t *testing.T) {
 	}
 }
 
-// disagreements returns how a value disagrees with a JSON schema, of which it knows the keywords that the schemas of Kubernetes
-// use.
+// disagreements returns how a value disagrees with a JSON schema. It knows only the keywords that the schemas of Kubernetes use.
 func disagreements(schema map[string]any, value any, at string) (all []string) {
 	if options, ok := schema["oneOf"].([]any); ok {
 		for _, option := range options {

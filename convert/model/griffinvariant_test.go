@@ -60,7 +60,7 @@ func TestStatedHeads(t *testing.T) {
 	}
 }
 
-// TestHeadConflicts: shapes of which no configuration can be right.
+// TestHeadConflicts has shapes that contradict each other, whatever the configuration says.
 func TestHeadConflicts(t *testing.T) {
 	for _, tt := range []struct {
 		layout     Layout

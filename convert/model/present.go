@@ -103,7 +103,7 @@ func withUnitAxes(shape []int64, axes []byte) []int64 {
 	return out
 }
 
-// ReasonStacked is the reason for refusing a model whose blocks are stacked in an order that nothing tells.
+// ReasonStacked is the reason for refusing a model whose blocks are stacked, where neither the file nor the family says in which order.
 const ReasonStacked tensor.Reason = "stacked blocks"
 
 // stack is blocks whose parameters are stored together: each tensor has an axis more, along which the blocks follow

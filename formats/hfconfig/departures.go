@@ -134,7 +134,7 @@ var inert = map[string]func(value any) bool{
 	"_block_types": isAny, "embeddings_scale_by_sqrt_dim": isAny,
 }
 
-// modelFields are the fields that describe the model, which Config has or whoever reads a file checks.
+// modelFields are the fields that describe the model. Config has them, or the reader of the file checks them.
 var modelFields = []string{"model_type", "architectures", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
 	"num_key_value_heads", "head_dim", "block_types", "hidden_activation", "rms_norm_eps", "logits_soft_cap", "attention_bias", "attention_dropout",
 	"rope_theta", "partial_rotary_factor", "rope_parameters", "rope_scaling", "dtype", "torch_dtype", "tie_word_embeddings", "lru_width",

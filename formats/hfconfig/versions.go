@@ -65,7 +65,7 @@ func Notes(fields map[string]any) []string {
 	return notes
 }
 
-// VersionNotes returns c.Notes without those about fields of which Departures says the same.
+// VersionNotes returns c.Notes without the notes that repeat what Departures says.
 func (c *Config) VersionNotes() []string {
 	return slices.DeleteFunc(slices.Clone(c.Notes), func(note string) bool {
 		return slices.ContainsFunc(Unsettable, func(name string) bool { return note == unsettableNote(name) })

@@ -1,0 +1,292 @@
+package upload
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/remote"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
+)
+
+// upload is a storage.Upload.
+type upload struct {
+	sink   *sink
+	o      storage.SinkOptions
+	record *record
+	group  *task.Group // sends parts
+
+	mu    sync.Mutex
+	err   error
+	files map[string]*file   // by name
+	small map[string]*memory // by name
+	done  bool
+}
+
+func (s *sink) Begin(o storage.SinkOptions) (storage.Upload, error) {
+	var random [idBytes]byte
+	_, _ = rand.Read(random[:]) // never fails
+	id := hex.EncodeToString(random[:])
+	u := &upload{sink: s, o: o, group: &task.Group{}, files: map[string]*file{}, small: map[string]*memory{},
+		record: &record{Griffin: "1", ID: id, Last: s.key(o.Last), Scratch: s.scratch(id)}}
+	u.group.SetLimit(inFlight)
+	for _, name := range o.Names {
+		u.record.Keys = append(u.record.Keys, s.key(name))
+	}
+	if o.Replace {
+		old, err := s.Contents()
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range old {
+			if key := s.key(name); key != u.record.Last && !slices.Contains(u.record.Keys, key) {
+				u.record.Keys = append(u.record.Keys, key)
+			}
+		}
+	}
+	for _, name := range append(slices.Clone(o.Names), o.Last) {
+		u.record.Sent = append(u.record.Sent, u.sentKey(name))
+	}
+	return u, u.writeRecord()
+}
+
+func (u *upload) writeRecord() error {
+	text, err := json.MarshalIndent(u.record, "", "  ")
+	if err != nil {
+		return err
+	}
+	return u.put(u.sink.recordKey(), text)
+}
+
+func (u *upload) Memory(writers int) int64 { return int64(2*writers+1+inFlight) * u.sink.part }
+
+// start sends a part while the caller goes on. It waits while too many are being sent.
+func (u *upload) start(send func() error) { u.group.Go(send) }
+
+// fail makes all further writing fail.
+func (u *upload) fail(err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err == nil {
+		u.err = err
+	}
+}
+
+func (u *upload) failed() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err == nil {
+		u.err = u.sink.pool.Context().Err()
+	}
+	return u.err
+}
+
+// sentKey returns the key under which a file is sent: its own, or if there is a preview a hidden one.
+func (u *upload) sentKey(name string) string {
+	if u.o.Preview {
+		return path.Join(u.record.Scratch, cmp.Or(name, path.Base(u.sink.at)))
+	}
+	return u.sink.key(name)
+}
+
+func (u *upload) Create(name string, size int64) (io.WriterAt, error) {
+	if size <= u.sink.small {
+		m := &memory{content: make([]byte, size)}
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.small[name] = m
+		return m, nil
+	}
+	f := newFile(u, u.sentKey(name), size)
+	err := u.sink.retry(f.key, func(ctx context.Context) (err error) {
+		f.id, err = u.sink.store.Begin(ctx, f.key, u.record.Scratch+"parts/"+name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.files[name] = f
+	return f, nil
+}
+
+// memory is a small file.
+type memory struct {
+	mu      sync.Mutex
+	content []byte
+	gotten  int
+}
+
+func (m *memory) WriteAt(p []byte, off int64) (int, error) {
+	if off < 0 || off+int64(len(p)) > int64(len(m.content)) {
+		return 0, fmt.Errorf("%d bytes at %d of a file of %d", len(p), off, len(m.content))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gotten += len(p)
+	return copy(m.content[off:], p), nil
+}
+
+func (u *upload) Wait() error {
+	err := u.group.Wait()
+	if err == nil {
+		err = u.failed()
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range u.files {
+		if err := f.check(); err != nil {
+			return err
+		}
+	}
+	for name, m := range u.small {
+		if m.gotten != len(m.content) {
+			return fmt.Errorf("%d of %d bytes of %s were written", m.gotten, len(m.content), u.sink.key(name))
+		}
+	}
+	return nil
+}
+
+// finish makes a file in parts appear under the key under which it was sent.
+func (u *upload) finish(f *file) error {
+	s := u.sink
+	return s.pool.RetryFor(s.store.Path(f.key), sendLimit, func(ctx context.Context) error {
+		err := s.store.Finish(ctx, f.key, f.id, f.tags)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		// There is no such upload: it was aborted, or an earlier attempt succeeded although its answer was lost.
+		keys, listing := s.store.List(ctx, f.key)
+		if listing != nil || slices.Contains(keys, f.key) {
+			return listing
+		}
+		return err
+	})
+}
+
+func (u *upload) put(key string, content []byte) error {
+	s := u.sink
+	return s.pool.RetryFor(s.store.Path(key), sendLimit, func(ctx context.Context) error { return s.store.Put(ctx, key, content) })
+}
+
+func (u *upload) Preview() (fs.FS, string, error) {
+	for _, f := range u.files {
+		if err := u.finish(f); err != nil {
+			return nil, "", err
+		}
+	}
+	for name, m := range u.small {
+		if err := u.put(u.sentKey(name), m.content); err != nil {
+			return nil, "", err
+		}
+	}
+	at := strings.TrimSuffix(u.record.Scratch, "/")
+	if u.sink.single {
+		at = path.Join(at, path.Base(u.sink.at))
+	}
+	return u.sink.store.Source(at)
+}
+
+func (u *upload) Publish() error {
+	if err := u.Wait(); err != nil {
+		return err
+	}
+	s := u.sink
+	r, err := s.readRecord()
+	if err != nil {
+		return err
+	}
+	if r == nil || r.ID != u.record.ID {
+		u.done = true // what is left belongs to the other run
+		return remote.Errorf(s.store.Path(s.at), remote.Changed, "another run has begun to write to it")
+	}
+	u.record.Publishing = true
+	if err := u.writeRecord(); err != nil {
+		return err
+	}
+	if u.o.Replace {
+		if err := s.delete(append([]string{u.record.Last}, u.record.Keys...)...); err != nil {
+			return err
+		}
+	}
+	for _, name := range append(u.names(), u.o.Last) {
+		if err := u.appear(name); err != nil {
+			return err
+		}
+	}
+	u.done = true
+	if _, err := s.undo(u.record); err != nil {
+		return &storage.PublishedError{Path: s.store.Path(s.at), Err: err}
+	}
+	return nil
+}
+
+// names returns the names of all files but the last, sorted.
+func (u *upload) names() []string {
+	var names []string
+	for name := range u.files {
+		names = append(names, name)
+	}
+	for name := range u.small {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(names, func(name string) bool { return name == u.o.Last })
+}
+
+// appear makes a file appear at the destination.
+func (u *upload) appear(name string) error {
+	s := u.sink
+	key := s.key(name)
+	if m := u.small[name]; m != nil {
+		return u.put(key, m.content)
+	}
+	f := u.files[name]
+	switch {
+	case f == nil:
+		return fmt.Errorf("%s was not written", key)
+	case f.key == key:
+		return u.finish(f)
+	}
+	return s.pool.RetryFor(s.store.Path(key), sendLimit, func(ctx context.Context) error { return s.store.Copy(ctx, key, f.key) })
+}
+
+func (u *upload) Discard() error {
+	if u.done {
+		return nil
+	}
+	u.done = true
+	u.fail(errDiscarded)
+	_ = u.group.Wait() // reported by the writers
+	var errs []error
+	for _, f := range u.files {
+		errs = append(errs, f.release())
+	}
+	detached, cancel := remote.Detach(u.sink.pool, cleanLimit) // also after an interruption
+	defer cancel()
+	s := *u.sink
+	s.pool = detached
+	for _, f := range u.files {
+		errs = append(errs, s.retry(f.key, func(ctx context.Context) error { return s.store.Abort(ctx, f.key, f.id) }))
+	}
+	r, err := s.readRecord()
+	if err == nil && r != nil && r.ID == u.record.ID {
+		_, err = s.undo(r)
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+var errDiscarded = errors.New("the upload was discarded")
