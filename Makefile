@@ -65,7 +65,9 @@ release: ## archives, packages, wheels and checksums for every platform in dist/
 		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build -trimpath -tags "$(TAGS)" -ldflags "-s -w $(LDFLAGS)" \
 			-o dist/programs/$$platform ./cmd/griffin || exit 1; \
 	done
-	@mkdir -p dist/release; for arch in $(patsubst linux/%,%,$(filter linux/%,$(PLATFORMS))); do for format in deb rpm; do \
+	@mkdir -p dist/release; for arch in $(patsubst linux/%,%,$(filter linux/%,$(PLATFORMS))); do \
+		$(GO) run ./cmd/internal/release -licenses dist/programs/linux/$$arch.licenses linux/$$arch=dist/programs/linux/$$arch || exit 1; \
+		for format in deb rpm; do \
 		ARCH=$$arch VERSION=$(VERSION) SOURCE_DATE_EPOCH=$(TIME) $(GO) run $(NFPM) package -f .ci/nfpm.yaml -p $$format -t dist/release/griffin-ckpt_$(VERSION:v%=%)_linux_$$arch.$$format || exit 1; \
 	done; done
 	$(GO) run ./cmd/internal/release -all -version $(VERSION) -time "$(TIME)" -dir dist/release $(foreach p,$(PLATFORMS),$(p)=dist/programs/$(p))

@@ -52,6 +52,7 @@ func (r *release) archive(b binary) (string, []byte, error) {
 		}
 		entries = append(entries, entry{name + "/" + page, 0o644, content})
 	}
+	entries = append(entries, entry{name + "/" + thirdParty, 0o644, b.licenses})
 	if b.os == "windows" {
 		content, err := zipped(entries, r.time)
 		return name + ".zip", content, err

@@ -26,6 +26,7 @@ type release struct {
 type binary struct {
 	os, arch string // as Go names them
 	content  []byte
+	licenses []byte // of what is linked into it; see licensesOf
 }
 
 func (b binary) name() string {
@@ -47,6 +48,7 @@ func run(args []string) error {
 	version := flags.String("version", "", "version, as .ci/version prints it")
 	seconds := flags.Int64("time", 0, "time of all files in archives, in seconds since 1970")
 	dir := flags.String("dir", "dist", "directory for the files of the release")
+	licenses := flags.String("licenses", "", "write the licenses of what is linked into the one binary to this file, and nothing else")
 	all := flags.Bool("all", false, "write archives, a list of what they contain, a formula and checksums too")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -54,6 +56,12 @@ func run(args []string) error {
 	binaries, err := readBinaries(flags.Args())
 	if err != nil {
 		return err
+	}
+	if *licenses != "" {
+		if len(binaries) != 1 {
+			return fmt.Errorf("-licenses takes one binary, not %d", len(binaries))
+		}
+		return os.WriteFile(*licenses, binaries[0].licenses, 0o644)
 	}
 	if _, err := pythonVersion(*version); err != nil {
 		return err
@@ -91,7 +99,11 @@ func readBinaries(args []string) ([]binary, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, binary{system, arch, content})
+		b := binary{os: system, arch: arch, content: content}
+		if b.licenses, err = licensesOf(b); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		all = append(all, b)
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("no binaries are given")

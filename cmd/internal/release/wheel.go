@@ -79,6 +79,7 @@ Project-URL: Source, https://github.com/griffin-ckpt/griffin
 License-Expression: Apache-2.0
 License-File: LICENSE
 License-File: NOTICE
+License-File: ` + thirdParty + `
 Requires-Python: >=3.8
 Description-Content-Type: text/markdown
 
@@ -90,6 +91,7 @@ https://github.com/griffin-ckpt/griffin.
 		{distribution + "-" + version + ".data/scripts/" + b.name(), 0o755, b.content},
 		{info + "licenses/LICENSE", 0o644, license},
 		{info + "licenses/NOTICE", 0o644, notice},
+		{info + "licenses/" + thirdParty, 0o644, b.licenses},
 		{info + "METADATA", 0o644, []byte(metadata)},
 		{info + "WHEEL", 0o644, []byte(wheel.String())},
 	}

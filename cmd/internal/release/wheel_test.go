@@ -25,7 +25,7 @@ func TestWheel(t *testing.T) {
 	}
 	t.Chdir(root)
 	r := &release{version: "v0.1.0-rc.2", dir: t.TempDir(), time: time.Unix(earliest, 0).UTC()}
-	if err := r.wheel(binary{runtime.GOOS, runtime.GOARCH, []byte("#!/bin/sh\necho griffin version v0.1.0-rc.2\n")}); err != nil {
+	if err := r.wheel(binary{os: runtime.GOOS, arch: runtime.GOARCH, content: []byte("#!/bin/sh\necho griffin version v0.1.0-rc.2\n")}); err != nil {
 		t.Fatal(err)
 	}
 	env := filepath.Join(t.TempDir(), "env")
@@ -39,7 +39,7 @@ func TestWheel(t *testing.T) {
 		t.Errorf("the installed program prints %q", got)
 	}
 	shown := pip("show", "--files", "griffin-ckpt")
-	for _, want := range []string{"\nVersion: 0.1.0rc2\n", "griffin_ckpt-0.1.0rc2.dist-info/licenses/LICENSE\n"} {
+	for _, want := range []string{"\nVersion: 0.1.0rc2\n", "griffin_ckpt-0.1.0rc2.dist-info/licenses/LICENSE\n", "licenses/" + thirdParty + "\n"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("pip show lacks %q:\n%s", want, shown)
 		}
@@ -62,12 +62,9 @@ func TestVersionsOfPython(t *testing.T) {
 // TestReproducible checks that files do not depend on when and where they are made.
 func TestReproducible(t *testing.T) {
 	needs(t, "go")
-	source := t.TempDir()
-	write(t, filepath.Join(source, "go.mod"), "module example.com/small\n")
-	write(t, filepath.Join(source, "main.go"), "package main\n\nfunc main() {}\n")
-	execute(t, source, "go", "build", "-ldflags", "-s -w", "-o", "small")
-	program := filepath.Join(source, "small")
 	t.Chdir(root)
+	program := filepath.Join(t.TempDir(), "program")
+	execute(t, "", "go", "build", "-ldflags", "-s -w", "-o", program, "./cmd/internal/release")
 	args := func(dir string) []string {
 		return []string{"-version", "v0.1.0", "-time", "1700000000", "-dir", dir, "-all", "linux/amd64=" + program, "darwin/arm64=" + program, "windows/amd64=" + program}
 	}
@@ -90,6 +87,12 @@ func TestReproducible(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); !strings.Contains(got, "SHA256SUMS") || !strings.Contains(got, "griffin_0.1.0_windows_amd64.zip") || len(names) != 9 {
 		t.Errorf("files of the release: %s", got)
+	}
+	if _, err := exec.LookPath("tar"); err == nil {
+		archive := filepath.Join(first, "griffin_0.1.0_linux_amd64.tar.gz")
+		if got := execute(t, "", "tar", "-xOzf", archive, "griffin_0.1.0_linux_amd64/"+thirdParty); !strings.Contains(got, "The Go Authors") {
+			t.Errorf("%s in the archive: %q", thirdParty, got)
+		}
 	}
 	if _, err := exec.LookPath("sha256sum"); err == nil {
 		execute(t, first, "sha256sum", "--quiet", "--check", "SHA256SUMS")
