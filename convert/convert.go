@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -228,13 +229,12 @@ func (c *conversion) writeStaged(ctx context.Context, to place) (err error) {
 	if err := c.write(ctx, stage); err != nil {
 		return err
 	}
-	if err := storage.Unchanged(c.checkpoint.Source); err != nil {
-		return err
-	}
+	sources := []fs.FS{c.checkpoint.Source}
 	if a := c.options.Adapter; a != nil {
-		if err := storage.Unchanged(a.Source); err != nil {
-			return err
-		}
+		sources = append(sources, a.Source)
+	}
+	if err := storage.Unchanged(sources...); err != nil {
+		return err
 	}
 	return stage.publish()
 }

@@ -67,6 +67,9 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 		}
 	}
 	r.verdict.Window = window
+	if c.fixture != nil {
+		return c.fixture.Unchanged()
+	}
 	return nil
 }
 

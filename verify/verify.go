@@ -94,12 +94,7 @@ func (r *run) unchanged() error {
 	if a := r.options.Adapter; a != nil {
 		sources = append(sources, a.Source)
 	}
-	for _, source := range sources {
-		if err := storage.Unchanged(source); err != nil {
-			return err
-		}
-	}
-	return nil
+	return storage.Unchanged(sources...)
 }
 
 // run is one verification.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/generate"
@@ -41,6 +42,9 @@ func (g *generator) run() error {
 	}
 	result, err := g.generate(ctx)
 	if err != nil {
+		return err
+	}
+	if err := storage.Unchanged(g.model.Checkpoint.Source); err != nil {
 		return err
 	}
 	if path := g.c.String("state-out"); path != "" {

@@ -181,7 +181,7 @@ func record(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOpti
 	if err := m.CheckHead(ctx); err != nil {
 		return nil, err
 	}
-	o.Digest = digest
+	o.Digest, o.Source = digest, m.Checkpoint.Source
 	runs := int64(1)
 	if t.Packed != nil {
 		runs++

@@ -276,7 +276,10 @@ func (r *inspection) readAll(ctx context.Context, ckpt *tensor.Checkpoint, stder
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return storage.Unchanged(ckpt.Source)
 }
 
 // dump writes one tensor, or a slice of it, as .npy: to a file, or to standard output if out is "".
@@ -285,13 +288,19 @@ func dump(ckpt *tensor.Checkpoint, name, out string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	write := func(w io.Writer) error {
+		if err := npy.Write(w, t); err != nil {
+			return err
+		}
+		return storage.Unchanged(ckpt.Source)
+	}
 	if out == "" {
 		if isTerminal(stdout) {
 			return usagef("an .npy file cannot be shown on a terminal").advise("add --out FILE.npy")
 		}
-		return npy.Write(stdout, t)
+		return write(stdout)
 	}
-	err = storage.Replace(out, npy.Size(t), func(w io.WriterAt) error { return npy.Write(io.NewOffsetWriter(w, 0), t) })
+	err = storage.Replace(out, npy.Size(t), func(w io.WriterAt) error { return write(io.NewOffsetWriter(w, 0)) })
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/reference/tokenizer"
@@ -130,6 +131,11 @@ func runPerplexity(c *cli.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	for _, m := range p.models {
+		if err := storage.Unchanged(m.Checkpoint.Source); err != nil {
+			return err
+		}
 	}
 	return p.report()
 }

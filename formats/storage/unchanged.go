@@ -36,17 +36,38 @@ func (l *ledger) record(path string, f fs.File) error {
 	return nil
 }
 
-// Unchanged returns a *tensor.FormatError if a file of the local file system was replaced, written to or removed since it
-// was first opened through the source: what was read of it may be a mixture. A file is known by its size, its time of
-// modification and its identity (inode). Other sources notice changes themselves, when they read.
-func Unchanged(source fs.FS) error {
-	l, ok := source.(local)
-	if !ok || l.opened == nil {
+// Unchanged returns a *tensor.FormatError if a file of one of the sources was replaced, written to or removed since it was first
+// opened through the source: what was read of it may be a mixture. Whatever reads weights calls it after its last reading, and
+// before it publishes what it made of them. In the local file system a file is known by its size, its time of modification and its
+// identity (inode). Another source may have a method Unchanged() error; one without it notices changes itself, when it reads.
+func Unchanged(sources ...fs.FS) error {
+	for _, source := range sources {
+		if s, ok := source.(interface{ Unchanged() error }); ok {
+			if err := s.Unchanged(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Unchanged is for the function Unchanged.
+func (l local) Unchanged() error { return l.opened.unchanged() }
+
+// Unchanged is for the function Unchanged.
+func (c confined) Unchanged() error { return c.opened.unchanged() }
+
+// Unchanged is for the function Unchanged.
+func (s sub) Unchanged() error { return Unchanged(s.source) }
+
+// unchanged returns an error if a file is not as it was recorded.
+func (l *ledger) unchanged() error {
+	if l == nil {
 		return nil
 	}
-	l.opened.mu.Lock()
-	defer l.opened.mu.Unlock()
-	for path, before := range l.opened.files {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for path, before := range l.files {
 		now, err := os.Stat(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -93,10 +93,8 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 			return nil, err
 		}
 	}
-	for _, c := range []*tensor.Checkpoint{a, b} {
-		if err := storage.Unchanged(c.Source); err != nil {
-			return nil, err
-		}
+	if err := storage.Unchanged(a.Source, b.Source); err != nil {
+		return nil, err
 	}
 	d.finish()
 	return d.result, nil

@@ -85,6 +85,9 @@ func openFile(path string) (*tensor.Checkpoint, error) {
 // Close closes the file.
 func (f *Fixture) Close() error { return f.checkpoint.Close() }
 
+// Unchanged returns a *tensor.FormatError if the file was changed since it was opened.
+func (f *Fixture) Unchanged() error { return storage.Unchanged(f.checkpoint.Source) }
+
 // Pass returns the pass of that name, or nil.
 func (f *Fixture) Pass(name string) *Pass {
 	for i := range f.Passes {

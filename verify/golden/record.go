@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"runtime"
 	"strconv"
@@ -22,6 +23,7 @@ type RecordOptions struct {
 	LogitsOnly bool   // no hidden states
 	DecodeFrom int    // also record decoding, of tokens from this one of each row on; 0 for no decoding
 	Digest     string // identifies the weights in the metadata
+	Source     fs.FS  // of the weights, nil for none: it is an error if they change before the fixture is complete
 }
 
 // Recording describes the fixture that Record wrote.
@@ -40,8 +42,8 @@ type Recording struct {
 }
 
 // Record runs a model over tokens and writes the results as a fixture, which replaces the file at path only when it is
-// complete. Memory does not grow with the number of tokens times the vocabulary. Tokens outside the vocabulary give a
-// *tensor.FormatError.
+// complete. Memory does not grow with the number of tokens times the vocabulary. Tokens outside the vocabulary, and weights
+// that change meanwhile, give a *tensor.FormatError.
 func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o RecordOptions) (*Recording, error) {
 	if err := t.check(m.Config.VocabSize); err != nil {
 		return nil, err
@@ -61,7 +63,10 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 			return err
 		}
 		r.file, r.ranges = w, layout.Ranges
-		return r.record(ctx)
+		if err := r.record(ctx); err != nil {
+			return err
+		}
+		return storage.Unchanged(o.Source)
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -24,6 +25,9 @@ func ReadTokens(path string) (*Tokens, error) {
 	}
 	defer c.Close()
 	t, err := tokensOf(c)
+	if err == nil {
+		err = storage.Unchanged(c.Source)
+	}
 	return t, tensor.Annotate(err, tensor.Location{File: path})
 }
 
