@@ -10,11 +10,13 @@ LDFLAGS      = -X github.com/griffin-ckpt/griffin/convert.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+GREMLINS    := github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
+MUTATED     ?= formats/tensor convert/moves convert/names
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build demo test race instructions lint fuzz cross wheel release hostile interop candle sharded slurm kill torture false-alarms bench fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross wheel release hostile interop candle sharded slurm kill torture mutants false-alarms bench fixtures clean help
 
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o bin/griffin ./cmd/griffin
@@ -109,6 +111,10 @@ kill: build ## 50 conversions killed at random moments (needs the environments o
 
 torture: build ## every system call of small conversions fails once, or kills the process (Linux, strace, Python 3)
 	python3 testdata/torture/faults.py $(TORTURE)
+
+mutants: ## mutation testing of the packages MUTATED, each by its own tests (hours): testdata/MUTANTS.md
+	@for package in $(MUTATED); do echo "mutants of $$package"; nice -n 19 $(GO) run $(GREMLINS) unleash --workers 2 --timeout-coefficient 5 --output-statuses lct \
+		--invert-logical --invert-assignments --threshold-efficacy 90 --exclude-files / ./$$package || exit 1; done
 
 false-alarms: ## how often verify calls a legal run of a model wrong, counted in RUNS=10000 legal runs (20 minutes)
 	$(GO) test ./verify/logits -run TestFalseAlarms -falsealarms $(or $(RUNS),10000) -timeout 24h -v

@@ -1,6 +1,7 @@
 package moves_test
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"strings"
@@ -55,5 +56,66 @@ func TestSourcesAndCopied(t *testing.T) {
 	}
 	if got := l.Copied(); !maps.Equal(got, map[*tensor.Tensor]int{a: 2}) {
 		t.Errorf("copied %v", got)
+	}
+}
+
+// Only the whole of a packed tensor can be moved, to the same type.
+func TestIsBytewise(t *testing.T) {
+	packed := &tensor.Tensor{DType: tensor.F4, Shape: []int64{4, 2}}
+	bytes := &tensor.Tensor{DType: tensor.U8, Shape: []int64{4, 2}}
+	nothing := &tensor.Tensor{DType: tensor.Invalid, Shape: []int64{4, 2}}
+	whole := tensor.RowMajor(4, 2)
+	for _, tt := range []struct {
+		name string
+		move moves.Move
+		to   tensor.DType
+		want bool
+	}{
+		{"whole", moves.Move{Source: packed, View: whole}, tensor.F4, true},
+		{"another shape", moves.Move{Source: packed, View: tensor.RowMajor(8)}, tensor.F4, true},
+		{"another type", moves.Move{Source: packed, View: whole}, tensor.F6E2M3, false},
+		{"not packed", moves.Move{Source: bytes, View: whole}, tensor.U8, false},
+		{"no type", moves.Move{Source: nothing, View: whole}, tensor.Invalid, false},
+		{"behind another", moves.Move{Source: packed, View: whole, Offset: 8}, tensor.F4, false},
+		{"divided", moves.Move{Source: packed, View: whole, Divide: 2}, tensor.F4, false},
+		{"transposed", moves.Move{Source: packed, View: whole.Permute(1, 0)}, tensor.F4, false},
+		{"first half", moves.Move{Source: packed, View: whole.Narrow(0, 0, 2)}, tensor.F4, false},
+		{"nothing of the second half", moves.Move{Source: &tensor.Tensor{DType: tensor.F4, Shape: []int64{0}}, View: tensor.View{Shape: []int64{0}, Strides: []int64{1}, Offset: 8}}, tensor.F4, false},
+	} {
+		if got := tt.move.IsBytewise(tt.to); got != tt.want {
+			t.Errorf("%s: %t", tt.name, got)
+		}
+	}
+}
+
+func TestCast(t *testing.T) {
+	source := &tensor.Tensor{DType: tensor.F32}
+	src := []byte{0, 0, 0, 0x41, 0xff, 0xff, 0x7f, 0x7f} // 8 and the largest number
+	for _, tt := range []struct {
+		name   string
+		divide float64
+		to     tensor.DType
+		want   []byte // nil for no function
+		over   int64
+	}{
+		{"unchanged", 0, tensor.F32, nil, 0},
+		{"rounded", 0, tensor.BF16, []byte{0x00, 0x41, 0x80, 0x7f}, 1},
+		{"divided", 2, tensor.F32, []byte{0, 0, 0x80, 0x40, 0xff, 0xff, 0xff, 0x7e}, 0},
+		{"divided and rounded", 2, tensor.BF16, []byte{0x80, 0x40, 0x00, 0x7f}, 0},
+	} {
+		cast, err := (&moves.Move{Source: source, Divide: tt.divide}).Cast(tt.to)
+		if err != nil || (cast == nil) != (tt.want == nil) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if cast == nil {
+			continue
+		}
+		got := make([]byte, len(tt.want))
+		if over, _ := cast(got, src); over != tt.over || !bytes.Equal(got, tt.want) {
+			t.Errorf("%s: %x, %d overflows", tt.name, got, over)
+		}
+	}
+	if _, err := (&moves.Move{Source: source}).Cast(tensor.I8); err == nil {
+		t.Error("a cast to int8 was made")
 	}
 }

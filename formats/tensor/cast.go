@@ -31,7 +31,7 @@ func NewCast(from, to DType) (Cast, error) {
 	case from == F64:
 		return castF64(target), nil
 	case from == F32:
-		return castF32(target), nil
+		return castF32F32, nil
 	case from == BF16 && to == F32:
 		return castBF16F32, nil
 	}
@@ -197,8 +197,7 @@ func castF32F16(dst, src []byte) (overflowed int64) {
 		case magnitude < smallest:
 			// The last bit of the sum has the value of the smallest subnormal float16, so the addition
 			// rounds.
-			sum := math.Float32frombits(magnitude) + 0.5
-			code = math.Float32bits(sum) - math.Float32bits(0.5)
+			code = math.Float32bits(math.Float32frombits(magnitude)+0.5) & 0xffff // 0.5 has no bits there
 		case magnitude < infinite:
 			code = (magnitude + 0xfff + magnitude>>13&1 - (127-15)<<23) >> 13
 		case magnitude <= f32Infinity:
@@ -240,18 +239,16 @@ func castF64(target floatFormat) Cast {
 	}
 }
 
-// castF32 is used for float32 to float32, where it only makes NaN quiet.
-func castF32(target floatFormat) Cast {
-	return func(dst, src []byte) (overflowed int64) {
-		for ; len(src) >= 4; src = src[4:] {
-			code, over := target.round(float64FromF32(binary.LittleEndian.Uint32(src)))
-			dst = putCode(dst, code, target)
-			if over {
-				overflowed++
-			}
+// castF32F32 only makes NaN quiet.
+func castF32F32(dst, src []byte) (overflowed int64) {
+	for ; len(src) >= 4; src, dst = src[4:], dst[4:] {
+		u := binary.LittleEndian.Uint32(src)
+		if u&f32Magnitude > f32Infinity {
+			u |= 0x400000
 		}
-		return overflowed
+		binary.LittleEndian.PutUint32(dst, u)
 	}
+	return 0
 }
 
 // float64FromF32 converts the bits of a float32. It keeps the payload of a NaN, which processors

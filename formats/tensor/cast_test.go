@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -234,6 +235,38 @@ func TestCastCountsAndLeavesNothingOut(t *testing.T) {
 	}
 	if got := binary.LittleEndian.Uint16(dst[2*10:]); got != 0x63d0 { // 1000
 		t.Errorf("element 10 is %#x", got)
+	}
+}
+
+// Many elements at once become what each becomes alone.
+func TestCastOfMany(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 1))
+	for _, from := range []DType{F64, F32, F16, BF16, F8E4M3} {
+		for _, to := range castTargets {
+			cast, err := NewCast(from, to.dtype)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range 40 {
+				var src, want []byte
+				var wantOver int64
+				for range n {
+					e := encode(from, rng.Uint64())
+					if from == F32 && rng.IntN(4) > 0 {
+						u := []uint32{0x3f800000, 0x7f7f7ffe, 0x7f7ffffe, 0x7f7ffffe}[n%4] // 1, overflow in bfloat16, infinity
+						e = encode(F32, uint64(u+rng.Uint32N(4)|rng.Uint32N(2)<<31))
+					}
+					src = append(src, e...)
+					one := make([]byte, to.dtype.Size())
+					wantOver += cast(one, e)
+					want = append(want, one...)
+				}
+				dst := make([]byte, len(want))
+				if over := cast(dst, src); over != wantOver || !bytes.Equal(dst, want) {
+					t.Fatalf("%d of %s to %s: %x, %d overflows; want %x, %d", n, from, to.dtype, dst, over, want, wantOver)
+				}
+			}
+		}
 	}
 }
 

@@ -11,7 +11,6 @@ type Cursor struct {
 	t        *Tensor
 	stream   io.ReadCloser // nil before the first read
 	position int64         // byte that stream gives next
-	scratch  []byte        // for bytes that are skipped
 }
 
 // NewCursor returns a Cursor over the bytes of t.
@@ -31,18 +30,11 @@ func (c *Cursor) ReadAt(p []byte, off int64) (int, error) {
 		}
 		c.stream, c.position = stream, off
 	}
-	if c.position < off && c.scratch == nil {
-		c.scratch = make([]byte, 64<<10)
+	skipped, err := io.CopyN(io.Discard, c.stream, off-c.position)
+	c.position += skipped
+	if err != nil {
+		return 0, ShortRead(err)
 	}
-	for c.position < off {
-		if _, err := c.read(c.scratch[:min(off-c.position, int64(len(c.scratch)))]); err != nil {
-			return 0, err
-		}
-	}
-	return c.read(p)
-}
-
-func (c *Cursor) read(p []byte) (int, error) {
 	n, err := io.ReadFull(c.stream, p)
 	c.position += int64(n)
 	return n, ShortRead(err)

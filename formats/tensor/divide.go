@@ -98,7 +98,7 @@ func divideF32(by float32) Divide {
 				code = u | 0x400000
 			case q*by != x:
 				inexact++
-				if magnitude < f32Infinity && code&f32Magnitude == f32Infinity {
+				if code&f32Magnitude == f32Infinity {
 					overflowed++
 				}
 			}

@@ -21,6 +21,9 @@ func TestAnnotate(t *testing.T) {
 	if got := tensor.Annotate(io.ErrUnexpectedEOF, where); got != io.ErrUnexpectedEOF {
 		t.Errorf("Annotate changed an error of another type: %v", got)
 	}
+	if got, want := tensor.Bad("too short").At(0).At(8).Error(), "offset 0: too short"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 	if tensor.Annotate(nil, where) != nil {
 		t.Error("Annotate made an error of nil")
 	}

@@ -23,6 +23,36 @@ func TestQuoteName(t *testing.T) {
 	}
 }
 
+func TestClip(t *testing.T) {
+	for name, want := range map[string]string{
+		"":                             "",
+		strings.Repeat("a", 200):       strings.Repeat("a", 200),
+		strings.Repeat("a", 201):       strings.Repeat("a", 200) + "…",
+		strings.Repeat("ab", 1<<20):    strings.Repeat("ab", 100) + "…",
+		"a" + strings.Repeat("ä", 100): "a" + strings.Repeat("ä", 99) + "…", // half of a letter is left out
+	} {
+		if got := tensor.Clip(name); got != want {
+			t.Errorf("%d bytes: %s, want %s", len(name), got, want)
+		}
+	}
+	if name := strings.Repeat("a", 200); tensor.QuoteName(name) != name {
+		t.Error("QuoteName shortens 200 bytes")
+	}
+}
+
+func TestCompareNames(t *testing.T) {
+	// In order.
+	names := []string{"", "1", "2", "10", "a", "layers", "layers.0", "layers.00", "layers.00w", "layers.0x", "layers.1", "layers.01.w", "layers.1.w", "layers.02", "layers.2", "layers.9",
+		"layers.10", "layers.12", "layers.13", "layers.100.w", "layers.w", "x", "x0", "xa"}
+	for i, a := range names {
+		for k, b := range names {
+			if got := tensor.CompareNames(a, b); (got < 0) != (i < k) || (got > 0) != (i > k) {
+				t.Errorf("%q and %q: %d", a, b, got)
+			}
+		}
+	}
+}
+
 func TestJoinNames(t *testing.T) {
 	names := strings.Fields("a b c d e f g h i j")
 	if got, want := tensor.JoinNames(names[:8]), "a, b, c, d, e, f, g, h"; got != want {

@@ -67,7 +67,7 @@ func TestSliceMatchesDefinition(t *testing.T) {
 
 func TestSliceRefuses(t *testing.T) {
 	w := &Tensor{Name: "w", DType: F32, Shape: []int64{2, 3}, Data: make(streamOnly, 24)}
-	for _, index := range []string{"2", "0,0,0", "x", "::2", "-3", "", "0,"} {
+	for _, index := range []string{"2", "0,0,0", "x", "::2", "-3", "", "0,", "0, 3"} {
 		if _, err := Slice(w, index); err == nil {
 			t.Errorf("[%s] was accepted", index)
 		}

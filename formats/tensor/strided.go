@@ -37,7 +37,7 @@ func Layout(t *Tensor) (*Strided, bool, error) {
 
 // Strided returns s, or the error that Layout documents.
 func (s *Strided) Strided() (*Strided, error) {
-	if n := s.View.Elements(); n > 0 && n/maxClaim > s.Length {
+	if n := s.View.Elements(); n/maxClaim > s.Length {
 		return nil, Bad("shape %s repeats a storage of %d elements more than 2^20 times", ShapeString(s.View.Shape), s.Length)
 	}
 	return s, nil

@@ -147,6 +147,9 @@ func TestCheckView(t *testing.T) {
 		{"stride overflow", View{Shape: []int64{3}, Strides: []int64{big}}, 6, false},
 		{"sum overflow", View{Shape: []int64{2, 2}, Strides: []int64{big, big}, Offset: big}, 6, false},
 		{"product overflow", View{Shape: []int64{big, 4}, Strides: []int64{0, 0}}, 6, false},
+		{"product that fits in no 64 bits", View{Shape: []int64{5}, Strides: []int64{big}}, 10, false},
+		{"sum that fits in no 64 bits", View{Shape: []int64{4}, Strides: []int64{(1<<63 + 1) / 3}, Offset: 1<<63 - 1}, 10, false},
+		{"largest shape", View{Shape: []int64{1<<63 - 1}, Strides: []int64{0}}, 1, true},
 		{"expanded", View{Shape: []int64{1 << 40}, Strides: []int64{0}}, 1, true},
 	} {
 		if err := CheckView(tt.v, tt.store); (err == nil) != tt.ok {

@@ -95,20 +95,16 @@ func (v View) Unsqueeze(axis int) View {
 }
 
 // Span returns the range of store elements that the view touches: from first up to, not
-// including, end. Both are Offset for a view without elements.
+// including, end. Both are Offset for a view without elements. No stride is negative (see CheckView).
 func (v View) Span() (first, end int64) {
-	first, end = v.Offset, v.Offset
+	end = v.Offset + 1
 	for k, n := range v.Shape {
 		if n == 0 {
 			return v.Offset, v.Offset
 		}
-		if d := (n - 1) * v.Strides[k]; d < 0 {
-			first += d
-		} else {
-			end += d
-		}
+		end += (n - 1) * v.Strides[k]
 	}
-	return first, end + 1
+	return v.Offset, end
 }
 
 // Simplify returns a view that shows the same elements in the same order with as few axes as

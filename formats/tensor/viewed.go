@@ -100,7 +100,7 @@ func (v *viewedSource) Close() error { return v.source.Close() }
 // their places in dst. They are read in the order of the source, in pieces that fit into memory.
 func (v *viewedSource) gather(dst []byte, axes []Axis, first int64) error {
 	reach := Reach(axes)
-	if len(axes) == 0 || reach*v.size <= v.piece {
+	if reach*v.size <= v.piece {
 		v.scratch = sized(v.scratch, reach*v.size)
 		if _, err := v.source.ReadAt(v.scratch, first*v.size); err != nil {
 			return err
@@ -109,11 +109,7 @@ func (v *viewedSource) gather(dst []byte, axes []Axis, first int64) error {
 		return nil
 	}
 	outer, rest := axes[0], axes[1:]
-	inner := Reach(rest)
-	step := int64(1)
-	if inner*v.size <= v.piece && outer.Stride > 0 {
-		step = (v.piece/v.size-inner)/outer.Stride + 1
-	}
+	step := max((v.piece/v.size-Reach(rest))/outer.Stride+1, 1) // the stride is not 0: it is the largest, and they reach further than a piece
 	for i := int64(0); i < outer.Size; i += step {
 		box := rest
 		if n := min(step, outer.Size-i); n > 1 {

@@ -122,6 +122,9 @@ func TestCursor(t *testing.T) {
 	}
 	data := &tensortest.Stream{Content: content}
 	c := tensor.NewCursor(&tensor.Tensor{Name: "w", DType: tensor.U8, Shape: []int64{int64(len(content))}, Data: data})
+	if err := c.Finish(); err != nil {
+		t.Errorf("before the first read: %v", err)
+	}
 	for _, read := range []struct {
 		off, n int64
 		opened int32
@@ -133,9 +136,9 @@ func TestCursor(t *testing.T) {
 		if n := data.Opened.Load(); n != read.opened {
 			t.Errorf("%+v: %d streams", read, n)
 		}
-	}
-	if err := c.Finish(); err != nil {
-		t.Error(err)
+		if err := c.Finish(); err != nil {
+			t.Errorf("%+v: Finish: %v", read, err)
+		}
 	}
 	if _, err := c.ReadAt(make([]byte, 1), int64(len(content))); err == nil {
 		t.Error("a byte was read behind the end")
