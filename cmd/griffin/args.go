@@ -61,7 +61,7 @@ func chosen(flag, value string) (string, error) {
 // urfave/cli it accepts flags after paths. Arguments after "--" are paths. An unknown command, an unknown flag and a value that its
 // flag does not take are a *usageError.
 func arguments(app *cli.App, args []string) ([]string, error) {
-	if len(args) < 2 || args[len(args)-1] == "--generate-bash-completion" {
+	if len(args) < 2 {
 		return args, nil
 	}
 	program, name, rest := args[0], args[1], args[2:]

@@ -22,7 +22,6 @@ func cleanCommand() *cli.Command {
 			"  griffin clean gs://my-bucket/runs/converted",
 		Flags:        []cli.Flag{jsonFlag()},
 		OnUsageError: onUsageError,
-		BashComplete: completeFlags,
 		Action:       runClean,
 	}
 }

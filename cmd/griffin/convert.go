@@ -74,7 +74,6 @@ func convertCommand() *cli.Command {
 				jsonFlag(),
 			)...),
 		OnUsageError: onUsageError,
-		BashComplete: completeFlags,
 		Action:       runConvert,
 	}
 }

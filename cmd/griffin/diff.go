@@ -47,7 +47,6 @@ func diffCommand() *cli.Command {
 			jsonFlag(),
 		},
 		OnUsageError: onUsageError,
-		BashComplete: completeFlags,
 		Action:       runDiff,
 	}
 }

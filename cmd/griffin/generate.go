@@ -50,7 +50,6 @@ func generateCommand() *cli.Command {
 			jsonFlag(),
 		),
 		OnUsageError: onUsageError,
-		BashComplete: completeFlags,
 		Action:       runGenerate,
 	}
 }

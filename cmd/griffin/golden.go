@@ -48,7 +48,6 @@ func goldenCommand() *cli.Command {
 			jsonFlag(),
 		),
 		OnUsageError: onUsageError,
-		BashComplete: completeFlags,
 		Action:       runGolden,
 	}
 }

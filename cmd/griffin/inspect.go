@@ -52,7 +52,6 @@ func inspectCommand() *cli.Command {
 			jsonFlag(),
 		},
 		OnUsageError: onUsageError,
-		BashComplete: completeFlags,
 		Action:       runInspect,
 	}
 }

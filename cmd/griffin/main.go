@@ -24,6 +24,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/completion"
+	"github.com/griffin-ckpt/griffin/cmd/internal/resident"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
@@ -31,7 +33,7 @@ import (
 
 func main() {
 	debug.SetMemoryLimit(heapLimit)
-	releasePages()
+	resident.Release()
 	os.Exit(runInterruptible(os.Args, os.Stdout, os.Stderr))
 }
 
@@ -75,8 +77,11 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) in
 
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return task.Call(func() error {
-		registerAddresses(ctx, stderr)
 		app := newApp(stdout, stderr)
+		if len(args) > 1 && args[1] == completion.Name {
+			return complete(app, args[2:], stdout)
+		}
+		registerAddresses(ctx, stderr)
 		args, err := arguments(app, args)
 		if err != nil {
 			return err
@@ -97,13 +102,12 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			"4 input/output error, 5 internal error of griffin, 130 interrupted.",
 		Commands: []*cli.Command{convertCommand(), inspectCommand(), goldenCommand(), verifyCommand(), diffCommand(), generateCommand(), perplexityCommand(), cleanCommand(), completionCommand()},
 
-		HideHelpCommand:      true,
-		EnableBashCompletion: true,
-		Writer:               stdout,
-		ErrWriter:            stderr,
-		ExitErrHandler:       func(*cli.Context, error) {}, // runCommand reports errors
-		OnUsageError:         onUsageError,
-		Action:               func(c *cli.Context) error { return cli.ShowAppHelp(c) },
+		HideHelpCommand: true,
+		Writer:          stdout,
+		ErrWriter:       stderr,
+		ExitErrHandler:  func(*cli.Context, error) {}, // runCommand reports errors
+		OnUsageError:    onUsageError,
+		Action:          func(c *cli.Context) error { return cli.ShowAppHelp(c) },
 	}
 	for _, command := range app.Commands {
 		command.HideHelpCommand = true // "h" and "help" are names of files

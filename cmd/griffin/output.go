@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
 
@@ -68,17 +67,6 @@ func printable(s string) string {
 	}
 	quoted := strconv.Quote(s)
 	return quoted[1 : len(quoted)-1]
-}
-
-// completeFlags prints the flags of a command for the completion script, which completes paths itself.
-func completeFlags(c *cli.Context) {
-	for _, flag := range c.Command.VisibleFlags() {
-		for _, name := range flag.Names() {
-			if len(name) > 1 {
-				fmt.Fprintln(c.App.Writer, "--"+name)
-			}
-		}
-	}
 }
 
 // lines is a writer that remembers the first error, so that callers check it once, at the end.

@@ -45,7 +45,6 @@ func perplexityCommand() *cli.Command {
 			jsonFlag(),
 		),
 		OnUsageError: onUsageError,
-		BashComplete: completeFlags,
 		Action:       runPerplexity,
 	}
 }

@@ -59,7 +59,6 @@ func verifyCommand() *cli.Command {
 			jsonFlag(),
 		)...),
 		OnUsageError: onUsageError,
-		BashComplete: completeFlags,
 		Action:       runVerify,
 	}
 }

@@ -17,8 +17,10 @@ var imports = []struct {
 	importer string
 	may      []string
 }{
-	{"cmd/griffin", []string{"cmd/internal/nearest", "cmd/internal/table", "convert/...", "formats/...", "reference/...", "verify/..."}},
+	{"cmd/griffin", []string{"cmd/internal/...", "convert/...", "formats/...", "reference/...", "verify/..."}},
+	{"cmd/internal/completion", nil},
 	{"cmd/internal/nearest", nil},
+	{"cmd/internal/resident", nil},
 	{"cmd/internal/release", nil},
 	{"cmd/internal/table", nil},
 
@@ -142,7 +144,7 @@ var confined = []struct {
 	reason   string
 }{
 	{"os", []string{
-		"cmd/griffin", "cmd/internal/release", "formats/storage", "formats/storage/bucket", "formats/storage/hub",
+		"cmd/griffin", "cmd/internal/completion", "cmd/internal/resident", "cmd/internal/release", "formats/storage", "formats/storage/bucket", "formats/storage/hub",
 		// Files that write, or look at a destination.
 		"convert/stage.go", "convert/replaceable.go", "convert/huggingface/copy.go",
 		"formats/orbax/ocdbt/write.go", "formats/orbax/write_files.go",

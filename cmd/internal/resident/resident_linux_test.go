@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"fmt"
@@ -23,9 +23,9 @@ func residentFile(t *testing.T) (n int) {
 	return 0
 }
 
-func TestReleasePages(t *testing.T) {
+func TestRelease(t *testing.T) {
 	before := residentFile(t)
-	releasePages()
+	Release()
 	if after := residentFile(t); after >= before {
 		t.Errorf("%d kB of mapped files are resident, %d before", after, before)
 	}

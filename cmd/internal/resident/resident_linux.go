@@ -1,4 +1,5 @@
-package main
+// Package resident gives memory back that the program has mapped and no longer needs.
+package resident
 
 import (
 	"fmt"
@@ -8,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// releasePages gives back the resident pages of the program's own file that are only read: code and
+// Release gives back the resident pages of the program's own file that are only read: code and
 // constants that initialisation touched and that are not needed again, 28 MB with the libraries of the
 // object stores. The system reads a page again when it is needed.
-func releasePages() {
+func Release() {
 	path, err := os.Executable()
 	if err != nil {
 		return
