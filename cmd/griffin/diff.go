@@ -87,7 +87,7 @@ func runDiff(c *cli.Context) error {
 		return err
 	}
 	if path := c.String("report"); path != "" {
-		reportUnwritten(c, report.WriteDiff(path, result, commandLine()))
+		reportUnwritten(c, report.WriteDiff(path, result, origin()))
 	}
 	if !result.Equal {
 		return errDifferent

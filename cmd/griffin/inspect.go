@@ -90,9 +90,15 @@ func runInspect(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return r.printJSON(c.App.Writer)
+		err = r.printJSON(c.App.Writer)
+	} else {
+		err = r.print(c.App.Writer, inspectionFormOf(c))
 	}
-	return r.print(c.App.Writer, inspectionFormOf(c))
+	if err != nil || c.String("report") == "" {
+		return err
+	}
+	reportUnwritten(c, r.writeReport(c.String("report"), ckpt))
+	return nil
 }
 
 // inspect describes a checkpoint as the flags ask for.
@@ -108,9 +114,6 @@ func inspect(c *cli.Context, ckpt *tensor.Checkpoint) (*inspection, error) {
 	}
 	if c.Bool("stats") {
 		if err := r.describeValues(c.Context, ckpt, c.App.ErrWriter); err != nil {
-			return nil, err
-		}
-		if err := r.writeReport(c, ckpt); err != nil {
 			return nil, err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/table"
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/stats"
@@ -38,30 +39,7 @@ func (r *inspection) print(w io.Writer, form inspectionForm) error {
 	out := &lines{w: w}
 	out.printf("%s\n", r.Path)
 	facts := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fact := func(key, format string, args ...any) {
-		fmt.Fprintf(facts, "  %s\t%s\n", key, printable(fmt.Sprintf(format, args...)))
-	}
-	fact("format", "%s", r.Format)
-	for _, d := range r.Details {
-		fact(d.Key, "%s", d.Value)
-	}
-	r.printModel(fact)
-	if q := r.Quantized; q != nil {
-		fact("quantised", "%s", q.text)
-		for _, note := range q.Notes {
-			fact("", "%s", note)
-		}
-	}
-	fact("tensors", "%s, %s, %s", plural(int64(len(r.Tensors)), "tensor"), plural(r.Parameters, "parameter"), size(r.Bytes))
-	for _, d := range r.DTypes {
-		fact("", "%s: %s, %s", d.DType, plural(int64(d.Tensors), "tensor"), size(d.Bytes))
-	}
-	for _, key := range slices.Sorted(maps.Keys(r.Metadata)) {
-		fact("metadata", "%s = %s", key, r.Metadata[key])
-	}
-	for _, note := range r.Notes {
-		fact("note", "%s", note)
-	}
+	r.facts(func(key, value string) { fmt.Fprintf(facts, "  %s\t%s\n", key, printable(value)) })
 	facts.Flush()
 	out.printf("\n")
 	rows := folded(r.Tensors, form.all)
@@ -75,17 +53,34 @@ func (r *inspection) print(w io.Writer, form inspectionForm) error {
 	return out.err
 }
 
-func (r *inspection) printModel(fact func(key, format string, args ...any)) {
-	if r.Model == nil {
-		fact("model", "not recognised: %s", r.ModelNote)
-		return
+// facts calls fact for each line about the checkpoint and the model in it. An empty key continues the fact before it.
+func (r *inspection) facts(fact func(key, value string)) {
+	fact("format", r.Format)
+	for _, d := range r.Details {
+		fact(d.Key, d.Value)
 	}
-	for i, line := range r.Model.lines() {
-		key := ""
-		if i == 0 {
-			key = "model"
+	if r.Model == nil {
+		fact("model", "not recognised: "+r.ModelNote)
+	} else {
+		for i, line := range r.Model.lines() {
+			fact(map[bool]string{true: "model"}[i == 0], line)
 		}
-		fact(key, "%s", line)
+	}
+	if q := r.Quantized; q != nil {
+		fact("quantised", q.text)
+		for _, note := range q.Notes {
+			fact("", note)
+		}
+	}
+	fact("tensors", fmt.Sprintf("%s, %s, %s", plural(int64(len(r.Tensors)), "tensor"), plural(r.Parameters, "parameter"), size(r.Bytes)))
+	for _, d := range r.DTypes {
+		fact("", fmt.Sprintf("%s: %s, %s", d.DType, plural(int64(d.Tensors), "tensor"), size(d.Bytes)))
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.Metadata)) {
+		fact("metadata", fmt.Sprintf("%s = %s", key, r.Metadata[key]))
+	}
+	for _, note := range r.Notes {
+		fact("note", note)
 	}
 }
 
@@ -269,17 +264,14 @@ func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint
 	return nil
 }
 
-// writeReport writes the HTML page that --report names, if it is set.
-func (r *inspection) writeReport(c *cli.Context, ckpt *tensor.Checkpoint) error {
-	path := c.String("report")
-	if path == "" {
-		return nil
-	}
-	s := &report.Values{Path: r.Path, Format: r.Format}
+// writeReport writes the statistics as an HTML page.
+func (r *inspection) writeReport(path string, ckpt *tensor.Checkpoint) error {
+	s := &report.Values{Path: r.Path, Griffin: convert.ToolVersion()}
+	r.facts(func(key, value string) { s.Facts = append(s.Facts, report.Fact{Name: key, Value: value}) })
 	for i, t := range ckpt.Tensors() {
 		s.Tensors = append(s.Tensors, report.TensorValues{Name: t.Name, DType: t.DType, Shape: t.Shape, Stats: r.Tensors[i].Stats})
 	}
-	return report.WriteStats(path, s, commandLine())
+	return report.WriteStats(path, s, origin())
 }
 
 func (r *inspection) hasStats() bool { return len(r.Tensors) > 0 && r.Tensors[0].Stats != nil }

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -64,6 +66,16 @@ func checkOutputFlag(c *cli.Context, flag string, reads ...string) error {
 
 // commandLine returns the command line, for reports.
 func commandLine() []string { return append([]string{"griffin"}, os.Args[1:]...) }
+
+// origin returns what pages say about how they were made. The environment variable SOURCE_DATE_EPOCH sets their time, so that
+// they can be made again.
+func origin() report.Origin {
+	o := report.Origin{Command: commandLine(), Time: time.Now()}
+	if seconds, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
+		o.Time = time.Unix(seconds, 0)
+	}
+	return o
+}
 
 // within reports whether a file is, or would be, inside a directory, and in which folder of it.
 func within(file, dir string) (folder string, ok bool) {

@@ -183,7 +183,12 @@ func printVerdict(c *cli.Context, v *verify.Verdict) error {
 var verdictFiles = []struct {
 	flag  string
 	write func(path string, v *verify.Verdict, command []string) error
-}{{"report", report.WriteVerdict}, {"card", report.WriteCard}}
+}{
+	{"report", func(path string, v *verify.Verdict, command []string) error {
+		return report.WriteVerdict(path, v, origin())
+	}},
+	{"card", report.WriteCard},
+}
 
 func verdictFlags() []cli.Flag {
 	return []cli.Flag{

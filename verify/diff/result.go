@@ -57,6 +57,8 @@ type Side struct {
 	Tensors    int    `json:"tensors"`             // that were compared
 	Parameters int64  `json:"parameters"`          // their elements
 	Bytes      int64  `json:"bytes"`               // their size
+
+	BlockTypes []string `json:"-"` // kinds of the blocks of a model of the family, nil for others
 }
 
 // Summary counts tensors by their status.

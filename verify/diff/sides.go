@@ -129,6 +129,9 @@ func (s *side) describe() Side {
 	out := Side{Path: s.checkpoint.Path, Format: s.checkpoint.Format, Prefix: s.prefix}
 	if s.model != nil {
 		out.Layout = s.model.Layout.String()
+		for _, kind := range s.model.Config.BlockTypes {
+			out.BlockTypes = append(out.BlockTypes, string(kind))
+		}
 	}
 	return out
 }

@@ -1,9 +1,9 @@
 package report
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
-	"html/template"
 	"math"
 	"path/filepath"
 	"strings"
@@ -11,114 +11,168 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
 //go:embed diff.html.tmpl
 var diffText string
 
-// WriteDiff writes the result of a comparison to a file, at once or not at all. command is the command line
-// that the page shows, the program's name first. Equal input gives equal bytes: the page has no time and
-// no name of a machine.
-func WriteDiff(path string, r *diff.Result, command []string) error {
-	return write(path, diffTemplate, newDiffPage(r, command))
+// WriteDiff writes the result of a comparison as a page.
+func WriteDiff(path string, r *diff.Result, o Origin) error {
+	g := newDiffPage(r)
+	return write(path, g.document(o), diffBody, g)
 }
 
-var diffTemplate = template.Must(template.New("diff").Funcs(template.FuncMap{
-	"shown": text.Printable, "grouped": text.Grouped, "number": page.Number, "count": func(n int) string { return text.Grouped(int64(n)) },
-	"shape": tensor.ShapeString,
-}).Parse(diffText + page.FigureTemplate))
+var diffBody = page.Parse("diff", diffText, nil)
 
 // diffPage is what the template shows.
 type diffPage struct {
-	Style   template.CSS
-	Title   string
-	Answer  string // "Equal", "Different"
-	Lead    string // a sentence
 	Result  *diff.Result
-	Sides   []*diff.Side
-	Maps    []*heatMap
-	Figures []*page.Figure
-	Groups  []diffGroup
-	Tensors []diffTensor // all that are not the same
-	Command string
+	Maps    []*page.Heat
+	Layers  *chart.Chart
+	Changes *chart.Chart
+	Single  []*chart.Chart // of the tensors that are farthest apart
+	Groups  *page.Table
+	Tensors *page.Table // all that are not the same
+	Config  *page.Table
 }
 
-// diffGroup is a row of the table of groups.
-type diffGroup struct {
-	Where  string
-	Change string
-	Status diff.Status
-	Share  string // of the elements that differ
-	diff.Extent
-	Measured bool
+func newDiffPage(r *diff.Result) *diffPage {
+	g := &diffPage{Result: r, Groups: groupsTable(r), Config: configTable(r)}
+	ids := map[*diff.TensorDiff]string{}
+	var differing []*diff.TensorDiff
+	for i := range r.Tensors {
+		t := &r.Tensors[i]
+		if !t.Same() {
+			ids[t] = fmt.Sprintf("tensor%d", i)
+		}
+		if t.Metrics != nil && len(t.Metrics.Changes) > 0 {
+			differing = append(differing, t)
+		}
+	}
+	if len(ids) == 0 {
+		return g
+	}
+	g.Tensors = changedTable(r, ids)
+	g.Maps = diffMaps(r, ids)
+	g.Layers = layersChart(differing)
+	g.Changes, g.Single = histogramsOf(differing)
+	return g
 }
 
-// diffTensor is a tensor that is not the same.
-type diffTensor struct {
-	*diff.TensorDiff
-	First string // index of the first difference, with both values
-}
-
-func newDiffPage(r *diff.Result, command []string) *diffPage {
-	g := &diffPage{Style: page.Style, Answer: "Different", Result: r, Sides: []*diff.Side{&r.A, &r.B}, Command: page.CommandLine(command)}
-	g.Lead = summarize(r) + "."
+// document returns what the page shows around its body.
+func (g *diffPage) document(o Origin) *page.Document {
+	r := g.Result
+	d := &page.Document{Kind: "Comparison", Answer: "The checkpoints differ", Tone: page.Neutral, Lead: whatWasDone(r), Command: o.Command, Version: r.Griffin, Time: o.Time}
+	counts := counted(r)
 	if r.Equal {
-		g.Answer = "Equal"
+		d.Answer, d.Tone = "The checkpoints are equal", page.Good
 		allowed := r.Allowed()
 		if allowed != "" {
 			allowed = " " + allowed
 		}
-		g.Lead = fmt.Sprintf("All %s of %s are equal%s.", text.Count(r.Summary.Elements, "element"), text.Count(int64(r.Summary.Tensors), "tensor"), allowed)
+		d.Lead, counts = fmt.Sprintf("All %s of %s are equal%s.", text.Count(r.Summary.Elements, "element"), text.Count(int64(r.Summary.Tensors), "tensor"), allowed), ""
 	}
-	g.Title = fmt.Sprintf("%s: %s and %s", g.Answer, text.Printable(filepath.Base(r.A.Path)), text.Printable(filepath.Base(r.B.Path)))
-	for _, group := range r.Groups() {
-		row := diffGroup{Where: group.Where(), Change: group.Change, Status: group.Status, Extent: r.Extent(&group)}
-		if row.Measured = row.Differing > 0; row.Measured {
-			row.Share = shareOf(row.Differing, row.Elements)
-		}
-		g.Groups = append(g.Groups, row)
+	if counts != "" {
+		d.Points = append(d.Points, page.Link{Text: counts})
 	}
-	for i := range r.Tensors {
-		if t := &r.Tensors[i]; !t.Same() {
-			g.Tensors = append(g.Tensors, diffTensor{t, firstDifference(t)})
-		}
+	d.Title = fmt.Sprintf("diff: %s and %s", text.Printable(filepath.Base(r.A.Path)), text.Printable(filepath.Base(r.B.Path)))
+	for i, s := range []*diff.Side{&r.A, &r.B} {
+		d.Subjects = append(d.Subjects, sideSubject([]string{"A", "B"}[i], s))
 	}
-	if len(g.Tensors) > 0 {
-		g.Maps = heatMaps(r)
-		g.Figures = diffFigures(r)
-	}
-	return g
+	return d
 }
 
-// summarize counts in words what is equal and what is not.
-func summarize(r *diff.Result) string {
-	s := &r.Summary
-	var parts []string
-	for _, p := range []struct {
-		n    int
-		what string
-	}{{s.Differ, "with other values"}, {s.DType, "of another dtype"}, {s.Shape, "of another shape"}, {s.OnlyA, "only in A"}, {s.OnlyB, "only in B"},
-		{s.Renamed, "renamed"}, {s.Equal - s.Renamed, "equal"}} {
-		switch {
-		case p.n == 0:
-		case len(parts) == 0:
-			parts = append(parts, text.Count(int64(p.n), "tensor")+" "+p.what)
-		default:
-			parts = append(parts, text.Grouped(int64(p.n))+" "+p.what)
+func sideSubject(role string, s *diff.Side) page.Subject {
+	format := s.Format
+	if s.Layout != "" {
+		format += ", " + s.Layout + " layout"
+	}
+	out := page.Subject{Role: role, Path: s.Path, Facts: []page.Fact{{Name: "format", Value: format},
+		{Name: "size", Value: fmt.Sprintf("%s, %s, %s", text.Count(int64(s.Tensors), "tensor"), text.Count(s.Parameters, "parameter"), text.Count(s.Bytes, "byte"))}}}
+	for _, x := range []page.Fact{{Name: "prefix", Value: s.Prefix, Code: true}, {Name: "quantised", Value: s.Quantized}} {
+		if x.Value != "" {
+			out.Facts = append(out.Facts, x)
 		}
 	}
-	if s.Beyond != nil {
-		parts = append(parts, fmt.Sprintf("%s of the %s that differ bitwise beyond %s", text.Grouped(*s.Beyond), text.Count(s.Differing, "element"), r.Tolerance))
+	return out
+}
+
+// groupsTable has a row for each group of tensors to which the same was done.
+func groupsTable(r *diff.Result) *page.Table {
+	groups := r.Groups()
+	if len(groups) == 0 {
+		return nil
 	}
-	switch s.Config {
-	case 0:
-	case 1:
-		parts = append(parts, "1 config field differs")
-	default:
-		parts = append(parts, text.Count(int64(s.Config), "config field")+" differ")
+	t := &page.Table{Label: "What differs", Columns: []page.Column{{Title: "tensors"}, {Title: "status"}, {Title: "what was done"}, {Title: "differing", Number: true}, {Title: "largest", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}}}
+	for i := range groups {
+		group := &groups[i]
+		name := page.Name(strings.Join(group.Names, ", "))
+		if len(group.Layers) > 0 {
+			name = name.With(r.LayersOf(group) + " of " + group.List)
+		}
+		row := page.Row{Cells: []page.Cell{name, page.Text(statusWords(group.Status)), page.Text(group.Change), {}, {}, {}, {}}}
+		if x := r.Extent(group); x.Differing > 0 {
+			share := page.Cell{Text: shareOf(x.Differing, x.Elements), Sort: fmt.Sprint(float64(x.Differing) / float64(x.Elements))}
+			copy(row.Cells[3:], []page.Cell{share, page.Value(x.MaxAbs), page.Value(x.RelativeL2), page.Value(x.Cosine)})
+		}
+		t.Add(row)
 	}
-	return strings.Join(parts, ", ")
+	return t
+}
+
+// statusWords writes a status for people.
+func statusWords(s diff.Status) string {
+	return map[diff.Status]string{diff.Equal: "equal", diff.Differs: "other values", diff.OnlyA: "only in A", diff.OnlyB: "only in B", diff.Shape: "another shape", diff.DType: "another dtype"}[s]
+}
+
+// changedTable lists all tensors that are not the same.
+func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
+	t := &page.Table{Label: "All tensors that are not the same", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "status"}, {Title: "type"}, {Title: "shape"}, {Title: "differing", Number: true},
+		{Title: "largest", Number: true}, {Title: "mean", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}, {Title: "ulp", Number: true}, {Title: "first"}, {Title: "what was done"}}}
+	for i := range r.Tensors {
+		d := &r.Tensors[i]
+		if ids[d] == "" {
+			continue
+		}
+		var others []string
+		for k, name := range []string{d.A, d.B} {
+			if name != "" {
+				others = append(others, []string{"A: ", "B: "}[k]+name)
+			}
+		}
+		kind, shape := d.DType, tensor.ShapeString(d.Shape)
+		if d.DTypeB != "" {
+			kind += " → " + d.DTypeB
+		}
+		if d.ShapeB != nil {
+			shape += " → " + tensor.ShapeString(d.ShapeB)
+		}
+		row := page.Row{ID: ids[d], Cells: []page.Cell{page.Name(d.Name).With(strings.Join(others, ", ")), page.Text(statusWords(d.Status)), page.Text(kind), page.Text(shape), {}, {}, {}, {}, {}, {},
+			page.Text(firstDifference(d)), page.Text(d.Change())}}
+		if m := d.Metrics; m != nil {
+			ulp := page.Cell{}
+			if m.MaxULP != nil {
+				ulp = page.Cell{Text: fmt.Sprint(*m.MaxULP), Sort: fmt.Sprint(*m.MaxULP)}
+			}
+			copy(row.Cells[4:], []page.Cell{page.Count(m.Differing), page.Value(m.MaxAbs), page.Value(m.MeanAbs), page.Value(m.RelativeL2), page.Value(m.Cosine), ulp})
+		}
+		t.Add(row)
+	}
+	return t
+}
+
+// configTable lists the fields in which the configurations differ.
+func configTable(r *diff.Result) *page.Table {
+	if len(r.Config) == 0 {
+		return nil
+	}
+	t := &page.Table{Label: "Configuration", Columns: []page.Column{{Title: "field"}, {Title: "A"}, {Title: "B"}, {Title: "meaning", Soft: true}}}
+	for _, c := range r.Config {
+		t.Add(page.Row{Cells: []page.Cell{page.Name(c.Field), page.Text(cmp.Or(c.A, "—")), page.Text(cmp.Or(c.B, "—")), page.Text(c.Detail)}})
+	}
+	return t
 }
 
 // firstDifference shows the first differing element.

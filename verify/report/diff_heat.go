@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"html/template"
 	"math"
 	"slices"
 
@@ -13,36 +12,93 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
-// heatMap shows how far tensors are apart: a row for each name of a tensor, a column for each layer.
-type heatMap struct {
-	Title  string
-	Layers []int
-	Rows   []heatRow
-	Low    string // the relative L2 of the faintest colour
-	High   string // and of the strongest
-}
+// distanceScale is the range of distances, on a logarithmic scale.
+type distanceScale struct{ low, high float64 }
 
-type heatRow struct {
-	Name  string
-	Cells []heatCell
-}
-
-// heatCell is one tensor, or an empty cell.
-type heatCell struct {
-	Class string       // "none", "equal", "apart", or "bad" if there is no distance
-	Style template.CSS // sets --heat to 0 … 1
-	Text  string       // a description, for readers who do not see the colours
-	Mark  string       // a letter in the cell
-}
-
-// heatMaps returns one map for each list of layers, and one for the tensors outside layers.
-func heatMaps(r *diff.Result) []*heatMap {
-	low, high := heatRange(r)
-	byList := map[string][]*diff.TensorDiff{}
-	var lists []string
+// newDistanceScale returns the range from the smallest relative L2 above 0 to the largest, but of at most six decades.
+func newDistanceScale(r *diff.Result) distanceScale {
+	low, high := math.Inf(1), 0.0
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
-		list, layer, _ := diff.SplitLayer(t.Name)
+		if d := t.Distance(); d > 0 && !math.IsInf(d, 0) {
+			low, high = math.Min(low, d), math.Max(high, d)
+		}
+	}
+	if high == 0 {
+		return distanceScale{1, 1}
+	}
+	return distanceScale{math.Max(low, high*1e-6), high}
+}
+
+// level returns the class of a distance.
+func (s distanceScale) level(distance float64) string {
+	if s.high <= s.low {
+		return page.Level(1)
+	}
+	return page.Level((math.Log(math.Max(distance, s.low)) - math.Log(s.low)) / (math.Log(s.high) - math.Log(s.low)))
+}
+
+// diffMaps returns one map for each list of layers, and one for the tensors outside layers. ids has the rows of the table of tensors.
+func diffMaps(r *diff.Result, ids map[*diff.TensorDiff]string) []*page.Heat {
+	scale := newDistanceScale(r)
+	var maps []*page.Heat
+	all := make([]heatTensor, len(r.Tensors))
+	for i := range r.Tensors {
+		t := &r.Tensors[i]
+		cell := diffCell(t, scale)
+		cell.To = ids[t]
+		all[i] = heatTensor{t.Name, cell}
+	}
+	for _, m := range heatMaps(all) {
+		m.Title = "Where it differs"
+		m.Caption = "A row for each kind of tensor, a column for each layer; the colour is ‖b − a‖ / ‖a‖, on a logarithmic scale."
+		m.Legend = diffLegend(r, scale)
+		maps = append(maps, m)
+	}
+	return maps
+}
+
+// diffLegend explains the colours and marks that the maps of a result have.
+func diffLegend(r *diff.Result, scale distanceScale) []page.HeatKey {
+	var legend []page.HeatKey
+	var explained bool
+	marks := map[string]bool{}
+	for i := range r.Tensors {
+		cell := diffCell(&r.Tensors[i], scale)
+		explained = explained || cell.Mark == "•"
+		if cell.Class == "bad" {
+			marks[cell.Mark] = true
+		}
+	}
+	legend = append(legend, page.HeatKey{Class: "equal", Text: "the same"})
+	if scale.high > scale.low {
+		legend = append(legend, page.HeatKey{Class: page.Level(0), Text: "relative L2 " + page.Number(scale.low)})
+	}
+	legend = append(legend, page.HeatKey{Class: page.Level(1), Text: "relative L2 " + page.Number(scale.high)})
+	if explained {
+		legend = append(legend, page.HeatKey{Class: page.Level(1), Mark: "•", Text: "what was done is known"})
+	}
+	for _, k := range []page.HeatKey{{Mark: "A", Text: "only in A"}, {Mark: "B", Text: "only in B"}, {Mark: "S", Text: "another shape"}, {Mark: "∞", Text: "not finite"}} {
+		if marks[k.Mark] {
+			k.Class = "bad"
+			legend = append(legend, k)
+		}
+	}
+	return legend
+}
+
+// heatTensor is the cell of a tensor.
+type heatTensor struct {
+	name string
+	cell page.HeatCell
+}
+
+// heatMaps arranges tensors: one map for each list of layers, the largest first, and one of at most 64 tensors outside layers.
+func heatMaps(tensors []heatTensor) []*page.Heat {
+	byList := map[string][]heatTensor{}
+	var lists []string
+	for _, t := range tensors {
+		list, layer, _ := diff.SplitLayer(t.name)
 		if layer < 0 {
 			list = ""
 		}
@@ -51,92 +107,85 @@ func heatMaps(r *diff.Result) []*heatMap {
 		}
 		byList[list] = append(byList[list], t)
 	}
-	slices.SortFunc(lists, func(a, b string) int { return cmp.Compare(len(byList[b]), len(byList[a])) })
-	var maps []*heatMap
+	slices.SortFunc(lists, func(a, b string) int { return cmp.Or(cmp.Compare(len(byList[b]), len(byList[a])), cmp.Compare(a, b)) })
+	var maps []*page.Heat
 	for _, list := range lists {
 		if list != "" {
-			maps = append(maps, newHeatMap(list, byList[list], low, high))
+			maps = append(maps, newHeatMap(list, byList[list]))
 		}
 	}
 	if outside := byList[""]; len(outside) > 0 && len(maps) > 0 && len(outside) <= 64 {
-		maps = append(maps, newHeatMap("", outside, low, high))
+		maps = append(maps, newHeatMap("", outside))
 	}
 	return maps
 }
 
-func newHeatMap(list string, tensors []*diff.TensorDiff, low, high float64) *heatMap {
-	m := &heatMap{Title: list, Low: page.Number(low), High: page.Number(high)}
-	rows, columns := map[string]map[int]*diff.TensorDiff{}, map[int]bool{}
+func newHeatMap(list string, tensors []heatTensor) *page.Heat {
+	m := &page.Heat{Name: list}
+	rows, columns := map[string]map[int]page.HeatCell{}, map[int]bool{}
 	var names []string
 	for _, t := range tensors {
-		_, layer, tail := diff.SplitLayer(t.Name)
+		_, layer, tail := diff.SplitLayer(t.name)
 		if rows[tail] == nil {
-			rows[tail] = map[int]*diff.TensorDiff{}
+			rows[tail] = map[int]page.HeatCell{}
 			names = append(names, tail)
 		}
-		rows[tail][layer] = t
+		rows[tail][layer] = t.cell
 		columns[layer] = true
 	}
 	slices.Sort(names)
+	var layers []int
 	for layer := range columns {
-		m.Layers = append(m.Layers, layer)
+		layers = append(layers, layer)
 	}
-	slices.Sort(m.Layers)
+	slices.Sort(layers)
 	for _, name := range names {
-		row := heatRow{Name: name}
-		for _, layer := range m.Layers {
-			row.Cells = append(row.Cells, newHeatCell(rows[name][layer], low, high))
+		row := page.HeatRow{Name: name}
+		for _, layer := range layers {
+			cell, ok := rows[name][layer]
+			if !ok {
+				cell = page.HeatCell{Class: "none", Text: "no such tensor"}
+			}
+			row.Cells = append(row.Cells, cell)
 		}
 		m.Rows = append(m.Rows, row)
 	}
 	if list == "" {
-		m.Title, m.Layers = "outside layers", nil
+		m.Name = "outside layers"
+	} else {
+		m.Columns = page.LayerColumns(layers)
 	}
 	return m
 }
 
-func newHeatCell(t *diff.TensorDiff, low, high float64) heatCell {
-	if t == nil {
-		return heatCell{Class: "none", Text: "no such tensor"}
-	}
+func diffCell(t *diff.TensorDiff, scale distanceScale) page.HeatCell {
 	name := text.Printable(t.Name)
 	switch {
 	case t.Status == diff.OnlyA:
-		return heatCell{Class: "bad", Text: name + ": only in A", Mark: "A"}
+		return page.HeatCell{Class: "bad", Text: name + ": only in A", Mark: "A"}
 	case t.Status == diff.OnlyB:
-		return heatCell{Class: "bad", Text: name + ": only in B", Mark: "B"}
+		return page.HeatCell{Class: "bad", Text: name + ": only in B", Mark: "B"}
 	case t.Status == diff.Shape:
-		return heatCell{Class: "bad", Text: fmt.Sprintf("%s: %s in A, %s in B", name, tensor.ShapeString(t.Shape), tensor.ShapeString(t.ShapeB)), Mark: "S"}
+		return page.HeatCell{Class: "bad", Text: fmt.Sprintf("%s: %s in A, %s in B", name, tensor.ShapeString(t.Shape), tensor.ShapeString(t.ShapeB)), Mark: "S"}
 	case t.Metrics == nil || t.Metrics.Differing == 0:
-		return heatCell{Class: "equal", Text: name + ": the same values"}
+		return page.HeatCell{Class: "equal", Text: name + ": the same values"}
 	}
 	distance := t.Distance()
-	label := fmt.Sprintf("%s: relative L2 %s", name, page.Number(float64(t.Metrics.RelativeL2)))
-	mark := ""
-	if what := t.Change(); what != "" {
-		label, mark = label+", "+text.Printable(what), "•"
+	label, mark := distanceText(t), ""
+	if t.Change() != "" {
+		mark = "•"
 	}
-	if math.IsInf(distance, 0) {
-		return heatCell{Class: "bad", Text: label + ", not finite", Mark: "∞"}
+	if math.IsInf(distance, 0) || math.IsNaN(distance) {
+		return page.HeatCell{Class: "bad", Text: label + ", not finite", Mark: "∞"}
 	}
-	strength := 1.0
-	if high > low {
-		strength = (math.Log(math.Max(distance, low)) - math.Log(low)) / (math.Log(high) - math.Log(low))
-	}
-	return heatCell{Class: "apart", Style: template.CSS(fmt.Sprintf("--heat:%.0f%%", 12+88*strength)), Text: label, Mark: mark}
+	return page.HeatCell{Class: scale.level(distance), Text: label, Mark: mark}
 }
 
-// heatRange returns the smallest and the largest relative L2 above 0, but at most six decades.
-func heatRange(r *diff.Result) (low, high float64) {
-	low = math.Inf(1)
-	for i := range r.Tensors {
-		t := &r.Tensors[i]
-		if d := t.Distance(); d > 0 && !math.IsInf(d, 0) {
-			low, high = math.Min(low, d), math.Max(high, d)
-		}
+// distanceText says how far a tensor is from its counterpart, and what was done.
+func distanceText(t *diff.TensorDiff) string {
+	label := fmt.Sprintf("%s: relative L2 %s", text.Printable(t.Name), page.Number(float64(t.Metrics.RelativeL2)))
+	if what := t.Change(); what != "" {
+		label += ", " + text.Printable(what)
 	}
-	if high == 0 {
-		return 1, 1
-	}
-	return math.Max(low, high*1e-6), high
+	return label
 }

@@ -37,11 +37,11 @@ func ExampleWriteDiff() {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "diff.html")
-	if err := report.WriteDiff(path, result, []string{"griffin", "diff", "base", "full"}); err != nil {
+	if err := report.WriteDiff(path, result, report.Origin{Command: []string{"griffin", "diff", "base", "full"}}); err != nil {
 		fmt.Println(err)
 		return
 	}
 	page, err := os.ReadFile(path)
 	fmt.Printf("%s %v\n", regexp.MustCompile("<title>.*</title>").Find(page), err)
-	// Output: <title>griffin diff: Different: base and full</title> <nil>
+	// Output: <title>griffin diff: base and full</title> <nil>
 }

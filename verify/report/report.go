@@ -1,29 +1,32 @@
 // Package report writes the results of griffin as HTML pages, and verdicts as verification cards in JSON. A page is one
-// file that needs no other: styles and plots are part of it, and it loads nothing.
+// file that needs no other: styles, script and plots are part of it, and it loads nothing.
 //
-// Equal input gives equal bytes: pages and cards have no time and no name of a machine. A file is replaced only when its
-// successor is complete.
+// Equal results of equal Origin give equal bytes. A file is replaced only when its successor is complete.
 package report
 
 import (
 	"bytes"
-	"html/template"
+	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
-func write(path string, t *template.Template, page any) error {
-	var b bytes.Buffer
-	if err := t.Execute(&b, page); err != nil {
-		return err
-	}
-	return storage.ReplaceWith(path, b.Bytes())
+// Origin is what a page says about how it was made.
+type Origin struct {
+	Command []string  // the command line, the program's name first
+	Time    time.Time // zero for none
 }
 
-// generator is in every page, and CardSchema in every card.
-const generator = `<meta name="generator" content="griffin">`
+func write(path string, d *page.Document, body *page.Body, data any) error {
+	b, err := page.Render(d, body, data)
+	if err != nil {
+		return err
+	}
+	return storage.ReplaceWith(path, b)
+}
 
 // IsReport reports whether a file is a page or a card of this package. start is the beginning of the file.
 func IsReport(start []byte) bool {
-	return bytes.Contains(start, []byte(generator)) || bytes.Contains(start, []byte(`"schema": "`+CardSchema+`"`))
+	return bytes.Contains(start, []byte(page.Generator)) || bytes.Contains(start, []byte(`"schema": "`+CardSchema+`"`))
 }

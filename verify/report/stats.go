@@ -20,9 +20,13 @@ var statsText string
 // Values are the tensors of a checkpoint with statistics of their values.
 type Values struct {
 	Path    string
-	Format  string
+	Facts   []Fact // about the checkpoint and the model in it
+	Griffin string // version of the program
 	Tensors []TensorValues
 }
+
+// Fact is a line about a checkpoint. An empty Name continues the fact before it.
+type Fact struct{ Name, Value string }
 
 // TensorValues is a tensor with statistics of its values.
 type TensorValues struct {
@@ -32,40 +36,89 @@ type TensorValues struct {
 	*stats.Stats
 }
 
-// WriteStats writes the values of a checkpoint as a page. command is the command line that the page shows, the program's
-// name first.
-func WriteStats(path string, v *Values, command []string) error {
-	return write(path, statsTemplate, newStatsPage(v, command))
+// WriteStats writes the values of a checkpoint as a page.
+func WriteStats(path string, v *Values, o Origin) error {
+	g := newStatsPage(v)
+	return write(path, g.document(o), statsBody, g)
 }
 
-var statsTemplate = template.Must(template.New("stats").Funcs(template.FuncMap{
-	"shown": text.Printable, "grouped": text.Grouped, "number": page.Number, "shape": tensor.ShapeString, "bars": bars,
-}).Parse(statsText))
+var statsBody = page.Parse("stats", statsText, nil)
 
 // statsPage is what the template shows.
 type statsPage struct {
-	Style   template.CSS
-	Title   string
-	Lead    string
-	Subject *Values
-	Broken  []TensorValues // tensors that hold NaN or infinities
-	Command string
+	Values   *Values
+	Broken   []int // indexes of tensors that hold NaN or infinities
+	Maps     []statsMaps
+	Outliers *page.Table
+	Tensors  *page.Table
 }
 
-func newStatsPage(v *Values, command []string) *statsPage {
-	g := &statsPage{Style: page.Style, Title: text.Printable(filepath.Base(v.Path)), Subject: v, Command: page.CommandLine(command)}
+// statsMaps are the maps of one statistic.
+type statsMaps struct {
+	ID, Title string
+	Maps      []*page.Heat
+}
+
+func newStatsPage(v *Values) *statsPage {
+	g := &statsPage{Values: v, Tensors: valuesTable(v.Tensors)}
+	for i, t := range v.Tensors {
+		if !t.Finite() {
+			g.Broken = append(g.Broken, i)
+		}
+	}
+	outliers := findOutliers(v.Tensors)
+	g.Outliers = outliersTable(v.Tensors, outliers)
+	for _, s := range statistics {
+		if maps := valueMaps(v.Tensors, s, outliers); len(maps) > 0 {
+			g.Maps = append(g.Maps, statsMaps{s.id, s.title, maps})
+		}
+	}
+	return g
+}
+
+// document returns what the page shows around its body.
+func (g *statsPage) document(o Origin) *page.Document {
+	v := g.Values
 	values := int64(0)
 	for _, t := range v.Tensors {
 		values += t.Values
-		if !t.Finite() {
-			g.Broken = append(g.Broken, t)
+	}
+	d := &page.Document{Kind: "Values of a checkpoint", Title: "inspect: " + text.Printable(filepath.Base(v.Path)), Answer: "All values are finite", Tone: page.Good,
+		Lead: fmt.Sprintf("%s in %s.", text.Count(values, "value"), text.Count(len(v.Tensors), "tensor")), Command: o.Command, Version: v.Griffin, Time: o.Time}
+	if n := len(g.Broken); n > 0 {
+		d.Answer, d.Tone = text.Agree(n, "tensor", "has", "have")+" NaN or infinities", page.Wrong
+		const most = 10
+		for i, at := range g.Broken {
+			if i == most {
+				d.Points = append(d.Points, page.Link{Text: fmt.Sprintf("and %s more", text.Grouped(int64(n-most))), To: "tensors"})
+				break
+			}
+			t := v.Tensors[at]
+			d.Points = append(d.Points, page.Link{Text: fmt.Sprintf("%s: %s NaN and %s Inf among %s", t.Name, text.Grouped(t.NaN), text.Grouped(t.Inf), text.Count(t.Values, "value")), To: valuesID(at)})
 		}
 	}
-	g.Lead = fmt.Sprintf("%s in %s, all of them finite.", text.Count(values, "value"), text.Count(len(v.Tensors), "tensor"))
-	if n := len(g.Broken); n > 0 {
-		g.Lead = fmt.Sprintf("%s in %s; %s with NaN or infinities.", text.Count(values, "value"), text.Count(len(v.Tensors), "tensor"), text.Count(n, "tensor"))
+	if g.Outliers != nil {
+		d.Points = append(d.Points, page.Link{Text: text.Agree(len(g.Outliers.Rows), "statistic", "is far from the median of its kind", "are far from the medians of their kinds"), To: "outliers"})
 	}
-	return g
+	s := page.Subject{Role: "Checkpoint", Path: v.Path}
+	for _, f := range v.Facts {
+		s.Facts = append(s.Facts, page.Fact{Name: f.Name, Value: f.Value})
+	}
+	d.Subjects = []page.Subject{s}
+	return d
+}
+
+// valuesID is the id of the row of a tensor.
+func valuesID(i int) string { return fmt.Sprintf("tensor%d", i) }
+
+func valuesTable(tensors []TensorValues) *page.Table {
+	t := &page.Table{Label: "Tensors", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "type"}, {Title: "shape"}, {Title: "min", Number: true}, {Title: "histogram"}, {Title: "max", Number: true},
+		{Title: "mean", Number: true}, {Title: "std", Number: true}, {Title: "|max|", Number: true}, {Title: "zeros", Number: true}, {Title: "NaN", Number: true}, {Title: "Inf", Number: true}}}
+	for i, v := range tensors {
+		t.Add(page.Row{ID: valuesID(i), Bad: !v.Finite(), Cells: []page.Cell{page.Name(v.Name), page.Text(v.DType.String()), page.Text(tensor.ShapeString(v.Shape)), page.Value(v.Min), {HTML: bars(v.Histogram)}, page.Value(v.Max),
+			page.Value(v.Mean), page.Value(v.Std), page.Value(v.AbsMax), page.Count(v.Zeros), page.Count(v.NaN), page.Count(v.Inf)}})
+	}
+	return t
 }
 
 // Size of a histogram in a table, in its own units.

@@ -16,7 +16,7 @@ import (
 )
 
 func TestStats(t *testing.T) {
-	s := &Values{Path: "dir/a<b>", Format: "safetensors"}
+	s := &Values{Path: "dir/a<b>", Facts: []Fact{{"format", "safetensors"}}}
 	for name, v := range map[string][]float64{"sound": {1, 2, 3, 3}, "one<i>": {7}, "broken": {1, math.NaN(), math.Inf(-1)}, "empty": nil} {
 		x, err := statsOf(v)
 		if err != nil {
@@ -25,20 +25,20 @@ func TestStats(t *testing.T) {
 		s.Tensors = append(s.Tensors, TensorValues{name, tensor.F32, []int64{int64(len(v))}, x})
 	}
 	path := filepath.Join(t.TempDir(), "page.html")
-	if err := WriteStats(path, s, []string{"griffin", "inspect"}); err != nil {
+	if err := WriteStats(path, s, Origin{Command: []string{"griffin", "inspect"}}); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"<title>griffin inspect: a&lt;b&gt;</title>", "8 values in 4 tensors; 1 tensor with NaN or infinities.",
-		"<code>broken</code>: 1 NaN and 1 Inf among 3 values", "one&lt;i&gt;", `<tr class="bad"><th scope="row"><code>broken`} {
+	for _, want := range []string{"<title>griffin inspect: a&lt;b&gt;</title>", "8 values in 4 tensors.", "1 tensor has NaN or infinities",
+		">broken: 1 NaN and 1 Inf among 3 values</a>", "one&lt;i&gt;", ` class="bad"><th scope="row"><code class="name">broken`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	if strings.Contains(string(text), "<i>") || strings.Contains(string(text), "ZgotmplZ") {
+	if strings.Contains(string(text), "one<i>") || strings.Contains(string(text), "ZgotmplZ") {
 		t.Error("a name is taken for markup, or a value was refused")
 	}
 	if n := len(regexp.MustCompile(`<svg class="bars"`).FindAll(text, -1)); n != 3 {

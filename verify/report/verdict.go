@@ -9,98 +9,151 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
 //go:embed verdict.html.tmpl
 var verdictText string
 
-// WriteVerdict writes a verdict that has Facts as a page. command is the command line that the page shows, the program's
-// name first.
-func WriteVerdict(path string, v *verify.Verdict, command []string) error {
-	return write(path, verdictTemplate, newVerdictPage(v, command))
+// WriteVerdict writes a verdict that has Facts as a page.
+func WriteVerdict(path string, v *verify.Verdict, o Origin) error {
+	g := newVerdictPage(v)
+	return write(path, g.document(o), verdictBody, g)
 }
 
-var verdictTemplate = template.Must(template.New("verdict").Funcs(template.FuncMap{
-	"shown": func(s any) string { return text.Printable(fmt.Sprint(s)) }, "grouped": text.Grouped, "outcome": verify.Outcome, "number": page.Number,
-	"percent": func(x verify.Number) string { return fmt.Sprintf("%.4g%%", 100*float64(x)) }, "share": func(x verify.Number) string { return percent(float64(x)) },
-	"whole": func(n int) string { return text.Grouped(int64(n)) },
-	"shape": tensor.ShapeString, "at": tensor.ShapeString, "join": strings.Join, "title": logits.PassTitle,
-}).Parse(verdictText + page.FigureTemplate))
+var verdictBody = page.Parse("verdict", verdictText, template.FuncMap{"outcome": verify.Outcome})
 
 // verdictPage is what the template shows.
 type verdictPage struct {
-	Style  template.CSS
-	Title  string
-	Answer string   // "The same model"
-	Lead   string   // a sentence
-	Wrong  []string // the first things that are wrong
-	Same   bool
-
 	Verdict  *verify.Verdict
 	Golden   *verify.GoldenFacts
 	Lines    []verify.Check
 	Findings []findingGroup
-	Logits   []*logitsPart
-	Facts    []*verify.CheckpointFacts
-	Settings []configRow
-	Command  string
+	Logits   []*logitsPart // of the source first
+	Settings *page.Table
+	Tensors  *page.Table // nil if they were not compared
 }
 
 // findingGroup has the findings of one check.
 type findingGroup struct {
 	Check    string
 	Findings []verify.Finding
+	All      *page.Table // if there are more than the page describes one by one
 }
 
+// maxDescribed is how many findings of one check are described one by one.
+const maxDescribed = 12
+
 // wrong names what is wrong: a few things of each check.
-func (g *verdictPage) wrong() []string {
+func (g *verdictPage) wrong() []page.Link {
 	const most = 3
-	var all []string
-	for _, group := range g.Findings {
+	var all []page.Link
+	for k, group := range g.Findings {
 		for i, f := range group.Findings {
 			if i == most {
-				all = append(all, fmt.Sprintf("%s: and %s more", group.Check, text.Grouped(int64(len(group.Findings)-most))))
+				all = append(all, page.Link{Text: fmt.Sprintf("%s: and %s more", group.Check, text.Grouped(int64(len(group.Findings)-most))), To: group.ID()})
 				break
 			}
-			all = append(all, group.Check+": "+cmp.Or(f.Field, f.Tensor))
+			all = append(all, page.Link{Text: group.Check + ": " + cmp.Or(f.Field, f.Tensor), To: fmt.Sprintf("finding%d-%d", k, i)})
 		}
 	}
 	for _, l := range g.Logits {
 		for _, f := range l.Where[:min(most, len(l.Where))] {
-			what := "logits: " + strings.ToLower(f.Title[:1]) + f.Title[1:]
+			what := "logits"
+			if l.Of != "" {
+				what += " of the " + strings.ToLower(l.Of)
+			}
+			what += ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
 			if f.Cause != "" {
 				what += ", explained by " + f.Cause
 			}
-			all = append(all, what)
+			all = append(all, page.Link{Text: what, To: f.ID})
 		}
 	}
 	return all
 }
 
+// ID is the id of the group in the page.
+func (g *findingGroup) ID() string { return "findings-" + g.Check }
+
+// document returns what the page shows around its body.
+func (g *verdictPage) document(o Origin) *page.Document {
+	v := g.Verdict
+	answer := v.Answer()
+	d := &page.Document{Kind: "Verification", Answer: strings.ToUpper(answer[:1]) + answer[1:], Tone: page.Wrong, Lead: lead(v, g.Lines), Points: g.wrong(),
+		Command: o.Command, Version: v.Griffin, Time: o.Time}
+	if v.Same {
+		d.Tone = page.Good
+	}
+	verified := v.Facts.Source
+	role := "Checkpoint"
+	if v.Facts.Converted != nil {
+		verified, role = v.Facts.Converted, "Source"
+	}
+	d.Title = "verify: " + answer + ": " + text.Printable(filepath.Base(verified.Path))
+	for _, f := range []*verify.CheckpointFacts{v.Facts.Source, v.Facts.Converted} {
+		if f != nil {
+			d.Subjects = append(d.Subjects, checkpointSubject(role, f))
+		}
+		role = "Converted"
+	}
+	if f := g.Golden; f != nil {
+		d.Subjects = append(d.Subjects, page.Subject{Role: "Golden fixture", Path: f.Path, Facts: []page.Fact{
+			{Name: "recorded by", Value: fmt.Sprintf("%s in %s", f.Implementation, f.DType)}, {Name: "digest", Value: f.Named(), Code: true}}})
+	}
+	return d
+}
+
+func checkpointSubject(role string, f *verify.CheckpointFacts) page.Subject {
+	s := page.Subject{Role: role, Path: f.Path, Facts: []page.Fact{{Name: "format", Value: f.Format + ", " + f.Layout + " layout"}}}
+	if f.Prefix != "" {
+		s.Facts = append(s.Facts, page.Fact{Name: "prefix", Value: f.Prefix, Code: true})
+	}
+	if f.Parameters > 0 {
+		s.Facts = append(s.Facts, page.Fact{Name: "parameters", Value: text.Grouped(f.Parameters)})
+	}
+	for _, x := range []page.Fact{{Name: "weights", Value: f.Digest}, {Name: "config.json", Value: named("blake3", f.ConfigBLAKE3)}, {Name: "config.json", Value: named("sha256", f.ConfigSHA256)}} {
+		if x.Value != "" {
+			x.Code = true
+			s.Facts = append(s.Facts, x)
+		}
+	}
+	return s
+}
+
+func named(algorithm, digest string) string {
+	if digest == "" {
+		return ""
+	}
+	return algorithm + ":" + digest
+}
+
 // logitsPart is one comparison with the fixture.
 type logitsPart struct {
 	*logits.Result
-	Of       string // name of the checkpoint, if there are several
+	ID       string
+	Of       string // "Source" or "Converted", if there are both
 	Headline string
 	Where    []faultPart
-	Figures  []*page.Figure
-	Scatter  *page.Figure
-	Tokens   []tokenRow
-	Total    int // tokens, of which Tokens has the worst
+	Charts   []*chart.Chart
+	Metrics  *page.Table // nil without any
+	Tokens   *page.Table // the worst tokens; nil without any
+	Total    int         // tokens
+	Outputs  *page.Table // all outputs; nil without any
 }
 
 // faultPart is a place at fault, with the plot of its tokens.
 type faultPart struct {
 	*logits.Fault
-	Title  string
-	Look   []string // tensors, with their names in both checkpoints
-	Figure *page.Figure
+	ID    string
+	Title string
+	Look  []string // tensors, with their names in both checkpoints
+	Chart *chart.Chart
 }
 
 // tokenRow is a token whose distribution differs from float64.
@@ -113,45 +166,31 @@ type tokenRow struct {
 	TopDiffers, Deep bool // another most likely next token; the attention window is full
 }
 
-// configRow is a line of the table of the configuration.
-type configRow struct{ Name, Source, Converted string }
-
-func newVerdictPage(v *verify.Verdict, command []string) *verdictPage {
-	answer := v.Answer()
-	g := &verdictPage{Style: page.Style, Same: v.Same, Verdict: v, Golden: v.Facts.Golden, Lines: v.Checks(),
-		Answer: strings.ToUpper(answer[:1]) + answer[1:], Command: page.CommandLine(command), Settings: configRows(v.Facts)}
-	verified := v.Facts.Source
-	if v.Facts.Converted != nil {
-		verified = v.Facts.Converted
-	}
-	g.Title = answer + ": " + text.Printable(filepath.Base(verified.Path))
-	g.Lead = lead(v, g.Lines)
+func newVerdictPage(v *verify.Verdict) *verdictPage {
+	g := &verdictPage{Verdict: v, Golden: v.Facts.Golden, Lines: v.Checks(), Settings: settingsTable(v.Facts)}
 	for _, s := range v.Sections() {
-		if len(s.Findings) > 0 {
-			g.Findings = append(g.Findings, findingGroup{s.Name, s.Findings})
+		if len(s.Findings) == 0 {
+			continue
 		}
+		group := findingGroup{Check: s.Name, Findings: s.Findings}
+		if len(s.Findings) > maxDescribed {
+			group.All = findingsTable(s.Findings)
+		}
+		g.Findings = append(g.Findings, group)
 	}
 	for i, l := range v.Logits {
 		part := newLogitsPart(l, v, i)
 		if len(v.Logits) > 1 {
-			part.Of = filepath.Base(l.Checkpoint)
+			part.Of = "Converted"
+			if v.Source != nil && l.Checkpoint == v.Source.Path {
+				part.Of = "Source"
+			}
 		}
 		g.Logits = append(g.Logits, part)
 	}
-	slices.SortStableFunc(g.Logits, func(a, b *logitsPart) int {
-		switch {
-		case a.OK == b.OK:
-			return 0
-		case b.OK:
-			return -1
-		}
-		return 1
-	}) // the fault first
-	g.Wrong = g.wrong()
-	for _, f := range []*verify.CheckpointFacts{v.Facts.Source, v.Facts.Converted} {
-		if f != nil {
-			g.Facts = append(g.Facts, f)
-		}
+	slices.SortStableFunc(g.Logits, func(a, b *logitsPart) int { return -cmp.Compare(a.Of, b.Of) })
+	if v.Weights != nil && len(v.Weights.Converted) > 0 {
+		g.Tensors = tensorsTable(v.Weights.Converted)
 	}
 	return g
 }
@@ -191,43 +230,43 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 }
 
 func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
-	part := &logitsPart{Result: l, Headline: l.Headline()}
-	blocks := blockKinds(v.Facts, l)
-	id := fmt.Sprintf("plot%d", index)
+	id := fmt.Sprintf("logits%d", index)
+	part := &logitsPart{Result: l, ID: id, Headline: l.Headline(), Metrics: metricsTable(l.Metrics), Outputs: outputsTable(l.Sites)}
 	for k, f := range l.Faults {
-		fault := faultPart{Fault: f, Title: f.Title(), Look: v.TensorNames(f.Tensors)}
+		fault := faultPart{Fault: f, ID: fmt.Sprintf("%s-fault%d", id, k), Title: f.Title(), Look: v.TensorNames(f.Tensors)}
 		if s := l.Site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" {
-			fault.Figure = tokensFigure(s, nil, l.Pass(f.Pass), l.Window, "At fault: "+s.Title(), fmt.Sprintf("%s-fault%d", id, k))
+			fault.Chart = tokensChart(s, nil, l.Pass(f.Pass), l.Window, "At fault: "+s.Title(), fault.ID+"-tokens")
 		}
 		part.Where = append(part.Where, fault)
 	}
-	part.add(sitesFigure(l, blocks, id+"-layers"))
+	part.add(sitesChart(l, blockKinds(v.Facts, l), id+"-layers"))
 	for i := range l.Passes {
 		pass := &l.Passes[i]
 		title, also := "Divergence over positions", l.Site("decode", "logits", false)
 		if pass.Name != "" {
 			title, also = title+", "+logits.PassTitle(pass.Name), nil
 		}
-		part.add(tokensFigure(l.Site(pass.Name, "logits", false), also, pass, l.Window, title, id+"-tokens"+pass.Name))
+		part.add(tokensChart(l.Site(pass.Name, "logits", false), also, pass, l.Window, title, id+"-tokens"+pass.Name))
 	}
+	var tokens []tokenRow
 	for i := range l.Metrics {
 		m := &l.Metrics[i]
 		if i == 0 {
-			part.Scatter = scatterFigure(m, id+"-scatter")
+			part.add(scatterChart(m, id+"-scatter"))
 		}
 		if m.Pass != "decode" || len(l.Metrics) == 1 { // decoding has the same tokens as the plain pass
-			part.Tokens = append(part.Tokens, tokenRows(m, l.Pass(m.Pass), l.Window)...)
+			tokens = append(tokens, tokenRows(m, l.Pass(m.Pass), l.Window)...)
 		}
 	}
-	part.Total = len(part.Tokens)
-	slices.SortStableFunc(part.Tokens, func(a, b tokenRow) int { return logits.CompareWorst(b.KL, a.KL) })
-	part.Tokens = part.Tokens[:min(10, len(part.Tokens))]
+	part.Total = len(tokens)
+	slices.SortStableFunc(tokens, func(a, b tokenRow) int { return logits.CompareWorst(b.KL, a.KL) })
+	part.Tokens = tokensTable(tokens[:min(10, len(tokens))])
 	return part
 }
 
-func (l *logitsPart) add(f *page.Figure) {
-	if f != nil {
-		l.Figures = append(l.Figures, f)
+func (l *logitsPart) add(c *chart.Chart) {
+	if c != nil {
+		l.Charts = append(l.Charts, c)
 	}
 }
 
@@ -259,32 +298,4 @@ func passLength(p *golden.Pass) int {
 		return 0
 	}
 	return p.Length
-}
-
-func configRows(facts *verify.Facts) []configRow {
-	values := func(f *verify.CheckpointFacts) []string {
-		if f == nil || f.Config == nil {
-			return slices.Repeat([]string{"—"}, 10)
-		}
-		c := f.Config
-		window, cap := "none", "none"
-		if slices.Contains(c.BlockTypes, "attention") {
-			window = text.Grouped(c.AttentionWindow)
-		}
-		if c.LogitsSoftCap != 0 {
-			cap = page.Number(c.LogitsSoftCap)
-		}
-		var pattern strings.Builder
-		for _, kind := range c.BlockTypes {
-			pattern.WriteString(strings.ToUpper(kind[:1]))
-		}
-		return []string{text.Grouped(f.Parameters), fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), text.Grouped(c.Width), text.Grouped(c.MLPExpandedWidth),
-			text.Grouped(c.NumHeads), text.Grouped(c.LRUWidth), text.Grouped(c.VocabSize), window, cap, map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]}
-	}
-	source, converted := values(facts.Source), values(facts.Converted)
-	var rows []configRow
-	for i, name := range []string{"parameters", "blocks", "width", "MLP width", "heads", "RG-LRU width", "vocabulary", "attention window", "logits soft cap", "embedding scale"} {
-		rows = append(rows, configRow{name, source[i], converted[i]})
-	}
-	return rows
 }

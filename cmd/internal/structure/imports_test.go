@@ -94,8 +94,9 @@ var imports = []struct {
 	{"verify/internal/forward", []string{"reference"}},
 	{"verify/internal/text", nil},
 	{"verify/logits", []string{"convert/...", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/runtime"}},
-	{"verify/report", []string{"formats/storage", "formats/tensor", "reference", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/page", "verify/runtime", "verify/stats"}},
-	{"verify/report/internal/page", []string{"verify/internal/float"}},
+	{"verify/report", []string{"formats/storage", "formats/tensor", "reference", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/...", "verify/runtime", "verify/stats"}},
+	{"verify/report/internal/chart", []string{"verify/internal/text"}},
+	{"verify/report/internal/page", []string{"formats/tensor", "verify/internal/float", "verify/internal/text"}},
 	{"verify/runtime", []string{"convert/...", "formats/hfconfig", "formats/quantized", "formats/tensor", "reference", "verify/golden"}},
 	{"verify/stats", []string{"formats/tensor", "verify/internal/float"}},
 }
@@ -154,7 +155,6 @@ var confined = []struct {
 	{"net/http", []string{"cmd/griffin", "formats/storage/..."}, "networks are reached through formats/storage"},
 	{"gocloud.dev/...", []string{"formats/storage/bucket"}, "the clouds' libraries are heavy; only the command imports what has them"},
 	{module + "/formats/storage/bucket", []string{"cmd/griffin"}, "the clouds' libraries are heavy"},
-	{"gonum.org/v1/plot/...", []string{"verify/report/..."}, "plots and fonts are heavy; libraries do without them"},
 	{"github.com/urfave/cli/...", []string{"cmd/griffin"}, "flags are read by the command"},
 	{"github.com/schollz/progressbar/...", []string{"cmd/griffin"}, "progress is shown by the command"},
 }

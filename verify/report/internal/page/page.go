@@ -1,40 +1,142 @@
-// Package page has what the HTML reports share: style sheet, figures, and how numbers and commands are written.
+// Package page has what the HTML pages share: the head with what was read, the table of contents, the style sheet, the script,
+// tables, heat maps, and how numbers and commands are written. A page loads nothing: its policy allows only its own style sheet
+// and script, by their digests. Without the script nothing is missing but sorting, filtering, copying and values at the keyboard.
 package page
 
 import (
+	"bytes"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"math"
 	"strings"
+	"time"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
-//go:embed page.css
-var style string
+var (
+	//go:embed page.css
+	style string
+	//go:embed page.js
+	script string
+	//go:embed page.html.tmpl
+	shellText string
+	//go:embed parts.html.tmpl
+	partsText string
+)
 
-// Style is the style sheet of a page.
-var Style = template.CSS(style)
+// Generator is in every page.
+const Generator = `<meta name="generator" content="griffin">`
 
-// FigureTemplate defines the template "figure", which shows a Figure. It needs the template function shown.
-//
-//go:embed figure.html.tmpl
-var FigureTemplate string
-
-// Figure is a plot with its title, legend and caption.
-type Figure struct {
-	Title   string
-	SVG     template.HTML
-	Legend  []Legend
-	Caption string // what it shows, and what to see in it
+// Document is what a page shows around its body.
+type Document struct {
+	Kind     string // "Verification"
+	Title    string // of the window: "the same model: hf"
+	Tone     Tone
+	Answer   string // the heading
+	Lead     string // a sentence or two
+	Points   []Link // a list below it
+	Subjects []Subject
+	Command  []string // the program's name first
+	Version  string   // of the program
+	Time     time.Time
 }
 
-// Legend explains a colour of a plot. Class is its class in the style sheet.
-type Legend struct{ Class, Text string }
+// Tone is the colour of an answer.
+type Tone string
 
-// Explain returns a legend.
-func Explain(class, text string) Legend { return Legend{Class: class, Text: text} }
+// The tones.
+const (
+	Good    Tone = "same"
+	Wrong   Tone = "other"
+	Neutral Tone = "apart"
+)
+
+// Link is a line of text that may lead to a place in the page.
+type Link struct {
+	Text string
+	To   string // id; "" for none
+}
+
+// Subject is something that was read: a checkpoint or a fixture.
+type Subject struct {
+	Role  string // "Source"
+	Path  string
+	Facts []Fact
+}
+
+// Fact is a line about a subject. An empty Name continues the fact before it.
+type Fact struct {
+	Name, Value string
+	Code        bool // the value is a name or a digest
+}
+
+// Body is the template of the body of a page. Its functions are those of Parse.
+type Body struct{ template *template.Template }
+
+// Parse returns a body. Besides the given functions it may use: section (a heading with an id, listed in the contents), the
+// templates "table", "heat" and "chart", and the functions shown, grouped, whole, number, shape, join.
+func Parse(name, source string, functions template.FuncMap) *Body {
+	t := template.New(name).Funcs(template.FuncMap{
+		"section": func(id, title string) template.HTML { return "" }, // replaced when the page is written
+		"shown":   func(s any) string { return text.Printable(fmt.Sprint(s)) },
+		"grouped": text.Grouped, "whole": func(n int) string { return text.Grouped(int64(n)) },
+		"number": Number, "shape": tensor.ShapeString, "join": strings.Join,
+	}).Funcs(functions)
+	return &Body{template.Must(template.Must(t.Parse(source)).Parse(partsText))}
+}
+
+var shell = template.Must(template.New("page").Funcs(template.FuncMap{"shown": text.Printable}).Parse(shellText))
+
+// policy is the policy of a page's content: nothing but its own style sheet and script.
+var policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", hashOf(style), hashOf(script))
+
+func hashOf(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Render writes a page.
+func Render(d *Document, body *Body, data any) ([]byte, error) {
+	t, err := body.template.Clone()
+	if err != nil {
+		return nil, err
+	}
+	var contents []Link
+	t.Funcs(template.FuncMap{"section": func(id, title string) template.HTML {
+		contents = append(contents, Link{title, id})
+		return template.HTML(fmt.Sprintf(`<h2 id="%s"><a href="#%s">%s</a></h2>`, template.HTMLEscapeString(id), template.HTMLEscapeString(id), template.HTMLEscapeString(title)))
+	}})
+	var inner, out bytes.Buffer
+	if err := t.Execute(&inner, data); err != nil {
+		return nil, err
+	}
+	err = shell.Execute(&out, struct {
+		*Document
+		Contents  []Link
+		Body      template.HTML
+		Style     template.CSS
+		Script    template.JS
+		Policy    string
+		Generator template.HTML
+		Line      string
+		Date      string
+	}{d, contents, template.HTML(inner.String()), template.CSS(style), template.JS(script), policy, Generator, CommandLine(d.Command), date(d.Time)})
+	return out.Bytes(), err
+}
+
+// date writes a time; "" for none.
+func date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04 UTC")
+}
 
 // Number writes a float64 or float.Number for people.
 func Number(x any) string {

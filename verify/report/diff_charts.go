@@ -1,0 +1,106 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
+)
+
+// maxHistograms is how many tensors have a histogram of their own.
+const maxHistograms = 6
+
+// histogramsOf returns the plots of how much elements changed: of all tensors, and of those that are farthest apart.
+func histogramsOf(differing []*diff.TensorDiff) (all *chart.Chart, single []*chart.Chart) {
+	if len(differing) == 0 {
+		return nil, nil
+	}
+	total := map[int]int64{}
+	for _, t := range differing {
+		for _, c := range t.Metrics.Changes {
+			total[c.Exponent] += c.Count
+		}
+	}
+	all = changesChart(total, "How much elements changed", fmt.Sprintf("Differences |b − a| of all elements that differ, of %s, counted by powers of two.", text.Count(int64(len(differing)), "tensor")), "all")
+	if len(differing) == 1 {
+		return all, nil
+	}
+	farthest := slices.Clone(differing)
+	slices.SortStableFunc(farthest, func(a, b *diff.TensorDiff) int { return cmp.Compare(b.Distance(), a.Distance()) })
+	for i, t := range farthest[:min(maxHistograms, len(farthest))] {
+		counts := map[int]int64{}
+		for _, c := range t.Metrics.Changes {
+			counts[c.Exponent] += c.Count
+		}
+		caption := fmt.Sprintf("Relative L2 %s, cosine %s; the largest difference is %s.", page.Number(t.Metrics.RelativeL2), page.Number(t.Metrics.Cosine), page.Number(t.Metrics.MaxAbs))
+		single = append(single, changesChart(counts, text.Printable(t.Name), caption, strconv.Itoa(i)))
+	}
+	return all, single
+}
+
+// layersChart plots the relative distance of every tensor over the layers.
+func layersChart(differing []*diff.TensorDiff) *chart.Chart {
+	var values []float64
+	last := -1
+	for _, t := range differing {
+		if _, layer, _ := diff.SplitLayer(t.Name); layer >= 0 {
+			last = max(last, layer)
+			values = append(values, float64(t.Metrics.RelativeL2))
+		}
+	}
+	if last < 1 {
+		return nil
+	}
+	c := &chart.Chart{ID: "plot-layers", Title: "Distance over the layers", Y: chart.Logarithmic("relative L2 of a tensor", values),
+		X: chart.Axis{Label: "layer", Min: -0.5, Max: float64(last) + 0.5}}
+	every := 1 + last/200
+	for i := 0; i <= last; i += every {
+		c.X.Ticks = append(c.X.Ticks, chart.Tick{At: float64(i), Label: strconv.Itoa(i), N: i})
+	}
+	plain := chart.Series{Name: "a tensor", Class: chart.Main, Shape: chart.Dots}
+	explained := chart.Series{Name: "a tensor whose change is explained", Class: chart.Other, Shape: chart.Squares}
+	for _, t := range differing {
+		_, layer, _ := diff.SplitLayer(t.Name)
+		if layer < 0 {
+			continue
+		}
+		point := chart.Point{X: float64(layer), Y: float64(t.Metrics.RelativeL2), Text: distanceText(t)}
+		if e := t.Explanation; e != nil && e.Kind != explain.Other {
+			explained.Points = append(explained.Points, point)
+		} else {
+			plain.Points = append(plain.Points, point)
+		}
+	}
+	c.Series = []chart.Series{plain, explained}
+	c.Caption = fmt.Sprintf("‖b − a‖ / ‖a‖ of each of %s in layers that differs.", text.Count(int64(len(values)), "tensor"))
+	return c
+}
+
+// changesChart is a histogram of the sizes of differences.
+func changesChart(counts map[int]int64, title, caption, id string) *chart.Chart {
+	low, high := math.MaxInt, math.MinInt
+	values := []float64{1}
+	for exponent, n := range counts {
+		low, high = min(low, exponent), max(high, exponent)
+		values = append(values, float64(n))
+	}
+	c := &chart.Chart{ID: "plot-changes-" + id, Title: title, Caption: caption, Y: chart.Logarithmic("elements", values),
+		X: chart.Axis{Label: "|b − a|", Min: float64(low) - 0.5, Max: float64(high) + 1.5}}
+	bars := chart.Series{Class: chart.Main, Shape: chart.Bars}
+	for exponent := low; exponent <= high+1; exponent++ {
+		c.X.Ticks = append(c.X.Ticks, chart.Tick{At: float64(exponent), Label: "2" + chart.Superscript(exponent), N: exponent - low})
+		if n := counts[exponent]; n > 0 {
+			bars.Points = append(bars.Points, chart.Point{X: float64(exponent), To: float64(exponent + 1), Y: float64(n),
+				Text: fmt.Sprintf("2%s to 2%s: %s", chart.Superscript(exponent), chart.Superscript(exponent+1), text.Count(n, "element"))})
+		}
+	}
+	c.Series = []chart.Series{bars}
+	return c
+}

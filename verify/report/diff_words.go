@@ -1,0 +1,246 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+)
+
+// whatWasDone says in a sentence what was done to A to get B: "Layers 2 to 9 moved most; 13 matrices changed by rank 2." It
+// is "" if nothing was.
+func whatWasDone(r *diff.Result) string {
+	var phrases []string
+	if p := whatMoved(r); p != "" {
+		phrases = append(phrases, p)
+	}
+	phrases = append(phrases, whatIsExplained(r)...)
+	s := &r.Summary
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{s.OnlyA, "only in A"}, {s.OnlyB, "only in B"}} {
+		if p.n > 0 {
+			phrases = append(phrases, text.CountAre(int64(p.n), "tensor")+" "+p.what)
+		}
+	}
+	if s.Config > 0 {
+		phrases = append(phrases, text.Agree(int64(s.Config), "config field", "differs", "differ"))
+	}
+	if len(phrases) == 0 {
+		return ""
+	}
+	sentence := strings.Join(phrases, "; ") + "."
+	return strings.ToUpper(sentence[:1]) + sentence[1:]
+}
+
+// whatMoved says where the tensors are that changed in no way that has a name.
+func whatMoved(r *diff.Result) string {
+	type sum struct {
+		distance float64
+		n        int
+	}
+	byLayer := map[int]*sum{}
+	lists := map[string]bool{}
+	layers := map[int]bool{}
+	n, outside := 0, 0
+	for i := range r.Tensors {
+		t := &r.Tensors[i]
+		list, layer, _ := diff.SplitLayer(t.Name)
+		if layer >= 0 {
+			layers[layer] = true
+		}
+		if t.Metrics == nil || t.Metrics.Differing == 0 || t.Status == diff.Equal || t.Explanation != nil && t.Explanation.Kind != explain.Other {
+			continue
+		}
+		n++
+		if layer < 0 {
+			outside++
+			continue
+		}
+		lists[list] = true
+		if byLayer[layer] == nil {
+			byLayer[layer] = &sum{}
+		}
+		byLayer[layer].n++
+		byLayer[layer].distance += math.Min(t.Distance(), 1e30)
+	}
+	if n == 0 {
+		return ""
+	}
+	moved := text.Agree(int64(n), "tensor", "has", "have") + " other values"
+	if len(lists) != 1 || len(layers) < 2 {
+		return moved
+	}
+	var far []int
+	largest := 0.0
+	for _, s := range byLayer {
+		largest = math.Max(largest, s.distance/float64(s.n))
+	}
+	for layer, s := range byLayer {
+		if s.distance/float64(s.n) >= largest/2 {
+			far = append(far, layer)
+		}
+	}
+	slices.Sort(far)
+	switch {
+	case len(far) == len(layers):
+		return fmt.Sprintf("%s, all %d layers about equally far", moved, len(layers))
+	case len(far) > 8 && strings.Count(diff.LayerWords(far), ",") > 3:
+		return fmt.Sprintf("%s, in %s", moved, text.Count(int64(len(byLayer)), "layer"))
+	case len(far) == len(byLayer) && outside == 0:
+		return "only " + diff.LayerWords(far) + " moved"
+	}
+	return diff.LayerWords(far) + " moved most"
+}
+
+// deed is what was done to tensors.
+type deed struct {
+	words string
+	ranks map[int]int // of the tensors
+	n     int
+}
+
+// whatIsExplained counts tensors by what was done to them, the most frequent first.
+func whatIsExplained(r *diff.Result) []string {
+	byWords := map[explain.Kind]map[string]*deed{}
+	dtypes, shapes, renamed := map[string]int{}, 0, 0
+	for i := range r.Tensors {
+		t := &r.Tensors[i]
+		switch {
+		case t.Renamed:
+			renamed++
+			continue
+		case t.DTypeB != "" && (t.Metrics == nil || t.Metrics.Differing == 0) && t.Status != diff.Equal:
+			dtypes[t.DType+" became "+t.DTypeB]++
+			continue
+		case t.Explanation == nil || t.Explanation.Kind == explain.Other || t.Status == diff.Equal:
+			if t.Status == diff.Shape {
+				shapes++
+			}
+			continue
+		}
+		kind, words := t.Explanation.Kind, deedWords(t.Explanation)
+		if byWords[kind] == nil {
+			byWords[kind] = map[string]*deed{}
+		}
+		if byWords[kind][words] == nil {
+			byWords[kind][words] = &deed{words: words, ranks: map[int]int{}}
+		}
+		d := byWords[kind][words]
+		d.n++
+		d.ranks[len(t.Shape)]++
+	}
+	var phrases []string
+	for _, d := range fewDeeds(byWords) {
+		noun := "tensor"
+		switch d.n {
+		case d.ranks[1]:
+			noun = "vector"
+		case d.ranks[2]:
+			noun = "matrix"
+		}
+		phrases = append(phrases, countNoun(d.n, noun)+" "+d.words)
+	}
+	for _, change := range slices.Sorted(maps.Keys(dtypes)) {
+		before, after, _ := strings.Cut(change, " became ")
+		phrases = append(phrases, fmt.Sprintf("%s became %s instead of %s", text.Count(int64(dtypes[change]), "tensor"), after, before))
+	}
+	if shapes > 0 {
+		phrases = append(phrases, text.Agree(int64(shapes), "tensor", "has another shape", "have other shapes"))
+	}
+	if renamed > 0 {
+		phrases = append(phrases, text.Agree(int64(renamed), "tensor", "was", "were")+" renamed")
+	}
+	return phrases
+}
+
+// fewDeeds returns the deeds, the most frequent first. Of a kind with more than three, those that are rarer than four times are one:
+// "25 vectors scaled by several factors".
+func fewDeeds(byWords map[explain.Kind]map[string]*deed) []*deed {
+	var out []*deed
+	for kind, deeds := range byWords {
+		rest := &deed{words: kindWords(kind), ranks: map[int]int{}}
+		for _, d := range deeds {
+			if len(deeds) <= 3 || d.n >= 4 {
+				out = append(out, d)
+				continue
+			}
+			rest.n += d.n
+			for rank, n := range d.ranks {
+				rest.ranks[rank] += n
+			}
+		}
+		if rest.n > 0 {
+			out = append(out, rest)
+		}
+	}
+	slices.SortFunc(out, func(a, b *deed) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.words, b.words)) })
+	return out
+}
+
+// countNoun writes a number of things.
+func countNoun(n int, noun string) string {
+	if noun == "matrix" && n != 1 {
+		return text.Grouped(int64(n)) + " matrices"
+	}
+	return text.Count(int64(n), noun)
+}
+
+// deedWords says what was done to a tensor, without names.
+func deedWords(e *explain.Explanation) string {
+	if e.Kind == explain.LowRank && e.Then == nil {
+		return fmt.Sprintf("changed by rank %d", e.Rank)
+	}
+	return e.Summary(func(string) string { return "another" })
+}
+
+// kindWords says what was done to several tensors in several ways of one kind.
+func kindWords(k explain.Kind) string {
+	switch k {
+	case explain.LowRank:
+		return "changed by low rank"
+	case explain.Scaled:
+		return "scaled by several factors"
+	case explain.Quantized:
+		return "quantised"
+	}
+	return strings.ReplaceAll(string(k), "_", " ")
+}
+
+// counted says how many tensors are equal and how many are not.
+func counted(r *diff.Result) string {
+	s := &r.Summary
+	var parts []string
+	for _, p := range []struct {
+		n         int
+		one, many string
+	}{{s.Differ, "has other values", "have other values"}, {s.DType, "has another dtype", "have another dtype"}, {s.Shape, "has another shape", "have another shape"},
+		{s.OnlyA, "is only in A", "are only in A"}, {s.OnlyB, "is only in B", "are only in B"}, {s.Renamed, "was renamed", "were renamed"}, {s.Equal - s.Renamed, "is equal", "are equal"}} {
+		switch {
+		case p.n == 0:
+		case p.n == 1:
+			parts = append(parts, "1 "+p.one)
+		default:
+			parts = append(parts, text.Grouped(int64(p.n))+" "+p.many)
+		}
+	}
+	line := fmt.Sprintf("Of %s, %s.", text.Count(int64(s.Tensors), "tensor"), strings.Join(parts, ", "))
+	if s.Beyond != nil {
+		line += fmt.Sprintf(" Of %s that differ bitwise, %s beyond %s.", text.Count(s.Differing, "element"), strings.TrimSpace(areCount(*s.Beyond)), r.Tolerance)
+	}
+	return line
+}
+
+func areCount(n int64) string {
+	if n == 1 {
+		return "1 is"
+	}
+	return text.Grouped(n) + " are"
+}

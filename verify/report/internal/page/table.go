@@ -1,0 +1,138 @@
+package page
+
+import (
+	"fmt"
+	"html/template"
+	"strconv"
+
+	"github.com/griffin-ckpt/griffin/verify/internal/float"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+)
+
+// Table is a table that readers can sort and filter. On a narrow screen each row is a list of its cells, with the titles of the
+// columns.
+type Table struct {
+	Label   string // for readers who do not see it
+	Columns []Column
+	Rows    []Row
+	Many    bool // it has more columns than fit on a screen of middle width
+	Fixed   bool // the order of the rows has a meaning: they are not to be sorted
+}
+
+// Column is a column of a table.
+type Column struct {
+	Title  string
+	Number bool // to the right
+	Soft   bool // of less weight
+}
+
+// Row is a row of a table. Its first cell is its heading.
+type Row struct {
+	ID    string // for links; "" for none
+	Bad   bool
+	Cells []Cell
+}
+
+// Cell is a cell of a table. An empty one is left out on a narrow screen.
+type Cell struct {
+	Text  string
+	Soft  string // on a line of its own
+	Name  bool   // Text is a name or a digest: a click copies it
+	Sort  string // by which the column is sorted; "" for Text
+	To    string // id of a place in the page; "" for none
+	HTML  template.HTML
+	Label string // title of the column
+	Class string
+}
+
+// Text returns a cell with text that may come from a file.
+func Text(s string) Cell { return Cell{Text: text.Printable(s)} }
+
+// Name returns a cell with a name.
+func Name(s string) Cell { return Cell{Text: text.Printable(s), Name: s != ""} }
+
+// With returns the cell with a line below it.
+func (c Cell) With(soft string) Cell {
+	c.Soft = text.Printable(soft)
+	return c
+}
+
+// Value returns a cell with a float64 or float.Number.
+func Value(x any) Cell {
+	v, ok := x.(float64)
+	if n, isNumber := x.(float.Number); isNumber {
+		v, ok = float64(n), true
+	}
+	if !ok {
+		return Cell{Text: fmt.Sprint(x)}
+	}
+	return Cell{Text: Number(v), Sort: strconv.FormatFloat(v, 'g', -1, 64)}
+}
+
+// Count returns a cell with a count.
+func Count[T int | int32 | int64](n T) Cell {
+	return Cell{Text: text.Grouped(int64(n)), Sort: fmt.Sprint(n)}
+}
+
+// Add adds a row.
+func (t *Table) Add(r Row) {
+	for i := range r.Cells {
+		c, column := &r.Cells[i], t.Columns[i]
+		c.Label = column.Title
+		switch {
+		case column.Number && column.Soft:
+			c.Class = "n soft"
+		case column.Number:
+			c.Class = "n"
+		case column.Soft:
+			c.Class = "soft"
+		}
+	}
+	t.Rows = append(t.Rows, r)
+}
+
+// Heat is a map of values: a row for each kind, a column for each layer. The style sheet has eleven strengths of colour.
+type Heat struct {
+	ID      string
+	Title   string
+	Name    string // a name that belongs to the title
+	Caption string
+	Columns []HeatColumn
+	Rows    []HeatRow
+	Legend  []HeatKey
+}
+
+// HeatColumn is the heading of a column.
+type HeatColumn struct {
+	Text  string
+	Minor bool // left out on a narrow screen
+}
+
+// HeatRow is a row of a map.
+type HeatRow struct {
+	Name  string
+	Cells []HeatCell
+}
+
+// HeatCell is one value.
+type HeatCell struct {
+	Class string // "none", "equal", "apart l0" … "apart l10", "bad"
+	Text  string // what it is, with its value
+	Mark  string // a character in the cell
+	To    string // id of the row of a table that has more; "" for none
+}
+
+// HeatKey explains a colour of a map.
+type HeatKey struct{ Class, Mark, Text string }
+
+// Level returns the class of a value between two others, which have the faintest and the strongest colour.
+func Level(share float64) string { return fmt.Sprintf("apart l%d", max(0, min(10, int(share*10+0.5)))) }
+
+// LayerColumns returns the headings of layers. On a narrow screen those of every fifth are left.
+func LayerColumns(layers []int) []HeatColumn {
+	var out []HeatColumn
+	for _, n := range layers {
+		out = append(out, HeatColumn{fmt.Sprint(n), n%5 != 0})
+	}
+	return out
+}

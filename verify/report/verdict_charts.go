@@ -1,0 +1,311 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
+)
+
+// The names of series in legends.
+const (
+	envelopeName = "the limit: the measured envelope of rounding"
+	outsideName  = "outside the envelope"
+)
+
+// sitesChart shows the error of every output, from the embedding to the logits, at the token and in the pass where its
+// share of the limit is largest.
+func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
+	chain, fed := worstByName(l.Sites, false), worstByName(l.Sites, true)
+	if len(chain) == 0 {
+		return nil
+	}
+	count := len(blocks)
+	var values []float64
+	for _, s := range append(chain, fed...) {
+		values = append(values, float64(s.RMS), float64(s.RMSAllowed))
+	}
+	c := &chart.Chart{ID: id, Title: "Divergence over the layers", Y: chart.Logarithmic("relative error (rms)", values),
+		X: chart.Axis{Label: "block", Min: -0.7, Max: float64(count) + 2.2, Ticks: layerTicks(count)}}
+	limit := chart.Series{Name: envelopeName, Class: chart.Envelope, Shape: chart.Area}
+	line := chart.Series{Name: "the fixture against float64, run from the tokens on", Class: chart.Main, Shape: chart.LinedDots}
+	alone := chart.Series{Name: "each half of a block by itself, given the fixture's own input (its limit is its own)", Class: chart.Other, Shape: chart.Squares}
+	bad := chart.Series{Name: outsideName, Class: chart.Bad, Shape: chart.Crosses}
+	worst := chain[0]
+	for i, s := range append(chain, fed...) {
+		point := chart.Point{X: siteX(s.Name, count), Y: float64(s.RMS), Text: siteText(s)}
+		if !s.OK {
+			bad.Points = append(bad.Points, point)
+		}
+		if i >= len(chain) {
+			alone.Points = append(alone.Points, point)
+			continue
+		}
+		line.Points = append(line.Points, point)
+		limit.Points = append(limit.Points, chart.Point{X: point.X, Y: float64(s.RMSAllowed)})
+		if s.Worst.Share > worst.Worst.Share && !s.Exact {
+			worst = s
+		}
+	}
+	fault := chart.Series{Name: "the block at fault", Class: chart.Bad, Shape: chart.Uprights}
+	for _, f := range l.Faults {
+		if f.Block >= 0 && f.Block < count {
+			fault.Points = append(fault.Points, chart.Point{X: float64(f.Block)})
+		}
+	}
+	c.Series = []chart.Series{limit, attentionBlocks(blocks), line, alone, fault, bad}
+	c.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the token of each output that is nearest to its limit. "+
+		"Nearest of all: %s, %s of the limit.", worst.Title(), percent(float64(worst.Worst.Share)))
+	if n := len(bad.Points); n > 0 {
+		c.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each output. Outside the envelope: %s.", text.Count(n, "output"))
+	}
+	c.Caption += notFinite(bad.Points)
+	return c
+}
+
+// notFinite says where points are that have no place.
+func notFinite(points []chart.Point) string {
+	for _, p := range points {
+		if math.IsNaN(p.Y) || math.IsInf(p.Y, 0) {
+			return " Errors that are not finite are at the upper edge."
+		}
+	}
+	return ""
+}
+
+// siteText describes the error of an output.
+func siteText(s *logits.Site) string {
+	what := s.Title()
+	if s.Fed {
+		what += ", by itself"
+	}
+	return fmt.Sprintf("%s: %s, limit %s (%s)", what, page.Number(s.RMS), page.Number(s.RMSAllowed), percent(float64(s.Worst.Share)))
+}
+
+// attentionBlocks shades the blocks that have attention.
+func attentionBlocks(blocks []string) chart.Series {
+	s := chart.Series{Name: "a block with attention; the others are recurrent", Class: chart.Shade, Shape: chart.Bands}
+	for i, kind := range blocks {
+		if kind == "attention" {
+			s.Points = append(s.Points, chart.Point{X: float64(i) - 0.5, To: float64(i) + 0.5})
+		}
+	}
+	return s
+}
+
+// worstByName returns the worst pass of every result. Embeddings that are bit for bit the same have no error to show.
+func worstByName(sites []*logits.Site, fed bool) []*logits.Site {
+	var out []*logits.Site
+	index := map[string]int{}
+	for _, s := range sites {
+		if s.Fed != fed || s.Exact && s.OK || s.Pass == "decode" {
+			continue
+		}
+		i, ok := index[s.Name]
+		if !ok {
+			index[s.Name] = len(out)
+			out = append(out, s)
+		} else if s.Worst.Share > out[i].Worst.Share {
+			out[i] = s
+		}
+	}
+	return out
+}
+
+// siteX returns the x coordinate of a result: block i is at i, its temporal half shortly before.
+func siteX(name string, blocks int) float64 {
+	switch site, index, _ := golden.ParseSite(name); site {
+	case reference.FinalNormed:
+		return float64(blocks)
+	case reference.Logits:
+		return float64(blocks) + 1.2
+	case reference.Temporal:
+		return float64(index) - 0.5
+	default:
+		return float64(index) - 1
+	}
+}
+
+func layerTicks(blocks int) []chart.Tick {
+	var ticks []chart.Tick
+	for i := range blocks {
+		ticks = append(ticks, chart.Tick{At: float64(i), Label: strconv.Itoa(i), N: i})
+	}
+	n := float64(blocks)
+	return append(ticks, chart.Tick{At: n + 1.2, Label: "logits", Keep: true}, chart.Tick{At: n, Label: "norm", N: 1})
+}
+
+// maxColumns is the number of tokens that a plot shows. Of more tokens, it shows the worst of each group.
+const maxColumns = 800
+
+// tokensChart shows the error of one result at every token, row after row, and marks where the window is full and where
+// documents start.
+func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, window int, title, id string) *chart.Chart {
+	if s == nil || pass == nil || len(s.Errors) != pass.Batch*pass.Length {
+		return nil
+	}
+	var values []float64
+	for i, e := range s.Errors {
+		values = append(values, e.RMS, s.Allowed[i][0])
+	}
+	if also != nil {
+		for _, e := range also.Errors {
+			values = append(values, e.RMS)
+		}
+	}
+	label := "position in the row"
+	if pass.Batch > 1 {
+		label = fmt.Sprintf("position in the row (%d rows of %d, one after the other)", pass.Batch, pass.Length)
+	}
+	c := &chart.Chart{ID: id, Title: title, Y: chart.Logarithmic("relative error (rms)", values),
+		X: chart.Axis{Label: label, Min: -0.5, Max: float64(len(s.Errors)) - 0.5, Ticks: rowTicks(pass)}}
+	group := (len(s.Errors) + maxColumns - 1) / maxColumns
+	limit := chart.Series{Name: envelopeName, Class: chart.Envelope, Shape: chart.Steps}
+	good := chart.Series{Name: "the fixture against float64", Class: chart.Main, Shape: chart.Dots}
+	bad := chart.Series{Name: outsideName, Class: chart.Bad, Shape: chart.Crosses}
+	for from := 0; from < len(s.Errors); from += group {
+		i := from
+		for k := from; k < min(from+group, len(s.Errors)); k++ {
+			if s.RMSShare(k) > s.RMSShare(i) {
+				i = k
+			}
+		}
+		limit.Points = append(limit.Points, chart.Point{X: float64(i), Y: s.Allowed[i][0]})
+		point := chart.Point{X: float64(i), Y: s.Errors[i].RMS, Text: fmt.Sprintf("token %d of row %d, position %d: %s, limit %s (%s)",
+			i%pass.Length, i/pass.Length, pass.Positions[i], page.Number(s.Errors[i].RMS), page.Number(s.Allowed[i][0]), percent(s.Share(i)))}
+		if s.Share(i) > 1 {
+			bad.Points = append(bad.Points, point)
+		} else {
+			good.Points = append(good.Points, point)
+		}
+	}
+	windows, documents := marks(pass, window)
+	decoding := chart.Series{Name: "decoding, token by token", Class: chart.Other, Shape: chart.Rings}
+	if also != nil {
+		decoding.Points = decodingPoints(also, pass)
+	}
+	c.Series = []chart.Series{limit, documents, windows, good, decoding, bad}
+	c.Caption = fmt.Sprintf("Root mean square of the error of %s over the channels, relative to float64, at each of %s.", s.Title(), text.Count(len(s.Errors), "token"))
+	if group > 1 {
+		c.Caption += fmt.Sprintf(" Of each %d tokens the worst is shown.", group)
+	}
+	switch {
+	case len(bad.Points) > 0 && s.First != nil:
+		c.Caption += fmt.Sprintf(" Outside from token %d of row %d (position %d) on: %s.", s.First.Token, s.First.Row, s.First.Position, text.Count(len(bad.Points), "token"))
+	case window > 0 && len(windows.Points) == 0:
+		c.Caption += fmt.Sprintf(" No document reaches the attention window of %d.", window)
+	}
+	c.Caption += notFinite(bad.Points)
+	return c
+}
+
+// decodingPoints returns the points of decoding, which has the last tokens of each row.
+func decodingPoints(s *logits.Site, pass *golden.Pass) []chart.Point {
+	var points []chart.Point
+	each := len(s.Errors) / max(1, pass.Batch)
+	for i, e := range s.Errors {
+		if i%max(1, (len(s.Errors)+maxColumns-1)/maxColumns) == 0 && each > 0 {
+			token := pass.Length - each + i%each
+			points = append(points, chart.Point{X: float64(i/each*pass.Length + token), Y: e.RMS,
+				Text: fmt.Sprintf("decoding, token %d of row %d: %s", token, i/each, page.Number(e.RMS))})
+		}
+	}
+	return points
+}
+
+// marks returns where documents start and where their windows are full. The first token has no mark.
+func marks(pass *golden.Pass, window int) (windows, documents chart.Series) {
+	const maxMarks = 64 // more would hide the points
+	windows = chart.Series{Name: fmt.Sprintf("the attention window (%d) is full from here on", window), Class: chart.Mark, Shape: chart.Uprights}
+	documents = chart.Series{Name: "a row or document begins", Class: chart.Begin, Shape: chart.Uprights}
+	for i, position := range pass.Positions {
+		at := chart.Point{X: float64(i) - 0.5}
+		switch {
+		case i > 0 && (position == 0 || i%pass.Length == 0) && len(documents.Points) < maxMarks:
+			documents.Points = append(documents.Points, at)
+		case window > 0 && int(position) == window && len(windows.Points) < maxMarks:
+			windows.Points = append(windows.Points, at)
+		}
+	}
+	return windows, documents
+}
+
+// rowTicks labels tokens with their number in the row: about 60 of them, from which the plot chooses.
+func rowTicks(pass *golden.Pass) []chart.Tick {
+	every := 1
+	for _, step := range []int{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000} {
+		if every = step; pass.Batch*pass.Length/step <= 60 {
+			break
+		}
+	}
+	var ticks []chart.Tick
+	for row := range pass.Batch {
+		if pass.Batch > 16 && row%((pass.Batch+15)/16) != 0 {
+			continue
+		}
+		for t := 0; t < pass.Length; t += every {
+			ticks = append(ticks, chart.Tick{At: float64(row*pass.Length + t), Label: strconv.Itoa(t), N: t})
+		}
+	}
+	return ticks
+}
+
+// maxPoints is the number of logits that a scatter plot shows.
+const maxPoints = 1200
+
+// scatterChart plots logits of the fixture against those in float64.
+func scatterChart(m *logits.PassMetrics, id string) *chart.Chart {
+	low, high := math.Inf(1), math.Inf(-1)
+	points := chart.Series{Name: "a logit", Class: chart.Main, Shape: chart.Dots}
+	every := max(1, (len(m.Scatter)+maxPoints-1)/maxPoints)
+	for i := 0; i < len(m.Scatter); i += every {
+		x, y := float64(m.Scatter[i][0]), float64(m.Scatter[i][1])
+		if math.IsNaN(x-y) || math.IsInf(x, 0) || math.IsInf(y, 0) {
+			continue
+		}
+		low, high = math.Min(low, math.Min(x, y)), math.Max(high, math.Max(x, y))
+		points.Points = append(points.Points, chart.Point{X: x, Y: y})
+	}
+	if len(points.Points) == 0 {
+		return nil
+	}
+	room := math.Max((high-low)*0.03, 1e-6)
+	c := &chart.Chart{ID: id, Title: "Logits, fixture over float64", Square: true,
+		X: chart.Linear("logit in float64", low-room, high+room), Y: chart.Linear("logit of the fixture", low-room, high+room)}
+	equal := chart.Series{Name: "equal", Class: chart.Limit, Shape: chart.Line, Points: []chart.Point{{X: low, Y: low}, {X: high, Y: high}}}
+	c.Series = []chart.Series{equal, points}
+	c.Caption = fmt.Sprintf("%s of %s, evenly taken. Correlation of those shown: %s.", text.Count(len(points.Points), "logit"), logits.PassTitle(m.Pass), correlation(points.Points))
+	return c
+}
+
+func correlation(points []chart.Point) string {
+	var mx, my, xx, yy, xy float64
+	n := float64(len(points))
+	for _, q := range points {
+		mx, my = mx+q.X/n, my+q.Y/n
+	}
+	for _, q := range points {
+		xx, yy, xy = xx+(q.X-mx)*(q.X-mx), yy+(q.Y-my)*(q.Y-my), xy+(q.X-mx)*(q.Y-my)
+	}
+	if xx == 0 || yy == 0 {
+		return "none"
+	}
+	return strconv.FormatFloat(xy/math.Sqrt(xx*yy), 'f', 6, 64)
+}
+
+// percent writes a share of the limit.
+func percent(x float64) string {
+	switch {
+	case math.IsInf(x, 0) || math.IsNaN(x):
+		return "infinitely more"
+	case x > 10:
+		return fmt.Sprintf("%.3g times", x)
+	}
+	return fmt.Sprintf("%.0f%%", 100*x)
+}

@@ -1,0 +1,147 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
+)
+
+// findingsTable lists all findings of a check.
+func findingsTable(findings []verify.Finding) *page.Table {
+	t := &page.Table{Label: "All failures", Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "differ", Number: true}, {Title: "should be"}, {Title: "is"}, {Title: "meaning"}}}
+	for _, f := range findings {
+		differ := page.Cell{}
+		if f.Differing > 0 {
+			differ = page.Count(f.Differing)
+		}
+		t.Add(page.Row{Cells: []page.Cell{page.Name(cmp.Or(f.SourceName, f.Tensor, f.Field)), page.Name(cmp.Or(f.ConvertedName, f.Tensor)), differ, page.Text(f.Want), page.Text(f.Got), page.Text(f.Detail)}})
+	}
+	return t
+}
+
+// tensorsTable lists tensors with their digests: the source on the left, what was made of it on the right.
+func tensorsTable(converted []verify.TensorDigest) *page.Table {
+	t := &page.Table{Label: "Tensors and digests", Many: true, Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "type"}, {Title: "shape"}, {Title: "digest"}}}
+	for _, c := range converted {
+		t.Add(page.Row{Bad: !c.OK, Cells: []page.Cell{page.Name(strings.Join(c.From, " + ")).With(c.Rule), page.Name(c.Name), page.Text(c.DType), {Text: tensor.ShapeString(c.Shape)}, page.Name(c.Named())}})
+	}
+	return t
+}
+
+// metricsTable compares the fixture's logits with float64, and shows what rounding alone does.
+func metricsTable(metrics []logits.PassMetrics) *page.Table {
+	if len(metrics) == 0 {
+		return nil
+	}
+	t := &page.Table{Label: "Metrics of logits", Fixed: true, Columns: []page.Column{{Title: "logits against float64"}}}
+	for _, m := range metrics {
+		title := logits.PassTitle(m.Pass)
+		t.Columns = append(t.Columns, page.Column{Title: title, Number: true}, page.Column{Title: "rounding alone", Number: true, Soft: true})
+	}
+	share := func(x verify.Number) page.Cell { return page.Cell{Text: fmt.Sprintf("%.4g%%", 100*float64(x))} }
+	for _, line := range []struct {
+		name string
+		cell func(m *logits.Metrics) page.Cell
+	}{
+		{"tokens", func(m *logits.Metrics) page.Cell { return page.Count(m.Tokens) }},
+		{"largest difference", func(m *logits.Metrics) page.Cell { return page.Value(m.Largest) }},
+		{"mean difference", func(m *logits.Metrics) page.Cell { return page.Value(m.Mean) }},
+		{"NMSE, dB", func(m *logits.Metrics) page.Cell { return page.Value(m.NMSE) }},
+		{"KL a token, mean (nats)", func(m *logits.Metrics) page.Cell { return page.Value(m.KLMean) }},
+		{"KL, 95 of 100 tokens below", func(m *logits.Metrics) page.Cell { return page.Value(m.KLP95) }},
+		{"KL, largest", func(m *logits.Metrics) page.Cell { return page.Value(m.KLMax) }},
+		{"same most likely next token", func(m *logits.Metrics) page.Cell { return share(m.Top1) }},
+		{"same among the ten most likely", func(m *logits.Metrics) page.Cell { return share(m.Top10) }},
+	} {
+		r := page.Row{Cells: []page.Cell{page.Text(line.name)}}
+		for i := range metrics {
+			r.Cells = append(r.Cells, line.cell(&metrics[i].Fixture), line.cell(&metrics[i].Legal))
+		}
+		t.Add(r)
+	}
+	return t
+}
+
+func tokensTable(tokens []tokenRow) *page.Table {
+	if len(tokens) == 0 {
+		return nil
+	}
+	t := &page.Table{Label: "Worst tokens", Many: true, Columns: []page.Column{{Title: "pass"}, {Title: "row", Number: true}, {Title: "token", Number: true}, {Title: "position", Number: true}, {Title: "token id", Number: true},
+		{Title: "KL, nats", Number: true}, {Title: "largest difference", Number: true}, {Title: "most likely next, float64", Number: true}, {Title: "fixture", Number: true}}}
+	for _, k := range tokens {
+		position := page.Count(k.Position)
+		if k.Deep {
+			position.Text += "*"
+		}
+		t.Add(page.Row{Bad: k.TopDiffers, Cells: []page.Cell{page.Text(logits.PassTitle(k.Pass)), page.Count(k.Row), page.Count(k.Token), position, page.Count(k.ID), page.Value(k.KL), page.Value(k.Largest), page.Count(k.Ours), page.Count(k.Theirs)}})
+	}
+	return t
+}
+
+func outputsTable(sites []*logits.Site) *page.Table {
+	if len(sites) == 0 {
+		return nil
+	}
+	t := &page.Table{Label: "All outputs", Many: true, Columns: []page.Column{{Title: "output"}, {Title: "pass"}, {Title: "input"}, {Title: "outcome"}, {Title: "of the limit", Number: true},
+		{Title: "rms", Number: true}, {Title: "allowed", Number: true}, {Title: "largest", Number: true}, {Title: "allowed", Number: true}}}
+	for _, s := range sites {
+		input := "from tokens on"
+		if s.Fed {
+			input = "the fixture's"
+		}
+		r := page.Row{Bad: !s.OK, Cells: []page.Cell{page.Text(s.Name), page.Text(logits.PassTitle(s.Pass)), page.Text(input), page.Text(verify.Outcome(s.OK, false))}}
+		if s.Exact {
+			r.Cells = append(r.Cells, page.Text("bit for bit"), page.Cell{}, page.Cell{}, page.Cell{}, page.Cell{})
+		} else {
+			worst := page.Value(s.Worst.Share)
+			worst.Text = percent(float64(s.Worst.Share))
+			r.Cells = append(r.Cells, worst, page.Value(s.RMS), page.Value(s.RMSAllowed), page.Value(s.Max), page.Value(s.MaxAllowed))
+		}
+		t.Add(r)
+	}
+	return t
+}
+
+// settingsTable compares the sizes and settings of the models: the source on the left.
+func settingsTable(facts *verify.Facts) *page.Table {
+	values := func(f *verify.CheckpointFacts) []string {
+		if f == nil || f.Config == nil {
+			return slices.Repeat([]string{"—"}, 10)
+		}
+		c := f.Config
+		window, cap := "none", "none"
+		if slices.Contains(c.BlockTypes, "attention") {
+			window = text.Grouped(c.AttentionWindow)
+		}
+		if c.LogitsSoftCap != 0 {
+			cap = page.Number(c.LogitsSoftCap)
+		}
+		var pattern strings.Builder
+		for _, kind := range c.BlockTypes {
+			pattern.WriteString(strings.ToUpper(kind[:min(1, len(kind))]))
+		}
+		return []string{text.Grouped(f.Parameters), fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), text.Grouped(c.Width), text.Grouped(c.MLPExpandedWidth),
+			text.Grouped(c.NumHeads), text.Grouped(c.LRUWidth), text.Grouped(c.VocabSize), window, cap, map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]}
+	}
+	source, converted := values(facts.Source), values(facts.Converted)
+	t := &page.Table{Label: "Configuration", Fixed: true, Columns: []page.Column{{Title: "setting"}, {Title: "checkpoint"}}}
+	if facts.Converted != nil {
+		t.Columns = []page.Column{{Title: "setting"}, {Title: "source"}, {Title: "converted"}}
+	}
+	for i, name := range []string{"parameters", "blocks", "width", "MLP width", "heads", "RG-LRU width", "vocabulary", "attention window", "logits soft cap", "embedding scale"} {
+		r := page.Row{Cells: []page.Cell{page.Text(name), page.Text(source[i])}}
+		if facts.Converted != nil {
+			r.Cells = append(r.Cells, page.Text(converted[i]))
+			r.Bad = source[i] != converted[i] && source[i] != "—" && converted[i] != "—"
+		}
+		t.Add(r)
+	}
+	return t
+}
