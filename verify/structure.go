@@ -16,6 +16,7 @@ import (
 type headState struct {
 	copies []string // names of those with the shape and dtype of the embedding; the proof of the weights compares them
 	other  bool     // there is one that cannot be a copy
+	alone  string   // name of one that stands for the embedding in both checkpoints; "" for none
 }
 
 // checkStructure lists the tensors of a plan that are missing from a converted checkpoint, or have another shape or dtype,
@@ -85,6 +86,9 @@ func (c *structure) add(kind FindingKind, dest int, want, got, detail string) {
 func (c *structure) check(dest int) {
 	d := c.plan.Dests[dest]
 	t := c.converted.Tensor(d.Name)
+	if t == nil && dest == c.plan.Embedding && c.embeddedByHead() {
+		t = c.found.Embedding()
+	}
 	if t == nil {
 		c.missing = append(c.missing, dest)
 		detail := ""
@@ -110,6 +114,12 @@ func (c *structure) check(dest int) {
 	if t.DType != d.DType && !isQuantized(c.converted, d.Name) {
 		c.add(MistypedTensor, dest, d.DType.String(), t.DType.String(), "")
 	}
+}
+
+// embeddedByHead reports whether the output head stands for the embedding in source and converted checkpoint, so that every version of
+// transformers makes the same of both.
+func (c *structure) embeddedByHead() bool {
+	return c.plan.Source.EmbeddedByHead && c.found != nil && c.found.EmbeddedByHead
 }
 
 // pair suggests which missing tensors the extra ones may be, and the other way round.
@@ -185,8 +195,17 @@ func (c *structure) head(heads []*tensor.Tensor) (state headState) {
 	i := c.plan.Embedding
 	for _, t := range heads {
 		d := c.plan.Dests[i]
+		if c.embeddedByHead() && t == c.found.Embedding() { // check has looked at it
+			c.section.Notes = append(c.section.Notes, fmt.Sprintf("%s stands for the embedding, as in the source", t.Name))
+			state.alone = t.Name
+			continue
+		}
 		if t.DType == d.DType && slices.Equal(t.Shape, d.Shape) {
-			c.section.Notes = append(c.section.Notes, t.Name+" is present, as a second copy of the embedding; it is compared too")
+			note := " is present, as a second copy of the embedding; it is compared too"
+			if c.found != nil && c.found.EmbeddedByHead {
+				note = " is compared with the embedding"
+			}
+			c.section.Notes = append(c.section.Notes, t.Name+note)
 			state.copies = append(state.copies, t.Name)
 			continue
 		}

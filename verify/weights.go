@@ -26,6 +26,10 @@ import (
 // with the source rounded to nearest. Quantised matrices are left out, and tensors that the structure finds missing, misshapen or mistyped are left out.
 func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection, error) {
 	l := r.plan.List
+	if head.alone != "" {
+		l.Dests = slices.Clone(l.Dests)
+		l.Dests[r.plan.Embedding].Name = head.alone
+	}
 	for _, name := range head.copies {
 		l = withHead(l, r.plan.Embedding, name)
 	}
@@ -274,7 +278,7 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 		for _, f := range s.Findings {
 			differing += f.Differing
 		}
-		how = fmt.Sprintf("%s differ, in %s elements", text.Count(len(s.Findings), "tensor"), text.Grouped(differing))
+		how = fmt.Sprintf("%s, in %s", text.Agree(len(s.Findings), "tensor", "differs", "differ"), text.Count(differing, "element"))
 	}
 	s.Summary = fmt.Sprintf("%s, %s elements: %s", text.Count(s.Tensors, "tensor"), text.Grouped(s.Elements), how)
 	switch n := len(w.skipped); {

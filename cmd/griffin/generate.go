@@ -65,7 +65,8 @@ type generation struct {
 	Seed            *uint64  `json:"seed,omitempty"` // if tokens were drawn
 	Semantics       string   `json:"semantics"`
 	Arithmetic      string   `json:"arithmetic"`
-	StateTokens     int      `json:"state_tokens"` // tokens of the whole text, with those of --state-in
+	Quantized       string   `json:"quantized,omitempty"` // what a quantised copy is, which is run dequantised
+	StateTokens     int      `json:"state_tokens"`        // tokens of the whole text, with those of --state-in
 }
 
 func runGenerate(c *cli.Context) error {
@@ -87,7 +88,7 @@ func runGenerate(c *cli.Context) error {
 	if err := m.CheckHead(c.Context); err != nil {
 		return err
 	}
-	g := &generator{c: c, model: m, options: options, out: generation{Added: []string{}}}
+	g := &generator{c: c, model: m, options: options, out: generation{Added: []string{}, Quantized: quantizedText(m)}}
 	if g.reference, err = referenceModel(c, m); err != nil {
 		return err
 	}

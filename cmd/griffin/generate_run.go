@@ -34,6 +34,11 @@ type generator struct {
 
 func (g *generator) run() error {
 	ctx := g.c.Context
+	if !g.c.Bool("json") { // standard output has the text alone
+		if err := printQuantized(g.c.App.ErrWriter, g.c.Args().First(), g.out.Quantized); err != nil {
+			return err
+		}
+	}
 	if err := g.start(ctx); err != nil {
 		return err
 	}

@@ -265,8 +265,8 @@ func printScore(w io.Writer, o *score) error {
 	}
 	fmt.Fprintf(w, "%s in %s, %s predicted%s\n", plural(int64(o.Tokens), "token"), plural(int64(o.Rows), "row"), count(int64(o.Predicted)), added)
 	for _, x := range o.Checkpoints {
-		if x.Quantized != "" {
-			fmt.Fprintf(w, "%s is a quantised copy, run dequantised: %s\n", x.Path, x.Quantized)
+		if err := printQuantized(w, x.Path, x.Quantized); err != nil {
+			return err
 		}
 		fmt.Fprintf(w, "%s: %.6f nats a token, perplexity %.6g (%s semantics, %s)\n", x.Path, x.NLL, x.Perplexity, x.Semantics, o.Arithmetic)
 	}

@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 var registerTestAddresses = func(context.Context) {}
 
 // TestScripts runs testdata/script: each file reads as a session at a terminal, and its name says
-// what it guards. $DATA is the repository's testdata, $TORCH formats/torch, $TEXTMODEL a small model with a tokenizer. $WEB serves
-// testdata, and $HF_ENDPOINT serves parts of it as repositories of a hub.
+// what it guards. $DATA is the repository's testdata, $TORCH formats/torch, $TEXTMODEL a small model with a tokenizer,
+// $PUBLISHED models in the forms in which they are published. $WEB serves testdata, and $HF_ENDPOINT serves parts of it as repositories of a hub.
 func TestScripts(t *testing.T) {
 	data, err := filepath.Abs("../../testdata")
 	if err != nil {
@@ -39,6 +39,8 @@ func TestScripts(t *testing.T) {
 	}
 	textModel := filepath.Join(t.TempDir(), "textmodel")
 	writeTextModel(t, data, textModel)
+	published := t.TempDir()
+	writePublished(t, data, published)
 	web := storagetest.Start(t, http.FileServer(http.Dir(data)))
 	faulty := storagetest.Start(t, &storagetest.Faulty{Handler: http.FileServer(http.Dir(data)), Fault: faultOf})
 	hub := newHub(t, data)
@@ -49,6 +51,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("DATA", data)
 			env.Setenv("TORCH", filepath.Join(data, "../formats/torch"))
 			env.Setenv("TEXTMODEL", textModel)
+			env.Setenv("PUBLISHED", published)
 			env.Setenv("WEB", web)
 			env.Setenv("FAULTY", faulty)
 			env.Setenv("HF_ENDPOINT", hub)

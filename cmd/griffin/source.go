@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -135,6 +137,15 @@ func quantizedText(m *runtime.Model) string {
 		return ""
 	}
 	return m.Quantized.String()
+}
+
+// printQuantized says of a model at a path what quantizedText says, if it is a quantised copy.
+func printQuantized(w io.Writer, path, text string) error {
+	if text == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "%s is a quantised copy, run dequantised: %s\n", printable(storage.WithoutQuery(path)), text)
+	return err
 }
 
 func partialFlag() cli.Flag {

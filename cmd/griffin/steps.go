@@ -75,6 +75,15 @@ type stepResult struct {
 	unlike bool                     // the result is printed, and the step counts as different
 }
 
+// compared is the result of comparing a step with something, by whether they are alike.
+func compared(alike bool, yes, no string, value any, print func(to io.Writer) error) *stepResult {
+	r := &stepResult{status: yes, value: value, print: print, unlike: !alike}
+	if !alike {
+		r.status = no
+	}
+	return r
+}
+
 // stepLine is the JSON form of the result of a step. One line is printed for each.
 type stepLine struct {
 	Step       string `json:"step"`             // name
@@ -271,11 +280,7 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 		if err != nil {
 			return nil, err
 		}
-		status := "the same model"
-		if !v.Same {
-			status = "not the same model"
-		}
-		return &stepResult{status: status, value: v, unlike: !v.Same, print: func(io.Writer) error { return printVerdict(c, v) }}, nil
+		return compared(v.Same, "the same model", "not the same model", v, func(io.Writer) error { return printVerdict(c, v) }), nil
 	})
 }
 
@@ -331,10 +336,6 @@ func diffSteps(c *cli.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		status := "equal"
-		if !result.Equal {
-			status = "different"
-		}
-		return &stepResult{status: status, value: result, unlike: !result.Equal, print: func(to io.Writer) error { return printDiff(to, result) }}, nil
+		return compared(result.Equal, "equal", "different", result, func(to io.Writer) error { return printDiff(to, result) }), nil
 	})
 }

@@ -29,36 +29,66 @@ func writeTextModel(t testing.TB, data, dir string) {
 func writeModel(t testing.TB, data, dir string, vocabulary int) {
 	t.Helper()
 	source := filepath.Join(data, "odd-griffin", "hf")
-	c, err := formats.Open(source, formats.Options{})
+	var weights []weight
+	for _, x := range weightsOf(t, source) {
+		if x.Name == "model.embed_tokens.weight" {
+			x.Shape = []int64{int64(vocabulary), x.Shape[1]}
+			x.content = randomFloats(vocabulary * int(x.Shape[1]))
+		}
+		weights = append(weights, x)
+	}
+	check(t, os.MkdirAll(dir, 0o755))
+	writeWeights(t, dir, weights, 0)
+	config, err := os.ReadFile(filepath.Join(source, "config.json"))
+	check(t, err)
+	config = bytes.Replace(config, []byte(`"vocab_size": 61`), fmt.Appendf(nil, `"vocab_size": %d`, vocabulary), 1)
+	check(t, os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644))
+}
+
+// weight is a tensor with its elements.
+type weight struct {
+	tensor.Spec
+	content []byte
+}
+
+// weightsOf returns the tensors of a checkpoint.
+func weightsOf(t testing.TB, path string) []weight {
+	t.Helper()
+	c, err := formats.Open(path, formats.Options{})
 	check(t, err)
 	defer c.Close()
-	var specs []tensor.Spec
-	var contents [][]byte
+	var weights []weight
 	for _, x := range c.Tensors() {
 		content := make([]byte, x.Bytes())
 		check(t, tensor.ReadFullAt(x, content, 0))
-		spec := tensor.Spec{Name: x.Name, DType: x.DType, Shape: x.Shape}
-		if x.Name == "model.embed_tokens.weight" {
-			spec.Shape = []int64{int64(vocabulary), x.Shape[1]}
-			content = randomFloats(vocabulary * int(x.Shape[1]))
-		}
-		specs, contents = append(specs, spec), append(contents, content)
+		weights = append(weights, weight{tensor.Spec{Name: x.Name, DType: x.DType, Shape: x.Shape}, content})
 	}
-	layout, err := safetensors.NewLayout(specs, 0, map[string]string{"format": "pt"})
-	check(t, err)
-	file := make([]byte, layout.Files[0].Size)
-	copy(file, layout.Files[0].Header)
-	for i, content := range contents {
-		copy(file[layout.Ranges[i].Offset:], content)
+	return weights
+}
+
+// writeWeights writes the safetensors files of a directory, with at most that many bytes of tensors in each, and their index if there
+// are several. 0 is no limit.
+func writeWeights(t testing.TB, dir string, weights []weight, limit int64) {
+	t.Helper()
+	var specs []tensor.Spec
+	for _, w := range weights {
+		specs = append(specs, w.Spec)
 	}
-	config, err := os.ReadFile(filepath.Join(source, "config.json"))
+	layout, err := safetensors.NewLayout(specs, limit, map[string]string{"format": "pt"})
 	check(t, err)
-	check(t, os.MkdirAll(dir, 0o755))
-	for name, content := range map[string][]byte{
-		"model.safetensors": file,
-		"config.json":       bytes.Replace(config, []byte(`"vocab_size": 61`), fmt.Appendf(nil, `"vocab_size": %d`, vocabulary), 1),
-	} {
-		check(t, os.WriteFile(filepath.Join(dir, name), content, 0o644))
+	files := make([][]byte, len(layout.Files))
+	for i, f := range layout.Files {
+		files[i] = make([]byte, f.Size)
+		copy(files[i], f.Header)
+	}
+	for i, w := range weights {
+		copy(files[layout.Ranges[i].File][layout.Ranges[i].Offset:], w.content)
+	}
+	for i, f := range layout.Files {
+		check(t, os.WriteFile(filepath.Join(dir, f.Name), files[i], 0o644))
+	}
+	if layout.Index != nil {
+		check(t, os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), layout.Index, 0o644))
 	}
 }
 

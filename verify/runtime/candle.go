@@ -54,6 +54,9 @@ func (x *explainer) candleLoads() {
 	x.needs("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "attention_window_size",
 		"conv1d_width", "logits_soft_cap", "hidden_activation", "partial_rotary_factor", "rms_norm_eps", "rope_theta", "attention_bias")
 	pattern, older := x.pattern("block_types"), x.pattern("_block_types")
+	if x.ByHead {
+		x.refuses("it needs model.embed_tokens.weight, and only the output head is stored")
+	}
 	switch {
 	case !strings.HasPrefix(x.Format, safetensorsFormat):
 		x.refuses("it reads the weights from safetensors files")

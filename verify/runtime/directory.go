@@ -22,6 +22,7 @@ type Directory struct {
 	Fields map[string]any   // of config.json, as hfconfig.Fields returns them
 	Beyond []string         // what in it the original does not compute, a phrase for each field
 	Head   bool             // an output head is stored, be it a copy of the embedding or a matrix of its own
+	ByHead bool             // the output head is stored and stands for the embedding, which is not
 	Extra  []string         // names of other tensors that are not parameters of the model
 	DType  tensor.DType     // of the embedding
 	Format string           // of the weights, as tensor.Checkpoint has it
@@ -34,7 +35,7 @@ func (m *Model) Directory() (*Directory, error) {
 		return m.converted()
 	}
 	c := m.Checkpoint
-	d := &Directory{Original: m.Original, Written: m.Config, Head: len(m.Found.Heads) > 0, DType: m.Found.Embedding().DType, Format: c.Format}
+	d := &Directory{Original: m.Original, Written: m.Config, Head: len(m.Found.Heads) > 0, ByHead: m.Found.EmbeddedByHead, DType: m.Found.Embedding().DType, Format: c.Format}
 	d.Beyond = m.Found.Family.BeyondOriginal(&d.Original)
 	for _, t := range slices.Concat(m.Found.Extra, m.Found.Rest) {
 		d.Extra = append(d.Extra, t.Name)

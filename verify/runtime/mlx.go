@@ -53,6 +53,9 @@ func (x *explainer) mlxLoads() {
 	if pattern == nil {
 		pattern = x.pattern("_block_types")
 	}
+	if x.ByHead {
+		x.refuses("it needs model.embed_tokens.weight, and only the output head is stored")
+	}
 	switch {
 	case !strings.HasPrefix(x.Format, safetensorsFormat):
 		x.refuses("it reads the weights from safetensors files named model*.safetensors")

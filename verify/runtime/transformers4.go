@@ -32,6 +32,9 @@ var Transformers4 = &Runtime{
 		if x.attends() && !x.fitting() {
 			x.refuses("it ignores head_dim, and %d heads of %d channels are not as wide as the model", x.Stated.NumAttentionHeads, x.Stated.HeadDim)
 		}
+		if x.ByHead {
+			x.diverges(0, "leaves the embedding without values, because only the output head is stored: every pass fails")
+		}
 		x.caps()
 		if x.Written.SeparateHead && x.Fields["tie_word_embeddings"] != false {
 			x.diverges(0, "ignores the output head of its own, because tie_word_embeddings is not false")
