@@ -39,7 +39,7 @@ func (p *Pool) NewNode(address string, size int64, object Object, head []byte) *
 	if len(head) > 0 && int64(len(head)) <= size {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		c := &chunk{node: n, data: slices.Clone(head), filled: len(head), done: true}
+		c := &chunk{node: n, length: int64(len(head)), data: slices.Clone(head), filled: len(head), done: true}
 		p.small += int64(len(head))
 		n.insert(c)
 	}
@@ -155,12 +155,13 @@ func (n *Node) readSome(p []byte, off int64) (int, error) {
 	pool.clock++
 	c := n.find(off)
 	if c == nil {
-		var err error
-		if c, err = n.demand(off, int64(len(p))); err != nil {
+		if err := pool.ctx.Err(); err != nil {
 			return 0, err
 		}
+		c = pool.start(n, off, n.gap(off, n.want(off, int64(len(p)))), true)
 	}
 	c.users++
+	pool.assign()
 	defer c.release()
 	c.used = pool.clock
 	n.follow(off, min(int64(len(p)), c.end()-off))
@@ -219,22 +220,8 @@ func (n *Node) insert(c *chunk) {
 	})
 	n.chunks = slices.Insert(n.chunks, i, c)
 	n.pool.chunks = append(n.pool.chunks, c)
-}
-
-// demand starts the request for a byte that a reader waits for.
-func (n *Node) demand(off, want int64) (*chunk, error) {
-	for {
-		size := n.gap(off, n.want(off, want))
-		if c := n.pool.start(n, off, size, true); c != nil {
-			return c, nil
-		}
-		if err := n.pool.ctx.Err(); err != nil {
-			return nil, err
-		}
-		n.pool.changed.Wait()
-		if c := n.find(off); c != nil {
-			return c, nil
-		}
+	if c.large {
+		n.pool.large++
 	}
 }
 
@@ -279,7 +266,7 @@ func (n *Node) follow(off, length int64) {
 		*s = stream{}
 	}
 	if c := n.find(off); c != nil {
-		s.window = max(s.window, c.size())
+		s.window = max(s.window, c.length)
 	}
 	s.next, s.used = off+length, n.pool.clock
 	if s.window < bufferSize {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -24,10 +25,6 @@ const (
 	// joinSize is the size, in bytes, up to which an extent is joined with its neighbour. Larger ones may
 	// have readers of their own.
 	joinSize = 256 << 10
-
-	// How far a span is fetched ahead of its reader, and how far one without a reader.
-	ahead   = 28 << 20
-	waiting = 12 << 20
 )
 
 // plan appends extents to what will be read.
@@ -121,14 +118,11 @@ func (n *Node) passed(off, length int64) {
 	}
 }
 
-// pump starts requests for what is planned, as far as memory and connections allow. Spans that are
-// being read come first, then those that will be read next.
+// pump starts requests for what is planned, as far as memory and connections allow, in the order in which readers will need
+// it.
 func (p *Pool) pump() {
 	for p.inFlight < p.o.InFlight && p.ctx.Err() == nil {
-		s := p.nearest()
-		if s == nil {
-			s = p.begin()
-		}
+		s := p.mostUrgent()
 		if s == nil || !p.extend(s) && !p.abandon() {
 			return
 		}
@@ -160,30 +154,51 @@ func (p *Pool) abandon() bool {
 	return false
 }
 
-// nearest returns the span whose reader is nearest to the end of what was asked for, nil if all are far
-// enough ahead.
-func (p *Pool) nearest() (found *span) {
+// mostUrgent returns the span of which a byte that was not asked for is needed first, nil if there is none. Readers are
+// taken to be equally fast: each reads to the end of its span, and goes on with the next span that has no reader.
+func (p *Pool) mostUrgent() (found *span) {
+	var ends []int64 // bytes until each reader is free
 	for _, s := range p.reading {
-		limit := int64(ahead)
+		if s.touched {
+			ends = append(ends, s.end-s.pos)
+		}
+	}
+	need := int64(math.MaxInt64)
+	consider := func(s *span, from int64) {
+		if n := from + s.next - s.pos; s.next < s.end && n < need {
+			found, need = s, n
+		}
+	}
+	follow := func(s *span) (from int64) { // the byte of its reader at which it will be begun
+		if len(ends) == 0 {
+			ends = append(ends, 0)
+		}
+		first := 0
+		for i := range ends {
+			if ends[i] < ends[first] {
+				first = i
+			}
+		}
+		from = ends[first]
+		ends[first] += s.end - s.pos
+		return from
+	}
+	for _, s := range p.reading {
+		if s.touched {
+			consider(s, 0)
+		}
+	}
+	for _, s := range p.reading {
 		if !s.touched {
-			limit = waiting
+			consider(s, follow(s))
 		}
-		if n := s.next - s.pos; s.next < s.end && n < limit && (found == nil || n < found.next-found.pos) {
-			found = s
-		}
+	}
+	if len(p.queue) > 0 && follow(p.queue[0]) < need {
+		found = p.queue[0]
+		p.queue = p.queue[1:]
+		p.reading = append(p.reading, found)
 	}
 	return found
-}
-
-// begin claims the next span of the queue, nil if there is none.
-func (p *Pool) begin() *span {
-	if len(p.queue) == 0 {
-		return nil
-	}
-	s := p.queue[0]
-	p.queue = p.queue[1:]
-	p.reading = append(p.reading, s)
-	return s
 }
 
 // extend starts the next request of a span. It returns false if there is no memory.

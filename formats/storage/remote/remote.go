@@ -29,7 +29,7 @@ type Object interface {
 // Options are the limits of a Pool. Zero values stand for the defaults.
 type Options struct {
 	Memory   int64         // bytes for content, DefaultMemory by default, 16 MiB at least
-	InFlight int           // requests at a time that are not being waited for, 40 by default
+	InFlight int           // requests at a time that are not being waited for, 64 by default
 	Attempts int           // without progress before a request fails, 8 by default
 	Backoff  time.Duration // before the second attempt, doubled before each further one; 250 ms by default
 	Stall    time.Duration // without a byte before a request counts as broken; 30 s by default
@@ -41,7 +41,7 @@ type Options struct {
 
 const (
 	// DefaultMemory is the memory of a Pool in bytes.
-	DefaultMemory = 80 << 20
+	DefaultMemory = 40 << 20
 
 	bufferSize  = 2 << 20  // of large requests
 	smallSize   = 64 << 10 // requests up to here have memory of their own
@@ -55,11 +55,16 @@ type Pool struct {
 	ctx context.Context
 	o   Options
 
+	pace pace
+
 	mu       sync.Mutex
 	changed  sync.Cond         // after a chunk gained bytes, failed, or was released
 	free     []*storage.Buffer // of bufferSize
 	buffers  int               // in use or free
 	most     int               // buffers
+	started  int64             // chunks
+	large    int               // large chunks, with and without buffers
+	waiting  []*chunk          // whose answers have arrived and that have no buffer, in the order in which they were asked for
 	small    int64             // bytes of small chunks
 	inFlight int
 	clock    int64    // counts reads, to tell which chunk was used last
@@ -75,7 +80,7 @@ func NewPool(ctx context.Context, o Options) *Pool {
 	}
 	o.Memory = max(o.Memory, 16<<20)
 	if o.InFlight == 0 {
-		o.InFlight = 40
+		o.InFlight = 64
 	}
 	if o.Attempts == 0 {
 		o.Attempts = 8

@@ -1,0 +1,68 @@
+"""Compares the time and memory of a conversion from a disk with those of the same over a network: python3 network.py SRC
+
+SRC is a .pt file, or a directory that a web server can show (one with an index, or a Hugging Face directory). Every round
+converts it to a Hugging Face directory (a .pt file if it is one) from the disk, from a web server on loopback, and from
+that server through a proxy that adds 50 ms. Prints the medians and the ratios to the disk. Needs Go, to build the server.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+INTEROP = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "interop")
+sys.path.insert(0, INTEROP)
+
+import griffin  # noqa: E402
+import measure  # noqa: E402
+
+
+def start(program, *flags):
+    """Starts the proxy, and returns it and its address. It ends when its standard input is closed."""
+    p = subprocess.Popen([program, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return p, p.stdout.readline().strip()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("src")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--latency", default="50ms")
+    args = parser.parse_args()
+    src = os.path.abspath(args.src)
+    name = os.path.basename(src)
+    flags = [] if name.endswith(".pt") else ["--to", "torch"]
+    running = []
+    with tempfile.TemporaryDirectory() as home:
+        try:
+            program = f"{home}/proxy"
+            subprocess.run(["go", "build", "-trimpath", "-o", program, "./testdata/interop/proxy"], check=True, cwd=griffin.REPOSITORY)
+            server, near = start(program, "-dir", os.path.dirname(src))
+            running.append(server)
+            proxy, far = start(program, "-to", near, "-latency", args.latency)
+            running.append(proxy)
+            sources = {"disk": src, "loopback": f"http://{near}/{name}", f"with {args.latency}": f"http://{far}/{name}"}
+            runs = {label: [] for label in sources}
+            out = f"{home}/out"
+            for _ in range(args.rounds):
+                for label, source in sources.items():
+                    runs[label].append(measure.run([griffin.BINARY, "convert", *flags, source, out], sync=True))
+                    if os.path.isdir(out):
+                        shutil.rmtree(out)
+                    else:
+                        os.remove(out)
+        finally:
+            for p in running:
+                p.stdin.close()
+                p.wait()
+    disk = statistics.median(r.seconds for r in runs["disk"])
+    for label, all_runs in runs.items():
+        seconds = statistics.median(r.seconds for r in all_runs)
+        cpu = statistics.median(r.cpu for r in all_runs)
+        print(f"{label:12} {seconds:6.2f} s  {seconds / disk:5.2f} times the disk  {cpu:6.2f} s of processor  {max(r.mib for r in all_runs):4.0f} MiB   {' '.join(f'{r.seconds:.2f}' for r in all_runs)}")
+
+
+main()
