@@ -18,6 +18,7 @@ type comparer struct {
 	list  moves.List
 	dests []*tensor.Tensor // by index into list.Dests; nil for tensors that are not compared
 	tally *tally
+	piece int64 // bytes that are read of a tensor at a time: windowBytes, less in tests
 
 	// stopEarly ends the comparison of a move at the first difference. It allows the kernel that compares
 	// matrices in the way in which package transfer transposes them, too.
@@ -96,7 +97,7 @@ func newComparison(c *comparer, m *moves.Move, in *source.Reader, b *buffers) (*
 			return nil, err
 		}
 	}
-	x.window, err = newWindow(dest, x.destDigest, b.window)
+	x.window, err = newWindow(dest, x.destDigest, b.window, c.piece)
 	return x, err
 }
 
@@ -127,7 +128,7 @@ func (c *comparison) compareStraight() error {
 	if c.bytewise {
 		elements = c.move.Source.Bytes()
 	}
-	step := min(windowBytes, int64(len(c.block))) / max(c.size, c.destSize)
+	step := min(c.piece, int64(len(c.block))) / max(c.size, c.destSize)
 	for i := int64(0); i < elements && !c.done(); i += step {
 		n := min(step, elements-i)
 		if err := c.ctx.Err(); err != nil {
@@ -170,27 +171,11 @@ func (c *comparison) elementsIn(n int64) int64 {
 // axis into boxes that fit into memory.
 func (c *comparison) compareBox(axes []tensor.Axis, from, to int64) error {
 	room := int64(len(c.block)) / c.size
-	for k := range axes {
-		if axes[k].Stride >= tensor.Reach(axes[k+1:]) {
-			continue
-		}
-		// Steps along this axis lead back in the source: its stream is read once for each.
-		rest := slices.Delete(slices.Clone(axes), k, k+1)
-		for i := range axes[k].Size {
-			if err := c.compareBox(rest, from+i*axes[k].Stride, to+i*axes[k].Step); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	if tensor.Reach(axes) <= room {
 		return c.compareBlock(axes, from, to)
 	}
-	first, inner := axes[0], tensor.Reach(axes[1:])
-	step := int64(1)
-	if inner <= room {
-		step = (room-inner)/first.Stride + 1
-	}
+	first := axes[0] // its stride is the largest, and not 0
+	step := max((room-tensor.Reach(axes[1:]))/first.Stride+1, 1)
 	for i := int64(0); i < first.Size; i += step {
 		box := slices.Clone(axes)
 		if box[0].Size = min(step, first.Size-i); box[0].Size == 1 {
@@ -212,9 +197,9 @@ func (c *comparison) compareBlock(axes []tensor.Axis, from, to int64) error {
 		return err
 	}
 	block := c.block[:tensor.Reach(axes)*c.size]
-	for at := 0; at < len(block); at += windowBytes {
-		piece := block[at:min(at+windowBytes, len(block))]
-		first := from*c.size + int64(at)
+	for at := int64(0); at < int64(len(block)); at += c.piece {
+		piece := block[at:min(at+c.piece, int64(len(block)))]
+		first := from*c.size + at
 		if _, err := c.source.ReadAt(piece, first); err != nil {
 			return err
 		}
@@ -226,7 +211,7 @@ func (c *comparison) compareBlock(axes []tensor.Axis, from, to int64) error {
 	for _, a := range axes {
 		elements *= a.Size
 	}
-	if err := c.compareRuns(axes, block, from, to); err != nil {
+	if err := c.compareRuns(axes, block, to); err != nil {
 		return err
 	}
 	c.tally.compared(elements, elements*c.destSize, c.rounding != nil)
@@ -248,13 +233,13 @@ func joinAxes(axes []tensor.Axis) []tensor.Axis {
 
 // compareRuns compares a box in the order of the destination. block has the elements of the source
 // from the first of the box on.
-func (c *comparison) compareRuns(axes []tensor.Axis, block []byte, from, to int64) error {
+func (c *comparison) compareRuns(axes []tensor.Axis, block []byte, to int64) error {
 	if len(axes) == 2 && axes[1].Step == 1 && axes[0].Stride == 1 {
 		return c.compareMatrix(axes[0], axes[1], block, to)
 	}
 	if len(axes) > 1 {
 		for i := range axes[0].Size {
-			if err := c.compareRuns(axes[1:], block[i*axes[0].Stride*c.size:], from+i*axes[0].Stride, to+i*axes[0].Step); err != nil {
+			if err := c.compareRuns(axes[1:], block[i*axes[0].Stride*c.size:], to+i*axes[0].Step); err != nil {
 				return err
 			}
 		}
@@ -264,7 +249,7 @@ func (c *comparison) compareRuns(axes []tensor.Axis, block []byte, from, to int6
 	if len(axes) == 1 {
 		last = axes[0]
 	}
-	most := max(int64(windowBytes)/(last.Step*c.destSize), 1)
+	most := max(c.piece/(last.Step*c.destSize), 1)
 	for i := int64(0); i < last.Size && !c.done(); i += most {
 		n := min(most, last.Size-i)
 		written, err := c.window.at((to+i*last.Step)*c.destSize, ((n-1)*last.Step+1)*c.destSize)
@@ -283,8 +268,8 @@ func (c *comparison) compareMatrix(col, row tensor.Axis, block []byte, to int64)
 	const line = 64
 	pitch := col.Step * c.destSize
 	most := line / c.size
-	if most *= windowBytes / (most * pitch); most == 0 {
-		most = max(windowBytes/pitch, 1)
+	if most *= c.piece / (most * pitch); most == 0 {
+		most = max(c.piece/pitch, 1)
 	}
 	transposed := isTransposed
 	if n := matchRows(pitch); n > 0 && c.stopEarly {

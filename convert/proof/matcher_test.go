@@ -3,6 +3,7 @@ package proof
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -56,8 +57,8 @@ func TestMatcher(t *testing.T) {
 				t.Errorf("round %d: view %+v of %v, equal %t: Match reports %t", round, candidates[i].View, shape, want[i], got[i])
 			}
 		}
-		if compared < total {
-			t.Errorf("round %d: %d of %d bytes were compared", round, compared, total)
+		if compared < total || compared > total && !slices.Contains(want, false) {
+			t.Errorf("round %d: %d bytes were compared, %d are equal", round, compared, total)
 		}
 	}
 }

@@ -20,7 +20,7 @@ func matchesTransposed(dst []byte, dstPitch int, src []byte, srcPitch int, rows,
 			return false
 		}
 	}
-	if high > 0 && wide < cols && !isTransposed(dst[wide*dstPitch:], dstPitch, src[wide*size:], srcPitch, high, cols-wide, size) {
+	if wide < cols && !isTransposed(dst[wide*dstPitch:], dstPitch, src[wide*size:], srcPitch, high, cols-wide, size) {
 		return false
 	}
 	return high == rows || isTransposed(dst[high*size:], dstPitch, src[high*srcPitch:], srcPitch, rows-high, cols, size)

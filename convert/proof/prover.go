@@ -26,7 +26,8 @@ type prover struct {
 
 func newProver(l moves.List, written *tensor.Checkpoint, o Options) *prover {
 	return &prover{
-		comparer:  comparer{list: l, dests: make([]*tensor.Tensor, len(l.Dests)), tally: &tally{progress: o.Progress, failures: map[int]*Failure{}}},
+		comparer: comparer{list: l, dests: make([]*tensor.Tensor, len(l.Dests)), piece: windowBytes,
+			tally: &tally{progress: o.Progress, failures: map[int]*Failure{}}},
 		written:   written,
 		options:   o,
 		blockSize: blockBytes,

@@ -95,20 +95,18 @@ func (r *rounding) allHold(source []byte, step int64, written []byte) bool {
 		})
 	case r.intervals != nil:
 		return r.allHold16(source, step, written, r.source.value)
-	case r.target.mantissa == 23 && r.divisor != 1:
+	case r.divisor != 1:
 		return r.allHold32(source, step, written)
-	case r.target.mantissa == 23 && r.source.mantissa < 23: // every value of the source is one of the target
-		at := int64(0)
-		for i := 0; i+4 <= len(written); i += 4 {
-			x, y := r.source.value(source[at:]), float64(math.Float32frombits(binary.LittleEndian.Uint32(written[i:])))
-			if math.Float64bits(x) != math.Float64bits(y) || math.IsNaN(x) {
-				return false
-			}
-			at += step
-		}
-		return true
 	}
-	return false
+	at := int64(0)
+	for i := 0; i+4 <= len(written); i += 4 { // whether they are numbers of float32 and were kept
+		x, y := r.source.value(source[at:]), float64(math.Float32frombits(binary.LittleEndian.Uint32(written[i:])))
+		if math.Float64bits(x) != math.Float64bits(y) || math.IsNaN(x) {
+			return false
+		}
+		at += step
+	}
+	return true
 }
 
 func (r *rounding) allHold16(source []byte, step int64, written []byte, value func(p []byte) float64) bool {
@@ -177,7 +175,7 @@ func (f binaryFormat) intervals(divisor float64) []interval {
 func (f binaryFormat) halves(y float64) (below, above float64) {
 	step := f.step(y)
 	under := step
-	if y > 0 && y == math.Ldexp(1, math.Ilogb(y)) && math.Ilogb(y)-f.mantissa > f.least {
+	if y == math.Ldexp(1, math.Ilogb(y)) && math.Ilogb(y)-f.mantissa > f.least {
 		under = step / 2 // numbers lie closer below a power of two
 	}
 	return y - under/2, y + step/2
@@ -201,7 +199,7 @@ func (f binaryFormat) isNearest(x, y, divisor float64) bool {
 	even := math.Mod(y/f.step(y), 2) == 0
 	low, high := f.halves(y)
 	low, high = low*divisor, high*divisor
-	if y > 0 && (x < low || x == low && !even) {
+	if x < low || x == low && !even {
 		return false
 	}
 	if y < infinity && (x > high || x == high && !even) {

@@ -20,12 +20,13 @@ type window struct {
 
 	sum    *tensor.ChecksumStore // store, if the tensor has a checksum
 	stream *tensor.Cursor        // for a tensor that does not lie in one piece
+	ahead  int64                 // bytes that at reads at least
 }
 
 const windowBytes = 256 << 10
 
-func newWindow(t *tensor.Tensor, digest *source.Digest, buffer []byte) (window, error) {
-	w := window{tensor: t, bytes: t.Bytes(), digest: digest, buffer: buffer[:0], stream: tensor.NewCursor(t)}
+func newWindow(t *tensor.Tensor, digest *source.Digest, buffer []byte, ahead int64) (window, error) {
+	w := window{ahead: ahead, tensor: t, bytes: t.Bytes(), digest: digest, buffer: buffer[:0], stream: tensor.NewCursor(t)}
 	layout, ok, err := tensor.Layout(t)
 	if err != nil {
 		return w, err
@@ -45,7 +46,7 @@ func newWindow(t *tensor.Tensor, digest *source.Digest, buffer []byte) (window, 
 // at returns n bytes of the tensor from off on, and reads ahead.
 func (w *window) at(off, n int64) ([]byte, error) {
 	if off < w.first || off+n > w.first+int64(len(w.buffer)) {
-		p, err := w.read(off, min(max(n, windowBytes), w.bytes-off))
+		p, err := w.read(off, min(max(n, w.ahead), w.bytes-off))
 		if err != nil {
 			return nil, err
 		}
