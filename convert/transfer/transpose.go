@@ -38,7 +38,7 @@ func transposeTile(dst []byte, dstPitch int, src []byte, srcPitch int, rows, col
 			kernel(dst[r*size:], dstPitch, src[r*srcPitch:], srcPitch, c/side)
 		}
 	}
-	if r > 0 && c < cols {
+	if c < cols {
 		transposePlain(dst[c*dstPitch:], dstPitch, src[c*size:], srcPitch, r, cols-c, size)
 	}
 	if r < rows {

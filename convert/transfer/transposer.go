@@ -130,10 +130,7 @@ func (t *transposer) byColumns(columns int64) (err error) {
 	f := t.worker.fill(m.target, t.start())
 	defer func() { err = f.flush(err) }()
 	part := min(x.rows, t.worker.limits.band/max(m.size, m.destSize))
-	band := t.bandOf(part)
-	if part < x.rows {
-		band = 1
-	}
+	band := t.bandOf(part) // 1 if part is less than a row
 	for col := int64(0); col < x.cols; col += columns {
 		n := min(columns, x.cols-col)
 		if err := t.load(0, x.rows, col, n); err != nil {
