@@ -170,34 +170,51 @@ type runOptions struct {
 	digest     digest.Algorithms
 }
 
-// record checks and digests the weights and runs the model, with progress counted in bytes of weights.
+// record runs the model and digests its weights, which it checks on the way, with progress counted in bytes of weights.
 func record(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOptions, o golden.RecordOptions, stderr io.Writer) (*golden.Recording, error) {
-	total := weightBytes(m)
-	digest, err := digestWeights(ctx, m, run.digest, stderr)
-	if err != nil {
-		return nil, err
-	}
 	if err := m.CheckHead(ctx); err != nil {
 		return nil, err
 	}
-	o.Digest, o.Source = digest, m.Checkpoint.Source
+	o.DigestLength, o.Source = m.DigestLength(run.digest), m.Checkpoint.Source
+	if o.DecodeFrom > 0 {
+		return recordDecoding(ctx, m, t, run, o, stderr)
+	}
 	runs := int64(1)
 	if t.Packed != nil {
 		runs++
 	}
-	if o.DecodeFrom > 0 {
-		runs += int64(t.Length - o.DecodeFrom + 1)
+	bar := newProgress(stderr, "running", runs*weightBytes(m))
+	defer bar.done()
+	m.OnRead = bar.add
+	model, weights := m.Digested(run.semantics, run.arithmetic, run.digest)
+	o.Digest = func(ctx context.Context) (string, error) {
+		known, err := weights.Sums(ctx)
+		if err != nil {
+			return "", err
+		}
+		return m.Digest(ctx, run.digest, known, nil)
+	}
+	return golden.Record(ctx, run.out, model, t, o)
+}
+
+// recordDecoding is record for decoding, for which the weights are mapped: they are checked and digested before.
+func recordDecoding(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOptions, o golden.RecordOptions, stderr io.Writer) (*golden.Recording, error) {
+	digest, err := digestWeights(ctx, m, run.digest, stderr)
+	if err != nil {
+		return nil, err
+	}
+	o.Digest = func(context.Context) (string, error) { return digest, nil }
+	total := weightBytes(m)
+	runs := int64(2 + t.Length - o.DecodeFrom)
+	if t.Packed != nil {
+		runs++
 	}
 	bar := newProgress(stderr, "running", total*min(runs, math.MaxInt64/max(total, 1)))
 	defer bar.done()
 	m.OnRead = bar.add
-	model := m.Reference(run.semantics, run.arithmetic)
-	if o.DecodeFrom > 0 {
-		mapped, closer := m.Mapped(run.semantics, run.arithmetic)
-		defer closer.Close()
-		model = mapped
-	}
-	return golden.Record(ctx, run.out, model, t, o)
+	mapped, closer := m.Mapped(run.semantics, run.arithmetic)
+	defer closer.Close()
+	return golden.Record(ctx, run.out, mapped, t, o)
 }
 
 func printRecording(w io.Writer, r *golden.Recording) error {

@@ -1,12 +1,16 @@
 package model
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
 
+	"github.com/griffin-ckpt/griffin/convert/source"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -20,19 +24,122 @@ type weights struct{ model *Model }
 
 // Parameter implements reference.Weights.
 func (w weights) Parameter(block int, name string) (*reference.Parameter, error) {
+	t, op, err := w.holder(block, name)
+	if err != nil {
+		return nil, err
+	}
+	return stored(t, op)
+}
+
+// holder returns the tensor that has a parameter, and the operation that makes the parameter from it.
+func (w weights) holder(block int, name string) (*tensor.Tensor, Op, error) {
 	m := w.model
 	if name == reference.OutputHead && block == reference.Outer && len(m.Heads) > 0 {
-		return stored(m.Heads[0].Tensor, m.Heads[0].Op)
+		return m.Heads[0].Tensor, m.Heads[0].Op, nil
 	}
 	p, ok := m.parameter(block, name)
 	if !ok {
-		return nil, fmt.Errorf("no parameter %s in block %d", name, block)
+		return nil, nil, fmt.Errorf("no parameter %s in block %d", name, block)
 	}
 	found := m.found[m.Family.nameOf(p, m.Layout)]
 	if len(found) == 0 {
-		return nil, tensor.Bad("is missing").In(m.Checkpoint.Path).Of(m.Prefix + m.Family.nameOf(p, m.Layout))
+		return nil, nil, tensor.Bad("is missing").In(m.Checkpoint.Path).Of(m.Prefix + m.Family.nameOf(p, m.Layout))
 	}
-	return stored(found[0], p.rule.At[m.Layout].Op)
+	return found[0], p.rule.At[m.Layout].Op, nil
+}
+
+// DigestedWeights are a model's parameters as Weights gives them. They compute the digest and the checksum of each
+// tensor from what passes read of it.
+type DigestedWeights struct {
+	model      *Model
+	algorithms digest.Algorithms
+
+	mu      sync.Mutex
+	readers map[*tensor.Tensor]*source.Reader
+	digests map[*tensor.Tensor]*source.Digest
+}
+
+// NewDigestedWeights returns the parameters of m with the digests of no tensors. One pass may use them at a time.
+func NewDigestedWeights(m *Model, a digest.Algorithms) *DigestedWeights {
+	return &DigestedWeights{model: m, algorithms: a, readers: map[*tensor.Tensor]*source.Reader{}, digests: map[*tensor.Tensor]*source.Digest{}}
+}
+
+// Parameter implements reference.Weights.
+func (w *DigestedWeights) Parameter(block int, name string) (*reference.Parameter, error) {
+	t, op, err := weights{w.model}.holder(block, name)
+	if err != nil {
+		return nil, err
+	}
+	r, err := w.reader(t)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return stored(t, op)
+	}
+	parameter, err := stored(r.Tensor(), op)
+	if err == nil {
+		if f, ok := parameter.Data.(*fileRange); ok && w.isLocal(t) {
+			f.unit = cachedBytes
+		}
+	}
+	return parameter, err
+}
+
+// cachedBytes are read at a time from a local file, so that they are still in the second-level cache when their digest is
+// computed.
+const cachedBytes = 256 << 10
+
+// isLocal reports whether a tensor lies in a file of the local file system.
+func (w *DigestedWeights) isLocal(t *tensor.Tensor) bool {
+	s, ok, err := tensor.Layout(t)
+	return ok && err == nil && storage.CanMap(tensor.Unchecked(s.Store))
+}
+
+// reader returns what reads a tensor with its digest, or nil if passes do not read its elements in order.
+func (w *DigestedWeights) reader(t *tensor.Tensor) (*source.Reader, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r := w.readers[t]; r != nil {
+		return r, nil
+	}
+	s, ok, err := tensor.Layout(t)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		if _, _, ok = s.Contiguous(); !ok {
+			return nil, nil
+		}
+	}
+	d := source.NewDigest(t, w.algorithms)
+	r, err := source.Open(t, d)
+	if err != nil {
+		return nil, err
+	}
+	w.readers[t], w.digests[t] = r, d
+	return r, nil
+}
+
+// Sums returns the digests of the tensors that passes read, by name, and finishes their checksums: a wrong one is a
+// *tensor.FormatError. What passes left out of a tensor is read now. No pass may run.
+func (w *DigestedWeights) Sums(ctx context.Context) (map[string]digest.Sum, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.readers {
+		if err := r.Finish(); err != nil {
+			return nil, err
+		}
+	}
+	sums, err := source.Sums(ctx, w.digests)
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string]digest.Sum, len(sums))
+	for t, sum := range sums {
+		byName[t.Name] = sum
+	}
+	return byName, nil
 }
 
 // stored returns the parameter that o makes from a tensor, as it is stored. Package reference takes
@@ -84,6 +191,7 @@ type fileRange struct {
 	tensor     string // its name
 	store      io.ReaderAt
 	base, size int64
+	unit       int // the most bytes to read at a time; 0 for no limit
 }
 
 // ReadAt implements io.ReaderAt.
@@ -91,7 +199,19 @@ func (s *fileRange) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 || off > s.size || int64(len(p)) > s.size-off {
 		return 0, io.EOF
 	}
-	n, err := s.store.ReadAt(p, s.base+off)
+	n, err := 0, error(nil)
+	for n < len(p) && err == nil {
+		part := p[n:]
+		if s.unit > 0 {
+			part = part[:min(s.unit, len(part))]
+		}
+		var got int
+		got, err = s.store.ReadAt(part, s.base+off+int64(n))
+		n += got
+		if got == 0 {
+			break
+		}
+	}
 	if n == len(p) {
 		return n, nil
 	}
@@ -116,6 +236,9 @@ func (d *decoded) ReadAt(p []byte, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n, err := d.cursor.ReadAt(p, d.base+off)
+	if err == nil {
+		err = d.cursor.Finish()
+	}
 	return n, tensor.Annotate(err, tensor.Location{Tensor: d.name})
 }
 

@@ -14,6 +14,8 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -183,6 +185,47 @@ func TestOddlyStored(t *testing.T) {
 	}
 	if _, err := cut.ReadAt(make([]byte, 8), 96); err != io.EOF {
 		t.Error("beyond the parameter:", err)
+	}
+}
+
+// TestDigestedChecksum: a wrong checksum is found by the digests of the pass that computed with the weights, without another
+// reading of the data if it was right.
+func TestDigestedChecksum(t *testing.T) {
+	config := Config{VocabSize: 11, Width: 24, MLPExpandedWidth: 14, NumHeads: 3, LRUWidth: 15, ConvWidth: 4, BlockTypes: []BlockType{Recurrent, Attention}}
+	for _, layout := range []Layout{Flax, Torch, HuggingFace} {
+		tensors := modelTensors(&config, layout, "x.")
+		for wrong := range len(tensors) + 1 {
+			var summed []*tensortest.Summed
+			for i, x := range tensors {
+				s := tensortest.NewSummed(x.DType, tensor.RowMajor(x.Shape...), countingData(x.Elements()), 0, x.Bytes(), i == wrong)
+				x.Data, summed = s, append(summed, s)
+			}
+			m, err := Recognize(checkpoint(t, tensors...), Options{})
+			if err != nil {
+				t.Fatal(layout, err)
+			}
+			weights := NewDigestedWeights(m, digest.Default)
+			forwards := &reference.Model{Config: config.Reference(), Weights: weights}
+			forwards.Config.AttentionWindow = 4
+			if err := forwards.Run(t.Context(), reference.Pass{Tokens: []int32{0, 1, 3}, Batch: 1}); err != nil {
+				t.Fatal(layout, err)
+			}
+			_, err = weights.Sums(t.Context())
+			if wrong == len(tensors) {
+				if err != nil {
+					t.Error(layout, err)
+				}
+				for i, s := range summed {
+					if s.Checked.Load() > 0 || s.Passes.Load() != 1 {
+						t.Errorf("%s: %s was read again", layout, tensors[i].Name)
+					}
+				}
+				continue
+			}
+			if err == nil {
+				t.Errorf("%s: the checksum of %s is wrong, and no error", layout, tensors[wrong].Name)
+			}
+		}
 	}
 }
 

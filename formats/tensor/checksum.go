@@ -21,12 +21,13 @@ func NewChecksumStore(store io.ReaderAt, of Checksummed) *ChecksumStore {
 	return s
 }
 
-// ReadAt implements io.ReaderAt. Bytes that are read out of order do not count for the checksum.
+// ReadAt implements io.ReaderAt. Bytes that are read before those in front of them do not count
+// for the checksum.
 func (s *ChecksumStore) ReadAt(p []byte, off int64) (int, error) {
 	n, err := s.ReaderAt.ReadAt(p, off)
-	if off == s.next {
-		read := min(int64(n), s.left)
-		s.crc = crc32.Update(s.crc, crc32.IEEETable, p[:read])
+	if skip := s.next - off; skip >= 0 && skip < int64(n) {
+		read := min(int64(n)-skip, s.left)
+		s.crc = crc32.Update(s.crc, crc32.IEEETable, p[skip:][:read])
 		s.next += read
 		s.left -= read
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
@@ -20,10 +21,14 @@ import (
 
 // RecordOptions choose what a fixture holds.
 type RecordOptions struct {
-	LogitsOnly bool   // no hidden states
-	DecodeFrom int    // also record decoding, of tokens from this one of each row on; 0 for no decoding
-	Digest     string // identifies the weights in the metadata
-	Source     fs.FS  // of the weights, nil for none: it is an error if they change before the fixture is complete
+	LogitsOnly bool // no hidden states
+	DecodeFrom int  // also record decoding, of tokens from this one of each row on; 0 for no decoding
+
+	// Digest identifies the weights in the metadata, as a text of DigestLength bytes. It is called after the runs, so that it
+	// can be computed from what they read; nil for none.
+	Digest       func(context.Context) (string, error)
+	DigestLength int
+	Source       fs.FS // of the weights, nil for none: it is an error if they change before the fixture is complete
 }
 
 // Recording describes the fixture that Record wrote.
@@ -53,17 +58,20 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 	}
 	r := &recorder{model: m, tokens: t, options: o}
 	r.declare()
+	if o.Digest != nil {
+		r.digest = strings.Repeat("?", o.DigestLength)
+	}
 	layout, err := safetensors.NewLayout(r.specs, 0, r.metadata())
 	if err != nil {
 		return nil, err
 	}
 	size := layout.Files[0].Size
 	err = storage.Replace(path, size, func(w io.WriterAt) error {
-		if _, err := w.WriteAt(layout.Files[0].Header, 0); err != nil {
-			return err
-		}
 		r.file, r.ranges = w, layout.Ranges
 		if err := r.record(ctx); err != nil {
+			return err
+		}
+		if err := r.writeHeader(ctx, len(layout.Files[0].Header)); err != nil {
 			return err
 		}
 		return storage.Unchanged(o.Source)
@@ -72,7 +80,7 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 		return nil, err
 	}
 	return &Recording{Path: path, Bytes: size, Tensors: len(r.specs), Batch: t.Batch, Length: t.Length, Packed: t.Packed != nil,
-		DecodeStart: o.DecodeFrom, Semantics: m.Semantics.String(), Arithmetic: m.Arithmetic.Precision.String(), ModelDigest: o.Digest}, nil
+		DecodeStart: o.DecodeFrom, Semantics: m.Semantics.String(), Arithmetic: m.Arithmetic.Precision.String(), ModelDigest: r.digest}, nil
 }
 
 // recorder writes one fixture.
@@ -80,6 +88,7 @@ type recorder struct {
 	model   *reference.Model
 	tokens  *Tokens
 	options RecordOptions
+	digest  string // of the weights; another text of its length until it is known
 
 	specs  []tensor.Spec
 	index  map[string]int // of a tensor in specs and ranges, by name
@@ -96,13 +105,32 @@ func (r *recorder) metadata() map[string]string {
 		"dtype":          r.model.Arithmetic.Precision.String(),
 		"backend":        "cpu " + runtime.GOARCH,
 	}
-	if r.options.Digest != "" {
-		meta["model_digest"] = r.options.Digest
+	if r.digest != "" {
+		meta["model_digest"] = r.digest
 	}
 	if r.options.DecodeFrom > 0 {
 		meta["decode_start"] = strconv.Itoa(r.options.DecodeFrom)
 	}
 	return meta
+}
+
+// writeHeader writes the header, which has that length, with the digest of the weights.
+func (r *recorder) writeHeader(ctx context.Context, length int) (err error) {
+	if r.options.Digest != nil {
+		if r.digest, err = r.options.Digest(ctx); err != nil {
+			return err
+		}
+	}
+	layout, err := safetensors.NewLayout(r.specs, 0, r.metadata())
+	if err != nil {
+		return err
+	}
+	header := layout.Files[0].Header
+	if len(header) != length {
+		return fmt.Errorf("the digest %q is not of the length %d", r.digest, r.options.DigestLength)
+	}
+	_, err = r.file.WriteAt(header, 0)
+	return err
 }
 
 // declare lists the tensors that will be written.

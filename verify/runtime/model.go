@@ -131,6 +131,13 @@ func (m *Model) Reference(s reference.Semantics, a reference.Arithmetic) *refere
 	return m.reference(m.Found.Weights(), s, a)
 }
 
+// Digested returns what Reference does, with weights that compute their digests from what runs read of them. Digest takes
+// those of weights.Sums.
+func (m *Model) Digested(s reference.Semantics, a reference.Arithmetic, algorithm digest.Algorithms) (r *reference.Model, weights *model.DigestedWeights) {
+	weights = model.NewDigestedWeights(m.Found, algorithm)
+	return m.reference(weights, s, a), weights
+}
+
 // Mapped returns the model for decoding with the reference implementation, which reads all weights for each token: those that
 // are stored in local files are used in place, in mapped memory. The closer ends the mapping; no run may follow.
 func (m *Model) Mapped(s reference.Semantics, a reference.Arithmetic) (*reference.Model, io.Closer) {
@@ -190,6 +197,11 @@ func (m *Model) Digest(ctx context.Context, a digest.Algorithms, known map[strin
 	}
 	slices.Sort(lines)
 	return m.Found.Layout.String() + " " + digest.Of(a, []byte(strings.Join(lines, ""))).Named(), nil
+}
+
+// DigestLength returns the length of what Digest returns.
+func (m *Model) DigestLength(a digest.Algorithms) int {
+	return len(m.Found.Layout.String() + " " + digest.Of(a, nil).Named())
 }
 
 // DigestAlgorithm returns the hash function of a digest that Digest returned, 0 for another text.

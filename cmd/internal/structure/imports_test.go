@@ -30,7 +30,7 @@ var imports = []struct {
 	{"convert/internal/modeltest", []string{"convert/model", "formats/tensor", "formats/tensor/tensortest"}},
 	{"convert/internal/movestest", []string{"convert/moves", "formats/tensor", "formats/tensor/tensortest"}},
 	{"convert/manifest", []string{"formats/..."}},
-	{"convert/model", []string{"convert/adapter", "convert/huggingface", "convert/manifest", "formats/...", "reference"}},
+	{"convert/model", []string{"convert/adapter", "convert/huggingface", "convert/manifest", "convert/source", "formats/...", "reference"}},
 	{"convert/moves", []string{"formats/tensor"}},
 	{"convert/names", []string{"formats/tensor"}},
 	{"convert/proof", []string{"convert/moves", "convert/source", "formats/storage", "formats/tensor"}}, // not convert/transfer, whose work it checks
