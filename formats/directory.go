@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/torch"
 	"github.com/griffin-ckpt/griffin/formats/torch/dcp"
 )
@@ -139,5 +140,44 @@ func unknownDirectory(source fs.FS, dir string) error {
 	if hasFile(source, dir, "config.json") {
 		return foreign.Format{Name: "a model directory without its weights", Hint: "download or copy the weights too"}.Error(storage.Path(source, dir))
 	}
+	if below := checkpointsBelow(source, dir, entries); len(below) > 0 {
+		return tensor.Bad("is a directory of checkpoints, and none itself").In(storage.Path(source, dir)).Advise("give one of them: %s", tensor.JoinNames(below))
+	}
 	return unknown(storage.Path(source, dir))
+}
+
+// checkpointsBelow returns the paths of the checkpoints among the entries of a directory, in natural order. It looks at the first
+// entries only, and at none over a network.
+func checkpointsBelow(source fs.FS, dir string, entries []fs.DirEntry) []string {
+	const mostEntries = 100
+	if _, local := storage.LocalPath(source, dir); !local {
+		return nil
+	}
+	var below []string
+	for _, e := range entries[:min(len(entries), mostEntries)] {
+		name := path.Join(dir, e.Name())
+		if info, err := fs.Stat(source, name); err != nil || !isCheckpoint(source, name, info) {
+			continue
+		}
+		below = append(below, storage.Path(source, name))
+	}
+	slices.SortFunc(below, tensor.CompareNames)
+	return below
+}
+
+// isCheckpoint reports whether a path is that of a checkpoint.
+func isCheckpoint(source fs.FS, name string, info fs.FileInfo) bool {
+	switch {
+	case info.IsDir():
+		found, err := candidates(source, name, Options{})
+		return err == nil && len(found) > 0
+	case !info.Mode().IsRegular():
+		return false
+	}
+	ckpt, err := openFile(source, name, Options{})
+	if err != nil {
+		return false
+	}
+	ckpt.Close()
+	return true
 }

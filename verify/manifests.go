@@ -49,6 +49,9 @@ func (r *run) checkManifests() error {
 	c.checkSettings(r.plan)
 	c.checkForm(r.plan, writtenWindow(r.converted))
 	c.checkDigests(r.verdict.Weights.Converted)
+	if err := r.noteFiles(record.Manifest); err != nil {
+		return err
+	}
 	c.checkComplete(r.plan)
 	if len(c.wrong) > 0 {
 		summary.add(c.field+" is wrong: "+strings.Join(c.wrong, ", "), true)

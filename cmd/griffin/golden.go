@@ -87,7 +87,7 @@ func runGolden(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkOutputFile(c.String("out"), c.Args().First(), c.String("tokens")); err != nil {
+	if err := checkOutputFlag(c, "out", c.Args().First(), c.String("tokens")); err != nil {
 		return err
 	}
 	m, err := openModel(c, c.Args().First())

@@ -67,6 +67,9 @@ func runInspect(c *cli.Context) error {
 		return usagef("--out needs --dump").advise("add --dump NAME")
 	}
 	for _, flag := range []string{"report", "out"} {
+		if flag == "out" && c.String(flag) == "-" {
+			continue // standard output, as without the flag
+		}
 		if err := checkOutputFlag(c, flag, c.Args().First()); err != nil {
 			return err
 		}
@@ -157,7 +160,8 @@ type tensorEntry struct {
 
 	Stats *stats.Stats `json:"stats,omitempty"`
 
-	layers int // of a row that stands for the tensors of several layers, else 0
+	layers int    // of a row that stands for the tensors of several layers, else 0
+	order  string // the name by which a row is sorted
 }
 
 // newInspection describes a checkpoint. name selects one of several models; "" is for the only one.
@@ -284,7 +288,7 @@ func (r *inspection) readAll(ctx context.Context, ckpt *tensor.Checkpoint, stder
 	return storage.Unchanged(ckpt.Source)
 }
 
-// dump writes one tensor, or a slice of it, as .npy: to a file, or to standard output if out is "".
+// dump writes one tensor, or a slice of it, as .npy: to a file, or to standard output if out is "" or "-".
 func dump(ckpt *tensor.Checkpoint, name, out string, stdout io.Writer) error {
 	t, err := findTensor(ckpt, name)
 	if err != nil {
@@ -296,7 +300,7 @@ func dump(ckpt *tensor.Checkpoint, name, out string, stdout io.Writer) error {
 		}
 		return storage.Unchanged(ckpt.Source)
 	}
-	if out == "" {
+	if out == "" || out == "-" {
 		if isTerminal(stdout) {
 			return usagef("an .npy file cannot be shown on a terminal").advise("add --out FILE.npy")
 		}

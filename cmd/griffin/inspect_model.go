@@ -47,6 +47,9 @@ func summarise(m *model.Model) *modelSummary {
 		if original := configured.Original.AttentionWindow; original != c.AttentionWindow {
 			matched, c.AttentionWindow = c.AttentionWindow, original
 		}
+		if preset == "" {
+			preset = presetOf(m, &configured.Original)
+		}
 	}
 	s := &modelSummary{Name: familyName(preset, &c), Preset: preset, Layout: m.Layout.String(), Prefix: m.Prefix,
 		Parameters: m.Parameters(), Tensors: len(m.Tensors), Other: len(m.Rest),
@@ -67,6 +70,15 @@ func summarise(m *model.Model) *modelSummary {
 	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s
+}
+
+// presetOf returns the preset that has the shapes of a model and its settings, whoever states them, or "".
+func presetOf(m *model.Model, c *model.Config) string {
+	p := m.Family.Preset(m.Preset)
+	if p == nil || p.Config.AttentionWindow != c.AttentionWindow || p.Config.LogitsSoftCap != c.LogitsSoftCap || p.Config.EmbeddingScale != c.EmbeddingScale {
+		return ""
+	}
+	return p.Name
 }
 
 // familyName returns the preset, or what the paper calls such models.

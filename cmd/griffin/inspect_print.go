@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -100,12 +101,14 @@ func cellsOf(t *tensorEntry, name string) []string {
 	return cells
 }
 
+// mostRows is more than the number of tensors of a model. More are printed as they come, in little memory.
+const mostRows = 20_000
+
 // folded returns the rows of a table of tensors, in natural order of their names. Unless all is set, tensors of several layers that have the
 // same dtype and shape, and neither digest nor statistics, are one row: model.layers.{0-1,3}.mlp.bias. Of more tensors
 // than a model has, which would take much memory, it returns the tensors.
 func folded(tensors []tensorEntry, all bool) []tensorEntry {
-	const most = 20_000
-	if len(tensors) > most {
+	if len(tensors) > mostRows {
 		return tensors
 	}
 	byName := func(a, b tensorEntry) int { return tensor.CompareNames(a.Name, b.Name) }
@@ -132,10 +135,14 @@ func folded(tensors []tensorEntry, all bool) []tensorEntry {
 	}
 	for g, i := range rows {
 		if n := len(layers[g]); n > 1 {
-			out[i].Name, out[i].layers = g.before+"{"+ranges(layers[g])+"}"+g.after, n
+			set := "{" + ranges(layers[g]) + "}"
+			out[i].Name, out[i].layers = g.before+set+g.after, n
+			out[i].order = g.before + strconv.Itoa(layers[g][0]) + set + g.after // after those of one layer
 		}
 	}
-	slices.SortStableFunc(out, byName)
+	slices.SortStableFunc(out, func(a, b tensorEntry) int {
+		return tensor.CompareNames(cmp.Or(a.order, a.Name), cmp.Or(b.order, b.Name))
+	})
 	return out
 }
 
@@ -183,6 +190,7 @@ const maxIndent = 40
 func printTree(to io.Writer, tensors []tensorEntry) {
 	w := bufio.NewWriterSize(to, 64<<10)
 	defer w.Flush()
+	totals := totalsOf(tensors)
 	var open []string
 	first := 0 // of the tensors below the last heading
 	flush := func(end int) {
@@ -202,11 +210,46 @@ func printTree(to io.Writer, tensors []tensorEntry) {
 			flush(i)
 		}
 		for depth := shared; depth < len(path)-1; depth++ {
-			fmt.Fprintf(w, "%s%s\n", indent(depth), printable(path[depth]))
+			fmt.Fprintf(w, "%s%s%s\n", indent(depth), printable(path[depth]), totals.below(path[:depth+1]))
 		}
 		open = path[:len(path)-1]
 	}
 	flush(len(tensors))
+}
+
+// subtrees has the totals of the tensors below each heading of a tree.
+type subtrees map[string]*struct{ tensors, bytes int64 }
+
+// totalsOf adds up rows of tensors. It returns nil for more than mostRows.
+func totalsOf(tensors []tensorEntry) subtrees {
+	if len(tensors) > mostRows {
+		return nil
+	}
+	totals := subtrees{}
+	for _, t := range tensors {
+		n := int64(max(t.layers, 1))
+		for i, depth := 0, 0; i < len(t.Name) && depth < maxIndent; i++ {
+			if t.Name[i] != '.' {
+				continue
+			}
+			depth++
+			if totals[t.Name[:i]] == nil {
+				totals[t.Name[:i]] = new(struct{ tensors, bytes int64 })
+			}
+			totals[t.Name[:i]].tensors += n
+			totals[t.Name[:i]].bytes += n * t.Bytes
+		}
+	}
+	return totals
+}
+
+// below describes what is below a heading, if it is known.
+func (s subtrees) below(path []string) string {
+	total := s[strings.Join(path, ".")]
+	if total == nil {
+		return ""
+	}
+	return fmt.Sprintf("  (%s, %s)", plural(total.tensors, "tensor"), size(total.bytes))
 }
 
 func indent(depth int) string { return strings.Repeat("  ", min(depth, maxIndent)) }

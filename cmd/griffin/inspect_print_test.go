@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"strings"
 	"testing"
 
@@ -80,5 +81,20 @@ func TestPlanOrder(t *testing.T) {
 	printPlan(&out, &convert.Result{Tensors: []convert.ResultTensor{{Name: "layers.10.w"}, {Name: "layers.2.w"}}})
 	if !strings.HasPrefix(out.String(), "layers.2.w ") {
 		t.Errorf("got\n%s", &out)
+	}
+}
+
+// A model that has the shapes and the settings of a preset is called by its name, whatever states the settings.
+func TestPresetOf(t *testing.T) {
+	for i := range model.Griffin.Presets {
+		p := &model.Griffin.Presets[i]
+		m, c := &model.Model{Family: model.Griffin, Preset: p.Name}, p.Config
+		if got := presetOf(m, &c); got != p.Name {
+			t.Errorf("%s: got %q", p.Name, got)
+		}
+		c.AttentionWindow++
+		if got := presetOf(m, &c); got != "" {
+			t.Errorf("%s with another window: got %q", p.Name, got)
+		}
 	}
 }

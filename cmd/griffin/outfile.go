@@ -54,14 +54,29 @@ func checkOutputFlag(c *cli.Context, flag string, reads ...string) error {
 		return nil
 	}
 	path := c.String(flag)
-	if path == "" {
+	switch path {
+	case "":
 		return usagef("--%s needs the name of a file", flag)
+	case "-":
+		return usagef("--%s writes a file, and not to standard output, where the result is printed", flag).
+			advise("name a file, such as %s.%s; ./- is a file of that name", flag, extensionOf(flag))
 	}
 	if err := checkOutputFile(path, reads...); err != nil {
 		return err
 	}
 	_, err := os.Stat(filepath.Dir(path))
 	return err
+}
+
+// extensionOf returns that of the file that a flag names.
+func extensionOf(flag string) string {
+	switch flag {
+	case "report":
+		return "html"
+	case "card":
+		return "json"
+	}
+	return "safetensors"
 }
 
 // commandLine returns the command line, for reports.

@@ -3,6 +3,8 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"path/filepath"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/verify"
@@ -20,7 +22,7 @@ type Card struct {
 	Verdict string   `json:"verdict"` // Verdict.Answer
 	Same    bool     `json:"same"`
 	Griffin string   `json:"griffin"` // version of the tool
-	Command []string `json:"command"` // exactly as it was given
+	Command []string `json:"command"` // as it was given, but for the directories of paths
 
 	Source    *verify.CheckpointFacts `json:"source"`              // the original, or the only checkpoint
 	Converted *verify.CheckpointFacts `json:"converted,omitempty"` // what was verified
@@ -64,17 +66,49 @@ type CardLogits struct {
 // NewCard returns the card of a verdict that has Facts. command is the command line that the card shows, the program's name
 // first.
 func NewCard(v *verify.Verdict, command []string) *Card {
-	c := &Card{Schema: CardSchema, Verdict: v.Answer(), Same: v.Same, Griffin: v.Griffin, Command: command,
-		Source: v.Facts.Source, Converted: v.Facts.Converted, Golden: v.Facts.Golden, Settings: v.Settings, Checks: v.Checks(), Window: v.Window, Runtime: v.Runtime, Notes: v.Notes}
+	c := &Card{Schema: CardSchema, Verdict: v.Answer(), Same: v.Same, Griffin: v.Griffin,
+		Source: withBaseName(v.Facts.Source), Converted: withBaseName(v.Facts.Converted), Settings: v.Settings, Checks: v.Checks(), Window: v.Window, Runtime: v.Runtime, Notes: v.Notes}
+	for _, arg := range command {
+		flag, value, ok := strings.Cut(arg, "=")
+		if ok && strings.HasPrefix(flag, "-") {
+			arg = flag + "=" + baseName(value)
+		} else {
+			arg = baseName(arg)
+		}
+		c.Command = append(c.Command, arg)
+	}
+	if v.Facts.Golden != nil {
+		golden := *v.Facts.Golden
+		golden.Path = baseName(golden.Path)
+		c.Golden = &golden
+	}
 	if w := v.Weights; w != nil {
 		c.Weights = &CardWeights{Tensors: w.Tensors, Elements: w.Elements, Bytes: w.Bytes, Rounded: w.Rounded, Overflowed: w.Overflowed, Divided: w.Divided, Inexact: w.Inexact,
 			Source: w.Source, Converted: w.Converted}
 	}
 	for _, l := range v.Logits {
-		c.Logits = append(c.Logits, &CardLogits{Checkpoint: l.Checkpoint, OK: l.OK, Semantics: l.Semantics, Results: len(l.Sites),
+		c.Logits = append(c.Logits, &CardLogits{Checkpoint: baseName(l.Checkpoint), OK: l.OK, Semantics: l.Semantics, Results: len(l.Sites),
 			Envelope: l.Envelope, Worst: l.Worst(), Metrics: l.Metrics, Faults: l.Faults})
 	}
 	return c
+}
+
+// withBaseName returns facts without the directory of the checkpoint, which says something about one machine.
+func withBaseName(f *verify.CheckpointFacts) *verify.CheckpointFacts {
+	if f == nil {
+		return nil
+	}
+	named := *f
+	named.Path = baseName(named.Path)
+	return &named
+}
+
+// baseName returns the last element of a path. Addresses are returned as they are.
+func baseName(path string) string {
+	if path == "" || strings.Contains(path, "://") {
+		return path
+	}
+	return filepath.Base(path)
 }
 
 // WriteCard writes the card of a verdict that has Facts, as JSON.

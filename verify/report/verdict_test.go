@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,7 +85,7 @@ func TestCardIsCompleteAndPlain(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		t.Fatal(err)
 	}
-	if c.Schema != report.CardSchema || c.Same || len(c.Checks) != 4 || len(c.Checks[0].Failures) != 30 || c.Command[2] != odd || c.Golden.Path != odd {
+	if c.Schema != report.CardSchema || c.Same || len(c.Checks) != 4 || len(c.Checks[0].Failures) != 30 || c.Command[2] != filepath.Base(odd) || c.Golden.Path != filepath.Base(odd) {
 		t.Errorf("the card reads back as %+v", c)
 	}
 	if len(c.Logits) != 1 || !math.IsInf(float64(c.Logits[0].Worst), 1) || !math.IsNaN(float64(c.Logits[0].Metrics[0].Fixture.KLMean)) {
@@ -120,4 +121,26 @@ func fileOf(t *testing.T, name string, write func(path string) error) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// A card says nothing about the machine: paths are base names, in the command too. Addresses stay.
+func TestCardHasBaseNames(t *testing.T) {
+	v := hostileVerdict()
+	v.Facts.Source.Path, v.Facts.Converted.Path, v.Facts.Golden.Path = "/home/me/secret/a.pt", "../secret/out/", "secret/jax.safetensors"
+	v.Logits[0].Checkpoint = "/home/me/secret/a.pt"
+	command := []string{"griffin", "verify", "/home/me/secret/a.pt", "hf://org/name", "--golden=secret/jax.safetensors", "--card", "secret/card.json"}
+	c := report.NewCard(v, command)
+	if want := []string{"griffin", "verify", "a.pt", "hf://org/name", "--golden=jax.safetensors", "--card", "card.json"}; !slices.Equal(c.Command, want) {
+		t.Errorf("the command is %q", c.Command)
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "secret") {
+		t.Errorf("the card has a directory: %s", text)
+	}
+	if v.Facts.Converted.Path != "../secret/out/" {
+		t.Error("the verdict was changed")
+	}
 }

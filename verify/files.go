@@ -1,0 +1,71 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+)
+
+// noteFiles notes which files of the converted directory are not as its conversion.json records. Of files larger than
+// digestedFile only the size is compared: they hold weights, each of which is compared with its digest.
+func (r *run) noteFiles(m *manifest.Manifest) error {
+	c := r.converted
+	if _, local := storage.LocalPath(c.Source, c.Root); !local {
+		return nil // nothing is read over a network for a note
+	}
+	if info, err := fs.Stat(c.Source, c.Root); err != nil || !info.IsDir() {
+		return err // a file may have another name than it was written under
+	}
+	for _, f := range m.Files {
+		if !fs.ValidPath(f.Name) || f.Algorithms() == 0 {
+			continue
+		}
+		problem, err := compareFile(c.Source, path.Join(c.Root, f.Name), &f)
+		if err != nil {
+			return err
+		}
+		if problem != "" {
+			r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s is not as conversion.json records: %s", text.Printable(f.Name), problem))
+		}
+	}
+	return nil
+}
+
+// digestedFile is the size, in bytes, of the largest files that are read again for their digest.
+const digestedFile = 64 << 20
+
+// compareFile says how a file differs from its record, "" if it does not.
+func compareFile(source fs.FS, name string, f *manifest.OutputFile) (string, error) {
+	info, err := fs.Stat(source, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "it is missing", nil
+	case err != nil:
+		return "", err
+	case info.Size() != f.Bytes:
+		return fmt.Sprintf("it has %s, not %s", text.Count(info.Size(), "byte"), text.Grouped(f.Bytes)), nil
+	case info.Size() > digestedFile || !info.Mode().IsRegular():
+		return "", nil
+	}
+	file, err := source.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	hash := digest.New(f.Algorithms())
+	n, err := io.Copy(hash, io.LimitReader(file, digestedFile))
+	if err != nil {
+		return "", err
+	}
+	if equal, comparable := hash.Sum(n).Compare(f.Sum); comparable && !equal {
+		return "its content is another one", nil
+	}
+	return "", nil
+}
