@@ -43,7 +43,7 @@ func (w *MappedWeights) Parameter(block int, name string) (*reference.Parameter,
 	if err != nil {
 		return nil, err
 	}
-	if file != nil && s.base >= 0 && s.size >= 0 && s.base <= int64(len(file.Bytes))-s.size {
+	if file != nil && s.base+s.size <= int64(len(file.Bytes)) {
 		p.Data = reference.Bytes(file.Bytes[s.base:][:s.size])
 	}
 	return p, nil

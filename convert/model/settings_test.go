@@ -1,0 +1,206 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+func TestSettingsComplete(t *testing.T) {
+	hawk := tinyConfig
+	hawk.BlockTypes = []BlockType{Recurrent}
+	given := Settings{LogitsSoftCap: ptr(20.0), EmbeddingScale: ptr(false)}
+	for _, tt := range []struct {
+		name     string
+		c        Config
+		settings Settings
+		preset   string
+		want     string // window, cap, scale; or the fields that are missing; or a part of the error
+	}{
+		{"preset by its shapes", Griffin.Preset("2b").Config, Settings{}, "2b", "2048 30 true"},
+		{"preset by its name", Griffin.Preset("2b").Config, Settings{Preset: "2b"}, "2b", "2048 30 true"},
+		{"preset, a setting given", Griffin.Preset("2b").Config, Settings{AttentionWindow: ptr(int64(7))}, "2b", "7 30 true"},
+		{"preset, settings given", Griffin.Preset("2b").Config, given, "2b", "2048 20 false"},
+		{"another preset", Griffin.Preset("2b").Config, Settings{Preset: "9b"}, "", "not of preset 9b"},
+		{"no such preset", tinyConfig, Settings{Preset: "3b"}, "", "no preset"},
+		{"nothing", tinyConfig, Settings{}, "", "AttentionWindow LogitsSoftCap EmbeddingScale"},
+		{"one is missing", tinyConfig, given, "", "AttentionWindow"},
+		{"another is missing", tinyConfig, Settings{AttentionWindow: ptr(int64(7)), EmbeddingScale: ptr(true)}, "", "LogitsSoftCap"},
+		{"all given", tinyConfig, tinySettings, "", "8 30 true"},
+		{"no attention", hawk, Settings{}, "", "LogitsSoftCap EmbeddingScale"},
+		{"no attention, others given", hawk, given, "", fmt.Sprintf("%d 20 false", Griffin.DefaultWindow)},
+		{"no attention, all given", hawk, tinySettings, "", "8 30 true"},
+		{"out of range", tinyConfig, Settings{AttentionWindow: ptr(int64(0))}, "", "not between 1 and"},
+	} {
+		c := tt.c
+		c.AttentionWindow, c.LogitsSoftCap, c.EmbeddingScale = 0, 0, false
+		preset, err := tt.settings.complete(&c, Griffin)
+		got := fmt.Sprint(c.AttentionWindow, c.LogitsSoftCap, c.EmbeddingScale)
+		var option *OptionError
+		if errors.As(err, &option) {
+			if got = strings.Join(option.Missing, " "); got == "" && strings.Contains(err.Error(), tt.want) {
+				got = tt.want
+			}
+		}
+		if got != tt.want || preset != tt.preset {
+			t.Errorf("%s: %s of %q, %v; want %s", tt.name, got, preset, err, tt.want)
+		}
+	}
+}
+
+func TestSettingsRange(t *testing.T) {
+	window := func(n int64) Settings { return Settings{AttentionWindow: &n} }
+	softCap := func(x float64) Settings { return Settings{LogitsSoftCap: &x} }
+	for _, tt := range []struct {
+		s             Settings
+		given, range_ bool // accepted of a user, and of a file
+	}{
+		{window(0), false, false}, {window(1), true, true}, {window(math.MaxInt32), true, true}, {window(math.MaxInt32 + 1), false, false},
+		{softCap(0), true, true}, {softCap(-1), false, true}, {softCap(math.MaxFloat32), true, true}, {softCap(-math.MaxFloat32), false, true},
+		{softCap(math.MaxFloat32 * 2), false, false}, {softCap(math.NaN()), false, false}, {softCap(math.Inf(-1)), false, false}, {Settings{}, true, true},
+	} {
+		if err := tt.s.check(); (err == nil) != tt.given {
+			t.Errorf("%+v: %v", tt.s, err)
+		}
+		if err := tt.s.checkRange(); (err == nil) != tt.range_ {
+			t.Errorf("%+v: %v", tt.s, err)
+		}
+	}
+}
+
+// Settings may repeat the numbers of a config.json, or those of the original that it expresses.
+func TestCheckGiven(t *testing.T) {
+	m := &Model{Family: Griffin, Layout: HuggingFace, Config: tinyConfig}
+	stated, original := tinyConfig, tinyConfig
+	stated.AttentionWindow, stated.LogitsSoftCap, stated.EmbeddingScale = 9, 65536, true
+	original.AttentionWindow, original.LogitsSoftCap, original.EmbeddingScale = 8, 0, false
+	for _, tt := range []struct {
+		original Config
+		s        Settings
+		ok       bool
+	}{
+		{original, Settings{}, true},
+		{original, Settings{AttentionWindow: ptr(int64(9)), LogitsSoftCap: ptr(65536.0), EmbeddingScale: ptr(true)}, true},
+		{original, Settings{AttentionWindow: ptr(int64(8)), LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}, true},
+		{original, Settings{AttentionWindow: ptr(int64(9)), LogitsSoftCap: ptr(0.0)}, true},
+		{original, Settings{AttentionWindow: ptr(int64(7))}, false},
+		{original, Settings{LogitsSoftCap: ptr(30.0)}, false},
+		{stated, Settings{EmbeddingScale: ptr(false)}, false},
+		{stated, Settings{LogitsSoftCap: ptr(0.0)}, false},
+		{stated, Settings{AttentionWindow: ptr(int64(8))}, false},
+		{original, Settings{AttentionWindow: ptr(int64(0))}, false},
+	} {
+		r := &Configured{Model: m, Config: stated, Original: tt.original}
+		if err := r.checkGiven(tt.s, "config.json"); (err == nil) != tt.ok {
+			t.Errorf("%+v: %v", tt.s, err)
+		}
+	}
+}
+
+// A conversion.json has the settings of an original only if it describes all of its tensors.
+func TestRecordedSettings(t *testing.T) {
+	own := []manifest.Tensor{{Name: "a", DType: "float32", Shape: []int64{2}}, {Name: "b", DType: "float32", Shape: []int64{3}}}
+	tensors := []*tensor.Tensor{named("a", 2), named("b", 3)}
+	settings := &manifest.Settings{AttentionWindow: 8, LogitsSoftCap: 30, EmbeddingScale: true}
+	for _, tt := range []struct {
+		name    string
+		record  *manifest.Manifest
+		tensors []*tensor.Tensor
+		given   Settings
+		want    string
+	}{
+		{"none", nil, tensors, Settings{}, "-"},
+		{"all", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{}, "8 30 true"},
+		{"some are given", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{AttentionWindow: ptr(int64(7)), LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}, "7 0 false"},
+		{"preset", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{Preset: "2b"}, "-"},
+		{"no settings", &manifest.Manifest{Layout: "torch", Tensors: own}, tensors, Settings{}, "-"},
+		{"another layout", &manifest.Manifest{Layout: "flax", Settings: settings, Tensors: own}, tensors, Settings{}, "-"},
+		{"one is missing", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own[:1]}, tensors, Settings{}, "-"},
+		{"another type", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: []manifest.Tensor{own[0], {Name: "b", DType: "bfloat16", Shape: []int64{3}}}}, tensors, Settings{}, "-"},
+		{"another shape", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: []manifest.Tensor{own[0], {Name: "b", DType: "float32", Shape: []int64{1, 3}}}}, tensors, Settings{}, "-"},
+		{"no tensors", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, nil, Settings{}, "-"},
+	} {
+		s := recordedSettings(&Model{Layout: Torch, Tensors: tt.tensors, files: &files{manifest: tt.record}}, tt.given)
+		got := "-"
+		if s.AttentionWindow != nil {
+			got = fmt.Sprint(*s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale)
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestReadForm(t *testing.T) {
+	form := manifest.HuggingFace{MatchRuntime: "transformers", AttentionWindowSize: 9, LogitsSoftCap: 50, EmbeddingDividedBy: 6,
+		Inexact: []string{strings.Repeat("x", 1000), strings.Repeat("x", 1001), "a", "b", "c", "d"}}
+	plain := manifest.Settings{AttentionWindow: 8}
+	edit := func(change func(f *manifest.HuggingFace, s *manifest.Settings, m *manifest.Manifest)) *manifest.Manifest {
+		f, s := form, plain
+		m := &manifest.Manifest{Layout: "huggingface", HuggingFace: &f, Settings: &s}
+		change(&f, &s, m)
+		return m
+	}
+	type (
+		f = *manifest.HuggingFace
+		s = *manifest.Settings
+	)
+	for _, tt := range []struct {
+		name     string
+		record   *manifest.Manifest
+		err      error
+		tied     bool
+		relation HeadRelation
+		softCap  float64 // of config.json
+		want     string  // window, cap, scale, whether no cap is recorded, divisor of the form
+	}{
+		{"none", nil, nil, true, UnknownHead, 50, "9 50 true false -"},
+		{"a cap that changes nothing", nil, nil, true, UnknownHead, float64(1 << 40), "9 0 true false -"},
+		{"as it was written", edit(func(f, s, *manifest.Manifest) {}), nil, false, UnknownHead, 50, "8 0 false true 6"},
+		{"tied", edit(func(f, s, *manifest.Manifest) {}), nil, true, UnknownHead, 50, "8 0 true true 0"},
+		{"scaled", edit(func(_ f, s s, _ *manifest.Manifest) { s.EmbeddingScale = true }), nil, false, UnknownHead, 50, "8 0 true true 0"},
+		{"not divided", edit(func(f f, _ s, _ *manifest.Manifest) { f.EmbeddingDividedBy = 0 }), nil, false, UnknownHead, 50, "8 0 true true 0"},
+		{"head that was compared", edit(func(f, s, *manifest.Manifest) {}), nil, false, SeparateHead, 50, "8 0 true true 6"},
+		{"unscaled head", nil, nil, false, UnscaledHead, 50, "9 50 false false -"},
+		{"for no runtime", edit(func(f f, _ s, _ *manifest.Manifest) { f.MatchRuntime = "" }), nil, true, UnknownHead, 50, "9 0 true true 0"},
+		{"window was edited", edit(func(f f, s s, _ *manifest.Manifest) { f.AttentionWindowSize, s.AttentionWindow = 10, 9 }), nil, true, UnknownHead, 50, "9 0 true true 0"},
+		{"window of another form", edit(func(_ f, s s, _ *manifest.Manifest) { s.AttentionWindow = 7 }), nil, true, UnknownHead, 50, "9 0 true true 0"},
+		{"a cap", edit(func(_ f, s s, _ *manifest.Manifest) { s.LogitsSoftCap = 50 }), nil, true, UnknownHead, 50, "8 50 true false 0"},
+		{"cap was edited", edit(func(f f, _ s, _ *manifest.Manifest) { f.LogitsSoftCap = 40 }), nil, true, UnknownHead, 50, "8 50 true false 0"},
+		{"of another layout", edit(func(_ f, _ s, m *manifest.Manifest) { m.Layout = "torch" }), nil, true, UnknownHead, 50, "9 50 true false -"},
+		{"no form", edit(func(_ f, _ s, m *manifest.Manifest) { m.HuggingFace = nil }), nil, true, UnknownHead, 50, "9 50 true false -"},
+		{"no settings", edit(func(_ f, _ s, m *manifest.Manifest) { m.Settings = nil }), nil, true, UnknownHead, 50, "9 50 true false -"},
+		{"corrupt", nil, tensor.Bad("no JSON"), true, UnknownHead, 50, "9 50 true false -"},
+		{"not readable", nil, errors.New("denied"), true, UnknownHead, 50, "denied"},
+	} {
+		m := &Model{Family: Griffin, Layout: HuggingFace, HeadRelation: tt.relation, found: map[string][]*tensor.Tensor{"embed_tokens.weight": {named("embed_tokens.weight", 8, 4)}},
+			files: &files{config: &hfconfig.Config{TieWordEmbeddings: tt.tied}, manifest: tt.record, manifestErr: tt.err}}
+		r := &Configured{Model: m, Config: Config{AttentionWindow: 9, LogitsSoftCap: tt.softCap, EmbeddingScale: true}}
+		err := r.readForm()
+		divided := "-"
+		if r.Form != nil {
+			divided = fmt.Sprint(r.Form.EmbeddingDividedBy)
+			if got := []int{len(r.Form.Inexact), len(r.Form.Inexact[0]), len(r.Form.Inexact[1])}; !slices.Equal(got, []int{4, 1000, 1}) {
+				t.Errorf("%s: %v lines and bytes", tt.name, got)
+			}
+		}
+		got := fmt.Sprint(r.Original.AttentionWindow, " ", r.Original.LogitsSoftCap, " ", r.Original.EmbeddingScale, " ", r.NoCapRecorded, " ", divided)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+	if !huggingface.IsNoSoftCap(1<<40, tensor.F32) {
+		t.Error("2^40 is a soft cap of float32")
+	}
+}
