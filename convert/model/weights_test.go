@@ -351,3 +351,98 @@ func TestHeads(t *testing.T) {
 		t.Errorf("%v", named)
 	}
 }
+
+// A parameter that is a part of a tensor in a file is read from its place there, and not beyond.
+func TestStoredParts(t *testing.T) {
+	file := append(make([]byte, 12), countingData(24)...)
+	x := &tensor.Tensor{Name: "w", DType: tensor.F32, Shape: []int64{2, 3, 4}, Data: &tensor.Strided{Store: bytes.NewReader(file), Base: 12, Length: 24, DType: tensor.F32, View: tensor.RowMajor(2, 3, 4)}}
+	for part, first := range []float32{0, 12} {
+		p, err := stored(x, halfMatrix(int64(part)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := p.Data.(*fileRange); !ok || !p.InOut || !slices.Equal(p.Shape, []int64{3, 4}) {
+			t.Errorf("part %d: %T, shape %v, InOut %t", part, p.Data, p.Shape, p.InOut)
+		}
+		if all := floats(t, p, 0, 12); all[0] != first || all[11] != first+11 {
+			t.Errorf("part %d goes from %v to %v", part, all[0], all[11])
+		}
+		for _, beyond := range []struct{ off, n int64 }{{0, 49}, {44, 5}, {48, 1}, {49, 0}, {-1, 1}} {
+			if _, err := p.Data.ReadAt(make([]byte, beyond.n), beyond.off); err != io.EOF {
+				t.Errorf("part %d: %+v: %v", part, beyond, err)
+			}
+		}
+		if n, err := p.Data.ReadAt(make([]byte, 0), 48); n != 0 || err != nil {
+			t.Errorf("part %d: nothing at its end: %v", part, err)
+		}
+	}
+	short := &fileRange{tensor: "w", store: bytes.NewReader(file), base: 100, size: 40}
+	var bad *tensor.FormatError
+	if _, err := short.ReadAt(make([]byte, 12), 4); !errors.As(err, &bad) || bad.Offset != 104 || bad.Tensor != "w" || bad.Problem != "storage ends 8 bytes short" {
+		t.Error(err)
+	}
+	bytewise := &tensor.Tensor{Name: "w", DType: tensor.F8E4M3, Shape: []int64{4}, Data: &tensor.Strided{Store: bytes.NewReader(file), Length: 4, DType: tensor.F8E4M3, View: tensor.RowMajor(4), BigEndian: true}}
+	if p, err := stored(bytewise, same); err != nil {
+		t.Error(err)
+	} else if _, ok := p.Data.(*narrowed).data.(*fileRange); !ok {
+		t.Errorf("bytes in the other order are decoded by %T", p.Data.(*narrowed).data)
+	}
+}
+
+// The output head is a parameter of the model and of no block, and takes the place of no other.
+func TestHeadParameter(t *testing.T) {
+	tensors := append(modelTensors(&tinyConfig, Torch, ""), named("lm_head.weight", 128, 32))
+	for _, x := range tensors {
+		withData(x, countingData(x.Elements()))
+	}
+	for _, heads := range []int{1, 0} {
+		m, err := Recognize(checkpoint(t, tensors[:len(tensors)-1+heads]...), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := m.Weights()
+		if p, err := w.Parameter(reference.Outer, reference.OutputHead); (err == nil) != (heads == 1) || err == nil && !slices.Equal(p.Shape, []int64{128, 32}) {
+			t.Errorf("%d heads: %v", heads, err)
+		}
+		if _, err := w.Parameter(0, reference.OutputHead); err == nil {
+			t.Errorf("%d heads: a block has one", heads)
+		}
+		for block, name := range map[int]string{reference.Outer: reference.FinalNorm, 0: reference.TemporalNorm} {
+			if p, err := w.Parameter(block, name); err != nil || !slices.Equal(p.Shape, []int64{32}) {
+				t.Errorf("%d heads: %s: %v", heads, name, err)
+			}
+		}
+	}
+}
+
+// Between the original layouts a matrix of two parts is one tensor, which is moved once.
+func TestTransfersOnce(t *testing.T) {
+	for _, to := range []Layout{Flax, Torch, HuggingFace} {
+		m, err := Recognize(checkpoint(t, modelTensors(&tinyConfig, Flax, "")...), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		elements, embeddings, seen := map[string]int64{}, 0, map[string]int64{}
+		for _, x := range m.Transfers(to) {
+			if x.First != seen[x.Name] {
+				t.Errorf("%s: %s begins at element %d of %d", to, x.Name, x.First, seen[x.Name])
+			}
+			seen[x.Name] += x.View.Elements()
+			elements[x.Name] = (&tensor.Tensor{Shape: x.Shape}).Elements()
+			if x.Embedding {
+				embeddings++
+			}
+			if x.Embedding != (x.Name == Griffin.EmbeddingName(to)) {
+				t.Errorf("%s: %s is the embedding: %t", to, x.Name, x.Embedding)
+			}
+		}
+		for name, n := range elements {
+			if seen[name] != n {
+				t.Errorf("%s: %s: %d of %d elements", to, name, seen[name], n)
+			}
+		}
+		if want := len(modelTensors(&tinyConfig, to, "")); len(elements) != want || embeddings != 1 {
+			t.Errorf("%s: %d tensors of %d, %d embeddings", to, len(elements), want, embeddings)
+		}
+	}
+}
