@@ -87,12 +87,26 @@ func runDiff(c *cli.Context) error {
 		return err
 	}
 	if path := c.String("report"); path != "" {
-		reportUnwritten(c, report.WriteDiff(path, result, origin()))
+		reportUnwritten(c, writeDiffPage(c, path, result, a, b))
 	}
 	if !result.Equal {
 		return errDifferent
 	}
 	return nil
+}
+
+// writeDiffPage writes the page of a comparison, with the digests of both checkpoints.
+func writeDiffPage(c *cli.Context, path string, r *diff.Result, a, b *tensor.Checkpoint) error {
+	for _, side := range []struct {
+		side *diff.Side
+		of   *tensor.Checkpoint
+	}{{&r.A, a}, {&r.B, b}} {
+		var err error
+		if side.side.Digest, err = weightsDigest(c, side.of, "", nil); err != nil {
+			return err
+		}
+	}
+	return report.WriteDiff(path, r, origin())
 }
 
 // diffBetween compares checkpoints that are open.

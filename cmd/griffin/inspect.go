@@ -100,7 +100,7 @@ func runInspect(c *cli.Context) error {
 	if err != nil || c.String("report") == "" {
 		return err
 	}
-	reportUnwritten(c, r.writeReport(c.String("report"), ckpt))
+	reportUnwritten(c, r.writeReport(c, c.String("report"), ckpt))
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/griffin-ckpt/griffin/cmd/internal/table"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
@@ -308,9 +309,18 @@ func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint
 }
 
 // writeReport writes the statistics as an HTML page.
-func (r *inspection) writeReport(path string, ckpt *tensor.Checkpoint) error {
+func (r *inspection) writeReport(c *cli.Context, path string, ckpt *tensor.Checkpoint) error {
 	s := &report.Values{Path: r.Path, Griffin: convert.ToolVersion()}
 	r.facts(func(key, value string) { s.Facts = append(s.Facts, report.Fact{Name: key, Value: value}) })
+	known := map[string]digest.Sum{}
+	for _, t := range r.Tensors {
+		known[t.Name] = t.Sum
+	}
+	sum, err := weightsDigest(c, ckpt, c.String("model"), known)
+	if err != nil {
+		return err
+	}
+	s.Facts = append(s.Facts, report.Fact{Name: "weights", Value: sum, Code: true})
 	for i, t := range ckpt.Tensors() {
 		s.Tensors = append(s.Tensors, report.TensorValues{Name: t.Name, DType: t.DType, Shape: t.Shape, Stats: r.Tensors[i].Stats})
 	}

@@ -14,8 +14,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/report"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // checkOutputFile refuses to write to a file that is read, to a file of a checkpoint, and to a name
@@ -81,6 +84,17 @@ func extensionOf(flag string) string {
 
 // commandLine returns the command line, for reports.
 func commandLine() []string { return append([]string{"griffin"}, os.Args[1:]...) }
+
+// weightsDigest returns the digest of the weights of a checkpoint, for a page. known has digests of its tensors, or is nil.
+func weightsDigest(c *cli.Context, of *tensor.Checkpoint, model string, known map[string]digest.Sum) (string, error) {
+	total := int64(0)
+	for _, t := range of.Tensors() {
+		total += t.Bytes()
+	}
+	bar := newProgress(c.App.ErrWriter, "digests", total)
+	defer bar.done()
+	return runtime.DigestOf(c.Context, of, model, digest.Default, known, bar.add)
+}
 
 // origin returns what pages say about how they were made. The environment variable SOURCE_DATE_EPOCH sets their time, so that
 // they can be made again.

@@ -58,6 +58,7 @@ type Side struct {
 	Parameters int64  `json:"parameters"`          // their elements
 	Bytes      int64  `json:"bytes"`               // their size
 
+	Digest     string   `json:"-"` // of the weights, as runtime.DigestOf has it; "" if the caller has not set it
 	BlockTypes []string `json:"-"` // kinds of the blocks of a model of the family, nil for others
 }
 

@@ -52,39 +52,22 @@ func diffMaps(r *diff.Result, ids map[*diff.TensorDiff]string) []*page.Heat {
 	for _, m := range heatMaps(all) {
 		m.Title = "Where it differs"
 		m.Caption = "A row for each kind of tensor, a column for each layer; the colour is ‖b − a‖ / ‖a‖, on a logarithmic scale."
-		m.Legend = diffLegend(r, scale)
+		m.Explain(scale.legend()...)
 		maps = append(maps, m)
 	}
 	return maps
 }
 
-// diffLegend explains the colours and marks that the maps of a result have.
-func diffLegend(r *diff.Result, scale distanceScale) []page.HeatKey {
-	var legend []page.HeatKey
-	var explained bool
-	marks := map[string]bool{}
-	for i := range r.Tensors {
-		cell := diffCell(&r.Tensors[i], scale)
-		explained = explained || cell.Mark == "•"
-		if cell.Class == "bad" {
-			marks[cell.Mark] = true
-		}
+// legend explains the colours and marks of a map of distances.
+func (s distanceScale) legend() []page.HeatKey {
+	legend := []page.HeatKey{{Class: "equal", Text: "the same"}}
+	if s.high > s.low {
+		legend = append(legend, page.HeatKey{Class: page.Level(0), Text: "relative L2 " + page.Number(s.low)})
 	}
-	legend = append(legend, page.HeatKey{Class: "equal", Text: "the same"})
-	if scale.high > scale.low {
-		legend = append(legend, page.HeatKey{Class: page.Level(0), Text: "relative L2 " + page.Number(scale.low)})
-	}
-	legend = append(legend, page.HeatKey{Class: page.Level(1), Text: "relative L2 " + page.Number(scale.high)})
-	if explained {
-		legend = append(legend, page.HeatKey{Class: page.Level(1), Mark: "•", Text: "what was done is known"})
-	}
-	for _, k := range []page.HeatKey{{Mark: "A", Text: "only in A"}, {Mark: "B", Text: "only in B"}, {Mark: "S", Text: "another shape"}, {Mark: "∞", Text: "not finite"}} {
-		if marks[k.Mark] {
-			k.Class = "bad"
-			legend = append(legend, k)
-		}
-	}
-	return legend
+	return append(legend, page.HeatKey{Class: page.Level(1), Text: "relative L2 " + page.Number(s.high)},
+		page.HeatKey{Class: page.Level(1), Mark: "•", Text: "what was done is known"},
+		page.HeatKey{Class: "bad", Mark: "A", Text: "only in A"}, page.HeatKey{Class: "bad", Mark: "B", Text: "only in B"},
+		page.HeatKey{Class: "bad", Mark: "S", Text: "another shape"}, page.HeatKey{Class: "bad", Mark: "∞", Text: "not finite"})
 }
 
 // heatTensor is the cell of a tensor.
@@ -133,7 +116,7 @@ func newHeatMap(list string, tensors []heatTensor) *page.Heat {
 		rows[tail][layer] = t.cell
 		columns[layer] = true
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, tensor.CompareNames)
 	var layers []int
 	for layer := range columns {
 		layers = append(layers, layer)
@@ -150,9 +133,7 @@ func newHeatMap(list string, tensors []heatTensor) *page.Heat {
 		}
 		m.Rows = append(m.Rows, row)
 	}
-	if list == "" {
-		m.Name = "outside layers"
-	} else {
+	if list != "" {
 		m.Columns = page.LayerColumns(layers)
 	}
 	return m

@@ -26,7 +26,10 @@ type Values struct {
 }
 
 // Fact is a line about a checkpoint. An empty Name continues the fact before it.
-type Fact struct{ Name, Value string }
+type Fact struct {
+	Name, Value string
+	Code        bool // the value is a name or a digest
+}
 
 // TensorValues is a tensor with statistics of its values.
 type TensorValues struct {
@@ -102,7 +105,7 @@ func (g *statsPage) document(o Origin) *page.Document {
 	}
 	s := page.Subject{Role: "Checkpoint", Path: v.Path}
 	for _, f := range v.Facts {
-		s.Facts = append(s.Facts, page.Fact{Name: f.Name, Value: f.Value})
+		s.Facts = append(s.Facts, page.Fact(f))
 	}
 	d.Subjects = []page.Subject{s}
 	return d

@@ -108,7 +108,7 @@ func valueMaps(tensors []TensorValues, s statistic, outliers []outlier) []*page.
 		return nil
 	}
 	low = math.Max(low, high*1e-6)
-	out, bad, zero := map[int]bool{}, false, false
+	out := map[int]bool{}
 	for _, o := range outliers {
 		if o.statistic == s.id {
 			out[o.tensor] = true
@@ -121,10 +121,10 @@ func valueMaps(tensors []TensorValues, s statistic, outliers []outlier) []*page.
 		cell := page.HeatCell{Text: fmt.Sprintf("%s: %s %s", text.Printable(t.Name), s.name, page.Number(v)), To: valuesID(i)}
 		switch {
 		case !t.Finite():
-			cell.Class, cell.Mark, bad = "bad", "∞", true
+			cell.Class, cell.Mark = "bad", "∞"
 			cell.Text += fmt.Sprintf(" of the finite values; %s NaN, %s Inf", text.Grouped(t.NaN), text.Grouped(t.Inf))
 		case !(v > 0):
-			cell.Class, zero = "equal", true
+			cell.Class = "equal"
 		case high == low:
 			cell.Class = page.Level(1)
 		default:
@@ -136,24 +136,18 @@ func valueMaps(tensors []TensorValues, s statistic, outliers []outlier) []*page.
 		}
 		cells[i] = heatTensor{t.Name, cell}
 	}
+	legend := []page.HeatKey{{Class: "equal", Text: "0 or none"}}
+	if high > low {
+		legend = append(legend, page.HeatKey{Class: page.Level(0), Text: page.Number(low)}, page.HeatKey{Class: page.Level(0.5), Text: page.Number(math.Sqrt(low * high))})
+	}
+	legend = append(legend, page.HeatKey{Class: page.Level(1), Text: page.Number(high)},
+		page.HeatKey{Class: "out", Text: fmt.Sprintf("more than %d times the median of its kind, or less than a quarter of it", outlierFactor)},
+		page.HeatKey{Class: "bad", Mark: "∞", Text: "NaN or infinities"})
 	maps := heatMaps(cells)
 	for _, m := range maps {
 		m.Title = s.title
 		m.Caption = fmt.Sprintf("The %s of each tensor: a row for each kind, a column for each layer, on a logarithmic scale.", s.name)
-		if zero {
-			m.Legend = append(m.Legend, page.HeatKey{Class: "equal", Text: "0 or none"})
-		}
-		if high > low {
-			m.Legend = append(m.Legend, page.HeatKey{Class: page.Level(0), Text: page.Number(low)}, page.HeatKey{Class: page.Level(0.5), Text: page.Number(math.Sqrt(low * high))})
-		}
-		m.Legend = append(m.Legend, page.HeatKey{Class: page.Level(1), Text: page.Number(high)})
-		if len(out) > 0 {
-			m.Legend = append(m.Legend, page.HeatKey{Class: "out", Text: fmt.Sprintf("more than %d times the median of its kind, or less than a quarter of it", outlierFactor)})
-		}
-		if bad {
-			m.Legend = append(m.Legend, page.HeatKey{Class: "bad", Mark: "∞", Text: "NaN or infinities"})
-		}
-
+		m.Explain(legend...)
 	}
 	return maps
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func TestStats(t *testing.T) {
-	s := &Values{Path: "dir/a<b>", Facts: []Fact{{"format", "safetensors"}}}
+	s := &Values{Path: "dir/a<b>", Facts: []Fact{{Name: "format", Value: "safetensors"}}}
 	for name, v := range map[string][]float64{"sound": {1, 2, 3, 3}, "one<i>": {7}, "broken": {1, math.NaN(), math.Inf(-1)}, "empty": nil} {
 		x, err := statsOf(v)
 		if err != nil {

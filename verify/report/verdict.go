@@ -152,7 +152,7 @@ type faultPart struct {
 	*logits.Fault
 	ID    string
 	Title string
-	Look  []string // tensors, with their names in both checkpoints
+	Look  [][]string // tensors: the name in one checkpoint, and in the other if it has another
 	Chart *chart.Chart
 }
 
@@ -233,7 +233,7 @@ func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
 	id := fmt.Sprintf("logits%d", index)
 	part := &logitsPart{Result: l, ID: id, Headline: l.Headline(), Metrics: metricsTable(l.Metrics), Outputs: outputsTable(l.Sites)}
 	for k, f := range l.Faults {
-		fault := faultPart{Fault: f, ID: fmt.Sprintf("%s-fault%d", id, k), Title: f.Title(), Look: v.TensorNames(f.Tensors)}
+		fault := faultPart{Fault: f, ID: fmt.Sprintf("%s-fault%d", id, k), Title: f.Title(), Look: namePairs(v.TensorNames(f.Tensors))}
 		if s := l.Site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" {
 			fault.Chart = tokensChart(s, nil, l.Pass(f.Pass), l.Window, "At fault: "+s.Title(), fault.ID+"-tokens")
 		}

@@ -32,7 +32,7 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 		values = append(values, float64(s.RMS), float64(s.RMSAllowed))
 	}
 	c := &chart.Chart{ID: id, Title: "Divergence over the layers", Y: chart.Logarithmic("relative error (rms)", values),
-		X: chart.Axis{Label: "block", Min: -0.7, Max: float64(count) + 2.2, Ticks: layerTicks(count)}}
+		X: chart.Axis{Label: "block", Min: -0.7, Max: siteX("logits", count) + 1, Ticks: layerTicks(count)}}
 	limit := chart.Series{Name: envelopeName, Class: chart.Envelope, Shape: chart.Area}
 	line := chart.Series{Name: "the fixture against float64, run from the tokens on", Class: chart.Main, Shape: chart.LinedDots}
 	alone := chart.Series{Name: "each half of a block by itself, given the fixture's own input (its limit is its own)", Class: chart.Other, Shape: chart.Squares}
@@ -81,11 +81,26 @@ func notFinite(points []chart.Point) string {
 
 // siteText describes the error of an output.
 func siteText(s *logits.Site) string {
-	what := s.Title()
-	if s.Fed {
-		what += ", by itself"
+	return fmt.Sprintf("%s: %s, limit %s (%s)", siteWords(s), page.Number(s.RMS), page.Number(s.RMSAllowed), percent(float64(s.Worst.Share)))
+}
+
+// siteWords names an output: "block 3, MLP half, by itself".
+func siteWords(s *logits.Site) string {
+	words := s.Name
+	switch site, index, _ := golden.ParseSite(s.Name); site {
+	case reference.Temporal:
+		words = fmt.Sprintf("block %d, temporal half", index)
+	case reference.Hidden:
+		if words = fmt.Sprintf("block %d", index-1); index == 0 {
+			words = "embedding"
+		}
+	case reference.FinalNormed:
+		words = "final norm"
 	}
-	return fmt.Sprintf("%s: %s, limit %s (%s)", what, page.Number(s.RMS), page.Number(s.RMSAllowed), percent(float64(s.Worst.Share)))
+	if s.Fed {
+		words += ", by itself"
+	}
+	return words
 }
 
 // attentionBlocks shades the blocks that have attention.
@@ -122,9 +137,9 @@ func worstByName(sites []*logits.Site, fed bool) []*logits.Site {
 func siteX(name string, blocks int) float64 {
 	switch site, index, _ := golden.ParseSite(name); site {
 	case reference.FinalNormed:
-		return float64(blocks)
+		return float64(blocks) - 1 + headGap(blocks)
 	case reference.Logits:
-		return float64(blocks) + 1.2
+		return float64(blocks) - 1 + 2*headGap(blocks)
 	case reference.Temporal:
 		return float64(index) - 0.5
 	default:
@@ -137,9 +152,11 @@ func layerTicks(blocks int) []chart.Tick {
 	for i := range blocks {
 		ticks = append(ticks, chart.Tick{At: float64(i), Label: strconv.Itoa(i), N: i})
 	}
-	n := float64(blocks)
-	return append(ticks, chart.Tick{At: n + 1.2, Label: "logits", Keep: true}, chart.Tick{At: n, Label: "norm", N: 1})
+	return append(ticks, chart.Tick{At: siteX("logits", blocks), Label: "logits", Keep: true}, chart.Tick{At: siteX("final_norm", blocks), Label: "norm", Keep: true})
 }
+
+// headGap is the distance of the final norm from the last block, and of the logits from the norm, so that their labels fit.
+func headGap(blocks int) float64 { return math.Max(1, float64(blocks)/11) }
 
 // maxColumns is the number of tokens that a plot shows. Of more tokens, it shows the worst of each group.
 const maxColumns = 800

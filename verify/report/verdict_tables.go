@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -45,7 +46,12 @@ func metricsTable(metrics []logits.PassMetrics) *page.Table {
 		title := logits.PassTitle(m.Pass)
 		t.Columns = append(t.Columns, page.Column{Title: title, Number: true}, page.Column{Title: "rounding alone", Number: true, Soft: true})
 	}
-	share := func(x verify.Number) page.Cell { return page.Cell{Text: fmt.Sprintf("%.4g%%", 100*float64(x))} }
+	share := func(x verify.Number) page.Cell {
+		if math.IsNaN(float64(x)) {
+			return page.Value(x)
+		}
+		return page.Cell{Text: fmt.Sprintf("%.4g%%", 100*float64(x))}
+	}
 	for _, line := range []struct {
 		name string
 		cell func(m *logits.Metrics) page.Cell
@@ -98,7 +104,7 @@ func outputsTable(sites []*logits.Site) *page.Table {
 		}
 		r := page.Row{Bad: !s.OK, Cells: []page.Cell{page.Text(s.Name), page.Text(logits.PassTitle(s.Pass)), page.Text(input), page.Text(verify.Outcome(s.OK, false))}}
 		if s.Exact {
-			r.Cells = append(r.Cells, page.Text("bit for bit"), page.Cell{}, page.Cell{}, page.Cell{}, page.Cell{})
+			r.Cells = append(r.Cells, page.Cell{Text: "bit for bit", Sort: "0"}, page.Cell{}, page.Cell{}, page.Cell{}, page.Cell{})
 		} else {
 			worst := page.Value(s.Worst.Share)
 			worst.Text = percent(float64(s.Worst.Share))
@@ -107,6 +113,20 @@ func outputsTable(sites []*logits.Site) *page.Table {
 		t.Add(r)
 	}
 	return t
+}
+
+// namePairs splits "NAME (OTHER)", as Verdict.TensorNames has them.
+func namePairs(names []string) [][]string {
+	var out [][]string
+	for _, n := range names {
+		name, other, both := strings.Cut(n, " (")
+		pair := []string{name}
+		if both {
+			pair = append(pair, strings.TrimSuffix(other, ")"))
+		}
+		out = append(out, pair)
+	}
+	return out
 }
 
 // settingsTable compares the sizes and settings of the models: the source on the left.

@@ -96,9 +96,9 @@
   // Heat maps.
   for (const table of all('.heat table')) {
     const text = cell => cell.querySelector('.unseen').textContent;
-    const rows = all('tbody tr', table).map(row => all('td', row).map(cell => cell.firstElementChild));
+    const rows = all('tbody tr', table).map(row => all('td', row).map(cell => cell.classList.contains('none') ? null : cell.firstElementChild));
     const move = roving(rows, cell => show(text(cell), cell));
-    for (const cell of rows.flat()) {
+    for (const cell of rows.flat().filter(Boolean)) {
       cell.removeAttribute('title');
       cell.addEventListener('pointerenter', () => show(text(cell), cell));
       cell.addEventListener('pointerleave', hide);
@@ -183,7 +183,7 @@
         body.append(...[...rows].sort((a, b) => down ? order(b, a) : order(a, b)));
       });
     });
-    if (rows.length < 10) continue;
+    if (rows.length < 12) continue;
     const label = document.createElement('label'), input = document.createElement('input'), count = document.createElement('span');
     label.className = 'filter';
     input.type = 'search';
@@ -191,7 +191,7 @@
     count.setAttribute('role', 'status');
     count.className = 'soft';
     label.append('Filter ', input, count);
-    table.parentElement.before(label);
+    table.before(label);
     input.addEventListener('input', () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       let left = 0;
@@ -204,7 +204,7 @@
     });
   }
 
-  // Links into closed details open them; on paper everything is open.
+  // Links into closed details open them.
   const reveal = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
@@ -214,10 +214,4 @@
   };
   addEventListener('hashchange', reveal);
   reveal();
-  let closed = [];
-  addEventListener('beforeprint', () => {
-    closed = all('details:not([open])');
-    for (const d of closed) d.open = true;
-  });
-  addEventListener('afterprint', () => { for (const d of closed) d.open = false; });
 })();

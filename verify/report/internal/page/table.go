@@ -3,7 +3,9 @@ package page
 import (
 	"fmt"
 	"html/template"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -51,6 +53,11 @@ func Text(s string) Cell { return Cell{Text: text.Printable(s)} }
 // Name returns a cell with a name.
 func Name(s string) Cell { return Cell{Text: text.Printable(s), Name: s != ""} }
 
+// Breakable returns the text of a name with places where a line may break.
+func (c Cell) Breakable() template.HTML {
+	return template.HTML(strings.NewReplacer(".", ".<wbr>", "/", "/<wbr>").Replace(template.HTMLEscapeString(c.Text)))
+}
+
 // With returns the cell with a line below it.
 func (c Cell) With(soft string) Cell {
 	c.Soft = text.Printable(soft)
@@ -94,8 +101,8 @@ func (t *Table) Add(r Row) {
 // Heat is a map of values: a row for each kind, a column for each layer. The style sheet has eleven strengths of colour.
 type Heat struct {
 	ID      string
-	Title   string
-	Name    string // a name that belongs to the title
+	Title   string // for readers who do not see it
+	Name    string // of the list of layers; "" for what is outside layers
 	Caption string
 	Columns []HeatColumn
 	Rows    []HeatRow
@@ -124,6 +131,22 @@ type HeatCell struct {
 
 // HeatKey explains a colour of a map.
 type HeatKey struct{ Class, Mark, Text string }
+
+// Explain sets the legend to the keys of what the map has: of colours of the scale if any cell has one, of others if a cell has
+// their class and mark.
+func (h *Heat) Explain(keys ...HeatKey) {
+	for _, k := range keys {
+		class, _, _ := strings.Cut(k.Class, " ")
+		for _, row := range h.Rows {
+			if slices.ContainsFunc(row.Cells, func(c HeatCell) bool {
+				return slices.Contains(strings.Fields(c.Class), class) && (k.Mark == "" || k.Mark == c.Mark)
+			}) {
+				h.Legend = append(h.Legend, k)
+				break
+			}
+		}
+	}
+}
 
 // Level returns the class of a value between two others, which have the faintest and the strongest colour.
 func Level(share float64) string { return fmt.Sprintf("apart l%d", max(0, min(10, int(share*10+0.5)))) }

@@ -1,0 +1,95 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
+)
+
+// Digest identifies the weights in their layout. It is the layout ("flax", "torch" or "huggingface"), a space, the name of the
+// hash function a, a colon, and the digest of one line for each parameter, sorted,
+//
+//	NAME DTYPE SHAPE DIGEST\n
+//
+// with the name from the model's root on (without "params.", "model." and other prefixes), torch's name of the stored
+// type, the sizes joined by "x", and the digest of the elements, row-major and little-endian. Output heads that are
+// copies of the embedding are left out.
+//
+// known has digests of tensors that were computed before, by full name; it may be nil. Digest reads the
+// other tensors, and checks the checksums that their format has. progress, if not nil, is called with the bytes of each
+// tensor that is done, from several goroutines.
+func (m *Model) Digest(ctx context.Context, a digest.Algorithms, known map[string]digest.Sum, progress func(bytes int64)) (string, error) {
+	return digestOf(ctx, m.Found.Layout.String(), m.Found.ParameterTensors(&m.Config), a, known, progress)
+}
+
+// DigestOf identifies the weights of a checkpoint of any kind: as Digest does if a model of the family is in it, whether its
+// settings are known or not; otherwise by all of its tensors under their full names, with the word "tensors" in place of the layout.
+// name is that of one of several models, "" for the only one.
+func DigestOf(ctx context.Context, c *tensor.Checkpoint, name string, a digest.Algorithms, known map[string]digest.Sum, progress func(bytes int64)) (string, error) {
+	if m, err := model.Recognize(c, model.Options{Name: name}); err == nil {
+		config := m.Config
+		if configured, err := m.Configure(model.Settings{}); err == nil {
+			config = configured.Config
+		}
+		return digestOf(ctx, m.Layout.String(), m.ParameterTensors(&config), a, known, progress)
+	}
+	var all []model.NamedTensor
+	for _, t := range c.Tensors() {
+		all = append(all, model.NamedTensor{Name: t.Name, Tensor: t})
+	}
+	return digestOf(ctx, "tensors", all, a, known, progress)
+}
+
+func digestOf(ctx context.Context, what string, tensors []model.NamedTensor, a digest.Algorithms, known map[string]digest.Sum, progress func(bytes int64)) (string, error) {
+	lines := make([]string, len(tensors))
+	group, ctx := task.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range tensors {
+		group.Go(func() error {
+			sum := known[p.Tensor.Name].Only(a)
+			if sum.Algorithms() != a {
+				var err error
+				if sum, err = tensor.Digest(ctx, p.Tensor, a); err != nil {
+					return err
+				}
+			}
+			sizes := make([]string, len(p.Tensor.Shape))
+			for k, n := range p.Tensor.Shape {
+				sizes[k] = fmt.Sprint(n)
+			}
+			lines[i] = fmt.Sprintf("%s %s %s %s\n", p.Name, p.Tensor.DType, strings.Join(sizes, "x"), sum.Hex())
+			if progress != nil {
+				progress(p.Tensor.Bytes())
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return "", err
+	}
+	slices.Sort(lines)
+	return what + " " + digest.Of(a, []byte(strings.Join(lines, ""))).Named(), nil
+}
+
+// DigestLength returns the length of what Digest returns.
+func (m *Model) DigestLength(a digest.Algorithms) int {
+	return len(m.Found.Layout.String() + " " + digest.Of(a, nil).Named())
+}
+
+// DigestAlgorithm returns the hash function of a digest that Digest returned, 0 for another text.
+func DigestAlgorithm(recorded string) digest.Algorithms {
+	_, named, _ := strings.Cut(recorded, " ")
+	name, _, _ := strings.Cut(named, ":")
+	a, err := digest.Parse(name)
+	if err != nil {
+		return 0
+	}
+	return a
+}
