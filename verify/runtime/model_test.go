@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -68,6 +70,9 @@ func TestDigest(t *testing.T) {
 			t.Fatal(err)
 		}
 		layout := m.Found.Layout.String()
+		if any, err := runtime.DigestOf(context.Background(), m.Checkpoint, "", digest.BLAKE3, nil, nil); err != nil || any != sum {
+			t.Errorf("%s: without settings it is %s, %v, not %s", path, any, err, sum)
+		}
 		if before := seen[layout]; before != "" && before != sum || !strings.HasPrefix(sum, layout+" blake3:") || runtime.DigestAlgorithm(sum) != digest.BLAKE3 {
 			t.Errorf("%s: %s, before %s", path, sum, before)
 		}
@@ -86,5 +91,24 @@ func TestDigest(t *testing.T) {
 		if got, err := c.Model(t, filepath.Join(c.Dir, path)).Digest(context.Background(), digest.SHA256, nil, nil); err != nil || got != want {
 			t.Errorf("%s: %s, %v", path, got, err)
 		}
+	}
+}
+
+// TestDigestOfAnything: the digest of a checkpoint that holds no model is that of all its tensors, with their names and values.
+func TestDigestOfAnything(t *testing.T) {
+	sum := func(name string, content ...byte) string {
+		c, err := tensor.NewCheckpoint("a", "test", []*tensor.Tensor{tensortest.Stored(name, tensor.U8, []int64{int64(len(content))}, content)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes := atomic.Int64{}
+		s, err := runtime.DigestOf(context.Background(), c, "", digest.BLAKE3, nil, func(n int64) { bytes.Add(n) })
+		if err != nil || !strings.HasPrefix(s, "tensors blake3:") || bytes.Load() != int64(len(content)) {
+			t.Errorf("%s, %v, %d bytes", s, err, bytes.Load())
+		}
+		return s
+	}
+	if a := sum("w", 1, 2); a != sum("w", 1, 2) || a == sum("w", 1, 3) || a == sum("v", 1, 2) {
+		t.Error("equal digests of different tensors, or the reverse")
 	}
 }

@@ -1,0 +1,55 @@
+package diff_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/verify/diff"
+)
+
+// TestLayersOf: layers are named by their kind where they are all of one kind, as a reader would say it.
+func TestLayersOf(t *testing.T) {
+	var kinds []string
+	for i := range 26 {
+		kinds = append(kinds, map[bool]string{true: "attention", false: "recurrent"}[i%3 == 2])
+	}
+	r := &diff.Result{A: diff.Side{BlockTypes: kinds}}
+	for i := range 26 {
+		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: fmt.Sprintf("blocks.%d.w", i)}, diff.TensorDiff{Name: fmt.Sprintf("other.%d.w", i%2)})
+	}
+	of := func(kind string, from, to int) []int {
+		var out []int
+		for i := from; i <= to; i++ {
+			if kind == "" || kinds[i] == kind {
+				out = append(out, i)
+			}
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		layers []int
+		want   string
+	}{
+		{of("", 0, 25), "all layers (26)"},
+		{of("recurrent", 0, 25), "recurrent layers (18)"},
+		{of("attention", 0, 25), "attention layers (8)"},
+		{of("recurrent", 0, 10), "recurrent layers 0 to 10 (8)"},
+		{of("attention", 3, 25), "attention layers 5 to 23 (7)"},
+		{of("", 2, 9), "layers 2 to 9"},
+		{[]int{2, 3, 4, 12}, "layers 2 to 4, 12"},
+		{[]int{0, 1}, "layers 0, 1"},
+		{[]int{7}, "layer 7"},
+	} {
+		g := diff.Group{List: "blocks", Layers: tt.layers}
+		if got := r.LayersOf(&g); got != tt.want {
+			t.Errorf("%v: %q, want %q", tt.layers, got, tt.want)
+		}
+	}
+	if got := r.LayersOf(&diff.Group{List: "other", Layers: []int{0}}); got != "layer 0" {
+		t.Errorf("another list of layers has %q", got)
+	}
+	r.B.BlockTypes = kinds[1:]
+	if got := r.LayersOf(&diff.Group{List: "blocks", Layers: of("attention", 3, 25)}); got != "layers 5, 8, 11, 14, 17, 20, 23" {
+		t.Errorf("two models of different blocks have %q", got)
+	}
+}

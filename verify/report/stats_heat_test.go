@@ -1,0 +1,67 @@
+package report
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/stats"
+)
+
+// valuesOf returns one tensor for each layer, with the given largest values.
+func valuesOf(name string, largest ...float64) []TensorValues {
+	var out []TensorValues
+	for i, v := range largest {
+		out = append(out, TensorValues{Name: fmt.Sprintf("layers.%d.%s", i, name), DType: tensor.F32, Shape: []int64{2},
+			Stats: &stats.Stats{Values: 2, Std: stats.Number(v / 2), AbsMax: stats.Number(v), Max: stats.Number(v)}})
+	}
+	return out
+}
+
+// TestOutliers: what is far from the median of its kind is found, whatever the size of other kinds; the farthest first.
+func TestOutliers(t *testing.T) {
+	tensors := append(valuesOf("w", 1, 1.1, 0.9, 40, 1, 0.1, 1.2, 3.9), valuesOf("big", 1000, 1100, 900, 1000)...)
+	tensors = append(tensors, valuesOf("few", 1, 100, 1)...) // not a kind
+	tensors = append(tensors, valuesOf("zero", 1, 1, 0, 1)...)
+	var got []string
+	for _, o := range findOutliers(tensors) {
+		if o.statistic == "absmax" {
+			got = append(got, fmt.Sprintf("%s %.3g", tensors[o.tensor].Name, o.factor))
+		}
+	}
+	if want := "layers.2.zero 0, layers.3.w 36.4, layers.5.w 0.0909"; strings.Join(got, ", ") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
+	}
+}
+
+// TestStatsMaps: the page has a map of each statistic with a cell for each tensor that leads to its row, and a legend of what the
+// map shows.
+func TestStatsMaps(t *testing.T) {
+	v := &Values{Path: "a", Griffin: "v1", Facts: []Fact{{Name: "model", Value: "2b"}, {Value: "26 blocks <RRA>"}}, Tensors: append(valuesOf("w", 1, 1, 1, 40, 1), valuesOf("v", 2, 2, 2, 2, 2)...)}
+	path := filepath.Join(t.TempDir(), "page.html")
+	if err := WriteStats(path, v, Origin{}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	for _, want := range []string{`<h2 id="std">`, `<h2 id="absmax">`, `<dt>model</dt><dd>2b</dd><dd>26 blocks &lt;RRA&gt;</dd>`, `2 statistics are far from the medians of their kinds</a>`,
+		`<a href="#tensor3" title="layers.3.w: largest value 40, an outlier">`, `<i class="out"></i>more than 4 times`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if n := strings.Count(page, `<td class="apart l`); n != 20 {
+		t.Errorf("%d cells, want one for each of 10 tensors in two maps", n)
+	}
+	for _, never := range []string{`NaN or infinities</li>`, `0 or none`} {
+		if strings.Contains(page, never) {
+			t.Errorf("the legend has %q, which no map shows", never)
+		}
+	}
+}
