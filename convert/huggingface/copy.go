@@ -98,6 +98,9 @@ func copySidecars(dir string, o *Options) (files []File, left, outside []string,
 			continue // replaced
 		}
 		info, err := fs.Stat(o.Source, path.Join(dir, name)) // of the file to which a link leads
+		if err != nil && !storage.IsAbsent(err) {
+			return nil, nil, nil, err
+		}
 		if err != nil || kind == unknown || !info.Mode().IsRegular() {
 			left = append(left, name)
 			continue

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -51,7 +50,7 @@ func (l *Layout) Create(dir string, files *storage.OutputFiles) (*Writer, error)
 }
 
 func (w *Writer) createData() error {
-	if err := os.Mkdir(w.path(ocdbt.DataDir), 0o777); err != nil {
+	if err := w.made.Mkdir(w.path(ocdbt.DataDir)); err != nil {
 		return err
 	}
 	for i, file := range w.layout.files {
@@ -76,7 +75,7 @@ func (w *Writer) createData() error {
 func (w *Writer) createDirectories() error {
 	for _, a := range w.layout.arrays {
 		dir := w.path(filepath.FromSlash(a.name))
-		if err := os.MkdirAll(dir, 0o777); err != nil {
+		if err := w.made.Mkdir(dir); err != nil {
 			return err
 		}
 		key, text := a.Document()

@@ -3,7 +3,6 @@ package safetensors
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -26,7 +25,7 @@ func (l *Layout) Create(dir string, files *storage.OutputFiles) (w *Writer, err 
 		if err != nil {
 			w.Close()
 			for _, path := range made {
-				os.Remove(path)
+				_ = files.Remove(path)
 			}
 		}
 	}()

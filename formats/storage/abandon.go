@@ -1,9 +1,10 @@
 package storage
 
 import (
-	"os"
 	"sync"
 	"time"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // live are the stages of this process that are neither published nor discarded.
@@ -41,7 +42,7 @@ func Abandon() {
 	live.Lock() // for good
 	for s := range live.stages {
 		for range 10 { // files may be created meanwhile
-			if os.RemoveAll(s.Dir) == nil {
+			if system.RemoveAll(s.Dir) == nil {
 				break
 			}
 			time.Sleep(time.Millisecond)

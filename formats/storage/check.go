@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // CheckStage returns the error with which a stage for dst would be refused, and writes nothing: NewStage's or, if suffix is not
@@ -31,7 +33,7 @@ func CheckStage(dst, suffix string, replace bool) error {
 // checkParent returns an error unless something can be created in a directory or, if it does not exist, in the nearest one
 // above it.
 func checkParent(dir string) error {
-	info, err := os.Stat(dir)
+	info, err := system.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir:
 		return checkParent(filepath.Dir(dir))

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // FileStage is a file and a sidecar, a small file that describes it, which are written beside their destination, in a
@@ -68,7 +70,7 @@ func checkFiles(s *Stage, suffix string) error {
 
 // checkFile refuses a path that exists, unless it may be replaced and is a regular file.
 func checkFile(path string, replace bool) error {
-	info, err := os.Lstat(path)
+	info, err := system.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -90,7 +92,7 @@ func checkFile(path string, replace bool) error {
 // meanwhile and may not be replaced. After an error the stage still exists, for Discard, and the destination is unchanged
 // or, if the file had been renamed, new.
 func (s *FileStage) Publish() error {
-	content, err := os.ReadFile(s.Sidecar)
+	content, err := system.ReadFile(s.Sidecar)
 	if err != nil {
 		return err
 	}
@@ -110,7 +112,7 @@ func (s *FileStage) Publish() error {
 			failed = errors.Join(failed, s.repair(), update.end())
 			return nil
 		}
-		return errors.Join(s.stage.syncParents(), os.RemoveAll(s.stage.Dir), update.end())
+		return errors.Join(s.stage.syncParents(), system.RemoveAll(s.stage.Dir), update.end())
 	})
 	if failed != nil {
 		return failed
@@ -120,8 +122,8 @@ func (s *FileStage) Publish() error {
 	return published(s.stage.dst, errors.Join(err, s.stage.lock.release()))
 }
 
-// rename and renameFresh are os.Rename and renameNew, except in tests, which stop between two steps.
-var rename, renameFresh = os.Rename, renameNew
+// rename and renameFresh are system.Rename and renameNew, except in tests, which stop between two steps.
+var rename, renameFresh = system.Rename, renameNew
 
 // swapIn renames file and sidecar to their destinations. Syncs between the steps ensure their order also after a power
 // failure.
@@ -162,7 +164,7 @@ func (s *FileStage) Discard() error { return s.stage.Discard() }
 // repairFiles completes or reverts the Publish of a killed run that left a stage in dir. In other stages it finds
 // nothing to do.
 func repairFiles(dir, dst string) error {
-	entries, err := os.ReadDir(dir)
+	entries, err := system.ReadDir(dir)
 	if err != nil {
 		return err
 	}
@@ -201,7 +203,7 @@ func (s *FileStage) repair() error {
 		return err
 	}
 	if !described && sameContent(side, s.Sidecar+twinMark) {
-		if err := os.Remove(side); err != nil {
+		if err := system.Remove(side); err != nil {
 			return err
 		}
 	}
@@ -209,7 +211,7 @@ func (s *FileStage) repair() error {
 }
 
 func exists(path string) (bool, error) {
-	_, err := os.Lstat(path)
+	_, err := system.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -226,11 +228,11 @@ func renameMissing(from, to string) error {
 
 // sameContent reports whether two small files exist and are equal.
 func sameContent(a, b string) bool {
-	x, err := os.ReadFile(a)
+	x, err := system.ReadFile(a)
 	if err != nil {
 		return false
 	}
-	y, err := os.ReadFile(b)
+	y, err := system.ReadFile(b)
 	return err == nil && bytes.Equal(x, y)
 }
 
@@ -248,11 +250,14 @@ var updateDigits = strings.Repeat("0", stageRand)
 func beginUpdate(dst string) (update, error) {
 	dir := stageName(dst, updateDigits)
 	for range 1000 {
-		if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := system.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 			return update{}, err
 		}
 		l, held, err := tryLock(dir)
-		if err != nil {
+		if err != nil { // the name is removed only by who holds the lock
+			if l, held, again := tryLock(dir); again == nil && held {
+				err = errors.Join(err, update{dir, l}.end())
+			}
 			return update{}, err
 		}
 		if held {
@@ -263,4 +268,4 @@ func beginUpdate(dst string) (update, error) {
 	return update{}, fmt.Errorf("%s: another run is replacing it", dst)
 }
 
-func (u update) end() error { return errors.Join(os.Remove(u.dir), u.lock.release()) }
+func (u update) end() error { return errors.Join(system.Remove(u.dir), u.lock.release()) }

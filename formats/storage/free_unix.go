@@ -6,12 +6,15 @@ import (
 	"math"
 	"os"
 
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 	"golang.org/x/sys/unix"
 )
 
 func freeBytes(dir string) (int64, error) {
 	var s unix.Statfs_t
-	if err := retry(func() error { return unix.Statfs(dir, &s) }); err != nil {
+	if err := system.Do(system.OpFree, dir, func() error {
+		return retry(func() error { return unix.Statfs(dir, &s) })
+	}); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
 	blocks, size := uint64(max(s.Bavail, 0)), uint64(s.Bsize)

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // local is a directory of the local file system. Its files are *os.File.
@@ -25,7 +27,7 @@ func Locate(path string) (source fs.FS, name string, err error) {
 	if scheme, ok := Scheme(path); ok {
 		return locateAddress(scheme, path)
 	}
-	info, err := os.Stat(path)
+	info, err := system.Stat(path)
 	if err != nil {
 		return nil, "", err
 	}
@@ -75,9 +77,9 @@ func (l local) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, err := system.Open(path)
 	if err != nil {
-		return nil, err // not a nil *os.File in an interface
+		return nil, err // not a nil file in an interface
 	}
 	if err := l.opened.record(path, f); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -91,7 +93,7 @@ func (l local) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return os.Stat(path)
+	return system.Stat(path)
 }
 
 // Lstat implements fs.ReadLinkFS.
@@ -100,7 +102,7 @@ func (l local) Lstat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return os.Lstat(path)
+	return system.Lstat(path)
 }
 
 // ReadLink implements fs.ReadLinkFS.
@@ -109,7 +111,7 @@ func (l local) ReadLink(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return os.Readlink(path)
+	return system.Readlink(path)
 }
 
 // ReadDir implements fs.ReadDirFS.
@@ -118,7 +120,7 @@ func (l local) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return os.ReadDir(path)
+	return system.ReadDir(path)
 }
 
 var _ interface {

@@ -6,22 +6,25 @@ import (
 	"errors"
 	"os"
 
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 	"golang.org/x/sys/unix"
 )
 
 // lock is a lock on a directory. It ends with the process, however that ends, and persists when the directory is renamed.
-type lock struct{ dir *os.File }
+type lock struct{ dir *system.File }
 
 // tryLock locks a directory, and reports false if another process holds it or has removed it.
 func tryLock(dir string) (lock, bool, error) {
-	f, err := os.Open(dir)
+	f, err := system.OpenFile(dir, os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
 		return lock{}, false, nil
 	}
 	if err != nil {
 		return lock{}, false, err
 	}
-	err = retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	err = system.Do(system.OpLock, dir, func() error {
+		return retry(func() error { return unix.Flock(int(f.OS().Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	})
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return lock{}, false, f.Close()
 	}
@@ -32,7 +35,11 @@ func tryLock(dir string) (lock, bool, error) {
 	if err != nil {
 		return lock{}, false, errors.Join(err, f.Close())
 	}
-	if now, err := os.Lstat(dir); err != nil || !os.SameFile(mine, now) {
+	now, err := system.Lstat(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return lock{}, false, errors.Join(err, f.Close())
+	}
+	if err != nil || !os.SameFile(mine, now) {
 		return lock{}, false, f.Close()
 	}
 	return lock{f}, true, nil
@@ -46,7 +53,7 @@ func (l lock) release() error {
 }
 
 func syncDir(dir string) error {
-	f, err := os.Open(dir)
+	f, err := system.OpenFile(dir, os.O_RDONLY)
 	if err != nil {
 		return err
 	}

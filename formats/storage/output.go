@@ -2,9 +2,10 @@ package storage
 
 import (
 	"errors"
-	"os"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // Align is the alignment in bytes, in the file and in memory, of writes that bypass the page cache.
@@ -18,8 +19,8 @@ const minDirect = 64 << 10
 // through the page cache they cost a copy, evict the pages of other programs, and make writers of one file wait for each
 // other. For other writes, writeback begins at once.
 type Output struct {
-	file   *os.File
-	direct *os.File // the same file, opened to bypass the page cache; nil if that failed
+	file   *system.File
+	direct *system.File // the same file, opened to bypass the page cache; nil if that failed
 	broken atomic.Bool
 }
 

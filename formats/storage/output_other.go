@@ -2,10 +2,10 @@
 
 package storage
 
-import "os"
+import "github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 
-func reserve(f *os.File, size int64) error { return f.Truncate(size) }
+func reserve(f *system.File, size int64) error { return f.Truncate(size) }
 
-func openDirect(*os.File) *os.File { return nil }
+func openDirect(*system.File) *system.File { return nil }
 
-func beginWriteback(*os.File, int64, int64) {}
+func beginWriteback(*system.File, int64, int64) {}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // TestOutput writes pieces of all alignments, large and small, and reads the file back.
@@ -29,10 +31,11 @@ func testOutput(t *testing.T, refuse bool) {
 	}
 	if refuse && o.direct != nil { // a file system that takes no such writes after all
 		o.direct.Close()
-		o.direct, err = os.Open(f.Name())
+		readOnly, err := os.Open(f.Name())
 		if err != nil {
 			t.Fatal(err)
 		}
+		o.direct = system.NewFile(readOnly)
 	}
 	memory, err := NewBuffer(1 << 20)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
@@ -34,16 +35,16 @@ type output struct {
 
 // OutputFile is a file that is being written. Every byte is written once.
 type OutputFile struct {
-	file *os.File
+	file *system.File
 	hash *digest.Hash // nil if it has no digests
 }
 
 // NewOutputFile returns a file that is open for writing, without digests.
-func NewOutputFile(f *os.File) *OutputFile { return &OutputFile{file: f} }
+func NewOutputFile(f *os.File) *OutputFile { return &OutputFile{file: system.NewFile(f)} }
 
 // Create creates a file for writing and reading. It must not exist.
 func (f *OutputFiles) Create(path string) (*OutputFile, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	file, err := system.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +141,7 @@ func (f *OutputFiles) WriteFile(path string, content []byte) error {
 
 // Remove removes a file.
 func (f *OutputFiles) Remove(path string) error {
-	if err := os.Remove(path); err != nil || f == nil {
+	if err := system.Remove(path); err != nil || f == nil {
 		return err
 	}
 	f.mu.Lock()
@@ -149,9 +150,12 @@ func (f *OutputFiles) Remove(path string) error {
 	return nil
 }
 
+// Mkdir creates a directory, and those above it.
+func (f *OutputFiles) Mkdir(path string) error { return system.MkdirAll(path) }
+
 // Rename renames a file.
 func (f *OutputFiles) Rename(from, to string) error {
-	if err := os.Rename(from, to); err != nil || f == nil {
+	if err := system.Rename(from, to); err != nil || f == nil {
 		return err
 	}
 	f.mu.Lock()
@@ -195,7 +199,7 @@ func (f *OutputFiles) Sums(ctx context.Context) ([]FileSum, error) {
 
 // finish reads what a hash lacks of a file.
 func finish(ctx context.Context, path string, hash *digest.Hash) (FileSum, error) {
-	file, err := os.Open(path)
+	file, err := system.OpenFile(path, os.O_RDONLY)
 	if err != nil {
 		return FileSum{}, err
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // OutputReason says why an output may not go to a path.
@@ -69,7 +71,7 @@ func published(path string, err error) error {
 // CheckOutput returns an *OutputError if a file may not be written to path: it is a directory, a mount point, or one of
 // the sources, also under another name. Sources that do not exist are ignored.
 func CheckOutput(path string, sources ...string) error {
-	info, err := os.Stat(path)
+	info, err := system.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -80,7 +82,7 @@ func CheckOutput(path string, sources ...string) error {
 		return &OutputError{Path: path, Reason: OutputIsDirectory}
 	}
 	for _, source := range sources {
-		if s, err := os.Stat(source); err == nil && os.SameFile(info, s) {
+		if s, err := system.Stat(source); err == nil && os.SameFile(info, s) {
 			return &OutputError{Path: path, Reason: OutputIsSource, Other: source}
 		}
 	}

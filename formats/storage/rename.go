@@ -3,13 +3,15 @@ package storage
 import (
 	"io/fs"
 	"os"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // renameChecked is renameNew for systems that cannot rename without replacing. It replaces a file or an empty directory
 // that is created between its check and the rename.
 func renameChecked(from, to string) error {
-	if _, err := os.Lstat(to); err == nil {
+	if _, err := system.Lstat(to); err == nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
 	}
-	return os.Rename(from, to)
+	return system.Rename(from, to)
 }

@@ -8,7 +8,7 @@ import (
 
 // renameNew renames without replacing. It returns fs.ErrExist if to exists.
 func renameNew(from, to string) error {
-	err := retry(func() error { return unix.RenamexNp(from, to, unix.RENAME_EXCL) })
+	err := renaming(to, func() error { return unix.RenamexNp(from, to, unix.RENAME_EXCL) })
 	if unsupported(err) {
 		return renameChecked(from, to)
 	}
@@ -17,7 +17,7 @@ func renameNew(from, to string) error {
 
 // exchange swaps two names in one step.
 func exchange(a, b string) error {
-	err := retry(func() error { return unix.RenamexNp(a, b, unix.RENAME_SWAP) })
+	err := renaming(b, func() error { return unix.RenamexNp(a, b, unix.RENAME_SWAP) })
 	if unsupported(err) {
 		return errors.ErrUnsupported
 	}

@@ -8,7 +8,7 @@ import (
 
 // renameNew renames without replacing. It returns fs.ErrExist if to exists.
 func renameNew(from, to string) error {
-	err := retry(func() error {
+	err := renaming(to, func() error {
 		return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	})
 	if unsupported(err) {
@@ -19,7 +19,7 @@ func renameNew(from, to string) error {
 
 // exchange swaps two names in one step.
 func exchange(a, b string) error {
-	err := retry(func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) })
+	err := renaming(b, func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) })
 	if unsupported(err) {
 		return errors.ErrUnsupported
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // Replace writes a file of size bytes, which fill fills. The file is written in a stage beside path, synced, and renamed
@@ -19,7 +21,7 @@ func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) 
 	if err := CheckOutput(path); err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
+	info, err := system.Stat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -30,7 +32,7 @@ func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) 
 	if info == nil {
 		at = followLink(path)
 	}
-	if _, err := os.Stat(filepath.Dir(at)); err != nil {
+	if _, err := system.Stat(filepath.Dir(at)); err != nil {
 		return err
 	}
 	s, err := claimStage(at, true, func(s *Stage) error { return checkFile(s.dst, true) })
@@ -41,7 +43,7 @@ func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) 
 	if err := CheckFree(s.Dir, size); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(s.Dir, filepath.Base(s.dst)), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := system.OpenFile(filepath.Join(s.Dir, filepath.Base(s.dst)), os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}
@@ -58,7 +60,7 @@ func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) 
 func followLink(path string) string {
 	const most = 40
 	for range most {
-		target, err := os.Readlink(path)
+		target, err := system.Readlink(path)
 		if err != nil {
 			break
 		}
@@ -70,7 +72,7 @@ func followLink(path string) string {
 	return path
 }
 
-func fillFile(f *os.File, size int64, fill func(io.WriterAt) error) error {
+func fillFile(f *system.File, size int64, fill func(io.WriterAt) error) error {
 	if err := f.Truncate(size); err != nil {
 		return err
 	}
@@ -78,7 +80,7 @@ func fillFile(f *os.File, size int64, fill func(io.WriterAt) error) error {
 }
 
 // keepMode gives a file the permissions of the one that it replaces, if there is one.
-func keepMode(f *os.File, replaced fs.FileInfo) error {
+func keepMode(f *system.File, replaced fs.FileInfo) error {
 	if replaced == nil {
 		return nil
 	}
@@ -98,10 +100,10 @@ func writeThrough(path string, size int64, fill func(io.WriterAt) error) (err er
 		}
 	}()
 	_ = os.Remove(temp.Name()) // a killed run leaves nothing, where the system removes files that are open
-	if err := fillFile(temp, size, fill); err != nil {
+	if err := fillFile(system.NewFile(temp), size, fill); err != nil {
 		return err
 	}
-	out, err := os.OpenFile(path, os.O_WRONLY, 0)
+	out, err := system.OpenFile(path, os.O_WRONLY)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -58,6 +59,12 @@ func ReadFile(source fs.FS, name string, limit int64) ([]byte, error) {
 		err = tensor.Bad("is longer than %d bytes", limit).In(Path(source, name))
 	}
 	return content, err
+}
+
+// IsAbsent reports whether an error says that there is no file of a name, also because a link leads nowhere. Any other
+// error leaves that open.
+func IsAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
 }
 
 // IsFile reports whether name stands for a regular file, following links.
@@ -153,7 +160,7 @@ type confined struct {
 }
 
 func (c confined) Open(name string) (fs.File, error) {
-	f, err := c.FS.Open(name)
+	f, err := system.OpenIn(c.FS, name, c.Path(name))
 	if err != nil {
 		return nil, c.escape(err, name)
 	}
@@ -164,7 +171,11 @@ func (c confined) Open(name string) (fs.File, error) {
 }
 
 func (c confined) Stat(name string) (fs.FileInfo, error) {
-	info, err := fs.Stat(c.FS, name)
+	var info fs.FileInfo
+	err := system.Do(system.OpStat, c.Path(name), func() (err error) {
+		info, err = fs.Stat(c.FS, name)
+		return err
+	})
 	return info, c.escape(err, name)
 }
 

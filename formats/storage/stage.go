@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // Stage is a directory that is written beside its destination and then replaces it in one step. Until Publish the
@@ -57,14 +59,14 @@ func claimStage(dst string, replace bool, check func(*Stage) error) (*Stage, err
 	}
 	for range 10 {
 		dir := stageName(dst, randomDigits())
-		if err := os.Mkdir(dir, 0o777); errors.Is(err, fs.ErrExist) {
+		if err := system.Mkdir(dir); errors.Is(err, fs.ErrExist) {
 			continue
 		} else if err != nil {
 			return nil, errors.Join(err, s.removeParents())
 		}
 		l, held, err := tryLock(dir)
 		if err != nil {
-			return nil, errors.Join(err, os.Remove(dir), s.removeParents())
+			return nil, errors.Join(err, system.Remove(dir), s.removeParents())
 		}
 		if held {
 			s.Dir, s.lock = dir, l
@@ -86,10 +88,19 @@ func resolve(dst string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(abs)
+	real, err := evalLinks(abs)
 	if errors.Is(err, fs.ErrNotExist) {
 		return abs, nil
 	}
+	return real, err
+}
+
+// evalLinks is filepath.EvalSymlinks.
+func evalLinks(path string) (real string, err error) {
+	err = system.Do(system.OpReadlink, path, func() error {
+		real, err = filepath.EvalSymlinks(path)
+		return err
+	})
 	return real, err
 }
 
@@ -117,14 +128,14 @@ func randomDigits() string {
 func (s *Stage) makeParents() error {
 	parent := filepath.Dir(s.dst)
 	for dir := parent; ; dir = filepath.Dir(dir) {
-		if _, err := os.Lstat(dir); err == nil || dir == filepath.Dir(dir) {
+		if _, err := system.Lstat(dir); err == nil || dir == filepath.Dir(dir) {
 			break
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		s.created = dir
 	}
-	return os.MkdirAll(parent, 0o777)
+	return system.MkdirAll(parent)
 }
 
 // removeParents removes the directories that makeParents created, unless they hold other files.
@@ -133,7 +144,7 @@ func (s *Stage) removeParents() error {
 		return nil
 	}
 	for dir := filepath.Dir(s.dst); ; dir = filepath.Dir(dir) {
-		if os.Remove(dir) != nil || dir == s.created {
+		if system.Remove(dir) != nil || dir == s.created {
 			return nil // not empty
 		}
 	}
@@ -142,7 +153,7 @@ func (s *Stage) removeParents() error {
 // checkDestination refuses a destination that exists, unless it may be replaced, and one that contains the current
 // directory or the home directory.
 func (s *Stage) checkDestination() error {
-	info, err := os.Lstat(s.dst)
+	info, err := system.Lstat(s.dst)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -187,7 +198,7 @@ func (s *Stage) Publish() error {
 	}
 	err = s.syncParents()
 	if old != "" {
-		err = errors.Join(err, os.RemoveAll(old))
+		err = errors.Join(err, system.RemoveAll(old))
 	}
 	s.leave()
 	s.Dir, s.created = "", ""
@@ -225,11 +236,11 @@ func (s *Stage) swapIn() (old string, err error) {
 	// Without exchange it takes two steps. If the run is killed between them, there is no destination, only the old one
 	// beside it, which the next run with the same destination restores.
 	old = s.Dir + oldMark
-	if err = os.Rename(s.dst, old); err != nil {
+	if err = system.Rename(s.dst, old); err != nil {
 		return "", err
 	}
 	if err = renameNew(s.Dir, s.dst); err != nil {
-		return "", errors.Join(err, os.Rename(old, s.dst))
+		return "", errors.Join(err, system.Rename(old, s.dst))
 	}
 	return old, nil
 }
@@ -239,7 +250,7 @@ func (s *Stage) Discard() error {
 	if s.Dir == "" {
 		return nil
 	}
-	err := os.RemoveAll(s.Dir)
+	err := system.RemoveAll(s.Dir)
 	s.leave()
 	s.Dir = ""
 	return errors.Join(err, s.lock.release(), s.removeParents())
@@ -266,7 +277,7 @@ var shortened = regexp.MustCompile(`~[0-9a-f]{16}$`)
 
 // cleanIn removes what killed runs have left in a directory. destination returns what a name in that of a stage stands for.
 func cleanIn(dir string, destination func(base string) (dst string, ok bool)) (removed []string, err error) {
-	entries, err := os.ReadDir(dir)
+	entries, err := system.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
 	}
@@ -286,7 +297,7 @@ func cleanIn(dir string, destination func(base string) (dst string, ok bool)) (r
 			return removed, err
 		}
 		path := filepath.Join(dir, entry.Name())
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if _, err := system.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 			removed = append(removed, path)
 		}
 	}
@@ -296,7 +307,7 @@ func cleanIn(dir string, destination func(base string) (dst string, ok bool)) (r
 // clean removes the stages with destination dst that no process holds. If a run was killed between the two steps of a
 // replacement, it first restores the old destination.
 func clean(dst string) error {
-	entries, err := os.ReadDir(filepath.Dir(dst))
+	entries, err := system.ReadDir(filepath.Dir(dst))
 	if err != nil {
 		return err
 	}
@@ -357,7 +368,7 @@ func abandoned(dst string) (bytes int64) {
 	if err != nil {
 		return 0
 	}
-	entries, err := os.ReadDir(filepath.Dir(dst))
+	entries, err := system.ReadDir(filepath.Dir(dst))
 	if err != nil {
 		return 0
 	}
@@ -390,12 +401,12 @@ func cleanStage(dir, dst string) error {
 	if err != nil || !held {
 		return nil // held by another run, or not accessible
 	}
-	return errors.Join(repairFiles(dir, dst), os.RemoveAll(dir), l.release())
+	return errors.Join(repairFiles(dir, dst), system.RemoveAll(dir), l.release())
 }
 
 func cleanOld(old, dst string) error {
 	stage := strings.TrimSuffix(old, oldMark)
-	if _, err := os.Lstat(stage); err == nil {
+	if _, err := system.Lstat(stage); err == nil {
 		l, held, err := tryLock(stage)
 		if err != nil || !held {
 			return nil // being replaced
@@ -405,5 +416,5 @@ func cleanOld(old, dst string) error {
 	if err := renameNew(old, dst); err == nil || !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return os.RemoveAll(old)
+	return system.RemoveAll(old)
 }

@@ -18,6 +18,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 // SpaceError reports that an output does not fit on its file system.
@@ -41,7 +43,7 @@ func CheckFree(dir string, need int64) error {
 		return err
 	}
 	for {
-		if _, err := os.Stat(dir); err == nil {
+		if _, err := system.Stat(dir); err == nil {
 			break
 		}
 		if up := filepath.Dir(dir); up != dir {
@@ -76,7 +78,7 @@ func CheckFreeFor(dst string, need int64) error {
 // Within reports whether path is dir or is in dir, also through symbolic links, other mounts and relative paths. Both
 // exist.
 func Within(path, dir string) (bool, error) {
-	target, err := os.Stat(dir)
+	target, err := system.Stat(dir)
 	if err != nil {
 		return false, err
 	}
@@ -88,7 +90,7 @@ func Within(path, dir string) (bool, error) {
 		return false, err
 	}
 	for {
-		info, err := os.Stat(path)
+		info, err := system.Stat(path)
 		if err != nil {
 			return false, err
 		}
@@ -105,7 +107,7 @@ func Within(path, dir string) (bool, error) {
 
 // WriteFile writes and syncs a small file, which must not exist.
 func WriteFile(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := system.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}
@@ -125,7 +127,7 @@ func syncTree(dir string) error {
 		if !entry.Type().IsRegular() {
 			return nil
 		}
-		f, err := os.OpenFile(path, os.O_RDWR, 0) // Windows syncs only files that are open for writing
+		f, err := system.OpenFile(path, os.O_RDWR) // Windows syncs only files that are open for writing
 		if err != nil {
 			return err
 		}

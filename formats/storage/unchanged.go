@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -68,7 +69,7 @@ func (l *ledger) unchanged() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for path, before := range l.files {
-		now, err := os.Stat(path)
+		now, err := system.Stat(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

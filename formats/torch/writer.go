@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"os"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -28,7 +27,7 @@ func (l *Layout) Create(path string, files *storage.OutputFiles) (*Writer, error
 	}
 	w := &Writer{l, f}
 	if err := w.writeFrame(); err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(path))
+		return nil, errors.Join(err, f.Close(), files.Remove(path))
 	}
 	return w, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -64,7 +63,7 @@ func write(dir string, entries []Entry, files *storage.OutputFiles, nodeBytes in
 
 // writeNodes writes the tree to a new data file of that name and returns the root.
 func writeNodes(files *storage.OutputFiles, dir, name string, entries []Entry, nodeBytes int) (*written, error) {
-	if err := os.MkdirAll(filepath.Join(dir, DataDir), 0o777); err != nil {
+	if err := files.Mkdir(filepath.Join(dir, DataDir)); err != nil {
 		return nil, err
 	}
 	f, err := files.Create(filepath.Join(dir, filepath.FromSlash(name)))

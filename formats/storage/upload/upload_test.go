@@ -2,7 +2,6 @@ package upload
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,172 +12,19 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
+	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 )
-
-// memoryStore is a Store in memory, whose requests can fail.
-type memoryStore struct {
-	mu       sync.Mutex
-	objects  map[string]string
-	uploads  map[string]*unfinished
-	requests int
-	most     int // parts at a time
-	sending  int
-	slow     bool
-
-	// fault, if not nil, is asked before each request. If it returns an error, that is the answer, and the request has its
-	// effect only if applied is set.
-	fault func(request int) (applied bool, err error)
-}
-
-type unfinished struct {
-	key   string
-	parts map[int]string
-}
-
-func newStore() *memoryStore {
-	return &memoryStore{objects: map[string]string{}, uploads: map[string]*unfinished{}}
-}
-
-// do makes a request, unless a fault is due.
-func (m *memoryStore) do(effect func() error) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.requests++
-	if m.fault != nil {
-		if applied, err := m.fault(m.requests); err != nil {
-			if applied {
-				_ = effect()
-			}
-			return err
-		}
-	}
-	return effect()
-}
-
-func missing(key string) error { return remote.Errorf(key, remote.Missing, "no such object") }
-
-func (m *memoryStore) Path(key string) string { return "mem://b/" + key }
-
-func (m *memoryStore) List(_ context.Context, prefix string) (keys []string, err error) {
-	err = m.do(func() error {
-		if strings.HasSuffix(prefix, "/.") { // as MinIO
-			return remote.Errorf(prefix, remote.Invalid, "not a prefix")
-		}
-		for key := range m.objects {
-			if strings.HasPrefix(key, prefix) {
-				keys = append(keys, key)
-			}
-		}
-		slices.Sort(keys)
-		return nil
-	})
-	return keys, err
-}
-
-func (m *memoryStore) Get(_ context.Context, key string) (content []byte, err error) {
-	err = m.do(func() error {
-		text, ok := m.objects[key]
-		if !ok {
-			return missing(key)
-		}
-		content = []byte(text)
-		return nil
-	})
-	return content, err
-}
-
-func (m *memoryStore) Put(_ context.Context, key string, content []byte) error {
-	return m.do(func() error { m.objects[key] = string(content); return nil })
-}
-
-func (m *memoryStore) Copy(_ context.Context, to, from string) error {
-	return m.do(func() error {
-		content, ok := m.objects[from]
-		if !ok {
-			return missing(from)
-		}
-		m.objects[to] = content
-		return nil
-	})
-}
-
-func (m *memoryStore) Delete(_ context.Context, key string) error {
-	return m.do(func() error { delete(m.objects, key); return nil })
-}
-
-func (m *memoryStore) Begin(_ context.Context, key, _ string) (id string, err error) {
-	err = m.do(func() error {
-		id = fmt.Sprintf("%s#%d", key, m.requests)
-		m.uploads[id] = &unfinished{key, map[int]string{}}
-		return nil
-	})
-	return id, err
-}
-
-func (m *memoryStore) SendPart(_ context.Context, key, id string, number int, content []byte) (string, error) {
-	m.mu.Lock()
-	m.sending++
-	m.most = max(m.most, m.sending)
-	m.mu.Unlock()
-	if m.slow {
-		time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond)
-	}
-	defer func() {
-		m.mu.Lock()
-		m.sending--
-		m.mu.Unlock()
-	}()
-	return "tag", m.do(func() error {
-		if m.uploads[id] == nil {
-			return missing(key)
-		}
-		m.uploads[id].parts[number] = string(content)
-		return nil
-	})
-}
-
-func (m *memoryStore) Finish(_ context.Context, key, id string, tags []string) error {
-	return m.do(func() error {
-		u := m.uploads[id]
-		if u == nil {
-			return missing(key)
-		}
-		var b strings.Builder
-		for i := range tags {
-			b.WriteString(u.parts[i])
-		}
-		m.objects[key] = b.String()
-		delete(m.uploads, id)
-		return nil
-	})
-}
-
-func (m *memoryStore) Abort(_ context.Context, key, id string) error {
-	return m.do(func() error {
-		maps.DeleteFunc(m.uploads, func(each string, u *unfinished) bool { return each == id || id == "" && u.key == key })
-		return nil
-	})
-}
-
-func (m *memoryStore) Source(key string) (fs.FS, string, error) {
-	files := fstest.MapFS{}
-	for each, content := range m.objects {
-		files[each] = &fstest.MapFile{Data: []byte(content)}
-	}
-	return files, key, nil
-}
 
 func pool(t *testing.T) *remote.Pool {
 	return remote.NewPool(t.Context(), remote.Options{Backoff: time.Microsecond, Attempts: 3})
 }
 
 // newSink returns a destination with small parts.
-func newSink(t *testing.T, m *memoryStore, at string, single bool) *sink {
+func newSink(t *testing.T, m *storagetest.Store, at string, single bool) *sink {
 	s := New(pool(t), m, at, single).(*sink)
 	s.part, s.small = 64, 100
 	return s
@@ -221,11 +67,11 @@ func scenarios() []scenario {
 var others = map[string]string{"out/6/config": "a", "out/70": "b", "out/7x/config": "c", "out/7.txt": "d", "out/.8.griffin-upload.json": "e", "top": "f"}
 
 // start returns a store with the old contents.
-func (c *scenario) start() *memoryStore {
-	m := newStore()
-	maps.Copy(m.objects, others)
+func (c *scenario) start() *storagetest.Store {
+	m := storagetest.NewStore()
+	maps.Copy(m.Objects, others)
 	for name, content := range c.old {
-		m.objects[c.key(name)] = content
+		m.Objects[c.key(name)] = content
 	}
 	return m
 }
@@ -304,8 +150,8 @@ func (c *scenario) write(s *sink) (err error) {
 
 // state says what is at the destination: "old", "new", "none", or "" if it is a mixture. With strict set there must be nothing
 // beside it.
-func (c *scenario) state(m *memoryStore, strict bool) string {
-	found := maps.Clone(m.objects)
+func (c *scenario) state(m *storagetest.Store, strict bool) string {
+	found := maps.Clone(m.Objects)
 	for key, content := range others {
 		if found[key] != content {
 			return ""
@@ -317,7 +163,7 @@ func (c *scenario) state(m *memoryStore, strict bool) string {
 		if _, ok := found[c.key(c.last)]; !ok && c.old[c.last] != "" {
 			return "none" // it is not usable
 		}
-	} else if len(m.uploads) > 0 {
+	} else if len(m.Unfinished) > 0 {
 		return ""
 	}
 	for name, files := range map[string]map[string]string{"old": c.old, "new": c.files, "none": nil} {
@@ -341,15 +187,15 @@ func TestUpload(t *testing.T) {
 	for _, c := range scenarios() {
 		t.Run(fmt.Sprint(c.name, c.preview), func(t *testing.T) {
 			m := c.start()
-			m.slow = true
+			m.Slow = true
 			if err := c.write(newSink(t, m, "out/7", c.single)); err != nil {
 				t.Fatal(err)
 			}
 			if c.state(m, true) != "new" {
-				t.Errorf("found %v", slices.Sorted(maps.Keys(m.objects)))
+				t.Errorf("found %v", slices.Sorted(maps.Keys(m.Objects)))
 			}
-			if m.most > inFlight {
-				t.Errorf("%d parts at a time", m.most)
+			if m.Most > inFlight {
+				t.Errorf("%d parts at a time", m.Most)
 			}
 		})
 	}
@@ -361,7 +207,7 @@ func TestFaults(t *testing.T) {
 		for _, applied := range []bool{false, true} {
 			for at := 1; ; at++ {
 				m := c.start()
-				m.fault = func(request int) (bool, error) {
+				m.Fault = func(_ string, request int) (bool, error) {
 					if request == at {
 						return applied, errors.New("connection reset")
 					}
@@ -371,9 +217,9 @@ func TestFaults(t *testing.T) {
 					t.Fatalf("%s: fault at request %d, applied %t: %v", c.name, at, applied, err)
 				}
 				if c.state(m, true) != "new" {
-					t.Fatalf("%s: fault at request %d, applied %t: %v", c.name, at, applied, slices.Sorted(maps.Keys(m.objects)))
+					t.Fatalf("%s: fault at request %d, applied %t: %v", c.name, at, applied, slices.Sorted(maps.Keys(m.Objects)))
 				}
-				if m.requests < at {
+				if m.Requests < at {
 					break
 				}
 			}
@@ -390,23 +236,23 @@ func TestKilled(t *testing.T) {
 			seen := map[string]int{}
 			for at := 1; ; at++ {
 				m := c.start()
-				m.fault = func(request int) (bool, error) {
+				m.Fault = func(_ string, request int) (bool, error) {
 					if request >= at {
 						return applied && request == at, killed
 					}
 					return false, nil
 				}
 				err := c.write(newSink(t, m, "out/7", c.single))
-				m.fault = nil
+				m.Fault = nil
 				where := fmt.Sprintf("%s, preview %t, killed at request %d, applied %t", c.name, c.preview, at, applied)
-				if m.requests < at {
+				if m.Requests < at {
 					break
 				}
 				if err == nil {
 					t.Fatalf("%s: no error", where)
 				}
 				if state := c.state(m, false); state == "" {
-					t.Fatalf("%s: a mixture: %v", where, slices.Sorted(maps.Keys(m.objects)))
+					t.Fatalf("%s: a mixture: %v", where, slices.Sorted(maps.Keys(m.Objects)))
 				}
 				s := newSink(t, m, "out/7", c.single)
 				left, err := s.Interrupted()
@@ -419,7 +265,7 @@ func TestKilled(t *testing.T) {
 				}
 				state := c.state(m, true)
 				if state == "" || state == "none" && c.old != nil && at < 3 {
-					t.Fatalf("%s: after Clean %q: %v", where, state, slices.Sorted(maps.Keys(m.objects)))
+					t.Fatalf("%s: after Clean %q: %v", where, state, slices.Sorted(maps.Keys(m.Objects)))
 				}
 				seen[state]++
 				if err := c.write(newSink(t, m, "out/7", c.single)); err != nil || c.state(m, true) != "new" {
@@ -437,7 +283,7 @@ func TestKilled(t *testing.T) {
 func TestDiscard(t *testing.T) {
 	for _, c := range scenarios() {
 		m := c.start()
-		before := maps.Clone(m.objects)
+		before := maps.Clone(m.Objects)
 		s := newSink(t, m, "out/7", c.single)
 		name := "model.bin"
 		if c.single {
@@ -463,8 +309,8 @@ func TestDiscard(t *testing.T) {
 		if err := u.Discard(); err != nil {
 			t.Error(err)
 		}
-		if !maps.Equal(before, m.objects) || len(m.uploads) > 0 {
-			t.Errorf("left: %v", slices.Sorted(maps.Keys(m.objects)))
+		if !maps.Equal(before, m.Objects) || len(m.Unfinished) > 0 {
+			t.Errorf("left: %v", slices.Sorted(maps.Keys(m.Objects)))
 		}
 		if err := u.Discard(); err != nil {
 			t.Error(err)
@@ -496,7 +342,7 @@ func TestOtherRun(t *testing.T) {
 		t.Error(err)
 	}
 	if c.state(m, true) != "new" {
-		t.Errorf("found %v", slices.Sorted(maps.Keys(m.objects)))
+		t.Errorf("found %v", slices.Sorted(maps.Keys(m.Objects)))
 	}
 }
 
@@ -504,8 +350,8 @@ func TestOtherRun(t *testing.T) {
 func TestCleanBelow(t *testing.T) {
 	c := scenarios()[0]
 	m := c.start()
-	delete(m.objects, "out/.8.griffin-upload.json")
-	before := maps.Clone(m.objects)
+	delete(m.Objects, "out/.8.griffin-upload.json")
+	before := maps.Clone(m.Objects)
 	u, err := newSink(t, m, "out/7", false).Begin(storage.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
 	if err != nil {
 		t.Fatal(err)
@@ -514,8 +360,8 @@ func TestCleanBelow(t *testing.T) {
 		t.Fatal(err)
 	}
 	removed, err := newSink(t, m, "out", false).CleanBelow()
-	if err != nil || len(removed) != 1 || !maps.Equal(before, m.objects) || len(m.uploads) > 0 {
-		t.Errorf("removed %v, %v; left %v, %v", removed, err, slices.Sorted(maps.Keys(m.objects)), m.uploads)
+	if err != nil || len(removed) != 1 || !maps.Equal(before, m.Objects) || len(m.Unfinished) > 0 {
+		t.Errorf("removed %v, %v; left %v, %v", removed, err, slices.Sorted(maps.Keys(m.Objects)), m.Unfinished)
 	}
 }
 
@@ -531,10 +377,10 @@ func TestBadRecord(t *testing.T) {
 	} {
 		c := scenarios()[1]
 		m := c.start()
-		m.objects["out/.7.griffin-upload.json"] = record
-		before := maps.Clone(m.objects)
+		m.Objects["out/.7.griffin-upload.json"] = record
+		before := maps.Clone(m.Objects)
 		var e *remote.Error
-		if _, err := newSink(t, m, "out/7", false).Clean(); !errors.As(err, &e) || e.Reason != remote.Invalid || !maps.Equal(before, m.objects) {
+		if _, err := newSink(t, m, "out/7", false).Clean(); !errors.As(err, &e) || e.Reason != remote.Invalid || !maps.Equal(before, m.Objects) {
 			t.Errorf("%s: %v", record, err)
 		}
 	}
