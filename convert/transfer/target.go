@@ -22,7 +22,6 @@ type target struct {
 	offset int64               // bytes from the start of the file
 	bytes  int64
 	sink   io.WriteCloser // nil until the first bytes come
-	closed bool           // the sink, or it is being closed
 
 	moves      atomic.Int32   // not done yet
 	writes     sync.WaitGroup // handed to the writers, not done yet
@@ -104,15 +103,5 @@ func (e *engine) closeSink(t *target) error {
 	if t.inOrder != t.bytes {
 		return fmt.Errorf("%s was not filled in order", t.Name)
 	}
-	t.closed = true
 	return t.sink.Close()
-}
-
-// abandonSinks closes the sinks that a failed execution has left open.
-func (e *engine) abandonSinks() {
-	for _, t := range e.targets {
-		if t.sink != nil && !t.closed {
-			_ = t.sink.Close() // says that the tensor is not complete
-		}
-	}
 }

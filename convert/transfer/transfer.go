@@ -91,7 +91,6 @@ func move(ctx context.Context, l moves.List, dst Destination, o Options, limits 
 	if err == nil {
 		err = e.run(l, dst)
 	}
-	e.abandonSinks()
 	err = errors.Join(err, e.closeOutputs())
 	if err == nil {
 		err = dst.Finish(e.written)

@@ -26,8 +26,9 @@ type Writer struct {
 	spool  *spool                // OCDBT: encoded arrays of one chunk, before they are moved to shared files
 
 	mu     sync.Mutex
-	chunks [][]extent // OCDBT, as Layout.arrays: the ranges of the chunks, nil until all are written
-	done   []bool     // as Layout.arrays
+	sinks  map[*sink]bool // that are not closed
+	chunks [][]extent     // OCDBT, as Layout.arrays: the ranges of the chunks, nil until all are written
+	done   []bool         // as Layout.arrays
 }
 
 // extent is a range of a file, in bytes.
@@ -36,7 +37,7 @@ type extent struct{ offset, length int64 }
 // Create begins to write into the directory dir, which exists and is empty. The files are created by files. If it fails, the caller removes
 // the files that it has created.
 func (l *Layout) Create(dir string, files *storage.OutputFiles) (*Writer, error) {
-	w := &Writer{layout: l, dir: dir, made: files, chunks: make([][]extent, len(l.arrays)), done: make([]bool, len(l.arrays))}
+	w := &Writer{layout: l, dir: dir, made: files, sinks: map[*sink]bool{}, chunks: make([][]extent, len(l.arrays)), done: make([]bool, len(l.arrays))}
 	var err error
 	if l.ocdbt {
 		err = w.createData()
@@ -198,8 +199,13 @@ func (w *Writer) contentName(written []tensor.Written, arrays ...int) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// Close closes the files.
+// Close closes the files, also those of sinks that were not closed. No sink is in use any more.
 func (w *Writer) Close() error {
+	for s := range w.sinks {
+		s.encoder.Release()
+		_ = s.out.close() // its tensor is not complete
+	}
+	w.sinks = nil
 	err := w.closeFiles()
 	if w.spool != nil && w.spool.file != nil {
 		err = errors.Join(err, ignoreClosed(w.spool.file.Close()))

@@ -50,10 +50,14 @@ func (w *Writer) Sink(i int) (io.WriteCloser, error) {
 	default:
 		f, err := w.made.Create(w.data(strconv.Itoa(i)))
 		if err != nil {
+			encoder.Release()
 			return nil, err
 		}
 		s.out = &dataFile{file: f}
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sinks[s] = true
 	return s, nil
 }
 
@@ -107,9 +111,10 @@ func (s *sink) Close() error {
 	if err == nil && (s.open || s.next != s.array.Chunks()) {
 		err = fmt.Errorf("tensor %s ends early", s.array.name)
 	}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	delete(s.w.sinks, s)
 	if err == nil {
-		s.w.mu.Lock()
-		defer s.w.mu.Unlock()
 		s.w.chunks[s.i], s.w.done[s.i] = s.stored, true
 	}
 	return err
