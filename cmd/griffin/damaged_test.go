@@ -4,15 +4,22 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/flate"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 )
 
-// A torch file with one wrong byte is exit status 3 whatever is read of it, and never a difference: its zip member has a
-// checksum. The member is larger than what is checked when a file is opened.
+// A checkpoint with one wrong byte is exit status 3 whatever is read of it, and never a difference, where the container has a checksum
+// of it: of a member of a torch file, or of a chunk of an Orbax directory. Both are larger than what is checked when a file is opened.
 func TestDamagedMember(t *testing.T) {
 	data, err := filepath.Abs("../../testdata")
 	check(t, err)
@@ -24,19 +31,36 @@ func TestDamagedMember(t *testing.T) {
 		code := runCommand(t.Context(), append([]string{"griffin"}, args...), &stdout, &stderr)
 		return code, stdout.String() + stderr.String()
 	}
+	settings := []string{"--attention-window", "5", "--logits-soft-cap", "20", "--embedding-scale"}
 	for _, args := range [][]string{
 		{"convert", in("hf"), in("good.pt"), "--to", "torch"},
-		{"golden", in("good.pt"), "--random", "4", "--out", in("golden.safetensors"), "--attention-window", "5", "--logits-soft-cap", "20", "--embedding-scale"},
+		{"convert", in("hf"), in("good"), "--to", "orbax", "--orbax-format", "zarr"},
+		append([]string{"golden", in("good.pt"), "--random", "4", "--out", in("golden.safetensors")}, settings...),
 	} {
 		if code, text := griffin(args...); code != exitOK {
 			t.Fatalf("%v: %d, %s", args, code, text)
 		}
 	}
-	const member = "embedder.input_embedding"
 	damage(t, in("good.pt"), in("stored.pt"), zip.Store)
 	damage(t, in("good.pt"), in("deflated.pt"), zip.Deflate)
-	settings := []string{"--attention-window", "5", "--logits-soft-cap", "20", "--embedding-scale"}
-	for _, name := range []string{"stored.pt", "deflated.pt"} {
+	damageChunk(t, in("good"), in("zstd"), "zstd", func(p []byte) []byte {
+		w, err := zstd.NewWriter(nil, zstd.WithEncoderCRC(true))
+		check(t, err)
+		return w.EncodeAll(p, nil)
+	})
+	damageChunk(t, in("good"), in("gzip"), "gzip", func(p []byte) []byte {
+		var out bytes.Buffer
+		w, err := gzip.NewWriterLevel(&out, gzip.NoCompression)
+		check(t, err)
+		_, err = w.Write(p)
+		check(t, errors.Join(err, w.Close()))
+		return out.Bytes()
+	})
+	for _, name := range []string{"stored.pt", "deflated.pt", "zstd", "gzip"} {
+		good, member := in("good"+filepath.Ext(name)), "embedder.input_embedding"
+		if filepath.Ext(name) == "" {
+			member = "params." + member
+		}
 		for _, args := range [][]string{
 			{"inspect", "DAMAGED", "--dump", member, "--out", in("x.npy")},
 			{"inspect", "DAMAGED", "--dump", member + "[0:1]", "--out", in("x.npy")},
@@ -44,18 +68,20 @@ func TestDamagedMember(t *testing.T) {
 			{"inspect", "DAMAGED", "--digest"},
 			{"inspect", "DAMAGED", "--stats"},
 			{"convert", "DAMAGED", in("out"), "SETTINGS"},
-			{"verify", in("good.pt"), "DAMAGED", "SETTINGS"},
-			{"verify", "DAMAGED", in("good.pt"), "SETTINGS"},
+			{"convert", "DAMAGED", in("out"), "--to", "safetensors"},
+			{"verify", good, "DAMAGED", "SETTINGS"},
+			{"verify", "DAMAGED", good, "SETTINGS"},
 			{"verify", in("hf"), "DAMAGED"},
 			{"verify", "DAMAGED", in("hf"), "SETTINGS"},
 			{"verify", "DAMAGED", "--golden", in("golden.safetensors"), "SETTINGS"},
-			{"diff", in("good.pt"), "DAMAGED"},
-			{"diff", "DAMAGED", in("good.pt")},
+			{"diff", good, "DAMAGED"},
+			{"diff", "DAMAGED", good},
 			{"diff", in("hf"), "DAMAGED"},
 			{"diff", "DAMAGED", in("hf")},
-			{"diff", "--raw", "DAMAGED", in("good.pt"), "--only", member},
+			{"diff", "--raw", "DAMAGED", good, "--only", member},
 			{"generate", "DAMAGED", "--tokens", "1,2", "--max-tokens", "2", "SETTINGS"},
 			{"golden", "DAMAGED", "--random", "4", "--out", in("again.safetensors"), "SETTINGS"},
+			{"perplexity", "DAMAGED", "--tokens", in("golden.safetensors"), "SETTINGS"},
 		} {
 			var full []string
 			for _, arg := range args {
@@ -68,11 +94,55 @@ func TestDamagedMember(t *testing.T) {
 					full = append(full, arg)
 				}
 			}
-			if code, text := griffin(full...); code != exitBadInput || !strings.Contains(text, "checksum") {
+			if code, text := griffin(full...); code != exitBadInput || !strings.Contains(text, "checksum") && !strings.Contains(text, "corrupt "+name) {
 				t.Errorf("%s: %v: exit status %d, %s", name, args, code, text)
 			}
 		}
 	}
+}
+
+// damageChunk copies an Orbax directory of arrays in files, encodes its largest chunk again, with a checksum, and changes a byte in the
+// middle of it. The weights are random, so that an encoder stores their bytes.
+func damageChunk(t *testing.T, from, to, compressor string, encode func([]byte) []byte) {
+	t.Helper()
+	check(t, os.CopyFS(to, os.DirFS(from)))
+	var largest string
+	var size int64
+	check(t, filepath.WalkDir(to, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Size() > size {
+			largest, size = path, info.Size()
+		}
+		return err
+	}))
+	encoded, err := os.ReadFile(largest)
+	check(t, err)
+	r, err := zstd.NewReader(nil)
+	check(t, err)
+	defer r.Close()
+	content, err := r.DecodeAll(encoded, nil)
+	check(t, err)
+	random := rand.NewChaCha8([32]byte{})
+	for i := range content {
+		if i%2 == 0 { // not the exponents
+			content[i] = byte(random.Uint64())
+		}
+	}
+	encoded = encode(content)
+	encoded[len(encoded)/2] ^= 1
+	check(t, os.WriteFile(largest, encoded, 0o644))
+	document := filepath.Join(filepath.Dir(largest), ".zarray")
+	text, err := os.ReadFile(document)
+	check(t, err)
+	var fields map[string]any
+	check(t, json.Unmarshal(text, &fields))
+	fields["compressor"] = map[string]any{"id": compressor, "level": 1}
+	text, err = json.Marshal(fields)
+	check(t, err)
+	check(t, os.WriteFile(document, text, 0o644))
 }
 
 // damage copies a zip file, with another compression, and changes a byte in the middle of its largest member.

@@ -50,10 +50,10 @@ type Checksummed interface {
 	Passed()
 }
 
-// CheckedAtEnd is implemented by Data of chunks that have checksums, which its streams compute on the way:
-// they end in an error, but give the bytes before.
+// CheckedAtEnd is implemented by Data of chunks that have checksums or are compressed. Its streams check them on the way: they
+// end in an error, but give the bytes before.
 type CheckedAtEnd interface {
-	// ChecksAtEnd reports whether there are such checksums.
+	// ChecksAtEnd reports whether there is something to check.
 	ChecksAtEnd() bool
 }
 
