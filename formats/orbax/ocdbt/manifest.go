@@ -1,6 +1,9 @@
 package ocdbt
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // manifest is the part of a manifest that reading the newest version needs.
 type manifest struct {
@@ -67,8 +70,8 @@ func (m *manifest) readVersions(c *cursor, paths []dataFile, most uint64) {
 	offsets := column[uint64](c, n, missing)
 	lengths := column[uint64](c, n, missing)
 	keys := column[uint64](c, n, missing)
-	c.skip(2 * n)          // bytes of the tree and of the values
-	c.bytes(8 * uint64(n)) // times
+	c.skip(2 * n) // bytes of the tree and of the values
+	readTimes(c, n)
 	for i := 0; c.err == nil && i < n; i++ {
 		m.height = int(heights[i])
 		if m.empty = offsets[i] == missing && lengths[i] == missing; m.empty {
@@ -88,8 +91,8 @@ func readVersionNodes(c *cursor, paths []dataFile) {
 	files := column[uint32](c, n, math.MaxUint32)
 	offsets := column[uint64](c, n, missing)
 	lengths := column[uint64](c, n, missing)
-	c.skip(n)              // generations in each
-	c.bytes(8 * uint64(n)) // times
+	c.skip(n) // generations in each
+	readTimes(c, n)
 	for _, height := range c.bytes(uint64(n)) {
 		if height == 0 {
 			c.fail("version node of height 0")
@@ -107,6 +110,19 @@ func readGenerations(c *cursor, n int) {
 			c.fail("generation %d of version %d is not greater than %d", g, i, last)
 		}
 		last = g
+	}
+}
+
+// readTimes reads the times of commits, which ascend as the generations do.
+func readTimes(c *cursor, n int) {
+	times := c.bytes(8 * uint64(n))
+	last := uint64(0)
+	for i := 0; c.err == nil && i < n; i++ {
+		t := binary.LittleEndian.Uint64(times[8*i:])
+		if t < last {
+			c.fail("version %d is older than the one before it", i)
+		}
+		last = t
 	}
 }
 

@@ -142,3 +142,35 @@ func TestDataFileIsADirectory(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestTimesRise: a manifest whose commits are not in the order of time is refused, as TensorStore does.
+func TestTimesRise(t *testing.T) {
+	for _, c := range []struct {
+		times []uint64
+		ok    bool
+	}{{nil, true}, {[]uint64{5}, true}, {[]uint64{5, 6, 1 << 63}, true}, {[]uint64{5, 4}, false}, {[]uint64{1 << 63, 2}, false}} {
+		var data []byte
+		for _, x := range c.times {
+			data = binary.LittleEndian.AppendUint64(data, x)
+		}
+		r := cursor{data: data}
+		readTimes(&r, len(c.times))
+		if (r.err == nil) != c.ok {
+			t.Errorf("%v: %v", c.times, r.err)
+		}
+	}
+}
+
+// TestSharedBase: the bytes that two paths share may reach beyond the base of one only if both have the same base.
+func TestSharedBase(t *testing.T) {
+	for _, c := range []struct {
+		prefix, first, second byte // bytes that are shared, and the lengths of the bases
+		ok                    bool
+	}{{2, 0, 0, true}, {2, 2, 2, true}, {2, 0, 1, false}, {2, 2, 1, false}, {2, 2, 3, true}, {1, 2, 1, true}} {
+		r := cursor{data: append([]byte{2, c.prefix, 3, 3 - c.prefix, c.first, c.second}, ("d/a" + "d/b"[c.prefix:])...)}
+		paths := readPaths(&r, "")
+		if err := r.end(); (err == nil) != c.ok || c.ok && paths[1] != (dataFile{"d/b", int(c.second)}) {
+			t.Errorf("%v: %v, %v", c, paths, err)
+		}
+	}
+}

@@ -34,6 +34,9 @@ func readPaths(c *cursor, transitive string) []dataFile {
 		if prefix > len(last) {
 			c.fail("data file %d shares %d bytes with a path of %d", i, prefix, len(last))
 		}
+		if i > 0 && bases[i] != bases[i-1] && prefix > int(min(bases[i], bases[i-1])) {
+			c.fail("data file %d shares %d bytes with a path of another base", i, prefix)
+		}
 		suffix := c.bytes(uint64(suffixes[i]))
 		if c.err != nil {
 			return nil

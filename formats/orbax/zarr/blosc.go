@@ -106,6 +106,10 @@ func (b *blosc) readHeader() error {
 	case b.header.typeSize == 0:
 		return bad("blosc container has elements of no bytes")
 	}
+	size := u32(8)
+	if b.header.size > 0 && (size == 0 || size > b.header.size) {
+		return bad("blosc blocks of %d bytes do not fit %d bytes of data", size, b.header.size)
+	}
 	if b.header.flags&bloscStored != 0 {
 		if b.header.packed != bloscHeaderSize+b.header.size {
 			return bad("stored blosc container of %d bytes holds %d", b.header.packed, b.header.size)
@@ -113,9 +117,8 @@ func (b *blosc) readHeader() error {
 		b.header.blockSize = min(b.header.size, 256<<10)
 		return nil
 	}
-	size := u32(8)
 	switch {
-	case size == 0 && b.header.size > 0, size > maxBloscBlock:
+	case size > maxBloscBlock:
 		return bad("blosc blocks of %d bytes are not supported", size)
 	case size > 0 && bloscHeaderSize+4*((b.header.size+size-1)/size) > b.header.packed:
 		return bad("blosc container of %d bytes has no room for its blocks", b.header.packed)

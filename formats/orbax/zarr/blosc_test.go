@@ -12,9 +12,13 @@ import (
 )
 
 // container writes data as a blosc container whose streams are stored as they are, in blocks of
-// 1024 bytes for elements of 4. Its last block, if shorter, is not split.
+// at most 1024 bytes for elements of 4. Its last block, if shorter, is not split.
 func container(data []byte, shuffle bool) []byte {
-	const size, block = 4, 1024
+	const size = 4
+	block := 1024
+	if n := len(data); n < block && n > 0 {
+		block = max(n/size*size, min(n, size))
+	}
 	flags := byte(0x20)
 	if shuffle {
 		flags |= bloscShuffle
@@ -24,7 +28,7 @@ func container(data []byte, shuffle bool) []byte {
 	for at := 0; at < len(data); at += block {
 		raw := bytes.Clone(data[at:min(at+block, len(data))])
 		streams := 1
-		if len(raw) == block {
+		if len(raw) == block && block/size >= 128 {
 			streams = size
 		}
 		if shuffle {
@@ -75,6 +79,7 @@ func TestBrokenBlosc(t *testing.T) {
 		"nothing": nil, "cut": sound[:len(sound)-1], "trailing": append(bytes.Clone(sound), 0), "version 1": change(0, 1), "reserved flag": change(2, 0x28),
 		"unknown codec": change(2, 0xa1, 4, 0, 0, 0, 0, 0, 0, 0, 0), "elements of nothing": change(3, 0), "more data": change(4, 0xff, 0xff, 0xff, 0x7f), "no blocks": change(8, 0, 0, 0, 0),
 		"huge blocks": change(8, 0xff, 0xff, 0xff, 0xff), "block outside": change(16, 0xff, 0xff, 0xff, 0xff), "negative stream": change(28, 0xff, 0xff, 0xff, 0xff),
+		"blocks larger than the data": change(8, 0x29, 0x0a), "stored blocks larger than the data": append([]byte{2, 1, 2, 1, 4, 0, 0, 0, 5, 0, 0, 0, 20, 0, 0, 0}, make([]byte, 4)...),
 		"long stream": change(28, 0, 0, 1, 0), "stored of another size": change(2, 0x22),
 	} {
 		var bad *tensor.FormatError

@@ -111,6 +111,9 @@ func findDirectory(file io.ReaderAt, size int64) (directoryRange, error) {
 			return place, err
 		}
 		u64 := binary.LittleEndian.Uint64
+		if u32(tail[at-LocatorSize+4:]) != 0 || u32(tail[at-LocatorSize+16:]) > 1 || u32(record[16:]) != 0 || u32(record[20:]) != 0 || u64(record[24:]) != u64(record[32:]) {
+			return place, tensor.Bad("zip file is one of several parts").At(where)
+		}
 		for _, field := range []struct {
 			from      *uint64
 			saturated uint64
@@ -195,6 +198,13 @@ func parseCentral(data []byte, text string) (*member, int, error) {
 		return nil, 0, tensor.Bad("entry is truncated")
 	}
 	m := &member{name: text[CentralSize:nameEnd], flags: u16(data[8:]), crc: u32(data[16:])}
+	if disk := u16(data[34:]); disk != 0 {
+		return nil, 0, tensor.Bad("member %q is in part %d of several zip files", m.name, disk)
+	}
+	const folder = 0x10 // attribute of MS-DOS, which libraries take for a folder whatever its name is
+	if data[38]&folder != 0 && !strings.HasSuffix(m.name, "/") {
+		return nil, 0, tensor.Bad("member %q is marked as a folder", m.name)
+	}
 	const encrypted = 1<<0 | 1<<6 | 1<<13
 	if m.flags&encrypted != 0 {
 		return nil, 0, tensor.Bad("member %q is encrypted", m.name)
