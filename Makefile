@@ -16,7 +16,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build demo test race instructions lint fuzz cross wheel release hostile interop candle sharded slurm kill torture mutants false-alarms bench fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross wheel release hostile interop differential candle sharded slurm kill torture mutants false-alarms bench fixtures clean help
 
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o bin/griffin ./cmd/griffin
@@ -95,6 +95,10 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) network.py
 	$(PYTHON_ENV) sinks.py
 	$(PYTHON_ENV) runtimes.py $(SEED)
+	$(PYTHON_ENV) differential.py --cases 700 $(SEED)
+
+differential: build ## CASES=20000 damaged files, read by griffin and by the libraries (an hour; needs the environments of interop)
+	$(PYTHON_ENV) differential.py --cases $(or $(CASES),20000) --rows $(SEED)
 
 candle: build ## what griffin says of candle against candle (needs cargo and the environments of interop; 5 minutes once)
 	program=$$(testdata/interop/setup_candle.sh) && $(PYTHON_ENV) runtimes.py --candle $$program

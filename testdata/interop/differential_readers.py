@@ -120,6 +120,12 @@ def by_tensorstore(path, names):
 READERS = {"safetensors": by_safetensors, "safe_open": by_safe_open, "torch": by_torch, "torch-mmap": by_torch_mmap, "flax": by_flax, "tensorstore": by_tensorstore}
 
 
+def reason(message):
+    """A message without the advice that torch puts around it."""
+    _, found, after = message.partition("WeightsUnpickler error: ")
+    return after.strip().split("\n")[0] if found else message
+
+
 def main():
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     out = os.fdopen(os.dup(1), "w")
@@ -129,7 +135,7 @@ def main():
         try:
             answer = {"tensors": READERS[request["reader"]](request["path"], request["about"])}
         except BaseException as e:  # a library may raise anything, pyo3's panics included
-            answer = {"error": f"{type(e).__name__}: {e}"}
+            answer = {"error": f"{type(e).__name__}: {reason(str(e))}"}
         print(json.dumps(answer), file=out, flush=True)
 
 

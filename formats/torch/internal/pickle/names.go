@@ -2,6 +2,7 @@ package pickle
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -24,7 +25,12 @@ var attacks = map[string][]string{
 // renamed are modules that Python 3 has under another name than Python 2.
 var renamed = map[string]string{"__builtin__": "builtins", "copy_reg": "copyreg"}
 
-func (m *machine) global(arg operand) error { return m.refer(string(arg.bytes), string(arg.second)) }
+func (m *machine) global(arg operand) error {
+	if !utf8.Valid(arg.bytes) || !utf8.Valid(arg.second) {
+		return tensor.Bad("name of a class is not UTF-8")
+	}
+	return m.refer(string(arg.bytes), string(arg.second))
+}
 
 func (m *machine) stackGlobal(operand) error {
 	name, err := popAs[string](m, "the name of a class")

@@ -161,6 +161,7 @@ func TestRefuses(t *testing.T) {
 		"memo of nothing":            {"q\x00N.", "empty stack"},
 		"memo in two ways":           {"\x80\x04N\x94q\x00.", "in two ways"},
 		"text not UTF-8":             {"X" + u32(1) + "\xff.", "not UTF-8"},
+		"class not UTF-8":            {"ca\xff\nb\n.", "not UTF-8"},
 		"surrogate":                  {"X" + u32(3) + "\xed\xa0\x80.", "not UTF-8"},
 		"text too long":              {"X\xff\xff\xff\xffa.", "exceeds the largest pickle"},
 		"text cut":                   {"X" + u32(9) + "a.", "truncated"},
