@@ -49,7 +49,7 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 		return nil, err
 	}
 	w := &weightsCheck{list: l, converted: r.converted, digests: proved.Digests, sources: sourcesOf(l), wrong: map[int]*Finding{}, skipped: map[int]bool{},
-		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
+		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Converted: []TensorDigest{}, Source: []TensorDigest{}, Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
 	w.addFindings(proved.Failures, head.copies)
 	if err := w.countDivided(ctx); err != nil {
 		return nil, err

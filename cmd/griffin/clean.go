@@ -34,9 +34,7 @@ func runClean(c *cli.Context) error {
 	out := &lines{w: c.App.Writer}
 	switch {
 	case c.Bool("json") && (err == nil || len(removed) > 0):
-		_ = printJSON(out, struct {
-			Removed []string `json:"removed"`
-		}{append([]string{}, removed...)})
+		_ = printJSON(out, schemaCleaning, cleaning{append([]string{}, removed...)})
 	case len(removed) > 0:
 		for _, path := range removed {
 			out.printf("removed %s\n", printable(path))

@@ -112,7 +112,7 @@ func runConvert(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, result)
+		return printJSON(c.App.Writer, schemaConversion, result)
 	}
 	return printConversion(c.App.Writer, result)
 }

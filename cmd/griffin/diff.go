@@ -79,7 +79,7 @@ func runDiff(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		err = printJSON(c.App.Writer, result)
+		err = printJSON(c.App.Writer, schemaDifference, result)
 	} else {
 		err = printDiff(c.App.Writer, result)
 	}

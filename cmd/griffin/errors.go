@@ -57,24 +57,18 @@ func (e *usageError) Error() string { return e.problem }
 // errDifferent ends a command that has printed a result that is not equal, or not the same model.
 var errDifferent = errors.New("different")
 
-// reportError prints an error and its hint, and returns the exit status.
-func reportError(w io.Writer, err error) int {
-	code := exitCode(err)
-	switch {
-	case err == nil || err == errDifferent || onlyDifferent(err): // the results are printed
-	case code == exitInterrupted:
-		fmt.Fprintln(w, "griffin: interrupted")
-	default:
-		fmt.Fprintf(w, "griffin: %s\n", message(err))
-		var fault *task.PanicError
-		if errors.As(err, &fault) {
-			fmt.Fprintf(w, "%s\n", fault.Stack)
-		}
-		if hint := hintOf(err); hint != "" {
-			fmt.Fprintf(w, "hint: %s\n", hint)
-		}
+// reportError prints an error and its hint, as text or as JSON, and returns the exit status.
+func reportError(w io.Writer, err error, asJSON bool) int {
+	if err == nil || err == errDifferent || onlyDifferent(err) { // the results are printed
+		return exitCode(err)
 	}
-	return code
+	f := failureOf(err)
+	if asJSON {
+		f.printJSON(w)
+	} else {
+		f.print(w)
+	}
+	return f.ExitStatus
 }
 
 // message returns the text of an error for a user: errors of files name the path and neither the system call nor a

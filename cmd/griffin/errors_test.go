@@ -41,7 +41,7 @@ func TestMessage(t *testing.T) {
 func TestPanicIsInternal(t *testing.T) {
 	err := errors.Join(&fs.PathError{Op: "remove", Path: "x", Err: fs.ErrPermission}, task.Call(func() error { panic("broken invariant") }))
 	var out bytes.Buffer
-	if code := reportError(&out, err); code != exitInternal {
+	if code := reportError(&out, err, false); code != exitInternal {
 		t.Errorf("exit status %d", code)
 	}
 	for _, want := range []string{"internal error: broken invariant", "errors_test.go", "please report this"} {

@@ -267,7 +267,7 @@ func (g *generator) report(r *generate.Result) error {
 		o.Seed = &g.options.Sampling.Seed
 	}
 	if g.c.Bool("json") {
-		return printJSON(g.c.App.Writer, o)
+		return printJSON(g.c.App.Writer, schemaGeneration, o)
 	}
 	if len(r.Tokens) > 0 {
 		if _, err := fmt.Fprintln(g.c.App.Writer); err != nil {

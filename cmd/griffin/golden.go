@@ -115,7 +115,7 @@ func runGolden(c *cli.Context) error {
 	}
 	recording.Quantized = quantizedText(m)
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, recording)
+		return printJSON(c.App.Writer, schemaRecording, recording)
 	}
 	return printRecording(c.App.Writer, recording)
 }

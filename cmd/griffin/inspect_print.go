@@ -19,6 +19,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/table"
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/report"
@@ -262,7 +263,7 @@ func (r *inspection) printJSON(w io.Writer) error {
 	var text bytes.Buffer
 	head := *r
 	head.Tensors = []tensorEntry{}
-	if err := printJSON(&text, &head); err != nil {
+	if err := printJSON(&text, schemaInspection, &head); err != nil {
 		return err
 	}
 	const end = "[]\n}\n"
@@ -281,7 +282,7 @@ func (r *inspection) printJSON(w io.Writer) error {
 			return err
 		}
 		out.WriteString(separators[min(i, 1)])
-		out.Write(bytes.TrimSuffix(text.Bytes(), []byte("\n")))
+		out.Write(bytes.TrimSuffix(strictjson.JoinNumbers(text.Bytes()), []byte("\n")))
 	}
 	out.WriteString("\n  ]\n}\n")
 	return out.Flush()

@@ -55,14 +55,14 @@ func runInterruptible(args []string, stdout, stderr io.Writer) int {
 		time.Sleep(grace)
 		if ended.CompareAndSwap(false, true) {
 			storage.Abandon()
-			os.Exit(reportError(stderr, context.Canceled))
+			os.Exit(reportError(stderr, context.Canceled, wantsJSON(args)))
 		}
 	})
 	err := execute(ctx, args, stdout, stderr)
 	if !ended.CompareAndSwap(false, true) {
 		select {} // until the process ends
 	}
-	return reportError(stderr, err)
+	return reportError(stderr, err, wantsJSON(args))
 }
 
 // heapLimit is the size of the Go heap, in bytes, above which the garbage collector works harder. It is
@@ -72,7 +72,7 @@ const heapLimit = 128 << 20
 
 // runCommand executes one command line and returns its exit status.
 func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	return reportError(stderr, execute(ctx, args, stdout, stderr))
+	return reportError(stderr, execute(ctx, args, stdout, stderr), wantsJSON(args))
 }
 
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error {

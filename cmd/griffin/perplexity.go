@@ -238,7 +238,7 @@ func (p *scoring) report() error {
 		o.Comparison = p.compared(r)
 	}
 	if p.c.Bool("json") {
-		return printJSON(p.c.App.Writer, o)
+		return printJSON(p.c.App.Writer, schemaPerplexity, o)
 	}
 	return printScore(p.c.App.Writer, o)
 }

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"griffin": func() {
 			registerTestAddresses(context.Background())
-			os.Exit(runInterruptible(os.Args, os.Stdout, os.Stderr))
+			os.Exit(runValidated(os.Args))
 		},
 	})
 }
@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 		Dir:       "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", data)
+			env.Setenv(schemaDir, filepath.Join(data, "../cmd/griffin/schema"))
 			env.Setenv("TORCH", filepath.Join(data, "../formats/torch"))
 			env.Setenv("TEXTMODEL", textModel)
 			env.Setenv("PUBLISHED", published)
@@ -61,6 +62,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status": wantStatus,
+			"schema": wantSchema,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

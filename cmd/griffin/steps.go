@@ -70,7 +70,7 @@ func openSteps(c *cli.Context, path string) (*run.Run, []formats.Step, error) {
 // stepResult is what a command has to say about a step.
 type stepResult struct {
 	status string                   // what was done, for the summary: "converted"
-	value  any                      // for JSON
+	value  any                      // for JSON: a document, or nil
 	print  func(to io.Writer) error // as text
 	unlike bool                     // the result is printed, and the step counts as different
 }
@@ -113,7 +113,7 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 		}
 		e := json.NewEncoder(out)
 		e.SetEscapeHTML(false)
-		_ = e.Encode(line) // out keeps the error
+		_ = e.Encode(document{schemaStep, line}) // out keeps the error
 	}
 	err := run.Each(c.Context, steps, func(s formats.Step) error {
 		r, err := do(s)
@@ -139,7 +139,7 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 			return
 		}
 		count("failed")
-		reportError(c.App.ErrWriter, fmt.Errorf("step %s: %w", s.Name, err))
+		reportError(c.App.ErrWriter, fmt.Errorf("step %s: %w", s.Name, err), c.Bool("json"))
 		if c.Bool("json") {
 			printLine(s, stepLine{Status: "failed", Error: message(err), Hint: hintOf(err), ExitStatus: exitCode(err)})
 		}
@@ -208,7 +208,7 @@ func convertSteps(c *cli.Context, o convert.Options) error {
 		if o.DryRun {
 			status = "to convert"
 		}
-		return &stepResult{status: status, value: result, print: func(to io.Writer) error { return printConversion(to, result) }}, nil
+		return &stepResult{status: status, value: document{schemaConversion, result}, print: func(to io.Writer) error { return printConversion(to, result) }}, nil
 	})
 }
 
@@ -232,7 +232,7 @@ func inspectSteps(c *cli.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		return &stepResult{status: "read", value: shown, print: func(to io.Writer) error { return shown.print(to, inspectionFormOf(c)) }}, nil
+		return &stepResult{status: "read", value: document{schemaInspection, shown}, print: func(to io.Writer) error { return shown.print(to, inspectionFormOf(c)) }}, nil
 	})
 }
 
@@ -280,7 +280,7 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 		if err != nil {
 			return nil, err
 		}
-		return compared(v.Same, "the same model", "not the same model", v, func(io.Writer) error { return printVerdict(c, v) }), nil
+		return compared(v.Same, "the same model", "not the same model", document{schemaVerdict, v}, func(io.Writer) error { return printVerdict(c, v) }), nil
 	})
 }
 
@@ -336,6 +336,6 @@ func diffSteps(c *cli.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		return compared(result.Equal, "equal", "different", result, func(to io.Writer) error { return printDiff(to, result) }), nil
+		return compared(result.Equal, "equal", "different", document{schemaDifference, result}, func(to io.Writer) error { return printDiff(to, result) }), nil
 	})
 }

@@ -165,11 +165,11 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 
 // printVerdict prints a verdict, and if --runtime is set what the runtime computes.
 func printVerdict(c *cli.Context, v *verify.Verdict) error {
-	if v.MissingAdapter != "" && !v.Same {
+	if v.MissingAdapter != "" && !v.Same && !c.Bool("json") {
 		fmt.Fprintf(c.App.ErrWriter, "hint: --adapter DIR merges the adapter %s into the source before comparing\n", printable(v.MissingAdapter))
 	}
 	if c.Bool("json") && !c.Bool("all-steps") {
-		return printJSON(c.App.Writer, v)
+		return printJSON(c.App.Writer, schemaVerdict, v)
 	}
 	if err := verify.WriteText(c.App.Writer, v, "--json"); err != nil || v.Runtime == nil || !c.IsSet("runtime") {
 		return err
@@ -226,7 +226,7 @@ func writeVerdictFiles(c *cli.Context, v *verify.Verdict) {
 
 // reportUnwritten prints why a page of a result that is printed already could not be written. The exit status stays that of
 // the result.
-func reportUnwritten(c *cli.Context, err error) { reportError(c.App.ErrWriter, err) }
+func reportUnwritten(c *cli.Context, err error) { reportError(c.App.ErrWriter, err, c.Bool("json")) }
 
 // explainRuntime prints what each runtime computes with a model. It reads no weights but those of an
 // output head.
@@ -250,7 +250,7 @@ func explainRuntime(c *cli.Context) error {
 		explained = slices.DeleteFunc(explained, func(e runtime.Explanation) bool { return e.Runtime != c.String("runtime") })
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, map[string]any{"runtimes": explained})
+		return printJSON(c.App.Writer, schemaRuntimes, explanations{explained})
 	}
 	if w := m.Window(); w != nil {
 		fmt.Fprintf(c.App.Writer, "%s\n\n", w.Summary)

@@ -4,10 +4,9 @@
 package manifest
 
 import (
-	"bytes"
-	"encoding/json"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -16,10 +15,14 @@ import (
 // dot and Name.
 const Name = "conversion.json"
 
+// Schema identifies the format of the file. It changes when a field changes its meaning.
+const Schema = "griffin conversion record 1"
+
 // Manifest is the content of conversion.json. It depends on nothing but the input and the options:
 // it has no times, no machine, and only the last element of the source's path.
 type Manifest struct {
-	Griffin     string       `json:"griffin"` // version of the tool
+	Schema      string       `json:"schema,omitempty"` // Schema; "" in files of earlier versions
+	Griffin     string       `json:"griffin"`          // version of the tool
 	Source      Source       `json:"source"`
 	Origin      *Source      `json:"origin,omitempty"`      // the checkpoint at which the source's own manifest begins; nil if the source has none
 	Layout      string       `json:"layout"`                // of the destination
@@ -196,12 +199,9 @@ func (m *Manifest) RootParts(t *Tensor) []Part {
 	return from
 }
 
-// JSON returns the content of the file.
+// JSON returns the content of the file, with Schema.
 func (m *Manifest) JSON() ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	err := e.Encode(m)
-	return b.Bytes(), err
+	named := *m
+	named.Schema = Schema
+	return strictjson.Write(&named)
 }

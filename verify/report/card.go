@@ -1,12 +1,11 @@
 package report
 
 import (
-	"bytes"
-	"encoding/json"
 	"path/filepath"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -113,12 +112,9 @@ func baseName(path string) string {
 
 // WriteCard writes the card of a verdict that has Facts, as JSON.
 func WriteCard(path string, v *verify.Verdict, command []string) error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(NewCard(v, command)); err != nil {
+	text, err := strictjson.Write(NewCard(v, command))
+	if err != nil {
 		return err
 	}
-	return storage.ReplaceWith(path, b.Bytes())
+	return storage.ReplaceWith(path, text)
 }

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// Values of the field "schema" of JSON documents. Folder schema has the JSON Schema of each; the number changes when a field changes its
+// meaning.
+const (
+	schemaCleaning   = "griffin cleaning 1"
+	schemaConversion = "griffin conversion 1"
+	schemaDifference = "griffin difference 1"
+	schemaError      = "griffin error 1"
+	schemaGeneration = "griffin generation 1"
+	schemaInspection = "griffin inspection 1"
+	schemaPerplexity = "griffin perplexity 1"
+	schemaRecording  = "griffin recording 1"
+	schemaRuntimes   = "griffin runtimes 1"
+	schemaStep       = "griffin step 1"
+	schemaVerdict    = "griffin verdict 1"
+)
+
+// document is a result as JSON, with the name of its schema as the first field.
+type document struct {
+	schema string
+	value  any // a struct with fields
+}
+
+// MarshalJSON implements json.Marshaler.
+func (d document) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(strictjson.WithLists(d.value)); err != nil {
+		return nil, err
+	}
+	return append(fmt.Appendf(nil, "{%q:%q,", "schema", d.schema), bytes.TrimPrefix(b.Bytes(), []byte("{"))...), nil
+}
+
+// printJSON prints a result as indented JSON, without HTML escapes. Arrays of numbers take one line.
+func printJSON(w io.Writer, schema string, v any) error {
+	text, err := strictjson.Write(document{schema, v})
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
+}
+
+// explanations are what verify --explain-runtime prints.
+type explanations struct {
+	Runtimes []runtime.Explanation `json:"runtimes"`
+}
+
+// cleaning is what clean prints.
+type cleaning struct {
+	Removed []string `json:"removed"` // paths
+}
+
+// failure is an error as JSON, on one line of standard error.
+type failure struct {
+	Error      string `json:"error"`
+	Hint       string `json:"hint,omitempty"` // what to do about it
+	ExitStatus int    `json:"exit_status"`
+	Stack      string `json:"stack,omitempty"` // of a fault of griffin
+}
+
+// failureOf describes an error.
+func failureOf(err error) failure {
+	f := failure{Error: message(err), Hint: hintOf(err), ExitStatus: exitCode(err)}
+	if f.ExitStatus == exitInterrupted {
+		f.Error, f.Hint = "interrupted", ""
+	}
+	var fault *task.PanicError
+	if errors.As(err, &fault) {
+		f.Stack = string(fault.Stack)
+	}
+	return f
+}
+
+// print writes the failure as text: the error, its stack and the hint.
+func (f failure) print(w io.Writer) {
+	fmt.Fprintf(w, "griffin: %s\n", f.Error)
+	if f.Stack != "" {
+		fmt.Fprintf(w, "%s\n", f.Stack)
+	}
+	if f.Hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", f.Hint)
+	}
+}
+
+// printJSON writes the failure as one line of JSON.
+func (f failure) printJSON(w io.Writer) {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(document{schemaError, f})
+}
+
+// wantsJSON reports whether a command line asks for JSON, whatever else is wrong with it.
+func wantsJSON(args []string) bool {
+	json := false
+	for _, arg := range args {
+		if arg == "--" {
+			break
+		}
+		switch name, value, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "="); {
+		case name == "-json" || name == "json" && strings.HasPrefix(arg, "-"):
+			json = value != "false"
+		}
+	}
+	return json
+}
