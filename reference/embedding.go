@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference/kernel"
@@ -89,8 +90,52 @@ func (e *engine[T]) logits(x []T, n int, semantics Semantics) ([]T, error) {
 		return nil, err
 	}
 	e.finish(y, c.VocabSize, nil)
+	e.softCap(y, semantics)
+	return y, nil
+}
+
+// partBytes is the approximate size of the logits that are in memory at a time in a Transient pass. Tests change it.
+var partBytes = 16 << 20
+
+// logitsInParts computes the logits for each row x of the final norm's output, and shows them in ranges of the
+// vocabulary: as many outputs at a time as have partBytes of logits, and whole pieces of the matrix.
+func (e *engine[T]) logitsInParts(x []T, p *Pass, semantics Semantics) error {
+	c, n := e.config, len(p.Tokens)
+	o, err := e.open(request{Outer, c.headName(), []int{c.VocabSize, c.Width}, false})
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	e.packRows(x, n, c.Width)
+	rows := c.VocabSize
+	if !o.InOut { // otherwise a piece has terms of all outputs
+		piece := o.pieceElements(c.VocabSize, c.Width) / c.Width
+		rows = min(max(partBytes/(n*int(unsafe.Sizeof(x[0])))/piece, 1)*piece, c.VocabSize)
+	}
+	buffer := e.take(n * rows)
+	for first := 0; first < c.VocabSize; first += rows {
+		outs := min(rows, c.VocabSize-first)
+		y := buffer[:n*outs]
+		if first > 0 {
+			e.ranges(len(y), 1, func(from, to int) { clear(y[from:to]) })
+		}
+		if err := e.multiplyPieces(y, n, o, c.Width, outs); err != nil {
+			return err
+		}
+		e.finish(y, outs, nil)
+		e.softCap(y, semantics)
+		if err := observeFrom(p, Logits, 0, first, y); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// softCap bounds the logits.
+func (e *engine[T]) softCap(y []T, semantics Semantics) {
+	c := e.config
 	if c.LogitsSoftCap == 0 && !semantics.dividesByCap() {
-		return y, nil
+		return
 	}
 	softCap := e.constant(c.LogitsSoftCap)
 	e.ranges(len(y), 1, func(from, to int) {
@@ -103,5 +148,4 @@ func (e *engine[T]) logits(x []T, n int, semantics Semantics) ([]T, error) {
 			part[i] = e.round(e.step(part[i]) * softCap)
 		}
 	})
-	return y, nil
 }

@@ -79,8 +79,18 @@ func (e *engine[T]) multiply(y, x []T, n, block int, name string, in, out int) e
 		return err
 	}
 	defer o.close()
+	e.packRows(x, n, in)
+	return e.multiplyPieces(y, n, o, in, out)
+}
+
+// packRows packs n rows of x for a product.
+func (e *engine[T]) packRows(x []T, n, in int) {
 	e.packed.Reset(n, in, e.order)
 	e.each(e.packed.Blocks(), func(block int, s *kernel.Scratch[T]) { e.packed.Pack(x, in, block, s) })
+}
+
+// multiplyPieces adds the product of the packed rows and the next outputs of o to y, until there are out of them.
+func (e *engine[T]) multiplyPieces(y []T, n int, o *operand, in, out int) error {
 	rows, cols := out, in
 	if o.InOut {
 		rows, cols = in, out

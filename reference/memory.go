@@ -53,7 +53,9 @@ func (m *memory[T]) take(n int) []T {
 			return x
 		}
 	}
-	return make([]T, n)
+	x := make([]T, n)
+	clear(x) // a page that is first read costs a second fault when it is written
+	return x
 }
 
 // give returns activations that are not used any more, for take.

@@ -50,6 +50,10 @@ type Pass struct {
 	// Observe, if not nil, is called with every intermediate result, in order. If it returns an error,
 	// the pass ends with that error.
 	Observe func(Observation) error
+
+	// Transient says that Observe does not keep the numbers: the pass uses their memory again. The logits then come in ranges
+	// of the vocabulary, so that memory does not grow with the number of tokens times the vocabulary.
+	Transient bool
 }
 
 // batch is the part of a Pass that all layers need: its shape and what its tokens can see.
@@ -171,6 +175,9 @@ func run[T kernel.Float](e *engine[T], x []T, m *Model, p *Pass, states []blockS
 		if err := observe(p, Hidden, i+1, out); err != nil {
 			return err
 		}
+		if p.Transient {
+			e.give(x, temporal)
+		}
 		x = out
 	}
 	if p.End > 0 {
@@ -210,6 +217,9 @@ func (e *engine[T]) output(x []T, p *Pass, semantics Semantics) error {
 	}
 	if err := observe(p, FinalNormed, 0, x); err != nil || p.SkipLogits {
 		return err
+	}
+	if p.Transient {
+		return e.logitsInParts(x, p, semantics)
 	}
 	if x, err = e.logits(x, len(p.Tokens), semantics); err != nil {
 		return err

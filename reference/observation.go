@@ -18,10 +18,11 @@ const (
 )
 
 // Observation is an intermediate result. The pass does not change its numbers later, so that they may
-// be kept.
+// be kept, unless the pass is Transient.
 type Observation struct {
 	Site  Site
 	Index int
+	First int // of a Transient pass's logits: the token of the vocabulary that the first column is of
 	Activations
 }
 
@@ -60,10 +61,15 @@ func (a *Activations) At(i int) float64 {
 
 // observe calls p.Observe, if there is one, with an intermediate result.
 func observe[T kernel.Float](p *Pass, site Site, index int, x []T) error {
+	return observeFrom(p, site, index, 0, x)
+}
+
+// observeFrom is observe for columns from the first one on.
+func observeFrom[T kernel.Float](p *Pass, site Site, index, first int, x []T) error {
 	if p.Observe == nil {
 		return nil
 	}
-	o := Observation{Site: site, Index: index}
+	o := Observation{Site: site, Index: index, First: first}
 	o.Batch, o.Length, o.Width = p.Batch, len(p.Tokens)/p.Batch, len(x)/len(p.Tokens)
 	switch x := any(x).(type) {
 	case []float32:

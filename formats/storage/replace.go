@@ -76,7 +76,7 @@ func fillFile(f *system.File, size int64, fill func(io.WriterAt) error) error {
 	if err := f.Truncate(size); err != nil {
 		return err
 	}
-	return fill(f)
+	return fill(&Output{file: f}) // begins writeback, so that the sync has less to wait for
 }
 
 // keepMode gives a file the permissions of the one that it replaces, if there is one.

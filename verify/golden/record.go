@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"runtime"
 	"strconv"
 	"strings"
@@ -68,7 +67,8 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 	size := layout.Files[0].Size
 	err = storage.Replace(path, size, func(w io.WriterAt) error {
 		r.file, r.ranges = w, layout.Ranges
-		if err := r.record(ctx); err != nil {
+		r.writer = newWriter(w)
+		if err := r.writer.close(r.record(ctx)); err != nil {
 			return err
 		}
 		if err := r.writeHeader(ctx, len(layout.Files[0].Header)); err != nil {
@@ -93,8 +93,8 @@ type recorder struct {
 	specs  []tensor.Spec
 	index  map[string]int // of a tensor in specs and ranges, by name
 	file   io.WriterAt
+	writer *writer // of floats to file
 	ranges []safetensors.Range
-	buffer []byte
 }
 
 func (r *recorder) metadata() map[string]string {
@@ -182,9 +182,9 @@ func (r *recorder) record(ctx context.Context) error {
 		if err := r.integers(prefix+"positions", positions); err != nil {
 			return err
 		}
-		pass := reference.Pass{Tokens: r.tokens.IDs, Positions: positions, Batch: r.tokens.Batch}
+		pass := reference.Pass{Tokens: r.tokens.IDs, Positions: positions, Batch: r.tokens.Batch, Transient: true}
 		err := forward.Run(ctx, r.model, pass, func(result forward.Result) error {
-			return r.floats(prefix+result.Name(), result.First*result.Width, &result.Activations)
+			return r.floats(prefix+result.Name(), &result)
 		})
 		if err != nil {
 			return err
@@ -196,8 +196,9 @@ func (r *recorder) record(ctx context.Context) error {
 	steps := r.tokens.Length - r.options.DecodeFrom + 1
 	return forward.Decode(ctx, r.model, r.tokens.IDs, r.tokens.Batch, r.options.DecodeFrom, func(position int, logits *reference.Activations) error {
 		for b := range r.tokens.Batch {
-			first := (b*steps + position - r.options.DecodeFrom + 1) * logits.Width
-			if err := r.floats("decode.logits", first, forward.Tokens(logits, b, 1)); err != nil {
+			result := forward.Result{Token: b*steps + position - r.options.DecodeFrom + 1}
+			result.Activations = *forward.Tokens(logits, b, 1)
+			if err := r.floats("decode.logits", &result); err != nil {
 				return err
 			}
 		}
@@ -205,32 +206,18 @@ func (r *recorder) record(ctx context.Context) error {
 	})
 }
 
-// pieceElements are encoded at a time.
-const pieceElements = 256 << 10
-
-// floats writes activations as float32, starting at element first of a tensor. Tensors that are not declared are
-// skipped.
-func (r *recorder) floats(name string, first int, a *reference.Activations) error {
+// floats writes a result. Tensors that are not declared are skipped.
+func (r *recorder) floats(name string, result *forward.Result) error {
 	i, ok := r.index[name]
 	if !ok {
 		return nil
 	}
-	for from := 0; from < a.Len(); from += pieceElements {
-		n := min(pieceElements, a.Len()-from)
-		if len(r.buffer) < 4*n {
-			r.buffer = make([]byte, 4*n)
-		}
-		p := r.buffer[:4*n]
-		if a.Float64 == nil { // the common case, several times as fast
-			for k, x := range a.Float32[from:][:n] {
-				binary.LittleEndian.PutUint32(p[4*k:], math.Float32bits(x))
-			}
-		} else {
-			for k, x := range a.Float64[from:][:n] {
-				binary.LittleEndian.PutUint32(p[4*k:], math.Float32bits(float32(x)))
-			}
-		}
-		if _, err := r.file.WriteAt(p, r.ranges[i].Offset+4*int64(first+from)); err != nil {
+	a, width, base := &result.Activations, r.specs[i].Shape[2], r.ranges[i].Offset
+	if int64(a.Width) == width {
+		return r.writer.floats(a, 0, a.Len(), base+4*width*int64(result.Token))
+	}
+	for row := range a.Len() / a.Width {
+		if err := r.writer.floats(a, row*a.Width, a.Width, base+4*(width*int64(result.Token+row)+int64(result.First))); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // Result is an observation of a run. Logits come in pieces; other results come for all tokens at once.
 type Result struct {
 	reference.Observation
-	First int // first token of the piece, counted over all rows
+	Token int // first token of the piece, counted over all rows
 }
 
 // logitsMemory bounds the logits that are in memory at a time, in bytes: those of 128 tokens of the published
@@ -22,7 +22,7 @@ var logitsMemory = 132 << 20
 // Run runs a pass and shows every result in order, as reference.Model.Run does, but with the logits in pieces, so that
 // memory does not grow with the number of tokens times the vocabulary. The results have the same bits.
 func Run(ctx context.Context, m *reference.Model, p reference.Pass, observe func(Result) error) error {
-	if p.SkipLogits || p.End > 0 || len(p.Tokens) <= LogitsAtATime(m) {
+	if p.SkipLogits || p.End > 0 || p.Transient || len(p.Tokens) <= LogitsAtATime(m) {
 		p.Observe = func(o reference.Observation) error { return observe(Result{Observation: o}) }
 		return m.Run(ctx, p)
 	}

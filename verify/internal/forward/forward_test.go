@@ -64,8 +64,8 @@ func collect(t *testing.T, m *reference.Model, p reference.Pass) map[string][]fl
 	t.Helper()
 	out := map[string][]float64{}
 	err := forward.Run(context.Background(), m, p, func(r forward.Result) error {
-		if r.First*r.Width != len(out[r.Name()]) {
-			t.Errorf("%s: token %d comes after %d numbers", r.Name(), r.First, len(out[r.Name()]))
+		if r.Token*r.Width != len(out[r.Name()]) {
+			t.Errorf("%s: token %d comes after %d numbers", r.Name(), r.Token, len(out[r.Name()]))
 		}
 		for i := range r.Len() {
 			out[r.Name()] = append(out[r.Name()], r.At(i))
