@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -119,6 +120,9 @@ func verdictBetween(c *cli.Context, o verify.Options, source, converted *tensor.
 	}
 	if o.Adapter != nil {
 		defer o.Adapter.Close()
+	}
+	if o.Golden != "" {
+		defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
 	}
 	var bar stages
 	defer bar.done()
