@@ -95,8 +95,11 @@ func (p *piece) done() {
 	}
 }
 
-// pieceBytes is the approximate size of the pieces in which a matrix is read. Tests change it.
+// pieceBytes is the approximate size of the pieces in which a matrix is read. Tests change it. Pieces in memory are larger by
+// inMemoryFactor: when one token is decoded, starting the goroutines takes long compared with a small piece.
 var pieceBytes = 4 << 20
+
+const inMemoryFactor = 16
 
 // piecesAhead is the number of pieces that are in memory at a time: those that are being multiplied, and
 // those that are read meanwhile.
@@ -213,7 +216,11 @@ func (p *Parameter) pieceElements(out, in int) int {
 	if p.InOut {
 		cols, unit = out, kernel.BlockTerms
 	}
-	return max(pieceBytes/(cols*int(p.DType.Size()))/unit*unit, unit) * cols
+	bytes := pieceBytes
+	if p.inMemory() {
+		bytes *= inMemoryFactor
+	}
+	return max(bytes/(cols*int(p.DType.Size()))/unit*unit, unit) * cols
 }
 
 // operand is a parameter as an engine takes it from a reader, piece by piece.
