@@ -66,7 +66,7 @@ func (g *verdictPage) wrong() []page.Link {
 		for _, f := range l.Where[:min(most, len(l.Where))] {
 			what := "logits"
 			if l.Of != "" {
-				what += " of the " + strings.ToLower(l.Of)
+				what += " of the " + l.Of
 			}
 			what += ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
 			if f.Cause != "" {
@@ -77,6 +77,9 @@ func (g *verdictPage) wrong() []page.Link {
 	}
 	return all
 }
+
+// Title is the name of the check at the beginning of a line.
+func (g *findingGroup) Title() string { return strings.ToUpper(g.Check[:1]) + g.Check[1:] }
 
 // ID is the id of the group in the page.
 func (g *findingGroup) ID() string { return "findings-" + g.Check }
@@ -137,7 +140,7 @@ func named(algorithm, digest string) string {
 type logitsPart struct {
 	*logits.Result
 	ID       string
-	Of       string // "Source" or "Converted", if there are both
+	Of       string // sourceName or convertedName, if there are both
 	Headline string
 	Where    []faultPart
 	Charts   []*chart.Chart
@@ -146,6 +149,12 @@ type logitsPart struct {
 	Total    int         // tokens
 	Outputs  *page.Table // all outputs; nil without any
 }
+
+// The names of the two sides.
+const (
+	sourceName    = "source"
+	convertedName = "converted checkpoint"
+)
 
 // faultPart is a place at fault, with the plot of its tokens.
 type faultPart struct {
@@ -181,14 +190,14 @@ func newVerdictPage(v *verify.Verdict) *verdictPage {
 	for i, l := range v.Logits {
 		part := newLogitsPart(l, v, i)
 		if len(v.Logits) > 1 {
-			part.Of = "Converted"
+			part.Of = convertedName
 			if v.Source != nil && l.Checkpoint == v.Source.Path {
-				part.Of = "Source"
+				part.Of = sourceName
 			}
 		}
 		g.Logits = append(g.Logits, part)
 	}
-	slices.SortStableFunc(g.Logits, func(a, b *logitsPart) int { return -cmp.Compare(a.Of, b.Of) })
+	slices.SortStableFunc(g.Logits, func(a, b *logitsPart) int { return -cmp.Compare(a.Of, b.Of) }) // the source first
 	if v.Weights != nil && len(v.Weights.Converted) > 0 {
 		g.Tensors = tensorsTable(v.Weights.Converted)
 	}
@@ -205,7 +214,12 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 				failures += max(1, len(c.Failures))
 			}
 		}
-		return fmt.Sprintf("%s in the %s.", text.Count(failures, "failure"), strings.Join(slices.Compact(failed), ", "))
+		failed = slices.Compact(failed)
+		where := failed[len(failed)-1]
+		if n := len(failed) - 1; n > 0 {
+			where = strings.Join(failed[:n], ", ") + " and " + where
+		}
+		return fmt.Sprintf("%s in the %s.", text.Count(failures, "failure"), where)
 	}
 	var parts []string
 	if w := v.Weights; w != nil {
@@ -235,7 +249,7 @@ func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
 	for k, f := range l.Faults {
 		fault := faultPart{Fault: f, ID: fmt.Sprintf("%s-fault%d", id, k), Title: f.Title(), Look: namePairs(v.TensorNames(f.Tensors))}
 		if s := l.Site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" {
-			fault.Chart = tokensChart(s, nil, l.Pass(f.Pass), l.Window, "At fault: "+s.Title(), fault.ID+"-tokens")
+			fault.Chart = tokensChart(s, nil, l.Pass(f.Pass), l.Window, "At fault: "+siteWords(s), fault.ID+"-tokens")
 		}
 		part.Where = append(part.Where, fault)
 	}

@@ -61,7 +61,7 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 	}
 	c.Series = []chart.Series{limit, attentionBlocks(blocks), line, alone, fault, bad}
 	c.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the token of each output that is nearest to its limit. "+
-		"Nearest of all: %s, %s of the limit.", worst.Title(), percent(float64(worst.Worst.Share)))
+		"Nearest of all: %s, %s of the limit.", siteWords(worst), percent(float64(worst.Worst.Share)))
 	if n := len(bad.Points); n > 0 {
 		c.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each output. Outside the envelope: %s.", text.Count(n, "output"))
 	}
@@ -208,7 +208,7 @@ func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, window in
 		decoding.Points = decodingPoints(also, pass)
 	}
 	c.Series = []chart.Series{limit, documents, windows, good, decoding, bad}
-	c.Caption = fmt.Sprintf("Root mean square of the error of %s over the channels, relative to float64, at each of %s.", s.Title(), text.Count(len(s.Errors), "token"))
+	c.Caption = fmt.Sprintf("Root mean square of the error of %s over the channels, relative to float64, at each of %s.", siteWords(s), text.Count(len(s.Errors), "token"))
 	if group > 1 {
 		c.Caption += fmt.Sprintf(" Of each %d tokens the worst is shown.", group)
 	}

@@ -126,16 +126,17 @@ func Render(d *Document, body *Body, data any) ([]byte, error) {
 		Generator template.HTML
 		Line      string
 		Date      string
-	}{d, contents, template.HTML(inner.String()), template.CSS(style), template.JS(script), policy, Generator, CommandLine(d.Command), date(d.Time)})
+		Stamp     string
+	}{d, contents, template.HTML(inner.String()), template.CSS(style), template.JS(script), policy, Generator, CommandLine(d.Command), date(d.Time, "2006-01-02 15:04 UTC"), date(d.Time, "2006-01-02T15:04Z")})
 	return out.Bytes(), err
 }
 
 // date writes a time; "" for none.
-func date(t time.Time) string {
+func date(t time.Time, layout string) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format("2006-01-02 15:04 UTC")
+	return t.UTC().Format(layout)
 }
 
 // Number writes a float64 or float.Number for people.
