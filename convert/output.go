@@ -2,7 +2,6 @@ package convert
 
 import (
 	"cmp"
-	"errors"
 	"io"
 	"path/filepath"
 
@@ -23,7 +22,7 @@ type output interface {
 	size() int64                                                                  // bytes of all files, at most
 	create(path string, files *storage.OutputFiles) (transfer.Destination, error) // path is a directory that exists, or a file that does not
 
-	uploads() bool                                         // whether upload is implemented
+	uploadNames() (names, hidden []string)                 // the files that upload creates; see storage.SinkOptions
 	upload(u storage.Upload) (transfer.Destination, error) // create for an address
 }
 
@@ -90,7 +89,14 @@ func (o safetensorsOutput) size() int64 {
 	return n
 }
 
-func (o safetensorsOutput) uploads() bool { return true }
+func (o safetensorsOutput) uploadNames() (names, hidden []string) { return namesOf(o.files()), nil }
+
+func namesOf(files []ResultFile) (names []string) {
+	for _, f := range files {
+		names = append(names, f.Name)
+	}
+	return names
+}
 
 func (o safetensorsOutput) upload(u storage.Upload) (transfer.Destination, error) {
 	return o.Upload(func(name string, size int64) (io.WriterAt, error) {
@@ -122,7 +128,7 @@ func (o torchOutput) shards() int         { return 1 }
 func (o torchOutput) file(int) string     { return o.name }
 func (o torchOutput) size() int64         { return o.Size }
 
-func (o torchOutput) uploads() bool { return true }
+func (o torchOutput) uploadNames() (names, hidden []string) { return namesOf(o.files()), nil }
 
 func (o torchOutput) upload(u storage.Upload) (transfer.Destination, error) {
 	return o.Upload(func(size int64) (io.WriterAt, error) { return u.Create("", size) })
@@ -144,11 +150,9 @@ func (o orbaxOutput) shards() int         { return 0 }
 func (o orbaxOutput) file(int) string     { return "" }
 func (o orbaxOutput) size() int64         { return o.Size }
 
-func (o orbaxOutput) uploads() bool { return false }
+func (o orbaxOutput) uploadNames() (names, hidden []string) { return o.UploadNames() }
 
-func (o orbaxOutput) upload(storage.Upload) (transfer.Destination, error) {
-	return nil, errors.ErrUnsupported
-}
+func (o orbaxOutput) upload(u storage.Upload) (transfer.Destination, error) { return o.Upload(u) }
 
 func (o orbaxOutput) create(dir string, files *storage.OutputFiles) (transfer.Destination, error) {
 	return o.Create(dir, files)

@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -118,9 +119,6 @@ func (p *sinkPlace) check(c *conversion) error {
 	if c.options.toFile(p.dst) && strings.HasSuffix(storage.WithoutQuery(p.dst), "/") {
 		return &OptionError{Problem: fmt.Sprintf("%s is a directory, and the target %s is a file", storage.WithoutQuery(p.dst), c.options.To), Hint: "name the file"}
 	}
-	if !c.output.uploads() {
-		return &OptionError{Option: "To", Problem: "Orbax directories cannot be written to an address", Hint: "convert to a directory, and copy it with the tools of the store"}
-	}
 	if err := p.checkApart(c.checkpoint); err != nil {
 		return err
 	}
@@ -202,9 +200,7 @@ func (p *sinkPlace) begin(c *conversion) (*staging, error) {
 	if c.options.toFile(p.dst) {
 		record = "." + manifest.Name
 	} else {
-		for _, f := range c.output.files() {
-			o.Names = append(o.Names, f.Name)
-		}
+		o.Names, o.Hidden = c.output.uploadNames()
 	}
 	for i := range c.files {
 		o.Names = append(o.Names, c.files[i].Name)
@@ -249,9 +245,36 @@ func (u trackedUpload) Create(name string, size int64) (io.WriterAt, error) {
 	return u.files.Track(name, size, w), nil
 }
 
+// Stream implements storage.Upload.
+func (u trackedUpload) Stream(name string, most int64) (io.WriteCloser, error) {
+	w, err := u.Upload.Stream(name, most)
+	if err != nil {
+		return nil, err
+	}
+	return u.files.TrackStream(name, w), nil
+}
+
+// Rename implements storage.Upload.
+func (u trackedUpload) Rename(from, to string) error {
+	err := u.Upload.Rename(from, to)
+	if err == nil {
+		u.files.TrackRename(from, to)
+	}
+	return err
+}
+
+// Take implements storage.Upload.
+func (u trackedUpload) Take(name string, use func(content io.ReaderAt) error) error {
+	err := u.Upload.Take(name, use)
+	if err == nil {
+		u.files.TrackRename(name, "")
+	}
+	return err
+}
+
 // lastOf returns the file of a directory without which it is not usable, "" if there are no names: the destination is a file.
 func lastOf(names []string) string {
-	for _, name := range []string{hfconfig.Name, peft.ConfigName, safetensors.IndexName} {
+	for _, name := range []string{orbax.CommitName, hfconfig.Name, peft.ConfigName, safetensors.IndexName} {
 		if slices.Contains(names, name) {
 			return name
 		}

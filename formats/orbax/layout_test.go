@@ -99,12 +99,12 @@ func TestUncommittedSteps(t *testing.T) {
 		notes int
 		err   string
 	}{
-		{"newest", map[string]string{"1": sample, "1/" + commitName: commit, "2": sample}, Newest, "1", 1, ""},
-		{"two", map[string]string{"1/default": sample, "1/" + commitName: commit, "2/default": sample, "2/default/" + commitName: commit, "3": ""}, Newest, "1", 2, ""},
-		{"in the middle", map[string]string{"1": sample, "2": sample, "2/" + commitName: commit}, Newest, "2", 0, ""},
-		{"asked for", map[string]string{"1": sample, "1/" + commitName: commit, "2": sample}, 2, "", 0, "step 2 was not committed: it lacks the commit_success.txt"},
+		{"newest", map[string]string{"1": sample, "1/" + CommitName: commit, "2": sample}, Newest, "1", 1, ""},
+		{"two", map[string]string{"1/default": sample, "1/" + CommitName: commit, "2/default": sample, "2/default/" + CommitName: commit, "3": ""}, Newest, "1", 2, ""},
+		{"in the middle", map[string]string{"1": sample, "2": sample, "2/" + CommitName: commit}, Newest, "2", 0, ""},
+		{"asked for", map[string]string{"1": sample, "1/" + CommitName: commit, "2": sample}, 2, "", 0, "step 2 was not committed: it lacks the commit_success.txt"},
 		{"no step has it", map[string]string{"1": sample, "2": sample}, Newest, "2", 0, ""},
-		{"another series", map[string]string{"eval_1": "", "eval_1/" + commitName: commit, "2": sample}, Newest, "2", 0, ""},
+		{"another series", map[string]string{"eval_1": "", "eval_1/" + CommitName: commit, "2": sample}, Newest, "2", 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := build(t, test.files)
@@ -126,7 +126,7 @@ func TestUncommittedSteps(t *testing.T) {
 // A step that is opened itself, or an item of it, has a note if it lacks the commit file that its neighbours have.
 func TestUncommittedStepOpened(t *testing.T) {
 	const commit = "=Checkpoint commit was successful"
-	path := build(t, map[string]string{"1/default": sample, "1/" + commitName: commit, "2/default": sample, "eval_3": sample, "notes": ""})
+	path := build(t, map[string]string{"1/default": sample, "1/" + CommitName: commit, "2/default": sample, "eval_3": sample, "notes": ""})
 	for name, notes := range map[string]int{"1": 0, "1/default": 0, "2": 1, "2/default": 1, "eval_3": 0} {
 		if c := open(t, filepath.Join(path, name), Newest); len(c.Notes) != notes || notes > 0 && !strings.Contains(c.Notes[0], "step 2 was not committed") {
 			t.Errorf("%s: %q", name, c.Notes)

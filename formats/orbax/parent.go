@@ -62,5 +62,5 @@ func noteOfStep(source fs.FS, dir string, own step) []string {
 	if !slices.ContainsFunc(steps, func(s step) bool { return s.name == own.name && s.uncommitted }) {
 		return nil
 	}
-	return []string{fmt.Sprintf("step %s was not committed (it lacks the %s of other steps): its writing may not have finished", own.name, commitName)}
+	return []string{fmt.Sprintf("step %s was not committed (it lacks the %s of other steps): its writing may not have finished", own.name, CommitName)}
 }

@@ -24,9 +24,9 @@ type step struct {
 	uncommitted bool // it lacks that file, which other steps have
 }
 
-// commitName is the file that Orbax writes into a step when all else is written, on stores such as GCS.
+// CommitName is the file that Orbax writes into a step when all else is written, on stores such as GCS.
 // Source: CommitFileTemporaryPath in orbax/checkpoint/_src/path/atomicity.py.
-const commitName = "commit_success.txt"
+const CommitName = "commit_success.txt"
 
 // isStep reports whether the directory itself is that step of a CheckpointManager.
 func (f finder) isStep(want int64) bool {
@@ -59,7 +59,7 @@ func (f finder) stepsIn() ([]step, error) {
 			continue
 		case info.IsDir():
 			if s.holds, err = f.holdsItems(s.name); err == nil {
-				s.committed, err = f.hasFile(s.name, commitName)
+				s.committed, err = f.hasFile(s.name, CommitName)
 			}
 		case info.Mode().IsRegular() && s.prefix == "checkpoint_":
 			s.isFile, s.holds = true, true
@@ -109,7 +109,7 @@ func (f finder) atStep(all []step, want int64) (*selection, error) {
 	if want == Newest {
 		newest := len(steps) - 1
 		for ; newest > 0 && steps[newest].uncommitted; newest-- {
-			sel.notes = append(sel.notes, fmt.Sprintf("step %s was not committed (it lacks the %s of other steps) and is passed over", steps[newest].name, commitName))
+			sel.notes = append(sel.notes, fmt.Sprintf("step %s was not committed (it lacks the %s of other steps) and is passed over", steps[newest].name, CommitName))
 		}
 		want = steps[newest].number
 	}
@@ -121,7 +121,7 @@ func (f finder) atStep(all []step, want int64) (*selection, error) {
 	case len(chosen) > 1:
 		return nil, tensor.Bad("has step %d twice: %s", want, names(chosen, func(s step) string { return s.name })).In(f.path)
 	case chosen[0].uncommitted:
-		return nil, tensor.Bad("step %s was not committed: it lacks the %s that other steps have, so its writing did not finish; the steps are %s", chosen[0].name, commitName, listed).In(f.path).
+		return nil, tensor.Bad("step %s was not committed: it lacks the %s that other steps have, so its writing did not finish; the steps are %s", chosen[0].name, CommitName, listed).In(f.path).
 			Advise("name another step")
 	case !chosen[0].holds:
 		return nil, tensor.Bad("step %s holds no checkpoint; the steps are %s", chosen[0].name, listed).In(f.path).
@@ -151,7 +151,7 @@ func markUncommitted(steps []step) {
 
 // uncommittedError returns the error for a step whose writing did not finish.
 func (f finder) uncommittedError(name string) *tensor.FormatError {
-	return tensor.Bad("step %s was not committed: it lacks the %s that other steps have, so its writing did not finish", name, commitName).In(f.path)
+	return tensor.Bad("step %s was not committed: it lacks the %s that other steps have, so its writing did not finish", name, CommitName).In(f.path)
 }
 
 // Step is a step in the directory of a CheckpointManager.

@@ -129,15 +129,19 @@ func (w *Writer) finishDatabase(written []tensor.Written) error {
 	if err != nil {
 		return err
 	}
-	var entries []ocdbt.Entry
-	for i, a := range w.layout.arrays {
+	return ocdbt.Write(w.dir, w.layout.entries(values), w.made)
+}
+
+// entries returns the entries of the database. values has those of the chunks, by array.
+func (l *Layout) entries(values [][]ocdbt.Value) (entries []ocdbt.Entry) {
+	for i, a := range l.arrays {
 		key, text := a.Document()
 		entries = append(entries, ocdbt.Entry{Key: a.name + "/" + key, Value: ocdbt.Value{Inline: []byte(text)}})
 		for n, value := range values[i] {
 			entries = append(entries, ocdbt.Entry{Key: a.name + "/" + a.Key(int64(n)), Value: value})
 		}
 	}
-	return ocdbt.Write(w.dir, entries, w.made)
+	return entries
 }
 
 // finishChunks moves all chunks to their final files, and returns where each array's chunks are.
@@ -146,23 +150,17 @@ func (w *Writer) finishChunks(written []tensor.Written) ([][]ocdbt.Value, error)
 	if len(w.files) > 0 {
 		return values, w.renameDataFiles(values, written)
 	}
-	var spooled []int
 	for i, a := range w.layout.arrays {
 		if isSpooled(a) {
-			if a.Chunks() == 1 {
-				spooled = append(spooled, i)
-			}
 			continue
 		}
-		name := w.contentName(written, i)
+		name := w.layout.contentName(written, i)
 		if err := w.made.Rename(w.data(strconv.Itoa(i)), w.data(name)); err != nil {
 			return nil, err
 		}
-		for _, x := range w.chunks[i] {
-			values[i] = append(values[i], ocdbt.Value{File: ocdbt.DataDir + "/" + name, Offset: x.offset, Length: x.length})
-		}
+		values[i] = encodedValues(ocdbt.DataDir+"/"+name, w.chunks[i])
 	}
-	return values, w.unspool(spooled, values, written)
+	return values, w.unspool(values, written)
 }
 
 // renameDataFiles names the data files in which all values were known in advance.
@@ -171,30 +169,43 @@ func (w *Writer) renameDataFiles(values [][]ocdbt.Value, written []tensor.Writte
 		return err
 	}
 	for number, file := range w.layout.files {
-		name := w.contentName(written, file.arrays...)
+		name := w.layout.contentName(written, file.arrays...)
 		if err := w.made.Rename(w.data(strconv.Itoa(number)), w.data(name)); err != nil {
 			return err
 		}
 		for _, i := range file.arrays {
-			a := w.layout.arrays[i]
-			at := a.offset
-			for n := range a.Chunks() {
-				elements, padding := a.Run(n)
-				values[i] = append(values[i], ocdbt.Value{File: ocdbt.DataDir + "/" + name, Offset: at, Length: elements + padding})
-				at += elements + padding
-			}
+			values[i] = w.layout.arrays[i].storedValues(ocdbt.DataDir + "/" + name)
 		}
 	}
 	return nil
 }
 
+// storedValues returns the chunks of an array that lie uncompressed at its offset in a file.
+func (a *newArray) storedValues(file string) (values []ocdbt.Value) {
+	at := a.offset
+	for n := range a.Chunks() {
+		elements, padding := a.Run(n)
+		values = append(values, ocdbt.Value{File: file, Offset: at, Length: elements + padding})
+		at += elements + padding
+	}
+	return values
+}
+
+// encodedValues returns the chunks of an array that lie in a file at these ranges.
+func encodedValues(file string, chunks []extent) (values []ocdbt.Value) {
+	for _, x := range chunks {
+		values = append(values, ocdbt.Value{File: file, Offset: x.offset, Length: x.length})
+	}
+	return values
+}
+
 // contentName returns a name for a data file that depends on the arrays in it, for the sake of caches by
 // name.
-func (w *Writer) contentName(written []tensor.Written, arrays ...int) string {
+func (l *Layout) contentName(written []tensor.Written, arrays ...int) string {
 	h := sha256.New()
 	for _, i := range arrays {
-		_, text := w.layout.arrays[i].Document()
-		fmt.Fprintf(h, "%q %s %x\n", w.layout.arrays[i].name, text, written[i].Digest)
+		_, text := l.arrays[i].Document()
+		fmt.Fprintf(h, "%q %s %x\n", l.arrays[i].name, text, written[i].Digest)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -13,18 +13,26 @@ import (
 // array cannot have one of these names.
 var itemFiles = []string{"_METADATA", "_CHECKPOINT_METADATA", "_sharding", "_strings.json", "array_metadatas", "checkpoint", "commit_success.txt", "manifest.ocdbt", "conversion.json"}
 
-// writeMetadata writes the files that describe the tree.
-func (w *Writer) writeMetadata() error {
-	arrays := slices.SortedFunc(slices.Values(w.layout.arrays), func(a, b *newArray) int { return slices.Compare(a.path, b.path) })
-	for _, file := range []struct {
-		name    string
-		content []byte
-	}{
+// metadataFile is a file that describes the tree.
+type metadataFile struct {
+	name    string
+	content []byte
+}
+
+// metadata returns the files that describe the tree.
+func (l *Layout) metadata() []metadataFile {
+	arrays := slices.SortedFunc(slices.Values(l.arrays), func(a, b *newArray) int { return slices.Compare(a.path, b.path) })
+	return []metadataFile{
 		{"checkpoint", encodePlaceholders(arrays)},
 		{"_CHECKPOINT_METADATA", []byte(checkpointMetadata)},
-		{"commit_success.txt", []byte("Checkpoint commit was successful")},
-		{"_METADATA", w.layout.encodeMetadata(arrays)},
-	} {
+		{CommitName, []byte("Checkpoint commit was successful")},
+		{"_METADATA", l.encodeMetadata(arrays)},
+	}
+}
+
+// writeMetadata writes the files that describe the tree.
+func (w *Writer) writeMetadata() error {
+	for _, file := range w.layout.metadata() {
 		if err := w.made.WriteFile(w.path(file.name), file.content); err != nil {
 			return err
 		}

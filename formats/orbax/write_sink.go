@@ -46,7 +46,7 @@ func (w *Writer) Sink(i int) (io.WriteCloser, error) {
 	case !w.layout.ocdbt:
 		s.out = &chunkFiles{dir: w.path(filepath.FromSlash(a.name)), array: a, w: w}
 	case isSpooled(a):
-		s.out = &spooled{spool: w.spool, most: a.stored() + a.stored()/128 + overhead}
+		s.out = &spooled{spool: w.spool, most: a.mostEncoded()}
 	default:
 		f, err := w.made.Create(w.data(strconv.Itoa(i)))
 		if err != nil {

@@ -36,53 +36,73 @@ func (s *spool) reserve(n int64) (offset int64) {
 
 // unspool moves the spooled arrays to their final location: small ones into the tree, the others into data
 // files.
-func (w *Writer) unspool(spooled []int, values [][]ocdbt.Value, written []tensor.Written) error {
-	var together []int
-	total := int64(0)
-	for _, i := range spooled {
-		x := w.chunks[i][0]
-		if x.length <= ocdbt.MaxInline {
-			value := make([]byte, x.length)
-			if _, err := w.spool.file.ReadAt(value, x.offset); err != nil {
-				return err
-			}
-			values[i] = []ocdbt.Value{{Inline: value}}
-			continue
+func (w *Writer) unspool(values [][]ocdbt.Value, written []tensor.Written) error {
+	create := func(name string) (io.WriteCloser, error) {
+		f, err := w.made.Create(w.data(name))
+		if err != nil {
+			return nil, err
 		}
-		if total+x.length > w.layout.maxFile {
-			if err := w.join(together, values, written); err != nil {
-				return err
-			}
-			together, total = nil, 0
-		}
-		together = append(together, i)
-		total += x.length
+		return &joinedFile{bufio.NewWriterSize(f, 256<<10), f}, nil
 	}
-	if err := w.join(together, values, written); err != nil {
+	if err := w.layout.unspool(w.spool.file, w.chunks, values, written, create); err != nil {
 		return err
 	}
 	return errors.Join(w.spool.file.Close(), w.made.Remove(w.data(spoolName)))
 }
 
-// join copies spooled arrays to one data file.
-func (w *Writer) join(arrays []int, values [][]ocdbt.Value, written []tensor.Written) error {
-	if len(arrays) == 0 {
-		return nil
-	}
-	name := w.contentName(written, arrays...)
-	f, err := w.made.Create(w.data(name))
-	if err != nil {
-		return err
-	}
-	out := bufio.NewWriterSize(f, 256<<10)
-	at := int64(0)
-	for _, i := range arrays {
-		x := w.chunks[i][0]
-		if _, err = io.Copy(out, io.NewSectionReader(w.spool.file, x.offset, x.length)); err != nil {
-			break
+// joinedFile is a data file of several arrays.
+type joinedFile struct {
+	*bufio.Writer
+	file *storage.OutputFile
+}
+
+func (f *joinedFile) Close() error { return errors.Join(f.Flush(), f.file.Sync(), f.file.Close()) }
+
+// unspool sets the values of the arrays of one chunk: small ones are inline, the others are copied to data files that create begins.
+func (l *Layout) unspool(spool io.ReaderAt, chunks [][]extent, values [][]ocdbt.Value, written []tensor.Written, create func(name string) (io.WriteCloser, error)) error {
+	var together []int
+	total := int64(0)
+	join := func() error {
+		if len(together) == 0 {
+			return nil
 		}
-		values[i] = []ocdbt.Value{{File: ocdbt.DataDir + "/" + name, Offset: at, Length: x.length}}
-		at += x.length
+		name := l.contentName(written, together...)
+		out, err := create(name)
+		if err != nil {
+			return err
+		}
+		at := int64(0)
+		for _, i := range together {
+			x := chunks[i][0]
+			if _, err = io.Copy(out, io.NewSectionReader(spool, x.offset, x.length)); err != nil {
+				break
+			}
+			values[i] = encodedValues(ocdbt.DataDir+"/"+name, []extent{{at, x.length}})
+			at += x.length
+		}
+		together, total = nil, 0
+		return errors.Join(err, out.Close())
 	}
-	return errors.Join(err, out.Flush(), f.Sync(), f.Close())
+	for i, a := range l.arrays {
+		if a.Chunks() != 1 {
+			continue
+		}
+		x := chunks[i][0]
+		if x.length <= ocdbt.MaxInline {
+			value := make([]byte, x.length)
+			if _, err := spool.ReadAt(value, x.offset); err != nil && err != io.EOF {
+				return err
+			}
+			values[i] = []ocdbt.Value{{Inline: value}}
+			continue
+		}
+		if total+x.length > l.maxFile {
+			if err := join(); err != nil {
+				return err
+			}
+		}
+		together = append(together, i)
+		total += x.length
+	}
+	return join()
 }

@@ -35,7 +35,8 @@ type Sink interface {
 
 // SinkOptions describe what will be written.
 type SinkOptions struct {
-	Names   []string // of all files but Last
+	Names   []string // of all files but Last and Hidden
+	Hidden  []string // of files that are renamed, or not there any more, before Publish
 	Last    string   // the file without which the destination is not usable, which appears last
 	Replace bool     // remove what is at the destination, beginning with Last, as late as possible
 	Preview bool     // Upload.Preview will be called
@@ -45,6 +46,15 @@ type SinkOptions struct {
 type Upload interface {
 	// Create begins a file of a size. It is complete when all its bytes are written, each once, in any order.
 	Create(name string, size int64) (io.WriterAt, error)
+
+	// Stream begins a file of a size that is not known, at most a bound, which is written from the beginning. Close completes it.
+	Stream(name string, most int64) (io.WriteCloser, error)
+
+	// Rename gives a complete file of SinkOptions.Hidden another name.
+	Rename(from, to string) error
+
+	// Take ends a complete file of SinkOptions.Hidden, and gives its content to use.
+	Take(name string, use func(content io.ReaderAt) error) error
 
 	// Wait waits until what was written is stored. It fails if a file has gaps.
 	Wait() error

@@ -22,6 +22,7 @@ import servers
 import sinks_data
 
 TINY = f"{griffin.REPOSITORY}/testdata/tiny-griffin"
+ORBAX_FORMATS = ["ocdbt", "ocdbt-uncompressed", "ocdbt-zarr3", "zarr", "zarr-uncompressed"]
 SETTINGS = ["--attention-window", "8", "--logits-soft-cap", "30", "--embedding-scale"]
 for name in list(os.environ):
     if name.startswith(("AWS_", "GOOGLE_", "STORAGE_EMULATOR")):
@@ -66,7 +67,7 @@ def same(store, home, label, source, *flags):
 
 def left(store):
     """What conversions have left that should not be there."""
-    hidden = [k for k in store.keys() if "/." in k or k.startswith(".")] + store.unfinished()
+    hidden = [k for k in store.keys() if ".griffin-" in k] + store.unfinished()
     return f"left: {hidden[:5]}" if hidden else ""
 
 
@@ -139,6 +140,8 @@ def main():
                     ("torch", f"{TINY}/hf", "--to", "torch"), ("large", f"{home}/large"), ("large-torch", f"{home}/large", "--to", "torch"),
                     ("large-shards", f"{home}/large", "--max-shard-size", "20MB", "--verify"), ("large-proven", f"{home}/large", "--to", "torch", "--verify"),
                     ("container", f"{home}/large", "--to", "safetensors", "--dtype", "bfloat16"),
+                    ("orbax", f"{TINY}/hf", "--to", "orbax", "--verify"),
+                    *((f"large-{f}", f"{home}/large", "--to", "orbax", "--orbax-format", f, *(["--verify"] if "3" in f else [])) for f in ORBAX_FORMATS),
                 ]:
                     score.attempt(f"{kind.__name__}: {label}", same, store, f"{home}/{kind.__name__}", label, source, *flags)
                 score.attempt(f"{kind.__name__}: killed conversions", killed, store, f"{home}/{kind.__name__}", f"{home}/large", rng)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,14 +34,36 @@ type Entry struct {
 //
 // The caller syncs the data files that the entries refer to, and the directory.
 func Write(dir string, entries []Entry, files *storage.OutputFiles) error {
-	return write(dir, entries, files, nodeBytes)
+	return write(entries, inDirectory(dir, files), nodeBytes)
 }
+
+// WriteFiles is Write for a place other than the local file system. create begins a file, whose name is relative to the database. It is
+// complete when it is closed.
+func WriteFiles(entries []Entry, create func(name string) (io.WriteCloser, error)) error {
+	return write(entries, create, nodeBytes)
+}
+
+// inDirectory returns a function that creates files below a directory, which are synced when they are closed.
+func inDirectory(dir string, files *storage.OutputFiles) func(name string) (io.WriteCloser, error) {
+	return func(name string) (io.WriteCloser, error) {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := files.Mkdir(filepath.Dir(path)); err != nil {
+			return nil, err
+		}
+		f, err := files.Create(path)
+		return syncedFile{f}, err
+	}
+}
+
+type syncedFile struct{ *storage.OutputFile }
+
+func (f syncedFile) Close() error { return errors.Join(f.Sync(), f.OutputFile.Close()) }
 
 // nodeBytes is the approximate size of a node in bytes before it is encoded. TensorStore reads and decodes a
 // whole node to find one key in it.
 const nodeBytes = 64 << 10
 
-func write(dir string, entries []Entry, files *storage.OutputFiles, nodeBytes int) error {
+func write(entries []Entry, create func(name string) (io.WriteCloser, error), nodeBytes int) error {
 	entries = slices.Clone(entries)
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
 	if err := checkEntries(entries); err != nil {
@@ -50,7 +73,7 @@ func write(dir string, entries []Entry, files *storage.OutputFiles, nodeBytes in
 	var root *written
 	if len(entries) > 0 {
 		var err error
-		if root, err = writeNodes(files, dir, nodeFile(id), entries, nodeBytes); err != nil {
+		if root, err = writeNodes(create, nodeFile(id), entries, nodeBytes); err != nil {
 			return err
 		}
 	}
@@ -58,21 +81,23 @@ func write(dir string, entries []Entry, files *storage.OutputFiles, nodeBytes in
 	if err != nil {
 		return err
 	}
-	return files.WriteFile(filepath.Join(dir, manifestName), manifest)
+	f, err := create(ManifestName)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(manifest)
+	return errors.Join(err, f.Close())
 }
 
 // writeNodes writes the tree to a new data file of that name and returns the root.
-func writeNodes(files *storage.OutputFiles, dir, name string, entries []Entry, nodeBytes int) (*written, error) {
-	if err := files.Mkdir(filepath.Join(dir, DataDir)); err != nil {
-		return nil, err
-	}
-	f, err := files.Create(filepath.Join(dir, filepath.FromSlash(name)))
+func writeNodes(create func(name string) (io.WriteCloser, error), name string, entries []Entry, nodeBytes int) (*written, error) {
+	f, err := create(name)
 	if err != nil {
 		return nil, err
 	}
 	b := &builder{name: name, out: f, nodeBytes: nodeBytes}
 	root, err := b.tree(entries)
-	return &root, errors.Join(err, f.Sync(), f.Close())
+	return &root, errors.Join(err, f.Close())
 }
 
 // checkEntries refuses entries that cannot be written. The entries are sorted.

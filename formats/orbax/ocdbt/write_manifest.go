@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// manifestName is the name of the manifest.
-const manifestName = "manifest.ocdbt"
+// ManifestName is the name of the manifest.
+const ManifestName = "manifest.ocdbt"
 
 // The configuration for later writers of the database: the defaults of TensorStore.
 const (

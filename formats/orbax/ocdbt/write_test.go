@@ -58,7 +58,7 @@ func TestWrittenDatabasesAreReadBack(t *testing.T) {
 		for _, nodeBytes := range []int{1, 300, 4000, nodeBytes} {
 			dir := t.TempDir()
 			entries, want := writeEntries(t, dir, rng, n)
-			if err := write(dir, entries, nil, nodeBytes); err != nil {
+			if err := write(entries, inDirectory(dir, nil), nodeBytes); err != nil {
 				t.Fatal(err)
 			}
 			db, err := Open(os.DirFS(dir), ".")
@@ -83,7 +83,7 @@ func TestWrittenDatabasesAreReadBack(t *testing.T) {
 					t.Errorf("%q of %d bytes: inline is not %t", e.Key, len(e.Value.Inline), want)
 				}
 			}
-			m, err := db.readManifest(manifestName)
+			m, err := db.readManifest(ManifestName)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +111,7 @@ func TestWrittenDatabasesDoNotDependOnTheOrder(t *testing.T) {
 		if len(files) != 1 {
 			t.Fatalf("node files: %q", files)
 		}
-		manifests, nodes = append(manifests, content(t, filepath.Join(dir, manifestName))), append(nodes, files[0][len(dir):]+content(t, files[0]))
+		manifests, nodes = append(manifests, content(t, filepath.Join(dir, ManifestName))), append(nodes, files[0][len(dir):]+content(t, files[0]))
 	}
 	if manifests[0] != manifests[1] || nodes[0] != nodes[1] {
 		t.Error("the order of the entries shows")

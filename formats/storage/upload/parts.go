@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -22,6 +24,8 @@ type file struct {
 	size int64
 	step int64 // bytes of each part but the last
 	id   string
+
+	finished bool // it is an object, under key
 
 	mu     sync.Mutex
 	open   map[int]*part
@@ -138,4 +142,35 @@ func (f *file) release() error {
 	}
 	f.open = nil
 	return errors.Join(errs...)
+}
+
+// finish makes a file in parts an object, under the key under which it was sent.
+func (f *file) finish() error {
+	if f.finished {
+		return nil
+	}
+	s := f.u.sink
+	err := s.pool.RetryFor(s.store.Path(f.key), sendLimit, func(ctx context.Context) error {
+		err := s.store.Finish(ctx, f.key, f.id, f.tags)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		// There is no such upload: it was aborted, or an earlier attempt succeeded although its answer was lost.
+		keys, listing := s.store.List(ctx, f.key)
+		if listing != nil || slices.Contains(keys, f.key) {
+			return listing
+		}
+		return err
+	})
+	f.finished = err == nil
+	return err
+}
+
+// copyTo makes a file an object, and copies it to a key.
+func (f *file) copyTo(key string) error {
+	if err := f.finish(); err != nil || f.key == key {
+		return err
+	}
+	s := f.u.sink
+	return s.pool.RetryFor(s.store.Path(key), sendLimit, func(ctx context.Context) error { return s.store.Copy(ctx, key, f.key) })
 }

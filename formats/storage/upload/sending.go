@@ -31,6 +31,9 @@ type upload struct {
 	err   error
 	files map[string]*file   // by name
 	small map[string]*memory // by name
+	kept  int64              // bytes of small
+	open  map[*stream]bool
+	again []string // keys of files that were begun more than once
 	done  bool
 }
 
@@ -38,7 +41,7 @@ func (s *sink) Begin(o storage.SinkOptions) (storage.Upload, error) {
 	var random [idBytes]byte
 	_, _ = rand.Read(random[:]) // never fails
 	id := hex.EncodeToString(random[:])
-	u := &upload{sink: s, o: o, group: &task.Group{}, files: map[string]*file{}, small: map[string]*memory{},
+	u := &upload{sink: s, o: o, group: &task.Group{}, files: map[string]*file{}, small: map[string]*memory{}, open: map[*stream]bool{},
 		record: &record{Griffin: "1", ID: id, Last: s.key(o.Last), Scratch: s.scratch(id)}}
 	u.group.SetLimit(inFlight)
 	for _, name := range o.Names {
@@ -55,7 +58,7 @@ func (s *sink) Begin(o storage.SinkOptions) (storage.Upload, error) {
 			}
 		}
 	}
-	for _, name := range append(slices.Clone(o.Names), o.Last) {
+	for _, name := range slices.Concat(o.Names, o.Hidden, []string{o.Last}) {
 		u.record.Sent = append(u.record.Sent, u.sentKey(name))
 	}
 	return u, u.writeRecord()
@@ -92,8 +95,17 @@ func (u *upload) failed() error {
 	return u.err
 }
 
-// sentKey returns the key under which a file is sent: its own, or if there is a preview a hidden one.
+// sentKey returns the key under which a file is sent: its own, or a hidden one if there is a preview or it will have another
+// name.
 func (u *upload) sentKey(name string) string {
+	if slices.Contains(u.o.Hidden, name) {
+		return u.record.Scratch + "hidden/" + name
+	}
+	return u.storedKey(name)
+}
+
+// storedKey returns the key under which a file is before it appears.
+func (u *upload) storedKey(name string) string {
 	if u.o.Preview {
 		return path.Join(u.record.Scratch, cmp.Or(name, path.Base(u.sink.at)))
 	}
@@ -101,15 +113,31 @@ func (u *upload) sentKey(name string) string {
 }
 
 func (u *upload) Create(name string, size int64) (io.WriterAt, error) {
-	if size <= u.sink.small {
-		m := &memory{content: make([]byte, size)}
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		u.small[name] = m
+	if m := u.keep(name, size); m != nil {
 		return m, nil
 	}
+	return u.begin(name, size)
+}
+
+// keep returns a small file that is kept in memory until it appears, nil if it is too large.
+func (u *upload) keep(name string, size int64) *memory {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if size > u.sink.small || size > sentAlone && u.kept+size > mostKept {
+		return nil
+	}
+	m := &memory{content: make([]byte, size)}
+	u.small[name] = m
+	u.kept += size
+	return m
+}
+
+// begin begins a file that is sent in parts.
+func (u *upload) begin(name string, size int64) (*file, error) {
 	f := newFile(u, u.sentKey(name), size)
+	tries := 0
 	err := u.sink.retry(f.key, func(ctx context.Context) (err error) {
+		tries++
 		f.id, err = u.sink.store.Begin(ctx, f.key, u.record.Scratch+"parts/"+name)
 		return err
 	})
@@ -119,6 +147,9 @@ func (u *upload) Create(name string, size int64) (io.WriterAt, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.files[name] = f
+	if tries > 1 {
+		u.again = append(u.again, f.key)
+	}
 	return f, nil
 }
 
@@ -160,38 +191,26 @@ func (u *upload) Wait() error {
 	return nil
 }
 
-// finish makes a file in parts appear under the key under which it was sent.
-func (u *upload) finish(f *file) error {
-	s := u.sink
-	return s.pool.RetryFor(s.store.Path(f.key), sendLimit, func(ctx context.Context) error {
-		err := s.store.Finish(ctx, f.key, f.id, f.tags)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		// There is no such upload: it was aborted, or an earlier attempt succeeded although its answer was lost.
-		keys, listing := s.store.List(ctx, f.key)
-		if listing != nil || slices.Contains(keys, f.key) {
-			return listing
-		}
-		return err
-	})
-}
-
 func (u *upload) put(key string, content []byte) error {
 	s := u.sink
 	return s.pool.RetryFor(s.store.Path(key), sendLimit, func(ctx context.Context) error { return s.store.Put(ctx, key, content) })
 }
 
 func (u *upload) Preview() (fs.FS, string, error) {
-	for _, f := range u.files {
-		if err := u.finish(f); err != nil {
-			return nil, "", err
-		}
+	var store []func() error
+	for name, f := range u.files {
+		store = append(store, func() error {
+			key := u.storedKey(name)
+			err := f.copyTo(key)
+			f.key = key
+			return err
+		})
 	}
 	for name, m := range u.small {
-		if err := u.put(u.sentKey(name), m.content); err != nil {
-			return nil, "", err
-		}
+		store = append(store, func() error { return u.put(u.storedKey(name), m.content) })
+	}
+	if err := atOnce(store); err != nil {
+		return nil, "", err
 	}
 	at := strings.TrimSuffix(u.record.Scratch, "/")
 	if u.sink.single {
@@ -214,20 +233,34 @@ func (u *upload) Publish() error {
 		return remote.Errorf(s.store.Path(s.at), remote.Changed, "another run has begun to write to it")
 	}
 	u.record.Publishing = true
+	for _, name := range u.names() {
+		if key := s.key(name); !slices.Contains(u.record.Keys, key) { // of a file that was renamed
+			u.record.Keys = append(u.record.Keys, key)
+		}
+	}
 	if err := u.writeRecord(); err != nil {
 		return err
 	}
 	if u.o.Replace {
-		if err := s.delete(append([]string{u.record.Last}, u.record.Keys...)...); err != nil {
+		if err := s.delete(u.record.Last); err != nil {
+			return err
+		}
+		if err := s.delete(u.record.Keys...); err != nil {
 			return err
 		}
 	}
-	for _, name := range append(u.names(), u.o.Last) {
-		if err := u.appear(name); err != nil {
-			return err
-		}
+	var appear []func() error
+	for _, name := range u.names() {
+		appear = append(appear, func() error { return u.appear(name) })
+	}
+	if err := atOnce(appear); err != nil {
+		return err
+	}
+	if err := u.appear(u.o.Last); err != nil {
+		return err
 	}
 	u.done = true
+	u.record.Sent = u.again // no others are unfinished
 	if _, err := s.undo(u.record); err != nil {
 		return &storage.PublishedError{Path: s.store.Path(s.at), Err: err}
 	}
@@ -255,13 +288,10 @@ func (u *upload) appear(name string) error {
 		return u.put(key, m.content)
 	}
 	f := u.files[name]
-	switch {
-	case f == nil:
+	if f == nil {
 		return fmt.Errorf("%s was not written", key)
-	case f.key == key:
-		return u.finish(f)
 	}
-	return s.pool.RetryFor(s.store.Path(key), sendLimit, func(ctx context.Context) error { return s.store.Copy(ctx, key, f.key) })
+	return f.copyTo(key)
 }
 
 func (u *upload) Discard() error {
@@ -275,13 +305,20 @@ func (u *upload) Discard() error {
 	for _, f := range u.files {
 		errs = append(errs, f.release())
 	}
+	for open := range u.open {
+		errs = append(errs, open.release())
+	}
 	detached, cancel := remote.Detach(u.sink.pool, cleanLimit) // also after an interruption
 	defer cancel()
 	s := *u.sink
 	s.pool = detached
+	var aborts []func() error
 	for _, f := range u.files {
-		errs = append(errs, s.retry(f.key, func(ctx context.Context) error { return s.store.Abort(ctx, f.key, f.id) }))
+		aborts = append(aborts, func() error {
+			return s.retry(f.key, func(ctx context.Context) error { return s.store.Abort(ctx, f.key, f.id) })
+		})
 	}
+	errs = append(errs, atOnce(aborts))
 	r, err := s.readRecord()
 	if err == nil && r != nil && r.ID == u.record.ID {
 		_, err = s.undo(r)

@@ -26,6 +26,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // Store is an object store. Its methods make one attempt, and return an *remote.Error for what the store answers; an error
@@ -53,7 +54,10 @@ type Store interface {
 const (
 	sendLimit   = 5 * time.Minute // for a request that sends or copies content
 	cleanLimit  = 30 * time.Second
-	smallFile   = 4 << 20 // files up to here are sent in one request when they appear
+	smallFile   = 4 << 20  // files up to here are sent in one request when they appear
+	mostKept    = 12 << 20 // bytes of them together; what exceeds it is sent in parts
+	sentAlone   = 4 << 10  // bytes up to which a file does not count
+	atATime     = 16       // requests that do not send parts
 	idBytes     = 8
 	recordMark  = ".griffin-upload.json"
 	scratchMark = ".griffin-"
@@ -186,14 +190,30 @@ func (s *sink) Contents() ([]string, error) {
 
 func (s *sink) Source() (fs.FS, string, error) { return s.store.Source(s.at) }
 
+// atOnce calls functions, several at a time, and returns the first error. After an error it calls no more.
+func atOnce(all []func() error) error {
+	group, ctx := task.WithContext(context.Background())
+	group.SetLimit(atATime)
+	for _, do := range all {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return do()
+		})
+	}
+	return group.Wait()
+}
+
 // delete removes objects. Objects that do not exist are no error.
 func (s *sink) delete(keys ...string) error {
+	var all []func() error
 	for _, key := range keys {
-		if err := s.retry(key, func(ctx context.Context) error { return s.store.Delete(ctx, key) }); err != nil {
-			return err
-		}
+		all = append(all, func() error {
+			return s.retry(key, func(ctx context.Context) error { return s.store.Delete(ctx, key) })
+		})
 	}
-	return nil
+	return atOnce(all)
 }
 
 func (s *sink) Clean() ([]string, error) {
@@ -248,12 +268,19 @@ func (s *sink) undo(r *record) (removed []string, err error) {
 			}
 		}
 	}
+	var aborts []func() error
 	for _, key := range r.Sent {
-		if err := s.retry(key, func(ctx context.Context) error { return s.store.Abort(ctx, key, "") }); err != nil {
-			return nil, err
-		}
+		aborts = append(aborts, func() error {
+			return s.retry(key, func(ctx context.Context) error { return s.store.Abort(ctx, key, "") })
+		})
 	}
-	if err := s.delete(append(doomed, s.recordKey())...); err != nil {
+	if err := atOnce(aborts); err != nil {
+		return nil, err
+	}
+	if err := s.delete(doomed...); err != nil {
+		return nil, err
+	}
+	if err := s.delete(s.recordKey()); err != nil {
 		return nil, err
 	}
 	for _, key := range append(doomed, s.recordKey()) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -38,6 +39,7 @@ type scenario struct {
 	old     map[string]string // at the destination before
 	files   map[string]string
 	last    string
+	streams bool // all but the last file are streams that are renamed
 }
 
 // scenarios are destinations at the key "out/7" of a bucket that holds other things.
@@ -54,11 +56,13 @@ func scenarios() []scenario {
 	var all []scenario
 	for _, preview := range []bool{false, true} {
 		all = append(all,
-			scenario{"new directory", false, preview, nil, directory, "config"},
-			scenario{"replaced directory", false, preview, old, directory, "config"},
-			scenario{"directory without its last file", false, preview, map[string]string{"model.bin": "x"}, directory, "config"},
-			scenario{"new file", true, preview, nil, file, ""},
-			scenario{"replaced file", true, preview, map[string]string{"": "old", ".conversion.json": "{}"}, file, ""})
+			scenario{"new directory", false, preview, nil, directory, "config", false},
+			scenario{"replaced directory", false, preview, old, directory, "config", false},
+			scenario{"directory without its last file", false, preview, map[string]string{"model.bin": "x"}, directory, "config", false},
+			scenario{"new directory of streams", false, preview, nil, directory, "config", true},
+			scenario{"replaced directory by streams", false, preview, old, directory, "config", true},
+			scenario{"new file", true, preview, nil, file, "", false},
+			scenario{"replaced file", true, preview, map[string]string{"": "old", ".conversion.json": "{}"}, file, "", false})
 	}
 	return all
 }
@@ -94,13 +98,28 @@ func (c *scenario) write(s *sink) (err error) {
 			names = append(names, name)
 		}
 	}
-	u, err := s.Begin(storage.SinkOptions{Names: names, Last: c.last, Replace: c.old != nil, Preview: c.preview})
+	o := storage.SinkOptions{Names: names, Last: c.last, Replace: c.old != nil, Preview: c.preview}
+	if c.streams {
+		o.Names, o.Hidden = nil, []string{"spool"}
+		for i := range names {
+			o.Hidden = append(o.Hidden, fmt.Sprint("hidden", i))
+		}
+	}
+	u, err := s.Begin(o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, u.Discard()) }()
+	if c.streams {
+		if err := c.stream(u); err != nil {
+			return err
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.files)) {
 		content := c.files[name]
+		if c.streams && name != c.last {
+			continue
+		}
 		w, err := u.Create(name, int64(len(content)))
 		if err != nil {
 			return err
@@ -146,6 +165,41 @@ func (c *scenario) write(s *sink) (err error) {
 		}
 	}
 	return u.Publish()
+}
+
+// stream writes all files but the last one as streams under other names. They are first collected in a file that is taken again.
+func (c *scenario) stream(u storage.Upload) error {
+	spool, err := u.Stream("spool", 10_000)
+	if err != nil {
+		return err
+	}
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(c.files)), func(name string) bool { return name == c.last })
+	for _, name := range names {
+		if _, err := io.WriteString(spool, c.files[name]); err != nil {
+			return err
+		}
+	}
+	if err := spool.Close(); err != nil {
+		return err
+	}
+	return u.Take("spool", func(content io.ReaderAt) error {
+		at := int64(0)
+		for i, name := range names {
+			w, err := u.Stream(fmt.Sprint("hidden", i), 5_000)
+			if err != nil {
+				return err
+			}
+			n := int64(len(c.files[name]))
+			if _, err := io.CopyBuffer(w, struct{ io.Reader }{io.NewSectionReader(content, at, n)}, make([]byte, 37)); err != nil {
+				return err
+			}
+			if err := errors.Join(w.Close(), u.Rename(fmt.Sprint("hidden", i), name)); err != nil {
+				return err
+			}
+			at += n
+		}
+		return nil
+	})
 }
 
 // state says what is at the destination: "old", "new", "none", or "" if it is a mixture. With strict set there must be nothing
