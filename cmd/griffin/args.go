@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/nearest"
+	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -25,6 +26,7 @@ var choices = map[string][]string{
 	"extra":          {"refuse", "keep"},
 	"orbax-format":   orbaxFormatNames(),
 	"preset":         model.Griffin.PresetNames(),
+	"progress":       {string(terminal.Auto), string(terminal.Plain)},
 	"runtime":        runtime.Names(),
 	"semantics":      reference.SemanticsNames[:],
 	"to":             convert.TargetNames(),

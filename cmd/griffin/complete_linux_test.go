@@ -116,15 +116,15 @@ func TestCompletion(t *testing.T) {
 // settle is how long a shell has to read a key before the next ones: fish takes keys that come at once for pasted text.
 const settle = 20 * time.Millisecond
 
-// terminal is a shell at a pseudo-terminal.
-type terminal struct {
+// pty is a program at a pseudo-terminal.
+type pty struct {
 	master *os.File
 	mu     sync.Mutex
 	screen bytes.Buffer
 }
 
 // openTerminal starts a program in a terminal. It ends with the test.
-func openTerminal(t *testing.T, dir string, command ...string) *terminal {
+func openTerminal(t *testing.T, dir string, command ...string) *pty {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -154,7 +154,7 @@ func openTerminal(t *testing.T, dir string, command ...string) *terminal {
 		t.Fatal(err)
 	}
 	slave.Close()
-	term := &terminal{master: master}
+	term := &pty{master: master}
 	go term.read()
 	t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -164,7 +164,7 @@ func openTerminal(t *testing.T, dir string, command ...string) *terminal {
 	return term
 }
 
-func (x *terminal) read() {
+func (x *pty) read() {
 	buf := make([]byte, 4096)
 	for {
 		n, err := x.master.Read(buf)
@@ -177,10 +177,10 @@ func (x *terminal) read() {
 	}
 }
 
-func (x *terminal) send(keys string) { _, _ = x.master.WriteString(keys) }
+func (x *pty) send(keys string) { _, _ = x.master.WriteString(keys) }
 
 // wait returns the first group that a pattern matches, or the match, and forgets the screen up to there.
-func (x *terminal) wait(t *testing.T, pattern *regexp.Regexp) string {
+func (x *pty) wait(t *testing.T, pattern *regexp.Regexp) string {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		x.mu.Lock()

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
@@ -243,7 +245,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		fact("note", "%s", note)
 	}
 	if !r.DryRun {
-		fact("time", "%.1f s, %s/s", r.Seconds, size(int64(float64(r.Bytes)/max(r.Seconds, 1e-3))))
+		fact("time", "%s, %s/s", terminal.Duration(time.Duration(r.Seconds*float64(time.Second))), size(int64(float64(r.Bytes)/max(r.Seconds, 1e-3))))
 	}
 	facts.Flush()
 	return out.err

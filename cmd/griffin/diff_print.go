@@ -34,8 +34,10 @@ func printDiff(w io.Writer, r *diff.Result) error {
 			diffLine(&b, "", "  "+line)
 		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return printOutcomes(w, func(w io.Writer) error {
+		_, err := io.WriteString(w, b.String())
+		return err
+	})
 }
 
 func diffLine(b *strings.Builder, key, text string) {

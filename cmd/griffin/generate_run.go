@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -96,9 +97,9 @@ func (g *generator) digestWeights(ctx context.Context, a digest.Algorithms) (err
 
 // digestWeights returns the digest of the weights, with progress counted in bytes.
 func digestWeights(ctx context.Context, m *runtime.Model, a digest.Algorithms, stderr io.Writer) (string, error) {
-	bar := newProgress(stderr, "checking", weightBytes(m))
-	defer bar.done()
-	return m.Digest(ctx, a, nil, bar.add)
+	bar := terminal.NewProgress(stderr, "checking", weightBytes(m))
+	defer bar.Done()
+	return m.Digest(ctx, a, nil, bar.Add)
 }
 
 func weightBytes(m *runtime.Model) int64 {
@@ -142,9 +143,9 @@ func (g *generator) readPrompt(ctx context.Context) error {
 			return err
 		}
 	}
-	bar := newProgress(g.c.App.ErrWriter, "reading", length)
-	defer bar.done()
-	return g.tokenizer.EncodeReader(io.TeeReader(r, counter(bar.add)), func(tokens []int32) error { return g.read(ctx, tokens) })
+	bar := terminal.NewProgress(g.c.App.ErrWriter, "reading", length)
+	defer bar.Done()
+	return g.tokenizer.EncodeReader(io.TeeReader(r, counter(bar.Add)), func(tokens []int32) error { return g.read(ctx, tokens) })
 }
 
 // read reads tokens of the prompt.
@@ -213,7 +214,7 @@ func (g *generator) generate(ctx context.Context) (*generate.Result, error) {
 			text.WriteString(part)
 			return nil
 		}
-		if isTerminal(w) {
+		if terminal.Is(w) {
 			part = harmless(part)
 		}
 		_, err := io.WriteString(w, part)

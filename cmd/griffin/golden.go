@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -183,9 +184,9 @@ func record(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOpti
 	if t.Packed != nil {
 		runs++
 	}
-	bar := newProgress(stderr, "running", runs*weightBytes(m))
-	defer bar.done()
-	m.OnRead = bar.add
+	bar := terminal.NewProgress(stderr, "running", runs*weightBytes(m))
+	defer bar.Done()
+	m.OnRead = bar.Add
 	model, weights := m.Digested(run.semantics, run.arithmetic, run.digest)
 	o.Digest = func(ctx context.Context) (string, error) {
 		known, err := weights.Sums(ctx)
@@ -209,9 +210,9 @@ func recordDecoding(ctx context.Context, m *runtime.Model, t *golden.Tokens, run
 	if t.Packed != nil {
 		runs++
 	}
-	bar := newProgress(stderr, "running", total*min(runs, math.MaxInt64/max(total, 1)))
-	defer bar.done()
-	m.OnRead = bar.add
+	bar := terminal.NewProgress(stderr, "running", total*min(runs, math.MaxInt64/max(total, 1)))
+	defer bar.Done()
+	m.OnRead = bar.Add
 	mapped, closer := m.Mapped(run.semantics, run.arithmetic)
 	defer closer.Close()
 	return golden.Record(ctx, run.out, mapped, t, o)

@@ -31,7 +31,7 @@ func TestHelp(t *testing.T) {
 			continue
 		}
 		for _, f := range command.Flags {
-			if name := "\n  --" + f.Names()[0]; strings.Count(out.String(), name+" ")+strings.Count(out.String(), name+"\n") != 1 {
+			if name := "\n  --" + f.Names()[0]; strings.Count(out.String(), name+" ")+strings.Count(out.String(), name+",")+strings.Count(out.String(), name+"\n") != 1 {
 				t.Errorf("%v: --%s is not shown once", args, f.Names()[0])
 			}
 		}

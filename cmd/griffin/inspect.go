@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/nearest"
+	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/npy"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
@@ -265,8 +266,8 @@ func (r *inspection) digest(ctx context.Context, ckpt *tensor.Checkpoint, a dige
 
 // readAll calls do for every tensor, several at a time, and shows progress.
 func (r *inspection) readAll(ctx context.Context, ckpt *tensor.Checkpoint, stderr io.Writer, do func(context.Context, *tensor.Tensor, *tensorEntry) error) error {
-	bar := newProgress(stderr, "reading", r.Bytes)
-	defer bar.done()
+	bar := terminal.NewProgress(stderr, "reading", r.Bytes)
+	defer bar.Done()
 	tensor.PlanReads(ckpt.Tensors()...)
 	group, ctx := task.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -278,7 +279,7 @@ func (r *inspection) readAll(ctx context.Context, ckpt *tensor.Checkpoint, stder
 			if err := do(ctx, t, &r.Tensors[i]); err != nil {
 				return err
 			}
-			bar.add(t.Bytes())
+			bar.Add(t.Bytes())
 			return nil
 		})
 	}
@@ -301,7 +302,7 @@ func dump(ckpt *tensor.Checkpoint, name, out string, stdout io.Writer) error {
 		return storage.Unchanged(ckpt.Source)
 	}
 	if out == "" || out == "-" {
-		if isTerminal(stdout) {
+		if terminal.Is(stdout) {
 			return usagef("an .npy file cannot be shown on a terminal").advise("add --out FILE.npy")
 		}
 		return write(stdout)

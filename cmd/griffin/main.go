@@ -4,7 +4,7 @@
 // Each command is one file that declares its flags, calls one function of a library package
 // (convert.Convert, verify.Verify, diff.Diff, golden.Record), and prints the result as text or, with
 // --json, as JSON. Results go to standard output; progress and errors go to standard error. Progress
-// is shown on a terminal only.
+// is shown on a terminal, or with --progress plain in a log.
 //
 // Libraries return typed errors that never name a flag. File errors.go maps them to exit statuses,
 // and says what to do about them on the command line.
@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -86,6 +87,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		if err != nil {
 			return err
 		}
+		app.Writer, app.ErrWriter = outputs(args, stdout, stderr)
 		return app.RunContext(ctx, args)
 	})
 }
@@ -110,6 +112,12 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Action:          func(c *cli.Context) error { return cli.ShowAppHelp(c) },
 	}
 	for _, command := range app.Commands {
+		if !slices.Contains([]string{"clean", "completion"}, command.Name) {
+			command.Flags = append(command.Flags, progressFlag())
+		}
+		if slices.Contains([]string{"clean", "convert", "diff", "golden", "verify"}, command.Name) {
+			command.Flags = append(command.Flags, quietFlag())
+		}
 		command.HideHelpCommand = true // "h" and "help" are names of files
 	}
 	return app

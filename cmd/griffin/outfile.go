@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -91,9 +92,9 @@ func weightsDigest(c *cli.Context, of *tensor.Checkpoint, model string, known ma
 	for _, t := range of.Tensors() {
 		total += t.Bytes()
 	}
-	bar := newProgress(c.App.ErrWriter, "digests", total)
-	defer bar.done()
-	return runtime.DigestOf(c.Context, of, model, digest.Default, known, bar.add)
+	bar := terminal.NewProgress(c.App.ErrWriter, "digests", total)
+	defer bar.Done()
+	return runtime.DigestOf(c.Context, of, model, digest.Default, known, bar.Add)
 }
 
 // origin returns what pages say about how they were made. The environment variable SOURCE_DATE_EPOCH sets their time, so that

@@ -1,30 +1,21 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
+	"github.com/urfave/cli/v2"
+
+	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 )
 
 // size returns a number of bytes in decimal units: 5.37 GB.
-func size(n int64) string {
-	for _, u := range []struct {
-		unit string
-		of   int64
-	}{{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
-		if n >= u.of {
-			return fmt.Sprintf("%.2f %s", float64(n)/float64(u.of), u.unit)
-		}
-	}
-	return fmt.Sprintf("%d B", n)
-}
+func size(n int64) string { return terminal.Size(n) }
 
 // count returns a number with its digits in groups of three: 2,682,862,080.
 func count(n int64) string {
@@ -75,6 +66,9 @@ func (l *lines) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Unwrap returns what is written to.
+func (l *lines) Unwrap() io.Writer { return l.w }
+
 func (l *lines) printf(format string, args ...any) { fmt.Fprintf(l, format, args...) }
 
 // sizeUnits are those of transformers: decimal (GB) and binary (GiB).
@@ -103,66 +97,60 @@ func parseSize(s string) (int64, error) {
 	return 0, fmt.Errorf("%q is not a size: write 5GB, 512MiB or a number of bytes", s)
 }
 
-// progress is a bar on a terminal that shows how much is done, the rate and the time left. Its zero
-// value shows nothing.
-type progress struct{ bar *progressbar.ProgressBar }
-
-// newProgress returns a bar for total bytes, or one that shows nothing if w is not a terminal.
-func newProgress(w io.Writer, verb string, total int64) progress {
-	if !isTerminal(w) || total == 0 {
-		return progress{}
-	}
-	return progress{progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription(verb),
-		progressbar.OptionShowBytes(true),
-		progressbar.OptionSetPredictTime(true),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-		progressbar.OptionFullWidth(),
-	)}
-}
-
-// add adds n bytes to what is done. It is safe for concurrent use.
-func (p progress) add(n int64) {
-	if p.bar != nil {
-		_ = p.bar.Add64(n)
-	}
-}
-
-// set shows that n bytes are done.
-func (p progress) set(n int64) {
-	if p.bar != nil {
-		_ = p.bar.Set64(n)
-	}
-}
-
-// done removes the bar from the terminal.
-func (p progress) done() {
-	if p.bar != nil {
-		_ = p.bar.Clear()
-	}
-}
-
-// stages shows a bar for each stage of a task, one after the other.
+// stages shows the progress of each stage of a task, one after the other.
 type stages struct {
 	stage string
-	bar   progress
+	bar   *terminal.Progress
 }
 
-// set shows that done of total bytes of a stage are done. Another stage replaces the bar.
+// set shows that done of total bytes of a stage are done. Another stage replaces the line.
 func (s *stages) set(w io.Writer, stage string, done, total int64) {
 	if stage != s.stage {
-		s.bar.done()
-		s.stage, s.bar = stage, newProgress(w, stage, total)
+		s.bar.Done()
+		s.stage, s.bar = stage, terminal.NewProgress(w, stage, total)
 	}
-	s.bar.set(done)
+	s.bar.Set(done)
 }
 
-// done removes the bar from the terminal.
-func (s *stages) done() { s.bar.done() }
+// done removes the line from the terminal.
+func (s *stages) done() { s.bar.Done() }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+// progressFlag chooses how a command shows progress.
+func progressFlag() cli.Flag {
+	return &cli.StringFlag{Name: "progress", Value: string(terminal.Auto), Usage: "show progress in `STYLE`: auto (a line of a terminal) or plain (a new line every ten seconds, for logs)"}
+}
+
+// quietFlag is for commands whose exit status says enough.
+func quietFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing but errors, and --json"}
+}
+
+// outputs returns what a command writes to, as --progress and --quiet among its arguments ask for.
+func outputs(args []string, stdout, stderr io.Writer) (io.Writer, io.Writer) {
+	mode := terminal.Auto
+	for _, arg := range args {
+		switch arg {
+		case "--":
+			return stdout, &terminal.Output{Writer: stderr, Mode: mode}
+		case "--progress=plain":
+			mode = terminal.Plain
+		case "--quiet", "-q", "--quiet=true":
+			mode = terminal.None
+			if !wantsJSON(args) {
+				stdout = io.Discard
+			}
+		}
+	}
+	return stdout, &terminal.Output{Writer: stderr, Mode: mode}
+}
+
+// printOutcomes prints what a function writes, with coloured outcomes on a terminal.
+func printOutcomes(w io.Writer, print func(w io.Writer) error) error {
+	if !terminal.Colourful(w) {
+		return print(w)
+	}
+	var b bytes.Buffer
+	err := print(&b)
+	_, failed := w.Write(terminal.WithOutcomes(b.Bytes()))
+	return errors.Join(err, failed)
 }

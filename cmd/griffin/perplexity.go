@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -184,9 +185,9 @@ func (p *scoring) text(path string) (err error) {
 	if err := p.scorer.Add(p.c.Context, []int32{begin}); err != nil {
 		return err
 	}
-	bar := newProgress(p.c.App.ErrWriter, "scoring", total)
-	defer bar.done()
-	err = p.tokenizer.EncodeReader(io.TeeReader(in, counter(bar.add)), func(tokens []int32) error { return p.scorer.Add(p.c.Context, tokens) })
+	bar := terminal.NewProgress(p.c.App.ErrWriter, "scoring", total)
+	defer bar.Done()
+	err = p.tokenizer.EncodeReader(io.TeeReader(in, counter(bar.Add)), func(tokens []int32) error { return p.scorer.Add(p.c.Context, tokens) })
 	if err != nil {
 		return err
 	}

@@ -175,7 +175,8 @@ func printVerdict(c *cli.Context, v *verify.Verdict) error {
 	if c.Bool("json") && !c.Bool("all-steps") {
 		return printJSON(c.App.Writer, schemaVerdict, v)
 	}
-	if err := verify.WriteText(c.App.Writer, v, "--json"); err != nil || v.Runtime == nil || !c.IsSet("runtime") {
+	err := printOutcomes(c.App.Writer, func(w io.Writer) error { return verify.WriteText(w, v, "--json") })
+	if err != nil || v.Runtime == nil || !c.IsSet("runtime") {
 		return err
 	}
 	facts := slices.DeleteFunc(slices.Clone(v.Runtime.Facts), func(f runtime.Fact) bool { return f.Runtime != v.Runtime.Runtime })

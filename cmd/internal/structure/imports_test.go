@@ -24,6 +24,7 @@ var imports = []struct {
 	{"cmd/internal/release", nil},
 	{"cmd/internal/schema", nil},
 	{"cmd/internal/table", nil},
+	{"cmd/internal/terminal", nil},
 
 	{"convert", []string{"convert/...", "formats/..."}},
 	{"convert/adapter", []string{"formats/..."}},
@@ -147,7 +148,7 @@ var confined = []struct {
 	reason   string
 }{
 	{"os", []string{
-		"cmd/griffin", "cmd/internal/completion", "cmd/internal/resident", "cmd/internal/release", "formats/storage", "formats/storage/bucket", "formats/storage/hub", "formats/storage/internal/system",
+		"cmd/griffin", "cmd/internal/completion", "cmd/internal/resident", "cmd/internal/release", "cmd/internal/terminal", "formats/storage", "formats/storage/bucket", "formats/storage/hub", "formats/storage/internal/system",
 		// Files that write, or look at a destination.
 		"convert/stage.go", "convert/replaceable.go", "convert/huggingface/copy.go",
 		"formats/torch/internal/torchtest", "verify/internal/cases", // for tests
@@ -156,7 +157,6 @@ var confined = []struct {
 	{"gocloud.dev/...", []string{"formats/storage/bucket"}, "the clouds' libraries are heavy; only the command imports what has them"},
 	{module + "/formats/storage/bucket", []string{"cmd/griffin"}, "the clouds' libraries are heavy"},
 	{"github.com/urfave/cli/...", []string{"cmd/griffin"}, "flags are read by the command"},
-	{"github.com/schollz/progressbar/...", []string{"cmd/griffin"}, "progress is shown by the command"},
 }
 
 func TestConfinedImports(t *testing.T) {

@@ -1,0 +1,188 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	redrawEvery = 100 * time.Millisecond // on a terminal
+	lineEvery   = 10 * time.Second       // in a log
+	rateOver    = 15 * time.Second       // time over which the rate is measured
+)
+
+// Progress shows how many bytes of a task are done, the rate, and the time left. It is safe for concurrent use. A nil *Progress
+// shows nothing.
+type Progress struct {
+	w     io.Writer
+	mode  Mode
+	verb  string
+	total int64
+	now   func() time.Time
+
+	mu      sync.Mutex
+	done    int64
+	shown   time.Time // when the last line was written
+	samples []sample  // one a second at the most, over rateOver
+	columns int       // of the line that is on the terminal
+}
+
+type sample struct {
+	at   time.Time
+	done int64
+}
+
+// NewProgress returns the progress of total bytes, or nil if it is not to be shown on w.
+func NewProgress(w io.Writer, verb string, total int64) *Progress {
+	mode := Auto
+	if out, ok := w.(*Output); ok {
+		mode = out.Mode
+	}
+	if total <= 0 || mode == None || mode != Plain && !Is(w) {
+		return nil
+	}
+	return newProgress(w, mode, verb, total, time.Now)
+}
+
+func newProgress(w io.Writer, mode Mode, verb string, total int64, now func() time.Time) *Progress {
+	start := now()
+	return &Progress{w: w, mode: mode, verb: verb, total: total, now: now, shown: start, samples: []sample{{start, 0}}}
+}
+
+// Add adds n bytes to what is done.
+func (p *Progress) Add(n int64) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.set(p.done + n)
+}
+
+// Set shows that n bytes are done.
+func (p *Progress) Set(n int64) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.set(n)
+}
+
+// Done removes the line from the terminal.
+func (p *Progress) Done() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.columns > 0 {
+		fmt.Fprintf(p.w, "\r%*s\r", p.columns, "")
+		p.columns = 0
+	}
+}
+
+func (p *Progress) set(n int64) {
+	p.done = n
+	now := p.now()
+	every := redrawEvery
+	if p.mode == Plain {
+		every = lineEvery
+	}
+	if now.Sub(p.shown) < every {
+		return
+	}
+	p.shown = now
+	rate := p.rate(now)
+	if p.mode == Plain {
+		fmt.Fprintf(p.w, "%s: %s\n", p.verb, strings.Join(p.parts(rate), ", "))
+		return
+	}
+	columns, _ := width(p.w)
+	line := p.line(columns-1, rate) // a full line would begin the next one
+	fmt.Fprintf(p.w, "\r%-*s", p.columns, line)
+	p.columns = len(line)
+}
+
+// rate returns the bytes a second of the last rateOver, and remembers the present.
+func (p *Progress) rate(now time.Time) float64 {
+	for len(p.samples) > 1 && now.Sub(p.samples[1].at) > rateOver {
+		p.samples = p.samples[1:]
+	}
+	first := p.samples[0]
+	if now.Sub(p.samples[len(p.samples)-1].at) >= time.Second {
+		p.samples = append(p.samples, sample{now, p.done})
+	}
+	return float64(p.done-first.done) / now.Sub(first.at).Seconds()
+}
+
+// parts returns what is said, the most important first.
+func (p *Progress) parts(rate float64) []string {
+	done := min(p.done, p.total)
+	parts := []string{fmt.Sprintf("%s of %s", Size(done), Size(p.total))}
+	if rate <= 0 {
+		return parts
+	}
+	left := time.Duration(float64(p.total-done) / rate * float64(time.Second))
+	return append(parts, Size(int64(rate))+"/s", Duration(left)+" left")
+}
+
+// line returns what fits into a number of columns.
+func (p *Progress) line(columns int, rate float64) string {
+	parts := p.parts(rate)
+	percent := fmt.Sprintf("%d%%", 100*min(p.done, p.total)/p.total)
+	said := strings.Join(parts, ", ")
+	for _, line := range []string{
+		p.verb + "  " + p.bar(columns-len(p.verb)-len(said)-4) + said,
+		p.verb + "  " + said,
+		said,
+		parts[0] + ", " + parts[len(parts)-1],
+		parts[0],
+		percent,
+	} {
+		if len(line) <= columns {
+			return line
+		}
+	}
+	return ""
+}
+
+// bar returns a bar of at most 40 columns and a space after it, "" if there is little room.
+func (p *Progress) bar(columns int) string {
+	columns = min(columns-3, 40)
+	if columns < 10 {
+		return ""
+	}
+	full := int(int64(columns) * min(p.done, p.total) / p.total)
+	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", columns-full) + "]  "
+}
+
+// Size returns a number of bytes in decimal units: 5.37 GB.
+func Size(n int64) string {
+	for _, u := range []struct {
+		unit string
+		of   int64
+	}{{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
+		if n >= u.of {
+			return fmt.Sprintf("%.2f %s", float64(n)/float64(u.of), u.unit)
+		}
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// Duration returns a time in words: 0.1 s, 54 s, 1m54s, 2h05m.
+func Duration(d time.Duration) string {
+	switch s := int64(d.Round(time.Second) / time.Second); {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case s < 60:
+		return fmt.Sprintf("%d s", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	default:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	}
+}
