@@ -181,6 +181,18 @@ func (o *ops[T]) multiplyByGELU(y, x []T) {
 	buffer := make([]T, chunk)
 	for ; len(x) > 0; x, y = x[len(buffer):], y[len(buffer):] {
 		buffer = buffer[:min(len(buffer), len(x))]
+		if !o.bf16 { // the same, without looking at o for each operation
+			x, y := x[:len(buffer)], y[:len(buffer)]
+			for i, x := range x {
+				cube := T(T(x*x) * x)
+				buffer[i] = scale * T(x+T(cubic*cube))
+			}
+			tanhAll(buffer)
+			for i, x := range x {
+				y[i] = T(x*T(T(1+buffer[i])/2)) * y[i]
+			}
+			continue
+		}
 		for i := range buffer {
 			cube := o.step(o.step(x[i]*x[i]) * x[i])
 			buffer[i] = o.step(scale * o.step(x[i]+o.step(cubic*cube)))

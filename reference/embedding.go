@@ -140,6 +140,16 @@ func (e *engine[T]) softCap(y []T, semantics Semantics) {
 	softCap := e.constant(c.LogitsSoftCap)
 	e.ranges(len(y), 1, func(from, to int) {
 		part := y[from:to]
+		if !e.bf16 { // the same, without looking at e for each operation
+			for i := range part {
+				part[i] /= softCap
+			}
+			tanhAll(part)
+			for i := range part {
+				part[i] *= softCap
+			}
+			return
+		}
 		for i := range part {
 			part[i] = e.step(part[i] / softCap)
 		}

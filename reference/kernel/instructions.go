@@ -14,6 +14,11 @@ type instructions struct {
 	tile32 func(rows, panels int, c []float32, ldc int, a []float32, lda int, b []float32, k int, fresh bool, next *lines)
 	tile64 func(rows, panels int, c []float64, ldc int, a []float64, lda int, b []float64, k int, fresh bool, next *lines)
 
+	// A block adds the product of n rows of a and two packed panels of k terms to c. n is a multiple of PanelWidth, and a has
+	// the packed panels of rows one after the other. It prefetches next once. nil if there is none: then the tiles are called
+	// one by one.
+	block32 func(n int, c []float32, ldc int, a, b []float32, k int, next *lines)
+
 	// A pack packs the first of the k terms of a full panel and returns how many. src starts with the
 	// first weight; rows (outputs or terms) are stride bytes apart.
 	pack32 func(dst []float32, dtype tensor.DType, inOut bool, src []byte, stride, k int) int

@@ -16,7 +16,7 @@ func init() {
 		pack32: packsOf(packs32AVX2, 8), pack64: packsOf(packs64AVX2, 8),
 		direct: directOf(directAVX2, 8), exp: functionOf(expAVX2, 4, genericExp), tanh: functionOf(tanhAVX2, 4, genericTanh)})
 	if cpu.X86.HasAVX512F {
-		available = append(available, &instructions{name: "avx512", rows: 8, tile32: tilesOf(tiles32AVX512), tile64: tilesOf(tiles64AVX512),
+		available = append(available, &instructions{name: "avx512", rows: 8, tile32: tilesOf(tiles32AVX512), block32: blockAVX512, tile64: tilesOf(tiles64AVX512),
 			pack32: packsOf(packs32AVX512, 16), pack64: packsOf(packs64AVX2, 8),
 			direct: directOf(directAVX512, 16), exp: functionOf(expAVX512, 8, genericExp), tanh: functionOf(tanhAVX512, 8, genericTanh)})
 	}
@@ -61,6 +61,17 @@ func tilesOf[T Float](routines [2][]tileAssembly[T]) func(rows, panels int, c []
 			c, b, panels = c[PanelWidth[T]():], b[BlockTerms*PanelWidth[T]():], 1
 		}
 		routines[panels-1][rows-1](&c[0], ldc, &a[0], lda, &b[0], k, fresh, (*[4]int)(next))
+	}
+}
+
+// blockAVX512 has the tiles of a panel of rows in a loop of its own, without the cost of a general call for each.
+func blockAVX512(n int, c []float32, ldc int, a, b []float32, k int, next *lines) {
+	const width, rows = 16, 8
+	_, _, _ = c[(n-1)*ldc+2*width-1], a[n*k-1], b[(BlockTerms+k)*width-1] // the assembly does not check bounds
+	for row := 0; row < n; row += width {
+		tile32x8x2AVX512(&c[row*ldc], ldc, &a[row*k], width, &b[0], k, false, (*[4]int)(next))
+		next.none()
+		tile32x8x2AVX512(&c[(row+rows)*ldc], ldc, &a[row*k+rows], width, &b[0], k, false, (*[4]int)(next))
 	}
 }
 

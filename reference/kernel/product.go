@@ -131,7 +131,7 @@ func (p *product[T]) pair(k, terms, j, outs int) {
 		p.s.packPanel(p.s.panels[o*BlockTerms:], p.w, k, terms, j+o, min(width, outs-o), p.x.order)
 	}
 	full := outs / width
-	for row := 0; row < p.x.n; row += width {
+	for row := p.block(k, terms, j, outs); row < p.x.n; row += width {
 		rows := min(width, p.x.n-row)
 		a := p.x.panel(p.first+k, terms, row)
 		tiles := (rows + use.rows - 1) / use.rows
@@ -147,6 +147,18 @@ func (p *product[T]) pair(k, terms, j, outs int) {
 			p.s.lines.none()
 		}
 	}
+}
+
+// block multiplies the first rows by two full panels and returns how many, if the instruction set has a routine for that.
+func (p *product[T]) block(k, terms, j, outs int) int {
+	width := PanelWidth[T]()
+	n := p.x.n / width * width
+	f, ok := any(p).(*product[float32])
+	if !ok || use.block32 == nil || n == 0 || outs != pairPanels*width || p.x.order != nil {
+		return 0
+	}
+	use.block32(n, f.y[j:], p.ldy, f.x.data[(p.first+k)*p.x.n:][:n*terms], f.s.panels, terms, &p.s.lines)
+	return n
 }
 
 // tile multiplies a tile. If an Order is set, it sums Order.Split terms at a time.
