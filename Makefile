@@ -1,4 +1,4 @@
-# Everything but hostile, interop, candle, sharded, slurm, kill, torture, bench and fixtures needs only Go. "make help" lists the targets.
+# Everything but hostile, interop, candle, sharded, slurm, kill, torture, bench, bench-forward and fixtures needs only Go. "make help" lists the targets.
 
 GO          ?= go
 FUZZTIME    ?= 30s
@@ -16,7 +16,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build demo test race instructions lint fuzz cross wheel release hostile interop differential candle sharded slurm kill torture mutants false-alarms bench fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross wheel release hostile interop differential candle sharded slurm kill torture mutants false-alarms bench bench-forward fixtures clean help
 
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o bin/griffin ./cmd/griffin
@@ -125,6 +125,9 @@ false-alarms: ## how often verify calls a legal run of a model wrong, counted in
 
 bench: build ## conversion in the 2B size, against cp and a Python script; BENCH='--preset 9b --formats torch' for 9B
 	python3 testdata/bench/bench.py $(BENCH)
+
+bench-forward: build ## the forward pass in the 2B size, against transformers; BENCH='--verify --generate 64' for more
+	python3 testdata/bench/forward.py $(BENCH)
 
 fixtures: ## make the fixtures in testdata again (needs the environments of interop)
 	$(PYTHON_ENV) fixtures.py
