@@ -76,6 +76,7 @@ func TestOutputFilesSums(t *testing.T) {
 	far := f.Track("s3://far", 6, discard{})
 	far.WriteAt([]byte("def"), 3)
 	far.WriteAt([]byte("abc"), 0)
+	f.Track("s3://nothing", 0, discard{})
 	f.Track("s3://incomplete", 6, discard{}).WriteAt([]byte("abc"), 0)
 
 	sums, err := f.Sums(t.Context())
@@ -94,7 +95,7 @@ func TestOutputFilesSums(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	if len(sums) != len(want)+2 || !slices.IsSorted(names) {
+	if len(sums) != len(want)+3 || !slices.IsSorted(names) {
 		t.Errorf("%q", names)
 	}
 	done, cancel := context.WithCancel(t.Context())
@@ -110,6 +111,10 @@ func TestOutputFilesSums(t *testing.T) {
 		t.Errorf("a context that is done: %v", err)
 	}
 	os.Remove(at("unread"))
+	o.Close()
+	if _, err := o.Size(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("size of a closed file: %v", err)
+	}
 	if _, err := g.Sums(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
@@ -474,5 +479,47 @@ func TestNamesOfAddresses(t *testing.T) {
 	}
 	if _, ok, err := OpenSink(t.Context(), "a/b", false); ok || err != nil {
 		t.Errorf("a path: %t, %v", ok, err)
+	}
+}
+
+func TestSmallFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"a": "abc", "b": "abc", "c": "abd", "empty": ""} {
+		write(t, filepath.Join(dir, name), content)
+	}
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{{"a", "b", true}, {"a", "c", false}, {"a", "none", false}, {"none", "a", false}, {"empty", "none", false}, {"none", "empty", false}, {"empty", "empty", true}} {
+		if got := sameContent(filepath.Join(dir, tt.a), filepath.Join(dir, tt.b)); got != tt.want {
+			t.Errorf("%s and %s: %t", tt.a, tt.b, got)
+		}
+	}
+	for limit, ok := range map[int64]bool{2: false, 3: true, 4: true} {
+		if _, err := ReadFile(Local(dir), "a", limit); (err == nil) != ok {
+			t.Errorf("3 bytes, at most %d: %v", limit, err)
+		}
+	}
+	for _, err := range []error{syncDir(filepath.Join(dir, "none")), syncTree(filepath.Join(dir, "none"))} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("what is not there is synced: %v", err)
+		}
+	}
+	source := Local(dir).(interface {
+		fs.StatFS
+		fs.ReadLinkFS
+	})
+	_, stat := source.Stat("../a")
+	_, lstat := source.Lstat("../a")
+	_, link := source.ReadLink("../a")
+	for _, err := range []error{stat, lstat, link} {
+		if !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("a name outside: %v", err)
+		}
+	}
+	for path, want := range map[string]bool{"/dev/fd/3": true, "/proc/self/fd/1": true, "/dev/stdout": true, "/tmp/dev/x": false, "dev/x": false, "": false} {
+		if got := isDescriptor(path); got != want {
+			t.Errorf("%q is a descriptor: %t", path, got)
+		}
 	}
 }
