@@ -131,7 +131,7 @@ func (a apart) spread(m *Metrics) {
 // metrics returns the metrics of a pair all of whose elements were added. ulp and tolerance say whether
 // Metrics.MaxULP and Metrics.Beyond apply.
 func (t *tally) metrics(shape []int64, ulp, tolerance bool) *Metrics {
-	m := &Metrics{Differing: t.differing, MaxAbs: Number(t.maxAbs), RelativeL2: Number(math.Sqrt(t.dd / t.aa)), Cosine: Number(math.NaN()),
+	m := &Metrics{Differing: t.differing, MaxAbs: Number(t.maxAbs), RelativeL2: Number(math.Sqrt(t.dd / t.aa)), Cosine: Number(max(-1, min(1, t.ab/math.Sqrt(t.aa)/math.Sqrt(t.bb)))), // NaN if a or b is 0
 		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: tensor.Unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB), Changes: append([]Change{}, t.changes...)}
 	if t.finite > 0 {
 		m.MeanAbs = Number(t.sumAbs / float64(t.finite))
@@ -141,9 +141,6 @@ func (t *tally) metrics(shape []int64, ulp, tolerance bool) *Metrics {
 		m.RelativeL2 = 0
 	case t.aa == 0:
 		m.RelativeL2 = Number(math.Inf(1))
-	}
-	if t.aa > 0 && t.bb > 0 {
-		m.Cosine = Number(max(-1, min(1, t.ab/math.Sqrt(t.aa)/math.Sqrt(t.bb))))
 	}
 	if ulp {
 		m.MaxULP = &t.ulp

@@ -68,7 +68,7 @@ func parseDistance(s string) (float64, error) {
 // within reports whether two numbers count as equal. difference is a - b, exact for integers. They are ulp representable
 // values apart, if that is known.
 func (t *Tolerance) within(a, b, difference float64, ulp uint64, known bool) bool {
-	if a == b && difference == 0 || a != a && b != b {
+	if a != a && b != b {
 		return true
 	}
 	distance := math.Abs(difference)
