@@ -15,6 +15,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -363,7 +364,7 @@ func TestOutputDirect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := &Output{file: main, direct: direct}
+		o := &Output{file: system.NewFile(main), direct: system.NewFile(direct)}
 		p := b.Bytes[tt.from:][:tt.n]
 		if n, err := o.WriteAt(p, tt.off); n != tt.n || err != nil {
 			t.Fatalf("%s: %d, %v", tt.name, n, err)
