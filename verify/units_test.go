@@ -2,12 +2,14 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 )
@@ -141,6 +143,45 @@ func TestCheckStructure(t *testing.T) {
 	}{{"", "", 0}, {"abc", "abc", 3}, {"abc", "abd", 2}, {"xbc", "abc", 2}, {"axc", "ayyc", 2}, {"aa", "aaa", 2}, {"a", "b", 0}} {
 		if got := commonEnds(tt.a, tt.b); got != tt.want {
 			t.Errorf("%s and %s: %d", tt.a, tt.b, got)
+		}
+	}
+}
+
+// A head that stands for the embedding is compared with it, and is no embedding unless it is one in the source too.
+func TestCheckStructureEmbeddedByHead(t *testing.T) {
+	head := shaped("lm_head.weight", tensor.BF16, 128, 32)
+	tiny, err := formats.Open("../testdata/tiny-griffin/hf", formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tiny.Close()
+	checkpoint := func(tensors ...*tensor.Tensor) *tensor.Checkpoint {
+		c, err := tensor.NewCheckpoint("converted", "test", tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	tensors := slices.DeleteFunc(slices.Clone(tiny.Tensors()), func(x *tensor.Tensor) bool { return x.Name == "model.embed_tokens.weight" })
+	found, err := model.Recognize(checkpoint(append(tensors, head)...), model.Options{})
+	if err != nil || !found.EmbeddedByHead {
+		t.Fatal(err)
+	}
+	for _, source := range []bool{true, false} {
+		p := &convert.Plan{Layout: model.HuggingFace, Source: &model.Model{Family: model.Griffin, EmbeddedByHead: source}}
+		p.Dests = []moves.Dest{{Name: "model.embed_tokens.weight", DType: tensor.BF16, Shape: head.Shape}, {Name: "model.x", DType: tensor.BF16, Shape: head.Shape}}
+		section, heads := checkStructure(p, checkpoint(head), found)
+		var findings []string
+		for i := range section.Findings {
+			findings = append(findings, section.Findings[i].String())
+		}
+		want, note, alone, copies := []string{"model.x: missing, bfloat16 [128, 32]"}, "lm_head.weight stands for the embedding, as in the source", "lm_head.weight", 0
+		if !source {
+			want = append([]string{"model.embed_tokens.weight: missing, bfloat16 [128, 32]; transformers 5.23 takes lm_head.weight for it, and 4.57 leaves it without values"}, want...)
+			note, alone, copies = "lm_head.weight is compared with the embedding", "", 1
+		}
+		if strings.Join(findings, "\n") != strings.Join(want, "\n") || strings.Join(section.Notes, "") != note || heads.alone != alone || len(heads.copies) != copies || heads.other {
+			t.Errorf("source %t: %q, notes %q, %+v", source, findings, section.Notes, heads)
 		}
 	}
 }
