@@ -79,6 +79,10 @@ func TestEveryOperationFails(t *testing.T) {
 		{"file is filled", old, func(dst string) error {
 			return Replace(dst, 3, func(w io.WriterAt) error { _, err := w.WriteAt([]byte("new"), 0); return err })
 		}, "model", stat},
+		{"check", func(t *testing.T, dst string) { write(t, dst, "new") }, func(dst string) error {
+			return errors.Join(CheckOutput(dst), CheckStage(dst+".other", "", false), CheckStage(dst+".other", ".json", false))
+		}, "model", nil},
+		{"device", func(t *testing.T, dst string) { write(t, dst, "new") }, func(dst string) error { return ReplaceWith("/dev/null", []byte("new")) }, "model", []string{"close"}},
 		{"output", nil, func(dst string) error {
 			files := NewOutputFiles(digest.SHA256)
 			f, err := files.Create(dst)

@@ -406,8 +406,12 @@ func TestOutputDirect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := o.direct != nil; got != want && !want {
+		probe := openDirect(NewOutputFile(f).file)
+		if got := o.direct != nil; got != (want && probe != nil) {
 			t.Errorf("a file of %d bytes: %t", size, got)
+		}
+		if probe != nil {
+			probe.Close()
 		}
 		if info, err := f.Stat(); err != nil || info.Size() != size {
 			t.Errorf("%d bytes, %v", info.Size(), err)
@@ -521,6 +525,84 @@ func TestSmallFiles(t *testing.T) {
 	for path, want := range map[string]bool{"/dev/fd/3": true, "/proc/self/fd/1": true, "/dev/stdout": true, "/tmp/dev/x": false, "dev/x": false, "": false} {
 		if got := isDescriptor(path); got != want {
 			t.Errorf("%q is a descriptor: %t", path, got)
+		}
+	}
+}
+
+// What is absent is a name that is not there, or below a file, or a link that leads to itself.
+func TestIsAbsent(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "file"), "x")
+	if err := os.Symlink("loop", filepath.Join(dir, "loop")); err != nil {
+		t.Skip(err)
+	}
+	for name, want := range map[string]bool{"none": true, "file/x": true, "loop": true, "file": false} {
+		if _, err := os.Stat(filepath.Join(dir, name)); IsAbsent(err) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if IsAbsent(fs.ErrPermission) {
+		t.Error("what cannot be looked at is absent")
+	}
+	// Another file is no source, nor is one that is not there.
+	write(t, filepath.Join(dir, "other"), "x")
+	for source, want := range map[string]OutputReason{"other": 0, "none": 0, "file": OutputIsSource} {
+		if err := CheckOutput(filepath.Join(dir, "file"), filepath.Join(dir, source)); reason(err) != want || want == 0 && err != nil {
+			t.Errorf("%s as a source: %v", source, err)
+		}
+	}
+	if err := Replace("/dev/null", 3, func(io.WriterAt) error { return io.ErrClosedPipe }); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("a device that is not filled: %v", err)
+	}
+}
+
+// The old destination of a replacement in two steps is restored, unless the replacement still runs or is complete.
+func TestCleanOld(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		held, published bool
+		fault           system.Op
+		restored, stays bool // the old content is at the destination; it is beside it
+	}{
+		{"killed", false, false, "", true, false},
+		{"running", true, false, "", false, true},
+		{"complete", false, true, "", false, false},
+		{"cannot be renamed", false, false, system.OpRename, false, true},
+	} {
+		dir := t.TempDir()
+		dst := filepath.Join(dir, "model")
+		s := newStage(t, dst, true)
+		old := s.Dir + oldMark
+		write(t, filepath.Join(old, "file"), "old")
+		if tt.published {
+			write(t, filepath.Join(dst, "file"), "new")
+		}
+		if !tt.held {
+			if err := errors.Join(os.RemoveAll(s.Dir), s.lock.release()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if tt.fault != "" {
+			system.SetFault(func(op system.Op, _ string, n int) (int, error) {
+				if op == tt.fault {
+					return 0, io.ErrClosedPipe
+				}
+				return n, nil
+			})
+		}
+		err := clean(dst)
+		system.SetFault(nil)
+		if (err != nil) != (tt.fault != "") {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		content, _ := os.ReadFile(filepath.Join(dst, "file"))
+		if _, err := os.Stat(old); (err == nil) != tt.stays || (string(content) == "old") != tt.restored || tt.published && string(content) != "new" {
+			t.Errorf("%s: %q at the destination, the old one: %v", tt.name, content, err)
+		}
+		if tt.held {
+			s.Discard()
+		} else {
+			s.leave()
 		}
 	}
 }
