@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -9,12 +10,15 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/reference/tokenizer"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -31,12 +35,13 @@ func perplexityCommand() *cli.Command {
 			"most likely one. --step and --model apply to the first.\n\n" +
 			"Examples:\n\n" +
 			"  griffin perplexity recurrentgemma-2b --text book.txt\n" +
-			"  griffin perplexity 2b.pt recurrentgemma-2b --text book.txt\n" +
+			"  griffin perplexity 2b.pt recurrentgemma-2b --text book.txt --report page.html\n" +
 			"  griffin perplexity 2b.pt recurrentgemma-2b --semantics original --tokens rows.safetensors --json",
 		Flags: append(settingsFlags(),
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE`, or standard input for -"},
 			tokensFlag(""),
 			tokenizerFlag(),
+			&cli.StringFlag{Name: "report", Usage: "write an HTML page with plots to `FILE`"},
 			arithmeticFlag(),
 			semanticsFlag(),
 			stepFlag(),
@@ -95,6 +100,9 @@ func runPerplexity(c *cli.Context) error {
 		return usagef("perplexity takes one checkpoint or two, got %s", plural(int64(c.NArg()), "path")).advise("griffin perplexity --help shows examples")
 	case c.IsSet("text") == c.IsSet("tokens"):
 		return usagef("perplexity needs a text").advise("give either --text FILE or --tokens FILE.safetensors")
+	}
+	if err := checkOutputFlag(c, "report", append(c.Args().Slice(), c.String("text"))...); err != nil {
+		return err
 	}
 	p := scoring{c: c, out: score{Added: []string{}, Arithmetic: c.String("arithmetic")}}
 	var models []*reference.Model
@@ -239,9 +247,44 @@ func (p *scoring) report() error {
 		o.Comparison = p.compared(r)
 	}
 	if p.c.Bool("json") {
-		return printJSON(p.c.App.Writer, schemaPerplexity, o)
+		err = printJSON(p.c.App.Writer, schemaPerplexity, o)
+	} else {
+		err = printScore(p.c.App.Writer, o)
 	}
-	return printScore(p.c.App.Writer, o)
+	if err != nil || p.c.String("report") == "" {
+		return err
+	}
+	reportUnwritten(p.c, p.writePage(r))
+	return nil
+}
+
+// writePage writes the result as a page.
+func (p *scoring) writePage(r *perplexity.Result) error {
+	s := &report.Score{Result: r, Text: cmp.Or(p.c.String("text"), p.c.String("tokens")), Rows: p.out.Rows, Arithmetic: p.out.Arithmetic, Griffin: convert.ToolVersion()}
+	if s.Text == "-" {
+		s.Text = "standard input"
+	}
+	if p.tokenizer != nil {
+		s.Piece = p.tokenizer.Piece
+	}
+	for i, m := range p.models {
+		name := ""
+		if i == 0 {
+			name = p.c.String("model") // it is of the first
+		}
+		sum, err := weightsDigest(p.c, m.Checkpoint, name, nil)
+		if err != nil {
+			return err
+		}
+		x := p.out.Checkpoints[i]
+		s.Models = append(s.Models, report.ScoredModel{Path: x.Path, Format: m.Checkpoint.Format + ", " + m.Found.Layout.String() + " layout", Digest: sum, Quantized: x.Quantized, Semantics: x.Semantics})
+		window := int64(0)
+		if m.Config.Has(model.Attention) {
+			window = m.Original.AttentionWindow
+		}
+		s.Windows = append(s.Windows, window)
+	}
+	return report.WriteScore(p.c.String("report"), s, origin())
 }
 
 func (p *scoring) compared(r *perplexity.Result) *comparedScores {

@@ -31,6 +31,7 @@ type totals struct {
 	kl                float64
 	agreed            int
 	partings          []Parting
+	curve             curve
 }
 
 // Result is the score of all rows so far.
@@ -39,6 +40,7 @@ type Result struct {
 	Predicted int       // tokens that were predicted: all but the first of each row
 	NLL       []float64 // for each model, the mean negative log-likelihood of a predicted token, in nats
 	Pair      *Pair     // of two models
+	Spans     []Span    // the same over positions, at most 128
 }
 
 // Perplexity returns the exponential of a model's NLL.
@@ -180,6 +182,7 @@ func (s *Scorer) add(p *prediction, parting Parting) {
 	t.nll[0] += p.nll[0]
 	t.nll[1] += p.nll[1]
 	t.kl += p.kl
+	t.curve.add(parting.Position, p)
 	switch {
 	case p.top[0] == p.top[1]:
 		t.agreed++
@@ -198,7 +201,7 @@ func (s *Scorer) Result() (*Result, error) {
 		return nil, ErrNothingPredicted
 	}
 	n := float64(t.predicted)
-	r := &Result{Tokens: t.tokens, Predicted: t.predicted}
+	r := &Result{Tokens: t.tokens, Predicted: t.predicted, Spans: t.curve.spans(len(s.models))}
 	for i := range s.models {
 		r.NLL = append(r.NLL, t.nll[i]/n)
 	}

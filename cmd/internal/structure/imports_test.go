@@ -97,7 +97,7 @@ var imports = []struct {
 	{"verify/internal/forward", []string{"reference"}},
 	{"verify/internal/text", nil},
 	{"verify/logits", []string{"convert/...", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/runtime"}},
-	{"verify/report", []string{"formats/storage", "formats/strictjson", "formats/tensor", "reference", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/...", "verify/runtime", "verify/stats"}},
+	{"verify/report", []string{"formats/storage", "formats/strictjson", "formats/tensor", "reference", "reference/perplexity", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/...", "verify/runtime", "verify/stats"}},
 	{"verify/report/internal/chart", []string{"verify/internal/text"}},
 	{"verify/report/internal/page", []string{"formats/tensor", "verify/internal/float", "verify/internal/text"}},
 	{"verify/runtime", []string{"convert/...", "formats/hfconfig", "formats/quantized", "formats/tensor", "reference", "verify/golden"}},

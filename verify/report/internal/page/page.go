@@ -55,6 +55,7 @@ const (
 	Good    Tone = "same"
 	Wrong   Tone = "other"
 	Neutral Tone = "apart"
+	Plain   Tone = "plain" // without a judgement
 )
 
 // Link is a line of text that may lead to a place in the page.

@@ -1,0 +1,211 @@
+package report
+
+import (
+	_ "embed"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/reference/perplexity"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
+)
+
+//go:embed score.html.tmpl
+var scoreText string
+
+// Score is how well one model, or two side by side, predict a text.
+type Score struct {
+	*perplexity.Result
+	Text       string // path of the text or of the tokens
+	Rows       int
+	Arithmetic string
+	Griffin    string // version of the program
+	Models     []ScoredModel
+	Windows    []int64                  // of the attention of each model; 0 for none
+	Piece      func(token int32) string // the text of a token; nil if it is not known
+}
+
+// ScoredModel is a checkpoint that was scored.
+type ScoredModel struct {
+	Path      string
+	Format    string
+	Digest    string // of the weights, as runtime.DigestOf has it
+	Quantized string // what a quantised copy is
+	Semantics string
+}
+
+// WriteScore writes a score as a page.
+func WriteScore(path string, s *Score, o Origin) error {
+	g := &scorePage{Score: s, NLL: nllChart(s), KL: klChart(s), Spans: spansTable(s), Partings: partingsTable(s)}
+	return write(path, g.document(o), scoreBody, g)
+}
+
+var scoreBody = page.Parse("score", scoreText, nil)
+
+// scorePage is what the template shows.
+type scorePage struct {
+	*Score
+	NLL, KL  *chart.Chart
+	Spans    *page.Table
+	Partings *page.Table // nil without any
+}
+
+// document returns what the page shows around its body.
+func (g *scorePage) document(o Origin) *page.Document {
+	s := g.Score
+	d := &page.Document{Kind: "Perplexity", Tone: page.Plain, Title: "perplexity: " + text.Printable(filepath.Base(s.Models[0].Path)), Command: o.Command, Version: s.Griffin, Time: o.Time}
+	d.Answer = fmt.Sprintf("Perplexity %.6g", s.Perplexity(0))
+	d.Lead = fmt.Sprintf("%s in %s, %s predicted.", text.Count(s.Tokens, "token"), text.Count(s.Rows, "row"), text.Grouped(int64(s.Predicted)))
+	if s.Pair != nil {
+		d.Answer += fmt.Sprintf(" and %.6g", s.Perplexity(1))
+		parted := s.Predicted - s.Pair.Agreed
+		d.Points = []page.Link{{Text: fmt.Sprintf("KL %s nats a token", page.Number(s.Pair.KL)), To: "apart"},
+			{Text: fmt.Sprintf("%s %s another most likely token", text.Grouped(int64(parted))+" of "+text.Count(s.Predicted, "token"), map[bool]string{true: "has", false: "have"}[parted == 1])}}
+		if parted > 0 {
+			d.Points[1].To = "partings"
+		}
+	}
+	for i, m := range s.Models {
+		role := "Checkpoint"
+		if len(s.Models) > 1 {
+			role = scoredRole(i)
+		}
+		subject := page.Subject{Role: role, Path: m.Path}
+		for _, f := range []page.Fact{{Name: "format", Value: m.Format}, {Name: "quantised", Value: m.Quantized}, {Name: "weights", Value: m.Digest, Code: true}, {Name: "run with", Value: m.Semantics + " semantics, " + s.Arithmetic},
+			{Name: "score", Value: fmt.Sprintf("%.6f nats a token, perplexity %.6g", s.NLL[i], s.Perplexity(i))}} {
+			if f.Value != "" {
+				subject.Facts = append(subject.Facts, f)
+			}
+		}
+		d.Subjects = append(d.Subjects, subject)
+	}
+	d.Subjects = append(d.Subjects, page.Subject{Role: "Text", Path: shortened(s.Text)})
+	return d
+}
+
+// shortened returns the beginning of a list of tokens that is longer than a path should be; the command has all of it.
+func shortened(list string) string {
+	const most = 200
+	if len(list) <= most || strings.Trim(list, "0123456789, ") != "" {
+		return list
+	}
+	return list[:strings.LastIndex(list[:80], ",")+1] + "…"
+}
+
+func scoredRole(i int) string { return []string{"First", "Second"}[i] }
+
+// spanText says where a span is.
+func spanText(s *perplexity.Span) string {
+	if s.To == s.From+1 {
+		return fmt.Sprintf("position %d", s.From)
+	}
+	return fmt.Sprintf("positions %d to %d", s.From, s.To-1)
+}
+
+func middle(s *perplexity.Span) float64 { return float64(s.From+s.To-1) / 2 }
+
+// positions returns the axis of positions, and marks where the windows of the models are full.
+func positions(s *Score) (chart.Axis, chart.Series) {
+	last := s.Spans[len(s.Spans)-1].To
+	windows := chart.Series{Name: "the attention window is full from here on", Class: chart.Mark, Shape: chart.Uprights}
+	for i, w := range s.Windows {
+		if w > 0 && w < int64(last) && (i == 0 || w != s.Windows[0]) {
+			windows.Points = append(windows.Points, chart.Point{X: float64(w)})
+		}
+	}
+	return chart.Linear("position in the row", 0, float64(max(last, 2))), windows
+}
+
+// nllChart plots the mean score over positions.
+func nllChart(s *Score) *chart.Chart {
+	low, high := math.Inf(1), math.Inf(-1)
+	series := []chart.Series{{Name: "the model", Class: chart.Main, Shape: chart.LinedDots}}
+	if len(s.NLL) > 1 {
+		series[0].Name = "the first checkpoint"
+		series = append(series, chart.Series{Name: "the second", Class: chart.Other, Shape: chart.Rings})
+	}
+	for i := range s.Spans {
+		span := &s.Spans[i]
+		for m, v := range span.NLL {
+			low, high = math.Min(low, v), math.Max(high, v)
+			words := fmt.Sprintf("%s: %s nats, %s", spanText(span), page.Number(v), text.Count(span.Predicted, "token"))
+			if len(s.NLL) > 1 {
+				words = strings.ToLower(scoredRole(m)) + ", " + words
+			}
+			series[m].Points = append(series[m].Points, chart.Point{X: middle(span), Y: v, Text: words})
+		}
+	}
+	room := math.Max((high-low)*0.08, 0.01)
+	x, windows := positions(s)
+	return &chart.Chart{ID: "plot-nll", Title: "Score over positions", X: x, Y: chart.Linear("nats a token", math.Max(0, low-room), high+room), Series: append([]chart.Series{windows}, series...),
+		Caption: "Mean negative log-likelihood of the predicted tokens, by their position in the row. Less is better."}
+}
+
+// klChart plots the divergence of two models over positions.
+func klChart(s *Score) *chart.Chart {
+	if s.Pair == nil {
+		return nil
+	}
+	var values []float64
+	for _, span := range s.Spans {
+		values = append(values, span.KL)
+	}
+	x, windows := positions(s)
+	c := &chart.Chart{ID: "plot-kl", Title: "Divergence over positions", X: x, Y: chart.Logarithmic("KL, nats a token", values),
+		Caption: "Mean Kullback-Leibler divergence of the second checkpoint's predictions from the first's, by position. Spans without any are at the lower edge."}
+	line := chart.Series{Name: "the second from the first", Class: chart.Main, Shape: chart.LinedDots}
+	for i := range s.Spans {
+		span := &s.Spans[i]
+		line.Points = append(line.Points, chart.Point{X: middle(span), Y: span.KL, Text: fmt.Sprintf("%s: KL %s nats, %s", spanText(span), page.Number(span.KL), text.Count(span.Predicted, "token"))})
+	}
+	c.Series = []chart.Series{windows, line}
+	return c
+}
+
+func spansTable(s *Score) *page.Table {
+	t := &page.Table{Label: "Score over positions", Columns: []page.Column{{Title: "positions"}, {Title: "tokens", Number: true}}}
+	for i := range s.NLL {
+		title := "nats a token"
+		if len(s.NLL) > 1 {
+			title = strings.ToLower(scoredRole(i)) + ", nats a token"
+		}
+		t.Columns = append(t.Columns, page.Column{Title: title, Number: true})
+	}
+	if s.Pair != nil {
+		t.Columns = append(t.Columns, page.Column{Title: "KL, nats", Number: true})
+	}
+	for i := range s.Spans {
+		span := &s.Spans[i]
+		r := page.Row{Cells: []page.Cell{{Text: strings.TrimPrefix(strings.TrimPrefix(spanText(span), "positions "), "position ")}, page.Count(span.Predicted)}}
+		for _, v := range span.NLL {
+			r.Cells = append(r.Cells, page.Value(v))
+		}
+		if s.Pair != nil {
+			r.Cells = append(r.Cells, page.Value(span.KL))
+		}
+		t.Add(r)
+	}
+	return t
+}
+
+// partingsTable lists the first tokens for which two models have different most likely tokens.
+func partingsTable(s *Score) *page.Table {
+	if s.Pair == nil || len(s.Pair.Partings) == 0 {
+		return nil
+	}
+	t := &page.Table{Label: "Where the most likely tokens differ", Many: true, Columns: []page.Column{{Title: "row", Number: true}, {Title: "position", Number: true}, {Title: "token"}, {Title: "first predicts"}, {Title: "with probability", Number: true},
+		{Title: "second predicts"}, {Title: "with probability", Number: true}, {Title: "KL, nats", Number: true}}}
+	piece := func(token int32) page.Cell {
+		if s.Piece == nil {
+			return page.Count(token)
+		}
+		return page.Text(fmt.Sprintf("%q", s.Piece(token))).With(fmt.Sprint(token))
+	}
+	for _, p := range s.Pair.Partings {
+		t.Add(page.Row{Cells: []page.Cell{page.Count(p.Row), page.Count(p.Position), piece(p.Token), piece(p.Top[0]), page.Value(p.Probability[0]), piece(p.Top[1]), page.Value(p.Probability[1]), page.Value(p.KL)}})
+	}
+	return t
+}
