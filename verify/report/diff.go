@@ -34,7 +34,9 @@ type diffPage struct {
 	Changes *chart.Chart
 	Single  []*chart.Chart // of the tensors that are farthest apart
 	Groups  *page.Table
-	Tensors *page.Table // all that are not the same
+	Tensors *page.Table // those that are not the same
+	Changed int         // number of them
+	Left    string      // says that Tensors does not have all
 	Config  *page.Table
 }
 
@@ -44,7 +46,10 @@ func newDiffPage(r *diff.Result) *diffPage {
 	var differing []*diff.TensorDiff
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
-		if !t.Same() {
+		if t.Same() {
+			continue
+		}
+		if g.Changed++; g.Changed <= maxRows {
 			ids[t] = fmt.Sprintf("tensor%d", i)
 		}
 		if t.Metrics != nil && len(t.Metrics.Changes) > 0 {
@@ -54,6 +59,7 @@ func newDiffPage(r *diff.Result) *diffPage {
 	if len(ids) == 0 {
 		return g
 	}
+	g.Left = left(g.Changed, "tensors")
 	g.Tensors = changedTable(r, ids)
 	g.Maps = diffMaps(r, ids)
 	g.Layers = layersChart(differing)
@@ -105,8 +111,8 @@ func groupsTable(r *diff.Result) *page.Table {
 	if len(groups) == 0 {
 		return nil
 	}
-	t := &page.Table{Label: "What differs", Columns: []page.Column{{Title: "tensors"}, {Title: "status"}, {Title: "what was done"}, {Title: "differing", Number: true}, {Title: "largest", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}}}
-	for i := range groups {
+	t := &page.Table{Label: "What differs", Columns: []page.Column{{Title: "tensors"}, {Title: "status", Short: true}, {Title: "what was done"}, {Title: "differing", Number: true}, {Title: "largest", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}}}
+	for i := range groups[:min(maxRows, len(groups))] {
 		group := &groups[i]
 		name := page.Name(strings.Join(group.Names, ", "))
 		if len(group.Layers) > 0 {
@@ -129,7 +135,7 @@ func statusWords(s diff.Status) string {
 
 // changedTable lists all tensors that are not the same.
 func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
-	t := &page.Table{Label: "All tensors that are not the same", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "status"}, {Title: "type"}, {Title: "shape"}, {Title: "differing", Number: true},
+	t := &page.Table{Label: "All tensors that are not the same", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "status", Short: true}, {Title: "type", Short: true}, {Title: "shape", Short: true}, {Title: "differing", Number: true},
 		{Title: "largest", Number: true}, {Title: "mean", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}, {Title: "ulp", Number: true}, {Title: "first"}, {Title: "what was done"}}}
 	for i := range r.Tensors {
 		d := &r.Tensors[i]

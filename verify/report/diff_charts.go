@@ -66,7 +66,7 @@ func layersChart(differing []*diff.TensorDiff) *chart.Chart {
 	}
 	plain := chart.Series{Name: "a tensor", Class: chart.Main, Shape: chart.Dots}
 	explained := chart.Series{Name: "a tensor whose change is explained", Class: chart.Other, Shape: chart.Squares}
-	for _, t := range differing {
+	for _, t := range differing[:min(maxRows, len(differing))] {
 		_, layer, _ := diff.SplitLayer(t.Name)
 		if layer < 0 {
 			continue
@@ -79,7 +79,7 @@ func layersChart(differing []*diff.TensorDiff) *chart.Chart {
 		}
 	}
 	c.Series = []chart.Series{plain, explained}
-	c.Caption = fmt.Sprintf("‖b − a‖ / ‖a‖ of each of %s in layers that differs.", text.Count(int64(len(values)), "tensor"))
+	c.Caption = fmt.Sprintf("‖b − a‖ / ‖a‖ of each of %s in layers that differs. ", text.Count(int64(len(values)), "tensor")) + left(len(differing), "tensors")
 	return c
 }
 

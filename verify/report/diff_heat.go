@@ -76,6 +76,12 @@ type heatTensor struct {
 	cell page.HeatCell
 }
 
+// The limits of maps, beyond which nobody sees anything.
+const (
+	maxMaps  = 8
+	maxCells = 20_000 // of a map, those of no tensor included
+)
+
 // heatMaps arranges tensors: one map for each list of layers, the largest first, and one of at most 64 tensors outside layers.
 func heatMaps(tensors []heatTensor) []*page.Heat {
 	byList := map[string][]heatTensor{}
@@ -93,8 +99,11 @@ func heatMaps(tensors []heatTensor) []*page.Heat {
 	slices.SortFunc(lists, func(a, b string) int { return cmp.Or(cmp.Compare(len(byList[b]), len(byList[a])), cmp.Compare(a, b)) })
 	var maps []*page.Heat
 	for _, list := range lists {
-		if list != "" {
-			maps = append(maps, newHeatMap(list, byList[list]))
+		if list == "" || len(maps) == maxMaps {
+			continue
+		}
+		if m := newHeatMap(list, byList[list]); m != nil {
+			maps = append(maps, m)
 		}
 	}
 	if outside := byList[""]; len(outside) > 0 && len(maps) > 0 && len(outside) <= 64 {
@@ -103,6 +112,7 @@ func heatMaps(tensors []heatTensor) []*page.Heat {
 	return maps
 }
 
+// newHeatMap returns nil if there would be too many cells.
 func newHeatMap(list string, tensors []heatTensor) *page.Heat {
 	m := &page.Heat{Name: list}
 	rows, columns := map[string]map[int]page.HeatCell{}, map[int]bool{}
@@ -122,6 +132,12 @@ func newHeatMap(list string, tensors []heatTensor) *page.Heat {
 		layers = append(layers, layer)
 	}
 	slices.Sort(layers)
+	if list != "" {
+		m.Columns = page.LayerColumns(layers)
+	}
+	if len(names)*len(layers) > maxCells {
+		return nil
+	}
 	for _, name := range names {
 		row := page.HeatRow{Name: name}
 		for _, layer := range layers {
@@ -132,9 +148,6 @@ func newHeatMap(list string, tensors []heatTensor) *page.Heat {
 			row.Cells = append(row.Cells, cell)
 		}
 		m.Rows = append(m.Rows, row)
-	}
-	if list != "" {
-		m.Columns = page.LayerColumns(layers)
 	}
 	return m
 }

@@ -6,9 +6,11 @@ package report
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
@@ -16,6 +18,17 @@ import (
 type Origin struct {
 	Command []string  // the command line, the program's name first
 	Time    time.Time // zero for none
+}
+
+// maxRows is how many tensors a table of a page has, and a plot. Browsers do not show many more.
+const maxRows = 5000
+
+// left says that a page has not all; "" if it has.
+func left(all int, of string) string {
+	if all <= maxRows {
+		return ""
+	}
+	return fmt.Sprintf("The first %s of %s %s; the JSON form of the result has all.", text.Grouped(maxRows), text.Grouped(int64(all)), of)
 }
 
 func write(path string, d *page.Document, body *page.Body, data any) error {

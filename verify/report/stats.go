@@ -54,6 +54,7 @@ type statsPage struct {
 	Maps     []statsMaps
 	Outliers *page.Table
 	Tensors  *page.Table
+	Left     string // says that Tensors does not have all
 }
 
 // statsMaps are the maps of one statistic.
@@ -63,7 +64,7 @@ type statsMaps struct {
 }
 
 func newStatsPage(v *Values) *statsPage {
-	g := &statsPage{Values: v, Tensors: valuesTable(v.Tensors)}
+	g := &statsPage{Values: v, Tensors: valuesTable(v.Tensors), Left: left(len(v.Tensors), "tensors")}
 	for i, t := range v.Tensors {
 		if !t.Finite() {
 			g.Broken = append(g.Broken, i)
@@ -111,13 +112,18 @@ func (g *statsPage) document(o Origin) *page.Document {
 	return d
 }
 
-// valuesID is the id of the row of a tensor.
-func valuesID(i int) string { return fmt.Sprintf("tensor%d", i) }
+// valuesID is the id of the row of a tensor, "" if the table does not have it.
+func valuesID(i int) string {
+	if i >= maxRows {
+		return ""
+	}
+	return fmt.Sprintf("tensor%d", i)
+}
 
 func valuesTable(tensors []TensorValues) *page.Table {
-	t := &page.Table{Label: "Tensors", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "type"}, {Title: "shape"}, {Title: "min", Number: true}, {Title: "histogram"}, {Title: "max", Number: true},
+	t := &page.Table{Label: "Tensors", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "type", Short: true}, {Title: "shape", Short: true}, {Title: "min", Number: true}, {Title: "histogram"}, {Title: "max", Number: true},
 		{Title: "mean", Number: true}, {Title: "std", Number: true}, {Title: "|max|", Number: true}, {Title: "zeros", Number: true}, {Title: "NaN", Number: true}, {Title: "Inf", Number: true}}}
-	for i, v := range tensors {
+	for i, v := range tensors[:min(maxRows, len(tensors))] {
 		t.Add(page.Row{ID: valuesID(i), Bad: !v.Finite(), Cells: []page.Cell{page.Name(v.Name), page.Text(v.DType.String()), page.Text(tensor.ShapeString(v.Shape)), page.Value(v.Min), {HTML: bars(v.Histogram)}, page.Value(v.Max),
 			page.Value(v.Mean), page.Value(v.Std), page.Value(v.AbsMax), page.Count(v.Zeros), page.Count(v.NaN), page.Count(v.Inf)}})
 	}

@@ -86,7 +86,7 @@ func outliersTable(tensors []TensorValues, outliers []outlier) *page.Table {
 	if len(outliers) == 0 {
 		return nil
 	}
-	t := &page.Table{Label: "Outliers", Columns: []page.Column{{Title: "tensor"}, {Title: "statistic"}, {Title: "value", Number: true}, {Title: "median of its kind", Number: true}, {Title: "times", Number: true}}}
+	t := &page.Table{Label: "Outliers", Columns: []page.Column{{Title: "tensor"}, {Title: "statistic", Short: true}, {Title: "value", Number: true}, {Title: "median of its kind", Number: true}, {Title: "times", Number: true}}}
 	for _, o := range outliers[:min(maxOutliers, len(outliers))] {
 		at := slices.IndexFunc(statistics, func(s statistic) bool { return s.id == o.statistic })
 		name := page.Name(tensors[o.tensor].Name)

@@ -17,7 +17,7 @@ import (
 // findingsTable lists all findings of a check.
 func findingsTable(findings []verify.Finding) *page.Table {
 	t := &page.Table{Label: "All failures", Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "differ", Number: true}, {Title: "should be"}, {Title: "is"}, {Title: "meaning"}}}
-	for _, f := range findings {
+	for _, f := range findings[:min(maxRows, len(findings))] {
 		differ := page.Cell{}
 		if f.Differing > 0 {
 			differ = page.Count(f.Differing)
@@ -29,8 +29,8 @@ func findingsTable(findings []verify.Finding) *page.Table {
 
 // tensorsTable lists tensors with their digests: the source on the left, what was made of it on the right.
 func tensorsTable(converted []verify.TensorDigest) *page.Table {
-	t := &page.Table{Label: "Tensors and digests", Many: true, Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "type"}, {Title: "shape"}, {Title: "digest"}}}
-	for _, c := range converted {
+	t := &page.Table{Label: "Tensors and digests", Many: true, Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "type", Short: true}, {Title: "shape", Short: true}, {Title: "digest"}}}
+	for _, c := range converted[:min(maxRows, len(converted))] {
 		t.Add(page.Row{Bad: !c.OK, Cells: []page.Cell{page.Name(strings.Join(c.From, " + ")).With(c.Rule), page.Name(c.Name), page.Text(c.DType), {Text: tensor.ShapeString(c.Shape)}, page.Name(c.Named())}})
 	}
 	return t
@@ -79,7 +79,7 @@ func tokensTable(tokens []tokenRow) *page.Table {
 	if len(tokens) == 0 {
 		return nil
 	}
-	t := &page.Table{Label: "Worst tokens", Many: true, Columns: []page.Column{{Title: "pass"}, {Title: "row", Number: true}, {Title: "token", Number: true}, {Title: "position", Number: true}, {Title: "token id", Number: true},
+	t := &page.Table{Label: "Worst tokens", Many: true, Columns: []page.Column{{Title: "pass", Short: true}, {Title: "row", Number: true}, {Title: "token", Number: true}, {Title: "position", Number: true}, {Title: "token id", Number: true},
 		{Title: "KL, nats", Number: true}, {Title: "largest difference", Number: true}, {Title: "most likely next, float64", Number: true}, {Title: "fixture", Number: true}}}
 	for _, k := range tokens {
 		position := page.Count(k.Position)
@@ -95,7 +95,7 @@ func outputsTable(sites []*logits.Site) *page.Table {
 	if len(sites) == 0 {
 		return nil
 	}
-	t := &page.Table{Label: "All outputs", Many: true, Columns: []page.Column{{Title: "output"}, {Title: "pass"}, {Title: "input"}, {Title: "outcome"}, {Title: "of the limit", Number: true},
+	t := &page.Table{Label: "All outputs", Many: true, Columns: []page.Column{{Title: "output"}, {Title: "pass", Short: true}, {Title: "input", Short: true}, {Title: "outcome", Short: true}, {Title: "of the limit", Number: true},
 		{Title: "rms", Number: true}, {Title: "allowed", Number: true}, {Title: "largest", Number: true}, {Title: "allowed", Number: true}}}
 	for _, s := range sites {
 		input := "from tokens on"

@@ -26,6 +26,7 @@ type Column struct {
 	Title  string
 	Number bool // to the right
 	Soft   bool // of less weight
+	Short  bool // of words that do not break
 }
 
 // Row is a row of a table. Its first cell is its heading.
@@ -93,6 +94,8 @@ func (t *Table) Add(r Row) {
 			c.Class = "n"
 		case column.Soft:
 			c.Class = "soft"
+		case column.Short:
+			c.Class = "short"
 		}
 	}
 	t.Rows = append(t.Rows, r)
