@@ -5,8 +5,10 @@ be heard within 0.1 s. The inputs are made here, since they are large. Only Pyth
 """
 
 import array
+import json
 import os
 import random
+import shutil
 import signal
 import struct
 import sys
@@ -68,6 +70,20 @@ def torch_file(path, tensors, size):
         z.writestr("a/version", "3\n")
         z.writestr("a/data/0", bytes(size), compress_type=zipfile.ZIP_DEFLATED, compresslevel=1)
     return path
+
+
+HOSTILE_FIELDS = [(name, n) for name in ("num_hidden_layers", "hidden_size", "vocab_size", "intermediate_size", "num_attention_heads", "head_dim", "lru_width", "conv1d_width")
+                  for n in (2**31 - 1, 2**63 - 1)] + [("attention_window_size", 2**62), ("block_types", ["recurrent"] * 50_000), ("block_types", ["recurrent"] * 500_000)]
+
+
+def configuration(path, field, value):
+    """A directory whose config.json states what its small weights do not have."""
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(f"{griffin.REPOSITORY}/testdata/odd-griffin/hf", path)
+    with open(f"{path}/config.json") as f:
+        fields = json.load(f)
+    with open(f"{path}/config.json", "w") as f:
+        json.dump(fields | {field: value}, f)
 
 
 def spawn(argv, err):
@@ -143,8 +159,10 @@ def main():
         header("4 million members of metadata, in a header that is read", 3, 2, lambda: metadata(4_000_000))
         header("200,001 tensors", 3, 4, lambda: empty(200_001))
         header("millions of axes", 3, 3, lambda: empty(100_000, shape=",".join(["1"] * 63 + ["0"])))
-        for flag in ("--tree", "--json", "--digest"):
+        for flag in ("--tree", "--json", "--digest", "--stats"):
             header(f"200,000 tensors, {flag}", 0, 20, lambda: empty(200_000, name="model.layers.%d." + "x" * 95), flag)
+        for shape in (",".join(["1"] * 60 + ["0"]), "0,9223372036854775807", ",".join(["65536"] * 3 + ["0"])):
+            header("statistics of the shape " + shape[-30:], 0, 2, lambda: empty(100, shape=shape), "--stats")
         header("a name that would make a table wide", 0, 10, lambda: one.replace("t", "x" * 4000, 1) + "," + empty(150_000))
 
         os.mkdir("index")
@@ -169,6 +187,14 @@ def main():
         check("diff of 4,000 changed tensors of one shape", 1, 12, "diff", "a", "b")
         made(lambda: pair(100_000, 1, 0))
         check("diff of 100,000 equal tensors", 0, 20, "diff", "a", "b")
+        made(lambda: pair(100_000, 1, 1e-4))
+        check("diff of 100,000 changed tensors", 1, 40, "diff", "a", "b")
+        check("statistics of 100,000 tensors as JSON", 0, 10, "inspect", "--stats", "--json", "a")
+
+        for field, value in HOSTILE_FIELDS:
+            configuration("hostile", field, value)
+            for args in (("golden", "hostile", "--random", "4", "--out", "out"), ("generate", "hostile", "--tokens", "1,2", "--max-tokens", "2"), ("perplexity", "hostile", "--tokens", "1,2,3")):
+                check(f"{args[0]}: {field} {str(value)[:20]}", 3, 2, *args)
 
         made(lambda: torch_file("aliased", 2000, 32 << 20))
         check("2,000 tensors in one deflated storage", 3, 2, "inspect", "--digest", "aliased")
