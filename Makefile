@@ -94,6 +94,7 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) real_pt.py
 	$(PYTHON_ENV) container.py
 	$(PYTHON_ENV) network.py
+	$(PYTHON_ENV) network_faults.py
 	$(PYTHON_ENV) sinks.py
 	$(PYTHON_ENV) runtimes.py $(SEED)
 	$(PYTHON_ENV) differential.py --cases 700 $(SEED)

@@ -4,10 +4,12 @@
    client expects: downloads, listings, ranges, revisions, private and gated repositories.
 2. griffin reads the cache that the client fills, and converts from the hub to the same bytes as from disk.
 3. The same from an S3 server (gofakes3) and a Google Cloud Storage server (fake-gcs-server), in every format of the fixtures.
+4. griffin inspect of a checkpoint of 5.3 GB gets less than 1 MiB; griffin diff and verify get no byte twice.
 
 The servers listen on loopback. Needs Go, to build them once.
 """
 
+import json
 import os
 import subprocess
 import tempfile
@@ -123,6 +125,37 @@ def check_bucket(score, scheme, store):
     score.attempt(f"an absent object of {scheme}", missing)
 
 
+def passed(directory, command, *names):
+    """The bytes that a griffin command gets for files of a directory."""
+    with servers.Proxy("-dir", directory) as server:
+        with servers.Proxy("-to", server.address) as proxy:
+            griffin.run(*command, *(f"http://{proxy.address}/{name}" for name in names))
+    return proxy.passed
+
+
+def check_bytes(score, home):
+    os.makedirs(f"{home}/large")
+    each = 2560 * 2304 * 2
+    header = json.dumps({f"model.layers.{i // 17}.{i % 17}.weight": {"dtype": "BF16", "shape": [2560, 2304], "data_offsets": [i * each, (i + 1) * each]}
+                         for i in range(450)}).encode()
+    with open(f"{home}/large/model.safetensors", "wb") as f:  # zeros that take no disk
+        f.write(len(header).to_bytes(8, "little") + header)
+        f.truncate(8 + len(header) + 450 * each)
+
+    def inspect():
+        n = passed(f"{home}/large", ["inspect", "--json"], "model.safetensors")
+        return "" if n < 1 << 20 else f"{n} bytes"
+    score.attempt("griffin inspect of 5.3 GB", inspect)
+    files = ["original/torch.pt", "hf/model.safetensors"]
+    size = sum(os.path.getsize(f"{TINY}/{f}") for f in files)
+    allowed = size + size // 20 + (48 << 10)  # headers of answers, config.json, files that are looked for
+    for command, names in [(["diff", "--json"], ["original/torch.pt", "hf"]), (["verify", "--json", "--weights-only", *SETTINGS], ["original/torch.pt", "hf"])]:
+        def once():
+            n = passed(TINY, command, *names)
+            return "" if n < allowed else f"{n} bytes for {size}"
+        score.attempt(f"griffin {command[0]} reads no byte twice", once)
+
+
 def main():
     score = griffin.Score("network")
     with tempfile.TemporaryDirectory() as home:
@@ -136,6 +169,7 @@ def main():
             running.append(p)
             client(score, p.stdout.readline().strip(), home)
 
+            check_bytes(score, home)
             for scheme, kind in [("s3", servers.S3), ("gs", servers.GCS)]:
                 running.append(kind())
                 check_bucket(score, scheme, running[-1])

@@ -1,14 +1,19 @@
 """Object stores on loopback for the checks: gofakes3 and fake-gcs-server, built once with Go."""
 
+import atexit
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+
+import griffin
 
 MODULES = {"gofakes3": "github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0", "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1"}
 GO = dict(os.environ)
@@ -43,6 +48,29 @@ def wait_for(port):
 def request(url, content=None, method="GET"):
     with urllib.request.urlopen(urllib.request.Request(url, data=content, method=method)) as answer:
         return answer.read()
+
+
+class Proxy:
+    """A server of files, or a proxy before a server, with the flags of testdata/interop/proxy."""
+
+    program = None
+
+    def __init__(self, *flags):
+        if not Proxy.program:
+            Proxy.program = os.path.join(tempfile.mkdtemp(), "proxy")
+            atexit.register(shutil.rmtree, os.path.dirname(Proxy.program))
+            subprocess.run(["go", "build", "-trimpath", "-o", Proxy.program, "./testdata/interop/proxy"], check=True, cwd=griffin.REPOSITORY, env=GO)
+        self.process = subprocess.Popen([Proxy.program, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.address = self.process.stdout.readline().strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Ends it, and sets passed to the bytes that clients got."""
+        self.process.stdin.close()
+        self.passed = int(self.process.stdout.readline())
+        self.process.wait()
 
 
 class S3:

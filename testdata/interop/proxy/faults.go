@@ -53,10 +53,7 @@ func (c *choice) isChosen(r *http.Request) bool {
 
 // newFaulty returns a handler that passes requests on to a server and breaks the answers that are chosen.
 func newFaulty(to, fault string, c *choice) (http.Handler, error) {
-	server := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(&url.URL{Scheme: "http", Host: to})
-		r.Out.Host = r.In.Host // signatures include it
-	}}
+	server := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: to}) }}
 	if fault == lost {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !c.isChosen(r) {

@@ -1,5 +1,6 @@
 // Command proxy stands between a client and a server on loopback, for checks that are not written in Go. It adds latency to
-// all connections, or breaks some answers of an HTTP server. It prints its address and runs until its standard input ends.
+// all connections, or breaks some answers of an HTTP server. It prints its address, runs until its standard input ends, and prints how
+// many bytes it has passed on to clients (0 if it breaks answers).
 //
 //	go run ./testdata/interop/proxy -dir DIR
 //	go run ./testdata/interop/proxy -to 127.0.0.1:8000 -latency 50ms
@@ -15,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,7 +54,10 @@ func main() {
 	}
 	fmt.Println(listener.Addr())
 	io.Copy(io.Discard, os.Stdin)
+	fmt.Println(passed.Load())
 }
+
+var passed atomic.Int64 // bytes to clients
 
 // serveLate passes on connections, each direction later by a delay.
 func serveLate(listener net.Listener, to string, delay time.Duration) {
@@ -67,8 +72,8 @@ func serveLate(listener net.Listener, to string, delay time.Duration) {
 				client.Close()
 				return
 			}
-			go passLate(server, client, delay)
-			passLate(client, server, delay)
+			go passLate(server, client, delay, new(atomic.Int64))
+			passLate(client, server, delay, &passed)
 		}()
 	}
 }
@@ -84,8 +89,8 @@ type piece struct {
 	due     time.Time
 }
 
-// passLate copies what comes from one connection to another, a delay later.
-func passLate(to, from net.Conn, delay time.Duration) {
+// passLate copies what comes from one connection to another, a delay later, and counts it.
+func passLate(to, from net.Conn, delay time.Duration, count *atomic.Int64) {
 	free := make(chan []byte, window)
 	way := make(chan piece, window)
 	for range window {
@@ -108,7 +113,9 @@ func passLate(to, from net.Conn, delay time.Duration) {
 	}()
 	for p := range way {
 		time.Sleep(time.Until(p.due))
-		if _, err := to.Write(p.content); err != nil {
+		n, err := to.Write(p.content)
+		count.Add(int64(n))
+		if err != nil {
 			break
 		}
 		free <- p.content
