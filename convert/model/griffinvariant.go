@@ -63,7 +63,7 @@ func (c *Config) variant() *reference.Variant {
 	n := c.numerics()
 	v, original := reference.Variant{KVHeads: int(c.KeyHeads()), AttentionBias: c.AttentionBias, ConvTaps: int(cmp.Or(c.ConvWidth, 4)), Activation: griffinActivations[n.Activation],
 		NormEpsilon: n.NormEpsilon, RopeTheta: n.RopeTheta, RotaryFactor: n.RotaryFactor}, reference.OriginalVariant()
-	if c.Has(Attention) && c.HeadDim()*c.NumHeads != c.Width {
+	if c.Has(Attention) && (c.HeadDim()*c.NumHeads != c.Width || c.HeadDim()%4 != 0) { // the original has no such heads
 		v.HeadDim = int(c.HeadDim())
 	}
 	if v == original {

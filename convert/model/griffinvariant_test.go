@@ -147,3 +147,18 @@ func TestActivationNames(t *testing.T) {
 		t.Error("names are taken for others")
 	}
 }
+
+// TestHeadsThatTheOriginalLacks: a model whose only peculiarity is the width of its heads is run as transformers runs it.
+func TestHeadsThatTheOriginalLacks(t *testing.T) {
+	for heads, want := range map[int64]int{16: 0, 8: 0, 32: 2, 12: 5, 10: 6} {
+		dim := map[int64]int64{16: 4, 8: 8, 32: 2, 12: 5, 10: 6}[heads]
+		c := Config{Width: heads * dim, NumHeads: heads, KVHeads: 1, ConvWidth: 4, BlockTypes: []BlockType{Attention}, Numerics: originalNumerics}
+		got := 0
+		if v := c.variant(); v != nil {
+			got = v.HeadDim
+		}
+		if got != want {
+			t.Errorf("heads of %d channels: %d, want %d", dim, got, want)
+		}
+	}
+}

@@ -1,16 +1,17 @@
-"""Runs models with one version of transformers: python runtimes_hf.py JOBS.json
+"""Runs models with one version of transformers: python runtimes_hf.py JOBS.json (see runtimes_job.py)
 
-JOBS.json is as that of runtimes_mlx.py, and so are the results. Passes are run with position_ids and without mask, the attention
-implementation "eager", in float32. Of each job it also computes "packed", the tokens without cache where the positions start again at
-job["cut"], and "later.1", which is "prompt.1" by a model that has run before.
+Passes are run with position_ids and without mask, the attention implementation "eager", in float32. Of each job it also computes "packed",
+the tokens without cache where the positions start again at job["cut"], "later.1", which is "prompt.1" by a model that has run before, and
+if job["half"] is set "half", which is "whole" in float16.
 """
 
-import json
-import sys
+import copy
 
 import numpy as np
 import torch
 import transformers
+
+import runtimes_job
 
 MODERN = transformers.__version__ >= "5"
 
@@ -19,7 +20,7 @@ def load(job):
     from transformers import AutoModelForCausalLM
     model, info = AutoModelForCausalLM.from_pretrained(job["dir"], output_loading_info=True, attn_implementation="eager",
                                                        dtype=torch.float32)
-    info = {k: v for k, v in info.items() if v}
+    info = {k: v for k, v in info.items() if v and k != "unexpected_keys"}
     if info:
         raise ValueError(f"keys: {info}")
     return model.eval()
@@ -41,11 +42,7 @@ def decode(model, tokens, prompt):
     return torch.cat(out, 1).float().numpy()
 
 
-def run(job):
-    try:
-        model = load(job)
-    except Exception as e:  # an error of transformers is a result
-        return dict(name=job["name"], loads=False, error=f"{type(e).__name__}: {str(e)[:300]}", failed={})
+def passes_of(model, job):
     tokens = torch.tensor(np.array(job["tokens"], np.int64))
     positions = torch.arange(tokens.shape[1])[None].expand(*tokens.shape)
     packed = positions.clone()
@@ -54,24 +51,12 @@ def run(job):
     for prompt in sorted(job["prompts"]):  # that of one token first
         passes[f"prompt.{prompt}"] = lambda prompt=prompt: decode(model, tokens, prompt)
     passes["later.1"] = lambda: decode(model, tokens, 1)
-    out, failed = {}, {}
-    with torch.no_grad():
-        for name, compute in passes.items():
-            try:
-                out[name] = compute()
-            except Exception as e:
-                failed[name] = f"{type(e).__name__}: {str(e)[:300]}"
-    np.savez(job["out"], **out)
-    return dict(name=job["name"], loads=True, error="", failed=failed)
-
-
-def main():
-    torch.set_num_threads(1)  # the models are tiny
-    with open(sys.argv[1]) as f:
-        jobs = json.load(f)
-    for job in jobs:
-        print(json.dumps(run(job)), flush=True)
+    if job.get("half"):
+        passes["half"] = lambda: whole(copy.deepcopy(model).half(), tokens, positions)
+    return passes
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)  # the models are tiny
+    torch.set_grad_enabled(False)
+    runtimes_job.main(load, passes_of)

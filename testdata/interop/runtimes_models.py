@@ -21,15 +21,38 @@ BASE = dict(vocab_size=96, width=64, mlp_expanded_width=96, num_heads=4, lru_wid
             embeddings_scale_by_sqrt_dim=True, logits_soft_cap=30.0, block_types=[R, R, A, R])
 ODD_ROOT = dict(BASE, width=40, num_heads=2, lru_width=40)  # sqrt(40) is no number of bfloat16
 MATCHED = ["--match-runtime=transformers5"]
+LONG = 400  # tokens, in which angles of the rotary embedding become large
 OLDER = ["recurrent", "recurrent", "attention"]
 
 
+# The functions of one number in ACT2FN of transformers 5.23 that are not GELU in its tanh form, and those that are.
+ACTIVATIONS = ["gelu", "gelu_10", "gelu_python", "laplace", "leaky_relu", "linear", "mish", "relu", "relu2", "relu6", "sigmoid", "swish",
+               "tanh", "hardswish", "sqrtsoftplus"]
+TANH_GELU = ["gelu_fast", "gelu_new", "gelu_python_tanh", "gelu_accurate"]
+
+
 class Model:
-    """A directory with the configuration and the weights of the original; params is None if the original cannot run the model."""
+    """A directory with the configuration and the weights of the original; params is None if the original cannot run the model.
+
+    claims are what griffin says of it, by runtime. only are the runtimes that run it, or None for all; of a model with loads_only it is only asked whether it loads. jobs are fields of
+    its jobs (see the programs of the runtimes)."""
 
     def __init__(self, name, directory, config, params, dtype):
         self.name, self.dir, self.config, self.params, self.dtype = name, directory, config, params, dtype
-        self.tolerance, self.semantics = {}, True
+        self.tolerance, self.semantics, self.only, self.loads_only, self.jobs, self.claims = {}, True, None, False, {}, None
+
+    def runs_with(self, runtime):
+        return self.only is None or runtime in self.only
+
+    def on(self, *runtimes):
+        """Restricts the model to runtimes."""
+        self.only = runtimes
+        return self
+
+    def asked(self, **jobs):
+        """Sets fields of the jobs."""
+        self.jobs.update(jobs)
+        return self
 
 
 def written(root, name, seed, config=BASE, dtype="float32", flags=MATCHED):
@@ -95,24 +118,72 @@ def drawn(weights, seed, names, shape):
             weights[name] = (rng.standard_normal(size) * 2 * size[-1] ** -0.5).astype(np.float32)
 
 
-def make(root, seed):
-    """Yields the models."""
+def wider_heads(weights, seed):
+    """Draws the projections of attention for heads of 24 channels."""
+    drawn(weights, seed, ("q_proj.weight",), lambda s: (96, s[1]))
+    drawn(weights, seed, ("k_proj.weight", "v_proj.weight"), lambda s: (24, s[1]))
+    drawn(weights, seed, ("o_proj.weight",), lambda s: (s[0], 96))
+
+
+def torch_file(model):
+    """Stores the weights as torch saves them."""
+    import torch
+    from safetensors.torch import load_file
+    torch.save(load_file(f"{model.dir}/model.safetensors"), f"{model.dir}/pytorch_model.bin")
+    os.remove(f"{model.dir}/model.safetensors")
+    return model
+
+
+# Fields of config.json that have to agree with the shapes of the weights: griffin refuses a file without one, unless its default does.
+SIZES = ["hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "vocab_size"]
+
+
+def lacking(model, field):
+    """A directory with the weights of a model and a config.json without a field. Of a size, mlx-lm and candle need each."""
+    other = Model(f"without-{field}", f"{model.dir}.without-{field}", model.config, None, model.dtype)
+    other.loads_only = True
+    if field in SIZES:
+        other.claims = {runtime: dict(runtime=runtime, loads=False, diverges_at=None, reasons=[], cases=[]) for runtime in ("mlx-lm", "candle")}
+        other.on("mlx-lm", "candle")
+    os.makedirs(other.dir)
+    os.symlink(f"{model.dir}/model.safetensors", f"{other.dir}/model.safetensors")
+    with open(f"{model.dir}/config.json") as f:
+        config = json.load(f)
+    del config[field]
+    with open(f"{other.dir}/config.json", "w") as f:
+        json.dump(config, f)
+    return other
+
+
+def make(root, seed, length):
+    """Yields the models. length is the number of tokens that they will read."""
     def fresh(name, **options):
         nonlocal seed
         seed += 1
         return written(root, name, seed, **options)
 
     yield fresh("plain", flags=[])
-    yield fresh("matched")
+    matched = fresh("matched").asked(half=True)
+    yield matched
+    with open(f"{matched.dir}/config.json") as f:
+        for field in json.load(f):
+            yield lacking(matched, field)
     yield fresh("wide-recurrence", config=dict(BASE, lru_width=88))
     yield own_head(fresh("own-head"), seed)
     yield copied_head(fresh("copied-head"))
-    yield fresh("no-cap", config=dict(BASE, logits_soft_cap=0.0))
-    yield fresh("hawk", config=dict(BASE, block_types=[R, R, R]))
-    yield fresh("bfloat16", config=dict(ODD_ROOT, block_types=[R, A]), dtype="bfloat16")
+    yield fresh("no-cap", config=dict(BASE, logits_soft_cap=0.0)).asked(half=True)
+    yield fresh("hawk", config=dict(BASE, block_types=[R, R, R])).asked(half=True)
+    yield fresh("bfloat16", config=dict(ODD_ROOT, block_types=[R, A]), dtype="bfloat16").asked(long=LONG)
     yield fresh("odd-root", config=ODD_ROOT)
     yield fresh("2b-in-small", config=dict(ODD_ROOT, block_types=([R, R, A] * 9)[:5]), dtype="bfloat16", flags=["--match-runtime=transformers5,mlx-lm"])
-    yield fresh("attention-only", config=dict(BASE, block_types=[A, A]), flags=[])
+    attention = dict(BASE, block_types=[A, A])
+    yield fresh("attention-only", config=attention, flags=[]).asked(at=True, long=LONG)
+    yield edited(fresh("short-table", config=attention), max_seq_len=length).asked(at=True)
+    yield fresh("attention-bfloat16", config=attention, dtype="bfloat16").on("candle").asked(long=LONG)
+    yield fresh("attention-float16", config=attention, dtype="float16").on("candle", "mlx-lm").asked(long=LONG)
+    yield weights_edited(fresh("by-head"), lambda w: w.update({"lm_head.weight": w.pop("model.embed_tokens.weight")}))
+    yield weights_edited(fresh("extra-tensor"), lambda w: w.update({"score.weight": np.ones((1, 64), np.float32)}))
+    yield torch_file(fresh("torch-file"))
     no_scale = fresh("no-scale", config=dict(BASE, embeddings_scale_by_sqrt_dim=False))
     no_scale.tolerance["mlx-lm"] = 2e-2  # small embeddings, to which its epsilon is large
     yield no_scale
@@ -132,6 +203,14 @@ def make(root, seed):
     yield beyond(fresh("taps"), lambda w: drawn(w, seed, ("conv_1d.weight",), lambda s: (s[0], 1, 3)), conv1d_width=3)
     yield beyond(fresh("silu"), hidden_activation="silu")
     yield beyond(fresh("quick-gelu"), hidden_activation="quick_gelu")
+    for name in ACTIVATIONS + TANH_GELU:
+        model = beyond(fresh(name, config=dict(BASE, block_types=[R, A])), hidden_activation=name)
+        yield model.on("candle", "mlx-lm") if name in TANH_GELU else model.on("candle")
+    yield beyond(fresh("wider-heads"), lambda w: wider_heads(w, seed), head_dim=24)
+    for channels, width, heads in ((2, 64, 4), (5, 40, 2), (6, 48, 4), (7, 56, 7)):  # converted with fewer, wider heads
+        config = dict(attention, width=width, lru_width=width, num_heads=heads)
+        yield beyond(fresh(f"{channels}-channels", config=config), lambda w: drawn(w, seed, keys, lambda s: (channels, s[1])),
+                     num_attention_heads=width // channels, head_dim=channels)
     yield beyond(fresh("epsilon"), rms_norm_eps=0.01)
     rope = dict(rope_type="default", rope_theta=100.0, partial_rotary_factor=0.5)
     yield beyond(fresh("theta"), rope_theta=100.0, rope_parameters=rope)

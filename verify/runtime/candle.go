@@ -37,12 +37,20 @@ var Candle = &Runtime{
 		if x.attends() && !x.fitting() {
 			x.diverges(0, "every pass fails, because %d heads of %d channels are not as wide as the model", x.Stated.NumAttentionHeads, x.Stated.HeadDim)
 		}
+		if x.attends() {
+			switch rotation := x.Stated.Rotation4(0.5); rotation { // it cuts heads as transformers 4.57 does
+			case hfconfig.RotationFails:
+				x.diverges(0, "every pass fails, because it cuts heads in two and rotates pairs, and heads have %d channels", x.Stated.HeadDim)
+			case hfconfig.RotationBroadcasts:
+				x.diverges(1, "computes with another number of channels, because it cuts heads in two and rotates pairs, and heads have 2 channels")
+			}
+		}
 		if x.wrong() {
 			return
 		}
 		x.candleAttention()
 		x.add("packed rows", "either", "takes no positions: a row is one document", false)
-		x.losesCap()
+		x.losesCap("are infinite or NaN: %.0f, the soft cap that stands for none, is beyond the range of float16")
 	},
 }
 

@@ -131,6 +131,13 @@ func (x *explainer) needs(names ...string) {
 	}
 }
 
+// needsModelType says that transformers does not find its classes without model_type.
+func (x *explainer) needsModelType() {
+	if !x.has("model_type") {
+		x.refuses("it needs model_type in config.json, or it takes the family from the name of the directory")
+	}
+}
+
 // visible returns how many tokens attention sees in a long document if it sees keys of them, and the position from which on that is
 // another number than in the original; -1 for never.
 func (x *explainer) visible(keys int64) (at int64) {
@@ -161,12 +168,15 @@ func (x *explainer) caps() {
 	}
 }
 
-// losesCap adds what a large soft cap costs in float16.
-func (x *explainer) losesCap() {
+// losesCap adds what becomes of logits in float16 if a large soft cap stands for none. does is about them, with %.0f for the cap.
+func (x *explainer) losesCap(does string) {
 	if x.Original.LogitsSoftCap == 0 && x.Written.LogitsSoftCap != 0 {
-		x.add("any, in float16", "either", fmt.Sprintf("logits lose digits: divided by %.0f, the soft cap that stands for none, they leave the range of float16", x.Written.LogitsSoftCap), false)
+		x.add("any, in float16", "either", fmt.Sprintf("logits "+does, x.Written.LogitsSoftCap), false)
 	}
 }
+
+// losesDigits is that of a runtime that takes the cap in float32.
+const losesDigits = "lose digits: divided by %.0f, the soft cap that stands for none, they leave the range of float16"
 
 // scalesInType says what becomes of embeddings whose factor is held in their own type.
 func (x *explainer) scalesInType() {

@@ -84,8 +84,6 @@ func TestExplain(t *testing.T) {
 		{name: "narrow", size: 5, want: [4]int{9, 5, 5, 9}, why: map[string]string{"mlx-lm": "4 less than the original"}},
 		{name: "lru_width", config: with(func(c *model.Config) { c.LRUWidth = 88 }), want: [4]int{9, 8, unloaded, 9}, why: map[string]string{"mlx-lm": "lru_width"}},
 		{name: "own head", config: with(func(c *model.Config) { c.SeparateHead = true }), size: 9, want: [4]int{9, never, never, 0}, why: map[string]string{"candle": "output head"}},
-		{name: "own head, said to be tied", config: with(func(c *model.Config) { c.SeparateHead = true }), size: 9, fields: map[string]any{"tie_word_embeddings": true},
-			want: [4]int{0, never, never, 0}, why: map[string]string{"transformers4": "tie_word_embeddings"}},
 		{name: "soft cap of 0", config: with(func(c *model.Config) { c.LogitsSoftCap = 0 }), size: 9, want: [4]int{0, 0, never, 0}, why: map[string]string{"transformers5": "zero", "candle": "zero"}},
 		{name: "hawk", config: with(func(c *model.Config) { c.BlockTypes = c.BlockTypes[:2] }), want: [4]int{never, never, unloaded, never}, why: map[string]string{"mlx-lm": "without attention"}},
 		{name: "attention behind the last block", config: with(func(c *model.Config) { c.BlockTypes = c.BlockTypes[:2] }), fields: map[string]any{"block_types": older},
@@ -114,7 +112,10 @@ func TestExplain(t *testing.T) {
 		{name: "kv heads", size: 9, fields: map[string]any{"num_key_value_heads": 2}, want: [4]int{9, never, unloaded, 9}, why: map[string]string{"mlx-lm": "2: it has 1"}},
 		{name: "biases", size: 9, fields: map[string]any{"attention_bias": true}, want: [4]int{9, never, unloaded, 9}, why: map[string]string{"mlx-lm": "attention_bias"}},
 		{name: "activation of transformers 5", size: 9, fields: map[string]any{"hidden_activation": "sqrtsoftplus"}, want: [4]int{unloaded, never, 0, unloaded}},
-		{name: "wider heads", size: 9, fields: map[string]any{"head_dim": 32}, want: [4]int{unloaded, never, unloaded, 0}, why: map[string]string{"candle": "every pass fails", "mlx-lm": "head_dim"}},
+		{name: "wider heads", size: 9, fields: map[string]any{"head_dim": 32}, want: [4]int{0, never, unloaded, 0}, why: map[string]string{"candle": "every pass fails", "mlx-lm": "head_dim", "transformers4": "every pass fails"}},
+		{name: "heads of 2 channels", config: with(func(c *model.Config) { c.NumHeads = 32 }), size: 9, want: [4]int{1, never, 0, 1}, why: map[string]string{"candle": "another number of channels", "mlx-lm": "1 of 2 channels"}},
+		{name: "heads of 6 channels", config: with(func(c *model.Config) { c.Width, c.LRUWidth, c.NumHeads = 36, 36, 6 }), size: 9, want: [4]int{0, never, 0, 0}, why: map[string]string{"candle": "6 channels", "mlx-lm": "3 of 6 channels"}},
+		{name: "no model_type", size: 9, fields: map[string]any{"model_type": nil}, want: [4]int{unloaded, unloaded, unloaded, 9}, why: map[string]string{"transformers5": "model_type"}},
 		{name: "taps", size: 9, fields: map[string]any{"conv1d_width": 3}, want: [4]int{9, never, unloaded, 9}, why: map[string]string{"mlx-lm": "conv1d_width"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -206,7 +207,7 @@ func TestCases(t *testing.T) {
 			"transformers4, up to 9 tokens, without":     "as the original",
 			"transformers4, more than 9 tokens, without": "attention has no window: diverges from position 9 on, whatever attention_window_size is",
 			"mlx-lm, any, either":                        "as the original, decoding too",
-			"candle, any, in float16, either":            "logits lose digits",
+			"candle, any, in float16, either":            "logits are infinite or NaN",
 		}},
 		{"aliased", directoryOf(t, plain, 8, map[string]any{"sliding_window": 8, "attention_window_size": 5}), map[string]string{
 			"transformers4, 2 to 4 tokens, with": "from position 4 on",
@@ -214,7 +215,7 @@ func TestCases(t *testing.T) {
 		}},
 		{"wide recurrence", directoryOf(t, wide, 8, nil), map[string]string{"transformers5, 1 token, with": "crashes"}},
 		{"hawk", directoryOf(t, hawk, 8, nil), map[string]string{"transformers5, any, with": "cannot use the cache", "candle, any, either": "decoding too", "candle, a second document, either": ""}},
-		{"attention only", directoryOf(t, attention, 8, nil), map[string]string{"transformers5, 1 token, with": "", "candle, in several pieces, with": ""}},
+		{"attention only", directoryOf(t, attention, 8, nil), map[string]string{"transformers5, 1 token, with": "", "transformers5, packed rows, without": "starts attention anew", "candle, in several pieces, with": ""}},
 		{"soft cap of 0", directoryOf(t, capless, 8, nil), map[string]string{"transformers5, any, either": "zero", "transformers4, any, either": "zero", "mlx-lm, up to 8 tokens, either": "as the original"}},
 	} {
 		got := find(tt.d)

@@ -117,6 +117,9 @@ func (x *explainer) mlxIgnores() {
 	if !x.attends() {
 		return
 	}
+	if half := x.Stated.HeadDim / 2; half%2 != 0 {
+		x.diverges(0, "every pass fails, because it rotates half of each head in pairs, and that is %d of %d channels", half, x.Stated.HeadDim)
+	}
 	if theta := x.Stated.Rope.Theta; theta != 10000 {
 		x.diverges(1, "ignores rope_theta, which is %g: it rotates with the base 10000", theta)
 	}

@@ -29,16 +29,14 @@ var Transformers4 = &Runtime{
 		if f := x.Stated.HiddenActivation; slices.Contains(hfconfig.NewActivations, f) {
 			x.refuses("it has no hidden_activation %s", f)
 		}
+		x.needsModelType()
 		if x.attends() && !x.fitting() {
-			x.refuses("it ignores head_dim, and %d heads of %d channels are not as wide as the model", x.Stated.NumAttentionHeads, x.Stated.HeadDim)
+			x.diverges(0, "every pass fails, because %d heads of %d channels are not as wide as the model", x.Stated.NumAttentionHeads, x.Stated.HeadDim)
 		}
 		if x.ByHead {
 			x.diverges(0, "leaves the embedding without values, because only the output head is stored: every pass fails")
 		}
 		x.caps()
-		if x.Written.SeparateHead && x.Fields["tie_word_embeddings"] != false {
-			x.diverges(0, "ignores the output head of its own, because tie_word_embeddings is not false")
-		}
 		if x.attends() {
 			x.transformers4Rotation()
 		}
@@ -55,8 +53,12 @@ var Transformers4 = &Runtime{
 		} else {
 			x.add("any", "without", "as the original", true)
 		}
-		x.add("packed rows", "either", "position 0 starts the recurrence anew, but neither convolution nor attention", false)
-		x.losesCap()
+		packed := "position 0 starts the recurrence anew, but neither convolution nor attention"
+		if !x.recurs() {
+			packed = "position 0 does not start attention anew"
+		}
+		x.add("packed rows", "either", packed, false)
+		x.losesCap(losesDigits)
 	},
 }
 
@@ -67,7 +69,8 @@ func (x *explainer) transformers4Rotation() {
 	case rotation == hfconfig.RotationFails:
 		x.diverges(0, "every pass fails, because it cuts heads in two whatever partial_rotary_factor is, here %g of %d channels", older.PartialFactor, x.Stated.HeadDim)
 	case rotation == hfconfig.RotationBroadcasts:
-		x.diverges(0, "computes with another number of channels, because it cuts heads in two and rotates pairs, and heads have 2 channels")
+		x.diverges(1, "computes with another number of channels, because it cuts heads in two and rotates pairs, and heads have 2 channels")
+		x.add(tokens(2, x.Stated.AttentionWindowSize4), "with", "fails: the cache has room for heads of 2 channels", false)
 	case older.PartialFactor != newer.PartialFactor:
 		x.diverges(1, "ignores rope_parameters: rotates %g of each head, where partial_rotary_factor is %g there", older.PartialFactor, newer.PartialFactor)
 	}

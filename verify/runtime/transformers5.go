@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
@@ -25,7 +24,7 @@ var Transformers5 = &Runtime{
 			x.add("any", "with", "fails: a model without attention blocks cannot use the cache", false)
 			x.add("any", "without", "as the original", true)
 			x.add("packed rows", "without", "position 0 starts the recurrence anew; the convolution runs on", false)
-			x.losesCap()
+			x.losesCap(losesDigits)
 			return
 		case x.recurs() && x.Original.LRUWidth != x.Original.Width:
 			x.add("1 token", "with", fmt.Sprintf("crashes in the first call, because the recurrence is %d wide and the model %d, and later starts from the convolution state that the previous call left", x.Original.LRUWidth, x.Original.Width), false)
@@ -42,14 +41,20 @@ var Transformers5 = &Runtime{
 			x.add(fmt.Sprintf("more than %d tokens", at), "either", fmt.Sprintf("%s: diverges from position %d on", sees, at), false)
 			x.sees(at, "%s", sees)
 		}
-		x.add("packed rows", "without", "position 0 starts the recurrence anew, and attention where position_ids come without a mask; the convolution runs on", false)
-		x.add("packed rows", "with", "position 0 starts the recurrence anew, but neither convolution nor attention", false)
-		x.losesCap()
+		if x.recurs() {
+			x.add("packed rows", "without", "position 0 starts the recurrence anew, and attention where position_ids come without a mask; the convolution runs on", false)
+			x.add("packed rows", "with", "position 0 starts the recurrence anew, but neither convolution nor attention", false)
+		} else {
+			x.add("packed rows", "without", "position 0 starts attention anew where position_ids come without a mask", x.visible(x.size) < 0)
+			x.add("packed rows", "with", "position 0 does not start attention anew", false)
+		}
+		x.losesCap(losesDigits)
 	},
 }
 
 // transformers5Loads says which fields of config.json keep it from loading the directory.
 func (x *explainer) transformers5Loads() {
+	x.needsModelType()
 	for _, name := range hfconfig.Unsettable {
 		if x.Stated.Has(name) {
 			x.refuses("config.json has %s, which it derives from block_types and cannot set", name)
@@ -57,9 +62,5 @@ func (x *explainer) transformers5Loads() {
 	}
 	for _, e := range hfconfig.TypeErrors(x.Fields) {
 		x.refuses("it wants %s of config.json to be %s", e.Field, strings.Join(e.Types, " or "))
-	}
-	kind := x.Stated.Rope.Type
-	if x.attends() && !slices.Contains([]string{"default", ""}, kind) {
-		x.refuses("it has no rotary embedding of the type %s", kind)
 	}
 }

@@ -10,6 +10,8 @@
 //!     decode   of the first "prompt" tokens read at once (their last position), and of each later token with the cache
 //!     again    of all tokens read at once, by a model that read them before: the last position
 //!     pieces   of the first "prompt" tokens read at once, and then of all others at once: the last position
+//!     at       of the first token alone, at position "prompt", by a model without state
+//!     load     none: the model is loaded
 //!
 //! candle has no loader of directories: its programs read config.json, and the weights from model.safetensors or the files of
 //! model.safetensors.index.json, under the prefix "model". So does this one.
@@ -97,6 +99,8 @@ fn run(model: &Model, request: &Request) -> Result<Vec<Vec<f32>>, Error> {
             forward(&mut model, &tokens[..request.prompt], 0)?;
             rows.push(forward(&mut model, &tokens[request.prompt..], request.prompt)?);
         }
+        "at" => rows.push(forward(&mut model.clone(), &tokens[..1], request.prompt)?),
+        "load" => {}
         other => return Err(format!("mode {other}").into()),
     }
     Ok(rows)
