@@ -125,7 +125,8 @@ func (c *structure) embeddedByHead() bool {
 // pair suggests which missing tensors the extra ones may be, and the other way round.
 func (c *structure) pair() {
 	taken := map[string]bool{}
-	for _, t := range c.extra {
+	inOrder := func(a, b *tensor.Tensor) int { return tensor.CompareNames(a.Name, b.Name) }
+	for _, t := range slices.SortedStableFunc(slices.Values(c.extra), inOrder) {
 		detail := ""
 		if i := c.alike(t, taken); i >= 0 {
 			name := c.plan.Dests[i].Name

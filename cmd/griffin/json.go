@@ -87,9 +87,16 @@ func failureOf(err error) failure {
 	return f
 }
 
-// print writes the failure as text: the error, its stack and the hint.
+// mostLines is the number of lines of an error that are printed as text.
+const mostLines = 40
+
+// print writes the failure as text: the error, its stack and the hint. An error that lists very many things is cut.
 func (f failure) print(w io.Writer) {
-	fmt.Fprintf(w, "griffin: %s\n", f.Error)
+	lines := strings.Split(f.Error, "\n")
+	fmt.Fprintf(w, "griffin: %s\n", strings.Join(lines[:min(len(lines), mostLines)], "\n"))
+	if more := len(lines) - mostLines; more > 0 {
+		fmt.Fprintf(w, "  … %s more (--json)\n", count(int64(more)))
+	}
 	if f.Stack != "" {
 		fmt.Fprintf(w, "%s\n", f.Stack)
 	}

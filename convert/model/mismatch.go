@@ -179,7 +179,8 @@ func (c checker) whyMisshapen(t *tensor.Tensor, want []int64, known bool) string
 
 // checkExtra checks the tensors that are not parameters of the family.
 func (c checker) checkExtra() {
-	for _, t := range c.Extra {
+	inOrder := func(a, b *tensor.Tensor) int { return tensor.CompareNames(a.Name, b.Name) }
+	for _, t := range slices.SortedStableFunc(slices.Values(c.Extra), inOrder) {
 		if !c.KeepExtra {
 			c.problems.Unexpected = append(c.problems.Unexpected, Problem{t.Name, c.whyExtra(t)})
 			c.problems.extra = true
