@@ -97,9 +97,7 @@ func (w *writer) floats(a *reference.Activations, first, n int, at int64) error 
 		b.bytes = b.bytes[:from+4*now]
 		p := b.bytes[from:]
 		if a.Float64 == nil { // the common case, several times as fast
-			for k, x := range a.Float32[first:][:now] {
-				binary.LittleEndian.PutUint32(p[4*k:], math.Float32bits(x))
-			}
+			encode(p, a.Float32[first:][:now])
 		} else {
 			for k, x := range a.Float64[first:][:now] {
 				binary.LittleEndian.PutUint32(p[4*k:], math.Float32bits(float32(x)))
@@ -109,6 +107,17 @@ func (w *writer) floats(a *reference.Activations, first, n int, at int64) error 
 		first, n, at = first+now, n-now, at+4*int64(now)
 	}
 	return nil
+}
+
+// encode writes the elements of x to p, four at a time: the cores wait for it.
+func encode(p []byte, x []float32) {
+	for ; len(x) >= 4 && len(p) >= 16; x, p = x[4:], p[16:] {
+		binary.LittleEndian.PutUint64(p, uint64(math.Float32bits(x[0]))|uint64(math.Float32bits(x[1]))<<32)
+		binary.LittleEndian.PutUint64(p[8:], uint64(math.Float32bits(x[2]))|uint64(math.Float32bits(x[3]))<<32)
+	}
+	for k, x := range x {
+		binary.LittleEndian.PutUint32(p[4*k:], math.Float32bits(x))
+	}
 }
 
 // next gives the current block to be written and takes another one.
