@@ -69,3 +69,37 @@ func TestCheckFile(t *testing.T) {
 		}
 	}
 }
+
+// Where the system cannot rename without replacing, what exists is looked for first.
+func TestRenameWithoutReplacing(t *testing.T) {
+	for err, want := range map[error]bool{unix.EINVAL: true, unix.ENOSYS: true, unix.ENOTSUP: true, unix.EEXIST: false, unix.EIO: false, nil: false} {
+		if got := unsupported(err); got != want {
+			t.Errorf("%v: %t", err, got)
+		}
+	}
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for name, rename := range map[string]func(from, to string) error{"checked": renameChecked, "in one step": renameNew} {
+		write(t, at("a"), "a")
+		write(t, at("b"), "b")
+		if err := rename(at("a"), at("b")); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s: what exists is replaced: %v", name, err)
+		}
+		if err := rename(at("a"), at("c")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := rename(at("a"), at("d")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: what is not there: %v", name, err)
+		}
+		if content, err := os.ReadFile(at("c")); err != nil || string(content) != "a" {
+			t.Errorf("%s: %q, %v", name, content, err)
+		}
+		if err := errors.Join(os.Remove(at("c")), renameMissing(at("none"), at("x")), renameMissing(at("b"), at("b"))); err != nil {
+			t.Error(err)
+		}
+	}
+	defer failAt(1)()
+	if err := renameMissing(at("b"), at("y")); !errors.Is(err, unix.EIO) {
+		t.Errorf("a rename that fails: %v", err)
+	}
+}
