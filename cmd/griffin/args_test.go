@@ -21,6 +21,7 @@ func TestArguments(t *testing.T) {
 		{"griffin help", "griffin --help"},
 		{"griffin help convert", "griffin convert --help --"},
 		{"griffin convert help", "griffin convert -- help"}, // a path
+		{"griffin convert h", "griffin convert -- h"},
 		{"griffin convert a -h", "griffin convert -h -- a"},
 		{"griffin convert a b", "griffin convert -- a b"},
 		{"griffin convert a b --json", "griffin convert --json -- a b"},
