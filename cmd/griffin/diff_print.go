@@ -160,7 +160,7 @@ func summaryLine(r *diff.Result) string {
 	}
 	line := "different: " + strings.Join(parts, ", ")
 	if s.Beyond != nil {
-		line += fmt.Sprintf("; %s of %s that differ bitwise %s beyond %s", count(*s.Beyond), plural(s.Differing, "element"), agree(int(*s.Beyond), "is", "are"), r.Tolerance)
+		line += fmt.Sprintf("; %s of %s that %s bitwise %s beyond %s", count(*s.Beyond), plural(s.Differing, "element"), agree(int(s.Differing), "differs", "differ"), agree(int(*s.Beyond), "is", "are"), r.Tolerance)
 	}
 	if s.Config > 0 {
 		line += "; " + plural(int64(s.Config), "config field") + agree(s.Config, " differs", " differ")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -97,7 +98,26 @@ func shownPath(path string) string {
 	if path == "" {
 		return `""`
 	}
-	return printable(storage.Destination(path))
+	return printable(asGiven(storage.Destination(path), os.Args[1:]))
+}
+
+// asGiven returns an absolute path as the longest of the arguments that lead to it names it: that of the path itself, of a directory above
+// it, or of the file that it lies beside with a longer name.
+func asGiven(path string, args []string) string {
+	shown, longest := path, 1
+	for _, arg := range args {
+		if flag, value, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(flag, "-") {
+			arg = value
+		}
+		absolute, err := filepath.Abs(arg)
+		if err != nil || arg == "" || len(absolute) <= longest {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(path, absolute); ok && (rest == "" || rest[0] == '.' || os.IsPathSeparator(rest[0])) {
+			shown, longest = strings.TrimRight(arg, "/")+rest, len(absolute)
+		}
+	}
+	return shown
 }
 
 // visit calls f for an error and for every error that it wraps.

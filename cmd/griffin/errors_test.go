@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -33,6 +34,29 @@ func TestMessage(t *testing.T) {
 	} {
 		if got := message(tt.err); got != tt.want {
 			t.Errorf("%v: got %q, want %q", tt.err, got, tt.want)
+		}
+	}
+}
+
+// Errors name the argument, not the absolute path that it stands for.
+func TestAsGiven(t *testing.T) {
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"convert", "a/b", "--card=c/card.json", filepath.Join(dir, "d")}
+	for path, want := range map[string]string{
+		filepath.Join(dir, "a/b"):                 "a/b",
+		filepath.Join(dir, "a/b/model/x"):         "a/b/model/x",
+		filepath.Join(dir, "c/card.json"):         "c/card.json",
+		filepath.Join(dir, "d/config.json"):       filepath.Join(dir, "d/config.json"),
+		filepath.Join(dir, "a/b.conversion.json"): "a/b.conversion.json",
+		filepath.Join(dir, "a/bc"):                filepath.Join(dir, "a/bc"),
+		filepath.Join(dir, "other"):               filepath.Join(dir, "other"),
+		"a/b":                                     "a/b", "": "",
+	} {
+		if got := asGiven(path, args); got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
 		}
 	}
 }
