@@ -169,7 +169,7 @@ func checkRecurrentGemma(stated *hfconfig.Config, c *Config) []string {
 	if _, ok := griffinActivations[stated.HiddenActivation]; !ok {
 		wrong("hidden_activation is %s, %s", stated.HiddenActivation, cmp.Or(parametricActivations[stated.HiddenActivation], "which transformers does not have"))
 	}
-	if stated.Has("per_layer_config") {
+	if stated.PerLayer {
 		wrong("per_layer_config gives layers fields of their own, which is not supported")
 	}
 	for _, f := range []struct {

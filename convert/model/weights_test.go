@@ -292,7 +292,7 @@ func TestConfigureHuggingFace(t *testing.T) {
 		{"a factor", swap(`"partial_rotary_factor": 0.5`, `"partial_rotary_factor": 1.0`), Settings{}, ""},
 		{"too large a factor", swap(`"partial_rotary_factor": 0.5`, `"partial_rotary_factor": 1.1`), Settings{}, "partial_rotary_factor is 1.1"},
 		{"a type", swap(`"rope_type": "default"`, `"rope_type": "linear"`), Settings{}, "rope_type is linear"},
-		{"fields of layers", swap(`"use_cache"`, `"per_layer_config": {}, "use_cache"`), Settings{}, "per_layer_config"},
+		{"fields of layers", swap(`"use_cache"`, `"per_layer_config": {"0": {"head_dim": 4}}, "use_cache"`), Settings{}, "per_layer_config"},
 		{"untied without a head", swap(`"tie_word_embeddings": true`, `"tie_word_embeddings": false`), Settings{}, "no lm_head.weight"},
 		{"broken", swap("{", ""), Settings{}, "config.json"},
 		{"no file", func(string) string { return "" }, Settings{}, "unknown: attention window"},

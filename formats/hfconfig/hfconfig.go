@@ -49,6 +49,8 @@ type Config struct {
 	Unscaled bool
 	// Repatterned says that _block_types, which transformers ignores, states other blocks than it takes.
 	Repatterned bool
+	// PerLayer says that per_layer_config is there and not empty.
+	PerLayer bool
 	// Notes are those of the function Notes.
 	Notes []string
 
@@ -185,6 +187,13 @@ func interpret(object *strictjson.Object) (*Config, error) {
 	}
 	if err := c.blocks(object); err != nil {
 		return nil, err
+	}
+	switch perLayer, _ := object.Get("per_layer_config"); v := perLayer.(type) {
+	case nil:
+	case *strictjson.Object:
+		c.PerLayer = len(v.Keys()) > 0
+	default:
+		c.PerLayer = true
 	}
 	if c.LRUWidth == 0 {
 		c.LRUWidth = c.HiddenSize
