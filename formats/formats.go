@@ -68,6 +68,17 @@ func Open(path string, options Options) (*Checkpoint, error) {
 // Notes of the checkpoint say what was left. Input that cannot be read is a *FormatError that says
 // what it looks like.
 func OpenSource(source fs.FS, name string, options Options) (*Checkpoint, error) {
+	c, err := open(source, name, options)
+	if failure := storage.Failure(source); failure != nil {
+		if err == nil {
+			_ = c.Close()
+		}
+		return nil, failure // there may be more than was found
+	}
+	return c, err
+}
+
+func open(source fs.FS, name string, options Options) (*Checkpoint, error) {
 	info, err := fs.Stat(source, name)
 	switch {
 	case err != nil:

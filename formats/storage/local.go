@@ -78,7 +78,7 @@ func (l local) Open(name string) (fs.File, error) {
 		return nil, err
 	}
 	f, err := system.Open(path)
-	if err != nil {
+	if l.opened.check(err) != nil {
 		return nil, err // not a nil file in an interface
 	}
 	if err := l.opened.record(path, f); err != nil {
@@ -93,7 +93,8 @@ func (l local) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return system.Stat(path)
+	info, err := system.Stat(path)
+	return info, l.opened.check(err)
 }
 
 // Lstat implements fs.ReadLinkFS.
@@ -102,7 +103,8 @@ func (l local) Lstat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return system.Lstat(path)
+	info, err := system.Lstat(path)
+	return info, l.opened.check(err)
 }
 
 // ReadLink implements fs.ReadLinkFS.
@@ -111,7 +113,8 @@ func (l local) ReadLink(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return system.Readlink(path)
+	target, err := system.Readlink(path)
+	return target, l.opened.check(err)
 }
 
 // ReadDir implements fs.ReadDirFS.
@@ -120,7 +123,8 @@ func (l local) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return system.ReadDir(path)
+	entries, err := system.ReadDir(path)
+	return entries, l.opened.check(err)
 }
 
 var _ interface {

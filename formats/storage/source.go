@@ -161,7 +161,7 @@ type confined struct {
 
 func (c confined) Open(name string) (fs.File, error) {
 	f, err := system.OpenIn(c.FS, name, c.Path(name))
-	if err != nil {
+	if c.opened.check(err) != nil {
 		return nil, c.escape(err, name)
 	}
 	if err := c.opened.record(c.Path(name), f); err != nil {
@@ -176,12 +176,32 @@ func (c confined) Stat(name string) (fs.FileInfo, error) {
 		info, err = fs.Stat(c.FS, name)
 		return err
 	})
-	return info, c.escape(err, name)
+	return info, c.escape(c.opened.check(err), name)
 }
 
-func (c confined) Lstat(name string) (fs.FileInfo, error)     { return fs.Lstat(c.FS, name) }
-func (c confined) ReadLink(name string) (string, error)       { return fs.ReadLink(c.FS, name) }
-func (c confined) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(c.FS, name) }
+func (c confined) Lstat(name string) (info fs.FileInfo, err error) {
+	err = system.Do(system.OpStat, c.Path(name), func() (err error) {
+		info, err = fs.Lstat(c.FS, name)
+		return err
+	})
+	return info, c.opened.check(err)
+}
+
+func (c confined) ReadLink(name string) (target string, err error) {
+	err = system.Do(system.OpReadlink, c.Path(name), func() (err error) {
+		target, err = fs.ReadLink(c.FS, name)
+		return err
+	})
+	return target, c.opened.check(err)
+}
+
+func (c confined) ReadDir(name string) (entries []fs.DirEntry, err error) {
+	err = system.Do(system.OpList, c.Path(name), func() (err error) {
+		entries, err = fs.ReadDir(c.FS, name)
+		return err
+	})
+	return entries, c.opened.check(err)
+}
 
 // Path returns what users call a file.
 func (c confined) Path(name string) string { return filepath.Join(c.dir, filepath.FromSlash(name)) }

@@ -4,17 +4,60 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// ledger has the state of files as it was when they were first opened.
+// ledger has the state of files as it was when they were first opened, and the first failure of the file system.
 type ledger struct {
-	mu    sync.Mutex
-	files map[string]fs.FileInfo // by path
+	mu     sync.Mutex
+	files  map[string]fs.FileInfo // by path
+	failed error
 }
+
+// failures are errors of a file system that say nothing about a file.
+var failures = []error{syscall.EIO, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.ESTALE, syscall.ETIMEDOUT}
+
+// check returns an error of the file system, and keeps it if it is a failure: a reader that looks for one of several files may
+// go on without the one that could not be looked at.
+func (l *ledger) check(err error) error {
+	if err == nil || l == nil || !slices.ContainsFunc(failures, func(failure error) bool { return errors.Is(err, failure) }) {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = err
+	}
+	return err
+}
+
+// failure returns the first failure.
+func (l *ledger) failure() error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+// Failure returns the first error with which the local file system has answered a question about a file of the source without
+// saying whether there is such a file, nil if there was none. What was found in the source then may not be all that is there.
+func Failure(source fs.FS) error {
+	if s, ok := source.(interface{ failure() error }); ok {
+		return s.failure()
+	}
+	return nil
+}
+
+func (l local) failure() error    { return l.opened.failure() }
+func (c confined) failure() error { return c.opened.failure() }
+func (s sub) failure() error      { return Failure(s.source) }
 
 // record adds a file that was opened, unless it is a directory.
 func (l *ledger) record(path string, f fs.File) error {
@@ -38,11 +81,14 @@ func (l *ledger) record(path string, f fs.File) error {
 }
 
 // Unchanged returns a *tensor.FormatError if a file of one of the sources was replaced, written to or removed since it was first
-// opened through the source: what was read of it may be a mixture. Whatever reads weights calls it after its last reading, and
+// opened through the source: what was read of it may be a mixture. It returns the Failure of a source. Whatever reads weights calls it after its last reading, and
 // before it publishes what it made of them. In the local file system a file is known by its size, its time of modification and its
 // identity (inode). Another source may have a method Unchanged() error; one without it notices changes itself, when it reads.
 func Unchanged(sources ...fs.FS) error {
 	for _, source := range sources {
+		if err := Failure(source); err != nil {
+			return err
+		}
 		if s, ok := source.(interface{ Unchanged() error }); ok {
 			if err := s.Unchanged(); err != nil {
 				return err

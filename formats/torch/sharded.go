@@ -143,8 +143,10 @@ func Files(source fs.FS, dir string) ([]string, error) {
 			continue // not a file, or not readable
 		}
 		head := make([]byte, savefile.HeadSize)
-		n, _ := f.ReadAt(head, 0)
-		f.Close()
+		n, err := f.ReadAt(head, 0)
+		if err = errors.Join(err, f.Close()); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
 		if Detect(head[:n]) {
 			names = append(names, e.Name())
 		}
