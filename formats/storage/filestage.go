@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -265,7 +264,7 @@ func beginUpdate(dst string) (update, error) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return update{}, fmt.Errorf("%s: another run is replacing it", dst)
+	return update{}, &BusyError{dst}
 }
 
 func (u update) end() error { return errors.Join(system.Remove(u.dir), u.lock.release()) }

@@ -8,6 +8,9 @@ import "os"
 // so none is removed.
 type lock struct{}
 
+// locksEnd says that there are no locks.
+const locksEnd = false
+
 // tryLock reports true for the empty directory of a new stage.
 func tryLock(dir string) (lock, bool, error) {
 	entries, err := os.ReadDir(dir)

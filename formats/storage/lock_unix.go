@@ -13,6 +13,9 @@ import (
 // lock is a lock on a directory. It ends with the process, however that ends, and persists when the directory is renamed.
 type lock struct{ dir *system.File }
 
+// locksEnd says that a lock ends with its process.
+const locksEnd = true
+
 // tryLock locks a directory, and reports false if another process holds it or has removed it.
 func tryLock(dir string) (lock, bool, error) {
 	f, err := system.OpenFile(dir, os.O_RDONLY)

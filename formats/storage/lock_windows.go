@@ -11,6 +11,9 @@ import (
 // however the process ends.
 type lock struct{ handle windows.Handle }
 
+// locksEnd says that a lock ends with its process.
+const locksEnd = true
+
 // tryLock locks a directory, and reports false if another process holds it or has removed it.
 func tryLock(dir string) (lock, bool, error) {
 	name, err := windows.UTF16PtrFromString(dir + ".lock")

@@ -75,7 +75,7 @@ func claimStage(dst string, replace bool, check func(*Stage) error) (*Stage, err
 		}
 		// Another run takes the new directory for one of a killed run, and removes it.
 	}
-	return nil, fmt.Errorf("%s: no directory could be created beside it", dst)
+	return nil, &BusyError{dst}
 }
 
 // resolve returns the absolute path of dst. If dst is a link to an existing file or directory, it returns the path of

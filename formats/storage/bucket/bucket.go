@@ -209,7 +209,7 @@ func (b *bucket) explain(err error, name string) error {
 		reason, problem = remote.Forbidden, "access is denied"
 	case gcerrors.ResourceExhausted:
 		reason, problem = remote.Busy, "the store wants fewer requests"
-	case gcerrors.FailedPrecondition:
+	case gcerrors.FailedPrecondition, gcerrors.AlreadyExists:
 		reason, problem = remote.Changed, "the object changes while it is being read"
 	}
 	status := b.statusOf(err)

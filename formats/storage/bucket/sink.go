@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -100,9 +101,27 @@ func (s store) Put(ctx context.Context, key string, content []byte) error {
 	return s.explain(s.bucket.put(ctx, key, content), key)
 }
 
+// PutNew implements upload.Store.
+func (s store) PutNew(ctx context.Context, key string, content []byte) error {
+	err := s.explain(s.bucket.putIf(ctx, key, content, true), key)
+	var e *remote.Error
+	if errors.As(err, &e) && e.Status == http.StatusNotImplemented {
+		return s.Put(ctx, key, content)
+	}
+	if errors.As(err, &e) && e.Status == http.StatusConflict { // another request of this kind is being served
+		e.Reason = remote.Changed
+	}
+	return err
+}
+
 // put writes an object in one request.
 func (b *bucket) put(ctx context.Context, key string, content []byte) error {
-	return b.bucket.WriteAll(ctx, key, content, &blob.WriterOptions{ContentType: "application/octet-stream", BeforeWrite: func(as func(any) bool) error {
+	return b.putIf(ctx, key, content, false)
+}
+
+// putIf is put, or if absent is set, fails if there is such an object.
+func (b *bucket) putIf(ctx context.Context, key string, content []byte, absent bool) error {
+	return b.bucket.WriteAll(ctx, key, content, &blob.WriterOptions{ContentType: "application/octet-stream", IfNotExist: absent, BeforeWrite: func(as func(any) bool) error {
 		var w **storage.Writer
 		if as(&w) {
 			(*w).ChunkSize = 0 // one request

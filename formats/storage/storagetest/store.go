@@ -100,6 +100,17 @@ func (m *Store) Put(_ context.Context, key string, content []byte) error {
 	return m.do("Put", func() error { m.Objects[key] = string(content); return nil })
 }
 
+// PutNew implements upload.Store.
+func (m *Store) PutNew(_ context.Context, key string, content []byte) error {
+	return m.do("PutNew", func() error {
+		if _, ok := m.Objects[key]; ok {
+			return remote.Errorf(key, remote.Changed, "the object exists")
+		}
+		m.Objects[key] = string(content)
+		return nil
+	})
+}
+
 // Copy implements upload.Store.
 func (m *Store) Copy(_ context.Context, to, from string) error {
 	return m.do("Copy", func() error {

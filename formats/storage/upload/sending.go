@@ -35,6 +35,11 @@ type upload struct {
 	open  map[*stream]bool
 	again []string // keys of files that were begun more than once
 	done  bool
+
+	claimMu  sync.Mutex // held while the record is read or written
+	presence *storage.Presence
+	stop     chan struct{} // ends the renewing; nil if it has ended
+	renewed  <-chan error  // when it has ended
 }
 
 func (s *sink) Begin(o storage.SinkOptions) (storage.Upload, error) {
@@ -61,11 +66,17 @@ func (s *sink) Begin(o storage.SinkOptions) (storage.Upload, error) {
 	for _, name := range slices.Concat(o.Names, o.Hidden, []string{o.Last}) {
 		u.record.Sent = append(u.record.Sent, u.sentKey(name))
 	}
-	return u, u.writeRecord()
+	if err := u.claim(); err != nil {
+		return nil, err
+	}
+	return u, nil
 }
 
+// text returns the record as it is stored.
+func (r *record) text() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }
+
 func (u *upload) writeRecord() error {
-	text, err := json.MarshalIndent(u.record, "", "  ")
+	text, err := u.record.text()
 	if err != nil {
 		return err
 	}
@@ -224,21 +235,7 @@ func (u *upload) Publish() error {
 		return err
 	}
 	s := u.sink
-	r, err := s.readRecord()
-	if err != nil {
-		return err
-	}
-	if r == nil || r.ID != u.record.ID {
-		u.done = true // what is left belongs to the other run
-		return remote.Errorf(s.store.Path(s.at), remote.Changed, "another run has begun to write to it")
-	}
-	u.record.Publishing = true
-	for _, name := range u.names() {
-		if key := s.key(name); !slices.Contains(u.record.Keys, key) { // of a file that was renamed
-			u.record.Keys = append(u.record.Keys, key)
-		}
-	}
-	if err := u.writeRecord(); err != nil {
+	if err := u.beginPublishing(); err != nil {
 		return err
 	}
 	if u.o.Replace {
@@ -260,8 +257,11 @@ func (u *upload) Publish() error {
 		return err
 	}
 	u.done = true
+	u.endRenewing()
 	u.record.Sent = u.again // no others are unfinished
-	if _, err := s.undo(u.record); err != nil {
+	_, err := s.undo(u.record)
+	err = errors.Join(err, u.leave(err != nil))
+	if err != nil {
 		return &storage.PublishedError{Path: s.store.Path(s.at), Err: err}
 	}
 	return nil
@@ -300,6 +300,7 @@ func (u *upload) Discard() error {
 	}
 	u.done = true
 	u.fail(errDiscarded)
+	u.endRenewing()
 	_ = u.group.Wait() // reported by the writers
 	var errs []error
 	for _, f := range u.files {
@@ -323,7 +324,7 @@ func (u *upload) Discard() error {
 	if err == nil && r != nil && r.ID == u.record.ID {
 		_, err = s.undo(r)
 	}
-	return errors.Join(append(errs, err)...)
+	return errors.Join(append(errs, err, u.leave(err != nil))...)
 }
 
 var errDiscarded = errors.New("the upload was discarded")

@@ -9,8 +9,9 @@
 //     last. If a run was killed, the next one finds it and removes what was left: everything if the last file is not
 //     there, what does not belong to the destination otherwise.
 //
-// Two runs that write to one destination at the same time do not mix: the one that finds that the record is not its own
-// ends with an error before anything appears.
+// Two runs that write to one destination at the same time do not mix. The record is also a lock: its run renews it while it
+// is alive, and another run is refused meanwhile. A run that finds that the record is not its own any more ends with an error
+// before anything appears.
 package upload
 
 import (
@@ -37,6 +38,11 @@ type Store interface {
 	Get(ctx context.Context, key string) ([]byte, error) // small objects
 	Put(ctx context.Context, key string, content []byte) error
 	Copy(ctx context.Context, to, from string) error
+
+	// PutNew is Put for an object that does not exist. If it does, the error has the reason remote.Changed. A store that cannot
+	// know replaces it.
+	PutNew(ctx context.Context, key string, content []byte) error
+
 	Delete(ctx context.Context, key string) error // no error if there is none
 
 	// Begin begins an object that is sent in parts. What is needed meanwhile may be put below the prefix scratch. The
@@ -70,13 +76,14 @@ type sink struct {
 	at     string // key of the destination
 	single bool
 
-	part, small int64 // partSize and smallFile, except in tests
+	part, small int64         // partSize and smallFile, except in tests
+	renew       time.Duration // renewAfter, except in tests
 }
 
 // New returns the destination at a key of a store: a file if single is set, otherwise a directory. Requests end with the
 // pool's context.
 func New(pool *remote.Pool, store Store, key string, single bool) storage.Sink {
-	return &sink{pool, store, strings.Trim(key, "/"), single, partSize, smallFile}
+	return &sink{pool, store, strings.Trim(key, "/"), single, partSize, smallFile, renewAfter}
 }
 
 // key returns the key of a file of the destination.
@@ -105,6 +112,9 @@ type record struct {
 
 	// Publishing is set before the first change of Keys and Last.
 	Publishing bool `json:"publishing"`
+
+	// Renewed is counted up while the run is alive.
+	Renewed int `json:"renewed"`
 }
 
 // retry makes attempts at a request about a key.
@@ -221,7 +231,14 @@ func (s *sink) Clean() ([]string, error) {
 	if r == nil || err != nil {
 		return nil, err
 	}
-	return s.undo(r)
+	if err := s.checkEnded(r); err != nil {
+		return nil, err
+	}
+	removed, err := s.undo(r)
+	if err != nil {
+		return nil, err
+	}
+	return removed, storage.Forget(r.ID)
 }
 
 func (s *sink) CleanBelow() (removed []string, err error) {
@@ -239,7 +256,7 @@ func (s *sink) CleanBelow() (removed []string, err error) {
 		below.at = prefix + name
 		some, err := below.Clean()
 		removed = append(removed, some...)
-		if err != nil {
+		if err != nil && !errors.As(err, new(*storage.BusyError)) {
 			return removed, err
 		}
 	}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -20,6 +22,17 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 )
 
+func TestMain(m *testing.M) { // what shows that runs are alive is removed with the directory
+	dir, err := os.MkdirTemp("", "griffin-test-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	os.Setenv("TMPDIR", dir)
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 func pool(t *testing.T) *remote.Pool {
 	return remote.NewPool(t.Context(), remote.Options{Backoff: time.Microsecond, Attempts: 3})
 }
@@ -27,7 +40,7 @@ func pool(t *testing.T) *remote.Pool {
 // newSink returns a destination with small parts.
 func newSink(t *testing.T, m *storagetest.Store, at string, single bool) *sink {
 	s := New(pool(t), m, at, single).(*sink)
-	s.part, s.small = 64, 100
+	s.part, s.small, s.renew = 64, 100, 4*time.Millisecond
 	return s
 }
 
@@ -372,32 +385,89 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
-// Of two runs with one destination, the earlier one ends without a trace.
+// While a run is alive, another one is refused, whether it is on the same machine or not. When it has ended, another one
+// removes what it has left.
 func TestOtherRun(t *testing.T) {
-	c := scenarios()[0]
-	m := c.start()
-	first, err := newSink(t, m, "out/7", false).Begin(storage.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
-	if err != nil {
-		t.Fatal(err)
+	for _, elsewhere := range []bool{false, true} {
+		c := scenarios()[0]
+		m := c.start()
+		foreign := m.Objects["out/.8.griffin-upload.json"]
+		delete(m.Objects, "out/.8.griffin-upload.json")
+		first, err := newSink(t, m, "out/7", false).Begin(storage.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := first.Create("config", 1000); err != nil {
+			t.Fatal(err)
+		}
+		if elsewhere { // what shows that it is alive here is not to be seen there
+			if err := storage.Forget(first.(*upload).record.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var busy *storage.BusyError
+		if _, err := newSink(t, m, "out/7", false).Clean(); !errors.As(err, &busy) {
+			t.Errorf("cleaning: %v", err)
+		}
+		if removed, err := newSink(t, m, "out", false).CleanBelow(); err != nil || len(removed) > 0 {
+			t.Errorf("cleaning the directory above: %v, %v", removed, err)
+		}
+		if _, err := newSink(t, m, "out/7", false).Begin(storage.SinkOptions{Last: "config"}); !errors.As(err, &busy) {
+			t.Errorf("beginning: %v", err)
+		}
+		kill(first)
+		if err := c.write(newSink(t, m, "out/7", false)); err != nil {
+			t.Errorf("after the first run: %v", err)
+		}
+		m.Objects["out/.8.griffin-upload.json"] = foreign
+		if c.state(m, true) != "new" {
+			t.Errorf("found %v", slices.Sorted(maps.Keys(m.Objects)))
+		}
 	}
-	w, err := first.Create("config", 1000)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// A run whose record has become that of another one ends before anything appears.
+func TestLostRecord(t *testing.T) {
+	for _, renewed := range []bool{false, true} {
+		c := scenarios()[0]
+		m := c.start()
+		sink := newSink(t, m, "out/7", false)
+		if !renewed {
+			sink.renew = time.Hour
+		}
+		first, err := sink.Begin(storage.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := first.Create("config", 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = m.Delete(t.Context(), "out/.7.griffin-upload.json")
+		if err := c.write(newSink(t, m, "out/7", false)); err != nil {
+			t.Fatal(err)
+		}
+		if renewed {
+			<-first.(*upload).renewed // it is the first to know
+			first.(*upload).stop = nil
+		}
+		_, err = w.WriteAt(bytes.Repeat([]byte("x"), 1000), 0)
+		if err = errors.Join(err, first.Publish()); !errors.As(err, new(*storage.BusyError)) && !errors.Is(err, fs.ErrNotExist) { // the parts were removed with the other run's
+			t.Error(err)
+		}
+		if err := first.Discard(); err != nil {
+			t.Error(err)
+		}
+		if c.state(m, true) != "new" {
+			t.Errorf("found %v", slices.Sorted(maps.Keys(m.Objects)))
+		}
 	}
-	if err := c.write(newSink(t, m, "out/7", false)); err != nil {
-		t.Fatal(err)
-	}
-	_, err = w.WriteAt(bytes.Repeat([]byte("x"), 1000), 0)
-	var e *remote.Error
-	if err = errors.Join(err, first.Publish()); !errors.As(err, &e) {
-		t.Error(err)
-	}
-	if err := first.Discard(); err != nil {
-		t.Error(err)
-	}
-	if c.state(m, true) != "new" {
-		t.Errorf("found %v", slices.Sorted(maps.Keys(m.Objects)))
-	}
+}
+
+// kill ends a run as the end of its process does.
+func kill(u storage.Upload) {
+	u.(*upload).endRenewing()
+	_ = u.(*upload).leave(true)
 }
 
 // CleanBelow removes what was left in the directory, and nothing else.
@@ -413,6 +483,7 @@ func TestCleanBelow(t *testing.T) {
 	if _, err := u.Create("model.bin", 1000); err != nil {
 		t.Fatal(err)
 	}
+	kill(u)
 	removed, err := newSink(t, m, "out", false).CleanBelow()
 	if err != nil || len(removed) != 1 || !maps.Equal(before, m.Objects) || len(m.Unfinished) > 0 {
 		t.Errorf("removed %v, %v; left %v, %v", removed, err, slices.Sorted(maps.Keys(m.Objects)), m.Unfinished)
