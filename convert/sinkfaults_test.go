@@ -38,7 +38,9 @@ type requestFault struct {
 	applied bool
 }
 
-func (f requestFault) String() string { return fmt.Sprintf("request %d %s, applied %t", f.n, f.kind, f.applied) }
+func (f requestFault) String() string {
+	return fmt.Sprintf("request %d %s, applied %t", f.n, f.kind, f.applied)
+}
 
 // TestSinkFaults makes requests to a store fail under conversions: a sample of them, or with -faults each one.
 func TestSinkFaults(t *testing.T) {
