@@ -116,8 +116,10 @@ slurm: build ## a Slurm array that converts a run in a bucket (Linux, root, slur
 kill: build ## 50 conversions killed at random moments (needs the environments of interop)
 	testdata/interop/kill.sh 50
 
-torture: build ## every system call of small conversions fails once, or kills the process (Linux, strace, Python 3)
+torture: build ## every operation and system call of small conversions fails once, or is the last; then differential (Linux, strace; hours)
 	python3 testdata/torture/faults.py $(TORTURE)
+	$(GO) test ./convert -run 'Faults|Together' -faults -count 1 -timeout 6h
+	$(MAKE) differential
 
 mutants: ## mutation testing of the packages MUTATED, each by its own tests (hours): testdata/MUTANTS.md
 	@for package in $(MUTATED); do echo "mutants of $$package"; nice -n 19 $(GO) run $(GREMLINS) unleash --workers 2 --timeout-coefficient 5 --output-statuses lct \

@@ -44,6 +44,7 @@ func (f requestFault) String() string {
 
 // TestSinkFaults makes requests to a store fail under conversions: a sample of them, or with -faults each one.
 func TestSinkFaults(t *testing.T) {
+	t.Setenv("TMPDIR", memoryDir(t)) // where runs show that they are alive
 	total := 0
 	for i, c := range faultCases(t) {
 		if c.options.To == convert.ToOrbax {

@@ -17,6 +17,7 @@ import (
 // Of three conversions to one destination at once, those that are refused say so, and the result is that of one of them. Nothing
 // else is left.
 func TestTogether(t *testing.T) {
+	t.Setenv("TMPDIR", memoryDir(t)) // where runs show that they are alive
 	rounds := 10
 	if testing.Short() {
 		rounds = 2

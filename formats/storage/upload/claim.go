@@ -36,7 +36,8 @@ func (u *upload) claim() (err error) {
 		}
 	}
 	if err != nil {
-		return errors.Join(err, u.leave(true))
+		r, unknown := s.readRecord()
+		return errors.Join(err, u.leave(unknown != nil || r != nil && r.ID == u.record.ID))
 	}
 	u.stop = make(chan struct{})
 	u.renewed = task.Start(func() error { u.renew(); return nil })
