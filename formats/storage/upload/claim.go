@@ -82,7 +82,7 @@ func (u *upload) update(change func(r *record)) error {
 
 // beginPublishing marks the record, before the destination is changed.
 func (u *upload) beginPublishing() error {
-	err := u.update(func(r *record) {
+	return u.update(func(r *record) {
 		r.Publishing = true
 		for _, name := range u.names() {
 			if key := u.sink.key(name); !slices.Contains(r.Keys, key) { // of a file that was renamed
@@ -90,12 +90,6 @@ func (u *upload) beginPublishing() error {
 			}
 		}
 	})
-	if errors.As(err, new(*storage.BusyError)) {
-		u.endRenewing()
-		u.done = true // what is left belongs to the other run
-		return errors.Join(err, u.leave(false))
-	}
-	return err
 }
 
 // endRenewing ends the renewing of the record.

@@ -321,8 +321,15 @@ func (u *upload) Discard() error {
 	}
 	errs = append(errs, atOnce(aborts))
 	r, err := s.readRecord()
-	if err == nil && r != nil && r.ID == u.record.ID {
+	switch {
+	case err != nil:
+	case r != nil && r.ID == u.record.ID:
 		_, err = s.undo(r)
+	default: // another run has its record there
+		var own []string
+		if own, err = s.list(u.record.Scratch); err == nil {
+			err = s.delete(own...)
+		}
 	}
 	return errors.Join(append(errs, err, u.leave(err != nil))...)
 }
