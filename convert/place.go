@@ -127,7 +127,7 @@ func (p *sinkPlace) check(c *conversion) error {
 		return err
 	}
 	names, err := p.sink.Contents()
-	if err != nil || len(names) == 0 || left && !c.options.Overwrite {
+	if err != nil || len(names) == 0 || left {
 		return err // begin looks again after it has removed what is left
 	}
 	if !c.options.Overwrite {
@@ -194,6 +194,9 @@ func (p *sinkPlace) begin(c *conversion) (*staging, error) {
 	}
 	if len(names) > 0 && !c.options.Overwrite {
 		return nil, p.exists()
+	}
+	if err := p.checkReplaceable(names); len(names) > 0 && err != nil {
+		return nil, err
 	}
 	o := storage.SinkOptions{Replace: c.options.Overwrite, Preview: c.options.Verify}
 	record := manifest.Name
