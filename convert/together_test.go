@@ -34,9 +34,6 @@ func TestTogether(t *testing.T) {
 					f.checkOneOf(readTree(t, filepath.Join(f.base, "work")))
 				}
 			})
-			if c.options.To == convert.ToOrbax {
-				continue
-			}
 			t.Run(f.name()+", to a store", func(t *testing.T) {
 				f := newSinkRun(t, c, replace)
 				stores["together"] = storagetest.NewStore()
