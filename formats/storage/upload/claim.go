@@ -3,7 +3,7 @@ package upload
 import (
 	"context"
 	"errors"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -14,100 +14,107 @@ import (
 // renewAfter is how often a run renews its record. A run that has not renewed it for four times as long has ended.
 const renewAfter = 10 * time.Second
 
+// claim is the right of a run to write to a destination: its record there.
+type claim struct {
+	sink   *sink
+	record *record
+	lost   func(err error) // is called if the record has become that of another run
+
+	mu       sync.Mutex // held while the record is read or written
+	presence *storage.Presence
+	stop     chan struct{} // ends the renewing; nil if it has ended
+	renewed  <-chan error  // when it has ended
+}
+
 // claim writes the record of a run that begins, and renews it from then on. It returns a *storage.BusyError if another run
 // has a record.
-func (u *upload) claim() (err error) {
-	s := u.sink
-	if u.presence, err = storage.Announce(u.record.ID); err != nil {
-		u.presence = nil // others wait for the record instead
+func (s *sink) claim(r *record, lost func(err error)) (_ *claim, err error) {
+	c := &claim{sink: s, record: r, lost: lost}
+	if c.presence, err = storage.Announce(r.ID); err != nil {
+		c.presence = nil // others wait for the record instead
 	}
-	text, err := u.record.text()
+	text, err := r.text()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = s.pool.RetryFor(s.store.Path(s.recordKey()), sendLimit, func(ctx context.Context) error {
 		return s.store.PutNew(ctx, s.recordKey(), text)
 	})
 	var e *remote.Error
 	if errors.As(err, &e) && e.Reason == remote.Changed { // or an earlier attempt succeeded although its answer was lost
-		var r *record
-		if r, err = s.readRecord(); err == nil && (r == nil || r.ID != u.record.ID) {
+		var there *record
+		if there, err = s.readRecord(); err == nil && (there == nil || there.ID != r.ID) {
 			err = s.busy()
 		}
 	}
 	if err != nil {
-		r, unknown := s.readRecord()
-		return errors.Join(err, u.leave(unknown != nil || r != nil && r.ID == u.record.ID))
+		there, unknown := s.readRecord()
+		return nil, errors.Join(err, c.leave(unknown != nil || there != nil && there.ID == r.ID))
 	}
-	u.stop = make(chan struct{})
-	u.renewed = task.Start(func() error { u.renew(); return nil })
-	return nil
+	c.stop = make(chan struct{})
+	c.renewed = task.Start(func() error { c.renew(); return nil })
+	return c, nil
 }
 
 func (s *sink) busy() error { return &storage.BusyError{Path: s.store.Path(s.at)} }
 
 // renew renews the record until stop.
-func (u *upload) renew() {
-	ticks := time.NewTicker(u.sink.renew)
+func (c *claim) renew() {
+	ticks := time.NewTicker(c.sink.renew)
 	defer ticks.Stop()
 	for {
 		select {
-		case <-u.stop:
+		case <-c.stop:
 			return
-		case <-u.sink.pool.Context().Done():
+		case <-c.sink.pool.Context().Done():
 			return
 		case <-ticks.C:
 		}
-		if err := u.update(func(r *record) { r.Renewed++ }); errors.As(err, new(*storage.BusyError)) {
-			u.fail(err)
+		if err := c.update(func(r *record) { r.Renewed++ }); errors.As(err, new(*storage.BusyError)) {
+			c.lost(err)
 			return
 		} // after any other failure, the next time may be better
 	}
 }
 
 // update changes the record, if it is still that of this run.
-func (u *upload) update(change func(r *record)) error {
-	u.claimMu.Lock()
-	defer u.claimMu.Unlock()
-	r, err := u.sink.readRecord()
+func (c *claim) update(change func(r *record)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, err := c.sink.readRecord()
 	if err != nil {
 		return err
 	}
-	if r == nil || r.ID != u.record.ID {
-		return u.sink.busy()
+	if r == nil || r.ID != c.record.ID {
+		return c.sink.busy()
 	}
-	change(u.record)
-	return u.writeRecord()
-}
-
-// beginPublishing marks the record, before the destination is changed.
-func (u *upload) beginPublishing() error {
-	return u.update(func(r *record) {
-		r.Publishing = true
-		for _, name := range u.names() {
-			if key := u.sink.key(name); !slices.Contains(r.Keys, key) { // of a file that was renamed
-				r.Keys = append(r.Keys, key)
-			}
-		}
+	change(c.record)
+	text, err := c.record.text()
+	if err != nil {
+		return err
+	}
+	s := c.sink
+	return s.pool.RetryFor(s.store.Path(s.recordKey()), sendLimit, func(ctx context.Context) error {
+		return s.store.Put(ctx, s.recordKey(), text)
 	})
 }
 
-// endRenewing ends the renewing of the record.
-func (u *upload) endRenewing() {
-	if u.stop != nil {
-		close(u.stop)
-		<-u.renewed
-		u.stop = nil
+// end ends the renewing of the record.
+func (c *claim) end() {
+	if c.stop != nil {
+		close(c.stop)
+		<-c.renewed
+		c.stop = nil
 	}
 }
 
 // leave ends the presence of the run. If something is left of it, others on this machine know that it has ended.
-func (u *upload) leave(left bool) error {
-	if u.presence == nil {
+func (c *claim) leave(left bool) error {
+	if c.presence == nil {
 		return nil
 	}
-	p := u.presence
-	u.presence = nil
+	p := c.presence
+	c.presence = nil
 	return p.End(left)
 }
 

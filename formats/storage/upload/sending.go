@@ -36,10 +36,7 @@ type upload struct {
 	again []string // keys of files that were begun more than once
 	done  bool
 
-	claimMu  sync.Mutex // held while the record is read or written
-	presence *storage.Presence
-	stop     chan struct{} // ends the renewing; nil if it has ended
-	renewed  <-chan error  // when it has ended
+	claim *claim
 }
 
 func (s *sink) Begin(o storage.SinkOptions) (storage.Upload, error) {
@@ -66,7 +63,8 @@ func (s *sink) Begin(o storage.SinkOptions) (storage.Upload, error) {
 	for _, name := range slices.Concat(o.Names, o.Hidden, []string{o.Last}) {
 		u.record.Sent = append(u.record.Sent, u.sentKey(name))
 	}
-	if err := u.claim(); err != nil {
+	var err error
+	if u.claim, err = s.claim(u.record, u.fail); err != nil {
 		return nil, err
 	}
 	return u, nil
@@ -74,14 +72,6 @@ func (s *sink) Begin(o storage.SinkOptions) (storage.Upload, error) {
 
 // text returns the record as it is stored.
 func (r *record) text() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }
-
-func (u *upload) writeRecord() error {
-	text, err := u.record.text()
-	if err != nil {
-		return err
-	}
-	return u.put(u.sink.recordKey(), text)
-}
 
 func (u *upload) Memory(writers int) int64 { return int64(2*writers+1+inFlight) * u.sink.part }
 
@@ -235,7 +225,15 @@ func (u *upload) Publish() error {
 		return err
 	}
 	s := u.sink
-	if err := u.beginPublishing(); err != nil {
+	err := u.claim.update(func(r *record) {
+		r.Publishing = true
+		for _, name := range u.names() {
+			if key := s.key(name); !slices.Contains(r.Keys, key) { // of a file that was renamed
+				r.Keys = append(r.Keys, key)
+			}
+		}
+	})
+	if err != nil {
 		return err
 	}
 	if u.o.Replace {
@@ -257,10 +255,10 @@ func (u *upload) Publish() error {
 		return err
 	}
 	u.done = true
-	u.endRenewing()
+	u.claim.end()
 	u.record.Sent = u.again // no others are unfinished
-	_, err := s.undo(u.record)
-	err = errors.Join(err, u.leave(err != nil))
+	_, err = s.undo(u.record)
+	err = errors.Join(err, u.claim.leave(err != nil))
 	if err != nil {
 		return &storage.PublishedError{Path: s.store.Path(s.at), Err: err}
 	}
@@ -300,7 +298,7 @@ func (u *upload) Discard() error {
 	}
 	u.done = true
 	u.fail(errDiscarded)
-	u.endRenewing()
+	u.claim.end()
 	_ = u.group.Wait() // reported by the writers
 	var errs []error
 	for _, f := range u.files {
@@ -331,7 +329,7 @@ func (u *upload) Discard() error {
 			err = s.delete(own...)
 		}
 	}
-	return errors.Join(append(errs, err, u.leave(err != nil))...)
+	return errors.Join(append(errs, err, u.claim.leave(err != nil))...)
 }
 
 var errDiscarded = errors.New("the upload was discarded")

@@ -448,8 +448,8 @@ func TestLostRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		if renewed {
-			<-first.(*upload).renewed // it is the first to know
-			first.(*upload).stop = nil
+			<-first.(*upload).claim.renewed // it is the first to know
+			first.(*upload).claim.stop = nil
 		}
 		_, err = w.WriteAt(bytes.Repeat([]byte("x"), 1000), 0)
 		if err = errors.Join(err, first.Publish()); !errors.As(err, new(*storage.BusyError)) && !errors.Is(err, fs.ErrNotExist) { // the parts were removed with the other run's
@@ -466,8 +466,8 @@ func TestLostRecord(t *testing.T) {
 
 // kill ends a run as the end of its process does.
 func kill(u storage.Upload) {
-	u.(*upload).endRenewing()
-	_ = u.(*upload).leave(true)
+	u.(*upload).claim.end()
+	_ = u.(*upload).claim.leave(true)
 }
 
 // CleanBelow removes what was left in the directory, and nothing else.
