@@ -85,6 +85,8 @@ def by_griffin(path):
     except subprocess.TimeoutExpired:
         return {"fault": "hangs"}
     error = done.stderr.decode(errors="replace").strip().removeprefix("griffin: ").replace(path, "")
+    if error.startswith("{"):
+        error = json.loads(error)["error"]
     if done.returncode == 3:
         return {"error": error}
     if done.returncode:
