@@ -28,8 +28,8 @@ func (r *run) checkManifests() error {
 	if source.Manifest != nil && source.Layout == r.sourceModel.Layout.String() && r.options.Adapter == nil { // which changes tensors
 		c := manifestCheck{Manifest: source.Manifest, field: filepath.Base(source.path) + " of the source", section: s}
 		c.checkDigests(r.verdict.Weights.Source)
-		if len(c.wrong) > 0 && !s.Skipped {
-			summary.add(c.field+" is wrong: "+strings.Join(c.wrong, ", "), true)
+		if len(c.wrong) > 0 {
+			summary.add(c.field+" disagrees: "+strings.Join(c.wrong, ", "), true)
 		}
 	}
 	record := r.record
@@ -54,7 +54,7 @@ func (r *run) checkManifests() error {
 	}
 	c.checkComplete(r.plan)
 	if len(c.wrong) > 0 {
-		summary.add(c.field+" is wrong: "+strings.Join(c.wrong, ", "), true)
+		summary.add(c.field+" disagrees: "+strings.Join(c.wrong, ", "), true)
 	} else {
 		summary.add(c.field+" agrees with "+c.compared(), false)
 	}
@@ -256,7 +256,7 @@ func (c *manifestCheck) checkDigests(found []TensorDigest) {
 	if len(other) > 0 {
 		slices.Sort(other)
 		both := first.Algorithms() & recorded[first.Name].Algorithms()
-		c.add("tensors", first.Only(both).Named()+" of "+first.Name, recorded[first.Name].Only(both).Hex(),
+		c.add("tensors", first.Only(both).Named()+" of "+first.Name, recorded[first.Name].Only(both).Named(),
 			fmt.Sprintf("%s not as conversion.json records; the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion", text.CountAre(len(other), "tensor")))
 	}
 }

@@ -93,8 +93,12 @@ func (v *Verdict) Answer() string {
 
 // faultLine says where a fault is, and which tensors to look at.
 func (v *Verdict) faultLine(f *logits.Fault) string {
-	if wrong := v.wrongAmong(f.Tensors); len(wrong) > 0 {
-		return f.Detail + "; the weights of " + strings.Join(fold(wrong), ", ") + " differ, see there"
+	if wrong := v.WrongWeights(f); len(wrong) > 0 {
+		names := make([]string, len(wrong))
+		for i, k := range wrong {
+			names[i] = v.Weights.Findings[k].Tensor
+		}
+		return f.Detail + "; because of the weights of " + strings.Join(fold(names), ", ")
 	}
 	if len(f.Tensors) == 0 {
 		return f.Detail
@@ -106,20 +110,40 @@ func (v *Verdict) faultLine(f *logits.Fault) string {
 	return f.Detail + "; look at " + strings.Join(fold(f.Tensors), ", ")
 }
 
-// wrongAmong returns the names of those tensors of a fault that the check of the weights found wrong, as the converted checkpoint
-// has them.
-func (v *Verdict) wrongAmong(names []string) []string {
+// WrongWeights returns the indexes of the findings of the weights that are about tensors of a fault of the logits. If there are any,
+// the findings and the fault are one failure.
+func (v *Verdict) WrongWeights(f *logits.Fault) []int {
 	if v.Weights == nil {
 		return nil
 	}
-	var wrong []string
-	for _, t := range v.Weights.Converted {
-		isNamed := func(name string) bool { return name == t.Name || slices.Contains(t.From, name) }
-		if !t.OK && slices.ContainsFunc(names, isNamed) {
-			wrong = append(wrong, t.Name)
+	var all []int
+	for i := range v.Weights.Findings {
+		finding := &v.Weights.Findings[i]
+		isNamed := func(name string) bool {
+			return name == finding.Tensor || name == finding.ConvertedName || slices.Contains(strings.Split(finding.SourceName, " + "), name)
+		}
+		if slices.ContainsFunc(f.Tensors, isNamed) {
+			all = append(all, i)
 		}
 	}
-	return wrong
+	return all
+}
+
+// consequences has a line for each fault of the logits that wrong weights cause.
+func (v *Verdict) consequences() []string {
+	var all []string
+	for _, l := range v.Logits {
+		of := "in the logits"
+		if len(v.Logits) > 1 {
+			of += " of the " + v.sideOf(l) + " checkpoint"
+		}
+		for _, f := range l.Faults {
+			if len(v.WrongWeights(f)) > 0 {
+				all = append(all, of+": "+v.faultLine(f))
+			}
+		}
+	}
+	return all
 }
 
 // TensorNames adds the names in the other checkpoint to names of tensors: "NAME (OTHER)".
@@ -154,18 +178,26 @@ func (v *Verdict) counterpart(name string) string {
 }
 
 // WriteText writes a verdict for people: a line for each check, with the figures of logits below theirs, and then what is wrong.
-// What is wrong in the same way in several layers is one line; if a check has more than 20 lines, the rest is counted, and all
-// says how to see it. With "" there is no limit. Text from files is escaped, so that it cannot control a terminal.
+// What is wrong in the same way in several layers is one line, and what wrong weights do to the logits stands below them. If a
+// check has more than 20 lines, the rest is counted, and all says how to see it. With "" there is no limit. Text from files is
+// escaped, so that it cannot control a terminal.
 func WriteText(w io.Writer, v *Verdict, all string) error {
 	out := &textWriter{w: w}
 	v.writeTable(out)
 	for _, s := range v.Sections() {
 		out.failures(s.Name, len(s.Findings), lines(s.Findings), all)
+		if v.Weights != nil && s.Section == &v.Weights.Section {
+			for _, line := range v.consequences() {
+				out.printf("  %s\n", text.Printable(line))
+			}
+		}
 	}
 	for _, l := range v.Logits {
 		var faults []string
 		for _, f := range l.Faults {
-			faults = append(faults, v.faultLine(f))
+			if len(v.WrongWeights(f)) == 0 {
+				faults = append(faults, v.faultLine(f))
+			}
 		}
 		out.failures("logits", len(faults), faults, all)
 	}

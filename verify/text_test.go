@@ -82,9 +82,10 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// A fault of the logits names few tensors, and those of wrong weights only by their names: the check of the weights has the rest.
+// A fault of the logits names few tensors. If weights are wrong that it names, both are one failure, and the line stands below the weights'.
 func TestFaultLine(t *testing.T) {
-	v := &Verdict{Weights: &WeightsSection{Converted: []TensorDigest{{Name: "m.6.a", From: []string{"b.6.a"}, OK: true}, {Name: "m.6.c", From: []string{"b.6.c"}}}}}
+	v := &Verdict{Weights: &WeightsSection{Converted: []TensorDigest{{Name: "m.6.a", From: []string{"b.6.a"}, OK: true}, {Name: "m.6.c", From: []string{"b.6.c"}}},
+		Section: Section{Findings: []Finding{{Kind: WrongWeights, Tensor: "m.6.c", SourceName: "b.6.b + b.6.c", Index: []int64{0}, Want: "1", Got: "2", Differing: 1, Elements: 2}}}}}
 	for _, tt := range []struct {
 		tensors []string
 		want    string
@@ -93,11 +94,20 @@ func TestFaultLine(t *testing.T) {
 		{[]string{"m.6.a"}, "block 6; look at m.6.a (b.6.a)"},
 		{[]string{"m.6.a", "m.6.b", "m.6.d.x", "m.6.d.y", "n"}, "block 6; look at m.6.*, n"},
 		{[]string{"m.6.d.x", "m.6.d.y", "m.6.d.xy", "m.7.z"}, "block 6; look at m.6.d.*, m.7.z"},
-		{[]string{"m.6.a", "b.6.c", "m.6.d"}, "block 6; the weights of m.6.c differ, see there"},
+		{[]string{"m.6.a", "b.6.c", "m.6.d"}, "block 6; because of the weights of m.6.c"},
 	} {
 		if got := v.faultLine(&logits.Fault{Detail: "block 6", Tensors: tt.tensors}); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.tensors, got, tt.want)
 		}
+	}
+	v.Logits = []*logits.Result{{Faults: []*logits.Fault{{Detail: "block 6", Tensors: []string{"b.6.c"}}}}}
+	var b strings.Builder
+	if err := WriteText(&b, v, ""); err != nil {
+		t.Fatal(err)
+	}
+	const want = "weights: 1 failure\n  m.6.c (b.6.b + b.6.c): 1 of 2 elements differ; [0] is 2, not 1\n  in the logits: block 6; because of the weights of m.6.c\n\n"
+	if text := b.String(); !strings.Contains(text, want) || strings.Contains(text, "logits: 1 failure") {
+		t.Errorf("%s", text)
 	}
 }
 

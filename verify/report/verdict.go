@@ -43,7 +43,8 @@ type verdictPage struct {
 type findingGroup struct {
 	Check    string
 	Findings []verify.Finding
-	All      *page.Table // if there are more than the page describes one by one
+	Faults   map[int][]faultPart // by the index of a finding of the weights: what it does to the logits
+	All      *page.Table         // if there are more than the page describes one by one
 }
 
 // maxDescribed is how many findings of one check are described one by one.
@@ -195,6 +196,7 @@ func newVerdictPage(v *verify.Verdict) *verdictPage {
 				part.Of = sourceName
 			}
 		}
+		g.attach(part)
 		g.Logits = append(g.Logits, part)
 	}
 	slices.SortStableFunc(g.Logits, func(a, b *logitsPart) int { return -cmp.Compare(a.Of, b.Of) }) // the source first
@@ -202,6 +204,33 @@ func newVerdictPage(v *verify.Verdict) *verdictPage {
 		g.Tensors = tensorsTable(v.Weights.Converted)
 	}
 	return g
+}
+
+// attach moves the faults of a part that wrong weights cause to the finding of those, if the page describes it.
+func (g *verdictPage) attach(part *logitsPart) {
+	at := slices.IndexFunc(g.Findings, func(f findingGroup) bool { return f.Check == "weights" })
+	if at < 0 {
+		return
+	}
+	group := &g.Findings[at]
+	var rest []faultPart
+	for _, f := range part.Where {
+		wrong := g.Verdict.WrongWeights(f.Fault)
+		if len(wrong) == 0 || wrong[0] >= maxDescribed {
+			rest = append(rest, f)
+			continue
+		}
+		of := ""
+		if part.Of != "" {
+			of = " of the " + part.Of
+		}
+		f.Title = "In the logits" + of + ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
+		if group.Faults == nil {
+			group.Faults = map[int][]faultPart{}
+		}
+		group.Faults[wrong[0]] = append(group.Faults[wrong[0]], f)
+	}
+	part.Where = rest
 }
 
 // lead says in a sentence what the verdict is based on.
@@ -212,6 +241,13 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 			if !c.OK && !c.Skipped {
 				failed = append(failed, c.Name)
 				failures += max(1, len(c.Failures))
+			}
+		}
+		for _, l := range v.Logits {
+			for _, f := range l.Faults {
+				if len(v.WrongWeights(f)) > 0 {
+					failures-- // counted with the weights
+				}
 			}
 		}
 		failed = slices.Compact(failed)

@@ -110,6 +110,25 @@ func TestReportOfLittle(t *testing.T) {
 	}
 }
 
+// TestWrongWeightsAndTheirLogits: a fault of the logits that wrong weights cause is part of their finding, and not counted again.
+func TestWrongWeightsAndTheirLogits(t *testing.T) {
+	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
+	fault := func(block int, tensor string) *logits.Fault {
+		return &logits.Fault{Block: block, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{tensor}, Detail: "wrong"}
+	}
+	v := &verify.Verdict{Source: &subject, Converted: &subject,
+		Weights: &verify.WeightsSection{Section: verify.Section{Findings: []verify.Finding{{Kind: verify.WrongWeights, Tensor: "layers.1.w", Differing: 1, Elements: 2}}}},
+		Logits:  []*logits.Result{{Checkpoint: "a.pt", Faults: []*logits.Fault{fault(1, "layers.1.w"), fault(2, "layers.2.w")}}},
+		Facts:   &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
+	checkPage(t, page)
+	for text, want := range map[string]int{"2 failures in the weights and logits.": 1, "In the logits: block 1, MLP half": 1, "Logits: 1 place": 1, "<h4>Block 1": 0, "<h4>Block 2": 1} {
+		if n := strings.Count(page, text); n != want {
+			t.Errorf("%q is %d times in the page, not %d", text, n, want)
+		}
+	}
+}
+
 func fileOf(t *testing.T, name string, write func(path string) error) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
