@@ -29,7 +29,7 @@ func printDiff(w io.Writer, r *diff.Result) error {
 		b.WriteString("\n")
 	}
 	for i := range groups {
-		diffLine(&b, string(groups[i].Status), where(&groups[i]))
+		diffLine(&b, string(groups[i].Status), where(r, &groups[i]))
 		if line := details(r, &groups[i]); line != "" {
 			diffLine(&b, "", "  "+line)
 		}
@@ -44,12 +44,17 @@ func diffLine(b *strings.Builder, key, text string) {
 	b.WriteString(strings.TrimRight(fmt.Sprintf("%-7s  %s", key, text), " ") + "\n")
 }
 
-// where returns the names of the tensors of a group, in lines of limited length.
-func where(g *diff.Group) string {
+// where returns the names of the tensors of a group, in lines of limited length. Several layers are named as in the page:
+// "recurrent layers (18) of model.layers: temporal_block.conv_1d.weight".
+func where(r *diff.Result, g *diff.Group) string {
+	names := g.Where()
+	if len(g.Layers) > 1 {
+		names = fmt.Sprintf("%s of %s: %s", r.LayersOf(g), g.List, strings.Join(g.Names, ", "))
+	}
 	const maxColumns = 110
 	var b strings.Builder
 	column := 0
-	for i, word := range strings.SplitAfter(printable(g.Where()), ", ") {
+	for i, word := range strings.SplitAfter(printable(names), ", ") {
 		if i > 0 && column+len(word) > maxColumns {
 			b.WriteString("\n" + strings.Repeat(" ", 13))
 			column = 4
