@@ -148,7 +148,11 @@ func (o *Options) check() error {
 		{modelTargets, o.Adapter != nil, "Adapter", "an adapter: it takes the tensors of the source as they are"},
 	} {
 		if only.given && !slices.Contains(only.to, o.To) {
-			return &OptionError{Option: only.option, Problem: fmt.Sprintf("the target %s has no place for %s", o.To, only.what)}
+			var others []string
+			for _, to := range only.to {
+				others = append(others, to.String())
+			}
+			return &OptionError{Option: only.option, Problem: fmt.Sprintf("the target %s has no place for %s", o.To, only.what), Hint: "it is for the target " + strings.Join(others, ", ")}
 		}
 	}
 	if !slices.Contains(orbax.Formats(), o.OrbaxFormat) {

@@ -155,6 +155,12 @@ func (p *argumentParser) flag(arg string) error {
 			return usagef("%s %s: the value of this flag follows an equals sign", written, p.rest[0]).
 				advise("write %s=%s; a path of that name is ./%[2]s", written, p.rest[0])
 		}
+		if _, ok := flag.(optionalValue); ok && len(p.rest) > 0 {
+			if value, err := chosen(name, p.rest[0]); err == nil {
+				return usagef("%s %s: the value of this flag follows an equals sign", written, p.rest[0]).
+					advise("write %s=%s; a path of that name is ./%s", written, value, p.rest[0])
+			}
+		}
 		p.flags = append(p.flags, arg)
 		return nil
 	}

@@ -23,8 +23,8 @@ func completionCommand() *cli.Command {
 		UsageText: "griffin completion bash|zsh|fish",
 		Description: "The script completes commands, flags, their values, and the names of the tensors of a checkpoint that is given\n" +
 			"already (--dump, --only). Paths are completed as usual.\n\nExamples:\n\n" +
-			"  source <(griffin completion bash)                                   # in ~/.bashrc\n" +
-			"  source <(griffin completion zsh)                                    # in ~/.zshrc, after compinit\n" +
+			"  source <(griffin completion bash)  # in ~/.bashrc\n" +
+			"  source <(griffin completion zsh)   # in ~/.zshrc, after compinit\n" +
 			"  griffin completion fish > ~/.config/fish/completions/griffin.fish",
 		OnUsageError: onUsageError,
 		Action: func(c *cli.Context) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -244,11 +245,29 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	for _, note := range r.Notes {
 		fact("note", "%s", note)
 	}
+	if note := misnamed(r); note != "" {
+		fact("note", "%s", note)
+	}
 	if !r.DryRun {
 		fact("time", "%s, %s/s", terminal.Duration(time.Duration(r.Seconds*float64(time.Second))), size(int64(float64(r.Bytes)/max(r.Seconds, 1e-3))))
 	}
 	facts.Flush()
 	return out.err
+}
+
+// misnamed says what the destination is, if its name looks like something else; "" if it does not.
+func misnamed(r *convert.Result) string {
+	extension := filepath.Ext(r.Destination)
+	switch to := r.To; {
+	case to == convert.ToTorch.String() && extension == ".safetensors":
+		return "the destination is a PyTorch file in spite of its name; --to safetensors writes the tensors to a safetensors file"
+	case to != convert.ToHF.String() && to != convert.ToOrbax.String():
+	case slices.Contains([]string{".pt", ".pth", ".bin"}, extension):
+		return "the destination is a directory in spite of its name; --to torch writes a PyTorch file"
+	case extension == ".safetensors":
+		return "the destination is a directory in spite of its name; --to safetensors writes the tensors to a safetensors file"
+	}
+	return ""
 }
 
 // inLayout names a format and the layout of a model, if it is known.

@@ -330,12 +330,28 @@ func findTensor(ckpt *tensor.Checkpoint, name string) (*tensor.Tensor, error) {
 			return part, nil
 		}
 		name = name[:open]
+	} else if open > 0 && ckpt.Tensor(name[:open]) != nil {
+		return nil, usagef("the slice %s has no closing bracket", name[open:]).advise("write 'NAME[0:4, :, 2]'")
 	}
 	err := usagef("no tensor %q in %s", name, ckpt.Path)
 	if near := nearestTensor(ckpt, name); near != "" {
 		return nil, err.advise("did you mean %q?", near)
 	}
+	if below := tensorsBelow(ckpt, name); len(below) > 0 {
+		return nil, err.advise("%d names begin with it: %s; griffin inspect %s lists all", len(below), tensor.JoinNames(below), ckpt.Path)
+	}
 	return nil, err.advise("griffin inspect %s lists the names", ckpt.Path)
+}
+
+// tensorsBelow returns the names of which a name is the beginning up to a dot.
+func tensorsBelow(ckpt *tensor.Checkpoint, name string) []string {
+	var names []string
+	for _, t := range ckpt.Tensors() {
+		if strings.HasPrefix(t.Name, strings.TrimSuffix(name, ".")+".") {
+			names = append(names, t.Name)
+		}
+	}
+	return names
 }
 
 // nearestTensor returns the name that a wrong name of a tensor most likely stands for, or "": the only name that begins or ends with

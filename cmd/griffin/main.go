@@ -97,7 +97,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:    "griffin",
 		Usage:   "convert, verify and compare checkpoints of the Griffin family (RecurrentGemma, Griffin, Hawk)",
 		Version: convert.ToolVersion(),
-		Description: "griffin reads Orbax and Flax directories, PyTorch files and safetensors, without Python. It detects the\n" +
+		Description: "griffin reads Orbax, Flax, PyTorch and safetensors checkpoints, without Python. It detects the\n" +
 			"format of a checkpoint from its content. Flags may stand before or after the paths.\n" +
 			"griffin help COMMAND shows the flags of a command.\n\n" +
 			"Exit status: 0 success, 1 different or failed verification, 2 wrong usage, 3 bad or unsupported input,\n" +

@@ -38,7 +38,11 @@ func readTokens(value string) (*golden.Tokens, error) {
 	case isList:
 		return golden.Row(ids)
 	}
-	return golden.ReadTokens(value)
+	tokens, err := golden.ReadTokens(value)
+	if errors.Is(err, fs.ErrNotExist) && strings.Contains(value, ",") {
+		return nil, usagef("--tokens: %q is neither a list of numbers nor a file", value).advise("give numbers with commas between them, such as 2,651,37")
+	}
+	return tokens, err
 }
 
 // tokenList parses numbers with commas between them. Anything else is the name of a file.

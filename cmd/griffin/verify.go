@@ -24,7 +24,7 @@ func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "check that two checkpoints are the same model, or that a model computes what was recorded",
-		UsageText: "griffin verify [flags] SRC CONVERTED\n   griffin verify [flags] CKPT --golden FILE\n   griffin verify [flags] SRC CONVERTED --golden FILE",
+		UsageText: "griffin verify [flags] SRC CONVERTED\n   griffin verify [flags] CKPT --golden FILE\n   griffin verify [flags] SRC CONVERTED --golden FILE\n   griffin verify [flags] --explain-runtime CKPT",
 		Description: "CONVERTED is compared with SRC, the checkpoint that it was converted from. Both may have any format and\n" +
 			"layout. These are checked:\n\n" +
 			"  structure      names, shapes and dtypes of all tensors\n" +
