@@ -34,8 +34,7 @@ func convertCommand() *cli.Command {
 			"          the tensors of any model as they are: a file if DST ends in .safetensors, otherwise a directory, with\n" +
 			"          the configurations and the tokenizer that lie beside SRC\n\n" +
 			"All tensors are checked before a byte is written. The output is written to a temporary path and renamed\n" +
-			"when complete, so DST never holds a partial result. DST may be a gs://, s3:// or file:// address, unless\n" +
-			"--to orbax is given.\n\n" +
+			"when complete, so DST never holds a partial result. DST may be a gs://, s3:// or file:// address.\n\n" +
 			"Examples:\n\n" +
 			"  griffin convert 2b-it.pt recurrentgemma-2b-it --tokenizer tokenizer.model --instruction-tuned\n" +
 			"  griffin convert --verify 2b/ recurrentgemma-2b                  # an Orbax directory\n" +
