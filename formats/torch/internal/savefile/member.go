@@ -85,23 +85,32 @@ func (i *inflater) Read(p []byte) (int, error) {
 	}
 	if i.left == 0 {
 		var more [1]byte
-		if n, _ := io.ReadFull(i.r, more[:]); n > 0 {
+		n, err := io.ReadFull(i.r, more[:])
+		if n > 0 {
 			return 0, tensor.Bad("zip member inflates to more than its %d bytes", i.m.size).Within(i.m.name)
 		}
-		return 0, io.EOF
+		return 0, i.problem(err)
 	}
 	n, err := i.r.Read(p[:min(int64(len(p)), i.left)])
 	i.left -= int64(n)
+	if i.left == 0 {
+		return n, nil // the next call returns the error again
+	}
+	return n, i.problem(err)
+}
+
+// problem returns the error for an error of the decompressor.
+func (i *inflater) problem(err error) error {
 	var broken flate.CorruptInputError
 	switch {
 	case errors.As(err, &broken):
-		err = tensor.Bad("zip member is not deflated data: %w", err).Within(i.m.name)
+		return tensor.Bad("zip member is not deflated data: %w", err).Within(i.m.name)
 	case i.left > 0 && (err == io.EOF || err == io.ErrUnexpectedEOF):
-		err = tensor.Bad("zip member inflates to %d bytes less than its size", i.left).Within(i.m.name)
-	case i.left == 0 && err == io.EOF:
-		err = nil // returned by the next call
+		return tensor.Bad("zip member inflates to %d bytes less than its size", i.left).Within(i.m.name)
+	case err == io.ErrUnexpectedEOF:
+		return tensor.Bad("the deflated data of the zip member has no end").Within(i.m.name)
 	}
-	return n, err
+	return err
 }
 
 func (i *inflater) Close() error { return i.r.Close() }
