@@ -93,7 +93,7 @@ func TestCompletion(t *testing.T) {
 				// A character after what Tab has added shows whether it has added a space.
 				term.send(tt.line)
 				term.send("\t")
-				time.Sleep(settle)
+				time.Sleep(keyPause)
 				term.send("X\x01./show \r")
 				got := term.wait(t, regexp.MustCompile(`line: (<.*>);`))
 				if want := strings.TrimSuffix(tt.want, ">") + "X>"; got != want {
@@ -113,8 +113,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// settle is how long a shell has to read a key before the next ones: fish takes keys that come at once for pasted text.
-const settle = 20 * time.Millisecond
+// keyPause is the pause after each key. fish treats keys that arrive together as pasted text.
+const keyPause = 20 * time.Millisecond
 
 // pty is a program at a pseudo-terminal.
 type pty struct {

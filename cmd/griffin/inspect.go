@@ -343,7 +343,7 @@ func findTensor(ckpt *tensor.Checkpoint, name string) (*tensor.Tensor, error) {
 	return nil, err.advise("griffin inspect %s lists the names", ckpt.Path)
 }
 
-// tensorsBelow returns the names of which a name is the beginning up to a dot.
+// tensorsBelow returns the names of the tensors that begin with name and a dot.
 func tensorsBelow(ckpt *tensor.Checkpoint, name string) []string {
 	var names []string
 	for _, t := range ckpt.Tensors() {

@@ -72,7 +72,8 @@ func summarise(m *model.Model) *modelSummary {
 	return s
 }
 
-// presetOf returns the preset that has the shapes of a model and its settings, whoever states them, or "".
+// presetOf returns the name of the preset whose shapes and settings are those of the model, or "". The settings may come from a
+// config.json or from conversion.json.
 func presetOf(m *model.Model, c *model.Config) string {
 	p := m.Family.Preset(m.Preset)
 	if p == nil || p.Config.AttentionWindow != c.AttentionWindow || p.Config.LogitsSoftCap != c.LogitsSoftCap || p.Config.EmbeddingScale != c.EmbeddingScale {

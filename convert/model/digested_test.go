@@ -30,7 +30,7 @@ func openModel(t *testing.T, path string) *model.Model {
 	return m
 }
 
-// runWith runs three tokens, of which one is the first of the vocabulary.
+// runWith runs the model on three tokens. One of them is token 0, the first row of the embedding.
 func runWith(m *model.Model, w reference.Weights, skipLogits bool) error {
 	config := m.Config
 	config.AttentionWindow = 8

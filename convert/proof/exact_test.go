@@ -229,7 +229,7 @@ func encoded(d tensor.DType, x float64) []byte {
 	switch d {
 	case tensor.F64:
 		return binary.LittleEndian.AppendUint64(nil, math.Float64bits(x))
-	case tensor.F16: // of which only 0 is needed
+	case tensor.F16: // the tests use only 0
 		return []byte{0, 0}
 	}
 	p := binary.LittleEndian.AppendUint32(nil, math.Float32bits(float32(x)))

@@ -184,7 +184,7 @@ func TestComposeRefuses(t *testing.T) {
 	}
 }
 
-// Elements of packed types have no address, so that only the whole of such a tensor can be shown.
+// A view of a packed type must be the whole tensor: an element that shares a byte has no offset of its own.
 func TestViewedPacked(t *testing.T) {
 	w := &tensor.Tensor{Name: "w", DType: tensor.F4, Shape: []int64{2, 4}, Data: &tensortest.Stream{Content: make([]byte, 4)}}
 	if v, err := tensor.Viewed(w, tensor.RowMajor(8)); err != nil || v.Data != w.Data || v.Elements() != 8 {

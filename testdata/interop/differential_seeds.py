@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 import differential_mutate as change
+import griffin
 from differential_mutate import Seed
 
 
@@ -63,16 +64,6 @@ def metadata(names, ocdbt, zarr3):
     return json.dumps({"tree_metadata": tree, "use_ocdbt": ocdbt, "use_zarr3": zarr3}).encode()
 
 
-def read_tree(directory):
-    found = {}
-    for root, _, names in os.walk(directory):
-        for name in names:
-            path = os.path.join(root, name)
-            with open(path, "rb") as f:
-                found[os.path.relpath(path, directory)] = f.read()
-    return found
-
-
 def arrays(rng):
     return {"a": rng.standard_normal((3, 4)).astype(np.float32), "b": rng.standard_normal(5).astype(ml_dtypes.bfloat16), "c": np.arange(6, dtype=np.int32).reshape(2, 3)}
 
@@ -107,7 +98,7 @@ def orbax_seeds(rng, scratch):
                 store = {"driver": "ocdbt", "base": f"file://{directory}/", "path": key + "/", "config": config}
             array = tensorstore.open({"driver": driver, "kvstore": store, "metadata": layouts[key]}, create=True, dtype=value.dtype, shape=value.shape).result()
             array.write(value).result()
-        files = read_tree(directory) | {"_METADATA": metadata(values, ocdbt, driver == "zarr3")}
+        files = griffin.tree(directory) | {"_METADATA": metadata(values, ocdbt, driver == "zarr3")}
         about = {"arrays": list(values), "ocdbt": ocdbt, "driver": driver}
         fields = (change.ocdbt_body, change.ocdbt_body, change.missing_file) if ocdbt else (change.document, change.document, change.document, change.missing_file)
         yield Seed(f"orbax/{name}", "ocdbt" if ocdbt else "zarr", ("tensorstore",), files, ".", about, fields)

@@ -33,6 +33,17 @@ def inspect(path, *flags):
     return {t["name"]: (t["dtype"], tuple(t["shape"]), t["sha256"]) for t in json.loads(out)["tensors"]}
 
 
+def tree(directory):
+    """{path: content} of the files of a directory."""
+    found = {}
+    for root, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(root, name)
+            with open(path, "rb") as f:
+                found[os.path.relpath(path, directory)] = f.read()
+    return found
+
+
 def differences(want, got, limit=5):
     """A short description of the differences between two dictionaries; empty if they are equal."""
     lines = [f"missing {k}" for k in want if k not in got] + [f"unexpected {k}" for k in got if k not in want]

@@ -26,17 +26,6 @@ for name in list(os.environ):
         del os.environ[name]
 
 
-def tree(directory):
-    """{path: content} of a directory."""
-    found = {}
-    for root, _, names in os.walk(directory):
-        for name in names:
-            path = os.path.join(root, name)
-            with open(path, "rb") as f:
-                found[os.path.relpath(path, directory)] = f.read()
-    return found
-
-
 def converted(source, directory, env=None):
     """{path: content} of conversions of a source to each layout, conversion.json aside."""
     before = dict(os.environ)
@@ -48,7 +37,7 @@ def converted(source, directory, env=None):
     finally:
         os.environ.clear()
         os.environ.update(before)
-    return {k: v for k, v in tree(directory).items() if "conversion.json" not in k}
+    return {k: v for k, v in griffin.tree(directory).items() if "conversion.json" not in k}
 
 
 def same(source, local, env=None):
@@ -64,11 +53,11 @@ def client(score, endpoint, home):
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    want = tree(TINY)
+    want = griffin.tree(TINY)
     for revision in [None, "main", "a/branch", "refs/pr/1"]:
         def download():
             path = huggingface_hub.snapshot_download("org/tiny", revision=revision)
-            return griffin.differences(want, tree(path))
+            return griffin.differences(want, griffin.tree(path))
         score.attempt(f"snapshot_download of revision {revision}", download)
 
     fs = huggingface_hub.HfFileSystem(endpoint=endpoint)
@@ -113,7 +102,7 @@ def client(score, endpoint, home):
 
 
 def check_bucket(score, scheme, store):
-    for name, content in tree(TINY).items():
+    for name, content in griffin.tree(TINY).items():
         store.put(f"runs/{name}", content)
     for name in FORMATS:
         score.attempt(f"griffin from {scheme}: {name}", same, store.address(f"runs/{name}"), f"{TINY}/{name}", store.env)

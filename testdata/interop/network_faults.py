@@ -25,14 +25,7 @@ LASTING = {"unauthorized": 4, "forbidden": 4, "busylong": 4, "renamed": 4, "grow
 
 def tree(directory):
     """{path: digest} of a directory, conversion.json aside."""
-    found = {}
-    for root, _, names in os.walk(directory):
-        for name in names:
-            if not name.endswith("conversion.json"):
-                path = os.path.join(root, name)
-                with open(path, "rb") as f:
-                    found[os.path.relpath(path, directory)] = hashlib.sha256(f.read()).hexdigest()
-    return found
+    return {name: hashlib.sha256(content).hexdigest() for name, content in griffin.tree(directory).items() if not name.endswith("conversion.json")}
 
 
 def stored(store, prefix):

@@ -39,13 +39,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 def tree(directory):
-    found = {}
-    for root, _, names in os.walk(directory):
-        for name in names:
-            path = os.path.join(root, name)
-            with open(path, "rb") as f:
-                found[os.path.relpath(path, directory)] = hash(f.read())
-    return found
+    return {name: hash(content) for name, content in griffin.tree(directory).items()}
 
 
 def stored(store, prefix):
@@ -104,11 +98,8 @@ def killed(store, home, source, rng):
 def run(store, home):
     """Converts the steps of a run in two tasks."""
     for step in (10, 20, 30):
-        for root, _, names in os.walk(f"{TINY}/original/orbax-ocdbt"):
-            for name in names:
-                path = os.path.join(root, name)
-                with open(path, "rb") as f:
-                    store.put(f"train/{step}/{os.path.relpath(path, f'{TINY}/original/orbax-ocdbt')}", f.read())
+        for name, content in griffin.tree(f"{TINY}/original/orbax-ocdbt").items():
+            store.put(f"train/{step}/{name}", content)
     for task in (0, 1):
         griffin.run("convert", "--all-steps", "--task", f"{task}/2", *SETTINGS, store.address("train"), store.address("steps"))
     griffin.convert(f"{TINY}/original/orbax-ocdbt", f"{home}/step", *SETTINGS)

@@ -154,8 +154,9 @@ func (p *Pool) abandon() bool {
 	return false
 }
 
-// mostUrgent returns the span of which a byte that was not asked for is needed first, nil if there is none. Readers are
-// taken to be equally fast: each reads to the end of its span, and goes on with the next span that has no reader.
+// mostUrgent returns the span that will be the first to lack bytes: among the spans with bytes that have not been requested, the
+// one whose reader arrives there first. It is nil if all bytes have been requested. It assumes that all readers are equally fast, and
+// that each reads to the end of its span and goes on with the next span that has no reader.
 func (p *Pool) mostUrgent() (found *span) {
 	var ends []int64 // bytes until each reader is free
 	for _, s := range p.reading {
