@@ -1,6 +1,8 @@
 package convert
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -27,6 +29,18 @@ var weightNames = []string{
 // other things in it: replacing the directory would remove them.
 func checkReplaceable(dir string) error {
 	entries, err := os.ReadDir(dir)
+	for range 10 { // another run may replace the directory and remove what is being listed
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		entries, err = os.ReadDir(dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return &storage.BusyError{Path: dir}
+	}
 	if err != nil {
 		return err
 	}

@@ -164,6 +164,9 @@ func (s *FileStage) Discard() error { return s.stage.Discard() }
 // nothing to do.
 func repairFiles(dir, dst string) error {
 	entries, err := system.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the run that replaced a destination has just removed the old one
+	}
 	if err != nil {
 		return err
 	}
