@@ -85,11 +85,15 @@ func (u *Update) setProduct(c *peft.Change, shape []int64) error {
 		return nil
 	}
 	left, right := c.Left, c.Right
-	rows := int64(1)
+	rows, inner := int64(1), int64(1)
 	if left != nil {
-		rows, _ = left.Shape()
+		rows, inner = left.Shape()
 	}
-	if _, cols := right.Shape(); cols != shape[len(shape)-1] || len(shape) == 2 && rows != shape[0] {
+	rank, cols := right.Shape()
+	if rank != inner || rank == 0 {
+		return tensor.Bad("a product of [%d, %d] and [%d, %d]; the inner lengths must be equal and not 0", rows, inner, rank, cols).Of(right.Tensor.Name)
+	}
+	if cols != shape[len(shape)-1] || len(shape) == 2 && rows != shape[0] {
 		return tensor.Bad("a product of shape [%d, %d], and the parameter is %s", rows, cols, tensor.ShapeString(shape)).Of(right.Tensor.Name)
 	}
 	if u.transposed {
@@ -118,11 +122,14 @@ func (u *Update) setRows(c *peft.Change) error {
 	if c.Rows == nil {
 		return nil
 	}
-	if u.transposed || c.Rows.Shape[1] != u.width {
-		return tensor.Bad("%s, for rows of %d elements", tensor.ShapeString(c.Rows.Shape), u.width).Of(c.Rows.Name)
+	if shape := c.Rows.Shape; u.transposed || len(shape) != 2 || shape[1] != u.width {
+		return tensor.Bad("%s, for rows of %d elements", tensor.ShapeString(shape), u.width).Of(c.Rows.Name)
+	}
+	if n := c.Rows.Shape[0]; n != int64(len(c.Indices)) {
+		return tensor.Bad("%d rows for %d tokens", n, len(c.Indices)).Of(c.Rows.Name)
 	}
 	for from, row := range c.Indices {
-		if row >= u.height {
+		if row < 0 || row >= u.height {
 			return tensor.Bad("token %d of a vocabulary of %d", row, u.height).Of(c.Rows.Name)
 		}
 		u.indices = append(u.indices, tokenRow{row, int64(from)})

@@ -3,6 +3,7 @@ package adapter
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -132,6 +133,40 @@ func TestMergeRefusesWhatIsNotFinite(t *testing.T) {
 		_, err = x.ReadAt(make([]byte, x.Bytes()), 0)
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s of %v: %v; want %q", tt.d, tt.x, err, tt.want)
+		}
+	}
+}
+
+// TestNewUpdateRefuses gives changes that do not fit a parameter of shape [4, 6].
+func TestNewUpdateRefuses(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	x := func(shape ...int64) *tensor.Tensor { return randomTensor(rng, "x", tensor.F32, shape...) }
+	factors := func(left, right *tensor.Tensor) peft.Change {
+		return peft.Change{Left: &peft.Factor{Tensor: left}, Right: &peft.Factor{Tensor: right}, Scale: 1}
+	}
+	magnitude := factors(x(4, 2), x(2, 6))
+	magnitude.Magnitude = x(6)
+	for _, test := range []struct {
+		name, want string
+		change     peft.Change
+	}{
+		{"rank 0", "the inner lengths must be equal and not 0", factors(x(4, 0), x(0, 6))},
+		{"two ranks", "a product of [4, 2] and [3, 6]; the inner lengths", factors(x(4, 2), x(3, 6))},
+		{"rows", "a product of shape [5, 6], and the parameter is [4, 6]", factors(x(5, 2), x(2, 6))},
+		{"columns", "a product of shape [4, 7], and the parameter is [4, 6]", factors(x(4, 2), x(2, 7))},
+		{"bias", "cannot be adapted in this way", peft.Change{Right: &peft.Factor{Tensor: x(6)}}},
+		{"value", "[6, 4], and the parameter is [4, 6]", peft.Change{Value: x(6, 4)}},
+		{"magnitude", "[6], for a matrix of 4 rows", magnitude},
+		{"width of rows", "[1, 5], for rows of 6 elements", peft.Change{Rows: x(1, 5), Indices: []int64{0}}},
+		{"one axis of rows", "[6], for rows of 6 elements", peft.Change{Rows: x(6), Indices: []int64{0}}},
+		{"token", "token 4 of a vocabulary of 4", peft.Change{Rows: x(1, 6), Indices: []int64{4}}},
+		{"negative token", "token -1 of a vocabulary of 4", peft.Change{Rows: x(1, 6), Indices: []int64{-1}}},
+		{"indices", "2 rows for 1 tokens", peft.Change{Rows: x(2, 6), Indices: []int64{1}}},
+	} {
+		_, err := NewUpdate(&test.change, []int64{4, 6}, tensor.RowMajor(4, 6), 0)
+		var bad *tensor.FormatError
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
 	}
 }
