@@ -26,6 +26,7 @@ type candidate struct {
 	name    string // for notes
 	steps   bool   // it may have steps
 	weights bool   // it may keep two kinds of weights
+	loose   bool   // it is files whose names say nothing about the directory
 	open    func() (*Checkpoint, error)
 }
 
@@ -47,6 +48,11 @@ func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, erro
 		return nil, noSteps(storage.Path(source, dir), *options.Step)
 	case chosen < 0:
 		return nil, oneKind(storage.Path(source, dir))
+	}
+	if found[chosen].loose {
+		if err := oneOfSeveral(source, dir); err != nil {
+			return nil, err
+		}
 	}
 	ckpt, err := found[chosen].open()
 	if err != nil {
@@ -76,6 +82,7 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 	adapter := peft.Detect(source, dir)
 	if st != nil && !(adapter && st.Index == "" && !slices.Contains(st.Files, safetensors.SingleName)) {
 		add("a safetensors checkpoint", safetensors.Open)
+		found[0].loose = st.Loose
 	}
 	if hasFile(source, dir, torch.IndexName) || hasFile(source, dir, torch.WeightsName) {
 		add("a PyTorch checkpoint", openTorch)
@@ -103,6 +110,7 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 	files, err := torch.Files(source, dir)
 	if err == nil && len(files) > 0 {
 		add("a PyTorch checkpoint", openTorch)
+		found[0].loose = true
 	}
 	return found, err
 }
@@ -140,44 +148,63 @@ func unknownDirectory(source fs.FS, dir string) error {
 	if hasFile(source, dir, "config.json") {
 		return foreign.Format{Name: "a model directory without its weights", Hint: "download or copy the weights too"}.Error(storage.Path(source, dir))
 	}
-	if below := checkpointsBelow(source, dir, entries); len(below) > 0 {
+	if below, _ := checkpointsBelow(source, dir, entries); len(below) > 0 {
 		return tensor.Bad("is a directory of checkpoints, and none itself").In(storage.Path(source, dir)).Advise("give one of them: %s", tensor.JoinNames(below))
 	}
 	return unknown(storage.Path(source, dir))
 }
 
-// checkpointsBelow returns the paths of the checkpoints among the entries of a directory, in natural order. It looks at the first
-// entries only, and at none over a network.
-func checkpointsBelow(source fs.FS, dir string, entries []fs.DirEntry) []string {
-	const mostEntries = 100
-	if _, local := storage.LocalPath(source, dir); !local {
-		return nil
+// oneOfSeveral returns an error if directories beside the loose files of a directory are checkpoints too, so that nothing says which is
+// meant.
+func oneOfSeveral(source fs.FS, dir string) error {
+	entries, err := fs.ReadDir(source, dir)
+	if err != nil {
+		return err
 	}
-	var below []string
-	for _, e := range entries[:min(len(entries), mostEntries)] {
-		name := path.Join(dir, e.Name())
-		if info, err := fs.Stat(source, name); err != nil || !isCheckpoint(source, name, info) {
-			continue
-		}
-		below = append(below, storage.Path(source, name))
+	if below, directories := checkpointsBelow(source, dir, entries); directories {
+		return tensor.Bad("holds %d checkpoints", len(below)).In(storage.Path(source, dir)).Advise("give one of them: %s", tensor.JoinNames(below))
 	}
-	slices.SortFunc(below, tensor.CompareNames)
-	return below
+	return nil
 }
 
-// isCheckpoint reports whether a path is that of a checkpoint.
-func isCheckpoint(source fs.FS, name string, info fs.FileInfo) bool {
+// checkpointsBelow returns the paths of the checkpoints among the entries of a directory, in natural order, and whether directories are
+// among them that are so by their names. It looks at the first entries only, and at none over a network.
+func checkpointsBelow(source fs.FS, dir string, entries []fs.DirEntry) (below []string, directories bool) {
+	const mostEntries = 100
+	if _, local := storage.LocalPath(source, dir); !local {
+		return nil, false
+	}
+	for _, e := range entries[:min(len(entries), mostEntries)] {
+		name := path.Join(dir, e.Name())
+		info, err := fs.Stat(source, name)
+		if err != nil {
+			continue
+		}
+		found, loose := isCheckpoint(source, name, info)
+		if found {
+			below, directories = append(below, storage.Path(source, name)), directories || info.IsDir() && !loose
+		}
+	}
+	slices.SortFunc(below, tensor.CompareNames)
+	return below, directories
+}
+
+// isCheckpoint reports whether a path is that of a checkpoint, and whether only loose files make it one.
+func isCheckpoint(source fs.FS, name string, info fs.FileInfo) (is, loose bool) {
 	switch {
 	case info.IsDir():
 		found, err := candidates(source, name, Options{})
-		return err == nil && len(found) > 0
+		if err != nil || len(found) == 0 {
+			return false, false
+		}
+		return true, found[0].loose
 	case !info.Mode().IsRegular():
-		return false
+		return false, false
 	}
 	ckpt, err := openFile(source, name, Options{})
 	if err != nil {
-		return false
+		return false, false
 	}
 	ckpt.Close()
-	return true
+	return true, true
 }

@@ -27,7 +27,7 @@ func (r *run) checkManifests() error {
 	}
 	if source.Manifest != nil && source.Layout == r.sourceModel.Layout.String() && r.options.Adapter == nil { // which changes tensors
 		c := manifestCheck{Manifest: source.Manifest, field: filepath.Base(source.path) + " of the source", section: s}
-		c.checkDigests(r.verdict.Weights.Source)
+		c.checkDigests(r.verdict.Weights.Source, r.verdict.Weights.findingsOf(true))
 		if len(c.wrong) > 0 {
 			summary.add(c.field+" disagrees: "+strings.Join(c.wrong, ", "), true)
 		}
@@ -48,7 +48,7 @@ func (r *run) checkManifests() error {
 	c.checkLayout(r.plan)
 	c.checkSettings(r.plan)
 	c.checkForm(r.plan, writtenWindow(r.converted))
-	c.checkDigests(r.verdict.Weights.Converted)
+	c.checkDigests(r.verdict.Weights.Converted, r.verdict.Weights.findingsOf(false))
 	if err := r.noteFiles(record.Manifest); err != nil {
 		return err
 	}
@@ -232,8 +232,9 @@ func (c *manifestCheck) checkComplete(p *convert.Plan) {
 	}
 }
 
-// checkDigests compares the digests of each tensor.
-func (c *manifestCheck) checkDigests(found []TensorDigest) {
+// checkDigests compares the digests of each tensor. wrong has the findings of the weights about a tensor, by its name: what conversion.json
+// records of such a tensor becomes a part of them, and not another finding.
+func (c *manifestCheck) checkDigests(found []TensorDigest, wrong map[string][]*Finding) {
 	recorded := map[string]digest.Sum{}
 	for _, t := range c.Tensors {
 		recorded[t.Name] = t.Sum
@@ -242,12 +243,16 @@ func (c *manifestCheck) checkDigests(found []TensorDigest) {
 	var first TensorDigest
 	for _, t := range found {
 		equal, comparable := t.Compare(recorded[t.Name])
-		if !comparable {
-			continue // a tensor more or less is for the structure to say
-		}
-		c.digests++
-		if !equal {
-			if other == nil {
+		switch {
+		case !comparable: // a tensor more or less is for the structure to say
+		case equal:
+			c.digests++
+		case len(wrong[t.Name]) > 0:
+			for _, f := range wrong[t.Name] {
+				f.addDetail("changed or damaged after it was written: " + c.field + " records another digest")
+			}
+		default:
+			if c.digests++; other == nil {
 				first = t
 			}
 			other = append(other, t.Name)
@@ -259,4 +264,20 @@ func (c *manifestCheck) checkDigests(found []TensorDigest) {
 		c.add("tensors", first.Only(both).Named()+" of "+first.Name, recorded[first.Name].Only(both).Named(),
 			fmt.Sprintf("%s not as conversion.json records; the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion", text.CountAre(len(other), "tensor")))
 	}
+}
+
+// findingsOf returns the findings about tensors of the source, or of the converted checkpoint, by their names there.
+func (w *WeightsSection) findingsOf(source bool) map[string][]*Finding {
+	all := map[string][]*Finding{}
+	for i := range w.Findings {
+		f := &w.Findings[i]
+		names := []string{f.ConvertedName}
+		if source {
+			names = strings.Split(f.SourceName, " + ")
+		}
+		for _, name := range names {
+			all[name] = append(all[name], f)
+		}
+	}
+	return all
 }

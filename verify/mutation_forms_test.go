@@ -115,7 +115,7 @@ var matchedFaults = []fault{
 	}), "1 more tensor, such as x", false},
 	{recordClass, "weights changed after it was written", func(m *made) []string {
 		m.keeps = true
-		return append(one(last(downBias), flip(2, 0))(m), "conversion.json: tensors")
+		return one(last(downBias), flip(2, 0))(m)
 	}, "changed or damaged", false},
 	{recordClass, "cut short", func(m *made) []string {
 		m.disturb = cutRecord

@@ -23,8 +23,9 @@ type headState struct {
 // and the extra tensors of the checkpoint.
 //
 // found is the model in the converted checkpoint, or nil if there is none. In an original layout the checkpoint may have
-// other tensors beside the model; in a Hugging Face directory all have to be part of it.
-func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model) (*Section, headState) {
+// other tensors beside the model; in a Hugging Face directory all have to be part of it. another is true if what was found is wholly
+// another model.
+func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model) (s *Section, head headState, another bool) {
 	c := &structure{plan: p, converted: converted, found: found, sources: sourcesOf(p.List), section: &Section{Findings: []Finding{}}}
 	known := map[string]bool{}
 	for i := range p.Dests {
@@ -49,10 +50,22 @@ func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.
 		c.section.Notes = append(c.section.Notes, text.CountAre(beside, "tensor")+" not part of the model")
 	}
 	c.pair()
-	head := c.head(heads)
+	head = c.head(heads)
 	c.section.OK = len(c.section.Findings) == 0
-	c.section.Summary = c.summary()
-	return c.section, head
+	sizes := ""
+	if found != nil {
+		sizes = otherSizes(&found.Config, &p.Config)
+	}
+	another = c.isAnother()
+	switch {
+	case another:
+		c.section.Summary = c.describeAnother(sizes)
+	case sizes != "":
+		c.section.Summary = c.summary() + "; " + sizes
+	default:
+		c.section.Summary = c.summary()
+	}
+	return c.section, head, another
 }
 
 type structure struct {
@@ -63,6 +76,7 @@ type structure struct {
 	section   *Section
 	missing   []int // indices into plan.Dests
 	extra     []*tensor.Tensor
+	renamed   int // tensors of extra that may be missing ones
 }
 
 // sourcesOf returns the full names of the tensors that each destination is made of.
@@ -131,6 +145,7 @@ func (c *structure) pair() {
 		if i := c.alike(t, taken); i >= 0 {
 			name := c.plan.Dests[i].Name
 			taken[name] = true
+			c.renamed++
 			detail = fmt.Sprintf("it has the shape of %s, which is missing: perhaps it was renamed", name)
 			for k := range c.section.Findings {
 				if f := &c.section.Findings[k]; f.Kind == MissingTensor && f.Tensor == name {

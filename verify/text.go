@@ -179,13 +179,17 @@ func (v *Verdict) counterpart(name string) string {
 
 // WriteText writes a verdict for people: a line for each check, with the figures of logits below theirs, and then what is wrong.
 // What is wrong in the same way in several layers is one line, and what wrong weights do to the logits stands below them. If a
-// check has more than 20 lines, the rest is counted, and all says how to see it. With "" there is no limit. Text from files is
+// check has more than 20 lines, the rest is counted, and all says how to see it. Of wholly another model only the sizes that differ are
+// shown. With "" there is no limit. Text from files is
 // escaped, so that it cannot control a terminal.
 func WriteText(w io.Writer, v *Verdict, all string) error {
 	out := &textWriter{w: w}
 	v.writeTable(out)
 	for _, s := range v.Sections() {
-		out.failures(s.Name, len(s.Findings), lines(s.Findings), all)
+		if v.another && all != "" && (s.Section == v.Structure || s.Section == v.Config) {
+			continue // the summaries have said it
+		}
+		out.failures(s.Name, len(s.Findings), lines(s.Findings, v.expected), all)
 		if v.Weights != nil && s.Section == &v.Weights.Section {
 			for _, line := range v.consequences() {
 				out.printf("  %s\n", text.Printable(line))
@@ -196,7 +200,7 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 		var faults []string
 		for _, f := range l.Faults {
 			if len(v.WrongWeights(f)) == 0 {
-				faults = append(faults, v.faultLine(f))
+				faults = append(faults, text.Printable(v.faultLine(f)))
 			}
 		}
 		out.failures("logits", len(faults), faults, all)
@@ -209,8 +213,19 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 	for _, note := range v.Notes {
 		out.printf("note: %s\n", text.Printable(note))
 	}
+	if n := v.repeated(); n > 0 && all != "" {
+		out.printf("\n%s of another model %s not listed (%s)\n", text.Count(n, "failure"), map[bool]string{true: "is", false: "are"}[n == 1], all)
+	}
 	out.printf("\n%s\n", v.Answer())
 	return out.err
+}
+
+// repeated counts the failures that only repeat that the converted checkpoint is another model.
+func (v *Verdict) repeated() (n int) {
+	if v.another {
+		n = len(v.Structure.Findings) + len(v.Config.Findings)
+	}
+	return n
 }
 
 // writeTable writes the lines of the checks.
@@ -231,6 +246,9 @@ func (v *Verdict) writeTable(out *textWriter) {
 		for i := range l.Metrics {
 			out.printf("%21s%s\n", "", text.Printable(metricsLine(side, l, &l.Metrics[i])))
 		}
+	}
+	if v.another {
+		return // how runtimes run another model is beside the point
 	}
 	if v.Window != nil {
 		line("window", "note", v.Window.Summary)
@@ -254,7 +272,7 @@ func (v *Verdict) sideOf(l *logits.Result) string {
 // maxLines is how many lines a check has for what is wrong.
 const maxLines = 20
 
-// failures writes what is wrong. n failures are shown in the lines.
+// failures writes what is wrong. n failures are shown in the lines, which are printable.
 func (t *textWriter) failures(check string, n int, lines []string, all string) {
 	if n == 0 {
 		return
@@ -265,7 +283,7 @@ func (t *textWriter) failures(check string, n int, lines []string, all string) {
 		shown = lines[:maxLines]
 	}
 	for _, line := range shown {
-		t.printf("  %s\n", text.Printable(line))
+		t.printf("  %s\n", line)
 	}
 	if more := len(lines) - len(shown); more > 0 {
 		t.printf("  ... %s more (%s)\n", text.Grouped(int64(more)), all)

@@ -4,12 +4,26 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
-// lines describes findings. Those that say the same of tensors in several layers, or of several tensors of a layer, are one line.
-func lines(findings []Finding) []string {
+// expectedLayers returns the tensors of a plan as equal ones of a result, which names layers by their kinds: "recurrent layers (18)".
+func expectedLayers(p *convert.Plan) *diff.Result {
+	r := &diff.Result{}
+	for _, kind := range p.Config.BlockTypes {
+		r.A.BlockTypes = append(r.A.BlockTypes, string(kind))
+	}
+	for i := range p.Dests {
+		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: p.Dests[i].Name, Status: diff.Equal})
+	}
+	return r
+}
+
+// lines describes findings. Those that say the same of tensors in several layers, or of several tensors of a layer, are one line, which
+// may be broken. expected is as Verdict.expected.
+func lines(findings []Finding, expected *diff.Result) []string {
 	r := &diff.Result{}
 	for i := range findings {
 		f := &findings[i]
@@ -19,18 +33,21 @@ func lines(findings []Finding) []string {
 		}
 		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: name, Status: diff.Status(f.sameness())})
 	}
+	if expected != nil {
+		r.A, r.Tensors = expected.A, append(r.Tensors, expected.Tensors...)
+	}
 	var out []string
 	for _, g := range r.Groups() {
 		first := &findings[g.Tensors[0]]
 		if len(g.Tensors) == 1 {
-			out = append(out, first.String())
+			out = append(out, text.Printable(first.String()))
 			continue
 		}
 		var differing, elements int64
 		for _, i := range g.Tensors {
 			differing, elements = differing+findings[i].Differing, elements+findings[i].Elements
 		}
-		line := fmt.Sprintf("%s: %s", g.Where(), text.Count(len(g.Tensors), "tensor"))
+		line := ": " + text.Count(len(g.Tensors), "tensor")
 		switch {
 		case first.Kind == MissingTensor:
 			line += " missing, " + first.Want
@@ -44,7 +61,15 @@ func lines(findings []Finding) []string {
 		if detail := first.withoutLayer(first.Detail); detail != "" {
 			line += "; " + detail
 		}
-		out = append(out, line)
+		where := r.Where(&g)
+		for i := range where {
+			where[i] = text.Printable(where[i])
+		}
+		if len(where) > 1 {
+			where[len(where)-1] += ":"
+			where, line = append(where, ""), strings.TrimPrefix(line, ": ")
+		}
+		out = append(out, strings.Join(where, "\n      ")+text.Printable(line))
 	}
 	return out
 }

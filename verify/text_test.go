@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 )
 
@@ -54,17 +56,27 @@ func TestLines(t *testing.T) {
 		Finding{Kind: MistypedTensor, Tensor: "model.embed", Want: "float32", Got: "int8"}, Finding{Kind: MissingTensor, Tensor: "model.layers.4.x", Want: "float32 [2]"},
 		Finding{Kind: MissingTensor, Tensor: "model.layers.7.x", Want: "float32 [2]"}, Finding{Kind: MissingTensor, Tensor: "model.layers.7.y", Want: "float32 [3]"},
 		Finding{Kind: WrongField, Field: "conversion.json: tensors", Want: "1", Got: "2"}, Finding{Kind: WrongField, Field: "conversion.json: tensors", Want: "3", Got: "4"})
+	for layer := range 5 {
+		findings = append(findings, Finding{Kind: MissingTensor, Tensor: fmt.Sprintf("model.layers.%d.%s", 6*layer, strings.Repeat("long.", 12)), Want: "float32 [4]"},
+			Finding{Kind: MissingTensor, Tensor: fmt.Sprintf("model.layers.%d.%s", 6*layer, strings.Repeat("longer.", 10)), Want: "float32 [4]"})
+	}
+	expected := &diff.Result{}
+	for layer := range 30 {
+		expected.A.BlockTypes = append(expected.A.BlockTypes, []string{"attention", "recurrent"}[min(1, layer%6)])
+		expected.Tensors = append(expected.Tensors, diff.TensorDiff{Name: fmt.Sprintf("model.layers.%d.a.weight", layer), Status: diff.Equal})
+	}
 	want := []string{
-		"model.layers.0-29.{a.weight, b.weight}: 60 tensors, 300 of 600 elements differ; swapped with c (c)",
+		"all layers (30) of model.layers: a.weight, b.weight: 60 tensors, 300 of 600 elements differ; swapped with c (c)",
 		"model.norm: missing, float32 [2]",
 		"model.embed: [3] instead of [2]",
 		"model.embed: int8 instead of float32",
-		"model.layers.4,7.x: 2 tensors missing, float32 [2]",
+		"layers 4, 7 of model.layers: x: 2 tensors missing, float32 [2]",
 		"model.layers.7.y: missing, float32 [3]",
 		"conversion.json: tensors: 2, not 1",
 		"conversion.json: tensors: 4, not 3",
+		"attention layers (5) of model.layers: " + strings.Repeat("long.", 12) + ",\n      " + strings.Repeat("longer.", 10) + ":\n      10 tensors missing, float32 [4]",
 	}
-	if got := lines(findings); !slices.Equal(got, want) {
+	if got := lines(findings, expected); !slices.Equal(got, want) {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 	v := &Verdict{Converted: &Subject{}, Structure: &Section{}}
@@ -128,5 +140,35 @@ func TestAnswer(t *testing.T) {
 		if got := tt.v.Answer(); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)
 		}
+	}
+}
+
+// Wholly another model is said in a line, with the sizes that differ. What it lacks is not listed, unless all is.
+func TestAnotherModel(t *testing.T) {
+	settings := cases.Open(t, "tiny-griffin").Settings
+	dir := cases.Testdata(t)
+	of := func(model string) *Verdict {
+		v, err := verifyFiles(t, dir+"/tiny-griffin/original/torch.pt", dir+"/"+model, Options{Settings: settings})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	v := of("odd-griffin/hf")
+	const sizes = "another model: width 36, not 32; 3 layers, not 5; vocabulary 61, not 128; MLP width 52, not 96; 3 heads, not 4; RG-LRU width 30, not 48"
+	if v.Same || !v.Another() || v.Structure.Summary != sizes || len(v.Structure.Findings) < 50 {
+		t.Errorf("%t, %d findings: %s", v.Same, len(v.Structure.Findings), v.Structure.Summary)
+	}
+	for all, most := range map[string]int{"--all": 8, "": 200} {
+		var b strings.Builder
+		if err := WriteText(&b, v, all); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(b.String(), "\n"); n > most || (n < 20) != (all != "") || !strings.HasSuffix(b.String(), "\n\nnot the same model\n") {
+			t.Errorf("%q: %d lines\n%s", all, n, b.String())
+		}
+	}
+	if v = of("../formats/safetensors/testdata/names.safetensors"); !v.Another() || !strings.HasPrefix(v.Structure.Summary, "another model: it lacks 99 of 99 tensors, and has ") {
+		t.Errorf("of another family: %s", v.Structure.Summary)
 	}
 }

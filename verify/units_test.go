@@ -128,7 +128,7 @@ func TestCheckStructure(t *testing.T) {
 		for _, m := range [][2]int{{0, 0}, {1, 1}, {1, 2}, {1, 2}, {2, 2}} {
 			p.Moves = append(p.Moves, moves.Move{Dest: m[0], Source: &tensor.Tensor{Name: fmt.Sprint("s", m[1])}})
 		}
-		section, heads := checkStructure(p, c, tt.found)
+		section, heads, _ := checkStructure(p, c, tt.found)
 		var findings []string
 		for i := range section.Findings {
 			findings = append(findings, section.Findings[i].String())
@@ -170,7 +170,7 @@ func TestCheckStructureEmbeddedByHead(t *testing.T) {
 	for _, source := range []bool{true, false} {
 		p := &convert.Plan{Layout: model.HuggingFace, Source: &model.Model{Family: model.Griffin, EmbeddedByHead: source}}
 		p.Dests = []moves.Dest{{Name: "model.embed_tokens.weight", DType: tensor.BF16, Shape: head.Shape}, {Name: "model.x", DType: tensor.BF16, Shape: head.Shape}}
-		section, heads := checkStructure(p, checkpoint(head), found)
+		section, heads, _ := checkStructure(p, checkpoint(head), found)
 		var findings []string
 		for i := range section.Findings {
 			findings = append(findings, section.Findings[i].String())

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -41,7 +42,14 @@ type Verdict struct {
 	MissingAdapter string `json:"-"`
 
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
+
+	another  bool         // Converted is wholly another model, as the summary of Structure says
+	expected *diff.Result // the tensors that Converted should have, as equal ones; groups of findings name layers by it; nil without a plan
 }
+
+// Another reports whether the converted checkpoint is wholly another model, so that single findings of the structure and the configuration
+// only repeat what the summary of the structure says.
+func (v *Verdict) Another() bool { return v.another }
 
 // Subject is a checkpoint that was verified.
 type Subject struct {
@@ -113,6 +121,14 @@ func (f *Finding) String() string {
 		b.WriteString("; " + f.Detail)
 	}
 	return b.String()
+}
+
+// addDetail adds to what is said of a finding.
+func (f *Finding) addDetail(s string) {
+	if f.Detail != "" {
+		s = f.Detail + "; " + s
+	}
+	f.Detail = s
 }
 
 // FindingKind is a kind of Finding.

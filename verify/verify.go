@@ -232,8 +232,9 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		return err
 	}
 	v := r.verdict
+	v.expected = expectedLayers(r.plan)
 	var head headState
-	v.Structure, head = checkStructure(r.plan, r.converted, r.convertedModel)
+	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel)
 	if v.Config, err = checkConfig(r.converted, r.plan, head, r.copy != nil); err != nil {
 		return err
 	}

@@ -278,7 +278,11 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 		for _, f := range s.Findings {
 			differing += f.Differing
 		}
-		how = fmt.Sprintf("%s, in %s", text.Agree(len(s.Findings), "tensor", "differs", "differ"), text.Count(differing, "element"))
+		what := text.Agree(len(s.Findings), "tensor", "differs", "differ")
+		if len(s.Findings) == s.Tensors && s.Tensors > 1 {
+			what = "every tensor differs"
+		}
+		how = fmt.Sprintf("%s, in %s", what, text.Count(differing, "element"))
 	}
 	s.Summary = fmt.Sprintf("%s, %s elements: %s", text.Count(s.Tensors, "tensor"), text.Grouped(s.Elements), how)
 	switch n := len(w.skipped); {

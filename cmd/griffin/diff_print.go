@@ -29,7 +29,11 @@ func printDiff(w io.Writer, r *diff.Result) error {
 		b.WriteString("\n")
 	}
 	for i := range groups {
-		diffLine(&b, string(groups[i].Status), where(r, &groups[i]))
+		where := r.Where(&groups[i])
+		for k := range where {
+			where[k] = printable(where[k])
+		}
+		diffLine(&b, string(groups[i].Status), strings.Join(where, "\n"+strings.Repeat(" ", 13)))
 		if line := details(r, &groups[i]); line != "" {
 			diffLine(&b, "", "  "+line)
 		}
@@ -42,27 +46,6 @@ func printDiff(w io.Writer, r *diff.Result) error {
 
 func diffLine(b *strings.Builder, key, text string) {
 	b.WriteString(strings.TrimRight(fmt.Sprintf("%-7s  %s", key, text), " ") + "\n")
-}
-
-// where returns the names of the tensors of a group, in lines of limited length. Several layers are named as in the page:
-// "recurrent layers (18) of model.layers: temporal_block.conv_1d.weight".
-func where(r *diff.Result, g *diff.Group) string {
-	names := g.Where()
-	if len(g.Layers) > 1 {
-		names = fmt.Sprintf("%s of %s: %s", r.LayersOf(g), g.List, strings.Join(g.Names, ", "))
-	}
-	const maxColumns = 110
-	var b strings.Builder
-	column := 0
-	for i, word := range strings.SplitAfter(printable(names), ", ") {
-		if i > 0 && column+len(word) > maxColumns {
-			b.WriteString("\n" + strings.Repeat(" ", 13))
-			column = 4
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return strings.ReplaceAll(b.String(), ", \n", ",\n")
 }
 
 // details describes what was done to the tensors of a group, and how far they are apart.

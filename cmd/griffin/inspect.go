@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -131,6 +132,7 @@ type inspection struct {
 	Details    []detail          `json:"details"`
 	Model      *modelSummary     `json:"model"` // null if no model was recognised
 	ModelNote  string            `json:"model_note,omitempty"`
+	modelHint  string            // what ModelNote says, and what to do about it
 	Quantized  *quantizedSummary `json:"quantized,omitempty"` // of a quantised copy
 	Parameters int64             `json:"parameters"`          // of a quantised copy those that its codes stand for
 	Bytes      int64             `json:"bytes"`
@@ -207,7 +209,7 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 		return nil, err
 	}
 	if err != nil {
-		r.ModelNote = err.Error()
+		r.ModelNote, r.modelHint = err.Error(), notRecognised(err)
 		return r, nil
 	}
 	r.Model = summarise(found)
@@ -219,6 +221,21 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 		}
 	}
 	return r, nil
+}
+
+// notRecognised says why no model was recognised in the checkpoint whose path stands above, and what to do about it.
+func notRecognised(err error) string {
+	var bad *tensor.FormatError
+	if !errors.As(err, &bad) {
+		return err.Error()
+	}
+	what := *bad
+	what.File = ""
+	switch bad.Reason {
+	case model.ReasonSeveralModels, model.ReasonAdapter:
+		return what.Error() + "; " + formatHint(bad)
+	}
+	return what.Error()
 }
 
 // inspectDigestFlag asks for digests. Without a value they are SHA-256, which people compare with what other programs

@@ -63,7 +63,7 @@ func (r *inspection) facts(fact func(key, value string)) {
 		fact(d.Key, d.Value)
 	}
 	if r.Model == nil {
-		fact("model", "not recognised: "+r.ModelNote)
+		fact("model", "not recognised: "+cmp.Or(r.modelHint, r.ModelNote))
 	} else {
 		for i, line := range r.Model.lines() {
 			fact(map[bool]string{true: "model"}[i == 0], line)

@@ -23,6 +23,7 @@ const (
 type Found struct {
 	Index string   // the shard index, "" if the checkpoint has none
 	Files []string // the files of a checkpoint without an index, in order
+	Loose bool     // Files have names of their own, which do not say that they are the checkpoint of the directory
 	Notes []string // about other weights in the directory
 }
 
@@ -102,7 +103,7 @@ func chooseShards(files []string) (*Found, error) {
 	}
 	numbered := slices.DeleteFunc(slices.Clone(order), func(set string) bool { return set == "" })
 	if len(numbered) == 0 {
-		return &Found{Files: naturalOrder(files)}, nil
+		return &Found{Files: naturalOrder(files), Loose: true}, nil
 	}
 	if len(numbered) > 1 {
 		numbered = slices.DeleteFunc(numbered, func(set string) bool { return !strings.HasPrefix(set, "model of ") })

@@ -6,6 +6,26 @@ import (
 	"strings"
 )
 
+// Where names the tensors of a group, in lines of about 110 columns: "recurrent layers (18) of model.layers: temporal_block.conv_1d.bias",
+// or if they are in one layer or in none as Group.Where does.
+func (r *Result) Where(g *Group) []string {
+	names := g.Where()
+	if len(g.Layers) > 1 {
+		names = fmt.Sprintf("%s of %s: %s", r.LayersOf(g), g.List, strings.Join(g.Names, ", "))
+	}
+	const maxColumns = 110
+	lines := []string{""}
+	for i, word := range strings.SplitAfter(names, ", ") {
+		last := len(lines) - 1
+		if i > 0 && len(lines[last])+len(word) > maxColumns {
+			lines[last] = strings.TrimSuffix(lines[last], " ")
+			lines, last = append(lines, ""), last+1
+		}
+		lines[last] += word
+	}
+	return lines
+}
+
 // LayersOf names the layers of a group, which has some: "recurrent layers (18)" if they are all of that kind, "recurrent layers
 // 0 to 10 (8)" if they are all of that kind between two, "all layers (26)", or else their numbers: "layers 2 to 9, 12".
 func (r *Result) LayersOf(g *Group) string {

@@ -43,6 +43,7 @@ type verdictPage struct {
 type findingGroup struct {
 	Check    string
 	Findings []verify.Finding
+	Shown    []verify.Finding    // the first of them, which are described one by one
 	Faults   map[int][]faultPart // by the index of a finding of the weights: what it does to the logits
 	All      *page.Table         // if there are more than the page describes one by one
 }
@@ -55,7 +56,7 @@ func (g *verdictPage) wrong() []page.Link {
 	const most = 3
 	var all []page.Link
 	for k, group := range g.Findings {
-		for i, f := range group.Findings {
+		for i, f := range group.Shown {
 			if i == most {
 				all = append(all, page.Link{Text: fmt.Sprintf("%s: and %s more", group.Check, text.Grouped(int64(len(group.Findings)-most))), To: group.ID()})
 				break
@@ -182,8 +183,11 @@ func newVerdictPage(v *verify.Verdict) *verdictPage {
 		if len(s.Findings) == 0 {
 			continue
 		}
-		group := findingGroup{Check: s.Name, Findings: s.Findings}
-		if len(s.Findings) > maxDescribed {
+		group := findingGroup{Check: s.Name, Findings: s.Findings, Shown: s.Findings[:min(maxDescribed, len(s.Findings))]}
+		if v.Another() {
+			group.Shown = nil // the lead says it
+		}
+		if len(s.Findings) > len(group.Shown) {
 			group.All = findingsTable(s.Findings)
 		}
 		g.Findings = append(g.Findings, group)
@@ -254,6 +258,9 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		where := failed[len(failed)-1]
 		if n := len(failed) - 1; n > 0 {
 			where = strings.Join(failed[:n], ", ") + " and " + where
+		}
+		if v.Another() {
+			where += ": " + text.Printable(v.Structure.Summary)
 		}
 		return fmt.Sprintf("%s in the %s.", text.Count(failures, "failure"), where)
 	}
