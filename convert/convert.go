@@ -45,6 +45,9 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 		return nil, err
 	}
 	c, err := prepare(ctx, src, dst, o)
+	if failure := storage.Failure(o.sources(src)...); failure != nil {
+		return nil, failure // files may be there that were not found
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +72,15 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	}
 	c.result.Seconds = time.Since(start).Seconds()
 	return c.result, nil
+}
+
+// sources returns where the files of a conversion of a checkpoint are read.
+func (o *Options) sources(src *tensor.Checkpoint) []fs.FS {
+	sources := []fs.FS{src.Source}
+	if o.Adapter != nil {
+		sources = append(sources, o.Adapter.Source)
+	}
+	return sources
 }
 
 // conversion is one call of Convert after planning: every file of the destination is known.
@@ -229,11 +241,7 @@ func (c *conversion) writeStaged(ctx context.Context, to place) (err error) {
 	if err := c.write(ctx, stage); err != nil {
 		return err
 	}
-	sources := []fs.FS{c.checkpoint.Source}
-	if a := c.options.Adapter; a != nil {
-		sources = append(sources, a.Source)
-	}
-	if err := storage.Unchanged(sources...); err != nil {
+	if err := storage.Unchanged(c.options.sources(c.checkpoint)...); err != nil {
 		return err
 	}
 	return stage.publish()

@@ -24,6 +24,8 @@ func registerAddresses(ctx context.Context, stderr io.Writer) {
 	pool := sync.OnceValue(func() *remote.Pool {
 		return remote.NewPool(ctx, remote.Options{Retrying: func(err error, wait time.Duration) {
 			fmt.Fprintf(stderr, "griffin: %v; trying again in %v\n", err, wait.Round(time.Second/10))
+		}, Waiting: func(address, why string, most time.Duration) {
+			fmt.Fprintf(stderr, "griffin: %s: %s: waiting for up to %v\n", address, why, most)
 		}})
 	})
 	register := func(scheme string, open storage.Opener) { storage.Register(scheme, openOnce(open)) }
@@ -72,6 +74,7 @@ var networkHints = map[remote.Reason]string{
 	remote.Changed:      "run the command again for the new version; hf:// addresses stay with one commit",
 	remote.NoRanges:     "download the file first, for example with curl -O",
 	remote.Insecure:     "use https://",
+	remote.NoRegion:     "set AWS_REGION, or add ?region=REGION to the address",
 	remote.Offline:      "HF_HUB_OFFLINE is set: unset it, or download the repository first with hf download",
 }
 

@@ -149,7 +149,7 @@ func exitCode(err error) int {
 		return exitCodeOfSteps(err)
 	case isNetwork(err):
 		return exitIO
-	case is[*usageError](err), is[*run.TaskError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*names.Error](err), is[*huggingface.ChatError](err), is[*storage.OutputError](err), errors.Is(err, fs.ErrExist):
+	case is[*usageError](err), is[*run.TaskError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*names.Error](err), is[*huggingface.ChatError](err), is[*storage.OutputError](err), is[*storage.AddressError](err), errors.Is(err, fs.ErrExist):
 		return exitUsage
 	case errors.Is(err, errDifferent), is[*proof.Error](err):
 		return exitDiffers

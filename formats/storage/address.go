@@ -33,6 +33,22 @@ func Scheme(path string) (scheme string, ok bool) {
 	return scheme, true
 }
 
+// AddressError reports an address that is not well formed. It is an fs.ErrInvalid.
+type AddressError struct {
+	Address string // without user, password and query
+	Problem string // lower case, no period
+}
+
+// MalformedAddress returns an *AddressError.
+func MalformedAddress(address, problem string) error {
+	return &AddressError{WithoutQuery(address), problem}
+}
+
+func (e *AddressError) Error() string { return e.Address + ": " + e.Problem }
+
+// Is reports whether target is fs.ErrInvalid.
+func (e *AddressError) Is(target error) bool { return target == fs.ErrInvalid }
+
 // SchemeError reports an address of a scheme for which nothing is registered.
 type SchemeError struct {
 	Scheme string

@@ -108,7 +108,7 @@ func LocalDestination(address string) (string, error) {
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Host != "" && u.Host != "localhost" || u.Path == "" {
-		return "", &fs.PathError{Op: "open", Path: address, Err: fs.ErrInvalid}
+		return "", MalformedAddress(address, "is not file:///PATH")
 	}
 	return filepath.FromSlash(u.Path), nil
 }

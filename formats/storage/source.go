@@ -67,7 +67,8 @@ func IsAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
 }
 
-// IsFile reports whether name stands for a regular file, following links.
+// IsFile reports whether name stands for a regular file, following links. If the source cannot tell, it returns false, and Failure
+// returns why.
 func IsFile(source fs.FS, name string) bool {
 	info, err := fs.Stat(source, name)
 	return err == nil && info.Mode().IsRegular()

@@ -46,18 +46,28 @@ func (l *ledger) failure() error {
 	return l.failed
 }
 
-// Failure returns the first error with which the local file system has answered a question about a file of the source without
-// saying whether there is such a file, nil if there was none. What was found in the source then may not be all that is there.
-func Failure(source fs.FS) error {
-	if s, ok := source.(interface{ failure() error }); ok {
-		return s.failure()
+// Failure returns the first error with which one of the sources has answered a question about a file without saying whether
+// there is such a file, nil if there was none: the result of the source's method Failure() error. What was found in the source then
+// may not be all that is there.
+func Failure(sources ...fs.FS) error {
+	for _, source := range sources {
+		if s, ok := source.(interface{ Failure() error }); ok {
+			if err := s.Failure(); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-func (l local) failure() error    { return l.opened.failure() }
-func (c confined) failure() error { return c.opened.failure() }
-func (s sub) failure() error      { return Failure(s.source) }
+// Failure is for the function Failure.
+func (l local) Failure() error { return l.opened.failure() }
+
+// Failure is for the function Failure.
+func (c confined) Failure() error { return c.opened.failure() }
+
+// Failure is for the function Failure.
+func (s sub) Failure() error { return Failure(s.source) }
 
 // record adds a file that was opened, unless it is a directory.
 func (l *ledger) record(path string, f fs.File) error {

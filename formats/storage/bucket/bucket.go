@@ -23,7 +23,6 @@ import (
 	"github.com/aws/smithy-go"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/gcsblob" // gs://
-	_ "gocloud.dev/blob/s3blob"  // s3://
 	"gocloud.dev/gcerrors"
 	"gocloud.dev/gcp"
 	"google.golang.org/api/googleapi"
@@ -41,11 +40,14 @@ type Options struct {
 // gs://BUCKET[/PATH] or s3://BUCKET[/PATH]. A query has the parameters of gocloud.dev, such as endpoint
 // and use_path_style of s3. It appears in no error and no path.
 //
-// What cannot be read is an *remote.Error.
+// A malformed address is a *storage.AddressError. What cannot be read is an *remote.Error.
 func Open(address string, o Options) (fs.FS, string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "gs" && u.Scheme != "s3" {
-		return nil, "", remote.Errorf("the address", remote.Invalid, "is not gs://BUCKET/PATH or s3://BUCKET/PATH")
+		return nil, "", ours.MalformedAddress(address, "is not gs://BUCKET[/PATH] or s3://BUCKET[/PATH]")
+	}
+	if at := strings.TrimSuffix(strings.TrimPrefix(u.Path, "/"), "/"); at != "" && !fs.ValidPath(at) {
+		return nil, "", ours.MalformedAddress(address, "the path is not well formed")
 	}
 	opened, name, err := openBucket(u, o)
 	if err != nil {
@@ -59,20 +61,24 @@ func openBucket(u *url.URL, o Options) (opened *blob.Bucket, name string, err er
 	ctx := context.WithoutCancel(o.Pool.Context()) // requests have contexts of their own
 	at := *u
 	at.Path, at.User, at.Fragment = "", nil, ""
-	if at.Scheme == "s3" {
-		q := at.Query()
-		if !q.Has("response_checksum_validation") {
-			q.Set("response_checksum_validation", "when_required") // ranges have no checksum
-		}
-		at.RawQuery = q.Encode()
-	}
 	name = u.Scheme + "://" + u.Host
 	if u.Scheme == "gs" && os.Getenv("STORAGE_EMULATOR_HOST") == "" && u.Query().Get("anonymous") != "true" {
 		if _, err := gcp.DefaultCredentials(ctx); err != nil {
 			return nil, "", remote.Errorf(name, remote.Unauthorized, "there are no Google Cloud credentials; the parameter anonymous=true is for public buckets")
 		}
 	}
-	if opened, err = blob.OpenBucket(ctx, at.String()); err != nil {
+	if u.Scheme == "s3" {
+		opened, err = openS3(ctx, u, name)
+	} else {
+		opened, err = blob.OpenBucket(ctx, at.String())
+	}
+	switch {
+	case err == nil:
+	case errors.As(err, new(*remote.Error)), errors.As(err, new(*ours.AddressError)):
+		return nil, "", err
+	case u.RawQuery != "":
+		return nil, "", ours.MalformedAddress(name, "there is a parameter that "+u.Scheme+":// addresses do not take")
+	default:
 		return nil, "", remote.Errorf(name, remote.Invalid, "the bucket cannot be reached with these settings")
 	}
 	var google *storage.Client
@@ -91,7 +97,7 @@ func New(opened *blob.Bucket, name, at string, o Options) (fs.FS, string, error)
 		b.root = "."
 	}
 	if !fs.ValidPath(b.root) {
-		return nil, "", remote.Errorf(b.address(at), remote.Invalid, "the path is not well formed")
+		return nil, "", ours.MalformedAddress(b.address(at), "the path is not well formed")
 	}
 	if b.root != "." && !strings.HasSuffix(at, "/") {
 		whole := b.root
@@ -112,6 +118,7 @@ func New(opened *blob.Bucket, name, at string, o Options) (fs.FS, string, error)
 
 // bucket is a directory of a bucket. A directory is what its objects' keys have before a slash.
 type bucket struct {
+	remote.Failures
 	pool   *remote.Pool
 	bucket *blob.Bucket
 	name   string // its address
@@ -177,7 +184,7 @@ func (b *bucket) open(name string) (*remote.Node, error) {
 	}
 	b.mu.Unlock()
 	f.once.Do(func() {
-		f.err = b.pool.Retry(b.Path(name), func(ctx context.Context) error {
+		f.err = b.Check(b.pool.Retry(b.Path(name), func(ctx context.Context) error {
 			attributes, err := b.bucket.Attributes(ctx, b.key(name))
 			if err != nil {
 				return b.explain(err, name)
@@ -191,7 +198,7 @@ func (b *bucket) open(name string) (*remote.Node, error) {
 			}
 			f.node = b.pool.NewNode(b.Path(name), o.size, o, nil)
 			return nil
-		})
+		}))
 	})
 	return f.node, f.err
 }
@@ -214,6 +221,8 @@ func (b *bucket) explain(err error, name string) error {
 	}
 	status := b.statusOf(err)
 	switch {
+	case b.isCredentials(err):
+		reason, problem = remote.Unauthorized, "there are no credentials"
 	case status == 412:
 		reason, problem = remote.Changed, "the object changes while it is being read"
 	case status == 401:
@@ -340,10 +349,10 @@ func (b *bucket) list(dir string) (*listing, error) {
 	}
 	b.mu.Unlock()
 	l.once.Do(func() {
-		l.err = b.pool.Retry(b.Path(dir), func(ctx context.Context) (err error) {
+		l.err = b.Check(b.pool.Retry(b.Path(dir), func(ctx context.Context) (err error) {
 			l.entries, err = b.readDir(ctx, dir)
 			return err
-		})
+		}))
 	})
 	return l, l.err
 }

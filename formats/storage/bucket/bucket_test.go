@@ -3,8 +3,14 @@ package bucket_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,12 +38,106 @@ func memory(t *testing.T, contents map[string]string) *blob.Bucket {
 	return b
 }
 
+// malformed stands for a *storage.AddressError.
+const malformed remote.Reason = "malformed"
+
 func reasonOf(err error) remote.Reason {
 	var e *remote.Error
 	if errors.As(err, &e) {
 		return e.Reason
 	}
+	if errors.As(err, new(*storage.AddressError)) {
+		return malformed
+	}
 	return ""
+}
+
+// A store that fails says nothing about whether it has a file.
+func TestFailure(t *testing.T) {
+	var failing atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case failing.Load():
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case r.Method == http.MethodHead && r.URL.Path == "/bucket/dir/model.bin":
+			w.Header().Set("Content-Length", "10")
+			w.Header().Set("ETag", `"1"`)
+		case r.Method == http.MethodHead:
+			w.WriteHeader(http.StatusNotFound)
+		default: // a list of nothing
+			fmt.Fprint(w, `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>`)
+		}
+	}))
+	defer server.Close()
+	for _, fails := range []bool{false, true} {
+		failing.Store(false)
+		source, _, err := bucket.Open("s3://bucket/dir/model.bin?anonymous=true&region=x&use_path_style=true&endpoint="+server.URL, options(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		failing.Store(fails)
+		if storage.IsFile(source, "config.json") {
+			t.Error("config.json is there")
+		}
+		want := remote.Reason("")
+		if fails {
+			want = remote.Failing
+		}
+		if err := storage.Failure(source); reasonOf(err) != want {
+			t.Errorf("failing %t: %v", fails, err)
+		}
+	}
+}
+
+// As many connections are kept as requests are on their way.
+func TestConnections(t *testing.T) {
+	var opened atomic.Int64
+	const atATime = 40
+	arrived := make(chan struct{})
+	content := make([]byte, 1<<20)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			arrived <- struct{}{} // all together
+		}
+		w.Header().Set("ETag", `"1"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+	}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	source, name, err := bucket.Open("s3://bucket/model.bin?anonymous=true&region=x&use_path_style=true&endpoint="+server.URL, options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := storage.Open(source, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for round := range int64(5) {
+		var group sync.WaitGroup
+		for i := range int64(atATime) {
+			group.Go(func() {
+				if _, err := f.ReadAt(make([]byte, 10), (round*atATime+i)*5000); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		go func() {
+			time.Sleep(20 * time.Millisecond)
+			for range atATime {
+				<-arrived
+			}
+		}()
+		group.Wait()
+	}
+	if n := opened.Load(); n > atATime*3/2 {
+		t.Errorf("%d connections for %d requests at a time", n, atATime)
+	}
 }
 
 func TestNew(t *testing.T) {
@@ -68,7 +168,7 @@ func TestNew(t *testing.T) {
 			t.Errorf("%q is called %s", at, got)
 		}
 	}
-	for at, want := range map[string]remote.Reason{"absent": remote.Missing, "absent/": remote.Missing, "a/../b": remote.Invalid, "ckp": remote.Missing} {
+	for at, want := range map[string]remote.Reason{"absent": remote.Missing, "absent/": remote.Missing, "a/../b": malformed, "ckp": remote.Missing} {
 		if _, _, err := bucket.New(b, "mem://b", at, options(t)); reasonOf(err) != want {
 			t.Errorf("%q: %v", at, err)
 		}
@@ -138,7 +238,7 @@ func TestChanged(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	for _, address := range []string{"s3://", "gs:///key", "azblob://b/key", "s3://bucket?no_such_parameter=secret", "gs://%zz"} {
 		_, _, err := bucket.Open(address, options(t))
-		if reasonOf(err) != remote.Invalid || strings.Contains(err.Error(), "secret") {
+		if reasonOf(err) != malformed || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", address, err)
 		}
 	}

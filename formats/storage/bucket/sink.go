@@ -26,7 +26,7 @@ import (
 func OpenSink(address string, single bool, o Options) (ours.Sink, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || single && strings.Trim(u.Path, "/") == "" || !fs.ValidPath(strings.Trim(u.Path, "/")) && strings.Trim(u.Path, "/") != "" {
-		return nil, remote.Errorf("the address", remote.Invalid, "is not gs://BUCKET/PATH or s3://BUCKET/PATH")
+		return nil, ours.MalformedAddress(address, "is not gs://BUCKET/PATH or s3://BUCKET/PATH")
 	}
 	opened, name, err := openBucket(u, o)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/internal/httpfile"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 )
@@ -34,7 +35,7 @@ type Options struct {
 // revision is a branch, a tag or a commit; without one it is the branch main. A slash in a revision is
 // written as %2F, but for refs/pr/N and refs/convert/NAME.
 //
-// What cannot be read is an *remote.Error.
+// A malformed address is a *storage.AddressError. What cannot be read is an *remote.Error.
 func Open(address string, o Options) (fs.FS, string, error) {
 	at, err := parse(address)
 	if err != nil {
@@ -88,7 +89,7 @@ var (
 // parse takes an address apart.
 func parse(address string) (location, error) {
 	bad := func(problem string) (location, error) {
-		return location{}, remote.Errorf(address, remote.Invalid, "%s; an address is hf://ORG/NAME[@REVISION][/PATH]", problem)
+		return location{}, storage.MalformedAddress(address, problem+"; an address is hf://ORG/NAME[@REVISION][/PATH]")
 	}
 	rest := strings.Trim(strings.TrimPrefix(address, "hf://"), "/")
 	if kind, _, _ := strings.Cut(rest, "/"); kind == "datasets" || kind == "spaces" || kind == "buckets" {

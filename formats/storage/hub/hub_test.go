@@ -28,10 +28,16 @@ func options(t *testing.T, endpoint string) hub.Options {
 		Pool: remote.NewPool(t.Context(), remote.Options{Backoff: time.Microsecond, Attempts: 3, Stall: time.Second})}
 }
 
+// malformed stands for a *storage.AddressError.
+const malformed remote.Reason = "malformed"
+
 func reasonOf(err error) remote.Reason {
 	var e *remote.Error
 	if errors.As(err, &e) {
 		return e.Reason
+	}
+	if errors.As(err, new(*storage.AddressError)) {
+		return malformed
 	}
 	return ""
 }
@@ -98,14 +104,14 @@ func TestErrors(t *testing.T) {
 		"hf://org/gated/config.json":            remote.Gated,
 		"hf://org/model@absent":                 remote.Missing,
 		"hf://org/model/absent":                 remote.Missing,
-		"hf://org":                              remote.Invalid,
-		"hf://org/mo del":                       remote.Invalid,
-		"hf://org/model/../x":                   remote.Invalid,
-		"hf://org/model@":                       remote.Invalid,
-		"hf://org/..":                           remote.Invalid,
-		"hf://datasets/org/model":               remote.Invalid,
-		"hf://org/model@%zz":                    remote.Invalid,
-		"hf://org/model@main/sub/dir/../config": remote.Invalid,
+		"hf://org":                              malformed,
+		"hf://org/mo del":                       malformed,
+		"hf://org/model/../x":                   malformed,
+		"hf://org/model@":                       malformed,
+		"hf://org/..":                           malformed,
+		"hf://datasets/org/model":               malformed,
+		"hf://org/model@%zz":                    malformed,
+		"hf://org/model@main/sub/dir/../config": malformed,
 	} {
 		source, name, err := hub.Open(address, options(t, endpoint))
 		if err == nil {

@@ -18,6 +18,7 @@ import (
 
 // repository is a repository at a commit, or a directory of it.
 type repository struct {
+	remote.Failures
 	location
 	commit   string
 	root     string // the directory, "" for all of it
@@ -70,7 +71,7 @@ func (r *repository) Open(name string) (fs.File, error) {
 	}
 	f.once.Do(func() { f.node, f.err = r.node(full, f.size) })
 	if f.err != nil {
-		return nil, f.err
+		return nil, r.Check(f.err)
 	}
 	return f.node.Open(name), nil
 }
@@ -157,8 +158,11 @@ func (r *repository) openCached() error {
 			return err
 		}
 		info, err := fs.Stat(snapshot, name)
-		if err != nil || !info.Mode().IsRegular() {
+		if storage.IsAbsent(err) || err == nil && !info.Mode().IsRegular() {
 			return nil // a link to a blob that was removed
+		}
+		if err != nil {
+			return err
 		}
 		r.add(name, &file{size: info.Size()})
 		return nil
@@ -180,11 +184,18 @@ func (c cache) commit(l location) (string, error) {
 	commit := l.revision
 	if !commitID.MatchString(commit) {
 		content, err := storage.ReadFile(storage.Local(string(c)), path.Join("refs", l.revision), 100)
+		if err != nil && !storage.IsAbsent(err) {
+			return "", err
+		}
 		if commit = strings.TrimSpace(string(content)); err != nil || !commitID.MatchString(commit) {
 			return "", remote.Errorf(l.address("."), remote.Offline, "the cache does not hold revision %s", l.revision)
 		}
 	}
-	if info, err := fs.Stat(c.snapshot(commit), "."); err != nil || !info.IsDir() {
+	info, err := fs.Stat(c.snapshot(commit), ".")
+	if err != nil && !storage.IsAbsent(err) {
+		return "", err
+	}
+	if err != nil || !info.IsDir() {
 		return "", remote.Errorf(l.address("."), remote.Offline, "the cache does not hold commit %s", commit)
 	}
 	return commit, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 )
 
@@ -23,6 +24,7 @@ const (
 	Invalid      Reason = "invalid"      // the answer contradicts the protocol, or the address is malformed
 	Insecure     Reason = "insecure"     // an address without encryption that is not on this machine
 	Offline      Reason = "offline"      // the network is switched off by the user
+	NoRegion     Reason = "no-region"    // the settings do not say in which region of the cloud the files are
 	Gated        Reason = "gated"        // the owner of the files grants access on request
 )
 
@@ -62,6 +64,33 @@ func (e *Error) Is(target error) bool {
 // Temporary reports whether another attempt may succeed.
 func (e *Error) Temporary() bool {
 	return e.Reason == Unreachable || e.Reason == Busy || e.Reason == Failing
+}
+
+// Failures keeps the first error after which it is not known whether a source has a file. A source that embeds it has the method
+// that storage.Failure calls. It is safe for concurrent use.
+type Failures struct {
+	mu    sync.Mutex
+	first error
+}
+
+// Check returns an error with which a file was looked for, and keeps it unless it says that there is no such file.
+func (f *Failures) Check(err error) error {
+	if !errors.As(err, new(*Error)) || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.first == nil {
+		f.first = err
+	}
+	return err
+}
+
+// Failure returns the error that was kept, nil for none.
+func (f *Failures) Failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.first
 }
 
 // mostWait is the longest wait that a server may ask for.

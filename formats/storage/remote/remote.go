@@ -29,7 +29,7 @@ type Object interface {
 // Options are the limits of a Pool. Zero values stand for the defaults.
 type Options struct {
 	Memory   int64         // bytes for content, DefaultMemory by default, 16 MiB at least
-	InFlight int           // requests at a time that are not being waited for, 64 by default
+	InFlight int           // requests at a time that are not being waited for, DefaultInFlight by default
 	Attempts int           // without progress before a request fails, 8 by default
 	Backoff  time.Duration // before the second attempt, doubled before each further one; 250 ms by default
 	Stall    time.Duration // without a byte before a request counts as broken; 30 s by default
@@ -37,11 +37,17 @@ type Options struct {
 	// Retrying, if not nil, is called before an attempt that follows others in vain, with what went
 	// wrong and how long the wait is. Calls may overlap.
 	Retrying func(err error, wait time.Duration)
+
+	// Waiting, if not nil, is called before a wait that is not due to a failure: at most how long, for what is at an address, and why.
+	Waiting func(address, why string, most time.Duration)
 }
 
 const (
 	// DefaultMemory is the memory of a Pool in bytes.
 	DefaultMemory = 40 << 20
+
+	// DefaultInFlight is how many requests a Pool has on their way. Clients keep as many connections.
+	DefaultInFlight = 64
 
 	bufferSize  = 2 << 20  // of large requests
 	smallSize   = 64 << 10 // requests up to here have memory of their own
@@ -80,7 +86,7 @@ func NewPool(ctx context.Context, o Options) *Pool {
 	}
 	o.Memory = max(o.Memory, 16<<20)
 	if o.InFlight == 0 {
-		o.InFlight = 64
+		o.InFlight = DefaultInFlight
 	}
 	if o.Attempts == 0 {
 		o.Attempts = 8
@@ -104,6 +110,13 @@ func (p *Pool) Context() context.Context { return p.ctx }
 func Detach(p *Pool, limit time.Duration) (*Pool, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), limit)
 	return NewPool(ctx, p.o), cancel
+}
+
+// AnnounceWait calls Options.Waiting.
+func (p *Pool) AnnounceWait(address, why string, most time.Duration) {
+	if p.o.Waiting != nil {
+		p.o.Waiting(address, why, most)
+	}
 }
 
 // Memory returns the bytes that the Pool holds at most.

@@ -128,7 +128,9 @@ func (s *sink) checkEnded(r *record) error {
 		return nil
 	}
 	const looks = 4 // during each of the times after which a run that is alive renews its record
-	for range 4 * looks {
+	const times = 4 // after which a run that has not renewed it has ended
+	s.pool.AnnounceWait(s.store.Path(s.recordKey()), "another run has begun to write to the destination; it counts as ended if it does not renew this record", times*s.renew)
+	for range times * looks {
 		select {
 		case <-s.pool.Context().Done():
 			return s.pool.Context().Err()

@@ -416,8 +416,21 @@ func TestOtherRun(t *testing.T) {
 			t.Errorf("beginning: %v", err)
 		}
 		kill(first)
-		if err := c.write(newSink(t, m, "out/7", false)); err != nil {
+		var waits []string
+		next := newSink(t, m, "out/7", false)
+		next.pool = remote.NewPool(t.Context(), remote.Options{Waiting: func(address, why string, most time.Duration) {
+			waits = append(waits, fmt.Sprintf("%s: %s (%v)", address, why, most))
+		}})
+		if elsewhere {
+			if err := storage.Forget(first.(*upload).record.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.write(next); err != nil {
 			t.Errorf("after the first run: %v", err)
+		}
+		if all := strings.Join(waits, "; "); elsewhere != (len(waits) == 1 && strings.Contains(all, "/out/.7.griffin-upload.json: another run") && strings.Contains(all, "(16ms)")) {
+			t.Errorf("it is alive elsewhere %t: waits %q", elsewhere, all)
 		}
 		m.Objects["out/.8.griffin-upload.json"] = foreign
 		if c.state(m, true) != "new" {

@@ -6,6 +6,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -33,11 +34,14 @@ type Options struct {
 // Open returns the source and the name of the file or directory at an address. User and password in
 // the address are sent to its server only; they and the query appear in no error and no path.
 //
-// What cannot be read is an *remote.Error.
+// A malformed address is a *storage.AddressError. What cannot be read is an *remote.Error.
 func Open(address string, o Options) (fs.FS, string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, "", remote.Errorf("the address", remote.Invalid, "is not well formed")
+		return nil, "", storage.MalformedAddress(address, "is not well formed")
+	}
+	if u.Hostname() == "" {
+		return nil, "", storage.MalformedAddress(address, "has no host; an address is https://HOST/PATH")
 	}
 	if err := httpfile.CheckSecure(u); err != nil {
 		return nil, "", err
@@ -69,8 +73,12 @@ type site struct {
 	client *httpfile.Client
 	base   *url.URL // of the directory
 
-	mu    sync.Mutex
-	files map[string]*file
+	failures remote.Failures
+
+	mu      sync.Mutex
+	files   map[string]*file
+	missing bool  // the server has said of a file that it does not exist
+	denied  error // the first file that it forbids, except hidden ones
 }
 
 // file is what is known of a name.
@@ -128,8 +136,38 @@ func (s *site) node(name string, at *url.URL) (*remote.Node, error) {
 			}
 			return err
 		})
+		s.record(name, f.err)
 	})
 	return f.node, f.err
+}
+
+// record keeps what the answer about a file says about others.
+func (s *site) record(name string, err error) {
+	if !errors.Is(err, fs.ErrPermission) {
+		s.failures.Check(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		s.missing = true
+	case errors.Is(err, fs.ErrPermission) && !strings.HasPrefix(path.Base(name), "."): // some servers forbid all hidden files
+		s.denied = cmp.Or(s.denied, err)
+	}
+}
+
+// Failure is for storage.Failure. Some servers, such as S3, forbid what they do not have. Of a server that says of other files that
+// they do not exist, a file that it forbids may exist.
+func (s *site) Failure() error {
+	if err := s.failures.Failure(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.missing {
+		return s.denied
+	}
+	return nil
 }
 
 // Open implements fs.FS.

@@ -52,10 +52,16 @@ func read(address string, o web.Options) ([]byte, error) {
 	return p, err
 }
 
+// malformed stands for a *storage.AddressError.
+const malformed remote.Reason = "malformed"
+
 func reasonOf(err error) remote.Reason {
 	var e *remote.Error
 	if errors.As(err, &e) {
 		return e.Reason
+	}
+	if errors.As(err, new(*storage.AddressError)) {
+		return malformed
 	}
 	return ""
 }
@@ -143,8 +149,8 @@ func TestRefusals(t *testing.T) {
 	for address, want := range map[string]remote.Reason{
 		"http://example.org/model.bin": remote.Insecure,
 		"http://127.0.0.1.example.org": remote.Insecure,
-		"https:///model.bin":           remote.Invalid,
-		"https://%zz":                  remote.Invalid,
+		"https:///model.bin":           malformed,
+		"https://%zz":                  malformed,
 	} {
 		if _, _, err := web.Open(address, options(t)); reasonOf(err) != want {
 			t.Errorf("%s: %v, want %q", address, err, want)
@@ -262,5 +268,48 @@ func TestDirectory(t *testing.T) {
 	}
 	if _, _, err := web.Open(address+"/empty/", options(t)); reasonOf(err) != remote.Missing {
 		t.Errorf("a directory without known files: %v", err)
+	}
+}
+
+// A server that fails says nothing about whether it has a file. One that forbids a file says that there is one, unless it forbids
+// whatever it does not have.
+func TestFailure(t *testing.T) {
+	for name, tt := range map[string]struct {
+		config, others int
+		want           remote.Reason
+	}{
+		"absent":             {404, 404, ""},
+		"failing":            {503, 404, remote.Failing},
+		"too many requests":  {429, 404, remote.Busy},
+		"forbidden":          {403, 404, remote.Forbidden},
+		"unauthorized":       {401, 404, remote.Unauthorized},
+		"all are forbidden":  {403, 403, ""},
+		"what is no request": {400, 404, remote.Invalid},
+	} {
+		files := storagetest.NewFiles(map[string][]byte{"dir/model.bin": content(1000)})
+		address := storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/dir/model.bin":
+				files.ServeHTTP(w, r)
+			case "/dir/config.json":
+				w.WriteHeader(tt.config)
+			case "/dir/.hidden":
+				w.WriteHeader(403)
+			default:
+				w.WriteHeader(tt.others)
+			}
+		}))
+		source, _, err := web.Open(address+"/dir/model.bin", options(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{"config.json", "README.md", ".hidden"} {
+			if storage.IsFile(source, file) {
+				t.Errorf("%s: %s is there", name, file)
+			}
+		}
+		if err := storage.Failure(source); reasonOf(err) != tt.want {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

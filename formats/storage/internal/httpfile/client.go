@@ -53,7 +53,7 @@ var defaultTransport = &http.Transport{
 	DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 	TLSHandshakeTimeout:   15 * time.Second,
 	ResponseHeaderTimeout: 30 * time.Second,
-	MaxIdleConnsPerHost:   64,
+	MaxIdleConnsPerHost:   remote.DefaultInFlight,
 	IdleConnTimeout:       60 * time.Second,
 	DisableCompression:    true,
 	ReadBufferSize:        64 << 10,
