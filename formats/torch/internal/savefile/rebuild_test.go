@@ -63,6 +63,7 @@ func TestRebuild(t *testing.T) {
 		"more made than is held":   {"(" + setName + "q\x00](" + strings.Repeat("N", 50_000) + "e\x85q\x01" + strings.Repeat("h\x00h\x01R", 40) + "t", "more values than it can list"},
 		"storage on its own":       {"(" + plain + storage + "t", ""},
 		"storage of negative size": {v2 + "(" + storageID(float, "0", -1) + "K\x00(K\x06t(K\x01t\x89NtR", "claims -1 elements"},
+		"storage of a list":        {v2 + "((" + str("storage") + float + str("0") + str("cpu") + "]tQK\x00(K\x06t(K\x01t\x89NtR", "claims a list elements of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			parts := goodParts()
