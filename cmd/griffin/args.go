@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,7 +54,14 @@ func chosen(flag, value string) (string, error) {
 		return name, nil
 	}
 	err := usagef("--%s: %q is not one of %s", flag, value, strings.Join(names, ", "))
-	if near := nearest.Name(value, names); near != "" {
+	var others []string
+	for other, name := range synonyms {
+		if slices.Contains(names, name) {
+			others = append(others, other)
+		}
+	}
+	slices.Sort(others)
+	if near := cmp.Or(nearest.Name(value, names), synonyms[nearest.Name(value, others)]); near != "" {
 		return "", err.advise("did you mean %s?", near)
 	}
 	return "", err

@@ -157,14 +157,14 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 	if o.OrbaxFormat, err = orbaxFormat(c, o.To); err != nil {
 		return o, err
 	}
-	if c.IsSet("rename") {
-		if o.Rename, err = readRenames(c.String("rename")); err != nil {
-			return o, err
-		}
-	}
 	if c.IsSet("max-shard-size") {
 		if o.MaxShardSize, err = parseSize(c.String("max-shard-size")); err != nil {
 			return o, usagef("--max-shard-size: %v", err)
+		}
+	}
+	if c.IsSet("rename") {
+		if o.Rename, err = readRenames(c, c.String("rename")); err != nil {
+			return o, err
 		}
 	}
 	return o, nil

@@ -122,7 +122,7 @@ func diffOptions(c *cli.Context) (diff.Options, error) {
 	o := diff.Options{Raw: c.Bool("raw"), Only: c.StringSlice("only")}
 	var err error
 	if c.IsSet("map") {
-		if o.Map, err = readRenames(c.String("map")); err != nil {
+		if o.Map, err = readRenames(c, c.String("map")); err != nil {
 			return o, err
 		}
 	}
@@ -135,7 +135,10 @@ func diffOptions(c *cli.Context) (diff.Options, error) {
 }
 
 // readRenames reads the rules of --map or --rename.
-func readRenames(path string) (*names.Rules, error) {
+func readRenames(c *cli.Context, path string) (*names.Rules, error) {
+	if err := checkInputs(c); err != nil {
+		return nil, err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -163,6 +166,9 @@ func openBoth(c *cli.Context) (a, b *tensor.Checkpoint, err error) {
 		if ofB.Step, err = stepOption(c, "step-b"); err != nil {
 			return nil, nil, err
 		}
+	}
+	if err := checkInputs(c); err != nil {
+		return nil, nil, err
 	}
 	a, errA := formats.Open(c.Args().Get(0), ofA)
 	b, errB := formats.Open(c.Args().Get(1), ofB)

@@ -177,7 +177,10 @@ func hintOf(err error) string {
 	var fault *task.PanicError
 	var output *storage.OutputError
 	var shared *run.TaskError
+	var input *inputError
 	switch {
+	case errors.As(err, &input):
+		return input.hint()
 	case is[*run.Error](err): // the hints are below the errors of the steps
 		return ""
 	case errors.As(err, &shared):

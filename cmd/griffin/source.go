@@ -1,12 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/nearest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/peft"
@@ -114,6 +119,9 @@ func openSource(c *cli.Context, path string) (*tensor.Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkInputs(c); err != nil {
+		return nil, err
+	}
 	return formats.Open(path, o)
 }
 
@@ -148,6 +156,102 @@ func printQuantized(w io.Writer, path, text string) error {
 	return err
 }
 
+// inputFiles are the flags that name a file to read.
+var inputFiles = []string{"golden", "text", "prompt-file", "state-in", "tokens", "tokenizer", "rename", "map"}
+
+// checkInputs returns an error for the first path of a command line that is to be read and is not there, or is a directory where a file is
+// meant. Commands call it before they read anything, so that what is missing comes before what is wrong in another. Addresses are not
+// looked at.
+func checkInputs(c *cli.Context) error {
+	for _, path := range readPaths(c) {
+		if _, isAddress := storage.Scheme(path); !isAddress {
+			if _, err := os.Stat(path); err != nil {
+				return &inputError{"", path, err}
+			}
+		}
+	}
+	for _, flag := range append(inputFiles, "adapter") {
+		path := c.String(flag)
+		_, isAddress := storage.Scheme(path)
+		if path == "" || isAddress || flag == "text" && path == "-" {
+			continue
+		}
+		if _, isList, err := tokenList(path); flag == "tokens" && (isList || err != nil) {
+			continue
+		}
+		info, err := os.Stat(path)
+		switch {
+		case flag == "tokens" && err != nil && strings.Contains(path, ","):
+			continue // neither
+		case err != nil:
+			return &inputError{"--" + flag + ": ", path, err}
+		case flag == "adapter" && !info.IsDir():
+			return usagef("--adapter: %s is a file", path).advise("give the directory of the adapter, which has its %s", peft.ConfigName)
+		case flag == "adapter" && !peft.Detect(storage.Local(path), "."):
+			return usagef("--adapter: %s holds no %s", path, peft.ConfigName).advise("give the directory of an adapter of the PEFT library")
+		case flag != "adapter" && info.IsDir():
+			return usagef("--%s: %s is a directory", flag, path).advise("%s", filesFor(flag, path))
+		}
+	}
+	return nil
+}
+
+// inputError reports a path of the command line that cannot be read.
+type inputError struct {
+	flag string // "--golden: ", or "" for an argument
+	path string
+	err  error
+}
+
+func (e *inputError) Error() string { return e.flag + e.err.Error() }
+
+func (e *inputError) Unwrap() error { return e.err }
+
+var hubName = regexp.MustCompile(`^(hf:/?)?[\w-][\w.-]*/[\w.-]+$`)
+
+// hint says which path could be meant, "" if none could.
+func (e *inputError) hint() string {
+	dir, name := filepath.Split(e.path)
+	entries, err := os.ReadDir(cmp.Or(dir, "."))
+	if err != nil {
+		if name, ok := strings.CutPrefix(e.path, "hf:"); ok || hubName.MatchString(e.path) {
+			return "hf://" + strings.TrimLeft(name, "/") + " reads it from the Hugging Face Hub"
+		}
+		return ""
+	}
+	var names []string
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	if near := nearest.Name(name, names); near != "" {
+		return "did you mean " + printable(dir+near) + "?"
+	}
+	return ""
+}
+
+// readPaths returns the paths of a command line that are read. If there are too many, nothing says which those are.
+func readPaths(c *cli.Context) []string {
+	most := map[string]int{"inspect": 1, "golden": 1, "generate": 1, "convert": 2, "verify": 2, "diff": 2, "perplexity": 2}[c.Command.Name]
+	paths := c.Args().Slice()
+	switch {
+	case len(paths) > most:
+		return nil
+	case c.Command.Name == "convert" && len(paths) == 2:
+		return paths[:1]
+	}
+	return paths
+}
+
+// filesFor says which files of a directory a flag could mean.
+func filesFor(flag, dir string) string {
+	pattern := map[string]string{"golden": "*.safetensors", "tokens": "*.safetensors", "tokenizer": "*.model", "text": "*.txt", "prompt-file": "*.txt"}[flag]
+	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil || len(names) == 0 {
+		return "name a file"
+	}
+	return "name a file, such as " + tensor.JoinNames(names)
+}
+
 func partialFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "partial-adapter", Usage: "with --adapter: accept an adapter that lacks tensors of some of its target modules"}
 }
@@ -160,6 +264,9 @@ func openAdapter(c *cli.Context) (*peft.Adapter, error) {
 			return nil, usagef("--partial-adapter is for --adapter")
 		}
 		return nil, nil
+	}
+	if err := checkInputs(c); err != nil {
+		return nil, err
 	}
 	source, dir, err := storage.Locate(path)
 	if err != nil {

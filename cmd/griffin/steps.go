@@ -60,6 +60,9 @@ func openSteps(c *cli.Context, path string) (*run.Run, []formats.Step, error) {
 			return nil, nil, err
 		}
 	}
+	if err := checkInputs(c); err != nil {
+		return nil, nil, err
+	}
 	r, err := run.Open(path)
 	if err != nil {
 		return nil, nil, err
