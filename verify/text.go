@@ -151,7 +151,7 @@ func (v *Verdict) TensorNames(names []string) []string {
 	out := make([]string, len(names))
 	for i, name := range names {
 		out[i] = name
-		if other := v.counterpart(name); other != "" {
+		if other := v.counterpart(name); other != "" && other != name {
 			out[i] += " (" + other + ")"
 		}
 	}
@@ -189,11 +189,9 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 		if v.another && all != "" && (s.Section == v.Structure || s.Section == v.Config) {
 			continue // the summaries have said it
 		}
-		out.failures(s.Name, len(s.Findings), lines(s.Findings, v.expected), all)
+		out.failures(s.Name, len(s.Findings), v.lines(s.Findings), all)
 		if v.Weights != nil && s.Section == &v.Weights.Section {
-			for _, line := range v.consequences() {
-				out.printf("  %s\n", text.Printable(line))
-			}
+			out.consequences(v.consequences(), all)
 		}
 	}
 	for _, l := range v.Logits {
@@ -287,6 +285,21 @@ func (t *textWriter) failures(check string, n int, lines []string, all string) {
 	}
 	if more := len(lines) - len(shown); more > 0 {
 		t.printf("  ... %s more (%s)\n", text.Grouped(int64(more)), all)
+	}
+}
+
+// consequences writes what wrong weights do to the logits.
+func (t *textWriter) consequences(lines []string, all string) {
+	const most = 3
+	shown := lines
+	if all != "" && len(lines) > most+1 {
+		shown = lines[:most]
+	}
+	for _, line := range shown {
+		t.printf("  %s\n", text.Printable(line))
+	}
+	if more := len(lines) - len(shown); more > 0 {
+		t.printf("  ... and in %s more places of the logits (%s)\n", text.Grouped(int64(more)), all)
 	}
 }
 

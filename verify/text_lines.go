@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
@@ -21,33 +23,52 @@ func expectedLayers(p *convert.Plan) *diff.Result {
 	return r
 }
 
-// lines describes findings. Those that say the same of tensors in several layers, or of several tensors of a layer, are one line, which
-// may be broken. expected is as Verdict.expected.
-func lines(findings []Finding, expected *diff.Result) []string {
+// FindingGroup is findings that say the same of tensors in several layers, or of several tensors of a layer.
+type FindingGroup struct {
+	Where    []string // the tensors, in lines of limited length, or the field: "recurrent layers (18) of model.layers: temporal_block.conv_1d.bias"
+	Findings []int    // indexes, ascending
+}
+
+// GroupFindings groups findings, in their order.
+func (v *Verdict) GroupFindings(findings []Finding) []FindingGroup {
 	r := &diff.Result{}
 	for i := range findings {
 		f := &findings[i]
 		name := f.Tensor
 		if _, layer, _ := diff.SplitLayer(name); layer < 0 || f.Field != "" {
-			name = fmt.Sprintf("\x00%d", i) // a line of its own
+			name = fmt.Sprintf("\x00%d", i) // a group of its own
 		}
 		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: name, Status: diff.Status(f.sameness())})
 	}
-	if expected != nil {
-		r.A, r.Tensors = expected.A, append(r.Tensors, expected.Tensors...)
+	if v.expected != nil {
+		r.A, r.Tensors = v.expected.A, append(r.Tensors, v.expected.Tensors...)
 	}
-	var out []string
+	var out []FindingGroup
 	for _, g := range r.Groups() {
-		first := &findings[g.Tensors[0]]
-		if len(g.Tensors) == 1 {
+		f := &findings[g.Tensors[0]]
+		where := []string{cmp.Or(f.Field, f.Tensor)}
+		if len(g.Tensors) > 1 {
+			where = r.Where(&g)
+		}
+		out = append(out, FindingGroup{where, g.Tensors})
+	}
+	return out
+}
+
+// lines describes findings. A group is one line, which may be broken.
+func (v *Verdict) lines(findings []Finding) []string {
+	var out []string
+	for _, g := range v.GroupFindings(findings) {
+		first := &findings[g.Findings[0]]
+		if len(g.Findings) == 1 {
 			out = append(out, text.Printable(first.String()))
 			continue
 		}
 		var differing, elements int64
-		for _, i := range g.Tensors {
+		for _, i := range g.Findings {
 			differing, elements = differing+findings[i].Differing, elements+findings[i].Elements
 		}
-		line := ": " + text.Count(len(g.Tensors), "tensor")
+		line := ": " + text.Count(len(g.Findings), "tensor")
 		switch {
 		case first.Kind == MissingTensor:
 			line += " missing, " + first.Want
@@ -61,7 +82,7 @@ func lines(findings []Finding, expected *diff.Result) []string {
 		if detail := first.withoutLayer(first.Detail); detail != "" {
 			line += "; " + detail
 		}
-		where := r.Where(&g)
+		where := slices.Clone(g.Where)
 		for i := range where {
 			where[i] = text.Printable(where[i])
 		}

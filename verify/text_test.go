@@ -76,7 +76,7 @@ func TestLines(t *testing.T) {
 		"conversion.json: tensors: 4, not 3",
 		"attention layers (5) of model.layers: " + strings.Repeat("long.", 12) + ",\n      " + strings.Repeat("longer.", 10) + ":\n      10 tensors missing, float32 [4]",
 	}
-	if got := lines(findings, expected); !slices.Equal(got, want) {
+	if got := (&Verdict{expected: expected}).lines(findings); !slices.Equal(got, want) {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 	v := &Verdict{Converted: &Subject{}, Structure: &Section{}}
@@ -120,6 +120,23 @@ func TestFaultLine(t *testing.T) {
 	const want = "weights: 1 failure\n  m.6.c (b.6.b + b.6.c): 1 of 2 elements differ; [0] is 2, not 1\n  in the logits: block 6; because of the weights of m.6.c\n\n"
 	if text := b.String(); !strings.Contains(text, want) || strings.Contains(text, "logits: 1 failure") {
 		t.Errorf("%s", text)
+	}
+}
+
+// Of what wrong weights do to the logits a few places are shown.
+func TestConsequences(t *testing.T) {
+	v := &Verdict{Weights: &WeightsSection{Section: Section{Findings: []Finding{{Kind: WrongWeights, Tensor: "m.6.c", Differing: 1, Elements: 2}}}}, Logits: []*logits.Result{{}}}
+	for i := range 30 {
+		v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Detail: fmt.Sprint("block ", i), Tensors: []string{"m.6.c"}})
+	}
+	for all, want := range map[string][2]int{"--all": {3, 1}, "": {30, 0}} {
+		var b strings.Builder
+		if err := WriteText(&b, v, all); err != nil {
+			t.Fatal(err)
+		}
+		if got := [2]int{strings.Count(b.String(), "because of the weights of m.6.c"), strings.Count(b.String(), "  ... and in 27 more places of the logits (--all)\n")}; got != want {
+			t.Errorf("%q: %v, want %v\n%s", all, got, want, b.String())
+		}
 	}
 }
 

@@ -43,25 +43,70 @@ type verdictPage struct {
 type findingGroup struct {
 	Check    string
 	Findings []verify.Finding
-	Shown    []verify.Finding    // the first of them, which are described one by one
-	Faults   map[int][]faultPart // by the index of a finding of the weights: what it does to the logits
-	All      *page.Table         // if there are more than the page describes one by one
+	Shown    []*shownFindings // the first groups of them
+	All      *page.Table      // if there are more than the page describes one by one
 }
 
-// maxDescribed is how many findings of one check are described one by one.
+// shownFindings are findings that say the same of several tensors, or a single one.
+type shownFindings struct {
+	ID, Title           string
+	First               verify.Finding
+	Count               int
+	Differing, Elements int64
+	Faults              []faultPart // what it does to the logits
+	indexes             []int       // of findingGroup.Findings
+}
+
+// Names are the names of the first tensor in the source and in the converted checkpoint; nil if the title is both.
+func (f *shownFindings) Names() []string {
+	if names := []string{f.First.SourceName, f.First.ConvertedName}; names[0] != f.Title || names[1] != f.Title {
+		return names
+	}
+	return nil
+}
+
+// More are the faults after the first.
+func (f *shownFindings) More() []faultPart { return f.Faults[min(1, len(f.Faults)):] }
+
+// maxDescribed is how many groups of findings of one check are described one by one.
 const maxDescribed = 12
+
+// newFindingGroup returns the findings of the k-th check that failed. Of wholly another model only the table is shown.
+func newFindingGroup(v *verify.Verdict, k int, s verify.NamedSection) findingGroup {
+	group := findingGroup{Check: s.Name, Findings: s.Findings}
+	alone := 0
+	for i, g := range v.GroupFindings(s.Findings) {
+		if v.Another() || i == maxDescribed {
+			break
+		}
+		shown := &shownFindings{ID: fmt.Sprintf("finding%d-%d", k, i), Title: strings.Join(g.Where, " "), First: s.Findings[g.Findings[0]], Count: len(g.Findings), indexes: g.Findings}
+		for _, i := range g.Findings {
+			shown.Differing, shown.Elements = shown.Differing+s.Findings[i].Differing, shown.Elements+s.Findings[i].Elements
+		}
+		if shown.Count == 1 {
+			alone++
+		}
+		group.Shown = append(group.Shown, shown)
+	}
+	if alone < len(s.Findings) {
+		group.All = findingsTable(s.Findings)
+	}
+	return group
+}
 
 // wrong names what is wrong: a few things of each check.
 func (g *verdictPage) wrong() []page.Link {
 	const most = 3
 	var all []page.Link
-	for k, group := range g.Findings {
+	for _, group := range g.Findings {
+		left := len(group.Findings)
 		for i, f := range group.Shown {
 			if i == most {
-				all = append(all, page.Link{Text: fmt.Sprintf("%s: and %s more", group.Check, text.Grouped(int64(len(group.Findings)-most))), To: group.ID()})
+				all = append(all, page.Link{Text: fmt.Sprintf("%s: and %s more", group.Check, text.Grouped(int64(left))), To: group.ID()})
 				break
 			}
-			all = append(all, page.Link{Text: group.Check + ": " + cmp.Or(f.Field, f.Tensor), To: fmt.Sprintf("finding%d-%d", k, i)})
+			all = append(all, page.Link{Text: group.Check + ": " + f.Title, To: f.ID})
+			left -= f.Count
 		}
 	}
 	for _, l := range g.Logits {
@@ -183,14 +228,7 @@ func newVerdictPage(v *verify.Verdict) *verdictPage {
 		if len(s.Findings) == 0 {
 			continue
 		}
-		group := findingGroup{Check: s.Name, Findings: s.Findings, Shown: s.Findings[:min(maxDescribed, len(s.Findings))]}
-		if v.Another() {
-			group.Shown = nil // the lead says it
-		}
-		if len(s.Findings) > len(group.Shown) {
-			group.All = findingsTable(s.Findings)
-		}
-		g.Findings = append(g.Findings, group)
+		g.Findings = append(g.Findings, newFindingGroup(v, len(g.Findings), s))
 	}
 	for i, l := range v.Logits {
 		part := newLogitsPart(l, v, i)
@@ -216,11 +254,11 @@ func (g *verdictPage) attach(part *logitsPart) {
 	if at < 0 {
 		return
 	}
-	group := &g.Findings[at]
 	var rest []faultPart
 	for _, f := range part.Where {
 		wrong := g.Verdict.WrongWeights(f.Fault)
-		if len(wrong) == 0 || wrong[0] >= maxDescribed {
+		k := slices.IndexFunc(g.Findings[at].Shown, func(s *shownFindings) bool { return len(wrong) > 0 && slices.Contains(s.indexes, wrong[0]) })
+		if k < 0 {
 			rest = append(rest, f)
 			continue
 		}
@@ -229,10 +267,9 @@ func (g *verdictPage) attach(part *logitsPart) {
 			of = " of the " + part.Of
 		}
 		f.Title = "In the logits" + of + ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
-		if group.Faults == nil {
-			group.Faults = map[int][]faultPart{}
-		}
-		group.Faults[wrong[0]] = append(group.Faults[wrong[0]], f)
+		f.Look = nil // the finding has it
+		shown := g.Findings[at].Shown[k]
+		shown.Faults = append(shown.Faults, f)
 	}
 	part.Where = rest
 }

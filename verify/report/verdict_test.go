@@ -129,6 +129,25 @@ func TestWrongWeightsAndTheirLogits(t *testing.T) {
 	}
 }
 
+// TestFindingsOfLayers: what is wrong in the same way in several layers is described once, with the first of its faults.
+func TestFindingsOfLayers(t *testing.T) {
+	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
+	v := &verify.Verdict{Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{}, Logits: []*logits.Result{{Checkpoint: "a.pt"}},
+		Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
+	for i := range 20 {
+		name := fmt.Sprintf("layers.%d.w", i)
+		v.Weights.Findings = append(v.Weights.Findings, verify.Finding{Kind: verify.WrongWeights, Tensor: name, SourceName: name, ConvertedName: name, Differing: 1, Elements: 2})
+		v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Block: i, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{name}, Detail: "wrong"})
+	}
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
+	checkPage(t, page)
+	for text, want := range map[string]int{"weights: all layers (20) of layers: w</a>": 1, `<div class="fault"`: 2, "20; 20 of 40 elements differ": 1, "<summary>19 more places in the logits": 1, "<summary>All 20": 1, "look at": 0} {
+		if n := strings.Count(page, text); n != want {
+			t.Errorf("%q is %d times in the page, not %d", text, n, want)
+		}
+	}
+}
+
 func fileOf(t *testing.T, name string, write func(path string) error) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
