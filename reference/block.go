@@ -8,6 +8,7 @@ package reference
 //
 // It also returns the output of the temporal mixing.
 func (e *engine[T]) block(x []T, b *batch, i int, state *blockState[T], rope *rotation[T]) (out, temporal []T, err error) {
+	defer e.dropVectors()
 	normed, err := e.rmsNorm(x, i, TemporalNorm)
 	if err != nil {
 		return nil, nil, err

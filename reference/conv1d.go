@@ -56,7 +56,7 @@ func (e *engine[T]) convKernel(block, width int) ([][]T, error) {
 		step, next = 1, width
 	}
 	for tap := range w {
-		w[tap] = make([]T, width)
+		w[tap] = e.memory.vector(width)
 		for c := range width {
 			w[tap][c] = all[c*step+tap*next]
 		}

@@ -138,7 +138,7 @@ func (e *engine[T]) softCap(y []T, semantics Semantics) {
 		return
 	}
 	softCap := e.constant(c.LogitsSoftCap)
-	e.ranges(len(y), 1, func(from, to int) {
+	e.ranges(len(y), functionCost, func(from, to int) {
 		part := y[from:to]
 		if !e.bf16 { // the same, without looking at e for each operation
 			for i := range part {

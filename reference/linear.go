@@ -28,7 +28,7 @@ func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	memory := takeMemory[T](threads)
-	return &engine[T]{ops: newOps[T](m.Arithmetic), workers: workers[T]{memory.scratch[:threads]}, memory: memory,
+	return &engine[T]{ops: newOps[T](m.Arithmetic), workers: workers[T]{goroutines: memory.scratch[:threads]}, memory: memory,
 		ctx: ctx, config: &m.Config, weights: m.Weights, semantics: m.Semantics}
 }
 
@@ -92,6 +92,12 @@ func (e *engine[T]) multiply(y, x []T, n, block int, name string, in, out int) e
 // packRows packs n rows of x for a product.
 func (e *engine[T]) packRows(x []T, n, in int) {
 	e.packed.Reset(n, in, e.order)
+	if n == 1 { // too little for several goroutines
+		for block := range e.packed.Blocks() {
+			e.packed.Pack(x, in, block, &e.goroutines[0])
+		}
+		return
+	}
 	e.each(e.packed.Blocks(), func(block int, s *kernel.Scratch[T]) { e.packed.Pack(x, in, block, s) })
 }
 
@@ -123,7 +129,7 @@ func (e *engine[T]) multiplyPieces(y []T, n int, o *operand, in, out int) error 
 func (e *engine[T]) product(y []T, ldy, n, first int, w *kernel.Matrix) {
 	out := w.Out()
 	width := kernel.TaskWidth[T](n, w, e.threads())
-	e.each((out+width-1)/width, func(task int, s *kernel.Scratch[T]) {
-		kernel.MultiplyPacked(y, ldy, &e.packed, first, w, task*width, min((task+1)*width, out), s)
+	e.spans((out+width-1)/width, func(from, to int, s *kernel.Scratch[T]) {
+		kernel.MultiplyPacked(y, ldy, &e.packed, first, w, from*width, min(to*width, out), s)
 	})
 }

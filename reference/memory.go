@@ -12,6 +12,7 @@ type memory[T kernel.Float] struct {
 	scratch []kernel.Scratch[T] // one for each goroutine
 	packed  kernel.Rows[T]      // x of the product that is being computed
 	spare   [][]T               // activations that are not used any more
+	vectors []T                 // the small parameters of the block that is being computed
 }
 
 var memories32, memories64 sync.Pool
@@ -37,6 +38,18 @@ func takeMemory[T kernel.Float](threads int) *memory[T] {
 }
 
 func (m *memory[T]) free() { memories[T]().Put(m) }
+
+// vector returns n elements with any content, which are valid until dropVectors.
+func (m *memory[T]) vector(n int) []T {
+	if cap(m.vectors)-len(m.vectors) < n {
+		m.vectors = make([]T, 0, max(2*cap(m.vectors), n)) // others keep the memory that they have
+	}
+	m.vectors = m.vectors[:len(m.vectors)+n]
+	return m.vectors[len(m.vectors)-n:]
+}
+
+// dropVectors ends the use of all vectors.
+func (m *memory[T]) dropVectors() { m.vectors = m.vectors[:0] }
 
 // spareActivations is the most activations that are kept.
 const spareActivations = 8

@@ -15,7 +15,7 @@ func (e *engine[T]) mlp(x []T, n, block int) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.ranges(len(up), 1, func(from, to int) { e.multiplyByActivation(e.config.variant().Activation, up[from:to], gate[from:to]) })
+	e.ranges(len(up), functionCost, func(from, to int) { e.multiplyByActivation(e.config.variant().Activation, up[from:to], gate[from:to]) })
 	e.give(gate)
 	defer e.give(up)
 	return e.linear(up, n, block, MLPDown, expanded, width, true)

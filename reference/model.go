@@ -211,6 +211,7 @@ func (e *engine[T]) input(p *Pass) ([]T, error) {
 
 // output computes the final norm and the logits from the output of the last block.
 func (e *engine[T]) output(x []T, p *Pass, semantics Semantics) error {
+	defer e.dropVectors()
 	x, err := e.rmsNorm(x, Outer, FinalNorm)
 	if err != nil {
 		return err

@@ -17,6 +17,23 @@ type request struct {
 	whole bool  // read in one piece
 }
 
+// elements returns the number of elements of the parameter.
+func (r *request) elements() int {
+	n := 1
+	for _, d := range r.shape {
+		n *= d
+	}
+	return n
+}
+
+// pieceElements returns the number of elements of each piece but the last.
+func (r *request) pieceElements(p *Parameter) int {
+	if r.whole {
+		return r.elements()
+	}
+	return p.pieceElements(r.shape[0], r.shape[1])
+}
+
 // requests lists the parameters of the blocks [first, end) and, if head is set, those of the logits and, if
 // norm is set, of the final norm, in the order in which a pass uses them. (The embeddings of tokens
 // are not among them: they are single rows of a matrix.)
@@ -166,14 +183,7 @@ func (r *reader) read(want request) bool {
 		r.send(&piece{err: annotate(want.block, want.name, err)})
 		return false
 	}
-	total := 1
-	for _, d := range want.shape {
-		total *= d
-	}
-	size := total
-	if !want.whole {
-		size = p.pieceElements(want.shape[0], want.shape[1])
-	}
+	total, size := want.elements(), want.pieceElements(p)
 	for first := 0; first < total; first += size {
 		next := &piece{parameter: p, free: r.free}
 		var buffer []byte
@@ -229,12 +239,19 @@ type operand struct {
 	first  *piece // read with the parameter
 	pieces <-chan *piece
 	alone  *reader // reads this parameter only
+
+	// The part of a parameter in memory that is still to come, and how much of it is a piece.
+	rest      []byte
+	pieceSize int
 }
 
 // open returns the next parameter, which is the one requested.
 func (e *engine[T]) open(want request) (*operand, error) {
 	o := &operand{pieces: e.pieces}
 	if e.pieces == nil {
+		if inMemory, err := e.openInMemory(want); inMemory != nil || err != nil {
+			return inMemory, err
+		}
 		o.alone = startReader(e.weights, []request{want}, 1)
 		o.pieces = o.alone.engines[0]
 	} else {
@@ -249,6 +266,27 @@ func (e *engine[T]) open(want request) (*operand, error) {
 		return nil, err
 	}
 	o.first, o.Parameter = first, first.parameter
+	return o, nil
+}
+
+// openInMemory returns a parameter whose elements are in memory, or nil if they are not. Then there is nothing to read
+// ahead, and no other goroutine that would have to wake this one.
+func (e *engine[T]) openInMemory(want request) (*operand, error) {
+	p, err := e.weights.Parameter(want.block, want.name)
+	if err != nil {
+		return nil, err
+	}
+	if !p.inMemory() {
+		p.close()
+		return nil, nil
+	}
+	if err := p.check(want.shape); err != nil {
+		return nil, annotate(want.block, want.name, err)
+	}
+	o := &operand{Parameter: p, pieceSize: want.pieceElements(p) * int(p.DType.Size())}
+	if o.rest, err = p.read(0, want.elements(), nil); err != nil {
+		return nil, annotate(want.block, want.name, err)
+	}
 	return o, nil
 }
 
@@ -267,6 +305,11 @@ func (o *operand) next(ctx context.Context) (*piece, error) {
 	if p := o.first; p != nil {
 		o.first = nil
 		return p, nil
+	}
+	if o.pieces == nil {
+		data := o.rest[:min(o.pieceSize, len(o.rest))]
+		o.rest = o.rest[len(data):]
+		return &piece{data: data}, ctx.Err()
 	}
 	return o.receive(ctx)
 }

@@ -25,7 +25,7 @@ func (e *engine[T]) recurrent(x []T, b *batch, block int, state *blockState[T]) 
 	if in, err = e.rgLRU(convolved, b, block, state.h); err != nil {
 		return nil, err
 	}
-	e.ranges(len(in), 1, func(from, to int) { e.multiplyByActivation(e.config.variant().Activation, in[from:to], gate[from:to]) })
+	e.ranges(len(in), functionCost, func(from, to int) { e.multiplyByActivation(e.config.variant().Activation, in[from:to], gate[from:to]) })
 	e.give(convolved, gate)
 	defer e.give(in)
 	return e.linear(in, n, block, LinearOut, lru, width, true)

@@ -18,9 +18,11 @@ func (e *engine[T]) rgLRU(x []T, b *batch, block int, state []T) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	for c := range aParam {
-		aParam[c] = e.softplus(aParam[c])
-	}
+	e.ranges(width, mathCost, func(from, to int) {
+		for c := from; c < to; c++ {
+			aParam[c] = e.softplus(aParam[c])
+		}
+	})
 	inputGate, err := e.gate(x, block, InputGate)
 	if err != nil {
 		return nil, err
@@ -30,7 +32,7 @@ func (e *engine[T]) rgLRU(x []T, b *batch, block int, state []T) ([]T, error) {
 		return nil, err
 	}
 	minus8, y := e.constant(-8), inputGate // y overwrites each value of the input gate after its only use
-	e.ranges(width, len(x)/width, func(from, to int) {
+	e.ranges(width, functionCost*len(x)/width, func(from, to int) {
 		a, square := make([]T, to-from), make([]T, to-from)
 		for i := range len(x) / width {
 			at := i*width + from

@@ -54,8 +54,12 @@ func RunTogether(ctx context.Context, models []*Model, passes []Pass) error {
 		}
 	}
 	head := passes[0].End == 0
-	r := startReader(first.Weights, first.Config.requests(passes[0].First, passes[0].end(first), head, head && !passes[0].SkipLogits), len(runs))
-	defer r.close()
+	requests := first.Config.requests(passes[0].First, passes[0].end(first), head, head && !passes[0].SkipLogits)
+	var r *reader
+	if len(models) > 1 || !inMemory(first.Weights, requests) {
+		r = startReader(first.Weights, requests, len(runs))
+		defer r.close()
+	}
 	errs := make([]error, len(runs))
 	var group task.Group
 	for i, run := range runs {
@@ -69,6 +73,22 @@ func RunTogether(ctx context.Context, models []*Model, passes []Pass) error {
 	}
 	_ = group.Wait() // errs has all errors
 	return firstError(errs)
+}
+
+// fewTokens is the number of tokens that are computed so fast that goroutines need not sleep in between.
+const fewTokens = 8
+
+// inMemory reports whether the weights are in memory, to go by the first of the parameters that are requested.
+func inMemory(weights Weights, requests []request) bool {
+	if len(requests) == 0 {
+		return false
+	}
+	p, err := weights.Parameter(requests[0].block, requests[0].name)
+	if err != nil {
+		return false // the reader has the error too
+	}
+	defer p.close()
+	return p.inMemory()
 }
 
 // firstError returns the first error that is not the consequence of another one.
@@ -92,7 +112,12 @@ func prepare[T kernel.Float](ctx context.Context, m *Model, p *Pass, states []bl
 	})
 	return func(r *reader, i int) error {
 		defer e.free()
-		e.pieces, e.requests = r.engines[i], r.requests
+		defer e.stop()
+		if r != nil {
+			e.pieces, e.requests = r.engines[i], r.requests
+		} else if len(p.Tokens) <= fewTokens {
+			e.spins = tokenSpins
+		}
 		return run(e, x, m, p, states)
 	}, err
 }

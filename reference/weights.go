@@ -132,7 +132,8 @@ func (p *Parameter) check(shape []int) error {
 	return nil
 }
 
-// vector returns the n elements of a parameter, rounded to the precision of weights.
+// vector returns the n elements of a parameter, rounded to the precision of weights. They are valid until the end of the
+// block.
 func (e *engine[T]) vector(block int, name string, n int) ([]T, error) {
 	x, _, err := e.elements(block, name, n)
 	return x, err
@@ -155,7 +156,7 @@ func (e *engine[T]) elements(block int, name string, shape ...int) ([]T, *Parame
 	for _, d := range shape {
 		n *= d
 	}
-	x := make([]T, n)
+	x := e.memory.vector(n)
 	kernel.Widen(x, o.DType, raw.data)
 	if e.bf16 {
 		for i := range x {

@@ -65,15 +65,12 @@ func newSampler(s Sampling) (*sampler, error) {
 
 // next chooses a token by the logits of one token.
 func (s *sampler) next(logits *reference.Activations) (int32, error) {
-	best := 0
-	for i := range logits.Len() {
-		x := logits.At(i)
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			return 0, tensor.Bad("%w: that of token %d is %g", ErrNotFinite, i, x)
-		}
-		if x > logits.At(best) {
-			best = i
-		}
+	best, err := highest(logits.Float32)
+	if logits.Float64 != nil {
+		best, err = highest(logits.Float64)
+	}
+	if err != nil {
+		return 0, err
 	}
 	if s.Temperature == 0 {
 		return int32(best), nil
@@ -89,6 +86,20 @@ func (s *sampler) next(logits *reference.Activations) (int32, error) {
 		weights, total = nucleus(weights, s.TopP*total)
 	}
 	return s.candidates[draw(weights, s.random.Float64()*total)].token, nil
+}
+
+// highest returns the index of the first of the highest logits, all of which have to be finite.
+func highest[T float32 | float64](logits []T) (int, error) {
+	best := 0
+	for i, x := range logits {
+		if x-x != 0 { // NaN, or infinite
+			return 0, tensor.Bad("%w: that of token %d is %g", ErrNotFinite, i, x)
+		}
+		if x > logits[best] {
+			best = i
+		}
+	}
+	return best, nil
 }
 
 // collect lists the tokens that may be chosen, with the most likely first if their order matters.

@@ -31,6 +31,8 @@ type instructions struct {
 	direct func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int
 
 	exp, tanh func(dst, src []float32) // of equal length
+
+	pause func()
 }
 
 // directOutputs is the number of outputs that a direct computes together.
@@ -48,6 +50,7 @@ var available = []*instructions{{
 		return 0
 	},
 	exp: genericExp, tanh: genericTanh,
+	pause: func() {},
 }}
 
 // use is the instruction set in use.

@@ -14,11 +14,11 @@ func init() {
 	}
 	available = append(available, &instructions{name: "avx2", rows: 6, tile32: tilesOf(tiles32AVX2), tile64: tilesOf(tiles64AVX2),
 		pack32: packsOf(packs32AVX2, 8), pack64: packsOf(packs64AVX2, 8),
-		direct: directOf(directAVX2, 8), exp: functionOf(expAVX2, 4, genericExp), tanh: functionOf(tanhAVX2, 4, genericTanh)})
+		direct: directOf(directAVX2, 8), exp: functionOf(expAVX2, 4, genericExp), tanh: functionOf(tanhAVX2, 4, genericTanh), pause: pause})
 	if cpu.X86.HasAVX512F {
 		available = append(available, &instructions{name: "avx512", rows: 8, tile32: tilesOf(tiles32AVX512), block32: blockAVX512, tile64: tilesOf(tiles64AVX512),
 			pack32: packsOf(packs32AVX512, 16), pack64: packsOf(packs64AVX2, 8),
-			direct: directOf(directAVX512, 16), exp: functionOf(expAVX512, 8, genericExp), tanh: functionOf(tanhAVX512, 8, genericTanh)})
+			direct: directOf(directAVX512, 16), exp: functionOf(expAVX512, 8, genericExp), tanh: functionOf(tanhAVX512, 8, genericTanh), pause: pause})
 	}
 	use = available[len(available)-1]
 }

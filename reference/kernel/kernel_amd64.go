@@ -443,3 +443,6 @@ func expAVX512(dst *float32, src *float32, n int)
 //
 //go:noescape
 func tanhAVX512(dst *float32, src *float32, n int)
+
+// pause executes PAUSE.
+func pause()

@@ -11809,3 +11809,8 @@ elements:
 	JNE         elements
 	VZEROUPPER
 	RET
+
+// func pause()
+TEXT ·pause(SB), NOSPLIT, $0
+	PAUSE
+	RET

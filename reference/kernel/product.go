@@ -31,8 +31,11 @@ func GroupWidth[T Float]() int { return groupPairs * PairWidth[T]() }
 func TaskWidth[T Float](n int, w *Matrix, threads int) int {
 	pair := PairWidth[T]()
 	share := (w.Out() + threads - 1) / threads
-	if n > maxTileRows || !w.InOut {
+	switch {
+	case n > maxTileRows:
 		share = min(share/4, GroupWidth[T]()) // small tasks, so that all goroutines finish together
+	case !w.InOut:
+		share = min(share, pair)
 	}
 	return max((share+pair-1)/pair, 1) * pair
 }

@@ -29,6 +29,10 @@ func (r *Rows[T]) Pack(x []T, ldx, block int, s *Scratch[T]) {
 	terms := min(BlockTerms, r.in-k)
 	s.allocate()
 	m := dense(x, r.n, r.in, ldx, false)
+	if r.n == 1 && r.order == nil {
+		copy(r.data[k:], x[k:][:terms])
+		return
+	}
 	for row := 0; row < r.n; row += width {
 		rows := min(width, r.n-row)
 		dst := r.panel(k, terms, row)

@@ -167,3 +167,11 @@ func (f *functions) xor(a, b, to reg.VecVirtual) {
 		VPXOR(a, b, to)
 	}
 }
+
+// generatePause writes a function that waits for as long as the processor finds good in a loop that waits.
+func generatePause() {
+	TEXT("pause", NOSPLIT, "func()")
+	Doc("pause executes PAUSE.")
+	PAUSE()
+	RET()
+}

@@ -38,6 +38,7 @@ func main() {
 	generatePacks()
 	generateDirect()
 	generateFunctions()
+	generatePause()
 	Generate()
 }
 
