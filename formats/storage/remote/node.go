@@ -158,7 +158,11 @@ func (n *Node) readSome(p []byte, off int64) (int, error) {
 		if err := pool.ctx.Err(); err != nil {
 			return 0, err
 		}
-		c = pool.start(n, off, n.gap(off, n.want(off, int64(len(p)))), true)
+		from, to := off, off+n.gap(off, n.want(off, int64(len(p))))
+		if to == n.size {
+			from = n.tail(off)
+		}
+		c = pool.start(n, from, to-from, true)
 	}
 	c.users++
 	pool.assign()
@@ -238,6 +242,21 @@ func (n *Node) want(off, want int64) int64 {
 		size = max(size, 4*s.window)
 	}
 	return min(size, bufferSize)
+}
+
+// tail returns where a request for what begins at off and goes to the end of the file begins: earlier if nothing has led to off, since
+// formats with a directory at the end are read from there backwards, in several steps.
+func (n *Node) tail(off int64) int64 {
+	if n.spanAt(off) != nil || n.streamAt(off) != nil {
+		return off
+	}
+	from := max(n.size-smallSize, 0)
+	for _, c := range n.chunks {
+		if c.off < off {
+			from = max(from, c.end())
+		}
+	}
+	return min(from, off)
 }
 
 // streamAt returns the stream that goes on at off, nil for none.

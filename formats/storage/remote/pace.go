@@ -34,10 +34,11 @@ const mostSurplus = 40
 // surplus returns how many large chunks are asked for beyond those for which there are buffers: as many as readers give
 // buffers back before the answers arrive. The pool's mutex is held.
 func (p *Pool) surplus() int {
-	oldest := p.pace.read[p.pace.next]
-	if oldest.IsZero() {
-		return 0
+	oldest, count, most := p.pace.read[p.pace.next], len(p.pace.read), mostSurplus
+	if oldest.IsZero() { // at the beginning: at most as many as were read, which is twice as many after each latency
+		oldest, count = p.pace.read[0], p.pace.next
+		most = min(most, count)
 	}
-	n := time.Duration(len(p.pace.read)) * time.Duration(p.pace.latency.Load()) / max(time.Since(oldest), 1)
-	return int(min(n, mostSurplus))
+	n := time.Duration(count) * time.Duration(p.pace.latency.Load()) / max(time.Since(oldest), 1)
+	return int(min(n, time.Duration(most)))
 }

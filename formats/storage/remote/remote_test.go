@@ -361,3 +361,26 @@ func TestFile(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+// A directory at the end of a file, which is read backwards in steps, takes one request.
+func TestTail(t *testing.T) {
+	for _, size := range []int{1000, 200_000} {
+		o := newObject(size)
+		f := open(t, o, quick())
+		for _, end := range []int64{42, 98, 27_000} {
+			checkRead(t, f, o, max(int64(size)-end, 0), min(end, 60))
+		}
+		if n := o.requests.Load(); n != 1 {
+			t.Errorf("%d bytes: %d requests", size, n)
+		}
+	}
+	// What is read from the beginning on is not read again.
+	o := newObject(200_000)
+	f := open(t, o, quick())
+	for off := int64(0); off < 200_000; off += 1000 {
+		checkRead(t, f, o, off, 1000)
+	}
+	if n := o.bytes.Load(); n != 200_000 {
+		t.Errorf("%d bytes were asked for", n)
+	}
+}

@@ -230,7 +230,7 @@ func (s *site) ReadDir(dir string) ([]fs.DirEntry, error) {
 		}
 	}
 	var group task.Group
-	group.SetLimit(16)
+	group.SetLimit(remote.DefaultInFlight)
 	for _, name := range names {
 		group.Go(func() error {
 			_, err := s.node(path.Join(dir, name), nil)

@@ -39,7 +39,7 @@ func main() {
 	case *dir != "":
 		go http.Serve(listener, http.FileServer(http.Dir(*dir)))
 	case *fault == "":
-		go serveLate(listener, *to, *latency/2)
+		go serveLate(listener, *to, *latency)
 	default:
 		matching, err := regexp.Compile(*match)
 		if err != nil {
@@ -54,12 +54,19 @@ func main() {
 	}
 	fmt.Println(listener.Addr())
 	io.Copy(io.Discard, os.Stdin)
+	for deadline := time.Now().Add(time.Second); open.Load() > 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // what is counted at the end of a connection
+	}
 	fmt.Println(passed.Load())
 }
 
-var passed atomic.Int64 // bytes to clients
+var (
+	passed atomic.Int64 // bytes to clients
+	open   atomic.Int64 // connections
+)
 
-// serveLate passes on connections, each direction later by a delay.
+// serveLate passes on connections, what clients send later by a delay. Answers come later by as much, and are passed on as they come:
+// the kernel moves them between the connections, which takes little of the processors that the client and the server share.
 func serveLate(listener net.Listener, to string, delay time.Duration) {
 	for {
 		client, err := listener.Accept()
@@ -72,15 +79,20 @@ func serveLate(listener net.Listener, to string, delay time.Duration) {
 				client.Close()
 				return
 			}
-			go passLate(server, client, delay, new(atomic.Int64))
-			passLate(client, server, delay, &passed)
+			open.Add(1)
+			defer open.Add(-1)
+			go passLate(server, client, delay)
+			n, _ := io.Copy(client, server)
+			passed.Add(n)
+			client.Close()
+			server.Close()
 		}()
 	}
 }
 
 const (
-	pieceSize = 256 << 10
-	window    = 64 // pieces of a connection that are on their way, in each direction
+	pieceSize = 64 << 10
+	window    = 64 // pieces of a connection that are on their way
 )
 
 // piece is bytes on their way.
@@ -89,8 +101,8 @@ type piece struct {
 	due     time.Time
 }
 
-// passLate copies what comes from one connection to another, a delay later, and counts it.
-func passLate(to, from net.Conn, delay time.Duration, count *atomic.Int64) {
+// passLate copies what comes from one connection to another, a delay later.
+func passLate(to, from net.Conn, delay time.Duration) {
 	free := make(chan []byte, window)
 	way := make(chan piece, window)
 	for range window {
@@ -113,9 +125,7 @@ func passLate(to, from net.Conn, delay time.Duration, count *atomic.Int64) {
 	}()
 	for p := range way {
 		time.Sleep(time.Until(p.due))
-		n, err := to.Write(p.content)
-		count.Add(int64(n))
-		if err != nil {
+		if _, err := to.Write(p.content); err != nil {
 			break
 		}
 		free <- p.content
