@@ -11,13 +11,13 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GREMLINS    := github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
-MUTATED     ?= formats/tensor convert/moves convert/names convert/model convert/source convert/proof convert/transfer formats/storage \
+MUTATED     ?= formats/tensor convert/moves convert/names convert/model convert/source convert/proof convert/transfer formats/storage formats/storage/publish \
                verify/diff
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
 PYTHON_ENV  := testdata/interop/python.sh current
 
-.PHONY: build local demo test race instructions lint fuzz cross wheel release hostile interop differential candle sharded slurm kill torture mutants false-alarms bench bench-forward fixtures clean help
+.PHONY: build demo test race instructions lint fuzz cross wheel release hostile interop differential candle sharded slurm kill torture mutants false-alarms bench bench-forward fixtures clean help
 
 build: ## bin/griffin
 	CGO_ENABLED=0 $(GO) build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o bin/griffin ./cmd/griffin
@@ -100,11 +100,8 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) runtimes.py $(SEED)
 	$(PYTHON_ENV) differential.py --cases 700 $(SEED)
 
-local: # starts in half the time of bin/griffin, which counts where it is started tens of thousands of times
-	CGO_ENABLED=0 $(GO) build -trimpath -tags nobuckets -o bin/griffin-local ./cmd/griffin
-
-differential: local ## CASES=20000 damaged files, read by griffin and by the libraries (5 minutes; needs the environments of interop)
-	GRIFFIN=$(CURDIR)/bin/griffin-local $(PYTHON_ENV) differential.py --cases $(or $(CASES),20000) --rows $(SEED)
+differential: build ## CASES=20000 damaged files, read by griffin and by the libraries (an hour; needs the environments of interop)
+	$(PYTHON_ENV) differential.py --cases $(or $(CASES),20000) --rows $(SEED)
 
 candle: build ## what griffin says of candle against candle (needs cargo and the environments of interop; 5 minutes once)
 	program=$$(testdata/interop/setup_candle.sh) && $(PYTHON_ENV) runtimes.py --candle $$program
@@ -119,8 +116,8 @@ slurm: build ## a Slurm array that converts a run in a bucket (Linux, root, slur
 kill: build ## 50 conversions killed at random moments (needs the environments of interop)
 	testdata/interop/kill.sh 50
 
-torture: local ## every operation and system call of small conversions fails once, or is the last; then differential (Linux, strace; hours)
-	GRIFFIN=$(CURDIR)/bin/griffin-local python3 testdata/torture/faults.py $(TORTURE)
+torture: build ## every operation and system call of small conversions fails once, or is the last; then differential (Linux, strace; hours)
+	python3 testdata/torture/faults.py $(TORTURE)
 	$(GO) test ./convert -run 'Faults|Together' -faults -count 1 -timeout 6h
 	$(MAKE) differential
 

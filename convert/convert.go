@@ -24,6 +24,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -31,7 +32,7 @@ import (
 // Convert writes the model of a checkpoint to dst, in the layout and format of o.To. With ToSafetensors it
 // writes the tensors of any model, as they are: to a file if dst ends in .safetensors, otherwise to a
 // directory, with the configurations and the tokenizer that lie beside the source. dst is a path of the local file system,
-// or an address for which storage.RegisterSink was called. The destination appears complete or not at all. Memory does not
+// or an address for which publish.RegisterSink was called. The destination appears complete or not at all. Memory does not
 // grow with the checkpoint.
 //
 // Convert returns a *tensor.FormatError if the source is corrupt, does not have a model of the family,
@@ -92,7 +93,7 @@ type conversion struct {
 	files   []huggingface.File // beside the weights
 	remarks []string           // about those files
 	origin  *provenance        // of the source; nil if unknown
-	written *storage.OutputFiles
+	written *publish.OutputFiles
 	adapter *manifest.Adapter // nil if there is none
 	result  *Result
 }
@@ -103,7 +104,7 @@ func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	if err != nil {
 		return nil, err
 	}
-	c := &conversion{options: o, written: storage.NewOutputFiles(o.Digest)}
+	c := &conversion{options: o, written: publish.NewOutputFiles(o.Digest)}
 	if o.To == ToSafetensors {
 		err = c.planContainer(src, dst)
 	} else {

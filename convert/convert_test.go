@@ -25,6 +25,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
@@ -250,7 +251,7 @@ func TestConvertRefusesDestinations(t *testing.T) {
 			t.Errorf("%s as a destination of %s: %v", dst, here, err)
 		}
 	}
-	if err := storage.CheckFreeFor(filepath.Join(here, "out"), 1<<62); err == nil || !strings.Contains(err.Error(), "free") {
+	if err := publish.CheckFreeFor(filepath.Join(here, "out"), 1<<62); err == nil || !strings.Contains(err.Error(), "free") {
 		t.Errorf("no room: %v", err)
 	}
 	for _, to := range []Target{ToHF, ToTorch} { // inside the source's directory is allowed, and again

@@ -9,6 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/torch"
 )
@@ -20,10 +21,10 @@ type output interface {
 	shards() int                                                                  // number of files, 0 if not known in advance
 	file(i int) string                                                            // the file that has Plan.Dests[i], "" if not known in advance
 	size() int64                                                                  // bytes of all files, at most
-	create(path string, files *storage.OutputFiles) (transfer.Destination, error) // path is a directory that exists, or a file that does not
+	create(path string, files *publish.OutputFiles) (transfer.Destination, error) // path is a directory that exists, or a file that does not
 
-	uploadNames() (names, hidden []string)                 // the files that upload creates; see storage.SinkOptions
-	upload(u storage.Upload) (transfer.Destination, error) // create for an address
+	uploadNames() (names, hidden []string)                 // the files that upload creates; see publish.SinkOptions
+	upload(u publish.Upload) (transfer.Destination, error) // create for an address
 }
 
 // layOut decides on the files for the weights of a plan. dst is the path of the destination.
@@ -98,7 +99,7 @@ func namesOf(files []ResultFile) (names []string) {
 	return names
 }
 
-func (o safetensorsOutput) upload(u storage.Upload) (transfer.Destination, error) {
+func (o safetensorsOutput) upload(u publish.Upload) (transfer.Destination, error) {
 	return o.Upload(func(name string, size int64) (io.WriterAt, error) {
 		if o.single {
 			name = ""
@@ -107,7 +108,7 @@ func (o safetensorsOutput) upload(u storage.Upload) (transfer.Destination, error
 	})
 }
 
-func (o safetensorsOutput) create(path string, files *storage.OutputFiles) (transfer.Destination, error) {
+func (o safetensorsOutput) create(path string, files *publish.OutputFiles) (transfer.Destination, error) {
 	if !o.single {
 		return o.Create(path, files)
 	}
@@ -130,11 +131,11 @@ func (o torchOutput) size() int64         { return o.Size }
 
 func (o torchOutput) uploadNames() (names, hidden []string) { return namesOf(o.files()), nil }
 
-func (o torchOutput) upload(u storage.Upload) (transfer.Destination, error) {
+func (o torchOutput) upload(u publish.Upload) (transfer.Destination, error) {
 	return o.Upload(func(size int64) (io.WriterAt, error) { return u.Create("", size) })
 }
 
-func (o torchOutput) create(path string, files *storage.OutputFiles) (transfer.Destination, error) {
+func (o torchOutput) create(path string, files *publish.OutputFiles) (transfer.Destination, error) {
 	return o.Create(path, files)
 }
 
@@ -152,8 +153,8 @@ func (o orbaxOutput) size() int64         { return o.Size }
 
 func (o orbaxOutput) uploadNames() (names, hidden []string) { return o.UploadNames() }
 
-func (o orbaxOutput) upload(u storage.Upload) (transfer.Destination, error) { return o.Upload(u) }
+func (o orbaxOutput) upload(u publish.Upload) (transfer.Destination, error) { return o.Upload(u) }
 
-func (o orbaxOutput) create(dir string, files *storage.OutputFiles) (transfer.Destination, error) {
+func (o orbaxOutput) create(dir string, files *publish.OutputFiles) (transfer.Destination, error) {
 	return o.Create(dir, files)
 }

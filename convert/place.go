@@ -19,6 +19,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -37,7 +38,7 @@ type place interface {
 
 // placeOf returns the place of a destination.
 func placeOf(ctx context.Context, dst string, o *Options) (place, error) {
-	sink, ok, err := storage.OpenSink(ctx, dst, o.toFile(dst))
+	sink, ok, err := publish.OpenSink(ctx, dst, o.toFile(dst))
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +60,11 @@ func (p localPlace) check(c *conversion) error {
 		if c.options.toFile(p.dst) {
 			suffix = "." + manifest.Name
 		}
-		if err := storage.CheckStage(p.dst, suffix, c.options.Overwrite); err != nil {
+		if err := publish.CheckStage(p.dst, suffix, c.options.Overwrite); err != nil {
 			return err
 		}
 	}
-	return storage.CheckFreeFor(p.dst, c.need())
+	return publish.CheckFreeFor(p.dst, c.need())
 }
 
 func (p localPlace) open() (fs.FS, string, error) { return storage.Locate(p.dst) }
@@ -73,13 +74,13 @@ func (p localPlace) begin(c *conversion) (*staging, error) {
 	var weights, record string
 	s := &staging{}
 	if c.options.toFile(p.dst) {
-		stage, err := storage.NewFileStage(p.dst, "."+manifest.Name, c.options.Overwrite)
+		stage, err := publish.NewFileStage(p.dst, "."+manifest.Name, c.options.Overwrite)
 		if err != nil {
 			return nil, err
 		}
 		weights, record, s.publish, s.discard = stage.File, stage.Sidecar, stage.Publish, stage.Discard
 	} else {
-		stage, err := storage.NewStage(p.dst, c.options.Overwrite)
+		stage, err := publish.NewStage(p.dst, c.options.Overwrite)
 		if err != nil {
 			return nil, err
 		}
@@ -90,8 +91,8 @@ func (p localPlace) begin(c *conversion) (*staging, error) {
 	s.wait = func() error { return nil }
 	s.open = func() (*tensor.Checkpoint, error) { return formats.Open(weights, formats.Options{}) }
 	s.put = func(f *huggingface.File) error { return f.Write(weights, c.written) }
-	s.record = func(text []byte) error { return storage.WriteFile(record, text) }
-	if err := storage.CheckFree(filepath.Dir(weights), c.need()); err != nil { // the stages of killed runs are removed
+	s.record = func(text []byte) error { return publish.WriteFile(record, text) }
+	if err := publish.CheckFree(filepath.Dir(weights), c.need()); err != nil { // the stages of killed runs are removed
 		return nil, errors.Join(err, s.discard())
 	}
 	return s, nil
@@ -112,7 +113,7 @@ type staging struct {
 // sinkPlace is an address.
 type sinkPlace struct {
 	dst  string
-	sink storage.Sink
+	sink publish.Sink
 }
 
 func (p *sinkPlace) check(c *conversion) error {
@@ -165,10 +166,10 @@ func (p *sinkPlace) checkReplaceable(names []string) error {
 		if matchesAny(checkpointNames, top) || !nested && huggingface.IsOwn(top) || isArray {
 			continue
 		}
-		return &storage.OutputError{Path: address, Reason: storage.OutputHasOthers, Other: top}
+		return &publish.OutputError{Path: address, Reason: publish.OutputHasOthers, Other: top}
 	}
 	if !isCheckpoint {
-		return &storage.OutputError{Path: address, Reason: storage.OutputNoCheckpoint}
+		return &publish.OutputError{Path: address, Reason: publish.OutputNoCheckpoint}
 	}
 	return nil
 }
@@ -198,7 +199,7 @@ func (p *sinkPlace) begin(c *conversion) (*staging, error) {
 	if err := p.checkReplaceable(names); len(names) > 0 && err != nil {
 		return nil, err
 	}
-	o := storage.SinkOptions{Replace: c.options.Overwrite, Preview: c.options.Verify}
+	o := publish.SinkOptions{Replace: c.options.Overwrite, Preview: c.options.Verify}
 	record := manifest.Name
 	if c.options.toFile(p.dst) {
 		record = "." + manifest.Name
@@ -235,11 +236,11 @@ func (p *sinkPlace) begin(c *conversion) (*staging, error) {
 
 // trackedUpload computes the digests of the files that are uploaded.
 type trackedUpload struct {
-	storage.Upload
-	files *storage.OutputFiles
+	publish.Upload
+	files *publish.OutputFiles
 }
 
-// Create implements storage.Upload.
+// Create implements publish.Upload.
 func (u trackedUpload) Create(name string, size int64) (io.WriterAt, error) {
 	w, err := u.Upload.Create(name, size)
 	if err != nil {
@@ -248,7 +249,7 @@ func (u trackedUpload) Create(name string, size int64) (io.WriterAt, error) {
 	return u.files.Track(name, size, w), nil
 }
 
-// Stream implements storage.Upload.
+// Stream implements publish.Upload.
 func (u trackedUpload) Stream(name string, most int64) (io.WriteCloser, error) {
 	w, err := u.Upload.Stream(name, most)
 	if err != nil {
@@ -257,7 +258,7 @@ func (u trackedUpload) Stream(name string, most int64) (io.WriteCloser, error) {
 	return u.files.TrackStream(name, w), nil
 }
 
-// Rename implements storage.Upload.
+// Rename implements publish.Upload.
 func (u trackedUpload) Rename(from, to string) error {
 	err := u.Upload.Rename(from, to)
 	if err == nil {
@@ -266,7 +267,7 @@ func (u trackedUpload) Rename(from, to string) error {
 	return err
 }
 
-// Take implements storage.Upload.
+// Take implements publish.Upload.
 func (u trackedUpload) Take(name string, use func(content io.ReaderAt) error) error {
 	err := u.Upload.Take(name, use)
 	if err == nil {
@@ -288,7 +289,7 @@ func lastOf(names []string) string {
 	return names[0] // the only file of weights
 }
 
-func putText(u storage.Upload, name string, text []byte) error {
+func putText(u publish.Upload, name string, text []byte) error {
 	w, err := u.Create(name, int64(len(text)))
 	if err != nil {
 		return err
@@ -298,7 +299,7 @@ func putText(u storage.Upload, name string, text []byte) error {
 }
 
 // putFile writes a file beside the weights.
-func putFile(u storage.Upload, f *huggingface.File) error {
+func putFile(u publish.Upload, f *huggingface.File) error {
 	if f.From == "" {
 		return putText(u, f.Name, f.Content)
 	}

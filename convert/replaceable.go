@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 )
 
 // checkpointNames are names of files and directories of which an Orbax directory, a PEFT adapter or a Flax directory
@@ -25,7 +25,7 @@ var weightNames = []string{
 	"_METADATA", "_CHECKPOINT_METADATA", "checkpoint", "manifest.ocdbt",
 }
 
-// checkReplaceable returns a *storage.OutputError for a directory that is not empty and that is not a checkpoint or has
+// checkReplaceable returns a *publish.OutputError for a directory that is not empty and that is not a checkpoint or has
 // other things in it: replacing the directory would remove them.
 func checkReplaceable(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -39,7 +39,7 @@ func checkReplaceable(dir string) error {
 		entries, err = os.ReadDir(dir)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return &storage.BusyError{Path: dir}
+		return &publish.BusyError{Path: dir}
 	}
 	if err != nil {
 		return err
@@ -51,10 +51,10 @@ func checkReplaceable(dir string) error {
 		if matchesAny(checkpointNames, name) || !e.IsDir() && huggingface.IsOwn(name) || e.IsDir() && isArray(filepath.Join(dir, name)) {
 			continue
 		}
-		return &storage.OutputError{Path: dir, Reason: storage.OutputHasOthers, Other: name}
+		return &publish.OutputError{Path: dir, Reason: publish.OutputHasOthers, Other: name}
 	}
 	if !isCheckpoint {
-		return &storage.OutputError{Path: dir, Reason: storage.OutputNoCheckpoint}
+		return &publish.OutputError{Path: dir, Reason: publish.OutputNoCheckpoint}
 	}
 	return nil
 }

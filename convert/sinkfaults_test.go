@@ -14,7 +14,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 	"github.com/griffin-ckpt/griffin/formats/storage/upload"
@@ -25,7 +25,7 @@ import (
 var stores = map[string]*storagetest.Store{}
 
 func init() {
-	storage.RegisterSink("faulty", func(ctx context.Context, address string, single bool) (storage.Sink, error) {
+	publish.RegisterSink("faulty", func(ctx context.Context, address string, single bool) (publish.Sink, error) {
 		host, key, _ := strings.Cut(strings.TrimPrefix(address, "faulty://"), "/")
 		pool := remote.NewPool(ctx, remote.Options{Backoff: time.Microsecond, Attempts: 3})
 		return upload.New(pool, stores[host], key, single), nil

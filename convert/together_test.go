@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -62,7 +62,7 @@ func atOnce(t *testing.T, run func(o convert.Options) error, o convert.Options) 
 		switch {
 		case err == nil:
 			succeeded++
-		case errors.Is(err, fs.ErrExist) && !o.Overwrite, errors.As(err, new(*storage.BusyError)):
+		case errors.Is(err, fs.ErrExist) && !o.Overwrite, errors.As(err, new(*publish.BusyError)):
 		default:
 			t.Error(err)
 		}
@@ -96,7 +96,7 @@ func TestTogetherDiffer(t *testing.T) {
 			go func() { done[i] <- c.convert(dst, o) }()
 		}
 		for _, d := range done {
-			if err := <-d; err != nil && !errors.As(err, new(*storage.BusyError)) {
+			if err := <-d; err != nil && !errors.As(err, new(*publish.BusyError)) {
 				t.Errorf("%s: %v", c.name, err)
 			}
 		}

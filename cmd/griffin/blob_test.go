@@ -13,6 +13,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/bucket"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 )
 
@@ -36,7 +37,7 @@ func registerBlob(ctx context.Context) {
 		name, key := split(address)
 		return bucket.New(open(), name, key, o)
 	})
-	storage.RegisterSink("blob", func(_ context.Context, address string, single bool) (storage.Sink, error) {
+	publish.RegisterSink("blob", func(_ context.Context, address string, single bool) (publish.Sink, error) {
 		name, key := split(address)
 		return bucket.NewSink(open(), name, key, single, o), nil
 	})

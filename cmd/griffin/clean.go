@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 )
 
 func cleanCommand() *cli.Command {
@@ -50,12 +51,12 @@ func clean(c *cli.Context, dst string) (removed []string, err error) {
 	if dst, err = storage.LocalDestination(dst); err != nil {
 		return nil, err
 	}
-	sink, ok, err := storage.OpenSink(c.Context, dst, false)
+	sink, ok, err := publish.OpenSink(c.Context, dst, false)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return storage.Clean(dst)
+		return publish.Clean(dst)
 	}
 	if removed, err = sink.Clean(); err != nil {
 		return removed, err

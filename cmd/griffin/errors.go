@@ -21,6 +21,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -83,7 +84,7 @@ func message(err error) string {
 			shown = fmt.Sprintf("%s: %v", shownPath(e.Path), e.Err)
 		case *os.LinkError:
 			shown = fmt.Sprintf("%s: %v", shownPath(e.New), e.Err)
-		case *storage.SpaceError:
+		case *publish.SpaceError:
 			shown = fmt.Sprintf("%s: the output needs %s, but only %s are free", shownPath(e.Dir), size(e.Need), size(e.Free))
 		default:
 			return
@@ -98,7 +99,7 @@ func shownPath(path string) string {
 	if path == "" {
 		return `""`
 	}
-	return printable(asGiven(storage.Destination(path), os.Args[1:]))
+	return printable(asGiven(publish.Destination(path), os.Args[1:]))
 }
 
 // asGiven returns an absolute path as the longest of the arguments that lead to it names it: that of the path itself, of a directory above
@@ -149,7 +150,7 @@ func exitCode(err error) int {
 		return exitCodeOfSteps(err)
 	case isNetwork(err):
 		return exitIO
-	case is[*usageError](err), is[*run.TaskError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*names.Error](err), is[*huggingface.ChatError](err), is[*storage.OutputError](err), is[*storage.AddressError](err), errors.Is(err, fs.ErrExist):
+	case is[*usageError](err), is[*run.TaskError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*names.Error](err), is[*huggingface.ChatError](err), is[*publish.OutputError](err), is[*storage.AddressError](err), errors.Is(err, fs.ErrExist):
 		return exitUsage
 	case errors.Is(err, errDifferent), is[*proof.Error](err):
 		return exitDiffers
@@ -175,7 +176,7 @@ func hintOf(err error) string {
 	var diffOption *diff.OptionError
 	var format *tensor.FormatError
 	var fault *task.PanicError
-	var output *storage.OutputError
+	var output *publish.OutputError
 	var shared *run.TaskError
 	var input *inputError
 	switch {
@@ -281,11 +282,11 @@ var diffHints = map[diff.Option]string{
 }
 
 // outputHints say where else an output can go.
-var outputHints = map[storage.OutputReason]string{
-	storage.OutputIsSource:     "write to another file",
-	storage.OutputIsDirectory:  "name a file",
-	storage.OutputIsSpecial:    "use a destination that can be renamed into place",
-	storage.OutputIsMountPoint: "name a file or directory below it",
-	storage.OutputHasOthers:    "move it elsewhere, or use another destination",
-	storage.OutputNoCheckpoint: "remove it yourself, or use another destination",
+var outputHints = map[publish.OutputReason]string{
+	publish.OutputIsSource:     "write to another file",
+	publish.OutputIsDirectory:  "name a file",
+	publish.OutputIsSpecial:    "use a destination that can be renamed into place",
+	publish.OutputIsMountPoint: "name a file or directory below it",
+	publish.OutputHasOthers:    "move it elsewhere, or use another destination",
+	publish.OutputNoCheckpoint: "remove it yourself, or use another destination",
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
@@ -30,7 +30,7 @@ func TestMessage(t *testing.T) {
 		{&os.LinkError{Op: "rename", Old: stage, New: "/data/out", Err: fs.ErrPermission}, "/data/out: permission denied"},
 		{&fs.PathError{Op: "create", Err: fs.ErrNotExist}, `"": file does not exist`},
 		{fmt.Errorf("--card: %w", errors.Join(&fs.PathError{Op: "open", Path: "x", Err: fs.ErrExist}, errors.New("more"))), "--card: x: file already exists\nmore"},
-		{&storage.SpaceError{Dir: "/data", Need: 5_370_000_000, Free: 12_000}, "/data: the output needs 5.37 GB, but only 12.00 kB are free"},
+		{&publish.SpaceError{Dir: "/data", Need: 5_370_000_000, Free: 12_000}, "/data: the output needs 5.37 GB, but only 12.00 kB are free"},
 	} {
 		if got := message(tt.err); got != tt.want {
 			t.Errorf("%v: got %q, want %q", tt.err, got, tt.want)

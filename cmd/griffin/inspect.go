@@ -16,6 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/npy"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
@@ -324,7 +325,7 @@ func dump(ckpt *tensor.Checkpoint, name, out string, stdout io.Writer) error {
 		}
 		return write(stdout)
 	}
-	err = storage.Replace(out, npy.Size(t), func(w io.WriterAt) error { return write(io.NewOffsetWriter(w, 0)) })
+	err = publish.Replace(out, npy.Size(t), func(w io.WriterAt) error { return write(io.NewOffsetWriter(w, 0)) })
 	if err != nil {
 		return err
 	}

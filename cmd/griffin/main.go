@@ -28,7 +28,7 @@ import (
 	"github.com/griffin-ckpt/griffin/cmd/internal/completion"
 	"github.com/griffin-ckpt/griffin/cmd/internal/resident"
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
@@ -55,7 +55,7 @@ func runInterruptible(args []string, stdout, stderr io.Writer) int {
 	context.AfterFunc(ctx, func() {
 		time.Sleep(grace)
 		if ended.CompareAndSwap(false, true) {
-			storage.Abandon()
+			publish.Abandon()
 			os.Exit(reportError(stderr, context.Canceled, wantsJSON(args)))
 		}
 	})

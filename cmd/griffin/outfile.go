@@ -14,7 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -26,7 +26,7 @@ import (
 // that programs would take for a file of the checkpoint. Cards, reports and fixtures that griffin wrote
 // may be replaced.
 func checkOutputFile(out string, reads ...string) error {
-	if err := storage.CheckOutput(out, reads...); err != nil {
+	if err := publish.CheckOutput(out, reads...); err != nil {
 		return err
 	}
 	existing, err := os.Stat(out)

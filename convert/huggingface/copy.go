@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 )
 
 // sidecars are the files of a Hugging Face directory that stay valid whatever happens to its
@@ -155,7 +156,7 @@ func matchesAny(patterns []string, name string) bool {
 }
 
 // Write writes the file to a directory, by files, and syncs it. The file must not exist.
-func (f *File) Write(dir string, files *storage.OutputFiles) error {
+func (f *File) Write(dir string, files *publish.OutputFiles) error {
 	to := filepath.Join(dir, f.Name)
 	if f.From == "" {
 		return files.WriteFile(to, f.Content)

@@ -3,7 +3,7 @@ package transfer
 import (
 	"io"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -13,7 +13,7 @@ type Destination interface {
 	// At returns where tensor i lies: a file, open for reading and writing at its full size, and the
 	// range of the tensor's row-major little-endian bytes. f is nil if that is not known in advance;
 	// the Destination is a Sinker then.
-	At(i int) (f *storage.OutputFile, offset, length int64)
+	At(i int) (f *publish.OutputFile, offset, length int64)
 
 	// Finish completes the files after all tensors are written and durable: checksums, manifests,
 	// indexes. It makes what it writes durable.

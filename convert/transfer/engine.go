@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/source"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
@@ -28,7 +29,7 @@ type engine struct {
 	digests    map[*tensor.Tensor]*source.Digest // of the sources that are to be hashed
 	sinks      Sinker                            // nil if the destination is none
 	targets    []*target
-	outputs    map[*storage.OutputFile]*storage.Output
+	outputs    map[*publish.OutputFile]*publish.Output
 	written    []tensor.Written
 
 	freePanels chan *storage.Buffer
@@ -51,7 +52,7 @@ func (e *engine) count(n int64) {
 
 // openTargets finds where each Dest goes, and prepares the files.
 func (e *engine) openTargets(l moves.List, dst Destination) error {
-	e.outputs = map[*storage.OutputFile]*storage.Output{}
+	e.outputs = map[*publish.OutputFile]*publish.Output{}
 	e.sinks, _ = dst.(Sinker)
 	summed, ok := dst.(crc32Destination)
 	needsCRC := ok && summed.NeedsCRC32()
@@ -81,7 +82,7 @@ func (e *engine) openTargets(l moves.List, dst Destination) error {
 }
 
 // output returns the Output of a file, which it prepares at the first call.
-func (e *engine) output(f *storage.OutputFile) (*storage.Output, error) {
+func (e *engine) output(f *publish.OutputFile) (*publish.Output, error) {
 	if out := e.outputs[f]; out != nil {
 		return out, nil
 	}
@@ -89,7 +90,7 @@ func (e *engine) output(f *storage.OutputFile) (*storage.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := storage.NewOutput(f, size)
+	out, err := publish.NewOutput(f, size)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
@@ -25,7 +25,7 @@ func TestExecuteFileCannotBePrepared(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer readOnly.Close()
-		files.outputs[i] = storage.NewOutputFile(readOnly)
+		files.outputs[i] = publish.NewOutputFile(readOnly)
 	}
 	_, err := execute(t.Context(), m.List, files, Options{}, testLimits[0])
 	var at *os.PathError

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -22,13 +22,13 @@ type fileRange struct {
 // files is a Destination whose tensors lie in one of several files, or are sinks.
 type files struct {
 	files    []*os.File
-	outputs  []*storage.OutputFile // of files
+	outputs  []*publish.OutputFile // of files
 	ranges   []fileRange
 	sinks    []*sink
 	finished []tensor.Written
 }
 
-func (f *files) At(i int) (*storage.OutputFile, int64, int64) {
+func (f *files) At(i int) (*publish.OutputFile, int64, int64) {
 	p := f.ranges[i]
 	if p.file < 0 {
 		return nil, 0, 0
@@ -96,7 +96,7 @@ func newMixedFiles(t *testing.T, rng *rand.Rand, l moves.List, sinks int) *files
 		}
 		t.Cleanup(func() { file.Close() })
 		f.files = append(f.files, file)
-		f.outputs = append(f.outputs, storage.NewOutputFile(file))
+		f.outputs = append(f.outputs, publish.NewOutputFile(file))
 	}
 	for i := range l.Dests {
 		d := &tensor.Tensor{DType: l.Dests[i].DType, Shape: l.Dests[i].Shape}

@@ -1,6 +1,8 @@
 package transfer
 
-import "github.com/griffin-ckpt/griffin/formats/storage"
+import (
+	"github.com/griffin-ckpt/griffin/formats/storage"
+)
 
 // panel is a buffer on its way to a file. Its memory and its offset in the file are aligned alike.
 type panel struct {

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -17,8 +17,8 @@ import (
 type target struct {
 	*moves.Dest
 	index  int                 // of the Dest
-	file   *storage.OutputFile // nil for a sink
-	out    *storage.Output     // of the file
+	file   *publish.OutputFile // nil for a sink
+	out    *publish.Output     // of the file
 	offset int64               // bytes from the start of the file
 	bytes  int64
 	sink   io.WriteCloser // nil until the first bytes come

@@ -12,7 +12,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
 	"github.com/griffin-ckpt/griffin/convert/moves"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
@@ -310,7 +310,7 @@ func TestExecuteFileDigest(t *testing.T) {
 		content := m.Bytes(2 * 3000)
 		m.Dest(tensor.BF16, []*tensor.Tensor{tensortest.Stored(fmt.Sprint(len(m.Want)), tensor.BF16, []int64{50, 60}, content)}, [][]byte{content}, []tensor.View{tensor.RowMajor(50, 60).Permute(1, 0)})
 	}
-	outputs := storage.NewOutputFiles(digest.BLAKE3)
+	outputs := publish.NewOutputFiles(digest.BLAKE3)
 	path := filepath.Join(t.TempDir(), "out")
 	file, err := outputs.Create(path)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/ocdbt"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -15,7 +16,7 @@ import (
 // depend on the digests of the tensors have other names until Finish.
 type Uploader struct {
 	writer *Writer // of the chunks; it has no files
-	to     storage.Upload
+	to     publish.Upload
 	files  []io.WriterAt // as Layout.files
 	spool  *uploadedSpool
 }
@@ -71,8 +72,8 @@ func (a *newArray) mostEncoded() int64 {
 	return a.stored() + a.stored()/128 + max(a.Chunks(), 1)*overhead
 }
 
-// Upload begins to write to a place. The names of UploadNames are those of its storage.SinkOptions.
-func (l *Layout) Upload(to storage.Upload) (*Uploader, error) {
+// Upload begins to write to a place. The names of UploadNames are those of its publish.SinkOptions.
+func (l *Layout) Upload(to publish.Upload) (*Uploader, error) {
 	u := &Uploader{to: to, writer: &Writer{layout: l, chunks: make([][]extent, len(l.arrays)), done: make([]bool, len(l.arrays))}}
 	for i, file := range l.files {
 		f, err := to.Create(dataName(i), file.size)
@@ -98,7 +99,7 @@ func (l *Layout) Upload(to storage.Upload) (*Uploader, error) {
 }
 
 // At returns no file: tensors are written to their Sinks.
-func (u *Uploader) At(int) (f *storage.OutputFile, offset, length int64) { return nil, 0, 0 }
+func (u *Uploader) At(int) (f *publish.OutputFile, offset, length int64) { return nil, 0, 0 }
 
 // Order returns the same number for all tensors: they may be written in any order, but not many at once, since each takes memory.
 func (u *Uploader) Order(int) int64 { return 0 }
@@ -178,7 +179,7 @@ func writeZeros(f io.WriterAt, from, to int64) error {
 
 // uploadedFile stores chunks in a file of their own, one after another.
 type uploadedFile struct {
-	to   storage.Upload
+	to   publish.Upload
 	name string
 	most int64
 	out  io.WriteCloser
@@ -207,7 +208,7 @@ func (f *uploadedFile) close() error {
 
 // uploadedChunks stores each chunk in a file of its own.
 type uploadedChunks struct {
-	to    storage.Upload
+	to    publish.Upload
 	array *newArray
 	out   io.WriteCloser // nil between chunks
 }

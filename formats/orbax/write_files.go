@@ -11,7 +11,7 @@ import (
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/ocdbt"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -21,8 +21,8 @@ import (
 type Writer struct {
 	layout *Layout
 	dir    string
-	made   *storage.OutputFiles
-	files  []*storage.OutputFile // as Layout.files
+	made   *publish.OutputFiles
+	files  []*publish.OutputFile // as Layout.files
 	spool  *spool                // OCDBT: encoded arrays of one chunk, before they are moved to shared files
 
 	mu     sync.Mutex
@@ -36,7 +36,7 @@ type extent struct{ offset, length int64 }
 
 // Create begins to write into the directory dir, which exists and is empty. The files are created by files. If it fails, the caller removes
 // the files that it has created.
-func (l *Layout) Create(dir string, files *storage.OutputFiles) (*Writer, error) {
+func (l *Layout) Create(dir string, files *publish.OutputFiles) (*Writer, error) {
 	w := &Writer{layout: l, dir: dir, made: files, sinks: map[*sink]bool{}, chunks: make([][]extent, len(l.arrays)), done: make([]bool, len(l.arrays))}
 	var err error
 	if l.ocdbt {
@@ -67,7 +67,7 @@ func (w *Writer) createData() error {
 	if !w.layout.storage.Compress {
 		return nil
 	}
-	f, err := (*storage.OutputFiles)(nil).Create(w.data(spoolName)) // it is removed in the end
+	f, err := (*publish.OutputFiles)(nil).Create(w.data(spoolName)) // it is removed in the end
 	w.spool = &spool{file: f}
 	return err
 }
@@ -94,7 +94,7 @@ func (w *Writer) data(name string) string { return filepath.Join(w.dir, ocdbt.Da
 
 // At returns the file of tensor i of the layout's specs and its range in the file. The file is nil if the
 // tensor is written to its Sink.
-func (w *Writer) At(i int) (f *storage.OutputFile, offset, length int64) {
+func (w *Writer) At(i int) (f *publish.OutputFile, offset, length int64) {
 	if len(w.files) == 0 {
 		return nil, 0, 0
 	}

@@ -9,7 +9,7 @@ import (
 	"strconv"
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/zarr"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
@@ -125,14 +125,14 @@ const bufferSize = 128 << 10
 
 // dataFile stores chunks in a file of their own, one after another.
 type dataFile struct {
-	file *storage.OutputFile
-	out  *storage.Stream
+	file *publish.OutputFile
+	out  *publish.Stream
 	at   int64
 }
 
 func (d *dataFile) begin(int64) (_ io.Writer, err error) {
 	if d.out == nil {
-		d.out, err = storage.NewStream(d.file)
+		d.out, err = publish.NewStream(d.file)
 	}
 	return d.out, err
 }
@@ -178,7 +178,7 @@ type chunkFiles struct {
 	w       *Writer
 	dir     string
 	array   *newArray
-	file    *storage.OutputFile
+	file    *publish.OutputFile
 	out     *bufio.Writer
 	syncing <-chan error // result of syncing the previous file, nil if there is none
 }

@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/ocdbt"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -15,7 +15,7 @@ import (
 // they are moved to files that many of them share, in the order of the layout, so that there are not
 // hundreds of small files.
 type spool struct {
-	file *storage.OutputFile
+	file *publish.OutputFile
 
 	mu  sync.Mutex
 	end int64
@@ -53,7 +53,7 @@ func (w *Writer) unspool(values [][]ocdbt.Value, written []tensor.Written) error
 // joinedFile is a data file of several arrays.
 type joinedFile struct {
 	*bufio.Writer
-	file *storage.OutputFile
+	file *publish.OutputFile
 }
 
 func (f *joinedFile) Close() error { return errors.Join(f.Flush(), f.file.Sync(), f.file.Close()) }

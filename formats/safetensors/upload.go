@@ -4,7 +4,7 @@ import (
 	"io"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -43,7 +43,7 @@ func (l *Layout) Upload(create func(name string, size int64) (io.WriterAt, error
 }
 
 // At returns no file: tensors are written to their Sinks.
-func (u *Uploader) At(int) (f *storage.OutputFile, offset, length int64) { return nil, 0, 0 }
+func (u *Uploader) At(int) (f *publish.OutputFile, offset, length int64) { return nil, 0, 0 }
 
 // Order returns a number by which tensors are sorted as they lie in the files.
 func (u *Uploader) Order(i int) int64 {

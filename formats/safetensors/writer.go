@@ -5,7 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -13,12 +13,12 @@ import (
 // Tensors may be written concurrently.
 type Writer struct {
 	layout *Layout
-	files  []*storage.OutputFile
+	files  []*publish.OutputFile
 }
 
 // Create creates the files of the layout in the directory dir, at their full size and complete except
 // for the tensors, by files. It does not replace files. If it fails, it leaves no file behind.
-func (l *Layout) Create(dir string, files *storage.OutputFiles) (w *Writer, err error) {
+func (l *Layout) Create(dir string, files *publish.OutputFiles) (w *Writer, err error) {
 	w = &Writer{layout: l}
 	var made []string
 	defer func() {
@@ -29,7 +29,7 @@ func (l *Layout) Create(dir string, files *storage.OutputFiles) (w *Writer, err 
 			}
 		}
 	}()
-	create := func(name string, size int64, head []byte) (*storage.OutputFile, error) {
+	create := func(name string, size int64, head []byte) (*publish.OutputFile, error) {
 		path := filepath.Join(dir, name)
 		f, err := files.Create(path)
 		if err != nil {
@@ -56,7 +56,7 @@ func (l *Layout) Create(dir string, files *storage.OutputFiles) (w *Writer, err 
 }
 
 // At returns the file of tensor i of the layout's specs, and the range of its bytes.
-func (w *Writer) At(i int) (f *storage.OutputFile, offset, length int64) {
+func (w *Writer) At(i int) (f *publish.OutputFile, offset, length int64) {
 	p := w.layout.Ranges[i]
 	return w.files[p.File], p.Offset, p.Length
 }

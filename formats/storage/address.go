@@ -3,6 +3,9 @@ package storage
 import (
 	"fmt"
 	"io/fs"
+	"net/url"
+	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 )
@@ -78,4 +81,43 @@ func locateAddress(scheme, address string) (fs.FS, string, error) {
 		return nil, "", &SchemeError{Scheme: scheme}
 	}
 	return open(address)
+}
+
+// LocalDestination returns the path that a file:// address stands for, and any other path or address as it is.
+func LocalDestination(address string) (string, error) {
+	if scheme, ok := Scheme(address); !ok || scheme != "file" {
+		return address, nil
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host != "" && u.Host != "localhost" || u.Path == "" {
+		return "", MalformedAddress(address, "is not file:///PATH")
+	}
+	return filepath.FromSlash(u.Path), nil
+}
+
+// WithoutQuery returns an address without its query and user, which may hold credentials, and a path as it is.
+func WithoutQuery(address string) string {
+	scheme, ok := Scheme(address)
+	if !ok {
+		return address
+	}
+	plain, _, _ := strings.Cut(address, "?")
+	rest := strings.TrimPrefix(plain, scheme+"://")
+	host, path, slash := strings.Cut(rest, "/")
+	host = host[strings.LastIndex(host, "@")+1:]
+	if slash {
+		host += "/"
+	}
+	return scheme + "://" + host + path
+}
+
+// BaseName returns the last element of a path or address, also if the path is ".".
+func BaseName(name string) string {
+	if _, ok := Scheme(name); ok {
+		return path.Base(WithoutQuery(name))
+	}
+	if absolute, err := filepath.Abs(name); err == nil {
+		name = absolute
+	}
+	return filepath.Base(name)
 }

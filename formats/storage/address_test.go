@@ -3,6 +3,7 @@ package storage_test
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/fstest"
@@ -56,5 +57,37 @@ func TestOrigin(t *testing.T) {
 	}
 	if got := storage.Memory(fstest.MapFS{}); got != 0 {
 		t.Errorf("memory holds %d bytes", got)
+	}
+}
+
+func TestNamesOfAddresses(t *testing.T) {
+	for address, want := range map[string]string{
+		"s3://user:secret@host/a/b?token=1": "s3://host/a/b", "gs://bucket/a": "gs://bucket/a", "https://host?x": "https://host", "https://a@b@host/x@y": "https://host/x@y", "a?b": "a?b",
+	} {
+		if got := storage.WithoutQuery(address); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"s3://b/run/7?x=/y": "7", "a/b/": "b", ".": filepath.Base(here), "/": "/"} {
+		if got := storage.BaseName(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	for _, tt := range []struct{ address, want string }{{"a/b", "a/b"}, {"s3://a/b", "s3://a/b"}, {"file:///a%20b", "/a b"}} {
+		if got, err := storage.LocalDestination(tt.address); got != tt.want || err != nil {
+			t.Errorf("%s: %s, %v", tt.address, got, err)
+		}
+	}
+	for _, tt := range []struct {
+		dir, name, want string
+		ok              bool
+	}{{".", "a/b", "a/b", true}, {"run/7", "run/7/d/0", "d/0", true}, {"run/7", "run/7", "7", true}, {"run/7", "run/70", "", false}} {
+		if got, ok := storage.Below(tt.dir, tt.name); ok != tt.ok || ok && got != tt.want {
+			t.Errorf("%s below %s: %s, %t", tt.name, tt.dir, got, ok)
+		}
 	}
 }

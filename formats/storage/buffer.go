@@ -1,5 +1,8 @@
 package storage
 
+// Align is the alignment in bytes, in the file and in memory, of reads and writes that bypass the page cache.
+const Align = 4096
+
 // Buffer is memory that begins at a multiple of Align. The garbage collector neither counts nor scans it, so that a large
 // Buffer does not double the heap.
 type Buffer struct{ Bytes []byte }

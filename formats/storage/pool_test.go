@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -81,5 +82,29 @@ func TestPool(t *testing.T) {
 	}
 	if _, err := pool.File("7").ReadAt(make([]byte, 1), 0); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("%v", err)
+	}
+}
+
+// opened is a source that counts how often each file is opened.
+type opened struct {
+	fstest.MapFS
+	times map[string]int
+}
+
+func (o opened) Open(name string) (fs.File, error) { o.times[name]++; return o.MapFS.Open(name) }
+
+// A pool that is full closes the file that was not read for longest.
+func TestPoolEvicts(t *testing.T) {
+	source := opened{fstest.MapFS{"a": {Data: []byte("a")}, "b": {Data: []byte("b")}, "c": {Data: []byte("c")}}, map[string]int{}}
+	pool := storage.NewPool(source, 2)
+	defer pool.Close()
+	for i, name := range strings.Fields("a b a c a b c") {
+		if _, err := pool.File(name).ReadAt(make([]byte, 1), 0); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+	// c replaces b, which replaces c, which replaces a.
+	if got := fmt.Sprint(source.times); got != "map[a:1 b:2 c:2]" {
+		t.Error(got)
 	}
 }

@@ -37,6 +37,14 @@ func makeTree(t *testing.T, entries ...string) string {
 	return dir
 }
 
+// write writes a file.
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestLocate(t *testing.T) {
 	dir := makeTree(t, "ckpt/model.bin", "link -> ckpt")
 	t.Chdir(dir)
@@ -47,11 +55,11 @@ func TestLocate(t *testing.T) {
 	} {
 		source, got, err := storage.Locate(path)
 		if err != nil || got != name || storage.Path(source, got) != path {
-			t.Errorf("Locate(%q): %q called %q, %v", path, got, storage.Path(source, got), err)
+			t.Errorf("storage.Locate(%q): %q called %q, %v", path, got, storage.Path(source, got), err)
 			continue
 		}
 		if _, err := fs.Stat(source, got); err != nil {
-			t.Errorf("Locate(%q): %v", path, err)
+			t.Errorf("storage.Locate(%q): %v", path, err)
 		}
 	}
 	t.Chdir("ckpt")
@@ -149,5 +157,67 @@ func TestSources(t *testing.T) {
 				t.Errorf("sub holds %v, %v", entries, err)
 			}
 		})
+	}
+}
+
+// What is absent is a name that is not there, or below a file, or a link that leads to itself.
+func TestIsAbsent(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "file"), "x")
+	if err := os.Symlink("loop", filepath.Join(dir, "loop")); err != nil {
+		t.Skip(err)
+	}
+	for name, want := range map[string]bool{"none": true, "file/x": true, "loop": true, "file": false} {
+		if _, err := os.Stat(filepath.Join(dir, name)); storage.IsAbsent(err) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if storage.IsAbsent(fs.ErrPermission) {
+		t.Error("what cannot be looked at is absent")
+	}
+}
+
+func TestWithin(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a", "b", "c"), "1")
+	write(t, filepath.Join(dir, "ab", "c"), "1")
+	if err := os.Symlink(filepath.Join(dir, "a", "b"), filepath.Join(dir, "link")); err != nil {
+		t.Skip(err)
+	}
+	for _, tt := range []struct {
+		path, dir string
+		want      bool
+	}{
+		{"a/b/c", "a", true}, {"a/b/c", "a/b/c", true}, {"a", "a/b", false}, {"ab/c", "a", false},
+		{"link/c", "a", true}, {"link", "a", true}, {"a/b/c", "link", true}, {"a/../a/b", "a/b", true}, {"ab", "link", false},
+	} {
+		got, err := storage.Within(filepath.Join(dir, tt.path), filepath.Join(dir, tt.dir))
+		if err != nil || got != tt.want {
+			t.Errorf("storage.Within(%s, %s) = %v, %v", tt.path, tt.dir, got, err)
+		}
+	}
+}
+
+func TestReadFileOfALimitedSize(t *testing.T) {
+	dir := makeTree(t, "abc")
+	for limit, ok := range map[int64]bool{2: false, 3: true, 4: true} {
+		if _, err := storage.ReadFile(storage.Local(dir), "abc", limit); (err == nil) != ok {
+			t.Errorf("3 bytes, at most %d: %v", limit, err)
+		}
+	}
+}
+
+func TestNamesOutsideALocalSource(t *testing.T) {
+	source := storage.Local(t.TempDir()).(interface {
+		fs.StatFS
+		fs.ReadLinkFS
+	})
+	_, stat := source.Stat("../a")
+	_, lstat := source.Lstat("../a")
+	_, link := source.ReadLink("../a")
+	for _, err := range []error{stat, lstat, link} {
+		if !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("a name outside: %v", err)
+		}
 	}
 }

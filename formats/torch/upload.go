@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -49,7 +49,7 @@ func (l *Layout) Upload(create func(size int64) (io.WriterAt, error)) (*Uploader
 }
 
 // At returns no file: tensors are written to their Sinks.
-func (u *Uploader) At(int) (f *storage.OutputFile, offset, length int64) { return nil, 0, 0 }
+func (u *Uploader) At(int) (f *publish.OutputFile, offset, length int64) { return nil, 0, 0 }
 
 // Order returns a number by which tensors are sorted as they lie in the file.
 func (u *Uploader) Order(i int) int64 { return u.layout.Ranges[i].Offset }

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -15,12 +15,12 @@ import (
 // Tensors may be written concurrently. The file is a zip file once Finish has returned.
 type Writer struct {
 	layout *Layout
-	file   *storage.OutputFile
+	file   *publish.OutputFile
 }
 
 // Create creates the file by files, at its full size and complete except for the tensors, the checksums and
 // the directory. It does not replace a file. If it fails, it leaves no file behind.
-func (l *Layout) Create(path string, files *storage.OutputFiles) (*Writer, error) {
+func (l *Layout) Create(path string, files *publish.OutputFiles) (*Writer, error) {
 	f, err := files.Create(path)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (w *Writer) writeFrame() error {
 }
 
 // At returns the file, and the range in it of tensor i of the layout's specs.
-func (w *Writer) At(i int) (f *storage.OutputFile, offset, length int64) {
+func (w *Writer) At(i int) (f *publish.OutputFile, offset, length int64) {
 	p := w.layout.Ranges[i]
 	return w.file, p.Offset, p.Length
 }

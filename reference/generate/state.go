@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/internal/stream"
@@ -48,7 +49,7 @@ func (s *Session) Save(ctx context.Context, path, digest string) error {
 	if err != nil {
 		return err
 	}
-	return storage.ReplaceWith(path, content)
+	return publish.ReplaceWith(path, content)
 }
 
 // identity returns the metadata that must be the same when a state is loaded.

@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/internal/forward"
@@ -65,7 +66,7 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 		return nil, err
 	}
 	size := layout.Files[0].Size
-	err = storage.Replace(path, size, func(w io.WriterAt) error {
+	err = publish.Replace(path, size, func(w io.WriterAt) error {
 		r.file, r.ranges = w, layout.Ranges
 		r.writer = newWriter(w)
 		if err := r.writer.close(r.record(ctx)); err != nil {

@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -116,5 +116,5 @@ func WriteCard(path string, v *verify.Verdict, command []string) error {
 	if err != nil {
 		return err
 	}
-	return storage.ReplaceWith(path, text)
+	return publish.ReplaceWith(path, text)
 }

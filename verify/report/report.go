@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
@@ -36,7 +36,7 @@ func write(path string, d *page.Document, body *page.Body, data any) error {
 	if err != nil {
 		return err
 	}
-	return storage.ReplaceWith(path, b)
+	return publish.ReplaceWith(path, b)
 }
 
 // IsReport reports whether a file is a page or a card of this package. start is the beginning of the file.

@@ -38,7 +38,7 @@ var imports = []struct {
 	{"convert/proof", []string{"convert/moves", "convert/source", "formats/storage", "formats/tensor"}}, // not convert/transfer, whose work it checks
 	{"convert/run", []string{"convert", "formats", "formats/storage", "formats/tensor"}},
 	{"convert/source", []string{"formats/tensor"}},
-	{"convert/transfer", []string{"convert/moves", "convert/source", "formats/storage", "formats/tensor"}},
+	{"convert/transfer", []string{"convert/moves", "convert/source", "formats/storage", "formats/storage/publish", "formats/tensor"}},
 
 	{"formats", []string{"formats/..."}},
 	{"formats/flax", []string{"formats/internal/...", "formats/storage", "formats/tensor"}},
@@ -46,30 +46,31 @@ var imports = []struct {
 	{"formats/internal/foreign", []string{"formats/tensor"}},
 	{"formats/internal/shardindex", []string{"formats/strictjson", "formats/tensor"}},
 	{"formats/npy", []string{"formats/tensor"}},
-	{"formats/orbax", []string{"formats/flax", "formats/internal/...", "formats/orbax/...", "formats/storage", "formats/strictjson", "formats/tensor"}},
+	{"formats/orbax", []string{"formats/flax", "formats/internal/...", "formats/orbax/...", "formats/storage", "formats/storage/publish", "formats/strictjson", "formats/tensor"}},
 	{"formats/orbax/internal/files", []string{"formats/storage", "formats/tensor"}},
 	{"formats/orbax/internal/zstdframe", []string{"formats/tensor"}},
-	{"formats/orbax/ocdbt", []string{"formats/orbax/internal/...", "formats/storage", "formats/tensor"}},
+	{"formats/orbax/ocdbt", []string{"formats/orbax/internal/...", "formats/storage", "formats/storage/publish", "formats/tensor"}},
 	{"formats/orbax/zarr", []string{"formats/strictjson", "formats/orbax/internal/...", "formats/storage", "formats/tensor"}},
 	{"formats/peft", []string{"formats/safetensors", "formats/storage", "formats/strictjson", "formats/tensor", "formats/torch"}},
 	{"formats/quantized", []string{"formats/hfconfig", "formats/storage", "formats/strictjson", "formats/tensor"}},
-	{"formats/safetensors", []string{"formats/internal/...", "formats/storage", "formats/strictjson", "formats/tensor"}},
+	{"formats/safetensors", []string{"formats/internal/...", "formats/storage", "formats/storage/publish", "formats/strictjson", "formats/tensor"}},
 	{"formats/sentencepiece", []string{"formats/tensor"}},
 	{"formats/storage", []string{"formats/storage/internal/system", "formats/tensor"}},
-	{"formats/storage/bucket", []string{"formats/storage", "formats/storage/remote", "formats/storage/upload"}},
+	{"formats/storage/bucket", []string{"formats/storage", "formats/storage/publish", "formats/storage/remote", "formats/storage/upload"}},
 	{"formats/storage/hub", []string{"formats/storage", "formats/storage/internal/...", "formats/storage/remote"}},
 	{"formats/storage/internal/httpfile", []string{"formats/storage/remote"}},
+	{"formats/storage/publish", []string{"formats/storage", "formats/storage/internal/system", "formats/tensor"}},
 	{"formats/storage/remote", []string{"formats/storage", "formats/tensor"}},
 	{"formats/storage/internal/system", nil},
 	{"formats/storage/storagetest", []string{"formats/storage/internal/system", "formats/storage/remote"}}, // for tests
-	{"formats/storage/upload", []string{"formats/storage", "formats/storage/remote"}},
+	{"formats/storage/upload", []string{"formats/storage", "formats/storage/publish", "formats/storage/remote"}},
 	{"formats/storage/web", []string{"formats/storage", "formats/storage/internal/...", "formats/storage/remote"}},
 	{"formats/strictjson", []string{"formats/tensor"}},
 	{"formats/tensor", nil},
 	{"formats/tensor/digest", nil},
 	{"formats/tensor/task", nil},
 	{"formats/tensor/tensortest", []string{"formats/tensor"}},
-	{"formats/torch", []string{"formats/internal/...", "formats/storage", "formats/tensor", "formats/torch/internal/savefile"}},
+	{"formats/torch", []string{"formats/internal/...", "formats/storage", "formats/storage/publish", "formats/tensor", "formats/torch/internal/savefile"}},
 	{"formats/torch/dcp", []string{"formats/safetensors", "formats/storage", "formats/tensor", "formats/torch/internal/..."}},
 	{"formats/torch/internal/assemble", []string{"formats/tensor"}},
 	{"formats/torch/internal/pickle", []string{"formats/tensor"}},
@@ -80,7 +81,7 @@ var imports = []struct {
 	{"formats/torch/zero", []string{"formats/storage", "formats/tensor", "formats/torch/internal/..."}},
 
 	{"reference", []string{"formats/tensor", "reference/kernel"}},
-	{"reference/generate", []string{"formats/safetensors", "formats/storage", "formats/tensor", "reference", "reference/internal/stream"}},
+	{"reference/generate", []string{"formats/safetensors", "formats/storage", "formats/storage/publish", "formats/tensor", "reference", "reference/internal/stream"}},
 	{"reference/internal/ceiling", nil}, // for benchmarks
 	{"reference/internal/stream", []string{"formats/tensor", "reference"}},
 	{"reference/kernel", []string{"formats/tensor"}},
@@ -90,14 +91,14 @@ var imports = []struct {
 	{"verify", []string{"convert/...", "formats/...", "reference", "verify/diff", "verify/diff/explain", "verify/golden", "verify/internal/...", "verify/logits", "verify/runtime"}},
 	{"verify/diff", []string{"convert/...", "formats/...", "reference/kernel", "verify/diff/explain", "verify/internal/..."}},
 	{"verify/diff/explain", []string{"convert/...", "formats/...", "reference/kernel", "verify/internal/..."}},
-	{"verify/golden", []string{"convert", "formats/safetensors", "formats/storage", "formats/tensor", "reference", "verify/internal/forward"}},
+	{"verify/golden", []string{"convert", "formats/safetensors", "formats/storage", "formats/storage/publish", "formats/tensor", "reference", "verify/internal/forward"}},
 	{"verify/internal/beside", []string{"formats/hfconfig", "formats/storage", "formats/tensor"}},
 	{"verify/internal/cases", []string{"convert/...", "formats", "verify/runtime"}}, // for tests
 	{"verify/internal/float", nil},
 	{"verify/internal/forward", []string{"reference"}},
 	{"verify/internal/text", nil},
 	{"verify/logits", []string{"convert/...", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/runtime"}},
-	{"verify/report", []string{"formats/storage", "formats/strictjson", "formats/tensor", "reference", "reference/perplexity", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/...", "verify/runtime", "verify/stats"}},
+	{"verify/report", []string{"formats/storage", "formats/storage/publish", "formats/strictjson", "formats/tensor", "reference", "reference/perplexity", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/...", "verify/runtime", "verify/stats"}},
 	{"verify/report/internal/chart", []string{"verify/internal/text"}},
 	{"verify/report/internal/page", []string{"formats/tensor", "verify/internal/float", "verify/internal/text"}},
 	{"verify/runtime", []string{"convert/...", "formats/hfconfig", "formats/quantized", "formats/tensor", "reference", "verify/golden"}},
@@ -148,7 +149,7 @@ var confined = []struct {
 	reason   string
 }{
 	{"os", []string{
-		"cmd/griffin", "cmd/internal/completion", "cmd/internal/resident", "cmd/internal/release", "cmd/internal/terminal", "formats/storage", "formats/storage/bucket", "formats/storage/hub", "formats/storage/internal/system",
+		"cmd/griffin", "cmd/internal/completion", "cmd/internal/resident", "cmd/internal/release", "cmd/internal/terminal", "formats/storage", "formats/storage/bucket", "formats/storage/hub", "formats/storage/internal/system", "formats/storage/publish",
 		// Files that write, or look at a destination.
 		"convert/stage.go", "convert/replaceable.go", "convert/huggingface/copy.go",
 		"formats/torch/internal/torchtest", "verify/internal/cases", // for tests

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/internal/files"
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -33,7 +33,7 @@ type Entry struct {
 // that the format cannot hold, are a *tensor.FormatError.
 //
 // The caller syncs the data files that the entries refer to, and the directory.
-func Write(dir string, entries []Entry, files *storage.OutputFiles) error {
+func Write(dir string, entries []Entry, files *publish.OutputFiles) error {
 	return write(entries, inDirectory(dir, files), nodeBytes)
 }
 
@@ -44,7 +44,7 @@ func WriteFiles(entries []Entry, create func(name string) (io.WriteCloser, error
 }
 
 // inDirectory returns a function that creates files below a directory, which are synced when they are closed.
-func inDirectory(dir string, files *storage.OutputFiles) func(name string) (io.WriteCloser, error) {
+func inDirectory(dir string, files *publish.OutputFiles) func(name string) (io.WriteCloser, error) {
 	return func(name string) (io.WriteCloser, error) {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := files.Mkdir(filepath.Dir(path)); err != nil {
@@ -55,7 +55,7 @@ func inDirectory(dir string, files *storage.OutputFiles) func(name string) (io.W
 	}
 }
 
-type syncedFile struct{ *storage.OutputFile }
+type syncedFile struct{ *publish.OutputFile }
 
 func (f syncedFile) Close() error { return errors.Join(f.Sync(), f.OutputFile.Close()) }
 

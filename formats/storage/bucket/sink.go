@@ -17,13 +17,14 @@ import (
 	"gocloud.dev/blob"
 
 	ours "github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 	"github.com/griffin-ckpt/griffin/formats/storage/upload"
 )
 
 // OpenSink returns the destination at an address, gs://BUCKET/PATH or s3://BUCKET/PATH, with the parameters that Open
 // takes: a file if single is set, otherwise a directory.
-func OpenSink(address string, single bool, o Options) (ours.Sink, error) {
+func OpenSink(address string, single bool, o Options) (publish.Sink, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || single && strings.Trim(u.Path, "/") == "" || !fs.ValidPath(strings.Trim(u.Path, "/")) && strings.Trim(u.Path, "/") != "" {
 		return nil, ours.MalformedAddress(address, "is not gs://BUCKET/PATH or s3://BUCKET/PATH")
@@ -36,7 +37,7 @@ func OpenSink(address string, single bool, o Options) (ours.Sink, error) {
 }
 
 // NewSink is OpenSink for a bucket that is open already. name is the bucket's address, key that of the destination.
-func NewSink(opened *blob.Bucket, name, key string, single bool, o Options) ours.Sink {
+func NewSink(opened *blob.Bucket, name, key string, single bool, o Options) publish.Sink {
 	b := &bucket{pool: o.Pool, bucket: opened, name: name, root: "."}
 	b.forget()
 	s := store{b, o, composed{b}}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
@@ -21,16 +21,16 @@ type claim struct {
 	lost   func(err error) // is called if the record has become that of another run
 
 	mu       sync.Mutex // held while the record is read or written
-	presence *storage.Presence
+	presence *publish.Presence
 	stop     chan struct{} // ends the renewing; nil if it has ended
 	renewed  <-chan error  // when it has ended
 }
 
-// claim writes the record of a run that begins, and renews it from then on. It returns a *storage.BusyError if another run
+// claim writes the record of a run that begins, and renews it from then on. It returns a *publish.BusyError if another run
 // has a record.
 func (s *sink) claim(r *record, lost func(err error)) (_ *claim, err error) {
 	c := &claim{sink: s, record: r, lost: lost}
-	if c.presence, err = storage.Announce(r.ID); err != nil {
+	if c.presence, err = publish.Announce(r.ID); err != nil {
 		c.presence = nil // others wait for the record instead
 	}
 	text, err := r.text()
@@ -56,7 +56,7 @@ func (s *sink) claim(r *record, lost func(err error)) (_ *claim, err error) {
 	return c, nil
 }
 
-func (s *sink) busy() error { return &storage.BusyError{Path: s.store.Path(s.at)} }
+func (s *sink) busy() error { return &publish.BusyError{Path: s.store.Path(s.at)} }
 
 // renew renews the record until stop.
 func (c *claim) renew() {
@@ -70,7 +70,7 @@ func (c *claim) renew() {
 			return
 		case <-ticks.C:
 		}
-		if err := c.update(func(r *record) { r.Renewed++ }); errors.As(err, new(*storage.BusyError)) {
+		if err := c.update(func(r *record) { r.Renewed++ }); errors.As(err, new(*publish.BusyError)) {
 			c.lost(err)
 			return
 		} // after any other failure, the next time may be better
@@ -118,10 +118,10 @@ func (c *claim) leave(left bool) error {
 	return p.End(left)
 }
 
-// checkEnded returns a *storage.BusyError if the run of a record is alive. If that run was not on this machine, it waits for
+// checkEnded returns a *publish.BusyError if the run of a record is alive. If that run was not on this machine, it waits for
 // a change of the record, as long as it may take.
 func (s *sink) checkEnded(r *record) error {
-	switch alive, known := storage.IsAlive(r.ID); {
+	switch alive, known := publish.IsAlive(r.ID); {
 	case alive:
 		return s.busy()
 	case known:

@@ -7,8 +7,8 @@ import (
 
 	"gocloud.dev/blob/memblob"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/bucket"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 )
 
@@ -18,7 +18,7 @@ func Example() {
 	defer b.Close()
 	pool := remote.NewPool(context.Background(), remote.Options{})
 	sink := bucket.NewSink(b, "mem://bucket", "runs/7", false, bucket.Options{Pool: pool})
-	u, err := sink.Begin(storage.SinkOptions{Names: []string{"weights"}, Last: "config.json"})
+	u, err := sink.Begin(publish.SinkOptions{Names: []string{"weights"}, Last: "config.json"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -15,15 +15,15 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
-// upload is a storage.Upload.
+// upload is a publish.Upload.
 type upload struct {
 	sink   *sink
-	o      storage.SinkOptions
+	o      publish.SinkOptions
 	record *record
 	group  *task.Group // sends parts
 
@@ -39,7 +39,7 @@ type upload struct {
 	claim *claim
 }
 
-func (s *sink) Begin(o storage.SinkOptions) (storage.Upload, error) {
+func (s *sink) Begin(o publish.SinkOptions) (publish.Upload, error) {
 	var random [idBytes]byte
 	_, _ = rand.Read(random[:]) // never fails
 	id := hex.EncodeToString(random[:])
@@ -260,7 +260,7 @@ func (u *upload) Publish() error {
 	_, err = s.undo(u.record)
 	err = errors.Join(err, u.claim.leave(err != nil))
 	if err != nil {
-		return &storage.PublishedError{Path: s.store.Path(s.at), Err: err}
+		return &publish.PublishedError{Path: s.store.Path(s.at), Err: err}
 	}
 	return nil
 }

@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 )
 
 // Small files are kept in memory only as long as they are few.
 func TestManySmallFiles(t *testing.T) {
 	m := storagetest.NewStore()
-	u, err := New(pool(t), m, "out", false).Begin(storage.SinkOptions{Last: "last"})
+	u, err := New(pool(t), m, "out", false).Begin(publish.SinkOptions{Last: "last"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
@@ -69,7 +69,7 @@ const (
 	scratchMark = ".griffin-"
 )
 
-// sink is a storage.Sink.
+// sink is a publish.Sink.
 type sink struct {
 	pool   *remote.Pool
 	store  Store
@@ -82,7 +82,7 @@ type sink struct {
 
 // New returns the destination at a key of a store: a file if single is set, otherwise a directory. Requests end with the
 // pool's context.
-func New(pool *remote.Pool, store Store, key string, single bool) storage.Sink {
+func New(pool *remote.Pool, store Store, key string, single bool) publish.Sink {
 	return &sink{pool, store, strings.Trim(key, "/"), single, partSize, smallFile, renewAfter}
 }
 
@@ -238,7 +238,7 @@ func (s *sink) Clean() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return removed, storage.Forget(r.ID)
+	return removed, publish.Forget(r.ID)
 }
 
 func (s *sink) CleanBelow() (removed []string, err error) {
@@ -256,7 +256,7 @@ func (s *sink) CleanBelow() (removed []string, err error) {
 		below.at = prefix + name
 		some, err := below.Clean()
 		removed = append(removed, some...)
-		if err != nil && !errors.As(err, new(*storage.BusyError)) {
+		if err != nil && !errors.As(err, new(*publish.BusyError)) {
 			return removed, err
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 )
@@ -111,7 +111,7 @@ func (c *scenario) write(s *sink) (err error) {
 			names = append(names, name)
 		}
 	}
-	o := storage.SinkOptions{Names: names, Last: c.last, Replace: c.old != nil, Preview: c.preview}
+	o := publish.SinkOptions{Names: names, Last: c.last, Replace: c.old != nil, Preview: c.preview}
 	if c.streams {
 		o.Names, o.Hidden = nil, []string{"spool"}
 		for i := range names {
@@ -181,7 +181,7 @@ func (c *scenario) write(s *sink) (err error) {
 }
 
 // stream writes all files but the last one as streams under other names. They are first collected in a file that is taken again.
-func (c *scenario) stream(u storage.Upload) error {
+func (c *scenario) stream(u publish.Upload) error {
 	spool, err := u.Stream("spool", 10_000)
 	if err != nil {
 		return err
@@ -356,7 +356,7 @@ func TestDiscard(t *testing.T) {
 		if c.single {
 			name = ".bin"
 		}
-		u, err := s.Begin(storage.SinkOptions{Names: []string{name}, Last: c.last, Replace: true, Preview: c.preview})
+		u, err := s.Begin(publish.SinkOptions{Names: []string{name}, Last: c.last, Replace: true, Preview: c.preview})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -393,7 +393,7 @@ func TestOtherRun(t *testing.T) {
 		m := c.start()
 		foreign := m.Objects["out/.8.griffin-upload.json"]
 		delete(m.Objects, "out/.8.griffin-upload.json")
-		first, err := newSink(t, m, "out/7", false).Begin(storage.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
+		first, err := newSink(t, m, "out/7", false).Begin(publish.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -401,18 +401,18 @@ func TestOtherRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		if elsewhere { // what shows that it is alive here is not to be seen there
-			if err := storage.Forget(first.(*upload).record.ID); err != nil {
+			if err := publish.Forget(first.(*upload).record.ID); err != nil {
 				t.Fatal(err)
 			}
 		}
-		var busy *storage.BusyError
+		var busy *publish.BusyError
 		if _, err := newSink(t, m, "out/7", false).Clean(); !errors.As(err, &busy) {
 			t.Errorf("cleaning: %v", err)
 		}
 		if removed, err := newSink(t, m, "out", false).CleanBelow(); err != nil || len(removed) > 0 {
 			t.Errorf("cleaning the directory above: %v, %v", removed, err)
 		}
-		if _, err := newSink(t, m, "out/7", false).Begin(storage.SinkOptions{Last: "config"}); !errors.As(err, &busy) {
+		if _, err := newSink(t, m, "out/7", false).Begin(publish.SinkOptions{Last: "config"}); !errors.As(err, &busy) {
 			t.Errorf("beginning: %v", err)
 		}
 		kill(first)
@@ -422,7 +422,7 @@ func TestOtherRun(t *testing.T) {
 			waits = append(waits, fmt.Sprintf("%s: %s (%v)", address, why, most))
 		}})
 		if elsewhere {
-			if err := storage.Forget(first.(*upload).record.ID); err != nil {
+			if err := publish.Forget(first.(*upload).record.ID); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -448,7 +448,7 @@ func TestLostRecord(t *testing.T) {
 		if !renewed {
 			sink.renew = time.Hour
 		}
-		first, err := sink.Begin(storage.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
+		first, err := sink.Begin(publish.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -465,7 +465,7 @@ func TestLostRecord(t *testing.T) {
 			first.(*upload).claim.stop = nil
 		}
 		_, err = w.WriteAt(bytes.Repeat([]byte("x"), 1000), 0)
-		if err = errors.Join(err, first.Publish()); !errors.As(err, new(*storage.BusyError)) && !errors.Is(err, fs.ErrNotExist) { // the parts were removed with the other run's
+		if err = errors.Join(err, first.Publish()); !errors.As(err, new(*publish.BusyError)) && !errors.Is(err, fs.ErrNotExist) { // the parts were removed with the other run's
 			t.Error(err)
 		}
 		if err := first.Discard(); err != nil {
@@ -478,7 +478,7 @@ func TestLostRecord(t *testing.T) {
 }
 
 // kill ends a run as the end of its process does.
-func kill(u storage.Upload) {
+func kill(u publish.Upload) {
 	u.(*upload).claim.end()
 	_ = u.(*upload).claim.leave(true)
 }
@@ -489,7 +489,7 @@ func TestCleanBelow(t *testing.T) {
 	m := c.start()
 	delete(m.Objects, "out/.8.griffin-upload.json")
 	before := maps.Clone(m.Objects)
-	u, err := newSink(t, m, "out/7", false).Begin(storage.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
+	u, err := newSink(t, m, "out/7", false).Begin(publish.SinkOptions{Names: []string{"model.bin"}, Last: "config"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,120 @@
+package publish
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
+)
+
+// Replace writes a file of size bytes, which fill fills. The file is written in a stage beside path, synced, and renamed
+// to path when it is complete. Until then path is unchanged. If path is a link, the file to which it leads is replaced. A
+// file that is replaced keeps its permissions.
+//
+// A device, a FIFO or an open file of a process (/dev/stdout) is not replaced: the complete content is written to it.
+// Replace returns an *OutputError for a directory or a mount point, and a *SpaceError if the file does not fit. The
+// directory of path exists. Callers first check with CheckOutput that path is not a source.
+func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) {
+	if err := CheckOutput(path); err != nil {
+		return err
+	}
+	info, err := system.Stat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil && (!info.Mode().IsRegular() || isDescriptor(path)) {
+		return writeThrough(path, size, fill)
+	}
+	at := path
+	if info == nil {
+		at = followLink(path)
+	}
+	if _, err := system.Stat(filepath.Dir(at)); err != nil {
+		return err
+	}
+	s, err := claimStage(at, true, func(s *Stage) error { return checkFile(s.dst, true) })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Discard()) }()
+	if err := CheckFree(s.Dir, size); err != nil {
+		return err
+	}
+	f, err := system.OpenFile(filepath.Join(s.Dir, filepath.Base(s.dst)), os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(fillFile(f, size, fill), keepMode(f, info), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := whilePublishing(func() error { return rename(f.Name(), s.dst) }); err != nil {
+		return err
+	}
+	return published(path, syncDir(filepath.Dir(s.dst)))
+}
+
+// followLink returns the path to which a link leads where no file is, or path itself.
+func followLink(path string) string {
+	const most = 40
+	for range most {
+		target, err := system.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
+	return path
+}
+
+func fillFile(f *system.File, size int64, fill func(io.WriterAt) error) error {
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	return fill(&Output{file: f}) // begins writeback, so that the sync has less to wait for
+}
+
+// keepMode gives a file the permissions of the one that it replaces, if there is one.
+func keepMode(f *system.File, replaced fs.FileInfo) error {
+	if replaced == nil {
+		return nil
+	}
+	return f.Chmod(replaced.Mode().Perm())
+}
+
+// writeThrough fills a temporary file and copies it to path, which exists and is not replaced.
+func writeThrough(path string, size int64, fill func(io.WriterAt) error) (err error) {
+	temp, err := os.CreateTemp("", "griffin-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, temp.Close())
+		if e := os.Remove(temp.Name()); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}()
+	_ = os.Remove(temp.Name()) // a killed run leaves nothing, where the system removes files that are open
+	if err := fillFile(system.NewFile(temp), size, fill); err != nil {
+		return err
+	}
+	out, err := system.OpenFile(path, os.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, io.NewSectionReader(temp, 0, size))
+	return errors.Join(err, out.Close())
+}
+
+// ReplaceWith replaces the file at path by one with the given content, as Replace does.
+func ReplaceWith(path string, content []byte) error {
+	return Replace(path, int64(len(content)), func(w io.WriterAt) error {
+		_, err := w.WriteAt(content, 0)
+		return err
+	})
+}

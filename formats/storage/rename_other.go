@@ -1,9 +1,0 @@
-//go:build !linux && !darwin
-
-package storage
-
-import "errors"
-
-func renameNew(from, to string) error { return renameChecked(from, to) }
-
-func exchange(a, b string) error { return errors.ErrUnsupported }
