@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,24 +93,63 @@ func TestCoarserBackends(t *testing.T) {
 }
 
 func TestQuantile(t *testing.T) {
-	// Quantiles of an exponential distribution are known.
-	var exponential []float64
-	for i := range 20000 {
-		exponential = append(exponential, -math.Log((float64(i)+0.5)/20000))
+	// Quantiles of a generalised Pareto distribution of the shape that is assumed are known, and those of an exponential one.
+	const n = 200000
+	var pareto, exponential []float64
+	for i := range n {
+		u := (float64(i) + 0.5) / n
+		pareto = append(pareto, (math.Pow(u, -tailShape)-1)/tailShape)
+		exponential = append(exponential, -math.Log(u))
 	}
 	for _, p := range []float64{1e-3, 1e-6, 1e-9} {
-		if got, want := quantile(exponential, p), -math.Log(p); math.Abs(got/want-1) > 0.02 {
-			t.Errorf("quantile(%g) = %g, want %g", p, got, want)
+		if got, want := quantile(pareto, p), (math.Pow(p, -tailShape)-1)/tailShape; got < want || got > 1.05*want {
+			t.Errorf("quantile(%g) = %g, want %g or slightly more", p, got, want)
+		}
+		if got, want := quantile(exponential, p), -math.Log(p); got < 0.99*want || got > 1.4*want {
+			t.Errorf("quantile(%g) of an exponential distribution = %g, want %g to 1.4 times that", p, got, want)
 		}
 	}
 	// A hundredth of the values is ten times as large. The quantile is theirs.
 	mixed := exponential
-	for i := range 200 {
-		mixed = append(mixed, -10*math.Log((float64(i)+0.5)/200))
+	for i := range n / 100 {
+		mixed = append(mixed, -10*math.Log((float64(i)+0.5)/(n/100)))
 	}
 	for _, p := range []float64{1e-3, 1e-6, 1e-9} {
 		if got, want := quantile(mixed, p), -10*math.Log(101*p); got < 0.95*want || got > 1.5*want {
 			t.Errorf("quantile(%g) of a mixture = %g, want %g", p, got, want)
+		}
+	}
+}
+
+// The quantile from few values of an exponential distribution, half of which repeat others, is exceeded about as rarely as it
+// should be: it allows for how uncertain the fit is.
+func TestQuantileOfFewValues(t *testing.T) {
+	const probability, trials = 1e-6, 2000
+	for _, n := range []int{400, 1200, 6000} {
+		rng := rand.New(rand.NewPCG(1, uint64(n)))
+		var exceeded float64
+		for range trials {
+			var values []float64
+			for range n / 2 {
+				x := rng.ExpFloat64()
+				values = append(values, x, x)
+			}
+			exceeded += math.Exp(-quantile(values, probability)) / trials
+		}
+		if exceeded > probability || exceeded < probability/300 {
+			t.Errorf("from %d values: exceeded with a probability of %.2g, want at most %g", n, exceeded, probability)
+		}
+	}
+}
+
+// However few the values, the factor stays within what can be judged.
+func TestQuantileOfFew(t *testing.T) {
+	for _, tt := range []struct {
+		values        []float64
+		least, within float64
+	}{{nil, 1, 1}, {[]float64{3}, 1, 1}, {[]float64{1, 2}, 10, 30}, {[]float64{1, 1, 1, 1}, 1, 1}} {
+		if got := quantile(tt.values, 1e-6); got < tt.least || got > tt.within {
+			t.Errorf("quantile of %v = %g, want %g to %g", tt.values, got, tt.least, tt.within)
 		}
 	}
 }
@@ -147,13 +187,14 @@ func seedCases(t *testing.T) []seedCase {
 	return all
 }
 
-// fixtureOf records a run of the reference as a fixture.
+// fixtureOf records a run of the reference on random tokens as a fixture.
 func (s *seedCase) fixtureOf(t *testing.T, a reference.Arithmetic, seed int) *golden.Fixture {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "fixture.safetensors")
 	tokens := &golden.Tokens{Batch: s.batch, Length: len(s.tokens) / s.batch, Positions: s.positions, Packed: s.packed}
-	for i := range s.tokens {
-		tokens.IDs = append(tokens.IDs, (s.tokens[i]+int32(seed*(i+1)))%int32(s.model.Config.VocabSize))
+	rng := rand.New(rand.NewPCG(uint64(seed), 0))
+	for range s.tokens {
+		tokens.IDs = append(tokens.IDs, rng.Int32N(int32(s.model.Config.VocabSize)))
 	}
 	if _, err := golden.Record(t.Context(), path, s.model.Reference(reference.Original, a), tokens, golden.RecordOptions{}); err != nil {
 		t.Fatal(err)
