@@ -218,6 +218,7 @@ func (s *seedCase) alarmsFrom(t *testing.T, first, seeds int) (count int, worst 
 		g := s.fixtureOf(t, reference.Arithmetic{Precision: s.precision, Order: uint64(1000 + seed), Fused: s.precision == reference.BFloat16 && seed%3 == 0}, seed)
 		r := compareWith(t, s.model, g)
 		g.Close()
+		os.Remove(g.Path) // there may be thousands
 		if !r.OK {
 			count++
 		}
