@@ -17,9 +17,10 @@ type engine[T kernel.Float] struct {
 	weights   Weights
 	semantics Semantics
 
-	// What a reader reads ahead, and which parameters those are. Without one, each is read when it is used.
-	pieces   <-chan *piece
+	// The parameters that the rest of a pass uses, and what a reader reads of them ahead. Without one, each is read when it
+	// is used.
 	requests []request
+	pieces   <-chan *piece
 }
 
 func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
@@ -107,6 +108,7 @@ func (e *engine[T]) multiplyPieces(y []T, n int, o *operand, in, out int) error 
 	if o.InOut {
 		rows, cols = in, out
 	}
+	next := e.nextMatrix()
 	for first := 0; first < rows; {
 		p, err := o.next(e.ctx)
 		if err != nil {
@@ -114,10 +116,14 @@ func (e *engine[T]) multiplyPieces(y []T, n int, o *operand, in, out int) error 
 		}
 		count := len(p.data) / int(o.DType.Size()) / cols
 		w := &kernel.Matrix{DType: o.DType, Data: p.data, Rows: count, Cols: cols, Stride: cols, InOut: o.InOut, Narrow: e.bf16}
+		ahead := next
+		if len(o.rest) > 0 {
+			ahead = &kernel.Matrix{DType: o.DType, Data: o.rest, Rows: len(o.rest) / int(o.DType.Size()) / cols, Cols: cols, Stride: cols, InOut: o.InOut}
+		}
 		if o.InOut {
-			e.product(y, out, n, first, w)
+			e.product(y, out, n, first, w, ahead)
 		} else {
-			e.product(y[first:], out, n, 0, w)
+			e.product(y[first:], out, n, 0, w, ahead)
 		}
 		p.done()
 		first += count
@@ -125,11 +131,43 @@ func (e *engine[T]) multiplyPieces(y []T, n int, o *operand, in, out int) error 
 	return nil
 }
 
-// product adds the product of the packed rows, from their term first on, and w to y on all cores.
-func (e *engine[T]) product(y []T, ldy, n, first int, w *kernel.Matrix) {
+// product adds the product of the packed rows, from their term first on, and w to y on all cores. next, if not nil, is what they
+// are going to multiply then.
+func (e *engine[T]) product(y []T, ldy, n, first int, w, next *kernel.Matrix) {
 	out := w.Out()
 	width := kernel.TaskWidth[T](n, w, e.threads())
-	e.spans((out+width-1)/width, func(from, to int, s *kernel.Scratch[T]) {
+	tasks := (out + width - 1) / width
+	e.spans(tasks, func(from, to, goroutine int) {
+		s := &e.goroutines[goroutine]
+		if _, end := e.share(tasks, goroutine); next != nil && to == end {
+			pairs := (next.Rows + width - 1) / width
+			row, _ := e.share(pairs, goroutine)
+			s.Ahead = next.Data[min(row*width*next.Stride*int(next.DType.Size()), len(next.Data)):]
+		}
 		kernel.MultiplyPacked(y, ldy, &e.packed, first, w, from*width, min(to*width, out), s)
+		s.Ahead = nil
 	})
+}
+
+// nextMatrix returns the matrix that the pass uses next, if a few tokens are computed and it is in memory as [out, in].
+func (e *engine[T]) nextMatrix() *kernel.Matrix {
+	if e.spins == 0 {
+		return nil
+	}
+	for _, r := range e.requests {
+		if r.whole {
+			continue
+		}
+		p, err := e.weights.Parameter(r.block, r.name)
+		if err != nil {
+			return nil // that is reported when it is used
+		}
+		defer p.close()
+		data, ok := p.Data.(Bytes)
+		if !ok || p.InOut {
+			return nil
+		}
+		return &kernel.Matrix{DType: p.DType, Data: data, Rows: r.shape[0], Cols: r.shape[1], Stride: r.shape[1]}
+	}
+	return nil
 }

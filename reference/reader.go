@@ -248,17 +248,18 @@ type operand struct {
 // open returns the next parameter, which is the one requested.
 func (e *engine[T]) open(want request) (*operand, error) {
 	o := &operand{pieces: e.pieces}
+	if e.requests != nil {
+		if e.requests[0].block != want.block || e.requests[0].name != want.name {
+			panic(fmt.Sprintf("reference: block %d: %s is used where %s is read", want.block, want.name, e.requests[0].name))
+		}
+		e.requests = e.requests[1:]
+	}
 	if e.pieces == nil {
 		if inMemory, err := e.openInMemory(want); inMemory != nil || err != nil {
 			return inMemory, err
 		}
 		o.alone = startReader(e.weights, []request{want}, 1)
 		o.pieces = o.alone.engines[0]
-	} else {
-		if e.requests[0].block != want.block || e.requests[0].name != want.name {
-			panic(fmt.Sprintf("reference: block %d: %s is used where %s is read", want.block, want.name, e.requests[0].name))
-		}
-		e.requests = e.requests[1:]
 	}
 	first, err := o.receive(e.ctx)
 	if err != nil {

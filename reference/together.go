@@ -27,7 +27,7 @@ func RunTogether(ctx context.Context, models []*Model, passes []Pass) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	first := models[0]
-	runs := make([]func(*reader, int) error, len(models))
+	runs := make([]func([]request, *reader, int) error, len(models))
 	for i, m := range models {
 		p := &passes[i]
 		if err := m.Config.Validate(); err != nil {
@@ -64,7 +64,7 @@ func RunTogether(ctx context.Context, models []*Model, passes []Pass) error {
 	var group task.Group
 	for i, run := range runs {
 		group.Go(func() error {
-			errs[i] = task.Call(func() error { return guard(func() error { return run(r, i) }) })
+			errs[i] = task.Call(func() error { return guard(func() error { return run(requests, r, i) }) })
 			if errs[i] != nil {
 				cancel()
 			}
@@ -103,18 +103,19 @@ func firstError(errs []error) error {
 }
 
 // prepare computes the input of a pass and returns what runs the rest of it.
-func prepare[T kernel.Float](ctx context.Context, m *Model, p *Pass, states []blockState[T]) (func(*reader, int) error, error) {
+func prepare[T kernel.Float](ctx context.Context, m *Model, p *Pass, states []blockState[T]) (func([]request, *reader, int) error, error) {
 	e := newEngine[T](ctx, m)
 	var x []T
 	err := guard(func() (err error) {
 		x, err = e.input(p)
 		return err
 	})
-	return func(r *reader, i int) error {
+	return func(requests []request, r *reader, i int) error {
 		defer e.free()
 		defer e.stop()
+		e.requests = requests
 		if r != nil {
-			e.pieces, e.requests = r.engines[i], r.requests
+			e.pieces = r.engines[i]
 		} else if len(p.Tokens) <= fewTokens {
 			e.spins = tokenSpins
 		}

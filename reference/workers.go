@@ -21,28 +21,28 @@ func (w *workers[T]) threads() int { return len(w.goroutines) }
 
 // each calls f for every task in [0, n), as many at a time as there are goroutines. It panics if f does.
 func (w *workers[T]) each(n int, f func(task int, s *kernel.Scratch[T])) {
-	w.spans(n, func(from, to int, s *kernel.Scratch[T]) {
+	w.spans(n, func(from, to, goroutine int) {
 		for task := from; task < to; task++ {
-			f(task, s)
+			f(task, &w.goroutines[goroutine])
 		}
 	})
 }
 
 // spans divides the tasks [0, n) into ranges and calls f for each. Each goroutine goes through tasks that follow one another,
 // so that it finds in its cache what it has fetched ahead, and then helps the others with theirs.
-func (w *workers[T]) spans(n int, f func(from, to int, s *kernel.Scratch[T])) {
+func (w *workers[T]) spans(n int, f func(from, to, goroutine int)) {
 	if n <= 1 || len(w.goroutines) == 1 {
 		if n > 0 {
-			f(0, n, &w.goroutines[0])
+			f(0, n, 0)
 		}
 		return
 	}
-	j := &job{run: func(from, to, goroutine int) { f(from, to, &w.goroutines[goroutine]) },
-		shares: make([]share, min(n, len(w.goroutines))), done: &w.done}
+	j := &job{run: f, shares: make([]share, min(n, len(w.goroutines))), done: &w.done}
 	j.left.Store(int64(n))
 	for i := range j.shares {
-		j.shares[i].next.Store(int64(i * n / len(j.shares)))
-		j.shares[i].end = int64((i + 1) * n / len(j.shares))
+		from, to := w.share(n, i)
+		j.shares[i].next.Store(int64(from))
+		j.shares[i].end = int64(to)
 	}
 	w.start()
 	for _, h := range w.helpers[:len(j.shares)-1] {
@@ -53,6 +53,12 @@ func (w *workers[T]) spans(n int, f func(from, to int, s *kernel.Scratch[T])) {
 	if r := j.failed.Load(); r != nil {
 		panic(*r)
 	}
+}
+
+// share returns the tasks of n that a goroutine begins with.
+func (w *workers[T]) share(n, goroutine int) (from, to int) {
+	shares := max(min(n, len(w.goroutines)), 1)
+	return min(goroutine, shares) * n / shares, min(goroutine+1, shares) * n / shares
 }
 
 // start starts the helpers, if they do not run.

@@ -46,7 +46,7 @@ func TestWorkersPanic(t *testing.T) {
 			left.Store(n)
 			got := func() (r any) {
 				defer func() { r = recover() }()
-				w.spans(n, func(from, to int, _ *kernel.Scratch[float32]) {
+				w.spans(n, func(from, to, _ int) {
 					left.Add(int32(from - to))
 					if from <= bad && bad < to {
 						panic(fmt.Sprint("task ", bad))

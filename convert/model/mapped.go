@@ -16,17 +16,29 @@ type MappedWeights struct {
 	weights weights
 	mu      sync.Mutex
 	files   map[io.ReaderAt]*storage.Mapping // nil for what cannot be mapped
+	placed  map[place]*reference.Parameter   // in files that are mapped: every token asks for all of them
+}
+
+// place is a parameter of a block.
+type place struct {
+	block int
+	name  string
 }
 
 // MappedWeights returns the parameters as Weights does, but maps what lies uncompressed in local files. A
 // pass over them returns reference.ErrMapping if such a file becomes shorter. No pass may run after
 // Close.
 func (m *Model) MappedWeights() *MappedWeights {
-	return &MappedWeights{weights: weights{m}, files: map[io.ReaderAt]*storage.Mapping{}}
+	return &MappedWeights{weights: weights{m}, files: map[io.ReaderAt]*storage.Mapping{}, placed: map[place]*reference.Parameter{}}
 }
 
 // Parameter implements reference.Weights.
 func (w *MappedWeights) Parameter(block int, name string) (*reference.Parameter, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.placed[place{block, name}]; p != nil {
+		return p, nil
+	}
 	p, err := w.weights.Parameter(block, name)
 	if err != nil {
 		return nil, err
@@ -45,14 +57,13 @@ func (w *MappedWeights) Parameter(block int, name string) (*reference.Parameter,
 	}
 	if file != nil && s.base+s.size <= int64(len(file.Bytes)) {
 		p.Data = reference.Bytes(file.Bytes[s.base:][:s.size])
+		w.placed[place{block, name}] = p
 	}
 	return p, nil
 }
 
 // file returns the mapping of a file, or nil if it cannot be mapped.
 func (w *MappedWeights) file(store io.ReaderAt) (*storage.Mapping, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if file, ok := w.files[store]; ok {
 		return file, nil
 	}
@@ -75,5 +86,6 @@ func (w *MappedWeights) Close() error {
 		}
 	}
 	clear(w.files)
+	clear(w.placed)
 	return errors.Join(errs...)
 }

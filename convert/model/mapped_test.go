@@ -58,6 +58,9 @@ func TestMappedWeights(t *testing.T) {
 			if _, ok := p.Data.(reference.Bytes); !ok {
 				t.Fatalf("data is %T, not mapped", p.Data)
 			}
+			if again, err := mapped.Parameter(reference.Outer, reference.FinalNorm); err != nil || again != p {
+				t.Errorf("a parameter that is asked for again is %p, not %p (%v)", again, p, err)
+			}
 			got, err := logits(mapped)
 			if err != nil || !slices.Equal(got, want) {
 				t.Fatalf("mapped weights give other logits, or %v", err)

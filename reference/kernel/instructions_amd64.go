@@ -3,6 +3,8 @@
 package kernel
 
 import (
+	"unsafe"
+
 	"golang.org/x/sys/cpu"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -161,7 +163,9 @@ func directOf(routines []directs, lanes int) func(rows int, y []float32, ldy int
 		if inOut {
 			byRows = routines[dtype].inOut
 		} else {
-			k = transposed(k, dtype, lanes)
+			if lanes < 16 || dtype != tensor.BF16 || !inLines(src, stride) {
+				k = transposed(k, dtype, lanes)
+			}
 		}
 		if rows > len(byRows) || k == 0 {
 			return 0
@@ -169,6 +173,13 @@ func directOf(routines []directs, lanes int) func(rows int, y []float32, ldy int
 		byRows[rows-1](&y[0], ldy, &x[0], &src[0], stride, k, outs, next.first, next.run, next.jump)
 		return k
 	}
+}
+
+// inLines reports whether all rows of 2-byte weights begin at the same element of a cache line. Routines for AVX-512 then load whole lines
+// only, of which they leave out what is not of the rows, and take any number of terms. Otherwise a line that is partly of
+// a row may be partly of a page that cannot be read.
+func inLines(src []byte, stride int) bool {
+	return stride%64 == 0 && uintptr(unsafe.Pointer(&src[0]))%2 == 0
 }
 
 // functionOf returns a function of slices. The assembly takes multiples of lanes elements, generic the rest.

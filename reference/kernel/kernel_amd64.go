@@ -364,7 +364,7 @@ func directOutInF32x1AVX2(y *float32, ldy int, x *float32, src *byte, stride int
 //go:noescape
 func directInOutF32x1AVX2(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 
-// directOutInBF16x1AVX512 multiplies k terms, a multiple of 32, of 1 rows of x by 32 outputs; see type direct.
+// directOutInBF16x1AVX512 multiplies k terms of 1 rows of x by 32 outputs; see type direct.
 //
 //go:noescape
 func directOutInBF16x1AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
@@ -374,7 +374,7 @@ func directOutInBF16x1AVX512(y *float32, ldy int, x *float32, src *byte, stride 
 //go:noescape
 func directInOutBF16x1AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 
-// directOutInBF16x2AVX512 multiplies k terms, a multiple of 32, of 2 rows of x by 32 outputs; see type direct.
+// directOutInBF16x2AVX512 multiplies k terms of 2 rows of x by 32 outputs; see type direct.
 //
 //go:noescape
 func directOutInBF16x2AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
@@ -384,7 +384,7 @@ func directOutInBF16x2AVX512(y *float32, ldy int, x *float32, src *byte, stride 
 //go:noescape
 func directInOutBF16x2AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 
-// directOutInBF16x3AVX512 multiplies k terms, a multiple of 32, of 3 rows of x by 32 outputs; see type direct.
+// directOutInBF16x3AVX512 multiplies k terms of 3 rows of x by 32 outputs; see type direct.
 //
 //go:noescape
 func directOutInBF16x3AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
@@ -394,7 +394,7 @@ func directOutInBF16x3AVX512(y *float32, ldy int, x *float32, src *byte, stride 
 //go:noescape
 func directInOutBF16x3AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 
-// directOutInBF16x4AVX512 multiplies k terms, a multiple of 32, of 4 rows of x by 32 outputs; see type direct.
+// directOutInBF16x4AVX512 multiplies k terms of 4 rows of x by 32 outputs; see type direct.
 //
 //go:noescape
 func directOutInBF16x4AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)

@@ -5576,38 +5576,37 @@ terms:
 // func directOutInBF16x1AVX2(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·directOutInBF16x1AVX2(SB), NOSPLIT, $0-80
-	MOVQ     y+0(FP), AX
-	MOVQ     ldy+8(FP), CX
-	MOVQ     x+16(FP), DX
-	MOVQ     src+24(FP), BX
-	MOVQ     stride+32(FP), SI
-	MOVQ     k+40(FP), DI
-	MOVQ     next+56(FP), R8
-	MOVQ     run+64(FP), R9
-	MOVQ     jump+72(FP), R10
-	MOVQ     R9, R11
-	MOVQ     $0x00000001, R12
-	SHLQ     $0x02, CX
-	LEAQ     (SI)(SI*2), CX
+	MOVQ     x+16(FP), AX
+	MOVQ     src+24(FP), CX
+	MOVQ     stride+32(FP), DX
+	MOVQ     k+40(FP), BX
+	MOVQ     next+56(FP), SI
+	MOVQ     run+64(FP), DI
+	MOVQ     jump+72(FP), R8
+	MOVQ     DI, R9
+	MOVQ     $0x00000001, R10
+	LEAQ     (DX)(DX*2), R11
 	VPCMPEQD Y0, Y0, Y0
 	VPSLLD   $0x10, Y0, Y0
-	MOVQ     AX, R13
-	VMOVUPS  (R13), Y1
-	VMOVUPS  32(R13), Y2
-	VMOVUPS  64(R13), Y3
-	VMOVUPS  96(R13), Y4
+	MOVQ     y+0(FP), R12
+	MOVQ     ldy+8(FP), R13
+	SHLQ     $0x02, R13
+	VMOVUPS  (R12), Y1
+	VMOVUPS  32(R12), Y2
+	VMOVUPS  64(R12), Y3
+	VMOVUPS  96(R12), Y4
 
 terms:
-	MOVQ         BX, R13
-	VMOVUPS      (R13), Y5
-	VMOVUPS      (R13)(SI*1), Y6
-	VMOVUPS      (R13)(SI*2), Y7
-	VMOVUPS      (R13)(CX*1), Y8
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y9
-	VMOVUPS      (R13)(SI*1), Y10
-	VMOVUPS      (R13)(SI*2), Y11
-	VMOVUPS      (R13)(CX*1), Y12
+	MOVQ         CX, R12
+	VMOVUPS      (R12), Y5
+	VMOVUPS      (R12)(DX*1), Y6
+	VMOVUPS      (R12)(DX*2), Y7
+	VMOVUPS      (R12)(R11*1), Y8
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y9
+	VMOVUPS      (R12)(DX*1), Y10
+	VMOVUPS      (R12)(DX*2), Y11
+	VMOVUPS      (R12)(R11*1), Y12
 	VUNPCKLPS    Y6, Y5, Y13
 	VUNPCKHPS    Y6, Y5, Y5
 	VUNPCKLPS    Y8, Y7, Y6
@@ -5633,103 +5632,103 @@ terms:
 	VPERM2F128   $0x20, Y9, Y5, Y13
 	VPERM2F128   $0x31, Y9, Y5, Y5
 	VPSLLD       $0x10, Y11, Y9
-	VBROADCASTSS (DX), Y14
+	VBROADCASTSS (AX), Y14
 	VFMADD231PS  Y14, Y9, Y1
 	VPAND        Y0, Y11, Y11
-	VBROADCASTSS 4(DX), Y9
+	VBROADCASTSS 4(AX), Y9
 	VFMADD231PS  Y9, Y11, Y1
 	VPSLLD       $0x10, Y12, Y9
-	VBROADCASTSS 8(DX), Y11
+	VBROADCASTSS 8(AX), Y11
 	VFMADD231PS  Y11, Y9, Y1
 	VPAND        Y0, Y12, Y12
-	VBROADCASTSS 12(DX), Y9
+	VBROADCASTSS 12(AX), Y9
 	VFMADD231PS  Y9, Y12, Y1
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line0
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line0:
 	VPSLLD       $0x10, Y8, Y9
-	VBROADCASTSS 16(DX), Y11
+	VBROADCASTSS 16(AX), Y11
 	VFMADD231PS  Y11, Y9, Y1
 	VPAND        Y0, Y8, Y8
-	VBROADCASTSS 20(DX), Y9
+	VBROADCASTSS 20(AX), Y9
 	VFMADD231PS  Y9, Y8, Y1
 	VPSLLD       $0x10, Y13, Y8
-	VBROADCASTSS 24(DX), Y9
+	VBROADCASTSS 24(AX), Y9
 	VFMADD231PS  Y9, Y8, Y1
 	VPAND        Y0, Y13, Y13
-	VBROADCASTSS 28(DX), Y8
+	VBROADCASTSS 28(AX), Y8
 	VFMADD231PS  Y8, Y13, Y1
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line1
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line1:
 	VPSLLD       $0x10, Y7, Y8
-	VBROADCASTSS 32(DX), Y9
+	VBROADCASTSS 32(AX), Y9
 	VFMADD231PS  Y9, Y8, Y1
 	VPAND        Y0, Y7, Y7
-	VBROADCASTSS 36(DX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VFMADD231PS  Y8, Y7, Y1
 	VPSLLD       $0x10, Y6, Y7
-	VBROADCASTSS 40(DX), Y8
+	VBROADCASTSS 40(AX), Y8
 	VFMADD231PS  Y8, Y7, Y1
 	VPAND        Y0, Y6, Y6
-	VBROADCASTSS 44(DX), Y7
+	VBROADCASTSS 44(AX), Y7
 	VFMADD231PS  Y7, Y6, Y1
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line2
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line2:
 	VPSLLD       $0x10, Y10, Y6
-	VBROADCASTSS 48(DX), Y7
+	VBROADCASTSS 48(AX), Y7
 	VFMADD231PS  Y7, Y6, Y1
 	VPAND        Y0, Y10, Y10
-	VBROADCASTSS 52(DX), Y6
+	VBROADCASTSS 52(AX), Y6
 	VFMADD231PS  Y6, Y10, Y1
 	VPSLLD       $0x10, Y5, Y6
-	VBROADCASTSS 56(DX), Y7
+	VBROADCASTSS 56(AX), Y7
 	VFMADD231PS  Y7, Y6, Y1
 	VPAND        Y0, Y5, Y5
-	VBROADCASTSS 60(DX), Y6
+	VBROADCASTSS 60(AX), Y6
 	VFMADD231PS  Y6, Y5, Y1
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line3
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line3:
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y5
-	VMOVUPS      (R13)(SI*1), Y6
-	VMOVUPS      (R13)(SI*2), Y7
-	VMOVUPS      (R13)(CX*1), Y8
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y9
-	VMOVUPS      (R13)(SI*1), Y10
-	VMOVUPS      (R13)(SI*2), Y11
-	VMOVUPS      (R13)(CX*1), Y12
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y5
+	VMOVUPS      (R12)(DX*1), Y6
+	VMOVUPS      (R12)(DX*2), Y7
+	VMOVUPS      (R12)(R11*1), Y8
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y9
+	VMOVUPS      (R12)(DX*1), Y10
+	VMOVUPS      (R12)(DX*2), Y11
+	VMOVUPS      (R12)(R11*1), Y12
 	VUNPCKLPS    Y6, Y5, Y13
 	VUNPCKHPS    Y6, Y5, Y5
 	VUNPCKLPS    Y8, Y7, Y6
@@ -5755,103 +5754,103 @@ line3:
 	VPERM2F128   $0x20, Y9, Y5, Y13
 	VPERM2F128   $0x31, Y9, Y5, Y5
 	VPSLLD       $0x10, Y11, Y9
-	VBROADCASTSS (DX), Y14
+	VBROADCASTSS (AX), Y14
 	VFMADD231PS  Y14, Y9, Y2
 	VPAND        Y0, Y11, Y11
-	VBROADCASTSS 4(DX), Y9
+	VBROADCASTSS 4(AX), Y9
 	VFMADD231PS  Y9, Y11, Y2
 	VPSLLD       $0x10, Y12, Y9
-	VBROADCASTSS 8(DX), Y11
+	VBROADCASTSS 8(AX), Y11
 	VFMADD231PS  Y11, Y9, Y2
 	VPAND        Y0, Y12, Y12
-	VBROADCASTSS 12(DX), Y9
+	VBROADCASTSS 12(AX), Y9
 	VFMADD231PS  Y9, Y12, Y2
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line4
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line4:
 	VPSLLD       $0x10, Y8, Y9
-	VBROADCASTSS 16(DX), Y11
+	VBROADCASTSS 16(AX), Y11
 	VFMADD231PS  Y11, Y9, Y2
 	VPAND        Y0, Y8, Y8
-	VBROADCASTSS 20(DX), Y9
+	VBROADCASTSS 20(AX), Y9
 	VFMADD231PS  Y9, Y8, Y2
 	VPSLLD       $0x10, Y13, Y8
-	VBROADCASTSS 24(DX), Y9
+	VBROADCASTSS 24(AX), Y9
 	VFMADD231PS  Y9, Y8, Y2
 	VPAND        Y0, Y13, Y13
-	VBROADCASTSS 28(DX), Y8
+	VBROADCASTSS 28(AX), Y8
 	VFMADD231PS  Y8, Y13, Y2
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line5
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line5:
 	VPSLLD       $0x10, Y7, Y8
-	VBROADCASTSS 32(DX), Y9
+	VBROADCASTSS 32(AX), Y9
 	VFMADD231PS  Y9, Y8, Y2
 	VPAND        Y0, Y7, Y7
-	VBROADCASTSS 36(DX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VFMADD231PS  Y8, Y7, Y2
 	VPSLLD       $0x10, Y6, Y7
-	VBROADCASTSS 40(DX), Y8
+	VBROADCASTSS 40(AX), Y8
 	VFMADD231PS  Y8, Y7, Y2
 	VPAND        Y0, Y6, Y6
-	VBROADCASTSS 44(DX), Y7
+	VBROADCASTSS 44(AX), Y7
 	VFMADD231PS  Y7, Y6, Y2
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line6
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line6:
 	VPSLLD       $0x10, Y10, Y6
-	VBROADCASTSS 48(DX), Y7
+	VBROADCASTSS 48(AX), Y7
 	VFMADD231PS  Y7, Y6, Y2
 	VPAND        Y0, Y10, Y10
-	VBROADCASTSS 52(DX), Y6
+	VBROADCASTSS 52(AX), Y6
 	VFMADD231PS  Y6, Y10, Y2
 	VPSLLD       $0x10, Y5, Y6
-	VBROADCASTSS 56(DX), Y7
+	VBROADCASTSS 56(AX), Y7
 	VFMADD231PS  Y7, Y6, Y2
 	VPAND        Y0, Y5, Y5
-	VBROADCASTSS 60(DX), Y6
+	VBROADCASTSS 60(AX), Y6
 	VFMADD231PS  Y6, Y5, Y2
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line7
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line7:
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y5
-	VMOVUPS      (R13)(SI*1), Y6
-	VMOVUPS      (R13)(SI*2), Y7
-	VMOVUPS      (R13)(CX*1), Y8
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y9
-	VMOVUPS      (R13)(SI*1), Y10
-	VMOVUPS      (R13)(SI*2), Y11
-	VMOVUPS      (R13)(CX*1), Y12
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y5
+	VMOVUPS      (R12)(DX*1), Y6
+	VMOVUPS      (R12)(DX*2), Y7
+	VMOVUPS      (R12)(R11*1), Y8
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y9
+	VMOVUPS      (R12)(DX*1), Y10
+	VMOVUPS      (R12)(DX*2), Y11
+	VMOVUPS      (R12)(R11*1), Y12
 	VUNPCKLPS    Y6, Y5, Y13
 	VUNPCKHPS    Y6, Y5, Y5
 	VUNPCKLPS    Y8, Y7, Y6
@@ -5877,103 +5876,103 @@ line7:
 	VPERM2F128   $0x20, Y9, Y5, Y13
 	VPERM2F128   $0x31, Y9, Y5, Y5
 	VPSLLD       $0x10, Y11, Y9
-	VBROADCASTSS (DX), Y14
+	VBROADCASTSS (AX), Y14
 	VFMADD231PS  Y14, Y9, Y3
 	VPAND        Y0, Y11, Y11
-	VBROADCASTSS 4(DX), Y9
+	VBROADCASTSS 4(AX), Y9
 	VFMADD231PS  Y9, Y11, Y3
 	VPSLLD       $0x10, Y12, Y9
-	VBROADCASTSS 8(DX), Y11
+	VBROADCASTSS 8(AX), Y11
 	VFMADD231PS  Y11, Y9, Y3
 	VPAND        Y0, Y12, Y12
-	VBROADCASTSS 12(DX), Y9
+	VBROADCASTSS 12(AX), Y9
 	VFMADD231PS  Y9, Y12, Y3
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line8
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line8:
 	VPSLLD       $0x10, Y8, Y9
-	VBROADCASTSS 16(DX), Y11
+	VBROADCASTSS 16(AX), Y11
 	VFMADD231PS  Y11, Y9, Y3
 	VPAND        Y0, Y8, Y8
-	VBROADCASTSS 20(DX), Y9
+	VBROADCASTSS 20(AX), Y9
 	VFMADD231PS  Y9, Y8, Y3
 	VPSLLD       $0x10, Y13, Y8
-	VBROADCASTSS 24(DX), Y9
+	VBROADCASTSS 24(AX), Y9
 	VFMADD231PS  Y9, Y8, Y3
 	VPAND        Y0, Y13, Y13
-	VBROADCASTSS 28(DX), Y8
+	VBROADCASTSS 28(AX), Y8
 	VFMADD231PS  Y8, Y13, Y3
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line9
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line9:
 	VPSLLD       $0x10, Y7, Y8
-	VBROADCASTSS 32(DX), Y9
+	VBROADCASTSS 32(AX), Y9
 	VFMADD231PS  Y9, Y8, Y3
 	VPAND        Y0, Y7, Y7
-	VBROADCASTSS 36(DX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VFMADD231PS  Y8, Y7, Y3
 	VPSLLD       $0x10, Y6, Y7
-	VBROADCASTSS 40(DX), Y8
+	VBROADCASTSS 40(AX), Y8
 	VFMADD231PS  Y8, Y7, Y3
 	VPAND        Y0, Y6, Y6
-	VBROADCASTSS 44(DX), Y7
+	VBROADCASTSS 44(AX), Y7
 	VFMADD231PS  Y7, Y6, Y3
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line10
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line10:
 	VPSLLD       $0x10, Y10, Y6
-	VBROADCASTSS 48(DX), Y7
+	VBROADCASTSS 48(AX), Y7
 	VFMADD231PS  Y7, Y6, Y3
 	VPAND        Y0, Y10, Y10
-	VBROADCASTSS 52(DX), Y6
+	VBROADCASTSS 52(AX), Y6
 	VFMADD231PS  Y6, Y10, Y3
 	VPSLLD       $0x10, Y5, Y6
-	VBROADCASTSS 56(DX), Y7
+	VBROADCASTSS 56(AX), Y7
 	VFMADD231PS  Y7, Y6, Y3
 	VPAND        Y0, Y5, Y5
-	VBROADCASTSS 60(DX), Y6
+	VBROADCASTSS 60(AX), Y6
 	VFMADD231PS  Y6, Y5, Y3
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line11
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line11:
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y5
-	VMOVUPS      (R13)(SI*1), Y6
-	VMOVUPS      (R13)(SI*2), Y7
-	VMOVUPS      (R13)(CX*1), Y8
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y9
-	VMOVUPS      (R13)(SI*1), Y10
-	VMOVUPS      (R13)(SI*2), Y11
-	VMOVUPS      (R13)(CX*1), Y12
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y5
+	VMOVUPS      (R12)(DX*1), Y6
+	VMOVUPS      (R12)(DX*2), Y7
+	VMOVUPS      (R12)(R11*1), Y8
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y9
+	VMOVUPS      (R12)(DX*1), Y10
+	VMOVUPS      (R12)(DX*2), Y11
+	VMOVUPS      (R12)(R11*1), Y12
 	VUNPCKLPS    Y6, Y5, Y13
 	VUNPCKHPS    Y6, Y5, Y5
 	VUNPCKLPS    Y8, Y7, Y6
@@ -5999,97 +5998,100 @@ line11:
 	VPERM2F128   $0x20, Y9, Y5, Y13
 	VPERM2F128   $0x31, Y9, Y5, Y5
 	VPSLLD       $0x10, Y11, Y9
-	VBROADCASTSS (DX), Y14
+	VBROADCASTSS (AX), Y14
 	VFMADD231PS  Y14, Y9, Y4
 	VPAND        Y0, Y11, Y11
-	VBROADCASTSS 4(DX), Y9
+	VBROADCASTSS 4(AX), Y9
 	VFMADD231PS  Y9, Y11, Y4
 	VPSLLD       $0x10, Y12, Y9
-	VBROADCASTSS 8(DX), Y11
+	VBROADCASTSS 8(AX), Y11
 	VFMADD231PS  Y11, Y9, Y4
 	VPAND        Y0, Y12, Y12
-	VBROADCASTSS 12(DX), Y9
+	VBROADCASTSS 12(AX), Y9
 	VFMADD231PS  Y9, Y12, Y4
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line12
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line12:
 	VPSLLD       $0x10, Y8, Y9
-	VBROADCASTSS 16(DX), Y11
+	VBROADCASTSS 16(AX), Y11
 	VFMADD231PS  Y11, Y9, Y4
 	VPAND        Y0, Y8, Y8
-	VBROADCASTSS 20(DX), Y9
+	VBROADCASTSS 20(AX), Y9
 	VFMADD231PS  Y9, Y8, Y4
 	VPSLLD       $0x10, Y13, Y8
-	VBROADCASTSS 24(DX), Y9
+	VBROADCASTSS 24(AX), Y9
 	VFMADD231PS  Y9, Y8, Y4
 	VPAND        Y0, Y13, Y13
-	VBROADCASTSS 28(DX), Y8
+	VBROADCASTSS 28(AX), Y8
 	VFMADD231PS  Y8, Y13, Y4
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line13
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line13:
 	VPSLLD       $0x10, Y7, Y8
-	VBROADCASTSS 32(DX), Y9
+	VBROADCASTSS 32(AX), Y9
 	VFMADD231PS  Y9, Y8, Y4
 	VPAND        Y0, Y7, Y7
-	VBROADCASTSS 36(DX), Y8
+	VBROADCASTSS 36(AX), Y8
 	VFMADD231PS  Y8, Y7, Y4
 	VPSLLD       $0x10, Y6, Y7
-	VBROADCASTSS 40(DX), Y8
+	VBROADCASTSS 40(AX), Y8
 	VFMADD231PS  Y8, Y7, Y4
 	VPAND        Y0, Y6, Y6
-	VBROADCASTSS 44(DX), Y7
+	VBROADCASTSS 44(AX), Y7
 	VFMADD231PS  Y7, Y6, Y4
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line14
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line14:
 	VPSLLD       $0x10, Y10, Y6
-	VBROADCASTSS 48(DX), Y7
+	VBROADCASTSS 48(AX), Y7
 	VFMADD231PS  Y7, Y6, Y4
 	VPAND        Y0, Y10, Y10
-	VBROADCASTSS 52(DX), Y6
+	VBROADCASTSS 52(AX), Y6
 	VFMADD231PS  Y6, Y10, Y4
 	VPSLLD       $0x10, Y5, Y6
-	VBROADCASTSS 56(DX), Y7
+	VBROADCASTSS 56(AX), Y7
 	VFMADD231PS  Y7, Y6, Y4
 	VPAND        Y0, Y5, Y5
-	VBROADCASTSS 60(DX), Y6
+	VBROADCASTSS 60(AX), Y6
 	VFMADD231PS  Y6, Y5, Y4
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line15
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line15:
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x20, BX
-	SUBQ    $0x10, DI
-	JNE     terms
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x10, BX
+	JGT     terms
+	MOVQ    y+0(FP), AX
+	MOVQ    ldy+8(FP), CX
+	SHLQ    $0x02, CX
 	VMOVUPS Y1, (AX)
 	VMOVUPS Y2, 32(AX)
 	VMOVUPS Y3, 64(AX)
@@ -6167,36 +6169,35 @@ line0:
 // func directOutInF16x1AVX2(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, F16C, FMA3, MMX+
 TEXT ·directOutInF16x1AVX2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    ldy+8(FP), CX
-	MOVQ    x+16(FP), DX
-	MOVQ    src+24(FP), BX
-	MOVQ    stride+32(FP), SI
-	MOVQ    k+40(FP), DI
-	MOVQ    next+56(FP), R8
-	MOVQ    run+64(FP), R9
-	MOVQ    jump+72(FP), R10
-	MOVQ    R9, R11
-	MOVQ    $0x00000001, R12
-	SHLQ    $0x02, CX
-	LEAQ    (SI)(SI*2), CX
-	MOVQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
+	MOVQ    x+16(FP), AX
+	MOVQ    src+24(FP), CX
+	MOVQ    stride+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    next+56(FP), SI
+	MOVQ    run+64(FP), DI
+	MOVQ    jump+72(FP), R8
+	MOVQ    DI, R9
+	MOVQ    $0x00000001, R10
+	LEAQ    (DX)(DX*2), R11
+	MOVQ    y+0(FP), R12
+	MOVQ    ldy+8(FP), R13
+	SHLQ    $0x02, R13
+	VMOVUPS (R12), Y0
+	VMOVUPS 32(R12), Y1
+	VMOVUPS 64(R12), Y2
+	VMOVUPS 96(R12), Y3
 
 terms:
-	MOVQ         BX, R13
-	VCVTPH2PS    (R13), Y4
-	VCVTPH2PS    (R13)(SI*1), Y5
-	VCVTPH2PS    (R13)(SI*2), Y6
-	VCVTPH2PS    (R13)(CX*1), Y7
-	LEAQ         (R13)(SI*4), R13
-	VCVTPH2PS    (R13), Y8
-	VCVTPH2PS    (R13)(SI*1), Y9
-	VCVTPH2PS    (R13)(SI*2), Y10
-	VCVTPH2PS    (R13)(CX*1), Y11
+	MOVQ         CX, R12
+	VCVTPH2PS    (R12), Y4
+	VCVTPH2PS    (R12)(DX*1), Y5
+	VCVTPH2PS    (R12)(DX*2), Y6
+	VCVTPH2PS    (R12)(R11*1), Y7
+	LEAQ         (R12)(DX*4), R12
+	VCVTPH2PS    (R12), Y8
+	VCVTPH2PS    (R12)(DX*1), Y9
+	VCVTPH2PS    (R12)(DX*2), Y10
+	VCVTPH2PS    (R12)(R11*1), Y11
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y4
 	VUNPCKLPS    Y7, Y6, Y5
@@ -6221,52 +6222,52 @@ terms:
 	VPERM2F128   $0x31, Y9, Y12, Y9
 	VPERM2F128   $0x20, Y8, Y4, Y12
 	VPERM2F128   $0x31, Y8, Y4, Y4
-	VBROADCASTSS (DX), Y8
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y8, Y10, Y0
-	VBROADCASTSS 4(DX), Y8
+	VBROADCASTSS 4(AX), Y8
 	VFMADD231PS  Y8, Y11, Y0
-	VBROADCASTSS 8(DX), Y8
+	VBROADCASTSS 8(AX), Y8
 	VFMADD231PS  Y8, Y7, Y0
-	VBROADCASTSS 12(DX), Y7
+	VBROADCASTSS 12(AX), Y7
 	VFMADD231PS  Y7, Y12, Y0
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line0
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line0:
-	VBROADCASTSS 16(DX), Y7
+	VBROADCASTSS 16(AX), Y7
 	VFMADD231PS  Y7, Y6, Y0
-	VBROADCASTSS 20(DX), Y6
+	VBROADCASTSS 20(AX), Y6
 	VFMADD231PS  Y6, Y5, Y0
-	VBROADCASTSS 24(DX), Y5
+	VBROADCASTSS 24(AX), Y5
 	VFMADD231PS  Y5, Y9, Y0
-	VBROADCASTSS 28(DX), Y5
+	VBROADCASTSS 28(AX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line1
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line1:
-	LEAQ         (R13)(SI*4), R13
-	VCVTPH2PS    (R13), Y4
-	VCVTPH2PS    (R13)(SI*1), Y5
-	VCVTPH2PS    (R13)(SI*2), Y6
-	VCVTPH2PS    (R13)(CX*1), Y7
-	LEAQ         (R13)(SI*4), R13
-	VCVTPH2PS    (R13), Y8
-	VCVTPH2PS    (R13)(SI*1), Y9
-	VCVTPH2PS    (R13)(SI*2), Y10
-	VCVTPH2PS    (R13)(CX*1), Y11
+	LEAQ         (R12)(DX*4), R12
+	VCVTPH2PS    (R12), Y4
+	VCVTPH2PS    (R12)(DX*1), Y5
+	VCVTPH2PS    (R12)(DX*2), Y6
+	VCVTPH2PS    (R12)(R11*1), Y7
+	LEAQ         (R12)(DX*4), R12
+	VCVTPH2PS    (R12), Y8
+	VCVTPH2PS    (R12)(DX*1), Y9
+	VCVTPH2PS    (R12)(DX*2), Y10
+	VCVTPH2PS    (R12)(R11*1), Y11
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y4
 	VUNPCKLPS    Y7, Y6, Y5
@@ -6291,52 +6292,52 @@ line1:
 	VPERM2F128   $0x31, Y9, Y12, Y9
 	VPERM2F128   $0x20, Y8, Y4, Y12
 	VPERM2F128   $0x31, Y8, Y4, Y4
-	VBROADCASTSS (DX), Y8
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y8, Y10, Y1
-	VBROADCASTSS 4(DX), Y8
+	VBROADCASTSS 4(AX), Y8
 	VFMADD231PS  Y8, Y11, Y1
-	VBROADCASTSS 8(DX), Y8
+	VBROADCASTSS 8(AX), Y8
 	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS 12(DX), Y7
+	VBROADCASTSS 12(AX), Y7
 	VFMADD231PS  Y7, Y12, Y1
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line2
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line2:
-	VBROADCASTSS 16(DX), Y7
+	VBROADCASTSS 16(AX), Y7
 	VFMADD231PS  Y7, Y6, Y1
-	VBROADCASTSS 20(DX), Y6
+	VBROADCASTSS 20(AX), Y6
 	VFMADD231PS  Y6, Y5, Y1
-	VBROADCASTSS 24(DX), Y5
+	VBROADCASTSS 24(AX), Y5
 	VFMADD231PS  Y5, Y9, Y1
-	VBROADCASTSS 28(DX), Y5
+	VBROADCASTSS 28(AX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line3
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line3:
-	LEAQ         (R13)(SI*4), R13
-	VCVTPH2PS    (R13), Y4
-	VCVTPH2PS    (R13)(SI*1), Y5
-	VCVTPH2PS    (R13)(SI*2), Y6
-	VCVTPH2PS    (R13)(CX*1), Y7
-	LEAQ         (R13)(SI*4), R13
-	VCVTPH2PS    (R13), Y8
-	VCVTPH2PS    (R13)(SI*1), Y9
-	VCVTPH2PS    (R13)(SI*2), Y10
-	VCVTPH2PS    (R13)(CX*1), Y11
+	LEAQ         (R12)(DX*4), R12
+	VCVTPH2PS    (R12), Y4
+	VCVTPH2PS    (R12)(DX*1), Y5
+	VCVTPH2PS    (R12)(DX*2), Y6
+	VCVTPH2PS    (R12)(R11*1), Y7
+	LEAQ         (R12)(DX*4), R12
+	VCVTPH2PS    (R12), Y8
+	VCVTPH2PS    (R12)(DX*1), Y9
+	VCVTPH2PS    (R12)(DX*2), Y10
+	VCVTPH2PS    (R12)(R11*1), Y11
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y4
 	VUNPCKLPS    Y7, Y6, Y5
@@ -6361,52 +6362,52 @@ line3:
 	VPERM2F128   $0x31, Y9, Y12, Y9
 	VPERM2F128   $0x20, Y8, Y4, Y12
 	VPERM2F128   $0x31, Y8, Y4, Y4
-	VBROADCASTSS (DX), Y8
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y8, Y10, Y2
-	VBROADCASTSS 4(DX), Y8
+	VBROADCASTSS 4(AX), Y8
 	VFMADD231PS  Y8, Y11, Y2
-	VBROADCASTSS 8(DX), Y8
+	VBROADCASTSS 8(AX), Y8
 	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS 12(DX), Y7
+	VBROADCASTSS 12(AX), Y7
 	VFMADD231PS  Y7, Y12, Y2
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line4
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line4:
-	VBROADCASTSS 16(DX), Y7
+	VBROADCASTSS 16(AX), Y7
 	VFMADD231PS  Y7, Y6, Y2
-	VBROADCASTSS 20(DX), Y6
+	VBROADCASTSS 20(AX), Y6
 	VFMADD231PS  Y6, Y5, Y2
-	VBROADCASTSS 24(DX), Y5
+	VBROADCASTSS 24(AX), Y5
 	VFMADD231PS  Y5, Y9, Y2
-	VBROADCASTSS 28(DX), Y5
+	VBROADCASTSS 28(AX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line5
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line5:
-	LEAQ         (R13)(SI*4), R13
-	VCVTPH2PS    (R13), Y4
-	VCVTPH2PS    (R13)(SI*1), Y5
-	VCVTPH2PS    (R13)(SI*2), Y6
-	VCVTPH2PS    (R13)(CX*1), Y7
-	LEAQ         (R13)(SI*4), R13
-	VCVTPH2PS    (R13), Y8
-	VCVTPH2PS    (R13)(SI*1), Y9
-	VCVTPH2PS    (R13)(SI*2), Y10
-	VCVTPH2PS    (R13)(CX*1), Y11
+	LEAQ         (R12)(DX*4), R12
+	VCVTPH2PS    (R12), Y4
+	VCVTPH2PS    (R12)(DX*1), Y5
+	VCVTPH2PS    (R12)(DX*2), Y6
+	VCVTPH2PS    (R12)(R11*1), Y7
+	LEAQ         (R12)(DX*4), R12
+	VCVTPH2PS    (R12), Y8
+	VCVTPH2PS    (R12)(DX*1), Y9
+	VCVTPH2PS    (R12)(DX*2), Y10
+	VCVTPH2PS    (R12)(R11*1), Y11
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y4
 	VUNPCKLPS    Y7, Y6, Y5
@@ -6431,46 +6432,49 @@ line5:
 	VPERM2F128   $0x31, Y9, Y12, Y9
 	VPERM2F128   $0x20, Y8, Y4, Y12
 	VPERM2F128   $0x31, Y8, Y4, Y4
-	VBROADCASTSS (DX), Y8
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y8, Y10, Y3
-	VBROADCASTSS 4(DX), Y8
+	VBROADCASTSS 4(AX), Y8
 	VFMADD231PS  Y8, Y11, Y3
-	VBROADCASTSS 8(DX), Y8
+	VBROADCASTSS 8(AX), Y8
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 12(DX), Y7
+	VBROADCASTSS 12(AX), Y7
 	VFMADD231PS  Y7, Y12, Y3
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line6
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line6:
-	VBROADCASTSS 16(DX), Y7
+	VBROADCASTSS 16(AX), Y7
 	VFMADD231PS  Y7, Y6, Y3
-	VBROADCASTSS 20(DX), Y6
+	VBROADCASTSS 20(AX), Y6
 	VFMADD231PS  Y6, Y5, Y3
-	VBROADCASTSS 24(DX), Y5
+	VBROADCASTSS 24(AX), Y5
 	VFMADD231PS  Y5, Y9, Y3
-	VBROADCASTSS 28(DX), Y5
+	VBROADCASTSS 28(AX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line7
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line7:
-	ADDQ    $0x00000020, DX
-	ADDQ    $0x10, BX
-	SUBQ    $0x08, DI
-	JNE     terms
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x10, CX
+	SUBQ    $0x08, BX
+	JGT     terms
+	MOVQ    y+0(FP), AX
+	MOVQ    ldy+8(FP), CX
+	SHLQ    $0x02, CX
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -6544,36 +6548,35 @@ line0:
 // func directOutInF32x1AVX2(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·directOutInF32x1AVX2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    ldy+8(FP), CX
-	MOVQ    x+16(FP), DX
-	MOVQ    src+24(FP), BX
-	MOVQ    stride+32(FP), SI
-	MOVQ    k+40(FP), DI
-	MOVQ    next+56(FP), R8
-	MOVQ    run+64(FP), R9
-	MOVQ    jump+72(FP), R10
-	MOVQ    R9, R11
-	MOVQ    $0x00000001, R12
-	SHLQ    $0x02, CX
-	LEAQ    (SI)(SI*2), CX
-	MOVQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
+	MOVQ    x+16(FP), AX
+	MOVQ    src+24(FP), CX
+	MOVQ    stride+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    next+56(FP), SI
+	MOVQ    run+64(FP), DI
+	MOVQ    jump+72(FP), R8
+	MOVQ    DI, R9
+	MOVQ    $0x00000001, R10
+	LEAQ    (DX)(DX*2), R11
+	MOVQ    y+0(FP), R12
+	MOVQ    ldy+8(FP), R13
+	SHLQ    $0x02, R13
+	VMOVUPS (R12), Y0
+	VMOVUPS 32(R12), Y1
+	VMOVUPS 64(R12), Y2
+	VMOVUPS 96(R12), Y3
 
 terms:
-	MOVQ         BX, R13
-	VMOVUPS      (R13), Y4
-	VMOVUPS      (R13)(SI*1), Y5
-	VMOVUPS      (R13)(SI*2), Y6
-	VMOVUPS      (R13)(CX*1), Y7
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y8
-	VMOVUPS      (R13)(SI*1), Y9
-	VMOVUPS      (R13)(SI*2), Y10
-	VMOVUPS      (R13)(CX*1), Y11
+	MOVQ         CX, R12
+	VMOVUPS      (R12), Y4
+	VMOVUPS      (R12)(DX*1), Y5
+	VMOVUPS      (R12)(DX*2), Y6
+	VMOVUPS      (R12)(R11*1), Y7
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y8
+	VMOVUPS      (R12)(DX*1), Y9
+	VMOVUPS      (R12)(DX*2), Y10
+	VMOVUPS      (R12)(R11*1), Y11
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y4
 	VUNPCKLPS    Y7, Y6, Y5
@@ -6598,72 +6601,72 @@ terms:
 	VPERM2F128   $0x31, Y9, Y12, Y9
 	VPERM2F128   $0x20, Y8, Y4, Y12
 	VPERM2F128   $0x31, Y8, Y4, Y4
-	VBROADCASTSS (DX), Y8
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y8, Y10, Y0
-	VBROADCASTSS 4(DX), Y8
+	VBROADCASTSS 4(AX), Y8
 	VFMADD231PS  Y8, Y11, Y0
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line0
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line0:
-	VBROADCASTSS 8(DX), Y8
+	VBROADCASTSS 8(AX), Y8
 	VFMADD231PS  Y8, Y7, Y0
-	VBROADCASTSS 12(DX), Y7
+	VBROADCASTSS 12(AX), Y7
 	VFMADD231PS  Y7, Y12, Y0
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line1
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line1:
-	VBROADCASTSS 16(DX), Y7
+	VBROADCASTSS 16(AX), Y7
 	VFMADD231PS  Y7, Y6, Y0
-	VBROADCASTSS 20(DX), Y6
+	VBROADCASTSS 20(AX), Y6
 	VFMADD231PS  Y6, Y5, Y0
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line2
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line2:
-	VBROADCASTSS 24(DX), Y5
+	VBROADCASTSS 24(AX), Y5
 	VFMADD231PS  Y5, Y9, Y0
-	VBROADCASTSS 28(DX), Y5
+	VBROADCASTSS 28(AX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line3
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line3:
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y4
-	VMOVUPS      (R13)(SI*1), Y5
-	VMOVUPS      (R13)(SI*2), Y6
-	VMOVUPS      (R13)(CX*1), Y7
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y8
-	VMOVUPS      (R13)(SI*1), Y9
-	VMOVUPS      (R13)(SI*2), Y10
-	VMOVUPS      (R13)(CX*1), Y11
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y4
+	VMOVUPS      (R12)(DX*1), Y5
+	VMOVUPS      (R12)(DX*2), Y6
+	VMOVUPS      (R12)(R11*1), Y7
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y8
+	VMOVUPS      (R12)(DX*1), Y9
+	VMOVUPS      (R12)(DX*2), Y10
+	VMOVUPS      (R12)(R11*1), Y11
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y4
 	VUNPCKLPS    Y7, Y6, Y5
@@ -6688,72 +6691,72 @@ line3:
 	VPERM2F128   $0x31, Y9, Y12, Y9
 	VPERM2F128   $0x20, Y8, Y4, Y12
 	VPERM2F128   $0x31, Y8, Y4, Y4
-	VBROADCASTSS (DX), Y8
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y8, Y10, Y1
-	VBROADCASTSS 4(DX), Y8
+	VBROADCASTSS 4(AX), Y8
 	VFMADD231PS  Y8, Y11, Y1
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line4
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line4:
-	VBROADCASTSS 8(DX), Y8
+	VBROADCASTSS 8(AX), Y8
 	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS 12(DX), Y7
+	VBROADCASTSS 12(AX), Y7
 	VFMADD231PS  Y7, Y12, Y1
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line5
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line5:
-	VBROADCASTSS 16(DX), Y7
+	VBROADCASTSS 16(AX), Y7
 	VFMADD231PS  Y7, Y6, Y1
-	VBROADCASTSS 20(DX), Y6
+	VBROADCASTSS 20(AX), Y6
 	VFMADD231PS  Y6, Y5, Y1
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line6
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line6:
-	VBROADCASTSS 24(DX), Y5
+	VBROADCASTSS 24(AX), Y5
 	VFMADD231PS  Y5, Y9, Y1
-	VBROADCASTSS 28(DX), Y5
+	VBROADCASTSS 28(AX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line7
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line7:
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y4
-	VMOVUPS      (R13)(SI*1), Y5
-	VMOVUPS      (R13)(SI*2), Y6
-	VMOVUPS      (R13)(CX*1), Y7
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y8
-	VMOVUPS      (R13)(SI*1), Y9
-	VMOVUPS      (R13)(SI*2), Y10
-	VMOVUPS      (R13)(CX*1), Y11
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y4
+	VMOVUPS      (R12)(DX*1), Y5
+	VMOVUPS      (R12)(DX*2), Y6
+	VMOVUPS      (R12)(R11*1), Y7
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y8
+	VMOVUPS      (R12)(DX*1), Y9
+	VMOVUPS      (R12)(DX*2), Y10
+	VMOVUPS      (R12)(R11*1), Y11
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y4
 	VUNPCKLPS    Y7, Y6, Y5
@@ -6778,72 +6781,72 @@ line7:
 	VPERM2F128   $0x31, Y9, Y12, Y9
 	VPERM2F128   $0x20, Y8, Y4, Y12
 	VPERM2F128   $0x31, Y8, Y4, Y4
-	VBROADCASTSS (DX), Y8
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y8, Y10, Y2
-	VBROADCASTSS 4(DX), Y8
+	VBROADCASTSS 4(AX), Y8
 	VFMADD231PS  Y8, Y11, Y2
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line8
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line8:
-	VBROADCASTSS 8(DX), Y8
+	VBROADCASTSS 8(AX), Y8
 	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS 12(DX), Y7
+	VBROADCASTSS 12(AX), Y7
 	VFMADD231PS  Y7, Y12, Y2
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line9
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line9:
-	VBROADCASTSS 16(DX), Y7
+	VBROADCASTSS 16(AX), Y7
 	VFMADD231PS  Y7, Y6, Y2
-	VBROADCASTSS 20(DX), Y6
+	VBROADCASTSS 20(AX), Y6
 	VFMADD231PS  Y6, Y5, Y2
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line10
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line10:
-	VBROADCASTSS 24(DX), Y5
+	VBROADCASTSS 24(AX), Y5
 	VFMADD231PS  Y5, Y9, Y2
-	VBROADCASTSS 28(DX), Y5
+	VBROADCASTSS 28(AX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line11
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line11:
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y4
-	VMOVUPS      (R13)(SI*1), Y5
-	VMOVUPS      (R13)(SI*2), Y6
-	VMOVUPS      (R13)(CX*1), Y7
-	LEAQ         (R13)(SI*4), R13
-	VMOVUPS      (R13), Y8
-	VMOVUPS      (R13)(SI*1), Y9
-	VMOVUPS      (R13)(SI*2), Y10
-	VMOVUPS      (R13)(CX*1), Y11
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y4
+	VMOVUPS      (R12)(DX*1), Y5
+	VMOVUPS      (R12)(DX*2), Y6
+	VMOVUPS      (R12)(R11*1), Y7
+	LEAQ         (R12)(DX*4), R12
+	VMOVUPS      (R12), Y8
+	VMOVUPS      (R12)(DX*1), Y9
+	VMOVUPS      (R12)(DX*2), Y10
+	VMOVUPS      (R12)(R11*1), Y11
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y4
 	VUNPCKLPS    Y7, Y6, Y5
@@ -6868,66 +6871,69 @@ line11:
 	VPERM2F128   $0x31, Y9, Y12, Y9
 	VPERM2F128   $0x20, Y8, Y4, Y12
 	VPERM2F128   $0x31, Y8, Y4, Y4
-	VBROADCASTSS (DX), Y8
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y8, Y10, Y3
-	VBROADCASTSS 4(DX), Y8
+	VBROADCASTSS 4(AX), Y8
 	VFMADD231PS  Y8, Y11, Y3
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line12
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line12:
-	VBROADCASTSS 8(DX), Y8
+	VBROADCASTSS 8(AX), Y8
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 12(DX), Y7
+	VBROADCASTSS 12(AX), Y7
 	VFMADD231PS  Y7, Y12, Y3
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line13
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line13:
-	VBROADCASTSS 16(DX), Y7
+	VBROADCASTSS 16(AX), Y7
 	VFMADD231PS  Y7, Y6, Y3
-	VBROADCASTSS 20(DX), Y6
+	VBROADCASTSS 20(AX), Y6
 	VFMADD231PS  Y6, Y5, Y3
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line14
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line14:
-	VBROADCASTSS 24(DX), Y5
+	VBROADCASTSS 24(AX), Y5
 	VFMADD231PS  Y5, Y9, Y3
-	VBROADCASTSS 28(DX), Y5
+	VBROADCASTSS 28(AX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	PREFETCHT0   (R8)
-	IMULQ        R12, R8
-	IMULQ        R12, R8
-	ADDQ         $0x40, R8
-	DECQ         R11
+	PREFETCHT0   (SI)
+	IMULQ        R10, SI
+	IMULQ        R10, SI
+	ADDQ         $0x40, SI
+	DECQ         R9
 	JNE          line15
-	ADDQ         R10, R8
-	MOVQ         R9, R11
+	ADDQ         R8, SI
+	MOVQ         DI, R9
 
 line15:
-	ADDQ    $0x00000020, DX
-	ADDQ    $0x20, BX
-	SUBQ    $0x08, DI
-	JNE     terms
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, BX
+	JGT     terms
+	MOVQ    y+0(FP), AX
+	MOVQ    ldy+8(FP), CX
+	SHLQ    $0x02, CX
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -7009,48 +7015,64 @@ line1:
 	RET
 
 // func directOutInBF16x1AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·directOutInBF16x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ       y+0(FP), AX
-	MOVQ       ldy+8(FP), CX
-	MOVQ       x+16(FP), DX
-	MOVQ       src+24(FP), BX
-	MOVQ       stride+32(FP), SI
-	MOVQ       k+40(FP), DI
-	MOVQ       next+56(FP), R8
-	MOVQ       run+64(FP), R9
-	MOVQ       jump+72(FP), R10
-	MOVQ       R9, R11
-	MOVQ       $0x00000001, R12
-	SHLQ       $0x02, CX
-	LEAQ       (SI)(SI*2), CX
+	MOVQ       x+16(FP), AX
+	MOVQ       src+24(FP), CX
+	MOVQ       stride+32(FP), DX
+	MOVQ       k+40(FP), BX
+	MOVQ       next+56(FP), SI
+	MOVQ       run+64(FP), DI
+	MOVQ       jump+72(FP), R8
+	MOVQ       DI, R9
+	MOVQ       $0x00000001, R10
+	LEAQ       (DX)(DX*2), R11
 	VPTERNLOGD $0xff, Z0, Z0, Z0
 	VPSLLD     $0x10, Z0, Z0
-	MOVQ       AX, R13
-	VMOVUPS    (R13), Z1
-	VMOVUPS    64(R13), Z2
+	MOVQ       y+0(FP), R12
+	MOVQ       ldy+8(FP), R13
+	SHLQ       $0x02, R13
+	VMOVUPS    (R12), Z1
+	VMOVUPS    64(R12), Z2
+	XORQ       R12, R12
+	MOVQ       CX, R13
+	ANDQ       $0x3f, R13
+	TESTQ      $0x0000003f, DX
+	JNE        terms
+	TESTQ      $0x00000001, R13
+	JNE        terms
+	SUBQ       R13, CX
+	ADDQ       R13, R13
+	SUBQ       R13, AX
+	SHRQ       $0x02, R13
+	MOVQ       R13, R12
+	ADDQ       R13, BX
 
 terms:
-	MOVQ             BX, R13
+	TESTQ            R12, R12
+	JNE              some
+	CMPQ             BX, $0x20
+	JLT              some
+	MOVQ             CX, R13
 	VMOVUPS          (R13), Z3
-	VMOVUPS          (R13)(SI*1), Z4
-	VMOVUPS          (R13)(SI*2), Z5
-	VMOVUPS          (R13)(CX*1), Z6
-	LEAQ             (R13)(SI*4), R13
+	VMOVUPS          (R13)(DX*1), Z4
+	VMOVUPS          (R13)(DX*2), Z5
+	VMOVUPS          (R13)(R11*1), Z6
+	LEAQ             (R13)(DX*4), R13
 	VMOVUPS          (R13), Z7
-	VMOVUPS          (R13)(SI*1), Z8
-	VMOVUPS          (R13)(SI*2), Z9
-	VMOVUPS          (R13)(CX*1), Z10
-	LEAQ             (R13)(SI*4), R13
+	VMOVUPS          (R13)(DX*1), Z8
+	VMOVUPS          (R13)(DX*2), Z9
+	VMOVUPS          (R13)(R11*1), Z10
+	LEAQ             (R13)(DX*4), R13
 	VMOVUPS          (R13), Z11
-	VMOVUPS          (R13)(SI*1), Z12
-	VMOVUPS          (R13)(SI*2), Z13
-	VMOVUPS          (R13)(CX*1), Z14
-	LEAQ             (R13)(SI*4), R13
+	VMOVUPS          (R13)(DX*1), Z12
+	VMOVUPS          (R13)(DX*2), Z13
+	VMOVUPS          (R13)(R11*1), Z14
+	LEAQ             (R13)(DX*4), R13
 	VMOVUPS          (R13), Z15
-	VMOVUPS          (R13)(SI*1), Z16
-	VMOVUPS          (R13)(SI*2), Z17
-	VMOVUPS          (R13)(CX*1), Z18
+	VMOVUPS          (R13)(DX*1), Z16
+	VMOVUPS          (R13)(DX*2), Z17
+	VMOVUPS          (R13)(R11*1), Z18
 	VUNPCKLPS        Z4, Z3, Z19
 	VUNPCKHPS        Z4, Z3, Z3
 	VUNPCKLPS        Z6, Z5, Z4
@@ -7116,249 +7138,249 @@ terms:
 	VSHUFF32X4       $0xdd, Z7, Z10, Z7
 	VSHUFF32X4       $0xdd, Z11, Z3, Z3
 	VPSLLD           $0x10, Z13, Z10
-	VFMADD231PS.BCST (DX), Z10, Z1
+	VFMADD231PS.BCST (AX), Z10, Z1
 	VPANDD           Z0, Z13, Z13
-	VFMADD231PS.BCST 4(DX), Z13, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 4(AX), Z13, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line0
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line0:
 	VPSLLD           $0x10, Z14, Z10
-	VFMADD231PS.BCST 8(DX), Z10, Z1
+	VFMADD231PS.BCST 8(AX), Z10, Z1
 	VPANDD           Z0, Z14, Z14
-	VFMADD231PS.BCST 12(DX), Z14, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 12(AX), Z14, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line1
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line1:
 	VPSLLD           $0x10, Z16, Z10
-	VFMADD231PS.BCST 16(DX), Z10, Z1
+	VFMADD231PS.BCST 16(AX), Z10, Z1
 	VPANDD           Z0, Z16, Z16
-	VFMADD231PS.BCST 20(DX), Z16, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 20(AX), Z16, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line2
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line2:
 	VPSLLD           $0x10, Z12, Z10
-	VFMADD231PS.BCST 24(DX), Z10, Z1
+	VFMADD231PS.BCST 24(AX), Z10, Z1
 	VPANDD           Z0, Z12, Z12
-	VFMADD231PS.BCST 28(DX), Z12, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 28(AX), Z12, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line3
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line3:
 	VPSLLD           $0x10, Z20, Z10
-	VFMADD231PS.BCST 32(DX), Z10, Z1
+	VFMADD231PS.BCST 32(AX), Z10, Z1
 	VPANDD           Z0, Z20, Z20
-	VFMADD231PS.BCST 36(DX), Z20, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 36(AX), Z20, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line4
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line4:
 	VPSLLD           $0x10, Z18, Z10
-	VFMADD231PS.BCST 40(DX), Z10, Z1
+	VFMADD231PS.BCST 40(AX), Z10, Z1
 	VPANDD           Z0, Z18, Z18
-	VFMADD231PS.BCST 44(DX), Z18, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 44(AX), Z18, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line5
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line5:
 	VPSLLD           $0x10, Z19, Z10
-	VFMADD231PS.BCST 48(DX), Z10, Z1
+	VFMADD231PS.BCST 48(AX), Z10, Z1
 	VPANDD           Z0, Z19, Z19
-	VFMADD231PS.BCST 52(DX), Z19, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 52(AX), Z19, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line6
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line6:
 	VPSLLD           $0x10, Z15, Z10
-	VFMADD231PS.BCST 56(DX), Z10, Z1
+	VFMADD231PS.BCST 56(AX), Z10, Z1
 	VPANDD           Z0, Z15, Z15
-	VFMADD231PS.BCST 60(DX), Z15, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 60(AX), Z15, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line7
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line7:
 	VPSLLD           $0x10, Z17, Z10
-	VFMADD231PS.BCST 64(DX), Z10, Z1
+	VFMADD231PS.BCST 64(AX), Z10, Z1
 	VPANDD           Z0, Z17, Z17
-	VFMADD231PS.BCST 68(DX), Z17, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 68(AX), Z17, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line8
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line8:
 	VPSLLD           $0x10, Z6, Z10
-	VFMADD231PS.BCST 72(DX), Z10, Z1
+	VFMADD231PS.BCST 72(AX), Z10, Z1
 	VPANDD           Z0, Z6, Z6
-	VFMADD231PS.BCST 76(DX), Z6, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 76(AX), Z6, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line9
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line9:
 	VPSLLD           $0x10, Z9, Z6
-	VFMADD231PS.BCST 80(DX), Z6, Z1
+	VFMADD231PS.BCST 80(AX), Z6, Z1
 	VPANDD           Z0, Z9, Z9
-	VFMADD231PS.BCST 84(DX), Z9, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 84(AX), Z9, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line10
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line10:
 	VPSLLD           $0x10, Z7, Z6
-	VFMADD231PS.BCST 88(DX), Z6, Z1
+	VFMADD231PS.BCST 88(AX), Z6, Z1
 	VPANDD           Z0, Z7, Z7
-	VFMADD231PS.BCST 92(DX), Z7, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 92(AX), Z7, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line11
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line11:
 	VPSLLD           $0x10, Z5, Z6
-	VFMADD231PS.BCST 96(DX), Z6, Z1
+	VFMADD231PS.BCST 96(AX), Z6, Z1
 	VPANDD           Z0, Z5, Z5
-	VFMADD231PS.BCST 100(DX), Z5, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 100(AX), Z5, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line12
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line12:
 	VPSLLD           $0x10, Z4, Z5
-	VFMADD231PS.BCST 104(DX), Z5, Z1
+	VFMADD231PS.BCST 104(AX), Z5, Z1
 	VPANDD           Z0, Z4, Z4
-	VFMADD231PS.BCST 108(DX), Z4, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 108(AX), Z4, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line13
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line13:
 	VPSLLD           $0x10, Z8, Z4
-	VFMADD231PS.BCST 112(DX), Z4, Z1
+	VFMADD231PS.BCST 112(AX), Z4, Z1
 	VPANDD           Z0, Z8, Z8
-	VFMADD231PS.BCST 116(DX), Z8, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 116(AX), Z8, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line14
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line14:
 	VPSLLD           $0x10, Z3, Z4
-	VFMADD231PS.BCST 120(DX), Z4, Z1
+	VFMADD231PS.BCST 120(AX), Z4, Z1
 	VPANDD           Z0, Z3, Z3
-	VFMADD231PS.BCST 124(DX), Z3, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 124(AX), Z3, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line15
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line15:
-	LEAQ             (R13)(SI*4), R13
+	LEAQ             (R13)(DX*4), R13
 	VMOVUPS          (R13), Z3
-	VMOVUPS          (R13)(SI*1), Z4
-	VMOVUPS          (R13)(SI*2), Z5
-	VMOVUPS          (R13)(CX*1), Z6
-	LEAQ             (R13)(SI*4), R13
+	VMOVUPS          (R13)(DX*1), Z4
+	VMOVUPS          (R13)(DX*2), Z5
+	VMOVUPS          (R13)(R11*1), Z6
+	LEAQ             (R13)(DX*4), R13
 	VMOVUPS          (R13), Z7
-	VMOVUPS          (R13)(SI*1), Z8
-	VMOVUPS          (R13)(SI*2), Z9
-	VMOVUPS          (R13)(CX*1), Z10
-	LEAQ             (R13)(SI*4), R13
+	VMOVUPS          (R13)(DX*1), Z8
+	VMOVUPS          (R13)(DX*2), Z9
+	VMOVUPS          (R13)(R11*1), Z10
+	LEAQ             (R13)(DX*4), R13
 	VMOVUPS          (R13), Z11
-	VMOVUPS          (R13)(SI*1), Z12
-	VMOVUPS          (R13)(SI*2), Z13
-	VMOVUPS          (R13)(CX*1), Z14
-	LEAQ             (R13)(SI*4), R13
+	VMOVUPS          (R13)(DX*1), Z12
+	VMOVUPS          (R13)(DX*2), Z13
+	VMOVUPS          (R13)(R11*1), Z14
+	LEAQ             (R13)(DX*4), R13
 	VMOVUPS          (R13), Z15
-	VMOVUPS          (R13)(SI*1), Z16
-	VMOVUPS          (R13)(SI*2), Z17
-	VMOVUPS          (R13)(CX*1), Z18
+	VMOVUPS          (R13)(DX*1), Z16
+	VMOVUPS          (R13)(DX*2), Z17
+	VMOVUPS          (R13)(R11*1), Z18
 	VUNPCKLPS        Z4, Z3, Z19
 	VUNPCKHPS        Z4, Z3, Z3
 	VUNPCKLPS        Z6, Z5, Z4
@@ -7424,237 +7446,1123 @@ line15:
 	VSHUFF32X4       $0xdd, Z7, Z10, Z7
 	VSHUFF32X4       $0xdd, Z11, Z3, Z3
 	VPSLLD           $0x10, Z13, Z10
-	VFMADD231PS.BCST (DX), Z10, Z2
+	VFMADD231PS.BCST (AX), Z10, Z2
 	VPANDD           Z0, Z13, Z13
-	VFMADD231PS.BCST 4(DX), Z13, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 4(AX), Z13, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line16
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line16:
 	VPSLLD           $0x10, Z14, Z10
-	VFMADD231PS.BCST 8(DX), Z10, Z2
+	VFMADD231PS.BCST 8(AX), Z10, Z2
 	VPANDD           Z0, Z14, Z14
-	VFMADD231PS.BCST 12(DX), Z14, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 12(AX), Z14, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line17
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line17:
 	VPSLLD           $0x10, Z16, Z10
-	VFMADD231PS.BCST 16(DX), Z10, Z2
+	VFMADD231PS.BCST 16(AX), Z10, Z2
 	VPANDD           Z0, Z16, Z16
-	VFMADD231PS.BCST 20(DX), Z16, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 20(AX), Z16, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line18
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line18:
 	VPSLLD           $0x10, Z12, Z10
-	VFMADD231PS.BCST 24(DX), Z10, Z2
+	VFMADD231PS.BCST 24(AX), Z10, Z2
 	VPANDD           Z0, Z12, Z12
-	VFMADD231PS.BCST 28(DX), Z12, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 28(AX), Z12, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line19
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line19:
 	VPSLLD           $0x10, Z20, Z10
-	VFMADD231PS.BCST 32(DX), Z10, Z2
+	VFMADD231PS.BCST 32(AX), Z10, Z2
 	VPANDD           Z0, Z20, Z20
-	VFMADD231PS.BCST 36(DX), Z20, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 36(AX), Z20, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line20
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line20:
 	VPSLLD           $0x10, Z18, Z10
-	VFMADD231PS.BCST 40(DX), Z10, Z2
+	VFMADD231PS.BCST 40(AX), Z10, Z2
 	VPANDD           Z0, Z18, Z18
-	VFMADD231PS.BCST 44(DX), Z18, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 44(AX), Z18, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line21
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line21:
 	VPSLLD           $0x10, Z19, Z10
-	VFMADD231PS.BCST 48(DX), Z10, Z2
+	VFMADD231PS.BCST 48(AX), Z10, Z2
 	VPANDD           Z0, Z19, Z19
-	VFMADD231PS.BCST 52(DX), Z19, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 52(AX), Z19, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line22
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line22:
 	VPSLLD           $0x10, Z15, Z10
-	VFMADD231PS.BCST 56(DX), Z10, Z2
+	VFMADD231PS.BCST 56(AX), Z10, Z2
 	VPANDD           Z0, Z15, Z15
-	VFMADD231PS.BCST 60(DX), Z15, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 60(AX), Z15, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line23
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line23:
 	VPSLLD           $0x10, Z17, Z10
-	VFMADD231PS.BCST 64(DX), Z10, Z2
+	VFMADD231PS.BCST 64(AX), Z10, Z2
 	VPANDD           Z0, Z17, Z17
-	VFMADD231PS.BCST 68(DX), Z17, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 68(AX), Z17, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line24
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line24:
 	VPSLLD           $0x10, Z6, Z10
-	VFMADD231PS.BCST 72(DX), Z10, Z2
+	VFMADD231PS.BCST 72(AX), Z10, Z2
 	VPANDD           Z0, Z6, Z6
-	VFMADD231PS.BCST 76(DX), Z6, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 76(AX), Z6, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line25
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line25:
 	VPSLLD           $0x10, Z9, Z6
-	VFMADD231PS.BCST 80(DX), Z6, Z2
+	VFMADD231PS.BCST 80(AX), Z6, Z2
 	VPANDD           Z0, Z9, Z9
-	VFMADD231PS.BCST 84(DX), Z9, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 84(AX), Z9, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line26
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line26:
 	VPSLLD           $0x10, Z7, Z6
-	VFMADD231PS.BCST 88(DX), Z6, Z2
+	VFMADD231PS.BCST 88(AX), Z6, Z2
 	VPANDD           Z0, Z7, Z7
-	VFMADD231PS.BCST 92(DX), Z7, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 92(AX), Z7, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line27
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line27:
 	VPSLLD           $0x10, Z5, Z6
-	VFMADD231PS.BCST 96(DX), Z6, Z2
+	VFMADD231PS.BCST 96(AX), Z6, Z2
 	VPANDD           Z0, Z5, Z5
-	VFMADD231PS.BCST 100(DX), Z5, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 100(AX), Z5, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line28
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line28:
 	VPSLLD           $0x10, Z4, Z5
-	VFMADD231PS.BCST 104(DX), Z5, Z2
+	VFMADD231PS.BCST 104(AX), Z5, Z2
 	VPANDD           Z0, Z4, Z4
-	VFMADD231PS.BCST 108(DX), Z4, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 108(AX), Z4, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line29
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line29:
 	VPSLLD           $0x10, Z8, Z4
-	VFMADD231PS.BCST 112(DX), Z4, Z2
+	VFMADD231PS.BCST 112(AX), Z4, Z2
 	VPANDD           Z0, Z8, Z8
-	VFMADD231PS.BCST 116(DX), Z8, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 116(AX), Z8, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line30
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line30:
 	VPSLLD           $0x10, Z3, Z4
-	VFMADD231PS.BCST 120(DX), Z4, Z2
+	VFMADD231PS.BCST 120(AX), Z4, Z2
 	VPANDD           Z0, Z3, Z3
-	VFMADD231PS.BCST 124(DX), Z3, Z2
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 124(AX), Z3, Z2
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line31
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line31:
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x40, BX
-	SUBQ    $0x20, DI
-	JNE     terms
+next:
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x20, BX
+	JGT     terms
+	MOVQ    y+0(FP), AX
+	MOVQ    ldy+8(FP), CX
+	SHLQ    $0x02, CX
 	VMOVUPS Z1, (AX)
 	VMOVUPS Z2, 64(AX)
 	VZEROUPPER
 	RET
+
+some:
+	MOVL             $0xffffffff, R13
+	SHLXL            R12, R13, R13
+	XORQ             R12, R12
+	MOVQ             $0x00000020, R14
+	CMPQ             BX, R14
+	CMOVQLT          BX, R14
+	BZHIL            R14, R13, R13
+	MOVQ             CX, R14
+	VMOVUPS          (R14), Z3
+	VMOVUPS          (R14)(DX*1), Z4
+	VMOVUPS          (R14)(DX*2), Z5
+	VMOVUPS          (R14)(R11*1), Z6
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z7
+	VMOVUPS          (R14)(DX*1), Z8
+	VMOVUPS          (R14)(DX*2), Z9
+	VMOVUPS          (R14)(R11*1), Z10
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z11
+	VMOVUPS          (R14)(DX*1), Z12
+	VMOVUPS          (R14)(DX*2), Z13
+	VMOVUPS          (R14)(R11*1), Z14
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z15
+	VMOVUPS          (R14)(DX*1), Z16
+	VMOVUPS          (R14)(DX*2), Z17
+	VMOVUPS          (R14)(R11*1), Z18
+	VUNPCKLPS        Z4, Z3, Z19
+	VUNPCKHPS        Z4, Z3, Z3
+	VUNPCKLPS        Z6, Z5, Z4
+	VUNPCKHPS        Z6, Z5, Z5
+	VUNPCKLPS        Z8, Z7, Z6
+	VUNPCKHPS        Z8, Z7, Z7
+	VUNPCKLPS        Z10, Z9, Z8
+	VUNPCKHPS        Z10, Z9, Z9
+	VUNPCKLPS        Z12, Z11, Z10
+	VUNPCKHPS        Z12, Z11, Z11
+	VUNPCKLPS        Z14, Z13, Z12
+	VUNPCKHPS        Z14, Z13, Z13
+	VUNPCKLPS        Z16, Z15, Z14
+	VUNPCKHPS        Z16, Z15, Z15
+	VUNPCKLPS        Z18, Z17, Z16
+	VUNPCKHPS        Z18, Z17, Z17
+	VUNPCKLPD        Z4, Z19, Z18
+	VUNPCKHPD        Z4, Z19, Z4
+	VUNPCKLPD        Z5, Z3, Z19
+	VUNPCKHPD        Z5, Z3, Z3
+	VUNPCKLPD        Z8, Z6, Z5
+	VUNPCKHPD        Z8, Z6, Z6
+	VUNPCKLPD        Z9, Z7, Z8
+	VUNPCKHPD        Z9, Z7, Z7
+	VUNPCKLPD        Z12, Z10, Z9
+	VUNPCKHPD        Z12, Z10, Z10
+	VUNPCKLPD        Z13, Z11, Z12
+	VUNPCKHPD        Z13, Z11, Z11
+	VUNPCKLPD        Z16, Z14, Z13
+	VUNPCKHPD        Z16, Z14, Z14
+	VUNPCKLPD        Z17, Z15, Z16
+	VUNPCKHPD        Z17, Z15, Z15
+	VSHUFF32X4       $0x88, Z5, Z18, Z17
+	VSHUFF32X4       $0xdd, Z5, Z18, Z5
+	VSHUFF32X4       $0x88, Z13, Z9, Z18
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VSHUFF32X4       $0x88, Z18, Z17, Z13
+	VSHUFF32X4       $0x88, Z9, Z5, Z20
+	VSHUFF32X4       $0xdd, Z18, Z17, Z17
+	VSHUFF32X4       $0xdd, Z9, Z5, Z5
+	VSHUFF32X4       $0x88, Z6, Z4, Z9
+	VSHUFF32X4       $0xdd, Z6, Z4, Z4
+	VSHUFF32X4       $0x88, Z14, Z10, Z6
+	VSHUFF32X4       $0xdd, Z14, Z10, Z10
+	VSHUFF32X4       $0x88, Z6, Z9, Z14
+	VSHUFF32X4       $0x88, Z10, Z4, Z18
+	VSHUFF32X4       $0xdd, Z6, Z9, Z6
+	VSHUFF32X4       $0xdd, Z10, Z4, Z4
+	VSHUFF32X4       $0x88, Z8, Z19, Z9
+	VSHUFF32X4       $0xdd, Z8, Z19, Z8
+	VSHUFF32X4       $0x88, Z16, Z12, Z10
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VSHUFF32X4       $0x88, Z10, Z9, Z16
+	VSHUFF32X4       $0x88, Z12, Z8, Z19
+	VSHUFF32X4       $0xdd, Z10, Z9, Z9
+	VSHUFF32X4       $0xdd, Z12, Z8, Z8
+	VSHUFF32X4       $0x88, Z7, Z3, Z10
+	VSHUFF32X4       $0xdd, Z7, Z3, Z3
+	VSHUFF32X4       $0x88, Z15, Z11, Z7
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VSHUFF32X4       $0x88, Z7, Z10, Z12
+	VSHUFF32X4       $0x88, Z11, Z3, Z15
+	VSHUFF32X4       $0xdd, Z7, Z10, Z7
+	VSHUFF32X4       $0xdd, Z11, Z3, Z3
+	VPSLLD           $0x10, Z13, Z10
+	BTL              $0x00, R13
+	JCC              skip0_0
+	VFMADD231PS.BCST (AX), Z10, Z1
+
+skip0_0:
+	VPANDD           Z0, Z13, Z13
+	BTL              $0x01, R13
+	JCC              skip0_1
+	VFMADD231PS.BCST 4(AX), Z13, Z1
+
+skip0_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line32
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line32:
+	VPSLLD           $0x10, Z14, Z10
+	BTL              $0x02, R13
+	JCC              skip0_2
+	VFMADD231PS.BCST 8(AX), Z10, Z1
+
+skip0_2:
+	VPANDD           Z0, Z14, Z14
+	BTL              $0x03, R13
+	JCC              skip0_3
+	VFMADD231PS.BCST 12(AX), Z14, Z1
+
+skip0_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line33
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line33:
+	VPSLLD           $0x10, Z16, Z10
+	BTL              $0x04, R13
+	JCC              skip0_4
+	VFMADD231PS.BCST 16(AX), Z10, Z1
+
+skip0_4:
+	VPANDD           Z0, Z16, Z16
+	BTL              $0x05, R13
+	JCC              skip0_5
+	VFMADD231PS.BCST 20(AX), Z16, Z1
+
+skip0_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line34
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line34:
+	VPSLLD           $0x10, Z12, Z10
+	BTL              $0x06, R13
+	JCC              skip0_6
+	VFMADD231PS.BCST 24(AX), Z10, Z1
+
+skip0_6:
+	VPANDD           Z0, Z12, Z12
+	BTL              $0x07, R13
+	JCC              skip0_7
+	VFMADD231PS.BCST 28(AX), Z12, Z1
+
+skip0_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line35
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line35:
+	VPSLLD           $0x10, Z20, Z10
+	BTL              $0x08, R13
+	JCC              skip0_8
+	VFMADD231PS.BCST 32(AX), Z10, Z1
+
+skip0_8:
+	VPANDD           Z0, Z20, Z20
+	BTL              $0x09, R13
+	JCC              skip0_9
+	VFMADD231PS.BCST 36(AX), Z20, Z1
+
+skip0_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line36
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line36:
+	VPSLLD           $0x10, Z18, Z10
+	BTL              $0x0a, R13
+	JCC              skip0_10
+	VFMADD231PS.BCST 40(AX), Z10, Z1
+
+skip0_10:
+	VPANDD           Z0, Z18, Z18
+	BTL              $0x0b, R13
+	JCC              skip0_11
+	VFMADD231PS.BCST 44(AX), Z18, Z1
+
+skip0_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line37
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line37:
+	VPSLLD           $0x10, Z19, Z10
+	BTL              $0x0c, R13
+	JCC              skip0_12
+	VFMADD231PS.BCST 48(AX), Z10, Z1
+
+skip0_12:
+	VPANDD           Z0, Z19, Z19
+	BTL              $0x0d, R13
+	JCC              skip0_13
+	VFMADD231PS.BCST 52(AX), Z19, Z1
+
+skip0_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line38
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line38:
+	VPSLLD           $0x10, Z15, Z10
+	BTL              $0x0e, R13
+	JCC              skip0_14
+	VFMADD231PS.BCST 56(AX), Z10, Z1
+
+skip0_14:
+	VPANDD           Z0, Z15, Z15
+	BTL              $0x0f, R13
+	JCC              skip0_15
+	VFMADD231PS.BCST 60(AX), Z15, Z1
+
+skip0_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line39
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line39:
+	VPSLLD           $0x10, Z17, Z10
+	BTL              $0x10, R13
+	JCC              skip0_16
+	VFMADD231PS.BCST 64(AX), Z10, Z1
+
+skip0_16:
+	VPANDD           Z0, Z17, Z17
+	BTL              $0x11, R13
+	JCC              skip0_17
+	VFMADD231PS.BCST 68(AX), Z17, Z1
+
+skip0_17:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line40
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line40:
+	VPSLLD           $0x10, Z6, Z10
+	BTL              $0x12, R13
+	JCC              skip0_18
+	VFMADD231PS.BCST 72(AX), Z10, Z1
+
+skip0_18:
+	VPANDD           Z0, Z6, Z6
+	BTL              $0x13, R13
+	JCC              skip0_19
+	VFMADD231PS.BCST 76(AX), Z6, Z1
+
+skip0_19:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line41
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line41:
+	VPSLLD           $0x10, Z9, Z6
+	BTL              $0x14, R13
+	JCC              skip0_20
+	VFMADD231PS.BCST 80(AX), Z6, Z1
+
+skip0_20:
+	VPANDD           Z0, Z9, Z9
+	BTL              $0x15, R13
+	JCC              skip0_21
+	VFMADD231PS.BCST 84(AX), Z9, Z1
+
+skip0_21:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line42
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line42:
+	VPSLLD           $0x10, Z7, Z6
+	BTL              $0x16, R13
+	JCC              skip0_22
+	VFMADD231PS.BCST 88(AX), Z6, Z1
+
+skip0_22:
+	VPANDD           Z0, Z7, Z7
+	BTL              $0x17, R13
+	JCC              skip0_23
+	VFMADD231PS.BCST 92(AX), Z7, Z1
+
+skip0_23:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line43
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line43:
+	VPSLLD           $0x10, Z5, Z6
+	BTL              $0x18, R13
+	JCC              skip0_24
+	VFMADD231PS.BCST 96(AX), Z6, Z1
+
+skip0_24:
+	VPANDD           Z0, Z5, Z5
+	BTL              $0x19, R13
+	JCC              skip0_25
+	VFMADD231PS.BCST 100(AX), Z5, Z1
+
+skip0_25:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line44
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line44:
+	VPSLLD           $0x10, Z4, Z5
+	BTL              $0x1a, R13
+	JCC              skip0_26
+	VFMADD231PS.BCST 104(AX), Z5, Z1
+
+skip0_26:
+	VPANDD           Z0, Z4, Z4
+	BTL              $0x1b, R13
+	JCC              skip0_27
+	VFMADD231PS.BCST 108(AX), Z4, Z1
+
+skip0_27:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line45
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line45:
+	VPSLLD           $0x10, Z8, Z4
+	BTL              $0x1c, R13
+	JCC              skip0_28
+	VFMADD231PS.BCST 112(AX), Z4, Z1
+
+skip0_28:
+	VPANDD           Z0, Z8, Z8
+	BTL              $0x1d, R13
+	JCC              skip0_29
+	VFMADD231PS.BCST 116(AX), Z8, Z1
+
+skip0_29:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line46
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line46:
+	VPSLLD           $0x10, Z3, Z4
+	BTL              $0x1e, R13
+	JCC              skip0_30
+	VFMADD231PS.BCST 120(AX), Z4, Z1
+
+skip0_30:
+	VPANDD           Z0, Z3, Z3
+	BTL              $0x1f, R13
+	JCC              skip0_31
+	VFMADD231PS.BCST 124(AX), Z3, Z1
+
+skip0_31:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line47
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line47:
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z3
+	VMOVUPS          (R14)(DX*1), Z4
+	VMOVUPS          (R14)(DX*2), Z5
+	VMOVUPS          (R14)(R11*1), Z6
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z7
+	VMOVUPS          (R14)(DX*1), Z8
+	VMOVUPS          (R14)(DX*2), Z9
+	VMOVUPS          (R14)(R11*1), Z10
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z11
+	VMOVUPS          (R14)(DX*1), Z12
+	VMOVUPS          (R14)(DX*2), Z13
+	VMOVUPS          (R14)(R11*1), Z14
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z15
+	VMOVUPS          (R14)(DX*1), Z16
+	VMOVUPS          (R14)(DX*2), Z17
+	VMOVUPS          (R14)(R11*1), Z18
+	VUNPCKLPS        Z4, Z3, Z19
+	VUNPCKHPS        Z4, Z3, Z3
+	VUNPCKLPS        Z6, Z5, Z4
+	VUNPCKHPS        Z6, Z5, Z5
+	VUNPCKLPS        Z8, Z7, Z6
+	VUNPCKHPS        Z8, Z7, Z7
+	VUNPCKLPS        Z10, Z9, Z8
+	VUNPCKHPS        Z10, Z9, Z9
+	VUNPCKLPS        Z12, Z11, Z10
+	VUNPCKHPS        Z12, Z11, Z11
+	VUNPCKLPS        Z14, Z13, Z12
+	VUNPCKHPS        Z14, Z13, Z13
+	VUNPCKLPS        Z16, Z15, Z14
+	VUNPCKHPS        Z16, Z15, Z15
+	VUNPCKLPS        Z18, Z17, Z16
+	VUNPCKHPS        Z18, Z17, Z17
+	VUNPCKLPD        Z4, Z19, Z18
+	VUNPCKHPD        Z4, Z19, Z4
+	VUNPCKLPD        Z5, Z3, Z19
+	VUNPCKHPD        Z5, Z3, Z3
+	VUNPCKLPD        Z8, Z6, Z5
+	VUNPCKHPD        Z8, Z6, Z6
+	VUNPCKLPD        Z9, Z7, Z8
+	VUNPCKHPD        Z9, Z7, Z7
+	VUNPCKLPD        Z12, Z10, Z9
+	VUNPCKHPD        Z12, Z10, Z10
+	VUNPCKLPD        Z13, Z11, Z12
+	VUNPCKHPD        Z13, Z11, Z11
+	VUNPCKLPD        Z16, Z14, Z13
+	VUNPCKHPD        Z16, Z14, Z14
+	VUNPCKLPD        Z17, Z15, Z16
+	VUNPCKHPD        Z17, Z15, Z15
+	VSHUFF32X4       $0x88, Z5, Z18, Z17
+	VSHUFF32X4       $0xdd, Z5, Z18, Z5
+	VSHUFF32X4       $0x88, Z13, Z9, Z18
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VSHUFF32X4       $0x88, Z18, Z17, Z13
+	VSHUFF32X4       $0x88, Z9, Z5, Z20
+	VSHUFF32X4       $0xdd, Z18, Z17, Z17
+	VSHUFF32X4       $0xdd, Z9, Z5, Z5
+	VSHUFF32X4       $0x88, Z6, Z4, Z9
+	VSHUFF32X4       $0xdd, Z6, Z4, Z4
+	VSHUFF32X4       $0x88, Z14, Z10, Z6
+	VSHUFF32X4       $0xdd, Z14, Z10, Z10
+	VSHUFF32X4       $0x88, Z6, Z9, Z14
+	VSHUFF32X4       $0x88, Z10, Z4, Z18
+	VSHUFF32X4       $0xdd, Z6, Z9, Z6
+	VSHUFF32X4       $0xdd, Z10, Z4, Z4
+	VSHUFF32X4       $0x88, Z8, Z19, Z9
+	VSHUFF32X4       $0xdd, Z8, Z19, Z8
+	VSHUFF32X4       $0x88, Z16, Z12, Z10
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VSHUFF32X4       $0x88, Z10, Z9, Z16
+	VSHUFF32X4       $0x88, Z12, Z8, Z19
+	VSHUFF32X4       $0xdd, Z10, Z9, Z9
+	VSHUFF32X4       $0xdd, Z12, Z8, Z8
+	VSHUFF32X4       $0x88, Z7, Z3, Z10
+	VSHUFF32X4       $0xdd, Z7, Z3, Z3
+	VSHUFF32X4       $0x88, Z15, Z11, Z7
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VSHUFF32X4       $0x88, Z7, Z10, Z12
+	VSHUFF32X4       $0x88, Z11, Z3, Z15
+	VSHUFF32X4       $0xdd, Z7, Z10, Z7
+	VSHUFF32X4       $0xdd, Z11, Z3, Z3
+	VPSLLD           $0x10, Z13, Z10
+	BTL              $0x00, R13
+	JCC              skip1_0
+	VFMADD231PS.BCST (AX), Z10, Z2
+
+skip1_0:
+	VPANDD           Z0, Z13, Z13
+	BTL              $0x01, R13
+	JCC              skip1_1
+	VFMADD231PS.BCST 4(AX), Z13, Z2
+
+skip1_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line48
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line48:
+	VPSLLD           $0x10, Z14, Z10
+	BTL              $0x02, R13
+	JCC              skip1_2
+	VFMADD231PS.BCST 8(AX), Z10, Z2
+
+skip1_2:
+	VPANDD           Z0, Z14, Z14
+	BTL              $0x03, R13
+	JCC              skip1_3
+	VFMADD231PS.BCST 12(AX), Z14, Z2
+
+skip1_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line49
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line49:
+	VPSLLD           $0x10, Z16, Z10
+	BTL              $0x04, R13
+	JCC              skip1_4
+	VFMADD231PS.BCST 16(AX), Z10, Z2
+
+skip1_4:
+	VPANDD           Z0, Z16, Z16
+	BTL              $0x05, R13
+	JCC              skip1_5
+	VFMADD231PS.BCST 20(AX), Z16, Z2
+
+skip1_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line50
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line50:
+	VPSLLD           $0x10, Z12, Z10
+	BTL              $0x06, R13
+	JCC              skip1_6
+	VFMADD231PS.BCST 24(AX), Z10, Z2
+
+skip1_6:
+	VPANDD           Z0, Z12, Z12
+	BTL              $0x07, R13
+	JCC              skip1_7
+	VFMADD231PS.BCST 28(AX), Z12, Z2
+
+skip1_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line51
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line51:
+	VPSLLD           $0x10, Z20, Z10
+	BTL              $0x08, R13
+	JCC              skip1_8
+	VFMADD231PS.BCST 32(AX), Z10, Z2
+
+skip1_8:
+	VPANDD           Z0, Z20, Z20
+	BTL              $0x09, R13
+	JCC              skip1_9
+	VFMADD231PS.BCST 36(AX), Z20, Z2
+
+skip1_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line52
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line52:
+	VPSLLD           $0x10, Z18, Z10
+	BTL              $0x0a, R13
+	JCC              skip1_10
+	VFMADD231PS.BCST 40(AX), Z10, Z2
+
+skip1_10:
+	VPANDD           Z0, Z18, Z18
+	BTL              $0x0b, R13
+	JCC              skip1_11
+	VFMADD231PS.BCST 44(AX), Z18, Z2
+
+skip1_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line53
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line53:
+	VPSLLD           $0x10, Z19, Z10
+	BTL              $0x0c, R13
+	JCC              skip1_12
+	VFMADD231PS.BCST 48(AX), Z10, Z2
+
+skip1_12:
+	VPANDD           Z0, Z19, Z19
+	BTL              $0x0d, R13
+	JCC              skip1_13
+	VFMADD231PS.BCST 52(AX), Z19, Z2
+
+skip1_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line54
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line54:
+	VPSLLD           $0x10, Z15, Z10
+	BTL              $0x0e, R13
+	JCC              skip1_14
+	VFMADD231PS.BCST 56(AX), Z10, Z2
+
+skip1_14:
+	VPANDD           Z0, Z15, Z15
+	BTL              $0x0f, R13
+	JCC              skip1_15
+	VFMADD231PS.BCST 60(AX), Z15, Z2
+
+skip1_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line55
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line55:
+	VPSLLD           $0x10, Z17, Z10
+	BTL              $0x10, R13
+	JCC              skip1_16
+	VFMADD231PS.BCST 64(AX), Z10, Z2
+
+skip1_16:
+	VPANDD           Z0, Z17, Z17
+	BTL              $0x11, R13
+	JCC              skip1_17
+	VFMADD231PS.BCST 68(AX), Z17, Z2
+
+skip1_17:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line56
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line56:
+	VPSLLD           $0x10, Z6, Z10
+	BTL              $0x12, R13
+	JCC              skip1_18
+	VFMADD231PS.BCST 72(AX), Z10, Z2
+
+skip1_18:
+	VPANDD           Z0, Z6, Z6
+	BTL              $0x13, R13
+	JCC              skip1_19
+	VFMADD231PS.BCST 76(AX), Z6, Z2
+
+skip1_19:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line57
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line57:
+	VPSLLD           $0x10, Z9, Z6
+	BTL              $0x14, R13
+	JCC              skip1_20
+	VFMADD231PS.BCST 80(AX), Z6, Z2
+
+skip1_20:
+	VPANDD           Z0, Z9, Z9
+	BTL              $0x15, R13
+	JCC              skip1_21
+	VFMADD231PS.BCST 84(AX), Z9, Z2
+
+skip1_21:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line58
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line58:
+	VPSLLD           $0x10, Z7, Z6
+	BTL              $0x16, R13
+	JCC              skip1_22
+	VFMADD231PS.BCST 88(AX), Z6, Z2
+
+skip1_22:
+	VPANDD           Z0, Z7, Z7
+	BTL              $0x17, R13
+	JCC              skip1_23
+	VFMADD231PS.BCST 92(AX), Z7, Z2
+
+skip1_23:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line59
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line59:
+	VPSLLD           $0x10, Z5, Z6
+	BTL              $0x18, R13
+	JCC              skip1_24
+	VFMADD231PS.BCST 96(AX), Z6, Z2
+
+skip1_24:
+	VPANDD           Z0, Z5, Z5
+	BTL              $0x19, R13
+	JCC              skip1_25
+	VFMADD231PS.BCST 100(AX), Z5, Z2
+
+skip1_25:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line60
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line60:
+	VPSLLD           $0x10, Z4, Z5
+	BTL              $0x1a, R13
+	JCC              skip1_26
+	VFMADD231PS.BCST 104(AX), Z5, Z2
+
+skip1_26:
+	VPANDD           Z0, Z4, Z4
+	BTL              $0x1b, R13
+	JCC              skip1_27
+	VFMADD231PS.BCST 108(AX), Z4, Z2
+
+skip1_27:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line61
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line61:
+	VPSLLD           $0x10, Z8, Z4
+	BTL              $0x1c, R13
+	JCC              skip1_28
+	VFMADD231PS.BCST 112(AX), Z4, Z2
+
+skip1_28:
+	VPANDD           Z0, Z8, Z8
+	BTL              $0x1d, R13
+	JCC              skip1_29
+	VFMADD231PS.BCST 116(AX), Z8, Z2
+
+skip1_29:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line62
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line62:
+	VPSLLD           $0x10, Z3, Z4
+	BTL              $0x1e, R13
+	JCC              skip1_30
+	VFMADD231PS.BCST 120(AX), Z4, Z2
+
+skip1_30:
+	VPANDD           Z0, Z3, Z3
+	BTL              $0x1f, R13
+	JCC              skip1_31
+	VFMADD231PS.BCST 124(AX), Z3, Z2
+
+skip1_31:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line63
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line63:
+	JMP next
 
 // func directInOutBF16x1AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX512F, MMX+
@@ -7714,51 +8622,68 @@ line0:
 	RET
 
 // func directOutInBF16x2AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·directOutInBF16x2AVX512(SB), NOSPLIT, $0-80
-	MOVQ       y+0(FP), AX
-	MOVQ       ldy+8(FP), CX
-	MOVQ       x+16(FP), DX
-	MOVQ       src+24(FP), BX
-	MOVQ       stride+32(FP), SI
-	MOVQ       k+40(FP), DI
-	MOVQ       next+56(FP), R8
-	MOVQ       run+64(FP), R9
-	MOVQ       jump+72(FP), R10
-	MOVQ       R9, R11
-	MOVQ       $0x00000001, R12
-	SHLQ       $0x02, CX
-	LEAQ       (SI)(SI*2), R13
+	MOVQ       x+16(FP), AX
+	MOVQ       src+24(FP), CX
+	MOVQ       stride+32(FP), DX
+	MOVQ       k+40(FP), BX
+	MOVQ       next+56(FP), SI
+	MOVQ       run+64(FP), DI
+	MOVQ       jump+72(FP), R8
+	MOVQ       DI, R9
+	MOVQ       $0x00000001, R10
+	LEAQ       (DX)(DX*2), R11
 	VPTERNLOGD $0xff, Z0, Z0, Z0
 	VPSLLD     $0x10, Z0, Z0
-	MOVQ       AX, R14
-	VMOVUPS    (R14), Z1
-	VMOVUPS    64(R14), Z2
-	ADDQ       CX, R14
-	VMOVUPS    (R14), Z3
-	VMOVUPS    64(R14), Z4
+	MOVQ       y+0(FP), R12
+	MOVQ       ldy+8(FP), R13
+	SHLQ       $0x02, R13
+	VMOVUPS    (R12), Z1
+	VMOVUPS    64(R12), Z2
+	ADDQ       R13, R12
+	VMOVUPS    (R12), Z3
+	VMOVUPS    64(R12), Z4
+	XORQ       R12, R12
+	MOVQ       CX, R13
+	ANDQ       $0x3f, R13
+	TESTQ      $0x0000003f, DX
+	JNE        terms
+	TESTQ      $0x00000001, R13
+	JNE        terms
+	SUBQ       R13, CX
+	ADDQ       R13, R13
+	SUBQ       R13, AX
+	SUBQ       R13, AX
+	SHRQ       $0x02, R13
+	MOVQ       R13, R12
+	ADDQ       R13, BX
 
 terms:
-	MOVQ             BX, R14
-	VMOVUPS          (R14), Z5
-	VMOVUPS          (R14)(SI*1), Z6
-	VMOVUPS          (R14)(SI*2), Z7
-	VMOVUPS          (R14)(R13*1), Z8
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z9
-	VMOVUPS          (R14)(SI*1), Z10
-	VMOVUPS          (R14)(SI*2), Z11
-	VMOVUPS          (R14)(R13*1), Z12
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z13
-	VMOVUPS          (R14)(SI*1), Z14
-	VMOVUPS          (R14)(SI*2), Z15
-	VMOVUPS          (R14)(R13*1), Z16
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z17
-	VMOVUPS          (R14)(SI*1), Z18
-	VMOVUPS          (R14)(SI*2), Z19
-	VMOVUPS          (R14)(R13*1), Z20
+	TESTQ            R12, R12
+	JNE              some
+	CMPQ             BX, $0x20
+	JLT              some
+	MOVQ             CX, R13
+	VMOVUPS          (R13), Z5
+	VMOVUPS          (R13)(DX*1), Z6
+	VMOVUPS          (R13)(DX*2), Z7
+	VMOVUPS          (R13)(R11*1), Z8
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z9
+	VMOVUPS          (R13)(DX*1), Z10
+	VMOVUPS          (R13)(DX*2), Z11
+	VMOVUPS          (R13)(R11*1), Z12
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z13
+	VMOVUPS          (R13)(DX*1), Z14
+	VMOVUPS          (R13)(DX*2), Z15
+	VMOVUPS          (R13)(R11*1), Z16
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z17
+	VMOVUPS          (R13)(DX*1), Z18
+	VMOVUPS          (R13)(DX*2), Z19
+	VMOVUPS          (R13)(R11*1), Z20
 	VUNPCKLPS        Z6, Z5, Z21
 	VUNPCKHPS        Z6, Z5, Z5
 	VUNPCKLPS        Z8, Z7, Z6
@@ -7824,281 +8749,281 @@ terms:
 	VSHUFF32X4       $0xdd, Z9, Z12, Z9
 	VSHUFF32X4       $0xdd, Z13, Z5, Z5
 	VPSLLD           $0x10, Z15, Z12
-	VFMADD231PS.BCST (DX), Z12, Z1
-	VFMADD231PS.BCST 4(DX), Z12, Z3
+	VFMADD231PS.BCST (AX), Z12, Z1
+	VFMADD231PS.BCST 4(AX), Z12, Z3
 	VPANDD           Z0, Z15, Z15
-	VFMADD231PS.BCST 8(DX), Z15, Z1
-	VFMADD231PS.BCST 12(DX), Z15, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 8(AX), Z15, Z1
+	VFMADD231PS.BCST 12(AX), Z15, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line0
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line0:
 	VPSLLD           $0x10, Z16, Z12
-	VFMADD231PS.BCST 16(DX), Z12, Z1
-	VFMADD231PS.BCST 20(DX), Z12, Z3
+	VFMADD231PS.BCST 16(AX), Z12, Z1
+	VFMADD231PS.BCST 20(AX), Z12, Z3
 	VPANDD           Z0, Z16, Z16
-	VFMADD231PS.BCST 24(DX), Z16, Z1
-	VFMADD231PS.BCST 28(DX), Z16, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 24(AX), Z16, Z1
+	VFMADD231PS.BCST 28(AX), Z16, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line1
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line1:
 	VPSLLD           $0x10, Z18, Z12
-	VFMADD231PS.BCST 32(DX), Z12, Z1
-	VFMADD231PS.BCST 36(DX), Z12, Z3
+	VFMADD231PS.BCST 32(AX), Z12, Z1
+	VFMADD231PS.BCST 36(AX), Z12, Z3
 	VPANDD           Z0, Z18, Z18
-	VFMADD231PS.BCST 40(DX), Z18, Z1
-	VFMADD231PS.BCST 44(DX), Z18, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 40(AX), Z18, Z1
+	VFMADD231PS.BCST 44(AX), Z18, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line2
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line2:
 	VPSLLD           $0x10, Z14, Z12
-	VFMADD231PS.BCST 48(DX), Z12, Z1
-	VFMADD231PS.BCST 52(DX), Z12, Z3
+	VFMADD231PS.BCST 48(AX), Z12, Z1
+	VFMADD231PS.BCST 52(AX), Z12, Z3
 	VPANDD           Z0, Z14, Z14
-	VFMADD231PS.BCST 56(DX), Z14, Z1
-	VFMADD231PS.BCST 60(DX), Z14, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 56(AX), Z14, Z1
+	VFMADD231PS.BCST 60(AX), Z14, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line3
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line3:
 	VPSLLD           $0x10, Z22, Z12
-	VFMADD231PS.BCST 64(DX), Z12, Z1
-	VFMADD231PS.BCST 68(DX), Z12, Z3
+	VFMADD231PS.BCST 64(AX), Z12, Z1
+	VFMADD231PS.BCST 68(AX), Z12, Z3
 	VPANDD           Z0, Z22, Z22
-	VFMADD231PS.BCST 72(DX), Z22, Z1
-	VFMADD231PS.BCST 76(DX), Z22, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 72(AX), Z22, Z1
+	VFMADD231PS.BCST 76(AX), Z22, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line4
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line4:
 	VPSLLD           $0x10, Z20, Z12
-	VFMADD231PS.BCST 80(DX), Z12, Z1
-	VFMADD231PS.BCST 84(DX), Z12, Z3
+	VFMADD231PS.BCST 80(AX), Z12, Z1
+	VFMADD231PS.BCST 84(AX), Z12, Z3
 	VPANDD           Z0, Z20, Z20
-	VFMADD231PS.BCST 88(DX), Z20, Z1
-	VFMADD231PS.BCST 92(DX), Z20, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 88(AX), Z20, Z1
+	VFMADD231PS.BCST 92(AX), Z20, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line5
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line5:
 	VPSLLD           $0x10, Z21, Z12
-	VFMADD231PS.BCST 96(DX), Z12, Z1
-	VFMADD231PS.BCST 100(DX), Z12, Z3
+	VFMADD231PS.BCST 96(AX), Z12, Z1
+	VFMADD231PS.BCST 100(AX), Z12, Z3
 	VPANDD           Z0, Z21, Z21
-	VFMADD231PS.BCST 104(DX), Z21, Z1
-	VFMADD231PS.BCST 108(DX), Z21, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 104(AX), Z21, Z1
+	VFMADD231PS.BCST 108(AX), Z21, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line6
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line6:
 	VPSLLD           $0x10, Z17, Z12
-	VFMADD231PS.BCST 112(DX), Z12, Z1
-	VFMADD231PS.BCST 116(DX), Z12, Z3
+	VFMADD231PS.BCST 112(AX), Z12, Z1
+	VFMADD231PS.BCST 116(AX), Z12, Z3
 	VPANDD           Z0, Z17, Z17
-	VFMADD231PS.BCST 120(DX), Z17, Z1
-	VFMADD231PS.BCST 124(DX), Z17, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 120(AX), Z17, Z1
+	VFMADD231PS.BCST 124(AX), Z17, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line7
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line7:
 	VPSLLD           $0x10, Z19, Z12
-	VFMADD231PS.BCST 128(DX), Z12, Z1
-	VFMADD231PS.BCST 132(DX), Z12, Z3
+	VFMADD231PS.BCST 128(AX), Z12, Z1
+	VFMADD231PS.BCST 132(AX), Z12, Z3
 	VPANDD           Z0, Z19, Z19
-	VFMADD231PS.BCST 136(DX), Z19, Z1
-	VFMADD231PS.BCST 140(DX), Z19, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 136(AX), Z19, Z1
+	VFMADD231PS.BCST 140(AX), Z19, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line8
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line8:
 	VPSLLD           $0x10, Z8, Z12
-	VFMADD231PS.BCST 144(DX), Z12, Z1
-	VFMADD231PS.BCST 148(DX), Z12, Z3
+	VFMADD231PS.BCST 144(AX), Z12, Z1
+	VFMADD231PS.BCST 148(AX), Z12, Z3
 	VPANDD           Z0, Z8, Z8
-	VFMADD231PS.BCST 152(DX), Z8, Z1
-	VFMADD231PS.BCST 156(DX), Z8, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 152(AX), Z8, Z1
+	VFMADD231PS.BCST 156(AX), Z8, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line9
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line9:
 	VPSLLD           $0x10, Z11, Z8
-	VFMADD231PS.BCST 160(DX), Z8, Z1
-	VFMADD231PS.BCST 164(DX), Z8, Z3
+	VFMADD231PS.BCST 160(AX), Z8, Z1
+	VFMADD231PS.BCST 164(AX), Z8, Z3
 	VPANDD           Z0, Z11, Z11
-	VFMADD231PS.BCST 168(DX), Z11, Z1
-	VFMADD231PS.BCST 172(DX), Z11, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 168(AX), Z11, Z1
+	VFMADD231PS.BCST 172(AX), Z11, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line10
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line10:
 	VPSLLD           $0x10, Z9, Z8
-	VFMADD231PS.BCST 176(DX), Z8, Z1
-	VFMADD231PS.BCST 180(DX), Z8, Z3
+	VFMADD231PS.BCST 176(AX), Z8, Z1
+	VFMADD231PS.BCST 180(AX), Z8, Z3
 	VPANDD           Z0, Z9, Z9
-	VFMADD231PS.BCST 184(DX), Z9, Z1
-	VFMADD231PS.BCST 188(DX), Z9, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 184(AX), Z9, Z1
+	VFMADD231PS.BCST 188(AX), Z9, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line11
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line11:
 	VPSLLD           $0x10, Z7, Z8
-	VFMADD231PS.BCST 192(DX), Z8, Z1
-	VFMADD231PS.BCST 196(DX), Z8, Z3
+	VFMADD231PS.BCST 192(AX), Z8, Z1
+	VFMADD231PS.BCST 196(AX), Z8, Z3
 	VPANDD           Z0, Z7, Z7
-	VFMADD231PS.BCST 200(DX), Z7, Z1
-	VFMADD231PS.BCST 204(DX), Z7, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 200(AX), Z7, Z1
+	VFMADD231PS.BCST 204(AX), Z7, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line12
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line12:
 	VPSLLD           $0x10, Z6, Z7
-	VFMADD231PS.BCST 208(DX), Z7, Z1
-	VFMADD231PS.BCST 212(DX), Z7, Z3
+	VFMADD231PS.BCST 208(AX), Z7, Z1
+	VFMADD231PS.BCST 212(AX), Z7, Z3
 	VPANDD           Z0, Z6, Z6
-	VFMADD231PS.BCST 216(DX), Z6, Z1
-	VFMADD231PS.BCST 220(DX), Z6, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 216(AX), Z6, Z1
+	VFMADD231PS.BCST 220(AX), Z6, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line13
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line13:
 	VPSLLD           $0x10, Z10, Z6
-	VFMADD231PS.BCST 224(DX), Z6, Z1
-	VFMADD231PS.BCST 228(DX), Z6, Z3
+	VFMADD231PS.BCST 224(AX), Z6, Z1
+	VFMADD231PS.BCST 228(AX), Z6, Z3
 	VPANDD           Z0, Z10, Z10
-	VFMADD231PS.BCST 232(DX), Z10, Z1
-	VFMADD231PS.BCST 236(DX), Z10, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 232(AX), Z10, Z1
+	VFMADD231PS.BCST 236(AX), Z10, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line14
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line14:
 	VPSLLD           $0x10, Z5, Z6
-	VFMADD231PS.BCST 240(DX), Z6, Z1
-	VFMADD231PS.BCST 244(DX), Z6, Z3
+	VFMADD231PS.BCST 240(AX), Z6, Z1
+	VFMADD231PS.BCST 244(AX), Z6, Z3
 	VPANDD           Z0, Z5, Z5
-	VFMADD231PS.BCST 248(DX), Z5, Z1
-	VFMADD231PS.BCST 252(DX), Z5, Z3
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 248(AX), Z5, Z1
+	VFMADD231PS.BCST 252(AX), Z5, Z3
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line15
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line15:
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z5
-	VMOVUPS          (R14)(SI*1), Z6
-	VMOVUPS          (R14)(SI*2), Z7
-	VMOVUPS          (R14)(R13*1), Z8
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z9
-	VMOVUPS          (R14)(SI*1), Z10
-	VMOVUPS          (R14)(SI*2), Z11
-	VMOVUPS          (R14)(R13*1), Z12
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z13
-	VMOVUPS          (R14)(SI*1), Z14
-	VMOVUPS          (R14)(SI*2), Z15
-	VMOVUPS          (R14)(R13*1), Z16
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z17
-	VMOVUPS          (R14)(SI*1), Z18
-	VMOVUPS          (R14)(SI*2), Z19
-	VMOVUPS          (R14)(R13*1), Z20
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z5
+	VMOVUPS          (R13)(DX*1), Z6
+	VMOVUPS          (R13)(DX*2), Z7
+	VMOVUPS          (R13)(R11*1), Z8
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z9
+	VMOVUPS          (R13)(DX*1), Z10
+	VMOVUPS          (R13)(DX*2), Z11
+	VMOVUPS          (R13)(R11*1), Z12
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z13
+	VMOVUPS          (R13)(DX*1), Z14
+	VMOVUPS          (R13)(DX*2), Z15
+	VMOVUPS          (R13)(R11*1), Z16
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z17
+	VMOVUPS          (R13)(DX*1), Z18
+	VMOVUPS          (R13)(DX*2), Z19
+	VMOVUPS          (R13)(R11*1), Z20
 	VUNPCKLPS        Z6, Z5, Z21
 	VUNPCKHPS        Z6, Z5, Z5
 	VUNPCKLPS        Z8, Z7, Z6
@@ -8164,265 +9089,269 @@ line15:
 	VSHUFF32X4       $0xdd, Z9, Z12, Z9
 	VSHUFF32X4       $0xdd, Z13, Z5, Z5
 	VPSLLD           $0x10, Z15, Z12
-	VFMADD231PS.BCST (DX), Z12, Z2
-	VFMADD231PS.BCST 4(DX), Z12, Z4
+	VFMADD231PS.BCST (AX), Z12, Z2
+	VFMADD231PS.BCST 4(AX), Z12, Z4
 	VPANDD           Z0, Z15, Z15
-	VFMADD231PS.BCST 8(DX), Z15, Z2
-	VFMADD231PS.BCST 12(DX), Z15, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 8(AX), Z15, Z2
+	VFMADD231PS.BCST 12(AX), Z15, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line16
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line16:
 	VPSLLD           $0x10, Z16, Z12
-	VFMADD231PS.BCST 16(DX), Z12, Z2
-	VFMADD231PS.BCST 20(DX), Z12, Z4
+	VFMADD231PS.BCST 16(AX), Z12, Z2
+	VFMADD231PS.BCST 20(AX), Z12, Z4
 	VPANDD           Z0, Z16, Z16
-	VFMADD231PS.BCST 24(DX), Z16, Z2
-	VFMADD231PS.BCST 28(DX), Z16, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 24(AX), Z16, Z2
+	VFMADD231PS.BCST 28(AX), Z16, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line17
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line17:
 	VPSLLD           $0x10, Z18, Z12
-	VFMADD231PS.BCST 32(DX), Z12, Z2
-	VFMADD231PS.BCST 36(DX), Z12, Z4
+	VFMADD231PS.BCST 32(AX), Z12, Z2
+	VFMADD231PS.BCST 36(AX), Z12, Z4
 	VPANDD           Z0, Z18, Z18
-	VFMADD231PS.BCST 40(DX), Z18, Z2
-	VFMADD231PS.BCST 44(DX), Z18, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 40(AX), Z18, Z2
+	VFMADD231PS.BCST 44(AX), Z18, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line18
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line18:
 	VPSLLD           $0x10, Z14, Z12
-	VFMADD231PS.BCST 48(DX), Z12, Z2
-	VFMADD231PS.BCST 52(DX), Z12, Z4
+	VFMADD231PS.BCST 48(AX), Z12, Z2
+	VFMADD231PS.BCST 52(AX), Z12, Z4
 	VPANDD           Z0, Z14, Z14
-	VFMADD231PS.BCST 56(DX), Z14, Z2
-	VFMADD231PS.BCST 60(DX), Z14, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 56(AX), Z14, Z2
+	VFMADD231PS.BCST 60(AX), Z14, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line19
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line19:
 	VPSLLD           $0x10, Z22, Z12
-	VFMADD231PS.BCST 64(DX), Z12, Z2
-	VFMADD231PS.BCST 68(DX), Z12, Z4
+	VFMADD231PS.BCST 64(AX), Z12, Z2
+	VFMADD231PS.BCST 68(AX), Z12, Z4
 	VPANDD           Z0, Z22, Z22
-	VFMADD231PS.BCST 72(DX), Z22, Z2
-	VFMADD231PS.BCST 76(DX), Z22, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 72(AX), Z22, Z2
+	VFMADD231PS.BCST 76(AX), Z22, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line20
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line20:
 	VPSLLD           $0x10, Z20, Z12
-	VFMADD231PS.BCST 80(DX), Z12, Z2
-	VFMADD231PS.BCST 84(DX), Z12, Z4
+	VFMADD231PS.BCST 80(AX), Z12, Z2
+	VFMADD231PS.BCST 84(AX), Z12, Z4
 	VPANDD           Z0, Z20, Z20
-	VFMADD231PS.BCST 88(DX), Z20, Z2
-	VFMADD231PS.BCST 92(DX), Z20, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 88(AX), Z20, Z2
+	VFMADD231PS.BCST 92(AX), Z20, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line21
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line21:
 	VPSLLD           $0x10, Z21, Z12
-	VFMADD231PS.BCST 96(DX), Z12, Z2
-	VFMADD231PS.BCST 100(DX), Z12, Z4
+	VFMADD231PS.BCST 96(AX), Z12, Z2
+	VFMADD231PS.BCST 100(AX), Z12, Z4
 	VPANDD           Z0, Z21, Z21
-	VFMADD231PS.BCST 104(DX), Z21, Z2
-	VFMADD231PS.BCST 108(DX), Z21, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 104(AX), Z21, Z2
+	VFMADD231PS.BCST 108(AX), Z21, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line22
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line22:
 	VPSLLD           $0x10, Z17, Z12
-	VFMADD231PS.BCST 112(DX), Z12, Z2
-	VFMADD231PS.BCST 116(DX), Z12, Z4
+	VFMADD231PS.BCST 112(AX), Z12, Z2
+	VFMADD231PS.BCST 116(AX), Z12, Z4
 	VPANDD           Z0, Z17, Z17
-	VFMADD231PS.BCST 120(DX), Z17, Z2
-	VFMADD231PS.BCST 124(DX), Z17, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 120(AX), Z17, Z2
+	VFMADD231PS.BCST 124(AX), Z17, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line23
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line23:
 	VPSLLD           $0x10, Z19, Z12
-	VFMADD231PS.BCST 128(DX), Z12, Z2
-	VFMADD231PS.BCST 132(DX), Z12, Z4
+	VFMADD231PS.BCST 128(AX), Z12, Z2
+	VFMADD231PS.BCST 132(AX), Z12, Z4
 	VPANDD           Z0, Z19, Z19
-	VFMADD231PS.BCST 136(DX), Z19, Z2
-	VFMADD231PS.BCST 140(DX), Z19, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 136(AX), Z19, Z2
+	VFMADD231PS.BCST 140(AX), Z19, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line24
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line24:
 	VPSLLD           $0x10, Z8, Z12
-	VFMADD231PS.BCST 144(DX), Z12, Z2
-	VFMADD231PS.BCST 148(DX), Z12, Z4
+	VFMADD231PS.BCST 144(AX), Z12, Z2
+	VFMADD231PS.BCST 148(AX), Z12, Z4
 	VPANDD           Z0, Z8, Z8
-	VFMADD231PS.BCST 152(DX), Z8, Z2
-	VFMADD231PS.BCST 156(DX), Z8, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 152(AX), Z8, Z2
+	VFMADD231PS.BCST 156(AX), Z8, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line25
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line25:
 	VPSLLD           $0x10, Z11, Z8
-	VFMADD231PS.BCST 160(DX), Z8, Z2
-	VFMADD231PS.BCST 164(DX), Z8, Z4
+	VFMADD231PS.BCST 160(AX), Z8, Z2
+	VFMADD231PS.BCST 164(AX), Z8, Z4
 	VPANDD           Z0, Z11, Z11
-	VFMADD231PS.BCST 168(DX), Z11, Z2
-	VFMADD231PS.BCST 172(DX), Z11, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 168(AX), Z11, Z2
+	VFMADD231PS.BCST 172(AX), Z11, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line26
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line26:
 	VPSLLD           $0x10, Z9, Z8
-	VFMADD231PS.BCST 176(DX), Z8, Z2
-	VFMADD231PS.BCST 180(DX), Z8, Z4
+	VFMADD231PS.BCST 176(AX), Z8, Z2
+	VFMADD231PS.BCST 180(AX), Z8, Z4
 	VPANDD           Z0, Z9, Z9
-	VFMADD231PS.BCST 184(DX), Z9, Z2
-	VFMADD231PS.BCST 188(DX), Z9, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 184(AX), Z9, Z2
+	VFMADD231PS.BCST 188(AX), Z9, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line27
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line27:
 	VPSLLD           $0x10, Z7, Z8
-	VFMADD231PS.BCST 192(DX), Z8, Z2
-	VFMADD231PS.BCST 196(DX), Z8, Z4
+	VFMADD231PS.BCST 192(AX), Z8, Z2
+	VFMADD231PS.BCST 196(AX), Z8, Z4
 	VPANDD           Z0, Z7, Z7
-	VFMADD231PS.BCST 200(DX), Z7, Z2
-	VFMADD231PS.BCST 204(DX), Z7, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 200(AX), Z7, Z2
+	VFMADD231PS.BCST 204(AX), Z7, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line28
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line28:
 	VPSLLD           $0x10, Z6, Z7
-	VFMADD231PS.BCST 208(DX), Z7, Z2
-	VFMADD231PS.BCST 212(DX), Z7, Z4
+	VFMADD231PS.BCST 208(AX), Z7, Z2
+	VFMADD231PS.BCST 212(AX), Z7, Z4
 	VPANDD           Z0, Z6, Z6
-	VFMADD231PS.BCST 216(DX), Z6, Z2
-	VFMADD231PS.BCST 220(DX), Z6, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 216(AX), Z6, Z2
+	VFMADD231PS.BCST 220(AX), Z6, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line29
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line29:
 	VPSLLD           $0x10, Z10, Z6
-	VFMADD231PS.BCST 224(DX), Z6, Z2
-	VFMADD231PS.BCST 228(DX), Z6, Z4
+	VFMADD231PS.BCST 224(AX), Z6, Z2
+	VFMADD231PS.BCST 228(AX), Z6, Z4
 	VPANDD           Z0, Z10, Z10
-	VFMADD231PS.BCST 232(DX), Z10, Z2
-	VFMADD231PS.BCST 236(DX), Z10, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 232(AX), Z10, Z2
+	VFMADD231PS.BCST 236(AX), Z10, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line30
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line30:
 	VPSLLD           $0x10, Z5, Z6
-	VFMADD231PS.BCST 240(DX), Z6, Z2
-	VFMADD231PS.BCST 244(DX), Z6, Z4
+	VFMADD231PS.BCST 240(AX), Z6, Z2
+	VFMADD231PS.BCST 244(AX), Z6, Z4
 	VPANDD           Z0, Z5, Z5
-	VFMADD231PS.BCST 248(DX), Z5, Z2
-	VFMADD231PS.BCST 252(DX), Z5, Z4
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 248(AX), Z5, Z2
+	VFMADD231PS.BCST 252(AX), Z5, Z4
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line31
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line31:
-	ADDQ    $0x00000100, DX
-	ADDQ    $0x40, BX
-	SUBQ    $0x20, DI
-	JNE     terms
+next:
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x20, BX
+	JGT     terms
+	MOVQ    y+0(FP), AX
+	MOVQ    ldy+8(FP), CX
+	SHLQ    $0x02, CX
 	VMOVUPS Z1, (AX)
 	VMOVUPS Z2, 64(AX)
 	ADDQ    CX, AX
@@ -8430,6 +9359,952 @@ line31:
 	VMOVUPS Z4, 64(AX)
 	VZEROUPPER
 	RET
+
+some:
+	MOVL             $0xffffffff, R13
+	SHLXL            R12, R13, R13
+	XORQ             R12, R12
+	MOVQ             $0x00000020, R14
+	CMPQ             BX, R14
+	CMOVQLT          BX, R14
+	BZHIL            R14, R13, R13
+	MOVQ             CX, R14
+	VMOVUPS          (R14), Z5
+	VMOVUPS          (R14)(DX*1), Z6
+	VMOVUPS          (R14)(DX*2), Z7
+	VMOVUPS          (R14)(R11*1), Z8
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z9
+	VMOVUPS          (R14)(DX*1), Z10
+	VMOVUPS          (R14)(DX*2), Z11
+	VMOVUPS          (R14)(R11*1), Z12
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z13
+	VMOVUPS          (R14)(DX*1), Z14
+	VMOVUPS          (R14)(DX*2), Z15
+	VMOVUPS          (R14)(R11*1), Z16
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z17
+	VMOVUPS          (R14)(DX*1), Z18
+	VMOVUPS          (R14)(DX*2), Z19
+	VMOVUPS          (R14)(R11*1), Z20
+	VUNPCKLPS        Z6, Z5, Z21
+	VUNPCKHPS        Z6, Z5, Z5
+	VUNPCKLPS        Z8, Z7, Z6
+	VUNPCKHPS        Z8, Z7, Z7
+	VUNPCKLPS        Z10, Z9, Z8
+	VUNPCKHPS        Z10, Z9, Z9
+	VUNPCKLPS        Z12, Z11, Z10
+	VUNPCKHPS        Z12, Z11, Z11
+	VUNPCKLPS        Z14, Z13, Z12
+	VUNPCKHPS        Z14, Z13, Z13
+	VUNPCKLPS        Z16, Z15, Z14
+	VUNPCKHPS        Z16, Z15, Z15
+	VUNPCKLPS        Z18, Z17, Z16
+	VUNPCKHPS        Z18, Z17, Z17
+	VUNPCKLPS        Z20, Z19, Z18
+	VUNPCKHPS        Z20, Z19, Z19
+	VUNPCKLPD        Z6, Z21, Z20
+	VUNPCKHPD        Z6, Z21, Z6
+	VUNPCKLPD        Z7, Z5, Z21
+	VUNPCKHPD        Z7, Z5, Z5
+	VUNPCKLPD        Z10, Z8, Z7
+	VUNPCKHPD        Z10, Z8, Z8
+	VUNPCKLPD        Z11, Z9, Z10
+	VUNPCKHPD        Z11, Z9, Z9
+	VUNPCKLPD        Z14, Z12, Z11
+	VUNPCKHPD        Z14, Z12, Z12
+	VUNPCKLPD        Z15, Z13, Z14
+	VUNPCKHPD        Z15, Z13, Z13
+	VUNPCKLPD        Z18, Z16, Z15
+	VUNPCKHPD        Z18, Z16, Z16
+	VUNPCKLPD        Z19, Z17, Z18
+	VUNPCKHPD        Z19, Z17, Z17
+	VSHUFF32X4       $0x88, Z7, Z20, Z19
+	VSHUFF32X4       $0xdd, Z7, Z20, Z7
+	VSHUFF32X4       $0x88, Z15, Z11, Z20
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VSHUFF32X4       $0x88, Z20, Z19, Z15
+	VSHUFF32X4       $0x88, Z11, Z7, Z22
+	VSHUFF32X4       $0xdd, Z20, Z19, Z19
+	VSHUFF32X4       $0xdd, Z11, Z7, Z7
+	VSHUFF32X4       $0x88, Z8, Z6, Z11
+	VSHUFF32X4       $0xdd, Z8, Z6, Z6
+	VSHUFF32X4       $0x88, Z16, Z12, Z8
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VSHUFF32X4       $0x88, Z8, Z11, Z16
+	VSHUFF32X4       $0x88, Z12, Z6, Z20
+	VSHUFF32X4       $0xdd, Z8, Z11, Z8
+	VSHUFF32X4       $0xdd, Z12, Z6, Z6
+	VSHUFF32X4       $0x88, Z10, Z21, Z11
+	VSHUFF32X4       $0xdd, Z10, Z21, Z10
+	VSHUFF32X4       $0x88, Z18, Z14, Z12
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VSHUFF32X4       $0x88, Z12, Z11, Z18
+	VSHUFF32X4       $0x88, Z14, Z10, Z21
+	VSHUFF32X4       $0xdd, Z12, Z11, Z11
+	VSHUFF32X4       $0xdd, Z14, Z10, Z10
+	VSHUFF32X4       $0x88, Z9, Z5, Z12
+	VSHUFF32X4       $0xdd, Z9, Z5, Z5
+	VSHUFF32X4       $0x88, Z17, Z13, Z9
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VSHUFF32X4       $0x88, Z9, Z12, Z14
+	VSHUFF32X4       $0x88, Z13, Z5, Z17
+	VSHUFF32X4       $0xdd, Z9, Z12, Z9
+	VSHUFF32X4       $0xdd, Z13, Z5, Z5
+	VPSLLD           $0x10, Z15, Z12
+	BTL              $0x00, R13
+	JCC              skip0_0
+	VFMADD231PS.BCST (AX), Z12, Z1
+	VFMADD231PS.BCST 4(AX), Z12, Z3
+
+skip0_0:
+	VPANDD           Z0, Z15, Z15
+	BTL              $0x01, R13
+	JCC              skip0_1
+	VFMADD231PS.BCST 8(AX), Z15, Z1
+	VFMADD231PS.BCST 12(AX), Z15, Z3
+
+skip0_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line32
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line32:
+	VPSLLD           $0x10, Z16, Z12
+	BTL              $0x02, R13
+	JCC              skip0_2
+	VFMADD231PS.BCST 16(AX), Z12, Z1
+	VFMADD231PS.BCST 20(AX), Z12, Z3
+
+skip0_2:
+	VPANDD           Z0, Z16, Z16
+	BTL              $0x03, R13
+	JCC              skip0_3
+	VFMADD231PS.BCST 24(AX), Z16, Z1
+	VFMADD231PS.BCST 28(AX), Z16, Z3
+
+skip0_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line33
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line33:
+	VPSLLD           $0x10, Z18, Z12
+	BTL              $0x04, R13
+	JCC              skip0_4
+	VFMADD231PS.BCST 32(AX), Z12, Z1
+	VFMADD231PS.BCST 36(AX), Z12, Z3
+
+skip0_4:
+	VPANDD           Z0, Z18, Z18
+	BTL              $0x05, R13
+	JCC              skip0_5
+	VFMADD231PS.BCST 40(AX), Z18, Z1
+	VFMADD231PS.BCST 44(AX), Z18, Z3
+
+skip0_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line34
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line34:
+	VPSLLD           $0x10, Z14, Z12
+	BTL              $0x06, R13
+	JCC              skip0_6
+	VFMADD231PS.BCST 48(AX), Z12, Z1
+	VFMADD231PS.BCST 52(AX), Z12, Z3
+
+skip0_6:
+	VPANDD           Z0, Z14, Z14
+	BTL              $0x07, R13
+	JCC              skip0_7
+	VFMADD231PS.BCST 56(AX), Z14, Z1
+	VFMADD231PS.BCST 60(AX), Z14, Z3
+
+skip0_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line35
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line35:
+	VPSLLD           $0x10, Z22, Z12
+	BTL              $0x08, R13
+	JCC              skip0_8
+	VFMADD231PS.BCST 64(AX), Z12, Z1
+	VFMADD231PS.BCST 68(AX), Z12, Z3
+
+skip0_8:
+	VPANDD           Z0, Z22, Z22
+	BTL              $0x09, R13
+	JCC              skip0_9
+	VFMADD231PS.BCST 72(AX), Z22, Z1
+	VFMADD231PS.BCST 76(AX), Z22, Z3
+
+skip0_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line36
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line36:
+	VPSLLD           $0x10, Z20, Z12
+	BTL              $0x0a, R13
+	JCC              skip0_10
+	VFMADD231PS.BCST 80(AX), Z12, Z1
+	VFMADD231PS.BCST 84(AX), Z12, Z3
+
+skip0_10:
+	VPANDD           Z0, Z20, Z20
+	BTL              $0x0b, R13
+	JCC              skip0_11
+	VFMADD231PS.BCST 88(AX), Z20, Z1
+	VFMADD231PS.BCST 92(AX), Z20, Z3
+
+skip0_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line37
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line37:
+	VPSLLD           $0x10, Z21, Z12
+	BTL              $0x0c, R13
+	JCC              skip0_12
+	VFMADD231PS.BCST 96(AX), Z12, Z1
+	VFMADD231PS.BCST 100(AX), Z12, Z3
+
+skip0_12:
+	VPANDD           Z0, Z21, Z21
+	BTL              $0x0d, R13
+	JCC              skip0_13
+	VFMADD231PS.BCST 104(AX), Z21, Z1
+	VFMADD231PS.BCST 108(AX), Z21, Z3
+
+skip0_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line38
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line38:
+	VPSLLD           $0x10, Z17, Z12
+	BTL              $0x0e, R13
+	JCC              skip0_14
+	VFMADD231PS.BCST 112(AX), Z12, Z1
+	VFMADD231PS.BCST 116(AX), Z12, Z3
+
+skip0_14:
+	VPANDD           Z0, Z17, Z17
+	BTL              $0x0f, R13
+	JCC              skip0_15
+	VFMADD231PS.BCST 120(AX), Z17, Z1
+	VFMADD231PS.BCST 124(AX), Z17, Z3
+
+skip0_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line39
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line39:
+	VPSLLD           $0x10, Z19, Z12
+	BTL              $0x10, R13
+	JCC              skip0_16
+	VFMADD231PS.BCST 128(AX), Z12, Z1
+	VFMADD231PS.BCST 132(AX), Z12, Z3
+
+skip0_16:
+	VPANDD           Z0, Z19, Z19
+	BTL              $0x11, R13
+	JCC              skip0_17
+	VFMADD231PS.BCST 136(AX), Z19, Z1
+	VFMADD231PS.BCST 140(AX), Z19, Z3
+
+skip0_17:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line40
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line40:
+	VPSLLD           $0x10, Z8, Z12
+	BTL              $0x12, R13
+	JCC              skip0_18
+	VFMADD231PS.BCST 144(AX), Z12, Z1
+	VFMADD231PS.BCST 148(AX), Z12, Z3
+
+skip0_18:
+	VPANDD           Z0, Z8, Z8
+	BTL              $0x13, R13
+	JCC              skip0_19
+	VFMADD231PS.BCST 152(AX), Z8, Z1
+	VFMADD231PS.BCST 156(AX), Z8, Z3
+
+skip0_19:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line41
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line41:
+	VPSLLD           $0x10, Z11, Z8
+	BTL              $0x14, R13
+	JCC              skip0_20
+	VFMADD231PS.BCST 160(AX), Z8, Z1
+	VFMADD231PS.BCST 164(AX), Z8, Z3
+
+skip0_20:
+	VPANDD           Z0, Z11, Z11
+	BTL              $0x15, R13
+	JCC              skip0_21
+	VFMADD231PS.BCST 168(AX), Z11, Z1
+	VFMADD231PS.BCST 172(AX), Z11, Z3
+
+skip0_21:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line42
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line42:
+	VPSLLD           $0x10, Z9, Z8
+	BTL              $0x16, R13
+	JCC              skip0_22
+	VFMADD231PS.BCST 176(AX), Z8, Z1
+	VFMADD231PS.BCST 180(AX), Z8, Z3
+
+skip0_22:
+	VPANDD           Z0, Z9, Z9
+	BTL              $0x17, R13
+	JCC              skip0_23
+	VFMADD231PS.BCST 184(AX), Z9, Z1
+	VFMADD231PS.BCST 188(AX), Z9, Z3
+
+skip0_23:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line43
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line43:
+	VPSLLD           $0x10, Z7, Z8
+	BTL              $0x18, R13
+	JCC              skip0_24
+	VFMADD231PS.BCST 192(AX), Z8, Z1
+	VFMADD231PS.BCST 196(AX), Z8, Z3
+
+skip0_24:
+	VPANDD           Z0, Z7, Z7
+	BTL              $0x19, R13
+	JCC              skip0_25
+	VFMADD231PS.BCST 200(AX), Z7, Z1
+	VFMADD231PS.BCST 204(AX), Z7, Z3
+
+skip0_25:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line44
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line44:
+	VPSLLD           $0x10, Z6, Z7
+	BTL              $0x1a, R13
+	JCC              skip0_26
+	VFMADD231PS.BCST 208(AX), Z7, Z1
+	VFMADD231PS.BCST 212(AX), Z7, Z3
+
+skip0_26:
+	VPANDD           Z0, Z6, Z6
+	BTL              $0x1b, R13
+	JCC              skip0_27
+	VFMADD231PS.BCST 216(AX), Z6, Z1
+	VFMADD231PS.BCST 220(AX), Z6, Z3
+
+skip0_27:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line45
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line45:
+	VPSLLD           $0x10, Z10, Z6
+	BTL              $0x1c, R13
+	JCC              skip0_28
+	VFMADD231PS.BCST 224(AX), Z6, Z1
+	VFMADD231PS.BCST 228(AX), Z6, Z3
+
+skip0_28:
+	VPANDD           Z0, Z10, Z10
+	BTL              $0x1d, R13
+	JCC              skip0_29
+	VFMADD231PS.BCST 232(AX), Z10, Z1
+	VFMADD231PS.BCST 236(AX), Z10, Z3
+
+skip0_29:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line46
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line46:
+	VPSLLD           $0x10, Z5, Z6
+	BTL              $0x1e, R13
+	JCC              skip0_30
+	VFMADD231PS.BCST 240(AX), Z6, Z1
+	VFMADD231PS.BCST 244(AX), Z6, Z3
+
+skip0_30:
+	VPANDD           Z0, Z5, Z5
+	BTL              $0x1f, R13
+	JCC              skip0_31
+	VFMADD231PS.BCST 248(AX), Z5, Z1
+	VFMADD231PS.BCST 252(AX), Z5, Z3
+
+skip0_31:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line47
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line47:
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z5
+	VMOVUPS          (R14)(DX*1), Z6
+	VMOVUPS          (R14)(DX*2), Z7
+	VMOVUPS          (R14)(R11*1), Z8
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z9
+	VMOVUPS          (R14)(DX*1), Z10
+	VMOVUPS          (R14)(DX*2), Z11
+	VMOVUPS          (R14)(R11*1), Z12
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z13
+	VMOVUPS          (R14)(DX*1), Z14
+	VMOVUPS          (R14)(DX*2), Z15
+	VMOVUPS          (R14)(R11*1), Z16
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z17
+	VMOVUPS          (R14)(DX*1), Z18
+	VMOVUPS          (R14)(DX*2), Z19
+	VMOVUPS          (R14)(R11*1), Z20
+	VUNPCKLPS        Z6, Z5, Z21
+	VUNPCKHPS        Z6, Z5, Z5
+	VUNPCKLPS        Z8, Z7, Z6
+	VUNPCKHPS        Z8, Z7, Z7
+	VUNPCKLPS        Z10, Z9, Z8
+	VUNPCKHPS        Z10, Z9, Z9
+	VUNPCKLPS        Z12, Z11, Z10
+	VUNPCKHPS        Z12, Z11, Z11
+	VUNPCKLPS        Z14, Z13, Z12
+	VUNPCKHPS        Z14, Z13, Z13
+	VUNPCKLPS        Z16, Z15, Z14
+	VUNPCKHPS        Z16, Z15, Z15
+	VUNPCKLPS        Z18, Z17, Z16
+	VUNPCKHPS        Z18, Z17, Z17
+	VUNPCKLPS        Z20, Z19, Z18
+	VUNPCKHPS        Z20, Z19, Z19
+	VUNPCKLPD        Z6, Z21, Z20
+	VUNPCKHPD        Z6, Z21, Z6
+	VUNPCKLPD        Z7, Z5, Z21
+	VUNPCKHPD        Z7, Z5, Z5
+	VUNPCKLPD        Z10, Z8, Z7
+	VUNPCKHPD        Z10, Z8, Z8
+	VUNPCKLPD        Z11, Z9, Z10
+	VUNPCKHPD        Z11, Z9, Z9
+	VUNPCKLPD        Z14, Z12, Z11
+	VUNPCKHPD        Z14, Z12, Z12
+	VUNPCKLPD        Z15, Z13, Z14
+	VUNPCKHPD        Z15, Z13, Z13
+	VUNPCKLPD        Z18, Z16, Z15
+	VUNPCKHPD        Z18, Z16, Z16
+	VUNPCKLPD        Z19, Z17, Z18
+	VUNPCKHPD        Z19, Z17, Z17
+	VSHUFF32X4       $0x88, Z7, Z20, Z19
+	VSHUFF32X4       $0xdd, Z7, Z20, Z7
+	VSHUFF32X4       $0x88, Z15, Z11, Z20
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VSHUFF32X4       $0x88, Z20, Z19, Z15
+	VSHUFF32X4       $0x88, Z11, Z7, Z22
+	VSHUFF32X4       $0xdd, Z20, Z19, Z19
+	VSHUFF32X4       $0xdd, Z11, Z7, Z7
+	VSHUFF32X4       $0x88, Z8, Z6, Z11
+	VSHUFF32X4       $0xdd, Z8, Z6, Z6
+	VSHUFF32X4       $0x88, Z16, Z12, Z8
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VSHUFF32X4       $0x88, Z8, Z11, Z16
+	VSHUFF32X4       $0x88, Z12, Z6, Z20
+	VSHUFF32X4       $0xdd, Z8, Z11, Z8
+	VSHUFF32X4       $0xdd, Z12, Z6, Z6
+	VSHUFF32X4       $0x88, Z10, Z21, Z11
+	VSHUFF32X4       $0xdd, Z10, Z21, Z10
+	VSHUFF32X4       $0x88, Z18, Z14, Z12
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VSHUFF32X4       $0x88, Z12, Z11, Z18
+	VSHUFF32X4       $0x88, Z14, Z10, Z21
+	VSHUFF32X4       $0xdd, Z12, Z11, Z11
+	VSHUFF32X4       $0xdd, Z14, Z10, Z10
+	VSHUFF32X4       $0x88, Z9, Z5, Z12
+	VSHUFF32X4       $0xdd, Z9, Z5, Z5
+	VSHUFF32X4       $0x88, Z17, Z13, Z9
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VSHUFF32X4       $0x88, Z9, Z12, Z14
+	VSHUFF32X4       $0x88, Z13, Z5, Z17
+	VSHUFF32X4       $0xdd, Z9, Z12, Z9
+	VSHUFF32X4       $0xdd, Z13, Z5, Z5
+	VPSLLD           $0x10, Z15, Z12
+	BTL              $0x00, R13
+	JCC              skip1_0
+	VFMADD231PS.BCST (AX), Z12, Z2
+	VFMADD231PS.BCST 4(AX), Z12, Z4
+
+skip1_0:
+	VPANDD           Z0, Z15, Z15
+	BTL              $0x01, R13
+	JCC              skip1_1
+	VFMADD231PS.BCST 8(AX), Z15, Z2
+	VFMADD231PS.BCST 12(AX), Z15, Z4
+
+skip1_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line48
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line48:
+	VPSLLD           $0x10, Z16, Z12
+	BTL              $0x02, R13
+	JCC              skip1_2
+	VFMADD231PS.BCST 16(AX), Z12, Z2
+	VFMADD231PS.BCST 20(AX), Z12, Z4
+
+skip1_2:
+	VPANDD           Z0, Z16, Z16
+	BTL              $0x03, R13
+	JCC              skip1_3
+	VFMADD231PS.BCST 24(AX), Z16, Z2
+	VFMADD231PS.BCST 28(AX), Z16, Z4
+
+skip1_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line49
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line49:
+	VPSLLD           $0x10, Z18, Z12
+	BTL              $0x04, R13
+	JCC              skip1_4
+	VFMADD231PS.BCST 32(AX), Z12, Z2
+	VFMADD231PS.BCST 36(AX), Z12, Z4
+
+skip1_4:
+	VPANDD           Z0, Z18, Z18
+	BTL              $0x05, R13
+	JCC              skip1_5
+	VFMADD231PS.BCST 40(AX), Z18, Z2
+	VFMADD231PS.BCST 44(AX), Z18, Z4
+
+skip1_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line50
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line50:
+	VPSLLD           $0x10, Z14, Z12
+	BTL              $0x06, R13
+	JCC              skip1_6
+	VFMADD231PS.BCST 48(AX), Z12, Z2
+	VFMADD231PS.BCST 52(AX), Z12, Z4
+
+skip1_6:
+	VPANDD           Z0, Z14, Z14
+	BTL              $0x07, R13
+	JCC              skip1_7
+	VFMADD231PS.BCST 56(AX), Z14, Z2
+	VFMADD231PS.BCST 60(AX), Z14, Z4
+
+skip1_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line51
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line51:
+	VPSLLD           $0x10, Z22, Z12
+	BTL              $0x08, R13
+	JCC              skip1_8
+	VFMADD231PS.BCST 64(AX), Z12, Z2
+	VFMADD231PS.BCST 68(AX), Z12, Z4
+
+skip1_8:
+	VPANDD           Z0, Z22, Z22
+	BTL              $0x09, R13
+	JCC              skip1_9
+	VFMADD231PS.BCST 72(AX), Z22, Z2
+	VFMADD231PS.BCST 76(AX), Z22, Z4
+
+skip1_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line52
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line52:
+	VPSLLD           $0x10, Z20, Z12
+	BTL              $0x0a, R13
+	JCC              skip1_10
+	VFMADD231PS.BCST 80(AX), Z12, Z2
+	VFMADD231PS.BCST 84(AX), Z12, Z4
+
+skip1_10:
+	VPANDD           Z0, Z20, Z20
+	BTL              $0x0b, R13
+	JCC              skip1_11
+	VFMADD231PS.BCST 88(AX), Z20, Z2
+	VFMADD231PS.BCST 92(AX), Z20, Z4
+
+skip1_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line53
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line53:
+	VPSLLD           $0x10, Z21, Z12
+	BTL              $0x0c, R13
+	JCC              skip1_12
+	VFMADD231PS.BCST 96(AX), Z12, Z2
+	VFMADD231PS.BCST 100(AX), Z12, Z4
+
+skip1_12:
+	VPANDD           Z0, Z21, Z21
+	BTL              $0x0d, R13
+	JCC              skip1_13
+	VFMADD231PS.BCST 104(AX), Z21, Z2
+	VFMADD231PS.BCST 108(AX), Z21, Z4
+
+skip1_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line54
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line54:
+	VPSLLD           $0x10, Z17, Z12
+	BTL              $0x0e, R13
+	JCC              skip1_14
+	VFMADD231PS.BCST 112(AX), Z12, Z2
+	VFMADD231PS.BCST 116(AX), Z12, Z4
+
+skip1_14:
+	VPANDD           Z0, Z17, Z17
+	BTL              $0x0f, R13
+	JCC              skip1_15
+	VFMADD231PS.BCST 120(AX), Z17, Z2
+	VFMADD231PS.BCST 124(AX), Z17, Z4
+
+skip1_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line55
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line55:
+	VPSLLD           $0x10, Z19, Z12
+	BTL              $0x10, R13
+	JCC              skip1_16
+	VFMADD231PS.BCST 128(AX), Z12, Z2
+	VFMADD231PS.BCST 132(AX), Z12, Z4
+
+skip1_16:
+	VPANDD           Z0, Z19, Z19
+	BTL              $0x11, R13
+	JCC              skip1_17
+	VFMADD231PS.BCST 136(AX), Z19, Z2
+	VFMADD231PS.BCST 140(AX), Z19, Z4
+
+skip1_17:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line56
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line56:
+	VPSLLD           $0x10, Z8, Z12
+	BTL              $0x12, R13
+	JCC              skip1_18
+	VFMADD231PS.BCST 144(AX), Z12, Z2
+	VFMADD231PS.BCST 148(AX), Z12, Z4
+
+skip1_18:
+	VPANDD           Z0, Z8, Z8
+	BTL              $0x13, R13
+	JCC              skip1_19
+	VFMADD231PS.BCST 152(AX), Z8, Z2
+	VFMADD231PS.BCST 156(AX), Z8, Z4
+
+skip1_19:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line57
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line57:
+	VPSLLD           $0x10, Z11, Z8
+	BTL              $0x14, R13
+	JCC              skip1_20
+	VFMADD231PS.BCST 160(AX), Z8, Z2
+	VFMADD231PS.BCST 164(AX), Z8, Z4
+
+skip1_20:
+	VPANDD           Z0, Z11, Z11
+	BTL              $0x15, R13
+	JCC              skip1_21
+	VFMADD231PS.BCST 168(AX), Z11, Z2
+	VFMADD231PS.BCST 172(AX), Z11, Z4
+
+skip1_21:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line58
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line58:
+	VPSLLD           $0x10, Z9, Z8
+	BTL              $0x16, R13
+	JCC              skip1_22
+	VFMADD231PS.BCST 176(AX), Z8, Z2
+	VFMADD231PS.BCST 180(AX), Z8, Z4
+
+skip1_22:
+	VPANDD           Z0, Z9, Z9
+	BTL              $0x17, R13
+	JCC              skip1_23
+	VFMADD231PS.BCST 184(AX), Z9, Z2
+	VFMADD231PS.BCST 188(AX), Z9, Z4
+
+skip1_23:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line59
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line59:
+	VPSLLD           $0x10, Z7, Z8
+	BTL              $0x18, R13
+	JCC              skip1_24
+	VFMADD231PS.BCST 192(AX), Z8, Z2
+	VFMADD231PS.BCST 196(AX), Z8, Z4
+
+skip1_24:
+	VPANDD           Z0, Z7, Z7
+	BTL              $0x19, R13
+	JCC              skip1_25
+	VFMADD231PS.BCST 200(AX), Z7, Z2
+	VFMADD231PS.BCST 204(AX), Z7, Z4
+
+skip1_25:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line60
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line60:
+	VPSLLD           $0x10, Z6, Z7
+	BTL              $0x1a, R13
+	JCC              skip1_26
+	VFMADD231PS.BCST 208(AX), Z7, Z2
+	VFMADD231PS.BCST 212(AX), Z7, Z4
+
+skip1_26:
+	VPANDD           Z0, Z6, Z6
+	BTL              $0x1b, R13
+	JCC              skip1_27
+	VFMADD231PS.BCST 216(AX), Z6, Z2
+	VFMADD231PS.BCST 220(AX), Z6, Z4
+
+skip1_27:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line61
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line61:
+	VPSLLD           $0x10, Z10, Z6
+	BTL              $0x1c, R13
+	JCC              skip1_28
+	VFMADD231PS.BCST 224(AX), Z6, Z2
+	VFMADD231PS.BCST 228(AX), Z6, Z4
+
+skip1_28:
+	VPANDD           Z0, Z10, Z10
+	BTL              $0x1d, R13
+	JCC              skip1_29
+	VFMADD231PS.BCST 232(AX), Z10, Z2
+	VFMADD231PS.BCST 236(AX), Z10, Z4
+
+skip1_29:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line62
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line62:
+	VPSLLD           $0x10, Z5, Z6
+	BTL              $0x1e, R13
+	JCC              skip1_30
+	VFMADD231PS.BCST 240(AX), Z6, Z2
+	VFMADD231PS.BCST 244(AX), Z6, Z4
+
+skip1_30:
+	VPANDD           Z0, Z5, Z5
+	BTL              $0x1f, R13
+	JCC              skip1_31
+	VFMADD231PS.BCST 248(AX), Z5, Z2
+	VFMADD231PS.BCST 252(AX), Z5, Z4
+
+skip1_31:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line63
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line63:
+	JMP next
 
 // func directInOutBF16x2AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX512F, MMX+
@@ -8498,54 +10373,72 @@ line0:
 	RET
 
 // func directOutInBF16x3AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·directOutInBF16x3AVX512(SB), NOSPLIT, $0-80
-	MOVQ       y+0(FP), AX
-	MOVQ       ldy+8(FP), CX
-	MOVQ       x+16(FP), DX
-	MOVQ       src+24(FP), BX
-	MOVQ       stride+32(FP), SI
-	MOVQ       k+40(FP), DI
-	MOVQ       next+56(FP), R8
-	MOVQ       run+64(FP), R9
-	MOVQ       jump+72(FP), R10
-	MOVQ       R9, R11
-	MOVQ       $0x00000001, R12
-	SHLQ       $0x02, CX
-	LEAQ       (SI)(SI*2), R13
+	MOVQ       x+16(FP), AX
+	MOVQ       src+24(FP), CX
+	MOVQ       stride+32(FP), DX
+	MOVQ       k+40(FP), BX
+	MOVQ       next+56(FP), SI
+	MOVQ       run+64(FP), DI
+	MOVQ       jump+72(FP), R8
+	MOVQ       DI, R9
+	MOVQ       $0x00000001, R10
+	LEAQ       (DX)(DX*2), R11
 	VPTERNLOGD $0xff, Z0, Z0, Z0
 	VPSLLD     $0x10, Z0, Z0
-	MOVQ       AX, R14
-	VMOVUPS    (R14), Z1
-	VMOVUPS    64(R14), Z2
-	ADDQ       CX, R14
-	VMOVUPS    (R14), Z3
-	VMOVUPS    64(R14), Z4
-	ADDQ       CX, R14
-	VMOVUPS    (R14), Z5
-	VMOVUPS    64(R14), Z6
+	MOVQ       y+0(FP), R12
+	MOVQ       ldy+8(FP), R13
+	SHLQ       $0x02, R13
+	VMOVUPS    (R12), Z1
+	VMOVUPS    64(R12), Z2
+	ADDQ       R13, R12
+	VMOVUPS    (R12), Z3
+	VMOVUPS    64(R12), Z4
+	ADDQ       R13, R12
+	VMOVUPS    (R12), Z5
+	VMOVUPS    64(R12), Z6
+	XORQ       R12, R12
+	MOVQ       CX, R13
+	ANDQ       $0x3f, R13
+	TESTQ      $0x0000003f, DX
+	JNE        terms
+	TESTQ      $0x00000001, R13
+	JNE        terms
+	SUBQ       R13, CX
+	ADDQ       R13, R13
+	SUBQ       R13, AX
+	SUBQ       R13, AX
+	SUBQ       R13, AX
+	SHRQ       $0x02, R13
+	MOVQ       R13, R12
+	ADDQ       R13, BX
 
 terms:
-	MOVQ             BX, R14
-	VMOVUPS          (R14), Z7
-	VMOVUPS          (R14)(SI*1), Z8
-	VMOVUPS          (R14)(SI*2), Z9
-	VMOVUPS          (R14)(R13*1), Z10
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z11
-	VMOVUPS          (R14)(SI*1), Z12
-	VMOVUPS          (R14)(SI*2), Z13
-	VMOVUPS          (R14)(R13*1), Z14
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z15
-	VMOVUPS          (R14)(SI*1), Z16
-	VMOVUPS          (R14)(SI*2), Z17
-	VMOVUPS          (R14)(R13*1), Z18
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z19
-	VMOVUPS          (R14)(SI*1), Z20
-	VMOVUPS          (R14)(SI*2), Z21
-	VMOVUPS          (R14)(R13*1), Z22
+	TESTQ            R12, R12
+	JNE              some
+	CMPQ             BX, $0x20
+	JLT              some
+	MOVQ             CX, R13
+	VMOVUPS          (R13), Z7
+	VMOVUPS          (R13)(DX*1), Z8
+	VMOVUPS          (R13)(DX*2), Z9
+	VMOVUPS          (R13)(R11*1), Z10
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z11
+	VMOVUPS          (R13)(DX*1), Z12
+	VMOVUPS          (R13)(DX*2), Z13
+	VMOVUPS          (R13)(R11*1), Z14
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z15
+	VMOVUPS          (R13)(DX*1), Z16
+	VMOVUPS          (R13)(DX*2), Z17
+	VMOVUPS          (R13)(R11*1), Z18
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z19
+	VMOVUPS          (R13)(DX*1), Z20
+	VMOVUPS          (R13)(DX*2), Z21
+	VMOVUPS          (R13)(R11*1), Z22
 	VUNPCKLPS        Z8, Z7, Z23
 	VUNPCKHPS        Z8, Z7, Z7
 	VUNPCKLPS        Z10, Z9, Z8
@@ -8611,313 +10504,313 @@ terms:
 	VSHUFF32X4       $0xdd, Z11, Z14, Z11
 	VSHUFF32X4       $0xdd, Z15, Z7, Z7
 	VPSLLD           $0x10, Z17, Z14
-	VFMADD231PS.BCST (DX), Z14, Z1
-	VFMADD231PS.BCST 4(DX), Z14, Z3
-	VFMADD231PS.BCST 8(DX), Z14, Z5
+	VFMADD231PS.BCST (AX), Z14, Z1
+	VFMADD231PS.BCST 4(AX), Z14, Z3
+	VFMADD231PS.BCST 8(AX), Z14, Z5
 	VPANDD           Z0, Z17, Z17
-	VFMADD231PS.BCST 12(DX), Z17, Z1
-	VFMADD231PS.BCST 16(DX), Z17, Z3
-	VFMADD231PS.BCST 20(DX), Z17, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 12(AX), Z17, Z1
+	VFMADD231PS.BCST 16(AX), Z17, Z3
+	VFMADD231PS.BCST 20(AX), Z17, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line0
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line0:
 	VPSLLD           $0x10, Z18, Z14
-	VFMADD231PS.BCST 24(DX), Z14, Z1
-	VFMADD231PS.BCST 28(DX), Z14, Z3
-	VFMADD231PS.BCST 32(DX), Z14, Z5
+	VFMADD231PS.BCST 24(AX), Z14, Z1
+	VFMADD231PS.BCST 28(AX), Z14, Z3
+	VFMADD231PS.BCST 32(AX), Z14, Z5
 	VPANDD           Z0, Z18, Z18
-	VFMADD231PS.BCST 36(DX), Z18, Z1
-	VFMADD231PS.BCST 40(DX), Z18, Z3
-	VFMADD231PS.BCST 44(DX), Z18, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 36(AX), Z18, Z1
+	VFMADD231PS.BCST 40(AX), Z18, Z3
+	VFMADD231PS.BCST 44(AX), Z18, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line1
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line1:
 	VPSLLD           $0x10, Z20, Z14
-	VFMADD231PS.BCST 48(DX), Z14, Z1
-	VFMADD231PS.BCST 52(DX), Z14, Z3
-	VFMADD231PS.BCST 56(DX), Z14, Z5
+	VFMADD231PS.BCST 48(AX), Z14, Z1
+	VFMADD231PS.BCST 52(AX), Z14, Z3
+	VFMADD231PS.BCST 56(AX), Z14, Z5
 	VPANDD           Z0, Z20, Z20
-	VFMADD231PS.BCST 60(DX), Z20, Z1
-	VFMADD231PS.BCST 64(DX), Z20, Z3
-	VFMADD231PS.BCST 68(DX), Z20, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 60(AX), Z20, Z1
+	VFMADD231PS.BCST 64(AX), Z20, Z3
+	VFMADD231PS.BCST 68(AX), Z20, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line2
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line2:
 	VPSLLD           $0x10, Z16, Z14
-	VFMADD231PS.BCST 72(DX), Z14, Z1
-	VFMADD231PS.BCST 76(DX), Z14, Z3
-	VFMADD231PS.BCST 80(DX), Z14, Z5
+	VFMADD231PS.BCST 72(AX), Z14, Z1
+	VFMADD231PS.BCST 76(AX), Z14, Z3
+	VFMADD231PS.BCST 80(AX), Z14, Z5
 	VPANDD           Z0, Z16, Z16
-	VFMADD231PS.BCST 84(DX), Z16, Z1
-	VFMADD231PS.BCST 88(DX), Z16, Z3
-	VFMADD231PS.BCST 92(DX), Z16, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 84(AX), Z16, Z1
+	VFMADD231PS.BCST 88(AX), Z16, Z3
+	VFMADD231PS.BCST 92(AX), Z16, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line3
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line3:
 	VPSLLD           $0x10, Z24, Z14
-	VFMADD231PS.BCST 96(DX), Z14, Z1
-	VFMADD231PS.BCST 100(DX), Z14, Z3
-	VFMADD231PS.BCST 104(DX), Z14, Z5
+	VFMADD231PS.BCST 96(AX), Z14, Z1
+	VFMADD231PS.BCST 100(AX), Z14, Z3
+	VFMADD231PS.BCST 104(AX), Z14, Z5
 	VPANDD           Z0, Z24, Z24
-	VFMADD231PS.BCST 108(DX), Z24, Z1
-	VFMADD231PS.BCST 112(DX), Z24, Z3
-	VFMADD231PS.BCST 116(DX), Z24, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 108(AX), Z24, Z1
+	VFMADD231PS.BCST 112(AX), Z24, Z3
+	VFMADD231PS.BCST 116(AX), Z24, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line4
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line4:
 	VPSLLD           $0x10, Z22, Z14
-	VFMADD231PS.BCST 120(DX), Z14, Z1
-	VFMADD231PS.BCST 124(DX), Z14, Z3
-	VFMADD231PS.BCST 128(DX), Z14, Z5
+	VFMADD231PS.BCST 120(AX), Z14, Z1
+	VFMADD231PS.BCST 124(AX), Z14, Z3
+	VFMADD231PS.BCST 128(AX), Z14, Z5
 	VPANDD           Z0, Z22, Z22
-	VFMADD231PS.BCST 132(DX), Z22, Z1
-	VFMADD231PS.BCST 136(DX), Z22, Z3
-	VFMADD231PS.BCST 140(DX), Z22, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 132(AX), Z22, Z1
+	VFMADD231PS.BCST 136(AX), Z22, Z3
+	VFMADD231PS.BCST 140(AX), Z22, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line5
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line5:
 	VPSLLD           $0x10, Z23, Z14
-	VFMADD231PS.BCST 144(DX), Z14, Z1
-	VFMADD231PS.BCST 148(DX), Z14, Z3
-	VFMADD231PS.BCST 152(DX), Z14, Z5
+	VFMADD231PS.BCST 144(AX), Z14, Z1
+	VFMADD231PS.BCST 148(AX), Z14, Z3
+	VFMADD231PS.BCST 152(AX), Z14, Z5
 	VPANDD           Z0, Z23, Z23
-	VFMADD231PS.BCST 156(DX), Z23, Z1
-	VFMADD231PS.BCST 160(DX), Z23, Z3
-	VFMADD231PS.BCST 164(DX), Z23, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 156(AX), Z23, Z1
+	VFMADD231PS.BCST 160(AX), Z23, Z3
+	VFMADD231PS.BCST 164(AX), Z23, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line6
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line6:
 	VPSLLD           $0x10, Z19, Z14
-	VFMADD231PS.BCST 168(DX), Z14, Z1
-	VFMADD231PS.BCST 172(DX), Z14, Z3
-	VFMADD231PS.BCST 176(DX), Z14, Z5
+	VFMADD231PS.BCST 168(AX), Z14, Z1
+	VFMADD231PS.BCST 172(AX), Z14, Z3
+	VFMADD231PS.BCST 176(AX), Z14, Z5
 	VPANDD           Z0, Z19, Z19
-	VFMADD231PS.BCST 180(DX), Z19, Z1
-	VFMADD231PS.BCST 184(DX), Z19, Z3
-	VFMADD231PS.BCST 188(DX), Z19, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 180(AX), Z19, Z1
+	VFMADD231PS.BCST 184(AX), Z19, Z3
+	VFMADD231PS.BCST 188(AX), Z19, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line7
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line7:
 	VPSLLD           $0x10, Z21, Z14
-	VFMADD231PS.BCST 192(DX), Z14, Z1
-	VFMADD231PS.BCST 196(DX), Z14, Z3
-	VFMADD231PS.BCST 200(DX), Z14, Z5
+	VFMADD231PS.BCST 192(AX), Z14, Z1
+	VFMADD231PS.BCST 196(AX), Z14, Z3
+	VFMADD231PS.BCST 200(AX), Z14, Z5
 	VPANDD           Z0, Z21, Z21
-	VFMADD231PS.BCST 204(DX), Z21, Z1
-	VFMADD231PS.BCST 208(DX), Z21, Z3
-	VFMADD231PS.BCST 212(DX), Z21, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 204(AX), Z21, Z1
+	VFMADD231PS.BCST 208(AX), Z21, Z3
+	VFMADD231PS.BCST 212(AX), Z21, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line8
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line8:
 	VPSLLD           $0x10, Z10, Z14
-	VFMADD231PS.BCST 216(DX), Z14, Z1
-	VFMADD231PS.BCST 220(DX), Z14, Z3
-	VFMADD231PS.BCST 224(DX), Z14, Z5
+	VFMADD231PS.BCST 216(AX), Z14, Z1
+	VFMADD231PS.BCST 220(AX), Z14, Z3
+	VFMADD231PS.BCST 224(AX), Z14, Z5
 	VPANDD           Z0, Z10, Z10
-	VFMADD231PS.BCST 228(DX), Z10, Z1
-	VFMADD231PS.BCST 232(DX), Z10, Z3
-	VFMADD231PS.BCST 236(DX), Z10, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 228(AX), Z10, Z1
+	VFMADD231PS.BCST 232(AX), Z10, Z3
+	VFMADD231PS.BCST 236(AX), Z10, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line9
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line9:
 	VPSLLD           $0x10, Z13, Z10
-	VFMADD231PS.BCST 240(DX), Z10, Z1
-	VFMADD231PS.BCST 244(DX), Z10, Z3
-	VFMADD231PS.BCST 248(DX), Z10, Z5
+	VFMADD231PS.BCST 240(AX), Z10, Z1
+	VFMADD231PS.BCST 244(AX), Z10, Z3
+	VFMADD231PS.BCST 248(AX), Z10, Z5
 	VPANDD           Z0, Z13, Z13
-	VFMADD231PS.BCST 252(DX), Z13, Z1
-	VFMADD231PS.BCST 256(DX), Z13, Z3
-	VFMADD231PS.BCST 260(DX), Z13, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 252(AX), Z13, Z1
+	VFMADD231PS.BCST 256(AX), Z13, Z3
+	VFMADD231PS.BCST 260(AX), Z13, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line10
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line10:
 	VPSLLD           $0x10, Z11, Z10
-	VFMADD231PS.BCST 264(DX), Z10, Z1
-	VFMADD231PS.BCST 268(DX), Z10, Z3
-	VFMADD231PS.BCST 272(DX), Z10, Z5
+	VFMADD231PS.BCST 264(AX), Z10, Z1
+	VFMADD231PS.BCST 268(AX), Z10, Z3
+	VFMADD231PS.BCST 272(AX), Z10, Z5
 	VPANDD           Z0, Z11, Z11
-	VFMADD231PS.BCST 276(DX), Z11, Z1
-	VFMADD231PS.BCST 280(DX), Z11, Z3
-	VFMADD231PS.BCST 284(DX), Z11, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 276(AX), Z11, Z1
+	VFMADD231PS.BCST 280(AX), Z11, Z3
+	VFMADD231PS.BCST 284(AX), Z11, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line11
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line11:
 	VPSLLD           $0x10, Z9, Z10
-	VFMADD231PS.BCST 288(DX), Z10, Z1
-	VFMADD231PS.BCST 292(DX), Z10, Z3
-	VFMADD231PS.BCST 296(DX), Z10, Z5
+	VFMADD231PS.BCST 288(AX), Z10, Z1
+	VFMADD231PS.BCST 292(AX), Z10, Z3
+	VFMADD231PS.BCST 296(AX), Z10, Z5
 	VPANDD           Z0, Z9, Z9
-	VFMADD231PS.BCST 300(DX), Z9, Z1
-	VFMADD231PS.BCST 304(DX), Z9, Z3
-	VFMADD231PS.BCST 308(DX), Z9, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 300(AX), Z9, Z1
+	VFMADD231PS.BCST 304(AX), Z9, Z3
+	VFMADD231PS.BCST 308(AX), Z9, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line12
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line12:
 	VPSLLD           $0x10, Z8, Z9
-	VFMADD231PS.BCST 312(DX), Z9, Z1
-	VFMADD231PS.BCST 316(DX), Z9, Z3
-	VFMADD231PS.BCST 320(DX), Z9, Z5
+	VFMADD231PS.BCST 312(AX), Z9, Z1
+	VFMADD231PS.BCST 316(AX), Z9, Z3
+	VFMADD231PS.BCST 320(AX), Z9, Z5
 	VPANDD           Z0, Z8, Z8
-	VFMADD231PS.BCST 324(DX), Z8, Z1
-	VFMADD231PS.BCST 328(DX), Z8, Z3
-	VFMADD231PS.BCST 332(DX), Z8, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 324(AX), Z8, Z1
+	VFMADD231PS.BCST 328(AX), Z8, Z3
+	VFMADD231PS.BCST 332(AX), Z8, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line13
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line13:
 	VPSLLD           $0x10, Z12, Z8
-	VFMADD231PS.BCST 336(DX), Z8, Z1
-	VFMADD231PS.BCST 340(DX), Z8, Z3
-	VFMADD231PS.BCST 344(DX), Z8, Z5
+	VFMADD231PS.BCST 336(AX), Z8, Z1
+	VFMADD231PS.BCST 340(AX), Z8, Z3
+	VFMADD231PS.BCST 344(AX), Z8, Z5
 	VPANDD           Z0, Z12, Z12
-	VFMADD231PS.BCST 348(DX), Z12, Z1
-	VFMADD231PS.BCST 352(DX), Z12, Z3
-	VFMADD231PS.BCST 356(DX), Z12, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 348(AX), Z12, Z1
+	VFMADD231PS.BCST 352(AX), Z12, Z3
+	VFMADD231PS.BCST 356(AX), Z12, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line14
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line14:
 	VPSLLD           $0x10, Z7, Z8
-	VFMADD231PS.BCST 360(DX), Z8, Z1
-	VFMADD231PS.BCST 364(DX), Z8, Z3
-	VFMADD231PS.BCST 368(DX), Z8, Z5
+	VFMADD231PS.BCST 360(AX), Z8, Z1
+	VFMADD231PS.BCST 364(AX), Z8, Z3
+	VFMADD231PS.BCST 368(AX), Z8, Z5
 	VPANDD           Z0, Z7, Z7
-	VFMADD231PS.BCST 372(DX), Z7, Z1
-	VFMADD231PS.BCST 376(DX), Z7, Z3
-	VFMADD231PS.BCST 380(DX), Z7, Z5
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 372(AX), Z7, Z1
+	VFMADD231PS.BCST 376(AX), Z7, Z3
+	VFMADD231PS.BCST 380(AX), Z7, Z5
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line15
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line15:
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z7
-	VMOVUPS          (R14)(SI*1), Z8
-	VMOVUPS          (R14)(SI*2), Z9
-	VMOVUPS          (R14)(R13*1), Z10
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z11
-	VMOVUPS          (R14)(SI*1), Z12
-	VMOVUPS          (R14)(SI*2), Z13
-	VMOVUPS          (R14)(R13*1), Z14
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z15
-	VMOVUPS          (R14)(SI*1), Z16
-	VMOVUPS          (R14)(SI*2), Z17
-	VMOVUPS          (R14)(R13*1), Z18
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z19
-	VMOVUPS          (R14)(SI*1), Z20
-	VMOVUPS          (R14)(SI*2), Z21
-	VMOVUPS          (R14)(R13*1), Z22
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z7
+	VMOVUPS          (R13)(DX*1), Z8
+	VMOVUPS          (R13)(DX*2), Z9
+	VMOVUPS          (R13)(R11*1), Z10
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z11
+	VMOVUPS          (R13)(DX*1), Z12
+	VMOVUPS          (R13)(DX*2), Z13
+	VMOVUPS          (R13)(R11*1), Z14
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z15
+	VMOVUPS          (R13)(DX*1), Z16
+	VMOVUPS          (R13)(DX*2), Z17
+	VMOVUPS          (R13)(R11*1), Z18
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z19
+	VMOVUPS          (R13)(DX*1), Z20
+	VMOVUPS          (R13)(DX*2), Z21
+	VMOVUPS          (R13)(R11*1), Z22
 	VUNPCKLPS        Z8, Z7, Z23
 	VUNPCKHPS        Z8, Z7, Z7
 	VUNPCKLPS        Z10, Z9, Z8
@@ -8983,297 +10876,301 @@ line15:
 	VSHUFF32X4       $0xdd, Z11, Z14, Z11
 	VSHUFF32X4       $0xdd, Z15, Z7, Z7
 	VPSLLD           $0x10, Z17, Z14
-	VFMADD231PS.BCST (DX), Z14, Z2
-	VFMADD231PS.BCST 4(DX), Z14, Z4
-	VFMADD231PS.BCST 8(DX), Z14, Z6
+	VFMADD231PS.BCST (AX), Z14, Z2
+	VFMADD231PS.BCST 4(AX), Z14, Z4
+	VFMADD231PS.BCST 8(AX), Z14, Z6
 	VPANDD           Z0, Z17, Z17
-	VFMADD231PS.BCST 12(DX), Z17, Z2
-	VFMADD231PS.BCST 16(DX), Z17, Z4
-	VFMADD231PS.BCST 20(DX), Z17, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 12(AX), Z17, Z2
+	VFMADD231PS.BCST 16(AX), Z17, Z4
+	VFMADD231PS.BCST 20(AX), Z17, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line16
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line16:
 	VPSLLD           $0x10, Z18, Z14
-	VFMADD231PS.BCST 24(DX), Z14, Z2
-	VFMADD231PS.BCST 28(DX), Z14, Z4
-	VFMADD231PS.BCST 32(DX), Z14, Z6
+	VFMADD231PS.BCST 24(AX), Z14, Z2
+	VFMADD231PS.BCST 28(AX), Z14, Z4
+	VFMADD231PS.BCST 32(AX), Z14, Z6
 	VPANDD           Z0, Z18, Z18
-	VFMADD231PS.BCST 36(DX), Z18, Z2
-	VFMADD231PS.BCST 40(DX), Z18, Z4
-	VFMADD231PS.BCST 44(DX), Z18, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 36(AX), Z18, Z2
+	VFMADD231PS.BCST 40(AX), Z18, Z4
+	VFMADD231PS.BCST 44(AX), Z18, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line17
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line17:
 	VPSLLD           $0x10, Z20, Z14
-	VFMADD231PS.BCST 48(DX), Z14, Z2
-	VFMADD231PS.BCST 52(DX), Z14, Z4
-	VFMADD231PS.BCST 56(DX), Z14, Z6
+	VFMADD231PS.BCST 48(AX), Z14, Z2
+	VFMADD231PS.BCST 52(AX), Z14, Z4
+	VFMADD231PS.BCST 56(AX), Z14, Z6
 	VPANDD           Z0, Z20, Z20
-	VFMADD231PS.BCST 60(DX), Z20, Z2
-	VFMADD231PS.BCST 64(DX), Z20, Z4
-	VFMADD231PS.BCST 68(DX), Z20, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 60(AX), Z20, Z2
+	VFMADD231PS.BCST 64(AX), Z20, Z4
+	VFMADD231PS.BCST 68(AX), Z20, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line18
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line18:
 	VPSLLD           $0x10, Z16, Z14
-	VFMADD231PS.BCST 72(DX), Z14, Z2
-	VFMADD231PS.BCST 76(DX), Z14, Z4
-	VFMADD231PS.BCST 80(DX), Z14, Z6
+	VFMADD231PS.BCST 72(AX), Z14, Z2
+	VFMADD231PS.BCST 76(AX), Z14, Z4
+	VFMADD231PS.BCST 80(AX), Z14, Z6
 	VPANDD           Z0, Z16, Z16
-	VFMADD231PS.BCST 84(DX), Z16, Z2
-	VFMADD231PS.BCST 88(DX), Z16, Z4
-	VFMADD231PS.BCST 92(DX), Z16, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 84(AX), Z16, Z2
+	VFMADD231PS.BCST 88(AX), Z16, Z4
+	VFMADD231PS.BCST 92(AX), Z16, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line19
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line19:
 	VPSLLD           $0x10, Z24, Z14
-	VFMADD231PS.BCST 96(DX), Z14, Z2
-	VFMADD231PS.BCST 100(DX), Z14, Z4
-	VFMADD231PS.BCST 104(DX), Z14, Z6
+	VFMADD231PS.BCST 96(AX), Z14, Z2
+	VFMADD231PS.BCST 100(AX), Z14, Z4
+	VFMADD231PS.BCST 104(AX), Z14, Z6
 	VPANDD           Z0, Z24, Z24
-	VFMADD231PS.BCST 108(DX), Z24, Z2
-	VFMADD231PS.BCST 112(DX), Z24, Z4
-	VFMADD231PS.BCST 116(DX), Z24, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 108(AX), Z24, Z2
+	VFMADD231PS.BCST 112(AX), Z24, Z4
+	VFMADD231PS.BCST 116(AX), Z24, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line20
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line20:
 	VPSLLD           $0x10, Z22, Z14
-	VFMADD231PS.BCST 120(DX), Z14, Z2
-	VFMADD231PS.BCST 124(DX), Z14, Z4
-	VFMADD231PS.BCST 128(DX), Z14, Z6
+	VFMADD231PS.BCST 120(AX), Z14, Z2
+	VFMADD231PS.BCST 124(AX), Z14, Z4
+	VFMADD231PS.BCST 128(AX), Z14, Z6
 	VPANDD           Z0, Z22, Z22
-	VFMADD231PS.BCST 132(DX), Z22, Z2
-	VFMADD231PS.BCST 136(DX), Z22, Z4
-	VFMADD231PS.BCST 140(DX), Z22, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 132(AX), Z22, Z2
+	VFMADD231PS.BCST 136(AX), Z22, Z4
+	VFMADD231PS.BCST 140(AX), Z22, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line21
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line21:
 	VPSLLD           $0x10, Z23, Z14
-	VFMADD231PS.BCST 144(DX), Z14, Z2
-	VFMADD231PS.BCST 148(DX), Z14, Z4
-	VFMADD231PS.BCST 152(DX), Z14, Z6
+	VFMADD231PS.BCST 144(AX), Z14, Z2
+	VFMADD231PS.BCST 148(AX), Z14, Z4
+	VFMADD231PS.BCST 152(AX), Z14, Z6
 	VPANDD           Z0, Z23, Z23
-	VFMADD231PS.BCST 156(DX), Z23, Z2
-	VFMADD231PS.BCST 160(DX), Z23, Z4
-	VFMADD231PS.BCST 164(DX), Z23, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 156(AX), Z23, Z2
+	VFMADD231PS.BCST 160(AX), Z23, Z4
+	VFMADD231PS.BCST 164(AX), Z23, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line22
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line22:
 	VPSLLD           $0x10, Z19, Z14
-	VFMADD231PS.BCST 168(DX), Z14, Z2
-	VFMADD231PS.BCST 172(DX), Z14, Z4
-	VFMADD231PS.BCST 176(DX), Z14, Z6
+	VFMADD231PS.BCST 168(AX), Z14, Z2
+	VFMADD231PS.BCST 172(AX), Z14, Z4
+	VFMADD231PS.BCST 176(AX), Z14, Z6
 	VPANDD           Z0, Z19, Z19
-	VFMADD231PS.BCST 180(DX), Z19, Z2
-	VFMADD231PS.BCST 184(DX), Z19, Z4
-	VFMADD231PS.BCST 188(DX), Z19, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 180(AX), Z19, Z2
+	VFMADD231PS.BCST 184(AX), Z19, Z4
+	VFMADD231PS.BCST 188(AX), Z19, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line23
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line23:
 	VPSLLD           $0x10, Z21, Z14
-	VFMADD231PS.BCST 192(DX), Z14, Z2
-	VFMADD231PS.BCST 196(DX), Z14, Z4
-	VFMADD231PS.BCST 200(DX), Z14, Z6
+	VFMADD231PS.BCST 192(AX), Z14, Z2
+	VFMADD231PS.BCST 196(AX), Z14, Z4
+	VFMADD231PS.BCST 200(AX), Z14, Z6
 	VPANDD           Z0, Z21, Z21
-	VFMADD231PS.BCST 204(DX), Z21, Z2
-	VFMADD231PS.BCST 208(DX), Z21, Z4
-	VFMADD231PS.BCST 212(DX), Z21, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 204(AX), Z21, Z2
+	VFMADD231PS.BCST 208(AX), Z21, Z4
+	VFMADD231PS.BCST 212(AX), Z21, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line24
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line24:
 	VPSLLD           $0x10, Z10, Z14
-	VFMADD231PS.BCST 216(DX), Z14, Z2
-	VFMADD231PS.BCST 220(DX), Z14, Z4
-	VFMADD231PS.BCST 224(DX), Z14, Z6
+	VFMADD231PS.BCST 216(AX), Z14, Z2
+	VFMADD231PS.BCST 220(AX), Z14, Z4
+	VFMADD231PS.BCST 224(AX), Z14, Z6
 	VPANDD           Z0, Z10, Z10
-	VFMADD231PS.BCST 228(DX), Z10, Z2
-	VFMADD231PS.BCST 232(DX), Z10, Z4
-	VFMADD231PS.BCST 236(DX), Z10, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 228(AX), Z10, Z2
+	VFMADD231PS.BCST 232(AX), Z10, Z4
+	VFMADD231PS.BCST 236(AX), Z10, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line25
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line25:
 	VPSLLD           $0x10, Z13, Z10
-	VFMADD231PS.BCST 240(DX), Z10, Z2
-	VFMADD231PS.BCST 244(DX), Z10, Z4
-	VFMADD231PS.BCST 248(DX), Z10, Z6
+	VFMADD231PS.BCST 240(AX), Z10, Z2
+	VFMADD231PS.BCST 244(AX), Z10, Z4
+	VFMADD231PS.BCST 248(AX), Z10, Z6
 	VPANDD           Z0, Z13, Z13
-	VFMADD231PS.BCST 252(DX), Z13, Z2
-	VFMADD231PS.BCST 256(DX), Z13, Z4
-	VFMADD231PS.BCST 260(DX), Z13, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 252(AX), Z13, Z2
+	VFMADD231PS.BCST 256(AX), Z13, Z4
+	VFMADD231PS.BCST 260(AX), Z13, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line26
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line26:
 	VPSLLD           $0x10, Z11, Z10
-	VFMADD231PS.BCST 264(DX), Z10, Z2
-	VFMADD231PS.BCST 268(DX), Z10, Z4
-	VFMADD231PS.BCST 272(DX), Z10, Z6
+	VFMADD231PS.BCST 264(AX), Z10, Z2
+	VFMADD231PS.BCST 268(AX), Z10, Z4
+	VFMADD231PS.BCST 272(AX), Z10, Z6
 	VPANDD           Z0, Z11, Z11
-	VFMADD231PS.BCST 276(DX), Z11, Z2
-	VFMADD231PS.BCST 280(DX), Z11, Z4
-	VFMADD231PS.BCST 284(DX), Z11, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 276(AX), Z11, Z2
+	VFMADD231PS.BCST 280(AX), Z11, Z4
+	VFMADD231PS.BCST 284(AX), Z11, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line27
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line27:
 	VPSLLD           $0x10, Z9, Z10
-	VFMADD231PS.BCST 288(DX), Z10, Z2
-	VFMADD231PS.BCST 292(DX), Z10, Z4
-	VFMADD231PS.BCST 296(DX), Z10, Z6
+	VFMADD231PS.BCST 288(AX), Z10, Z2
+	VFMADD231PS.BCST 292(AX), Z10, Z4
+	VFMADD231PS.BCST 296(AX), Z10, Z6
 	VPANDD           Z0, Z9, Z9
-	VFMADD231PS.BCST 300(DX), Z9, Z2
-	VFMADD231PS.BCST 304(DX), Z9, Z4
-	VFMADD231PS.BCST 308(DX), Z9, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 300(AX), Z9, Z2
+	VFMADD231PS.BCST 304(AX), Z9, Z4
+	VFMADD231PS.BCST 308(AX), Z9, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line28
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line28:
 	VPSLLD           $0x10, Z8, Z9
-	VFMADD231PS.BCST 312(DX), Z9, Z2
-	VFMADD231PS.BCST 316(DX), Z9, Z4
-	VFMADD231PS.BCST 320(DX), Z9, Z6
+	VFMADD231PS.BCST 312(AX), Z9, Z2
+	VFMADD231PS.BCST 316(AX), Z9, Z4
+	VFMADD231PS.BCST 320(AX), Z9, Z6
 	VPANDD           Z0, Z8, Z8
-	VFMADD231PS.BCST 324(DX), Z8, Z2
-	VFMADD231PS.BCST 328(DX), Z8, Z4
-	VFMADD231PS.BCST 332(DX), Z8, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 324(AX), Z8, Z2
+	VFMADD231PS.BCST 328(AX), Z8, Z4
+	VFMADD231PS.BCST 332(AX), Z8, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line29
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line29:
 	VPSLLD           $0x10, Z12, Z8
-	VFMADD231PS.BCST 336(DX), Z8, Z2
-	VFMADD231PS.BCST 340(DX), Z8, Z4
-	VFMADD231PS.BCST 344(DX), Z8, Z6
+	VFMADD231PS.BCST 336(AX), Z8, Z2
+	VFMADD231PS.BCST 340(AX), Z8, Z4
+	VFMADD231PS.BCST 344(AX), Z8, Z6
 	VPANDD           Z0, Z12, Z12
-	VFMADD231PS.BCST 348(DX), Z12, Z2
-	VFMADD231PS.BCST 352(DX), Z12, Z4
-	VFMADD231PS.BCST 356(DX), Z12, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 348(AX), Z12, Z2
+	VFMADD231PS.BCST 352(AX), Z12, Z4
+	VFMADD231PS.BCST 356(AX), Z12, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line30
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line30:
 	VPSLLD           $0x10, Z7, Z8
-	VFMADD231PS.BCST 360(DX), Z8, Z2
-	VFMADD231PS.BCST 364(DX), Z8, Z4
-	VFMADD231PS.BCST 368(DX), Z8, Z6
+	VFMADD231PS.BCST 360(AX), Z8, Z2
+	VFMADD231PS.BCST 364(AX), Z8, Z4
+	VFMADD231PS.BCST 368(AX), Z8, Z6
 	VPANDD           Z0, Z7, Z7
-	VFMADD231PS.BCST 372(DX), Z7, Z2
-	VFMADD231PS.BCST 376(DX), Z7, Z4
-	VFMADD231PS.BCST 380(DX), Z7, Z6
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 372(AX), Z7, Z2
+	VFMADD231PS.BCST 376(AX), Z7, Z4
+	VFMADD231PS.BCST 380(AX), Z7, Z6
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line31
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line31:
-	ADDQ    $0x00000180, DX
-	ADDQ    $0x40, BX
-	SUBQ    $0x20, DI
-	JNE     terms
+next:
+	ADDQ    $0x00000180, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x20, BX
+	JGT     terms
+	MOVQ    y+0(FP), AX
+	MOVQ    ldy+8(FP), CX
+	SHLQ    $0x02, CX
 	VMOVUPS Z1, (AX)
 	VMOVUPS Z2, 64(AX)
 	ADDQ    CX, AX
@@ -9284,6 +11181,1016 @@ line31:
 	VMOVUPS Z6, 64(AX)
 	VZEROUPPER
 	RET
+
+some:
+	MOVL             $0xffffffff, R13
+	SHLXL            R12, R13, R13
+	XORQ             R12, R12
+	MOVQ             $0x00000020, R14
+	CMPQ             BX, R14
+	CMOVQLT          BX, R14
+	BZHIL            R14, R13, R13
+	MOVQ             CX, R14
+	VMOVUPS          (R14), Z7
+	VMOVUPS          (R14)(DX*1), Z8
+	VMOVUPS          (R14)(DX*2), Z9
+	VMOVUPS          (R14)(R11*1), Z10
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z11
+	VMOVUPS          (R14)(DX*1), Z12
+	VMOVUPS          (R14)(DX*2), Z13
+	VMOVUPS          (R14)(R11*1), Z14
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z15
+	VMOVUPS          (R14)(DX*1), Z16
+	VMOVUPS          (R14)(DX*2), Z17
+	VMOVUPS          (R14)(R11*1), Z18
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z19
+	VMOVUPS          (R14)(DX*1), Z20
+	VMOVUPS          (R14)(DX*2), Z21
+	VMOVUPS          (R14)(R11*1), Z22
+	VUNPCKLPS        Z8, Z7, Z23
+	VUNPCKHPS        Z8, Z7, Z7
+	VUNPCKLPS        Z10, Z9, Z8
+	VUNPCKHPS        Z10, Z9, Z9
+	VUNPCKLPS        Z12, Z11, Z10
+	VUNPCKHPS        Z12, Z11, Z11
+	VUNPCKLPS        Z14, Z13, Z12
+	VUNPCKHPS        Z14, Z13, Z13
+	VUNPCKLPS        Z16, Z15, Z14
+	VUNPCKHPS        Z16, Z15, Z15
+	VUNPCKLPS        Z18, Z17, Z16
+	VUNPCKHPS        Z18, Z17, Z17
+	VUNPCKLPS        Z20, Z19, Z18
+	VUNPCKHPS        Z20, Z19, Z19
+	VUNPCKLPS        Z22, Z21, Z20
+	VUNPCKHPS        Z22, Z21, Z21
+	VUNPCKLPD        Z8, Z23, Z22
+	VUNPCKHPD        Z8, Z23, Z8
+	VUNPCKLPD        Z9, Z7, Z23
+	VUNPCKHPD        Z9, Z7, Z7
+	VUNPCKLPD        Z12, Z10, Z9
+	VUNPCKHPD        Z12, Z10, Z10
+	VUNPCKLPD        Z13, Z11, Z12
+	VUNPCKHPD        Z13, Z11, Z11
+	VUNPCKLPD        Z16, Z14, Z13
+	VUNPCKHPD        Z16, Z14, Z14
+	VUNPCKLPD        Z17, Z15, Z16
+	VUNPCKHPD        Z17, Z15, Z15
+	VUNPCKLPD        Z20, Z18, Z17
+	VUNPCKHPD        Z20, Z18, Z18
+	VUNPCKLPD        Z21, Z19, Z20
+	VUNPCKHPD        Z21, Z19, Z19
+	VSHUFF32X4       $0x88, Z9, Z22, Z21
+	VSHUFF32X4       $0xdd, Z9, Z22, Z9
+	VSHUFF32X4       $0x88, Z17, Z13, Z22
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VSHUFF32X4       $0x88, Z22, Z21, Z17
+	VSHUFF32X4       $0x88, Z13, Z9, Z24
+	VSHUFF32X4       $0xdd, Z22, Z21, Z21
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VSHUFF32X4       $0x88, Z10, Z8, Z13
+	VSHUFF32X4       $0xdd, Z10, Z8, Z8
+	VSHUFF32X4       $0x88, Z18, Z14, Z10
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VSHUFF32X4       $0x88, Z10, Z13, Z18
+	VSHUFF32X4       $0x88, Z14, Z8, Z22
+	VSHUFF32X4       $0xdd, Z10, Z13, Z10
+	VSHUFF32X4       $0xdd, Z14, Z8, Z8
+	VSHUFF32X4       $0x88, Z12, Z23, Z13
+	VSHUFF32X4       $0xdd, Z12, Z23, Z12
+	VSHUFF32X4       $0x88, Z20, Z16, Z14
+	VSHUFF32X4       $0xdd, Z20, Z16, Z16
+	VSHUFF32X4       $0x88, Z14, Z13, Z20
+	VSHUFF32X4       $0x88, Z16, Z12, Z23
+	VSHUFF32X4       $0xdd, Z14, Z13, Z13
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VSHUFF32X4       $0x88, Z11, Z7, Z14
+	VSHUFF32X4       $0xdd, Z11, Z7, Z7
+	VSHUFF32X4       $0x88, Z19, Z15, Z11
+	VSHUFF32X4       $0xdd, Z19, Z15, Z15
+	VSHUFF32X4       $0x88, Z11, Z14, Z16
+	VSHUFF32X4       $0x88, Z15, Z7, Z19
+	VSHUFF32X4       $0xdd, Z11, Z14, Z11
+	VSHUFF32X4       $0xdd, Z15, Z7, Z7
+	VPSLLD           $0x10, Z17, Z14
+	BTL              $0x00, R13
+	JCC              skip0_0
+	VFMADD231PS.BCST (AX), Z14, Z1
+	VFMADD231PS.BCST 4(AX), Z14, Z3
+	VFMADD231PS.BCST 8(AX), Z14, Z5
+
+skip0_0:
+	VPANDD           Z0, Z17, Z17
+	BTL              $0x01, R13
+	JCC              skip0_1
+	VFMADD231PS.BCST 12(AX), Z17, Z1
+	VFMADD231PS.BCST 16(AX), Z17, Z3
+	VFMADD231PS.BCST 20(AX), Z17, Z5
+
+skip0_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line32
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line32:
+	VPSLLD           $0x10, Z18, Z14
+	BTL              $0x02, R13
+	JCC              skip0_2
+	VFMADD231PS.BCST 24(AX), Z14, Z1
+	VFMADD231PS.BCST 28(AX), Z14, Z3
+	VFMADD231PS.BCST 32(AX), Z14, Z5
+
+skip0_2:
+	VPANDD           Z0, Z18, Z18
+	BTL              $0x03, R13
+	JCC              skip0_3
+	VFMADD231PS.BCST 36(AX), Z18, Z1
+	VFMADD231PS.BCST 40(AX), Z18, Z3
+	VFMADD231PS.BCST 44(AX), Z18, Z5
+
+skip0_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line33
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line33:
+	VPSLLD           $0x10, Z20, Z14
+	BTL              $0x04, R13
+	JCC              skip0_4
+	VFMADD231PS.BCST 48(AX), Z14, Z1
+	VFMADD231PS.BCST 52(AX), Z14, Z3
+	VFMADD231PS.BCST 56(AX), Z14, Z5
+
+skip0_4:
+	VPANDD           Z0, Z20, Z20
+	BTL              $0x05, R13
+	JCC              skip0_5
+	VFMADD231PS.BCST 60(AX), Z20, Z1
+	VFMADD231PS.BCST 64(AX), Z20, Z3
+	VFMADD231PS.BCST 68(AX), Z20, Z5
+
+skip0_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line34
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line34:
+	VPSLLD           $0x10, Z16, Z14
+	BTL              $0x06, R13
+	JCC              skip0_6
+	VFMADD231PS.BCST 72(AX), Z14, Z1
+	VFMADD231PS.BCST 76(AX), Z14, Z3
+	VFMADD231PS.BCST 80(AX), Z14, Z5
+
+skip0_6:
+	VPANDD           Z0, Z16, Z16
+	BTL              $0x07, R13
+	JCC              skip0_7
+	VFMADD231PS.BCST 84(AX), Z16, Z1
+	VFMADD231PS.BCST 88(AX), Z16, Z3
+	VFMADD231PS.BCST 92(AX), Z16, Z5
+
+skip0_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line35
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line35:
+	VPSLLD           $0x10, Z24, Z14
+	BTL              $0x08, R13
+	JCC              skip0_8
+	VFMADD231PS.BCST 96(AX), Z14, Z1
+	VFMADD231PS.BCST 100(AX), Z14, Z3
+	VFMADD231PS.BCST 104(AX), Z14, Z5
+
+skip0_8:
+	VPANDD           Z0, Z24, Z24
+	BTL              $0x09, R13
+	JCC              skip0_9
+	VFMADD231PS.BCST 108(AX), Z24, Z1
+	VFMADD231PS.BCST 112(AX), Z24, Z3
+	VFMADD231PS.BCST 116(AX), Z24, Z5
+
+skip0_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line36
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line36:
+	VPSLLD           $0x10, Z22, Z14
+	BTL              $0x0a, R13
+	JCC              skip0_10
+	VFMADD231PS.BCST 120(AX), Z14, Z1
+	VFMADD231PS.BCST 124(AX), Z14, Z3
+	VFMADD231PS.BCST 128(AX), Z14, Z5
+
+skip0_10:
+	VPANDD           Z0, Z22, Z22
+	BTL              $0x0b, R13
+	JCC              skip0_11
+	VFMADD231PS.BCST 132(AX), Z22, Z1
+	VFMADD231PS.BCST 136(AX), Z22, Z3
+	VFMADD231PS.BCST 140(AX), Z22, Z5
+
+skip0_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line37
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line37:
+	VPSLLD           $0x10, Z23, Z14
+	BTL              $0x0c, R13
+	JCC              skip0_12
+	VFMADD231PS.BCST 144(AX), Z14, Z1
+	VFMADD231PS.BCST 148(AX), Z14, Z3
+	VFMADD231PS.BCST 152(AX), Z14, Z5
+
+skip0_12:
+	VPANDD           Z0, Z23, Z23
+	BTL              $0x0d, R13
+	JCC              skip0_13
+	VFMADD231PS.BCST 156(AX), Z23, Z1
+	VFMADD231PS.BCST 160(AX), Z23, Z3
+	VFMADD231PS.BCST 164(AX), Z23, Z5
+
+skip0_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line38
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line38:
+	VPSLLD           $0x10, Z19, Z14
+	BTL              $0x0e, R13
+	JCC              skip0_14
+	VFMADD231PS.BCST 168(AX), Z14, Z1
+	VFMADD231PS.BCST 172(AX), Z14, Z3
+	VFMADD231PS.BCST 176(AX), Z14, Z5
+
+skip0_14:
+	VPANDD           Z0, Z19, Z19
+	BTL              $0x0f, R13
+	JCC              skip0_15
+	VFMADD231PS.BCST 180(AX), Z19, Z1
+	VFMADD231PS.BCST 184(AX), Z19, Z3
+	VFMADD231PS.BCST 188(AX), Z19, Z5
+
+skip0_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line39
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line39:
+	VPSLLD           $0x10, Z21, Z14
+	BTL              $0x10, R13
+	JCC              skip0_16
+	VFMADD231PS.BCST 192(AX), Z14, Z1
+	VFMADD231PS.BCST 196(AX), Z14, Z3
+	VFMADD231PS.BCST 200(AX), Z14, Z5
+
+skip0_16:
+	VPANDD           Z0, Z21, Z21
+	BTL              $0x11, R13
+	JCC              skip0_17
+	VFMADD231PS.BCST 204(AX), Z21, Z1
+	VFMADD231PS.BCST 208(AX), Z21, Z3
+	VFMADD231PS.BCST 212(AX), Z21, Z5
+
+skip0_17:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line40
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line40:
+	VPSLLD           $0x10, Z10, Z14
+	BTL              $0x12, R13
+	JCC              skip0_18
+	VFMADD231PS.BCST 216(AX), Z14, Z1
+	VFMADD231PS.BCST 220(AX), Z14, Z3
+	VFMADD231PS.BCST 224(AX), Z14, Z5
+
+skip0_18:
+	VPANDD           Z0, Z10, Z10
+	BTL              $0x13, R13
+	JCC              skip0_19
+	VFMADD231PS.BCST 228(AX), Z10, Z1
+	VFMADD231PS.BCST 232(AX), Z10, Z3
+	VFMADD231PS.BCST 236(AX), Z10, Z5
+
+skip0_19:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line41
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line41:
+	VPSLLD           $0x10, Z13, Z10
+	BTL              $0x14, R13
+	JCC              skip0_20
+	VFMADD231PS.BCST 240(AX), Z10, Z1
+	VFMADD231PS.BCST 244(AX), Z10, Z3
+	VFMADD231PS.BCST 248(AX), Z10, Z5
+
+skip0_20:
+	VPANDD           Z0, Z13, Z13
+	BTL              $0x15, R13
+	JCC              skip0_21
+	VFMADD231PS.BCST 252(AX), Z13, Z1
+	VFMADD231PS.BCST 256(AX), Z13, Z3
+	VFMADD231PS.BCST 260(AX), Z13, Z5
+
+skip0_21:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line42
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line42:
+	VPSLLD           $0x10, Z11, Z10
+	BTL              $0x16, R13
+	JCC              skip0_22
+	VFMADD231PS.BCST 264(AX), Z10, Z1
+	VFMADD231PS.BCST 268(AX), Z10, Z3
+	VFMADD231PS.BCST 272(AX), Z10, Z5
+
+skip0_22:
+	VPANDD           Z0, Z11, Z11
+	BTL              $0x17, R13
+	JCC              skip0_23
+	VFMADD231PS.BCST 276(AX), Z11, Z1
+	VFMADD231PS.BCST 280(AX), Z11, Z3
+	VFMADD231PS.BCST 284(AX), Z11, Z5
+
+skip0_23:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line43
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line43:
+	VPSLLD           $0x10, Z9, Z10
+	BTL              $0x18, R13
+	JCC              skip0_24
+	VFMADD231PS.BCST 288(AX), Z10, Z1
+	VFMADD231PS.BCST 292(AX), Z10, Z3
+	VFMADD231PS.BCST 296(AX), Z10, Z5
+
+skip0_24:
+	VPANDD           Z0, Z9, Z9
+	BTL              $0x19, R13
+	JCC              skip0_25
+	VFMADD231PS.BCST 300(AX), Z9, Z1
+	VFMADD231PS.BCST 304(AX), Z9, Z3
+	VFMADD231PS.BCST 308(AX), Z9, Z5
+
+skip0_25:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line44
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line44:
+	VPSLLD           $0x10, Z8, Z9
+	BTL              $0x1a, R13
+	JCC              skip0_26
+	VFMADD231PS.BCST 312(AX), Z9, Z1
+	VFMADD231PS.BCST 316(AX), Z9, Z3
+	VFMADD231PS.BCST 320(AX), Z9, Z5
+
+skip0_26:
+	VPANDD           Z0, Z8, Z8
+	BTL              $0x1b, R13
+	JCC              skip0_27
+	VFMADD231PS.BCST 324(AX), Z8, Z1
+	VFMADD231PS.BCST 328(AX), Z8, Z3
+	VFMADD231PS.BCST 332(AX), Z8, Z5
+
+skip0_27:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line45
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line45:
+	VPSLLD           $0x10, Z12, Z8
+	BTL              $0x1c, R13
+	JCC              skip0_28
+	VFMADD231PS.BCST 336(AX), Z8, Z1
+	VFMADD231PS.BCST 340(AX), Z8, Z3
+	VFMADD231PS.BCST 344(AX), Z8, Z5
+
+skip0_28:
+	VPANDD           Z0, Z12, Z12
+	BTL              $0x1d, R13
+	JCC              skip0_29
+	VFMADD231PS.BCST 348(AX), Z12, Z1
+	VFMADD231PS.BCST 352(AX), Z12, Z3
+	VFMADD231PS.BCST 356(AX), Z12, Z5
+
+skip0_29:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line46
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line46:
+	VPSLLD           $0x10, Z7, Z8
+	BTL              $0x1e, R13
+	JCC              skip0_30
+	VFMADD231PS.BCST 360(AX), Z8, Z1
+	VFMADD231PS.BCST 364(AX), Z8, Z3
+	VFMADD231PS.BCST 368(AX), Z8, Z5
+
+skip0_30:
+	VPANDD           Z0, Z7, Z7
+	BTL              $0x1f, R13
+	JCC              skip0_31
+	VFMADD231PS.BCST 372(AX), Z7, Z1
+	VFMADD231PS.BCST 376(AX), Z7, Z3
+	VFMADD231PS.BCST 380(AX), Z7, Z5
+
+skip0_31:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line47
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line47:
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z7
+	VMOVUPS          (R14)(DX*1), Z8
+	VMOVUPS          (R14)(DX*2), Z9
+	VMOVUPS          (R14)(R11*1), Z10
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z11
+	VMOVUPS          (R14)(DX*1), Z12
+	VMOVUPS          (R14)(DX*2), Z13
+	VMOVUPS          (R14)(R11*1), Z14
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z15
+	VMOVUPS          (R14)(DX*1), Z16
+	VMOVUPS          (R14)(DX*2), Z17
+	VMOVUPS          (R14)(R11*1), Z18
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z19
+	VMOVUPS          (R14)(DX*1), Z20
+	VMOVUPS          (R14)(DX*2), Z21
+	VMOVUPS          (R14)(R11*1), Z22
+	VUNPCKLPS        Z8, Z7, Z23
+	VUNPCKHPS        Z8, Z7, Z7
+	VUNPCKLPS        Z10, Z9, Z8
+	VUNPCKHPS        Z10, Z9, Z9
+	VUNPCKLPS        Z12, Z11, Z10
+	VUNPCKHPS        Z12, Z11, Z11
+	VUNPCKLPS        Z14, Z13, Z12
+	VUNPCKHPS        Z14, Z13, Z13
+	VUNPCKLPS        Z16, Z15, Z14
+	VUNPCKHPS        Z16, Z15, Z15
+	VUNPCKLPS        Z18, Z17, Z16
+	VUNPCKHPS        Z18, Z17, Z17
+	VUNPCKLPS        Z20, Z19, Z18
+	VUNPCKHPS        Z20, Z19, Z19
+	VUNPCKLPS        Z22, Z21, Z20
+	VUNPCKHPS        Z22, Z21, Z21
+	VUNPCKLPD        Z8, Z23, Z22
+	VUNPCKHPD        Z8, Z23, Z8
+	VUNPCKLPD        Z9, Z7, Z23
+	VUNPCKHPD        Z9, Z7, Z7
+	VUNPCKLPD        Z12, Z10, Z9
+	VUNPCKHPD        Z12, Z10, Z10
+	VUNPCKLPD        Z13, Z11, Z12
+	VUNPCKHPD        Z13, Z11, Z11
+	VUNPCKLPD        Z16, Z14, Z13
+	VUNPCKHPD        Z16, Z14, Z14
+	VUNPCKLPD        Z17, Z15, Z16
+	VUNPCKHPD        Z17, Z15, Z15
+	VUNPCKLPD        Z20, Z18, Z17
+	VUNPCKHPD        Z20, Z18, Z18
+	VUNPCKLPD        Z21, Z19, Z20
+	VUNPCKHPD        Z21, Z19, Z19
+	VSHUFF32X4       $0x88, Z9, Z22, Z21
+	VSHUFF32X4       $0xdd, Z9, Z22, Z9
+	VSHUFF32X4       $0x88, Z17, Z13, Z22
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VSHUFF32X4       $0x88, Z22, Z21, Z17
+	VSHUFF32X4       $0x88, Z13, Z9, Z24
+	VSHUFF32X4       $0xdd, Z22, Z21, Z21
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VSHUFF32X4       $0x88, Z10, Z8, Z13
+	VSHUFF32X4       $0xdd, Z10, Z8, Z8
+	VSHUFF32X4       $0x88, Z18, Z14, Z10
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VSHUFF32X4       $0x88, Z10, Z13, Z18
+	VSHUFF32X4       $0x88, Z14, Z8, Z22
+	VSHUFF32X4       $0xdd, Z10, Z13, Z10
+	VSHUFF32X4       $0xdd, Z14, Z8, Z8
+	VSHUFF32X4       $0x88, Z12, Z23, Z13
+	VSHUFF32X4       $0xdd, Z12, Z23, Z12
+	VSHUFF32X4       $0x88, Z20, Z16, Z14
+	VSHUFF32X4       $0xdd, Z20, Z16, Z16
+	VSHUFF32X4       $0x88, Z14, Z13, Z20
+	VSHUFF32X4       $0x88, Z16, Z12, Z23
+	VSHUFF32X4       $0xdd, Z14, Z13, Z13
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VSHUFF32X4       $0x88, Z11, Z7, Z14
+	VSHUFF32X4       $0xdd, Z11, Z7, Z7
+	VSHUFF32X4       $0x88, Z19, Z15, Z11
+	VSHUFF32X4       $0xdd, Z19, Z15, Z15
+	VSHUFF32X4       $0x88, Z11, Z14, Z16
+	VSHUFF32X4       $0x88, Z15, Z7, Z19
+	VSHUFF32X4       $0xdd, Z11, Z14, Z11
+	VSHUFF32X4       $0xdd, Z15, Z7, Z7
+	VPSLLD           $0x10, Z17, Z14
+	BTL              $0x00, R13
+	JCC              skip1_0
+	VFMADD231PS.BCST (AX), Z14, Z2
+	VFMADD231PS.BCST 4(AX), Z14, Z4
+	VFMADD231PS.BCST 8(AX), Z14, Z6
+
+skip1_0:
+	VPANDD           Z0, Z17, Z17
+	BTL              $0x01, R13
+	JCC              skip1_1
+	VFMADD231PS.BCST 12(AX), Z17, Z2
+	VFMADD231PS.BCST 16(AX), Z17, Z4
+	VFMADD231PS.BCST 20(AX), Z17, Z6
+
+skip1_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line48
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line48:
+	VPSLLD           $0x10, Z18, Z14
+	BTL              $0x02, R13
+	JCC              skip1_2
+	VFMADD231PS.BCST 24(AX), Z14, Z2
+	VFMADD231PS.BCST 28(AX), Z14, Z4
+	VFMADD231PS.BCST 32(AX), Z14, Z6
+
+skip1_2:
+	VPANDD           Z0, Z18, Z18
+	BTL              $0x03, R13
+	JCC              skip1_3
+	VFMADD231PS.BCST 36(AX), Z18, Z2
+	VFMADD231PS.BCST 40(AX), Z18, Z4
+	VFMADD231PS.BCST 44(AX), Z18, Z6
+
+skip1_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line49
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line49:
+	VPSLLD           $0x10, Z20, Z14
+	BTL              $0x04, R13
+	JCC              skip1_4
+	VFMADD231PS.BCST 48(AX), Z14, Z2
+	VFMADD231PS.BCST 52(AX), Z14, Z4
+	VFMADD231PS.BCST 56(AX), Z14, Z6
+
+skip1_4:
+	VPANDD           Z0, Z20, Z20
+	BTL              $0x05, R13
+	JCC              skip1_5
+	VFMADD231PS.BCST 60(AX), Z20, Z2
+	VFMADD231PS.BCST 64(AX), Z20, Z4
+	VFMADD231PS.BCST 68(AX), Z20, Z6
+
+skip1_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line50
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line50:
+	VPSLLD           $0x10, Z16, Z14
+	BTL              $0x06, R13
+	JCC              skip1_6
+	VFMADD231PS.BCST 72(AX), Z14, Z2
+	VFMADD231PS.BCST 76(AX), Z14, Z4
+	VFMADD231PS.BCST 80(AX), Z14, Z6
+
+skip1_6:
+	VPANDD           Z0, Z16, Z16
+	BTL              $0x07, R13
+	JCC              skip1_7
+	VFMADD231PS.BCST 84(AX), Z16, Z2
+	VFMADD231PS.BCST 88(AX), Z16, Z4
+	VFMADD231PS.BCST 92(AX), Z16, Z6
+
+skip1_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line51
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line51:
+	VPSLLD           $0x10, Z24, Z14
+	BTL              $0x08, R13
+	JCC              skip1_8
+	VFMADD231PS.BCST 96(AX), Z14, Z2
+	VFMADD231PS.BCST 100(AX), Z14, Z4
+	VFMADD231PS.BCST 104(AX), Z14, Z6
+
+skip1_8:
+	VPANDD           Z0, Z24, Z24
+	BTL              $0x09, R13
+	JCC              skip1_9
+	VFMADD231PS.BCST 108(AX), Z24, Z2
+	VFMADD231PS.BCST 112(AX), Z24, Z4
+	VFMADD231PS.BCST 116(AX), Z24, Z6
+
+skip1_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line52
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line52:
+	VPSLLD           $0x10, Z22, Z14
+	BTL              $0x0a, R13
+	JCC              skip1_10
+	VFMADD231PS.BCST 120(AX), Z14, Z2
+	VFMADD231PS.BCST 124(AX), Z14, Z4
+	VFMADD231PS.BCST 128(AX), Z14, Z6
+
+skip1_10:
+	VPANDD           Z0, Z22, Z22
+	BTL              $0x0b, R13
+	JCC              skip1_11
+	VFMADD231PS.BCST 132(AX), Z22, Z2
+	VFMADD231PS.BCST 136(AX), Z22, Z4
+	VFMADD231PS.BCST 140(AX), Z22, Z6
+
+skip1_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line53
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line53:
+	VPSLLD           $0x10, Z23, Z14
+	BTL              $0x0c, R13
+	JCC              skip1_12
+	VFMADD231PS.BCST 144(AX), Z14, Z2
+	VFMADD231PS.BCST 148(AX), Z14, Z4
+	VFMADD231PS.BCST 152(AX), Z14, Z6
+
+skip1_12:
+	VPANDD           Z0, Z23, Z23
+	BTL              $0x0d, R13
+	JCC              skip1_13
+	VFMADD231PS.BCST 156(AX), Z23, Z2
+	VFMADD231PS.BCST 160(AX), Z23, Z4
+	VFMADD231PS.BCST 164(AX), Z23, Z6
+
+skip1_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line54
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line54:
+	VPSLLD           $0x10, Z19, Z14
+	BTL              $0x0e, R13
+	JCC              skip1_14
+	VFMADD231PS.BCST 168(AX), Z14, Z2
+	VFMADD231PS.BCST 172(AX), Z14, Z4
+	VFMADD231PS.BCST 176(AX), Z14, Z6
+
+skip1_14:
+	VPANDD           Z0, Z19, Z19
+	BTL              $0x0f, R13
+	JCC              skip1_15
+	VFMADD231PS.BCST 180(AX), Z19, Z2
+	VFMADD231PS.BCST 184(AX), Z19, Z4
+	VFMADD231PS.BCST 188(AX), Z19, Z6
+
+skip1_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line55
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line55:
+	VPSLLD           $0x10, Z21, Z14
+	BTL              $0x10, R13
+	JCC              skip1_16
+	VFMADD231PS.BCST 192(AX), Z14, Z2
+	VFMADD231PS.BCST 196(AX), Z14, Z4
+	VFMADD231PS.BCST 200(AX), Z14, Z6
+
+skip1_16:
+	VPANDD           Z0, Z21, Z21
+	BTL              $0x11, R13
+	JCC              skip1_17
+	VFMADD231PS.BCST 204(AX), Z21, Z2
+	VFMADD231PS.BCST 208(AX), Z21, Z4
+	VFMADD231PS.BCST 212(AX), Z21, Z6
+
+skip1_17:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line56
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line56:
+	VPSLLD           $0x10, Z10, Z14
+	BTL              $0x12, R13
+	JCC              skip1_18
+	VFMADD231PS.BCST 216(AX), Z14, Z2
+	VFMADD231PS.BCST 220(AX), Z14, Z4
+	VFMADD231PS.BCST 224(AX), Z14, Z6
+
+skip1_18:
+	VPANDD           Z0, Z10, Z10
+	BTL              $0x13, R13
+	JCC              skip1_19
+	VFMADD231PS.BCST 228(AX), Z10, Z2
+	VFMADD231PS.BCST 232(AX), Z10, Z4
+	VFMADD231PS.BCST 236(AX), Z10, Z6
+
+skip1_19:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line57
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line57:
+	VPSLLD           $0x10, Z13, Z10
+	BTL              $0x14, R13
+	JCC              skip1_20
+	VFMADD231PS.BCST 240(AX), Z10, Z2
+	VFMADD231PS.BCST 244(AX), Z10, Z4
+	VFMADD231PS.BCST 248(AX), Z10, Z6
+
+skip1_20:
+	VPANDD           Z0, Z13, Z13
+	BTL              $0x15, R13
+	JCC              skip1_21
+	VFMADD231PS.BCST 252(AX), Z13, Z2
+	VFMADD231PS.BCST 256(AX), Z13, Z4
+	VFMADD231PS.BCST 260(AX), Z13, Z6
+
+skip1_21:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line58
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line58:
+	VPSLLD           $0x10, Z11, Z10
+	BTL              $0x16, R13
+	JCC              skip1_22
+	VFMADD231PS.BCST 264(AX), Z10, Z2
+	VFMADD231PS.BCST 268(AX), Z10, Z4
+	VFMADD231PS.BCST 272(AX), Z10, Z6
+
+skip1_22:
+	VPANDD           Z0, Z11, Z11
+	BTL              $0x17, R13
+	JCC              skip1_23
+	VFMADD231PS.BCST 276(AX), Z11, Z2
+	VFMADD231PS.BCST 280(AX), Z11, Z4
+	VFMADD231PS.BCST 284(AX), Z11, Z6
+
+skip1_23:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line59
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line59:
+	VPSLLD           $0x10, Z9, Z10
+	BTL              $0x18, R13
+	JCC              skip1_24
+	VFMADD231PS.BCST 288(AX), Z10, Z2
+	VFMADD231PS.BCST 292(AX), Z10, Z4
+	VFMADD231PS.BCST 296(AX), Z10, Z6
+
+skip1_24:
+	VPANDD           Z0, Z9, Z9
+	BTL              $0x19, R13
+	JCC              skip1_25
+	VFMADD231PS.BCST 300(AX), Z9, Z2
+	VFMADD231PS.BCST 304(AX), Z9, Z4
+	VFMADD231PS.BCST 308(AX), Z9, Z6
+
+skip1_25:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line60
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line60:
+	VPSLLD           $0x10, Z8, Z9
+	BTL              $0x1a, R13
+	JCC              skip1_26
+	VFMADD231PS.BCST 312(AX), Z9, Z2
+	VFMADD231PS.BCST 316(AX), Z9, Z4
+	VFMADD231PS.BCST 320(AX), Z9, Z6
+
+skip1_26:
+	VPANDD           Z0, Z8, Z8
+	BTL              $0x1b, R13
+	JCC              skip1_27
+	VFMADD231PS.BCST 324(AX), Z8, Z2
+	VFMADD231PS.BCST 328(AX), Z8, Z4
+	VFMADD231PS.BCST 332(AX), Z8, Z6
+
+skip1_27:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line61
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line61:
+	VPSLLD           $0x10, Z12, Z8
+	BTL              $0x1c, R13
+	JCC              skip1_28
+	VFMADD231PS.BCST 336(AX), Z8, Z2
+	VFMADD231PS.BCST 340(AX), Z8, Z4
+	VFMADD231PS.BCST 344(AX), Z8, Z6
+
+skip1_28:
+	VPANDD           Z0, Z12, Z12
+	BTL              $0x1d, R13
+	JCC              skip1_29
+	VFMADD231PS.BCST 348(AX), Z12, Z2
+	VFMADD231PS.BCST 352(AX), Z12, Z4
+	VFMADD231PS.BCST 356(AX), Z12, Z6
+
+skip1_29:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line62
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line62:
+	VPSLLD           $0x10, Z7, Z8
+	BTL              $0x1e, R13
+	JCC              skip1_30
+	VFMADD231PS.BCST 360(AX), Z8, Z2
+	VFMADD231PS.BCST 364(AX), Z8, Z4
+	VFMADD231PS.BCST 368(AX), Z8, Z6
+
+skip1_30:
+	VPANDD           Z0, Z7, Z7
+	BTL              $0x1f, R13
+	JCC              skip1_31
+	VFMADD231PS.BCST 372(AX), Z7, Z2
+	VFMADD231PS.BCST 376(AX), Z7, Z4
+	VFMADD231PS.BCST 380(AX), Z7, Z6
+
+skip1_31:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line63
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line63:
+	JMP next
 
 // func directInOutBF16x3AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX512F, MMX+
@@ -9361,57 +12268,76 @@ line0:
 	RET
 
 // func directOutInBF16x4AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·directOutInBF16x4AVX512(SB), NOSPLIT, $0-80
-	MOVQ       y+0(FP), AX
-	MOVQ       ldy+8(FP), CX
-	MOVQ       x+16(FP), DX
-	MOVQ       src+24(FP), BX
-	MOVQ       stride+32(FP), SI
-	MOVQ       k+40(FP), DI
-	MOVQ       next+56(FP), R8
-	MOVQ       run+64(FP), R9
-	MOVQ       jump+72(FP), R10
-	MOVQ       R9, R11
-	MOVQ       $0x00000001, R12
-	SHLQ       $0x02, CX
-	LEAQ       (SI)(SI*2), R13
+	MOVQ       x+16(FP), AX
+	MOVQ       src+24(FP), CX
+	MOVQ       stride+32(FP), DX
+	MOVQ       k+40(FP), BX
+	MOVQ       next+56(FP), SI
+	MOVQ       run+64(FP), DI
+	MOVQ       jump+72(FP), R8
+	MOVQ       DI, R9
+	MOVQ       $0x00000001, R10
+	LEAQ       (DX)(DX*2), R11
 	VPTERNLOGD $0xff, Z0, Z0, Z0
 	VPSLLD     $0x10, Z0, Z0
-	MOVQ       AX, R14
-	VMOVUPS    (R14), Z1
-	VMOVUPS    64(R14), Z2
-	ADDQ       CX, R14
-	VMOVUPS    (R14), Z3
-	VMOVUPS    64(R14), Z4
-	ADDQ       CX, R14
-	VMOVUPS    (R14), Z5
-	VMOVUPS    64(R14), Z6
-	ADDQ       CX, R14
-	VMOVUPS    (R14), Z7
-	VMOVUPS    64(R14), Z8
+	MOVQ       y+0(FP), R12
+	MOVQ       ldy+8(FP), R13
+	SHLQ       $0x02, R13
+	VMOVUPS    (R12), Z1
+	VMOVUPS    64(R12), Z2
+	ADDQ       R13, R12
+	VMOVUPS    (R12), Z3
+	VMOVUPS    64(R12), Z4
+	ADDQ       R13, R12
+	VMOVUPS    (R12), Z5
+	VMOVUPS    64(R12), Z6
+	ADDQ       R13, R12
+	VMOVUPS    (R12), Z7
+	VMOVUPS    64(R12), Z8
+	XORQ       R12, R12
+	MOVQ       CX, R13
+	ANDQ       $0x3f, R13
+	TESTQ      $0x0000003f, DX
+	JNE        terms
+	TESTQ      $0x00000001, R13
+	JNE        terms
+	SUBQ       R13, CX
+	ADDQ       R13, R13
+	SUBQ       R13, AX
+	SUBQ       R13, AX
+	SUBQ       R13, AX
+	SUBQ       R13, AX
+	SHRQ       $0x02, R13
+	MOVQ       R13, R12
+	ADDQ       R13, BX
 
 terms:
-	MOVQ             BX, R14
-	VMOVUPS          (R14), Z9
-	VMOVUPS          (R14)(SI*1), Z10
-	VMOVUPS          (R14)(SI*2), Z11
-	VMOVUPS          (R14)(R13*1), Z12
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z13
-	VMOVUPS          (R14)(SI*1), Z14
-	VMOVUPS          (R14)(SI*2), Z15
-	VMOVUPS          (R14)(R13*1), Z16
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z17
-	VMOVUPS          (R14)(SI*1), Z18
-	VMOVUPS          (R14)(SI*2), Z19
-	VMOVUPS          (R14)(R13*1), Z20
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z21
-	VMOVUPS          (R14)(SI*1), Z22
-	VMOVUPS          (R14)(SI*2), Z23
-	VMOVUPS          (R14)(R13*1), Z24
+	TESTQ            R12, R12
+	JNE              some
+	CMPQ             BX, $0x20
+	JLT              some
+	MOVQ             CX, R13
+	VMOVUPS          (R13), Z9
+	VMOVUPS          (R13)(DX*1), Z10
+	VMOVUPS          (R13)(DX*2), Z11
+	VMOVUPS          (R13)(R11*1), Z12
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z13
+	VMOVUPS          (R13)(DX*1), Z14
+	VMOVUPS          (R13)(DX*2), Z15
+	VMOVUPS          (R13)(R11*1), Z16
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z17
+	VMOVUPS          (R13)(DX*1), Z18
+	VMOVUPS          (R13)(DX*2), Z19
+	VMOVUPS          (R13)(R11*1), Z20
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z21
+	VMOVUPS          (R13)(DX*1), Z22
+	VMOVUPS          (R13)(DX*2), Z23
+	VMOVUPS          (R13)(R11*1), Z24
 	VUNPCKLPS        Z10, Z9, Z25
 	VUNPCKHPS        Z10, Z9, Z9
 	VUNPCKLPS        Z12, Z11, Z10
@@ -9477,345 +12403,345 @@ terms:
 	VSHUFF32X4       $0xdd, Z13, Z16, Z13
 	VSHUFF32X4       $0xdd, Z17, Z9, Z9
 	VPSLLD           $0x10, Z19, Z16
-	VFMADD231PS.BCST (DX), Z16, Z1
-	VFMADD231PS.BCST 4(DX), Z16, Z3
-	VFMADD231PS.BCST 8(DX), Z16, Z5
-	VFMADD231PS.BCST 12(DX), Z16, Z7
+	VFMADD231PS.BCST (AX), Z16, Z1
+	VFMADD231PS.BCST 4(AX), Z16, Z3
+	VFMADD231PS.BCST 8(AX), Z16, Z5
+	VFMADD231PS.BCST 12(AX), Z16, Z7
 	VPANDD           Z0, Z19, Z19
-	VFMADD231PS.BCST 16(DX), Z19, Z1
-	VFMADD231PS.BCST 20(DX), Z19, Z3
-	VFMADD231PS.BCST 24(DX), Z19, Z5
-	VFMADD231PS.BCST 28(DX), Z19, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 16(AX), Z19, Z1
+	VFMADD231PS.BCST 20(AX), Z19, Z3
+	VFMADD231PS.BCST 24(AX), Z19, Z5
+	VFMADD231PS.BCST 28(AX), Z19, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line0
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line0:
 	VPSLLD           $0x10, Z20, Z16
-	VFMADD231PS.BCST 32(DX), Z16, Z1
-	VFMADD231PS.BCST 36(DX), Z16, Z3
-	VFMADD231PS.BCST 40(DX), Z16, Z5
-	VFMADD231PS.BCST 44(DX), Z16, Z7
+	VFMADD231PS.BCST 32(AX), Z16, Z1
+	VFMADD231PS.BCST 36(AX), Z16, Z3
+	VFMADD231PS.BCST 40(AX), Z16, Z5
+	VFMADD231PS.BCST 44(AX), Z16, Z7
 	VPANDD           Z0, Z20, Z20
-	VFMADD231PS.BCST 48(DX), Z20, Z1
-	VFMADD231PS.BCST 52(DX), Z20, Z3
-	VFMADD231PS.BCST 56(DX), Z20, Z5
-	VFMADD231PS.BCST 60(DX), Z20, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 48(AX), Z20, Z1
+	VFMADD231PS.BCST 52(AX), Z20, Z3
+	VFMADD231PS.BCST 56(AX), Z20, Z5
+	VFMADD231PS.BCST 60(AX), Z20, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line1
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line1:
 	VPSLLD           $0x10, Z22, Z16
-	VFMADD231PS.BCST 64(DX), Z16, Z1
-	VFMADD231PS.BCST 68(DX), Z16, Z3
-	VFMADD231PS.BCST 72(DX), Z16, Z5
-	VFMADD231PS.BCST 76(DX), Z16, Z7
+	VFMADD231PS.BCST 64(AX), Z16, Z1
+	VFMADD231PS.BCST 68(AX), Z16, Z3
+	VFMADD231PS.BCST 72(AX), Z16, Z5
+	VFMADD231PS.BCST 76(AX), Z16, Z7
 	VPANDD           Z0, Z22, Z22
-	VFMADD231PS.BCST 80(DX), Z22, Z1
-	VFMADD231PS.BCST 84(DX), Z22, Z3
-	VFMADD231PS.BCST 88(DX), Z22, Z5
-	VFMADD231PS.BCST 92(DX), Z22, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 80(AX), Z22, Z1
+	VFMADD231PS.BCST 84(AX), Z22, Z3
+	VFMADD231PS.BCST 88(AX), Z22, Z5
+	VFMADD231PS.BCST 92(AX), Z22, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line2
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line2:
 	VPSLLD           $0x10, Z18, Z16
-	VFMADD231PS.BCST 96(DX), Z16, Z1
-	VFMADD231PS.BCST 100(DX), Z16, Z3
-	VFMADD231PS.BCST 104(DX), Z16, Z5
-	VFMADD231PS.BCST 108(DX), Z16, Z7
+	VFMADD231PS.BCST 96(AX), Z16, Z1
+	VFMADD231PS.BCST 100(AX), Z16, Z3
+	VFMADD231PS.BCST 104(AX), Z16, Z5
+	VFMADD231PS.BCST 108(AX), Z16, Z7
 	VPANDD           Z0, Z18, Z18
-	VFMADD231PS.BCST 112(DX), Z18, Z1
-	VFMADD231PS.BCST 116(DX), Z18, Z3
-	VFMADD231PS.BCST 120(DX), Z18, Z5
-	VFMADD231PS.BCST 124(DX), Z18, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 112(AX), Z18, Z1
+	VFMADD231PS.BCST 116(AX), Z18, Z3
+	VFMADD231PS.BCST 120(AX), Z18, Z5
+	VFMADD231PS.BCST 124(AX), Z18, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line3
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line3:
 	VPSLLD           $0x10, Z26, Z16
-	VFMADD231PS.BCST 128(DX), Z16, Z1
-	VFMADD231PS.BCST 132(DX), Z16, Z3
-	VFMADD231PS.BCST 136(DX), Z16, Z5
-	VFMADD231PS.BCST 140(DX), Z16, Z7
+	VFMADD231PS.BCST 128(AX), Z16, Z1
+	VFMADD231PS.BCST 132(AX), Z16, Z3
+	VFMADD231PS.BCST 136(AX), Z16, Z5
+	VFMADD231PS.BCST 140(AX), Z16, Z7
 	VPANDD           Z0, Z26, Z26
-	VFMADD231PS.BCST 144(DX), Z26, Z1
-	VFMADD231PS.BCST 148(DX), Z26, Z3
-	VFMADD231PS.BCST 152(DX), Z26, Z5
-	VFMADD231PS.BCST 156(DX), Z26, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 144(AX), Z26, Z1
+	VFMADD231PS.BCST 148(AX), Z26, Z3
+	VFMADD231PS.BCST 152(AX), Z26, Z5
+	VFMADD231PS.BCST 156(AX), Z26, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line4
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line4:
 	VPSLLD           $0x10, Z24, Z16
-	VFMADD231PS.BCST 160(DX), Z16, Z1
-	VFMADD231PS.BCST 164(DX), Z16, Z3
-	VFMADD231PS.BCST 168(DX), Z16, Z5
-	VFMADD231PS.BCST 172(DX), Z16, Z7
+	VFMADD231PS.BCST 160(AX), Z16, Z1
+	VFMADD231PS.BCST 164(AX), Z16, Z3
+	VFMADD231PS.BCST 168(AX), Z16, Z5
+	VFMADD231PS.BCST 172(AX), Z16, Z7
 	VPANDD           Z0, Z24, Z24
-	VFMADD231PS.BCST 176(DX), Z24, Z1
-	VFMADD231PS.BCST 180(DX), Z24, Z3
-	VFMADD231PS.BCST 184(DX), Z24, Z5
-	VFMADD231PS.BCST 188(DX), Z24, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 176(AX), Z24, Z1
+	VFMADD231PS.BCST 180(AX), Z24, Z3
+	VFMADD231PS.BCST 184(AX), Z24, Z5
+	VFMADD231PS.BCST 188(AX), Z24, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line5
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line5:
 	VPSLLD           $0x10, Z25, Z16
-	VFMADD231PS.BCST 192(DX), Z16, Z1
-	VFMADD231PS.BCST 196(DX), Z16, Z3
-	VFMADD231PS.BCST 200(DX), Z16, Z5
-	VFMADD231PS.BCST 204(DX), Z16, Z7
+	VFMADD231PS.BCST 192(AX), Z16, Z1
+	VFMADD231PS.BCST 196(AX), Z16, Z3
+	VFMADD231PS.BCST 200(AX), Z16, Z5
+	VFMADD231PS.BCST 204(AX), Z16, Z7
 	VPANDD           Z0, Z25, Z25
-	VFMADD231PS.BCST 208(DX), Z25, Z1
-	VFMADD231PS.BCST 212(DX), Z25, Z3
-	VFMADD231PS.BCST 216(DX), Z25, Z5
-	VFMADD231PS.BCST 220(DX), Z25, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 208(AX), Z25, Z1
+	VFMADD231PS.BCST 212(AX), Z25, Z3
+	VFMADD231PS.BCST 216(AX), Z25, Z5
+	VFMADD231PS.BCST 220(AX), Z25, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line6
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line6:
 	VPSLLD           $0x10, Z21, Z16
-	VFMADD231PS.BCST 224(DX), Z16, Z1
-	VFMADD231PS.BCST 228(DX), Z16, Z3
-	VFMADD231PS.BCST 232(DX), Z16, Z5
-	VFMADD231PS.BCST 236(DX), Z16, Z7
+	VFMADD231PS.BCST 224(AX), Z16, Z1
+	VFMADD231PS.BCST 228(AX), Z16, Z3
+	VFMADD231PS.BCST 232(AX), Z16, Z5
+	VFMADD231PS.BCST 236(AX), Z16, Z7
 	VPANDD           Z0, Z21, Z21
-	VFMADD231PS.BCST 240(DX), Z21, Z1
-	VFMADD231PS.BCST 244(DX), Z21, Z3
-	VFMADD231PS.BCST 248(DX), Z21, Z5
-	VFMADD231PS.BCST 252(DX), Z21, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 240(AX), Z21, Z1
+	VFMADD231PS.BCST 244(AX), Z21, Z3
+	VFMADD231PS.BCST 248(AX), Z21, Z5
+	VFMADD231PS.BCST 252(AX), Z21, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line7
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line7:
 	VPSLLD           $0x10, Z23, Z16
-	VFMADD231PS.BCST 256(DX), Z16, Z1
-	VFMADD231PS.BCST 260(DX), Z16, Z3
-	VFMADD231PS.BCST 264(DX), Z16, Z5
-	VFMADD231PS.BCST 268(DX), Z16, Z7
+	VFMADD231PS.BCST 256(AX), Z16, Z1
+	VFMADD231PS.BCST 260(AX), Z16, Z3
+	VFMADD231PS.BCST 264(AX), Z16, Z5
+	VFMADD231PS.BCST 268(AX), Z16, Z7
 	VPANDD           Z0, Z23, Z23
-	VFMADD231PS.BCST 272(DX), Z23, Z1
-	VFMADD231PS.BCST 276(DX), Z23, Z3
-	VFMADD231PS.BCST 280(DX), Z23, Z5
-	VFMADD231PS.BCST 284(DX), Z23, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 272(AX), Z23, Z1
+	VFMADD231PS.BCST 276(AX), Z23, Z3
+	VFMADD231PS.BCST 280(AX), Z23, Z5
+	VFMADD231PS.BCST 284(AX), Z23, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line8
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line8:
 	VPSLLD           $0x10, Z12, Z16
-	VFMADD231PS.BCST 288(DX), Z16, Z1
-	VFMADD231PS.BCST 292(DX), Z16, Z3
-	VFMADD231PS.BCST 296(DX), Z16, Z5
-	VFMADD231PS.BCST 300(DX), Z16, Z7
+	VFMADD231PS.BCST 288(AX), Z16, Z1
+	VFMADD231PS.BCST 292(AX), Z16, Z3
+	VFMADD231PS.BCST 296(AX), Z16, Z5
+	VFMADD231PS.BCST 300(AX), Z16, Z7
 	VPANDD           Z0, Z12, Z12
-	VFMADD231PS.BCST 304(DX), Z12, Z1
-	VFMADD231PS.BCST 308(DX), Z12, Z3
-	VFMADD231PS.BCST 312(DX), Z12, Z5
-	VFMADD231PS.BCST 316(DX), Z12, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 304(AX), Z12, Z1
+	VFMADD231PS.BCST 308(AX), Z12, Z3
+	VFMADD231PS.BCST 312(AX), Z12, Z5
+	VFMADD231PS.BCST 316(AX), Z12, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line9
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line9:
 	VPSLLD           $0x10, Z15, Z12
-	VFMADD231PS.BCST 320(DX), Z12, Z1
-	VFMADD231PS.BCST 324(DX), Z12, Z3
-	VFMADD231PS.BCST 328(DX), Z12, Z5
-	VFMADD231PS.BCST 332(DX), Z12, Z7
+	VFMADD231PS.BCST 320(AX), Z12, Z1
+	VFMADD231PS.BCST 324(AX), Z12, Z3
+	VFMADD231PS.BCST 328(AX), Z12, Z5
+	VFMADD231PS.BCST 332(AX), Z12, Z7
 	VPANDD           Z0, Z15, Z15
-	VFMADD231PS.BCST 336(DX), Z15, Z1
-	VFMADD231PS.BCST 340(DX), Z15, Z3
-	VFMADD231PS.BCST 344(DX), Z15, Z5
-	VFMADD231PS.BCST 348(DX), Z15, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 336(AX), Z15, Z1
+	VFMADD231PS.BCST 340(AX), Z15, Z3
+	VFMADD231PS.BCST 344(AX), Z15, Z5
+	VFMADD231PS.BCST 348(AX), Z15, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line10
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line10:
 	VPSLLD           $0x10, Z13, Z12
-	VFMADD231PS.BCST 352(DX), Z12, Z1
-	VFMADD231PS.BCST 356(DX), Z12, Z3
-	VFMADD231PS.BCST 360(DX), Z12, Z5
-	VFMADD231PS.BCST 364(DX), Z12, Z7
+	VFMADD231PS.BCST 352(AX), Z12, Z1
+	VFMADD231PS.BCST 356(AX), Z12, Z3
+	VFMADD231PS.BCST 360(AX), Z12, Z5
+	VFMADD231PS.BCST 364(AX), Z12, Z7
 	VPANDD           Z0, Z13, Z13
-	VFMADD231PS.BCST 368(DX), Z13, Z1
-	VFMADD231PS.BCST 372(DX), Z13, Z3
-	VFMADD231PS.BCST 376(DX), Z13, Z5
-	VFMADD231PS.BCST 380(DX), Z13, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 368(AX), Z13, Z1
+	VFMADD231PS.BCST 372(AX), Z13, Z3
+	VFMADD231PS.BCST 376(AX), Z13, Z5
+	VFMADD231PS.BCST 380(AX), Z13, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line11
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line11:
 	VPSLLD           $0x10, Z11, Z12
-	VFMADD231PS.BCST 384(DX), Z12, Z1
-	VFMADD231PS.BCST 388(DX), Z12, Z3
-	VFMADD231PS.BCST 392(DX), Z12, Z5
-	VFMADD231PS.BCST 396(DX), Z12, Z7
+	VFMADD231PS.BCST 384(AX), Z12, Z1
+	VFMADD231PS.BCST 388(AX), Z12, Z3
+	VFMADD231PS.BCST 392(AX), Z12, Z5
+	VFMADD231PS.BCST 396(AX), Z12, Z7
 	VPANDD           Z0, Z11, Z11
-	VFMADD231PS.BCST 400(DX), Z11, Z1
-	VFMADD231PS.BCST 404(DX), Z11, Z3
-	VFMADD231PS.BCST 408(DX), Z11, Z5
-	VFMADD231PS.BCST 412(DX), Z11, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 400(AX), Z11, Z1
+	VFMADD231PS.BCST 404(AX), Z11, Z3
+	VFMADD231PS.BCST 408(AX), Z11, Z5
+	VFMADD231PS.BCST 412(AX), Z11, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line12
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line12:
 	VPSLLD           $0x10, Z10, Z11
-	VFMADD231PS.BCST 416(DX), Z11, Z1
-	VFMADD231PS.BCST 420(DX), Z11, Z3
-	VFMADD231PS.BCST 424(DX), Z11, Z5
-	VFMADD231PS.BCST 428(DX), Z11, Z7
+	VFMADD231PS.BCST 416(AX), Z11, Z1
+	VFMADD231PS.BCST 420(AX), Z11, Z3
+	VFMADD231PS.BCST 424(AX), Z11, Z5
+	VFMADD231PS.BCST 428(AX), Z11, Z7
 	VPANDD           Z0, Z10, Z10
-	VFMADD231PS.BCST 432(DX), Z10, Z1
-	VFMADD231PS.BCST 436(DX), Z10, Z3
-	VFMADD231PS.BCST 440(DX), Z10, Z5
-	VFMADD231PS.BCST 444(DX), Z10, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 432(AX), Z10, Z1
+	VFMADD231PS.BCST 436(AX), Z10, Z3
+	VFMADD231PS.BCST 440(AX), Z10, Z5
+	VFMADD231PS.BCST 444(AX), Z10, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line13
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line13:
 	VPSLLD           $0x10, Z14, Z10
-	VFMADD231PS.BCST 448(DX), Z10, Z1
-	VFMADD231PS.BCST 452(DX), Z10, Z3
-	VFMADD231PS.BCST 456(DX), Z10, Z5
-	VFMADD231PS.BCST 460(DX), Z10, Z7
+	VFMADD231PS.BCST 448(AX), Z10, Z1
+	VFMADD231PS.BCST 452(AX), Z10, Z3
+	VFMADD231PS.BCST 456(AX), Z10, Z5
+	VFMADD231PS.BCST 460(AX), Z10, Z7
 	VPANDD           Z0, Z14, Z14
-	VFMADD231PS.BCST 464(DX), Z14, Z1
-	VFMADD231PS.BCST 468(DX), Z14, Z3
-	VFMADD231PS.BCST 472(DX), Z14, Z5
-	VFMADD231PS.BCST 476(DX), Z14, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 464(AX), Z14, Z1
+	VFMADD231PS.BCST 468(AX), Z14, Z3
+	VFMADD231PS.BCST 472(AX), Z14, Z5
+	VFMADD231PS.BCST 476(AX), Z14, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line14
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line14:
 	VPSLLD           $0x10, Z9, Z10
-	VFMADD231PS.BCST 480(DX), Z10, Z1
-	VFMADD231PS.BCST 484(DX), Z10, Z3
-	VFMADD231PS.BCST 488(DX), Z10, Z5
-	VFMADD231PS.BCST 492(DX), Z10, Z7
+	VFMADD231PS.BCST 480(AX), Z10, Z1
+	VFMADD231PS.BCST 484(AX), Z10, Z3
+	VFMADD231PS.BCST 488(AX), Z10, Z5
+	VFMADD231PS.BCST 492(AX), Z10, Z7
 	VPANDD           Z0, Z9, Z9
-	VFMADD231PS.BCST 496(DX), Z9, Z1
-	VFMADD231PS.BCST 500(DX), Z9, Z3
-	VFMADD231PS.BCST 504(DX), Z9, Z5
-	VFMADD231PS.BCST 508(DX), Z9, Z7
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 496(AX), Z9, Z1
+	VFMADD231PS.BCST 500(AX), Z9, Z3
+	VFMADD231PS.BCST 504(AX), Z9, Z5
+	VFMADD231PS.BCST 508(AX), Z9, Z7
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line15
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line15:
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z9
-	VMOVUPS          (R14)(SI*1), Z10
-	VMOVUPS          (R14)(SI*2), Z11
-	VMOVUPS          (R14)(R13*1), Z12
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z13
-	VMOVUPS          (R14)(SI*1), Z14
-	VMOVUPS          (R14)(SI*2), Z15
-	VMOVUPS          (R14)(R13*1), Z16
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z17
-	VMOVUPS          (R14)(SI*1), Z18
-	VMOVUPS          (R14)(SI*2), Z19
-	VMOVUPS          (R14)(R13*1), Z20
-	LEAQ             (R14)(SI*4), R14
-	VMOVUPS          (R14), Z21
-	VMOVUPS          (R14)(SI*1), Z22
-	VMOVUPS          (R14)(SI*2), Z23
-	VMOVUPS          (R14)(R13*1), Z24
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z9
+	VMOVUPS          (R13)(DX*1), Z10
+	VMOVUPS          (R13)(DX*2), Z11
+	VMOVUPS          (R13)(R11*1), Z12
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z13
+	VMOVUPS          (R13)(DX*1), Z14
+	VMOVUPS          (R13)(DX*2), Z15
+	VMOVUPS          (R13)(R11*1), Z16
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z17
+	VMOVUPS          (R13)(DX*1), Z18
+	VMOVUPS          (R13)(DX*2), Z19
+	VMOVUPS          (R13)(R11*1), Z20
+	LEAQ             (R13)(DX*4), R13
+	VMOVUPS          (R13), Z21
+	VMOVUPS          (R13)(DX*1), Z22
+	VMOVUPS          (R13)(DX*2), Z23
+	VMOVUPS          (R13)(R11*1), Z24
 	VUNPCKLPS        Z10, Z9, Z25
 	VUNPCKHPS        Z10, Z9, Z9
 	VUNPCKLPS        Z12, Z11, Z10
@@ -9881,329 +12807,333 @@ line15:
 	VSHUFF32X4       $0xdd, Z13, Z16, Z13
 	VSHUFF32X4       $0xdd, Z17, Z9, Z9
 	VPSLLD           $0x10, Z19, Z16
-	VFMADD231PS.BCST (DX), Z16, Z2
-	VFMADD231PS.BCST 4(DX), Z16, Z4
-	VFMADD231PS.BCST 8(DX), Z16, Z6
-	VFMADD231PS.BCST 12(DX), Z16, Z8
+	VFMADD231PS.BCST (AX), Z16, Z2
+	VFMADD231PS.BCST 4(AX), Z16, Z4
+	VFMADD231PS.BCST 8(AX), Z16, Z6
+	VFMADD231PS.BCST 12(AX), Z16, Z8
 	VPANDD           Z0, Z19, Z19
-	VFMADD231PS.BCST 16(DX), Z19, Z2
-	VFMADD231PS.BCST 20(DX), Z19, Z4
-	VFMADD231PS.BCST 24(DX), Z19, Z6
-	VFMADD231PS.BCST 28(DX), Z19, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 16(AX), Z19, Z2
+	VFMADD231PS.BCST 20(AX), Z19, Z4
+	VFMADD231PS.BCST 24(AX), Z19, Z6
+	VFMADD231PS.BCST 28(AX), Z19, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line16
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line16:
 	VPSLLD           $0x10, Z20, Z16
-	VFMADD231PS.BCST 32(DX), Z16, Z2
-	VFMADD231PS.BCST 36(DX), Z16, Z4
-	VFMADD231PS.BCST 40(DX), Z16, Z6
-	VFMADD231PS.BCST 44(DX), Z16, Z8
+	VFMADD231PS.BCST 32(AX), Z16, Z2
+	VFMADD231PS.BCST 36(AX), Z16, Z4
+	VFMADD231PS.BCST 40(AX), Z16, Z6
+	VFMADD231PS.BCST 44(AX), Z16, Z8
 	VPANDD           Z0, Z20, Z20
-	VFMADD231PS.BCST 48(DX), Z20, Z2
-	VFMADD231PS.BCST 52(DX), Z20, Z4
-	VFMADD231PS.BCST 56(DX), Z20, Z6
-	VFMADD231PS.BCST 60(DX), Z20, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 48(AX), Z20, Z2
+	VFMADD231PS.BCST 52(AX), Z20, Z4
+	VFMADD231PS.BCST 56(AX), Z20, Z6
+	VFMADD231PS.BCST 60(AX), Z20, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line17
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line17:
 	VPSLLD           $0x10, Z22, Z16
-	VFMADD231PS.BCST 64(DX), Z16, Z2
-	VFMADD231PS.BCST 68(DX), Z16, Z4
-	VFMADD231PS.BCST 72(DX), Z16, Z6
-	VFMADD231PS.BCST 76(DX), Z16, Z8
+	VFMADD231PS.BCST 64(AX), Z16, Z2
+	VFMADD231PS.BCST 68(AX), Z16, Z4
+	VFMADD231PS.BCST 72(AX), Z16, Z6
+	VFMADD231PS.BCST 76(AX), Z16, Z8
 	VPANDD           Z0, Z22, Z22
-	VFMADD231PS.BCST 80(DX), Z22, Z2
-	VFMADD231PS.BCST 84(DX), Z22, Z4
-	VFMADD231PS.BCST 88(DX), Z22, Z6
-	VFMADD231PS.BCST 92(DX), Z22, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 80(AX), Z22, Z2
+	VFMADD231PS.BCST 84(AX), Z22, Z4
+	VFMADD231PS.BCST 88(AX), Z22, Z6
+	VFMADD231PS.BCST 92(AX), Z22, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line18
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line18:
 	VPSLLD           $0x10, Z18, Z16
-	VFMADD231PS.BCST 96(DX), Z16, Z2
-	VFMADD231PS.BCST 100(DX), Z16, Z4
-	VFMADD231PS.BCST 104(DX), Z16, Z6
-	VFMADD231PS.BCST 108(DX), Z16, Z8
+	VFMADD231PS.BCST 96(AX), Z16, Z2
+	VFMADD231PS.BCST 100(AX), Z16, Z4
+	VFMADD231PS.BCST 104(AX), Z16, Z6
+	VFMADD231PS.BCST 108(AX), Z16, Z8
 	VPANDD           Z0, Z18, Z18
-	VFMADD231PS.BCST 112(DX), Z18, Z2
-	VFMADD231PS.BCST 116(DX), Z18, Z4
-	VFMADD231PS.BCST 120(DX), Z18, Z6
-	VFMADD231PS.BCST 124(DX), Z18, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 112(AX), Z18, Z2
+	VFMADD231PS.BCST 116(AX), Z18, Z4
+	VFMADD231PS.BCST 120(AX), Z18, Z6
+	VFMADD231PS.BCST 124(AX), Z18, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line19
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line19:
 	VPSLLD           $0x10, Z26, Z16
-	VFMADD231PS.BCST 128(DX), Z16, Z2
-	VFMADD231PS.BCST 132(DX), Z16, Z4
-	VFMADD231PS.BCST 136(DX), Z16, Z6
-	VFMADD231PS.BCST 140(DX), Z16, Z8
+	VFMADD231PS.BCST 128(AX), Z16, Z2
+	VFMADD231PS.BCST 132(AX), Z16, Z4
+	VFMADD231PS.BCST 136(AX), Z16, Z6
+	VFMADD231PS.BCST 140(AX), Z16, Z8
 	VPANDD           Z0, Z26, Z26
-	VFMADD231PS.BCST 144(DX), Z26, Z2
-	VFMADD231PS.BCST 148(DX), Z26, Z4
-	VFMADD231PS.BCST 152(DX), Z26, Z6
-	VFMADD231PS.BCST 156(DX), Z26, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 144(AX), Z26, Z2
+	VFMADD231PS.BCST 148(AX), Z26, Z4
+	VFMADD231PS.BCST 152(AX), Z26, Z6
+	VFMADD231PS.BCST 156(AX), Z26, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line20
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line20:
 	VPSLLD           $0x10, Z24, Z16
-	VFMADD231PS.BCST 160(DX), Z16, Z2
-	VFMADD231PS.BCST 164(DX), Z16, Z4
-	VFMADD231PS.BCST 168(DX), Z16, Z6
-	VFMADD231PS.BCST 172(DX), Z16, Z8
+	VFMADD231PS.BCST 160(AX), Z16, Z2
+	VFMADD231PS.BCST 164(AX), Z16, Z4
+	VFMADD231PS.BCST 168(AX), Z16, Z6
+	VFMADD231PS.BCST 172(AX), Z16, Z8
 	VPANDD           Z0, Z24, Z24
-	VFMADD231PS.BCST 176(DX), Z24, Z2
-	VFMADD231PS.BCST 180(DX), Z24, Z4
-	VFMADD231PS.BCST 184(DX), Z24, Z6
-	VFMADD231PS.BCST 188(DX), Z24, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 176(AX), Z24, Z2
+	VFMADD231PS.BCST 180(AX), Z24, Z4
+	VFMADD231PS.BCST 184(AX), Z24, Z6
+	VFMADD231PS.BCST 188(AX), Z24, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line21
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line21:
 	VPSLLD           $0x10, Z25, Z16
-	VFMADD231PS.BCST 192(DX), Z16, Z2
-	VFMADD231PS.BCST 196(DX), Z16, Z4
-	VFMADD231PS.BCST 200(DX), Z16, Z6
-	VFMADD231PS.BCST 204(DX), Z16, Z8
+	VFMADD231PS.BCST 192(AX), Z16, Z2
+	VFMADD231PS.BCST 196(AX), Z16, Z4
+	VFMADD231PS.BCST 200(AX), Z16, Z6
+	VFMADD231PS.BCST 204(AX), Z16, Z8
 	VPANDD           Z0, Z25, Z25
-	VFMADD231PS.BCST 208(DX), Z25, Z2
-	VFMADD231PS.BCST 212(DX), Z25, Z4
-	VFMADD231PS.BCST 216(DX), Z25, Z6
-	VFMADD231PS.BCST 220(DX), Z25, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 208(AX), Z25, Z2
+	VFMADD231PS.BCST 212(AX), Z25, Z4
+	VFMADD231PS.BCST 216(AX), Z25, Z6
+	VFMADD231PS.BCST 220(AX), Z25, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line22
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line22:
 	VPSLLD           $0x10, Z21, Z16
-	VFMADD231PS.BCST 224(DX), Z16, Z2
-	VFMADD231PS.BCST 228(DX), Z16, Z4
-	VFMADD231PS.BCST 232(DX), Z16, Z6
-	VFMADD231PS.BCST 236(DX), Z16, Z8
+	VFMADD231PS.BCST 224(AX), Z16, Z2
+	VFMADD231PS.BCST 228(AX), Z16, Z4
+	VFMADD231PS.BCST 232(AX), Z16, Z6
+	VFMADD231PS.BCST 236(AX), Z16, Z8
 	VPANDD           Z0, Z21, Z21
-	VFMADD231PS.BCST 240(DX), Z21, Z2
-	VFMADD231PS.BCST 244(DX), Z21, Z4
-	VFMADD231PS.BCST 248(DX), Z21, Z6
-	VFMADD231PS.BCST 252(DX), Z21, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 240(AX), Z21, Z2
+	VFMADD231PS.BCST 244(AX), Z21, Z4
+	VFMADD231PS.BCST 248(AX), Z21, Z6
+	VFMADD231PS.BCST 252(AX), Z21, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line23
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line23:
 	VPSLLD           $0x10, Z23, Z16
-	VFMADD231PS.BCST 256(DX), Z16, Z2
-	VFMADD231PS.BCST 260(DX), Z16, Z4
-	VFMADD231PS.BCST 264(DX), Z16, Z6
-	VFMADD231PS.BCST 268(DX), Z16, Z8
+	VFMADD231PS.BCST 256(AX), Z16, Z2
+	VFMADD231PS.BCST 260(AX), Z16, Z4
+	VFMADD231PS.BCST 264(AX), Z16, Z6
+	VFMADD231PS.BCST 268(AX), Z16, Z8
 	VPANDD           Z0, Z23, Z23
-	VFMADD231PS.BCST 272(DX), Z23, Z2
-	VFMADD231PS.BCST 276(DX), Z23, Z4
-	VFMADD231PS.BCST 280(DX), Z23, Z6
-	VFMADD231PS.BCST 284(DX), Z23, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 272(AX), Z23, Z2
+	VFMADD231PS.BCST 276(AX), Z23, Z4
+	VFMADD231PS.BCST 280(AX), Z23, Z6
+	VFMADD231PS.BCST 284(AX), Z23, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line24
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line24:
 	VPSLLD           $0x10, Z12, Z16
-	VFMADD231PS.BCST 288(DX), Z16, Z2
-	VFMADD231PS.BCST 292(DX), Z16, Z4
-	VFMADD231PS.BCST 296(DX), Z16, Z6
-	VFMADD231PS.BCST 300(DX), Z16, Z8
+	VFMADD231PS.BCST 288(AX), Z16, Z2
+	VFMADD231PS.BCST 292(AX), Z16, Z4
+	VFMADD231PS.BCST 296(AX), Z16, Z6
+	VFMADD231PS.BCST 300(AX), Z16, Z8
 	VPANDD           Z0, Z12, Z12
-	VFMADD231PS.BCST 304(DX), Z12, Z2
-	VFMADD231PS.BCST 308(DX), Z12, Z4
-	VFMADD231PS.BCST 312(DX), Z12, Z6
-	VFMADD231PS.BCST 316(DX), Z12, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 304(AX), Z12, Z2
+	VFMADD231PS.BCST 308(AX), Z12, Z4
+	VFMADD231PS.BCST 312(AX), Z12, Z6
+	VFMADD231PS.BCST 316(AX), Z12, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line25
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line25:
 	VPSLLD           $0x10, Z15, Z12
-	VFMADD231PS.BCST 320(DX), Z12, Z2
-	VFMADD231PS.BCST 324(DX), Z12, Z4
-	VFMADD231PS.BCST 328(DX), Z12, Z6
-	VFMADD231PS.BCST 332(DX), Z12, Z8
+	VFMADD231PS.BCST 320(AX), Z12, Z2
+	VFMADD231PS.BCST 324(AX), Z12, Z4
+	VFMADD231PS.BCST 328(AX), Z12, Z6
+	VFMADD231PS.BCST 332(AX), Z12, Z8
 	VPANDD           Z0, Z15, Z15
-	VFMADD231PS.BCST 336(DX), Z15, Z2
-	VFMADD231PS.BCST 340(DX), Z15, Z4
-	VFMADD231PS.BCST 344(DX), Z15, Z6
-	VFMADD231PS.BCST 348(DX), Z15, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 336(AX), Z15, Z2
+	VFMADD231PS.BCST 340(AX), Z15, Z4
+	VFMADD231PS.BCST 344(AX), Z15, Z6
+	VFMADD231PS.BCST 348(AX), Z15, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line26
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line26:
 	VPSLLD           $0x10, Z13, Z12
-	VFMADD231PS.BCST 352(DX), Z12, Z2
-	VFMADD231PS.BCST 356(DX), Z12, Z4
-	VFMADD231PS.BCST 360(DX), Z12, Z6
-	VFMADD231PS.BCST 364(DX), Z12, Z8
+	VFMADD231PS.BCST 352(AX), Z12, Z2
+	VFMADD231PS.BCST 356(AX), Z12, Z4
+	VFMADD231PS.BCST 360(AX), Z12, Z6
+	VFMADD231PS.BCST 364(AX), Z12, Z8
 	VPANDD           Z0, Z13, Z13
-	VFMADD231PS.BCST 368(DX), Z13, Z2
-	VFMADD231PS.BCST 372(DX), Z13, Z4
-	VFMADD231PS.BCST 376(DX), Z13, Z6
-	VFMADD231PS.BCST 380(DX), Z13, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 368(AX), Z13, Z2
+	VFMADD231PS.BCST 372(AX), Z13, Z4
+	VFMADD231PS.BCST 376(AX), Z13, Z6
+	VFMADD231PS.BCST 380(AX), Z13, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line27
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line27:
 	VPSLLD           $0x10, Z11, Z12
-	VFMADD231PS.BCST 384(DX), Z12, Z2
-	VFMADD231PS.BCST 388(DX), Z12, Z4
-	VFMADD231PS.BCST 392(DX), Z12, Z6
-	VFMADD231PS.BCST 396(DX), Z12, Z8
+	VFMADD231PS.BCST 384(AX), Z12, Z2
+	VFMADD231PS.BCST 388(AX), Z12, Z4
+	VFMADD231PS.BCST 392(AX), Z12, Z6
+	VFMADD231PS.BCST 396(AX), Z12, Z8
 	VPANDD           Z0, Z11, Z11
-	VFMADD231PS.BCST 400(DX), Z11, Z2
-	VFMADD231PS.BCST 404(DX), Z11, Z4
-	VFMADD231PS.BCST 408(DX), Z11, Z6
-	VFMADD231PS.BCST 412(DX), Z11, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 400(AX), Z11, Z2
+	VFMADD231PS.BCST 404(AX), Z11, Z4
+	VFMADD231PS.BCST 408(AX), Z11, Z6
+	VFMADD231PS.BCST 412(AX), Z11, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line28
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line28:
 	VPSLLD           $0x10, Z10, Z11
-	VFMADD231PS.BCST 416(DX), Z11, Z2
-	VFMADD231PS.BCST 420(DX), Z11, Z4
-	VFMADD231PS.BCST 424(DX), Z11, Z6
-	VFMADD231PS.BCST 428(DX), Z11, Z8
+	VFMADD231PS.BCST 416(AX), Z11, Z2
+	VFMADD231PS.BCST 420(AX), Z11, Z4
+	VFMADD231PS.BCST 424(AX), Z11, Z6
+	VFMADD231PS.BCST 428(AX), Z11, Z8
 	VPANDD           Z0, Z10, Z10
-	VFMADD231PS.BCST 432(DX), Z10, Z2
-	VFMADD231PS.BCST 436(DX), Z10, Z4
-	VFMADD231PS.BCST 440(DX), Z10, Z6
-	VFMADD231PS.BCST 444(DX), Z10, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 432(AX), Z10, Z2
+	VFMADD231PS.BCST 436(AX), Z10, Z4
+	VFMADD231PS.BCST 440(AX), Z10, Z6
+	VFMADD231PS.BCST 444(AX), Z10, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line29
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line29:
 	VPSLLD           $0x10, Z14, Z10
-	VFMADD231PS.BCST 448(DX), Z10, Z2
-	VFMADD231PS.BCST 452(DX), Z10, Z4
-	VFMADD231PS.BCST 456(DX), Z10, Z6
-	VFMADD231PS.BCST 460(DX), Z10, Z8
+	VFMADD231PS.BCST 448(AX), Z10, Z2
+	VFMADD231PS.BCST 452(AX), Z10, Z4
+	VFMADD231PS.BCST 456(AX), Z10, Z6
+	VFMADD231PS.BCST 460(AX), Z10, Z8
 	VPANDD           Z0, Z14, Z14
-	VFMADD231PS.BCST 464(DX), Z14, Z2
-	VFMADD231PS.BCST 468(DX), Z14, Z4
-	VFMADD231PS.BCST 472(DX), Z14, Z6
-	VFMADD231PS.BCST 476(DX), Z14, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 464(AX), Z14, Z2
+	VFMADD231PS.BCST 468(AX), Z14, Z4
+	VFMADD231PS.BCST 472(AX), Z14, Z6
+	VFMADD231PS.BCST 476(AX), Z14, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line30
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line30:
 	VPSLLD           $0x10, Z9, Z10
-	VFMADD231PS.BCST 480(DX), Z10, Z2
-	VFMADD231PS.BCST 484(DX), Z10, Z4
-	VFMADD231PS.BCST 488(DX), Z10, Z6
-	VFMADD231PS.BCST 492(DX), Z10, Z8
+	VFMADD231PS.BCST 480(AX), Z10, Z2
+	VFMADD231PS.BCST 484(AX), Z10, Z4
+	VFMADD231PS.BCST 488(AX), Z10, Z6
+	VFMADD231PS.BCST 492(AX), Z10, Z8
 	VPANDD           Z0, Z9, Z9
-	VFMADD231PS.BCST 496(DX), Z9, Z2
-	VFMADD231PS.BCST 500(DX), Z9, Z4
-	VFMADD231PS.BCST 504(DX), Z9, Z6
-	VFMADD231PS.BCST 508(DX), Z9, Z8
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 496(AX), Z9, Z2
+	VFMADD231PS.BCST 500(AX), Z9, Z4
+	VFMADD231PS.BCST 504(AX), Z9, Z6
+	VFMADD231PS.BCST 508(AX), Z9, Z8
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line31
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line31:
-	ADDQ    $0x00000200, DX
-	ADDQ    $0x40, BX
-	SUBQ    $0x20, DI
-	JNE     terms
+next:
+	ADDQ    $0x00000200, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x20, BX
+	JGT     terms
+	MOVQ    y+0(FP), AX
+	MOVQ    ldy+8(FP), CX
+	SHLQ    $0x02, CX
 	VMOVUPS Z1, (AX)
 	VMOVUPS Z2, 64(AX)
 	ADDQ    CX, AX
@@ -10217,6 +13147,1080 @@ line31:
 	VMOVUPS Z8, 64(AX)
 	VZEROUPPER
 	RET
+
+some:
+	MOVL             $0xffffffff, R13
+	SHLXL            R12, R13, R13
+	XORQ             R12, R12
+	MOVQ             $0x00000020, R14
+	CMPQ             BX, R14
+	CMOVQLT          BX, R14
+	BZHIL            R14, R13, R13
+	MOVQ             CX, R14
+	VMOVUPS          (R14), Z9
+	VMOVUPS          (R14)(DX*1), Z10
+	VMOVUPS          (R14)(DX*2), Z11
+	VMOVUPS          (R14)(R11*1), Z12
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z13
+	VMOVUPS          (R14)(DX*1), Z14
+	VMOVUPS          (R14)(DX*2), Z15
+	VMOVUPS          (R14)(R11*1), Z16
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z17
+	VMOVUPS          (R14)(DX*1), Z18
+	VMOVUPS          (R14)(DX*2), Z19
+	VMOVUPS          (R14)(R11*1), Z20
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z21
+	VMOVUPS          (R14)(DX*1), Z22
+	VMOVUPS          (R14)(DX*2), Z23
+	VMOVUPS          (R14)(R11*1), Z24
+	VUNPCKLPS        Z10, Z9, Z25
+	VUNPCKHPS        Z10, Z9, Z9
+	VUNPCKLPS        Z12, Z11, Z10
+	VUNPCKHPS        Z12, Z11, Z11
+	VUNPCKLPS        Z14, Z13, Z12
+	VUNPCKHPS        Z14, Z13, Z13
+	VUNPCKLPS        Z16, Z15, Z14
+	VUNPCKHPS        Z16, Z15, Z15
+	VUNPCKLPS        Z18, Z17, Z16
+	VUNPCKHPS        Z18, Z17, Z17
+	VUNPCKLPS        Z20, Z19, Z18
+	VUNPCKHPS        Z20, Z19, Z19
+	VUNPCKLPS        Z22, Z21, Z20
+	VUNPCKHPS        Z22, Z21, Z21
+	VUNPCKLPS        Z24, Z23, Z22
+	VUNPCKHPS        Z24, Z23, Z23
+	VUNPCKLPD        Z10, Z25, Z24
+	VUNPCKHPD        Z10, Z25, Z10
+	VUNPCKLPD        Z11, Z9, Z25
+	VUNPCKHPD        Z11, Z9, Z9
+	VUNPCKLPD        Z14, Z12, Z11
+	VUNPCKHPD        Z14, Z12, Z12
+	VUNPCKLPD        Z15, Z13, Z14
+	VUNPCKHPD        Z15, Z13, Z13
+	VUNPCKLPD        Z18, Z16, Z15
+	VUNPCKHPD        Z18, Z16, Z16
+	VUNPCKLPD        Z19, Z17, Z18
+	VUNPCKHPD        Z19, Z17, Z17
+	VUNPCKLPD        Z22, Z20, Z19
+	VUNPCKHPD        Z22, Z20, Z20
+	VUNPCKLPD        Z23, Z21, Z22
+	VUNPCKHPD        Z23, Z21, Z21
+	VSHUFF32X4       $0x88, Z11, Z24, Z23
+	VSHUFF32X4       $0xdd, Z11, Z24, Z11
+	VSHUFF32X4       $0x88, Z19, Z15, Z24
+	VSHUFF32X4       $0xdd, Z19, Z15, Z15
+	VSHUFF32X4       $0x88, Z24, Z23, Z19
+	VSHUFF32X4       $0x88, Z15, Z11, Z26
+	VSHUFF32X4       $0xdd, Z24, Z23, Z23
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VSHUFF32X4       $0x88, Z12, Z10, Z15
+	VSHUFF32X4       $0xdd, Z12, Z10, Z10
+	VSHUFF32X4       $0x88, Z20, Z16, Z12
+	VSHUFF32X4       $0xdd, Z20, Z16, Z16
+	VSHUFF32X4       $0x88, Z12, Z15, Z20
+	VSHUFF32X4       $0x88, Z16, Z10, Z24
+	VSHUFF32X4       $0xdd, Z12, Z15, Z12
+	VSHUFF32X4       $0xdd, Z16, Z10, Z10
+	VSHUFF32X4       $0x88, Z14, Z25, Z15
+	VSHUFF32X4       $0xdd, Z14, Z25, Z14
+	VSHUFF32X4       $0x88, Z22, Z18, Z16
+	VSHUFF32X4       $0xdd, Z22, Z18, Z18
+	VSHUFF32X4       $0x88, Z16, Z15, Z22
+	VSHUFF32X4       $0x88, Z18, Z14, Z25
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VSHUFF32X4       $0x88, Z13, Z9, Z16
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VSHUFF32X4       $0x88, Z21, Z17, Z13
+	VSHUFF32X4       $0xdd, Z21, Z17, Z17
+	VSHUFF32X4       $0x88, Z13, Z16, Z18
+	VSHUFF32X4       $0x88, Z17, Z9, Z21
+	VSHUFF32X4       $0xdd, Z13, Z16, Z13
+	VSHUFF32X4       $0xdd, Z17, Z9, Z9
+	VPSLLD           $0x10, Z19, Z16
+	BTL              $0x00, R13
+	JCC              skip0_0
+	VFMADD231PS.BCST (AX), Z16, Z1
+	VFMADD231PS.BCST 4(AX), Z16, Z3
+	VFMADD231PS.BCST 8(AX), Z16, Z5
+	VFMADD231PS.BCST 12(AX), Z16, Z7
+
+skip0_0:
+	VPANDD           Z0, Z19, Z19
+	BTL              $0x01, R13
+	JCC              skip0_1
+	VFMADD231PS.BCST 16(AX), Z19, Z1
+	VFMADD231PS.BCST 20(AX), Z19, Z3
+	VFMADD231PS.BCST 24(AX), Z19, Z5
+	VFMADD231PS.BCST 28(AX), Z19, Z7
+
+skip0_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line32
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line32:
+	VPSLLD           $0x10, Z20, Z16
+	BTL              $0x02, R13
+	JCC              skip0_2
+	VFMADD231PS.BCST 32(AX), Z16, Z1
+	VFMADD231PS.BCST 36(AX), Z16, Z3
+	VFMADD231PS.BCST 40(AX), Z16, Z5
+	VFMADD231PS.BCST 44(AX), Z16, Z7
+
+skip0_2:
+	VPANDD           Z0, Z20, Z20
+	BTL              $0x03, R13
+	JCC              skip0_3
+	VFMADD231PS.BCST 48(AX), Z20, Z1
+	VFMADD231PS.BCST 52(AX), Z20, Z3
+	VFMADD231PS.BCST 56(AX), Z20, Z5
+	VFMADD231PS.BCST 60(AX), Z20, Z7
+
+skip0_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line33
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line33:
+	VPSLLD           $0x10, Z22, Z16
+	BTL              $0x04, R13
+	JCC              skip0_4
+	VFMADD231PS.BCST 64(AX), Z16, Z1
+	VFMADD231PS.BCST 68(AX), Z16, Z3
+	VFMADD231PS.BCST 72(AX), Z16, Z5
+	VFMADD231PS.BCST 76(AX), Z16, Z7
+
+skip0_4:
+	VPANDD           Z0, Z22, Z22
+	BTL              $0x05, R13
+	JCC              skip0_5
+	VFMADD231PS.BCST 80(AX), Z22, Z1
+	VFMADD231PS.BCST 84(AX), Z22, Z3
+	VFMADD231PS.BCST 88(AX), Z22, Z5
+	VFMADD231PS.BCST 92(AX), Z22, Z7
+
+skip0_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line34
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line34:
+	VPSLLD           $0x10, Z18, Z16
+	BTL              $0x06, R13
+	JCC              skip0_6
+	VFMADD231PS.BCST 96(AX), Z16, Z1
+	VFMADD231PS.BCST 100(AX), Z16, Z3
+	VFMADD231PS.BCST 104(AX), Z16, Z5
+	VFMADD231PS.BCST 108(AX), Z16, Z7
+
+skip0_6:
+	VPANDD           Z0, Z18, Z18
+	BTL              $0x07, R13
+	JCC              skip0_7
+	VFMADD231PS.BCST 112(AX), Z18, Z1
+	VFMADD231PS.BCST 116(AX), Z18, Z3
+	VFMADD231PS.BCST 120(AX), Z18, Z5
+	VFMADD231PS.BCST 124(AX), Z18, Z7
+
+skip0_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line35
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line35:
+	VPSLLD           $0x10, Z26, Z16
+	BTL              $0x08, R13
+	JCC              skip0_8
+	VFMADD231PS.BCST 128(AX), Z16, Z1
+	VFMADD231PS.BCST 132(AX), Z16, Z3
+	VFMADD231PS.BCST 136(AX), Z16, Z5
+	VFMADD231PS.BCST 140(AX), Z16, Z7
+
+skip0_8:
+	VPANDD           Z0, Z26, Z26
+	BTL              $0x09, R13
+	JCC              skip0_9
+	VFMADD231PS.BCST 144(AX), Z26, Z1
+	VFMADD231PS.BCST 148(AX), Z26, Z3
+	VFMADD231PS.BCST 152(AX), Z26, Z5
+	VFMADD231PS.BCST 156(AX), Z26, Z7
+
+skip0_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line36
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line36:
+	VPSLLD           $0x10, Z24, Z16
+	BTL              $0x0a, R13
+	JCC              skip0_10
+	VFMADD231PS.BCST 160(AX), Z16, Z1
+	VFMADD231PS.BCST 164(AX), Z16, Z3
+	VFMADD231PS.BCST 168(AX), Z16, Z5
+	VFMADD231PS.BCST 172(AX), Z16, Z7
+
+skip0_10:
+	VPANDD           Z0, Z24, Z24
+	BTL              $0x0b, R13
+	JCC              skip0_11
+	VFMADD231PS.BCST 176(AX), Z24, Z1
+	VFMADD231PS.BCST 180(AX), Z24, Z3
+	VFMADD231PS.BCST 184(AX), Z24, Z5
+	VFMADD231PS.BCST 188(AX), Z24, Z7
+
+skip0_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line37
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line37:
+	VPSLLD           $0x10, Z25, Z16
+	BTL              $0x0c, R13
+	JCC              skip0_12
+	VFMADD231PS.BCST 192(AX), Z16, Z1
+	VFMADD231PS.BCST 196(AX), Z16, Z3
+	VFMADD231PS.BCST 200(AX), Z16, Z5
+	VFMADD231PS.BCST 204(AX), Z16, Z7
+
+skip0_12:
+	VPANDD           Z0, Z25, Z25
+	BTL              $0x0d, R13
+	JCC              skip0_13
+	VFMADD231PS.BCST 208(AX), Z25, Z1
+	VFMADD231PS.BCST 212(AX), Z25, Z3
+	VFMADD231PS.BCST 216(AX), Z25, Z5
+	VFMADD231PS.BCST 220(AX), Z25, Z7
+
+skip0_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line38
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line38:
+	VPSLLD           $0x10, Z21, Z16
+	BTL              $0x0e, R13
+	JCC              skip0_14
+	VFMADD231PS.BCST 224(AX), Z16, Z1
+	VFMADD231PS.BCST 228(AX), Z16, Z3
+	VFMADD231PS.BCST 232(AX), Z16, Z5
+	VFMADD231PS.BCST 236(AX), Z16, Z7
+
+skip0_14:
+	VPANDD           Z0, Z21, Z21
+	BTL              $0x0f, R13
+	JCC              skip0_15
+	VFMADD231PS.BCST 240(AX), Z21, Z1
+	VFMADD231PS.BCST 244(AX), Z21, Z3
+	VFMADD231PS.BCST 248(AX), Z21, Z5
+	VFMADD231PS.BCST 252(AX), Z21, Z7
+
+skip0_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line39
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line39:
+	VPSLLD           $0x10, Z23, Z16
+	BTL              $0x10, R13
+	JCC              skip0_16
+	VFMADD231PS.BCST 256(AX), Z16, Z1
+	VFMADD231PS.BCST 260(AX), Z16, Z3
+	VFMADD231PS.BCST 264(AX), Z16, Z5
+	VFMADD231PS.BCST 268(AX), Z16, Z7
+
+skip0_16:
+	VPANDD           Z0, Z23, Z23
+	BTL              $0x11, R13
+	JCC              skip0_17
+	VFMADD231PS.BCST 272(AX), Z23, Z1
+	VFMADD231PS.BCST 276(AX), Z23, Z3
+	VFMADD231PS.BCST 280(AX), Z23, Z5
+	VFMADD231PS.BCST 284(AX), Z23, Z7
+
+skip0_17:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line40
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line40:
+	VPSLLD           $0x10, Z12, Z16
+	BTL              $0x12, R13
+	JCC              skip0_18
+	VFMADD231PS.BCST 288(AX), Z16, Z1
+	VFMADD231PS.BCST 292(AX), Z16, Z3
+	VFMADD231PS.BCST 296(AX), Z16, Z5
+	VFMADD231PS.BCST 300(AX), Z16, Z7
+
+skip0_18:
+	VPANDD           Z0, Z12, Z12
+	BTL              $0x13, R13
+	JCC              skip0_19
+	VFMADD231PS.BCST 304(AX), Z12, Z1
+	VFMADD231PS.BCST 308(AX), Z12, Z3
+	VFMADD231PS.BCST 312(AX), Z12, Z5
+	VFMADD231PS.BCST 316(AX), Z12, Z7
+
+skip0_19:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line41
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line41:
+	VPSLLD           $0x10, Z15, Z12
+	BTL              $0x14, R13
+	JCC              skip0_20
+	VFMADD231PS.BCST 320(AX), Z12, Z1
+	VFMADD231PS.BCST 324(AX), Z12, Z3
+	VFMADD231PS.BCST 328(AX), Z12, Z5
+	VFMADD231PS.BCST 332(AX), Z12, Z7
+
+skip0_20:
+	VPANDD           Z0, Z15, Z15
+	BTL              $0x15, R13
+	JCC              skip0_21
+	VFMADD231PS.BCST 336(AX), Z15, Z1
+	VFMADD231PS.BCST 340(AX), Z15, Z3
+	VFMADD231PS.BCST 344(AX), Z15, Z5
+	VFMADD231PS.BCST 348(AX), Z15, Z7
+
+skip0_21:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line42
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line42:
+	VPSLLD           $0x10, Z13, Z12
+	BTL              $0x16, R13
+	JCC              skip0_22
+	VFMADD231PS.BCST 352(AX), Z12, Z1
+	VFMADD231PS.BCST 356(AX), Z12, Z3
+	VFMADD231PS.BCST 360(AX), Z12, Z5
+	VFMADD231PS.BCST 364(AX), Z12, Z7
+
+skip0_22:
+	VPANDD           Z0, Z13, Z13
+	BTL              $0x17, R13
+	JCC              skip0_23
+	VFMADD231PS.BCST 368(AX), Z13, Z1
+	VFMADD231PS.BCST 372(AX), Z13, Z3
+	VFMADD231PS.BCST 376(AX), Z13, Z5
+	VFMADD231PS.BCST 380(AX), Z13, Z7
+
+skip0_23:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line43
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line43:
+	VPSLLD           $0x10, Z11, Z12
+	BTL              $0x18, R13
+	JCC              skip0_24
+	VFMADD231PS.BCST 384(AX), Z12, Z1
+	VFMADD231PS.BCST 388(AX), Z12, Z3
+	VFMADD231PS.BCST 392(AX), Z12, Z5
+	VFMADD231PS.BCST 396(AX), Z12, Z7
+
+skip0_24:
+	VPANDD           Z0, Z11, Z11
+	BTL              $0x19, R13
+	JCC              skip0_25
+	VFMADD231PS.BCST 400(AX), Z11, Z1
+	VFMADD231PS.BCST 404(AX), Z11, Z3
+	VFMADD231PS.BCST 408(AX), Z11, Z5
+	VFMADD231PS.BCST 412(AX), Z11, Z7
+
+skip0_25:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line44
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line44:
+	VPSLLD           $0x10, Z10, Z11
+	BTL              $0x1a, R13
+	JCC              skip0_26
+	VFMADD231PS.BCST 416(AX), Z11, Z1
+	VFMADD231PS.BCST 420(AX), Z11, Z3
+	VFMADD231PS.BCST 424(AX), Z11, Z5
+	VFMADD231PS.BCST 428(AX), Z11, Z7
+
+skip0_26:
+	VPANDD           Z0, Z10, Z10
+	BTL              $0x1b, R13
+	JCC              skip0_27
+	VFMADD231PS.BCST 432(AX), Z10, Z1
+	VFMADD231PS.BCST 436(AX), Z10, Z3
+	VFMADD231PS.BCST 440(AX), Z10, Z5
+	VFMADD231PS.BCST 444(AX), Z10, Z7
+
+skip0_27:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line45
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line45:
+	VPSLLD           $0x10, Z14, Z10
+	BTL              $0x1c, R13
+	JCC              skip0_28
+	VFMADD231PS.BCST 448(AX), Z10, Z1
+	VFMADD231PS.BCST 452(AX), Z10, Z3
+	VFMADD231PS.BCST 456(AX), Z10, Z5
+	VFMADD231PS.BCST 460(AX), Z10, Z7
+
+skip0_28:
+	VPANDD           Z0, Z14, Z14
+	BTL              $0x1d, R13
+	JCC              skip0_29
+	VFMADD231PS.BCST 464(AX), Z14, Z1
+	VFMADD231PS.BCST 468(AX), Z14, Z3
+	VFMADD231PS.BCST 472(AX), Z14, Z5
+	VFMADD231PS.BCST 476(AX), Z14, Z7
+
+skip0_29:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line46
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line46:
+	VPSLLD           $0x10, Z9, Z10
+	BTL              $0x1e, R13
+	JCC              skip0_30
+	VFMADD231PS.BCST 480(AX), Z10, Z1
+	VFMADD231PS.BCST 484(AX), Z10, Z3
+	VFMADD231PS.BCST 488(AX), Z10, Z5
+	VFMADD231PS.BCST 492(AX), Z10, Z7
+
+skip0_30:
+	VPANDD           Z0, Z9, Z9
+	BTL              $0x1f, R13
+	JCC              skip0_31
+	VFMADD231PS.BCST 496(AX), Z9, Z1
+	VFMADD231PS.BCST 500(AX), Z9, Z3
+	VFMADD231PS.BCST 504(AX), Z9, Z5
+	VFMADD231PS.BCST 508(AX), Z9, Z7
+
+skip0_31:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line47
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line47:
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z9
+	VMOVUPS          (R14)(DX*1), Z10
+	VMOVUPS          (R14)(DX*2), Z11
+	VMOVUPS          (R14)(R11*1), Z12
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z13
+	VMOVUPS          (R14)(DX*1), Z14
+	VMOVUPS          (R14)(DX*2), Z15
+	VMOVUPS          (R14)(R11*1), Z16
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z17
+	VMOVUPS          (R14)(DX*1), Z18
+	VMOVUPS          (R14)(DX*2), Z19
+	VMOVUPS          (R14)(R11*1), Z20
+	LEAQ             (R14)(DX*4), R14
+	VMOVUPS          (R14), Z21
+	VMOVUPS          (R14)(DX*1), Z22
+	VMOVUPS          (R14)(DX*2), Z23
+	VMOVUPS          (R14)(R11*1), Z24
+	VUNPCKLPS        Z10, Z9, Z25
+	VUNPCKHPS        Z10, Z9, Z9
+	VUNPCKLPS        Z12, Z11, Z10
+	VUNPCKHPS        Z12, Z11, Z11
+	VUNPCKLPS        Z14, Z13, Z12
+	VUNPCKHPS        Z14, Z13, Z13
+	VUNPCKLPS        Z16, Z15, Z14
+	VUNPCKHPS        Z16, Z15, Z15
+	VUNPCKLPS        Z18, Z17, Z16
+	VUNPCKHPS        Z18, Z17, Z17
+	VUNPCKLPS        Z20, Z19, Z18
+	VUNPCKHPS        Z20, Z19, Z19
+	VUNPCKLPS        Z22, Z21, Z20
+	VUNPCKHPS        Z22, Z21, Z21
+	VUNPCKLPS        Z24, Z23, Z22
+	VUNPCKHPS        Z24, Z23, Z23
+	VUNPCKLPD        Z10, Z25, Z24
+	VUNPCKHPD        Z10, Z25, Z10
+	VUNPCKLPD        Z11, Z9, Z25
+	VUNPCKHPD        Z11, Z9, Z9
+	VUNPCKLPD        Z14, Z12, Z11
+	VUNPCKHPD        Z14, Z12, Z12
+	VUNPCKLPD        Z15, Z13, Z14
+	VUNPCKHPD        Z15, Z13, Z13
+	VUNPCKLPD        Z18, Z16, Z15
+	VUNPCKHPD        Z18, Z16, Z16
+	VUNPCKLPD        Z19, Z17, Z18
+	VUNPCKHPD        Z19, Z17, Z17
+	VUNPCKLPD        Z22, Z20, Z19
+	VUNPCKHPD        Z22, Z20, Z20
+	VUNPCKLPD        Z23, Z21, Z22
+	VUNPCKHPD        Z23, Z21, Z21
+	VSHUFF32X4       $0x88, Z11, Z24, Z23
+	VSHUFF32X4       $0xdd, Z11, Z24, Z11
+	VSHUFF32X4       $0x88, Z19, Z15, Z24
+	VSHUFF32X4       $0xdd, Z19, Z15, Z15
+	VSHUFF32X4       $0x88, Z24, Z23, Z19
+	VSHUFF32X4       $0x88, Z15, Z11, Z26
+	VSHUFF32X4       $0xdd, Z24, Z23, Z23
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VSHUFF32X4       $0x88, Z12, Z10, Z15
+	VSHUFF32X4       $0xdd, Z12, Z10, Z10
+	VSHUFF32X4       $0x88, Z20, Z16, Z12
+	VSHUFF32X4       $0xdd, Z20, Z16, Z16
+	VSHUFF32X4       $0x88, Z12, Z15, Z20
+	VSHUFF32X4       $0x88, Z16, Z10, Z24
+	VSHUFF32X4       $0xdd, Z12, Z15, Z12
+	VSHUFF32X4       $0xdd, Z16, Z10, Z10
+	VSHUFF32X4       $0x88, Z14, Z25, Z15
+	VSHUFF32X4       $0xdd, Z14, Z25, Z14
+	VSHUFF32X4       $0x88, Z22, Z18, Z16
+	VSHUFF32X4       $0xdd, Z22, Z18, Z18
+	VSHUFF32X4       $0x88, Z16, Z15, Z22
+	VSHUFF32X4       $0x88, Z18, Z14, Z25
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VSHUFF32X4       $0x88, Z13, Z9, Z16
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VSHUFF32X4       $0x88, Z21, Z17, Z13
+	VSHUFF32X4       $0xdd, Z21, Z17, Z17
+	VSHUFF32X4       $0x88, Z13, Z16, Z18
+	VSHUFF32X4       $0x88, Z17, Z9, Z21
+	VSHUFF32X4       $0xdd, Z13, Z16, Z13
+	VSHUFF32X4       $0xdd, Z17, Z9, Z9
+	VPSLLD           $0x10, Z19, Z16
+	BTL              $0x00, R13
+	JCC              skip1_0
+	VFMADD231PS.BCST (AX), Z16, Z2
+	VFMADD231PS.BCST 4(AX), Z16, Z4
+	VFMADD231PS.BCST 8(AX), Z16, Z6
+	VFMADD231PS.BCST 12(AX), Z16, Z8
+
+skip1_0:
+	VPANDD           Z0, Z19, Z19
+	BTL              $0x01, R13
+	JCC              skip1_1
+	VFMADD231PS.BCST 16(AX), Z19, Z2
+	VFMADD231PS.BCST 20(AX), Z19, Z4
+	VFMADD231PS.BCST 24(AX), Z19, Z6
+	VFMADD231PS.BCST 28(AX), Z19, Z8
+
+skip1_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line48
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line48:
+	VPSLLD           $0x10, Z20, Z16
+	BTL              $0x02, R13
+	JCC              skip1_2
+	VFMADD231PS.BCST 32(AX), Z16, Z2
+	VFMADD231PS.BCST 36(AX), Z16, Z4
+	VFMADD231PS.BCST 40(AX), Z16, Z6
+	VFMADD231PS.BCST 44(AX), Z16, Z8
+
+skip1_2:
+	VPANDD           Z0, Z20, Z20
+	BTL              $0x03, R13
+	JCC              skip1_3
+	VFMADD231PS.BCST 48(AX), Z20, Z2
+	VFMADD231PS.BCST 52(AX), Z20, Z4
+	VFMADD231PS.BCST 56(AX), Z20, Z6
+	VFMADD231PS.BCST 60(AX), Z20, Z8
+
+skip1_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line49
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line49:
+	VPSLLD           $0x10, Z22, Z16
+	BTL              $0x04, R13
+	JCC              skip1_4
+	VFMADD231PS.BCST 64(AX), Z16, Z2
+	VFMADD231PS.BCST 68(AX), Z16, Z4
+	VFMADD231PS.BCST 72(AX), Z16, Z6
+	VFMADD231PS.BCST 76(AX), Z16, Z8
+
+skip1_4:
+	VPANDD           Z0, Z22, Z22
+	BTL              $0x05, R13
+	JCC              skip1_5
+	VFMADD231PS.BCST 80(AX), Z22, Z2
+	VFMADD231PS.BCST 84(AX), Z22, Z4
+	VFMADD231PS.BCST 88(AX), Z22, Z6
+	VFMADD231PS.BCST 92(AX), Z22, Z8
+
+skip1_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line50
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line50:
+	VPSLLD           $0x10, Z18, Z16
+	BTL              $0x06, R13
+	JCC              skip1_6
+	VFMADD231PS.BCST 96(AX), Z16, Z2
+	VFMADD231PS.BCST 100(AX), Z16, Z4
+	VFMADD231PS.BCST 104(AX), Z16, Z6
+	VFMADD231PS.BCST 108(AX), Z16, Z8
+
+skip1_6:
+	VPANDD           Z0, Z18, Z18
+	BTL              $0x07, R13
+	JCC              skip1_7
+	VFMADD231PS.BCST 112(AX), Z18, Z2
+	VFMADD231PS.BCST 116(AX), Z18, Z4
+	VFMADD231PS.BCST 120(AX), Z18, Z6
+	VFMADD231PS.BCST 124(AX), Z18, Z8
+
+skip1_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line51
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line51:
+	VPSLLD           $0x10, Z26, Z16
+	BTL              $0x08, R13
+	JCC              skip1_8
+	VFMADD231PS.BCST 128(AX), Z16, Z2
+	VFMADD231PS.BCST 132(AX), Z16, Z4
+	VFMADD231PS.BCST 136(AX), Z16, Z6
+	VFMADD231PS.BCST 140(AX), Z16, Z8
+
+skip1_8:
+	VPANDD           Z0, Z26, Z26
+	BTL              $0x09, R13
+	JCC              skip1_9
+	VFMADD231PS.BCST 144(AX), Z26, Z2
+	VFMADD231PS.BCST 148(AX), Z26, Z4
+	VFMADD231PS.BCST 152(AX), Z26, Z6
+	VFMADD231PS.BCST 156(AX), Z26, Z8
+
+skip1_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line52
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line52:
+	VPSLLD           $0x10, Z24, Z16
+	BTL              $0x0a, R13
+	JCC              skip1_10
+	VFMADD231PS.BCST 160(AX), Z16, Z2
+	VFMADD231PS.BCST 164(AX), Z16, Z4
+	VFMADD231PS.BCST 168(AX), Z16, Z6
+	VFMADD231PS.BCST 172(AX), Z16, Z8
+
+skip1_10:
+	VPANDD           Z0, Z24, Z24
+	BTL              $0x0b, R13
+	JCC              skip1_11
+	VFMADD231PS.BCST 176(AX), Z24, Z2
+	VFMADD231PS.BCST 180(AX), Z24, Z4
+	VFMADD231PS.BCST 184(AX), Z24, Z6
+	VFMADD231PS.BCST 188(AX), Z24, Z8
+
+skip1_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line53
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line53:
+	VPSLLD           $0x10, Z25, Z16
+	BTL              $0x0c, R13
+	JCC              skip1_12
+	VFMADD231PS.BCST 192(AX), Z16, Z2
+	VFMADD231PS.BCST 196(AX), Z16, Z4
+	VFMADD231PS.BCST 200(AX), Z16, Z6
+	VFMADD231PS.BCST 204(AX), Z16, Z8
+
+skip1_12:
+	VPANDD           Z0, Z25, Z25
+	BTL              $0x0d, R13
+	JCC              skip1_13
+	VFMADD231PS.BCST 208(AX), Z25, Z2
+	VFMADD231PS.BCST 212(AX), Z25, Z4
+	VFMADD231PS.BCST 216(AX), Z25, Z6
+	VFMADD231PS.BCST 220(AX), Z25, Z8
+
+skip1_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line54
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line54:
+	VPSLLD           $0x10, Z21, Z16
+	BTL              $0x0e, R13
+	JCC              skip1_14
+	VFMADD231PS.BCST 224(AX), Z16, Z2
+	VFMADD231PS.BCST 228(AX), Z16, Z4
+	VFMADD231PS.BCST 232(AX), Z16, Z6
+	VFMADD231PS.BCST 236(AX), Z16, Z8
+
+skip1_14:
+	VPANDD           Z0, Z21, Z21
+	BTL              $0x0f, R13
+	JCC              skip1_15
+	VFMADD231PS.BCST 240(AX), Z21, Z2
+	VFMADD231PS.BCST 244(AX), Z21, Z4
+	VFMADD231PS.BCST 248(AX), Z21, Z6
+	VFMADD231PS.BCST 252(AX), Z21, Z8
+
+skip1_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line55
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line55:
+	VPSLLD           $0x10, Z23, Z16
+	BTL              $0x10, R13
+	JCC              skip1_16
+	VFMADD231PS.BCST 256(AX), Z16, Z2
+	VFMADD231PS.BCST 260(AX), Z16, Z4
+	VFMADD231PS.BCST 264(AX), Z16, Z6
+	VFMADD231PS.BCST 268(AX), Z16, Z8
+
+skip1_16:
+	VPANDD           Z0, Z23, Z23
+	BTL              $0x11, R13
+	JCC              skip1_17
+	VFMADD231PS.BCST 272(AX), Z23, Z2
+	VFMADD231PS.BCST 276(AX), Z23, Z4
+	VFMADD231PS.BCST 280(AX), Z23, Z6
+	VFMADD231PS.BCST 284(AX), Z23, Z8
+
+skip1_17:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line56
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line56:
+	VPSLLD           $0x10, Z12, Z16
+	BTL              $0x12, R13
+	JCC              skip1_18
+	VFMADD231PS.BCST 288(AX), Z16, Z2
+	VFMADD231PS.BCST 292(AX), Z16, Z4
+	VFMADD231PS.BCST 296(AX), Z16, Z6
+	VFMADD231PS.BCST 300(AX), Z16, Z8
+
+skip1_18:
+	VPANDD           Z0, Z12, Z12
+	BTL              $0x13, R13
+	JCC              skip1_19
+	VFMADD231PS.BCST 304(AX), Z12, Z2
+	VFMADD231PS.BCST 308(AX), Z12, Z4
+	VFMADD231PS.BCST 312(AX), Z12, Z6
+	VFMADD231PS.BCST 316(AX), Z12, Z8
+
+skip1_19:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line57
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line57:
+	VPSLLD           $0x10, Z15, Z12
+	BTL              $0x14, R13
+	JCC              skip1_20
+	VFMADD231PS.BCST 320(AX), Z12, Z2
+	VFMADD231PS.BCST 324(AX), Z12, Z4
+	VFMADD231PS.BCST 328(AX), Z12, Z6
+	VFMADD231PS.BCST 332(AX), Z12, Z8
+
+skip1_20:
+	VPANDD           Z0, Z15, Z15
+	BTL              $0x15, R13
+	JCC              skip1_21
+	VFMADD231PS.BCST 336(AX), Z15, Z2
+	VFMADD231PS.BCST 340(AX), Z15, Z4
+	VFMADD231PS.BCST 344(AX), Z15, Z6
+	VFMADD231PS.BCST 348(AX), Z15, Z8
+
+skip1_21:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line58
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line58:
+	VPSLLD           $0x10, Z13, Z12
+	BTL              $0x16, R13
+	JCC              skip1_22
+	VFMADD231PS.BCST 352(AX), Z12, Z2
+	VFMADD231PS.BCST 356(AX), Z12, Z4
+	VFMADD231PS.BCST 360(AX), Z12, Z6
+	VFMADD231PS.BCST 364(AX), Z12, Z8
+
+skip1_22:
+	VPANDD           Z0, Z13, Z13
+	BTL              $0x17, R13
+	JCC              skip1_23
+	VFMADD231PS.BCST 368(AX), Z13, Z2
+	VFMADD231PS.BCST 372(AX), Z13, Z4
+	VFMADD231PS.BCST 376(AX), Z13, Z6
+	VFMADD231PS.BCST 380(AX), Z13, Z8
+
+skip1_23:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line59
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line59:
+	VPSLLD           $0x10, Z11, Z12
+	BTL              $0x18, R13
+	JCC              skip1_24
+	VFMADD231PS.BCST 384(AX), Z12, Z2
+	VFMADD231PS.BCST 388(AX), Z12, Z4
+	VFMADD231PS.BCST 392(AX), Z12, Z6
+	VFMADD231PS.BCST 396(AX), Z12, Z8
+
+skip1_24:
+	VPANDD           Z0, Z11, Z11
+	BTL              $0x19, R13
+	JCC              skip1_25
+	VFMADD231PS.BCST 400(AX), Z11, Z2
+	VFMADD231PS.BCST 404(AX), Z11, Z4
+	VFMADD231PS.BCST 408(AX), Z11, Z6
+	VFMADD231PS.BCST 412(AX), Z11, Z8
+
+skip1_25:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line60
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line60:
+	VPSLLD           $0x10, Z10, Z11
+	BTL              $0x1a, R13
+	JCC              skip1_26
+	VFMADD231PS.BCST 416(AX), Z11, Z2
+	VFMADD231PS.BCST 420(AX), Z11, Z4
+	VFMADD231PS.BCST 424(AX), Z11, Z6
+	VFMADD231PS.BCST 428(AX), Z11, Z8
+
+skip1_26:
+	VPANDD           Z0, Z10, Z10
+	BTL              $0x1b, R13
+	JCC              skip1_27
+	VFMADD231PS.BCST 432(AX), Z10, Z2
+	VFMADD231PS.BCST 436(AX), Z10, Z4
+	VFMADD231PS.BCST 440(AX), Z10, Z6
+	VFMADD231PS.BCST 444(AX), Z10, Z8
+
+skip1_27:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line61
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line61:
+	VPSLLD           $0x10, Z14, Z10
+	BTL              $0x1c, R13
+	JCC              skip1_28
+	VFMADD231PS.BCST 448(AX), Z10, Z2
+	VFMADD231PS.BCST 452(AX), Z10, Z4
+	VFMADD231PS.BCST 456(AX), Z10, Z6
+	VFMADD231PS.BCST 460(AX), Z10, Z8
+
+skip1_28:
+	VPANDD           Z0, Z14, Z14
+	BTL              $0x1d, R13
+	JCC              skip1_29
+	VFMADD231PS.BCST 464(AX), Z14, Z2
+	VFMADD231PS.BCST 468(AX), Z14, Z4
+	VFMADD231PS.BCST 472(AX), Z14, Z6
+	VFMADD231PS.BCST 476(AX), Z14, Z8
+
+skip1_29:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line62
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line62:
+	VPSLLD           $0x10, Z9, Z10
+	BTL              $0x1e, R13
+	JCC              skip1_30
+	VFMADD231PS.BCST 480(AX), Z10, Z2
+	VFMADD231PS.BCST 484(AX), Z10, Z4
+	VFMADD231PS.BCST 488(AX), Z10, Z6
+	VFMADD231PS.BCST 492(AX), Z10, Z8
+
+skip1_30:
+	VPANDD           Z0, Z9, Z9
+	BTL              $0x1f, R13
+	JCC              skip1_31
+	VFMADD231PS.BCST 496(AX), Z9, Z2
+	VFMADD231PS.BCST 500(AX), Z9, Z4
+	VFMADD231PS.BCST 504(AX), Z9, Z6
+	VFMADD231PS.BCST 508(AX), Z9, Z8
+
+skip1_31:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line63
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line63:
+	JMP next
 
 // func directInOutBF16x4AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX512F, MMX+
@@ -10305,44 +14309,43 @@ line0:
 // func directOutInF16x1AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·directOutInF16x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    ldy+8(FP), CX
-	MOVQ    x+16(FP), DX
-	MOVQ    src+24(FP), BX
-	MOVQ    stride+32(FP), SI
-	MOVQ    k+40(FP), DI
-	MOVQ    next+56(FP), R8
-	MOVQ    run+64(FP), R9
-	MOVQ    jump+72(FP), R10
-	MOVQ    R9, R11
-	MOVQ    $0x00000001, R12
-	SHLQ    $0x02, CX
-	LEAQ    (SI)(SI*2), CX
-	MOVQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
+	MOVQ    x+16(FP), AX
+	MOVQ    src+24(FP), CX
+	MOVQ    stride+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    next+56(FP), SI
+	MOVQ    run+64(FP), DI
+	MOVQ    jump+72(FP), R8
+	MOVQ    DI, R9
+	MOVQ    $0x00000001, R10
+	LEAQ    (DX)(DX*2), R11
+	MOVQ    y+0(FP), R12
+	MOVQ    ldy+8(FP), R13
+	SHLQ    $0x02, R13
+	VMOVUPS (R12), Z0
+	VMOVUPS 64(R12), Z1
 
 terms:
-	MOVQ             BX, R13
-	VCVTPH2PS        (R13), Z2
-	VCVTPH2PS        (R13)(SI*1), Z3
-	VCVTPH2PS        (R13)(SI*2), Z4
-	VCVTPH2PS        (R13)(CX*1), Z5
-	LEAQ             (R13)(SI*4), R13
-	VCVTPH2PS        (R13), Z6
-	VCVTPH2PS        (R13)(SI*1), Z7
-	VCVTPH2PS        (R13)(SI*2), Z8
-	VCVTPH2PS        (R13)(CX*1), Z9
-	LEAQ             (R13)(SI*4), R13
-	VCVTPH2PS        (R13), Z10
-	VCVTPH2PS        (R13)(SI*1), Z11
-	VCVTPH2PS        (R13)(SI*2), Z12
-	VCVTPH2PS        (R13)(CX*1), Z13
-	LEAQ             (R13)(SI*4), R13
-	VCVTPH2PS        (R13), Z14
-	VCVTPH2PS        (R13)(SI*1), Z15
-	VCVTPH2PS        (R13)(SI*2), Z16
-	VCVTPH2PS        (R13)(CX*1), Z17
+	MOVQ             CX, R12
+	VCVTPH2PS        (R12), Z2
+	VCVTPH2PS        (R12)(DX*1), Z3
+	VCVTPH2PS        (R12)(DX*2), Z4
+	VCVTPH2PS        (R12)(R11*1), Z5
+	LEAQ             (R12)(DX*4), R12
+	VCVTPH2PS        (R12), Z6
+	VCVTPH2PS        (R12)(DX*1), Z7
+	VCVTPH2PS        (R12)(DX*2), Z8
+	VCVTPH2PS        (R12)(R11*1), Z9
+	LEAQ             (R12)(DX*4), R12
+	VCVTPH2PS        (R12), Z10
+	VCVTPH2PS        (R12)(DX*1), Z11
+	VCVTPH2PS        (R12)(DX*2), Z12
+	VCVTPH2PS        (R12)(R11*1), Z13
+	LEAQ             (R12)(DX*4), R12
+	VCVTPH2PS        (R12), Z14
+	VCVTPH2PS        (R12)(DX*1), Z15
+	VCVTPH2PS        (R12)(DX*2), Z16
+	VCVTPH2PS        (R12)(R11*1), Z17
 	VUNPCKLPS        Z3, Z2, Z18
 	VUNPCKHPS        Z3, Z2, Z2
 	VUNPCKLPS        Z5, Z4, Z3
@@ -10407,122 +14410,122 @@ terms:
 	VSHUFF32X4       $0x88, Z10, Z2, Z14
 	VSHUFF32X4       $0xdd, Z6, Z9, Z6
 	VSHUFF32X4       $0xdd, Z10, Z2, Z2
-	VFMADD231PS.BCST (DX), Z12, Z0
-	VFMADD231PS.BCST 4(DX), Z13, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST (AX), Z12, Z0
+	VFMADD231PS.BCST 4(AX), Z13, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line0
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line0:
-	VFMADD231PS.BCST 8(DX), Z15, Z0
-	VFMADD231PS.BCST 12(DX), Z11, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 8(AX), Z15, Z0
+	VFMADD231PS.BCST 12(AX), Z11, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line1
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line1:
-	VFMADD231PS.BCST 16(DX), Z19, Z0
-	VFMADD231PS.BCST 20(DX), Z17, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 16(AX), Z19, Z0
+	VFMADD231PS.BCST 20(AX), Z17, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line2
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line2:
-	VFMADD231PS.BCST 24(DX), Z18, Z0
-	VFMADD231PS.BCST 28(DX), Z14, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 24(AX), Z18, Z0
+	VFMADD231PS.BCST 28(AX), Z14, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line3
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line3:
-	VFMADD231PS.BCST 32(DX), Z16, Z0
-	VFMADD231PS.BCST 36(DX), Z5, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 32(AX), Z16, Z0
+	VFMADD231PS.BCST 36(AX), Z5, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line4
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line4:
-	VFMADD231PS.BCST 40(DX), Z8, Z0
-	VFMADD231PS.BCST 44(DX), Z6, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 40(AX), Z8, Z0
+	VFMADD231PS.BCST 44(AX), Z6, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line5
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line5:
-	VFMADD231PS.BCST 48(DX), Z4, Z0
-	VFMADD231PS.BCST 52(DX), Z3, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 48(AX), Z4, Z0
+	VFMADD231PS.BCST 52(AX), Z3, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line6
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line6:
-	VFMADD231PS.BCST 56(DX), Z7, Z0
-	VFMADD231PS.BCST 60(DX), Z2, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 56(AX), Z7, Z0
+	VFMADD231PS.BCST 60(AX), Z2, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line7
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line7:
-	LEAQ             (R13)(SI*4), R13
-	VCVTPH2PS        (R13), Z2
-	VCVTPH2PS        (R13)(SI*1), Z3
-	VCVTPH2PS        (R13)(SI*2), Z4
-	VCVTPH2PS        (R13)(CX*1), Z5
-	LEAQ             (R13)(SI*4), R13
-	VCVTPH2PS        (R13), Z6
-	VCVTPH2PS        (R13)(SI*1), Z7
-	VCVTPH2PS        (R13)(SI*2), Z8
-	VCVTPH2PS        (R13)(CX*1), Z9
-	LEAQ             (R13)(SI*4), R13
-	VCVTPH2PS        (R13), Z10
-	VCVTPH2PS        (R13)(SI*1), Z11
-	VCVTPH2PS        (R13)(SI*2), Z12
-	VCVTPH2PS        (R13)(CX*1), Z13
-	LEAQ             (R13)(SI*4), R13
-	VCVTPH2PS        (R13), Z14
-	VCVTPH2PS        (R13)(SI*1), Z15
-	VCVTPH2PS        (R13)(SI*2), Z16
-	VCVTPH2PS        (R13)(CX*1), Z17
+	LEAQ             (R12)(DX*4), R12
+	VCVTPH2PS        (R12), Z2
+	VCVTPH2PS        (R12)(DX*1), Z3
+	VCVTPH2PS        (R12)(DX*2), Z4
+	VCVTPH2PS        (R12)(R11*1), Z5
+	LEAQ             (R12)(DX*4), R12
+	VCVTPH2PS        (R12), Z6
+	VCVTPH2PS        (R12)(DX*1), Z7
+	VCVTPH2PS        (R12)(DX*2), Z8
+	VCVTPH2PS        (R12)(R11*1), Z9
+	LEAQ             (R12)(DX*4), R12
+	VCVTPH2PS        (R12), Z10
+	VCVTPH2PS        (R12)(DX*1), Z11
+	VCVTPH2PS        (R12)(DX*2), Z12
+	VCVTPH2PS        (R12)(R11*1), Z13
+	LEAQ             (R12)(DX*4), R12
+	VCVTPH2PS        (R12), Z14
+	VCVTPH2PS        (R12)(DX*1), Z15
+	VCVTPH2PS        (R12)(DX*2), Z16
+	VCVTPH2PS        (R12)(R11*1), Z17
 	VUNPCKLPS        Z3, Z2, Z18
 	VUNPCKHPS        Z3, Z2, Z2
 	VUNPCKLPS        Z5, Z4, Z3
@@ -10587,106 +14590,109 @@ line7:
 	VSHUFF32X4       $0x88, Z10, Z2, Z14
 	VSHUFF32X4       $0xdd, Z6, Z9, Z6
 	VSHUFF32X4       $0xdd, Z10, Z2, Z2
-	VFMADD231PS.BCST (DX), Z12, Z1
-	VFMADD231PS.BCST 4(DX), Z13, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST (AX), Z12, Z1
+	VFMADD231PS.BCST 4(AX), Z13, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line8
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line8:
-	VFMADD231PS.BCST 8(DX), Z15, Z1
-	VFMADD231PS.BCST 12(DX), Z11, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 8(AX), Z15, Z1
+	VFMADD231PS.BCST 12(AX), Z11, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line9
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line9:
-	VFMADD231PS.BCST 16(DX), Z19, Z1
-	VFMADD231PS.BCST 20(DX), Z17, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 16(AX), Z19, Z1
+	VFMADD231PS.BCST 20(AX), Z17, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line10
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line10:
-	VFMADD231PS.BCST 24(DX), Z18, Z1
-	VFMADD231PS.BCST 28(DX), Z14, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 24(AX), Z18, Z1
+	VFMADD231PS.BCST 28(AX), Z14, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line11
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line11:
-	VFMADD231PS.BCST 32(DX), Z16, Z1
-	VFMADD231PS.BCST 36(DX), Z5, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 32(AX), Z16, Z1
+	VFMADD231PS.BCST 36(AX), Z5, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line12
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line12:
-	VFMADD231PS.BCST 40(DX), Z8, Z1
-	VFMADD231PS.BCST 44(DX), Z6, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 40(AX), Z8, Z1
+	VFMADD231PS.BCST 44(AX), Z6, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line13
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line13:
-	VFMADD231PS.BCST 48(DX), Z4, Z1
-	VFMADD231PS.BCST 52(DX), Z3, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 48(AX), Z4, Z1
+	VFMADD231PS.BCST 52(AX), Z3, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line14
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line14:
-	VFMADD231PS.BCST 56(DX), Z7, Z1
-	VFMADD231PS.BCST 60(DX), Z2, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 56(AX), Z7, Z1
+	VFMADD231PS.BCST 60(AX), Z2, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line15
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line15:
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x20, BX
-	SUBQ    $0x10, DI
-	JNE     terms
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x10, BX
+	JGT     terms
+	MOVQ    y+0(FP), AX
+	MOVQ    ldy+8(FP), CX
+	SHLQ    $0x02, CX
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VZEROUPPER
@@ -10750,44 +14756,43 @@ line0:
 // func directOutInF32x1AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·directOutInF32x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    ldy+8(FP), CX
-	MOVQ    x+16(FP), DX
-	MOVQ    src+24(FP), BX
-	MOVQ    stride+32(FP), SI
-	MOVQ    k+40(FP), DI
-	MOVQ    next+56(FP), R8
-	MOVQ    run+64(FP), R9
-	MOVQ    jump+72(FP), R10
-	MOVQ    R9, R11
-	MOVQ    $0x00000001, R12
-	SHLQ    $0x02, CX
-	LEAQ    (SI)(SI*2), CX
-	MOVQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
+	MOVQ    x+16(FP), AX
+	MOVQ    src+24(FP), CX
+	MOVQ    stride+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    next+56(FP), SI
+	MOVQ    run+64(FP), DI
+	MOVQ    jump+72(FP), R8
+	MOVQ    DI, R9
+	MOVQ    $0x00000001, R10
+	LEAQ    (DX)(DX*2), R11
+	MOVQ    y+0(FP), R12
+	MOVQ    ldy+8(FP), R13
+	SHLQ    $0x02, R13
+	VMOVUPS (R12), Z0
+	VMOVUPS 64(R12), Z1
 
 terms:
-	MOVQ             BX, R13
-	VMOVUPS          (R13), Z2
-	VMOVUPS          (R13)(SI*1), Z3
-	VMOVUPS          (R13)(SI*2), Z4
-	VMOVUPS          (R13)(CX*1), Z5
-	LEAQ             (R13)(SI*4), R13
-	VMOVUPS          (R13), Z6
-	VMOVUPS          (R13)(SI*1), Z7
-	VMOVUPS          (R13)(SI*2), Z8
-	VMOVUPS          (R13)(CX*1), Z9
-	LEAQ             (R13)(SI*4), R13
-	VMOVUPS          (R13), Z10
-	VMOVUPS          (R13)(SI*1), Z11
-	VMOVUPS          (R13)(SI*2), Z12
-	VMOVUPS          (R13)(CX*1), Z13
-	LEAQ             (R13)(SI*4), R13
-	VMOVUPS          (R13), Z14
-	VMOVUPS          (R13)(SI*1), Z15
-	VMOVUPS          (R13)(SI*2), Z16
-	VMOVUPS          (R13)(CX*1), Z17
+	MOVQ             CX, R12
+	VMOVUPS          (R12), Z2
+	VMOVUPS          (R12)(DX*1), Z3
+	VMOVUPS          (R12)(DX*2), Z4
+	VMOVUPS          (R12)(R11*1), Z5
+	LEAQ             (R12)(DX*4), R12
+	VMOVUPS          (R12), Z6
+	VMOVUPS          (R12)(DX*1), Z7
+	VMOVUPS          (R12)(DX*2), Z8
+	VMOVUPS          (R12)(R11*1), Z9
+	LEAQ             (R12)(DX*4), R12
+	VMOVUPS          (R12), Z10
+	VMOVUPS          (R12)(DX*1), Z11
+	VMOVUPS          (R12)(DX*2), Z12
+	VMOVUPS          (R12)(R11*1), Z13
+	LEAQ             (R12)(DX*4), R12
+	VMOVUPS          (R12), Z14
+	VMOVUPS          (R12)(DX*1), Z15
+	VMOVUPS          (R12)(DX*2), Z16
+	VMOVUPS          (R12)(R11*1), Z17
 	VUNPCKLPS        Z3, Z2, Z18
 	VUNPCKHPS        Z3, Z2, Z2
 	VUNPCKLPS        Z5, Z4, Z3
@@ -10852,202 +14857,202 @@ terms:
 	VSHUFF32X4       $0x88, Z10, Z2, Z14
 	VSHUFF32X4       $0xdd, Z6, Z9, Z6
 	VSHUFF32X4       $0xdd, Z10, Z2, Z2
-	VFMADD231PS.BCST (DX), Z12, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST (AX), Z12, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line0
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line0:
-	VFMADD231PS.BCST 4(DX), Z13, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 4(AX), Z13, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line1
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line1:
-	VFMADD231PS.BCST 8(DX), Z15, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 8(AX), Z15, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line2
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line2:
-	VFMADD231PS.BCST 12(DX), Z11, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 12(AX), Z11, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line3
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line3:
-	VFMADD231PS.BCST 16(DX), Z19, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 16(AX), Z19, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line4
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line4:
-	VFMADD231PS.BCST 20(DX), Z17, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 20(AX), Z17, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line5
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line5:
-	VFMADD231PS.BCST 24(DX), Z18, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 24(AX), Z18, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line6
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line6:
-	VFMADD231PS.BCST 28(DX), Z14, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 28(AX), Z14, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line7
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line7:
-	VFMADD231PS.BCST 32(DX), Z16, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 32(AX), Z16, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line8
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line8:
-	VFMADD231PS.BCST 36(DX), Z5, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 36(AX), Z5, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line9
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line9:
-	VFMADD231PS.BCST 40(DX), Z8, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 40(AX), Z8, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line10
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line10:
-	VFMADD231PS.BCST 44(DX), Z6, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 44(AX), Z6, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line11
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line11:
-	VFMADD231PS.BCST 48(DX), Z4, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 48(AX), Z4, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line12
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line12:
-	VFMADD231PS.BCST 52(DX), Z3, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 52(AX), Z3, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line13
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line13:
-	VFMADD231PS.BCST 56(DX), Z7, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 56(AX), Z7, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line14
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line14:
-	VFMADD231PS.BCST 60(DX), Z2, Z0
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 60(AX), Z2, Z0
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line15
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line15:
-	LEAQ             (R13)(SI*4), R13
-	VMOVUPS          (R13), Z2
-	VMOVUPS          (R13)(SI*1), Z3
-	VMOVUPS          (R13)(SI*2), Z4
-	VMOVUPS          (R13)(CX*1), Z5
-	LEAQ             (R13)(SI*4), R13
-	VMOVUPS          (R13), Z6
-	VMOVUPS          (R13)(SI*1), Z7
-	VMOVUPS          (R13)(SI*2), Z8
-	VMOVUPS          (R13)(CX*1), Z9
-	LEAQ             (R13)(SI*4), R13
-	VMOVUPS          (R13), Z10
-	VMOVUPS          (R13)(SI*1), Z11
-	VMOVUPS          (R13)(SI*2), Z12
-	VMOVUPS          (R13)(CX*1), Z13
-	LEAQ             (R13)(SI*4), R13
-	VMOVUPS          (R13), Z14
-	VMOVUPS          (R13)(SI*1), Z15
-	VMOVUPS          (R13)(SI*2), Z16
-	VMOVUPS          (R13)(CX*1), Z17
+	LEAQ             (R12)(DX*4), R12
+	VMOVUPS          (R12), Z2
+	VMOVUPS          (R12)(DX*1), Z3
+	VMOVUPS          (R12)(DX*2), Z4
+	VMOVUPS          (R12)(R11*1), Z5
+	LEAQ             (R12)(DX*4), R12
+	VMOVUPS          (R12), Z6
+	VMOVUPS          (R12)(DX*1), Z7
+	VMOVUPS          (R12)(DX*2), Z8
+	VMOVUPS          (R12)(R11*1), Z9
+	LEAQ             (R12)(DX*4), R12
+	VMOVUPS          (R12), Z10
+	VMOVUPS          (R12)(DX*1), Z11
+	VMOVUPS          (R12)(DX*2), Z12
+	VMOVUPS          (R12)(R11*1), Z13
+	LEAQ             (R12)(DX*4), R12
+	VMOVUPS          (R12), Z14
+	VMOVUPS          (R12)(DX*1), Z15
+	VMOVUPS          (R12)(DX*2), Z16
+	VMOVUPS          (R12)(R11*1), Z17
 	VUNPCKLPS        Z3, Z2, Z18
 	VUNPCKHPS        Z3, Z2, Z2
 	VUNPCKLPS        Z5, Z4, Z3
@@ -11112,186 +15117,189 @@ line15:
 	VSHUFF32X4       $0x88, Z10, Z2, Z14
 	VSHUFF32X4       $0xdd, Z6, Z9, Z6
 	VSHUFF32X4       $0xdd, Z10, Z2, Z2
-	VFMADD231PS.BCST (DX), Z12, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST (AX), Z12, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line16
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line16:
-	VFMADD231PS.BCST 4(DX), Z13, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 4(AX), Z13, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line17
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line17:
-	VFMADD231PS.BCST 8(DX), Z15, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 8(AX), Z15, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line18
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line18:
-	VFMADD231PS.BCST 12(DX), Z11, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 12(AX), Z11, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line19
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line19:
-	VFMADD231PS.BCST 16(DX), Z19, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 16(AX), Z19, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line20
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line20:
-	VFMADD231PS.BCST 20(DX), Z17, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 20(AX), Z17, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line21
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line21:
-	VFMADD231PS.BCST 24(DX), Z18, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 24(AX), Z18, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line22
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line22:
-	VFMADD231PS.BCST 28(DX), Z14, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 28(AX), Z14, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line23
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line23:
-	VFMADD231PS.BCST 32(DX), Z16, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 32(AX), Z16, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line24
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line24:
-	VFMADD231PS.BCST 36(DX), Z5, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 36(AX), Z5, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line25
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line25:
-	VFMADD231PS.BCST 40(DX), Z8, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 40(AX), Z8, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line26
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line26:
-	VFMADD231PS.BCST 44(DX), Z6, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 44(AX), Z6, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line27
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line27:
-	VFMADD231PS.BCST 48(DX), Z4, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 48(AX), Z4, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line28
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line28:
-	VFMADD231PS.BCST 52(DX), Z3, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 52(AX), Z3, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line29
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line29:
-	VFMADD231PS.BCST 56(DX), Z7, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 56(AX), Z7, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line30
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line30:
-	VFMADD231PS.BCST 60(DX), Z2, Z1
-	PREFETCHT0       (R8)
-	IMULQ            R12, R8
-	IMULQ            R12, R8
-	ADDQ             $0x40, R8
-	DECQ             R11
+	VFMADD231PS.BCST 60(AX), Z2, Z1
+	PREFETCHT0       (SI)
+	IMULQ            R10, SI
+	IMULQ            R10, SI
+	ADDQ             $0x40, SI
+	DECQ             R9
 	JNE              line31
-	ADDQ             R10, R8
-	MOVQ             R9, R11
+	ADDQ             R8, SI
+	MOVQ             DI, R9
 
 line31:
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x40, BX
-	SUBQ    $0x10, DI
-	JNE     terms
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, BX
+	JGT     terms
+	MOVQ    y+0(FP), AX
+	MOVQ    ldy+8(FP), CX
+	SHLQ    $0x02, CX
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VZEROUPPER

@@ -1,11 +1,13 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -82,6 +84,14 @@ func packed[T Float](x []T, ldx, n, in int) *Rows[T] {
 	return &r
 }
 
+// between returns a copy of data that begins at an offset from a cache line and has NaN before and after it.
+func between(data []byte, offset int) []byte {
+	all := bytes.Repeat([]byte{0xff}, len(data)+256)
+	from := (64-int(uintptr(unsafe.Pointer(&all[0])))%64)%64 + 64 + offset
+	copy(all[from:], data)
+	return all[from:][:len(data)]
+}
+
 // testMultiply compares Multiply with its definition.
 func testMultiply[T Float](t *testing.T, dtype tensor.DType, inOut bool, n, in, out int) {
 	rng := rand.New(rand.NewPCG(uint64(in), uint64(out)))
@@ -89,7 +99,7 @@ func testMultiply[T Float](t *testing.T, dtype tensor.DType, inOut bool, n, in, 
 	for i := range values {
 		values[i] = float64(rng.IntN(255)-127) / 64 // exact in every dtype
 	}
-	w := &Matrix{DType: dtype, Data: encode(dtype, values), Rows: out, Cols: in, Stride: in, InOut: inOut}
+	w := &Matrix{DType: dtype, Data: between(encode(dtype, values), rng.IntN(64)), Rows: out, Cols: in, Stride: in, InOut: inOut}
 	weight := func(k, j int) float64 { return values[j*in+k] }
 	if inOut {
 		w.Rows, w.Cols, w.Stride = in, out, out
@@ -125,6 +135,44 @@ func TestMultiply(t *testing.T) {
 						testMultiply[float32](t, dtype, inOut, size[0], size[1], size[2])
 						testMultiply[float64](t, dtype, inOut, size[0], size[1], size[2])
 					})
+				}
+			}
+		}
+	})
+}
+
+// TestMultiplyAtAnyOffset: rows of weights that begin anywhere in a cache line, with numbers of terms that fill lines and that do not.
+func TestMultiplyAtAnyOffset(t *testing.T) {
+	eachSet(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(5, 6))
+		for _, in := range []int{1, 5, 31, 32, 33, 64, 96, 320} {
+			const rows, out = 4, 70
+			for offset := range 64 {
+				stride := (in + 31) / 32 * 32
+				values := make([]float64, out*stride)
+				for i := range values {
+					values[i] = float64(rng.IntN(255)-127) / 64
+				}
+				w := &Matrix{DType: tensor.BF16, Data: between(encode(tensor.BF16, values[:(out-1)*stride+in]), offset), Rows: out, Cols: in, Stride: stride}
+				x := make([]float32, rows*in)
+				for i := range x {
+					x[i] = float32(rng.NormFloat64())
+				}
+				n := 1 + offset%rows
+				want, got := make([]float32, n*out), make([]float32, n*out)
+				for i := range want {
+					want[i] = float32(math.Copysign(0, -1)) // which adding 0 would change
+					got[i] = want[i]
+				}
+				if offset%3 == 0 {
+					clear(x)
+				}
+				multiplyPlainly(want, x, n, in, out, func(k, j int) float64 { return values[j*stride+k] })
+				Multiply(got, out, x, in, n, w, 0, out, nil, &Scratch[float32]{})
+				for i := range want {
+					if !same(got[i], want[i]) {
+						t.Fatalf("%d terms, offset %d, %d rows: element %d is %x, want %x", in, offset, n, i, got[i], want[i])
+					}
 				}
 			}
 		}

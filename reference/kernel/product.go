@@ -1,6 +1,9 @@
 package kernel
 
-import "unsafe"
+import (
+	"math"
+	"unsafe"
+)
 
 // Blocking. Weights are packed into panels of PanelWidth outputs by BlockTerms terms: 16 KiB. A pair of
 // panels is packed and then multiplied by all rows of x, while it stays in the first-level cache. x is
@@ -42,6 +45,10 @@ func TaskWidth[T Float](n int, w *Matrix, threads int) int {
 
 // Scratch holds the buffers of one goroutine. The zero value is ready for use.
 type Scratch[T Float] struct {
+	// Ahead, if not empty, is the start of the weights that the goroutine multiplies after those of this call. They are fetched
+	// while the last outputs are computed for a few rows.
+	Ahead []byte
+
 	panels []T     // a pair of packed panels
 	spare  []T     // a packed panel before an Order permutes it
 	wide   []T     // widened weights of one output
@@ -215,7 +222,11 @@ func multiplyDirectly(p *product[float32], from, to int) int {
 		return from + outs
 	}
 	for j := from; j < from+outs; j += directOutputs {
-		done := part(0, w.In(), j, directOutputs, w.stream(0, j+directOutputs, directOutputs))
+		next := w.stream(0, j+directOutputs, directOutputs)
+		if j+directOutputs == from+outs && len(p.s.Ahead) > 0 {
+			next = stream{first: &p.s.Ahead[0], run: math.MaxInt}
+		}
+		done := part(0, w.In(), j, directOutputs, next)
 		if done == 0 {
 			return j
 		}

@@ -100,43 +100,135 @@ const directArguments = "y *float32, ldy int, x *float32, src *byte, stride, k, 
 
 // directOutIn writes a function for weights [out, in].
 func directOutIn(set *isa, s source, rows int) {
-	lanes, steps := set.bytes/4, s.terms(set)
+	steps := s.terms(set)
+	aligns := alignsOutIn(set, s)
 	name := fmt.Sprintf("directOutIn%sx%d%s", s.name, rows, set.name)
 	TEXT(name, NOSPLIT, "func("+directArguments+")")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s multiplies k terms, a multiple of %d, of %d rows of x by %d outputs; see type direct.", name, steps, rows, directOutputs))
-	y, ldy := Load(Param("y"), GP64()), Load(Param("ldy"), GP64())
+	multiple := fmt.Sprintf(", a multiple of %d,", steps)
+	if aligns {
+		multiple = ""
+	}
+	Doc(fmt.Sprintf("%s multiplies k terms%s of %d rows of x by %d outputs; see type direct.", name, multiple, rows, directOutputs))
 	x, src := Load(Param("x"), GP64()), Load(Param("src"), GP64())
 	stride, k := Load(Param("stride"), GP64()), Load(Param("k"), GP64())
 	f := newFetcher(Load(Param("next"), GP64()), Load(Param("run"), GP64()), Load(Param("jump"), GP64()))
-	SHLQ(operand.U8(2), ldy)
 	stride3 := GP64()
 	LEAQ(operand.Mem{Base: stride, Index: stride, Scale: 2}, stride3)
 	upper := set.newV()
 	if s.pair {
 		onesAbove(upper)
 	}
+	y, ldy := Load(Param("y"), GP64()), Load(Param("ldy"), GP64())
+	SHLQ(operand.U8(2), ldy)
 	total := newSums(set, rows, ldy)
 	total.load(y)
+	d := &directLoop{set: set, source: s, rows: rows, x: x, src: src, stride: stride, stride3: stride3, upper: upper, fetcher: f, total: total}
+	first := GP64() // terms before the first one
+	if aligns {
+		d.align(first, k)
+	}
 
 	Label("terms")
+	if aligns {
+		TESTQ(first, first)
+		JNE(operand.LabelRef("some"))
+		CMPQ(k, operand.U8(steps))
+		JLT(operand.LabelRef("some"))
+	}
+	d.multiply(nil)
+	Label("next")
+	ADDQ(operand.U32(4*steps*rows), x)
+	ADDQ(operand.U8(steps*s.size), src)
+	SUBQ(operand.U8(steps), k)
+	JGT(operand.LabelRef("terms"))
+	y, ldy = Load(Param("y"), GP64()), Load(Param("ldy"), GP64())
+	SHLQ(operand.U8(2), ldy)
+	total.stride = ldy
+	total.store(y)
+	VZEROUPPER()
+	RET()
+	if !aligns {
+		return
+	}
+	Label("some")
+	mask, last := GP32(), GP64()
+	MOVL(operand.U32(0xffffffff), mask)
+	SHLXL(first.(reg.GPVirtual).As32(), mask, mask)
+	XORQ(first, first)
+	MOVQ(operand.U32(uint32(steps)), last)
+	CMPQ(k, last)
+	CMOVQLT(k, last)
+	BZHIL(last.(reg.GPVirtual).As32(), mask, mask)
+	d.multiply(mask)
+	JMP(operand.LabelRef("next"))
+}
+
+// alignsOutIn reports whether a function takes any number of terms and loads whole cache lines, also if rows do not begin with one: a
+// load that crosses lines takes twice as long.
+func alignsOutIn(set *isa, s source) bool { return set == avx512 && s.pair }
+
+// directLoop is what one round of directOutIn works with.
+type directLoop struct {
+	set                     *isa
+	source                  source
+	rows                    int
+	x, src, stride, stride3 reg.Register
+	upper                   reg.VecVirtual
+	fetcher                 *fetcher
+	total                   *sums
+}
+
+// align makes src the start of a cache line, if all rows begin at the same place of one. first becomes the number of terms by which x
+// and src come earlier then, and k that much larger.
+func (d *directLoop) align(first, k reg.Register) {
+	at := GP64()
+	XORQ(first, first)
+	MOVQ(d.src, at)
+	ANDQ(operand.U8(63), at)
+	TESTQ(operand.U32(63), d.stride)
+	JNE(operand.LabelRef("terms"))
+	TESTQ(operand.U32(1), at)
+	JNE(operand.LabelRef("terms"))
+	SUBQ(at, d.src)
+	ADDQ(at, at) // 4 bytes of x for 2 of the weights
+	for range d.rows {
+		SUBQ(at, d.x)
+	}
+	SHRQ(operand.U8(2), at)
+	MOVQ(at, first)
+	ADDQ(at, k)
+}
+
+// multiply multiplies a vector of terms of each output, or those whose bit of mask is set.
+func (d *directLoop) multiply(mask reg.Register) {
+	set, s, total := d.set, d.source, d.total
+	lanes := set.bytes / 4
 	row := GP64()
-	MOVQ(src, row)
+	MOVQ(d.src, row)
 	for g := range total.v[0] {
 		var w []reg.VecVirtual
 		for r := 0; r < lanes; r += 4 {
 			if g+r > 0 {
-				LEAQ(operand.Mem{Base: row, Index: stride, Scale: 4}, row)
+				LEAQ(operand.Mem{Base: row, Index: d.stride, Scale: 4}, row)
 			}
 			for i := range 4 {
 				v := set.newV()
-				s.loadRaw(fourRows(row, stride, stride3, i), v)
+				s.loadRaw(fourRows(row, d.stride, d.stride3, i), v)
 				w = append(w, v)
 			}
 		}
 		multiply := func(term int, v reg.VecVirtual) {
-			for r := range rows {
-				multiplyByScalar(set, at(x, 4*(term*rows+r)), v, total.v[r][g])
+			skip := fmt.Sprintf("skip%d_%d", g, term)
+			if mask != nil {
+				BTL(operand.U8(term), mask)
+				JCC(operand.LabelRef(skip))
+			}
+			for r := range d.rows {
+				multiplyByScalar(set, at(d.x, 4*(term*d.rows+r)), v, total.v[r][g])
+			}
+			if mask != nil {
+				Label(skip)
 			}
 		}
 		bytes := 0 // of the weights used that have not been replaced by fetched ones
@@ -145,23 +237,16 @@ func directOutIn(set *isa, s source, rows int) {
 				first := set.newV()
 				VPSLLD(operand.U8(16), v, first)
 				multiply(2*i, first)
-				and(upper, v)
+				and(d.upper, v)
 				multiply(2*i+1, v)
 			} else {
 				multiply(i, v)
 			}
-			for bytes += steps * s.size * lanes / len(w); bytes >= 64; bytes -= 64 {
-				f.next()
+			for bytes += s.terms(set) * s.size * lanes / len(w); bytes >= 64; bytes -= 64 {
+				d.fetcher.next()
 			}
 		}
 	}
-	ADDQ(operand.U32(4*steps*rows), x)
-	ADDQ(operand.U8(steps*s.size), src)
-	SUBQ(operand.U8(steps), k)
-	JNE(operand.LabelRef("terms"))
-	total.store(y)
-	VZEROUPPER()
-	RET()
 }
 
 // multiplyByScalar adds v times the number at m to sum.
