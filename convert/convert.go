@@ -52,6 +52,9 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 	if err != nil {
 		return nil, err
 	}
+	if o.Verify && isReadOnce(src) {
+		return nil, &OptionError{Option: "Verify", Problem: "the source can be read only once, since its server sends whole files only; what is written cannot be compared with it"}
+	}
 	to, err := placeOf(ctx, dst, &o)
 	if err != nil {
 		return nil, err
@@ -82,6 +85,13 @@ func (o *Options) sources(src *tensor.Checkpoint) []fs.FS {
 		sources = append(sources, o.Adapter.Source)
 	}
 	return sources
+}
+
+// isReadOnce reports whether a file of the weights can be read only from its beginning to its end, once.
+func isReadOnce(src *tensor.Checkpoint) bool {
+	return slices.ContainsFunc(src.Tensors(), func(t *tensor.Tensor) bool {
+		return slices.ContainsFunc(tensor.Extents(t), func(e tensor.Extent) bool { return tensor.IsSequential(e.Store) })
+	})
 }
 
 // conversion is one call of Convert after planning: every file of the destination is known.

@@ -24,8 +24,8 @@ func registerAddresses(ctx context.Context, stderr io.Writer) {
 	pool := sync.OnceValue(func() *remote.Pool {
 		return remote.NewPool(ctx, remote.Options{Retrying: func(err error, wait time.Duration) {
 			fmt.Fprintf(stderr, "griffin: %v; trying again in %v\n", err, wait.Round(time.Second/10))
-		}, Waiting: func(address, why string, most time.Duration) {
-			fmt.Fprintf(stderr, "griffin: %s: %s: waiting for up to %v\n", address, why, most)
+		}, Notice: func(address, text string) {
+			fmt.Fprintf(stderr, "griffin: %s: %s\n", address, text)
 		}})
 	})
 	register := func(scheme string, open storage.Opener) { storage.Register(scheme, openOnce(open)) }

@@ -221,6 +221,8 @@ var optionFlags = map[string]string{
 // optionHint returns what to do about an option of the library.
 func optionHint(e *model.OptionError) string {
 	switch {
+	case e.Option == "Verify":
+		return "convert without --verify, or download the file first, for example with curl -O"
 	case e.Option == "Preset" && len(e.Accepted) == 0:
 		return "give the settings one by one: --attention-window N --logits-soft-cap X --embedding-scale=true|false"
 	case len(e.Missing) > 0:

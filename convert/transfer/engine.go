@@ -129,13 +129,16 @@ func (e *engine) run(l moves.List, dst Destination) error {
 		}
 		slices.SortStableFunc(jobs, func(a, b *job) int { return cmp.Compare(first(a), first(b)) })
 	}
+	workers := max(min(workersFor(dst), len(jobs)), 1)
+	if sortSequential(jobs) {
+		workers = 1
+	}
 	planReads(jobs)
 	queue := make(chan *job, len(jobs))
 	for _, j := range jobs {
 		queue <- j
 	}
 	close(queue)
-	workers := max(min(workersFor(dst), len(jobs)), 1)
 	stop, err := e.startWriters(workers)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"cmp"
+	"io"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
@@ -131,6 +132,34 @@ func jobFor[K comparable](by map[K]*job, key K, all *[]*job) *job {
 		*all = append(*all, by[key])
 	}
 	return by[key]
+}
+
+// sortSequential sorts jobs by where their sources lie, and returns true, if a source lies in a file that is best read from its
+// beginning to its end.
+func sortSequential(jobs []*job) (sequential bool) {
+	files := map[io.ReaderAt]int{} // in the order in which they appear
+	type position struct {
+		file   int
+		offset int64
+	}
+	first := map[*job]position{}
+	for _, j := range jobs {
+		for i, e := range tensor.Extents(j.moves[0].Source) {
+			if _, ok := files[e.Store]; !ok {
+				files[e.Store] = len(files)
+				sequential = sequential || tensor.IsSequential(e.Store)
+			}
+			if i == 0 {
+				first[j] = position{files[e.Store], e.Offset}
+			}
+		}
+	}
+	if sequential {
+		slices.SortStableFunc(jobs, func(a, b *job) int {
+			return cmp.Or(cmp.Compare(first[a].file, first[b].file), cmp.Compare(first[a].offset, first[b].offset))
+		})
+	}
+	return sequential
 }
 
 // planReads tells the files of the sources in which order they will be read.

@@ -16,6 +16,13 @@ type Planner interface {
 	Plan(extents []Extent)
 }
 
+// IsSequential reports whether a file is best read from its beginning to its end, once: it has a method Sequential() bool that
+// returns true.
+func IsSequential(file io.ReaderAt) bool {
+	s, ok := file.(interface{ Sequential() bool })
+	return ok && s.Sequential()
+}
+
 // Located is implemented by Data that has no Layout but knows the extents that its streams read.
 type Located interface {
 	Extents() []Extent

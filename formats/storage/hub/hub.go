@@ -53,7 +53,7 @@ func Open(address string, o Options) (fs.FS, string, error) {
 		authorization = "Bearer " + o.Token
 	}
 	r := &repository{location: at, endpoint: endpoint, pool: o.Pool, cache: o.cacheOf(at), files: map[string]*file{},
-		client: httpfile.NewClient(httpfile.Options{Origin: endpoint, Authorization: authorization, Transport: o.Transport, Explain: explain})}
+		client: httpfile.NewClient(httpfile.Options{Context: o.Pool.Context(), Origin: endpoint, Authorization: authorization, Transport: o.Transport, Explain: explain})}
 	if o.Offline {
 		err = r.openCached()
 	} else {

@@ -35,6 +35,9 @@ func (c *chunk) end() int64 { return c.off + c.length }
 // start begins to fetch a range that no chunk has, and returns its chunk. A large one is bufferSize long at most, and
 // has no memory before its answer arrives. It returns nil if there will be no memory then, unless a reader demands it.
 func (p *Pool) start(n *Node, off, size int64, demanded bool) *chunk {
+	if n.sequential && !demanded && (n.fetching > 0 || p.large >= p.most-kept) {
+		return nil
+	}
 	p.started++
 	c := &chunk{node: n, off: off, length: size, number: p.started, used: p.clock}
 	if size <= smallSize {
@@ -48,6 +51,7 @@ func (p *Pool) start(n *Node, off, size int64, demanded bool) *chunk {
 		c.large, c.length, c.granted = true, min(size, bufferSize), make(chan struct{})
 	}
 	n.insert(c)
+	n.fetching++
 	p.inFlight++
 	task.Start(func() error { c.fetch(); return nil })
 	return c

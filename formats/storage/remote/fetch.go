@@ -19,6 +19,7 @@ func (c *chunk) fetch() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.inFlight--
+	c.node.fetching--
 	c.done = true
 	p.waiting = slices.DeleteFunc(p.waiting, func(x *chunk) bool { return x == c })
 	if err != nil {

@@ -19,11 +19,15 @@ type Node struct {
 	address string // for errors
 	size    int64
 
+	// sequential is set if one range is fetched after the other.
+	sequential bool
+
 	// Guarded by pool.mu.
-	chunks  []*chunk // by offset; they do not overlap
-	spans   []*span  // planned, by offset; they do not overlap
-	streams [8]stream
-	err     error // that ends all reading, nil for none
+	fetching int      // chunks
+	chunks   []*chunk // by offset; they do not overlap
+	spans    []*span  // planned, by offset; they do not overlap
+	streams  [8]stream
+	err      error // that ends all reading, nil for none
 }
 
 // stream is a sequence of reads, each of which begins where the one before ended.
@@ -36,6 +40,10 @@ type stream struct {
 // NewNode returns a file of size bytes. head is what is known of its first bytes, nil if nothing is.
 func (p *Pool) NewNode(address string, size int64, object Object, head []byte) *Node {
 	n := &Node{pool: p, object: object, address: address, size: size}
+	if s, ok := object.(Sequential); ok && s.Sequential() {
+		n.sequential = true
+		p.Notice(address, "the server sends whole files only: this one is read from its beginning to its end, once")
+	}
 	if len(head) > 0 && int64(len(head)) <= size {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -110,6 +118,9 @@ func (f *File) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Sequential reports whether the file is best read from its beginning to its end, once. See tensor.IsSequential.
+func (f *File) Sequential() bool { return f.node.sequential }
+
 // ReadAt implements io.ReaderAt.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	f.mu.Lock()
@@ -154,6 +165,10 @@ func (n *Node) readSome(p []byte, off int64) (int, error) {
 	}
 	pool.clock++
 	c := n.find(off)
+	for c == nil && n.sequential && n.fetching > 0 {
+		pool.changed.Wait()
+		c = n.find(off)
+	}
 	if c == nil {
 		if err := pool.ctx.Err(); err != nil {
 			return 0, err
@@ -247,7 +262,7 @@ func (n *Node) want(off, want int64) int64 {
 // tail returns where a request for what begins at off and goes to the end of the file begins: earlier if nothing has led to off, since
 // formats with a directory at the end are read from there backwards, in several steps.
 func (n *Node) tail(off int64) int64 {
-	if n.spanAt(off) != nil || n.streamAt(off) != nil {
+	if n.sequential || n.spanAt(off) != nil || n.streamAt(off) != nil {
 		return off
 	}
 	from := max(n.size-smallSize, 0)

@@ -26,6 +26,12 @@ type Object interface {
 	Open(ctx context.Context, off, n int64) (io.ReadCloser, error)
 }
 
+// Sequential is implemented by an Object that may be one of which one range is read after the other, each behind the one before.
+type Sequential interface {
+	Object
+	Sequential() bool
+}
+
 // Options are the limits of a Pool. Zero values stand for the defaults.
 type Options struct {
 	Memory   int64         // bytes for content, DefaultMemory by default, 16 MiB at least
@@ -38,8 +44,8 @@ type Options struct {
 	// wrong and how long the wait is. Calls may overlap.
 	Retrying func(err error, wait time.Duration)
 
-	// Waiting, if not nil, is called before a wait that is not due to a failure: at most how long, for what is at an address, and why.
-	Waiting func(address, why string, most time.Duration)
+	// Notice, if not nil, is called with what users should know about a file while it is being read or waited for.
+	Notice func(address, text string)
 }
 
 const (
@@ -112,10 +118,10 @@ func Detach(p *Pool, limit time.Duration) (*Pool, context.CancelFunc) {
 	return NewPool(ctx, p.o), cancel
 }
 
-// AnnounceWait calls Options.Waiting.
-func (p *Pool) AnnounceWait(address, why string, most time.Duration) {
-	if p.o.Waiting != nil {
-		p.o.Waiting(address, why, most)
+// Notice calls Options.Notice.
+func (p *Pool) Notice(address, text string) {
+	if p.o.Notice != nil {
+		p.o.Notice(address, text)
 	}
 }
 

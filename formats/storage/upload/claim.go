@@ -3,6 +3,7 @@ package upload
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -129,7 +130,7 @@ func (s *sink) checkEnded(r *record) error {
 	}
 	const looks = 4 // during each of the times after which a run that is alive renews its record
 	const times = 4 // after which a run that has not renewed it has ended
-	s.pool.AnnounceWait(s.store.Path(s.recordKey()), "another run has begun to write to the destination; it counts as ended if it does not renew this record", times*s.renew)
+	s.pool.Notice(s.store.Path(s.recordKey()), fmt.Sprintf("another run has begun to write to the destination; it counts as ended if it does not renew this record: waiting for up to %v", times*s.renew))
 	for range times * looks {
 		select {
 		case <-s.pool.Context().Done():

@@ -418,9 +418,7 @@ func TestOtherRun(t *testing.T) {
 		kill(first)
 		var waits []string
 		next := newSink(t, m, "out/7", false)
-		next.pool = remote.NewPool(t.Context(), remote.Options{Waiting: func(address, why string, most time.Duration) {
-			waits = append(waits, fmt.Sprintf("%s: %s (%v)", address, why, most))
-		}})
+		next.pool = remote.NewPool(t.Context(), remote.Options{Notice: func(address, text string) { waits = append(waits, address+": "+text) }})
 		if elsewhere {
 			if err := publish.Forget(first.(*upload).record.ID); err != nil {
 				t.Fatal(err)
@@ -429,7 +427,7 @@ func TestOtherRun(t *testing.T) {
 		if err := c.write(next); err != nil {
 			t.Errorf("after the first run: %v", err)
 		}
-		if all := strings.Join(waits, "; "); elsewhere != (len(waits) == 1 && strings.Contains(all, "/out/.7.griffin-upload.json: another run") && strings.Contains(all, "(16ms)")) {
+		if all := strings.Join(waits, "; "); elsewhere != (len(waits) == 1 && strings.Contains(all, "/out/.7.griffin-upload.json: another run") && strings.Contains(all, "for up to 16ms")) {
 			t.Errorf("it is alive elsewhere %t: waits %q", elsewhere, all)
 		}
 		m.Objects["out/.8.griffin-upload.json"] = foreign

@@ -93,7 +93,7 @@ func newSite(u *url.URL, o Options) *site {
 	base := *u
 	base.User, base.Fragment = nil, ""
 	return &site{pool: o.Pool, base: &base, files: map[string]*file{},
-		client: httpfile.NewClient(httpfile.Options{Origin: u, Authorization: basic(u.User), Transport: o.Transport})}
+		client: httpfile.NewClient(httpfile.Options{Context: o.Pool.Context(), Origin: u, Authorization: basic(u.User), Transport: o.Transport})}
 }
 
 // basic returns the header for a user and password, "" for none.

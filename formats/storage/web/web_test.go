@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 	"github.com/griffin-ckpt/griffin/formats/storage/web"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 func options(t *testing.T) web.Options { return optionsFor(t, storagetest.None) }
@@ -128,7 +130,7 @@ func TestRefusals(t *testing.T) {
 		{"empty", storagetest.None, ""},
 		{"absent", storagetest.None, remote.Missing},
 		{"small", storagetest.Whole, ""}, // a small file is read in one piece
-		{"large", storagetest.Whole, remote.NoRanges},
+		{"large", storagetest.Whole, ""}, // a large one from its beginning to its end
 		{"small", storagetest.Unauthorized, remote.Unauthorized},
 		{"small", storagetest.Forbidden, remote.Forbidden},
 		{"small", storagetest.BusyLong, remote.Busy},
@@ -311,5 +313,61 @@ func TestFailure(t *testing.T) {
 		if err := storage.Failure(source); reasonOf(err) != tt.want {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A server that sends whole files only serves what reads a large file from its beginning to its end; anything else is refused before
+// much is read in vain.
+func TestPass(t *testing.T) {
+	all := content(80 << 20)
+	var sent, requests, breaks atomic.Int64
+	address := storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		w.Header().Set("ETag", `"1"`)
+		w.Header().Set("Content-Length", strconv.Itoa(len(all)))
+		for at := 0; at < len(all); at += 1 << 20 {
+			if at == 40<<20 && breaks.Add(-1) >= 0 {
+				panic(http.ErrAbortHandler)
+			}
+			n, err := w.Write(all[at:min(at+1<<20, len(all))])
+			sent.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}))
+	var notices []string
+	o := web.Options{Pool: remote.NewPool(t.Context(), remote.Options{Backoff: time.Microsecond, Notice: func(_, text string) { notices = append(notices, text) }})}
+	source, name, err := web.Open(address+"/model.bin", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, size, err := storage.Open(source, name)
+	if err != nil || size != int64(len(all)) || !tensor.IsSequential(f) {
+		t.Fatal(size, err)
+	}
+	if len(notices) != 1 || !strings.Contains(notices[0], "whole files only") {
+		t.Errorf("notices: %q", notices)
+	}
+	if _, err := f.ReadAt(make([]byte, 20), size-20); reasonOf(err) != remote.NoRanges || sent.Load() > 20<<20 {
+		t.Errorf("the end: %v, %d bytes sent", err, sent.Load())
+	}
+	header := make([]byte, 100_000)
+	if _, err := f.ReadAt(header, 0); err != nil || !bytes.Equal(header, all[:len(header)]) {
+		t.Fatal("header", err)
+	}
+	breaks.Store(1) // does not matter: the answer goes on where the header ended
+	f.(tensor.Planner).Plan([]tensor.Extent{{Store: f, Offset: 100_000, Length: 30 << 20}, {Store: f, Offset: 50 << 20, Length: 30 << 20}})
+	for _, e := range [][2]int64{{100_000, 30 << 20}, {50 << 20, 30 << 20}} {
+		got := make([]byte, e[1])
+		if _, err := f.ReadAt(got, e[0]); err != nil || !bytes.Equal(got, all[e[0]:][:e[1]]) {
+			t.Fatalf("%d bytes at %d: %v", e[1], e[0], err)
+		}
+	}
+	if n := requests.Load(); n != 3 { // of Open, of the header, and after the break
+		t.Errorf("%d requests", n)
+	}
+	if _, err := f.ReadAt(make([]byte, 20), 70<<20); reasonOf(err) != remote.NoRanges {
+		t.Errorf("once more: %v", err)
 	}
 }

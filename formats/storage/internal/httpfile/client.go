@@ -19,15 +19,17 @@ import (
 // Client sends requests to one server and to those that it redirects to.
 type Client struct {
 	http          http.Client
-	authorization string // header for the server itself, "" for none
-	origin        string // scheme and host to which authorization is sent
+	lifetime      context.Context // of requests for files of servers that send whole files only
+	authorization string          // header for the server itself, "" for none
+	origin        string          // scheme and host to which authorization is sent
 	explain       func(*http.Response) *remote.Error
 }
 
 // Options configure a Client.
 type Options struct {
-	Origin        *url.URL // the server that may see Authorization
-	Authorization string   // header, "" for none
+	Context       context.Context // with which all requests end
+	Origin        *url.URL        // the server that may see Authorization
+	Authorization string          // header, "" for none
 	Transport     http.RoundTripper
 
 	// Explain returns the error for an answer of the server itself with a status of 400 or more; nil
@@ -37,7 +39,7 @@ type Options struct {
 
 // NewClient returns a Client.
 func NewClient(o Options) *Client {
-	c := &Client{authorization: o.Authorization, origin: originOf(o.Origin), explain: o.Explain}
+	c := &Client{lifetime: o.Context, authorization: o.Authorization, origin: originOf(o.Origin), explain: o.Explain}
 	c.http.Transport = o.Transport
 	if o.Transport == nil {
 		c.http.Transport = defaultTransport

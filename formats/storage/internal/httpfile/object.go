@@ -23,6 +23,7 @@ type Object struct {
 	version string // that the server that has the content gives it: ETag or date; "" for none
 	linked  string // that the server gives a file which it redirects to; "" for none
 	whole   []byte // the content, if the server sends no ranges
+	pass    *pass  // if the server sends no ranges and the file is large
 
 	mu       sync.Mutex
 	location *url.URL // where url redirects to; nil if unknown
@@ -85,7 +86,9 @@ func Open(ctx context.Context, client *Client, u *url.URL) (o *Object, head []by
 		head = make([]byte, min(headBytes, r.size, r.last+1))
 	case http.StatusOK:
 		if resp.ContentLength > mostWhole {
-			return nil, nil, noRanges(o.address)
+			o.pass, o.size = &pass{}, resp.ContentLength
+			head = make([]byte, headBytes)
+			break
 		}
 		o.whole, err = io.ReadAll(io.LimitReader(resp.Body, mostWhole+1))
 		if err == nil && resp.ContentLength >= 0 && int64(len(o.whole)) < resp.ContentLength {
@@ -131,11 +134,14 @@ func isStatus(err error, status int) bool {
 }
 
 func noRanges(address string) *remote.Error {
-	return remote.Errorf(address, remote.NoRanges, "the server sends whole files only, and this one has more than %d MiB", mostWhole>>20)
+	return remote.Errorf(address, remote.NoRanges, "the server sends whole files only, and does not say how long this one is")
 }
 
 // Open implements remote.Object.
 func (o *Object) Open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	if o.pass != nil {
+		return o.openPass(ctx, off, n)
+	}
 	if o.whole != nil {
 		return io.NopCloser(io.NewSectionReader(sliceReader(o.whole), off, n)), nil
 	}
