@@ -43,7 +43,7 @@ func TestGroups(t *testing.T) {
 		"differs m.layers.3,5.q: swapped with k",
 		"differs m.layers.6.q: swapped with m.layers.4.k",
 		"differs m.layers.3,5.k: swapped with q",
-		"differs m.layers.3.v: transposed, then sparse",
+		"differs m.layers.3.v: transposed, then changed in few elements",
 		"differs m.layers.0.x: ",
 		"differs m.layers.0.y: ",
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
@@ -57,15 +58,14 @@ type scorePage struct {
 func (g *scorePage) document(o Origin) *page.Document {
 	s := g.Score
 	d := &page.Document{Kind: "Perplexity", Tone: page.Plain, Title: "perplexity: " + text.Printable(filepath.Base(s.Models[0].Path)), Command: o.Command, Version: s.Griffin, Time: o.Time}
-	d.Answer = fmt.Sprintf("Perplexity %.6g", s.Perplexity(0))
+	d.Answer = "Perplexity " + perplexityText(s.Perplexity(0))
 	d.Lead = fmt.Sprintf("%s in %s, %s predicted.", text.Count(s.Tokens, "token"), text.Count(s.Rows, "row"), text.Grouped(int64(s.Predicted)))
 	if s.Pair != nil {
-		d.Answer += fmt.Sprintf(" and %.6g", s.Perplexity(1))
-		parted := s.Predicted - s.Pair.Agreed
-		d.Points = []page.Link{{Text: fmt.Sprintf("KL %s nats a token", page.Number(s.Pair.KL)), To: "apart"},
-			{Text: fmt.Sprintf("%s %s another most likely token", text.Grouped(int64(parted))+" of "+text.Count(s.Predicted, "token"), map[bool]string{true: "has", false: "have"}[parted == 1])}}
-		if parted > 0 {
-			d.Points[1].To = "partings"
+		if s.alike() {
+			d.Answer += ", and the same predictions"
+		} else {
+			d.Answer += " and " + perplexityText(s.Perplexity(1))
+			d.Points = g.differences()
 		}
 	}
 	for i, m := range s.Models {
@@ -75,7 +75,7 @@ func (g *scorePage) document(o Origin) *page.Document {
 		}
 		subject := page.Subject{Role: role, Path: m.Path}
 		for _, f := range []page.Fact{{Name: "format", Value: m.Format}, {Name: "quantised", Value: m.Quantized}, {Name: "weights", Value: m.Digest, Code: true}, {Name: "run with", Value: m.Semantics + " semantics, " + s.Arithmetic},
-			{Name: "score", Value: fmt.Sprintf("%.6f nats a token, perplexity %.6g", s.NLL[i], s.Perplexity(i))}} {
+			{Name: "score", Value: fmt.Sprintf("%.6f nats a token, perplexity %s", s.NLL[i], perplexityText(s.Perplexity(i)))}} {
 			if f.Value != "" {
 				subject.Facts = append(subject.Facts, f)
 			}
@@ -84,6 +84,31 @@ func (g *scorePage) document(o Origin) *page.Document {
 	}
 	d.Subjects = append(d.Subjects, page.Subject{Role: "Text", Path: shortened(s.Text)})
 	return d
+}
+
+// alike reports whether two checkpoints predict the same at every position.
+func (s *Score) alike() bool {
+	return s.Pair != nil && s.Pair.KL == 0 && s.Pair.Agreed == s.Predicted && !slices.ContainsFunc(s.Spans, func(span perplexity.Span) bool { return span.KL != 0 })
+}
+
+// differences says how far the predictions of two checkpoints are apart.
+func (g *scorePage) differences() []page.Link {
+	s := g.Score
+	parted := s.Predicted - s.Pair.Agreed
+	points := []page.Link{{Text: fmt.Sprintf("KL %s nats a token", page.Number(s.Pair.KL)), To: "apart"},
+		{Text: fmt.Sprintf("%s %s another most likely token", text.Grouped(int64(parted))+" of "+text.Count(s.Predicted, "token"), map[bool]string{true: "has", false: "have"}[parted == 1])}}
+	if parted > 0 {
+		points[1].To = "partings"
+	}
+	return points
+}
+
+// perplexityText writes a perplexity, a large one with its digits in groups of three.
+func perplexityText(x float64) string {
+	if x >= 1e5 && x < 1e15 {
+		return text.Grouped(int64(math.Round(x)))
+	}
+	return fmt.Sprintf("%.6g", x)
 }
 
 // shortened returns the beginning of a list of tokens that is longer than a path should be; the command has all of it.
@@ -146,7 +171,7 @@ func nllChart(s *Score) *chart.Chart {
 
 // klChart plots the divergence of two models over positions.
 func klChart(s *Score) *chart.Chart {
-	if s.Pair == nil {
+	if s.Pair == nil || s.alike() {
 		return nil
 	}
 	var values []float64

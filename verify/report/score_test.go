@@ -50,6 +50,20 @@ func TestScore(t *testing.T) {
 	}
 }
 
+// TestScoreOfEqualModels: without a difference there is nothing to plot about one.
+func TestScoreOfEqualModels(t *testing.T) {
+	s := scoreOf(2)
+	s.Pair = &perplexity.Pair{Agreed: s.Predicted}
+	s.NLL = []float64{12.6458, 12.6458}
+	for i := range s.Spans {
+		s.Spans[i].KL = 0
+	}
+	page := checkPage(t, fileOf(t, "page.html", func(path string) error { return report.WriteScore(path, s, report.Origin{}) }))
+	if !strings.Contains(page, "Perplexity 310,457, and the same predictions</h1>") || strings.Contains(page, "Divergence over positions") || strings.Contains(page, "KL 0") {
+		t.Errorf("the page is as of two models that differ: %.300s", page[strings.Index(page, "<h1"):])
+	}
+}
+
 // TestScoreOfListedTokens: a list of tokens on the command line is not shown whole as if it were a path.
 func TestScoreOfListedTokens(t *testing.T) {
 	s := scoreOf(1)

@@ -276,6 +276,10 @@ func (g *verdictPage) attach(part *logitsPart) {
 
 // lead says in a sentence what the verdict is based on.
 func lead(v *verify.Verdict, checks []verify.Check) string {
+	if v.Another() {
+		what := text.Printable(v.Structure.Summary)
+		return strings.ToUpper(what[:1]) + what[1:] + "."
+	}
 	if !v.Same {
 		failed, failures := []string{}, 0
 		for _, c := range checks {
@@ -295,9 +299,6 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		where := failed[len(failed)-1]
 		if n := len(failed) - 1; n > 0 {
 			where = strings.Join(failed[:n], ", ") + " and " + where
-		}
-		if v.Another() {
-			where += ": " + text.Printable(v.Structure.Summary)
 		}
 		return fmt.Sprintf("%s in the %s.", text.Count(failures, "failure"), where)
 	}

@@ -82,6 +82,7 @@ func (e *Explanation) describe(name func(string) string, elements bool) string {
 		case LowRank:
 			words = fmt.Sprintf("changed by a matrix of rank %d", e.Rank)
 		case Sparse:
+			words = "changed in few elements"
 			if elements {
 				words = "changed in " + e.Detail
 			}

@@ -125,10 +125,10 @@ func Render(d *Document, body *Body, data any) ([]byte, error) {
 		Script    template.JS
 		Policy    string
 		Generator template.HTML
-		Line      string
+		Words     []string
 		Date      string
 		Stamp     string
-	}{d, contents, template.HTML(inner.String()), template.CSS(style), template.JS(script), policy, Generator, CommandLine(d.Command), date(d.Time, "2006-01-02 15:04 UTC"), date(d.Time, "2006-01-02T15:04Z")})
+	}{d, contents, template.HTML(inner.String()), template.CSS(style), template.JS(script), policy, Generator, words(d.Command), date(d.Time, "2006-01-02 15:04 UTC"), date(d.Time, "2006-01-02T15:04Z")})
 	return out.Bytes(), err
 }
 
@@ -160,8 +160,8 @@ func Number(x any) string {
 	}
 }
 
-// CommandLine writes arguments as a shell command, quoted where needed.
-func CommandLine(args []string) string {
+// words writes arguments as those of a shell command, quoted where needed.
+func words(args []string) []string {
 	quoted := make([]string, len(args))
 	for i, a := range args {
 		quoted[i] = a
@@ -171,5 +171,5 @@ func CommandLine(args []string) string {
 			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 		}
 	}
-	return strings.Join(quoted, " ")
+	return quoted
 }
