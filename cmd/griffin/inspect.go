@@ -113,17 +113,20 @@ func inspect(c *cli.Context, ckpt *tensor.Checkpoint) (*inspection, error) {
 	if err != nil {
 		return nil, err
 	}
+	var shown, used digest.Algorithms
 	if c.IsSet("digest") {
-		if err := r.digest(c.Context, ckpt, c.Generic("digest").(*inspectDigest).algorithms, c.App.ErrWriter); err != nil {
-			return nil, err
-		}
+		shown = c.Generic("digest").(*inspectDigest).algorithms
 	}
-	if c.Bool("stats") {
-		if err := r.describeValues(c.Context, ckpt, c.App.ErrWriter); err != nil {
-			return nil, err
-		}
+	if c.IsSet("report") {
+		used = digest.Default
 	}
-	return r, nil
+	switch {
+	case c.Bool("stats"):
+		err = r.describeValues(c.Context, ckpt, shown, used, c.App.ErrWriter)
+	case shown != 0:
+		err = r.digest(c.Context, ckpt, shown, c.App.ErrWriter)
+	}
+	return r, err
 }
 
 // inspection is the result of inspect, and its JSON form.
@@ -163,6 +166,8 @@ type tensorEntry struct {
 	digest.Sum
 
 	Stats *stats.Stats `json:"stats,omitempty"`
+
+	read digest.Sum // what the page of the values needs
 
 	layers int    // of a row that stands for the tensors of several layers, else 0
 	order  string // the name by which a row is sorted

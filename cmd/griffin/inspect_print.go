@@ -291,12 +291,21 @@ func (r *inspection) printJSON(w io.Writer) error {
 // separators are what is before the first item of a list, and before each other.
 var separators = [2]string{"\n    ", ",\n    "}
 
-// describeValues reads every tensor and fills in its statistics. NaN and infinities are noted at the
-// top too, where they are seen at once.
-func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint, stderr io.Writer) error {
+// describeValues reads every tensor and fills in its statistics, the digests that are shown, and those that only the page uses.
+// NaN and infinities are noted at the top too, where they are seen at once.
+func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint, shown, used digest.Algorithms, stderr io.Writer) error {
 	err := r.readAll(ctx, ckpt, stderr, func(ctx context.Context, t *tensor.Tensor, entry *tensorEntry) (err error) {
-		entry.Stats, err = stats.Of(ctx, t)
-		return err
+		if shown|used == 0 {
+			entry.Stats, err = stats.Of(ctx, t)
+			return err
+		}
+		hash := digest.New(shown | used)
+		if entry.Stats, err = stats.OfAlso(ctx, t, hash); err != nil {
+			return err
+		}
+		sum := hash.Sum(t.Bytes())
+		entry.Sum, entry.read = sum.Only(shown), sum.Only(used)
+		return nil
 	})
 	if err != nil {
 		return err
@@ -315,7 +324,7 @@ func (r *inspection) writeReport(c *cli.Context, path string, ckpt *tensor.Check
 	r.facts(func(key, value string) { s.Facts = append(s.Facts, report.Fact{Name: key, Value: value}) })
 	known := map[string]digest.Sum{}
 	for _, t := range r.Tensors {
-		known[t.Name] = t.Sum
+		known[t.Name] = t.read
 	}
 	sum, err := weightsDigest(c, ckpt, c.String("model"), known)
 	if err != nil {

@@ -37,7 +37,7 @@ func TestStatsNoteNonFinite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.describeValues(context.Background(), ckpt, io.Discard); err != nil {
+	if err := r.describeValues(context.Background(), ckpt, 0, 0, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(r.Notes, "\n"); got != "broken holds 1 NaN and 2 Inf among 4 values" {

@@ -14,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/reference/tokenizer"
@@ -123,7 +124,11 @@ func runPerplexity(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		p.models, models = append(p.models, m), append(models, r)
+		var weights *model.DigestedWeights
+		if c.IsSet("report") && m.Quantized == nil {
+			r, weights = m.Digested(r.Semantics, r.Arithmetic, digest.Default)
+		}
+		p.models, p.weights, models = append(p.models, m), append(p.weights, weights), append(models, r)
 		p.out.Checkpoints = append(p.out.Checkpoints, scoredCheckpoint{Path: path, Quantized: quantizedText(m), Semantics: r.Semantics.String()})
 	}
 	var err error
@@ -166,6 +171,7 @@ func openOther(c *cli.Context, path string) (*runtime.Model, error) {
 type scoring struct {
 	c         *cli.Context
 	models    []*runtime.Model
+	weights   []*model.DigestedWeights // what the models are run with, for the page; nil for others
 	scorer    *perplexity.Scorer
 	tokenizer *tokenizer.Tokenizer // nil for tokens
 	out       score
@@ -272,7 +278,14 @@ func (p *scoring) writePage(r *perplexity.Result) error {
 		if i == 0 {
 			name = p.c.String("model") // it is of the first
 		}
-		sum, err := weightsDigest(p.c, m.Checkpoint, name, nil)
+		var known map[string]digest.Sum
+		var err error
+		if w := p.weights[i]; w != nil {
+			if known, err = w.Sums(p.c.Context); err != nil {
+				return err
+			}
+		}
+		sum, err := weightsDigest(p.c, m.Checkpoint, name, known)
 		if err != nil {
 			return err
 		}

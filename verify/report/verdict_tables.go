@@ -16,7 +16,7 @@ import (
 
 // findingsTable lists all findings of a check.
 func findingsTable(findings []verify.Finding) *page.Table {
-	t := &page.Table{Label: "All failures", Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "differ", Number: true}, {Title: "should be"}, {Title: "is"}, {Title: "meaning"}}}
+	t := &page.Table{Label: "All failures", Many: true, Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "differ", Number: true}, {Title: "should be"}, {Title: "is"}, {Title: "meaning"}}}
 	for _, f := range findings[:min(maxRows, len(findings))] {
 		differ := page.Cell{}
 		if f.Differing > 0 {

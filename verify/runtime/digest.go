@@ -38,7 +38,11 @@ func DigestOf(ctx context.Context, c *tensor.Checkpoint, name string, a digest.A
 		if configured, err := m.Configure(model.Settings{}); err == nil {
 			config = configured.Config
 		}
-		return digestOf(ctx, m.Layout.String(), m.ParameterTensors(&config), a, known, progress)
+		parameters := m.ParameterTensors(&config)
+		if slices.ContainsFunc(parameters, func(p model.NamedTensor) bool { return c.Tensor(p.Tensor.Name) != p.Tensor }) {
+			known = nil // the model has other elements under these names
+		}
+		return digestOf(ctx, m.Layout.String(), parameters, a, known, progress)
 	}
 	var all []model.NamedTensor
 	for _, t := range c.Tensors() {

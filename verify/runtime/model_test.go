@@ -73,6 +73,14 @@ func TestDigest(t *testing.T) {
 		if any, err := runtime.DigestOf(context.Background(), m.Checkpoint, "", digest.BLAKE3, nil, nil); err != nil || any != sum {
 			t.Errorf("%s: without settings it is %s, %v, not %s", path, any, err, sum)
 		}
+		// Digests that are known are not computed again.
+		other := map[string]digest.Sum{}
+		for _, tensor := range m.Checkpoint.Tensors() {
+			other[tensor.Name] = digest.Of(digest.BLAKE3, []byte("other"))
+		}
+		if any, err := runtime.DigestOf(context.Background(), m.Checkpoint, "", digest.BLAKE3, other, nil); err != nil || any == sum {
+			t.Errorf("%s: the digests that were given are not used: %v", path, err)
+		}
 		if before := seen[layout]; before != "" && before != sum || !strings.HasPrefix(sum, layout+" blake3:") || runtime.DigestAlgorithm(sum) != digest.BLAKE3 {
 			t.Errorf("%s: %s, before %s", path, sum, before)
 		}

@@ -44,9 +44,12 @@ const panelBytes = 3 * 64 << 10
 
 // Of reads a tensor and returns its statistics. It checks the checksums that the format has. Corrupt data is a
 // *tensor.FormatError with the name of the tensor.
-func Of(ctx context.Context, t *tensor.Tensor) (*Stats, error) {
+func Of(ctx context.Context, t *tensor.Tensor) (*Stats, error) { return OfAlso(ctx, t, io.Discard) }
+
+// OfAlso is Of, and writes the bytes that it reads to also.
+func OfAlso(ctx context.Context, t *tensor.Tensor, also io.Writer) (*Stats, error) {
 	c := newCounter(t)
-	err := read(ctx, t, c)
+	err := read(ctx, t, c, also)
 	if check, ok := t.Data.(tensor.Checker); ok && err == nil {
 		err = check.Check()
 	}
@@ -65,7 +68,7 @@ func newCounter(t *tensor.Tensor) counter {
 	return newWide(t.DType, values, total)
 }
 
-func read(ctx context.Context, t *tensor.Tensor, c counter) error {
+func read(ctx context.Context, t *tensor.Tensor, c counter, also io.Writer) error {
 	r, err := t.Data.Stream(0)
 	if err != nil {
 		return err
@@ -87,6 +90,9 @@ func read(ctx context.Context, t *tensor.Tensor, c counter) error {
 			return err
 		}
 		c.add(p)
+		if _, err := also.Write(p); err != nil {
+			return err
+		}
 	}
 	return nil
 }
