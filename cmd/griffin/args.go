@@ -89,7 +89,7 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 	if command == nil {
 		return nil, unknownCommand(app, name)
 	}
-	p := argumentParser{command: command, rest: rest}
+	p := argumentParser{command: command, others: app.Commands, rest: rest}
 	if err := p.parse(); err != nil {
 		return nil, err
 	}
@@ -115,6 +115,7 @@ func unknownCommand(app *cli.App, name string) error {
 // argumentParser separates the flags of a command from its paths.
 type argumentParser struct {
 	command *cli.Command
+	others  []*cli.Command
 	rest    []string // not yet read
 	flags   []string // read, each value in the same argument or the next
 	paths   []string
@@ -202,9 +203,19 @@ func (p *argumentParser) unknownFlag(written string) error {
 	for _, f := range p.command.Flags {
 		names = append(names, f.Names()...)
 	}
+	name := strings.TrimLeft(written, "-")
 	err := usagef("unknown flag %s", written)
-	if near := nearest.Name(strings.TrimLeft(written, "-"), names); near != "" {
+	if near := nearest.Name(name, names); near != "" {
 		return err.advise("did you mean --%s?", near)
+	}
+	var have []string
+	for _, c := range p.others {
+		if (&argumentParser{command: c}).find(name) != nil {
+			have = append(have, c.Name)
+		}
+	}
+	if len(have) > 0 {
+		return err.advise("it is a flag of %s; griffin %s --help lists those of %[2]s", strings.Join(have, ", "), p.command.Name)
 	}
 	return err.advise("griffin %s --help lists the flags", p.command.Name)
 }

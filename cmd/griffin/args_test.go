@@ -13,7 +13,7 @@ func TestArguments(t *testing.T) {
 	app := &cli.App{Commands: []*cli.Command{{Name: "convert", Flags: []cli.Flag{
 		&cli.BoolFlag{Name: "json"}, &cli.StringFlag{Name: "dtype", Aliases: []string{"d"}}, &cli.StringFlag{Name: "out"},
 		&cli.Int64Flag{Name: "step"}, &cli.Float64Flag{Name: "cap"}, &cli.Uint64Flag{Name: "seed"},
-	}}}}
+	}}, {Name: "verify", Flags: []cli.Flag{&cli.StringFlag{Name: "report"}}}, {Name: "diff", Flags: []cli.Flag{&cli.StringFlag{Name: "report"}}}}}
 	for _, tt := range []struct{ args, want string }{
 		{"griffin", "griffin"},
 		{"griffin --version", "griffin --version"},
@@ -48,6 +48,7 @@ func TestArguments(t *testing.T) {
 		{"griffin --json convert a", "unknown flag --json", "the command comes first"},
 		{"griffin convert a --jsn b", "unknown flag --jsn", "did you mean --json?"},
 		{"griffin convert a --nonsense=1 b", "unknown flag --nonsense", "griffin convert --help lists the flags"},
+		{"griffin convert a --report x", "unknown flag --report", "it is a flag of verify, diff; griffin convert --help lists those of convert"},
 		{"griffin convert a --dtype", "--dtype needs a value", "--dtype"},
 		{"griffin convert a --dtype --json", "--dtype needs a value", "--dtype"},
 		{"griffin convert a --json true b", "--json true: the value of this flag follows an equals sign", "write --json=true; a path of that name is ./true"},

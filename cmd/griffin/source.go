@@ -173,7 +173,10 @@ func checkInputs(c *cli.Context) error {
 	for _, flag := range append(inputFiles, "adapter") {
 		path := c.String(flag)
 		_, isAddress := storage.Scheme(path)
-		if path == "" || isAddress || flag == "text" && path == "-" {
+		switch {
+		case path == "" && c.IsSet(flag): // such as a variable of the shell that is not set
+			return usagef("--%s needs a path, and has an empty one", flag)
+		case path == "", isAddress, flag == "text" && path == "-":
 			continue
 		}
 		if _, isList, err := tokenList(path); flag == "tokens" && (isList || err != nil) {

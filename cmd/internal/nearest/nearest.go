@@ -8,7 +8,7 @@ const longest = 200
 
 // Name returns the name that a word most likely stands for: the only one that begins with it, or the one with the fewest
 // typing errors (letters that are missing, added, replaced, or swapped with the next one). It is "" if a third of the word
-// or more would be wrong. Upper and lower case are not distinguished.
+// or more would be wrong, of a short one half. Upper and lower case are not distinguished.
 func Name(word string, names []string) string {
 	word = strings.ToLower(word)
 	if word == "" || len(word) > longest {
@@ -32,7 +32,7 @@ func Name(word string, names []string) string {
 	if begins == 1 && len(word) > 1 && (best == "" || fewest > 1) {
 		return beginning
 	}
-	if fewest >= len(word) {
+	if 2*fewest >= len(word) {
 		return ""
 	}
 	return best

@@ -3,7 +3,7 @@ package nearest
 import "testing"
 
 func TestName(t *testing.T) {
-	names := []string{"convert", "inspect", "verify", "diff", "generate", "golden", "--verify", "--weights", "--weights-only", "bfloat16", "float16"}
+	names := []string{"convert", "inspect", "verify", "diff", "generate", "golden", "--verify", "--weights", "--weights-only", "bfloat16", "float16", "2b"}
 	for _, tt := range []struct{ word, want string }{
 		{"convrt", "convert"},
 		{"--verfy", "--verify"},
@@ -18,6 +18,8 @@ func TestName(t *testing.T) {
 		{"dif", "diff"},
 		{"upload", ""},
 		{"x", ""},
+		{"3b", ""}, // half of 2b is wrong
+		{"2B", "2b"},
 		{"", ""},
 	} {
 		if got := Name(tt.word, names); got != tt.want {
