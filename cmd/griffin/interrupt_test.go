@@ -60,6 +60,39 @@ func TestInterruptBusy(t *testing.T) {
 	}
 }
 
+// A closed pipe ends a command, but not before it has written the page that it was asked for.
+func TestClosedPipe(t *testing.T) {
+	binary, err := os.Executable()
+	check(t, err)
+	page := filepath.Join(t.TempDir(), "page.html")
+	dir := filepath.Join("..", "..", "testdata", "tiny-griffin", "hf")
+	for _, tt := range []struct {
+		args []string
+		ends bool
+	}{
+		{[]string{"inspect", "--stats", dir}, true},
+		{[]string{"inspect", "--stats", "--report", page, dir}, false},
+		{[]string{"diff", dir, dir, "--report=" + page}, false},
+		{[]string{"verify", dir, dir, "--report", page}, false},
+		{[]string{"verify", dir, dir, "--card", page}, false},
+		{[]string{"perplexity", dir, "--tokens", "2,3,4", "--report", page}, false},
+	} {
+		r, w, err := os.Pipe()
+		check(t, err)
+		check(t, r.Close())
+		var stderr bytes.Buffer
+		c := exec.Command(binary)
+		c.Args, c.Stdout, c.Stderr = append([]string{"griffin"}, tt.args...), w, &stderr
+		err = c.Run()
+		check(t, w.Close())
+		_, missing := os.Stat(page)
+		if (err != nil) != tt.ends || (missing != nil) != tt.ends || stderr.Len() > 0 {
+			t.Errorf("%q: %v, %v, %s", tt.args, err, missing, &stderr)
+		}
+		os.Remove(page)
+	}
+}
+
 // A command that nohup started goes on after SIGHUP.
 func TestNohup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "zeros.pt")

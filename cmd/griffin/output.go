@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -129,6 +132,11 @@ func quietFlag() cli.Flag {
 func outputs(args []string, stdout, stderr io.Writer) (io.Writer, io.Writer) {
 	mode := terminal.Auto
 	for _, arg := range args {
+		flag, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if f, ok := stdout.(*os.File); ok && (flag == "report" || flag == "card") {
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // writes return an error in place of ending the process
+			stdout = &pageOutput{file: f}
+		}
 		switch arg {
 		case "--":
 			return stdout, &terminal.Output{Writer: stderr, Mode: mode}
@@ -143,6 +151,28 @@ func outputs(args []string, stdout, stderr io.Writer) (io.Writer, io.Writer) {
 	}
 	return stdout, &terminal.Output{Writer: stderr, Mode: mode}
 }
+
+// pageOutput is standard output of a command that also writes a page. If a pipe is closed, as head does, the rest of the text is dropped,
+// and the page is written all the same.
+type pageOutput struct {
+	file   *os.File
+	closed bool
+}
+
+func (o *pageOutput) Write(p []byte) (int, error) {
+	if o.closed {
+		return len(p), nil
+	}
+	n, err := o.file.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		o.closed = true
+		return len(p), nil
+	}
+	return n, err
+}
+
+// Unwrap returns what is written to.
+func (o *pageOutput) Unwrap() io.Writer { return o.file }
 
 // printOutcomes prints what a function writes, with coloured outcomes on a terminal.
 func printOutcomes(w io.Writer, print func(w io.Writer) error) error {
