@@ -170,7 +170,6 @@ func FuzzLoad(f *testing.F) {
 	f.Add(content)
 	f.Add(content[:100])
 	f.Fuzz(func(t *testing.T, content []byte) {
-		path := filepath.Join(t.TempDir(), "state.safetensors")
 		if err := os.WriteFile(path, content, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -37,17 +37,17 @@ class Row:
     """A decided difference: who accepts what the other refuses with a message that a pattern matches."""
 
     def __init__(self, cells):
-        self.formats, self.accepts, self.pattern = {f.strip() for f in cells[0].split(",")}, cells[1], re.compile(cells[2].strip("`").replace("\\|", "|"))
-        self.text, self.met = cells[2], 0
+        formats, self.part, self.accepts, pattern, _ = cells
+        self.formats, self.pattern, self.met = {f.strip() for f in formats.split(",")}, re.compile(pattern.strip("`").replace("\\|", "|")), 0
 
 
 def table():
-    """The rows of the page: | formats | who accepts | the message of the other | why |"""
+    """The rows of the page: | formats | part | who accepts | the message of the other | why |"""
     rows = []
     with open(PAGE) as f:
         for line in f:
             cells = [c.strip() for c in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
-            if len(cells) == 4 and cells[2].startswith("`"):
+            if len(cells) == 5 and cells[3].startswith("`"):
                 rows.append(Row(cells))
     return rows
 
@@ -141,7 +141,7 @@ class Campaign:
         who, message = ("griffin", library["error"]) if accepted[0] else (reader, ours["error"])
         self.counts[f"only {'griffin' if accepted[0] else 'the library'} accepts"] += 1
         for row in self.rows:
-            if (row.formats & {seed.format, "all"}) and row.accepts in (who, "griffin" if accepted[0] else "library") and row.pattern.search(message):
+            if seed.format in row.formats and row.accepts in (who, "griffin" if accepted[0] else "library") and row.pattern.search(message):
                 row.met += 1
                 return ""
         return f"only {who} accepts it; {reader if accepted[0] else 'griffin'}: {message[:1500]}"
@@ -224,7 +224,7 @@ def main():
     print(", ".join(f"{k}: {n}" for k, n in sorted(campaign.counts.items())))
     if options.rows:
         for row in campaign.rows:
-            print(f"{row.met:7} {', '.join(sorted(row.formats))}: {row.accepts}, {row.text}")
+            print(f"{row.met:7} {row.accepts} accepts: {row.part} of {', '.join(sorted(row.formats))}")
     campaign.score.finish()
 
 

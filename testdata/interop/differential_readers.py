@@ -49,7 +49,7 @@ def flattened(tree, is_leaf, describe):
         if budget < 0:
             raise ValueError("a tree of too many nodes")
         if is_leaf(node):
-            name = ".".join(path) or "tensor"
+            name = ".".join(path) if path else "tensor"
             if name in found:
                 raise ValueError("two tensors of one name")
             found[name] = describe(node)

@@ -70,13 +70,14 @@ func (m *manifest) readVersions(c *cursor, paths []dataFile, most uint64) {
 	offsets := column[uint64](c, n, missing)
 	lengths := column[uint64](c, n, missing)
 	keys := column[uint64](c, n, missing)
-	c.skip(2 * n) // bytes of the tree and of the values
+	nodes := column[uint64](c, n, missing)
+	values := column[uint64](c, n, missing)
 	readTimes(c, n)
 	for i := 0; c.err == nil && i < n; i++ {
 		m.height = int(heights[i])
 		if m.empty = offsets[i] == missing && lengths[i] == missing; m.empty {
-			if m.height != 0 || keys[i] != 0 {
-				c.fail("version %d has no root, but height %d and %d keys", i, m.height, keys[i])
+			if m.height != 0 || keys[i] != 0 || nodes[i] != 0 || values[i] != 0 {
+				c.fail("version %d has no root, but height %d, %d keys, and %d bytes of nodes and %d of values", i, m.height, keys[i], nodes[i], values[i])
 			}
 			continue
 		}

@@ -2,11 +2,13 @@ package ocdbt
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -146,6 +148,28 @@ func TestWriteRefuses(t *testing.T) {
 		}
 		if left, _ := os.ReadDir(dir); len(left) > 0 {
 			t.Errorf("%s: files are left", tt.want)
+		}
+	}
+}
+
+// TestManifestOfAnEmptyVersion: a version without a root has no keys, and no bytes of nodes or values.
+func TestManifestOfAnEmptyVersion(t *testing.T) {
+	blob, err := encodeManifest([sha256.Size]byte{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := openEnvelope(blob, magicManifest, maxBlob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := parseManifest(body); err != nil || !m.empty {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	for at := len(body) - 12; at < len(body)-9; at++ { // before 8 bytes of a time and one that counts nodes of versions
+		damaged := slices.Clone(body)
+		damaged[at] = 4
+		if _, err := parseManifest(damaged); err == nil || !strings.Contains(err.Error(), "has no root, but height") {
+			t.Errorf("byte %d: %v", at, err)
 		}
 	}
 }

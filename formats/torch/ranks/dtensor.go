@@ -138,7 +138,7 @@ func placementsOf(spec *pickle.Object, rank int) ([]placement, error) {
 			axis += int64(rank)
 		}
 		if !ok || axis < 0 || axis >= int64(rank) || list[i].times < 1 {
-			return nil, tensor.Bad("DTensor of %d axes is cut along the axis %v", rank, object.Attribute("dim"))
+			return nil, tensor.Bad("DTensor of %d axes is cut along the axis %s", rank, pickle.Show(object.Attribute("dim")))
 		}
 		list[i].axis = int(axis)
 	}
@@ -158,7 +158,7 @@ func checkOrder(spec *pickle.Object, placements []placement) error {
 			return tensor.Bad("DTensor has an order of shards that is none")
 		}
 		if dims, ok := savefile.Integers(entry.Args.Items[1]); !ok || !slices.IsSorted(dims) {
-			return tensor.Bad("axis %v is cut in an order that griffin does not know", entry.Args.Items[0])
+			return tensor.Bad("axis %s is cut in an order that griffin does not know", pickle.Show(entry.Args.Items[0]))
 		}
 	}
 	return nil

@@ -282,3 +282,16 @@ func TestMemoryIsReleased(t *testing.T) {
 		t.Error("memory that a list in the memo keeps is not counted")
 	}
 }
+
+// TestShow: a message shows no Go value, and no container's items.
+func TestShow(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	for want, v := range map[string]any{
+		"None": nil, "True": true, "-2": int64(-2), "0.5": 0.5, `"1"`: "1", `"` + long[:200] + `…"`: long, "a number of 70 bits": new(big.Int).Lsh(big.NewInt(1), 69),
+		"a tuple": &pickle.Tuple{Items: []any{int64(1)}}, "a list": &pickle.List{Items: []any{int64(1)}}, "a dict": &pickle.Dict{}, "an object": &pickle.Global{},
+	} {
+		if got := pickle.Show(v); got != want {
+			t.Errorf("%T is shown as %q, want %q", v, got, want)
+		}
+	}
+}

@@ -1,8 +1,40 @@
 package pickle
 
+import (
+	"math/big"
+	"strconv"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
 // The value of a pickle is one of: nil, bool, int64, *big.Int, float64, string, Bytes, *Tuple, *List,
 // *Dict, *Set, *Global, *Object, what Config.Names and its Funcs give, and what Config.Persistent gives.
 // Containers are pointers, since a pickle can put one container into several others or into itself.
+
+// Show returns a value as a message shows it: a number or a text (clipped) as such, of any other value its kind.
+func Show(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "None"
+	case bool:
+		return map[bool]string{false: "False", true: "True"}[v]
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case *big.Int:
+		return "a number of " + strconv.Itoa(v.BitLen()) + " bits"
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	case string:
+		return strconv.Quote(tensor.Clip(v))
+	case *Tuple:
+		return "a tuple"
+	case *List:
+		return "a list"
+	case *Dict:
+		return "a dict"
+	}
+	return "an object"
+}
 
 // Bytes is a byte string or bytearray, of which only the length is kept.
 type Bytes int64

@@ -203,6 +203,7 @@ func TestZip64(t *testing.T) {
 		"fewer on this":     {End64Mark, 24, "\x01", "several parts"},
 		"locator of disk 1": {LocatorMark, 4, "\x01", "several parts"},
 		"two disks":         {LocatorMark, 16, "\x02", "several parts"},
+		"no disks":          {LocatorMark, 16, "\x00", "several parts"},
 		"record longer":     {End64Mark, 4, "\x2d", "record is corrupt"},
 		"size overflows":    {wide, 4, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "size overflows"},
 		"extra cut":         {wide, 2, "\x99", "extra field is truncated"},

@@ -67,7 +67,7 @@ func readLegacy(file io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	if version != int64(legacyVersion) {
-		return nil, tensor.Bad("legacy file has version %v; the only known version is %d", version, legacyVersion)
+		return nil, tensor.Bad("legacy file has version %s; the only known version is %d", pickle.Show(version), legacyVersion)
 	}
 	if _, err := r.next("system facts", true); err != nil {
 		return nil, err

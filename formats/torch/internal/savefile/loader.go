@@ -72,7 +72,7 @@ func (l *loader) persistentLoad(id any) (any, error) {
 	n, ok := parts.Items[4].(int64)
 	_, size, err := tensor.SizeOf(class.dtype, []int64{n})
 	if !ok || err != nil {
-		return nil, tensor.Bad("storage %s claims %v elements of %s", key, parts.Items[4], class.dtype)
+		return nil, tensor.Bad("storage %s claims %s elements of %s", key, pickle.Show(parts.Items[4]), class.dtype)
 	}
 	s, err := l.storage(key, class, size)
 	if err != nil {
@@ -129,8 +129,8 @@ func (r *storageRef) narrow(view any) error {
 	width := r.class.dtype.Size()
 	all := r.bytes / width
 	if !ok1 || !ok2 || offset < 0 || n < 0 || offset > all || n > all-offset {
-		return tensor.Bad("view of storage %s, offset %v and %v elements, is not within its %d elements",
-			r.key, parts.Items[1], parts.Items[2], all)
+		return tensor.Bad("view of storage %s, offset %s and %s elements, is not within its %d elements",
+			r.key, pickle.Show(parts.Items[1]), pickle.Show(parts.Items[2]), all)
 	}
 	r.first, r.length = offset*width, n*width
 	return nil

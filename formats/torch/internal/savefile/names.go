@@ -9,11 +9,11 @@ import (
 // name is known: see package pickle.
 var names = func() map[pickle.Global]any {
 	all := map[pickle.Global]any{
-		{Module: "torch._utils", Name: "_rebuild_tensor"}:               rebuilder(rebuildTensor), // before torch 0.4
+		{Module: "torch._utils", Name: "_rebuild_tensor"}:               rebuilder(rebuildOldTensor),
 		{Module: "torch._utils", Name: "_rebuild_tensor_v2"}:            rebuilder(rebuildTensor),
 		{Module: "torch._utils", Name: "_rebuild_tensor_v3"}:            rebuilder(rebuildTensorOfType),
-		{Module: "torch._utils", Name: "_rebuild_parameter"}:            &pickle.Func{Call: firstArgument},
-		{Module: "torch._utils", Name: "_rebuild_parameter_with_state"}: &pickle.Func{Call: firstArgument},
+		{Module: "torch._utils", Name: "_rebuild_parameter"}:            &pickle.Func{Call: parameterOf(3)},
+		{Module: "torch._utils", Name: "_rebuild_parameter_with_state"}: &pickle.Func{Call: parameterOf(4)},
 		{Module: "torch.nn.parameter", Name: "Parameter"}:               &pickle.Func{Call: firstArgument},
 		{Module: "torch.nn.parameter", Name: "Buffer"}:                  &pickle.Func{Call: firstArgument},
 		{Module: "torch._tensor", Name: "_rebuild_from_type_v2"}:        fromType,

@@ -55,7 +55,7 @@ func rebuilder(f func(args []any) *Ref) *pickle.Func {
 // rebuildTensor stands for torch._utils._rebuild_tensor_v2(storage, offset, size, stride,
 // requires_grad, backward_hooks, metadata=None). The elements are of the storage's type.
 func rebuildTensor(args []any) *Ref {
-	if len(args) < 4 || len(args) > 7 {
+	if len(args) < 6 || len(args) > 7 {
 		return unreadable("tensor is rebuilt from %d values", len(args))
 	}
 	ref, ok := args[0].(*storageRef)
@@ -70,6 +70,14 @@ func rebuildTensor(args []any) *Ref {
 		return t.fill(args, args[6])
 	}
 	return t.fill(args, nil)
+}
+
+// rebuildOldTensor stands for torch._utils._rebuild_tensor(storage, offset, size, stride), of before torch 0.4.
+func rebuildOldTensor(args []any) *Ref {
+	if len(args) != 4 {
+		return unreadable("tensor is rebuilt from %d values", len(args))
+	}
+	return rebuildTensor(append(args[:4:4], nil, nil))
 }
 
 // rebuildTensorOfType stands for torch._utils._rebuild_tensor_v3, which has the element type after
@@ -177,8 +185,18 @@ func (t *Ref) view(n numbers) (tensor.View, error) {
 	return tensor.View{Shape: shape, Strides: strides, Offset: t.offset}, err
 }
 
-// firstArgument stands for _rebuild_parameter(tensor, requires_grad, hooks) and similar functions, whose
-// result has the elements of the tensor.
+// parameterOf stands for _rebuild_parameter(tensor, requires_grad, hooks) and similar functions of n arguments, whose result has
+// the elements of the tensor.
+func parameterOf(n int) func(args []any) any {
+	return func(args []any) any {
+		if len(args) != n {
+			return unreadable("parameter is rebuilt from %d values", len(args))
+		}
+		return firstArgument(args)
+	}
+}
+
+// firstArgument stands for classes that are made from a tensor and other arguments, which are not read.
 func firstArgument(args []any) any {
 	if len(args) > 0 {
 		switch args[0].(type) {

@@ -21,6 +21,7 @@ func storageID(class, key string, numel int) string {
 }
 
 const (
+	old     = "ctorch._utils\n_rebuild_tensor\n"
 	v2, v3  = "ctorch._utils\n_rebuild_tensor_v2\n", "ctorch._utils\n_rebuild_tensor_v3\n"
 	float   = "ctorch\nFloatStorage\n"
 	double  = "ctorch\nDoubleStorage\n"
@@ -38,7 +39,7 @@ func TestRebuild(t *testing.T) {
 	plain := v2 + "(" + storage + "K\x00(K\x06t(K\x01t\x89NtR"
 	for name, c := range map[string]struct{ value, want string }{
 		"sound":                    {plain, ""},
-		"before torch 0.4":         {"ctorch._utils\n_rebuild_tensor\n(" + storage + "K\x00(K\x06t(K\x01ttR", ""},
+		"before torch 0.4":         {old + "(" + storage + "K\x00(K\x06t(K\x01ttR", ""},
 		"size":                     {v2 + "(" + storage + "K\x00ctorch\nSize\n](K\x02K\x03e\x85R(K\x03K\x01t\x89NtR", ""},
 		"parameter":                {parameter + "(" + plain + "\x88)tR", ""},
 		"from type":                {fromType + "(" + v2 + "ctorch\nTensor\n(" + storage + "K\x00(K\x06t(K\x01t\x89Nt}tR", ""},
@@ -47,6 +48,9 @@ func TestRebuild(t *testing.T) {
 		"v2 of bytes":              {v2 + "(" + storageID(untyped, "0", 24) + "K\x00(K\x06t(K\x01t\x89NtR", "no element type"},
 		"v3 without type":          {v3 + "(" + storageID(untyped, "0", 24) + "K\x00(K\x06t(K\x01t\x89NNtR", "has no element type"},
 		"too few values":           {v2 + "(" + storage + "tR", "rebuilt from 1 values"},
+		"v2 of five":               {v2 + "(" + storage + "K\x00(K\x06t(K\x01t\x89tR", "rebuilt from 5 values"},
+		"before torch 0.4, of six": {old + "(" + storage + "K\x00(K\x06t(K\x01t\x89NtR", "rebuilt from 6 values"},
+		"parameter of two":         {parameter + "(" + v2 + "(" + storage + "K\x00(K\x06t(K\x01t\x89NtR\x88tR", "parameter is rebuilt from 2 values"},
 		"v3 of six":                {v3 + "(" + storage + "K\x00(K\x06t(K\x01t\x89NtR", "rebuilt from 6 values"},
 		"not a storage":            {v2 + "(NK\x00(K\x06t(K\x01t\x89NtR", "not a storage"},
 		"list as size":             {v2 + "(" + storage + "K\x00]K\x06a(K\x01t\x89NtR", "an integer and two tuples"},
@@ -63,6 +67,7 @@ func TestRebuild(t *testing.T) {
 		"more made than is held":   {"(" + setName + "q\x00](" + strings.Repeat("N", 50_000) + "e\x85q\x01" + strings.Repeat("h\x00h\x01R", 40) + "t", "more values than it can list"},
 		"storage on its own":       {"(" + plain + storage + "t", ""},
 		"storage of negative size": {v2 + "(" + storageID(float, "0", -1) + "K\x00(K\x06t(K\x01t\x89NtR", "claims -1 elements"},
+		"storage of a list":        {v2 + "((" + str("storage") + float + str("0") + str("cpu") + "]tQK\x00(K\x06t(K\x01t\x89NtR", "claims a list elements of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			parts := goodParts()

@@ -111,7 +111,7 @@ func findDirectory(file io.ReaderAt, size int64) (directoryRange, error) {
 			return place, err
 		}
 		u64 := binary.LittleEndian.Uint64
-		if u32(tail[at-LocatorSize+4:]) != 0 || u32(tail[at-LocatorSize+16:]) > 1 || u32(record[16:]) != 0 || u32(record[20:]) != 0 || u64(record[24:]) != u64(record[32:]) {
+		if u32(tail[at-LocatorSize+4:]) != 0 || u32(tail[at-LocatorSize+16:]) != 1 || u32(record[16:]) != 0 || u32(record[20:]) != 0 || u64(record[24:]) != u64(record[32:]) {
 			return place, tensor.Bad("zip file is one of several parts").At(where)
 		}
 		for _, field := range []struct {
