@@ -121,7 +121,7 @@ kill: build ## 50 conversions killed at random moments (needs the environments o
 
 torture: local ## every operation and system call of small conversions fails once, or is the last; then differential (Linux, strace; hours)
 	GRIFFIN=$(CURDIR)/bin/griffin-local python3 testdata/torture/faults.py $(TORTURE)
-	$(GO) test ./convert -run 'Faults|Together' -faults -count 1 -timeout 6h
+	$(GO) test ./convert -run 'Faults|Together' -faults -count 1 -timeout 6h -v
 	$(MAKE) differential
 
 mutants: ## mutation testing of the packages MUTATED, each by its own tests (hours): testdata/MUTANTS.md
