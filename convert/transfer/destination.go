@@ -33,6 +33,9 @@ type Sinker interface {
 // crc32Destination is a Destination that says whether Finish needs the CRC-32 of each tensor.
 type crc32Destination interface{ NeedsCRC32() bool }
 
+// memoryDestination is a Destination that says how many bytes of memory it takes beside the writer of each worker.
+type memoryDestination interface{ Memory() int64 }
+
 // Ordered is a Sinker whose tensors are best written in an order, though not one after the other.
 type Ordered interface {
 	// Order returns a number by which tensors are sorted.

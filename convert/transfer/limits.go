@@ -20,6 +20,9 @@ type limits struct {
 // limitsOf returns the limits for a list and where it goes. Reading the files of its sources and writing what it fills hold
 // otherMemory bytes beside.
 func limitsOf(list moves.List, dst Destination, otherMemory int64) limits {
+	if d, ok := dst.(memoryDestination); ok {
+		otherMemory += d.Memory()
+	}
 	sinks := false
 	for i := range list.Dests {
 		f, _, _ := dst.At(i)

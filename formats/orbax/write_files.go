@@ -25,6 +25,8 @@ type Writer struct {
 	files  []*publish.OutputFile // as Layout.files
 	spool  *spool                // OCDBT: encoded arrays of one chunk, before they are moved to shared files
 
+	compressors chan *compressor // that are not lent to a sink; nil for none
+
 	mu     sync.Mutex
 	sinks  map[*sink]bool // that are not closed
 	chunks [][]extent     // OCDBT, as Layout.arrays: the ranges of the chunks, nil until all are written
@@ -37,7 +39,7 @@ type extent struct{ offset, length int64 }
 // Create begins to write into the directory dir, which exists and is empty. The files are created by files. If it fails, the caller removes
 // the files that it has created.
 func (l *Layout) Create(dir string, files *publish.OutputFiles) (*Writer, error) {
-	w := &Writer{layout: l, dir: dir, made: files, sinks: map[*sink]bool{}, chunks: make([][]extent, len(l.arrays)), done: make([]bool, len(l.arrays))}
+	w := &Writer{layout: l, dir: dir, made: files, sinks: map[*sink]bool{}, chunks: make([][]extent, len(l.arrays)), done: make([]bool, len(l.arrays)), compressors: newCompressors()}
 	var err error
 	if l.ocdbt {
 		err = w.createData()
@@ -213,15 +215,25 @@ func (l *Layout) contentName(written []tensor.Written, arrays ...int) string {
 // Close closes the files, also those of sinks that were not closed. No sink is in use any more.
 func (w *Writer) Close() error {
 	for s := range w.sinks {
+		s.abandon()
 		s.encoder.Release()
 		_ = s.out.close() // its tensor is not complete
 	}
 	w.sinks = nil
-	err := w.closeFiles()
+	err := errors.Join(w.closeFiles(), w.freeCompressors())
 	if w.spool != nil && w.spool.file != nil {
 		err = errors.Join(err, ignoreClosed(w.spool.file.Close()))
 	}
 	return err
+}
+
+func (w *Writer) freeCompressors() error {
+	var errs []error
+	for len(w.compressors) > 0 {
+		c := <-w.compressors
+		errs = append(errs, c.free())
+	}
+	return errors.Join(errs...)
 }
 
 func (w *Writer) closeFiles() error {

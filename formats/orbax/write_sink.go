@@ -24,6 +24,9 @@ type sink struct {
 	open    bool  // the chunk before next is being written
 	stored  []extent
 	err     error // of an earlier write, after which nothing is written
+
+	filling *compressor   // has the elements of the chunk before next, if others compress it
+	started []*compressor // of the chunks before that, in order
 }
 
 // chunkStore stores the chunks of one array.
@@ -69,6 +72,10 @@ func (s *sink) Write(p []byte) (int, error) {
 				break
 			}
 		}
+		if s.filling != nil {
+			done += s.fill(p[done:])
+			continue
+		}
 		n, err := s.encoder.Write(p[done : done+int(min(int64(len(p)-done), s.encoder.Left()))])
 		done += n
 		if s.err = err; err == nil && s.encoder.Left() == 0 {
@@ -83,6 +90,18 @@ func (s *sink) begin() error {
 	if s.next >= s.array.Chunks() {
 		return fmt.Errorf("tensor %s has more than its %d bytes", s.array.name, s.array.Bytes)
 	}
+	var err error
+	if s.filling, err = s.ahead(); err != nil {
+		return err
+	}
+	if s.filling != nil {
+		s.next++
+		s.open = true
+		return nil
+	}
+	if err := s.storeAll(); err != nil {
+		return err
+	}
 	out, err := s.out.begin(s.next)
 	if err != nil {
 		return err
@@ -91,6 +110,20 @@ func (s *sink) begin() error {
 	s.next++
 	s.open = true
 	return nil
+}
+
+// fill adds elements to a chunk that others compress, and returns how many bytes it took.
+func (s *sink) fill(p []byte) int {
+	c := s.filling
+	elements, _ := s.array.Run(c.chunk)
+	n := copy(c.elements.Bytes[c.filled:elements], p)
+	c.filled += n
+	if int64(c.filled) == elements {
+		c.start()
+		s.started = append(s.started, c)
+		s.filling, s.open = nil, false
+	}
+	return n
 }
 
 func (s *sink) end() error {
@@ -107,6 +140,10 @@ func (s *sink) end() error {
 // Close completes the array.
 func (s *sink) Close() error {
 	s.encoder.Release()
+	if s.err == nil {
+		s.err = s.storeAll()
+	}
+	s.abandon()
 	err := errors.Join(s.err, s.out.close())
 	if err == nil && (s.open || s.next != s.array.Chunks()) {
 		err = fmt.Errorf("tensor %s ends early", s.array.name)

@@ -3,18 +3,22 @@ package orbax
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // writeAll stores tensors of those bytes, in the given order, in steps of odd sizes.
@@ -144,6 +148,77 @@ func TestFilesDoNotDependOnTheOrder(t *testing.T) {
 		if len(trees[1]) != len(trees[0]) {
 			t.Errorf("%s: %d files or %d", format, len(trees[0]), len(trees[1]))
 		}
+	}
+}
+
+// TestFilesDoNotDependOnTheProcessors: chunks of large arrays that are compressed at the same time, by more or fewer goroutines than
+// there are arrays being written, have the bytes of those that are compressed one after another.
+func TestFilesDoNotDependOnTheProcessors(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	var specs []tensor.Spec
+	var data [][]byte
+	for i, rows := range []int64{3, 4, 41, 100, 7} {
+		specs = append(specs, tensor.Spec{Name: fmt.Sprint("large.", i), DType: tensor.BF16, Shape: []int64{rows, 3000}})
+		bytes := make([]byte, rows*6000)
+		for k := range bytes {
+			bytes[k] = byte(rng.ExpFloat64() * 20)
+		}
+		data = append(data, bytes)
+	}
+	for _, format := range Formats() {
+		t.Run(format.String(), func(t *testing.T) {
+			files := make([]map[string]string, 4)
+			for n := range files {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n + 1))
+				dir := t.TempDir()
+				writeTogether(t, dir, format, specs, data)
+				files[n] = filesBelow(t, dir)
+				if !maps.Equal(files[n], files[0]) {
+					t.Errorf("the files of %d processors differ from those of one", n+1)
+				}
+			}
+		})
+	}
+}
+
+// writeTogether stores tensors at the same time, in chunks of up to three rows.
+func writeTogether(t *testing.T, dir string, format Format, specs []tensor.Spec, data [][]byte) {
+	t.Helper()
+	l, err := newLayout(specs, format, limits{chunk: 20 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := l.Create(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	written := make([]tensor.Written, len(specs))
+	var group task.Group
+	for i := range specs {
+		written[i].Digest = digest.Of(digest.SHA256, data[i])
+		group.Go(func() error {
+			if f, offset, _ := w.At(i); f != nil {
+				_, err := f.WriteAt(data[i], offset)
+				return err
+			}
+			s, err := w.Sink(i)
+			if err != nil {
+				return err
+			}
+			for rest := data[i]; len(rest) > 0 && err == nil; {
+				n := min(len(rest), 7001)
+				_, err = s.Write(rest[:n])
+				rest = rest[n:]
+			}
+			return errors.Join(err, s.Close())
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Finish(written); err != nil {
+		t.Fatal(err)
 	}
 }
 
