@@ -22,14 +22,27 @@ const (
 	// means are summed in float32, and that softmax and recurrence run in float32. Unlike JAX on CPUs,
 	// it does not replace numbers below 1.2e-38 by zero.
 	BFloat16
+	// Fast is Float32 with the products of weight matrices in bfloat16: their weights and the activations that they multiply are
+	// rounded to bfloat16, and the products are summed in float32. The block-diagonal gates, attention and all else are as in
+	// Float32. Arithmetic.Order does not change its products. See FAST.md for its error.
+	Fast
 )
 
-// PrecisionNames has the name of each Precision, indexed by it.
+// PrecisionNames has the name of each Precision but Fast, indexed by it.
 var PrecisionNames = [...]string{"float32", "float64", "bfloat16"}
 
-func (p Precision) String() string { return PrecisionNames[p] }
+// FastIsFaster reports whether the processor has instructions for the products of Fast, which otherwise takes far longer than
+// Float32.
+func FastIsFaster() bool { return kernel.MultipliesPairs() }
 
-// ParsePrecision returns the Precision of that name.
+func (p Precision) String() string {
+	if p == Fast {
+		return "fast"
+	}
+	return PrecisionNames[p]
+}
+
+// ParsePrecision returns the Precision of that name, which is not Fast.
 func ParsePrecision(name string) (Precision, error) {
 	i := slices.Index(PrecisionNames[:], name)
 	if i < 0 {
@@ -57,12 +70,13 @@ type Arithmetic struct {
 // float32.
 type ops[T kernel.Float] struct {
 	bf16, fused bool
+	fast        bool // products of bfloat16
 	roundRoot   bool // 1/sqrt(x) also rounds sqrt(x)
 	order       *kernel.Order
 }
 
 func newOps[T kernel.Float](a Arithmetic) ops[T] {
-	return ops[T]{bf16: a.Precision == BFloat16, fused: a.Fused, roundRoot: a.Order%4 >= 2, order: kernel.SeededOrder(a.Order)}
+	return ops[T]{bf16: a.Precision == BFloat16, fast: a.Precision == Fast, fused: a.Fused, roundRoot: a.Order%4 >= 2, order: kernel.SeededOrder(a.Order)}
 }
 
 // round rounds the result of a product or of a chain of element-wise operations to the precision. The
@@ -84,6 +98,14 @@ func (o *ops[T]) step(x T) T {
 
 // constant returns a constant of the formulas, rounded to the precision.
 func (o *ops[T]) constant(x float64) T { return o.round(T(x)) }
+
+// blockTerms returns what the number of inputs of every piece but the last of a matrix [in, out] is a multiple of.
+func (a Arithmetic) blockTerms() int {
+	if a.Precision == Fast {
+		return 2 * kernel.BlockTerms
+	}
+	return kernel.BlockTerms
+}
 
 // sum adds the elements of x in T: in 8 sums of every eighth element, which are then added in pairs.
 // If an Order is set, it adds the sums of Order.Split elements each.

@@ -51,7 +51,7 @@ func BenchmarkBlock(b *testing.B) {
 		pool[i] = byte(0x3c + i%2)
 	}
 	for _, kind := range []BlockType{Recurrent, Attention} {
-		for precision := range BFloat16 + 1 {
+		for precision := range Fast + 1 {
 			b.Run(kind.String()+"/"+precision.String(), func(b *testing.B) {
 				c := Config{VocabSize: 8, Width: 2560, MLPExpandedWidth: 7680, NumHeads: 10, LRUWidth: 2560,
 					BlockTypes: []BlockType{kind}, AttentionWindow: 2048}

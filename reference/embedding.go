@@ -109,7 +109,7 @@ func (e *engine[T]) logitsInParts(x []T, p *Pass, semantics Semantics) error {
 	e.packRows(x, n, c.Width)
 	rows := c.VocabSize
 	if !o.InOut { // otherwise a piece has terms of all outputs
-		piece := o.pieceElements(c.VocabSize, c.Width) / c.Width
+		piece := o.pieceElements(c.VocabSize, c.Width, e.blockTerms) / c.Width
 		rows = min(max(partBytes/(n*int(unsafe.Sizeof(x[0])))/piece, 1)*piece, c.VocabSize)
 	}
 	buffer := e.take(n * rows)

@@ -252,7 +252,7 @@ func TestMultiplyInPieces(t *testing.T) {
 		}
 	}
 	bytesOf := func(v []float32) Bytes { return Bytes(kernel.Dense(v, out, in, in, false).Data) }
-	var want []float32
+	want := map[Precision][]float32{}
 	for _, size := range []int{8 << 20, 1, 300 << 10} {
 		pieceBytes = size
 		straight, turned := []int64{out, in}, []int64{in, out}
@@ -260,15 +260,17 @@ func TestMultiplyInPieces(t *testing.T) {
 			{DType: tensor.F32, Shape: straight, Data: bytesOf(values)}, {DType: tensor.F32, Shape: straight, Data: &watched{t: t, b: bytesOf(values)}},
 			{DType: tensor.F32, Shape: turned, Data: bytesOf(across), InOut: true}, {DType: tensor.F32, Shape: turned, Data: &watched{t: t, b: bytesOf(across)}, InOut: true},
 		} {
-			y := make([]float32, n*out)
-			if err := testEngine[float32](Config{}, single{p}, Float32).multiply(y, x, n, 0, "w", in, out); err != nil {
-				t.Fatal(err)
-			}
-			if want == nil {
-				want = y
-			}
-			if !slices.Equal(want, y) {
-				t.Errorf("pieces of %d bytes, InOut %v: the bits differ", size, p.InOut)
+			for _, precision := range []Precision{Float32, Fast} {
+				y := make([]float32, n*out)
+				if err := testEngine[float32](Config{}, single{p}, precision).multiply(y, x, n, 0, "w", in, out); err != nil {
+					t.Fatal(err)
+				}
+				if want[precision] == nil {
+					want[precision] = y
+				}
+				if !slices.Equal(want[precision], y) {
+					t.Errorf("%v, pieces of %d bytes, InOut %v: the bits differ", precision, size, p.InOut)
+				}
 			}
 		}
 	}

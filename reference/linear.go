@@ -12,10 +12,11 @@ type engine[T kernel.Float] struct {
 	ops[T]
 	workers[T]
 	*memory[T]
-	ctx       context.Context
-	config    *Config
-	weights   Weights
-	semantics Semantics
+	ctx        context.Context
+	config     *Config
+	weights    Weights
+	semantics  Semantics
+	blockTerms int // see Arithmetic.blockTerms
 
 	// The parameters that the rest of a pass uses, and what a reader reads of them ahead. Without one, each is read when it
 	// is used.
@@ -30,7 +31,7 @@ func newEngine[T kernel.Float](ctx context.Context, m *Model) *engine[T] {
 	}
 	memory := takeMemory[T](threads)
 	return &engine[T]{ops: newOps[T](m.Arithmetic), workers: workers[T]{goroutines: memory.scratch[:threads]}, memory: memory,
-		ctx: ctx, config: &m.Config, weights: m.Weights, semantics: m.Semantics}
+		ctx: ctx, config: &m.Config, weights: m.Weights, semantics: m.Semantics, blockTerms: m.Arithmetic.blockTerms()}
 }
 
 // linear returns x·W + b for n rows of x: y[r][j] = Σk x[r][k]·W[k][j] + b[j], without b if biased is
@@ -92,7 +93,11 @@ func (e *engine[T]) multiply(y, x []T, n, block int, name string, in, out int) e
 
 // packRows packs n rows of x for a product.
 func (e *engine[T]) packRows(x []T, n, in int) {
-	e.packed.Reset(n, in, e.order)
+	if rows, ok := any(&e.packed).(*kernel.Rows[float32]); ok && e.fast {
+		kernel.ResetPairs(rows, n, in)
+	} else {
+		e.packed.Reset(n, in, e.order)
+	}
 	if n == 1 { // too little for several goroutines
 		for block := range e.packed.Blocks() {
 			e.packed.Pack(x, in, block, &e.goroutines[0])

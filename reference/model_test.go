@@ -26,7 +26,7 @@ func oddGriffin(t testing.TB) (*Model, Pass) {
 // read change no bit.
 func TestReproducible(t *testing.T) {
 	m, p := oddGriffin(t)
-	for _, arithmetic := range []Arithmetic{{}, {Precision: Float64}, {Precision: BFloat16}, {Order: 7}, {Precision: BFloat16, Fused: true}} {
+	for _, arithmetic := range []Arithmetic{{}, {Precision: Float64}, {Precision: BFloat16}, {Order: 7}, {Precision: BFloat16, Fused: true}, {Precision: Fast}} {
 		m.Arithmetic, m.Threads = arithmetic, 1
 		want := results(t, m, p)
 		for _, threads := range []int{2, 3, 16} {

@@ -27,11 +27,11 @@ func (r *request) elements() int {
 }
 
 // pieceElements returns the number of elements of each piece but the last.
-func (r *request) pieceElements(p *Parameter) int {
+func (r *request) pieceElements(p *Parameter, blockTerms int) int {
 	if r.whole {
 		return r.elements()
 	}
-	return p.pieceElements(r.shape[0], r.shape[1])
+	return p.pieceElements(r.shape[0], r.shape[1], blockTerms)
 }
 
 // requests lists the parameters of the blocks [first, end) and, if head is set, those of the logits and, if
@@ -125,17 +125,18 @@ const piecesAhead = 4
 // reader reads the parameters of a pass ahead of their use, so that reading and computing go on at the
 // same time, and gives each piece to several engines, so that it is read once for all.
 type reader struct {
-	weights  Weights
-	requests []request
-	engines  []chan *piece // of each engine, in the order of the requests
-	free     chan []byte
-	stop     chan struct{}
-	stopped  chan struct{}
+	weights    Weights
+	requests   []request
+	blockTerms int           // see Arithmetic.blockTerms
+	engines    []chan *piece // of each engine, in the order of the requests
+	free       chan []byte
+	stop       chan struct{}
+	stopped    chan struct{}
 }
 
 // startReader starts reading for a number of engines.
-func startReader(weights Weights, requests []request, engines int) *reader {
-	r := &reader{weights: weights, requests: requests, free: make(chan []byte, piecesAhead),
+func startReader(weights Weights, requests []request, blockTerms, engines int) *reader {
+	r := &reader{weights: weights, requests: requests, blockTerms: blockTerms, free: make(chan []byte, piecesAhead),
 		stop: make(chan struct{}), stopped: make(chan struct{})}
 	for range engines {
 		r.engines = append(r.engines, make(chan *piece, piecesAhead))
@@ -183,7 +184,7 @@ func (r *reader) read(want request) bool {
 		r.send(&piece{err: annotate(want.block, want.name, err)})
 		return false
 	}
-	total, size := want.elements(), want.pieceElements(p)
+	total, size := want.elements(), want.pieceElements(p, r.blockTerms)
 	for first := 0; first < total; first += size {
 		next := &piece{parameter: p, free: r.free}
 		var buffer []byte
@@ -220,11 +221,11 @@ func (r *reader) send(p *piece) bool {
 }
 
 // pieceElements returns the number of elements of each piece of a matrix but the last: whole rows as
-// they are stored, a multiple of what is computed together.
-func (p *Parameter) pieceElements(out, in int) int {
+// they are stored, a multiple of what is computed together: of blockTerms inputs, or of a group of outputs.
+func (p *Parameter) pieceElements(out, in, blockTerms int) int {
 	cols, unit := in, kernel.GroupWidth[float32]()
 	if p.InOut {
-		cols, unit = out, kernel.BlockTerms
+		cols, unit = out, blockTerms
 	}
 	bytes := pieceBytes
 	if p.inMemory() {
@@ -258,7 +259,7 @@ func (e *engine[T]) open(want request) (*operand, error) {
 		if inMemory, err := e.openInMemory(want); inMemory != nil || err != nil {
 			return inMemory, err
 		}
-		o.alone = startReader(e.weights, []request{want}, 1)
+		o.alone = startReader(e.weights, []request{want}, e.blockTerms, 1)
 		o.pieces = o.alone.engines[0]
 	}
 	first, err := o.receive(e.ctx)
@@ -284,7 +285,7 @@ func (e *engine[T]) openInMemory(want request) (*operand, error) {
 	if err := p.check(want.shape); err != nil {
 		return nil, annotate(want.block, want.name, err)
 	}
-	o := &operand{Parameter: p, pieceSize: want.pieceElements(p) * int(p.DType.Size())}
+	o := &operand{Parameter: p, pieceSize: want.pieceElements(p, e.blockTerms) * int(p.DType.Size())}
 	if o.rest, err = p.read(0, want.elements(), nil); err != nil {
 		return nil, annotate(want.block, want.name, err)
 	}

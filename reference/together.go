@@ -28,6 +28,7 @@ func RunTogether(ctx context.Context, models []*Model, passes []Pass) error {
 	defer cancel()
 	first := models[0]
 	runs := make([]func([]request, *reader, int) error, len(models))
+	blockTerms := 0
 	for i, m := range models {
 		p := &passes[i]
 		if err := m.Config.Validate(); err != nil {
@@ -40,6 +41,7 @@ func RunTogether(ctx context.Context, models []*Model, passes []Pass) error {
 			p.SkipLogits != passes[0].SkipLogits || !reflect.DeepEqual(m.Config, first.Config) {
 			return errors.New("passes that run together differ in their model or their blocks")
 		}
+		blockTerms = max(blockTerms, m.Arithmetic.blockTerms())
 		if p.State == nil {
 			p.State = m.NewState(p.Batch)
 		}
@@ -57,7 +59,7 @@ func RunTogether(ctx context.Context, models []*Model, passes []Pass) error {
 	requests := first.Config.requests(passes[0].First, passes[0].end(first), head, head && !passes[0].SkipLogits)
 	var r *reader
 	if len(models) > 1 || !inMemory(first.Weights, requests) {
-		r = startReader(first.Weights, requests, len(runs))
+		r = startReader(first.Weights, requests, blockTerms, len(runs))
 		defer r.close()
 	}
 	errs := make([]error, len(runs))

@@ -15,7 +15,7 @@ func TestRunTogether(t *testing.T) {
 	var models []*Model
 	var passes []Pass
 	var want, got []map[string]Activations
-	for i, a := range []Arithmetic{{Precision: Float64}, {}, {Order: 3}, {Precision: BFloat16}, {Precision: BFloat16, Fused: true, Order: 1}} {
+	for i, a := range []Arithmetic{{Precision: Float64}, {}, {Order: 3}, {Precision: BFloat16}, {Precision: BFloat16, Fused: true, Order: 1}, {Precision: Fast}} {
 		model, pass := *m, p
 		model.Arithmetic = a
 		if i%2 == 1 { // other inputs and another number of tokens

@@ -13,7 +13,7 @@ import (
 // TestTransient: a pass that uses the memory of its results again computes the same, and so does the next one.
 func TestTransient(t *testing.T) {
 	m, p := oddGriffin(t)
-	for _, arithmetic := range []Arithmetic{{}, {Precision: Float64}, {Precision: BFloat16}} {
+	for _, arithmetic := range []Arithmetic{{}, {Precision: Float64}, {Precision: BFloat16}, {Precision: Fast}} {
 		m.Arithmetic = arithmetic
 		want := results(t, m, p)
 		for range 2 {

@@ -52,6 +52,7 @@ func BenchmarkMultiply(b *testing.B) {
 					w := &Matrix{DType: dtype, Data: data, Rows: out, Cols: in, Stride: in, InOut: inOut}
 					name := fmt.Sprintf("threads=%d/tokens=%d/%s/inout=%v", threads, n, dtype, inOut)
 					b.Run(name+"/float32", func(b *testing.B) { benchmarkMultiply[float32](b, w, n, threads) })
+					b.Run(name+"/pairs", func(b *testing.B) { benchmarkPairs(b, w, n, threads) })
 					if dtype == tensor.BF16 {
 						b.Run(name+"/float64", func(b *testing.B) { benchmarkMultiply[float64](b, w, n, threads) })
 					}
@@ -81,6 +82,29 @@ func benchmarkMultiply[T Float](b *testing.B, w *Matrix, n, threads int) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(rate/1e9, "GFLOP/s")
 	b.ReportMetric(rate/most, "of-ceiling")
+}
+
+// benchmarkPairs reports how much faster than in float32 the same product is in bfloat16.
+func benchmarkPairs(b *testing.B, w *Matrix, n, threads int) {
+	x, y := make([]float32, n*w.In()), make([]float32, n*w.Out())
+	for i := range x {
+		x[i] = float32(i % 13)
+	}
+	scratch := make([]Scratch[float32], threads)
+	product := func(rows *Rows[float32], reset func()) func() float64 {
+		return func() float64 {
+			reset()
+			shareOut(rows.Blocks(), scratch, func(block int, s *Scratch[float32]) { rows.Pack(x, w.In(), block, s) })
+			inTasks(y, rows, w, TaskWidth[float32](n, w, threads), scratch)
+			return 1
+		}
+	}
+	var plain, pairs Rows[float32]
+	for range b.N {
+	}
+	rate, float32Rate := ceiling.Compare(product(&pairs, func() { ResetPairs(&pairs, n, w.In()) }), product(&plain, func() { plain.Reset(n, w.In(), nil) }))
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(rate/float32Rate, "of-float32")
 }
 
 // BenchmarkDecode multiplies one token, and a batch of four, by matrices that are together too large for the

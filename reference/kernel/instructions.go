@@ -33,6 +33,17 @@ type instructions struct {
 	exp, tanh func(dst, src []float32) // of equal length
 
 	pause func()
+
+	pairs pairInstructions
+}
+
+// pairInstructions are the routines for products of bfloat16, in which a step of k is a pair of terms: see packPairs for what
+// 32 bits then hold. They are else like the routines of instructions.
+type pairInstructions struct {
+	tile   func(rows, panels int, c []float32, ldc int, a []float32, lda int, b []float32, k int, fresh bool, next *lines)
+	block  func(n int, c []float32, ldc int, a, b []float32, k int, next *lines)
+	pack   func(dst []float32, dtype tensor.DType, inOut bool, src []byte, stride, k int) int
+	direct func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int
 }
 
 // directOutputs is the number of outputs that a direct computes together.
@@ -43,27 +54,33 @@ const maxTileRows = 8
 
 // available are the instruction sets of this processor, the fastest one last.
 var available = []*instructions{{
-	name: "generic", rows: maxTileRows, tile32: generic32, tile64: generic64,
-	pack32: func([]float32, tensor.DType, bool, []byte, int, int) int { return 0 },
-	pack64: func([]float64, tensor.DType, bool, []byte, int, int) int { return 0 },
-	direct: func(_ int, _ []float32, _ int, _ []float32, _ tensor.DType, _ bool, _ []byte, _, _, _ int, _ stream) int {
-		return 0
-	},
-	exp: genericExp, tanh: genericTanh,
-	pause: func() {},
+	name: "generic", rows: maxTileRows, tile32: generic32, tile64: generic64, pack32: noPack[float32], pack64: noPack[float64], direct: noDirect,
+	exp: genericExp, tanh: genericTanh, pairs: genericPairInstructions, pause: func() {},
 }}
+
+var genericPairInstructions = pairInstructions{tile: genericPairs, pack: noPack[float32], direct: noDirect}
+
+func noPack[T Float]([]T, tensor.DType, bool, []byte, int, int) int { return 0 }
+
+func noDirect(int, []float32, int, []float32, tensor.DType, bool, []byte, int, int, int, stream) int {
+	return 0
+}
 
 // use is the instruction set in use.
 var use = available[0]
 
 // tile calls the tile of the instruction set in use.
-func tile[T Float](rows, panels int, c []T, ldc int, a []T, lda int, b []T, k int, fresh bool, next *lines) {
+func tile[T Float](rows, panels int, c []T, ldc int, a []T, lda int, b []T, k int, pairs, fresh bool, next *lines) {
 	width := PanelWidth[T]()
 	// The assembly does not check bounds.
 	_, _, _ = c[(rows-1)*ldc+panels*width-1], a[(k-1)*lda+rows-1], b[((panels-1)*BlockTerms+k)*width-1]
 	switch c := any(c).(type) {
 	case []float32:
-		use.tile32(rows, panels, c, ldc, any(a).([]float32), lda, any(b).([]float32), k, fresh, next)
+		tile := use.tile32
+		if pairs {
+			tile = use.pairs.tile
+		}
+		tile(rows, panels, c, ldc, any(a).([]float32), lda, any(b).([]float32), k, fresh, next)
 	case []float64:
 		use.tile64(rows, panels, c, ldc, any(a).([]float64), lda, any(b).([]float64), k, fresh, next)
 	}

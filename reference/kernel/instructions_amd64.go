@@ -14,13 +14,19 @@ func init() {
 	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA || !cpu.X86.HasF16C {
 		return
 	}
-	available = append(available, &instructions{name: "avx2", rows: 6, tile32: tilesOf(tiles32AVX2), tile64: tilesOf(tiles64AVX2),
-		pack32: packsOf(packs32AVX2, 8), pack64: packsOf(packs64AVX2, 8),
-		direct: directOf(directAVX2, 8), exp: functionOf(expAVX2, 4, genericExp), tanh: functionOf(tanhAVX2, 4, genericTanh), pause: pause})
+	available = append(available, &instructions{name: "avx2", rows: 6, tile32: tilesOf(tiles32AVX2), tile64: tilesOf(tiles64AVX2), pairs: genericPairInstructions,
+		pack32: packsOf(packs32AVX2, 8, false), pack64: packsOf(packs64AVX2, 8, false),
+		direct: directOf(directAVX2, 8, false), exp: functionOf(expAVX2, 4, genericExp), tanh: functionOf(tanhAVX2, 4, genericTanh), pause: pause})
 	if cpu.X86.HasAVX512F {
-		available = append(available, &instructions{name: "avx512", rows: 8, tile32: tilesOf(tiles32AVX512), block32: blockAVX512, tile64: tilesOf(tiles64AVX512),
-			pack32: packsOf(packs32AVX512, 16), pack64: packsOf(packs64AVX2, 8),
-			direct: directOf(directAVX512, 16), exp: functionOf(expAVX512, 8, genericExp), tanh: functionOf(tanhAVX512, 8, genericTanh), pause: pause})
+		available = append(available, &instructions{name: "avx512", rows: 8, tile32: tilesOf(tiles32AVX512), block32: blockOf(tile32x8x2AVX512), tile64: tilesOf(tiles64AVX512),
+			pack32: packsOf(packs32AVX512, 16, false), pack64: packsOf(packs64AVX2, 8, false),
+			direct: directOf(directAVX512, 16, false), exp: functionOf(expAVX512, 8, genericExp), tanh: functionOf(tanhAVX512, 8, genericTanh), pairs: genericPairInstructions, pause: pause})
+		if cpu.X86.HasAVX512BF16 {
+			set := *available[len(available)-1]
+			set.name = "avx512_bf16"
+			set.pairs = pairInstructions{tile: tilesOf(tilesPairs), block: blockOf(tilePairsx8x2AVX512BF16), pack: packsOf(packsPairs, 16, true), direct: directOf(directPairs, 16, true)}
+			available = append(available, &set)
+		}
 	}
 	use = available[len(available)-1]
 }
@@ -66,14 +72,40 @@ func tilesOf[T Float](routines [2][]tileAssembly[T]) func(rows, panels int, c []
 	}
 }
 
-// blockAVX512 has the tiles of a panel of rows in a loop of its own, without the cost of a general call for each.
-func blockAVX512(n int, c []float32, ldc int, a, b []float32, k int, next *lines) {
-	const width, rows = 16, 8
-	_, _, _ = c[(n-1)*ldc+2*width-1], a[n*k-1], b[(BlockTerms+k)*width-1] // the assembly does not check bounds
-	for row := 0; row < n; row += width {
-		tile32x8x2AVX512(&c[row*ldc], ldc, &a[row*k], width, &b[0], k, false, (*[4]int)(next))
-		next.none()
-		tile32x8x2AVX512(&c[(row+rows)*ldc], ldc, &a[row*k+rows], width, &b[0], k, false, (*[4]int)(next))
+// tilesPairs are the tiles of pairs, packsPairs and directPairs the other routines by dtype.
+var (
+	tilesPairs = [2][]tileAssembly[float32]{
+		{tilePairsx1x1AVX512BF16, tilePairsx2x1AVX512BF16, tilePairsx3x1AVX512BF16, tilePairsx4x1AVX512BF16,
+			tilePairsx5x1AVX512BF16, tilePairsx6x1AVX512BF16, tilePairsx7x1AVX512BF16, tilePairsx8x1AVX512BF16},
+		{tilePairsx1x2AVX512BF16, tilePairsx2x2AVX512BF16, tilePairsx3x2AVX512BF16, tilePairsx4x2AVX512BF16,
+			tilePairsx5x2AVX512BF16, tilePairsx6x2AVX512BF16, tilePairsx7x2AVX512BF16, tilePairsx8x2AVX512BF16},
+	}
+	packsPairs = []packs[float32]{
+		tensor.BF16: {packOutInF32to32AVX512, packInOutBF16toPairsAVX512BF16}, // 32 bits are transposed, whatever they are
+		tensor.F16:  {packOutInF16toPairsAVX512BF16, packInOutF16toPairsAVX512BF16},
+		tensor.F32:  {packOutInF32toPairsAVX512BF16, packInOutF32toPairsAVX512BF16},
+	}
+	directPairs = []directs{
+		tensor.BF16: {
+			[]directAssembly{directOutInBF16x1AVX512BF16, directOutInBF16x2AVX512BF16, directOutInBF16x3AVX512BF16, directOutInBF16x4AVX512BF16},
+			[]directAssembly{directInOutBF16x1AVX512BF16, directInOutBF16x2AVX512BF16, directInOutBF16x3AVX512BF16, directInOutBF16x4AVX512BF16},
+		},
+		tensor.F16: {[]directAssembly{directOutInF16x1AVX512BF16}, []directAssembly{directInOutF16x1AVX512BF16}},
+		tensor.F32: {[]directAssembly{directOutInF32x1AVX512BF16}, []directAssembly{directInOutF32x1AVX512BF16}},
+	}
+)
+
+// blockOf returns the block function that calls a tile of 8 rows and two panels in a loop of its own, without the cost of a
+// general call for each.
+func blockOf(tile tileAssembly[float32]) func(n int, c []float32, ldc int, a, b []float32, k int, next *lines) {
+	return func(n int, c []float32, ldc int, a, b []float32, k int, next *lines) {
+		const width, rows = 16, 8
+		_, _, _ = c[(n-1)*ldc+2*width-1], a[n*k-1], b[(BlockTerms+k)*width-1] // the assembly does not check bounds
+		for row := 0; row < n; row += width {
+			tile(&c[row*ldc], ldc, &a[row*k], width, &b[0], k, false, (*[4]int)(next))
+			next.none()
+			tile(&c[(row+rows)*ldc], ldc, &a[row*k+rows], width, &b[0], k, false, (*[4]int)(next))
+		}
 	}
 }
 
@@ -101,7 +133,7 @@ var (
 
 // packsOf returns the pack function of routines in assembly, which for [out, in] take lanes outputs and
 // as many terms (of bfloat16 twice as many) at a time.
-func packsOf[T Float](routines []packs[T], lanes int) func(dst []T, dtype tensor.DType, inOut bool, src []byte, stride, k int) int {
+func packsOf[T Float](routines []packs[T], lanes int, pairs bool) func(dst []T, dtype tensor.DType, inOut bool, src []byte, stride, k int) int {
 	return func(dst []T, dtype tensor.DType, inOut bool, src []byte, stride, k int) int {
 		if int(dtype) >= len(routines) || routines[dtype].outIn == nil {
 			return 0
@@ -111,7 +143,7 @@ func packsOf[T Float](routines []packs[T], lanes int) func(dst []T, dtype tensor
 			p.inOut(&dst[0], &src[0], stride, k)
 			return k
 		}
-		if k = transposed(k, dtype, lanes); k == 0 {
+		if k = transposed(k, dtype, lanes, pairs); k == 0 {
 			return 0
 		}
 		for j := 0; j < PanelWidth[T](); j += lanes {
@@ -122,9 +154,9 @@ func packsOf[T Float](routines []packs[T], lanes int) func(dst []T, dtype tensor
 }
 
 // transposed returns how many of k terms of [out, in] the assembly takes: a multiple of lanes, of bfloat16
-// of twice as many.
-func transposed(k int, dtype tensor.DType, lanes int) int {
-	if dtype == tensor.BF16 {
+// of twice as many. Of pairs, it takes a multiple of lanes.
+func transposed(k int, dtype tensor.DType, lanes int, pairs bool) int {
+	if dtype == tensor.BF16 && !pairs {
 		lanes *= 2
 	}
 	return k - k%lanes
@@ -154,7 +186,7 @@ var (
 )
 
 // directOf returns the direct function of routines in assembly, for vectors of lanes float32.
-func directOf(routines []directs, lanes int) func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int {
+func directOf(routines []directs, lanes int, pairs bool) func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int {
 	return func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int {
 		if int(dtype) >= len(routines) {
 			return 0
@@ -163,8 +195,8 @@ func directOf(routines []directs, lanes int) func(rows int, y []float32, ldy int
 		if inOut {
 			byRows = routines[dtype].inOut
 		} else {
-			if lanes < 16 || dtype != tensor.BF16 || !inLines(src, stride) {
-				k = transposed(k, dtype, lanes)
+			if pairs || lanes < 16 || dtype != tensor.BF16 || !inLines(src, stride) {
+				k = transposed(k, dtype, lanes, pairs)
 			}
 		}
 		if rows > len(byRows) || k == 0 {

@@ -9,8 +9,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// compareTiles runs the tiles in use and their generic twins on the same numbers.
-func compareTiles[T Float](t *testing.T, rows, panels, k, pad int, fresh bool, next func() T) {
+// compareTiles runs the tiles in use and their generic twins on the same numbers, or on the same pairs.
+func compareTiles[T Float](t *testing.T, rows, panels, k, pad int, pairs, fresh bool, next func() T) {
 	t.Helper()
 	width := PanelWidth[T]()
 	lda, ldc := rows+pad, panels*width+pad
@@ -21,16 +21,20 @@ func compareTiles[T Float](t *testing.T, rows, panels, k, pad int, fresh bool, n
 		}
 	}
 	want := append([]T(nil), c...)
-	tile(rows, panels, c, ldc, a, lda, b, k, fresh, &lines{run: 1})
+	tile(rows, panels, c, ldc, a, lda, b, k, pairs, fresh, &lines{run: 1})
 	switch want := any(want).(type) {
 	case []float32:
-		generic32(rows, panels, want, ldc, any(a).([]float32), lda, any(b).([]float32), k, fresh, &lines{run: 1})
+		generic := generic32
+		if pairs {
+			generic = genericPairs
+		}
+		generic(rows, panels, want, ldc, any(a).([]float32), lda, any(b).([]float32), k, fresh, &lines{run: 1})
 	case []float64:
 		generic64(rows, panels, want, ldc, any(a).([]float64), lda, any(b).([]float64), k, fresh, &lines{run: 1})
 	}
 	for i := range c {
 		if !same(c[i], want[i]) {
-			t.Fatalf("%s, %d rows, %d panels, %d terms, fresh %v: element %d is %x, generic %x", use.name, rows, panels, k, fresh, i, c[i], want[i])
+			t.Fatalf("%s, %d rows, %d panels, %d steps, pairs %v, fresh %v: element %d is %x, generic %x", use.name, rows, panels, k, pairs, fresh, i, c[i], want[i])
 		}
 	}
 }
@@ -42,11 +46,11 @@ func TestTilesGiveTheGenericBits(t *testing.T) {
 			for panels := 1; panels <= pairPanels; panels++ {
 				for _, k := range []int{1, 2, 5, 63, 256} {
 					pad, fresh := rng.IntN(4), rng.IntN(2) == 0
-					compareTiles(t, rows, panels, k, pad, fresh, func() float32 { return float32(rng.NormFloat64()) })
-					compareTiles(t, rows, panels, k, pad, fresh, rng.NormFloat64)
-					compareTiles(t, rows, panels, k, pad, fresh, func() float32 { return awkward[rng.IntN(len(awkward))] })
-					compareTiles(t, rows, panels, k, pad, fresh, func() float64 { return float64(awkward[rng.IntN(len(awkward))]) * math.Exp(rng.NormFloat64()) })
-					compareTiles(t, rows, panels, k, pad, fresh, func() float32 { return math.Float32frombits(rng.Uint32()) })
+					compareTiles(t, rows, panels, k, pad, false, fresh, func() float32 { return float32(rng.NormFloat64()) })
+					compareTiles(t, rows, panels, k, pad, false, fresh, rng.NormFloat64)
+					compareTiles(t, rows, panels, k, pad, false, fresh, func() float32 { return awkward[rng.IntN(len(awkward))] })
+					compareTiles(t, rows, panels, k, pad, false, fresh, func() float64 { return float64(awkward[rng.IntN(len(awkward))]) * math.Exp(rng.NormFloat64()) })
+					compareTiles(t, rows, panels, k, pad, false, fresh, func() float32 { return math.Float32frombits(rng.Uint32()) })
 				}
 			}
 		}
@@ -75,8 +79,8 @@ func FuzzTiles(f *testing.F) {
 		bits := repeat(numbers)
 		eachSet(t, func(t *testing.T) {
 			r, p, n := int(rows)%use.rows+1, int(panels)%pairPanels+1, int(k)+1
-			compareTiles(t, r, p, n, int(pad), fresh, func() float32 { return math.Float32frombits(uint32(bits())) })
-			compareTiles(t, r, p, n, int(pad), fresh, func() float64 { return math.Float64frombits(bits()) })
+			compareTiles(t, r, p, n, int(pad), false, fresh, func() float32 { return math.Float32frombits(uint32(bits())) })
+			compareTiles(t, r, p, n, int(pad), false, fresh, func() float64 { return math.Float64frombits(bits()) })
 		})
 	})
 }

@@ -244,6 +244,86 @@ func tile64x8x1AVX512(c *float64, ldc int, a *float64, lda int, b *float64, k in
 //go:noescape
 func tile64x8x2AVX512(c *float64, ldc int, a *float64, lda int, b *float64, k int, fresh bool, next *[4]int)
 
+// tilePairsx1x1AVX512BF16 multiplies k terms of 1 rows of a by 1 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx1x1AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx1x2AVX512BF16 multiplies k terms of 1 rows of a by 2 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx1x2AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx2x1AVX512BF16 multiplies k terms of 2 rows of a by 1 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx2x1AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx2x2AVX512BF16 multiplies k terms of 2 rows of a by 2 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx2x2AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx3x1AVX512BF16 multiplies k terms of 3 rows of a by 1 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx3x1AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx3x2AVX512BF16 multiplies k terms of 3 rows of a by 2 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx3x2AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx4x1AVX512BF16 multiplies k terms of 4 rows of a by 1 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx4x1AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx4x2AVX512BF16 multiplies k terms of 4 rows of a by 2 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx4x2AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx5x1AVX512BF16 multiplies k terms of 5 rows of a by 1 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx5x1AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx5x2AVX512BF16 multiplies k terms of 5 rows of a by 2 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx5x2AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx6x1AVX512BF16 multiplies k terms of 6 rows of a by 1 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx6x1AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx6x2AVX512BF16 multiplies k terms of 6 rows of a by 2 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx6x2AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx7x1AVX512BF16 multiplies k terms of 7 rows of a by 1 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx7x1AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx7x2AVX512BF16 multiplies k terms of 7 rows of a by 2 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx7x2AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx8x1AVX512BF16 multiplies k terms of 8 rows of a by 1 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx8x1AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
+// tilePairsx8x2AVX512BF16 multiplies k terms of 8 rows of a by 2 panels of b; see type tile.
+//
+//go:noescape
+func tilePairsx8x2AVX512BF16(c *float32, ldc int, a *float32, lda int, b *float32, k int, fresh bool, next *[4]int)
+
 // packOutInBF16to32AVX2 packs k terms, a multiple of 16, of 8 outputs that are stride bytes apart.
 //
 //go:noescape
@@ -446,3 +526,88 @@ func tanhAVX512(dst *float32, src *float32, n int)
 
 // pause executes PAUSE.
 func pause()
+
+// packInOutBF16toPairsAVX512BF16 packs k terms of the outputs of a panel; the terms are stride bytes apart.
+//
+//go:noescape
+func packInOutBF16toPairsAVX512BF16(dst *float32, src *byte, stride int, k int)
+
+// directOutInBF16x1AVX512BF16 multiplies k terms, a multiple of 16, of 1 rows of x by 32 outputs; see type direct.
+//
+//go:noescape
+func directOutInBF16x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// directInOutBF16x1AVX512BF16 multiplies k terms of 1 rows of x by outs outputs, a multiple of 32; see type direct.
+//
+//go:noescape
+func directInOutBF16x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// directOutInBF16x2AVX512BF16 multiplies k terms, a multiple of 16, of 2 rows of x by 32 outputs; see type direct.
+//
+//go:noescape
+func directOutInBF16x2AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// directInOutBF16x2AVX512BF16 multiplies k terms of 2 rows of x by outs outputs, a multiple of 32; see type direct.
+//
+//go:noescape
+func directInOutBF16x2AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// directOutInBF16x3AVX512BF16 multiplies k terms, a multiple of 16, of 3 rows of x by 32 outputs; see type direct.
+//
+//go:noescape
+func directOutInBF16x3AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// directInOutBF16x3AVX512BF16 multiplies k terms of 3 rows of x by outs outputs, a multiple of 32; see type direct.
+//
+//go:noescape
+func directInOutBF16x3AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// directOutInBF16x4AVX512BF16 multiplies k terms, a multiple of 16, of 4 rows of x by 32 outputs; see type direct.
+//
+//go:noescape
+func directOutInBF16x4AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// directInOutBF16x4AVX512BF16 multiplies k terms of 4 rows of x by outs outputs, a multiple of 32; see type direct.
+//
+//go:noescape
+func directInOutBF16x4AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// packOutInF16toPairsAVX512BF16 packs k terms, a multiple of 16, of 16 outputs that are stride bytes apart.
+//
+//go:noescape
+func packOutInF16toPairsAVX512BF16(dst *float32, src *byte, stride int, k int)
+
+// packInOutF16toPairsAVX512BF16 packs k terms of the outputs of a panel; the terms are stride bytes apart.
+//
+//go:noescape
+func packInOutF16toPairsAVX512BF16(dst *float32, src *byte, stride int, k int)
+
+// directOutInF16x1AVX512BF16 multiplies k terms, a multiple of 16, of 1 rows of x by 32 outputs; see type direct.
+//
+//go:noescape
+func directOutInF16x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// directInOutF16x1AVX512BF16 multiplies k terms of 1 rows of x by outs outputs, a multiple of 32; see type direct.
+//
+//go:noescape
+func directInOutF16x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// packOutInF32toPairsAVX512BF16 packs k terms, a multiple of 16, of 16 outputs that are stride bytes apart.
+//
+//go:noescape
+func packOutInF32toPairsAVX512BF16(dst *float32, src *byte, stride int, k int)
+
+// packInOutF32toPairsAVX512BF16 packs k terms of the outputs of a panel; the terms are stride bytes apart.
+//
+//go:noescape
+func packInOutF32toPairsAVX512BF16(dst *float32, src *byte, stride int, k int)
+
+// directOutInF32x1AVX512BF16 multiplies k terms, a multiple of 16, of 1 rows of x by 32 outputs; see type direct.
+//
+//go:noescape
+func directOutInF32x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
+
+// directInOutF32x1AVX512BF16 multiplies k terms of 1 rows of x by outs outputs, a multiple of 32; see type direct.
+//
+//go:noescape
+func directInOutF32x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)

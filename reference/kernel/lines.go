@@ -18,13 +18,14 @@ const (
 	jump    // bytes
 )
 
-// of sets the lines to those of the weights of BlockTerms terms from k on and outs outputs from j on.
-func (l *lines) of(w *Matrix, k, j, outs int) {
+// of sets the lines to those of the weights of BlockTerms steps of some terms from step k on and outs outputs from j on. Of
+// weights [in, out], it leaves out the last terms if a step has more than one.
+func (l *lines) of(w *Matrix, terms, k, j, outs int) {
 	size := int(w.DType.Size())
-	l[address] = int(uintptr(unsafe.Pointer(unsafe.SliceData(w.Data)))) + w.offset(k, j)
+	l[address] = int(uintptr(unsafe.Pointer(unsafe.SliceData(w.Data)))) + w.offset(k*terms, j)
 	l[step], l[run] = outs*size, 1
 	if !w.InOut {
-		l[run] = BlockTerms / outs
+		l[step], l[run] = outs*size*terms, BlockTerms/outs
 	}
 	l[jump] = w.Stride*size - l[run]*l[step]
 }

@@ -139,7 +139,7 @@ func directOutIn(set *isa, s source, rows int) {
 	d.multiply(nil)
 	Label("next")
 	ADDQ(operand.U32(4*steps*rows), x)
-	ADDQ(operand.U8(steps*s.size), src)
+	ADDQ(operand.U32(steps*s.size), src)
 	SUBQ(operand.U8(steps), k)
 	JGT(operand.LabelRef("terms"))
 	y, ldy = Load(Param("y"), GP64()), Load(Param("ldy"), GP64())
@@ -257,7 +257,16 @@ func multiplyByScalar(set *isa, m operand.Mem, v, sum reg.VecVirtual) {
 	}
 	x := set.newV()
 	VBROADCASTSS(m, x)
-	VFMADD231PS(x, v, sum)
+	set.multiply(x, v, sum)
+}
+
+// multiply adds x times y to sum.
+func (set *isa) multiply(x, y, sum reg.VecVirtual) {
+	if set == bf16 {
+		dotPairs(x, y, sum)
+	} else {
+		VFMADD231PS(x, y, sum)
+	}
 }
 
 // directInOut writes a function for weights [in, out]. It goes along k rows of them at the same time.
@@ -288,21 +297,21 @@ func directInOut(set *isa, s source, rows int) {
 	}
 	for g := range total.v[0] {
 		w := set.newV()
-		s.load(at(row, g*set.bytes/4*s.size), w)
+		s.loadTerm(row, stride, g*set.bytes/4, w)
 		for r, v := range scalars {
-			VFMADD231PS(w, v, total.v[r][g])
+			set.multiply(w, v, total.v[r][g])
 		}
 	}
 	for range directOutputs * s.size / 64 {
 		f.next()
 	}
-	ADDQ(stride, row)
+	s.nextTerm(row, stride)
 	ADDQ(operand.U8(4*rows), term)
 	DECQ(left)
 	JNE(operand.LabelRef("terms"))
 	total.store(y)
 	ADDQ(operand.U32(directOutputs*4), y)
-	ADDQ(operand.U32(directOutputs*s.size), src)
+	ADDQ(operand.U32(directOutputs*s.element()), src)
 	SUBQ(operand.U8(directOutputs), outs)
 	JNE(operand.LabelRef("outputs"))
 	VZEROUPPER()

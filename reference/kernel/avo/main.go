@@ -19,6 +19,7 @@ type isa struct {
 var (
 	avx2   = &isa{"AVX2", 32, YMM}
 	avx512 = &isa{"AVX512", 64, ZMM}
+	bf16   = &isa{"AVX512BF16", 64, ZMM} // multiplies pairs of bfloat16, see pairs.go
 )
 
 var isas = []*isa{avx2, avx512}
@@ -39,6 +40,7 @@ func main() {
 	generateDirect()
 	generateFunctions()
 	generatePause()
+	generatePairs()
 	Generate()
 }
 

@@ -14,12 +14,13 @@ type source struct {
 	size int
 	pair bool // 32 bits of memory hold two terms, which are split after the transposition
 	load func(m operand.Mem, v reg.VecVirtual)
+	two  func(first, second operand.Mem, v reg.VecVirtual) // see pairSources
 }
 
 var sources = []source{
-	{"BF16", 2, true, func(m operand.Mem, v reg.VecVirtual) { VPMOVZXWD(m, v); VPSLLD(operand.U8(16), v, v) }},
-	{"F16", 2, false, func(m operand.Mem, v reg.VecVirtual) { VCVTPH2PS(m, v) }},
-	{"F32", 4, false, func(m operand.Mem, v reg.VecVirtual) { VMOVUPS(m, v) }},
+	{"BF16", 2, true, func(m operand.Mem, v reg.VecVirtual) { VPMOVZXWD(m, v); VPSLLD(operand.U8(16), v, v) }, nil},
+	{"F16", 2, false, func(m operand.Mem, v reg.VecVirtual) { VCVTPH2PS(m, v) }, nil},
+	{"F32", 4, false, func(m operand.Mem, v reg.VecVirtual) { VMOVUPS(m, v) }, nil},
 }
 
 // target is what panels hold. Panels of float64 are packed with AVX2 on all processors.
@@ -129,7 +130,7 @@ func packOutIn(t target, set *isa, s source) {
 	}
 	ADDQ(operand.U32(steps*panelBytes), dst)
 	for _, base := range bases {
-		ADDQ(operand.U8(steps*s.size), base)
+		ADDQ(operand.U32(steps*s.size), base)
 	}
 	SUBQ(operand.U8(steps), k)
 	JNE(operand.LabelRef("terms"))
@@ -215,11 +216,11 @@ func packInOut(t target, set *isa, s source) {
 	Label("terms")
 	for i := range outputs / lanes {
 		v := set.newV()
-		s.load(at(src, i*lanes*s.size), v)
+		s.loadTerm(src, stride, i*lanes, v)
 		t.store(v, at(dst, i*set.bytes))
 	}
 	ADDQ(operand.U8(panelBytes), dst)
-	ADDQ(stride, src)
+	s.nextTerm(src, stride)
 	DECQ(k)
 	JNE(operand.LabelRef("terms"))
 	VZEROUPPER()

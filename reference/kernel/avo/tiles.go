@@ -40,6 +40,10 @@ func generateTiles() {
 			tile(avx512, e, rows, 2)
 		}
 	}
+	for rows := 1; rows <= 8; rows++ {
+		tile(bf16, pairs, rows, 1)
+		tile(bf16, pairs, rows, 2)
+	}
 }
 
 // tile writes one function: c[r][0:panels] += Σ over k of a[k][r]·b[k][0:panels], the sums taken in
