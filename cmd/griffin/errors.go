@@ -255,7 +255,7 @@ var formatHints = map[tensor.Reason]string{
 	convert.ReasonInexactF16:     "--dtype bfloat16 and --dtype float32 have an exact form; --allow-inexact writes this one",
 	convert.ReasonUnderflow:      "use another --dtype; --allow-inexact writes them rounded",
 	convert.ReasonDivideF64:      "use --dtype float32",
-	generate.ReasonOtherModel:    "a state continues with the checkpoint, settings, --semantics and --arithmetic that it was written with",
+	generate.ReasonOtherModel:    "a state continues with the checkpoint, settings, --semantics and --arithmetic or --fast that it was written with",
 	generate.ReasonNotState:      "griffin generate --state-out writes states",
 	convert.ReasonName:           "--rename FILE gives tensors other names",
 	convert.ReasonType:           "--only PATTERN takes a part of the tensors",

@@ -17,7 +17,7 @@ var flagGroups = []struct {
 	flags []string
 }{
 	{"Input", []string{"step", "step-b", "against-step", "all-steps", "task", "weights", "skip-unreadable", "model", "only", "map", "tokens", "random", "seed", "text", "prompt", "prompt-file", "chat", "state-in"}},
-	{"Model", []string{"preset", "attention-window", "logits-soft-cap", "embedding-scale", "adapter", "partial-adapter", "extra", "semantics", "arithmetic", "runtime", "explain-runtime", "match-runtime"}},
+	{"Model", []string{"preset", "attention-window", "logits-soft-cap", "embedding-scale", "adapter", "partial-adapter", "extra", "semantics", "arithmetic", "fast", "runtime", "explain-runtime", "match-runtime"}},
 	{"Output", []string{"to", "dtype", "max-shard-size", "tokenizer", "instruction-tuned", "rename", "orbax-format", "out", "dump", "tree", "all", "stats", "digest", "report", "card", "state-out", "logits-only", "decode-from", "capture-script", "json", "progress", "quiet"}},
 	{"Generation", []string{"max-tokens", "ignore-eos", "temperature", "top-k", "top-p"}},
 	{"Safety", []string{"verify", "dry-run", "overwrite", "allow-inexact"}},

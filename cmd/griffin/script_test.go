@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
+	"github.com/griffin-ckpt/griffin/reference"
 )
 
 func TestMain(m *testing.M) {
@@ -45,7 +46,7 @@ func TestScripts(t *testing.T) {
 	faulty := storagetest.Start(t, &storagetest.Faulty{Handler: http.FileServer(http.Dir(data)), Fault: faultOf})
 	hub := newHub(t, data)
 	testscript.Run(t, testscript.Params{
-		Condition: func(name string) (bool, error) { return registerBuckets != nil, conditionError(name) },
+		Condition: condition,
 		Dir:       "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", data)
@@ -69,12 +70,15 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// conditionError refuses all conditions but [buckets].
-func conditionError(name string) error {
-	if name != "buckets" {
-		return fmt.Errorf("no condition %s", name)
+// condition is true for [buckets] if addresses of buckets are built in, and for [fast] if the processor multiplies bfloat16.
+func condition(name string) (bool, error) {
+	switch name {
+	case "buckets":
+		return registerBuckets != nil, nil
+	case "fast":
+		return reference.FastIsFaster(), nil
 	}
-	return nil
+	return false, fmt.Errorf("no condition %s", name)
 }
 
 // wantStatus runs griffin and checks its exit status: status N argument… What it printed is then

@@ -195,7 +195,7 @@ func directOf(routines []directs, lanes int, pairs bool) func(rows int, y []floa
 		if inOut {
 			byRows = routines[dtype].inOut
 		} else {
-			if pairs || lanes < 16 || dtype != tensor.BF16 || !inLines(src, stride) {
+			if lanes < 16 || dtype != tensor.BF16 || !inLines(src, stride, pairs) {
 				k = transposed(k, dtype, lanes, pairs)
 			}
 		}
@@ -207,11 +207,15 @@ func directOf(routines []directs, lanes int, pairs bool) func(rows int, y []floa
 	}
 }
 
-// inLines reports whether all rows of 2-byte weights begin at the same element of a cache line. Routines for AVX-512 then load whole lines
+// inLines reports whether all rows of 2-byte weights begin at the same element, or pair of them, of a cache line. Routines for AVX-512 then load whole lines
 // only, of which they leave out what is not of the rows, and take any number of terms. Otherwise a line that is partly of
 // a row may be partly of a page that cannot be read.
-func inLines(src []byte, stride int) bool {
-	return stride%64 == 0 && uintptr(unsafe.Pointer(&src[0]))%2 == 0
+func inLines(src []byte, stride int, pairs bool) bool {
+	unit := uintptr(2)
+	if pairs {
+		unit = 4
+	}
+	return stride%64 == 0 && uintptr(unsafe.Pointer(&src[0]))%unit == 0
 }
 
 // functionOf returns a function of slices. The assembly takes multiples of lanes elements, generic the rest.

@@ -532,7 +532,7 @@ func pause()
 //go:noescape
 func packInOutBF16toPairsAVX512BF16(dst *float32, src *byte, stride int, k int)
 
-// directOutInBF16x1AVX512BF16 multiplies k terms, a multiple of 16, of 1 rows of x by 32 outputs; see type direct.
+// directOutInBF16x1AVX512BF16 multiplies k terms of 1 rows of x by 32 outputs; see type direct.
 //
 //go:noescape
 func directOutInBF16x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
@@ -542,7 +542,7 @@ func directOutInBF16x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, str
 //go:noescape
 func directInOutBF16x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 
-// directOutInBF16x2AVX512BF16 multiplies k terms, a multiple of 16, of 2 rows of x by 32 outputs; see type direct.
+// directOutInBF16x2AVX512BF16 multiplies k terms of 2 rows of x by 32 outputs; see type direct.
 //
 //go:noescape
 func directOutInBF16x2AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
@@ -552,7 +552,7 @@ func directOutInBF16x2AVX512BF16(y *float32, ldy int, x *float32, src *byte, str
 //go:noescape
 func directInOutBF16x2AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 
-// directOutInBF16x3AVX512BF16 multiplies k terms, a multiple of 16, of 3 rows of x by 32 outputs; see type direct.
+// directOutInBF16x3AVX512BF16 multiplies k terms of 3 rows of x by 32 outputs; see type direct.
 //
 //go:noescape
 func directOutInBF16x3AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
@@ -562,7 +562,7 @@ func directOutInBF16x3AVX512BF16(y *float32, ldy int, x *float32, src *byte, str
 //go:noescape
 func directInOutBF16x3AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 
-// directOutInBF16x4AVX512BF16 multiplies k terms, a multiple of 16, of 4 rows of x by 32 outputs; see type direct.
+// directOutInBF16x4AVX512BF16 multiplies k terms of 4 rows of x by 32 outputs; see type direct.
 //
 //go:noescape
 func directOutInBF16x4AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)

@@ -17354,7 +17354,7 @@ terms:
 	RET
 
 // func directOutInBF16x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
-// Requires: AVX, AVX512F, AVX512_BF16, MMX+
+// Requires: AVX, AVX512F, AVX512_BF16, BMI2, CMOV, MMX+
 TEXT ·directOutInBF16x1AVX512BF16(SB), NOSPLIT, $0-80
 	MOVQ    x+16(FP), AX
 	MOVQ    src+24(FP), CX
@@ -17371,28 +17371,44 @@ TEXT ·directOutInBF16x1AVX512BF16(SB), NOSPLIT, $0-80
 	SHLQ    $0x02, R13
 	VMOVUPS (R12), Z0
 	VMOVUPS 64(R12), Z1
+	XORQ    R12, R12
+	MOVQ    CX, R13
+	ANDQ    $0x3f, R13
+	TESTQ   $0x0000003f, DX
+	JNE     terms
+	TESTQ   $0x00000003, R13
+	JNE     terms
+	SUBQ    R13, CX
+	SUBQ    R13, AX
+	SHRQ    $0x02, R13
+	MOVQ    R13, R12
+	ADDQ    R13, BX
 
 terms:
-	MOVQ         CX, R12
-	VMOVUPS      (R12), Z2
-	VMOVUPS      (R12)(DX*1), Z3
-	VMOVUPS      (R12)(DX*2), Z4
-	VMOVUPS      (R12)(R11*1), Z5
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z6
-	VMOVUPS      (R12)(DX*1), Z7
-	VMOVUPS      (R12)(DX*2), Z8
-	VMOVUPS      (R12)(R11*1), Z9
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z10
-	VMOVUPS      (R12)(DX*1), Z11
-	VMOVUPS      (R12)(DX*2), Z12
-	VMOVUPS      (R12)(R11*1), Z13
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z14
-	VMOVUPS      (R12)(DX*1), Z15
-	VMOVUPS      (R12)(DX*2), Z16
-	VMOVUPS      (R12)(R11*1), Z17
+	TESTQ        R12, R12
+	JNE          some
+	CMPQ         BX, $0x10
+	JLT          some
+	MOVQ         CX, R13
+	VMOVUPS      (R13), Z2
+	VMOVUPS      (R13)(DX*1), Z3
+	VMOVUPS      (R13)(DX*2), Z4
+	VMOVUPS      (R13)(R11*1), Z5
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z6
+	VMOVUPS      (R13)(DX*1), Z7
+	VMOVUPS      (R13)(DX*2), Z8
+	VMOVUPS      (R13)(R11*1), Z9
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z10
+	VMOVUPS      (R13)(DX*1), Z11
+	VMOVUPS      (R13)(DX*2), Z12
+	VMOVUPS      (R13)(R11*1), Z13
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z14
+	VMOVUPS      (R13)(DX*1), Z15
+	VMOVUPS      (R13)(DX*2), Z16
+	VMOVUPS      (R13)(R11*1), Z17
 	VUNPCKLPS    Z3, Z2, Z18
 	VUNPCKHPS    Z3, Z2, Z2
 	VUNPCKLPS    Z5, Z4, Z3
@@ -17649,26 +17665,26 @@ line14:
 	MOVQ         DI, R9
 
 line15:
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z2
-	VMOVUPS      (R12)(DX*1), Z3
-	VMOVUPS      (R12)(DX*2), Z4
-	VMOVUPS      (R12)(R11*1), Z5
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z6
-	VMOVUPS      (R12)(DX*1), Z7
-	VMOVUPS      (R12)(DX*2), Z8
-	VMOVUPS      (R12)(R11*1), Z9
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z10
-	VMOVUPS      (R12)(DX*1), Z11
-	VMOVUPS      (R12)(DX*2), Z12
-	VMOVUPS      (R12)(R11*1), Z13
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z14
-	VMOVUPS      (R12)(DX*1), Z15
-	VMOVUPS      (R12)(DX*2), Z16
-	VMOVUPS      (R12)(R11*1), Z17
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z2
+	VMOVUPS      (R13)(DX*1), Z3
+	VMOVUPS      (R13)(DX*2), Z4
+	VMOVUPS      (R13)(R11*1), Z5
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z6
+	VMOVUPS      (R13)(DX*1), Z7
+	VMOVUPS      (R13)(DX*2), Z8
+	VMOVUPS      (R13)(R11*1), Z9
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z10
+	VMOVUPS      (R13)(DX*1), Z11
+	VMOVUPS      (R13)(DX*2), Z12
+	VMOVUPS      (R13)(R11*1), Z13
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z14
+	VMOVUPS      (R13)(DX*1), Z15
+	VMOVUPS      (R13)(DX*2), Z16
+	VMOVUPS      (R13)(R11*1), Z17
 	VUNPCKLPS    Z3, Z2, Z18
 	VUNPCKHPS    Z3, Z2, Z2
 	VUNPCKLPS    Z5, Z4, Z3
@@ -17925,6 +17941,7 @@ line30:
 	MOVQ         DI, R9
 
 line31:
+next:
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, CX
 	SUBQ    $0x10, BX
@@ -17936,6 +17953,696 @@ line31:
 	VMOVUPS Z1, 64(AX)
 	VZEROUPPER
 	RET
+
+some:
+	MOVL         $0xffffffff, R13
+	SHLXL        R12, R13, R13
+	XORQ         R12, R12
+	MOVQ         $0x00000010, R14
+	CMPQ         BX, R14
+	CMOVQLT      BX, R14
+	BZHIL        R14, R13, R13
+	MOVQ         CX, R14
+	VMOVUPS      (R14), Z2
+	VMOVUPS      (R14)(DX*1), Z3
+	VMOVUPS      (R14)(DX*2), Z4
+	VMOVUPS      (R14)(R11*1), Z5
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z6
+	VMOVUPS      (R14)(DX*1), Z7
+	VMOVUPS      (R14)(DX*2), Z8
+	VMOVUPS      (R14)(R11*1), Z9
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z10
+	VMOVUPS      (R14)(DX*1), Z11
+	VMOVUPS      (R14)(DX*2), Z12
+	VMOVUPS      (R14)(R11*1), Z13
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z14
+	VMOVUPS      (R14)(DX*1), Z15
+	VMOVUPS      (R14)(DX*2), Z16
+	VMOVUPS      (R14)(R11*1), Z17
+	VUNPCKLPS    Z3, Z2, Z18
+	VUNPCKHPS    Z3, Z2, Z2
+	VUNPCKLPS    Z5, Z4, Z3
+	VUNPCKHPS    Z5, Z4, Z4
+	VUNPCKLPS    Z7, Z6, Z5
+	VUNPCKHPS    Z7, Z6, Z6
+	VUNPCKLPS    Z9, Z8, Z7
+	VUNPCKHPS    Z9, Z8, Z8
+	VUNPCKLPS    Z11, Z10, Z9
+	VUNPCKHPS    Z11, Z10, Z10
+	VUNPCKLPS    Z13, Z12, Z11
+	VUNPCKHPS    Z13, Z12, Z12
+	VUNPCKLPS    Z15, Z14, Z13
+	VUNPCKHPS    Z15, Z14, Z14
+	VUNPCKLPS    Z17, Z16, Z15
+	VUNPCKHPS    Z17, Z16, Z16
+	VUNPCKLPD    Z3, Z18, Z17
+	VUNPCKHPD    Z3, Z18, Z3
+	VUNPCKLPD    Z4, Z2, Z18
+	VUNPCKHPD    Z4, Z2, Z2
+	VUNPCKLPD    Z7, Z5, Z4
+	VUNPCKHPD    Z7, Z5, Z5
+	VUNPCKLPD    Z8, Z6, Z7
+	VUNPCKHPD    Z8, Z6, Z6
+	VUNPCKLPD    Z11, Z9, Z8
+	VUNPCKHPD    Z11, Z9, Z9
+	VUNPCKLPD    Z12, Z10, Z11
+	VUNPCKHPD    Z12, Z10, Z10
+	VUNPCKLPD    Z15, Z13, Z12
+	VUNPCKHPD    Z15, Z13, Z13
+	VUNPCKLPD    Z16, Z14, Z15
+	VUNPCKHPD    Z16, Z14, Z14
+	VSHUFF32X4   $0x88, Z4, Z17, Z16
+	VSHUFF32X4   $0xdd, Z4, Z17, Z4
+	VSHUFF32X4   $0x88, Z12, Z8, Z17
+	VSHUFF32X4   $0xdd, Z12, Z8, Z8
+	VSHUFF32X4   $0x88, Z17, Z16, Z12
+	VSHUFF32X4   $0x88, Z8, Z4, Z19
+	VSHUFF32X4   $0xdd, Z17, Z16, Z16
+	VSHUFF32X4   $0xdd, Z8, Z4, Z4
+	VSHUFF32X4   $0x88, Z5, Z3, Z8
+	VSHUFF32X4   $0xdd, Z5, Z3, Z3
+	VSHUFF32X4   $0x88, Z13, Z9, Z5
+	VSHUFF32X4   $0xdd, Z13, Z9, Z9
+	VSHUFF32X4   $0x88, Z5, Z8, Z13
+	VSHUFF32X4   $0x88, Z9, Z3, Z17
+	VSHUFF32X4   $0xdd, Z5, Z8, Z5
+	VSHUFF32X4   $0xdd, Z9, Z3, Z3
+	VSHUFF32X4   $0x88, Z7, Z18, Z8
+	VSHUFF32X4   $0xdd, Z7, Z18, Z7
+	VSHUFF32X4   $0x88, Z15, Z11, Z9
+	VSHUFF32X4   $0xdd, Z15, Z11, Z11
+	VSHUFF32X4   $0x88, Z9, Z8, Z15
+	VSHUFF32X4   $0x88, Z11, Z7, Z18
+	VSHUFF32X4   $0xdd, Z9, Z8, Z8
+	VSHUFF32X4   $0xdd, Z11, Z7, Z7
+	VSHUFF32X4   $0x88, Z6, Z2, Z9
+	VSHUFF32X4   $0xdd, Z6, Z2, Z2
+	VSHUFF32X4   $0x88, Z14, Z10, Z6
+	VSHUFF32X4   $0xdd, Z14, Z10, Z10
+	VSHUFF32X4   $0x88, Z6, Z9, Z11
+	VSHUFF32X4   $0x88, Z10, Z2, Z14
+	VSHUFF32X4   $0xdd, Z6, Z9, Z6
+	VSHUFF32X4   $0xdd, Z10, Z2, Z2
+	BTL          $0x00, R13
+	JCC          skip0_0
+	VBROADCASTSS (AX), Z9
+	LONG $0x481ed262; WORD $0xc152 // VDPBF16PS Z9, Z12, Z0
+
+skip0_0:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line32
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line32:
+	BTL          $0x01, R13
+	JCC          skip0_1
+	VBROADCASTSS 4(AX), Z9
+	LONG $0x4816d262; WORD $0xc152 // VDPBF16PS Z9, Z13, Z0
+
+skip0_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line33
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line33:
+	BTL          $0x02, R13
+	JCC          skip0_2
+	VBROADCASTSS 8(AX), Z9
+	LONG $0x4806d262; WORD $0xc152 // VDPBF16PS Z9, Z15, Z0
+
+skip0_2:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line34
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line34:
+	BTL          $0x03, R13
+	JCC          skip0_3
+	VBROADCASTSS 12(AX), Z9
+	LONG $0x4826d262; WORD $0xc152 // VDPBF16PS Z9, Z11, Z0
+
+skip0_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line35
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line35:
+	BTL          $0x04, R13
+	JCC          skip0_4
+	VBROADCASTSS 16(AX), Z9
+	LONG $0x4066d262; WORD $0xc152 // VDPBF16PS Z9, Z19, Z0
+
+skip0_4:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line36
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line36:
+	BTL          $0x05, R13
+	JCC          skip0_5
+	VBROADCASTSS 20(AX), Z9
+	LONG $0x4076d262; WORD $0xc152 // VDPBF16PS Z9, Z17, Z0
+
+skip0_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line37
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line37:
+	BTL          $0x06, R13
+	JCC          skip0_6
+	VBROADCASTSS 24(AX), Z9
+	LONG $0x406ed262; WORD $0xc152 // VDPBF16PS Z9, Z18, Z0
+
+skip0_6:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line38
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line38:
+	BTL          $0x07, R13
+	JCC          skip0_7
+	VBROADCASTSS 28(AX), Z9
+	LONG $0x480ed262; WORD $0xc152 // VDPBF16PS Z9, Z14, Z0
+
+skip0_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line39
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line39:
+	BTL          $0x08, R13
+	JCC          skip0_8
+	VBROADCASTSS 32(AX), Z9
+	LONG $0x407ed262; WORD $0xc152 // VDPBF16PS Z9, Z16, Z0
+
+skip0_8:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line40
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line40:
+	BTL          $0x09, R13
+	JCC          skip0_9
+	VBROADCASTSS 36(AX), Z9
+	LONG $0x4856d262; WORD $0xc152 // VDPBF16PS Z9, Z5, Z0
+
+skip0_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line41
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line41:
+	BTL          $0x0a, R13
+	JCC          skip0_10
+	VBROADCASTSS 40(AX), Z5
+	LONG $0x483ef262; WORD $0xc552 // VDPBF16PS Z5, Z8, Z0
+
+skip0_10:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line42
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line42:
+	BTL          $0x0b, R13
+	JCC          skip0_11
+	VBROADCASTSS 44(AX), Z5
+	LONG $0x484ef262; WORD $0xc552 // VDPBF16PS Z5, Z6, Z0
+
+skip0_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line43
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line43:
+	BTL          $0x0c, R13
+	JCC          skip0_12
+	VBROADCASTSS 48(AX), Z5
+	LONG $0x485ef262; WORD $0xc552 // VDPBF16PS Z5, Z4, Z0
+
+skip0_12:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line44
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line44:
+	BTL          $0x0d, R13
+	JCC          skip0_13
+	VBROADCASTSS 52(AX), Z4
+	LONG $0x4866f262; WORD $0xc452 // VDPBF16PS Z4, Z3, Z0
+
+skip0_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line45
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line45:
+	BTL          $0x0e, R13
+	JCC          skip0_14
+	VBROADCASTSS 56(AX), Z3
+	LONG $0x4846f262; WORD $0xc352 // VDPBF16PS Z3, Z7, Z0
+
+skip0_14:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line46
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line46:
+	BTL          $0x0f, R13
+	JCC          skip0_15
+	VBROADCASTSS 60(AX), Z3
+	LONG $0x486ef262; WORD $0xc352 // VDPBF16PS Z3, Z2, Z0
+
+skip0_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line47
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line47:
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z2
+	VMOVUPS      (R14)(DX*1), Z3
+	VMOVUPS      (R14)(DX*2), Z4
+	VMOVUPS      (R14)(R11*1), Z5
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z6
+	VMOVUPS      (R14)(DX*1), Z7
+	VMOVUPS      (R14)(DX*2), Z8
+	VMOVUPS      (R14)(R11*1), Z9
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z10
+	VMOVUPS      (R14)(DX*1), Z11
+	VMOVUPS      (R14)(DX*2), Z12
+	VMOVUPS      (R14)(R11*1), Z13
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z14
+	VMOVUPS      (R14)(DX*1), Z15
+	VMOVUPS      (R14)(DX*2), Z16
+	VMOVUPS      (R14)(R11*1), Z17
+	VUNPCKLPS    Z3, Z2, Z18
+	VUNPCKHPS    Z3, Z2, Z2
+	VUNPCKLPS    Z5, Z4, Z3
+	VUNPCKHPS    Z5, Z4, Z4
+	VUNPCKLPS    Z7, Z6, Z5
+	VUNPCKHPS    Z7, Z6, Z6
+	VUNPCKLPS    Z9, Z8, Z7
+	VUNPCKHPS    Z9, Z8, Z8
+	VUNPCKLPS    Z11, Z10, Z9
+	VUNPCKHPS    Z11, Z10, Z10
+	VUNPCKLPS    Z13, Z12, Z11
+	VUNPCKHPS    Z13, Z12, Z12
+	VUNPCKLPS    Z15, Z14, Z13
+	VUNPCKHPS    Z15, Z14, Z14
+	VUNPCKLPS    Z17, Z16, Z15
+	VUNPCKHPS    Z17, Z16, Z16
+	VUNPCKLPD    Z3, Z18, Z17
+	VUNPCKHPD    Z3, Z18, Z3
+	VUNPCKLPD    Z4, Z2, Z18
+	VUNPCKHPD    Z4, Z2, Z2
+	VUNPCKLPD    Z7, Z5, Z4
+	VUNPCKHPD    Z7, Z5, Z5
+	VUNPCKLPD    Z8, Z6, Z7
+	VUNPCKHPD    Z8, Z6, Z6
+	VUNPCKLPD    Z11, Z9, Z8
+	VUNPCKHPD    Z11, Z9, Z9
+	VUNPCKLPD    Z12, Z10, Z11
+	VUNPCKHPD    Z12, Z10, Z10
+	VUNPCKLPD    Z15, Z13, Z12
+	VUNPCKHPD    Z15, Z13, Z13
+	VUNPCKLPD    Z16, Z14, Z15
+	VUNPCKHPD    Z16, Z14, Z14
+	VSHUFF32X4   $0x88, Z4, Z17, Z16
+	VSHUFF32X4   $0xdd, Z4, Z17, Z4
+	VSHUFF32X4   $0x88, Z12, Z8, Z17
+	VSHUFF32X4   $0xdd, Z12, Z8, Z8
+	VSHUFF32X4   $0x88, Z17, Z16, Z12
+	VSHUFF32X4   $0x88, Z8, Z4, Z19
+	VSHUFF32X4   $0xdd, Z17, Z16, Z16
+	VSHUFF32X4   $0xdd, Z8, Z4, Z4
+	VSHUFF32X4   $0x88, Z5, Z3, Z8
+	VSHUFF32X4   $0xdd, Z5, Z3, Z3
+	VSHUFF32X4   $0x88, Z13, Z9, Z5
+	VSHUFF32X4   $0xdd, Z13, Z9, Z9
+	VSHUFF32X4   $0x88, Z5, Z8, Z13
+	VSHUFF32X4   $0x88, Z9, Z3, Z17
+	VSHUFF32X4   $0xdd, Z5, Z8, Z5
+	VSHUFF32X4   $0xdd, Z9, Z3, Z3
+	VSHUFF32X4   $0x88, Z7, Z18, Z8
+	VSHUFF32X4   $0xdd, Z7, Z18, Z7
+	VSHUFF32X4   $0x88, Z15, Z11, Z9
+	VSHUFF32X4   $0xdd, Z15, Z11, Z11
+	VSHUFF32X4   $0x88, Z9, Z8, Z15
+	VSHUFF32X4   $0x88, Z11, Z7, Z18
+	VSHUFF32X4   $0xdd, Z9, Z8, Z8
+	VSHUFF32X4   $0xdd, Z11, Z7, Z7
+	VSHUFF32X4   $0x88, Z6, Z2, Z9
+	VSHUFF32X4   $0xdd, Z6, Z2, Z2
+	VSHUFF32X4   $0x88, Z14, Z10, Z6
+	VSHUFF32X4   $0xdd, Z14, Z10, Z10
+	VSHUFF32X4   $0x88, Z6, Z9, Z11
+	VSHUFF32X4   $0x88, Z10, Z2, Z14
+	VSHUFF32X4   $0xdd, Z6, Z9, Z6
+	VSHUFF32X4   $0xdd, Z10, Z2, Z2
+	BTL          $0x00, R13
+	JCC          skip1_0
+	VBROADCASTSS (AX), Z9
+	LONG $0x481ed262; WORD $0xc952 // VDPBF16PS Z9, Z12, Z1
+
+skip1_0:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line48
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line48:
+	BTL          $0x01, R13
+	JCC          skip1_1
+	VBROADCASTSS 4(AX), Z9
+	LONG $0x4816d262; WORD $0xc952 // VDPBF16PS Z9, Z13, Z1
+
+skip1_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line49
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line49:
+	BTL          $0x02, R13
+	JCC          skip1_2
+	VBROADCASTSS 8(AX), Z9
+	LONG $0x4806d262; WORD $0xc952 // VDPBF16PS Z9, Z15, Z1
+
+skip1_2:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line50
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line50:
+	BTL          $0x03, R13
+	JCC          skip1_3
+	VBROADCASTSS 12(AX), Z9
+	LONG $0x4826d262; WORD $0xc952 // VDPBF16PS Z9, Z11, Z1
+
+skip1_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line51
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line51:
+	BTL          $0x04, R13
+	JCC          skip1_4
+	VBROADCASTSS 16(AX), Z9
+	LONG $0x4066d262; WORD $0xc952 // VDPBF16PS Z9, Z19, Z1
+
+skip1_4:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line52
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line52:
+	BTL          $0x05, R13
+	JCC          skip1_5
+	VBROADCASTSS 20(AX), Z9
+	LONG $0x4076d262; WORD $0xc952 // VDPBF16PS Z9, Z17, Z1
+
+skip1_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line53
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line53:
+	BTL          $0x06, R13
+	JCC          skip1_6
+	VBROADCASTSS 24(AX), Z9
+	LONG $0x406ed262; WORD $0xc952 // VDPBF16PS Z9, Z18, Z1
+
+skip1_6:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line54
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line54:
+	BTL          $0x07, R13
+	JCC          skip1_7
+	VBROADCASTSS 28(AX), Z9
+	LONG $0x480ed262; WORD $0xc952 // VDPBF16PS Z9, Z14, Z1
+
+skip1_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line55
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line55:
+	BTL          $0x08, R13
+	JCC          skip1_8
+	VBROADCASTSS 32(AX), Z9
+	LONG $0x407ed262; WORD $0xc952 // VDPBF16PS Z9, Z16, Z1
+
+skip1_8:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line56
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line56:
+	BTL          $0x09, R13
+	JCC          skip1_9
+	VBROADCASTSS 36(AX), Z9
+	LONG $0x4856d262; WORD $0xc952 // VDPBF16PS Z9, Z5, Z1
+
+skip1_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line57
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line57:
+	BTL          $0x0a, R13
+	JCC          skip1_10
+	VBROADCASTSS 40(AX), Z5
+	LONG $0x483ef262; WORD $0xcd52 // VDPBF16PS Z5, Z8, Z1
+
+skip1_10:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line58
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line58:
+	BTL          $0x0b, R13
+	JCC          skip1_11
+	VBROADCASTSS 44(AX), Z5
+	LONG $0x484ef262; WORD $0xcd52 // VDPBF16PS Z5, Z6, Z1
+
+skip1_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line59
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line59:
+	BTL          $0x0c, R13
+	JCC          skip1_12
+	VBROADCASTSS 48(AX), Z5
+	LONG $0x485ef262; WORD $0xcd52 // VDPBF16PS Z5, Z4, Z1
+
+skip1_12:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line60
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line60:
+	BTL          $0x0d, R13
+	JCC          skip1_13
+	VBROADCASTSS 52(AX), Z4
+	LONG $0x4866f262; WORD $0xcc52 // VDPBF16PS Z4, Z3, Z1
+
+skip1_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line61
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line61:
+	BTL          $0x0e, R13
+	JCC          skip1_14
+	VBROADCASTSS 56(AX), Z3
+	LONG $0x4846f262; WORD $0xcb52 // VDPBF16PS Z3, Z7, Z1
+
+skip1_14:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line62
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line62:
+	BTL          $0x0f, R13
+	JCC          skip1_15
+	VBROADCASTSS 60(AX), Z3
+	LONG $0x486ef262; WORD $0xcb52 // VDPBF16PS Z3, Z2, Z1
+
+skip1_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line63
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line63:
+	JMP next
 
 // func directInOutBF16x1AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX512F, AVX512_BF16, MMX+
@@ -18010,7 +18717,7 @@ line1:
 	RET
 
 // func directOutInBF16x2AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
-// Requires: AVX, AVX512F, AVX512_BF16, MMX+
+// Requires: AVX, AVX512F, AVX512_BF16, BMI2, CMOV, MMX+
 TEXT ·directOutInBF16x2AVX512BF16(SB), NOSPLIT, $0-80
 	MOVQ    x+16(FP), AX
 	MOVQ    src+24(FP), CX
@@ -18030,28 +18737,45 @@ TEXT ·directOutInBF16x2AVX512BF16(SB), NOSPLIT, $0-80
 	ADDQ    R13, R12
 	VMOVUPS (R12), Z2
 	VMOVUPS 64(R12), Z3
+	XORQ    R12, R12
+	MOVQ    CX, R13
+	ANDQ    $0x3f, R13
+	TESTQ   $0x0000003f, DX
+	JNE     terms
+	TESTQ   $0x00000003, R13
+	JNE     terms
+	SUBQ    R13, CX
+	SUBQ    R13, AX
+	SUBQ    R13, AX
+	SHRQ    $0x02, R13
+	MOVQ    R13, R12
+	ADDQ    R13, BX
 
 terms:
-	MOVQ         CX, R12
-	VMOVUPS      (R12), Z4
-	VMOVUPS      (R12)(DX*1), Z5
-	VMOVUPS      (R12)(DX*2), Z6
-	VMOVUPS      (R12)(R11*1), Z7
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z8
-	VMOVUPS      (R12)(DX*1), Z9
-	VMOVUPS      (R12)(DX*2), Z10
-	VMOVUPS      (R12)(R11*1), Z11
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z12
-	VMOVUPS      (R12)(DX*1), Z13
-	VMOVUPS      (R12)(DX*2), Z14
-	VMOVUPS      (R12)(R11*1), Z15
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z16
-	VMOVUPS      (R12)(DX*1), Z17
-	VMOVUPS      (R12)(DX*2), Z18
-	VMOVUPS      (R12)(R11*1), Z19
+	TESTQ        R12, R12
+	JNE          some
+	CMPQ         BX, $0x10
+	JLT          some
+	MOVQ         CX, R13
+	VMOVUPS      (R13), Z4
+	VMOVUPS      (R13)(DX*1), Z5
+	VMOVUPS      (R13)(DX*2), Z6
+	VMOVUPS      (R13)(R11*1), Z7
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z8
+	VMOVUPS      (R13)(DX*1), Z9
+	VMOVUPS      (R13)(DX*2), Z10
+	VMOVUPS      (R13)(R11*1), Z11
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z12
+	VMOVUPS      (R13)(DX*1), Z13
+	VMOVUPS      (R13)(DX*2), Z14
+	VMOVUPS      (R13)(R11*1), Z15
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z16
+	VMOVUPS      (R13)(DX*1), Z17
+	VMOVUPS      (R13)(DX*2), Z18
+	VMOVUPS      (R13)(R11*1), Z19
 	VUNPCKLPS    Z5, Z4, Z20
 	VUNPCKHPS    Z5, Z4, Z4
 	VUNPCKLPS    Z7, Z6, Z5
@@ -18340,26 +19064,26 @@ line14:
 	MOVQ         DI, R9
 
 line15:
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z4
-	VMOVUPS      (R12)(DX*1), Z5
-	VMOVUPS      (R12)(DX*2), Z6
-	VMOVUPS      (R12)(R11*1), Z7
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z8
-	VMOVUPS      (R12)(DX*1), Z9
-	VMOVUPS      (R12)(DX*2), Z10
-	VMOVUPS      (R12)(R11*1), Z11
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z12
-	VMOVUPS      (R12)(DX*1), Z13
-	VMOVUPS      (R12)(DX*2), Z14
-	VMOVUPS      (R12)(R11*1), Z15
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z16
-	VMOVUPS      (R12)(DX*1), Z17
-	VMOVUPS      (R12)(DX*2), Z18
-	VMOVUPS      (R12)(R11*1), Z19
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z4
+	VMOVUPS      (R13)(DX*1), Z5
+	VMOVUPS      (R13)(DX*2), Z6
+	VMOVUPS      (R13)(R11*1), Z7
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z8
+	VMOVUPS      (R13)(DX*1), Z9
+	VMOVUPS      (R13)(DX*2), Z10
+	VMOVUPS      (R13)(R11*1), Z11
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z12
+	VMOVUPS      (R13)(DX*1), Z13
+	VMOVUPS      (R13)(DX*2), Z14
+	VMOVUPS      (R13)(R11*1), Z15
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z16
+	VMOVUPS      (R13)(DX*1), Z17
+	VMOVUPS      (R13)(DX*2), Z18
+	VMOVUPS      (R13)(R11*1), Z19
 	VUNPCKLPS    Z5, Z4, Z20
 	VUNPCKHPS    Z5, Z4, Z4
 	VUNPCKLPS    Z7, Z6, Z5
@@ -18648,6 +19372,7 @@ line30:
 	MOVQ         DI, R9
 
 line31:
+next:
 	ADDQ    $0x00000080, AX
 	ADDQ    $0x00000040, CX
 	SUBQ    $0x10, BX
@@ -18662,6 +19387,760 @@ line31:
 	VMOVUPS Z3, 64(AX)
 	VZEROUPPER
 	RET
+
+some:
+	MOVL         $0xffffffff, R13
+	SHLXL        R12, R13, R13
+	XORQ         R12, R12
+	MOVQ         $0x00000010, R14
+	CMPQ         BX, R14
+	CMOVQLT      BX, R14
+	BZHIL        R14, R13, R13
+	MOVQ         CX, R14
+	VMOVUPS      (R14), Z4
+	VMOVUPS      (R14)(DX*1), Z5
+	VMOVUPS      (R14)(DX*2), Z6
+	VMOVUPS      (R14)(R11*1), Z7
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z8
+	VMOVUPS      (R14)(DX*1), Z9
+	VMOVUPS      (R14)(DX*2), Z10
+	VMOVUPS      (R14)(R11*1), Z11
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z12
+	VMOVUPS      (R14)(DX*1), Z13
+	VMOVUPS      (R14)(DX*2), Z14
+	VMOVUPS      (R14)(R11*1), Z15
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z16
+	VMOVUPS      (R14)(DX*1), Z17
+	VMOVUPS      (R14)(DX*2), Z18
+	VMOVUPS      (R14)(R11*1), Z19
+	VUNPCKLPS    Z5, Z4, Z20
+	VUNPCKHPS    Z5, Z4, Z4
+	VUNPCKLPS    Z7, Z6, Z5
+	VUNPCKHPS    Z7, Z6, Z6
+	VUNPCKLPS    Z9, Z8, Z7
+	VUNPCKHPS    Z9, Z8, Z8
+	VUNPCKLPS    Z11, Z10, Z9
+	VUNPCKHPS    Z11, Z10, Z10
+	VUNPCKLPS    Z13, Z12, Z11
+	VUNPCKHPS    Z13, Z12, Z12
+	VUNPCKLPS    Z15, Z14, Z13
+	VUNPCKHPS    Z15, Z14, Z14
+	VUNPCKLPS    Z17, Z16, Z15
+	VUNPCKHPS    Z17, Z16, Z16
+	VUNPCKLPS    Z19, Z18, Z17
+	VUNPCKHPS    Z19, Z18, Z18
+	VUNPCKLPD    Z5, Z20, Z19
+	VUNPCKHPD    Z5, Z20, Z5
+	VUNPCKLPD    Z6, Z4, Z20
+	VUNPCKHPD    Z6, Z4, Z4
+	VUNPCKLPD    Z9, Z7, Z6
+	VUNPCKHPD    Z9, Z7, Z7
+	VUNPCKLPD    Z10, Z8, Z9
+	VUNPCKHPD    Z10, Z8, Z8
+	VUNPCKLPD    Z13, Z11, Z10
+	VUNPCKHPD    Z13, Z11, Z11
+	VUNPCKLPD    Z14, Z12, Z13
+	VUNPCKHPD    Z14, Z12, Z12
+	VUNPCKLPD    Z17, Z15, Z14
+	VUNPCKHPD    Z17, Z15, Z15
+	VUNPCKLPD    Z18, Z16, Z17
+	VUNPCKHPD    Z18, Z16, Z16
+	VSHUFF32X4   $0x88, Z6, Z19, Z18
+	VSHUFF32X4   $0xdd, Z6, Z19, Z6
+	VSHUFF32X4   $0x88, Z14, Z10, Z19
+	VSHUFF32X4   $0xdd, Z14, Z10, Z10
+	VSHUFF32X4   $0x88, Z19, Z18, Z14
+	VSHUFF32X4   $0x88, Z10, Z6, Z21
+	VSHUFF32X4   $0xdd, Z19, Z18, Z18
+	VSHUFF32X4   $0xdd, Z10, Z6, Z6
+	VSHUFF32X4   $0x88, Z7, Z5, Z10
+	VSHUFF32X4   $0xdd, Z7, Z5, Z5
+	VSHUFF32X4   $0x88, Z15, Z11, Z7
+	VSHUFF32X4   $0xdd, Z15, Z11, Z11
+	VSHUFF32X4   $0x88, Z7, Z10, Z15
+	VSHUFF32X4   $0x88, Z11, Z5, Z19
+	VSHUFF32X4   $0xdd, Z7, Z10, Z7
+	VSHUFF32X4   $0xdd, Z11, Z5, Z5
+	VSHUFF32X4   $0x88, Z9, Z20, Z10
+	VSHUFF32X4   $0xdd, Z9, Z20, Z9
+	VSHUFF32X4   $0x88, Z17, Z13, Z11
+	VSHUFF32X4   $0xdd, Z17, Z13, Z13
+	VSHUFF32X4   $0x88, Z11, Z10, Z17
+	VSHUFF32X4   $0x88, Z13, Z9, Z20
+	VSHUFF32X4   $0xdd, Z11, Z10, Z10
+	VSHUFF32X4   $0xdd, Z13, Z9, Z9
+	VSHUFF32X4   $0x88, Z8, Z4, Z11
+	VSHUFF32X4   $0xdd, Z8, Z4, Z4
+	VSHUFF32X4   $0x88, Z16, Z12, Z8
+	VSHUFF32X4   $0xdd, Z16, Z12, Z12
+	VSHUFF32X4   $0x88, Z8, Z11, Z13
+	VSHUFF32X4   $0x88, Z12, Z4, Z16
+	VSHUFF32X4   $0xdd, Z8, Z11, Z8
+	VSHUFF32X4   $0xdd, Z12, Z4, Z4
+	BTL          $0x00, R13
+	JCC          skip0_0
+	VBROADCASTSS (AX), Z11
+	LONG $0x480ed262; WORD $0xc352 // VDPBF16PS Z11, Z14, Z0
+	VBROADCASTSS 4(AX), Z11
+	LONG $0x480ed262; WORD $0xd352 // VDPBF16PS Z11, Z14, Z2
+
+skip0_0:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line32
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line32:
+	BTL          $0x01, R13
+	JCC          skip0_1
+	VBROADCASTSS 8(AX), Z11
+	LONG $0x4806d262; WORD $0xc352 // VDPBF16PS Z11, Z15, Z0
+	VBROADCASTSS 12(AX), Z11
+	LONG $0x4806d262; WORD $0xd352 // VDPBF16PS Z11, Z15, Z2
+
+skip0_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line33
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line33:
+	BTL          $0x02, R13
+	JCC          skip0_2
+	VBROADCASTSS 16(AX), Z11
+	LONG $0x4076d262; WORD $0xc352 // VDPBF16PS Z11, Z17, Z0
+	VBROADCASTSS 20(AX), Z11
+	LONG $0x4076d262; WORD $0xd352 // VDPBF16PS Z11, Z17, Z2
+
+skip0_2:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line34
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line34:
+	BTL          $0x03, R13
+	JCC          skip0_3
+	VBROADCASTSS 24(AX), Z11
+	LONG $0x4816d262; WORD $0xc352 // VDPBF16PS Z11, Z13, Z0
+	VBROADCASTSS 28(AX), Z11
+	LONG $0x4816d262; WORD $0xd352 // VDPBF16PS Z11, Z13, Z2
+
+skip0_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line35
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line35:
+	BTL          $0x04, R13
+	JCC          skip0_4
+	VBROADCASTSS 32(AX), Z11
+	LONG $0x4056d262; WORD $0xc352 // VDPBF16PS Z11, Z21, Z0
+	VBROADCASTSS 36(AX), Z11
+	LONG $0x4056d262; WORD $0xd352 // VDPBF16PS Z11, Z21, Z2
+
+skip0_4:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line36
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line36:
+	BTL          $0x05, R13
+	JCC          skip0_5
+	VBROADCASTSS 40(AX), Z11
+	LONG $0x4066d262; WORD $0xc352 // VDPBF16PS Z11, Z19, Z0
+	VBROADCASTSS 44(AX), Z11
+	LONG $0x4066d262; WORD $0xd352 // VDPBF16PS Z11, Z19, Z2
+
+skip0_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line37
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line37:
+	BTL          $0x06, R13
+	JCC          skip0_6
+	VBROADCASTSS 48(AX), Z11
+	LONG $0x405ed262; WORD $0xc352 // VDPBF16PS Z11, Z20, Z0
+	VBROADCASTSS 52(AX), Z11
+	LONG $0x405ed262; WORD $0xd352 // VDPBF16PS Z11, Z20, Z2
+
+skip0_6:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line38
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line38:
+	BTL          $0x07, R13
+	JCC          skip0_7
+	VBROADCASTSS 56(AX), Z11
+	LONG $0x407ed262; WORD $0xc352 // VDPBF16PS Z11, Z16, Z0
+	VBROADCASTSS 60(AX), Z11
+	LONG $0x407ed262; WORD $0xd352 // VDPBF16PS Z11, Z16, Z2
+
+skip0_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line39
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line39:
+	BTL          $0x08, R13
+	JCC          skip0_8
+	VBROADCASTSS 64(AX), Z11
+	LONG $0x406ed262; WORD $0xc352 // VDPBF16PS Z11, Z18, Z0
+	VBROADCASTSS 68(AX), Z11
+	LONG $0x406ed262; WORD $0xd352 // VDPBF16PS Z11, Z18, Z2
+
+skip0_8:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line40
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line40:
+	BTL          $0x09, R13
+	JCC          skip0_9
+	VBROADCASTSS 72(AX), Z11
+	LONG $0x4846d262; WORD $0xc352 // VDPBF16PS Z11, Z7, Z0
+	VBROADCASTSS 76(AX), Z11
+	LONG $0x4846d262; WORD $0xd352 // VDPBF16PS Z11, Z7, Z2
+
+skip0_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line41
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line41:
+	BTL          $0x0a, R13
+	JCC          skip0_10
+	VBROADCASTSS 80(AX), Z7
+	LONG $0x482ef262; WORD $0xc752 // VDPBF16PS Z7, Z10, Z0
+	VBROADCASTSS 84(AX), Z7
+	LONG $0x482ef262; WORD $0xd752 // VDPBF16PS Z7, Z10, Z2
+
+skip0_10:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line42
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line42:
+	BTL          $0x0b, R13
+	JCC          skip0_11
+	VBROADCASTSS 88(AX), Z7
+	LONG $0x483ef262; WORD $0xc752 // VDPBF16PS Z7, Z8, Z0
+	VBROADCASTSS 92(AX), Z7
+	LONG $0x483ef262; WORD $0xd752 // VDPBF16PS Z7, Z8, Z2
+
+skip0_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line43
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line43:
+	BTL          $0x0c, R13
+	JCC          skip0_12
+	VBROADCASTSS 96(AX), Z7
+	LONG $0x484ef262; WORD $0xc752 // VDPBF16PS Z7, Z6, Z0
+	VBROADCASTSS 100(AX), Z7
+	LONG $0x484ef262; WORD $0xd752 // VDPBF16PS Z7, Z6, Z2
+
+skip0_12:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line44
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line44:
+	BTL          $0x0d, R13
+	JCC          skip0_13
+	VBROADCASTSS 104(AX), Z6
+	LONG $0x4856f262; WORD $0xc652 // VDPBF16PS Z6, Z5, Z0
+	VBROADCASTSS 108(AX), Z6
+	LONG $0x4856f262; WORD $0xd652 // VDPBF16PS Z6, Z5, Z2
+
+skip0_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line45
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line45:
+	BTL          $0x0e, R13
+	JCC          skip0_14
+	VBROADCASTSS 112(AX), Z5
+	LONG $0x4836f262; WORD $0xc552 // VDPBF16PS Z5, Z9, Z0
+	VBROADCASTSS 116(AX), Z5
+	LONG $0x4836f262; WORD $0xd552 // VDPBF16PS Z5, Z9, Z2
+
+skip0_14:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line46
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line46:
+	BTL          $0x0f, R13
+	JCC          skip0_15
+	VBROADCASTSS 120(AX), Z5
+	LONG $0x485ef262; WORD $0xc552 // VDPBF16PS Z5, Z4, Z0
+	VBROADCASTSS 124(AX), Z5
+	LONG $0x485ef262; WORD $0xd552 // VDPBF16PS Z5, Z4, Z2
+
+skip0_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line47
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line47:
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z4
+	VMOVUPS      (R14)(DX*1), Z5
+	VMOVUPS      (R14)(DX*2), Z6
+	VMOVUPS      (R14)(R11*1), Z7
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z8
+	VMOVUPS      (R14)(DX*1), Z9
+	VMOVUPS      (R14)(DX*2), Z10
+	VMOVUPS      (R14)(R11*1), Z11
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z12
+	VMOVUPS      (R14)(DX*1), Z13
+	VMOVUPS      (R14)(DX*2), Z14
+	VMOVUPS      (R14)(R11*1), Z15
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z16
+	VMOVUPS      (R14)(DX*1), Z17
+	VMOVUPS      (R14)(DX*2), Z18
+	VMOVUPS      (R14)(R11*1), Z19
+	VUNPCKLPS    Z5, Z4, Z20
+	VUNPCKHPS    Z5, Z4, Z4
+	VUNPCKLPS    Z7, Z6, Z5
+	VUNPCKHPS    Z7, Z6, Z6
+	VUNPCKLPS    Z9, Z8, Z7
+	VUNPCKHPS    Z9, Z8, Z8
+	VUNPCKLPS    Z11, Z10, Z9
+	VUNPCKHPS    Z11, Z10, Z10
+	VUNPCKLPS    Z13, Z12, Z11
+	VUNPCKHPS    Z13, Z12, Z12
+	VUNPCKLPS    Z15, Z14, Z13
+	VUNPCKHPS    Z15, Z14, Z14
+	VUNPCKLPS    Z17, Z16, Z15
+	VUNPCKHPS    Z17, Z16, Z16
+	VUNPCKLPS    Z19, Z18, Z17
+	VUNPCKHPS    Z19, Z18, Z18
+	VUNPCKLPD    Z5, Z20, Z19
+	VUNPCKHPD    Z5, Z20, Z5
+	VUNPCKLPD    Z6, Z4, Z20
+	VUNPCKHPD    Z6, Z4, Z4
+	VUNPCKLPD    Z9, Z7, Z6
+	VUNPCKHPD    Z9, Z7, Z7
+	VUNPCKLPD    Z10, Z8, Z9
+	VUNPCKHPD    Z10, Z8, Z8
+	VUNPCKLPD    Z13, Z11, Z10
+	VUNPCKHPD    Z13, Z11, Z11
+	VUNPCKLPD    Z14, Z12, Z13
+	VUNPCKHPD    Z14, Z12, Z12
+	VUNPCKLPD    Z17, Z15, Z14
+	VUNPCKHPD    Z17, Z15, Z15
+	VUNPCKLPD    Z18, Z16, Z17
+	VUNPCKHPD    Z18, Z16, Z16
+	VSHUFF32X4   $0x88, Z6, Z19, Z18
+	VSHUFF32X4   $0xdd, Z6, Z19, Z6
+	VSHUFF32X4   $0x88, Z14, Z10, Z19
+	VSHUFF32X4   $0xdd, Z14, Z10, Z10
+	VSHUFF32X4   $0x88, Z19, Z18, Z14
+	VSHUFF32X4   $0x88, Z10, Z6, Z21
+	VSHUFF32X4   $0xdd, Z19, Z18, Z18
+	VSHUFF32X4   $0xdd, Z10, Z6, Z6
+	VSHUFF32X4   $0x88, Z7, Z5, Z10
+	VSHUFF32X4   $0xdd, Z7, Z5, Z5
+	VSHUFF32X4   $0x88, Z15, Z11, Z7
+	VSHUFF32X4   $0xdd, Z15, Z11, Z11
+	VSHUFF32X4   $0x88, Z7, Z10, Z15
+	VSHUFF32X4   $0x88, Z11, Z5, Z19
+	VSHUFF32X4   $0xdd, Z7, Z10, Z7
+	VSHUFF32X4   $0xdd, Z11, Z5, Z5
+	VSHUFF32X4   $0x88, Z9, Z20, Z10
+	VSHUFF32X4   $0xdd, Z9, Z20, Z9
+	VSHUFF32X4   $0x88, Z17, Z13, Z11
+	VSHUFF32X4   $0xdd, Z17, Z13, Z13
+	VSHUFF32X4   $0x88, Z11, Z10, Z17
+	VSHUFF32X4   $0x88, Z13, Z9, Z20
+	VSHUFF32X4   $0xdd, Z11, Z10, Z10
+	VSHUFF32X4   $0xdd, Z13, Z9, Z9
+	VSHUFF32X4   $0x88, Z8, Z4, Z11
+	VSHUFF32X4   $0xdd, Z8, Z4, Z4
+	VSHUFF32X4   $0x88, Z16, Z12, Z8
+	VSHUFF32X4   $0xdd, Z16, Z12, Z12
+	VSHUFF32X4   $0x88, Z8, Z11, Z13
+	VSHUFF32X4   $0x88, Z12, Z4, Z16
+	VSHUFF32X4   $0xdd, Z8, Z11, Z8
+	VSHUFF32X4   $0xdd, Z12, Z4, Z4
+	BTL          $0x00, R13
+	JCC          skip1_0
+	VBROADCASTSS (AX), Z11
+	LONG $0x480ed262; WORD $0xcb52 // VDPBF16PS Z11, Z14, Z1
+	VBROADCASTSS 4(AX), Z11
+	LONG $0x480ed262; WORD $0xdb52 // VDPBF16PS Z11, Z14, Z3
+
+skip1_0:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line48
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line48:
+	BTL          $0x01, R13
+	JCC          skip1_1
+	VBROADCASTSS 8(AX), Z11
+	LONG $0x4806d262; WORD $0xcb52 // VDPBF16PS Z11, Z15, Z1
+	VBROADCASTSS 12(AX), Z11
+	LONG $0x4806d262; WORD $0xdb52 // VDPBF16PS Z11, Z15, Z3
+
+skip1_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line49
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line49:
+	BTL          $0x02, R13
+	JCC          skip1_2
+	VBROADCASTSS 16(AX), Z11
+	LONG $0x4076d262; WORD $0xcb52 // VDPBF16PS Z11, Z17, Z1
+	VBROADCASTSS 20(AX), Z11
+	LONG $0x4076d262; WORD $0xdb52 // VDPBF16PS Z11, Z17, Z3
+
+skip1_2:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line50
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line50:
+	BTL          $0x03, R13
+	JCC          skip1_3
+	VBROADCASTSS 24(AX), Z11
+	LONG $0x4816d262; WORD $0xcb52 // VDPBF16PS Z11, Z13, Z1
+	VBROADCASTSS 28(AX), Z11
+	LONG $0x4816d262; WORD $0xdb52 // VDPBF16PS Z11, Z13, Z3
+
+skip1_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line51
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line51:
+	BTL          $0x04, R13
+	JCC          skip1_4
+	VBROADCASTSS 32(AX), Z11
+	LONG $0x4056d262; WORD $0xcb52 // VDPBF16PS Z11, Z21, Z1
+	VBROADCASTSS 36(AX), Z11
+	LONG $0x4056d262; WORD $0xdb52 // VDPBF16PS Z11, Z21, Z3
+
+skip1_4:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line52
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line52:
+	BTL          $0x05, R13
+	JCC          skip1_5
+	VBROADCASTSS 40(AX), Z11
+	LONG $0x4066d262; WORD $0xcb52 // VDPBF16PS Z11, Z19, Z1
+	VBROADCASTSS 44(AX), Z11
+	LONG $0x4066d262; WORD $0xdb52 // VDPBF16PS Z11, Z19, Z3
+
+skip1_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line53
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line53:
+	BTL          $0x06, R13
+	JCC          skip1_6
+	VBROADCASTSS 48(AX), Z11
+	LONG $0x405ed262; WORD $0xcb52 // VDPBF16PS Z11, Z20, Z1
+	VBROADCASTSS 52(AX), Z11
+	LONG $0x405ed262; WORD $0xdb52 // VDPBF16PS Z11, Z20, Z3
+
+skip1_6:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line54
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line54:
+	BTL          $0x07, R13
+	JCC          skip1_7
+	VBROADCASTSS 56(AX), Z11
+	LONG $0x407ed262; WORD $0xcb52 // VDPBF16PS Z11, Z16, Z1
+	VBROADCASTSS 60(AX), Z11
+	LONG $0x407ed262; WORD $0xdb52 // VDPBF16PS Z11, Z16, Z3
+
+skip1_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line55
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line55:
+	BTL          $0x08, R13
+	JCC          skip1_8
+	VBROADCASTSS 64(AX), Z11
+	LONG $0x406ed262; WORD $0xcb52 // VDPBF16PS Z11, Z18, Z1
+	VBROADCASTSS 68(AX), Z11
+	LONG $0x406ed262; WORD $0xdb52 // VDPBF16PS Z11, Z18, Z3
+
+skip1_8:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line56
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line56:
+	BTL          $0x09, R13
+	JCC          skip1_9
+	VBROADCASTSS 72(AX), Z11
+	LONG $0x4846d262; WORD $0xcb52 // VDPBF16PS Z11, Z7, Z1
+	VBROADCASTSS 76(AX), Z11
+	LONG $0x4846d262; WORD $0xdb52 // VDPBF16PS Z11, Z7, Z3
+
+skip1_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line57
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line57:
+	BTL          $0x0a, R13
+	JCC          skip1_10
+	VBROADCASTSS 80(AX), Z7
+	LONG $0x482ef262; WORD $0xcf52 // VDPBF16PS Z7, Z10, Z1
+	VBROADCASTSS 84(AX), Z7
+	LONG $0x482ef262; WORD $0xdf52 // VDPBF16PS Z7, Z10, Z3
+
+skip1_10:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line58
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line58:
+	BTL          $0x0b, R13
+	JCC          skip1_11
+	VBROADCASTSS 88(AX), Z7
+	LONG $0x483ef262; WORD $0xcf52 // VDPBF16PS Z7, Z8, Z1
+	VBROADCASTSS 92(AX), Z7
+	LONG $0x483ef262; WORD $0xdf52 // VDPBF16PS Z7, Z8, Z3
+
+skip1_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line59
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line59:
+	BTL          $0x0c, R13
+	JCC          skip1_12
+	VBROADCASTSS 96(AX), Z7
+	LONG $0x484ef262; WORD $0xcf52 // VDPBF16PS Z7, Z6, Z1
+	VBROADCASTSS 100(AX), Z7
+	LONG $0x484ef262; WORD $0xdf52 // VDPBF16PS Z7, Z6, Z3
+
+skip1_12:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line60
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line60:
+	BTL          $0x0d, R13
+	JCC          skip1_13
+	VBROADCASTSS 104(AX), Z6
+	LONG $0x4856f262; WORD $0xce52 // VDPBF16PS Z6, Z5, Z1
+	VBROADCASTSS 108(AX), Z6
+	LONG $0x4856f262; WORD $0xde52 // VDPBF16PS Z6, Z5, Z3
+
+skip1_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line61
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line61:
+	BTL          $0x0e, R13
+	JCC          skip1_14
+	VBROADCASTSS 112(AX), Z5
+	LONG $0x4836f262; WORD $0xcd52 // VDPBF16PS Z5, Z9, Z1
+	VBROADCASTSS 116(AX), Z5
+	LONG $0x4836f262; WORD $0xdd52 // VDPBF16PS Z5, Z9, Z3
+
+skip1_14:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line62
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line62:
+	BTL          $0x0f, R13
+	JCC          skip1_15
+	VBROADCASTSS 120(AX), Z5
+	LONG $0x485ef262; WORD $0xcd52 // VDPBF16PS Z5, Z4, Z1
+	VBROADCASTSS 124(AX), Z5
+	LONG $0x485ef262; WORD $0xdd52 // VDPBF16PS Z5, Z4, Z3
+
+skip1_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line63
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line63:
+	JMP next
 
 // func directInOutBF16x2AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX512F, AVX512_BF16, MMX+
@@ -18745,7 +20224,7 @@ line1:
 	RET
 
 // func directOutInBF16x3AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
-// Requires: AVX, AVX512F, AVX512_BF16, MMX+
+// Requires: AVX, AVX512F, AVX512_BF16, BMI2, CMOV, MMX+
 TEXT ·directOutInBF16x3AVX512BF16(SB), NOSPLIT, $0-80
 	MOVQ    x+16(FP), AX
 	MOVQ    src+24(FP), CX
@@ -18768,28 +20247,46 @@ TEXT ·directOutInBF16x3AVX512BF16(SB), NOSPLIT, $0-80
 	ADDQ    R13, R12
 	VMOVUPS (R12), Z4
 	VMOVUPS 64(R12), Z5
+	XORQ    R12, R12
+	MOVQ    CX, R13
+	ANDQ    $0x3f, R13
+	TESTQ   $0x0000003f, DX
+	JNE     terms
+	TESTQ   $0x00000003, R13
+	JNE     terms
+	SUBQ    R13, CX
+	SUBQ    R13, AX
+	SUBQ    R13, AX
+	SUBQ    R13, AX
+	SHRQ    $0x02, R13
+	MOVQ    R13, R12
+	ADDQ    R13, BX
 
 terms:
-	MOVQ         CX, R12
-	VMOVUPS      (R12), Z6
-	VMOVUPS      (R12)(DX*1), Z7
-	VMOVUPS      (R12)(DX*2), Z8
-	VMOVUPS      (R12)(R11*1), Z9
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z10
-	VMOVUPS      (R12)(DX*1), Z11
-	VMOVUPS      (R12)(DX*2), Z12
-	VMOVUPS      (R12)(R11*1), Z13
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z14
-	VMOVUPS      (R12)(DX*1), Z15
-	VMOVUPS      (R12)(DX*2), Z16
-	VMOVUPS      (R12)(R11*1), Z17
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z18
-	VMOVUPS      (R12)(DX*1), Z19
-	VMOVUPS      (R12)(DX*2), Z20
-	VMOVUPS      (R12)(R11*1), Z21
+	TESTQ        R12, R12
+	JNE          some
+	CMPQ         BX, $0x10
+	JLT          some
+	MOVQ         CX, R13
+	VMOVUPS      (R13), Z6
+	VMOVUPS      (R13)(DX*1), Z7
+	VMOVUPS      (R13)(DX*2), Z8
+	VMOVUPS      (R13)(R11*1), Z9
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z10
+	VMOVUPS      (R13)(DX*1), Z11
+	VMOVUPS      (R13)(DX*2), Z12
+	VMOVUPS      (R13)(R11*1), Z13
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z14
+	VMOVUPS      (R13)(DX*1), Z15
+	VMOVUPS      (R13)(DX*2), Z16
+	VMOVUPS      (R13)(R11*1), Z17
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z18
+	VMOVUPS      (R13)(DX*1), Z19
+	VMOVUPS      (R13)(DX*2), Z20
+	VMOVUPS      (R13)(R11*1), Z21
 	VUNPCKLPS    Z7, Z6, Z22
 	VUNPCKHPS    Z7, Z6, Z6
 	VUNPCKLPS    Z9, Z8, Z7
@@ -19110,26 +20607,26 @@ line14:
 	MOVQ         DI, R9
 
 line15:
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z6
-	VMOVUPS      (R12)(DX*1), Z7
-	VMOVUPS      (R12)(DX*2), Z8
-	VMOVUPS      (R12)(R11*1), Z9
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z10
-	VMOVUPS      (R12)(DX*1), Z11
-	VMOVUPS      (R12)(DX*2), Z12
-	VMOVUPS      (R12)(R11*1), Z13
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z14
-	VMOVUPS      (R12)(DX*1), Z15
-	VMOVUPS      (R12)(DX*2), Z16
-	VMOVUPS      (R12)(R11*1), Z17
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z18
-	VMOVUPS      (R12)(DX*1), Z19
-	VMOVUPS      (R12)(DX*2), Z20
-	VMOVUPS      (R12)(R11*1), Z21
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z6
+	VMOVUPS      (R13)(DX*1), Z7
+	VMOVUPS      (R13)(DX*2), Z8
+	VMOVUPS      (R13)(R11*1), Z9
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z10
+	VMOVUPS      (R13)(DX*1), Z11
+	VMOVUPS      (R13)(DX*2), Z12
+	VMOVUPS      (R13)(R11*1), Z13
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z14
+	VMOVUPS      (R13)(DX*1), Z15
+	VMOVUPS      (R13)(DX*2), Z16
+	VMOVUPS      (R13)(R11*1), Z17
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z18
+	VMOVUPS      (R13)(DX*1), Z19
+	VMOVUPS      (R13)(DX*2), Z20
+	VMOVUPS      (R13)(R11*1), Z21
 	VUNPCKLPS    Z7, Z6, Z22
 	VUNPCKHPS    Z7, Z6, Z6
 	VUNPCKLPS    Z9, Z8, Z7
@@ -19450,6 +20947,7 @@ line30:
 	MOVQ         DI, R9
 
 line31:
+next:
 	ADDQ    $0x000000c0, AX
 	ADDQ    $0x00000040, CX
 	SUBQ    $0x10, BX
@@ -19467,6 +20965,824 @@ line31:
 	VMOVUPS Z5, 64(AX)
 	VZEROUPPER
 	RET
+
+some:
+	MOVL         $0xffffffff, R13
+	SHLXL        R12, R13, R13
+	XORQ         R12, R12
+	MOVQ         $0x00000010, R14
+	CMPQ         BX, R14
+	CMOVQLT      BX, R14
+	BZHIL        R14, R13, R13
+	MOVQ         CX, R14
+	VMOVUPS      (R14), Z6
+	VMOVUPS      (R14)(DX*1), Z7
+	VMOVUPS      (R14)(DX*2), Z8
+	VMOVUPS      (R14)(R11*1), Z9
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z10
+	VMOVUPS      (R14)(DX*1), Z11
+	VMOVUPS      (R14)(DX*2), Z12
+	VMOVUPS      (R14)(R11*1), Z13
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z14
+	VMOVUPS      (R14)(DX*1), Z15
+	VMOVUPS      (R14)(DX*2), Z16
+	VMOVUPS      (R14)(R11*1), Z17
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z18
+	VMOVUPS      (R14)(DX*1), Z19
+	VMOVUPS      (R14)(DX*2), Z20
+	VMOVUPS      (R14)(R11*1), Z21
+	VUNPCKLPS    Z7, Z6, Z22
+	VUNPCKHPS    Z7, Z6, Z6
+	VUNPCKLPS    Z9, Z8, Z7
+	VUNPCKHPS    Z9, Z8, Z8
+	VUNPCKLPS    Z11, Z10, Z9
+	VUNPCKHPS    Z11, Z10, Z10
+	VUNPCKLPS    Z13, Z12, Z11
+	VUNPCKHPS    Z13, Z12, Z12
+	VUNPCKLPS    Z15, Z14, Z13
+	VUNPCKHPS    Z15, Z14, Z14
+	VUNPCKLPS    Z17, Z16, Z15
+	VUNPCKHPS    Z17, Z16, Z16
+	VUNPCKLPS    Z19, Z18, Z17
+	VUNPCKHPS    Z19, Z18, Z18
+	VUNPCKLPS    Z21, Z20, Z19
+	VUNPCKHPS    Z21, Z20, Z20
+	VUNPCKLPD    Z7, Z22, Z21
+	VUNPCKHPD    Z7, Z22, Z7
+	VUNPCKLPD    Z8, Z6, Z22
+	VUNPCKHPD    Z8, Z6, Z6
+	VUNPCKLPD    Z11, Z9, Z8
+	VUNPCKHPD    Z11, Z9, Z9
+	VUNPCKLPD    Z12, Z10, Z11
+	VUNPCKHPD    Z12, Z10, Z10
+	VUNPCKLPD    Z15, Z13, Z12
+	VUNPCKHPD    Z15, Z13, Z13
+	VUNPCKLPD    Z16, Z14, Z15
+	VUNPCKHPD    Z16, Z14, Z14
+	VUNPCKLPD    Z19, Z17, Z16
+	VUNPCKHPD    Z19, Z17, Z17
+	VUNPCKLPD    Z20, Z18, Z19
+	VUNPCKHPD    Z20, Z18, Z18
+	VSHUFF32X4   $0x88, Z8, Z21, Z20
+	VSHUFF32X4   $0xdd, Z8, Z21, Z8
+	VSHUFF32X4   $0x88, Z16, Z12, Z21
+	VSHUFF32X4   $0xdd, Z16, Z12, Z12
+	VSHUFF32X4   $0x88, Z21, Z20, Z16
+	VSHUFF32X4   $0x88, Z12, Z8, Z23
+	VSHUFF32X4   $0xdd, Z21, Z20, Z20
+	VSHUFF32X4   $0xdd, Z12, Z8, Z8
+	VSHUFF32X4   $0x88, Z9, Z7, Z12
+	VSHUFF32X4   $0xdd, Z9, Z7, Z7
+	VSHUFF32X4   $0x88, Z17, Z13, Z9
+	VSHUFF32X4   $0xdd, Z17, Z13, Z13
+	VSHUFF32X4   $0x88, Z9, Z12, Z17
+	VSHUFF32X4   $0x88, Z13, Z7, Z21
+	VSHUFF32X4   $0xdd, Z9, Z12, Z9
+	VSHUFF32X4   $0xdd, Z13, Z7, Z7
+	VSHUFF32X4   $0x88, Z11, Z22, Z12
+	VSHUFF32X4   $0xdd, Z11, Z22, Z11
+	VSHUFF32X4   $0x88, Z19, Z15, Z13
+	VSHUFF32X4   $0xdd, Z19, Z15, Z15
+	VSHUFF32X4   $0x88, Z13, Z12, Z19
+	VSHUFF32X4   $0x88, Z15, Z11, Z22
+	VSHUFF32X4   $0xdd, Z13, Z12, Z12
+	VSHUFF32X4   $0xdd, Z15, Z11, Z11
+	VSHUFF32X4   $0x88, Z10, Z6, Z13
+	VSHUFF32X4   $0xdd, Z10, Z6, Z6
+	VSHUFF32X4   $0x88, Z18, Z14, Z10
+	VSHUFF32X4   $0xdd, Z18, Z14, Z14
+	VSHUFF32X4   $0x88, Z10, Z13, Z15
+	VSHUFF32X4   $0x88, Z14, Z6, Z18
+	VSHUFF32X4   $0xdd, Z10, Z13, Z10
+	VSHUFF32X4   $0xdd, Z14, Z6, Z6
+	BTL          $0x00, R13
+	JCC          skip0_0
+	VBROADCASTSS (AX), Z13
+	LONG $0x407ed262; WORD $0xc552 // VDPBF16PS Z13, Z16, Z0
+	VBROADCASTSS 4(AX), Z13
+	LONG $0x407ed262; WORD $0xd552 // VDPBF16PS Z13, Z16, Z2
+	VBROADCASTSS 8(AX), Z13
+	LONG $0x407ed262; WORD $0xe552 // VDPBF16PS Z13, Z16, Z4
+
+skip0_0:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line32
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line32:
+	BTL          $0x01, R13
+	JCC          skip0_1
+	VBROADCASTSS 12(AX), Z13
+	LONG $0x4076d262; WORD $0xc552 // VDPBF16PS Z13, Z17, Z0
+	VBROADCASTSS 16(AX), Z13
+	LONG $0x4076d262; WORD $0xd552 // VDPBF16PS Z13, Z17, Z2
+	VBROADCASTSS 20(AX), Z13
+	LONG $0x4076d262; WORD $0xe552 // VDPBF16PS Z13, Z17, Z4
+
+skip0_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line33
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line33:
+	BTL          $0x02, R13
+	JCC          skip0_2
+	VBROADCASTSS 24(AX), Z13
+	LONG $0x4066d262; WORD $0xc552 // VDPBF16PS Z13, Z19, Z0
+	VBROADCASTSS 28(AX), Z13
+	LONG $0x4066d262; WORD $0xd552 // VDPBF16PS Z13, Z19, Z2
+	VBROADCASTSS 32(AX), Z13
+	LONG $0x4066d262; WORD $0xe552 // VDPBF16PS Z13, Z19, Z4
+
+skip0_2:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line34
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line34:
+	BTL          $0x03, R13
+	JCC          skip0_3
+	VBROADCASTSS 36(AX), Z13
+	LONG $0x4806d262; WORD $0xc552 // VDPBF16PS Z13, Z15, Z0
+	VBROADCASTSS 40(AX), Z13
+	LONG $0x4806d262; WORD $0xd552 // VDPBF16PS Z13, Z15, Z2
+	VBROADCASTSS 44(AX), Z13
+	LONG $0x4806d262; WORD $0xe552 // VDPBF16PS Z13, Z15, Z4
+
+skip0_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line35
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line35:
+	BTL          $0x04, R13
+	JCC          skip0_4
+	VBROADCASTSS 48(AX), Z13
+	LONG $0x4046d262; WORD $0xc552 // VDPBF16PS Z13, Z23, Z0
+	VBROADCASTSS 52(AX), Z13
+	LONG $0x4046d262; WORD $0xd552 // VDPBF16PS Z13, Z23, Z2
+	VBROADCASTSS 56(AX), Z13
+	LONG $0x4046d262; WORD $0xe552 // VDPBF16PS Z13, Z23, Z4
+
+skip0_4:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line36
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line36:
+	BTL          $0x05, R13
+	JCC          skip0_5
+	VBROADCASTSS 60(AX), Z13
+	LONG $0x4056d262; WORD $0xc552 // VDPBF16PS Z13, Z21, Z0
+	VBROADCASTSS 64(AX), Z13
+	LONG $0x4056d262; WORD $0xd552 // VDPBF16PS Z13, Z21, Z2
+	VBROADCASTSS 68(AX), Z13
+	LONG $0x4056d262; WORD $0xe552 // VDPBF16PS Z13, Z21, Z4
+
+skip0_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line37
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line37:
+	BTL          $0x06, R13
+	JCC          skip0_6
+	VBROADCASTSS 72(AX), Z13
+	LONG $0x404ed262; WORD $0xc552 // VDPBF16PS Z13, Z22, Z0
+	VBROADCASTSS 76(AX), Z13
+	LONG $0x404ed262; WORD $0xd552 // VDPBF16PS Z13, Z22, Z2
+	VBROADCASTSS 80(AX), Z13
+	LONG $0x404ed262; WORD $0xe552 // VDPBF16PS Z13, Z22, Z4
+
+skip0_6:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line38
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line38:
+	BTL          $0x07, R13
+	JCC          skip0_7
+	VBROADCASTSS 84(AX), Z13
+	LONG $0x406ed262; WORD $0xc552 // VDPBF16PS Z13, Z18, Z0
+	VBROADCASTSS 88(AX), Z13
+	LONG $0x406ed262; WORD $0xd552 // VDPBF16PS Z13, Z18, Z2
+	VBROADCASTSS 92(AX), Z13
+	LONG $0x406ed262; WORD $0xe552 // VDPBF16PS Z13, Z18, Z4
+
+skip0_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line39
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line39:
+	BTL          $0x08, R13
+	JCC          skip0_8
+	VBROADCASTSS 96(AX), Z13
+	LONG $0x405ed262; WORD $0xc552 // VDPBF16PS Z13, Z20, Z0
+	VBROADCASTSS 100(AX), Z13
+	LONG $0x405ed262; WORD $0xd552 // VDPBF16PS Z13, Z20, Z2
+	VBROADCASTSS 104(AX), Z13
+	LONG $0x405ed262; WORD $0xe552 // VDPBF16PS Z13, Z20, Z4
+
+skip0_8:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line40
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line40:
+	BTL          $0x09, R13
+	JCC          skip0_9
+	VBROADCASTSS 108(AX), Z13
+	LONG $0x4836d262; WORD $0xc552 // VDPBF16PS Z13, Z9, Z0
+	VBROADCASTSS 112(AX), Z13
+	LONG $0x4836d262; WORD $0xd552 // VDPBF16PS Z13, Z9, Z2
+	VBROADCASTSS 116(AX), Z13
+	LONG $0x4836d262; WORD $0xe552 // VDPBF16PS Z13, Z9, Z4
+
+skip0_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line41
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line41:
+	BTL          $0x0a, R13
+	JCC          skip0_10
+	VBROADCASTSS 120(AX), Z9
+	LONG $0x481ed262; WORD $0xc152 // VDPBF16PS Z9, Z12, Z0
+	VBROADCASTSS 124(AX), Z9
+	LONG $0x481ed262; WORD $0xd152 // VDPBF16PS Z9, Z12, Z2
+	VBROADCASTSS 128(AX), Z9
+	LONG $0x481ed262; WORD $0xe152 // VDPBF16PS Z9, Z12, Z4
+
+skip0_10:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line42
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line42:
+	BTL          $0x0b, R13
+	JCC          skip0_11
+	VBROADCASTSS 132(AX), Z9
+	LONG $0x482ed262; WORD $0xc152 // VDPBF16PS Z9, Z10, Z0
+	VBROADCASTSS 136(AX), Z9
+	LONG $0x482ed262; WORD $0xd152 // VDPBF16PS Z9, Z10, Z2
+	VBROADCASTSS 140(AX), Z9
+	LONG $0x482ed262; WORD $0xe152 // VDPBF16PS Z9, Z10, Z4
+
+skip0_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line43
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line43:
+	BTL          $0x0c, R13
+	JCC          skip0_12
+	VBROADCASTSS 144(AX), Z9
+	LONG $0x483ed262; WORD $0xc152 // VDPBF16PS Z9, Z8, Z0
+	VBROADCASTSS 148(AX), Z9
+	LONG $0x483ed262; WORD $0xd152 // VDPBF16PS Z9, Z8, Z2
+	VBROADCASTSS 152(AX), Z9
+	LONG $0x483ed262; WORD $0xe152 // VDPBF16PS Z9, Z8, Z4
+
+skip0_12:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line44
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line44:
+	BTL          $0x0d, R13
+	JCC          skip0_13
+	VBROADCASTSS 156(AX), Z8
+	LONG $0x4846d262; WORD $0xc052 // VDPBF16PS Z8, Z7, Z0
+	VBROADCASTSS 160(AX), Z8
+	LONG $0x4846d262; WORD $0xd052 // VDPBF16PS Z8, Z7, Z2
+	VBROADCASTSS 164(AX), Z8
+	LONG $0x4846d262; WORD $0xe052 // VDPBF16PS Z8, Z7, Z4
+
+skip0_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line45
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line45:
+	BTL          $0x0e, R13
+	JCC          skip0_14
+	VBROADCASTSS 168(AX), Z7
+	LONG $0x4826f262; WORD $0xc752 // VDPBF16PS Z7, Z11, Z0
+	VBROADCASTSS 172(AX), Z7
+	LONG $0x4826f262; WORD $0xd752 // VDPBF16PS Z7, Z11, Z2
+	VBROADCASTSS 176(AX), Z7
+	LONG $0x4826f262; WORD $0xe752 // VDPBF16PS Z7, Z11, Z4
+
+skip0_14:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line46
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line46:
+	BTL          $0x0f, R13
+	JCC          skip0_15
+	VBROADCASTSS 180(AX), Z7
+	LONG $0x484ef262; WORD $0xc752 // VDPBF16PS Z7, Z6, Z0
+	VBROADCASTSS 184(AX), Z7
+	LONG $0x484ef262; WORD $0xd752 // VDPBF16PS Z7, Z6, Z2
+	VBROADCASTSS 188(AX), Z7
+	LONG $0x484ef262; WORD $0xe752 // VDPBF16PS Z7, Z6, Z4
+
+skip0_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line47
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line47:
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z6
+	VMOVUPS      (R14)(DX*1), Z7
+	VMOVUPS      (R14)(DX*2), Z8
+	VMOVUPS      (R14)(R11*1), Z9
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z10
+	VMOVUPS      (R14)(DX*1), Z11
+	VMOVUPS      (R14)(DX*2), Z12
+	VMOVUPS      (R14)(R11*1), Z13
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z14
+	VMOVUPS      (R14)(DX*1), Z15
+	VMOVUPS      (R14)(DX*2), Z16
+	VMOVUPS      (R14)(R11*1), Z17
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z18
+	VMOVUPS      (R14)(DX*1), Z19
+	VMOVUPS      (R14)(DX*2), Z20
+	VMOVUPS      (R14)(R11*1), Z21
+	VUNPCKLPS    Z7, Z6, Z22
+	VUNPCKHPS    Z7, Z6, Z6
+	VUNPCKLPS    Z9, Z8, Z7
+	VUNPCKHPS    Z9, Z8, Z8
+	VUNPCKLPS    Z11, Z10, Z9
+	VUNPCKHPS    Z11, Z10, Z10
+	VUNPCKLPS    Z13, Z12, Z11
+	VUNPCKHPS    Z13, Z12, Z12
+	VUNPCKLPS    Z15, Z14, Z13
+	VUNPCKHPS    Z15, Z14, Z14
+	VUNPCKLPS    Z17, Z16, Z15
+	VUNPCKHPS    Z17, Z16, Z16
+	VUNPCKLPS    Z19, Z18, Z17
+	VUNPCKHPS    Z19, Z18, Z18
+	VUNPCKLPS    Z21, Z20, Z19
+	VUNPCKHPS    Z21, Z20, Z20
+	VUNPCKLPD    Z7, Z22, Z21
+	VUNPCKHPD    Z7, Z22, Z7
+	VUNPCKLPD    Z8, Z6, Z22
+	VUNPCKHPD    Z8, Z6, Z6
+	VUNPCKLPD    Z11, Z9, Z8
+	VUNPCKHPD    Z11, Z9, Z9
+	VUNPCKLPD    Z12, Z10, Z11
+	VUNPCKHPD    Z12, Z10, Z10
+	VUNPCKLPD    Z15, Z13, Z12
+	VUNPCKHPD    Z15, Z13, Z13
+	VUNPCKLPD    Z16, Z14, Z15
+	VUNPCKHPD    Z16, Z14, Z14
+	VUNPCKLPD    Z19, Z17, Z16
+	VUNPCKHPD    Z19, Z17, Z17
+	VUNPCKLPD    Z20, Z18, Z19
+	VUNPCKHPD    Z20, Z18, Z18
+	VSHUFF32X4   $0x88, Z8, Z21, Z20
+	VSHUFF32X4   $0xdd, Z8, Z21, Z8
+	VSHUFF32X4   $0x88, Z16, Z12, Z21
+	VSHUFF32X4   $0xdd, Z16, Z12, Z12
+	VSHUFF32X4   $0x88, Z21, Z20, Z16
+	VSHUFF32X4   $0x88, Z12, Z8, Z23
+	VSHUFF32X4   $0xdd, Z21, Z20, Z20
+	VSHUFF32X4   $0xdd, Z12, Z8, Z8
+	VSHUFF32X4   $0x88, Z9, Z7, Z12
+	VSHUFF32X4   $0xdd, Z9, Z7, Z7
+	VSHUFF32X4   $0x88, Z17, Z13, Z9
+	VSHUFF32X4   $0xdd, Z17, Z13, Z13
+	VSHUFF32X4   $0x88, Z9, Z12, Z17
+	VSHUFF32X4   $0x88, Z13, Z7, Z21
+	VSHUFF32X4   $0xdd, Z9, Z12, Z9
+	VSHUFF32X4   $0xdd, Z13, Z7, Z7
+	VSHUFF32X4   $0x88, Z11, Z22, Z12
+	VSHUFF32X4   $0xdd, Z11, Z22, Z11
+	VSHUFF32X4   $0x88, Z19, Z15, Z13
+	VSHUFF32X4   $0xdd, Z19, Z15, Z15
+	VSHUFF32X4   $0x88, Z13, Z12, Z19
+	VSHUFF32X4   $0x88, Z15, Z11, Z22
+	VSHUFF32X4   $0xdd, Z13, Z12, Z12
+	VSHUFF32X4   $0xdd, Z15, Z11, Z11
+	VSHUFF32X4   $0x88, Z10, Z6, Z13
+	VSHUFF32X4   $0xdd, Z10, Z6, Z6
+	VSHUFF32X4   $0x88, Z18, Z14, Z10
+	VSHUFF32X4   $0xdd, Z18, Z14, Z14
+	VSHUFF32X4   $0x88, Z10, Z13, Z15
+	VSHUFF32X4   $0x88, Z14, Z6, Z18
+	VSHUFF32X4   $0xdd, Z10, Z13, Z10
+	VSHUFF32X4   $0xdd, Z14, Z6, Z6
+	BTL          $0x00, R13
+	JCC          skip1_0
+	VBROADCASTSS (AX), Z13
+	LONG $0x407ed262; WORD $0xcd52 // VDPBF16PS Z13, Z16, Z1
+	VBROADCASTSS 4(AX), Z13
+	LONG $0x407ed262; WORD $0xdd52 // VDPBF16PS Z13, Z16, Z3
+	VBROADCASTSS 8(AX), Z13
+	LONG $0x407ed262; WORD $0xed52 // VDPBF16PS Z13, Z16, Z5
+
+skip1_0:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line48
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line48:
+	BTL          $0x01, R13
+	JCC          skip1_1
+	VBROADCASTSS 12(AX), Z13
+	LONG $0x4076d262; WORD $0xcd52 // VDPBF16PS Z13, Z17, Z1
+	VBROADCASTSS 16(AX), Z13
+	LONG $0x4076d262; WORD $0xdd52 // VDPBF16PS Z13, Z17, Z3
+	VBROADCASTSS 20(AX), Z13
+	LONG $0x4076d262; WORD $0xed52 // VDPBF16PS Z13, Z17, Z5
+
+skip1_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line49
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line49:
+	BTL          $0x02, R13
+	JCC          skip1_2
+	VBROADCASTSS 24(AX), Z13
+	LONG $0x4066d262; WORD $0xcd52 // VDPBF16PS Z13, Z19, Z1
+	VBROADCASTSS 28(AX), Z13
+	LONG $0x4066d262; WORD $0xdd52 // VDPBF16PS Z13, Z19, Z3
+	VBROADCASTSS 32(AX), Z13
+	LONG $0x4066d262; WORD $0xed52 // VDPBF16PS Z13, Z19, Z5
+
+skip1_2:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line50
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line50:
+	BTL          $0x03, R13
+	JCC          skip1_3
+	VBROADCASTSS 36(AX), Z13
+	LONG $0x4806d262; WORD $0xcd52 // VDPBF16PS Z13, Z15, Z1
+	VBROADCASTSS 40(AX), Z13
+	LONG $0x4806d262; WORD $0xdd52 // VDPBF16PS Z13, Z15, Z3
+	VBROADCASTSS 44(AX), Z13
+	LONG $0x4806d262; WORD $0xed52 // VDPBF16PS Z13, Z15, Z5
+
+skip1_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line51
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line51:
+	BTL          $0x04, R13
+	JCC          skip1_4
+	VBROADCASTSS 48(AX), Z13
+	LONG $0x4046d262; WORD $0xcd52 // VDPBF16PS Z13, Z23, Z1
+	VBROADCASTSS 52(AX), Z13
+	LONG $0x4046d262; WORD $0xdd52 // VDPBF16PS Z13, Z23, Z3
+	VBROADCASTSS 56(AX), Z13
+	LONG $0x4046d262; WORD $0xed52 // VDPBF16PS Z13, Z23, Z5
+
+skip1_4:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line52
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line52:
+	BTL          $0x05, R13
+	JCC          skip1_5
+	VBROADCASTSS 60(AX), Z13
+	LONG $0x4056d262; WORD $0xcd52 // VDPBF16PS Z13, Z21, Z1
+	VBROADCASTSS 64(AX), Z13
+	LONG $0x4056d262; WORD $0xdd52 // VDPBF16PS Z13, Z21, Z3
+	VBROADCASTSS 68(AX), Z13
+	LONG $0x4056d262; WORD $0xed52 // VDPBF16PS Z13, Z21, Z5
+
+skip1_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line53
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line53:
+	BTL          $0x06, R13
+	JCC          skip1_6
+	VBROADCASTSS 72(AX), Z13
+	LONG $0x404ed262; WORD $0xcd52 // VDPBF16PS Z13, Z22, Z1
+	VBROADCASTSS 76(AX), Z13
+	LONG $0x404ed262; WORD $0xdd52 // VDPBF16PS Z13, Z22, Z3
+	VBROADCASTSS 80(AX), Z13
+	LONG $0x404ed262; WORD $0xed52 // VDPBF16PS Z13, Z22, Z5
+
+skip1_6:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line54
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line54:
+	BTL          $0x07, R13
+	JCC          skip1_7
+	VBROADCASTSS 84(AX), Z13
+	LONG $0x406ed262; WORD $0xcd52 // VDPBF16PS Z13, Z18, Z1
+	VBROADCASTSS 88(AX), Z13
+	LONG $0x406ed262; WORD $0xdd52 // VDPBF16PS Z13, Z18, Z3
+	VBROADCASTSS 92(AX), Z13
+	LONG $0x406ed262; WORD $0xed52 // VDPBF16PS Z13, Z18, Z5
+
+skip1_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line55
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line55:
+	BTL          $0x08, R13
+	JCC          skip1_8
+	VBROADCASTSS 96(AX), Z13
+	LONG $0x405ed262; WORD $0xcd52 // VDPBF16PS Z13, Z20, Z1
+	VBROADCASTSS 100(AX), Z13
+	LONG $0x405ed262; WORD $0xdd52 // VDPBF16PS Z13, Z20, Z3
+	VBROADCASTSS 104(AX), Z13
+	LONG $0x405ed262; WORD $0xed52 // VDPBF16PS Z13, Z20, Z5
+
+skip1_8:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line56
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line56:
+	BTL          $0x09, R13
+	JCC          skip1_9
+	VBROADCASTSS 108(AX), Z13
+	LONG $0x4836d262; WORD $0xcd52 // VDPBF16PS Z13, Z9, Z1
+	VBROADCASTSS 112(AX), Z13
+	LONG $0x4836d262; WORD $0xdd52 // VDPBF16PS Z13, Z9, Z3
+	VBROADCASTSS 116(AX), Z13
+	LONG $0x4836d262; WORD $0xed52 // VDPBF16PS Z13, Z9, Z5
+
+skip1_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line57
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line57:
+	BTL          $0x0a, R13
+	JCC          skip1_10
+	VBROADCASTSS 120(AX), Z9
+	LONG $0x481ed262; WORD $0xc952 // VDPBF16PS Z9, Z12, Z1
+	VBROADCASTSS 124(AX), Z9
+	LONG $0x481ed262; WORD $0xd952 // VDPBF16PS Z9, Z12, Z3
+	VBROADCASTSS 128(AX), Z9
+	LONG $0x481ed262; WORD $0xe952 // VDPBF16PS Z9, Z12, Z5
+
+skip1_10:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line58
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line58:
+	BTL          $0x0b, R13
+	JCC          skip1_11
+	VBROADCASTSS 132(AX), Z9
+	LONG $0x482ed262; WORD $0xc952 // VDPBF16PS Z9, Z10, Z1
+	VBROADCASTSS 136(AX), Z9
+	LONG $0x482ed262; WORD $0xd952 // VDPBF16PS Z9, Z10, Z3
+	VBROADCASTSS 140(AX), Z9
+	LONG $0x482ed262; WORD $0xe952 // VDPBF16PS Z9, Z10, Z5
+
+skip1_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line59
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line59:
+	BTL          $0x0c, R13
+	JCC          skip1_12
+	VBROADCASTSS 144(AX), Z9
+	LONG $0x483ed262; WORD $0xc952 // VDPBF16PS Z9, Z8, Z1
+	VBROADCASTSS 148(AX), Z9
+	LONG $0x483ed262; WORD $0xd952 // VDPBF16PS Z9, Z8, Z3
+	VBROADCASTSS 152(AX), Z9
+	LONG $0x483ed262; WORD $0xe952 // VDPBF16PS Z9, Z8, Z5
+
+skip1_12:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line60
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line60:
+	BTL          $0x0d, R13
+	JCC          skip1_13
+	VBROADCASTSS 156(AX), Z8
+	LONG $0x4846d262; WORD $0xc852 // VDPBF16PS Z8, Z7, Z1
+	VBROADCASTSS 160(AX), Z8
+	LONG $0x4846d262; WORD $0xd852 // VDPBF16PS Z8, Z7, Z3
+	VBROADCASTSS 164(AX), Z8
+	LONG $0x4846d262; WORD $0xe852 // VDPBF16PS Z8, Z7, Z5
+
+skip1_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line61
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line61:
+	BTL          $0x0e, R13
+	JCC          skip1_14
+	VBROADCASTSS 168(AX), Z7
+	LONG $0x4826f262; WORD $0xcf52 // VDPBF16PS Z7, Z11, Z1
+	VBROADCASTSS 172(AX), Z7
+	LONG $0x4826f262; WORD $0xdf52 // VDPBF16PS Z7, Z11, Z3
+	VBROADCASTSS 176(AX), Z7
+	LONG $0x4826f262; WORD $0xef52 // VDPBF16PS Z7, Z11, Z5
+
+skip1_14:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line62
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line62:
+	BTL          $0x0f, R13
+	JCC          skip1_15
+	VBROADCASTSS 180(AX), Z7
+	LONG $0x484ef262; WORD $0xcf52 // VDPBF16PS Z7, Z6, Z1
+	VBROADCASTSS 184(AX), Z7
+	LONG $0x484ef262; WORD $0xdf52 // VDPBF16PS Z7, Z6, Z3
+	VBROADCASTSS 188(AX), Z7
+	LONG $0x484ef262; WORD $0xef52 // VDPBF16PS Z7, Z6, Z5
+
+skip1_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line63
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line63:
+	JMP next
 
 // func directInOutBF16x3AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX512F, AVX512_BF16, MMX+
@@ -19559,7 +21875,7 @@ line1:
 	RET
 
 // func directOutInBF16x4AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
-// Requires: AVX, AVX512F, AVX512_BF16, MMX+
+// Requires: AVX, AVX512F, AVX512_BF16, BMI2, CMOV, MMX+
 TEXT ·directOutInBF16x4AVX512BF16(SB), NOSPLIT, $0-80
 	MOVQ    x+16(FP), AX
 	MOVQ    src+24(FP), CX
@@ -19585,28 +21901,47 @@ TEXT ·directOutInBF16x4AVX512BF16(SB), NOSPLIT, $0-80
 	ADDQ    R13, R12
 	VMOVUPS (R12), Z6
 	VMOVUPS 64(R12), Z7
+	XORQ    R12, R12
+	MOVQ    CX, R13
+	ANDQ    $0x3f, R13
+	TESTQ   $0x0000003f, DX
+	JNE     terms
+	TESTQ   $0x00000003, R13
+	JNE     terms
+	SUBQ    R13, CX
+	SUBQ    R13, AX
+	SUBQ    R13, AX
+	SUBQ    R13, AX
+	SUBQ    R13, AX
+	SHRQ    $0x02, R13
+	MOVQ    R13, R12
+	ADDQ    R13, BX
 
 terms:
-	MOVQ         CX, R12
-	VMOVUPS      (R12), Z8
-	VMOVUPS      (R12)(DX*1), Z9
-	VMOVUPS      (R12)(DX*2), Z10
-	VMOVUPS      (R12)(R11*1), Z11
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z12
-	VMOVUPS      (R12)(DX*1), Z13
-	VMOVUPS      (R12)(DX*2), Z14
-	VMOVUPS      (R12)(R11*1), Z15
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z16
-	VMOVUPS      (R12)(DX*1), Z17
-	VMOVUPS      (R12)(DX*2), Z18
-	VMOVUPS      (R12)(R11*1), Z19
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z20
-	VMOVUPS      (R12)(DX*1), Z21
-	VMOVUPS      (R12)(DX*2), Z22
-	VMOVUPS      (R12)(R11*1), Z23
+	TESTQ        R12, R12
+	JNE          some
+	CMPQ         BX, $0x10
+	JLT          some
+	MOVQ         CX, R13
+	VMOVUPS      (R13), Z8
+	VMOVUPS      (R13)(DX*1), Z9
+	VMOVUPS      (R13)(DX*2), Z10
+	VMOVUPS      (R13)(R11*1), Z11
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z12
+	VMOVUPS      (R13)(DX*1), Z13
+	VMOVUPS      (R13)(DX*2), Z14
+	VMOVUPS      (R13)(R11*1), Z15
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z16
+	VMOVUPS      (R13)(DX*1), Z17
+	VMOVUPS      (R13)(DX*2), Z18
+	VMOVUPS      (R13)(R11*1), Z19
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z20
+	VMOVUPS      (R13)(DX*1), Z21
+	VMOVUPS      (R13)(DX*2), Z22
+	VMOVUPS      (R13)(R11*1), Z23
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z8
 	VUNPCKLPS    Z11, Z10, Z9
@@ -19959,26 +22294,26 @@ line14:
 	MOVQ         DI, R9
 
 line15:
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z8
-	VMOVUPS      (R12)(DX*1), Z9
-	VMOVUPS      (R12)(DX*2), Z10
-	VMOVUPS      (R12)(R11*1), Z11
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z12
-	VMOVUPS      (R12)(DX*1), Z13
-	VMOVUPS      (R12)(DX*2), Z14
-	VMOVUPS      (R12)(R11*1), Z15
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z16
-	VMOVUPS      (R12)(DX*1), Z17
-	VMOVUPS      (R12)(DX*2), Z18
-	VMOVUPS      (R12)(R11*1), Z19
-	LEAQ         (R12)(DX*4), R12
-	VMOVUPS      (R12), Z20
-	VMOVUPS      (R12)(DX*1), Z21
-	VMOVUPS      (R12)(DX*2), Z22
-	VMOVUPS      (R12)(R11*1), Z23
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z8
+	VMOVUPS      (R13)(DX*1), Z9
+	VMOVUPS      (R13)(DX*2), Z10
+	VMOVUPS      (R13)(R11*1), Z11
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z12
+	VMOVUPS      (R13)(DX*1), Z13
+	VMOVUPS      (R13)(DX*2), Z14
+	VMOVUPS      (R13)(R11*1), Z15
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z16
+	VMOVUPS      (R13)(DX*1), Z17
+	VMOVUPS      (R13)(DX*2), Z18
+	VMOVUPS      (R13)(R11*1), Z19
+	LEAQ         (R13)(DX*4), R13
+	VMOVUPS      (R13), Z20
+	VMOVUPS      (R13)(DX*1), Z21
+	VMOVUPS      (R13)(DX*2), Z22
+	VMOVUPS      (R13)(R11*1), Z23
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z8
 	VUNPCKLPS    Z11, Z10, Z9
@@ -20331,6 +22666,7 @@ line30:
 	MOVQ         DI, R9
 
 line31:
+next:
 	ADDQ    $0x00000100, AX
 	ADDQ    $0x00000040, CX
 	SUBQ    $0x10, BX
@@ -20351,6 +22687,888 @@ line31:
 	VMOVUPS Z7, 64(AX)
 	VZEROUPPER
 	RET
+
+some:
+	MOVL         $0xffffffff, R13
+	SHLXL        R12, R13, R13
+	XORQ         R12, R12
+	MOVQ         $0x00000010, R14
+	CMPQ         BX, R14
+	CMOVQLT      BX, R14
+	BZHIL        R14, R13, R13
+	MOVQ         CX, R14
+	VMOVUPS      (R14), Z8
+	VMOVUPS      (R14)(DX*1), Z9
+	VMOVUPS      (R14)(DX*2), Z10
+	VMOVUPS      (R14)(R11*1), Z11
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z12
+	VMOVUPS      (R14)(DX*1), Z13
+	VMOVUPS      (R14)(DX*2), Z14
+	VMOVUPS      (R14)(R11*1), Z15
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z16
+	VMOVUPS      (R14)(DX*1), Z17
+	VMOVUPS      (R14)(DX*2), Z18
+	VMOVUPS      (R14)(R11*1), Z19
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z20
+	VMOVUPS      (R14)(DX*1), Z21
+	VMOVUPS      (R14)(DX*2), Z22
+	VMOVUPS      (R14)(R11*1), Z23
+	VUNPCKLPS    Z9, Z8, Z24
+	VUNPCKHPS    Z9, Z8, Z8
+	VUNPCKLPS    Z11, Z10, Z9
+	VUNPCKHPS    Z11, Z10, Z10
+	VUNPCKLPS    Z13, Z12, Z11
+	VUNPCKHPS    Z13, Z12, Z12
+	VUNPCKLPS    Z15, Z14, Z13
+	VUNPCKHPS    Z15, Z14, Z14
+	VUNPCKLPS    Z17, Z16, Z15
+	VUNPCKHPS    Z17, Z16, Z16
+	VUNPCKLPS    Z19, Z18, Z17
+	VUNPCKHPS    Z19, Z18, Z18
+	VUNPCKLPS    Z21, Z20, Z19
+	VUNPCKHPS    Z21, Z20, Z20
+	VUNPCKLPS    Z23, Z22, Z21
+	VUNPCKHPS    Z23, Z22, Z22
+	VUNPCKLPD    Z9, Z24, Z23
+	VUNPCKHPD    Z9, Z24, Z9
+	VUNPCKLPD    Z10, Z8, Z24
+	VUNPCKHPD    Z10, Z8, Z8
+	VUNPCKLPD    Z13, Z11, Z10
+	VUNPCKHPD    Z13, Z11, Z11
+	VUNPCKLPD    Z14, Z12, Z13
+	VUNPCKHPD    Z14, Z12, Z12
+	VUNPCKLPD    Z17, Z15, Z14
+	VUNPCKHPD    Z17, Z15, Z15
+	VUNPCKLPD    Z18, Z16, Z17
+	VUNPCKHPD    Z18, Z16, Z16
+	VUNPCKLPD    Z21, Z19, Z18
+	VUNPCKHPD    Z21, Z19, Z19
+	VUNPCKLPD    Z22, Z20, Z21
+	VUNPCKHPD    Z22, Z20, Z20
+	VSHUFF32X4   $0x88, Z10, Z23, Z22
+	VSHUFF32X4   $0xdd, Z10, Z23, Z10
+	VSHUFF32X4   $0x88, Z18, Z14, Z23
+	VSHUFF32X4   $0xdd, Z18, Z14, Z14
+	VSHUFF32X4   $0x88, Z23, Z22, Z18
+	VSHUFF32X4   $0x88, Z14, Z10, Z25
+	VSHUFF32X4   $0xdd, Z23, Z22, Z22
+	VSHUFF32X4   $0xdd, Z14, Z10, Z10
+	VSHUFF32X4   $0x88, Z11, Z9, Z14
+	VSHUFF32X4   $0xdd, Z11, Z9, Z9
+	VSHUFF32X4   $0x88, Z19, Z15, Z11
+	VSHUFF32X4   $0xdd, Z19, Z15, Z15
+	VSHUFF32X4   $0x88, Z11, Z14, Z19
+	VSHUFF32X4   $0x88, Z15, Z9, Z23
+	VSHUFF32X4   $0xdd, Z11, Z14, Z11
+	VSHUFF32X4   $0xdd, Z15, Z9, Z9
+	VSHUFF32X4   $0x88, Z13, Z24, Z14
+	VSHUFF32X4   $0xdd, Z13, Z24, Z13
+	VSHUFF32X4   $0x88, Z21, Z17, Z15
+	VSHUFF32X4   $0xdd, Z21, Z17, Z17
+	VSHUFF32X4   $0x88, Z15, Z14, Z21
+	VSHUFF32X4   $0x88, Z17, Z13, Z24
+	VSHUFF32X4   $0xdd, Z15, Z14, Z14
+	VSHUFF32X4   $0xdd, Z17, Z13, Z13
+	VSHUFF32X4   $0x88, Z12, Z8, Z15
+	VSHUFF32X4   $0xdd, Z12, Z8, Z8
+	VSHUFF32X4   $0x88, Z20, Z16, Z12
+	VSHUFF32X4   $0xdd, Z20, Z16, Z16
+	VSHUFF32X4   $0x88, Z12, Z15, Z17
+	VSHUFF32X4   $0x88, Z16, Z8, Z20
+	VSHUFF32X4   $0xdd, Z12, Z15, Z12
+	VSHUFF32X4   $0xdd, Z16, Z8, Z8
+	BTL          $0x00, R13
+	JCC          skip0_0
+	VBROADCASTSS (AX), Z15
+	LONG $0x406ed262; WORD $0xc752 // VDPBF16PS Z15, Z18, Z0
+	VBROADCASTSS 4(AX), Z15
+	LONG $0x406ed262; WORD $0xd752 // VDPBF16PS Z15, Z18, Z2
+	VBROADCASTSS 8(AX), Z15
+	LONG $0x406ed262; WORD $0xe752 // VDPBF16PS Z15, Z18, Z4
+	VBROADCASTSS 12(AX), Z15
+	LONG $0x406ed262; WORD $0xf752 // VDPBF16PS Z15, Z18, Z6
+
+skip0_0:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line32
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line32:
+	BTL          $0x01, R13
+	JCC          skip0_1
+	VBROADCASTSS 16(AX), Z15
+	LONG $0x4066d262; WORD $0xc752 // VDPBF16PS Z15, Z19, Z0
+	VBROADCASTSS 20(AX), Z15
+	LONG $0x4066d262; WORD $0xd752 // VDPBF16PS Z15, Z19, Z2
+	VBROADCASTSS 24(AX), Z15
+	LONG $0x4066d262; WORD $0xe752 // VDPBF16PS Z15, Z19, Z4
+	VBROADCASTSS 28(AX), Z15
+	LONG $0x4066d262; WORD $0xf752 // VDPBF16PS Z15, Z19, Z6
+
+skip0_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line33
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line33:
+	BTL          $0x02, R13
+	JCC          skip0_2
+	VBROADCASTSS 32(AX), Z15
+	LONG $0x4056d262; WORD $0xc752 // VDPBF16PS Z15, Z21, Z0
+	VBROADCASTSS 36(AX), Z15
+	LONG $0x4056d262; WORD $0xd752 // VDPBF16PS Z15, Z21, Z2
+	VBROADCASTSS 40(AX), Z15
+	LONG $0x4056d262; WORD $0xe752 // VDPBF16PS Z15, Z21, Z4
+	VBROADCASTSS 44(AX), Z15
+	LONG $0x4056d262; WORD $0xf752 // VDPBF16PS Z15, Z21, Z6
+
+skip0_2:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line34
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line34:
+	BTL          $0x03, R13
+	JCC          skip0_3
+	VBROADCASTSS 48(AX), Z15
+	LONG $0x4076d262; WORD $0xc752 // VDPBF16PS Z15, Z17, Z0
+	VBROADCASTSS 52(AX), Z15
+	LONG $0x4076d262; WORD $0xd752 // VDPBF16PS Z15, Z17, Z2
+	VBROADCASTSS 56(AX), Z15
+	LONG $0x4076d262; WORD $0xe752 // VDPBF16PS Z15, Z17, Z4
+	VBROADCASTSS 60(AX), Z15
+	LONG $0x4076d262; WORD $0xf752 // VDPBF16PS Z15, Z17, Z6
+
+skip0_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line35
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line35:
+	BTL          $0x04, R13
+	JCC          skip0_4
+	VBROADCASTSS 64(AX), Z15
+	LONG $0x4036d262; WORD $0xc752 // VDPBF16PS Z15, Z25, Z0
+	VBROADCASTSS 68(AX), Z15
+	LONG $0x4036d262; WORD $0xd752 // VDPBF16PS Z15, Z25, Z2
+	VBROADCASTSS 72(AX), Z15
+	LONG $0x4036d262; WORD $0xe752 // VDPBF16PS Z15, Z25, Z4
+	VBROADCASTSS 76(AX), Z15
+	LONG $0x4036d262; WORD $0xf752 // VDPBF16PS Z15, Z25, Z6
+
+skip0_4:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line36
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line36:
+	BTL          $0x05, R13
+	JCC          skip0_5
+	VBROADCASTSS 80(AX), Z15
+	LONG $0x4046d262; WORD $0xc752 // VDPBF16PS Z15, Z23, Z0
+	VBROADCASTSS 84(AX), Z15
+	LONG $0x4046d262; WORD $0xd752 // VDPBF16PS Z15, Z23, Z2
+	VBROADCASTSS 88(AX), Z15
+	LONG $0x4046d262; WORD $0xe752 // VDPBF16PS Z15, Z23, Z4
+	VBROADCASTSS 92(AX), Z15
+	LONG $0x4046d262; WORD $0xf752 // VDPBF16PS Z15, Z23, Z6
+
+skip0_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line37
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line37:
+	BTL          $0x06, R13
+	JCC          skip0_6
+	VBROADCASTSS 96(AX), Z15
+	LONG $0x403ed262; WORD $0xc752 // VDPBF16PS Z15, Z24, Z0
+	VBROADCASTSS 100(AX), Z15
+	LONG $0x403ed262; WORD $0xd752 // VDPBF16PS Z15, Z24, Z2
+	VBROADCASTSS 104(AX), Z15
+	LONG $0x403ed262; WORD $0xe752 // VDPBF16PS Z15, Z24, Z4
+	VBROADCASTSS 108(AX), Z15
+	LONG $0x403ed262; WORD $0xf752 // VDPBF16PS Z15, Z24, Z6
+
+skip0_6:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line38
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line38:
+	BTL          $0x07, R13
+	JCC          skip0_7
+	VBROADCASTSS 112(AX), Z15
+	LONG $0x405ed262; WORD $0xc752 // VDPBF16PS Z15, Z20, Z0
+	VBROADCASTSS 116(AX), Z15
+	LONG $0x405ed262; WORD $0xd752 // VDPBF16PS Z15, Z20, Z2
+	VBROADCASTSS 120(AX), Z15
+	LONG $0x405ed262; WORD $0xe752 // VDPBF16PS Z15, Z20, Z4
+	VBROADCASTSS 124(AX), Z15
+	LONG $0x405ed262; WORD $0xf752 // VDPBF16PS Z15, Z20, Z6
+
+skip0_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line39
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line39:
+	BTL          $0x08, R13
+	JCC          skip0_8
+	VBROADCASTSS 128(AX), Z15
+	LONG $0x404ed262; WORD $0xc752 // VDPBF16PS Z15, Z22, Z0
+	VBROADCASTSS 132(AX), Z15
+	LONG $0x404ed262; WORD $0xd752 // VDPBF16PS Z15, Z22, Z2
+	VBROADCASTSS 136(AX), Z15
+	LONG $0x404ed262; WORD $0xe752 // VDPBF16PS Z15, Z22, Z4
+	VBROADCASTSS 140(AX), Z15
+	LONG $0x404ed262; WORD $0xf752 // VDPBF16PS Z15, Z22, Z6
+
+skip0_8:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line40
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line40:
+	BTL          $0x09, R13
+	JCC          skip0_9
+	VBROADCASTSS 144(AX), Z15
+	LONG $0x4826d262; WORD $0xc752 // VDPBF16PS Z15, Z11, Z0
+	VBROADCASTSS 148(AX), Z15
+	LONG $0x4826d262; WORD $0xd752 // VDPBF16PS Z15, Z11, Z2
+	VBROADCASTSS 152(AX), Z15
+	LONG $0x4826d262; WORD $0xe752 // VDPBF16PS Z15, Z11, Z4
+	VBROADCASTSS 156(AX), Z15
+	LONG $0x4826d262; WORD $0xf752 // VDPBF16PS Z15, Z11, Z6
+
+skip0_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line41
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line41:
+	BTL          $0x0a, R13
+	JCC          skip0_10
+	VBROADCASTSS 160(AX), Z11
+	LONG $0x480ed262; WORD $0xc352 // VDPBF16PS Z11, Z14, Z0
+	VBROADCASTSS 164(AX), Z11
+	LONG $0x480ed262; WORD $0xd352 // VDPBF16PS Z11, Z14, Z2
+	VBROADCASTSS 168(AX), Z11
+	LONG $0x480ed262; WORD $0xe352 // VDPBF16PS Z11, Z14, Z4
+	VBROADCASTSS 172(AX), Z11
+	LONG $0x480ed262; WORD $0xf352 // VDPBF16PS Z11, Z14, Z6
+
+skip0_10:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line42
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line42:
+	BTL          $0x0b, R13
+	JCC          skip0_11
+	VBROADCASTSS 176(AX), Z11
+	LONG $0x481ed262; WORD $0xc352 // VDPBF16PS Z11, Z12, Z0
+	VBROADCASTSS 180(AX), Z11
+	LONG $0x481ed262; WORD $0xd352 // VDPBF16PS Z11, Z12, Z2
+	VBROADCASTSS 184(AX), Z11
+	LONG $0x481ed262; WORD $0xe352 // VDPBF16PS Z11, Z12, Z4
+	VBROADCASTSS 188(AX), Z11
+	LONG $0x481ed262; WORD $0xf352 // VDPBF16PS Z11, Z12, Z6
+
+skip0_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line43
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line43:
+	BTL          $0x0c, R13
+	JCC          skip0_12
+	VBROADCASTSS 192(AX), Z11
+	LONG $0x482ed262; WORD $0xc352 // VDPBF16PS Z11, Z10, Z0
+	VBROADCASTSS 196(AX), Z11
+	LONG $0x482ed262; WORD $0xd352 // VDPBF16PS Z11, Z10, Z2
+	VBROADCASTSS 200(AX), Z11
+	LONG $0x482ed262; WORD $0xe352 // VDPBF16PS Z11, Z10, Z4
+	VBROADCASTSS 204(AX), Z11
+	LONG $0x482ed262; WORD $0xf352 // VDPBF16PS Z11, Z10, Z6
+
+skip0_12:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line44
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line44:
+	BTL          $0x0d, R13
+	JCC          skip0_13
+	VBROADCASTSS 208(AX), Z10
+	LONG $0x4836d262; WORD $0xc252 // VDPBF16PS Z10, Z9, Z0
+	VBROADCASTSS 212(AX), Z10
+	LONG $0x4836d262; WORD $0xd252 // VDPBF16PS Z10, Z9, Z2
+	VBROADCASTSS 216(AX), Z10
+	LONG $0x4836d262; WORD $0xe252 // VDPBF16PS Z10, Z9, Z4
+	VBROADCASTSS 220(AX), Z10
+	LONG $0x4836d262; WORD $0xf252 // VDPBF16PS Z10, Z9, Z6
+
+skip0_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line45
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line45:
+	BTL          $0x0e, R13
+	JCC          skip0_14
+	VBROADCASTSS 224(AX), Z9
+	LONG $0x4816d262; WORD $0xc152 // VDPBF16PS Z9, Z13, Z0
+	VBROADCASTSS 228(AX), Z9
+	LONG $0x4816d262; WORD $0xd152 // VDPBF16PS Z9, Z13, Z2
+	VBROADCASTSS 232(AX), Z9
+	LONG $0x4816d262; WORD $0xe152 // VDPBF16PS Z9, Z13, Z4
+	VBROADCASTSS 236(AX), Z9
+	LONG $0x4816d262; WORD $0xf152 // VDPBF16PS Z9, Z13, Z6
+
+skip0_14:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line46
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line46:
+	BTL          $0x0f, R13
+	JCC          skip0_15
+	VBROADCASTSS 240(AX), Z9
+	LONG $0x483ed262; WORD $0xc152 // VDPBF16PS Z9, Z8, Z0
+	VBROADCASTSS 244(AX), Z9
+	LONG $0x483ed262; WORD $0xd152 // VDPBF16PS Z9, Z8, Z2
+	VBROADCASTSS 248(AX), Z9
+	LONG $0x483ed262; WORD $0xe152 // VDPBF16PS Z9, Z8, Z4
+	VBROADCASTSS 252(AX), Z9
+	LONG $0x483ed262; WORD $0xf152 // VDPBF16PS Z9, Z8, Z6
+
+skip0_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line47
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line47:
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z8
+	VMOVUPS      (R14)(DX*1), Z9
+	VMOVUPS      (R14)(DX*2), Z10
+	VMOVUPS      (R14)(R11*1), Z11
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z12
+	VMOVUPS      (R14)(DX*1), Z13
+	VMOVUPS      (R14)(DX*2), Z14
+	VMOVUPS      (R14)(R11*1), Z15
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z16
+	VMOVUPS      (R14)(DX*1), Z17
+	VMOVUPS      (R14)(DX*2), Z18
+	VMOVUPS      (R14)(R11*1), Z19
+	LEAQ         (R14)(DX*4), R14
+	VMOVUPS      (R14), Z20
+	VMOVUPS      (R14)(DX*1), Z21
+	VMOVUPS      (R14)(DX*2), Z22
+	VMOVUPS      (R14)(R11*1), Z23
+	VUNPCKLPS    Z9, Z8, Z24
+	VUNPCKHPS    Z9, Z8, Z8
+	VUNPCKLPS    Z11, Z10, Z9
+	VUNPCKHPS    Z11, Z10, Z10
+	VUNPCKLPS    Z13, Z12, Z11
+	VUNPCKHPS    Z13, Z12, Z12
+	VUNPCKLPS    Z15, Z14, Z13
+	VUNPCKHPS    Z15, Z14, Z14
+	VUNPCKLPS    Z17, Z16, Z15
+	VUNPCKHPS    Z17, Z16, Z16
+	VUNPCKLPS    Z19, Z18, Z17
+	VUNPCKHPS    Z19, Z18, Z18
+	VUNPCKLPS    Z21, Z20, Z19
+	VUNPCKHPS    Z21, Z20, Z20
+	VUNPCKLPS    Z23, Z22, Z21
+	VUNPCKHPS    Z23, Z22, Z22
+	VUNPCKLPD    Z9, Z24, Z23
+	VUNPCKHPD    Z9, Z24, Z9
+	VUNPCKLPD    Z10, Z8, Z24
+	VUNPCKHPD    Z10, Z8, Z8
+	VUNPCKLPD    Z13, Z11, Z10
+	VUNPCKHPD    Z13, Z11, Z11
+	VUNPCKLPD    Z14, Z12, Z13
+	VUNPCKHPD    Z14, Z12, Z12
+	VUNPCKLPD    Z17, Z15, Z14
+	VUNPCKHPD    Z17, Z15, Z15
+	VUNPCKLPD    Z18, Z16, Z17
+	VUNPCKHPD    Z18, Z16, Z16
+	VUNPCKLPD    Z21, Z19, Z18
+	VUNPCKHPD    Z21, Z19, Z19
+	VUNPCKLPD    Z22, Z20, Z21
+	VUNPCKHPD    Z22, Z20, Z20
+	VSHUFF32X4   $0x88, Z10, Z23, Z22
+	VSHUFF32X4   $0xdd, Z10, Z23, Z10
+	VSHUFF32X4   $0x88, Z18, Z14, Z23
+	VSHUFF32X4   $0xdd, Z18, Z14, Z14
+	VSHUFF32X4   $0x88, Z23, Z22, Z18
+	VSHUFF32X4   $0x88, Z14, Z10, Z25
+	VSHUFF32X4   $0xdd, Z23, Z22, Z22
+	VSHUFF32X4   $0xdd, Z14, Z10, Z10
+	VSHUFF32X4   $0x88, Z11, Z9, Z14
+	VSHUFF32X4   $0xdd, Z11, Z9, Z9
+	VSHUFF32X4   $0x88, Z19, Z15, Z11
+	VSHUFF32X4   $0xdd, Z19, Z15, Z15
+	VSHUFF32X4   $0x88, Z11, Z14, Z19
+	VSHUFF32X4   $0x88, Z15, Z9, Z23
+	VSHUFF32X4   $0xdd, Z11, Z14, Z11
+	VSHUFF32X4   $0xdd, Z15, Z9, Z9
+	VSHUFF32X4   $0x88, Z13, Z24, Z14
+	VSHUFF32X4   $0xdd, Z13, Z24, Z13
+	VSHUFF32X4   $0x88, Z21, Z17, Z15
+	VSHUFF32X4   $0xdd, Z21, Z17, Z17
+	VSHUFF32X4   $0x88, Z15, Z14, Z21
+	VSHUFF32X4   $0x88, Z17, Z13, Z24
+	VSHUFF32X4   $0xdd, Z15, Z14, Z14
+	VSHUFF32X4   $0xdd, Z17, Z13, Z13
+	VSHUFF32X4   $0x88, Z12, Z8, Z15
+	VSHUFF32X4   $0xdd, Z12, Z8, Z8
+	VSHUFF32X4   $0x88, Z20, Z16, Z12
+	VSHUFF32X4   $0xdd, Z20, Z16, Z16
+	VSHUFF32X4   $0x88, Z12, Z15, Z17
+	VSHUFF32X4   $0x88, Z16, Z8, Z20
+	VSHUFF32X4   $0xdd, Z12, Z15, Z12
+	VSHUFF32X4   $0xdd, Z16, Z8, Z8
+	BTL          $0x00, R13
+	JCC          skip1_0
+	VBROADCASTSS (AX), Z15
+	LONG $0x406ed262; WORD $0xcf52 // VDPBF16PS Z15, Z18, Z1
+	VBROADCASTSS 4(AX), Z15
+	LONG $0x406ed262; WORD $0xdf52 // VDPBF16PS Z15, Z18, Z3
+	VBROADCASTSS 8(AX), Z15
+	LONG $0x406ed262; WORD $0xef52 // VDPBF16PS Z15, Z18, Z5
+	VBROADCASTSS 12(AX), Z15
+	LONG $0x406ed262; WORD $0xff52 // VDPBF16PS Z15, Z18, Z7
+
+skip1_0:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line48
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line48:
+	BTL          $0x01, R13
+	JCC          skip1_1
+	VBROADCASTSS 16(AX), Z15
+	LONG $0x4066d262; WORD $0xcf52 // VDPBF16PS Z15, Z19, Z1
+	VBROADCASTSS 20(AX), Z15
+	LONG $0x4066d262; WORD $0xdf52 // VDPBF16PS Z15, Z19, Z3
+	VBROADCASTSS 24(AX), Z15
+	LONG $0x4066d262; WORD $0xef52 // VDPBF16PS Z15, Z19, Z5
+	VBROADCASTSS 28(AX), Z15
+	LONG $0x4066d262; WORD $0xff52 // VDPBF16PS Z15, Z19, Z7
+
+skip1_1:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line49
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line49:
+	BTL          $0x02, R13
+	JCC          skip1_2
+	VBROADCASTSS 32(AX), Z15
+	LONG $0x4056d262; WORD $0xcf52 // VDPBF16PS Z15, Z21, Z1
+	VBROADCASTSS 36(AX), Z15
+	LONG $0x4056d262; WORD $0xdf52 // VDPBF16PS Z15, Z21, Z3
+	VBROADCASTSS 40(AX), Z15
+	LONG $0x4056d262; WORD $0xef52 // VDPBF16PS Z15, Z21, Z5
+	VBROADCASTSS 44(AX), Z15
+	LONG $0x4056d262; WORD $0xff52 // VDPBF16PS Z15, Z21, Z7
+
+skip1_2:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line50
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line50:
+	BTL          $0x03, R13
+	JCC          skip1_3
+	VBROADCASTSS 48(AX), Z15
+	LONG $0x4076d262; WORD $0xcf52 // VDPBF16PS Z15, Z17, Z1
+	VBROADCASTSS 52(AX), Z15
+	LONG $0x4076d262; WORD $0xdf52 // VDPBF16PS Z15, Z17, Z3
+	VBROADCASTSS 56(AX), Z15
+	LONG $0x4076d262; WORD $0xef52 // VDPBF16PS Z15, Z17, Z5
+	VBROADCASTSS 60(AX), Z15
+	LONG $0x4076d262; WORD $0xff52 // VDPBF16PS Z15, Z17, Z7
+
+skip1_3:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line51
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line51:
+	BTL          $0x04, R13
+	JCC          skip1_4
+	VBROADCASTSS 64(AX), Z15
+	LONG $0x4036d262; WORD $0xcf52 // VDPBF16PS Z15, Z25, Z1
+	VBROADCASTSS 68(AX), Z15
+	LONG $0x4036d262; WORD $0xdf52 // VDPBF16PS Z15, Z25, Z3
+	VBROADCASTSS 72(AX), Z15
+	LONG $0x4036d262; WORD $0xef52 // VDPBF16PS Z15, Z25, Z5
+	VBROADCASTSS 76(AX), Z15
+	LONG $0x4036d262; WORD $0xff52 // VDPBF16PS Z15, Z25, Z7
+
+skip1_4:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line52
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line52:
+	BTL          $0x05, R13
+	JCC          skip1_5
+	VBROADCASTSS 80(AX), Z15
+	LONG $0x4046d262; WORD $0xcf52 // VDPBF16PS Z15, Z23, Z1
+	VBROADCASTSS 84(AX), Z15
+	LONG $0x4046d262; WORD $0xdf52 // VDPBF16PS Z15, Z23, Z3
+	VBROADCASTSS 88(AX), Z15
+	LONG $0x4046d262; WORD $0xef52 // VDPBF16PS Z15, Z23, Z5
+	VBROADCASTSS 92(AX), Z15
+	LONG $0x4046d262; WORD $0xff52 // VDPBF16PS Z15, Z23, Z7
+
+skip1_5:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line53
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line53:
+	BTL          $0x06, R13
+	JCC          skip1_6
+	VBROADCASTSS 96(AX), Z15
+	LONG $0x403ed262; WORD $0xcf52 // VDPBF16PS Z15, Z24, Z1
+	VBROADCASTSS 100(AX), Z15
+	LONG $0x403ed262; WORD $0xdf52 // VDPBF16PS Z15, Z24, Z3
+	VBROADCASTSS 104(AX), Z15
+	LONG $0x403ed262; WORD $0xef52 // VDPBF16PS Z15, Z24, Z5
+	VBROADCASTSS 108(AX), Z15
+	LONG $0x403ed262; WORD $0xff52 // VDPBF16PS Z15, Z24, Z7
+
+skip1_6:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line54
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line54:
+	BTL          $0x07, R13
+	JCC          skip1_7
+	VBROADCASTSS 112(AX), Z15
+	LONG $0x405ed262; WORD $0xcf52 // VDPBF16PS Z15, Z20, Z1
+	VBROADCASTSS 116(AX), Z15
+	LONG $0x405ed262; WORD $0xdf52 // VDPBF16PS Z15, Z20, Z3
+	VBROADCASTSS 120(AX), Z15
+	LONG $0x405ed262; WORD $0xef52 // VDPBF16PS Z15, Z20, Z5
+	VBROADCASTSS 124(AX), Z15
+	LONG $0x405ed262; WORD $0xff52 // VDPBF16PS Z15, Z20, Z7
+
+skip1_7:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line55
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line55:
+	BTL          $0x08, R13
+	JCC          skip1_8
+	VBROADCASTSS 128(AX), Z15
+	LONG $0x404ed262; WORD $0xcf52 // VDPBF16PS Z15, Z22, Z1
+	VBROADCASTSS 132(AX), Z15
+	LONG $0x404ed262; WORD $0xdf52 // VDPBF16PS Z15, Z22, Z3
+	VBROADCASTSS 136(AX), Z15
+	LONG $0x404ed262; WORD $0xef52 // VDPBF16PS Z15, Z22, Z5
+	VBROADCASTSS 140(AX), Z15
+	LONG $0x404ed262; WORD $0xff52 // VDPBF16PS Z15, Z22, Z7
+
+skip1_8:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line56
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line56:
+	BTL          $0x09, R13
+	JCC          skip1_9
+	VBROADCASTSS 144(AX), Z15
+	LONG $0x4826d262; WORD $0xcf52 // VDPBF16PS Z15, Z11, Z1
+	VBROADCASTSS 148(AX), Z15
+	LONG $0x4826d262; WORD $0xdf52 // VDPBF16PS Z15, Z11, Z3
+	VBROADCASTSS 152(AX), Z15
+	LONG $0x4826d262; WORD $0xef52 // VDPBF16PS Z15, Z11, Z5
+	VBROADCASTSS 156(AX), Z15
+	LONG $0x4826d262; WORD $0xff52 // VDPBF16PS Z15, Z11, Z7
+
+skip1_9:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line57
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line57:
+	BTL          $0x0a, R13
+	JCC          skip1_10
+	VBROADCASTSS 160(AX), Z11
+	LONG $0x480ed262; WORD $0xcb52 // VDPBF16PS Z11, Z14, Z1
+	VBROADCASTSS 164(AX), Z11
+	LONG $0x480ed262; WORD $0xdb52 // VDPBF16PS Z11, Z14, Z3
+	VBROADCASTSS 168(AX), Z11
+	LONG $0x480ed262; WORD $0xeb52 // VDPBF16PS Z11, Z14, Z5
+	VBROADCASTSS 172(AX), Z11
+	LONG $0x480ed262; WORD $0xfb52 // VDPBF16PS Z11, Z14, Z7
+
+skip1_10:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line58
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line58:
+	BTL          $0x0b, R13
+	JCC          skip1_11
+	VBROADCASTSS 176(AX), Z11
+	LONG $0x481ed262; WORD $0xcb52 // VDPBF16PS Z11, Z12, Z1
+	VBROADCASTSS 180(AX), Z11
+	LONG $0x481ed262; WORD $0xdb52 // VDPBF16PS Z11, Z12, Z3
+	VBROADCASTSS 184(AX), Z11
+	LONG $0x481ed262; WORD $0xeb52 // VDPBF16PS Z11, Z12, Z5
+	VBROADCASTSS 188(AX), Z11
+	LONG $0x481ed262; WORD $0xfb52 // VDPBF16PS Z11, Z12, Z7
+
+skip1_11:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line59
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line59:
+	BTL          $0x0c, R13
+	JCC          skip1_12
+	VBROADCASTSS 192(AX), Z11
+	LONG $0x482ed262; WORD $0xcb52 // VDPBF16PS Z11, Z10, Z1
+	VBROADCASTSS 196(AX), Z11
+	LONG $0x482ed262; WORD $0xdb52 // VDPBF16PS Z11, Z10, Z3
+	VBROADCASTSS 200(AX), Z11
+	LONG $0x482ed262; WORD $0xeb52 // VDPBF16PS Z11, Z10, Z5
+	VBROADCASTSS 204(AX), Z11
+	LONG $0x482ed262; WORD $0xfb52 // VDPBF16PS Z11, Z10, Z7
+
+skip1_12:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line60
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line60:
+	BTL          $0x0d, R13
+	JCC          skip1_13
+	VBROADCASTSS 208(AX), Z10
+	LONG $0x4836d262; WORD $0xca52 // VDPBF16PS Z10, Z9, Z1
+	VBROADCASTSS 212(AX), Z10
+	LONG $0x4836d262; WORD $0xda52 // VDPBF16PS Z10, Z9, Z3
+	VBROADCASTSS 216(AX), Z10
+	LONG $0x4836d262; WORD $0xea52 // VDPBF16PS Z10, Z9, Z5
+	VBROADCASTSS 220(AX), Z10
+	LONG $0x4836d262; WORD $0xfa52 // VDPBF16PS Z10, Z9, Z7
+
+skip1_13:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line61
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line61:
+	BTL          $0x0e, R13
+	JCC          skip1_14
+	VBROADCASTSS 224(AX), Z9
+	LONG $0x4816d262; WORD $0xc952 // VDPBF16PS Z9, Z13, Z1
+	VBROADCASTSS 228(AX), Z9
+	LONG $0x4816d262; WORD $0xd952 // VDPBF16PS Z9, Z13, Z3
+	VBROADCASTSS 232(AX), Z9
+	LONG $0x4816d262; WORD $0xe952 // VDPBF16PS Z9, Z13, Z5
+	VBROADCASTSS 236(AX), Z9
+	LONG $0x4816d262; WORD $0xf952 // VDPBF16PS Z9, Z13, Z7
+
+skip1_14:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line62
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line62:
+	BTL          $0x0f, R13
+	JCC          skip1_15
+	VBROADCASTSS 240(AX), Z9
+	LONG $0x483ed262; WORD $0xc952 // VDPBF16PS Z9, Z8, Z1
+	VBROADCASTSS 244(AX), Z9
+	LONG $0x483ed262; WORD $0xd952 // VDPBF16PS Z9, Z8, Z3
+	VBROADCASTSS 248(AX), Z9
+	LONG $0x483ed262; WORD $0xe952 // VDPBF16PS Z9, Z8, Z5
+	VBROADCASTSS 252(AX), Z9
+	LONG $0x483ed262; WORD $0xf952 // VDPBF16PS Z9, Z8, Z7
+
+skip1_15:
+	PREFETCHT0 (SI)
+	IMULQ      R10, SI
+	IMULQ      R10, SI
+	ADDQ       $0x40, SI
+	DECQ       R9
+	JNE        line63
+	ADDQ       R8, SI
+	MOVQ       DI, R9
+
+line63:
+	JMP next
 
 // func directInOutBF16x4AVX512BF16(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 // Requires: AVX, AVX512F, AVX512_BF16, MMX+

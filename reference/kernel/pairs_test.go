@@ -258,18 +258,23 @@ func FuzzPairPacks(f *testing.F) {
 	})
 }
 
-// testMultiplyPairs compares a product of bfloat16 with its definition.
-func testMultiplyPairs(t *testing.T, dtype tensor.DType, inOut bool, n, in, out int) {
+// testMultiplyPairs compares a product of bfloat16 with its definition. The weights begin at an offset from a cache line. Rows [out, in]
+// of more than 32 begin at the same offset each.
+func testMultiplyPairs(t *testing.T, dtype tensor.DType, inOut bool, n, in, out, offset int) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(uint64(in), uint64(out)))
-	values := make([]float64, in*out)
+	stride := in
+	if in > 32 {
+		stride = (in + 31) / 32 * 32
+	}
+	values := make([]float64, stride*out)
 	for i := range values {
 		if values[i] = float64(rng.IntN(255)-127) / 64; dtype != tensor.BF16 {
 			values[i] = float64(rng.IntN(2047)-1023) / 512 // to be rounded
 		}
 	}
-	w := &Matrix{DType: dtype, Data: encode(dtype, values), Rows: out, Cols: in, Stride: in, InOut: inOut}
-	at := func(k, j int) int { return j*in + k }
+	w := &Matrix{DType: dtype, Data: between(encode(dtype, values), offset), Rows: out, Cols: in, Stride: stride, InOut: inOut}
+	at := func(k, j int) int { return j*stride + k }
 	if inOut {
 		w.Rows, w.Cols, w.Stride = in, out, out
 		at = func(k, j int) int { return k*out + j }
@@ -320,7 +325,10 @@ func TestMultiplyPairs(t *testing.T) {
 		for _, dtype := range pairDTypes {
 			for _, inOut := range []bool{false, true} {
 				for _, size := range [][3]int{{1, 1, 1}, {1, 7, 130}, {1, 700, 96}, {4, 64, 64}, {2, 63, 64}, {7, 600, 33}, {13, 1057, 65}, {6, 512, 16}, {16, 64, 32}, {35, 570, 300}, {3, 9, 0}, {0, 9, 3}} {
-					testMultiplyPairs(t, dtype, inOut, size[0], size[1], size[2])
+					testMultiplyPairs(t, dtype, inOut, size[0], size[1], size[2], 0)
+				}
+				for offset := range 64 {
+					testMultiplyPairs(t, dtype, inOut, 1+offset%4, 20+offset, 64, offset)
 				}
 			}
 		}
@@ -328,11 +336,11 @@ func TestMultiplyPairs(t *testing.T) {
 }
 
 func FuzzMultiplyPairs(f *testing.F) {
-	f.Add(uint8(0), false, uint8(1), uint16(2), uint16(40))
-	f.Add(uint8(2), true, uint8(17), uint16(300), uint16(70))
-	f.Fuzz(func(t *testing.T, dtype uint8, inOut bool, n uint8, in, out uint16) {
+	f.Add(uint8(0), false, uint8(1), uint16(2), uint16(40), uint8(0))
+	f.Add(uint8(2), true, uint8(17), uint16(300), uint16(70), uint8(6))
+	f.Fuzz(func(t *testing.T, dtype uint8, inOut bool, n uint8, in, out uint16, offset uint8) {
 		eachPairSet(t, func(t *testing.T) {
-			testMultiplyPairs(t, pairDTypes[int(dtype)%len(pairDTypes)], inOut, int(n)%20, int(in)%1100+1, int(out)%70)
+			testMultiplyPairs(t, pairDTypes[int(dtype)%len(pairDTypes)], inOut, int(n)%20, int(in)%1100+1, int(out)%70, int(offset)%64)
 		})
 	})
 }

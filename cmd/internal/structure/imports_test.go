@@ -1,6 +1,7 @@
 package structure
 
 import (
+	"go/ast"
 	"slices"
 	"strconv"
 	"strings"
@@ -138,6 +139,34 @@ func TestImports(t *testing.T) {
 		if !exists[importer] {
 			t.Errorf("the table imports has a row for %s, which does not exist", importer)
 		}
+	}
+}
+
+// TestOnlyTwoCommandsAreFast checks that verdicts and fixtures never come from reference.Fast: only the option of generate and
+// perplexity names it.
+func TestOnlyTwoCommandsAreFast(t *testing.T) {
+	found := false
+	for _, p := range packages(t) {
+		if p.path == "reference" {
+			continue
+		}
+		for _, file := range p.files {
+			ast.Inspect(file.ast, func(n ast.Node) bool {
+				s, ok := n.(*ast.SelectorExpr)
+				if !ok || s.Sel.Name != "Fast" {
+					return true
+				}
+				if x, ok := s.X.(*ast.Ident); ok && x.Name == "reference" {
+					if found = true; file.name != "cmd/griffin/generate.go" {
+						t.Errorf("%s uses reference.Fast", file.name)
+					}
+				}
+				return true
+			})
+		}
+	}
+	if !found {
+		t.Error("cmd/griffin/generate.go does not use reference.Fast")
 	}
 }
 

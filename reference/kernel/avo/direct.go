@@ -166,7 +166,7 @@ func directOutIn(set *isa, s source, rows int) {
 
 // alignsOutIn reports whether a function takes any number of terms and loads whole cache lines, also if rows do not begin with one: a
 // load that crosses lines takes twice as long.
-func alignsOutIn(set *isa, s source) bool { return set == avx512 && s.pair }
+func alignsOutIn(set *isa, s source) bool { return set.bytes == 64 && s.name == "BF16" }
 
 // directLoop is what one round of directOutIn works with.
 type directLoop struct {
@@ -188,10 +188,12 @@ func (d *directLoop) align(first, k reg.Register) {
 	ANDQ(operand.U8(63), at)
 	TESTQ(operand.U32(63), d.stride)
 	JNE(operand.LabelRef("terms"))
-	TESTQ(operand.U32(1), at)
+	TESTQ(operand.U32(d.source.size-1), at)
 	JNE(operand.LabelRef("terms"))
 	SUBQ(at, d.src)
-	ADDQ(at, at) // 4 bytes of x for 2 of the weights
+	if d.source.size == 2 {
+		ADDQ(at, at) // 4 bytes of x for 2 of the weights
+	}
 	for range d.rows {
 		SUBQ(at, d.x)
 	}
