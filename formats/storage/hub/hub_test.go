@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -256,4 +258,40 @@ func TestCache(t *testing.T) {
 	if len(h.Seen()) != requests {
 		t.Errorf("offline, but %q", h.Seen()[requests:])
 	}
+}
+
+// A file of another size than the hub announces with its redirect is refused.
+func TestLinkedSize(t *testing.T) {
+	for _, announced := range []int{len(large), len(large) + 1} {
+		h := storagetest.NewHub()
+		h.Add("org/model", contents())
+		h.Start(t)
+		endpoint := storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(&announcing{w, strconv.Itoa(announced)}, r)
+		}))
+		source, _, err := hub.Open("hf://org/model", options(t, endpoint))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := remote.Reason("")
+		if announced != len(large) {
+			want = remote.Invalid
+		}
+		if got, err := storage.ReadFile(source, "model.safetensors", 1<<20); reasonOf(err) != want || want == "" && !bytes.Equal(got, large) {
+			t.Errorf("%d bytes announced: %d bytes, %v", announced, len(got), err)
+		}
+	}
+}
+
+// announcing replaces the size that is announced with a redirect.
+type announcing struct {
+	http.ResponseWriter
+	size string
+}
+
+func (a *announcing) WriteHeader(status int) {
+	if a.Header().Get("X-Linked-Size") != "" {
+		a.Header().Set("X-Linked-Size", a.size)
+	}
+	a.ResponseWriter.WriteHeader(status)
 }
