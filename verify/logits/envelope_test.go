@@ -148,7 +148,7 @@ func TestQuantileOfFew(t *testing.T) {
 		values        []float64
 		least, within float64
 	}{{nil, 1, 1}, {[]float64{3}, 1, 1}, {[]float64{1, 2}, 10, 30}, {[]float64{1, 1, 1, 1}, 1, 1}} {
-		if got := quantile(tt.values, 1e-6); got < tt.least || got > tt.within {
+		if got := quantile(tt.values, 1e-6); !(got >= tt.least && got <= tt.within) {
 			t.Errorf("quantile of %v = %g, want %g to %g", tt.values, got, tt.least, tt.within)
 		}
 	}
