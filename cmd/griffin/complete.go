@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/completion"
+	"github.com/griffin-ckpt/griffin/cmd/internal/nearest"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/run"
 	"github.com/griffin-ckpt/griffin/formats"
@@ -30,7 +32,11 @@ func completionCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			script, ok := completion.Scripts[c.Args().First()]
 			if !ok || c.NArg() != 1 {
-				return usagef("completion takes one shell, which is bash, zsh or fish")
+				err := usagef("completion takes one shell, which is bash, zsh or fish")
+				if near := nearest.Name(c.Args().First(), slices.Sorted(maps.Keys(completion.Scripts))); near != "" && c.NArg() == 1 {
+					return err.advise("did you mean griffin completion %s?", near)
+				}
+				return err.advise("griffin completion --help shows where the script goes")
 			}
 			_, err := fmt.Fprint(c.App.Writer, script)
 			return err
