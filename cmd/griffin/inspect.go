@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -165,13 +166,25 @@ type tensorEntry struct {
 	Bytes int64   `json:"bytes"`
 	digest.Sum
 
-	Stats *stats.Stats `json:"stats,omitempty"`
+	Stats *packedStats `json:"stats,omitempty"`
 
 	read digest.Sum // what the page of the values needs
 
 	layers int    // of a row that stands for the tensors of several layers, else 0
 	order  string // the name by which a row is sorted
 }
+
+// packedStats are the statistics of a tensor, packed because there may be very many. Their JSON is that of stats.Stats.
+type packedStats struct {
+	dtype  tensor.DType
+	packed stats.Packed
+}
+
+// get returns the statistics.
+func (p *packedStats) get() *stats.Stats { return p.packed.Stats(p.dtype) }
+
+// MarshalJSON implements json.Marshaler.
+func (p *packedStats) MarshalJSON() ([]byte, error) { return json.Marshal(p.get()) }
 
 // newInspection describes a checkpoint. name selects one of several models; "" is for the only one.
 func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {

@@ -294,15 +294,20 @@ var separators = [2]string{"\n    ", ",\n    "}
 // describeValues reads every tensor and fills in its statistics, the digests that are shown, and those that only the page uses.
 // NaN and infinities are noted at the top too, where they are seen at once.
 func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint, shown, used digest.Algorithms, stderr io.Writer) error {
-	err := r.readAll(ctx, ckpt, stderr, func(ctx context.Context, t *tensor.Tensor, entry *tensorEntry) (err error) {
+	err := r.readAll(ctx, ckpt, stderr, func(ctx context.Context, t *tensor.Tensor, entry *tensorEntry) error {
 		if shown|used == 0 {
-			entry.Stats, err = stats.Of(ctx, t)
+			s, err := stats.Of(ctx, t)
+			if err == nil {
+				entry.Stats = &packedStats{t.DType, s.Pack()}
+			}
 			return err
 		}
 		hash := digest.New(shown | used)
-		if entry.Stats, err = stats.OfAlso(ctx, t, hash); err != nil {
+		s, err := stats.OfAlso(ctx, t, hash)
+		if err != nil {
 			return err
 		}
+		entry.Stats = &packedStats{t.DType, s.Pack()}
 		sum := hash.Sum(t.Bytes())
 		entry.Sum, entry.read = sum.Only(shown), sum.Only(used)
 		return nil
@@ -310,30 +315,48 @@ func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint
 	if err != nil {
 		return err
 	}
-	for _, t := range r.Tensors {
-		if s := t.Stats; !s.Finite() {
+	const most = 1000 // notes
+	broken := 0
+	for i := range r.Tensors {
+		t := &r.Tensors[i]
+		s := t.Stats.get()
+		if s.Finite() {
+			continue
+		}
+		if broken++; broken <= most {
 			r.Notes = append(r.Notes, fmt.Sprintf("%s holds %s NaN and %s Inf among %s values", t.Name, count(s.NaN), count(s.Inf), count(s.Values)))
 		}
+	}
+	if broken > most {
+		r.Notes = append(r.Notes, fmt.Sprintf("%s more hold NaN or Inf", plural(int64(broken-most), "tensor")))
 	}
 	return nil
 }
 
-// writeReport writes the statistics as an HTML page.
+// writeReport writes the statistics as an HTML page. The inspection has no tensors afterwards.
 func (r *inspection) writeReport(c *cli.Context, path string, ckpt *tensor.Checkpoint) error {
 	s := &report.Values{Path: r.Path, Griffin: convert.ToolVersion()}
 	r.facts(func(key, value string) { s.Facts = append(s.Facts, report.Fact{Name: key, Value: value}) })
 	known := map[string]digest.Sum{}
-	for _, t := range r.Tensors {
-		known[t.Name] = t.read
+	for i := range r.Tensors {
+		if t := &r.Tensors[i]; t.read != (digest.Sum{}) {
+			known[t.Name] = t.read
+		}
 	}
 	sum, err := weightsDigest(c, ckpt, c.String("model"), known)
 	if err != nil {
 		return err
 	}
 	s.Facts = append(s.Facts, report.Fact{Name: "weights", Value: sum, Code: true})
+	s.Tensors = make([]report.TensorValues, 0, len(r.Tensors))
 	for i, t := range ckpt.Tensors() {
-		s.Tensors = append(s.Tensors, report.TensorValues{Name: t.Name, DType: t.DType, Shape: t.Shape, Stats: r.Tensors[i].Stats})
+		values := r.Tensors[i].Stats.get()
+		if i >= report.MaxRows {
+			values.Histogram = stats.Histogram{}
+		}
+		s.Tensors = append(s.Tensors, report.TensorValues{Name: t.Name, DType: t.DType, Shape: t.Shape, Stats: values})
 	}
+	r.Tensors = nil
 	return report.WriteStats(path, s, origin())
 }
 
@@ -347,7 +370,7 @@ func printStats(w io.Writer, tensors []tensorEntry) {
 			return []string{"tensor", "min", "max", "mean", "std", "|max|", "zeros", "NaN", "Inf", "dtype", "shape", "histogram"}
 		}
 		t := tensors[i-1]
-		s := t.Stats
+		s := t.Stats.get()
 		return []string{printable(t.Name), figure(s.Min), figure(s.Max), figure(s.Mean), figure(s.Std),
 			figure(s.AbsMax), count(s.Zeros), count(s.NaN), count(s.Inf), t.DType, tensor.ShapeString(t.Shape), sparkline(s.Histogram.Counts)}
 	})

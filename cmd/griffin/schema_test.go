@@ -22,6 +22,7 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/report"
+	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
 // results are the documents that a step of a run may have.
@@ -55,6 +56,8 @@ func TestSchemas(t *testing.T) {
 	g := schema.Generator{Module: "github.com/griffin-ckpt/griffin", Root: "../..", Special: map[reflect.Type]map[string]any{
 		reflect.TypeFor[manifest.Float](): number,
 		reflect.TypeFor[verify.Number]():  {"anyOf": []any{number, map[string]any{"enum": []string{"NaN", "Infinity", "-Infinity"}}}},
+	}, EncodedAs: map[reflect.Type]reflect.Type{
+		reflect.TypeFor[packedStats](): reflect.TypeFor[stats.Stats](),
 	}}
 	for file, d := range documents {
 		text, err := g.Write(d)

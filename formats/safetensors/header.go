@@ -17,31 +17,46 @@ const (
 	maxRank  = 64 // as in numpy
 )
 
-// entry is the description of a tensor in a header. The shape counts 4-bit floats one by one.
-type entry struct {
-	name       string
-	dtype      tensor.DType
-	shape      []int64
-	strides    []int64 // of the shape in row-major order
-	begin, end int64   // from the start of the data
+// record is a tensor of a file. There may be as many as a checkpoint has tensors, so that they take little memory.
+type record struct {
+	tensor tensor.Tensor
+	begin  int64 // from the start of the data
+	data   *region
 }
 
-// parseHeader parses the JSON of a header. Errors have offsets in text.
-func parseHeader(text []byte) (entries []entry, metadata map[string]string, err error) {
+// region is where the data of a file begin.
+type region struct {
+	store io.ReaderAt
+	start int64
+}
+
+// end returns the end of the data of r, from the start of those of the file.
+func (r *record) end() int64 { return r.begin + r.tensor.Bytes() }
+
+// parser parses the headers of the files of a checkpoint, and counts what they list.
+type parser struct {
+	shapes   shapeSet
+	count    tensor.Count
+	metadata int   // members of free text
+	text     int64 // their bytes
+}
+
+func newParser() *parser { return &parser{shapes: shapeSet{}} }
+
+// header parses the JSON of a header. Errors have offsets in text.
+func (p *parser) header(text []byte) (records []record, metadata map[string]string, err error) {
 	d := strictjson.NewDecoder(text, maxDepth)
-	shapes := shapeSet{}
-	var count tensor.Count
 	err = d.Object(func(name string) error {
 		if name == "__metadata__" {
-			metadata, err = parseMetadata(d)
+			metadata, err = p.freeText(d)
 			return err
 		}
-		e, err := parseEntry(d, name)
+		r, err := parseRecord(d, name)
 		if err == nil {
-			err = count.Add(name, len(e.shape))
+			err = p.count.Add(name, len(r.tensor.Shape))
 		}
-		e.shape, e.strides = shapes.shared(e.shape)
-		entries = append(entries, e)
+		r.tensor.Shape = p.shapes.shared(r.tensor.Shape)
+		records = append(records, r)
 		return err
 	})
 	if err == nil {
@@ -50,56 +65,61 @@ func parseHeader(text []byte) (entries []entry, metadata map[string]string, err 
 	if err == nil && len(bytes.TrimRight(text, " \t\r\n")) != len(bytes.TrimRight(text, " ")) {
 		err = tensor.Bad("safetensors header is padded with bytes other than spaces").At(d.Offset() - 1)
 	}
-	return entries, metadata, err
+	return records, metadata, err
 }
 
-// parseMetadata parses an object of strings, or null.
-func parseMetadata(d *strictjson.Decoder) (map[string]string, error) {
+// freeText parses __metadata__: an object of strings, or null.
+func (p *parser) freeText(d *strictjson.Decoder) (map[string]string, error) {
 	if d.Peek() == strictjson.KindNull {
 		return nil, d.Null()
 	}
 	metadata := map[string]string{}
 	err := d.Object(func(key string) (err error) {
-		if len(metadata) == tensor.MaxMetadata {
+		if p.metadata++; p.metadata > tensor.MaxMetadata {
 			return tensor.Bad("__metadata__ has more than %d members, which is the most that griffin reads", tensor.MaxMetadata).
 				Because(tensor.TooLarge).At(d.Offset())
 		}
 		if d.Peek() != strictjson.KindString {
 			return tensor.Bad("member %q of __metadata__ is not a string", tensor.Clip(key)).At(d.Offset())
 		}
-		metadata[key], err = d.String()
+		value, err := d.String()
+		if p.text += int64(len(key) + len(value)); p.text > tensor.MaxMetadataText && err == nil {
+			return tensor.Bad("__metadata__ has more than %d MiB, which is the most that griffin reads", tensor.MaxMetadataText>>20).
+				Because(tensor.TooLarge).At(d.Offset())
+		}
+		metadata[key] = value
 		return err
 	})
 	return metadata, err
 }
 
-// shapeSet has one copy of each shape and of its strides, since most tensors of a model share few shapes.
-type shapeSet map[string]tensor.View
+// shapeSet has one copy of each shape, since most tensors of a model share few.
+type shapeSet map[string][]int64
 
-func (s shapeSet) shared(of []int64) (shape, strides []int64) {
+func (s shapeSet) shared(of []int64) []int64 {
 	key := make([]byte, 0, 8*maxRank)
 	for _, n := range of {
 		key = binary.LittleEndian.AppendUint64(key, uint64(n))
 	}
-	view, known := s[string(key)]
+	shape, known := s[string(key)]
 	if !known {
-		view = tensor.RowMajor(of...)
-		s[string(key)] = view
+		shape = slices.Clone(of)
+		s[string(key)] = shape
 	}
-	return view.Shape, view.Strides
+	return shape
 }
 
-// parseEntry parses the description of a tensor and checks all of it that does not depend on others.
-func parseEntry(d *strictjson.Decoder, name string) (entry, error) {
-	e := entry{name: name, begin: -1}
+// parseRecord parses the description of a tensor and checks all of it that does not depend on others.
+func parseRecord(d *strictjson.Decoder, name string) (record, error) {
+	r := record{tensor: tensor.Tensor{Name: name}}
 	start := d.Offset()
 	var offsets []int64
 	err := d.Object(func(key string) (err error) {
 		switch key {
 		case "dtype":
-			e.dtype, err = parseDType(d)
+			r.tensor.DType, err = parseDType(d)
 		case "shape":
-			e.shape, err = parseIntegers(d, maxRank)
+			r.tensor.Shape, err = parseIntegers(d, maxRank)
 		case "data_offsets":
 			offsets, err = parseIntegers(d, 2)
 		default:
@@ -108,9 +128,9 @@ func parseEntry(d *strictjson.Decoder, name string) (entry, error) {
 		return err
 	})
 	if err == nil {
-		err = e.setRange(offsets, start)
+		err = r.setRange(offsets, start)
 	}
-	return e, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(name)})
+	return r, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(name)})
 }
 
 func parseDType(d *strictjson.Decoder) (tensor.DType, error) {
@@ -141,49 +161,56 @@ func parseIntegers(d *strictjson.Decoder, limit int) ([]int64, error) {
 	return list, err
 }
 
-// setRange sets the range of the data. It checks that the entry is complete and that the range has the
+// setRange sets the range of the data. It checks that the record is complete and that the range has the
 // size of dtype and shape.
-func (e *entry) setRange(offsets []int64, at int64) error {
+func (r *record) setRange(offsets []int64, at int64) error {
+	t := &r.tensor
 	switch {
-	case e.dtype == tensor.Invalid:
+	case t.DType == tensor.Invalid:
 		return tensor.Bad("no dtype").At(at)
-	case e.shape == nil:
+	case t.Shape == nil:
 		return tensor.Bad("no shape").At(at)
 	case len(offsets) != 2:
 		return tensor.Bad("data_offsets are not two offsets").At(at)
 	}
-	e.begin, e.end = offsets[0], offsets[1]
-	_, size, err := tensor.SizeOf(e.dtype, e.shape)
+	begin, end := offsets[0], offsets[1]
+	_, size, err := tensor.SizeOf(t.DType, t.Shape)
 	if bad, ok := err.(*tensor.FormatError); ok {
 		return bad.At(at)
 	}
-	if e.end < e.begin || e.end-e.begin != size {
-		return tensor.Bad("data_offsets [%d, %d] are not the %d bytes of %s%s", e.begin, e.end, size,
-			e.dtype.Safetensors(), tensor.ShapeString(e.shape)).At(at)
+	if end < begin || end-begin != size {
+		return tensor.Bad("data_offsets [%d, %d] are not the %d bytes of %s%s", begin, end, size,
+			t.DType.Safetensors(), tensor.ShapeString(t.Shape)).At(at)
+	}
+	r.begin = begin
+	if last := len(t.Shape) - 1; t.DType == tensor.F4 && t.Shape[last]%2 == 0 {
+		t.DType = tensor.F4x2 // as in torch, which has only pairs
+		t.Shape[last] /= 2
 	}
 	return nil
 }
 
 // checkTiling checks that the tensors cover all size bytes of data, without gaps and overlaps.
-func checkTiling(entries []entry, size int64) error {
-	order := make([]*entry, len(entries))
-	for i := range entries {
-		order[i] = &entries[i]
+func checkTiling(records []record, size int64) error {
+	order := make([]int32, len(records))
+	for i := range order {
+		order[i] = int32(i)
 	}
-	slices.SortFunc(order, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end))
+	slices.SortFunc(order, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(records[a].begin, records[b].begin), cmp.Compare(records[a].end(), records[b].end()))
 	})
 	at := int64(0)
-	for _, e := range order {
+	for _, i := range order {
+		begin, end, name := records[i].begin, records[i].end(), records[i].tensor.Name
 		switch {
-		case e.begin < at:
-			return tensor.Bad("data begins at %d, within the data of another tensor that ends at %d", e.begin, at).Of(tensor.Clip(e.name))
-		case e.begin > at:
-			return tensor.Bad("data begins at %d, after %d bytes that belong to no tensor", e.begin, e.begin-at).Of(tensor.Clip(e.name))
-		case e.end > size:
-			return tensor.Bad("data ends at %d but the file holds %d bytes of data", e.end, size).Of(tensor.Clip(e.name)).Advise(truncatedHint)
+		case begin < at:
+			return tensor.Bad("data begins at %d, within the data of another tensor that ends at %d", begin, at).Of(tensor.Clip(name))
+		case begin > at:
+			return tensor.Bad("data begins at %d, after %d bytes that belong to no tensor", begin, begin-at).Of(tensor.Clip(name))
+		case end > size:
+			return tensor.Bad("data ends at %d but the file holds %d bytes of data", end, size).Of(tensor.Clip(name)).Advise(truncatedHint)
 		}
-		at = e.end
+		at = end
 	}
 	if at != size {
 		return tensor.Bad("file holds %d bytes of data but its tensors end at %d", size, at)
@@ -191,20 +218,32 @@ func checkTiling(entries []entry, size int64) error {
 	return nil
 }
 
-// tensor returns the tensor that e describes. The data of the file begin at start.
-func (e *entry) tensor(r io.ReaderAt, start int64) *tensor.Tensor {
-	t := &tensor.Tensor{Name: e.name, DType: e.dtype, Shape: e.shape}
-	if last := len(e.shape) - 1; e.dtype == tensor.F4 && e.shape[last]%2 == 0 {
-		t.DType, t.Shape = tensor.F4x2, slices.Clone(e.shape) // as in torch, which has only pairs
-		t.Shape[last] /= 2
+// open sets the Data of the record's tensor, which are in r, and returns the tensor.
+func (r *record) open(in *region) *tensor.Tensor {
+	t := &r.tensor
+	if r.data = in; t.DType.Size() == 0 {
+		t.Data = packed{io.NewSectionReader(in.store, in.start+r.begin, t.Bytes())}
+	} else {
+		t.Data = dense{r}
 	}
-	base := start + e.begin
-	if t.DType.Size() == 0 {
-		t.Data = packed{io.NewSectionReader(r, base, e.end-e.begin)}
-		return t
-	}
-	t.Data = &tensor.Strided{Store: r, Base: base, Length: t.Elements(), DType: t.DType, View: tensor.View{Shape: t.Shape, Strides: e.strides}}
 	return t
+}
+
+// dense is data of elements that are whole bytes wide. Its layout is made when it is asked for.
+type dense struct{ of *record }
+
+// Strided returns the layout. See tensor.Layout.
+func (d dense) Strided() (*tensor.Strided, error) {
+	t, in := &d.of.tensor, d.of.data
+	return &tensor.Strided{Store: in.store, Base: in.start + d.of.begin, Length: t.Elements(), DType: t.DType, View: tensor.RowMajor(t.Shape...)}, nil
+}
+
+// Stream implements tensor.Data.
+func (d dense) Stream(off int64) (io.ReadCloser, error) {
+	t, in := &d.of.tensor, d.of.data
+	size := t.Bytes()
+	off = min(off, size)
+	return io.NopCloser(io.NewSectionReader(in.store, in.start+d.of.begin+off, size-off)), nil
 }
 
 // packed is data of elements that are not whole bytes wide.

@@ -48,10 +48,27 @@ func TestLimits(t *testing.T) {
 			}
 			return `"__metadata__":{` + strings.Join(members, ",") + "}"
 		}), tensor.TooLarge},
+		"metadata text": {fileOf(1, func(int) string {
+			return `"__metadata__":{"a":"` + strings.Repeat("x", tensor.MaxMetadataText) + `"}`
+		}), tensor.TooLarge},
 		"long header": {append(binary.LittleEndian.AppendUint64(nil, 60_000_001), "{}"+strings.Repeat(" ", 60_000_000)...), tensor.TooLarge},
 	} {
 		_, err := safetensors.NewReader(bytes.NewReader(tt.file), int64(len(tt.file)))
 		if tensor.ReasonOf(err) != tt.reason || (err == nil) != (tt.reason == "") {
+			t.Errorf("%s: %.300v", name, err)
+		}
+	}
+}
+
+// Limits are those of all files of a checkpoint together, and hold before the last file is read.
+func TestLimitsOfShards(t *testing.T) {
+	half := fileOf(tensor.MaxTensors/2+1, func(i int) string { return empty(fmt.Sprint(i), "0") })
+	text := fileOf(1, func(int) string {
+		return `"__metadata__":{"a":"` + strings.Repeat("x", tensor.MaxMetadataText/2) + `"}`
+	})
+	for name, file := range map[string][]byte{"tensors": half, "metadata": text} {
+		source := fstest.MapFS{"a.safetensors": {Data: file}, "b.safetensors": {Data: file}, "c.safetensors": {Data: []byte("not read")}}
+		if _, err := safetensors.Open(source, "."); tensor.ReasonOf(err) != tensor.TooLarge {
 			t.Errorf("%s: %.300v", name, err)
 		}
 	}

@@ -148,8 +148,9 @@ func missing(path string, cause error) error {
 
 // readAll reads the headers.
 func readAll(shards []*shard) (err error) {
+	p := newParser()
 	for _, s := range shards {
-		if s.file, err = read(s.reader, s.size); err != nil {
+		if s.file, err = p.read(s.reader, s.size); err != nil {
 			return foreign.Explain(err, s.path, s.reader)
 		}
 	}

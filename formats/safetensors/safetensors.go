@@ -56,7 +56,7 @@ func looksLikeJSON(head []byte) bool {
 // NewReader opens a checkpoint that is the first size bytes of r. Errors do not name a file, and
 // closing the checkpoint does not close r.
 func NewReader(r io.ReaderAt, size int64) (*tensor.Checkpoint, error) {
-	f, err := read(r, size)
+	f, err := newParser().read(r, size)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func NewReader(r io.ReaderAt, size int64) (*tensor.Checkpoint, error) {
 
 // read reads the header of a file. It refuses a header that does not describe every byte of the file
 // exactly once.
-func read(r io.ReaderAt, size int64) (*file, error) {
+func (p *parser) read(r io.ReaderAt, size int64) (*file, error) {
 	header, err := readHeader(r, size)
 	if err != nil {
 		return nil, err
@@ -78,9 +78,9 @@ func read(r io.ReaderAt, size int64) (*file, error) {
 	defer header.Free()
 	text := header.Bytes
 	start := 8 + int64(len(text))
-	entries, metadata, err := parseHeader(text)
+	records, metadata, err := p.header(text)
 	if err == nil {
-		err = checkTiling(entries, size-start)
+		err = checkTiling(records, size-start)
 	}
 	var bad *tensor.FormatError
 	if errors.As(err, &bad) && bad.Offset >= 0 {
@@ -89,9 +89,10 @@ func read(r io.ReaderAt, size int64) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &file{tensors: make([]*tensor.Tensor, len(entries)), metadata: metadata}
-	for i := range entries {
-		f.tensors[i] = entries[i].tensor(r, start)
+	f := &file{tensors: make([]*tensor.Tensor, len(records)), metadata: metadata}
+	in := &region{r, start}
+	for i := range records {
+		f.tensors[i] = records[i].open(in)
 	}
 	return f, nil
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
+	"strings"
 )
 
 // Checkpoint is an open checkpoint of any format: its tensors in the order in which the format
@@ -24,7 +26,7 @@ type Checkpoint struct {
 	Documents string
 
 	tensors []*Tensor
-	byName  map[string]*Tensor
+	byName  []int32 // indexes of tensors, sorted by name
 	closers []io.Closer
 }
 
@@ -36,16 +38,22 @@ type Detail struct{ Key, Value string }
 // The checkpoint has an empty Source.
 func NewCheckpoint(path, format string, tensors []*Tensor, closers ...io.Closer) (*Checkpoint, error) {
 	c := &Checkpoint{Path: path, Format: format, Source: noFiles{}, Root: ".",
-		tensors: tensors, byName: make(map[string]*Tensor, len(tensors)), closers: closers}
+		tensors: tensors, closers: closers}
 	var count Count
 	for _, t := range tensors {
 		if err := count.Add(t.Name, len(t.Shape)); err != nil {
 			return nil, Annotate(err, Location{File: path})
 		}
-		if c.byName[t.Name] != nil {
-			return nil, Bad("two tensors of one name").In(path).Of(t.Name)
+	}
+	c.byName = make([]int32, len(tensors))
+	for i := range c.byName {
+		c.byName[i] = int32(i)
+	}
+	slices.SortFunc(c.byName, func(a, b int32) int { return strings.Compare(tensors[a].Name, tensors[b].Name) })
+	for k := 1; k < len(c.byName); k++ {
+		if name := tensors[c.byName[k]].Name; name == tensors[c.byName[k-1]].Name {
+			return nil, Bad("two tensors of one name").In(path).Of(name)
 		}
-		c.byName[t.Name] = t
 	}
 	return c, nil
 }
@@ -65,7 +73,13 @@ func (c *Checkpoint) With(tensors []*Tensor) (*Checkpoint, error) {
 func (c *Checkpoint) Tensors() []*Tensor { return c.tensors }
 
 // Tensor returns the tensor with the full name, or nil.
-func (c *Checkpoint) Tensor(name string) *Tensor { return c.byName[name] }
+func (c *Checkpoint) Tensor(name string) *Tensor {
+	k, found := slices.BinarySearchFunc(c.byName, name, func(i int32, name string) int { return strings.Compare(c.tensors[i].Name, name) })
+	if !found {
+		return nil
+	}
+	return c.tensors[c.byName[k]]
+}
 
 // Describe adds a fact about the container.
 func (c *Checkpoint) Describe(key, value string) {

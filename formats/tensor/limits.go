@@ -8,6 +8,8 @@ const (
 	MaxName     = 4 << 10  // bytes of one name
 	MaxAxes     = 1 << 20  // axes of all tensors
 	MaxMetadata = 16 << 10 // members of free text
+
+	MaxMetadataText = 8 << 20 // bytes of free text
 )
 
 // TooLarge is the reason of errors about checkpoints that exceed a limit.

@@ -49,7 +49,7 @@ func newDiffPage(r *diff.Result) *diffPage {
 		if t.Same() {
 			continue
 		}
-		if g.Changed++; g.Changed <= maxRows {
+		if g.Changed++; g.Changed <= MaxRows {
 			ids[t] = fmt.Sprintf("tensor%d", i)
 		}
 		if t.Metrics != nil && len(t.Metrics.Changes) > 0 {
@@ -112,7 +112,7 @@ func groupsTable(r *diff.Result) *page.Table {
 		return nil
 	}
 	t := &page.Table{Label: "What differs", Columns: []page.Column{{Title: "tensors"}, {Title: "status", Short: true}, {Title: "what was done"}, {Title: "differing", Number: true}, {Title: "largest", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}}}
-	for i := range groups[:min(maxRows, len(groups))] {
+	for i := range groups[:min(MaxRows, len(groups))] {
 		group := &groups[i]
 		name := page.Name(strings.Join(group.Names, ", "))
 		if len(group.Layers) > 0 {

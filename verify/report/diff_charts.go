@@ -66,7 +66,7 @@ func layersChart(differing []*diff.TensorDiff) *chart.Chart {
 	}
 	plain := chart.Series{Name: "a tensor", Class: chart.Main, Shape: chart.Dots}
 	explained := chart.Series{Name: "a tensor whose change is explained", Class: chart.Other, Shape: chart.Squares}
-	for _, t := range differing[:min(maxRows, len(differing))] {
+	for _, t := range differing[:min(MaxRows, len(differing))] {
 		_, layer, _ := diff.SplitLayer(t.Name)
 		if layer < 0 {
 			continue

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -41,21 +42,19 @@ func (s distanceScale) level(distance float64) string {
 // diffMaps returns one map for each list of layers, and one for the tensors outside layers. ids has the rows of the table of tensors.
 func diffMaps(r *diff.Result, ids map[*diff.TensorDiff]string) []*page.Heat {
 	scale := newDistanceScale(r)
-	var maps []*page.Heat
-	all := make([]heatTensor, len(r.Tensors))
-	for i := range r.Tensors {
+	var out []*page.Heat
+	for _, m := range heatMaps(len(r.Tensors), func(i int) string { return r.Tensors[i].Name }, func(i int) page.HeatCell {
 		t := &r.Tensors[i]
 		cell := diffCell(t, scale)
 		cell.To = ids[t]
-		all[i] = heatTensor{t.Name, cell}
-	}
-	for _, m := range heatMaps(all) {
+		return cell
+	}) {
 		m.Title = "Where it differs"
 		m.Caption = "A row for each kind of tensor, a column for each layer; the colour is ‖b − a‖ / ‖a‖, on a logarithmic scale."
 		m.Explain(scale.legend()...)
-		maps = append(maps, m)
+		out = append(out, m)
 	}
-	return maps
+	return out
 }
 
 // legend explains the colours and marks of a map of distances.
@@ -70,82 +69,75 @@ func (s distanceScale) legend() []page.HeatKey {
 		page.HeatKey{Class: "bad", Mark: "S", Text: "another shape"}, page.HeatKey{Class: "bad", Mark: "∞", Text: "not finite"})
 }
 
-// heatTensor is the cell of a tensor.
-type heatTensor struct {
-	name string
-	cell page.HeatCell
-}
-
 // The limits of maps, beyond which nobody sees anything.
 const (
-	maxMaps  = 8
-	maxCells = 20_000 // of a map, those of no tensor included
+	maxMaps     = 8
+	maxCells    = 20_000 // of a map, those of no tensor included
+	maxAllCells = 40_000 // of all maps
 )
 
-// heatMaps arranges tensors: one map for each list of layers, the largest first, and one of at most 64 tensors outside layers.
-func heatMaps(tensors []heatTensor) []*page.Heat {
-	byList := map[string][]heatTensor{}
+// heatMaps arranges n tensors: one map for each list of layers, the largest first, and one of at most 64 tensors outside layers. cell makes
+// the cells of those that have a place in a map.
+func heatMaps(n int, nameOf func(i int) string, cell func(i int) page.HeatCell) []*page.Heat {
+	byList := map[string][]int{}
 	var lists []string
-	for _, t := range tensors {
-		list, layer, _ := diff.SplitLayer(t.name)
+	for i := range n {
+		list, layer, _ := diff.SplitLayer(nameOf(i))
 		if layer < 0 {
 			list = ""
 		}
 		if byList[list] == nil {
 			lists = append(lists, list)
 		}
-		byList[list] = append(byList[list], t)
+		byList[list] = append(byList[list], i)
 	}
 	slices.SortFunc(lists, func(a, b string) int { return cmp.Or(cmp.Compare(len(byList[b]), len(byList[a])), cmp.Compare(a, b)) })
-	var maps []*page.Heat
+	var out []*page.Heat
+	left := maxAllCells
 	for _, list := range lists {
-		if list == "" || len(maps) == maxMaps {
+		if list == "" || len(out) == maxMaps {
 			continue
 		}
-		if m := newHeatMap(list, byList[list]); m != nil {
-			maps = append(maps, m)
+		if m := newHeatMap(list, byList[list], min(maxCells, left), nameOf, cell); m != nil {
+			out = append(out, m)
+			left -= len(m.Rows) * len(m.Columns)
 		}
 	}
-	if outside := byList[""]; len(outside) > 0 && len(maps) > 0 && len(outside) <= 64 {
-		maps = append(maps, newHeatMap("", outside))
+	if outside := byList[""]; len(outside) > 0 && len(out) > 0 && len(outside) <= 64 {
+		out = append(out, newHeatMap("", outside, maxCells, nameOf, cell))
 	}
-	return maps
+	return out
 }
 
-// newHeatMap returns nil if there would be too many cells.
-func newHeatMap(list string, tensors []heatTensor) *page.Heat {
-	m := &page.Heat{Name: list}
-	rows, columns := map[string]map[int]page.HeatCell{}, map[int]bool{}
-	var names []string
-	for _, t := range tensors {
-		_, layer, tail := diff.SplitLayer(t.name)
-		if rows[tail] == nil {
-			rows[tail] = map[int]page.HeatCell{}
-			names = append(names, tail)
+// newHeatMap returns nil if there would be more cells than most.
+func newHeatMap(list string, tensors []int, most int, nameOf func(i int) string, cell func(i int) page.HeatCell) *page.Heat {
+	rows, columns := map[string]map[int]int{}, map[int]bool{} // indexes of tensors by layer
+	for _, i := range tensors {
+		_, layer, tail := diff.SplitLayer(nameOf(i))
+		if rows[tail], columns[layer] = nil, true; len(rows)*len(columns) > most {
+			return nil
 		}
-		rows[tail][layer] = t.cell
-		columns[layer] = true
 	}
-	slices.SortFunc(names, tensor.CompareNames)
-	var layers []int
-	for layer := range columns {
-		layers = append(layers, layer)
+	for _, i := range tensors {
+		_, layer, tail := diff.SplitLayer(nameOf(i))
+		if rows[tail] == nil {
+			rows[tail] = map[int]int{}
+		}
+		rows[tail][layer] = i
 	}
-	slices.Sort(layers)
+	layers := slices.Sorted(maps.Keys(columns))
+	m := &page.Heat{Name: list}
 	if list != "" {
 		m.Columns = page.LayerColumns(layers)
 	}
-	if len(names)*len(layers) > maxCells {
-		return nil
-	}
-	for _, name := range names {
+	for _, name := range slices.SortedFunc(maps.Keys(rows), tensor.CompareNames) {
 		row := page.HeatRow{Name: name}
 		for _, layer := range layers {
-			cell, ok := rows[name][layer]
-			if !ok {
-				cell = page.HeatCell{Class: "none", Text: "no such tensor"}
+			if i, ok := rows[name][layer]; ok {
+				row.Cells = append(row.Cells, cell(i))
+			} else {
+				row.Cells = append(row.Cells, page.HeatCell{Class: "none", Text: "no such tensor"})
 			}
-			row.Cells = append(row.Cells, cell)
 		}
 		m.Rows = append(m.Rows, row)
 	}
@@ -153,7 +145,7 @@ func newHeatMap(list string, tensors []heatTensor) *page.Heat {
 }
 
 func diffCell(t *diff.TensorDiff, scale distanceScale) page.HeatCell {
-	name := text.Printable(t.Name)
+	name := text.Printable(tensor.Clip(t.Name))
 	switch {
 	case t.Status == diff.OnlyA:
 		return page.HeatCell{Class: "bad", Text: name + ": only in A", Mark: "A"}
@@ -177,7 +169,7 @@ func diffCell(t *diff.TensorDiff, scale distanceScale) page.HeatCell {
 
 // distanceText says how far a tensor is from its counterpart, and what was done.
 func distanceText(t *diff.TensorDiff) string {
-	label := fmt.Sprintf("%s: relative L2 %s", text.Printable(t.Name), page.Number(float64(t.Metrics.RelativeL2)))
+	label := fmt.Sprintf("%s: relative L2 %s", text.Printable(tensor.Clip(t.Name)), page.Number(float64(t.Metrics.RelativeL2)))
 	if what := t.Change(); what != "" {
 		label += ", " + text.Printable(what)
 	}

@@ -20,23 +20,23 @@ type Origin struct {
 	Time    time.Time // zero for none
 }
 
-// maxRows is how many tensors a table of a page has, and a plot. Browsers do not show many more.
-const maxRows = 5000
+// MaxRows is how many tensors a table of a page has, and a plot. Browsers do not show many more.
+const MaxRows = 5000
 
 // left says that a page has not all; "" if it has.
 func left(all int, of string) string {
-	if all <= maxRows {
+	if all <= MaxRows {
 		return ""
 	}
-	return fmt.Sprintf("The first %s of %s %s; the JSON form of the result has all.", text.Grouped(maxRows), text.Grouped(int64(all)), of)
+	return fmt.Sprintf("The first %s of %s %s; the JSON form of the result has all.", text.Grouped(MaxRows), text.Grouped(int64(all)), of)
 }
 
 func write(path string, d *page.Document, body *page.Body, data any) error {
-	b, err := page.Render(d, body, data)
+	parts, err := page.Render(d, body, data)
 	if err != nil {
 		return err
 	}
-	return publish.ReplaceWith(path, b)
+	return publish.ReplaceWith(path, parts...)
 }
 
 // IsReport reports whether a file is a page or a card of this package. start is the beginning of the file.

@@ -114,7 +114,7 @@ func (g *statsPage) document(o Origin) *page.Document {
 
 // valuesID is the id of the row of a tensor, "" if the table does not have it.
 func valuesID(i int) string {
-	if i >= maxRows {
+	if i >= MaxRows {
 		return ""
 	}
 	return fmt.Sprintf("tensor%d", i)
@@ -123,7 +123,7 @@ func valuesID(i int) string {
 func valuesTable(tensors []TensorValues) *page.Table {
 	t := &page.Table{Label: "Tensors", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "type", Short: true}, {Title: "shape", Short: true}, {Title: "min", Number: true}, {Title: "histogram"}, {Title: "max", Number: true},
 		{Title: "mean", Number: true}, {Title: "std", Number: true}, {Title: "|max|", Number: true}, {Title: "zeros", Number: true}, {Title: "NaN", Number: true}, {Title: "Inf", Number: true}}}
-	for i, v := range tensors[:min(maxRows, len(tensors))] {
+	for i, v := range tensors[:min(MaxRows, len(tensors))] {
 		t.Add(page.Row{ID: valuesID(i), Bad: !v.Finite(), Cells: []page.Cell{page.Name(v.Name), page.Text(v.DType.String()), page.Text(tensor.ShapeString(v.Shape)), page.Value(v.Min), {HTML: bars(v.Histogram)}, page.Value(v.Max),
 			page.Value(v.Mean), page.Value(v.Std), page.Value(v.AbsMax), page.Count(v.Zeros), page.Count(v.NaN), page.Count(v.Inf)}})
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
@@ -36,18 +37,19 @@ const outlierFactor = 4
 
 // findOutliers returns the outliers, the farthest first. A kind is the tensors of one name in at least four layers.
 func findOutliers(tensors []TensorValues) []outlier {
-	kinds := map[string][]int{}
-	var names []string
+	type kind struct{ list, tail string }
+	kinds := map[kind][]int{}
+	var names []kind
 	for i := range tensors {
 		list, layer, tail := diff.SplitLayer(tensors[i].Name)
 		if layer < 0 {
 			continue
 		}
-		kind := list + "\x00" + tail
-		if kinds[kind] == nil {
-			names = append(names, kind)
+		k := kind{list, tail}
+		if kinds[k] == nil {
+			names = append(names, k)
 		}
-		kinds[kind] = append(kinds[kind], i)
+		kinds[k] = append(kinds[k], i)
 	}
 	var out []outlier
 	for _, kind := range names {
@@ -114,11 +116,10 @@ func valueMaps(tensors []TensorValues, s statistic, outliers []outlier) []*page.
 			out[o.tensor] = true
 		}
 	}
-	cells := make([]heatTensor, len(tensors))
-	for i := range tensors {
+	cellOf := func(i int) page.HeatCell {
 		t := &tensors[i]
 		v := s.of(t)
-		cell := page.HeatCell{Text: fmt.Sprintf("%s: %s %s", text.Printable(t.Name), s.name, page.Number(v)), To: valuesID(i)}
+		cell := page.HeatCell{Text: fmt.Sprintf("%s: %s %s", text.Printable(tensor.Clip(t.Name)), s.name, page.Number(v)), To: valuesID(i)}
 		switch {
 		case !t.Finite():
 			cell.Class, cell.Mark = "bad", "∞"
@@ -134,7 +135,7 @@ func valueMaps(tensors []TensorValues, s statistic, outliers []outlier) []*page.
 			cell.Class += " out"
 			cell.Text += ", an outlier"
 		}
-		cells[i] = heatTensor{t.Name, cell}
+		return cell
 	}
 	legend := []page.HeatKey{{Class: "equal", Text: "0 or none"}}
 	if high > low {
@@ -143,7 +144,7 @@ func valueMaps(tensors []TensorValues, s statistic, outliers []outlier) []*page.
 	legend = append(legend, page.HeatKey{Class: page.Level(1), Text: page.Number(high)},
 		page.HeatKey{Class: "out", Text: fmt.Sprintf("more than %d times the median of its kind, or less than a quarter of it", outlierFactor)},
 		page.HeatKey{Class: "bad", Mark: "∞", Text: "NaN or infinities"})
-	maps := heatMaps(cells)
+	maps := heatMaps(len(tensors), func(i int) string { return tensors[i].Name }, cellOf)
 	for _, m := range maps {
 		m.Title = s.title
 		m.Caption = fmt.Sprintf("The %s of each tensor: a row for each kind, a column for each layer, on a logarithmic scale.", s.name)

@@ -17,7 +17,7 @@ import (
 // findingsTable lists all findings of a check.
 func findingsTable(findings []verify.Finding) *page.Table {
 	t := &page.Table{Label: "All failures", Many: true, Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "differ", Number: true}, {Title: "should be"}, {Title: "is"}, {Title: "meaning"}}}
-	for _, f := range findings[:min(maxRows, len(findings))] {
+	for _, f := range findings[:min(MaxRows, len(findings))] {
 		differ := page.Cell{}
 		if f.Differing > 0 {
 			differ = page.Count(f.Differing)
@@ -30,7 +30,7 @@ func findingsTable(findings []verify.Finding) *page.Table {
 // tensorsTable lists tensors with their digests: the source on the left, what was made of it on the right.
 func tensorsTable(converted []verify.TensorDigest) *page.Table {
 	t := &page.Table{Label: "Tensors and digests", Many: true, Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "type", Short: true}, {Title: "shape", Short: true}, {Title: "digest"}}}
-	for _, c := range converted[:min(maxRows, len(converted))] {
+	for _, c := range converted[:min(MaxRows, len(converted))] {
 		t.Add(page.Row{Bad: !c.OK, Cells: []page.Cell{page.Name(strings.Join(c.From, " + ")).With(c.Rule), page.Name(c.Name), page.Text(c.DType), {Text: tensor.ShapeString(c.Shape)}, page.Name(c.Named())}})
 	}
 	return t

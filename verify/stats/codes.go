@@ -94,7 +94,7 @@ func (c *codes) stats() *Stats {
 	}
 	m.into(&s)
 	if m.n > 0 {
-		s.Histogram = fill(edges(m.min, m.max, func(x float64) float64 { return x }), cells)
+		s.Histogram = fill(edgesOf(c.dtype, m.min, m.max), cells)
 	}
 	return &s
 }

@@ -1,5 +1,7 @@
 package stats
 
+import "github.com/griffin-ckpt/griffin/formats/tensor"
+
 // Histogram counts finite values: Counts[i] of them lie in [Edges[i], Edges[i+1]), the last bin includes its upper edge.
 // There are no bins if no value is finite.
 //
@@ -18,6 +20,14 @@ const Bins = 40
 type cell struct {
 	low float64
 	n   int64
+}
+
+// edgesOf divides the range of values of a dtype into bins.
+func edgesOf(d tensor.DType, low, high float64) []Number {
+	if countsCodes(d) {
+		return edges(low, high, func(x float64) float64 { return x })
+	}
+	return edges(low, high, func(x float64) float64 { return lowest(order(x)) })
 }
 
 // edges divides a range into bins; snap moves an edge down to the lower end of its cell.

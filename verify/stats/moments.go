@@ -124,7 +124,7 @@ func (w *wide) stats() *Stats {
 	}
 	w.cells.release()
 	if w.sum.n > 0 {
-		s.Histogram = fill(edges(w.sum.min, w.sum.max, func(x float64) float64 { return lowest(order(x)) }), cells)
+		s.Histogram = fill(edgesOf(w.dtype, w.sum.min, w.sum.max), cells)
 	}
 	return &s
 }

@@ -62,10 +62,16 @@ func OfAlso(ctx context.Context, t *tensor.Tensor, also io.Writer) (*Stats, erro
 func newCounter(t *tensor.Tensor) counter {
 	values := tensor.ValuesOf(t.DType)
 	total := t.Elements() * int64(values.Lanes)
-	if size := t.DType.Size(); values.Lanes == 1 && (size == 1 || size == 2) {
-		return newCodes(t.DType, int(size), total)
+	if countsCodes(t.DType) {
+		return newCodes(t.DType, int(t.DType.Size()), total)
 	}
 	return newWide(t.DType, values, total)
+}
+
+// countsCodes reports whether a dtype has so few values that each is counted.
+func countsCodes(d tensor.DType) bool {
+	size := d.Size()
+	return tensor.ValuesOf(d).Lanes == 1 && (size == 1 || size == 2)
 }
 
 func read(ctx context.Context, t *tensor.Tensor, c counter, also io.Writer) error {

@@ -33,6 +33,9 @@ type Generator struct {
 	// Special has the schemas of types that encode themselves.
 	Special map[reflect.Type]map[string]any
 
+	// EncodedAs has the types as which others encode themselves.
+	EncodedAs map[reflect.Type]reflect.Type
+
 	sources map[string]*source // by import path
 }
 
@@ -84,6 +87,9 @@ func (w *writer) document(d Document) (map[string]any, error) {
 func (w *writer) of(t reflect.Type) (map[string]any, error) {
 	if special, ok := w.g.Special[t]; ok {
 		return special, nil
+	}
+	if other, ok := w.g.EncodedAs[t]; ok {
+		return w.of(other)
 	}
 	switch t.Kind() {
 	case reflect.Bool:

@@ -111,10 +111,21 @@ func writeThrough(path string, size int64, fill func(io.WriterAt) error) (err er
 	return errors.Join(err, out.Close())
 }
 
-// ReplaceWith replaces the file at path by one with the given content, as Replace does.
-func ReplaceWith(path string, content []byte) error {
-	return Replace(path, int64(len(content)), func(w io.WriterAt) error {
-		_, err := w.WriteAt(content, 0)
-		return err
+// ReplaceWith replaces the file at path by one with the given content, which may have several parts, as Replace does.
+func ReplaceWith(path string, content ...[]byte) error {
+	size := int64(0)
+	for _, part := range content {
+		size += int64(len(part))
+	}
+	return Replace(path, size, func(w io.WriterAt) error {
+		at := int64(0)
+		for _, part := range content {
+			n, err := w.WriteAt(part, at)
+			if err != nil {
+				return err
+			}
+			at += int64(n)
+		}
+		return nil
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,8 +103,26 @@ func hashOf(s string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Render writes a page.
-func Render(d *Document, body *Body, data any) ([]byte, error) {
+// parts is text in pieces, so that a long one is not copied as it grows.
+type parts [][]byte
+
+// Write implements io.Writer.
+func (p *parts) Write(text []byte) (int, error) {
+	const size = 1 << 20
+	last := len(*p) - 1
+	if last < 0 || len((*p)[last])+len(text) > cap((*p)[last]) {
+		*p = append(*p, make([]byte, 0, max(size, len(text))))
+		last++
+	}
+	(*p)[last] = append((*p)[last], text...)
+	return len(text), nil
+}
+
+// bodyMark stands for the body in what is around it. No text of a page has it, since < is escaped.
+const bodyMark = "<body of the page>"
+
+// Render returns the text of a page, in pieces.
+func Render(d *Document, body *Body, data any) ([][]byte, error) {
 	t, err := body.template.Clone()
 	if err != nil {
 		return nil, err
@@ -113,10 +132,11 @@ func Render(d *Document, body *Body, data any) ([]byte, error) {
 		contents = append(contents, Link{title, id})
 		return template.HTML(fmt.Sprintf(`<h2 id="%s"><a href="#%s">%s</a></h2>`, template.HTMLEscapeString(id), template.HTMLEscapeString(id), template.HTMLEscapeString(title)))
 	}})
-	var inner, out bytes.Buffer
+	var inner parts
 	if err := t.Execute(&inner, data); err != nil {
 		return nil, err
 	}
+	var out bytes.Buffer
 	err = shell.Execute(&out, struct {
 		*Document
 		Contents  []Link
@@ -128,8 +148,9 @@ func Render(d *Document, body *Body, data any) ([]byte, error) {
 		Words     []string
 		Date      string
 		Stamp     string
-	}{d, contents, template.HTML(inner.String()), template.CSS(style), template.JS(script), policy, Generator, words(d.Command), date(d.Time, "2006-01-02 15:04 UTC"), date(d.Time, "2006-01-02T15:04Z")})
-	return out.Bytes(), err
+	}{d, contents, template.HTML(bodyMark), template.CSS(style), template.JS(script), policy, Generator, words(d.Command), date(d.Time, "2006-01-02 15:04 UTC"), date(d.Time, "2006-01-02T15:04Z")})
+	before, after, _ := bytes.Cut(out.Bytes(), []byte(bodyMark))
+	return slices.Concat([][]byte{before}, inner, [][]byte{after}), err
 }
 
 // date writes a time; "" for none.

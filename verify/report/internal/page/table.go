@@ -49,10 +49,19 @@ type Cell struct {
 }
 
 // Text returns a cell with text that may come from a file.
-func Text(s string) Cell { return Cell{Text: text.Printable(s)} }
+func Text(s string) Cell { return Cell{Text: shown(s)} }
 
-// Name returns a cell with a name.
-func Name(s string) Cell { return Cell{Text: text.Printable(s), Name: s != ""} }
+// Name returns a cell with a name. Of one that is longer than any real name it shows the beginning.
+func Name(s string) Cell { return Cell{Text: shown(s), Name: s != ""} }
+
+// shown makes text from a file safe to show and, where only a hostile file can be the reason, short.
+func shown(s string) string {
+	const most = 2000
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return text.Printable(s)
+}
 
 // Breakable returns the text of a name with places where a line may break.
 func (c Cell) Breakable() template.HTML {
@@ -61,7 +70,7 @@ func (c Cell) Breakable() template.HTML {
 
 // With returns the cell with a line below it.
 func (c Cell) With(soft string) Cell {
-	c.Soft = text.Printable(soft)
+	c.Soft = shown(soft)
 	return c
 }
 
@@ -151,8 +160,11 @@ func (h *Heat) Explain(keys ...HeatKey) {
 	}
 }
 
+// levels are the classes of colours, the faintest first.
+var levels = [...]string{"apart l0", "apart l1", "apart l2", "apart l3", "apart l4", "apart l5", "apart l6", "apart l7", "apart l8", "apart l9", "apart l10"}
+
 // Level returns the class of a value between two others, which have the faintest and the strongest colour.
-func Level(share float64) string { return fmt.Sprintf("apart l%d", max(0, min(10, int(share*10+0.5)))) }
+func Level(share float64) string { return levels[max(0, min(10, int(share*10+0.5)))] }
 
 // LayerColumns returns the headings of layers. On a narrow screen those of every fifth are left.
 func LayerColumns(layers []int) []HeatColumn {
