@@ -1,7 +1,9 @@
 package main
 
 import (
+	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
 
@@ -52,6 +54,7 @@ func diffCommand() *cli.Command {
 }
 
 func runDiff(c *cli.Context) error {
+	debug.SetMemoryLimit(listLimit)
 	if c.IsSet("against-step") || c.Bool("all-steps") {
 		return diffSteps(c)
 	}
@@ -68,18 +71,12 @@ func runDiff(c *cli.Context) error {
 	if err := checkOutputFlag(c, "report", c.Args().Slice()...); err != nil {
 		return err
 	}
-	a, b, err := openBoth(c)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	defer b.Close()
-	result, err := diffBetween(c, a, b, o)
+	result, noDigest, err := diffPaths(c, o)
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		err = printJSON(c.App.Writer, schemaDifference, result)
+		err = printDiffJSON(c.App.Writer, result)
 	} else {
 		err = printDiff(c.App.Writer, result)
 	}
@@ -87,7 +84,10 @@ func runDiff(c *cli.Context) error {
 		return err
 	}
 	if path := c.String("report"); path != "" {
-		reportUnwritten(c, writeDiffPage(c, path, result, a, b))
+		if noDigest == nil {
+			noDigest = report.WriteDiff(path, result, origin())
+		}
+		reportUnwritten(c, noDigest)
 	}
 	if !result.Equal {
 		return errDifferent
@@ -95,18 +95,35 @@ func runDiff(c *cli.Context) error {
 	return nil
 }
 
-// writeDiffPage writes the page of a comparison, with the digests of both checkpoints.
-func writeDiffPage(c *cli.Context, path string, r *diff.Result, a, b *tensor.Checkpoint) error {
-	for _, side := range []struct {
-		side *diff.Side
-		of   *tensor.Checkpoint
-	}{{&r.A, a}, {&r.B, b}} {
-		var err error
-		if side.side.Digest, err = weightsDigest(c, side.of, "", nil); err != nil {
-			return err
-		}
+// diffPaths opens and compares two checkpoints, and closes them. For a page it also sets their digests; noDigest says why it could not.
+func diffPaths(c *cli.Context, o diff.Options) (r *diff.Result, noDigest, err error) {
+	a, b, err := openBoth(c)
+	if err != nil {
+		return nil, nil, err
 	}
-	return report.WriteDiff(path, r, origin())
+	defer a.Close()
+	defer b.Close()
+	b.ShareNames(a)
+	r, err = diffBetween(c, a, b, o)
+	if err == nil && c.IsSet("report") {
+		noDigest = setDigests(c, r, a, b)
+	}
+	return r, noDigest, err
+}
+
+// printDiffJSON prints a result as JSON.
+func printDiffJSON(w io.Writer, r *diff.Result) error {
+	head := *r
+	head.Tensors = []diff.TensorDiff{}
+	return printJSONList(w, schemaDifference, &head, "tensors", len(r.Tensors), func(i int) any { return &r.Tensors[i] })
+}
+
+// setDigests sets the digests of both checkpoints, which the page of a comparison shows.
+func setDigests(c *cli.Context, r *diff.Result, a, b *tensor.Checkpoint) (err error) {
+	if r.A.Digest, err = weightsDigest(c, a, "", nil); err == nil {
+		r.B.Digest, err = weightsDigest(c, b, "", nil)
+	}
+	return err
 }
 
 // diffBetween compares checkpoints that are open.

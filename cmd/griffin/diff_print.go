@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"math"
@@ -24,11 +25,18 @@ func printDiff(w io.Writer, r *diff.Result) error {
 		diffLine(&b, "note", printable(n))
 	}
 	diffLine(&b, "result", summaryLine(r))
+	err := printOutcomes(w, func(w io.Writer) error {
+		_, err := io.WriteString(w, b.String())
+		return err
+	})
 	groups := r.Groups()
-	if len(groups) > 0 {
-		b.WriteString("\n")
+	if err != nil || len(groups) == 0 {
+		return err
 	}
+	out := bufio.NewWriterSize(w, 64<<10) // there may be very many
+	out.WriteString("\n")
 	for i := range groups {
+		b.Reset()
 		where := r.Where(&groups[i])
 		for k := range where {
 			where[k] = printable(where[k])
@@ -37,11 +45,11 @@ func printDiff(w io.Writer, r *diff.Result) error {
 		if line := details(r, &groups[i]); line != "" {
 			diffLine(&b, "", "  "+line)
 		}
+		if _, err := out.WriteString(b.String()); err != nil {
+			return err
+		}
 	}
-	return printOutcomes(w, func(w io.Writer) error {
-		_, err := io.WriteString(w, b.String())
-		return err
-	})
+	return out.Flush()
 }
 
 func diffLine(b *strings.Builder, key, text string) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -61,6 +62,7 @@ func inspectCommand() *cli.Command {
 }
 
 func runInspect(c *cli.Context) error {
+	debug.SetMemoryLimit(listLimit)
 	if err := checkStepsFlags(c, "dump", "out", "report"); err != nil {
 		return err
 	}

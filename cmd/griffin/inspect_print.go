@@ -2,10 +2,8 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -19,7 +17,6 @@ import (
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/table"
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/report"
@@ -256,40 +253,12 @@ func (s subtrees) below(path []string) string {
 
 func indent(depth int) string { return strings.Repeat("  ", min(depth, maxIndent)) }
 
-// printJSON prints the inspection as JSON, one tensor after another: there may be so many that the whole text does not
-// fit into the memory that a command may take.
+// printJSON prints the inspection as JSON.
 func (r *inspection) printJSON(w io.Writer) error {
-	out := bufio.NewWriterSize(w, 64<<10)
-	var text bytes.Buffer
 	head := *r
 	head.Tensors = []tensorEntry{}
-	if err := printJSON(&text, schemaInspection, &head); err != nil {
-		return err
-	}
-	const end = "[]\n}\n"
-	before, ok := strings.CutSuffix(text.String(), end)
-	if !ok || len(r.Tensors) == 0 {
-		_, err := w.Write(text.Bytes())
-		return err
-	}
-	out.WriteString(before + "[")
-	for i := range r.Tensors {
-		text.Reset()
-		e := json.NewEncoder(&text)
-		e.SetEscapeHTML(false)
-		e.SetIndent("    ", "  ")
-		if err := e.Encode(&r.Tensors[i]); err != nil {
-			return err
-		}
-		out.WriteString(separators[min(i, 1)])
-		out.Write(bytes.TrimSuffix(strictjson.JoinNumbers(text.Bytes()), []byte("\n")))
-	}
-	out.WriteString("\n  ]\n}\n")
-	return out.Flush()
+	return printJSONList(w, schemaInspection, &head, "tensors", len(r.Tensors), func(i int) any { return &r.Tensors[i] })
 }
-
-// separators are what is before the first item of a list, and before each other.
-var separators = [2]string{"\n    ", ",\n    "}
 
 // describeValues reads every tensor and fills in its statistics, the digests that are shown, and those that only the page uses.
 // NaN and infinities are noted at the top too, where they are seen at once.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 )
 
 // Tensors are printed one by one as if the whole was printed at once.
@@ -95,6 +96,22 @@ func TestPresetOf(t *testing.T) {
 		c.AttentionWindow++
 		if got := presetOf(m, &c); got != "" {
 			t.Errorf("%s with another window: got %q", p.Name, got)
+		}
+	}
+}
+
+// Entries of a comparison are printed one by one as if the whole was printed at once, also what comes after them.
+func TestDifferenceJSON(t *testing.T) {
+	for n := range 3 {
+		r := &diff.Result{A: diff.Side{Path: "<\n  \"tensors\": []"}, Config: []diff.ConfigDifference{}, Tensors: []diff.TensorDiff{}, Notes: []string{"after"}}
+		for i := range n {
+			r.Tensors = append(r.Tensors, diff.TensorDiff{Name: fmt.Sprint("<", i), Shape: []int64{2, int64(i)}, Metrics: &diff.Metrics{Changes: []diff.Change{{Exponent: i, Count: 1}}}})
+		}
+		var got, want bytes.Buffer
+		check(t, printDiffJSON(&got, r))
+		check(t, printJSON(&want, schemaDifference, r))
+		if got.String() != want.String() {
+			t.Errorf("%d tensors: got\n%s\nwant\n%s", n, &got, &want)
 		}
 	}
 }

@@ -71,6 +71,9 @@ func runInterruptible(args []string, stdout, stderr io.Writer) int {
 // not part of the heap.
 const heapLimit = 128 << 20
 
+// listLimit is the limit for commands that keep results about each of very many tensors, and few buffers.
+const listLimit = 176 << 20
+
 // runCommand executes one command line and returns its exit status.
 func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return reportError(stderr, execute(ctx, args, stdout, stderr), wantsJSON(args))

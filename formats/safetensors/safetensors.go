@@ -15,6 +15,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -89,6 +90,7 @@ func (p *parser) read(r io.ReaderAt, size int64) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
+	records = slices.Clone(records) // without room for more
 	f := &file{tensors: make([]*tensor.Tensor, len(records)), metadata: metadata}
 	in := &region{r, start}
 	for i := range records {

@@ -81,6 +81,15 @@ func (c *Checkpoint) Tensor(name string) *Tensor {
 	return c.tensors[c.byName[k]]
 }
 
+// ShareNames lets tensors that have the same name in another checkpoint share its memory. No other goroutine uses c meanwhile.
+func (c *Checkpoint) ShareNames(with *Checkpoint) {
+	for _, t := range c.tensors {
+		if other := with.Tensor(t.Name); other != nil {
+			t.Name = other.Name
+		}
+	}
+}
+
 // Describe adds a fact about the container.
 func (c *Checkpoint) Describe(key, value string) {
 	c.Details = append(c.Details, Detail{key, value})

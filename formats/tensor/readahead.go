@@ -46,9 +46,17 @@ func Extents(t *Tensor) []Extent {
 func PlanReads(tensors ...*Tensor) {
 	var extents []Extent
 	for _, t := range tensors {
-		extents = append(extents, Extents(t)...)
+		if all := Extents(t); len(all) > 0 && IsPlanned(all[0]) {
+			extents = append(extents, all...)
+		}
 	}
 	PlanExtents(extents)
+}
+
+// IsPlanned reports whether the file of an extent is a Planner. So are the other files of the checkpoint then.
+func IsPlanned(e Extent) bool {
+	_, ok := e.Store.(Planner)
+	return ok
 }
 
 // PlanExtents tells the files of the extents that the extents will be read in this order.

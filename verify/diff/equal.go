@@ -6,7 +6,6 @@ import (
 	"context"
 	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 
@@ -24,9 +23,9 @@ type equalJob struct {
 	bytes int64 // to be compared
 }
 
-// compareBytes finds the pairs of one dtype and shape that do not hold the same bytes. It reads a pair up
+// compareBytes sets pair.unequal of pairs of one dtype and shape that do not hold the same bytes. It reads a pair up
 // to its first difference.
-func (d *differ) compareBytes(ctx context.Context, pairs []*pair) (unequal map[*pair]bool, err error) {
+func (d *differ) compareBytes(ctx context.Context, pairs []*pair) error {
 	jobs := equalJobs(pairs, d.rangeBytes)
 	total, largestView := int64(0), int64(0)
 	for _, j := range jobs {
@@ -36,7 +35,6 @@ func (d *differ) compareBytes(ctx context.Context, pairs []*pair) (unequal map[*
 		}
 	}
 	d.progress.start("comparing", total)
-	found := &pairSet{pairs: map[*pair]bool{}}
 	planReads(jobs)
 	queue := make(chan *equalJob, len(jobs))
 	for _, j := range jobs {
@@ -45,9 +43,9 @@ func (d *differ) compareBytes(ctx context.Context, pairs []*pair) (unequal map[*
 	close(queue)
 	group, ctx := task.WithContext(ctx)
 	for range max(min(runtime.GOMAXPROCS(0), maxWorkers, len(jobs)), 1) {
-		group.Go(func() error { return d.compareJobs(ctx, queue, largestView, found) })
+		group.Go(func() error { return d.compareJobs(ctx, queue, largestView) })
 	}
-	return found.pairs, group.Wait()
+	return group.Wait()
 }
 
 // equalJobs divides pairs into jobs, the largest first.
@@ -81,12 +79,15 @@ func equalJobs(pairs []*pair, rangeBytes int64) []*equalJob {
 
 // planReads tells the files on both sides in which order they will be read.
 func planReads(jobs []*equalJob) {
-	var extents []tensor.Extent
+	var extents []tensor.Extent // of files that have use for them
 	planned := map[*tensor.Tensor]bool{}
 	for _, j := range jobs {
 		for _, p := range j.pairs {
 			for _, o := range []*operand{p.a, p.b} {
 				all := tensor.Extents(o.stored)
+				if len(all) == 0 || !tensor.IsPlanned(all[0]) {
+					continue
+				}
 				if len(all) == 1 && !j.views && j.bytes < o.stored.Bytes() { // a range
 					extents = append(extents, tensor.Extent{Store: all[0].Store, Offset: all[0].Offset + j.first, Length: j.bytes})
 				} else if !planned[o.stored] {
@@ -99,37 +100,18 @@ func planReads(jobs []*equalJob) {
 	tensor.PlanExtents(extents)
 }
 
-// pairSet is a set of pairs that several goroutines use.
-type pairSet struct {
-	mu    sync.Mutex
-	pairs map[*pair]bool
-}
-
-func (s *pairSet) add(p *pair) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pairs[p] = true
-}
-
-func (s *pairSet) has(p *pair) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.pairs[p]
-}
-
 // stepBytes of each side are compared at a time: both stay in the cache of one core.
 const stepBytes = 128 << 10
 
 // equalWorker is one goroutine of compareBytes.
 type equalWorker struct {
 	progress *progress
-	unequal  *pairSet
 	matcher  *proof.Matcher // nil if no job has views
 	a, b     []byte
 }
 
-func (d *differ) compareJobs(ctx context.Context, queue chan *equalJob, largestView int64, unequal *pairSet) (err error) {
-	w := &equalWorker{progress: &d.progress, unequal: unequal, a: make([]byte, stepBytes), b: make([]byte, stepBytes)}
+func (d *differ) compareJobs(ctx context.Context, queue chan *equalJob, largestView int64) (err error) {
+	w := &equalWorker{progress: &d.progress, a: make([]byte, stepBytes), b: make([]byte, stepBytes)}
 	if largestView > 0 {
 		if w.matcher, err = proof.NewMatcher(largestView); err != nil {
 			return err
@@ -168,7 +150,7 @@ func (w *equalWorker) compareViews(ctx context.Context, j *equalJob) error {
 	equal, err := w.matcher.Match(ctx, j.pairs[0].view().stored, candidates, w.progress.add)
 	for i, p := range j.pairs {
 		if err == nil && !equal[i] {
-			w.unequal.add(p)
+			p.unequal.Store(true)
 		}
 	}
 	return err
@@ -198,7 +180,7 @@ func (w *equalWorker) compareWhole(ctx context.Context, p *pair) error {
 			return err
 		}
 		if !bytes.Equal(w.a[:n], w.b[:n]) {
-			w.unequal.add(p)
+			p.unequal.Store(true)
 			return nil
 		}
 		w.progress.add(n)
@@ -212,7 +194,7 @@ func (w *equalWorker) compareWhole(ctx context.Context, p *pair) error {
 // compareRange compares a range of a pair whose elements lie in files.
 func (w *equalWorker) compareRange(ctx context.Context, j *equalJob) error {
 	p := j.pairs[0]
-	for at := j.first; at < j.first+j.bytes && !w.unequal.has(p); at += stepBytes {
+	for at := j.first; at < j.first+j.bytes && !p.unequal.Load(); at += stepBytes {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -224,7 +206,7 @@ func (w *equalWorker) compareRange(ctx context.Context, j *equalJob) error {
 			return err
 		}
 		if !bytes.Equal(w.a[:n], w.b[:n]) {
-			w.unequal.add(p)
+			p.unequal.Store(true)
 			return nil
 		}
 		w.progress.add(n)

@@ -11,13 +11,13 @@ import (
 
 // explainAll finds what was done to the pairs that differ.
 func (d *differ) explainAll(ctx context.Context) error {
-	var differing []*pair
+	var differing []int32 // indexes of pairs
 	total := int64(0)
-	for _, p := range d.pairs {
+	for i, p := range d.pairs {
 		e := p.diff
 		if e.Explanation == nil && (e.Status == Differs || e.Status == DType && e.Metrics != nil && e.Metrics.Differing > 0 ||
 			e.Status == Shape && (p.a.Elements() == p.b.Elements() || explain.ResizedRows(p.a.tensor(), p.b.tensor()))) {
-			differing = append(differing, p)
+			differing = append(differing, int32(i))
 			total += p.a.Bytes()
 		}
 	}
@@ -26,20 +26,15 @@ func (d *differ) explainAll(ctx context.Context) error {
 	}
 	list := make([]explain.Pair, len(d.pairs))
 	all := make([]*explain.Pair, len(d.pairs))
-	explained := make(map[*pair]*explain.Pair, len(differing))
 	for i, p := range d.pairs {
 		list[i] = explain.Pair{Name: p.name, A: p.a.tensor(), B: p.b.tensor(), Equal: p.diff.Status == Equal}
 		all[i] = &list[i]
 	}
-	for i, p := range d.pairs {
-		if len(explained) < len(differing) && p == differing[len(explained)] { // in the same order
-			explained[p] = all[i]
-		}
-	}
 	d.progress.start("explaining", total)
 	explainer := explain.New(all)
-	return inParallel(ctx, differing, func(ctx context.Context, p *pair) error {
-		explanation, err := explainer.Explain(ctx, explained[p])
+	return inParallel(ctx, slices.Values(differing), func(ctx context.Context, i int32) error {
+		p := d.pairs[i]
+		explanation, err := explainer.Explain(ctx, all[i])
 		if err != nil {
 			return err
 		}
@@ -58,17 +53,42 @@ func (d *differ) finish() {
 	}
 	r.A.Quantized, r.B.Quantized = describeCopy(d.copies[0]), describeCopy(d.copies[1])
 	noteQuantized(d)
-	r.Tensors = make([]TensorDiff, 0, len(d.pairs))
-	for _, p := range d.pairs {
-		r.Tensors = append(r.Tensors, *p.diff)
-		p.diff = nil
+	for i, p := range d.pairs { // their entries are in the same order, those of pairs that were removed between them
+		if e := &r.Tensors[i]; e != p.diff {
+			*e = *p.diff
+		}
 		r.A.count(p.a)
 		r.B.count(p.b)
 	}
-	slices.SortStableFunc(r.Tensors, func(a, b TensorDiff) int {
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(b.Distance(), a.Distance()))
-	})
+	clear(r.Tensors[len(d.pairs):])
+	r.Tensors, d.pairs = r.Tensors[:len(d.pairs)], nil
+	sortEntries(r.Tensors)
 	r.summarize()
+}
+
+// sortEntries sorts entries by what matters most, in place, those that matter as much in their order.
+func sortEntries(entries []TensorDiff) {
+	order := make([]int32, len(entries)) // the indexes of entries in the order to be
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(i, j int32) int {
+		a, b := &entries[i], &entries[j]
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(b.Distance(), a.Distance()), cmp.Compare(i, j))
+	})
+	const done = -1
+	for start := range order {
+		if order[start] == done {
+			continue
+		}
+		first, at := entries[start], start
+		for int(order[at]) != start {
+			from := int(order[at])
+			entries[at], order[at] = entries[from], done
+			at = from
+		}
+		entries[at], order[at] = first, done
+	}
 }
 
 func (s *Side) count(o *operand) {

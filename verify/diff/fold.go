@@ -1,7 +1,7 @@
 package diff
 
 import (
-	"fmt"
+	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,30 +10,60 @@ import (
 // foldNumbers makes one group of those whose names differ only in numbers after that of the layer, such as the number
 // of an expert: "mlp.experts.0-63.w1.weight". Their layers, status and change are the same. Groups whose numbers are not
 // all combinations of some stay as they are.
-func foldNumbers(groups []*Group) []*Group {
-	like := map[string][]*Group{}
-	var keys []string
-	for _, g := range groups {
+func foldNumbers(groups []Group) []Group {
+	like := newClasses(len(groups))
+	first := make([]int32, len(groups)) // group that is like each, -1 for the first of them
+	next := make([]int32, len(groups))  // the next one that is like it, -1 for none
+	last := make([]int32, len(groups))  // of each first, the last one like it
+	for i := range groups {
+		g := &groups[i]
 		slices.Sort(g.Layers)
+		first[i], next[i], last[i] = -1, -1, int32(i)
 		pattern, numbers := splitNumbers(g.Names[0])
-		key := "\x00" + g.Names[0]
-		if len(g.Layers) > 0 && len(numbers) > 0 {
-			key = fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%v", g.List, strings.Join(pattern, "\x00"), g.Status, g.Change, g.Layers)
+		if len(g.Layers) == 0 || len(numbers) == 0 {
+			like.add(0)
+			continue
 		}
-		if like[key] == nil {
-			keys = append(keys, key)
+		sum := g.hash(func(h *maphash.Hash) {
+			for _, part := range pattern {
+				h.WriteString(part)
+				h.WriteByte(0)
+			}
+			hashInts(h, g.Layers)
+		})
+		if at := like.find(sum, func(k int) bool { return first[k] < 0 && groups[k].isLike(g, pattern) }); at >= 0 {
+			first[i] = int32(at)
+			next[last[at]], last[at] = int32(i), int32(i)
 		}
-		like[key] = append(like[key], g)
+		like.add(sum)
 	}
-	var out []*Group
-	for _, key := range keys {
-		if folded := fold(like[key]); folded != nil {
-			out = append(out, folded)
-		} else {
-			out = append(out, like[key]...)
+	out := make([]Group, 0, len(groups))
+	for i := range groups {
+		if first[i] >= 0 {
+			continue
+		}
+		var same []*Group
+		for k := int32(i); k >= 0; k = next[k] {
+			same = append(same, &groups[k])
+		}
+		if folded := fold(same); folded != nil {
+			out = append(out, *folded)
+			continue
+		}
+		for _, g := range same {
+			out = append(out, *g)
 		}
 	}
 	return out
+}
+
+// isLike reports whether two groups differ in nothing but numbers of their names. pattern is that of the name of o.
+func (g *Group) isLike(o *Group, pattern []string) bool {
+	if g.List != o.List || g.Status != o.Status || g.Change != o.Change || !slices.Equal(g.Layers, o.Layers) {
+		return false
+	}
+	own, _ := splitNumbers(g.Names[0])
+	return slices.Equal(own, pattern)
 }
 
 // fold makes one group of several, or returns nil if it would name tensors that are not in them.

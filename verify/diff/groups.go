@@ -3,6 +3,7 @@ package diff
 import (
 	"cmp"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"slices"
 	"strconv"
@@ -20,54 +21,121 @@ type Group struct {
 	Names   []string // what follows the number of the layer: "mlp.gate_proj.weight"; the whole name outside layers
 	Status  Status
 	Change  string // what was done, in words: "scaled by 0.5"; "" if it is not known
+
+	list *layerList // of List
 }
 
 // Groups groups the tensors of a result, what matters most first. Those for which TensorDiff.Same holds are
 // left out.
 func (r *Result) Groups() []Group {
-	var out []Group
-	merged := map[string]int{}
-	for _, g := range foldNumbers(r.groupsByName()) {
-		key := fmt.Sprintf("%s\x00%v\x00%s\x00%s", g.List, g.Layers, g.Status, g.Change)
-		if at, ok := merged[key]; ok && len(g.Layers) > 0 && (g.Change != "" || g.Status != Differs) {
+	groups := foldNumbers(r.groupsByName())
+	merged := newClasses(len(groups))
+	out := groups[:0]
+	for i := range groups {
+		g := &groups[i]
+		sum := g.hash(func(h *maphash.Hash) { hashInts(h, g.Layers) })
+		at := merged.find(sum, func(k int) bool {
+			o := &out[k]
+			return o.List == g.List && o.Status == g.Status && o.Change == g.Change && slices.Equal(o.Layers, g.Layers)
+		})
+		if at >= 0 && len(g.Layers) > 0 && (g.Change != "" || g.Status != Differs) {
 			out[at].Tensors = append(out[at].Tensors, g.Tensors...)
 			out[at].Names = append(out[at].Names, g.Names...)
 			continue
 		}
-		merged[key] = len(out)
+		merged.add(sum)
 		out = append(out, *g)
 	}
+	clear(groups[len(out):])
 	for i := range out {
 		slices.Sort(out[i].Tensors)
 	}
 	slices.SortStableFunc(out, func(a, b Group) int { return cmp.Compare(a.Tensors[0], b.Tensors[0]) })
+	r.setLists(out)
 	return out
 }
 
+// hash returns a digest of the list, the status and the change of a group, and of what is added.
+func (g *Group) hash(add func(h *maphash.Hash)) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, s := range []string{g.List, string(g.Status), g.Change} {
+		h.WriteString(s)
+		h.WriteByte(0)
+	}
+	add(&h)
+	return h.Sum64()
+}
+
+// seed is that of digests within one process.
+var seed = maphash.MakeSeed()
+
+func hashInts(h *maphash.Hash, numbers []int) {
+	for _, n := range numbers {
+		h.WriteString(strconv.Itoa(n))
+		h.WriteByte(',')
+	}
+}
+
+// classes finds items of a list by digests of what they have in common, in little memory.
+type classes struct {
+	last map[uint64]int32 // the last item of a digest
+	prev []int32          // the item of the same digest before each, -1 for none
+}
+
+func newClasses(most int) *classes {
+	return &classes{last: make(map[uint64]int32, most), prev: make([]int32, 0, most)}
+}
+
+// find returns the last item of a digest for which same holds, or -1.
+func (c *classes) find(sum uint64, same func(item int) bool) int {
+	at, ok := c.last[sum]
+	for ; ok && at >= 0; at = c.prev[at] {
+		if same(int(at)) {
+			return int(at)
+		}
+	}
+	return -1
+}
+
+// add adds the next item.
+func (c *classes) add(sum uint64) {
+	before, ok := c.last[sum]
+	if !ok {
+		before = -1
+	}
+	c.last[sum] = int32(len(c.prev))
+	c.prev = append(c.prev, before)
+}
+
 // groupsByName groups tensors that have the same name in several layers.
-func (r *Result) groupsByName() []*Group {
-	var all []*Group
-	known := map[string]*Group{}
+func (r *Result) groupsByName() []Group {
+	var all []Group
+	known := newClasses(0)
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
 		if t.Same() {
 			continue
 		}
 		list, layer, rest := SplitLayer(t.Name)
-		change := t.Change()
-		key := fmt.Sprintf("%s\x00%s\x00%s\x00%s", list, rest, t.Status, change)
-		if layer < 0 {
-			key = "\x00" + t.Name
+		g := Group{List: list, Status: t.Status, Change: t.Change()}
+		sum, at := uint64(0), -1
+		if layer >= 0 {
+			sum = g.hash(func(h *maphash.Hash) { h.WriteString(rest) })
+			at = known.find(sum, func(k int) bool {
+				o := &all[k]
+				return len(o.Layers) > 0 && o.List == list && o.Names[0] == rest && o.Status == g.Status && o.Change == g.Change
+			})
 		}
-		g := known[key]
-		if g == nil {
-			g = &Group{List: list, Names: []string{rest}, Status: t.Status, Change: change}
-			known[key] = g
+		if at < 0 {
+			known.add(sum)
+			at = len(all)
+			g.Names = []string{rest}
 			all = append(all, g)
 		}
-		g.Tensors = append(g.Tensors, i)
+		all[at].Tensors = append(all[at].Tensors, i)
 		if layer >= 0 {
-			g.Layers = append(g.Layers, layer)
+			all[at].Layers = append(all[at].Layers, layer)
 		}
 	}
 	return all

@@ -29,25 +29,23 @@ func (r *Result) Where(g *Group) []string {
 // LayersOf names the layers of a group, which has some: "recurrent layers (18)" if they are all of that kind, "recurrent layers
 // 0 to 10 (8)" if they are all of that kind between two, "all layers (26)", or else their numbers: "layers 2 to 9, 12".
 func (r *Result) LayersOf(g *Group) string {
-	kinds := r.blockKinds()
-	all := r.layersIn(g.List)
-	if len(all) > 1 && slices.Equal(all, g.Layers) {
-		return fmt.Sprintf("all layers (%d)", len(all))
+	list := g.list
+	if list == nil {
+		list = &layerList{numbers: r.layersIn(g.List)}
+		list.setKinds(r.blockKinds())
 	}
-	if len(g.Layers) < 2 || len(kinds) != len(all) || all[len(all)-1] != len(kinds)-1 {
+	if len(list.numbers) > 1 && slices.Equal(list.numbers, g.Layers) {
+		return fmt.Sprintf("all layers (%d)", len(list.numbers))
+	}
+	if len(g.Layers) < 2 || list.kinds == nil {
 		return LayerWords(g.Layers)
 	}
-	kind := kinds[g.Layers[0]]
-	var whole, between []int
-	for i, k := range kinds {
-		if k != kind {
-			continue
-		}
-		whole = append(whole, i)
-		if i >= g.Layers[0] && i <= g.Layers[len(g.Layers)-1] {
-			between = append(between, i)
-		}
-	}
+	first, last := g.Layers[0], g.Layers[len(g.Layers)-1]
+	kind := list.kinds[first]
+	whole := list.ofKind[kind]
+	from, _ := slices.BinarySearch(whole, first)
+	to, _ := slices.BinarySearch(whole, last+1)
+	between := whole[from:to]
 	switch {
 	case slices.Equal(whole, g.Layers):
 		return fmt.Sprintf("%s layers (%d)", kind, len(whole))
@@ -55,6 +53,48 @@ func (r *Result) LayersOf(g *Group) string {
 		return fmt.Sprintf("%s layers %d to %d (%d)", kind, between[0], between[len(between)-1], len(between))
 	}
 	return LayerWords(g.Layers)
+}
+
+// layerList is the layers of a list.
+type layerList struct {
+	numbers []int            // ascending
+	kinds   []string         // nil if they are not known
+	ofKind  map[string][]int // the layers of each kind, ascending
+}
+
+// setKinds sets the kinds, if each layer has one.
+func (l *layerList) setKinds(kinds []string) {
+	if n := len(l.numbers); n == 0 || len(kinds) != n || l.numbers[n-1] != n-1 {
+		return
+	}
+	l.kinds, l.ofKind = kinds, map[string][]int{}
+	for i, kind := range kinds {
+		l.ofKind[kind] = append(l.ofKind[kind], i)
+	}
+}
+
+// setLists gives groups the layers of their lists.
+func (r *Result) setLists(groups []Group) {
+	lists := map[string]*layerList{}
+	for i := range groups {
+		if g := &groups[i]; len(g.Layers) > 1 {
+			if lists[g.List] == nil {
+				lists[g.List] = &layerList{}
+			}
+			g.list = lists[g.List]
+		}
+	}
+	for i := range r.Tensors {
+		if name, n, _ := SplitLayer(r.Tensors[i].Name); n >= 0 && lists[name] != nil {
+			lists[name].numbers = append(lists[name].numbers, n)
+		}
+	}
+	kinds := r.blockKinds()
+	for _, l := range lists {
+		slices.Sort(l.numbers)
+		l.numbers = slices.Compact(l.numbers)
+		l.setKinds(kinds)
+	}
 }
 
 // blockKinds returns the kinds of the blocks of both models, nil if they are not known or not the same.

@@ -144,7 +144,7 @@ func contentsOf(ctx context.Context, layers []*layer, progress *progress) (map[*
 	progress.start("looking for layers that were moved", total)
 	var mu sync.Mutex
 	contents := map[*operand]content{}
-	err := inParallel(ctx, all, func(ctx context.Context, o *operand) error {
+	err := inParallel(ctx, slices.Values(all), func(ctx context.Context, o *operand) error {
 		sum, err := tensor.Digest(ctx, o.Tensor, digest.Default)
 		if err != nil {
 			return o.annotate(err)

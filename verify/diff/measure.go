@@ -3,6 +3,8 @@ package diff
 import (
 	"context"
 	"io"
+	"iter"
+	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
@@ -21,12 +23,11 @@ func (d *differ) compareElements(ctx context.Context) error {
 			measured = append(measured, p)
 		}
 	}
-	unequal, err := d.compareBytes(ctx, sameType)
-	if err != nil {
+	if err := d.compareBytes(ctx, sameType); err != nil {
 		return err
 	}
 	for _, p := range sameType {
-		if unequal[p] {
+		if p.unequal.Load() {
 			measured = append(measured, p)
 		} else {
 			p.diff.Status = Equal
@@ -39,39 +40,48 @@ func (d *differ) compareElements(ctx context.Context) error {
 type section struct {
 	pair     *pair
 	first, n int64
-	tally    *tally
+	parts    *parts // of the pair; nil if the section is all of it
+	part     int
+}
+
+// parts are the tallies of the sections of one pair.
+type parts struct {
+	tallies []tally
+	left    atomic.Int32 // sections that are not yet measured
 }
 
 // measureAll determines the metrics of pairs, and their status.
 func (d *differ) measureAll(ctx context.Context, pairs []*pair) error {
-	var all []section
 	total := int64(0)
-	byPair := make([][]*tally, len(pairs))
-	for i, p := range pairs {
-		n := p.a.Elements()
-		step := max(n, 1)
-		if p.a.direct() && p.b.direct() {
-			step = d.rangeElements
-		}
-		for first := int64(0); first < n; first += step {
-			s := section{p, first, min(step, n-first), &tally{first: -1}}
-			all = append(all, s)
-			byPair[i] = append(byPair[i], s.tally)
-		}
+	for _, p := range pairs {
 		total += p.a.Bytes()
 	}
 	d.progress.start("measuring", total)
-	if err := inParallel(ctx, all, d.measure); err != nil {
-		return err
-	}
-	for i, p := range pairs {
-		sum := &tally{first: -1}
-		for _, t := range byPair[i] {
-			sum.add(t)
+	return inParallel(ctx, d.sections(pairs), d.measure)
+}
+
+// sections divides pairs into sections.
+func (d *differ) sections(pairs []*pair) iter.Seq[section] {
+	return func(yield func(section) bool) {
+		for _, p := range pairs {
+			n := p.a.Elements()
+			if n == 0 {
+				d.complete(p, &tally{first: -1})
+				continue
+			}
+			step, of := n, (*parts)(nil)
+			if p.a.direct() && p.b.direct() && n > d.rangeElements {
+				step = d.rangeElements
+				of = &parts{tallies: make([]tally, (n+step-1)/step)}
+				of.left.Store(int32(len(of.tallies)))
+			}
+			for first := int64(0); first < n; first += step {
+				if !yield(section{p, first, min(step, n-first), of, int(first / step)}) {
+					return
+				}
+			}
 		}
-		d.complete(p, sum)
 	}
-	return nil
 }
 
 // measure compares the values of a section.
@@ -87,6 +97,7 @@ func (d *differ) measure(ctx context.Context, s section) error {
 	}
 	defer b.Close()
 	c := newComparer(s.pair, d.options.Tolerance, min(chunk, s.n))
+	sum := tally{first: -1}
 	for at := int64(0); at < s.n; at += chunk {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -101,11 +112,29 @@ func (d *differ) measure(ctx context.Context, s section) error {
 			return err
 		}
 		t := c.compare(rawA, rawB, s.first+at, int(n))
-		s.tally.add(&t)
+		sum.add(&t)
 		d.progress.add(int64(len(rawA)))
 	}
-	s.tally.changes = c.histogram.changes()
+	sum.changes = c.histogram.changes()
+	d.add(s, &sum)
 	return nil
+}
+
+// add adds the tally of a section, and completes the pair if it is the last.
+func (d *differ) add(s section, t *tally) {
+	if s.parts == nil {
+		d.complete(s.pair, t)
+		return
+	}
+	s.parts.tallies[s.part] = *t
+	if s.parts.left.Add(-1) > 0 {
+		return
+	}
+	sum := &tally{first: -1}
+	for i := range s.parts.tallies {
+		sum.add(&s.parts.tallies[i])
+	}
+	d.complete(s.pair, sum)
 }
 
 // sectionReader reads the stored bytes of consecutive elements.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/names"
@@ -15,6 +16,8 @@ type pair struct {
 	name string // in the layout of comparison
 	a, b *operand
 	diff *TensorDiff // its entry of the result
+
+	unequal atomic.Bool // the bytes of a and b differ
 }
 
 // only returns the one side of a pair without counterpart.
@@ -75,7 +78,9 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 			d.note("%s", note)
 		}
 	}
-	d.pair(layout)
+	if err := d.pair(layout); err != nil {
+		return err
+	}
 	return d.keepOnly()
 }
 
@@ -92,17 +97,32 @@ func (d *differ) pairHeads(with, without *side) {
 		head.Name, without.nameOf(embedding), without.checkpoint.Path)
 }
 
+// maxPairs bounds the tensors of both checkpoints together, counterparts counted once.
+const maxPairs = tensor.MaxTensors + tensor.MaxTensors/4
+
 // pair makes the pairs.
-func (d *differ) pair(layout model.Layout) {
-	taken := make(map[string]bool, len(d.a.keys))
-	d.pairs = make([]*pair, 0, len(d.a.keys))
+func (d *differ) pair(layout model.Layout) error {
+	n := len(d.a.keys)
+	for _, key := range d.b.keys {
+		if d.a.byKey[key] == nil {
+			n++
+		}
+	}
+	if n > maxPairs {
+		return tensor.Bad("the checkpoints have %d tensors, or more, of which either lacks many; griffin compares at most %d of both together", n, maxPairs).Because(tensor.TooLarge)
+	}
+	taken := make(map[string]bool, n)
+	pairs := make([]pair, n)
+	d.pairs, d.result.Tensors = make([]*pair, 0, n), make([]TensorDiff, n)
 	add := func(key string) {
-		p := &pair{a: d.a.byKey[key], b: d.b.byKey[key]}
+		k := len(d.pairs)
+		p := &pairs[k]
+		p.a, p.b, p.diff = d.a.byKey[key], d.b.byKey[key], &d.result.Tensors[k]
 		if p.name = pairName(d.a, d.b, key, layout, p); taken[p.name] { // a name of one side that is a key of the other
 			p.name = key
 		}
 		taken[p.name] = true
-		p.diff = newEntry(d.a, d.b, p)
+		*p.diff = newEntry(d.a, d.b, p)
 		d.pairs = append(d.pairs, p)
 	}
 	for _, key := range d.a.keys {
@@ -113,6 +133,9 @@ func (d *differ) pair(layout model.Layout) {
 			add(key)
 		}
 	}
+	d.a.forget()
+	d.b.forget()
+	return nil
 }
 
 // pairName returns the name that a pair of two sides has in the layout of comparison, or its key if both
@@ -136,8 +159,8 @@ func pairName(a, b *side, key string, layout model.Layout, p *pair) string {
 }
 
 // newEntry returns the entry of the result for a pair of two sides, with what is known before elements are read.
-func newEntry(a, b *side, p *pair) *TensorDiff {
-	e := &TensorDiff{Name: p.name}
+func newEntry(a, b *side, p *pair) TensorDiff {
+	e := TensorDiff{Name: p.name}
 	of := p.a
 	if of == nil {
 		of, e.Status = p.b, OnlyB

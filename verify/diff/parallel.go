@@ -2,6 +2,7 @@ package diff
 
 import (
 	"context"
+	"iter"
 	"runtime"
 	"sync"
 
@@ -13,10 +14,10 @@ const maxWorkers = 4
 
 // inParallel calls work for all items, in their order, on all processors. It returns the first error; the
 // context of the other calls is then done.
-func inParallel[T any](ctx context.Context, items []T, work func(ctx context.Context, item T) error) error {
+func inParallel[T any](ctx context.Context, items iter.Seq[T], work func(ctx context.Context, item T) error) error {
 	group, ctx := task.WithContext(ctx)
 	group.SetLimit(min(runtime.GOMAXPROCS(0), maxWorkers))
-	for _, item := range items {
+	for item := range items {
 		group.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -3,6 +3,7 @@ package diff
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
@@ -52,7 +53,7 @@ func judgeQuantized(d *differ) func(ctx context.Context) error {
 			total += t.pair.a.Bytes()
 		}
 		d.progress.start("judging quantised tensors", total)
-		return inParallel(ctx, tasks, func(ctx context.Context, t judgement) error {
+		return inParallel(ctx, slices.Values(tasks), func(ctx context.Context, t judgement) error {
 			defer d.progress.add(t.pair.a.Bytes())
 			return t.judge(ctx)
 		})

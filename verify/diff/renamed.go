@@ -32,7 +32,7 @@ func (d *differ) pairRenamed(ctx context.Context) error {
 	d.progress.start("looking for renamed tensors", total)
 	var mu sync.Mutex
 	contents := map[*pair]content{}
-	err := inParallel(ctx, candidates, func(ctx context.Context, p *pair) error {
+	err := inParallel(ctx, slices.Values(candidates), func(ctx context.Context, p *pair) error {
 		o := p.only()
 		sum, err := tensor.Digest(ctx, o.Tensor, digest.Default)
 		if err != nil {
@@ -106,7 +106,7 @@ func (d *differ) verifyChecksums(ctx context.Context) error {
 			}
 		}
 	}
-	return inParallel(ctx, all, func(_ context.Context, t *tensor.Tensor) error {
+	return inParallel(ctx, slices.Values(all), func(_ context.Context, t *tensor.Tensor) error {
 		return annotate(t.Name, t.Data.(tensor.Checker).Check())
 	})
 }

@@ -33,6 +33,9 @@ func (s *side) add(key string, o *operand) {
 	}
 }
 
+// forget drops the keys, which pairs do not need.
+func (s *side) forget() { s.keys, s.byKey = nil, nil }
+
 // nameOf returns the operand's name in the file.
 func (s *side) nameOf(o *operand) string {
 	if old, ok := s.oldNames[o.Name]; ok {
@@ -98,15 +101,9 @@ func (s *side) addAll() {
 // addUnwrapped lists all tensors by their names without a prefix and without the segments of wrappers.
 func (s *side) addUnwrapped(prefix string) {
 	s.prefix = prefix
-	taken := map[string]bool{}
-	for _, t := range s.checkpoint.Tensors() {
-		if unwrap(t.Name, prefix) == t.Name {
-			taken[t.Name] = true
-		}
-	}
 	for _, t := range s.checkpoint.Tensors() {
 		key := unwrap(t.Name, prefix)
-		if taken[key] {
+		if same := s.checkpoint.Tensor(key); same != nil && unwrap(key, prefix) == key { // whose key it is
 			key = t.Name
 		}
 		s.add(key, whole(t))

@@ -142,11 +142,13 @@ func (t *tally) metrics(shape []int64, ulp, tolerance bool) *Metrics {
 	case t.aa == 0:
 		m.RelativeL2 = Number(math.Inf(1))
 	}
-	if ulp {
-		m.MaxULP = &t.ulp
+	if ulp { // copies, since a pointer into t keeps all of it
+		most := t.ulp
+		m.MaxULP = &most
 	}
 	if tolerance {
-		m.Beyond = &t.beyond
+		beyond := t.beyond
+		m.Beyond = &beyond
 	}
 	t.apart.spread(m)
 	if t.restA != 0 || t.restB != 0 {

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -17,12 +19,11 @@ import (
 // checkpoint has, as in a mixture of experts, so that a tensor of B is not compared with the sample of each: signatures
 // of a few bytes tell which are worth that.
 type class struct {
-	once    sync.Once
-	err     error
-	pairs   []*Pair
-	known   []signature        // of the tensors of pairs in A
-	equal   map[uint64][]int32 // the first few pairs of each signature.sum
-	indexOf map[*Pair]int32    // of pairs
+	once  sync.Once
+	err   error
+	pairs []*Pair
+	known []signature // of the tensors of pairs in A
+	bySum []int32     // indexes of pairs, sorted by signature.sum
 }
 
 // Bounds on the work for one tensor, so that the work for all is linear in their number.
@@ -55,7 +56,6 @@ func classKey(t *tensor.Tensor) string {
 }
 
 func (c *class) fill(ctx context.Context, all []*Pair, key string) error {
-	c.equal, c.indexOf = map[uint64][]int32{}, map[*Pair]int32{}
 	for _, q := range all {
 		if q.A == nil || classKey(q.A) != key {
 			continue
@@ -67,22 +67,36 @@ func (c *class) fill(ctx context.Context, all []*Pair, key string) error {
 		if err != nil {
 			return err
 		}
-		s := signatureOf(addressable(q.A), codes)
-		at := int32(len(c.pairs))
-		c.indexOf[q] = at
-		c.pairs, c.known = append(c.pairs, q), append(c.known, s)
-		if list := c.equal[s.sum]; len(list) < maxEqual {
-			c.equal[s.sum] = append(list, at)
-		}
+		c.bySum = append(c.bySum, int32(len(c.pairs)))
+		c.pairs, c.known = append(c.pairs, q), append(c.known, signatureOf(addressable(q.A), codes))
 	}
+	slices.SortFunc(c.bySum, func(i, j int32) int { return cmp.Or(cmp.Compare(c.known[i].sum, c.known[j].sum), cmp.Compare(i, j)) })
 	return nil
+}
+
+// equal returns the indexes of the first few pairs with a signature.sum, ascending.
+func (c *class) equal(sum uint64) []int32 {
+	first, _ := slices.BinarySearchFunc(c.bySum, sum, func(i int32, sum uint64) int { return cmp.Compare(c.known[i].sum, sum) })
+	end := first
+	for end < len(c.bySum) && end < first+maxEqual && c.known[c.bySum[end]].sum == sum {
+		end++
+	}
+	return c.bySum[first:end]
+}
+
+// indexOf returns the index of a pair, or 0 if the class does not have it.
+func (c *class) indexOf(p *Pair) int {
+	if at, ok := slices.BinarySearchFunc(c.pairs, p, func(q, p *Pair) int { return cmp.Compare(q.at, p.at) }); ok {
+		return at
+	}
+	return 0
 }
 
 // near returns the pairs, other than p, whose tensor in A may have the elements that s is the signature of or, if
 // changed is set, elements that one operation turns into these.
 func (c *class) near(p *Pair, s signature, changed bool) []*Pair {
 	var found []*Pair
-	for _, i := range c.equal[s.sum] {
+	for _, i := range c.equal(s.sum) {
 		if c.pairs[i] != p {
 			found = append(found, c.pairs[i])
 		}
@@ -90,7 +104,7 @@ func (c *class) near(p *Pair, s signature, changed bool) []*Pair {
 	if !changed {
 		return found
 	}
-	at := int(c.indexOf[p])
+	at := c.indexOf(p)
 	for i, left := max(at-reach, 0), maxNear; i < min(at+reach, len(c.pairs)) && left > 0; i++ {
 		if q := &c.known[i]; c.pairs[i] != p && q.sum != s.sum && s.like(q) {
 			found = append(found, c.pairs[i])

@@ -42,9 +42,13 @@ type copyCheck struct {
 // are compared, once.
 func (x *Explainer) isCopy(ctx context.Context, p, other *Pair) (holds bool, then []Explanation, err error) {
 	key := [2]*Pair{p, other}
+	const most = 16 << 10 // that are known at a time
 	x.mu.Lock()
 	c := x.copies[key]
 	if c == nil {
+		if len(x.copies) >= most {
+			clear(x.copies)
+		}
 		c = &copyCheck{}
 		x.copies[key] = c
 	}

@@ -28,6 +28,8 @@ type Pair struct {
 	Name  string         // Explanation.With names other pairs by it
 	A, B  *tensor.Tensor // nil if the side has no such tensor
 	Equal bool           // B is known to hold A's elements
+
+	at int32 // index of the pair in its Explainer
 }
 
 // Explainer explains the pairs of two checkpoints. It may be used by several goroutines.
@@ -44,8 +46,11 @@ type Explainer struct {
 const maxConcurrent = 2
 
 // New returns an Explainer for the pairs of two checkpoints. All of them are candidates for the other
-// tensor of Swapped and CopiedFrom.
+// tensor of Swapped and CopiedFrom. A pair has one Explainer.
 func New(pairs []*Pair) *Explainer {
+	for i, p := range pairs {
+		p.at = int32(i)
+	}
 	return &Explainer{pairs: pairs, slots: make(chan struct{}, maxConcurrent),
 		classes: map[string]*class{}, copies: map[[2]*Pair]*copyCheck{}}
 }
@@ -93,10 +98,13 @@ func (x *Explainer) Explain(ctx context.Context, p *Pair) (*Explanation, error) 
 	return chain(steps), nil
 }
 
+// unexplained is shared, since there may be very many.
+var unexplained = &Explanation{Kind: Other}
+
 // chain links steps that follow one another. No steps are Other.
 func chain(steps []Explanation) *Explanation {
 	if len(steps) == 0 {
-		return &Explanation{Kind: Other}
+		return unexplained
 	}
 	first := steps[0]
 	if len(steps) > 1 {

@@ -1,0 +1,75 @@
+package diff
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Entries that matter as much stay in their order.
+func TestSortEntries(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		entries := make([]TensorDiff, rng.IntN(40))
+		for i := range entries {
+			entries[i] = TensorDiff{Name: fmt.Sprint(i), Status: []Status{Equal, Differs, OnlyA}[rng.IntN(3)], Metrics: &Metrics{RelativeL2: Number(rng.IntN(3))}}
+		}
+		want := slices.Clone(entries)
+		slices.SortStableFunc(want, func(a, b TensorDiff) int {
+			return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(b.Distance(), a.Distance()))
+		})
+		sortEntries(entries)
+		if !reflect.DeepEqual(entries, want) {
+			t.Fatalf("got\n%v, want\n%v", entries, want)
+		}
+	}
+}
+
+// Two checkpoints that have nothing in common are compared only up to a limit.
+func TestMaxPairs(t *testing.T) {
+	of := func(letter string, n int) *tensor.Checkpoint {
+		tensors := make([]*tensor.Tensor, n)
+		for i := range tensors {
+			tensors[i] = &tensor.Tensor{Name: fmt.Sprint(letter, i), DType: tensor.F32, Shape: []int64{0}}
+		}
+		c, err := tensor.NewCheckpoint(letter, "test", tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for _, n := range []int{maxPairs / 2, maxPairs/2 + 1} {
+		d := newDiffer(Options{Raw: true})
+		if err := d.match(t.Context(), of("a", n), of("b", n)); (err == nil) != (2*n <= maxPairs) || tensor.ReasonOf(err) != map[bool]tensor.Reason{true: tensor.TooLarge}[err != nil] {
+			t.Errorf("%d tensors on either side: %v", n, err)
+		}
+	}
+}
+
+// Groups of very many layers and names take time in proportion to their number, and are named by kinds as if each was alone.
+func TestLayersOfManyGroups(t *testing.T) {
+	r := &Result{A: Side{BlockTypes: []string{"x", "y", "x"}}}
+	for i := range 3000 {
+		r.Tensors = append(r.Tensors, TensorDiff{Name: fmt.Sprintf("l.%d.w%dx", i%3, i/3), Status: Differs})
+	}
+	groups := r.Groups()
+	if len(groups) != 1000 {
+		t.Fatalf("%d groups", len(groups))
+	}
+	for i := range groups {
+		alone := groups[i]
+		alone.list = nil
+		if got, want := r.LayersOf(&groups[i]), r.LayersOf(&alone); got != want || want != "all layers (3)" {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	two := Group{List: "l", Layers: []int{0, 2}}
+	if got := r.LayersOf(&two); got != "x layers (2)" {
+		t.Error(got)
+	}
+}
