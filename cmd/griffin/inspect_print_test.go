@@ -105,7 +105,7 @@ func TestDifferenceJSON(t *testing.T) {
 	for n := range 3 {
 		r := &diff.Result{A: diff.Side{Path: "<\n  \"tensors\": []"}, Config: []diff.ConfigDifference{}, Tensors: []diff.TensorDiff{}, Notes: []string{"after"}}
 		for i := range n {
-			r.Tensors = append(r.Tensors, diff.TensorDiff{Name: fmt.Sprint("<", i), Shape: []int64{2, int64(i)}, Metrics: &diff.Metrics{Changes: []diff.Change{{Exponent: i, Count: 1}}}})
+			r.Tensors = append(r.Tensors, diff.TensorDiff{Name: fmt.Sprint("<", i), Shape: []int64{2, int64(i)}, Metrics: &diff.Metrics{Changes: diff.NewChanges(diff.Change{Exponent: i, Count: 1})}})
 		}
 		var got, want bytes.Buffer
 		check(t, printDiffJSON(&got, r))

@@ -57,7 +57,8 @@ func TestSchemas(t *testing.T) {
 		reflect.TypeFor[manifest.Float](): number,
 		reflect.TypeFor[verify.Number]():  {"anyOf": []any{number, map[string]any{"enum": []string{"NaN", "Infinity", "-Infinity"}}}},
 	}, EncodedAs: map[reflect.Type]reflect.Type{
-		reflect.TypeFor[packedStats](): reflect.TypeFor[stats.Stats](),
+		reflect.TypeFor[packedStats]():  reflect.TypeFor[stats.Stats](),
+		reflect.TypeFor[diff.Changes](): reflect.TypeFor[[]diff.Change](),
 	}}
 	for file, d := range documents {
 		text, err := g.Write(d)

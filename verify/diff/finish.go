@@ -15,7 +15,7 @@ func (d *differ) explainAll(ctx context.Context) error {
 	total := int64(0)
 	for i, p := range d.pairs {
 		e := p.diff
-		if e.Explanation == nil && (e.Status == Differs || e.Status == DType && e.Metrics != nil && e.Metrics.Differing > 0 ||
+		if e.Explanation == nil && (e.Status == Differs || e.Status == DType && p.metrics.differing() > 0 ||
 			e.Status == Shape && (p.a.Elements() == p.b.Elements() || explain.ResizedRows(p.a.tensor(), p.b.tensor()))) {
 			differing = append(differing, int32(i))
 			total += p.a.Bytes()
@@ -57,6 +57,7 @@ func (d *differ) finish() {
 		if e := &r.Tensors[i]; e != p.diff {
 			*e = *p.diff
 		}
+		r.Tensors[i].Metrics, p.metrics = p.metrics.unpack(), ""
 		r.A.count(p.a)
 		r.B.count(p.b)
 	}

@@ -124,6 +124,7 @@ func (d *differ) measure(ctx context.Context, s section) error {
 func (d *differ) add(s section, t *tally) {
 	if s.parts == nil {
 		d.complete(s.pair, t)
+		s.pair.pack()
 		return
 	}
 	s.parts.tallies[s.part] = *t
@@ -135,7 +136,11 @@ func (d *differ) add(s section, t *tally) {
 		sum.add(&s.parts.tallies[i])
 	}
 	d.complete(s.pair, sum)
+	s.pair.pack()
 }
+
+// pack packs the metrics of a pair that is complete.
+func (p *pair) pack() { p.metrics, p.diff.Metrics = p.diff.Metrics.pack(), nil }
 
 // sectionReader reads the stored bytes of consecutive elements.
 type sectionReader struct {

@@ -17,7 +17,8 @@ type pair struct {
 	a, b *operand
 	diff *TensorDiff // its entry of the result
 
-	unequal atomic.Bool // the bytes of a and b differ
+	unequal atomic.Bool   // the bytes of a and b differ
+	metrics packedMetrics // of diff, until the result is finished
 }
 
 // only returns the one side of a pair without counterpart.

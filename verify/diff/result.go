@@ -143,7 +143,7 @@ type Metrics struct {
 	// FirstIntegers are the values of 64-bit integers that FirstA and FirstB only have rounded.
 	FirstIntegers []string `json:"first_integers,omitempty"`
 
-	Changes []Change `json:"changes"` // a histogram of |a - b|, ascending, without 0
+	Changes Changes `json:"changes"` // a histogram of |a - b|, ascending, without 0
 }
 
 // Quantized is how far a quantised matrix is from the original on the other side.

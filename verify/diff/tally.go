@@ -132,7 +132,7 @@ func (a apart) spread(m *Metrics) {
 // Metrics.MaxULP and Metrics.Beyond apply.
 func (t *tally) metrics(shape []int64, ulp, tolerance bool) *Metrics {
 	m := &Metrics{Differing: t.differing, MaxAbs: Number(t.maxAbs), RelativeL2: Number(math.Sqrt(t.dd / t.aa)), Cosine: Number(max(-1, min(1, t.ab/math.Sqrt(t.aa)/math.Sqrt(t.bb)))), // NaN if a or b is 0
-		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: tensor.Unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB), Changes: append([]Change{}, t.changes...)}
+		NaNA: t.nanA, NaNB: t.nanB, InfA: t.infA, InfB: t.infB, First: tensor.Unravel(t.first, shape), FirstA: Number(t.firstA), FirstB: Number(t.firstB), Changes: NewChanges(t.changes...)}
 	if t.finite > 0 {
 		m.MeanAbs = Number(t.sumAbs / float64(t.finite))
 	}

@@ -24,7 +24,7 @@ func histogramsOf(differing []*diff.TensorDiff) (all *chart.Chart, single []*cha
 	}
 	total := map[int]int64{}
 	for _, t := range differing {
-		for _, c := range t.Metrics.Changes {
+		for c := range t.Metrics.Changes.All() {
 			total[c.Exponent] += c.Count
 		}
 	}
@@ -36,7 +36,7 @@ func histogramsOf(differing []*diff.TensorDiff) (all *chart.Chart, single []*cha
 	slices.SortStableFunc(farthest, func(a, b *diff.TensorDiff) int { return cmp.Compare(b.Distance(), a.Distance()) })
 	for i, t := range farthest[:min(maxHistograms, len(farthest))] {
 		counts := map[int]int64{}
-		for _, c := range t.Metrics.Changes {
+		for c := range t.Metrics.Changes.All() {
 			counts[c.Exponent] += c.Count
 		}
 		caption := fmt.Sprintf("Relative L2 %s, cosine %s; the largest difference is %s.", page.Number(t.Metrics.RelativeL2), page.Number(t.Metrics.Cosine), page.Number(t.Metrics.MaxAbs))

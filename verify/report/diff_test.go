@@ -29,7 +29,7 @@ func diffReport(t *testing.T, r *diff.Result) string {
 func moved(name string, distance float64, kind explain.Kind) diff.TensorDiff {
 	return diff.TensorDiff{Name: name, Status: diff.Differs, DType: "float32", Shape: []int64{2, 2}, Elements: 4,
 		Metrics: &diff.Metrics{Differing: 3, MaxAbs: 0.5, MeanAbs: 0.1, RelativeL2: diff.Number(distance), Cosine: 0.9, First: []int64{0, 1}, FirstA: 1, FirstB: 2,
-			Changes: []diff.Change{{Exponent: -3, Count: 2}, {Exponent: 0, Count: 1}}},
+			Changes: diff.NewChanges(diff.Change{Exponent: -3, Count: 2}, diff.Change{Exponent: 0, Count: 1})},
 		Explanation: &explain.Explanation{Kind: kind, Detail: "by 2"}}
 }
 
