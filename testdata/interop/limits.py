@@ -185,11 +185,12 @@ def main():
 
         made(lambda: pair(4000, 8, 1e-4))
         check("diff of 4,000 changed tensors of one shape", 1, 12, "diff", "a", "b")
-        made(lambda: pair(100_000, 1, 0))
-        check("diff of 100,000 equal tensors", 0, 20, "diff", "a", "b")
-        made(lambda: pair(100_000, 1, 1e-4))
-        check("diff of 100,000 changed tensors", 1, 40, "diff", "a", "b")
-        check("statistics of 100,000 tensors as JSON", 0, 10, "inspect", "--stats", "--json", "a")
+        made(lambda: pair(200_000, 1, 0))
+        check("diff of 200,000 equal tensors", 0, 30, "diff", "a", "b")
+        made(lambda: pair(200_000, 1, 1e-4))
+        check("diff of 200,000 changed tensors", 1, 60, "diff", "a", "b")
+        check("diff of 200,000 changed tensors as JSON", 1, 60, "diff", "--json", "a", "b")
+        check("statistics of 200,000 tensors as JSON", 0, 30, "inspect", "--stats", "--json", "a")
 
         for field, value in HOSTILE_FIELDS:
             configuration("hostile", field, value)

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"runtime"
@@ -79,7 +80,16 @@ func digestOf(ctx context.Context, what string, tensors []model.NamedTensor, a d
 		return "", err
 	}
 	slices.Sort(lines)
-	return what + " " + digest.Of(a, []byte(strings.Join(lines, ""))).Named(), nil
+	h, n := digest.New(a), int64(0)
+	w := bufio.NewWriterSize(h, 64<<10) // all lines together may be long
+	for _, line := range lines {
+		w.WriteString(line)
+		n += int64(len(line))
+	}
+	if err := w.Flush(); err != nil {
+		return "", err
+	}
+	return what + " " + h.Sum(n).Named(), nil
 }
 
 // DigestLength returns the length of what Digest returns.
