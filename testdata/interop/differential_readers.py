@@ -27,8 +27,8 @@ def of_torch(t):
     dtype, shape = str(t.dtype).removeprefix("torch."), list(t.shape)
     if t.numel() * t.element_size() > MOST:
         return [dtype, shape, None]
-    t = t.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    return digest(dtype, shape, t.reshape(-1).view(torch.uint8).numpy().tobytes() if t.numel() else b"")
+    t = t.detach().cpu().resolve_conj().resolve_neg().reshape(-1).clone(memory_format=torch.contiguous_format)  # stride 1 of a single element too
+    return digest(dtype, shape, t.view(torch.uint8).numpy().tobytes() if t.numel() else b"")
 
 
 def of_numpy(x):
