@@ -391,7 +391,7 @@ func (c *conversion) writeFiles(ctx context.Context, stage *staging, digests *mo
 	if record.Files, err = c.listFiles(ctx, stage); err != nil {
 		return err
 	}
-	text, err := record.JSON()
+	bytes, err := stage.record(record)
 	if err != nil {
 		return err
 	}
@@ -399,8 +399,8 @@ func (c *conversion) writeFiles(ctx context.Context, stage *staging, digests *mo
 	if c.options.toFile(c.result.Destination) {
 		name = storage.BaseName(c.result.Destination) + "." + manifest.Name
 	}
-	c.result.Files = append(c.result.Files, ResultFile{Name: name, Bytes: int64(len(text))})
-	return stage.record(text)
+	c.result.Files = append(c.result.Files, ResultFile{Name: name, Bytes: bytes})
+	return nil
 }
 
 // prove compares what was written with the source, and returns the digests of the sources.

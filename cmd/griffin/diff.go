@@ -95,7 +95,8 @@ func runDiff(c *cli.Context) error {
 	return nil
 }
 
-// diffPaths opens and compares two checkpoints, and closes them. For a page it also sets their digests; noDigest says why it could not.
+// diffPaths opens and compares two checkpoints, and closes them. For a page it also sets their digests, which are computed
+// before the result takes memory; noDigest says why it could not.
 func diffPaths(c *cli.Context, o diff.Options) (r *diff.Result, noDigest, err error) {
 	a, b, err := openBoth(c)
 	if err != nil {
@@ -104,9 +105,12 @@ func diffPaths(c *cli.Context, o diff.Options) (r *diff.Result, noDigest, err er
 	defer a.Close()
 	defer b.Close()
 	b.ShareNames(a)
-	r, err = diffBetween(c, a, b, o)
-	if err == nil && c.IsSet("report") {
-		noDigest = setDigests(c, r, a, b)
+	var digests [2]string
+	if c.IsSet("report") {
+		digests, noDigest = bothDigests(c, a, b)
+	}
+	if r, err = diffBetween(c, a, b, o); err == nil {
+		r.A.Digest, r.B.Digest = digests[0], digests[1]
 	}
 	return r, noDigest, err
 }
@@ -118,12 +122,12 @@ func printDiffJSON(w io.Writer, r *diff.Result) error {
 	return printJSONList(w, schemaDifference, &head, "tensors", len(r.Tensors), func(i int) any { return &r.Tensors[i] })
 }
 
-// setDigests sets the digests of both checkpoints, which the page of a comparison shows.
-func setDigests(c *cli.Context, r *diff.Result, a, b *tensor.Checkpoint) (err error) {
-	if r.A.Digest, err = weightsDigest(c, a, "", nil); err == nil {
-		r.B.Digest, err = weightsDigest(c, b, "", nil)
+// bothDigests returns the digests of both checkpoints, which the page of a comparison shows.
+func bothDigests(c *cli.Context, a, b *tensor.Checkpoint) (digests [2]string, err error) {
+	if digests[0], err = weightsDigest(c, a, "", nil); err == nil {
+		digests[1], err = weightsDigest(c, b, "", nil)
 	}
-	return err
+	return digests, err
 }
 
 // diffBetween compares checkpoints that are open.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -60,35 +59,7 @@ func printJSON(w io.Writer, schema string, v any) error {
 // printJSONList prints a result as printJSON does, one item of a list after another: there may be so many that the whole text does
 // not fit into the memory that a command may take. v is the result with the list empty; item returns a pointer to item i.
 func printJSONList(w io.Writer, schema string, v any, list string, n int, item func(i int) any) error {
-	text, err := strictjson.Write(document{schema, v})
-	if err != nil {
-		return err
-	}
-	before, after, ok := bytes.Cut(text, fmt.Appendf(nil, "\n  %q: []", list)) // no string has a line break
-	if !ok || n == 0 {
-		_, err := w.Write(text)
-		return err
-	}
-	out := bufio.NewWriterSize(w, 64<<10)
-	out.Write(before)
-	fmt.Fprintf(out, "\n  %q: [", list)
-	var one bytes.Buffer
-	e := json.NewEncoder(&one)
-	e.SetEscapeHTML(false)
-	e.SetIndent("    ", "  ")
-	for i := range n {
-		one.Reset()
-		if err := e.Encode(strictjson.WithLists(item(i))); err != nil {
-			return err
-		}
-		out.WriteString([2]string{"\n    ", ",\n    "}[min(i, 1)])
-		if _, err := out.Write(bytes.TrimSuffix(strictjson.JoinNumbers(one.Bytes()), []byte("\n"))); err != nil {
-			return err
-		}
-	}
-	out.WriteString("\n  ]")
-	out.Write(after)
-	return out.Flush()
+	return strictjson.WriteList(w, document{schema, v}, list, n, item)
 }
 
 // explanations are what verify --explain-runtime prints.

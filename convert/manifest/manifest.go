@@ -4,6 +4,8 @@
 package manifest
 
 import (
+	"bytes"
+	"io"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
@@ -201,7 +203,29 @@ func (m *Manifest) RootParts(t *Tensor) []Part {
 
 // JSON returns the content of the file, with Schema.
 func (m *Manifest) JSON() ([]byte, error) {
-	named := *m
-	named.Schema = Schema
-	return strictjson.Write(&named)
+	var b bytes.Buffer
+	_, err := m.WriteTo(&b)
+	return b.Bytes(), err
+}
+
+// WriteTo implements io.WriterTo. It writes what JSON returns, one tensor after another.
+func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
+	head := *m
+	head.Schema, head.Tensors = Schema, nil
+	counted := countingWriter{w: w}
+	err := strictjson.WriteList(&counted, &head, "tensors", len(m.Tensors), func(i int) any { return &m.Tensors[i] })
+	return counted.n, err
+}
+
+// countingWriter counts the bytes that are written.
+type countingWriter struct {
+	w io.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }

@@ -62,7 +62,7 @@ func (e *engine) openTargets(l moves.List, dst Destination) error {
 		if err != nil {
 			return err
 		}
-		t := &target{Dest: d, index: i, bytes: size, hash: digest.New(e.algorithms), needsCRC: needsCRC}
+		t := &target{Dest: d, index: i, bytes: size, algorithms: e.algorithms, needsCRC: needsCRC}
 		e.targets = append(e.targets, t)
 		f, offset, length := dst.At(i)
 		switch {

@@ -28,9 +28,10 @@ type target struct {
 	overflowed atomic.Int64   // elements
 	inexact    atomic.Int64   // elements
 
-	hash *digest.Hash
+	algorithms digest.Algorithms
 
 	mu       sync.Mutex
+	hash     *digest.Hash // nil until the first bytes come, and when the target is finished: there may be very many targets
 	needsCRC bool
 	crc      uint32
 	inOrder  int64 // bytes from the first one on that came in order; crc is of them
@@ -45,7 +46,7 @@ func (t *target) count(overflowed, inexact int64) {
 // feed hashes bytes that belong at offset at of the target, for its digest and that of its file. BLAKE3 takes them in any order. For SHA-256
 // and CRC-32, what is filled out of order is read back by finish.
 func (t *target) feed(at int64, p []byte) {
-	t.hash.Feed(at, p)
+	t.hashed().Feed(at, p)
 	if t.file != nil {
 		t.file.Feed(t.offset+at, p)
 	}
@@ -59,9 +60,19 @@ func (t *target) feed(at int64, p []byte) {
 	}
 }
 
+// hashed returns the hash of what has come.
+func (t *target) hashed() *digest.Hash {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.hash == nil {
+		t.hash = digest.New(t.algorithms)
+	}
+	return t.hash
+}
+
 // missing returns the first byte that has to be read back, or the size of the target.
 func (t *target) missing() int64 {
-	n := t.hash.Missing(t.bytes)
+	n := t.hashed().Missing(t.bytes)
 	if t.needsCRC {
 		n = min(n, t.inOrder)
 	}
@@ -84,7 +95,8 @@ func (e *engine) finish(t *target, scratch []byte) error {
 			t.feed(at, scratch[:n])
 		}
 	}
-	e.written[t.index] = tensor.Written{Digest: t.hash.Sum(t.bytes), CRC32: t.crc, Overflowed: t.overflowed.Load(), Inexact: t.inexact.Load()}
+	e.written[t.index] = tensor.Written{Digest: t.hashed().Sum(t.bytes), CRC32: t.crc, Overflowed: t.overflowed.Load(), Inexact: t.inexact.Load()}
+	t.hash = nil
 	return nil
 }
 

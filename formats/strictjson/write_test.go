@@ -3,6 +3,7 @@ package strictjson_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
@@ -100,3 +101,37 @@ func FuzzJoinNumbers(f *testing.F) {
 		}
 	})
 }
+
+// A list that is written item by item is the same text as at once.
+func TestWriteList(t *testing.T) {
+	type item struct {
+		Name  string  `json:"name"`
+		Shape []int64 `json:"shape"`
+	}
+	type list struct {
+		Title string `json:"title"`
+		Items []item `json:"items"`
+		After []int  `json:"after"`
+	}
+	for _, items := range [][]item{nil, {{"a", nil}}, {{"a", []int64{1, 2}}, {"<b>\n  \"items\": []", []int64{}}, {"", []int64{3}}}} {
+		v := list{Title: "t", Items: items, After: []int{1, 2}}
+		want, err := strictjson.Write(&v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		v.Items = nil
+		if err := strictjson.WriteList(&got, &v, "items", len(items), func(i int) any { return &items[i] }); err != nil || got.String() != string(want) {
+			t.Errorf("%d items: %v\n%s\nwant\n%s", len(items), err, got.String(), want)
+		}
+	}
+	full := errors.New("full")
+	if err := strictjson.WriteList(writer{full}, &list{}, "items", 1, func(int) any { return &item{} }); !errors.Is(err, full) {
+		t.Errorf("a writer that fails: %v", err)
+	}
+}
+
+// writer fails.
+type writer struct{ err error }
+
+func (w writer) Write([]byte) (int, error) { return 0, w.err }

@@ -190,6 +190,7 @@ def main():
         made(lambda: pair(200_000, 1, 1e-4))
         check("diff of 200,000 changed tensors", 1, 60, "diff", "a", "b")
         check("diff of 200,000 changed tensors as JSON", 1, 60, "diff", "--json", "a", "b")
+        check("a page of 200,000 changed tensors", 1, 80, "diff", "--report", "page.html", "a", "b")
         check("statistics of 200,000 tensors as JSON", 0, 30, "inspect", "--stats", "--json", "a")
 
         for field, value in HOSTILE_FIELDS:

@@ -1,7 +1,9 @@
 package publish
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,12 +13,18 @@ import (
 
 // WriteFile writes and syncs a small file, which must not exist.
 func WriteFile(path string, content []byte) error {
+	_, err := WriteFrom(path, bytes.NewReader(content))
+	return err
+}
+
+// WriteFrom is WriteFile for content of any length. It returns its length.
+func WriteFrom(path string, content io.WriterTo) (int64, error) {
 	f, err := system.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = f.Write(content)
-	return errors.Join(err, f.Sync(), f.Close())
+	n, err := content.WriteTo(f)
+	return n, errors.Join(err, f.Sync(), f.Close())
 }
 
 // syncTree syncs dir and all files and directories below it.

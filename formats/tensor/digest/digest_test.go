@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -224,4 +225,21 @@ func BenchmarkHash(b *testing.B) {
 			})
 		}
 	}
+}
+
+// A model may have very many tensors of a few bytes.
+func TestMemoryOfFewBytes(t *testing.T) {
+	const n, most = 1000, 1024 // hashes, bytes each
+	kept := make([]*digest.Hash, n)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range kept {
+		kept[i] = digest.New(digest.BLAKE3)
+		kept[i].Feed(0, []byte{1, 2, 3, 4})
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > most {
+		t.Errorf("a hash of 4 bytes takes %d bytes, more than %d", each, most)
+	}
+	runtime.KeepAlive(kept)
 }

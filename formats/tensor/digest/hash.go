@@ -22,7 +22,7 @@ type Hash struct {
 func New(a Algorithms) *Hash {
 	h := &Hash{algorithms: a}
 	if a.Has(BLAKE3) {
-		h.tree = newTree()
+		h.tree = &tree{}
 	}
 	if a.Has(SHA256) {
 		h.sha = sha256.New()

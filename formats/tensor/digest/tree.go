@@ -3,6 +3,7 @@ package digest
 import (
 	"maps"
 	"math/bits"
+	"slices"
 	"sync"
 
 	"lukechampine.com/blake3/guts"
@@ -16,14 +17,35 @@ const blockBytes = guts.MaxSIMD * guts.ChunkSize
 type tree struct {
 	mu       sync.Mutex
 	known    spans
-	subtrees map[int64]subtree // by the number of the first block
-	parts    map[int64]*part   // incomplete blocks by number
+	subtrees map[int64]subtree // by the number of the first block; nil for none
+	parts    map[int64]*part   // incomplete blocks by number; nil for none
 }
 
-// part is an incomplete block.
+// part is an incomplete block. It holds as many bytes as reach to the last known one, roughly: a model may have very many
+// tensors of a few bytes.
 type part struct {
-	bytes  [blockBytes]byte
+	bytes  []byte
 	filled int // bytes that are known
+}
+
+// add adds bytes from offset at of the block on.
+func (p *part) add(at int64, bytes []byte) {
+	if end := int(at) + len(bytes); end > len(p.bytes) {
+		grown := make([]byte, min(max(end, 2*len(p.bytes)), blockBytes))
+		copy(grown, p.bytes)
+		p.bytes = grown
+	}
+	p.filled += copy(p.bytes[at:], bytes)
+}
+
+// hash returns the subtree over the first n bytes, all of which are known.
+func (p *part) hash(n int, block int64) guts.Node {
+	if len(p.bytes) == blockBytes {
+		return hashBlock((*[blockBytes]byte)(p.bytes), n, block)
+	}
+	var padded [blockBytes]byte
+	copy(padded[:], p.bytes)
+	return hashBlock(&padded, n, block)
 }
 
 // subtree is a complete subtree of 2^level blocks. Its node is not compressed yet, since that of the root of the whole tree
@@ -33,17 +55,10 @@ type subtree struct {
 	node  guts.Node
 }
 
-func newTree() *tree {
-	return &tree{subtrees: map[int64]subtree{}, parts: map[int64]*part{}}
-}
-
 func (t *tree) clone() *tree {
-	c := newTree()
-	c.known = append(spans(nil), t.known...)
-	c.subtrees = maps.Clone(t.subtrees)
+	c := &tree{known: append(spans(nil), t.known...), subtrees: maps.Clone(t.subtrees)}
 	for block, p := range t.parts {
-		copied := *p
-		c.parts[block] = &copied
+		c.setPart(block, &part{slices.Clone(p.bytes), p.filled})
 	}
 	return c
 }
@@ -88,13 +103,19 @@ func (t *tree) addPart(block, at int64, p []byte) {
 	b := t.parts[block]
 	if b == nil {
 		b = &part{}
-		t.parts[block] = b
+		t.setPart(block, b)
 	}
-	copy(b.bytes[at:], p)
-	if b.filled += len(p); b.filled == blockBytes {
+	if b.add(at, p); b.filled == blockBytes {
 		delete(t.parts, block)
-		t.insert(block, subtree{0, hashBlock(&b.bytes, blockBytes, block)})
+		t.insert(block, subtree{0, b.hash(blockBytes, block)})
 	}
+}
+
+func (t *tree) setPart(block int64, p *part) {
+	if t.parts == nil {
+		t.parts = map[int64]*part{}
+	}
+	t.parts[block] = p
 }
 
 // hashBlocks returns the subtree over 2^n blocks that begin at a multiple of their number.
@@ -125,6 +146,9 @@ func (t *tree) insert(first int64, s subtree) {
 		other := left + right - first
 		n, ok := t.subtrees[other]
 		if !ok || n.level != s.level {
+			if t.subtrees == nil {
+				t.subtrees = map[int64]subtree{}
+			}
 			t.subtrees[first] = s
 			return
 		}
@@ -157,7 +181,7 @@ func (t *tree) join(first, n, size int64) guts.Node {
 		if last == nil { // no bytes at all
 			last = &part{}
 		}
-		return hashBlock(&last.bytes, int(size-first*blockBytes), first)
+		return last.hash(int(size-first*blockBytes), first)
 	}
 	left := int64(1) << (bits.Len64(uint64(n-1)) - 1)
 	return parent(t.join(first, left, size), t.join(first+left, n-left, size))
