@@ -117,8 +117,8 @@ type Move struct {
 	Divide float64
 }
 
-// IsBytewise reports whether the move copies a whole tensor of a packed type, byte by byte. Elements of a packed type
-// share bytes, so a part of such a tensor cannot be moved.
+// IsBytewise reports whether the move copies a whole tensor of a packed type, byte by byte. Two elements of a packed type
+// may lie in one byte, so only whole tensors of such a type can be moved.
 func (m *Move) IsBytewise(to tensor.DType) bool {
 	return m.Source.DType == to && to.Bits() > 0 && to.Size() == 0 && m.Offset == 0 && m.Divide == 0 &&
 		m.View.IsRowMajor() && m.View.Offset == 0 && m.View.Elements() == m.Source.Elements()

@@ -88,7 +88,7 @@ func (s *sampler) next(logits *reference.Activations) (int32, error) {
 	return s.candidates[draw(weights, s.random.Float64()*total)].token, nil
 }
 
-// highest returns the index of the first of the highest logits, all of which have to be finite.
+// highest returns the index of the highest logit, the lowest index if several are equal. Logits that are not finite are an error.
 func highest[T float32 | float64](logits []T) (int, error) {
 	best := 0
 	for i, x := range logits {

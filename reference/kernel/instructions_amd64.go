@@ -207,9 +207,9 @@ func directOf(routines []directs, lanes int, pairs bool) func(rows int, y []floa
 	}
 }
 
-// inLines reports whether all rows of 2-byte weights begin at the same element, or pair of them, of a cache line. Routines for AVX-512 then load whole lines
-// only, of which they leave out what is not of the rows, and take any number of terms. Otherwise a line that is partly of
-// a row may be partly of a page that cannot be read.
+// inLines reports whether all rows of 2-byte weights begin at the same element, or pair of them, of a cache line. Routines for AVX-512 then load whole lines,
+// ignore the elements that are not in the rows, and take any number of terms. Without a common beginning, a load may cross into a
+// page that cannot be read.
 func inLines(src []byte, stride int, pairs bool) bool {
 	unit := uintptr(2)
 	if pairs {

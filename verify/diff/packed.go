@@ -54,7 +54,7 @@ func (c *Changes) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// packedMetrics are Metrics in few bytes, as they are kept until the result is complete. "" stands for none.
+// packedMetrics is the encoding in which Metrics are kept until the result is complete, to save memory. A nil *Metrics is "".
 type packedMetrics string
 
 func (m *Metrics) pack() packedMetrics {

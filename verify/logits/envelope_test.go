@@ -121,8 +121,8 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// The quantile from few values of an exponential distribution, half of which repeat others, is exceeded about as rarely as it
-// should be: it allows for how uncertain the fit is.
+// quantile allows for the uncertainty of a fit to few values. The values here are exponential, and each occurs twice; new ones
+// exceed the quantile no more often than its probability says, and not very much less often.
 func TestQuantileOfFewValues(t *testing.T) {
 	const probability, trials = 1e-6, 2000
 	for _, n := range []int{400, 1200, 6000} {

@@ -26,7 +26,8 @@ type Object interface {
 	Open(ctx context.Context, off, n int64) (io.ReadCloser, error)
 }
 
-// Sequential is implemented by an Object that may be one of which one range is read after the other, each behind the one before.
+// Sequential is implemented by an Object whose server may send whole files only. If it returns true, ranges are opened one at a
+// time, and each begins at or after the end of the one before.
 type Sequential interface {
 	Object
 	Sequential() bool

@@ -38,7 +38,7 @@ func (p *part) add(at int64, bytes []byte) {
 	p.filled += copy(p.bytes[at:], bytes)
 }
 
-// hash returns the subtree over the first n bytes, all of which are known.
+// hash returns the subtree over the first n bytes. They must be known.
 func (p *part) hash(n int, block int64) guts.Node {
 	if len(p.bytes) == blockBytes {
 		return hashBlock((*[blockBytes]byte)(p.bytes), n, block)

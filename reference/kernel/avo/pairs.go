@@ -11,8 +11,8 @@ import (
 // pairs is the element of tiles that multiply pairs.
 var pairs = element{"Pairs", "float32", 4, VMOVUPS, VBROADCASTSS, VADDPS, dotPairs}
 
-// pairSources are the types of weights, with the size of two elements, as pairs: load loads consecutive elements of a row, and
-// two those of two rows, the first of which has the even terms.
+// pairSources are the types of weights, with the size of two elements, as pairs: load loads consecutive elements of one
+// row; two loads elements of two rows, the even terms from the first and the odd ones from the second.
 var pairSources = []source{
 	{name: "BF16", size: 4, load: func(m operand.Mem, v reg.VecVirtual) { VMOVUPS(m, v) },
 		two: func(first, second operand.Mem, v reg.VecVirtual) {
