@@ -176,8 +176,40 @@ func (o *ops[T]) rsqrt(x T) T {
 	return o.step(T(1 / math.Sqrt(float64(x))))
 }
 
+// inFloat32 returns x as float32 if its operations round to that: then a function of package kernel does several at once.
+func (o *ops[T]) inFloat32(x []T) ([]float32, bool) {
+	single, ok := any(x).([]float32)
+	return single, ok && !o.bf16
+}
+
+// addTo adds each x to y.
+func (o *ops[T]) addTo(y, x []T) {
+	if y, ok := o.inFloat32(y); ok {
+		kernel.Add(y, any(x).([]float32))
+		return
+	}
+	for i, x := range x {
+		y[i] = o.round(o.step(y[i]) + x)
+	}
+}
+
+// addProduct adds a·b to y, element by element.
+func (o *ops[T]) addProduct(y, a, b []T) {
+	if y, ok := o.inFloat32(y); ok {
+		kernel.AddProduct(y, any(a).([]float32), any(b).([]float32))
+		return
+	}
+	for i := range y {
+		y[i] = o.step(y[i] + o.step(a[i]*b[i]))
+	}
+}
+
 // sigmoid replaces the elements of x by 1 / (1 + e⁻ˣ).
 func (o *ops[T]) sigmoid(x []T) {
+	if x, ok := o.inFloat32(x); ok {
+		kernel.Sigmoid(x, x)
+		return
+	}
 	for i := range x {
 		x[i] = -x[i]
 	}
@@ -199,22 +231,14 @@ const chunk = 512
 //
 //	GELU(x) = x·(1 + tanh(sqrt(2/π)·(x + 0.044715·x³)))/2
 func (o *ops[T]) multiplyByGELU(y, x []T) {
+	if y, ok := o.inFloat32(y); ok {
+		kernel.MultiplyByGELU(y, any(x).([]float32))
+		return
+	}
 	cubic, scale := o.constant(0.044715), o.constant(math.Sqrt(2/math.Pi))
 	buffer := make([]T, chunk)
 	for ; len(x) > 0; x, y = x[len(buffer):], y[len(buffer):] {
 		buffer = buffer[:min(len(buffer), len(x))]
-		if !o.bf16 { // the same, without looking at o for each operation
-			x, y := x[:len(buffer)], y[:len(buffer)]
-			for i, x := range x {
-				cube := T(T(x*x) * x)
-				buffer[i] = scale * T(x+T(cubic*cube))
-			}
-			tanhAll(buffer)
-			for i, x := range x {
-				y[i] = T(x*T(T(1+buffer[i])/2)) * y[i]
-			}
-			continue
-		}
 		for i := range buffer {
 			cube := o.step(o.step(x[i]*x[i]) * x[i])
 			buffer[i] = o.step(scale * o.step(x[i]+o.step(cubic*cube)))

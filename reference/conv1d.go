@@ -30,13 +30,9 @@ func (e *engine[T]) conv1D(x []T, b *batch, block int, tail []T) ([]T, error) {
 			out := y[i*width:][:width]
 			for shift := range b.mask.taps[i] + 1 {
 				in, taps := earlier(i, shift), w[convTaps-1-shift]
-				for c := range out {
-					out[c] = e.step(out[c] + e.step(in[c]*taps[c]))
-				}
+				e.addProduct(out, in, taps)
 			}
-			for c := range out {
-				out[c] = e.round(out[c] + bias[c])
-			}
+			e.addTo(out, bias)
 		}
 	})
 	updateTail(tail, x, b.length, convTaps-1, width)

@@ -140,14 +140,8 @@ func (e *engine[T]) softCap(y []T, semantics Semantics) {
 	softCap := e.constant(c.LogitsSoftCap)
 	e.ranges(len(y), functionCost, func(from, to int) {
 		part := y[from:to]
-		if !e.bf16 { // the same, without looking at e for each operation
-			for i := range part {
-				part[i] /= softCap
-			}
-			tanhAll(part)
-			for i := range part {
-				part[i] *= softCap
-			}
+		if part, ok := e.inFloat32(part); ok {
+			kernel.SoftCap(part, part, float32(softCap))
 			return
 		}
 		for i := range part {

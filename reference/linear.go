@@ -62,18 +62,12 @@ func (e *engine[T]) finish(y []T, out int, bias []T) {
 	e.ranges(len(y)/out, out, func(from, to int) {
 		for r := from; r < to; r++ {
 			row := y[r*out:][:out]
-			if !e.bf16 {
-				for j, b := range bias {
-					row[j] += b
-				}
+			if bias != nil {
+				e.addTo(row, bias)
 				continue
 			}
 			for j := range row {
-				if bias == nil {
-					row[j] = e.round(row[j])
-				} else {
-					row[j] = e.round(e.step(row[j]) + bias[j])
-				}
+				row[j] = e.round(row[j])
 			}
 		}
 	})

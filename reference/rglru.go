@@ -88,9 +88,7 @@ func (e *engine[T]) gate(x []T, block int, name string) ([]T, error) {
 	e.ranges(n, width, func(from, to int) {
 		for i := from; i < to; i++ {
 			row := y[i*width:][:width]
-			for c := range row {
-				row[c] = e.round(e.step(row[c]) + bias[c])
-			}
+			e.addTo(row, bias)
 			e.sigmoid(row)
 		}
 	})

@@ -30,7 +30,7 @@ type instructions struct {
 	// for that many rows.
 	direct func(rows int, y []float32, ldy int, x []float32, dtype tensor.DType, inOut bool, src []byte, stride, k, outs int, next stream) int
 
-	exp, tanh func(dst, src []float32) // of equal length
+	functions
 
 	pause func()
 
@@ -55,7 +55,7 @@ const maxTileRows = 8
 // available are the instruction sets of this processor, the fastest one last.
 var available = []*instructions{{
 	name: "generic", rows: maxTileRows, tile32: generic32, tile64: generic64, pack32: noPack[float32], pack64: noPack[float64], direct: noDirect,
-	exp: genericExp, tanh: genericTanh, pairs: genericPairInstructions, pause: func() {},
+	functions: genericFunctions, pairs: genericPairInstructions, pause: func() {},
 }}
 
 var genericPairInstructions = pairInstructions{tile: genericPairs, pack: noPack[float32], direct: noDirect}

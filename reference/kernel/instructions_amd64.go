@@ -16,11 +16,11 @@ func init() {
 	}
 	available = append(available, &instructions{name: "avx2", rows: 6, tile32: tilesOf(tiles32AVX2), tile64: tilesOf(tiles64AVX2), pairs: genericPairInstructions,
 		pack32: packsOf(packs32AVX2, 8, false), pack64: packsOf(packs64AVX2, 8, false),
-		direct: directOf(directAVX2, 8, false), exp: functionOf(expAVX2, 4, genericExp), tanh: functionOf(tanhAVX2, 4, genericTanh), pause: pause})
+		direct: directOf(directAVX2, 8, false), functions: functionsAVX2, pause: pause})
 	if cpu.X86.HasAVX512F {
 		available = append(available, &instructions{name: "avx512", rows: 8, tile32: tilesOf(tiles32AVX512), block32: blockOf(tile32x8x2AVX512), tile64: tilesOf(tiles64AVX512),
 			pack32: packsOf(packs32AVX512, 16, false), pack64: packsOf(packs64AVX2, 8, false),
-			direct: directOf(directAVX512, 16, false), exp: functionOf(expAVX512, 8, genericExp), tanh: functionOf(tanhAVX512, 8, genericTanh), pairs: genericPairInstructions, pause: pause})
+			direct: directOf(directAVX512, 16, false), functions: functionsAVX512, pairs: genericPairInstructions, pause: pause})
 		if cpu.X86.HasAVX512BF16 {
 			set := *available[len(available)-1]
 			set.name = "avx512_bf16"
@@ -218,13 +218,37 @@ func inLines(src []byte, stride int, pairs bool) bool {
 	return stride%64 == 0 && uintptr(unsafe.Pointer(&src[0]))%unit == 0
 }
 
-// functionOf returns a function of slices. The assembly takes multiples of lanes elements, generic the rest.
-func functionOf(assembly func(dst, src *float32, n int), lanes int, generic func(dst, src []float32)) func(dst, src []float32) {
+// The functions of float32.
+var (
+	functionsAVX2 = functions{exp: functionOf(expAVX2), tanh: functionOf(tanhAVX2), sigmoid: functionOf(sigmoidAVX2), softCap: boundedOf(softCapAVX2),
+		multiplyByGELU: functionOf(multiplyByGELUAVX2), add: functionOf(addAVX2), addProduct: productOf(addProductAVX2)}
+	functionsAVX512 = functions{exp: functionOf(expAVX512), tanh: functionOf(tanhAVX512), sigmoid: functionOf(sigmoidAVX512), softCap: boundedOf(softCapAVX512),
+		multiplyByGELU: functionOf(multiplyByGELUAVX512), add: functionOf(addAVX512), addProduct: productOf(addProductAVX512)}
+)
+
+// functionOf returns a function of slices of equal length.
+func functionOf(assembly func(dst, src *float32, n int)) func(dst, src []float32) {
 	return func(dst, src []float32) {
-		n := len(src) / lanes * lanes
-		if n > 0 {
-			assembly(&dst[0], &src[0], n)
+		if len(src) > 0 {
+			assembly(&dst[0], &src[0], len(src))
 		}
-		generic(dst[n:], src[n:])
+	}
+}
+
+// boundedOf returns a function of slices of equal length, with a bound.
+func boundedOf(assembly func(dst, src *float32, n int, bound float32)) func(dst, src []float32, bound float32) {
+	return func(dst, src []float32, bound float32) {
+		if len(src) > 0 {
+			assembly(&dst[0], &src[0], len(src), bound)
+		}
+	}
+}
+
+// productOf returns a function of three slices of equal length.
+func productOf(assembly func(dst, a, b *float32, n int)) func(dst, a, b []float32) {
+	return func(dst, a, b []float32) {
+		if len(a) > 0 {
+			assembly(&dst[0], &a[0], &b[0], len(a))
+		}
 	}
 }

@@ -504,25 +504,75 @@ func directOutInF32x1AVX512(y *float32, ldy int, x *float32, src *byte, stride i
 //go:noescape
 func directInOutF32x1AVX512(y *float32, ldy int, x *float32, src *byte, stride int, k int, outs int, next *byte, run int, jump int)
 
-// expAVX2 sets n elements, a multiple of 4.
+// expAVX2 computes n > 0 elements.
 //
 //go:noescape
 func expAVX2(dst *float32, src *float32, n int)
 
-// tanhAVX2 sets n elements, a multiple of 4.
+// tanhAVX2 computes n > 0 elements.
 //
 //go:noescape
 func tanhAVX2(dst *float32, src *float32, n int)
 
-// expAVX512 sets n elements, a multiple of 8.
+// sigmoidAVX2 computes n > 0 elements.
+//
+//go:noescape
+func sigmoidAVX2(dst *float32, src *float32, n int)
+
+// softCapAVX2 computes n > 0 elements.
+//
+//go:noescape
+func softCapAVX2(dst *float32, src *float32, n int, bound float32)
+
+// multiplyByGELUAVX2 computes n > 0 elements.
+//
+//go:noescape
+func multiplyByGELUAVX2(dst *float32, src *float32, n int)
+
+// addAVX2 computes n > 0 elements.
+//
+//go:noescape
+func addAVX2(dst *float32, src *float32, n int)
+
+// addProductAVX2 computes n > 0 elements.
+//
+//go:noescape
+func addProductAVX2(dst *float32, a *float32, b *float32, n int)
+
+// expAVX512 computes n > 0 elements.
 //
 //go:noescape
 func expAVX512(dst *float32, src *float32, n int)
 
-// tanhAVX512 sets n elements, a multiple of 8.
+// tanhAVX512 computes n > 0 elements.
 //
 //go:noescape
 func tanhAVX512(dst *float32, src *float32, n int)
+
+// sigmoidAVX512 computes n > 0 elements.
+//
+//go:noescape
+func sigmoidAVX512(dst *float32, src *float32, n int)
+
+// softCapAVX512 computes n > 0 elements.
+//
+//go:noescape
+func softCapAVX512(dst *float32, src *float32, n int, bound float32)
+
+// multiplyByGELUAVX512 computes n > 0 elements.
+//
+//go:noescape
+func multiplyByGELUAVX512(dst *float32, src *float32, n int)
+
+// addAVX512 computes n > 0 elements.
+//
+//go:noescape
+func addAVX512(dst *float32, src *float32, n int)
+
+// addProductAVX512 computes n > 0 elements.
+//
+//go:noescape
+func addProductAVX512(dst *float32, a *float32, b *float32, n int)
 
 // pause executes PAUSE.
 func pause()

@@ -2,7 +2,7 @@
 
 Every round runs each of these once, on the same cores, with the weights in the page cache:
 
-- `griffin golden --random N`, the whole process, from its start until logits and hidden states are on the disk, and
+- `griffin golden --random N --logits-only`, the whole process, from its start until the logits are on the disk, and
   transformers' forward pass alone, in float32, of a model that is in memory, without a cache, of N random tokens;
 - with --verify, `griffin verify SRC CONVERTED --golden` of a fixture of 128 tokens with hidden states;
 - with --generate, `griffin generate` of as many tokens as it says, and reading the mapped file in a loop that does
@@ -122,7 +122,7 @@ def main():
             print(f"round {i - args.warm_up + 1 if counts else 'warm-up'}", file=sys.stderr)
             for n in lengths:
                 cached(weights)
-                note(f"griffin golden --random {n}", measure.run([griffin.BINARY, "golden", hf, "--random", str(n), "--out", out]), counts)
+                note(f"griffin golden --random {n}", measure.run([griffin.BINARY, "golden", hf, "--random", str(n), "--logits-only", "--out", out]), counts)
                 os.remove(out)
                 note(f"transformers, {n} tokens", measure.Run(transformers.seconds(n), 0, 0), counts)
             if args.verify:

@@ -22,65 +22,133 @@ var expm1Terms = [8]float64{
 	0x1.6c166bde96885p-10, 0x1.a019c36bc053cp-13, 0x1.a136bf03ec612p-16, 0x1.72ad458027fbcp-19,
 }
 
-// generateFunctions writes exp and tanh of float32, computed in float64.
+// generateFunctions writes functions of float32 of which a step is computed in float64, and sums in float32.
 func generateFunctions() {
 	for _, set := range isas {
-		f := &functions{set: set, constants: map[uint64]reg.VecVirtual{}}
-		f.write("exp", f.exp, log2e, ln2, roundToInt, expLow, expHigh, 1)
-		f.write("tanh", f.tanh, log2e, ln2, roundToInt, tanhHigh, 1, 2)
+		f := newFunctions(set)
+		exp, tanh := []float64{log2e, ln2, roundToInt, expLow, expHigh, 1}, []float64{log2e, ln2, roundToInt, tanhHigh, 1, 2}
+		f.write("exp", []string{"src"}, "", exp, func(x []reg.VecVirtual) reg.VecVirtual { return f.wide(x[0], f.exp) })
+		f.write("tanh", []string{"src"}, "", tanh, func(x []reg.VecVirtual) reg.VecVirtual { return f.wide(x[0], f.tanh) })
+		f.write("sigmoid", []string{"src"}, "", exp, f.sigmoid)
+		f.write("softCap", []string{"src"}, "bound", tanh, f.softCap)
+		f.write("multiplyByGELU", []string{"src", "dst"}, "", tanh, f.multiplyByGELU)
+		(&elementwise{set: set, masks: f.masks, name: "add", inputs: []string{"dst", "src"}, lanes: set.bytes / 4, vector: set.newV,
+			compute: func(x []reg.VecVirtual) reg.VecVirtual { return f.add(x[1], x[0]) }}).write()
+		(&elementwise{set: set, masks: f.masks, name: "addProduct", inputs: []string{"dst", "a", "b"}, lanes: set.bytes / 4, vector: set.newV,
+			compute: func(x []reg.VecVirtual) reg.VecVirtual { return f.add(f.multiply(x[2], x[1]), x[0]) }}).write()
 	}
 }
 
-// functions writes functions of vectors of float64.
+// functions writes functions of vectors of float32 and, half as many, of float64.
 type functions struct {
 	set       *isa
-	constants map[uint64]reg.VecVirtual
-	terms     operand.Mem // the coefficients, each as many times as a vector has elements
+	constants map[uint64]reg.VecVirtual // of float64
+	terms     operand.Mem               // the coefficients, each as many times as a vector has elements
+	singles   map[float32]operand.Mem   // of float32, likewise
+	masks     operand.Mem
 }
 
-// write writes a function of slices of float32 whose length is a multiple of half a vector's.
-func (f *functions) write(name string, compute func(x reg.VecVirtual) reg.VecVirtual, constants ...float64) {
-	lanes := f.set.bytes / 8
-	f.terms = GLOBL(name+"Terms"+f.set.name, RODATA|NOPTR)
+// newFunctions writes the tables of constants.
+func newFunctions(set *isa) *functions {
+	f := &functions{set: set, masks: masks(set), singles: map[float32]operand.Mem{}}
+	f.terms = GLOBL("terms"+set.name, RODATA|NOPTR)
+	lanes := set.bytes / 8
 	for i, c := range expm1Terms {
 		for lane := range lanes {
 			DATA(8*(i*lanes+lane), operand.U64(math.Float64bits(c)))
 		}
 	}
-	TEXT(name+f.set.name, NOSPLIT, "func(dst, src *float32, n int)")
-	Pragma("noescape")
-	Doc(name + f.set.name + " sets n elements, a multiple of " + []string{"4", "8"}[lanes/8] + ".")
-	dst, src, n := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("n"), GP64())
-	clear(f.constants)
-	for _, c := range constants {
-		f.constant(c)
+	table := GLOBL("singles"+set.name, RODATA|NOPTR)
+	for i, c := range []float32{-1, 0.5, 1, cubic, scale} {
+		f.singles[c] = table.Offset(i * set.bytes)
+		for lane := range 2 * lanes {
+			DATA(i*set.bytes+4*lane, operand.U32(math.Float32bits(c)))
+		}
 	}
-	f.bits(1 << 63)
-	Label("elements")
-	narrow, x := f.half(), f.set.newV()
-	VMOVUPS(at(src, 0), narrow)
-	VCVTPS2PD(narrow, x)
-	y := compute(x)
-	if f.set == avx512 {
-		VCVTPD2PS(y, narrow)
-	} else {
-		VCVTPD2PSY(y, narrow)
-	}
-	VMOVUPS(narrow, at(dst, 0))
-	ADDQ(operand.U8(4*lanes), src)
-	ADDQ(operand.U8(4*lanes), dst)
-	SUBQ(operand.U8(lanes), n)
-	JNE(operand.LabelRef("elements"))
-	VZEROUPPER()
-	RET()
+	return f
 }
 
-// half returns a register for as many float32 as a vector has float64.
-func (f *functions) half() reg.VecVirtual {
+// write writes a function of slices of float32, which needs some constants in float64.
+func (f *functions) write(name string, inputs []string, number string, constants []float64, compute func(x []reg.VecVirtual) reg.VecVirtual) {
+	prepare := func() {
+		f.constants = map[uint64]reg.VecVirtual{}
+		for _, c := range constants {
+			f.constant(c)
+		}
+		f.bits(1 << 63)
+	}
+	(&elementwise{set: f.set, masks: f.masks, name: name, inputs: inputs, number: number, lanes: int(f.single().Size()) / 4, vector: f.single, prepare: prepare, compute: compute}).write()
+}
+
+// single returns a register for the elements of float32 that are computed at a time: two vectors of float64 with AVX-512, one
+// with AVX2, which has half as many registers.
+func (f *functions) single() reg.VecVirtual {
 	if f.set == avx512 {
-		return YMM()
+		return ZMM()
 	}
 	return XMM()
+}
+
+// wide returns what compute, a function in float64, makes of elements of float32.
+func (f *functions) wide(x reg.VecVirtual, compute func(reg.VecVirtual) reg.VecVirtual) reg.VecVirtual {
+	in, out := f.set.newV(), f.single()
+	if f.set == avx2 {
+		VCVTPS2PD(x, in)
+		VCVTPD2PSY(compute(in), out)
+		return out
+	}
+	high := YMM()
+	VCVTPS2PD(x.AsY(), in)
+	VCVTPD2PS(compute(in), out.AsY())
+	VEXTRACTF64X4(operand.U8(1), x, high)
+	in = f.set.newV()
+	VCVTPS2PD(high, in)
+	VCVTPD2PS(compute(in), high)
+	VINSERTF64X4(operand.U8(1), high, out, out)
+	return out
+}
+
+// Operations of float32: the first operand may lie in memory.
+
+func (f *functions) add(x operand.Op, y reg.VecVirtual) reg.VecVirtual {
+	VADDPS(x, y, y)
+	return y
+}
+
+func (f *functions) multiply(x operand.Op, y reg.VecVirtual) reg.VecVirtual {
+	VMULPS(x, y, y)
+	return y
+}
+
+// sigmoid returns 1 / (1 + e⁻ˣ).
+func (f *functions) sigmoid(x []reg.VecVirtual) reg.VecVirtual {
+	power := f.add(f.singles[1], f.wide(f.multiply(f.singles[-1], x[0]), f.exp))
+	one := f.single()
+	VMOVUPS(f.singles[1], one)
+	VDIVPS(power, one, one)
+	return one
+}
+
+// softCap returns bound·tanh(x/bound).
+func (f *functions) softCap(x []reg.VecVirtual) reg.VecVirtual {
+	VDIVPS(x[1], x[0], x[0])
+	return f.multiply(x[1], f.wide(x[0], f.tanh))
+}
+
+// The constants of GELU, rounded to float32.
+var (
+	cubic = float32(0.044715)
+	scale = float32(math.Sqrt(2 / math.Pi))
+)
+
+// multiplyByGELU returns y·(x·((1 + tanh(scale·(x + cubic·x³)))/2)).
+func (f *functions) multiplyByGELU(x []reg.VecVirtual) reg.VecVirtual {
+	in := f.single()
+	VMULPS(x[0], x[0], in)
+	f.multiply(f.singles[cubic], f.multiply(x[0], in))
+	f.multiply(f.singles[scale], f.add(x[0], in))
+	half := f.multiply(f.singles[0.5], f.add(f.singles[1], f.wide(in, f.tanh)))
+	return f.multiply(f.multiply(x[0], half), x[1])
 }
 
 // constant returns a vector of a constant, which is loaded when it is first asked for.
