@@ -62,7 +62,7 @@ func IsComplete(ctx context.Context, src *tensor.Checkpoint, dst string, o Optio
 	if err != nil {
 		return false, err
 	}
-	if difference := record.Differs(c.record(&moves.Digests{Dests: make([]digest.Sum, len(c.Dests))})); difference != "" {
+	if difference := record.Differs(c.record(&moves.Digests{Dests: make([]digest.Sum, len(c.Dests))}).manifest()); difference != "" {
 		return false, occupied("%s", difference)
 	}
 	written, err := formats.OpenSource(source, name, formats.Options{})

@@ -98,8 +98,16 @@ func layoutOf(c *tensor.Checkpoint) model.Layout {
 func (c *conversion) addCopies(renamed *tensor.Checkpoint, oldNames map[string]string) {
 	elements := map[tensor.DType]int64{}
 	kept := map[tensor.DType]int{} // tensors that are not converted
+	c.Dests, c.Moves = make([]moves.Dest, 0, len(renamed.Tensors())), make([]moves.Move, 0, len(renamed.Tensors()))
+	views := map[string]tensor.View{} // of the shapes, which many tensors share
 	for i, t := range renamed.Tensors() {
-		d := moves.Dest{Name: t.Name, DType: t.DType, Shape: slices.Clip(append([]int64{}, t.Shape...)), Rule: "copy"}
+		shape := tensor.ShapeString(t.Shape)
+		view, ok := views[shape]
+		if !ok {
+			view = tensor.RowMajor(t.Shape...)
+			views[shape] = view
+		}
+		d := moves.Dest{Name: t.Name, DType: t.DType, Shape: view.Shape, Rule: "copy"}
 		if c.options.DType != tensor.Invalid && model.IsWeightType(t.DType) {
 			d.DType = c.options.DType
 		} else if !c.keep {
@@ -111,7 +119,7 @@ func (c *conversion) addCopies(renamed *tensor.Checkpoint, oldNames map[string]s
 			d.Rule = "copy, renamed"
 		}
 		c.Dests = append(c.Dests, d)
-		c.Moves = append(c.Moves, moves.Move{Source: stored, View: tensor.RowMajor(t.Shape...), Dest: i})
+		c.Moves = append(c.Moves, moves.Move{Source: stored, View: view, Dest: i})
 		elements[d.DType] += t.Elements()
 		if c.dtype == tensor.Invalid || elements[d.DType] > elements[c.dtype] {
 			c.dtype = d.DType
@@ -162,23 +170,29 @@ const (
 
 // noteShared adds a note about tensors that share storage in the source. Each is written with its own copy of the elements.
 func (c *conversion) noteShared(tensors []*tensor.Tensor) {
-	groups := map[any][]string{}
-	var order []any
-	for _, t := range tensors {
+	first := map[any]int{}       // tensor of each storage
+	groups := map[int][]string{} // of the first tensors that are not alone
+	var order []int
+	for i, t := range tensors {
 		key := tensor.StorageOf(t)
 		if key == nil {
 			continue
 		}
-		if groups[key] == nil {
-			order = append(order, key)
+		k, ok := first[key]
+		if !ok {
+			first[key] = i
+			continue
 		}
-		groups[key] = append(groups[key], tensor.QuoteName(t.Name))
+		if groups[k] == nil {
+			order = append(order, k)
+			groups[k] = []string{tensor.QuoteName(tensors[k].Name)}
+		}
+		groups[k] = append(groups[k], tensor.QuoteName(t.Name))
 	}
+	slices.Sort(order)
 	var shared []string
-	for _, key := range order {
-		if members := groups[key]; len(members) > 1 {
-			shared = append(shared, tensor.JoinNames(members))
-		}
+	for _, k := range order {
+		shared = append(shared, tensor.JoinNames(groups[k]))
 	}
 	if len(shared) > 8 {
 		shared = append(shared[:8], fmt.Sprintf("and %d more groups", len(shared)-8))

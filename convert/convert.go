@@ -104,6 +104,7 @@ type conversion struct {
 	remarks []string           // about those files
 	origin  *provenance        // of the source; nil if unknown
 	written *publish.OutputFiles
+	moved   []tensor.Written  // nil until the weights are written
 	adapter *manifest.Adapter // nil if there is none
 	result  *Result
 }
@@ -279,7 +280,8 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 			return err
 		}
 	}
-	c.result.add(written, c.options.Digest)
+	c.moved = written
+	c.result.add(written)
 	if c.options.Verify {
 		if digests.Sources, err = c.prove(ctx, stage, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
 			return err
@@ -373,10 +375,10 @@ func (c *conversion) listFiles(ctx context.Context, stage *staging) ([]manifest.
 }
 
 // record describes the conversion, for conversion.json.
-func (c *conversion) record(digests *moves.Digests) *manifest.Manifest {
-	m := newManifest(c.outline, ToolVersion(), c.output.format(), digests, c.options.Digest, c.origin)
-	m.Adapter, m.HuggingFace = c.adapter, c.result.HF
-	return m
+func (c *conversion) record(digests *moves.Digests) *recorder {
+	r := newRecorder(c.outline, ToolVersion(), c.output.format(), digests, c.options.Digest, c.origin)
+	r.head.Adapter, r.head.HuggingFace = c.adapter, c.result.HF
+	return r
 }
 
 // writeFiles writes all files but the weights.
@@ -388,7 +390,7 @@ func (c *conversion) writeFiles(ctx context.Context, stage *staging, digests *mo
 	}
 	record := c.record(digests)
 	var err error
-	if record.Files, err = c.listFiles(ctx, stage); err != nil {
+	if record.head.Files, err = c.listFiles(ctx, stage); err != nil {
 		return err
 	}
 	bytes, err := stage.record(record)

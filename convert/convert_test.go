@@ -206,7 +206,7 @@ func TestConvertDryRunWritesNothing(t *testing.T) {
 	dir := t.TempDir()
 	src := checkpoint(t, modelTensors(smallConfig, model.Flax, "params.")...) // no data at all
 	r, err := Convert(t.Context(), src, filepath.Join(dir, "a", "out"), Options{Settings: tinySettings, DryRun: true})
-	if err != nil || !r.DryRun || len(r.Tensors) == 0 || r.Bytes == 0 {
+	if err != nil || !r.DryRun || r.Tensors.Len() == 0 || r.Bytes == 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if got := listed(t, dir); len(got) > 0 {

@@ -34,7 +34,7 @@ func ExampleConvert() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("%d tensors, %d parameters, %s\n", len(result.Tensors), result.Parameters, result.DType)
+	fmt.Printf("%d tensors, %d parameters, %s\n", result.Tensors.Len(), result.Parameters, result.DType)
 	fmt.Printf("%d elements proven\n", result.Proof.Elements)
 	for _, f := range result.Files {
 		fmt.Println(f.Name)

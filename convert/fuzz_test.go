@@ -116,7 +116,7 @@ func FuzzProvenance(f *testing.F) {
 	for _, s := range p.Sources() {
 		digests.Sources[s] = digest.Of(digest.BLAKE3|digest.SHA256, nil)
 	}
-	whole, err := newManifest(p.outline(), "v1", "torch-zip", digests, digest.Default, nil).JSON()
+	whole, err := newRecorder(p.outline(), "v1", "torch-zip", digests, digest.Default, nil).manifest().JSON()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func FuzzProvenance(f *testing.F) {
 				written[i].Digest = digest.Of(digest.BLAKE3|digest.SHA256, nil)
 			}
 			err = v.check(p.outline(), digests.Sources, written)
-			if _, err := newManifest(p.outline(), "v1", "torch-zip", digests, digest.Default, v).JSON(); err != nil {
+			if _, err := newRecorder(p.outline(), "v1", "torch-zip", digests, digest.Default, v).manifest().JSON(); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -74,3 +74,15 @@ func elements(v tensor.View) []int64 {
 	}
 	return out
 }
+
+// tensorOf returns a tensor of a result.
+func tensorOf(t *testing.T, r *Result, name string) ResultTensor {
+	t.Helper()
+	for i := range r.Tensors.Len() {
+		if x := r.Tensors.At(i); x.Name == name {
+			return x
+		}
+	}
+	t.Fatalf("no tensor %s", name)
+	return ResultTensor{}
+}

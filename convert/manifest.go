@@ -13,9 +13,18 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
-// newManifest describes a conversion that was carried out by a version of the tool, in a format. digests has
+// recorder describes a conversion for conversion.json, one tensor after the other.
+type recorder struct {
+	outline    *outline
+	head       *manifest.Manifest // without tensors
+	digests    *moves.Digests
+	algorithms digest.Algorithms
+	origins    [][]manifest.Part // of each Dest; nil without a manifest of the source
+}
+
+// newRecorder describes a conversion that was carried out by a version of the tool, in a format. digests has
 // those that are known: of all p.Dests and of some sources; those by a are recorded. from may be nil.
-func newManifest(p *outline, version, format string, digests *moves.Digests, a digest.Algorithms, from *provenance) *manifest.Manifest {
+func newRecorder(p *outline, version, format string, digests *moves.Digests, a digest.Algorithms, from *provenance) *recorder {
 	m := &manifest.Manifest{
 		Griffin:     version,
 		Source:      describeSource(p),
@@ -28,23 +37,10 @@ func newManifest(p *outline, version, format string, digests *moves.Digests, a d
 	if !p.keep {
 		m.DType = p.dtype.String()
 	}
-	for i, d := range p.Dests {
-		m.Tensors = append(m.Tensors, manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Sum: digests.Dests[i].Only(a), Rule: d.Rule})
-	}
-	for _, move := range p.Moves {
-		t := &m.Tensors[move.Dest]
-		part := manifest.PartOf(move.Source)
-		if sum, ok := digests.Sources[move.Source]; ok && !p.adapted(move.Source) {
-			part.Sum = sum.Only(a)
-		}
-		t.From = append(t.From, part)
-		t.DividedBy = manifest.Float(move.Divide)
-	}
+	r := &recorder{outline: p, head: m, digests: digests, algorithms: a}
 	if from != nil {
 		m.Origin = from.record.Root()
-		for i, origin := range from.origins(p) {
-			m.Tensors[i].Origin = origin
-		}
+		r.origins = from.origins(p)
 	}
 	for _, c := range p.copies {
 		m.Copies = append(m.Copies, manifest.Copy{Name: c.Tensor.Name, Of: c.Of.Name})
@@ -52,7 +48,39 @@ func newManifest(p *outline, version, format string, digests *moves.Digests, a d
 	for _, t := range p.left {
 		m.Left = append(m.Left, t.Name)
 	}
-	return m
+	return r
+}
+
+// tensor describes a Dest.
+func (r *recorder) tensor(i int) *manifest.Tensor {
+	d := &r.outline.Dests[i]
+	t := &manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Sum: r.digests.Dests[i].Only(r.algorithms), Rule: d.Rule}
+	for _, move := range r.outline.MovesOf(i) {
+		part := manifest.PartOf(move.Source)
+		if sum, ok := r.digests.Sources[move.Source]; ok && !r.outline.adapted(move.Source) {
+			part.Sum = sum.Only(r.algorithms)
+		}
+		t.From = append(t.From, part)
+		t.DividedBy = manifest.Float(move.Divide)
+	}
+	if r.origins != nil {
+		t.Origin = r.origins[i]
+	}
+	return t
+}
+
+// manifest describes the whole conversion.
+func (r *recorder) manifest() *manifest.Manifest {
+	m := *r.head
+	for i := range r.outline.Dests {
+		m.Tensors = append(m.Tensors, *r.tensor(i))
+	}
+	return &m
+}
+
+// WriteTo implements io.WriterTo. It writes conversion.json.
+func (r *recorder) WriteTo(w io.Writer) (int64, error) {
+	return r.head.Write(w, len(r.outline.Dests), r.tensor)
 }
 
 // describeAdapter describes an adapter for conversion.json. It reads the adapter's files for their

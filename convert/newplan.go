@@ -176,6 +176,7 @@ func (p *planner) addParameters() {
 		}
 		p.Moves = append(p.Moves, moves.Move{Source: t.Source, View: t.View, Dest: i, Offset: t.First})
 	}
+	slices.SortStableFunc(p.Moves, func(a, b moves.Move) int { return cmp.Compare(a.Dest, b.Dest) })
 	if p.unscaled == nil {
 		p.Copies = p.Source.HeadCopies(&p.Config)
 	}

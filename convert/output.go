@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/transfer"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
@@ -113,7 +114,8 @@ func (o safetensorsOutput) create(path string, files *publish.OutputFiles) (tran
 		return o.Create(path, files)
 	}
 	l := *o.Layout
-	l.Files = []safetensors.LayoutFile{{Name: filepath.Base(path), Size: l.Files[0].Size, Header: l.Files[0].Header}}
+	l.Files = slices.Clone(l.Files)
+	l.Files[0].Name = filepath.Base(path)
 	return l.Create(filepath.Dir(path), files)
 }
 

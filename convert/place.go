@@ -91,7 +91,7 @@ func (p localPlace) begin(c *conversion) (*staging, error) {
 	s.wait = func() error { return nil }
 	s.open = func() (*tensor.Checkpoint, error) { return formats.Open(weights, formats.Options{}) }
 	s.put = func(f *huggingface.File) error { return f.Write(weights, c.written) }
-	s.record = func(m *manifest.Manifest) (int64, error) { return publish.WriteFrom(record, m) }
+	s.record = func(r io.WriterTo) (int64, error) { return publish.WriteFrom(record, r) }
 	if err := publish.CheckFree(filepath.Dir(weights), c.need()); err != nil { // the stages of killed runs are removed
 		return nil, errors.Join(err, s.discard())
 	}
@@ -100,13 +100,13 @@ func (p localPlace) begin(c *conversion) (*staging, error) {
 
 // staging is a destination while it is being written.
 type staging struct {
-	create           func() (transfer.Destination, error)      // begins the weights
-	wait             func() error                              // until the weights are stored
-	open             func() (*tensor.Checkpoint, error)        // the weights that are stored
-	put              func(f *huggingface.File) error           // writes a file beside the weights
-	record           func(m *manifest.Manifest) (int64, error) // writes conversion.json, and returns its size in bytes
-	weights          string                                    // path of the local file or directory that is being written, "" for none
-	memory           int64                                     // bytes that writing takes beside
+	create           func() (transfer.Destination, error) // begins the weights
+	wait             func() error                         // until the weights are stored
+	open             func() (*tensor.Checkpoint, error)   // the weights that are stored
+	put              func(f *huggingface.File) error      // writes a file beside the weights
+	record           func(r io.WriterTo) (int64, error)   // writes conversion.json, and returns its size in bytes
+	weights          string                               // path of the local file or directory that is being written, "" for none
+	memory           int64                                // bytes that writing takes beside
 	publish, discard func() error
 }
 
@@ -227,12 +227,16 @@ func (p *sinkPlace) begin(c *conversion) (*staging, error) {
 			return formats.OpenSource(source, name, formats.Options{})
 		},
 		put: func(f *huggingface.File) error { return putFile(tracked, f) },
-		record: func(m *manifest.Manifest) (int64, error) {
-			text, err := m.JSON()
+		record: func(r io.WriterTo) (int64, error) {
+			size, err := r.WriteTo(io.Discard)
 			if err != nil {
 				return 0, err
 			}
-			return int64(len(text)), putText(upload, record, text)
+			w, err := upload.Create(record, size)
+			if err != nil {
+				return 0, err
+			}
+			return r.WriteTo(io.NewOffsetWriter(w, 0))
 		},
 		memory:  upload.Memory(transfer.OrderedWorkers),
 		publish: upload.Publish,

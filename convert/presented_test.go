@@ -113,7 +113,7 @@ func TestConvertStacked(t *testing.T) {
 		if !strings.Contains(strings.Join(result.Notes, "\n"), "order is not stored") {
 			t.Errorf("%+v: %q", tt, result.Notes)
 		}
-		from := result.Tensors[slices.IndexFunc(result.Tensors, func(x ResultTensor) bool { return x.Name == "model.layers.3.temporal_block.linear_x.weight" })]
+		from := tensorOf(t, result, "model.layers.3.temporal_block.linear_x.weight")
 		if from.Rule != fmt.Sprintf("take 2 of axis %d, transpose", tt.axis) || from.From[0] != "params.recurrent_layers.recurrent_block.linear_x.kernel"+tt.suffix {
 			t.Errorf("%+v: %+v", tt, from)
 		}

@@ -1,11 +1,13 @@
 package convert
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -27,7 +29,7 @@ type Result struct {
 	Bytes        int64                 `json:"bytes"`                 // of all tensors
 	Shards       int                   `json:"shards"`                // files of weights; 0 if not known yet
 	Files        []ResultFile          `json:"files"`                 // as far as they are known
-	Tensors      []ResultTensor        `json:"tensors"`
+	Tensors      TensorList            `json:"tensors"`
 	Left         []string              `json:"left,omitempty"`    // tensors of the source that do not belong to the model
 	Overflowed   int64                 `json:"overflowed"`        // finite elements that became infinite
 	Inexact      int64                 `json:"inexact,omitempty"` // elements that were divided and that multiplying does not restore
@@ -41,6 +43,44 @@ type ResultFile struct {
 	Name  string `json:"name"` // relative to the destination's directory
 	Bytes int64  `json:"bytes"`
 	digest.Sum
+}
+
+// TensorList is the tensors of a destination. There may be very many, so that each is described when it is asked for.
+type TensorList struct{ of *conversion }
+
+// Len returns the number of the tensors.
+func (l TensorList) Len() int {
+	if l.of == nil {
+		return 0
+	}
+	return len(l.of.Dests)
+}
+
+// Name returns the name of tensor i.
+func (l TensorList) Name(i int) string { return l.of.Dests[i].Name }
+
+// At describes tensor i.
+func (l TensorList) At(i int) ResultTensor {
+	c, d := l.of, &l.of.Dests[i]
+	t := ResultTensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Bytes: (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes(),
+		File: c.output.file(i), Rule: d.Rule}
+	for _, m := range c.MovesOf(i) {
+		t.From = append(t.From, m.Source.Name)
+	}
+	if c.moved != nil {
+		w := &c.moved[i]
+		t.Sum, t.Overflowed, t.Inexact = w.Digest.Only(c.options.Digest), w.Overflowed, w.Inexact
+	}
+	return t
+}
+
+// MarshalJSON implements json.Marshaler: a list of ResultTensor.
+func (l TensorList) MarshalJSON() ([]byte, error) {
+	all := make([]ResultTensor, l.Len())
+	for i := range all {
+		all[i] = l.At(i)
+	}
+	return json.Marshal(strictjson.WithLists(all))
 }
 
 // ResultTensor is a tensor of the destination.
@@ -71,27 +111,20 @@ func (c *conversion) describe(dst string) *Result {
 	for _, f := range c.files {
 		r.Files = append(r.Files, ResultFile{Name: f.Name, Bytes: f.Bytes})
 	}
-	for i, d := range c.Dests {
-		t := tensor.Tensor{DType: d.DType, Shape: d.Shape}
-		r.Tensors = append(r.Tensors, ResultTensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Bytes: t.Bytes(),
-			File: c.output.file(i), Rule: d.Rule})
+	for i := range c.Dests {
+		t := tensor.Tensor{DType: c.Dests[i].DType, Shape: c.Dests[i].Shape}
 		r.Parameters += t.Elements()
 		r.Bytes += t.Bytes()
 	}
-	for _, m := range c.Moves {
-		t := &r.Tensors[m.Dest]
-		t.From = append(t.From, m.Source.Name)
-	}
+	r.Tensors = TensorList{c}
 	return r
 }
 
-// add adds what was written, with digests by a.
-func (r *Result) add(written []tensor.Written, a digest.Algorithms) {
-	for i, w := range written {
-		t := &r.Tensors[i]
-		t.Sum, t.Overflowed, t.Inexact = w.Digest.Only(a), w.Overflowed, w.Inexact
-		r.Overflowed += w.Overflowed
-		r.Inexact += w.Inexact
+// add adds what was written.
+func (r *Result) add(written []tensor.Written) {
+	for i := range written {
+		r.Overflowed += written[i].Overflowed
+		r.Inexact += written[i].Inexact
 	}
 	if n := r.Overflowed; n > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("%d finite elements are too large for %s and became infinite", n, r.DType))

@@ -133,7 +133,7 @@ func TestAnotherFamily(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			if r.Proof.Tensors != len(r.Tensors) || r.Settings == nil || r.Settings.LogitsSoftCap != 5 || r.Left != nil && name != "first" && name != "torch" {
+			if r.Proof.Tensors != r.Tensors.Len() || r.Settings == nil || r.Settings.LogitsSoftCap != 5 || r.Left != nil && name != "first" && name != "torch" {
 				t.Errorf("%s: %+v", name, r)
 			}
 			c, err := formats.Open(path, formats.Options{})

@@ -114,7 +114,12 @@ func runConvert(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, schemaConversion, result)
+		head := *result
+		head.Tensors = convert.TensorList{}
+		return printJSONList(c.App.Writer, schemaConversion, &head, "tensors", result.Tensors.Len(), func(i int) any {
+			t := result.Tensors.At(i)
+			return &t
+		})
 	}
 	return printConversion(c.App.Writer, result)
 }
@@ -222,7 +227,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		out.printf("%s -> %s\n", printable(r.Source), printable(r.Destination))
 	}
 	fact("source", "%s", inLayout(r.Format, r.Layout))
-	weights := fmt.Sprintf("%s, %s, %s, %s", plural(int64(len(r.Tensors)), "tensor"), plural(r.Parameters, "parameter"), r.DType, size(r.Bytes))
+	weights := fmt.Sprintf("%s, %s, %s, %s", plural(int64(r.Tensors.Len()), "tensor"), plural(r.Parameters, "parameter"), r.DType, size(r.Bytes))
 	if r.Shards > 0 {
 		weights += " in " + plural(int64(r.Shards), "file")
 	}
@@ -302,8 +307,8 @@ func settingsLine(r *convert.Result) string {
 // printPlan prints the tensors, in natural order of their names, and the files that would be written.
 func printPlan(w io.Writer, r *convert.Result) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	inOrder := func(a, b convert.ResultTensor) int { return tensor.CompareNames(a.Name, b.Name) }
-	for _, t := range slices.SortedStableFunc(slices.Values(r.Tensors), inOrder) {
+	for _, i := range inNaturalOrder(r.Tensors.Len(), r.Tensors.Name) {
+		t := r.Tensors.At(i)
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", printable(t.Name), t.DType, tensor.ShapeString(t.Shape),
 			t.Rule, printable(strings.Join(t.From, ", ")))
 	}
@@ -320,6 +325,16 @@ func printPlan(w io.Writer, r *convert.Result) {
 	}
 	fmt.Fprintln(table)
 	table.Flush()
+}
+
+// inNaturalOrder returns the indices of n names in natural order.
+func inNaturalOrder(n int, name func(i int) string) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return tensor.CompareNames(name(a), name(b)) })
+	return order
 }
 
 // proofLine returns what --verify compared.

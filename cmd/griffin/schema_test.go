@@ -57,8 +57,9 @@ func TestSchemas(t *testing.T) {
 		reflect.TypeFor[manifest.Float](): number,
 		reflect.TypeFor[verify.Number]():  {"anyOf": []any{number, map[string]any{"enum": []string{"NaN", "Infinity", "-Infinity"}}}},
 	}, EncodedAs: map[reflect.Type]reflect.Type{
-		reflect.TypeFor[packedStats]():  reflect.TypeFor[stats.Stats](),
-		reflect.TypeFor[diff.Changes](): reflect.TypeFor[[]diff.Change](),
+		reflect.TypeFor[packedStats]():        reflect.TypeFor[stats.Stats](),
+		reflect.TypeFor[diff.Changes]():       reflect.TypeFor[[]diff.Change](),
+		reflect.TypeFor[convert.TensorList](): reflect.TypeFor[[]convert.ResultTensor](),
 	}}
 	for file, d := range documents {
 		text, err := g.Write(d)

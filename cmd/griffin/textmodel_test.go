@@ -79,7 +79,7 @@ func writeWeights(t testing.TB, dir string, weights []weight, limit int64) {
 	files := make([][]byte, len(layout.Files))
 	for i, f := range layout.Files {
 		files[i] = make([]byte, f.Size)
-		copy(files[i], f.Header)
+		copy(files[i], layout.Header(i))
 	}
 	for i, w := range weights {
 		copy(files[layout.Ranges[i].File][layout.Ranges[i].Offset:], w.content)

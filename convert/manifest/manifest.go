@@ -208,12 +208,17 @@ func (m *Manifest) JSON() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// WriteTo implements io.WriterTo. It writes what JSON returns, one tensor after another.
+// WriteTo implements io.WriterTo. It writes what JSON returns.
 func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
+	return m.Write(w, len(m.Tensors), func(i int) *Tensor { return &m.Tensors[i] })
+}
+
+// Write writes the content of the file with n other tensors in place of m.Tensors, one after another. tensor describes tensor i.
+func (m *Manifest) Write(w io.Writer, n int, tensor func(i int) *Tensor) (int64, error) {
 	head := *m
 	head.Schema, head.Tensors = Schema, nil
 	counted := countingWriter{w: w}
-	err := strictjson.WriteList(&counted, &head, "tensors", len(m.Tensors), func(i int) any { return &m.Tensors[i] })
+	err := strictjson.WriteList(&counted, &head, "tensors", n, func(i int) any { return tensor(i) })
 	return counted.n, err
 }
 

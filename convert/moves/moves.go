@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -16,7 +17,17 @@ import (
 // is not changed after it was made.
 type List struct {
 	Dests []Dest // in the order in which the destination lists them
-	Moves []Move
+	Moves []Move // in the order of the Dests that they fill
+}
+
+// MovesOf returns the moves that fill a Dest.
+func (l List) MovesOf(dest int) []Move {
+	first := sort.Search(len(l.Moves), func(k int) bool { return l.Moves[k].Dest >= dest })
+	end := first
+	for end < len(l.Moves) && l.Moves[end].Dest == dest {
+		end++
+	}
+	return l.Moves[first:end]
 }
 
 // Sources returns the tensors that are moved, each once, in the order of their first moves.
@@ -49,30 +60,40 @@ func (l List) Copied() map[*tensor.Tensor]int {
 // Check reports a list that cannot be executed: a move whose view does not lie within its source, or
 // a Dest that the moves do not fill exactly once.
 func (l List) Check() error {
-	filling := make([][]*Move, len(l.Dests))
 	for i := range l.Moves {
 		m := &l.Moves[i]
 		if m.Dest < 0 || m.Dest >= len(l.Dests) {
 			return fmt.Errorf("plan moves %s to a destination that it does not have", m.Source.Name)
 		}
+		if i > 0 && m.Dest < l.Moves[i-1].Dest {
+			return fmt.Errorf("plan is not in the order of its destinations: %s", m.Source.Name)
+		}
 		if err := tensor.CheckView(m.View, m.Source.Elements()); err != nil {
 			return fmt.Errorf("plan for %s: %v", m.Source.Name, err)
 		}
-		filling[m.Dest] = append(filling[m.Dest], m)
 	}
+	rest := l.Moves
 	for i := range l.Dests {
-		if err := checkFilled(&l.Dests[i], filling[i]); err != nil {
+		n := 0
+		for n < len(rest) && rest[n].Dest == i {
+			n++
+		}
+		if err := checkFilled(&l.Dests[i], rest[:n]); err != nil {
 			return err
 		}
+		rest = rest[n:]
 	}
 	return nil
 }
 
 // checkFilled reports moves that leave out a part of a Dest or fill a part twice.
-func checkFilled(d *Dest, filling []*Move) error {
-	slices.SortStableFunc(filling, func(a, b *Move) int { return cmp.Compare(a.Offset, b.Offset) })
+func checkFilled(d *Dest, filling []Move) error {
+	if len(filling) > 1 {
+		filling = slices.SortedStableFunc(slices.Values(filling), func(a, b Move) int { return cmp.Compare(a.Offset, b.Offset) })
+	}
 	filled := int64(0)
-	for _, m := range filling {
+	for i := range filling {
+		m := &filling[i]
 		if m.Offset != filled {
 			return fmt.Errorf("plan fills elements %d to %d of %s not just once", min(filled, m.Offset), max(filled, m.Offset), d.Name)
 		}

@@ -32,10 +32,22 @@ func TestCheck(t *testing.T) {
 		{list(9, moves.Move{View: tensor.RowMajor(5)}, moves.Move{View: tensor.RowMajor(5), Offset: 4}), "elements 4 to 5 of w"},
 		{list(10, moves.Move{View: tensor.RowMajor(11)}), "plan for s"},
 		{list(10, moves.Move{View: tensor.RowMajor(10), Dest: 1}), "does not have"},
+		{moves.List{Dests: make([]moves.Dest, 2), Moves: []moves.Move{{Source: s, Dest: 1}, {Source: s}}}, "not in the order"},
 	} {
 		err := tt.list.Check()
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, want %q", err, tt.want)
+		}
+	}
+}
+
+// The moves of a Dest are those that fill it.
+func TestMovesOf(t *testing.T) {
+	l := moves.List{Dests: make([]moves.Dest, 4), Moves: []moves.Move{{Offset: 1}, {Dest: 1, Offset: 2}, {Dest: 1, Offset: 3}, {Dest: 3, Offset: 4}}}
+	for i, want := range []int{1, 2, 0, 1} {
+		got := l.MovesOf(i)
+		if len(got) != want || want > 0 && got[0].Dest != i {
+			t.Errorf("%d: %+v", i, got)
 		}
 	}
 }

@@ -3,20 +3,27 @@ package safetensors
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // header encodes the JSON of a header as serde_json does: without spaces, and with the escapes that
-// JSON requires.
-type header struct{ text []byte }
+// JSON requires. It writes the text in pieces.
+type header struct {
+	w       io.Writer
+	text    []byte // not written yet
+	written int64
+	err     error
+}
 
-func newHeader(metadata map[string]string) *header {
-	h := &header{text: []byte("{")}
+func newHeader(w io.Writer, metadata map[string]string) *header {
+	h := &header{w: w, text: []byte("{")}
 	if metadata == nil {
 		return h
 	}
@@ -34,19 +41,19 @@ func newHeader(metadata map[string]string) *header {
 }
 
 // entry adds a tensor whose data are the bytes from begin to end.
-func (h *header) entry(s tensor.Spec, begin, end int64) {
-	if len(h.text) > 1 {
+func (h *header) entry(s *tensor.Spec, begin, end int64) {
+	if h.written+int64(len(h.text)) > 1 {
 		h.text = append(h.text, ',')
 	}
-	shape := s.Shape
-	if s.DType == tensor.F4x2 {
+	shape, dtype := s.Shape, s.DType
+	if dtype == tensor.F4x2 {
 		shape = slices.Clone(shape)
 		shape[len(shape)-1] *= 2
-		s.DType = tensor.F4
+		dtype = tensor.F4
 	}
 	h.text = appendString(h.text, s.Name, false)
 	h.text = append(h.text, `:{"dtype":"`...)
-	h.text = append(h.text, s.DType.Safetensors()...)
+	h.text = append(h.text, dtype.Safetensors()...)
 	h.text = append(h.text, `","shape":[`...)
 	for i, n := range shape {
 		if i > 0 {
@@ -59,34 +66,46 @@ func (h *header) entry(s tensor.Spec, begin, end int64) {
 	h.text = append(h.text, ',')
 	h.text = strconv.AppendInt(h.text, end, 10)
 	h.text = append(h.text, `]}`...)
+	if len(h.text) >= 64<<10 {
+		h.flush()
+	}
 }
 
-// finish returns the text, padded so that the data begins at a multiple of 8.
-func (h *header) finish() []byte {
+func (h *header) flush() {
+	if h.err == nil {
+		_, h.err = h.w.Write(h.text)
+	}
+	h.written += int64(len(h.text))
+	h.text = h.text[:0]
+}
+
+// finish writes the rest of the text, padded so that the data begins at a multiple of 8. It returns the length of the text.
+func (h *header) finish() (int64, error) {
 	h.text = append(h.text, '}')
-	for len(h.text)%8 != 0 {
+	for (h.written+int64(len(h.text)))%8 != 0 {
 		h.text = append(h.text, ' ')
 	}
-	return h.text
+	h.flush()
+	return h.written, h.err
 }
 
 // encodeIndex returns the shard index as Python's json.dumps(indent=2, sort_keys=True) writes it.
 func (l *Layout) encodeIndex(specs []tensor.Spec, elements, total int64) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "{\n  \"metadata\": {\n    \"total_parameters\": %d,\n    \"total_size\": %d\n  },\n  \"weight_map\": {", elements, total)
-	order := make([]int, len(specs))
+	order := make([]int32, len(specs))
 	for i := range order {
-		order[i] = i
+		order[i] = int32(i)
 	}
-	slices.SortFunc(order, func(a, b int) int { return bytes.Compare([]byte(specs[a].Name), []byte(specs[b].Name)) })
+	slices.SortFunc(order, func(a, b int32) int { return strings.Compare(specs[a].Name, specs[b].Name) })
 	for i, k := range order {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.WriteString("\n    ")
-		b.Write(appendString(nil, specs[k].Name, true))
+		b.Write(appendString(b.AvailableBuffer(), specs[k].Name, true))
 		b.WriteString(": ")
-		b.Write(appendString(nil, l.Files[l.Ranges[k].File].Name, true))
+		b.Write(appendString(b.AvailableBuffer(), l.Files[l.Ranges[k].File].Name, true))
 	}
 	b.WriteString("\n  }\n}\n")
 	return b.Bytes()

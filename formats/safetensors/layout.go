@@ -1,9 +1,11 @@
 package safetensors
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"slices"
 	"unicode/utf8"
 
@@ -19,9 +21,10 @@ type Range struct {
 
 // LayoutFile is a file of a Layout.
 type LayoutFile struct {
-	Name   string
-	Size   int64  // of the whole file
-	Header []byte // all bytes before the data
+	Name  string
+	Size  int64   // of the whole file
+	start int64   // of the data
+	order []int32 // of the tensors: indices into the specs
 }
 
 // Layout describes the files that transformers 5.23 with safetensors 0.8 would save, with the range of
@@ -30,6 +33,9 @@ type Layout struct {
 	Files  []LayoutFile
 	Ranges []Range // of each Spec, in the order they were given in
 	Index  []byte  // content of model.safetensors.index.json, nil for a single file
+
+	specs    []tensor.Spec
+	metadata map[string]string
 }
 
 // NewLayout lays out tensors, which are in the order of the model's state dict, in files with at most
@@ -39,29 +45,28 @@ func NewLayout(specs []tensor.Spec, maxShardSize int64, metadata map[string]stri
 	if err := checkNames(specs); err != nil {
 		return nil, err
 	}
-	sizes := make([]int64, len(specs))
+	l := &Layout{Ranges: make([]Range, len(specs)), specs: specs, metadata: metadata}
 	var elements, total int64
 	for i, s := range specs {
 		n, size, err := sizeOf(s)
 		if err != nil {
 			return nil, tensor.Annotate(err, tensor.Location{Tensor: s.Name})
 		}
-		if sizes[i], elements, total = size, elements+n, total+size; total < 0 {
+		if l.Ranges[i].Length, elements, total = size, elements+n, total+size; total < 0 {
 			return nil, tensor.Bad("size of all tensors overflows")
 		}
 	}
-	shards := assignShards(sizes, maxShardSize)
-	l := &Layout{Ranges: make([]Range, len(specs))}
+	shards := l.assignShards(maxShardSize)
+	l.Files = make([]LayoutFile, len(shards))
 	for i, shard := range shards {
-		name := SingleName
+		f := &l.Files[i]
+		f.Name, f.order = SingleName, shard
 		if len(shards) > 1 {
-			name = fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
+			f.Name = fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
 		}
-		file, err := l.layoutFile(i, name, specs, sizes, shard, metadata)
-		if err != nil {
+		if err := l.layoutFile(i); err != nil {
 			return nil, err
 		}
-		l.Files = append(l.Files, file)
 	}
 	if len(shards) > 1 {
 		l.Index = l.encodeIndex(specs, elements, total)
@@ -72,20 +77,21 @@ func NewLayout(specs []tensor.Spec, maxShardSize int64, metadata map[string]stri
 // assignShards returns the indices of the tensors of each file. Like huggingface_hub
 // (split_state_dict_into_shards_factory), it fills one file after the other in the given order, and
 // makes a file of a tensor that is larger than the limit even while another file is being filled.
-func assignShards(sizes []int64, limit int64) [][]int {
-	var shards [][]int
-	var current []int
+func (l *Layout) assignShards(limit int64) [][]int32 {
+	var shards [][]int32
+	var current []int32
 	filled := int64(0)
-	for i, size := range sizes {
+	for i := range l.Ranges {
+		size := l.Ranges[i].Length
 		switch {
 		case limit > 0 && size > limit:
-			shards = append(shards, []int{i})
+			shards = append(shards, []int32{int32(i)})
 			continue
 		case limit > 0 && filled+size > limit:
 			shards = append(shards, current)
 			current, filled = nil, 0
 		}
-		current = append(current, i)
+		current = append(current, int32(i))
 		filled += size
 	}
 	if len(current) > 0 || len(shards) == 0 {
@@ -94,28 +100,58 @@ func assignShards(sizes []int64, limit int64) [][]int {
 	return shards
 }
 
-// layoutFile sets the ranges of the tensors of one file and encodes its header.
-func (l *Layout) layoutFile(file int, name string, specs []tensor.Spec, sizes []int64, shard []int, metadata map[string]string) (LayoutFile, error) {
-	order := slices.Clone(shard)
-	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(writeRank[specs[a].DType], writeRank[specs[b].DType]), cmp.Compare(specs[a].Name, specs[b].Name))
+// layoutFile sorts the tensors of a file, sets their ranges, and finds the size of the header.
+func (l *Layout) layoutFile(file int) error {
+	f := &l.Files[file]
+	slices.SortFunc(f.order, func(a, b int32) int {
+		s, t := &l.specs[a], &l.specs[b]
+		return cmp.Or(cmp.Compare(writeRank[s.DType], writeRank[t.DType]), cmp.Compare(s.Name, t.Name))
 	})
-	h := newHeader(metadata)
 	at := int64(0)
-	for _, i := range order {
-		h.entry(specs[i], at, at+sizes[i])
-		l.Ranges[i] = Range{File: file, Offset: at, Length: sizes[i]}
-		at += sizes[i]
+	for _, i := range f.order {
+		l.Ranges[i].File, l.Ranges[i].Offset = file, at
+		at += l.Ranges[i].Length
 	}
-	text := h.finish()
-	if len(text) > maxHeader {
-		return LayoutFile{}, tensor.Bad("header of %s needs %d bytes; the format allows %d", name, len(text), maxHeader)
+	text, err := l.encodeHeader(io.Discard, file)
+	if err != nil {
+		return err
 	}
-	header := append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
-	for _, i := range order {
-		l.Ranges[i].Offset += int64(len(header))
+	if text > maxHeader {
+		return tensor.Bad("header of %s needs %d bytes; the format allows %d", f.Name, text, maxHeader)
 	}
-	return LayoutFile{Name: name, Size: int64(len(header)) + at, Header: header}, nil
+	f.start = 8 + text
+	f.Size = f.start + at
+	for _, i := range f.order {
+		l.Ranges[i].Offset += f.start
+	}
+	return nil
+}
+
+// encodeHeader writes the JSON of the header of a file and returns its length.
+func (l *Layout) encodeHeader(w io.Writer, file int) (int64, error) {
+	f := &l.Files[file]
+	h := newHeader(w, l.metadata)
+	for _, i := range f.order {
+		at := l.Ranges[i].Offset - f.start
+		h.entry(&l.specs[i], at, at+l.Ranges[i].Length)
+	}
+	return h.finish()
+}
+
+// Header returns what WriteHeader writes.
+func (l *Layout) Header(file int) []byte {
+	var b bytes.Buffer
+	_ = l.WriteHeader(&b, file) // a Buffer takes all
+	return b.Bytes()
+}
+
+// WriteHeader writes all bytes of a file before the data.
+func (l *Layout) WriteHeader(w io.Writer, file int) error {
+	if _, err := w.Write(binary.LittleEndian.AppendUint64(nil, uint64(l.Files[file].start-8))); err != nil {
+		return err
+	}
+	_, err := l.encodeHeader(w, file)
+	return err
 }
 
 // writeOrder is the order of the tensors in a file that safetensors writes, by dtype. Tensors of one

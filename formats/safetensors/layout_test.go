@@ -51,9 +51,9 @@ func TestLayoutMatchesUpstream(t *testing.T) {
 				t.Fatalf("%d files, want %d", len(l.Files), len(c.Files))
 			}
 			for i, want := range c.Files {
-				got := l.Files[i]
-				if got.Name != want.Name || string(got.Header[8:]) != want.Header || got.Size != want.Size {
-					t.Errorf("%s of %d bytes, %s\nwant %s of %d bytes, %s", got.Name, got.Size, got.Header[8:], want.Name, want.Size, want.Header)
+				got, header := l.Files[i], l.Header(i)[8:]
+				if got.Name != want.Name || string(header) != want.Header || got.Size != want.Size {
+					t.Errorf("%s of %d bytes, %s\nwant %s of %d bytes, %s", got.Name, got.Size, header, want.Name, want.Size, want.Header)
 				}
 			}
 		})

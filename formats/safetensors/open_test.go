@@ -20,7 +20,7 @@ func one(name string, n int) string {
 	if err != nil {
 		panic(err)
 	}
-	return string(l.Files[0].Header) + strings.Repeat("x", n)
+	return string(l.Header(0)) + strings.Repeat("x", n)
 }
 
 const shard1, shard2 = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"

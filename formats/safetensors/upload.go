@@ -2,7 +2,6 @@ package safetensors
 
 import (
 	"io"
-	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -14,24 +13,20 @@ type Uploader struct {
 	layout *Layout
 	files  []io.WriterAt
 	index  io.WriterAt // nil if there is no index
-	first  []int       // tensor that comes first in each file, -1 for none
+	starts []int64     // of the files, if they lay one after the other
 }
 
 // Upload begins the files of the layout with create, which is given the name and the size of a file.
 func (l *Layout) Upload(create func(name string, size int64) (io.WriterAt, error)) (*Uploader, error) {
 	u := &Uploader{layout: l}
-	for i, file := range l.Files {
+	at := int64(0)
+	for _, file := range l.Files {
 		w, err := create(file.Name, file.Size)
 		if err != nil {
 			return nil, err
 		}
-		first := -1
-		for t, r := range l.Ranges {
-			if r.File == i && r.Offset == int64(len(file.Header)) && (first < 0 || r.Length == 0) {
-				first = t
-			}
-		}
-		u.files, u.first = append(u.files, w), append(u.first, first)
+		u.files, u.starts = append(u.files, w), append(u.starts, at)
+		at += file.Size
 	}
 	if l.Index != nil {
 		var err error
@@ -48,18 +43,14 @@ func (u *Uploader) At(int) (f *publish.OutputFile, offset, length int64) { retur
 // Order returns a number by which tensors are sorted as they lie in the files.
 func (u *Uploader) Order(i int) int64 {
 	r := u.layout.Ranges[i]
-	at := r.Offset
-	for _, file := range u.layout.Files[:r.File] {
-		at += file.Size
-	}
-	return at
+	return u.starts[r.File] + r.Offset
 }
 
 // Sink returns a writer for the bytes of tensor i. The one of the first tensor of a file also writes the header.
 func (u *Uploader) Sink(i int) (io.WriteCloser, error) {
 	r := u.layout.Ranges[i]
-	if u.first[r.File] == i {
-		if _, err := u.files[r.File].WriteAt(u.layout.Files[r.File].Header, 0); err != nil {
+	if u.layout.Files[r.File].order[0] == int32(i) {
+		if err := u.layout.WriteHeader(io.NewOffsetWriter(u.files[r.File], 0), r.File); err != nil {
 			return nil, err
 		}
 	}
@@ -73,8 +64,8 @@ func (writeCloser) Close() error { return nil }
 // Finish writes what belongs to no tensor: the index, and the headers of files without tensors.
 func (u *Uploader) Finish([]tensor.Written) error {
 	for i, file := range u.layout.Files {
-		if !slices.ContainsFunc(u.layout.Ranges, func(r Range) bool { return r.File == i }) {
-			if _, err := u.files[i].WriteAt(file.Header, 0); err != nil {
+		if len(file.order) == 0 {
+			if err := u.layout.WriteHeader(io.NewOffsetWriter(u.files[i], 0), i); err != nil {
 				return err
 			}
 		}

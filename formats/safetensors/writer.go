@@ -2,6 +2,7 @@ package safetensors
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"path/filepath"
 
@@ -29,26 +30,26 @@ func (l *Layout) Create(dir string, files *publish.OutputFiles) (w *Writer, err 
 			}
 		}
 	}()
-	create := func(name string, size int64, head []byte) (*publish.OutputFile, error) {
+	create := func(name string, size int64, begin func(w io.Writer) error) error {
 		path := filepath.Join(dir, name)
 		f, err := files.Create(path)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		made = append(made, path)
 		w.files = append(w.files, f)
-		if _, err := f.Write(head); err != nil {
-			return nil, err
+		if err := begin(f); err != nil {
+			return err
 		}
-		return f, f.Truncate(size)
+		return f.Truncate(size)
 	}
-	for _, file := range l.Files {
-		if _, err := create(file.Name, file.Size, file.Header); err != nil {
+	for i, file := range l.Files {
+		if err := create(file.Name, file.Size, func(w io.Writer) error { return l.WriteHeader(w, i) }); err != nil {
 			return w, err
 		}
 	}
 	if l.Index != nil {
-		if _, err := create(IndexName, int64(len(l.Index)), l.Index); err != nil {
+		if err := create(IndexName, int64(len(l.Index)), func(w io.Writer) error { _, err := w.Write(l.Index); return err }); err != nil {
 			return w, err
 		}
 	}

@@ -82,7 +82,7 @@ func encode(meta map[string]string, arrays []reference.StateArray) ([]byte, erro
 		return nil, err
 	}
 	content := make([]byte, layout.Files[0].Size)
-	copy(content, layout.Files[0].Header)
+	copy(content, layout.Header(0))
 	for i, a := range arrays {
 		to := content[layout.Ranges[i].Offset:]
 		for k, x := range a.Float32 {

@@ -89,7 +89,7 @@ func rewrite(t *testing.T, path string, meta map[string]string, drop, narrow str
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := slices.Clone(layout.Files[0].Header)
+	file := layout.Header(0)
 	file = append(file, make([]byte, layout.Files[0].Size-int64(len(file)))...)
 	for i, content := range contents {
 		copy(file[layout.Ranges[i].Offset:], content)

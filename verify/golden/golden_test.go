@@ -102,7 +102,7 @@ func (w *written) write(t testing.TB) string {
 		t.Fatal(err)
 	}
 	file := layout.Files[0]
-	content := append([]byte{}, file.Header...)
+	content := layout.Header(0)
 	for int64(len(content)) < file.Size {
 		content = binary.LittleEndian.AppendUint32(content, w.value)
 	}
@@ -227,7 +227,7 @@ func TestReadInt64Tokens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		content := slices.Clone(layout.Files[0].Header)
+		content := layout.Header(0)
 		for _, v := range values {
 			content = binary.LittleEndian.AppendUint64(content, v)
 		}

@@ -72,7 +72,7 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 		if err := r.writer.close(r.record(ctx)); err != nil {
 			return err
 		}
-		if err := r.writeHeader(ctx, len(layout.Files[0].Header)); err != nil {
+		if err := r.writeHeader(ctx, len(layout.Header(0))); err != nil {
 			return err
 		}
 		return storage.Unchanged(o.Source)
@@ -126,7 +126,7 @@ func (r *recorder) writeHeader(ctx context.Context, length int) (err error) {
 	if err != nil {
 		return err
 	}
-	header := layout.Files[0].Header
+	header := layout.Header(0)
 	if len(header) != length {
 		return fmt.Errorf("the digest %q is not of the length %d", r.digest, r.options.DigestLength)
 	}
