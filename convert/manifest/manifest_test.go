@@ -2,11 +2,15 @@ package manifest_test
 
 import (
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/fstest"
+	"testing/synctest"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -113,6 +117,35 @@ func FuzzParse(f *testing.F) {
 		}
 		if back, err := manifest.Parse(again); err != nil || back == nil {
 			t.Fatalf("%v: %s", err, again)
+		}
+	})
+}
+
+// waiting is a source that answers no question about a record before all are asked.
+type waiting struct {
+	fs.FS
+	asked *sync.WaitGroup
+	names *sync.Map
+}
+
+func (w waiting) Stat(name string) (fs.FileInfo, error) {
+	if strings.HasSuffix(name, manifest.Name) {
+		if _, again := w.names.LoadOrStore(name, true); !again {
+			w.asked.Done()
+		}
+		w.asked.Wait()
+	}
+	return fs.Stat(w.FS, name)
+}
+
+// A source that is not local is asked at once for the records that a file may have.
+func TestReadAsksAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := &sync.WaitGroup{}
+		asked.Add(2)
+		source := waiting{fstest.MapFS{"dir/model.pt": {}}, asked, &sync.Map{}}
+		if m, _, err := manifest.Read(source, "dir/model.pt"); m != nil || err != nil {
+			t.Errorf("%v, %v", m, err)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 const (
@@ -31,6 +32,11 @@ func Read(source fs.FS, name string) (*Manifest, string, error) {
 	if info.IsDir() {
 		return readFile(source, path.Join(name, Name))
 	}
+	inDirectory := path.Join(path.Dir(name), Name)
+	if _, local := storage.LocalPath(source, name); !local {
+		asked := task.Start(func() error { _, err := fs.Stat(source, inDirectory); return err }) // a server is asked for both at once
+		defer func() { <-asked }()
+	}
 	if m, at, err := readFile(source, name+"."+Name); m != nil || err != nil {
 		return m, at, err
 	}
@@ -40,7 +46,7 @@ func Read(source fs.FS, name string) (*Manifest, string, error) {
 		}
 	}
 	const huggingFace = "huggingface"
-	m, at, err := readFile(source, path.Join(path.Dir(name), Name))
+	m, at, err := readFile(source, inDirectory)
 	if m == nil || m.Layout != huggingFace {
 		return nil, "", nil // it describes another checkpoint
 	}

@@ -2,7 +2,8 @@
 
 SRC is a .pt file, or a directory that a web server can show (one with an index, or a Hugging Face directory). Every round
 converts it to a Hugging Face directory (a .pt file if it is one) from the disk, from a web server on loopback, and from
-that server through a proxy that adds 50 ms. Prints the medians and the ratios to the disk. Needs Go, to build the server.
+one whose answers come 50 ms later; with --proxy from the first server through a proxy that adds the latency, and that shares the
+processors with the client. Prints the medians and the ratios to the disk. Needs Go, to build the server.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import measure  # noqa: E402
 
 
 def start(program, *flags):
-    """Starts the proxy, and returns it and its address. It ends when its standard input is closed."""
+    """Starts a server or proxy, and returns it and its address. It ends when its standard input is closed."""
     p = subprocess.Popen([program, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     return p, p.stdout.readline().strip()
 
@@ -31,6 +32,7 @@ def main():
     parser.add_argument("src")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--latency", default="50ms")
+    parser.add_argument("--proxy", action="store_true")
     args = parser.parse_args()
     src = os.path.abspath(args.src)
     name = os.path.basename(src)
@@ -42,8 +44,8 @@ def main():
             subprocess.run(["go", "build", "-trimpath", "-o", program, "./testdata/interop/proxy"], check=True, cwd=griffin.REPOSITORY)
             server, near = start(program, "-dir", os.path.dirname(src))
             running.append(server)
-            proxy, far = start(program, "-to", near, "-latency", args.latency)
-            running.append(proxy)
+            late, far = start(program, *(["-to", near] if args.proxy else ["-dir", os.path.dirname(src)]), "-latency", args.latency)
+            running.append(late)
             sources = {"disk": src, "loopback": f"http://{near}/{name}", f"with {args.latency}": f"http://{far}/{name}"}
             runs = {label: [] for label in sources}
             out = f"{home}/out"

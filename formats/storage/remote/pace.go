@@ -28,17 +28,20 @@ func (p *pace) count() {
 	p.next = (p.next + 1) % len(p.read)
 }
 
-// mostSurplus bounds surplus.
-const mostSurplus = 40
+const (
+	mostSurplus  = 40 // bounds surplus
+	firstSurplus = 25 // bounds surplus while it is not known how fast readers are
+
+	fastest = 2 * time.Millisecond // in which readers read a large chunk
+)
 
 // surplus returns how many large chunks are asked for beyond those for which there are buffers: as many as readers give
 // buffers back before the answers arrive. The pool's mutex is held.
 func (p *Pool) surplus() int {
-	oldest, count, most := p.pace.read[p.pace.next], len(p.pace.read), mostSurplus
-	if oldest.IsZero() { // at the beginning: at most as many as were read, which is twice as many after each latency
-		oldest, count = p.pace.read[0], p.pace.next
-		most = min(most, count)
+	oldest, count := p.pace.read[p.pace.next], len(p.pace.read)
+	if oldest.IsZero() { // at the beginning: readers may be as fast as any
+		return int(min(p.pace.latency.Load()/int64(fastest), firstSurplus))
 	}
 	n := time.Duration(count) * time.Duration(p.pace.latency.Load()) / max(time.Since(oldest), 1)
-	return int(min(n, time.Duration(most)))
+	return int(min(n, mostSurplus))
 }

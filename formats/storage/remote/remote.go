@@ -54,7 +54,7 @@ const (
 	DefaultMemory = 40 << 20
 
 	// DefaultInFlight is how many requests a Pool has on their way. Clients keep as many connections.
-	DefaultInFlight = 128
+	DefaultInFlight = 256
 
 	bufferSize  = 2 << 20  // of large requests
 	smallSize   = 64 << 10 // requests up to here have memory of their own

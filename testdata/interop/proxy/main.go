@@ -1,8 +1,8 @@
 // Command proxy stands between a client and a server on loopback, for checks that are not written in Go. It adds latency to
-// all connections, or breaks some answers of an HTTP server. It prints its address, runs until its standard input ends, and prints how
-// many bytes it has passed on to clients (0 if it breaks answers).
+// all connections, or breaks some answers of an HTTP server. It is also a server itself, of the files of a directory. It prints its
+// address, runs until its standard input ends, and prints how many bytes it has passed on to clients (0 as a server, and if it breaks answers).
 //
-//	go run ./testdata/interop/proxy -dir DIR
+//	go run ./testdata/interop/proxy -dir DIR -latency 50ms
 //	go run ./testdata/interop/proxy -to 127.0.0.1:8000 -latency 50ms
 //	go run ./testdata/interop/proxy -to 127.0.0.1:8000 -fault drop -match '^PUT ' -skip 2 -every 3
 package main
@@ -37,7 +37,7 @@ func main() {
 	}
 	switch {
 	case *dir != "":
-		go http.Serve(listener, http.FileServer(http.Dir(*dir)))
+		go http.Serve(listener, newFiles(*dir, *latency))
 	case *fault == "":
 		go serveLate(listener, *to, *latency)
 	default:

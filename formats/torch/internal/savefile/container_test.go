@@ -339,3 +339,31 @@ func TestLargeDeflated(t *testing.T) {
 		t.Error("a deflated tensor says that it lies in a file")
 	}
 }
+
+// planned is a file that is slow to reach. It records what is planned.
+type planned struct {
+	io.ReaderAt
+	extents []tensor.Extent
+}
+
+func (p *planned) Plan(extents []tensor.Extent) { p.extents = append(p.extents, extents...) }
+
+// data.pkl is fetched together with the headers of the members, which are the extents of the first plan, and no two overlap.
+func TestPickleIsPlannedWithHeaders(t *testing.T) {
+	pickle := pickled(2, 2, "w")
+	content := zipped(t, part{name: "archive/data.pkl", content: pickle}, part{name: "archive/version", content: "3"}, part{name: "archive/data/0", content: strings.Repeat("x", 16)})
+	file := &planned{ReaderAt: bytes.NewReader(content)}
+	a, err := readArchive(file, int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := a.byName["data.pkl"]
+	if first := file.extents[0]; len(file.extents) != 3 || first.Offset > m.offset || first.Offset+first.Length < m.offset+m.stored {
+		t.Errorf("data.pkl is %d bytes at %d, and planned is %v", m.stored, m.offset, file.extents)
+	}
+	for i, e := range file.extents[1:] {
+		if before := file.extents[i]; before.Offset+before.Length > e.Offset {
+			t.Errorf("%v overlaps %v", before, e)
+		}
+	}
+}

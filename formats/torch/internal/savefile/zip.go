@@ -48,6 +48,7 @@ const (
 	LocalSize, LocalMark     = 30, "PK\x03\x04"
 
 	maxDirectory = 4 << 20 // about 40,000 members with names as torch gives them
+	mostAhead    = 1 << 20 // of data.pkl, if it is fetched together with the headers
 )
 
 // directoryRange is the range of the directory and the number of its entries.
@@ -273,16 +274,21 @@ func (a *archive) locate(directory int64) error {
 		return 1
 	})
 	var headers []tensor.Extent
-	for _, m := range byOffset {
-		headers = append(headers, tensor.Extent{Store: m.file, Offset: m.header, Length: int64(LocalSize + len(m.name))})
+	limits := make([]int64, len(byOffset)) // where the next member or the directory begins
+	for i, m := range byOffset {
+		limits[i] = directory
+		if i+1 < len(byOffset) {
+			limits[i] = byOffset[i+1].header
+		}
+		e := tensor.Extent{Store: m.file, Offset: m.header, Length: int64(LocalSize + len(m.name))}
+		if whole := limits[i] - m.header; strings.HasSuffix(m.name, "/data.pkl") && whole <= mostAhead {
+			e.Length = whole // it is read next
+		}
+		headers = append(headers, e)
 	}
 	tensor.PlanExtents(headers)
 	for i, m := range byOffset {
-		limit := directory
-		if i+1 < len(byOffset) {
-			limit = byOffset[i+1].header
-		}
-		if err := m.readLocal(limit); err != nil {
+		if err := m.readLocal(limits[i]); err != nil {
 			return annotateAt(err, m.name, m.header)
 		}
 	}
