@@ -42,7 +42,7 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 	}
 	if r.converted != nil {
 		if c.converted, err = r.runnable(c.source); err != nil {
-			return r.skipConverted(err)
+			return c.skipConverted(err)
 		}
 	}
 	if c.fixture != nil {
@@ -54,7 +54,7 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 	if c.converted != nil {
 		if !bothOriginal && r.copy == nil { // runtimes that run quantised copies round otherwise
 			if r.verdict.Runtime, err = c.compareRuntimes(ctx); err != nil && ctx.Err() == nil {
-				return r.skipConverted(err)
+				return c.skipConverted(err)
 			} else if err != nil {
 				return err
 			}
@@ -105,14 +105,14 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 	return m.WithOriginal(window, softCap, evidence), nil
 }
 
-// skipConverted notes that the converted model could not be run, if the other checks have said what is wrong with it;
-// otherwise it returns the error.
-func (r *run) skipConverted(err error) error {
-	if r.proven() {
+// skipConverted leaves out what the converted model computes, since it cannot be run, if the other checks have said what is wrong with it,
+// and notes that where logits were asked for; otherwise it returns the error.
+func (c *computation) skipConverted(err error) error {
+	if c.run.proven() {
 		return err
 	}
-	if !r.options.WeightsOnly {
-		r.verdict.Notes = append(r.verdict.Notes, "logits were left out: "+err.Error())
+	if c.fixture != nil {
+		c.run.verdict.Notes = append(c.run.verdict.Notes, "the logits of the converted checkpoint were not compared: it cannot be run, because of what is wrong with it")
 	}
 	return nil
 }
@@ -127,7 +127,7 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 		}
 		result, known, err := c.compareModel(ctx, *m, other)
 		if err != nil && m == &c.converted && ctx.Err() == nil {
-			if err := c.run.skipConverted(err); err != nil {
+			if err := c.skipConverted(err); err != nil {
 				return err
 			}
 			continue

@@ -101,8 +101,8 @@ var weightFaults = []fault{
 		})
 	}), "", false},
 	{weightsClass, "MLP of another block", stale(named1(in(0, downProj)), last(downProj)), "copied from", false},
-	{weightsClass, "gate projection of another block", stale(named1(in(0, gateProj)), named1(in(1, gateProj))), "model.layers.1.mlp_block.gate_proj.weight", false},
-	{weightsClass, "norm of another block", stale(last(temporalNorm), named1(in(0, temporalNorm))), "model.layers.0.temporal_pre_norm.weight", false},
+	{weightsClass, "gate projection of another block", stale(named1(in(0, gateProj)), named1(in(1, gateProj))), "copied from layer 1", false},
+	{weightsClass, "norm of another block", stale(last(temporalNorm), named1(in(0, temporalNorm))), "copied from layer 0", false},
 	{weightsClass, "gate projection twice, in place of up", stale(last(upProj), last(gateProj)), "copied from", false},
 	{weightsClass, "final norm of the last block", stale(named1(finalNorm), last(channelNorm)), "copied from", false},
 	{weightsClass, "keys twice, in place of values", stale(attention(vProj), attention(kProj)), "copied from", false},
@@ -118,7 +118,7 @@ var weightFaults = []fault{
 			out = append(out, name)
 		}
 		return out
-	}, "copied from model.layers.1.temporal_block.linear_y.weight", false},
+	}, "copied from layer 1", false},
 	{weightsClass, "MLP blocks moved on by one", func(m *made) []string {
 		last := map[string][]byte{}
 		var out []string
@@ -135,7 +135,7 @@ var weightFaults = []fault{
 			}
 		}
 		return out
-	}, "copied from|swapped with model.layers.1.mlp_block", false},
+	}, "copied from|swapped between layers 0 and 1", false},
 	{weightsClass, "convolution taps reversed", one(recurrent(convWeight), func(e *entry) {
 		n := e.shape[2]
 		rearranged(e, func(i int64) int64 { return i/n*n + n - 1 - i%n })

@@ -32,8 +32,10 @@ type FindingGroup struct {
 // GroupFindings groups findings, in their order.
 func (v *Verdict) GroupFindings(findings []Finding) []FindingGroup {
 	r := &diff.Result{}
+	wrong := map[string]bool{}
 	for i := range findings {
 		f := &findings[i]
+		wrong[f.Tensor] = true
 		name := f.Tensor
 		if _, layer, _ := diff.SplitLayer(name); layer < 0 || f.Field != "" {
 			name = fmt.Sprintf("\x00%d", i) // a group of its own
@@ -41,7 +43,12 @@ func (v *Verdict) GroupFindings(findings []Finding) []FindingGroup {
 		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: name, Status: diff.Status(f.sameness())})
 	}
 	if v.expected != nil {
-		r.A, r.Tensors = v.expected.A, append(r.Tensors, v.expected.Tensors...)
+		r.A = v.expected.A
+		for i := range v.expected.Tensors {
+			if t := v.expected.Tensors[i]; !wrong[t.Name] {
+				r.Tensors = append(r.Tensors, t)
+			}
+		}
 	}
 	var out []FindingGroup
 	for _, g := range r.Groups() {
@@ -71,9 +78,9 @@ func (v *Verdict) lines(findings []Finding) []string {
 		line := ": " + text.Count(len(g.Findings), "tensor")
 		switch {
 		case first.Kind == MissingTensor:
-			line += " missing, " + first.Want
+			line += " missing" + common(findings, g.Findings, func(f *Finding) string { return f.Want })
 		case first.Kind == ExtraTensor:
-			line += " that the model does not have, " + first.Got
+			line += " that the model does not have" + common(findings, g.Findings, func(f *Finding) string { return f.Got })
 		case differing == 0:
 			line += fmt.Sprintf(", %s instead of %s", first.Got, first.Want)
 		default:
@@ -95,10 +102,21 @@ func (v *Verdict) lines(findings []Finding) []string {
 	return out
 }
 
+// common returns ", " and what all of some findings have, "" if they do not have the same.
+func common(findings []Finding, indexes []int, of func(*Finding) string) string {
+	first := of(&findings[indexes[0]])
+	for _, i := range indexes {
+		if of(&findings[i]) != first {
+			return ""
+		}
+	}
+	return ", " + first
+}
+
 // sameness is equal for findings that say the same of their tensors.
 func (f *Finding) sameness() string {
 	parts := []string{string(f.Kind), f.withoutLayer(f.Detail)}
-	if f.Differing == 0 {
+	if f.Differing == 0 && f.Kind != MissingTensor && f.Kind != ExtraTensor {
 		parts = append(parts, f.Want, f.Got)
 	}
 	return strings.Join(parts, "\x00")

@@ -60,7 +60,13 @@ func TestLines(t *testing.T) {
 		findings = append(findings, Finding{Kind: MissingTensor, Tensor: fmt.Sprintf("model.layers.%d.%s", 6*layer, strings.Repeat("long.", 12)), Want: "float32 [4]"},
 			Finding{Kind: MissingTensor, Tensor: fmt.Sprintf("model.layers.%d.%s", 6*layer, strings.Repeat("longer.", 10)), Want: "float32 [4]"})
 	}
+	for _, name := range []string{"q", "k", "v", "o"} {
+		findings = append(findings, Finding{Kind: MissingTensor, Tensor: "model.tail.4." + name, Want: "float32 [" + name + "]"})
+	}
 	expected := &diff.Result{}
+	for _, name := range []string{"q", "k", "v", "o"} {
+		expected.Tensors = append(expected.Tensors, diff.TensorDiff{Name: "model.tail.4." + name, Status: diff.Equal})
+	}
 	for layer := range 30 {
 		expected.A.BlockTypes = append(expected.A.BlockTypes, []string{"attention", "recurrent"}[min(1, layer%6)])
 		expected.Tensors = append(expected.Tensors, diff.TensorDiff{Name: fmt.Sprintf("model.layers.%d.a.weight", layer), Status: diff.Equal})
@@ -75,6 +81,7 @@ func TestLines(t *testing.T) {
 		"conversion.json: tensors: 2, not 1",
 		"conversion.json: tensors: 4, not 3",
 		"attention layers (5) of model.layers: " + strings.Repeat("long.", 12) + ",\n      " + strings.Repeat("longer.", 10) + ":\n      10 tensors missing, float32 [4]",
+		"every tensor of layer 4 of model.tail: 4 tensors missing",
 	}
 	if got := (&Verdict{expected: expected}).lines(findings); !slices.Equal(got, want) {
 		t.Errorf("%s", strings.Join(got, "\n"))

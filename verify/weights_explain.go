@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
@@ -165,14 +166,18 @@ func (x *explanations) partsOf(d *moves.Dest, filling []explain.Part, found *ten
 
 // describe says what a wrong tensor holds; "" if nothing explains it.
 func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
-	if len(x.parts[dest]) > 0 && x.parts[dest][0].own {
+	e, err := x.explainer.Explain(ctx, x.pairs[dest])
+	if err != nil {
+		return "", err
+	}
+	isOther := e != nil && (e.Kind == explain.Swapped || e.Kind == explain.CopiedFrom) // as a whole
+	if len(x.parts[dest]) > 0 && x.parts[dest][0].own && !isOther {
 		if text, err := x.describeParts(ctx, dest); text != "" || err != nil {
 			return text, err
 		}
 	}
-	e, err := x.explainer.Explain(ctx, x.pairs[dest])
-	if e == nil || err != nil {
-		return "", err
+	if e == nil {
+		return "", nil
 	}
 	if e.Kind == explain.Other {
 		return x.describeParts(ctx, dest)
@@ -185,19 +190,19 @@ func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
 			return describeFactor(divisor, e.Factor), nil
 		}
 	}
-	text := x.words(e)
+	text := x.words(e, x.list.Dests[dest].Name)
 	if width := x.heads * x.headDim; e.Kind == explain.BlockPermuted && slices.Equal(x.list.Dests[dest].Shape, []int64{width, width}) {
 		text += fmt.Sprintf("; an attention head is %d wide", x.headDim)
 	}
 	return text, nil
 }
 
-// words describes an explanation. A sparse change is described by the finding already.
-func (x *explanations) words(e *explain.Explanation) string {
+// words describes what was done to the tensor of a name. A sparse change is described by the finding already.
+func (x *explanations) words(e *explain.Explanation, name string) string {
 	if e.Kind == explain.Sparse && e.Then == nil {
 		return ""
 	}
-	return e.Summary(x.title)
+	return diff.ChangeWords(e, name, x.title)
 }
 
 func (x *explanations) title(name string) string { return x.titles[name] }

@@ -41,7 +41,11 @@ func printDiff(w io.Writer, r *diff.Result) error {
 		for k := range where {
 			where[k] = printable(where[k])
 		}
-		diffLine(&b, string(groups[i].Status), strings.Join(where, "\n"+strings.Repeat(" ", 13)))
+		status := string(groups[i].Status)
+		if r.Tensors[groups[i].Tensors[0]].Renamed {
+			status = "renamed"
+		}
+		diffLine(&b, status, strings.Join(where, "\n"+strings.Repeat(" ", 13)))
 		if line := details(r, &groups[i]); line != "" {
 			diffLine(&b, "", "  "+line)
 		}

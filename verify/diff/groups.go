@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
 // Group is tensors of a result to which the same happened: those of one name in several layers, and others
@@ -21,6 +22,7 @@ type Group struct {
 	Names   []string // what follows the number of the layer: "mlp.gate_proj.weight"; the whole name outside layers
 	Status  Status
 	Change  string // what was done, in words: "scaled by 0.5"; "" if it is not known
+	Every   bool   // the group has every tensor of its layers, and more than a few names
 
 	list *layerList // of List
 }
@@ -155,6 +157,30 @@ func SplitLayer(name string) (list string, layer int, rest string) {
 	return "", -1, name
 }
 
+// ChangeWords describes what was done to the tensor of a name. Tensors of one name that two layers exchanged are "swapped between layers 3
+// and 6", and the tensor of the same name in another layer is "layer 6", so that the same done to whole layers reads the same of each of
+// their tensors. nameOf returns what other tensors are called.
+func ChangeWords(e *explain.Explanation, name string, nameOf func(string) string) string {
+	list, layer, rest := SplitLayer(name)
+	counterpart := func(other string) int {
+		if l, n, r := SplitLayer(other); layer >= 0 && l == list && r == rest {
+			return n
+		}
+		return -1
+	}
+	if e != nil && e.Kind == explain.Swapped && e.Then == nil {
+		if n := counterpart(e.With); n >= 0 {
+			return fmt.Sprintf("swapped between layers %d and %d", min(layer, n), max(layer, n))
+		}
+	}
+	return e.Summary(func(other string) string {
+		if n := counterpart(other); n >= 0 {
+			return fmt.Sprintf("layer %d", n)
+		}
+		return nameOf(other)
+	})
+}
+
 // Change describes in words what was done to a tensor: "float32 became bfloat16, scaled by 0.5". Names of
 // tensors in the same layer are given without it, so that the same change in another layer reads the
 // same. It is "" if nothing is known.
@@ -179,8 +205,16 @@ func (t *TensorDiff) Change() string {
 			parts = append(parts, "the same values")
 		}
 	}
-	if words := t.Explanation.Summary(short); words != "" {
+	if words := ChangeWords(t.Explanation, t.Name, short); words != "" {
 		parts = append(parts, words)
+	}
+	if m := t.Metrics; m != nil && t.Status != Equal {
+		if m.NaNB > m.NaNA {
+			parts = append(parts, "with NaN")
+		}
+		if m.InfB > m.InfA {
+			parts = append(parts, "with infinities")
+		}
 	}
 	return strings.Join(parts, ", ")
 }

@@ -56,6 +56,48 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// Layers that were exchanged, copied, removed or added whole are one group each. NaN makes a group of its own.
+func TestGroupsOfWholeLayers(t *testing.T) {
+	var r Result
+	add := func(layer int, name string, s Status, x *explain.Explanation) *TensorDiff {
+		r.Tensors = append(r.Tensors, TensorDiff{Name: fmt.Sprintf("m.layers.%d.%s", layer, name), Status: s, Explanation: x, Elements: 10, Metrics: &Metrics{Differing: 5}})
+		return &r.Tensors[len(r.Tensors)-1]
+	}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		add(1, name, Equal, nil)
+		for _, pair := range [][2]int{{3, 6}, {6, 3}} {
+			add(pair[0], name, Differs, &explain.Explanation{Kind: explain.Swapped, With: fmt.Sprintf("m.layers.%d.%s", pair[1], name)})
+		}
+		add(4, name, OnlyA, nil)
+		add(5, name, Differs, &explain.Explanation{Kind: explain.CopiedFrom, With: "m.layers.1." + name})
+	}
+	for layer := 7; layer < 9; layer++ {
+		for _, name := range []string{"a", "b", "c", "d"} {
+			if name == "d" {
+				add(layer, name, Equal, nil)
+				continue
+			}
+			add(layer, name, Differs, &explain.Explanation{Kind: explain.Sparse})
+		}
+	}
+	r.Tensors[len(r.Tensors)-4].Metrics.NaNB = 1
+	var got []string
+	for _, g := range r.Groups() {
+		got = append(got, fmt.Sprintf("%s %s: %s", g.Status, strings.Join(r.Where(&g), " "), g.Change))
+	}
+	want := []string{
+		"differs every tensor of layers 3, 6 of m.layers: swapped between layers 3 and 6",
+		"only_a every tensor of layer 4 of m.layers: ",
+		"differs every tensor of layer 5 of m.layers: copied from layer 1",
+		"differs m.layers.7.a: changed in few elements",
+		"differs layers 7, 8 of m.layers: b, c: changed in few elements",
+		"differs m.layers.8.a: changed in few elements, with NaN",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // Every number of a name folds if all combinations are there; otherwise the names stay apart.
 func TestGroupsFoldEveryNumber(t *testing.T) {
 	var r Result

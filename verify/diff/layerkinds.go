@@ -7,10 +7,13 @@ import (
 )
 
 // Where names the tensors of a group, in lines of about 110 columns: "recurrent layers (18) of model.layers: temporal_block.conv_1d.bias",
-// or if they are in one layer or in none as Group.Where does.
+// "every tensor of layer 4 of model.layers", or if they are some of one layer or in none as Group.Where does.
 func (r *Result) Where(g *Group) []string {
 	names := g.Where()
-	if len(g.Layers) > 1 {
+	switch {
+	case g.Every:
+		return []string{fmt.Sprintf("every tensor of %s of %s", r.LayersOf(g), g.List)}
+	case len(g.Layers) > 1:
 		names = fmt.Sprintf("%s of %s: %s", r.LayersOf(g), g.List, strings.Join(g.Names, ", "))
 	}
 	const maxColumns = 110
@@ -58,6 +61,7 @@ func (r *Result) LayersOf(g *Group) string {
 // layerList is the layers of a list.
 type layerList struct {
 	numbers []int            // ascending
+	tensors []int            // how many each has
 	kinds   []string         // nil if they are not known
 	ofKind  map[string][]int // the layers of each kind, ascending
 }
@@ -73,11 +77,36 @@ func (l *layerList) setKinds(kinds []string) {
 	}
 }
 
+// setNumbers sets the numbers, of which each is given as often as the layer has tensors.
+func (l *layerList) setNumbers(numbers []int) {
+	slices.Sort(numbers)
+	l.numbers = numbers[:0]
+	for i, n := range numbers {
+		if i == 0 || n != l.numbers[len(l.numbers)-1] {
+			l.numbers, l.tensors = append(l.numbers, n), append(l.tensors, 0)
+		}
+		l.tensors[len(l.tensors)-1]++
+	}
+}
+
+// hasAll reports whether a group has all tensors of its layers.
+func (l *layerList) hasAll(g *Group) bool {
+	for _, n := range g.Layers {
+		if i, ok := slices.BinarySearch(l.numbers, n); !ok || l.tensors[i]*len(g.Layers) != len(g.Tensors) {
+			return false
+		}
+	}
+	return true
+}
+
+// fewNames is how many names are listed even if their layers have no others.
+const fewNames = 3
+
 // setLists gives groups the layers of their lists.
 func (r *Result) setLists(groups []Group) {
 	lists := map[string]*layerList{}
 	for i := range groups {
-		if g := &groups[i]; len(g.Layers) > 1 {
+		if g := &groups[i]; len(g.Layers) > 1 || len(g.Layers) == 1 && len(g.Names) > fewNames {
 			if lists[g.List] == nil {
 				lists[g.List] = &layerList{}
 			}
@@ -91,9 +120,12 @@ func (r *Result) setLists(groups []Group) {
 	}
 	kinds := r.blockKinds()
 	for _, l := range lists {
-		slices.Sort(l.numbers)
-		l.numbers = slices.Compact(l.numbers)
+		l.setNumbers(l.numbers)
 		l.setKinds(kinds)
+	}
+	for i := range groups {
+		g := &groups[i]
+		g.Every = g.list != nil && len(g.Names) > fewNames && g.list.hasAll(g)
 	}
 }
 

@@ -140,13 +140,20 @@ func (d *differ) pair(layout model.Layout) error {
 }
 
 // pairName returns the name that a pair of two sides has in the layout of comparison, or its key if both
-// sides are in this layout and have different names for it.
+// sides are in this layout and have different names for it. A tensor of one side that has another layout is named as the other side would
+// name it.
 func pairName(a, b *side, key string, layout model.Layout, p *pair) string {
+	only := func(own, other *side, o *operand) string {
+		if !own.has(layout) && o.view != nil && other.model != nil && other.has(layout) {
+			return other.prefix + key
+		}
+		return own.fullName(key, layout, o)
+	}
 	switch {
 	case p.a == nil:
-		return b.fullName(key, layout, p.b)
+		return only(b, a, p.b)
 	case p.b == nil:
-		return a.fullName(key, layout, p.a)
+		return only(a, b, p.a)
 	}
 	nameA, nameB := a.fullName(key, layout, p.a), b.fullName(key, layout, p.b)
 	inA, inB := a.has(layout), b.has(layout)

@@ -62,7 +62,7 @@ func newDiffPage(r *diff.Result) *diffPage {
 	g.Left = left(g.Changed, "tensors")
 	g.Tensors = changedTable(r, ids)
 	g.Maps = diffMaps(r, ids)
-	g.Layers = layersChart(differing)
+	g.Layers = layersChart(r, differing)
 	g.Changes, g.Single = histogramsOf(differing)
 	return g
 }
@@ -115,10 +115,13 @@ func groupsTable(r *diff.Result) *page.Table {
 	for i := range groups[:min(MaxRows, len(groups))] {
 		group := &groups[i]
 		name := page.Name(strings.Join(group.Names, ", "))
+		if group.Every {
+			name = page.Text("every tensor")
+		}
 		if len(group.Layers) > 0 {
 			name = name.With(r.LayersOf(group) + " of " + group.List)
 		}
-		row := page.Row{Cells: []page.Cell{name, page.Text(statusWords(group.Status)), page.Text(group.Change), {}, {}, {}, {}}}
+		row := page.Row{Cells: []page.Cell{name, page.Text(statusWords(&r.Tensors[group.Tensors[0]])), page.Text(group.Change), {}, {}, {}, {}}}
 		if x := r.Extent(group); x.Differing > 0 {
 			share := page.Cell{Text: shareOf(x.Differing, x.Elements), Sort: fmt.Sprint(float64(x.Differing) / float64(x.Elements))}
 			copy(row.Cells[3:], []page.Cell{share, page.Value(x.MaxAbs), page.Value(x.RelativeL2), page.Value(x.Cosine)})
@@ -128,9 +131,12 @@ func groupsTable(r *diff.Result) *page.Table {
 	return t
 }
 
-// statusWords writes a status for people.
-func statusWords(s diff.Status) string {
-	return map[diff.Status]string{diff.Equal: "equal", diff.Differs: "other values", diff.OnlyA: "only in A", diff.OnlyB: "only in B", diff.Shape: "another shape", diff.DType: "another dtype"}[s]
+// statusWords writes the status of a tensor for people.
+func statusWords(t *diff.TensorDiff) string {
+	if t.Renamed {
+		return "renamed"
+	}
+	return map[diff.Status]string{diff.Equal: "equal", diff.Differs: "other values", diff.OnlyA: "only in A", diff.OnlyB: "only in B", diff.Shape: "another shape", diff.DType: "another dtype"}[t.Status]
 }
 
 // changedTable lists all tensors that are not the same.
@@ -155,7 +161,7 @@ func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 		if d.ShapeB != nil {
 			shape += " → " + tensor.ShapeString(d.ShapeB)
 		}
-		row := page.Row{ID: ids[d], Cells: []page.Cell{page.Name(d.Name).With(strings.Join(others, ", ")), page.Text(statusWords(d.Status)), page.Text(kind), page.Text(shape), {}, {}, {}, {}, {}, {},
+		row := page.Row{ID: ids[d], Cells: []page.Cell{page.Name(d.Name).With(strings.Join(others, ", ")), page.Text(statusWords(d)), page.Text(kind), page.Text(shape), {}, {}, {}, {}, {}, {},
 			page.Text(firstDifference(d)), page.Text(d.Change())}}
 		if m := d.Metrics; m != nil {
 			ulp := page.Cell{}

@@ -45,14 +45,26 @@ func histogramsOf(differing []*diff.TensorDiff) (all *chart.Chart, single []*cha
 	return all, single
 }
 
-// layersChart plots the relative distance of every tensor over the layers.
-func layersChart(differing []*diff.TensorDiff) *chart.Chart {
+// layersChart plots the relative distance of every tensor over all layers of the lists in which some differ.
+func layersChart(r *diff.Result, differing []*diff.TensorDiff) *chart.Chart {
 	var values []float64
-	last := -1
+	lists := map[string]bool{}
 	for _, t := range differing {
-		if _, layer, _ := diff.SplitLayer(t.Name); layer >= 0 {
-			last = max(last, layer)
+		if list, layer, _ := diff.SplitLayer(t.Name); layer >= 0 {
+			lists[list] = true
 			values = append(values, float64(t.Metrics.RelativeL2))
+		}
+	}
+	last, infinite := -1, 0
+	for i := range r.Tensors {
+		t := &r.Tensors[i]
+		list, layer, _ := diff.SplitLayer(t.Name)
+		if layer < 0 || !lists[list] {
+			continue
+		}
+		last = max(last, layer)
+		if math.IsInf(t.Distance(), 0) {
+			infinite++
 		}
 	}
 	if last < 1 {
@@ -80,6 +92,9 @@ func layersChart(differing []*diff.TensorDiff) *chart.Chart {
 	}
 	c.Series = []chart.Series{plain, explained}
 	c.Caption = fmt.Sprintf("‖b − a‖ / ‖a‖ of each of %s in layers that differs. ", text.Count(int64(len(values)), "tensor")) + left(len(differing), "tensors")
+	if infinite > 0 {
+		c.Caption += text.Count(int64(infinite), "tensor") + " with NaN or infinities cannot be shown here."
+	}
 	return c
 }
 

@@ -16,12 +16,16 @@ import (
 // whatWasDone says in a sentence what was done to A to get B: "Layers 2 to 9 moved most; 13 matrices changed by rank 2." It
 // is "" if nothing was.
 func whatWasDone(r *diff.Result) string {
+	s := &r.Summary
+	explained := whatIsExplained(r)
 	var phrases []string
-	if p := whatMoved(r); p != "" {
+	if p := whatMoved(r, len(explained) == 0); p != "" {
 		phrases = append(phrases, p)
 	}
-	phrases = append(phrases, whatIsExplained(r)...)
-	s := &r.Summary
+	phrases = append(phrases, explained...)
+	if s.NonFinite > 0 {
+		phrases = append(phrases, text.Agree(int64(s.NonFinite), "tensor", "has", "have")+" NaN or infinities")
+	}
 	for _, p := range []struct {
 		n    int
 		what string
@@ -40,8 +44,8 @@ func whatWasDone(r *diff.Result) string {
 	return strings.ToUpper(sentence[:1]) + sentence[1:]
 }
 
-// whatMoved says where the tensors are that changed in no way that has a name.
-func whatMoved(r *diff.Result) string {
+// whatMoved says where the tensors are that changed in no way that has a name. alone says that no others changed.
+func whatMoved(r *diff.Result, alone bool) string {
 	type sum struct {
 		distance float64
 		n        int
@@ -94,8 +98,10 @@ func whatMoved(r *diff.Result) string {
 		return fmt.Sprintf("%s, all %d layers about equally far", moved, len(layers))
 	case len(far) > 8 && strings.Count(diff.LayerWords(far), ",") > 3:
 		return fmt.Sprintf("%s, in %s", moved, text.Count(int64(len(byLayer)), "layer"))
-	case len(far) == len(byLayer) && outside == 0:
+	case len(far) == len(byLayer) && outside == 0 && alone:
 		return "only " + diff.LayerWords(far) + " moved"
+	case len(far) == len(byLayer) && outside == 0:
+		return fmt.Sprintf("%s, in %s", moved, diff.LayerWords(far))
 	}
 	return diff.LayerWords(far) + " moved most"
 }
@@ -126,7 +132,7 @@ func whatIsExplained(r *diff.Result) []string {
 			}
 			continue
 		}
-		kind, words := t.Explanation.Kind, deedWords(t.Explanation)
+		kind, words := t.Explanation.Kind, deedWords(t.Explanation, t.Name)
 		if byWords[kind] == nil {
 			byWords[kind] = map[string]*deed{}
 		}
@@ -193,12 +199,12 @@ func countNoun(n int, noun string) string {
 	return text.Count(int64(n), noun)
 }
 
-// deedWords says what was done to a tensor, without names.
-func deedWords(e *explain.Explanation) string {
+// deedWords says what was done to the tensor of a name, without names.
+func deedWords(e *explain.Explanation, name string) string {
 	if e.Kind == explain.LowRank && e.Then == nil {
 		return fmt.Sprintf("changed by rank %d", e.Rank)
 	}
-	return e.Summary(func(string) string { return "another" })
+	return diff.ChangeWords(e, name, func(string) string { return "another" })
 }
 
 // kindWords says what was done to several tensors in several ways of one kind.

@@ -48,6 +48,14 @@ func TestWhatWasDone(t *testing.T) {
 				differs(t, math.Inf(1), nil)
 			}
 		}),
+		"2 tensors have other values, in layers 3, 4; 2 vectors swapped between layers 0 and 1; 1 tensor has NaN or infinities.": tensorsOf(26, "w", vector, func(i int, t *diff.TensorDiff) {
+			switch {
+			case i < 2:
+				differs(t, 0.1, &explain.Explanation{Kind: explain.Swapped, With: fmt.Sprintf("layers.%d.w", 1-i)})
+			case i < 5 && i > 2:
+				differs(t, 0.1, nil)
+			}
+		}),
 		"26 tensors have other values, all 26 layers about equally far.": tensorsOf(26, "w", matrix, func(i int, t *diff.TensorDiff) { differs(t, 0.1+float64(i)/1000, nil) }),
 		"18 vectors scaled by several factors; 8 vectors scaled by -1.": tensorsOf(26, "w", vector, func(i int, t *diff.TensorDiff) {
 			factor := fmt.Sprintf("by %d", i)
@@ -70,6 +78,9 @@ func TestWhatWasDone(t *testing.T) {
 		for _, x := range tensors {
 			r.Summary.OnlyA += map[bool]int{true: 1}[x.Status == diff.OnlyA]
 			r.Summary.OnlyB += map[bool]int{true: 1}[x.Status == diff.OnlyB]
+		}
+		if strings.Contains(want, "NaN") {
+			r.Summary.NonFinite = 1
 		}
 		if strings.Contains(want, "config field") {
 			r.Summary.Config = 1
