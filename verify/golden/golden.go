@@ -154,8 +154,8 @@ func ParseSite(name string) (site reference.Site, index int, ok bool) {
 	kind, number, numbered := strings.Cut(name, ".")
 	switch kind {
 	case "hidden", "temporal":
-		index, err := strconv.Atoi(number)
-		if !numbered || err != nil || index < 0 || index > maxTokens || strconv.Itoa(index) != number {
+		index, _ := strconv.Atoi(number)
+		if strconv.Itoa(index) != number || index < 0 || index > maxTokens {
 			return 0, 0, false
 		}
 		if kind == "hidden" {

@@ -1,8 +1,11 @@
 package golden
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/iotest"
 
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -171,7 +175,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"neither logits nor hidden states", without("logits", "hidden.0", "hidden.1", "temporal.0", "final_norm")},
 		{"int32 [batch, length]", shape("tokens", 6)},
 		{"a fixture has 1 to", shape("tokens", 2, 0)},
-		{"but that of tokens", shape("positions", 3, 2)},
+		{"but that of tokens", shape("positions", 3, 3)},
+		{"but that of tokens", shape("positions", 2, 2)},
 		{"without packed.positions", without("packed.positions")},
 		{"not float32 [2, 3, channels]", shape("logits", 2, 4, 5)},
 		{"not float32 [2, 3, channels]", shape("hidden.0", 2, 3, 0)},
@@ -190,11 +195,102 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("want %q: %v", tt.want, err)
 		}
 	}
+	narrow := sound()
+	for name, shape := range narrow.tensors {
+		if len(shape) == 3 {
+			shape[2] = 1
+		}
+		narrow.tensors[name] = shape
+	}
+	if f := open(t, narrow.write(t)); f.Pass("").Width("hidden.0") != 1 || f.Decode.Vocabulary() != 1 {
+		t.Error("a model of one channel is not read")
+	}
 	if _, err := Open(filepath.Join("..", "..", "testdata", "odd-griffin", "hf", "model.safetensors")); err == nil {
 		t.Error("weights were taken for a fixture")
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "none")); !os.IsNotExist(err) {
 		t.Error(err)
+	}
+}
+
+// The names of results are those that a pass gives, in the order of computation.
+func TestParseSite(t *testing.T) {
+	last := fmt.Sprint(maxTokens)
+	names := []string{"hidden.0", "temporal.0", "hidden.1", "temporal.1", "hidden.10", "hidden." + last, "temporal." + last, "final_norm", "logits"}
+	for _, name := range names {
+		site, index, ok := ParseSite(name)
+		if got := (&reference.Observation{Site: site, Index: index}).Name(); !ok || got != name {
+			t.Errorf("%s is taken for %s, %v", name, got, ok)
+		}
+	}
+	for _, name := range []string{"hidden", "hidden.", "hidden.-1", "hidden.01", "hidden.+1", "temporal.x", "hidden." + fmt.Sprint(maxTokens+1), "final_norm.0", "logits.0", "tokens", ""} {
+		if _, _, ok := ParseSite(name); ok {
+			t.Errorf("%q is taken for a result", name)
+		}
+	}
+	sorted := slices.Clone(names)
+	slices.Reverse(sorted)
+	if slices.SortFunc(sorted, compareSites); !slices.Equal(sorted, names) {
+		t.Errorf("sorted: %q", sorted)
+	}
+}
+
+// A result that needs several reads of the file is read whole, in order.
+func TestReadLarge(t *testing.T) {
+	const n = 3<<16 + 5
+	layout, err := safetensors.NewLayout([]tensor.Spec{{Name: "tokens", DType: tensor.I32, Shape: []int64{1, 1}}, {Name: "logits", DType: tensor.F32, Shape: []int64{1, 1, n}}}, 0, sound().meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := layout.Header(0)
+	content := append(header, make([]byte, layout.Files[0].Size-int64(len(header)))...)
+	for i := range n {
+		binary.LittleEndian.PutUint32(content[layout.Ranges[1].Offset+4*int64(i):], math.Float32bits(float32(i)))
+	}
+	path := filepath.Join(t.TempDir(), "golden.safetensors")
+	if err := os.WriteFile(path, content, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, path)
+	for _, first := range []int{0, 1, 1 << 16} {
+		got := make([]float32, n-first)
+		if err := f.Pass("").ReadAt(got, "logits", first); err != nil {
+			t.Fatal(err)
+		}
+		for i, x := range got {
+			if x != float32(first+i) {
+				t.Fatalf("from %d: element %d is %v", first, first+i, x)
+			}
+		}
+	}
+}
+
+// elements are the data of a tensor; reading ends with an error.
+type elements struct {
+	bytes []byte
+	err   error
+}
+
+func (e elements) Stream(off int64) (io.ReadCloser, error) {
+	return io.NopCloser(io.MultiReader(bytes.NewReader(e.bytes[off:]), iotest.ErrReader(e.err))), nil
+}
+
+// Data that ends early is bad input that says how much is missing; a failing read is an error of its own.
+func TestReadShort(t *testing.T) {
+	failing := errors.New("the disk fails")
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{{io.EOF, "data ends 4 bytes short"}, {failing, "the disk fails"}} {
+		p := &Pass{tensors: map[string]*tensor.Tensor{"logits": {Name: "logits", DType: tensor.F32, Shape: []int64{1, 1, 3}, Data: elements{make([]byte, 8), tt.err}}}}
+		err := p.ReadAt(make([]float32, 3), "logits", 0)
+		var bad *tensor.FormatError
+		if err == nil || !strings.Contains(err.Error(), tt.want) || errors.As(err, &bad) == errors.Is(err, failing) {
+			t.Errorf("%v: %v", tt.err, err)
+		}
+		if err := p.ReadAt(make([]float32, 2), "logits", 0); err != nil {
+			t.Errorf("%v: what is there: %v", tt.err, err)
+		}
 	}
 }
 
@@ -210,13 +306,32 @@ func TestReadTokens(t *testing.T) {
 	if got, err = ReadTokens(w.write(t)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	w.tensors["positions"] = []int64{3, 2}
-	if _, err := ReadTokens(w.write(t)); err == nil {
-		t.Error("positions of another shape were read")
+	for _, shape := range [][]int64{{3, 3}, {2, 2}} {
+		w.tensors["positions"] = shape
+		if _, err := ReadTokens(w.write(t)); err == nil {
+			t.Errorf("positions of the shape %d were read", shape)
+		}
 	}
 	delete(w.tensors, "tokens")
 	if _, err := ReadTokens(w.write(t)); err == nil {
 		t.Error("a file without tokens was read")
+	}
+}
+
+// A fixture has at most maxTokens tokens.
+func TestReadManyTokens(t *testing.T) {
+	for n, want := range map[int64]bool{maxTokens: true, maxTokens + 1: false} {
+		layout, err := safetensors.NewLayout([]tensor.Spec{{Name: "tokens", DType: tensor.I32, Shape: []int64{1, n}}}, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "tokens.safetensors")
+		if err := errors.Join(os.WriteFile(path, layout.Header(0), 0o666), os.Truncate(path, layout.Files[0].Size)); err != nil {
+			t.Fatal(err)
+		}
+		if tokens, err := ReadTokens(path); (err == nil) != want || err == nil && tokens.Length != int(n) {
+			t.Errorf("%d tokens: %v", n, err)
+		}
 	}
 }
 
@@ -244,6 +359,16 @@ func TestReadInt64Tokens(t *testing.T) {
 	for _, bad := range []uint64{math.MaxInt32 + 1, 1 << 40, math.MaxUint64} {
 		if _, err := ReadTokens(write(7, bad)); err == nil {
 			t.Errorf("%d was read", bad)
+		}
+	}
+}
+
+// Row takes 1 to maxTokens tokens.
+func TestRow(t *testing.T) {
+	for n, want := range map[int]bool{0: false, 1: true, maxTokens: true, maxTokens + 1: false} {
+		row, err := Row(make([]int32, n))
+		if (err == nil) != want || err == nil && (row.Batch != 1 || row.Length != n || row.Positions[n-1] != int32(n-1)) {
+			t.Errorf("%d tokens: %v", n, err)
 		}
 	}
 }

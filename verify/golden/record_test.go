@@ -1,11 +1,13 @@
 package golden_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -131,14 +133,34 @@ func TestRecordIsAtomic(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	m.OnRead = func(int64) { cancel() }
+	read := false
+	m.OnRead = func(int64) { read = true; cancel() }
 	run := m.Reference(reference.Original, reference.Arithmetic{})
 	if _, err := golden.Record(ctx, path, run, tokens, golden.RecordOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
-	tokens.IDs[3] = int32(m.Config.VocabSize)
+	tokens.Batch, tokens.Length, read = 3, 3, false
+	for _, from := range []int{-1, 4} {
+		if _, err := golden.Record(context.Background(), path, run, tokens, golden.RecordOptions{DecodeFrom: from}); err == nil || !strings.Contains(err.Error(), "decoding cannot start") {
+			t.Errorf("decoding from %d of 3: %v", from, err)
+		}
+	}
+	if read {
+		t.Error("the model was run although decoding cannot start")
+	}
+	failing := errors.New("the weights cannot be read")
+	for _, digest := range []func(context.Context) (string, error){
+		func(context.Context) (string, error) { return "sha256:00", nil },
+		func(context.Context) (string, error) { return "sha256:0000", failing },
+	} {
+		_, err := golden.Record(context.Background(), path, run, tokens, golden.RecordOptions{Digest: digest, DigestLength: len("sha256:0000")})
+		if err == nil || !errors.Is(err, failing) && !strings.Contains(err.Error(), "is not of the length 11") {
+			t.Errorf("a digest of another length, or none: %v", err)
+		}
+	}
+	tokens.IDs[4] = int32(m.Config.VocabSize)
 	var bad *tensor.FormatError
-	if _, err := golden.Record(context.Background(), path, run, tokens, golden.RecordOptions{}); !errors.As(err, &bad) {
+	if _, err := golden.Record(context.Background(), path, run, tokens, golden.RecordOptions{}); !errors.As(err, &bad) || !strings.Contains(err.Error(), "token 1 of row 1 is") {
 		t.Errorf("a token outside the vocabulary: %v", err)
 	}
 	if left, err := os.ReadFile(path); err != nil || string(left) != "before" {
@@ -146,5 +168,56 @@ func TestRecordIsAtomic(t *testing.T) {
 	}
 	if all, err := os.ReadDir(dir); err != nil || len(all) != 1 {
 		t.Errorf("left %v, %v", all, err)
+	}
+}
+
+// Record describes what it wrote: in its result, and in the metadata of the file.
+func TestRecordDescribes(t *testing.T) {
+	c := cases.Open(t, "micro-hawk")
+	m := c.Model(t, c.Checkpoints(t)[0])
+	run := m.Reference(reference.Original, reference.Arithmetic{Precision: reference.Float32})
+	tokens := &golden.Tokens{Batch: 2, Length: 2, IDs: []int32{1, 2, 3, 4}, Positions: []int32{0, 1, 0, 1}}
+	packed := *tokens
+	packed.Packed = []int32{0, 0, 0, 1}
+	const digest = "sha256:1234"
+	named := golden.RecordOptions{Digest: func(context.Context) (string, error) { return digest, nil }, DigestLength: len(digest)}
+	for _, tt := range []struct {
+		tokens  *golden.Tokens
+		options golden.RecordOptions
+		want    golden.Recording
+	}{
+		{tokens, golden.RecordOptions{LogitsOnly: true}, golden.Recording{Tensors: 3}},
+		{&packed, golden.RecordOptions{LogitsOnly: true}, golden.Recording{Tensors: 5, Packed: true}},
+		{tokens, golden.RecordOptions{LogitsOnly: true, DecodeFrom: 2}, golden.Recording{Tensors: 4, DecodeStart: 2}},
+		{tokens, golden.RecordOptions{LogitsOnly: true, DecodeFrom: 1}, golden.Recording{Tensors: 4, DecodeStart: 1}},
+		{tokens, named, golden.Recording{Tensors: 5 + 2*len(run.Config.BlockTypes), ModelDigest: digest}},
+	} {
+		path := filepath.Join(t.TempDir(), "golden.safetensors")
+		got, err := golden.Record(t.Context(), path, run, tt.tokens, tt.options)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tt.want.Path, tt.want.Bytes, tt.want.Batch, tt.want.Length, tt.want.Semantics, tt.want.Arithmetic = path, info.Size(), 2, 2, "original", "float32"
+		if *got != tt.want {
+			t.Errorf("%+v, not %+v", *got, tt.want)
+		}
+		f := open(t, path)
+		if f.Meta.DecodeStart != tt.want.DecodeStart || f.Meta.ModelDigest != tt.want.ModelDigest || (f.Pass("packed") != nil) != tt.want.Packed {
+			t.Errorf("the file says %+v", f.Meta)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, want := range map[string]bool{"decode_start": tt.want.DecodeStart > 0, "model_digest": tt.want.ModelDigest != ""} {
+			if bytes.Contains(content, []byte(key)) != want {
+				t.Errorf("the metadata have %s: %v", key, !want)
+			}
+		}
 	}
 }

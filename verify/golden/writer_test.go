@@ -4,10 +4,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/forward"
 )
 
 // memory is a file in memory that fails after a number of writes.
@@ -52,6 +57,42 @@ func TestWriter(t *testing.T) {
 	for i := range n {
 		if got := math.Float32frombits(binary.LittleEndian.Uint32(file.bytes[4*i:])); got != float32(i) {
 			t.Fatalf("element %d is %v", i, got)
+		}
+	}
+}
+
+// Results come whole or, of a large vocabulary, in ranges of their last axis, and for some of the tokens: the file is the same.
+func TestRecorderFloats(t *testing.T) {
+	const offset, tokens, vocabulary = 12, 5, 7
+	want := make([]float32, tokens*vocabulary)
+	for i := range want {
+		want[i] = float32(i + 1)
+	}
+	for _, size := range [][2]int{{tokens, vocabulary}, {2, vocabulary}, {tokens, 3}, {2, 3}, {1, 1}} {
+		file := &memory{bytes: make([]byte, offset+4*len(want)+8), writes: math.MaxInt}
+		r := &recorder{index: map[string]int{"logits": 1}, specs: []tensor.Spec{{}, {Shape: []int64{1, tokens, vocabulary}}},
+			ranges: []safetensors.Range{{}, {Offset: offset}}, writer: newWriter(file)}
+		var err error
+		for token := 0; token < tokens; token += size[0] {
+			for first := 0; first < vocabulary; first += size[1] {
+				n, width := min(size[0], tokens-token), min(size[1], vocabulary-first)
+				result := forward.Result{Token: token, Observation: reference.Observation{First: first}}
+				result.Activations = reference.Activations{Batch: 1, Length: n, Width: width}
+				for row := range n {
+					result.Float32 = append(result.Float32, want[(token+row)*vocabulary+first:][:width]...)
+				}
+				err = errors.Join(err, r.floats("logits", &result), r.floats("hidden.0", &result))
+			}
+		}
+		if err = r.writer.close(err); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, len(want))
+		for i := range got {
+			got[i] = math.Float32frombits(binary.LittleEndian.Uint32(file.bytes[offset+4*i:]))
+		}
+		if !slices.Equal(got, want) || strings.Trim(string(file.bytes[:offset])+string(file.bytes[offset+4*len(want):]), "\x00") != "" {
+			t.Errorf("in pieces of %d: %v", size, got)
 		}
 	}
 }
