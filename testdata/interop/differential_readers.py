@@ -27,7 +27,10 @@ def of_torch(t):
     dtype, shape = str(t.dtype).removeprefix("torch."), list(t.shape)
     if t.numel() * t.element_size() > MOST:
         return [dtype, shape, None]
-    t = t.detach().cpu().resolve_conj().resolve_neg().reshape(-1).clone(memory_format=torch.contiguous_format)  # stride 1 of a single element too
+    t = t.detach().cpu().resolve_conj().resolve_neg()
+    if t.dtype == torch.bool:
+        t = t.view(torch.uint8)  # copying makes 1 of every other byte
+    t = t.reshape(-1).clone(memory_format=torch.contiguous_format)  # stride 1 of a single element too
     return digest(dtype, shape, t.view(torch.uint8).numpy().tobytes() if t.numel() else b"")
 
 

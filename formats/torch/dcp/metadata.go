@@ -209,29 +209,29 @@ var classes = func() map[pickle.Global]any {
 
 // class stands for a class whose instances are a T.
 func class[T any]() *pickle.Func {
-	return &pickle.Func{Call: func([]any) any { return new(T) }}
+	return &pickle.Func{Call: func([]any) (any, error) { return new(T), nil }}
 }
 
 // makeSize stands for torch.Size: a []int64, or nil for what is none.
-func makeSize(args []any) any {
+func makeSize(args []any) (any, error) {
 	if len(args) != 1 {
-		return []int64{}
+		return []int64{}, nil
 	}
 	sizes, ok := savefile.Integers(args[0])
 	if !ok {
-		return nil
+		return nil, nil
 	}
-	return sizes
+	return sizes, nil
 }
 
 // firstText stands for calls of which only a text argument is of interest.
-func firstText(args []any) any {
+func firstText(args []any) (any, error) {
 	if len(args) > 0 {
 		if text, ok := args[0].(string); ok {
-			return text
+			return text, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // root is a Metadata.

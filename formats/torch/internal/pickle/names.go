@@ -166,7 +166,11 @@ func (m *machine) make(class any, args *Tuple, named *Dict) error {
 	switch c := class.(type) {
 	case *Func:
 		if named == nil {
-			return m.push(c.Call(args.Items))
+			made, err := c.Call(args.Items)
+			if err != nil {
+				return err
+			}
+			return m.push(made)
 		}
 	case *Global, *Object:
 		return m.push(&Object{Class: c, Args: args, Named: named})

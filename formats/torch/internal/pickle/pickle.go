@@ -36,9 +36,12 @@ type Config struct {
 	MaxMemory int64 // bytes that its value and the work on it take, at most
 }
 
-// Func stands for a class or function. Call returns what a call with those arguments gives; arguments
-// that it cannot use show in its result. It does not copy them, since one call can have those of another.
-type Func struct{ Call func(args []any) any }
+// Func stands for a class or function. Call returns what a call with those arguments gives, whether or not the value of
+// the pickle holds it, or an error about arguments with which Python fails. It does not copy them, since one call can have
+// those of another.
+type Func struct {
+	Call func(args []any) (any, error)
+}
 
 // Stateful is implemented by results of a Func that take the state of a BUILD opcode: the __dict__ of
 // an instance, or what its class's __getstate__ returned. kept is the memory in bytes that the value

@@ -13,8 +13,8 @@ import (
 )
 
 var names = map[pickle.Global]any{
-	{Module: "collections", Name: "OrderedDict"}: &pickle.Func{Call: func([]any) any {
-		return &pickle.Dict{Class: &pickle.Global{Module: "collections", Name: "OrderedDict"}}
+	{Module: "collections", Name: "OrderedDict"}: &pickle.Func{Call: func([]any) (any, error) {
+		return &pickle.Dict{Class: &pickle.Global{Module: "collections", Name: "OrderedDict"}}, nil
 	}},
 	{Module: "torch", Name: "float32"}: tensor.F32,
 }
@@ -257,7 +257,7 @@ func (p *pair) SetState(state any) (int64, error) {
 // soon as the objects have them, and items as soon as they are taken.
 func TestMemoryIsReleased(t *testing.T) {
 	c := config()
-	c.Names = map[pickle.Global]any{{Module: "m", Name: "C"}: &pickle.Func{Call: func([]any) any { return &pair{} }}}
+	c.Names = map[pickle.Global]any{{Module: "m", Name: "C"}: &pickle.Func{Call: func([]any) (any, error) { return &pair{}, nil }}}
 	c.MaxMemory = 1 << 20
 	taken := 0
 	c.Item = func(key, value any) (bool, int64, error) {

@@ -160,6 +160,7 @@ func TestContainer(t *testing.T) {
 		"entry mark wrong":        {patched(CentralMark, 0, "XX"), "there is no entry"},
 		"entry cut":               {patched(CentralMark, 28, "\xff"), "entry is truncated"},
 		"encrypted":               {patched(CentralMark, 8, "\x01"), "encrypted"},
+		"patch of another file":   {patched(CentralMark, 8, "\x20"), "patch of another file"},
 		"unknown method":          {patched(CentralMark, 10, "\x0c"), "method 12"},
 		"sizes differ":            {patched(CentralMark, 24, "\x03"), "sizes are 2 and 3"},
 		"inflates too far":        {patched(CentralMark, 10, "\x08\x00"+strings.Repeat("\x00", 8)+"\x00\x00\x00\x00\x00\x00\x00\x01"), "cannot inflate"},

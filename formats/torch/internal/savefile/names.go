@@ -40,10 +40,10 @@ var names = func() map[pickle.Global]any {
 		all[pickle.Global{Module: "torch", Name: d.String()}] = d
 	}
 	for name, what := range unsupported {
-		all[pickle.Global{Module: "torch._utils", Name: name}] = rebuilder(func([]any) *Ref { return unsupportedRef(what) })
+		all[pickle.Global{Module: "torch._utils", Name: name}] = rebuilder(func([]any) (*Ref, error) { return unsupportedRef(what), nil })
 	}
 	for name, kind := range others {
-		all[name] = &pickle.Func{Call: func([]any) any { return &other{kind} }}
+		all[name] = &pickle.Func{Call: func([]any) (any, error) { return &other{kind}, nil }}
 	}
 	return all
 }()
@@ -116,35 +116,41 @@ const numpyArrays = "numpy arrays"
 // classDict stands for a class of dicts that takes what the dict is made from as the argument of that index.
 func classDict(name string, from int) *pickle.Func {
 	class := &pickle.Global{Module: "collections", Name: name}
-	return &pickle.Func{Call: func(args []any) any {
+	return &pickle.Func{Call: func(args []any) (any, error) {
 		d := &pickle.Dict{Class: class}
 		if len(args) > from {
 			d.From = args[from]
 		}
-		return d
+		return d, nil
 	}}
 }
 
 // setOf stands for set or frozenset.
 func setOf(frozen bool) *pickle.Func {
-	return &pickle.Func{Call: func(args []any) any {
+	return &pickle.Func{Call: func(args []any) (any, error) {
 		s := &pickle.Set{Frozen: frozen}
 		if len(args) > 0 {
 			s.From = args[0]
 		}
-		return s
+		return s, nil
 	}}
 }
 
 // makeSize makes a torch.Size the tuple that it is given.
-func makeSize(args []any) any {
+func makeSize(args []any) (any, error) {
+	size := &pickle.Tuple{}
 	if len(args) == 1 {
 		switch sizes := args[0].(type) {
 		case *pickle.Tuple:
-			return sizes
+			size = sizes
 		case *pickle.List:
-			return &pickle.Tuple{Items: sizes.Items}
+			size.Items = sizes.Items
+		default:
+			return nil, tensor.Bad("tensor's size is made of %s", pickle.Show(sizes))
 		}
 	}
-	return &pickle.Tuple{}
+	if _, ok := Integers(&pickle.Tuple{Items: size.Items[:min(len(size.Items), MaxRank)]}); !ok || len(args) > 1 {
+		return nil, tensor.Bad("tensor's size has a value that is not an integer")
+	}
+	return size, nil
 }

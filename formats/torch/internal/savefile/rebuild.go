@@ -32,35 +32,39 @@ type Ref struct {
 	problem       *tensor.FormatError // if it is not nil, the rest is not set
 }
 
-// SetState implements pickle.Stateful. It ignores the attributes of a tensor.
-func (*Ref) SetState(any) (int64, error) { return 0, nil }
+// SetState implements pickle.Stateful. Of torch before 0.4, parameters have the state (requires_grad, volatile, hooks). Any other
+// state is the storage, the offset, … of a view that replaces the tensor's.
+func (*Ref) SetState(state any) (int64, error) {
+	if t, ok := state.(*pickle.Tuple); ok && len(t.Items) == 3 {
+		if _, ok := t.Items[0].(bool); ok {
+			return 0, nil
+		}
+	}
+	return 0, tensor.Bad("tensor's state is not that of a parameter of torch before 0.4")
+}
 
 // Unreadable is the reason of errors about sound tensors that cannot be read: sparse and quantized ones,
 // for example.
 const Unreadable tensor.Reason = "unreadable tensor"
-
-func unreadable(format string, args ...any) *Ref {
-	return &Ref{problem: tensor.Bad(format, args...)}
-}
 
 func unsupportedRef(what string) *Ref {
 	return &Ref{problem: tensor.Bad("is %s, which griffin does not read", what).Because(Unreadable)}
 }
 
 // rebuilder makes a function that returns tensors one that a pickle can call.
-func rebuilder(f func(args []any) *Ref) *pickle.Func {
-	return &pickle.Func{Call: func(args []any) any { return f(args) }}
+func rebuilder(f func(args []any) (*Ref, error)) *pickle.Func {
+	return &pickle.Func{Call: func(args []any) (any, error) { return f(args) }}
 }
 
 // rebuildTensor stands for torch._utils._rebuild_tensor_v2(storage, offset, size, stride,
 // requires_grad, backward_hooks, metadata=None). The elements are of the storage's type.
-func rebuildTensor(args []any) *Ref {
+func rebuildTensor(args []any) (*Ref, error) {
 	if len(args) < 6 || len(args) > 7 {
-		return unreadable("tensor is rebuilt from %d values", len(args))
+		return nil, tensor.Bad("tensor is rebuilt from %d values", len(args))
 	}
 	ref, ok := args[0].(*storageRef)
 	if ok && ref.class.untyped {
-		return unreadable("tensor's storage has no element type")
+		return nil, tensor.Bad("tensor's storage has no element type")
 	}
 	t := &Ref{storage: ref}
 	if ok {
@@ -73,26 +77,26 @@ func rebuildTensor(args []any) *Ref {
 }
 
 // rebuildOldTensor stands for torch._utils._rebuild_tensor(storage, offset, size, stride), of before torch 0.4.
-func rebuildOldTensor(args []any) *Ref {
+func rebuildOldTensor(args []any) (*Ref, error) {
 	if len(args) != 4 {
-		return unreadable("tensor is rebuilt from %d values", len(args))
+		return nil, tensor.Bad("tensor is rebuilt from %d values", len(args))
 	}
 	return rebuildTensor(append(args[:4:4], nil, nil))
 }
 
 // rebuildTensorOfType stands for torch._utils._rebuild_tensor_v3, which has the element type after
 // the hooks and then the metadata. It is used for the types that have no class of storages.
-func rebuildTensorOfType(args []any) *Ref {
+func rebuildTensorOfType(args []any) (*Ref, error) {
 	if len(args) < 7 || len(args) > 8 {
-		return unreadable("tensor is rebuilt from %d values", len(args))
+		return nil, tensor.Bad("tensor is rebuilt from %d values", len(args))
 	}
 	ref, _ := args[0].(*storageRef)
 	dtype, ok := args[6].(tensor.DType)
 	if name, unknown := args[6].(*pickle.Global); unknown {
-		return unsupportedRef("a tensor of the type " + tensor.Clip(name.String()))
+		return unsupportedRef("a tensor of the type " + tensor.Clip(name.String())), nil
 	}
 	if !ok {
-		return unreadable("tensor has no element type")
+		return nil, tensor.Bad("tensor has no element type")
 	}
 	t := &Ref{storage: ref, dtype: dtype}
 	if len(args) == 8 {
@@ -103,32 +107,32 @@ func rebuildTensorOfType(args []any) *Ref {
 
 // fill sets the view from storage, offset, size and stride. With metadata torch marks tensors whose
 // elements are still to be conjugated or negated; those are refused.
-func (t *Ref) fill(args []any, metadata any) *Ref {
+func (t *Ref) fill(args []any, metadata any) (*Ref, error) {
 	if t.storage == nil {
-		return unreadable("tensor is rebuilt from a value that is not a storage")
+		return nil, tensor.Bad("tensor is rebuilt from a value that is not a storage")
 	}
 	if t.storage.problem != nil {
-		return &Ref{problem: t.storage.problem}
+		return &Ref{problem: t.storage.problem}, nil
 	}
 	offset, ok := args[1].(int64)
 	shape, shapeOK := args[2].(*pickle.Tuple)
 	stride, strideOK := args[3].(*pickle.Tuple)
 	if !ok || !shapeOK || !strideOK {
-		return unreadable("tensor's offset, size and stride are not an integer and two tuples")
+		return nil, tensor.Bad("tensor's offset, size and stride are not an integer and two tuples")
 	}
 	if metadata != nil {
 		d, ok := metadata.(*pickle.Dict)
 		if !ok {
-			return unreadable("tensor's metadata is not a dict")
+			return nil, tensor.Bad("tensor's metadata is not a dict")
 		}
 		if len(d.Entries) > 0 {
 			name, _ := d.Entries[0].Key.(string)
 			return &Ref{problem: tensor.Bad("tensor is stored with the flag %q, so its elements are not those in the file", tensor.Clip(name)).
-				Because(Unreadable).Advise("in Python, save tensor.resolve_conj().resolve_neg() instead")}
+				Because(Unreadable).Advise("in Python, save tensor.resolve_conj().resolve_neg() instead")}, nil
 		}
 	}
 	t.offset, t.shape, t.stride = offset, shape, stride
-	return t
+	return t, nil
 }
 
 // numbers converts tuples of integers to slices. A tuple that many tensors share is converted once, so
@@ -187,24 +191,24 @@ func (t *Ref) view(n numbers) (tensor.View, error) {
 
 // parameterOf stands for _rebuild_parameter(tensor, requires_grad, hooks) and similar functions of n arguments, whose result has
 // the elements of the tensor.
-func parameterOf(n int) func(args []any) any {
-	return func(args []any) any {
+func parameterOf(n int) func(args []any) (any, error) {
+	return func(args []any) (any, error) {
 		if len(args) != n {
-			return unreadable("parameter is rebuilt from %d values", len(args))
+			return nil, tensor.Bad("parameter is rebuilt from %d values", len(args))
 		}
 		return firstArgument(args)
 	}
 }
 
 // firstArgument stands for classes that are made from a tensor and other arguments, which are not read.
-func firstArgument(args []any) any {
+func firstArgument(args []any) (any, error) {
 	if len(args) > 0 {
 		switch args[0].(type) {
 		case *Ref, *Wrapped:
-			return args[0]
+			return args[0], nil
 		}
 	}
-	return unreadable("parameter is made from a value that is not a tensor")
+	return nil, tensor.Bad("parameter is made from a value that is not a tensor")
 }
 
 // Wrapped is a tensor of a subclass that wraps other tensors, such as a DTensor.
@@ -234,26 +238,27 @@ var fromType = &pickle.Func{}
 
 func init() { fromType.Call = rebuildFromType } // which refers to it
 
-func rebuildFromType(args []any) any {
+func rebuildFromType(args []any) (any, error) {
 	if len(args) != 4 {
-		return unreadable("tensor is rebuilt from %d values", len(args))
+		return nil, tensor.Bad("tensor is rebuilt from %d values", len(args))
 	}
 	inner, ok := args[2].(*pickle.Tuple)
 	if !ok {
-		return unreadable("tensor is rebuilt by a function that does not return tensors")
+		return nil, tensor.Bad("tensor is rebuilt by a function that does not return tensors")
 	}
 	switch f := args[0].(type) {
 	case *pickle.Global:
 		if f.Name == "_rebuild_wrapper_subclass" {
-			return &Wrapped{Class: args[1], Args: inner.Items, State: args[3]}
+			return &Wrapped{Class: args[1], Args: inner.Items, State: args[3]}, nil
 		}
-		return unsupportedRef("a tensor that " + tensor.Clip(f.String()) + " makes")
+		return unsupportedRef("a tensor that " + tensor.Clip(f.String()) + " makes"), nil
 	case *pickle.Func:
 		if f != fromType { // so that calls do not nest
-			if t, ok := f.Call(inner.Items).(*Ref); ok {
-				return t
+			made, err := f.Call(inner.Items)
+			if t, ok := made.(*Ref); ok || err != nil {
+				return t, err
 			}
 		}
 	}
-	return unreadable("tensor is rebuilt by a function that does not return tensors")
+	return nil, tensor.Bad("tensor is rebuilt by a function that does not return tensors")
 }

@@ -210,6 +210,10 @@ func parseCentral(data []byte, text string) (*member, int, error) {
 	if m.flags&encrypted != 0 {
 		return nil, 0, tensor.Bad("member %q is encrypted", m.name)
 	}
+	const patch = 1 << 5
+	if m.flags&patch != 0 {
+		return nil, 0, tensor.Bad("member %q is a patch of another file", m.name)
+	}
 	switch method := u16(data[10:]); method {
 	case 0:
 	case 8:
