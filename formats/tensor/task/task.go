@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -51,6 +52,8 @@ func Start(f func() error) <-chan error {
 type Group struct {
 	group  errgroup.Group
 	cancel context.CancelCauseFunc // nil for none
+	failed sync.Once
+	err    error // of the function that failed first, before those that cancel ends
 }
 
 // WithContext returns a Group and a context that is done when a function of the group has failed, or Wait has returned.
@@ -65,19 +68,22 @@ func (g *Group) SetLimit(n int) { g.group.SetLimit(n) }
 // Go calls f in a goroutine, as soon as fewer functions run than the limit.
 func (g *Group) Go(f func() error) {
 	g.group.Go(func() error {
-		err := Call(f)
-		if err != nil && g.cancel != nil {
-			g.cancel(err)
+		if err := Call(f); err != nil {
+			g.failed.Do(func() {
+				if g.err = err; g.cancel != nil {
+					g.cancel(err)
+				}
+			})
 		}
-		return err
+		return nil
 	})
 }
 
 // Wait waits for all functions and returns the first error.
 func (g *Group) Wait() error {
-	err := g.group.Wait()
+	_ = g.group.Wait() // whose functions return nil
 	if g.cancel != nil {
-		g.cancel(err)
+		g.cancel(g.err)
 	}
-	return err
+	return g.err
 }

@@ -41,3 +41,17 @@ func TestGroup(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// The error of a group is the first one, not that of a function which it ended.
+func TestGroupReturnsTheFirstError(t *testing.T) {
+	for i := range 20_000 {
+		group, ctx := WithContext(context.Background())
+		for range 3 {
+			group.Go(func() error { <-ctx.Done(); return ctx.Err() })
+		}
+		group.Go(func() error { return fs.ErrClosed })
+		if err := group.Wait(); err != fs.ErrClosed {
+			t.Fatalf("group %d: %v", i, err)
+		}
+	}
+}
