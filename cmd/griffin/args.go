@@ -37,7 +37,7 @@ var choices = map[string][]string{
 // synonyms are other names of choices, in lower case.
 var synonyms = map[string]string{
 	"bf16": "bfloat16", "fp16": "float16", "f16": "float16", "half": "float16", "fp32": "float32", "f32": "float32", "fp64": "float64", "f64": "float64",
-	"pytorch": "torch", "pt": "torch", "huggingface": "hf", "sha-256": "sha256",
+	"pytorch": "torch", "pt": "torch", "huggingface": "hf", "sha-256": "sha256", "transformers": "transformers5", "mlx": "mlx-lm",
 }
 
 // chosen returns the choice of a flag that a value names.
@@ -76,6 +76,8 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 	}
 	program, name, rest := args[0], args[1], args[2:]
 	switch {
+	case slices.Contains([]string{"version", "--version", "-version", "-v"}, name) && len(rest) > 0:
+		return nil, usagef("%s takes neither flags nor paths, got %s", name, rest[0])
 	case name == "version":
 		return []string{program, "--version"}, nil
 	case name == "help" && len(rest) == 0:
@@ -99,6 +101,9 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 // unknownCommand returns the error for a command that does not exist.
 func unknownCommand(app *cli.App, name string) error {
 	if strings.HasPrefix(name, "-") {
+		if near := nearest.Name(strings.TrimLeft(name, "-"), []string{"help", "version"}); near != "" {
+			return usagef("unknown flag %s", name).advise("did you mean --%s?", near)
+		}
 		return usagef("unknown flag %s", name).advise("the command comes first: griffin COMMAND --help lists its flags, griffin --help the commands")
 	}
 	names := []string{"help", "version"}
@@ -128,7 +133,7 @@ func (p *argumentParser) parse() error {
 		switch {
 		case arg == "--":
 			p.paths = append(p.paths, p.rest...)
-			return nil
+			return p.checkPaths()
 		case len(arg) < 2 || arg[0] != '-':
 			p.paths = append(p.paths, arg)
 		default:
@@ -136,6 +141,14 @@ func (p *argumentParser) parse() error {
 				return err
 			}
 		}
+	}
+	return p.checkPaths()
+}
+
+// checkPaths returns an error if a path is empty.
+func (p *argumentParser) checkPaths() error {
+	if i := slices.Index(p.paths, ""); i >= 0 {
+		return usagef("path %d of griffin %s is empty", i+1, p.command.Name).advise("a variable of the shell may not be set")
 	}
 	return nil
 }

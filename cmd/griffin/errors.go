@@ -80,6 +80,14 @@ func message(err error) string {
 	visit(err, func(err error) {
 		var shown string
 		switch e := err.(type) {
+		case *model.OptionError:
+			flag, _, _ := strings.Cut(optionFlags[e.Option], " ")
+			if flag == "" || strings.Contains(e.Error(), flag) {
+				return
+			}
+			shown = flag + ": " + e.Error()
+		case *diff.OptionError:
+			shown = fmt.Sprintf("--%s: %v", strings.ToLower(string(e.Option)), e)
 		case *fs.PathError:
 			shown = fmt.Sprintf("%s: %v", shownPath(e.Path), e.Err)
 		case *os.LinkError:
@@ -91,6 +99,9 @@ func message(err error) string {
 		}
 		text = strings.ReplaceAll(text, err.Error(), shown)
 	})
+	if errors.Is(err, fs.ErrExist) { // what exists may be a directory
+		text = strings.ReplaceAll(text, fs.ErrExist.Error(), "already exists")
+	}
 	return text
 }
 
@@ -221,6 +232,8 @@ var optionFlags = map[string]string{
 // optionHint returns what to do about an option of the library.
 func optionHint(e *model.OptionError) string {
 	switch {
+	case e.Option == "Name" && len(e.Accepted) == 1:
+		return "leave out --model: the checkpoint has one model, " + e.Accepted[0]
 	case e.Option == "Verify":
 		return "convert without --verify, or download the file first, for example with curl -O"
 	case e.Option == "Preset" && len(e.Accepted) == 0:

@@ -29,7 +29,7 @@ func TestMessage(t *testing.T) {
 		{&fs.PathError{Op: "write", Path: "/data/.out.griffin-0123", Err: fs.ErrPermission}, "/data/.out.griffin-0123: permission denied"},
 		{&os.LinkError{Op: "rename", Old: stage, New: "/data/out", Err: fs.ErrPermission}, "/data/out: permission denied"},
 		{&fs.PathError{Op: "create", Err: fs.ErrNotExist}, `"": file does not exist`},
-		{fmt.Errorf("--card: %w", errors.Join(&fs.PathError{Op: "open", Path: "x", Err: fs.ErrExist}, errors.New("more"))), "--card: x: file already exists\nmore"},
+		{fmt.Errorf("--card: %w", errors.Join(&fs.PathError{Op: "open", Path: "x", Err: fs.ErrExist}, errors.New("more"))), "--card: x: already exists\nmore"},
 		{&publish.SpaceError{Dir: "/data", Need: 5_370_000_000, Free: 12_000}, "/data: the output needs 5.37 GB, but only 12.00 kB are free"},
 	} {
 		if got := message(tt.err); got != tt.want {

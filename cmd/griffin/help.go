@@ -60,6 +60,9 @@ func printFlags(out *lines, flags []cli.Flag) {
 				title = ""
 			}
 			name, usage, _ := strings.Cut(f.String(), "\t")
+			if text, value, ok := strings.Cut(usage, ` (default: "`); ok {
+				usage = text + " (default: " + strings.Replace(value, `"`, "", 1)
+			}
 			printItem(out, strings.TrimSpace(name), strings.TrimSuffix(usage, " (default: false)"), 24)
 		}
 	}

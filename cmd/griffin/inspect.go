@@ -80,6 +80,11 @@ func runInspect(c *cli.Context) error {
 			return err
 		}
 	}
+	for _, flag := range []string{"stats", "digest"} {
+		if c.Bool("tree") && c.IsSet(flag) && !c.Bool("json") {
+			return usagef("--tree shows names only, and --%s is about their values", flag).advise("leave out one of them")
+		}
+	}
 	if c.IsSet("report") && !c.Bool("stats") {
 		return usagef("--report needs --stats").advise("add --stats")
 	}

@@ -175,7 +175,7 @@ func checkInputs(c *cli.Context) error {
 		_, isAddress := storage.Scheme(path)
 		switch {
 		case path == "" && c.IsSet(flag): // such as a variable of the shell that is not set
-			return usagef("--%s needs a path, and has an empty one", flag)
+			return usagef("--%s is empty", flag).advise("a variable of the shell may not be set")
 		case path == "", isAddress, flag == "text" && path == "-":
 			continue
 		}

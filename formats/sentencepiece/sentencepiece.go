@@ -61,6 +61,8 @@ const (
 	maxPieceText     = 1 << 10
 )
 
+const modelHint = "the SentencePiece model of a RecurrentGemma or Gemma model is its file tokenizer.model"
+
 // Parse parses a SentencePiece model. maxPieces is the size of the model's vocabulary, the most pieces that
 // the tokenizer may have. Data that is not a SentencePiece model, or has more pieces, gives a
 // *tensor.FormatError.
@@ -80,12 +82,15 @@ func Parse(data []byte, maxPieces int64) (*Model, error) {
 		}
 		return nil
 	})
+	if bad, ok := err.(*tensor.FormatError); ok {
+		return nil, bad.Advise(modelHint)
+	}
 	if err != nil {
 		return nil, err
 	}
 	pieces := int64(len(p.model.Pieces))
 	if pieces == 0 || !trainer || !normalizer {
-		return nil, tensor.Bad("not a SentencePiece model: pieces, trainer specification or normalizer specification missing")
+		return nil, tensor.Bad("not a SentencePiece model: pieces, trainer specification or normalizer specification missing").Advise(modelHint)
 	}
 	if pieces > maxPieces {
 		return nil, tensor.Bad("the tokenizer has %d pieces, but the model's vocabulary has %d", pieces, maxPieces).
