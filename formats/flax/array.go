@@ -160,6 +160,9 @@ func (d *decoder) join(n *Node, at int64) (*tensor.Tensor, error) {
 	if marker.Kind != Bool || marker.Int != 1 || len(n.Items) != 3 || sizes == nil || chunks == nil {
 		return bad("the map is not a marker, a shape and chunks")
 	}
+	if slices.ContainsFunc(d.path, func(s step) bool { return s.index >= 0 }) {
+		return bad("it is in a list, where Flax does not join chunks")
+	}
 	axes, ok := numbered(sizes)
 	if !ok || len(axes) > maxAxes {
 		return bad("the shape is not a map of keys 0, 1, …")

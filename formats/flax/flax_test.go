@@ -317,6 +317,17 @@ func TestFalseMarker(t *testing.T) {
 	}
 }
 
+// Flax joins the chunks of arrays in maps, and neither splits nor joins those in lists.
+func TestChunkedInList(t *testing.T) {
+	chunked := "\x83\xb9" + chunkedMarker + "\xc3\xa5shape\x81\xa10\x01\xa6chunks\x81\xa10\xc7\x0c\x01\x93\x91\x01\xa5uint8\xc4\x01\x07"
+	for file, want := range map[string]bool{"\x81\xa1a" + chunked: true, "\x81\xa1a\x91" + chunked: false, "\x91\x81\xa1a" + chunked: false} {
+		_, err := NewReader(strings.NewReader(file), int64(len(file)))
+		if (err == nil) != want || err != nil && !strings.Contains(err.Error(), "in a list") {
+			t.Errorf("%q: %v", file, err)
+		}
+	}
+}
+
 func TestDetect(t *testing.T) {
 	for head, want := range map[string]bool{
 		"":                                    false,
