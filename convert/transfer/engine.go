@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/source"
@@ -28,7 +29,8 @@ type engine struct {
 	algorithms digest.Algorithms
 	digests    map[*tensor.Tensor]*source.Digest // of the sources that are to be hashed
 	sinks      Sinker                            // nil if the destination is none
-	targets    []*target
+	needsCRC   bool                              // whether the destination needs the CRC-32 of tensors
+	targets    []target
 	outputs    map[*publish.OutputFile]*publish.Output
 	written    []tensor.Written
 
@@ -55,15 +57,16 @@ func (e *engine) openTargets(l moves.List, dst Destination) error {
 	e.outputs = map[*publish.OutputFile]*publish.Output{}
 	e.sinks, _ = dst.(Sinker)
 	summed, ok := dst.(crc32Destination)
-	needsCRC := ok && summed.NeedsCRC32()
+	e.needsCRC = ok && summed.NeedsCRC32()
+	e.targets = make([]target, len(l.Dests))
 	for i := range l.Dests {
 		d := &l.Dests[i]
 		_, size, err := tensor.SizeOf(d.DType, d.Shape)
 		if err != nil {
 			return err
 		}
-		t := &target{Dest: d, index: i, bytes: size, algorithms: e.algorithms, needsCRC: needsCRC}
-		e.targets = append(e.targets, t)
+		t := &e.targets[i]
+		t.Dest, t.index, t.bytes = d, int32(i), size
 		f, offset, length := dst.At(i)
 		switch {
 		case f == nil && e.sinks == nil:
@@ -114,38 +117,34 @@ func (e *engine) closeOutputs() error {
 // run executes all moves. The largest jobs come first, so that no worker is left with a large one at
 // the end, unless the destination has an order.
 func (e *engine) run(l moves.List, dst Destination) error {
-	jobs, err := e.jobs(l)
+	jobs, err := newJobs(e, l)
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(jobs, func(a, b *job) int { return cmp.Compare(b.bytes, a.bytes) })
+	slices.SortStableFunc(jobs.jobs, func(a, b job) int { return cmp.Compare(b.bytes, a.bytes) })
 	if ordered, ok := dst.(Ordered); ok {
 		first := func(j *job) int64 {
 			at := int64(math.MaxInt64)
-			for _, m := range j.moves {
+			for _, m := range jobs.movesOf(j) {
 				at = min(at, ordered.Order(m.Dest))
 			}
 			return at
 		}
-		slices.SortStableFunc(jobs, func(a, b *job) int { return cmp.Compare(first(a), first(b)) })
+		slices.SortStableFunc(jobs.jobs, func(a, b job) int { return cmp.Compare(first(&a), first(&b)) })
 	}
-	workers := max(min(workersFor(dst), len(jobs)), 1)
-	if sortSequential(jobs) {
+	workers := max(min(workersFor(dst), len(jobs.jobs)), 1)
+	if jobs.sortSequential() {
 		workers = 1
 	}
-	planReads(jobs)
-	queue := make(chan *job, len(jobs))
-	for _, j := range jobs {
-		queue <- j
-	}
-	close(queue)
+	jobs.planReads()
+	var next atomic.Int64
 	stop, err := e.startWriters(workers)
 	if err != nil {
 		return err
 	}
 	var group task.Group
 	for range workers {
-		group.Go(func() error { return e.guarded(func() error { return e.work(queue) }) })
+		group.Go(func() error { return e.guarded(func() error { return e.work(jobs, &next) }) })
 	}
 	err = errors.Join(group.Wait(), stop())
 	if e.ctx.Err() != nil {
@@ -154,14 +153,14 @@ func (e *engine) run(l moves.List, dst Destination) error {
 	return err
 }
 
-// work does jobs until there are no more.
-func (e *engine) work(queue <-chan *job) error {
+// work does jobs until there are no more. next is the first that nobody does.
+func (e *engine) work(l *jobList, next *atomic.Int64) error {
 	w := &worker{engine: e, scratch: make([]byte, e.limits.scratch)}
-	for j := range queue {
+	for i := next.Add(1) - 1; i < int64(len(l.jobs)); i = next.Add(1) - 1 {
 		if err := e.ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.do(j); err != nil {
+		if err := w.do(l, &l.jobs[i]); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,7 @@ import (
 
 // panel is a buffer on its way to a file. Its memory and its offset in the file are aligned alike.
 type panel struct {
-	target *target
+	target *filling
 	buffer *storage.Buffer // nil for no panel
 	offset int64           // in the file, of the buffer's first byte
 	lo, hi int             // the bytes of the buffer that are filled
@@ -17,12 +17,14 @@ type panel struct {
 // multiples of storage.Align but for the first and the last.
 type filler struct {
 	engine *engine
-	target *target
+	target *filling
 	at     int64 // offset in the target of the next byte
 	panel  panel
 }
 
-func (e *engine) fill(t *target, at int64) *filler { return &filler{engine: e, target: t, at: at} }
+func (e *engine) fill(t *target, at int64) *filler {
+	return &filler{engine: e, target: e.filling(t), at: at}
+}
 
 // space returns room for the next want bytes: a band or a step at most, so that an empty panel always
 // has it.

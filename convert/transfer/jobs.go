@@ -12,10 +12,20 @@ import (
 
 // job is what one worker does in one go: moves from one source, so that it is read and decoded once,
 // or moves into one destination, so that it is filled in order. The latter are moves from files into
-// one destination, whose hash is computed on the way then, and all moves into one sink.
+// one destination, whose hash is computed on the way then, and all moves into one sink. There may be very many.
 type job struct {
-	moves []*compiledMove
-	bytes int64
+	first, n int32 // into jobList.order
+	part     int32 // a part of a move, as an index into jobList.parts; -1 for none
+	bytes    int64
+}
+
+// jobList is all jobs of an execution.
+type jobList struct {
+	*engine
+	jobs  []job
+	moves []moves.Move
+	order []int32         // indices into moves, those of a job one after the other
+	parts []*compiledMove // of moves that were divided
 }
 
 // compiledMove is a Move with what a worker needs to execute it.
@@ -27,34 +37,22 @@ type compiledMove struct {
 	size     int64         // bytes of an element of the source
 	destSize int64         // bytes of an element of the destination
 	cast     tensor.Divide // converts elements; nil if they are copied unchanged
-	part     bool          // of a move that was divided
 }
 
-// divide replaces moves of large tensors that have to be decoded by moves of parts, which several workers can do at once:
+// divide returns the parts of a move of a large tensor that has to be decoded, which several workers can do at once:
 // where each part is decoded by itself, elements stay in their order, and neither the destination nor a digest needs
-// bytes in order.
-func (e *engine) divide(all []*compiledMove, byTarget [][]*compiledMove) []*compiledMove {
-	uses := map[*tensor.Tensor]int{}
-	for _, m := range all {
-		uses[m.Source]++
+// bytes in order. alone says that there is no other move from the source or to the destination.
+func (l *jobList) divide(m *compiledMove, alone bool) []*compiledMove {
+	data, ok := m.Source.Data.(tensor.Divided)
+	_, checked := m.Source.Data.(tensor.Checker)
+	whole := m.View.IsRowMajor() && m.elements == m.Source.Elements() && alone
+	if !ok || checked || !whole || m.stored || m.target.out == nil || l.needsCRC || l.algorithms.Has(digest.SHA256) {
+		return nil
 	}
-	var divided []*compiledMove
-	for _, m := range all {
-		data, ok := m.Source.Data.(tensor.Divided)
-		_, checked := m.Source.Data.(tensor.Checker)
-		whole := m.View.IsRowMajor() && m.elements == m.Source.Elements() && uses[m.Source] == 1 && len(byTarget[m.Dest]) == 1
-		if !ok || checked || !whole || m.stored || m.target.out == nil || m.target.needsCRC || e.algorithms.Has(digest.SHA256) {
-			divided = append(divided, m)
-			continue
-		}
-		parts := m.parts(data, e.limits.part)
-		m.target.moves.Add(int32(len(parts) - 1))
-		divided = append(divided, parts...)
-	}
-	return divided
+	return m.parts(data, l.limits.part)
 }
 
-// parts divides a move of all elements into moves of about so many bytes of the source.
+// parts divides a move of all elements into several moves of about so many bytes of the source, or returns nil.
 func (m *compiledMove) parts(data tensor.Divided, bytes int64) []*compiledMove {
 	var all []*compiledMove
 	size := m.elements * m.size
@@ -68,106 +66,164 @@ func (m *compiledMove) parts(data tensor.Divided, bytes int64) []*compiledMove {
 		move.View = tensor.RowMajor((to - from) / m.size)
 		move.View.Offset = from / m.size
 		move.Offset += from / m.size
-		part.Move, part.elements, part.part = &move, (to-from)/m.size, true
+		part.Move, part.elements = &move, (to-from)/m.size
 		all = append(all, &part)
 		from = to
 	}
 	if len(all) <= 1 {
-		return []*compiledMove{m}
+		return nil
 	}
 	return all
 }
 
-// jobs compiles the moves of a list and groups them.
-func (e *engine) jobs(l moves.List) ([]*job, error) {
-	byTarget := make([][]*compiledMove, len(l.Dests))
-	var all []*compiledMove
-	for i := range l.Moves {
-		m, err := compile(&l.Moves[i], e.targets)
-		if err != nil {
-			return nil, tensor.Annotate(err, tensor.Location{Tensor: l.Moves[i].Source.Name})
-		}
-		all = append(all, m)
-		byTarget[m.Dest] = append(byTarget[m.Dest], m)
-		m.target.moves.Add(1)
+// newJobs checks the moves of a list and groups them.
+func newJobs(e *engine, list moves.List) (*jobList, error) {
+	l := &jobList{engine: e, moves: list.Moves}
+	uses := map[*tensor.Tensor]int32{}
+	for i := range l.moves {
+		uses[l.moves[i].Source]++
+		e.targets[l.moves[i].Dest].moves.Add(1)
 	}
-	for i, filling := range byTarget {
-		if len(filling) == 0 { // a tensor without elements
-			if err := e.finish(e.targets[i], nil); err != nil {
+	for i := range e.targets {
+		if t := &e.targets[i]; t.moves.Load() == 0 { // a tensor without elements
+			if err := e.finish(t, nil); err != nil {
 				return nil, err
 			}
 		}
 	}
-	all = e.divide(all, byTarget)
-	bySource := map[*tensor.Tensor]*job{}
-	byDest := map[int]*job{}
-	var jobs []*job
-	for _, m := range all {
-		if m.part {
-			jobs = append(jobs, &job{[]*compiledMove{m}, m.elements * max(m.size, m.destSize)})
+	bySource := map[*tensor.Tensor]int32{} // jobs of sources with several moves
+	byDest := map[int]int32{}
+	of := make([]int32, len(l.moves)) // the job of each move, -1 for one that was divided
+	for i := range l.moves {
+		m, err := e.compile(&l.moves[i])
+		if err != nil {
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: l.moves[i].Source.Name})
+		}
+		single := m.target.moves.Load() == 1
+		if parts := l.divide(&m, single && uses[m.Source] == 1); parts != nil {
+			for _, p := range parts {
+				l.jobs = append(l.jobs, job{part: int32(len(l.parts)), bytes: p.bytes()})
+				l.parts = append(l.parts, p)
+			}
+			m.target.moves.Store(int32(len(parts)))
+			of[i] = -1
 			continue
 		}
-		var j *job
-		if len(byTarget[m.Dest]) == 1 || !m.stored && m.target.out != nil {
-			j = jobFor(bySource, m.Source, &jobs)
-		} else {
-			j = jobFor(byDest, m.Dest, &jobs)
+		switch {
+		case !single && (m.stored || m.target.out == nil):
+			of[i] = jobFor(byDest, m.Dest, &l.jobs)
+		case uses[m.Source] > 1:
+			of[i] = jobFor(bySource, m.Source, &l.jobs)
+		default:
+			of[i] = newJob(&l.jobs)
 		}
-		j.moves = append(j.moves, m)
-		j.bytes += m.elements * max(m.size, m.destSize)
+		l.jobs[of[i]].n++
+		l.jobs[of[i]].bytes += m.bytes()
 	}
-	for _, j := range bySource {
-		slices.SortStableFunc(j.moves, func(a, b *compiledMove) int { return cmp.Compare(a.View.Offset, b.View.Offset) })
+	first := int32(0)
+	for k := range l.jobs {
+		l.jobs[k].first = first
+		first += l.jobs[k].n
+		l.jobs[k].n = 0
 	}
-	for _, j := range byDest {
-		slices.SortStableFunc(j.moves, func(a, b *compiledMove) int { return cmp.Compare(a.Offset, b.Offset) })
+	l.order = make([]int32, first)
+	for i, k := range of {
+		if k >= 0 {
+			l.order[l.jobs[k].first+l.jobs[k].n] = int32(i)
+			l.jobs[k].n++
+		}
 	}
-	return jobs, nil
+	for _, k := range bySource {
+		slices.SortStableFunc(l.order[l.jobs[k].first:][:l.jobs[k].n], func(a, b int32) int { return cmp.Compare(l.moves[a].View.Offset, l.moves[b].View.Offset) })
+	}
+	for _, k := range byDest {
+		slices.SortStableFunc(l.order[l.jobs[k].first:][:l.jobs[k].n], func(a, b int32) int { return cmp.Compare(l.moves[a].Offset, l.moves[b].Offset) })
+	}
+	return l, nil
 }
 
 // jobFor returns the job of a key, which it adds to all jobs if it is new.
-func jobFor[K comparable](by map[K]*job, key K, all *[]*job) *job {
-	if by[key] == nil {
-		by[key] = &job{}
-		*all = append(*all, by[key])
+func jobFor[K comparable](by map[K]int32, key K, all *[]job) int32 {
+	k, ok := by[key]
+	if !ok {
+		k = newJob(all)
+		by[key] = k
 	}
-	return by[key]
+	return k
+}
+
+func newJob(all *[]job) int32 {
+	*all = append(*all, job{part: -1})
+	return int32(len(*all) - 1)
+}
+
+// movesOf returns the moves of a job.
+func (l *jobList) movesOf(j *job) []*moves.Move {
+	if j.part >= 0 {
+		return []*moves.Move{l.parts[j.part].Move}
+	}
+	all := make([]*moves.Move, j.n)
+	for k := range all {
+		all[k] = &l.moves[l.order[int(j.first)+k]]
+	}
+	return all
+}
+
+// compiled returns the moves of a job as a worker needs them.
+func (l *jobList) compiled(j *job) ([]*compiledMove, error) {
+	if j.part >= 0 {
+		return []*compiledMove{l.parts[j.part]}, nil
+	}
+	all := make([]*compiledMove, j.n)
+	for k, m := range l.movesOf(j) {
+		c, err := l.compile(m)
+		if err != nil {
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: m.Source.Name})
+		}
+		all[k] = &c
+	}
+	return all, nil
 }
 
 // sortSequential sorts jobs by where their sources lie, and returns true, if a source lies in a file that is best read from its
 // beginning to its end.
-func sortSequential(jobs []*job) (sequential bool) {
-	files := map[io.ReaderAt]int{} // in the order in which they appear
-	type position struct {
-		file   int
-		offset int64
-	}
-	first := map[*job]position{}
-	for _, j := range jobs {
-		for i, e := range tensor.Extents(j.moves[0].Source) {
-			if _, ok := files[e.Store]; !ok {
-				files[e.Store] = len(files)
-				sequential = sequential || tensor.IsSequential(e.Store)
-			}
-			if i == 0 {
-				first[j] = position{files[e.Store], e.Offset}
+func (l *jobList) sortSequential() (sequential bool) {
+	files := map[io.ReaderAt]int64{} // in the order in which they appear
+	for i := range l.jobs {
+		for _, x := range tensor.Extents(l.movesOf(&l.jobs[i])[0].Source) {
+			if _, ok := files[x.Store]; !ok {
+				files[x.Store] = int64(len(files))
+				sequential = sequential || tensor.IsSequential(x.Store)
 			}
 		}
 	}
-	if sequential {
-		slices.SortStableFunc(jobs, func(a, b *job) int {
-			return cmp.Or(cmp.Compare(first[a].file, first[b].file), cmp.Compare(first[a].offset, first[b].offset))
-		})
+	if !sequential {
+		return false
 	}
-	return sequential
+	type located struct {
+		job
+		file, offset int64
+	}
+	all := make([]located, len(l.jobs))
+	for i := range l.jobs {
+		all[i].job = l.jobs[i]
+		if extents := tensor.Extents(l.movesOf(&l.jobs[i])[0].Source); len(extents) > 0 {
+			all[i].file, all[i].offset = files[extents[0].Store], extents[0].Offset
+		}
+	}
+	slices.SortStableFunc(all, func(a, b located) int { return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.offset, b.offset)) })
+	for i := range all {
+		l.jobs[i] = all[i].job
+	}
+	return true
 }
 
 // planReads tells the files of the sources in which order they will be read.
-func planReads(jobs []*job) {
+func (l *jobList) planReads() {
 	var order []*tensor.Tensor
 	planned := map[*tensor.Tensor]bool{}
-	for _, j := range jobs {
-		for _, m := range j.moves {
+	for i := range l.jobs {
+		for _, m := range l.movesOf(&l.jobs[i]) {
 			if !planned[m.Source] {
 				planned[m.Source] = true
 				order = append(order, m.Source)
@@ -177,18 +233,22 @@ func planReads(jobs []*job) {
 	tensor.PlanReads(order...)
 }
 
-func compile(m *moves.Move, targets []*target) (*compiledMove, error) {
-	c := &compiledMove{Move: m, target: targets[m.Dest], elements: m.View.Elements(), size: m.Source.DType.Size(), destSize: targets[m.Dest].DType.Size()}
+func (e *engine) compile(m *moves.Move) (compiledMove, error) {
+	t := &e.targets[m.Dest]
+	c := compiledMove{Move: m, target: t, elements: m.View.Elements(), size: m.Source.DType.Size(), destSize: t.DType.Size()}
 	if m.IsBytewise(c.target.DType) {
 		c.size, c.destSize, c.elements = 1, 1, m.Source.Bytes()
 	}
 	if c.size == 0 || c.destSize == 0 {
-		return nil, tensor.Bad("elements of %s have no address of their own", m.Source.DType)
+		return c, tensor.Bad("elements of %s have no address of their own", m.Source.DType)
 	}
 	var err error
 	if c.cast, err = m.Cast(c.target.DType); err != nil {
-		return nil, err
+		return c, err
 	}
 	_, c.stored, err = tensor.Layout(m.Source)
 	return c, err
 }
+
+// bytes returns the size of the larger side of a move.
+func (m *compiledMove) bytes() int64 { return m.elements * max(m.size, m.destSize) }

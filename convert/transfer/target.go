@@ -13,107 +13,110 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
-// target is a Dest while it is being filled: a range of a file, or a sink.
+// target is a Dest that is to be filled: a range of a file, or a sink. There may be very many.
 type target struct {
 	*moves.Dest
-	index  int                 // of the Dest
-	file   *publish.OutputFile // nil for a sink
-	out    *publish.Output     // of the file
-	offset int64               // bytes from the start of the file
-	bytes  int64
-	sink   io.WriteCloser // nil until the first bytes come
+	index   int32               // of the Dest
+	moves   atomic.Int32        // not done yet
+	file    *publish.OutputFile // nil for a sink
+	out     *publish.Output     // of the file
+	offset  int64               // bytes from the start of the file
+	bytes   int64
+	filling atomic.Pointer[filling] // nil until the first bytes come, and when the target is finished
+}
 
-	moves      atomic.Int32   // not done yet
+// filling is the state of a target while it is being filled.
+type filling struct {
+	*target
+	sink       io.WriteCloser // nil until the first bytes come
 	writes     sync.WaitGroup // handed to the writers, not done yet
 	overflowed atomic.Int64   // elements
 	inexact    atomic.Int64   // elements
-
-	algorithms digest.Algorithms
+	hash       *digest.Hash
 
 	mu       sync.Mutex
-	hash     *digest.Hash // nil until the first bytes come, and when the target is finished: there may be very many targets
 	needsCRC bool
 	crc      uint32
 	inOrder  int64 // bytes from the first one on that came in order; crc is of them
 }
 
+// filling returns the state of a target, from the first call to finish.
+func (e *engine) filling(t *target) *filling {
+	if f := t.filling.Load(); f != nil {
+		return f
+	}
+	t.filling.CompareAndSwap(nil, &filling{target: t, hash: digest.New(e.algorithms), needsCRC: e.needsCRC})
+	return t.filling.Load()
+}
+
 // count adds converted elements that became infinite or inexact.
-func (t *target) count(overflowed, inexact int64) {
-	t.overflowed.Add(overflowed)
-	t.inexact.Add(inexact)
+func (f *filling) count(overflowed, inexact int64) {
+	f.overflowed.Add(overflowed)
+	f.inexact.Add(inexact)
 }
 
 // feed hashes bytes that belong at offset at of the target, for its digest and that of its file. BLAKE3 takes them in any order. For SHA-256
 // and CRC-32, what is filled out of order is read back by finish.
-func (t *target) feed(at int64, p []byte) {
-	t.hashed().Feed(at, p)
-	if t.file != nil {
-		t.file.Feed(t.offset+at, p)
+func (f *filling) feed(at int64, p []byte) {
+	f.hash.Feed(at, p)
+	if f.file != nil {
+		f.file.Feed(f.offset+at, p)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if at == t.inOrder {
-		if t.needsCRC {
-			t.crc = crc32.Update(t.crc, crc32.IEEETable, p)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if at == f.inOrder {
+		if f.needsCRC {
+			f.crc = crc32.Update(f.crc, crc32.IEEETable, p)
 		}
-		t.inOrder += int64(len(p))
+		f.inOrder += int64(len(p))
 	}
-}
-
-// hashed returns the hash of what has come.
-func (t *target) hashed() *digest.Hash {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.hash == nil {
-		t.hash = digest.New(t.algorithms)
-	}
-	return t.hash
 }
 
 // missing returns the first byte that has to be read back, or the size of the target.
-func (t *target) missing() int64 {
-	n := t.hashed().Missing(t.bytes)
-	if t.needsCRC {
-		n = min(n, t.inOrder)
+func (f *filling) missing() int64 {
+	n := f.hash.Missing(f.bytes)
+	if f.needsCRC {
+		n = min(n, f.inOrder)
 	}
 	return n
 }
 
 // finish completes the hash of a target that is filled, and the sink.
 func (e *engine) finish(t *target, scratch []byte) error {
+	f := e.filling(t)
 	if t.out == nil {
-		if err := e.closeSink(t); err != nil {
+		if err := e.closeSink(f); err != nil {
 			return err
 		}
-	} else if t.missing() < t.bytes {
-		t.writes.Wait()
-		for at := t.missing(); at < t.bytes; at = t.missing() {
+	} else if f.missing() < t.bytes {
+		f.writes.Wait()
+		for at := f.missing(); at < t.bytes; at = f.missing() {
 			n := min(int64(len(scratch)), t.bytes-at)
 			if _, err := t.out.ReadAt(scratch[:n], t.offset+at); err != nil {
 				return err
 			}
-			t.feed(at, scratch[:n])
+			f.feed(at, scratch[:n])
 		}
 	}
-	e.written[t.index] = tensor.Written{Digest: t.hashed().Sum(t.bytes), CRC32: t.crc, Overflowed: t.overflowed.Load(), Inexact: t.inexact.Load()}
-	t.hash = nil
+	e.written[t.index] = tensor.Written{Digest: f.hash.Sum(t.bytes), CRC32: f.crc, Overflowed: f.overflowed.Load(), Inexact: f.inexact.Load()}
+	t.filling.Store(nil)
 	return nil
 }
 
 // openSink opens the target's sink, once.
-func (e *engine) openSink(t *target) (err error) {
-	if t.sink == nil {
-		t.sink, err = e.sinks.Sink(t.index)
+func (e *engine) openSink(f *filling) (err error) {
+	if f.sink == nil {
+		f.sink, err = e.sinks.Sink(int(f.index))
 	}
 	return err
 }
 
-func (e *engine) closeSink(t *target) error {
-	if err := e.openSink(t); err != nil { // a tensor without elements
+func (e *engine) closeSink(f *filling) error {
+	if err := e.openSink(f); err != nil { // a tensor without elements
 		return err
 	}
-	if t.inOrder != t.bytes {
-		return fmt.Errorf("%s was not filled in order", t.Name)
+	if f.inOrder != f.bytes {
+		return fmt.Errorf("%s was not filled in order", f.Name)
 	}
-	return t.sink.Close()
+	return f.sink.Close()
 }

@@ -153,13 +153,13 @@ func TestBufferPool(t *testing.T) {
 }
 
 // jobsOf returns the jobs of a list: the dests of their moves, and their bytes.
-func jobsOf(t *testing.T, l moves.List, dst Destination, a digest.Algorithms, part int64) []*job {
+func jobsOf(t *testing.T, l moves.List, dst Destination, a digest.Algorithms, part int64) *jobList {
 	t.Helper()
 	e := &engine{ctx: t.Context(), limits: limits{part: part}, algorithms: a, written: make([]tensor.Written, len(l.Dests))}
 	if err := e.openTargets(l, dst); err != nil {
 		t.Fatal(err)
 	}
-	jobs, err := e.jobs(l)
+	jobs, err := newJobs(e, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,14 +224,15 @@ func TestJobsDivide(t *testing.T) {
 			dst = withoutCRC{files}
 		}
 		parts, at, bytes := 0, int64(0), int64(0)
-		for _, j := range jobsOf(t, tt.list, dst, tt.a, tt.part) {
+		l := jobsOf(t, tt.list, dst, tt.a, tt.part)
+		for _, j := range l.jobs {
 			bytes += j.bytes
-			m := j.moves[0]
-			if !m.part {
+			if j.part < 0 {
 				continue
 			}
+			m := l.parts[j.part]
 			parts++
-			if m.Offset != at || m.View.Offset != at || m.View.Elements() != m.elements || len(j.moves) != 1 || j.bytes != 2*m.elements {
+			if m.Offset != at || m.View.Offset != at || m.View.Elements() != m.elements || j.n != 0 || j.bytes != 2*m.elements {
 				t.Errorf("%s: part of %d elements: %+v of %d bytes", tt.name, m.elements, m.Move, j.bytes)
 			}
 			at += m.elements
@@ -252,8 +253,8 @@ func TestJobsBytes(t *testing.T) {
 	l := moves.List{Dests: []moves.Dest{{Name: "a", DType: tensor.F32, Shape: []int64{10}}, {Name: "b", DType: tensor.BF16, Shape: []int64{4}}},
 		Moves: []moves.Move{{Source: source, View: tensor.RowMajor(10)}, {Source: source, View: tensor.RowMajor(4), Dest: 1}}}
 	jobs := jobsOf(t, l, newFiles(t, rand.New(rand.NewPCG(1, 1)), l), digest.BLAKE3, 100)
-	if len(jobs) != 1 || jobs[0].bytes != 40+8 {
-		t.Errorf("%d jobs, the first of %d bytes", len(jobs), jobs[0].bytes)
+	if len(jobs.jobs) != 1 || jobs.jobs[0].bytes != 40+8 {
+		t.Errorf("%d jobs, the first of %d bytes", len(jobs.jobs), jobs.jobs[0].bytes)
 	}
 }
 

@@ -13,16 +13,20 @@ type worker struct {
 	scratch []byte // for elements before they are converted; at least a step and a band
 }
 
-func (w *worker) do(j *job) error {
-	for len(j.moves) > 0 {
+func (w *worker) do(l *jobList, j *job) error {
+	all, err := l.compiled(j)
+	if err != nil {
+		return err
+	}
+	for len(all) > 0 {
 		n := 1
-		for n < len(j.moves) && j.moves[n].Source == j.moves[0].Source {
+		for n < len(all) && all[n].Source == all[0].Source {
 			n++
 		}
-		if err := w.moveSource(j.moves[0].Source, j.moves[:n]); err != nil {
-			return tensor.Annotate(err, tensor.Location{Tensor: j.moves[0].Source.Name})
+		if err := w.moveSource(all[0].Source, all[:n]); err != nil {
+			return tensor.Annotate(err, tensor.Location{Tensor: all[0].Source.Name})
 		}
-		j.moves = j.moves[n:]
+		all = all[n:]
 	}
 	return nil
 }
@@ -129,7 +133,7 @@ func (w *worker) copyAll(m *compiledMove, r io.Reader) (err error) {
 		if m.cast == nil {
 			err = tensor.ReadFull(r, room)
 		} else if err = tensor.ReadFull(r, w.scratch[:n*m.size]); err == nil {
-			m.target.count(m.cast(room, w.scratch[:n*m.size]))
+			f.target.count(m.cast(room, w.scratch[:n*m.size]))
 		}
 		if err != nil {
 			return err

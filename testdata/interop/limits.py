@@ -192,6 +192,7 @@ def main():
         check("diff of 200,000 changed tensors as JSON", 1, 60, "diff", "--json", "a", "b")
         check("a page of 200,000 changed tensors", 1, 80, "diff", "--report", "page.html", "a", "b")
         check("statistics of 200,000 tensors as JSON", 0, 30, "inspect", "--stats", "--json", "a")
+        check("200,000 tensors to safetensors", 0, 30, "convert", "--to", "safetensors", "a", "copy.safetensors")
 
         for field, value in HOSTILE_FIELDS:
             configuration("hostile", field, value)
