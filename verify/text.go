@@ -76,7 +76,9 @@ func (v *Verdict) Answer() string {
 	if !v.Same {
 		return "not " + of
 	}
-	if w := v.Weights; w != nil && w.Rounded > 0 {
+	if w := v.Weights; w != nil && w.Rounded > 0 && w.Rounded == w.Widened {
+		of += ", as " + w.RoundedTo
+	} else if w != nil && w.Rounded > 0 {
 		of += ", rounded to " + w.RoundedTo
 		if w.Overflowed > 0 {
 			of += fmt.Sprintf(" (%s became infinite)", text.Count(w.Overflowed, "element"))

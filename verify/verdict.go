@@ -160,6 +160,7 @@ type WeightsSection struct {
 	Rounded    int64  `json:"rounded"`              // elements that were compared with the source rounded to nearest, not bit for bit
 	Overflowed int64  `json:"overflowed"`           // finite ones of them that became infinite
 	RoundedTo  string `json:"rounded_to,omitempty"` // the dtype that most elements have, if Rounded is not 0
+	Widened    int64  `json:"widened,omitempty"`    // those of Rounded whose new dtype has every value of the old one, so that none changed
 
 	// The embedding of a model that does not scale it is divided by the factor that transformers scales it by.
 	Divided int64 `json:"divided,omitempty"` // elements that were compared with the quotient, rounded once

@@ -58,6 +58,7 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 		return nil, err
 	}
 	w.addDigests()
+	w.countWidened()
 	w.summarise(r.plan.DType)
 	return w.section, nil
 }
@@ -229,6 +230,18 @@ func elementAt(t *tensor.Tensor, index []int64) (float64, error) {
 	return value[0], nil
 }
 
+// wider has the pairs of a dtype and one that has all of its values.
+var wider = map[[2]tensor.DType]bool{{tensor.F16, tensor.F32}: true, {tensor.BF16, tensor.F32}: true, {tensor.F16, tensor.F64}: true, {tensor.BF16, tensor.F64}: true, {tensor.F32, tensor.F64}: true}
+
+// countWidened counts the elements whose value cannot have changed with their dtype.
+func (w *weightsCheck) countWidened() {
+	for i := range w.list.Moves {
+		if m := &w.list.Moves[i]; m.Divide == 0 && !w.skipped[m.Dest] && wider[[2]tensor.DType{m.Source.DType, w.list.Dests[m.Dest].DType}] {
+			w.section.Widened += m.View.Elements()
+		}
+	}
+}
+
 // addDigests lists the digests of all tensors that were compared, on both sides.
 func (w *weightsCheck) addDigests() {
 	wrongSource := map[*tensor.Tensor]bool{}
@@ -263,7 +276,10 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 	}
 	s.OK = len(s.Findings)+len(w.skipped) == 0
 	how := "identical to the source, bit for bit"
-	if s.Rounded > 0 {
+	switch {
+	case s.Rounded > 0 && s.Widened == s.Rounded:
+		how = fmt.Sprintf("identical to the source; %s of them in a wider dtype, which has all values of the old one", text.Grouped(s.Widened))
+	case s.Rounded > 0:
 		how = fmt.Sprintf("identical to the source, rounded to nearest where the dtype changed (%s of %s elements)", text.Grouped(s.Rounded), text.Grouped(s.Elements))
 	}
 	if s.Divided > 0 {

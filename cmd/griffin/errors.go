@@ -92,6 +92,8 @@ func message(err error) string {
 			shown = fmt.Sprintf("%s: %v", shownPath(e.Path), e.Err)
 		case *os.LinkError:
 			shown = fmt.Sprintf("%s: %v", shownPath(e.New), e.Err)
+		case *publish.OutputError:
+			shown = strings.Replace(e.Error(), e.Path, shownPath(e.Path), 1)
 		case *publish.SpaceError:
 			shown = fmt.Sprintf("%s: the output needs %s, but only %s are free", shownPath(e.Dir), size(e.Need), size(e.Free))
 		default:
@@ -300,6 +302,7 @@ var diffHints = map[diff.Option]string{
 var outputHints = map[publish.OutputReason]string{
 	publish.OutputIsSource:     "write to another file",
 	publish.OutputIsDirectory:  "name a file",
+	publish.OutputIsFile:       "name a directory",
 	publish.OutputIsSpecial:    "use a destination that can be renamed into place",
 	publish.OutputIsMountPoint: "name a file or directory below it",
 	publish.OutputHasOthers:    "move it elsewhere, or use another destination",

@@ -305,7 +305,10 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 	var parts []string
 	if w := v.Weights; w != nil {
 		how := "is identical to the source, bit for bit"
-		if w.Rounded > 0 {
+		switch {
+		case w.Rounded > 0 && w.Rounded == w.Widened:
+			how = "has the value that the source has, in " + w.RoundedTo
+		case w.Rounded > 0:
 			how = "is identical to the source, correctly rounded where the dtype changed"
 		}
 		if w.Divided > 0 {

@@ -18,6 +18,7 @@ type OutputReason uint8
 const (
 	OutputIsSource     OutputReason = iota + 1 // it is Other, which is read
 	OutputIsDirectory                          // a file goes where a directory is
+	OutputIsFile                               // a directory goes where a file is
 	OutputIsSpecial                            // a device, FIFO or socket, which cannot be replaced
 	OutputIsMountPoint                         // it cannot be renamed
 	OutputHasOthers                            // the directory contains Other, which is no part of a checkpoint
@@ -37,6 +38,8 @@ func (e *OutputError) Error() string {
 		return fmt.Sprintf("%s is an input and would be replaced", e.Path)
 	case OutputIsDirectory:
 		return e.Path + " is a directory"
+	case OutputIsFile:
+		return e.Path + " is a file, and a directory is to be written"
 	case OutputIsSpecial:
 		return e.Path + " is neither a regular file nor a directory"
 	case OutputIsMountPoint:

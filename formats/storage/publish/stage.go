@@ -149,7 +149,7 @@ func (s *Stage) removeParents() error {
 	}
 }
 
-// checkDestination refuses a destination that exists, unless it may be replaced, and one that contains the current
+// checkDestination refuses a destination that exists, unless it is a directory that may be replaced, and one that contains the current
 // directory or the home directory.
 func (s *Stage) checkDestination() error {
 	info, err := system.Lstat(s.dst)
@@ -159,7 +159,11 @@ func (s *Stage) checkDestination() error {
 	if err != nil {
 		return err
 	}
-	if !info.IsDir() && !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0 {
+	switch {
+	case info.IsDir(), info.Mode()&fs.ModeSymlink != 0:
+	case info.Mode().IsRegular():
+		return &OutputError{Path: s.dst, Reason: OutputIsFile}
+	default:
 		return &OutputError{Path: s.dst, Reason: OutputIsSpecial}
 	}
 	if !s.replace {

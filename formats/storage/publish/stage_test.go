@@ -107,7 +107,9 @@ func TestStageRefusesAnExistingDestination(t *testing.T) {
 				t.Skip(err)
 			}
 		}
-		if _, err := NewStage(dst, false); !errors.Is(err, fs.ErrExist) {
+		_, err := NewStage(dst, kind == "file")
+		var output *OutputError
+		if isFile := errors.As(err, &output) && output.Reason == OutputIsFile; isFile != (kind == "file") || !isFile && !errors.Is(err, fs.ErrExist) {
 			t.Errorf("%s: %v", kind, err)
 		}
 		if got := names(t, dir); !slices.Equal(got, []string{"model"}) {
@@ -136,15 +138,13 @@ func TestStageRefusesADestinationThatCameToExist(t *testing.T) {
 }
 
 func TestStageReplaces(t *testing.T) {
-	for _, kind := range []string{"directory", "file", "link", "nothing"} {
+	for _, kind := range []string{"directory", "link", "nothing"} {
 		dir := t.TempDir()
 		dst := filepath.Join(dir, "model")
 		want := []string{"model"}
 		switch kind {
 		case "directory":
 			write(t, filepath.Join(dst, "old"), "1")
-		case "file":
-			write(t, dst, "1")
 		case "link":
 			write(t, filepath.Join(dir, "real", "old"), "1")
 			if err := os.Symlink("real", dst); err != nil {
