@@ -24,8 +24,7 @@ type comparer struct {
 	// matrices in the way in which package transfer transposes them, too.
 	stopEarly bool
 
-	destDigests   map[int]*source.Digest // nil if digests are not wanted
-	sourceDigests map[*tensor.Tensor]*source.Digest
+	digests *digests // nil if none are wanted
 }
 
 // blockBytes is how much of a source a worker holds: a whole matrix of the 2B model.
@@ -57,7 +56,10 @@ func (c *comparer) compareSource(group []*moves.Move, b *buffers, report func(m 
 			report(m, !x.differs)
 		}
 	}
-	return in.Finish()
+	if err := in.Finish(); err != nil {
+		return err
+	}
+	return c.digests.finish(c.ctx, group, c.dests)
 }
 
 // comparison compares the elements of one move. Its methods give elements of the source and of the
@@ -84,7 +86,7 @@ func newComparison(c *comparer, m *moves.Move, in *source.Reader, b *buffers) (*
 	dest := c.dests[m.Dest]
 	x := &comparison{comparer: c, move: m, source: in, dest: dest, axes: m.View.Axes(), block: b.block,
 		size: m.Source.DType.Size(), destSize: dest.DType.Size(),
-		sourceDigest: c.sourceDigests[m.Source], destDigest: c.destDigests[m.Dest]}
+		sourceDigest: c.digests.source(m.Source), destDigest: c.digests.dest(m.Dest, dest)}
 	if x.bytewise = m.IsBytewise(dest.DType); x.bytewise {
 		x.size, x.destSize = 1, 1
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 
@@ -35,8 +36,9 @@ func newProver(l moves.List, written *tensor.Checkpoint, o Options) *prover {
 }
 
 func (p *prover) run(ctx context.Context) (*Proof, error) {
-	p.startDigests()
 	p.checkStructure()
+	p.digests = &digests{sources: p.options.Sources, dests: p.options.Dests, left: make([]int32, len(p.list.Dests)),
+		open: map[digested]*source.Digest{}, sums: moves.Digests{Dests: make([]digest.Sum, len(p.list.Dests)), Sources: map[*tensor.Tensor]digest.Sum{}}}
 	if err := p.compareSources(ctx); err != nil {
 		return nil, err
 	}
@@ -49,34 +51,30 @@ func (p *prover) run(ctx context.Context) (*Proof, error) {
 	return proof, err
 }
 
-// startDigests makes a running digest for each tensor whose digests are wanted.
-func (p *prover) startDigests() {
-	p.destDigests, p.sourceDigests = map[int]*source.Digest{}, map[*tensor.Tensor]*source.Digest{}
-	if a := p.options.Dests; a != 0 {
-		for i, d := range p.list.Dests {
-			if t := p.written.Tensor(d.Name); t != nil {
-				p.destDigests[i] = source.NewDigest(t, a)
-			}
-		}
-	}
-	if a := p.options.Sources; a != 0 {
-		for _, t := range p.list.Sources() {
-			p.sourceDigests[t] = source.NewDigest(t, a)
-		}
-	}
-}
-
-// sumDigests returns the digests of all tensors. It reads what was not compared in order.
+// sumDigests returns the digests of all tensors. It reads what was not compared.
 func (p *prover) sumDigests(ctx context.Context) (*moves.Digests, error) {
-	sources, err := source.Sums(ctx, p.sourceDigests)
+	d := &p.digests.sums
+	rest := map[*tensor.Tensor]*source.Digest{}
+	for _, t := range p.list.Sources() {
+		if _, ok := d.Sources[t]; !ok && p.options.Sources != 0 {
+			rest[t] = source.NewDigest(t, p.options.Sources)
+		}
+	}
+	sources, err := source.Sums(ctx, rest)
 	if err != nil {
 		return nil, err
 	}
-	dests, err := source.Sums(ctx, p.destDigests)
+	maps.Copy(d.Sources, sources)
+	unread := map[int]*source.Digest{}
+	for i := range p.list.Dests {
+		if t := p.written.Tensor(p.list.Dests[i].Name); t != nil && p.options.Dests != 0 && d.Dests[i] == (digest.Sum{}) {
+			unread[i] = source.NewDigest(t, p.options.Dests)
+		}
+	}
+	dests, err := source.Sums(ctx, unread)
 	if err != nil {
 		return nil, err
 	}
-	d := &moves.Digests{Dests: make([]digest.Sum, len(p.list.Dests)), Sources: sources}
 	for i, sum := range dests {
 		d.Dests[i] = sum
 	}
@@ -133,6 +131,7 @@ func (p *prover) queue() chan []*moves.Move {
 	for i := range p.list.Moves {
 		if m := &p.list.Moves[i]; p.dests[m.Dest] != nil && m.View.Elements() > 0 {
 			by[m.Source] = append(by[m.Source], m)
+			p.digests.left[m.Dest]++
 		}
 	}
 	var all [][]*moves.Move
