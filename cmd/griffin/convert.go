@@ -304,13 +304,16 @@ func settingsLine(r *convert.Result) string {
 		s.AttentionWindow, float64(s.LogitsSoftCap), s.EmbeddingScale, from)
 }
 
-// printPlan prints the tensors, in natural order of their names, and the files that would be written.
+// printPlan prints the tensors, in natural order of their names, and the files that would be written. Tensors of several layers that are made
+// in the same way are one row, in which * is the layer in names of the source.
 func printPlan(w io.Writer, r *convert.Result) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, i := range inNaturalOrder(r.Tensors.Len(), r.Tensors.Name) {
-		t := r.Tensors.At(i)
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", printable(t.Name), t.DType, tensor.ShapeString(t.Shape),
-			t.Rule, printable(strings.Join(t.From, ", ")))
+	for _, t := range folded(planned(r), false, nil) {
+		made := t.made
+		if t.layers > 1 {
+			made = fmt.Sprintf("%s\tx %d", t.origin, t.layers)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", printable(t.Name), t.DType, tensor.ShapeString(t.Shape), made)
 	}
 	fmt.Fprintln(table)
 	if r.Shards == 0 {
@@ -327,14 +330,23 @@ func printPlan(w io.Writer, r *convert.Result) {
 	table.Flush()
 }
 
-// inNaturalOrder returns the indices of n names in natural order.
-func inNaturalOrder(n int, name func(i int) string) []int {
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
+// planned returns the tensors of a plan.
+func planned(r *convert.Result) []tensorEntry {
+	all := make([]tensorEntry, r.Tensors.Len())
+	for i := range all {
+		t := r.Tensors.At(i)
+		from := slices.Clone(t.From)
+		if _, layer, _, ok := layerOf(t.Name); ok {
+			for k, name := range from {
+				if before, n, after, ok := layerOf(name); ok && n == layer {
+					from[k] = before + "*" + after
+				}
+			}
+		}
+		made := func(from []string) string { return t.Rule + "\t" + printable(strings.Join(from, ", ")) }
+		all[i] = tensorEntry{Name: t.Name, DType: t.DType, Shape: t.Shape, made: made(t.From), origin: made(from)}
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return tensor.CompareNames(name(a), name(b)) })
-	return order
+	return all
 }
 
 // proofLine returns what --verify compared.

@@ -42,7 +42,11 @@ func (r *inspection) print(w io.Writer, form inspectionForm) error {
 	r.facts(func(key, value string) { fmt.Fprintf(facts, "  %s\t%s\n", key, printable(value)) })
 	facts.Flush()
 	out.printf("\n")
-	rows := folded(r.Tensors, form.all)
+	var kinds []string
+	if r.Model != nil {
+		kinds = r.Model.BlockTypes
+	}
+	rows := folded(r.Tensors, form.all, kinds)
 	if r.hasStats() {
 		printStats(out, rows)
 	} else if form.tree {
@@ -104,9 +108,9 @@ func cellsOf(t *tensorEntry, name string) []string {
 const mostRows = 20_000
 
 // folded returns the rows of a table of tensors, in natural order of their names. Unless all is set, tensors of several layers that have the
-// same dtype and shape, and neither digest nor statistics, are one row: model.layers.{0-1,3}.mlp.bias. Of more tensors
-// than a model has, which would take much memory, it returns the tensors.
-func folded(tensors []tensorEntry, all bool) []tensorEntry {
+// same dtype and shape, and neither digest nor statistics, are one row: model.layers.{0-1,3}.mlp.bias, or model.layers.{recurrent}.mlp.bias
+// of all layers of a kind. Of more tensors than a model has, which would take much memory, it returns the tensors.
+func folded(tensors []tensorEntry, all bool, kinds []string) []tensorEntry {
 	if len(tensors) > mostRows {
 		return tensors
 	}
@@ -115,7 +119,7 @@ func folded(tensors []tensorEntry, all bool) []tensorEntry {
 	if all {
 		return sorted
 	}
-	type group struct{ before, after, dtype, shape string }
+	type group struct{ before, after, dtype, shape, origin string }
 	layers := map[group][]int{}
 	rows := map[group]int{} // indices in out
 	var out []tensorEntry
@@ -125,7 +129,7 @@ func folded(tensors []tensorEntry, all bool) []tensorEntry {
 			out = append(out, t)
 			continue
 		}
-		g := group{before, after, t.DType, tensor.ShapeString(t.Shape)}
+		g := group{before, after, t.DType, tensor.ShapeString(t.Shape), t.origin}
 		if layers[g] == nil {
 			rows[g] = len(out)
 			out = append(out, t)
@@ -134,7 +138,7 @@ func folded(tensors []tensorEntry, all bool) []tensorEntry {
 	}
 	for g, i := range rows {
 		if n := len(layers[g]); n > 1 {
-			set := "{" + ranges(layers[g]) + "}"
+			set := "{" + layerSet(layers[g], kinds) + "}"
 			out[i].Name, out[i].layers = g.before+set+g.after, n
 			out[i].order = g.before + strconv.Itoa(layers[g][0]) + set + g.after // after those of one layer
 		}
@@ -163,8 +167,35 @@ func layerOf(name string) (before string, layer int, after string, ok bool) {
 	return "", 0, "", false
 }
 
-// ranges returns ascending numbers as ranges: 0-1,3.
-func ranges(numbers []int) string {
+// layerSet names layers, ascending: "recurrent" if they are all of one kind and not in one range, or else ranges, of which the first few are
+// shown: 0-1,3-4,6-7,….
+func layerSet(layers []int, kinds []string) string {
+	const most = 4
+	parts := ranges(layers)
+	if last := layers[len(layers)-1]; len(parts) > 1 && last < len(kinds) {
+		n := 0
+		for i, kind := range kinds {
+			if kind != kinds[last] {
+				continue
+			}
+			if !slices.Contains(layers, i) {
+				n = -1
+				break
+			}
+			n++
+		}
+		if n == len(layers) {
+			return kinds[last]
+		}
+	}
+	if len(parts) > most {
+		parts = append(parts[:most-1], "…")
+	}
+	return strings.Join(parts, ",")
+}
+
+// ranges returns ascending numbers as ranges: 0-1 and 3.
+func ranges(numbers []int) []string {
 	var parts []string
 	for i := 0; i < len(numbers); {
 		end := i
@@ -178,7 +209,7 @@ func ranges(numbers []int) string {
 		parts = append(parts, part)
 		i = end + 1
 	}
-	return strings.Join(parts, ",")
+	return parts
 }
 
 // maxIndent is the depth from which on a tree is not indented further, so that its size is that of the names.

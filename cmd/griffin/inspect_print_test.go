@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -60,7 +59,7 @@ func TestFolded(t *testing.T) {
 		{false, "7 m.0.c m.{0-1,10-11}.b x4 m.{0-2,10-11}.a x5 m.2.b norm"},
 	} {
 		var got []string
-		for _, e := range folded(tensors, tt.all) {
+		for _, e := range folded(tensors, tt.all, nil) {
 			got = append(got, e.Name)
 			if e.layers > 0 {
 				got = append(got, fmt.Sprint("x", e.layers))
@@ -71,16 +70,28 @@ func TestFolded(t *testing.T) {
 		}
 	}
 	tensors[0].SHA256 = "0"
-	if rows := folded(tensors[:4], false); len(rows) != 3 { // m.0.a, m.1.a, m.{0-1}.b
+	if rows := folded(tensors[:4], false, nil); len(rows) != 3 { // m.0.a, m.1.a, m.{0-1}.b
 		t.Errorf("a tensor with a digest is not by itself: %v", rows)
 	}
 }
 
-// A plan lists layers in natural order, whatever the order of the files is.
-func TestPlanOrder(t *testing.T) {
-	names := []string{"layers.10.w", "layers.2.w", "layers.1.w"}
-	if got := inNaturalOrder(len(names), func(i int) string { return names[i] }); !slices.Equal(got, []int{2, 1, 0}) {
-		t.Errorf("got %v", got)
+// Layers of one kind have its name; of other sets with many ranges the first are shown.
+func TestLayerSet(t *testing.T) {
+	kinds := strings.Split("r r a r r a r r a r r", " ")
+	for want, layers := range map[string][]int{
+		"r":              {0, 1, 3, 4, 6, 7, 9, 10},
+		"a":              {2, 5, 8},
+		"0-10":           {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10},
+		"0-1,3-4,6-7":    {0, 1, 3, 4, 6, 7},
+		"0,2,4,…":        {0, 2, 4, 6, 8, 10},
+		"2,5,8,11":       {2, 5, 8, 11},
+		"0-1,3,6-7,9-10": {0, 1, 3, 6, 7, 9, 10},
+		"3":              {3},
+		"1-2,4-5,7-8,…":  {1, 2, 4, 5, 7, 8, 10, 20},
+	} {
+		if got := layerSet(layers, kinds); got != want {
+			t.Errorf("%v: %s, want %s", layers, got, want)
+		}
 	}
 }
 
