@@ -91,7 +91,7 @@ func checkFields(fields, sourceFields map[string]any, p *convert.Plan, head head
 		for _, f := range s.Findings {
 			names = append(names, f.Field)
 		}
-		s.Summary = fmt.Sprintf("%s wrong in config.json: %s", text.CountAre(len(names), "field"), strings.Join(names, ", "))
+		s.Summary = fmt.Sprintf("config.json disagrees in %s: %s", text.Count(len(names), "field"), strings.Join(names, ", "))
 	}
 	return s
 }

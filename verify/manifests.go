@@ -47,9 +47,12 @@ func (r *run) checkManifests() error {
 	c := manifestCheck{Manifest: record.Manifest, field: filepath.Base(record.path), section: s, given: r.options.Settings, proven: r.recorded == nil}
 	c.checkLayout(r.plan)
 	c.checkSettings(r.plan)
+	if len(c.doubted) > 0 {
+		r.verdict.Notes = append(r.verdict.Notes, strings.Join(c.doubted, "; ")+": if what was given is wrong, the checkpoint need not be")
+	}
 	c.checkForm(r.plan, writtenWindow(r.converted))
 	c.checkDigests(r.verdict.Weights.Converted, r.verdict.Weights.findingsOf(false))
-	if err := r.noteFiles(record.Manifest); err != nil {
+	if err := r.noteFiles(record.Manifest, len(c.wrong) == 0 && len(r.verdict.Weights.findingsOf(false)) == 0); err != nil {
 		return err
 	}
 	c.checkComplete(r.plan)
@@ -124,6 +127,7 @@ type manifestCheck struct {
 	section  *Section
 	wrong    []string       // fields
 	given    model.Settings // of the source, that its checkpoint does not have
+	doubted  []string       // given settings that conversion.json contradicts
 	proven   bool           // the settings are not those that conversion.json records
 	settings bool           // were compared
 	digests  int            // that were compared
@@ -156,20 +160,21 @@ func (c *manifestCheck) checkSettings(p *convert.Plan) {
 		return
 	}
 	c.settings = c.proven
-	effect := func(given bool) string {
+	effect := func(given bool, name string, want, got any) string {
 		if given {
+			c.doubted = append(c.doubted, fmt.Sprintf("%s %v was given, and conversion.json records %v", name, want, got))
 			return "either conversion.json records another model's, or the value that was given is wrong"
 		}
 		return "a conversion of this checkpoint would take it for the model's"
 	}
 	if want, got := p.Config.AttentionWindow, c.Settings.AttentionWindow; want != got && p.Config.Has(model.Attention) {
-		c.add("settings.attention_window", want, got, effect(c.given.AttentionWindow != nil))
+		c.add("settings.attention_window", want, got, effect(c.given.AttentionWindow != nil, "attention window", want, got))
 	}
 	if want, got := p.Config.LogitsSoftCap, float64(c.Settings.LogitsSoftCap); want != got {
-		c.add("settings.logits_soft_cap", want, got, effect(c.given.LogitsSoftCap != nil))
+		c.add("settings.logits_soft_cap", want, got, effect(c.given.LogitsSoftCap != nil, "logits soft cap", want, got))
 	}
 	if want, got := p.Config.EmbeddingScale, c.Settings.EmbeddingScale; want != got {
-		c.add("settings.embedding_scale", want, got, effect(c.given.EmbeddingScale != nil))
+		c.add("settings.embedding_scale", want, got, effect(c.given.EmbeddingScale != nil, "embedding scale", want, got))
 	}
 }
 
