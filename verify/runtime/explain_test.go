@@ -87,7 +87,7 @@ func TestExplain(t *testing.T) {
 		{name: "soft cap of 0", config: with(func(c *model.Config) { c.LogitsSoftCap = 0 }), size: 9, want: [4]int{0, 0, never, 0}, why: map[string]string{"transformers5": "zero", "candle": "zero"}},
 		{name: "hawk", config: with(func(c *model.Config) { c.BlockTypes = c.BlockTypes[:2] }), want: [4]int{never, never, unloaded, never}, why: map[string]string{"mlx-lm": "without attention"}},
 		{name: "attention behind the last block", config: with(func(c *model.Config) { c.BlockTypes = c.BlockTypes[:2] }), fields: map[string]any{"block_types": older},
-			want: [4]int{never, never, 0, never}, why: map[string]string{"mlx-lm": "every pass fails"}},
+			want: [4]int{never, never, 0, never}, why: map[string]string{"mlx-lm": "every pass fails, because block_types of config.json has its first attention block behind the last block, 1"}},
 		{name: "scale in float32", config: with(func(c *model.Config) { c.Width, c.LRUWidth, c.NumHeads = 40, 40, 2 }), size: 9, want: [4]int{9, never, 0, 0},
 			why: map[string]string{"mlx-lm": "6.32456, sqrt(40) in float32", "candle": "6.3125"}},
 		{name: "scale in bfloat16", config: with(func(c *model.Config) { c.Width, c.LRUWidth, c.NumHeads = 40, 40, 2 }), size: 9, dtype: tensor.BF16, want: [4]int{9, never, never, 9}},
