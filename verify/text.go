@@ -100,7 +100,7 @@ func (v *Verdict) faultLine(f *logits.Fault) string {
 		for i, k := range wrong {
 			names[i] = v.Weights.Findings[k].Tensor
 		}
-		return f.Detail + "; because of the weights of " + strings.Join(fold(names), ", ")
+		return f.Symptom() + "; because of the weights of " + strings.Join(fold(names), ", ")
 	}
 	if len(f.Tensors) == 0 {
 		return f.Detail

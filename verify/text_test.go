@@ -119,7 +119,7 @@ func TestFaultLine(t *testing.T) {
 			t.Errorf("%q: %q, want %q", tt.tensors, got, tt.want)
 		}
 	}
-	v.Logits = []*logits.Result{{Faults: []*logits.Fault{{Detail: "block 6", Tensors: []string{"b.6.c"}}}}}
+	v.Logits = []*logits.Result{{Faults: []*logits.Fault{{Detail: "block 6; explained by: x", Cause: "x", Tensors: []string{"b.6.c"}}}}}
 	var b strings.Builder
 	if err := WriteText(&b, v, ""); err != nil {
 		t.Fatal(err)

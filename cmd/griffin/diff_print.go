@@ -105,6 +105,9 @@ func upTo(g *diff.Group) string {
 
 func printSide(b *strings.Builder, letter string, s *diff.Side) {
 	parts := []string{s.Format}
+	if s.Step != "" {
+		parts = []string{"step " + printable(s.Step), s.Format}
+	}
 	if s.Layout != "" {
 		parts = append(parts, s.Layout+" layout")
 	}

@@ -277,8 +277,13 @@ func (g *generator) report(r *generate.Result) error {
 	}
 	line := fmt.Sprintf("%s read, %s generated", plural(int64(o.Prompt), "token"), plural(int64(len(r.Tokens)), "token"))
 	if o.TokensPerSecond > 0 {
-		line += fmt.Sprintf(", %.3g tokens per second", o.TokensPerSecond)
+		rate := fmt.Sprintf("%.3g", o.TokensPerSecond)
+		if o.TokensPerSecond >= 100 {
+			rate = count(int64(o.TokensPerSecond + 0.5))
+		}
+		line += fmt.Sprintf(", %s tokens per second", rate)
 	}
+	line += fmt.Sprintf(" (%s semantics, %s)", o.Semantics, o.Arithmetic)
 	_, err := fmt.Fprintln(g.c.App.ErrWriter, line)
 	return err
 }

@@ -3,6 +3,8 @@ package perplexity
 import (
 	"math"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/reference"
 )
 
 // TestCurve: spans are of one width, are few, and together have every token and every sum.
@@ -33,5 +35,18 @@ func TestCurve(t *testing.T) {
 		if len(spans) > maxSpans || length >= maxSpans && len(spans) < maxSpans/4 {
 			t.Errorf("length %d: %d spans", length, len(spans))
 		}
+	}
+}
+
+// What is not finite is said to be of one of two models.
+func TestWhich(t *testing.T) {
+	two := &Scorer{models: make([]*reference.Model, 2)}
+	for want, nll := range map[string][2]float64{"of the first model ": {math.NaN(), 1}, "of the second model ": {1, math.Inf(1)}} {
+		if got := two.which(&prediction{nll: nll}); got != want {
+			t.Errorf("%v: %q", nll, got)
+		}
+	}
+	if got := (&Scorer{models: two.models[:1]}).which(&prediction{nll: [2]float64{math.NaN()}}); got != "" {
+		t.Errorf("one model: %q", got)
 	}
 }

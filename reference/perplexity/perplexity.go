@@ -165,11 +165,22 @@ func (s *Scorer) scorePart(ctx context.Context, outputs []*reference.Activations
 	}
 	for i, p := range predictions(logits, s.pending[from+1:][:n]) {
 		if !p.finite {
-			return tensor.Bad("%w: those that predict token %d of row %d", ErrNotFinite, s.read+from+i+1, s.row)
+			return tensor.Bad("%w: those %swith which token %d of row %d is predicted", ErrNotFinite, s.which(&p), s.read+from+i+1, s.row)
 		}
 		s.add(&p, Parting{Row: s.row, Position: s.read + from + i + 1, Token: s.pending[from+i+1], Top: p.top, Probability: p.probability, KL: p.kl})
 	}
 	return nil
+}
+
+// which names the model of two whose prediction is not finite: "of the second model ".
+func (s *Scorer) which(p *prediction) string {
+	switch {
+	case len(s.models) < 2:
+		return ""
+	case isFinite(p.nll[0]):
+		return "of the second model "
+	}
+	return "of the first model "
 }
 
 // ErrNotFinite is the cause of the *tensor.FormatError that is returned if logits are NaN or infinite.

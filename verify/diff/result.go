@@ -51,6 +51,7 @@ func (r *Result) Allowed() string {
 type Side struct {
 	Path       string `json:"path"`
 	Format     string `json:"format"`              // of the container: "torch-zip", "safetensors", …
+	Step       string `json:"step,omitempty"`      // of a training run, if one was selected or found in the directory Path
 	Layout     string `json:"layout,omitempty"`    // "flax", "torch" or "huggingface", if it is a model of the family
 	Prefix     string `json:"prefix,omitempty"`    // removed from the names of its tensors
 	Quantized  string `json:"quantized,omitempty"` // what a quantised copy is; its tensors are compared dequantised

@@ -90,8 +90,16 @@ func (f *Fault) describe() string {
 	if f.Where != "" {
 		fmt.Fprintf(&b, "; %s", f.Where)
 	}
-	if f.Cause != "" {
-		fmt.Fprintf(&b, "; explained by: %s", f.Cause)
-	}
-	return b.String()
+	return b.String() + f.explanation()
 }
+
+// explanation is the end of Detail.
+func (f *Fault) explanation() string {
+	if f.Cause == "" {
+		return ""
+	}
+	return "; explained by: " + f.Cause
+}
+
+// Symptom is Detail without Cause, for where the cause is known otherwise.
+func (f *Fault) Symptom() string { return strings.TrimSuffix(f.Detail, f.explanation()) }

@@ -49,6 +49,10 @@ func diffMaps(r *diff.Result, ids map[*diff.TensorDiff]string) []*page.Heat {
 		cell.To = ids[t]
 		return cell
 	}) {
+		isEqual := func(row page.HeatRow) bool { return row.Cells[0].Class == "equal" }
+		if m.Name == "" && !slices.ContainsFunc(m.Rows, func(row page.HeatRow) bool { return !isEqual(row) }) {
+			continue // outside layers nothing differs
+		}
 		m.Title = "Where it differs"
 		m.Caption = "A row for each kind of tensor, a column for each layer; the colour is ‖b − a‖ / ‖a‖, on a logarithmic scale."
 		m.Explain(scale.legend()...)

@@ -125,6 +125,11 @@ func (g *verdictPage) wrong() []page.Link {
 	return all
 }
 
+// Explained reports whether the page describes a failure one by one.
+func (g *verdictPage) Explained() bool {
+	return len(g.Findings) > 0 || slices.ContainsFunc(g.Logits, func(l *logitsPart) bool { return len(l.Where) > 0 })
+}
+
 // Title is the name of the check at the beginning of a line.
 func (g *findingGroup) Title() string { return strings.ToUpper(g.Check[:1]) + g.Check[1:] }
 
@@ -267,7 +272,9 @@ func (g *verdictPage) attach(part *logitsPart) {
 			of = " of the " + part.Of
 		}
 		f.Title = "In the logits" + of + ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
-		f.Look = nil // the finding has it
+		consequence := *f.Fault
+		consequence.Cause = "" // the finding is the cause
+		f.Fault, f.Look = &consequence, nil
 		shown := g.Findings[at].Shown[k]
 		shown.Faults = append(shown.Faults, f)
 	}
@@ -296,6 +303,9 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 			}
 		}
 		failed = slices.Compact(failed)
+		if len(failed) == 1 && v.Quantized != nil && !v.Quantized.OK {
+			return "A quantised copy: " + text.Printable(v.Quantized.Summary) + "."
+		}
 		where := failed[len(failed)-1]
 		if n := len(failed) - 1; n > 0 {
 			where = strings.Join(failed[:n], ", ") + " and " + where
