@@ -2,6 +2,8 @@ package transfer
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -9,10 +11,12 @@ import (
 
 // bufferPool lends memory for matrices, a fixed amount at most.
 type bufferPool struct {
-	mu    sync.Mutex
-	freed sync.Cond // after free has grown
-	total int64     // bytes
-	free  int64     // bytes; may be negative, see reserve
+	mu      sync.Mutex
+	freed   sync.Cond // after free has grown
+	total   int64     // bytes
+	waiting int       // reservations
+	free    int64     // bytes; may be negative, see reserve
+	idle    []*buffer // given back, and kept for the next matrix of their size or less: the system clears fresh memory. Not part of free
 }
 
 func newBufferPool(total int64) *bufferPool {
@@ -34,7 +38,14 @@ func (p *bufferPool) reserve(ctx context.Context, want, least int64) (int64, err
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	want = max(min(want, p.total), least)
+	if p.free < want {
+		if err := p.dropIdle(); err != nil {
+			return 0, err
+		}
+	}
 	enough := min(max(want/4, least), p.total)
+	p.waiting++
+	defer func() { p.waiting-- }()
 	for p.free < enough {
 		if err := ctx.Err(); err != nil {
 			return 0, err
@@ -61,8 +72,42 @@ type buffer struct {
 	pool *bufferPool
 }
 
+// dropIdle frees the memory that is kept. p.mu is locked.
+func (p *bufferPool) dropIdle() error {
+	var all []error
+	for _, b := range p.idle {
+		all = append(all, b.Free())
+		p.free += b.size
+	}
+	p.idle = nil
+	return errors.Join(all...)
+}
+
+// close frees the memory that is kept.
+func (p *bufferPool) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dropIdle()
+}
+
+// kept returns a buffer of so many bytes or more that was given back, nil if there is none.
+func (p *bufferPool) kept(want int64) *buffer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.idle, func(b *buffer) bool { return b.size >= want })
+	if i < 0 {
+		return nil
+	}
+	b := p.idle[i]
+	p.idle = slices.Delete(p.idle, i, i+1)
+	return b
+}
+
 // take reserves memory and allocates it.
 func (p *bufferPool) take(ctx context.Context, want, least int64) (*buffer, error) {
+	if b := p.kept(max(want, least)); b != nil {
+		return b, nil
+	}
 	n, err := p.reserve(ctx, want, least)
 	if err != nil {
 		return nil, err
@@ -75,9 +120,16 @@ func (p *bufferPool) take(ctx context.Context, want, least int64) (*buffer, erro
 	return &buffer{Buffer: memory, size: n, pool: p}, nil
 }
 
-// giveBack frees the memory.
+// giveBack returns the memory, which the pool keeps unless others wait for some.
 func (b *buffer) giveBack() error {
-	err := b.Free()
-	b.pool.release(b.size)
+	p := b.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, b)
+	if p.waiting == 0 {
+		return nil
+	}
+	err := p.dropIdle()
+	p.freed.Broadcast()
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -178,7 +177,7 @@ func (e *engine) guarded(f func() error) error {
 
 // maxWorkers returns how many jobs are done at once. More than mostWorkers would not write faster,
 // and each needs memory.
-func maxWorkers() int { return min(runtime.GOMAXPROCS(0), mostWorkers) }
+func maxWorkers() int { return min(task.Processors(), mostWorkers) }
 
 const mostWorkers = 8
 

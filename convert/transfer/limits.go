@@ -14,6 +14,7 @@ type limits struct {
 	band    int64 // what is transposed and hashed at a time
 	step    int64 // what is copied and hashed at a time
 	part    int64 // what is decoded in one go, where a tensor can be divided
+	load    int64 // what is read of a matrix before the next look whether to stop
 	scratch int64 // of each worker; at least band and step
 }
 
@@ -55,7 +56,7 @@ func newLimits(workers int, matrix int64, sinks bool) limits {
 	if sinks {
 		fewest, most, perWorker = 1, 1, perWorker+encoder
 	}
-	l := limits{panel: 4 << 20, band: 1 << 20, step: 256 << 10, part: 32 << 20, scratch: 1 << 20}
+	l := limits{panel: 4 << 20, band: 1 << 20, step: 256 << 10, load: 4 << 20, part: 32 << 20, scratch: 1 << 20}
 	rest := all - heap - int64(workers)*(perWorker+l.panel)
 	l.spare = int(min(max((rest-int64(workers)*min(matrix, all))/l.panel, fewest), most))
 	l.buffers = rest - int64(l.spare)*l.panel

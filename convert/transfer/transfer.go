@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/source"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
 
 // Options are what a caller may want of Execute beside the files.
@@ -83,6 +84,7 @@ func move(ctx context.Context, l moves.List, dst Destination, o Options, limits 
 	if err := l.Check(); err != nil {
 		return nil, err
 	}
+	defer task.Overlap()() // reads and writes of files
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	e := &engine{ctx: ctx, fail: cancel, limits: limits, memory: newBufferPool(limits.buffers), algorithms: o.Digests, digests: digests,
@@ -91,7 +93,7 @@ func move(ctx context.Context, l moves.List, dst Destination, o Options, limits 
 	if err == nil {
 		err = e.run(l, dst)
 	}
-	err = errors.Join(err, e.closeOutputs())
+	err = errors.Join(err, e.memory.close(), e.closeOutputs())
 	if err == nil {
 		err = dst.Finish(e.written)
 	}

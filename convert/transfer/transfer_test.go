@@ -22,9 +22,9 @@ import (
 
 // testLimits make panels, buffers and bands so small that everything is split.
 var testLimits = []limits{
-	{panel: 12 << 10, spare: 1, buffers: 2 << 10, band: 512, step: 256, part: 100, scratch: 512},
-	{panel: 16 << 10, spare: 2, buffers: 20 << 10, band: 2 << 10, step: 4 << 10, part: 1 << 10, scratch: 4 << 10},
-	{panel: 128 << 10, spare: 3, buffers: 1 << 20, band: 64 << 10, step: 4 << 10, part: 1 << 10, scratch: 64 << 10},
+	{panel: 12 << 10, spare: 1, buffers: 2 << 10, band: 512, step: 256, part: 100, load: 512, scratch: 512},
+	{panel: 16 << 10, spare: 2, buffers: 20 << 10, band: 2 << 10, step: 4 << 10, part: 1 << 10, load: 512, scratch: 4 << 10},
+	{panel: 128 << 10, spare: 3, buffers: 1 << 20, band: 64 << 10, step: 4 << 10, part: 1 << 10, load: 512, scratch: 64 << 10},
 	newLimits(2, 0, false),
 }
 

@@ -103,15 +103,19 @@ type transposer struct {
 // load reads n rows of some columns of the matrix into the block, in steps that let the execution be
 // stopped.
 func (t *transposer) load(row, n, col, columns int64) error {
+	pitch := t.matrices.pitch
+	first := t.matrices.first[t.index] + row*pitch + col
+	if columns == pitch { // the rows lie one behind the other, and steps may end within one
+		n, columns, pitch = n*columns, 1, 1
+	}
 	length := columns * t.move.size
-	step := max(t.worker.limits.panel/length, 1)
+	step := max(t.worker.limits.load/length, 1)
 	for done := int64(0); done < n; done += step {
 		if err := t.worker.ctx.Err(); err != nil {
 			return err
 		}
 		k := min(step, n-done)
-		first := t.matrices.first[t.index] + (row+done)*t.matrices.pitch + col
-		if err := t.source.read(t.block[done*length:][:k*length], first, k, columns, t.matrices.pitch); err != nil {
+		if err := t.source.read(t.block[done*length:][:k*length], first+done*pitch, k, columns, pitch); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
@@ -338,4 +339,52 @@ func TestExecuteFileDigest(t *testing.T) {
 	if err != nil || len(sums) != 1 || sums[0].Sum != digest.Of(digest.BLAKE3, want) {
 		t.Errorf("wrong digest: %v, %v", sums, err)
 	}
+}
+
+// Memory that was given back is lent again for what fits in it, and freed for what does not.
+func TestBufferPoolKeepsMemory(t *testing.T) {
+	p := newBufferPool(100 << 10)
+	take := func(n int64) *buffer {
+		t.Helper()
+		b, err := p.take(t.Context(), n, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	first := take(60 << 10)
+	at := &first.Bytes[0]
+	first.giveBack()
+	again := take(50 << 10)
+	if &again.Bytes[0] != at || again.size != 60<<10 {
+		t.Errorf("%d other bytes", again.size)
+	}
+	again.giveBack()
+	if larger := take(70 << 10); larger.size != 70<<10 || p.free != 30<<10 {
+		t.Errorf("%d bytes, and %d are free", larger.size, p.free)
+	} else {
+		larger.giveBack()
+	}
+	if err := p.close(); err != nil || p.free != p.total {
+		t.Errorf("%d of %d bytes are free, %v", p.free, p.total, err)
+	}
+}
+
+// Memory that is given back while another waits goes to that.
+func TestBufferPoolWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newBufferPool(100 << 10)
+		first, err := p.take(t.Context(), 100<<10, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			first.giveBack()
+		}()
+		second, err := p.take(t.Context(), 40<<10, 40<<10)
+		if err != nil || second.size != 40<<10 {
+			t.Errorf("%v, %v", second, err)
+		}
+	})
 }

@@ -3,7 +3,6 @@ package orbax
 import (
 	"errors"
 	"io"
-	"runtime"
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/zarr"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -29,7 +28,7 @@ type compressor struct {
 
 // newCompressors returns the compressors of a Writer, whose memory is allocated when they are used: nil with one processor.
 func newCompressors() chan *compressor {
-	n := min(runtime.GOMAXPROCS(0), mostCompressors)
+	n := min(task.Processors(), mostCompressors)
 	if n == 1 {
 		return nil
 	}

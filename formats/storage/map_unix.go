@@ -5,7 +5,6 @@ package storage
 import (
 	"errors"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +20,7 @@ func mapFile(f *os.File, n int) ([]byte, error) {
 func unmapFile(p []byte) error {
 	const unit = 64 << 20
 	var group task.Group
-	share := (len(p)/runtime.GOMAXPROCS(0)/unit + 1) * unit
+	share := (len(p)/task.Processors()/unit + 1) * unit
 	for from := 0; from < len(p); from += share {
 		part := p[from:min(from+share, len(p))]
 		group.Go(func() error { return unix.Madvise(part, unix.MADV_DONTNEED) })

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -15,10 +16,15 @@ type chunk struct {
 	length int64
 	large  bool            // it has a buffer of the pool
 	buffer *storage.Buffer // nil for a small chunk, and for a large one until its answer arrives
-	data   []byte          // of the length; nil for a large chunk without buffer
+	lender *loan           // has the memory of a large chunk without buffer, if not nil
+	data   []byte          // of the length; nil for a large chunk without memory
 
-	granted chan struct{} // closed when a large chunk has its buffer
+	granted chan struct{} // closed when a large chunk has memory
 	number  int64         // counts the chunks of the pool
+
+	ctx       context.Context // of the requests
+	cancel    context.CancelFunc
+	withdrawn bool // its lender has taken the memory back before it was filled
 
 	planned bool // fetched ahead by a plan
 	filled  int  // bytes that were fetched
@@ -32,25 +38,31 @@ type chunk struct {
 
 func (c *chunk) end() int64 { return c.off + c.length }
 
-// start begins to fetch a range that no chunk has, and returns its chunk. A large one is bufferSize long at most, and
-// has no memory before its answer arrives. It returns nil if there will be no memory then, unless a reader demands it.
+// start begins to fetch a range that no chunk has, and returns its chunk, which may end earlier. A large one is bufferSize long at most,
+// and has the memory of a reader, or none before its answer arrives. It returns nil if there will be none then, unless a reader
+// demands it.
 func (p *Pool) start(n *Node, off, size int64, demanded bool) *chunk {
 	if n.sequential && !demanded && (n.fetching > 0 || p.large >= p.most-kept) {
 		return nil
 	}
 	p.started++
+	lender, size := n.lenderOf(off, min(size, bufferSize))
 	c := &chunk{node: n, off: off, length: size, number: p.started, used: p.clock}
-	if size <= smallSize {
+	switch {
+	case size <= smallSize:
 		p.trimSmall(smallMemory-size, demanded)
 		p.small += size
 		c.data = make([]byte, size)
-	} else {
-		if !demanded && p.large >= p.most-kept+p.surplus() {
-			return nil
-		}
-		c.large, c.length, c.granted = true, min(size, bufferSize), make(chan struct{})
+	case lender == nil && !demanded && p.large >= p.most-kept+p.surplus():
+		return nil
+	default:
+		c.large, c.granted = true, make(chan struct{})
 	}
+	c.ctx, c.cancel = context.WithCancel(p.ctx)
 	n.insert(c)
+	if lender != nil && c.large {
+		c.borrow(lender)
+	}
 	n.fetching++
 	p.inFlight++
 	task.Start(func() error { c.fetch(); return nil })
@@ -168,6 +180,10 @@ func (c *chunk) remove() {
 	switch {
 	case !c.large:
 		p.small -= c.length
+	case c.lender != nil:
+		if int64(c.read) >= c.length {
+			p.pace.count()
+		}
 	case c.buffer != nil:
 		p.free = append(p.free, c.buffer)
 		c.buffer = nil

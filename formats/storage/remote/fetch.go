@@ -16,6 +16,7 @@ import (
 func (c *chunk) fetch() {
 	p := c.node.pool
 	err := task.Call(func() error { return c.receive() })
+	c.cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.inFlight--
@@ -48,8 +49,8 @@ func (c *chunk) receive() error {
 			select {
 			case <-c.granted:
 				continue
-			case <-p.ctx.Done():
-				return p.ctx.Err()
+			case <-c.ctx.Done():
+				return c.ctx.Err()
 			}
 		}
 		if left := int(c.length) - at; n > 0 && n >= min(smallSize, left/4) {
@@ -57,14 +58,14 @@ func (c *chunk) receive() error {
 		}
 		vain++
 		asked, ok := temporary(err)
-		if p.ctx.Err() != nil || !ok || vain >= p.o.Attempts || tries >= 10*p.o.Attempts {
+		if c.ctx.Err() != nil || !ok || vain >= p.o.Attempts || tries >= 10*p.o.Attempts {
 			break
 		}
 		wait := max(backoff(p.o.Backoff, vain), asked)
 		if vain > 1 && p.o.Retrying != nil {
 			p.o.Retrying(err, wait)
 		}
-		if err = sleep(p.ctx, wait); err != nil {
+		if err = sleep(c.ctx, wait); err != nil {
 			break
 		}
 	}
@@ -139,7 +140,7 @@ func (c *chunk) hold(ctx context.Context) error {
 // attempt reads the chunk from byte at of it on and returns how many bytes arrived.
 func (c *chunk) attempt(at int) (n int, err error) {
 	p := c.node.pool
-	ctx, cancel := context.WithCancelCause(p.ctx)
+	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
 	watch := time.AfterFunc(p.o.Stall, func() { cancel(errStalled) })
 	defer watch.Stop()
@@ -168,7 +169,9 @@ func (c *chunk) attempt(at int) (n int, err error) {
 		if got > 0 {
 			p.mu.Lock()
 			c.filled = at
-			p.changed.Broadcast()
+			if c.users > 0 && c.lender == nil || at == len(c.data) {
+				p.changed.Broadcast()
+			}
 			p.mu.Unlock()
 		}
 		if at == len(c.data) {

@@ -26,6 +26,7 @@ type Node struct {
 	fetching int      // chunks
 	chunks   []*chunk // by offset; they do not overlap
 	spans    []*span  // planned, by offset; they do not overlap
+	loans    []*loan
 	streams  [8]stream
 	err      error // that ends all reading, nil for none
 }
@@ -144,6 +145,10 @@ func (n *Node) ReadAt(p []byte, off int64) (int, error) {
 	if left := max(n.size-off, 0); int64(len(p)) > left {
 		p, end = p[:left], io.EOF
 	}
+	if len(p) >= minLoan && !n.sequential {
+		l := n.lend(p, off)
+		defer n.takeBack(l)
+	}
 	done := 0
 	for done < len(p) {
 		got, err := n.readSome(p[done:], off+int64(done))
@@ -155,7 +160,7 @@ func (n *Node) ReadAt(p []byte, off int64) (int, error) {
 	return done, end
 }
 
-// readSome reads what one chunk has of p, at least a byte.
+// readSome reads what one chunk has of p. It reads nothing if the chunk's memory was taken back meanwhile.
 func (n *Node) readSome(p []byte, off int64) (int, error) {
 	pool := n.pool
 	pool.mu.Lock()
@@ -178,6 +183,9 @@ func (n *Node) readSome(p []byte, off int64) (int, error) {
 			from = n.tail(off)
 		}
 		c = pool.start(n, from, to-from, true)
+		if s := n.spanAt(off); s != nil {
+			s.next = max(s.next, c.end())
+		}
 	}
 	c.users++
 	pool.assign()
@@ -185,16 +193,26 @@ func (n *Node) readSome(p []byte, off int64) (int, error) {
 	c.used = pool.clock
 	n.follow(off, min(int64(len(p)), c.end()-off))
 	at := int(off - c.off)
-	for c.filled <= at && c.err == nil {
+	most := 0 // bytes to wait for
+	if c.lender != nil {
+		most = len(c.data) - 1
+	}
+	for c.filled <= max(at, most) && c.err == nil {
 		pool.changed.Wait()
 	}
 	if c.filled <= at {
+		if c.withdrawn {
+			return 0, nil // another chunk will have the bytes
+		}
 		return 0, c.err
 	}
 	have := c.data[at:c.filled]
-	pool.mu.Unlock()
-	got := copy(p, have)
-	pool.mu.Lock()
+	got := min(len(have), len(p))
+	if &have[0] != &p[0] {
+		pool.mu.Unlock()
+		copy(p, have)
+		pool.mu.Lock()
+	}
 	c.read += got
 	n.passed(off, int64(got))
 	pool.pump()
@@ -247,10 +265,8 @@ func (n *Node) insert(c *chunk) {
 // want returns how many bytes to ask for when want bytes are read from off on.
 func (n *Node) want(off, want int64) int64 {
 	if s := n.spanAt(off); s != nil {
-		size := min(bufferSize, s.end-off)
 		s.claim()
-		s.next = max(s.next, off+size)
-		return size
+		return min(bufferSize, s.end-off)
 	}
 	size := max(want, smallest)
 	if s := n.streamAt(off); s != nil {
@@ -312,10 +328,13 @@ func (n *Node) follow(off, length int64) {
 			at = c.end()
 			continue
 		}
-		size := n.gap(at, bufferSize)
-		if n.spanAt(at) != nil || n.pool.start(n, at, size, false) == nil {
+		if n.spanAt(at) != nil {
 			return
 		}
-		at += size
+		c := n.pool.start(n, at, n.gap(at, bufferSize), false)
+		if c == nil {
+			return
+		}
+		at = c.end()
 	}
 }

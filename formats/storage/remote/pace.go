@@ -45,3 +45,14 @@ func (p *Pool) surplus() int {
 	n := time.Duration(count) * time.Duration(p.pace.latency.Load()) / max(time.Since(oldest), 1)
 	return int(min(n, mostSurplus))
 }
+
+// mostInFlight returns how many requests may be on their way that nothing waits for. A near server answers a few as fast as many, and
+// each connection takes time.
+func (p *Pool) mostInFlight() int {
+	const fewest, perRequest = 16, 100 * time.Microsecond
+	latency := time.Duration(p.pace.latency.Load())
+	if latency == 0 {
+		return p.o.InFlight
+	}
+	return max(min(int(latency/perRequest), p.o.InFlight), min(fewest, p.o.InFlight))
+}

@@ -99,7 +99,7 @@ func (s *span) claim() {
 		p.queue = slices.Delete(p.queue, i, i+1)
 		p.reading = append(p.reading, s)
 	}
-	s.touched = true
+	s.touched, s.used = true, p.clock
 }
 
 // passed records that a reader has read a range.
@@ -121,7 +121,7 @@ func (n *Node) passed(off, length int64) {
 // pump starts requests for what is planned, as far as memory and connections allow, in the order in which readers will need
 // it.
 func (p *Pool) pump() {
-	for p.inFlight < p.o.InFlight && p.ctx.Err() == nil {
+	for p.inFlight < p.mostInFlight() && p.ctx.Err() == nil {
 		s := p.mostUrgent()
 		if s == nil || !p.extend(s) && !p.abandon() {
 			return
@@ -221,6 +221,6 @@ func (p *Pool) extend(s *span) bool {
 		return false
 	}
 	c.planned = true
-	s.next += size
+	s.next = c.end()
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtime"
 	"testing"
 )
 
@@ -53,5 +54,24 @@ func TestGroupReturnsTheFirstError(t *testing.T) {
 		if err := group.Wait(); err != fs.ErrClosed {
 			t.Fatalf("group %d: %v", i, err)
 		}
+	}
+}
+
+// Nested overlaps end with the last, and Processors does not change meanwhile.
+func TestOverlap(t *testing.T) {
+	n := runtime.GOMAXPROCS(0)
+	end := Overlap()
+	inner := Overlap()
+	if got := Processors(); got != n || runtime.GOMAXPROCS(0) <= n {
+		t.Errorf("%d processors for computing and %d for all of %d", got, runtime.GOMAXPROCS(0), n)
+	}
+	end()
+	end()
+	if runtime.GOMAXPROCS(0) <= n {
+		t.Error("the first end ends both")
+	}
+	inner()
+	if got := runtime.GOMAXPROCS(0); got != n || Processors() != n {
+		t.Errorf("%d processors afterwards, want %d", got, n)
 	}
 }
