@@ -1,6 +1,8 @@
 package logits
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -31,6 +33,54 @@ func TestMetrics(t *testing.T) {
 	}
 	if best := highest([]float32{1, 5, 5, 2, 7}, 3); !slices.Equal(best, []int{4, 1, 2}) {
 		t.Errorf("highest are %v", best)
+	}
+}
+
+// Distance is between the logits of whole runs, from a token of each row on.
+func TestDistance(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin") // with a window of 8
+	m := c.Model(t, c.Checkpoints(t)[0])
+	a, b := m.Reference(reference.Original, reference.Arithmetic{}), m.Reference(reference.Transformers5, reference.Arithmetic{})
+	var passes []golden.Pass
+	for _, batch := range []int{2, 1} {
+		p := golden.Pass{Batch: batch, Length: 12}
+		for i := range batch * p.Length {
+			p.Tokens, p.Positions = append(p.Tokens, int32(5*i%61)), append(p.Positions, int32(i%p.Length))
+		}
+		passes = append(passes, p)
+	}
+	run := func(m *reference.Model, p *golden.Pass) (logits *reference.Activations) {
+		err := m.Run(t.Context(), reference.Pass{Tokens: p.Tokens, Positions: p.Positions, Batch: p.Batch, Observe: func(o reference.Observation) error {
+			if o.Site == reference.Logits {
+				logits = &o.Activations
+			}
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return logits
+	}
+	for first, tokens := range map[int]int{0: 36, 7: 15, 11: 3, 12: 0} {
+		var want meter
+		for i := range passes {
+			x, y := run(a, &passes[i]), run(b, &passes[i])
+			for row := range passes[i].Batch {
+				for column := first; column < passes[i].Length; column++ {
+					at := (row*passes[i].Length + column) * x.Width
+					addLogits(&want, row, column, y.Float32[at:][:x.Width], x.Float32[at:][:x.Width])
+				}
+			}
+		}
+		got, err := Distance(t.Context(), a, b, passes, first)
+		if err != nil || (got == nil) != (tokens == 0) || got != nil && (got.Tokens != tokens || *got != want.metrics() || !(got.Largest > 0)) {
+			t.Errorf("from %d: %+v, %v", first, got, err)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Distance(ended, a, b, passes, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
 	}
 }
 
