@@ -139,8 +139,12 @@ func (s *QuantizedSection) summarise(q *quantized.Copy, found *model.Model) {
 	if len(s.Tensors) > 0 {
 		byError := func(a, b QuantizedTensor) int { return cmp.Compare(a.Error, b.Error) }
 		worst := slices.MaxFunc(s.Tensors, func(a, b QuantizedTensor) int { return cmp.Compare(a.Ratio, b.Ratio) }).Ratio
-		s.Summary += fmt.Sprintf("; relative L2 error %.3g to %.3g, at most %.4g times the least that the scheme allows",
-			slices.MinFunc(s.Tensors, byError).Error, slices.MaxFunc(s.Tensors, byError).Error, worst)
+		of := ""
+		if times := fmt.Sprintf("%.4g", worst); times != "1" {
+			of = "at most " + times + " times "
+		}
+		s.Summary += fmt.Sprintf("; relative L2 error %.3g to %.3g, %sthe least that the scheme allows",
+			slices.MinFunc(s.Tensors, byError).Error, slices.MaxFunc(s.Tensors, byError).Error, of)
 	}
 	s.Notes = append(s.Notes, "left alone: "+q.KeptMatrices())
 	s.Notes = append(s.Notes, q.Notes...)

@@ -79,7 +79,11 @@ func details(r *diff.Result, g *diff.Group) string {
 		}
 	}
 	if x.Ratio > 0 {
-		parts = append(parts, fmt.Sprintf("%s%.4g times the least error that the scheme allows", upTo(g), x.Ratio))
+		if times := fmt.Sprintf("%.4g", x.Ratio); times == "1" {
+			parts = append(parts, "the least error that the scheme allows")
+		} else {
+			parts = append(parts, fmt.Sprintf("%s%s times the least error that the scheme allows", upTo(g), times))
+		}
 	}
 	if m := first.Metrics; m != nil && m.Differing > 0 && len(g.Tensors) == 1 {
 		parts = append(parts, fmt.Sprintf("first at %s: %s, %s", tensor.ShapeString(m.First), firstOf(m, 0), firstOf(m, 1)))

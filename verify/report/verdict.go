@@ -101,7 +101,7 @@ func (g *verdictPage) wrong() []page.Link {
 	for _, group := range g.Findings {
 		left := len(group.Findings)
 		for i, f := range group.Shown {
-			if i == most {
+			if i == most && len(group.Shown) > most+2 {
 				all = append(all, page.Link{Text: fmt.Sprintf("%s: and %s more", group.Check, text.Grouped(int64(left))), To: group.ID()})
 				break
 			}

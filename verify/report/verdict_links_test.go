@@ -1,0 +1,29 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// The head of the page names all of a few findings, and the first of many.
+func TestWrong(t *testing.T) {
+	for n, want := range map[int]string{
+		2: "w: 0; w: 1",
+		5: "w: 0; w: 1; w: 2; w: 3; w: 4",
+		6: "w: 0; w: 1; w: 2; w: and 3 more",
+	} {
+		group := findingGroup{Check: "w"}
+		for i := range n {
+			group.Shown = append(group.Shown, &shownFindings{Title: fmt.Sprint(i), Count: 1})
+			group.Findings = append(group.Findings, group.Shown[i].First)
+		}
+		var got []string
+		for _, link := range (&verdictPage{Findings: []findingGroup{group}}).wrong() {
+			got = append(got, link.Text)
+		}
+		if got := strings.Join(got, "; "); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
