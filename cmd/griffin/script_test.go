@@ -10,6 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -44,7 +47,8 @@ func TestScripts(t *testing.T) {
 	writePublished(t, data, published)
 	web := storagetest.Start(t, http.FileServer(http.Dir(data)))
 	faulty := storagetest.Start(t, &storagetest.Faulty{Handler: http.FileServer(http.Dir(data)), Fault: faultOf})
-	hub := newHub(t, data)
+	hub := newHub(t, data).Start(t)
+	changing, expiring := startChanging(t, newHub(t, data), false), startChanging(t, newHub(t, data), true)
 	testscript.Run(t, testscript.Params{
 		Condition: condition,
 		Dir:       "testdata/script",
@@ -57,6 +61,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("WEB", web)
 			env.Setenv("FAULTY", faulty)
 			env.Setenv("HF_ENDPOINT", hub)
+			env.Setenv("CHANGING_HUB", changing)
+			env.Setenv("EXPIRING_HUB", expiring)
 			env.Setenv("BLOBDIR", filepath.Join(env.WorkDir, "bucket"))
 			env.Setenv("HF_HOME", filepath.Join(env.WorkDir, "hf-home"))
 			return nil
@@ -99,8 +105,8 @@ func wantStatus(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// newHub starts a hub with repositories made of testdata.
-func newHub(t *testing.T, data string) string {
+// newHub returns a hub with repositories made of testdata.
+func newHub(t *testing.T, data string) *storagetest.Hub {
 	h := storagetest.NewHub()
 	for name, dir := range map[string]string{"org/tiny": "tiny-griffin/hf", "org/original": "tiny-griffin/original", "org/private": "tiny-griffin/hf",
 		"org/run": "tiny-griffin/original/orbax-ocdbt"} {
@@ -125,7 +131,46 @@ func newHub(t *testing.T, data string) string {
 		repo, _ := h.Add(name, contents)
 		repo.Private = name == "org/private"
 	}
-	return h.Start(t)
+	return h
+}
+
+// startChanging starts a hub whose files change after their first bytes were sent. The other host, which has large files, gives another ETag
+// then. With linked, it forbids the address that it had, and the hub announces another X-Linked-Etag with the next one.
+func startChanging(t *testing.T, h *storagetest.Hub, linked bool) string {
+	var resolved sync.Map // paths that the hub has redirected
+	var again atomic.Bool // one of them for the second time
+	h.UseStorage(storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		first := strings.HasPrefix(r.Header.Get("Range"), "bytes=0-")
+		switch {
+		case first || again.Load():
+		case linked:
+			http.Error(w, "the address has expired", http.StatusForbidden)
+			return
+		default:
+			w = &relabelled{w, "ETag"}
+		}
+		h.Storage().ServeHTTP(w, r)
+	})))
+	return storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, known := resolved.LoadOrStore(r.URL.Path, true); known && linked && strings.Contains(r.URL.Path, "/resolve/") {
+			again.Store(true)
+			w = &relabelled{w, "X-Linked-Etag"}
+		}
+		h.ServeHTTP(w, r)
+	}))
+}
+
+// relabelled gives an answer another version in a header, if it has that header.
+type relabelled struct {
+	http.ResponseWriter
+	header string
+}
+
+func (r *relabelled) WriteHeader(status int) {
+	if r.Header().Get(r.header) != "" {
+		r.Header().Set(r.header, `"another"`)
+	}
+	r.ResponseWriter.WriteHeader(status)
 }
 
 // faultOf chooses what is wrong with an answer by the query: ?fault=drop.
