@@ -1,10 +1,12 @@
 package logits
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +35,84 @@ func TestMetrics(t *testing.T) {
 	}
 	if best := highest([]float32{1, 5, 5, 2, 7}, 3); !slices.Equal(best, []int{4, 1, 2}) {
 		t.Errorf("highest are %v", best)
+	}
+}
+
+// Metrics of many tokens, computed again from their definitions.
+func TestMetricsOfManyTokens(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	const vocabulary = 25
+	for _, tokens := range []int{1, 2, 19, 20, 21, 40, 101} {
+		var m meter
+		var sum, squares, norm, largest float64
+		var kl []float64
+		same, shared := 0, 0
+		for token := range tokens {
+			x, y := make([]float64, vocabulary), make([]float64, vocabulary)
+			for i := range x {
+				y[i] = random.NormFloat64() * 3
+				x[i] = y[i] + random.NormFloat64()
+			}
+			addLogits(&m, 0, token, x, y)
+			order := func(v []float64) []int {
+				all := make([]int, len(v))
+				for i := range all {
+					all[i] = i
+				}
+				slices.SortFunc(all, func(i, j int) int { return cmp.Compare(v[j], v[i]) })
+				return all[:10]
+			}
+			a, b := order(x), order(y)
+			if a[0] == b[0] {
+				same++
+			}
+			for _, i := range a {
+				if slices.Contains(b, i) {
+					shared++
+				}
+			}
+			var totalX, totalY, divergence float64
+			for i := range x {
+				totalX, totalY = totalX+math.Exp(x[i]), totalY+math.Exp(y[i])
+				d := math.Abs(x[i] - y[i])
+				sum, squares, norm, largest = sum+d, squares+d*d, norm+y[i]*y[i], max(largest, d)
+			}
+			for i := range x {
+				divergence += math.Exp(y[i]) / totalY * math.Log(math.Exp(y[i])/totalY/(math.Exp(x[i])/totalX))
+			}
+			kl = append(kl, divergence)
+		}
+		slices.Sort(kl)
+		mean := 0.0
+		for _, x := range kl {
+			mean += x / float64(tokens)
+		}
+		p95 := slices.IndexFunc(kl, func(x float64) bool { // the first that 95% do not exceed
+			return 100*len(slices.DeleteFunc(slices.Clone(kl), func(y float64) bool { return y > x })) >= 95*tokens
+		})
+		n, got := float64(tokens), m.metrics()
+		for name, pair := range map[string][2]float64{
+			"largest": {float64(got.Largest), largest}, "mean": {float64(got.Mean), sum / n / vocabulary}, "NMSE": {float64(got.NMSE), 10 * math.Log10(squares/norm)},
+			"mean KL": {float64(got.KLMean), mean}, "95% KL": {float64(got.KLP95), kl[p95]}, "largest KL": {float64(got.KLMax), kl[tokens-1]},
+			"top 1": {float64(got.Top1), float64(same) / n}, "top 10": {float64(got.Top10), float64(shared) / n / 10}, "others": {float64(got.Differ), float64(tokens - same)},
+		} {
+			if math.Abs(pair[0]-pair[1]) > 1e-9 {
+				t.Errorf("%d tokens: %s is %v, not %v", tokens, name, pair[0], pair[1])
+			}
+		}
+	}
+	if none := (&meter{}).metrics(); none != (Metrics{}) {
+		t.Error("metrics of no token")
+	}
+}
+
+// worse takes the worse of each figure; metrics of no token are not worse than any.
+func TestWorse(t *testing.T) {
+	a := Metrics{Tokens: 3, Largest: 1, Mean: 2, NMSE: -3, KLMean: 4, KLP95: 5, KLMax: 6, Top1: 0.5, Top10: 0.9, Differ: 2}
+	b := Metrics{Tokens: 3, Largest: 2, Mean: 1, NMSE: -4, KLMean: 5, KLP95: 4, KLMax: 7, Top1: 0.6, Top10: 0.8, Differ: 1}
+	want := Metrics{Tokens: 3, Largest: 2, Mean: 2, NMSE: -3, KLMean: 5, KLP95: 5, KLMax: 7, Top1: 0.5, Top10: 0.8, Differ: 2}
+	if a.worse(b) != want || b.worse(a) != want || (Metrics{}).worse(a) != a {
+		t.Errorf("%+v, %+v, %+v", a.worse(b), b.worse(a), (Metrics{}).worse(a))
 	}
 }
 
