@@ -109,11 +109,16 @@ func recordOf(m *model.Model) record {
 	return record{found, path, err}
 }
 
-// check adds a finding if the record is corrupt. Another error is returned.
+// check adds a finding if the record is corrupt, and says so if it is too large to be read: that of very many tensors is. Another
+// error is returned.
 func (c *configSummary) check(r record) error {
 	var bad *tensor.FormatError
 	if !errors.As(r.err, &bad) {
 		return r.err
+	}
+	if bad.Reason == tensor.TooLarge {
+		c.add(manifest.Name+" was not compared: it "+bad.Problem, false)
+		return nil
 	}
 	c.add(manifest.Name+" is corrupt", true)
 	c.section.Findings = append(c.section.Findings, Finding{Kind: WrongField, Field: manifest.Name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})

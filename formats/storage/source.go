@@ -56,7 +56,7 @@ func ReadFile(source fs.FS, name string, limit int64) ([]byte, error) {
 	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(content)) > limit {
-		err = tensor.Bad("is longer than %d bytes", limit).In(Path(source, name))
+		err = tensor.Bad("is longer than %d bytes", limit).Because(tensor.TooLarge).In(Path(source, name))
 	}
 	return content, err
 }

@@ -1,7 +1,7 @@
 """Runs griffin on inputs that are made to take long or much memory: python3 limits.py [-v]
 
-SECURITY.md has the limits. Each command must end with its exit status within its processor time and 256 MiB; SIGINT must
-be heard within 0.1 s. The inputs are made here, since they are large. Only Python's standard library is needed.
+SECURITY.md has the limits. Each command must end with its exit status within its processor time and 256 MiB; twice the
+tensors must take at most 2.6 times the processor time; SIGINT must be heard within 0.1 s. The inputs are made here, since they are large. Only Python's standard library is needed.
 """
 
 import array
@@ -19,6 +19,7 @@ import zipfile
 import griffin
 
 MIB = 256
+RATIO = 2.6
 
 
 def safetensors(path, header, data=b""):
@@ -115,6 +116,25 @@ def limited(verbose, want, seconds, *args):
     return "; ".join(problems)
 
 
+def linear(verbose, make, size, *args):
+    """Runs a command on an input of half the size and of the whole, and returns what is wrong with the ratio of their processor times."""
+    best = []
+    for n in (size // 2, size):
+        made(lambda: make(n))
+        took = []
+        for _ in range(2):
+            pid = spawn([griffin.BINARY, *args], sys.stderr)
+            _, status, usage = os.wait4(pid, 0)
+            if os.waitstatus_to_exitcode(status) not in (0, 1):
+                return f"exit status {os.waitstatus_to_exitcode(status)}"
+            took.append(usage.ru_utime + usage.ru_stime)
+        best.append(min(took))
+    ratio = best[1] / max(best[0], 0.05)
+    if verbose:
+        print(f"{best[0]:.2f} s and {best[1]:.2f} s for twice as many: {ratio:.2f}  {' '.join(args)[-60:]}")
+    return f"twice as many take {ratio:.1f} times as long, want at most {RATIO}" if ratio > RATIO else ""
+
+
 def interrupted(verbose, *args):
     """Interrupts a command that takes long. On a busy machine, a signal may wait for a processor: the best of several counts."""
     best, code = 9.0, None
@@ -193,6 +213,13 @@ def main():
         check("a page of 200,000 changed tensors", 1, 80, "diff", "--report", "page.html", "a", "b")
         check("statistics of 200,000 tensors as JSON", 0, 30, "inspect", "--stats", "--json", "a")
         check("200,000 tensors to safetensors", 0, 30, "convert", "--to", "safetensors", "a", "copy.safetensors")
+
+        # Below the number at which the garbage collector works harder to keep within the memory.
+        for args in (("inspect", "--json", "a"), ("inspect", "--stats", "a"), ("diff", "a", "b")):
+            score.attempt(f"linear: {args[0]} {args[1]}", linear, verbose, lambda n: pair(n, 1, 1e-4), 80_000, *args)
+        for args in (("--dry-run", "a", "no"), ("--overwrite", "a", "copy.safetensors"), ("--overwrite", "--max-shard-size", "100", "a", "shards")):
+            size = 5000 if "shards" in args else 80_000
+            score.attempt("linear: convert " + args[-1], linear, verbose, lambda n: pair(n, 1, 0), size, "convert", "--to", "safetensors", *args)
 
         for field, value in HOSTILE_FIELDS:
             configuration("hostile", field, value)
