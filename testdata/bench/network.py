@@ -3,7 +3,8 @@
 SRC is a .pt file, or a directory that a web server can show (one with an index, or a Hugging Face directory). Every round
 converts it to a Hugging Face directory (a .pt file if it is one) from the disk, from a web server on loopback, and from
 one whose answers come 50 ms later; with --proxy from the first server through a proxy that adds the latency, and that shares the
-processors with the client. Prints the medians and the ratios to the disk. Needs Go, to build the server.
+processors with the client. Prints the medians and the ratios to the disk. A round before the others, which fills the page cache and the
+servers' tables of pages, does not count. Needs Go, to build the server.
 """
 
 import argparse
@@ -49,9 +50,11 @@ def main():
             sources = {"disk": src, "loopback": f"http://{near}/{name}", f"with {args.latency}": f"http://{far}/{name}"}
             runs = {label: [] for label in sources}
             out = f"{home}/out"
-            for _ in range(args.rounds):
+            for n in range(args.rounds + 1):
                 for label, source in sources.items():
-                    runs[label].append(measure.run([griffin.BINARY, "convert", *flags, source, out], sync=True))
+                    run = measure.run([griffin.BINARY, "convert", *flags, source, out], sync=True)
+                    if n > 0:
+                        runs[label].append(run)
                     if os.path.isdir(out):
                         shutil.rmtree(out)
                     else:
