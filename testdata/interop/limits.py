@@ -118,18 +118,19 @@ def limited(verbose, want, seconds, *args):
 
 def linear(verbose, make, size, *args):
     """Runs a command on an input of half the size and of the whole, and returns what is wrong with the ratio of their processor times."""
-    best = []
-    for n in (size // 2, size):
-        made(lambda: make(n))
-        took = []
-        for _ in range(2):
-            pid = spawn([griffin.BINARY, *args], sys.stderr)
-            _, status, usage = os.wait4(pid, 0)
-            if os.waitstatus_to_exitcode(status) not in (0, 1):
-                return f"exit status {os.waitstatus_to_exitcode(status)}"
-            took.append(usage.ru_utime + usage.ru_stime)
-        best.append(min(took))
-    ratio = best[1] / max(best[0], 0.05)
+    best = [float("inf")] * 2
+    for _ in range(3):  # other work on the machine can only add to the times
+        for i, n in enumerate((size // 2, size)):
+            made(lambda: make(n))
+            for _ in range(2):
+                pid = spawn([griffin.BINARY, *args], sys.stderr)
+                _, status, usage = os.wait4(pid, 0)
+                if os.waitstatus_to_exitcode(status) not in (0, 1):
+                    return f"exit status {os.waitstatus_to_exitcode(status)}"
+                best[i] = min(best[i], usage.ru_utime + usage.ru_stime)
+        ratio = best[1] / max(best[0], 0.05)
+        if ratio <= RATIO:
+            break
     if verbose:
         print(f"{best[0]:.2f} s and {best[1]:.2f} s for twice as many: {ratio:.2f}  {' '.join(args)[-60:]}")
     return f"twice as many take {ratio:.1f} times as long, want at most {RATIO}" if ratio > RATIO else ""
