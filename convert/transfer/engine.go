@@ -124,7 +124,7 @@ func (e *engine) run(l moves.List, dst Destination) error {
 	if ordered, ok := dst.(Ordered); ok {
 		first := func(j *job) int64 {
 			at := int64(math.MaxInt64)
-			for _, m := range jobs.movesOf(j) {
+			for m := range jobs.movesOf(j) {
 				at = min(at, ordered.Order(m.Dest))
 			}
 			return at

@@ -3,6 +3,7 @@ package transfer
 import (
 	"cmp"
 	"io"
+	"iter"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
@@ -157,16 +158,27 @@ func newJob(all *[]job) int32 {
 	return int32(len(*all) - 1)
 }
 
-// movesOf returns the moves of a job.
-func (l *jobList) movesOf(j *job) []*moves.Move {
-	if j.part >= 0 {
-		return []*moves.Move{l.parts[j.part].Move}
+// movesOf gives the moves of a job, of which there is one or more.
+func (l *jobList) movesOf(j *job) iter.Seq[*moves.Move] {
+	return func(yield func(*moves.Move) bool) {
+		if j.part >= 0 {
+			yield(l.parts[j.part].Move)
+			return
+		}
+		for _, k := range l.order[j.first:][:j.n] {
+			if !yield(&l.moves[k]) {
+				return
+			}
+		}
 	}
-	all := make([]*moves.Move, j.n)
-	for k := range all {
-		all[k] = &l.moves[l.order[int(j.first)+k]]
+}
+
+// extents returns where the first source of a job lies.
+func (l *jobList) extents(j *job) []tensor.Extent {
+	for m := range l.movesOf(j) {
+		return tensor.Extents(m.Source)
 	}
-	return all
+	return nil
 }
 
 // compiled returns the moves of a job as a worker needs them.
@@ -174,13 +186,13 @@ func (l *jobList) compiled(j *job) ([]*compiledMove, error) {
 	if j.part >= 0 {
 		return []*compiledMove{l.parts[j.part]}, nil
 	}
-	all := make([]*compiledMove, j.n)
-	for k, m := range l.movesOf(j) {
+	all := make([]*compiledMove, 0, j.n)
+	for m := range l.movesOf(j) {
 		c, err := l.compile(m)
 		if err != nil {
 			return nil, tensor.Annotate(err, tensor.Location{Tensor: m.Source.Name})
 		}
-		all[k] = &c
+		all = append(all, &c)
 	}
 	return all, nil
 }
@@ -190,7 +202,7 @@ func (l *jobList) compiled(j *job) ([]*compiledMove, error) {
 func (l *jobList) sortSequential() (sequential bool) {
 	files := map[io.ReaderAt]int64{} // in the order in which they appear
 	for i := range l.jobs {
-		for _, x := range tensor.Extents(l.movesOf(&l.jobs[i])[0].Source) {
+		for _, x := range l.extents(&l.jobs[i]) {
 			if _, ok := files[x.Store]; !ok {
 				files[x.Store] = int64(len(files))
 				sequential = sequential || tensor.IsSequential(x.Store)
@@ -207,7 +219,7 @@ func (l *jobList) sortSequential() (sequential bool) {
 	all := make([]located, len(l.jobs))
 	for i := range l.jobs {
 		all[i].job = l.jobs[i]
-		if extents := tensor.Extents(l.movesOf(&l.jobs[i])[0].Source); len(extents) > 0 {
+		if extents := l.extents(&l.jobs[i]); len(extents) > 0 {
 			all[i].file, all[i].offset = files[extents[0].Store], extents[0].Offset
 		}
 	}
@@ -223,7 +235,7 @@ func (l *jobList) planReads() {
 	var order []*tensor.Tensor
 	planned := map[*tensor.Tensor]bool{}
 	for i := range l.jobs {
-		for _, m := range l.movesOf(&l.jobs[i]) {
+		for m := range l.movesOf(&l.jobs[i]) {
 			if !planned[m.Source] {
 				planned[m.Source] = true
 				order = append(order, m.Source)
