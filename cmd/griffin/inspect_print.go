@@ -19,6 +19,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
@@ -171,7 +172,7 @@ func layerOf(name string) (before string, layer int, after string, ok bool) {
 // shown: 0-1,3-4,6-7,….
 func layerSet(layers []int, kinds []string) string {
 	const most = 4
-	parts := ranges(layers)
+	parts := diff.Ranges(layers)
 	if last := layers[len(layers)-1]; len(parts) > 1 && last < len(kinds) {
 		n := 0
 		for i, kind := range kinds {
@@ -192,24 +193,6 @@ func layerSet(layers []int, kinds []string) string {
 		parts = append(parts[:most-1], "…")
 	}
 	return strings.Join(parts, ",")
-}
-
-// ranges returns ascending numbers as ranges: 0-1 and 3.
-func ranges(numbers []int) []string {
-	var parts []string
-	for i := 0; i < len(numbers); {
-		end := i
-		for end+1 < len(numbers) && numbers[end+1] == numbers[end]+1 {
-			end++
-		}
-		part := strconv.Itoa(numbers[i])
-		if end > i {
-			part += "-" + strconv.Itoa(numbers[end])
-		}
-		parts = append(parts, part)
-		i = end + 1
-	}
-	return parts
 }
 
 // maxIndent is the depth from which on a tree is not indented further, so that its size is that of the names.

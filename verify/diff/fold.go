@@ -92,7 +92,7 @@ func fold(groups []*Group) *Group {
 	}
 	name := pattern[0]
 	for k, set := range sets {
-		name += ranges(set) + pattern[k+1]
+		name += strings.Join(Ranges(set), ",") + pattern[k+1]
 	}
 	all := &Group{List: groups[0].List, Layers: groups[0].Layers, Names: []string{name}, Status: groups[0].Status, Change: groups[0].Change}
 	for _, g := range groups {

@@ -272,11 +272,11 @@ func (g *Group) Where() string {
 	if len(g.Names) > 1 {
 		names = "{" + names + "}"
 	}
-	return g.List + "." + ranges(g.Layers) + "." + names
+	return g.List + "." + strings.Join(Ranges(g.Layers), ",") + "." + names
 }
 
-// ranges prints ascending numbers: 0-3,5.
-func ranges(numbers []int) string {
+// Ranges writes ascending numbers as ranges: 0-3 and 5.
+func Ranges(numbers []int) []string {
 	var parts []string
 	for i := 0; i < len(numbers); {
 		end := i
@@ -290,5 +290,5 @@ func ranges(numbers []int) string {
 		}
 		i = end + 1
 	}
-	return strings.Join(parts, ",")
+	return parts
 }

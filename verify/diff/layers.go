@@ -97,7 +97,7 @@ func layerNumbers(numbers []int) string {
 	if len(numbers) == 1 {
 		return fmt.Sprintf("layer %d", numbers[0])
 	}
-	return "layers " + ranges(numbers)
+	return "layers " + strings.Join(Ranges(numbers), ",")
 }
 
 // numbersWithout returns the numbers of layers that are not in a list.
