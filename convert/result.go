@@ -56,9 +56,6 @@ func (l TensorList) Len() int {
 	return len(l.of.Dests)
 }
 
-// Name returns the name of tensor i.
-func (l TensorList) Name(i int) string { return l.of.Dests[i].Name }
-
 // At describes tensor i.
 func (l TensorList) At(i int) ResultTensor {
 	c, d := l.of, &l.of.Dests[i]

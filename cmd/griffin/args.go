@@ -95,6 +95,9 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 	if err := p.parse(); err != nil {
 		return nil, err
 	}
+	if i := slices.Index(p.paths, ""); i >= 0 {
+		return nil, usagef("path %d of griffin %s is empty", i+1, name).advise("a variable of the shell may not be set")
+	}
 	return slices.Concat([]string{program, name}, p.flags, []string{"--"}, p.paths), nil
 }
 
@@ -133,7 +136,7 @@ func (p *argumentParser) parse() error {
 		switch {
 		case arg == "--":
 			p.paths = append(p.paths, p.rest...)
-			return p.checkPaths()
+			return nil
 		case len(arg) < 2 || arg[0] != '-':
 			p.paths = append(p.paths, arg)
 		default:
@@ -141,14 +144,6 @@ func (p *argumentParser) parse() error {
 				return err
 			}
 		}
-	}
-	return p.checkPaths()
-}
-
-// checkPaths returns an error if a path is empty.
-func (p *argumentParser) checkPaths() error {
-	if i := slices.Index(p.paths, ""); i >= 0 {
-		return usagef("path %d of griffin %s is empty", i+1, p.command.Name).advise("a variable of the shell may not be set")
 	}
 	return nil
 }
