@@ -177,7 +177,7 @@ type tensorEntry struct {
 
 	read digest.Sum // what the page of the values needs
 
-	made   string // in a plan, how it is made, and of which tensors of the source
+	made   string // in the plan of a conversion: the rule that makes it, and the tensors of the source that it is made of
 	origin string // made, with * for the tensor's own layer in names; it is equal in all layers of a row
 	layers int    // of a row that stands for the tensors of several layers, else 0
 	order  string // the name by which a row is sorted

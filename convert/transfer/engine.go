@@ -152,7 +152,7 @@ func (e *engine) run(l moves.List, dst Destination) error {
 	return err
 }
 
-// work does jobs until there are no more. next is the first that nobody does.
+// work does jobs until there are no more. next is the index of the first job that no worker has taken.
 func (e *engine) work(l *jobList, next *atomic.Int64) error {
 	w := &worker{engine: e, scratch: make([]byte, e.limits.scratch)}
 	for i := next.Add(1) - 1; i < int64(len(l.jobs)); i = next.Add(1) - 1 {

@@ -25,7 +25,7 @@ func Processors() int {
 const mostBlocked = 4
 
 // Overlap lets goroutines compute while others are in system calls that take milliseconds, such as writes that bypass the page cache,
-// until end is called. Without it, the processor of such a goroutine is idle until the scheduler of Go notices, which takes up to 10 ms.
+// until end is called. Without it, no other goroutine runs in place of one that waits in the system, until Go's scheduler notices, which takes up to 10 ms.
 func Overlap() (end func()) {
 	o := &overlapping
 	o.mu.Lock()

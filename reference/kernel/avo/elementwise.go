@@ -80,8 +80,9 @@ func (e *elementwise) write() {
 	RET()
 }
 
-// masks writes the table of the masks of a set: with AVX-512 the bits of n elements at n, with AVX2 the elements themselves, of which
-// those of the mask of n are longestMask − n and what follows.
+// masks writes a table of masks that select the first n elements of a vector. With AVX-512, entry n of the table is the mask of n, a bit for
+// each element. With AVX2, a mask is a vector: longestMask elements of ones come before as many zeros, and the mask of n begins at
+// element longestMask − n.
 func masks(set *isa) operand.Mem {
 	table := GLOBL("masks"+set.name, RODATA|NOPTR)
 	if set == avx512 {
