@@ -29,12 +29,14 @@ type engine struct {
 	digests    map[*tensor.Tensor]*source.Digest // of the sources that are to be hashed
 	sinks      Sinker                            // nil if the destination is none
 	needsCRC   bool                              // whether the destination needs the CRC-32 of tensors
+	inOrder    bool                              // whether files are filled from their beginning to their end
 	targets    []target
 	outputs    map[*publish.OutputFile]*publish.Output
 	written    []tensor.Written
 
 	freePanels chan *storage.Buffer
 	fullPanels chan panel // to be written
+	unhashed   chan panel // to be hashed for the digest of their file first; nil unless inOrder
 
 	progressMu sync.Mutex
 	progress   func(done int64) // nil if progress is not reported
@@ -131,7 +133,7 @@ func (e *engine) run(l moves.List, dst Destination) error {
 		}
 		slices.SortStableFunc(jobs.jobs, func(a, b job) int { return cmp.Compare(first(&a), first(&b)) })
 	}
-	workers := max(min(workersFor(dst), len(jobs.jobs)), 1)
+	workers := max(min(workersFor(dst), len(jobs.jobs)), 1) // one if files are filled in order
 	if jobs.sortSequential() {
 		workers = 1
 	}
@@ -182,11 +184,15 @@ func maxWorkers() int { return min(task.Processors(), mostWorkers) }
 const mostWorkers = 8
 
 // startWriters allocates a panel for each worker and the spare ones, and starts a goroutine for each
-// spare panel that writes full panels to their files. stop ends them when all panels are written.
+// spare panel that writes full panels to their files, and one that hashes them if that is done in order. stop ends them
+// when all panels are written.
 func (e *engine) startWriters(workers int) (stop func() error, err error) {
 	n := workers + e.limits.spare
 	e.freePanels = make(chan *storage.Buffer, n)
 	e.fullPanels = make(chan panel, n)
+	if e.inOrder {
+		e.unhashed = make(chan panel, n)
+	}
 	release := func() error {
 		close(e.freePanels)
 		var errs []error
@@ -202,12 +208,19 @@ func (e *engine) startWriters(workers int) (stop func() error, err error) {
 		}
 		e.freePanels <- b
 	}
-	var group task.Group
+	var hasher, writers task.Group
+	if e.inOrder {
+		hasher.Go(func() error { e.hashPanels(); return nil })
+	}
 	for range e.limits.spare {
-		group.Go(func() error { e.writePanels(); return nil })
+		writers.Go(func() error { e.writePanels(); return nil })
 	}
 	return func() error {
+		if e.inOrder {
+			close(e.unhashed)
+		}
+		err := hasher.Wait()
 		close(e.fullPanels)
-		return errors.Join(group.Wait(), release())
+		return errors.Join(err, writers.Wait(), release())
 	}, nil
 }

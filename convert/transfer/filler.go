@@ -71,7 +71,11 @@ func (f *filler) nextPanel() error {
 // advance counts n bytes of space as filled.
 func (f *filler) advance(n int) {
 	p := &f.panel
-	f.target.feed(f.at, p.buffer.Bytes[p.hi:p.hi+n])
+	filled := p.buffer.Bytes[p.hi : p.hi+n]
+	f.target.feed(f.at, filled)
+	if f.target.file != nil && !f.engine.inOrder {
+		f.target.file.Feed(f.target.offset+f.at, filled)
+	}
 	p.hi += n
 	f.at += int64(n)
 }
@@ -117,7 +121,22 @@ func (e *engine) takePanel() (*storage.Buffer, error) {
 // write hands a panel to the writers.
 func (e *engine) write(p panel) {
 	p.target.writes.Add(1)
+	if e.inOrder {
+		e.unhashed <- p
+		return
+	}
 	e.fullPanels <- p
+}
+
+// hashPanels adds panels to the digests of their files, beside the worker that fills them, and hands them to the writers.
+func (e *engine) hashPanels() {
+	for p := range e.unhashed {
+		e.guarded(func() error {
+			p.target.file.Feed(p.offset+int64(p.lo), p.buffer.Bytes[p.lo:p.hi])
+			return nil
+		})
+		e.fullPanels <- p
+	}
 }
 
 // writePanels writes panels until there are no more. After a failure it only returns their memory.

@@ -4,16 +4,19 @@ import (
 	"cmp"
 	"io"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // job is what one worker does in one go: moves from one source, so that it is read and decoded once,
 // or moves into one destination, so that it is filled in order. The latter are moves from files into
-// one destination, whose hash is computed on the way then, and all moves into one sink. There may be very many.
+// one destination, whose hash is computed on the way then, and all moves into one sink, or all moves in the order of what
+// they fill. There may be very many.
 type job struct {
 	first, n int32 // into jobList.order
 	part     int32 // a part of a move, as an index into jobList.parts; -1 for none
@@ -92,13 +95,23 @@ func newJobs(e *engine, list moves.List) (*jobList, error) {
 			}
 		}
 	}
+	if order := l.fileOrder(uses); order != nil {
+		e.inOrder = true
+		l.order, l.jobs = order, []job{{n: int32(len(order)), part: -1}}
+		return l, nil
+	}
+	return l, l.group(uses)
+}
+
+// group makes the jobs. uses is how many moves each source has.
+func (l *jobList) group(uses map[*tensor.Tensor]int32) error {
 	bySource := map[*tensor.Tensor]int32{} // jobs of sources with several moves
 	byDest := map[int]int32{}
 	of := make([]int32, len(l.moves)) // the job of each move, -1 for one that was divided
 	for i := range l.moves {
-		m, err := e.compile(&l.moves[i])
+		m, err := l.compile(&l.moves[i])
 		if err != nil {
-			return nil, tensor.Annotate(err, tensor.Location{Tensor: l.moves[i].Source.Name})
+			return tensor.Annotate(err, tensor.Location{Tensor: l.moves[i].Source.Name})
 		}
 		single := m.target.moves.Load() == 1
 		if parts := l.divide(&m, single && uses[m.Source] == 1); parts != nil {
@@ -121,6 +134,18 @@ func newJobs(e *engine, list moves.List) (*jobList, error) {
 		l.jobs[of[i]].n++
 		l.jobs[of[i]].bytes += m.bytes()
 	}
+	l.fillOrder(of)
+	for _, k := range bySource {
+		slices.SortStableFunc(l.order[l.jobs[k].first:][:l.jobs[k].n], func(a, b int32) int { return cmp.Compare(l.moves[a].View.Offset, l.moves[b].View.Offset) })
+	}
+	for _, k := range byDest {
+		slices.SortStableFunc(l.order[l.jobs[k].first:][:l.jobs[k].n], func(a, b int32) int { return cmp.Compare(l.moves[a].Offset, l.moves[b].Offset) })
+	}
+	return nil
+}
+
+// fillOrder puts the moves of each job one after the other. of is the job of each move, -1 for none.
+func (l *jobList) fillOrder(of []int32) {
 	first := int32(0)
 	for k := range l.jobs {
 		l.jobs[k].first = first
@@ -134,13 +159,52 @@ func newJobs(e *engine, list moves.List) (*jobList, error) {
 			l.jobs[k].n++
 		}
 	}
-	for _, k := range bySource {
-		slices.SortStableFunc(l.order[l.jobs[k].first:][:l.jobs[k].n], func(a, b int32) int { return cmp.Compare(l.moves[a].View.Offset, l.moves[b].View.Offset) })
+}
+
+// fileOrder returns all moves in the order of the bytes that they fill, if they are executed in it, one after the other: the SHA-256 of a
+// file takes its bytes in order, and everything from the first byte on that came too early would be read back. It returns nil if
+// that is not wanted or not possible: a Destination without files, or that fills gaps of its own at the end, sources that are best
+// read in another order, or more sources at once than there is memory for. uses is how many moves each source has.
+func (l *jobList) fileOrder(uses map[*tensor.Tensor]int32) []int32 {
+	if !l.algorithms.Has(digest.SHA256) || l.needsCRC || len(l.outputs) == len(l.targets) {
+		return nil
 	}
-	for _, k := range byDest {
-		slices.SortStableFunc(l.order[l.jobs[k].first:][:l.jobs[k].n], func(a, b int32) int { return cmp.Compare(l.moves[a].Offset, l.moves[b].Offset) })
+	files := map[*publish.OutputFile]int{}
+	for i := range l.targets {
+		f := l.targets[i].file
+		if f == nil { // a sink
+			return nil
+		}
+		if files[f] == 0 {
+			files[f] = len(files) + 1
+		}
 	}
-	return l, nil
+	order := make([]int32, len(l.moves))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortStableFunc(order, func(a, b int32) int {
+		m, n := &l.moves[a], &l.moves[b]
+		t, u := &l.targets[m.Dest], &l.targets[n.Dest]
+		return cmp.Or(cmp.Compare(files[t.file], files[u.file]), cmp.Compare(t.offset, u.offset), cmp.Compare(m.Offset, n.Offset))
+	})
+	left := maps.Clone(uses)
+	streams := 0 // sources that need memory of their own, between their first move and their last
+	for _, k := range order {
+		s := l.moves[k].Source
+		buffered := tensor.StreamMemory(s) > 0
+		if left[s] == uses[s] && buffered {
+			streams++
+		}
+		sequential := slices.ContainsFunc(tensor.Extents(s), func(x tensor.Extent) bool { return tensor.IsSequential(x.Store) })
+		if streams > maxWorkers() || sequential {
+			return nil
+		}
+		if left[s]--; left[s] == 0 && buffered {
+			streams--
+		}
+	}
+	return order
 }
 
 // jobFor returns the job of a key, which it adds to all jobs if it is new.
@@ -181,20 +245,19 @@ func (l *jobList) extents(j *job) []tensor.Extent {
 	return nil
 }
 
-// compiled returns the moves of a job as a worker needs them.
-func (l *jobList) compiled(j *job) ([]*compiledMove, error) {
-	if j.part >= 0 {
-		return []*compiledMove{l.parts[j.part]}, nil
-	}
-	all := make([]*compiledMove, 0, j.n)
-	for m := range l.movesOf(j) {
-		c, err := l.compile(m)
-		if err != nil {
-			return nil, tensor.Annotate(err, tensor.Location{Tensor: m.Source.Name})
+// compiled gives the moves of a job as a worker needs them, each with the error that it has.
+func (l *jobList) compiled(j *job) iter.Seq2[*compiledMove, error] {
+	return func(yield func(*compiledMove, error) bool) {
+		if j.part >= 0 {
+			yield(l.parts[j.part], nil)
+			return
 		}
-		all = append(all, &c)
+		for m := range l.movesOf(j) {
+			if c, err := l.compile(m); !yield(&c, err) {
+				return
+			}
+		}
 	}
-	return all, nil
 }
 
 // sortSequential sorts jobs by where their sources lie, and returns true, if a source lies in a file that is best read from its

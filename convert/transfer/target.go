@@ -55,13 +55,10 @@ func (f *filling) count(overflowed, inexact int64) {
 	f.inexact.Add(inexact)
 }
 
-// feed hashes bytes that belong at offset at of the target, for its digest and that of its file. BLAKE3 takes them in any order. For SHA-256
-// and CRC-32, what is filled out of order is read back by finish.
+// feed hashes bytes that belong at offset at of the target. BLAKE3 takes them in any order. For SHA-256 and CRC-32, what is filled
+// out of order is read back by finish.
 func (f *filling) feed(at int64, p []byte) {
 	f.hash.Feed(at, p)
-	if f.file != nil {
-		f.file.Feed(f.offset+at, p)
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if at == f.inOrder {
@@ -96,6 +93,7 @@ func (e *engine) finish(t *target, scratch []byte) error {
 				return err
 			}
 			f.feed(at, scratch[:n])
+			t.file.Feed(t.offset+at, scratch[:n])
 		}
 	}
 	e.written[t.index] = tensor.Written{Digest: f.hash.Sum(t.bytes), CRC32: f.crc, Overflowed: f.overflowed.Load(), Inexact: f.inexact.Load()}

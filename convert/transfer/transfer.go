@@ -20,7 +20,8 @@ type Options struct {
 	// Progress, if not nil, is called with the number of bytes written so far, never concurrently.
 	Progress func(done int64)
 
-	// Digests are the digests that are computed of what is written; 0 for digest.Default.
+	// Digests are the digests that are computed of what is written; 0 for digest.Default. With SHA-256, files of several
+	// tensors are filled in their order, by one worker, where that is possible.
 	Digests digest.Algorithms
 
 	// DigestSources asks for the digests of all sources. They are computed from what is read anyway; for

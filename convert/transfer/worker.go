@@ -13,42 +13,53 @@ type worker struct {
 	scratch []byte // for elements before they are converted; at least a step and a band
 }
 
+// do executes the moves of a job. A source is open from the first to the last of them that reads it.
 func (w *worker) do(l *jobList, j *job) error {
-	all, err := l.compiled(j)
-	if err != nil {
-		return err
+	left := map[*tensor.Tensor]int{} // moves
+	for m := range l.movesOf(j) {
+		left[m.Source]++
 	}
-	for len(all) > 0 {
-		n := 1
-		for n < len(all) && all[n].Source == all[0].Source {
-			n++
+	open := map[*tensor.Tensor]*source.Reader{}
+	defer func() {
+		for _, in := range open {
+			in.Close()
 		}
-		if err := w.moveSource(all[0].Source, all[:n]); err != nil {
-			return tensor.Annotate(err, tensor.Location{Tensor: all[0].Source.Name})
+	}()
+	for m, err := range l.compiled(j) {
+		if err == nil {
+			left[m.Source]--
+			err = w.doMove(m, open, left[m.Source] == 0)
 		}
-		all = all[n:]
+		if err != nil {
+			return tensor.Annotate(err, tensor.Location{Tensor: m.Source.Name})
+		}
 	}
 	return nil
 }
 
-// moveSource executes moves from one source.
-func (w *worker) moveSource(t *tensor.Tensor, all []*compiledMove) error {
-	in, err := source.Open(t, w.digests[t])
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	for _, m := range all {
-		if err := w.move(m, in); err != nil {
+// doMove executes a move. It opens the source unless it is open, and closes it after the last move.
+func (w *worker) doMove(m *compiledMove, open map[*tensor.Tensor]*source.Reader, last bool) error {
+	in := open[m.Source]
+	if in == nil {
+		var err error
+		if in, err = source.Open(m.Source, w.digests[m.Source]); err != nil {
 			return err
 		}
-		if m.target.moves.Add(-1) > 0 {
-			continue
-		}
+		open[m.Source] = in
+	}
+	if err := w.move(m, in); err != nil {
+		return err
+	}
+	if m.target.moves.Add(-1) == 0 {
 		if err := w.finish(m.target, w.scratch); err != nil {
 			return err
 		}
 	}
+	if !last {
+		return nil
+	}
+	delete(open, m.Source)
+	defer in.Close()
 	return in.Finish()
 }
 

@@ -1,0 +1,179 @@
+package transfer
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/internal/movestest"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
+)
+
+// oneFile makes a file of outputs for all tensors of a list, one behind the other, and puts them there.
+func oneFile(t *testing.T, rng *rand.Rand, outputs *publish.OutputFiles, l moves.List) *files {
+	t.Helper()
+	file, err := outputs.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	files := newFiles(t, rng, l)
+	end := int64(0)
+	for i := range files.ranges {
+		files.ranges[i] = fileRange{0, end, files.ranges[i].length}
+		end += files.ranges[i].length
+	}
+	files.outputs = []*publish.OutputFile{file}
+	if err := file.Truncate(end); err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// For SHA-256, tensors of one file are filled from its beginning to its end: nothing is missing in the digest of the file
+// afterwards, whose bytes are changed here before it is asked for.
+func TestExecuteInFileOrder(t *testing.T) {
+	for round := range uint64(80) {
+		rng := rand.New(rand.NewPCG(8, round))
+		m := &movestest.Maker{T: t, Rand: rng}
+		for range 2 + rng.IntN(6) {
+			m.Add()
+		}
+		outputs := publish.NewOutputFiles(digest.SHA256)
+		files := oneFile(t, rng, outputs, m.List)
+		l := testLimits[round%uint64(len(testLimits))]
+		if l.buffers < 1<<20 {
+			continue // a matrix that does not fit into memory comes in another order
+		}
+		r, err := execute(t.Context(), m.List, withoutCRC{files}, Options{Digests: digest.SHA256}, l)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		var all []byte
+		for i, want := range m.Want {
+			if got := files.content(t, i); !bytes.Equal(got, want) || r.Written[i].Digest != digest.Of(digest.SHA256, want) {
+				t.Fatalf("round %d: %s: wrong bytes or digest", round, m.List.Dests[i].Name)
+			}
+			all = append(all, want...)
+		}
+		if len(all) == 0 {
+			continue
+		}
+		if err := os.WriteFile(files.outputs[0].Name(), make([]byte, len(all)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		sums, err := outputs.Sums(t.Context())
+		if err != nil || len(sums) != 1 || sums[0].Sum != digest.Of(digest.SHA256, all) {
+			t.Errorf("round %d: %v, %v", round, sums, err)
+		}
+	}
+}
+
+// streamed is data like tensortest.Stream whose streams hold memory.
+type streamed struct{ stream }
+
+type stream = tensortest.Stream
+
+func (*streamed) StreamMemory() int64 { return 1 }
+
+// Sources of which parts go to several places of a file are decoded once, while there is memory for all that are open at
+// once; otherwise the file is not filled in order.
+func TestFileOrderOfInterleavedSources(t *testing.T) {
+	for _, sources := range []int{1, 2, maxWorkers(), maxWorkers() + 1} {
+		var l moves.List
+		data := make([]*streamed, sources)
+		want := make([][]byte, 2)
+		for k := range data {
+			data[k] = &streamed{stream{Content: []byte{byte(k), byte(k + 100)}}}
+		}
+		for half := range 2 {
+			for k, d := range data {
+				s := &tensor.Tensor{Name: fmt.Sprint(k), DType: tensor.U8, Shape: []int64{2}, Data: d}
+				if half == 1 {
+					s = l.Moves[k].Source
+				}
+				l.Dests = append(l.Dests, moves.Dest{Name: fmt.Sprint(half, k), DType: tensor.U8, Shape: []int64{1}})
+				l.Moves = append(l.Moves, moves.Move{Source: s, View: tensor.RowMajor(2).Narrow(0, int64(half), 1), Dest: len(l.Dests) - 1})
+				want[half] = append(want[half], d.Content[half])
+			}
+		}
+		outputs := publish.NewOutputFiles(digest.SHA256)
+		files := oneFile(t, rand.New(rand.NewPCG(1, 1)), outputs, l)
+		inOrder := len(jobsOf(t, l, withoutCRC{files}, digest.SHA256, 100).jobs) == 1
+		if inOrder != (sources <= maxWorkers()) {
+			t.Errorf("%d sources: in order is %t", sources, inOrder)
+		}
+		if _, err := execute(t.Context(), l, withoutCRC{files}, Options{Digests: digest.SHA256}, testLimits[1]); err != nil {
+			t.Fatal(err)
+		}
+		for k, d := range data {
+			if n := d.Opened.Load(); n != 1 {
+				t.Errorf("%d sources: %d was opened %d times", sources, k, n)
+			}
+		}
+		got := make([]byte, 2*sources)
+		if _, err := files.outputs[0].ReadAt(got, 0); err != nil && err != io.EOF || !bytes.Equal(got, slices.Concat(want...)) {
+			t.Errorf("%d sources: %v, %v", sources, got, err)
+		}
+	}
+}
+
+// Where the order of a file is of no use or cannot be kept, several workers fill it.
+func TestNotInFileOrder(t *testing.T) {
+	stored := func(name string) *tensor.Tensor {
+		return tensortest.Stored(name, tensor.U8, []int64{4}, []byte("abcd"))
+	}
+	list := func(sources ...*tensor.Tensor) (l moves.List) {
+		for i, s := range sources {
+			l.Dests = append(l.Dests, moves.Dest{Name: s.Name, DType: tensor.U8, Shape: s.Shape})
+			l.Moves = append(l.Moves, moves.Move{Source: s, View: tensor.RowMajor(4), Dest: i})
+		}
+		return l
+	}
+	two := list(stored("a"), stored("b"))
+	for _, tt := range []struct {
+		name string
+		list moves.List
+		a    digest.Algorithms
+		crc  bool
+		want int // jobs
+	}{
+		{"SHA-256", two, digest.SHA256, false, 1},
+		{"both", two, digest.SHA256 | digest.BLAKE3, false, 1},
+		{"BLAKE3", two, digest.BLAKE3, false, 2},
+		{"checksums that the file has before its tensors", two, digest.SHA256, true, 2},
+		{"a sink", two, digest.SHA256, false, 2},
+		{"sources in a file that is read once", list(inSequence("a", 0), inSequence("b", 4)), digest.SHA256, false, 2},
+	} {
+		files := oneFile(t, rand.New(rand.NewPCG(1, 1)), publish.NewOutputFiles(tt.a), tt.list)
+		if tt.name == "a sink" {
+			files.ranges[1].file = -1
+		}
+		var dst Destination = withoutCRC{files}
+		if tt.crc {
+			dst = files
+		}
+		if got := len(jobsOf(t, tt.list, dst, tt.a, 100).jobs); got != tt.want {
+			t.Errorf("%s: %d jobs", tt.name, got)
+		}
+	}
+}
+
+// inSequence returns a tensor that lies in a file that is best read from its beginning to its end.
+func inSequence(name string, at int64) *tensor.Tensor {
+	return &tensor.Tensor{Name: name, DType: tensor.U8, Shape: []int64{4},
+		Data: &tensor.Strided{Store: sequential{bytes.NewReader([]byte("abcdefgh"))}, Base: at, Length: 4, DType: tensor.U8, View: tensor.RowMajor(4)}}
+}
+
+type sequential struct{ *bytes.Reader }
+
+func (sequential) Sequential() bool { return true }
