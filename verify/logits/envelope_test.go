@@ -73,20 +73,28 @@ func TestCoarserBackends(t *testing.T) {
 		implementation golden.Implementation
 		backend        string
 		flags          map[string]string
-		coarser        bool
+		why            string // a part of it; "" for none
 	}{
-		{"float32", golden.JAX, "cpu", map[string]string{"jax_default_matmul_precision": "None"}, false},
-		{"float32", golden.JAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "None"}, true},
-		{"float32", golden.JAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "highest"}, false},
-		{"bfloat16", golden.JAX, "tpu TPU v4", nil, false},
-		{"float32", golden.JAX, "gpu NVIDIA H100", nil, true},
-		{"float32", golden.Torch, "cuda NVIDIA H100", map[string]string{"allow_tf32": "True"}, true},
-		{"float32", golden.Transformers, "cuda NVIDIA H100", map[string]string{"allow_tf32": "False", "float32_matmul_precision": "highest"}, false},
-		{"float16", golden.Torch, "cpu", nil, true},
-		{"float32", golden.Torch, "", nil, false},
+		{"float32", golden.JAX, "cpu", map[string]string{"jax_default_matmul_precision": "None"}, ""},
+		{"float32", golden.JAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "None"}, "TPUs"},
+		{"float32", golden.JAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "highest"}, ""},
+		{"float32", golden.JAX, "tpu TPU v4", map[string]string{"jax_default_matmul_precision": "bfloat16_3x"}, ""},
+		{"bfloat16", golden.JAX, "tpu TPU v4", nil, ""},
+		{"float32", golden.JAX, "gpu NVIDIA H100", nil, "GPUs"},
+		{"float32", golden.JAX, "gpu NVIDIA H100", map[string]string{"jax_default_matmul_precision": "highest"}, ""},
+		{"float32", golden.JAX, "cuda NVIDIA H100", map[string]string{"jax_default_matmul_precision": "high"}, "GPUs"},
+		{"float32", golden.Torch, "gpu", nil, ""},
+		{"float32", golden.Torch, "cuda NVIDIA H100", map[string]string{"allow_tf32": "True"}, "in TF32"},
+		{"float32", golden.Torch, "cuda", map[string]string{"allow_tf32": "False", "float32_matmul_precision": "high"}, "in TF32"},
+		{"float32", golden.Transformers, "cuda NVIDIA H100", map[string]string{"allow_tf32": "False", "float32_matmul_precision": "highest"}, ""},
+		{"float32", golden.Torch, "cpu", map[string]string{"allow_tf32": "True", "float32_matmul_precision": "high"}, ""},
+		{"float32", golden.Torch, "cpu", map[string]string{"float32_matmul_precision": "medium"}, "in bfloat16"},
+		{"float32", golden.Torch, "mps", map[string]string{"float32_matmul_precision": "medium"}, ""},
+		{"float16", golden.Torch, "cpu", nil, "float16"},
+		{"float32", golden.Torch, "", nil, ""},
 	} {
 		m := golden.Meta{DType: tt.dtype, Implementation: tt.implementation, Backend: tt.backend, Flags: tt.flags}
-		if got := coarserArithmetic(&m); (got != "") != tt.coarser {
+		if got := coarserArithmetic(&m); (got != "") != (tt.why != "") || !strings.Contains(got, tt.why) {
 			t.Errorf("%+v: %q", tt, got)
 		}
 	}

@@ -3,6 +3,7 @@ package logits
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,6 +44,11 @@ var brokenRecurrent = []struct {
 	{"weights:" + reference.AParam, 0.01, TemporalHalf, ""},
 	{"minus 8", 0.01, TemporalHalf, ""},
 	{"no sqrt term", 0, TemporalHalf, ""},
+	{"linear_x and linear_y exchanged", 0, TemporalHalf, "linear_x and linear_y exchanged"},
+	{"negative:" + reference.AParam, 0, TemporalHalf, "a_param with the other sign"},
+	{"turned:" + reference.InputGate + reference.Kernel, 0, TemporalHalf, "the input gate's matrices transposed"},
+	{"turned:" + reference.AGate + reference.Kernel, 0, TemporalHalf, "the recurrence gate's matrices transposed"},
+	{"no:" + reference.TemporalNorm, 0, TemporalHalf, "a norm without its scale"},
 	{"no reset", 0, TemporalHalf, "scaled by sqrt(1 - a²) also at position 0"},
 	{"erf:temporal", 0, TemporalHalf, ""},
 	{"weights:" + reference.LinearOut + reference.Kernel, 0.01, TemporalHalf, ""},
@@ -66,6 +72,13 @@ var brokenAttention = []struct {
 	{"window one less", 0, TemporalHalf, "transformers5"},
 	{"window one more", 0, TemporalHalf, "window of 9 instead of 8"},
 	{"no window", 0, TemporalHalf, "transformers4"},
+	{"window of", 16, TemporalHalf, "window of 16 instead of 8"},
+	{"window of", 4, TemporalHalf, "window of 4 instead of 8"},
+	{"window of", 5, TemporalHalf, ""},
+	{"softmax scale", math.Sqrt(8) - 1, TemporalHalf, "not divided by the root of the head's width"},
+	{"softmax scale", 1/math.Sqrt(8) - 1, TemporalHalf, "divided by the root of the head's width twice"},
+	{"turned:" + reference.ProjQ + reference.Kernel, 0, TemporalHalf, "the queries' matrix transposed"},
+	{"turned:" + reference.ProjFinal + reference.Kernel, 0, TemporalHalf, "the output's matrix transposed"},
 	{"attention runs on", 0, TemporalHalf, ""},
 	{"weights:" + reference.ProjFinal + reference.Kernel, 0.01, TemporalHalf, ""},
 	{"no:" + reference.ProjFinal + reference.Bias, 0, TemporalHalf, "proj_final.bias left out"},
@@ -174,7 +187,8 @@ func TestLocalise(t *testing.T) {
 		size  float64
 	}{
 		{"weights:" + reference.FinalNorm, "final norm", "", 0.01}, {"plain:" + reference.FinalNorm, "final norm", "scale instead of 1 + scale", 0},
-		{"soft cap", "logits", "", 0.01}, {"no soft cap", "logits", "no soft cap", 0}, {"embedding scale", "embedding", "scaled by another number", 0.1},
+		{"no:" + reference.FinalNorm, "final norm", "a norm without its scale", 0},
+		{"soft cap", "logits", "", 0.01}, {"no soft cap", "logits", "no soft cap", 0}, {"soft cap of", "logits", "a soft cap of 50 on the logits", 50}, {"embedding scale", "embedding", "scaled by another number", 0.1},
 	} {
 		t.Run(b.kind, func(t *testing.T) {
 			n := newNaive(t, m, reference.Float32, breakage{-1, b.kind, b.size})

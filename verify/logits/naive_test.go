@@ -61,7 +61,7 @@ func newNaive(t testing.TB, m *runtime.Model, precision reference.Precision, b b
 }
 
 // load returns a parameter, a matrix as [out][in]. The fault "weights:NAME" changes all of it by the
-// factor 1 + size, "weight:NAME" one element, and "no:NAME" makes it zero.
+// factor 1 + size, "weight:NAME" one element, "no:NAME" makes it zero, "negative:NAME" negates and "turned:NAME" transposes it.
 func (n *naive) load(block int, name string) []float64 {
 	key := fmt.Sprint(block, name)
 	if x, ok := n.loaded[key]; ok {
@@ -112,6 +112,19 @@ func (n *naive) load(block int, name string) []float64 {
 		x[len(x)/3] += size * (1 + math.Abs(x[len(x)/3]))
 	case n.is(block, "no:"+name):
 		clear(x)
+	case n.is(block, "negative:"+name):
+		for i := range x {
+			x[i] = -x[i]
+		}
+	case n.is(block, "turned:"+name): // each of its square matrices
+		side := int(p.Shape[len(p.Shape)-1])
+		for y := x; len(y) > 0; y = y[side*side:] {
+			for i := range side {
+				for k := range i {
+					y[i*side+k], y[k*side+i] = y[k*side+i], y[i*side+k]
+				}
+			}
+		}
 	}
 	n.loaded[key] = x
 	return x
@@ -218,6 +231,9 @@ func (n *naive) run(tokens, positions []int32, batch int) map[string][][]float64
 func (n *naive) logits(x, embedding []float64) []float64 {
 	y := make([]float64, n.config.VocabSize)
 	softCap := n.config.LogitsSoftCap * (1 + n.by(-1, "soft cap"))
+	if n.is(-1, "soft cap of") {
+		softCap = n.broken.size
+	}
 	for v := range y {
 		for i := range x {
 			y[v] += x[i] * embedding[v*len(x)+i]
@@ -255,11 +271,17 @@ func (n *naive) recurrent(block int, x [][]float64, positions []int32) [][]float
 	taps := n.load(block, reference.Conv1D+reference.Kernel)
 	bias := n.load(block, reference.Conv1D+reference.Bias)
 	aParam := n.load(block, reference.AParam)
+	other := func(name, exchanged string) string {
+		if n.is(block, "linear_x and linear_y exchanged") {
+			return exchanged
+		}
+		return name
+	}
 	h := make([]float64, c.LRUWidth)
 	var in, out [][]float64
 	begin := 0
 	for t := range x {
-		in = append(in, n.linear(block, reference.LinearX, x[t], true))
+		in = append(in, n.linear(block, other(reference.LinearX, reference.LinearY), x[t], true))
 		if positions[t] == 0 && !n.is(block, "conv runs on") {
 			begin = t
 		}
@@ -279,7 +301,7 @@ func (n *naive) recurrent(block int, x [][]float64, positions []int32) [][]float
 		if n.is(block, "gates exchanged") {
 			inputGate, aGate = aGate, inputGate
 		}
-		gate := n.linear(block, reference.LinearY, x[t], true)
+		gate := n.linear(block, other(reference.LinearY, reference.LinearX), x[t], true)
 		y := make([]float64, c.LRUWidth)
 		for i := range y {
 			eight := -8 * (1 + n.by(block, "minus 8"))
@@ -324,6 +346,8 @@ func (n *naive) attention(block int, x [][]float64, positions []int32) [][]float
 		window--
 	case n.is(block, "window one more"):
 		window++
+	case n.is(block, "window of"):
+		window = int(n.broken.size)
 	case n.is(block, "no window"):
 		window = 1 << 30
 	}

@@ -117,8 +117,8 @@ func (r *runs) outputs(i int, inputs []*reference.Activations) ([]blockResults, 
 	return results, nil
 }
 
-// runMemory bounds the activations of the runs that go through a block together, in bytes.
-const runMemory = 320 << 20
+// runMemory bounds the activations of the runs that go through a block together, in bytes. (Tests make it smaller.)
+var runMemory int64 = 320 << 20
 
 // together returns how many runs go through a block together.
 func (in *input) together() int {

@@ -16,8 +16,15 @@ type Result struct {
 }
 
 // logitsMemory bounds the logits that are in memory at a time, in bytes: those of 128 tokens of the published
-// vocabulary. (Tests make it smaller.)
+// vocabulary.
 var logitsMemory = 132 << 20
+
+// SetLogitsMemory sets the memory for logits, in bytes, and returns what it was. Tests make it smaller.
+func SetLogitsMemory(bytes int) int {
+	before := logitsMemory
+	logitsMemory = bytes
+	return before
+}
 
 // Run runs a pass and shows every result in order, as reference.Model.Run does, but with the logits in pieces, so that
 // memory does not grow with the number of tokens times the vocabulary. The results have the same bits.
