@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"unsafe"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -85,6 +86,29 @@ func TestCheckpoint(t *testing.T) {
 	}
 }
 
+// Names of tensors that both checkpoints have lie in memory once.
+func TestShareNames(t *testing.T) {
+	checkpoint := func(names ...string) *tensor.Checkpoint {
+		var tensors []*tensor.Tensor
+		for _, name := range names {
+			tensors = append(tensors, &tensor.Tensor{Name: strings.Clone(name)})
+		}
+		c, err := tensor.NewCheckpoint("x.bin", "flax", tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	a, b := checkpoint("both", "here"), checkpoint("there", "both")
+	a.ShareNames(b)
+	if unsafe.StringData(a.Tensor("both").Name) != unsafe.StringData(b.Tensor("both").Name) {
+		t.Error("a name that both have is not shared")
+	}
+	if a.Tensor("here") == nil || a.Tensor("there") != nil {
+		t.Error("a name that one has changed")
+	}
+}
+
 func TestBeside(t *testing.T) {
 	files := fstest.MapFS{"step/7/model.bin": {}}
 	for _, tt := range []struct{ root, documents, want string }{
@@ -140,6 +164,7 @@ func TestChecksumStore(t *testing.T) {
 		{"twice", false, []read{{2, 3}, {2, 3}, {5, 5}}, 1, 0, true},
 		{"wrong", true, []read{{2, 8}}, 0, 1, false},
 		{"wrong, a part", true, []read{{2, 3}}, 0, 1, false},
+		{"from before the range into it", false, []read{{0, 5}, {5, 5}}, 1, 0, true},
 	} {
 		data := tensortest.NewSummed(tensor.U8, tensor.RowMajor(8), file, 2, 8, tt.wrong)
 		s := tensor.NewChecksumStore(bytes.NewReader(file), data)

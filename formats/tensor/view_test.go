@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -244,6 +245,25 @@ func TestPlanReads(t *testing.T) {
 	want := []tensor.Extent{{Store: file, Offset: 108, Length: 40}, {Store: file, Offset: 7, Length: 9}} // elements 2 to 11
 	if len(file.plans) != 1 || !slices.Equal(file.plans[0], want) {
 		t.Errorf("plans: %v, want %v", file.plans, want)
+	}
+}
+
+// sequential is a file that says how it is best read.
+type sequential struct {
+	io.ReaderAt
+	answer bool
+}
+
+func (s sequential) Sequential() bool { return s.answer }
+
+func TestIsSequential(t *testing.T) {
+	for _, tt := range []struct {
+		file io.ReaderAt
+		want bool
+	}{{sequential{nil, true}, true}, {sequential{nil, false}, false}, {strings.NewReader("a file that does not say"), false}} {
+		if got := tensor.IsSequential(tt.file); got != tt.want {
+			t.Errorf("%+v: %v, want %v", tt.file, got, tt.want)
+		}
 	}
 }
 
