@@ -17,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -336,10 +337,10 @@ func planned(r *convert.Result) []tensorEntry {
 	for i := range all {
 		t := r.Tensors.At(i)
 		from := slices.Clone(t.From)
-		if _, layer, _, ok := layerOf(t.Name); ok {
+		if _, layer, _ := diff.SplitLayer(t.Name); layer >= 0 {
 			for k, name := range from {
-				if before, n, after, ok := layerOf(name); ok && n == layer {
-					from[k] = before + "*" + after
+				if list, n, rest := diff.SplitLayer(name); n == layer {
+					from[k] = list + ".*." + rest
 				}
 			}
 		}

@@ -120,17 +120,17 @@ func folded(tensors []tensorEntry, all bool, kinds []string) []tensorEntry {
 	if all {
 		return sorted
 	}
-	type group struct{ before, after, dtype, shape, origin string }
+	type group struct{ list, rest, dtype, shape, origin string }
 	layers := map[group][]int{}
 	rows := map[group]int{} // indices in out
 	var out []tensorEntry
 	for _, t := range sorted {
-		before, layer, after, ok := layerOf(t.Name)
-		if !ok || t.SHA256 != "" || t.BLAKE3 != "" || t.Stats != nil {
+		list, layer, rest := diff.SplitLayer(t.Name)
+		if layer < 0 || t.SHA256 != "" || t.BLAKE3 != "" || t.Stats != nil {
 			out = append(out, t)
 			continue
 		}
-		g := group{before, after, t.DType, tensor.ShapeString(t.Shape), t.origin}
+		g := group{list, rest, t.DType, tensor.ShapeString(t.Shape), t.origin}
 		if layers[g] == nil {
 			rows[g] = len(out)
 			out = append(out, t)
@@ -140,32 +140,14 @@ func folded(tensors []tensorEntry, all bool, kinds []string) []tensorEntry {
 	for g, i := range rows {
 		if n := len(layers[g]); n > 1 {
 			set := "{" + layerSet(layers[g], kinds) + "}"
-			out[i].Name, out[i].layers = g.before+set+g.after, n
-			out[i].order = g.before + strconv.Itoa(layers[g][0]) + set + g.after // after those of one layer
+			out[i].Name, out[i].layers = g.list+"."+set+"."+g.rest, n
+			out[i].order = g.list + "." + strconv.Itoa(layers[g][0]) + set + "." + g.rest // after those of one layer
 		}
 	}
 	slices.SortStableFunc(out, func(a, b tensorEntry) int {
 		return tensor.CompareNames(cmp.Or(a.order, a.Name), cmp.Or(b.order, b.Name))
 	})
 	return out
-}
-
-// layerOf splits the name of a tensor at the first number that stands between dots, as that of a layer does.
-func layerOf(name string) (before string, layer int, after string, ok bool) {
-	const digits = 6
-	for i := 0; i < len(name); {
-		end := i + strings.IndexByte(name[i:], '.')
-		if end < i {
-			break
-		}
-		part := name[i:end]
-		n, err := strconv.Atoi(part)
-		if err == nil && len(part) <= digits && strconv.Itoa(n) == part && n >= 0 {
-			return name[:i], n, name[end:], true
-		}
-		i = end + 1
-	}
-	return "", 0, "", false
 }
 
 // layerSet names layers, ascending: "recurrent" if they are all of one kind and not in one range, or else ranges, of which the first few are
