@@ -15,6 +15,7 @@ MUTATED     ?= formats/tensor convert/moves convert/names convert/model convert/
                verify/diff verify/golden verify/runtime
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
+GENERATORS  := convert/internal/avo reference/kernel/avo
 PYTHON_ENV  := testdata/interop/python.sh current
 
 .PHONY: build local demo test race instructions lint fuzz cross wheel release hostile interop differential candle sharded slurm kill torture mutants false-alarms bench bench-forward fixtures clean help
@@ -37,13 +38,16 @@ instructions: ## the forward pass with each instruction set (needs qemu-aarch64 
 	GODEBUG=cpu.avx512f=off $(GO) test -count=1 ./reference/...
 	GOARCH=arm64 $(GO) test -exec qemu-aarch64 -skip 'Truncated' ./reference ./reference/kernel
 
-lint: ## gofmt, go vet for each system, staticcheck, go mod tidy, syntax of scripts and GitHub workflows
+lint: ## gofmt, go vet for each system, staticcheck, go mod tidy, generated assembly, syntax of scripts and GitHub workflows
 	@files=$$(gofmt -l . ); if [ -n "$$files" ]; then echo "not gofmt-ed:"; echo "$$files"; exit 1; fi
 	$(GO) vet ./...
 	@for platform in $(VETTED); do echo "vet $$platform"; \
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) vet -tags nobuckets ./... || exit 1; done
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
+	@for module in $(GENERATORS); do (cd $$module && $(GO) vet ./... && $(GO) test ./...) || exit 1; done
+	@before=$$(git ls-files -z '*_a*64.s' '*_a*64.go' | xargs -0 cat | cksum); $(GO) generate ./... || exit 1; \
+		if [ "$$before" != "$$(git ls-files -z '*_a*64.s' '*_a*64.go' | xargs -0 cat | cksum)" ]; then echo "assembly was not what its generator writes"; exit 1; fi
 	$(GO) run $(ACTIONLINT) .github/workflows/*.yml
 	@for script in .ci/run .ci/fuzz .ci/verify .ci/version $$(find testdata -name '*.sh'); do bash -n $$script || exit 1; done
 
