@@ -1,0 +1,356 @@
+package verify
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// verifyAlone verifies one checkpoint, without a converted one.
+func verifyAlone(t *testing.T, path string, o Options) (*Verdict, error) {
+	t.Helper()
+	c, err := formats.Open(path, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return Verify(t.Context(), c, nil, o)
+}
+
+// Of two checkpoints that are proven to be the same model the one is run whose layout the fixture's implementation runs.
+func TestLogitsOfProvenModels(t *testing.T) {
+	c := cases.Open(t, "odd-griffin")
+	torch, orbax, hf := filepath.Join(c.Dir, "original", "torch.pt"), filepath.Join(c.Dir, "original", "orbax-zarr3"), filepath.Join(c.Dir, "hf")
+	for _, tt := range []struct{ source, converted, recording, run, semantics string }{
+		{torch, "", "jax", torch, "original"},
+		{torch, "", "hf5", torch, "transformers5"},
+		{hf, "", "hf5", hf, "transformers5"},
+		{hf, "", "jax", hf, "original"},
+		{torch, hf, "jax", torch, "original"},
+		{torch, hf, "hf5", hf, "transformers5"},
+		{torch, hf, "hf4", hf, "transformers4"},
+		{hf, torch, "jax", torch, "original"},
+		{hf, torch, "hf5", hf, "transformers5"},
+		{hf, hf, "jax", hf, "original"},
+		{torch, orbax, "jax", torch, "original"},
+		{torch, orbax, "hf5", orbax, "transformers5"},
+	} {
+		o := Options{Settings: c.Settings, Golden: c.Recording(tt.recording)}
+		var v *Verdict
+		var err error
+		answer := "the same model"
+		if tt.converted == "" {
+			v, err = verifyAlone(t, tt.source, o)
+			answer = "the model that was recorded"
+		} else {
+			v, err = verifyFiles(t, tt.source, tt.converted, o)
+		}
+		if err != nil || !v.Same || v.Answer() != answer || len(v.Logits) != 1 || v.Logits[0].Checkpoint != tt.run || v.Logits[0].Semantics != tt.semantics || v.Golden != o.Golden {
+			t.Errorf("%+v: %+v, %v", tt, v, err)
+		}
+		if onHF := tt.source == hf || tt.converted == hf; (v.Window != nil) != onHF {
+			t.Errorf("%+v: window %+v", tt, v.Window)
+		}
+	}
+}
+
+// Checkpoints that are not the same are both compared with the fixture, and the text says which is which. A converted checkpoint that cannot
+// be run is left out.
+func TestLogitsOfOtherModels(t *testing.T) {
+	b := baseOf(t, "float32, torch")
+	golden := cases.Open(t, "odd-griffin").Recording("jax")
+	judge := func(spoil func(m *made)) *Verdict {
+		m := b.made.clone()
+		spoil(m)
+		v, err := verifyFiles(t, b.source, m.write(t), Options{Settings: b.settings, Golden: golden})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	v := judge(func(m *made) { each(func(x float32) float32 { return 1.5 * x })(m.get(in(1, downProj))) })
+	if v.Same || len(v.Logits) != 2 || !v.Logits[0].OK || v.Logits[1].OK || v.Logits[1].Checkpoint != v.Converted.Path {
+		t.Fatalf("%+v", v)
+	}
+	checks := v.Checks()
+	if last := checks[len(checks)-2:]; !strings.HasPrefix(last[0].Summary, "source: ") || !strings.HasPrefix(last[1].Summary, "converted: ") || len(last[0].Failures) != 0 || len(last[1].Failures) != 1 {
+		t.Errorf("%+v", last)
+	}
+	var out strings.Builder
+	if err := WriteText(&out, v, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"logits         ok    source: ", "logits         FAIL  converted: ", "\n                     source, run as original, full pass: largest difference ",
+		"\n                     converted, run as original, packed rows: largest difference ", "  in the logits of the converted checkpoint: block 1, MLP: first wrong", "because of the weights of " + in(1, downProj)} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "logits: 1 failure") {
+		t.Errorf("what wrong weights do is listed as another failure:\n%s", out.String())
+	}
+	if f := v.Logits[1].Faults; len(f) != 1 || !strings.Contains(f[0].Cause, b.source) {
+		t.Errorf("the source does not explain the fault: %s", v.Logits[1].Summary)
+	}
+
+	note := "the logits of the converted checkpoint were not compared: it cannot be run, because of what is wrong with it"
+	for what, spoil := range map[string]func(m *made){
+		"nothing is a model":         func(m *made) { m.tensors = m.tensors[:1] },
+		"no configuration":           func(m *made) { m.config = nil },
+		"other heads":                func(m *made) { m.config["num_attention_heads"] = 5 },
+		"a matrix that does not fit": func(m *made) { one(last(gateProj), func(e *entry) { slices.Reverse(e.shape) })(m) },
+	} {
+		v := judge(spoil)
+		if v.Same || v.Logits != nil || !slices.Contains(v.Notes, note) || v.Runtime != nil {
+			t.Errorf("%s: %d logits, notes %q, %+v", what, len(v.Logits), v.Notes, v.Runtime)
+		}
+	}
+}
+
+// A fixture that is not there is an error, unless only weights are compared.
+func TestNoFixture(t *testing.T) {
+	c := cases.Open(t, "odd-griffin")
+	hf := filepath.Join(c.Dir, "hf")
+	o := Options{Golden: filepath.Join(t.TempDir(), "none.safetensors")}
+	if _, err := verifyAlone(t, hf, o); !os.IsNotExist(err) {
+		t.Errorf("%v", err)
+	}
+	if _, err := verifyFiles(t, hf, hf, o); !os.IsNotExist(err) {
+		t.Errorf("%v", err)
+	}
+	o.WeightsOnly = true
+	if v, err := verifyFiles(t, hf, hf, o); err != nil || !v.Same || v.Logits != nil {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// Nothing beside a directory says whether its window is the original's or one more, but what the original computed with it does, if a
+// document is long enough.
+func TestWindowOfFixture(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	hf := filepath.Join(c.Dir, "hf")
+	matched := matchedBases(t)[0].made.clone().write(t)
+	for _, tt := range []struct {
+		dir, recording  string
+		written, window int64
+		source          runtime.Evidence
+		ok              bool
+	}{
+		{hf, "jax", 8, 8, runtime.FromFixture, true},
+		{hf, "hf5", 8, 8, runtime.Assumed, true},
+		{matched, "jax", 9, 8, runtime.FromFixture, true},
+		{matched, "hf5", 9, 9, runtime.Assumed, false},
+	} {
+		v, err := verifyAlone(t, tt.dir, Options{Golden: c.Recording(tt.recording)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := v.Window; v.Same != tt.ok || v.Logits[0].OK != tt.ok || w.Written != tt.written || w.Original != tt.window || w.Source != tt.source {
+			t.Errorf("%+v: %t, %+v, %s", tt, v.Same, w, v.Logits[0].Summary)
+		}
+	}
+	// Of a converted directory the source says it, whatever the fixture shows.
+	v, err := verifyFiles(t, filepath.Join(c.Dir, "original", "torch.pt"), matched, Options{Settings: c.Settings, Golden: c.Recording("jax")})
+	if err != nil || !v.Same || v.Window.Written != 9 || v.Window.Original != 8 || v.Window.Source != runtime.FromSource || v.Runtime.From != -1 {
+		t.Errorf("%+v, %v", v.Window, err)
+	}
+	// A window that is neither is a finding, and described by the source's.
+	m := matchedBases(t)[0].made.clone()
+	m.config["attention_window_size"] = 12
+	if v, err = m.judge(t); err != nil || v.Same || v.Window.Written != 12 || v.Window.Original != 8 {
+		t.Errorf("%+v, %v", v.Window, err)
+	}
+}
+
+// What another runtime does with the directory is a note: where in the fixture's tokens, or in any long document, it diverges, and by how much.
+func TestRuntimes(t *testing.T) {
+	c := cases.Open(t, "odd-griffin") // of a window of 5
+	torch, orbax, hf := filepath.Join(c.Dir, "original", "torch.pt"), filepath.Join(c.Dir, "original", "orbax-zarr3"), filepath.Join(c.Dir, "hf")
+	at := func(token int) *logits.Location { return &logits.Location{Token: token, Position: int32(token)} }
+	for _, tt := range []struct {
+		source, converted, golden string
+		runtime                   *runtime.Runtime
+		from                      int
+		first                     *logits.Location
+		tokens                    int // of the metrics
+	}{
+		{torch, hf, "", nil, 5, nil, 0},
+		{torch, hf, "jax", nil, 5, at(5), 20},
+		{hf, torch, "jax", nil, 5, at(5), 20},
+		{torch, hf, "hf5", runtime.Transformers5, 5, at(5), 20},
+		{torch, hf, "jax", runtime.Transformers4, 6, at(6), 18},
+		{torch, hf, "jax", runtime.MLX, -1, nil, 0}, // which does not load it
+	} {
+		o := Options{Settings: c.Settings, Runtime: tt.runtime}
+		if tt.golden != "" {
+			o.Golden = c.Recording(tt.golden)
+		}
+		v, err := verifyFiles(t, tt.source, tt.converted, o)
+		if err != nil || !v.Same || v.Runtime == nil {
+			t.Fatalf("%+v: %+v, %v", tt, v, err)
+		}
+		r := v.Runtime
+		tokens := 0
+		if r.Metrics != nil {
+			tokens = r.Metrics.Tokens
+			if !(r.Metrics.Largest > 0.1) {
+				t.Errorf("%+v: metrics %+v", tt, r.Metrics)
+			}
+		}
+		name := runtime.Transformers5.Name
+		if tt.runtime != nil {
+			name = tt.runtime.Name
+		}
+		if r.Runtime != name || r.From != tt.from || r.Part != (tt.first != nil) || (r.First == nil) != (tt.first == nil) || r.First != nil && *r.First != *tt.first || tokens != tt.tokens || len(r.Facts) == 0 || (r.Reason != "") != r.Part || r.Pass != "" {
+			t.Errorf("%+v: %+v, first %+v, %d tokens", tt, r, r.First, tokens)
+		}
+	}
+	for _, pair := range [][2]string{{torch, orbax}, {orbax, torch}} { // one runtime runs both
+		if v, err := verifyFiles(t, pair[0], pair[1], Options{Settings: c.Settings}); err != nil || !v.Same || v.Runtime != nil || v.Window != nil {
+			t.Errorf("%q: %+v, %v", pair, v, err)
+		}
+	}
+	// Of another model the logits of all tokens are compared, if it has the same sizes.
+	m := baseOf(t, "float32, torch").made.clone()
+	each(func(x float32) float32 { return 1.5 * x })(m.get(in(1, downProj)))
+	dir := m.write(t)
+	v, err := verifyFiles(t, torch, dir, Options{Settings: c.Settings, Golden: c.Recording("jax")})
+	if err != nil || v.Same || v.Runtime == nil || v.Runtime.Metrics == nil || v.Runtime.Metrics.Tokens != 30 {
+		t.Errorf("%+v, %v", v.Runtime, err)
+	}
+	m = baseOf(t, "float32, torch").made.clone()
+	one(embedding, func(e *entry) { e.shape[0]--; e.data = e.data[:e.shape[0]*e.shape[1]*e.size()] })(m)
+	m.config["vocab_size"] = 60
+	if v, err = verifyFiles(t, torch, m.write(t), Options{Settings: c.Settings}); err != nil || v.Same || v.Runtime == nil || v.Runtime.Metrics != nil || v.Runtime.From != 5 {
+		t.Errorf("of another vocabulary: %+v, %v", v.Runtime, err)
+	}
+	// Without attention they diverge only at the boundary of packed documents. Rounded weights make other logits everywhere.
+	hawk := cases.Open(t, "micro-hawk")
+	for i, b := range dividedBases(t)[:2] {
+		dir := b.made.write(t)
+		for recording, tokens := range map[string][2]int{"jax": {28, 36}, "torch": {0, 36}} { // torch recorded no packed rows
+			v, err := verifyFiles(t, b.source, dir, Options{Settings: hawk.Settings, Golden: hawk.Recording(recording)})
+			if err != nil || !v.Same || v.Runtime == nil {
+				t.Fatalf("%s, %s: %+v, %v", b.name, recording, v, err)
+			}
+			r := v.Runtime
+			if r.From != -1 || r.Part != (recording == "jax") || r.Part && (*r.First != logits.Location{Token: 4} || r.Pass != "packed") || (r.Metrics != nil) != (tokens[i] > 0) || r.Metrics != nil && (r.Metrics.Tokens != tokens[i] || !(r.Metrics.Largest > 0)) {
+				t.Errorf("%s, %s: %+v, %+v", b.name, recording, r, r.Metrics)
+			}
+		}
+	}
+}
+
+// A fixture of a larger vocabulary does not make the runtimes fail.
+func TestFixtureOfAnotherModel(t *testing.T) {
+	tiny, odd := cases.Open(t, "tiny-griffin"), cases.Open(t, "odd-griffin")
+	v, err := verifyFiles(t, filepath.Join(odd.Dir, "original", "torch.pt"), filepath.Join(odd.Dir, "hf"), Options{Settings: odd.Settings, Golden: tiny.Recording("jax")})
+	if err != nil || v.Same || v.Logits[0].OK || !strings.HasPrefix(v.Logits[0].Summary, "the fixture is of another model: ") || v.Runtime == nil || v.Runtime.Part || v.Runtime.From != 5 {
+		t.Errorf("%+v, %+v, %v", v, v.Runtime, err)
+	}
+}
+
+// Progress goes through each stage once, up to its total.
+func TestProgress(t *testing.T) {
+	b := baseOf(t, "float32, torch")
+	m := b.made.clone()
+	flip(0, 0)(m.get(finalNorm))
+	type state struct{ done, total int64 }
+	stages := map[string]state{}
+	var order []string
+	o := Options{Settings: b.settings, Golden: cases.Open(t, "odd-griffin").Recording("jax"), Progress: func(stage string, done, total int64) {
+		before, known := stages[stage]
+		if !known {
+			order = append(order, stage)
+		}
+		if done > total || total <= 0 || stage != "running" && (done < before.done && done != 0 || known && total != before.total) {
+			t.Errorf("%s: %d of %d after %+v", stage, done, total, before)
+		}
+		stages[stage] = state{max(done, before.done), total}
+	}}
+	if _, err := verifyFiles(t, b.source, m.write(t), o); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"comparing weights", "explaining differences", "running"}; !slices.Equal(order, want) {
+		t.Errorf("%q, not %q", order, want)
+	}
+	weights := int64(0)
+	for _, e := range m.tensors {
+		weights += int64(len(e.data))
+	}
+	for stage, total := range map[string]int64{"comparing weights": weights, "explaining differences": int64(len(m.get(finalNorm).data))} {
+		if s := stages[stage]; s.done != total || s.total != total {
+			t.Errorf("%s: %+v, not %d", stage, s, total)
+		}
+	}
+	if s := stages["running"]; float64(s.done) < 0.9*float64(s.total) || s.total < weights {
+		t.Errorf("running: %+v of %d bytes", s, weights)
+	}
+}
+
+// Facts tell whether others have the same: digests, sizes and settings of each checkpoint and of the fixture.
+func TestFacts(t *testing.T) {
+	c := cases.Open(t, "odd-griffin")
+	torch, hf := filepath.Join(c.Dir, "original", "torch.pt"), filepath.Join(c.Dir, "hf")
+	v, err := verifyFiles(t, torch, hf, Options{Settings: c.Settings, Golden: c.Recording("jax"), Facts: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, g := v.Facts.Source, v.Facts.Converted, v.Facts.Golden
+	want := Shapes{VocabSize: 61, Width: 36, MLPExpandedWidth: 52, NumHeads: 3, LRUWidth: 30, AttentionWindow: 5, LogitsSoftCap: 20, EmbeddingScale: true}
+	for _, f := range []*CheckpointFacts{a, b} {
+		if f.Config == nil || f.Parameters != 30876 || !slices.Equal(f.Config.BlockTypes, []string{"attention", "recurrent", "attention"}) || !strings.Contains(f.Digest, " blake3:") {
+			t.Fatalf("%+v", f)
+		}
+		got := *f.Config
+		if got.BlockTypes = nil; !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	if a.Path != torch || b.Path != hf || a.Layout != "torch" || b.Layout != "huggingface" || a.Digest == b.Digest || a.ConfigBLAKE3 != "" || len(b.ConfigBLAKE3) != 64 || b.ConfigSHA256 != "" {
+		t.Errorf("%+v, %+v", a, b)
+	}
+	info, err := os.Stat(c.Recording("jax"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Path != c.Recording("jax") || g.Bytes != info.Size() || len(g.BLAKE3) != 64 || g.Batch != 2 || g.Length != 15 || !g.Packed || g.DecodeStart != 7 || g.DType != "float32" || g.Semantics != "original" {
+		t.Errorf("%+v", g)
+	}
+	// The digests of weights that were not compared are the same.
+	for path, want := range map[string]*CheckpointFacts{torch: a, hf: b} {
+		v, err := verifyAlone(t, path, Options{Settings: map[string]model.Settings{torch: c.Settings}[path], Facts: true})
+		if err != nil || v.Facts.Converted != nil || v.Facts.Golden != nil || v.Facts.Source.Digest != want.Digest || v.Facts.Source.ConfigBLAKE3 != want.ConfigBLAKE3 {
+			t.Errorf("%s: %+v, %v", path, v.Facts, err)
+		}
+	}
+	// A directory that matches a runtime has the original's window among its sizes, and its own number beside it.
+	m := matchedBases(t)[1]
+	if v, err = verifyFiles(t, m.source, m.made.write(t), Options{Settings: m.settings, Facts: true}); err != nil {
+		t.Fatal(err)
+	}
+	if f := v.Facts; f.Source.Config.AttentionWindow != 5 || f.Source.Config.AttentionWindowSize != 0 || f.Converted.Config.AttentionWindow != 5 || f.Converted.Config.AttentionWindowSize != 6 {
+		t.Errorf("%+v, %+v", f.Source.Config, f.Converted.Config)
+	}
+	if v.Facts.Golden != nil {
+		t.Errorf("%+v", v.Facts.Golden)
+	}
+	// What is not a complete model has no sizes.
+	part := baseOf(t, "float32, torch").made.clone()
+	part.tensors = part.tensors[:2]
+	if v, err = verifyFiles(t, torch, part.write(t), Options{Settings: c.Settings, Facts: true}); err != nil || v.Facts.Converted.Config != nil || v.Facts.Converted.Digest != "" || v.Facts.Converted.ConfigBLAKE3 == "" || v.Facts.Source.Digest != a.Digest {
+		t.Errorf("%+v, %v", v.Facts, err)
+	}
+	if v, err = verifyFiles(t, torch, hf, Options{Settings: c.Settings}); err != nil || v.Facts != nil {
+		t.Errorf("facts that nobody asked for: %+v, %v", v.Facts, err)
+	}
+}
