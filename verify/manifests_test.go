@@ -1,0 +1,226 @@
+package verify
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+)
+
+// conversionOf converts odd-griffin and returns its source and the directory.
+func conversionOf(t *testing.T, o convert.Options) (source, dir string) {
+	t.Helper()
+	c := cases.Open(t, "odd-griffin")
+	source, dir = filepath.Join(c.Dir, "original", "torch.pt"), filepath.Join(t.TempDir(), "converted")
+	src, err := formats.Open(source, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	o.Settings = c.Settings
+	if _, err := convert.Convert(t.Context(), src, dir, o); err != nil {
+		t.Fatal(err)
+	}
+	return source, dir
+}
+
+// rewrite changes the text of a file.
+func rewrite(t *testing.T, path string, edit func(text []byte) []byte) {
+	t.Helper()
+	text := edit(bytes.Clone(readFile(path)))
+	if err := os.WriteFile(path, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// replaced replaces the first occurrence of a text by another.
+func replaced(from, to string) func([]byte) []byte {
+	return func(text []byte) []byte { return bytes.Replace(text, []byte(from), []byte(to), 1) }
+}
+
+// Files that are not as conversion.json records are noted. Whether they hold the same model, other checks say.
+func TestFilesOfRecord(t *testing.T) {
+	const isNot = " is not as conversion.json records: "
+	for _, tt := range []struct {
+		name string
+		do   func(t *testing.T, dir string)
+		same bool
+		want []string
+	}{
+		{"nothing", func(*testing.T, string) {}, true, nil},
+		{"a space", func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, "config.json"), func(text []byte) []byte { return append(text, ' ') })
+		}, true, []string{"config.json" + isNot + "it has %d bytes, not %s"}},
+		{"another space", func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, "config.json"), replaced("\n ", "  "))
+		}, true, []string{"config.json" + isNot + "its content is another one"}},
+		{"a file is gone", func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, "generation_config.json")); err != nil {
+				t.Fatal(err)
+			}
+		}, true, []string{"generation_config.json" + isNot + "it is missing"}},
+		{"metadata of the weights", func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, "model.safetensors"), replaced(`"pt"`, `"np"`))
+		}, true, []string{"model.safetensors" + isNot + "its content is another one"}},
+		{"the weights", func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, "model.safetensors"), func(text []byte) []byte { text[len(text)-1] ^= 1; return text })
+			rewrite(t, filepath.Join(dir, "config.json"), replaced("\n ", "  "))
+		}, false, []string{"config.json" + isNot + "its content is another one"}},
+		{"a name out of the directory", func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, manifest.Name), replaced(`"name": "config.json"`, `"name": "../config.json"`))
+		}, true, nil},
+		{"a link to a device", func(t *testing.T, dir string) {
+			if err := errors.Join(os.Remove(filepath.Join(dir, "generation_config.json")), os.Symlink(os.DevNull, filepath.Join(dir, "generation_config.json"))); err != nil {
+				t.Fatal(err)
+			}
+		}, true, []string{"generation_config.json" + isNot + "it has 0 bytes, not %s"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			source, dir := conversionOf(t, convert.Options{To: convert.ToHF})
+			sizes := map[string]int64{}
+			for _, name := range []string{"config.json", "generation_config.json"} {
+				sizes[name] = int64(len(readFile(filepath.Join(dir, name))))
+			}
+			tt.do(t, dir)
+			v, err := verifyFiles(t, source, dir, Options{Settings: cases.Open(t, "odd-griffin").Settings})
+			if err != nil || v.Same != tt.same {
+				t.Fatalf("%+v, %v", v, err)
+			}
+			var notes []string
+			for _, n := range v.Notes {
+				if strings.Contains(n, "conversion.json records") {
+					notes = append(notes, n)
+				}
+			}
+			for i, want := range tt.want {
+				name, _, _ := strings.Cut(want, " ")
+				was := fmt.Sprint(sizes[name])
+				if len(was) > 3 {
+					was = was[:len(was)-3] + "," + was[len(was)-3:]
+				}
+				want = strings.Replace(want, "%d", was[:len(was)-1]+fmt.Sprint(sizes[name]%10+1), 1) // one byte more
+				tt.want[i] = strings.Replace(want, "%s", was, 1)
+			}
+			if !slices.Equal(notes, tt.want) {
+				t.Errorf("%q, want %q", notes, tt.want)
+			}
+			// A file alone may have another name.
+			if v, err = verifyFiles(t, source, filepath.Join(dir, "model.safetensors"), Options{Settings: cases.Open(t, "odd-griffin").Settings}); err != nil || slices.ContainsFunc(v.Notes, func(n string) bool { return strings.Contains(n, isNot) }) {
+				t.Errorf("a file: %q, %v", v.Notes, err)
+			}
+		})
+	}
+}
+
+// Settings that nobody gives are those that conversion.json of the converted checkpoint records, and that is said. What it records wrongly is
+// not taken.
+func TestRecordedSettings(t *testing.T) {
+	c := cases.Open(t, "odd-griffin")
+	other := int64(7)
+	for _, tt := range []struct {
+		name     string
+		given    model.Settings
+		edit     func([]byte) []byte
+		recorded []string
+		note     string
+		err      bool
+	}{
+		{"nothing", model.Settings{}, nil, []string{"attention_window", "logits_soft_cap", "embedding_scale"},
+			"attention window 5, logits soft cap 20, embedding scale true: as conversion.json records, not proven, because the source does not state them", false},
+		{"all", c.Settings, nil, nil, "", false},
+		{"two", model.Settings{AttentionWindow: c.Settings.AttentionWindow, LogitsSoftCap: c.Settings.LogitsSoftCap}, nil, []string{"embedding_scale"},
+			"embedding scale true: as conversion.json records, not proven, because the source does not state it", false},
+		{"another window", model.Settings{AttentionWindow: &other}, nil, []string{"logits_soft_cap", "embedding_scale"},
+			"logits soft cap 20, embedding scale true: as conversion.json records, not proven, because the source does not state them", false},
+		{"a window of nothing", model.Settings{}, replaced(`"attention_window": 5`, `"attention_window": 0`), nil, "", true},
+		{"a window of one", model.Settings{}, replaced(`"attention_window": 5`, `"attention_window": 1`), []string{"attention_window", "logits_soft_cap", "embedding_scale"}, "attention window 1, ", false},
+		{"the largest window", model.Settings{}, replaced(`"attention_window": 5`, `"attention_window": 2147483647`), []string{"attention_window", "logits_soft_cap", "embedding_scale"}, "attention window 2147483647, ", false},
+		{"a window that is too large", model.Settings{}, replaced(`"attention_window": 5`, `"attention_window": 2147483648`), nil, "", true},
+		{"a negative soft cap", model.Settings{}, replaced(`"logits_soft_cap": 20`, `"logits_soft_cap": -20`), nil, "", true},
+		{"a soft cap that is too large", model.Settings{}, replaced(`"logits_soft_cap": 20.0`, `"logits_soft_cap": 1e39`), nil, "", true},
+		{"a corrupt record", model.Settings{}, func([]byte) []byte { return []byte("{") }, nil, "", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			source, dir := conversionOf(t, convert.Options{To: convert.ToHF})
+			if tt.edit != nil {
+				rewrite(t, filepath.Join(dir, manifest.Name), tt.edit)
+			}
+			v, err := verifyFiles(t, source, dir, Options{Settings: tt.given})
+			var missing *model.OptionError
+			if tt.err {
+				if !errors.As(err, &missing) {
+					t.Errorf("%+v, %v", v, err)
+				}
+				return
+			}
+			if err != nil || !slices.Equal(v.Settings.Recorded, tt.recorded) {
+				t.Fatalf("%+v, %v", v, err)
+			}
+			var notes []string
+			for _, n := range v.Notes {
+				if strings.Contains(n, "not proven") {
+					notes = append(notes, n)
+				}
+			}
+			if len(notes) != min(1, len(tt.note)) || tt.note != "" && !strings.HasPrefix(notes[0], tt.note) {
+				t.Errorf("%q, want %q", notes, tt.note)
+			}
+		})
+	}
+}
+
+// What the check of conversion.json covers is said: digests always, settings where they are not its own.
+func TestRecordAgrees(t *testing.T) {
+	c := cases.Open(t, "odd-griffin")
+	source, dir := conversionOf(t, convert.Options{To: convert.ToHF})
+	for _, tt := range []struct {
+		given model.Settings
+		want  string
+	}{
+		{c.Settings, "config.json agrees in all 25 fields; conversion.json agrees with the settings and the digests of 49 tensors"},
+		{model.Settings{}, "config.json agrees in all 25 fields; conversion.json agrees with the digests of 49 tensors"},
+	} {
+		v, err := verifyFiles(t, source, dir, Options{Settings: tt.given})
+		if err != nil || !v.Same || v.Config.Summary != tt.want {
+			t.Errorf("%q, want %q; %v", v.Config.Summary, tt.want, err)
+		}
+	}
+	// The record of an original stands for its configuration, and that of a source is checked too.
+	_, back := conversionOf(t, convert.Options{To: convert.ToTorch})
+	v, err := verifyFiles(t, dir, back, Options{})
+	if err != nil || !v.Same || v.Config.Skipped || v.Config.Summary != "converted.conversion.json agrees with the settings and the digests of 43 tensors" {
+		t.Errorf("%+v, %v", v.Config, err)
+	}
+	// A source whose record is that of other weights fails; so does the converted one.
+	rewrite(t, filepath.Join(dir, manifest.Name), func(text []byte) []byte {
+		at := bytes.Index(text, []byte(`"blake3": "`)) + len(`"blake3": "`)
+		text[at] = map[bool]byte{true: 'b', false: 'a'}[text[at] == 'a']
+		return text
+	})
+	for _, pair := range [][2]string{{dir, back}, {back, dir}} {
+		v, err := verifyFiles(t, pair[0], pair[1], Options{})
+		if err != nil || v.Same || !v.Weights.OK || v.Config.OK || !strings.Contains(v.Config.Summary, "disagrees: ") || len(v.Config.Findings) != 1 || !strings.Contains(v.Config.Findings[0].Detail, "1 tensor is not as conversion.json records") {
+			t.Errorf("%q: %+v, %v", pair, v.Config, err)
+		}
+	}
+}
+
+// An adapter that conversion.json names, and nobody gives, is named.
+func TestMissingAdapter(t *testing.T) {
+	source, dir := conversionOf(t, convert.Options{To: convert.ToHF})
+	rewrite(t, filepath.Join(dir, manifest.Name), replaced(`"tensors": [`, `"adapter": {"name": "tuned", "type": "LoRA"}, "tensors": [`))
+	v, err := verifyFiles(t, source, dir, Options{Settings: cases.Open(t, "odd-griffin").Settings})
+	if err != nil || v.MissingAdapter != "tuned" || !slices.ContainsFunc(v.Notes, func(n string) bool { return strings.Contains(n, "the adapter tuned was merged into the source") }) {
+		t.Errorf("%q, %q, %v", v.MissingAdapter, v.Notes, err)
+	}
+}
