@@ -109,3 +109,21 @@ func TestPagePaths(t *testing.T) {
 func isInternal(path string) bool {
 	return slices.Contains(strings.Split(path, "/"), "internal")
 }
+
+// TestSetup checks that README.md has the two commands that do all the set-up, and that the checks of a change call them.
+func TestSetup(t *testing.T) {
+	commands := regexp.MustCompile(`(?m)^make (build )?(demo|test)\b`)
+	for _, name := range []string{"README.md", ".ci/run"} {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		for _, m := range commands.FindAllStringSubmatch(string(content), -1) {
+			found = append(found, m[2])
+		}
+		if !slices.Equal(found, []string{"demo", "test"}) {
+			t.Errorf("%s calls make %v", name, found)
+		}
+	}
+}
