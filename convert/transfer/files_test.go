@@ -65,7 +65,7 @@ func (f *files) content(t *testing.T, i int) []byte {
 // sink collects a tensor.
 type sink struct {
 	bytes.Buffer
-	err            error
+	err, closeErr  error
 	opened, closed atomic.Int32
 }
 
@@ -76,7 +76,7 @@ func (s *sink) Write(p []byte) (int, error) {
 	return s.Buffer.Write(p)
 }
 
-func (s *sink) Close() error { s.closed.Add(1); return nil }
+func (s *sink) Close() error { s.closed.Add(1); return s.closeErr }
 
 func (f *files) Close() error { return nil }
 

@@ -168,6 +168,65 @@ func TestNotInFileOrder(t *testing.T) {
 	}
 }
 
+// Files that are best read from beginning to end are read so, one after the other, whatever the order and the sizes of the
+// tensors in them. Tensors that lie elsewhere may come at any time.
+func TestSequentialFiles(t *testing.T) {
+	var l moves.List
+	add := func(data tensor.Data, n int64) {
+		s := &tensor.Tensor{Name: fmt.Sprint(len(l.Dests)), DType: tensor.U8, Shape: []int64{n}, Data: data}
+		l.Moves = append(l.Moves, moves.Move{Source: s, View: tensor.RowMajor(n), Dest: len(l.Dests)})
+		l.Dests = append(l.Dests, moves.Dest{Name: s.Name, DType: tensor.U8, Shape: s.Shape})
+	}
+	var reads []string
+	a := &watched{"a", true, bytes.NewReader(make([]byte, 1000)), &reads}
+	b := &watched{"b", false, bytes.NewReader(make([]byte, 1000)), &reads}
+	stored := func(store *watched, at, n int64) {
+		add(&tensor.Strided{Store: store, Base: at, Length: n, DType: tensor.U8, View: tensor.RowMajor(n)}, n)
+	}
+	stored(b, 0, 20)
+	stored(a, 60, 40)
+	stored(b, 20, 90)
+	add(&tensortest.Stream{Content: make([]byte, 500)}, 500)
+	stored(a, 10, 50)
+	stored(b, 110, 30)
+	stored(a, 0, 10)
+	files := newFiles(t, rand.New(rand.NewPCG(1, 1)), l)
+	if _, err := execute(t.Context(), l, files, Options{}, testLimits[0]); err != nil {
+		t.Fatal(err)
+	}
+	of := map[string][]int64{}
+	var order []string
+	for _, read := range reads {
+		var file string
+		var at int64
+		fmt.Sscan(read, &file, &at)
+		if of[file] == nil {
+			order = append(order, file)
+		} else if order[len(order)-1] != file {
+			t.Errorf("file %s is read again after another: %v", file, reads)
+		}
+		of[file] = append(of[file], at)
+	}
+	if !slices.IsSorted(of["a"]) || !slices.IsSorted(of["b"]) || len(order) != 2 {
+		t.Errorf("reads %v", reads)
+	}
+}
+
+// watched is a file that records where it is read.
+type watched struct {
+	name   string
+	answer bool
+	*bytes.Reader
+	reads *[]string
+}
+
+func (w *watched) Sequential() bool { return w.answer }
+
+func (w *watched) ReadAt(p []byte, off int64) (int, error) {
+	*w.reads = append(*w.reads, fmt.Sprint(w.name, " ", off))
+	return w.Reader.ReadAt(p, off)
+}
+
 // inSequence returns a tensor that lies in a file that is best read from its beginning to its end.
 func inSequence(name string, at int64) *tensor.Tensor {
 	return &tensor.Tensor{Name: name, DType: tensor.U8, Shape: []int64{4},

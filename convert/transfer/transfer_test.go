@@ -172,6 +172,19 @@ func TestExecuteSinkFails(t *testing.T) {
 	}
 }
 
+// A sink that cannot store a tensor without elements fails the execution.
+func TestExecuteEmptySinkFails(t *testing.T) {
+	empty := &tensor.Tensor{Name: "e", DType: tensor.U8, Shape: []int64{0}, Data: &tensortest.Stream{}}
+	for _, moved := range [][]moves.Move{nil, {{Source: empty, View: tensor.RowMajor(0)}}} {
+		l := moves.List{Dests: []moves.Dest{{Name: "e", DType: tensor.U8, Shape: []int64{0}}}, Moves: moved}
+		files := newMixedFiles(t, rand.New(rand.NewPCG(1, 1)), l, 1)
+		files.sinks[0].closeErr = os.ErrPermission
+		if _, err := execute(t.Context(), l, files, Options{}, testLimits[0]); !errors.Is(err, os.ErrPermission) || files.finished != nil {
+			t.Errorf("%d moves: %v, finished %v", len(moved), err, files.finished != nil)
+		}
+	}
+}
+
 // The memory of an execution stays below 256 MiB, and two workers have room for two matrices of the 9B
 // model's largest kind at once.
 func TestLimits(t *testing.T) {
@@ -216,7 +229,15 @@ func TestLimitsOfBufferedSources(t *testing.T) {
 	if got := plain.buffers - limitsOf(list(stream), files, 9<<20).buffers; got != 9<<20 {
 		t.Errorf("%d bytes less for matrices, with 9 MiB for the files of the sources", got)
 	}
+	if got := plain.buffers - limitsOf(list(stream), withMemory{files}, 9<<20).buffers; got != 12<<20 {
+		t.Errorf("%d bytes less for matrices, with 3 MiB more for the destination", got)
+	}
 }
+
+// withMemory is files that take memory.
+type withMemory struct{ *files }
+
+func (withMemory) Memory() int64 { return 3 << 20 }
 
 func TestExecuteDecodesAStreamOnce(t *testing.T) {
 	m := movestest.New(t, 1, 1)

@@ -353,13 +353,15 @@ func TestBufferPoolKeepsMemory(t *testing.T) {
 		return b
 	}
 	first := take(60 << 10)
-	at := &first.Bytes[0]
+	first.Bytes[0] = 'k' // new memory is zero
 	first.giveBack()
-	again := take(50 << 10)
-	if &again.Bytes[0] != at || again.size != 60<<10 {
-		t.Errorf("%d other bytes", again.size)
+	for _, n := range []int64{50 << 10, 60 << 10} {
+		again := take(n)
+		if again.Bytes[0] != 'k' || again.size != 60<<10 {
+			t.Errorf("%d bytes of other memory for %d", again.size, n)
+		}
+		again.giveBack()
 	}
-	again.giveBack()
 	if larger := take(70 << 10); larger.size != 70<<10 || p.free != 30<<10 {
 		t.Errorf("%d bytes, and %d are free", larger.size, p.free)
 	} else {
