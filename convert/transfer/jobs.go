@@ -18,8 +18,8 @@ import (
 // one destination, whose hash is computed on the way then, and all moves into one sink, or all moves in the order of what
 // they fill. There may be very many.
 type job struct {
-	first, n int32 // into jobList.order
-	part     int32 // a part of a move, as an index into jobList.parts; -1 for none
+	first, n int32         // into jobList.order
+	part     *compiledMove // of a move that was divided; nil for other jobs
 	bytes    int64
 }
 
@@ -28,8 +28,7 @@ type jobList struct {
 	*engine
 	jobs  []job
 	moves []moves.Move
-	order []int32         // indices into moves, those of a job one after the other
-	parts []*compiledMove // of moves that were divided
+	order []int32 // indices into moves, those of a job one after the other
 }
 
 // compiledMove is a Move with what a worker needs to execute it.
@@ -97,7 +96,7 @@ func newJobs(e *engine, list moves.List) (*jobList, error) {
 	}
 	if order := l.fileOrder(uses); order != nil {
 		e.inOrder = true
-		l.order, l.jobs = order, []job{{n: int32(len(order)), part: -1}}
+		l.order, l.jobs = order, []job{{n: int32(len(order))}}
 		return l, nil
 	}
 	return l, l.group(uses)
@@ -116,8 +115,7 @@ func (l *jobList) group(uses map[*tensor.Tensor]int32) error {
 		single := m.target.moves.Load() == 1
 		if parts := l.divide(&m, single && uses[m.Source] == 1); parts != nil {
 			for _, p := range parts {
-				l.jobs = append(l.jobs, job{part: int32(len(l.parts)), bytes: p.bytes()})
-				l.parts = append(l.parts, p)
+				l.jobs = append(l.jobs, job{part: p, bytes: p.bytes()})
 			}
 			m.target.moves.Store(int32(len(parts)))
 			of[i] = -1
@@ -175,8 +173,8 @@ func (l *jobList) fileOrder(uses map[*tensor.Tensor]int32) []int32 {
 		if f == nil { // a sink
 			return nil
 		}
-		if files[f] == 0 {
-			files[f] = len(files) + 1
+		if _, ok := files[f]; !ok {
+			files[f] = len(files)
 		}
 	}
 	order := make([]int32, len(l.moves))
@@ -218,15 +216,15 @@ func jobFor[K comparable](by map[K]int32, key K, all *[]job) int32 {
 }
 
 func newJob(all *[]job) int32 {
-	*all = append(*all, job{part: -1})
+	*all = append(*all, job{})
 	return int32(len(*all) - 1)
 }
 
 // movesOf gives the moves of a job, of which there is one or more.
 func (l *jobList) movesOf(j *job) iter.Seq[*moves.Move] {
 	return func(yield func(*moves.Move) bool) {
-		if j.part >= 0 {
-			yield(l.parts[j.part].Move)
+		if j.part != nil {
+			yield(j.part.Move)
 			return
 		}
 		for _, k := range l.order[j.first:][:j.n] {
@@ -248,8 +246,8 @@ func (l *jobList) extents(j *job) []tensor.Extent {
 // compiled gives the moves of a job as a worker needs them, each with the error that it has.
 func (l *jobList) compiled(j *job) iter.Seq2[*compiledMove, error] {
 	return func(yield func(*compiledMove, error) bool) {
-		if j.part >= 0 {
-			yield(l.parts[j.part], nil)
+		if j.part != nil {
+			yield(j.part, nil)
 			return
 		}
 		for m := range l.movesOf(j) {

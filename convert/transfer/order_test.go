@@ -85,6 +85,33 @@ type stream = tensortest.Stream
 
 func (*streamed) StreamMemory() int64 { return 1 }
 
+// As many sources as there are may be read in the order of a file if they need no memory, or are not open at once.
+func TestFileOrderOfManySources(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		data tensor.Data
+		next int // uses of a source that follow one another
+	}{
+		{"stored", tensortest.Stored("", tensor.U8, []int64{2}, []byte("ab")).Data, 1},
+		{"in turn", &streamed{stream{Content: []byte("ab")}}, 2},
+	} {
+		sources := make([]*tensor.Tensor, maxWorkers()+1)
+		var l moves.List
+		for k := range 2 * len(sources) {
+			of := &sources[k/tt.next%len(sources)]
+			if *of == nil {
+				*of = &tensor.Tensor{Name: fmt.Sprint(k), DType: tensor.U8, Shape: []int64{2}, Data: tt.data}
+			}
+			l.Dests = append(l.Dests, moves.Dest{Name: fmt.Sprint(k), DType: tensor.U8, Shape: []int64{2}})
+			l.Moves = append(l.Moves, moves.Move{Source: *of, View: tensor.RowMajor(2), Dest: k})
+		}
+		files := oneFile(t, rand.New(rand.NewPCG(1, 1)), publish.NewOutputFiles(digest.SHA256), l)
+		if got := len(jobsOf(t, l, withoutCRC{files}, digest.SHA256, 100).jobs); got != 1 {
+			t.Errorf("%s: %d jobs", tt.name, got)
+		}
+	}
+}
+
 // Sources of which parts go to several places of a file are decoded once, while there is memory for all that are open at
 // once; otherwise the file is not filled in order.
 func TestFileOrderOfInterleavedSources(t *testing.T) {
@@ -225,6 +252,30 @@ func (w *watched) Sequential() bool { return w.answer }
 func (w *watched) ReadAt(p []byte, off int64) (int, error) {
 	*w.reads = append(*w.reads, fmt.Sprint(w.name, " ", off))
 	return w.Reader.ReadAt(p, off)
+}
+
+// One file is filled after the other, whatever the order of the tensors.
+func TestFileOrderOfFiles(t *testing.T) {
+	var l moves.List
+	for i, name := range []string{"a", "b", "c", "d"} {
+		l.Dests = append(l.Dests, moves.Dest{Name: name, DType: tensor.U8, Shape: []int64{4}})
+		l.Moves = append(l.Moves, moves.Move{Source: tensortest.Stored(name, tensor.U8, []int64{4}, []byte("abcd")), View: tensor.RowMajor(4), Dest: i})
+	}
+	outputs := publish.NewOutputFiles(digest.SHA256)
+	files := oneFile(t, rand.New(rand.NewPCG(1, 1)), outputs, l)
+	second, err := outputs.Create(filepath.Join(t.TempDir(), "second"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if err := second.Truncate(8); err != nil {
+		t.Fatal(err)
+	}
+	files.outputs = append(files.outputs, second)
+	files.ranges = []fileRange{{0, 4, 4}, {1, 4, 4}, {1, 0, 4}, {0, 0, 4}}
+	if got := jobsOf(t, l, withoutCRC{files}, digest.SHA256, 100).order; !slices.Equal(got, []int32{3, 0, 2, 1}) {
+		t.Errorf("moves in the order %v", got)
+	}
 }
 
 // inSequence returns a tensor that lies in a file that is best read from its beginning to its end.
