@@ -80,7 +80,7 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 		return nil, usagef("%s takes neither flags nor paths, got %s", name, rest[0])
 	case name == "version":
 		return []string{program, "--version"}, nil
-	case name == "help" && len(rest) == 0:
+	case name == "help" && (len(rest) == 0 || rest[0] == "help" || rest[0] == "version"):
 		return []string{program, "--help"}, nil
 	case name == "help":
 		name, rest = rest[0], []string{"--help"}

@@ -19,6 +19,8 @@ func TestArguments(t *testing.T) {
 		{"griffin --version", "griffin --version"},
 		{"griffin version", "griffin --version"},
 		{"griffin help", "griffin --help"},
+		{"griffin help help", "griffin --help"},
+		{"griffin help version", "griffin --help"},
 		{"griffin help convert", "griffin convert --help --"},
 		{"griffin convert help", "griffin convert -- help"}, // a path
 		{"griffin convert h", "griffin convert -- h"},

@@ -135,8 +135,17 @@ func generateOptions(c *cli.Context) (o generate.Options, err error) {
 	}
 	o.Max = c.Int("max-tokens")
 	o.Sampling = generate.Sampling{Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Seed: c.Uint64("seed")}
-	if err := o.Sampling.Validate(); err != nil {
-		return o, usagef("%v", err)
+	for _, one := range []struct {
+		flag string
+		generate.Sampling
+	}{
+		{"temperature", generate.Sampling{Temperature: o.Sampling.Temperature}},
+		{"top-k", generate.Sampling{TopK: o.Sampling.TopK}},
+		{"top-p", generate.Sampling{TopP: o.Sampling.TopP}},
+	} {
+		if err := one.Validate(); err != nil {
+			return o, usagef("--%s: %v", one.flag, err)
+		}
 	}
 	if c.IsSet("top-k") && o.Sampling.TopK == 0 || c.IsSet("top-p") && o.Sampling.TopP == 0 {
 		return o, usagef("--top-k 0 and --top-p 0 leave no token to draw")

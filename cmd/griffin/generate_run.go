@@ -113,7 +113,7 @@ func weightBytes(m *runtime.Model) int64 {
 // readPrompt reads the prompt, which may be long, piece by piece.
 func (g *generator) readPrompt(ctx context.Context) error {
 	if value := g.c.String("tokens"); g.c.IsSet("tokens") {
-		tokens, err := readTokens(value)
+		tokens, err := readTokens(value, g.model)
 		if err != nil {
 			return err
 		}

@@ -142,7 +142,7 @@ func tokensFor(c *cli.Context, m *runtime.Model) (*golden.Tokens, error) {
 	case c.IsSet("seed") && !c.IsSet("random"):
 		return nil, usagef("--seed needs --random").advise("add --random N")
 	case c.IsSet("tokens"):
-		return readTokens(c.String("tokens"))
+		return readTokens(c.String("tokens"), m)
 	}
 	tokens, err := golden.RandomTokens(c.Int("random"), m.Config.VocabSize, c.Uint64("seed"))
 	if err != nil {

@@ -16,10 +16,11 @@ var flagGroups = []struct {
 	title string
 	flags []string
 }{
-	{"Input", []string{"step", "step-b", "against-step", "all-steps", "task", "weights", "skip-unreadable", "model", "only", "map", "tokens", "random", "seed", "text", "prompt", "prompt-file", "chat", "state-in"}},
+	{"Input", []string{"step", "step-b", "against-step", "all-steps", "task", "weights", "skip-unreadable", "model", "only", "map", "tokens", "random", "text", "prompt", "prompt-file", "tokenizer", "chat", "state-in", "golden"}},
 	{"Model", []string{"preset", "attention-window", "logits-soft-cap", "embedding-scale", "adapter", "partial-adapter", "extra", "semantics", "arithmetic", "fast", "runtime", "explain-runtime", "match-runtime"}},
-	{"Output", []string{"to", "dtype", "max-shard-size", "tokenizer", "instruction-tuned", "rename", "orbax-format", "out", "dump", "tree", "all", "stats", "digest", "report", "card", "state-out", "logits-only", "decode-from", "capture-script", "json", "progress", "quiet"}},
-	{"Generation", []string{"max-tokens", "ignore-eos", "temperature", "top-k", "top-p"}},
+	{"Output", []string{"to", "dtype", "max-shard-size", "instruction-tuned", "rename", "orbax-format", "out", "dump", "tree", "all", "stats", "digest", "report", "card", "state-out", "logits-only", "decode-from", "capture-script", "json", "progress", "quiet"}},
+	{"Generation", []string{"max-tokens", "ignore-eos", "temperature", "top-k", "top-p", "seed"}},
+	{"Comparison", []string{"weights-only", "tolerance", "raw"}},
 	{"Safety", []string{"verify", "dry-run", "overwrite", "allow-inexact"}},
 }
 
@@ -59,11 +60,8 @@ func printFlags(out *lines, flags []cli.Flag) {
 				out.printf("\n%s:\n", title)
 				title = ""
 			}
-			name, usage, _ := strings.Cut(f.String(), "\t")
-			if text, value, ok := strings.Cut(usage, ` (default: "`); ok {
-				usage = text + " (default: " + strings.Replace(value, `"`, "", 1)
-			}
-			printItem(out, strings.TrimSpace(name), strings.TrimSuffix(usage, " (default: false)"), 24)
+			name, usage := flagText(f)
+			printItem(out, name, usage, 24)
 		}
 	}
 	grouped := map[string]bool{}
@@ -74,6 +72,16 @@ func printFlags(out *lines, flags []cli.Flag) {
 		}
 	}
 	printGroup("Other", func(name string) bool { return !grouped[name] })
+}
+
+// flagText returns the name of a flag with its value, and what it means.
+func flagText(f cli.Flag) (name, usage string) {
+	name, usage, _ = strings.Cut(f.String(), "\t")
+	name, _, _ = strings.Cut(name, " [ ") // of a flag that may be repeated
+	if text, value, ok := strings.Cut(usage, ` (default: "`); ok {
+		usage = text + " (default: " + strings.Replace(value, `"`, "", 1)
+	}
+	return strings.TrimSpace(name), strings.TrimSuffix(usage, " (default: false)")
 }
 
 // printItem prints a name and, from a column on, what it means.
@@ -114,7 +122,7 @@ func helpLine(line string) string {
 	indent := len(line) - len(text)
 	if strings.HasPrefix(text, "griffin ") {
 		command, comment, ok := strings.Cut(text, " # ")
-		command = strings.ReplaceAll(strings.TrimPrefix(fill(strings.TrimSpace(command), 6), "    "), "\n", " \\\n")
+		command = strings.ReplaceAll(strings.TrimPrefix(fillWords(shellWords(command), 6), "    "), "\n", " \\\n")
 		if ok {
 			return strings.Repeat(" ", indent) + "# " + comment + "\n" + command
 		}
@@ -127,11 +135,28 @@ func helpLine(line string) string {
 	return fill(text, indent)
 }
 
+// shellWords returns the words of a command between which a line may be broken: not within quotes, and not before the value of a flag.
+func shellWords(command string) []string {
+	var words []string
+	quoted := false
+	for _, field := range strings.Fields(command) {
+		if last := len(words) - 1; last >= 0 && (quoted || strings.HasPrefix(words[last], "--") && !strings.Contains(words[last], " ") && field[0] != '-') {
+			words[last] += " " + field
+		} else {
+			words = append(words, field)
+		}
+		quoted = quoted != (strings.Count(field, "'")%2 == 1)
+	}
+	return words
+}
+
 // fill breaks a text between words into indented lines of at most helpWidth columns, less two for a backslash.
-func fill(text string, indent int) string {
+func fill(text string, indent int) string { return fillWords(strings.Fields(text), indent) }
+
+func fillWords(words []string, indent int) string {
 	var b strings.Builder
 	column := 0
-	for _, word := range strings.Fields(text) {
+	for _, word := range words {
 		if column > 0 && column+1+len(word) > helpWidth-2 {
 			b.WriteString("\n")
 			column = 0

@@ -7,6 +7,14 @@ import (
 	"unicode/utf8"
 )
 
+// A line of an example is broken neither within quotes nor between a flag and its value.
+func TestHelpLine(t *testing.T) {
+	line := helpLine("  griffin generate 2b.pt --state-in book.safetensors --chat --prompt ' The moral of the story is'")
+	if want := "  griffin generate 2b.pt --state-in book.safetensors --chat \\\n      --prompt ' The moral of the story is'"; line != want {
+		t.Errorf("got\n%s\nwant\n%s", line, want)
+	}
+}
+
 // The help of every command fits into 80 columns, shows each flag once, and no default of a flag without value.
 func TestHelp(t *testing.T) {
 	app := newApp(nil, nil)

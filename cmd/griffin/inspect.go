@@ -370,15 +370,15 @@ func findTensor(ckpt *tensor.Checkpoint, name string) (*tensor.Tensor, error) {
 		if t := ckpt.Tensor(name[:open]); t != nil {
 			part, err := tensor.Slice(t, name[open+1:len(name)-1])
 			if err != nil {
-				return nil, usagef("%v", err)
+				return nil, usagef("--dump: %v", err)
 			}
 			return part, nil
 		}
 		name = name[:open]
 	} else if open > 0 && ckpt.Tensor(name[:open]) != nil {
-		return nil, usagef("the slice %s has no closing bracket", name[open:]).advise("write 'NAME[0:4, :, 2]'")
+		return nil, usagef("--dump: the slice %s has no closing bracket", name[open:]).advise("write 'NAME[0:4, :, 2]'")
 	}
-	err := usagef("no tensor %q in %s", name, ckpt.Path)
+	err := usagef("--dump: no tensor %q in %s", name, ckpt.Path)
 	if near := nearestTensor(ckpt, name); near != "" {
 		return nil, err.advise("did you mean %q?", near)
 	}

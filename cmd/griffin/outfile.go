@@ -68,8 +68,10 @@ func checkOutputFlag(c *cli.Context, flag string, reads ...string) error {
 	if err := checkOutputFile(path, reads...); err != nil {
 		return err
 	}
-	_, err := os.Stat(filepath.Dir(path))
-	return err
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return &inputError{"--" + flag + ": ", filepath.Dir(path), err}
+	}
+	return nil
 }
 
 // extensionOf returns that of the file that a flag names.

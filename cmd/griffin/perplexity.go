@@ -100,7 +100,9 @@ func runPerplexity(c *cli.Context) error {
 	switch {
 	case c.NArg() != 1 && c.NArg() != 2:
 		return usagef("perplexity takes one checkpoint or two, got %s", plural(int64(c.NArg()), "path")).advise("griffin perplexity --help shows examples")
-	case c.IsSet("text") == c.IsSet("tokens"):
+	case c.IsSet("text") && c.IsSet("tokens"):
+		return usagef("--text and --tokens cannot be combined")
+	case !c.IsSet("text") && !c.IsSet("tokens"):
 		return usagef("perplexity needs a text").advise("give either --text FILE or --tokens FILE.safetensors")
 	}
 	if err := checkOutputFlag(c, "report", append(c.Args().Slice(), c.String("text"))...); err != nil {
@@ -222,7 +224,7 @@ func (c counter) Write(p []byte) (int, error) {
 
 // tokens scores rows of tokens.
 func (p *scoring) tokens(value string) error {
-	t, err := readTokens(value)
+	t, err := readTokens(value, p.models[0])
 	if err != nil {
 		return err
 	}

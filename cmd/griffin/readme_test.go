@@ -61,9 +61,8 @@ func commandReference() string {
 		}
 		b.WriteString("| flag | meaning |\n|---|---|\n")
 		for _, f := range command.Flags {
-			name, usage, _ := strings.Cut(f.String(), "\t")
-			usage = strings.TrimSuffix(usage, " (default: false)")
-			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.TrimSpace(name), strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "_", `\_`).Replace(usage))
+			name, usage := flagText(f)
+			fmt.Fprintf(&b, "| `%s` | %s |\n", name, strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "_", `\_`).Replace(usage))
 		}
 	}
 	return b.String() + "\n"

@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -214,6 +216,9 @@ var hubName = regexp.MustCompile(`^(hf:/?)?[\w-][\w.-]*/[\w.-]+$`)
 
 // hint says which path could be meant, "" if none could.
 func (e *inputError) hint() string {
+	if !errors.Is(e.err, fs.ErrNotExist) {
+		return ""
+	}
 	dir, name := filepath.Split(e.path)
 	entries, err := os.ReadDir(cmp.Or(dir, "."))
 	if err != nil {

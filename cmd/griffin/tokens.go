@@ -29,13 +29,18 @@ func tokenizerFlag() cli.Flag {
 	return &cli.StringFlag{Name: "tokenizer", DefaultText: "tokenizer.model beside the weights", Usage: "SentencePiece model `FILE` that splits text into tokens"}
 }
 
-// readTokens returns the tokens that --tokens names: a list of numbers, or those of a file.
-func readTokens(value string) (*golden.Tokens, error) {
+// readTokens returns the tokens that --tokens names: a list of numbers, or those of a file. They are tokens of a model.
+func readTokens(value string, m *runtime.Model) (*golden.Tokens, error) {
 	ids, isList, err := tokenList(value)
 	switch {
 	case err != nil:
 		return nil, err
 	case isList:
+		for i, id := range ids {
+			if int64(id) >= m.Config.VocabSize {
+				return nil, usagef("--tokens: token %d is %d, outside the vocabulary of %d", i, id, m.Config.VocabSize)
+			}
+		}
 		return golden.Row(ids)
 	}
 	tokens, err := golden.ReadTokens(value)
