@@ -2,12 +2,15 @@ package storage
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -55,6 +58,60 @@ func TestUnchanged(t *testing.T) {
 	}
 	if err := errors.Join((*ledger)(nil).record("x", nil), (*ledger)(nil).unchanged()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Each question about a file to which the file system has no answer is remembered, and the first one reported, whatever the reader
+// made of it. That there is no such file is an answer.
+func TestFailure(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a"), "abcdef")
+	questions := map[string]func(fs.FS) error{
+		"open":     func(f fs.FS) error { _, err := f.Open("a"); return err },
+		"stat":     func(f fs.FS) error { _, err := fs.Stat(f, "a"); return err },
+		"lstat":    func(f fs.FS) error { _, err := fs.Lstat(f, "a"); return err },
+		"readlink": func(f fs.FS) error { _, err := fs.ReadLink(f, "a"); return err },
+		"list":     func(f fs.FS) error { _, err := fs.ReadDir(f, "."); return err },
+	}
+	sources := map[string]func() fs.FS{
+		"local": func() fs.FS { return Local(dir) },
+		"confined": func() fs.FS {
+			f, root, err := Confine(Local(dir), ".")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { root.Close() })
+			return f
+		},
+		"below another": func() fs.FS { return sub{Local(filepath.Dir(dir)), filepath.Base(dir)} },
+		"not recorded":  func() fs.FS { return local{dir, nil} },
+	}
+	t.Cleanup(func() { system.SetFault(nil) })
+	for kind, open := range sources {
+		for question, ask := range questions {
+			if kind == "below another" && question == "readlink" {
+				continue // it has no links
+			}
+			source := open()
+			fail := func(err error) {
+				system.SetFault(func(_ system.Op, _ string, n int) (int, error) { return n, err })
+				if got := ask(source); !errors.Is(got, err) {
+					t.Errorf("%s, %s: %v instead of %v", kind, question, got, err)
+				}
+				system.SetFault(nil)
+			}
+			fail(syscall.ENOENT)
+			if err := errors.Join(Failure(fstest.MapFS{}, source), Unchanged(source)); err != nil {
+				t.Errorf("%s, %s: an absent file: %v", kind, question, err)
+			}
+			fail(syscall.EIO)
+			fail(syscall.ESTALE)
+			for _, err := range []error{Failure(fstest.MapFS{}, source), Unchanged(source)} {
+				if kind == "not recorded" && err != nil || kind != "not recorded" && !errors.Is(err, syscall.EIO) {
+					t.Errorf("%s, %s: %v", kind, question, err)
+				}
+			}
+		}
 	}
 }
 
