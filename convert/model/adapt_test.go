@@ -229,6 +229,7 @@ func TestOpenWithAdapterRefuses(t *testing.T) {
 	factor := func(rows, cols int64) *peft.Factor {
 		return &peft.Factor{Tensor: randomTensor(rng, "f", tensor.F32, rows, cols)}
 	}
+	other := &Griffin.Rules[slices.IndexFunc(Griffin.Rules, func(r Rule) bool { return r.Scope.kind == Recurrent && len(r.At[Torch].Op) > 0 })]
 	const q, up = "model.layers.2.temporal_block.q_proj.weight", "model.layers.0.mlp_block.up_proj.bias"
 	w, e := c.Width, c.MLPExpandedWidth
 	fits := peft.Change{Parameter: q, Left: factor(w, 2), Right: factor(2, w), Scale: 1}
@@ -240,6 +241,7 @@ func TestOpenWithAdapterRefuses(t *testing.T) {
 		want    string
 	}{
 		{"another model's", []peft.Change{{Parameter: "model.layers.0.self_attn.q_proj.weight", Value: named("v", 1)}}, "changes 1 parameters that the model does not have: model.layers.0.self_attn"},
+		{"a matrix that the original has otherwise", []peft.Change{{Parameter: Griffin.nameOf(parameter{other, 0}, Torch), Value: named("v", 1)}}, "that the model does not have: blocks.0"},
 		{"too many blocks", []peft.Change{{Parameter: "model.layers.99.temporal_block.q_proj.weight", Value: named("v", 1)}}, "does not have: model.layers.99"},
 		{"too wide", []peft.Change{{Parameter: q, Left: factor(w, 2), Right: factor(2, w+1), Scale: 1}}, fmt.Sprintf("a product of shape [%d, %d], and the parameter is [%d, %d]", w, w+1, w, w)},
 		{"too high", []peft.Change{{Parameter: q, Left: factor(w-1, 2), Right: factor(2, w), Scale: 1}}, "a product of shape"},
@@ -259,6 +261,8 @@ func TestOpenWithAdapterRefuses(t *testing.T) {
 			var bad *tensor.FormatError
 			if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%s, %s: %v; want %q", tt.name, l, err, tt.want)
+			} else if unknown := strings.Contains(err.Error(), "the model does not have"); unknown != (bad.Hint == "it was made for some/base") {
+				t.Errorf("%s, %s: hint %q", tt.name, l, bad.Hint)
 			}
 		}
 	}
@@ -315,6 +319,9 @@ func TestAdaptersOfEmbeddingAndHead(t *testing.T) {
 			if err := merged.CheckHeads(t.Context(), config); err != nil {
 				t.Errorf("%s, %s: %v", tt.name, l, err)
 			}
+			if merged.HeadSplit() != tt.separate {
+				t.Errorf("%s, %s: the adapter splits the head: %t", tt.name, l, merged.HeadSplit())
+			}
 		}
 	}
 }
@@ -355,12 +362,22 @@ func TestAdaptersOfStoredHeads(t *testing.T) {
 			t.Fatalf("%s: %v", l, err)
 		}
 		h := merged.SeparateHead(&merged.Config)
-		if h == nil || len(merged.Heads) != 1 || !merged.adapted[h.Tensor] || merged.adapted[merged.Embedding()] {
+		if h == nil || merged.HeadSplit() || len(merged.Heads) != 1 || !merged.adapted[h.Tensor] || merged.adapted[merged.Embedding()] {
 			t.Fatalf("%s: %v of %d heads", l, h, len(merged.Heads))
 		}
 		want := byFormula(t, values(t, head, m.Heads[0].View()), []int64{v, w}, &change, tensor.F32)
 		if got := values(t, h.Tensor, h.View()); !slices.Equal(got, want) {
 			t.Errorf("%s: the head is not what the formula says", l)
+		}
+
+		// What changes neither leaves both.
+		norm := peft.Change{Parameter: "model.final_norm.weight", Value: randomTensor(rng, "n", tensor.F32, w)}
+		for _, own := range []bool{true, false} {
+			m, head := withHead(t, rng, l, own)
+			merged, err := Open(t.Context(), m.Checkpoint, Options{Adapter: adapterOf(norm)})
+			if err != nil || len(merged.Heads) != 1 || merged.Heads[0].Tensor.Name != head.Name || merged.Config.SeparateHead != own || merged.HeadSplit() {
+				t.Errorf("%s, own head %t: %+v, %v", l, own, merged, err)
+			}
 		}
 
 		m, _ = withHead(t, rng, l, false)

@@ -12,7 +12,7 @@ import (
 type candidate struct {
 	convention convention
 	prefix     string
-	inBlocks   int                         // number of tensors of blocks
+	hasBlocks  bool                        // whether some of the tensors are of blocks
 	found      map[string][]*tensor.Tensor // by key
 }
 
@@ -49,12 +49,10 @@ func candidates(tensors []*tensor.Tensor, f *Family) []*candidate {
 			}
 			key := r.key(f)
 			c.found[key] = append(c.found[key], t)
-			if r.block >= 0 {
-				c.inBlocks++
-			}
+			c.hasBlocks = c.hasBlocks || r.block >= 0
 		}
 	}
-	all = slices.DeleteFunc(all, func(c *candidate) bool { return c.inBlocks == 0 })
+	all = slices.DeleteFunc(all, func(c *candidate) bool { return !c.hasBlocks })
 	slices.SortStableFunc(all, func(a, b *candidate) int { return b.size() - a.size() })
 	return all
 }

@@ -138,6 +138,7 @@ func TestChangedFields(t *testing.T) {
 		{"head", []string{top, end}, &tinyConfig, manifest.HuggingFace{AttentionWindowSize: 8, LogitsSoftCap: 30}, "tie_word_embeddings"},
 		{"vocabulary", []string{top, end}, &other, form, "vocab_size"},
 		{"sliding window", []string{top, end + `, "sliding_window": 8`}, &tinyConfig, form, "attention_window_size -sliding_window"},
+		{"sliding window alone", []string{top, end, "attention_window_size", "sliding_window"}, &tinyConfig, form, "attention_window_size -sliding_window"},
 		{"an integer", []string{top, end, `"logits_soft_cap": 30.0`, `"logits_soft_cap": 30`}, &tinyConfig, form, "logits_soft_cap"},
 		{"another integer", []string{top, end, `"logits_soft_cap": 30.0`, `"logits_soft_cap": 31`}, &tinyConfig, form, "logits_soft_cap"},
 		{"rope of transformers 4", []string{top, `"partial_rotary_factor": 0.5, "rope_theta": 500.0, "vocab_size": 128`}, &tinyConfig, form, "rope_theta"},
@@ -265,6 +266,14 @@ func TestTensorsIn(t *testing.T) {
 				t.Errorf("%s: %s of %v: %d tensors, %d left", from, tt.name, tt.shape, len(got), len(left))
 			}
 		}
+	}
+	// What is missing is left out.
+	partial, err := Recognize(checkpoint(t, modelTensors(&tinyConfig, Torch, "")[1:]...), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, left := partial.TensorsIn(HuggingFace); len(got) != len(modelTensors(&tinyConfig, HuggingFace, ""))-1 || len(left) > 0 {
+		t.Errorf("without one: %d tensors, %d left", len(got), len(left))
 	}
 	// A matrix of two parts has no place in the other direction, and an axis that has to be 1 is 2.
 	m, err := Recognize(checkpoint(t, replaced(HuggingFace, "layers.0.temporal_block.conv_1d.weight", 48, 2, 4)...), Options{})

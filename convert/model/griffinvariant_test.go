@@ -143,7 +143,8 @@ func TestActivationNames(t *testing.T) {
 			t.Errorf("activation %d has no name", a)
 		}
 	}
-	if SameActivation("gelu", "gelu_new") || !SameActivation("silu", "swish") || SameActivation("prelu", "xielu") {
+	if SameActivation("gelu", "gelu_new") || !SameActivation("silu", "swish") || SameActivation("prelu", "xielu") ||
+		SameActivation("prelu", "gelu_pytorch_tanh") || SameActivation("gelu_pytorch_tanh", "prelu") || !SameActivation("prelu", "prelu") {
 		t.Error("names are taken for others")
 	}
 }

@@ -262,7 +262,6 @@ func (p *presenter) order(c *tensor.Checkpoint, stacks []*stack) ([]*stack, erro
 		var kinds []string
 		for kind := range s.kinds {
 			kinds = append(kinds, string(kind))
-			certain = certain && byKind[kind] == nil
 			byKind[kind] = s
 		}
 		certain = certain && len(kinds) == 1
@@ -279,7 +278,7 @@ func (p *presenter) order(c *tensor.Checkpoint, stacks []*stack) ([]*stack, erro
 	for _, s := range stacks {
 		left[s] = s.blocks
 	}
-	if certain && len(pattern) > 0 {
+	if certain {
 		for _, kind := range Repeat(int(total), pattern...) {
 			s := byKind[kind]
 			if left[s]--; s == nil || left[s] < 0 {

@@ -74,6 +74,9 @@ func TestUnitAxes(t *testing.T) {
 		if problems := m.Problems(); (problems == nil) != (tt.want != nil) {
 			t.Errorf("%s %v: %v", tt.tail, tt.shape, problems)
 		}
+		if tt.want == nil && len(m.Notes) > 0 {
+			t.Errorf("%s %v: notes %q", tt.tail, tt.shape, m.Notes)
+		}
 		for _, x := range m.Tensors {
 			if tt.want != nil && strings.HasSuffix(x.Name, tt.tail) && (!slices.Equal(x.Shape, tt.want) || len(m.Notes) != 1) {
 				t.Errorf("%s %v: %v, notes %q", tt.tail, tt.shape, x.Shape, m.Notes)
@@ -142,6 +145,9 @@ func TestStackedBlocks(t *testing.T) {
 				if err := m.Problems(); err != nil || m.Layout != l || !slices.Equal(m.Config.BlockTypes, tt.config.BlockTypes) || !m.Stacked || len(m.Notes) != 1 || len(m.Rest) > 0 {
 					t.Errorf("%s, axis %d, %s: %s %v, notes %q, rest %d, %v", tt.name, axis, l, m.Layout, m.Config.BlockTypes, m.Notes, len(m.Rest), err)
 				}
+				if assumed := strings.Contains(m.Notes[0], "their order is not stored"); assumed != (tt.name != "one kind") {
+					t.Errorf("%s, axis %d, %s: notes %q", tt.name, axis, l, m.Notes)
+				}
 			}
 		}
 	}
@@ -166,6 +172,31 @@ func TestStacksRefused(t *testing.T) {
 	}
 	if _, err := Recognize(checkpoint(t, tensors...), Options{}); tensor.ReasonOf(err) != ReasonStacked {
 		t.Error("2^40 blocks:", err)
+	}
+}
+
+// One stack of blocks that have the parameters of both kinds is no model, and the state of an optimizer no stack.
+func TestStacksOfOther(t *testing.T) {
+	layers := func(BlockType) string { return "layers" }
+	recurrent, attention := tinyConfig, tinyConfig
+	recurrent.BlockTypes, attention.BlockTypes = Repeat(3, Recurrent), Repeat(3, Attention)
+	both, seen := stacked(&recurrent, Flax, 0, layers), map[string]bool{}
+	for _, x := range both {
+		seen[x.Name] = true
+	}
+	for _, x := range stacked(&attention, Flax, 0, layers) {
+		if !seen[x.Name] {
+			both = append(both, x)
+		}
+	}
+	if _, err := Recognize(checkpoint(t, both...), Options{}); tensor.ReasonOf(err) != ReasonStacked || !strings.Contains(err.Error(), "params.layers: 3 attention and recurrent") {
+		t.Error(err)
+	}
+	tensors := stacked(&recurrent, Flax, 0, layers)
+	state := renamed(tensors, func(name string) string { return "opt_state.0.mu." + name })
+	m, err := Recognize(checkpoint(t, append(tensors, state...)...), Options{})
+	if err != nil || len(m.Notes) != 1 || m.Problems() != nil || len(m.Rest) != len(state) {
+		t.Errorf("%+v, %v", m, err)
 	}
 }
 
