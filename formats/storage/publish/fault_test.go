@@ -163,3 +163,83 @@ func TestEveryOperationFails(t *testing.T) {
 		})
 	}
 }
+
+// A lock of a directory that another took the place of while it was being locked is none.
+func TestLockOfAReplacedDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "stage")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	system.SetFault(func(op system.Op, _ string, n int) (int, error) {
+		if op == system.OpLock {
+			if err := errors.Join(os.Rename(dir, dir+".gone"), os.Mkdir(dir, 0o777)); err != nil {
+				t.Error(err)
+			}
+		}
+		return n, nil
+	})
+	defer system.SetFault(nil)
+	if l, held, err := tryLock(dir); held || err != nil {
+		t.Errorf("held %t, %v", held, err)
+		l.release()
+	}
+}
+
+// A run that cannot lock the names at a destination leaves the lock of another run alone.
+func TestUpdateOfAnotherRun(t *testing.T) {
+	dst := filepath.Join(t.TempDir(), "model.pt")
+	other, err := beginUpdate(dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := failAt(3) // mkdir, open, lock
+	_, err = beginUpdate(dst)
+	if failed := stop(); failed != string(system.OpLock) || !errors.Is(err, syscall.EIO) {
+		t.Errorf("%s failed: %v", failed, err)
+	}
+	if _, err := os.Stat(other.dir); err != nil {
+		t.Error(err)
+	}
+	if err := other.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The sidecar of a file that was published and then removed is not published.
+func TestRepairOfARemovedFile(t *testing.T) {
+	dst := filepath.Join(t.TempDir(), "model.pt")
+	s := fileStage(t, dst, "new", false)
+	if err := os.Remove(s.File); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.repair(); err != nil {
+		t.Error(err)
+	}
+	if got := pair(t, dst); got != [2]string{} {
+		t.Errorf("published %q", got)
+	}
+}
+
+// What a killed replacement moved is put back although the stage of that run is still there, unless the run is alive.
+func TestCleanOldBesideItsStage(t *testing.T) {
+	for _, alive := range []bool{false, true} {
+		dst := filepath.Join(t.TempDir(), "dir")
+		stage := stageName(dst, strings.Repeat("7", stageRand))
+		if err := errors.Join(os.Mkdir(stage, 0o777), os.Mkdir(stage+oldMark, 0o777)); err != nil {
+			t.Fatal(err)
+		}
+		if alive {
+			l, held, err := tryLock(stage)
+			if err != nil || !held {
+				t.Fatal(held, err)
+			}
+			defer l.release()
+		}
+		if err := cleanOld(stage+oldMark, dst); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(dst); (err == nil) == alive {
+			t.Errorf("alive %t: %v", alive, err)
+		}
+	}
+}
