@@ -115,7 +115,7 @@ func TestPreference(t *testing.T) {
 		{"a step of safetensors", map[string]string{"model.safetensors": sampleSafetensors}, "", &seven, "", "only directories of Orbax and of trainings have steps"},
 		{"bin", map[string]string{"pytorch_model.bin": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
 		{"any file of torch", map[string]string{"2b.pt": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
-		{"orbax and torch", map[string]string{"2b.pt": sampleTorch}, "manager_v0_12", nil, "orbax-ocdbt", ""},
+		{"orbax and torch", map[string]string{"2b.pt": sampleTorch}, "manager_v0_12", nil, "orbax-ocdbt", "also holds a PyTorch checkpoint (2b.pt), which is not read"},
 		{"two files of torch", map[string]string{"a.pt": sampleTorch, "b.pt": sampleTorch}, "", nil, "", "2 files of torch.save"},
 		{"transformers' flax", map[string]string{"flax_model.msgpack": sampleFlax}, "", nil, "flax-msgpack", ""},
 		{"legacy flax", map[string]string{"checkpoint": sampleFlax}, "", nil, "flax-msgpack", ""},

@@ -37,7 +37,7 @@ func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, erro
 	if err != nil {
 		return nil, err
 	}
-	if len(found) == 0 {
+	if len(found) == 0 && options.Step == nil {
 		return nil, unknownDirectory(source, dir)
 	}
 	chosen := slices.IndexFunc(found, func(c candidate) bool {
@@ -45,7 +45,7 @@ func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, erro
 	})
 	switch {
 	case chosen < 0 && options.Step != nil:
-		return nil, noSteps(storage.Path(source, dir), *options.Step)
+		return openNumbered(source, dir, options)
 	case chosen < 0:
 		return nil, oneKind(storage.Path(source, dir))
 	}
@@ -103,6 +103,11 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 	if c := shardedBelow(source, dir, options, 0); c != nil {
 		found = append(found, *c)
 	}
+	if _, local := storage.LocalPath(source, dir); local && len(found) == 1 && found[0].steps {
+		if files, err := torch.Files(source, dir); err == nil && len(files) > 0 {
+			add("a PyTorch checkpoint ("+tensor.JoinNames(files)+")", openTorch)
+		}
+	}
 	if len(found) > 0 {
 		return found, nil
 	}
@@ -149,7 +154,11 @@ func unknownDirectory(source fs.FS, dir string) error {
 		return foreign.Format{Name: "a model directory without its weights", Hint: "download or copy the weights too"}.Error(storage.Path(source, dir))
 	}
 	if below, _ := checkpointsBelow(source, dir, entries); len(below) > 0 {
-		return tensor.Bad("is a directory of checkpoints, and none itself").In(storage.Path(source, dir)).Advise("give one of them: %s", tensor.JoinNames(below))
+		bad := tensor.Bad("is no checkpoint itself").In(storage.Path(source, dir)).Advise("give one of those in it: %s", tensor.JoinNames(below))
+		if numberOf(path.Base(below[0])) >= 0 {
+			bad = bad.Because(ReasonSteps)
+		}
+		return bad
 	}
 	return unknown(storage.Path(source, dir))
 }
@@ -194,7 +203,7 @@ func isCheckpoint(source fs.FS, name string, info fs.FileInfo) (is, loose bool) 
 	switch {
 	case info.IsDir():
 		found, err := candidates(source, name, Options{})
-		if err != nil || len(found) == 0 {
+		if err != nil || len(found) == 0 || found[0].loose && oneOfSeveral(source, name) != nil {
 			return false, false
 		}
 		return true, found[0].loose

@@ -79,6 +79,40 @@ func Steps(source fs.FS, dir string) ([]Step, error) {
 	return all, nil
 }
 
+// NumberedStep returns the step with a number. None, or several, are a *FormatError.
+func NumberedStep(steps []Step, n int64) (Step, error) {
+	var found []Step
+	var names []string
+	for _, s := range steps {
+		names = append(names, s.Name)
+		if s.Number == n {
+			found = append(found, s)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return Step{}, tensor.Bad("has no step %d, only %s", n, tensor.JoinNames(names))
+	}
+	return Step{}, tensor.Bad("has step %d several times: %s and %s", n, found[0].Name, found[1].Name)
+}
+
+// openNumbered opens a step of a directory whose own files, if any, have no steps.
+func openNumbered(source fs.FS, dir string, options Options) (*Checkpoint, error) {
+	n := *options.Step
+	steps, err := Steps(source, dir)
+	if err != nil || steps[0].Number < 0 && steps[len(steps)-1].Number < 0 {
+		return nil, noSteps(storage.Path(source, dir), n)
+	}
+	step, err := NumberedStep(steps, n)
+	if err != nil {
+		return nil, tensor.Annotate(err, tensor.Location{File: storage.Path(source, dir)})
+	}
+	options.Step = nil
+	return OpenStep(source, dir, step, options)
+}
+
 // isSharded reports whether the files of a directory are parts of one checkpoint.
 func isSharded(source fs.FS, dir string) bool {
 	return dcp.Detect(source, dir) || ranks.Detect(source, dir)

@@ -167,7 +167,7 @@ func (c *computation) compareModel(ctx context.Context, m, other *runtime.Model)
 	if err != nil {
 		return nil, nil, err
 	}
-	if m.Evidence != runtime.Assumed || result.Semantics != reference.Original.String() {
+	if m.Evidence != runtime.Assumed && m.Evidence != runtime.Contradicted || result.Semantics != reference.Original.String() {
 		return result, m, nil
 	}
 	// Nothing says whether the directory has the original's window or one more. If results are outside with the former, the

@@ -135,12 +135,16 @@ type manifestCheck struct {
 	doubted  []string       // given settings that conversion.json contradicts
 	proven   bool           // the settings are not those that conversion.json records
 	settings bool           // were compared
-	digests  int            // that were compared
+	digests  int            // that were compared, but for those of changed
+	changed  int            // tensors with another digest, which are findings of the weights
 }
 
 // compared says what was compared.
 func (c *manifestCheck) compared() string {
 	what := "the digests of " + text.Count(c.digests, "tensor")
+	if c.changed > 0 {
+		what = fmt.Sprintf("the digests of %d of %s (see weights)", c.digests, text.Count(c.digests+c.changed, "tensor"))
+	}
 	if c.settings {
 		what = "the settings and " + what
 	}
@@ -184,7 +188,7 @@ func (c *manifestCheck) checkSettings(p *convert.Plan) {
 }
 
 // checkForm compares how config.json expresses the model, according to the manifest. written is attention_window_size of
-// config.json.
+// config.json, 0 if it has none.
 func (c *manifestCheck) checkForm(p *convert.Plan, written int64) {
 	if p.HF == nil {
 		return
@@ -201,7 +205,7 @@ func (c *manifestCheck) checkForm(p *convert.Plan, written int64) {
 		if form.MatchRuntime != p.HF.MatchRuntime {
 			c.add("huggingface.match_runtime", orNone(p.HF.MatchRuntime), orNone(form.MatchRuntime), fmt.Sprintf(
 				"attention_window_size is %d and the original's window %d: conversion.json says which of the two config.json has, and a conversion back depends on it", written, p.Config.AttentionWindow))
-		} else if form.AttentionWindowSize != written {
+		} else if form.AttentionWindowSize != written && written != 0 { // that it is missing is a finding by itself
 			c.add("huggingface.attention_window_size", written, form.AttentionWindowSize, "config.json was changed after it was written")
 		}
 	}
@@ -258,6 +262,7 @@ func (c *manifestCheck) checkDigests(found []TensorDigest, wrong map[string][]*F
 		case equal:
 			c.digests++
 		case len(wrong[t.Name]) > 0:
+			c.changed++
 			for _, f := range wrong[t.Name] {
 				f.addDetail("changed or damaged after it was written: " + c.field + " records another digest")
 			}

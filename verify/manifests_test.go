@@ -224,3 +224,40 @@ func TestMissingAdapter(t *testing.T) {
 		t.Errorf("%q, %q, %v", v.MissingAdapter, v.Notes, err)
 	}
 }
+
+// The configuration's line does not approve digests that the weights' findings are about, and says once what config.json lacks.
+func TestManifestSummary(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		do       func(t *testing.T, dir string)
+		summary  string
+		findings int // of the configuration
+	}{
+		{"a changed tensor", func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, "model.safetensors"), func(text []byte) []byte { text[len(text)-1] ^= 1; return text })
+		}, "the digests of 48 of 49 tensors (see weights)", 0},
+		{"no window", func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, "config.json"), replaced(`"attention_window_size": 5,`, ""))
+		}, "the digests of 49 tensors", 1},
+		{"another window", func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, "config.json"), replaced(`"attention_window_size": 5,`, `"attention_window_size": 3,`))
+		}, "conversion.json disagrees: huggingface.attention_window_size", 2},
+		{"no config.json", func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, "config.json")); err != nil {
+				t.Fatal(err)
+			}
+		}, "the digests of 49 tensors", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			source, dir := conversionOf(t, convert.Options{To: convert.ToHF})
+			tt.do(t, dir)
+			v, err := verifyFiles(t, source, dir, Options{Settings: cases.Open(t, "odd-griffin").Settings})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(v.Config.Summary, tt.summary) || len(v.Config.Findings) != tt.findings {
+				t.Errorf("%s: %+v", v.Config.Summary, v.Config.Findings)
+			}
+		})
+	}
+}

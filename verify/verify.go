@@ -117,7 +117,9 @@ type run struct {
 // checkpoint shows what the conversion did with them.
 func (r *run) openModels(ctx context.Context) (err error) {
 	var notFound error
+	r.noteFormat("source", r.source)
 	if r.converted != nil {
+		r.noteFormat("conversion", r.converted)
 		r.convertedModel, notFound = model.Recognize(r.converted, model.Options{KeepExtra: true}) // the check of the structure says what is wrong
 		r.presentConverted()
 		r.record = recordBeside(r.converted, r.convertedModel)
@@ -153,6 +155,13 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		v.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale, Recorded: r.recorded}
 	}
 	return nil
+}
+
+// noteFormat notes what was found while a checkpoint was opened, such as another one in its directory.
+func (r *run) noteFormat(which string, c *tensor.Checkpoint) {
+	for _, note := range c.Notes {
+		r.verdict.Notes = append(r.verdict.Notes, "the "+which+": "+note)
+	}
 }
 
 // presentConverted makes the converted checkpoint the one that shows its tensors as the layout has them, if it is one

@@ -283,6 +283,8 @@ func formatHint(e *tensor.FormatError) string {
 	switch e.Reason {
 	case model.ReasonAdapter:
 		return fmt.Sprintf("griffin convert --adapter %s BASE DST merges it into its base", e.File)
+	case formats.ReasonSteps:
+		return e.Hint + "; --step N selects one where a command has it, and --all-steps takes all"
 	case model.ReasonNotOfFamily:
 		return "griffin inspect shows the names; " + e.Hint
 	}

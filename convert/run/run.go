@@ -47,27 +47,8 @@ func (r *Run) Checkpoint(s formats.Step, o formats.Options) (*tensor.Checkpoint,
 
 // Numbered returns the step with a number. None, or several, are a *tensor.FormatError.
 func (r *Run) Numbered(n int64) (formats.Step, error) {
-	var found []formats.Step
-	for _, s := range r.Steps {
-		if s.Number == n {
-			found = append(found, s)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return formats.Step{}, tensor.Bad("has no step %d, only %s", n, r.names()).In(storage.WithoutQuery(r.Path))
-	}
-	return formats.Step{}, tensor.Bad("has step %d several times: %s and %s", n, found[0].Name, found[1].Name).In(storage.WithoutQuery(r.Path))
-}
-
-func (r *Run) names() string {
-	var names []string
-	for _, s := range r.Steps {
-		names = append(names, s.Name)
-	}
-	return tensor.JoinNames(names)
+	s, err := formats.NumberedStep(r.Steps, n)
+	return s, tensor.Annotate(err, tensor.Location{File: storage.WithoutQuery(r.Path)})
 }
 
 // Pair returns the step that belongs to a step of another run: the one of the same name, extensions of files aside, or

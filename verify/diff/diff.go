@@ -76,6 +76,11 @@ func newDiffer(o Options) *differ {
 }
 
 func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, error) {
+	for i, c := range []*tensor.Checkpoint{a, b} {
+		for _, note := range c.Notes {
+			d.note("%c: %s", 'A'+i, note)
+		}
+	}
 	if !d.options.Raw {
 		var err error
 		if a, b, err = d.copies.dequantize(a, b, d.note); err != nil {

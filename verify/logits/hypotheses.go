@@ -40,7 +40,11 @@ func (l *localiser) otherSemantics(parameters ...string) []hypothesis {
 	}
 	for _, s := range order {
 		if s != l.in.semantics {
-			all = append(all, hypothesis{cause: "the semantics of " + s.String(), half: TemporalHalf, parameters: parameters,
+			cause := "the semantics of " + s.String()
+			if w := l.in.window(); s == reference.Transformers5 && l.in.semantics == reference.Original && parameters[0] == attentionKernels[0] && w > 1 {
+				cause += fmt.Sprintf(", or an attention window of %d instead of %d", w-1, w) // which attend to the same tokens
+			}
+			all = append(all, hypothesis{cause: cause, half: TemporalHalf, parameters: parameters,
 				change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
 					m.Semantics, m.Config = s, l.in.model.ConfigUnder(s).Reference()
 					return m, p

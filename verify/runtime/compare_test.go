@@ -154,6 +154,7 @@ func TestWindow(t *testing.T) {
 	}{
 		{8, runtime.FromSource, "", "is 8, the original's window"},
 		{8, runtime.Assumed, "", "which is taken for the original's window"},
+		{8, runtime.Contradicted, "", "taken for the original's window; conversion.json records another"},
 		{7, runtime.FromManifest, "transformers5", "one more than the original's window of 7"},
 		{9, runtime.FromFixture, "", "the original's window"},
 	} {

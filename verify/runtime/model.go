@@ -76,6 +76,9 @@ func New(found *model.Model, s model.Settings) (*Model, error) {
 		}
 		if record != nil && record.Settings != nil && err == nil {
 			evidence = FromManifest
+			if record.Settings.AttentionWindow != configured.Original.AttentionWindow {
+				evidence = Contradicted
+			}
 		}
 	}
 	m = m.WithOriginal(configured.Original.AttentionWindow, configured.Original.LogitsSoftCap, evidence)

@@ -12,10 +12,11 @@ type Evidence string
 
 // The kinds of evidence.
 const (
-	FromSource   Evidence = "source"      // of the checkpoint that the directory was converted from
-	FromManifest Evidence = manifest.Name // the record of the conversion
-	FromFixture  Evidence = "fixture"     // what the original computed
-	Assumed      Evidence = "assumed"     // it is not known
+	FromSource   Evidence = "source"       // of the checkpoint that the directory was converted from
+	FromManifest Evidence = manifest.Name  // the record of the conversion
+	FromFixture  Evidence = "fixture"      // what the original computed
+	Assumed      Evidence = "assumed"      // it is not known
+	Contradicted Evidence = "contradicted" // it is taken from config.json, and the record of the conversion has another
 )
 
 // Window says how a Hugging Face directory writes the attention window. The original attends to window + 1 tokens,
@@ -42,6 +43,8 @@ func (m *Model) Window() *Window {
 		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than the original's window of %d: transformers 5 attends to the same tokens as the original", w.Written, w.Original)
 	case w.Source == Assumed:
 		w.Summary = fmt.Sprintf("attention_window_size is %d, which is taken for the original's window: nothing says whether it is one more, to match transformers 5", w.Written)
+	case w.Source == Contradicted:
+		w.Summary = fmt.Sprintf("attention_window_size is %d, which is taken for the original's window; %s records another", w.Written, manifest.Name)
 	default:
 		w.Summary = fmt.Sprintf("attention_window_size is %d, the original's window", w.Written)
 	}
