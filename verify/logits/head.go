@@ -114,7 +114,7 @@ func (h *headRuns) addRun(s *siteErrors, run, first, n int, got, truth *referenc
 		s.runs[run] = append(s.runs[run], tokenError(x, y))
 		if s.name == "logits" && !s.fed {
 			meter := h.runs.measured.meter(in.passOf(first + t).Name)
-			addLogits(&meter.runs[run], (first+t)/in.length, (first+t)%in.length, x, y)
+			addLogits(&meter.runs[run], 0, 0, x, y) // only the metrics of all tokens are used
 		}
 	}
 }

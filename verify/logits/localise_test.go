@@ -243,6 +243,33 @@ func TestLocaliseMore(t *testing.T) {
 	}
 }
 
+// A model that is run as transformers 5 attends to one token less. Other windows are named in its terms.
+func TestLocaliseAsTransformers5(t *testing.T) {
+	f := cases.Open(t, "tiny-griffin") // with a window of 8
+	m := f.Model(t, f.Checkpoints(t)[0])
+	tokens, positions, _, batch := trialTokens(m)
+	as := reference.Transformers5
+	for _, tt := range []struct {
+		kind   string
+		window float64
+		cause  string
+	}{
+		{"window of", 7, ""}, // what transformers 5 sees
+		{"window of", 6, "an attention window of 7 instead of 8"},
+		{"window of", 8, "the semantics of original"},
+		{"no rope", 7, "no rotary position embedding"},
+	} {
+		n := newNaive(t, m, reference.Float32, breakage{2, tt.kind, tt.window})
+		r, err := Compare(t.Context(), m, n.fixture(tokens, positions, nil, batch, "float32", false), Options{Semantics: &as})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.OK != (tt.cause == "") || !r.OK && (len(r.Faults) != 1 || r.Faults[0].Block != 2 || r.Faults[0].Cause != tt.cause) {
+			t.Errorf("%s %v: %s", tt.kind, tt.window, r.Summary)
+		}
+	}
+}
+
 // Where the checkpoint that the fixture was recorded from is there too, it says which tensor differs.
 func TestLocaliseByOtherCheckpoint(t *testing.T) {
 	f := cases.Open(t, "tiny-griffin")

@@ -346,7 +346,7 @@ func (n *naive) attention(block int, x [][]float64, positions []int32) [][]float
 		window--
 	case n.is(block, "window one more"):
 		window++
-	case n.is(block, "window of"):
+	case n.is(block, "window of"), n.is(block, "no rope") && n.broken.size > 0:
 		window = int(n.broken.size)
 	case n.is(block, "no window"):
 		window = 1 << 30

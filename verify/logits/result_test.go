@@ -51,7 +51,7 @@ func TestFaultText(t *testing.T) {
 	}
 }
 
-// trial is what the plain pass computes of trial tokens, by the names of the tensors of a fixture; decoding begins at the fourth token.
+// trialRun is what the plain pass computes of trial tokens, by the names of the tensors of a fixture; decoding begins at the fourth token.
 type trialRun struct {
 	*naive
 	tokens, positions, packed []int32
@@ -156,6 +156,41 @@ func TestWrongElementIsPlaced(t *testing.T) {
 					t.Errorf("%s beside %q: %q has %+v", tt.tensor, tt.beside, p.Pass, x)
 				}
 			}
+		}
+	}
+}
+
+// Only what the fixture has is measured: each result as run from the tokens on, and given the fixture's own input where it has that of every
+// block.
+func TestMeasured(t *testing.T) {
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
+	run := newTrialRun(t, m)
+	var hidden []string
+	for i := range 6 {
+		hidden = append(hidden, fmt.Sprint("hidden.", i), fmt.Sprint("packed.hidden.", i))
+	}
+	for _, tt := range []struct {
+		names, measured []string
+	}{
+		{[]string{"hidden.1", "decode.logits"}, []string{"hidden.1", "logits"}},
+		{[]string{"hidden.5", "final_norm"}, []string{"hidden.5", "final_norm"}},
+		{append(slices.Clone(hidden), "temporal.3", "decode.logits"), []string{"hidden.0", "hidden.1", "hidden.1 fed", "hidden.2", "hidden.2 fed", "hidden.3", "hidden.3 fed",
+			"temporal.3", "hidden.4", "temporal.3 fed", "hidden.4 fed", "hidden.5", "hidden.5 fed", "logits"}},
+		{append(slices.Clone(hidden), "logits"), []string{"hidden.0", "hidden.1", "hidden.1 fed", "hidden.2", "hidden.2 fed", "hidden.3", "hidden.3 fed", "hidden.4", "hidden.4 fed",
+			"hidden.5", "hidden.5 fed", "logits", "logits fed"}},
+		{append(slices.Clone(hidden[:10]), "hidden.5", "logits"), []string{"hidden.0", "hidden.1", "hidden.2", "hidden.3", "hidden.4", "hidden.5", "logits"}},
+	} {
+		measured, err := measure(t.Context(), newInput(m, run.only(tt.names...), nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range measured.sites {
+			got = append(got, s.name+map[bool]string{true: " fed"}[s.fed])
+		}
+		if !slices.Equal(got, tt.measured) {
+			t.Errorf("%q: measured %q, not %q", tt.names, got, tt.measured)
 		}
 	}
 }
