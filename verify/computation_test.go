@@ -10,6 +10,9 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -67,11 +70,11 @@ func TestLogitsOfProvenModels(t *testing.T) {
 // be run is left out.
 func TestLogitsOfOtherModels(t *testing.T) {
 	b := baseOf(t, "float32, torch")
-	golden := cases.Open(t, "odd-griffin").Recording("jax")
+	recording := cases.Open(t, "odd-griffin").Recording("jax")
 	judge := func(spoil func(m *made)) *Verdict {
 		m := b.made.clone()
 		spoil(m)
-		v, err := verifyFiles(t, b.source, m.write(t), Options{Settings: b.settings, Golden: golden})
+		v, err := verifyFiles(t, b.source, m.write(t), Options{Settings: b.settings, Golden: recording})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,6 +119,19 @@ func TestLogitsOfOtherModels(t *testing.T) {
 	}
 }
 
+// A soft cap that a model does not have makes other logits, one that stands for none does not.
+func TestLogitsOfSoftCap(t *testing.T) {
+	b := dividedBases(t)[0]
+	for softCap, ok := range map[float64]bool{30: false, 1 << 21: true} {
+		m := b.made.clone()
+		m.config["logits_soft_cap"] = softCap
+		v, err := verifyFiles(t, b.source, m.write(t), Options{Settings: b.settings, Golden: cases.Open(t, "micro-hawk").Recording("jax")})
+		if err != nil || v.Same != ok || slices.ContainsFunc(v.Logits, func(r *logits.Result) bool { return !r.OK }) == ok {
+			t.Errorf("%g: %+v, %v", softCap, v, err)
+		}
+	}
+}
+
 // A fixture that is not there is an error, unless only weights are compared.
 func TestNoFixture(t *testing.T) {
 	c := cases.Open(t, "odd-griffin")
@@ -156,6 +172,21 @@ func TestWindowOfFixture(t *testing.T) {
 		}
 		if w := v.Window; v.Same != tt.ok || v.Logits[0].OK != tt.ok || w.Written != tt.written || w.Original != tt.window || w.Source != tt.source {
 			t.Errorf("%+v: %t, %+v, %s", tt, v.Same, w, v.Logits[0].Summary)
+		}
+	}
+	// One token more than the window shows it.
+	for length, source := range map[int]runtime.Evidence{6: runtime.Assumed, 8: runtime.Assumed, 9: runtime.FromFixture} {
+		m := openModel(t, hf, model.Settings{})
+		tokens, err := golden.RandomTokens(length, m.Config.VocabSize, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "fixture.safetensors")
+		if _, err := golden.Record(t.Context(), path, m.Reference(reference.Original, reference.Arithmetic{}), tokens, golden.RecordOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := verifyAlone(t, hf, Options{Golden: path}); err != nil || !v.Same || v.Window.Original != 8 || v.Window.Source != source {
+			t.Errorf("%d tokens: %+v, %v", length, v.Window, err)
 		}
 	}
 	// Of a converted directory the source says it, whatever the fixture shows.

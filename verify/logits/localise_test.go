@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -305,6 +306,27 @@ func TestLocaliseByOtherCheckpoint(t *testing.T) {
 		if got.Block != tt.block || got.Half != tt.half || !slices.Equal(got.Tensors, []string{tt.tensor}) || !strings.Contains(got.Cause, source.Checkpoint.Path) {
 			t.Errorf("%s: %+v", tt.tensor, got)
 		}
+	}
+}
+
+// Only a model of the same sizes has weights that may explain a fault.
+func TestSameSizes(t *testing.T) {
+	of := func(edit func(c *model.Config)) *model.Config {
+		c := &model.Config{Width: 1, MLPExpandedWidth: 2, NumHeads: 3, LRUWidth: 4, VocabSize: 5, BlockTypes: []model.BlockType{model.Recurrent, model.Attention}}
+		edit(c)
+		return c
+	}
+	same := of(func(*model.Config) {})
+	for name, other := range map[string]*model.Config{
+		"width": of(func(c *model.Config) { c.Width = 9 }), "MLP": of(func(c *model.Config) { c.MLPExpandedWidth = 9 }), "heads": of(func(c *model.Config) { c.NumHeads = 9 }),
+		"LRU": of(func(c *model.Config) { c.LRUWidth = 9 }), "blocks": of(func(c *model.Config) { c.BlockTypes = c.BlockTypes[:1] }),
+	} {
+		if sameSizes(same, other) || sameSizes(other, same) {
+			t.Errorf("another %s", name)
+		}
+	}
+	if !sameSizes(same, of(func(c *model.Config) { c.VocabSize = 9 })) { // blocks do not depend on it
+		t.Error("another vocabulary")
 	}
 }
 
