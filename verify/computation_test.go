@@ -107,6 +107,7 @@ func TestLogitsOfOtherModels(t *testing.T) {
 
 	note := "the logits of the converted checkpoint were not compared: it cannot be run, because of what is wrong with it"
 	for what, spoil := range map[string]func(m *made){
+		"integers":                   func(m *made) { one(recurrent(aParam), func(e *entry) { e.dtype = tensor.I32 })(m) },
 		"nothing is a model":         func(m *made) { m.tensors = m.tensors[:1] },
 		"no configuration":           func(m *made) { m.config = nil },
 		"other heads":                func(m *made) { m.config["num_attention_heads"] = 5 },
