@@ -239,7 +239,13 @@ func TestLocaliseMore(t *testing.T) {
 		n := newNaive(t, m, reference.Float32, breakage{2, kind, 0.05})
 		r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", true))
 		if len(r.Faults) != 1 || r.Faults[0].Block != 2 || r.Faults[0].Half != want {
-			t.Errorf("%s: found %s", kind, r.Summary)
+			t.Fatalf("%s: found %s", kind, r.Summary)
+		}
+		named := func(parameter string) bool {
+			return slices.Contains(r.Faults[0].Tensors, m.Found.TensorName(2, parameter))
+		}
+		if named(reference.ProjQ+reference.Kernel) != (want != MLPHalf) || named(reference.MLPUp+reference.Bias) != (want != TemporalHalf) {
+			t.Errorf("%s: the tensors are %q", kind, r.Faults[0].Tensors)
 		}
 	}
 }

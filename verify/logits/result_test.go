@@ -393,3 +393,91 @@ func TestResultSummary(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Embeddings that are those of the model times one factor are told from others that are wrong.
+func TestEmbeddingFaults(t *testing.T) {
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
+	run := newTrialRun(t, m)
+	right := run.results["hidden.0"]
+	smallest := 0 // of the first token
+	for i, x := range right[0] {
+		if math.Abs(x) < math.Abs(right[0][smallest]) && x != 0 {
+			smallest = i
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		edit  func(token, channel int, x float64) float64
+		cause string
+		where string // a part of it
+	}{
+		{"twice", func(_, _ int, x float64) float64 { return 2 * x }, ": 2 times as much", ""},
+		{"negated", func(_, _ int, x float64) float64 { return -x }, ": -1 times as much", ""},
+		{"a little more", func(_, _ int, x float64) float64 { return 1.005 * x }, "", "want"},
+		{"zero", func(int, int, float64) float64 { return 0 }, "", "hidden.0 is 0, want"},
+		{"twice, but one", func(token, channel int, x float64) float64 {
+			if token == 0 && channel == smallest {
+				return 3 * x
+			}
+			return 2 * x
+		}, "", "want"},
+		{"no number", func(token, channel int, x float64) float64 {
+			if token == 1 && channel == 3 {
+				return math.NaN()
+			}
+			return x
+		}, "", "hidden.0 is NaN, want"},
+		{"infinite", func(token, channel int, x float64) float64 {
+			if token == 1 && channel == 3 {
+				return math.Inf(1)
+			}
+			return x
+		}, "", "hidden.0 is +Inf, want"},
+	} {
+		var rows [][]float64
+		for token, row := range right {
+			row = slices.Clone(row)
+			for channel := range row {
+				row[channel] = tt.edit(token, channel, row[channel])
+			}
+			rows = append(rows, row)
+		}
+		run.results["hidden.0"] = rows
+		r := compareWith(t, m, run.only("hidden.0"))
+		if r.OK || len(r.Faults) != 1 || r.Faults[0].Kind != EmbeddingFault || r.Faults[0].Block != -1 || len(r.Faults[0].Tensors) != 1 {
+			t.Fatalf("%s: %s", tt.name, r.Summary)
+		}
+		got := r.Faults[0]
+		if (got.Cause == "") != (tt.cause == "") || !strings.HasSuffix(got.Cause, tt.cause) || !strings.Contains(got.Where, tt.where) {
+			t.Errorf("%s: cause %q, where %q", tt.name, got.Cause, got.Where)
+		}
+	}
+	if wrong := firstWrong(&fixtureValues{Activations: reference.Activations{Width: 2, Float32: []float32{1, float32(math.NaN())}}, recorded: []bool{true}},
+		&reference.Activations{Width: 2, Float32: []float32{1, float32(math.NaN())}}, 1); wrong != nil {
+		t.Errorf("NaN is not the same as NaN: %+v", wrong)
+	}
+}
+
+// The worst element of a fault is that of the pass that is farthest outside.
+func TestWorstOfPasses(t *testing.T) {
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
+	for _, by := range [][2]float64{{100, 1000}, {1000, 100}} {
+		run := newTrialRun(t, m)
+		run.results["logits"][run.length+9][7] += by[0]
+		run.results["packed.logits"][3][2] += by[1]
+		r := compareWith(t, m, run.only("logits", "packed.logits"))
+		if len(r.Faults) != 1 {
+			t.Fatalf("%v: %s", by, r.Summary)
+		}
+		got := r.Faults[0]
+		want := Location{Row: 1, Token: 9, Position: 9, Channel: 7, Share: got.Worst.Share}
+		if by[1] > by[0] {
+			want = Location{Row: 0, Token: 3, Position: run.packed[3], Channel: 2, Share: got.Worst.Share}
+		}
+		if got.Worst != want || got.First.Row != 1 || got.First.Token != 9 || got.Pass != "" {
+			t.Errorf("%v: first %+v, worst %+v", by, got.First, got.Worst)
+		}
+	}
+}
