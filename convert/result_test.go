@@ -1,0 +1,139 @@
+package convert
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+)
+
+// The tensors of a result are described as conversion.json and the files have them, in JSON too.
+func TestResultTensors(t *testing.T) {
+	source, err := formats.Open("../testdata/odd-griffin/original/torch.pt", formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	dst := filepath.Join(t.TempDir(), "hf")
+	o := Options{To: ToHF, MaxShardSize: 20000, Digest: digest.SHA256, Settings: model.Settings{AttentionWindow: ptr(int64(5)), LogitsSoftCap: ptr(20.0), EmbeddingScale: ptr(true)}}
+	r, err := Convert(t.Context(), source, dst, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := formats.Open(dst, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.Close()
+	check := func(r *Result, dst string, files bool) {
+		t.Helper()
+		record, _, err := manifest.Read(storage.Local(filepath.Dir(dst)), filepath.Base(dst))
+		if err != nil || record == nil {
+			t.Fatal(err)
+		}
+		var all []ResultTensor
+		for i := range r.Tensors.Len() {
+			all = append(all, r.Tensors.At(i))
+		}
+		if len(all) != len(record.Tensors) {
+			t.Fatalf("%d tensors, %d recorded", len(all), len(record.Tensors))
+		}
+		inFiles := map[string]bool{}
+		for i, want := range record.Tensors {
+			got := all[i]
+			var from []string
+			for _, p := range want.From {
+				from = append(from, p.Name)
+			}
+			bytes := (&tensor.Tensor{DType: tensor.F32, Shape: want.Shape}).Bytes()
+			if got.Name != want.Name || got.DType != want.DType || !slices.Equal(got.Shape, want.Shape) || got.Bytes != bytes || got.Rule != want.Rule || !slices.Equal(got.From, from) || got.Sum != want.Sum || got.Sum.Algorithms() == 0 {
+				t.Errorf("%+v, recorded %+v", got, want)
+			}
+			inFiles[got.File] = true
+			if files && !slices.Contains(resultFiles(r), got.File) {
+				t.Errorf("%s is in %q, of %q", got.Name, got.File, resultFiles(r))
+			}
+		}
+		if files && len(inFiles) < 3 {
+			t.Errorf("all are in %v", inFiles)
+		}
+		text, err := json.Marshal(r.Tensors)
+		var read []ResultTensor
+		if err == nil {
+			err = json.Unmarshal(text, &read)
+		}
+		if err != nil || !reflect.DeepEqual(read, all) {
+			t.Errorf("JSON has %d tensors, %v", len(read), err)
+		}
+	}
+	check(r, dst, true)
+	// A tensor of several has all of their names, and only the digests that are asked for are in a result.
+	back := filepath.Join(t.TempDir(), "flax")
+	if r, err = Convert(t.Context(), made, back, Options{To: ToOrbax, Digest: digest.BLAKE3}); err != nil {
+		t.Fatal(err)
+	}
+	check(r, back, false)
+	several := false
+	for i := range r.Tensors.Len() {
+		x := r.Tensors.At(i)
+		several = several || len(x.From) == 2
+		if x.SHA256 != "" || x.BLAKE3 == "" {
+			t.Errorf("%s has the digests %+v", x.Name, x.Sum)
+		}
+	}
+	if !several {
+		t.Error("no tensor is made of two")
+	}
+	if text, err := json.Marshal(TensorList{}); err != nil || string(text) != "[]" {
+		t.Errorf("no tensors: %s, %v", text, err)
+	}
+}
+
+func resultFiles(r *Result) (names []string) {
+	for _, f := range r.Files {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// What the new dtype cannot hold is counted, in all and by tensor.
+func TestResultCounts(t *testing.T) {
+	c := formConfig(16, model.Recurrent)
+	var tensors []*tensor.Tensor
+	for _, x := range modelTensors(c, model.Torch, model.Griffin.Roots[model.Torch]) {
+		x.DType = tensor.BF16
+		data := make([]byte, x.Bytes())
+		if x.Shape[0] == c.VocabSize {
+			data[3], data[7] = 0x7f, 0x7f // 1.7e38 twice
+		}
+		tensors = append(tensors, withData(x, data))
+	}
+	r, err := Convert(t.Context(), checkpoint(t, tensors...), filepath.Join(t.TempDir(), "hf"), Options{DType: tensor.F16, Settings: model.Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(true)}})
+	if err != nil || r.Overflowed != 2 || r.Inexact != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for i := range r.Tensors.Len() {
+		x := r.Tensors.At(i)
+		if want := map[bool]int64{true: 2}[x.Name == "model.embed_tokens.weight"]; x.Overflowed != want || x.Inexact != 0 {
+			t.Errorf("%s: %d became infinite, %d inexact", x.Name, x.Overflowed, x.Inexact)
+		}
+	}
+	r, err = Convert(t.Context(), withEmbedding(t, model.Torch, codes(3), nil), filepath.Join(t.TempDir(), "hf"), Options{Settings: model.Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(false)}, AllowInexact: true})
+	if err != nil || r.Overflowed != 0 || r.Inexact != 192 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for i := range r.Tensors.Len() {
+		x := r.Tensors.At(i)
+		if want := map[bool]int64{true: 192}[x.Name == "model.embed_tokens.weight"]; x.Inexact != want || x.Overflowed != 0 {
+			t.Errorf("%s: %d became infinite, %d inexact", x.Name, x.Overflowed, x.Inexact)
+		}
+	}
+}
