@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -12,6 +13,12 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/reference"
 )
+
+// mappings counts how often a file is mapped, 0 where the system does not tell.
+func mappings(path string) int {
+	maps, _ := os.ReadFile("/proc/self/maps")
+	return bytes.Count(maps, []byte(path))
+}
 
 // TestMappedWeights: mapped weights give the logits of weights that are read, and a file that becomes
 // shorter while it is mapped is an error.
@@ -65,11 +72,15 @@ func TestMappedWeights(t *testing.T) {
 			if err != nil || !slices.Equal(got, want) {
 				t.Fatalf("mapped weights give other logits, or %v", err)
 			}
+			before := mappings(path)
 			if err := os.Truncate(path, 0); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := logits(mapped); !errors.Is(err, reference.ErrMapping) {
 				t.Errorf("after truncation: %v", err)
+			}
+			if err := mapped.Close(); err != nil || mappings(path) >= before && before > 0 {
+				t.Errorf("closed: %d mappings of %d, %v", mappings(path), before, err)
 			}
 		})
 	}

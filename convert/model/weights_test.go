@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -443,6 +444,92 @@ func TestTransfersOnce(t *testing.T) {
 		}
 		if want := len(modelTensors(&tinyConfig, to, "")); len(elements) != want || embeddings != 1 {
 			t.Errorf("%s: %d tensors of %d, %d embeddings", to, len(elements), want, embeddings)
+		}
+	}
+}
+
+// brief is a file that gives a few bytes at a time, and then an error.
+type brief struct {
+	content []byte
+	err     error
+}
+
+func (b brief) ReadAt(p []byte, off int64) (int, error) {
+	n := copy(p[:min(len(p), 5)], b.content[min(off, int64(len(b.content))):])
+	if off+int64(n) == int64(len(b.content)) {
+		return n, b.err
+	}
+	return n, nil
+}
+
+// A parameter is read in pieces of any size. A file that ends early is a *tensor.FormatError, and one that fails is not.
+func TestFileRange(t *testing.T) {
+	content := []byte("..abcdefghijklmnopqrstuvwxyz")
+	for _, unit := range []int{0, 1, 4, 100} {
+		r := &fileRange{tensor: "w", store: brief{content, io.EOF}, base: 2, size: 26, unit: unit}
+		for off := range int64(26) {
+			p := make([]byte, 26-off)
+			if n, err := r.ReadAt(p, off); n != len(p) || err != nil || string(p) != string(content[2+off:]) {
+				t.Errorf("pieces of %d, from %d: %q, %d, %v", unit, off, p, n, err)
+			}
+		}
+		for _, failure := range []error{nil, io.EOF, io.ErrClosedPipe} {
+			r := &fileRange{tensor: "w", store: brief{content[:20], failure}, base: 2, size: 26, unit: unit}
+			n, err := r.ReadAt(make([]byte, 26), 0)
+			var bad *tensor.FormatError
+			if n != 18 || err == nil || errors.As(err, &bad) != (failure != io.ErrClosedPipe) || bad != nil && (bad.Problem != "storage ends 8 bytes short" || bad.Tensor != "w") {
+				t.Errorf("pieces of %d, then %v: %d, %v", unit, failure, n, err)
+			}
+		}
+	}
+}
+
+// Blocks are counted from the first that there is, and a block of which nothing tells its kind is of the first kind.
+func TestBlocksOfAPart(t *testing.T) {
+	var tensors []*tensor.Tensor
+	for _, x := range modelTensors(&tinyConfig, Torch, "") {
+		block, tail := splitBlock(x.Name, "blocks.")
+		if block >= 0 {
+			x.Name = fmt.Sprintf("blocks.%d.%s", block+2, tail)
+		}
+		if block != 1 || !strings.HasPrefix(tail, "recurrent_block.") {
+			tensors = append(tensors, x)
+		}
+	}
+	m, err := Recognize(checkpoint(t, tensors...), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const norm = "temporal_pre_norm.scale"
+	for _, r := range Griffin.Rules {
+		if r.At[Torch].Tail != norm {
+			continue
+		}
+		for block := range len(tinyConfig.BlockTypes) {
+			if got, want := m.TensorName(block, r.Name), fmt.Sprintf("blocks.%d.%s", block+2, norm); got != want {
+				t.Errorf("block %d has %s, want %s", block, got, want)
+			}
+		}
+	}
+	if !slices.Equal(m.Config.BlockTypes, tinyConfig.BlockTypes) {
+		t.Errorf("blocks %v", m.Config.BlockTypes)
+	}
+}
+
+// Of lengths that as many tensors have, the largest is taken.
+func TestLengthsOfEqualVotes(t *testing.T) {
+	for range 30 { // in any order
+		tensors := modelTensors(&tinyConfig, Flax, "")
+		shorter := 0
+		for _, x := range tensors {
+			if strings.HasSuffix(x.Name, ".conv_1d.w") && shorter < 2 {
+				x.Shape[0] = 3
+				shorter++
+			}
+		}
+		m, err := Recognize(checkpoint(t, tensors...), Options{})
+		if err != nil || m.Config.ConvWidth != 4 {
+			t.Fatalf("%+v, %v", m, err)
 		}
 	}
 }
