@@ -2,11 +2,16 @@ package publish
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 	"golang.org/x/sys/unix"
 )
 
@@ -101,5 +106,73 @@ func TestRenameWithoutReplacing(t *testing.T) {
 	defer failAt(1)()
 	if err := renameMissing(at("b"), at("y")); !errors.Is(err, unix.EIO) {
 		t.Errorf("a rename that fails: %v", err)
+	}
+}
+
+// A FIFO and an open file of this process get the content, and are not replaced.
+func TestReplaceWritesThrough(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string)
+	go func() {
+		content, _ := os.ReadFile(path)
+		got <- string(content)
+	}()
+	if err := ReplaceWith(path, []byte("content")); err != nil {
+		t.Error(err)
+	}
+	select {
+	case content := <-got:
+		if content != "content" {
+			t.Errorf("the FIFO got %q", content)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the FIFO got nothing")
+	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := ReplaceWith(fmt.Sprintf("/dev/fd/%d", file.Fd()), []byte("content")); err != nil {
+		t.Error(err)
+	}
+	if content, err := io.ReadAll(file); err != nil || string(content) != "content" {
+		t.Errorf("the open file got %q, %v", content, err)
+	}
+}
+
+// What was written before the tail fails counts.
+func TestOutputTailFails(t *testing.T) {
+	b, err := storage.NewBuffer(minDirect + 3*storage.Align)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Free()
+	var files []*system.File
+	for range 2 {
+		f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		files = append(files, system.NewFile(f))
+	}
+	o := &Output{file: files[0], direct: files[1]}
+	writes := 0
+	system.SetFault(func(op system.Op, _ string, n int) (int, error) {
+		if op == system.OpWrite {
+			if writes++; writes == 3 {
+				return 0, unix.EIO
+			}
+		}
+		return n, nil
+	})
+	defer system.SetFault(nil)
+	head, tail := 100, 50
+	if n, err := o.WriteAt(b.Bytes[storage.Align-head:][:head+minDirect+tail], int64(storage.Align-head)); n != head+minDirect || !errors.Is(err, unix.EIO) {
+		t.Errorf("%d of %d bytes, %v", n, head+minDirect, err)
 	}
 }
