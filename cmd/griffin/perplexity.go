@@ -352,7 +352,7 @@ func (o *comparedScores) print(w io.Writer, predicted int) error {
 				names[k] = fmt.Sprintf("%q", text)
 			}
 		}
-		if _, err = fmt.Fprintf(w, "  row %d, position %d: %s; predicted %s (%.3f) and %s (%.3f)\n", x.Row, x.Position, names[0], names[1], x.Probability[0], names[2], x.Probability[1]); err != nil {
+		if _, err = fmt.Fprintf(w, "  row %d, position %d: %s; predicted %s (%.3g) and %s (%.3g)\n", x.Row, x.Position, names[0], names[1], x.Probability[0], names[2], x.Probability[1]); err != nil {
 			return err
 		}
 	}

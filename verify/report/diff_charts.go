@@ -28,7 +28,7 @@ func histogramsOf(differing []*diff.TensorDiff) (all *chart.Chart, single []*cha
 			total[c.Exponent] += c.Count
 		}
 	}
-	all = changesChart(total, "How much elements changed", fmt.Sprintf("Differences |b − a| of all elements that differ, of %s, counted by powers of two.", text.Count(int64(len(differing)), "tensor")), "all")
+	all = changesChart(total, "Elements by the size of their difference", fmt.Sprintf("Differences |b − a| of all elements that differ, of %s, counted by powers of two.", text.Count(int64(len(differing)), "tensor")), "all")
 	if len(differing) == 1 {
 		return all, nil
 	}
@@ -39,7 +39,7 @@ func histogramsOf(differing []*diff.TensorDiff) (all *chart.Chart, single []*cha
 		for c := range t.Metrics.Changes.All() {
 			counts[c.Exponent] += c.Count
 		}
-		caption := fmt.Sprintf("Relative L2 %s, cosine %s; the largest difference is %s.", page.Number(t.Metrics.RelativeL2), page.Number(t.Metrics.Cosine), page.Number(t.Metrics.MaxAbs))
+		caption := fmt.Sprintf("Relative L2 %s, cosine %s; the largest difference is %s.", page.Number(t.Metrics.RelativeL2), page.CosineText(float64(t.Metrics.Cosine)), page.Number(t.Metrics.MaxAbs))
 		single = append(single, changesChart(counts, text.Printable(t.Name), caption, strconv.Itoa(i)))
 	}
 	return all, single

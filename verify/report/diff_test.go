@@ -73,3 +73,13 @@ func TestReportOfEqualCheckpoints(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// A cosine close to 1 is not written as 1, and that of zeros is no NaN.
+func TestCosine(t *testing.T) {
+	near, zeroed := moved("layers.0.w", 0.01, explain.Other), moved("layers.1.w", 1, explain.Zeroed)
+	near.Metrics.Cosine, zeroed.Metrics.Cosine = 0.9999388, diff.Number(math.NaN())
+	r := &diff.Result{Tensors: []diff.TensorDiff{near, zeroed}, Summary: diff.Summary{Tensors: 2, Differ: 2}}
+	if text := diffReport(t, r); !strings.Contains(text, ">0.9999388<") || strings.Contains(text, ">NaN<") {
+		t.Error("cosines of 0.9999388 and of zeros are shown as others")
+	}
+}

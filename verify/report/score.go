@@ -165,7 +165,7 @@ func nllChart(s *Score) *chart.Chart {
 	}
 	room := math.Max((high-low)*0.08, 0.01)
 	x, windows := positions(s)
-	return &chart.Chart{ID: "plot-nll", Title: "Score over positions", X: x, Y: chart.Linear("nats a token", math.Max(0, low-room), high+room), Series: append([]chart.Series{windows}, series...),
+	return &chart.Chart{ID: "plot-nll", Title: "Nats a token", X: x, Y: chart.Linear("nats a token", math.Max(0, low-room), high+room), Series: append([]chart.Series{windows}, series...),
 		Caption: "Mean negative log-likelihood of the predicted tokens, by their position in the row. Less is better."}
 }
 
@@ -225,7 +225,7 @@ func partingsTable(s *Score) *page.Table {
 		{Title: "second predicts"}, {Title: "with probability", Number: true}, {Title: "KL, nats", Number: true}}}
 	piece := func(token int32) page.Cell {
 		if s.Piece == nil {
-			return page.Count(token)
+			return page.ID(token)
 		}
 		return page.Text(fmt.Sprintf("%q", s.Piece(token))).With(fmt.Sprint(token))
 	}

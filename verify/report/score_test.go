@@ -73,3 +73,13 @@ func TestScoreOfListedTokens(t *testing.T) {
 		t.Error("the page has the whole list, or not its beginning")
 	}
 }
+
+// A token is a name, and not a count.
+func TestTokensAreNames(t *testing.T) {
+	s := scoreOf(2)
+	s.Piece, s.Pair.Partings[0].Token = nil, 158314
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteScore(path, s, report.Origin{}) })
+	if !strings.Contains(page, ">158314<") {
+		t.Error("token 158314 is written otherwise")
+	}
+}

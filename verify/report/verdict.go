@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,7 +27,15 @@ func WriteVerdict(path string, v *verify.Verdict, o Origin) error {
 	return write(path, g.document(o), verdictBody, g)
 }
 
-var verdictBody = page.Parse("verdict", verdictText, template.FuncMap{"outcome": verify.Outcome})
+var verdictBody = page.Parse("verdict", verdictText, template.FuncMap{"outcome": verify.Outcome, "share": shareText})
+
+// shareText writes how many times its limit an error is, "" for one that is not finite.
+func shareText(x verify.Number) string {
+	if v := float64(x); math.IsNaN(v) || math.IsInf(v, 0) {
+		return ""
+	}
+	return page.Number(x)
+}
 
 // verdictPage is what the template shows.
 type verdictPage struct {
@@ -292,7 +301,7 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		for _, c := range checks {
 			if !c.OK && !c.Skipped {
 				failed = append(failed, c.Name)
-				failures += max(1, len(c.Failures))
+				failures += len(c.Failures)
 			}
 		}
 		for _, l := range v.Logits {
@@ -310,7 +319,7 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		if n := len(failed) - 1; n > 0 {
 			where = strings.Join(failed[:n], ", ") + " and " + where
 		}
-		return fmt.Sprintf("%s in the %s.", text.Count(failures, "failure"), where)
+		return fmt.Sprintf("%s in the %s.", text.Count(max(1, failures), "failure"), where)
 	}
 	var parts []string
 	if w := v.Weights; w != nil {

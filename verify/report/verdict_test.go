@@ -114,7 +114,8 @@ func TestReportOfLittle(t *testing.T) {
 func TestWrongWeightsAndTheirLogits(t *testing.T) {
 	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
 	fault := func(block int, tensor string) *logits.Fault {
-		return &logits.Fault{Block: block, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{tensor}, Detail: "wrong"}
+		share := []float64{1: 3, 2: math.Inf(1)}[block] // a NaN has no share of a limit
+		return &logits.Fault{Worst: logits.Location{Share: verify.Number(share)}, Block: block, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{tensor}, Detail: "wrong"}
 	}
 	v := &verify.Verdict{Source: &subject, Converted: &subject,
 		Weights: &verify.WeightsSection{Section: verify.Section{Findings: []verify.Finding{{Kind: verify.WrongWeights, Tensor: "layers.1.w", Differing: 1, Elements: 2}}}},
@@ -122,7 +123,7 @@ func TestWrongWeightsAndTheirLogits(t *testing.T) {
 		Facts:   &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
-	for text, want := range map[string]int{"2 failures in the weights and logits.": 1, "In the logits: block 1, MLP half": 1, "Logits: 1 place": 1, "<h4>Block 1": 0, "<h4>Block 2": 1} {
+	for text, want := range map[string]int{"2 failures in the weights and logits.": 1, "In the logits: block 1, MLP half": 1, "times the limit": 1, "Logits: 1 place": 1, "<h4>Block 1": 0, "<h4>Block 2": 1} {
 		if n := strings.Count(page, text); n != want {
 			t.Errorf("%q is %d times in the page, not %d", text, n, want)
 		}
@@ -144,6 +145,21 @@ func TestFindingsOfLayers(t *testing.T) {
 	for text, want := range map[string]int{"weights: all layers (20) of layers: w</a>": 1, `<div class="fault"`: 2, "20; 20 of 40 elements differ": 1, "<summary>19 more places in the logits": 1, "<summary>All 20": 1, "look at": 0} {
 		if n := strings.Count(page, text); n != want {
 			t.Errorf("%q is %d times in the page, not %d", text, n, want)
+		}
+	}
+}
+
+// A tensor that is missing, or is one too many, is said to be so, and failures are counted once.
+func TestFindingsOfStructure(t *testing.T) {
+	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
+	v := &verify.Verdict{Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{}, // fails without a finding of its own
+		Structure: &verify.Section{Findings: []verify.Finding{{Kind: verify.MissingTensor, Tensor: "w", Want: "float32 [2]"}, {Kind: verify.ExtraTensor, Tensor: "x", Got: "float32 [3]"}}},
+		Facts:     &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
+	checkPage(t, page)
+	for _, want := range []string{"<dd>float32 [2]</dd>\n<dt>is</dt><dd>missing</dd>", "<dt>should be</dt><dd>absent</dd>\n<dt>is</dt><dd>float32 [3]</dd>", "2 failures in the structure and weights."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
 		}
 	}
 }

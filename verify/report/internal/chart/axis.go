@@ -20,6 +20,9 @@ func Logarithmic(label string, values []float64) Axis {
 	if high == 0 {
 		low, high = 1e-9, 1
 	}
+	if a, ok := withinDecade(label, low, high); ok {
+		return a
+	}
 	from := int(math.Floor(math.Log10(math.Max(low, high*1e-12))))
 	to := int(math.Ceil(math.Log10(high) + 0.02))
 	from, to = max(from, -307), min(max(to, from+1), 308)
@@ -28,6 +31,31 @@ func Logarithmic(label string, values []float64) Axis {
 		a.Ticks = append(a.Ticks, Tick{At: math.Pow(10, float64(e)), Label: "10" + Superscript(e), N: e - from})
 	}
 	return a
+}
+
+// withinDecade returns a logarithmic axis whose ticks are 1, 2 and 5 times powers of ten. It is for values of which the largest is less than
+// ten times the smallest, and neither nearly overflows.
+func withinDecade(label string, low, high float64) (a Axis, ok bool) {
+	if low < 1e-300 || high > 1e300 || high >= 10*low {
+		return a, false
+	}
+	a = Axis{Label: label, Log: true}
+	first := int(math.Floor(math.Log10(low)))
+	for i := 3 * first; ; i++ {
+		e := int(math.Floor(float64(i) / 3))
+		v, err := strconv.ParseFloat(fmt.Sprintf("%ce%d", "125"[i-3*e], e), 64)
+		if err != nil {
+			return a, false
+		}
+		if v <= low {
+			a.Min, a.Ticks = v, nil
+		}
+		a.Max = v
+		a.Ticks = append(a.Ticks, Tick{At: v, Label: strconv.FormatFloat(v, 'g', -1, 64), N: len(a.Ticks)})
+		if v >= high && v > a.Min {
+			return a, true
+		}
+	}
 }
 
 // Linear returns an axis from low to high, with about six ticks at round numbers.

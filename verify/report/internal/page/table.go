@@ -3,6 +3,7 @@ package page
 import (
 	"fmt"
 	"html/template"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,6 +86,22 @@ func Value(x any) Cell {
 	}
 	return Cell{Text: Number(v), Sort: strconv.FormatFloat(v, 'g', -1, 64)}
 }
+
+// Cosine returns a cell with a cosine, in digits that show how close to 1 it is.
+func Cosine[T ~float64](x T) Cell {
+	return Cell{Text: CosineText(float64(x)), Sort: strconv.FormatFloat(float64(x), 'g', -1, 64)}
+}
+
+// CosineText writes a cosine. That of zeros is NaN, and is left out.
+func CosineText(v float64) string {
+	if math.IsNaN(v) {
+		return "–"
+	}
+	return fmt.Sprintf("%.7g", v)
+}
+
+// ID returns a cell with a number that counts nothing.
+func ID[T int | int32](n T) Cell { return Cell{Text: fmt.Sprint(n), Sort: fmt.Sprint(n)} }
 
 // Count returns a cell with a count.
 func Count[T int | int32 | int64](n T) Cell {
