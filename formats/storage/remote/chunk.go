@@ -2,7 +2,9 @@ package remote
 
 import (
 	"context"
+	"io"
 	"slices"
+	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
@@ -14,19 +16,24 @@ type chunk struct {
 	node   *Node
 	off    int64
 	length int64
-	large  bool            // it has a buffer of the pool
-	buffer *storage.Buffer // nil for a small chunk, and for a large one until its answer arrives
-	lender *loan           // has the memory of a large chunk without buffer, if not nil
-	data   []byte          // of the length; nil for a large chunk without memory
+	large  bool            // it has a buffer of the pool, or none
+	buffer *storage.Buffer // nil for a small chunk, and for a large one until it needs one
+	data   []byte          // of the length; nil for a large chunk without buffer
+	number int64           // counts the chunks of the pool
 
-	granted chan struct{} // closed when a large chunk has memory
-	number  int64         // counts the chunks of the pool
+	ctx    context.Context // of the requests
+	cancel context.CancelFunc
 
-	ctx       context.Context // of the requests
-	cancel    context.CancelFunc
-	withdrawn bool // its lender has taken the memory back before it was filled
+	// A large chunk without buffer: readers take its bytes from the answer.
+	answer  io.Reader     // nil before it arrives and after it broke
+	reading bool          // a reader reads from the answer
+	taken   int           // bytes at the beginning that readers have taken and that no longer belong to the chunk
+	spent   time.Duration // reading from answers
+	broken  error         // of the answer
+	woken   chan struct{} // tells the goroutine that fetches the chunk; capacity 1
 
 	planned bool // fetched ahead by a plan
+	shared  bool // not planned, or for several tensors, which may have readers of their own
 	filled  int  // bytes that were fetched
 	read    int  // bytes that were handed out, repetitions counted
 	users   int  // readers that wait for it or copy from it
@@ -36,33 +43,55 @@ type chunk struct {
 	err     error // why filled stays short
 }
 
+// begin returns the offset of the first byte that the chunk has or will have.
+func (c *chunk) begin() int64 { return c.off + int64(c.taken) }
+
 func (c *chunk) end() int64 { return c.off + c.length }
 
-// start begins to fetch a range that no chunk has, and returns its chunk, which may end earlier. A large one is bufferSize long at most,
-// and has the memory of a reader, or none before its answer arrives. It returns nil if there will be none then, unless a reader
-// demands it.
+// wake tells the goroutine that fetches the chunk that it has memory, or that its answer is used up.
+func (c *chunk) wake() {
+	select {
+	case c.woken <- struct{}{}:
+	default:
+	}
+}
+
+// isLazy reports whether readers take content from answers: it arrives at least as fast as they read, and they read it in order.
+func (n *Node) isLazy() bool { return !n.sequential && !n.jumps && n.pool.pace.isFast() }
+
+// pieceSize returns the length of large requests.
+func (n *Node) pieceSize() int64 {
+	if n.isLazy() {
+		return lazySize
+	}
+	return bufferSize
+}
+
+// start begins to fetch a range that no chunk has, and returns its chunk, which may end earlier. A large one has no
+// memory before its answer arrives. It returns nil if there will be none then, unless a reader demands it.
 func (p *Pool) start(n *Node, off, size int64, demanded bool) *chunk {
 	if n.sequential && !demanded && (n.fetching > 0 || p.large >= p.most-kept) {
 		return nil
 	}
 	p.started++
-	lender, size := n.lenderOf(off, min(size, bufferSize))
+	s := n.spanAt(off)
+	shared := s == nil || s.joined
+	if size = min(size, n.pieceSize()); shared {
+		size = min(size, bufferSize)
+	}
 	c := &chunk{node: n, off: off, length: size, number: p.started, used: p.clock}
 	switch {
 	case size <= smallSize:
 		p.trimSmall(smallMemory-size, demanded)
 		p.small += size
 		c.data = make([]byte, size)
-	case lender == nil && !demanded && p.large >= p.most-kept+p.surplus():
+	case !demanded && p.large >= p.mostAhead():
 		return nil
 	default:
-		c.large, c.granted = true, make(chan struct{})
+		c.large, c.woken, c.shared = true, make(chan struct{}, 1), shared
 	}
 	c.ctx, c.cancel = context.WithCancel(p.ctx)
 	n.insert(c)
-	if lender != nil && c.large {
-		c.borrow(lender)
-	}
 	n.fetching++
 	p.inFlight++
 	task.Start(func() error { c.fetch(); return nil })
@@ -72,11 +101,22 @@ func (p *Pool) start(n *Node, off, size int64, demanded bool) *chunk {
 // kept is the number of buffers for chunks that a reader waits for.
 const kept = 3
 
+// isLazy reports whether readers take the chunk's bytes from its answer.
+func (c *chunk) isLazy() bool {
+	return c.taken > 0 || c.reading || c.length > bufferSize || !c.shared && c.node.isLazy()
+}
+
 // assign gives buffers to chunks whose answers have arrived: first to those that a reader waits for, then in the order in which
 // they were asked for.
 func (p *Pool) assign() {
-	for len(p.waiting) > 0 {
-		i := max(slices.IndexFunc(p.waiting, func(c *chunk) bool { return c.users > 0 }), 0)
+	for {
+		i := slices.IndexFunc(p.waiting, func(c *chunk) bool { return c.users > 0 && !c.isLazy() })
+		if i < 0 {
+			i = slices.IndexFunc(p.waiting, func(c *chunk) bool { return !c.isLazy() })
+		}
+		if i < 0 {
+			return
+		}
 		c := p.waiting[i]
 		buffer := p.takeBuffer(c.users > 0)
 		if buffer == nil {
@@ -84,7 +124,7 @@ func (p *Pool) assign() {
 		}
 		c.buffer, c.data = buffer, buffer.Bytes[:c.length:c.length]
 		p.waiting = slices.Delete(p.waiting, i, i+1)
-		close(c.granted)
+		c.wake()
 	}
 }
 
@@ -166,12 +206,17 @@ func (c *chunk) drop() {
 	c.node.pool.assign()
 }
 
-// remove is drop without giving the memory to another.
-func (c *chunk) remove() {
-	p := c.node.pool
+// hide keeps later reads from finding a chunk.
+func (c *chunk) hide() {
 	if i := slices.Index(c.node.chunks, c); i >= 0 {
 		c.node.chunks = slices.Delete(c.node.chunks, i, i+1)
 	}
+}
+
+// remove is drop without giving the memory to another.
+func (c *chunk) remove() {
+	p := c.node.pool
+	c.hide()
 	i := slices.Index(p.chunks, c)
 	if i < 0 {
 		return
@@ -180,18 +225,14 @@ func (c *chunk) remove() {
 	switch {
 	case !c.large:
 		p.small -= c.length
-	case c.lender != nil:
-		if int64(c.read) >= c.length {
-			p.pace.count()
-		}
-	case c.buffer != nil:
-		p.free = append(p.free, c.buffer)
-		c.buffer = nil
-		if int64(c.read) >= c.length {
-			p.pace.count()
-		}
-		p.large--
 	default:
+		if c.buffer != nil {
+			p.free = append(p.free, c.buffer)
+			c.buffer = nil
+		}
+		if int64(c.read) >= c.length {
+			p.pace.count()
+		}
 		p.large--
 	}
 	p.changed.Broadcast()

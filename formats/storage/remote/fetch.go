@@ -46,12 +46,10 @@ func (c *chunk) receive() error {
 			continue
 		}
 		if err == errHeld {
-			select {
-			case <-c.granted:
-				continue
-			case <-c.ctx.Done():
-				return c.ctx.Err()
+			if err = c.awaitReader(); err != nil {
+				break
 			}
+			continue
 		}
 		if left := int(c.length) - at; n > 0 && n >= min(smallSize, left/4) {
 			vain = 0 // it goes on, if slowly
@@ -84,10 +82,7 @@ func (c *chunk) fail(err error) {
 	if errors.As(err, &e) && e.Reason == Changed {
 		c.node.err = err // what was read before and what would be read now do not belong together
 	}
-	// Later reads do not find it.
-	if i := slices.Index(c.node.chunks, c); i >= 0 {
-		c.node.chunks = slices.Delete(c.node.chunks, i, i+1)
-	}
+	c.hide()
 }
 
 // describe makes an *Error of any other error, but for the end of the context.
@@ -111,30 +106,118 @@ var (
 // mostHeld is how long an answer may wait for memory. Then it is given up, and asked for again when there is memory.
 const mostHeld = 5 * time.Second
 
-// hold waits until a chunk whose answer has arrived has memory.
-func (c *chunk) hold(ctx context.Context) error {
+// offer waits until a chunk whose answer has arrived has memory, or readers have taken all bytes from the answer. It returns how many
+// they have taken.
+func (c *chunk) offer(ctx context.Context, answer io.Reader) (n int, err error) {
 	p := c.node.pool
 	p.mu.Lock()
-	if c.data == nil && !slices.Contains(p.waiting, c) {
+	defer p.mu.Unlock()
+	if c.data != nil {
+		return 0, nil
+	}
+	before := c.taken
+	c.answer, c.broken = answer, nil
+	if !slices.Contains(p.waiting, c) {
 		i, _ := slices.BinarySearchFunc(p.waiting, c.number, func(c *chunk, number int64) int { return cmp.Compare(c.number, number) })
 		p.waiting = slices.Insert(p.waiting, i, c)
-		p.assign()
 	}
-	has := c.data != nil
-	p.mu.Unlock()
-	if has {
-		return nil
-	}
+	p.assign()
+	p.changed.Broadcast()
 	limit := time.NewTimer(mostHeld)
 	defer limit.Stop()
-	select {
-	case <-c.granted:
-		return nil
-	case <-limit.C:
-		return errHeld
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for err == nil && c.data == nil && c.broken == nil && int64(c.taken) < c.length {
+		taken := c.taken
+		p.mu.Unlock()
+		expired := false
+		select {
+		case <-c.woken:
+		case <-limit.C:
+			expired = true
+			limit.Reset(mostHeld)
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		p.mu.Lock()
+		if expired && c.taken == taken && !c.reading {
+			err = errHeld
+		}
 	}
+	for c.reading {
+		p.changed.Wait()
+	}
+	c.answer = nil
+	if c.broken != nil {
+		err = c.broken
+	}
+	return c.taken - before, err
+}
+
+// take reads bytes from the answer of a chunk into b, and returns how many. It releases the pool's mutex meanwhile.
+func (c *chunk) take(b []byte) (n int) {
+	p, answer, start := c.node.pool, c.answer, time.Now()
+	var err error
+	c.reading = true
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		c.reading = false
+		c.taken += n
+		c.filled = c.taken
+		c.spent += time.Since(start)
+		if err == io.EOF {
+			err = errShort
+		}
+		switch {
+		case int64(c.taken) == c.length:
+			p.pace.received(c.length, c.spent)
+			c.hide() // it has no bytes any more
+		case err == nil:
+			p.changed.Broadcast()
+			return
+		default:
+			c.broken = err
+		}
+		c.answer = nil
+		c.wake()
+		p.changed.Broadcast()
+	}()
+	for n < len(b) && err == nil {
+		var got int
+		got, err = answer.Read(b[n:])
+		n += got
+	}
+	return n
+}
+
+// awaitReader waits until a chunk whose answer was given up has memory, or readers go on.
+func (c *chunk) awaitReader() error {
+	p := c.node.pool
+	defer context.AfterFunc(c.ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changed.Broadcast()
+	})()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle++
+	defer func() { p.idle-- }()
+	for clock := p.clock; c.data == nil && c.users == 0 && p.clock == clock && c.ctx.Err() == nil; {
+		p.changed.Wait()
+	}
+	return c.ctx.Err()
+}
+
+// watched is an answer. The watch runs while something is read from it.
+type watched struct {
+	io.Reader
+	watch *time.Timer
+	stall time.Duration
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.watch.Reset(w.stall)
+	defer w.watch.Stop()
+	return w.Reader.Read(p)
 }
 
 // attempt reads the chunk from byte at of it on and returns how many bytes arrived.
@@ -157,20 +240,25 @@ func (c *chunk) attempt(at int) (n int, err error) {
 	defer r.Close()
 	p.pace.answered(time.Since(asked))
 	watch.Stop()
-	if err := c.hold(ctx); err != nil {
-		return 0, err
+	answer := &watched{r, watch, p.o.Stall}
+	if n, err := c.offer(ctx, answer); n > 0 || err != nil {
+		return n, err
 	}
-	watch.Reset(p.o.Stall)
+	first, spent := at, time.Duration(0)
 	for at < len(c.data) {
-		got, err := r.Read(c.data[at:])
+		start := time.Now()
+		got, err := answer.Read(c.data[at:])
+		spent += time.Since(start)
 		at += got
 		n += got
-		watch.Reset(p.o.Stall)
 		if got > 0 {
 			p.mu.Lock()
 			c.filled = at
-			if c.users > 0 && c.lender == nil || at == len(c.data) {
+			if c.users > 0 || at == len(c.data) {
 				p.changed.Broadcast()
+			}
+			if at == len(c.data) {
+				p.pace.received(int64(at-first), spent)
 			}
 			p.mu.Unlock()
 		}

@@ -26,8 +26,8 @@ type Node struct {
 	fetching int      // chunks
 	chunks   []*chunk // by offset; they do not overlap
 	spans    []*span  // planned, by offset; they do not overlap
-	loans    []*loan
 	streams  [8]stream
+	jumps    bool  // readers have left out bytes or gone back
 	err      error // that ends all reading, nil for none
 }
 
@@ -145,9 +145,8 @@ func (n *Node) ReadAt(p []byte, off int64) (int, error) {
 	if left := max(n.size-off, 0); int64(len(p)) > left {
 		p, end = p[:left], io.EOF
 	}
-	if len(p) >= minLoan && !n.sequential {
-		l := n.lend(p, off)
-		defer n.takeBack(l)
+	if len(p) > bufferSize && !n.sequential {
+		n.ask(off, off+int64(len(p)))
 	}
 	done := 0
 	for done < len(p) {
@@ -160,7 +159,30 @@ func (n *Node) ReadAt(p []byte, off int64) (int, error) {
 	return done, end
 }
 
-// readSome reads what one chunk has of p. It reads nothing if the chunk's memory was taken back meanwhile.
+// ask begins to fetch what no chunk has of a range that is being read.
+func (n *Node) ask(off, end int64) {
+	p := n.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := n.spanAt(off)
+	for at := off; at < end && n.err == nil; {
+		c := n.find(at)
+		if c == nil {
+			if p.inFlight >= p.mostInFlight() || p.ctx.Err() != nil {
+				return
+			}
+			if c = p.start(n, at, n.gap(at, end-at), false); c == nil {
+				return
+			}
+			if s != nil && at >= s.off && c.end() <= s.end {
+				c.planned, s.next = true, max(s.next, c.end())
+			}
+		}
+		at = c.end()
+	}
+}
+
+// readSome reads what one chunk has of p. It reads nothing if another reader takes it first.
 func (n *Node) readSome(p []byte, off int64) (int, error) {
 	pool := n.pool
 	pool.mu.Lock()
@@ -169,6 +191,9 @@ func (n *Node) readSome(p []byte, off int64) (int, error) {
 		return 0, n.err
 	}
 	pool.clock++
+	if pool.idle > 0 {
+		pool.changed.Broadcast()
+	}
 	c := n.find(off)
 	for c == nil && n.sequential && n.fetching > 0 {
 		pool.changed.Wait()
@@ -178,6 +203,7 @@ func (n *Node) readSome(p []byte, off int64) (int, error) {
 		if err := pool.ctx.Err(); err != nil {
 			return 0, err
 		}
+		n.jumps = n.jumps || n.wasTaken(off)
 		from, to := off, off+n.gap(off, n.want(off, int64(len(p))))
 		if to == n.size {
 			from = n.tail(off)
@@ -192,31 +218,52 @@ func (n *Node) readSome(p []byte, off int64) (int, error) {
 	defer c.release()
 	c.used = pool.clock
 	n.follow(off, min(int64(len(p)), c.end()-off))
-	at := int(off - c.off)
-	most := 0 // bytes to wait for
-	if c.lender != nil {
-		most = len(c.data) - 1
-	}
-	for c.filled <= max(at, most) && c.err == nil {
-		pool.changed.Wait()
-	}
-	if c.filled <= at {
-		if c.withdrawn {
-			return 0, nil // another chunk will have the bytes
-		}
-		return 0, c.err
-	}
-	have := c.data[at:c.filled]
-	got := min(len(have), len(p))
-	if &have[0] != &p[0] {
-		pool.mu.Unlock()
-		copy(p, have)
-		pool.mu.Lock()
+	got, err := c.copyTo(p, off)
+	if got == 0 {
+		return 0, err
 	}
 	c.read += got
 	n.passed(off, int64(got))
 	pool.pump()
 	return got, nil
+}
+
+// copyTo waits for the bytes of a chunk from off on, and copies those that it has to p, or takes them from its answer. It returns 0
+// and no error if another reader has taken them.
+func (c *chunk) copyTo(p []byte, off int64) (int, error) {
+	pool := c.node.pool
+	at := int(off - c.off)
+	for c.filled <= at && c.err == nil {
+		switch skip := off - c.begin(); {
+		case c.answer == nil || c.data != nil || c.reading || !c.isLazy():
+			pool.changed.Wait()
+		case skip == 0:
+			if n := c.take(p[:min(int64(len(p)), c.end()-off)]); n > 0 {
+				return n, nil
+			}
+		default:
+			c.node.jumps = true
+			if pool.assign(); c.isLazy() {
+				c.take(make([]byte, min(skip, smallSize)))
+			}
+		}
+	}
+	switch {
+	case off < c.begin():
+		return 0, nil
+	case c.filled <= at:
+		return 0, c.err
+	}
+	have := c.data[at:c.filled]
+	pool.mu.Unlock()
+	n := copy(p, have)
+	pool.mu.Lock()
+	return n, nil
+}
+
+// wasTaken reports whether readers have taken a byte from an answer that has not ended.
+func (n *Node) wasTaken(off int64) bool {
+	return slices.ContainsFunc(n.chunks, func(c *chunk) bool { return c.off <= off && off < c.begin() })
 }
 
 // find returns the chunk that has or will have a byte, nil for none.
@@ -225,7 +272,7 @@ func (n *Node) find(off int64) *chunk {
 		switch {
 		case c.end() <= off:
 			return -1
-		case c.off > off:
+		case c.begin() > off:
 			return 1
 		}
 		return 0
@@ -240,8 +287,8 @@ func (n *Node) find(off int64) *chunk {
 func (n *Node) gap(off, want int64) int64 {
 	want = min(want, n.size-off)
 	for _, c := range n.chunks {
-		if c.off >= off {
-			return min(want, c.off-off)
+		if c.begin() >= off {
+			return min(want, c.begin()-off)
 		}
 	}
 	return want
@@ -250,7 +297,7 @@ func (n *Node) gap(off, want int64) int64 {
 // insert adds a chunk in its place.
 func (n *Node) insert(c *chunk) {
 	i, _ := slices.BinarySearchFunc(n.chunks, c.off, func(c *chunk, off int64) int {
-		if c.off < off {
+		if c.begin() < off {
 			return -1
 		}
 		return 1
@@ -266,7 +313,7 @@ func (n *Node) insert(c *chunk) {
 func (n *Node) want(off, want int64) int64 {
 	if s := n.spanAt(off); s != nil {
 		s.claim()
-		return min(bufferSize, s.end-off)
+		return min(n.pieceSize(), s.end-off)
 	}
 	size := max(want, smallest)
 	if s := n.streamAt(off); s != nil {

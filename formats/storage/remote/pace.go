@@ -10,7 +10,8 @@ import (
 type pace struct {
 	latency atomic.Int64 // nanoseconds from a request to its answer, averaged
 	read    [32]time.Time
-	next    int // index of read
+	next    int           // index of read
+	arrival time.Duration // of bufferSize bytes on one connection, without the latency, averaged; 0 if unknown
 }
 
 // answered counts an answer. It is safe for concurrent use.
@@ -28,7 +29,33 @@ func (p *pace) count() {
 	p.next = (p.next + 1) % len(p.read)
 }
 
+// received counts so many bytes of an answer, and how long reading them took. The caller holds the pool's mutex.
+func (p *pace) received(bytes int64, took time.Duration) {
+	if bytes < bufferSize/2 {
+		return
+	}
+	took = min(took*bufferSize/time.Duration(bytes), 2*fastest) // longer ones say more of other work on the processors
+	if p.arrival == 0 {
+		p.arrival = fastest
+	}
+	p.arrival = max(p.arrival+(took-p.arrival)/8, 1)
+}
+
+// isFast reports whether content arrives faster than readers read it. The pool's mutex is held.
+func (p *pace) isFast() bool { return p.arrival > 0 && p.arrival < fastest }
+
+// mostAhead returns how many large chunks may be asked for or held. The pool's mutex is held.
+func (p *Pool) mostAhead() int {
+	most := p.most - kept
+	if p.pace.isFast() {
+		most = min(most, fewest)
+	}
+	return most + p.surplus()
+}
+
 const (
+	fewest = 4 // large chunks of a server that sends as fast as readers read
+
 	mostSurplus  = 40 // bounds surplus
 	firstSurplus = 25 // bounds surplus while it is not known how fast readers are
 

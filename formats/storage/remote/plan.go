@@ -15,6 +15,7 @@ type span struct {
 	next     int64 // the first byte that was not asked for
 	pos      int64 // behind the last byte that was read
 	touched  bool  // a reader is in it
+	joined   bool  // of several extents
 	used     int64 // pool.clock at the last read
 }
 
@@ -41,7 +42,7 @@ func (p *Pool) plan(extents []tensor.Extent) {
 		near := last != nil && last.node == f.node && e.Offset >= last.end && e.Offset-last.end <= joinGap
 		if near && min(last.end-last.off, e.Length) <= joinSize {
 			f.node.forget(last.end, end, last)
-			last.end = end
+			last.end, last.joined = end, true
 			continue
 		}
 		last = &span{node: f.node, off: e.Offset, end: end, next: e.Offset, pos: e.Offset}
@@ -136,12 +137,19 @@ const abandonAfter = 4096
 // abandon ends the reading ahead of a span that was given up, and drops what was fetched of it. It
 // returns false if there is none.
 func (p *Pool) abandon() bool {
+	dropped := false
+	for _, c := range slices.Clone(p.chunks) { // of earlier plans
+		if c.answer != nil && c.users == 0 && c.node.spanAt(c.begin()) == nil {
+			c.answer = nil
+			c.hide()
+			c.cancel()
+		}
+	}
 	for _, s := range p.reading {
 		if !s.touched || p.clock-s.used < abandonAfter {
 			continue
 		}
 		p.retire(s)
-		dropped := false
 		for _, c := range slices.Clone(s.node.chunks) {
 			if c.off >= s.off && c.end() <= s.end && c.done && c.users == 0 {
 				c.drop()
@@ -209,7 +217,7 @@ func (p *Pool) extend(s *span) bool {
 		s.next = min(c.end(), s.end)
 		return true
 	}
-	size := n.gap(s.next, min(bufferSize, s.end-s.next))
+	size := n.gap(s.next, min(n.pieceSize(), s.end-s.next))
 	if size <= smallSize && p.small+size > smallMemory {
 		p.trimSmall(smallMemory-size, false)
 		if p.small+size > smallMemory {

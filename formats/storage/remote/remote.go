@@ -57,6 +57,7 @@ const (
 	DefaultInFlight = 256
 
 	bufferSize  = 2 << 20  // of large requests
+	lazySize    = 8 << 20  // of large requests of which no more than a reader has room for is kept
 	smallSize   = 64 << 10 // requests up to here have memory of their own
 	smallMemory = 4 << 20  // of small requests that are kept
 	smallest    = 4 << 10  // request outside a plan
@@ -80,6 +81,7 @@ type Pool struct {
 	waiting  []*chunk          // whose answers have arrived and that have no buffer, in the order in which they were asked for
 	small    int64             // bytes of small chunks
 	inFlight int
+	idle     int      // requests that were given up until a reader goes on
 	clock    int64    // counts reads, to tell which chunk was used last
 	chunks   []*chunk // all, of all files
 	reading  []*span  // claimed and not fetched to their end

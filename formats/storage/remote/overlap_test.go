@@ -53,21 +53,17 @@ func are(p []byte, x byte) bool {
 	return !bytes.ContainsFunc(p, func(r rune) bool { return r != rune(x) })
 }
 
-// A large read gets its bytes in one piece of memory at once, which is the reader's own again when it returns: nothing writes there any more,
-// and no other reader is given what it holds then.
-func TestMemoryIsTakenBack(t *testing.T) {
-	for _, tt := range []struct {
-		trickling
-		fails time.Duration
-	}{
-		{trickling{after: 1500 * time.Millisecond}, 1500 * time.Millisecond},
-		{trickling{after: 1500 * time.Millisecond, stubborn: true}, 2 * time.Second}, // when the memory is not written to any more
-		{trickling{after: 2500 * time.Millisecond}, 2500 * time.Millisecond},         // when all the rest has arrived
+// What a large read asks for arrives at once. When it has failed, nothing writes into its memory any more, and no other reader is given what it holds then.
+func TestLargeReads(t *testing.T) {
+	for _, tt := range []trickling{
+		{after: 1500 * time.Millisecond},
+		{after: 1500 * time.Millisecond, stubborn: true},
+		{after: 2500 * time.Millisecond}, // when all the rest has arrived
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			const size = 12 << 20
 			tt.missing = 2 << 20
-			f := remote.NewPool(t.Context(), remote.Options{}).NewNode("test://file", size, tt.trickling, nil).Open("file")
+			f := remote.NewPool(t.Context(), remote.Options{}).NewNode("test://file", size, tt, nil).Open("file")
 			p, q := make([]byte, size), make([]byte, 8<<20)
 			start := time.Now()
 			n, err := f.ReadAt(q, 4<<20)
@@ -77,7 +73,7 @@ func TestMemoryIsTakenBack(t *testing.T) {
 			var e *remote.Error
 			start = time.Now()
 			n, err = f.ReadAt(p, 0)
-			if took := time.Since(start); n != 0 || !errors.As(err, &e) || e.Reason != remote.Missing || took != tt.fails {
+			if took := time.Since(start); n != 0 || !errors.As(err, &e) || e.Reason != remote.Missing || took != tt.after {
 				t.Errorf("%+v: %d bytes in %v, %v", tt, n, took, err)
 			}
 			clear(p)
@@ -93,8 +89,8 @@ func TestMemoryIsTakenBack(t *testing.T) {
 	}
 }
 
-// A reader that waits for bytes which arrive in the memory of another gets them otherwise, if the other fails.
-func TestReaderOfLoan(t *testing.T) {
+// A reader that waits for bytes which another has asked for gets them if the other fails.
+func TestReaderAfterFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := remote.NewPool(t.Context(), remote.Options{}).NewNode("test://file", 12<<20, trickling{missing: 2 << 20, after: 1500 * time.Millisecond}, nil).Open("file")
 		failed := make(chan error)
