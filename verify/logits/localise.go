@@ -191,7 +191,7 @@ func (l *localiser) firstFault() error {
 	if err != nil {
 		return err
 	}
-	if f.Cause == "" && !l.in.hasSite(hidden(0)) {
+	if !l.in.hasSite(hidden(0)) {
 		f.Where = strings.TrimPrefix(f.Where+"; the fixture has no hidden states, so that any part of the model may be at fault", "; ")
 		f.Tensors = nil
 	}

@@ -247,6 +247,9 @@ func TestLocaliseMore(t *testing.T) {
 		if named(reference.ProjQ+reference.Kernel) != (want != MLPHalf) || named(reference.MLPUp+reference.Bias) != (want != TemporalHalf) {
 			t.Errorf("%s: the tensors are %q", kind, r.Faults[0].Tensors)
 		}
+		if once := slices.Compact(slices.Sorted(slices.Values(r.Faults[0].Tensors))); len(once) != len(r.Faults[0].Tensors) { // gate and up are one tensor
+			t.Errorf("%s: tensors are named twice: %q", kind, r.Faults[0].Tensors)
+		}
 	}
 }
 
@@ -273,6 +276,37 @@ func TestLocaliseAsTransformers5(t *testing.T) {
 		}
 		if r.OK != (tt.cause == "") || !r.OK && (len(r.Faults) != 1 || r.Faults[0].Block != 2 || r.Faults[0].Cause != tt.cause) {
 			t.Errorf("%s %v: %s", tt.kind, tt.window, r.Summary)
+		}
+	}
+}
+
+// What is wrong in the logits may be the final norm, where the fixture does not have its result.
+func TestLocaliseHead(t *testing.T) {
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
+	norm, embedding := m.Found.TensorName(reference.Outer, reference.FinalNorm), m.Found.TensorName(reference.Outer, reference.Embedding)
+	var hidden []string
+	for i := range 6 {
+		hidden = append(hidden, fmt.Sprint("hidden.", i), fmt.Sprint("packed.hidden.", i))
+	}
+	for _, tt := range []struct {
+		wrong  string
+		beside []string
+		kind   FaultKind
+		want   []string
+	}{
+		{"logits", nil, LogitsFault, []string{norm, embedding}},
+		{"logits", []string{"final_norm"}, LogitsFault, []string{embedding}},
+		{"final_norm", []string{"logits"}, FinalNormFault, []string{norm}},
+	} {
+		run := newTrialRun(t, m)
+		for i := range run.results[tt.wrong] {
+			run.results[tt.wrong][i] = slices.Clone(run.results[tt.wrong][i])
+			run.results[tt.wrong][i][i%7] += 10
+		}
+		r := compareWith(t, m, run.only(slices.Concat(hidden, tt.beside, []string{tt.wrong})...))
+		if len(r.Faults) != 1 || r.Faults[0].Kind != tt.kind || !r.Faults[0].Proved || r.Faults[0].Block != 5 || r.Faults[0].Cause != "" || !slices.Equal(r.Faults[0].Tensors, tt.want) {
+			t.Errorf("%s: %s", tt.wrong, r.Summary)
 		}
 	}
 }

@@ -203,6 +203,10 @@ func TestPartsOfFixtures(t *testing.T) {
 		{"logits alone", breakage{block: -2}, []string{"logits"}, nil, ""},
 		{"logits alone, broken", breakage{1, "minus 8", 0.1}, []string{"logits"}, nil, "no hidden states"},
 		{"hidden states of some blocks", breakage{1, "minus 8", 0.1}, []string{"hidden.1", "hidden.2", "logits"}, nil, "block 1"},
+		{"attention of some blocks", breakage{2, "softmax scale", 0.5}, []string{"hidden.2", "hidden.3", "logits"}, nil, "block 2 (attention)"},
+		{"half of a block", breakage{2, "softmax scale", 0.5}, []string{"temporal.2", "logits"}, nil, "block 2, temporal half (attention)"},
+		{"half of a block, in the second half", breakage{3, "gate and up exchanged", 0}, []string{"temporal.3", "hidden.4"}, nil, "block 3 (recurrent)"},
+		{"final norm", breakage{-1, "weights:" + reference.FinalNorm, 0.1}, []string{"hidden.5", "final_norm"}, nil, "final norm: first"},
 		{"decoding", breakage{block: -2}, []string{"logits", "decode.logits"}, func(x map[string][][]float64) { x["decode.logits"][9] = x["decode.logits"][8] }, "only decoding"},
 		{"no number", breakage{block: -2}, []string{"hidden.1"}, func(x map[string][][]float64) { x["hidden.1"][3][2] = math.NaN() }, "block 0"},
 	} {

@@ -1,0 +1,114 @@
+package verify
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// A copy of a directory is judged by what the source states, where that is not what a conversion writes.
+func TestConfigOfACopy(t *testing.T) {
+	const classifier = "RecurrentGemmaForSequenceClassification"
+	score := &entry{"score.weight", tensor.BF16, []int64{2, 32}, make([]byte, 128)}
+	set := func(fields map[string]any) func(*made) {
+		return func(m *made) { maps.Copy(m.config, fields) }
+	}
+	withHead := func(m *made) {
+		m.config["architectures"] = []string{classifier}
+		m.tensors = append(m.tensors, score)
+	}
+	unknown := func(n int) map[string]any {
+		fields := map[string]any{}
+		for i := range n {
+			fields[fmt.Sprint("slot", i)] = i
+		}
+		return fields
+	}
+	none := func(*made) {}
+	for _, tt := range []struct {
+		name           string
+		source, copied func(*made)
+		named          []string
+		note           string // a part of one, "" for none of unknown fields, ids and types
+	}{
+		{"the same", none, none, nil, ""},
+		{"a classifier of the source", set(map[string]any{"architectures": []string{classifier}}), set(map[string]any{"architectures": []string{classifier}}), nil, ""},
+		{"another classifier", set(map[string]any{"architectures": []string{classifier}}), set(map[string]any{"architectures": []string{"Other"}}), []string{"architectures"}, ""},
+		{"a classifier", none, set(map[string]any{"architectures": []string{classifier}}), []string{"architectures"}, ""},
+		{"a classifier with its head", withHead, withHead, nil, ""},
+		{"a classifier without its head", withHead, set(map[string]any{"architectures": []string{classifier}}), []string{"architectures"}, ""},
+		{"the model of a classifier", withHead, none, nil, ""},
+		{"the largest id", none, set(map[string]any{"pad_token_id": 127}), nil, "pad_token_id is 127, and that of RecurrentGemma is 0"},
+		{"too large an id", none, set(map[string]any{"pad_token_id": 128}), []string{"pad_token_id"}, "pad_token_id is 128"},
+		{"a negative id", none, set(map[string]any{"bos_token_id": -1}), []string{"bos_token_id"}, "bos_token_id is -1"},
+		{"no id", none, set(map[string]any{"bos_token_id": nil}), nil, ""},
+		{"several ends", none, set(map[string]any{"eos_token_id": []int{1, 107}}), nil, ""},
+		{"an end outside", none, set(map[string]any{"eos_token_id": []int{1, 128}}), []string{"eos_token_id"}, ""},
+		{"an id in words", none, set(map[string]any{"eos_token_id": "end"}), []string{"eos_token_id"}, ""},
+		{"neither type", none, func(m *made) { delete(m.config, "dtype"); delete(m.config, "torch_dtype") }, nil, "there is neither dtype nor torch_dtype"},
+		{"the older type", none, func(m *made) { delete(m.config, "dtype"); m.config["torch_dtype"] = "bfloat16" }, nil, ""},
+		{"the newer type", none, func(m *made) { m.config["dtype"] = "bfloat16"; delete(m.config, "torch_dtype") }, nil, ""},
+		{"unknown fields", none, set(unknown(8)), nil, "8 fields are not known to griffin, and transformers may act on them: slot0 0, slot1 1, slot2 2, slot3 3, slot4 4, slot5 5, slot6 6, slot7 7"},
+		{"many unknown fields", none, set(unknown(10)), nil, "slot6 6, slot7 7, 2 more"},
+		{"one too many", none, set(unknown(9)), nil, "slot6 6, slot7 7, 1 more"},
+		{"unknown fields of the source", set(unknown(3)), set(unknown(3)), nil, ""},
+		{"one that the source does not have", set(unknown(2)), set(unknown(3)), nil, "1 field is not known to griffin, and transformers may act on it: slot2 2"},
+		{"another value", set(unknown(2)), set(map[string]any{"slot0": 0, "slot1": 7}), nil, "act on it: slot1 7"},
+		{"an object of the source", set(map[string]any{"memory": map[string]any{"a": 1, "b": 2}}), set(map[string]any{"memory": map[string]any{"a": 1, "b": 2}}), nil, ""},
+		{"another object", set(map[string]any{"memory": map[string]any{"a": 1, "b": 2}}), set(map[string]any{"memory": map[string]any{"a": 1, "b": 3}}), nil, "act on it: memory"},
+		{"less of an object", set(map[string]any{"memory": map[string]any{"a": 1, "b": 2}}), set(map[string]any{"memory": map[string]any{"a": 1}}), nil, "act on it: memory"},
+		{"more of an object", set(map[string]any{"memory": map[string]any{"a": 1}}), set(map[string]any{"memory": map[string]any{"a": 1, "b": 2}}), nil, "act on it: memory"},
+		{"sampling of the source", set(map[string]any{"do_sample": true}), set(map[string]any{"do_sample": true}), nil, ""},
+		{"sampling", none, set(map[string]any{"do_sample": true, "top_k": 3}), nil, "generate() depends on do_sample true, top_k 3: transformers 4.57 takes them from config.json"},
+	} {
+		plain := baseOf(t, "bfloat16, torch").made
+		source, copied := plain.clone(), plain.clone()
+		tt.source(source)
+		tt.copied(copied)
+		v, err := verifyFiles(t, source.write(t), copied.write(t), Options{WeightsOnly: true})
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if got := named(v); !slices.Equal(got, tt.named) && len(got)+len(tt.named) > 0 || v.Same != (tt.named == nil) {
+			t.Errorf("%s: named %q, want %q", tt.name, got, tt.named)
+		}
+		var notes []string
+		for _, n := range v.Config.Notes {
+			if strings.Contains(n, "griffin") || strings.Contains(n, "token_id is") || strings.Contains(n, "dtype") || strings.Contains(n, "generate() depends") {
+				notes = append(notes, n)
+			}
+		}
+		if len(notes) != min(1, len(tt.note)) || tt.note != "" && !strings.Contains(notes[0], tt.note) || strings.Contains(tt.note, "slot7 7") && !strings.HasSuffix(notes[0], tt.note) {
+			t.Errorf("%s: notes %q, want %q", tt.name, notes, tt.note)
+		}
+	}
+}
+
+// transformers 5 cannot cache a model without attention, so that config.json has to turn the cache off.
+func TestCacheWithoutAttention(t *testing.T) {
+	b := dividedBases(t)[0]
+	for _, tt := range []struct {
+		edit func(m *made)
+		said bool
+	}{
+		{func(*made) {}, false},
+		{func(m *made) { m.config["use_cache"] = false }, false},
+		{func(m *made) { m.config["use_cache"] = true }, true},
+		{func(m *made) { delete(m.config, "use_cache") }, true},
+	} {
+		m := b.made.clone()
+		tt.edit(m)
+		v, err := m.judge(t)
+		if err != nil || !v.Same || !slices.Contains(v.Config.Notes, "there are no attention blocks: attention_window_size has no effect") {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		if said := slices.ContainsFunc(v.Config.Notes, func(n string) bool { return strings.HasPrefix(n, "use_cache is not false") }); said != tt.said {
+			t.Errorf("%q: %t", v.Config.Notes, said)
+		}
+	}
+}
