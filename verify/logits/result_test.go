@@ -481,3 +481,52 @@ func TestWorstOfPasses(t *testing.T) {
 		}
 	}
 }
+
+// What the tokens outside have in common is said: that a document begins there, or the window of attention does, or which come before them.
+func TestPattern(t *testing.T) {
+	type at struct {
+		pass       string
+		row, token int
+	}
+	for name, all := range map[string][]struct {
+		wrong []at
+		want  string
+	}{
+		"tiny-griffin": { // with a window of 8, rows of 24 and in packed rows second documents from 12 and 13 on
+			{[]at{{"", 0, 0}, {"", 1, 0}}, "only where a document begins (position 0)"},
+			{[]at{{"packed.", 0, 0}, {"packed.", 0, 12}, {"packed.", 1, 13}}, "only where a document begins (position 0)"},
+			{[]at{{"packed.", 0, 13}, {"packed.", 1, 20}}, "only behind a document boundary"},
+			{[]at{{"packed.", 0, 11}, {"packed.", 0, 14}}, "positions before 2 are inside"},
+			{[]at{{"", 0, 8}, {"", 1, 15}}, "differences begin at the attention window, at position 8 (the window is 8)"},
+			{[]at{{"", 0, 9}}, "differences begin at the attention window, at position 9 (the window is 8)"},
+			{[]at{{"", 0, 10}}, "positions before 10 are inside"},
+			{[]at{{"", 0, 7}}, "positions before 7 are inside"},
+			{[]at{{"", 0, 3}, {"", 1, 2}}, "positions before 2 are inside"},
+			{[]at{{"", 0, 20}, {"packed.", 0, 20}}, "differences begin at the attention window, at position 8 (the window is 8)"},
+			{[]at{{"", 0, 0}, {"", 0, 5}}, ""},
+		},
+		"micro-hawk": { // without attention
+			{[]at{{"", 0, 1}}, "positions before 1 are inside"},
+			{[]at{{"", 0, 6}}, "positions before 6 are inside"},
+			{[]at{{"", 1, 0}}, "only where a document begins (position 0)"},
+		},
+	} {
+		f := cases.Open(t, name)
+		m := f.Model(t, f.Checkpoints(t)[0])
+		run := newTrialRun(t, m)
+		for _, tt := range all {
+			right := maps.Clone(run.results)
+			for _, x := range tt.wrong {
+				rows := slices.Clone(run.results[x.pass+"hidden.2"])
+				rows[x.row*run.length+x.token] = slices.Clone(rows[x.row*run.length+x.token])
+				rows[x.row*run.length+x.token][1] += 100
+				run.results[x.pass+"hidden.2"] = rows
+			}
+			r := compareWith(t, m, run.only("hidden.2", "packed.hidden.2"))
+			run.results = right
+			if len(r.Faults) != 1 || r.Faults[0].Where != tt.want {
+				t.Errorf("%s, %v: %s, want %q", name, tt.wrong, r.Summary, tt.want)
+			}
+		}
+	}
+}
