@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -155,5 +156,30 @@ func TestIsDescriptor(t *testing.T) {
 		if got := isDescriptor(path); got != want {
 			t.Errorf("%q is a descriptor: %t", path, got)
 		}
+	}
+}
+
+// closing is a stream that drops what it gets.
+type closing struct{ io.Writer }
+
+func (closing) Close() error { return nil }
+
+// A stream that is tracked counts what is written to it, under the name that it has at the end.
+func TestTrackStream(t *testing.T) {
+	f := NewOutputFiles(digest.SHA256)
+	for _, name := range []string{"kept", "renamed", "dropped"} {
+		w := f.TrackStream(name, closing{io.Discard})
+		for _, part := range []string{name, "", " and more"} {
+			if _, err := io.WriteString(w, part); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	f.TrackRename("renamed", "another")
+	f.TrackRename("dropped", "")
+	sums, err := f.Sums(t.Context())
+	want := []FileSum{{"another", 16, digest.Of(digest.SHA256, []byte("renamed and more"))}, {"kept", 13, digest.Of(digest.SHA256, []byte("kept and more"))}}
+	if err != nil || !slices.Equal(sums, want) {
+		t.Errorf("%v, %v; want %v", sums, err, want)
 	}
 }
