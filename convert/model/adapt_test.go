@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -431,4 +432,44 @@ func openSafetensors(t *testing.T, path string) *tensor.Checkpoint {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// What config.json states of the head and the vocabulary holds for the model with the adapter, but for what the adapter changes.
+func TestAdaptersBesideConfig(t *testing.T) {
+	rng := rand.New(rand.NewPCG(15, 15))
+	const embedding, tied, untied = "model.embed_tokens.weight", `"tie_word_embeddings": true`, `"tie_word_embeddings": false`
+	open := func(change func(string) string, withHead bool, rows int64, changes func(value *tensor.Tensor) []peft.Change) (*Model, *tensor.Tensor) {
+		t.Helper()
+		c, err := formats.Open(hfCopy(t, change), formats.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		base := c.Tensor(embedding)
+		if withHead {
+			head := *base
+			head.Name = "lm_head.weight"
+			if c, err = c.With(append(slices.Clone(c.Tensors()), &head)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		value := randomTensor(rng, "v", tensor.F32, base.Shape[0]+rows, base.Shape[1])
+		m, err := Open(t.Context(), c, Options{Adapter: adapterOf(changes(value)...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m, base
+	}
+	m, base := open(swap(tied, untied), true, 0, func(value *tensor.Tensor) []peft.Change { return []peft.Change{{Parameter: embedding, Value: value}} })
+	configured, err := m.Configure(Settings{})
+	if err != nil || m.HeadSplit() || !configured.Config.SeparateHead || len(m.Heads) != 1 || !slices.Equal(elementsOf(t, m.Heads[0].Tensor), elementsOf(t, base)) {
+		t.Errorf("a head of its own: split %t, %d heads, %v", m.HeadSplit(), len(m.Heads), err)
+	}
+	m, base = open(swap(tied, tied), false, 3, func(value *tensor.Tensor) []peft.Change {
+		return []peft.Change{{Parameter: embedding, Value: value}, {Parameter: "lm_head.weight", Value: value}}
+	})
+	configured, err = m.Configure(Settings{})
+	if err != nil || configured.Config.VocabSize != base.Shape[0]+3 || len(m.Heads) != 1 || m.Heads[0].Tensor.Name != "lm_head.weight" {
+		t.Errorf("a larger vocabulary: %+v, %d heads, %v", configured, len(m.Heads), err)
+	}
 }

@@ -134,6 +134,7 @@ func TestChangedFields(t *testing.T) {
 		{"none", []string{top, end}, &tinyConfig, form, ""},
 		{"as transformers 5 writes it", nil, &tinyConfig, form, "partial_rotary_factor rope_theta"},
 		{"window", []string{top, end}, &tinyConfig, manifest.HuggingFace{AttentionWindowSize: 9, LogitsSoftCap: 30, TieWordEmbeddings: true}, "attention_window_size"},
+		{"window, as transformers 5 writes it", nil, &tinyConfig, manifest.HuggingFace{AttentionWindowSize: 9, LogitsSoftCap: 30, TieWordEmbeddings: true}, "attention_window_size partial_rotary_factor rope_theta"},
 		{"cap", []string{top, end}, &tinyConfig, manifest.HuggingFace{AttentionWindowSize: 8, LogitsSoftCap: 31, TieWordEmbeddings: true}, "logits_soft_cap"},
 		{"head", []string{top, end}, &tinyConfig, manifest.HuggingFace{AttentionWindowSize: 8, LogitsSoftCap: 30}, "tie_word_embeddings"},
 		{"vocabulary", []string{top, end}, &other, form, "vocab_size"},

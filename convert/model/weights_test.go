@@ -418,33 +418,39 @@ func TestHeadParameter(t *testing.T) {
 
 // Between the original layouts a matrix of two parts is one tensor, which is moved once.
 func TestTransfersOnce(t *testing.T) {
-	for _, to := range []Layout{Flax, Torch, HuggingFace} {
-		m, err := Recognize(checkpoint(t, modelTensors(&tinyConfig, Flax, "")...), Options{})
-		if err != nil {
-			t.Fatal(err)
+	for _, from := range []Layout{Flax, Torch, HuggingFace} {
+		for _, to := range []Layout{Flax, Torch, HuggingFace} {
+			testTransfersOnce(t, from, to)
 		}
-		elements, embeddings, seen := map[string]int64{}, 0, map[string]int64{}
-		for _, x := range m.Transfers(to) {
-			if x.First != seen[x.Name] {
-				t.Errorf("%s: %s begins at element %d of %d", to, x.Name, x.First, seen[x.Name])
-			}
-			seen[x.Name] += x.View.Elements()
-			elements[x.Name] = (&tensor.Tensor{Shape: x.Shape}).Elements()
-			if x.Embedding {
-				embeddings++
-			}
-			if x.Embedding != (x.Name == Griffin.EmbeddingName(to)) {
-				t.Errorf("%s: %s is the embedding: %t", to, x.Name, x.Embedding)
-			}
+	}
+}
+
+func testTransfersOnce(t *testing.T, from, to Layout) {
+	m, err := Recognize(checkpoint(t, modelTensors(&tinyConfig, from, "")...), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	elements, embeddings, seen := map[string]int64{}, 0, map[string]int64{}
+	for _, x := range m.Transfers(to) {
+		if x.First != seen[x.Name] {
+			t.Errorf("%s to %s: %s begins at element %d of %d", from, to, x.Name, x.First, seen[x.Name])
 		}
-		for name, n := range elements {
-			if seen[name] != n {
-				t.Errorf("%s: %s: %d of %d elements", to, name, seen[name], n)
-			}
+		seen[x.Name] += x.View.Elements()
+		elements[x.Name] = (&tensor.Tensor{Shape: x.Shape}).Elements()
+		if x.Embedding {
+			embeddings++
 		}
-		if want := len(modelTensors(&tinyConfig, to, "")); len(elements) != want || embeddings != 1 {
-			t.Errorf("%s: %d tensors of %d, %d embeddings", to, len(elements), want, embeddings)
+		if x.Embedding != (x.Name == Griffin.EmbeddingName(to)) {
+			t.Errorf("%s to %s: %s is the embedding: %t", from, to, x.Name, x.Embedding)
 		}
+	}
+	for name, n := range elements {
+		if seen[name] != n {
+			t.Errorf("%s to %s: %s: %d of %d elements", from, to, name, seen[name], n)
+		}
+	}
+	if want := len(modelTensors(&tinyConfig, to, "")); len(elements) != want || embeddings != 1 {
+		t.Errorf("%s to %s: %d tensors of %d, %d embeddings", from, to, len(elements), want, embeddings)
 	}
 }
 
