@@ -220,3 +220,21 @@ func TestRecognizeHostileNames(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A tensor among the parameters is part of the model, one beside them if that is asked for, and a number neither.
+func TestExtraTensors(t *testing.T) {
+	tensors := append(modelTensors(&tinyConfig, HuggingFace, "model."), named("model.value_head.weight", 1, 32), named("score.weight", 2, 32), named("model.temperature"), named("step"))
+	for keep, want := range map[bool]string{false: "model.value_head.weight", true: "model.value_head.weight score.weight"} {
+		m, err := Recognize(checkpoint(t, tensors...), Options{KeepExtra: keep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var extra []string
+		for _, x := range m.Extra {
+			extra = append(extra, x.Name)
+		}
+		if got := strings.Join(extra, " "); got != want || len(m.Extra)+len(m.Rest) != 4 {
+			t.Errorf("extra tensors are kept %t: %q, %d left", keep, got, len(m.Rest))
+		}
+	}
+}
