@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -57,6 +58,7 @@ func TestConfigs(t *testing.T) {
 		{"dtype by its old name", map[string]any{"dtype": nil, "torch_dtype": "float16"}, nil},
 		{"rope where version 4 has it", map[string]any{"rope_parameters": nil}, nil},
 		{"other ends", map[string]any{"eos_token_id": []int{1, 107}, "pad_token_id": 3}, []string{"eos_token_id", "pad_token_id"}},
+		{"another end", map[string]any{"eos_token_id": 107}, []string{"eos_token_id"}},
 		{"a pattern written out", map[string]any{"block_types": []string{"recurrent", "attention", "recurrent", "attention"}}, nil},
 		{"quantised", map[string]any{"quantization_config": map[string]any{"quant_method": "x"}}, []string{"quantization_config.quant_method"}},
 		{"quantised, and it does not say how", map[string]any{"quantization_config": map[string]any{}}, []string{"quantization_config"}},
@@ -70,23 +72,37 @@ func TestConfigs(t *testing.T) {
 		{"no code", map[string]any{"auto_map": map[string]any{}}, nil},
 		{"unknown to griffin", map[string]any{"label": "x"}, []string{"label"}},
 	} {
-		r, err := Diff(t.Context(), open(t, testdata+"micro-griffin/hf"), configWith(t, tt.changes), Options{})
-		if err != nil {
-			t.Errorf("%s: %v", tt.name, err)
-			continue
-		}
-		var fields []string
-		for _, c := range r.Config {
-			fields = append(fields, c.Field)
-		}
-		if !reflect.DeepEqual(fields, tt.fields) || r.Equal != (len(fields) == 0) {
-			t.Errorf("%s: %+v", tt.name, r.Config)
+		sides := [2]*tensor.Checkpoint{open(t, testdata+"micro-griffin/hf"), configWith(t, tt.changes)}
+		for first, c := range sides {
+			r, err := Diff(t.Context(), c, sides[1-first], Options{})
+			if err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+				continue
+			}
+			var fields []string
+			for _, c := range r.Config {
+				fields = append(fields, c.Field)
+			}
+			if !reflect.DeepEqual(fields, tt.fields) || r.Equal != (len(fields) == 0) {
+				t.Errorf("%s, %d first: %+v", tt.name, first, r.Config)
+			}
 		}
 	}
 	// An original has only the fields that its shapes tell.
 	r, err := Diff(t.Context(), open(t, testdata+"micro-griffin/original/torch.pt"), configWith(t, map[string]any{"attention_window_size": 9}), Options{})
 	if err != nil || !r.Equal {
 		t.Errorf("an original: %v, %+v", err, r)
+	}
+	named := configWith(t, map[string]any{"attention_window_size": 9})
+	named.Notes = []string{"a note"}
+	r, err = Diff(t.Context(), named, open(t, testdata+"micro-griffin/original/torch.pt"), Options{})
+	if err != nil || !r.Equal || !slices.Contains(r.Notes, "A: a note") || !slices.Contains(r.Notes, "B, an original, has no config.json: only what its shapes show was compared") {
+		t.Errorf("an original for B: %v, %+v", err, r)
+	}
+	original := open(t, testdata+"micro-griffin/original/torch.pt")
+	original.Notes = []string{"another note"}
+	if r, err := Diff(t.Context(), named, original, Options{}); err != nil || !slices.Contains(r.Notes, "B: another note") {
+		t.Errorf("notes: %v, %+v", err, r)
 	}
 	r, err = Diff(t.Context(), open(t, testdata+"micro-griffin/original/torch.pt"), configWith(t, map[string]any{"num_attention_heads": 4}), Options{})
 	if err != nil || len(r.Config) != 1 || r.Config[0].A != "2" || r.Config[0].B != "4" {
@@ -116,6 +132,7 @@ func TestFilesBeside(t *testing.T) {
 		{"code", map[string]string{"custom_generate/generate.py": "x"}, "", []string{"custom_generate/generate.py"}},
 		{"documents", map[string]string{"README.md": "x", "training_args.bin": "x"}, "", nil},
 		{"no configuration", nil, "config.json", []string{"config.json"}},
+		{"no configuration, and a tokenizer", map[string]string{"tokenizer.json": "{}"}, "config.json", []string{"config.json"}},
 	} {
 		b := configWith(t, nil)
 		for name, text := range tt.files {
@@ -143,6 +160,40 @@ func TestFilesBeside(t *testing.T) {
 		}
 		if !reflect.DeepEqual(fields, tt.want) || r.Equal != (len(fields) == 0) {
 			t.Errorf("%s: %+v", tt.name, r.Config)
+		}
+	}
+}
+
+// A side without a generation configuration has what its config.json says. What both files show is listed once.
+func TestGenerationOfOneSide(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		changes    map[string]any // of the config.json beside which there is no other file
+		generation string         // beside the config.json of the other side
+		want       []string
+	}{
+		{"the same", nil, `{"eos_token_id": 1, "bos_token_id": 2, "pad_token_id": 0}`, nil},
+		{"sampling", nil, `{"eos_token_id": 1, "bos_token_id": 2, "pad_token_id": 0, "do_sample": true}`, []string{"generation_config.json: do_sample"}},
+		{"another end", nil, `{"eos_token_id": 5, "bos_token_id": 2, "pad_token_id": 0}`, []string{"generation_config.json: eos_token_id"}},
+		{"another end in config.json", map[string]any{"eos_token_id": 5}, `{"eos_token_id": 1, "bos_token_id": 2, "pad_token_id": 0}`, []string{"eos_token_id"}},
+		{"another window, and sampling", map[string]any{"attention_window_size": 9}, `{"eos_token_id": 1, "bos_token_id": 2, "pad_token_id": 0, "do_sample": true}`, []string{"attention_window_size", "generation_config.json: do_sample"}},
+	} {
+		sides := [2]*tensor.Checkpoint{configWith(t, tt.changes), configWith(t, nil)}
+		if err := os.WriteFile(filepath.Join(sides[1].Path, "generation_config.json"), []byte(tt.generation), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for first, c := range sides {
+			r, err := Diff(t.Context(), c, sides[1-first], Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var fields []string
+			for _, c := range r.Config {
+				fields = append(fields, c.Field)
+			}
+			if !reflect.DeepEqual(fields, tt.want) {
+				t.Errorf("%s, %d first: %+v", tt.name, first, r.Config)
+			}
 		}
 	}
 }

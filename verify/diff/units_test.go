@@ -124,6 +124,8 @@ func TestCompareElements(t *testing.T) {
 		{"imaginary part", tensor.C64, tensor.C64, bytesOf(tensor.C64, 1, 2, 3, 4), bytesOf(tensor.C64, 1, 2, 3, 6), 1, 1, 1, 4, 6},
 		{"imaginary part, near", tensor.C64, tensor.C64, bytesOf(tensor.C64, 1, 2, 3, 4), bytesOf(tensor.C64, 1, 2.25, 3, 4), 1, 0, 0, 2, 2.25},
 		{"both parts", tensor.C64, tensor.C64, bytesOf(tensor.C64, 1, 2), bytesOf(tensor.C64, 1.25, 9), 1, 1, 0, 1, 1.25},
+		{"imaginary parts, far and near", tensor.C64, tensor.C64, bytesOf(tensor.C64, 1, 2, 3, 4), bytesOf(tensor.C64, 9, 2, 3.25, 4), 2, 1, 0, 1, 9},
+		{"both halves, signs of zero", tensor.F4x2, tensor.F4x2, []byte{0x21, 0x20}, []byte{0x21, 0x28}, 1, 0, 1, 0, 0},
 		{"two codes of one number", tensor.I4, tensor.I4, []byte{0x01, 0x08}, []byte{0x01, 0xf8}, 1, 0, 1, -8, -8},
 		{"upper half", tensor.F4x2, tensor.F4x2, []byte{0x21, 0x21}, []byte{0x21, 0x71}, 1, 1, 1, 1, 6},
 		{"lower half", tensor.F4x2, tensor.F4x2, []byte{0x21, 0x21}, []byte{0x21, 0x22}, 1, 0, 1, 0.5, 1},
@@ -133,6 +135,7 @@ func TestCompareElements(t *testing.T) {
 		{"two types, signs of zero", tensor.F32, tensor.BF16, bytesOf(tensor.F32, 0), bytesOf(tensor.BF16, zero), 0, 0, -1, 0, 0},
 		{"two types, NaN", tensor.F32, tensor.BF16, bytesOf(tensor.F32, nan, nan), bytesOf(tensor.BF16, nan, 1), 1, 1, 1, nan, 1},
 		{"a real and a complex type", tensor.F32, tensor.C64, bytesOf(tensor.F32, 1, 2, 3), bytesOf(tensor.C64, 1, 0, 2, 0, 3, 4), 1, 1, 2, 0, 4},
+		{"a real and a complex type, of which the first differ", tensor.F32, tensor.C64, bytesOf(tensor.F32, 1, 2), bytesOf(tensor.C64, 5, 0, 2, 0), 1, 1, 0, 1, 5},
 		{"a complex and a real type", tensor.C64, tensor.F32, bytesOf(tensor.C64, 1, 0, 2, 0), bytesOf(tensor.F32, 1, 3), 1, 1, 1, 2, 3},
 		{"integers and numbers", tensor.I64, tensor.F32, bytesOf(tensor.I64, 1, 2), bytesOf(tensor.F32, 1, 2.5), 1, 0, 1, 2, 2.5},
 	} {
