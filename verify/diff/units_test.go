@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
@@ -526,6 +528,40 @@ func TestConfigValues(t *testing.T) {
 	} {
 		if got := showValue(tt.value); got != tt.want {
 			t.Errorf("%v: %s, want %s", tt.value, got, tt.want)
+		}
+	}
+}
+
+// Ranges of a tensor follow one another to its end.
+func TestRangesOfEqualJobs(t *testing.T) {
+	raw := make([]byte, 10)
+	p := &pair{a: whole(tensorOf("w", tensor.U8, []int64{10}, raw, false)), b: whole(tensorOf("w", tensor.U8, []int64{10}, raw, false))}
+	var got [][2]int64
+	for _, j := range equalJobs([]*pair{p}, 4) {
+		got = append(got, [2]int64{j.first, j.bytes})
+	}
+	if want := [][2]int64{{0, 4}, {4, 4}, {8, 2}}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// Tensors that have to be decoded are compared to their end, in steps.
+func TestEqualOfLongStreams(t *testing.T) {
+	content := bytes.Repeat([]byte("griffin"), stepBytes/7+5)
+	open := func(content []byte) *tensor.Checkpoint {
+		x := &tensor.Tensor{Name: "w", DType: tensor.U8, Shape: []int64{int64(len(content))}, Data: &tensortest.Stream{Content: content}}
+		c, err := tensor.NewCheckpoint("x", "test", []*tensor.Tensor{x})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	other := bytes.Clone(content)
+	other[len(other)-1]++
+	for _, b := range [][]byte{content, other} {
+		r, err := Diff(t.Context(), open(content), open(b), Options{Raw: true})
+		if err != nil || r.Equal != bytes.Equal(content, b) {
+			t.Errorf("%v, %v", r, err)
 		}
 	}
 }
