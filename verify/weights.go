@@ -48,7 +48,7 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	if err != nil {
 		return nil, err
 	}
-	w := &weightsCheck{list: l, converted: r.converted, digests: proved.Digests, sources: sourcesOf(l), wrong: map[int]*Finding{}, skipped: map[int]bool{},
+	w := &weightsCheck{list: l, converted: r.converted, merged: r.options.Adapter != nil, digests: proved.Digests, sources: sourcesOf(l), wrong: map[int]*Finding{}, skipped: map[int]bool{},
 		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Converted: []TensorDigest{}, Source: []TensorDigest{}, Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
 	w.addFindings(proved.Failures, head.copies)
 	if err := w.countDivided(ctx); err != nil {
@@ -119,6 +119,7 @@ func checkCovered(l moves.List) error {
 type weightsCheck struct {
 	list      moves.List
 	converted *tensor.Checkpoint
+	merged    bool // an adapter, into the source
 	digests   *moves.Digests
 	sources   [][]string // names of the source's tensors, by index into list.Dests
 	section   *WeightsSection

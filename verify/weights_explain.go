@@ -18,6 +18,7 @@ import (
 // explanations says what wrong tensors hold, in comparison with what a list of moves puts there.
 type explanations struct {
 	list           moves.List
+	merged         bool  // an adapter was
 	heads, headDim int64 // of attention
 	explainer      *explain.Explainer
 	pairs          []*explain.Pair   // by index into list.Dests
@@ -36,7 +37,7 @@ type part struct {
 // newExplanations lists what wrong tensors may hold: the other tensors of the list; and of each wrong one the parts, the
 // source without the division, and the source in its own order.
 func newExplanations(w *weightsCheck, c *model.Config) (*explanations, error) {
-	x := &explanations{list: w.list, heads: c.NumHeads, headDim: c.HeadDim(), parts: map[int][]part{}, titles: map[string]string{}, sentences: map[string]string{}}
+	x := &explanations{list: w.list, merged: w.merged, heads: c.NumHeads, headDim: c.HeadDim(), parts: map[int][]part{}, titles: map[string]string{}, sentences: map[string]string{}}
 	var candidates []*explain.Pair
 	for i := range w.list.Dests {
 		d := &w.list.Dests[i]
@@ -176,11 +177,14 @@ func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
 			return text, err
 		}
 	}
-	if e == nil {
-		return "", nil
-	}
-	if e.Kind == explain.Other {
-		return x.describeParts(ctx, dest)
+	if e == nil || e.Kind == explain.Other {
+		text := ""
+		if e != nil {
+			if text, err = x.describeParts(ctx, dest); text != "" || err != nil {
+				return text, err
+			}
+		}
+		return x.describeRounding(ctx, x.pairs[dest])
 	}
 	if e.Then == nil {
 		if sentence := x.sentences[e.With]; sentence != "" {
@@ -195,6 +199,18 @@ func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
 		text += fmt.Sprintf("; an attention head is %d wide", x.headDim)
 	}
 	return text, nil
+}
+
+// describeRounding says that a tensor that an adapter was merged into differs by no more than another order or number of roundings explains; "" if
+// it differs by more.
+func (x *explanations) describeRounding(ctx context.Context, p *explain.Pair) (string, error) {
+	if p.B == nil || !x.merged {
+		return "", nil
+	}
+	if is, err := differsByRounding(ctx, p.A, p.B); !is || err != nil {
+		return "", err
+	}
+	return "by no more than a merge that rounds otherwise to " + p.A.DType.String() + ", as PEFT's does", nil
 }
 
 // words describes what was done to the tensor of a name. A sparse change is described by the finding already.

@@ -86,6 +86,7 @@ type Body struct{ template *template.Template }
 func Parse(name, source string, functions template.FuncMap) *Body {
 	t := template.New(name).Funcs(template.FuncMap{
 		"section": func(id, title string) template.HTML { return "" }, // replaced when the page is written
+		"prose":   Prose,
 		"shown":   func(s any) string { return text.Printable(fmt.Sprint(s)) },
 		"grouped": text.Grouped, "whole": func(n int) string { return text.Grouped(int64(n)) },
 		"number": Number, "shape": tensor.ShapeString, "join": strings.Join,
@@ -93,7 +94,7 @@ func Parse(name, source string, functions template.FuncMap) *Body {
 	return &Body{template.Must(template.Must(t.Parse(source)).Parse(partsText))}
 }
 
-var shell = template.Must(template.New("page").Funcs(template.FuncMap{"shown": text.Printable}).Parse(shellText))
+var shell = template.Must(template.New("page").Funcs(template.FuncMap{"shown": text.Printable, "prose": Prose}).Parse(shellText))
 
 // policy is the policy of a page's content: nothing but its own style sheet and script.
 var policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", hashOf(style), hashOf(script))

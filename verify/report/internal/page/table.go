@@ -64,6 +64,19 @@ func shown(s string) string {
 	return text.Printable(s)
 }
 
+// Prose returns text in which a line may be broken within long names: after a dot, a slash and an underscore.
+func Prose(s any) template.HTML {
+	const long = 20
+	words := strings.Split(shown(fmt.Sprint(s)), " ")
+	for i, word := range words {
+		words[i] = template.HTMLEscapeString(word)
+		if len(word) > long {
+			words[i] = strings.NewReplacer(".", ".<wbr>", "/", "/<wbr>", "_", "_<wbr>").Replace(words[i])
+		}
+	}
+	return template.HTML(strings.Join(words, " "))
+}
+
 // Breakable returns the text of a name with places where a line may break.
 func (c Cell) Breakable() template.HTML {
 	return template.HTML(strings.NewReplacer(".", ".<wbr>", "/", "/<wbr>").Replace(template.HTMLEscapeString(c.Text)))
