@@ -2,6 +2,7 @@ package remote
 
 import (
 	"cmp"
+	"io"
 	"math"
 	"slices"
 
@@ -33,14 +34,14 @@ func (p *Pool) plan(extents []tensor.Extent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var last *span
-	for _, e := range extents {
+	for _, e := range smallFirst(extents) {
 		f, ok := e.Store.(*File)
 		if !ok || f.node.pool != p || e.Length <= 0 || e.Offset < 0 || e.Offset >= f.node.size {
 			continue
 		}
 		end := min(e.Offset+e.Length, f.node.size)
 		near := last != nil && last.node == f.node && e.Offset >= last.end && e.Offset-last.end <= joinGap
-		if near && min(last.end-last.off, e.Length) <= joinSize {
+		if near && (min(last.end-last.off, e.Length) <= joinSize && last.end-last.off > smallSize || end-last.off <= smallSize) {
 			f.node.forget(last.end, end, last)
 			last.end, last.joined = end, true
 			continue
@@ -51,6 +52,35 @@ func (p *Pool) plan(extents []tensor.Extent) {
 		p.queue = append(p.queue, last)
 	}
 	p.pump()
+}
+
+// smallFirst returns extents with the small ones first, by where they lie, as long as there is memory for them: neighbours among them
+// are fetched together, and readers that come to them at the end wait for none. Extents of files that are read from their beginning to
+// their end stay in their order.
+func smallFirst(extents []tensor.Extent) []tensor.Extent {
+	var small, large []tensor.Extent
+	left := int64(smallMemory / 2)
+	for _, e := range extents {
+		if tensor.IsSequential(e.Store) {
+			return extents
+		}
+		if e.Length <= smallSize && e.Length <= left {
+			left -= e.Length
+			small = append(small, e)
+		} else {
+			large = append(large, e)
+		}
+	}
+	files := map[io.ReaderAt]int{} // in the order in which they appear
+	for _, e := range small {
+		if _, ok := files[e.Store]; !ok {
+			files[e.Store] = len(files)
+		}
+	}
+	slices.SortStableFunc(small, func(a, b tensor.Extent) int {
+		return cmp.Or(cmp.Compare(files[a.Store], files[b.Store]), cmp.Compare(a.Offset, b.Offset))
+	})
+	return append(small, large...)
 }
 
 // forget removes earlier plans for a range, except one.

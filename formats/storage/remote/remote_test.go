@@ -191,6 +191,35 @@ func TestSmallExtents(t *testing.T) {
 	}
 }
 
+// Small extents that are planned last are asked for before large ones, neighbours among them together.
+func TestSmallExtentsComeFirst(t *testing.T) {
+	o := newObject(40 << 20)
+	var mu sync.Mutex
+	var last int64 // request for a small extent
+	o.broken = func(request, off, n int64) (int64, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if off >= 20<<20 && n <= 64<<10 {
+			last = max(last, request)
+		}
+		return n, nil
+	}
+	f := open(t, o, quick())
+	plan := []tensor.Extent{{Store: f, Offset: 0, Length: 20 << 20}}
+	for i := range int64(100) { // a permutation
+		plan = append(plan, tensor.Extent{Store: f, Offset: 20<<20 + i*37%100*5200, Length: 5000})
+	}
+	f.Plan(plan)
+	for _, e := range plan {
+		for at := int64(0); at < e.Length; at += 256 << 10 {
+			checkRead(t, f, o, e.Offset+at, min(256<<10, e.Length-at))
+		}
+	}
+	if last == 0 || last > 9+6 || o.requests.Load() > 9+10 { // six large ones may be asked for at the same time
+		t.Errorf("the last small request is number %d of %d", last, o.requests.Load())
+	}
+}
+
 // Without a plan, a file that is read from its beginning to its end is fetched in growing ranges, and
 // scattered reads stay small.
 func TestUnplanned(t *testing.T) {

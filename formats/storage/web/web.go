@@ -53,6 +53,7 @@ func Open(address string, o Options) (fs.FS, string, error) {
 	name := path.Base(u.Path)
 	s.base.Path, s.base.RawPath = path.Dir(u.Path), ""
 	s.base.RawQuery = ""
+	task.Start(func() error { return s.look(beside, nil).err })
 	_, err = s.node(name, u)
 	if err == nil {
 		return s, name, nil
@@ -66,6 +67,9 @@ func Open(address string, o Options) (fs.FS, string, error) {
 	}
 	return nil, "", err
 }
+
+// beside is the name of a file that is looked for beside that of a checkpoint. It is asked for together with the latter.
+const beside = "conversion.json"
 
 // site is a directory of a web server.
 type site struct {
@@ -112,12 +116,18 @@ func (s *site) url(name string) *url.URL {
 	return &u
 }
 
-// node returns the file of a name, and nil if there is none. The server is asked once. at, if not nil,
-// is the URL of the file.
+// node returns the file of a name, and nil if there is none. The server is asked once. at, if not nil, is the URL of the file.
 func (s *site) node(name string, at *url.URL) (*remote.Node, error) {
 	if !fs.ValidPath(name) || name == "." {
 		return nil, fs.ErrInvalid
 	}
+	f := s.look(name, at)
+	s.record(name, f.err)
+	return f.node, f.err
+}
+
+// look asks the server for a file, once. at is as for node.
+func (s *site) look(name string, at *url.URL) *file {
 	s.mu.Lock()
 	f := s.files[name]
 	if f == nil {
@@ -132,13 +142,15 @@ func (s *site) node(name string, at *url.URL) (*remote.Node, error) {
 		f.err = s.pool.Retry(httpfile.Address(at), func(ctx context.Context) error {
 			object, head, err := httpfile.Open(ctx, s.client, at)
 			if err == nil {
-				f.object, f.node = object, s.pool.NewNode(httpfile.Address(at), object.Size(), object, head)
+				n := s.pool.NewNode(httpfile.Address(at), object.Size(), object, head)
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				f.object, f.node = object, n
 			}
 			return err
 		})
-		s.record(name, f.err)
 	})
-	return f.node, f.err
+	return f
 }
 
 // record keeps what the answer about a file says about others.

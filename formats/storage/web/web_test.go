@@ -322,6 +322,10 @@ func TestPass(t *testing.T) {
 	all := content(80 << 20)
 	var sent, requests, breaks atomic.Int64
 	address := storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/model.bin" {
+			http.NotFound(w, r)
+			return
+		}
 		requests.Add(1)
 		w.Header().Set("ETag", `"1"`)
 		w.Header().Set("Content-Length", strconv.Itoa(len(all)))
@@ -369,5 +373,60 @@ func TestPass(t *testing.T) {
 	}
 	if _, err := f.ReadAt(make([]byte, 20), 70<<20); reasonOf(err) != remote.NoRanges {
 		t.Errorf("once more: %v", err)
+	}
+}
+
+// What is looked for beside a file is asked for at the same time.
+func TestBeside(t *testing.T) {
+	asked := make(chan struct{})
+	var requests atomic.Int64
+	address := storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/conversion.json" {
+			requests.Add(1)
+			close(asked)
+			http.NotFound(w, r)
+			return
+		}
+		select {
+		case <-asked:
+			http.ServeContent(w, r, "", time.Unix(1, 0), bytes.NewReader(content(100)))
+		case <-time.After(20 * time.Second):
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	source, name, err := web.Open(address+"/model.pt", options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fs.Stat(source, "conversion.json"); !errors.Is(err, fs.ErrNotExist) || requests.Load() != 1 {
+		t.Errorf("%v, %d requests", err, requests.Load())
+	}
+	if o := storage.OriginOf(source, name); len(o.Files) != 1 {
+		t.Errorf("%+v", o)
+	}
+}
+
+// What is wrong with a file that nobody wants beside another is no failure.
+func TestFailureBeside(t *testing.T) {
+	refused := make(chan struct{})
+	address := storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/conversion.json" {
+			http.Error(w, "no", http.StatusBadRequest)
+			close(refused)
+			return
+		}
+		<-refused
+		http.ServeContent(w, r, "", time.Unix(1, 0), bytes.NewReader(content(100)))
+	}))
+	source, name, err := web.Open(address+"/model.pt", options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fs.Stat(source, name)
+	if failure := storage.Failure(source); err != nil || failure != nil {
+		t.Error(err, failure)
+	}
+	if _, err := fs.Stat(source, "conversion.json"); err == nil || storage.Failure(source) == nil {
+		t.Errorf("%v, failure %v", err, storage.Failure(source))
 	}
 }
