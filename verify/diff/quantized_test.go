@@ -3,6 +3,7 @@ package diff_test
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -89,20 +90,33 @@ func TestQuantizedBadly(t *testing.T) {
 		"another matrix": {"fp8-rows", &swapped, 32},
 	} {
 		t.Run(what, func(t *testing.T) {
-			r, err := diff.Diff(context.Background(), openQuantized(t, "base"), openQuantized(t, test.sample, test.change), diff.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Equal {
-				t.Error("equal")
-			}
-			for _, x := range r.Tensors {
-				if x.Quantized == nil {
-					continue
+			sides := [2]*tensor.Checkpoint{openQuantized(t, "base"), openQuantized(t, test.sample, test.change)}
+			for first, a := range sides {
+				r, err := diff.Diff(context.Background(), a, sides[1-first], diff.Options{})
+				if err != nil {
+					t.Fatal(err)
 				}
-				bad := x.Name == name
-				if e := x.Explanation; e == nil || e.Kind != explain.Quantized || strings.Contains(e.Detail, "badly") != bad || x.Quantized.Blocks == 0 || x.Quantized.Far > 0 != bad || bad && x.Quantized.Far != test.far {
-					t.Errorf("%s: ratio %v, %v", x.Name, x.Quantized.Ratio, e)
+				if r.Equal {
+					t.Error("equal")
+				}
+				judged := false
+				for _, x := range r.Tensors {
+					if x.Quantized == nil {
+						continue
+					}
+					bad := x.Name == name
+					judged = judged || bad
+					blocks := ""
+					if far := x.Quantized.Far; bad && far < x.Quantized.Blocks {
+						blocks = fmt.Sprintf(": %d of its %d blocks", far, x.Quantized.Blocks)
+					}
+					if e := x.Explanation; e == nil || e.Kind != explain.Quantized || strings.Contains(e.Detail, "badly") != bad || x.Quantized.Blocks == 0 || x.Quantized.Far > 0 != bad || bad && x.Quantized.Far != test.far ||
+						!strings.HasSuffix(e.Detail, blocks) || strings.Contains(e.Detail, " of its ") != (blocks != "") {
+						t.Errorf("%s: ratio %v, %v", x.Name, x.Quantized.Ratio, e)
+					}
+				}
+				if !judged {
+					t.Errorf("%d first: %s was not judged", first, name)
 				}
 			}
 		})

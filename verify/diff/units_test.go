@@ -565,3 +565,44 @@ func TestEqualOfLongStreams(t *testing.T) {
 		}
 	}
 }
+
+// A tensor that is measured in sections has the metrics of all of them, whether they fill it exactly or not.
+func TestMeasuredInSections(t *testing.T) {
+	for _, n := range []int{7, 8, 9, 15, 16, 17, 24} {
+		a, b := make([]byte, n), make([]byte, n)
+		for i := range b {
+			b[i] = byte(i + 1)
+		}
+		d := newDiffer(Options{})
+		d.rangeElements = 8
+		x, y := tensorOf("w", tensor.U8, []int64{int64(n)}, a, false), tensorOf("w", tensor.U8, []int64{int64(n)}, b, false)
+		r, err := d.run(t.Context(), checkpointOf(t, x), checkpointOf(t, y))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := r.Tensors[0].Metrics; m == nil || m.Differing != int64(n) || float64(m.MaxAbs) != float64(n) || m.First[0] != 0 || float64(m.FirstB) != 1 {
+			t.Errorf("%d elements: %+v", n, m)
+		}
+	}
+}
+
+// The names of a group are broken into lines that are as long as they may be.
+func TestLinesOfNames(t *testing.T) {
+	var names []string
+	for i := range 40 {
+		names = append(names, strings.Repeat("n", 1+i%9))
+	}
+	lines := (&Result{}).Where(&Group{List: "layers", Layers: []int{1, 3}, Names: names})
+	if got, want := strings.Join(lines, " "), "layers 1, 3 of layers: "+strings.Join(names, ", "); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for i, line := range lines[:len(lines)-1] {
+		word, _, _ := strings.Cut(lines[i+1], " ")
+		if len(line) > 110 || len(line)+len(word)+2 <= 110 || strings.TrimSpace(line) != line {
+			t.Errorf("line %d, of %d columns, before %q: %q", i, len(line), word, line)
+		}
+	}
+	if len(lines) < 2 {
+		t.Errorf("%q", lines)
+	}
+}
