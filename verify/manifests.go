@@ -276,8 +276,9 @@ func (c *manifestCheck) checkDigests(found []TensorDigest, wrong map[string][]*F
 	if len(other) > 0 {
 		slices.Sort(other)
 		both := first.Algorithms() & recorded[first.Name].Algorithms()
-		c.add("tensors", first.Only(both).Named()+" of "+first.Name, recorded[first.Name].Only(both).Named(),
-			fmt.Sprintf("%s not as conversion.json records; the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion", text.CountAre(len(other), "tensor")))
+		c.add("tensors", "the checkpoint's", "other digests of "+text.Count(len(other), "tensor"),
+			fmt.Sprintf("the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion; %s of %s is recorded, and %s is found",
+				recorded[first.Name].Only(both).Named(), first.Name, first.Only(both).Named()))
 	}
 }
 

@@ -15,9 +15,9 @@ func TestWords(t *testing.T) {
 // Lines are broken within long names only, and what files say stays text.
 func TestProse(t *testing.T) {
 	for text, want := range map[string]string{
-		"a.b and/or c_d":                        "a.b and/or c_d",
-		"see model.layers.0.input_gate <b>":     "see model.<wbr>layers.<wbr>0.<wbr>input_<wbr>gate &lt;b&gt;",
-		"/a/path/of/some/length <script>x.y_z/": "/<wbr>a/<wbr>path/<wbr>of/<wbr>some/<wbr>length &lt;script&gt;x.y_z/",
+		"a.b and/or c_d":                           "a.b and/or c_d",
+		"see model.layers.0.input_gate <b>":        "see model.<wbr>layers.<wbr>0.<wbr>input_<wbr>gate &lt;b&gt;",
+		"/a/path/of/more/than/long <script>x.y_z/": "/<wbr>a/<wbr>path/<wbr>of/<wbr>more/<wbr>than/<wbr>long &lt;script&gt;x.y_z/",
 	} {
 		if got := string(Prose(text)); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)

@@ -66,7 +66,7 @@ func shown(s string) string {
 
 // Prose returns text in which a line may be broken within long names: after a dot, a slash and an underscore.
 func Prose(s any) template.HTML {
-	const long = 20
+	const long = 24
 	words := strings.Split(shown(fmt.Sprint(s)), " ")
 	for i, word := range words {
 		words[i] = template.HTMLEscapeString(word)
