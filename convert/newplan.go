@@ -165,7 +165,7 @@ func (p *planner) addParameters() {
 		if !ok {
 			i = len(p.Dests)
 			index[t.Name] = i
-			p.Dests = append(p.Dests, moves.Dest{Name: root + t.Name, DType: cmp.Or(p.options.DType, t.Source.DType), Shape: t.Shape, Rule: t.Rule})
+			p.Dests = append(p.Dests, moves.Dest{Name: rooted(root, t), DType: cmp.Or(p.options.DType, t.Source.DType), Shape: t.Shape, Rule: t.Rule})
 		} else {
 			d := &p.Dests[i]
 			d.Rule += "; " + t.Rule
@@ -180,6 +180,14 @@ func (p *planner) addParameters() {
 	if p.unscaled == nil {
 		p.Copies = p.Source.HeadCopies(&p.Config)
 	}
+}
+
+// rooted returns the name of a transfer's destination: that of its source if it is the same, so that very many names are kept once.
+func rooted(root string, t model.Transfer) string {
+	if rest, ok := strings.CutPrefix(t.Source.Name, root); ok && rest == t.Name {
+		return t.Source.Name
+	}
+	return root + t.Name
 }
 
 // addHead adds an output head to the destination: one of the model's own, or the embedding of a model

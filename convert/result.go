@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
@@ -14,28 +13,28 @@ import (
 
 // Result describes what a conversion did, or with Options.DryRun would do.
 type Result struct {
-	Source       string                `json:"source"`
-	Format       string                `json:"format"` // of the source
-	Layout       string                `json:"layout"` // of the source
-	Destination  string                `json:"destination"`
-	To           string                `json:"to"`            // the target: "hf", "torch", "orbax", "safetensors"
-	OutputFormat string                `json:"output_format"` // of the destination
-	OutputLayout string                `json:"output_layout"` // of the destination
-	DryRun       bool                  `json:"dry_run"`
-	DType        string                `json:"dtype"`                 // of most elements of the destination
-	Settings     *manifest.Settings    `json:"settings,omitempty"`    // nil if unknown
-	HF           *manifest.HuggingFace `json:"huggingface,omitempty"` // nil if config.json states Settings as they are
-	Parameters   int64                 `json:"parameters"`            // elements of all tensors
-	Bytes        int64                 `json:"bytes"`                 // of all tensors
-	Shards       int                   `json:"shards"`                // files of weights; 0 if not known yet
-	Files        []ResultFile          `json:"files"`                 // as far as they are known
-	Tensors      TensorList            `json:"tensors"`
-	Left         []string              `json:"left,omitempty"`    // tensors of the source that do not belong to the model
-	Overflowed   int64                 `json:"overflowed"`        // finite elements that became infinite
-	Inexact      int64                 `json:"inexact,omitempty"` // elements that were divided and that multiplying does not restore
-	Seconds      float64               `json:"seconds"`
-	Proof        *proof.Proof          `json:"proof,omitempty"`
-	Notes        []string              `json:"notes,omitempty"`
+	Source       string                        `json:"source"`
+	Format       string                        `json:"format"` // of the source
+	Layout       string                        `json:"layout"` // of the source
+	Destination  string                        `json:"destination"`
+	To           string                        `json:"to"`            // the target: "hf", "torch", "orbax", "safetensors"
+	OutputFormat string                        `json:"output_format"` // of the destination
+	OutputLayout string                        `json:"output_layout"` // of the destination
+	DryRun       bool                          `json:"dry_run"`
+	DType        string                        `json:"dtype"`                 // of most elements of the destination
+	Settings     *manifest.Settings            `json:"settings,omitempty"`    // nil if unknown
+	HF           *manifest.HuggingFace         `json:"huggingface,omitempty"` // nil if config.json states Settings as they are
+	Parameters   int64                         `json:"parameters"`            // elements of all tensors
+	Bytes        int64                         `json:"bytes"`                 // of all tensors
+	Shards       int                           `json:"shards"`                // files of weights; 0 if not known yet
+	Files        []ResultFile                  `json:"files"`                 // as far as they are known
+	Tensors      strictjson.List[ResultTensor] `json:"tensors"`               // there may be very many, so that each is described when it is asked for
+	Left         []string                      `json:"left,omitempty"`        // tensors of the source that do not belong to the model
+	Overflowed   int64                         `json:"overflowed"`            // finite elements that became infinite
+	Inexact      int64                         `json:"inexact,omitempty"`     // elements that were divided and that multiplying does not restore
+	Seconds      float64                       `json:"seconds"`
+	Proof        *proof.Proof                  `json:"proof,omitempty"`
+	Notes        []string                      `json:"notes,omitempty"`
 }
 
 // ResultFile is a file of the destination.
@@ -43,41 +42,6 @@ type ResultFile struct {
 	Name  string `json:"name"` // relative to the destination's directory
 	Bytes int64  `json:"bytes"`
 	digest.Sum
-}
-
-// TensorList is the tensors of a destination. There may be very many, so that each is described when it is asked for.
-type TensorList struct{ of *conversion }
-
-// Len returns the number of the tensors.
-func (l TensorList) Len() int {
-	if l.of == nil {
-		return 0
-	}
-	return len(l.of.Dests)
-}
-
-// At describes tensor i.
-func (l TensorList) At(i int) ResultTensor {
-	c, d := l.of, &l.of.Dests[i]
-	t := ResultTensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Bytes: (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes(),
-		File: c.output.file(i), Rule: d.Rule}
-	for _, m := range c.MovesOf(i) {
-		t.From = append(t.From, m.Source.Name)
-	}
-	if c.moved != nil {
-		w := &c.moved[i]
-		t.Sum, t.Overflowed, t.Inexact = w.Digest.Only(c.options.Digest), w.Overflowed, w.Inexact
-	}
-	return t
-}
-
-// MarshalJSON implements json.Marshaler: a list of ResultTensor.
-func (l TensorList) MarshalJSON() ([]byte, error) {
-	all := make([]ResultTensor, l.Len())
-	for i := range all {
-		all[i] = l.At(i)
-	}
-	return json.Marshal(strictjson.WithLists(all))
 }
 
 // ResultTensor is a tensor of the destination.
@@ -113,8 +77,23 @@ func (c *conversion) describe(dst string) *Result {
 		r.Parameters += t.Elements()
 		r.Bytes += t.Bytes()
 	}
-	r.Tensors = TensorList{c}
+	r.Tensors = strictjson.NewList(len(c.Dests), c.describeTensor)
 	return r
+}
+
+// describeTensor describes a tensor of the destination.
+func (c *conversion) describeTensor(i int) ResultTensor {
+	d := &c.Dests[i]
+	t := ResultTensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Bytes: (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes(),
+		File: c.output.file(i), Rule: d.Rule}
+	for _, m := range c.MovesOf(i) {
+		t.From = append(t.From, m.Source.Name)
+	}
+	if c.moved != nil {
+		w := &c.moved[i]
+		t.Sum, t.Overflowed, t.Inexact = w.Digest.Only(c.options.Digest), w.Overflowed, w.Inexact
+	}
+	return t
 }
 
 // add adds what was written.

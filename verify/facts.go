@@ -9,6 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -105,9 +106,10 @@ func (r *run) sourceFacts(ctx context.Context) (*CheckpointFacts, error) {
 }
 
 // digestsOf returns the digests of tensors by name.
-func digestsOf(tensors []TensorDigest) map[string]digest.Sum {
+func digestsOf(tensors strictjson.List[TensorDigest]) map[string]digest.Sum {
 	known := map[string]digest.Sum{}
-	for _, t := range tensors {
+	for i := range tensors.Len() {
+		t := tensors.At(i)
 		known[t.Name] = t.Sum
 	}
 	return known

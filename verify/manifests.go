@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -248,14 +249,15 @@ func (c *manifestCheck) checkComplete(p *convert.Plan) {
 
 // checkDigests compares the digests of each tensor. wrong has the findings of the weights about a tensor, by its name: what conversion.json
 // records of such a tensor becomes a part of them, and not another finding.
-func (c *manifestCheck) checkDigests(found []TensorDigest, wrong map[string][]*Finding) {
+func (c *manifestCheck) checkDigests(found strictjson.List[TensorDigest], wrong map[string][]*Finding) {
 	recorded := map[string]digest.Sum{}
 	for _, t := range c.Tensors {
 		recorded[t.Name] = t.Sum
 	}
 	var other []string
 	var first TensorDigest
-	for _, t := range found {
+	for i := range found.Len() {
+		t := found.At(i)
 		equal, comparable := t.Compare(recorded[t.Name])
 		switch {
 		case !comparable: // a tensor more or less is for the structure to say

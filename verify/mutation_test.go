@@ -95,7 +95,7 @@ func TestFaithfulPass(t *testing.T) {
 			if !v.Same || len(named(v)) > 0 {
 				t.Errorf("%s, %s: %q", b.name, variant.name, named(v))
 			}
-			if v.Weights.Elements < model.Griffin.Parameters(&b.config) || len(v.Weights.Converted) != len(m.tensors) || (b.dtype == tensor.Invalid) != (v.Weights.Rounded == 0) {
+			if v.Weights.Elements < model.Griffin.Parameters(&b.config) || v.Weights.Converted.Len() != len(m.tensors) || (b.dtype == tensor.Invalid) != (v.Weights.Rounded == 0) {
 				t.Errorf("%s, %s: %d tensors, %d elements, %d rounded", b.name, variant.name, v.Weights.Tensors, v.Weights.Elements, v.Weights.Rounded)
 			}
 		}

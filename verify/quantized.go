@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -112,23 +111,22 @@ func (r *run) judgeQuantized(ctx context.Context) (*QuantizedSection, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	sources := sourcesOf(r.plan.List)
 	for k, dest := range dests {
-		s.add(r.plan.Dests[dest].Name, sources[dest], quantized.WeightOf(r.converted.Tensor(r.plan.Dests[dest].Name)), found[k])
+		s.add(r.plan.Dests[dest].Name, sourceNames(r.plan.List, dest), quantized.WeightOf(r.converted.Tensor(r.plan.Dests[dest].Name)), found[k])
 	}
 	s.summarise(r.copy, r.convertedModel)
 	return s, nil
 }
 
 // add lists a matrix, and makes a finding of it if its error is more than the scheme explains.
-func (s *QuantizedSection) add(name string, sources []string, w *quantized.Weight, j *quantized.Judgement) {
+func (s *QuantizedSection) add(name, source string, w *quantized.Weight, j *quantized.Judgement) {
 	s.Tensors = append(s.Tensors, QuantizedTensor{name, w.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio()), j.Blocks, j.Far})
 	if !j.Good() {
 		detail := ""
 		if j.Far > 0 {
 			detail = fmt.Sprintf("%d of its %d blocks are farther from the source than the scheme explains", j.Far, j.Blocks)
 		}
-		s.Findings = append(s.Findings, Finding{Kind: BadlyQuantized, Detail: detail, Tensor: name, ConvertedName: name, SourceName: strings.Join(sources, " + "),
+		s.Findings = append(s.Findings, Finding{Kind: BadlyQuantized, Detail: detail, Tensor: name, ConvertedName: name, SourceName: source,
 			Want: fmt.Sprintf("a relative L2 error of about %.3g, the least that %s allows", j.Least, w.Scheme), Got: fmt.Sprintf("%.3g", j.Error)})
 	}
 }

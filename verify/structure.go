@@ -26,7 +26,7 @@ type headState struct {
 // other tensors beside the model; in a Hugging Face directory all have to be part of it. another is true if what was found is wholly
 // another model.
 func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model) (s *Section, head headState, another bool) {
-	c := &structure{plan: p, converted: converted, found: found, sources: sourcesOf(p.List), section: &Section{Findings: []Finding{}}}
+	c := &structure{plan: p, converted: converted, found: found, section: &Section{Findings: []Finding{}}}
 	known := map[string]bool{}
 	for i := range p.Dests {
 		known[p.Dests[i].Name] = true
@@ -72,27 +72,29 @@ type structure struct {
 	plan      *convert.Plan
 	converted *tensor.Checkpoint
 	found     *model.Model // in converted, or nil
-	sources   [][]string   // names of the source's tensors, by index into plan.Dests
 	section   *Section
 	missing   []int // indices into plan.Dests
 	extra     []*tensor.Tensor
 	renamed   int // tensors of extra that may be missing ones
 }
 
-// sourcesOf returns the full names of the tensors that each destination is made of.
-func sourcesOf(l moves.List) [][]string {
-	names := make([][]string, len(l.Dests))
-	for _, m := range l.Moves {
-		if !slices.Contains(names[m.Dest], m.Source.Name) {
-			names[m.Dest] = append(names[m.Dest], m.Source.Name)
+// sourcesOf returns the full names of the tensors that a destination is made of.
+func sourcesOf(l moves.List, dest int) []string {
+	var names []string
+	for _, m := range l.MovesOf(dest) {
+		if !slices.Contains(names, m.Source.Name) {
+			names = append(names, m.Source.Name)
 		}
 	}
 	return names
 }
 
+// sourceNames returns what sourcesOf does, as one text.
+func sourceNames(l moves.List, dest int) string { return strings.Join(sourcesOf(l, dest), " + ") }
+
 func (c *structure) add(kind FindingKind, dest int, want, got, detail string) {
 	d := c.plan.Dests[dest]
-	c.section.Findings = append(c.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: strings.Join(c.sources[dest], " + "),
+	c.section.Findings = append(c.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: sourceNames(c.plan.List, dest),
 		ConvertedName: d.Name, Want: want, Got: got, Detail: detail})
 }
 
@@ -226,7 +228,7 @@ func (c *structure) head(heads []*tensor.Tensor) (state headState) {
 			continue
 		}
 		state.other = true
-		c.section.Findings = append(c.section.Findings, Finding{Kind: UntiedHead, Tensor: t.Name, ConvertedName: t.Name, SourceName: strings.Join(c.sources[i], " + "),
+		c.section.Findings = append(c.section.Findings, Finding{Kind: UntiedHead, Tensor: t.Name, ConvertedName: t.Name, SourceName: sourceNames(c.plan.List, i),
 			Want: describeTensor(d.DType, d.Shape), Got: describeTensor(t.DType, t.Shape), Detail: "the head is tied: it should be absent, or a copy of the embedding"})
 	}
 	return state

@@ -166,7 +166,8 @@ func (v *Verdict) counterpart(name string) string {
 		return ""
 	}
 	var made []string
-	for _, t := range v.Weights.Converted {
+	for i := range v.Weights.Converted.Len() {
+		t := v.Weights.Converted.At(i)
 		if t.Name == name {
 			return strings.Join(t.From, " + ")
 		}

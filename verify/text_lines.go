@@ -32,20 +32,23 @@ type FindingGroup struct {
 // GroupFindings groups findings, in their order.
 func (v *Verdict) GroupFindings(findings []Finding) []FindingGroup {
 	r := &diff.Result{}
-	wrong := map[string]bool{}
+	wrong, layers := map[string]bool{}, false
 	for i := range findings {
 		f := &findings[i]
 		wrong[f.Tensor] = true
 		name := f.Tensor
 		if _, layer, _ := diff.SplitLayer(name); layer < 0 || f.Field != "" {
 			name = fmt.Sprintf("\x00%d", i) // a group of its own
+		} else {
+			layers = true
 		}
 		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: name, Status: diff.Status(f.sameness())})
 	}
-	if v.expected != nil {
-		r.A = v.expected.A
-		for i := range v.expected.Tensors {
-			if t := v.expected.Tensors[i]; !wrong[t.Name] {
+	if v.expected != nil && layers {
+		expected := v.expected()
+		r.A = expected.A
+		for i := range expected.Tensors {
+			if t := expected.Tensors[i]; !wrong[t.Name] {
 				r.Tensors = append(r.Tensors, t)
 			}
 		}

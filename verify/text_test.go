@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -83,7 +84,7 @@ func TestLines(t *testing.T) {
 		"attention layers (5) of model.layers: " + strings.Repeat("long.", 12) + ",\n      " + strings.Repeat("longer.", 10) + ":\n      10 tensors missing, float32 [4]",
 		"every tensor of layer 4 of model.tail: 4 tensors missing",
 	}
-	if got := (&Verdict{expected: expected}).lines(findings); !slices.Equal(got, want) {
+	if got := (&Verdict{expected: func() *diff.Result { return expected }}).lines(findings); !slices.Equal(got, want) {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 	v := &Verdict{Converted: &Subject{}, Structure: &Section{}}
@@ -103,7 +104,7 @@ func TestLines(t *testing.T) {
 
 // A fault of the logits names few tensors. If weights are wrong that it names, both are one failure, and the line stands below the weights'.
 func TestFaultLine(t *testing.T) {
-	v := &Verdict{Weights: &WeightsSection{Converted: []TensorDigest{{Name: "m.6.a", From: []string{"b.6.a"}, OK: true}, {Name: "m.6.c", From: []string{"b.6.c"}}},
+	v := &Verdict{Weights: &WeightsSection{Converted: strictjson.Items(TensorDigest{Name: "m.6.a", From: []string{"b.6.a"}, OK: true}, TensorDigest{Name: "m.6.c", From: []string{"b.6.c"}}),
 		Section: Section{Findings: []Finding{{Kind: WrongWeights, Tensor: "m.6.c", SourceName: "b.6.b + b.6.c", Index: []int64{0}, Want: "1", Got: "2", Differing: 1, Elements: 2}}}}}
 	for _, tt := range []struct {
 		tensors []string

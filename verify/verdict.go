@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
@@ -43,8 +44,8 @@ type Verdict struct {
 
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
 
-	another  bool         // Converted is wholly another model, as the summary of Structure says
-	expected *diff.Result // the tensors that Converted should have, as equal ones; groups of findings name layers by it; nil without a plan
+	another  bool                // Converted is wholly another model, as the summary of Structure says
+	expected func() *diff.Result // the tensors that Converted should have, as equal ones; groups of findings name layers by it; nil without a plan
 }
 
 // Another reports whether the converted checkpoint is wholly another model, so that single findings of the structure and the configuration
@@ -153,8 +154,8 @@ type WeightsSection struct {
 	Elements int64 `json:"elements"` // of them; every one was compared
 	Bytes    int64 `json:"bytes"`    // of them
 
-	Converted []TensorDigest `json:"converted"` // the tensors that were compared, in the converted checkpoint's order
-	Source    []TensorDigest `json:"source"`    // the tensors that they were made of
+	Converted strictjson.List[TensorDigest] `json:"converted"` // the tensors that were compared, in the converted checkpoint's order
+	Source    strictjson.List[TensorDigest] `json:"source"`    // the tensors that they were made of
 
 	// The effect of a change of dtype, which is not an error.
 	Rounded    int64  `json:"rounded"`              // elements that were compared with the source rounded to nearest, not bit for bit

@@ -22,6 +22,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -241,7 +242,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		return err
 	}
 	v := r.verdict
-	v.expected = expectedLayers(r.plan)
+	v.expected = func() *diff.Result { return expectedLayers(r.plan) }
 	var head headState
 	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel)
 	if v.Config, err = checkConfig(r.converted, r.plan, head, r.copy != nil); err != nil {

@@ -8,7 +8,6 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
@@ -17,6 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/proof"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -48,8 +48,8 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	if err != nil {
 		return nil, err
 	}
-	w := &weightsCheck{list: l, converted: r.converted, merged: r.options.Adapter != nil, digests: proved.Digests, sources: sourcesOf(l), wrong: map[int]*Finding{}, skipped: map[int]bool{},
-		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Converted: []TensorDigest{}, Source: []TensorDigest{}, Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
+	w := &weightsCheck{list: l, converted: r.converted, merged: r.options.Adapter != nil, digests: proved.Digests, wrong: map[int]*Finding{}, skipped: map[int]bool{},
+		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
 	w.addFindings(proved.Failures, head.copies)
 	if err := w.countDivided(ctx); err != nil {
 		return nil, err
@@ -121,7 +121,6 @@ type weightsCheck struct {
 	converted *tensor.Checkpoint
 	merged    bool // an adapter, into the source
 	digests   *moves.Digests
-	sources   [][]string // names of the source's tensors, by index into list.Dests
 	section   *WeightsSection
 
 	wrong   map[int]*Finding // by index into list.Dests
@@ -152,7 +151,7 @@ func (w *weightsCheck) addFindings(failures []proof.Failure, heads []string) {
 		if slices.Contains(heads, d.Name) {
 			kind = UntiedHead
 		}
-		w.section.Findings = append(w.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: strings.Join(w.sources[i], " + "), ConvertedName: d.Name,
+		w.section.Findings = append(w.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: sourceNames(w.list, i), ConvertedName: d.Name,
 			Index: f.Index, Want: f.Want, Got: f.Got, Differing: f.Differing, Elements: d.Elements()})
 	}
 	for k := range w.section.Findings {
@@ -245,21 +244,29 @@ func (w *weightsCheck) countWidened() {
 
 // addDigests lists the digests of all tensors that were compared, on both sides.
 func (w *weightsCheck) addDigests() {
-	wrongSource := map[*tensor.Tensor]bool{}
-	for _, m := range w.list.Moves {
-		wrongSource[m.Source] = wrongSource[m.Source] || w.wrong[m.Dest] != nil || w.skipped[m.Dest]
-	}
-	for i, d := range w.list.Dests {
-		if w.skipped[i] {
-			continue
+	compared := make([]int32, 0, len(w.list.Dests)-len(w.skipped)) // by index into list.Dests
+	for i := range w.list.Dests {
+		if !w.skipped[i] {
+			compared = append(compared, int32(i))
 		}
-		w.section.Tensors++
-		w.section.Converted = append(w.section.Converted, TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), Sum: w.digests.Dests[i],
-			Rule: d.Rule, From: w.sources[i], OK: w.wrong[i] == nil})
 	}
-	for _, t := range w.list.Sources() {
-		w.section.Source = append(w.section.Source, TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), Sum: w.digests.Sources[t], OK: !wrongSource[t]})
+	w.section.Tensors = len(compared)
+	w.section.Converted = strictjson.NewList(len(compared), func(k int) TensorDigest {
+		i := int(compared[k])
+		d := &w.list.Dests[i]
+		return TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), Sum: w.digests.Dests[i], Rule: d.Rule, From: sourcesOf(w.list, i), OK: w.wrong[i] == nil}
+	})
+	wrong := map[*tensor.Tensor]bool{}
+	for i := range w.list.Moves {
+		if m := &w.list.Moves[i]; w.wrong[m.Dest] != nil || w.skipped[m.Dest] {
+			wrong[m.Source] = true
+		}
 	}
+	sources := w.list.Sources()
+	w.section.Source = strictjson.NewList(len(sources), func(i int) TensorDigest {
+		t := sources[i]
+		return TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), Sum: w.digests.Sources[t], OK: !wrong[t]}
+	})
 }
 
 // shapeOf returns a shape that JSON shows as a list, even of a scalar.

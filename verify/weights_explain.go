@@ -49,7 +49,7 @@ func newExplanations(w *weightsCheck, c *model.Config) (*explanations, error) {
 		if !w.skipped[i] {
 			pair.B = w.converted.Tensor(d.Name)
 		}
-		x.pairs, x.titles[d.Name] = append(x.pairs, pair), fmt.Sprintf("%s (%s)", d.Name, strings.Join(w.sources[i], " + "))
+		x.pairs, x.titles[d.Name] = append(x.pairs, pair), fmt.Sprintf("%s (%s)", d.Name, sourceNames(w.list, i))
 		if w.wrong[i] == nil {
 			continue
 		}
@@ -71,12 +71,7 @@ func (w *weightsCheck) expected(dest int) (*tensor.Tensor, error) {
 
 // filling returns what a tensor is filled with, in order.
 func (w *weightsCheck) filling(dest int) []explain.Part {
-	var filling []moves.Move
-	for _, m := range w.list.Moves {
-		if m.Dest == dest {
-			filling = append(filling, m)
-		}
-	}
+	filling := slices.Clone(w.list.MovesOf(dest))
 	slices.SortFunc(filling, func(a, b moves.Move) int { return cmp.Compare(a.Offset, b.Offset) })
 	parts := make([]explain.Part, len(filling))
 	for i, m := range filling {

@@ -115,12 +115,7 @@ func runConvert(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		head := *result
-		head.Tensors = convert.TensorList{}
-		return printJSONList(c.App.Writer, schemaConversion, &head, "tensors", result.Tensors.Len(), func(i int) any {
-			t := result.Tensors.At(i)
-			return &t
-		})
+		return printJSON(c.App.Writer, schemaConversion, result)
 	}
 	return printConversion(c.App.Writer, result)
 }

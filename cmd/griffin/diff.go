@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"os"
 	"runtime/debug"
 
@@ -76,7 +75,7 @@ func runDiff(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		err = printDiffJSON(c.App.Writer, result)
+		err = printJSON(c.App.Writer, schemaDifference, result)
 	} else {
 		err = printDiff(c.App.Writer, result)
 	}
@@ -113,13 +112,6 @@ func diffPaths(c *cli.Context, o diff.Options) (r *diff.Result, noDigest, err er
 		r.A.Digest, r.B.Digest = digests[0], digests[1]
 	}
 	return r, noDigest, err
-}
-
-// printDiffJSON prints a result as JSON.
-func printDiffJSON(w io.Writer, r *diff.Result) error {
-	head := *r
-	head.Tensors = []diff.TensorDiff{}
-	return printJSONList(w, schemaDifference, &head, "tensors", len(r.Tensors), func(i int) any { return &r.Tensors[i] })
 }
 
 // bothDigests returns the digests of both checkpoints, which the page of a comparison shows.

@@ -104,7 +104,7 @@ func runInspect(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		err = r.printJSON(c.App.Writer)
+		err = printJSON(c.App.Writer, schemaInspection, r)
 	} else {
 		err = r.print(c.App.Writer, inspectionFormOf(c))
 	}

@@ -249,13 +249,6 @@ func (s subtrees) below(path []string) string {
 
 func indent(depth int) string { return strings.Repeat("  ", min(depth, maxIndent)) }
 
-// printJSON prints the inspection as JSON.
-func (r *inspection) printJSON(w io.Writer) error {
-	head := *r
-	head.Tensors = []tensorEntry{}
-	return printJSONList(w, schemaInspection, &head, "tensors", len(r.Tensors), func(i int) any { return &r.Tensors[i] })
-}
-
 // describeValues reads every tensor and fills in its statistics, the digests that are shown, and those that only the page uses.
 // NaN and infinities are noted at the top too, where they are seen at once.
 func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint, shown, used digest.Algorithms, stderr io.Writer) error {

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 )
 
@@ -18,8 +21,8 @@ func TestInspectionJSON(t *testing.T) {
 			r.Tensors = append(r.Tensors, tensorEntry{Name: fmt.Sprint("<", i), DType: "float32", Shape: []int64{2, int64(i)}})
 		}
 		var got, want bytes.Buffer
-		check(t, r.printJSON(&got))
-		check(t, printJSON(&want, schemaInspection, r))
+		check(t, printJSON(&got, schemaInspection, r))
+		check(t, printAtOnce(&want, schemaInspection, r))
 		if got.String() != want.String() {
 			t.Errorf("%d tensors: got\n%s\nwant\n%s", n, &got, &want)
 		}
@@ -118,10 +121,23 @@ func TestDifferenceJSON(t *testing.T) {
 			r.Tensors = append(r.Tensors, diff.TensorDiff{Name: fmt.Sprint("<", i), Shape: []int64{2, int64(i)}, Metrics: &diff.Metrics{Changes: diff.NewChanges(diff.Change{Exponent: i, Count: 1})}})
 		}
 		var got, want bytes.Buffer
-		check(t, printDiffJSON(&got, r))
-		check(t, printJSON(&want, schemaDifference, r))
+		check(t, printJSON(&got, schemaDifference, r))
+		check(t, printAtOnce(&want, schemaDifference, r))
 		if got.String() != want.String() {
 			t.Errorf("%d tensors: got\n%s\nwant\n%s", n, &got, &want)
 		}
 	}
+}
+
+// printAtOnce prints a result as package encoding/json encodes it.
+func printAtOnce(w io.Writer, schema string, v any) error {
+	text, err := json.MarshalIndent(document{schema, v}, "", "  ")
+	if err != nil {
+		return err
+	}
+	for code, char := range map[string]string{`\u003c`: "<", `\u003e`: ">"} {
+		text = bytes.ReplaceAll(text, []byte(code), []byte(char))
+	}
+	_, err = w.Write(append(strictjson.JoinNumbers(text), '\n'))
+	return err
 }

@@ -46,21 +46,9 @@ func (d document) MarshalJSON() ([]byte, error) {
 	return append(fmt.Appendf(nil, "{%q:%q,", "schema", d.schema), bytes.TrimPrefix(b.Bytes(), []byte("{"))...), nil
 }
 
-// printJSON prints a result as indented JSON, without HTML escapes. Arrays of numbers take one line.
-func printJSON(w io.Writer, schema string, v any) error {
-	text, err := strictjson.Write(document{schema, v})
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(text)
-	return err
-}
-
-// printJSONList prints a result as printJSON does, one item of a list after another: there may be so many that the whole text does
-// not fit into the memory that a command may take. v is the result with the list empty; item returns a pointer to item i.
-func printJSONList(w io.Writer, schema string, v any, list string, n int, item func(i int) any) error {
-	return strictjson.WriteList(w, document{schema, v}, list, n, item)
-}
+// printJSON prints a result as indented JSON, without HTML escapes. Arrays of numbers take one line. Long lists are written item by
+// item: the text of all may not fit into the memory that a command may take.
+func printJSON(w io.Writer, schema string, v any) error { return strictjson.WriteTo(w, schema, v) }
 
 // explanations are what verify --explain-runtime prints.
 type explanations struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/griffin-ckpt/griffin/cmd/internal/schema"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -57,9 +58,10 @@ func TestSchemas(t *testing.T) {
 		reflect.TypeFor[manifest.Float](): number,
 		reflect.TypeFor[verify.Number]():  {"anyOf": []any{number, map[string]any{"enum": []string{"NaN", "Infinity", "-Infinity"}}}},
 	}, EncodedAs: map[reflect.Type]reflect.Type{
-		reflect.TypeFor[packedStats]():        reflect.TypeFor[stats.Stats](),
-		reflect.TypeFor[diff.Changes]():       reflect.TypeFor[[]diff.Change](),
-		reflect.TypeFor[convert.TensorList](): reflect.TypeFor[[]convert.ResultTensor](),
+		reflect.TypeFor[packedStats]():                           reflect.TypeFor[stats.Stats](),
+		reflect.TypeFor[diff.Changes]():                          reflect.TypeFor[[]diff.Change](),
+		reflect.TypeFor[strictjson.List[convert.ResultTensor]](): reflect.TypeFor[[]convert.ResultTensor](),
+		reflect.TypeFor[strictjson.List[verify.TensorDigest]]():  reflect.TypeFor[[]verify.TensorDigest](),
 	}}
 	for file, d := range documents {
 		text, err := g.Write(d)

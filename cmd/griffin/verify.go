@@ -121,7 +121,9 @@ func verdictBetween(c *cli.Context, o verify.Options, source, converted *tensor.
 	if o.Adapter != nil {
 		defer o.Adapter.Close()
 	}
-	if o.Golden != "" {
+	if o.Golden == "" {
+		defer debug.SetMemoryLimit(debug.SetMemoryLimit(listLimit))
+	} else {
 		defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
 	}
 	var bar stages

@@ -71,12 +71,7 @@ func (c *Config) Has(t BlockType) bool {
 func (c *Config) Pattern() []BlockType {
 	const repeats = 100
 	n := len(c.BlockTypes)
-	period := 1
-	for ; period < n; period++ {
-		if cyclic(c.BlockTypes, period) {
-			break
-		}
-	}
+	period := periodOf(c.BlockTypes)
 	length := period
 	for length*repeats < n {
 		length += period
@@ -84,11 +79,21 @@ func (c *Config) Pattern() []BlockType {
 	return c.BlockTypes[:min(length, n)]
 }
 
-func cyclic(blocks []BlockType, period int) bool {
-	for i := period; i < len(blocks); i++ {
-		if blocks[i] != blocks[i-period] {
-			return false
+// periodOf returns the least distance, at least 1, at which all blocks are equal, in linear time: the longest beginning of the list that is
+// also an end of it is found for each of its beginnings, as in the search of Knuth, Morris and Pratt.
+func periodOf(blocks []BlockType) int {
+	border := make([]int, len(blocks)) // length of the longest proper beginning of blocks[:i+1] that ends it
+	for i, n := 1, 0; i < len(blocks); i++ {
+		for n > 0 && blocks[i] != blocks[n] {
+			n = border[n-1]
 		}
+		if blocks[i] == blocks[n] {
+			n++
+		}
+		border[i] = n
 	}
-	return true
+	if len(blocks) == 0 {
+		return 1
+	}
+	return len(blocks) - border[len(blocks)-1]
 }

@@ -75,6 +75,7 @@ type reading struct {
 	prefix     string // what precedes the model's root
 	block      int    // -1 outside blocks
 	tail       string
+	rest       string // what follows prefix
 }
 
 // maxName is far longer than any name of a parameter under any wrapper.
@@ -94,7 +95,7 @@ func (v *vocabulary) readings(name string, f *Family) []reading {
 			block, tail := splitBlock(name[i:], f.Blocks[c.layout()])
 			tail = unwrap(tail)
 			if inBlock, known := v[c][tail]; known && inBlock == (block >= 0) {
-				out = append(out, reading{c, name[:i], block, tail})
+				out = append(out, reading{c, name[:i], block, tail, name[i:]})
 			}
 		}
 	}
@@ -116,7 +117,7 @@ func (v *vocabulary) stackedReadings(name string) []reading {
 		}
 		for c := range convention(len(v)) {
 			if tail := unwrap(name[i:]); v[c][tail] {
-				out = append(out, reading{c, name[:i], -1, tail})
+				out = append(out, reading{c, name[:i], -1, tail, name[i:]})
 			}
 		}
 	}
@@ -128,7 +129,13 @@ func (r reading) key(f *Family) string {
 	if r.block < 0 {
 		return r.tail
 	}
-	return f.Blocks[r.convention.layout()] + strconv.Itoa(r.block) + "." + r.tail
+	root := f.Blocks[r.convention.layout()]
+	if number, ok := strings.CutPrefix(r.rest, root); ok && strings.HasSuffix(number, r.tail) {
+		if n, ok := strings.CutSuffix(number[:len(number)-len(r.tail)], "."); ok && n == strconv.Itoa(r.block) {
+			return r.rest // which takes no memory, and there may be very many names
+		}
+	}
+	return root + strconv.Itoa(r.block) + "." + r.tail
 }
 
 // splitBlock takes "blocks.3." off a name and returns the number; -1 if the name does not begin so. Flax names the

@@ -44,13 +44,15 @@ func (p *presenter) moveUnitAxes(c *tensor.Checkpoint, chosen *candidate) (*tens
 	replaced := map[*tensor.Tensor]*tensor.Tensor{}
 	layout := layoutOf(chosen)
 	example := map[string]string{} // by the name of the parameter in its block
+	rules := map[string][]*Rule{}  // by the same name
 	for i := range p.family.Rules {
 		rule := &p.family.Rules[i]
-		axes := rule.axesIn(layout)
-		for key, found := range chosen.found {
-			if _, tail := splitBlock(key, p.family.Blocks[layout]); tail != rule.At[layout].Tail {
-				continue
-			}
+		rules[rule.At[layout].Tail] = append(rules[rule.At[layout].Tail], rule)
+	}
+	for key, found := range chosen.found {
+		_, tail := splitBlock(key, p.family.Blocks[layout])
+		for _, rule := range rules[tail] {
+			axes := rule.axesIn(layout)
 			for k, t := range found {
 				shape := withUnitAxes(t.Shape, axes)
 				if shape == nil || p.parts[t].stored != nil {
@@ -61,7 +63,7 @@ func (p *presenter) moveUnitAxes(c *tensor.Checkpoint, chosen *candidate) (*tens
 					return nil, err
 				}
 				replaced[t], found[k] = shown, shown
-				example[rule.At[layout].Tail] = fmt.Sprintf("%s is stored as %s and read as %s", rule.At[layout].Tail, tensor.ShapeString(t.Shape), tensor.ShapeString(shape))
+				example[tail] = fmt.Sprintf("%s is stored as %s and read as %s", tail, tensor.ShapeString(t.Shape), tensor.ShapeString(shape))
 			}
 		}
 	}

@@ -1,11 +1,7 @@
 package strictjson
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
-	"fmt"
-	"io"
 	"reflect"
 	"strings"
 )
@@ -14,47 +10,8 @@ import (
 // a list that is nil unless it is omitted. The lists are set in what v points to.
 func Write(v any) ([]byte, error) {
 	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(WithLists(v)); err != nil {
-		return nil, err
-	}
-	return JoinNumbers(b.Bytes()), nil
-}
-
-// WriteList writes what Write returns, one item of a list after another, without holding the text of all. v is the value with the list
-// empty, list the name of the list, which is a field of v itself; item returns a pointer to item i of n.
-func WriteList(w io.Writer, v any, list string, n int, item func(i int) any) error {
-	text, err := Write(v)
-	if err != nil {
-		return err
-	}
-	before, after, ok := bytes.Cut(text, fmt.Appendf(nil, "\n  %q: []", list)) // no string has a line break
-	if !ok || n == 0 {
-		_, err := w.Write(text)
-		return err
-	}
-	out := bufio.NewWriterSize(w, 64<<10)
-	out.Write(before)
-	fmt.Fprintf(out, "\n  %q: [", list)
-	var one bytes.Buffer
-	e := json.NewEncoder(&one)
-	e.SetEscapeHTML(false)
-	e.SetIndent("    ", "  ")
-	for i := range n {
-		one.Reset()
-		if err := e.Encode(WithLists(item(i))); err != nil {
-			return err
-		}
-		out.WriteString([2]string{"\n    ", ",\n    "}[min(i, 1)])
-		if _, err := out.Write(bytes.TrimSuffix(JoinNumbers(one.Bytes()), []byte("\n"))); err != nil {
-			return err
-		}
-	}
-	out.WriteString("\n  ]")
-	out.Write(after)
-	return out.Flush()
+	err := WriteTo(&b, "", v)
+	return b.Bytes(), err
 }
 
 // WithLists returns a value in which lists that are nil and not omitted from JSON are empty ones. It is v, changed, if v is a pointer.

@@ -131,6 +131,61 @@ func TestWriteList(t *testing.T) {
 	}
 }
 
+// What is written field by field is the text of encoding/json, with [] for lists and arrays of numbers on one line.
+func TestWriteTo(t *testing.T) {
+	type point struct {
+		X, Y int
+		Of   []float64 `json:"of,omitempty"`
+	}
+	type embedded struct {
+		Name  string                  `json:"name"`
+		Lazy  strictjson.List[point]  `json:"lazy"`
+		Whole []*point                `json:"whole"`
+		None  strictjson.List[*point] `json:"none"`
+		Left  map[string]point        `json:"left,omitempty"`
+		Plain []string                `json:"plain"`
+	}
+	type outer struct {
+		*json.Decoder `json:"-"`
+		embedded
+		Null  *point           `json:"null"`
+		Gone  *point           `json:"gone,omitempty"`
+		Inner *struct{}        `json:"inner"`
+		Any   any              `json:"any"`
+		Raw   json.RawMessage  `json:"raw"`
+		Text  json.Number      `json:"text,omitempty"`
+		Zero  int              `json:",omitempty"`
+		By    map[string][]int `json:"by"`
+		Deep  []embedded       `json:"deep"`
+	}
+	points := []point{{1, 2, nil}, {3, 4, []float64{1, 2}}}
+	e := embedded{Name: "<&>\n", Lazy: strictjson.Items(points...), Whole: []*point{nil, &points[1]}, Left: map[string]point{"a": points[0]}, Plain: []string{}}
+	for _, v := range []any{&outer{embedded: e, Any: &e, Raw: json.RawMessage(`{"a":[1,{}]}`), Inner: &struct{}{}, By: map[string][]int{"x": {1, 2}}, Deep: []embedded{e, {Whole: []*point{}, Plain: []string{}}}},
+		&e, e, points, []int{1, 2}, map[string]any{"b": 1, "a": []any{}}, "<", nil, &struct{}{}, strictjson.Items(points...)} {
+		var want, got bytes.Buffer
+		enc := json.NewEncoder(&want)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(strictjson.WithLists(v)); err != nil {
+			t.Fatal(err)
+		}
+		if err := strictjson.WriteTo(&got, "", v); err != nil || got.String() != string(strictjson.JoinNumbers(want.Bytes())) {
+			t.Errorf("%v\n%s\nwant\n%s", err, &got, strictjson.JoinNumbers(want.Bytes()))
+		}
+	}
+	var got bytes.Buffer
+	if err := strictjson.WriteTo(&got, "s 1", &points[0]); err != nil || got.String() != "{\n  \"schema\": \"s 1\",\n  \"X\": 1,\n  \"Y\": 2\n}\n" {
+		t.Errorf("with a schema: %v\n%s", err, &got)
+	}
+	if err := strictjson.WriteTo(&got, "", []*func(){nil, new(func())}); err == nil {
+		t.Error("a function has JSON")
+	}
+	var back strictjson.List[point]
+	if err := json.Unmarshal([]byte(`[{"X": 7}]`), &back); err != nil || back.Len() != 1 || back.At(0).X != 7 {
+		t.Errorf("%v, %d items", err, back.Len())
+	}
+}
+
 // writer fails.
 type writer struct{ err error }
 

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -39,15 +40,15 @@ type Card struct {
 
 // CardWeights says what the proof of the weights compared.
 type CardWeights struct {
-	Tensors    int                   `json:"tensors"`
-	Elements   int64                 `json:"elements"`
-	Bytes      int64                 `json:"bytes"`
-	Rounded    int64                 `json:"rounded"`           // elements that were compared with the source rounded to nearest
-	Overflowed int64                 `json:"overflowed"`        // finite ones of them that became infinite
-	Divided    int64                 `json:"divided,omitempty"` // elements of the embedding that were compared with a quotient
-	Inexact    int64                 `json:"inexact,omitempty"` // those of them that multiplying does not restore
-	Source     []verify.TensorDigest `json:"source"`            // digests of each tensor's elements, row-major and little-endian
-	Converted  []verify.TensorDigest `json:"converted"`
+	Tensors    int                                  `json:"tensors"`
+	Elements   int64                                `json:"elements"`
+	Bytes      int64                                `json:"bytes"`
+	Rounded    int64                                `json:"rounded"`           // elements that were compared with the source rounded to nearest
+	Overflowed int64                                `json:"overflowed"`        // finite ones of them that became infinite
+	Divided    int64                                `json:"divided,omitempty"` // elements of the embedding that were compared with a quotient
+	Inexact    int64                                `json:"inexact,omitempty"` // those of them that multiplying does not restore
+	Source     strictjson.List[verify.TensorDigest] `json:"source"`            // digests of each tensor's elements, row-major and little-endian
+	Converted  strictjson.List[verify.TensorDigest] `json:"converted"`
 }
 
 // CardLogits is the outcome of one comparison with the fixture: logits.Result without the single results.
@@ -112,9 +113,19 @@ func baseName(path string) string {
 
 // WriteCard writes the card of a verdict that has Facts, as JSON.
 func WriteCard(path string, v *verify.Verdict, command []string) error {
-	text, err := strictjson.Write(NewCard(v, command))
-	if err != nil {
+	card := NewCard(v, command)
+	var size counter
+	if err := strictjson.WriteTo(&size, "", card); err != nil {
 		return err
 	}
-	return publish.ReplaceWith(path, text)
+	return publish.Replace(path, int64(size), func(w io.WriterAt) error { return strictjson.WriteTo(io.NewOffsetWriter(w, 0), "", card) })
+}
+
+// counter counts the bytes that are written to it.
+type counter int64
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }

@@ -256,7 +256,7 @@ func newVerdictPage(v *verify.Verdict) *verdictPage {
 		g.Logits = append(g.Logits, part)
 	}
 	slices.SortStableFunc(g.Logits, func(a, b *logitsPart) int { return -cmp.Compare(a.Of, b.Of) }) // the source first
-	if v.Weights != nil && len(v.Weights.Converted) > 0 {
+	if v.Weights != nil && v.Weights.Converted.Len() > 0 {
 		g.Tensors = tensorsTable(v.Weights.Converted)
 	}
 	return g

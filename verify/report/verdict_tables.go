@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -28,9 +29,10 @@ func findingsTable(findings []verify.Finding) *page.Table {
 }
 
 // tensorsTable lists tensors with their digests: the source on the left, what was made of it on the right.
-func tensorsTable(converted []verify.TensorDigest) *page.Table {
+func tensorsTable(converted strictjson.List[verify.TensorDigest]) *page.Table {
 	t := &page.Table{Label: "Tensors and digests", Many: true, Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "type", Short: true}, {Title: "shape", Short: true}, {Title: "digest"}}}
-	for _, c := range converted[:min(MaxRows, len(converted))] {
+	for i := range min(MaxRows, converted.Len()) {
+		c := converted.At(i)
 		t.Add(page.Row{Bad: !c.OK, Cells: []page.Cell{page.Name(strings.Join(c.From, " + ")).With(c.Rule), page.Name(c.Name), page.Text(c.DType), {Text: tensor.ShapeString(c.Shape)}, page.Name(c.Named())}})
 	}
 	return t

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -46,7 +47,7 @@ func hostileVerdict() *verify.Verdict {
 		Settings:  &verify.Settings{Preset: odd},
 		Structure: &verify.Section{Summary: odd, Notes: []string{odd}},
 		Config:    &verify.Section{Summary: odd, Skipped: true},
-		Weights:   &verify.WeightsSection{Section: verify.Section{Summary: odd}, Converted: []verify.TensorDigest{{Name: odd, From: []string{odd}, Rule: odd, DType: "bfloat16"}}},
+		Weights:   &verify.WeightsSection{Section: verify.Section{Summary: odd}, Converted: strictjson.Items(verify.TensorDigest{Name: odd, From: []string{odd}, Rule: odd, DType: "bfloat16"})},
 		Logits: []*logits.Result{{Summary: odd, Checkpoint: odd, Implementation: odd, Semantics: "original", DType: odd, Window: 8,
 			Envelope: &logits.Envelope{Runs: []string{odd}}, Sites: []*logits.Site{&bad, &head}, Passes: []golden.Pass{pass}, Metrics: []logits.PassMetrics{metrics},
 			Faults: []*logits.Fault{{Block: 0, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Proved: true, Cause: odd, Where: odd, Tensors: []string{odd}, Detail: odd}}}},
