@@ -77,12 +77,12 @@ func (c *conversion) describe(dst string) *Result {
 		r.Parameters += t.Elements()
 		r.Bytes += t.Bytes()
 	}
-	r.Tensors = strictjson.NewList(len(c.Dests), c.describeTensor)
+	r.Tensors = strictjson.NewList(len(c.Dests), func(i int) ResultTensor { return describeTensor(c, i) })
 	return r
 }
 
 // describeTensor describes a tensor of the destination.
-func (c *conversion) describeTensor(i int) ResultTensor {
+func describeTensor(c *conversion, i int) ResultTensor {
 	d := &c.Dests[i]
 	t := ResultTensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Bytes: (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes(),
 		File: c.output.file(i), Rule: d.Rule}

@@ -32,6 +32,7 @@ func TestFloat(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
+	list := func(item string, n int) string { return strings.Repeat(item+",", n-1) + item }
 	for _, tt := range []struct {
 		name, text string
 		found, bad bool
@@ -47,6 +48,10 @@ func TestParse(t *testing.T) {
 		{"empty", ``, false, true},
 		{"deep", strings.Repeat(`[`, 20_000), false, true},
 		{"a key twice", `{"griffin": "v1", "griffin": "v1"}`, false, true},
+		{"many tensors", `{"griffin": "v1", "tensors": [` + list("{}", 400_000) + `]}`, true, false},
+		{"more tensors than memory", `{"griffin": "v1", "tensors": [` + list("{}", 420_000) + `]}`, false, true},
+		{"more parts than memory", `{"griffin": "v1", "tensors": [{"from": [` + list("null", 420_000) + `]}]}`, false, true},
+		{"more axes than memory", `{"griffin": "v1", "tensors": [{"shape": [` + list("1", 8_400_000) + `]}]}`, false, true},
 		{"long", strings.Repeat(" ", 16<<20+1), false, true},
 	} {
 		m, err := manifest.Parse([]byte(tt.text))

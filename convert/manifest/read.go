@@ -16,6 +16,10 @@ import (
 const (
 	maxSize  = 16 << 20 // bytes; the manifest of the largest published model has less than 1 MiB
 	maxDepth = 10       // nested arrays and objects; a manifest has 5
+
+	maxMemory = 64 << 20 // bytes of memory that the items of lists take
+	ofItem    = 160      // of them for one, at most, though it may have 3 bytes of text
+	ofNumber  = 8
 )
 
 // Read returns the manifest of the checkpoint called name in a source, and the manifest's path:
@@ -90,7 +94,11 @@ func readFile(source fs.FS, name string) (*Manifest, string, error) {
 // Parse parses the content of a conversion.json. It returns nil for JSON that is not a manifest,
 // and a *tensor.FormatError for a manifest that is corrupt and for text that is not JSON.
 func Parse(text []byte) (*Manifest, error) {
-	if err := strictjson.Check(text, maxDepth); err != nil {
+	d := strictjson.NewDecoder(text, maxDepth)
+	if err := checkMemory(d, new(int)); err != nil {
+		return nil, err
+	}
+	if err := d.End(); err != nil {
 		return nil, err
 	}
 	var m Manifest
@@ -107,4 +115,25 @@ func Parse(text []byte) (*Manifest, error) {
 		return nil, nil
 	}
 	return &m, nil
+}
+
+// checkMemory checks a value of any kind, and adds the memory of the items of its lists to total.
+func checkMemory(d *strictjson.Decoder, total *int) error {
+	switch d.Peek() {
+	case strictjson.KindObject:
+		return d.Object(func(string) error { return checkMemory(d, total) })
+	case strictjson.KindArray:
+		return d.Array(func() error {
+			if d.Peek() == strictjson.KindNumber {
+				*total += ofNumber
+			} else {
+				*total += ofItem
+			}
+			if *total > maxMemory {
+				return tensor.Bad("has lists that take more than %d MiB of memory", maxMemory>>20).Because(tensor.TooLarge)
+			}
+			return checkMemory(d, total)
+		})
+	}
+	return d.Skip()
 }

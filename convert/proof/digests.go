@@ -73,7 +73,12 @@ func (d *digests) finish(ctx context.Context, group []*moves.Move, dests []*tens
 		if !complete {
 			continue
 		}
-		if err := d.sum(ctx, digested{dests[m.Dest], m.Dest}, d.dests, func(sum digest.Sum) { d.sums.Dests[m.Dest] = sum }); err != nil {
+		if err := d.sum(ctx, digested{dests[m.Dest], m.Dest}, d.dests, func(sum digest.Sum) {
+			if same := d.sums.Sources[from.Tensor]; same == sum {
+				sum = same // one text for both
+			}
+			d.sums.Dests[m.Dest] = sum
+		}); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -49,16 +50,22 @@ func Open(source fs.FS, name string) (File, int64, error) {
 // ReadFile returns the content of a regular file of at most limit bytes. A longer one is a
 // *tensor.FormatError.
 func ReadFile(source fs.FS, name string, limit int64) ([]byte, error) {
-	f, _, err := Open(source, name)
+	f, size, err := Open(source, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(content)) > limit {
-		err = tensor.Bad("is longer than %d bytes", limit).Because(tensor.TooLarge).In(Path(source, name))
+	var content bytes.Buffer
+	if size <= limit { // what is longer is not read, unless it grows meanwhile
+		content.Grow(int(size) + bytes.MinRead)
+		if _, err := content.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
+			return content.Bytes(), err
+		}
 	}
-	return content, err
+	if size > limit || int64(content.Len()) > limit {
+		return nil, tensor.Bad("is longer than %d bytes", limit).Because(tensor.TooLarge).In(Path(source, name))
+	}
+	return content.Bytes(), nil
 }
 
 // IsAbsent reports whether an error says that there is no file of a name, also because a link leads nowhere. Any other

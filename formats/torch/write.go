@@ -27,8 +27,7 @@ type Range struct {
 //   - torch takes the bytes PK\x07\x08 at the start of a tensor for a checksum, which changes its
 //     serialization id.
 //
-// Like torch, Layout takes any number of tensors. The reader of this package, whose memory is bounded,
-// takes about 19,000.
+// Layout takes no more tensors than the reader of this package, whose memory is bounded: about 20,000 with the names of a model.
 type Layout struct {
 	Size   int64   // of the whole file, in bytes
 	Ranges []Range // of the specs, in their order
@@ -39,22 +38,35 @@ type Layout struct {
 }
 
 // NewLayout lays out a dict of tensors in the given order. fileName is the name of the file, from which
-// torch derives the name of the folder in the zip file.
+// torch derives the name of the folder in the zip file. A file that would be too large to be read again is a *tensor.FormatError with the
+// reason tensor.TooLarge.
 func NewLayout(specs []tensor.Spec, fileName string) (*Layout, error) {
-	sizes, err := checkSpecs(specs)
+	l, pickle, err := arrange(specs, fileName)
 	if err != nil {
 		return nil, err
 	}
-	pickle, err := encodePickle(specs, sizes)
+	if err := savefile.CheckReadable(pickle, l.directorySize()); err != nil {
+		return nil, tensor.Bad("file of torch with %d tensors could not be read again: %w", len(specs), err).Because(tensor.TooLarge)
+	}
+	return l, nil
+}
+
+// arrange is NewLayout without the limits of what can be read again. It also returns the pickle.
+func arrange(specs []tensor.Spec, fileName string) (l *Layout, pickle []byte, err error) {
+	sizes, err := checkSpecs(specs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	pickle, err = encodePickle(specs, sizes)
+	if err != nil {
+		return nil, nil, err
 	}
 	const longest = 4096 // bytes, much less than zip files allow
 	folder := folderName(fileName)
 	if len(folder) > longest {
-		return nil, tensor.Bad("file name has %d bytes; at most %d are written", len(folder), longest)
+		return nil, nil, tensor.Bad("file name has %d bytes; at most %d are written", len(folder), longest)
 	}
-	l := &Layout{}
+	l = &Layout{}
 	add := func(name, content string) { l.add(folder, name, content, int64(len(content))) }
 	add("data.pkl", string(pickle))
 	add(".format_version", "1")
@@ -66,14 +78,14 @@ func NewLayout(specs []tensor.Spec, fileName string) (*Layout, error) {
 		r := &l.records[len(l.records)-1]
 		l.Ranges = append(l.Ranges, Range{r.data, r.size})
 		if r.end() > math.MaxInt64/2 {
-			return nil, tensor.Bad("size of all tensors overflows")
+			return nil, nil, tensor.Bad("size of all tensors overflows")
 		}
 	}
 	add("version", "3\n")
 	l.add(folder, idName, "", idLength)
 	l.tail = l.records[len(l.records)-1].end()
 	l.Size = l.tail + l.directorySize()
-	return l, nil
+	return l, pickle, nil
 }
 
 // checkSpecs returns the size in bytes of each tensor, or why the tensors cannot be saved.

@@ -61,7 +61,7 @@ func create(t *testing.T, fileName string, tensors []content) (*Layout, *Writer)
 	for _, x := range tensors {
 		specs = append(specs, x.Spec)
 	}
-	l, err := NewLayout(specs, fileName)
+	l, _, err := arrange(specs, fileName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,6 +221,23 @@ func TestWriteThenRead(t *testing.T) {
 			if g := got[i]; g.Name != x.Name || g.DType != x.DType || !slices.Equal(g.Shape, x.Shape) || !bytes.Equal(g.data, x.data) {
 				t.Errorf("%q %v %v became %q %v %v", x.Name, x.DType, x.Shape, g.Name, g.DType, g.Shape)
 			}
+		}
+	}
+}
+
+// What would be too large to be read again is refused before it is written: by the memory of the pickle, or by the directory.
+func TestLayoutRefusesMany(t *testing.T) {
+	specs := make([]tensor.Spec, 90_000)
+	for i := range specs {
+		specs[i] = tensor.Spec{Name: fmt.Sprint("layers.", i), DType: tensor.F32, Shape: []int64{4, 1}}
+	}
+	for n, limit := range map[int]string{20_000: "", 60_000: "64 MiB", 90_000: "4 MiB"} {
+		_, err := NewLayout(specs[:n], "a.pt")
+		switch {
+		case limit == "" && err != nil:
+			t.Errorf("%d tensors: %v", n, err)
+		case limit != "" && (tensor.ReasonOf(err) != tensor.TooLarge || !strings.Contains(err.Error(), limit)):
+			t.Errorf("%d tensors: %v, want an error about %s", n, err, limit)
 		}
 	}
 }

@@ -5,7 +5,9 @@ tensors must take at most 2.6 times the processor time; SIGINT must be heard wit
 """
 
 import array
+import itertools
 import json
+import math
 import os
 import random
 import shutil
@@ -85,6 +87,42 @@ def configuration(path, field, value):
         fields = json.load(f)
     with open(f"{path}/config.json", "w") as f:
         json.dump(fields | {field: value}, f)
+
+
+def shapes_of_layer(width):
+    square, vector, gates = [width, width], [width], [1, width, width]
+    return {"temporal_pre_norm.weight": vector, "channel_pre_norm.weight": vector, **{f"mlp_block.{p}_proj.{kind}": shape for p in ("gate", "up", "down")
+            for kind, shape in (("weight", square), ("bias", vector))}, "temporal_block.conv_1d.weight": [width, 1, 4], "temporal_block.conv_1d.bias": vector,
+            **{f"temporal_block.linear_{p}.{kind}": shape for p in ("x", "y", "out") for kind, shape in (("weight", square), ("bias", vector))},
+            **{f"temporal_block.rg_lru.{p}_gate_{kind}": shape for p in ("input", "recurrent") for kind, shape in (("weight", gates), ("bias", [1, width]))},
+            "temporal_block.rg_lru.recurrent_param": vector}
+
+
+def hawk(path, tensors, value, width=4):
+    """A Hugging Face directory of a model of recurrent layers that has about so many tensors, all elements of which are value."""
+    os.makedirs(path, exist_ok=True)
+    layer = shapes_of_layer(width)
+    layers = (tensors - 2) // len(layer)
+    at, header = 0, []
+    named = [("model.embed_tokens.weight", [width, width]), ("model.final_norm.weight", [width])]
+    for name, shape in itertools.chain(named, ((f"model.layers.{i}.{tail}", shape) for i in range(layers) for tail, shape in layer.items())):
+        end = at + 4 * math.prod(shape)
+        header.append('"%s":{"dtype":"F32","shape":[%s],"data_offsets":[%d,%d]}' % (name, ",".join(map(str, shape)), at, end))
+        at = end
+    safetensors(f"{path}/model.safetensors", "{" + ",".join(header) + "}", struct.pack("<f", value) * (at // 4))
+    with open(f"{griffin.REPOSITORY}/testdata/odd-griffin/hf/config.json") as f:
+        fields = json.load(f)
+    with open(f"{path}/config.json", "w") as f:
+        json.dump(fields | {"block_types": ["recurrent"] * (layers // 100 + 1), "hidden_size": width, "intermediate_size": 2 * width, "lru_width": width, "head_dim": width,
+                            "num_attention_heads": 1, "num_hidden_layers": layers, "vocab_size": width}, f)
+
+
+def record(path, lists):
+    """A directory with a conversion.json of 16 MB that has very many items."""
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(f"{griffin.REPOSITORY}/testdata/odd-griffin/hf", path)
+    with open(f"{path}/conversion.json", "w") as f:
+        f.write('{"griffin":"v1","layout":"huggingface",' + lists + "}")
 
 
 def spawn(argv, err):
@@ -214,6 +252,19 @@ def main():
         check("a page of 200,000 changed tensors", 1, 80, "diff", "--report", "page.html", "a", "b")
         check("statistics of 200,000 tensors as JSON", 0, 30, "inspect", "--stats", "--json", "a")
         check("200,000 tensors to safetensors", 0, 30, "convert", "--to", "safetensors", "a", "copy.safetensors")
+
+        for label, lists in (("tensors", '"tensors":[' + ",".join(["{}"] * 5_500_000) + "]"), ("parts", '"tensors":[{"from":[' + ",".join(["null"] * 3_300_000) + "]}]"),
+                             ("names", '"left":[' + ",".join(['""'] * 5_500_000) + "]"), ("axes", '"tensors":[{"shape":[' + ",".join(["1"] * 8_200_000) + "]}]")):
+            made(lambda: record("record", lists))
+            check(f"a conversion.json of very many {label}", 0, 8, "inspect", "record")
+
+        made(lambda: hawk("hawk", 200_000, 0.5))
+        check("a model of 200,000 tensors to a Hugging Face directory", 0, 60, "convert", "hawk", "converted")
+        check("200,000 tensors of a model, verified", 0, 60, "verify", "hawk", "converted")
+        check("200,000 tensors of a model, verified, as JSON", 0, 60, "verify", "--json", "hawk", "converted")
+        made(lambda: hawk("hawk", 60_000, 0.5))
+        check("60,000 tensors to a torch file, which would not be read", 3, 10, "convert", "--to", "torch", "hawk", "many.pt")
+        score.check("nothing was written", os.path.exists("many.pt") and "many.pt is there")
 
         # Below the number at which the garbage collector works harder to keep within the memory.
         for args in (("inspect", "--json", "a"), ("inspect", "--stats", "a"), ("diff", "a", "b")):

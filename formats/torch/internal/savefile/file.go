@@ -81,6 +81,24 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	return f.located()
 }
 
+// CheckReadable returns an error if the pickle of a zip file that is to be written, or its directory, exceeds what Read reads.
+func CheckReadable(text []byte, directory int64) error {
+	if err := checkDirectory(directory); err != nil {
+		return err
+	}
+	const small = 1 << 20 // bytes of a pickle that is within all limits
+	if len(text) <= small {
+		return nil
+	}
+	l := &loader{storages: map[string]*storageInfo{}}
+	r, err := l.read(bytes.NewReader(text), 0, int64(len(text)), false)
+	if err != nil {
+		return err
+	}
+	_, err = (&File{Root: r.Value}).List()
+	return err
+}
+
 // Checksums says which checksums of the storages the container keeps, as the Detail tensor.Checksums does.
 func (f *File) Checksums() string { return f.checksums }
 

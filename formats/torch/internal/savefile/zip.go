@@ -63,8 +63,8 @@ func readArchive(file io.ReaderAt, size int64) (*archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	if place.size > maxDirectory {
-		return nil, tensor.Bad("zip directory of %d bytes exceeds %d MiB", place.size, maxDirectory>>20)
+	if err := checkDirectory(place.size); err != nil {
+		return nil, err
 	}
 	data := make([]byte, place.size)
 	if err := tensor.ReadFullAt(file, data, place.offset); err != nil {
@@ -89,6 +89,14 @@ func readArchive(file io.ReaderAt, size int64) (*archive, error) {
 		return nil, err
 	}
 	return a, a.nameMembers()
+}
+
+// checkDirectory refuses a directory of more than maxDirectory bytes.
+func checkDirectory(size int64) error {
+	if size > maxDirectory {
+		return tensor.Bad("zip directory of %d bytes exceeds %d MiB", size, maxDirectory>>20)
+	}
+	return nil
 }
 
 // findDirectory reads the end record and, if there is one, the zip64 end record before it.
