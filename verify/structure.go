@@ -138,22 +138,30 @@ func (c *structure) embeddedByHead() bool {
 	return c.plan.Source.EmbeddedByHead && c.found != nil && c.found.EmbeddedByHead
 }
 
-// pair suggests which missing tensors the extra ones may be, and the other way round.
+// maxPaired is how many missing tensors and how many extra ones are compared, each with each.
+const maxPaired = 4096
+
+// pair suggests which missing tensors the extra ones may be, and the other way round, for the first of very many.
 func (c *structure) pair() {
 	taken := map[string]bool{}
+	missing := map[string]int{} // findings, by name
+	for k := range c.section.Findings {
+		if f := &c.section.Findings[k]; f.Kind == MissingTensor {
+			missing[f.Tensor] = k
+		}
+	}
 	inOrder := func(a, b *tensor.Tensor) int { return tensor.CompareNames(a.Name, b.Name) }
-	for _, t := range slices.SortedStableFunc(slices.Values(c.extra), inOrder) {
-		detail := ""
-		if i := c.alike(t, taken); i >= 0 {
+	for n, t := range slices.SortedStableFunc(slices.Values(c.extra), inOrder) {
+		detail, i := "", -1
+		if n < maxPaired {
+			i = c.alike(t, taken)
+		}
+		if i >= 0 {
 			name := c.plan.Dests[i].Name
 			taken[name] = true
 			c.renamed++
 			detail = fmt.Sprintf("it has the shape of %s, which is missing: perhaps it was renamed", name)
-			for k := range c.section.Findings {
-				if f := &c.section.Findings[k]; f.Kind == MissingTensor && f.Tensor == name {
-					f.Detail = fmt.Sprintf("perhaps it was renamed %s", t.Name)
-				}
-			}
+			c.section.Findings[missing[name]].Detail = fmt.Sprintf("perhaps it was renamed %s", t.Name)
 		}
 		c.section.Findings = append(c.section.Findings, Finding{Kind: ExtraTensor, Tensor: t.Name, ConvertedName: t.Name,
 			Got: describeTensor(t.DType, t.Shape), Detail: detail})
@@ -163,7 +171,7 @@ func (c *structure) pair() {
 // alike returns the missing tensor of the same dtype and shape whose name is most similar, or -1.
 func (c *structure) alike(t *tensor.Tensor, taken map[string]bool) int {
 	best, most := -1, len(t.Name)/2
-	for _, i := range c.missing {
+	for _, i := range c.missing[:min(len(c.missing), maxPaired)] {
 		d := c.plan.Dests[i]
 		if taken[d.Name] || t.DType != d.DType || !slices.Equal(t.Shape, d.Shape) {
 			continue

@@ -185,3 +185,20 @@ func TestCheckStructureEmbeddedByHead(t *testing.T) {
 		}
 	}
 }
+
+// Of very many tensors that were renamed, the first are paired, so that time stays linear.
+func TestManyRenamed(t *testing.T) {
+	const n = 3 * maxPaired
+	c := &structure{plan: &convert.Plan{}, section: &Section{}}
+	for i := range n {
+		name := fmt.Sprintf("model.layers.%d.weight", i)
+		c.plan.Dests = append(c.plan.Dests, moves.Dest{Name: name, DType: tensor.F32, Shape: []int64{2}})
+		c.add(MissingTensor, i, "", "", "")
+		c.missing = append(c.missing, i)
+		c.extra = append(c.extra, shaped(name+"s", tensor.F32, 2))
+	}
+	c.pair()
+	if first, last := &c.section.Findings[0], &c.section.Findings[n-1]; c.renamed != maxPaired || len(c.section.Findings) != 2*n || first.Detail != "perhaps it was renamed model.layers.0.weights" || last.Detail != "" {
+		t.Errorf("%d of %d are paired, the first %v, the last %v", c.renamed, len(c.section.Findings), first, last)
+	}
+}

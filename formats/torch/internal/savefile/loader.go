@@ -9,7 +9,7 @@ import (
 )
 
 // Limits on one pickle. That of a checkpoint takes 150 to 300 bytes a tensor and about 1 KiB of memory,
-// so that more than 50,000 tensors are within both, many times what checkpoints of trainings hold.
+// so that more than 20,000 tensors are within both, many times what checkpoints of trainings hold.
 const (
 	MaxPickle  = 16 << 20 // bytes
 	maxReading = 64 << 20 // bytes of memory
