@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -92,7 +93,7 @@ func TestResultTensors(t *testing.T) {
 	if !several {
 		t.Error("no tensor is made of two")
 	}
-	if text, err := json.Marshal(TensorList{}); err != nil || string(text) != "[]" {
+	if text, err := json.Marshal(strictjson.List[ResultTensor]{}); err != nil || string(text) != "[]" {
 		t.Errorf("no tensors: %s, %v", text, err)
 	}
 }
