@@ -207,6 +207,11 @@ func TestWindowOfFixture(t *testing.T) {
 func TestRuntimes(t *testing.T) {
 	c := cases.Open(t, "odd-griffin") // of a window of 5
 	torch, orbax, hf := filepath.Join(c.Dir, "original", "torch.pt"), filepath.Join(c.Dir, "original", "orbax-zarr3"), filepath.Join(c.Dir, "hf")
+	explained, err := openModel(t, hf, model.Settings{}).Explain()
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := runtime.Facts(explained)
 	at := func(token int) *logits.Location { return &logits.Location{Token: token, Position: int32(token)} }
 	for _, tt := range []struct {
 		source, converted, golden string
@@ -242,7 +247,7 @@ func TestRuntimes(t *testing.T) {
 		if tt.runtime != nil {
 			name = tt.runtime.Name
 		}
-		if r.Runtime != name || r.From != tt.from || r.Part != (tt.first != nil) || (r.First == nil) != (tt.first == nil) || r.First != nil && *r.First != *tt.first || tokens != tt.tokens || len(r.Facts) == 0 || (r.Reason != "") != r.Part || r.Pass != "" {
+		if r.Runtime != name || r.From != tt.from || r.Part != (tt.first != nil) || (r.First == nil) != (tt.first == nil) || r.First != nil && *r.First != *tt.first || tokens != tt.tokens || !reflect.DeepEqual(r.Facts, facts) || (r.Reason != "") != r.Part || r.Pass != "" {
 			t.Errorf("%+v: %+v, first %+v, %d tokens", tt, r, r.First, tokens)
 		}
 	}
@@ -288,6 +293,21 @@ func TestFixtureOfAnotherModel(t *testing.T) {
 	v, err := verifyFiles(t, filepath.Join(odd.Dir, "original", "torch.pt"), filepath.Join(odd.Dir, "hf"), Options{Settings: odd.Settings, Golden: tiny.Recording("jax")})
 	if err != nil || v.Same || v.Logits[0].OK || !strings.HasPrefix(v.Logits[0].Summary, "the fixture is of another model: ") || v.Runtime == nil || v.Runtime.Part || v.Runtime.From != 5 {
 		t.Errorf("%+v, %+v, %v", v, v.Runtime, err)
+	}
+}
+
+// A token that is just outside the vocabulary is of another model.
+func TestTokenOutside(t *testing.T) {
+	tiny, odd := cases.Open(t, "tiny-griffin"), cases.Open(t, "odd-griffin")
+	m := openModel(t, filepath.Join(tiny.Dir, "hf"), model.Settings{})
+	path := filepath.Join(t.TempDir(), "fixture.safetensors")
+	tokens := &golden.Tokens{IDs: []int32{3, 61, 5, 60, 1, 2, 7, 9}, Batch: 1, Length: 8}
+	if _, err := golden.Record(t.Context(), path, m.Reference(reference.Original, reference.Arithmetic{}), tokens, golden.RecordOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	v, err := verifyFiles(t, filepath.Join(odd.Dir, "original", "torch.pt"), filepath.Join(odd.Dir, "hf"), Options{Settings: odd.Settings, Golden: path})
+	if err != nil || v.Same || v.Logits[0].Summary != "the fixture is of another model: its token 1 is 61, but the vocabulary has 61" || v.Runtime.Part {
+		t.Errorf("%+v, %v", v, err)
 	}
 }
 
