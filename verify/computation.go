@@ -81,11 +81,7 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 		return nil, err
 	}
 	known := &r.plan.Config
-	settings := model.Settings{}
-	if r.plan.Layout != model.HuggingFace && r.plan.SettingsKnown {
-		settings = model.SettingsOf(known)
-	}
-	m, err := runtime.New(r.convertedModel, settings)
+	m, err := runtime.New(r.convertedModel, r.convertedSettings())
 	if err != nil || r.convertedModel.Layout != model.HuggingFace || !r.plan.SettingsKnown {
 		return m, err
 	}
@@ -103,6 +99,23 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 		softCap = 0
 	}
 	return m.WithOriginal(window, softCap, evidence), nil
+}
+
+// convertedSettings returns the settings of the converted model, if nothing beside it states them and nothing should, as beside an original
+// or a single file: those of the source. A file whose embedding was divided cannot be run without its config.json.
+func (r *run) convertedSettings() model.Settings {
+	if r.convertedModel == nil || !r.plan.SettingsKnown {
+		return model.Settings{}
+	}
+	s := model.SettingsOf(&r.plan.Config)
+	if hf := r.plan.HF; hf != nil {
+		if stated, err := r.convertedModel.StatedConfig(); stated != nil || err != nil || !r.verdict.Config.OK || hf.EmbeddingDividedBy != 0 {
+			return model.Settings{}
+		}
+		softCap := float64(hf.LogitsSoftCap)
+		s.AttentionWindow, s.LogitsSoftCap = &hf.AttentionWindowSize, &softCap
+	}
+	return s
 }
 
 // skipConverted leaves out what the converted model computes, since it cannot be run, if the other checks have said what is wrong with it,

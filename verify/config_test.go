@@ -3,11 +3,13 @@ package verify
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 )
 
 // A copy of a directory is judged by what the source states, where that is not what a conversion writes.
@@ -109,6 +111,33 @@ func TestCacheWithoutAttention(t *testing.T) {
 		}
 		if said := slices.ContainsFunc(v.Config.Notes, func(n string) bool { return strings.HasPrefix(n, "use_cache is not false") }); said != tt.said {
 			t.Errorf("%q: %t", v.Config.Notes, said)
+		}
+	}
+}
+
+// A file of weights alone has no configuration to check: it is run with the settings of the source. Where there is a configuration beside it,
+// it is checked.
+func TestFileAlone(t *testing.T) {
+	recording := cases.Open(t, "odd-griffin").Recording("jax")
+	for _, b := range []*base{baseOf(t, "float32, torch"), matchedBases(t)[1]} {
+		for _, configured := range []bool{false, true} {
+			m := b.made.clone()
+			if !configured {
+				m.config = nil
+			}
+			path := filepath.Join(m.write(t), "model.safetensors")
+			v, err := verifyFiles(t, b.source, path, Options{Settings: b.settings, Golden: recording, Facts: true})
+			if err != nil || !v.Same || v.Config.Skipped == configured || !configured && v.Config.Summary != "not checked: there is no config.json beside model.safetensors" {
+				t.Fatalf("%s, configured %t: %+v, %v", b.name, configured, v, err)
+			}
+			if f := v.Facts.Converted; f.Config == nil || f.Digest == "" || v.Runtime == nil {
+				t.Errorf("%s, configured %t: %+v, %+v", b.name, configured, f, v.Runtime)
+			}
+			flip(0, 0)(m.get(finalNorm)) // both are compared with the recording: one ulp is within rounding
+			v, err = verifyFiles(t, b.source, filepath.Join(m.write(t), "model.safetensors"), Options{Settings: b.settings, Golden: recording})
+			if err != nil || v.Same || len(v.Logits) != 2 || !v.Logits[0].OK || !v.Logits[1].OK {
+				t.Errorf("%s, configured %t, an ulp: %+v, %v", b.name, configured, v, err)
+			}
 		}
 	}
 }

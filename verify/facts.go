@@ -78,11 +78,7 @@ func (r *run) facts(ctx context.Context) (*Facts, error) {
 		return nil, err
 	}
 	if r.converted != nil {
-		var settings model.Settings // an original does not have them
-		if r.plan.SettingsKnown && r.plan.Layout != model.HuggingFace {
-			settings = model.SettingsOf(&r.plan.Config)
-		}
-		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", settings, v.Window, digestsOf(v.Weights.Converted), r.options.Digest); err != nil {
+		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", r.convertedSettings(), v.Window, digestsOf(v.Weights.Converted), r.options.Digest); err != nil {
 			return nil, err
 		}
 	}
