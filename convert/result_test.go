@@ -127,7 +127,8 @@ func TestResultCounts(t *testing.T) {
 			t.Errorf("%s: %d became infinite, %d inexact", x.Name, x.Overflowed, x.Inexact)
 		}
 	}
-	r, err = Convert(t.Context(), withEmbedding(t, model.Torch, codes(3), nil), filepath.Join(t.TempDir(), "hf"), Options{Settings: model.Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(false)}, AllowInexact: true})
+	dst := filepath.Join(t.TempDir(), "hf")
+	r, err = Convert(t.Context(), withEmbedding(t, model.Torch, codes(3), nil), dst, Options{Settings: model.Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(false)}, AllowInexact: true})
 	if err != nil || r.Overflowed != 0 || r.Inexact != 192 {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -135,6 +136,15 @@ func TestResultCounts(t *testing.T) {
 		x := r.Tensors.At(i)
 		if want := map[bool]int64{true: 192}[x.Name == "model.embed_tokens.weight"]; x.Inexact != want || x.Overflowed != 0 {
 			t.Errorf("%s: %d became infinite, %d inexact", x.Name, x.Overflowed, x.Inexact)
+		}
+	}
+	record, _, err := manifest.Read(storage.Local(filepath.Dir(dst)), filepath.Base(dst))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range record.Tensors {
+		if want := map[bool]manifest.Float{true: 4}[x.Name == "model.embed_tokens.weight"]; x.DividedBy != want {
+			t.Errorf("%s is recorded as divided by %v", x.Name, x.DividedBy)
 		}
 	}
 }

@@ -127,7 +127,7 @@ func (l *localiser) blockFaults(i int) error {
 		if err := l.explain(f); err != nil {
 			return err
 		}
-		if f.Half == "" && f.Tensors == nil {
+		if f.Tensors == nil {
 			f.Tensors = append(l.tensors(i, temporalParameters(kind)...), l.tensors(i, mlpParameters...)...)
 		}
 		return nil
