@@ -12,7 +12,7 @@ NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GREMLINS    := github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 MUTATED     ?= formats/tensor convert/moves convert/names convert/model convert/source convert/proof convert/transfer formats/storage formats/storage/publish \
-               verify/diff verify/golden verify/runtime
+               verify/diff verify/golden verify/runtime verify/logits
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 VETTED      := linux/arm64 darwin/arm64 windows/amd64
 GENERATORS  := convert/internal/avo reference/kernel/avo

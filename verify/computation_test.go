@@ -74,7 +74,7 @@ func TestLogitsOfOtherModels(t *testing.T) {
 	judge := func(spoil func(m *made)) *Verdict {
 		m := b.made.clone()
 		spoil(m)
-		v, err := verifyFiles(t, b.source, m.write(t), Options{Settings: b.settings, Golden: recording})
+		v, err := verifyFiles(t, b.source, m.write(t), Options{Settings: b.settings, Golden: recording, Facts: true})
 		if err != nil {
 			t.Fatal(err)
 		}

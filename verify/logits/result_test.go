@@ -296,6 +296,9 @@ func TestBytesRead(t *testing.T) {
 			small := int64(len(slices.Compact(distinct))+1) * c.Width * m.Found.Embedding().DType.Size() // the tokens' embeddings and a norm
 			for _, together := range []int64{1000, 4, 1} {
 				runMemory = together * 8 * int64(len(in.tokens)) * (3*c.MLPExpandedWidth + 4*c.Width + 2*c.LRUWidth)
+				if got := newInput(m, g, nil).together(); int64(got) != together {
+					t.Errorf("%s: %d runs go together, not %d", name, got, together)
+				}
 				read.Store(0)
 				if r := compareWith(t, m, g); !r.OK {
 					t.Fatal(r.Summary)
