@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -81,7 +82,7 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 		return nil, err
 	}
 	known := &r.plan.Config
-	m, err := runtime.New(r.convertedModel, r.convertedSettings())
+	m, err := runtime.New(r.convertedModel, unstatedSettings(r.plan, r.convertedModel, r.verdict.Config))
 	if err != nil || r.convertedModel.Layout != model.HuggingFace || !r.plan.SettingsKnown {
 		return m, err
 	}
@@ -101,15 +102,15 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 	return m.WithOriginal(window, softCap, evidence), nil
 }
 
-// convertedSettings returns the settings of the converted model, if nothing beside it states them and nothing should, as beside an original
+// unstatedSettings returns the settings of a converted model of a plan, if nothing beside it states them and nothing should, as beside an original
 // or a single file: those of the source. A file whose embedding was divided cannot be run without its config.json.
-func (r *run) convertedSettings() model.Settings {
-	if r.convertedModel == nil || !r.plan.SettingsKnown {
+func unstatedSettings(p *convert.Plan, found *model.Model, config *Section) model.Settings {
+	if found == nil || !p.SettingsKnown {
 		return model.Settings{}
 	}
-	s := model.SettingsOf(&r.plan.Config)
-	if hf := r.plan.HF; hf != nil {
-		if stated, err := r.convertedModel.StatedConfig(); stated != nil || err != nil || !r.verdict.Config.OK || hf.EmbeddingDividedBy != 0 {
+	s := model.SettingsOf(&p.Config)
+	if hf := p.HF; hf != nil {
+		if stated, err := found.StatedConfig(); stated != nil || err != nil || !config.OK || hf.EmbeddingDividedBy != 0 {
 			return model.Settings{}
 		}
 		softCap := float64(hf.LogitsSoftCap)

@@ -78,7 +78,7 @@ func (r *run) facts(ctx context.Context) (*Facts, error) {
 		return nil, err
 	}
 	if r.converted != nil {
-		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", r.convertedSettings(), v.Window, digestsOf(v.Weights.Converted), r.options.Digest); err != nil {
+		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", unstatedSettings(r.plan, r.convertedModel, v.Config), v.Window, digestsOf(v.Weights.Converted), r.options.Digest); err != nil {
 			return nil, err
 		}
 	}
