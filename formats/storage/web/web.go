@@ -53,7 +53,9 @@ func Open(address string, o Options) (fs.FS, string, error) {
 	name := path.Base(u.Path)
 	s.base.Path, s.base.RawPath = path.Dir(u.Path), ""
 	s.base.RawQuery = ""
-	task.Start(func() error { return s.look(beside, nil).err })
+	for _, other := range []string{beside, name + "." + beside} {
+		task.Start(func() error { return s.look(other, nil).err })
+	}
 	_, err = s.node(name, u)
 	if err == nil {
 		return s, name, nil
@@ -68,7 +70,8 @@ func Open(address string, o Options) (fs.FS, string, error) {
 	return nil, "", err
 }
 
-// beside is the name of a file that is looked for beside that of a checkpoint. It is asked for together with the latter.
+// beside is the name of a file that is looked for beside that of a checkpoint, also with the name of the latter in front. Both are asked
+// for together with it.
 const beside = "conversion.json"
 
 // site is a directory of a web server.

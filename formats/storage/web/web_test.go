@@ -380,10 +380,12 @@ func TestPass(t *testing.T) {
 func TestBeside(t *testing.T) {
 	asked := make(chan struct{})
 	var requests atomic.Int64
+	const besides = 2
 	address := storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/conversion.json" {
-			requests.Add(1)
-			close(asked)
+		if strings.HasSuffix(r.URL.Path, "conversion.json") {
+			if requests.Add(1) == besides {
+				close(asked)
+			}
 			http.NotFound(w, r)
 			return
 		}
@@ -398,8 +400,10 @@ func TestBeside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fs.Stat(source, "conversion.json"); !errors.Is(err, fs.ErrNotExist) || requests.Load() != 1 {
-		t.Errorf("%v, %d requests", err, requests.Load())
+	for _, beside := range []string{"conversion.json", "model.pt.conversion.json"} {
+		if _, err := fs.Stat(source, beside); !errors.Is(err, fs.ErrNotExist) || requests.Load() != besides {
+			t.Errorf("%s: %v, %d requests", beside, err, requests.Load())
+		}
 	}
 	if o := storage.OriginOf(source, name); len(o.Files) != 1 {
 		t.Errorf("%+v", o)
