@@ -199,11 +199,15 @@ func TestMemoryIsFlat(t *testing.T) {
 	m := open(t, "micro-griffin")
 	m.Weights = inMemory{m.Weights, map[string]*reference.Parameter{}}
 	m.Threads = 1
-	heap := func() int64 {
-		goruntime.GC()
-		var stats goruntime.MemStats
-		goruntime.ReadMemStats(&stats)
-		return int64(stats.HeapAlloc)
+	heap := func() int64 { // the least of some: a collection may leave what has a finalizer, or was made while it ran
+		least := int64(math.MaxInt64)
+		for range 4 {
+			goruntime.GC()
+			var stats goruntime.MemStats
+			goruntime.ReadMemStats(&stats)
+			least = min(least, int64(stats.HeapAlloc))
+		}
+		return least
 	}
 	s := generate.New(m)
 	if err := s.Read(context.Background(), []int32{1, 2, 3}, nil); err != nil {
