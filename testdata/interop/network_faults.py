@@ -64,7 +64,7 @@ def web(score, home, want):
     with Proxy("-dir", f"{TINY}/original") as server:
         sources(score, home, server.address, lambda at: f"http://{at}/torch.pt", want)
         for fault in LASTING:
-            with Proxy("-to", server.address, "-fault", fault, "-match", "torch", "-skip", "1") as p:
+            with Proxy("-to", server.address, "-fault", fault, "-match", r"torch\.pt($|\?)", "-skip", "1") as p:
                 score.attempt(f"{fault} in all answers but the first", fails, f"http://{p.address}/torch.pt", home)
 
 

@@ -96,9 +96,12 @@ func TestFaults(t *testing.T) {
 			files := storagetest.NewFiles(map[string][]byte{"dir/model.bin": all})
 			var mu sync.Mutex
 			requests := 0
-			address := storagetest.Start(t, &storagetest.Faulty{Handler: files, Fault: func(*http.Request) storagetest.Fault {
+			address := storagetest.Start(t, &storagetest.Faulty{Handler: files, Fault: func(r *http.Request) storagetest.Fault {
 				mu.Lock()
 				defer mu.Unlock()
+				if r.URL.Path != "/dir/model.bin" { // what is looked for beside it
+					return storagetest.None
+				}
 				if requests++; requests == 3 || requests > 3 && always {
 					return tt.fault
 				}
