@@ -242,7 +242,7 @@ func (p *planner) add(d moves.Dest, source *tensor.Tensor, view tensor.View) {
 // nameLike gives the tensors of the destination the names that PlanOptions.Like has for them.
 func (p *planner) nameLike() {
 	like, f := p.options.Like, p.Source.Family
-	if like == nil || like.Layout != p.Layout || p.Layout == model.HuggingFace {
+	if like == nil || like.Layout != p.Layout || p.Layout == model.HuggingFace && !model.LacksRoot(like) {
 		return
 	}
 	names := map[string]string{}

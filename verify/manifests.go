@@ -194,11 +194,11 @@ func (c *manifestCheck) checkForm(p *convert.Plan, written int64) {
 	if p.HF == nil {
 		return
 	}
-	form := c.HuggingFace
+	form, field := c.HuggingFace, "huggingface.attention_window_size"
 	if form == nil {
 		window := p.Config.AttentionWindow
 		if c.Settings != nil { // config.json states them as they are
-			window = c.Settings.AttentionWindow
+			window, field = c.Settings.AttentionWindow, "settings.attention_window"
 		}
 		form = &manifest.HuggingFace{AttentionWindowSize: window, LogitsSoftCap: p.HF.LogitsSoftCap, EmbeddingDividedBy: p.HF.EmbeddingDividedBy}
 	}
@@ -207,7 +207,7 @@ func (c *manifestCheck) checkForm(p *convert.Plan, written int64) {
 			c.add("huggingface.match_runtime", orNone(p.HF.MatchRuntime), orNone(form.MatchRuntime), fmt.Sprintf(
 				"attention_window_size is %d and the original's window %d: conversion.json says which of the two config.json has, and a conversion back depends on it", written, p.Config.AttentionWindow))
 		} else if form.AttentionWindowSize != written && written != 0 { // that it is missing is a finding by itself
-			c.add("huggingface.attention_window_size", written, form.AttentionWindowSize, "config.json was changed after it was written")
+			c.add(field, written, form.AttentionWindowSize, "config.json or conversion.json was changed after the conversion")
 		}
 	}
 	if form.EmbeddingDividedBy != p.HF.EmbeddingDividedBy {

@@ -300,7 +300,7 @@ var nameFaults = []fault{
 	{namesClass, "output projection under the original's name", renamed("o_proj", "proj_final"), "perhaps it was renamed", false},
 	{namesClass, "RG-LRU parameter under the original's name", renamed("recurrent_param", "a_param"), "perhaps it was renamed", false},
 	{namesClass, "one letter of another case", renamed("final_norm", "Final_norm"), "perhaps it was renamed", false},
-	{namesClass, "without model.", renamed("model.", ""), "missing", false},
+	{namesClass, "layers without model.", renamed("model.layers.", "layers."), "missing", false},
 	{namesClass, "with a wrapper", func(m *made) []string {
 		return m.rename(func(name string) string { return "module." + name })
 	}, "missing", false},

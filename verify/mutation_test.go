@@ -68,6 +68,9 @@ func TestFaithfulPass(t *testing.T) {
 				m.tensors = append(m.tensors, head)
 				m.config["tie_word_embeddings"] = false
 			}},
+			{"without model., as RecurrentGemmaModel saves it", func(m *made) {
+				m.rename(func(name string) string { return strings.TrimPrefix(name, "model.") })
+			}},
 			{"as transformers 5 writes config.json", func(m *made) {
 				for _, name := range []string{"rope_theta", "partial_rotary_factor", "torch_dtype"} {
 					delete(m.config, name)

@@ -145,8 +145,12 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		return err
 	}
 	v.Converted = subject(r.converted, r.plan.Layout, "")
-	if r.convertedModel != nil && r.plan.Layout != model.HuggingFace {
-		v.Converted.Prefix = r.convertedModel.Prefix
+	switch found := r.convertedModel; {
+	case found == nil:
+	case r.plan.Layout != model.HuggingFace:
+		v.Converted.Prefix = found.Prefix
+	case found.Layout == model.HuggingFace && model.LacksRoot(found):
+		v.Notes = append(v.Notes, "the names of the tensors lack model., as RecurrentGemmaModel saves them: transformers adds it when it loads them")
 	}
 	if a := r.options.Adapter; a != nil {
 		v.Adapter = a.Path

@@ -8,6 +8,8 @@ package model
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
@@ -197,6 +199,13 @@ func (m *Model) parameters() []parameter {
 type NamedTensor struct {
 	Name   string
 	Tensor *tensor.Tensor
+}
+
+// LacksRoot reports whether no tensor of a model has the prefix of the layout, as in a directory that RecurrentGemmaModel saved, the model without its
+// head: transformers adds "model." when it loads it, but not where some tensors have it.
+func LacksRoot(m *Model) bool {
+	root := m.Family.Roots[m.Layout]
+	return root != "" && m.Prefix == "" && !slices.ContainsFunc(m.Checkpoint.Tensors(), func(t *tensor.Tensor) bool { return strings.HasPrefix(t.Name, root) })
 }
 
 // ParameterTensors lists the tensors that have the parameters of the model, each once, in the order of
