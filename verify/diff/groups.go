@@ -197,7 +197,7 @@ func (t *TensorDiff) Change() string {
 	}
 	var parts []string
 	if t.Status == Shape {
-		parts = append(parts, tensor.ShapeString(t.ShapeB)+" in B")
+		parts = append(parts, fmt.Sprintf("%s in A, %s in B", tensor.ShapeString(t.Shape), tensor.ShapeString(t.ShapeB)))
 	}
 	if t.DTypeB != "" && t.Quantized == nil {
 		parts = append(parts, fmt.Sprintf("%s became %s", t.DType, t.DTypeB))

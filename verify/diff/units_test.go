@@ -349,7 +349,7 @@ func TestChange(t *testing.T) {
 		{TensorDiff{Name: "l.1.a", Status: Equal, Renamed: true, B: "l.2.b"}, "renamed to l.2.b"},
 		{TensorDiff{Name: "l.1.a", Status: Equal, Renamed: true, B: "k.1.b"}, "renamed to k.1.b"},
 		{TensorDiff{Name: "l.0.a", Status: Equal, Renamed: true, B: "l.0.b"}, "renamed to b"},
-		{TensorDiff{Name: "a", Status: Shape, ShapeB: []int64{2, 3}}, "[2, 3] in B"},
+		{TensorDiff{Name: "a", Status: Shape, Shape: []int64{6}, ShapeB: []int64{2, 3}}, "[6] in A, [2, 3] in B"},
 		{TensorDiff{Name: "a", Status: DType, DType: "float32", DTypeB: "bfloat16"}, "float32 became bfloat16, the same values"},
 		{TensorDiff{Name: "a", Status: DType, DType: "float32", DTypeB: "bfloat16", Metrics: &Metrics{}}, "float32 became bfloat16, the same values"},
 		{TensorDiff{Name: "a", Status: DType, DType: "float32", DTypeB: "bfloat16", Metrics: &Metrics{Differing: 1}}, "float32 became bfloat16"},

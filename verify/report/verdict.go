@@ -237,7 +237,7 @@ type tokenRow struct {
 }
 
 func newVerdictPage(v *verify.Verdict) *verdictPage {
-	g := &verdictPage{Verdict: v, Golden: v.Facts.Golden, Lines: v.Checks(), Settings: settingsTable(v.Facts)}
+	g := &verdictPage{Verdict: v, Golden: v.Facts.Golden, Lines: v.Checks(), Settings: settingsTable(v)}
 	for _, s := range v.Sections() {
 		if len(s.Findings) == 0 {
 			continue

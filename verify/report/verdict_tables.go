@@ -131,8 +131,11 @@ func namePairs(names []string) [][]string {
 	return out
 }
 
-// settingsTable compares the sizes and settings of the models: the source on the left.
-func settingsTable(facts *verify.Facts) *page.Table {
+// settingsTable compares the sizes and settings of the models: the source on the left. A window that is wrong is shown as config.json
+// has it, since it says nothing about the original's.
+func settingsTable(v *verify.Verdict) *page.Table {
+	facts := v.Facts
+	wrongWindow := v.Config != nil && slices.ContainsFunc(v.Config.Findings, func(f verify.Finding) bool { return f.Field == "attention_window_size" })
 	values := func(f *verify.CheckpointFacts) []string {
 		if f == nil || f.Config == nil {
 			return slices.Repeat([]string{"—"}, 10)
@@ -141,6 +144,9 @@ func settingsTable(facts *verify.Facts) *page.Table {
 		window, cap := "none", "none"
 		if slices.Contains(c.BlockTypes, "attention") {
 			window = text.Grouped(c.AttentionWindow)
+			if wrongWindow && f == facts.Converted && c.AttentionWindowSize != 0 {
+				window = text.Grouped(c.AttentionWindowSize) + " (attention_window_size)"
+			}
 		}
 		if c.LogitsSoftCap != 0 {
 			cap = page.Number(c.LogitsSoftCap)

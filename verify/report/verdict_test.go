@@ -165,6 +165,26 @@ func TestFindingsOfStructure(t *testing.T) {
 	}
 }
 
+// A wrong window is shown as config.json has it; a right one in the original's terms.
+func TestWindowOfThePage(t *testing.T) {
+	for _, wrong := range []bool{false, true} {
+		shapes := func(size int64) *verify.Shapes {
+			return &verify.Shapes{BlockTypes: []string{"attention"}, AttentionWindow: 2048, AttentionWindowSize: size}
+		}
+		subject := verify.Subject{Path: "a.pt"}
+		v := &verify.Verdict{Source: &subject, Converted: &subject, Config: &verify.Section{},
+			Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject, Config: shapes(0)}, Converted: &verify.CheckpointFacts{Subject: subject, Config: shapes(1999)}}}
+		if wrong {
+			v.Config.Findings = []verify.Finding{{Kind: verify.WrongField, Field: "attention_window_size", Want: "2048", Got: "1999"}}
+		}
+		page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
+		checkPage(t, page)
+		if got := strings.Contains(page, "1,999 (attention_window_size)"); got != wrong || strings.Count(page, "2,048") == 0 {
+			t.Errorf("wrong %t: the page has config.json's window: %t", wrong, got)
+		}
+	}
+}
+
 func fileOf(t *testing.T, name string, write func(path string) error) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

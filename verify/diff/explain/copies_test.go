@@ -2,6 +2,7 @@ package explain
 
 import (
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -84,6 +85,7 @@ func TestExplainLittle(t *testing.T) {
 		{"filled with another constant, in another shape", fill(2, 8, 16), fill(3, 16, 8), "zeroed, then added"},
 		{"symmetric, transposed", symmetric, transposeOf(symmetric).touched(rng, 3), "sparse"},
 		{"mostly zeros, one moved", sparseOf(rng, 1000, 3), sparseOf(rng, 1000, 3), "sparse"},
+		{"only NaN", wide, fill(math.NaN(), 128, 40), "other"},
 		{"NaN in both", withNaN(wide), scale(2)(rng, withNaN(wide)), "scaled"},
 		{"a NaN more", wide, withNaN(wide), "sparse"},
 		{"scaled, a NaN more", wide, withNaN(scale(2)(rng, wide)), "scaled, then sparse"},

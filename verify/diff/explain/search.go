@@ -3,6 +3,7 @@ package explain
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -160,7 +161,7 @@ func (s *search) zeroed() {
 	switch {
 	case s.b.zeros == elements:
 		s.addKnown(Explanation{Kind: Zeroed})
-	case s.b.constant && elements >= minEvidence && isFloat(s.b.tensor.DType):
+	case s.b.constant && elements >= minEvidence && isFloat(s.b.tensor.DType) && !math.IsNaN(valueOf(s.b.codes[0])):
 		s.addKnown(Explanation{Kind: Zeroed}, Explanation{Kind: Added, Detail: plainNumber(valueOf(s.b.codes[0]))})
 	}
 }
