@@ -90,6 +90,12 @@ func isNetwork(err error) bool {
 	return errors.As(err, new(*remote.Error)) || errors.As(err, new(*storage.SchemeError))
 }
 
+// isUnusable reports whether err is about an address that griffin does not open, whatever is there.
+func isUnusable(err error) bool {
+	var e *remote.Error
+	return is[*storage.SchemeError](err) || errors.As(err, &e) && e.Reason == remote.Insecure
+}
+
 // networkHint returns what to do about an error for which isNetwork is true.
 func networkHint(err error) string {
 	var e *remote.Error

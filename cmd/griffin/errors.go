@@ -161,6 +161,8 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case is[*run.Error](err):
 		return exitCodeOfSteps(err)
+	case isUnusable(err):
+		return exitUsage
 	case isNetwork(err):
 		return exitIO
 	case is[*usageError](err), is[*run.TaskError](err), is[*model.OptionError](err), is[*diff.OptionError](err), is[*names.Error](err), is[*huggingface.ChatError](err), is[*publish.OutputError](err), is[*storage.AddressError](err), errors.Is(err, fs.ErrExist):
