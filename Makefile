@@ -94,7 +94,7 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) sharded.py --quick
 	$(PYTHON_ENV) orbax_write.py
 	testdata/interop/python.sh peft adapter.py
-	testdata/interop/python.sh bitsandbytes quantized.py
+	testdata/interop/python.sh bitsandbytes quantized.py $(SEED)
 	testdata/interop/python.sh blake3 digests.py
 	$(PYTHON_ENV) real_pt.py
 	$(PYTHON_ENV) container.py

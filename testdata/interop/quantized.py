@@ -95,7 +95,9 @@ def check_values(base, copy, dequantised, scheme):
         want, got = original[name].double().numpy(), value.double().numpy()
         error = np.linalg.norm(got - want) / np.linalg.norm(want)
         j = judged[name].get("quantized")
-        most = 1.3 if "8 bits" in scheme else 1.03  # MLX chooses codes before it rounds the scales to bfloat16
+        # MLX chooses codes before it rounds scales and biases to bfloat16, by 1 in 512: of 63 codes and a bias of 32 steps that is up to 0.13
+        # steps, beside the 0.29 of rounding to the codes; of fewer codes little.
+        most = 1.3 if "8 bits" in scheme else 1.1 if "6 bits" in scheme else 1.03
         if not j or abs(j["error"] - error) > 1e-6 * error or not 1 <= j["ratio"] < most or j["far"]:
             return f"{name}: {j}, and numpy has an error of {error}"
     return ""
