@@ -29,7 +29,7 @@ type (
 // belongs to one.
 const ReasonTokenizer = foreign.ReasonTokenizer
 
-// ReasonSteps is the reason for refusing the directory of a training run of which no step is selected.
+// ReasonSteps is the reason for refusing the directory of a training run if no step was selected.
 const ReasonSteps tensor.Reason = "steps"
 
 // ReasonUnreadable is the reason for refusing a tensor that griffin cannot read. Options can leave it out.

@@ -172,13 +172,13 @@ func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
 			return text, err
 		}
 	}
-	if e == nil || e.Kind == explain.Other {
-		text := ""
-		if e != nil {
-			if text, err = x.describeParts(ctx, dest); text != "" || err != nil {
-				return text, err
-			}
+	if e != nil && e.Kind == explain.Other {
+		if text, err := x.describeParts(ctx, dest); text != "" || err != nil {
+			return text, err
 		}
+		e = nil
+	}
+	if e == nil {
 		return x.describeRounding(ctx, x.pairs[dest])
 	}
 	if e.Then == nil {

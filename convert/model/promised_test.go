@@ -14,8 +14,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// editedAdapter reads the small adapter of PEFT with changes in its configuration: texts, of which a "…" stands for any text, and
-// what replaces each.
+// editedAdapter reads the small adapter of PEFT after edits of its configuration. edits are pairs of a text and its replacement; "…" in the
+// former matches any text.
 func editedAdapter(t *testing.T, edits ...string) *peft.Adapter {
 	t.Helper()
 	files := fstest.MapFS{}

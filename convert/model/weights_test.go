@@ -490,7 +490,8 @@ func TestFileRange(t *testing.T) {
 	}
 }
 
-// Blocks are counted from the first that there is, and a block of which nothing tells its kind is of the first kind.
+// In a part of a model, blocks are counted from the first one that is present. A block whose tensors do not show its kind is taken for one of
+// the first kind.
 func TestBlocksOfAPart(t *testing.T) {
 	var tensors []*tensor.Tensor
 	for _, x := range modelTensors(&tinyConfig, Torch, "") {

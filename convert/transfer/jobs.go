@@ -220,7 +220,7 @@ func newJob(all *[]job) int32 {
 	return int32(len(*all) - 1)
 }
 
-// movesOf gives the moves of a job, of which there is one or more.
+// movesOf returns an iterator over the moves of a job; every job has at least one.
 func (l *jobList) movesOf(j *job) iter.Seq[*moves.Move] {
 	return func(yield func(*moves.Move) bool) {
 		if j.part != nil {

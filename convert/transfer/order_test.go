@@ -112,8 +112,8 @@ func TestFileOrderOfManySources(t *testing.T) {
 	}
 }
 
-// Sources of which parts go to several places of a file are decoded once, while there is memory for all that are open at
-// once; otherwise the file is not filled in order.
+// A source whose parts go to several places of a file stays open between them, so that it is decoded once. If too many sources would be open
+// at the same time, the file is not filled in order.
 func TestFileOrderOfInterleavedSources(t *testing.T) {
 	for _, sources := range []int{1, 2, maxWorkers(), maxWorkers() + 1} {
 		var l moves.List

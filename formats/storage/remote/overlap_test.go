@@ -15,8 +15,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// trickling answers with bytes 7, 1 MiB each second, and that there are none before an offset, after a while. A stubborn one finishes what it reads when nobody wants
-// it any more.
+// trickling is a slow server: it sends bytes of value 7, 1 MiB each second. Ranges before an offset it refuses, after a while. A stubborn one
+// sends an answer to its end even if nobody wants it any more.
 type trickling struct {
 	missing  int64
 	after    time.Duration
