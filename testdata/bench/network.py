@@ -4,7 +4,8 @@ SRC is a .pt file, or a directory that a web server can show (one with an index,
 converts it to a Hugging Face directory (a .pt file if it is one) from the disk, from a web server on loopback, and from
 one whose answers come 50 ms later; with --proxy from the first server through a proxy that adds the latency, and that shares the
 processors with the client. Prints the medians and the ratios to the disk. A round before the others, which fills the page cache and the
-servers' tables of pages, does not count. Needs Go, to build the server.
+servers' tables of pages, does not count. The servers send with Linux's default congestion control, whatever the machine's is. Needs Go,
+to build the server.
 """
 
 import argparse

@@ -31,7 +31,7 @@ func main() {
 	every := flag.Int64("every", 1, "after which every N-th is broken")
 	most := flag.Int64("most", 1<<40, "how many are broken at most")
 	flag.Parse()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := listen()
 	if err != nil {
 		log.Fatal(err)
 	}
