@@ -37,14 +37,17 @@ func otherSizes(got, want *model.Config) string {
 // isAnother reports whether what was found is wholly another model, so that a list of its tensors would only repeat that: more than
 // half of the tensors that were expected are wrong, and no other name was found for one.
 func (c *structure) isAnother() bool {
-	wrong := 0
-	for _, f := range c.section.Findings {
-		switch f.Kind {
-		case MissingTensor, MisshapenTensor:
-			wrong++
+	return c.renaming == nil && 2*(c.count(MissingTensor)+c.count(MisshapenTensor)) > len(c.plan.Dests)
+}
+
+// count counts the findings of a kind.
+func (c *structure) count(kind FindingKind) (n int) {
+	for i := range c.section.Findings {
+		if c.section.Findings[i].Kind == kind {
+			n++
 		}
 	}
-	return c.renamed == 0 && 2*wrong > len(c.plan.Dests)
+	return n
 }
 
 // describeAnother says what another model is.
@@ -52,5 +55,5 @@ func (c *structure) describeAnother(sizes string) string {
 	if sizes != "" {
 		return "another model: " + sizes
 	}
-	return fmt.Sprintf("another model: it lacks %d of %s, and has %d others", len(c.missing), text.Count(len(c.plan.Dests), "tensor"), len(c.extra))
+	return fmt.Sprintf("another model: it lacks %d of %s, and has %d others", c.count(MissingTensor), text.Count(len(c.plan.Dests), "tensor"), c.count(ExtraTensor))
 }

@@ -56,7 +56,7 @@ func (r *run) checkManifests() error {
 	if err := r.noteFiles(record.Manifest, len(c.wrong) == 0 && len(r.verdict.Weights.findingsOf(false)) == 0); err != nil {
 		return err
 	}
-	c.checkComplete(r.plan)
+	c.checkComplete(r.plan, r.renaming)
 	if len(c.wrong) > 0 {
 		summary.add(c.field+" disagrees: "+strings.Join(c.wrong, ", "), true)
 	} else {
@@ -222,20 +222,25 @@ func orNone(s string) string {
 	return s
 }
 
-// checkComplete demands a digest of every tensor of the plan, and no other tensors.
-func (c *manifestCheck) checkComplete(p *convert.Plan) {
+// checkComplete demands a digest of every tensor of the plan, under its name or the one that the checkpoint has for it, and no other tensors.
+func (c *manifestCheck) checkComplete(p *convert.Plan, renamed *renaming) {
 	recorded := map[string]bool{}
 	for _, t := range c.Tensors {
 		recorded[t.Name] = t.Algorithms() != 0
 	}
 	missing, first := 0, ""
+	var known []string
 	for _, d := range p.Dests {
-		if !recorded[d.Name] {
+		now := renamed.name(d.Name)
+		if !recorded[d.Name] && !recorded[now] {
 			if missing++; first == "" {
 				first = d.Name
 			}
 		}
-		delete(recorded, d.Name)
+		known = append(known, d.Name, now)
+	}
+	for _, name := range known {
+		delete(recorded, name)
 	}
 	const effect = "the file was changed after it was written, or is of another conversion"
 	if missing > 0 {

@@ -150,7 +150,7 @@ var backFaults = []fault{
 	{backClass, "final norm missing", missing(outside(normLast)), "missing", false},
 	{backClass, "gate under transformers' name", func(m *made) []string {
 		return m.rename(func(name string) string { return strings.Replace(name, "ffw_up.w", "gate_proj.weight", 1) })
-	}, "missing", false},
+	}, "renamed to", false},
 	{backClass, "a dense layer under the other layout's name", func(m *made) []string {
 		from := m.part(m.blocks-1, ffwDown)
 		return m.rename(func(name string) string {
@@ -159,7 +159,7 @@ var backFaults = []fault{
 			}
 			return name
 		})
-	}, "missing", false},
+	}, "renamed to", false},
 	{backClass, "one tensor of another dtype", one(inLast(ffwUp), func(e *entry) { e.cast(otherType(e.dtype)) }), "instead of", false},
 	{backClass, "a head that is no copy of the embedding", func(m *made) []string {
 		e := m.get(m.part(-1, embedder)).clone()

@@ -16,6 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 )
 
 const (
@@ -297,13 +298,13 @@ var nameFaults = []fault{
 		m.tensors = append(m.tensors, &entry{name, tensor.F32, []int64{2}, make([]byte, 8)})
 		return []string{name}
 	}, "not a tensor of the model", false},
-	{namesClass, "output projection under the original's name", renamed("o_proj", "proj_final"), "perhaps it was renamed", false},
-	{namesClass, "RG-LRU parameter under the original's name", renamed("recurrent_param", "a_param"), "perhaps it was renamed", false},
-	{namesClass, "one letter of another case", renamed("final_norm", "Final_norm"), "perhaps it was renamed", false},
-	{namesClass, "layers without model.", renamed("model.layers.", "layers."), "missing", false},
+	{namesClass, "output projection under the original's name", renamed("o_proj", "proj_final"), "renamed to", false},
+	{namesClass, "RG-LRU parameter under the original's name", renamed("recurrent_param", "a_param"), "renamed to", false},
+	{namesClass, "one letter of another case", renamed("final_norm", "Final_norm"), "renamed to", false},
+	{namesClass, "layers without model.", renamed("model.layers.", "layers."), "renamed to", false},
 	{namesClass, "with a wrapper", func(m *made) []string {
 		return m.rename(func(name string) string { return "module." + name })
-	}, "missing", false},
+	}, "renamed to", false},
 	{namesClass, "blocks counted from 1", func(m *made) []string {
 		out := m.rename(func(name string) string {
 			for i := range m.blocks {
@@ -313,17 +314,53 @@ var nameFaults = []fault{
 			}
 			return name
 		})
-		// What stands under a name that is right is that of the block before.
-		for _, e := range m.tensors {
-			for i := 1; i < m.blocks; i++ {
-				if rest, ok := strings.CutPrefix(e.name, fmt.Sprintf("model.layers.%d.", i)); ok && !slices.Contains(out, e.name) {
-					_ = rest
-					out = append(out, e.name)
-				}
-			}
+		return append(out, m.all("model.layers.")...) // what stands under a name that is right is the block before
+	}, "renamed to", false},
+	{namesClass, "the first block removed, and the others renumbered", func(m *made) []string {
+		before := m.all("model.layers.")
+		m.renumber(1, func(block int) []int { return []int{block - 1} })
+		return append(before, m.all("model.layers.")...)
+	}, "renamed to", false},
+	{namesClass, "a block twice, and those behind it renumbered", func(m *made) []string {
+		behind := func(names []string, first int) []string {
+			return slices.DeleteFunc(names, func(name string) bool {
+				_, n, _ := diff.SplitLayer(name)
+				return n < first
+			})
 		}
-		return out
-	}, "copied from", false},
+		before := behind(m.all("model.layers."), 2)
+		m.renumber(0, func(block int) []int {
+			switch block {
+			case 0:
+				return []int{0}
+			case 1:
+				return []int{1, 2}
+			}
+			return []int{block + 1}
+		})
+		return append(before, behind(m.all("model.layers."), 2)...)
+	}, "renamed to|not a tensor of the model", false},
+}
+
+// renumber gives the blocks from the first on other numbers, or several, and leaves out those before.
+func (m *made) renumber(first int, to func(block int) []int) {
+	var out []*entry
+	for _, e := range m.tensors {
+		list, n, rest := diff.SplitLayer(e.name)
+		if list != "model.layers" {
+			out = append(out, e)
+			continue
+		}
+		if n < first {
+			continue
+		}
+		for _, n := range to(n) {
+			moved := e.clone()
+			moved.name = in(n, rest)
+			out = append(out, moved)
+		}
+	}
+	m.tensors = out
 }
 
 func missing(name func(*made) (string, bool)) func(*made) []string {

@@ -23,11 +23,14 @@ func (m *made) judge(t testing.TB) (*Verdict, error) {
 	return verifyFiles(t, m.base.source, m.write(t), Options{Settings: m.base.settings, WeightsOnly: true})
 }
 
-// named lists what a verdict finds wrong, by the names of tensors and fields.
+// named lists what a verdict finds wrong, by the names of tensors, both of those that were renamed, and of fields.
 func named(v *Verdict) []string {
 	names := map[string]bool{}
 	for _, f := range findings(v) {
 		names[f.Tensor+f.Field] = true
+		if f.Kind == RenamedTensor {
+			names[f.ConvertedName] = true
+		}
 	}
 	return slices.Sorted(maps.Keys(names))
 }

@@ -58,14 +58,14 @@ func isQuantized(converted *tensor.Checkpoint, name string) bool {
 	return t != nil && quantized.WeightOf(t) != nil
 }
 
-// withoutQuantized returns the part of a list that makes tensors which the converted checkpoint does not have quantised.
-func withoutQuantized(l moves.List, converted *tensor.Checkpoint) moves.List {
+// withoutDests returns the part of a list that makes other tensors than those that are left out.
+func withoutDests(l moves.List, isLeftOut func(d *moves.Dest) bool) moves.List {
 	var out moves.List
 	index := map[int]int{}
-	for i, d := range l.Dests {
-		if !isQuantized(converted, d.Name) {
+	for i := range l.Dests {
+		if d := &l.Dests[i]; !isLeftOut(d) {
 			index[i] = len(out.Dests)
-			out.Dests = append(out.Dests, d)
+			out.Dests = append(out.Dests, *d)
 		}
 	}
 	for _, m := range l.Moves {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,23 +20,24 @@ type headState struct {
 	alone  string   // name of one that stands for the embedding in both checkpoints; "" for none
 }
 
-// checkStructure lists the tensors of a plan that are missing from a converted checkpoint, or have another shape or dtype,
-// and the extra tensors of the checkpoint.
+// checkStructure lists the tensors of a plan that are missing from a converted checkpoint, or have another name, shape or dtype,
+// and the extra tensors of the checkpoint. renamed has the names of those that have other names.
 //
 // found is the model in the converted checkpoint, or nil if there is none. In an original layout the checkpoint may have
 // other tensors beside the model; in a Hugging Face directory all have to be part of it. another is true if what was found is wholly
 // another model.
-func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model) (s *Section, head headState, another bool) {
-	c := &structure{plan: p, converted: converted, found: found, section: &Section{Findings: []Finding{}}}
+func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model, renamed *renaming) (s *Section, head headState, another bool) {
+	c := &structure{plan: p, converted: converted, found: found, renaming: renamed, section: &Section{Findings: []Finding{}}}
 	known := map[string]bool{}
 	for i := range p.Dests {
-		known[p.Dests[i].Name] = true
+		known[renamed.name(p.Dests[i].Name)] = true
 		c.check(i)
 	}
 	heads := c.heads(found, known)
 	for _, t := range heads {
 		known[t.Name] = true
 	}
+	var extra []*tensor.Tensor
 	beside := 0
 	for _, t := range converted.Tensors() {
 		switch {
@@ -43,17 +45,20 @@ func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.
 		case found != nil && p.Layout != model.HuggingFace && slices.Contains(found.Rest, t):
 			beside++
 		default:
-			c.extra = append(c.extra, t)
+			extra = append(extra, t)
 		}
 	}
 	if beside > 0 {
 		c.section.Notes = append(c.section.Notes, text.CountAre(beside, "tensor")+" not part of the model")
 	}
-	c.pair()
+	slices.SortStableFunc(extra, func(a, b *tensor.Tensor) int { return tensor.CompareNames(a.Name, b.Name) })
+	for _, t := range extra {
+		c.section.Findings = append(c.section.Findings, Finding{Kind: ExtraTensor, Tensor: t.Name, ConvertedName: t.Name, Got: describeTensor(t.DType, t.Shape)})
+	}
 	head = c.head(heads)
 	c.section.OK = len(c.section.Findings) == 0
-	sizes := ""
-	if found != nil {
+	sizes := renamed.words()
+	if found != nil && sizes == "" {
 		sizes = otherSizes(&found.Config, &p.Config)
 	}
 	another = c.isAnother()
@@ -72,10 +77,8 @@ type structure struct {
 	plan      *convert.Plan
 	converted *tensor.Checkpoint
 	found     *model.Model // in converted, or nil
+	renaming  *renaming
 	section   *Section
-	missing   []int // indices into plan.Dests
-	extra     []*tensor.Tensor
-	renamed   int // tensors of extra that may be missing ones
 }
 
 // sourcesOf returns the full names of the tensors that a destination is made of.
@@ -95,24 +98,27 @@ func sourceNames(l moves.List, dest int) string { return strings.Join(sourcesOf(
 func (c *structure) add(kind FindingKind, dest int, want, got, detail string) {
 	d := c.plan.Dests[dest]
 	c.section.Findings = append(c.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: sourceNames(c.plan.List, dest),
-		ConvertedName: d.Name, Want: want, Got: got, Detail: detail})
+		ConvertedName: cmp.Or(c.renaming.name(d.Name), d.Name), Want: want, Got: got, Detail: detail})
 }
 
 // check compares one tensor of the plan.
 func (c *structure) check(dest int) {
 	d := c.plan.Dests[dest]
-	t := c.converted.Tensor(d.Name)
+	name := c.renaming.name(d.Name)
+	t := c.converted.Tensor(name)
 	if t == nil && dest == c.plan.Embedding && c.embeddedByHead() {
 		t = c.found.Embedding()
 	}
 	if t == nil {
-		c.missing = append(c.missing, dest)
 		detail := ""
 		if c.found != nil && c.found.EmbeddedByHead && dest == c.plan.Embedding {
 			detail = fmt.Sprintf("transformers 5.23 takes %s for it, and 4.57 leaves it without values", c.found.Embedding().Name)
 		}
 		c.add(MissingTensor, dest, describeTensor(d.DType, d.Shape), "", detail)
 		return
+	}
+	if name != d.Name {
+		c.add(RenamedTensor, dest, d.Name, name, "")
 	}
 	if !slices.Equal(t.Shape, d.Shape) {
 		detail := ""
@@ -136,65 +142,6 @@ func (c *structure) check(dest int) {
 // transformers makes the same of both.
 func (c *structure) embeddedByHead() bool {
 	return c.plan.Source.EmbeddedByHead && c.found != nil && c.found.EmbeddedByHead
-}
-
-// maxPaired is how many missing tensors and how many extra ones are compared, each with each.
-const maxPaired = 4096
-
-// pair suggests which missing tensors the extra ones may be, and the other way round, for the first of very many.
-func (c *structure) pair() {
-	taken := map[string]bool{}
-	missing := map[string]int{} // findings, by name
-	for k := range c.section.Findings {
-		if f := &c.section.Findings[k]; f.Kind == MissingTensor {
-			missing[f.Tensor] = k
-		}
-	}
-	inOrder := func(a, b *tensor.Tensor) int { return tensor.CompareNames(a.Name, b.Name) }
-	for n, t := range slices.SortedStableFunc(slices.Values(c.extra), inOrder) {
-		detail, i := "", -1
-		if n < maxPaired {
-			i = c.alike(t, taken)
-		}
-		if i >= 0 {
-			name := c.plan.Dests[i].Name
-			taken[name] = true
-			c.renamed++
-			detail = fmt.Sprintf("it has the shape of %s, which is missing: perhaps it was renamed", name)
-			c.section.Findings[missing[name]].Detail = fmt.Sprintf("perhaps it was renamed %s", t.Name)
-		}
-		c.section.Findings = append(c.section.Findings, Finding{Kind: ExtraTensor, Tensor: t.Name, ConvertedName: t.Name,
-			Got: describeTensor(t.DType, t.Shape), Detail: detail})
-	}
-}
-
-// alike returns the missing tensor of the same dtype and shape whose name is most similar, or -1.
-func (c *structure) alike(t *tensor.Tensor, taken map[string]bool) int {
-	best, most := -1, len(t.Name)/2
-	for _, i := range c.missing[:min(len(c.missing), maxPaired)] {
-		d := c.plan.Dests[i]
-		if taken[d.Name] || t.DType != d.DType || !slices.Equal(t.Shape, d.Shape) {
-			continue
-		}
-		if n := commonEnds(t.Name, d.Name); n > most {
-			best, most = i, n
-		}
-	}
-	return best
-}
-
-// commonEnds counts the bytes that two names have in common at the start and at the end.
-func commonEnds(a, b string) int {
-	n := min(len(a), len(b))
-	front := 0
-	for front < n && a[front] == b[front] {
-		front++
-	}
-	back := 0
-	for back < n-front && a[len(a)-1-back] == b[len(b)-1-back] {
-		back++
-	}
-	return front + back
 }
 
 // heads returns the output heads that the plan does not have.
@@ -246,17 +193,13 @@ func (c *structure) summary() string {
 	if c.section.OK {
 		return text.Count(len(c.plan.Dests), "tensor") + ": names, shapes and types as expected"
 	}
-	kinds := map[FindingKind]int{}
-	for _, f := range c.section.Findings {
-		kinds[f.Kind]++
-	}
 	var parts []string
-	for _, k := range []FindingKind{MissingTensor, ExtraTensor, MisshapenTensor, MistypedTensor} {
-		if kinds[k] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", kinds[k], k))
+	for _, k := range []FindingKind{MissingTensor, ExtraTensor, RenamedTensor, MisshapenTensor, MistypedTensor} {
+		if n := c.count(k); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, k))
 		}
 	}
-	if kinds[UntiedHead] > 0 {
+	if c.count(UntiedHead) > 0 {
 		parts = append(parts, "an output head that is not a copy of the embedding")
 	}
 	return "of " + text.Count(len(c.plan.Dests), "tensor") + ": " + strings.Join(parts, ", ")

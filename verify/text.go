@@ -192,7 +192,8 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 		if v.another && all != "" && (s.Section == v.Structure || s.Section == v.Config) {
 			continue // the summaries have said it
 		}
-		out.failures(s.Name, len(s.Findings), v.lines(s.Findings), all)
+		n, lines := v.lines(s.Findings)
+		out.failures(s.Name, n, lines, all)
 		if v.Weights != nil && s.Section == &v.Weights.Section {
 			out.consequences(v.consequences(), all)
 		}

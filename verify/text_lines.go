@@ -27,12 +27,14 @@ func expectedLayers(p *convert.Plan) *diff.Result {
 type FindingGroup struct {
 	Where    []string // the tensors, in lines of limited length, or the field: "recurrent layers (18) of model.layers: temporal_block.conv_1d.bias"
 	Findings []int    // indexes, ascending
+	said     bool     // the summary of the section says what they do
 }
 
 // GroupFindings groups findings, in their order.
 func (v *Verdict) GroupFindings(findings []Finding) []FindingGroup {
 	r := &diff.Result{}
 	wrong, layers := map[string]bool{}, false
+	moved := FindingGroup{Where: []string{v.renaming.words()}, said: true}
 	for i := range findings {
 		f := &findings[i]
 		wrong[f.Tensor] = true
@@ -42,7 +44,11 @@ func (v *Verdict) GroupFindings(findings []Finding) []FindingGroup {
 		} else {
 			layers = true
 		}
-		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: name, Status: diff.Status(f.sameness())})
+		status := diff.Status(f.sameness())
+		if v.renaming.says(f) {
+			moved.Findings, status = append(moved.Findings, i), diff.Equal // no group but this
+		}
+		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: name, Status: status})
 	}
 	if v.expected != nil && layers {
 		expected := v.expected()
@@ -54,21 +60,28 @@ func (v *Verdict) GroupFindings(findings []Finding) []FindingGroup {
 		}
 	}
 	var out []FindingGroup
+	if moved.Findings != nil {
+		out = append(out, moved)
+	}
 	for _, g := range r.Groups() {
 		f := &findings[g.Tensors[0]]
 		where := []string{cmp.Or(f.Field, f.Tensor)}
 		if len(g.Tensors) > 1 {
 			where = r.Where(&g)
 		}
-		out = append(out, FindingGroup{where, g.Tensors})
+		out = append(out, FindingGroup{Where: where, Findings: g.Tensors})
 	}
 	return out
 }
 
-// lines describes findings. A group is one line, which may be broken.
-func (v *Verdict) lines(findings []Finding) []string {
-	var out []string
+// lines describes findings, and says how many they are without those that the summary of the section describes. A group is one line, which
+// may be broken.
+func (v *Verdict) lines(findings []Finding) (n int, out []string) {
 	for _, g := range v.GroupFindings(findings) {
+		if g.said {
+			continue
+		}
+		n += len(g.Findings)
 		first := &findings[g.Findings[0]]
 		if len(g.Findings) == 1 {
 			out = append(out, text.Printable(first.String()))
@@ -82,6 +95,8 @@ func (v *Verdict) lines(findings []Finding) []string {
 		switch {
 		case first.Kind == MissingTensor:
 			line += " missing" + common(findings, g.Findings, func(f *Finding) string { return f.Want })
+		case first.Kind == RenamedTensor:
+			line += ", " + diff.RenamedWords(first.Tensor, first.Got)
 		case first.Kind == ExtraTensor:
 			line += " that the model does not have" + common(findings, g.Findings, func(f *Finding) string { return f.Got })
 		case differing == 0:
@@ -102,7 +117,7 @@ func (v *Verdict) lines(findings []Finding) []string {
 		}
 		out = append(out, strings.Join(where, "\n      ")+text.Printable(line))
 	}
-	return out
+	return n, out
 }
 
 // common returns ", " and what all of some findings have, "" if they do not have the same.
@@ -119,6 +134,9 @@ func common(findings []Finding, indexes []int, of func(*Finding) string) string 
 // sameness is equal for findings that say the same of their tensors.
 func (f *Finding) sameness() string {
 	parts := []string{string(f.Kind), f.withoutLayer(f.Detail)}
+	if f.Kind == RenamedTensor {
+		return parts[0] + diff.RenamedWords(f.Tensor, f.Got)
+	}
 	if f.Differing == 0 && f.Kind != MissingTensor && f.Kind != ExtraTensor {
 		parts = append(parts, f.Want, f.Got)
 	}

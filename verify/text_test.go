@@ -84,7 +84,7 @@ func TestLines(t *testing.T) {
 		"attention layers (5) of model.layers: " + strings.Repeat("long.", 12) + ",\n      " + strings.Repeat("longer.", 10) + ":\n      10 tensors missing, float32 [4]",
 		"every tensor of layer 4 of model.tail: 4 tensors missing",
 	}
-	if got := (&Verdict{expected: func() *diff.Result { return expected }}).lines(findings); !slices.Equal(got, want) {
+	if _, got := (&Verdict{expected: func() *diff.Result { return expected }}).lines(findings); !slices.Equal(got, want) {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 	v := &Verdict{Converted: &Subject{}, Structure: &Section{}}

@@ -44,6 +44,7 @@ type Verdict struct {
 
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
 
+	renaming *renaming           // of the tensors of Converted
 	another  bool                // Converted is wholly another model, as the summary of Structure says
 	expected func() *diff.Result // the tensors that Converted should have, as equal ones; groups of findings name layers by it; nil without a plan
 }
@@ -107,6 +108,8 @@ func (f *Finding) String() string {
 		fmt.Fprintf(&b, ": missing, %s", f.Want)
 	case ExtraTensor:
 		fmt.Fprintf(&b, ": not a tensor of the model, %s", f.Got)
+	case RenamedTensor:
+		fmt.Fprintf(&b, ": renamed to %s", f.Got)
 	case WrongField:
 		fmt.Fprintf(&b, ": %s, not %s", f.Got, f.Want)
 	case MisshapenTensor, MistypedTensor:
@@ -139,6 +142,7 @@ type FindingKind string
 const (
 	MissingTensor   FindingKind = "missing"   // the conversion lacks a tensor
 	ExtraTensor     FindingKind = "extra"     // the conversion has a tensor that is not part of the model
+	RenamedTensor   FindingKind = "renamed"   // it has another name, Finding.Got; what it holds is right, or its layer was found by what most of it holds
 	MisshapenTensor FindingKind = "misshapen" // it has another shape
 	MistypedTensor  FindingKind = "mistyped"  // it has another dtype
 	UntiedHead      FindingKind = "head"      // the output head is not a copy of the embedding

@@ -110,6 +110,7 @@ type run struct {
 	record         record        // of the converted checkpoint
 	recorded       []string      // settings that were taken from record, because neither the source nor the options have them
 	plan           *convert.Plan // from source to converted; nil if there is no converted
+	renaming       *renaming     // of the tensors of the plan in the converted checkpoint
 
 	progressing sync.Mutex
 }
@@ -247,8 +248,14 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	}
 	v := r.verdict
 	v.expected = func() *diff.Result { return expectedLayers(r.plan) }
+	if r.copy == nil {
+		if r.renaming, err = findRenamed(ctx, r.plan, r.converted, r.convertedModel, r.progress); err != nil {
+			return err
+		}
+	}
+	v.renaming = r.renaming
 	var head headState
-	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel)
+	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel, r.renaming)
 	if v.Config, err = checkConfig(r.converted, r.plan, head, r.copy != nil); err != nil {
 		return err
 	}

@@ -37,8 +37,9 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 		return nil, err
 	}
 	if r.copy != nil {
-		l = withoutQuantized(l, r.converted)
+		l = withoutDests(l, func(d *moves.Dest) bool { return isQuantized(r.converted, d.Name) })
 	}
+	l, absent := r.renaming.apply(l, append(head.copies, head.alone))
 	total := int64(0)
 	for _, d := range l.Dests {
 		total += (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes()
@@ -48,7 +49,7 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	if err != nil {
 		return nil, err
 	}
-	w := &weightsCheck{list: l, converted: r.converted, merged: r.options.Adapter != nil, digests: proved.Digests, wrong: map[int]*Finding{}, skipped: map[int]bool{},
+	w := &weightsCheck{list: l, absent: absent, renaming: r.renaming, converted: r.converted, merged: r.options.Adapter != nil, digests: proved.Digests, wrong: map[int]*Finding{}, skipped: map[int]bool{},
 		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
 	w.addFindings(proved.Failures, head.copies)
 	if err := w.countDivided(ctx); err != nil {
@@ -120,6 +121,8 @@ type weightsCheck struct {
 	list      moves.List
 	converted *tensor.Checkpoint
 	merged    bool // an adapter, into the source
+	absent    int  // tensors of the plan that are not in list, because they are missing and other tensors have their names
+	renaming  *renaming
 	digests   *moves.Digests
 	section   *WeightsSection
 
@@ -282,7 +285,7 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 	if s.Rounded > 0 {
 		s.RoundedTo = dtype.String()
 	}
-	s.OK = len(s.Findings)+len(w.skipped) == 0
+	s.OK = len(s.Findings)+len(w.skipped)+w.absent == 0
 	how := "identical to the source, bit for bit"
 	switch {
 	case s.Rounded > 0 && s.Widened == s.Rounded:
@@ -308,8 +311,8 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 		}
 		how = fmt.Sprintf("%s, in %s", what, text.Count(differing, "element"))
 	}
-	s.Summary = fmt.Sprintf("%s, %s elements: %s", text.Count(s.Tensors, "tensor"), text.Grouped(s.Elements), how)
-	switch n := len(w.skipped); {
+	s.Summary = fmt.Sprintf("%s, %s elements: %s", text.Count(s.Tensors, "tensor"), text.Grouped(s.Elements), how) + w.renaming.summary()
+	switch n := len(w.skipped) + w.absent; {
 	case n > 0 && s.Tensors == 0:
 		s.Summary = "no tensor could be compared"
 	case n > 0:

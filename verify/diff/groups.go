@@ -181,6 +181,24 @@ func ChangeWords(e *explain.Explanation, name string, nameOf func(string) string
 	})
 }
 
+// RenamedWords says which other name a tensor has, in words that are the same for the tensors of several layers of which the names differ
+// in the same way.
+func RenamedWords(name, to string) string {
+	list, layer, rest := SplitLayer(name)
+	newList, n, newRest := SplitLayer(to)
+	switch {
+	case layer < 0 || n < 0 || n != layer && (newList != list || newRest != rest):
+		return "renamed to " + to
+	case n != layer:
+		return fmt.Sprintf("moved to layer %d", n)
+	case newList == list:
+		return "renamed to " + newRest
+	case newRest == rest:
+		return fmt.Sprintf("%s renamed to %s", list, newList)
+	}
+	return fmt.Sprintf("renamed to %s.*.%s", newList, newRest)
+}
+
 // Change describes in words what was done to a tensor: "float32 became bfloat16, scaled by 0.5". Names of
 // tensors in the same layer are given without it, so that the same change in another layer reads the
 // same. It is "" if nothing is known.
@@ -193,7 +211,7 @@ func (t *TensorDiff) Change() string {
 		return name
 	}
 	if t.Renamed {
-		return "renamed to " + short(t.B)
+		return RenamedWords(t.Name, t.B)
 	}
 	var parts []string
 	if t.Status == Shape {

@@ -57,40 +57,57 @@ func layersOf(s *side, list string, numbers []int) []*layer {
 	return all
 }
 
-// alignLayers pairs the layers of two sides that have different numbers of them by their content, so that a layer that
-// was removed or added is one difference, and not one of every layer behind it. It returns a note about them, "" if
-// layers of one number belong together. Both sides are read once, unless they have equal numbers of layers.
-func alignLayers(ctx context.Context, a, b *side, progress *progress) (note string, err error) {
+// MovedLayers says which layers of two checkpoints hold the same, although they have other numbers.
+type MovedLayers struct {
+	List         string // that precedes the numbers: "model.layers"
+	A, B         []int  // the numbers of layers that belong together, in order
+	OnlyA, OnlyB []int  // the layers without counterpart
+}
+
+// Words describes the layers: "layers 0-3 of B are layers 1-4 of A; B lacks layer 0 of A". a and b are what to call the checkpoints.
+func (m *MovedLayers) Words(a, b string) string {
+	verb := "are"
+	if len(m.B) == 1 {
+		verb = "is"
+	}
+	words := fmt.Sprintf("%s of %s %s %s of %s", layerNumbers(m.B), b, verb, layerNumbers(m.A), a)
+	if len(m.OnlyA) > 0 {
+		words += fmt.Sprintf("; %s lacks %s of %s", b, layerNumbers(m.OnlyA), a)
+	}
+	if len(m.OnlyB) > 0 {
+		words += fmt.Sprintf("; %s lacks %s of %s", a, layerNumbers(m.OnlyB), b)
+	}
+	return words
+}
+
+// alignLayers pairs the layers of two sides that have other layers by their content, so that a layer that
+// was removed or added is one difference, and not one of every layer behind it. It returns nil if
+// layers of one number belong together. Both sides are read once, unless their layers have the same numbers.
+func alignLayers(ctx context.Context, a, b *side, progress *progress) (*MovedLayers, error) {
 	list, numbersA := longestList(a)
 	other, numbersB := longestList(b)
-	if n, m := len(numbersA), len(numbersB); list != other || n == m || n < 2 || m < 2 || n*m > maxAligned {
-		return "", nil
+	if n, m := len(numbersA), len(numbersB); list != other || slices.Equal(numbersA, numbersB) || n < 2 || m < 2 || n*m > maxAligned {
+		return nil, nil
 	}
 	x, y := layersOf(a, list, numbersA), layersOf(b, list, numbersB)
 	contents, err := contentsOf(ctx, slices.Concat(x, y), progress)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	pairs := matchLayers(x, y, contents)
-	moved := slices.ContainsFunc(pairs, func(p [2]int) bool { return x[p[0]].number != y[p[1]].number })
-	if !moved || 2*len(pairs) < min(len(x), len(y)) {
-		return "", nil
+	differ := slices.ContainsFunc(pairs, func(p [2]int) bool { return x[p[0]].number != y[p[1]].number })
+	if !differ || 2*len(pairs) < min(len(x), len(y)) {
+		return nil, nil
 	}
+	moved := &MovedLayers{List: list}
 	numbers := map[int]int{} // of A's layers by those of B's
-	var inA, inB []int
 	for _, p := range pairs {
 		numbers[y[p[1]].number] = x[p[0]].number
-		inA, inB = append(inA, x[p[0]].number), append(inB, y[p[1]].number)
+		moved.A, moved.B = append(moved.A, x[p[0]].number), append(moved.B, y[p[1]].number)
 	}
 	b.renumber(list, numbers)
-	note = fmt.Sprintf("%s of B are %s of A", layerNumbers(inB), layerNumbers(inA))
-	if rest := numbersWithout(x, inA); len(rest) > 0 {
-		note += "; B lacks " + layerNumbers(rest) + " of A"
-	}
-	if rest := numbersWithout(y, inB); len(rest) > 0 {
-		note += "; A lacks " + layerNumbers(rest) + " of B"
-	}
-	return note, nil
+	moved.OnlyA, moved.OnlyB = numbersWithout(x, moved.A), numbersWithout(y, moved.B)
+	return moved, nil
 }
 
 func layerNumbers(numbers []int) string {

@@ -71,12 +71,12 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 		d.b.addUnwrapped(prefixB)
 	}
 	if !d.options.Raw {
-		note, err := alignLayers(ctx, d.a, d.b, &d.progress)
+		moved, err := alignLayers(ctx, d.a, d.b, &d.progress)
 		if err != nil {
 			return err
 		}
-		if note != "" {
-			d.note("%s", note)
+		if moved != nil {
+			d.note("%s", moved.Words("A", "B"))
 		}
 	}
 	if err := d.pair(layout); err != nil {

@@ -1,0 +1,133 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+)
+
+// renaming says under which names a converted checkpoint has the tensors of a plan. The nil renaming has those of the plan.
+type renaming struct {
+	names  map[string]string // by the plan's; tensors that are missing are not in it
+	layers *diff.MovedLayers // nil if layers of one number belong together
+}
+
+// maxCompared bounds the tensors, of both checkpoints together, among which renamed ones are looked for.
+const maxCompared = 1 << 15
+
+// findRenamed finds tensors that a converted checkpoint has under other names, by what they hold. It returns nil if there are none.
+// It reads weights only if names are missing. found is the model in the converted checkpoint, or nil; an output head that stands for its
+// embedding is not renamed.
+func findRenamed(ctx context.Context, p *convert.Plan, converted *tensor.Checkpoint, found *model.Model, progress func(stage string, done, total int64)) (*renaming, error) {
+	embedding := ""
+	if found != nil && found.EmbeddedByHead {
+		embedding = p.Dests[p.Embedding].Name
+	}
+	isMissing := func(d moves.Dest) bool { return d.Name != embedding && converted.Tensor(d.Name) == nil }
+	if len(p.Dests)+len(converted.Tensors()) > maxCompared || !slices.ContainsFunc(p.Dests, isMissing) {
+		return nil, nil
+	}
+	w := &weightsCheck{list: p.List}
+	var expected []*tensor.Tensor
+	for i := range p.Dests {
+		t, err := w.expected(i)
+		if err != nil {
+			return nil, err
+		}
+		expected = append(expected, t)
+	}
+	planned, err := tensor.NewCheckpoint("", "", expected)
+	if err != nil {
+		return nil, err
+	}
+	pairs, err := diff.FindCounterparts(ctx, planned, converted, progress)
+	if err != nil {
+		return nil, err
+	}
+	if embedding != "" {
+		pairs.Names[embedding] = embedding
+	}
+	r := &renaming{pairs.Names, pairs.Layers}
+	if r.renamed() == 0 {
+		return nil, nil
+	}
+	return r, nil
+}
+
+// name returns the name that a converted checkpoint has for a tensor of the plan, "" for none. Without renamed tensors it is the plan's.
+func (r *renaming) name(planned string) string {
+	if r == nil {
+		return planned
+	}
+	return r.names[planned]
+}
+
+// apply returns a list with the names that the converted checkpoint has, without the tensors that it lacks, and how many these are.
+// heads are tensors that are compared with the embedding.
+func (r *renaming) apply(l moves.List, heads []string) (list moves.List, missing int) {
+	if r == nil {
+		return l, 0
+	}
+	list = withoutDests(l, func(d *moves.Dest) bool { return r.names[d.Name] == "" && !slices.Contains(heads, d.Name) })
+	for i := range list.Dests {
+		list.Dests[i].Name = cmp.Or(r.names[list.Dests[i].Name], list.Dests[i].Name)
+	}
+	return list, len(l.Dests) - len(list.Dests)
+}
+
+// renamed counts the tensors that have other names.
+func (r *renaming) renamed() (n int) {
+	if r != nil {
+		for name, now := range r.names {
+			if name != now {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// words says which layers are which, "" if layers of one number belong together.
+func (r *renaming) words() string {
+	if r == nil || r.layers == nil {
+		return ""
+	}
+	return r.layers.Words("the source", "the conversion")
+}
+
+// says reports whether words says what a finding does.
+func (r *renaming) says(f *Finding) bool {
+	if r == nil || r.layers == nil || f.Field != "" {
+		return false
+	}
+	list, layer, rest := diff.SplitLayer(f.Tensor)
+	if layer < 0 || list != r.layers.List {
+		return false
+	}
+	switch f.Kind {
+	case MissingTensor:
+		return slices.Contains(r.layers.OnlyA, layer)
+	case ExtraTensor:
+		return slices.Contains(r.layers.OnlyB, layer)
+	case RenamedTensor:
+		k := slices.Index(r.layers.A, layer)
+		return k >= 0 && f.ConvertedName == fmt.Sprintf("%s.%d.%s", list, r.layers.B[k], rest)
+	}
+	return false
+}
+
+// summary describes the weights that were compared under other names, "" for none.
+func (r *renaming) summary() string {
+	if n := r.renamed(); n > 0 {
+		return fmt.Sprintf("; %s under another name", text.Count(n, "tensor"))
+	}
+	return ""
+}
