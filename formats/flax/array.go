@@ -68,10 +68,29 @@ func (d *decoder) array() (*tensor.Tensor, error) {
 	if size != data.n {
 		return nil, d.bad(data.at, "%d bytes for %s of shape %s, which needs %d", data.n, dtype, tensor.ShapeString(shape), size).Of(d.name())
 	}
-	at := d.pos
+	a := &dense{Tensor: tensor.Tensor{DType: dtype, Shape: shape}, store: d.r, base: d.pos}
+	a.Data = a
 	d.pos += data.n
-	return &tensor.Tensor{DType: dtype, Shape: shape, Data: &tensor.Strided{
-		Store: d.r, Base: at, Length: size / dtype.Size(), DType: dtype, View: tensor.RowMajor(shape...)}}, nil
+	return &a.Tensor, d.charge(arrayBytes)
+}
+
+// dense is an array whose elements are in one range of a file. Its layout is made when it is asked for, since there may be many.
+type dense struct {
+	tensor.Tensor
+	store io.ReaderAt
+	base  int64
+}
+
+// Strided returns the layout. See tensor.Layout.
+func (a *dense) Strided() (*tensor.Strided, error) {
+	return &tensor.Strided{Store: a.store, Base: a.base, Length: a.Elements(), DType: a.DType, View: tensor.RowMajor(a.Shape...)}, nil
+}
+
+// Stream implements tensor.Data.
+func (a *dense) Stream(off int64) (io.ReadCloser, error) {
+	size := a.Bytes()
+	off = min(off, size)
+	return io.NopCloser(io.NewSectionReader(a.store, a.base+off, size-off)), nil
 }
 
 // shape parses the sizes of the axes.
@@ -83,9 +102,6 @@ func (d *decoder) shape() ([]int64, error) {
 	if h.n > maxAxes {
 		return nil, d.bad(h.at, "array has %d axes", h.n).Of(d.name())
 	}
-	if err := d.charge(2*nodeBytes + h.n*axisBytes); err != nil {
-		return nil, err
-	}
 	shape := make([]int64, h.n)
 	for i := range shape {
 		size, err := d.expect("the size of an axis", -1, Int)
@@ -96,7 +112,11 @@ func (d *decoder) shape() ([]int64, error) {
 			return nil, d.bad(size.at, "axis has the size %d", size.n).Of(d.name())
 		}
 	}
-	return shape, nil
+	shared, known := d.shapes.Shared(shape)
+	if known {
+		return shared, nil
+	}
+	return shared, d.charge(shapeBytes + h.n*axisBytes)
 }
 
 // dtype parses the numpy name of an element type.
@@ -160,7 +180,7 @@ func (d *decoder) join(n *Node, at int64) (*tensor.Tensor, error) {
 	if marker.Kind != Bool || marker.Int != 1 || len(n.Items) != 3 || sizes == nil || chunks == nil {
 		return bad("the map is not a marker, a shape and chunks")
 	}
-	if slices.ContainsFunc(d.path, func(s step) bool { return s.index >= 0 }) {
+	if slices.ContainsFunc(d.path, func(s step) bool { return s.index }) {
 		return bad("it is in a list, where Flax does not join chunks")
 	}
 	axes, ok := numbered(sizes)
@@ -182,11 +202,13 @@ func (d *decoder) join(n *Node, at int64) (*tensor.Tensor, error) {
 		if p.Kind != Array || len(p.Array.Shape) != 1 || p.Array.DType != parts[0].Array.DType {
 			return bad("chunk %d is not a vector of the same dtype as the first", i)
 		}
-		s, ok := p.Array.Data.(*tensor.Strided)
+		a, ok := p.Array.Data.(*dense)
 		if !ok {
 			return bad("chunk %d is split itself", i)
 		}
-		j.add(s)
+		j.store = a.store
+		j.parts = append(j.parts, part{a.base, a.Bytes()})
+		j.size += a.Bytes()
 	}
 	dtype := parts[0].Array.DType
 	_, size, err := tensor.SizeOf(dtype, shape)
@@ -223,13 +245,6 @@ type joined struct {
 
 // part is a range of size bytes at offset at.
 type part struct{ at, size int64 }
-
-func (j *joined) add(s *tensor.Strided) {
-	p := part{s.Base, s.Length * s.DType.Size()}
-	j.store = s.Store
-	j.parts = append(j.parts, p)
-	j.size += p.size
-}
 
 // Stream implements tensor.Data.
 func (j *joined) Stream(off int64) (io.ReadCloser, error) {

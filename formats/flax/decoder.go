@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"io"
 	"math"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -21,16 +20,18 @@ type decoder struct {
 	pos    int64
 	end    int64  // end of the file or of the current extension
 	budget int64  // memory left for the tree in bytes
-	path   []step // of the current value, for errors
+	path   []step // of the current value
+	shapes tensor.Shapes
 
 	window []byte
 	at     int64 // offset of window
 }
 
-// step is a map key or, if index is not negative, a list index.
+// step is a map key, or a list index as a decimal number.
 type step struct {
-	key   string
-	index int64
+	key    string
+	index  bool
+	length int // of the path up to here, as a name
 }
 
 // head is the head of a value.
@@ -208,10 +209,7 @@ func (d *decoder) bad(at int64, format string, args ...any) *tensor.FormatError 
 func (d *decoder) name() string {
 	var keys []string
 	for _, s := range d.path {
-		if s.index >= 0 {
-			s.key = strconv.FormatInt(s.index, 10)
-		}
 		keys = append(keys, s.key)
 	}
-	return strings.Join(keys, ".")
+	return tensor.Clip(strings.Join(keys, "."))
 }

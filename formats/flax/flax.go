@@ -46,7 +46,10 @@ func newReader(r io.ReaderAt, size int64, path string, closers ...io.Closer) (*t
 	if err != nil {
 		return nil, tensor.Annotate(err, tensor.Location{File: path})
 	}
-	tensors, rest := collect(root)
+	tensors, rest, err := collect(root)
+	if err != nil {
+		return nil, tensor.Annotate(err, tensor.Location{File: path})
+	}
 	c, err := tensor.NewCheckpoint(path, Format, tensors, closers...)
 	if err != nil {
 		return nil, err
@@ -80,30 +83,23 @@ func Detect(head []byte) bool {
 
 // collect returns the arrays below root in the order of the file, and counts the other leaves. The name of an array is
 // its keys and list indices joined with dots. If the root is an array, its name is "array".
-func collect(root *Node) ([]*tensor.Tensor, Skipped) {
+func collect(root *Node) ([]*tensor.Tensor, Skipped, error) {
 	var (
 		tensors []*tensor.Tensor
 		rest    Skipped
+		count   tensor.Count
 	)
-	var walk func(n *Node, name string)
-	walk = func(n *Node, name string) {
+	err := root.Walk(func(name []byte, n *Node) error {
 		if n.Kind != Array {
 			rest.count(n)
-		} else {
-			n.Array.Name = name
-			tensors = append(tensors, n.Array)
+			return nil
 		}
-		for i := range n.Items {
-			key := n.Items[i].Key
-			if n.Kind == List {
-				key = strconv.Itoa(i)
-			}
-			if n != root {
-				key = name + "." + key
-			}
-			walk(&n.Items[i], key)
+		n.Array.Name = string(name)
+		if n == root {
+			n.Array.Name = "array"
 		}
-	}
-	walk(root, "array")
-	return tensors, rest
+		tensors = append(tensors, n.Array)
+		return count.Add(n.Array.Name, len(n.Array.Shape))
+	})
+	return tensors, rest, err
 }

@@ -3,6 +3,7 @@ package flax
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -48,6 +49,35 @@ func (n *Node) Get(key string) *Node {
 		}
 	}
 	return nil
+}
+
+// Walk calls leaf for each node without items that is n or below it, in the order of the file. name is the keys and list
+// indices that lead from n to that node, joined with dots, and is valid until leaf returns. An error of leaf ends the walk.
+func (n *Node) Walk(leaf func(name []byte, n *Node) error) error {
+	var (
+		name []byte
+		walk func(at *Node) error
+	)
+	walk = func(at *Node) error {
+		if len(at.Items) == 0 {
+			return leaf(name, at)
+		}
+		if at != n {
+			name = append(name, '.')
+		}
+		above := len(name)
+		for i := range at.Items {
+			item := &at.Items[i]
+			if name = append(name[:above], item.Key...); at.Kind == List {
+				name = strconv.AppendInt(name, int64(i), 10)
+			}
+			if err := walk(item); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return walk(n)
 }
 
 // Placeholder returns the name of the array for which a text in a "checkpoint" file of Orbax is a placeholder.
@@ -114,17 +144,22 @@ func (s Skipped) String() string {
 }
 
 const (
-	maxDepth  = 512      // nested maps and lists
-	maxText   = 64 << 10 // bytes of a key and of a text in a Node
-	maxTree   = 64 << 20 // bytes of memory of a tree
-	nodeBytes = 128      // memory of a node, with unused capacity of slices
-	axisBytes = 32       // memory of an axis of an array
+	maxDepth = 512      // nested maps and lists
+	maxText  = 64 << 10 // bytes of a text in a Node
+	maxTree  = 96 << 20 // bytes of memory of a tree: 200,000 arrays, each in a map of its own
+
+	// What things take of it.
+	nodeBytes  = 80
+	keyBytes   = 48 // of a key, beside its text: an entry in the set of the keys of the map, while that is parsed
+	arrayBytes = 96
+	axisBytes  = 16 // of an axis, in a shape that no array before has
+	shapeBytes = 96 // of such a shape, beside its axes
 )
 
 // Parse parses the tree in the first size bytes of r. Its memory is bounded whatever the size. A corrupt tree is a
 // *tensor.FormatError with the offset.
 func Parse(r io.ReaderAt, size int64) (*Node, error) {
-	d := &decoder{r: r, end: size, budget: maxTree}
+	d := &decoder{r: r, end: size, budget: maxTree - nodeBytes}
 	root, err := d.value(0)
 	if err != nil {
 		return nil, err
@@ -137,9 +172,6 @@ func Parse(r io.ReaderAt, size int64) (*Node, error) {
 
 // value parses a value and the values in it.
 func (d *decoder) value(depth int) (Node, error) {
-	if err := d.charge(nodeBytes); err != nil {
-		return Node{}, err
-	}
 	h, err := d.head()
 	if err != nil {
 		return Node{}, err
@@ -165,25 +197,28 @@ func (d *decoder) items(n *Node, h head, depth int) error {
 	if depth >= maxDepth {
 		return d.bad(h.at, "nested more than %d deep", maxDepth)
 	}
-	n.Items = make([]Node, 0, min(h.n, 64))
+	each := int64(nodeBytes)
 	var seen map[string]bool
 	if h.kind == Map {
-		seen = make(map[string]bool, min(h.n, 64))
+		each += keyBytes
 	}
-	for i := range h.n {
+	if err := d.charge(h.n * each); err != nil {
+		return err
+	}
+	n.Items = make([]Node, h.n)
+	if h.kind == Map {
+		seen = make(map[string]bool, h.n)
+	}
+	for i := range n.Items {
+		above := d.path
 		key, err := d.key(h.kind, i, seen)
 		if err != nil {
 			return err
 		}
-		item, err := d.value(depth + 1)
-		if err != nil {
+		if n.Items[i], err = d.value(depth + 1); err != nil {
 			return err
 		}
-		d.path = d.path[:len(d.path)-1]
-		if h.kind == Map {
-			item.Key = key
-		}
-		n.Items = append(n.Items, item)
+		n.Items[i].Key, d.path = key, above
 	}
 	if !seen[chunkedMarker] {
 		return nil
@@ -193,11 +228,10 @@ func (d *decoder) items(n *Node, h head, depth int) error {
 	return err
 }
 
-// key parses the key of item i of a map and appends it to the path. In a list it appends the index.
-func (d *decoder) key(kind Kind, i int64, seen map[string]bool) (string, error) {
+// key parses the key of item i of a map and appends it to the path. In a list it appends the index and returns "".
+func (d *decoder) key(kind Kind, i int, seen map[string]bool) (string, error) {
 	if kind == List {
-		d.path = append(d.path, step{index: i})
-		return "", nil
+		return "", d.descend(strconv.Itoa(i), true, d.pos)
 	}
 	h, err := d.head()
 	if err != nil {
@@ -206,8 +240,8 @@ func (d *decoder) key(kind Kind, i int64, seen map[string]bool) (string, error) 
 	if h.kind != Text {
 		return "", d.bad(h.at, "key of a map is %s, not text", h.kind)
 	}
-	if h.n > maxText {
-		return "", d.bad(h.at, "key has %d bytes", h.n)
+	if h.n > tensor.MaxName {
+		return "", d.bad(h.at, "key has %d bytes; griffin reads names of at most %d", h.n, tensor.MaxName).Because(tensor.TooLarge)
 	}
 	key, err := d.text(h)
 	if err != nil {
@@ -217,6 +251,19 @@ func (d *decoder) key(kind Kind, i int64, seen map[string]bool) (string, error) 
 		return "", d.bad(h.at, "duplicate key %q", key)
 	}
 	seen[key] = true
-	d.path = append(d.path, step{key: key, index: -1})
-	return key, nil
+	return key, d.descend(key, false, h.at)
+}
+
+// descend appends a step to the path, which may be as long as the name of a tensor: without a bound, a deep tree of long
+// keys would have names of any length.
+func (d *decoder) descend(key string, index bool, at int64) error {
+	length := len(key)
+	if n := len(d.path); n > 0 {
+		length += d.path[n-1].length + len(".")
+	}
+	d.path = append(d.path, step{key, index, length})
+	if length > tensor.MaxName {
+		return d.bad(at, "the keys that lead to a value have %d bytes; griffin reads names of at most %d", length, tensor.MaxName).Because(tensor.TooLarge)
+	}
+	return nil
 }

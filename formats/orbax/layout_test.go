@@ -255,14 +255,14 @@ func TestAggregated(t *testing.T) {
 		t.Errorf("storage %q", got)
 	}
 	for want, files := range map[string]map[string]string{
-		"there is none":              {"_METADATA": aggregated},
-		"although _METADATA says so": {"_METADATA": aggregated, "checkpoint": "=\x81\xa1b\xc0"},
-		"checkpoint: offset 5":       {"_METADATA": aggregated, "checkpoint": flaxArray[:6]},
-		`tensor "a": chunk`:          {".": "hostile/chunk_missing_flag_true"},
-		"no manifest.ocdbt":          {"_METADATA": strings.NewReplacer("={", `={"use_ocdbt": true, `, "true", "false").Replace(aggregated)},
-		"the same array":             {"checkpoint": "=\x82\xa1a\xafPLACEHOLDER://a\xa1b\xafPLACEHOLDER://a", "a": "sound/hand_zarr2_dirs_min/params.final_norm.scale"},
-		"leaf has no key":            {"checkpoint": "=\xc0"},
-		"longer than 16777216 bytes": {"_METADATA": "=" + strings.Repeat(" ", maxMetadata+1)},
+		"there is none":               {"_METADATA": aggregated},
+		"although _METADATA says so":  {"_METADATA": aggregated, "checkpoint": "=\x81\xa1b\xc0"},
+		"checkpoint: offset 5":        {"_METADATA": aggregated, "checkpoint": flaxArray[:6]},
+		`tensor "a": chunk`:           {".": "hostile/chunk_missing_flag_true"},
+		"no manifest.ocdbt":           {"_METADATA": strings.NewReplacer("={", `={"use_ocdbt": true, `, "true", "false").Replace(aggregated)},
+		"the same array":              {"checkpoint": "=\x82\xa1a\xafPLACEHOLDER://a\xa1b\xafPLACEHOLDER://a", "a": "sound/hand_zarr2_dirs_min/params.final_norm.scale"},
+		"leaf has no key":             {"checkpoint": "=\xc0"},
+		"longer than 100663296 bytes": {"_METADATA": "=" + strings.Repeat(" ", maxMetadata+1)},
 	} {
 		path := build(t, files)
 		if got := refused(t, path, Newest); !strings.Contains(got, want) {
@@ -382,7 +382,7 @@ func FuzzMetadata(f *testing.F) {
 		}
 		names := map[string]bool{}
 		for _, l := range m.leaves {
-			if names[l.name] || len(l.path) == 0 {
+			if names[l.name] || l.path != nil {
 				t.Fatalf("leaf %q", l.name)
 			}
 			names[l.name] = true

@@ -6,7 +6,7 @@ import (
 )
 
 // maxMetadata bounds _METADATA, which takes about 400 bytes per leaf.
-const maxMetadata = 16 << 20
+const maxMetadata = 96 << 20
 
 // maxJSONDepth bounds the nesting of all JSON files. Custom metadata may nest.
 const maxJSONDepth = 200
@@ -41,19 +41,20 @@ var valueTypes = map[string]leafKind{
 func parseMetadata(text []byte) (*metadata, error) {
 	m := &metadata{zarr: 2}
 	d := strictjson.NewDecoder(text, maxJSONDepth)
-	hasTree := false
+	hasTree, size := false, treeSize{}
+	texts := map[string]string{} // of keys, of which most leaves share some
 	err := d.Object(func(member string) (err error) {
 		switch member {
 		case "tree_metadata":
 			hasTree = true
 			// The key is Python's repr of the path, which Orbax does not read either.
 			return d.Object(func(repr string) error {
-				l, err := parseLeaf(d)
+				l, err := parseLeaf(d, texts)
 				if err != nil {
 					return err
 				}
 				m.leaves = append(m.leaves, l)
-				return nil
+				return size.add(l)
 			})
 		case "use_ocdbt":
 			m.useOCDBT, err = optionalBool(d)
@@ -77,11 +78,17 @@ func parseMetadata(text []byte) (*metadata, error) {
 	if !hasTree {
 		return nil, tensor.Bad("no tree_metadata")
 	}
-	return m, checkTree(m.leaves)
+	if err := checkTree(m.leaves); err != nil {
+		return nil, err
+	}
+	for _, l := range m.leaves {
+		l.path = nil
+	}
+	return m, nil
 }
 
-// parseLeaf reads {"key_metadata": …, "value_metadata": …}.
-func parseLeaf(d *strictjson.Decoder) (*leaf, error) {
+// parseLeaf reads {"key_metadata": …, "value_metadata": …}. The texts of its keys are those of texts, or are added.
+func parseLeaf(d *strictjson.Decoder, texts map[string]string) (*leaf, error) {
 	var (
 		l              leaf
 		at             = d.Offset()
@@ -93,7 +100,14 @@ func parseLeaf(d *strictjson.Decoder) (*leaf, error) {
 			hasKey = true
 			return d.Array(func() error {
 				k, err := parseKey(d)
-				l.path = append(l.path, k)
+				if known, ok := texts[k.text]; ok {
+					k.text = known
+				} else {
+					texts[k.text] = k.text
+				}
+				if l.path = append(l.path, k); len(l.path) > maxPath {
+					return tensor.Bad("path has more than %d keys", maxPath).At(d.Offset())
+				}
 				return err
 			})
 		case "value_metadata":

@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,7 +28,7 @@ type key struct {
 
 // leaf is a value of the tree.
 type leaf struct {
-	path []key
+	path []key  // nil after the tree was checked
 	name string // the keys joined with dots, which are not escaped: different paths may have one name
 	kind leafKind
 
@@ -36,109 +37,127 @@ type leaf struct {
 	value      *tensor.Tensor // that array, once read
 }
 
-func (l *leaf) setName() {
-	texts := make([]string, len(l.path))
-	for i, k := range l.path {
+func (l *leaf) setName() { l.name = nameOf(l.path) }
+
+func nameOf(path []key) string {
+	texts := make([]string, len(path))
+	for i, k := range path {
 		texts[i] = k.text
 	}
-	l.name = strings.Join(texts, ".")
+	return strings.Join(texts, ".")
 }
 
-// maxPath bounds the number of keys in a path.
-const maxPath = 512
+// What a tree may have, so that its memory is bounded.
+const (
+	maxPath   = 512     // keys of a path
+	maxKeys   = 2 << 20 // of all paths
+	maxLeaves = tensor.MaxTensors
+	maxNames  = tensor.MaxNames // bytes of the names of all leaves
+)
+
+// treeSize counts what a tree has, before it is kept.
+type treeSize struct{ leaves, keys, names int }
+
+// add adds a leaf. It returns a *tensor.FormatError with the reason TooLarge if the tree then exceeds a limit.
+func (s *treeSize) add(l *leaf) error {
+	s.leaves++
+	s.keys += len(l.path)
+	s.names += len(l.name)
+	if s.leaves > maxLeaves || s.keys > maxKeys || s.names > maxNames {
+		return tensor.Bad("the tree has more than %d leaves, %d keys or %d MiB of names, which is the most that griffin reads",
+			maxLeaves, maxKeys, maxNames>>20).Because(tensor.TooLarge)
+	}
+	return nil
+}
 
 // checkTree checks that leaves are those of one tree, that there are any, and that their names differ.
 func checkTree(leaves []*leaf) error {
-	if len(leaves) == 0 {
-		return tensor.Bad("the tree is empty")
+	if err := checkNames(leaves); err != nil {
+		return err
 	}
-	root := &node{}
-	names := make(map[string]bool, len(leaves))
 	for _, l := range leaves {
 		if len(l.path) == 0 {
 			return tensor.Bad("leaf has no key")
 		}
 		if len(l.path) > maxPath {
-			return tensor.Bad("path has %d keys", len(l.path))
+			return tensor.Bad("path has more than %d keys", maxPath)
 		}
-		if err := root.add(l.path); err != nil {
-			return err.Of(l.name)
-		}
+	}
+	sorted := slices.Clone(leaves)
+	slices.SortFunc(sorted, func(a, b *leaf) int {
+		return slices.CompareFunc(a.path, b.path, func(a, b key) int { return strings.Compare(a.text, b.text) })
+	})
+	return checkNode(sorted, 0)
+}
+
+// checkNames checks that there are leaves, and that their names differ.
+func checkNames(leaves []*leaf) error {
+	if len(leaves) == 0 {
+		return tensor.Bad("the tree is empty")
+	}
+	names := make(map[string]bool, len(leaves))
+	for _, l := range leaves {
 		if names[l.name] {
 			return tensor.Bad("two leaves of one name").Of(l.name)
 		}
 		names[l.name] = true
 	}
-	return root.checkSequences("")
-}
-
-// node is a node of the tree that checkTree builds.
-type node struct {
-	leaf     bool
-	sequence bool // the items have indices
-	items    map[string]*node
-}
-
-// add adds the path of a leaf.
-func (n *node) add(path []key) *tensor.FormatError {
-	for _, k := range path {
-		if n.leaf {
-			return tensor.Bad("leaf is below another leaf")
-		}
-		if n.items == nil {
-			n.items, n.sequence = map[string]*node{}, k.index
-		}
-		if n.sequence != k.index {
-			return tensor.Bad("node has both sequence indices and dict keys")
-		}
-		next := n.items[k.text]
-		if next == nil {
-			next = &node{}
-			n.items[k.text] = next
-		}
-		n = next
-	}
-	if n.leaf || n.items != nil {
-		return tensor.Bad("leaf comes twice or has leaves below it")
-	}
-	n.leaf = true
 	return nil
 }
 
-// checkSequences checks that indices are 0, 1, … without gaps.
-func (n *node) checkSequences(name string) error {
-	for text, item := range n.items {
-		if i, err := strconv.Atoi(text); n.sequence && (err != nil || i < 0 || i >= len(n.items) || strconv.Itoa(i) != text) {
-			return tensor.Bad("index %.40q in a sequence of %d items", text, len(n.items)).Of(name)
+// checkNode checks the leaves at and below a node, which are sorted by their paths and have the first depth keys in
+// common: a leaf has no leaves below it, and the indices of a sequence are 0, 1, … without gaps.
+func checkNode(leaves []*leaf, depth int) error {
+	if len(leaves[0].path) == depth {
+		if len(leaves) > 1 {
+			return tensor.Bad("leaf is below another leaf").Of(leaves[1].name)
 		}
-		if err := item.checkSequences(strings.TrimPrefix(name+"."+text, ".")); err != nil {
+		return nil
+	}
+	sequence := leaves[0].path[depth].index
+	var ends []int // of the leaves of each item
+	for i, l := range leaves {
+		if l.path[depth].index != sequence {
+			return tensor.Bad("node has both sequence indices and dict keys").Of(l.name)
+		}
+		if i+1 == len(leaves) || leaves[i+1].path[depth].text != l.path[depth].text {
+			ends = append(ends, i+1)
+		}
+	}
+	begin := 0
+	for _, end := range ends {
+		item := leaves[begin:end]
+		text := item[0].path[depth].text
+		if i, err := strconv.Atoi(text); sequence && (err != nil || i < 0 || i >= len(ends) || strconv.Itoa(i) != text) {
+			return tensor.Bad("index %.40q in a sequence of %d items", text, len(ends)).Of(nameOf(item[0].path[:depth]))
+		}
+		if err := checkNode(item, depth+1); err != nil {
 			return err
 		}
+		begin = end
 	}
 	return nil
 }
 
-// treeLeaves returns the leaves of the tree in a "checkpoint" file, after checkTree.
+// treeLeaves returns the leaves of the tree in a "checkpoint" file.
 func treeLeaves(root *flax.Node) ([]*leaf, error) {
-	var leaves []*leaf
-	var walk func(n *flax.Node, path []key)
-	walk = func(n *flax.Node, path []key) {
-		if len(n.Items) == 0 {
-			l := &leaf{path: append([]key(nil), path...)}
-			l.setName()
-			l.fromNode(n)
-			leaves = append(leaves, l)
+	var (
+		leaves []*leaf
+		size   treeSize
+	)
+	err := root.Walk(func(name []byte, n *flax.Node) error {
+		if n == root {
+			return tensor.Bad("leaf has no key")
 		}
-		for i := range n.Items {
-			k := key{text: n.Items[i].Key}
-			if n.Kind == flax.List {
-				k = key{text: strconv.Itoa(i), index: true}
-			}
-			walk(&n.Items[i], append(path, k))
-		}
+		l := &leaf{name: string(name)}
+		l.fromNode(n)
+		leaves = append(leaves, l)
+		return size.add(l)
+	})
+	if err != nil {
+		return nil, err
 	}
-	walk(root, nil)
-	return leaves, checkTree(leaves)
+	return leaves, checkNames(leaves)
 }
 
 // fromNode sets the kind and the array of a leaf in the "checkpoint" file.

@@ -352,10 +352,10 @@ func TestLayoutRefuses(t *testing.T) {
 		want   string
 	}{
 		{OCDBT, nil, "the tree is empty"},
-		{OCDBT, []string{"a.b", "a.b"}, "comes twice"},
+		{OCDBT, []string{"a.b", "a.b"}, "two leaves of one name"},
 		{OCDBT, []string{"a", "a.b"}, "leaf is below another leaf"},
 		{OCDBT, []string{"a\xff"}, "not valid UTF-8"},
-		{OCDBT, []string{long}, "path has 601 keys"},
+		{OCDBT, []string{long}, "path has more than 512 keys"},
 		{Zarr, []string{"a/../b"}, "cannot be that of a directory"},
 		{Zarr, []string{"/a"}, "cannot be that of a directory"},
 		{Zarr, []string{""}, "cannot be that of a directory"},

@@ -3,7 +3,6 @@ package safetensors
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"io"
 	"slices"
 
@@ -35,13 +34,11 @@ func (r *record) end() int64 { return r.begin + r.tensor.Bytes() }
 
 // parser parses the headers of the files of a checkpoint, and counts what they list.
 type parser struct {
-	shapes   shapeSet
+	shapes   tensor.Shapes
 	count    tensor.Count
 	metadata int   // members of free text
 	text     int64 // their bytes
 }
-
-func newParser() *parser { return &parser{shapes: shapeSet{}} }
 
 // header parses the JSON of a header. Errors have offsets in text.
 func (p *parser) header(text []byte) (records []record, metadata map[string]string, err error) {
@@ -55,7 +52,7 @@ func (p *parser) header(text []byte) (records []record, metadata map[string]stri
 		if err == nil {
 			err = p.count.Add(name, len(r.tensor.Shape))
 		}
-		r.tensor.Shape = p.shapes.shared(r.tensor.Shape)
+		r.tensor.Shape, _ = p.shapes.Shared(r.tensor.Shape)
 		records = append(records, r)
 		return err
 	})
@@ -91,22 +88,6 @@ func (p *parser) freeText(d *strictjson.Decoder) (map[string]string, error) {
 		return err
 	})
 	return metadata, err
-}
-
-// shapeSet has one copy of each shape, since most tensors of a model share few.
-type shapeSet map[string][]int64
-
-func (s shapeSet) shared(of []int64) []int64 {
-	key := make([]byte, 0, 8*maxRank)
-	for _, n := range of {
-		key = binary.LittleEndian.AppendUint64(key, uint64(n))
-	}
-	shape, known := s[string(key)]
-	if !known {
-		shape = slices.Clone(of)
-		s[string(key)] = shape
-	}
-	return shape
 }
 
 // parseRecord parses the description of a tensor and checks all of it that does not depend on others.

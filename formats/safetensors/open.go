@@ -148,7 +148,7 @@ func missing(path string, cause error) error {
 
 // readAll reads the headers.
 func readAll(shards []*shard) (err error) {
-	p := newParser()
+	p := new(parser)
 	for _, s := range shards {
 		if s.file, err = p.read(s.reader, s.size); err != nil {
 			return foreign.Explain(err, s.path, s.reader)

@@ -57,7 +57,7 @@ func looksLikeJSON(head []byte) bool {
 // NewReader opens a checkpoint that is the first size bytes of r. Errors do not name a file, and
 // closing the checkpoint does not close r.
 func NewReader(r io.ReaderAt, size int64) (*tensor.Checkpoint, error) {
-	f, err := newParser().read(r, size)
+	f, err := new(parser).read(r, size)
 	if err != nil {
 		return nil, err
 	}

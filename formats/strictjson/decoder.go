@@ -22,14 +22,18 @@ const (
 	KindNull
 )
 
-// Decoder reads a JSON text from the beginning. Its memory is that of the keys of the open objects. It cannot be used
-// after an error.
+// Decoder reads a JSON text from the beginning. Its memory is that of the keys of the open objects, of which it allows
+// 524,288. It cannot be used after an error.
 type Decoder struct {
 	text     []byte
 	pos      int
 	depth    int
 	maxDepth int
+	keys     int // of the open objects
 }
+
+// maxKeys is twice the members of the largest object in files of models, the vocabulary of a tokenizer.json.
+const maxKeys = 1 << 19
 
 // NewDecoder returns a decoder of text, in which arrays and objects may nest maxDepth deep. Its results do not refer to
 // text.
@@ -62,12 +66,19 @@ func (d *Decoder) Peek() Kind {
 
 // Object reads an object. It calls member after each key to read the value.
 func (d *Decoder) Object(member func(key string) error) error {
-	var keys keySet
+	var (
+		keys   keySet
+		before = d.keys
+	)
+	defer func() { d.keys = before }()
 	return d.list('{', '}', "an object", func() error {
 		at := d.pos
 		key, err := d.String()
 		if err != nil {
 			return err
+		}
+		if d.keys++; d.keys > maxKeys {
+			return tensor.Bad("an object has more than %d members, which is the most that griffin reads", maxKeys).At(int64(at)).Because(tensor.TooLarge)
 		}
 		if !keys.add(key) {
 			return d.badAt(at, "duplicate key %s", quote(key))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -274,4 +275,29 @@ func plain(v any) any {
 		return list
 	}
 	return v
+}
+
+// A text must not cost many times its size in keys.
+func TestManyMembers(t *testing.T) {
+	object := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"%d":0`, i)
+		}
+		return "{" + strings.TrimPrefix(b.String(), ",") + "}"
+	}
+	half := object(maxKeys / 2)
+	for text, fits := range map[string]bool{
+		object(maxKeys):                                      true,
+		object(maxKeys + 1):                                  false,
+		"[" + half + "," + half + "," + half + "]":           true, // one after the other
+		strings.TrimSuffix(half, "}") + `,"x":` + half + "}": false,
+	} {
+		d := NewDecoder([]byte(text), 10)
+		err := errors.Join(d.Skip(), d.End())
+		var bad *tensor.FormatError
+		if fits != (err == nil) || !fits && (!errors.As(err, &bad) || bad.Reason != tensor.TooLarge) {
+			t.Errorf("%.20s… of %d bytes: %v", text, len(text), err)
+		}
+	}
 }

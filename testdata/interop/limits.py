@@ -75,6 +75,31 @@ def torch_file(path, tensors, size):
     return path
 
 
+def packed(*items):
+    """A map of msgpack of the given keys and values in turn; values are packed already."""
+    return b"\xdf" + struct.pack(">I", len(items) // 2) + b"".join(b"\xda" + struct.pack(">H", len(x)) + x.encode() if i % 2 == 0 else x for i, x in enumerate(items))
+
+
+ONE_ELEMENT = b"\xc7\x12\x01\x93\x92\x01\x01\xa7float32\xc4\x04" + bytes(4)  # an array of shape [1, 1]
+
+
+def flax(path, tensors):
+    """A directory with a msgpack file of so many arrays."""
+    block = packed("mlp", packed("up", packed("kernel", ONE_ELEMENT, "bias", ONE_ELEMENT), "down", packed("w", ONE_ELEMENT)), "norm", packed("scale", ONE_ELEMENT))
+    os.makedirs(path, exist_ok=True)
+    with open(f"{path}/checkpoint", "wb") as f:
+        f.write(packed("params", packed(*itertools.chain(*((f"blocks.{i}", block) for i in range(tensors // 4))))))
+
+
+def nested(path, depth, key, leaves, leaf):
+    """A directory with a msgpack file of leaves at the end of a path of long keys."""
+    os.makedirs(path, exist_ok=True)
+    with open(f"{path}/checkpoint", "wb") as f:
+        for _ in range(depth):
+            f.write(b"\xdf\x00\x00\x00\x01\xda" + struct.pack(">H", key) + b"k" * key)
+        f.write(packed(*itertools.chain(*((str(i), leaf) for i in range(leaves)))))
+
+
 HOSTILE_FIELDS = [(name, n) for name in ("num_hidden_layers", "hidden_size", "vocab_size", "intermediate_size", "num_attention_heads", "head_dim", "lru_width", "conv1d_width")
                   for n in (2**31 - 1, 2**63 - 1)] + [("attention_window_size", 2**62), ("block_types", ["recurrent"] * 50_000), ("block_types", ["recurrent"] * 500_000)]
 
@@ -223,6 +248,16 @@ def main():
         for shape in (",".join(["1"] * 60 + ["0"]), "0,9223372036854775807", ",".join(["65536"] * 3 + ["0"])):
             header("statistics of the shape " + shape[-30:], 0, 2, lambda: empty(100, shape=shape), "--stats")
         header("a name that would make a table wide", 0, 10, lambda: one.replace("t", "x" * 4000, 1) + "," + empty(150_000))
+
+        header("a field that has 5 million members", 3, 2, lambda: one[:-1] + ',"x":{' + ",".join('"%d":0' % i for i in range(5_000_000)) + "}}")
+
+        made(lambda: flax("many", 200_000))
+        for file in ("many", "many/checkpoint"):
+            check(f"200,000 arrays of Flax, {file}", 0, 8, "inspect", "--digest", file)
+        for label, shape in (("long keys", (500, 60_000, 100, b"\xc0")), ("many names", (500, 6, 50_000, ONE_ELEMENT)), ("many leaves", (500, 6, 300_000, b"\xc0"))):
+            made(lambda: nested("nested", *shape))
+            for file in ("nested", "nested/checkpoint"):
+                check(f"a deep tree with {label}, {file}", 0 if label == "many leaves" and file != "nested" else 3, 2, "inspect", file)
 
         os.mkdir("index")
         safetensors("index/a.safetensors", "{" + one + "}")
