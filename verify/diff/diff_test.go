@@ -182,6 +182,8 @@ func TestPairing(t *testing.T) {
 		{"wrapper within", []*tensor.Tensor{v("a._orig_mod.x", 1)}, []*tensor.Tensor{v("a.x", 1)}, Options{}, "equal a.x a:a._orig_mod.x"},
 		{"renamed", []*tensor.Tensor{v("x", 1), v("old", 2), v("gone", 3)}, []*tensor.Tensor{v("x", 1), v("new", 2), v("come", 4)}, Options{},
 			"only_a gone; only_b come; equal old b:new; equal x"},
+		{"empty, renamed", []*tensor.Tensor{v("x", 1), vector("e")}, []*tensor.Tensor{v("x", 1), vector("f")}, Options{}, "only_a e; only_b f; equal x"},
+		{"wrapped, beside its own name", []*tensor.Tensor{v("a._orig_mod.x", 1), v("a.x", 2)}, []*tensor.Tensor{v("a.x", 2)}, Options{}, "only_a a._orig_mod.x; equal a.x"},
 		{"several alike", []*tensor.Tensor{v("p", 2), v("q", 2)}, []*tensor.Tensor{v("r", 2), v("s", 2)}, Options{}, "equal p b:r; equal q b:s"},
 		{"shape", []*tensor.Tensor{vector("x", 1, 2)}, []*tensor.Tensor{vector("x", 1, 2, 3)}, Options{}, "shape x"},
 		{"map", []*tensor.Tensor{v("h.0.attn.w", 1), v("h.1.attn.w", 2)}, []*tensor.Tensor{v("layers.0.self.w", 1), v("layers.1.self.w", 2)},
@@ -317,7 +319,52 @@ func TestDiffStops(t *testing.T) {
 func TestPatternsThatFitNothing(t *testing.T) {
 	c := checkpointOf(t, vector("x", 1))
 	var choice *OptionError
-	if _, err := Diff(t.Context(), c, c, Options{Only: []string{"x", "y*"}}); !errors.As(err, &choice) || !strings.Contains(err.Error(), `"y*"`) {
-		t.Error(err)
+	for _, only := range [][]string{{"x", "y*"}, {"y*", "x"}} {
+		if _, err := Diff(t.Context(), c, c, Options{Only: only}); !errors.As(err, &choice) || !strings.Contains(err.Error(), `"y*"`) {
+			t.Errorf("%q: %v", only, err)
+		}
+	}
+}
+
+// A model is compared with other tensors, and two models of other sizes, by the names that the tensors have in the layout of comparison.
+func TestDiffOfUnlikeModels(t *testing.T) {
+	model := open(t, testdata+"micro-griffin/hf")
+	for _, pair := range [][2]*tensor.Checkpoint{{model, checkpointOf(t, vector("x", 1))}, {checkpointOf(t, vector("x", 1)), model}} {
+		r, err := Diff(t.Context(), pair[0], pair[1], Options{})
+		if err != nil || r.Equal || r.Summary.OnlyA != len(pair[0].Tensors()) || r.Summary.OnlyB != len(pair[1].Tensors()) {
+			t.Errorf("%v, %+v", err, r)
+		}
+	}
+	original := open(t, testdata+"tiny-griffin/original/orbax-ocdbt")
+	own, err := tensor.NewCheckpoint(original.Path, original.Format, append(slices.Clone(original.Tensors()), vector("params.own", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for first, status := range []Status{OnlyA, OnlyB} {
+		sides := [2]*tensor.Checkpoint{model, model}
+		sides[first] = own
+		r, err := Diff(t.Context(), sides[0], sides[1], Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		only := map[string]bool{}
+		for _, e := range r.Tensors {
+			if only[e.Name] = e.Status == status; only[e.Name] && e.Name != "params.own" && !strings.HasPrefix(e.Name, "model.layers.") {
+				t.Errorf("%s is not named as in the directory", e.Name)
+			}
+		}
+		if !only["params.own"] || !only["model.layers.4.mlp_block.up_proj.weight"] {
+			t.Errorf("%d first: %v", first, only)
+		}
+	}
+}
+
+// The step of a checkpoint is part of what is said of it.
+func TestStepOfASide(t *testing.T) {
+	a, b := checkpointOf(t, vector("x", 1)), checkpointOf(t, vector("x", 1))
+	b.Details = []tensor.Detail{{Key: "other", Value: "1"}, {Key: "step", Value: "20"}, {Key: "more", Value: "3"}}
+	r, err := Diff(t.Context(), a, b, Options{})
+	if err != nil || r.A.Step != "" || r.B.Step != "20" {
+		t.Errorf("%v, %q and %q", err, r.A.Step, r.B.Step)
 	}
 }

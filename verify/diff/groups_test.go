@@ -3,6 +3,7 @@ package diff
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +23,7 @@ func TestGroups(t *testing.T) {
 	}
 	swap := func(with string) *explain.Explanation { return &explain.Explanation{Kind: explain.Swapped, With: with} }
 	r := &Result{Tensors: []TensorDiff{
-		e("only.me", OnlyA, nil),
+		e("only.me", OnlyA, nil), e("only.you", OnlyA, nil),
 		e("m.layers.0.mlp.gate", Differs, half), e("m.layers.1.mlp.gate", Differs, half), e("m.layers.2.mlp.gate", Differs, half),
 		e("m.layers.0.mlp.up", Differs, half), e("m.layers.1.mlp.up", Differs, half), e("m.layers.2.mlp.up", Differs, half),
 		e("m.layers.7.mlp.up", Differs, &explain.Explanation{Kind: explain.Scaled, Detail: "by 2"}),
@@ -30,7 +31,9 @@ func TestGroups(t *testing.T) {
 		e("m.layers.3.k", Differs, swap("m.layers.3.q")), e("m.layers.5.k", Differs, swap("m.layers.5.q")),
 		e("m.layers.3.v", Differs, &explain.Explanation{Kind: explain.Transposed, Then: &explain.Explanation{Kind: explain.Sparse, Detail: "1 of 10"}}),
 		e("m.layers.0.x", Differs, &explain.Explanation{Kind: explain.Other}), e("m.layers.0.y", Differs, &explain.Explanation{Kind: explain.Other}),
-		e("m.layers.0.same", Equal, nil),
+		e("m.layers.0.same", Equal, nil), e("n.layers.0.same", Equal, nil),
+		e("m.layers.0.z", Differs, swap("m.layers.2.z")), e("m.layers.3.z", Differs, swap("n.layers.4.z")), e("m.layers.5.z", Differs, &explain.Explanation{Kind: explain.CopiedFrom, With: "m.layers.0.z"}),
+		e("m.layers.6.z", Differs, swap("m.layers.0.z")), e("m.layers.7.z", Differs, &explain.Explanation{Kind: explain.CopiedFrom, With: "n.layers.0.z"}),
 	}}
 	var got []string
 	for _, g := range r.Groups() {
@@ -38,6 +41,7 @@ func TestGroups(t *testing.T) {
 	}
 	want := []string{
 		"only_a only.me: ",
+		"only_a only.you: ",
 		"differs m.layers.0-2.{mlp.gate, mlp.up}: scaled by 0.5",
 		"differs m.layers.7.mlp.up: scaled by 2",
 		"differs m.layers.3,5.q: swapped with k",
@@ -46,11 +50,16 @@ func TestGroups(t *testing.T) {
 		"differs m.layers.3.v: transposed, then changed in few elements",
 		"differs m.layers.0.x: ",
 		"differs m.layers.0.y: ",
+		"differs m.layers.0.z: swapped between layers 0 and 2",
+		"differs m.layers.3.z: swapped with n.layers.4.z",
+		"differs m.layers.5.z: copied from layer 0",
+		"differs m.layers.6.z: swapped between layers 0 and 6",
+		"differs m.layers.7.z: copied from n.layers.0.z",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	x := r.Extent(&r.Groups()[1])
+	x := r.Extent(&r.Groups()[2])
 	if x.Elements != 60 || x.Differing != 30 || x.RelativeL2 != 0.5 {
 		t.Errorf("%+v", x)
 	}
@@ -95,6 +104,37 @@ func TestGroupsOfWholeLayers(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A group is every tensor of its layers only if it has all of them and more than a few.
+func TestEveryTensorOfALayer(t *testing.T) {
+	for _, tt := range []struct {
+		tensors, removed int // of each layer
+		layers           []int
+		want             string
+	}{
+		{3, 3, []int{2}, "l.2.{w0, w1, w2}"},
+		{4, 4, []int{2}, "every tensor of layer 2 of l"},
+		{5, 4, []int{2}, "l.2.{w0, w1, w2, w3}"},
+		{4, 4, []int{2, 5}, "every tensor of layers 2, 5 of l"},
+		{5, 4, []int{2, 5}, "layers 2, 5 of l: w0, w1, w2, w3"},
+		{1, 1, []int{2, 5}, "layers 2, 5 of l: w0"},
+	} {
+		r := &Result{Tensors: []TensorDiff{{Name: "other.2.w0", Status: Equal}, {Name: "embed", Status: Equal}}}
+		for layer := range 7 {
+			for k := range tt.tensors {
+				status := Equal
+				if k < tt.removed && slices.Contains(tt.layers, layer) {
+					status = OnlyA
+				}
+				r.Tensors = append(r.Tensors, TensorDiff{Name: fmt.Sprintf("l.%d.w%d", layer, k), Status: status})
+			}
+		}
+		groups := r.Groups()
+		if len(groups) != 1 || strings.Join(r.Where(&groups[0]), " ") != tt.want {
+			t.Errorf("%d of %d tensors: %q, want %q", tt.removed, tt.tensors, r.Where(&groups[0]), tt.want)
+		}
 	}
 }
 

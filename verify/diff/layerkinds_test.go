@@ -15,7 +15,7 @@ func TestLayersOf(t *testing.T) {
 	}
 	r := &diff.Result{A: diff.Side{BlockTypes: kinds}}
 	for i := range 26 {
-		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: fmt.Sprintf("blocks.%d.w", i)}, diff.TensorDiff{Name: fmt.Sprintf("other.%d.w", i%2)})
+		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: fmt.Sprintf("blocks.%d.w", i)}, diff.TensorDiff{Name: fmt.Sprintf("other.%d.w", 40+i%2)})
 	}
 	of := func(kind string, from, to int) []int {
 		var out []int
@@ -35,6 +35,7 @@ func TestLayersOf(t *testing.T) {
 		{of("attention", 0, 25), "attention layers (8)"},
 		{of("recurrent", 0, 10), "recurrent layers 0 to 10 (8)"},
 		{of("attention", 3, 25), "attention layers 5 to 23 (7)"},
+		{of("attention", 3, 8), "layers 5, 8"},
 		{of("", 2, 9), "layers 2 to 9"},
 		{[]int{2, 3, 4, 12}, "layers 2 to 4, 12"},
 		{[]int{0, 1}, "layers 0, 1"},
@@ -45,11 +46,43 @@ func TestLayersOf(t *testing.T) {
 			t.Errorf("%v: %q, want %q", tt.layers, got, tt.want)
 		}
 	}
-	if got := r.LayersOf(&diff.Group{List: "other", Layers: []int{0}}); got != "layer 0" {
+	if got := r.LayersOf(&diff.Group{List: "other", Layers: []int{40}}); got != "layer 40" {
 		t.Errorf("another list of layers has %q", got)
 	}
+	r.A.BlockTypes, r.B.BlockTypes = nil, kinds
+	if got := r.LayersOf(&diff.Group{List: "blocks", Layers: of("attention", 3, 25)}); got != "attention layers 5 to 23 (7)" {
+		t.Errorf("a model without known blocks and one with them have %q", got)
+	}
+	r.A.BlockTypes = kinds
 	r.B.BlockTypes = kinds[1:]
 	if got := r.LayersOf(&diff.Group{List: "blocks", Layers: of("attention", 3, 25)}); got != "layers 5, 8, 11, 14, 17, 20, 23" {
 		t.Errorf("two models of different blocks have %q", got)
+	}
+}
+
+// Kinds name layers only where there is one for each of them.
+func TestLayersWithoutKinds(t *testing.T) {
+	three := []string{"recurrent", "recurrent", "attention"}
+	for _, tt := range []struct {
+		kinds         []string
+		layers, group []int
+		want          string
+	}{
+		{three, []int{0, 1, 2}, []int{0, 1}, "recurrent layers (2)"},
+		{three, []int{1, 2, 3}, []int{1, 2}, "layers 1, 2"},
+		{three, []int{0, 1}, []int{0}, "layer 0"},
+		{append(three, "attention"), []int{0, 1, 2}, []int{0, 1}, "layers 0, 1"},
+		{three, []int{0, 1, 2, 3}, []int{0, 1}, "layers 0, 1"},
+		{[]string{"recurrent", "recurrent", "recurrent", "recurrent", "attention"}, []int{0, 1, 2, 3, 4}, []int{1, 2, 3}, "layers 1 to 3"},
+		{nil, []int{7}, []int{7}, "layer 7"},
+		{nil, nil, []int{1, 2}, "layers 1, 2"},
+	} {
+		r := &diff.Result{A: diff.Side{BlockTypes: tt.kinds}}
+		for _, n := range tt.layers {
+			r.Tensors = append(r.Tensors, diff.TensorDiff{Name: fmt.Sprintf("l.%d.w", n)})
+		}
+		if got := r.LayersOf(&diff.Group{List: "l", Layers: tt.group}); got != tt.want {
+			t.Errorf("%q of layers %v: %q, want %q", tt.kinds, tt.layers, got, tt.want)
+		}
 	}
 }

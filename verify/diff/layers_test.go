@@ -33,9 +33,11 @@ func TestRemovedLayers(t *testing.T) {
 		{"the first", []float64{1, 2, 3, 4}, []float64{2, 3, 4}, 3, 0, 10, "layers 0-2 of B are layers 1-3 of A; B lacks layer 0 of A"},
 		{"in the middle", []float64{1, 2, 3, 4, 5}, []float64{1, 4, 5}, 6, 0, 10, "layers 0-2 of B are layers 0,3-4 of A; B lacks layers 1-2 of A"},
 		{"the last", []float64{1, 2, 3}, []float64{1, 2}, 3, 0, 7, ""},
+		{"added at the end", []float64{1, 2}, []float64{1, 2, 3}, 0, 3, 7, ""},
+		{"half of them", []float64{1, 2, 3}, []float64{9, 3}, 6, 3, 4, "layer 1 of B are layer 2 of A; B lacks layers 0-1 of A; A lacks layer 0 of B"},
 		{"added", []float64{1, 2, 3}, []float64{1, 9, 2, 3}, 0, 3, 10, "layers 0,2-3 of B are layers 0-2 of A; A lacks layer 1 of B"},
-		{"repeated", []float64{1, 2, 3}, []float64{1, 2, 2, 3}, 0, 3, 10, "A lacks layer"},
-		{"replaced", []float64{1, 2, 3, 4}, []float64{9, 3, 4}, 6, 3, 7, "B lacks layers 0-1 of A; A lacks layer 0 of B"},
+		{"repeated", []float64{1, 2, 3}, []float64{1, 2, 2, 3}, 0, 3, 10, "layers 0-1,3 of B are layers 0-2 of A; A lacks layer 2 of B"},
+		{"replaced", []float64{1, 2, 3, 4}, []float64{9, 3, 4}, 6, 3, 7, "layers 1-2 of B are layers 2-3 of A; B lacks layers 0-1 of A; A lacks layer 0 of B"},
 	} {
 		for _, prefix := range []string{"", "model."} {
 			r, err := Diff(t.Context(), layered(t, "model.", tt.a...), layered(t, prefix, tt.b...), Options{})
@@ -46,7 +48,7 @@ func TestRemovedLayers(t *testing.T) {
 			if s.OnlyA != tt.onlyA || s.OnlyB != tt.onlyB || s.Equal != tt.equal || s.Differ > 0 || r.Equal {
 				t.Errorf("%s, %q: %+v", tt.name, prefix, s)
 			}
-			if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, tt.note) || tt.note == "" && len(r.Notes) > 0 {
+			if notes := strings.Join(r.Notes, "\n"); notes != tt.note {
 				t.Errorf("%s: %q", tt.name, notes)
 			}
 		}
@@ -70,5 +72,24 @@ func TestNamesOfMovedLayers(t *testing.T) {
 	at := slices.IndexFunc(r.Tensors, func(x TensorDiff) bool { return x.B == "layers.0.up" })
 	if at < 0 || r.Tensors[at].Status != Equal || r.Tensors[at].Name != "layers.1.up" {
 		t.Errorf("%+v", r.Tensors)
+	}
+}
+
+// Layers of which just half is the same are not the same layer, and those of another list keep their numbers.
+func TestLayersThatAreNotMoved(t *testing.T) {
+	of := func(contents ...[2]float64) *tensor.Checkpoint {
+		tensors := []*tensor.Tensor{vector("heads.0.norm", 7, 8), vector("heads.1.norm", 9, 8)}
+		for i, c := range contents {
+			tensors = append(tensors, vector(fmt.Sprintf("layers.%d.norm", i), c[0], 1), vector(fmt.Sprintf("layers.%d.up", i), c[1], 2))
+		}
+		return checkpointOf(t, tensors...)
+	}
+	half, err := Diff(t.Context(), of([2]float64{1, 2}, [2]float64{3, 4}, [2]float64{5, 6}), of([2]float64{3, 9}, [2]float64{5, 8}), Options{})
+	if err != nil || len(half.Notes) > 0 {
+		t.Errorf("%v, %q", err, half.Notes)
+	}
+	moved, err := Diff(t.Context(), of([2]float64{1, 2}, [2]float64{3, 4}, [2]float64{5, 6}), of([2]float64{3, 4}, [2]float64{5, 6}), Options{})
+	if err != nil || strings.Join(moved.Notes, "") != "layers 0-1 of B are layers 1-2 of A; B lacks layer 0 of A" || moved.Summary.Equal != 6 || moved.Summary.OnlyA != 2 || moved.Summary.OnlyB != 0 {
+		t.Errorf("%v, %q, %+v", err, moved.Notes, moved.Summary)
 	}
 }

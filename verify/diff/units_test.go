@@ -139,6 +139,7 @@ func TestCompareElements(t *testing.T) {
 		{"a real and a complex type", tensor.F32, tensor.C64, bytesOf(tensor.F32, 1, 2, 3), bytesOf(tensor.C64, 1, 0, 2, 0, 3, 4), 1, 1, 2, 0, 4},
 		{"a real and a complex type, of which the first differ", tensor.F32, tensor.C64, bytesOf(tensor.F32, 1, 2), bytesOf(tensor.C64, 5, 0, 2, 0), 1, 1, 0, 1, 5},
 		{"a complex and a real type", tensor.C64, tensor.F32, bytesOf(tensor.C64, 1, 0, 2, 0), bytesOf(tensor.F32, 1, 3), 1, 1, 1, 2, 3},
+		{"integers and complex numbers", tensor.I64, tensor.C64, bytesOf(tensor.I64, 1, 2, 3), bytesOf(tensor.C64, 1, 0, 2, 0, 3, 4), 1, 1, 2, 0, 4},
 		{"integers and numbers", tensor.I64, tensor.F32, bytesOf(tensor.I64, 1, 2), bytesOf(tensor.F32, 1, 2.5), 1, 0, 1, 2, 2.5},
 	} {
 		n := int64(len(tt.rawA)*8) / int64(tt.a.Bits())
@@ -381,7 +382,7 @@ func TestLongestList(t *testing.T) {
 
 // Prefixes are what more than half of the names begin with.
 func TestWrappers(t *testing.T) {
-	for names, want := range map[string]string{"a.x a.y b": "|a.", "a.x b.y": "", "a.b.x a.b.y a.b.z": "|a.|a.b.", "a a": "", "a.b.c.d.e.f a.b.c.d.e.g": "|a.|a.b.|a.b.c.|a.b.c.d.", "a.x a.y b.x b.y": ""} {
+	for names, want := range map[string]string{"a.x a.y b": "|a.", "a.x b.y": "", "a.b.x a.b.y a.b.z": "|a.|a.b.", "a a": "", "a.b.c.d.e.f a.b.c.d.e.g": "|a.|a.b.|a.b.c.|a.b.c.d.", "a.x a.y b.x b.y": "", "a.b.1 a.b.2 a.c.3 b.4 b.5": "|a."} {
 		c := &tensor.Checkpoint{}
 		var tensors []*tensor.Tensor
 		for i, name := range strings.Fields(names) {

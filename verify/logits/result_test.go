@@ -60,7 +60,11 @@ type trialRun struct {
 }
 
 func newTrialRun(t *testing.T, m *runtime.Model) *trialRun {
-	r := &trialRun{naive: newNaive(t, m, reference.Float32, breakage{block: -2}), results: map[string][][]float64{}}
+	return brokenTrialRun(t, m, breakage{block: -2})
+}
+
+func brokenTrialRun(t *testing.T, m *runtime.Model, b breakage) *trialRun {
+	r := &trialRun{naive: newNaive(t, m, reference.Float32, b), results: map[string][][]float64{}}
 	r.tokens, r.positions, r.packed, r.batch = trialTokens(m)
 	r.length = len(r.tokens) / r.batch
 	maps.Copy(r.results, r.run(r.tokens, r.positions, r.batch))

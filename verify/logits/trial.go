@@ -234,7 +234,7 @@ func (l *localiser) headInside(f *Fault, h hypothesis) (bool, error) {
 	changed, _ := h.change(&m, nil)
 	s := l.measured.site(f.Site, true)
 	inside := true
-	for t := 0; t < len(l.in.tokens); t += max(1, len(l.in.tokens)/headTokens) {
+	for t := 0; t < len(l.in.tokens) && inside; t += max(1, len(l.in.tokens)/headTokens) {
 		p := l.in.passOf(t)
 		if p.Width(f.Site) == 0 {
 			continue
@@ -251,7 +251,7 @@ func (l *localiser) headInside(f *Fault, h hypothesis) (bool, error) {
 				}
 				return nil
 			}})
-		if err != nil || !inside {
+		if err != nil {
 			return false, err
 		}
 	}
