@@ -160,7 +160,7 @@ var weightFaults = []fault{
 		for i := range e.count() {
 			e.setBits(i, e.bits(i)^1)
 		}
-	}), "no element is right|scaled by 1.00000006", false},
+	}), "elements differ", false},
 	{weightsClass, "bytes in the other order", one(last(upProj), func(e *entry) { tensor.SwapBytes(e.data, int(e.size())) }), "", false},
 	{weightsClass, "lowest bit of every element cleared", func(m *made) []string {
 		if m.base.dtype == tensor.F32 { // which has it clear already
@@ -188,7 +188,7 @@ var weightFaults = []fault{
 				e.setBits(int64(i), uint64(math.Float32bits(x)>>16))
 			}
 		})(m)
-	}, "", false},
+	}, "truncated to bfloat16, not rounded to nearest", false},
 	{weightsClass, "rounded twice, to float16 on the way", func(m *made) []string {
 		if m.name != "float32 to bfloat16, Orbax" {
 			return nil

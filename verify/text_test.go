@@ -3,6 +3,7 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -195,5 +196,25 @@ func TestAnotherModel(t *testing.T) {
 	}
 	if v = of("../formats/safetensors/testdata/names.safetensors"); !v.Another() || !strings.HasPrefix(v.Structure.Summary, "another model: it lacks 99 of 99 tensors, and has ") {
 		t.Errorf("of another family: %s", v.Structure.Summary)
+	}
+}
+
+// Of random weights there is a line for each kind of layer, wherever elements are the same by chance.
+func TestTextOfRandomWeights(t *testing.T) {
+	m := baseOf(t, "bfloat16, torch").made.clone()
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, e := range m.tensors {
+		values := e.values()
+		for i := range values {
+			values[i] = float32(rng.NormFloat64() / 10)
+		}
+		e.set(values)
+	}
+	v, err := m.judge(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, lines := v.lines(v.Weights.Findings); len(lines) != 5 {
+		t.Errorf("%d lines: %q", len(lines), lines)
 	}
 }

@@ -200,13 +200,11 @@ func (w *weightsCheck) explain(ctx context.Context, c *model.Config, progress fu
 			continue
 		}
 		got, err := elementAt(w.converted.Tensor(f.Tensor), f.Index)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case math.IsNaN(got):
+		}
+		if math.IsNaN(got) {
 			f.Detail = "it holds NaN"
-		case f.Differing == f.Elements && f.Elements > 1:
-			f.Detail = "no element is right"
 		}
 	}
 	return nil

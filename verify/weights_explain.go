@@ -66,12 +66,12 @@ func newExplanations(w *weightsCheck, c *model.Config) (*explanations, error) {
 // expected returns a tensor as the list of moves has it.
 func (w *weightsCheck) expected(dest int) (*tensor.Tensor, error) {
 	d := &w.list.Dests[dest]
-	return explain.Expected(d.Name, d.DType, d.Shape, w.filling(dest)...)
+	return explain.Expected(d.Name, d.DType, d.Shape, fillingOf(w.list, dest)...)
 }
 
-// filling returns what a tensor is filled with, in order.
-func (w *weightsCheck) filling(dest int) []explain.Part {
-	filling := slices.Clone(w.list.MovesOf(dest))
+// fillingOf returns what a tensor of a list is filled with, in order.
+func fillingOf(l moves.List, dest int) []explain.Part {
+	filling := slices.Clone(l.MovesOf(dest))
 	slices.SortFunc(filling, func(a, b moves.Move) int { return cmp.Compare(a.Offset, b.Offset) })
 	parts := make([]explain.Part, len(filling))
 	for i, m := range filling {
@@ -82,7 +82,7 @@ func (w *weightsCheck) filling(dest int) []explain.Part {
 
 // candidates returns what else a wrong tensor may hold.
 func (x *explanations) candidates(w *weightsCheck, dest int, found *tensor.Tensor) ([]*explain.Pair, error) {
-	d, filling := &w.list.Dests[dest], w.filling(dest)
+	d, filling := &w.list.Dests[dest], fillingOf(w.list, dest)
 	var all []*explain.Pair
 	add := func(sentence string, of explain.Part) error {
 		t, err := explain.Expected(d.Name, d.DType, d.Shape, of)
@@ -162,6 +162,9 @@ func (x *explanations) partsOf(d *moves.Dest, filling []explain.Part, found *ten
 
 // describe says what a wrong tensor holds; "" if nothing explains it.
 func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
+	if is, err := x.isTruncated(ctx, dest); is || err != nil {
+		return "truncated to " + x.list.Dests[dest].DType.String() + ", not rounded to nearest", err
+	}
 	e, err := x.explainer.Explain(ctx, x.pairs[dest])
 	if err != nil {
 		return "", err
@@ -194,6 +197,22 @@ func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
 		text += fmt.Sprintf("; an attention head is %d wide", x.headDim)
 	}
 	return text, nil
+}
+
+// isTruncated reports whether a wrong tensor of another dtype holds the elements of the source rounded towards zero.
+func (x *explanations) isTruncated(ctx context.Context, dest int) (bool, error) {
+	d, filling := &x.list.Dests[dest], fillingOf(x.list, dest)
+	source := filling[0].Source.DType
+	isOther := func(p explain.Part) bool { return p.Divide != 0 || p.Source.DType != source }
+	found := x.pairs[dest].B
+	if source == d.DType || found == nil || slices.ContainsFunc(filling, isOther) {
+		return false, nil
+	}
+	unrounded, err := explain.Expected(d.Name, source, d.Shape, filling...)
+	if err != nil {
+		return false, err
+	}
+	return explain.IsTruncated(ctx, unrounded, found)
 }
 
 // describeRounding says that a tensor that an adapter was merged into differs by no more than another order or number of roundings explains; "" if

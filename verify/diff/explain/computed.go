@@ -1,8 +1,11 @@
 package explain
 
 import (
+	"context"
 	"math"
 	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // computed queues that one operation was done to every element: where it was, or after the elements were
@@ -18,12 +21,31 @@ func (s *search) computed() {
 		}
 		a, b := x.values()
 		for _, f := range roundedTypes(s.b.tensor.DType, b) {
-			if f.mantissa < numberFormats[s.a.tensor.DType].mantissa && f.rounds(a, b) {
-				s.addClaim(&claim{order: m, format: f, steps: append(slices.Clone(m.steps), f.explanation())})
+			if f.mantissa < numberFormats[s.a.tensor.DType].mantissa {
+				for _, f := range []*numberFormat{f, f.truncated()} {
+					if f.rounds(a, b) {
+						s.addClaim(&claim{order: m, format: f, steps: append(slices.Clone(m.steps), f.explanation())})
+					}
+				}
+				if f.nearlyRounds(a, b) {
+					continue
+				}
 			}
 			s.constants(m, a, b, f)
 		}
 	}
+}
+
+// IsTruncated reports whether b is a tensor of the same shape in a narrower floating-point dtype that has the elements of a rounded
+// towards zero. It reads both once.
+func IsTruncated(ctx context.Context, a, b *tensor.Tensor) (bool, error) {
+	f := numberFormats[b.DType]
+	if f == nil || !isFloat(a.DType) || f.mantissa >= numberFormats[a.DType].mantissa || !slices.Equal(a.Shape, b.Shape) {
+		return false, nil
+	}
+	s := &search{ctx: ctx, a: &fingerprint{tensor: a}, b: &fingerprint{tensor: b}}
+	rest, err := s.check([]*claim{{order: identity(a.Shape), format: f.truncated()}})
+	return err == nil && rest[0].n == 0, err
 }
 
 // rounds reports whether nearly all values of b are those of a rounded to the format.
@@ -35,6 +57,17 @@ func (f *numberFormat) rounds(a, b []float64) bool {
 		}
 	}
 	return same >= nearlyAll(len(b)) && len(b) >= minEvidence
+}
+
+// nearlyRounds reports whether no value of b is farther than a step of the format from that of a. Then another rounding explains it, and
+// constants that fit would often be found by chance.
+func (f *numberFormat) nearlyRounds(a, b []float64) bool {
+	for i, x := range a {
+		if y := f.round(x); math.Abs(y-b[i]) > f.step(max(math.Abs(y), math.Abs(b[i]))) {
+			return false
+		}
+	}
+	return true
 }
 
 // constants queues that elements were multiplied by a constant, or that one was added, if sampled values

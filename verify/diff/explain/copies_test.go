@@ -89,7 +89,10 @@ func TestExplainLittle(t *testing.T) {
 		{"NaN in both", withNaN(wide), scale(2)(rng, withNaN(wide)), "scaled"},
 		{"a NaN more", wide, withNaN(wide), "sparse"},
 		{"scaled, a NaN more", wide, withNaN(scale(2)(rng, wide)), "scaled, then sparse"},
-		{"zeros of another sign", scale(0)(rng, fill(-1, 4, 4)), scale(0)(rng, fill(1, 4, 4)), "zeroed"},
+		{"zeros of another sign", scale(0)(rng, fill(-1, 4, 4)), scale(0)(rng, fill(1, 4, 4)), "zero_signs"},
+		{"zeros of another sign in float32", scale(0)(rng, fill(-1, 40)), scale(0)(rng, fill(1, 40)), "zero_signs"},
+		{"zeros of another sign beside numbers", evenZeros(fill(1, 60), math.Copysign(0, -1)), evenZeros(fill(1, 60), 0), "zero_signs"},
+		{"zeros of another sign, and one number", evenZeros(fill(1, 60), math.Copysign(0, -1)), evenZeros(fill(1, 60), 0).touched(rng, 1), "other"},
 	} {
 		var pair checkpointPair
 		pair.add("x", c.a, c.b)
@@ -97,6 +100,17 @@ func TestExplainLittle(t *testing.T) {
 			t.Errorf("%s: %s, not %s", c.name, got, c.want)
 		}
 	}
+}
+
+// evenZeros returns a tensor of small integers and, at every other index, of a zero.
+func evenZeros(x array, zero float64) array {
+	x = x.clone()
+	for i := range x.values {
+		if x.values[i] = float64(i); i%2 == 0 {
+			x.values[i] = zero
+		}
+	}
+	return x
 }
 
 // Tensors of one value, as in a new model, are not taken for copies of one another.

@@ -64,7 +64,8 @@ func New(pairs []*Pair) *Explainer {
 // What "holds" means:
 //
 //   - Zeroed, Swapped, CopiedFrom, Transposed, PermutedAxes, Reshaped, Reversed, BlockPermuted: the same
-//     bits; the same values if the dtypes of both sides differ. If all is zero, signs do not matter.
+//     bits; the same values if the dtypes of both sides differ. If B is all zero, signs do not matter.
+//   - Truncated: B is A rounded towards zero to B's dtype or to a narrower one.
 //   - Scaled, Added, Rounded: B is the result, computed in float64 and rounded to nearest, ties to even, to
 //     B's dtype or, if Rounded follows, to a narrower one. Zeros of either sign are the same, and so are
 //     all NaN. If Detail says "computed in float32", the result was rounded to that first. A constant

@@ -3,6 +3,7 @@ package explain
 import (
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -86,6 +87,13 @@ func through(d tensor.DType) func(*rand.Rand, array) array {
 	return func(_ *rand.Rand, x array) array { return x.rounded(d).rounded(x.dtype) }
 }
 
+// cut drops the bits that bfloat16 does not have.
+func cut(_ *rand.Rand, x array) array {
+	return x.each(func(v float64) float64 { return float64(math.Float32frombits(math.Float32bits(float32(v)) &^ 0xffff)) })
+}
+
+func cuttable(x array) bool { return x.dtype == tensor.F32 }
+
 func succession(all ...func(*rand.Rand, array) array) func(*rand.Rand, array) array {
 	return func(rng *rand.Rand, x array) array {
 		for _, f := range all {
@@ -159,6 +167,8 @@ var suiteChangesOfF32 = []change{
 	{"through bfloat16", nil, through(tensor.BF16), "rounded", "to bfloat16"},
 	{"through float16", nil, through(tensor.F16), "rounded", "to float16"},
 	{"through float8", nil, through(tensor.F8E4M3), "rounded", "to float8_e4m3fn"},
+	{"cut to bfloat16", cuttable, cut, "truncated", "to bfloat16"},
+	{"transposed, cut to bfloat16", both(rank(2), cuttable), succession(transpose, cut), "transposed, then truncated", ""},
 	{"through bfloat16, sparse", large, succession(through(tensor.BF16), touch(1)), "rounded, then sparse", ""},
 	{"scaled, through bfloat16", nil, succession(scale(0.7), through(tensor.BF16)), "scaled, then rounded", "to bfloat16"},
 	{"transposed, through bfloat16", rank(2), succession(transpose, through(tensor.BF16)), "transposed, then rounded", ""},

@@ -37,6 +37,7 @@ type Kind string
 // The kinds of explanation, in the order in which they are tried.
 const (
 	Zeroed        Kind = "zeroed"         // every element of B is zero
+	ZeroSigns     Kind = "zero_signs"     // the signs of zeros differ, and nothing else
 	Swapped       Kind = "swapped"        // B holds A's tensor With, and B's tensor With holds this one
 	CopiedFrom    Kind = "copied_from"    // B holds A's tensor With
 	Transposed    Kind = "transposed"     // rank 2
@@ -44,6 +45,7 @@ const (
 	Reshaped      Kind = "reshaped"       // the same elements, in the same order, in another shape
 	Reversed      Kind = "reversed"       // along an axis
 	BlockPermuted Kind = "block_permuted" // parts in another order
+	Truncated     Kind = "truncated"      // to a narrower type: rounded towards zero
 	Scaled        Kind = "scaled"         // multiplied by one constant
 	Added         Kind = "added"          // one constant was added
 	Rounded       Kind = "rounded"        // through a narrower type
@@ -71,6 +73,8 @@ func (e *Explanation) describe(name func(string) string, elements bool) string {
 		switch e.Kind {
 		case Other:
 			continue
+		case ZeroSigns:
+			words = "changed in the signs of zeros"
 		case Swapped:
 			words = "swapped with " + name(e.With)
 		case CopiedFrom:

@@ -13,20 +13,29 @@ type numberFormat struct {
 	least    int     // exponent of the smallest subnormal number
 	largest  float64 // largest finite number
 	infinite bool    // has infinities; otherwise a number that is too large becomes NaN
+
+	truncates bool // rounds towards zero, as programs do that drop the last bits
+}
+
+// truncated returns the format with numbers that are rounded towards zero.
+func (f *numberFormat) truncated() *numberFormat {
+	t := *f
+	t.truncates = true
+	return &t
 }
 
 // numberFormats are the dtypes for which constants are determined and to which values may have been rounded.
 var numberFormats = map[tensor.DType]*numberFormat{
-	tensor.F64:           {"float64", 52, -1074, math.MaxFloat64, true},
-	tensor.F32:           {"float32", 23, -149, math.MaxFloat32, true},
-	tensor.F16:           {"float16", 10, -24, 65504, true},
-	tensor.BF16:          {"bfloat16", 7, -133, 0x1.fep127, true},
-	tensor.F8E5M2:        {"float8_e5m2", 2, -16, 57344, true},
-	tensor.F8E4M3:        {"float8_e4m3fn", 3, -9, 448, false},
-	tensor.F8E3M4:        {"float8_e3m4", 4, -6, 15.5, true},
-	tensor.F8E4M3FNUZ:    {"float8_e4m3fnuz", 3, -10, 240, false},
-	tensor.F8E5M2FNUZ:    {"float8_e5m2fnuz", 2, -17, 57344, false},
-	tensor.F8E4M3B11FNUZ: {"float8_e4m3b11fnuz", 3, -13, 30, false},
+	tensor.F64:           {"float64", 52, -1074, math.MaxFloat64, true, false},
+	tensor.F32:           {"float32", 23, -149, math.MaxFloat32, true, false},
+	tensor.F16:           {"float16", 10, -24, 65504, true, false},
+	tensor.BF16:          {"bfloat16", 7, -133, 0x1.fep127, true, false},
+	tensor.F8E5M2:        {"float8_e5m2", 2, -16, 57344, true, false},
+	tensor.F8E4M3:        {"float8_e4m3fn", 3, -9, 448, false, false},
+	tensor.F8E3M4:        {"float8_e3m4", 4, -6, 15.5, true, false},
+	tensor.F8E4M3FNUZ:    {"float8_e4m3fnuz", 3, -10, 240, false, false},
+	tensor.F8E5M2FNUZ:    {"float8_e5m2fnuz", 2, -17, 57344, false, false},
+	tensor.F8E4M3B11FNUZ: {"float8_e4m3b11fnuz", 3, -13, 30, false, false},
 }
 
 // narrowTypes are the dtypes through which values are commonly rounded, the widest mantissa first.
@@ -35,12 +44,14 @@ var narrowTypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.F8E
 // isFloat reports whether a dtype is one of numberFormats.
 func isFloat(d tensor.DType) bool { return numberFormats[d] != nil }
 
-// round returns the number of the format nearest to x, ties to even.
+// round returns the number of the format nearest to x, ties to even, or if the format truncates the nearest one that is not larger in size.
 func (f *numberFormat) round(x float64) float64 {
-	switch f.mantissa {
-	case 52:
+	switch {
+	case f.mantissa == 52:
 		return x
-	case 23:
+	case f.truncates:
+		return f.truncate(x)
+	case f.mantissa == 23:
 		return float64(float32(x))
 	}
 	b := math.Float64bits(x)
@@ -63,6 +74,15 @@ func (f *numberFormat) round(x float64) float64 {
 	return math.NaN()
 }
 
+// truncate rounds towards zero.
+func (f *numberFormat) truncate(x float64) float64 {
+	if x != x || math.IsInf(x, 0) {
+		return x
+	}
+	step := f.step(math.Abs(x))
+	return math.Copysign(min(math.Floor(math.Abs(x)/step)*step, f.largest), x)
+}
+
 // roundAll rounds all values.
 func (f *numberFormat) roundAll(values []float64) {
 	if f.mantissa == 52 {
@@ -75,7 +95,11 @@ func (f *numberFormat) roundAll(values []float64) {
 
 // explanation says that values were rounded to the format.
 func (f *numberFormat) explanation() Explanation {
-	return Explanation{Kind: Rounded, Detail: "to " + f.name}
+	kind := Rounded
+	if f.truncates {
+		kind = Truncated
+	}
+	return Explanation{Kind: kind, Detail: "to " + f.name}
 }
 
 // step is the distance from a finite |y| to the next larger number of the format.

@@ -3,13 +3,14 @@ package explain
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // sparsityPatterns are N:M patterns, of which processors can use 2:4: of every m consecutive elements of a row, at most n are
 // not zero. The strictest come first.
 var sparsityPatterns = []struct{ n, m int64 }{{1, 4}, {2, 4}, {4, 8}}
 
-// pruned queues that elements were set to zero, and all others are as they were.
+// pruned queues that elements were set to zero, or that zeros have other signs, and all others are as they were.
 func (s *search) pruned() {
 	a, b := s.a.tensor, s.b.tensor
 	if !s.sameShape() || a.DType != b.DType || !isFloat(b.DType) {
@@ -17,19 +18,24 @@ func (s *search) pruned() {
 	}
 	m := identity(a.Shape)
 	sample := newSample(s.a, m, s.b, s.sampled)
+	kind := ZeroSigns
 	for i, code := range sample.b {
-		if code != sample.a[i] && valueOf(code) != 0 {
+		switch {
+		case code == sample.a[i]:
+		case valueOf(code) != 0:
 			return
+		case valueOf(sample.a[i]) != 0:
+			kind = Pruned
 		}
 	}
-	s.add([]Explanation{{Kind: Pruned}}, func() (verdict, error) {
+	s.add([]Explanation{{Kind: kind}}, func() (verdict, error) {
 		steps, err := s.checkPruned(m)
 		return verdict{steps: steps}, err
 	})
 }
 
-// checkPruned compares all elements, and finds the pattern of those that are zero. It returns nil if an element is
-// neither zero nor as it was.
+// checkPruned compares all elements, and finds the pattern of those that are zero, or that only signs of zeros differ. It returns nil if an
+// element is neither zero nor as it was.
 func (s *search) checkPruned(m *arrangement) ([]Explanation, error) {
 	b := s.b.tensor
 	size := b.DType.Size()
@@ -38,12 +44,14 @@ func (s *search) checkPruned(m *arrangement) ([]Explanation, error) {
 		row = b.Shape[n-1]
 	}
 	patterns := newPatterns(row)
-	removed := int64(0)
+	removed, signs := int64(0), 0
 	err := s.eachPair(m, func(first int64, p, q []byte) error {
 		for at := int64(0); at < int64(len(q)); at += size {
 			isZero := zeroBits(q[at : at+size])
 			switch {
 			case bytes.Equal(p[at:at+size], q[at:at+size]):
+			case isZero && zeroBits(p[at:at+size]):
+				signs++
 			case isZero:
 				removed++
 			default:
@@ -53,11 +61,15 @@ func (s *search) checkPruned(m *arrangement) ([]Explanation, error) {
 		}
 		return nil
 	})
-	if err == errStop || err == nil && removed < minEvidence {
+	switch {
+	case err == errStop:
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
+	case removed == 0 && signs > 0 && slices.Equal(s.a.tensor.Shape, b.Shape):
+		return []Explanation{{Kind: ZeroSigns}}, nil
+	case removed < minEvidence:
+		return nil, nil
 	}
 	return []Explanation{{Kind: Pruned, Detail: patterns.describe()}}, nil
 }

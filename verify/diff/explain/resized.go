@@ -23,7 +23,7 @@ func ResizedRows(a, b *tensor.Tensor) bool {
 }
 
 // resized explains a tensor that has rows more or less, as an embedding has after tokens were added or removed: how many
-// rows are the same. It returns nil if none is.
+// rows are the same. It returns nil if fewer than half are.
 func resized(ctx context.Context, a, b *tensor.Tensor) ([]Explanation, error) {
 	x, err := rowDigests(ctx, a)
 	if err != nil {
@@ -49,7 +49,7 @@ func resized(ctx context.Context, a, b *tensor.Tensor) ([]Explanation, error) {
 		if ordered {
 			change += ", in the same order"
 		}
-	case same > 0:
+	case 2*same >= shared:
 		change += fmt.Sprintf(": of the first %d, %d are the same", shared, same)
 	default:
 		return nil, nil

@@ -10,8 +10,8 @@ import (
 )
 
 // kinds are the kinds of explanation in the order in which they are preferred.
-var kinds = []Kind{Zeroed, Swapped, CopiedFrom, Transposed, PermutedAxes, Reshaped, Reversed, BlockPermuted,
-	Scaled, Added, Rounded, Sparse, Pruned, LowRank}
+var kinds = []Kind{Zeroed, ZeroSigns, Swapped, CopiedFrom, Transposed, PermutedAxes, Reshaped, Reversed, BlockPermuted,
+	Truncated, Scaled, Added, Rounded, Sparse, Pruned, LowRank}
 
 // maxTries bounds how many candidates of a pair are compared with all elements.
 const maxTries = 24
@@ -155,10 +155,12 @@ func (s *search) sameShape() bool {
 	return slices.Equal(squeeze(s.a.tensor.Shape), squeeze(s.b.tensor.Shape))
 }
 
-// zeroed queues that nothing is left of A.
+// zeroed queues that nothing is left of A, or if nothing was in A, that zeros have other signs.
 func (s *search) zeroed() {
 	elements := s.b.tensor.Elements()
 	switch {
+	case s.b.zeros == elements && s.a.zeros == elements && slices.Equal(s.a.tensor.Shape, s.b.tensor.Shape):
+		s.addKnown(Explanation{Kind: ZeroSigns})
 	case s.b.zeros == elements:
 		s.addKnown(Explanation{Kind: Zeroed})
 	case s.b.constant && elements >= minEvidence && isFloat(s.b.tensor.DType) && !math.IsNaN(valueOf(s.b.codes[0])):
