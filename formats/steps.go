@@ -54,7 +54,7 @@ func Steps(source fs.FS, dir string) ([]Step, error) {
 	if err != nil && !errors.As(err, new(*FormatError)) {
 		return nil, err
 	}
-	l := &stepLister{source: source, dir: dir, steps: map[string]Step{}}
+	l := &stepLister{source: storage.Listed(source), dir: dir, steps: map[string]Step{}, held: map[string]bool{}}
 	for _, s := range managed {
 		l.steps[s.Name] = Step(s)
 	}
@@ -123,6 +123,7 @@ type stepLister struct {
 	source fs.FS
 	dir    string
 	steps  map[string]Step // by name
+	held   map[string]bool // results of holds
 }
 
 var (
@@ -244,8 +245,17 @@ func (l *stepLister) isDirectory(e fs.DirEntry) bool {
 
 // holds reports whether a directory looks like a checkpoint, also one that cannot be opened.
 func (l *stepLister) holds(name string) bool {
-	found, err := candidates(l.source, path.Join(l.dir, name), Options{})
-	return err != nil || len(found) > 0
+	is, known := l.held[name]
+	if !known {
+		dir := path.Join(l.dir, name)
+		entries, err := fs.ReadDir(l.source, dir)
+		if err != nil || len(entries) > 0 {
+			found, err := candidates(l.source, dir, Options{})
+			is = err != nil || len(found) > 0
+		}
+		l.held[name] = is
+	}
+	return is
 }
 
 // OpenStep opens a step of the run in the directory dir, as OpenSource does. If there is no configuration beside its

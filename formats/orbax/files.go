@@ -39,6 +39,13 @@ func openDirectory(source fs.FS, name string) (*directory, io.Closer, error) {
 	return d, closer, err
 }
 
+// listed returns the directory for a search of many files.
+func (d *directory) listed() *directory {
+	searched := *d
+	searched.FS = storage.Listed(d.FS)
+	return &searched
+}
+
 // checkFinished refuses a directory that Orbax has not finished writing, which it renames at the
 // end.
 func (d *directory) checkFinished() error {

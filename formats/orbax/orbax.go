@@ -56,13 +56,13 @@ func Detect(source fs.FS, name string) bool {
 		return !errors.Is(err, fs.ErrNotExist) // unfinished, or not readable: Open says so
 	}
 	defer closer.Close()
-	_, err = finder{dir}.find(Newest)
+	_, err = finder{dir.listed()}.find(Newest)
 	return !errors.Is(err, errNothing)
 }
 
 // checkpoint reads the items that make up one checkpoint.
 func (d *directory) checkpoint(step int64, root io.Closer) (c *tensor.Checkpoint, err error) {
-	s, err := finder{d}.find(step)
+	s, err := finder{d.listed()}.find(step)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func noteOfStep(source fs.FS, dir string, own step) []string {
 		return nil
 	}
 	defer closer.Close()
-	f := finder{d}
+	f := finder{d.listed()}
 	inside, err := f.directories(".")
 	if err != nil {
 		return nil

@@ -50,18 +50,20 @@ func (f finder) stepsIn() ([]step, error) {
 		if !ok {
 			continue
 		}
-		info, err := f.stat(s.name)
-		if err != nil {
-			return nil, err
+		mode := e.Type()
+		if mode&fs.ModeSymlink != 0 {
+			info, err := f.stat(s.name)
+			if err != nil {
+				return nil, err
+			}
+			mode = info.Mode()
 		}
 		switch {
-		case info == nil:
-			continue
-		case info.IsDir():
+		case mode.IsDir():
 			if s.holds, err = f.holdsItems(s.name); err == nil {
 				s.committed, err = f.hasFile(s.name, CommitName)
 			}
-		case info.Mode().IsRegular() && s.prefix == "checkpoint_":
+		case mode.IsRegular() && s.prefix == "checkpoint_":
 			s.isFile, s.holds = true, true
 		default:
 			continue
@@ -169,7 +171,7 @@ func Steps(source fs.FS, name string) (found []Step, single bool, err error) {
 		return nil, false, err
 	}
 	defer closer.Close()
-	f := finder{dir}
+	f := finder{dir.listed()}
 	for _, is := range []func(string) (bool, error){f.isItem, f.declaresItems} {
 		if single, err := is("."); single || err != nil {
 			return nil, single, err

@@ -13,11 +13,12 @@ import (
 type local struct {
 	dir    string
 	opened *ledger // of the files that were opened; nil for none
+	lists  *listings
 }
 
 // Local returns a directory of the local file system as a source. Symbolic links are followed,
 // also out of the directory.
-func Local(dir string) fs.FS { return local{dir, &ledger{}} }
+func Local(dir string) fs.FS { return local{dir, &ledger{}, nil} }
 
 // Locate returns the source and the name of the file or directory at a path of the local file
 // system, which exists. The source of a directory is the directory itself, that of a file the
@@ -93,6 +94,9 @@ func (l local) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.lists.absent("stat", name); err != nil {
+		return nil, err
+	}
 	info, err := system.Stat(path)
 	return info, l.opened.check(err)
 }
@@ -101,6 +105,9 @@ func (l local) Stat(name string) (fs.FileInfo, error) {
 func (l local) Lstat(name string) (fs.FileInfo, error) {
 	path, err := l.path("lstat", name)
 	if err != nil {
+		return nil, err
+	}
+	if err := l.lists.absent("lstat", name); err != nil {
 		return nil, err
 	}
 	info, err := system.Lstat(path)
@@ -122,6 +129,9 @@ func (l local) ReadDir(name string) ([]fs.DirEntry, error) {
 	path, err := l.path("open", name)
 	if err != nil {
 		return nil, err
+	}
+	if l.lists != nil {
+		return l.lists.list(name)
 	}
 	entries, err := system.ReadDir(path)
 	return entries, l.opened.check(err)

@@ -101,7 +101,7 @@ func Confine(source fs.FS, dir string) (fs.FS, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return confined{root.FS(), l.Path(dir), l.opened}, root, nil
+	return confined{root.FS(), l.Path(dir), l.opened, nil}, root, nil
 }
 
 // kindOf names what is not a regular file.
@@ -165,6 +165,7 @@ type confined struct {
 	fs.FS
 	dir    string  // path of the root
 	opened *ledger // of the files that were opened
+	lists  *listings
 }
 
 func (c confined) Open(name string) (fs.File, error) {
@@ -179,6 +180,9 @@ func (c confined) Open(name string) (fs.File, error) {
 }
 
 func (c confined) Stat(name string) (fs.FileInfo, error) {
+	if err := c.lists.absent("stat", name); err != nil {
+		return nil, err
+	}
 	var info fs.FileInfo
 	err := system.Do(system.OpStat, c.Path(name), func() (err error) {
 		info, err = fs.Stat(c.FS, name)
@@ -188,6 +192,9 @@ func (c confined) Stat(name string) (fs.FileInfo, error) {
 }
 
 func (c confined) Lstat(name string) (info fs.FileInfo, err error) {
+	if err := c.lists.absent("lstat", name); err != nil {
+		return nil, err
+	}
 	err = system.Do(system.OpStat, c.Path(name), func() (err error) {
 		info, err = fs.Lstat(c.FS, name)
 		return err
@@ -204,6 +211,9 @@ func (c confined) ReadLink(name string) (target string, err error) {
 }
 
 func (c confined) ReadDir(name string) (entries []fs.DirEntry, err error) {
+	if c.lists != nil {
+		return c.lists.list(name)
+	}
 	err = system.Do(system.OpList, c.Path(name), func() (err error) {
 		entries, err = fs.ReadDir(c.FS, name)
 		return err

@@ -84,7 +84,7 @@ func TestFailure(t *testing.T) {
 			return f
 		},
 		"below another": func() fs.FS { return sub{Local(filepath.Dir(dir)), filepath.Base(dir)} },
-		"not recorded":  func() fs.FS { return local{dir, nil} },
+		"not recorded":  func() fs.FS { return local{dir, nil, nil} },
 	}
 	t.Cleanup(func() { system.SetFault(nil) })
 	for kind, open := range sources {

@@ -259,6 +259,11 @@ def main():
             for file in ("nested", "nested/checkpoint"):
                 check(f"a deep tree with {label}, {file}", 0 if label == "many leaves" and file != "nested" else 3, 2, "inspect", file)
 
+        for i in range(20_000):
+            os.makedirs(f"run/{i}")
+        check("a training run of 20,000 empty steps", 3, 2, "inspect", "run")
+        check("the steps of a training run of 20,000 empty ones", 3, 3, "convert", "--all-steps", "run", "out")
+
         os.mkdir("index")
         safetensors("index/a.safetensors", "{" + one + "}")
 
