@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -366,5 +368,33 @@ func TestStepOfASide(t *testing.T) {
 	r, err := Diff(t.Context(), a, b, Options{})
 	if err != nil || r.A.Step != "" || r.B.Step != "20" {
 		t.Errorf("%v, %q and %q", err, r.A.Step, r.B.Step)
+	}
+}
+
+// What was done to a tensor is explained if its elements are exchanged with another's, or have another shape of as many elements or rows.
+func TestDiffExplains(t *testing.T) {
+	of := func(name string, shape []int64, values ...float64) *tensor.Tensor {
+		return array{tensor.F32, shape, values}.tensor(name)
+	}
+	x, y := make([]float64, 40), make([]float64, 40)
+	for i := range x {
+		x[i], y[i] = math.Sin(float64(i)), math.Cos(float64(3*i))
+	}
+	a := checkpointOf(t, vector("x", x...), vector("y", y...),
+		of("reshaped", []int64{6}, 1, 2, 3, 4, 5, 7), of("fewer rows", []int64{3, 2}, 1, 2, 3, 4, 5, 8), of("other", []int64{2, 2}, 1, 2, 3, 4))
+	b := checkpointOf(t, vector("x", y...), vector("y", x...),
+		of("reshaped", []int64{2, 3}, 1, 2, 3, 4, 5, 7), of("fewer rows", []int64{2, 2}, 1, 2, 3, 4), of("other", []int64{3, 5}, make([]float64, 15)...))
+	r, err := Diff(t.Context(), a, b, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]explain.Kind{}
+	for _, e := range r.Tensors {
+		if e.Explanation != nil {
+			kinds[e.Name] = e.Explanation.Kind
+		}
+	}
+	if want := map[string]explain.Kind{"x": explain.Swapped, "y": explain.Swapped, "reshaped": explain.Reshaped, "fewer rows": explain.Resized}; !maps.Equal(kinds, want) {
+		t.Errorf("%v, want %v", kinds, want)
 	}
 }

@@ -34,6 +34,7 @@ func TestGroups(t *testing.T) {
 		e("m.layers.0.same", Equal, nil), e("n.layers.0.same", Equal, nil),
 		e("m.layers.0.z", Differs, swap("m.layers.2.z")), e("m.layers.3.z", Differs, swap("n.layers.4.z")), e("m.layers.5.z", Differs, &explain.Explanation{Kind: explain.CopiedFrom, With: "m.layers.0.z"}),
 		e("m.layers.6.z", Differs, swap("m.layers.0.z")), e("m.layers.7.z", Differs, &explain.Explanation{Kind: explain.CopiedFrom, With: "n.layers.0.z"}),
+		e("m.layers.0.u", Differs, swap("m.layers.0.k")), e("m.layers.8.u", Differs, swap("n.layers.8.k")),
 	}}
 	var got []string
 	for _, g := range r.Groups() {
@@ -55,6 +56,8 @@ func TestGroups(t *testing.T) {
 		"differs m.layers.5.z: copied from layer 0",
 		"differs m.layers.6.z: swapped between layers 0 and 6",
 		"differs m.layers.7.z: copied from n.layers.0.z",
+		"differs m.layers.0.u: swapped with k",
+		"differs m.layers.8.u: swapped with n.layers.8.k",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -120,6 +123,7 @@ func TestEveryTensorOfALayer(t *testing.T) {
 		{4, 4, []int{2, 5}, "every tensor of layers 2, 5 of l"},
 		{5, 4, []int{2, 5}, "layers 2, 5 of l: w0, w1, w2, w3"},
 		{1, 1, []int{2, 5}, "layers 2, 5 of l: w0"},
+		{3, 3, []int{2, 5}, "layers 2, 5 of l: w0, w1, w2"},
 	} {
 		r := &Result{Tensors: []TensorDiff{{Name: "other.2.w0", Status: Equal}, {Name: "embed", Status: Equal}}}
 		for layer := range 7 {
@@ -154,6 +158,8 @@ func TestGroupsFoldEveryNumber(t *testing.T) {
 	add("m.layers.5.experts.7.w.0.weight")
 	add("m.layers.0.experts.0.x.0")
 	add("m.layers.0.experts.1.x.1")
+	add("0.w")
+	add("1.w")
 	add("m.layers.0.last.3")
 	add("m.layers.0.last.9")
 	add("m.layers.1.last.9")
@@ -166,6 +172,8 @@ func TestGroupsFoldEveryNumber(t *testing.T) {
 		"m.layers.5.experts.7.w.0.weight 1",
 		"m.layers.0.experts.0.x.0 1",
 		"m.layers.0.experts.1.x.1 1",
+		"0.w 1",
+		"1.w 1",
 		"m.layers.0.last.3 1",
 		"m.layers.0-1.last.9 2",
 	}

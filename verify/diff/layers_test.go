@@ -1,6 +1,8 @@
 package diff
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,11 +80,11 @@ func TestNamesOfMovedLayers(t *testing.T) {
 // Layers of which just half is the same are not the same layer, and those of another list keep their numbers.
 func TestLayersThatAreNotMoved(t *testing.T) {
 	of := func(contents ...[2]float64) *tensor.Checkpoint {
-		tensors := []*tensor.Tensor{vector("heads.0.norm", 7, 8), vector("heads.1.norm", 9, 8)}
+		var tensors []*tensor.Tensor
 		for i, c := range contents {
 			tensors = append(tensors, vector(fmt.Sprintf("layers.%d.norm", i), c[0], 1), vector(fmt.Sprintf("layers.%d.up", i), c[1], 2))
 		}
-		return checkpointOf(t, tensors...)
+		return checkpointOf(t, append(tensors, vector("heads.0.norm", 7, 8), vector("heads.1.norm", 9, 8))...)
 	}
 	half, err := Diff(t.Context(), of([2]float64{1, 2}, [2]float64{3, 4}, [2]float64{5, 6}), of([2]float64{3, 9}, [2]float64{5, 8}), Options{})
 	if err != nil || len(half.Notes) > 0 {
@@ -91,5 +93,46 @@ func TestLayersThatAreNotMoved(t *testing.T) {
 	moved, err := Diff(t.Context(), of([2]float64{1, 2}, [2]float64{3, 4}, [2]float64{5, 6}), of([2]float64{3, 4}, [2]float64{5, 6}), Options{})
 	if err != nil || strings.Join(moved.Notes, "") != "layers 0-1 of B are layers 1-2 of A; B lacks layer 0 of A" || moved.Summary.Equal != 6 || moved.Summary.OnlyA != 2 || moved.Summary.OnlyB != 0 {
 		t.Errorf("%v, %q, %+v", err, moved.Notes, moved.Summary)
+	}
+}
+
+// Tensors of two checkpoints belong together by their names, by what they hold, and as parts of layers that were moved.
+func TestFindCounterparts(t *testing.T) {
+	a := layered(t, "", 1, 2, 3, 4)
+	for _, tt := range []struct {
+		name   string
+		b      *tensor.Checkpoint
+		want   map[string]string // that have other names
+		gone   int               // tensors of A without counterpart
+		layers string
+	}{
+		{"the same", layered(t, "", 1, 2, 3, 4), nil, 0, ""},
+		{"a layer is gone", layered(t, "", 1, 3, 4), map[string]string{"layers.2.norm": "layers.1.norm", "layers.3.down": "layers.2.down"}, 3, "layers 0-2 of new are layers 0,2-3 of old; new lacks layer 1 of old"},
+		{"another prefix", layered(t, "m.", 1, 2, 3, 4), map[string]string{"embed": "m.embed", "layers.2.norm": "m.layers.2.norm"}, 0, ""},
+		{"something else", checkpointOf(t, vector("embed", 5), vector("x", 6)), nil, 12, ""},
+	} {
+		found, err := FindCounterparts(t.Context(), a, tt.b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := ""
+		if found.Layers != nil {
+			words = found.Layers.Words("old", "new")
+		}
+		if words != tt.layers || len(found.Names) != len(a.Tensors())-tt.gone {
+			t.Errorf("%s: %q, %v", tt.name, words, found.Names)
+		}
+		for name, want := range tt.want {
+			if found.Names[name] != want {
+				t.Errorf("%s: %s is %q, want %q", tt.name, name, found.Names[name], want)
+			}
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	for name, b := range map[string]*tensor.Checkpoint{"layers": layered(t, "", 1, 3, 4), "names": layered(t, "m.", 1, 2, 3, 4)} {
+		if _, err := FindCounterparts(ctx, a, b, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled, %s: %v", name, err)
+		}
 	}
 }

@@ -92,20 +92,35 @@ func TestQuantizedBadly(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			sides := [2]*tensor.Checkpoint{openQuantized(t, "base"), openQuantized(t, test.sample, test.change)}
 			for first, a := range sides {
-				r, err := diff.Diff(context.Background(), a, sides[1-first], diff.Options{})
+				var judged, toJudge int64
+				r, err := diff.Diff(context.Background(), a, sides[1-first], diff.Options{Progress: func(stage string, done, total int64) {
+					if stage == "judging quantised tensors" {
+						judged, toJudge = done, total
+					}
+				}})
 				if err != nil {
 					t.Fatal(err)
+				}
+				if toJudge <= 0 || judged != toJudge {
+					t.Errorf("%d first: judging ends at %d of %d bytes", first, judged, toJudge)
+				}
+				size := int64(0)
+				for _, x := range sides[1].Tensors() {
+					size += x.Bytes()
+				}
+				if copy := []diff.Side{r.B, r.A}[first]; copy.Bytes != size {
+					t.Errorf("%d first: the copy has %d bytes, want %d", first, copy.Bytes, size)
 				}
 				if r.Equal {
 					t.Error("equal")
 				}
-				judged := false
+				found := false
 				for _, x := range r.Tensors {
 					if x.Quantized == nil {
 						continue
 					}
 					bad := x.Name == name
-					judged = judged || bad
+					found = found || bad
 					blocks := ""
 					if far := x.Quantized.Far; bad && far < x.Quantized.Blocks {
 						blocks = fmt.Sprintf(": %d of its %d blocks", far, x.Quantized.Blocks)
@@ -115,7 +130,7 @@ func TestQuantizedBadly(t *testing.T) {
 						t.Errorf("%s: ratio %v, %v", x.Name, x.Quantized.Ratio, e)
 					}
 				}
-				if !judged {
+				if !found {
 					t.Errorf("%d first: %s was not judged", first, name)
 				}
 			}

@@ -226,9 +226,9 @@ func TestSummarize(t *testing.T) {
 		{Status: Equal, Elements: 1}, {Status: Equal, Elements: 2, Renamed: true}, {Status: Differs, Elements: 4, Metrics: &Metrics{Differing: 3, Beyond: beyond(2), NaNA: 1, NaNB: 1}, Explanation: &explain.Explanation{Kind: explain.Scaled}},
 		{Status: Differs, Elements: 8, Metrics: &Metrics{Differing: 5, Beyond: beyond(1), NaNA: 1, InfA: 1}, Explanation: &explain.Explanation{Kind: explain.Other}},
 		{Status: DType, Elements: 16, Metrics: &Metrics{Differing: 7, NaNA: 1, InfB: 1}}, {Status: DType, Elements: 32, Metrics: &Metrics{}},
-		{Status: OnlyA, Elements: 64}, {Status: OnlyB, Elements: 128}, {Status: Shape, Elements: 256}, {Status: Shape, Elements: 512}}}
+		{Status: DType, Metrics: &Metrics{}, Explanation: &explain.Explanation{Kind: explain.Rounded}}, {Status: OnlyA, Elements: 64}, {Status: OnlyB, Elements: 128}, {Status: Shape, Elements: 256}, {Status: Shape, Elements: 512}}}
 	r.summarize()
-	want := Summary{Tensors: 10, Equal: 2, Differ: 2, OnlyA: 1, OnlyB: 1, Shape: 2, DType: 2, Renamed: 1, Explained: 1, Config: 2, Elements: 63, Differing: 15, NonFinite: 3}
+	want := Summary{Tensors: 11, Equal: 2, Differ: 2, OnlyA: 1, OnlyB: 1, Shape: 2, DType: 3, Renamed: 1, Explained: 2, Config: 2, Elements: 63, Differing: 15, NonFinite: 3}
 	got := r.Summary
 	got.Beyond = nil
 	if got != want || *r.Summary.Beyond != 3 || r.Equal {
@@ -372,7 +372,7 @@ func TestLongestList(t *testing.T) {
 		keys, list string
 		numbers    []int
 	}{
-		{"a.0.w a.2.w b.0.w b.1.w b.3.w c", "b", []int{0, 1, 3}}, {"b.0.w b.1.w a.0.w a.1.w", "a", []int{0, 1}}, {"a.0.w a.1.w b.0.w b.1.w", "a", []int{0, 1}}, {"x y", "", nil},
+		{"a.0.w a.2.w b.0.w b.1.w b.3.w c", "b", []int{0, 1, 3}}, {"b.0.w b.1.w a.0.w a.1.w", "a", []int{0, 1}}, {"a.0.w a.1.w b.0.w b.1.w", "a", []int{0, 1}}, {"x y", "", nil}, {"b.0.w b.1.w b.3.w a.0.w", "b", []int{0, 1, 3}},
 	} {
 		if list, numbers := longestList(&side{keys: strings.Fields(tt.keys)}); list != tt.list || !slices.Equal(numbers, tt.numbers) {
 			t.Errorf("%s: %q, %v", tt.keys, list, numbers)
@@ -429,6 +429,13 @@ func TestOperands(t *testing.T) {
 	} {
 		if tt.o.isView() != tt.view || tt.o.direct() != tt.direct || tt.o.contiguous() != tt.direct {
 			t.Errorf("%s: view %t, direct %t, contiguous %t", tt.name, tt.o.isView(), tt.o.direct(), tt.o.contiguous())
+		}
+	}
+	checked := whole(&tensor.Tensor{Shape: stored.Shape, DType: stored.DType, Data: &summed{lay: stored.Data.(*tensor.Strided)}})
+	across := whole(&tensor.Tensor{Shape: []int64{3, 2}, DType: stored.DType, Data: &tensor.Strided{Store: bytes.NewReader(make([]byte, 24)), Length: 6, DType: tensor.F32, View: turned}})
+	for name, o := range map[string]*operand{"checked": checked, "stored transposed": across} {
+		if !o.direct() || o.contiguous() {
+			t.Errorf("%s: direct %t, contiguous %t", name, o.direct(), o.contiguous())
 		}
 	}
 	claims := &operand{Tensor: &tensor.Tensor{Shape: []int64{1 << 22}, Data: &tensor.Strided{Length: 1, DType: tensor.U8, View: tensor.View{Shape: []int64{1 << 22}, Strides: []int64{0}}}}}
@@ -606,6 +613,15 @@ func TestLinesOfNames(t *testing.T) {
 		}
 	}
 	if len(lines) < 2 {
+		t.Errorf("%q", lines)
+	}
+	for width, count := range map[int]int{87: 1, 88: 2} { // of a name that begins in column 23
+		if lines := (&Result{}).Where(&Group{List: "layers", Layers: []int{1, 3}, Names: []string{strings.Repeat("n", width)}}); len(lines) != count {
+			t.Errorf("%d columns: %q", width, lines)
+		}
+	}
+	long := strings.Repeat("n", 200)
+	if lines := (&Result{}).Where(&Group{Names: []string{long}}); !slices.Equal(lines, []string{long}) {
 		t.Errorf("%q", lines)
 	}
 }
