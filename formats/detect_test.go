@@ -170,7 +170,7 @@ func TestUnknown(t *testing.T) {
 		{"x", "model_checkpoint_path: \"a\"", "TensorFlow", "export"},
 		{"config.json", `{"model_type": "recurrent_gemma"}`, "is not a shard index", "directory"},
 		{"x", "hello, world", "is not a checkpoint", "safetensors, PyTorch"},
-		{"x.safetensors", "hello, world", "safetensors header claims", "safetensors, PyTorch"},
+		{"x.safetensors", "hello, world", "not a safetensors file", "safetensors, PyTorch"},
 		{"x.pt", "hello, world", "torch.save", "safetensors, PyTorch"},
 		{"x.msgpack", "\xdd\xff\xff\xff\xff", "items", "safetensors, PyTorch"},
 		{"x.msgpack", "\x80", "is not a checkpoint", "safetensors, PyTorch"},

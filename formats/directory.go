@@ -153,7 +153,11 @@ func unknownDirectory(source fs.FS, dir string) error {
 	if hasFile(source, dir, "config.json") {
 		return foreign.Format{Name: "a model directory without its weights", Hint: "download or copy the weights too"}.Error(storage.Path(source, dir))
 	}
-	if below, _ := checkpointsBelow(source, dir, entries); len(below) > 0 {
+	below, _ := checkpointsBelow(source, dir, entries)
+	if len(below) == 0 {
+		below = checkpointsFurtherBelow(source, dir, entries)
+	}
+	if len(below) > 0 {
 		bad := tensor.Bad("is no checkpoint itself").In(storage.Path(source, dir)).Advise("give one of those in it: %s", tensor.JoinNames(below))
 		if numberOf(path.Base(below[0])) >= 0 {
 			bad = bad.Because(ReasonSteps)
@@ -196,6 +200,26 @@ func checkpointsBelow(source fs.FS, dir string, entries []fs.DirEntry) (below []
 	}
 	slices.SortFunc(below, tensor.CompareNames)
 	return below, directories
+}
+
+// checkpointsFurtherBelow returns the paths of the checkpoints in the first directories among the entries of a directory.
+func checkpointsFurtherBelow(source fs.FS, dir string, entries []fs.DirEntry) (all []string) {
+	const mostDirectories = 20
+	n := 0
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if n++; n > mostDirectories {
+			break
+		}
+		name := path.Join(dir, e.Name())
+		if inner, err := fs.ReadDir(source, name); err == nil {
+			below, _ := checkpointsBelow(source, name, inner)
+			all = append(all, below...)
+		}
+	}
+	return all
 }
 
 // isCheckpoint reports whether a path is that of a checkpoint, and whether only loose files make it one.

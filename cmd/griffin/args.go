@@ -61,7 +61,11 @@ func chosen(flag, value string) (string, error) {
 		}
 	}
 	slices.Sort(others)
-	if near := cmp.Or(nearest.Name(value, names), synonyms[nearest.Name(value, others)]); near != "" {
+	near := cmp.Or(nearest.Name(value, names), synonyms[nearest.Name(value, others)])
+	if flag == "to" && (name == "jax" || name == "flax") {
+		near = convert.ToOrbax.String()
+	}
+	if near != "" {
 		return "", err.advise("did you mean %s?", near)
 	}
 	return "", err

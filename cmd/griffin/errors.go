@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -250,7 +251,11 @@ func optionHint(e *model.OptionError) string {
 		return "add " + strings.Join(flags, " ") + "; RecurrentGemma has a window of 2048, a soft cap of 30 and scaled embeddings, the models of the paper have a window of 1024, no cap and no scale"
 	case len(e.Accepted) > 0 && optionFlags[e.Option] != "":
 		takes := optionFlags[e.Option] + " takes " + tensor.JoinNames(e.Accepted)
-		if near := nearest.Name(e.Given, e.Accepted); near != "" {
+		near := nearest.Name(e.Given, e.Accepted)
+		if name := synonyms[strings.ToLower(e.Given)]; slices.Contains(e.Accepted, name) {
+			near = name
+		}
+		if near != "" {
 			return "did you mean " + near + "? " + takes
 		}
 		return takes

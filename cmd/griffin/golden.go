@@ -137,7 +137,9 @@ func recordOptions(c *cli.Context) (o golden.RecordOptions, err error) {
 // tokensFor returns the tokens that --tokens or --random gives.
 func tokensFor(c *cli.Context, m *runtime.Model) (*golden.Tokens, error) {
 	switch {
-	case c.IsSet("tokens") == c.IsSet("random"):
+	case c.IsSet("tokens") && c.IsSet("random"):
+		return nil, usagef("--tokens and --random cannot be combined").advise("leave out one of them")
+	case !c.IsSet("tokens") && !c.IsSet("random"):
 		return nil, usagef("golden needs either --tokens or --random").advise("add --tokens (a list, or a file) or --random N")
 	case c.IsSet("seed") && !c.IsSet("random"):
 		return nil, usagef("--seed needs --random").advise("add --random N")
@@ -235,6 +237,9 @@ func printRecording(w io.Writer, r *golden.Recording) error {
 }
 
 func captureScript(c *cli.Context) error {
+	if c.Bool("json") {
+		return usagef("--capture-script and --json cannot be combined: --capture-script prints a script").advise("leave out --json")
+	}
 	if c.NArg() != 0 {
 		return usagef("--capture-script takes no checkpoint: give it to the script").advise("griffin golden --capture-script jax > capture.py")
 	}

@@ -69,8 +69,11 @@ func runInspect(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return usagef("inspect takes one checkpoint, got %s", plural(int64(c.NArg()), "path")).advise("griffin inspect --help shows examples")
 	}
-	if c.IsSet("out") && !c.IsSet("dump") {
+	switch {
+	case c.IsSet("out") && !c.IsSet("dump"):
 		return usagef("--out needs --dump").advise("add --dump NAME")
+	case c.IsSet("dump") && c.Bool("json"):
+		return usagef("--dump and --json cannot be combined: --dump writes a tensor as .npy").advise("leave out --json")
 	}
 	for _, flag := range []string{"report", "out"} {
 		if flag == "out" && c.String(flag) == "-" {

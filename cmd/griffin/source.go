@@ -219,12 +219,40 @@ func (e *inputError) hint() string {
 	if !errors.Is(e.err, fs.ErrNotExist) {
 		return ""
 	}
-	dir, name := filepath.Split(e.path)
+	if near := nearPath(e.path); near != "" {
+		return "did you mean " + printable(near) + "?"
+	}
+	dir, _ := filepath.Split(e.path)
+	if _, err := os.Stat(cmp.Or(dir, ".")); err == nil {
+		return ""
+	}
+	if name, ok := strings.CutPrefix(e.path, "hf:"); ok || hubName.MatchString(e.path) {
+		return "hf://" + strings.TrimLeft(name, "/") + " reads it from the Hugging Face Hub"
+	}
+	return ""
+}
+
+// nearPath returns the path that a misspelt one most likely stands for, or "". Each of its parts may be misspelt.
+func nearPath(path string) string {
+	if _, err := os.Lstat(path); err == nil {
+		return path
+	}
+	dir, name := filepath.Split(path)
+	if name == "" || strings.Contains(dir, "://") {
+		return ""
+	}
+	if trimmed := strings.TrimRight(dir, string(filepath.Separator)); trimmed != "" {
+		near := nearPath(trimmed)
+		if near == "" {
+			return ""
+		}
+		dir = near + dir[len(trimmed):]
+	}
+	if _, err := os.Lstat(dir + name); err == nil {
+		return dir + name
+	}
 	entries, err := os.ReadDir(cmp.Or(dir, "."))
 	if err != nil {
-		if name, ok := strings.CutPrefix(e.path, "hf:"); ok || hubName.MatchString(e.path) {
-			return "hf://" + strings.TrimLeft(name, "/") + " reads it from the Hugging Face Hub"
-		}
 		return ""
 	}
 	var names []string
@@ -232,7 +260,7 @@ func (e *inputError) hint() string {
 		names = append(names, entry.Name())
 	}
 	if near := nearest.Name(name, names); near != "" {
-		return "did you mean " + printable(dir+near) + "?"
+		return dir + near
 	}
 	return ""
 }

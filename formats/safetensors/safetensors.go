@@ -113,7 +113,7 @@ func readHeader(r io.ReaderAt, size int64) (*storage.Buffer, error) {
 	case n == 0:
 		return nil, tensor.Bad("safetensors header is empty").At(0)
 	case n > maxHeader:
-		return nil, tensor.Bad("not a safetensors file: safetensors header claims %d bytes; the format allows %d", n, maxHeader).At(0)
+		return nil, tensor.Bad("not a safetensors file: its first 8 bytes, the size of the header, are %d; the format allows 100 MB", n).At(0)
 	case n > uint64(size-8):
 		return nil, tensor.Bad("safetensors header claims %d bytes but the file ends %d bytes after its start", n, size-8).
 			At(0).Advise(truncatedHint)

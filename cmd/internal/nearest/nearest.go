@@ -8,7 +8,8 @@ const longest = 200
 
 // Name returns the name that a word most likely stands for: the only one that begins with it, or the one with the fewest
 // typing errors (letters that are missing, added, replaced, or swapped with the next one). It is "" if a third of the word
-// or more would be wrong, of a short one half. Upper and lower case are not distinguished.
+// or more would be wrong, of a short one half; then it is the only name that is a part of the word between hyphens: 2b of "2b-it". Of
+// names that differ in their last digits only, such as versions, it is the last one. Upper and lower case are not distinguished.
 func Name(word string, names []string) string {
 	word = strings.ToLower(word)
 	if word == "" || len(word) > longest {
@@ -25,17 +26,40 @@ func Name(word string, names []string) string {
 		if len(name) > longest {
 			continue
 		}
-		if n := errorsBetween(word, lower); n <= max(1, (max(len(word), len(name))-1)/3) && (best == "" || n < fewest) {
+		if n := errorsBetween(word, lower); n <= max(1, (max(len(word), len(name))-1)/3) && (best == "" || n < fewest || n == fewest && isLater(name, best) && !strings.HasPrefix(word, strings.ToLower(best))) {
 			best, fewest = name, n
 		}
 	}
 	if begins == 1 && len(word) > 1 && (best == "" || fewest > 1) {
 		return beginning
 	}
-	if 2*fewest >= len(word) {
-		return ""
+	if best == "" || 2*fewest >= len(word) {
+		return part(word, names)
 	}
 	return best
+}
+
+// isLater reports whether a name differs from another in its last digits only, and has the larger ones.
+func isLater(name, than string) bool {
+	const digits = "0123456789"
+	base := strings.TrimRight(name, digits)
+	return base == strings.TrimRight(than, digits) && len(name) == len(than) && name > than
+}
+
+// part returns the only name that is a part of the word, between hyphens and the like.
+func part(word string, names []string) string {
+	found := ""
+	for _, part := range strings.FieldsFunc(word, func(r rune) bool { return strings.ContainsRune("-_./ ", r) }) {
+		for _, name := range names {
+			if part == strings.ToLower(name) && part != word && found != name {
+				if found != "" {
+					return ""
+				}
+				found = name
+			}
+		}
+	}
+	return found
 }
 
 // errorsBetween returns the number of typing errors that make b of a: the optimal string alignment distance.

@@ -3,7 +3,7 @@ package nearest
 import "testing"
 
 func TestName(t *testing.T) {
-	names := []string{"convert", "inspect", "verify", "diff", "generate", "golden", "--verify", "--weights", "--weights-only", "bfloat16", "float16", "2b"}
+	names := []string{"convert", "inspect", "verify", "diff", "generate", "golden", "--verify", "--weights", "--weights-only", "bfloat16", "float16", "2b", "transformers4", "transformers5", "original"}
 	for _, tt := range []struct{ word, want string }{
 		{"convrt", "convert"},
 		{"--verfy", "--verify"},
@@ -21,6 +21,12 @@ func TestName(t *testing.T) {
 		{"3b", ""}, // half of 2b is wrong
 		{"2B", "2b"},
 		{"", ""},
+		{"2b-it", "2b"},
+		{"recurrentgemma-2B", "2b"},
+		{"2b-golden-float16", ""}, // three
+		{"transformers6", "transformers5"},
+		{"transformers", "transformers5"},
+		{"transformers4.57", "transformers4"},
 	} {
 		if got := Name(tt.word, names); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.word, got, tt.want)
