@@ -27,7 +27,7 @@ type Range struct {
 //   - torch takes the bytes PK\x07\x08 at the start of a tensor for a checksum, which changes its
 //     serialization id.
 //
-// Layout takes no more tensors than the reader of this package, whose memory is bounded: about 20,000 with the names of a model.
+// Layout takes no more tensors than the reader of this package, whose memory is bounded.
 type Layout struct {
 	Size   int64   // of the whole file, in bytes
 	Ranges []Range // of the specs, in their order

@@ -100,6 +100,32 @@ def nested(path, depth, key, leaves, leaf):
         f.write(packed(*itertools.chain(*((str(i), leaf) for i in range(leaves)))))
 
 
+def many_torch(path, n, shared):
+    """A file of torch.save with n tensors: each has a storage of its own, or all share one."""
+    little = struct.Struct("<i").pack
+
+    def text(s):
+        return b"X" + little(len(s)) + s.encode()
+
+    parts = [b"\x80\x02}("]
+    for i in range(n):
+        storage, at = ("0", i) if shared else (str(i), 0)
+        parts.append(text(expert(i)) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n" + text(storage) + text("cpu")
+                     + b"J" + little(n if shared else 1) + b"tQJ" + little(at) + b"K\x01\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR")
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("a/data.pkl", b"".join(parts) + b"u.")
+        z.writestr("a/version", "3\n")
+        for i in range(1 if shared else n):
+            z.writestr(f"a/data/{i}", array.array("f", range(n) if shared else [i]).tobytes())
+
+
+def hostile_torch(path, item, n, tail=b""):
+    """A file of torch.save whose pickle repeats an item until its memory or its size exceeds a limit."""
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("a/data.pkl", b"\x80\x02" + item * n + tail)
+        z.writestr("a/version", "3\n")
+
+
 HOSTILE_FIELDS = [(name, n) for name in ("num_hidden_layers", "hidden_size", "vocab_size", "intermediate_size", "num_attention_heads", "head_dim", "lru_width", "conv1d_width")
                   for n in (2**31 - 1, 2**63 - 1)] + [("attention_window_size", 2**62), ("block_types", ["recurrent"] * 50_000), ("block_types", ["recurrent"] * 500_000)]
 
@@ -302,9 +328,19 @@ def main():
         check("a model of 200,000 tensors to a Hugging Face directory", 0, 60, "convert", "hawk", "converted")
         check("200,000 tensors of a model, verified", 0, 60, "verify", "hawk", "converted")
         check("200,000 tensors of a model, verified, as JSON", 0, 60, "verify", "--json", "hawk", "converted")
-        made(lambda: hawk("hawk", 60_000, 0.5))
-        check("60,000 tensors to a torch file, which would not be read", 3, 10, "convert", "--to", "torch", "hawk", "many.pt")
-        score.check("nothing was written", os.path.exists("many.pt") and "many.pt is there")
+
+        for label, shared in (("200,000 storages", False), ("200,000 views of a storage", True)):
+            made(lambda: many_torch("many", 200_000, shared))
+            check(f"a torch file of {label}", 0, 12, "inspect", "many")
+            check(f"a digest of {label}", 0, 15, "inspect", "--digest", "many")
+            check(f"{label} to safetensors", 0, 40, "convert", "--to", "safetensors", "--overwrite", "many", "copy.safetensors")
+            check(f"diff of {label}", 0, 40, "diff", "many", "copy.safetensors")
+        made(lambda: many_torch("many", 200_001, True))
+        check("a torch file of 200,001 tensors", 3, 12, "inspect", "many")
+        for label, item, n in (("lists", b"]", 15_000_000), ("marks", b"(", 15_000_000), ("texts", b"X\2\0\0\0ab", 9_000_000), ("tuples", b")\x85", 12_000_000),
+                               ("memo entries", b"]q\0h\0", 13_000_000), ("classes", b"cm\nC\n)\x81", 8_000_000)):
+            made(lambda: hostile_torch("hostile.pt", item, n))
+            check(f"a pickle of very many {label}", 3, 12, "inspect", "hostile.pt")
 
         # Below the number at which the garbage collector works harder to keep within the memory.
         for args in (("inspect", "--json", "a"), ("inspect", "--stats", "a"), ("diff", "a", "b")):

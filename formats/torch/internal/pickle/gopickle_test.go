@@ -181,7 +181,7 @@ func compareWithGopickle(t *testing.T, data []byte) bool {
 	t.Helper()
 	c := config()
 	c.Names = map[pickle.Global]any{{Module: "collections", Name: "OrderedDict"}: names[pickle.Global{Module: "collections", Name: "OrderedDict"}]}
-	c.Persistent = func(id any) (any, error) { return persistent{id}, nil }
+	c.Persistent = func(id any) (any, int64, error) { return persistent{id}, 0, nil }
 	ours, err := pickle.Read(bytes.NewReader(data), 0, int64(len(data)), c)
 	if err != nil {
 		return false

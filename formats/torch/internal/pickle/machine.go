@@ -33,7 +33,7 @@ type machine struct {
 // level is the memory that is accounted for at one time.
 type level struct {
 	memory  int64 // bytes
-	kept    int64 // bytes of immutable values that went into the memo so far
+	kept    int64 // bytes that stay for good: of immutable values that went into the memo, and of what Config.Persistent keeps
 	mutable int   // how often a value to which more can be added went into the memo, or came from there
 }
 
@@ -88,7 +88,13 @@ func (m *machine) operand(op *opcode, keep bool) (arg operand, err error) {
 			arg.n = number(arg.bytes)
 		}
 	case counted1, counted4, counted8:
-		width := map[operandKind]int64{counted1: 1, counted4: 4, counted8: 8}[op.operand]
+		width := int64(1)
+		switch op.operand {
+		case counted4:
+			width = 4
+		case counted8:
+			width = 8
+		}
 		length, err := m.in.take(width)
 		if err != nil {
 			return arg, err

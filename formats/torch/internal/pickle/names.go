@@ -109,7 +109,7 @@ func (m *machine) call(operand) error {
 	if err != nil {
 		return err
 	}
-	class, err := m.pop()
+	class, err := m.popSlot()
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (m *machine) callWithNames(operand) error {
 	if err != nil {
 		return err
 	}
-	class, err := m.pop()
+	class, err := m.popSlot()
 	if err != nil {
 		return err
 	}
@@ -139,11 +139,11 @@ func (m *machine) instance(arg operand) error {
 	if err != nil {
 		return err
 	}
-	items, _, err := m.popMark()
+	items, at, err := m.popMark()
 	if err != nil {
 		return err
 	}
-	return m.make(class, &Tuple{values(items)}, nil)
+	return m.make(slot{class, at.level}, &Tuple{values(items)}, nil)
 }
 
 // object is OBJ: an instance of the class above the mark, of the values above that.
@@ -155,18 +155,21 @@ func (m *machine) object(operand) error {
 	if len(items) == 0 {
 		return tensor.Bad("pickle takes a value from an empty stack")
 	}
-	return m.make(items[0].value, &Tuple{values(items[1:])}, nil)
+	return m.make(items[0], &Tuple{values(items[1:])}, nil)
 }
 
-// make pushes what a call gives.
-func (m *machine) make(class any, args *Tuple, named *Dict) error {
+// make pushes what a call of class gives. All that was made since class was pushed is the arguments.
+func (m *machine) make(class slot, args *Tuple, named *Dict) error {
 	if err := m.charge(16 * int64(len(args.Items))); err != nil {
 		return err
 	}
-	switch c := class.(type) {
+	switch c := class.value.(type) {
 	case *Func:
 		if named == nil {
 			made, err := c.Call(args.Items)
+			if compact, ok := made.(Compact); ok && err == nil {
+				err = m.reclaim(class.level, compact.Memory())
+			}
 			if err != nil {
 				return err
 			}
@@ -180,7 +183,7 @@ func (m *machine) make(class any, args *Tuple, named *Dict) error {
 
 // build gives the value below the top the state on top.
 func (m *machine) build(operand) error {
-	state, err := m.pop()
+	state, err := m.popSlot()
 	if err != nil {
 		return err
 	}
@@ -191,7 +194,7 @@ func (m *machine) build(operand) error {
 	since := m.stack[len(m.stack)-1].level
 	switch t := target.(type) {
 	case Stateful:
-		kept, err := t.SetState(state)
+		kept, err := t.SetState(state.value)
 		if err != nil {
 			return err
 		}
@@ -200,11 +203,11 @@ func (m *machine) build(operand) error {
 		if t.State != nil {
 			t.Items = append(t.Items, t.State)
 		}
-		t.State = state
+		t.State = state.value
 		return nil
 	case *Dict:
 		if t.Class != nil {
-			return nil // attributes, such as the _metadata that Module.state_dict adds
+			return m.reclaim(state.level, 0) // attributes, such as the _metadata that Module.state_dict adds
 		}
 	case *Set:
 		return nil
@@ -220,9 +223,12 @@ func (m *machine) persistentID(operand) error {
 	if err != nil {
 		return err
 	}
-	m.mutable++ // the caller may keep what it makes of the id
-	v, err := m.config.Persistent(id)
+	v, kept, err := m.config.Persistent(id)
 	if err != nil {
+		return err
+	}
+	m.kept += kept
+	if err := m.charge(kept); err != nil {
 		return err
 	}
 	return m.push(v)

@@ -22,8 +22,9 @@ type Config struct {
 	// called, otherwise the value that stands for the name.
 	Names map[Global]any
 
-	// Persistent returns the value of a persistent id. If it is nil, persistent ids are refused.
-	Persistent func(id any) (any, error)
+	// Persistent returns the value of a persistent id. kept is the memory in bytes that the caller keeps besides the
+	// value. If it is nil, persistent ids are refused.
+	Persistent func(id any) (v any, kept int64, err error)
 
 	// Item, if not nil, is offered each key and value that is about to be added to a dict. If it
 	// takes them, they are not added. kept is the memory in bytes that it keeps for them.
@@ -42,6 +43,10 @@ type Config struct {
 type Func struct {
 	Call func(args []any) (any, error)
 }
+
+// Compact is implemented by results of a Func that keep nothing of the arguments. Memory is what the result takes, in bytes; what was
+// made for the arguments is released.
+type Compact interface{ Memory() int64 }
 
 // Stateful is implemented by results of a Func that take the state of a BUILD opcode: the __dict__ of
 // an instance, or what its class's __getstate__ returned. kept is the memory in bytes that the value

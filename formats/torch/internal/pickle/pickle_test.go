@@ -22,7 +22,7 @@ var names = map[pickle.Global]any{
 func config() pickle.Config {
 	return pickle.Config{
 		Names:      names,
-		Persistent: func(id any) (any, error) { return nil, nil },
+		Persistent: func(id any) (any, int64, error) { return nil, 0, nil },
 		MaxBytes:   16 << 20, MaxMemory: 64 << 20,
 	}
 }
@@ -280,6 +280,55 @@ func TestMemoryIsReleased(t *testing.T) {
 	hidden := "]q\x000" + "}" + strings.Repeat("(U\x01kcm\nC\n)\x81h\x00(U\x01aU\x01be0}bu", 60_000) + "."
 	if _, err := pickle.Read(strings.NewReader(hidden), 0, int64(len(hidden)), c); err == nil {
 		t.Error("memory that a list in the memo keeps is not counted")
+	}
+}
+
+// compact is the result of a call that keeps nothing of its arguments.
+type compact struct{ memory int64 }
+
+func (c compact) Memory() int64 { return c.memory }
+
+// TestArgumentsAreReleased makes more calls than the limit allows to keep the arguments of.
+func TestArgumentsAreReleased(t *testing.T) {
+	c := config()
+	c.MaxMemory = 4 << 20
+	keeps := int64(8)
+	c.Names = map[pickle.Global]any{{Module: "m", Name: "f"}: &pickle.Func{Call: func([]any) (any, error) { return compact{keeps}, nil }}, {Module: "m", Name: "D"}: names[pickle.Global{Module: "collections", Name: "OrderedDict"}]}
+	read := func(data string) error {
+		_, err := pickle.Read(strings.NewReader(data), 0, int64(len(data)), c)
+		return err
+	}
+	calls := "]" + strings.Repeat("(cm\nf\n(U\x01a(K\x01K\x02ttRe", 30_000) + "."
+	if err := read(calls); err != nil {
+		t.Error(err)
+	}
+	keeps = 200
+	if read(calls) == nil {
+		t.Error("memory that results take is not counted")
+	}
+	keeps = 8
+	// Arguments in the memo stay.
+	if read("]]q\x000"+strings.Repeat("(cm\nf\nh\x00(U\x01aU\x01bU\x01ce\x85Re", 30_000)+".") == nil {
+		t.Error("memory that a list in the memo keeps is not counted")
+	}
+	// What stays of persistent ids stays when the arguments that the values were in are released.
+	stays := int64(0)
+	c.Persistent = func(any) (any, int64, error) { return nil, stays, nil }
+	calls = "]" + strings.Repeat("(cm\nf\nNQ\x85Re", 30_000) + "."
+	if err := read(calls); err != nil {
+		t.Error(err)
+	}
+	stays = 200
+	if read(calls) == nil {
+		t.Error("memory that persistent ids keep is not counted")
+	}
+	// The attributes of a dict are not read, and the dict's items stay.
+	attributes := strings.Repeat("}("+strings.Repeat("U\x01aK\x01", 1000)+"ub", 100)
+	if err := read("cm\nD\n)R" + attributes + "."); err != nil {
+		t.Error(err)
+	}
+	if read("cm\nD\n)R"+strings.Repeat("U\x01aK\x01s}b", 60_000)+".") == nil {
+		t.Error("the items of a dict with attributes are not counted")
 	}
 }
 

@@ -23,16 +23,21 @@ func (m *machine) push(v any) error {
 
 // pop takes the value on top, which has to be above the last mark.
 func (m *machine) pop() (any, error) {
+	s, err := m.popSlot()
+	return s.value, err
+}
+
+func (m *machine) popSlot() (slot, error) {
 	floor := 0
 	if len(m.marks) > 0 {
 		floor = m.marks[len(m.marks)-1].height
 	}
 	if len(m.stack) <= floor {
-		return nil, tensor.Bad("pickle takes a value from an empty stack")
+		return slot{}, tensor.Bad("pickle takes a value from an empty stack")
 	}
-	v := m.stack[len(m.stack)-1].value
+	s := m.stack[len(m.stack)-1]
 	m.stack = m.stack[:len(m.stack)-1]
-	return v, nil
+	return s, nil
 }
 
 // popAs takes the value on top, which has to be a T.

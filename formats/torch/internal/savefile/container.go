@@ -37,31 +37,24 @@ func readZip(file io.ReaderAt, size int64) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{storages: map[string]*storageInfo{}}
+	a.bigEndian = order == "big"
+	l := newLoader(a.container)
+	l.archive = a
 	r, err := a.unpickle(l)
 	if err != nil {
 		return nil, err
 	}
-	locate := func(s *storageInfo) (region, error) {
-		m := a.byName["data/"+s.key]
-		if m == nil {
-			return region{}, tensor.Bad("storage %s is not in the file", s.key).Within("data.pkl")
-		}
-		if m.size != s.bytes {
-			return region{}, tensor.Bad("storage has %d bytes, but %d in data.pkl", m.size, s.bytes).Within(m.name)
-		}
-		return region{file: file, offset: m.offset, member: m, noChecksums: a.noChecksums, bigEndian: order == "big"}, nil
-	}
 	return &File{
-		Root: r.Value, format: "torch-zip", protocol: r.Protocol, order: l.order, locate: locate,
-		check:    func() error { return a.checkSmall(l, locate) },
+		Root: r.Value, format: "torch-zip", protocol: r.Protocol, order: l.order,
+		check:    func() error { return a.checkSmall(l) },
 		describe: func(c *tensor.Checkpoint) { a.describe(c, order) }, checksums: a.checksums(),
 	}, nil
 }
 
 // refuseScript refuses TorchScript files, which hold code and its constants.
 func (a *archive) refuseScript() error {
-	for _, m := range a.members {
+	for i := range a.members {
+		m := &a.members[i]
 		if m.name == "constants.pkl" || strings.HasPrefix(m.name, "code/") {
 			return tensor.Bad("file is a TorchScript program, not a checkpoint").Within(m.name).
 				Advise("in Python, save its weights: torch.save(torch.jit.load(path).state_dict(), new_path)")
@@ -72,7 +65,7 @@ func (a *archive) refuseScript() error {
 
 // text returns the content of a small member, and false if there is no such member.
 func (a *archive) text(name string) (string, bool, error) {
-	m := a.byName[name]
+	m := a.find(name)
 	if m == nil {
 		return "", false, nil
 	}
@@ -109,36 +102,47 @@ func (a *archive) byteOrder() (string, error) {
 
 // unpickle reads data.pkl.
 func (a *archive) unpickle(l *loader) (pickle.Result, error) {
-	m := a.byName["data.pkl"]
-	data, err := m.readAll(MaxPickle, !a.noChecksums)
+	m := a.find("data.pkl")
+	file, err := a.pickleFile(m)
 	if err != nil {
 		return pickle.Result{}, err
 	}
-	r, err := l.read(bytes.NewReader(data), 0, int64(len(data)), false)
-	if err == nil && r.Length < int64(len(data)) {
-		err = tensor.Bad("%d bytes follow the pickle", int64(len(data))-r.Length).At(r.Length)
+	r, err := l.read(file, 0, m.size, false)
+	if err == nil && r.Length < m.size {
+		err = tensor.Bad("%d bytes follow the pickle", m.size-r.Length).At(r.Length)
 	}
 	return r, tensor.Annotate(err, tensor.Location{Record: m.name})
+}
+
+// pickleFile returns the bytes of data.pkl after they were checked. They are in memory if they are few, or slow to reach.
+func (a *archive) pickleFile(m *member) (io.ReaderAt, error) {
+	const few = 1 << 20
+	if m.size <= few || m.size > MaxPickle || a.isSlow() {
+		data, err := m.readAll(MaxPickle, !a.noChecksums)
+		return bytes.NewReader(data), err
+	}
+	if !a.noChecksums {
+		if err := m.check(); err != nil {
+			return nil, err
+		}
+	}
+	return m.inOrder(), nil
 }
 
 // checkSmall checks the checksums of storages, in the order of the pickle, up to maxSumAtOpen bytes in
 // all, so that opening a small damaged file fails. Check of a tensor checks the others, and those of a
 // file that is slow to reach.
-func (a *archive) checkSmall(l *loader, locate func(*storageInfo) (region, error)) error {
-	if a.noChecksums || isSlow(a) {
+func (a *archive) checkSmall(l *loader) error {
+	if a.noChecksums || a.isSlow() {
 		return nil
 	}
 	left := int64(maxSumAtOpen)
-	for _, s := range l.order {
-		if s.bytes > left {
+	for _, m := range l.order {
+		if m.size > left {
 			continue
 		}
-		left -= s.bytes
-		r, err := locate(s)
-		if err != nil {
-			return err
-		}
-		if err := r.member.check(); err != nil {
+		left -= m.size
+		if err := m.check(); err != nil {
 			return err
 		}
 	}
@@ -146,11 +150,8 @@ func (a *archive) checkSmall(l *loader, locate func(*storageInfo) (region, error
 }
 
 // isSlow reports whether the file plans its reads, since it is slow to reach.
-func isSlow(a *archive) bool {
-	if len(a.members) == 0 {
-		return false
-	}
-	_, ok := a.members[0].file.(tensor.Planner)
+func (c *container) isSlow() bool {
+	_, ok := c.file.(tensor.Planner)
 	return ok
 }
 
@@ -158,8 +159,8 @@ func (a *archive) describe(c *tensor.Checkpoint, order string) {
 	c.Describe("byte order", order)
 	c.Describe("folder", a.root)
 	deflated := 0
-	for _, m := range a.members {
-		if m.deflated {
+	for i := range a.members {
+		if a.members[i].deflated {
 			deflated++
 		}
 	}

@@ -79,8 +79,8 @@ func goodParts() []part {
 // manyParts have names that fill the largest directory.
 func manyParts() []part {
 	var parts []part
-	for i := range 140 {
-		parts = append(parts, part{fmt.Sprintf("a/%d%s", i, strings.Repeat("x", 30_000)), "", false})
+	for i := range 560 {
+		parts = append(parts, part{fmt.Sprintf("a/%d%s", i, strings.Repeat("x", 60_000)), "", false})
 	}
 	return parts
 }
@@ -150,8 +150,8 @@ func TestContainer(t *testing.T) {
 		"bytes after":             {func(t *testing.T) []byte { return append(with()(t), 0) }, "1 bytes that are not part"},
 		"bytes after the pickle":  {instead(0, part{"a/data.pkl", pickled(2, 3, "w") + "x", false}), "1 bytes follow the pickle"},
 		"pickle cut":              {instead(0, part{"a/data.pkl", pickled(2, 3, "w")[:50], false}), "truncated"},
-		"pickle too large":        {instead(0, part{"a/data.pkl", strings.Repeat("N", MaxPickle+1), true}), "at most 16777216"},
-		"storage short":           {instead(1, part{"a/data/0", strings.Repeat("\x00", 20), false}), "20 bytes, but 24 in data.pkl"},
+		"pickle too large":        {instead(0, part{"a/data.pkl", strings.Repeat("N", MaxPickle+1), true}), "at most 67108864"},
+		"storage short":           {instead(1, part{"a/data/0", strings.Repeat("\x00", 20), false}), "20 bytes in the file, but 24 in the pickle"},
 		"end record of two disks": {patched(EndMark, 4, "\x01"), "one of several parts"},
 		"member of another disk":  {patched(CentralMark, 34, "\x01"), "part 1 of several"},
 		"member is a folder":      {patched(CentralMark, 38, "\x10"), "marked as a folder"},
@@ -171,7 +171,7 @@ func TestContainer(t *testing.T) {
 		"local method differs":    {patched(LocalMark, 8, "\x08"), "disagree"},
 		"local sizes differ":      {patched(LocalMark, 6, "\x00\x00"), "disagree"},
 		"local extra too long":    {patched(LocalMark, 28, "\xff\xff"), "overlaps another or is outside"},
-		"directory too large":     {with(manyParts()...), "exceeds 4 MiB"},
+		"directory too large":     {with(manyParts()...), "exceeds 32 MiB"},
 		"wrong name in pickle":    {patched("X\x01\x00\x00\x00w", 5, "v"), "data.pkl: checksum"},
 		"wrong checksum":          {patched("\x00\x00\x80\x3f", 0, "\x01"), "checksum"},
 	} {
@@ -248,9 +248,9 @@ func TestLyingDeflate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = a.byName["data/0"].readAll(100, false)
+		_, err = a.find("data/0").readAll(100, false)
 		checkError(t, err, want)
-		_, err = io.Copy(io.Discard, a.byName["data/0"].open())
+		_, err = io.Copy(io.Discard, a.find("data/0").open())
 		checkError(t, err, want)
 	}
 }
@@ -358,7 +358,7 @@ func TestPickleIsPlannedWithHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := a.byName["data.pkl"]
+	m := a.find("data.pkl")
 	if first := file.extents[0]; len(file.extents) != 3 || first.Offset > m.offset || first.Offset+first.Length < m.offset+m.stored {
 		t.Errorf("data.pkl is %d bytes at %d, and planned is %v", m.stored, m.offset, file.extents)
 	}

@@ -39,16 +39,11 @@ type File struct {
 
 	format   string
 	protocol int
-	order    []*storageInfo // storages by first appearance
-	locate   func(*storageInfo) (region, error)
+	order    []*member                // storages by first appearance
 	check    func() error             // checks the checksums of small storages
 	describe func(*tensor.Checkpoint) // adds the facts of the container
 
 	checksums string
-
-	numbers numbers
-	regions map[*storageInfo]region
-	known   map[*Ref]*tensor.Tensor // tied tensors are often one value under two names
 }
 
 // Read reads the container and the pickle of a file of size bytes.
@@ -58,27 +53,20 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	if err := tensor.ReadFullAt(r, head, 0); err != nil {
 		return nil, err
 	}
-	var f *File
-	var err error
 	switch {
 	case len(head) == 0:
 		return nil, tensor.Bad("file is empty")
 	case bytes.HasPrefix(head, []byte(LocalMark)):
-		f, err = readZip(r, size)
+		return readZip(r, size)
 	case isLegacy(head):
-		f, err = readLegacy(r, size)
+		return readLegacy(r, size)
 	case isPickle(head):
 		return nil, tensor.Bad("file is a pickle, but does not begin with torch's magic number").Advise(adviceToResave)
 	case len(head) > tarMark+5 && string(head[tarMark:][:5]) == "ustar":
 		return nil, tensor.Bad("tar container of torch before 0.4, which griffin does not read").
 			Advise("load the file with torch and save it again")
-	default:
-		return nil, tensor.Bad("neither a zip file nor a legacy file of torch.save")
 	}
-	if err != nil {
-		return nil, err
-	}
-	return f.located()
+	return nil, tensor.Bad("neither a zip file nor a legacy file of torch.save")
 }
 
 // CheckReadable returns an error if the pickle of a zip file that is to be written, or its directory, exceeds what Read reads.
@@ -90,7 +78,7 @@ func CheckReadable(text []byte, directory int64) error {
 	if len(text) <= small {
 		return nil
 	}
-	l := &loader{storages: map[string]*storageInfo{}}
+	l := newLoader(&container{})
 	r, err := l.read(bytes.NewReader(text), 0, int64(len(text)), false)
 	if err != nil {
 		return err
@@ -102,36 +90,16 @@ func CheckReadable(text []byte, directory int64) error {
 // Checksums says which checksums of the storages the container keeps, as the Detail tensor.Checksums does.
 func (f *File) Checksums() string { return f.checksums }
 
-// located finds where the storages lie.
-func (f *File) located() (_ *File, err error) {
-	f.numbers, f.regions, f.known = numbers{}, map[*storageInfo]region{}, map[*Ref]*tensor.Tensor{}
-	for _, s := range f.order {
-		if f.regions[s], err = f.locate(s); err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
-}
-
 // Tensor returns the tensor that a Ref of the file describes, without a name.
 func (f *File) Tensor(ref *Ref) (*tensor.Tensor, error) {
 	if ref.problem != nil {
 		return nil, ref.problem
 	}
-	if t := f.known[ref]; t != nil {
-		return t, nil
-	}
-	view, err := ref.view(f.numbers)
+	data, err := ref.data()
 	if err != nil {
 		return nil, err
 	}
-	data, err := f.regions[ref.storage.storageInfo].data(ref, view)
-	if err != nil {
-		return nil, err
-	}
-	t := &tensor.Tensor{DType: ref.dtype, Shape: view.Shape, Data: data}
-	f.known[ref] = t
-	return t, nil
+	return &tensor.Tensor{DType: ref.dtype, Shape: ref.shape, Data: data}, nil
 }
 
 // Options say what to make of a file.
@@ -154,15 +122,16 @@ func (f *File) Checkpoint(path string, options Options, closers ...io.Closer) (*
 	var tensors []*tensor.Tensor
 	var skipped []string
 	var problem error // of the first that is skipped
-	users := map[*storageInfo]int{}
+	users := map[*member]int{}
 	claimed := int64(0) // bytes of all tensors
 	for _, n := range list.Tensors {
 		t, err := f.readable(n)
 		switch {
 		case err == nil:
-			users[n.Value.(*Ref).storage.storageInfo]++
+			users[n.Value.(*Ref).storage]++
 			claimed += min(t.Bytes(), math.MaxInt64/2-claimed)
-			tensors = append(tensors, &tensor.Tensor{Name: n.Name, DType: t.DType, Shape: t.Shape, Data: t.Data})
+			t.Name = n.Name
+			tensors = append(tensors, t)
 			continue
 		case tensor.ReasonOf(err) != Unreadable || !options.SkipUnreadable:
 			return nil, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(n.Name)})
@@ -203,12 +172,12 @@ const (
 // linear in its size.
 func (f *File) mostBytes() int64 {
 	most := int64(slack)
-	for s, r := range f.regions {
+	for _, m := range f.order {
 		factor := int64(maxRepeated)
-		if r.member != nil && r.member.deflated {
+		if m.deflated {
 			factor = maxInflates
 		}
-		most += min(s.bytes, (math.MaxInt64/2-most)/factor) * factor
+		most += min(m.size, (math.MaxInt64/2-most)/factor) * factor
 	}
 	return most
 }
@@ -257,7 +226,7 @@ func (l *List) noTensor(problem error) error {
 		Advise("a checkpoint is a dict of tensors, as torch.save(model.state_dict(), path) writes it")
 }
 
-func describeStorages(c *tensor.Checkpoint, storages int, users map[*storageInfo]int) {
+func describeStorages(c *tensor.Checkpoint, storages int, users map[*member]int) {
 	c.Describe("storages", strconv.Itoa(storages))
 	shared, by := 0, 0
 	for _, n := range users {
@@ -274,13 +243,10 @@ func describeStorages(c *tensor.Checkpoint, storages int, users map[*storageInfo
 // StorageOffset identifies the storage in which a tensor of a File lies within the file: its offset, -1
 // for data of another kind.
 func StorageOffset(t *tensor.Tensor) int64 {
-	switch d := t.Data.(type) {
-	case *tensor.Strided:
-		return d.Base
-	case *checksummed:
-		return d.layout.Base
-	case *inflated:
-		return d.member.offset
+	if d, ok := t.Data.(interface{ storageOffset() int64 }); ok {
+		return d.storageOffset()
 	}
 	return -1
 }
+
+func (t *Ref) storageOffset() int64 { return t.storage.offset }

@@ -54,7 +54,8 @@ func (r *legacyReader) next(what string, facts bool) (any, error) {
 
 // readLegacy reads the pickles of a legacy file and finds its storages.
 func readLegacy(file io.ReaderAt, size int64) (*File, error) {
-	r := &legacyReader{file: file, size: size, loader: &loader{legacy: true, storages: map[string]*storageInfo{}}}
+	r := &legacyReader{file: file, size: size, loader: newLoader(&container{file: file, noChecksums: true})}
+	r.loader.legacy = true
 	magic, err := r.next("magic number", true)
 	if err != nil {
 		return nil, err
@@ -81,19 +82,11 @@ func readLegacy(file io.ReaderAt, size int64) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	offsets, err := r.storages(keys)
-	if err != nil {
+	if err := r.locate(keys); err != nil {
 		return nil, err
 	}
 	return &File{
 		Root: root, format: "torch-legacy", protocol: protocol, order: r.loader.order,
-		locate: func(s *storageInfo) (region, error) {
-			at, ok := offsets[s.key]
-			if !ok {
-				return region{}, tensor.Bad("storage %s is not in the file", s.key)
-			}
-			return region{file: file, offset: at}, nil
-		},
 		check: func() error { return nil },
 		describe: func(c *tensor.Checkpoint) {
 			c.Describe("byte order", "little")
@@ -103,40 +96,44 @@ func readLegacy(file io.ReaderAt, size int64) (*File, error) {
 	}, nil
 }
 
-// storages returns the offset of the elements of each storage at the end of the file.
-func (r *legacyReader) storages(keys any) (map[string]int64, error) {
+// locate finds the offset of the elements of each storage at the end of the file.
+func (r *legacyReader) locate(keys any) error {
 	list, ok := keys.(*pickle.List)
 	if !ok {
-		return nil, tensor.Bad("keys of the storages are not a list")
+		return tensor.Bad("keys of the storages are not a list")
 	}
-	offsets := make(map[string]int64, len(list.Items))
 	for _, item := range list.Items {
 		key, _ := item.(string)
 		s := r.loader.storages[key]
 		if s == nil {
-			return nil, tensor.Bad("storage %q is in the file, but nothing refers to it, so its size is unknown", key).At(r.at)
+			return tensor.Bad("storage %q is in the file, but nothing refers to it, so its size is unknown", key).At(r.at)
 		}
-		if _, twice := offsets[key]; twice {
-			return nil, tensor.Bad("storage %s is in the file twice", key).At(r.at)
+		if s.offset > 0 {
+			return tensor.Bad("storage %s is in the file twice", key).At(r.at)
 		}
 		var count [8]byte
 		if err := tensor.ReadFullAt(r.file, count[:], r.at); err != nil {
-			return nil, err
+			return err
 		}
 		n := int64(binary.LittleEndian.Uint64(count[:]))
-		if want := s.bytes / s.class.dtype.Size(); n != want {
-			return nil, tensor.Bad("storage %s has %d elements, but %d in the pickle", key, n, want).At(r.at)
+		if want := s.size / s.class.dtype.Size(); n != want {
+			return tensor.Bad("storage %s has %d elements, but %d in the pickle", key, n, want).At(r.at)
 		}
 		r.at += 8
-		if s.bytes > r.size-r.at {
-			return nil, tensor.Bad("file ends %d bytes before the end of storage %s", s.bytes-(r.size-r.at), key).At(r.at).
+		if s.size > r.size-r.at {
+			return tensor.Bad("file ends %d bytes before the end of storage %s", s.size-(r.size-r.at), key).At(r.at).
 				Advise("the file is truncated: download or copy it again")
 		}
-		offsets[key] = r.at
-		r.at += s.bytes
+		s.offset = r.at
+		r.at += s.size
 	}
 	if r.at != r.size {
-		return nil, tensor.Bad("%d bytes follow the last storage", r.size-r.at).At(r.at)
+		return tensor.Bad("%d bytes follow the last storage", r.size-r.at).At(r.at)
 	}
-	return offsets, nil
+	for _, s := range r.loader.order {
+		if s.offset == 0 {
+			return tensor.Bad("storage %s is not in the file", s.name)
+		}
+	}
+	return nil
 }

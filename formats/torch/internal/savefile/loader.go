@@ -8,18 +8,25 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/torch/internal/pickle"
 )
 
-// Limits on one pickle. That of a checkpoint takes 150 to 300 bytes a tensor and about 1 KiB of memory,
-// so that more than 20,000 tensors are within both, many times what checkpoints of trainings hold.
+// Limits on one pickle. That of tensor.MaxTensors tensors with names as models have them takes 150 to 250 bytes a tensor, and 250
+// to 500 of memory.
 const (
-	MaxPickle  = 16 << 20 // bytes
-	maxReading = 64 << 20 // bytes of memory
+	MaxPickle  = 64 << 20 // bytes
+	maxReading = 96 << 20 // bytes of memory
 )
 
 // loader reads pickles, and collects the storages that they refer to.
 type loader struct {
-	legacy   bool
-	storages map[string]*storageInfo
-	order    []*storageInfo // by first appearance
+	legacy bool
+	*container
+	archive  *archive           // nil for a legacy file, and for a pickle by itself
+	storages map[string]*member // by key, without an archive
+	order    []*member          // by first appearance
+	known    map[string]*axes   // by their numbers
+}
+
+func newLoader(in *container) *loader {
+	return &loader{container: in, storages: map[string]*member{}, known: map[string]*axes{}}
 }
 
 // read reads a pickle. facts says that it holds no tensor.
@@ -42,50 +49,50 @@ const adviceToResave = "griffin runs nothing that a checkpoint names; load the f
 // persistentLoad converts the tuple ("storage", class, key, location, numel) of a zip file, or
 // ("storage", class, key, location, numel, view) of a legacy file, to a *storageRef. numel counts
 // elements of the class, which are bytes for an UntypedStorage.
-func (l *loader) persistentLoad(id any) (any, error) {
+func (l *loader) persistentLoad(id any) (v any, kept int64, err error) {
 	items := 5
 	if l.legacy {
 		items = 6
 	}
 	parts, ok := id.(*pickle.Tuple)
 	if !ok || len(parts.Items) == 0 {
-		return nil, tensor.Bad("persistent id does not describe a storage")
+		return nil, 0, tensor.Bad("persistent id does not describe a storage")
 	}
 	what, _ := parts.Items[0].(string)
 	if l.legacy && what == "module" && len(parts.Items) == 4 {
-		return parts.Items[1], nil // a class, with its source
+		return parts.Items[1], 0, nil // a class, with its source
 	}
 	if what != "storage" || len(parts.Items) != items {
-		return nil, tensor.Bad("persistent id %q of %d items does not describe a storage", tensor.Clip(what), len(parts.Items))
+		return nil, 0, tensor.Bad("persistent id %q of %d items does not describe a storage", tensor.Clip(what), len(parts.Items))
 	}
 	class, ok := parts.Items[1].(storageClass)
 	if name, unknown := parts.Items[1].(*pickle.Global); unknown && !l.legacy {
-		return &storageRef{problem: tensor.Bad("storage is of the class %s, which griffin does not know", tensor.Clip(name.String())).Because(Unreadable)}, nil
+		return &storageRef{problem: tensor.Bad("storage is of the class %s, which griffin does not know", tensor.Clip(name.String())).Because(Unreadable)}, memoryProblem, nil
 	}
 	if !ok {
-		return nil, tensor.Bad("storage is of a class that is not a storage class of torch")
+		return nil, 0, tensor.Bad("storage is of a class that is not a storage class of torch")
 	}
 	key, _ := parts.Items[2].(string)
 	if !isKey(key) {
-		return nil, tensor.Bad("storage key %q is not a number", tensor.Clip(key))
+		return nil, 0, tensor.Bad("storage key %q is not a number", tensor.Clip(key))
 	}
 	n, ok := parts.Items[4].(int64)
 	_, size, err := tensor.SizeOf(class.dtype, []int64{n})
 	if !ok || err != nil {
-		return nil, tensor.Bad("storage %s claims %s elements of %s", key, pickle.Show(parts.Items[4]), class.dtype)
+		return nil, 0, tensor.Bad("storage %s claims %s elements of %s", key, pickle.Show(parts.Items[4]), class.dtype)
 	}
-	s, err := l.storage(key, class, size)
+	s, kept, err := l.storage(key, class, size)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	ref := &storageRef{storageInfo: s, class: class, length: size}
+	ref := &storageRef{member: s, loader: l, class: class}
 	if class.quantized {
 		ref.problem = unsupportedRef("a quantized tensor").problem
 	}
 	if l.legacy {
-		return ref, ref.narrow(parts.Items[5])
+		return ref, kept, ref.narrow(parts.Items[5])
 	}
-	return ref, nil
+	return ref, kept, nil
 }
 
 // isKey reports whether a storage key is one that torch makes: a counter or, in legacy files, an
@@ -99,20 +106,32 @@ func isKey(key string) bool {
 	return len(key) >= 1 && len(key) <= 20
 }
 
-// storage returns the storage of that key. All ids must give it the same size and, in legacy files, where
-// numel defines the length of the storage, the same element type.
-func (l *loader) storage(key string, class storageClass, size int64) (*storageInfo, error) {
-	s := l.storages[key]
-	if s == nil {
-		s = &storageInfo{key: key, class: class, bytes: size}
-		l.storages[key] = s
-		l.order = append(l.order, s)
+// storage returns the storage of that key, and the memory that it takes if it was not known. All ids must give it the same size and, in
+// legacy files, where numel defines the length of the storage, the same element type.
+func (l *loader) storage(key string, class storageClass, size int64) (m *member, kept int64, err error) {
+	if l.archive == nil {
+		m = l.storages[key]
+	} else if m = l.archive.find("data/" + key); m == nil {
+		return nil, 0, tensor.Bad("storage %s is not in the file", key)
 	}
-	if s.bytes != size || l.legacy && s.class != class {
-		return nil, tensor.Bad("storage %s is described as %d bytes of %s and as %d bytes of %s",
-			key, s.bytes, s.class.dtype, size, class.dtype)
+	if m == nil {
+		m = &member{container: l.container, name: key, size: size}
+		l.storages[key] = m
+		kept = memoryStorage + int64(len(key))
 	}
-	return s, nil
+	if !m.isUsed {
+		if m.size != size {
+			return nil, 0, tensor.Bad("storage %s has %d bytes in the file, but %d in the pickle", key, m.size, size)
+		}
+		m.isUsed, m.class = true, class
+		l.order = append(l.order, m)
+		kept += memoryPointer
+	}
+	if m.size != size || l.legacy && m.class != class {
+		return nil, 0, tensor.Bad("storage %s is described as %d bytes of %s and as %d bytes of %s",
+			key, m.size, m.class.dtype, size, class.dtype)
+	}
+	return m, kept, nil
 }
 
 // narrow applies the view of a legacy persistent id: None, or (key, offset, numel) in elements.
@@ -122,16 +141,16 @@ func (r *storageRef) narrow(view any) error {
 	}
 	parts, ok := view.(*pickle.Tuple)
 	if !ok || len(parts.Items) != 3 {
-		return tensor.Bad("storage %s has a view that is not a tuple of 3", r.key)
+		return tensor.Bad("storage %s has a view that is not a tuple of 3", r.name)
 	}
 	offset, ok1 := parts.Items[1].(int64)
 	n, ok2 := parts.Items[2].(int64)
 	width := r.class.dtype.Size()
-	all := r.bytes / width
+	all := r.size / width
 	if !ok1 || !ok2 || offset < 0 || n < 0 || offset > all || n > all-offset {
 		return tensor.Bad("view of storage %s, offset %s and %s elements, is not within its %d elements",
-			r.key, pickle.Show(parts.Items[1]), pickle.Show(parts.Items[2]), all)
+			r.name, pickle.Show(parts.Items[1]), pickle.Show(parts.Items[2]), all)
 	}
-	r.first, r.length = offset*width, n*width
+	r.within = &span{offset * width, n * width}
 	return nil
 }

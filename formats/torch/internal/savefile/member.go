@@ -12,37 +12,54 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// checksum is the result of checking the CRC-32 of a member. Errors of input are not kept.
-type checksum struct {
-	mu     sync.Mutex
-	passed atomic.Bool
-	wrong  error
+// checkState is what is known of the CRC-32 of a member. Errors of input are not kept.
+type checkState = uint32
+
+const (
+	unchecked checkState = iota
+	right
+	wrong
+)
+
+// checks are of the members of one file.
+type checks struct {
+	running [64]sync.Mutex // each for some of the members
+	wrong   sync.Map       // *member to the error
 }
 
 // passed records that the CRC-32 of the member is right.
-func (m *member) passed() { m.sum.passed.Store(true) }
+func (m *member) passed() { atomic.StoreUint32(&m.checked, right) }
 
-// checkedStore returns the zip file, whose reads check the CRC-32 of the member first. It is the same one
-// for all tensors in the member.
-func (m *member) checkedStore() *tensor.CheckedStore {
-	m.sum.mu.Lock()
-	defer m.sum.mu.Unlock()
-	if m.store == nil {
-		m.store = tensor.NewCheckedStore(m.file, m.check)
-	}
-	return m.store
-}
+// checkedStore returns the zip file, whose reads check the CRC-32 of the member first.
+func (m *member) checkedStore() *tensor.CheckedStore { return tensor.NewCheckedStore(m.file, m.check) }
 
 // check checks the CRC-32 of the member, once for all tensors that share it.
 func (m *member) check() error {
-	if m.sum.passed.Load() {
+	if atomic.LoadUint32(&m.checked) == right {
 		return nil
 	}
-	m.sum.mu.Lock()
-	defer m.sum.mu.Unlock()
-	if m.sum.passed.Load() || m.sum.wrong != nil {
-		return m.sum.wrong
+	running := &m.checks.running[m.crc%uint32(len(m.checks.running))]
+	running.Lock()
+	defer running.Unlock()
+	switch atomic.LoadUint32(&m.checked) {
+	case right:
+		return nil
+	case wrong:
+		err, _ := m.checks.wrong.Load(m)
+		return err.(error)
 	}
+	err := m.computeCRC()
+	if err == nil {
+		m.passed()
+	} else if errors.As(err, new(*tensor.FormatError)) {
+		m.checks.wrong.Store(m, err)
+		atomic.StoreUint32(&m.checked, wrong)
+	}
+	return err
+}
+
+// computeCRC reads the member.
+func (m *member) computeCRC() error {
 	r := m.open()
 	defer r.Close()
 	h := crc32.NewIEEE()
@@ -54,13 +71,7 @@ func (m *member) check() error {
 		err = tensor.Bad("checksum is %08x, but %08x is recorded", h.Sum32(), m.crc).
 			Advise("the file is damaged: download or copy it again")
 	}
-	tensor.Annotate(err, tensor.Location{Record: m.name})
-	if err == nil {
-		m.passed()
-	} else if errors.As(err, new(*tensor.FormatError)) {
-		m.sum.wrong = err
-	}
-	return err
+	return tensor.Annotate(err, tensor.Location{Record: m.name})
 }
 
 // open returns a reader of the inflated bytes of the member, at most as many as its size.
@@ -135,6 +146,35 @@ func (m *member) readAll(limit int64, checksummed bool) ([]byte, error) {
 			Within(m.name).Advise("the file is damaged: download or copy it again")
 	}
 	return data, nil
+}
+
+// inOrder returns the inflated bytes of the member for a caller that reads them from the beginning to the end, once or
+// several times.
+func (m *member) inOrder() io.ReaderAt {
+	if !m.deflated {
+		return io.NewSectionReader(m.file, m.offset, m.stored)
+	}
+	return &rewound{m: m}
+}
+
+// rewound inflates a deflated member anew for each reading that goes back. It is not safe for concurrent use.
+type rewound struct {
+	m  *member
+	r  io.ReadCloser
+	at int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (w *rewound) ReadAt(p []byte, off int64) (n int, err error) {
+	if w.r == nil || off < w.at {
+		w.r, w.at = w.m.open(), 0
+	}
+	skipped, err := io.CopyN(io.Discard, w.r, off-w.at)
+	if err == nil {
+		n, err = io.ReadFull(w.r, p)
+	}
+	w.at += skipped + int64(n)
+	return n, err
 }
 
 // annotateAt adds a record and an offset to a *tensor.FormatError that does not have them.

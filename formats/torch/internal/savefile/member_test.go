@@ -38,7 +38,7 @@ func TestInflater(t *testing.T) {
 		"other end":  {append(deflated(text, (*flate.Writer).Flush), 0xff, 0xff), "not deflated data"},
 	} {
 		for size := 1; size <= 12; size++ {
-			m := &member{name: "a/data/0", file: bytes.NewReader(c.stored), stored: int64(len(c.stored)), size: 10, deflated: true}
+			m := &member{name: "a/data/0", container: &container{file: bytes.NewReader(c.stored)}, stored: int64(len(c.stored)), size: 10, deflated: true}
 			got, err := inPieces(m.open(), size)
 			switch {
 			case c.want == "" && (err != nil || got != text):

@@ -1,35 +1,53 @@
 package savefile
 
 import (
+	"encoding/binary"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/torch/internal/pickle"
 )
 
-// storageInfo is the description of a storage in a pickle.
-type storageInfo struct {
-	key   string // decimal digits
-	class storageClass
-	bytes int64
-}
-
 // storageRef is the value of a persistent id: a storage, or a range of one (a legacy view).
 type storageRef struct {
-	*storageInfo
+	*member
+	loader  *loader
 	class   storageClass        // in this id
-	first   int64               // bytes before the range
-	length  int64               // bytes of the range
+	within  *span               // nil for the whole storage
 	problem *tensor.FormatError // why its tensors cannot be read, or nil
 }
 
+// span is a range of a storage in bytes.
+type span struct{ first, length int64 }
+
 // Ref is a tensor as a pickle describes it: a view of a storage, or the reason why it cannot be read.
 type Ref struct {
-	storage       *storageRef
-	dtype         tensor.DType
-	offset        int64
-	shape, stride *pickle.Tuple
-	problem       *tensor.FormatError // if it is not nil, the rest is not set
+	storage *member
+	within  *span // of the storage, nil for all of it
+	*axes
+	offset  int64
+	dtype   tensor.DType
+	problem *tensor.FormatError // if it is not nil, the rest is not set
+}
+
+// axes are the size and strides of tensors. Tensors with the same ones share them.
+type axes struct{ shape, strides []int64 }
+
+// Memory in bytes that a Ref takes, that a problem adds, that a storage takes which is not a member of an archive, and that any storage takes.
+const (
+	memoryRef     = 64
+	memoryProblem = 512
+	memoryStorage = 160
+	memoryPointer = 16
+)
+
+// Memory implements pickle.Compact.
+func (t *Ref) Memory() int64 {
+	if t.problem != nil {
+		return memoryRef + memoryProblem
+	}
+	return memoryRef + 16*int64(len(t.shape)+len(t.strides))
 }
 
 // SetState implements pickle.Stateful. Of torch before 0.4, parameters have the state (requires_grad, volatile, hooks). Any other
@@ -66,14 +84,14 @@ func rebuildTensor(args []any) (*Ref, error) {
 	if ok && ref.class.untyped {
 		return nil, tensor.Bad("tensor's storage has no element type")
 	}
-	t := &Ref{storage: ref}
+	var dtype tensor.DType
 	if ok {
-		t.dtype = ref.class.dtype
+		dtype = ref.class.dtype
 	}
 	if len(args) == 7 {
-		return t.fill(args, args[6])
+		return ref.tensor(dtype, args, args[6])
 	}
-	return t.fill(args, nil)
+	return ref.tensor(dtype, args, nil)
 }
 
 // rebuildOldTensor stands for torch._utils._rebuild_tensor(storage, offset, size, stride), of before torch 0.4.
@@ -98,21 +116,20 @@ func rebuildTensorOfType(args []any) (*Ref, error) {
 	if !ok {
 		return nil, tensor.Bad("tensor has no element type")
 	}
-	t := &Ref{storage: ref, dtype: dtype}
 	if len(args) == 8 {
-		return t.fill(args, args[7])
+		return ref.tensor(dtype, args, args[7])
 	}
-	return t.fill(args, nil)
+	return ref.tensor(dtype, args, nil)
 }
 
-// fill sets the view from storage, offset, size and stride. With metadata torch marks tensors whose
+// tensor returns the view of the storage that offset, size and stride describe. With metadata torch marks tensors whose
 // elements are still to be conjugated or negated; those are refused.
-func (t *Ref) fill(args []any, metadata any) (*Ref, error) {
-	if t.storage == nil {
+func (r *storageRef) tensor(dtype tensor.DType, args []any, metadata any) (*Ref, error) {
+	if r == nil {
 		return nil, tensor.Bad("tensor is rebuilt from a value that is not a storage")
 	}
-	if t.storage.problem != nil {
-		return &Ref{problem: t.storage.problem}, nil
+	if r.problem != nil {
+		return &Ref{problem: r.problem}, nil
 	}
 	offset, ok := args[1].(int64)
 	shape, shapeOK := args[2].(*pickle.Tuple)
@@ -131,30 +148,44 @@ func (t *Ref) fill(args []any, metadata any) (*Ref, error) {
 				Because(Unreadable).Advise("in Python, save tensor.resolve_conj().resolve_neg() instead")}, nil
 		}
 	}
-	t.offset, t.shape, t.stride = offset, shape, stride
-	return t, nil
+	both, err := r.loader.axes(shape, stride)
+	return &Ref{storage: r.member, within: r.within, axes: both, offset: offset, dtype: dtype}, err
 }
-
-// numbers converts tuples of integers to slices. A tuple that many tensors share is converted once, so
-// that memory stays proportional to the pickle.
-type numbers map[*pickle.Tuple][]int64
 
 // MaxRank is the largest number of axes in torch.
 const MaxRank = 64
 
-func (n numbers) slice(t *pickle.Tuple) ([]int64, error) {
-	if s, ok := n[t]; ok {
-		return s, nil
+// maxSizes is how many different sizes and strides the tensors of a pickle may have.
+const maxSizes = 1 << 18
+
+// axes returns the axes that two tuples describe.
+func (l *loader) axes(shape, strides *pickle.Tuple) (*axes, error) {
+	var numbers [2 * MaxRank]int64
+	var key [2*binary.MaxVarintLen64*MaxRank + 1]byte
+	list, text := numbers[:0], append(key[:0], byte(len(shape.Items)))
+	for _, t := range []*pickle.Tuple{shape, strides} {
+		if len(t.Items) > MaxRank {
+			return nil, tensor.Bad("tensor of %d axes; torch has at most %d", len(t.Items), MaxRank)
+		}
+		for _, item := range t.Items {
+			n, ok := item.(int64)
+			if !ok {
+				return nil, tensor.Bad("tensor's size or stride has a value that is not an integer")
+			}
+			list, text = append(list, n), binary.AppendVarint(text, n)
+		}
 	}
-	if len(t.Items) > MaxRank {
-		return nil, tensor.Bad("tensor of %d axes; torch has at most %d", len(t.Items), MaxRank)
+	known := l.known[string(text)]
+	if known == nil {
+		if len(l.known) == maxSizes {
+			return nil, tensor.Bad("tensors have more than %d different sizes and strides", maxSizes).Because(tensor.TooLarge)
+		}
+		list = slices.Clone(list)
+		rank := len(shape.Items)
+		known = &axes{list[:rank:rank], list[rank:]}
+		l.known[string(text)] = known
 	}
-	s, ok := Integers(t)
-	if !ok {
-		return nil, tensor.Bad("tensor's size or stride has a value that is not an integer")
-	}
-	n[t] = s
-	return s, nil
+	return known, nil
 }
 
 // Integers returns the items of a tuple or list, and whether they are all integers.
@@ -180,13 +211,8 @@ func Integers(v any) ([]int64, bool) {
 }
 
 // view returns the view of the storage.
-func (t *Ref) view(n numbers) (tensor.View, error) {
-	shape, err := n.slice(t.shape)
-	if err != nil {
-		return tensor.View{}, err
-	}
-	strides, err := n.slice(t.stride)
-	return tensor.View{Shape: shape, Strides: strides, Offset: t.offset}, err
+func (t *Ref) view() tensor.View {
+	return tensor.View{Shape: t.shape, Strides: t.strides, Offset: t.offset}
 }
 
 // parameterOf stands for _rebuild_parameter(tensor, requires_grad, hooks) and similar functions of n arguments, whose result has

@@ -20,9 +20,9 @@ import (
 // Limits of the passes.
 const (
 	maxChildren  = 1 << 20 // of all containers, more than the largest pickle can list
-	maxTensors   = 1 << 17
-	maxObjects   = 1 << 12  // that are named
-	maxNameBytes = 16 << 20 // of all names together
+	maxTensors   = tensor.MaxTensors
+	maxObjects   = 1 << 12         // that are named
+	maxNameBytes = tensor.MaxNames // of all names together
 )
 
 func namesTooLong() error {
@@ -179,7 +179,7 @@ func newGraph(root any) (*graph, error) {
 		stack = append(stack, visit{node: child, paths: c.paths[child], n: n, at: at})
 	}
 	if holder.tensors > maxTensors {
-		return nil, tensor.Bad("pickle names more than %d tensors", maxTensors)
+		return nil, tensor.Bad("pickle names more than %d tensors, which is the most that griffin reads", maxTensors).Because(tensor.TooLarge)
 	}
 	return c, nil
 }

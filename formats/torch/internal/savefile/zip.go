@@ -1,6 +1,9 @@
 package savefile
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"io"
 	"math"
@@ -17,26 +20,32 @@ import (
 
 // archive is the directory of a zip file. Names are relative to the folder that holds all members.
 type archive struct {
-	file        io.ReaderAt
-	root        string // the folder
-	members     []*member
-	byName      map[string]*member
-	noChecksums bool // written without checksums: all are 0
+	*container
+	root    string // the folder
+	members []member
+	byName  []int32 // indexes of members, sorted by name
 }
 
-// member is one file of a zip file.
+// container is the file that members are in.
+type container struct {
+	file        io.ReaderAt
+	noChecksums bool // written without checksums: all are 0
+	bigEndian   bool
+	checks      checks
+}
+
+// member is one file of a zip file, or one storage of a legacy file. There can be 200,000, so that it is kept small.
 type member struct {
-	name     string
-	file     io.ReaderAt
-	deflated bool
+	*container
+	name     string // in the folder; of a storage in a legacy file its key
+	offset   int64  // of the stored bytes; before they are located, of the local header
+	stored   int64  // bytes in the file
+	size     int64  // bytes once inflated
 	crc      uint32
-	flags    uint16
-	stored   int64 // bytes in the zip file
-	size     int64 // bytes once inflated
-	header   int64 // offset of the local header
-	offset   int64 // of the stored bytes
-	sum      checksum
-	store    *tensor.CheckedStore // nil before it is needed
+	checked  uint32 // a checkState, read and written atomically
+	class    storageClass
+	deflated bool
+	isUsed   bool // it is a storage to which the pickle refers
 }
 
 // Sizes and signatures of the parts of a zip file (APPNOTE.TXT of PKWARE).
@@ -47,7 +56,8 @@ const (
 	CentralSize, CentralMark = 46, "PK\x01\x02"
 	LocalSize, LocalMark     = 30, "PK\x03\x04"
 
-	maxDirectory = 4 << 20 // about 40,000 members with names as torch gives them
+	maxDirectory = 32 << 20 // enough for tensor.MaxTensors members in a folder with a name of 80 bytes
+	maxMembers   = 1 << 18
 	mostAhead    = 1 << 20 // of data.pkl, if it is fetched together with the headers
 )
 
@@ -66,29 +76,47 @@ func readArchive(file io.ReaderAt, size int64) (*archive, error) {
 	if err := checkDirectory(place.size); err != nil {
 		return nil, err
 	}
-	data := make([]byte, place.size)
-	if err := tensor.ReadFullAt(file, data, place.offset); err != nil {
+	a := &archive{container: &container{file: file}}
+	if err := a.readDirectory(place); err != nil {
 		return nil, err
-	}
-	a := &archive{file: file, byName: map[string]*member{}, noChecksums: true}
-	text := string(data) // names are slices of it
-	for at := 0; at < len(data); {
-		m, n, err := parseCentral(data[at:], text[at:])
-		if err != nil {
-			return nil, annotateAt(err, "zip directory", place.offset+int64(at))
-		}
-		m.file = file
-		a.members = append(a.members, m)
-		a.noChecksums = a.noChecksums && m.crc == 0
-		at += n
-	}
-	if uint64(len(a.members)) != place.entries {
-		return nil, tensor.Bad("zip directory has %d members, but %d in its end record", len(a.members), place.entries)
 	}
 	if err := a.locate(place.offset); err != nil {
 		return nil, err
 	}
-	return a, a.nameMembers()
+	return a, a.sortNames()
+}
+
+// readDirectory reads the entries of the directory.
+func (a *archive) readDirectory(place directoryRange) error {
+	window := int64(1 << 20) // bytes of the directory in memory
+	if a.isSlow() {
+		window = place.size
+	}
+	in := bufio.NewReaderSize(io.NewSectionReader(a.file, place.offset, place.size), int(min(window, place.size)))
+	a.members = make([]member, 0, min(place.entries, uint64(place.size/CentralSize), maxMembers))
+	a.noChecksums = true
+	names := nameList{}
+	for at := int64(0); at < place.size; {
+		m, n, err := parseCentral(in)
+		if err == nil {
+			m.name, err = names.add(m.name)
+		}
+		if err == nil && len(a.members) == maxMembers {
+			err = tensor.Bad("zip file has more than %d members", maxMembers).Because(tensor.TooLarge)
+		}
+		if err != nil {
+			return annotateAt(err, "zip directory", place.offset+at)
+		}
+		m.container = a.container
+		a.members = append(a.members, m)
+		a.noChecksums = a.noChecksums && m.crc == 0
+		at += int64(n)
+	}
+	if uint64(len(a.members)) != place.entries {
+		return tensor.Bad("zip directory has %d members, but %d in its end record", len(a.members), place.entries)
+	}
+	a.root = names.root
+	return names.problem()
 }
 
 // checkDirectory refuses a directory of more than maxDirectory bytes.
@@ -194,54 +222,70 @@ func readEnd64(file io.ReaderAt, locator []byte, limit int64) (record []byte, at
 	return record, int64(where), nil
 }
 
-// parseCentral reads one entry of the directory and returns its length.
-func parseCentral(data []byte, text string) (*member, int, error) {
-	if len(data) < CentralSize || text[:4] != CentralMark {
-		return nil, 0, tensor.Bad("there is no entry")
+// parseCentral reads one entry of the directory and returns its length. The name of the member is the whole one.
+func parseCentral(in *bufio.Reader) (m member, n int, err error) {
+	data, err := in.Peek(CentralSize)
+	if err != nil && err != io.EOF {
+		return m, 0, err
 	}
-	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
+	if len(data) < CentralSize || string(data[:4]) != CentralMark {
+		return m, 0, tensor.Bad("there is no entry")
+	}
+	u16 := binary.LittleEndian.Uint16
 	nameEnd := CentralSize + int(u16(data[28:]))
 	extraEnd := nameEnd + int(u16(data[30:]))
-	n := extraEnd + int(u16(data[32:]))
-	if n > len(data) {
-		return nil, 0, tensor.Bad("entry is truncated")
+	n = extraEnd + int(u16(data[32:]))
+	if data, err = in.Peek(n); err == io.EOF || err == bufio.ErrBufferFull {
+		return m, 0, tensor.Bad("entry is truncated")
 	}
-	m := &member{name: text[CentralSize:nameEnd], flags: u16(data[8:]), crc: u32(data[16:])}
+	if err != nil {
+		return m, 0, err
+	}
+	m, err = parseEntry(data, nameEnd, extraEnd)
+	in.Discard(n)
+	return m, n, err
+}
+
+// parseEntry parses an entry whose name and extra field end there.
+func parseEntry(data []byte, nameEnd, extraEnd int) (member, error) {
+	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
+	m := member{name: string(data[CentralSize:nameEnd]), crc: u32(data[16:])}
+	flags := u16(data[8:])
 	if disk := u16(data[34:]); disk != 0 {
-		return nil, 0, tensor.Bad("member %q is in part %d of several zip files", m.name, disk)
+		return m, tensor.Bad("member %q is in part %d of several zip files", m.name, disk)
 	}
 	const folder = 0x10 // attribute of MS-DOS, which libraries take for a folder whatever its name is
 	if data[38]&folder != 0 && !strings.HasSuffix(m.name, "/") {
-		return nil, 0, tensor.Bad("member %q is marked as a folder", m.name)
+		return m, tensor.Bad("member %q is marked as a folder", m.name)
 	}
 	const encrypted = 1<<0 | 1<<6 | 1<<13
-	if m.flags&encrypted != 0 {
-		return nil, 0, tensor.Bad("member %q is encrypted", m.name)
+	if flags&encrypted != 0 {
+		return m, tensor.Bad("member %q is encrypted", m.name)
 	}
 	const patch = 1 << 5
-	if m.flags&patch != 0 {
-		return nil, 0, tensor.Bad("member %q is a patch of another file", m.name)
+	if flags&patch != 0 {
+		return m, tensor.Bad("member %q is a patch of another file", m.name)
 	}
 	switch method := u16(data[10:]); method {
 	case 0:
 	case 8:
 		m.deflated = true
 	default:
-		return nil, 0, tensor.Bad("member %q is compressed with method %d; only deflate (8) is supported", m.name, method)
+		return m, tensor.Bad("member %q is compressed with method %d; only deflate (8) is supported", m.name, method)
 	}
 	sizes := []uint64{uint64(u32(data[24:])), uint64(u32(data[20:])), uint64(u32(data[42:]))}
 	if err := widen(sizes, data[nameEnd:extraEnd]); err != nil {
-		return nil, 0, tensor.Bad("member %q: %w", m.name, err)
+		return m, tensor.Bad("member %q: %w", m.name, err)
 	}
-	m.size, m.stored, m.header = int64(sizes[0]), int64(sizes[1]), int64(sizes[2])
+	m.size, m.stored, m.offset = int64(sizes[0]), int64(sizes[1]), int64(sizes[2])
 	if !m.deflated && m.size != m.stored {
-		return nil, 0, tensor.Bad("member %q is uncompressed, but its sizes are %d and %d", m.name, m.stored, m.size)
+		return m, tensor.Bad("member %q is uncompressed, but its sizes are %d and %d", m.name, m.stored, m.size)
 	}
 	const mostInflated = 1032 // largest factor by which deflated data grow
 	if m.deflated && m.size/mostInflated > m.stored {
-		return nil, 0, tensor.Bad("member %q cannot inflate from %d to %d bytes", m.name, m.stored, m.size)
+		return m, tensor.Bad("member %q cannot inflate from %d to %d bytes", m.name, m.stored, m.size)
 	}
-	return m, n, nil
+	return m, nil
 }
 
 // widen replaces the sizes that are 0xffffffff by 64-bit ones from the extra fields.
@@ -278,48 +322,90 @@ func widen(sizes []uint64, extra []byte) error {
 // locate finds the offset of the bytes of each member. It refuses members that overlap each other or the
 // directory.
 func (a *archive) locate(directory int64) error {
-	byOffset := slices.Clone(a.members)
-	slices.SortFunc(byOffset, func(x, y *member) int {
-		if x.header < y.header {
-			return -1
-		}
-		return 1
-	})
-	var headers []tensor.Extent
-	limits := make([]int64, len(byOffset)) // where the next member or the directory begins
-	for i, m := range byOffset {
-		limits[i] = directory
-		if i+1 < len(byOffset) {
-			limits[i] = byOffset[i+1].header
-		}
-		e := tensor.Extent{Store: m.file, Offset: m.header, Length: int64(LocalSize + len(m.name))}
-		if whole := limits[i] - m.header; strings.HasSuffix(m.name, "/data.pkl") && whole <= mostAhead {
-			e.Length = whole // it is read next
-		}
-		headers = append(headers, e)
+	order := make([]int32, len(a.members)) // by offset
+	for i := range order {
+		order[i] = int32(i)
 	}
-	tensor.PlanExtents(headers)
-	for i, m := range byOffset {
-		if err := m.readLocal(limits[i]); err != nil {
-			return annotateAt(err, m.name, m.header)
+	slices.SortFunc(order, func(x, y int32) int { return cmp.Compare(a.members[x].offset, a.members[y].offset) })
+	limit := func(i int) int64 { // where the next member or the directory begins
+		if i+1 < len(order) {
+			return a.members[order[i+1]].offset
+		}
+		return directory
+	}
+	if a.isSlow() {
+		headers := make([]tensor.Extent, len(order))
+		for i, k := range order {
+			m := &a.members[k]
+			headers[i] = tensor.Extent{Store: a.file, Offset: m.offset, Length: a.headerSize(m)}
+			if whole := limit(i) - m.offset; m.name == "data.pkl" && whole <= mostAhead {
+				headers[i].Length = whole // it is read next
+			}
+		}
+		tensor.PlanExtents(headers)
+	}
+	headers := headerReader{file: a.file, slow: a.isSlow()}
+	for i, k := range order {
+		m := &a.members[k]
+		header := m.offset
+		if err := a.readLocal(m, &headers, limit(i)); err != nil {
+			return annotateAt(err, a.root+"/"+m.name, header)
 		}
 	}
 	return nil
 }
 
-// readLocal checks the header before the bytes of the member, all of which must end before limit. Sizes
-// and checksum come from the directory: in the header torch writes 0, and the values after the bytes.
-func (m *member) readLocal(limit int64) error {
-	room := limit - m.header
-	head := make([]byte, LocalSize+len(m.name))
-	if room < int64(len(head)) {
+// headerSize returns the size of a member's local header without its extra field.
+func (a *archive) headerSize(m *member) int64 {
+	return int64(LocalSize + len(a.root) + 1 + len(m.name))
+}
+
+// headerReader reads local headers in their order. Those of small members it reads together.
+type headerReader struct {
+	file   io.ReaderAt
+	slow   bool
+	buffer []byte
+	start  int64 // of buffer in the file
+}
+
+// read returns the n bytes at offset. The next header is at next.
+func (h *headerReader) read(offset, n, next int64) ([]byte, error) {
+	const near, many = 4 << 10, 64 << 10
+	if at := offset - h.start; at >= 0 && at+n <= int64(len(h.buffer)) {
+		return h.buffer[at : at+n], nil
+	}
+	length := n
+	if !h.slow && next-offset <= near {
+		length = max(n, many)
+	}
+	if int64(cap(h.buffer)) < length {
+		h.buffer = make([]byte, length)
+	}
+	got, err := h.file.ReadAt(h.buffer[:length], offset)
+	h.buffer, h.start = h.buffer[:got], offset
+	if int64(got) >= n {
+		return h.buffer[:n], nil
+	}
+	if err == nil || err == io.EOF {
+		err = tensor.Bad("file ends %d bytes short", n-int64(got)).At(offset + int64(got))
+	}
+	return nil, err
+}
+
+// readLocal checks the header before the bytes of the member, all of which must end before limit, and sets the offset of
+// the bytes. Sizes and checksum come from the directory: in the header torch writes 0, and the values after the bytes.
+func (a *archive) readLocal(m *member, headers *headerReader, limit int64) error {
+	room, length := limit-m.offset, a.headerSize(m)
+	if room < length {
 		return tensor.Bad("zip member overlaps another or is outside the file")
 	}
-	if err := tensor.ReadFullAt(m.file, head, m.header); err != nil {
+	head, err := headers.read(m.offset, length, limit)
+	if err != nil {
 		return err
 	}
 	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
-	if string(head[:4]) != LocalMark || int(u16(head[26:])) != len(m.name) || string(head[LocalSize:]) != m.name {
+	name, nameOK := bytes.CutPrefix(head[LocalSize:], []byte(a.root))
+	if string(head[:4]) != LocalMark || int64(u16(head[26:])) != length-LocalSize || !nameOK || name[0] != '/' || string(name[1:]) != m.name {
 		return tensor.Bad("zip directory and the header of the member have different names")
 	}
 	const sizesFollow = 1 << 3
@@ -328,58 +414,34 @@ func (m *member) readLocal(limit int64) error {
 	if (u16(head[8:]) == 8) != m.deflated || u16(head[6:])&sizesFollow == 0 && !same {
 		return tensor.Bad("zip directory and the header of the member disagree")
 	}
-	m.offset = m.header + int64(len(head)) + int64(u16(head[28:]))
+	m.offset += length + int64(u16(head[28:]))
 	if m.offset > limit || m.stored > limit-m.offset {
 		return tensor.Bad("zip member of %d bytes overlaps another or is outside the file", m.stored)
 	}
 	return nil
 }
 
-// nameMembers finds the folder that holds data.pkl and removes it from all names. The names are only
-// looked up, never used as file names.
-func (a *archive) nameMembers() error {
-	for _, m := range a.members {
-		if err := checkMemberName(m.name); err != nil {
-			return err
-		}
-		if folder, ok := strings.CutSuffix(m.name, "/data.pkl"); ok && !strings.Contains(folder, "/") {
-			if a.root != "" && a.root != folder {
-				return tensor.Bad("zip file holds two checkpoints, %q and %q", a.root, folder)
-			}
-			a.root = folder
-		}
+// sortNames removes the entries of folders, as other zip programs write them, and sorts the names of the others.
+func (a *archive) sortNames() error {
+	a.members = slices.DeleteFunc(a.members, func(m member) bool { return m.name == "" || strings.HasSuffix(m.name, "/") })
+	a.byName = make([]int32, len(a.members))
+	for i := range a.byName {
+		a.byName[i] = int32(i)
 	}
-	if a.root == "" {
-		return tensor.Bad("zip file holds no data.pkl in a folder, so torch.save did not write it")
-	}
-	kept := a.members[:0]
-	for _, m := range a.members {
-		name, ok := strings.CutPrefix(m.name, a.root+"/")
-		if !ok {
-			return tensor.Bad("zip member %q is outside the folder %q", m.name, a.root)
-		}
-		if m.name = name; name == "" || strings.HasSuffix(name, "/") {
-			continue // a folder, as other zip programs write it
-		}
-		if a.byName[name] != nil {
+	slices.SortFunc(a.byName, func(x, y int32) int { return strings.Compare(a.members[x].name, a.members[y].name) })
+	for k := 1; k < len(a.byName); k++ {
+		if name := a.members[a.byName[k]].name; name == a.members[a.byName[k-1]].name {
 			return tensor.Bad("zip file has two members of one name").Within(name)
 		}
-		a.byName[name] = m
-		kept = append(kept, m)
 	}
-	a.members = kept
 	return nil
 }
 
-// checkMemberName refuses names that would lead out of the folder as file names.
-func checkMemberName(name string) error {
-	if strings.ContainsAny(name, "\\\x00") || strings.HasPrefix(name, "/") {
-		return tensor.Bad("zip member has the unsafe name %q", name)
+// find returns the member of a name in the folder, or nil.
+func (a *archive) find(name string) *member {
+	k, found := slices.BinarySearchFunc(a.byName, name, func(i int32, name string) int { return strings.Compare(a.members[i].name, name) })
+	if !found {
+		return nil
 	}
-	for part := range strings.SplitSeq(strings.TrimSuffix(name, "/"), "/") {
-		if part == "" || part == "." || part == ".." {
-			return tensor.Bad("zip member has the unsafe name %q", name)
-		}
-	}
-	return nil
+	return &a.members[a.byName[k]]
 }
