@@ -168,7 +168,7 @@ func TestConvert(t *testing.T) {
 		if done != total || total < r.Bytes || r.Parameters*4 != r.Bytes || (o.MaxShardSize > 0) != (r.Shards > 1) {
 			t.Errorf("progress %d of %d, %d parameters, %d bytes, %d shards", done, total, r.Parameters, r.Bytes, r.Shards)
 		}
-		if o.Verify != (r.Proof != nil) || o.Verify && (r.Proof.Elements != r.Parameters || len(r.Proof.Failures) > 0) {
+		if o.Verify != (r.Proof != nil) || o.Verify && (r.Proof.Elements != r.Parameters || r.Proof.Failures.Len() > 0) {
 			t.Errorf("proof %+v", r.Proof)
 		}
 		if err := os.RemoveAll(dst); err != nil {
@@ -295,7 +295,7 @@ func TestConvertVerifyCatchesAFault(t *testing.T) {
 		dir := t.TempDir()
 		_, err := Convert(t.Context(), src, filepath.Join(dir, "out"), Options{Settings: tinySettings, Verify: true})
 		var failed *proof.Error
-		if !errors.As(err, &failed) || len(failed.Failures) != 1 || failed.Failures[0].Source != victim.Name || failed.Failures[0].Differing != 1 {
+		if !errors.As(err, &failed) || failed.Failures.Len() != 1 || failed.Failures.At(0).Source != victim.Name || failed.Failures.At(0).Differing != 1 {
 			t.Errorf("round %d: element %d of %s is wrong, and the proof says %v", round, element, victim.Name, err)
 		}
 		if got := listed(t, dir); len(got) > 0 {

@@ -37,13 +37,13 @@ func otherSizes(got, want *model.Config) string {
 // isAnother reports whether what was found is wholly another model, so that a list of its tensors would only repeat that: more than
 // half of the tensors that were expected are wrong, and no other name was found for one.
 func (c *structure) isAnother() bool {
-	return c.renaming == nil && 2*(c.count(MissingTensor)+c.count(MisshapenTensor)) > len(c.plan.Dests)
+	return c.renaming == nil && 2*(c.count(isMissing)+c.count(isMisshapen)) > len(c.plan.Dests)
 }
 
 // count counts the findings of a kind.
-func (c *structure) count(kind FindingKind) (n int) {
-	for i := range c.section.Findings {
-		if c.section.Findings[i].Kind == kind {
+func (c *structure) count(kind structureKind) (n int) {
+	for i := range c.wrong {
+		if c.wrong[i].kind == kind {
 			n++
 		}
 	}
@@ -55,5 +55,5 @@ func (c *structure) describeAnother(sizes string) string {
 	if sizes != "" {
 		return "another model: " + sizes
 	}
-	return fmt.Sprintf("another model: it lacks %d of %s, and has %d others", c.count(MissingTensor), text.Count(len(c.plan.Dests), "tensor"), c.count(ExtraTensor))
+	return fmt.Sprintf("another model: it lacks %d of %s, and has %d others", c.count(isMissing), text.Count(len(c.plan.Dests), "tensor"), c.count(isExtra))
 }

@@ -85,7 +85,7 @@ func TestLogitsOfOtherModels(t *testing.T) {
 		t.Fatalf("%+v", v)
 	}
 	checks := v.Checks()
-	if last := checks[len(checks)-2:]; !strings.HasPrefix(last[0].Summary, "source: ") || !strings.HasPrefix(last[1].Summary, "converted: ") || len(last[0].Failures) != 0 || len(last[1].Failures) != 1 {
+	if last := checks[len(checks)-2:]; !strings.HasPrefix(last[0].Summary, "source: ") || !strings.HasPrefix(last[1].Summary, "converted: ") || last[0].Failures.Len() != 0 || last[1].Failures.Len() != 1 {
 		t.Errorf("%+v", last)
 	}
 	var out strings.Builder

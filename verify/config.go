@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
@@ -24,17 +25,17 @@ const skippedOriginal = "nothing to check: the settings of an original are in th
 // was compared with its tensors before, and is left out.
 func checkConfig(converted *tensor.Checkpoint, p *convert.Plan, head headState, isCopy bool) (*Section, error) {
 	if p.Layout != model.HuggingFace {
-		return &Section{OK: true, Skipped: true, Summary: skippedOriginal, Findings: []Finding{}}, nil
+		return &Section{OK: true, Skipped: true, Summary: skippedOriginal}, nil
 	}
 	info, err := fs.Stat(converted.Source, converted.Root)
 	single := err == nil && !info.IsDir()
 	fields, err := hfconfig.Fields(converted.Source, converted.Beside(hfconfig.Name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && single:
-		return &Section{OK: true, Skipped: true, Summary: "not checked: there is no config.json beside " + filepath.Base(converted.Path), Findings: []Finding{}}, nil
+		return &Section{OK: true, Skipped: true, Summary: "not checked: there is no config.json beside " + filepath.Base(converted.Path)}, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return &Section{Summary: "there is no config.json", Findings: []Finding{{Kind: WrongField, Field: hfconfig.Name, Want: "a file", Got: "none",
-			Detail: "transformers cannot load the directory"}}}, nil
+		return &Section{Summary: "there is no config.json", Findings: strictjson.Items(Finding{Kind: WrongField, Field: hfconfig.Name, Want: "a file", Got: "none",
+			Detail: "transformers cannot load the directory"})}, nil
 	case err != nil:
 		return nil, err
 	}
@@ -70,25 +71,27 @@ func fieldsOfSource(p *convert.Plan) (map[string]any, error) {
 // checkFields compares the fields of config.json, as hfconfig.Fields returns them. sourceFields are those of the source, nil if
 // it has none.
 func checkFields(fields, sourceFields map[string]any, p *convert.Plan, head headState) *Section {
-	s := &Section{Findings: []Finding{}}
+	s := &Section{}
+	var findings []Finding
 	checked := 0
 	for _, f := range configFields(p, head, sourceFields) {
 		checked++
 		if f.isWindow() {
-			s.Findings = append(s.Findings, f.judgeWindow(fields, p)...)
+			findings = append(findings, f.judgeWindow(fields, p)...)
 			continue
 		}
-		s.Findings = append(s.Findings, f.check(fields)...)
+		findings = append(findings, f.check(fields)...)
 	}
-	s.Findings = append(s.Findings, checkTokenIDs(fields, p.Config.VocabSize)...)
-	s.Findings = append(s.Findings, judgeTypes(fields, s.Findings)...)
-	s.Findings = append(s.Findings, judgeDepartures(fields, s.Findings)...)
+	findings = append(findings, checkTokenIDs(fields, p.Config.VocabSize)...)
+	findings = append(findings, judgeTypes(fields, findings)...)
+	findings = append(findings, judgeDepartures(fields, findings)...)
 	s.Notes = append(configNotes(fields, p), unknownNotes(fields, sourceFields)...)
-	s.OK = len(s.Findings) == 0
+	s.Findings = strictjson.Items(findings...)
+	s.OK = len(findings) == 0
 	s.Summary = fmt.Sprintf("config.json agrees in all %d fields", checked)
 	if !s.OK {
 		var names []string
-		for _, f := range s.Findings {
+		for _, f := range findings {
 			names = append(names, f.Field)
 		}
 		s.Summary = fmt.Sprintf("config.json disagrees in %s: %s", text.Count(len(names), "field"), strings.Join(names, ", "))

@@ -54,7 +54,7 @@ func TestHeadOfAFineTune(t *testing.T) {
 		}
 	}
 	v := verdictOn(t, b, func(m *made) { m.get(headName).data = slices.Clone(m.get(embeddingName).data) })
-	if v.Same || !strings.Contains(v.Weights.Findings[0].Detail, "copied from "+embeddingName) {
+	if v.Same || !strings.Contains(v.Weights.Findings.At(0).Detail, "copied from "+embeddingName) {
 		t.Errorf("a copy of the embedding: %v", findings(v))
 	}
 }
@@ -150,7 +150,7 @@ func TestOneOfSeveralModels(t *testing.T) {
 	if v, err := judge("params", false); err != nil || !v.Same || v.Source.Prefix != "params." {
 		t.Errorf("by name: %v", err)
 	}
-	if v, err := judge("ema", false); err != nil || v.Same || len(v.Weights.Findings) != 43 {
+	if v, err := judge("ema", false); err != nil || v.Same || v.Weights.Findings.Len() != 43 {
 		t.Errorf("the other: %v", err)
 	}
 	var choice *model.OptionError

@@ -28,7 +28,7 @@ func (r *run) checkManifests() error {
 	}
 	if source.Manifest != nil && source.Layout == r.sourceModel.Layout.String() && r.options.Adapter == nil { // which changes tensors
 		c := manifestCheck{Manifest: source.Manifest, field: filepath.Base(source.path) + " of the source", section: s}
-		c.checkDigests(r.verdict.Weights.Source, r.verdict.Weights.findingsOf(true))
+		c.checkDigests(r.verdict.Weights.Source, r.verdict.Weights, true)
 		if len(c.wrong) > 0 {
 			summary.add(c.field+" disagrees: "+strings.Join(c.wrong, ", "), true)
 		}
@@ -52,8 +52,8 @@ func (r *run) checkManifests() error {
 		r.verdict.Notes = append(r.verdict.Notes, strings.Join(c.doubted, "; ")+": if what was given is wrong, the checkpoint need not be")
 	}
 	c.checkForm(r.plan, writtenWindow(r.converted))
-	c.checkDigests(r.verdict.Weights.Converted, r.verdict.Weights.findingsOf(false))
-	if err := r.noteFiles(record.Manifest, len(c.wrong) == 0 && len(r.verdict.Weights.findingsOf(false)) == 0); err != nil {
+	c.checkDigests(r.verdict.Weights.Converted, r.verdict.Weights, false)
+	if err := r.noteFiles(record.Manifest, len(c.wrong) == 0 && r.verdict.Weights.Findings.Len() == 0); err != nil {
 		return err
 	}
 	c.checkComplete(r.plan, r.renaming)
@@ -122,7 +122,7 @@ func (c *configSummary) check(r record) error {
 		return nil
 	}
 	c.add(manifest.Name+" is corrupt", true)
-	c.section.Findings = append(c.section.Findings, Finding{Kind: WrongField, Field: manifest.Name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
+	c.section.add(Finding{Kind: WrongField, Field: manifest.Name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
 	return nil
 }
 
@@ -155,7 +155,7 @@ func (c *manifestCheck) compared() string {
 func (c *manifestCheck) add(field string, want, got any, detail string) {
 	c.wrong = append(c.wrong, field)
 	c.section.OK = false
-	c.section.Findings = append(c.section.Findings, Finding{Kind: WrongField, Field: c.field + ": " + field, Want: fmt.Sprint(want), Got: fmt.Sprint(got), Detail: detail})
+	c.section.add(Finding{Kind: WrongField, Field: c.field + ": " + field, Want: fmt.Sprint(want), Got: fmt.Sprint(got), Detail: detail})
 }
 
 func (c *manifestCheck) checkLayout(p *convert.Plan) {
@@ -252,13 +252,14 @@ func (c *manifestCheck) checkComplete(p *convert.Plan, renamed *renaming) {
 	}
 }
 
-// checkDigests compares the digests of each tensor. wrong has the findings of the weights about a tensor, by its name: what conversion.json
-// records of such a tensor becomes a part of them, and not another finding.
-func (c *manifestCheck) checkDigests(found strictjson.List[TensorDigest], wrong map[string][]*Finding) {
+// checkDigests compares the digests of each tensor of the source, or of the converted checkpoint. What conversion.json records of a tensor that
+// is wrong becomes a part of the findings of the weights, and not another finding.
+func (c *manifestCheck) checkDigests(found strictjson.List[TensorDigest], weights *WeightsSection, source bool) {
 	recorded := map[string]digest.Sum{}
 	for _, t := range c.Tensors {
 		recorded[t.Name] = t.Sum
 	}
+	wrong := weights.findingsOf(recorded, source)
 	var other []string
 	var first TensorDigest
 	for i := range found.Len() {
@@ -270,8 +271,8 @@ func (c *manifestCheck) checkDigests(found strictjson.List[TensorDigest], wrong 
 			c.digests++
 		case len(wrong[t.Name]) > 0:
 			c.changed++
-			for _, f := range wrong[t.Name] {
-				f.addDetail("changed or damaged after it was written: " + c.field + " records another digest")
+			for _, k := range wrong[t.Name] {
+				weights.addDetail(k, "changed or damaged after it was written: "+c.field+" records another digest")
 			}
 		default:
 			if c.digests++; other == nil {
@@ -289,17 +290,20 @@ func (c *manifestCheck) checkDigests(found strictjson.List[TensorDigest], wrong 
 	}
 }
 
-// findingsOf returns the findings about tensors of the source, or of the converted checkpoint, by their names there.
-func (w *WeightsSection) findingsOf(source bool) map[string][]*Finding {
-	all := map[string][]*Finding{}
-	for i := range w.Findings {
-		f := &w.Findings[i]
+// findingsOf returns the indexes of the findings about tensors of the source, or of the converted checkpoint, by those of their names there
+// that are recorded.
+func (w *WeightsSection) findingsOf(recorded map[string]digest.Sum, source bool) map[string][]int {
+	all := map[string][]int{}
+	for i := range w.Findings.Len() {
+		f := w.Findings.At(i)
 		names := []string{f.ConvertedName}
 		if source {
 			names = strings.Split(f.SourceName, " + ")
 		}
 		for _, name := range names {
-			all[name] = append(all[name], f)
+			if _, ok := recorded[name]; ok {
+				all[name] = append(all[name], i)
+			}
 		}
 	}
 	return all

@@ -22,7 +22,7 @@ func TestRecordTooLarge(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.finish()
-		if section.OK != tt.ok || section.Summary != tt.summary || (len(section.Findings) == 0) != tt.ok {
+		if section.OK != tt.ok || section.Summary != tt.summary || (section.Findings.Len() == 0) != tt.ok {
 			t.Errorf("%v: %+v", tt.err, section)
 		}
 	}

@@ -209,8 +209,8 @@ func TestRecordAgrees(t *testing.T) {
 	})
 	for _, pair := range [][2]string{{dir, back}, {back, dir}} {
 		v, err := verifyFiles(t, pair[0], pair[1], Options{})
-		if err != nil || v.Same || !v.Weights.OK || v.Config.OK || !strings.Contains(v.Config.Summary, "disagrees: ") || len(v.Config.Findings) != 1 || v.Config.Findings[0].Got != "other digests of 1 tensor" ||
-			!strings.Contains(v.Config.Findings[0].Detail, "of model.embed_tokens.weight is recorded, and blake3:") {
+		if err != nil || v.Same || !v.Weights.OK || v.Config.OK || !strings.Contains(v.Config.Summary, "disagrees: ") || v.Config.Findings.Len() != 1 || v.Config.Findings.At(0).Got != "other digests of 1 tensor" ||
+			!strings.Contains(v.Config.Findings.At(0).Detail, "of model.embed_tokens.weight is recorded, and blake3:") {
 			t.Errorf("%q: %+v, %v", pair, v.Config, err)
 		}
 	}
@@ -256,7 +256,7 @@ func TestManifestSummary(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.HasSuffix(v.Config.Summary, tt.summary) || len(v.Config.Findings) != tt.findings {
+			if !strings.HasSuffix(v.Config.Summary, tt.summary) || v.Config.Findings.Len() != tt.findings {
 				t.Errorf("%s: %+v", v.Config.Summary, v.Config.Findings)
 			}
 		})

@@ -36,7 +36,7 @@ func named(v *Verdict) []string {
 }
 
 func findings(v *Verdict) []Finding {
-	return slices.Concat(v.Structure.Findings, v.Config.Findings, v.Weights.Findings)
+	return slices.Concat(v.Structure.Findings.All(), v.Config.Findings.All(), v.Weights.Findings.All())
 }
 
 // fault is one way in which a conversion can be wrong.

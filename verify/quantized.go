@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
@@ -79,7 +80,8 @@ func withoutDests(l moves.List, isLeftOut func(d *moves.Dest) bool) moves.List {
 
 // judgeQuantized judges the quantised matrices of the converted checkpoint by the source.
 func (r *run) judgeQuantized(ctx context.Context) (*QuantizedSection, error) {
-	s := &QuantizedSection{Section: Section{Findings: []Finding{}}, Kept: []string{}}
+	s := &QuantizedSection{Kept: []string{}}
+	var bad []Finding
 	for _, t := range r.copy.Kept() {
 		s.Kept = append(s.Kept, t.Name)
 	}
@@ -112,23 +114,25 @@ func (r *run) judgeQuantized(ctx context.Context) (*QuantizedSection, error) {
 		return nil, err
 	}
 	for k, dest := range dests {
-		s.add(r.plan.Dests[dest].Name, sourceNames(r.plan.List, dest), quantized.WeightOf(r.converted.Tensor(r.plan.Dests[dest].Name)), found[k])
+		bad = append(bad, s.judge(r.plan.Dests[dest].Name, sourceNames(r.plan.List, dest), quantized.WeightOf(r.converted.Tensor(r.plan.Dests[dest].Name)), found[k])...)
 	}
+	s.Findings = strictjson.Items(bad...)
 	s.summarise(r.copy, r.convertedModel)
 	return s, nil
 }
 
-// add lists a matrix, and makes a finding of it if its error is more than the scheme explains.
-func (s *QuantizedSection) add(name, source string, w *quantized.Weight, j *quantized.Judgement) {
+// judge lists a matrix, and returns a finding if its error is more than the scheme explains.
+func (s *QuantizedSection) judge(name, source string, w *quantized.Weight, j *quantized.Judgement) []Finding {
 	s.Tensors = append(s.Tensors, QuantizedTensor{name, w.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio()), j.Blocks, j.Far})
-	if !j.Good() {
-		detail := ""
-		if j.Far > 0 {
-			detail = fmt.Sprintf("%d of its %d blocks are farther from the source than the scheme explains", j.Far, j.Blocks)
-		}
-		s.Findings = append(s.Findings, Finding{Kind: BadlyQuantized, Detail: detail, Tensor: name, ConvertedName: name, SourceName: source,
-			Want: fmt.Sprintf("a relative L2 error of about %.3g, the least that %s allows", j.Least, w.Scheme), Got: fmt.Sprintf("%.3g", j.Error)})
+	if j.Good() {
+		return nil
 	}
+	detail := ""
+	if j.Far > 0 {
+		detail = fmt.Sprintf("%d of its %d blocks are farther from the source than the scheme explains", j.Far, j.Blocks)
+	}
+	return []Finding{{Kind: BadlyQuantized, Detail: detail, Tensor: name, ConvertedName: name, SourceName: source,
+		Want: fmt.Sprintf("a relative L2 error of about %.3g, the least that %s allows", j.Least, w.Scheme), Got: fmt.Sprintf("%.3g", j.Error)}}
 }
 
 // summarise sets the summary and the notes.

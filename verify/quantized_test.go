@@ -57,7 +57,7 @@ func TestQuantized(t *testing.T) {
 		for _, s := range []struct {
 			findings []Finding
 			want     []string
-		}{{v.Quantized.Findings, test.quantized}, {v.Weights.Findings, test.weights}} {
+		}{{v.Quantized.Findings.All(), test.quantized}, {v.Weights.Findings.All(), test.weights}} {
 			if len(s.findings) != len(s.want) {
 				t.Fatalf("findings %v, want %v", s.findings, s.want)
 			}

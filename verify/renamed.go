@@ -70,6 +70,19 @@ func (r *renaming) name(planned string) string {
 	return r.names[planned]
 }
 
+// known returns a function that reports whether a converted checkpoint has a tensor of the plan under a name.
+func (r *renaming) known(l moves.List) func(name string) bool {
+	if r == nil {
+		find := l.Finder()
+		return func(name string) bool { return find(name) >= 0 }
+	}
+	known := map[string]bool{}
+	for i := range l.Dests {
+		known[r.names[l.Dests[i].Name]] = true
+	}
+	return func(name string) bool { return known[name] }
+}
+
 // apply returns a list with the names that the converted checkpoint has, without the tensors that it lacks, and how many these are.
 // heads are tensors that are compared with the embedding.
 func (r *renaming) apply(l moves.List, heads []string) (list moves.List, missing int) {

@@ -9,6 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
@@ -27,22 +28,24 @@ type headState struct {
 // other tensors beside the model; in a Hugging Face directory all have to be part of it. another is true if what was found is wholly
 // another model.
 func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model, renamed *renaming) (s *Section, head headState, another bool) {
-	c := &structure{plan: p, converted: converted, found: found, renaming: renamed, section: &Section{Findings: []Finding{}}}
-	known := map[string]bool{}
+	c := &structure{plan: p, converted: converted, found: found, renaming: renamed, section: &Section{}}
 	for i := range p.Dests {
-		known[renamed.name(p.Dests[i].Name)] = true
 		c.check(i)
 	}
+	known := renamed.known(p.List)
 	heads := c.heads(found, known)
-	for _, t := range heads {
-		known[t.Name] = true
+	rest := map[*tensor.Tensor]bool{} // of an original: not part of the model
+	if found != nil && p.Layout != model.HuggingFace {
+		for _, t := range found.Rest {
+			rest[t] = true
+		}
 	}
 	var extra []*tensor.Tensor
 	beside := 0
 	for _, t := range converted.Tensors() {
 		switch {
-		case known[t.Name]:
-		case found != nil && p.Layout != model.HuggingFace && slices.Contains(found.Rest, t):
+		case known(t.Name), slices.Contains(heads, t):
+		case rest[t]:
 			beside++
 		default:
 			extra = append(extra, t)
@@ -53,10 +56,11 @@ func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.
 	}
 	slices.SortStableFunc(extra, func(a, b *tensor.Tensor) int { return tensor.CompareNames(a.Name, b.Name) })
 	for _, t := range extra {
-		c.section.Findings = append(c.section.Findings, Finding{Kind: ExtraTensor, Tensor: t.Name, ConvertedName: t.Name, Got: describeTensor(t.DType, t.Shape)})
+		c.wrong = append(c.wrong, wrongTensor{t, -1, isExtra})
 	}
 	head = c.head(heads)
-	c.section.OK = len(c.section.Findings) == 0
+	c.section.Findings = strictjson.NewList(len(c.wrong), c.finding)
+	c.section.OK = len(c.wrong) == 0
 	sizes := renamed.words()
 	if found != nil && sizes == "" {
 		sizes = otherSizes(&found.Config, &p.Config)
@@ -79,6 +83,68 @@ type structure struct {
 	found     *model.Model // in converted, or nil
 	renaming  *renaming
 	section   *Section
+	wrong     []wrongTensor
+}
+
+// wrongTensor is what a finding is about. There may be as many as both checkpoints have tensors, so that the texts are made when they are shown.
+type wrongTensor struct {
+	tensor *tensor.Tensor // in the converted checkpoint; nil if it is missing
+	dest   int32          // index into plan.Dests; -1 for an extra tensor
+	kind   structureKind
+}
+
+// structureKind is the kind of a finding of the structure.
+type structureKind uint8
+
+const (
+	isMissing structureKind = iota
+	isExtra
+	isRenamed
+	isMisshapen
+	isMistyped
+	isWrongHead
+)
+
+// finding describes what is wrong.
+func (c *structure) finding(k int) Finding {
+	w := &c.wrong[k]
+	t := w.tensor
+	if w.kind == isExtra {
+		return Finding{Kind: ExtraTensor, Tensor: t.Name, ConvertedName: t.Name, Got: describeTensor(t.DType, t.Shape)}
+	}
+	d := &c.plan.Dests[w.dest]
+	f := Finding{Tensor: d.Name, SourceName: sourceNames(c.plan.List, int(w.dest)), ConvertedName: cmp.Or(c.renaming.name(d.Name), d.Name)}
+	switch w.kind {
+	case isMissing:
+		f.Kind, f.Want = MissingTensor, describeTensor(d.DType, d.Shape)
+		if c.found != nil && c.found.EmbeddedByHead && int(w.dest) == c.plan.Embedding {
+			f.Detail = fmt.Sprintf("transformers 5.23 takes %s for it, and 4.57 leaves it without values", c.found.Embedding().Name)
+		}
+	case isRenamed:
+		f.Kind, f.Want, f.Got = RenamedTensor, d.Name, t.Name
+	case isMisshapen:
+		f.Kind, f.Want, f.Got, f.Detail = MisshapenTensor, tensor.ShapeString(d.Shape), tensor.ShapeString(t.Shape), otherShape(d, t)
+	case isMistyped:
+		f.Kind, f.Want, f.Got = MistypedTensor, d.DType.String(), t.DType.String()
+	case isWrongHead:
+		f.Kind, f.Tensor, f.ConvertedName = UntiedHead, t.Name, t.Name
+		f.Want, f.Got, f.Detail = describeTensor(d.DType, d.Shape), describeTensor(t.DType, t.Shape), "the head is tied: it should be absent, or a copy of the embedding"
+	}
+	return f
+}
+
+// otherShape says what the wrong shape of a tensor looks like.
+func otherShape(d *moves.Dest, t *tensor.Tensor) string {
+	reversed := slices.Clone(t.Shape)
+	slices.Reverse(reversed)
+	switch {
+	case t.Elements() != d.Elements():
+	case len(d.Shape) != 2:
+		return "it has the same number of elements"
+	case slices.Equal(reversed, d.Shape):
+		return "it looks transposed"
+	}
+	return ""
 }
 
 // sourcesOf returns the full names of the tensors that a destination is made of.
@@ -95,46 +161,26 @@ func sourcesOf(l moves.List, dest int) []string {
 // sourceNames returns what sourcesOf does, as one text.
 func sourceNames(l moves.List, dest int) string { return strings.Join(sourcesOf(l, dest), " + ") }
 
-func (c *structure) add(kind FindingKind, dest int, want, got, detail string) {
-	d := c.plan.Dests[dest]
-	c.section.Findings = append(c.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: sourceNames(c.plan.List, dest),
-		ConvertedName: cmp.Or(c.renaming.name(d.Name), d.Name), Want: want, Got: got, Detail: detail})
-}
-
 // check compares one tensor of the plan.
 func (c *structure) check(dest int) {
-	d := c.plan.Dests[dest]
+	d := &c.plan.Dests[dest]
 	name := c.renaming.name(d.Name)
 	t := c.converted.Tensor(name)
 	if t == nil && dest == c.plan.Embedding && c.embeddedByHead() {
 		t = c.found.Embedding()
 	}
 	if t == nil {
-		detail := ""
-		if c.found != nil && c.found.EmbeddedByHead && dest == c.plan.Embedding {
-			detail = fmt.Sprintf("transformers 5.23 takes %s for it, and 4.57 leaves it without values", c.found.Embedding().Name)
-		}
-		c.add(MissingTensor, dest, describeTensor(d.DType, d.Shape), "", detail)
+		c.wrong = append(c.wrong, wrongTensor{nil, int32(dest), isMissing})
 		return
 	}
 	if name != d.Name {
-		c.add(RenamedTensor, dest, d.Name, name, "")
+		c.wrong = append(c.wrong, wrongTensor{t, int32(dest), isRenamed})
 	}
 	if !slices.Equal(t.Shape, d.Shape) {
-		detail := ""
-		switch reversed := slices.Clone(t.Shape); {
-		case t.Elements() != (&tensor.Tensor{Shape: d.Shape}).Elements():
-		case len(d.Shape) == 2:
-			if slices.Reverse(reversed); slices.Equal(reversed, d.Shape) {
-				detail = "it looks transposed"
-			}
-		default:
-			detail = "it has the same number of elements"
-		}
-		c.add(MisshapenTensor, dest, tensor.ShapeString(d.Shape), tensor.ShapeString(t.Shape), detail)
+		c.wrong = append(c.wrong, wrongTensor{t, int32(dest), isMisshapen})
 	}
 	if t.DType != d.DType && !isQuantized(c.converted, d.Name) {
-		c.add(MistypedTensor, dest, d.DType.String(), t.DType.String(), "")
+		c.wrong = append(c.wrong, wrongTensor{t, int32(dest), isMistyped})
 	}
 }
 
@@ -145,17 +191,17 @@ func (c *structure) embeddedByHead() bool {
 }
 
 // heads returns the output heads that the plan does not have.
-func (c *structure) heads(found *model.Model, known map[string]bool) (heads []*tensor.Tensor) {
+func (c *structure) heads(found *model.Model, known func(name string) bool) (heads []*tensor.Tensor) {
 	if c.plan.Layout == model.HuggingFace {
 		name := c.plan.Source.Family.HeadName()
-		if t := c.converted.Tensor(name); t != nil && !known[name] {
+		if t := c.converted.Tensor(name); t != nil && !known(name) {
 			heads = append(heads, t)
 		}
 		return heads
 	}
 	if found != nil {
 		for _, h := range found.Heads {
-			if !known[h.Tensor.Name] {
+			if !known(h.Tensor.Name) {
 				heads = append(heads, h.Tensor)
 			}
 		}
@@ -183,8 +229,7 @@ func (c *structure) head(heads []*tensor.Tensor) (state headState) {
 			continue
 		}
 		state.other = true
-		c.section.Findings = append(c.section.Findings, Finding{Kind: UntiedHead, Tensor: t.Name, ConvertedName: t.Name, SourceName: sourceNames(c.plan.List, i),
-			Want: describeTensor(d.DType, d.Shape), Got: describeTensor(t.DType, t.Shape), Detail: "the head is tied: it should be absent, or a copy of the embedding"})
+		c.wrong = append(c.wrong, wrongTensor{t, int32(i), isWrongHead})
 	}
 	return state
 }
@@ -194,12 +239,15 @@ func (c *structure) summary() string {
 		return text.Count(len(c.plan.Dests), "tensor") + ": names, shapes and types as expected"
 	}
 	var parts []string
-	for _, k := range []FindingKind{MissingTensor, ExtraTensor, RenamedTensor, MisshapenTensor, MistypedTensor} {
-		if n := c.count(k); n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, k))
+	for _, of := range []struct {
+		kind structureKind
+		name FindingKind
+	}{{isMissing, MissingTensor}, {isExtra, ExtraTensor}, {isRenamed, RenamedTensor}, {isMisshapen, MisshapenTensor}, {isMistyped, MistypedTensor}} {
+		if n := c.count(of.kind); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, of.name))
 		}
 	}
-	if c.count(UntiedHead) > 0 {
+	if c.count(isWrongHead) > 0 {
 		parts = append(parts, "an output head that is not a copy of the embedding")
 	}
 	return "of " + text.Count(len(c.plan.Dests), "tensor") + ": " + strings.Join(parts, ", ")

@@ -6,18 +6,19 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 )
 
 // Check is one line of a verdict.
 type Check struct {
-	Name     string   `json:"name"`              // "structure", "configuration", "weights", "quantised", "logits"
-	OK       bool     `json:"ok"`                // nothing is wrong
-	Skipped  bool     `json:"skipped,omitempty"` // the check could not be made; Summary says why
-	Summary  string   `json:"summary"`
-	Failures []string `json:"failures,omitempty"` // each in one line, with full names in both checkpoints
-	Notes    []string `json:"notes,omitempty"`    // what is not a failure
+	Name     string                  `json:"name"`              // "structure", "configuration", "weights", "quantised", "logits"
+	OK       bool                    `json:"ok"`                // nothing is wrong
+	Skipped  bool                    `json:"skipped,omitempty"` // the check could not be made; Summary says why
+	Summary  string                  `json:"summary"`
+	Failures strictjson.List[string] `json:"failures,omitempty,omitzero"` // each in one line, with full names in both checkpoints
+	Notes    []string                `json:"notes,omitempty"`             // what is not a failure
 }
 
 // Checks returns the checks that were made, in order.
@@ -25,9 +26,7 @@ func (v *Verdict) Checks() []Check {
 	var all []Check
 	for _, s := range v.Sections() {
 		c := Check{Name: s.Name, OK: s.OK, Skipped: s.Skipped, Summary: s.Summary, Notes: s.Notes}
-		for i := range s.Findings {
-			c.Failures = append(c.Failures, s.Findings[i].String())
-		}
+		c.Failures = strictjson.NewList(s.Findings.Len(), func(i int) string { f := s.Findings.At(i); return f.String() })
 		all = append(all, c)
 	}
 	for _, l := range v.Logits {
@@ -35,9 +34,7 @@ func (v *Verdict) Checks() []Check {
 		if len(v.Logits) > 1 {
 			c.Summary = v.sideOf(l) + ": " + c.Summary
 		}
-		for _, f := range l.Faults {
-			c.Failures = append(c.Failures, v.faultLine(f))
-		}
+		c.Failures = strictjson.NewList(len(l.Faults), func(i int) string { return v.faultLine(l.Faults[i]) })
 		all = append(all, c)
 	}
 	return all
@@ -98,7 +95,7 @@ func (v *Verdict) faultLine(f *logits.Fault) string {
 	if wrong := v.WrongWeights(f); len(wrong) > 0 {
 		names := make([]string, len(wrong))
 		for i, k := range wrong {
-			names[i] = v.Weights.Findings[k].Tensor
+			names[i] = v.Weights.Findings.At(k).Tensor
 		}
 		return f.Symptom() + "; because of the weights of " + strings.Join(fold(names), ", ")
 	}
@@ -119,8 +116,8 @@ func (v *Verdict) WrongWeights(f *logits.Fault) []int {
 		return nil
 	}
 	var all []int
-	for i := range v.Weights.Findings {
-		finding := &v.Weights.Findings[i]
+	for i := range v.Weights.Findings.Len() {
+		finding := v.Weights.Findings.At(i)
 		isNamed := func(name string) bool {
 			return name == finding.Tensor || name == finding.ConvertedName || slices.Contains(strings.Split(finding.SourceName, " + "), name)
 		}
@@ -192,8 +189,12 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 		if v.another && all != "" && (s.Section == v.Structure || s.Section == v.Config) {
 			continue // the summaries have said it
 		}
-		n, lines := v.lines(s.Findings)
-		out.failures(s.Name, n, lines, all)
+		most := maxLines
+		if all == "" {
+			most = s.Findings.Len()
+		}
+		lines, groups, n := v.lines(s.Findings, most)
+		out.failures(s.Name, n, lines, groups, all)
 		if v.Weights != nil && s.Section == &v.Weights.Section {
 			out.consequences(v.consequences(), all)
 		}
@@ -205,7 +206,7 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 				faults = append(faults, text.Printable(v.faultLine(f)))
 			}
 		}
-		out.failures("logits", len(faults), faults, all)
+		out.failures("logits", len(faults), faults, len(faults), all)
 	}
 	for _, c := range v.Checks() {
 		for _, note := range c.Notes {
@@ -225,7 +226,7 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 // repeated counts the failures that only repeat that the converted checkpoint is another model.
 func (v *Verdict) repeated() (n int) {
 	if v.another {
-		n = len(v.Structure.Findings) + len(v.Config.Findings)
+		n = v.Structure.Findings.Len() + v.Config.Findings.Len()
 	}
 	return n
 }
@@ -274,8 +275,8 @@ func (v *Verdict) sideOf(l *logits.Result) string {
 // maxLines is how many lines a check has for what is wrong.
 const maxLines = 20
 
-// failures writes what is wrong. n failures are shown in the lines, which are printable.
-func (t *textWriter) failures(check string, n int, lines []string, all string) {
+// failures writes what is wrong. n failures are shown in the lines, which are printable and the first of so many groups.
+func (t *textWriter) failures(check string, n int, lines []string, groups int, all string) {
 	if n == 0 {
 		return
 	}
@@ -287,7 +288,7 @@ func (t *textWriter) failures(check string, n int, lines []string, all string) {
 	for _, line := range shown {
 		t.printf("  %s\n", line)
 	}
-	if more := len(lines) - len(shown); more > 0 {
+	if more := groups - len(shown); more > 0 {
 		t.printf("  ... %s more (%s)\n", text.Grouped(int64(more)), all)
 	}
 }

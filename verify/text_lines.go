@@ -7,128 +7,191 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
-// expectedLayers returns the tensors of a plan as equal ones of a result, which names layers by their kinds: "recurrent layers (18)".
-func expectedLayers(p *convert.Plan) *diff.Result {
-	r := &diff.Result{}
-	for _, kind := range p.Config.BlockTypes {
-		r.A.BlockTypes = append(r.A.BlockTypes, string(kind))
-	}
-	for i := range p.Dests {
-		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: p.Dests[i].Name, Status: diff.Equal})
-	}
-	return r
-}
-
 // FindingGroup is findings that say the same of tensors in several layers, or of several tensors of a layer.
 type FindingGroup struct {
-	Where    []string // the tensors, in lines of limited length, or the field: "recurrent layers (18) of model.layers: temporal_block.conv_1d.bias"
-	Findings []int    // indexes, ascending
-	said     bool     // the summary of the section says what they do
+	Findings []int // indexes, ascending
+	layers   *layerGroup
+	said     string // what the summary of the section says of them, "" for nothing
+}
+
+// layerGroup is a group of tensors in layers.
+type layerGroup struct {
+	items *diff.Items
+	group diff.Group
+}
+
+// Where names the tensors of a group of some findings, in lines of limited length, or the field: "recurrent layers (18) of model.layers:
+// temporal_block.conv_1d.bias".
+func (g *FindingGroup) Where(of strictjson.List[Finding]) []string {
+	switch {
+	case g.said != "":
+		return []string{g.said}
+	case len(g.Findings) > 1:
+		return g.layers.items.Where(&g.layers.group)
+	}
+	f := of.At(g.Findings[0])
+	return []string{cmp.Or(f.Field, f.Tensor)}
 }
 
 // GroupFindings groups findings, in their order.
-func (v *Verdict) GroupFindings(findings []Finding) []FindingGroup {
-	r := &diff.Result{}
-	wrong, layers := map[string]bool{}, false
-	moved := FindingGroup{Where: []string{v.renaming.words()}, said: true}
-	for i := range findings {
-		f := &findings[i]
-		wrong[f.Tensor] = true
-		name := f.Tensor
-		if _, layer, _ := diff.SplitLayer(name); layer < 0 || f.Field != "" {
-			name = fmt.Sprintf("\x00%d", i) // a group of its own
-		} else {
-			layers = true
-		}
-		status := diff.Status(f.sameness())
-		if v.renaming.says(f) {
-			moved.Findings, status = append(moved.Findings, i), diff.Equal // no group but this
-		}
-		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: name, Status: status})
-	}
-	if v.expected != nil && layers {
-		expected := v.expected()
-		r.A = expected.A
-		for i := range expected.Tensors {
-			if t := expected.Tensors[i]; !wrong[t.Name] {
-				r.Tensors = append(r.Tensors, t)
-			}
-		}
-	}
+func (v *Verdict) GroupFindings(findings strictjson.List[Finding]) []FindingGroup {
+	inLayers := []int{}
 	var out []FindingGroup
-	if moved.Findings != nil {
-		out = append(out, moved)
-	}
-	for _, g := range r.Groups() {
-		f := &findings[g.Tensors[0]]
-		where := []string{cmp.Or(f.Field, f.Tensor)}
-		if len(g.Tensors) > 1 {
-			where = r.Where(&g)
+	var names []string
+	var whats []diff.Status
+	shared := map[string]diff.Status{} // there are few texts for very many findings
+	alone := make([]int, findings.Len())
+	moved := FindingGroup{said: v.renaming.words()}
+	for i := range alone {
+		f := findings.At(i)
+		if _, layer, _ := diff.SplitLayer(f.Tensor); layer < 0 || f.Field != "" {
+			alone[i] = i
+			out = append(out, FindingGroup{Findings: alone[i : i+1 : i+1]})
+			continue
 		}
-		out = append(out, FindingGroup{Where: where, Findings: g.Tensors})
+		what := f.sameness()
+		if v.renaming.says(&f) {
+			moved.Findings, what = append(moved.Findings, i), inNoGroup
+		}
+		if _, known := shared[what]; !known {
+			shared[what] = diff.Status(what)
+		}
+		inLayers, names, whats = append(inLayers, i), append(names, f.Tensor), append(whats, shared[what])
+	}
+	if len(inLayers) == 0 {
+		return out
+	}
+	n := len(names)
+	items := &diff.Items{Len: n, What: func(i int) (diff.Status, string, bool) {
+		if i >= n || whats[i] == inNoGroup {
+			return "", "", false
+		}
+		return whats[i], "", true
+	}}
+	if v.expected != nil { // the other tensors of the layers, and their kinds
+		names = append(names, v.expected.without(names)...)
+		items.Len, items.BlockTypes = len(names), v.expected.kinds()
+	}
+	items.Name = func(i int) string { return names[i] }
+	for _, g := range items.Groups() {
+		group := FindingGroup{Findings: g.Tensors}
+		for k, i := range g.Tensors {
+			g.Tensors[k] = inLayers[i]
+		}
+		if len(g.Tensors) > 1 {
+			group.layers = &layerGroup{items, g}
+		}
+		out = append(out, group)
+	}
+	slices.SortStableFunc(out, func(a, b FindingGroup) int { return cmp.Compare(a.Findings[0], b.Findings[0]) })
+	if moved.Findings != nil {
+		out = slices.Insert(out, 0, moved)
 	}
 	return out
 }
 
-// lines describes findings, and says how many they are without those that the summary of the section describes. A group is one line, which
-// may be broken.
-func (v *Verdict) lines(findings []Finding) (n int, out []string) {
-	for _, g := range v.GroupFindings(findings) {
-		if g.said {
-			continue
-		}
-		n += len(g.Findings)
-		first := &findings[g.Findings[0]]
-		if len(g.Findings) == 1 {
-			out = append(out, text.Printable(first.String()))
-			continue
-		}
-		var differing, elements int64
-		for _, i := range g.Findings {
-			differing, elements = differing+findings[i].Differing, elements+findings[i].Elements
-		}
-		line := ": " + text.Count(len(g.Findings), "tensor")
-		switch {
-		case first.Kind == MissingTensor:
-			line += " missing" + common(findings, g.Findings, func(f *Finding) string { return f.Want })
-		case first.Kind == RenamedTensor:
-			line += ", " + diff.RenamedWords(first.Tensor, first.Got)
-		case first.Kind == ExtraTensor:
-			line += " that the model does not have" + common(findings, g.Findings, func(f *Finding) string { return f.Got })
-		case differing == 0:
-			line += fmt.Sprintf(", %s instead of %s", first.Got, first.Want)
-		default:
-			line += fmt.Sprintf(", %s of %s elements differ", text.Grouped(differing), text.Grouped(elements))
-		}
-		if detail := first.withoutLayer(first.Detail); detail != "" {
-			line += "; " + detail
-		}
-		where := slices.Clone(g.Where)
-		for i := range where {
-			where[i] = text.Printable(where[i])
-		}
-		if len(where) > 1 {
-			where[len(where)-1] += ":"
-			where, line = append(where, ""), strings.TrimPrefix(line, ": ")
-		}
-		out = append(out, strings.Join(where, "\n      ")+text.Printable(line))
+// inNoGroup is the status of findings that the summary of their section describes.
+const inNoGroup = ""
+
+// expectedTensors are the tensors that a converted checkpoint should have. Groups of findings name layers by them.
+type expectedTensors struct{ plan *convert.Plan }
+
+func (e *expectedTensors) kinds() []string {
+	var kinds []string
+	for _, kind := range e.plan.Config.BlockTypes {
+		kinds = append(kinds, string(kind))
 	}
-	return n, out
+	return kinds
 }
 
-// common returns ", " and what all of some findings have, "" if they do not have the same.
-func common(findings []Finding, indexes []int, of func(*Finding) string) string {
-	first := of(&findings[indexes[0]])
-	for _, i := range indexes {
-		if of(&findings[i]) != first {
+// without returns the names of the tensors that are not among some.
+func (e *expectedTensors) without(names []string) []string {
+	listed := make([]bool, len(e.plan.Dests))
+	find := e.plan.Finder()
+	for _, name := range names {
+		if i := find(name); i >= 0 {
+			listed[i] = true
+		}
+	}
+	var rest []string
+	for i := range listed {
+		if !listed[i] {
+			rest = append(rest, e.plan.Dests[i].Name)
+		}
+	}
+	return rest
+}
+
+// lines describes the first groups of findings, at most so many, and returns how many groups and findings there are, without those that
+// the summary of the section describes. A group is one line, which may be broken.
+func (v *Verdict) lines(findings strictjson.List[Finding], most int) (lines []string, groups, n int) {
+	all := slices.DeleteFunc(v.GroupFindings(findings), func(g FindingGroup) bool { return g.said != "" })
+	for k := range all {
+		n += len(all[k].Findings)
+		if k < most {
+			lines = append(lines, all[k].line(findings))
+		}
+	}
+	return lines, len(all), n
+}
+
+// line describes a group of some findings.
+func (g *FindingGroup) line(findings strictjson.List[Finding]) string {
+	first := findings.At(g.Findings[0])
+	if len(g.Findings) == 1 {
+		return text.Printable(first.String())
+	}
+	differing, elements := g.Count(findings)
+	line := ": " + text.Count(len(g.Findings), "tensor")
+	switch {
+	case first.Kind == MissingTensor:
+		line += " missing" + g.common(findings, func(f *Finding) string { return f.Want })
+	case first.Kind == RenamedTensor:
+		line += ", " + diff.RenamedWords(first.Tensor, first.Got)
+	case first.Kind == ExtraTensor:
+		line += " that the model does not have" + g.common(findings, func(f *Finding) string { return f.Got })
+	case differing == 0:
+		line += fmt.Sprintf(", %s instead of %s", first.Got, first.Want)
+	default:
+		line += fmt.Sprintf(", %s of %s elements differ", text.Grouped(differing), text.Grouped(elements))
+	}
+	if detail := first.withoutLayer(first.Detail); detail != "" {
+		line += "; " + detail
+	}
+	where := g.Where(findings)
+	for i := range where {
+		where[i] = text.Printable(where[i])
+	}
+	if len(where) > 1 {
+		where[len(where)-1] += ":"
+		where, line = append(where, ""), strings.TrimPrefix(line, ": ")
+	}
+	return strings.Join(where, "\n      ") + text.Printable(line)
+}
+
+// Count returns how many elements of the tensors of a group of some findings differ, and how many there are.
+func (g *FindingGroup) Count(of strictjson.List[Finding]) (differing, elements int64) {
+	for _, i := range g.Findings {
+		f := of.At(i)
+		differing, elements = differing+f.Differing, elements+f.Elements
+	}
+	return differing, elements
+}
+
+// common returns ", " and what all findings of a group have, "" if they do not have the same.
+func (g *FindingGroup) common(findings strictjson.List[Finding], of func(*Finding) string) string {
+	first := findings.At(g.Findings[0])
+	for _, i := range g.Findings {
+		if f := findings.At(i); of(&f) != of(&first) {
 			return ""
 		}
 	}
-	return ", " + first
+	return ", " + of(&first)
 }
 
 // sameness is equal for findings that say the same of their tensors.

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
-	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 )
@@ -20,7 +22,7 @@ func TestTextSaysAll(t *testing.T) {
 		Logits: []*logits.Result{{Summary: hostile, Faults: []*logits.Fault{{Kind: logits.RecurrentFault, Tensors: []string{hostile}, Detail: hostile}}}},
 		Notes:  []string{hostile}}
 	for range 30 {
-		v.Structure.Findings = append(v.Structure.Findings, Finding{Kind: WrongWeights, Tensor: hostile, SourceName: hostile, Got: hostile, Detail: hostile})
+		v.Structure.Findings = v.Structure.Findings.Append(Finding{Kind: WrongWeights, Tensor: hostile, SourceName: hostile, Got: hostile, Detail: hostile})
 	}
 	var b strings.Builder
 	if err := WriteText(&b, v, "--all"); err != nil {
@@ -65,13 +67,13 @@ func TestLines(t *testing.T) {
 	for _, name := range []string{"q", "k", "v", "o"} {
 		findings = append(findings, Finding{Kind: MissingTensor, Tensor: "model.tail.4." + name, Want: "float32 [" + name + "]"})
 	}
-	expected := &diff.Result{}
+	expected := &convert.Plan{}
 	for _, name := range []string{"q", "k", "v", "o"} {
-		expected.Tensors = append(expected.Tensors, diff.TensorDiff{Name: "model.tail.4." + name, Status: diff.Equal})
+		expected.Dests = append(expected.Dests, moves.Dest{Name: "model.tail.4." + name})
 	}
 	for layer := range 30 {
-		expected.A.BlockTypes = append(expected.A.BlockTypes, []string{"attention", "recurrent"}[min(1, layer%6)])
-		expected.Tensors = append(expected.Tensors, diff.TensorDiff{Name: fmt.Sprintf("model.layers.%d.a.weight", layer), Status: diff.Equal})
+		expected.Config.BlockTypes = append(expected.Config.BlockTypes, []model.BlockType{"attention", "recurrent"}[min(1, layer%6)])
+		expected.Dests = append(expected.Dests, moves.Dest{Name: fmt.Sprintf("model.layers.%d.a.weight", layer)})
 	}
 	want := []string{
 		"all layers (30) of model.layers: a.weight, b.weight: 60 tensors, 300 of 600 elements differ; swapped with c (c)",
@@ -85,12 +87,13 @@ func TestLines(t *testing.T) {
 		"attention layers (5) of model.layers: " + strings.Repeat("long.", 12) + ",\n      " + strings.Repeat("longer.", 10) + ":\n      10 tensors missing, float32 [4]",
 		"every tensor of layer 4 of model.tail: 4 tensors missing",
 	}
-	if _, got := (&Verdict{expected: func() *diff.Result { return expected }}).lines(findings); !slices.Equal(got, want) {
-		t.Errorf("%s", strings.Join(got, "\n"))
+	got, groups, n := (&Verdict{expected: &expectedTensors{expected}}).lines(strictjson.Items(findings...), len(want)+1)
+	if !slices.Equal(got, want) || groups != len(want) || n != len(findings) {
+		t.Errorf("%d, %d\n%s", groups, n, strings.Join(got, "\n"))
 	}
 	v := &Verdict{Converted: &Subject{}, Structure: &Section{}}
 	for i := range 50 {
-		v.Structure.Findings = append(v.Structure.Findings, Finding{Kind: ExtraTensor, Tensor: fmt.Sprintf("x%d", i), Got: "int8 [1]"})
+		v.Structure.Findings = v.Structure.Findings.Append(Finding{Kind: ExtraTensor, Tensor: fmt.Sprintf("x%d", i), Got: "int8 [1]"})
 	}
 	for all, want := range map[string]int{"--all": maxLines, "": 50} {
 		var b strings.Builder
@@ -106,7 +109,7 @@ func TestLines(t *testing.T) {
 // A fault of the logits names few tensors. If weights are wrong that it names, both are one failure, and the line stands below the weights'.
 func TestFaultLine(t *testing.T) {
 	v := &Verdict{Weights: &WeightsSection{Converted: strictjson.Items(TensorDigest{Name: "m.6.a", From: []string{"b.6.a"}, OK: true}, TensorDigest{Name: "m.6.c", From: []string{"b.6.c"}}),
-		Section: Section{Findings: []Finding{{Kind: WrongWeights, Tensor: "m.6.c", SourceName: "b.6.b + b.6.c", Index: []int64{0}, Want: "1", Got: "2", Differing: 1, Elements: 2}}}}}
+		Section: Section{Findings: strictjson.Items(Finding{Kind: WrongWeights, Tensor: "m.6.c", SourceName: "b.6.b + b.6.c", Index: []int64{0}, Want: "1", Got: "2", Differing: 1, Elements: 2})}}}
 	for _, tt := range []struct {
 		tensors []string
 		want    string
@@ -134,7 +137,7 @@ func TestFaultLine(t *testing.T) {
 
 // Of what wrong weights do to the logits a few places are shown.
 func TestConsequences(t *testing.T) {
-	v := &Verdict{Weights: &WeightsSection{Section: Section{Findings: []Finding{{Kind: WrongWeights, Tensor: "m.6.c", Differing: 1, Elements: 2}}}}, Logits: []*logits.Result{{}}}
+	v := &Verdict{Weights: &WeightsSection{Section: Section{Findings: strictjson.Items(Finding{Kind: WrongWeights, Tensor: "m.6.c", Differing: 1, Elements: 2})}}, Logits: []*logits.Result{{}}}
 	for i := range 30 {
 		v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Detail: fmt.Sprint("block ", i), Tensors: []string{"m.6.c"}})
 	}
@@ -182,8 +185,8 @@ func TestAnotherModel(t *testing.T) {
 	}
 	v := of("odd-griffin/hf")
 	const sizes = "another model: width 36, not 32; 3 layers, not 5; vocabulary 61, not 128; MLP width 52, not 96; 3 heads, not 4; RG-LRU width 30, not 48"
-	if v.Same || !v.Another() || v.Structure.Summary != sizes || len(v.Structure.Findings) < 50 {
-		t.Errorf("%t, %d findings: %s", v.Same, len(v.Structure.Findings), v.Structure.Summary)
+	if v.Same || !v.Another() || v.Structure.Summary != sizes || v.Structure.Findings.Len() < 50 {
+		t.Errorf("%t, %d findings: %s", v.Same, v.Structure.Findings.Len(), v.Structure.Summary)
 	}
 	for all, most := range map[string]int{"--all": 8, "": 200} {
 		var b strings.Builder
@@ -214,7 +217,7 @@ func TestTextOfRandomWeights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, lines := v.lines(v.Weights.Findings); len(lines) != 5 {
+	if lines, _, _ := v.lines(v.Weights.Findings, 100); len(lines) != 5 {
 		t.Errorf("%d lines: %q", len(lines), lines)
 	}
 }

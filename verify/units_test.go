@@ -131,8 +131,9 @@ func TestCheckStructure(t *testing.T) {
 		}
 		section, heads, _ := checkStructure(p, c, tt.found, nil)
 		var findings []string
-		for i := range section.Findings {
-			findings = append(findings, section.Findings[i].String())
+		for i := range section.Findings.Len() {
+			f := section.Findings.At(i)
+			findings = append(findings, f.String())
 		}
 		if got := strings.Join(findings, "\n"); got != tt.want || section.Summary != tt.summary || section.OK != (tt.want == "") || len(heads.copies) != tt.copies || strings.Join(section.Notes, "; ") != tt.notes {
 			t.Errorf("%s: %q, %d copies, notes %q\n%s\nwant\n%s", tt.name, section.Summary, len(heads.copies), section.Notes, got, tt.want)
@@ -165,8 +166,9 @@ func TestCheckStructureEmbeddedByHead(t *testing.T) {
 		p.Dests = []moves.Dest{{Name: "model.embed_tokens.weight", DType: tensor.BF16, Shape: head.Shape}, {Name: "model.x", DType: tensor.BF16, Shape: head.Shape}}
 		section, heads, _ := checkStructure(p, checkpoint(head), found, nil)
 		var findings []string
-		for i := range section.Findings {
-			findings = append(findings, section.Findings[i].String())
+		for i := range section.Findings.Len() {
+			f := section.Findings.At(i)
+			findings = append(findings, f.String())
 		}
 		want, note, alone, copies := []string{"model.x: missing, bfloat16 [128, 32]"}, "lm_head.weight stands for the embedding, as in the source", "lm_head.weight", 0
 		if !source {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
-	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -44,9 +43,9 @@ type Verdict struct {
 
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
 
-	renaming *renaming           // of the tensors of Converted
-	another  bool                // Converted is wholly another model, as the summary of Structure says
-	expected func() *diff.Result // the tensors that Converted should have, as equal ones; groups of findings name layers by it; nil without a plan
+	renaming *renaming        // of the tensors of Converted
+	another  bool             // Converted is wholly another model, as the summary of Structure says
+	expected *expectedTensors // of Converted; nil without a plan
 }
 
 // Another reports whether the converted checkpoint is wholly another model, so that single findings of the structure and the configuration
@@ -74,12 +73,15 @@ type Settings struct {
 
 // Section is the outcome of one check.
 type Section struct {
-	OK       bool      `json:"ok"`
-	Skipped  bool      `json:"skipped,omitempty"` // the check could not be made; Summary says why
-	Summary  string    `json:"summary"`           // one line
-	Findings []Finding `json:"findings"`          // everything that is wrong, in the order of the destination
-	Notes    []string  `json:"notes,omitempty"`   // what is not wrong
+	OK       bool                     `json:"ok"`
+	Skipped  bool                     `json:"skipped,omitempty"` // the check could not be made; Summary says why
+	Summary  string                   `json:"summary"`           // one line
+	Findings strictjson.List[Finding] `json:"findings"`          // everything that is wrong, in the order of the destination
+	Notes    []string                 `json:"notes,omitempty"`   // what is not wrong
 }
+
+// add adds findings, of which a section with few is made.
+func (s *Section) add(f ...Finding) { s.Findings = s.Findings.Append(f...) }
 
 // Finding is one thing that is wrong. Fields that do not apply are empty.
 type Finding struct {
@@ -127,14 +129,6 @@ func (f *Finding) String() string {
 	return b.String()
 }
 
-// addDetail adds to what is said of a finding.
-func (f *Finding) addDetail(s string) {
-	if f.Detail != "" {
-		s = f.Detail + "; " + s
-	}
-	f.Detail = s
-}
-
 // FindingKind is a kind of Finding.
 type FindingKind string
 
@@ -170,6 +164,8 @@ type WeightsSection struct {
 	// The embedding of a model that does not scale it is divided by the factor that transformers scales it by.
 	Divided int64 `json:"divided,omitempty"` // elements that were compared with the quotient, rounded once
 	Inexact int64 `json:"inexact,omitempty"` // those of them that multiplying and rounding again does not restore
+
+	details map[int]string // what is said of Findings
 }
 
 // TensorDigest has digests of a tensor's elements, row-major and little-endian: the same whatever format they are read

@@ -22,7 +22,6 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
-	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -247,7 +246,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		return err
 	}
 	v := r.verdict
-	v.expected = func() *diff.Result { return expectedLayers(r.plan) }
+	v.expected = &expectedTensors{r.plan}
 	if r.copy == nil {
 		if r.renaming, err = findRenamed(ctx, r.plan, r.converted, r.convertedModel, r.progress); err != nil {
 			return err

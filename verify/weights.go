@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -49,9 +48,9 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	if err != nil {
 		return nil, err
 	}
-	w := &weightsCheck{list: l, absent: absent, renaming: r.renaming, converted: r.converted, merged: r.options.Adapter != nil, digests: proved.Digests, wrong: map[int]*Finding{}, skipped: map[int]bool{},
-		section: &WeightsSection{Section: Section{Findings: []Finding{}}, Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
-	w.addFindings(proved.Failures, head.copies)
+	w := &weightsCheck{list: l, absent: absent, renaming: r.renaming, converted: r.converted, merged: r.options.Adapter != nil, digests: proved.Digests, failures: proved.Failures, heads: head.copies,
+		section: &WeightsSection{Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
+	w.addFindings()
 	if err := w.countDivided(ctx); err != nil {
 		return nil, err
 	}
@@ -126,41 +125,71 @@ type weightsCheck struct {
 	digests   *moves.Digests
 	section   *WeightsSection
 
-	wrong   map[int]*Finding // by index into list.Dests
-	skipped map[int]bool     // not compared, because of their structure
-	divisor float64          // of the embedding, or 0
+	failures  strictjson.List[proof.Failure]
+	heads     []string // output heads that should be copies of the embedding
+	state     []int32  // of each Dest: the index of its finding, or right or skipped
+	wrong     []int32  // of each finding the index of its failure, in the order of the destination
+	differing int64    // elements of all findings
+	divisor   float64  // of the embedding, or 0
+
+	// What findings say beside their failures.
+	wants   map[int]string // what a wrong element should be, by finding
+	details map[int]string
+	nan     []bool // the first wrong element is NaN, of each finding
 }
 
-// addFindings makes findings of the failures of a proof, in the order of the destination. heads are output heads that
-// should be copies of the embedding.
-func (w *weightsCheck) addFindings(failures []proof.Failure, heads []string) {
-	index := map[string]int{}
-	for i, d := range w.list.Dests {
-		index[d.Name] = i
-	}
-	failures = slices.Clone(failures)
-	slices.SortStableFunc(failures, func(a, b proof.Failure) int { return cmp.Compare(index[a.Tensor], index[b.Tensor]) })
-	for _, f := range failures {
-		i, known := index[f.Tensor]
-		if !known {
-			continue // an extra tensor, which is a finding of the structure
+// The state of a Dest that has no finding.
+const (
+	right   = -1
+	skipped = -2 // not compared, because of its structure
+)
+
+// addFindings makes findings of the failures of a proof.
+func (w *weightsCheck) addFindings() {
+	w.state = slices.Repeat([]int32{right}, len(w.list.Dests))
+	for k := range w.failures.Len() {
+		f := w.failures.At(k)
+		switch {
+		case f.Dest < 0: // an extra tensor, which is a finding of the structure
+		case f.Differing == 0:
+			w.state[f.Dest] = skipped
+		default:
+			w.state[f.Dest] = int32(len(w.wrong))
+			w.wrong = append(w.wrong, int32(k))
+			w.differing += f.Differing
 		}
-		if f.Differing == 0 {
-			w.skipped[i] = true
-			continue
-		}
-		d := w.list.Dests[i]
-		kind := WrongWeights
-		if slices.Contains(heads, d.Name) {
-			kind = UntiedHead
-		}
-		w.section.Findings = append(w.section.Findings, Finding{Kind: kind, Tensor: d.Name, SourceName: sourceNames(w.list, i), ConvertedName: d.Name,
-			Index: f.Index, Want: f.Want, Got: f.Got, Differing: f.Differing, Elements: d.Elements()})
 	}
-	for k := range w.section.Findings {
-		f := &w.section.Findings[k]
-		w.wrong[index[f.Tensor]] = f
+	w.wants, w.details, w.nan = map[int]string{}, map[int]string{}, make([]bool, len(w.wrong))
+	w.section.Findings = strictjson.NewList(len(w.wrong), w.finding)
+	w.section.details = w.details
+}
+
+// finding describes a wrong tensor.
+func (w *weightsCheck) finding(k int) Finding {
+	f := w.failures.At(int(w.wrong[k]))
+	d := &w.list.Dests[f.Dest]
+	kind := WrongWeights
+	if slices.Contains(w.heads, d.Name) {
+		kind = UntiedHead
 	}
+	out := Finding{Kind: kind, Tensor: d.Name, SourceName: sourceNames(w.list, f.Dest), ConvertedName: d.Name,
+		Index: f.Index, Want: cmp.Or(w.wants[k], f.Want), Got: f.Got, Differing: f.Differing, Elements: d.Elements()}
+	detail, described := w.details[k]
+	switch {
+	case described:
+		out.Detail = detail
+	case w.nan[k]:
+		out.Detail = "it holds NaN"
+	}
+	return out
+}
+
+// addDetail adds to what is said of a finding.
+func (w *WeightsSection) addDetail(finding int, s string) {
+	if before := w.Findings.At(finding).Detail; before != "" {
+		s = before + "; " + s
+	}
+	w.details[finding] = s
 }
 
 // maxExplained is how many wrong tensors are explained. More have one cause, which is clear by then.
@@ -171,23 +200,26 @@ func (w *weightsCheck) explain(ctx context.Context, c *model.Config, progress fu
 	if len(w.wrong) == 0 {
 		return nil
 	}
-	x, err := newExplanations(w, c)
+	explained := make([]int, min(len(w.wrong), maxExplained)) // indexes into list.Dests
+	for k := range explained {
+		explained[k] = w.failures.At(int(w.wrong[k])).Dest
+	}
+	x, err := newExplanations(w, explained, c)
 	if err != nil {
 		return err
 	}
-	wrong := slices.Sorted(maps.Keys(w.wrong))
-	wrong = wrong[:min(len(wrong), maxExplained)]
 	bytes := func(dest int) int64 { return w.converted.Tensor(w.list.Dests[dest].Name).Bytes() }
 	var done atomic.Int64
 	var total int64
-	for _, i := range wrong {
+	for _, i := range explained {
 		total += bytes(i)
 	}
-	group, ctx := task.WithContext(ctx)
+	details := make([]string, len(explained))
+	group, groupCtx := task.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for _, i := range wrong {
+	for k, i := range explained {
 		group.Go(func() (err error) {
-			w.wrong[i].Detail, err = x.describe(ctx, i)
+			details[k], err = x.describe(groupCtx, i)
 			progress(done.Add(bytes(i)), total)
 			return err
 		})
@@ -195,17 +227,20 @@ func (w *weightsCheck) explain(ctx context.Context, c *model.Config, progress fu
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for _, f := range w.wrong {
-		if f.Detail != "" {
+	for k := range w.wrong {
+		if k < len(details) && details[k] != "" {
+			w.details[k] = details[k]
 			continue
 		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		f := w.failures.At(int(w.wrong[k]))
 		got, err := elementAt(w.converted.Tensor(f.Tensor), f.Index)
 		if err != nil {
 			return err
 		}
-		if math.IsNaN(got) {
-			f.Detail = "it holds NaN"
-		}
+		w.nan[k] = math.IsNaN(got)
 	}
 	return nil
 }
@@ -237,7 +272,7 @@ var wider = map[[2]tensor.DType]bool{{tensor.F16, tensor.F32}: true, {tensor.BF1
 // countWidened counts the elements whose value cannot have changed with their dtype.
 func (w *weightsCheck) countWidened() {
 	for i := range w.list.Moves {
-		if m := &w.list.Moves[i]; m.Divide == 0 && !w.skipped[m.Dest] && wider[[2]tensor.DType{m.Source.DType, w.list.Dests[m.Dest].DType}] {
+		if m := &w.list.Moves[i]; m.Divide == 0 && w.state[m.Dest] != skipped && wider[[2]tensor.DType{m.Source.DType, w.list.Dests[m.Dest].DType}] {
 			w.section.Widened += m.View.Elements()
 		}
 	}
@@ -245,9 +280,9 @@ func (w *weightsCheck) countWidened() {
 
 // addDigests lists the digests of all tensors that were compared, on both sides.
 func (w *weightsCheck) addDigests() {
-	compared := make([]int32, 0, len(w.list.Dests)-len(w.skipped)) // by index into list.Dests
+	compared := make([]int32, 0, len(w.list.Dests)) // by index into list.Dests
 	for i := range w.list.Dests {
-		if !w.skipped[i] {
+		if w.state[i] != skipped {
 			compared = append(compared, int32(i))
 		}
 	}
@@ -255,18 +290,24 @@ func (w *weightsCheck) addDigests() {
 	w.section.Converted = strictjson.NewList(len(compared), func(k int) TensorDigest {
 		i := int(compared[k])
 		d := &w.list.Dests[i]
-		return TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), Sum: w.digests.Dests[i], Rule: d.Rule, From: sourcesOf(w.list, i), OK: w.wrong[i] == nil}
+		return TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), Sum: w.digests.Dests[i], Rule: d.Rule, From: sourcesOf(w.list, i), OK: w.state[i] == right}
 	})
-	wrong := map[*tensor.Tensor]bool{}
+	var sources []*tensor.Tensor
+	var wrong []bool // of each source
+	index := make(map[*tensor.Tensor]int32, len(w.list.Moves))
 	for i := range w.list.Moves {
-		if m := &w.list.Moves[i]; w.wrong[m.Dest] != nil || w.skipped[m.Dest] {
-			wrong[m.Source] = true
+		m := &w.list.Moves[i]
+		k, known := index[m.Source]
+		if !known {
+			k = int32(len(sources))
+			index[m.Source] = k
+			sources, wrong = append(sources, m.Source), append(wrong, false)
 		}
+		wrong[k] = wrong[k] || w.state[m.Dest] != right
 	}
-	sources := w.list.Sources()
 	w.section.Source = strictjson.NewList(len(sources), func(i int) TensorDigest {
 		t := sources[i]
-		return TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), Sum: w.digests.Sources[t], OK: !wrong[t]}
+		return TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), Sum: w.digests.Sources[t], OK: !wrong[i]}
 	})
 }
 
@@ -283,7 +324,8 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 	if s.Rounded > 0 {
 		s.RoundedTo = dtype.String()
 	}
-	s.OK = len(s.Findings)+len(w.skipped)+w.absent == 0
+	left := len(w.list.Dests) - s.Tensors + w.absent // that could not be compared
+	s.OK = len(w.wrong)+left == 0
 	how := "identical to the source, bit for bit"
 	switch {
 	case s.Rounded > 0 && s.Widened == s.Rounded:
@@ -298,23 +340,19 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 		}
 		how += fmt.Sprintf(", and the embedding's %s divided by %g%s", text.Grouped(s.Divided), w.divisor, exact)
 	}
-	if len(s.Findings) > 0 {
-		var differing int64
-		for _, f := range s.Findings {
-			differing += f.Differing
-		}
-		what := text.Agree(len(s.Findings), "tensor", "differs", "differ")
-		if len(s.Findings) == s.Tensors && s.Tensors > 1 {
+	if n := len(w.wrong); n > 0 {
+		what := text.Agree(n, "tensor", "differs", "differ")
+		if n == s.Tensors && s.Tensors > 1 {
 			what = "every tensor differs"
 		}
-		how = fmt.Sprintf("%s, in %s", what, text.Count(differing, "element"))
+		how = fmt.Sprintf("%s, in %s", what, text.Count(w.differing, "element"))
 	}
 	s.Summary = fmt.Sprintf("%s, %s elements: %s", text.Count(s.Tensors, "tensor"), text.Grouped(s.Elements), how) + w.renaming.summary()
-	switch n := len(w.skipped) + w.absent; {
-	case n > 0 && s.Tensors == 0:
+	switch {
+	case left > 0 && s.Tensors == 0:
 		s.Summary = "no tensor could be compared"
-	case n > 0:
-		s.Summary += fmt.Sprintf("; %s could not be compared", text.Count(n, "more tensor"))
+	case left > 0:
+		s.Summary += fmt.Sprintf("; %s could not be compared", text.Count(left, "more tensor"))
 	}
 	if s.Overflowed > 0 {
 		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", text.Grouped(s.Overflowed), dtype))

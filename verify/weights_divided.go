@@ -14,15 +14,15 @@ import (
 func (w *weightsCheck) countDivided(ctx context.Context) error {
 	for i := range w.list.Moves {
 		m := &w.list.Moves[i]
-		if m.Divide == 0 || w.skipped[m.Dest] {
+		if m.Divide == 0 || w.state[m.Dest] == skipped {
 			continue
 		}
-		if f := w.wrong[m.Dest]; f != nil {
-			want, err := w.quotient(m.Dest, f.Index)
+		if k := int(w.state[m.Dest]); k != right {
+			want, err := w.quotient(m.Dest, w.section.Findings.At(k).Index)
 			if err != nil {
 				return err
 			}
-			f.Want = want
+			w.wants[k] = want
 		}
 		to := w.list.Dests[m.Dest].DType
 		if m.Source.DType == to {

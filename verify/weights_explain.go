@@ -23,7 +23,7 @@ type explanations struct {
 	explainer      *explain.Explainer
 	pairs          []*explain.Pair   // by index into list.Dests
 	parts          map[int][]part    // by index into list.Dests
-	titles         map[string]string // what to call pairs, by their names
+	titles         map[string]string // what to call parts, by the names of their pairs
 	sentences      map[string]string // what is said of a tensor that is a copy of a pair's, by the pair's name
 }
 
@@ -34,33 +34,48 @@ type part struct {
 	pair  *explain.Pair
 }
 
-// newExplanations lists what wrong tensors may hold: the other tensors of the list; and of each wrong one the parts, the
+// newExplanations lists what wrong tensors may hold: the other tensors of the list; and of those that are explained the parts, the
 // source without the division, and the source in its own order.
-func newExplanations(w *weightsCheck, c *model.Config) (*explanations, error) {
+func newExplanations(w *weightsCheck, explained []int, c *model.Config) (*explanations, error) {
 	x := &explanations{list: w.list, merged: w.merged, heads: c.NumHeads, headDim: c.HeadDim(), parts: map[int][]part{}, titles: map[string]string{}, sentences: map[string]string{}}
-	var candidates []*explain.Pair
+	x.pairs = make([]*explain.Pair, len(w.list.Dests))
 	for i := range w.list.Dests {
 		d := &w.list.Dests[i]
-		expected, err := w.expected(i)
-		if err != nil {
-			return nil, err
+		a := w.copiedTo(i)
+		if a == nil {
+			var err error
+			if a, err = w.expected(i); err != nil {
+				return nil, err
+			}
 		}
-		pair := &explain.Pair{Name: d.Name, A: expected, Equal: w.wrong[i] == nil && !w.skipped[i]}
-		if !w.skipped[i] {
-			pair.B = w.converted.Tensor(d.Name)
+		x.pairs[i] = &explain.Pair{Name: d.Name, A: a, Equal: w.state[i] == right}
+		if w.state[i] != skipped {
+			x.pairs[i].B = w.converted.Tensor(d.Name)
 		}
-		x.pairs, x.titles[d.Name] = append(x.pairs, pair), fmt.Sprintf("%s (%s)", d.Name, sourceNames(w.list, i))
-		if w.wrong[i] == nil {
-			continue
-		}
-		more, err := x.candidates(w, i, pair.B)
+	}
+	var candidates []*explain.Pair
+	for _, i := range explained {
+		more, err := x.candidates(w, i, x.pairs[i].B)
 		if err != nil {
 			return nil, err
 		}
 		candidates = append(candidates, more...)
 	}
-	x.explainer = explain.New(append(candidates, x.pairs...))
+	x.explainer = explain.New(slices.Concat(candidates, x.pairs))
 	return x, nil
+}
+
+// copiedTo returns the source that becomes a tensor as it is, which takes no more memory, or nil if it is made otherwise.
+func (w *weightsCheck) copiedTo(dest int) *tensor.Tensor {
+	d, filling := &w.list.Dests[dest], w.list.MovesOf(dest)
+	if len(filling) != 1 {
+		return nil
+	}
+	m := &filling[0]
+	if m.Divide != 0 || m.Source.DType != d.DType || m.View.Offset != 0 || !m.View.IsRowMajor() || !slices.Equal(m.Source.Shape, d.Shape) {
+		return nil
+	}
+	return m.Source
 }
 
 // expected returns a tensor as the list of moves has it.
@@ -235,7 +250,17 @@ func (x *explanations) words(e *explain.Explanation, name string) string {
 	return diff.ChangeWords(e, name, x.title)
 }
 
-func (x *explanations) title(name string) string { return x.titles[name] }
+// title returns what to call a pair.
+func (x *explanations) title(name string) string {
+	if title, ok := x.titles[name]; ok {
+		return title
+	}
+	i := slices.IndexFunc(x.list.Dests, func(d moves.Dest) bool { return d.Name == name })
+	if i < 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s)", name, sourceNames(x.list, i))
+}
 
 // divisor returns what a tensor is divided by, or 0.
 func (x *explanations) divisor(dest int) float64 {
@@ -273,7 +298,7 @@ func (x *explanations) describeParts(ctx context.Context, dest int) (string, err
 		if e == nil || e.Kind != explain.CopiedFrom && e.Kind != explain.Swapped {
 			return "", nil
 		}
-		sentence := p.title + " holds " + x.titles[e.With]
+		sentence := p.title + " holds " + x.title(e.With)
 		if then := e.Then.Summary(x.title); then != "" {
 			sentence += ", " + then
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/griffin-ckpt/griffin/cmd/internal/schema"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/diff"
@@ -62,6 +63,9 @@ func TestSchemas(t *testing.T) {
 		reflect.TypeFor[diff.Changes]():                          reflect.TypeFor[[]diff.Change](),
 		reflect.TypeFor[strictjson.List[convert.ResultTensor]](): reflect.TypeFor[[]convert.ResultTensor](),
 		reflect.TypeFor[strictjson.List[verify.TensorDigest]]():  reflect.TypeFor[[]verify.TensorDigest](),
+		reflect.TypeFor[strictjson.List[verify.Finding]]():       reflect.TypeFor[[]verify.Finding](),
+		reflect.TypeFor[strictjson.List[proof.Failure]]():        reflect.TypeFor[[]proof.Failure](),
+		reflect.TypeFor[strictjson.List[string]]():               reflect.TypeFor[[]string](),
 	}}
 	for file, d := range documents {
 		text, err := g.Write(d)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -18,6 +19,22 @@ import (
 type List struct {
 	Dests []Dest // in the order in which the destination lists them
 	Moves []Move // in the order of the Dests that they fill
+}
+
+// Finder returns a function that returns the index of the Dest of a name, -1 if there is none. Of several it is the last.
+func (l List) Finder() func(name string) int {
+	order := make([]int32, len(l.Dests))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return strings.Compare(l.Dests[a].Name, l.Dests[b].Name) })
+	return func(name string) int {
+		end := sort.Search(len(order), func(k int) bool { return l.Dests[order[k]].Name > name })
+		if end == 0 || l.Dests[order[end-1]].Name != name {
+			return -1
+		}
+		return int(order[end-1])
+	}
 }
 
 // MovesOf returns the moves that fill a Dest.

@@ -334,12 +334,7 @@ func (c *comparison) compareRun(stored []byte, stride int64, written []byte, ste
 	if differing > 0 {
 		c.differs = true
 		want, got := stored[first*stride*c.size:][:c.size], written[first*step*c.destSize:][:c.destSize]
-		d := &c.list.Dests[c.move.Dest]
-		from, to, first := c.move.Source.DType, c.dest.DType, c.elementsIn(to+first*step)
-		if c.bytewise {
-			from, to = tensor.U8, tensor.U8
-		}
-		c.tally.differ(c.move.Dest, d, differing, tensor.Unravel(first, d.Shape), c.move.Source.Name, valueString(from, want), valueString(to, got))
+		c.tally.differ(c.move, differing, to+first*step, want, got)
 	}
 	return differing == 0
 }

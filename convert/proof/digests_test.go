@@ -64,7 +64,7 @@ func TestDigestsOfOneSide(t *testing.T) {
 	for _, tt := range []struct{ sources, dests digest.Algorithms }{{digest.SHA256, 0}, {0, digest.SHA256}, {digest.SHA256, digest.SHA256}} {
 		data.Opened.Store(0)
 		proof, err := Prove(t.Context(), l, c, Options{Sources: tt.sources, Dests: tt.dests})
-		if err != nil || len(proof.Failures) != 1 {
+		if err != nil || proof.Failures.Len() != 1 {
 			t.Fatal(err, proof)
 		}
 		var want digest.Sum

@@ -71,13 +71,12 @@ func TestProveEveryElement(t *testing.T) {
 					var failures []Failure
 					if element >= 0 {
 						index := tensor.Unravel(element, view.Shape)
-						f := Failure{Tensor: "dest.0", Source: "s", Index: index, Differing: 1,
+						f := Failure{Dest: 0, Tensor: "dest.0", Source: "s", Index: index, Differing: 1,
 							Want: valueString(types[0], number(types[0], view.At(index)+1)), Got: valueString(types[1], number(types[1], 99))}
-						f.Problem = fmt.Sprintf("1 elements differ; the first, %s, is %s instead of %s (from s)", tensor.ShapeString(index), f.Got, f.Want)
 						failures = []Failure{f}
 					}
-					if fmt.Sprint(proof.Failures) != fmt.Sprint(failures) {
-						t.Fatalf("%+v from %s as %s, block of %d, pieces of %d, element %d: %+v, want %+v", view, types[0], types[1], sizes[0], sizes[1], element, proof.Failures, failures)
+					if fmt.Sprint(proof.Failures.All()) != fmt.Sprint(failures) {
+						t.Fatalf("%+v from %s as %s, block of %d, pieces of %d, element %d: %+v, want %+v", view, types[0], types[1], sizes[0], sizes[1], element, proof.Failures.All(), failures)
 					}
 				}
 			}
@@ -264,10 +263,10 @@ func TestProveStructure(t *testing.T) {
 	}
 	want := `5 tensors differ from the source
   dtype: float16 instead of bfloat16
-  extra.1: not part of the conversion
-  extra.2: not part of the conversion
+  shape: shape [2, 1] instead of [2]
   missing: missing
-  shape: shape [2, 1] instead of [2]`
+  extra.1: not part of the conversion
+  extra.2: not part of the conversion`
 	if err := proof.Err(); err == nil || err.Error() != want || proof.Elements != 2 {
 		t.Errorf("%v, %d elements", err, proof.Elements)
 	}
@@ -275,14 +274,18 @@ func TestProveStructure(t *testing.T) {
 
 // The failure of a tensor that several moves fill names the first element that is wrong.
 func TestTallyFirst(t *testing.T) {
-	tally := &tally{failures: map[int]*Failure{}}
-	d := &moves.Dest{Name: "w"}
-	tally.differ(0, d, 2, []int64{1, 2}, "b", "b want", "b got")
-	tally.differ(0, d, 1, []int64{0, 5}, "a", "a want", "a got")
-	tally.differ(0, d, 3, []int64{0, 5}, "c", "c want", "c got")
-	tally.differ(0, d, 1, []int64{1, 0}, "d", "d want", "d got")
-	if got, want := tally.proof(moves.List{}).Failures[0].Problem, "7 elements differ; the first, [0, 5], is a got instead of a want (from a)"; got != want {
-		t.Errorf("%s, want %s", got, want)
+	tally := &tally{different: make([]*difference, 1)}
+	list := moves.List{Dests: []moves.Dest{{Name: "w", DType: tensor.U8, Shape: []int64{2, 6}}}}
+	for _, x := range []struct {
+		source   string
+		n, first int64
+	}{{"b", 2, 8}, {"a", 1, 5}, {"c", 3, 5}, {"d", 1, 6}} {
+		m := &moves.Move{Source: &tensor.Tensor{Name: x.source, DType: tensor.U8}}
+		tally.differ(m, x.n, x.first, []byte{x.source[0]}, []byte{x.source[0] + 0x10})
+	}
+	counted := tally.proof(list, nil, []*tensor.Tensor{{}}, nil)
+	if got, want := counted.Failures.At(0), "7 elements differ; the first, [0, 5], is 0x71 instead of 0x61 (from a)"; got.Describe() != want {
+		t.Errorf("%s, want %s", got.Describe(), want)
 	}
 	// Of two elements that one run has, too.
 	m := movestest.New(t, 1, 1)
@@ -292,7 +295,7 @@ func TestTallyFirst(t *testing.T) {
 	wrong[0], wrong[4] = wrong[0]^1, wrong[4]^1
 	m.List.Moves[0].Divide = 0
 	proof, err := Prove(t.Context(), m.List, written(m, [][]byte{wrong}), Options{})
-	if err != nil || len(proof.Failures) != 1 || proof.Failures[0].Differing != 2 || !slices.Equal(proof.Failures[0].Index, []int64{0}) {
+	if err != nil || proof.Failures.Len() != 1 || proof.Failures.At(0).Differing != 2 || !slices.Equal(proof.Failures.At(0).Index, []int64{0}) {
 		t.Errorf("%+v, %v", proof, err)
 	}
 }

@@ -39,7 +39,7 @@ type Candidate struct {
 // differences; if all of it is read, its checksum is checked. progress, if not nil, is called with the
 // number of bytes that were compared since its last call.
 func (m *Matcher) Match(ctx context.Context, source *tensor.Tensor, candidates []Candidate, progress func(bytes int64)) ([]bool, error) {
-	c := &comparer{ctx: ctx, tally: &tally{failures: map[int]*Failure{}}, piece: windowBytes, stopEarly: true}
+	c := &comparer{ctx: ctx, tally: &tally{different: make([]*difference, len(candidates))}, piece: windowBytes, stopEarly: true}
 	if progress != nil {
 		reported := int64(0)
 		c.tally.progress = func(done int64) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -30,10 +31,10 @@ type Options struct {
 
 // Proof says that a checkpoint holds every element where the list puts it, or where it does not.
 type Proof struct {
-	Tensors  int       `json:"tensors"`  // of the list
-	Elements int64     `json:"elements"` // that were compared
-	Bytes    int64     `json:"bytes"`    // of them
-	Failures []Failure `json:"failures"` // one for each tensor that is not as it should be, by name
+	Tensors  int                      `json:"tensors"`  // of the list
+	Elements int64                    `json:"elements"` // that were compared
+	Bytes    int64                    `json:"bytes"`    // of them
+	Failures strictjson.List[Failure] `json:"failures"` // one for each tensor that is not as it should be, in the order of the list, and then those that are not in it
 
 	Rounded    int64 `json:"rounded,omitempty"`    // elements that were compared by the definition of rounding
 	Overflowed int64 `json:"overflowed,omitempty"` // of them finite ones that became infinite
@@ -43,31 +44,41 @@ type Proof struct {
 
 // Failure is a tensor of the checkpoint that is not what the list gives.
 type Failure struct {
+	Dest      int     `json:"-"` // index into List.Dests, -1 for a tensor that is not in the list
 	Tensor    string  `json:"tensor"`
 	Source    string  `json:"source,omitempty"` // name of the tensor from which the first differing element comes
-	Problem   string  `json:"problem"`
-	Index     []int64 `json:"index,omitempty"` // of the first differing element
-	Want      string  `json:"want,omitempty"`  // its value in the source
-	Got       string  `json:"got,omitempty"`   // its value in the checkpoint
-	Differing int64   `json:"wrong,omitempty"` // elements; 0 if the tensor could not be compared
+	Problem   string  `json:"problem"`          // why the tensor could not be compared; "" if elements differ
+	Index     []int64 `json:"index,omitempty"`  // of the first differing element
+	Want      string  `json:"want,omitempty"`   // its value in the source
+	Got       string  `json:"got,omitempty"`    // its value in the checkpoint
+	Differing int64   `json:"wrong,omitempty"`  // elements; 0 if the tensor could not be compared
+}
+
+// Describe says what is wrong with the tensor.
+func (f *Failure) Describe() string {
+	if f.Differing == 0 {
+		return f.Problem
+	}
+	return fmt.Sprintf("%d elements differ; the first, %s, is %s instead of %s (from %s)", f.Differing, tensor.ShapeString(f.Index), f.Got, f.Want, f.Source)
 }
 
 // Error is a proof that failed.
-type Error struct{ Failures []Failure }
+type Error struct{ Failures strictjson.List[Failure] }
 
 // Error lists the tensors.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d tensors differ from the source", len(e.Failures))
-	for _, f := range e.Failures {
-		fmt.Fprintf(&b, "\n  %s: %s", f.Tensor, f.Problem)
+	fmt.Fprintf(&b, "%d tensors differ from the source", e.Failures.Len())
+	for i := range e.Failures.Len() {
+		f := e.Failures.At(i)
+		fmt.Fprintf(&b, "\n  %s: %s", f.Tensor, f.Describe())
 	}
 	return b.String()
 }
 
 // Err returns an *Error if anything failed.
 func (p *Proof) Err() error {
-	if len(p.Failures) == 0 {
+	if p.Failures.Len() == 0 {
 		return nil
 	}
 	return &Error{p.Failures}

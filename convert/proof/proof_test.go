@@ -56,11 +56,11 @@ func TestProveRandomPlans(t *testing.T) {
 		v := newProver(m.List, written(m, m.Want), Options{})
 		v.blockSize = max(block, 16)
 		proof, err := v.run(t.Context())
-		if err != nil || len(proof.Failures) > 0 {
+		if err != nil || proof.Failures.Len() > 0 {
 			t.Fatalf("round %d: %+v, %v", round, proof, err)
 		}
 		proof, err = Prove(t.Context(), m.List, written(m, m.Want), Options{Sources: a, Dests: a})
-		if err != nil || len(proof.Failures) > 0 {
+		if err != nil || proof.Failures.Len() > 0 {
 			t.Fatalf("round %d: %+v, %v", round, proof, err)
 		}
 		checkDigests(t, m, a, proof.Digests, m.Want)
@@ -74,8 +74,8 @@ func TestProveRandomPlans(t *testing.T) {
 		if proof, err = v.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if len(proof.Failures) != 1 || proof.Failures[0].Tensor != m.List.Dests[dest].Name || proof.Failures[0].Differing != 1 ||
-			!slices.Equal(proof.Failures[0].Index, []int64{element}) {
+		if proof.Failures.Len() != 1 || proof.Failures.At(0).Tensor != m.List.Dests[dest].Name || proof.Failures.At(0).Differing != 1 ||
+			!slices.Equal(proof.Failures.At(0).Index, []int64{element}) {
 			t.Fatalf("round %d: element %d of %s was changed, the proof says %+v", round, element, m.List.Dests[dest].Name, proof.Failures)
 		}
 		proof, err = Prove(t.Context(), m.List, written(m, broken), Options{Sources: a, Dests: a})
@@ -225,7 +225,7 @@ func TestProveCountsOverflow(t *testing.T) {
 	m := &movestest.Maker{T: t}
 	m.Dest(tensor.F16, []*tensor.Tensor{s}, [][]byte{source}, []tensor.View{tensor.RowMajor(3)})
 	proof, err := Prove(t.Context(), m.List, written(m, m.Want), Options{})
-	if err != nil || len(proof.Failures) != 0 || proof.Rounded != 3 || proof.Overflowed != 1 {
+	if err != nil || proof.Failures.Len() != 0 || proof.Rounded != 3 || proof.Overflowed != 1 {
 		t.Errorf("%+v, %v", proof, err)
 	}
 }
@@ -293,7 +293,7 @@ func TestProvePacked(t *testing.T) {
 				t.Errorf("%s: %d elements, %d bytes", tt.dtype, p.Elements, p.Bytes)
 			}
 			right := &written[tt.bytes-1] == &content[tt.bytes-1]
-			if right != (len(p.Failures) == 0) || !right && !slices.Equal(p.Failures[0].Index, tt.index) {
+			if right != (p.Failures.Len() == 0) || !right && !slices.Equal(p.Failures.At(0).Index, tt.index) {
 				t.Errorf("%s, right %t: %+v", tt.dtype, right, p.Failures)
 			}
 		}

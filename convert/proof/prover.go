@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"runtime"
 	"slices"
@@ -28,7 +27,7 @@ type prover struct {
 func newProver(l moves.List, written *tensor.Checkpoint, o Options) *prover {
 	return &prover{
 		comparer: comparer{list: l, dests: make([]*tensor.Tensor, len(l.Dests)), piece: windowBytes,
-			tally: &tally{progress: o.Progress, failures: map[int]*Failure{}}},
+			tally: &tally{progress: o.Progress, different: make([]*difference, len(l.Dests))}},
 		written:   written,
 		options:   o,
 		blockSize: blockBytes,
@@ -36,13 +35,13 @@ func newProver(l moves.List, written *tensor.Checkpoint, o Options) *prover {
 }
 
 func (p *prover) run(ctx context.Context) (*Proof, error) {
-	p.checkStructure()
+	extra := p.checkStructure()
 	p.digests = &digests{sources: p.options.Sources, dests: p.options.Dests, left: make([]int32, len(p.list.Dests)),
 		open: map[digested]*source.Digest{}, sums: moves.Digests{Dests: make([]digest.Sum, len(p.list.Dests)), Sources: map[*tensor.Tensor]digest.Sum{}}}
 	if err := p.compareSources(ctx); err != nil {
 		return nil, err
 	}
-	proof := p.tally.proof(p.list)
+	proof := p.tally.proof(p.list, p.written, p.dests, extra)
 	if p.options.Sources|p.options.Dests == 0 {
 		return proof, nil
 	}
@@ -81,33 +80,22 @@ func (p *prover) sumDigests(ctx context.Context) (*moves.Digests, error) {
 	return d, nil
 }
 
-// checkStructure finds the tensors of the list in the checkpoint. It reports those that are missing
-// or of another dtype or shape, which are not compared, and those that are not in the list.
-func (p *prover) checkStructure() {
-	known := map[string]bool{}
-	for i, d := range p.list.Dests {
-		known[d.Name] = true
-		t := p.written.Tensor(d.Name)
-		problem := ""
-		switch {
-		case t == nil:
-			problem = "missing"
-		case t.DType != d.DType:
-			problem = fmt.Sprintf("%s instead of %s", t.DType, d.DType)
-		case !slices.Equal(t.Shape, d.Shape):
-			problem = fmt.Sprintf("shape %s instead of %s", tensor.ShapeString(t.Shape), tensor.ShapeString(d.Shape))
-		}
-		if problem == "" {
+// checkStructure finds the tensors of the list in the checkpoint. Those that are missing or of another dtype or shape are not compared. It
+// returns the indexes of those that are not in the list.
+func (p *prover) checkStructure() (extra []int32) {
+	for i := range p.list.Dests {
+		d := &p.list.Dests[i]
+		if t := p.written.Tensor(d.Name); structureProblem(d, t) == "" {
 			p.dests[i] = t
-		} else {
-			p.tally.failures[i] = &Failure{Tensor: d.Name, Problem: problem}
 		}
 	}
+	find := p.list.Finder()
 	for i, t := range p.written.Tensors() {
-		if !known[t.Name] {
-			p.tally.failures[-1-i] = &Failure{Tensor: t.Name, Problem: "not part of the conversion"}
+		if find(t.Name) < 0 {
+			extra = append(extra, int32(i))
 		}
 	}
+	return extra
 }
 
 // compareSources compares what all sources give, several at a time.

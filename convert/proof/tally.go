@@ -1,12 +1,12 @@
 package proof
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -18,7 +18,15 @@ type tally struct {
 	elements   int64
 	rounded    int64
 	overflowed int64
-	failures   map[int]*Failure // by index into List.Dests; by -1 and below for tensors that are not in the list
+	different  []*difference // by index into List.Dests; nil for tensors without one
+}
+
+// difference is what differs in one tensor. There may be as many as a checkpoint has tensors, so that it has no texts.
+type difference struct {
+	elements  int64
+	first     int64       // element of the Dest, or byte if the move is bytewise
+	move      *moves.Move // from which first comes
+	want, got [16]byte    // of first: an element of the move's source, and one of the Dest
 }
 
 // compared adds elements that were compared.
@@ -42,31 +50,66 @@ func (t *tally) addOverflowed(n int64) {
 	t.overflowed += n
 }
 
-// differ adds n elements of a Dest that are not what a move gives. index is that of the first of them.
-func (t *tally) differ(dest int, d *moves.Dest, n int64, index []int64, source, want, got string) {
+// differ adds n elements of a Dest that are not what a move gives. first is the first of them, and want and got are the bytes that the source
+// and the checkpoint have of it.
+func (t *tally) differ(m *moves.Move, n, first int64, want, got []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.failures[dest]
-	if f == nil {
-		f = &Failure{Tensor: d.Name}
-		t.failures[dest] = f
+	d := t.different[m.Dest]
+	if d == nil {
+		d = &difference{}
+		t.different[m.Dest] = d
 	}
-	f.Differing += n
-	if f.Index == nil || slices.Compare(index, f.Index) < 0 {
-		f.Source, f.Index, f.Want, f.Got = source, index, want, got
+	d.elements += n
+	if d.move == nil || first < d.first {
+		d.move, d.first = m, first
+		copy(d.want[:], want)
+		copy(d.got[:], got)
 	}
 }
 
-// proof returns the result.
-func (t *tally) proof(l moves.List) *Proof {
-	p := &Proof{Tensors: len(l.Dests), Elements: t.elements, Bytes: t.bytes, Failures: []Failure{}, Rounded: t.rounded, Overflowed: t.overflowed}
-	for _, f := range t.failures {
-		if f.Differing > 0 {
-			f.Problem = fmt.Sprintf("%d elements differ; the first, %s, is %s instead of %s (from %s)",
-				f.Differing, tensor.ShapeString(f.Index), f.Got, f.Want, f.Source)
+// proof returns the result. dests are the tensors that were compared, by index into List.Dests.
+func (t *tally) proof(l moves.List, written *tensor.Checkpoint, dests []*tensor.Tensor, extra []int32) *Proof {
+	var failed []int32 // indexes into List.Dests
+	for i := range l.Dests {
+		if dests[i] == nil || t.different[i] != nil {
+			failed = append(failed, int32(i))
 		}
-		p.Failures = append(p.Failures, *f)
 	}
-	slices.SortFunc(p.Failures, func(a, b Failure) int { return cmp.Compare(a.Tensor, b.Tensor) })
-	return p
+	different := t.different
+	return &Proof{Tensors: len(l.Dests), Elements: t.elements, Bytes: t.bytes, Rounded: t.rounded, Overflowed: t.overflowed,
+		Failures: strictjson.NewList(len(failed)+len(extra), func(k int) Failure {
+			if k >= len(failed) {
+				return Failure{Dest: -1, Tensor: written.Tensors()[extra[k-len(failed)]].Name, Problem: "not part of the conversion"}
+			}
+			i := int(failed[k])
+			if dests[i] == nil {
+				return Failure{Dest: i, Tensor: l.Dests[i].Name, Problem: structureProblem(&l.Dests[i], written.Tensor(l.Dests[i].Name))}
+			}
+			return different[i].failure(&l.Dests[i])
+		})}
+}
+
+// structureProblem says why a tensor cannot be compared with a Dest; "" if it can. t is nil if there is none.
+func structureProblem(d *moves.Dest, t *tensor.Tensor) string {
+	switch {
+	case t == nil:
+		return "missing"
+	case t.DType != d.DType:
+		return fmt.Sprintf("%s instead of %s", t.DType, d.DType)
+	case !slices.Equal(t.Shape, d.Shape):
+		return fmt.Sprintf("shape %s instead of %s", tensor.ShapeString(t.Shape), tensor.ShapeString(d.Shape))
+	}
+	return ""
+}
+
+// failure describes the difference in a Dest.
+func (x *difference) failure(d *moves.Dest) Failure {
+	from, to, first := x.move.Source.DType, d.DType, x.first
+	if x.move.IsBytewise(to) {
+		first = first * 8 / int64(to.Bits())
+		from, to = tensor.U8, tensor.U8
+	}
+	return Failure{Dest: x.move.Dest, Tensor: d.Name, Source: x.move.Source.Name, Index: tensor.Unravel(first, d.Shape), Differing: x.elements,
+		Want: valueString(from, x.want[:from.Size()]), Got: valueString(to, x.got[:to.Size()])}
 }

@@ -30,13 +30,24 @@ func (l List[T]) Len() int { return l.n }
 // At returns item i.
 func (l List[T]) At(i int) T { return l.at(i) }
 
-// MarshalJSON implements json.Marshaler.
-func (l List[T]) MarshalJSON() ([]byte, error) {
+// All returns all items, of a list that has few.
+func (l List[T]) All() []T {
 	all := make([]T, l.n)
 	for i := range all {
 		all[i] = l.at(i)
 	}
-	return json.Marshal(WithLists(all))
+	return all
+}
+
+// Append returns a list of the items of l, which has few, and more.
+func (l List[T]) Append(more ...T) List[T] { return Items(append(l.All(), more...)...) }
+
+// IsZero reports whether the list is empty, for the option omitzero of encoding/json.
+func (l List[T]) IsZero() bool { return l.n == 0 }
+
+// MarshalJSON implements json.Marshaler.
+func (l List[T]) MarshalJSON() ([]byte, error) {
+	return json.Marshal(WithLists(l.All()))
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -148,7 +159,7 @@ func (s *stream) fields(v reflect.Value, indent string, first *bool) error {
 			}
 			continue
 		}
-		if tag == "-" || !of.IsExported() || strings.Contains(options, "omitempty") && isEmpty(field) {
+		if tag == "-" || !of.IsExported() || strings.Contains(options, "omit") && isEmpty(field) {
 			continue
 		}
 		if tag == "" {
@@ -218,7 +229,8 @@ func isEmpty(v reflect.Value) bool {
 	case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
 		return v.Len() == 0
 	case reflect.Struct:
-		return false
+		l, ok := v.Interface().(lister)
+		return ok && l.Len() == 0
 	}
 	return v.IsZero()
 }

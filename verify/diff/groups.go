@@ -27,9 +27,32 @@ type Group struct {
 	list *layerList // of List
 }
 
+// Items are tensors that are grouped, by their indexes.
+type Items struct {
+	Len  int
+	Name func(i int) string
+	// What returns what happened to a tensor: one for which differs is false is in no group.
+	What       func(i int) (status Status, change string, differs bool)
+	BlockTypes []string // the kinds of the model's blocks, nil if they are not known
+}
+
+// items returns the tensors of a result. Those for which TensorDiff.Same holds are in no group.
+func (r *Result) items() *Items {
+	return &Items{Len: len(r.Tensors), Name: func(i int) string { return r.Tensors[i].Name }, BlockTypes: r.blockKinds(), What: func(i int) (Status, string, bool) {
+		t := &r.Tensors[i]
+		if t.Same() {
+			return "", "", false
+		}
+		return t.Status, t.Change(), true
+	}}
+}
+
 // Groups groups the tensors of a result, what matters most first. Those for which TensorDiff.Same holds are
 // left out.
-func (r *Result) Groups() []Group {
+func (r *Result) Groups() []Group { return r.items().Groups() }
+
+// Groups groups the tensors, in the order of the first of each group.
+func (r *Items) Groups() []Group {
 	groups := foldNumbers(r.groupsByName())
 	merged := newClasses(len(groups))
 	out := groups[:0]
@@ -111,16 +134,16 @@ func (c *classes) add(sum uint64) {
 }
 
 // groupsByName groups tensors that have the same name in several layers.
-func (r *Result) groupsByName() []Group {
+func (r *Items) groupsByName() []Group {
 	var all []Group
 	known := newClasses(0)
-	for i := range r.Tensors {
-		t := &r.Tensors[i]
-		if t.Same() {
+	for i := range r.Len {
+		status, change, differs := r.What(i)
+		if !differs {
 			continue
 		}
-		list, layer, rest := SplitLayer(t.Name)
-		g := Group{List: list, Status: t.Status, Change: t.Change()}
+		list, layer, rest := SplitLayer(r.Name(i))
+		g := Group{List: list, Status: status, Change: change}
 		sum, at := uint64(0), -1
 		if layer >= 0 {
 			sum = g.hash(func(h *maphash.Hash) { h.WriteString(rest) })
@@ -149,8 +172,10 @@ func SplitLayer(name string) (list string, layer int, rest string) {
 	at := 0
 	for segment := range strings.SplitSeq(name, ".") {
 		end := at + len(segment)
-		if n, err := strconv.Atoi(segment); err == nil && n >= 0 && strconv.Itoa(n) == segment && at > 0 && end < len(name) {
-			return name[:at-1], n, name[end+1:]
+		if isDigits := strings.Trim(segment, "0123456789") == ""; isDigits && at > 0 && end < len(name) {
+			if n, err := strconv.Atoi(segment); err == nil && strconv.Itoa(n) == segment {
+				return name[:at-1], n, name[end+1:]
+			}
 		}
 		at = end + 1
 	}

@@ -8,7 +8,10 @@ import (
 
 // Where names the tensors of a group, in lines of about 110 columns: "recurrent layers (18) of model.layers: temporal_block.conv_1d.bias",
 // "every tensor of layer 4 of model.layers", or if they are some of one layer or in none as Group.Where does.
-func (r *Result) Where(g *Group) []string {
+func (r *Result) Where(g *Group) []string { return r.items().Where(g) }
+
+// Where is Result.Where.
+func (r *Items) Where(g *Group) []string {
 	names := g.Where()
 	switch {
 	case g.Every:
@@ -31,11 +34,14 @@ func (r *Result) Where(g *Group) []string {
 
 // LayersOf names the layers of a group, which has some: "recurrent layers (18)" if they are all of that kind, "recurrent layers
 // 0 to 10 (8)" if they are all of that kind between two, "all layers (26)", or else their numbers: "layers 2 to 9, 12".
-func (r *Result) LayersOf(g *Group) string {
+func (r *Result) LayersOf(g *Group) string { return r.items().LayersOf(g) }
+
+// LayersOf is Result.LayersOf.
+func (r *Items) LayersOf(g *Group) string {
 	list := g.list
 	if list == nil {
 		list = &layerList{numbers: r.layersIn(g.List)}
-		list.setKinds(r.blockKinds())
+		list.setKinds(r.BlockTypes)
 	}
 	if len(list.numbers) > 1 && slices.Equal(list.numbers, g.Layers) {
 		return fmt.Sprintf("all layers (%d)", len(list.numbers))
@@ -103,7 +109,7 @@ func (l *layerList) hasAll(g *Group) bool {
 const fewNames = 3
 
 // setLists gives groups the layers of their lists.
-func (r *Result) setLists(groups []Group) {
+func (r *Items) setLists(groups []Group) {
 	lists := map[string]*layerList{}
 	for i := range groups {
 		if g := &groups[i]; len(g.Layers) > 1 || len(g.Layers) == 1 && len(g.Names) > fewNames {
@@ -113,15 +119,14 @@ func (r *Result) setLists(groups []Group) {
 			g.list = lists[g.List]
 		}
 	}
-	for i := range r.Tensors {
-		if name, n, _ := SplitLayer(r.Tensors[i].Name); n >= 0 && lists[name] != nil {
+	for i := range r.Len {
+		if name, n, _ := SplitLayer(r.Name(i)); n >= 0 && lists[name] != nil {
 			lists[name].numbers = append(lists[name].numbers, n)
 		}
 	}
-	kinds := r.blockKinds()
 	for _, l := range lists {
 		l.setNumbers(l.numbers)
-		l.setKinds(kinds)
+		l.setKinds(r.BlockTypes)
 	}
 	for i := range groups {
 		g := &groups[i]
@@ -142,10 +147,10 @@ func (r *Result) blockKinds() []string {
 }
 
 // layersIn returns the numbers of the layers of a list, ascending.
-func (r *Result) layersIn(list string) []int {
+func (r *Items) layersIn(list string) []int {
 	var out []int
-	for i := range r.Tensors {
-		if name, n, _ := SplitLayer(r.Tensors[i].Name); n >= 0 && name == list {
+	for i := range r.Len {
+		if name, n, _ := SplitLayer(r.Name(i)); n >= 0 && name == list {
 			out = append(out, n)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -51,7 +52,7 @@ type verdictPage struct {
 // findingGroup has the findings of one check.
 type findingGroup struct {
 	Check    string
-	Findings []verify.Finding
+	Findings strictjson.List[verify.Finding]
 	Shown    []*shownFindings // the first groups of them
 	All      *page.Table      // if there are more than the page describes one by one
 }
@@ -88,16 +89,14 @@ func newFindingGroup(v *verify.Verdict, k int, s verify.NamedSection) findingGro
 		if v.Another() || i == maxDescribed {
 			break
 		}
-		shown := &shownFindings{ID: fmt.Sprintf("finding%d-%d", k, i), Title: strings.Join(g.Where, " "), First: s.Findings[g.Findings[0]], Count: len(g.Findings), indexes: g.Findings}
-		for _, i := range g.Findings {
-			shown.Differing, shown.Elements = shown.Differing+s.Findings[i].Differing, shown.Elements+s.Findings[i].Elements
-		}
+		shown := &shownFindings{ID: fmt.Sprintf("finding%d-%d", k, i), Title: strings.Join(g.Where(s.Findings), " "), First: s.Findings.At(g.Findings[0]), Count: len(g.Findings), indexes: g.Findings}
+		shown.Differing, shown.Elements = g.Count(s.Findings)
 		if shown.Count == 1 {
 			alone++
 		}
 		group.Shown = append(group.Shown, shown)
 	}
-	if alone < len(s.Findings) {
+	if alone < s.Findings.Len() {
 		group.All = findingsTable(s.Findings)
 	}
 	return group
@@ -108,7 +107,7 @@ func (g *verdictPage) wrong() []page.Link {
 	const most = 3
 	var all []page.Link
 	for _, group := range g.Findings {
-		left := len(group.Findings)
+		left := group.Findings.Len()
 		for i, f := range group.Shown {
 			if i == most && len(group.Shown) > most+2 {
 				all = append(all, page.Link{Text: fmt.Sprintf("%s: and %s more", group.Check, text.Grouped(int64(left))), To: group.ID()})
@@ -239,7 +238,7 @@ type tokenRow struct {
 func newVerdictPage(v *verify.Verdict) *verdictPage {
 	g := &verdictPage{Verdict: v, Golden: v.Facts.Golden, Lines: v.Checks(), Settings: settingsTable(v)}
 	for _, s := range v.Sections() {
-		if len(s.Findings) == 0 {
+		if s.Findings.Len() == 0 {
 			continue
 		}
 		g.Findings = append(g.Findings, newFindingGroup(v, len(g.Findings), s))
@@ -301,7 +300,7 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		for _, c := range checks {
 			if !c.OK && !c.Skipped {
 				failed = append(failed, c.Name)
-				failures += len(c.Failures)
+				failures += c.Failures.Len()
 			}
 		}
 		for _, l := range v.Logits {

@@ -16,7 +16,7 @@ func TestWrong(t *testing.T) {
 		group := findingGroup{Check: "w"}
 		for i := range n {
 			group.Shown = append(group.Shown, &shownFindings{Title: fmt.Sprint(i), Count: 1})
-			group.Findings = append(group.Findings, group.Shown[i].First)
+			group.Findings = group.Findings.Append(group.Shown[i].First)
 		}
 		var got []string
 		for _, link := range (&verdictPage{Findings: []findingGroup{group}}).wrong() {

@@ -16,9 +16,10 @@ import (
 )
 
 // findingsTable lists all findings of a check.
-func findingsTable(findings []verify.Finding) *page.Table {
+func findingsTable(findings strictjson.List[verify.Finding]) *page.Table {
 	t := &page.Table{Label: "All failures", Many: true, Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "differ", Number: true}, {Title: "should be"}, {Title: "is"}, {Title: "meaning"}}}
-	for _, f := range findings[:min(MaxRows, len(findings))] {
+	for i := range min(MaxRows, findings.Len()) {
+		f := findings.At(i)
 		differ := page.Cell{}
 		if f.Differing > 0 {
 			differ = page.Count(f.Differing)
@@ -135,7 +136,7 @@ func namePairs(names []string) [][]string {
 // has it, since it says nothing about the original's.
 func settingsTable(v *verify.Verdict) *page.Table {
 	facts := v.Facts
-	wrongWindow := v.Config != nil && slices.ContainsFunc(v.Config.Findings, func(f verify.Finding) bool { return f.Field == "attention_window_size" })
+	wrongWindow := v.Config != nil && slices.ContainsFunc(v.Config.Findings.All(), func(f verify.Finding) bool { return f.Field == "attention_window_size" })
 	values := func(f *verify.CheckpointFacts) []string {
 		if f == nil || f.Config == nil {
 			return slices.Repeat([]string{"—"}, 10)

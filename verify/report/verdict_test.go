@@ -54,7 +54,7 @@ func hostileVerdict() *verify.Verdict {
 		Runtime: &verify.RuntimeResult{Runtime: "transformers5", Summary: odd, Metrics: &logits.Metrics{}},
 		Notes:   []string{odd}}
 	for i := range 30 {
-		v.Structure.Findings = append(v.Structure.Findings, verify.Finding{Kind: verify.WrongWeights, Tensor: fmt.Sprint(odd, i), SourceName: odd, ConvertedName: odd,
+		v.Structure.Findings = v.Structure.Findings.Append(verify.Finding{Kind: verify.WrongWeights, Tensor: fmt.Sprint(odd, i), SourceName: odd, ConvertedName: odd,
 			Index: []int64{1, 2}, Want: odd, Got: odd, Differing: 1, Elements: 2, Detail: odd})
 	}
 	v.Facts = &verify.Facts{Source: facts, Converted: facts,
@@ -86,7 +86,7 @@ func TestCardIsCompleteAndPlain(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		t.Fatal(err)
 	}
-	if c.Schema != report.CardSchema || c.Same || len(c.Checks) != 4 || len(c.Checks[0].Failures) != 30 || c.Command[2] != filepath.Base(odd) || c.Golden.Path != filepath.Base(odd) {
+	if c.Schema != report.CardSchema || c.Same || len(c.Checks) != 4 || c.Checks[0].Failures.Len() != 30 || c.Command[2] != filepath.Base(odd) || c.Golden.Path != filepath.Base(odd) {
 		t.Errorf("the card reads back as %+v", c)
 	}
 	if len(c.Logits) != 1 || !math.IsInf(float64(c.Logits[0].Worst), 1) || !math.IsNaN(float64(c.Logits[0].Metrics[0].Fixture.KLMean)) {
@@ -119,7 +119,7 @@ func TestWrongWeightsAndTheirLogits(t *testing.T) {
 		return &logits.Fault{Worst: logits.Location{Share: verify.Number(share)}, Block: block, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{tensor}, Detail: "wrong"}
 	}
 	v := &verify.Verdict{Source: &subject, Converted: &subject,
-		Weights: &verify.WeightsSection{Section: verify.Section{Findings: []verify.Finding{{Kind: verify.WrongWeights, Tensor: "layers.1.w", Differing: 1, Elements: 2}}}},
+		Weights: &verify.WeightsSection{Section: verify.Section{Findings: strictjson.Items(verify.Finding{Kind: verify.WrongWeights, Tensor: "layers.1.w", Differing: 1, Elements: 2})}},
 		Logits:  []*logits.Result{{Checkpoint: "a.pt", Faults: []*logits.Fault{fault(1, "layers.1.w"), fault(2, "layers.2.w")}}},
 		Facts:   &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
@@ -138,7 +138,7 @@ func TestFindingsOfLayers(t *testing.T) {
 		Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
 	for i := range 20 {
 		name := fmt.Sprintf("layers.%d.w", i)
-		v.Weights.Findings = append(v.Weights.Findings, verify.Finding{Kind: verify.WrongWeights, Tensor: name, SourceName: name, ConvertedName: name, Differing: 1, Elements: 2})
+		v.Weights.Findings = v.Weights.Findings.Append(verify.Finding{Kind: verify.WrongWeights, Tensor: name, SourceName: name, ConvertedName: name, Differing: 1, Elements: 2})
 		v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Block: i, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{name}, Detail: "wrong"})
 	}
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
@@ -154,7 +154,7 @@ func TestFindingsOfLayers(t *testing.T) {
 func TestFindingsOfStructure(t *testing.T) {
 	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
 	v := &verify.Verdict{Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{}, // fails without a finding of its own
-		Structure: &verify.Section{Findings: []verify.Finding{{Kind: verify.MissingTensor, Tensor: "w", Want: "float32 [2]"}, {Kind: verify.ExtraTensor, Tensor: "x", Got: "float32 [3]"}}},
+		Structure: &verify.Section{Findings: strictjson.Items(verify.Finding{Kind: verify.MissingTensor, Tensor: "w", Want: "float32 [2]"}, verify.Finding{Kind: verify.ExtraTensor, Tensor: "x", Got: "float32 [3]"})},
 		Facts:     &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
@@ -175,7 +175,7 @@ func TestWindowOfThePage(t *testing.T) {
 		v := &verify.Verdict{Source: &subject, Converted: &subject, Config: &verify.Section{},
 			Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject, Config: shapes(0)}, Converted: &verify.CheckpointFacts{Subject: subject, Config: shapes(1999)}}}
 		if wrong {
-			v.Config.Findings = []verify.Finding{{Kind: verify.WrongField, Field: "attention_window_size", Want: "2048", Got: "1999"}}
+			v.Config.Findings = strictjson.Items(verify.Finding{Kind: verify.WrongField, Field: "attention_window_size", Want: "2048", Got: "1999"})
 		}
 		page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 		checkPage(t, page)

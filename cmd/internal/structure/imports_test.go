@@ -36,7 +36,7 @@ var imports = []struct {
 	{"convert/model", []string{"convert/adapter", "convert/huggingface", "convert/manifest", "convert/source", "formats/...", "reference"}},
 	{"convert/moves", []string{"formats/tensor"}},
 	{"convert/names", []string{"formats/tensor"}},
-	{"convert/proof", []string{"convert/moves", "convert/source", "formats/storage", "formats/tensor"}}, // not convert/transfer, whose work it checks
+	{"convert/proof", []string{"convert/moves", "convert/source", "formats/storage", "formats/strictjson", "formats/tensor"}}, // not convert/transfer, whose work it checks
 	{"convert/run", []string{"convert", "formats", "formats/storage", "formats/tensor"}},
 	{"convert/source", []string{"formats/tensor"}},
 	{"convert/transfer", []string{"convert/moves", "convert/source", "formats/storage", "formats/storage/publish", "formats/tensor"}},
