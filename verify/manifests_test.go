@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +79,14 @@ func TestFilesOfRecord(t *testing.T) {
 		}, false, []string{"config.json" + isNot + "its content is another one"}},
 		{"a name out of the directory", func(t *testing.T, dir string) {
 			rewrite(t, filepath.Join(dir, manifest.Name), replaced(`"name": "config.json"`, `"name": "../config.json"`))
+		}, true, nil},
+		{"a device of the recorded size", func(t *testing.T, dir string) {
+			if err := errors.Join(os.Remove(filepath.Join(dir, "generation_config.json")), os.Symlink(os.DevNull, filepath.Join(dir, "generation_config.json"))); err != nil {
+				t.Fatal(err)
+			}
+			rewrite(t, filepath.Join(dir, manifest.Name), func(text []byte) []byte {
+				return regexp.MustCompile(`("name": "generation_config.json",\s*"bytes": )\d+`).ReplaceAll(text, []byte("${1}0"))
+			})
 		}, true, nil},
 		{"a link to a device", func(t *testing.T, dir string) {
 			if err := errors.Join(os.Remove(filepath.Join(dir, "generation_config.json")), os.Symlink(os.DevNull, filepath.Join(dir, "generation_config.json"))); err != nil {

@@ -54,6 +54,9 @@ func TestQuantized(t *testing.T) {
 		if v.Same || v.Quantized == nil || v.Quantized.OK || len(v.Quantized.Tensors) != 13 || len(v.Quantized.Kept) != 23 || !v.Structure.OK || !v.Config.OK || v.Runtime != nil {
 			t.Errorf("verdict %+v, quantised %+v", v, v.Quantized)
 		}
+		if v.Weights.OK != (test.weights == nil) || v.Weights.Tensors != len(v.Quantized.Kept) || strings.Contains(v.Weights.Summary, "could not be compared") {
+			t.Errorf("weights: %s", v.Weights.Summary)
+		}
 		for _, s := range []struct {
 			findings []Finding
 			want     []string

@@ -1,0 +1,73 @@
+package verify
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+)
+
+// The facts about a source are those of the source without its adapter.
+func TestFactsWithAdapter(t *testing.T) {
+	dir := filepath.Join(cases.Testdata(t), "finetune")
+	adapter, err := peft.Read(storage.Local(dir), "adapter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer adapter.Weights.Close()
+	merged, err := verifyFiles(t, filepath.Join(dir, "base"), filepath.Join(dir, "merged"), Options{Adapter: adapter, Facts: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, err := verifyFiles(t, filepath.Join(dir, "base"), filepath.Join(dir, "base"), Options{Facts: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := alone.Facts.Source.Digest
+	if digest == "" || alone.Facts.Converted.Digest != digest || merged.Facts.Source.Digest != digest || merged.Facts.Converted.Digest == digest {
+		t.Errorf("%s, %s; with the adapter %s, %s", digest, alone.Facts.Converted.Digest, merged.Facts.Source.Digest, merged.Facts.Converted.Digest)
+	}
+}
+
+// A source that writes the attention window for transformers 5 has the original's window among its facts if its conversion.json or a
+// fixture shows it, whatever it is compared with. One without attention has none.
+func TestFactsOfDirectories(t *testing.T) {
+	m := matchedBases(t)[1]
+	unknown := m.made.write(t)
+	m.made.keeps = true
+	recorded := m.made.write(t)
+	right := baseOf(t, "float32, torch").source
+	wrong := fineTune(t, func(s *made) { flip(3, 2)(s.get("final_norm.scale")) }).source
+	fixture := cases.Open(t, "odd-griffin").Recording("jax")
+	for _, tt := range []struct {
+		name, source, converted string
+		golden                  string
+		window                  int64
+	}{
+		{"recorded, and an original", recorded, right, "", 5},
+		{"recorded, and a directory", recorded, recorded, "", 5},
+		{"not known", unknown, right, "", 6},
+		{"a fixture, and another original", unknown, wrong, fixture, 5},
+	} {
+		v, err := verifyFiles(t, tt.source, tt.converted, Options{Facts: true, Golden: tt.golden})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := v.Facts.Source.Config; f == nil || f.AttentionWindow != tt.window || f.AttentionWindowSize != (map[int64]int64{5: 6})[tt.window] {
+			t.Errorf("%s: %+v, %+v", tt.name, f, v.Window)
+		}
+	}
+	hawk := dividedBases(t)[0].made.write(t)
+	v, err := verifyFiles(t, hawk, hawk, Options{Facts: true})
+	if err != nil || !v.Same {
+		t.Fatalf("%v, %+v", err, v)
+	}
+	for _, f := range []*CheckpointFacts{v.Facts.Source, v.Facts.Converted} {
+		if f.Config == nil || f.Config.AttentionWindowSize != 0 || f.Config.BlockTypes[0] != string(model.Recurrent) {
+			t.Errorf("%+v", f.Config)
+		}
+	}
+}

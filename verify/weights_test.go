@@ -1,0 +1,102 @@
+package verify
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+)
+
+// Where an adapter was merged by its own library, what differs by roundings is said to. Without an adapter nothing allows for that.
+func TestRoundingOfAMerge(t *testing.T) {
+	dir := filepath.Join(cases.Testdata(t), "finetune")
+	adapter, err := peft.Read(storage.Local(dir), "adapter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer adapter.Weights.Close()
+	v, err := verifyFiles(t, filepath.Join(dir, "base"), filepath.Join(dir, "merged"), Options{Adapter: adapter, WeightsOnly: true})
+	if err != nil || v.Same || len(v.Weights.Findings) != 13 {
+		t.Fatalf("%v, %v", err, v)
+	}
+	for i := range v.Weights.Findings {
+		if f := &v.Weights.Findings[i]; f.Detail != "by no more than a merge that rounds otherwise to float32, as PEFT's does" {
+			t.Error(f)
+		}
+	}
+	m := baseOf(t, "float32, torch").made.clone()
+	e := m.get(in(0, "mlp_block.down_proj.weight"))
+	for i := 0; i < len(e.data); i += 12 {
+		e.data[i] ^= 1
+	}
+	if v, err = m.judge(t); err != nil || len(v.Weights.Findings) != 1 || strings.Contains(v.Weights.Findings[0].Detail, "merge") {
+		t.Errorf("%v, %v", err, findings(v))
+	}
+}
+
+// Two roundings are as far apart as twice the largest relative error of the dtype, of the largest element.
+func TestDiffersByRounding(t *testing.T) {
+	of := func(d tensor.DType, values ...float64) *tensor.Tensor {
+		var raw memory
+		for _, x := range values {
+			switch bits := math.Float32bits(float32(x)); d {
+			case tensor.BF16:
+				raw = binary.LittleEndian.AppendUint16(raw, uint16(bits>>16))
+			case tensor.F32:
+				raw = binary.LittleEndian.AppendUint32(raw, bits)
+			default:
+				raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(x))
+			}
+		}
+		return &tensor.Tensor{Name: "w", DType: d, Shape: []int64{int64(len(values))}, Data: raw}
+	}
+	nan, inf := math.NaN(), math.Inf(1)
+	long := slices.Repeat([]float64{4}, 1<<13+1)
+	off := append(slices.Clone(long[1:]), 5)
+	for _, tt := range []struct {
+		name string
+		a, b *tensor.Tensor
+		want bool
+	}{
+		{"equal", of(tensor.F32, 4, 1), of(tensor.F32, 4, 1), true},
+		{"just as far", of(tensor.F32, 4, 1), of(tensor.F32, 4+0x1p-21, 1), true},
+		{"farther", of(tensor.F32, 4, 1), of(tensor.F32, 4+0x2p-21, 1), false},
+		{"a small element as far", of(tensor.F32, -4, 0.5), of(tensor.F32, -4, 0.5-0x1p-21), true},
+		{"a small element farther", of(tensor.F32, -4, 0.5), of(tensor.F32, -4, 0.5+0x2p-21), false},
+		{"the largest of the first", of(tensor.F32, 1, 0.5), of(tensor.F32, 4, 0.5), false},
+		{"bfloat16", of(tensor.BF16, 4), of(tensor.BF16, 4+0x1p-5), true},
+		{"bfloat16, farther", of(tensor.BF16, 4), of(tensor.BF16, 4+0x2p-5), false},
+		{"float64", of(tensor.F64, 4), of(tensor.F64, 4+0x1p-50), true},
+		{"NaN", of(tensor.F32, nan, 1), of(tensor.F32, nan, 1), false},
+		{"another NaN", of(tensor.F32, 1, 1), of(tensor.F32, nan, 1), false},
+		{"infinity", of(tensor.F32, inf, 1), of(tensor.F32, 1, 1), false},
+		{"integers", of(tensor.I64, 0), of(tensor.I64, 0), false},
+		{"two types", of(tensor.F32, 1), of(tensor.BF16, 1), false},
+		{"long", of(tensor.F32, long...), of(tensor.F32, long...), true},
+		{"the last of many", of(tensor.F32, long...), of(tensor.F32, off...), false},
+	} {
+		if got, err := differsByRounding(t.Context(), tt.a, tt.b); got != tt.want || err != nil {
+			t.Errorf("%s: %t, %v", tt.name, got, err)
+		}
+	}
+	short := of(tensor.F32, 1)
+	short.Shape = []int64{2}
+	var bad *tensor.FormatError
+	if _, err := differsByRounding(t.Context(), of(tensor.F32, 1, 2), short); !errors.As(err, &bad) {
+		t.Error(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := differsByRounding(ctx, of(tensor.F32, long...), of(tensor.F32, long...)); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
