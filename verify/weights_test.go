@@ -25,12 +25,12 @@ func TestRoundingOfAMerge(t *testing.T) {
 	}
 	defer adapter.Weights.Close()
 	v, err := verifyFiles(t, filepath.Join(dir, "base"), filepath.Join(dir, "merged"), Options{Adapter: adapter, WeightsOnly: true})
-	if err != nil || v.Same || len(v.Weights.Findings) != 13 {
+	if err != nil || v.Same || v.Weights.Findings.Len() != 13 {
 		t.Fatalf("%v, %v", err, v)
 	}
-	for i := range v.Weights.Findings {
-		if f := &v.Weights.Findings[i]; f.Detail != "by no more than a merge that rounds otherwise to float32, as PEFT's does" {
-			t.Error(f)
+	for _, f := range v.Weights.Findings.All() {
+		if f.Detail != "by no more than a merge that rounds otherwise to float32, as PEFT's does" {
+			t.Error(f.String())
 		}
 	}
 	m := baseOf(t, "float32, torch").made.clone()
@@ -38,7 +38,7 @@ func TestRoundingOfAMerge(t *testing.T) {
 	for i := 0; i < len(e.data); i += 12 {
 		e.data[i] ^= 1
 	}
-	if v, err = m.judge(t); err != nil || len(v.Weights.Findings) != 1 || strings.Contains(v.Weights.Findings[0].Detail, "merge") {
+	if v, err = m.judge(t); err != nil || v.Weights.Findings.Len() != 1 || strings.Contains(v.Weights.Findings.At(0).Detail, "merge") {
 		t.Errorf("%v, %v", err, findings(v))
 	}
 }
