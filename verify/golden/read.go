@@ -12,6 +12,9 @@ import (
 // maxTokens is the most tokens that a fixture may have.
 const maxTokens = 1 << 24
 
+// piece is how many elements are read at a time.
+const piece = 64 << 10
+
 // read checks the file and sets the fields of f.
 func (f *Fixture) read() error {
 	if err := f.Meta.parse(f.checkpoint.Metadata); err != nil {
@@ -142,22 +145,24 @@ func readIntegers(c *tensor.Checkpoint, name string) (*integers, error) {
 	if n < 1 || n > maxTokens {
 		return nil, tensor.Bad("%d tokens, but a fixture has 1 to %d", n, maxTokens).Of(name)
 	}
-	raw := make([]byte, t.Bytes())
-	if err := readAll(t, raw, 0); err != nil {
-		return nil, err
-	}
 	out := &integers{shape: t.Shape, values: make([]int32, n)}
-	for i := range out.values {
-		var v int64
-		if t.DType == tensor.I64 { // as torch and numpy have them by default
-			v = int64(binary.LittleEndian.Uint64(raw[8*i:]))
-		} else {
-			v = int64(int32(binary.LittleEndian.Uint32(raw[4*i:])))
+	size := int(t.DType.Size()) // 8 as torch and numpy have them by default
+	raw := make([]byte, size*min(len(out.values), piece))
+	for first := 0; first < len(out.values); first += piece {
+		values := out.values[first:min(first+piece, len(out.values))]
+		if err := readAll(t, raw[:size*len(values)], int64(size*first)); err != nil {
+			return nil, err
 		}
-		if v < 0 || v > math.MaxInt32 {
-			return nil, tensor.Bad("element %d is %d, but tokens and positions are 0 to 2^31-1", i, v).Of(name)
+		for i := range values {
+			v := int64(int32(binary.LittleEndian.Uint32(raw[size*i:])))
+			if size == 8 {
+				v = int64(binary.LittleEndian.Uint64(raw[size*i:]))
+			}
+			if v < 0 || v > math.MaxInt32 {
+				return nil, tensor.Bad("element %d is %d, but tokens and positions are 0 to 2^31-1", first+i, v).Of(name)
+			}
+			values[i] = int32(v)
 		}
-		out.values[i] = int32(v)
 	}
 	return out, nil
 }
@@ -181,7 +186,6 @@ func rowPositions(batch, length int) []int32 {
 
 // readFloats fills dst with elements of a float32 tensor, starting at element first.
 func readFloats(dst []float32, t *tensor.Tensor, first int) error {
-	const piece = 64 << 10 // elements
 	raw := make([]byte, 4*min(len(dst), piece))
 	for len(dst) > 0 {
 		n := min(len(dst), piece)
