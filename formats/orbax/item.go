@@ -41,10 +41,11 @@ func (c *contents) close() {
 type itemReader struct {
 	*directory
 	*contents
+	documents zarr.Documents
 }
 
 func newItemReader(d *directory, where item) *itemReader {
-	return &itemReader{d, &contents{item: where, versions: map[string]int{}, codecs: map[string]int{}}}
+	return &itemReader{directory: d, contents: &contents{item: where, versions: map[string]int{}, codecs: map[string]int{}}}
 }
 
 // read reads the structure of the item. The caller closes the closers, also after an error.
@@ -213,7 +214,7 @@ func (r *itemReader) leavesOf(stored []string) error {
 
 // openArray opens an array of the store and checks that all its chunks exist.
 func (r *itemReader) openArray(s store, l *leaf, version int) error {
-	a, err := zarr.Open(s, l.array, zarr.Options{Version: version, EveryChunk: true})
+	a, err := zarr.Open(s, l.array, zarr.Options{Version: version, EveryChunk: true, Documents: &r.documents})
 	if err != nil {
 		return r.annotateLeaf(err, l)
 	}

@@ -195,8 +195,8 @@ type arrayDirectories struct {
 	dir string
 }
 
-// maxDirectories bounds the search for arrays.
-const maxDirectories = 1 << 17
+// maxDirectories bounds the search for arrays. Some hold only other directories.
+const maxDirectories = 2 * tensor.MaxTensors
 
 // arrays finds the directories that hold a metadata document. The name of an array may contain
 // slashes.

@@ -302,7 +302,7 @@ func (u *Uploader) Finish(written []tensor.Written) error {
 		}
 	}
 	for _, file := range l.metadata() {
-		if err := u.put(file.name, file.content); err != nil {
+		if err := u.put(file.name, file.content()); err != nil {
 			return err
 		}
 	}

@@ -136,9 +136,15 @@ func (w *Writer) finishDatabase(written []tensor.Written) error {
 
 // entries returns the entries of the database. values has those of the chunks, by array.
 func (l *Layout) entries(values [][]ocdbt.Value) (entries []ocdbt.Entry) {
+	documents := map[string][]byte{} // of which most arrays share some
 	for i, a := range l.arrays {
 		key, text := a.Document()
-		entries = append(entries, ocdbt.Entry{Key: a.name + "/" + key, Value: ocdbt.Value{Inline: []byte(text)}})
+		document := documents[text]
+		if document == nil {
+			document = []byte(text)
+			documents[text] = document
+		}
+		entries = append(entries, ocdbt.Entry{Key: a.name + "/" + key, Value: ocdbt.Value{Inline: document}})
 		for n, value := range values[i] {
 			entries = append(entries, ocdbt.Entry{Key: a.name + "/" + a.Key(int64(n)), Value: value})
 		}

@@ -13,27 +13,28 @@ import (
 // array cannot have one of these names.
 var itemFiles = []string{"_METADATA", "_CHECKPOINT_METADATA", "_sharding", "_strings.json", "array_metadatas", "checkpoint", "commit_success.txt", "manifest.ocdbt", "conversion.json"}
 
-// metadataFile is a file that describes the tree.
+// metadataFile is a file that describes the tree. Of many tensors it is large, so that its content is made when it is written.
 type metadataFile struct {
 	name    string
-	content []byte
+	content func() []byte
 }
 
 // metadata returns the files that describe the tree.
 func (l *Layout) metadata() []metadataFile {
 	arrays := slices.SortedFunc(slices.Values(l.arrays), func(a, b *newArray) int { return slices.Compare(a.path, b.path) })
+	text := func(s string) func() []byte { return func() []byte { return []byte(s) } }
 	return []metadataFile{
-		{"checkpoint", encodePlaceholders(arrays)},
-		{"_CHECKPOINT_METADATA", []byte(checkpointMetadata)},
-		{CommitName, []byte("Checkpoint commit was successful")},
-		{"_METADATA", l.encodeMetadata(arrays)},
+		{"checkpoint", func() []byte { return encodePlaceholders(arrays) }},
+		{"_CHECKPOINT_METADATA", text(checkpointMetadata)},
+		{CommitName, text("Checkpoint commit was successful")},
+		{"_METADATA", func() []byte { return l.encodeMetadata(arrays) }},
 	}
 }
 
 // writeMetadata writes the files that describe the tree.
 func (w *Writer) writeMetadata() error {
 	for _, file := range w.layout.metadata() {
-		if err := w.made.WriteFile(w.path(file.name), file.content); err != nil {
+		if err := w.made.WriteFile(w.path(file.name), file.content()); err != nil {
 			return err
 		}
 	}
@@ -47,11 +48,10 @@ const checkpointMetadata = `{"item_handlers": "orbax.checkpoint._src.handlers.py
 // encodeMetadata returns _METADATA. It declares numpy arrays, which Orbax restores without a sharding. JAX
 // arrays would need a file _sharding that names the devices of the writer.
 func (l *Layout) encodeMetadata(arrays []*newArray) []byte {
-	var b strings.Builder
-	b.WriteString(`{"tree_metadata": {`)
+	b := []byte(`{"tree_metadata": {`)
 	for i, a := range arrays {
 		if i > 0 {
-			b.WriteString(", ")
+			b = append(b, ", "...)
 		}
 		var reprs, keys []string
 		for _, k := range a.path {
@@ -62,12 +62,11 @@ func (l *Layout) encodeMetadata(arrays []*newArray) []byte {
 		if len(reprs) == 1 {
 			tuple += ","
 		}
-		fmt.Fprintf(&b, `%s: {"key_metadata": [%s], "value_metadata": {"value_type": "np.ndarray", "skip_deserialize": false}}`,
+		b = fmt.Appendf(b, `%s: {"key_metadata": [%s], "value_metadata": {"value_type": "np.ndarray", "skip_deserialize": false}}`,
 			quoteJSON(tuple+")"), strings.Join(keys, ", "))
 	}
-	fmt.Fprintf(&b, `}, "use_ocdbt": %t, "use_zarr3": %t, "store_array_data_equal_to_fill_value": true, "custom_metadata": null}`,
+	return fmt.Appendf(b, `}, "use_ocdbt": %t, "use_zarr3": %t, "store_array_data_equal_to_fill_value": true, "custom_metadata": null}`,
 		l.ocdbt, l.storage.Version == 3)
-	return []byte(b.String())
 }
 
 func quoteJSON(s string) string {

@@ -285,6 +285,10 @@ def main():
             for file in ("nested", "nested/checkpoint"):
                 check(f"a deep tree with {label}, {file}", 0 if label == "many leaves" and file != "nested" else 3, 2, "inspect", file)
 
+        rows = '"tokens":{"dtype":"I64","shape":[16777216,1],"data_offsets":[0,134217728]}'
+        made(lambda: safetensors("tokens", "{" + rows + "}", bytes(1 << 27)))
+        check("16 million rows of tokens", 2, 2, "generate", f"{griffin.REPOSITORY}/testdata/tiny-griffin/hf", "--tokens", "tokens", "--max-tokens", "2")
+
         for i in range(20_000):
             os.makedirs(f"run/{i}")
         check("a training run of 20,000 empty steps", 3, 2, "inspect", "run")

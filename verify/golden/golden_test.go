@@ -361,6 +361,23 @@ func TestReadInt64Tokens(t *testing.T) {
 			t.Errorf("%d was read", bad)
 		}
 	}
+	many := make([]uint64, 2*piece+3) // they are read in pieces
+	for i := range many {
+		many[i] = uint64(i)
+	}
+	got, err := ReadTokens(write(many...))
+	if err != nil || len(got.IDs) != len(many) {
+		t.Fatal(err)
+	}
+	for i, id := range got.IDs {
+		if int(id) != i {
+			t.Fatalf("token %d is %d", i, id)
+		}
+	}
+	many[2*piece+1] = 1 << 40
+	if _, err := ReadTokens(write(many...)); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("element %d is", 2*piece+1)) {
+		t.Errorf("a wrong token far behind: %v", err)
+	}
 }
 
 // Row takes 1 to maxTokens tokens.

@@ -24,7 +24,15 @@ type DB struct {
 	dir    string
 	files  *files.Set
 	keys   []string // ascending
-	values []Value  // as keys
+	values []value  // as keys
+	inline [][]byte // values in the tree, each once
+	names  []string // of data files, each once
+}
+
+// value is a Value in little memory, since there may be many.
+type value struct {
+	file           int32 // index of DB.names; -1 if the value is in the tree, at index offset of DB.inline
+	offset, length int64
 }
 
 // Value is a value in memory or in a data file.
@@ -56,7 +64,11 @@ func (db *DB) get(key string) (Value, bool) {
 	if i == len(db.keys) || db.keys[i] != key {
 		return Value{}, false
 	}
-	return db.values[i], true
+	v := db.values[i]
+	if v.file < 0 {
+		return Value{Inline: db.inline[v.offset]}, true
+	}
+	return Value{File: db.names[v.file], Offset: v.offset, Length: v.length}, true
 }
 
 // Section returns a reader of a value, and false if there is no such key. The outer reader of the section is
@@ -102,7 +114,7 @@ func (db *DB) index(source fs.FS) error {
 	if err != nil || m.empty {
 		return err
 	}
-	x := &indexer{db: db, maxNode: m.maxNode, names: map[string]string{}}
+	x := &indexer{db: db, maxNode: m.maxNode}
 	if !files.ValidName(m.root.name) {
 		return tensor.Bad("data file name %q is not a path within the database", m.root.name).Within(path.Join(db.dir, "manifest.ocdbt"))
 	}

@@ -261,7 +261,7 @@ func FuzzNode(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			x := &indexer{db: &DB{}, names: map[string]string{}}
+			x := &indexer{db: &DB{}}
 			at := subtree{height: height, prefix: "p", least: "p"}
 			if height > 0 {
 				x.children(n, at)
@@ -301,7 +301,7 @@ func TestKeysThatExpandAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &indexer{db: &DB{}, names: map[string]string{}}
+	x := &indexer{db: &DB{}}
 	if err := x.leaf(node, subtree{}); err == nil || x.memory > maxIndex+length+entryBytes {
 		t.Errorf("%d keys take %d bytes: %v", len(x.db.keys), x.memory, err)
 	}

@@ -102,7 +102,7 @@ func TestEnvelopeLength(t *testing.T) {
 var leafBody = []byte{0, 0, 1, 1, 'k', 1, 0, 'v'}
 
 func TestKeysRiseAcrossLeaves(t *testing.T) {
-	x := &indexer{db: &DB{}, names: map[string]string{}}
+	x := &indexer{db: &DB{}}
 	for round := range 2 {
 		n, err := parseNode(leafBody, 0, "")
 		if err != nil {

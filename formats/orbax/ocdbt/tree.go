@@ -1,6 +1,7 @@
 package ocdbt
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -8,22 +9,25 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Limits of an index. A checkpoint with 9B parameters that 256 processes wrote has about 150,000 keys.
+// Limits of an index. A checkpoint with 9B parameters that 256 processes wrote has about 150,000 keys; one of 200,000 tensors has
+// 400,000.
 const (
-	maxIndex   = 48 << 20  // bytes of keys, inline values and references
+	maxIndex   = 72 << 20  // bytes of keys, inline values and references
 	maxDecoded = 256 << 20 // bytes of all decoded nodes
 	maxNodes   = 1 << 16
-	entryBytes = 96 // bytes of an entry besides its key and inline value
+	entryBytes = 48 // bytes of an entry besides the text of its key
+	onceBytes  = 64 // bytes of an inline value or a file name that no entry before has, besides its text
 )
 
 // indexer walks the tree and fills the index of a DB.
 type indexer struct {
 	db      *DB
-	maxNode int               // bytes of a decoded node
-	names   map[string]string // one copy of each file name
-	memory  int               // used of maxIndex
-	decoded int               // used of maxDecoded
-	nodes   int               // used of maxNodes
+	maxNode int              // bytes of a decoded node
+	inline  map[string]int32 // indices of DB.inline: the arrays of one shape have the same document
+	names   map[string]int32 // indices of DB.names
+	memory  int              // used of maxIndex
+	decoded int              // used of maxDecoded
+	nodes   int              // used of maxNodes
 }
 
 // subtree is a node to be read, as the node above it describes it.
@@ -93,33 +97,66 @@ func (x *indexer) read(s subtree) (*node, error) {
 
 // spend adds the memory of an entry.
 func (x *indexer) spend(bytes int) error {
-	if x.memory += bytes + entryBytes; x.memory > maxIndex {
-		return tensor.Bad("keys and inline values take more than %d bytes", maxIndex)
+	if x.memory += bytes; x.memory > maxIndex {
+		return tensor.Bad("keys and inline values take more than %d bytes", maxIndex).Because(tensor.TooLarge)
 	}
 	return nil
 }
 
+// inlined returns the value in the tree that consists of these bytes.
+func (x *indexer) inlined(content []byte) (value, error) {
+	i, known := x.inline[string(content)]
+	if !known {
+		if err := x.spend(onceBytes + 2*len(content)); err != nil { // in the DB and as a key
+			return value{}, err
+		}
+		if x.inline == nil {
+			x.inline = map[string]int32{}
+		}
+		i = int32(len(x.db.inline))
+		x.db.inline = append(x.db.inline, bytes.Clone(content))
+		x.inline[string(content)] = i
+	}
+	return value{file: -1, offset: int64(i)}, nil
+}
+
+// inFile returns the value that is a range of a file.
+func (x *indexer) inFile(at ref) (value, error) {
+	i, known := x.names[at.name]
+	if !known {
+		if err := x.spend(onceBytes + len(at.name)); err != nil {
+			return value{}, err
+		}
+		if x.names == nil {
+			x.names = map[string]int32{}
+		}
+		i = int32(len(x.db.names))
+		x.db.names = append(x.db.names, at.name)
+		x.names[at.name] = i
+	}
+	return value{i, at.offset, at.length}, nil
+}
+
 // leaf adds the values of a leaf to the index.
 func (x *indexer) leaf(n *node, s subtree) error {
-	inFile := 0
+	indirect := 0
 	for i, kind := range n.kinds {
 		key, err := x.key(n, s)
 		if err != nil {
 			return annotate(err, s.at)
 		}
-		var v Value
+		var v value
 		if kind == 0 {
-			if err := x.spend(int(n.lengths[i])); err != nil {
-				return err
-			}
-			v.Inline = append([]byte{}, n.inline.bytes(n.lengths[i])...)
+			v, err = x.inlined(n.inline.bytes(n.lengths[i]))
 		} else {
-			at, err := x.refer(n, n.files[inFile], n.offsets[inFile], n.lengths[i])
-			if err != nil {
-				return annotate(err, s.at)
+			var at ref
+			if at, err = x.refer(n, n.files[indirect], n.offsets[indirect], n.lengths[i]); err == nil {
+				v, err = x.inFile(at)
 			}
-			v = Value{File: at.name, Offset: at.offset, Length: at.length}
-			inFile++
+			indirect++
+		}
+		if err != nil {
+			return annotate(err, s.at)
 		}
 		if last := len(x.db.keys) - 1; last >= 0 && key <= x.db.keys[last] {
 			return annotate(tensor.Bad("key %q is not greater than the one before it, %q", key, x.db.keys[last]), s.at)
@@ -162,7 +199,7 @@ func (x *indexer) key(n *node, s subtree) (string, error) {
 	if length > maxKey {
 		return "", tensor.Bad("key of %d bytes", length)
 	}
-	if err := x.spend(length); err != nil {
+	if err := x.spend(entryBytes + length); err != nil {
 		return "", err
 	}
 	key := s.prefix + string(relative)
@@ -182,11 +219,6 @@ func (x *indexer) refer(n *node, file uint32, offset, length uint64) (ref, error
 	}
 	if !files.ValidName(at.name) {
 		return ref{}, tensor.Bad("data file name %q is not a path within the database", at.name)
-	}
-	if known, ok := x.names[at.name]; ok {
-		at.name = known
-	} else {
-		x.names[at.name] = at.name
 	}
 	return at, nil
 }

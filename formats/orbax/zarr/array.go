@@ -20,19 +20,33 @@ type Options struct {
 	// EveryChunk makes a missing chunk an error even if the metadata have a fill value, since Orbax writes
 	// all chunks.
 	EveryChunk bool
+	// Documents has what was read before, nil for nothing. Arrays with the same metadata document share what is in it.
+	Documents *Documents
 }
+
+// Documents are metadata documents of arrays. The zero value has none. It is not safe for concurrent use.
+type Documents struct{ read map[string]*described }
+
+// maxShared is how many documents are kept.
+const maxShared = 1 << 10
 
 // Array is an array. It implements tensor.Data and is safe for concurrent use.
 type Array struct {
+	*described
+
+	store      Store
+	prefix     string // of all keys: "" or ends in "/"
+	everyChunk bool
+}
+
+// described is what the metadata document says of an array. It is not changed.
+type described struct {
 	Shape   []int64
 	DType   tensor.DType
 	Version int // 2 or 3
 
-	store      Store
-	prefix     string // of all keys: "" or ends in "/"
-	keys       keyStyle
-	fill       []byte // one element, nil for none
-	everyChunk bool
+	keys keyStyle
+	fill []byte // one element, nil for none
 
 	stored []int64  // shape of the elements under one key
 	levels []level  // shards, outermost first
@@ -77,9 +91,11 @@ func Open(store Store, prefix string, opts Options) (*Array, error) {
 		if a != nil {
 			return nil, bad("both %s and %s exist", documents[2], documents[3]).Within(prefix)
 		}
-		if a, err = newArray(text, version); err != nil {
+		is, err := opts.Documents.describe(text, version)
+		if err != nil {
 			return nil, tensor.Annotate(err, tensor.Location{Record: prefix + documents[version]})
 		}
+		a = &Array{described: is}
 	}
 	if a == nil {
 		return nil, bad("array has no metadata document").Within(prefix + documents[versions[0]])
@@ -104,8 +120,27 @@ func readDocument(store Store, key string) ([]byte, error) {
 	return text, nil
 }
 
-// newArray makes an array from its document.
-func newArray(text []byte, version int) (*Array, error) {
+// describe returns what a document says, which may have been read before.
+func (d *Documents) describe(text []byte, version int) (*described, error) {
+	if d == nil {
+		return describe(text, version)
+	}
+	if known := d.read[string(text)]; known != nil && known.Version == version {
+		return known, nil
+	}
+	is, err := describe(text, version)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.read) >= maxShared || d.read == nil {
+		d.read = map[string]*described{}
+	}
+	d.read[string(text)] = is
+	return is, nil
+}
+
+// describe reads a document.
+func describe(text []byte, version int) (*described, error) {
 	var m *metadata
 	var err error
 	if version == 2 {
@@ -116,7 +151,7 @@ func newArray(text []byte, version int) (*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Array{Shape: m.shape, DType: m.dtype, Version: version, keys: m.keys, fill: m.fill, stored: m.chunk, chunk: m.chunk, limits: streamLimits}
+	a := &described{Shape: m.shape, DType: m.dtype, Version: version, keys: m.keys, fill: m.fill, stored: m.chunk, chunk: m.chunk, limits: streamLimits}
 	a.flatten(m.encoding)
 	if a.grid, err = countChunks(a.Shape, a.chunk); err != nil {
 		return nil, err
@@ -131,7 +166,7 @@ func newArray(text []byte, version int) (*Array, error) {
 // flatten sets the levels down to the chunks that hold elements, and converts axes and shapes to the order of
 // the array. Since inner chunks divide their shard evenly, the innermost ones are a regular grid over the
 // array.
-func (a *Array) flatten(e encoding) {
+func (a *described) flatten(e encoding) {
 	a.leaf = e
 	for a.leaf.shard != nil {
 		s := a.leaf.shard
