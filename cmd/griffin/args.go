@@ -40,6 +40,9 @@ var synonyms = map[string]string{
 	"pytorch": "torch", "pt": "torch", "huggingface": "hf", "sha-256": "sha256", "transformers": "transformers5", "mlx": "mlx-lm",
 }
 
+// writtenBy are the values of --to by the libraries whose files they are.
+var writtenBy = map[string]string{"jax": convert.ToOrbax.String(), "flax": convert.ToOrbax.String(), "transformers": convert.ToHF.String()}
+
 // chosen returns the choice of a flag that a value names.
 func chosen(flag, value string) (string, error) {
 	names, limited := choices[flag]
@@ -62,8 +65,8 @@ func chosen(flag, value string) (string, error) {
 	}
 	slices.Sort(others)
 	near := cmp.Or(nearest.Name(value, names), synonyms[nearest.Name(value, others)])
-	if flag == "to" && (name == "jax" || name == "flax") {
-		near = convert.ToOrbax.String()
+	if flag == "to" {
+		near = cmp.Or(writtenBy[strings.ToLower(value)], near)
 	}
 	if near != "" {
 		return "", err.advise("did you mean %s?", near)
@@ -84,7 +87,7 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 		return nil, usagef("%s takes neither flags nor paths, got %s", name, rest[0])
 	case name == "version":
 		return []string{program, "--version"}, nil
-	case name == "help" && (len(rest) == 0 || rest[0] == "help" || rest[0] == "version"):
+	case name == "help" && (len(rest) == 0 || slices.Contains([]string{"help", "version", "--help", "-help", "-h"}, rest[0])):
 		return []string{program, "--help"}, nil
 	case name == "help":
 		name, rest = rest[0], []string{"--help"}
@@ -101,6 +104,10 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 	}
 	if i := slices.Index(p.paths, ""); i >= 0 {
 		return nil, usagef("path %d of griffin %s is empty", i+1, name).advise("a variable of the shell may not be set")
+	}
+	if i := slices.Index(p.paths, "-"); i >= 0 {
+		return nil, usagef("path %d of griffin %s is -: checkpoints are not read from standard input or written to standard output", i+1, name).
+			advise("./- is a file or directory of that name")
 	}
 	return slices.Concat([]string{program, name}, p.flags, []string{"--"}, p.paths), nil
 }

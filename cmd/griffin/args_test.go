@@ -20,6 +20,7 @@ func TestArguments(t *testing.T) {
 		{"griffin version", "griffin --version"},
 		{"griffin help", "griffin --help"},
 		{"griffin help help", "griffin --help"},
+		{"griffin help --help", "griffin --help"},
 		{"griffin help version", "griffin --help"},
 		{"griffin help convert", "griffin convert --help --"},
 		{"griffin convert help", "griffin convert -- help"}, // a path
@@ -34,7 +35,7 @@ func TestArguments(t *testing.T) {
 		{"griffin convert -d float32 a --json b", "griffin convert -d=float32 --json -- a b"},
 		{"griffin convert a --json=false b", "griffin convert --json=false -- a b"},
 		{"griffin convert --json -- --odd b", "griffin convert --json -- --odd b"},
-		{"griffin convert a -", "griffin convert -- a -"},
+		{"griffin convert a ./-", "griffin convert -- a ./-"},
 		{"griffin convert --step -1 --out -x", "griffin convert --step=-1 --out=-x --"},
 		{"griffin convert --out= a", "griffin convert --out= -- a"},
 		{"griffin convert --out x=y a", "griffin convert --out=x=y -- a"},

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,6 +55,9 @@ func (d configs) compareFields(a configFields, completeA bool, b configFields, c
 		x, inA := a[name]
 		y, inB := b[name]
 		if d.copies.differ() && isQuantization(name) || inA && inB && equalValues(x, y) || !inA && !completeA || !inB && !completeB {
+			continue
+		}
+		if newer, ok := olderFields[name]; ok && equalValues(x, a[newer]) && equalValues(y, b[newer]) {
 			continue
 		}
 		c := ConfigDifference{Field: name, Detail: effects[name]}
@@ -159,6 +163,7 @@ func familyFields(h *hfconfig.Config, raw map[string]any) configFields {
 	}
 	if slices.Contains(layers, hfconfig.Attention) {
 		f["attention_window_size"] = h.AttentionWindowSize
+		f[olderWindow], f[olderTheta], f[olderFactor] = h.AttentionWindowSize4, h.Rope4.Theta, h.Rope4.PartialFactor
 	}
 	for name, value := range plainFields(raw) {
 		if _, known := f[name]; !known && !readElsewhere[name] && !slices.Contains(hfconfig.Unsettable, name) || defaults[name] {
@@ -179,6 +184,18 @@ var readElsewhere = map[string]bool{
 	"rope_scaling": true, "_block_types": true, "embeddings_scale_by_sqrt_dim": true,
 }
 
+// What transformers 4.57 takes of fields that it reads elsewhere in config.json than 5.23.
+const (
+	olderTheta  = "rope_theta (transformers 4.57)"
+	olderFactor = "partial_rotary_factor (transformers 4.57)"
+	olderWindow = "attention_window_size (transformers 4.57)"
+)
+
+// olderFields are what older programs take of other fields. They are not listed where the newer ones say the same.
+var olderFields = map[string]string{
+	"torch_dtype": "dtype", olderTheta: "rope_theta", olderFactor: "partial_rotary_factor", olderWindow: "attention_window_size",
+}
+
 // irrelevant are fields that do not change what a model computes or how its tokens are read: who wrote the
 // file, and how weights are initialized before training.
 var irrelevant = map[string]bool{
@@ -195,18 +212,23 @@ func plainFields(raw map[string]any) configFields {
 		if irrelevant[name] || value == nil || isObject && len(object) == 0 && name != "quantization_config" {
 			continue
 		}
-		if name == "torch_dtype" {
-			if raw["dtype"] != nil { // which is taken instead
-				continue
-			}
-			name = "dtype"
-		}
 		f[name] = plainValue(value)
 	}
-	if word, ok := f["dtype"].(string); ok {
-		f["dtype"] = strings.TrimPrefix(word, "torch.")
-	}
+	setDTypes(f)
 	return f
+}
+
+// setDTypes gives the dtype both of its names. Transformers since 4.56 takes dtype where a file has both, and older ones torch_dtype.
+func setDTypes(f configFields) {
+	newer, older := f["dtype"], f["torch_dtype"]
+	for name, value := range map[string]any{"dtype": cmp.Or(newer, older), "torch_dtype": cmp.Or(older, newer)} {
+		if word, ok := value.(string); ok {
+			value = strings.TrimPrefix(word, "torch.")
+		}
+		if value != nil {
+			f[name] = value
+		}
+	}
 }
 
 // plainValue gives numbers their value, so that 30 equals 30.0.
@@ -302,6 +324,10 @@ var effects = map[string]string{
 	"tie_word_embeddings":   "one of them has a separate output head",
 	"architectures":         "programs that read it build another model",
 	"head_dim":              "attention heads are split differently, and scores scaled by another factor",
+	"torch_dtype":           "transformers before 4.56, and other programs, load the weights, or compute, in another dtype",
+	olderTheta:              "queries and keys are rotated by other angles",
+	olderFactor:             "another part of each head is rotated",
+	olderWindow:             "attention reaches less far in one of them",
 	"dtype":                 "transformers loads the weights, or computes, in another dtype",
 	"eos_token_id":          "generation stops at another token",
 	"pad_token_id":          "batches are padded with another token",
