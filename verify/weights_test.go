@@ -25,8 +25,8 @@ func TestRoundingOfAMerge(t *testing.T) {
 	}
 	defer adapter.Weights.Close()
 	v, err := verifyFiles(t, filepath.Join(dir, "base"), filepath.Join(dir, "merged"), Options{Adapter: adapter, WeightsOnly: true})
-	if err != nil || v.Same || v.Weights.Findings.Len() != 13 {
-		t.Fatalf("%v, %v", err, v)
+	if err != nil || v.Same || v.Weights.Findings.Len() != 13 || !strings.HasSuffix(v.Weights.Summary, ": 13 tensors differ, in 1,257 elements") {
+		t.Fatalf("%v, %+v", err, v)
 	}
 	for _, f := range v.Weights.Findings.All() {
 		if f.Detail != "by no more than a merge that rounds otherwise to float32, as PEFT's does" {
@@ -98,5 +98,33 @@ func TestDiffersByRounding(t *testing.T) {
 	stop()
 	if _, err := differsByRounding(ctx, of(tensor.F32, long...), of(tensor.F32, long...)); !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// An element of a tensor is found by its index.
+func TestElementAt(t *testing.T) {
+	floats := func(values ...float32) (raw memory) {
+		for _, x := range values {
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
+		}
+		return raw
+	}
+	for _, tt := range []struct {
+		dtype tensor.DType
+		shape []int64
+		raw   memory
+		index []int64
+		want  float64
+	}{
+		{tensor.F32, []int64{2, 3}, floats(1, 2, 3, 4, 5, 6), []int64{0, 0}, 1}, {tensor.F32, []int64{2, 3}, floats(1, 2, 3, 4, 5, 6), []int64{1, 0}, 4},
+		{tensor.F32, []int64{2, 3}, floats(1, 2, 3, 4, 5, 6), []int64{1, 2}, 6}, {tensor.F32, nil, floats(7), nil, 7}, {tensor.F32, []int64{1, 2, 2}, floats(1, 2, 3, 4), []int64{0, 1, 1}, 4},
+		{tensor.C64, []int64{2}, floats(1, 2, 3, 4), []int64{1}, 3}, {tensor.I8, []int64{3}, memory{1, 2, 0xfd}, []int64{2}, -3}, {tensor.F4, []int64{2}, memory{0x77}, []int64{1}, 0},
+	} {
+		if got, err := elementAt(&tensor.Tensor{Name: "w", DType: tt.dtype, Shape: tt.shape, Data: tt.raw}, tt.index); got != tt.want || err != nil {
+			t.Errorf("%s %v at %v: %v, %v, want %v", tt.dtype, tt.shape, tt.index, got, err, tt.want)
+		}
+	}
+	if _, err := elementAt(&tensor.Tensor{Name: "w", DType: tensor.F32, Shape: []int64{2}, Data: floats(1)}, []int64{1}); err == nil {
+		t.Error("an element was read that is not there")
 	}
 }

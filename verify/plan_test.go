@@ -1,0 +1,127 @@
+package verify
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// A checkpoint was converted to the layout that its names show, or else to the one that its format is usual for.
+func TestTargetOf(t *testing.T) {
+	for _, tt := range []struct {
+		format string
+		layout model.Layout // of the model that was found
+		want   convert.Target
+	}{
+		{"safetensors", model.UnknownLayout, convert.ToHF}, {"torch-zip", model.UnknownLayout, convert.ToTorch}, {"torch-legacy", model.UnknownLayout, convert.ToTorch},
+		{"orbax-ocdbt", model.UnknownLayout, convert.ToOrbax}, {"flax-msgpack", model.UnknownLayout, convert.ToOrbax}, {"", model.UnknownLayout, convert.ToHF},
+		{"torch-zip", model.HuggingFace, convert.ToHF}, {"safetensors", model.Torch, convert.ToTorch}, {"torch-zip", model.Flax, convert.ToOrbax},
+	} {
+		var found *model.Model
+		if tt.layout != model.UnknownLayout {
+			found = &model.Model{Layout: tt.layout}
+		}
+		if got := targetOf(&tensor.Checkpoint{Format: tt.format}, found); got != tt.want {
+			t.Errorf("%s, %s: %v, want %v", tt.format, tt.layout, got, tt.want)
+		}
+	}
+}
+
+// All tensors were given one dtype if that leaves fewer of them wrong than if each kept its own. Tensors that are no parameters keep theirs.
+func TestCommonDType(t *testing.T) {
+	const keep = tensor.Invalid
+	for _, tt := range []struct {
+		name string
+		plan string // types of the tensors a, b, …, of which capital ones are no parameters
+		made string // types of those in the conversion, - for one that is missing
+		want tensor.DType
+	}{
+		{"kept", "ff", "ff", keep}, {"all given", "ff", "bb", tensor.BF16}, {"one given", "ff", "fb", keep}, {"more than half given", "fff", "bbf", tensor.BF16}, {"half given", "ffff", "bbff", keep},
+		{"two types kept", "fb", "fb", keep}, {"two types given", "fb", "bb", tensor.BF16}, {"to float16", "fb", "hh", tensor.F16},
+		{"missing", "fff", "b--", tensor.BF16}, {"nothing there", "ff", "--b", tensor.BF16}, {"nothing there of any type", "ff", "--i", keep},
+		{"others kept", "ffF", "bbF", tensor.BF16}, {"others given too", "fF", "bB", tensor.BF16}, {"only others given", "fFF", "fBB", keep}, {"others of another type", "bF", "bF", keep},
+		{"integers", "i", "i", keep},
+	} {
+		types := map[rune]tensor.DType{'f': tensor.F32, 'b': tensor.BF16, 'h': tensor.F16, 'i': tensor.I8}
+		p := &convert.Plan{}
+		for i, r := range tt.plan {
+			lower := rune(strings.ToLower(string(r))[0])
+			if lower != r {
+				p.Extra = append(p.Extra, i)
+			}
+			p.Dests = append(p.Dests, moves.Dest{Name: fmt.Sprint(i), DType: types[lower], Shape: []int64{4}})
+		}
+		var tensors []*tensor.Tensor
+		for i, r := range strings.ToLower(tt.made) {
+			if r != '-' {
+				tensors = append(tensors, shaped(fmt.Sprint(i), types[r], 4))
+			}
+		}
+		c, err := tensor.NewCheckpoint("", "test", tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := commonDType(p, c); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// The dtype of most elements counts, not that of most tensors, and only one that conversions write.
+func TestMostFrequent(t *testing.T) {
+	for _, tt := range []struct {
+		tensors []*tensor.Tensor
+		want    tensor.DType
+	}{
+		{nil, tensor.Invalid}, {[]*tensor.Tensor{shaped("a", tensor.I8, 9)}, tensor.Invalid}, {[]*tensor.Tensor{shaped("a", tensor.I8, 9), shaped("b", tensor.BF16, 1)}, tensor.BF16},
+		{[]*tensor.Tensor{shaped("a", tensor.F32, 2), shaped("b", tensor.BF16, 9), shaped("c", tensor.F32, 2)}, tensor.BF16},
+		{[]*tensor.Tensor{shaped("a", tensor.F32, 5), shaped("b", tensor.F16, 9), shaped("c", tensor.F32, 5)}, tensor.F32},
+		{[]*tensor.Tensor{shaped("a", tensor.F16, 5), shaped("b", tensor.F32, 5)}, tensor.F32}, {[]*tensor.Tensor{shaped("a", tensor.F16, 0)}, tensor.Invalid},
+	} {
+		c, err := tensor.NewCheckpoint("", "test", tt.tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mostFrequent(c); got != tt.want {
+			t.Errorf("%v: %s, want %s", tt.tensors, got, tt.want)
+		}
+	}
+}
+
+// The window is the first number under the names that transformers reads, in their order.
+func TestWrittenWindow(t *testing.T) {
+	for text, want := range map[string]int64{
+		`{"attention_window_size": 7}`: 7, `{"sliding_window": 5, "attention_window_size": 7}`: 5, `{"sliding_window": "5", "attention_window_size": 7}`: 7,
+		`{"attention_window_size": null}`: 0, `{}`: 0, `[]`: 0, ``: 0,
+	} {
+		files := fstest.MapFS{}
+		if text != "" {
+			files["config.json"] = &fstest.MapFile{Data: []byte(text)}
+		}
+		if got := writtenWindow(&tensor.Checkpoint{Source: files, Root: "."}); got != want {
+			t.Errorf("%s: %d, want %d", text, got, want)
+		}
+	}
+}
+
+// Of many tensors that were left out the first are named, and the others counted.
+func TestLeftOutNote(t *testing.T) {
+	for n, want := range map[int]string{0: "", 1: ": t0", 5: ": t0, t1, t2, t3, t4", 6: ": t0, t1, t2, t3, t4 and 1 more", 1500: ": t0, t1, t2, t3, t4 and 1,495 more"} {
+		p := &convert.Plan{Source: &model.Model{}}
+		for i := range n {
+			p.Source.Extra = append(p.Source.Extra, shaped(fmt.Sprint("t", i), tensor.F32, 1))
+		}
+		if got := leftOutNote(p); !strings.HasSuffix(got, want) || (got == "") != (want == "") {
+			t.Errorf("%d: %q", n, got)
+		}
+		if p.Extra = []int{3}; leftOutNote(p) != "" {
+			t.Errorf("%d that were kept: %q", n, leftOutNote(p))
+		}
+	}
+}
