@@ -4,14 +4,19 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 )
@@ -126,5 +131,49 @@ func TestElementAt(t *testing.T) {
 	}
 	if _, err := elementAt(&tensor.Tensor{Name: "w", DType: tensor.F32, Shape: []int64{2}, Data: floats(1)}, []int64{1}); err == nil {
 		t.Error("an element was read that is not there")
+	}
+}
+
+// Of very many wrong tensors the first are explained; of the others too it is said that they hold NaN.
+func TestManyWrongTensors(t *testing.T) {
+	const n = maxExplained + 2
+	floats := func(values ...float32) (raw memory) {
+		for _, x := range values {
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
+		}
+		return raw
+	}
+	var l moves.List
+	var found []*tensor.Tensor
+	var failures []proof.Failure
+	for i := range n {
+		x := float32(i + 1)
+		of := &tensor.Tensor{Name: fmt.Sprint("s", i), DType: tensor.F32, Shape: []int64{4}, Data: floats(x, 2*x, -x, x/2)}
+		l.Dests = append(l.Dests, moves.Dest{Name: fmt.Sprint("d", i), DType: tensor.F32, Shape: []int64{4}})
+		l.Moves = append(l.Moves, moves.Move{Dest: i, Source: of, View: tensor.RowMajor(4)})
+		made := floats(0, 0, 0, 0)
+		if i == n-1 {
+			made = floats(float32(math.NaN()), 2*x, -x, x/2)
+		}
+		found = append(found, &tensor.Tensor{Name: fmt.Sprint("d", i), DType: tensor.F32, Shape: []int64{4}, Data: made})
+		failures = append(failures, proof.Failure{Dest: i, Tensor: fmt.Sprint("d", i), Index: []int64{0}, Differing: 4})
+	}
+	c, err := tensor.NewCheckpoint("", "test", found)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &weightsCheck{list: l, converted: c, failures: strictjson.Items(failures...), section: &WeightsSection{}}
+	w.addFindings()
+	var last int64
+	if err := w.explain(t.Context(), &model.Config{NumHeads: 1, Width: 4}, func(done, total int64) { last = max(last, done) }); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range map[int]string{0: "zeroed", maxExplained - 1: "zeroed", maxExplained: "", n - 1: "it holds NaN"} {
+		if got := w.section.Findings.At(i).Detail; got != want {
+			t.Errorf("%d: %q, want %q", i, got, want)
+		}
+	}
+	if w.differing != 4*n || last != 16*maxExplained {
+		t.Errorf("%d elements differ; %d bytes were read", w.differing, last)
 	}
 }
