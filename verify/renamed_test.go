@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 )
 
 // Layers that were removed or added, and tensors that have other names, are said in one line each, and the weights are compared under the
@@ -91,4 +94,93 @@ type memory []byte
 
 func (m memory) Stream(off int64) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(m[off:])), nil
+}
+
+// An embedding for which the output head stands keeps its name, also where other tensors are renamed.
+func TestRenamedBesideAHead(t *testing.T) {
+	of := func(name string, content ...byte) *tensor.Tensor {
+		return &tensor.Tensor{Name: name, DType: tensor.I8, Shape: []int64{int64(len(content))}, Data: memory(content)}
+	}
+	p := &convert.Plan{}
+	for i, source := range []*tensor.Tensor{of("e", 1, 2, 3), of("a", 4, 5)} {
+		p.Dests = append(p.Dests, moves.Dest{Name: source.Name, DType: source.DType, Shape: source.Shape})
+		p.Moves = append(p.Moves, moves.Move{Dest: i, Source: source, View: tensor.RowMajor(source.Shape...)})
+	}
+	for _, tt := range []struct {
+		a        string // name of a
+		embedded bool   // by the head
+		want     map[string]string
+	}{
+		{"b", true, map[string]string{"e": "e", "a": "b"}}, {"b", false, map[string]string{"e": "head", "a": "b"}},
+		{"a", true, nil}, {"a", false, map[string]string{"e": "head", "a": "a"}},
+	} {
+		c, err := tensor.NewCheckpoint("", "test", []*tensor.Tensor{of("head", 1, 2, 3), of(tt.a, 4, 5)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := findRenamed(t.Context(), p, c, &model.Model{EmbeddedByHead: tt.embedded}, nil)
+		if err != nil || (r == nil) != (tt.want == nil) || r != nil && !maps.Equal(r.names, tt.want) {
+			t.Errorf("%s, embedded by the head %t: %v, %v", tt.a, tt.embedded, r, err)
+		}
+	}
+}
+
+// A list is about the tensors that a checkpoint has, under its names, and about the heads that are compared too.
+func TestApplyRenaming(t *testing.T) {
+	var l moves.List
+	for i, name := range []string{"a", "b", "gone", "head"} {
+		l.Dests = append(l.Dests, moves.Dest{Name: name})
+		l.Moves = append(l.Moves, moves.Move{Dest: i, Source: shaped("of "+name, tensor.F32, 1)})
+	}
+	names := func(l moves.List) (all string) {
+		for i := range l.Dests {
+			all += l.Dests[i].Name + " " + sourceNames(l, i) + "; "
+		}
+		return all
+	}
+	r := &renaming{names: map[string]string{"a": "x", "b": "b"}}
+	if got, missing := r.apply(l, []string{"head"}); names(got) != "x of a; b of b; head of head; " || missing != 1 {
+		t.Errorf("%s, %d are missing", names(got), missing)
+	}
+	if got, missing := r.apply(l, nil); names(got) != "x of a; b of b; " || missing != 2 {
+		t.Errorf("without the head: %s, %d are missing", names(got), missing)
+	}
+	r = nil
+	if got, missing := r.apply(l, nil); names(got) != names(l) || missing != 0 {
+		t.Errorf("nothing renamed: %s, %d are missing", names(got), missing)
+	}
+	if names(l) != "a of a; b of b; gone of gone; head of head; " {
+		t.Errorf("the list was changed: %s", names(l))
+	}
+}
+
+// The words about moved layers say what findings about their tensors do, and no others.
+func TestWordsOfMovedLayers(t *testing.T) {
+	moved := &renaming{names: map[string]string{"a": "b", "c": "d", "e": "e"}, layers: &diff.MovedLayers{List: "m.l", A: []int{1, 2}, B: []int{0, 1}, OnlyA: []int{0}, OnlyB: []int{5}}}
+	if got, want := moved.words(), "layers 0-1 of the conversion are layers 1-2 of the source; the conversion lacks layer 0 of the source; the source lacks layer 5 of the conversion"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := moved.summary(); got != "; 2 tensors under another name" {
+		t.Error(got)
+	}
+	for _, none := range []*renaming{nil, {names: map[string]string{"e": "e"}}} {
+		if none.words() != "" || none.summary() != "" || none.says(&Finding{Kind: MissingTensor, Tensor: "m.l.0.w"}) {
+			t.Errorf("%+v says %q, %q", none, none.words(), none.summary())
+		}
+	}
+	for _, tt := range []struct {
+		f    Finding
+		want bool
+	}{
+		{Finding{Kind: MissingTensor, Tensor: "m.l.0.w"}, true}, {Finding{Kind: MissingTensor, Tensor: "m.l.1.w"}, false}, {Finding{Kind: MissingTensor, Tensor: "m.l.5.w"}, false},
+		{Finding{Kind: MissingTensor, Tensor: "n.l.0.w"}, false}, {Finding{Kind: MissingTensor, Tensor: "embed"}, false}, {Finding{Kind: MissingTensor, Tensor: "m.l.0.w", Field: "x"}, false},
+		{Finding{Kind: ExtraTensor, Tensor: "m.l.5.w"}, true}, {Finding{Kind: ExtraTensor, Tensor: "m.l.0.w"}, false},
+		{Finding{Kind: RenamedTensor, Tensor: "m.l.1.w", ConvertedName: "m.l.0.w"}, true}, {Finding{Kind: RenamedTensor, Tensor: "m.l.2.w", ConvertedName: "m.l.1.w"}, true},
+		{Finding{Kind: RenamedTensor, Tensor: "m.l.1.w", ConvertedName: "m.l.0.x"}, false}, {Finding{Kind: RenamedTensor, Tensor: "m.l.7.w", ConvertedName: "m.l.0.w"}, false},
+		{Finding{Kind: WrongWeights, Tensor: "m.l.0.w"}, false},
+	} {
+		if got := moved.says(&tt.f); got != tt.want {
+			t.Errorf("%+v: %t", tt.f, got)
+		}
+	}
 }

@@ -177,3 +177,35 @@ func TestManyWrongTensors(t *testing.T) {
 		t.Errorf("%d elements differ; %d bytes were read", w.differing, last)
 	}
 }
+
+// Elements in a wider dtype are counted apart from those that were rounded, but for those that were divided or could not be compared.
+func TestWidened(t *testing.T) {
+	transposed := func(m *made) { slices.Reverse(m.get(in(0, "mlp_block.down_proj.weight")).shape) }
+	divided := matchedBases(t)[2]
+	for _, tt := range []struct {
+		name   string
+		base   *base
+		do     func(*made)
+		narrow int64 // elements of those that were rounded
+		answer string
+	}{
+		{"wider", baseOf(t, "bfloat16 to float32"), func(*made) {}, 0, "the same model, as float32"},
+		{"wider, and one that cannot be compared", baseOf(t, "bfloat16 to float32"), transposed, 0, "not the same model"},
+		{"wider and divided", divided, func(*made) {}, divided.config.VocabSize * divided.config.Width, "the same model, rounded to float32"},
+		{"narrower", baseOf(t, "float32 to float16"), func(*made) {}, -1, "the same model, rounded to float16"},
+	} {
+		m := tt.base.made.clone()
+		tt.do(m)
+		v, err := m.judge(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		narrow := v.Weights.Rounded - v.Weights.Widened
+		if tt.narrow < 0 && v.Weights.Widened == 0 {
+			narrow = -1
+		}
+		if v.Weights.Rounded == 0 || narrow != tt.narrow || !strings.HasPrefix(v.Answer(), tt.answer) {
+			t.Errorf("%s: %d rounded, %d of them wider: %s", tt.name, v.Weights.Rounded, v.Weights.Widened, v.Answer())
+		}
+	}
+}
