@@ -22,8 +22,8 @@ const skippedOriginal = "nothing to check: the settings of an original are in th
 
 // checkConfig compares every field of the config.json of a converted checkpoint with its source. The check is skipped for
 // an original, which has none, and for a single file of weights without one. What describes the quantisation of a quantised copy
-// was compared with its tensors before, and is left out.
-func checkConfig(converted *tensor.Checkpoint, p *convert.Plan, head headState, isCopy bool) (*Section, error) {
+// was compared with its tensors before, and is left out. found is the model in the converted checkpoint, or nil.
+func checkConfig(converted *tensor.Checkpoint, found *model.Model, p *convert.Plan, head headState, isCopy bool) (*Section, error) {
 	if p.Layout != model.HuggingFace {
 		return &Section{OK: true, Skipped: true, Summary: skippedOriginal}, nil
 	}
@@ -48,7 +48,7 @@ func checkConfig(converted *tensor.Checkpoint, p *convert.Plan, head headState, 
 	if err != nil {
 		return nil, err
 	}
-	s := checkFields(fields, sourceFields, p, head)
+	s := checkFields(fields, sourceFields, p, found, head)
 	if stated, err := hfconfig.Read(converted.Source, converted.Beside(hfconfig.Name)); err == nil {
 		s.Notes = append(stated.VersionNotes(), s.Notes...)
 	}
@@ -70,11 +70,11 @@ func fieldsOfSource(p *convert.Plan) (map[string]any, error) {
 
 // checkFields compares the fields of config.json, as hfconfig.Fields returns them. sourceFields are those of the source, nil if
 // it has none.
-func checkFields(fields, sourceFields map[string]any, p *convert.Plan, head headState) *Section {
+func checkFields(fields, sourceFields map[string]any, p *convert.Plan, found *model.Model, head headState) *Section {
 	s := &Section{}
 	var findings []Finding
 	checked := 0
-	for _, f := range configFields(p, head, sourceFields) {
+	for _, f := range configFields(p, found, head, sourceFields) {
 		checked++
 		if f.isWindow() {
 			findings = append(findings, f.judgeWindow(fields, p)...)
@@ -85,6 +85,7 @@ func checkFields(fields, sourceFields map[string]any, p *convert.Plan, head head
 	findings = append(findings, checkTokenIDs(fields, p.Config.VocabSize)...)
 	findings = append(findings, judgeTypes(fields, findings)...)
 	findings = append(findings, judgeDepartures(fields, findings)...)
+	findings = joinNames(findings)
 	s.Notes = append(configNotes(fields, p), unknownNotes(fields, sourceFields)...)
 	s.Findings = strictjson.Items(findings...)
 	s.OK = len(findings) == 0
@@ -92,11 +93,24 @@ func checkFields(fields, sourceFields map[string]any, p *convert.Plan, head head
 	if !s.OK {
 		var names []string
 		for _, f := range findings {
-			names = append(names, f.Field)
+			names = append(names, strings.Split(f.Field, ", ")...)
 		}
 		s.Summary = fmt.Sprintf("config.json disagrees in %s: %s", text.Count(len(names), "field"), strings.Join(names, ", "))
 	}
 	return s
+}
+
+// joinNames makes one finding of those that say the same of one value under several names: "dtype, torch_dtype".
+func joinNames(findings []Finding) []Finding {
+	out := []Finding{}
+	for _, f := range findings {
+		if n := len(out); n > 0 && out[n-1].Got == f.Got && out[n-1].Want == f.Want && out[n-1].Detail == f.Detail {
+			out[n-1].Field += ", " + f.Field
+			continue
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 // checkTokenIDs finds token ids outside the vocabulary: transformers rejects such a pad_token_id, and the others would never

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -28,6 +29,7 @@ type configField struct {
 
 	accepts func(got any) bool   // further values that are right, or nil
 	effect  string               // what a wrong value would do
+	holds   any                  // what the tensors of the converted checkpoint have, like want: a wrong value that is theirs has no other effect; or nil
 	explain func(got any) string // replaces effect, or nil
 }
 
@@ -36,20 +38,25 @@ type configField struct {
 // training, or what is returned with the logits.
 //
 // Sources: transformers 4.57 and 5.23 (models/recurrent_gemma, configuration_utils.py,
-// modeling_rope_utils.py). sourceFields are those of the source's config.json, nil if it has none.
-func configFields(p *convert.Plan, head headState, sourceFields map[string]any) []configField {
+// modeling_rope_utils.py). sourceFields are those of the source's config.json, nil if it has none. found is the model in
+// the converted checkpoint, or nil.
+func configFields(p *convert.Plan, found *model.Model, head headState, sourceFields map[string]any) []configField {
 	c, n := &p.Config, p.Config.Numerics
 	layers := int64(len(c.BlockTypes))
+	var sizes model.Config
+	if found != nil {
+		sizes = found.Config
+	}
 	fields := []configField{
 		{names: []string{"model_type"}, want: "recurrent_gemma", effect: "transformers would load another model class, or none"},
 		{names: []string{"architectures"}, want: []string{"RecurrentGemmaForCausalLM"}, missing: []string{"RecurrentGemmaForCausalLM"}, effect: "programs that read it would build another model",
 			accepts: statedArchitectures(p, sourceFields)},
-		{names: []string{"vocab_size"}, want: c.VocabSize, missing: int64(256000), effect: "the embedding would not fit"},
-		{names: []string{"hidden_size"}, want: c.Width, missing: int64(2560), effect: "no weight would fit, and embeddings would be scaled by the root of another width"},
-		{names: []string{"intermediate_size"}, want: 2 * c.MLPExpandedWidth, missing: int64(7680), accepts: halvesTo(c.MLPExpandedWidth), effect: "transformers takes half of it as the width of the MLP, and the weights would not fit"},
-		{names: []string{"num_hidden_layers"}, want: layers, missing: int64(26), effect: "blocks would be left out, or added with random weights"},
+		{names: []string{"vocab_size"}, want: c.VocabSize, missing: int64(256000), holds: sizes.VocabSize, effect: "the embedding would not fit"},
+		{names: []string{"hidden_size"}, want: c.Width, missing: int64(2560), holds: sizes.Width, effect: "no weight would fit, and embeddings would be scaled by the root of another width"},
+		{names: []string{"intermediate_size"}, want: 2 * c.MLPExpandedWidth, missing: int64(7680), holds: 2 * sizes.MLPExpandedWidth, accepts: halvesTo(c.MLPExpandedWidth), effect: "transformers takes half of it as the width of the MLP, and the weights would not fit"},
+		{names: []string{"num_hidden_layers"}, want: layers, missing: int64(26), holds: int64(len(sizes.BlockTypes)), effect: "blocks would be left out, or added with random weights"},
 		{names: []string{"num_attention_heads"}, want: c.NumHeads, missing: int64(10), effect: "attention heads and the blocks of the RG-LRU gates would be split differently"},
-		{names: []string{"block_types"}, want: c.BlockTypes, missing: []model.BlockType{model.Recurrent, model.Recurrent, model.Attention}, effect: "blocks would be of another kind than their weights"},
+		{names: []string{"block_types"}, want: c.BlockTypes, holds: sizes.BlockTypes, missing: []model.BlockType{model.Recurrent, model.Recurrent, model.Attention}, effect: "blocks would be of another kind than their weights"},
 		{names: []string{"hidden_activation"}, want: n.Activation, missing: "gelu_pytorch_tanh", accepts: standsForActivation(n.Activation),
 			effect: "the MLP and the recurrent block's gate would apply another function"},
 		{names: []string{"rms_norm_eps"}, want: n.NormEpsilon, missing: 1e-6, effect: "every norm would differ slightly"},
@@ -65,7 +72,7 @@ func configFields(p *convert.Plan, head headState, sourceFields map[string]any) 
 	}
 	if c.Has(model.Recurrent) {
 		fields = append(fields,
-			configField{names: []string{"lru_width"}, want: c.LRUWidth, missing: c.Width, null: c.Width, effect: "the recurrence would have another width than its weights"},
+			configField{names: []string{"lru_width"}, want: c.LRUWidth, holds: sizes.LRUWidth, missing: c.Width, null: c.Width, effect: "the recurrence would have another width than its weights"},
 			configField{names: []string{"conv1d_width"}, want: c.ConvWidth, missing: int64(4), effect: "the convolution would have another number of taps"})
 	}
 	if c.Has(model.Attention) {
@@ -204,10 +211,37 @@ func (f *configField) check(fields map[string]any) []Finding {
 
 func (f *configField) finding(name string, got any, shown string) Finding {
 	effect := f.effect
-	if f.explain != nil {
+	switch held := *f; {
+	case f.explain != nil:
 		effect = f.explain(got)
+	case f.holds != nil:
+		held.want = f.holds
+		if held.matches(got) {
+			effect = "the tensors of the conversion are as this says"
+		}
 	}
-	return Finding{Kind: WrongField, Field: name, Want: f.shown(), Got: shown, Detail: effect}
+	want := f.shown()
+	if number, ok := got.(json.Number); ok && shown == showField(got) {
+		shown, want = sameNotation(number, f.want, shown, want)
+	}
+	return Finding{Kind: WrongField, Field: name, Want: want, Got: shown, Detail: effect}
+}
+
+// sameNotation writes two different numbers in one notation, with an exponent if one of them needs it. What is no such pair stays as it is
+// shown.
+func sameNotation(got json.Number, want any, shownGot, shownWant string) (string, string) {
+	x, err := got.Float64()
+	y, isFloat := want.(float64)
+	if err != nil || !isFloat || x == y {
+		return shownGot, shownWant
+	}
+	format := byte('f')
+	for _, v := range []float64{x, y} {
+		if size := math.Abs(v); size != 0 && (size < 1e-4 || size >= 1e15) {
+			format = 'e'
+		}
+	}
+	return strconv.FormatFloat(x, format, -1, 64), strconv.FormatFloat(y, format, -1, 64)
 }
 
 // shown writes the value that the field should have.

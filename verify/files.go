@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -16,8 +17,8 @@ import (
 
 // noteFiles notes which files of the converted directory are not as its conversion.json records. Of files larger than
 // digestedFile only the size is compared: they hold weights, each of which is compared with its digest. Files of weights are left out unless
-// weights is set: what is wrong in them is a failure.
-func (r *run) noteFiles(m *manifest.Manifest, weights bool) error {
+// weights is set, and so is config.json unless config is set: what is wrong in them is a failure.
+func (r *run) noteFiles(m *manifest.Manifest, weights, config bool) error {
 	c := r.converted
 	if _, local := storage.LocalPath(c.Source, c.Root); !local {
 		return nil // nothing is read over a network for a note
@@ -26,7 +27,7 @@ func (r *run) noteFiles(m *manifest.Manifest, weights bool) error {
 		return err // a file may have another name than it was written under
 	}
 	for _, f := range m.Files {
-		if !fs.ValidPath(f.Name) || f.Algorithms() == 0 || !weights && (path.Ext(f.Name) == ".safetensors" || strings.Contains(f.Name, "/")) {
+		if !fs.ValidPath(f.Name) || f.Algorithms() == 0 || !config && f.Name == hfconfig.Name || !weights && (path.Ext(f.Name) == ".safetensors" || strings.Contains(f.Name, "/")) {
 			continue
 		}
 		problem, err := compareFile(c.Source, path.Join(c.Root, f.Name), &f)

@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -21,6 +22,7 @@ import (
 // outcome to the section of the configuration. The weights were compared before.
 func (r *run) checkManifests() error {
 	s := r.verdict.Config
+	right := s.Findings.Len() == 0
 	summary := configSummary{section: s}
 	source := recordOf(r.sourceModel)
 	if err := summary.check(source); err != nil {
@@ -53,7 +55,7 @@ func (r *run) checkManifests() error {
 	}
 	c.checkForm(r.plan, writtenWindow(r.converted))
 	c.checkDigests(r.verdict.Weights.Converted, r.verdict.Weights, false)
-	if err := r.noteFiles(record.Manifest, len(c.wrong) == 0 && r.verdict.Weights.Findings.Len() == 0); err != nil {
+	if err := r.noteFiles(record.Manifest, len(c.wrong) == 0 && r.verdict.Weights.Findings.Len() == 0, right); err != nil {
 		return err
 	}
 	c.checkComplete(r.plan, r.renaming)
@@ -158,6 +160,16 @@ func (c *manifestCheck) add(field string, want, got any, detail string) {
 	c.section.add(Finding{Kind: WrongField, Field: c.field + ": " + field, Want: fmt.Sprint(want), Got: fmt.Sprint(got), Detail: detail})
 }
 
+// isFound reports whether one of the fields is wrong in config.json.
+func (c *manifestCheck) isFound(fields []string) bool {
+	for i := range c.section.Findings.Len() {
+		if slices.Contains(fields, c.section.Findings.At(i).Field) {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *manifestCheck) checkLayout(p *convert.Plan) {
 	if c.Layout != p.Layout.String() {
 		c.add("layout", p.Layout, c.Layout, "it is of another conversion")
@@ -206,7 +218,7 @@ func (c *manifestCheck) checkForm(p *convert.Plan, written int64) {
 		if form.MatchRuntime != p.HF.MatchRuntime {
 			c.add("huggingface.match_runtime", orNone(p.HF.MatchRuntime), orNone(form.MatchRuntime), fmt.Sprintf(
 				"attention_window_size is %d and the original's window %d: conversion.json says which of the two config.json has, and a conversion back depends on it", written, p.Config.AttentionWindow))
-		} else if form.AttentionWindowSize != written && written != 0 { // that it is missing is a finding by itself
+		} else if form.AttentionWindowSize != written && written != 0 && !c.isFound(hfconfig.WindowNames) { // else it is a finding by itself
 			c.add(field, written, form.AttentionWindowSize, "config.json or conversion.json was changed after the conversion")
 		}
 	}

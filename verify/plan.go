@@ -32,7 +32,11 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 	if seen == o {
 		return plain, nil
 	}
-	return convert.NewPlan(source, seen)
+	p, err := convert.NewPlan(source, seen)
+	if err != nil && seen.DType == tensor.F64 { // not all has a form in it
+		return plain, nil
+	}
+	return p, err
 }
 
 // recordedMatch returns the runtimes that a directory whose window is one larger was written to match, as its conversion.json has
@@ -92,14 +96,14 @@ func commonDType(plain *convert.Plan, converted *tensor.Checkpoint) tensor.DType
 	return tensor.Invalid
 }
 
-// mostFrequent returns the dtype that most elements have, of those that conversions write; Invalid if none has one.
+// mostFrequent returns the dtype that most elements have, of those of weights; Invalid if none has one.
 func mostFrequent(c *tensor.Checkpoint) tensor.DType {
 	elements := map[tensor.DType]int64{}
 	for _, t := range c.Tensors() {
 		elements[t.DType] += t.Elements()
 	}
 	most := tensor.Invalid
-	for _, d := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16} {
+	for _, d := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16, tensor.F64} {
 		if elements[d] > elements[most] {
 			most = d
 		}

@@ -22,13 +22,14 @@ type headState struct {
 }
 
 // checkStructure lists the tensors of a plan that are missing from a converted checkpoint, or have another name, shape or dtype,
-// and the extra tensors of the checkpoint. renamed has the names of those that have other names.
+// and the extra tensors of the checkpoint. renamed has the names of those that have other names,
+// and resized says, by index into the plan, which rows of others are the same.
 //
 // found is the model in the converted checkpoint, or nil if there is none. In an original layout the checkpoint may have
 // other tensors beside the model; in a Hugging Face directory all have to be part of it. another is true if what was found is wholly
 // another model.
-func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model, renamed *renaming) (s *Section, head headState, another bool) {
-	c := &structure{plan: p, converted: converted, found: found, renaming: renamed, section: &Section{}}
+func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model, renamed *renaming, resized map[int]string) (s *Section, head headState, another bool) {
+	c := &structure{plan: p, converted: converted, found: found, renaming: renamed, resized: resized, section: &Section{}}
 	for i := range p.Dests {
 		c.check(i)
 	}
@@ -82,6 +83,7 @@ type structure struct {
 	converted *tensor.Checkpoint
 	found     *model.Model // in converted, or nil
 	renaming  *renaming
+	resized   map[int]string
 	section   *Section
 	wrong     []wrongTensor
 }
@@ -123,7 +125,7 @@ func (c *structure) finding(k int) Finding {
 	case isRenamed:
 		f.Kind, f.Want, f.Got = RenamedTensor, d.Name, t.Name
 	case isMisshapen:
-		f.Kind, f.Want, f.Got, f.Detail = MisshapenTensor, tensor.ShapeString(d.Shape), tensor.ShapeString(t.Shape), otherShape(d, t)
+		f.Kind, f.Want, f.Got, f.Detail = MisshapenTensor, tensor.ShapeString(d.Shape), tensor.ShapeString(t.Shape), cmp.Or(c.resized[int(w.dest)], otherShape(d, t))
 	case isMistyped:
 		f.Kind, f.Want, f.Got = MistypedTensor, d.DType.String(), t.DType.String()
 	case isWrongHead:

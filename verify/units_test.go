@@ -129,7 +129,7 @@ func TestCheckStructure(t *testing.T) {
 		for _, m := range [][2]int{{0, 0}, {1, 1}, {1, 2}, {1, 2}, {2, 2}} {
 			p.Moves = append(p.Moves, moves.Move{Dest: m[0], Source: &tensor.Tensor{Name: fmt.Sprint("s", m[1])}})
 		}
-		section, heads, _ := checkStructure(p, c, tt.found, nil)
+		section, heads, _ := checkStructure(p, c, tt.found, nil, nil)
 		var findings []string
 		for i := range section.Findings.Len() {
 			f := section.Findings.At(i)
@@ -164,7 +164,7 @@ func TestCheckStructureEmbeddedByHead(t *testing.T) {
 	for _, source := range []bool{true, false} {
 		p := &convert.Plan{Layout: model.HuggingFace, Source: &model.Model{Family: model.Griffin, EmbeddedByHead: source}}
 		p.Dests = []moves.Dest{{Name: "model.embed_tokens.weight", DType: tensor.BF16, Shape: head.Shape}, {Name: "model.x", DType: tensor.BF16, Shape: head.Shape}}
-		section, heads, _ := checkStructure(p, checkpoint(head), found, nil)
+		section, heads, _ := checkStructure(p, checkpoint(head), found, nil, nil)
 		var findings []string
 		for i := range section.Findings.Len() {
 			f := section.Findings.At(i)

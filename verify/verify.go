@@ -142,7 +142,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		v.Notes = append(v.Notes, "no model was found in the converted checkpoint: "+notFound.Error())
 	}
 	if r.plan, err = planFor(r.sourceModel, r.options.Settings, r.converted, r.convertedModel); err != nil {
-		return err
+		return withStated(err, r.convertedModel)
 	}
 	v.Converted = subject(r.converted, r.plan.Layout, "")
 	switch found := r.convertedModel; {
@@ -218,6 +218,22 @@ func (r *run) takeRecorded() {
 	}
 }
 
+// withStated adds the settings that the config.json of the converted model states to an error about settings that are missing.
+// They cannot be taken for those of the source, because they are what is to be verified.
+func withStated(err error, m *model.Model) error {
+	var missing *model.OptionError
+	if !errors.As(err, &missing) || len(missing.Missing) == 0 || m == nil || m.Layout != model.HuggingFace {
+		return err
+	}
+	found, other := m.Configure(model.Settings{})
+	if other != nil {
+		return err
+	}
+	stated := *missing
+	stated.Stated = model.SettingsOf(&found.Original)
+	return &stated
+}
+
 // modelName returns the name of the model in the source. If it has several and none is selected, it is the one that
 // conversion.json of the converted checkpoint names.
 func (r *run) modelName() (string, error) {
@@ -253,9 +269,13 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		}
 	}
 	v.renaming = r.renaming
+	resized, err := describeResized(ctx, r.plan, r.converted, r.renaming)
+	if err != nil {
+		return err
+	}
 	var head headState
-	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel, r.renaming)
-	if v.Config, err = checkConfig(r.converted, r.plan, head, r.copy != nil); err != nil {
+	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel, r.renaming, resized)
+	if v.Config, err = checkConfig(r.converted, r.convertedModel, r.plan, head, r.copy != nil); err != nil {
 		return err
 	}
 	if v.Weights, err = r.checkWeights(ctx, head); err != nil {

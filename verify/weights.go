@@ -352,7 +352,7 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 	case left > 0 && s.Tensors == 0:
 		s.Summary = "no tensor could be compared"
 	case left > 0:
-		s.Summary += fmt.Sprintf("; %s could not be compared", text.Count(left, "more tensor"))
+		s.Summary += "; " + text.Agree(left, "more tensor", "was", "were") + " not compared (see structure)"
 	}
 	if s.Overflowed > 0 {
 		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", text.Grouped(s.Overflowed), dtype))

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -228,6 +229,30 @@ func (x *explanations) isTruncated(ctx context.Context, dest int) (bool, error) 
 		return false, err
 	}
 	return explain.IsTruncated(ctx, unrounded, found)
+}
+
+// describeResized says of tensors of the plan to which rows were added or removed, as to extend the vocabulary, which rows are the same. The
+// texts are by index into plan.Dests.
+func describeResized(ctx context.Context, p *convert.Plan, converted *tensor.Checkpoint, renamed *renaming) (map[int]string, error) {
+	texts := map[int]string{}
+	for i := range p.Dests {
+		d := &p.Dests[i]
+		t := converted.Tensor(renamed.name(d.Name))
+		if t == nil || len(texts) == maxExplained || !explain.ResizedRows(&tensor.Tensor{DType: d.DType, Shape: d.Shape}, t) {
+			continue
+		}
+		expected, err := (&weightsCheck{list: p.List}).expected(i)
+		if err != nil {
+			return nil, err
+		}
+		pair := &explain.Pair{Name: d.Name, A: expected, B: t}
+		e, err := explain.New([]*explain.Pair{pair}).Explain(ctx, pair)
+		if err != nil {
+			return nil, err
+		}
+		texts[i] = e.Summary(nil)
+	}
+	return texts, nil
 }
 
 // describeRounding says that a tensor that an adapter was merged into differs by no more than another order or number of roundings explains; "" if

@@ -248,6 +248,9 @@ func optionHint(e *model.OptionError) string {
 		for _, name := range e.Missing {
 			flags = append(flags, optionFlags[name])
 		}
+		if stated := statedFlags(e.Stated); stated != "" {
+			return "add them; config.json of the conversion has " + stated
+		}
 		return "add " + strings.Join(flags, " ") + "; RecurrentGemma has a window of 2048, a soft cap of 30 and scaled embeddings, the models of the paper have a window of 1024, no cap and no scale"
 	case len(e.Accepted) > 0 && optionFlags[e.Option] != "":
 		takes := optionFlags[e.Option] + " takes " + tensor.JoinNames(e.Accepted)
@@ -261,6 +264,14 @@ func optionHint(e *model.OptionError) string {
 		return takes
 	}
 	return e.Hint
+}
+
+// statedFlags writes settings as flags.
+func statedFlags(s model.Settings) string {
+	if s.AttentionWindow == nil || s.LogitsSoftCap == nil || s.EmbeddingScale == nil {
+		return ""
+	}
+	return fmt.Sprintf("--attention-window %d --logits-soft-cap %g --embedding-scale=%t", *s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale)
 }
 
 // formatHints say what to do on the command line about checkpoints that were refused for a reason.

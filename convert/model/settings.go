@@ -131,14 +131,21 @@ func (r *Configured) checkGiven(s Settings, path string) error {
 	if _, err := s.complete(&given, r.Model.Family); err != nil {
 		return err
 	}
-	if given.AttentionWindow != stated.AttentionWindow && given.AttentionWindow != original.AttentionWindow ||
-		given.LogitsSoftCap != stated.LogitsSoftCap && given.LogitsSoftCap != original.LogitsSoftCap ||
-		given.EmbeddingScale != stated.EmbeddingScale && given.EmbeddingScale != original.EmbeddingScale {
-		return &OptionError{Problem: fmt.Sprintf("the settings contradict %s: attention window %d, logits soft cap %v, embedding scale %t", path,
-			original.AttentionWindow, original.LogitsSoftCap, original.EmbeddingScale),
-			Hint: "a Hugging Face directory needs no settings: its config.json has them"}
+	var wrong []string
+	if x := given.AttentionWindow; x != stated.AttentionWindow && x != original.AttentionWindow {
+		wrong = append(wrong, fmt.Sprintf("attention window %d, not %d", original.AttentionWindow, x))
 	}
-	return nil
+	if x := given.LogitsSoftCap; x != stated.LogitsSoftCap && x != original.LogitsSoftCap {
+		wrong = append(wrong, fmt.Sprintf("logits soft cap %v, not %v", original.LogitsSoftCap, x))
+	}
+	if x := given.EmbeddingScale; x != stated.EmbeddingScale && x != original.EmbeddingScale {
+		wrong = append(wrong, fmt.Sprintf("embedding scale %t, not %t", original.EmbeddingScale, x))
+	}
+	if wrong == nil {
+		return nil
+	}
+	return &OptionError{Problem: fmt.Sprintf("the settings contradict %s: %s", path, strings.Join(wrong, "; ")),
+		Hint: "a Hugging Face directory needs no settings: its config.json has them"}
 }
 
 // OptionError reports options that are missing or invalid, or that contradict the checkpoint or each
@@ -149,6 +156,7 @@ type OptionError struct {
 	Given    string   // the value that Option does not accept, "" if it is not a name
 	Accepted []string // values that Option accepts, if they can be listed
 	Missing  []string // names of the fields of Settings that have to be set
+	Stated   Settings // values for Missing that another checkpoint states, which the caller may know to be the same model
 	Hint     string   // what else to do, "" for nothing
 }
 

@@ -236,9 +236,34 @@ func encoded(d tensor.DType, x float64) []byte {
 }
 
 func TestNewRoundingRefuses(t *testing.T) {
-	for _, types := range [][2]tensor.DType{{tensor.I32, tensor.BF16}, {tensor.F32, tensor.I8}, {tensor.F32, tensor.F64}, {tensor.F8E4M3, tensor.F16}, {tensor.I8, tensor.I16}} {
+	for _, types := range [][2]tensor.DType{{tensor.I32, tensor.BF16}, {tensor.F32, tensor.I8}, {tensor.F8E4M3, tensor.F16}, {tensor.I8, tensor.I16}} {
 		if _, err := newRounding(types[0], types[1], 0); err == nil {
 			t.Errorf("%s to %s can be proven", types[0], types[1])
+		}
+	}
+	if _, err := newRounding(tensor.F32, tensor.F64, 3); err == nil {
+		t.Error("a quotient in float64 can be proven")
+	}
+}
+
+// Numbers are kept in float64, with the signs of zeros.
+func TestWidening(t *testing.T) {
+	nan, zero := math.NaN(), math.Copysign(0, -1)
+	for _, tt := range []struct {
+		from tensor.DType
+		x, y float64
+		want bool
+	}{
+		{tensor.BF16, 1.5, 1.5, true}, {tensor.BF16, 1.5, -1.5, false}, {tensor.F32, 1.5, math.Nextafter(1.5, 2), false}, {tensor.BF16, zero, zero, true},
+		{tensor.BF16, zero, 0, false}, {tensor.F32, nan, nan, true}, {tensor.F32, nan, 1, false}, {tensor.F32, math.Inf(1), math.Inf(1), true}, {tensor.F16, 0, 0, true},
+	} {
+		r, err := newRounding(tt.from, tensor.F64, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, w := encoded(tt.from, tt.x), encoded(tensor.F64, tt.y)
+		if right, overflowed := r.holds(s, w); right != tt.want || overflowed || r.allHold(s, tt.from.Size(), w) {
+			t.Errorf("%s %g as %g: %t", tt.from, tt.x, tt.y, right)
 		}
 	}
 }

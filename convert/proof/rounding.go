@@ -12,6 +12,7 @@ import (
 // rounding judges elements that were converted to another dtype, or divided, or both.
 type rounding struct {
 	source, target binaryFormat
+	widens         bool       // target has every value of source: numbers are kept
 	divisor        float64    // 1 if nothing was divided
 	intervals      []interval // by the codes of a target of 16 bits without their sign; nil for others
 }
@@ -63,10 +64,10 @@ func float16Value(p []byte) float64 {
 func newRounding(from, to tensor.DType, divide float64) (*rounding, error) {
 	source, ok := binaryFormats[from]
 	target, known := binaryFormats[to]
-	if !ok || !known || to == tensor.F64 {
+	if !ok || !known || to == tensor.F64 && divide != 0 {
 		return nil, tensor.Bad("%s that became %s cannot be proven", from, to)
 	}
-	r := &rounding{source: source, target: target, divisor: 1}
+	r := &rounding{source: source, target: target, widens: to == tensor.F64, divisor: 1}
 	if divide != 0 {
 		r.divisor = divide
 	}
@@ -82,13 +83,18 @@ func newRounding(from, to tensor.DType, divide float64) (*rounding, error) {
 // holds reports whether written is source rounded, and whether that made a finite number infinite.
 func (r *rounding) holds(source, written []byte) (right, overflowed bool) {
 	x, y := r.source.value(source), r.target.value(written)
+	if r.widens {
+		return math.Float64bits(x) == math.Float64bits(y) || math.IsNaN(x) && math.IsNaN(y), false
+	}
 	return r.target.isNearest(x, y, r.divisor), math.IsInf(y, 0) && !math.IsInf(x, 0) && !math.IsNaN(x)
 }
 
 // allHold reports whether all elements of written are those of source, step bytes apart, rounded to
-// finite numbers. It may report false if some are NaN or infinite; holds judges each element.
+// finite numbers. It may report false if some are NaN or infinite, or the new type is float64; holds judges each element.
 func (r *rounding) allHold(source []byte, step int64, written []byte) bool {
 	switch {
+	case r.widens:
+		return false
 	case r.intervals != nil && r.source.mantissa == 23:
 		return r.allHold16(source, step, written, func(p []byte) float64 {
 			return float64(math.Float32frombits(binary.LittleEndian.Uint32(p)))

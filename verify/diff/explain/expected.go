@@ -1,7 +1,9 @@
 package explain
 
 import (
+	"encoding/binary"
 	"io"
+	"math"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -85,9 +87,25 @@ func converted(t *tensor.Tensor, dtype tensor.DType, divisor float64) (*tensor.T
 		out.Data = conversion{t, &out, func(dst, src []byte) { divide(dst, src) }}
 		return &out, err
 	}
+	if dtype == tensor.F64 && isFloat(t.DType) {
+		out.Data = conversion{t, &out, widening(t.DType)}
+		return &out, nil
+	}
 	cast, err := tensor.NewCast(t.DType, dtype)
 	out.Data = conversion{t, &out, func(dst, src []byte) { cast(dst, src) }}
 	return &out, err
+}
+
+// widening returns the conversion of elements to float64.
+func widening(from tensor.DType) func(dst, src []byte) {
+	decode := tensor.ValuesOf(from).Decode
+	return func(dst, src []byte) {
+		values := make([]float64, len(dst)/8) // readers of one tensor may run at once
+		decode(values, src)
+		for i, x := range values {
+			binary.LittleEndian.PutUint64(dst[8*i:], math.Float64bits(x))
+		}
+	}
 }
 
 // conversion is Data of elements that are converted as they are read.

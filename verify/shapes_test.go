@@ -1,0 +1,97 @@
+package verify
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Rows that were added to the vocabulary are said, and that config.json is as the tensors are.
+func TestLargerVocabulary(t *testing.T) {
+	m := baseOf(t, "bfloat16, torch").made.clone()
+	e := m.get(embeddingName)
+	rows := slices.Repeat(e.row(0), 4)
+	e.shape, e.data = []int64{e.shape[0] + 4, e.shape[1]}, append(slices.Clone(e.data), rows...)
+	m.config["vocab_size"] = e.shape[0]
+	v, err := m.judge(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := WriteText(&b, v, "--json"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"model.embed_tokens.weight (embedder.input_embedding): [132, 32] instead of [128, 32]; resized from 128 to 132 rows: the first 128 are the same\n",
+		"vocab_size: 132, not 128; the tensors of the conversion are as this says\n",
+		"1 more tensor was not compared (see structure)\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%s\nshould say %q", b.String(), want)
+		}
+	}
+}
+
+// A copy in float64 has all values of the source, and is compared with it.
+func TestFloat64(t *testing.T) {
+	for _, name := range []string{"bfloat16, torch", "float32, torch", "bfloat16, Hugging Face to torch"} {
+		b := append(bases(t, ""), backBases(t)...)
+		m := b[slices.IndexFunc(b, func(b *base) bool { return b.name == name })].made.clone()
+		for _, e := range m.tensors {
+			widened := &entry{e.name, tensor.F64, e.shape, nil}
+			for _, x := range e.values() {
+				widened.data = binary.LittleEndian.AppendUint64(widened.data, math.Float64bits(float64(x)))
+			}
+			*e = *widened
+		}
+		if m.config != nil {
+			m.config["dtype"], m.config["torch_dtype"] = "float64", "float64"
+		}
+		v, err := m.judge(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !v.Same || v.Answer() != "the same model, as float64" {
+			t.Errorf("%s: %s, %v", name, v.Answer(), findings(v))
+		}
+		flip(0, 3)(m.get(m.tensors[0].name))
+		if v, err = m.judge(t); err != nil || v.Same || v.Weights.Findings.Len() != 1 || v.Weights.Findings.At(0).Differing != 1 {
+			t.Errorf("%s: one bit: %v, %v", name, v, err)
+		}
+	}
+}
+
+// The settings that the source lacks are those that config.json of the conversion states, which the error has.
+func TestStatedSettings(t *testing.T) {
+	b := baseOf(t, "bfloat16, torch")
+	_, err := verifyFiles(t, b.source, b.made.write(t), Options{})
+	var missing *model.OptionError
+	if !errors.As(err, &missing) || len(missing.Missing) != 3 || *missing.Stated.AttentionWindow != 8 || *missing.Stated.LogitsSoftCap != 30 || !*missing.Stated.EmbeddingScale {
+		t.Errorf("%v, %+v", err, missing)
+	}
+}
+
+// A field that a version reads under another name is one finding with both, and two numbers have one notation.
+func TestFieldsOfTwoNames(t *testing.T) {
+	m := baseOf(t, "bfloat16, torch").made.clone()
+	m.config["dtype"], m.config["torch_dtype"], m.config["rms_norm_eps"] = "float32", "float32", 1e-5
+	v, err := m.judge(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i := range v.Config.Findings.Len() {
+		f := v.Config.Findings.At(i)
+		got = append(got, f.String())
+	}
+	want := []string{"rms_norm_eps: 1e-05, not 1e-06; every norm would differ slightly", `dtype, torch_dtype: "float32", not "bfloat16"; transformers would round the weights to it, or compute in it`}
+	if !slices.Equal(got, want) || !strings.Contains(v.Config.Summary, "3 fields: rms_norm_eps, dtype, torch_dtype") {
+		t.Errorf("%s: %q", v.Config.Summary, got)
+	}
+}
