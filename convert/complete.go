@@ -12,7 +12,6 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // OccupiedError reports that there is something at a destination that is not the complete result of this conversion.
@@ -62,7 +61,8 @@ func IsComplete(ctx context.Context, src *tensor.Checkpoint, dst string, o Optio
 	if err != nil {
 		return false, err
 	}
-	if difference := record.Differs(c.record(&moves.Digests{Dests: make([]digest.Sum, len(c.Dests))}).manifest()); difference != "" {
+	none := moves.NewDigests(c.List)
+	if difference := record.Differs(c.record(none, none).manifest()); difference != "" {
 		return false, occupied("%s", difference)
 	}
 	written, err := formats.OpenSource(source, name, formats.Options{})

@@ -104,7 +104,7 @@ type conversion struct {
 	remarks []string           // about those files
 	origin  *provenance        // of the source; nil if unknown
 	written *publish.OutputFiles
-	moved   []tensor.Written  // nil until the weights are written
+	moved   *transfer.Result  // nil until the weights are written
 	adapter *manifest.Adapter // nil if there is none
 	result  *Result
 }
@@ -271,28 +271,29 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 		}
 	}
 	progress(0)
-	written, digests, err := c.writeWeights(ctx, stage, progress)
+	r, err := c.writeWeights(ctx, stage, progress)
 	if err != nil {
 		return err
 	}
+	written, sources := r.Written, r.Digests
 	if c.plan != nil {
 		if err := c.addDivisionCost(written); err != nil {
 			return err
 		}
 	}
-	c.moved = written
+	c.moved = r
 	c.result.add(written)
 	if c.options.Verify {
-		if digests.Sources, err = c.prove(ctx, stage, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
+		if sources, err = c.prove(ctx, stage, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
 			return err
 		}
 	}
 	if c.origin != nil {
-		if err := c.origin.check(c.outline, digests.Sources, written); err != nil {
+		if err := c.origin.check(c.outline, sources, r.Digests); err != nil {
 			return err
 		}
 	}
-	return c.writeFiles(ctx, stage, digests)
+	return c.writeFiles(ctx, stage, r.Digests, sources)
 }
 
 // addDivisionCost adds to the result what dividing the embedding lost.
@@ -318,28 +319,21 @@ func (c *conversion) digests() digest.Algorithms {
 	return a
 }
 
-// writeWeights moves the elements. It returns the digests of all sources if they are to be checked,
+// writeWeights moves the elements. The result has the digests of all sources if they are to be checked,
 // otherwise those that need no further reading.
-func (c *conversion) writeWeights(ctx context.Context, stage *staging, progress func(done int64)) (written []tensor.Written, digests *moves.Digests, err error) {
+func (c *conversion) writeWeights(ctx context.Context, stage *staging, progress func(done int64)) (r *transfer.Result, err error) {
 	weights, err := stage.create()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, weights.Close()) }()
 	all := c.origin != nil && !c.options.Verify // the proof computes those of all sources
-	r, err := transfer.Execute(ctx, c.List, weights, transfer.Options{Progress: progress, Digests: c.digests(), DigestSources: all,
+	r, err = transfer.Execute(ctx, c.List, weights, transfer.Options{Progress: progress, Digests: c.digests(), DigestSources: all,
 		SourceMemory: storage.Memory(c.checkpoint.Source), DestMemory: stage.memory})
 	if err == nil {
 		err = stage.wait()
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	digests = &moves.Digests{Sources: r.Sources}
-	for _, w := range r.Written {
-		digests.Dests = append(digests.Dests, w.Digest)
-	}
-	return r.Written, digests, nil
+	return r, err
 }
 
 // listFiles returns the files that were written, with their digests, and completes those of the result.
@@ -375,20 +369,20 @@ func (c *conversion) listFiles(ctx context.Context, stage *staging) ([]manifest.
 }
 
 // record describes the conversion, for conversion.json.
-func (c *conversion) record(digests *moves.Digests) *recorder {
-	r := newRecorder(c.outline, ToolVersion(), c.output.format(), digests, c.options.Digest, c.origin)
+func (c *conversion) record(dests, sources *moves.Digests) *recorder {
+	r := newRecorder(c.outline, ToolVersion(), c.output.format(), dests, sources, c.options.Digest, c.origin)
 	r.head.Adapter, r.head.HuggingFace = c.adapter, c.result.HF
 	return r
 }
 
 // writeFiles writes all files but the weights.
-func (c *conversion) writeFiles(ctx context.Context, stage *staging, digests *moves.Digests) error {
+func (c *conversion) writeFiles(ctx context.Context, stage *staging, dests, sources *moves.Digests) error {
 	for _, f := range c.files {
 		if err := stage.put(&f); err != nil {
 			return err
 		}
 	}
-	record := c.record(digests)
+	record := c.record(dests, sources)
 	var err error
 	if record.head.Files, err = c.listFiles(ctx, stage); err != nil {
 		return err
@@ -406,7 +400,7 @@ func (c *conversion) writeFiles(ctx context.Context, stage *staging, digests *mo
 }
 
 // prove compares what was written with the source, and returns the digests of the sources.
-func (c *conversion) prove(ctx context.Context, stage *staging, progress func(done int64)) (map[*tensor.Tensor]digest.Sum, error) {
+func (c *conversion) prove(ctx context.Context, stage *staging, progress func(done int64)) (*moves.Digests, error) {
 	output, err := stage.open()
 	if err != nil {
 		if errors.As(err, new(*tensor.FormatError)) { // not the user's file
@@ -420,5 +414,5 @@ func (c *conversion) prove(ctx context.Context, stage *staging, progress func(do
 		return nil, err
 	}
 	c.result.Proof = p
-	return p.Digests.Sources, p.Err()
+	return p.Digests, p.Err()
 }

@@ -488,7 +488,7 @@ func checkWhole(src *tensor.Checkpoint, dst string, to Target) error {
 	if err != nil {
 		return err
 	}
-	if m, path, err := readManifest(dst); err != nil || m != nil && m.Tensors[0].Sum != proved.Digests.Dests[0] {
+	if m, path, err := readManifest(dst); err != nil || m != nil && m.Tensors[0].Sum != proved.Digests.Dest(0) {
 		return fmt.Errorf("%s is not of %s: %v", path, dst, err)
 	}
 	return proved.Err()

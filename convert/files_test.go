@@ -109,14 +109,14 @@ func TestManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digests := &moves.Digests{}
-	for _, d := range p.Dests {
-		digests.Dests = append(digests.Dests, digest.Of(digest.BLAKE3|digest.SHA256, []byte(d.Name)))
+	digests := moves.NewDigests(p.List)
+	for i, d := range p.Dests {
+		digests.SetDest(i, digest.Of(digest.BLAKE3|digest.SHA256, []byte(d.Name)))
 	}
 	var texts [2][]byte
 	for i, path := range []string{"/home/somebody/model.ckpt", "model.ckpt"} {
 		p.Source.Checkpoint.Path = path
-		if texts[i], err = newRecorder(p.outline(), "v1.2.3", "safetensors", digests, digest.Default, nil).manifest().JSON(); err != nil {
+		if texts[i], err = newRecorder(p.outline(), "v1.2.3", "safetensors", digests, digests, digest.Default, nil).manifest().JSON(); err != nil {
 			t.Fatal(err)
 		}
 	}

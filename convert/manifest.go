@@ -17,14 +17,15 @@ import (
 type recorder struct {
 	outline    *outline
 	head       *manifest.Manifest // without tensors
-	digests    *moves.Digests
+	dests      *moves.Digests     // of all Dests
+	sources    *moves.Digests     // of some sources
 	algorithms digest.Algorithms
 	origins    [][]manifest.Part // of each Dest; nil without a manifest of the source
 }
 
-// newRecorder describes a conversion that was carried out by a version of the tool, in a format. digests has
-// those that are known: of all p.Dests and of some sources; those by a are recorded. from may be nil.
-func newRecorder(p *outline, version, format string, digests *moves.Digests, a digest.Algorithms, from *provenance) *recorder {
+// newRecorder describes a conversion that was carried out by a version of the tool, in a format. dests has the digests
+// of all p.Dests, and sources those of some sources; those by a are recorded. from may be nil.
+func newRecorder(p *outline, version, format string, dests, sources *moves.Digests, a digest.Algorithms, from *provenance) *recorder {
 	m := &manifest.Manifest{
 		Griffin:     version,
 		Source:      describeSource(p),
@@ -37,7 +38,7 @@ func newRecorder(p *outline, version, format string, digests *moves.Digests, a d
 	if !p.keep {
 		m.DType = p.dtype.String()
 	}
-	r := &recorder{outline: p, head: m, digests: digests, algorithms: a}
+	r := &recorder{outline: p, head: m, dests: dests, sources: sources, algorithms: a}
 	if from != nil {
 		m.Origin = from.record.Root()
 		r.origins = from.origins(p)
@@ -54,10 +55,10 @@ func newRecorder(p *outline, version, format string, digests *moves.Digests, a d
 // tensor describes a Dest.
 func (r *recorder) tensor(i int) *manifest.Tensor {
 	d := &r.outline.Dests[i]
-	t := &manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Sum: r.digests.Dests[i].Only(r.algorithms), Rule: d.Rule}
+	t := &manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Sum: r.dests.Dest(i).Only(r.algorithms), Rule: d.Rule}
 	for _, move := range r.outline.MovesOf(i) {
 		part := manifest.PartOf(move.Source)
-		if sum, ok := r.digests.Sources[move.Source]; ok && !r.outline.adapted(move.Source) {
+		if sum, ok := r.sources.Source(move.Source); ok && !r.outline.adapted(move.Source) {
 			part.Sum = sum.Only(r.algorithms)
 		}
 		t.From = append(t.From, part)

@@ -155,16 +155,18 @@ func (p *planner) chooseHead() error {
 
 // addParameters adds the parameters of the model to the destination.
 func (p *planner) addParameters() {
-	index := map[string]int{}
+	index := map[string]int{} // of destinations of several transfers
 	root := p.Source.Family.Roots[p.Layout]
-	for _, t := range p.Source.Transfers(p.Layout) {
+	for t := range p.Source.Transfers(p.Layout) {
 		if t.Embedding && p.unscaled != nil {
 			t.Source = p.unscaled
 		}
 		i, ok := index[t.Name]
 		if !ok {
 			i = len(p.Dests)
-			index[t.Name] = i
+			if !t.Whole {
+				index[t.Name] = i
+			}
 			p.Dests = append(p.Dests, moves.Dest{Name: rooted(root, t), DType: cmp.Or(p.options.DType, t.Source.DType), Shape: t.Shape, Rule: t.Rule})
 		} else {
 			d := &p.Dests[i]

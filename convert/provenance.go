@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -66,9 +67,9 @@ func (v *provenance) contradicted(p *outline, name, problem string) error {
 
 // check returns a *tensor.FormatError if a source has another digest than when it was written, or if a
 // tensor that is converted back to its original layout has another digest than it had there.
-func (v *provenance) check(p *outline, sources map[*tensor.Tensor]digest.Sum, written []tensor.Written) error {
+func (v *provenance) check(p *outline, sources, dests *moves.Digests) error {
 	for _, t := range p.Sources() {
-		sum, known := sources[t]
+		sum, known := sources.Source(t)
 		entry := v.tensors[t.Name]
 		if !known || entry == nil {
 			continue
@@ -83,7 +84,7 @@ func (v *provenance) check(p *outline, sources map[*tensor.Tensor]digest.Sum, wr
 		if len(all) != 1 || from.Layout != p.to.String() {
 			continue
 		}
-		d, o, sum := &p.Dests[i], &all[0], written[i].Digest
+		d, o, sum := &p.Dests[i], &all[0], dests.Dest(i)
 		equal, _ := sum.Compare(o.Sum)
 		if o.Rounded || o.DType != d.DType.String() || !slices.Equal(o.Shape, d.Shape) || equal {
 			continue

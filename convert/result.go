@@ -90,8 +90,8 @@ func describeTensor(c *conversion, i int) ResultTensor {
 		t.From = append(t.From, m.Source.Name)
 	}
 	if c.moved != nil {
-		w := &c.moved[i]
-		t.Sum, t.Overflowed, t.Inexact = w.Digest.Only(c.options.Digest), w.Overflowed, w.Inexact
+		w := &c.moved.Written[i]
+		t.Sum, t.Overflowed, t.Inexact = c.moved.Digests.Dest(i).Only(c.options.Digest), w.Overflowed, w.Inexact
 	}
 	return t
 }

@@ -120,6 +120,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	var notFound error
 	r.noteFormat("source", r.source)
 	if r.converted != nil {
+		r.converted.ShareNames(r.source)
 		r.noteFormat("conversion", r.converted)
 		r.convertedModel, notFound = model.Recognize(r.converted, model.Options{KeepExtra: true}) // the check of the structure says what is wrong
 		r.presentConverted()

@@ -290,7 +290,7 @@ func (w *weightsCheck) addDigests() {
 	w.section.Converted = strictjson.NewList(len(compared), func(k int) TensorDigest {
 		i := int(compared[k])
 		d := &w.list.Dests[i]
-		return TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), Sum: w.digests.Dests[i], Rule: d.Rule, From: sourcesOf(w.list, i), OK: w.state[i] == right}
+		return TensorDigest{Name: d.Name, DType: d.DType.String(), Shape: shapeOf(d.Shape), Sum: w.digests.Dest(i), Rule: d.Rule, From: sourcesOf(w.list, i), OK: w.state[i] == right}
 	})
 	var sources []*tensor.Tensor
 	var wrong []bool // of each source
@@ -307,7 +307,8 @@ func (w *weightsCheck) addDigests() {
 	}
 	w.section.Source = strictjson.NewList(len(sources), func(i int) TensorDigest {
 		t := sources[i]
-		return TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), Sum: w.digests.Sources[t], OK: !wrong[i]}
+		sum, _ := w.digests.Source(t)
+		return TensorDigest{Name: t.Name, DType: t.DType.String(), Shape: shapeOf(t.Shape), Sum: sum, OK: !wrong[i]}
 	})
 }
 

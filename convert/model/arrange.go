@@ -1,6 +1,7 @@
 package model
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -17,31 +18,55 @@ type Transfer struct {
 	Rule  string  // what makes them of Source, for people: "copy", "transpose", …
 
 	Embedding bool // the destination tensor is the embedding
+	Whole     bool // no other transfer goes to the destination tensor
 }
 
-// Transfers returns what makes the parameters of the model in a layout, in the order of the rules.
-// Elements of several transfers may go to one tensor, and fill it. The model must have no Problems.
-func (m *Model) Transfers(to Layout) []Transfer {
-	var out []Transfer
-	filled := map[string]int64{} // elements of each destination
-	for _, p := range m.parameters() {
-		r := p.rule
-		source := m.found[m.Family.nameOf(p, m.Layout)][0]
-		t := Transfer{Source: source, Name: m.Family.nameOf(p, to), Shape: m.sizes.shapeIn(r, to), Embedding: r.Name == m.Family.Embedding}
-		if n, ok := filled[t.Name]; ok && n == tensor.RowMajor(t.Shape...).Elements() {
-			continue // both layouts have two parameters in this tensor, which is moved as a whole
+// Transfers gives what makes the parameters of the model in a layout, in the order of the rules, one after another: there may be very many.
+// Elements of several transfers may go to one tensor, and fill it. The model must have no Problems. Shapes and views are shared.
+func (m *Model) Transfers(to Layout) iter.Seq[Transfer] {
+	return func(yield func(Transfer) bool) {
+		filled := map[string]int64{} // elements of each destination of several parameters
+		sharing := map[string]int{}  // rules, by the end of the name
+		for i := range m.Family.Rules {
+			sharing[m.Family.Rules[i].At[to].Tail]++
 		}
-		op := r.between(m.Layout, to)
-		t.View, t.First = op.apply(tensor.RowMajor(source.Shape...))
-		t.Rule = op.String()
-		var part string
-		if t.Source, t.View, part = inStored(m.parts, t.Source, t.View); part != "" {
-			t.Rule = part + ", " + t.Rule
+		made := map[*Rule]*Transfer{} // the last transfer of each rule, and the shape of its source
+		shapes := map[*Rule][]int64{}
+		for _, p := range m.parameters() {
+			r := p.rule
+			source := m.found[m.Family.nameOf(p, m.Layout)][0]
+			name := m.Family.nameOf(p, to)
+			t := made[r]
+			if t == nil || !slices.Equal(shapes[r], source.Shape) {
+				t = transferOf(m, r, source, to)
+				made[r], shapes[r] = t, source.Shape
+			}
+			next := *t
+			next.Source, next.Name, next.Whole = source, name, sharing[r.At[to].Tail] == 1
+			if n, ok := filled[name]; ok && n == tensor.RowMajor(next.Shape...).Elements() {
+				continue // both layouts have two parameters in this tensor, which is moved as a whole
+			}
+			var part string
+			if next.Source, next.View, part = inStored(m.parts, source, next.View); part != "" {
+				next.Rule = part + ", " + next.Rule
+			}
+			if !next.Whole {
+				filled[name] += next.View.Elements()
+			}
+			if !yield(next) {
+				return
+			}
 		}
-		filled[t.Name] += t.View.Elements()
-		out = append(out, t)
 	}
-	return out
+}
+
+// transferOf returns what makes the parameter of a rule in a layout of a tensor, without the names.
+func transferOf(m *Model, r *Rule, source *tensor.Tensor, to Layout) *Transfer {
+	t := &Transfer{Shape: m.sizes.shapeIn(r, to), Embedding: r.Name == m.Family.Embedding}
+	op := r.between(m.Layout, to)
+	t.View, t.First = op.apply(tensor.RowMajor(source.Shape...))
+	t.Rule = op.String()
+	return t
 }
 
 // inStored returns the tensor of the file whose elements a view of a tensor of the model shows, so that all parts of it

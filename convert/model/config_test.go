@@ -235,7 +235,7 @@ func TestTensorsIn(t *testing.T) {
 		}
 		got, left := m.TensorsIn(HuggingFace)
 		want := map[string]Transfer{}
-		for _, transfer := range m.Transfers(HuggingFace) {
+		for transfer := range m.Transfers(HuggingFace) {
 			want[transfer.Name] = transfer
 		}
 		for i, x := range got[:len(got)-1] {

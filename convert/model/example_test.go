@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
@@ -44,7 +45,7 @@ func ExampleModel_Transfers() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, t := range m.Transfers(model.HuggingFace)[:3] {
+	for _, t := range slices.Collect(m.Transfers(model.HuggingFace))[:3] {
 		fmt.Printf("%s: %s of %s\n", t.Name, t.Rule, t.Source.Name)
 	}
 	// Output:

@@ -431,7 +431,7 @@ func testTransfersOnce(t *testing.T, from, to Layout) {
 		t.Fatal(err)
 	}
 	elements, embeddings, seen := map[string]int64{}, 0, map[string]int64{}
-	for _, x := range m.Transfers(to) {
+	for x := range m.Transfers(to) {
 		if x.First != seen[x.Name] {
 			t.Errorf("%s to %s: %s begins at element %d of %d", from, to, x.Name, x.First, seen[x.Name])
 		}

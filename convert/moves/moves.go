@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // List is the tensors of a destination and the moves that fill them, each element exactly once. It
@@ -136,12 +135,6 @@ type Dest struct {
 
 // Elements returns the number of the tensor's elements.
 func (d *Dest) Elements() int64 { return (&tensor.Tensor{Shape: d.Shape}).Elements() }
-
-// Digests are digests of the tensors of a List.
-type Digests struct {
-	Dests   []digest.Sum                  // by index into List.Dests
-	Sources map[*tensor.Tensor]digest.Sum // of those sources whose digests are known
-}
 
 // Move fills consecutive elements of one Dest from one source tensor.
 type Move struct {

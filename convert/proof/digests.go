@@ -18,8 +18,8 @@ type digests struct {
 
 	mu   sync.Mutex
 	open map[digested]*source.Digest
-	left []int32       // moves to each Dest that are not compared yet
-	sums moves.Digests // of the tensors that were compared
+	left []int32        // moves to each Dest that are not compared yet
+	sums *moves.Digests // of the tensors that were compared
 }
 
 // source returns the running digest of a source, nil if it is not wanted.
@@ -62,7 +62,7 @@ func (d *digests) finish(ctx context.Context, group []*moves.Move, dests []*tens
 		return nil
 	}
 	from := digested{group[0].Source, -1}
-	if err := d.sum(ctx, from, d.sources, func(sum digest.Sum) { d.sums.Sources[from.Tensor] = sum }); err != nil {
+	if err := d.sum(ctx, from, d.sources, func(sum digest.Sum) { d.sums.SetSource(from.Tensor, sum) }); err != nil {
 		return err
 	}
 	for _, m := range group {
@@ -73,12 +73,7 @@ func (d *digests) finish(ctx context.Context, group []*moves.Move, dests []*tens
 		if !complete {
 			continue
 		}
-		if err := d.sum(ctx, digested{dests[m.Dest], m.Dest}, d.dests, func(sum digest.Sum) {
-			if same := d.sums.Sources[from.Tensor]; same == sum {
-				sum = same // one text for both
-			}
-			d.sums.Dests[m.Dest] = sum
-		}); err != nil {
+		if err := d.sum(ctx, digested{dests[m.Dest], m.Dest}, d.dests, func(sum digest.Sum) { d.sums.SetDest(m.Dest, sum) }); err != nil {
 			return err
 		}
 	}

@@ -117,12 +117,13 @@ func breakOne(m *movestest.Maker) (contents [][]byte, dest int, element int64) {
 func checkDigests(t *testing.T, m *movestest.Maker, a digest.Algorithms, d *moves.Digests, written [][]byte) {
 	t.Helper()
 	for i, content := range written {
-		if want := digest.Of(a, content); d.Dests[i] != want {
+		if want := digest.Of(a, content); d.Dest(i) != want {
 			t.Errorf("%s: wrong digest", m.List.Dests[i].Name)
 		}
 	}
 	for _, move := range m.List.Moves {
-		if want, err := tensor.Digest(t.Context(), move.Source, a); err != nil || d.Sources[move.Source] != want {
+		got, _ := d.Source(move.Source)
+		if want, err := tensor.Digest(t.Context(), move.Source, a); err != nil || got != want {
 			t.Errorf("%s: wrong digest (%v)", move.Source.Name, err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"runtime"
 	"slices"
 
@@ -37,7 +36,7 @@ func newProver(l moves.List, written *tensor.Checkpoint, o Options) *prover {
 func (p *prover) run(ctx context.Context) (*Proof, error) {
 	extra := p.checkStructure()
 	p.digests = &digests{sources: p.options.Sources, dests: p.options.Dests, left: make([]int32, len(p.list.Dests)),
-		open: map[digested]*source.Digest{}, sums: moves.Digests{Dests: make([]digest.Sum, len(p.list.Dests)), Sources: map[*tensor.Tensor]digest.Sum{}}}
+		open: map[digested]*source.Digest{}, sums: moves.NewDigests(p.list)}
 	if err := p.compareSources(ctx); err != nil {
 		return nil, err
 	}
@@ -52,10 +51,10 @@ func (p *prover) run(ctx context.Context) (*Proof, error) {
 
 // sumDigests returns the digests of all tensors. It reads what was not compared.
 func (p *prover) sumDigests(ctx context.Context) (*moves.Digests, error) {
-	d := &p.digests.sums
+	d := p.digests.sums
 	rest := map[*tensor.Tensor]*source.Digest{}
 	for _, t := range p.list.Sources() {
-		if _, ok := d.Sources[t]; !ok && p.options.Sources != 0 {
+		if _, ok := d.Source(t); !ok && p.options.Sources != 0 {
 			rest[t] = source.NewDigest(t, p.options.Sources)
 		}
 	}
@@ -63,10 +62,12 @@ func (p *prover) sumDigests(ctx context.Context) (*moves.Digests, error) {
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(d.Sources, sources)
+	for t, sum := range sources {
+		d.SetSource(t, sum)
+	}
 	unread := map[int]*source.Digest{}
 	for i := range p.list.Dests {
-		if t := p.written.Tensor(p.list.Dests[i].Name); t != nil && p.options.Dests != 0 && d.Dests[i] == (digest.Sum{}) {
+		if t := p.written.Tensor(p.list.Dests[i].Name); t != nil && p.options.Dests != 0 && d.Dest(i) == (digest.Sum{}) {
 			unread[i] = source.NewDigest(t, p.options.Dests)
 		}
 	}
@@ -75,7 +76,7 @@ func (p *prover) sumDigests(ctx context.Context) (*moves.Digests, error) {
 		return nil, err
 	}
 	for i, sum := range dests {
-		d.Dests[i] = sum
+		d.SetDest(i, sum)
 	}
 	return d, nil
 }

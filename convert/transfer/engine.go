@@ -33,6 +33,7 @@ type engine struct {
 	targets    []target
 	outputs    map[*publish.OutputFile]*publish.Output
 	written    []tensor.Written
+	sums       *moves.Digests
 
 	freePanels chan *storage.Buffer
 	fullPanels chan panel // to be written

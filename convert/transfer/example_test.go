@@ -47,6 +47,6 @@ func Example() {
 	if _, err := written.Tensor("weight").ReadAt(content, 0); err != nil {
 		panic(err)
 	}
-	fmt.Printf("%s %s…\n", content, result.Written[0].Digest.Hex()[:8])
+	fmt.Printf("%s %s…\n", content, result.Digests.Dest(0).Hex()[:8])
 	// Output: adbecf 372afb75…
 }

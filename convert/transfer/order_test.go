@@ -60,7 +60,7 @@ func TestExecuteInFileOrder(t *testing.T) {
 		}
 		var all []byte
 		for i, want := range m.Want {
-			if got := files.content(t, i); !bytes.Equal(got, want) || r.Written[i].Digest != digest.Of(digest.SHA256, want) {
+			if got := files.content(t, i); !bytes.Equal(got, want) || r.Digests.Dest(i) != digest.Of(digest.SHA256, want) {
 				t.Fatalf("round %d: %s: wrong bytes or digest", round, m.List.Dests[i].Name)
 			}
 			all = append(all, want...)

@@ -96,7 +96,8 @@ func (e *engine) finish(t *target, scratch []byte) error {
 			t.file.Feed(t.offset+at, scratch[:n])
 		}
 	}
-	e.written[t.index] = tensor.Written{Digest: f.hash.Sum(t.bytes), CRC32: f.crc, Overflowed: f.overflowed.Load(), Inexact: f.inexact.Load()}
+	e.sums.SetDest(int(t.index), f.hash.Sum(t.bytes))
+	e.written[t.index] = tensor.Written{Digest: e.sums.Ref(int(t.index)), CRC32: f.crc, Overflowed: f.overflowed.Load(), Inexact: f.inexact.Load()}
 	t.filling.Store(nil)
 	return nil
 }

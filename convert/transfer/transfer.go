@@ -40,9 +40,9 @@ type Options struct {
 type Result struct {
 	Written []tensor.Written // one for each Dest of the list
 
-	// Sources has the digests of sources: of all if Options.DigestSources is set, otherwise of those that
+	// Digests has those of all Dests, and those of sources: of all if Options.DigestSources is set, otherwise of those that
 	// are copied whole and unchanged.
-	Sources map[*tensor.Tensor]digest.Sum
+	Digests *moves.Digests
 }
 
 // Execute fills a destination with what the moves of a list give, makes the files durable and
@@ -66,7 +66,9 @@ func execute(ctx context.Context, l moves.List, dst Destination, o Options, limi
 			}
 		}
 	}
-	written, err := move(ctx, l, dst, o, limits, digests)
+	result := &Result{Digests: moves.NewDigests(l)}
+	var err error
+	result.Written, err = move(ctx, l, dst, o, limits, digests, result.Digests)
 	if err != nil {
 		return nil, err
 	}
@@ -74,21 +76,24 @@ func execute(ctx context.Context, l moves.List, dst Destination, o Options, limi
 	if err != nil {
 		return nil, err
 	}
-	for t, dest := range copied {
-		sums[t] = written[dest].Digest
+	for t, sum := range sums {
+		result.Digests.SetSource(t, sum)
 	}
-	return &Result{written, sums}, nil
+	for t, dest := range copied {
+		result.Digests.SetSource(t, result.Digests.Dest(dest))
+	}
+	return result, nil
 }
 
-// move moves all elements and finishes the destination. It feeds the digests of sources.
-func move(ctx context.Context, l moves.List, dst Destination, o Options, limits limits, digests map[*tensor.Tensor]*source.Digest) ([]tensor.Written, error) {
+// move moves all elements and finishes the destination. It feeds the digests of sources, and sets those of Dests.
+func move(ctx context.Context, l moves.List, dst Destination, o Options, limits limits, digests map[*tensor.Tensor]*source.Digest, sums *moves.Digests) ([]tensor.Written, error) {
 	if err := l.Check(); err != nil {
 		return nil, err
 	}
 	defer task.Overlap()() // reads and writes of files
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	e := &engine{ctx: ctx, fail: cancel, limits: limits, memory: newBufferPool(limits.buffers), algorithms: o.Digests, digests: digests,
+	e := &engine{ctx: ctx, fail: cancel, limits: limits, memory: newBufferPool(limits.buffers), algorithms: o.Digests, digests: digests, sums: sums,
 		written: make([]tensor.Written, len(l.Dests)), progress: o.Progress}
 	err := e.openTargets(l, dst)
 	if err == nil {

@@ -50,7 +50,7 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, isCopied := copied[s]
-			if sum, ok := r.Sources[s]; ok != (o.DigestSources || isCopied) || ok && sum != want {
+			if sum, ok := r.Digests.Source(s); ok != (o.DigestSources || isCopied) || ok && sum != want {
 				t.Errorf("round %d: digest of %s is %x, want %x", round, s.Name, sum, want)
 			}
 		}
@@ -60,7 +60,10 @@ func TestExecuteMatchesDefinition(t *testing.T) {
 				t.Fatalf("round %d: %s from %+v: wrong bytes", round, m.List.Dests[i].Name, m.List.Moves)
 			}
 			told := m.Lost[i]
-			told.Digest, told.CRC32 = digest.Of(algorithms, want), crc32.ChecksumIEEE(want)
+			told.Digest, told.CRC32 = r.Digests.Ref(i), crc32.ChecksumIEEE(want)
+			if r.Digests.Dest(i) != digest.Of(algorithms, want) {
+				t.Errorf("round %d: %s: wrong digest", round, m.List.Dests[i].Name)
+			}
 			if written[i] != told || files.finished[i] != told {
 				t.Errorf("round %d: %s: told %+v, want %+v", round, m.List.Dests[i].Name, written[i], told)
 			}
@@ -138,10 +141,10 @@ func TestExecuteDividesChunkedTensors(t *testing.T) {
 		if _, err := f.ReadAt(got, offset); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%+v: wrong bytes, %v", tt, err)
 		}
-		if r.Written[0].Digest != digest.Of(algorithm, want) {
+		if r.Digests.Dest(0) != digest.Of(algorithm, want) {
 			t.Errorf("%+v: wrong digest", tt)
 		}
-		if tt.o.DigestSources && r.Sources[source] != digest.Of(algorithm, content) {
+		if sum, _ := r.Digests.Source(source); tt.o.DigestSources && sum != digest.Of(algorithm, content) {
 			t.Errorf("%+v: wrong digest of the source", tt)
 		}
 	}

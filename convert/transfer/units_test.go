@@ -156,7 +156,7 @@ func TestBufferPool(t *testing.T) {
 // jobsOf returns the jobs of a list: the dests of their moves, and their bytes.
 func jobsOf(t *testing.T, l moves.List, dst Destination, a digest.Algorithms, part int64) *jobList {
 	t.Helper()
-	e := &engine{ctx: t.Context(), limits: limits{part: part}, algorithms: a, written: make([]tensor.Written, len(l.Dests))}
+	e := &engine{ctx: t.Context(), limits: limits{part: part}, algorithms: a, written: make([]tensor.Written, len(l.Dests)), sums: moves.NewDigests(l)}
 	if err := e.openTargets(l, dst); err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func ExampleNewLayout() {
 		return
 	}
 	_, err = sink.Write(content)
-	if err := errors.Join(err, sink.Close(), w.Finish([]tensor.Written{{Digest: digest.Of(digest.Default, content)}})); err != nil {
+	if err := errors.Join(err, sink.Close(), w.Finish([]tensor.Written{{Digest: digest.RefOf(digest.Of(digest.Default, content))}})); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -213,7 +213,7 @@ func (l *Layout) contentName(written []tensor.Written, arrays ...int) string {
 	h := sha256.New()
 	for _, i := range arrays {
 		_, text := l.arrays[i].Document()
-		fmt.Fprintf(h, "%q %s %x\n", l.arrays[i].name, text, written[i].Digest)
+		fmt.Fprintf(h, "%q %s %x\n", l.arrays[i].name, text, written[i].Digest.Sum())
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }

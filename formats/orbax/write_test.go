@@ -35,7 +35,7 @@ func writeAll(t *testing.T, dir string, format Format, limits limits, specs []te
 	defer w.Close()
 	written := make([]tensor.Written, len(specs))
 	for _, i := range order {
-		written[i].Digest = digest.Of(digest.SHA256, data[i])
+		written[i].Digest = digest.RefOf(digest.Of(digest.SHA256, data[i]))
 		f, offset, length := w.At(i)
 		if f != nil {
 			if length != int64(len(data[i])) {
@@ -196,7 +196,7 @@ func writeTogether(t *testing.T, dir string, format Format, specs []tensor.Spec,
 	written := make([]tensor.Written, len(specs))
 	var group task.Group
 	for i := range specs {
-		written[i].Digest = digest.Of(digest.SHA256, data[i])
+		written[i].Digest = digest.RefOf(digest.Of(digest.SHA256, data[i]))
 		group.Go(func() error {
 			if f, offset, _ := w.At(i); f != nil {
 				_, err := f.WriteAt(data[i], offset)

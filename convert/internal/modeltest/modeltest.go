@@ -41,7 +41,7 @@ func Specs(c *model.Config, l model.Layout) []tensor.Spec {
 		panic(err)
 	}
 	var out []tensor.Spec
-	for _, transfer := range m.Transfers(l) {
+	for transfer := range m.Transfers(l) {
 		if !slices.ContainsFunc(out, func(s tensor.Spec) bool { return s.Name == transfer.Name }) {
 			out = append(out, tensor.Spec{Name: transfer.Name, DType: tensor.F32, Shape: transfer.Shape})
 		}

@@ -1,0 +1,65 @@
+package moves
+
+import (
+	"sync"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+)
+
+// Digests are digests of the tensors of a List. There may be very many. It is safe for use by several goroutines.
+type Digests struct {
+	mu      sync.Mutex
+	dests   *digest.Sums
+	sources *digest.Sums
+	moves   int
+	index   map[*tensor.Tensor]int32 // into sources; nil as long as none is known
+}
+
+// NewDigests returns Digests of the tensors of l, none of which is known.
+func NewDigests(l List) *Digests {
+	return &Digests{dests: digest.NewSums(len(l.Dests)), sources: digest.NewSums(len(l.Moves)), moves: len(l.Moves)}
+}
+
+// SetDest sets the digest of a Dest.
+func (d *Digests) SetDest(i int, sum digest.Sum) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dests.Set(i, sum)
+}
+
+// Dest returns the digest of a Dest, which is empty if it is not known.
+func (d *Digests) Dest(i int) digest.Sum {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dests.At(i)
+}
+
+// SetSource sets the digest of a source of the List.
+func (d *Digests) SetSource(t *tensor.Tensor, sum digest.Sum) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.index == nil {
+		d.index = make(map[*tensor.Tensor]int32, d.moves)
+	}
+	i, known := d.index[t]
+	if !known {
+		i = int32(len(d.index))
+		d.index[t] = i
+	}
+	d.sources.Set(int(i), sum)
+}
+
+// Source returns the digest of a source, if it is known.
+func (d *Digests) Source(t *tensor.Tensor) (sum digest.Sum, known bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i, known := d.index[t]
+	if !known {
+		return sum, false
+	}
+	return d.sources.At(int(i)), true
+}
+
+// Ref returns a reference to the digest of a Dest, for when all are set.
+func (d *Digests) Ref(i int) digest.Ref { return d.dests.Ref(i) }
