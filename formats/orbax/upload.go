@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
@@ -302,7 +303,11 @@ func (u *Uploader) Finish(written []tensor.Written) error {
 		}
 	}
 	for _, file := range l.metadata() {
-		if err := u.put(file.name, file.content()); err != nil {
+		var content bytes.Buffer // the size is stated first
+		if _, err := file.WriteTo(&content); err != nil {
+			return err
+		}
+		if err := u.put(file.name, content.Bytes()); err != nil {
 			return err
 		}
 	}

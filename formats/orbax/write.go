@@ -113,13 +113,19 @@ func newLayout(specs []tensor.Spec, format Format, limits limits) (*Layout, erro
 	}
 	l.ocdbt, l.storage = formats[format].ocdbt, formats[format].Storage
 	l.storage.MaxChunk = limits.chunk
+	plans := map[string]*zarr.Plan{} // of which most arrays share some
 	for _, s := range specs {
 		if !utf8.ValidString(s.Name) {
 			return nil, tensor.Bad("name is not valid UTF-8").Of(s.Name)
 		}
-		plan, err := zarr.NewPlan(l.storage, s.DType, s.Shape)
-		if err != nil {
-			return nil, tensor.Annotate(err, tensor.Location{Tensor: s.Name})
+		like := fmt.Sprint(s.DType, s.Shape)
+		plan := plans[like]
+		if plan == nil {
+			var err error
+			if plan, err = zarr.NewPlan(l.storage, s.DType, s.Shape); err != nil {
+				return nil, tensor.Annotate(err, tensor.Location{Tensor: s.Name})
+			}
+			plans[like] = plan
 		}
 		a := &newArray{name: s.Name, path: splitName(s.Name), Plan: plan}
 		l.arrays = append(l.arrays, a)
@@ -146,7 +152,7 @@ func splitName(name string) []string {
 			keys = append(keys, part)
 		}
 	}
-	return keys
+	return slices.Clone(keys) // without unused capacity
 }
 
 func isNumber(s string) bool {

@@ -136,6 +136,11 @@ func (w *Writer) finishDatabase(written []tensor.Written) error {
 
 // entries returns the entries of the database. values has those of the chunks, by array.
 func (l *Layout) entries(values [][]ocdbt.Value) (entries []ocdbt.Entry) {
+	n := 0
+	for i := range l.arrays {
+		n += 1 + len(values[i])
+	}
+	entries = make([]ocdbt.Entry, 0, n)
 	documents := map[string][]byte{} // of which most arrays share some
 	for i, a := range l.arrays {
 		key, text := a.Document()

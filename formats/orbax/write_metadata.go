@@ -1,8 +1,11 @@
 package orbax
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,28 +16,55 @@ import (
 // array cannot have one of these names.
 var itemFiles = []string{"_METADATA", "_CHECKPOINT_METADATA", "_sharding", "_strings.json", "array_metadatas", "checkpoint", "commit_success.txt", "manifest.ocdbt", "conversion.json"}
 
-// metadataFile is a file that describes the tree. Of many tensors it is large, so that its content is made when it is written.
+// metadataFile is a file that describes the tree. That of many tensors is large: it is made as it is written.
 type metadataFile struct {
-	name    string
-	content func() []byte
+	name  string
+	write func(w *bufio.Writer)
+}
+
+// WriteTo implements io.WriterTo.
+func (f metadataFile) WriteTo(to io.Writer) (int64, error) {
+	counted := &countingWriter{to: to}
+	w := bufio.NewWriter(counted)
+	f.write(w)
+	err := w.Flush()
+	return counted.n, err
+}
+
+// countingWriter counts the bytes that are written.
+type countingWriter struct {
+	to io.Writer
+	n  int64
+}
+
+// Write implements io.Writer.
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // metadata returns the files that describe the tree.
 func (l *Layout) metadata() []metadataFile {
 	arrays := slices.SortedFunc(slices.Values(l.arrays), func(a, b *newArray) int { return slices.Compare(a.path, b.path) })
-	text := func(s string) func() []byte { return func() []byte { return []byte(s) } }
+	text := func(s string) func(*bufio.Writer) { return func(w *bufio.Writer) { w.WriteString(s) } }
 	return []metadataFile{
-		{"checkpoint", func() []byte { return encodePlaceholders(arrays) }},
+		{"checkpoint", func(w *bufio.Writer) { w.Write(encodePlaceholders(arrays)) }},
 		{"_CHECKPOINT_METADATA", text(checkpointMetadata)},
 		{CommitName, text("Checkpoint commit was successful")},
-		{"_METADATA", func() []byte { return l.encodeMetadata(arrays) }},
+		{"_METADATA", func(w *bufio.Writer) { l.encodeMetadata(w, arrays) }},
 	}
 }
 
 // writeMetadata writes the files that describe the tree.
 func (w *Writer) writeMetadata() error {
 	for _, file := range w.layout.metadata() {
-		if err := w.made.WriteFile(w.path(file.name), file.content()); err != nil {
+		f, err := w.made.Create(w.path(file.name))
+		if err != nil {
+			return err
+		}
+		_, err = file.WriteTo(f)
+		if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 			return err
 		}
 	}
@@ -45,13 +75,13 @@ func (w *Writer) writeMetadata() error {
 const checkpointMetadata = `{"item_handlers": "orbax.checkpoint._src.handlers.pytree_checkpoint_handler.PyTreeCheckpointHandler", ` +
 	`"metrics": {}, "performance_metrics": {}, "init_timestamp_nsecs": null, "commit_timestamp_nsecs": null, "custom_metadata": {}}`
 
-// encodeMetadata returns _METADATA. It declares numpy arrays, which Orbax restores without a sharding. JAX
+// encodeMetadata writes _METADATA. It declares numpy arrays, which Orbax restores without a sharding. JAX
 // arrays would need a file _sharding that names the devices of the writer.
-func (l *Layout) encodeMetadata(arrays []*newArray) []byte {
-	b := []byte(`{"tree_metadata": {`)
+func (l *Layout) encodeMetadata(w *bufio.Writer, arrays []*newArray) {
+	w.WriteString(`{"tree_metadata": {`)
 	for i, a := range arrays {
 		if i > 0 {
-			b = append(b, ", "...)
+			w.WriteString(", ")
 		}
 		var reprs, keys []string
 		for _, k := range a.path {
@@ -62,10 +92,10 @@ func (l *Layout) encodeMetadata(arrays []*newArray) []byte {
 		if len(reprs) == 1 {
 			tuple += ","
 		}
-		b = fmt.Appendf(b, `%s: {"key_metadata": [%s], "value_metadata": {"value_type": "np.ndarray", "skip_deserialize": false}}`,
+		fmt.Fprintf(w, `%s: {"key_metadata": [%s], "value_metadata": {"value_type": "np.ndarray", "skip_deserialize": false}}`,
 			quoteJSON(tuple+")"), strings.Join(keys, ", "))
 	}
-	return fmt.Appendf(b, `}, "use_ocdbt": %t, "use_zarr3": %t, "store_array_data_equal_to_fill_value": true, "custom_metadata": null}`,
+	fmt.Fprintf(w, `}, "use_ocdbt": %t, "use_zarr3": %t, "store_array_data_equal_to_fill_value": true, "custom_metadata": null}`,
 		l.ocdbt, l.storage.Version == 3)
 }
 

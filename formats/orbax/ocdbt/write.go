@@ -30,7 +30,7 @@ type Entry struct {
 // Write makes a database of one version in the directory dir, whose files it creates by files: first the nodes of the tree, in a data file of
 // their own, then the manifest. The bytes do not depend on the order of the entries: identifiers are
 // derived from the entries, and the time of the version is 1970. Two entries with one key, and entries
-// that the format cannot hold, are a *tensor.FormatError.
+// that the format cannot hold, are a *tensor.FormatError. The entries are the function's own: it sorts and changes them.
 //
 // The caller syncs the data files that the entries refer to, and the directory.
 func Write(dir string, entries []Entry, files *publish.OutputFiles) error {
@@ -64,7 +64,6 @@ func (f syncedFile) Close() error { return errors.Join(f.Sync(), f.OutputFile.Cl
 const nodeBytes = 64 << 10
 
 func write(entries []Entry, create func(name string) (io.WriteCloser, error), nodeBytes int) error {
-	entries = slices.Clone(entries)
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
 	if err := checkEntries(entries); err != nil {
 		return err
