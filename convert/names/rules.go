@@ -18,8 +18,10 @@ import (
 // the n-th * of the left side matched, as few characters as possible. The first rule that matches a name
 // applies; names that no rule matches stay. Empty lines and those that begin with # are ignored.
 type Rules struct {
-	file  string
-	rules []rename
+	file     string
+	rules    []rename
+	whole    map[string]int // index of the first rule for a name that it states whole
+	patterns []int          // indices of the other rules
 }
 
 // Error says that rules cannot be read or applied.
@@ -41,7 +43,7 @@ const (
 // ParseRules reads rules, one a line. file is what errors call their source. A line that is not a rule is
 // an *Error with its number.
 func ParseRules(file string, r io.Reader) (*Rules, error) {
-	m := &Rules{file: file}
+	m := &Rules{file: file, whole: map[string]int{}}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, maxRuleBytes), maxRuleBytes)
 	number := 0
@@ -59,6 +61,11 @@ func ParseRules(file string, r io.Reader) (*Rules, error) {
 			return nil, m.errorf("line %d: %s", number, problem)
 		}
 		rule.line = number
+		if strings.ContainsAny(rule.pattern, "*?") {
+			m.patterns = append(m.patterns, len(m.rules))
+		} else if _, before := m.whole[rule.pattern]; !before {
+			m.whole[rule.pattern] = len(m.rules)
+		}
 		m.rules = append(m.rules, rule)
 	}
 	if err := lines.Err(); err == bufio.ErrTooLong {
@@ -128,7 +135,12 @@ func (m *Rules) Apply(c *tensor.Checkpoint) (*tensor.Checkpoint, map[string]stri
 
 // rename returns the new name of a tensor, and the index of the rule that gave it: -1 for none.
 func (m *Rules) rename(name string) (string, int) {
-	for i, r := range m.rules {
+	whole, isWhole := m.whole[name]
+	for _, i := range m.patterns {
+		if isWhole && i > whole {
+			break
+		}
+		r := m.rules[i]
 		parts, ok := globParts(r.pattern, name)
 		if !ok {
 			continue
@@ -142,6 +154,9 @@ func (m *Rules) rename(name string) (string, int) {
 			b.WriteString(piece)
 		}
 		return b.String(), i
+	}
+	if isWhole {
+		return m.rules[whole].to, whole
 	}
 	return name, -1
 }

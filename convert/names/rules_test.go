@@ -35,6 +35,26 @@ func TestInvalidRules(t *testing.T) {
 	}
 }
 
+// The first rule that matches applies, whether it states the whole name or a pattern.
+func TestFirstRuleApplies(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"a.w -> x\na.* -> y.*", "x"},
+		{"a.* -> y.*\na.w -> x", "y.w"},
+		{"?.w -> z\na.w -> x\na.* -> y.*", "z"},
+		{"b.* -> z.*\na.w -> x", "x"},
+		{"a.w -> x\na.w -> y", "x"},
+		{"b.w -> x", "a.w"},
+	} {
+		m, err := ParseRules("rules", strings.NewReader(tt.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := m.rename("a.w"); got != tt.want {
+			t.Errorf("%q: %s, not %s", tt.text, got, tt.want)
+		}
+	}
+}
+
 // FuzzRules reads any text as rules and renames a checkpoint: each tensor has a name of its own afterwards, the old names
 // are known, and a text that is no rules is an *Error.
 func FuzzRules(f *testing.F) {

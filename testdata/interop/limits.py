@@ -320,6 +320,9 @@ def main():
         check("diff of 200,000 changed tensors", 1, 60, "diff", "a", "b")
         check("diff of 200,000 changed tensors as JSON", 1, 60, "diff", "--json", "a", "b")
         check("a page of 200,000 changed tensors", 1, 80, "diff", "--report", "page.html", "a", "b")
+        with open("rules", "w") as f:
+            f.writelines(f"{expert(i)} -> renamed.{i}\n" for i in range(10_000))
+        check("diff of 200,000 tensors with 10,000 rules", 1, 40, "diff", "--map", "rules", "a", "b")
         check("statistics of 200,000 tensors as JSON", 0, 30, "inspect", "--stats", "--json", "a")
         check("200,000 tensors to safetensors", 0, 30, "convert", "--to", "safetensors", "a", "copy.safetensors")
 
