@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
@@ -16,8 +15,6 @@ import (
 type Uploader struct {
 	layout *Layout
 	file   io.WriterAt
-	before map[int][]byte // what lies between a tensor and the one before it, by index of the layout's specs
-	rest   []byte         // what follows the last tensor, up to the serialization id
 
 	mu   sync.Mutex
 	sums []uint32 // CRC-32 of each tensor
@@ -29,23 +26,7 @@ func (l *Layout) Upload(create func(size int64) (io.WriterAt, error)) (*Uploader
 	if err != nil {
 		return nil, err
 	}
-	u := &Uploader{layout: l, file: file, before: map[int][]byte{}, sums: make([]uint32, len(l.Ranges))}
-	var between []byte
-	for i := range l.records {
-		r := &l.records[i]
-		between = append(between, r.localHeader()...)
-		if i == len(l.records)-1 {
-			break // the serialization id is known at the end
-		}
-		if r.content == "" && r.size > 0 { // its descriptor is written with it
-			u.before[i-l.first], between = between, nil
-			continue
-		}
-		between = append(between, r.content...)
-		between = append(between, r.descriptor()...)
-	}
-	u.rest = between
-	return u, nil
+	return &Uploader{layout: l, file: file, sums: make([]uint32, len(l.Ranges))}, nil
 }
 
 // At returns no file: tensors are written to their Sinks.
@@ -56,11 +37,12 @@ func (u *Uploader) Order(i int) int64 { return u.layout.Ranges[i].Offset }
 
 // Sink returns a writer for the bytes of tensor i. It also writes the record's headers.
 func (u *Uploader) Sink(i int) (io.WriteCloser, error) {
-	r := u.layout.records[u.layout.first+i]
+	k := len(u.layout.first) + i
+	r := u.layout.record(k)
 	if r.size == 0 {
 		return &tensorSink{u: u, i: i, record: r}, nil
 	}
-	if _, err := u.file.WriteAt(u.before[i], r.data-int64(len(u.before[i]))); err != nil {
+	if err := (&frame{layout: u.layout, file: u.file}).before(k); err != nil {
 		return nil, err
 	}
 	return &tensorSink{u: u, i: i, record: r, out: io.NewOffsetWriter(u.file, r.data)}, nil
@@ -104,20 +86,11 @@ func (s *tensorSink) Close() error {
 
 // Finish writes what follows the last tensor.
 func (u *Uploader) Finish([]tensor.Written) error {
-	l := u.layout
-	records := slices.Clone(l.records)
-	for i, sum := range u.sums {
-		if r := &records[l.first+i]; r.size > 0 {
-			r.crc = sum
-		}
+	f := &frame{layout: u.layout, file: u.file}
+	if err := f.before(u.layout.count() - 1); err != nil {
+		return err
 	}
-	last := &records[len(records)-1]
-	id := serializationID(records[:len(records)-1])
-	last.crc = crc32.ChecksumIEEE([]byte(id))
-	tail := append(append(slices.Clone(u.rest), id...), last.descriptor()...)
-	tail = append(tail, directory(records, l.tail)...)
-	_, err := u.file.WriteAt(tail, l.Size-int64(len(tail)))
-	return err
+	return f.end(func(i int) uint32 { return u.sums[i] })
 }
 
 // Close does nothing.

@@ -1,6 +1,7 @@
 package torch
 
 import (
+	"hash/crc32"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -32,67 +33,103 @@ type Layout struct {
 	Size   int64   // of the whole file, in bytes
 	Ranges []Range // of the specs, in their order
 
-	records []record // in the order of the file; the last is the serialization id
-	first   int      // the record of the first tensor
-	tail    int64    // where the directory begins
+	specs   []tensor.Spec
+	folder  string    // in the zip file
+	first   [4]record // before the tensors; the first of them is the pickle
+	headers []int64   // offsets of the local headers of the tensors
+	last    [2]record // after the tensors; the second is the serialization id
+	tail    int64     // where the directory begins
 }
 
 // NewLayout lays out a dict of tensors in the given order. fileName is the name of the file, from which
 // torch derives the name of the folder in the zip file. A file that would be too large to be read again is a *tensor.FormatError with the
 // reason tensor.TooLarge.
 func NewLayout(specs []tensor.Spec, fileName string) (*Layout, error) {
-	l, pickle, err := arrange(specs, fileName)
+	ranges, err := checkSpecs(specs)
 	if err != nil {
 		return nil, err
 	}
-	if err := savefile.CheckReadable(pickle, l.directorySize()); err != nil {
+	l := &Layout{specs: specs, Ranges: ranges, folder: folderName(fileName), headers: make([]int64, len(specs))}
+	const longest = 4096 // bytes, much less than zip files allow
+	if len(l.folder) > longest {
+		return nil, tensor.Bad("file name has %d bytes; at most %d are written", len(l.folder), longest)
+	}
+	if err := l.arrange(); err != nil {
+		return nil, err
+	}
+	if err := savefile.CheckSizes(l.first[0].size, l.Size-l.tail); err != nil {
 		return nil, tensor.Bad("file of torch with %d tensors could not be read again: %w", len(specs), err).Because(tensor.TooLarge)
 	}
 	return l, nil
 }
 
-// arrange is NewLayout without the limits of what can be read again. It also returns the pickle.
-func arrange(specs []tensor.Spec, fileName string) (l *Layout, pickle []byte, err error) {
-	sizes, err := checkSpecs(specs)
-	if err != nil {
-		return nil, nil, err
+// arrange gives each record its place.
+func (l *Layout) arrange() error {
+	var pickle measure
+	if err := writePickle(&pickle, l.specs, l.Ranges); err != nil {
+		return err
 	}
-	pickle, err = encodePickle(specs, sizes)
-	if err != nil {
-		return nil, nil, err
+	l.first[0] = record{plain: "data.pkl", size: pickle.size, crc: pickle.crc}
+	for i, r := range []struct{ name, content string }{{".format_version", "1"}, {".storage_alignment", "64"}, {"byteorder", "little"}} {
+		l.first[1+i] = recordOf(r.name, r.content)
 	}
-	const longest = 4096 // bytes, much less than zip files allow
-	folder := folderName(fileName)
-	if len(folder) > longest {
-		return nil, nil, tensor.Bad("file name has %d bytes; at most %d are written", len(folder), longest)
+	l.last = [2]record{recordOf("version", "3\n"), {plain: idName, size: idLength}}
+	at := int64(0)
+	for i := range l.first {
+		at = l.place(&l.first[i], at)
 	}
-	l = &Layout{}
-	add := func(name, content string) { l.add(folder, name, content, int64(len(content))) }
-	add("data.pkl", string(pickle))
-	add(".format_version", "1")
-	add(".storage_alignment", "64")
-	add("byteorder", "little")
-	l.first = len(l.records)
-	for i, size := range sizes {
-		l.add(folder, storageName(i), "", size)
-		r := &l.records[len(l.records)-1]
-		l.Ranges = append(l.Ranges, Range{r.data, r.size})
-		if r.end() > math.MaxInt64/2 {
-			return nil, nil, tensor.Bad("size of all tensors overflows")
+	for i := range l.Ranges {
+		r := record{plain: storageName(i), size: l.Ranges[i].Length}
+		at = l.place(&r, at)
+		l.headers[i], l.Ranges[i].Offset = r.header, r.data
+		if at > math.MaxInt64/2 {
+			return tensor.Bad("size of all tensors overflows")
 		}
 	}
-	add("version", "3\n")
-	l.add(folder, idName, "", idLength)
-	l.tail = l.records[len(l.records)-1].end()
+	for i := range l.last {
+		at = l.place(&l.last[i], at)
+	}
+	l.tail = at
 	l.Size = l.tail + l.directorySize()
-	return l, pickle, nil
+	return nil
 }
 
-// checkSpecs returns the size in bytes of each tensor, or why the tensors cannot be saved.
-func checkSpecs(specs []tensor.Spec) ([]int64, error) {
-	sizes := make([]int64, len(specs))
+// measure counts what is written to it.
+type measure struct {
+	size int64
+	crc  uint32
+}
+
+func (m *measure) Write(p []byte) (int, error) {
+	m.size += int64(len(p))
+	m.crc = crc32.Update(m.crc, crc32.IEEETable, p)
+	return len(p), nil
+}
+
+// count returns the number of records.
+func (l *Layout) count() int { return len(l.first) + len(l.Ranges) + len(l.last) }
+
+// record returns the k-th record of the file. Those of tensors, which can be very many, are made when they are asked for.
+func (l *Layout) record(k int) record {
+	i := k - len(l.first)
+	switch {
+	case i < 0:
+		return l.first[k]
+	case i < len(l.Ranges):
+		return record{plain: storageName(i), isTensor: true, header: l.headers[i], data: l.Ranges[i].Offset, size: l.Ranges[i].Length}
+	}
+	return l.last[i-len(l.Ranges)]
+}
+
+// checkSpecs returns the length of each tensor, or why the tensors cannot be saved.
+func checkSpecs(specs []tensor.Spec) ([]Range, error) {
+	ranges := make([]Range, len(specs))
 	seen := make(map[string]bool, len(specs))
+	var count tensor.Count
 	for i, s := range specs {
+		if err := count.Add(s.Name, len(s.Shape)); err != nil {
+			return nil, err
+		}
 		if seen[s.Name] {
 			return nil, tensor.Bad("two tensors of one name").Of(s.Name)
 		}
@@ -110,9 +147,9 @@ func checkSpecs(specs []tensor.Spec) ([]int64, error) {
 		if err != nil {
 			return nil, tensor.Annotate(err, tensor.Location{Tensor: s.Name})
 		}
-		sizes[i] = size
+		ranges[i].Length = size
 	}
-	return sizes, nil
+	return ranges, nil
 }
 
 // folderName returns the name of the folder in the zip file: the name of the file without its last

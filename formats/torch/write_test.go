@@ -61,7 +61,7 @@ func create(t *testing.T, fileName string, tensors []content) (*Layout, *Writer)
 	for _, x := range tensors {
 		specs = append(specs, x.Spec)
 	}
-	l, _, err := arrange(specs, fileName)
+	l, err := NewLayout(specs, fileName)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,14 +15,15 @@ const (
 	idLength = 40
 )
 
-// serializationID returns the content of the record, 40 digits.
-func serializationID(records []record) string {
+// serializationID returns the content of the record, 40 digits. record returns one of the n others.
+func serializationID(n int, record func(k int) record) string {
 	var set nameSet
 	sums := uint64(0)
-	for i := range records {
-		set.add(records[i].plain)
-		if records[i].size > 0 { // torch takes the checksums from the descriptors
-			sums = combine(sums, uint64(records[i].crc))
+	for k := range n {
+		r := record(k)
+		set.add(r.plain)
+		if r.size > 0 { // torch takes the checksums from the descriptors
+			sums = combine(sums, uint64(r.crc))
 		}
 	}
 	names := uint64(0)

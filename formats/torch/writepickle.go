@@ -2,6 +2,7 @@ package torch
 
 import (
 	"encoding/binary"
+	"io"
 	"math"
 	"strconv"
 
@@ -28,21 +29,23 @@ func storageName(i int) string { return "data/" + strconv.Itoa(i) }
 // pickler writes a pickle of protocol 2 as CPython does: each string, tuple, class and object gets a number
 // in a memo, and is written as a reference when it comes again.
 type pickler struct {
-	out  []byte
+	to   io.Writer
+	err  error             // of to
+	out  []byte            // is not written yet
 	memo map[string]uint32 // number by what was written
 	next uint32            // the next number
 }
 
-// encodePickle returns data.pkl of a dict of tensors. Reading it calls torch._utils._rebuild_tensor_v2 or
+// writePickle writes data.pkl of a dict of tensors. Reading it calls torch._utils._rebuild_tensor_v2 or
 // v3 for each tensor.
-func encodePickle(specs []tensor.Spec, sizes []int64) ([]byte, error) {
+func writePickle(to io.Writer, specs []tensor.Spec, ranges []Range) error {
 	const batch = 1000 // items that Python sets with one opcode
-	p := &pickler{memo: map[string]uint32{}}
+	p := &pickler{to: to, memo: map[string]uint32{}}
 	p.out = append(p.out, 0x80, 2, '}')
 	p.put()
 	if len(specs) == 1 { // without a mark
 		p.text(specs[0].Name)
-		p.tensor(0, specs[0], sizes[0])
+		p.tensor(0, specs[0], ranges[0].Length)
 		p.out = append(p.out, 's')
 		specs = nil
 	}
@@ -51,19 +54,25 @@ func encodePickle(specs []tensor.Spec, sizes []int64) ([]byte, error) {
 			p.out = append(p.out, '(')
 		}
 		p.text(s.Name)
-		p.tensor(i, s, sizes[i])
+		p.tensor(i, s, ranges[i].Length)
 		if (i+1)%batch == 0 || i+1 == len(specs) {
 			p.out = append(p.out, 'u')
+			p.flush()
 		}
 	}
 	if n := len(specs); n > 0 && n%batch == 0 {
 		p.out = append(p.out, '(', 'u') // as Python, which finds an empty batch
 	}
 	p.out = append(p.out, '.')
-	if len(p.out) > savefile.MaxPickle {
-		return nil, tensor.Bad("names and shapes of %d tensors take %d bytes; at most %d are read", len(sizes), len(p.out), savefile.MaxPickle)
+	p.flush()
+	return p.err
+}
+
+func (p *pickler) flush() {
+	if p.err == nil {
+		_, p.err = p.to.Write(p.out)
 	}
-	return p.out, nil
+	p.out = p.out[:0]
 }
 
 // tensor writes the call that rebuilds a tensor from storage i.

@@ -3,9 +3,7 @@ package torch
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
-	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -34,30 +32,19 @@ func (l *Layout) Create(path string, files *publish.OutputFiles) (*Writer, error
 
 // writeFrame writes the bytes between the tensors, but for the descriptors of tensors, which Finish writes.
 func (w *Writer) writeFrame() error {
-	if err := w.file.Truncate(w.layout.Size); err != nil {
+	l := w.layout
+	if err := w.file.Truncate(l.Size); err != nil {
 		return err
 	}
-	var between []byte // from the end of a tensor to the next one
-	from := int64(0)
-	records := w.layout.records
-	for i := range records {
-		r := &records[i]
-		between = append(between, r.localHeader()...)
-		if r.content == "" && r.size > 0 {
-			if _, err := w.file.WriteAt(between, from); err != nil {
+	f := &frame{layout: l, file: w.file}
+	for i, r := range l.Ranges {
+		if r.Length > 0 {
+			if err := f.before(len(l.first) + i); err != nil {
 				return err
 			}
-			between, from = between[:0], r.end()
-			continue
 		}
-		between = append(between, r.content...)
-		between = append(between, r.descriptor()...)
 	}
-	if len(between) == 0 {
-		return nil
-	}
-	_, err := w.file.WriteAt(between, from)
-	return err
+	return f.before(l.count() - 1)
 }
 
 // At returns the file, and the range in it of tensor i of the layout's specs.
@@ -76,33 +63,19 @@ func (w *Writer) Finish(written []tensor.Written) error {
 	if len(written) != len(l.Ranges) {
 		return fmt.Errorf("%d tensors were written of %d", len(written), len(l.Ranges))
 	}
-	records := slices.Clone(l.records)
 	for i := range written {
-		if r := &records[l.first+i]; r.size > 0 {
-			r.crc = written[i].CRC32
-			if err := w.writeDescriptor(r); err != nil {
+		r := l.record(len(l.first) + i)
+		if r.crc = written[i].CRC32; r.size > 0 {
+			if _, err := w.file.WriteAt(r.descriptor(), r.data+r.size); err != nil {
 				return err
 			}
 		}
 	}
-	last := &records[len(records)-1]
-	id := serializationID(records[:len(records)-1])
-	last.crc = crc32.ChecksumIEEE([]byte(id))
-	if _, err := w.file.WriteAt([]byte(id), last.data); err != nil {
-		return err
-	}
-	if err := w.writeDescriptor(last); err != nil {
-		return err
-	}
-	if _, err := w.file.WriteAt(directory(records, l.tail), l.tail); err != nil {
+	f := &frame{layout: l, file: w.file}
+	if err := f.end(func(i int) uint32 { return written[i].CRC32 }); err != nil {
 		return err
 	}
 	return w.file.Sync()
-}
-
-func (w *Writer) writeDescriptor(r *record) error {
-	_, err := w.file.WriteAt(r.descriptor(), r.data+r.size)
-	return err
 }
 
 // Close closes the file. It may be called again.

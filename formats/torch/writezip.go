@@ -11,13 +11,17 @@ import (
 // record is a member of the zip file. Members are uncompressed, and since torch streams its files, each is
 // followed by a descriptor with its checksum and size.
 type record struct {
-	name    string // with the folder
-	plain   string // without
-	content string // "" for the elements of a tensor and the serialization id
-	crc     uint32 // of content; that of other records is known at the end
-	header  int64  // offset of the local header
-	data    int64  // offset of the bytes
-	size    int64
+	plain    string // name without the folder
+	content  string // "" for the pickle, the elements of a tensor and the serialization id
+	isTensor bool
+	crc      uint32 // that of tensors and of the serialization id is known at the end
+	header   int64  // offset of the local header
+	data     int64  // offset of the bytes
+	size     int64
+}
+
+func recordOf(name, content string) record {
+	return record{plain: name, content: content, size: int64(len(content)), crc: crc32.ChecksumIEEE([]byte(content))}
 }
 
 const (
@@ -30,16 +34,19 @@ const (
 	directoryVersion, madeBy64 = 45, 3<<8 | 30
 )
 
-// add appends a record, at the offset that torch gives it.
-func (l *Layout) add(folder, name, content string, size int64) {
-	r := record{name: folder + "/" + name, plain: name, content: content, size: size, crc: crc32.ChecksumIEEE([]byte(content))}
-	if n := len(l.records); n > 0 {
-		r.header = l.records[n-1].end()
-	}
-	r.data = r.header + savefile.LocalSize + int64(len(r.name)) + int64(len(r.wideLocal())) + 4
+// place gives a record the place that torch gives it if the record before it ends at that offset, and returns its end.
+func (l *Layout) place(r *record, at int64) int64 {
+	r.header = at
+	r.data = r.header + l.headerSize(r) + int64(len(r.wideLocal())) + 4
 	r.data += -r.data & (recordAlign - 1)
-	l.records = append(l.records, r)
+	return r.end()
 }
+
+// headerSize returns the size of the record's local header without its extra fields.
+func (l *Layout) headerSize(r *record) int64 { return savefile.LocalSize + l.nameSize(r) }
+
+// nameSize returns the length of the record's name.
+func (l *Layout) nameSize(r *record) int64 { return int64(len(l.folder) + 1 + len(r.plain)) }
 
 // wide reports whether the offset or the size of the record needs 64 bits.
 func (r *record) wide() bool { return r.size >= wideAt || r.header >= wideAt }
@@ -77,17 +84,17 @@ func (r *record) flags() uint16 {
 	return flagUTF8 | flagSumFollows
 }
 
-// localHeader returns the header before the record's bytes, including the padding.
-func (r *record) localHeader() []byte {
-	b := append(make([]byte, 0, r.data-r.header), savefile.LocalMark...)
+// localHeader appends the header before the record's bytes, including the padding.
+func (l *Layout) localHeader(b []byte, r *record) []byte {
+	b = append(b, savefile.LocalMark...)
 	b = binary.LittleEndian.AppendUint16(b, 0) // version
 	b = binary.LittleEndian.AppendUint16(b, r.flags())
 	b = append(b, make([]byte, 2+4+4+4+4)...) // method, time, checksum, sizes
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(r.name)))
+	b = binary.LittleEndian.AppendUint16(b, uint16(l.nameSize(r)))
 	wide := r.wideLocal()
-	extra := int(r.data-r.header) - savefile.LocalSize - len(r.name)
+	extra := int(r.data - r.header - l.headerSize(r))
 	b = binary.LittleEndian.AppendUint16(b, uint16(extra))
-	b = append(append(b, r.name...), wide...)
+	b = append(l.appendName(b, r), wide...)
 	padding := extra - len(wide) - 4
 	b = binary.LittleEndian.AppendUint16(b, paddingTag)
 	b = binary.LittleEndian.AppendUint16(b, uint16(padding))
@@ -95,6 +102,10 @@ func (r *record) localHeader() []byte {
 		b = append(b, 'Z')
 	}
 	return b
+}
+
+func (l *Layout) appendName(b []byte, r *record) []byte {
+	return append(append(append(b, l.folder...), '/'), r.plain...)
 }
 
 // descriptor returns the descriptor after the record's bytes.
@@ -112,7 +123,7 @@ func (r *record) descriptor() []byte {
 }
 
 // centralEntry appends the entry of the record in the directory.
-func (r *record) centralEntry(b []byte) []byte {
+func (l *Layout) centralEntry(b []byte, r *record) []byte {
 	wide := wideField(r.size, r.size, r.header)
 	b = append(b, savefile.CentralMark...)
 	b = append(b, 0, 0, 0, 0) // versions
@@ -121,49 +132,43 @@ func (r *record) centralEntry(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, r.crc)
 	b = binary.LittleEndian.AppendUint32(b, uint32(min(r.size, wideAt)))
 	b = binary.LittleEndian.AppendUint32(b, uint32(min(r.size, wideAt)))
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(r.name)))
+	b = binary.LittleEndian.AppendUint16(b, uint16(l.nameSize(r)))
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(wide)))
 	b = append(b, make([]byte, 2+2+2+4)...) // comment, disk, attributes
 	b = binary.LittleEndian.AppendUint32(b, uint32(min(r.header, wideAt)))
-	return append(append(b, r.name...), wide...)
+	return append(l.appendName(b, r), wide...)
 }
 
 // directorySize returns the size of the directory and the end records in bytes.
 func (l *Layout) directorySize() int64 {
 	n := int64(savefile.End64Size + savefile.LocatorSize + savefile.EndSize)
-	for i := range l.records {
-		r := &l.records[i]
-		n += savefile.CentralSize + int64(len(r.name)) + int64(len(wideField(r.size, r.size, r.header)))
+	for k := range l.count() {
+		r := l.record(k)
+		n += savefile.CentralSize + l.nameSize(&r) + int64(len(wideField(r.size, r.size, r.header)))
 	}
 	return n
 }
 
-// directory returns the end of a file: the directory of its records, which begins at offset at, and the
-// end records.
-func directory(records []record, at int64) []byte {
-	var b []byte
-	for i := range records {
-		b = records[i].centralEntry(b)
-	}
-	size, entries := uint64(len(b)), uint64(len(records))
-	end64 := at + int64(len(b))
+// endRecords appends the records after the entries of the directory, which end at offset at.
+func (l *Layout) endRecords(b []byte, at int64) []byte {
+	size, entries := uint64(at-l.tail), uint64(l.count())
 	b = append(b, savefile.End64Mark...)
 	b = binary.LittleEndian.AppendUint64(b, savefile.End64Size-12)
 	b = binary.LittleEndian.AppendUint16(b, madeBy64)
 	b = binary.LittleEndian.AppendUint16(b, directoryVersion)
 	b = append(b, make([]byte, 4+4)...) // disks
-	for _, v := range []uint64{entries, entries, size, uint64(at)} {
+	for _, v := range []uint64{entries, entries, size, uint64(l.tail)} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	b = append(b, savefile.LocatorMark...)
 	b = append(b, 0, 0, 0, 0)
-	b = binary.LittleEndian.AppendUint64(b, uint64(end64))
+	b = binary.LittleEndian.AppendUint64(b, uint64(at))
 	b = append(b, 1, 0, 0, 0)
 	b = append(b, savefile.EndMark...)
 	b = append(b, 0, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint16(b, uint16(min(entries, math.MaxUint16)))
 	b = binary.LittleEndian.AppendUint16(b, uint16(min(entries, math.MaxUint16)))
 	b = binary.LittleEndian.AppendUint32(b, uint32(min(size, wideAt)))
-	b = binary.LittleEndian.AppendUint32(b, uint32(min(at, wideAt)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(min(l.tail, wideAt)))
 	return append(b, 0, 0) // comment
 }

@@ -336,6 +336,9 @@ def main():
         check("200,000 tensors of a model, verified", 0, 60, "verify", "hawk", "converted")
         check("200,000 tensors of a model, verified, as JSON", 0, 60, "verify", "--json", "hawk", "converted")
 
+        made(lambda: hawk("hawk", 200_000, 0.5))
+        check("200,000 tensors of a model to a torch file", 0, 60, "convert", "--to", "torch", "hawk", "model.pt")
+        check("a torch file of 200,000 tensors of a model", 0, 12, "inspect", "model.pt")
         for label, shared in (("200,000 storages", False), ("200,000 views of a storage", True)):
             made(lambda: many_torch("many", 200_000, shared))
             check(f"a torch file of {label}", 0, 12, "inspect", "many")

@@ -50,7 +50,7 @@ func (f *OutputFiles) Create(path string) (*OutputFile, error) {
 	}
 	created := &OutputFile{file: file}
 	if f != nil {
-		created.hash = digest.New(f.algorithms)
+		created.hash = digest.NewBounded(f.algorithms, mostHeld)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.all[path] = &output{created.hash, -1}
@@ -164,6 +164,9 @@ func (f *OutputFiles) Rename(from, to string) error {
 	delete(f.all, from)
 	return nil
 }
+
+// mostHeld is how many bytes of a file are held for its digest, because those around them are not written yet. Others are read back.
+const mostHeld = 8 << 20
 
 // FileSum is a file with its digest.
 type FileSum struct {

@@ -30,6 +30,16 @@ func New(a Algorithms) *Hash {
 	return h
 }
 
+// NewBounded returns the Hash of no bytes that leaves out bytes which would have to be held until those around them come, if there are more
+// of them than most (above 0). Missing says which, and the caller adds them again, from there on.
+func NewBounded(a Algorithms, most int64) *Hash {
+	h := New(a)
+	if h.tree != nil {
+		h.tree.most = most
+	}
+	return h
+}
+
 // Of returns the digests of p.
 func Of(a Algorithms, p []byte) Sum {
 	h := New(a)

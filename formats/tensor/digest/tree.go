@@ -19,6 +19,8 @@ type tree struct {
 	known    spans
 	subtrees map[int64]subtree // by the number of the first block; nil for none
 	parts    map[int64]*part   // incomplete blocks by number; nil for none
+	held     int64             // bytes of the parts
+	most     int64             // that they may hold, apart from those at the beginning of what is missing; 0 for any number
 }
 
 // part is an incomplete block. It holds as many bytes as reach to the last known one, roughly: a model may have very many
@@ -29,13 +31,15 @@ type part struct {
 }
 
 // add adds bytes from offset at of the block on.
-func (p *part) add(at int64, bytes []byte) {
+func (p *part) add(at int64, bytes []byte) (grownBy int64) {
+	before := len(p.bytes)
 	if end := int(at) + len(bytes); end > len(p.bytes) {
 		grown := make([]byte, min(max(end, 2*len(p.bytes)), blockBytes))
 		copy(grown, p.bytes)
 		p.bytes = grown
 	}
 	p.filled += copy(p.bytes[at:], bytes)
+	return int64(len(p.bytes) - before)
 }
 
 // hash returns the subtree over the first n bytes. They must be known.
@@ -56,7 +60,7 @@ type subtree struct {
 }
 
 func (t *tree) clone() *tree {
-	c := &tree{known: append(spans(nil), t.known...), subtrees: maps.Clone(t.subtrees)}
+	c := &tree{known: t.known.clone(), held: t.held, most: t.most, subtrees: maps.Clone(t.subtrees)}
 	for block, p := range t.parts {
 		c.setPart(block, &part{slices.Clone(p.bytes), p.filled})
 	}
@@ -66,11 +70,21 @@ func (t *tree) clone() *tree {
 // feed adds the bytes from offset at on, without those that are known.
 func (t *tree) feed(at int64, p []byte) {
 	t.mu.Lock()
-	fresh := t.known.add(at, at+int64(len(p)))
+	first, end := t.wanted(at, at+int64(len(p)))
+	fresh := t.known.add(first, end)
 	t.mu.Unlock()
 	for _, s := range fresh {
 		t.addBytes(s.from, p[s.from-at:s.to-at])
 	}
+}
+
+// wanted returns the part of a range that is hashed: all of it or, if the parts hold too much, only whole blocks. What is left out stays
+// missing. t.mu is locked.
+func (t *tree) wanted(from, to int64) (int64, int64) {
+	if t.most == 0 || t.held < t.most || from <= t.known.prefix() {
+		return from, to
+	}
+	return (from + blockBytes - 1) / blockBytes * blockBytes, to / blockBytes * blockBytes
 }
 
 // addBytes adds bytes that were not known.
@@ -105,7 +119,9 @@ func (t *tree) addPart(block, at int64, p []byte) {
 		b = &part{}
 		t.setPart(block, b)
 	}
-	if b.add(at, p); b.filled == blockBytes {
+	t.held += b.add(at, p)
+	if b.filled == blockBytes {
+		t.held -= int64(len(b.bytes))
 		delete(t.parts, block)
 		t.insert(block, subtree{0, b.hash(blockBytes, block)})
 	}

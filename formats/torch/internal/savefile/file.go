@@ -69,22 +69,12 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	return nil, tensor.Bad("neither a zip file nor a legacy file of torch.save")
 }
 
-// CheckReadable returns an error if the pickle of a zip file that is to be written, or its directory, exceeds what Read reads.
-func CheckReadable(text []byte, directory int64) error {
-	if err := checkDirectory(directory); err != nil {
-		return err
+// CheckSizes returns an error if Read does not read a pickle or a directory of so many bytes.
+func CheckSizes(pickle, directory int64) error {
+	if pickle > MaxPickle {
+		return tensor.Bad("pickle of %d bytes exceeds %d MiB", pickle, MaxPickle>>20)
 	}
-	const small = 1 << 20 // bytes of a pickle that is within all limits
-	if len(text) <= small {
-		return nil
-	}
-	l := newLoader(&container{})
-	r, err := l.read(bytes.NewReader(text), 0, int64(len(text)), false)
-	if err != nil {
-		return err
-	}
-	_, err = (&File{Root: r.Value}).List()
-	return err
+	return checkDirectory(directory)
 }
 
 // Checksums says which checksums of the storages the container keeps, as the Detail tensor.Checksums does.
