@@ -2,14 +2,19 @@ package verify
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 )
 
 // A checkpoint was converted to the layout that its names show, or else to the one that its format is usual for.
@@ -123,5 +128,45 @@ func TestLeftOutNote(t *testing.T) {
 		if p.Extra = []int{3}; leftOutNote(p) != "" {
 			t.Errorf("%d that were kept: %q", n, leftOutNote(p))
 		}
+	}
+}
+
+// A directory was written to match the runtimes that its conversion.json records. Without such a record it was transformers 5.
+func TestRecordedMatch(t *testing.T) {
+	for _, match := range []convert.Runtimes{convert.Transformers5, convert.MLX, convert.Transformers5 | convert.MLX} {
+		source, dir := conversionOf(t, convert.Options{To: convert.ToHF, MatchRuntime: match})
+		settings := cases.Open(t, "odd-griffin").Settings
+		v, err := verifyFiles(t, source, dir, Options{Settings: settings, WeightsOnly: true})
+		if err != nil || !v.Same || len(findings(v)) > 0 {
+			t.Errorf("%v: %v, %v", match, err, findings(v))
+		}
+		c, err := formats.Open(dir, formats.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := model.Recognize(c, model.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := recordedMatch(found); got != match {
+			t.Errorf("%v is recorded, got %v", match, got)
+		}
+		c.Close()
+		if err := os.Remove(filepath.Join(dir, manifest.Name)); err != nil {
+			t.Fatal(err)
+		}
+		if v, err = verifyFiles(t, source, dir, Options{Settings: settings, WeightsOnly: true}); err != nil || !v.Same {
+			t.Errorf("%v, without a record: %v, %v", match, err, findings(v))
+		}
+	}
+	_, plain := conversionOf(t, convert.Options{To: convert.ToHF})
+	c, err := formats.Open(plain, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	found, err := model.Recognize(c, model.Options{})
+	if err != nil || recordedMatch(found) != convert.Transformers5 || recordedMatch(nil) != convert.Transformers5 {
+		t.Errorf("%v", err)
 	}
 }

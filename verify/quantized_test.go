@@ -1,10 +1,12 @@
 package verify
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -47,9 +49,17 @@ func TestQuantized(t *testing.T) {
 		{stored, nil, nil},
 		{damaged, []string{down}, []string{norm}},
 	} {
-		v, err := Verify(t.Context(), open("base"), test.copy, Options{})
+		var judged, toJudge int64
+		v, err := Verify(t.Context(), open("base"), test.copy, Options{Progress: func(stage string, done, total int64) {
+			if stage == "judging quantised tensors" {
+				judged, toJudge = max(judged, done), total
+			}
+		}})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if judged <= 0 || judged != toJudge {
+			t.Errorf("judging ends at %d of %d bytes", judged, toJudge)
 		}
 		if v.Same || v.Quantized == nil || v.Quantized.OK || len(v.Quantized.Tensors) != 13 || len(v.Quantized.Kept) != 23 || !v.Structure.OK || !v.Config.OK || v.Runtime != nil {
 			t.Errorf("verdict %+v, quantised %+v", v, v.Quantized)
@@ -74,6 +84,41 @@ func TestQuantized(t *testing.T) {
 			if bad := x.Name == down && test.quantized != nil; (x.Ratio > 10) != bad || x.Ratio < 1 {
 				t.Errorf("%s: ratio %v", x.Name, x.Ratio)
 			}
+		}
+	}
+}
+
+// A matrix that is worse than its scheme explains is a finding, which counts the blocks that are, and the summary has the errors of all.
+func TestQuantizedSection(t *testing.T) {
+	c, err := formats.Open("../testdata/quantized/fp8-blocks", formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	q, err := quantized.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		judged  []quantized.Judgement
+		details []string
+		summary string
+	}{
+		{nil, nil, ""},
+		{[]quantized.Judgement{{Error: 1, Least: 1, Blocks: 3}}, nil, "; relative L2 error 1 to 1, the least that the scheme allows"},
+		{[]quantized.Judgement{{Error: 2, Least: 2, Blocks: 9, Far: 4}, {Error: 40, Least: 1, Blocks: 9}, {Error: 1, Least: 1}}, []string{"4 of its 9 blocks are farther from the source than the scheme explains", ""},
+			"; relative L2 error 1 to 40, at most 40 times the least that the scheme allows"},
+	} {
+		s := &QuantizedSection{}
+		var details []string
+		for i := range tt.judged {
+			for _, f := range s.judge("w", "v", q.Weights[0], &tt.judged[i]) {
+				details = append(details, f.Detail)
+			}
+		}
+		s.summarise(q, nil)
+		if !slices.Equal(details, tt.details) || s.Summary != q.String()+tt.summary || len(s.Tensors) != len(tt.judged) {
+			t.Errorf("%+v: %q, %q", tt.judged, details, s.Summary)
 		}
 	}
 }

@@ -180,3 +180,27 @@ func TestCheckStructureEmbeddedByHead(t *testing.T) {
 		}
 	}
 }
+
+// What was found is another model if more than half of its tensors are missing or of other shapes, and none has another name.
+func TestIsAnother(t *testing.T) {
+	for _, tt := range []struct {
+		wrong   []structureKind
+		renamed bool
+		want    bool
+	}{
+		{nil, false, false}, {[]structureKind{isMissing, isMisshapen}, false, false}, {[]structureKind{isMissing, isMisshapen, isMissing}, false, true},
+		{[]structureKind{isMissing, isMisshapen, isMissing}, true, false}, {[]structureKind{isMissing, isExtra, isMistyped, isMissing}, false, false},
+	} {
+		c := &structure{plan: &convert.Plan{}}
+		c.plan.Dests = make([]moves.Dest, 4)
+		for _, kind := range tt.wrong {
+			c.wrong = append(c.wrong, wrongTensor{kind: kind})
+		}
+		if tt.renamed {
+			c.renaming = &renaming{}
+		}
+		if got := c.isAnother(); got != tt.want {
+			t.Errorf("%v, renamed %t: %t", tt.wrong, tt.renamed, got)
+		}
+	}
+}
