@@ -209,3 +209,76 @@ func TestWidened(t *testing.T) {
 		}
 	}
 }
+
+// The lists of digests say of each tensor whether it is right, on both sides.
+func TestDigestsOfWrongTensors(t *testing.T) {
+	name := in(0, "mlp_block.down_proj.weight")
+	for what, spoil := range map[string]func(*made){
+		"wrong":     func(m *made) { flip(3, 2)(m.get(name)) },
+		"misshapen": func(m *made) { slices.Reverse(m.get(name).shape) },
+		"nothing":   func(*made) {},
+	} {
+		m := baseOf(t, "float32, torch").made.clone()
+		spoil(m)
+		v, err := m.judge(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed, bad := false, 0
+		for _, d := range v.Weights.Converted.All() {
+			listed = listed || d.Name == name
+			if d.OK != (d.Name != name || what == "nothing") || len(d.Shape) == 0 {
+				t.Errorf("%s: %s is right: %t", what, d.Name, d.OK)
+			}
+		}
+		for _, d := range v.Weights.Source.All() {
+			if !d.OK {
+				bad++
+				if d.Name != "blocks.0.mlp_block.ffw_down.weight" {
+					t.Errorf("%s: %s is not right", what, d.Name)
+				}
+			}
+		}
+		if listed != (what != "misshapen") || (bad == 1) != (what != "nothing") {
+			t.Errorf("%s: listed %t, %d of the source are not right", what, listed, bad)
+		}
+	}
+}
+
+// Of a tensor that is divided, what multiplying does not restore is counted to its end; nothing of it counts as rounded if it keeps its dtype;
+// and a wrong element of it should be the quotient.
+func TestDivided(t *testing.T) {
+	const n = 70_000
+	var raw memory
+	want := int64(0)
+	for i := range n {
+		x := float32(i) / 1000
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
+		if quotient := float32(float64(x) / 6); float32(float64(quotient)*6) != x {
+			want++
+		}
+	}
+	m := moves.Move{Source: &tensor.Tensor{Name: "w", DType: tensor.F32, Shape: []int64{n}, Data: raw}, View: tensor.RowMajor(n), Divide: 6}
+	if got, err := countInexact(t.Context(), &m, tensor.F32); got != want || want == 0 || err != nil {
+		t.Errorf("%d, want %d, %v", got, want, err)
+	}
+	b := dividedBases(t)[0]
+	elements := b.config.VocabSize * b.config.Width
+	for _, wrong := range []bool{false, true} {
+		made := b.made.clone()
+		e := made.get(embeddingName)
+		values := e.values()
+		right := values[7]
+		if wrong {
+			values[7] += 5
+			e.set(values)
+		}
+		v, err := made.judge(t)
+		if err != nil || v.Weights.Divided != elements || v.Weights.Rounded != 0 || v.Weights.Inexact != 0 || v.Weights.OK == wrong {
+			t.Fatalf("wrong %t: %v, %+v", wrong, err, v.Weights)
+		}
+		if wrong && v.Weights.Findings.At(0).Want != fmt.Sprint(float64(right)) {
+			t.Errorf("it should be %s, want %v", v.Weights.Findings.At(0).Want, right)
+		}
+	}
+}
