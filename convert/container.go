@@ -45,6 +45,9 @@ func (c *conversion) planContainer(src *tensor.Checkpoint, dst string) error {
 	c.manifest = func() (*manifest.Manifest, string, error) { return record, at, recordErr }
 	if record != nil && c.from == c.to && c.to != model.UnknownLayout && record.Layout == c.to.String() {
 		c.settings, c.form = record.Settings, record.HuggingFace
+		if c.settings != nil {
+			c.recorded = []string{"attention_window", "logits_soft_cap", "embedding_scale"}
+		}
 	}
 	c.addCopies(renamed, oldNames)
 	if err := checkHoldable(src, c.Dests); err != nil {

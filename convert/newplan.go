@@ -99,7 +99,7 @@ func (p *planner) configure() error {
 	if err != nil {
 		return err
 	}
-	p.configured, p.SettingsKnown = configured, true
+	p.configured, p.SettingsKnown, p.SettingsRecorded = configured, true, configured.Recorded
 	p.Config, p.Preset = configured.Original, configured.Preset
 	stated, err := m.StatedConfig()
 	if err != nil {

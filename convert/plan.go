@@ -27,6 +27,9 @@ type Plan struct {
 	// not need them.
 	SettingsKnown bool
 
+	// SettingsRecorded are the names of the settings that were not given, and that the source's conversion.json has.
+	SettingsRecorded []string
+
 	HF *manifest.HuggingFace // how config.json expresses Config; nil unless Layout is HuggingFace
 
 	Embedding int              // index into Dests

@@ -21,17 +21,18 @@ type Result struct {
 	OutputFormat string                        `json:"output_format"` // of the destination
 	OutputLayout string                        `json:"output_layout"` // of the destination
 	DryRun       bool                          `json:"dry_run"`
-	DType        string                        `json:"dtype"`                 // of most elements of the destination
-	Settings     *manifest.Settings            `json:"settings,omitempty"`    // nil if unknown
-	HF           *manifest.HuggingFace         `json:"huggingface,omitempty"` // nil if config.json states Settings as they are
-	Parameters   int64                         `json:"parameters"`            // elements of all tensors
-	Bytes        int64                         `json:"bytes"`                 // of all tensors
-	Shards       int                           `json:"shards"`                // files of weights; 0 if not known yet
-	Files        []ResultFile                  `json:"files"`                 // as far as they are known
-	Tensors      strictjson.List[ResultTensor] `json:"tensors"`               // there may be very many, so that each is described when it is asked for
-	Left         []string                      `json:"left,omitempty"`        // tensors of the source that do not belong to the model
-	Overflowed   int64                         `json:"overflowed"`            // finite elements that became infinite
-	Inexact      int64                         `json:"inexact,omitempty"`     // elements that were divided and that multiplying does not restore
+	DType        string                        `json:"dtype"`                       // of most elements of the destination
+	Settings     *manifest.Settings            `json:"settings,omitempty"`          // nil if unknown
+	Recorded     []string                      `json:"settings_recorded,omitempty"` // names of those of Settings that were not given, and that the source's conversion.json has
+	HF           *manifest.HuggingFace         `json:"huggingface,omitempty"`       // nil if config.json states Settings as they are
+	Parameters   int64                         `json:"parameters"`                  // elements of all tensors
+	Bytes        int64                         `json:"bytes"`                       // of all tensors
+	Shards       int                           `json:"shards"`                      // files of weights; 0 if not known yet
+	Files        []ResultFile                  `json:"files"`                       // as far as they are known
+	Tensors      strictjson.List[ResultTensor] `json:"tensors"`                     // there may be very many, so that each is described when it is asked for
+	Left         []string                      `json:"left,omitempty"`              // tensors of the source that do not belong to the model
+	Overflowed   int64                         `json:"overflowed"`                  // finite elements that became infinite
+	Inexact      int64                         `json:"inexact,omitempty"`           // elements that were divided and that multiplying does not restore
 	Seconds      float64                       `json:"seconds"`
 	Proof        *proof.Proof                  `json:"proof,omitempty"`
 	Notes        []string                      `json:"notes,omitempty"`
@@ -63,7 +64,7 @@ func (c *conversion) describe(dst string) *Result {
 	src := c.checkpoint
 	r := &Result{Source: src.Path, Format: src.Format, Layout: c.from.String(), Destination: storage.WithoutQuery(dst),
 		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: c.to.String(),
-		DryRun: c.options.DryRun, DType: c.dtype.String(), Settings: c.settings, HF: c.form, Shards: c.output.shards(), Files: c.output.files()}
+		DryRun: c.options.DryRun, DType: c.dtype.String(), Settings: c.settings, Recorded: c.recorded, HF: c.form, Shards: c.output.shards(), Files: c.output.files()}
 	r.Notes = append(r.Notes, src.Notes...)
 	r.Notes = append(append(r.Notes, c.notes...), c.remarks...)
 	for _, t := range c.left {

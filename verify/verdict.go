@@ -67,7 +67,7 @@ type Settings struct {
 	LogitsSoftCap   Number `json:"logits_soft_cap"`
 	EmbeddingScale  bool   `json:"embedding_scale"`
 
-	// Recorded are the names of those that are taken from the conversion.json of the converted checkpoint. Nothing proves them.
+	// Recorded are the names of those that are taken from the conversion.json of a checkpoint. Nothing proves them.
 	Recorded []string `json:"recorded,omitempty"`
 }
 

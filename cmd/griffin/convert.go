@@ -295,6 +295,10 @@ func settingsLine(r *convert.Result) string {
 		from = "preset " + s.Preset
 	case r.Layout == model.HuggingFace.String():
 		from = "config.json"
+	case len(r.Recorded) == 3:
+		from = "recorded in the source's conversion.json"
+	case len(r.Recorded) > 0:
+		from = fmt.Sprintf("given; %s recorded in the source's conversion.json", strings.ReplaceAll(strings.Join(r.Recorded, ", "), "_", " "))
 	}
 	return fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t (%s)",
 		s.AttentionWindow, float64(s.LogitsSoftCap), s.EmbeddingScale, from)

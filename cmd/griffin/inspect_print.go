@@ -99,8 +99,8 @@ func cellsOf(t *tensorEntry, name string) []string {
 	if t.layers > 1 {
 		cells = append(cells, fmt.Sprintf("x %d", t.layers))
 	}
-	if t.SHA256 != "" {
-		cells = append(cells, t.SHA256)
+	if sum := cmp.Or(t.SHA256, t.BLAKE3); sum != "" {
+		cells = append(cells, sum)
 	}
 	return cells
 }

@@ -22,6 +22,9 @@ type Configured struct {
 
 	Preset string // that gave settings, or ""
 
+	// Recorded are the names of the settings that were not given, and that the conversion.json of an original has. Nothing proves them.
+	Recorded []string
+
 	// Form is how a Hugging Face directory expresses the model, as its conversion.json records it; nil
 	// if there is no record.
 	Form *manifest.HuggingFace
@@ -63,7 +66,7 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 			return r, nil
 		}
 	} else {
-		s = recordedSettings(m, s)
+		s, r.Recorded = recordedSettings(m, s)
 	}
 	var err error
 	if r.Preset, err = s.complete(&r.Config, m.Family); err != nil {

@@ -50,24 +50,24 @@ func (m *Model) Manifest() (*manifest.Manifest, string, error) {
 
 // recordedSettings completes settings of an original with those in its conversion.json, which it
 // has if it was made from a Hugging Face directory. A manifest that is corrupt, or of another
-// checkpoint, is ignored.
-func recordedSettings(m *Model, s Settings) Settings {
+// checkpoint, is ignored. recorded are the names of those that it has completed.
+func recordedSettings(m *Model, s Settings) (completed Settings, recorded []string) {
 	record := m.files.manifest
 	if record == nil || record.Settings == nil || s.Preset != "" || !describes(record, m) {
-		return s
+		return s, nil
 	}
 	known := *record.Settings
 	softCap := float64(known.LogitsSoftCap)
 	if s.AttentionWindow == nil {
-		s.AttentionWindow = &known.AttentionWindow
+		s.AttentionWindow, recorded = &known.AttentionWindow, append(recorded, "attention_window")
 	}
 	if s.LogitsSoftCap == nil {
-		s.LogitsSoftCap = &softCap
+		s.LogitsSoftCap, recorded = &softCap, append(recorded, "logits_soft_cap")
 	}
 	if s.EmbeddingScale == nil {
-		s.EmbeddingScale = &known.EmbeddingScale
+		s.EmbeddingScale, recorded = &known.EmbeddingScale, append(recorded, "embedding_scale")
 	}
-	return s
+	return s, recorded
 }
 
 // describes reports whether a manifest has the names, types and shapes of all tensors of the

@@ -118,7 +118,8 @@ func TestRecordedSettings(t *testing.T) {
 		want    string
 	}{
 		{"none", nil, tensors, Settings{}, "-"},
-		{"all", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{}, "8 30 true"},
+		{"all", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{}, "8 30 true attention_window logits_soft_cap embedding_scale"},
+		{"one is given", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{LogitsSoftCap: ptr(20.0)}, "8 20 true attention_window embedding_scale"},
 		{"some are given", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{AttentionWindow: ptr(int64(7)), LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}, "7 0 false"},
 		{"preset", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{Preset: "2b"}, "-"},
 		{"no settings", &manifest.Manifest{Layout: "torch", Tensors: own}, tensors, Settings{}, "-"},
@@ -128,10 +129,13 @@ func TestRecordedSettings(t *testing.T) {
 		{"another shape", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: []manifest.Tensor{own[0], {Name: "b", DType: "float32", Shape: []int64{1, 3}}}}, tensors, Settings{}, "-"},
 		{"no tensors", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, nil, Settings{}, "-"},
 	} {
-		s := recordedSettings(&Model{Layout: Torch, Tensors: tt.tensors, files: &files{manifest: tt.record}}, tt.given)
+		s, recorded := recordedSettings(&Model{Layout: Torch, Tensors: tt.tensors, files: &files{manifest: tt.record}}, tt.given)
 		got := "-"
 		if s.AttentionWindow != nil {
 			got = fmt.Sprint(*s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale)
+			if len(recorded) > 0 {
+				got += " " + strings.Join(recorded, " ")
+			}
 		}
 		if got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)

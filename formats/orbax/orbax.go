@@ -16,6 +16,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -41,7 +42,10 @@ func Open(source fs.FS, name string, step int64) (*tensor.Checkpoint, error) {
 		closer.Close()
 		return nil, err
 	}
-	c.Source, c.Root = source, name
+	c.Source, c.Root = source, path.Join(name, c.Root)
+	if c.Root != name {
+		c.Documents = name // those of all steps
+	}
 	if step == Newest {
 		c.Notes = append(c.Notes, noteUncommitted(source, name)...)
 	}
@@ -60,7 +64,7 @@ func Detect(source fs.FS, name string) bool {
 	return !errors.Is(err, errNothing)
 }
 
-// checkpoint reads the items that make up one checkpoint.
+// checkpoint reads the items that make up one checkpoint. Its Root is the directory of its step, "" if there are no steps.
 func (d *directory) checkpoint(step int64, root io.Closer) (c *tensor.Checkpoint, err error) {
 	s, err := finder{d.listed()}.find(step)
 	if err != nil {
@@ -86,6 +90,9 @@ func (d *directory) checkpoint(step int64, root io.Closer) (c *tensor.Checkpoint
 	c, err = tensor.NewCheckpoint(d.path, formatOf(items), mergeItems(items), closers...)
 	if err != nil {
 		return nil, err
+	}
+	if s.step != nil {
+		c.Root = s.step.name
 	}
 	d.describe(c, s, items)
 	return c, nil
