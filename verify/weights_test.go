@@ -282,3 +282,31 @@ func TestDivided(t *testing.T) {
 		}
 	}
 }
+
+// The summary says what was compared, how, and what was not.
+func TestWeightsSummary(t *testing.T) {
+	for _, tt := range []struct {
+		section              WeightsSection
+		dests, absent, wrong int
+		ok                   bool
+		summary, note        string
+	}{
+		{WeightsSection{Tensors: 2, Elements: 9}, 2, 0, 0, true, "2 tensors, 9 elements: identical to the source, bit for bit", ""},
+		{WeightsSection{Tensors: 2, Elements: 9}, 3, 0, 0, false, "2 tensors, 9 elements: identical to the source, bit for bit; 1 more tensor was not compared (see structure)", ""},
+		{WeightsSection{Tensors: 2, Elements: 9}, 3, 1, 0, false, "2 tensors, 9 elements: identical to the source, bit for bit; 2 more tensors were not compared (see structure)", ""},
+		{WeightsSection{}, 3, 1, 0, false, "no tensor could be compared", ""}, {WeightsSection{}, 0, 0, 0, true, "0 tensors, 0 elements: identical to the source, bit for bit", ""},
+		{WeightsSection{Tensors: 2, Elements: 9}, 2, 0, 1, false, "2 tensors, 9 elements: 1 tensor differs, in 5 elements", ""},
+		{WeightsSection{Tensors: 2, Elements: 9}, 2, 0, 2, false, "2 tensors, 9 elements: every tensor differs, in 5 elements", ""},
+		{WeightsSection{Tensors: 1, Elements: 9}, 1, 0, 1, false, "1 tensor, 9 elements: 1 tensor differs, in 5 elements", ""},
+		{WeightsSection{Tensors: 1, Elements: 9, Rounded: 4, Overflowed: 2}, 1, 0, 0, true, "1 tensor, 9 elements: identical to the source, rounded to nearest where the dtype changed (4 of 9 elements)", "2 elements became infinite: they are beyond the range of float16"},
+		{WeightsSection{Tensors: 1, Elements: 9, Rounded: 4, Widened: 4}, 1, 0, 0, true, "1 tensor, 9 elements: identical to the source; 4 of them in a wider dtype, which has all values of the old one", ""},
+		{WeightsSection{Tensors: 1, Elements: 9, Divided: 3}, 1, 0, 0, true, "1 tensor, 9 elements: identical to the source, bit for bit, and the embedding's 3 divided by 6, exactly", ""},
+		{WeightsSection{Tensors: 1, Elements: 9, Divided: 3, Inexact: 1}, 1, 0, 0, true, "1 tensor, 9 elements: identical to the source, bit for bit, and the embedding's 3 divided by 6; multiplying does not restore 1 of them", ""},
+	} {
+		w := &weightsCheck{list: moves.List{Dests: make([]moves.Dest, tt.dests)}, absent: tt.absent, wrong: make([]int32, tt.wrong), differing: 5, divisor: 6, section: &tt.section}
+		w.summarise(tensor.F16)
+		if s := w.section; s.OK != tt.ok || s.Summary != tt.summary || strings.Join(s.Notes, "; ") != tt.note {
+			t.Errorf("right %t: %s %q, want %s %q", s.OK, s.Summary, s.Notes, tt.summary, tt.note)
+		}
+	}
+}
