@@ -6,11 +6,13 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
@@ -38,7 +40,31 @@ func (r *run) noteFiles(m *manifest.Manifest, weights, config bool) error {
 			r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s is not as conversion.json records: %s", text.Printable(f.Name), problem))
 		}
 	}
-	return nil
+	added, err := addedFiles(c.Source, c.Root, m)
+	if len(added) > 0 {
+		r.verdict.Notes = append(r.verdict.Notes, "not among the files that conversion.json records: "+text.Printable(tensor.JoinNames(added)))
+	}
+	return err
+}
+
+// addedFiles returns the files of a directory that programs read and its conversion.json does not record, in order. It returns none if the
+// record has no files.
+func addedFiles(source fs.FS, dir string, m *manifest.Manifest) (added []string, err error) {
+	if len(m.Files) == 0 {
+		return nil, nil
+	}
+	known := map[string]bool{manifest.Name: true}
+	for _, f := range m.Files {
+		known[f.Name] = true
+	}
+	entries, err := fs.ReadDir(source, dir)
+	for _, e := range entries {
+		isRead := slices.Contains([]string{".json", ".model", ".jinja", ".py", ".safetensors", ".bin"}, path.Ext(e.Name()))
+		if isRead && !e.IsDir() && !known[e.Name()] {
+			added = append(added, e.Name())
+		}
+	}
+	return added, err
 }
 
 // digestedFile is the size, in bytes, of the largest files that are read again for their digest.

@@ -79,7 +79,14 @@ func TestFilesOfRecord(t *testing.T) {
 		}, false, []string{"config.json" + isNot + "its content is another one"}},
 		{"a name out of the directory", func(t *testing.T, dir string) {
 			rewrite(t, filepath.Join(dir, manifest.Name), replaced(`"name": "config.json"`, `"name": "../config.json"`))
-		}, true, nil},
+		}, true, []string{"not among the files that conversion.json records: config.json"}},
+		{"files that were added", func(t *testing.T, dir string) {
+			for _, name := range []string{"tokenizer.model", "tokenizer.json", "README.md"} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, true, []string{"not among the files that conversion.json records: tokenizer.json, tokenizer.model"}},
 		{"a device of the recorded size", func(t *testing.T, dir string) {
 			if err := errors.Join(os.Remove(filepath.Join(dir, "generation_config.json")), os.Symlink(os.DevNull, filepath.Join(dir, "generation_config.json"))); err != nil {
 				t.Fatal(err)

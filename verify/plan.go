@@ -138,7 +138,7 @@ func leftOutNote(p *convert.Plan) string {
 	for _, t := range extra[:min(len(extra), maxNames)] {
 		names = append(names, t.Name)
 	}
-	note := text.Count(len(extra), "tensor") + " of the source that are not parameters of the family are not in the conversion: " + strings.Join(names, ", ")
+	note := text.Agree(len(extra), "tensor", "of the source is no parameter", "of the source are no parameters") + " of the family, and not in the conversion: " + strings.Join(names, ", ")
 	if more := len(extra) - maxNames; more > 0 {
 		note += " and " + text.Grouped(int64(more)) + " more"
 	}

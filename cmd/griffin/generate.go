@@ -147,8 +147,10 @@ func generateOptions(c *cli.Context) (o generate.Options, err error) {
 			return o, usagef("--%s: %v", one.flag, err)
 		}
 	}
-	if c.IsSet("top-k") && o.Sampling.TopK == 0 || c.IsSet("top-p") && o.Sampling.TopP == 0 {
-		return o, usagef("--top-k 0 and --top-p 0 leave no token to draw")
+	for flag, value := range map[string]float64{"top-k": float64(o.Sampling.TopK), "top-p": o.Sampling.TopP} {
+		if c.IsSet(flag) && value == 0 {
+			return o, usagef("--%s 0 leaves no token to draw", flag)
+		}
 	}
 	return o, nil
 }

@@ -152,6 +152,9 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 		for _, status := range order {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[status], status))
 		}
+		if len(steps) == 1 {
+			parts = order
+		}
 		out.printf("%s: %s\n", plural(int64(len(steps)), "step"), strings.Join(append(parts, none(len(steps))...), ", "))
 	}
 	return errors.Join(err, out.err)

@@ -268,8 +268,18 @@ func explainRuntime(c *cli.Context) error {
 	if err := printFacts(c.App.Writer, runtime.Facts(explained)); err != nil {
 		return err
 	}
-	if w := m.Original.AttentionWindow; m.Config.Has(model.Attention) && m.Config.AttentionWindow == w {
-		fmt.Fprintf(c.App.Writer, "\ngriffin convert --match-runtime transformers5 writes attention_window_size %d, with which transformers 5 and mlx-lm attend to the same tokens as the original\n", w+1)
+	var able []string // runtimes that a larger window helps
+	for _, e := range explained {
+		if e.Loads && (e.Runtime == runtime.Transformers5.Name || e.Runtime == runtime.MLX.Name) {
+			able = append(able, e.Runtime)
+		}
+	}
+	if w := m.Original.AttentionWindow; m.Config.Has(model.Attention) && m.Config.AttentionWindow == w && len(able) > 0 {
+		verb := "attends"
+		if len(able) > 1 {
+			verb = "attend"
+		}
+		fmt.Fprintf(c.App.Writer, "\ngriffin convert --match-runtime transformers5 writes attention_window_size %d, with which %s %s to the same tokens as the original\n", w+1, strings.Join(able, " and "), verb)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package golden
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -47,8 +48,8 @@ type Recording struct {
 }
 
 // Record runs a model over tokens and writes the results as a fixture, which replaces the file at path only when it is
-// complete. Memory does not grow with the number of tokens times the vocabulary. Tokens outside the vocabulary, and weights
-// that change meanwhile, give a *tensor.FormatError.
+// complete. Memory does not grow with the number of tokens times the vocabulary. Tokens outside the vocabulary, logits that are
+// not finite and weights that change meanwhile give a *tensor.FormatError.
 func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o RecordOptions) (*Recording, error) {
 	if err := t.check(m.Config.VocabSize); err != nil {
 		return nil, err
@@ -214,6 +215,9 @@ func (r *recorder) floats(name string, result *forward.Result) error {
 		return nil
 	}
 	a, width, base := &result.Activations, r.specs[i].Shape[2], r.ranges[i].Offset
+	if strings.HasSuffix(name, "logits") && !isFinite(a) {
+		return tensor.Bad("%w, those of token %d first: nothing could be compared with them", ErrNotFinite, result.Token)
+	}
 	if int64(a.Width) == width {
 		return r.writer.floats(a, 0, a.Len(), base+4*width*int64(result.Token))
 	}
@@ -223,6 +227,21 @@ func (r *recorder) floats(name string, result *forward.Result) error {
 		}
 	}
 	return nil
+}
+
+// ErrNotFinite is the cause of the *tensor.FormatError that Record returns if logits are NaN or infinite.
+var ErrNotFinite = errors.New("logits are not finite")
+
+// isFinite reports whether no element is NaN or infinite.
+func isFinite(a *reference.Activations) bool {
+	var zero float32 // NaN once an element is not finite
+	for _, x := range a.Float32 {
+		zero += x - x
+	}
+	for _, x := range a.Float64 {
+		zero += float32(x - x)
+	}
+	return zero == 0
 }
 
 // integers writes tokens or positions.

@@ -119,3 +119,24 @@ func TestWriterFails(t *testing.T) {
 		t.Error("the error of the model is lost")
 	}
 }
+
+// Logits that are not finite end the recording; nothing else is looked at.
+func TestLogitsThatAreNotFinite(t *testing.T) {
+	inf := math.Inf(1)
+	for _, tt := range []struct {
+		name   string
+		result reference.Activations
+	}{
+		{"logits", reference.Activations{Width: 3, Float32: []float32{1, float32(math.NaN()), 2}}},
+		{"packed.logits", reference.Activations{Width: 3, Float32: []float32{1, 2, float32(inf)}}},
+		{"decode.logits", reference.Activations{Width: 3, Float64: []float64{-inf, 1, 2}}},
+	} {
+		r := &recorder{specs: []tensor.Spec{{Name: tt.name, DType: tensor.F32, Shape: []int64{1, 1, 3}}}, index: map[string]int{tt.name: 0}, ranges: make([]safetensors.Range, 1)}
+		if err := r.floats(tt.name, &forward.Result{Observation: reference.Observation{Activations: tt.result}}); !errors.Is(err, ErrNotFinite) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if a := (reference.Activations{Float32: []float32{1, math.MaxFloat32, -math.MaxFloat32}}); !isFinite(&a) {
+		t.Error("large numbers are not finite")
+	}
+}

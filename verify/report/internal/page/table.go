@@ -200,7 +200,7 @@ func Level(share float64) string { return levels[max(0, min(10, int(share*10+0.5
 func LayerColumns(layers []int) []HeatColumn {
 	var out []HeatColumn
 	for _, n := range layers {
-		out = append(out, HeatColumn{fmt.Sprint(n), n%5 != 0})
+		out = append(out, HeatColumn{fmt.Sprint(n), len(layers) > 10 && n%5 != 0})
 	}
 	return out
 }
