@@ -114,7 +114,7 @@ func (g *merger) change(c *peft.Change) error {
 	if err != nil {
 		return g.in(err)
 	}
-	t := m.found[f.nameOf(p, m.Layout)][0]
+	t := m.found.first[f.nameOf(p, m.Layout)]
 	g.updates[t] = append(g.updates[t], u)
 	return nil
 }

@@ -92,7 +92,7 @@ func modelWithWeights(t *testing.T, rng *rand.Rand, c *Config, l Layout, d tenso
 // parameterView returns the tensor that has a parameter, and the view that shows it as transformers
 // has it.
 func parameterView(m *Model, p parameter) (*tensor.Tensor, tensor.View) {
-	x := m.found[Griffin.nameOf(p, m.Layout)][0]
+	x := m.found.first[Griffin.nameOf(p, m.Layout)]
 	v, _ := p.rule.At[m.Layout].Op.apply(tensor.RowMajor(x.Shape...))
 	return x, v
 }

@@ -34,7 +34,7 @@ func (m *Model) Transfers(to Layout) iter.Seq[Transfer] {
 		shapes := map[*Rule][]int64{}
 		for _, p := range m.parameters() {
 			r := p.rule
-			source := m.found[m.Family.nameOf(p, m.Layout)][0]
+			source := m.found.first[m.Family.nameOf(p, m.Layout)]
 			name := m.Family.nameOf(p, to)
 			t := made[r]
 			if t == nil || !slices.Equal(shapes[r], source.Shape) {
@@ -99,18 +99,18 @@ type LayoutTensor struct {
 func (m *Model) TensorsIn(l Layout) (tensors []LayoutTensor, left []*tensor.Tensor) {
 	used, named := map[*tensor.Tensor]bool{}, map[string]bool{}
 	for _, p := range m.parameters() {
-		found := m.found[m.Family.nameOf(p, m.Layout)]
+		found := m.found.first[m.Family.nameOf(p, m.Layout)]
 		name := m.Family.nameOf(p, l)
-		if len(found) == 0 || named[name] {
+		if found == nil || named[name] {
 			continue
 		}
-		view, ok := p.rule.viewIn(found[0], m.Layout, l)
+		view, ok := p.rule.viewIn(found, m.Layout, l)
 		if !ok {
 			continue
 		}
 		named[name] = true
-		used[found[0]] = true
-		stored, view, _ := inStored(m.parts, found[0], view)
+		used[found] = true
+		stored, view, _ := inStored(m.parts, found, view)
 		tensors = append(tensors, LayoutTensor{name, stored, view})
 	}
 	if len(m.Heads) > 0 && len(m.Heads[0].Tensor.Shape) == 2 {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -12,11 +13,63 @@ import (
 type candidate struct {
 	convention convention
 	prefix     string
-	hasBlocks  bool                        // whether some of the tensors are of blocks
-	found      map[string][]*tensor.Tensor // by key
+	hasBlocks  bool // whether some of the tensors are of blocks
+	found      byKey
 }
 
-func (c *candidate) size() int { return len(c.found) }
+// byKey has tensors by the key of a parameter. There may be very many keys, nearly all of one tensor.
+type byKey struct {
+	first map[string]*tensor.Tensor
+	more  map[string][]*tensor.Tensor // behind the first
+}
+
+func newByKey() byKey { return byKey{map[string]*tensor.Tensor{}, map[string][]*tensor.Tensor{}} }
+
+func (b byKey) add(key string, t *tensor.Tensor) {
+	if b.first[key] == nil {
+		b.first[key] = t
+		return
+	}
+	b.more[key] = append(b.more[key], t)
+}
+
+// of gives the tensors of a key.
+func (b byKey) of(key string) iter.Seq[*tensor.Tensor] {
+	return func(yield func(*tensor.Tensor) bool) {
+		if t := b.first[key]; t != nil && yield(t) {
+			slices.Values(b.more[key])(yield)
+		}
+	}
+}
+
+// all gives all tensors, in no order.
+func (b byKey) all() iter.Seq2[string, *tensor.Tensor] {
+	return func(yield func(string, *tensor.Tensor) bool) {
+		for key := range b.first {
+			for t := range b.of(key) {
+				if !yield(key, t) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// replace puts other tensors in the places of some.
+func (b byKey) replace(by map[*tensor.Tensor]*tensor.Tensor) {
+	for key, t := range b.first {
+		if by[t] != nil {
+			b.first[key] = by[t]
+		}
+		for k, t := range b.more[key] {
+			if by[t] != nil {
+				b.more[key][k] = by[t]
+			}
+		}
+	}
+}
+
+func (c *candidate) size() int { return len(c.found.first) }
 
 // topLevel names the model whose tensors have no prefix.
 const topLevel = "."
@@ -43,12 +96,11 @@ func candidates(tensors []*tensor.Tensor, f *Family) []*candidate {
 			at := root{r.convention, r.prefix}
 			c := byRoot[at]
 			if c == nil {
-				c = &candidate{convention: r.convention, prefix: r.prefix, found: map[string][]*tensor.Tensor{}}
+				c = &candidate{convention: r.convention, prefix: r.prefix, found: newByKey()}
 				byRoot[at] = c
 				all = append(all, c)
 			}
-			key := r.key(f)
-			c.found[key] = append(c.found[key], t)
+			c.found.add(r.key(f), t)
 			c.hasBlocks = c.hasBlocks || r.block >= 0
 		}
 	}

@@ -69,7 +69,7 @@ func (r recognizer) embedByHead() {
 	if r.Layout != HuggingFace || len(r.Heads) != 1 || r.Embedding() != nil || r.files.config != nil && !r.files.config.TieWordEmbeddings {
 		return
 	}
-	r.found[r.Family.EmbeddingName(r.Layout)] = []*tensor.Tensor{r.Heads[0].Tensor}
+	r.found.first[r.Family.EmbeddingName(r.Layout)] = r.Heads[0].Tensor
 	r.Notes = append(r.Notes, fmt.Sprintf("%s stands for the embedding too, as transformers 5.23 loads it; 4.57 leaves the embedding without values", tensor.QuoteName(r.Heads[0].Tensor.Name)))
 	r.Heads, r.EmbeddedByHead = nil, true
 }

@@ -127,10 +127,10 @@ func (c checker) checkBlocks() {
 
 // checkTensor checks the tensors that have the name of a parameter.
 func (c checker) checkTensor(p parameter, name string) {
-	found := c.found[name]
+	t := c.found.first[name]
 	want := c.sizes.shapeIn(p.rule, c.Layout)
 	known := c.sizes.knows(p.rule)
-	if len(found) == 0 {
+	if t == nil {
 		detail := ""
 		if known {
 			detail = tensor.ShapeString(want)
@@ -138,10 +138,9 @@ func (c checker) checkTensor(p parameter, name string) {
 		c.problems.Missing = append(c.problems.Missing, Problem{c.Prefix + name, detail})
 		return
 	}
-	for _, t := range found[1:] {
-		c.problems.Unexpected = append(c.problems.Unexpected, Problem{t.Name, "a second " + name + ", beside " + tensor.QuoteName(found[0].Name)})
+	for _, second := range c.found.more[name] {
+		c.problems.Unexpected = append(c.problems.Unexpected, Problem{second.Name, "a second " + name + ", beside " + tensor.QuoteName(t.Name)})
 	}
-	t := found[0]
 	if (known || len(want) != len(t.Shape)) && !slices.Equal(want, t.Shape) {
 		c.problems.Misshapen = append(c.problems.Misshapen, Problem{t.Name, c.whyMisshapen(t, want, known)})
 	}

@@ -47,8 +47,8 @@ type Model struct {
 
 	AdapterLacks string // what a partial adapter lacks, in words, or ""
 
-	found    map[string][]*tensor.Tensor // by the name from the model's root on, without wrappers
-	blocks   []int                       // the numbers of the blocks, ascending
+	found    byKey // by the name from the model's root on, without wrappers
+	blocks   []int // the numbers of the blocks, ascending
 	sizes    Sizes
 	conflict string // how the sizes contradict each other, or ""
 	files    *files
@@ -129,11 +129,7 @@ func Recognize(c *tensor.Checkpoint, o Options) (*Model, error) {
 
 // Embedding returns the tensor that has the embedding, or nil.
 func (m *Model) Embedding() *tensor.Tensor {
-	found := m.found[m.Family.EmbeddingName(m.Layout)]
-	if len(found) == 0 {
-		return nil
-	}
-	return found[0]
+	return m.found.first[m.Family.EmbeddingName(m.Layout)]
 }
 
 // Adapted reports whether the adapter changes a tensor of the model.
@@ -164,11 +160,11 @@ func (m *Model) TensorName(block int, name string) string {
 	if !ok {
 		return ""
 	}
-	found := m.found[m.Family.nameOf(p, m.Layout)]
-	if len(found) == 0 {
+	found := m.found.first[m.Family.nameOf(p, m.Layout)]
+	if found == nil {
 		return ""
 	}
-	return found[0].Name
+	return found.Name
 }
 
 // parameter returns a parameter by the block's index and the name in package reference.
@@ -215,9 +211,9 @@ func (m *Model) ParameterTensors(c *Config) []NamedTensor {
 	seen := map[string]bool{}
 	for _, p := range m.parameters() {
 		name := m.Family.nameOf(p, m.Layout)
-		if found := m.found[name]; !seen[name] && len(found) > 0 {
+		if found := m.found.first[name]; !seen[name] && found != nil {
 			seen[name] = true
-			out = append(out, NamedTensor{name, found[0]})
+			out = append(out, NamedTensor{name, found})
 		}
 	}
 	if h := m.SeparateHead(c); h != nil {

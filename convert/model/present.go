@@ -49,27 +49,26 @@ func (p *presenter) moveUnitAxes(c *tensor.Checkpoint, chosen *candidate) (*tens
 		rule := &p.family.Rules[i]
 		rules[rule.At[layout].Tail] = append(rules[rule.At[layout].Tail], rule)
 	}
-	for key, found := range chosen.found {
+	for key, t := range chosen.found.all() {
 		_, tail := splitBlock(key, p.family.Blocks[layout])
 		for _, rule := range rules[tail] {
 			axes := rule.axesIn(layout)
-			for k, t := range found {
-				shape := withUnitAxes(t.Shape, axes)
-				if shape == nil || p.parts[t].stored != nil {
-					continue
-				}
-				shown, err := p.show(t.Name, t, tensor.RowMajor(shape...), "")
-				if err != nil {
-					return nil, err
-				}
-				replaced[t], found[k] = shown, shown
-				example[tail] = fmt.Sprintf("%s is stored as %s and read as %s", tail, tensor.ShapeString(t.Shape), tensor.ShapeString(shape))
+			shape := withUnitAxes(t.Shape, axes)
+			if shape == nil || p.parts[t].stored != nil || replaced[t] != nil {
+				continue
 			}
+			shown, err := p.show(t.Name, t, tensor.RowMajor(shape...), "")
+			if err != nil {
+				return nil, err
+			}
+			replaced[t] = shown
+			example[tail] = fmt.Sprintf("%s is stored as %s and read as %s", tail, tensor.ShapeString(t.Shape), tensor.ShapeString(shape))
 		}
 	}
 	if len(replaced) == 0 {
 		return c, nil
 	}
+	chosen.found.replace(replaced)
 	for _, tail := range slices.Sorted(maps.Keys(example)) {
 		p.notes = append(p.notes, example[tail]+": axes of length 1 are elsewhere than in the "+layout.String()+" layout")
 	}

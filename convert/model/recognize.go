@@ -56,7 +56,7 @@ func layoutOf(c *candidate) Layout {
 		return HuggingFace
 	}
 	kernels, weights := 0, 0
-	for key := range c.found {
+	for key := range c.found.first {
 		switch {
 		case strings.HasSuffix(key, ".kernel"):
 			kernels++
@@ -84,10 +84,8 @@ func (r recognizer) otherModels(chosen *candidate, all []*candidate, named bool)
 		if len(a.prefix) > len(chosen.prefix) {
 			below[a.prefix] = true
 		}
-		for _, found := range a.found {
-			for _, t := range found {
-				tensors[t] = true
-			}
+		for _, t := range a.found.all() {
+			tensors[t] = true
 		}
 	}
 	if len(below) == 0 {
@@ -114,14 +112,12 @@ func (r recognizer) sortTensors(c *candidate, others map[*tensor.Tensor]bool) {
 	delete(tails, "")                  // of rules that the layout does not have
 	named := map[*tensor.Tensor]bool{} // like a parameter; true if the layout has one of that name
 	blocks := map[int]bool{}
-	for key, ts := range c.found {
+	for key, t := range c.found.all() {
 		block, tail := splitBlock(key, r.Family.Blocks[r.Layout])
 		if block >= 0 {
 			blocks[block] = true
 		}
-		for _, t := range ts {
-			named[t] = tails[tail]
-		}
+		named[t] = tails[tail]
 	}
 	r.blocks = slices.Sorted(maps.Keys(blocks))
 	for _, t := range r.Checkpoint.Tensors() {
@@ -185,7 +181,7 @@ func (r recognizer) measure() {
 		}
 		axes := rule.axesIn(r.Layout)
 		for _, b := range r.blocksOf(rule) {
-			for _, t := range r.found[r.Family.nameOf(parameter{rule, b}, r.Layout)] {
+			for t := range r.found.of(r.Family.nameOf(parameter{rule, b}, r.Layout)) {
 				if len(t.Shape) != len(axes) {
 					continue
 				}
@@ -221,7 +217,7 @@ func (r recognizer) measure() {
 func (r recognizer) has(parameterName string) bool {
 	rule := r.Family.rule(parameterName)
 	return rule != nil && rule.At[r.Layout].Tail != "" && slices.ContainsFunc(r.blocksOf(rule), func(b int) bool {
-		return len(r.found[r.Family.nameOf(parameter{rule, b}, r.Layout)]) > 0
+		return r.found.first[r.Family.nameOf(parameter{rule, b}, r.Layout)] != nil
 	})
 }
 
@@ -238,7 +234,7 @@ func (r recognizer) blockType(b int) BlockType {
 	count := map[BlockType]int{}
 	for i := range r.Family.Rules {
 		rule := &r.Family.Rules[i]
-		if rule.Scope.kind != "" && rule.At[r.Layout].Tail != "" && len(r.found[r.Family.nameOf(parameter{rule, b}, r.Layout)]) > 0 {
+		if rule.Scope.kind != "" && rule.At[r.Layout].Tail != "" && r.found.first[r.Family.nameOf(parameter{rule, b}, r.Layout)] != nil {
 			count[rule.Scope.kind]++
 		}
 	}

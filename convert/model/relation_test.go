@@ -85,10 +85,10 @@ func TestResolveRelation(t *testing.T) {
 		{"another shape", Model{Layout: HuggingFace, Heads: []Head{{head, nil}}, files: &files{config: untied}}, embedding(tensor.BF16, embeddings[CopiedHead], 1000, 700), SeparateHead},
 	} {
 		m := &tt.m
-		m.Family, m.Config.Width, m.found = Griffin, 1000, map[string][]*tensor.Tensor{}
+		m.Family, m.Config.Width, m.found = Griffin, 1000, newByKey()
 		if tt.embedding != nil {
-			m.found["embed_tokens.weight"] = []*tensor.Tensor{tt.embedding}
-			m.found["embedder.input_embedding"] = []*tensor.Tensor{tt.embedding}
+			m.found.add("embed_tokens.weight", tt.embedding)
+			m.found.add("embedder.input_embedding", tt.embedding)
 		}
 		if err := resolveRelation(t.Context(), m); err != nil || m.HeadRelation != tt.want {
 			t.Errorf("%s: %d, want %d: %v", tt.name, m.HeadRelation, tt.want, err)
@@ -211,9 +211,9 @@ func TestEmbedByHead(t *testing.T) {
 		{"no head", HuggingFace, nil, false, nil, false},
 		{"two heads", HuggingFace, []Head{{head, nil}, {head, nil}}, false, nil, false},
 	} {
-		m := &Model{Family: Griffin, Layout: tt.layout, Heads: tt.heads, files: &files{config: tt.config}, found: map[string][]*tensor.Tensor{}}
+		m := &Model{Family: Griffin, Layout: tt.layout, Heads: tt.heads, files: &files{config: tt.config}, found: newByKey()}
 		if tt.found {
-			m.found[Griffin.EmbeddingName(tt.layout)] = []*tensor.Tensor{named("embedding", 8, 4)}
+			m.found.add(Griffin.EmbeddingName(tt.layout), named("embedding", 8, 4))
 		}
 		recognizer{m}.embedByHead()
 		if got := m.EmbeddedByHead; got != tt.want || got != (m.Embedding() == head) || got != (len(m.Notes) == 1) || got && len(m.Heads) > 0 {

@@ -185,7 +185,7 @@ func TestReadForm(t *testing.T) {
 		{"corrupt", nil, tensor.Bad("no JSON"), true, UnknownHead, 50, "9 50 true false -"},
 		{"not readable", nil, errors.New("denied"), true, UnknownHead, 50, "denied"},
 	} {
-		m := &Model{Family: Griffin, Layout: HuggingFace, HeadRelation: tt.relation, found: map[string][]*tensor.Tensor{"embed_tokens.weight": {named("embed_tokens.weight", 8, 4)}},
+		m := &Model{Family: Griffin, Layout: HuggingFace, HeadRelation: tt.relation, found: byKey{first: map[string]*tensor.Tensor{"embed_tokens.weight": named("embed_tokens.weight", 8, 4)}},
 			files: &files{config: &hfconfig.Config{TieWordEmbeddings: tt.tied}, manifest: tt.record, manifestErr: tt.err}}
 		r := &Configured{Model: m, Config: Config{AttentionWindow: 9, LogitsSoftCap: tt.softCap, EmbeddingScale: true}}
 		err := r.readForm()

@@ -41,11 +41,11 @@ func (w weights) holder(block int, name string) (*tensor.Tensor, Op, error) {
 	if !ok {
 		return nil, nil, fmt.Errorf("no parameter %s in block %d", name, block)
 	}
-	found := m.found[m.Family.nameOf(p, m.Layout)]
-	if len(found) == 0 {
+	found := m.found.first[m.Family.nameOf(p, m.Layout)]
+	if found == nil {
 		return nil, nil, tensor.Bad("is missing").In(m.Checkpoint.Path).Of(m.Prefix + m.Family.nameOf(p, m.Layout))
 	}
-	return found[0], p.rule.At[m.Layout].Op, nil
+	return found, p.rule.At[m.Layout].Op, nil
 }
 
 // DigestedWeights are a model's parameters as Weights gives them. They compute the digest and the checksum of each

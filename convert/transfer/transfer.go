@@ -57,9 +57,9 @@ func Execute(ctx context.Context, l moves.List, dst Destination, o Options) (*Re
 
 func execute(ctx context.Context, l moves.List, dst Destination, o Options, limits limits) (*Result, error) {
 	o.Digests = cmp.Or(o.Digests, digest.Default)
-	copied := l.Copied() // their digests are those of the copies
 	digests := map[*tensor.Tensor]*source.Digest{}
 	if o.DigestSources {
+		copied := l.Copied() // their digests are those of the copies
 		for _, t := range l.Sources() {
 			if _, ok := copied[t]; !ok {
 				digests[t] = source.NewDigest(t, o.Digests)
@@ -79,7 +79,7 @@ func execute(ctx context.Context, l moves.List, dst Destination, o Options, limi
 	for t, sum := range sums {
 		result.Digests.SetSource(t, sum)
 	}
-	for t, dest := range copied {
+	for t, dest := range l.Copied() {
 		result.Digests.SetSource(t, result.Digests.Dest(dest))
 	}
 	return result, nil

@@ -335,6 +335,10 @@ def main():
         check("a model of 200,000 tensors to a Hugging Face directory", 0, 60, "convert", "hawk", "converted")
         check("200,000 tensors of a model, verified", 0, 60, "verify", "hawk", "converted")
         check("200,000 tensors of a model, verified, as JSON", 0, 60, "verify", "--json", "hawk", "converted")
+        check("200,000 tensors of a model, converted and verified", 0, 60, "convert", "--verify", "--overwrite", "hawk", "converted")
+        made(lambda: hawk("hawk", 200_000, 0.75))
+        check("200,000 tensors, all of which differ", 1, 60, "verify", "hawk", "converted")
+        check("200,000 tensors, all of which differ, as JSON", 1, 60, "verify", "--json", "hawk", "converted")
 
         made(lambda: hawk("hawk", 200_000, 0.5))
         check("200,000 tensors of a model to a torch file", 0, 60, "convert", "--to", "torch", "hawk", "model.pt")
