@@ -174,7 +174,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"it has no tokens", without("tokens")},
 		{"neither logits nor hidden states", without("logits", "hidden.0", "hidden.1", "temporal.0", "final_norm")},
 		{"int32 [batch, length]", shape("tokens", 6)},
-		{"a fixture has 1 to", shape("tokens", 2, 0)},
+		{"griffin reads 1 to", shape("tokens", 2, 0)},
 		{"but that of tokens", shape("positions", 3, 3)},
 		{"but that of tokens", shape("positions", 2, 2)},
 		{"without packed.positions", without("packed.positions")},
@@ -318,7 +318,7 @@ func TestReadTokens(t *testing.T) {
 	}
 }
 
-// A fixture has at most maxTokens tokens.
+// A file of tokens has at most maxTokens.
 func TestReadManyTokens(t *testing.T) {
 	for n, want := range map[int64]bool{maxTokens: true, maxTokens + 1: false} {
 		layout, err := safetensors.NewLayout([]tensor.Spec{{Name: "tokens", DType: tensor.I32, Shape: []int64{1, n}}}, 0, nil)
@@ -441,4 +441,15 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A fixture may have fewer tokens than a file of tokens: the values that are compared are in memory.
+func TestLongFixture(t *testing.T) {
+	c, err := tensor.NewCheckpoint("memory", "memory", []*tensor.Tensor{{Name: "tokens", DType: tensor.I32, Shape: []int64{1, maxRecorded + 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&Fixture{checkpoint: c}).integers("tokens"); err == nil || !strings.Contains(err.Error(), "reads 1 to 1048576") {
+		t.Error(err)
+	}
 }

@@ -9,8 +9,10 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// maxTokens is the most tokens that a fixture may have.
-const maxTokens = 1 << 24
+const (
+	maxTokens   = 1 << 24 // of a file of tokens
+	maxRecorded = 1 << 20 // tokens of a fixture: several values of each are in memory while it is compared
+)
 
 // piece is how many elements are read at a time.
 const piece = 64 << 10
@@ -131,9 +133,11 @@ type integers struct {
 }
 
 // integers reads tokens or positions. It returns nil if the fixture has no such tensor.
-func (f *Fixture) integers(name string) (*integers, error) { return readIntegers(f.checkpoint, name) }
+func (f *Fixture) integers(name string) (*integers, error) {
+	return readIntegers(f.checkpoint, name, maxRecorded)
+}
 
-func readIntegers(c *tensor.Checkpoint, name string) (*integers, error) {
+func readIntegers(c *tensor.Checkpoint, name string, most int64) (*integers, error) {
 	t := c.Tensor(name)
 	if t == nil {
 		return nil, nil
@@ -142,8 +146,8 @@ func readIntegers(c *tensor.Checkpoint, name string) (*integers, error) {
 		return nil, tensor.Bad("is %s %s, not int32 [batch, length]", t.DType, tensor.ShapeString(t.Shape)).Of(name)
 	}
 	n := t.Elements()
-	if n < 1 || n > maxTokens {
-		return nil, tensor.Bad("%d tokens, but a fixture has 1 to %d", n, maxTokens).Of(name)
+	if n < 1 || n > most {
+		return nil, tensor.Bad("%d tokens, and griffin reads 1 to %d", n, most).Of(name)
 	}
 	out := &integers{shape: t.Shape, values: make([]int32, n)}
 	size := int(t.DType.Size()) // 8 as torch and numpy have them by default

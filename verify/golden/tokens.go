@@ -32,7 +32,7 @@ func ReadTokens(path string) (*Tokens, error) {
 }
 
 func tokensOf(c *tensor.Checkpoint) (*Tokens, error) {
-	tokens, err := readIntegers(c, "tokens")
+	tokens, err := readIntegers(c, "tokens", maxTokens)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func tokensOf(c *tensor.Checkpoint) (*Tokens, error) {
 	t := &Tokens{Batch: int(tokens.shape[0]), Length: int(tokens.shape[1]), IDs: tokens.values}
 	t.Positions = rowPositions(t.Batch, t.Length)
 	for name, to := range map[string]*[]int32{"positions": &t.Positions, "packed.positions": &t.Packed} {
-		positions, err := readIntegers(c, name)
+		positions, err := readIntegers(c, name, maxTokens)
 		if err != nil {
 			return nil, err
 		}
