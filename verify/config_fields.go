@@ -130,11 +130,16 @@ func windowEffect(window int64) func(got any) string {
 	return func(got any) string {
 		const should = "; it should be the original's window, %d, or %d, with which transformers 5 attends to the same tokens as the original"
 		effect := "attention would reach less far, or farther"
-		switch n, _ := wholeNumber(got); n {
-		case window + 2:
+		switch n, ok := wholeNumber(got); {
+		case !ok:
+		case n == window+2:
 			effect = "this is window + 2: attention would reach one position farther than the original's in transformers 5"
-		case window - 1:
+		case n == window-1:
 			effect = "this is window - 1: attention would reach less far in every implementation"
+		case n < window:
+			effect = "attention would reach less far"
+		default:
+			effect = "attention would reach farther"
 		}
 		return fmt.Sprintf(effect+should, window, window+1)
 	}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -77,6 +78,14 @@ func TestFilesOfRecord(t *testing.T) {
 			rewrite(t, filepath.Join(dir, "model.safetensors"), func(text []byte) []byte { text[len(text)-1] ^= 1; return text })
 			rewrite(t, filepath.Join(dir, "config.json"), replaced("\n ", "  "))
 		}, false, []string{"config.json" + isNot + "its content is another one"}},
+		{"names without model.", func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, "model.safetensors"), func(text []byte) []byte {
+				header := text[8 : 8+binary.LittleEndian.Uint64(text)]
+				short := bytes.ReplaceAll(header, []byte(`"model.`), []byte(`"`))
+				copy(header, append(short, bytes.Repeat([]byte(" "), len(header)-len(short))...))
+				return text
+			})
+		}, true, []string{"model.safetensors" + isNot + "its content is another one"}},
 		{"a name out of the directory", func(t *testing.T, dir string) {
 			rewrite(t, filepath.Join(dir, manifest.Name), replaced(`"name": "config.json"`, `"name": "../config.json"`))
 		}, true, []string{"not among the files that conversion.json records: config.json"}},
@@ -135,6 +144,40 @@ func TestFilesOfRecord(t *testing.T) {
 				t.Errorf("a file: %q, %v", v.Notes, err)
 			}
 		})
+	}
+}
+
+// What conversion.json records otherwise is one finding, and no tensors are missed in it because another value was given.
+func TestContradictedRecord(t *testing.T) {
+	settings := cases.Open(t, "odd-griffin").Settings
+	other := !*settings.EmbeddingScale
+	scaled := settings
+	scaled.EmbeddingScale = &other
+	for _, tt := range []struct {
+		name     string
+		edit     func([]byte) []byte
+		settings model.Settings
+		want     []string
+	}{
+		{"another window is recorded", replaced(fmt.Sprintf(`"attention_window": %d`, *settings.AttentionWindow), `"attention_window": 77`), settings,
+			[]string{"conversion.json: settings.attention_window"}},
+		{"another scale is given", func(text []byte) []byte { return text }, scaled, []string{"conversion.json: settings.embedding_scale"}},
+	} {
+		source, dir := conversionOf(t, convert.Options{To: convert.ToHF})
+		rewrite(t, filepath.Join(dir, manifest.Name), tt.edit)
+		v, err := verifyFiles(t, source, dir, Options{Settings: tt.settings})
+		if err != nil || v.Same {
+			t.Fatalf("%s: %+v, %v", tt.name, v, err)
+		}
+		var fields []string
+		for _, f := range v.Config.Findings.All() {
+			if strings.HasPrefix(f.Field, manifest.Name+": settings") || strings.HasPrefix(f.Field, manifest.Name+": tensors") {
+				fields = append(fields, f.Field)
+			}
+		}
+		if !slices.Equal(fields, tt.want) {
+			t.Errorf("%s: %q", tt.name, fields)
+		}
 	}
 }
 
