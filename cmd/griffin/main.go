@@ -69,7 +69,7 @@ func runInterruptible(args []string, stdout, stderr io.Writer) int {
 // heapLimit is the size of the Go heap, in bytes, above which the garbage collector works harder. It is
 // far below the 256 MiB that a conversion may use, because buffers and mapped pages of files are
 // not part of the heap.
-const heapLimit = 128 << 20
+const heapLimit = 152 << 20
 
 // listLimit is the limit for commands that keep results about each of very many tensors, and few buffers.
 const listLimit = 176 << 20
