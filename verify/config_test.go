@@ -65,6 +65,8 @@ func TestConfigOfACopy(t *testing.T) {
 		{"less of an object", set(map[string]any{"memory": map[string]any{"a": 1, "b": 2}}), set(map[string]any{"memory": map[string]any{"a": 1}}), nil, "act on it: memory"},
 		{"more of an object", set(map[string]any{"memory": map[string]any{"a": 1}}), set(map[string]any{"memory": map[string]any{"a": 1, "b": 2}}), nil, "act on it: memory"},
 		{"sampling of the source", set(map[string]any{"do_sample": true}), set(map[string]any{"do_sample": true}), nil, ""},
+		{"two windows of the source", set(map[string]any{"sliding_window": 8, "attention_window_size": 7}), set(map[string]any{"sliding_window": 8, "attention_window_size": 7}), nil, ""},
+		{"two windows, and one of the source", set(map[string]any{"sliding_window": 8, "attention_window_size": 7}), set(map[string]any{"sliding_window": 8, "attention_window_size": 6}), []string{"attention_window_size"}, ""},
 		{"sampling", none, set(map[string]any{"do_sample": true, "top_k": 3}), nil, "generate() depends on do_sample true, top_k 3: transformers 4.57 takes them from config.json"},
 	} {
 		plain := baseOf(t, "bfloat16, torch").made

@@ -147,6 +147,9 @@ func TestFilesOfRecord(t *testing.T) {
 	}
 }
 
+// doubts reports whether a note says that what was given may be wrong.
+func doubts(note string) bool { return strings.Contains(note, "if what was given is wrong") }
+
 // What conversion.json records otherwise is one finding, and no tensors are missed in it because another value was given.
 func TestContradictedRecord(t *testing.T) {
 	settings := cases.Open(t, "odd-griffin").Settings
@@ -175,8 +178,8 @@ func TestContradictedRecord(t *testing.T) {
 				fields = append(fields, f.Field)
 			}
 		}
-		if !slices.Equal(fields, tt.want) {
-			t.Errorf("%s: %q", tt.name, fields)
+		if !slices.Equal(fields, tt.want) || !slices.ContainsFunc(v.Notes, doubts) {
+			t.Errorf("%s: %q, notes %q", tt.name, fields, v.Notes)
 		}
 	}
 }
@@ -250,8 +253,8 @@ func TestRecordAgrees(t *testing.T) {
 		{model.Settings{}, "config.json agrees in all 25 fields; conversion.json agrees with the digests of 49 tensors"},
 	} {
 		v, err := verifyFiles(t, source, dir, Options{Settings: tt.given})
-		if err != nil || !v.Same || v.Config.Summary != tt.want {
-			t.Errorf("%q, want %q; %v", v.Config.Summary, tt.want, err)
+		if err != nil || !v.Same || v.Config.Summary != tt.want || slices.ContainsFunc(v.Notes, doubts) {
+			t.Errorf("%q, want %q; notes %q, %v", v.Config.Summary, tt.want, v.Notes, err)
 		}
 	}
 	// The record of an original stands for its configuration, and that of a source is checked too.

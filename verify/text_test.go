@@ -188,6 +188,17 @@ func TestAnotherModel(t *testing.T) {
 	if v.Same || !v.Another() || v.Structure.Summary != sizes || v.Structure.Findings.Len() < 50 {
 		t.Errorf("%t, %d findings: %s", v.Same, v.Structure.Findings.Len(), v.Structure.Summary)
 	}
+	held := 0
+	for _, f := range v.Config.Findings.All() {
+		if slices.Contains([]string{"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "block_types", "lru_width"}, f.Field) {
+			if held++; f.Detail != "the tensors of the conversion are as this says" {
+				t.Error(f.String())
+			}
+		}
+	}
+	if held < 4 {
+		t.Errorf("%d sizes of config.json differ", held)
+	}
 	for all, most := range map[string]int{"--all": 8, "": 200} {
 		var b strings.Builder
 		if err := WriteText(&b, v, all); err != nil {

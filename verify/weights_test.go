@@ -294,6 +294,7 @@ func TestWeightsSummary(t *testing.T) {
 		{WeightsSection{Tensors: 2, Elements: 9}, 2, 0, 0, true, "2 tensors, 9 elements: identical to the source, bit for bit", ""},
 		{WeightsSection{Tensors: 2, Elements: 9}, 3, 0, 0, false, "2 tensors, 9 elements: identical to the source, bit for bit; 1 more tensor was not compared (see structure)", ""},
 		{WeightsSection{Tensors: 2, Elements: 9}, 3, 1, 0, false, "2 tensors, 9 elements: identical to the source, bit for bit; 2 more tensors were not compared (see structure)", ""},
+		{WeightsSection{Tensors: 2, Elements: 9}, 3, 0, 1, false, "2 tensors, 9 elements: 1 tensor differs, in 5 elements; 1 more tensor was not compared (see structure)", ""},
 		{WeightsSection{}, 3, 1, 0, false, "no tensor could be compared", ""}, {WeightsSection{}, 0, 0, 0, true, "0 tensors, 0 elements: identical to the source, bit for bit", ""},
 		{WeightsSection{Tensors: 2, Elements: 9}, 2, 0, 1, false, "2 tensors, 9 elements: 1 tensor differs, in 5 elements", ""},
 		{WeightsSection{Tensors: 2, Elements: 9}, 2, 0, 2, false, "2 tensors, 9 elements: every tensor differs, in 5 elements", ""},
@@ -305,7 +306,7 @@ func TestWeightsSummary(t *testing.T) {
 	} {
 		w := &weightsCheck{list: moves.List{Dests: make([]moves.Dest, tt.dests)}, absent: tt.absent, wrong: make([]int32, tt.wrong), differing: 5, divisor: 6, section: &tt.section}
 		w.summarise(tensor.F16)
-		if s := w.section; s.OK != tt.ok || s.Summary != tt.summary || strings.Join(s.Notes, "; ") != tt.note {
+		if s := w.section; (s.RoundedTo == "float16") != (s.Rounded > 0) || s.OK != tt.ok || s.Summary != tt.summary || strings.Join(s.Notes, "; ") != tt.note {
 			t.Errorf("right %t: %s %q, want %s %q", s.OK, s.Summary, s.Notes, tt.summary, tt.note)
 		}
 	}
