@@ -1,6 +1,8 @@
 package orbax
 
 import (
+	"slices"
+
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -119,6 +121,7 @@ func parseLeaf(d *strictjson.Decoder, texts map[string]string) (*leaf, error) {
 	if err == nil && (!hasKey || !hasVal) {
 		err = tensor.Bad("leaf has no key_metadata or no value_metadata").At(at)
 	}
+	l.path = slices.Clone(l.path) // without unused capacity: there may be very many
 	l.setName()
 	l.array = l.name
 	return &l, err

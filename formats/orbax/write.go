@@ -68,10 +68,9 @@ type Layout struct {
 	maxFile int64       // bytes
 }
 
-// newArray is a tensor with its path in the tree and its range in the files.
+// newArray is a tensor with its range in the files.
 type newArray struct {
 	name string
-	path []string
 	*zarr.Plan
 
 	file   int // index of Layout.files
@@ -127,7 +126,7 @@ func newLayout(specs []tensor.Spec, format Format, limits limits) (*Layout, erro
 			}
 			plans[like] = plan
 		}
-		a := &newArray{name: s.Name, path: splitName(s.Name), Plan: plan}
+		a := &newArray{name: s.Name, Plan: plan}
 		l.arrays = append(l.arrays, a)
 		if l.Size += a.stored() + (1+a.Chunks())*overhead; l.Size < 0 {
 			return nil, tensor.Bad("size of all tensors overflows")
@@ -164,9 +163,10 @@ func isNumber(s string) bool {
 func (l *Layout) checkNames() error {
 	leaves := make([]*leaf, len(l.arrays))
 	for i, a := range l.arrays {
-		leaves[i] = &leaf{}
-		for _, k := range a.path {
-			leaves[i].path = append(leaves[i].path, key{text: k})
+		keys := splitName(a.name)
+		leaves[i] = &leaf{path: make([]key, len(keys))}
+		for n, k := range keys {
+			leaves[i].path[n].text = k
 		}
 		leaves[i].setName()
 	}

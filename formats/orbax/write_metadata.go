@@ -44,9 +44,19 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// placed is an array of the tree. Its path is kept only while the tree is described, since there may be very many.
+type placed struct {
+	name string
+	path []string
+}
+
 // metadata returns the files that describe the tree.
 func (l *Layout) metadata() []metadataFile {
-	arrays := slices.SortedFunc(slices.Values(l.arrays), func(a, b *newArray) int { return slices.Compare(a.path, b.path) })
+	arrays := make([]placed, len(l.arrays))
+	for i, a := range l.arrays {
+		arrays[i] = placed{a.name, splitName(a.name)}
+	}
+	slices.SortFunc(arrays, func(a, b placed) int { return slices.Compare(a.path, b.path) })
 	text := func(s string) func(*bufio.Writer) { return func(w *bufio.Writer) { w.WriteString(s) } }
 	return []metadataFile{
 		{"checkpoint", func(w *bufio.Writer) { w.Write(encodePlaceholders(arrays)) }},
@@ -77,7 +87,7 @@ const checkpointMetadata = `{"item_handlers": "orbax.checkpoint._src.handlers.py
 
 // encodeMetadata writes _METADATA. It declares numpy arrays, which Orbax restores without a sharding. JAX
 // arrays would need a file _sharding that names the devices of the writer.
-func (l *Layout) encodeMetadata(w *bufio.Writer, arrays []*newArray) {
+func (l *Layout) encodeMetadata(w *bufio.Writer, arrays []placed) {
 	w.WriteString(`{"tree_metadata": {`)
 	for i, a := range arrays {
 		if i > 0 {
@@ -136,14 +146,14 @@ func pythonRepr(s string) string {
 
 // encodePlaceholders returns the file "checkpoint", which Orbax up to 0.5.15 needs: the tree in msgpack,
 // with the name of its array at each leaf. The arrays are sorted by path.
-func encodePlaceholders(arrays []*newArray) []byte { return appendTree(nil, arrays, 0) }
+func encodePlaceholders(arrays []placed) []byte { return appendTree(nil, arrays, 0) }
 
 // appendTree appends the subtree of arrays that share their first depth keys.
-func appendTree(b []byte, arrays []*newArray, depth int) []byte {
+func appendTree(b []byte, arrays []placed, depth int) []byte {
 	if len(arrays) == 1 && len(arrays[0].path) == depth {
 		return appendText(b, "PLACEHOLDER://"+arrays[0].name)
 	}
-	var subtrees [][]*newArray
+	var subtrees [][]placed
 	for i, a := range arrays {
 		if i == 0 || a.path[depth] != arrays[i-1].path[depth] {
 			subtrees = append(subtrees, nil)
