@@ -153,18 +153,18 @@ func appendTree(b []byte, arrays []placed, depth int) []byte {
 	if len(arrays) == 1 && len(arrays[0].path) == depth {
 		return appendText(b, "PLACEHOLDER://"+arrays[0].name)
 	}
-	var subtrees [][]placed
+	var ends []int // of the subtrees
 	for i, a := range arrays {
-		if i == 0 || a.path[depth] != arrays[i-1].path[depth] {
-			subtrees = append(subtrees, nil)
+		if i+1 == len(arrays) || arrays[i+1].path[depth] != a.path[depth] {
+			ends = append(ends, i+1)
 		}
-		last := &subtrees[len(subtrees)-1]
-		*last = append(*last, a)
 	}
-	b = appendCount(b, len(subtrees), 0x80, 16, 0xde)
-	for _, s := range subtrees {
-		b = appendText(b, s[0].path[depth])
-		b = appendTree(b, s, depth+1)
+	b = appendCount(b, len(ends), 0x80, 16, 0xde)
+	begin := 0
+	for _, end := range ends {
+		b = appendText(b, arrays[begin].path[depth])
+		b = appendTree(b, arrays[begin:end], depth+1)
+		begin = end
 	}
 	return b
 }
