@@ -170,7 +170,9 @@ func (c *manifestCheck) compared() string {
 }
 
 func (c *manifestCheck) add(field string, want, got any, detail string) {
-	c.wrong = append(c.wrong, field)
+	if !slices.Contains(c.wrong, field) {
+		c.wrong = append(c.wrong, field)
+	}
 	c.section.OK = false
 	c.section.add(Finding{Kind: WrongField, Field: c.field + ": " + field, Want: fmt.Sprint(want), Got: fmt.Sprint(got), Detail: detail})
 }

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
@@ -144,7 +145,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		v.Notes = append(v.Notes, "no model was found in the converted checkpoint: "+notFound.Error())
 	}
 	if r.plan, err = planFor(r.sourceModel, r.options.Settings, r.converted, r.convertedModel); err != nil {
-		return withStated(err, r.convertedModel)
+		return withStated(err, r.convertedModel, r.record.err)
 	}
 	v.Converted = subject(r.converted, r.plan.Layout, "")
 	switch found := r.convertedModel; {
@@ -221,18 +222,22 @@ func (r *run) takeRecorded() {
 }
 
 // withStated adds the settings that the config.json of the converted model states to an error about settings that are missing.
-// They cannot be taken for those of the source, because they are what is to be verified.
-func withStated(err error, m *model.Model) error {
+// They cannot be taken for those of the source, because they are what is to be verified. unreadable says why its conversion.json cannot be
+// read, if it cannot.
+func withStated(err error, m *model.Model, unreadable error) error {
 	var missing *model.OptionError
-	if !errors.As(err, &missing) || len(missing.Missing) == 0 || m == nil || m.Layout != model.HuggingFace {
-		return err
-	}
-	found, other := m.Configure(model.Settings{})
-	if other != nil {
+	if !errors.As(err, &missing) || len(missing.Missing) == 0 {
 		return err
 	}
 	stated := *missing
-	stated.Stated = model.SettingsOf(&found.Original)
+	if unreadable != nil {
+		stated.Problem += fmt.Sprintf("; %s of the conversion cannot be used: %v", manifest.Name, unreadable)
+	}
+	if m != nil && m.Layout == model.HuggingFace {
+		if found, err := m.Configure(model.Settings{}); err == nil {
+			stated.Stated = model.SettingsOf(&found.Original)
+		}
+	}
 	return &stated
 }
 

@@ -82,17 +82,18 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 		return args, nil
 	}
 	program, name, rest := args[0], args[1], args[2:]
-	switch {
-	case slices.Contains([]string{"version", "--version", "-version", "-v"}, name) && len(rest) > 0:
-		return nil, usagef("%s takes neither flags nor paths, got %s", name, rest[0])
-	case name == "version":
-		return []string{program, "--version"}, nil
-	case name == "help" && (len(rest) == 0 || slices.Contains([]string{"help", "version", "--help", "-help", "-h"}, rest[0])):
+	help, version := []string{"help", "--help", "-help", "-h"}, []string{"version", "--version", "-version", "-v"}
+	switch about := slices.Contains(help, name); {
+	case about && (len(rest) == 0 || slices.Contains(slices.Concat(help, version), rest[0])), len(rest) > 0 && slices.Contains(version, name) && slices.Contains(help[1:], rest[0]):
 		return []string{program, "--help"}, nil
-	case name == "help":
+	case about && strings.HasPrefix(rest[0], "-"):
+		return nil, usagef("unknown flag %s", rest[0]).advise("griffin --help lists the commands, griffin COMMAND --help the flags of one")
+	case about:
 		name, rest = rest[0], []string{"--help"}
-	case slices.Contains([]string{"--help", "-help", "-h", "--version", "-version", "-v"}, name):
-		return args, nil
+	case slices.Contains(version, name) && len(rest) > 0:
+		return nil, usagef("%s takes neither flags nor paths, got %s", name, rest[0])
+	case slices.Contains(version, name):
+		return []string{program, "--version"}, nil
 	}
 	command := app.Command(name)
 	if command == nil {

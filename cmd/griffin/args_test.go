@@ -21,6 +21,9 @@ func TestArguments(t *testing.T) {
 		{"griffin help", "griffin --help"},
 		{"griffin help help", "griffin --help"},
 		{"griffin help --help", "griffin --help"},
+		{"griffin version --help", "griffin --help"},
+		{"griffin --help version", "griffin --help"},
+		{"griffin --help convert", "griffin convert --help --"},
 		{"griffin help version", "griffin --help"},
 		{"griffin help convert", "griffin convert --help --"},
 		{"griffin convert help", "griffin convert -- help"}, // a path
@@ -49,6 +52,7 @@ func TestArguments(t *testing.T) {
 		{"griffin help convrt", `unknown command "convrt"`, "did you mean griffin convert?"},
 		{"griffin upload", `unknown command "upload"`, "griffin --help lists the commands"},
 		{"griffin --json convert a", "unknown flag --json", "the command comes first"},
+		{"griffin --help --foo", "unknown flag --foo", "griffin --help lists the commands"},
 		{"griffin convert a --jsn b", "unknown flag --jsn", "did you mean --json?"},
 		{"griffin convert a --nonsense=1 b", "unknown flag --nonsense", "griffin convert --help lists the flags"},
 		{"griffin convert a --report x", "unknown flag --report", "it is a flag of verify, diff; griffin convert --help lists those of convert"},

@@ -156,7 +156,7 @@ func generateOptions(c *cli.Context) (o generate.Options, err error) {
 }
 
 func fastFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "fast", Usage: "multiply in bfloat16 where the processor has instructions for it (AVX512_BF16), otherwise in float32; the result says which"}
+	return &cli.BoolFlag{Name: "fast", Usage: "multiply in bfloat16 where the processor has instructions for it (AVX512_BF16), otherwise in float32; the result says fast, or float32"}
 }
 
 // precisionOption returns what --arithmetic or --fast asks for: float32 if --fast would not be faster here.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -67,6 +68,11 @@ func summarise(m *model.Model) *modelSummary {
 	}
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && m.Layout == model.HuggingFace && m.Problems() == nil {
 		s.ConfigError = bad.Problem
+	} else if _, err := m.StatedConfig(); err != nil {
+		s.ConfigError = err.Error()
+	}
+	if _, _, err := m.Manifest(); err != nil {
+		s.Notes = append(s.Notes, fmt.Sprintf("%s cannot be used: %v", manifest.Name, err))
 	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s

@@ -36,14 +36,15 @@ func checkOutputFile(out string, reads ...string) error {
 	if err == nil && !existing.Mode().IsRegular() {
 		return nil // a device or FIFO, which is written to
 	}
+	replaced := publish.Target(out)
 	for _, path := range reads {
 		if path == "" {
 			continue
 		}
-		below, ok := within(out, path)
+		below, ok := within(replaced, path)
 		switch {
 		case !ok:
-		case below == "." && isModelFile(filepath.Base(out)):
+		case below == "." && isModelFile(filepath.Base(replaced)):
 			return usagef("%s has the name of a file of the checkpoint %s", out, path).advise("choose another name or another directory")
 		case existing != nil && !isOwnFile(out):
 			return usagef("%s is a file of the checkpoint %s and would be replaced", out, path).advise("write to another file")

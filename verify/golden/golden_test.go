@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -441,6 +442,26 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What could not be read again is not recorded.
+func TestLongRecording(t *testing.T) {
+	if _, err := RandomTokens(maxRecorded+1, 128, 0); err == nil || !strings.Contains(err.Error(), "a fixture has 1 to 1048576") {
+		t.Error(err)
+	}
+	long, err := Row(make([]int32, maxRecorded+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "fixture")
+	m := &reference.Model{}
+	m.Config.VocabSize = 128
+	if _, err := Record(t.Context(), path, m, long, RecordOptions{}); err == nil || !strings.Contains(err.Error(), "a fixture has 1 to 1048576") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
 }
 
 // A fixture may have fewer tokens than a file of tokens: the values that are compared are in memory.

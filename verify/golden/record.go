@@ -54,6 +54,9 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 	if err := t.check(m.Config.VocabSize); err != nil {
 		return nil, err
 	}
+	if len(t.IDs) > maxRecorded {
+		return nil, tensor.Bad("%d tokens, but a fixture has 1 to %d", len(t.IDs), maxRecorded)
+	}
 	if o.DecodeFrom < 0 || o.DecodeFrom > t.Length {
 		return nil, fmt.Errorf("decoding cannot start at token %d of rows of %d tokens", o.DecodeFrom, t.Length)
 	}

@@ -60,15 +60,15 @@ func tokensOf(c *tensor.Checkpoint) (*Tokens, error) {
 // Row returns one row of the given tokens.
 func Row(ids []int32) (*Tokens, error) {
 	if len(ids) < 1 || len(ids) > maxTokens {
-		return nil, fmt.Errorf("%d tokens, but a fixture has 1 to %d", len(ids), maxTokens)
+		return nil, fmt.Errorf("%d tokens, and griffin reads 1 to %d", len(ids), maxTokens)
 	}
 	return &Tokens{Batch: 1, Length: len(ids), IDs: ids, Positions: rowPositions(1, len(ids))}, nil
 }
 
 // RandomTokens returns one row of n tokens of a vocabulary. The same seed gives the same tokens.
 func RandomTokens(n int, vocabulary int64, seed uint64) (*Tokens, error) {
-	if n < 1 || n > maxTokens {
-		return nil, fmt.Errorf("%d tokens, but a fixture has 1 to %d", n, maxTokens)
+	if n < 1 || n > maxRecorded {
+		return nil, fmt.Errorf("%d tokens, but a fixture has 1 to %d", n, maxRecorded)
 	}
 	random := rand.New(rand.NewPCG(seed, 0))
 	t := &Tokens{Batch: 1, Length: n, IDs: make([]int32, n), Positions: rowPositions(1, n)}

@@ -111,7 +111,7 @@ func groupsTable(r *diff.Result) *page.Table {
 	if len(groups) == 0 {
 		return nil
 	}
-	t := &page.Table{Label: "What differs", Columns: []page.Column{{Title: "tensors"}, {Title: "status", Short: true}, {Title: "what was done"}, {Title: "differing", Number: true}, {Title: "largest", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}}}
+	t := &page.Table{Label: "What differs", Columns: []page.Column{{Title: "tensors"}, {Title: "status", Short: true}, {Title: "what was done", Prose: true}, {Title: "differing", Number: true}, {Title: "largest", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}}}
 	for i := range groups[:min(MaxRows, len(groups))] {
 		group := &groups[i]
 		name := page.Name(strings.Join(group.Names, ", "))
@@ -142,7 +142,7 @@ func statusWords(t *diff.TensorDiff) string {
 // changedTable lists all tensors that are not the same.
 func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 	t := &page.Table{Label: "All tensors that are not the same", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "status", Short: true}, {Title: "type", Short: true}, {Title: "shape", Short: true}, {Title: "differing", Number: true},
-		{Title: "largest", Number: true}, {Title: "mean", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}, {Title: "ulp", Number: true}, {Title: "first"}, {Title: "what was done"}}}
+		{Title: "largest", Number: true}, {Title: "mean", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}, {Title: "ulp", Number: true}, {Title: "first"}, {Title: "what was done", Prose: true}}}
 	for i := range r.Tensors {
 		d := &r.Tensors[i]
 		if ids[d] == "" {

@@ -56,6 +56,14 @@ func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) 
 	return published(path, syncDir(filepath.Dir(s.dst)))
 }
 
+// Target returns the path of the file that an output of that path replaces: the one that a link leads to, or path itself.
+func Target(path string) string {
+	if isDescriptor(path) {
+		return path
+	}
+	return followLink(path)
+}
+
 // followLink returns the path to which a link leads where no file is, or path itself.
 func followLink(path string) string {
 	const most = 40

@@ -28,6 +28,7 @@ type Column struct {
 	Number bool // to the right
 	Soft   bool // of less weight
 	Short  bool // of words that do not break
+	Prose  bool // of sentences, which need some width
 }
 
 // Row is a row of a table. Its first cell is its heading.
@@ -135,6 +136,8 @@ func (t *Table) Add(r Row) {
 			c.Class = "soft"
 		case column.Short:
 			c.Class = "short"
+		case column.Prose:
+			c.Class = "prose"
 		}
 	}
 	t.Rows = append(t.Rows, r)
