@@ -405,7 +405,7 @@ func TestRandomTokens(t *testing.T) {
 	if !slices.Equal(a.IDs[:5], []int32{14, 45, 6, 35, 29}) {
 		t.Errorf("tokens are %d", a.IDs[:5])
 	}
-	for n, want := range map[int]bool{-1: false, 0: false, 1: true, maxTokens: true, maxTokens + 1: false} {
+	for n, want := range map[int]bool{-1: false, 0: false, 1: true, maxRecorded: true, maxRecorded + 1: false} {
 		if made, err := RandomTokens(n, 50, 3); (err == nil) != want || err == nil && made.Length != n {
 			t.Errorf("%d tokens: %v", n, err)
 		}
