@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,7 +19,6 @@ import (
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/reference/tokenizer"
-	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -229,20 +229,23 @@ func (p *scoring) tokens(value string) error {
 		return err
 	}
 	p.out.Rows = t.Batch
-	for row := range t.Batch {
-		if err := p.row(t, row); err != nil {
+	bar := terminal.NewProgress(p.c.App.ErrWriter, "scoring", bytesOf(t.IDs))
+	defer bar.Done()
+	for row := range slices.Chunk(t.IDs, t.Length) {
+		for piece := range slices.Chunk(row, 256) {
+			if err := p.scorer.Add(p.c.Context, piece); err != nil {
+				return err
+			}
+			bar.Add(bytesOf(piece))
+		}
+		if err := p.scorer.EndRow(p.c.Context); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *scoring) row(t *golden.Tokens, row int) error {
-	if err := p.scorer.Add(p.c.Context, t.IDs[row*t.Length:][:t.Length]); err != nil {
-		return err
-	}
-	return p.scorer.EndRow(p.c.Context)
-}
+func bytesOf(tokens []int32) int64 { return 4 * int64(len(tokens)) }
 
 // report prints the result.
 func (p *scoring) report() error {

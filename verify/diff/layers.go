@@ -12,8 +12,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
-// maxAligned bounds the pairs of layers that are compared.
-const maxAligned = 1 << 18
+// maxAligned bounds the pairs of tensors that are compared to find layers that belong together: each layer with each.
+const maxAligned = 1 << 22
 
 // layer is the tensors of a layer of one side, by what follows the number in their keys.
 type layer struct {
@@ -86,10 +86,13 @@ func (m *MovedLayers) Words(a, b string) string {
 func alignLayers(ctx context.Context, a, b *side, progress *progress) (*MovedLayers, error) {
 	list, numbersA := longestList(a)
 	other, numbersB := longestList(b)
-	if n, m := len(numbersA), len(numbersB); list != other || slices.Equal(numbersA, numbersB) || n < 2 || m < 2 || n*m > maxAligned {
+	if n, m := len(numbersA), len(numbersB); list != other || slices.Equal(numbersA, numbersB) || n < 2 || m < 2 {
 		return nil, nil
 	}
 	x, y := layersOf(a, list, numbersA), layersOf(b, list, numbersB)
+	if len(x)*tensorsOf(y) > maxAligned {
+		return nil, nil
+	}
 	contents, err := contentsOf(ctx, slices.Concat(x, y), progress)
 	if err != nil {
 		return nil, err
@@ -173,6 +176,14 @@ func contentsOf(ctx context.Context, layers []*layer, progress *progress) (map[*
 		return nil
 	})
 	return contents, err
+}
+
+// tensorsOf counts the tensors of layers.
+func tensorsOf(layers []*layer) (n int) {
+	for _, l := range layers {
+		n += len(l.operands)
+	}
+	return n
 }
 
 // matchLayers returns the pairs of layers that have the most tensors in common, in the order of both sides: indexes into x
