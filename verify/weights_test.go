@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -164,8 +165,14 @@ func TestManyWrongTensors(t *testing.T) {
 	}
 	w := &weightsCheck{list: l, converted: c, failures: strictjson.Items(failures...), section: &WeightsSection{}}
 	w.addFindings()
+	var mu sync.Mutex
 	var last int64
-	if err := w.explain(t.Context(), &model.Config{NumHeads: 1, Width: 4}, func(done, total int64) { last = max(last, done) }); err != nil {
+	progress := func(done, total int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		last = max(last, done)
+	}
+	if err := w.explain(t.Context(), &model.Config{NumHeads: 1, Width: 4}, progress); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range map[int]string{0: "zeroed", maxExplained - 1: "zeroed", maxExplained: "", n - 1: "it holds NaN"} {

@@ -277,8 +277,8 @@ def main():
 
         header("a field that has 5 million members", 3, 2, lambda: one[:-1] + ',"x":{' + ",".join('"%d":0' % i for i in range(5_000_000)) + "}}")
 
-        made(lambda: flax("many", 200_000))
-        for file in ("many", "many/checkpoint"):
+        made(lambda: flax("arrays", 200_000))
+        for file in ("arrays", "arrays/checkpoint"):
             check(f"200,000 arrays of Flax, {file}", 0, 8, "inspect", "--digest", file)
         for label, shape in (("long keys", (500, 60_000, 100, b"\xc0")), ("many names", (500, 6, 50_000, ONE_ELEMENT)), ("many leaves", (500, 6, 300_000, b"\xc0"))):
             made(lambda: nested("nested", *shape))

@@ -57,7 +57,7 @@ func (d configs) compareFields(a configFields, completeA bool, b configFields, c
 		if d.copies.differ() && isQuantization(name) || inA && inB && equalValues(x, y) || !inA && !completeA || !inB && !completeB {
 			continue
 		}
-		if newer, ok := olderFields[name]; ok && equalValues(x, a[newer]) && equalValues(y, b[newer]) {
+		if newer, ok := olderFields[name]; ok && (!inA || !inB || equalValues(x, a[newer]) && equalValues(y, b[newer])) {
 			continue
 		}
 		c := ConfigDifference{Field: name, Detail: effects[name]}
@@ -163,7 +163,12 @@ func familyFields(h *hfconfig.Config, raw map[string]any) configFields {
 	}
 	if slices.Contains(layers, hfconfig.Attention) {
 		f["attention_window_size"] = h.AttentionWindowSize
-		f[olderWindow], f[olderTheta], f[olderFactor] = h.AttentionWindowSize4, h.Rope4.Theta, h.Rope4.PartialFactor
+		older := map[string]any{"attention_window_size": h.AttentionWindowSize4, "rope_theta": h.Rope4.Theta, "partial_rotary_factor": h.Rope4.PartialFactor}
+		for name, value := range older {
+			if h.Has(name) { // a note says what 4.57 takes where a file does not state it
+				f[name+olderVersion] = value
+			}
+		}
 	}
 	for name, value := range plainFields(raw) {
 		if _, known := f[name]; !known && !readElsewhere[name] && !slices.Contains(hfconfig.Unsettable, name) || defaults[name] {
@@ -186,12 +191,13 @@ var readElsewhere = map[string]bool{
 
 // What transformers 4.57 takes of fields that it reads elsewhere in config.json than 5.23.
 const (
-	olderTheta  = "rope_theta (transformers 4.57)"
-	olderFactor = "partial_rotary_factor (transformers 4.57)"
-	olderWindow = "attention_window_size (transformers 4.57)"
+	olderVersion = " (transformers 4.57)"
+	olderTheta   = "rope_theta" + olderVersion
+	olderFactor  = "partial_rotary_factor" + olderVersion
+	olderWindow  = "attention_window_size" + olderVersion
 )
 
-// olderFields are what older programs take of other fields. They are not listed where the newer ones say the same.
+// olderFields are what older programs take of other fields. They are listed if both files state them, and the newer ones do not say the same.
 var olderFields = map[string]string{
 	"torch_dtype": "dtype", olderTheta: "rope_theta", olderFactor: "partial_rotary_factor", olderWindow: "attention_window_size",
 }
