@@ -262,18 +262,16 @@ func (c *manifestCheck) checkComplete(p *convert.Plan, renamed *renaming) {
 		recorded[t.Name] = t.Algorithms() != 0
 	}
 	missing, first := 0, ""
-	var known []string
 	for _, d := range p.Dests {
-		now := renamed.name(d.Name)
-		if !recorded[d.Name] && !recorded[now] {
+		if !recorded[d.Name] && !recorded[renamed.name(d.Name)] {
 			if missing++; first == "" {
 				first = d.Name
 			}
 		}
-		known = append(known, d.Name, now)
 	}
-	for _, name := range known {
-		delete(recorded, name)
+	for _, d := range p.Dests { // when all are judged, since one may have the name of another
+		delete(recorded, d.Name)
+		delete(recorded, renamed.name(d.Name))
 	}
 	const effect = "the file was changed after it was written, or is of another conversion"
 	if missing > 0 {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -217,20 +218,7 @@ func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
 func (m *Manifest) Write(w io.Writer, n int, tensor func(i int) *Tensor) (int64, error) {
 	head := *m
 	head.Schema, head.Tensors = Schema, nil
-	counted := countingWriter{w: w}
+	counted := storage.Counter{To: w}
 	err := strictjson.WriteList(&counted, &head, "tensors", n, func(i int) any { return tensor(i) })
-	return counted.n, err
-}
-
-// countingWriter counts the bytes that are written.
-type countingWriter struct {
-	w io.Writer
-	n int64
-}
-
-// Write implements io.Writer.
-func (c *countingWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
+	return counted.N, err
 }

@@ -16,7 +16,7 @@ type Digests struct {
 	index   map[*tensor.Tensor]int32 // into sources; nil as long as none is known
 }
 
-// NewDigests returns Digests of the tensors of l, none of which is known.
+// NewDigests returns Digests for the tensors of l. No digest is known yet.
 func NewDigests(l List) *Digests {
 	return &Digests{dests: digest.NewSums(len(l.Dests)), sources: digest.NewSums(len(l.Moves)), moves: len(l.Moves)}
 }

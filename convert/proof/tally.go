@@ -21,7 +21,8 @@ type tally struct {
 	different  []*difference // by index into List.Dests; nil for tensors without one
 }
 
-// difference is what differs in one tensor. There may be as many as a checkpoint has tensors, so that it has no texts.
+// difference is what differs in one tensor. Every tensor of a checkpoint may have one: it holds numbers, and messages are made from them
+// when they are shown.
 type difference struct {
 	elements  int64
 	first     int64       // element of the Dest, or byte if the move is bytewise

@@ -152,8 +152,8 @@ const (
 	nodeBytes  = 80
 	keyBytes   = 48 // of a key, beside its text: an entry in the set of the keys of the map, while that is parsed
 	arrayBytes = 96
-	axisBytes  = 16 // of an axis, in a shape that no array before has
-	shapeBytes = 96 // of such a shape, beside its axes
+	axisBytes  = 16 // of an axis of a shape; arrays of equal shapes share it
+	shapeBytes = 96 // of a shape, beside its axes
 )
 
 // Parse parses the tree in the first size bytes of r. Its memory is bounded whatever the size. A corrupt tree is a

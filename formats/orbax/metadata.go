@@ -44,7 +44,7 @@ func parseMetadata(text []byte) (*metadata, error) {
 	m := &metadata{zarr: 2}
 	d := strictjson.NewDecoder(text, maxJSONDepth)
 	hasTree, size := false, treeSize{}
-	texts := map[string]string{} // of keys, of which most leaves share some
+	texts := map[string]string{} // keys that were read: those of most leaves occur in others too
 	err := d.Object(func(member string) (err error) {
 		switch member {
 		case "tree_metadata":

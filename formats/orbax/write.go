@@ -112,7 +112,7 @@ func newLayout(specs []tensor.Spec, format Format, limits limits) (*Layout, erro
 	}
 	l.ocdbt, l.storage = formats[format].ocdbt, formats[format].Storage
 	l.storage.MaxChunk = limits.chunk
-	plans := map[string]*zarr.Plan{} // of which most arrays share some
+	plans := map[string]*zarr.Plan{} // by dtype and shape: most arrays are alike
 	for _, s := range specs {
 		if !utf8.ValidString(s.Name) {
 			return nil, tensor.Bad("name is not valid UTF-8").Of(s.Name)

@@ -141,7 +141,7 @@ func (l *Layout) entries(values [][]ocdbt.Value) (entries []ocdbt.Entry) {
 		n += 1 + len(values[i])
 	}
 	entries = make([]ocdbt.Entry, 0, n)
-	documents := map[string][]byte{} // of which most arrays share some
+	documents := map[string][]byte{} // those that were made: most arrays have equal ones
 	for i, a := range l.arrays {
 		key, text := a.Document()
 		document := documents[text]

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
 // itemFiles are the files of an item besides the arrays, including conversion.json. The directory of an
@@ -24,24 +26,11 @@ type metadataFile struct {
 
 // WriteTo implements io.WriterTo.
 func (f metadataFile) WriteTo(to io.Writer) (int64, error) {
-	counted := &countingWriter{to: to}
+	counted := &storage.Counter{To: to}
 	w := bufio.NewWriter(counted)
 	f.write(w)
 	err := w.Flush()
-	return counted.n, err
-}
-
-// countingWriter counts the bytes that are written.
-type countingWriter struct {
-	to io.Writer
-	n  int64
-}
-
-// Write implements io.Writer.
-func (c *countingWriter) Write(p []byte) (int, error) {
-	n, err := c.to.Write(p)
-	c.n += int64(n)
-	return n, err
+	return counted.N, err
 }
 
 // placed is an array of the tree. Its path is kept only while the tree is described, since there may be very many.

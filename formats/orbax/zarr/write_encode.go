@@ -8,13 +8,15 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
 // Encoder encodes the chunks of an array one after another, in constant memory.
 type Encoder struct {
 	plan  *Plan
 	frame *zstd.Encoder // nil if chunks are not compressed
-	out   counter
+	out   storage.Counter
 	left  int64 // bytes of elements that the chunk still needs
 	pad   int64
 }
@@ -41,7 +43,7 @@ func (e *Encoder) Release() {
 // Begin begins a chunk, which is written to out.
 func (e *Encoder) Begin(out io.Writer, chunk int64) {
 	e.left, e.pad = e.plan.Run(chunk)
-	e.out = counter{w: out}
+	e.out = storage.Counter{To: out}
 	if e.frame != nil {
 		e.frame.ResetContentSize(&e.out, e.left+e.pad)
 	}
@@ -83,31 +85,19 @@ func (e *Encoder) End() (int64, error) {
 		e.pad -= int64(n)
 	}
 	if e.frame == nil {
-		return e.out.n, nil
+		return e.out.N, nil
 	}
 	if err := e.frame.Close(); err != nil {
 		return 0, err
 	}
 	if e.plan.Version == 3 {
-		index := binary.LittleEndian.AppendUint64(make([]byte, 8), uint64(e.out.n)) // the only inner chunk, at offset 0
+		index := binary.LittleEndian.AppendUint64(make([]byte, 8), uint64(e.out.N)) // the only inner chunk, at offset 0
 		index = binary.LittleEndian.AppendUint32(index, crc32.Checksum(index, crc32.MakeTable(crc32.Castagnoli)))
 		if _, err := e.out.Write(index); err != nil {
 			return 0, err
 		}
 	}
-	return e.out.n, nil
-}
-
-// counter counts the bytes that are written.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
+	return e.out.N, nil
 }
 
 // compressors keeps encoders of one level for reuse. Each takes one or two megabytes.

@@ -90,7 +90,7 @@ func TestLatency(t *testing.T) {
 // impatient is zeros whose answers break after 10 seconds.
 type impatient struct {
 	zeros
-	moved *atomic.Int64 // bytes that came over the network, also those that nobody read: the system buffers up to 2 MiB of an answer
+	moved *atomic.Int64 // bytes that the server sent, read or not: the system buffers up to 2 MiB of an answer
 }
 
 func (i impatient) Open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
