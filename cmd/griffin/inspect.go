@@ -226,7 +226,7 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 		return nil, err
 	}
 	if err != nil {
-		r.ModelNote = "a quantised copy that cannot be read: " + err.Error()
+		r.ModelNote = "a quantised copy that cannot be read: " + message(err)
 		return r, nil
 	}
 	if copied != nil {
@@ -240,7 +240,7 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 		return nil, err
 	}
 	if err != nil {
-		r.ModelNote, r.modelHint = err.Error(), notRecognised(err)
+		r.ModelNote, r.modelHint = message(err), notRecognised(err)
 		return r, nil
 	}
 	r.Model = summarise(found)
@@ -258,7 +258,7 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 func notRecognised(err error) string {
 	var bad *tensor.FormatError
 	if !errors.As(err, &bad) {
-		return err.Error()
+		return message(err)
 	}
 	what := *bad
 	what.File = ""

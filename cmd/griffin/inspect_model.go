@@ -69,10 +69,10 @@ func summarise(m *model.Model) *modelSummary {
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && m.Layout == model.HuggingFace && m.Problems() == nil {
 		s.ConfigError = bad.Problem
 	} else if _, err := m.StatedConfig(); err != nil {
-		s.ConfigError = err.Error()
+		s.ConfigError = message(err)
 	}
 	if _, _, err := m.Manifest(); err != nil {
-		s.Notes = append(s.Notes, fmt.Sprintf("%s cannot be used: %v", manifest.Name, err))
+		s.Notes = append(s.Notes, fmt.Sprintf("%s cannot be used: %s", manifest.Name, message(err)))
 	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s

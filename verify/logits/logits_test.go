@@ -181,6 +181,11 @@ func TestMetricsOfNaN(t *testing.T) {
 		if got.Tokens != 3 || got.Differ != 1 {
 			t.Errorf("%v: %d of %d tokens differ", logits, got.Differ, got.Tokens)
 		}
+		for i, x := range []float64{logits[1], logits[0]} {
+			if top := m.tokens[0].Top[i]; math.IsNaN(x) != (top < 0) {
+				t.Errorf("%v: token %d of the logits %d is said to be the most likely", logits, top, i)
+			}
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ type TokenMetrics struct {
 	Row, Token int
 	KL         float64
 	Largest    float64
-	Top        [2]int // the most likely next token, in float64 and in the logits compared
+	Top        [2]int // the most likely next token, in float64 and in the logits compared; -1 if some logit is NaN
 }
 
 // meter gathers metrics token by token. It keeps sums and one TokenMetrics a token, not the logits.
@@ -76,7 +76,7 @@ func addLogits[X, Y logit](m *meter, row, token int, x []X, y []Y) {
 	const top = 10
 	topY, topX := highest(y, top), highest(x, top)
 	if len(topY) > 0 {
-		t.Top = [2]int{topY[0], topX[0]}
+		t.Top = [2]int{mostLikely(y, topY), mostLikely(x, topX)}
 		same := 0
 		for _, i := range topY {
 			if slices.Contains(topX, i) {
@@ -116,6 +116,14 @@ func logTotal[X logit](x []X) float64 {
 		sum += math.Exp(float64(v) - top)
 	}
 	return top + math.Log(sum)
+}
+
+// mostLikely returns the first of the highest logits x, or -1 if some logit is NaN.
+func mostLikely[X logit](x []X, highest []int) int {
+	if slices.ContainsFunc(x, func(v X) bool { return v != v }) {
+		return -1
+	}
+	return highest[0]
 }
 
 // highest returns the indices of the n largest, largest first; of equal ones the first.

@@ -231,7 +231,7 @@ type tokenRow struct {
 	Row, Token       int
 	Position, ID     int32
 	KL, Largest      float64
-	Ours, Theirs     int
+	Ours, Theirs     int  // the most likely next token, or -1 if there is none
 	TopDiffers, Deep bool // another most likely next token; the attention window is full
 }
 
@@ -399,7 +399,7 @@ func blockKinds(facts *verify.Facts, l *logits.Result) []string {
 func tokenRows(m *logits.PassMetrics, pass *golden.Pass, window int) []tokenRow {
 	var rows []tokenRow
 	for _, t := range m.Tokens {
-		r := tokenRow{Pass: m.Pass, Row: t.Row, Token: t.Token, KL: t.KL, Largest: t.Largest, Ours: t.Top[0], Theirs: t.Top[1], TopDiffers: t.Top[0] != t.Top[1]}
+		r := tokenRow{Pass: m.Pass, Row: t.Row, Token: t.Token, KL: t.KL, Largest: t.Largest, Ours: t.Top[0], Theirs: t.Top[1], TopDiffers: t.Top[0] != t.Top[1] || t.Top[0] < 0}
 		if at := t.Row*passLength(pass) + t.Token; pass != nil && at < len(pass.Tokens) {
 			r.Position, r.ID = pass.Positions[at], pass.Tokens[at]
 			r.Deep = window > 0 && int(r.Position) >= window

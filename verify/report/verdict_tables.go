@@ -89,9 +89,17 @@ func tokensTable(tokens []tokenRow) *page.Table {
 		if k.Deep {
 			position.Text += "*"
 		}
-		t.Add(page.Row{Bad: k.TopDiffers, Cells: []page.Cell{page.Text(logits.PassTitle(k.Pass)), page.Count(k.Row), page.Count(k.Token), position, page.Count(k.ID), page.Value(k.KL), page.Value(k.Largest), page.Count(k.Ours), page.Count(k.Theirs)}})
+		t.Add(page.Row{Bad: k.TopDiffers, Cells: []page.Cell{page.Text(logits.PassTitle(k.Pass)), page.Count(k.Row), page.Count(k.Token), position, page.Count(k.ID), page.Value(k.KL), page.Value(k.Largest), tokenCell(k.Ours), tokenCell(k.Theirs)}})
 	}
 	return t
+}
+
+// tokenCell shows a most likely token. There is none (-1) among logits that are NaN.
+func tokenCell(id int) page.Cell {
+	if id < 0 {
+		return page.Text("NaN")
+	}
+	return page.Count(id)
 }
 
 func outputsTable(sites []*logits.Site) *page.Table {

@@ -111,6 +111,20 @@ func TestReportOfLittle(t *testing.T) {
 	}
 }
 
+// TestTokensOfNaN: among logits that are NaN no token is the most likely.
+func TestTokensOfNaN(t *testing.T) {
+	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
+	metrics := logits.PassMetrics{Tokens: []logits.TokenMetrics{{Top: [2]int{7, -1}, KL: math.NaN(), Largest: math.NaN()}, {Top: [2]int{-1, -1}, KL: math.NaN(), Largest: math.NaN()}}}
+	v := &verify.Verdict{Source: &subject, Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}},
+		Logits: []*logits.Result{{Checkpoint: "a.pt", Metrics: []logits.PassMetrics{metrics}}}}
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
+	checkPage(t, page)
+	_, tokens, _ := strings.Cut(page, "Worst tokens")
+	if n := strings.Count(tokens, ">NaN<"); n != 3+4 || strings.Contains(tokens, ">-1<") || strings.Count(tokens, `<tr class="bad">`) != 2 {
+		t.Errorf("%d cells of the worst tokens are NaN, not 7: %.2000s", n, tokens)
+	}
+}
+
 // TestWrongWeightsAndTheirLogits: a fault of the logits that wrong weights cause is part of their finding, and not counted again.
 func TestWrongWeightsAndTheirLogits(t *testing.T) {
 	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
