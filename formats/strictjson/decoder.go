@@ -3,10 +3,15 @@
 // compares keys exactly, keeps their order and the spelling of numbers, and bounds the nesting.
 //
 // Parse returns the values of a text. A Decoder reads a large text of known structure without keeping its values. All
-// errors are *tensor.FormatError with the offset in the text. Write writes the JSON that griffin publishes.
+// errors are *tensor.FormatError with the offset in the text, but for those of an io.Reader. Write writes the JSON that griffin publishes.
 package strictjson
 
-import "github.com/griffin-ckpt/griffin/formats/tensor"
+import (
+	"io"
+	"math"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
 
 // Kind is the kind of a JSON value.
 type Kind byte
@@ -25,11 +30,17 @@ const (
 // Decoder reads a JSON text from the beginning. Its memory is that of the keys of the open objects, of which it allows
 // 524,288. It cannot be used after an error.
 type Decoder struct {
-	text     []byte
+	text     []byte // of an io.Reader a part
 	pos      int
+	whole    int // a token that begins at most here is in text
 	depth    int
 	maxDepth int
 	keys     int // of the open objects
+
+	more   io.Reader // has what follows text
+	base   int64     // bytes before text
+	failed error     // of more
+	copied *textCopy // nil if no value is copied
 }
 
 // maxKeys is twice the members of the largest object in files of models, the vocabulary of a tokenizer.json.
@@ -38,11 +49,11 @@ const maxKeys = 1 << 19
 // NewDecoder returns a decoder of text, in which arrays and objects may nest maxDepth deep. Its results do not refer to
 // text.
 func NewDecoder(text []byte, maxDepth int) *Decoder {
-	return &Decoder{text: text, maxDepth: maxDepth}
+	return &Decoder{text: text, whole: math.MaxInt, maxDepth: maxDepth}
 }
 
 // Offset returns the number of bytes read.
-func (d *Decoder) Offset() int64 { return int64(d.pos) }
+func (d *Decoder) Offset() int64 { return d.base + int64(d.pos) }
 
 // Peek returns the kind of the next value.
 func (d *Decoder) Peek() Kind {
@@ -78,7 +89,7 @@ func (d *Decoder) Object(member func(key string) error) error {
 			return err
 		}
 		if d.keys++; d.keys > maxKeys {
-			return tensor.Bad("an object has more than %d members, which is the most that griffin reads", maxKeys).At(int64(at)).Because(tensor.TooLarge)
+			return tensor.Bad("an object has more than %d members, which is the most that griffin reads", maxKeys).At(d.base + int64(at)).Because(tensor.TooLarge)
 		}
 		if !keys.add(key) {
 			return d.badAt(at, "duplicate key %s", quote(key))
@@ -168,12 +179,13 @@ func (d *Decoder) End() error {
 	if d.space(); d.pos < len(d.text) {
 		return d.bad("data after the end of the JSON text")
 	}
-	return nil
+	return d.failed
 }
 
 // keySet holds the keys of an object. For few keys, which most objects have, a list is smaller and faster than a map.
 type keySet struct {
-	few  []string
+	n    int // of few
+	few  [fewKeys]string
 	many map[string]struct{}
 }
 
@@ -186,18 +198,21 @@ func (s *keySet) add(key string) bool {
 		s.many[key] = struct{}{}
 		return len(s.many) > n
 	}
-	for _, k := range s.few {
+	for _, k := range s.few[:s.n] {
 		if k == key {
 			return false
 		}
 	}
-	if s.few = append(s.few, key); len(s.few) > fewKeys {
-		s.many = make(map[string]struct{}, 4*fewKeys)
-		for _, k := range s.few {
-			s.many[k] = struct{}{}
-		}
-		s.few = nil
+	if s.n < fewKeys {
+		s.few[s.n] = key
+		s.n++
+		return true
 	}
+	s.many = make(map[string]struct{}, 4*fewKeys)
+	for _, k := range s.few {
+		s.many[k] = struct{}{}
+	}
+	s.many[key] = struct{}{}
 	return true
 }
 
@@ -209,16 +224,20 @@ func (d *Decoder) byte() byte {
 	return 0
 }
 
+// space reads white space. The token behind it is in d.text then, as a whole.
 func (d *Decoder) space() {
-	for d.pos < len(d.text) {
-		switch d.text[d.pos] {
-		case ' ', '\t', '\n', '\r':
+	for {
+		for d.pos < len(d.text) && isSpace(d.text[d.pos]) {
 			d.pos++
-		default:
+		}
+		if d.pos <= d.whole {
 			return
 		}
+		d.refill()
 	}
 }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
 func (d *Decoder) expect(c byte, what string) error {
 	if d.byte() != c {
@@ -249,5 +268,8 @@ func (d *Decoder) bad(format string, args ...any) error {
 }
 
 func (d *Decoder) badAt(offset int, format string, args ...any) error {
-	return tensor.Bad(format, args...).At(int64(offset))
+	if d.failed != nil {
+		return d.failed
+	}
+	return tensor.Bad(format, args...).At(d.base + int64(offset))
 }

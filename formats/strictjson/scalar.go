@@ -17,20 +17,31 @@ func (d *Decoder) String() (string, error) {
 	start := d.pos
 	for d.pos < len(d.text) {
 		switch c := d.text[d.pos]; {
+		case isPlain[c]:
+			d.pos++
 		case c == '"':
 			s := string(d.text[start:d.pos])
 			d.pos++
-			return s, nil
+			return s, d.checkLength(start, nil)
 		case c == '\\':
-			return d.escapedString(start)
+			s, err := d.escapedString(start)
+			return s, d.checkLength(start, err)
 		default:
 			if err := d.plainRune(); err != nil {
-				return "", err
+				return "", d.checkLength(start, err)
 			}
 		}
 	}
-	return "", d.bad("JSON text ends within a string")
+	return "", d.checkLength(start, d.bad("JSON text ends within a string"))
 }
+
+// isPlain has the characters of ASCII that stand for themselves in a string.
+var isPlain = func() (plain [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
 
 // escapedString reads the rest of a string that began at start, from an escape on.
 func (d *Decoder) escapedString(start int) (string, error) {
@@ -190,7 +201,7 @@ func (d *Decoder) number() ([]byte, error) {
 	if isDigit(d.byte()) {
 		return nil, d.badAt(start, "number with a leading zero in JSON")
 	}
-	return d.text[start:d.pos], nil
+	return d.text[start:d.pos], d.checkLength(start, nil)
 }
 
 // digits reads digits and reports whether there were any.
