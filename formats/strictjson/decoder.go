@@ -3,7 +3,7 @@
 // compares keys exactly, keeps their order and the spelling of numbers, and bounds the nesting.
 //
 // Parse returns the values of a text. A Decoder reads a large text of known structure without keeping its values. All
-// errors are *tensor.FormatError with the offset in the text, but for those of an io.Reader. Write writes the JSON that griffin publishes.
+// errors are *tensor.FormatError with the offset in the text, but for those of an io.Reader. WriteTo writes the JSON that griffin publishes.
 package strictjson
 
 import (

@@ -79,8 +79,9 @@ type items struct {
 func (l items) Len() int       { return l.n }
 func (l items) item(i int) any { return l.at(i) }
 
-// WriteTo writes what Write returns, a field or an item of a list after another, without holding the text of all. If schema is not "", it
-// is the first field of v, which is then a struct or a pointer to one.
+// WriteTo writes the JSON of a value as griffin publishes it: indented, without HTML escapes, with arrays of numbers on one line, and with []
+// for a list that is nil unless it is omitted. Such lists are set in what v points to. It writes a field or an item of a list after another,
+// without holding the text of all. If schema is not "", it is the first field of v, which is then a struct or a pointer to one.
 func WriteTo(w io.Writer, schema string, v any) error {
 	s := &stream{out: bufio.NewWriterSize(w, 64<<10), schema: schema}
 	return s.write(v)

@@ -6,14 +6,6 @@ import (
 	"strings"
 )
 
-// Write returns the JSON of a value as griffin publishes it: indented, without HTML escapes, with arrays of numbers on one line, and with [] for
-// a list that is nil unless it is omitted. The lists are set in what v points to.
-func Write(v any) ([]byte, error) {
-	var b bytes.Buffer
-	err := WriteTo(&b, "", v)
-	return b.Bytes(), err
-}
-
 // WithLists returns a value in which lists that are nil and not omitted from JSON are empty ones. It is v, changed, if v is a pointer.
 func WithLists(v any) any {
 	value := reflect.ValueOf(v)

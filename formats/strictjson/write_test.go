@@ -72,13 +72,20 @@ func TestWrite(t *testing.T) {
 }
 `
 	for _, v := range []any{o, &o} {
-		if got, err := strictjson.Write(v); err != nil || string(got) != want {
+		if got, err := written(v); err != nil || got != want {
 			t.Errorf("got %s (%v)", got, err)
 		}
 	}
 	if o.hidden != nil {
 		t.Error("a hidden field was set")
 	}
+}
+
+// written returns what WriteTo writes.
+func written(v any) (string, error) {
+	var b bytes.Buffer
+	err := strictjson.WriteTo(&b, "", v)
+	return b.String(), err
 }
 
 // JoinNumbers changes nothing but white space.
@@ -115,13 +122,13 @@ func TestWriteList(t *testing.T) {
 	}
 	for _, items := range [][]item{nil, {{"a", nil}}, {{"a", []int64{1, 2}}, {"<b>\n  \"items\": []", []int64{}}, {"", []int64{3}}}} {
 		v := list{Title: "t", Items: items, After: []int{1, 2}}
-		want, err := strictjson.Write(&v)
+		want, err := written(&v)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got bytes.Buffer
 		v.Items = nil
-		if err := strictjson.WriteList(&got, &v, "items", len(items), func(i int) any { return &items[i] }); err != nil || got.String() != string(want) {
+		if err := strictjson.WriteList(&got, &v, "items", len(items), func(i int) any { return &items[i] }); err != nil || got.String() != want {
 			t.Errorf("%d items: %v\n%s\nwant\n%s", len(items), err, got.String(), want)
 		}
 	}
