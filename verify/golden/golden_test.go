@@ -462,6 +462,13 @@ func TestLongRecording(t *testing.T) {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
+	most, err := Row(make([]int32, maxRecorded))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Record(t.Context(), path, m, most, RecordOptions{DecodeFrom: -1}); err == nil || !strings.Contains(err.Error(), "decoding cannot start") {
+		t.Errorf("as many tokens as can be read: %v", err)
+	}
 }
 
 // A fixture may have fewer tokens than a file of tokens: the values that are compared are in memory.

@@ -235,14 +235,15 @@ func (r *recorder) floats(name string, result *forward.Result) error {
 // ErrNotFinite is the cause of the *tensor.FormatError that Record returns if logits are NaN or infinite.
 var ErrNotFinite = errors.New("logits are not finite")
 
-// isFinite reports whether no element is NaN or infinite.
+// isFinite reports whether no element is NaN or infinite as float32.
 func isFinite(a *reference.Activations) bool {
 	var zero float32 // NaN once an element is not finite
 	for _, x := range a.Float32 {
 		zero += x - x
 	}
 	for _, x := range a.Float64 {
-		zero += float32(x - x)
+		written := float32(x)
+		zero += written - written
 	}
 	return zero == 0
 }

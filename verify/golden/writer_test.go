@@ -130,13 +130,16 @@ func TestLogitsThatAreNotFinite(t *testing.T) {
 		{"logits", reference.Activations{Width: 3, Float32: []float32{1, float32(math.NaN()), 2}}},
 		{"packed.logits", reference.Activations{Width: 3, Float32: []float32{1, 2, float32(inf)}}},
 		{"decode.logits", reference.Activations{Width: 3, Float64: []float64{-inf, 1, 2}}},
+		{"logits", reference.Activations{Width: 3, Float64: []float64{1, 2, 1e39}}}, // float32 is written
 	} {
 		r := &recorder{specs: []tensor.Spec{{Name: tt.name, DType: tensor.F32, Shape: []int64{1, 1, 3}}}, index: map[string]int{tt.name: 0}, ranges: make([]safetensors.Range, 1)}
 		if err := r.floats(tt.name, &forward.Result{Observation: reference.Observation{Activations: tt.result}}); !errors.Is(err, ErrNotFinite) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	if a := (reference.Activations{Float32: []float32{1, math.MaxFloat32, -math.MaxFloat32}}); !isFinite(&a) {
-		t.Error("large numbers are not finite")
+	for _, a := range []reference.Activations{{Float32: []float32{1, math.MaxFloat32, -math.MaxFloat32}}, {Float64: []float64{1, math.MaxFloat32, -math.MaxFloat32}}} {
+		if !isFinite(&a) {
+			t.Errorf("large numbers are not finite: %v", a)
+		}
 	}
 }
