@@ -49,7 +49,7 @@ func (v *Verdict) GroupFindings(findings strictjson.List[Finding]) []FindingGrou
 	moved := FindingGroup{said: v.renaming.words()}
 	for i := range alone {
 		f := findings.At(i)
-		if _, layer, _ := diff.SplitLayer(f.Tensor); layer < 0 || f.Field != "" {
+		if _, layer, _ := diff.SplitLayer(f.Tensor); layer < 0 {
 			alone[i] = i
 			out = append(out, FindingGroup{Findings: alone[i : i+1 : i+1]})
 			continue

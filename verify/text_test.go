@@ -67,6 +67,9 @@ func TestLines(t *testing.T) {
 	for _, name := range []string{"q", "k", "v", "o"} {
 		findings = append(findings, Finding{Kind: MissingTensor, Tensor: "model.tail.4." + name, Want: "float32 [" + name + "]"})
 	}
+	for _, name := range []string{"p", "q"} {
+		findings = append(findings, Finding{Kind: ExtraTensor, Tensor: "model.side.3." + name, Got: "int8 [" + name + "]"}, Finding{Kind: MisshapenTensor, Tensor: "model.other.3." + name, Want: "[2]", Got: "[" + name + "]"})
+	}
 	expected := &convert.Plan{}
 	for _, name := range []string{"q", "k", "v", "o"} {
 		expected.Dests = append(expected.Dests, moves.Dest{Name: "model.tail.4." + name})
@@ -86,12 +89,23 @@ func TestLines(t *testing.T) {
 		"conversion.json: tensors: 4, not 3",
 		"attention layers (5) of model.layers: " + strings.Repeat("long.", 12) + ",\n      " + strings.Repeat("longer.", 10) + ":\n      10 tensors missing, float32 [4]",
 		"every tensor of layer 4 of model.tail: 4 tensors missing",
+		"model.side.3.{p, q}: 2 tensors that the model does not have",
+		"model.other.3.p: [p] instead of [2]",
+		"model.other.3.q: [q] instead of [2]",
 	}
-	got, groups, n := (&Verdict{expected: &expectedTensors{expected}}).lines(strictjson.Items(findings...), len(want)+1)
-	if !slices.Equal(got, want) || groups != len(want) || n != len(findings) {
-		t.Errorf("%d, %d\n%s", groups, n, strings.Join(got, "\n"))
+	v := &Verdict{expected: &expectedTensors{expected}}
+	for _, most := range []int{len(want) + 1, len(want), 3} {
+		got, groups, n := v.lines(strictjson.Items(findings...), most)
+		if !slices.Equal(got, want[:min(most, len(want))]) || groups != len(want) || n != len(findings) {
+			t.Errorf("%d, %d\n%s", groups, n, strings.Join(got, "\n"))
+		}
 	}
-	v := &Verdict{Converted: &Subject{}, Structure: &Section{}}
+	for i, where := range map[int]string{1: "model.norm", 6: "conversion.json: tensors"} {
+		if got := v.GroupFindings(strictjson.Items(findings...))[i].Where(strictjson.Items(findings...)); !slices.Equal(got, []string{where}) {
+			t.Errorf("%q, want %q", got, where)
+		}
+	}
+	v = &Verdict{Converted: &Subject{}, Structure: &Section{}}
 	for i := range 50 {
 		v.Structure.Findings = v.Structure.Findings.Append(Finding{Kind: ExtraTensor, Tensor: fmt.Sprintf("x%d", i), Got: "int8 [1]"})
 	}
@@ -119,35 +133,91 @@ func TestFaultLine(t *testing.T) {
 		{[]string{"m.6.a", "m.6.b", "m.6.d.x", "m.6.d.y", "n"}, "block 6; look at m.6.*, n"},
 		{[]string{"m.6.d.x", "m.6.d.y", "m.6.d.xy", "m.7.z"}, "block 6; look at m.6.d.*, m.7.z"},
 		{[]string{"m.6.a", "b.6.c", "m.6.d"}, "block 6; because of the weights of m.6.c"},
+		{[]string{"b.6.a", "m.6.x", "m.6.y"}, "block 6; look at b.6.a (m.6.a), m.6.x, m.6.y"},
 	} {
 		if got := v.faultLine(&logits.Fault{Detail: "block 6", Tensors: tt.tensors}); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.tensors, got, tt.want)
 		}
 	}
-	v.Logits = []*logits.Result{{Faults: []*logits.Fault{{Detail: "block 6; explained by: x", Cause: "x", Tensors: []string{"b.6.c"}}}}}
+	v.Logits = []*logits.Result{{Faults: []*logits.Fault{{Detail: "block 6; explained by: x", Cause: "x", Tensors: []string{"b.6.c"}}, {Detail: "block 7", Tensors: []string{"b.7.a"}}}}}
 	var b strings.Builder
 	if err := WriteText(&b, v, ""); err != nil {
 		t.Fatal(err)
 	}
-	const want = "weights: 1 failure\n  m.6.c (b.6.b + b.6.c): 1 of 2 elements differ; [0] is 2, not 1\n  in the logits: block 6; because of the weights of m.6.c\n\n"
-	if text := b.String(); !strings.Contains(text, want) || strings.Contains(text, "logits: 1 failure") {
+	const want = "\nweights: 1 failure\n  m.6.c (b.6.b + b.6.c): 1 of 2 elements differ; [0] is 2, not 1\n  in the logits: block 6; because of the weights of m.6.c\n" +
+		"\nlogits: 1 failure\n  block 7; look at b.7.a\n\nnot the model that was recorded\n"
+	if text := b.String(); !strings.HasSuffix(text, want) {
 		t.Errorf("%s", text)
 	}
 }
 
-// Of what wrong weights do to the logits a few places are shown.
-func TestConsequences(t *testing.T) {
-	v := &Verdict{Weights: &WeightsSection{Section: Section{Findings: strictjson.Items(Finding{Kind: WrongWeights, Tensor: "m.6.c", Differing: 1, Elements: 2})}}, Logits: []*logits.Result{{}}}
-	for i := range 30 {
-		v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Detail: fmt.Sprint("block ", i), Tensors: []string{"m.6.c"}})
+// Names that have the same beginning are one, in every layer.
+func TestFold(t *testing.T) {
+	for _, tt := range [][2]string{
+		{"m.0.a", "m.0.a"},
+		{"m.0.a m.0.b", "m.0.*"},
+		{"m.0.a m.1.a", "m.0.a m.1.a"},
+		{"m.0.a.x n m.0.a.y", "m.0.a.* n"},
+	} {
+		if got := strings.Join(fold(strings.Fields(tt[0])), " "); got != tt[1] {
+			t.Errorf("%s: %s, want %s", tt[0], got, tt[1])
+		}
 	}
-	for all, want := range map[string][2]int{"--all": {3, 1}, "": {30, 0}} {
+}
+
+// Of what wrong weights do to the logits a few places are shown, but no single one is left out.
+func TestConsequences(t *testing.T) {
+	for _, tt := range []struct {
+		faults int
+		all    string
+		shown  int
+		more   string
+	}{{30, "--all", 3, "  ... and in 27 more places of the logits (--all)\n"}, {30, "", 30, ""}, {5, "--all", 3, "  ... and in 2 more places of the logits (--all)\n"}, {4, "--all", 4, ""}} {
+		v := &Verdict{Weights: &WeightsSection{Section: Section{Findings: strictjson.Items(Finding{Kind: WrongWeights, Tensor: "m.6.c", Differing: 1, Elements: 2})}}, Logits: []*logits.Result{{}}}
+		for i := range tt.faults {
+			v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Detail: fmt.Sprint("block ", i), Tensors: []string{"m.6.c"}})
+		}
 		var b strings.Builder
-		if err := WriteText(&b, v, all); err != nil {
+		if err := WriteText(&b, v, tt.all); err != nil {
 			t.Fatal(err)
 		}
-		if got := [2]int{strings.Count(b.String(), "because of the weights of m.6.c"), strings.Count(b.String(), "  ... and in 27 more places of the logits (--all)\n")}; got != want {
-			t.Errorf("%q: %v, want %v\n%s", all, got, want, b.String())
+		if text := b.String(); strings.Count(text, "because of the weights of m.6.c") != tt.shown || !strings.Contains(text, tt.more) || strings.Contains(text, "more places") != (tt.more != "") {
+			t.Errorf("%+v:\n%s", tt, text)
+		}
+	}
+}
+
+// The line of a check of the logits names the checkpoint where both were compared, and the metrics follow, shares in percent.
+func TestLinesOfLogits(t *testing.T) {
+	of := func(path string) *logits.Result {
+		return &logits.Result{OK: true, Summary: "as recorded", Checkpoint: path, Semantics: "original", Metrics: []logits.PassMetrics{{
+			Fixture: logits.Metrics{Largest: 0.5, Mean: 0.25, NMSE: -40, KLMean: 0.01, KLP95: 0.02, KLMax: 0.03, Top1: 0.5, Top10: 0.75}}}}
+	}
+	const metrics = ", run as original, full pass: largest difference 0.5, mean 0.25, NMSE -40.0 dB, KL mean 0.01, 95% 0.02, largest 0.03, top-1 50%, top-10 75%\n"
+	for _, tt := range []struct {
+		v         Verdict
+		summaries []string
+		sides     []string
+	}{
+		{Verdict{Source: &Subject{Path: "a"}, Logits: []*logits.Result{of("a")}}, []string{"as recorded"}, []string{"model"}},
+		{Verdict{Source: &Subject{Path: "a"}, Converted: &Subject{Path: "b"}, Logits: []*logits.Result{of("b")}}, []string{"as recorded"}, []string{"converted"}},
+		{Verdict{Source: &Subject{Path: "a"}, Converted: &Subject{Path: "b"}, Logits: []*logits.Result{of("a"), of("b")}}, []string{"source: as recorded", "converted: as recorded"}, []string{"source", "converted"}},
+	} {
+		want := ""
+		for i, s := range tt.summaries {
+			want += "logits         ok    " + s + "\n                     " + tt.sides[i] + metrics
+		}
+		var b strings.Builder
+		if err := WriteText(&b, &tt.v, "--all"); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(b.String(), want+"\nnot the ") {
+			t.Errorf("%s\nwant\n%s", b.String(), want)
+		}
+		for i, c := range tt.v.Checks() {
+			if c.Summary != tt.summaries[i] {
+				t.Errorf("%q, want %q", c.Summary, tt.summaries[i])
+			}
 		}
 	}
 }
@@ -206,6 +276,23 @@ func TestAnotherModel(t *testing.T) {
 		}
 		if n := strings.Count(b.String(), "\n"); n > most || (n < 20) != (all != "") || !strings.HasSuffix(b.String(), "\n\nnot the same model\n") {
 			t.Errorf("%q: %d lines\n%s", all, n, b.String())
+		}
+	}
+	for _, tt := range []struct {
+		v         *Verdict
+		all, want string
+	}{
+		{v, "--all", fmt.Sprintf("\n\n%d failures of another model are not listed (--all)\n\nnot the same model\n", v.Structure.Findings.Len()+v.Config.Findings.Len())},
+		{v, "", ""},
+		{&Verdict{another: true, Structure: &Section{Findings: strictjson.Items(Finding{Tensor: "x"})}, Config: &Section{}}, "--all", "\n\n1 failure of another model is not listed (--all)\n\nnot the model that was recorded\n"},
+		{&Verdict{Structure: &Section{}, Config: &Section{}}, "--all", ""},
+	} {
+		var b strings.Builder
+		if err := WriteText(&b, tt.v, tt.all); err != nil {
+			t.Fatal(err)
+		}
+		if text := b.String(); !strings.HasSuffix(text, tt.want) || strings.Contains(text, "not listed") != (tt.want != "") {
+			t.Errorf("%q: %s\nwant %s", tt.all, text, tt.want)
 		}
 	}
 	if v = of("../formats/safetensors/testdata/names.safetensors"); !v.Another() || !strings.HasPrefix(v.Structure.Summary, "another model: it lacks 99 of 99 tensors, and has ") {
