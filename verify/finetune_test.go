@@ -178,7 +178,7 @@ func TestOriginalUnderAWrapper(t *testing.T) {
 			if v.Same == faulty || faulty && !slices.Equal(named(v), []string{"state." + m.part(-1, normLast)}) {
 				t.Errorf("%s: same %t, %q", b.name, v.Same, named(v))
 			}
-			if !slices.Contains(v.Structure.Notes, "1 tensor is not part of the model") {
+			if !slices.Contains(v.Structure.Notes, "1 tensor is not part of the model") || v.Converted.Prefix != "state."+model.Griffin.Roots[b.to.Layout()] {
 				t.Errorf("%s: %q", b.name, v.Structure.Notes)
 			}
 		}

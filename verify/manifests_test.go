@@ -208,6 +208,9 @@ func TestRecordedSettings(t *testing.T) {
 		{"a window of one", model.Settings{}, replaced(`"attention_window": 5`, `"attention_window": 1`), []string{"attention_window", "logits_soft_cap", "embedding_scale"}, "attention window 1, ", false},
 		{"the largest window", model.Settings{}, replaced(`"attention_window": 5`, `"attention_window": 2147483647`), []string{"attention_window", "logits_soft_cap", "embedding_scale"}, "attention window 2147483647, ", false},
 		{"a window that is too large", model.Settings{}, replaced(`"attention_window": 5`, `"attention_window": 2147483648`), nil, "", true},
+		{"no soft cap", model.Settings{}, replaced(`"logits_soft_cap": 20`, `"logits_soft_cap": 0`), []string{"attention_window", "logits_soft_cap", "embedding_scale"}, "attention window 5, logits soft cap 0, ", false},
+		{"the largest soft cap", model.Settings{}, replaced(`"logits_soft_cap": 20.0`, `"logits_soft_cap": 3.4028234663852886e+38`), []string{"attention_window", "logits_soft_cap", "embedding_scale"},
+			"attention window 5, logits soft cap 3.4028234663852886e+38, ", false},
 		{"a negative soft cap", model.Settings{}, replaced(`"logits_soft_cap": 20`, `"logits_soft_cap": -20`), nil, "", true},
 		{"a soft cap that is too large", model.Settings{}, replaced(`"logits_soft_cap": 20.0`, `"logits_soft_cap": 1e39`), nil, "", true},
 		{"a corrupt record", model.Settings{}, func([]byte) []byte { return []byte("{") }, nil, "", true},
@@ -220,7 +223,7 @@ func TestRecordedSettings(t *testing.T) {
 			v, err := verifyFiles(t, source, dir, Options{Settings: tt.given})
 			var missing *model.OptionError
 			if tt.err {
-				if !errors.As(err, &missing) {
+				if !errors.As(err, &missing) || len(missing.Missing) != 3 {
 					t.Errorf("%+v, %v", v, err)
 				}
 				return

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,6 +48,7 @@ type made struct {
 	record  map[string]any         // conversion.json
 	keeps   bool                   // the record is written, too
 	shard   int64                  // bytes of a shard; 0 for one file
+	format  string                 // that the file states; "" for "pt"
 	disturb func(dir string) error // done to the files when they are written
 }
 
@@ -249,7 +251,7 @@ func (m *made) write(t testing.TB) string {
 	for _, e := range m.tensors {
 		specs = append(specs, tensor.Spec{Name: e.name, DType: e.dtype, Shape: e.shape})
 	}
-	layout, err := safetensors.NewLayout(specs, m.shard, map[string]string{"format": "pt"})
+	layout, err := safetensors.NewLayout(specs, m.shard, map[string]string{"format": cmp.Or(m.format, "pt")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -85,6 +87,24 @@ func TestQuantized(t *testing.T) {
 				t.Errorf("%s: ratio %v", x.Name, x.Ratio)
 			}
 		}
+	}
+}
+
+// What lies beside a quantised copy is checked as beside any other.
+func TestBesideAQuantizedCopy(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../testdata/quantized/fp8-blocks")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "custom_generate"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "custom_generate", "generate.py"), []byte("x"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	v, err := verifyFiles(t, "../testdata/quantized/base", dir, Options{})
+	if err != nil || v.Quantized == nil || v.Config.OK || v.Config.Findings.Len() != 1 || v.Config.Findings.At(0).Field != "custom_generate/generate.py" {
+		t.Errorf("%+v, %v", v, err)
 	}
 }
 

@@ -77,6 +77,65 @@ func TestStatedSettings(t *testing.T) {
 	}
 }
 
+// MLX stores the convolution with its unit axis last. That is right in its own files, and noted; transformers does not load it.
+func TestConvolutionOfMLX(t *testing.T) {
+	for _, format := range []string{"pt", "mlx"} {
+		m := baseOf(t, "float32, torch").made.clone()
+		m.format = format
+		for _, e := range m.tensors {
+			if strings.HasSuffix(e.name, convWeight) {
+				e.shape = []int64{e.shape[0], e.shape[2], 1}
+			}
+		}
+		v, err := m.judge(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Same != (format == "mlx") || v.Structure.OK != v.Same || v.Weights.Findings.Len() > 0 {
+			t.Errorf("%s: %q", format, named(v))
+		}
+		if slices.ContainsFunc(v.Notes, func(n string) bool {
+			return strings.HasPrefix(n, "the conversion: ") && strings.Contains(n, "axes of length 1 are elsewhere")
+		}) != v.Same {
+			t.Errorf("%s: notes %q", format, v.Notes)
+		}
+	}
+}
+
+// Other errors stay as they are, and a record that cannot be read is named.
+func TestWithStated(t *testing.T) {
+	hf, torch := modelAt(t, "../testdata/tiny-griffin/hf"), modelAt(t, "../testdata/tiny-griffin/original/torch.pt")
+	lacks := &model.OptionError{Problem: "p", Missing: []string{"AttentionWindow"}}
+	unreadable := errors.New("cut short")
+	for _, tt := range []struct {
+		name       string
+		err        error
+		m          *model.Model
+		unreadable error
+		problem    string
+		stated     bool
+	}{
+		{"an error of files", unreadable, hf, unreadable, "", false},
+		{"an option that is wrong", &model.OptionError{Problem: "p"}, hf, unreadable, "p", false},
+		{"config.json", lacks, hf, nil, "p", true},
+		{"config.json, and a record that cannot be read", lacks, hf, unreadable, "p; conversion.json of the conversion cannot be used: cut short", true},
+		{"an original", lacks, torch, nil, "p", false},
+		{"no model", lacks, nil, nil, "p", false},
+	} {
+		got := withStated(tt.err, tt.m, tt.unreadable)
+		var option *model.OptionError
+		if !errors.As(got, &option) {
+			if tt.problem != "" || got != tt.err {
+				t.Errorf("%s: %v", tt.name, got)
+			}
+			continue
+		}
+		if option.Problem != tt.problem || (option.Stated.AttentionWindow != nil) != tt.stated {
+			t.Errorf("%s: %+v", tt.name, option)
+		}
+	}
+}
+
 // A field that a version reads under another name is one finding with both, and two numbers have one notation.
 func TestFieldsOfTwoNames(t *testing.T) {
 	m := baseOf(t, "bfloat16, torch").made.clone()

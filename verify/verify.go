@@ -152,7 +152,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	case found == nil:
 	case r.plan.Layout != model.HuggingFace:
 		v.Converted.Prefix = found.Prefix
-	case found.Layout == model.HuggingFace && model.LacksRoot(found):
+	case model.LacksRoot(found):
 		v.Notes = append(v.Notes, "the names of the tensors lack model., as RecurrentGemmaModel saves them: transformers adds it when it loads them")
 	}
 	if a := r.options.Adapter; a != nil {
