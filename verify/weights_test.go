@@ -19,6 +19,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 )
 
@@ -92,6 +93,12 @@ func TestDiffersByRounding(t *testing.T) {
 	} {
 		if got, err := differsByRounding(t.Context(), tt.a, tt.b); got != tt.want || err != nil {
 			t.Errorf("%s: %t, %v", tt.name, got, err)
+		}
+		for _, merged := range []bool{true, false} {
+			x := &explanations{merged: merged}
+			if got, err := x.describeRounding(t.Context(), &explain.Pair{A: tt.a, B: tt.b}); (got != "") != (tt.want && merged) || err != nil {
+				t.Errorf("%s, merged %t: %q, %v", tt.name, merged, got, err)
+			}
 		}
 	}
 	short := of(tensor.F32, 1)

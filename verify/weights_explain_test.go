@@ -1,0 +1,143 @@
+package verify
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+)
+
+// float32s is a float32 tensor of one axis.
+func float32s(name string, values ...float32) *tensor.Tensor {
+	var raw memory
+	for _, x := range values {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
+	}
+	return &tensor.Tensor{Name: name, DType: tensor.F32, Shape: []int64{int64(len(values))}, Data: raw}
+}
+
+func TestDescribeFactor(t *testing.T) {
+	for _, tt := range []struct {
+		divisor, factor float64
+		want            string
+	}{
+		{4, 16, "multiplied by 4 instead of divided by 4"},
+		{4, 4, "divided by 1 instead of by 4"},
+		{4, 2, "divided by 2 instead of by 4"},
+		{4, 0.25, "divided by 16 instead of by 4"},
+	} {
+		if got := describeFactor(tt.divisor, tt.factor); got != tt.want {
+			t.Errorf("%v, %v: %s, want %s", tt.divisor, tt.factor, got, tt.want)
+		}
+	}
+}
+
+// A tensor has the parts that it is made of, or the two of its leading axis. Single elements are no parts.
+func TestPartsOf(t *testing.T) {
+	values := make([]float32, 12)
+	for i := range values {
+		values[i] = float32(i)
+	}
+	whole := float32s("w", values...)
+	for _, tt := range []struct {
+		shape   []int64
+		sources int
+		titles  string
+		own     bool
+	}{
+		{[]int64{2, 6}, 1, "its first part: the first part of w; its second part: the second part of w", false},
+		{[]int64{2}, 1, "", false},
+		{[]int64{3, 4}, 1, "", false},
+		{[]int64{12}, 2, "its first part: s0; its second part: s1", true},
+		{[]int64{12}, 6, "its first part: s0; its second part: s1; its third part: s2; its fourth part: s3; its fourth part: s4; its fourth part: s5", true},
+	} {
+		d := &moves.Dest{Name: "d", DType: tensor.F32, Shape: tt.shape}
+		filling := []explain.Part{{Source: whole, View: tensor.RowMajor(tt.shape...)}}
+		if tt.sources > 1 {
+			filling = nil
+			for i := range tt.sources {
+				n := 12 / tt.sources
+				filling = append(filling, explain.Part{Source: float32s(fmt.Sprint("s", i), values[i*n:][:n]...), View: tensor.RowMajor(int64(n))})
+			}
+		}
+		x := &explanations{titles: map[string]string{}}
+		parts, err := x.partsOf(d, filling, whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var titles []string
+		for _, p := range parts {
+			titles = append(titles, p.title+": "+x.titles[p.pair.Name])
+			if same, err := equalTensors(t.Context(), p.pair); !same || err != nil || p.own != tt.own {
+				t.Errorf("%v: %s is not where it should be, or not its own: %v", tt.shape, p.title, err)
+			}
+		}
+		if got := strings.Join(titles, "; "); got != tt.titles {
+			t.Errorf("%v: %s, want %s", tt.shape, got, tt.titles)
+		}
+	}
+}
+
+// Elements of another dtype that are those of the source without the bits that it lacks were truncated. Of quotients that is not said.
+func TestIsTruncated(t *testing.T) {
+	values := []float32{1.00390625, -3.0078125, 0.1, 7, 1e-3, 5.55}
+	truncated := func(divide float32) (raw memory) {
+		for _, x := range values {
+			raw = binary.LittleEndian.AppendUint16(raw, uint16(math.Float32bits(x/divide)>>16))
+		}
+		return raw
+	}
+	source := float32s("s", values...)
+	for _, tt := range []struct {
+		name   string
+		dtype  tensor.DType
+		found  memory
+		divide float64
+		want   bool
+	}{
+		{"truncated", tensor.BF16, truncated(1), 0, true},
+		{"other elements", tensor.BF16, truncated(2), 0, false},
+		{"a quotient", tensor.BF16, truncated(2), 2, false},
+		{"the same dtype", tensor.F32, slices.Concat(truncated(1), truncated(1)), 0, false},
+	} {
+		l := moves.List{Dests: []moves.Dest{{Name: "d", DType: tt.dtype, Shape: source.Shape}}, Moves: []moves.Move{{Source: source, View: tensor.RowMajor(source.Shape...), Divide: tt.divide}}}
+		x := &explanations{list: l, pairs: []*explain.Pair{{Name: "d", B: &tensor.Tensor{Name: "d", DType: tt.dtype, Shape: source.Shape, Data: tt.found}}}}
+		if got, err := x.isTruncated(t.Context(), 0); got != tt.want || err != nil {
+			t.Errorf("%s: %t, %v", tt.name, got, err)
+		}
+	}
+}
+
+// Two tensors of several parts that were exchanged as wholes are said to be, not part by part.
+func TestExchangedWholes(t *testing.T) {
+	m := backBases(t)[0].made.clone()
+	exchange(m.get(m.part(0, ffwUp)), m.get(m.part(1, ffwUp)))
+	v, err := m.judge(t)
+	if err != nil || v.Weights.Findings.Len() != 2 {
+		t.Fatalf("%v, %+v", err, v)
+	}
+	for _, f := range v.Weights.Findings.All() {
+		if f.Detail != "swapped between layers 0 and 1" {
+			t.Error(f.String())
+		}
+	}
+}
+
+// A tensor that is scaled is said to be, also where another one is to be divided.
+func TestScaledBesideADivided(t *testing.T) {
+	m := dividedBases(t)[0].made.clone()
+	multiplied(2)(m.get(finalNorm))
+	v, err := m.judge(t)
+	if err != nil || v.Weights.Findings.Len() != 1 {
+		t.Fatalf("%v, %+v", err, v)
+	}
+	if f := v.Weights.Findings.At(0); f.Detail != "scaled by 2" {
+		t.Error(f.String())
+	}
+}
