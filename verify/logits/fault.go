@@ -16,12 +16,26 @@ type Fault struct {
 	Proved bool      `json:"proved"`         // it was given the fixture's own input, so that nothing before it is at fault
 	First  Location  `json:"first"`          // the first token outside
 	Worst  Location  `json:"worst"`          // the token and channel with the largest share of what is allowed
-	Cause  string    `json:"cause,omitempty"`
-	// Cause is a change of the model under which all results are inside, if one is found among those that are tried;
-	// Where is what the tokens and channels outside have in common.
-	Where   string   `json:"where,omitempty"`
-	Tensors []string `json:"tensors"` // that may be at fault, by their full names
-	Detail  string   `json:"detail"`  // a sentence with all of it
+	Values *Values   `json:"values,omitempty"`
+
+	// Cause is what the checkpoint does otherwise than the recording: with the opposite change of the model, all results are inside. It is
+	// "" if none of the changes that are tried does that. Setting is set if it is a setting.
+	Cause   string   `json:"cause,omitempty"`
+	Setting *Setting `json:"setting,omitempty"`
+	Where   string   `json:"where,omitempty"` // what the tokens and channels outside have in common
+	Tensors []string `json:"tensors"`         // that may be at fault, by their full names; none if a setting is
+	Detail  string   `json:"detail"`          // a sentence with all of it
+}
+
+// Values are the two values of Fault.Worst. Only embeddings have them, which are compared bit for bit.
+type Values struct {
+	Recorded   Number `json:"recorded"`   // by the fixture
+	Checkpoint Number `json:"checkpoint"` // that the checkpoint gives
+}
+
+// String says which is which.
+func (v *Values) String() string {
+	return fmt.Sprintf("the recording has %v, this checkpoint gives %v", float32(v.Recorded), float32(v.Checkpoint))
 }
 
 // Half is a half of a block.
@@ -86,6 +100,9 @@ func (f *Fault) describe() string {
 		f.First.Token, f.First.Row, f.First.Position, f.Worst.Token, f.Worst.Row, f.Worst.Channel)
 	if share := float64(f.Worst.Share); !math.IsInf(share, 0) && share > 1 {
 		fmt.Fprintf(&b, ", %.3g times the envelope", share)
+	}
+	if v := f.Values; v != nil {
+		fmt.Fprintf(&b, ": %v", v)
 	}
 	if f.Where != "" {
 		fmt.Fprintf(&b, "; %s", f.Where)

@@ -4,25 +4,38 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
-// hypotheses lists the changes that are tried to explain the fault of a block, likelier ones first.
-func (l *localiser) hypotheses(f *Fault) []hypothesis {
-	var all []hypothesis
+// hypotheses lists the changes that are tried to explain the fault of a block, likelier ones first. If the model is not run with the
+// semantics that the fixture names, those are likelier than another window.
+func (l *localiser) hypotheses(f *Fault, t *trial) ([]hypothesis, error) {
+	all := l.otherSemantics()
+	if f.Kind == AttentionFault && f.Half != MLPHalf {
+		windows, err := t.windows()
+		if err != nil {
+			return nil, err
+		}
+		if l.in.semantics == l.in.fixture.Meta.Semantics {
+			all = append(windows, all...)
+		} else {
+			all = append(all, windows...)
+		}
+	}
 	if f.Kind == AttentionFault {
-		all = append(l.otherSemantics(attentionKernels...), l.attentionHypotheses(f.Block)...)
+		all = append(all, l.attentionHypotheses(f.Block)...)
 	} else {
-		all = append(l.otherSemantics(reference.Conv1D+reference.Kernel, reference.AParam), recurrentHypotheses(f.Block)...)
+		all = append(all, recurrentHypotheses(f.Block)...)
 	}
 	all = append(all, normHypotheses(f.Block, reference.TemporalNorm, TemporalHalf)...)
 	all = append(all, normHypotheses(f.Block, reference.ChannelNorm, MLPHalf)...)
 	all = append(all, editing("gate and up exchanged", f.Block, MLPHalf, exchanged(reference.MLPGate, reference.MLPUp)))
 	all = append(all, leftOut(f.Block, TemporalHalf, temporalParameters(f.Kind)[1:])...)
 	all = append(all, leftOut(f.Block, MLPHalf, mlpParameters[1:])...)
-	return append(all, l.otherWeights(f)...)
+	return append(all, l.otherWeights(f)...), nil
 }
 
 var attentionKernels = []string{reference.ProjQ + reference.Kernel, reference.ProjK + reference.Kernel, reference.ProjV + reference.Kernel,
@@ -30,7 +43,7 @@ var attentionKernels = []string{reference.ProjQ + reference.Kernel, reference.Pr
 
 // otherSemantics lists the semantics of other implementations with the same weights. Those of the fixture's implementation
 // come first, because two may compute the same.
-func (l *localiser) otherSemantics(parameters ...string) []hypothesis {
+func (l *localiser) otherSemantics() []hypothesis {
 	var all []hypothesis
 	order := []reference.Semantics{l.in.fixture.Meta.Semantics}
 	for _, s := range []reference.Semantics{reference.Original, reference.Transformers4, reference.Transformers5} { // others compute what these do
@@ -40,18 +53,49 @@ func (l *localiser) otherSemantics(parameters ...string) []hypothesis {
 	}
 	for _, s := range order {
 		if s != l.in.semantics {
-			cause := "the semantics of " + s.String()
-			if w := l.in.window(); s == reference.Transformers5 && l.in.semantics == reference.Original && parameters[0] == attentionKernels[0] && w > 1 {
-				cause += fmt.Sprintf(", or an attention window of %d instead of %d", w-1, w) // which attend to the same tokens
-			}
-			all = append(all, hypothesis{cause: cause, half: TemporalHalf, parameters: parameters,
-				change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
-					m.Semantics, m.Config = s, l.in.model.ConfigUnder(s).Reference()
-					return m, p
-				}})
+			all = append(all, withSetting(Setting{SemanticsSetting, l.in.semantics.String(), s.String()}, TemporalHalf, func(m *reference.Model) {
+				m.Semantics, m.Config = s, l.in.model.ConfigUnder(s).Reference()
+			}))
 		}
 	}
 	return all
+}
+
+// windows lists the attention windows with which a block may have been recorded. With a window that no document fills, the first position
+// that is outside is the first at which the window of the recording matters; a little later if its effect is small.
+func (t *trial) windows() ([]hypothesis, error) {
+	w, longest, positions := t.l.in.window(), 0, t.l.in.docPositions()
+	for _, p := range positions {
+		longest = max(longest, p.token+1)
+	}
+	of := func(window int, recorded string) hypothesis {
+		return withSetting(Setting{WindowSetting, strconv.Itoa(w), recorded}, TemporalHalf, func(m *reference.Model) { m.Config.AttentionWindow = window })
+	}
+	unlimited := of(longest, fmt.Sprintf("at least %d", longest))
+	got, err := t.run(unlimited)
+	if err != nil {
+		return nil, err
+	}
+	first := longest
+	for at, p := range positions {
+		if p.token < first && t.outside(got, at) {
+			first = p.token
+		}
+	}
+	if first == longest {
+		return []hypothesis{unlimited}, nil
+	}
+	var all []hypothesis
+	for other := first; other >= max(1, first-2); other-- {
+		if other != w {
+			h := of(other, strconv.Itoa(other))
+			if t.l.in.semantics == reference.Original && other == w-1 {
+				h.cause += ", or with the semantics of transformers5" // which attend to the same tokens
+			}
+			all = append(all, h)
+		}
+	}
+	return all, nil
 }
 
 // editing is a hypothesis that edits parameters of a block.
@@ -74,17 +118,8 @@ var allParameters = slices.Concat(temporalParameters(AttentionFault), temporalPa
 func (l *localiser) attentionHypotheses(block int) []hypothesis {
 	w := l.in.window()
 	var all []hypothesis
-	for _, other := range []int{w - 1, w + 1, 2 * w, w / 2} {
-		if other >= 1 {
-			all = append(all, hypothesis{cause: fmt.Sprintf("an attention window of %d instead of %d", other, w), half: TemporalHalf, parameters: attentionKernels,
-				change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
-					m.Config.AttentionWindow = other
-					return m, p
-				}})
-		}
-	}
 	if l.in.semantics != reference.Transformers5 || w > 1 {
-		all = append(all, hypothesis{cause: "no rotary position embedding", half: TemporalHalf, parameters: attentionKernels[:2],
+		all = append(all, hypothesis{cause: "rotary position embedding, which the recording was made without", half: TemporalHalf, parameters: attentionKernels[:2],
 			change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
 				if m.Semantics == reference.Transformers5 { // to which positions that do not count on are document boundaries
 					m.Semantics, m.Config.AttentionWindow = reference.Original, w-1
@@ -101,8 +136,8 @@ func (l *localiser) attentionHypotheses(block int) []hypothesis {
 	}
 	q, k, v, final := attentionKernels[0], attentionKernels[1], attentionKernels[2], attentionKernels[3]
 	return append(all,
-		one("scores that are not divided by the root of the head's width", q, scaledBy(q, rootHeadDim)),
-		one("scores that are divided by the root of the head's width twice", q, scaledBy(q, 1/rootHeadDim)),
+		one("scores that are too small by the root of the head's width", q, scaledBy(q, rootHeadDim)),
+		one("scores that are too large by the root of the head's width", q, scaledBy(q, 1/rootHeadDim)),
 		editing("keys and values exchanged", block, TemporalHalf, map[string]edit{k: replaced(v), v: replaced(k)}),
 		one("the queries' matrix transposed", q, transposed(q)),
 		one("the output's matrix transposed", final, transposed(final)))
@@ -113,7 +148,7 @@ func recurrentHypotheses(block int) []hypothesis {
 		return editing(cause, block, TemporalHalf, map[string]edit{name: e(name)})
 	}
 	return []hypothesis{
-		{cause: "inputs of the recurrence that are scaled by sqrt(1 - a²) also at position 0", half: TemporalHalf, parameters: []string{reference.AParam},
+		{cause: "inputs of the recurrence that are not scaled by sqrt(1 - a²) at position 0, as those of the recording are", half: TemporalHalf, parameters: []string{reference.AParam},
 			change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
 				for i := range p {
 					p[i]++
@@ -134,12 +169,12 @@ func recurrentHypotheses(block int) []hypothesis {
 
 func normHypotheses(block int, name string, half Half) []hypothesis {
 	return []hypothesis{
-		editing("a norm that multiplies by scale instead of 1 + scale", block, half, map[string]edit{name: mapped(name, func(_ *reference.Parameter, x []float32) {
+		editing("a norm whose scale is larger by 1 than that of the recording, as if 1 had been added twice", block, half, map[string]edit{name: mapped(name, func(_ *reference.Parameter, x []float32) {
 			for i := range x {
 				x[i]--
 			}
 		})}),
-		editing("a norm without its scale", block, half, map[string]edit{name: zeroed(name)}),
+		editing("a norm with a scale, which the recording was made without", block, half, map[string]edit{name: zeroed(name)}),
 	}
 }
 
@@ -147,7 +182,7 @@ func normHypotheses(block int, name string, half Half) []hypothesis {
 func leftOut(block int, half Half, names []string) []hypothesis {
 	var all []hypothesis
 	for _, name := range names {
-		all = append(all, editing(name+" left out (zero)", block, half, map[string]edit{name: zeroed(name)}))
+		all = append(all, editing(name+", which the recording was made without (zero)", block, half, map[string]edit{name: zeroed(name)}))
 	}
 	return all
 }
@@ -166,9 +201,9 @@ func (l *localiser) otherWeights(f *Fault) []hypothesis {
 		together := map[string]edit{}
 		for _, name := range x.names {
 			together[name] = fromWeights(other, f.Block, name)
-			all = append(all, editing(fmt.Sprintf("%s of %s", name, l.other.Checkpoint.Path), f.Block, x.half, map[string]edit{name: together[name]}))
+			all = append(all, editing(fmt.Sprintf("%s, which %s has as it was recorded", name, l.other.Checkpoint.Path), f.Block, x.half, map[string]edit{name: together[name]}))
 		}
-		all = append(all, editing(fmt.Sprintf("the tensors of %s", l.other.Checkpoint.Path), f.Block, x.half, together))
+		all = append(all, editing(fmt.Sprintf("the tensors, which %s has as they were recorded", l.other.Checkpoint.Path), f.Block, x.half, together))
 	}
 	return all
 }
@@ -183,20 +218,18 @@ func (l *localiser) headHypotheses(f *Fault) []hypothesis {
 	if f.Site != "logits" {
 		return normHypotheses(reference.Outer, reference.FinalNorm, "")
 	}
-	withCap := func(cause string, softCap float64) hypothesis {
-		return hypothesis{cause: cause, change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
-			m.Config.LogitsSoftCap, m.Semantics = softCap, reference.Original
-			return m, p
-		}}
-	}
 	softCap := l.in.model.ConfigUnder(l.in.semantics).LogitsSoftCap
-	if softCap == 0 {
-		return []hypothesis{withCap("a soft cap of 30 on the logits", 30)}
+	others := []float64{0, 30, 50}
+	if l.other != nil {
+		others = append(others, l.other.ConfigUnder(l.in.semantics).LogitsSoftCap)
 	}
-	all := []hypothesis{withCap("no soft cap on the logits", 0)}
-	for _, other := range []float64{30, 50} {
-		if other != softCap {
-			all = append(all, withCap(fmt.Sprintf("a soft cap of %v on the logits", other), other))
+	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	var all []hypothesis
+	for i, other := range others {
+		if other != softCap && !slices.Contains(others[:i], other) {
+			all = append(all, withSetting(Setting{SoftCapSetting, number(softCap), number(other)}, "", func(m *reference.Model) {
+				m.Config.LogitsSoftCap, m.Semantics = other, reference.Original
+			}))
 		}
 	}
 	return all

@@ -51,9 +51,12 @@ func (j *judgement) add(in *input, m *measurements, s *siteErrors, pass string, 
 	if len(r.Errors) == 0 {
 		return
 	}
-	if wrong := m.wrongEmbedding; s.exact && wrong != nil && wrong.token >= first && wrong.token < first+len(errors) {
-		at := in.location(first, wrong.token-first, wrong.channel, float64(r.Worst.Share))
-		r.OK, r.First = false, &at
+	if wrong := m.wrongEmbedding; s.exact && wrong != nil && wrong.first.token >= first && wrong.first.token < first+len(errors) {
+		place := func(w wrongElement) Location {
+			return in.location(first, w.token-first, w.channel, errors[w.token-first].share(j.envelope.allowed(s, w.token)))
+		}
+		at := place(wrong.first)
+		r.OK, r.First, r.Worst = false, &at, place(wrong.worst)
 	}
 	j.results = append(j.results, r)
 	j.ok = j.ok && r.OK

@@ -198,14 +198,14 @@ func TestJudgement(t *testing.T) {
 		j := &judgement{envelope: j.envelope, ok: true}
 		m := &measurements{}
 		if tt.wrong >= 0 {
-			m.wrongEmbedding = &wrongElement{token: tt.wrong, channel: 4}
+			m.wrongEmbedding = &wrongElements{wrongElement{token: tt.wrong, channel: 4}, wrongElement{token: tt.wrong, channel: 5}}
 		}
 		j.add(in, m, s, "", []*TokenError{error(3, 0), error(3, 0)}, tt.first)
 		got := j.results[0]
 		if got.OK == tt.outside || j.ok == tt.outside || (got.First != nil) != tt.outside {
 			t.Errorf("token %d of a pass from %d on: %+v", tt.wrong, tt.first, got)
 		}
-		if tt.outside && (got.First.Token != (tt.wrong-tt.first)%3 || got.First.Channel != 4 || got.First.Share != 3) {
+		if tt.outside && (got.First.Token != (tt.wrong-tt.first)%3 || got.First.Channel != 4 || got.First.Share != 3 || got.Worst.Channel != 5) {
 			t.Errorf("token %d is told as %+v", tt.wrong, got.First)
 		}
 	}
@@ -230,7 +230,7 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	}
-	if j := judge(in, &measurements{wrongEmbedding: &wrongElement{}}); j.ok {
+	if j := judge(in, &measurements{wrongEmbedding: &wrongElements{}}); j.ok {
 		t.Error("a wrong embedding is inside")
 	}
 }

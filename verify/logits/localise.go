@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -29,7 +31,7 @@ type localiser struct {
 func localise(ctx context.Context, in *input, m *measurements, j *judgement, other *runtime.Model) ([]*Fault, error) {
 	l := &localiser{ctx: ctx, in: in, measured: m, judged: j, other: other, reference: in.model.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})}
 	if m.wrongEmbedding != nil {
-		if err := l.embeddingFault(m.wrongEmbedding); err != nil {
+		if err := l.embeddingFault(&m.wrongEmbedding.worst); err != nil {
 			return nil, err
 		}
 	}
@@ -70,44 +72,56 @@ func (l *localiser) add(block int, half Half, kind FaultKind, proved bool, outsi
 	return f
 }
 
-func (l *localiser) embeddingFault(wrong *wrongElement) error {
+func (l *localiser) embeddingFault(worst *wrongElement) error {
 	outside := l.judged.outside(hidden(0), false)
 	f := l.add(-1, "", EmbeddingFault, true, outside[:1])
+	f.Values = &Values{Recorded: Number(worst.recorded), Checkpoint: Number(worst.computed)}
 	f.Tensors = l.tensors(-1, reference.Embedding)
-	ratio := float64(wrong.got) / float64(wrong.want)
-	scaled, err := l.embeddingsScaled(ratio)
-	if err != nil {
+	factor, err := l.embeddingsScaled()
+	if err != nil || factor == 0 {
 		return err
 	}
-	if scaled {
-		f.Cause = fmt.Sprintf("embeddings are scaled by another number than the root of the width: %.6g times as much", ratio)
-	} else {
-		f.Where = fmt.Sprintf("%v is %v, want %v", f.Site, wrong.got, wrong.want)
+	f.Cause = fmt.Sprintf("embeddings that are %.4g times those of the recording", factor)
+	root, scale := math.Sqrt(float64(l.in.model.Config.Width)), l.in.model.ConfigUnder(l.in.semantics).EmbeddingScale
+	if scale {
+		root = 1 / root
+	}
+	if l.in.model.Found.Layout != model.HuggingFace && math.Abs(factor*root-1) < 0.01 && len(l.judged.outside("logits", true)) == 0 { // else the matrix of both is scaled
+		f.Setting = &Setting{Name: ScaleSetting, Value: strconv.FormatBool(scale), Recorded: strconv.FormatBool(!scale)}
+		f.Cause, f.Tensors = f.Setting.String(), nil
 	}
 	return nil
 }
 
-// embeddingsScaled reports whether all embeddings of the fixture are those of the model times about one factor.
-func (l *localiser) embeddingsScaled(ratio float64) (bool, error) {
-	if ratio == 0 || math.IsInf(ratio, 0) || math.IsNaN(ratio) || math.Abs(ratio-1) < 0.01 {
-		return false, nil
-	}
+// embeddingsScaled returns the factor by which all embeddings of the model are larger than those of the fixture, 0 if there is none.
+func (l *localiser) embeddingsScaled() (float64, error) {
 	fixture, err := l.in.read(hidden(0))
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	got, err := l.in.runBlock(l.ctx, l.reference, 0, l.in.positions, nil)
 	if err != nil {
-		return false, err
+		return 0, err
+	}
+	var products, squares float64
+	for t := range l.in.tokens {
+		for i, x := range fixture.token(t) {
+			products += got.in.At(t*fixture.Width+i) * float64(x)
+			squares += float64(x) * float64(x)
+		}
+	}
+	factor := products / squares
+	if factor == 0 || math.IsInf(factor, 0) || math.IsNaN(factor) || math.Abs(factor-1) < 0.01 {
+		return 0, nil
 	}
 	for t := range l.in.tokens {
 		for i, x := range fixture.token(t) {
-			if want := got.in.At(t*fixture.Width+i) * ratio; math.Abs(float64(x)-want) > 0.02*math.Abs(want) {
-				return false, nil
+			if want := factor * float64(x); math.Abs(got.in.At(t*fixture.Width+i)-want) > 0.02*math.Abs(want) {
+				return 0, nil
 			}
 		}
 	}
-	return true, nil
+	return factor, nil
 }
 
 // blockFaults adds the faults of one block that was given the fixture's own input.
@@ -127,7 +141,7 @@ func (l *localiser) blockFaults(i int) error {
 		if err := l.explain(f); err != nil {
 			return err
 		}
-		if f.Tensors == nil {
+		if f.Tensors == nil && f.Setting == nil {
 			f.Tensors = append(l.tensors(i, temporalParameters(kind)...), l.tensors(i, mlpParameters...)...)
 		}
 		return nil

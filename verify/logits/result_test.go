@@ -413,55 +413,74 @@ func TestEmbeddingFaults(t *testing.T) {
 			smallest = i
 		}
 	}
+	unless := func(wrong float64) func(token, channel int, x float64) float64 {
+		return func(token, channel int, x float64) float64 {
+			if token == 1 && channel == 3 {
+				return wrong
+			}
+			return x
+		}
+	}
 	for _, tt := range []struct {
 		name  string
 		edit  func(token, channel int, x float64) float64
 		cause string
-		where string // a part of it
 	}{
-		{"twice", func(_, _ int, x float64) float64 { return 2 * x }, ": 2 times as much", ""},
-		{"negated", func(_, _ int, x float64) float64 { return -x }, ": -1 times as much", ""},
-		{"a little more", func(_, _ int, x float64) float64 { return 1.005 * x }, "", "want"},
-		{"zero", func(int, int, float64) float64 { return 0 }, "", "hidden.0 is 0, want"},
+		{"twice", func(_, _ int, x float64) float64 { return 2 * x }, "embeddings that are 0.5 times those of the recording"},
+		{"negated", func(_, _ int, x float64) float64 { return -x }, "embeddings that are -1 times those of the recording"},
+		{"a little more", func(_, _ int, x float64) float64 { return 1.005 * x }, ""},
+		{"zero", func(int, int, float64) float64 { return 0 }, ""},
 		{"twice, but one", func(token, channel int, x float64) float64 {
 			if token == 0 && channel == smallest {
 				return 3 * x
 			}
 			return 2 * x
-		}, "", "want"},
-		{"no number", func(token, channel int, x float64) float64 {
-			if token == 1 && channel == 3 {
-				return math.NaN()
-			}
-			return x
-		}, "", "hidden.0 is NaN, want"},
-		{"infinite", func(token, channel int, x float64) float64 {
-			if token == 1 && channel == 3 {
-				return math.Inf(1)
-			}
-			return x
-		}, "", "hidden.0 is +Inf, want"},
+		}, ""},
+		{"without scale", func(_, _ int, x float64) float64 { return x / math.Sqrt(float64(m.Config.Width)) }, "embeddings that are multiplied by the root of the width; the recording was made without that"},
+		{"no number", unless(math.NaN()), ""},
+		{"infinite", unless(math.Inf(1)), ""},
+		{"one and another", func(token, channel int, x float64) float64 {
+			return unless(9)(token, channel-1, unless(5)(token, channel, x))
+		}, ""},
 	} {
 		var rows [][]float64
+		var first, worst *Location
+		apart := func(at Location, rows [][]float64) float64 {
+			return math.Abs(float64(float32(rows[at.Token][at.Channel])) - float64(float32(right[at.Token][at.Channel])))
+		}
 		for token, row := range right {
-			row = slices.Clone(row)
+			rows = append(rows, slices.Clone(row))
 			for channel := range row {
-				row[channel] = tt.edit(token, channel, row[channel])
+				rows[token][channel] = tt.edit(token, channel, row[channel])
+				at := Location{Token: token, Channel: channel}
+				if d := apart(at, rows); d != 0 && first == nil {
+					first, worst = &at, &at
+				} else if d != 0 && !(d <= apart(*worst, rows)) {
+					worst = &at
+				}
 			}
-			rows = append(rows, row)
 		}
 		run.results["hidden.0"] = rows
 		r := compareWith(t, m, run.only("hidden.0"))
-		if r.OK || len(r.Faults) != 1 || r.Faults[0].Kind != EmbeddingFault || r.Faults[0].Block != -1 || len(r.Faults[0].Tensors) != 1 {
+		if r.OK || len(r.Faults) != 1 || r.Faults[0].Kind != EmbeddingFault || r.Faults[0].Block != -1 || (len(r.Faults[0].Tensors) == 1) == (r.Faults[0].Setting != nil) {
 			t.Fatalf("%s: %s", tt.name, r.Summary)
 		}
 		got := r.Faults[0]
-		if (got.Cause == "") != (tt.cause == "") || !strings.HasSuffix(got.Cause, tt.cause) || !strings.Contains(got.Where, tt.where) {
+		if got.Cause != tt.cause || (got.Setting != nil) != strings.Contains(tt.cause, "root") || got.Where != "" {
 			t.Errorf("%s: cause %q, where %q", tt.name, got.Cause, got.Where)
 		}
+		recorded, computed := float32(rows[worst.Token][worst.Channel]), float32(right[worst.Token][worst.Channel])
+		at := func(l Location) [2]int { return [2]int{l.Row*run.length + l.Token, l.Channel} }
+		want := fmt.Sprintf("channel %d", worst.Channel)
+		if share := float64(got.Worst.Share); !math.IsInf(share, 0) {
+			want += fmt.Sprintf(", %.3g times the envelope", share)
+		}
+		if want += fmt.Sprintf(": the recording has %v, this checkpoint gives %v", recorded, computed); at(got.First) != at(*first) || at(got.Worst) != at(*worst) || !strings.Contains(got.Detail, want) {
+			t.Errorf("%s: first %v, worst %v: %s, want %q", tt.name, *first, *worst, got.Detail, want)
+		}
 	}
-	if wrong := firstWrong(&fixtureValues{Activations: reference.Activations{Width: 2, Float32: []float32{1, float32(math.NaN())}}, recorded: []bool{true}},
-		&reference.Activations{Width: 2, Float32: []float32{1, float32(math.NaN())}}, 1); wrong != nil {
+	if wrong := findWrong(&fixtureValues{Activations: reference.Activations{Width: 2, Float32: []float32{1, float32(math.NaN())}}, recorded: []bool{true}},
+		&reference.Activations{Width: 2, Float32: []float32{1, float32(math.NaN())}}, 1, 1); wrong != nil {
 		t.Errorf("NaN is not the same as NaN: %+v", wrong)
 	}
 }

@@ -2,6 +2,7 @@ package logits
 
 import (
 	"context"
+	"math"
 
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -12,13 +13,22 @@ type measurements struct {
 	sites       []*siteErrors          // in the order of computation
 	meters      []*passMeter           // of logits
 
-	wrongEmbedding *wrongElement // the first element of the embeddings that is not bit for bit as it must be, or nil
+	wrongEmbedding *wrongElements // of the embeddings, which must be the same bit for bit, or nil
 }
 
-// wrongElement is an element of a result.
+// wrongElements are two elements of the first pass in which a result is not as it must be.
+type wrongElements struct{ first, worst wrongElement }
+
+// wrongElement is an element of a result that is not as it must be.
 type wrongElement struct {
 	token, channel int
-	want, got      float32
+	recorded       float32 // by the fixture
+	computed       float32 // by the model
+}
+
+// apart returns how far the values are apart.
+func (w *wrongElement) apart() float64 {
+	return math.Abs(difference(float64(w.recorded), float64(w.computed)))
 }
 
 // runs are the runs of a model on the fixture's tokens: one in float64, and several in the fixture's precision, with
@@ -166,21 +176,30 @@ func (r *runs) embeddings(truth blockResults, all []blockResults) error {
 	s.add(fixture, truth.in, runs)
 	r.measured.sites = append(r.measured.sites, s)
 	if s.exact = r.in.coarser == ""; s.exact {
-		r.measured.wrongEmbedding = firstWrong(fixture, runs[0], len(r.in.tokens))
+		r.measured.wrongEmbedding = findWrong(fixture, runs[0], len(r.in.tokens), len(r.in.fixture.Passes[0].Tokens))
 	}
 	return nil
 }
 
-// firstWrong returns the first element of a result that is not the same as that of a run, or nil. Every NaN is the same.
-func firstWrong(fixture *fixtureValues, run *reference.Activations, tokens int) *wrongElement {
+// findWrong returns elements of a result that are not the same as those of a run, or nil if all are. Every NaN is the same. Each pass has so
+// many of the tokens.
+func findWrong(fixture *fixtureValues, run *reference.Activations, tokens, pass int) (wrong *wrongElements) {
 	for t := range tokens {
+		if wrong != nil && t%pass == 0 {
+			break
+		}
 		for i, x := range fixture.token(t) {
-			if want := float32(run.At(t*fixture.Width + i)); want != x && !(want != want && x != x) {
-				return &wrongElement{token: t, channel: i, want: want, got: x}
+			e := wrongElement{token: t, channel: i, recorded: x, computed: float32(run.At(t*fixture.Width + i))}
+			switch d := e.apart(); {
+			case d == 0:
+			case wrong == nil:
+				wrong = &wrongElements{e, e}
+			case !(d <= wrong.worst.apart()) && !math.IsNaN(wrong.worst.apart()):
+				wrong.worst = e
 			}
 		}
 	}
-	return nil
+	return wrong
 }
 
 // addBlock measures the errors of a block's outputs.

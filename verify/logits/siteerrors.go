@@ -2,6 +2,7 @@ package logits
 
 import (
 	"math"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/internal/forward"
@@ -36,6 +37,11 @@ func (s *siteErrors) add(fixture *fixtureValues, truth *reference.Activations, r
 			s.runs[k] = append(s.runs[k], tokenError(asRecorded(tokenOf(run, t)), y))
 		}
 	}
+}
+
+// finite reports whether the fixture's errors are.
+func (s *siteErrors) finite() bool {
+	return !slices.ContainsFunc(s.fixture, func(e *TokenError) bool { return e != nil && math.IsNaN(e.Largest-e.Largest) })
 }
 
 // scales returns what errors usually are at each token, by all runs but one (-1: by all).

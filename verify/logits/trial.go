@@ -16,7 +16,8 @@ var errNotApplicable = errors.New("hypothesis does not apply")
 
 // hypothesis is a change of the model that the fixture may have been computed with.
 type hypothesis struct {
-	cause      string
+	cause      string   // what the checkpoint then does otherwise than the recording
+	setting    *Setting // of cause, or nil
 	half       Half     // that it changes
 	parameters []string // that it changes, or whose use it changes
 	change     func(m *reference.Model, positions []int32) (*reference.Model, []int32)
@@ -30,7 +31,11 @@ func (l *localiser) explain(f *Fault) error {
 		return err
 	}
 	var plain *hypothesis // explains the rows of one document
-	for _, h := range l.hypotheses(f) {
+	all, err := l.hypotheses(f, t)
+	if err != nil {
+		return err
+	}
+	for _, h := range all {
 		if f.Half != "" && h.half != f.Half {
 			continue
 		}
@@ -39,7 +44,7 @@ func (l *localiser) explain(f *Fault) error {
 			return err
 		}
 		if inside == len(l.in.tokens) {
-			f.Cause, f.Half, f.Tensors = h.cause, h.half, l.tensors(f.Block, h.parameters...)
+			f.Cause, f.Setting, f.Half, f.Tensors = h.cause, h.setting, h.half, l.tensors(f.Block, h.parameters...)
 			return nil
 		}
 		if plain == nil && f.Pass == "" && inside >= len(l.in.fixture.Passes[0].Tokens) {
@@ -47,7 +52,7 @@ func (l *localiser) explain(f *Fault) error {
 		}
 	}
 	if plain != nil {
-		f.Cause, f.Half, f.Tensors = plain.cause+", as far as rows of one document tell", plain.half, l.tensors(f.Block, plain.parameters...)
+		f.Cause, f.Setting, f.Half, f.Tensors = plain.cause+", as far as rows of one document tell", plain.setting, plain.half, l.tensors(f.Block, plain.parameters...)
 		return nil
 	}
 	if err := t.oneChannel(f); err != nil || f.Tensors != nil {
@@ -91,7 +96,7 @@ func (l *localiser) newTrial(f *Fault) (*trial, error) {
 }
 
 // mlpTrial prepares trials of the MLP alone: its input is the fixture's sum after the temporal half, and the temporal half
-// adds zero.
+// adds zero. All of its parameters are zero, because a NaN in one of them times a zero in another is still a NaN.
 func (l *localiser) mlpTrial(block int) (*trial, error) {
 	in, err := l.in.read(hidden(block))
 	if err != nil {
@@ -106,10 +111,34 @@ func (l *localiser) mlpTrial(block int) (*trial, error) {
 		sum.Float64[i] = float64(in.Float32[i]) + float64(add.Float32[i])
 	}
 	m := *l.reference
-	m.Weights = zeroedWeights(m.Weights, block, reference.LinearOut+reference.Kernel, reference.LinearOut+reference.Bias,
-		reference.ProjFinal+reference.Kernel, reference.ProjFinal+reference.Bias)
+	m.Weights = zeroedWeights(m.Weights, block, temporalParameters(l.in.blockKind(block))...)
 	t := &trial{l: l, block: block, model: &m, input: &sum}
-	return t, t.against(hidden(block + 1))
+	if err := t.against(hidden(block + 1)); err != nil || l.measured.site(temporal(block), true).finite() {
+		return t, err
+	}
+	return t, t.measure()
+}
+
+// measure measures the errors of legal runs of the block alone. Those of the model's own runs say nothing if an earlier half makes them NaN.
+func (t *trial) measure() error {
+	truth, err := t.run(unchanged)
+	if err != nil {
+		return err
+	}
+	var runs []*reference.Activations
+	for _, a := range t.l.measured.arithmetics {
+		m := *t.model
+		m.Arithmetic = a
+		got, err := t.l.in.runBlock(t.l.ctx, &m, t.block, t.l.in.positions, t.input)
+		if err != nil {
+			return err
+		}
+		runs = append(runs, got.out)
+	}
+	t.errors = newSiteErrors(t.errors.name, true, len(t.l.in.tokens), len(runs))
+	t.errors.add(t.fixture, truth, runs)
+	t.errors.rmsScale, t.errors.maxScale = t.errors.scales(-1)
+	return nil
 }
 
 // against sets the result that is compared.
@@ -140,14 +169,21 @@ func (t *trial) inside(h hypothesis) (int, error) {
 		return 0, err
 	}
 	for at := range t.l.in.tokens {
-		if x := t.fixture.token(at); x != nil {
-			e := tokenError(x, tokenOf(got, at).Float64)
-			if !(e.share(t.l.judged.envelope.allowed(t.errors, at)) <= 1) {
-				return at, nil
-			}
+		if t.outside(got, at) {
+			return at, nil
 		}
 	}
 	return len(t.l.in.tokens), nil
+}
+
+// outside reports whether a token of a result is outside.
+func (t *trial) outside(got *reference.Activations, at int) bool {
+	x := t.fixture.token(at)
+	if x == nil {
+		return false
+	}
+	e := tokenError(x, tokenOf(got, at).Float64)
+	return !(e.share(t.l.judged.envelope.allowed(t.errors, at)) <= 1)
 }
 
 // unchanged is the hypothesis that nothing was changed.
@@ -198,7 +234,10 @@ func (t *trial) oneChannel(f *Fault) error {
 	f.Where = strings.TrimPrefix(f.Where+fmt.Sprintf("; only channel %d is outside", channel), "; ")
 	f.Tensors = t.l.tensors(f.Block, last+reference.Kernel, last+reference.Bias)
 	if high-low < 0.02*math.Abs(high+low)/2 { // the same at every token
-		f.Cause = fmt.Sprintf("element %d of the bias differs by %.3g", channel, (high+low)/2)
+		f.Cause = fmt.Sprintf("element %d of the bias, which is too small by %.3g", channel, (high+low)/2)
+		if high < 0 {
+			f.Cause = fmt.Sprintf("element %d of the bias, which is too large by %.3g", channel, -(high+low)/2)
+		}
 		f.Tensors = t.l.tensors(f.Block, last+reference.Bias)
 	}
 	return nil
@@ -215,7 +254,10 @@ func (l *localiser) explainHead(f *Fault) error {
 			return err
 		}
 		if inside {
-			f.Cause = h.cause
+			f.Cause, f.Setting = h.cause, h.setting
+			if h.setting != nil {
+				f.Tensors = nil
+			}
 			return nil
 		}
 	}

@@ -86,7 +86,7 @@ func TestBiasIsTheSameAtEveryToken(t *testing.T) {
 	for _, name := range []string{"temporal.1", "packed.temporal.1"} {
 		right[name] = run.results[name]
 	}
-	for spread, want := range map[float64]string{0: "element 3 of the bias differs by -10", 0.1: "element 3 of the bias differs by -10", 0.5: ""} {
+	for spread, want := range map[float64]string{0: "element 3 of the bias, which is too large by 10", 0.1: "element 3 of the bias, which is too large by 10", 0.5: ""} {
 		for name, rows := range right {
 			wrong := slices.Clone(rows)
 			for i := range wrong {
@@ -112,7 +112,7 @@ func TestHeadIsTriedOnSeveralTokens(t *testing.T) {
 	m := f.Model(t, f.Checkpoints(t)[0])
 	for _, wrong := range []int{-1, 12, 42} {
 		run := brokenTrialRun(t, m, breakage{-1, "no soft cap", 0})
-		want := "no soft cap on the logits"
+		want := "a soft cap of 30 on the logits; the recording was made without one"
 		if wrong >= 0 {
 			want = ""
 			run.spoilToken("logits", wrong)

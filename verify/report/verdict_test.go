@@ -130,7 +130,8 @@ func TestWrongWeightsAndTheirLogits(t *testing.T) {
 	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
 	fault := func(block int, tensor string) *logits.Fault {
 		share := []float64{1: 3, 2: math.Inf(1)}[block] // a NaN has no share of a limit
-		return &logits.Fault{Worst: logits.Location{Share: verify.Number(share)}, Block: block, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{tensor}, Detail: "wrong"}
+		return &logits.Fault{Worst: logits.Location{Share: verify.Number(share)}, Block: block, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{tensor}, Detail: "wrong",
+			Values: &logits.Values{Recorded: 0.25, Checkpoint: verify.Number(math.NaN())}}
 	}
 	v := &verify.Verdict{Source: &subject, Converted: &subject,
 		Weights: &verify.WeightsSection{Section: verify.Section{Findings: strictjson.Items(verify.Finding{Kind: verify.WrongWeights, Tensor: "layers.1.w", Differing: 1, Elements: 2})}},
@@ -138,7 +139,7 @@ func TestWrongWeightsAndTheirLogits(t *testing.T) {
 		Facts:   &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
-	for text, want := range map[string]int{"2 failures in the weights and logits.": 1, "In the logits: block 1, MLP half": 1, "times the limit": 1, "Logits: 1 place": 1, "<h4>Block 1": 0, "<h4>Block 2": 1} {
+	for text, want := range map[string]int{"2 failures in the weights and logits.": 1, "In the logits: block 1, MLP half": 1, "times the limit: the recording has 0.25, this checkpoint gives NaN": 1, "channel 0: the recording has 0.25, this checkpoint gives NaN": 1, "Logits: 1 place": 1, "<h4>Block 1": 0, "<h4>Block 2": 1} {
 		if n := strings.Count(page, text); n != want {
 			t.Errorf("%q is %d times in the page, not %d", text, n, want)
 		}
