@@ -62,7 +62,12 @@ func IsComplete(ctx context.Context, src *tensor.Checkpoint, dst string, o Optio
 		return false, err
 	}
 	none := moves.NewDigests(c.List)
-	if difference := record.Differs(c.record(none, none).manifest()); difference != "" {
+	here := c.record(none, none)
+	difference, err := record.Differs(&here.head.Head, len(c.Dests), here.tensor)
+	if err != nil {
+		return false, err
+	}
+	if difference != "" {
 		return false, occupied("%s", difference)
 	}
 	written, err := formats.OpenSource(source, name, formats.Options{})
@@ -73,11 +78,15 @@ func IsComplete(ctx context.Context, src *tensor.Checkpoint, dst string, o Optio
 		return false, err
 	}
 	defer written.Close()
-	for _, t := range record.Tensors {
+	err = record.Each(func(_ manifest.Span, t *manifest.Tensor) error {
 		is := written.Tensor(t.Name)
 		if is == nil || is.DType.String() != t.DType || !slices.Equal(is.Shape, t.Shape) {
-			return false, occupied("it lacks tensor %s as recorded", tensor.QuoteName(t.Name))
+			return occupied("it lacks tensor %s as recorded", tensor.QuoteName(t.Name))
 		}
+		return nil
+	})
+	if err != nil {
+		return false, err
 	}
 	for _, f := range c.files {
 		if !storage.IsFile(source, written.Beside(f.Name)) {

@@ -42,7 +42,7 @@ func (c *conversion) planContainer(src *tensor.Checkpoint, dst string) error {
 	c.outline = &outline{checkpoint: src, from: layoutOf(src), to: layoutOf(renamed), keep: o.DType == tensor.Invalid, left: left,
 		adapted: func(*tensor.Tensor) bool { return false }}
 	record, at, recordErr := manifest.Read(src.Source, src.Root)
-	c.manifest = func() (*manifest.Manifest, string, error) { return record, at, recordErr }
+	c.manifest = func() (*manifest.Record, string, error) { return record, at, recordErr }
 	if record != nil && c.from == c.to && c.to != model.UnknownLayout && record.Layout == c.to.String() {
 		c.settings, c.form = record.Settings, record.HuggingFace
 		if c.settings != nil {

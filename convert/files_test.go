@@ -116,7 +116,7 @@ func TestManifest(t *testing.T) {
 	var texts [2][]byte
 	for i, path := range []string{"/home/somebody/model.ckpt", "model.ckpt"} {
 		p.Source.Checkpoint.Path = path
-		if texts[i], err = newRecorder(p.outline(), "v1.2.3", "safetensors", digests, digests, digest.Default, nil).manifest().JSON(); err != nil {
+		if texts[i], err = contentOf(newRecorder(p.outline(), "v1.2.3", "safetensors", digests, digests, digest.Default, nil)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,9 @@
 package convert
 
 import (
+	"bytes"
+	"encoding/json"
+	"os"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/internal/modeltest"
@@ -34,13 +37,29 @@ func written(c *model.Config, l model.Layout) []tensor.Spec {
 	return specs
 }
 
-// readManifest reads the conversion.json of a checkpoint.
+// readManifest reads the conversion.json of a checkpoint, with all of its tensors.
 func readManifest(path string) (*manifest.Manifest, string, error) {
 	source, name, err := storage.Locate(path)
 	if err != nil {
 		return nil, "", err
 	}
-	return manifest.Read(source, name)
+	record, at, err := manifest.Read(source, name)
+	if record == nil || err != nil {
+		return nil, at, err
+	}
+	text, err := os.ReadFile(at)
+	if err != nil {
+		return nil, at, err
+	}
+	m := &manifest.Manifest{}
+	return m, at, json.Unmarshal(text, m)
+}
+
+// contentOf returns the conversion.json that a recorder writes.
+func contentOf(r *recorder) ([]byte, error) {
+	var b bytes.Buffer
+	_, err := r.WriteTo(&b)
+	return b.Bytes(), err
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"io/fs"
@@ -20,13 +21,15 @@ type recorder struct {
 	dests      *moves.Digests     // of all Dests
 	sources    *moves.Digests     // of some sources
 	algorithms digest.Algorithms
-	origins    [][]manifest.Part // of each Dest; nil without a manifest of the source
+	from       *provenance // nil without a manifest of the source
+	origins    *origins    // of from, while the file is written
+	failed     error       // of origins
 }
 
 // newRecorder describes a conversion that was carried out by a version of the tool, in a format. dests has the digests
 // of all p.Dests, and sources those of some sources; those by a are recorded. from may be nil.
 func newRecorder(p *outline, version, format string, dests, sources *moves.Digests, a digest.Algorithms, from *provenance) *recorder {
-	m := &manifest.Manifest{
+	m := &manifest.Manifest{Head: manifest.Head{
 		Griffin:     version,
 		Source:      describeSource(p),
 		Layout:      p.to.String(),
@@ -34,14 +37,13 @@ func newRecorder(p *outline, version, format string, dests, sources *moves.Diges
 		DType:       "keep",
 		Settings:    p.settings,
 		HuggingFace: p.form,
-	}
+	}}
 	if !p.keep {
 		m.DType = p.dtype.String()
 	}
-	r := &recorder{outline: p, head: m, dests: dests, sources: sources, algorithms: a}
+	r := &recorder{outline: p, head: m, dests: dests, sources: sources, algorithms: a, from: from}
 	if from != nil {
 		m.Origin = from.record.Root()
-		r.origins = from.origins(p)
 	}
 	for _, c := range p.copies {
 		m.Copies = append(m.Copies, manifest.Copy{Name: c.Tensor.Name, Of: c.Of.Name})
@@ -64,24 +66,24 @@ func (r *recorder) tensor(i int) *manifest.Tensor {
 		t.From = append(t.From, part)
 		t.DividedBy = manifest.Float(move.Divide)
 	}
-	if r.origins != nil {
-		t.Origin = r.origins[i]
+	if r.origins != nil && r.failed == nil {
+		t.Origin, r.failed = r.origins.of(i)
 	}
 	return t
 }
 
-// manifest describes the whole conversion.
-func (r *recorder) manifest() *manifest.Manifest {
-	m := *r.head
-	for i := range r.outline.Dests {
-		m.Tensors = append(m.Tensors, *r.tensor(i))
-	}
-	return &m
-}
-
 // WriteTo implements io.WriterTo. It writes conversion.json.
-func (r *recorder) WriteTo(w io.Writer) (int64, error) {
-	return r.head.Write(w, len(r.outline.Dests), r.tensor)
+func (r *recorder) WriteTo(w io.Writer) (n int64, err error) {
+	if from := r.from; from != nil {
+		entries, err := from.record.Open()
+		if err != nil {
+			return 0, err
+		}
+		defer entries.Close()
+		r.origins = &origins{from, r.outline, entries}
+	}
+	n, err = r.head.Write(w, len(r.outline.Dests), r.tensor)
+	return n, cmp.Or(err, r.failed)
 }
 
 // describeAdapter describes an adapter for conversion.json. It reads the adapter's files for their

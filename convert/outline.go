@@ -25,8 +25,8 @@ type outline struct {
 	left     []*tensor.Tensor      // other tensors of the source that are left out
 	notes    []string
 
-	manifest func() (*manifest.Manifest, string, error) // of the source, as manifest.Read returns it
-	adapted  func(*tensor.Tensor) bool                  // whether a tensor of the source was changed by an adapter
+	manifest func() (*manifest.Record, string, error) // of the source, as manifest.Read returns it
+	adapted  func(*tensor.Tensor) bool                // whether a tensor of the source was changed by an adapter
 }
 
 // outline returns the outline of a plan.

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,9 +15,9 @@ import (
 // provenance is what the source's own conversion.json records of it: its tensors, and what they were
 // made from. It is compared with what is read, and carried over.
 type provenance struct {
-	record  *manifest.Manifest
-	path    string
-	tensors map[string]*manifest.Tensor // of the plan's sources, by name
+	record *manifest.Record
+	path   string
+	spans  []manifest.Span // in record, of the source of each Move
 }
 
 // readProvenance returns nil if there is no conversion.json, or none that griffin wrote for this
@@ -33,28 +34,31 @@ func readProvenance(p *outline) (v *provenance, note string, err error) {
 	return newProvenance(p, record, path)
 }
 
-func newProvenance(p *outline, record *manifest.Manifest, path string) (v *provenance, note string, err error) {
-	v = &provenance{record, path, map[string]*manifest.Tensor{}}
-	for i := range record.Tensors {
-		v.tensors[record.Tensors[i].Name] = &record.Tensors[i]
+func newProvenance(p *outline, record *manifest.Record, path string) (v *provenance, note string, err error) {
+	v = &provenance{record, path, make([]manifest.Span, len(p.Moves))}
+	sources := tensor.IndexNames(len(p.Moves), func(k int) string { return p.Moves[k].Source.Name })
+	known, contradicted := false, len(p.Moves)
+	var contradiction error // of the first move of those that are contradicted
+	err = record.Each(func(at manifest.Span, entry *manifest.Tensor) error {
+		for _, k := range sources.Of(entry.Name) {
+			t := p.Moves[k].Source
+			known = true
+			if p.adapted(t) {
+				continue
+			}
+			v.spans[k] = at
+			if int(k) < contradicted && (entry.DType != t.DType.String() || !slices.Equal(entry.Shape, t.Shape)) {
+				contradicted = int(k)
+				contradiction = v.contradicted(p, t.Name, fmt.Sprintf("is %s %s, and %s says %s %s",
+					t.DType, tensor.ShapeString(t.Shape), manifest.Name, tensor.QuoteName(entry.DType), tensor.ShapeString(entry.Shape)))
+			}
+		}
+		return nil
+	})
+	if err = cmp.Or(err, contradiction); err != nil {
+		return nil, "", err
 	}
-	known := 0
-	for _, t := range p.Sources() {
-		entry := v.tensors[t.Name]
-		if entry == nil {
-			continue
-		}
-		known++
-		if p.adapted(t) {
-			delete(v.tensors, t.Name)
-			continue
-		}
-		if entry.DType != t.DType.String() || !slices.Equal(entry.Shape, t.Shape) {
-			return nil, "", v.contradicted(p, t.Name, fmt.Sprintf("is %s %s, and %s says %s %s",
-				t.DType, tensor.ShapeString(t.Shape), manifest.Name, tensor.QuoteName(entry.DType), tensor.ShapeString(entry.Shape)))
-		}
-	}
-	if known == 0 {
+	if !known {
 		return nil, fmt.Sprintf("%s is not used: it describes another checkpoint", manifest.Name), nil
 	}
 	return v, "", nil
@@ -68,30 +72,34 @@ func (v *provenance) contradicted(p *outline, name, problem string) error {
 // check returns a *tensor.FormatError if a source has another digest than when it was written, or if a
 // tensor that is converted back to its original layout has another digest than it had there.
 func (v *provenance) check(p *outline, sources, dests *moves.Digests) error {
-	for _, t := range p.Sources() {
+	entries, err := v.record.Open()
+	if err != nil {
+		return err
+	}
+	defer entries.Close()
+	for k := range p.Moves {
+		t := p.Moves[k].Source
 		sum, known := sources.Source(t)
-		entry := v.tensors[t.Name]
-		if !known || entry == nil {
+		if !known || v.spans[k] == (manifest.Span{}) {
 			continue
+		}
+		entry, err := entries.At(v.spans[k])
+		if err != nil {
+			return err
 		}
 		if equal, _ := sum.Compare(entry.Sum); !equal {
 			found, recorded := briefly(sum, entry.Sum)
 			return v.contradicted(p, t.Name, fmt.Sprintf("its elements are not those that %s records (%s…, not %s…)", manifest.Name, found, recorded))
 		}
 	}
-	from := v.record.Root()
-	for i, all := range v.origins(p) {
-		if len(all) != 1 || from.Layout != p.to.String() {
-			continue
+	if v.record.Root().Layout != p.to.String() {
+		return nil
+	}
+	origins := &origins{v, p, entries}
+	for i := range p.Dests {
+		if err := origins.check(i, dests.Dest(i)); err != nil {
+			return err
 		}
-		d, o, sum := &p.Dests[i], &all[0], dests.Dest(i)
-		equal, _ := sum.Compare(o.Sum)
-		if o.Rounded || o.DType != d.DType.String() || !slices.Equal(o.Shape, d.Shape) || equal {
-			continue
-		}
-		found, recorded := briefly(sum, o.Sum)
-		return v.contradicted(p, p.sourceNames(i), fmt.Sprintf("gives other elements (%s…) than %s, which it was made from, had (%s…), as %s says",
-			found, tensor.QuoteName(o.Name), recorded, manifest.Name))
 	}
 	return nil
 }
@@ -105,31 +113,53 @@ func briefly(found, recorded digest.Sum) (a, b string) {
 	return name + found.BLAKE3[:8], tensor.QuoteName(tensor.Clip(recorded.BLAKE3[:min(len(recorded.BLAKE3), 8)]))
 }
 
-// origins returns, for each Dest, the tensors of the record's root from which it comes; none if a part
-// of it is of unknown origin.
-func (v *provenance) origins(p *outline) [][]manifest.Part {
-	all := make([][]manifest.Part, len(p.Dests))
-	unknown := map[int]bool{}
-	for i := range p.Moves {
-		m := &p.Moves[i]
-		entry := v.tensors[m.Source.Name]
-		if entry == nil || len(v.record.RootParts(entry)) == 0 {
-			unknown[m.Dest] = true
-			continue
+// origins finds the tensors of the record's root from which those of a destination come.
+type origins struct {
+	*provenance
+	outline *outline
+	entries *manifest.Tensors
+}
+
+// check compares the digest of a Dest with that of the only tensor from which it comes.
+func (o *origins) check(dest int, sum digest.Sum) error {
+	all, err := o.of(dest)
+	if err != nil || len(all) != 1 {
+		return err
+	}
+	d, from := &o.outline.Dests[dest], &all[0]
+	equal, _ := sum.Compare(from.Sum)
+	if from.Rounded || from.DType != d.DType.String() || !slices.Equal(from.Shape, d.Shape) || equal {
+		return nil
+	}
+	found, recorded := briefly(sum, from.Sum)
+	return o.contradicted(o.outline, o.outline.sourceNames(dest), fmt.Sprintf("gives other elements (%s…) than %s, which it was made from, had (%s…), as %s says",
+		found, tensor.QuoteName(from.Name), recorded, manifest.Name))
+}
+
+// of returns the tensors from which a Dest comes; none if a part of it is of unknown origin.
+func (o *origins) of(dest int) (all []manifest.Part, err error) {
+	first, end := o.outline.RangeOf(dest)
+	for k := first; k < end; k++ {
+		if o.spans[k] == (manifest.Span{}) {
+			return nil, nil
 		}
-		rounded := m.Divide != 0 || m.Source.DType != p.Dests[m.Dest].DType
-		for _, o := range v.record.RootParts(entry) {
-			o.Rounded = o.Rounded || rounded
-			at := slices.IndexFunc(all[m.Dest], func(x manifest.Part) bool { return x.Name == o.Name })
+		entry, err := o.entries.At(o.spans[k])
+		if err != nil {
+			return nil, err
+		}
+		parts := o.record.RootParts(entry)
+		if len(parts) == 0 {
+			return nil, nil
+		}
+		m := &o.outline.Moves[k]
+		rounded := m.Divide != 0 || m.Source.DType != o.outline.Dests[dest].DType
+		for _, part := range parts {
+			at := slices.IndexFunc(all, func(x manifest.Part) bool { return x.Name == part.Name })
 			if at < 0 {
-				all[m.Dest] = append(all[m.Dest], o)
-			} else {
-				all[m.Dest][at].Rounded = all[m.Dest][at].Rounded || o.Rounded
+				at, all = len(all), append(all, part)
 			}
+			all[at].Rounded = all[at].Rounded || part.Rounded || rounded
 		}
 	}
-	for i := range unknown {
-		all[i] = nil
-	}
-	return all
+	return all, nil
 }

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
@@ -229,6 +230,42 @@ func TestContradictedSourceIsRefused(t *testing.T) {
 			if _, err = changed(t, a, verify, func(dir string) { tt.change(dir); os.Remove(filepath.Join(dir, manifest.Name)) }); err != nil {
 				t.Errorf("%s, without conversion.json: %v", tt.name, err)
 			}
+		}
+	}
+}
+
+// A conversion.json of more than 16 MiB, as that of very many tensors is, is used to its end.
+func TestLongManifestIsUsed(t *testing.T) {
+	for _, tt := range []struct{ key, problem string }{{"", ""}, {"blake3", "its elements are not those that"}, {"from", "which it was made from"}} {
+		_, err := changedThen(t, digest.BLAKE3, false, func(dir string) {
+			rewrite(t, dir, func(m map[string]any) {
+				tensors := m["tensors"].([]any)
+				last := tensors[len(tensors)-1].(map[string]any)
+				switch tt.key {
+				case "blake3":
+					last["blake3"] = strings.Repeat("ab", 32)
+				case "from":
+					last["from"].([]any)[0].(map[string]any)["blake3"] = strings.Repeat("ab", 32)
+				}
+			})
+			path := filepath.Join(dir, manifest.Name)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = bytes.Replace(text, []byte(`"tensors":`), append(bytes.Repeat([]byte(" "), 17<<20), `"tensors":`...), 1)
+			if err := os.WriteFile(path, text, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}, func(dst string) {
+			for _, entry := range manifestOf(t, dst).Tensors {
+				if len(entry.Origin) != 1 {
+					t.Errorf("%s: origin %+v", entry.Name, entry.Origin)
+				}
+			}
+		})
+		if (err == nil) != (tt.problem == "") || err != nil && !strings.Contains(err.Error(), tt.problem) {
+			t.Errorf("%s: %v", tt.key, err)
 		}
 	}
 }

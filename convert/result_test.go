@@ -10,7 +10,6 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
-	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -36,7 +35,7 @@ func TestResultTensors(t *testing.T) {
 	defer made.Close()
 	check := func(r *Result, dst string, files bool) {
 		t.Helper()
-		record, _, err := manifest.Read(storage.Local(filepath.Dir(dst)), filepath.Base(dst))
+		record, _, err := readManifest(dst)
 		if err != nil || record == nil {
 			t.Fatal(err)
 		}
@@ -138,7 +137,7 @@ func TestResultCounts(t *testing.T) {
 			t.Errorf("%s: %d became infinite, %d inexact", x.Name, x.Overflowed, x.Inexact)
 		}
 	}
-	record, _, err := manifest.Read(storage.Local(filepath.Dir(dst)), filepath.Base(dst))
+	record, _, err := readManifest(dst)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 // noteFiles notes which files of the converted directory are not as its conversion.json records. Of files larger than
 // digestedFile only the size is compared: they hold weights, each of which is compared with its digest. Files of weights are left out unless
 // weights is set, and so is config.json unless config is set: what is wrong in them is a failure.
-func (r *run) noteFiles(m *manifest.Manifest, weights, config bool) error {
+func (r *run) noteFiles(m *manifest.Record, weights, config bool) error {
 	c := r.converted
 	if _, local := storage.LocalPath(c.Source, c.Root); !local {
 		return nil // nothing is read over a network for a note
@@ -49,7 +49,7 @@ func (r *run) noteFiles(m *manifest.Manifest, weights, config bool) error {
 
 // addedFiles returns the files of a directory that programs read and its conversion.json does not record, in order. It returns none if the
 // record has no files.
-func addedFiles(source fs.FS, dir string, m *manifest.Manifest) (added []string, err error) {
+func addedFiles(source fs.FS, dir string, m *manifest.Record) (added []string, err error) {
 	if len(m.Files) == 0 {
 		return nil, nil
 	}

@@ -3,9 +3,9 @@ package verify
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
@@ -14,7 +14,6 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
@@ -28,9 +27,11 @@ func (r *run) checkManifests() error {
 	if err := summary.check(source); err != nil {
 		return err
 	}
-	if source.Manifest != nil && source.Layout == r.sourceModel.Layout.String() && r.options.Adapter == nil { // which changes tensors
-		c := manifestCheck{Manifest: source.Manifest, field: filepath.Base(source.path) + " of the source", section: s}
-		c.checkDigests(r.verdict.Weights.Source, r.verdict.Weights, true)
+	if source.Record != nil && source.Layout == r.sourceModel.Layout.String() && r.options.Adapter == nil { // which changes tensors
+		c := manifestCheck{Record: source.Record, field: filepath.Base(source.path) + " of the source", section: s}
+		if err := c.checkDigests(r.verdict.Weights.Source, r.verdict.Weights, true); err != nil {
+			return err
+		}
 		if len(c.wrong) > 0 {
 			summary.add(c.field+" disagrees: "+strings.Join(c.wrong, ", "), true)
 		}
@@ -39,7 +40,7 @@ func (r *run) checkManifests() error {
 	if err := summary.check(record); err != nil {
 		return err
 	}
-	if record.Manifest == nil {
+	if record.Record == nil {
 		summary.finish()
 		return nil
 	}
@@ -47,18 +48,22 @@ func (r *run) checkManifests() error {
 		r.verdict.MissingAdapter = record.Adapter.Name
 		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source, but no adapter was given", filepath.Base(record.path), record.Adapter.Name))
 	}
-	c := manifestCheck{Manifest: withNames(record.Manifest, r.convertedModel), field: filepath.Base(record.path), section: s, given: r.options.Settings, proven: r.recorded == nil}
+	c := manifestCheck{Record: record.Record, removed: removedPrefix(r.convertedModel), field: filepath.Base(record.path), section: s, given: r.options.Settings, proven: r.recorded == nil}
 	c.checkLayout(r.plan)
 	c.checkSettings(r.plan)
 	if len(c.doubted) > 0 {
 		r.verdict.Notes = append(r.verdict.Notes, strings.Join(c.doubted, "; ")+": if what was given is wrong, the checkpoint need not be")
 	}
 	c.checkForm(r.plan, writtenWindow(r.converted))
-	c.checkDigests(r.verdict.Weights.Converted, r.verdict.Weights, false)
-	if err := r.noteFiles(record.Manifest, len(c.wrong) == 0 && r.verdict.Weights.Findings.Len() == 0, right); err != nil {
+	if err := c.checkDigests(r.verdict.Weights.Converted, r.verdict.Weights, false); err != nil {
 		return err
 	}
-	c.checkComplete(r.plan, r.renaming)
+	if err := r.noteFiles(record.Record, len(c.wrong) == 0 && r.verdict.Weights.Findings.Len() == 0, right); err != nil {
+		return err
+	}
+	if err := c.checkComplete(r.plan, r.renaming); err != nil {
+		return err
+	}
 	if len(c.wrong) > 0 {
 		summary.add(c.field+" disagrees: "+strings.Join(c.wrong, ", "), true)
 	} else {
@@ -68,19 +73,12 @@ func (r *run) checkManifests() error {
 	return nil
 }
 
-// withNames returns a manifest with the names of tensors that a converted checkpoint has whose names all lack model. m is the model in it, or
-// nil.
-func withNames(record *manifest.Manifest, m *model.Model) *manifest.Manifest {
+// removedPrefix returns what the names in a manifest begin with that the names of a converted checkpoint all lack. m is the model in it, or nil.
+func removedPrefix(m *model.Model) string {
 	if m == nil || m.Layout != model.HuggingFace || !model.LacksRoot(m) {
-		return record
+		return ""
 	}
-	renamed := *record
-	renamed.Tensors = slices.Clone(record.Tensors)
-	for i := range renamed.Tensors {
-		t := &renamed.Tensors[i]
-		t.Name = strings.TrimPrefix(t.Name, m.Family.Roots[model.HuggingFace])
-	}
-	return &renamed
+	return m.Family.Roots[model.HuggingFace]
 }
 
 // configSummary adds to the summary of the configuration's section.
@@ -108,9 +106,9 @@ func (c *configSummary) finish() {
 
 // record is the conversion.json of a checkpoint.
 type record struct {
-	*manifest.Manifest // nil if there is none, or err
-	path               string
-	err                error
+	*manifest.Record // nil if there is none, or err
+	path             string
+	err              error
 }
 
 // recordBeside returns the record of a checkpoint in which m was found; m is nil if no model was.
@@ -127,8 +125,7 @@ func recordOf(m *model.Model) record {
 	return record{found, path, err}
 }
 
-// check adds a finding if the record is corrupt, and says so if it is too large to be read: that of very many tensors is. Another
-// error is returned.
+// check adds a finding if the record is corrupt, and says so if it is too large to be read. Another error is returned.
 func (c *configSummary) check(r record) error {
 	var bad *tensor.FormatError
 	if !errors.As(r.err, &bad) {
@@ -145,7 +142,8 @@ func (c *configSummary) check(r record) error {
 
 // manifestCheck compares a conversion.json with a checkpoint.
 type manifestCheck struct {
-	*manifest.Manifest
+	*manifest.Record
+	removed  string // prefix of names that the checkpoint's lack
 	field    string // what findings call it
 	section  *Section
 	wrong    []string       // fields
@@ -253,89 +251,153 @@ func orNone(s string) string {
 
 // checkComplete demands a digest of every tensor of the plan, under its name or the one that the checkpoint has for it, and no other tensors.
 // It demands nothing if settings were given that conversion.json contradicts: other tensors may follow from them.
-func (c *manifestCheck) checkComplete(p *convert.Plan, renamed *renaming) {
+func (c *manifestCheck) checkComplete(p *convert.Plan, renamed *renaming) error {
 	if len(c.doubted) > 0 {
-		return
+		return nil
 	}
-	recorded := map[string]bool{}
-	for _, t := range c.Tensors {
-		recorded[t.Name] = t.Algorithms() != 0
+	names := []tensor.NameIndex{tensor.IndexNames(len(p.Dests), func(i int) string { return p.Dests[i].Name })}
+	if renamed != nil {
+		names = append(names, tensor.IndexNames(len(p.Dests), func(i int) string { return renamed.name(p.Dests[i].Name) }))
 	}
-	missing, first := 0, ""
-	for _, d := range p.Dests {
-		if !recorded[d.Name] && !recorded[renamed.name(d.Name)] {
-			if missing++; first == "" {
-				first = d.Name
+	recorded := make([]bool, len(p.Dests))
+	more, such := 0, ""
+	err := c.Each(func(_ manifest.Span, t *manifest.Tensor) error {
+		name, known := strings.TrimPrefix(t.Name, c.removed), false
+		for _, index := range names {
+			for _, i := range index.Of(name) {
+				known, recorded[i] = true, recorded[i] || t.Algorithms() != 0
 			}
 		}
-	}
-	for _, d := range p.Dests { // when all are judged, since one may have the name of another
-		delete(recorded, d.Name)
-		delete(recorded, renamed.name(d.Name))
+		if !known {
+			if more++; more == 1 || name < such {
+				such = name
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	const effect = "the file was changed after it was written, or is of another conversion"
-	if missing > 0 {
-		c.add("tensors", text.Count(len(p.Dests), "tensor")+" with digests", text.Count(len(p.Dests)-missing, "tensor"), "there is none of "+first+"; "+effect)
+	if first := slices.Index(recorded, false); first >= 0 {
+		with := 0
+		for _, is := range recorded {
+			if is {
+				with++
+			}
+		}
+		c.add("tensors", text.Count(len(p.Dests), "tensor")+" with digests", text.Count(with, "tensor"), "there is none of "+p.Dests[first].Name+"; "+effect)
 	}
-	if len(recorded) > 0 {
-		names := slices.Sorted(maps.Keys(recorded))
-		c.add("tensors", "only those of the model", text.Count(len(names), "more tensor")+", such as "+names[0], effect)
+	if more > 0 {
+		c.add("tensors", "only those of the model", text.Count(more, "more tensor")+", such as "+such, effect)
 	}
+	return nil
 }
+
+// What a record says of the digest of a tensor that was found. The zero value is that it says nothing.
+const (
+	sameDigest = iota + 1
+	otherDigest
+)
 
 // checkDigests compares the digests of each tensor of the source, or of the converted checkpoint. What conversion.json records of a tensor that
 // is wrong becomes a part of the findings of the weights, and not another finding.
-func (c *manifestCheck) checkDigests(found strictjson.List[TensorDigest], weights *WeightsSection, source bool) {
-	recorded := map[string]digest.Sum{}
-	for _, t := range c.Tensors {
-		recorded[t.Name] = t.Sum
+func (c *manifestCheck) checkDigests(found strictjson.List[TensorDigest], weights *WeightsSection, source bool) error {
+	names := make([]string, found.Len())
+	for i := range names {
+		names[i] = found.At(i).Name
 	}
-	wrong := weights.findingsOf(recorded, source)
-	var other []string
-	var first TensorDigest
-	for i := range found.Len() {
-		t := found.At(i)
-		equal, comparable := t.Compare(recorded[t.Name])
-		switch {
-		case !comparable: // a tensor more or less is for the structure to say
-		case equal:
+	index := tensor.IndexNames(len(names), func(i int) string { return names[i] })
+	says, at := make([]uint8, len(names)), make([]manifest.Span, len(names))
+	err := c.Each(func(span manifest.Span, t *manifest.Tensor) error {
+		for _, i := range index.Of(strings.TrimPrefix(t.Name, c.removed)) {
+			at[i] = span
+			switch equal, comparable := found.At(int(i)).Compare(t.Sum); {
+			case !comparable: // a tensor more or less is for the structure to say
+				says[i] = 0
+			case equal:
+				says[i] = sameDigest
+			default:
+				says[i] = otherDigest
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var other []int
+	wrong := findingsByTensor(nil)
+	if slices.Contains(says, otherDigest) {
+		wrong = weights.findingsOf(index, source)
+	}
+	for i := range names {
+		switch of := wrong.of(i); {
+		case says[i] == 0:
+		case says[i] == sameDigest:
 			c.digests++
-		case len(wrong[t.Name]) > 0:
+		case len(of) > 0:
 			c.changed++
-			for _, k := range wrong[t.Name] {
-				weights.addDetail(k, "changed or damaged after it was written: "+c.field+" records another digest")
+			for _, k := range of {
+				weights.addDetail(int(k.finding), "changed or damaged after it was written: "+c.field+" records another digest")
 			}
 		default:
-			if c.digests++; other == nil {
-				first = t
-			}
-			other = append(other, t.Name)
+			c.digests++
+			other = append(other, i)
 		}
 	}
-	if len(other) > 0 {
-		slices.Sort(other)
-		both := first.Algorithms() & recorded[first.Name].Algorithms()
-		c.add("tensors", "the checkpoint's", "other digests of "+text.Count(len(other), "tensor"),
-			fmt.Sprintf("the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion; %s of %s is recorded, and %s is found",
-				recorded[first.Name].Only(both).Named(), first.Name, first.Only(both).Named()))
+	if len(other) == 0 {
+		return nil
 	}
+	return c.addOther(len(other), found.At(other[0]), at[other[0]])
 }
 
-// findingsOf returns the indexes of the findings about tensors of the source, or of the converted checkpoint, by those of their names there
-// that are recorded.
-func (w *WeightsSection) findingsOf(recorded map[string]digest.Sum, source bool) map[string][]int {
-	all := map[string][]int{}
-	for i := range w.Findings.Len() {
-		f := w.Findings.At(i)
+// addOther adds that n tensors have other digests than are recorded. first is the first of them, and at its place in the record.
+func (c *manifestCheck) addOther(n int, first TensorDigest, at manifest.Span) error {
+	tensors, err := c.Open()
+	if err != nil {
+		return err
+	}
+	defer tensors.Close()
+	recorded, err := tensors.At(at)
+	if err != nil {
+		return err
+	}
+	both := first.Algorithms() & recorded.Algorithms()
+	c.add("tensors", "the checkpoint's", "other digests of "+text.Count(n, "tensor"),
+		fmt.Sprintf("the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion; %s of %s is recorded, and %s is found",
+			recorded.Only(both).Named(), first.Name, first.Only(both).Named()))
+	return nil
+}
+
+// findingsByTensor has indexes of findings in the order of the indexes of their tensors.
+type findingsByTensor []struct{ tensor, finding int32 }
+
+// of returns those of a tensor.
+func (f findingsByTensor) of(i int) findingsByTensor {
+	first := sort.Search(len(f), func(k int) bool { return int(f[k].tensor) >= i })
+	end := first
+	for end < len(f) && int(f[end].tensor) == i {
+		end++
+	}
+	return f[first:end]
+}
+
+// findingsOf returns the indexes of the findings about tensors of the source, or of the converted checkpoint, which index finds by their
+// names there.
+func (w *WeightsSection) findingsOf(index tensor.NameIndex, source bool) (all findingsByTensor) {
+	for k := range w.Findings.Len() {
+		f := w.Findings.At(k)
 		names := []string{f.ConvertedName}
 		if source {
 			names = strings.Split(f.SourceName, " + ")
 		}
 		for _, name := range names {
-			if _, ok := recorded[name]; ok {
-				all[name] = append(all[name], i)
+			for _, i := range index.Of(name) {
+				all = append(all, struct{ tensor, finding int32 }{i, int32(k)})
 			}
 		}
 	}
+	sort.SliceStable(all, func(a, b int) bool { return all[a].tensor < all[b].tensor })
 	return all
 }

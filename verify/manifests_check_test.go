@@ -19,6 +19,20 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 )
 
+// recordWith returns a record of tensors, as it is read.
+func recordWith(t *testing.T, tensors ...manifest.Tensor) *manifest.Record {
+	t.Helper()
+	text, err := (&manifest.Manifest{Head: manifest.Head{Griffin: "test"}, Tensors: tensors}).JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := manifest.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // textsOf returns findings as lines.
 func textsOf(all strictjson.List[Finding]) string {
 	var lines []string
@@ -59,7 +73,7 @@ func TestRecordedSettingsAreCompared(t *testing.T) {
 			[]string{"embedding scale true was given, and conversion.json records false"}, true},
 		{"what is given agrees", attention, &same, true, model.Settings{AttentionWindow: pointer(int64(8)), LogitsSoftCap: pointer(30.0), EmbeddingScale: pointer(true)}, true, "", nil, true},
 	} {
-		c := &manifestCheck{Manifest: &manifest.Manifest{Settings: tt.recorded}, field: "c", section: &Section{OK: true}, given: tt.given, proven: tt.proven}
+		c := &manifestCheck{Record: &manifest.Record{Head: manifest.Head{Settings: tt.recorded}}, field: "c", section: &Section{OK: true}, given: tt.given, proven: tt.proven}
 		p := &convert.Plan{SettingsKnown: tt.known}
 		p.Config.BlockTypes, p.Config.AttentionWindow, p.Config.LogitsSoftCap, p.Config.EmbeddingScale = tt.blocks, 8, 30, true
 		c.checkSettings(p)
@@ -112,7 +126,7 @@ func TestRecordedFormIsCompared(t *testing.T) {
 		{"divided otherwise", attention, form("", 8, 6), form("", 8, 5), nil, 8, nil, nil, "c: huggingface.embedding_divided_by: 5, not 6"},
 		{"divided, as it is", attention, form("", 8, 6), nil, nil, 8, nil, nil, ""},
 	} {
-		c := &manifestCheck{Manifest: &manifest.Manifest{HuggingFace: tt.recorded, Settings: tt.settings}, field: "c", section: &Section{Findings: strictjson.Items(tt.before...)}, wrong: tt.wrong}
+		c := &manifestCheck{Record: &manifest.Record{Head: manifest.Head{HuggingFace: tt.recorded, Settings: tt.settings}}, field: "c", section: &Section{Findings: strictjson.Items(tt.before...)}, wrong: tt.wrong}
 		p := &convert.Plan{HF: tt.hf}
 		p.Config.BlockTypes, p.Config.AttentionWindow = tt.blocks, 8
 		c.checkForm(p, tt.written)
@@ -144,14 +158,15 @@ func TestRecordIsComplete(t *testing.T) {
 		{"one more and one less", "a b z", false, with + "\n" + more, "c"}, {"doubted", "a b z", true, "", ""},
 		{"moved", "a b new", false, "", ""}, {"moved, and under both names", "a b c new", false, "", ""},
 	} {
-		c := &manifestCheck{Manifest: &manifest.Manifest{}, field: "c", section: &Section{}}
+		var recorded []manifest.Tensor
 		for _, name := range strings.Fields(tt.recorded) {
 			x := manifest.Tensor{Name: strings.TrimSuffix(name, "-")}
 			if x.Name == name {
 				x.Sum = sum
 			}
-			c.Tensors = append(c.Tensors, x)
+			recorded = append(recorded, x)
 		}
+		c := &manifestCheck{Record: recordWith(t, recorded...), field: "c", section: &Section{}}
 		if tt.doubted {
 			c.doubted = []string{"x"}
 		}
@@ -163,7 +178,9 @@ func TestRecordIsComplete(t *testing.T) {
 		if strings.Contains(tt.recorded, "new") {
 			moved = &renaming{names: map[string]string{"a": "a", "b": "b", "c": "new"}}
 		}
-		c.checkComplete(p, moved)
+		if err := c.checkComplete(p, moved); err != nil {
+			t.Fatal(err)
+		}
 		if got := textsOf(c.section.Findings); got != tt.findings {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.findings)
 		}
@@ -205,8 +222,10 @@ func TestRecordedDigestsAreCompared(t *testing.T) {
 		if made, source, ok := strings.Cut(tt.findings, "="); ok {
 			w.Findings = w.Findings.Append(Finding{Kind: WrongWeights, Tensor: made, ConvertedName: made, SourceName: strings.ReplaceAll(source, "+", " + ")})
 		}
-		c := &manifestCheck{Manifest: &manifest.Manifest{Tensors: recorded}, field: "c", section: &Section{}}
-		c.checkDigests(found, w, tt.source)
+		c := &manifestCheck{Record: recordWith(t, recorded...), field: "c", section: &Section{}}
+		if err := c.checkDigests(found, w, tt.source); err != nil {
+			t.Fatal(err)
+		}
 		other := ""
 		if c.section.Findings.Len() > 0 {
 			f := c.section.Findings.At(0)
@@ -283,24 +302,34 @@ func modelAt(t *testing.T, path string) *model.Model {
 	return m
 }
 
-// A record has the names of the checkpoint, where those of all tensors lack model.
+// A record is compared under the names of the checkpoint, where those of all tensors lack model.
 func TestNamesOfARecord(t *testing.T) {
-	of := &manifest.Manifest{Tensors: []manifest.Tensor{{Name: "model.a"}}}
-	if got := withNames(of, nil); got != of {
-		t.Error("no model was found, and names were changed")
+	if got := removedPrefix(nil); got != "" {
+		t.Errorf("no model was found, and %s is removed", got)
 	}
-	for _, lacks := range []bool{false, true} {
+	for want, change := range map[string]func(name string) string{
+		"":       func(name string) string { return name },
+		"model.": func(name string) string { return strings.TrimPrefix(name, "model.") },
+	} {
 		m := baseOf(t, "float32, torch").made.clone()
-		if lacks {
-			m.rename(func(name string) string { return strings.TrimPrefix(name, "model.") })
-		}
-		found := modelAt(t, m.write(t))
-		if got := withNames(of, found).Tensors[0].Name; (got == "a") != lacks || of.Tensors[0].Name != "model.a" {
-			t.Errorf("lacks model. %t: %s", lacks, got)
+		m.rename(change)
+		if got := removedPrefix(modelAt(t, m.write(t))); got != want {
+			t.Errorf("%q is removed, not %q", got, want)
 		}
 	}
-	original := modelAt(t, cases.Testdata(t)+"/odd-griffin/original/torch.pt")
-	if got := withNames(of, original); got != of {
-		t.Error("names of an original were changed")
+	if got := removedPrefix(modelAt(t, cases.Testdata(t)+"/odd-griffin/original/torch.pt")); got != "" {
+		t.Errorf("%q is removed from names of an original", got)
+	}
+	sum := digest.Sum{BLAKE3: strings.Repeat("a", 64)}
+	for removed, want := range map[string]int{"": 0, "model.": 1} {
+		c := &manifestCheck{Record: recordWith(t, manifest.Tensor{Name: "model.a", Sum: sum}), removed: removed, section: &Section{}}
+		if err := c.checkDigests(strictjson.Items(TensorDigest{Name: "a", Sum: sum}), &WeightsSection{}, false); err != nil || c.digests != want {
+			t.Errorf("%q is removed: %d digests were compared, %v", removed, c.digests, err)
+		}
+		p := &convert.Plan{}
+		p.Dests = append(p.Dests, moves.Dest{Name: "a"})
+		if err := c.checkComplete(p, nil); err != nil || len(c.wrong) != 1-want {
+			t.Errorf("%q is removed: %v, %v", removed, c.wrong, err)
+		}
 	}
 }

@@ -187,10 +187,11 @@ func (m *made) describe(t testing.TB, src *tensor.Checkpoint) *manifest.Manifest
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, _, err := manifest.Read(storage.Local(filepath.Dir(dst)), filepath.Base(dst))
+	read, _, err := manifest.Read(storage.Local(filepath.Dir(dst)), filepath.Base(dst))
 	if err != nil {
 		t.Fatal(err)
 	}
+	record := &manifest.Manifest{Head: read.Head, Files: read.Files}
 	if b.to == convert.ToHF {
 		text, err := os.ReadFile(filepath.Join(dst, "config.json"))
 		if err == nil {

@@ -188,7 +188,7 @@ func (r *run) presentConverted() {
 // takeRecorded completes the settings of a source that does not have them, and for which none are given, with those that the
 // conversion.json of the converted checkpoint records. Nothing proves that they are the source's.
 func (r *run) takeRecorded() {
-	if r.converted == nil || r.record.Manifest == nil || r.record.Settings == nil {
+	if r.converted == nil || r.record.Record == nil || r.record.Settings == nil {
 		return
 	}
 	_, err := r.sourceModel.Configure(r.options.Settings)
@@ -249,7 +249,7 @@ func (r *run) modelName() (string, error) {
 	if err == nil || name != "" || r.converted == nil {
 		return name, err
 	}
-	if r.record.Manifest == nil {
+	if r.record.Record == nil {
 		return "", err
 	}
 	name = cmp.Or(strings.TrimSuffix(r.record.Source.Prefix, "."), ".") // the top level

@@ -67,11 +67,9 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 // conversion.json of either checkpoint.
 func (r *run) digests() digest.Algorithms {
 	a := r.options.Digest
-	for _, m := range []*manifest.Manifest{recordOf(r.sourceModel).Manifest, r.record.Manifest} {
+	for _, m := range []*manifest.Record{recordOf(r.sourceModel).Record, r.record.Record} {
 		if m != nil {
-			for i := range m.Tensors {
-				a |= m.Tensors[i].Algorithms()
-			}
+			a |= m.TensorAlgorithms()
 		}
 	}
 	return a

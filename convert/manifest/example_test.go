@@ -24,8 +24,12 @@ func ExampleParse() {
 		log.Fatal(err)
 	}
 	fmt.Printf("%s was converted from %s (%s) by griffin %s\n", m.Layout, m.Source.Name, m.Source.Format, m.Griffin)
-	for _, t := range m.Tensors {
+	err = m.Each(func(_ manifest.Span, t *manifest.Tensor) error {
 		fmt.Printf("%s: %s of %s\n", t.Name, t.Rule, t.From[0].Name)
+		return nil
+	})
+	if err != nil {
+		log.Fatal(err)
 	}
 	// Output:
 	// huggingface was converted from 2b.pt (torch-zip) by griffin v1.2.0

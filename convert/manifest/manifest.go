@@ -1,6 +1,6 @@
 // Package manifest reads and writes conversion.json, the file in which a conversion records what it
 // was made from and how. The package holds data only: package convert fills a Manifest, and the
-// next conversion, a verification and the recognition of a model read it.
+// next conversion, a verification and the recognition of a model read it as a Record.
 package manifest
 
 import (
@@ -24,6 +24,15 @@ const Schema = "griffin conversion record 1"
 // Manifest is the content of conversion.json. It depends on nothing but the input and the options:
 // it has no times, no machine, and only the last element of the source's path.
 type Manifest struct {
+	Head
+	Tensors []Tensor     `json:"tensors"`
+	Copies  []Copy       `json:"copies,omitempty"` // tensors that were left out, each a copy of another
+	Files   []OutputFile `json:"files,omitempty"`  // all files but this one, by name; for the sake of programs that know no tensors
+	Left    []string     `json:"left,omitempty"`   // tensors of the source that do not belong to the model
+}
+
+// Head is what a Manifest has of the whole conversion.
+type Head struct {
 	Schema      string       `json:"schema,omitempty"` // Schema; "" in files of earlier versions
 	Griffin     string       `json:"griffin"`          // version of the tool
 	Source      Source       `json:"source"`
@@ -34,10 +43,6 @@ type Manifest struct {
 	Settings    *Settings    `json:"settings,omitempty"`    // nil if unknown, as a conversion between original layouts allows
 	HuggingFace *HuggingFace `json:"huggingface,omitempty"` // nil if config.json states Settings as they are
 	Adapter     *Adapter     `json:"adapter,omitempty"`     // nil if none was merged
-	Tensors     []Tensor     `json:"tensors"`
-	Copies      []Copy       `json:"copies,omitempty"` // tensors that were left out, each a copy of another
-	Files       []OutputFile `json:"files,omitempty"`  // all files but this one, by name; for the sake of programs that know no tensors
-	Left        []string     `json:"left,omitempty"`   // tensors of the source that do not belong to the model
 }
 
 // Source is a checkpoint that was converted.
@@ -155,44 +160,25 @@ type Copy struct {
 	Of   string `json:"of"`
 }
 
-// Algorithms returns the hash functions of all digests in m.
-func (m *Manifest) Algorithms() (a digest.Algorithms) {
-	if m.Adapter != nil {
-		for _, f := range m.Adapter.Files {
-			a |= f.Algorithms()
-		}
-	}
-	for i := range m.Tensors {
-		a |= m.Tensors[i].Algorithms()
-		for _, o := range m.Tensors[i].Origin {
-			a |= o.Algorithms()
-		}
-		for _, from := range m.Tensors[i].From {
-			a |= from.Algorithms()
-		}
-	}
-	return a
-}
-
-// Root returns the checkpoint at which the record begins: m.Origin, or m.Source if the source had no
+// Root returns the checkpoint at which the record begins: h.Origin, or h.Source if the source had no
 // manifest of its own.
-func (m *Manifest) Root() *Source {
-	if m.Origin != nil {
-		return m.Origin
+func (h *Head) Root() *Source {
+	if h.Origin != nil {
+		return h.Origin
 	}
-	return &m.Source
+	return &h.Source
 }
 
 // maxParts is more than any tensor of the model families is made from.
 const maxParts = 16
 
-// RootParts returns the tensors of Root from which t, a tensor of m, was made. It returns nil if they
+// RootParts returns the tensors of Root from which t, a tensor of the manifest, was made. It returns nil if they
 // are unknown, or more than any tensor is made from.
-func (m *Manifest) RootParts(t *Tensor) []Part {
+func (h *Head) RootParts(t *Tensor) []Part {
 	if max(len(t.Origin), len(t.From)) > maxParts {
 		return nil
 	}
-	if m.Origin != nil {
+	if h.Origin != nil {
 		return t.Origin
 	}
 	from := slices.Clone(t.From)

@@ -1,11 +1,14 @@
 package manifest_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +18,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 func TestFloat(t *testing.T) {
@@ -48,10 +52,25 @@ func TestParse(t *testing.T) {
 		{"empty", ``, false, true},
 		{"deep", strings.Repeat(`[`, 20_000), false, true},
 		{"a key twice", `{"griffin": "v1", "griffin": "v1"}`, false, true},
-		{"many tensors", `{"griffin": "v1", "tensors": [` + list("{}", 400_000) + `]}`, true, false},
-		{"more tensors than memory", `{"griffin": "v1", "tensors": [` + list("{}", 420_000) + `]}`, false, true},
-		{"more parts than memory", `{"griffin": "v1", "tensors": [{"from": [` + list("null", 420_000) + `]}]}`, false, true},
-		{"more axes than memory", `{"griffin": "v1", "tensors": [{"shape": [` + list("1", 8_400_000) + `]}]}`, false, true},
+		{"many tensors", `{"griffin": "v1", "tensors": [` + list("{}", 200_000) + `]}`, true, false},
+		{"more tensors", `{"griffin": "v1", "tensors": [` + list("{}", 200_001) + `]}`, false, true},
+		{"many parts", `{"griffin": "v1", "tensors": [{"from": [` + list("null", 6_000) + `]}, {"from": [` + list("null", 6_000) + `]}]}`, true, false},
+		{"more parts than memory", `{"griffin": "v1", "tensors": [{"from": [` + list("null", 7_000) + `]}]}`, false, true},
+		{"more axes than memory", `{"griffin": "v1", "tensors": [{"shape": [` + list("1", 140_000) + `]}]}`, false, true},
+		{"more names than memory", `{"griffin": "v1", "tensors": [{"from": [` + list(`{"name": "`+strings.Repeat("x", 60_000)+`"}`, 20) + `]}]}`, false, true},
+		{"many files", `{"griffin": "v1", "files": [` + list("{}", 100_000) + `]}`, true, false},
+		{"more files than memory", `{"griffin": "v1", "files": [` + list("{}", 110_000) + `]}`, false, true},
+		{"more text than memory", `{"griffin": "v1", "more": [` + list(`"`+strings.Repeat("x", 60_000)+`"`, 150) + `]}`, false, true},
+		{"many that were left out", `{"griffin": "v1", "left": [` + list(`"`+strings.Repeat("x", 60_000)+`"`, 150) + `], "copies": [` + list("{}", 400_000) + `]}`, true, false},
+		{"no tensors", `{"griffin": "v1", "tensors": null}`, true, false},
+		{"a tensor that is no object", `{"griffin": "v1", "tensors": [1]}`, false, true},
+		{"a name that is no text", `{"griffin": "v1", "tensors": [{"name": 1}]}`, false, true},
+		{"an axis that is no number", `{"griffin": "v1", "tensors": [{"shape": [2, "1"]}]}`, false, true},
+		{"an axis that is no integer", `{"griffin": "v1", "tensors": [{"from": [{"shape": [1.5]}]}]}`, false, true},
+		{"a divisor that is too large", `{"griffin": "v1", "tensors": [{"divided_by": 1e999}]}`, false, true},
+		{"a flag that is no flag", `{"griffin": "v1", "tensors": [{"origin": [{"rounded": 0}]}]}`, false, true},
+		{"nothing of many kinds", `{"griffin": "v1", "tensors": [null, {"name": null, "shape": null, "from": [null, {"rounded": null}], "divided_by": null, "x": {}}]}`, true, false},
+		{"another program's of other kinds", `{"tensors": [1, {"name": {}}]}`, false, false},
 		{"long", strings.Repeat(" ", 16<<20+1), false, true},
 	} {
 		m, err := manifest.Parse([]byte(tt.text))
@@ -107,6 +126,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"griffin": "1", "layout": "huggingface", "settings": {"attention_window": 8}, "huggingface": {"match_runtime": "transformers5", "attention_window_size": 9}}`))
 	f.Add([]byte(`{"griffin": 7}`))
 	f.Add([]byte(`{"tensors": "none"}`))
+	f.Add([]byte(`{"griffin": "1", "adapter": {"files": [{"sha256": "1"}]}, "tensors": [{"name": "a", "shape": [2], "blake3": "0", "from": [{"name": "b", "sha256": "1"}], "divided_by": 2}, null], "files": []}`))
 	f.Add([]byte(`[`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m, err := manifest.Parse(text)
@@ -116,14 +136,102 @@ func FuzzParse(f *testing.F) {
 		if m == nil {
 			return
 		}
-		again, err := m.JSON()
+		again, err := (&manifest.Manifest{Head: m.Head, Tensors: tensorsOf(t, m), Files: m.Files}).JSON()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := manifest.Parse(again); err != nil || back == nil {
+		back, err := manifest.Parse(again)
+		if err != nil || back == nil || back.Algorithms() != m.Algorithms() {
 			t.Fatalf("%v: %s", err, again)
 		}
+		if got := tensorsOf(t, back); !reflect.DeepEqual(got, tensorsOf(t, m)) {
+			t.Fatalf("%+v, written as %s", got, again)
+		}
 	})
+}
+
+// tensorsOf returns the tensors of a record. It reads them in turn and one by one.
+func tensorsOf(t *testing.T, r *manifest.Record) (all []manifest.Tensor) {
+	t.Helper()
+	file, err := r.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	err = r.Each(func(at manifest.Span, x *manifest.Tensor) error {
+		alone, err := file.At(at)
+		if err == nil && fmt.Sprint(*alone) != fmt.Sprint(*x) {
+			t.Errorf("%+v, by itself %+v", *x, *alone)
+		}
+		all = append(all, *alone)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// A long record is read in its file: all fields of all tensors, and the hash functions of their digests.
+func TestLongRecord(t *testing.T) {
+	sum := digest.Sum{BLAKE3: strings.Repeat("a", 64)}
+	m := &manifest.Manifest{Head: manifest.Head{Griffin: "test", Layout: "torch"}, Files: []manifest.OutputFile{{Name: "f", Bytes: 7}}, Left: []string{"x"}}
+	for i := range 3000 {
+		name := fmt.Sprint("tensor ", i, " ", strings.Repeat("ä", 20))
+		m.Tensors = append(m.Tensors, manifest.Tensor{Name: name, DType: "float32", Shape: []int64{int64(i), 2}, Sum: sum, Rule: "copy", DividedBy: 1.5,
+			From: []manifest.Part{{Name: "of " + name, DType: "float16", Shape: []int64{4}, Sum: sum}}, Origin: []manifest.Part{{Name: "o", Rounded: true}}})
+	}
+	m.Tensors[2999].SHA256 = strings.Repeat("b", 64)
+	content, err := m.JSON()
+	if err != nil || len(content) < 1<<20 {
+		t.Fatal(len(content), err)
+	}
+	path := filepath.Join(t.TempDir(), manifest.Name)
+	if err := os.WriteFile(path, content, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	source := storage.Local(filepath.Dir(path))
+	r, at, err := manifest.Read(source, ".")
+	if err != nil || at != path || r.Layout != "torch" || len(r.Files) != 1 || r.TensorAlgorithms() != digest.BLAKE3|digest.SHA256 {
+		t.Fatalf("%+v, %s, %v", r, at, err)
+	}
+	var want struct{ Tensors []manifest.Tensor }
+	if err := json.Unmarshal(content, &want); err != nil {
+		t.Fatal(err)
+	}
+	if got := tensorsOf(t, r); fmt.Sprint(got) != fmt.Sprint(want.Tensors) || len(got) != 3000 {
+		t.Errorf("%d tensors, not those that were written", len(got))
+	}
+	// A file that is another meanwhile is an error that names it.
+	if err := os.WriteFile(path, content[:len(content)/2], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var bad *tensor.FormatError
+	if err := r.Each(func(manifest.Span, *manifest.Tensor) error { return nil }); !errors.As(err, &bad) || bad.File != path {
+		t.Errorf("half of the file: %v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Each(func(manifest.Span, *manifest.Tensor) error { return nil }); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// A file that is larger than any record is not read.
+func TestRecordTooLong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), manifest.Name)
+	if err := os.WriteFile(path, []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for size, want := range map[int64]tensor.Reason{512 << 20: "", 512<<20 + 1: tensor.TooLarge} {
+		if err := os.Truncate(path, size); err != nil { // a sparse file of zeros
+			t.Skip(err)
+		}
+		if _, _, err := manifest.Read(storage.Local(filepath.Dir(path)), "."); err == nil || tensor.ReasonOf(err) != want {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
 }
 
 // waiting is a source that answers no question about a record before all are asked.

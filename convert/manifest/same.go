@@ -1,15 +1,44 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Differs returns how another conversion differs from the one that m records: from another source, to another layout,
-// or with other options. It is "" if both would write the same, as far as is known without digests: versions of griffin,
+// errDifferent ends the reading of a record.
+var errDifferent = errors.New("a tensor is another")
+
+// Differs returns how another conversion, of n tensors that describe describes, differs from the one that r records: from another source, to
+// another layout, or with other options. It is "" if both would write the same, as far as is known without digests: versions of griffin,
 // digests and the origin of the source are not compared.
-func (m *Manifest) Differs(other *Manifest) string {
-	a, b := &m.Source, &other.Source
+func (r *Record) Differs(other *Head, n int, describe func(i int) *Tensor) (difference string, err error) {
+	if difference := r.Head.differs(other); difference != "" {
+		return difference, nil
+	}
+	another := func(t *Tensor) string { return fmt.Sprintf("its tensor %s is another", tensor.QuoteName(t.Name)) }
+	i := 0
+	err = r.Each(func(_ Span, t *Tensor) error {
+		if i >= n || !t.same(describe(i)) {
+			difference = another(t)
+			return errDifferent
+		}
+		i++
+		return nil
+	})
+	if err == nil && i < n {
+		return another(describe(i)), nil
+	}
+	if err == errDifferent {
+		err = nil
+	}
+	return difference, err
+}
+
+func (h *Head) differs(other *Head) string {
+	a, b := &h.Source, &other.Source
 	if a.Name != b.Name || a.Format != b.Format || a.Layout != b.Layout || a.Prefix != b.Prefix || a.Address != b.Address {
 		return fmt.Sprintf("it was made from another source, %s", a.describe())
 	}
@@ -17,25 +46,22 @@ func (m *Manifest) Differs(other *Manifest) string {
 		return "it was made from another version of the source"
 	}
 	for _, field := range []struct{ name, a, b string }{
-		{"layout", m.Layout, other.Layout},
-		{"format", m.Format, other.Format},
-		{"dtype", m.DType, other.DType},
+		{"layout", h.Layout, other.Layout},
+		{"format", h.Format, other.Format},
+		{"dtype", h.DType, other.DType},
 	} {
 		if field.a != field.b {
 			return fmt.Sprintf("its %s is %s, not %s", field.name, field.a, field.b)
 		}
 	}
-	if (m.Settings == nil) != (other.Settings == nil) || m.Settings != nil && *m.Settings != *other.Settings {
+	if (h.Settings == nil) != (other.Settings == nil) || h.Settings != nil && *h.Settings != *other.Settings {
 		return "its settings are others"
 	}
-	if !m.HuggingFace.same(other.HuggingFace) {
+	if !h.HuggingFace.same(other.HuggingFace) {
 		return "its configuration expresses the model differently"
 	}
-	if !m.Adapter.same(other.Adapter) {
+	if !h.Adapter.same(other.Adapter) {
 		return "another adapter, or none, was merged into it"
-	}
-	if name := differentTensor(m.Tensors, other.Tensors); name != "" {
-		return fmt.Sprintf("its tensor %s is another", name)
 	}
 	return ""
 }
@@ -78,22 +104,9 @@ func (a *Adapter) same(other *Adapter) bool {
 	})
 }
 
-// differentTensor returns the name of the first tensor in which two lists differ, "" for none.
-func differentTensor(a, b []Tensor) string {
-	for i := range max(len(a), len(b)) {
-		switch {
-		case i >= len(a):
-			return b[i].Name
-		case i >= len(b):
-			return a[i].Name
-		}
-		x, y := &a[i], &b[i]
-		sameFrom := slices.EqualFunc(x.From, y.From, func(p, q Part) bool {
-			return p.Name == q.Name && p.DType == q.DType && slices.Equal(p.Shape, q.Shape)
-		})
-		if x.Name != y.Name || x.DType != y.DType || !slices.Equal(x.Shape, y.Shape) || x.Rule != y.Rule || x.DividedBy != y.DividedBy || !sameFrom {
-			return x.Name
-		}
-	}
-	return ""
+func (t *Tensor) same(other *Tensor) bool {
+	sameFrom := slices.EqualFunc(t.From, other.From, func(p, q Part) bool {
+		return p.Name == q.Name && p.DType == q.DType && slices.Equal(p.Shape, q.Shape)
+	})
+	return t.Name == other.Name && t.DType == other.DType && slices.Equal(t.Shape, other.Shape) && t.Rule == other.Rule && t.DividedBy == other.DividedBy && sameFrom
 }

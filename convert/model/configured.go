@@ -86,7 +86,7 @@ func (r *Configured) readForm() error {
 		r.Original.LogitsSoftCap = 0
 	}
 	defer r.setScale()
-	record, err := m.files.manifest, m.files.manifestErr
+	record, _, err := m.Manifest()
 	if errors.As(err, new(*tensor.FormatError)) {
 		return nil // ignored, as convert.Convert notes
 	}

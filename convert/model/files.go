@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
@@ -17,9 +18,13 @@ type files struct {
 	configPath string
 	configErr  error
 
-	manifest     *manifest.Manifest // nil if there is none
-	manifestPath string
-	manifestErr  error
+	record func() (recordFile, error) // reads it when it is called first, since it may be long
+}
+
+// recordFile is the conversion.json beside a checkpoint.
+type recordFile struct {
+	*manifest.Record // nil if there is none
+	path             string
 }
 
 func readFiles(m *Model) *files {
@@ -33,7 +38,10 @@ func readFiles(m *Model) *files {
 			f.config, f.configErr = nil, nil
 		}
 	}
-	f.manifest, f.manifestPath, f.manifestErr = manifest.Read(c.Source, c.Root)
+	f.record = sync.OnceValues(func() (recordFile, error) {
+		found, path, err := manifest.Read(c.Source, c.Root)
+		return recordFile{found, path}, err
+	})
 	return f
 }
 
@@ -44,15 +52,16 @@ func (m *Model) StatedConfig() (*hfconfig.Config, error) { return m.files.config
 // Manifest returns the conversion.json of the checkpoint and its path; nil if there is none. The error
 // is that of manifest.Read. Whether the checkpoint is still as the manifest describes it was not
 // checked.
-func (m *Model) Manifest() (*manifest.Manifest, string, error) {
-	return m.files.manifest, m.files.manifestPath, m.files.manifestErr
+func (m *Model) Manifest() (*manifest.Record, string, error) {
+	f, err := m.files.record()
+	return f.Record, f.path, err
 }
 
 // recordedSettings completes settings of an original with those in its conversion.json, which it
 // has if it was made from a Hugging Face directory. A manifest that is corrupt, or of another
 // checkpoint, is ignored. recorded are the names of those that it has completed.
 func recordedSettings(m *Model, s Settings) (completed Settings, recorded []string) {
-	record := m.files.manifest
+	record, _, _ := m.Manifest()
 	if record == nil || record.Settings == nil || s.Preset != "" || !describes(record, m) {
 		return s, nil
 	}
@@ -72,13 +81,18 @@ func recordedSettings(m *Model, s Settings) (completed Settings, recorded []stri
 
 // describes reports whether a manifest has the names, types and shapes of all tensors of the
 // model.
-func describes(record *manifest.Manifest, m *Model) bool {
-	tensors := map[string]*manifest.Tensor{}
-	for i := range record.Tensors {
-		tensors[record.Tensors[i].Name] = &record.Tensors[i]
+func describes(record *manifest.Record, m *Model) bool {
+	if record.Layout != m.Layout.String() || len(m.Tensors) == 0 {
+		return false
 	}
-	return record.Layout == m.Layout.String() && len(m.Tensors) > 0 && !slices.ContainsFunc(m.Tensors, func(t *tensor.Tensor) bool {
-		entry := tensors[t.Name]
-		return entry == nil || entry.DType != t.DType.String() || !slices.Equal(entry.Shape, t.Shape)
+	names := tensor.IndexNames(len(m.Tensors), func(i int) string { return m.Tensors[i].Name })
+	described := make([]bool, len(m.Tensors))
+	err := record.Each(func(_ manifest.Span, entry *manifest.Tensor) error {
+		for _, i := range names.Of(entry.Name) {
+			t := m.Tensors[i]
+			described[i] = entry.DType == t.DType.String() && slices.Equal(entry.Shape, t.Shape)
+		}
+		return nil
 	})
+	return err == nil && !slices.Contains(described, false)
 }

@@ -105,6 +105,25 @@ func TestCheckGiven(t *testing.T) {
 	}
 }
 
+// recordOf returns a manifest as it is read.
+func recordOf(head manifest.Head, tensors []manifest.Tensor) *manifest.Record {
+	head.Griffin = "test"
+	text, err := (&manifest.Manifest{Head: head, Tensors: tensors}).JSON()
+	if err != nil {
+		panic(err)
+	}
+	r, err := manifest.Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+// filesWith returns files of which conversion.json is read so.
+func filesWith(record *manifest.Record, err error) *files {
+	return &files{record: func() (recordFile, error) { return recordFile{Record: record}, err }}
+}
+
 // A conversion.json has the settings of an original only if it describes all of its tensors.
 func TestRecordedSettings(t *testing.T) {
 	own := []manifest.Tensor{{Name: "a", DType: "float32", Shape: []int64{2}}, {Name: "b", DType: "float32", Shape: []int64{3}}}
@@ -112,24 +131,24 @@ func TestRecordedSettings(t *testing.T) {
 	settings := &manifest.Settings{AttentionWindow: 8, LogitsSoftCap: 30, EmbeddingScale: true}
 	for _, tt := range []struct {
 		name    string
-		record  *manifest.Manifest
+		record  *manifest.Record
 		tensors []*tensor.Tensor
 		given   Settings
 		want    string
 	}{
 		{"none", nil, tensors, Settings{}, "-"},
-		{"all", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{}, "8 30 true attention_window logits_soft_cap embedding_scale"},
-		{"one is given", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{LogitsSoftCap: ptr(20.0)}, "8 20 true attention_window embedding_scale"},
-		{"some are given", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{AttentionWindow: ptr(int64(7)), LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}, "7 0 false"},
-		{"preset", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, tensors, Settings{Preset: "2b"}, "-"},
-		{"no settings", &manifest.Manifest{Layout: "torch", Tensors: own}, tensors, Settings{}, "-"},
-		{"another layout", &manifest.Manifest{Layout: "flax", Settings: settings, Tensors: own}, tensors, Settings{}, "-"},
-		{"one is missing", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own[:1]}, tensors, Settings{}, "-"},
-		{"another type", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: []manifest.Tensor{own[0], {Name: "b", DType: "bfloat16", Shape: []int64{3}}}}, tensors, Settings{}, "-"},
-		{"another shape", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: []manifest.Tensor{own[0], {Name: "b", DType: "float32", Shape: []int64{1, 3}}}}, tensors, Settings{}, "-"},
-		{"no tensors", &manifest.Manifest{Layout: "torch", Settings: settings, Tensors: own}, nil, Settings{}, "-"},
+		{"all", recordOf(manifest.Head{Layout: "torch", Settings: settings}, own), tensors, Settings{}, "8 30 true attention_window logits_soft_cap embedding_scale"},
+		{"one is given", recordOf(manifest.Head{Layout: "torch", Settings: settings}, own), tensors, Settings{LogitsSoftCap: ptr(20.0)}, "8 20 true attention_window embedding_scale"},
+		{"some are given", recordOf(manifest.Head{Layout: "torch", Settings: settings}, own), tensors, Settings{AttentionWindow: ptr(int64(7)), LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}, "7 0 false"},
+		{"preset", recordOf(manifest.Head{Layout: "torch", Settings: settings}, own), tensors, Settings{Preset: "2b"}, "-"},
+		{"no settings", recordOf(manifest.Head{Layout: "torch"}, own), tensors, Settings{}, "-"},
+		{"another layout", recordOf(manifest.Head{Layout: "flax", Settings: settings}, own), tensors, Settings{}, "-"},
+		{"one is missing", recordOf(manifest.Head{Layout: "torch", Settings: settings}, own[:1]), tensors, Settings{}, "-"},
+		{"another type", recordOf(manifest.Head{Layout: "torch", Settings: settings}, []manifest.Tensor{own[0], {Name: "b", DType: "bfloat16", Shape: []int64{3}}}), tensors, Settings{}, "-"},
+		{"another shape", recordOf(manifest.Head{Layout: "torch", Settings: settings}, []manifest.Tensor{own[0], {Name: "b", DType: "float32", Shape: []int64{1, 3}}}), tensors, Settings{}, "-"},
+		{"no tensors", recordOf(manifest.Head{Layout: "torch", Settings: settings}, own), nil, Settings{}, "-"},
 	} {
-		s, recorded := recordedSettings(&Model{Layout: Torch, Tensors: tt.tensors, files: &files{manifest: tt.record}}, tt.given)
+		s, recorded := recordedSettings(&Model{Layout: Torch, Tensors: tt.tensors, files: filesWith(tt.record, nil)}, tt.given)
 		got := "-"
 		if s.AttentionWindow != nil {
 			got = fmt.Sprint(*s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale)
@@ -147,9 +166,9 @@ func TestReadForm(t *testing.T) {
 	form := manifest.HuggingFace{MatchRuntime: "transformers", AttentionWindowSize: 9, LogitsSoftCap: 50, EmbeddingDividedBy: 6,
 		Inexact: []string{strings.Repeat("x", 1000), strings.Repeat("x", 1001), "a", "b", "c", "d"}}
 	plain := manifest.Settings{AttentionWindow: 8}
-	edit := func(change func(f *manifest.HuggingFace, s *manifest.Settings, m *manifest.Manifest)) *manifest.Manifest {
+	edit := func(change func(f *manifest.HuggingFace, s *manifest.Settings, m *manifest.Record)) *manifest.Record {
 		f, s := form, plain
-		m := &manifest.Manifest{Layout: "huggingface", HuggingFace: &f, Settings: &s}
+		m := &manifest.Record{Head: manifest.Head{Layout: "huggingface", HuggingFace: &f, Settings: &s}}
 		change(&f, &s, m)
 		return m
 	}
@@ -159,7 +178,7 @@ func TestReadForm(t *testing.T) {
 	)
 	for _, tt := range []struct {
 		name     string
-		record   *manifest.Manifest
+		record   *manifest.Record
 		err      error
 		tied     bool
 		relation HeadRelation
@@ -168,25 +187,26 @@ func TestReadForm(t *testing.T) {
 	}{
 		{"none", nil, nil, true, UnknownHead, 50, "9 50 true false -"},
 		{"a cap that changes nothing", nil, nil, true, UnknownHead, float64(1 << 40), "9 0 true false -"},
-		{"as it was written", edit(func(f, s, *manifest.Manifest) {}), nil, false, UnknownHead, 50, "8 0 false true 6"},
-		{"tied", edit(func(f, s, *manifest.Manifest) {}), nil, true, UnknownHead, 50, "8 0 true true 0"},
-		{"scaled", edit(func(_ f, s s, _ *manifest.Manifest) { s.EmbeddingScale = true }), nil, false, UnknownHead, 50, "8 0 true true 0"},
-		{"not divided", edit(func(f f, _ s, _ *manifest.Manifest) { f.EmbeddingDividedBy = 0 }), nil, false, UnknownHead, 50, "8 0 true true 0"},
-		{"head that was compared", edit(func(f, s, *manifest.Manifest) {}), nil, false, SeparateHead, 50, "8 0 true true 6"},
+		{"as it was written", edit(func(f, s, *manifest.Record) {}), nil, false, UnknownHead, 50, "8 0 false true 6"},
+		{"tied", edit(func(f, s, *manifest.Record) {}), nil, true, UnknownHead, 50, "8 0 true true 0"},
+		{"scaled", edit(func(_ f, s s, _ *manifest.Record) { s.EmbeddingScale = true }), nil, false, UnknownHead, 50, "8 0 true true 0"},
+		{"not divided", edit(func(f f, _ s, _ *manifest.Record) { f.EmbeddingDividedBy = 0 }), nil, false, UnknownHead, 50, "8 0 true true 0"},
+		{"head that was compared", edit(func(f, s, *manifest.Record) {}), nil, false, SeparateHead, 50, "8 0 true true 6"},
 		{"unscaled head", nil, nil, false, UnscaledHead, 50, "9 50 false false -"},
-		{"for no runtime", edit(func(f f, _ s, _ *manifest.Manifest) { f.MatchRuntime = "" }), nil, true, UnknownHead, 50, "9 0 true true 0"},
-		{"window was edited", edit(func(f f, s s, _ *manifest.Manifest) { f.AttentionWindowSize, s.AttentionWindow = 10, 9 }), nil, true, UnknownHead, 50, "9 0 true true 0"},
-		{"window of another form", edit(func(_ f, s s, _ *manifest.Manifest) { s.AttentionWindow = 7 }), nil, true, UnknownHead, 50, "9 0 true true 0"},
-		{"a cap", edit(func(_ f, s s, _ *manifest.Manifest) { s.LogitsSoftCap = 50 }), nil, true, UnknownHead, 50, "8 50 true false 0"},
-		{"cap was edited", edit(func(f f, _ s, _ *manifest.Manifest) { f.LogitsSoftCap = 40 }), nil, true, UnknownHead, 50, "8 50 true false 0"},
-		{"of another layout", edit(func(_ f, _ s, m *manifest.Manifest) { m.Layout = "torch" }), nil, true, UnknownHead, 50, "9 50 true false -"},
-		{"no form", edit(func(_ f, _ s, m *manifest.Manifest) { m.HuggingFace = nil }), nil, true, UnknownHead, 50, "9 50 true false -"},
-		{"no settings", edit(func(_ f, _ s, m *manifest.Manifest) { m.Settings = nil }), nil, true, UnknownHead, 50, "9 50 true false -"},
+		{"for no runtime", edit(func(f f, _ s, _ *manifest.Record) { f.MatchRuntime = "" }), nil, true, UnknownHead, 50, "9 0 true true 0"},
+		{"window was edited", edit(func(f f, s s, _ *manifest.Record) { f.AttentionWindowSize, s.AttentionWindow = 10, 9 }), nil, true, UnknownHead, 50, "9 0 true true 0"},
+		{"window of another form", edit(func(_ f, s s, _ *manifest.Record) { s.AttentionWindow = 7 }), nil, true, UnknownHead, 50, "9 0 true true 0"},
+		{"a cap", edit(func(_ f, s s, _ *manifest.Record) { s.LogitsSoftCap = 50 }), nil, true, UnknownHead, 50, "8 50 true false 0"},
+		{"cap was edited", edit(func(f f, _ s, _ *manifest.Record) { f.LogitsSoftCap = 40 }), nil, true, UnknownHead, 50, "8 50 true false 0"},
+		{"of another layout", edit(func(_ f, _ s, m *manifest.Record) { m.Layout = "torch" }), nil, true, UnknownHead, 50, "9 50 true false -"},
+		{"no form", edit(func(_ f, _ s, m *manifest.Record) { m.HuggingFace = nil }), nil, true, UnknownHead, 50, "9 50 true false -"},
+		{"no settings", edit(func(_ f, _ s, m *manifest.Record) { m.Settings = nil }), nil, true, UnknownHead, 50, "9 50 true false -"},
 		{"corrupt", nil, tensor.Bad("no JSON"), true, UnknownHead, 50, "9 50 true false -"},
 		{"not readable", nil, errors.New("denied"), true, UnknownHead, 50, "denied"},
 	} {
 		m := &Model{Family: Griffin, Layout: HuggingFace, HeadRelation: tt.relation, found: byKey{first: map[string]*tensor.Tensor{"embed_tokens.weight": named("embed_tokens.weight", 8, 4)}},
-			files: &files{config: &hfconfig.Config{TieWordEmbeddings: tt.tied}, manifest: tt.record, manifestErr: tt.err}}
+			files: filesWith(tt.record, tt.err)}
+		m.files.config = &hfconfig.Config{TieWordEmbeddings: tt.tied}
 		r := &Configured{Model: m, Config: Config{AttentionWindow: 9, LogitsSoftCap: tt.softCap, EmbeddingScale: true}}
 		err := r.readForm()
 		divided := "-"

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -22,28 +21,30 @@ type List struct {
 
 // Finder returns a function that returns the index of the Dest of a name, -1 if there is none. Of several it is the last.
 func (l List) Finder() func(name string) int {
-	order := make([]int32, len(l.Dests))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	slices.SortStableFunc(order, func(a, b int32) int { return strings.Compare(l.Dests[a].Name, l.Dests[b].Name) })
+	names := tensor.IndexNames(len(l.Dests), func(i int) string { return l.Dests[i].Name })
 	return func(name string) int {
-		end := sort.Search(len(order), func(k int) bool { return l.Dests[order[k]].Name > name })
-		if end == 0 || l.Dests[order[end-1]].Name != name {
+		found := names.Of(name)
+		if len(found) == 0 {
 			return -1
 		}
-		return int(order[end-1])
+		return int(found[len(found)-1])
 	}
 }
 
 // MovesOf returns the moves that fill a Dest.
 func (l List) MovesOf(dest int) []Move {
-	first := sort.Search(len(l.Moves), func(k int) bool { return l.Moves[k].Dest >= dest })
-	end := first
+	first, end := l.RangeOf(dest)
+	return l.Moves[first:end]
+}
+
+// RangeOf returns the indexes of the first of the moves that fill a Dest, and of the move after the last.
+func (l List) RangeOf(dest int) (first, end int) {
+	first = sort.Search(len(l.Moves), func(k int) bool { return l.Moves[k].Dest >= dest })
+	end = first
 	for end < len(l.Moves) && l.Moves[end].Dest == dest {
 		end++
 	}
-	return l.Moves[first:end]
+	return first, end
 }
 
 // Sources returns the tensors that are moved, each once, in the order of their first moves.

@@ -2,6 +2,8 @@ package tensor
 
 import (
 	"fmt"
+	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode"
@@ -80,4 +82,30 @@ func leadingNumber(s string) (number, rest string) {
 		number = "0"
 	}
 	return number, s[i:]
+}
+
+// NameIndex finds items by their names. It takes 4 bytes for an item.
+type NameIndex struct {
+	sorted []int32
+	name   func(i int) string
+}
+
+// IndexNames returns the index of n items; name returns the name of item i.
+func IndexNames(n int, name func(i int) string) NameIndex {
+	x := NameIndex{make([]int32, n), name}
+	for i := range x.sorted {
+		x.sorted[i] = int32(i)
+	}
+	slices.SortStableFunc(x.sorted, func(a, b int32) int { return strings.Compare(name(int(a)), name(int(b))) })
+	return x
+}
+
+// Of returns the items that have a name, in their order.
+func (x NameIndex) Of(name string) []int32 {
+	first := sort.Search(len(x.sorted), func(k int) bool { return x.name(int(x.sorted[k])) >= name })
+	end := first
+	for end < len(x.sorted) && x.name(int(x.sorted[end])) == name {
+		end++
+	}
+	return x.sorted[first:end]
 }

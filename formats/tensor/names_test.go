@@ -1,6 +1,7 @@
 package tensor_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,5 +73,15 @@ func TestUnravel(t *testing.T) {
 	}
 	if got := tensor.Unravel(0, nil); len(got) != 0 {
 		t.Errorf("index of a scalar: %v", got)
+	}
+}
+
+func TestNameIndex(t *testing.T) {
+	names := []string{"b", "", "a", "b", "c", "b"}
+	index := tensor.IndexNames(len(names), func(i int) string { return names[i] })
+	for name, want := range map[string][]int32{"a": {2}, "b": {0, 3, 5}, "c": {4}, "": {1}, "bb": nil, "d": nil} {
+		if got := index.Of(name); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, not %v", name, got, want)
+		}
 	}
 }

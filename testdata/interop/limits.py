@@ -176,6 +176,14 @@ def record(path, lists):
         f.write('{"griffin":"v1","layout":"huggingface",' + lists + "}")
 
 
+def another_digest(path):
+    """Changes the digest of the last tensor in a conversion.json."""
+    with open(path, "r+b") as f:
+        text = f.read()
+        f.seek(text.rindex(b'"blake3": "', 0, text.rindex(b'"rule": ')) + len(b'"blake3": "'))
+        f.write(b"00")
+
+
 def spawn(argv, err):
     null = os.open(os.devnull, os.O_RDWR)
     try:
@@ -327,12 +335,14 @@ def main():
         check("200,000 tensors to safetensors", 0, 30, "convert", "--to", "safetensors", "a", "copy.safetensors")
 
         for label, lists in (("tensors", '"tensors":[' + ",".join(["{}"] * 5_500_000) + "]"), ("parts", '"tensors":[{"from":[' + ",".join(["null"] * 3_300_000) + "]}]"),
-                             ("names", '"left":[' + ",".join(['""'] * 5_500_000) + "]"), ("axes", '"tensors":[{"shape":[' + ",".join(["1"] * 8_200_000) + "]}]")):
+                             ("names", '"left":[' + ",".join(['""'] * 5_500_000) + "]"), ("files", '"files":[' + ",".join(["{}"] * 2_500_000) + "]"), ("axes", '"tensors":[{"shape":[' + ",".join(["1"] * 8_200_000) + "]}]")):
             made(lambda: record("record", lists))
             check(f"a conversion.json of very many {label}", 0, 8, "inspect", "record")
 
         made(lambda: hawk("hawk", 200_000, 0.5))
         check("a model of 200,000 tensors to a Hugging Face directory", 0, 60, "convert", "hawk", "converted")
+        check("the conversion.json of 200,000 tensors", 0, 12, "inspect", "converted")
+        check("200,000 tensors of a model with a conversion.json to another directory", 0, 60, "convert", "converted", "again")
         check("200,000 tensors of a model, verified", 0, 60, "verify", "hawk", "converted")
         check("200,000 tensors of a model, verified, as JSON", 0, 60, "verify", "--json", "hawk", "converted")
         check("200,000 tensors of a model, converted and verified", 0, 60, "convert", "--verify", "--overwrite", "hawk", "converted")
@@ -341,7 +351,9 @@ def main():
         check("200,000 tensors, all of which differ, as JSON", 1, 60, "verify", "--json", "hawk", "converted")
 
         made(lambda: hawk("hawk", 200_000, 0.5))
-        check("200,000 tensors of a model to a torch file", 0, 60, "convert", "--to", "torch", "hawk", "model.pt")
+        check("200,000 tensors of a model with a conversion.json to a torch file", 0, 60, "convert", "--to", "torch", "converted", "model.pt")
+        made(lambda: another_digest("again/conversion.json"))
+        check("a wrong digest at the end of the conversion.json of 200,000 tensors", 1, 60, "verify", "hawk", "again")
         check("a torch file of 200,000 tensors of a model", 0, 12, "inspect", "model.pt")
         for label, shared in (("200,000 storages", False), ("200,000 views of a storage", True)):
             made(lambda: many_torch("many", 200_000, shared))

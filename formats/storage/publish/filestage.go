@@ -1,8 +1,10 @@
 package publish
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
-// FileStage is a file and a sidecar, a small file that describes it, which are written beside their destination, in a
+// FileStage is a file and a sidecar, a file that describes it, which are written beside their destination, in a
 // Stage, and then replace it together. Until Publish both destinations are unchanged: absent, or complete and old.
 // Afterwards they are complete and new.
 //
@@ -91,11 +93,7 @@ func checkFile(path string, replace bool) error {
 // meanwhile and may not be replaced. After an error the stage still exists, for Discard, and the destination is unchanged
 // or, if the file had been renamed, new.
 func (s *FileStage) Publish() error {
-	content, err := system.ReadFile(s.Sidecar)
-	if err != nil {
-		return err
-	}
-	if err := WriteFile(s.Sidecar+twinMark, content); err != nil {
+	if err := copyFile(s.Sidecar, s.Sidecar+twinMark); err != nil {
 		return err
 	}
 	if err := syncTree(s.stage.Dir); err != nil {
@@ -228,14 +226,39 @@ func renameMissing(from, to string) error {
 	return nil
 }
 
-// sameContent reports whether two small files exist and are equal.
+// copyFile writes a copy of a file, which may be large, to a path that must not exist.
+func copyFile(from, to string) error {
+	f, err := system.Open(from)
+	if err != nil {
+		return err
+	}
+	_, err = WriteFrom(to, bufio.NewReader(f))
+	return errors.Join(err, f.Close())
+}
+
+// sameContent reports whether two files exist and are equal.
 func sameContent(a, b string) bool {
-	x, err := system.ReadFile(a)
+	x, err := system.Open(a)
 	if err != nil {
 		return false
 	}
-	y, err := system.ReadFile(b)
-	return err == nil && bytes.Equal(x, y)
+	defer x.Close()
+	y, err := system.Open(b)
+	if err != nil {
+		return false
+	}
+	defer y.Close()
+	p, q := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		m, failed := io.ReadFull(x, p)
+		n, err := io.ReadFull(y, q)
+		if !bytes.Equal(p[:m], q[:n]) {
+			return false
+		}
+		if failed != nil || err != nil {
+			return failed == err && (err == io.EOF || err == io.ErrUnexpectedEOF)
+		}
+	}
 }
 
 // update is the exclusive right to change the names at a destination in several steps.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -129,13 +130,15 @@ func (discard) WriteAt(p []byte, off int64) (int, error) { return len(p), nil }
 
 func TestSameContent(t *testing.T) {
 	dir := t.TempDir()
-	for name, content := range map[string]string{"a": "abc", "b": "abc", "c": "abd", "empty": ""} {
+	long := strings.Repeat("x", 64<<10)
+	for name, content := range map[string]string{"a": "abc", "b": "abc", "c": "abd", "empty": "", "block": long, "longer": long + "x", "long": long + "x", "another": long + "y"} {
 		write(t, filepath.Join(dir, name), content)
 	}
 	for _, tt := range []struct {
 		a, b string
 		want bool
-	}{{"a", "b", true}, {"a", "c", false}, {"a", "none", false}, {"none", "a", false}, {"empty", "none", false}, {"none", "empty", false}, {"empty", "empty", true}} {
+	}{{"a", "b", true}, {"a", "c", false}, {"a", "none", false}, {"none", "a", false}, {"empty", "none", false}, {"none", "empty", false}, {"empty", "empty", true},
+		{"block", "block", true}, {"longer", "long", true}, {"longer", "another", false}, {"block", "long", false}, {"long", "block", false}} {
 		if got := sameContent(filepath.Join(dir, tt.a), filepath.Join(dir, tt.b)); got != tt.want {
 			t.Errorf("%s and %s: %t", tt.a, tt.b, got)
 		}
