@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
@@ -49,6 +50,45 @@ func TestMovesOf(t *testing.T) {
 		if len(got) != want || want > 0 && got[0].Dest != i {
 			t.Errorf("%d: %+v", i, got)
 		}
+	}
+}
+
+// A Dest is found by its name, and of several of one name the last.
+func TestFinder(t *testing.T) {
+	var l moves.List
+	for _, name := range []string{"b", "d", "a", "b", "f"} {
+		l.Dests = append(l.Dests, moves.Dest{Name: name})
+	}
+	find := l.Finder()
+	for name, want := range map[string]int{"a": 2, "b": 3, "d": 1, "f": 4, "": -1, "A": -1, "c": -1, "e": -1, "g": -1} {
+		if got := find(name); got != want {
+			t.Errorf("%q: %d, want %d", name, got, want)
+		}
+	}
+	if got := (moves.List{}).Finder()("a"); got != -1 {
+		t.Errorf("in an empty list: %d", got)
+	}
+}
+
+// Digests are those that were set, of each tensor its own.
+func TestDigests(t *testing.T) {
+	a, b, c := tensortest.Stored("a", tensor.U8, nil, nil), tensortest.Stored("b", tensor.U8, nil, nil), tensortest.Stored("c", tensor.U8, nil, nil)
+	d := moves.NewDigests(moves.List{Dests: make([]moves.Dest, 2), Moves: []moves.Move{{Source: a}, {Source: b}, {Source: c}}})
+	if sum, known := d.Source(a); known || sum != (digest.Sum{}) {
+		t.Errorf("before it is set: %v", sum)
+	}
+	of := func(text string) digest.Sum { return digest.Of(digest.SHA256, []byte(text)) }
+	d.SetDest(1, of("dest"))
+	d.SetSource(b, of("b"))
+	d.SetSource(a, of("a"))
+	d.SetSource(b, of("b again"))
+	for s, want := range map[*tensor.Tensor]string{a: "a", b: "b again"} {
+		if sum, known := d.Source(s); !known || sum != of(want) {
+			t.Errorf("%s: %v, %t", s.Name, sum, known)
+		}
+	}
+	if _, known := d.Source(c); known || d.Dest(0) != (digest.Sum{}) || d.Dest(1) != of("dest") {
+		t.Errorf("%v, %v", d.Dest(0), d.Dest(1))
 	}
 }
 
