@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/iotest"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -201,11 +202,48 @@ func TestWithin(t *testing.T) {
 func TestReadFileOfALimitedSize(t *testing.T) {
 	dir := makeTree(t, "abc")
 	for limit, ok := range map[int64]bool{2: false, 3: true, 4: true} {
-		if _, err := storage.ReadFile(storage.Local(dir), "abc", limit); (err == nil) != ok {
-			t.Errorf("3 bytes, at most %d: %v", limit, err)
+		content, err := storage.ReadFile(storage.Local(dir), "abc", limit)
+		if (err == nil) != ok || ok && string(content) != "abc" {
+			t.Errorf("3 bytes, at most %d: %q, %v", limit, content, err)
+		}
+	}
+	failing := errors.New("the disk fails")
+	for _, tt := range []struct {
+		content io.Reader
+		want    string
+		reason  tensor.Reason
+		err     error
+	}{
+		{strings.NewReader("abc"), "abc", "", nil},
+		{strings.NewReader("abcd"), "", tensor.TooLarge, nil}, // it grew after it was opened
+		{io.MultiReader(strings.NewReader("ab"), iotest.ErrReader(failing)), "ab", "", failing},
+	} {
+		content, err := storage.ReadFile(changing{fstest.MapFS{"x": {Data: []byte("abc")}}, tt.content}, "x", 3)
+		if string(content) != tt.want || tensor.ReasonOf(err) != tt.reason || tt.reason == "" && err != tt.err {
+			t.Errorf("%q, %v, want %q, %s, %v", content, err, tt.want, tt.reason, tt.err)
 		}
 	}
 }
+
+// changing is a source whose file has other content when it is read.
+type changing struct {
+	fstest.MapFS
+	content io.Reader
+}
+
+func (c changing) Open(name string) (fs.File, error) {
+	f, err := c.MapFS.Open(name)
+	return changed{f, c.content}, err
+}
+
+type changed struct {
+	fs.File
+	content io.Reader
+}
+
+func (c changed) Read(p []byte) (int, error) { return c.content.Read(p) }
+
+func (c changed) ReadAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 
 func TestNamesOutsideALocalSource(t *testing.T) {
 	source := storage.Local(t.TempDir()).(interface {
