@@ -295,6 +295,13 @@ func TestProveStructure(t *testing.T) {
 	if err := proof.Err(); err == nil || err.Error() != want || proof.Elements != 2 {
 		t.Errorf("%v, %d elements", err, proof.Elements)
 	}
+	var dests []int
+	for _, f := range proof.Failures.All() {
+		dests = append(dests, f.Dest)
+	}
+	if !slices.Equal(dests, []int{0, 1, 2, -1, -1}) {
+		t.Errorf("the failures are of %d", dests)
+	}
 }
 
 // The failure of a tensor that several moves fill names the first element that is wrong.
