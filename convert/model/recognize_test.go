@@ -169,6 +169,50 @@ func TestPresetsByShape(t *testing.T) {
 	}
 }
 
+// Every list of up to ten blocks has the period that comparing all of them gives.
+func TestPeriodOf(t *testing.T) {
+	for n := range 11 {
+		for bits := range 1 << n {
+			var blocks []BlockType
+			for i := range n {
+				blocks = append(blocks, []BlockType{Recurrent, Attention}[bits>>i&1])
+			}
+			want := 1
+			for want < n && !slices.Equal(blocks[want:], blocks[:n-want]) {
+				want++
+			}
+			if got := periodOf(blocks); got != want {
+				t.Errorf("%s: %d, want %d", patternString(blocks), got, want)
+			}
+		}
+	}
+}
+
+// The names of a directory lack the root where no tensor has it, and no other prefix stands in its place.
+func TestLacksRoot(t *testing.T) {
+	rootless := modelTensors(&tinyConfig, HuggingFace, "")
+	for _, tt := range []struct {
+		name    string
+		tensors []*tensor.Tensor
+		family  *Family
+		want    bool
+	}{
+		{"as the layout has them", modelTensors(&tinyConfig, HuggingFace, "model."), Griffin, false},
+		{"without the root", rootless, Griffin, true},
+		{"under another prefix", modelTensors(&tinyConfig, HuggingFace, "student."), Griffin, false},
+		{"beside a tensor that has it", append(slices.Clone(rootless), named("model.step")), Griffin, false},
+		{"of a family without roots", rootless, &Family{}, false},
+	} {
+		m, err := Recognize(checkpoint(t, tt.tensors...), Options{KeepExtra: true})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if m.Family = tt.family; LacksRoot(m) != tt.want {
+			t.Errorf("%s: %t, prefix %q", tt.name, !tt.want, m.Prefix)
+		}
+	}
+}
+
 func TestPattern(t *testing.T) {
 	const R, A = Recurrent, Attention
 	for _, tt := range []struct {

@@ -431,7 +431,12 @@ func testTransfersOnce(t *testing.T, from, to Layout) {
 		t.Fatal(err)
 	}
 	elements, embeddings, seen := map[string]int64{}, 0, map[string]int64{}
+	whole, transfers := map[string]bool{}, map[string]int{}
 	for x := range m.Transfers(to) {
+		transfers[x.Name]++
+		if whole[x.Name] = x.Whole; x.Embedding && !x.Whole {
+			t.Errorf("%s to %s: %s is said to be one of several parts", from, to, x.Name)
+		}
 		if x.First != seen[x.Name] {
 			t.Errorf("%s to %s: %s begins at element %d of %d", from, to, x.Name, x.First, seen[x.Name])
 		}
@@ -445,8 +450,8 @@ func testTransfersOnce(t *testing.T, from, to Layout) {
 		}
 	}
 	for name, n := range elements {
-		if seen[name] != n {
-			t.Errorf("%s to %s: %s: %d of %d elements", from, to, name, seen[name], n)
+		if seen[name] != n || whole[name] && transfers[name] != 1 {
+			t.Errorf("%s to %s: %s: %d of %d elements in %d transfers, whole: %t", from, to, name, seen[name], n, transfers[name], whole[name])
 		}
 	}
 	if want := len(modelTensors(&tinyConfig, to, "")); len(elements) != want || embeddings != 1 {
