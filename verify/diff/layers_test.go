@@ -37,6 +37,7 @@ func TestRemovedLayers(t *testing.T) {
 		{"the last", []float64{1, 2, 3}, []float64{1, 2}, 3, 0, 7, ""},
 		{"added at the end", []float64{1, 2}, []float64{1, 2, 3}, 0, 3, 7, ""},
 		{"half of them", []float64{1, 2, 3}, []float64{9, 3}, 6, 3, 4, "layer 1 of B is layer 2 of A; B lacks layers 0-1 of A; A lacks layer 0 of B"},
+		{"before two", []float64{2, 3}, []float64{1, 2, 3}, 0, 3, 7, "layers 1-2 of B are layers 0-1 of A; A lacks layer 0 of B"},
 		{"added", []float64{1, 2, 3}, []float64{1, 9, 2, 3}, 0, 3, 10, "layers 0,2-3 of B are layers 0-2 of A; A lacks layer 1 of B"},
 		{"repeated", []float64{1, 2, 3}, []float64{1, 2, 2, 3}, 0, 3, 10, "layers 0-1,3 of B are layers 0-2 of A; A lacks layer 2 of B"},
 		{"replaced", []float64{1, 2, 3, 4}, []float64{9, 3, 4}, 6, 3, 7, "layers 1-2 of B are layers 2-3 of A; B lacks layers 0-1 of A; A lacks layer 0 of B"},
