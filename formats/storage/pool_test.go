@@ -98,13 +98,57 @@ func TestPoolEvicts(t *testing.T) {
 	source := opened{fstest.MapFS{"a": {Data: []byte("a")}, "b": {Data: []byte("b")}, "c": {Data: []byte("c")}}, map[string]int{}}
 	pool := storage.NewPool(source, 2)
 	defer pool.Close()
-	for i, name := range strings.Fields("a b a c a b c") {
+	for i, name := range strings.Fields(strings.Repeat("a b a c a b c ", 8)) {
 		if _, err := pool.File(name).ReadAt(make([]byte, 1), 0); err != nil {
 			t.Fatalf("%d: %v", i, err)
 		}
 	}
-	// c replaces b, which replaces c, which replaces a.
-	if got := fmt.Sprint(source.times); got != "map[a:1 b:2 c:2]" {
+	// c replaces b, which replaces c, which replaces a. Then a replaces b, b replaces c, and so on.
+	if got := fmt.Sprint(source.times); got != "map[a:8 b:16 c:16]" {
 		t.Error(got)
 	}
+}
+
+// waiting is a source whose file a is read only when it may be.
+type waiting struct {
+	*counted
+	begun, may chan struct{}
+}
+
+func (w waiting) Open(name string) (fs.File, error) {
+	f, err := w.counted.Open(name)
+	if name == "a" && err == nil {
+		f = waitingFile{f.(*countedFile), w}
+	}
+	return f, err
+}
+
+type waitingFile struct {
+	*countedFile
+	of waiting
+}
+
+func (f waitingFile) ReadAt(p []byte, off int64) (int, error) {
+	close(f.of.begun)
+	<-f.of.may
+	return f.countedFile.ReadAt(p, off)
+}
+
+// A file that is read is not closed, although there is no room for another.
+func TestPoolKeepsWhatIsRead(t *testing.T) {
+	source := waiting{&counted{MapFS: fstest.MapFS{"a": {Data: []byte("a")}, "b": {Data: []byte("b")}}}, make(chan struct{}), make(chan struct{})}
+	pool := storage.NewPool(source, 1)
+	defer pool.Close()
+	var group sync.WaitGroup
+	group.Go(func() {
+		if _, err := pool.File("a").ReadAt(make([]byte, 1), 0); err != nil {
+			t.Error(err)
+		}
+	})
+	<-source.begun
+	if _, err := pool.File("b").ReadAt(make([]byte, 1), 0); err != nil || source.open != 2 {
+		t.Errorf("%d files are open, %v", source.open, err)
+	}
+	close(source.may)
+	group.Wait()
 }
