@@ -116,3 +116,137 @@ func splitNumbers(name string) (pattern []string, numbers []int) {
 	}
 	return append(pattern, text), numbers
 }
+
+// The most groups, and the most tensors of a list of layers, of which whole layers and parts are folded. Nobody reads more.
+const (
+	maxFolded = 1 << 12
+	maxParts  = 1 << 17
+)
+
+// foldWhole makes one group of those that together have all tensors of some layers, whatever kinds these are, and one name of those of all
+// tensors of a part of a layer: "temporal_block.*". The groups have the layers of their lists.
+func (r *Items) foldWhole(groups []Group) []Group {
+	if len(groups) > maxFolded {
+		return groups
+	}
+	type class struct {
+		list   string
+		status Status
+		change string
+	}
+	members := map[class][]*Group{}
+	for i := range groups {
+		if g := &groups[i]; g.list != nil && (g.Change != "" || g.Status != Differs) {
+			c := class{g.List, g.Status, g.Change}
+			members[c] = append(members[c], g)
+		}
+	}
+	for _, same := range members {
+		r.foldLayers(same)
+		for _, g := range same {
+			r.foldParts(g)
+		}
+		mergeEqual(same)
+	}
+	return slices.DeleteFunc(groups, func(g Group) bool { return len(g.Tensors) == 0 })
+}
+
+// foldLayers makes a group of the layers of which the groups have all tensors, unless there would be as many groups as before.
+func (r *Items) foldLayers(groups []*Group) {
+	list, count := groups[0].list, map[int]int{}
+	for _, g := range groups {
+		for _, i := range g.Tensors {
+			_, layer, _ := SplitLayer(r.Name(i))
+			count[layer]++
+		}
+	}
+	isWhole := func(layer int) bool { return count[layer] > fewNames && count[layer] == list.count(layer) }
+	var emptied *Group
+	left := 0
+	for _, g := range groups {
+		if slices.ContainsFunc(g.Layers, func(layer int) bool { return !isWhole(layer) }) {
+			left++
+		} else if emptied == nil {
+			emptied = g
+		}
+	}
+	if left+1 >= len(groups) {
+		return
+	}
+	whole := Group{List: emptied.List, Status: emptied.Status, Change: emptied.Change, list: list}
+	for _, g := range groups {
+		rest := Group{List: g.List, Status: g.Status, Change: g.Change, Names: g.Names, list: list}
+		for _, layer := range g.Layers {
+			to := &rest
+			if isWhole(layer) {
+				to = &whole
+			}
+			to.Layers = append(to.Layers, layer)
+		}
+		if len(rest.Layers) < len(g.Layers) {
+			whole.Names = append(whole.Names, g.Names...)
+		}
+		for _, i := range g.Tensors {
+			to := &rest
+			if _, layer, _ := SplitLayer(r.Name(i)); isWhole(layer) {
+				to = &whole
+			}
+			to.Tensors = append(to.Tensors, i)
+		}
+		*g = rest
+	}
+	slices.Sort(whole.Tensors)
+	slices.Sort(whole.Layers)
+	whole.Layers = slices.Compact(whole.Layers)
+	*emptied = whole
+}
+
+// foldParts gives one name to the names of a group that are all of a part of each of its layers, and more than a few.
+func (r *Items) foldParts(g *Group) {
+	if len(g.Names) <= fewNames || g.list.parts == nil || g.list.hasAll(g) {
+		return
+	}
+	count, names := map[string]int{}, map[string]int{}
+	for _, i := range g.Tensors {
+		_, _, rest := SplitLayer(r.Name(i))
+		count[partOf(rest)]++
+	}
+	for _, name := range g.Names {
+		names[partOf(name)]++
+	}
+	isWhole := map[string]bool{}
+	for part, n := range names {
+		all := 0
+		for _, layer := range g.Layers {
+			all += g.list.parts[layerPart{layer, part}]
+		}
+		isWhole[part] = part != "" && n > fewNames && count[part] == all
+	}
+	listed := map[string]bool{}
+	var out []string
+	for _, name := range g.Names {
+		switch part := partOf(name); {
+		case !isWhole[part]:
+			out = append(out, name)
+		case !listed[part]:
+			listed[part] = true
+			out = append(out, part+".*")
+		}
+	}
+	g.Names = out
+}
+
+// mergeEqual makes one group of those that have the same names, as those of a part that layers of several kinds have.
+func mergeEqual(groups []*Group) {
+	for i, g := range groups {
+		for _, o := range groups[:i] {
+			if len(o.Tensors) > 0 && len(g.Tensors) > 0 && slices.Equal(o.Names, g.Names) {
+				o.Tensors, o.Layers = append(o.Tensors, g.Tensors...), append(o.Layers, g.Layers...)
+				slices.Sort(o.Tensors)
+				slices.Sort(o.Layers)
+				g.Tensors = nil
+				break
+			}
+		}
+	}
+}

@@ -75,8 +75,15 @@ func (r *Items) Groups() []Group {
 	for i := range out {
 		slices.Sort(out[i].Tensors)
 	}
-	slices.SortStableFunc(out, func(a, b Group) int { return cmp.Compare(a.Tensors[0], b.Tensors[0]) })
+	byFirst := func(a, b Group) int { return cmp.Compare(a.Tensors[0], b.Tensors[0]) }
+	slices.SortStableFunc(out, byFirst)
 	r.setLists(out)
+	out = r.foldWhole(out)
+	slices.SortStableFunc(out, byFirst)
+	for i := range out {
+		g := &out[i]
+		g.Every = g.list != nil && len(g.Names) > fewNames && g.list.hasAll(g)
+	}
 	return out
 }
 
@@ -217,11 +224,27 @@ func RenamedWords(name, to string) string {
 	case n != layer:
 		return fmt.Sprintf("moved to layer %d", n)
 	case newList == list:
-		return "renamed to " + newRest
+		return renamedRest(rest, newRest)
 	case newRest == rest:
 		return fmt.Sprintf("%s renamed to %s", list, newList)
 	}
 	return fmt.Sprintf("renamed to %s.*.%s", newList, newRest)
+}
+
+// renamedRest says what became of what follows the number of a layer: "temporal_block renamed to tb" if one segment of several is another,
+// so that it is the same for all tensors of a renamed part of a layer.
+func renamedRest(before, after string) string {
+	old, now := strings.Split(before, "."), strings.Split(after, ".")
+	at := -1
+	for i := range old {
+		switch {
+		case len(old) == 1, len(old) != len(now), at >= 0 && old[i] != now[i]:
+			return "renamed to " + after
+		case old[i] != now[i]:
+			at = i
+		}
+	}
+	return old[at] + " renamed to " + now[at]
 }
 
 // Change describes in words what was done to a tensor: "float32 became bfloat16, scaled by 0.5". Names of

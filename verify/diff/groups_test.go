@@ -110,6 +110,84 @@ func TestGroupsOfWholeLayers(t *testing.T) {
 	}
 }
 
+// The same that happened to all tensors of layers of several kinds is one group, unless it happened to more in other layers. One name
+// stands for all tensors of a part of a layer.
+func TestGroupsOfSeveralKinds(t *testing.T) {
+	kinds := map[int][]string{0: {"t.x", "t.y", "t.b", "t.g"}, 1: {"t.x", "t.y", "t.b", "t.g"}, 2: {"t.q", "t.k", "t.v", "t.o"}}
+	all := func(layer int) []string {
+		return append([]string{"norm", "m.a", "m.b", "m.c", "m.d"}, kinds[layer%3]...)
+	}
+	renamed := func(old, now string) func(int, string) TensorDiff {
+		return func(layer int, name string) TensorDiff {
+			if after := strings.Replace(name, old, now, 1); after != name {
+				return TensorDiff{Status: Equal, Renamed: true, B: fmt.Sprintf("l.%d.%s", layer, after)}
+			}
+			return TensorDiff{Status: Equal}
+		}
+	}
+	only := func(layers ...int) func(int, string) TensorDiff {
+		return func(layer int, name string) TensorDiff {
+			if slices.Contains(layers, layer) {
+				return TensorDiff{Status: OnlyA}
+			}
+			return TensorDiff{Status: Equal}
+		}
+	}
+	for _, tt := range []struct {
+		of   func(layer int, name string) TensorDiff
+		want []string
+	}{
+		{only(3, 4, 5), []string{"every tensor of layers 3 to 5 of l: "}},
+		{only(2, 3), []string{"every tensor of layers 2, 3 of l: "}},
+		{func(layer int, name string) TensorDiff {
+			if layer == 4 && name == "norm" {
+				return TensorDiff{Status: Equal}
+			}
+			return only(3, 4, 5)(layer, name)
+		}, []string{"every tensor of layers 3, 5 of l: ", "l.4.m.*: ", "l.4.t.*: "}},
+		{renamed("t.", "time."), []string{"all layers (6) of l: t.*: t renamed to time"}},
+		{renamed("m.", "mlp."), []string{"all layers (6) of l: m.*: m renamed to mlp"}},
+		{renamed("m.a", "m.z"), []string{"all layers (6) of l: m.a: a renamed to z"}},
+		{renamed("norm", "n.w"), []string{"all layers (6) of l: norm: renamed to n.w"}},
+		{func(layer int, name string) TensorDiff {
+			return TensorDiff{Status: Differs, Metrics: &Metrics{Differing: 1, NaNB: 1}}
+		}, []string{"every tensor of all layers (6) of l: with NaN"}},
+		{func(layer int, name string) TensorDiff {
+			return TensorDiff{Status: Differs, Metrics: &Metrics{Differing: 1}}
+		}, []string{"all layers (6) of l: norm: ", "all layers (6) of l: m.a: ", "all layers (6) of l: m.b: ", "all layers (6) of l: m.c: ", "all layers (6) of l: m.d: ",
+			"layers 0, 1, 3, 4 of l: t.x: ", "layers 0, 1, 3, 4 of l: t.y: ", "layers 0, 1, 3, 4 of l: t.b: ", "layers 0, 1, 3, 4 of l: t.g: ",
+			"layers 2, 5 of l: t.q: ", "layers 2, 5 of l: t.k: ", "layers 2, 5 of l: t.v: ", "layers 2, 5 of l: t.o: "}},
+	} {
+		r := &Result{}
+		for layer := range 6 {
+			for _, name := range all(layer) {
+				x := tt.of(layer, name)
+				x.Name = fmt.Sprintf("l.%d.%s", layer, name)
+				r.Tensors = append(r.Tensors, x)
+			}
+		}
+		var got []string
+		n := 0
+		for _, g := range r.Groups() {
+			got = append(got, strings.Join(r.Where(&g), " ")+": "+g.Change)
+			if n += len(g.Tensors); !slices.IsSorted(g.Tensors) || !slices.IsSorted(g.Layers) {
+				t.Errorf("%q is not sorted", got[len(got)-1])
+			}
+		}
+		want := 0
+		for i := range r.Tensors {
+			if !r.Tensors[i].Same() {
+				want++
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(tt.want)
+		if !slices.Equal(got, tt.want) || n != want {
+			t.Errorf("%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+		}
+	}
+}
+
 // A group is every tensor of its layers only if it has all of them and more than a few.
 func TestEveryTensorOfALayer(t *testing.T) {
 	for _, tt := range []struct {

@@ -66,10 +66,11 @@ func (r *Items) LayersOf(g *Group) string {
 
 // layerList is the layers of a list.
 type layerList struct {
-	numbers []int            // ascending
-	tensors []int            // how many each has
-	kinds   []string         // nil if they are not known
-	ofKind  map[string][]int // the layers of each kind, ascending
+	numbers []int             // ascending
+	tensors []int             // how many each has
+	parts   map[layerPart]int // how many each part of a layer has; nil in a list of very many tensors
+	kinds   []string          // nil if they are not known
+	ofKind  map[string][]int  // the layers of each kind, ascending
 }
 
 // setKinds sets the kinds, if each layer has one.
@@ -95,14 +96,36 @@ func (l *layerList) setNumbers(numbers []int) {
 	}
 }
 
+// layerPart is the tensors of a layer whose names have one segment behind its number: "temporal_block".
+type layerPart struct {
+	layer   int
+	segment string
+}
+
+// partOf returns the part that a tensor of a layer is in, by what follows the number: "" if that is one segment.
+func partOf(rest string) string {
+	segment, _, ok := strings.Cut(rest, ".")
+	if !ok {
+		return ""
+	}
+	return segment
+}
+
+// count returns how many tensors a layer has.
+func (l *layerList) count(layer int) int {
+	if i, ok := slices.BinarySearch(l.numbers, layer); ok {
+		return l.tensors[i]
+	}
+	return 0
+}
+
 // hasAll reports whether a group has all tensors of its layers.
 func (l *layerList) hasAll(g *Group) bool {
-	for _, n := range g.Layers {
-		if i, ok := slices.BinarySearch(l.numbers, n); !ok || l.tensors[i]*len(g.Layers) != len(g.Tensors) {
-			return false
-		}
+	n := 0
+	for _, layer := range g.Layers {
+		n += l.count(layer)
 	}
-	return true
+	return n == len(g.Tensors)
 }
 
 // fewNames is how many names are listed even if their layers have no others.
@@ -114,36 +137,42 @@ func (r *Items) setLists(groups []Group) {
 	for i := range groups {
 		if g := &groups[i]; len(g.Layers) > 1 || len(g.Layers) == 1 && len(g.Names) > fewNames {
 			if lists[g.List] == nil {
-				lists[g.List] = &layerList{}
+				lists[g.List] = &layerList{parts: map[layerPart]int{}}
 			}
-			g.list = lists[g.List]
 		}
 	}
 	for i := range r.Len {
-		if name, n, _ := SplitLayer(r.Name(i)); n >= 0 && lists[name] != nil {
-			lists[name].numbers = append(lists[name].numbers, n)
+		if name, n, rest := SplitLayer(r.Name(i)); n >= 0 && lists[name] != nil {
+			l := lists[name]
+			l.numbers = append(l.numbers, n)
+			if part := partOf(rest); part != "" && len(l.numbers) <= maxParts {
+				l.parts[layerPart{n, part}]++
+			}
 		}
 	}
 	for _, l := range lists {
+		if len(l.numbers) > maxParts {
+			l.parts = nil
+		}
 		l.setNumbers(l.numbers)
 		l.setKinds(r.BlockTypes)
 	}
 	for i := range groups {
-		g := &groups[i]
-		g.Every = g.list != nil && len(g.Names) > fewNames && g.list.hasAll(g)
+		groups[i].list = lists[groups[i].List]
 	}
 }
 
-// blockKinds returns the kinds of the blocks of both models, nil if they are not known or not the same.
+// blockKinds returns the kinds of the blocks that both models have, and of those that only one of them has behind these; nil if they are
+// not known or not the same.
 func (r *Result) blockKinds() []string {
-	a, b := r.A.BlockTypes, r.B.BlockTypes
-	switch {
-	case a == nil || slices.Equal(a, b):
-		return b
-	case b == nil:
-		return a
+	long, short := r.A.BlockTypes, r.B.BlockTypes
+	if len(short) > len(long) {
+		long, short = short, long
 	}
-	return nil
+	if !slices.Equal(long[:len(short)], short) {
+		return nil
+	}
+	return long
 }
 
 // layersIn returns the numbers of the layers of a list, ascending.

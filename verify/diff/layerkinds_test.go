@@ -53,6 +53,10 @@ func TestLayersOf(t *testing.T) {
 	if got := r.LayersOf(&diff.Group{List: "blocks", Layers: of("attention", 3, 25)}); got != "attention layers 5 to 23 (7)" {
 		t.Errorf("a model without known blocks and one with them have %q", got)
 	}
+	r.A.BlockTypes, r.B.BlockTypes = kinds[:20], kinds
+	if got := r.LayersOf(&diff.Group{List: "blocks", Layers: of("attention", 3, 25)}); got != "attention layers 5 to 23 (7)" {
+		t.Errorf("a model and one with more blocks of the same kinds have %q", got)
+	}
 	r.A.BlockTypes = kinds
 	r.B.BlockTypes = kinds[1:]
 	if got := r.LayersOf(&diff.Group{List: "blocks", Layers: of("attention", 3, 25)}); got != "layers 5, 8, 11, 14, 17, 20, 23" {

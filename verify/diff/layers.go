@@ -64,18 +64,18 @@ type MovedLayers struct {
 	OnlyA, OnlyB []int  // the layers without counterpart
 }
 
-// Words describes the layers: "layers 0-3 of B are layers 1-4 of A; B lacks layer 0 of A". a and b are what to call the checkpoints.
+// Words describes the layers: "layers 0 to 3 of B are layers 1 to 4 of A; B lacks layer 0 of A". a and b are what to call the checkpoints.
 func (m *MovedLayers) Words(a, b string) string {
 	verb := "are"
 	if len(m.B) == 1 {
 		verb = "is"
 	}
-	words := fmt.Sprintf("%s of %s %s %s of %s", layerNumbers(m.B), b, verb, layerNumbers(m.A), a)
+	words := fmt.Sprintf("%s of %s %s %s of %s", LayerWords(m.B), b, verb, LayerWords(m.A), a)
 	if len(m.OnlyA) > 0 {
-		words += fmt.Sprintf("; %s lacks %s of %s", b, layerNumbers(m.OnlyA), a)
+		words += fmt.Sprintf("; %s lacks %s of %s", b, LayerWords(m.OnlyA), a)
 	}
 	if len(m.OnlyB) > 0 {
-		words += fmt.Sprintf("; %s lacks %s of %s", a, layerNumbers(m.OnlyB), b)
+		words += fmt.Sprintf("; %s lacks %s of %s", a, LayerWords(m.OnlyB), b)
 	}
 	return words
 }
@@ -113,13 +113,6 @@ func alignLayers(ctx context.Context, a, b *side, progress *progress) (*MovedLay
 	return moved, nil
 }
 
-func layerNumbers(numbers []int) string {
-	if len(numbers) == 1 {
-		return fmt.Sprintf("layer %d", numbers[0])
-	}
-	return "layers " + strings.Join(Ranges(numbers), ",")
-}
-
 // numbersWithout returns the numbers of layers that are not in a list.
 func numbersWithout(all []*layer, without []int) []int {
 	var out []int
@@ -130,6 +123,9 @@ func numbersWithout(all []*layer, without []int) []int {
 	}
 	return out
 }
+
+// unpaired precedes the keys of B's layers without counterpart, whose numbers may be those of others.
+const unpaired = "B:"
 
 // renumber gives the layers of a list the numbers under which they are paired. Layers without such a number stay
 // unpaired.
@@ -142,7 +138,7 @@ func (s *side) renumber(list string, numbers map[int]int) {
 			if to, ok := numbers[n]; ok {
 				renamed = fmt.Sprintf("%s.%d.%s", list, to, rest)
 			} else {
-				renamed = fmt.Sprintf("%s.+%d.%s", list, n, rest)
+				renamed = unpaired + key
 			}
 		}
 		s.keys[i], byKey[renamed] = renamed, s.byKey[key]

@@ -32,15 +32,15 @@ func TestRemovedLayers(t *testing.T) {
 		equal        int
 		note         string
 	}{
-		{"the first", []float64{1, 2, 3, 4}, []float64{2, 3, 4}, 3, 0, 10, "layers 0-2 of B are layers 1-3 of A; B lacks layer 0 of A"},
-		{"in the middle", []float64{1, 2, 3, 4, 5}, []float64{1, 4, 5}, 6, 0, 10, "layers 0-2 of B are layers 0,3-4 of A; B lacks layers 1-2 of A"},
+		{"the first", []float64{1, 2, 3, 4}, []float64{2, 3, 4}, 3, 0, 10, "layers 0 to 2 of B are layers 1 to 3 of A; B lacks layer 0 of A"},
+		{"in the middle", []float64{1, 2, 3, 4, 5}, []float64{1, 4, 5}, 6, 0, 10, "layers 0 to 2 of B are layers 0, 3, 4 of A; B lacks layers 1, 2 of A"},
 		{"the last", []float64{1, 2, 3}, []float64{1, 2}, 3, 0, 7, ""},
 		{"added at the end", []float64{1, 2}, []float64{1, 2, 3}, 0, 3, 7, ""},
-		{"half of them", []float64{1, 2, 3}, []float64{9, 3}, 6, 3, 4, "layer 1 of B is layer 2 of A; B lacks layers 0-1 of A; A lacks layer 0 of B"},
-		{"before two", []float64{2, 3}, []float64{1, 2, 3}, 0, 3, 7, "layers 1-2 of B are layers 0-1 of A; A lacks layer 0 of B"},
-		{"added", []float64{1, 2, 3}, []float64{1, 9, 2, 3}, 0, 3, 10, "layers 0,2-3 of B are layers 0-2 of A; A lacks layer 1 of B"},
-		{"repeated", []float64{1, 2, 3}, []float64{1, 2, 2, 3}, 0, 3, 10, "layers 0-1,3 of B are layers 0-2 of A; A lacks layer 2 of B"},
-		{"replaced", []float64{1, 2, 3, 4}, []float64{9, 3, 4}, 6, 3, 7, "layers 1-2 of B are layers 2-3 of A; B lacks layers 0-1 of A; A lacks layer 0 of B"},
+		{"half of them", []float64{1, 2, 3}, []float64{9, 3}, 6, 3, 4, "layer 1 of B is layer 2 of A; B lacks layers 0, 1 of A; A lacks layer 0 of B"},
+		{"before two", []float64{2, 3}, []float64{1, 2, 3}, 0, 3, 7, "layers 1, 2 of B are layers 0, 1 of A; A lacks layer 0 of B"},
+		{"added", []float64{1, 2, 3}, []float64{1, 9, 2, 3}, 0, 3, 10, "layers 0, 2, 3 of B are layers 0 to 2 of A; A lacks layer 1 of B"},
+		{"repeated", []float64{1, 2, 3}, []float64{1, 2, 2, 3}, 0, 3, 10, "layers 0, 1, 3 of B are layers 0 to 2 of A; A lacks layer 2 of B"},
+		{"replaced", []float64{1, 2, 3, 4}, []float64{9, 3, 4}, 6, 3, 7, "layers 1, 2 of B are layers 2, 3 of A; B lacks layers 0, 1 of A; A lacks layer 0 of B"},
 	} {
 		for _, prefix := range []string{"", "model."} {
 			r, err := Diff(t.Context(), layered(t, "model.", tt.a...), layered(t, prefix, tt.b...), Options{})
@@ -66,15 +66,35 @@ func TestRemovedLayers(t *testing.T) {
 	}
 }
 
-// The pair of a layer that was moved has both names.
+// The pair of a layer that was moved has the name that A has for it, and that of B. All names have the prefix if both sides have it, and
+// none has it if only one has. A layer of B that has the number of another of A says that it is B's.
 func TestNamesOfMovedLayers(t *testing.T) {
-	r, err := Diff(t.Context(), layered(t, "", 1, 2, 3), layered(t, "", 2, 3), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := slices.IndexFunc(r.Tensors, func(x TensorDiff) bool { return x.B == "layers.0.up" })
-	if at < 0 || r.Tensors[at].Status != Equal || r.Tensors[at].Name != "layers.1.up" {
-		t.Errorf("%+v", r.Tensors)
+	for _, tt := range []struct {
+		prefixA, prefixB string
+		b                []float64
+		name, nameB      string // of the pair
+		list, other      string // of all names, and of those of B's layer
+	}{
+		{"", "", []float64{2, 3}, "layers.1.up", "layers.0.up", "layers", ""},
+		{"model.", "model.", []float64{2, 3}, "model.layers.1.up", "model.layers.0.up", "model.layers", ""},
+		{"model.", "", []float64{2, 3}, "layers.1.up", "layers.0.up", "layers", ""},
+		{"", "model.", []float64{2, 3}, "layers.1.up", "model.layers.0.up", "layers", ""},
+		{"model.", "model.", []float64{1, 9, 2, 3}, "model.layers.1.up", "model.layers.2.up", "model.layers", "B:model.layers"},
+		{"model.", "", []float64{1, 9, 2, 3}, "layers.1.up", "layers.2.up", "layers", "B:layers"},
+	} {
+		r, err := Diff(t.Context(), layered(t, tt.prefixA, 1, 2, 3), layered(t, tt.prefixB, tt.b...), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(r.Tensors, func(x TensorDiff) bool { return x.Name == tt.name })
+		if at < 0 || r.Tensors[at].Status != Equal || r.Tensors[at].B != tt.nameB {
+			t.Errorf("%+v: %+v", tt, r.Tensors)
+		}
+		for _, x := range r.Tensors {
+			if list, layer, _ := SplitLayer(x.Name); layer >= 0 && list != tt.list && (list != tt.other || x.Status != OnlyB) {
+				t.Errorf("%q, %q: %+v", tt.prefixA, tt.prefixB, x)
+			}
+		}
 	}
 }
 
@@ -92,7 +112,7 @@ func TestLayersThatAreNotMoved(t *testing.T) {
 		t.Errorf("%v, %q", err, half.Notes)
 	}
 	moved, err := Diff(t.Context(), of([2]float64{1, 2}, [2]float64{3, 4}, [2]float64{5, 6}), of([2]float64{3, 4}, [2]float64{5, 6}), Options{})
-	if err != nil || strings.Join(moved.Notes, "") != "layers 0-1 of B are layers 1-2 of A; B lacks layer 0 of A" || moved.Summary.Equal != 6 || moved.Summary.OnlyA != 2 || moved.Summary.OnlyB != 0 {
+	if err != nil || strings.Join(moved.Notes, "") != "layers 0, 1 of B are layers 1, 2 of A; B lacks layer 0 of A" || moved.Summary.Equal != 6 || moved.Summary.OnlyA != 2 || moved.Summary.OnlyB != 0 {
 		t.Errorf("%v, %q, %+v", err, moved.Notes, moved.Summary)
 	}
 }
@@ -108,7 +128,7 @@ func TestFindCounterparts(t *testing.T) {
 		layers string
 	}{
 		{"the same", layered(t, "", 1, 2, 3, 4), nil, 0, ""},
-		{"a layer is gone", layered(t, "", 1, 3, 4), map[string]string{"layers.2.norm": "layers.1.norm", "layers.3.down": "layers.2.down"}, 3, "layers 0-2 of new are layers 0,2-3 of old; new lacks layer 1 of old"},
+		{"a layer is gone", layered(t, "", 1, 3, 4), map[string]string{"layers.2.norm": "layers.1.norm", "layers.3.down": "layers.2.down"}, 3, "layers 0 to 2 of new are layers 0, 2, 3 of old; new lacks layer 1 of old"},
 		{"another prefix", layered(t, "m.", 1, 2, 3, 4), map[string]string{"embed": "m.embed", "layers.2.norm": "m.layers.2.norm"}, 0, ""},
 		{"something else", checkpointOf(t, vector("embed", 5), vector("x", 6)), nil, 12, ""},
 	} {

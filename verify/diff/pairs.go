@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -121,6 +122,9 @@ func (d *differ) pair(layout model.Layout) error {
 		p.a, p.b, p.diff = d.a.byKey[key], d.b.byKey[key], &d.result.Tensors[k]
 		if p.name = pairName(d.a, d.b, key, layout, p); taken[p.name] { // a name of one side that is a key of the other
 			p.name = key
+			if strings.HasPrefix(key, unpaired) {
+				p.name = unpaired + d.b.nameOf(p.b)
+			}
 		}
 		taken[p.name] = true
 		*p.diff = newEntry(d.a, d.b, p)
@@ -139,13 +143,17 @@ func (d *differ) pair(layout model.Layout) error {
 	return nil
 }
 
-// pairName returns the name that a pair of two sides has in the layout of comparison, or its key if both
-// sides are in this layout and have different names for it. A tensor of one side that has another layout is named as the other side would
-// name it.
+// pairName returns the name that a pair of two sides has in the layout of comparison. Names of both sides are written without prefixes
+// if these differ. A tensor of one side that has another layout is named as the other side would name it.
 func pairName(a, b *side, key string, layout model.Layout, p *pair) string {
+	common := a.prefix == b.prefix
 	only := func(own, other *side, o *operand) string {
-		if !own.has(layout) && o.view != nil && other.model != nil && other.has(layout) {
+		key := strings.TrimPrefix(key, unpaired)
+		switch {
+		case !own.has(layout) && o.view != nil && other.model != nil && other.has(layout):
 			return other.prefix + key
+		case !common && own.has(layout) && other.has(layout):
+			return key
 		}
 		return own.fullName(key, layout, o)
 	}
@@ -162,6 +170,8 @@ func pairName(a, b *side, key string, layout model.Layout, p *pair) string {
 		return nameA
 	case inB && !inA:
 		return nameB
+	case common && strings.HasPrefix(nameA, a.prefix) && strings.HasPrefix(nameB, b.prefix):
+		return a.prefix + key
 	}
 	return key
 }
