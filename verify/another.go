@@ -10,7 +10,7 @@ import (
 )
 
 // otherSizes says in which sizes, as the shapes of its tensors show them, a model differs from the one that it should be: "width 36,
-// not 32; 3 layers, not 5". It is "" if they are the same.
+// not 32; 3 layers, not 5". It is "" if they are the same. A size that no tensor shows says nothing.
 func otherSizes(got, want *model.Config) string {
 	var parts []string
 	for _, s := range []struct {
@@ -21,14 +21,15 @@ func otherSizes(got, want *model.Config) string {
 		{"MLP width", got.MLPExpandedWidth, want.MLPExpandedWidth}, {"heads", got.NumHeads, want.NumHeads}, {"RG-LRU width", got.LRUWidth, want.LRUWidth},
 	} {
 		switch {
-		case s.got == s.want:
+		case s.got == s.want, s.got <= 0:
 		case s.name == "layers", s.name == "heads":
 			parts = append(parts, fmt.Sprintf("%s, not %d", text.Count(s.got, strings.TrimSuffix(s.name, "s")), s.want))
 		default:
 			parts = append(parts, fmt.Sprintf("%s %d, not %d", s.name, s.got, s.want))
 		}
 	}
-	if len(got.BlockTypes) == len(want.BlockTypes) && !slices.Equal(got.BlockTypes, want.BlockTypes) {
+	isRight := func(got, want model.BlockType) bool { return got == want || got == model.UnknownKind }
+	if len(got.BlockTypes) == len(want.BlockTypes) && !slices.EqualFunc(got.BlockTypes, want.BlockTypes, isRight) {
 		parts = append(parts, "recurrent and attention layers in another order")
 	}
 	return strings.Join(parts, "; ")

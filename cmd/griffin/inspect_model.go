@@ -35,6 +35,8 @@ type modelSummary struct {
 	BeyondOriginal   []string `json:"beyond_original,omitempty"` // what the original implementation does not compute, a phrase for each field
 	ConfigError      string   `json:"config_error,omitempty"`    // why config.json cannot be used
 	Notes            []string `json:"notes,omitempty"`           // how tensors and config.json are read, where that is not obvious
+
+	incomplete string // how many tensors are missing, in words; "" for none
 }
 
 // summarise describes a model.
@@ -66,6 +68,9 @@ func summarise(m *model.Model) *modelSummary {
 	if stated, err := m.StatedConfig(); err == nil && stated != nil {
 		s.Notes = append(s.Notes, stated.Notes...)
 	}
+	if problems, ok := m.Problems().(*model.MismatchError); ok && len(problems.Missing) > 0 {
+		s.incomplete = problems.Summary()
+	}
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && m.Layout == model.HuggingFace && m.Problems() == nil {
 		s.ConfigError = bad.Problem
 	} else if _, err := m.StatedConfig(); err != nil {
@@ -93,7 +98,7 @@ func familyName(preset string, c *model.Config) string {
 	switch {
 	case preset != "":
 		return preset
-	case c.Has(model.Attention):
+	case c.Has(model.Attention), c.Has(model.UnknownKind):
 		return "Griffin"
 	}
 	return "Hawk"
@@ -103,8 +108,7 @@ func familyName(preset string, c *model.Config) string {
 func (s *modelSummary) lines() []string {
 	lines := []string{
 		fmt.Sprintf("%s, %s layout, %s", s.Name, s.Layout, plural(s.Parameters, "parameter")),
-		fmt.Sprintf("%d blocks %s, width %d, MLP %d, %d heads, RG-LRU %d, vocabulary %d",
-			len(s.BlockTypes), blockLetters(s.BlockTypes), s.Width, s.MLPExpandedWidth, s.NumHeads, s.LRUWidth, s.VocabSize),
+		fmt.Sprintf("%d blocks %s, %s", len(s.BlockTypes), blockLetters(s.BlockTypes), s.sizes()),
 	}
 	if s.AttentionWindow != nil {
 		lines = append(lines, fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t",
@@ -114,6 +118,8 @@ func (s *modelSummary) lines() []string {
 		}
 	} else if s.ConfigError != "" {
 		lines = append(lines, "config.json cannot be used: "+s.ConfigError)
+	} else if s.incomplete != "" {
+		lines = append(lines, s.incomplete+"; attention window, logits soft cap and embedding scale are unknown")
 	} else {
 		lines = append(lines, "attention window, logits soft cap and embedding scale are unknown: they cannot be inferred from shapes")
 	}
@@ -132,13 +138,28 @@ func (s *modelSummary) lines() []string {
 	return lines
 }
 
-// blockLetters returns one letter for each block: R for recurrent, A for attention.
+// sizes returns the sizes as text. Those that no tensor shows are unknown.
+func (s *modelSummary) sizes() string {
+	of := func(n int64) string {
+		if n <= 0 {
+			return "unknown"
+		}
+		return fmt.Sprint(n)
+	}
+	heads := of(s.NumHeads) + " heads"
+	if s.NumHeads <= 0 {
+		heads = "heads unknown"
+	}
+	return fmt.Sprintf("width %s, MLP %s, %s, RG-LRU %s, vocabulary %s", of(s.Width), of(s.MLPExpandedWidth), heads, of(s.LRUWidth), of(s.VocabSize))
+}
+
+// blockLetters returns one letter for each block: R for recurrent, A for attention, ? if its tensors do not show it.
 func blockLetters(types []string) string {
 	letters := make([]byte, len(types))
 	for i, t := range types {
-		letters[i] = 'R'
-		if t == string(model.Attention) {
-			letters[i] = 'A'
+		letters[i] = map[string]byte{string(model.Recurrent): 'R', string(model.Attention): 'A'}[t]
+		if letters[i] == 0 {
+			letters[i] = '?'
 		}
 	}
 	return string(letters)

@@ -8,8 +8,11 @@ import (
 	"io"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -66,11 +69,14 @@ type failure struct {
 	Hint       string `json:"hint,omitempty"` // what to do about it
 	ExitStatus int    `json:"exit_status"`
 	Stack      string `json:"stack,omitempty"` // of a fault of griffin
+
+	mismatch *model.MismatchError // in the error, or nil
 }
 
 // failureOf describes an error.
 func failureOf(err error) failure {
 	f := failure{Error: message(err), Hint: hintOf(err), ExitStatus: exitCode(err)}
+	errors.As(err, &f.mismatch)
 	if f.ExitStatus == exitInterrupted {
 		f.Error, f.Hint = "interrupted", ""
 	}
@@ -82,11 +88,57 @@ func failureOf(err error) failure {
 }
 
 // mostLines is the number of lines of an error that are printed as text.
-const mostLines = 40
+const mostLines = 20
+
+// foldedMismatch returns what is wrong with the tensors of a model, those of several layers with the same problem as one line.
+func foldedMismatch(e *model.MismatchError) string {
+	first, _, _ := strings.Cut(e.Error(), "\n")
+	items := &diff.Items{}
+	var names, details []string
+	var kinds []diff.Status
+	listed := map[string]bool{}
+	for _, l := range e.Lists() {
+		for _, p := range l.List {
+			names, details, kinds = append(names, p.Tensor), append(details, p.Detail), append(kinds, diff.Status(l.What))
+			listed[p.Tensor] = true
+		}
+	}
+	for _, t := range e.Model.Checkpoint.Tensors() { // the other tensors of the layers
+		if !listed[t.Name] {
+			names = append(names, t.Name)
+		}
+	}
+	for _, kind := range e.Model.Config.BlockTypes {
+		items.BlockTypes = append(items.BlockTypes, string(kind))
+	}
+	items.Len, items.Name = len(names), func(i int) string { return names[i] }
+	items.What = func(i int) (diff.Status, string, bool) {
+		if i >= len(kinds) {
+			return "", "", false
+		}
+		return kinds[i], details[i], true
+	}
+	text := first
+	for _, g := range items.Groups() {
+		where := items.Where(&g)
+		for i := range where {
+			where[i] = printable(tensor.Clip(where[i]))
+		}
+		text += fmt.Sprintf("\n  %-10s  %s", g.Status, strings.Join(where, "\n"+strings.Repeat(" ", 14)))
+		if g.Change != "" {
+			text += ": " + g.Change
+		}
+	}
+	return text
+}
 
 // print writes the failure as text: the error, its stack and the hint. An error that lists very many things is cut.
 func (f failure) print(w io.Writer) {
-	lines := strings.Split(f.Error, "\n")
+	text := f.Error
+	if f.mismatch != nil {
+		text = strings.Replace(text, f.mismatch.Error(), foldedMismatch(f.mismatch), 1)
+	}
+	lines := strings.Split(text, "\n")
 	fmt.Fprintf(w, "griffin: %s\n", strings.Join(lines[:min(len(lines), mostLines)], "\n"))
 	if more := len(lines) - mostLines; more > 0 {
 		fmt.Fprintf(w, "  … %s more (--json)\n", count(int64(more)))

@@ -8,10 +8,12 @@ import (
 // BlockType is the temporal half of a residual block.
 type BlockType string
 
-// The two kinds of block, by the names that transformers' block_types uses.
+// The two kinds of block, by the names that transformers' block_types uses. A block that has no tensor of either is of unknown kind: a model
+// with such a block is not complete.
 const (
-	Recurrent BlockType = "recurrent"
-	Attention BlockType = "attention"
+	Recurrent   BlockType = "recurrent"
+	Attention   BlockType = "attention"
+	UnknownKind BlockType = ""
 )
 
 // Config is the configuration of a model in its family's own terms (GriffinConfig of the original

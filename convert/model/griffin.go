@@ -195,7 +195,7 @@ func resolveKVHeads(s *Sizes, stated *hfconfig.Config) (conflict string) {
 func griffinConfig(s *Sizes, blocks []BlockType, has func(parameter string) bool) Config {
 	c := Config{VocabSize: s['V'], Width: s['W'], MLPExpandedWidth: s['E'], NumHeads: s['H'], LRUWidth: s['L'], ConvWidth: s['C'], BlockTypes: blocks,
 		AttentionWidth: s['W'], KVHeads: 1, Numerics: originalNumerics}
-	if !c.Has(Recurrent) {
+	if !c.Has(Recurrent) && !c.Has(UnknownKind) {
 		c.LRUWidth, c.ConvWidth = c.Width, 4
 	}
 	if !c.Has(Attention) || s['Q'] == 0 || s['K'] == 0 {

@@ -84,13 +84,13 @@ func beyondGriffin(c *Config) []string {
 	add(!SameActivation(n.Activation, originalNumerics.Activation), "hidden_activation is %s, not the tanh form of GELU", n.Activation)
 	add(n.NormEpsilon != originalNumerics.NormEpsilon, "rms_norm_eps is %v, not %v", n.NormEpsilon, originalNumerics.NormEpsilon)
 	if c.Has(Recurrent) {
-		add(c.ConvWidth != 4, "conv1d_width is %d, not 4", c.ConvWidth)
+		add(c.ConvWidth != 4 && c.ConvWidth != 0, "conv1d_width is %d, not 4", c.ConvWidth)
 	}
 	if !c.Has(Attention) {
 		return out
 	}
 	add(c.KeyHeads() != 1, "num_key_value_heads is %d, not 1", c.KeyHeads())
-	add(c.HeadDim()*c.NumHeads != c.Width, "head_dim is %d, and %d heads of that do not make a width of %d", c.HeadDim(), c.NumHeads, c.Width)
+	add(c.HeadDim()*c.NumHeads != c.Width && c.NumHeads != 0, "head_dim is %d, and %d heads of that do not make a width of %d", c.HeadDim(), c.NumHeads, c.Width)
 	add(c.HeadDim()%4 != 0, "head_dim is %d, half of which cannot be rotated in pairs", c.HeadDim())
 	add(c.AttentionBias, "attention_bias is true, and its queries, keys and values have no biases")
 	add(n.RopeTheta != originalNumerics.RopeTheta, "rope_theta is %v, not %v", n.RopeTheta, originalNumerics.RopeTheta)

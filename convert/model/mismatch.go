@@ -18,6 +18,7 @@ type MismatchError struct {
 	Unexpected []Problem
 	Misshapen  []Problem
 	Mistyped   []Problem
+	Model      *Model // that has the problems
 
 	extra bool // Options.KeepExtra would accept some of Unexpected
 }
@@ -28,14 +29,15 @@ type Problem struct {
 	Detail string // "" if there is nothing to add
 }
 
-func (e *MismatchError) lists() []struct {
-	what     string
-	problems []Problem
-} {
-	return []struct {
-		what     string
-		problems []Problem
-	}{{"missing", e.Missing}, {"unexpected", e.Unexpected}, {"misshapen", e.Misshapen}, {"mistyped", e.Mistyped}}
+// Problems are the problems of one kind.
+type Problems struct {
+	What string // "missing", "unexpected", "misshapen" or "mistyped"
+	List []Problem
+}
+
+// Lists returns the problems by their kind.
+func (e *MismatchError) Lists() []Problems {
+	return []Problems{{"missing", e.Missing}, {"unexpected", e.Unexpected}, {"misshapen", e.Misshapen}, {"mistyped", e.Mistyped}}
 }
 
 func (e *MismatchError) empty() bool {
@@ -48,9 +50,9 @@ func (e *MismatchError) Summary() string {
 	if e.Conflict != "" {
 		parts = append(parts, e.Conflict)
 	}
-	for _, l := range e.lists() {
-		if n := len(l.problems); n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, l.what))
+	for _, l := range e.Lists() {
+		if n := len(l.List); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, l.What))
 		}
 	}
 	return fmt.Sprintf("not a complete %s model: %s", e.Family, strings.Join(parts, ", "))
@@ -63,9 +65,9 @@ func (e *MismatchError) Error() string {
 		b.WriteString(e.Path + ": ")
 	}
 	b.WriteString(e.Summary())
-	for _, l := range e.lists() {
-		for _, p := range l.problems {
-			fmt.Fprintf(&b, "\n  %-10s  %s", l.what, tensor.QuoteName(p.Tensor))
+	for _, l := range e.Lists() {
+		for _, p := range l.List {
+			fmt.Fprintf(&b, "\n  %-10s  %s", l.What, tensor.QuoteName(p.Tensor))
 			if p.Detail != "" {
 				b.WriteString(": " + p.Detail)
 			}
@@ -86,7 +88,7 @@ func (e *MismatchError) Unwrap() error {
 // Problems returns what keeps the model from being used, as a *MismatchError; nil if all of its
 // tensors are as the rules have them.
 func (m *Model) Problems() error {
-	c := checker{m, &MismatchError{Family: m.Family.Name, Path: m.Checkpoint.Path, Conflict: m.conflict}}
+	c := checker{m, &MismatchError{Family: m.Family.Name, Path: m.Checkpoint.Path, Conflict: m.conflict, Model: m}}
 	c.checkBlocks()
 	seen := map[string]bool{} // a tensor may have two parameters
 	for _, p := range m.parameters() {
@@ -110,10 +112,10 @@ type checker struct {
 	problems *MismatchError
 }
 
-// checkBlocks finds gaps in the numbers of the blocks.
+// checkBlocks finds gaps in the numbers of the blocks, and blocks of unknown kind.
 func (c checker) checkBlocks() {
 	next := 0
-	for _, b := range c.blocks {
+	for i, b := range c.blocks {
 		if b > next {
 			name := fmt.Sprintf("%s%s%d", c.Prefix, c.Family.Blocks[c.Layout], next)
 			if b > next+1 {
@@ -121,8 +123,29 @@ func (c checker) checkBlocks() {
 			}
 			c.problems.Missing = append(c.problems.Missing, Problem{name, "the whole block"})
 		}
+		if c.Config.BlockTypes[i] == UnknownKind {
+			c.problems.Missing = append(c.problems.Missing, c.kindOf(b))
+		}
 		next = b + 1
 	}
+}
+
+// kindOf says that a block has no tensors of a kind.
+func (c checker) kindOf(block int) Problem {
+	var kinds, tails []string
+	for _, kind := range c.Family.Kinds {
+		kinds = append(kinds, string(kind))
+	}
+	for i := range c.Family.Rules {
+		if tail := c.Family.Rules[i].At[c.Layout].Tail; tail != "" && c.Family.Rules[i].Scope.kind != "" {
+			tails = append(tails, tail)
+		}
+	}
+	part := tails[0][:strings.IndexByte(tails[0], '.')+1]
+	if slices.ContainsFunc(tails, func(tail string) bool { return !strings.HasPrefix(tail, part) }) {
+		part = ""
+	}
+	return Problem{fmt.Sprintf("%s%s%d.%s*", c.Prefix, c.Family.Blocks[c.Layout], block, part), "the tensors of a block that is " + strings.Join(kinds, " or ")}
 }
 
 // checkTensor checks the tensors that have the name of a parameter.

@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/quantized"
@@ -19,6 +20,13 @@ func replaced(l Layout, name string, shape ...int64) []*tensor.Tensor {
 	}
 	tensors[i] = named(name, shape...)
 	return tensors
+}
+
+// withoutKind returns the tensors of a model whose second block has none that belong to its kind.
+func withoutKind(l Layout) []*tensor.Tensor {
+	return slices.DeleteFunc(modelTensors(&tinyConfig, l, ""), func(t *tensor.Tensor) bool {
+		return strings.Contains(t.Name, "s.1.recurrent_block.") || strings.Contains(t.Name, "s.1.temporal_block.")
+	})
 }
 
 // withoutBlocks returns the tensors of a model that lacks blocks.
@@ -56,6 +64,8 @@ func TestMismatchError(t *testing.T) {
 		{"one block", withoutBlocks("blocks.1"), false, summary + "1 missing\n  missing     blocks.1: the whole block", false},
 		{"two blocks", withoutBlocks("blocks.1", "blocks.2"), false, summary + "1 missing\n  missing     blocks.1 to 2: the whole block", false},
 		{"the first block", withoutBlocks("blocks.0"), false, summary + "1 missing\n  missing     blocks.0: the whole block", false},
+		{"of no kind", withoutKind(Torch), false, summary + "1 missing\n  missing     blocks.1.*: the tensors of a block that is recurrent or attention", false},
+		{"of no kind in transformers", withoutKind(HuggingFace), false, summary + "1 missing\n  missing     layers.1.temporal_block.*: the tensors of a block that is recurrent or attention", false},
 		{"unknown", append(modelTensors(&tinyConfig, Torch, ""), named("blocks.0.x", 3)), false, summary + "1 unexpected\n  unexpected  blocks.0.x: not a parameter of the family", true},
 		{"unknown, kept", append(modelTensors(&tinyConfig, Torch, ""), named("blocks.0.x", 3)), true, "", false},
 		{"packed, kept", append(modelTensors(&tinyConfig, Torch, ""), &tensor.Tensor{Name: "blocks.0.x", DType: tensor.F4, Shape: []int64{4}}), true,
@@ -219,5 +229,31 @@ func TestModelCounts(t *testing.T) {
 	var bad *tensor.FormatError
 	if _, err := Recognize(checkpoint(t, named("x", 1)), Options{}); !errors.As(err, &bad) {
 		t.Error(err)
+	}
+}
+
+// What no tensor of a model shows is not known, and is neither a size nor a kind of block.
+func TestUnknownSizes(t *testing.T) {
+	for l := Flax; l < layoutCount; l++ {
+		var tensors []*tensor.Tensor
+		for _, x := range modelTensors(&tinyConfig, l, "") {
+			if !strings.Contains(x.Name, "_block.") {
+				tensors = append(tensors, x)
+			}
+		}
+		m, err := Recognize(checkpoint(t, tensors...), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := m.Config
+		if c.MLPExpandedWidth != 0 || c.NumHeads != 0 || c.LRUWidth != 0 || c.ConvWidth != 0 || c.Width != tinyConfig.Width || c.VocabSize != tinyConfig.VocabSize {
+			t.Errorf("%s: %+v", l, c)
+		}
+		if slices.ContainsFunc(c.BlockTypes, func(kind BlockType) bool { return kind != UnknownKind }) || len(c.BlockTypes) != len(tinyConfig.BlockTypes) {
+			t.Errorf("%s: blocks %q", l, c.BlockTypes)
+		}
+		if beyond := Griffin.BeyondOriginal(&c); beyond != nil {
+			t.Errorf("%s: %q", l, beyond)
+		}
 	}
 }

@@ -229,14 +229,23 @@ func (r recognizer) blocksOf(rule *Rule) []int {
 	return r.blocks
 }
 
-// blockType returns the kind of a block: that to which most of its tensors belong.
+// blockType returns the kind of a block: that to which most of its tensors belong. It is unknown if the block has no tensor of any kind, and
+// every kind has some.
 func (r recognizer) blockType(b int) BlockType {
 	count := map[BlockType]int{}
+	has := map[BlockType]bool{}
 	for i := range r.Family.Rules {
 		rule := &r.Family.Rules[i]
-		if rule.Scope.kind != "" && rule.At[r.Layout].Tail != "" && r.found.first[r.Family.nameOf(parameter{rule, b}, r.Layout)] != nil {
+		if rule.Scope.kind == "" || rule.At[r.Layout].Tail == "" {
+			continue
+		}
+		has[rule.Scope.kind] = true
+		if r.found.first[r.Family.nameOf(parameter{rule, b}, r.Layout)] != nil {
 			count[rule.Scope.kind]++
 		}
+	}
+	if len(count) == 0 && len(has) == len(r.Family.Kinds) {
+		return UnknownKind
 	}
 	best := r.Family.Kinds[0]
 	for _, kind := range r.Family.Kinds {

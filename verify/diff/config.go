@@ -124,7 +124,7 @@ func hasConfig(c *tensor.Checkpoint) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// fieldsOfShapes returns the fields that the shapes of a model of the family tell.
+// fieldsOfShapes returns the fields that the shapes of a model of the family tell. Shapes of a model that is not complete do not tell all.
 func fieldsOfShapes(c *model.Config) configFields {
 	f := configFields{"vocab_size": c.VocabSize, "hidden_size": c.Width, "intermediate_size": 2 * c.MLPExpandedWidth,
 		"num_hidden_layers": int64(len(c.BlockTypes)), "num_attention_heads": c.NumHeads, "block_types": blockTypes(c.BlockTypes)}
@@ -134,6 +134,9 @@ func fieldsOfShapes(c *model.Config) configFields {
 	if c.Has(model.Recurrent) {
 		f["lru_width"], f["conv1d_width"] = c.LRUWidth, c.ConvWidth
 	}
+	maps.DeleteFunc(f, func(name string, value any) bool {
+		return value == int64(0) || name == "block_types" && c.Has(model.UnknownKind)
+	})
 	return f
 }
 

@@ -129,11 +129,15 @@ func (s *side) describe() Side {
 			out.Step = d.Value
 		}
 	}
-	if s.model != nil {
-		out.Layout = s.model.Layout.String()
-		for _, kind := range s.model.Config.BlockTypes {
-			out.BlockTypes = append(out.BlockTypes, string(kind))
-		}
+	if s.model == nil {
+		return out
+	}
+	out.Layout = s.model.Layout.String()
+	if s.model.Config.Has(model.UnknownKind) {
+		return out
+	}
+	for _, kind := range s.model.Config.BlockTypes {
+		out.BlockTypes = append(out.BlockTypes, string(kind))
 	}
 	return out
 }
