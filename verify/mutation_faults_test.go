@@ -221,8 +221,8 @@ func (m *made) exact(name string) []float32 {
 
 var layoutFaults = []fault{
 	{layoutClass, "convolution without its unit axis", one(recurrent(convWeight), func(e *entry) { e.shape = []int64{e.shape[0], e.shape[2]} }), "instead of", false},
-	{layoutClass, "gate projection [in, out]", one(last(gateProj), func(e *entry) { slices.Reverse(e.shape) }), "it looks transposed", false},
-	{layoutClass, "key projection [in, out]", one(attention(kProj), func(e *entry) { slices.Reverse(e.shape) }), "it looks transposed", false},
+	{layoutClass, "gate projection [in, out]", one(last(gateProj), func(e *entry) { slices.Reverse(e.shape) }), "looks transposed", false},
+	{layoutClass, "key projection [in, out]", one(attention(kProj), func(e *entry) { slices.Reverse(e.shape) }), "looks transposed", false},
 	{layoutClass, "RG-LRU parameter by heads", func(m *made) []string {
 		c := m.family()
 		return one(recurrent(aParam), reshaped(c.NumHeads, c.LRUWidth/c.NumHeads))(m)

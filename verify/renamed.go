@@ -116,6 +116,19 @@ func (r *renaming) words() string {
 	return r.layers.Words("the source", "the conversion")
 }
 
+// taken says of a tensor that is missing with its layer that the converted checkpoint has another layer under the number, "" if it has none.
+func (r *renaming) taken(planned string) string {
+	if r == nil || r.layers == nil {
+		return ""
+	}
+	list, layer, _ := diff.SplitLayer(planned)
+	k := slices.Index(r.layers.B, layer)
+	if list != r.layers.List || k < 0 || !slices.Contains(r.layers.OnlyA, layer) {
+		return ""
+	}
+	return fmt.Sprintf("the conversion lacks layer %d of the source; its own layer %d is layer %d of the source", layer, layer, r.layers.A[k])
+}
+
 // says reports whether words says what a finding does.
 func (r *renaming) says(f *Finding) bool {
 	if r == nil || r.layers == nil || f.Field != "" {

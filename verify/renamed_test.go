@@ -26,18 +26,26 @@ func TestTextOfRenamedTensors(t *testing.T) {
 		proven bool // of the weights
 	}{
 		{"removed", func(m *made) { m.renumber(1, func(block int) []int { return []int{block - 1} }) },
-			[]string{"layers 0-3 of the conversion are layers 1-4 of the source; the conversion lacks layer 0 of the source", "identical to the source, bit for bit; 76 tensors under another name; 21 more tensors were not compared (see structure)"}, "structure: ", false},
+			[]string{"layers 0 to 3 of the conversion are layers 1 to 4 of the source; the conversion lacks layer 0 of the source", "identical to the source, bit for bit; 76 tensors under another name; 21 more tensors were not compared (see structure)"}, "structure: ", false},
 		{"added", func(m *made) {
 			m.renumber(0, func(block int) []int { return [][]int{{0}, {1}, {2, 3}, {4}, {5}}[block] })
-		}, []string{"layers 0-1,3-5 of the conversion are layers 0-4 of the source; the source lacks layer 2 of the conversion|layers 0-2,4-5 of the conversion are layers 0-4 of the source; the source lacks layer 3 of the conversion"}, "structure: ", true},
+		}, []string{"layers 0, 1, 3 to 5 of the conversion are layers 0 to 4 of the source; the source lacks layer 2 of the conversion|layers 0 to 2, 4, 5 of the conversion are layers 0 to 4 of the source; the source lacks layer 3 of the conversion"}, "structure: ", true},
 		{"an element of a moved layer", func(m *made) {
 			m.renumber(1, func(block int) []int { return []int{block - 1} })
 			flip(3, 2)(m.get(in(0, "mlp_block.down_proj.bias")))
-		}, []string{"layers 0-3 of the conversion are layers 1-4", "model.layers.0.mlp_block.down_proj.bias (blocks.1.mlp_block.ffw_down.bias): 1 of 32 elements differ"}, "structure: ", false},
+		}, []string{"layers 0 to 3 of the conversion are layers 1 to 4", "model.layers.0.mlp_block.down_proj.bias (blocks.1.mlp_block.ffw_down.bias): 1 of 32 elements differ"}, "structure: ", false},
 		{"a tensor of every layer", func(m *made) { renamed("gate_proj", "gate")(m) },
-			[]string{"structure: 10 failures\n  all layers (5) of model.layers: mlp_block.gate_proj.weight: 5 tensors, renamed to mlp_block.gate.weight\n"}, "missing", true},
+			[]string{"structure: 10 failures\n  all layers (5) of model.layers: mlp_block.gate_proj.weight, mlp_block.gate_proj.bias: 10 tensors, gate_proj renamed to gate\n"}, "missing", true},
 		{"the list of layers", func(m *made) { renamed("model.layers.", "model.blocks.")(m) },
 			[]string{"structure: 97 failures", "tensors, model.layers renamed to model.blocks"}, "missing", true},
+		{"parts of every layer", func(m *made) {
+			renamed("temporal_block", "tb")(m)
+			renamed("mlp_block", "mlp")(m)
+		}, []string{"structure      FAIL  of 99 tensors: 87 renamed\n",
+			"structure: 87 failures\n  all layers (5) of model.layers: temporal_block.*: 57 tensors, temporal_block renamed to tb\n  all layers (5) of model.layers: mlp_block.*: 30 tensors, mlp_block renamed to mlp\n"}, "missing", true},
+		{"the last layers are missing", func(m *made) {
+			m.renumber(0, func(block int) []int { return [][]int{{0}, {1}, {2}, nil, nil}[block] })
+		}, []string{"\n  layers 3, 4 of model.layers are missing ("}, "every", false},
 		{"one that is wrong too", func(m *made) {
 			m.get(finalNorm).name = "model.last_norm.weight"
 			flip(3, 2)(m.get("model.last_norm.weight"))
@@ -157,7 +165,7 @@ func TestApplyRenaming(t *testing.T) {
 // The words about moved layers say what findings about their tensors do, and no others.
 func TestWordsOfMovedLayers(t *testing.T) {
 	moved := &renaming{names: map[string]string{"a": "b", "c": "d", "e": "e"}, layers: &diff.MovedLayers{List: "m.l", A: []int{1, 2}, B: []int{0, 1}, OnlyA: []int{0}, OnlyB: []int{5}}}
-	if got, want := moved.words(), "layers 0-1 of the conversion are layers 1-2 of the source; the conversion lacks layer 0 of the source; the source lacks layer 5 of the conversion"; got != want {
+	if got, want := moved.words(), "layers 0, 1 of the conversion are layers 1, 2 of the source; the conversion lacks layer 0 of the source; the source lacks layer 5 of the conversion"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got := moved.summary(); got != "; 2 tensors under another name" {
@@ -182,5 +190,38 @@ func TestWordsOfMovedLayers(t *testing.T) {
 		if got := moved.says(&tt.f); got != tt.want {
 			t.Errorf("%+v: %t", tt.f, got)
 		}
+	}
+}
+
+// Of a layer that is missing, it is said which layer the conversion has under its number.
+func TestNumberOfAMissingLayer(t *testing.T) {
+	m := baseOf(t, "bfloat16, torch").made.clone()
+	m.renumber(0, func(block int) []int { return [][]int{{0}, nil, {1}, {2}, {3}}[block] })
+	v, err := m.judge(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "the conversion lacks layer 1 of the source; its own layer 1 is layer 2 of the source"
+	missing := 0
+	for _, f := range v.Structure.Findings.All() {
+		if f.Kind != MissingTensor {
+			continue
+		}
+		missing++
+		if f.Detail != want || f.ConvertedName != "" || !strings.HasPrefix(f.Tensor, "model.layers.1.") {
+			t.Errorf("%+v", f)
+		}
+	}
+	groups := v.GroupFindings(v.Structure.Findings)
+	if missing == 0 || len(groups) != 1 || !groups[0].Described() {
+		t.Errorf("%d missing, %d groups", missing, len(groups))
+	}
+	last := baseOf(t, "bfloat16, torch").made.clone()
+	last.renumber(0, func(block int) []int { return [][]int{{0}, {1}, {2}, {3}, nil}[block] })
+	if v, err = last.judge(t); err != nil {
+		t.Fatal(err)
+	}
+	if f := v.Structure.Findings.At(0); f.Detail != "" || f.ConvertedName != f.Tensor {
+		t.Errorf("the last layer: %+v", f)
 	}
 }

@@ -118,7 +118,10 @@ func (c *structure) finding(k int) Finding {
 	f := Finding{Tensor: d.Name, SourceName: sourceNames(c.plan.List, int(w.dest)), ConvertedName: cmp.Or(c.renaming.name(d.Name), d.Name)}
 	switch w.kind {
 	case isMissing:
-		f.Kind, f.Want = MissingTensor, describeTensor(d.DType, d.Shape)
+		f.Kind, f.Want, f.Detail = MissingTensor, describeTensor(d.DType, d.Shape), c.renaming.taken(d.Name)
+		if f.Detail != "" {
+			f.ConvertedName = ""
+		}
 		if c.found != nil && c.found.EmbeddedByHead && int(w.dest) == c.plan.Embedding {
 			f.Detail = fmt.Sprintf("transformers 5.23 takes %s for it, and 4.57 leaves it without values", c.found.Embedding().Name)
 		}
@@ -142,9 +145,9 @@ func otherShape(d *moves.Dest, t *tensor.Tensor) string {
 	switch {
 	case t.Elements() != d.Elements():
 	case len(d.Shape) != 2:
-		return "it has the same number of elements"
+		return "the same number of elements"
 	case slices.Equal(reversed, d.Shape):
-		return "it looks transposed"
+		return "looks transposed"
 	}
 	return ""
 }

@@ -25,6 +25,9 @@ type layerGroup struct {
 	group diff.Group
 }
 
+// Described reports whether the summary of the section says what the findings of the group do.
+func (g *FindingGroup) Described() bool { return g.said != "" }
+
 // Where names the tensors of a group of some findings, in lines of limited length, or the field: "recurrent layers (18) of model.layers:
 // temporal_block.conv_1d.bias".
 func (g *FindingGroup) Where(of strictjson.List[Finding]) []string {
@@ -149,6 +152,9 @@ func (g *FindingGroup) line(findings strictjson.List[Finding]) string {
 	differing, elements := g.Count(findings)
 	line := ": " + text.Count(len(g.Findings), "tensor")
 	switch {
+	case first.Kind == MissingTensor && g.layers.group.Every:
+		layers := g.layers.items.LayersOf(&g.layers.group) + " of " + g.layers.group.List
+		return text.Printable(fmt.Sprintf("%s %s missing (%s)", layers, map[bool]string{true: "is", false: "are"}[len(g.layers.group.Layers) == 1], text.Count(len(g.Findings), "tensor")))
 	case first.Kind == MissingTensor:
 		line += " missing" + g.common(findings, func(f *Finding) string { return f.Want })
 	case first.Kind == RenamedTensor:
@@ -213,7 +219,14 @@ func (f *Finding) withoutLayer(s string) string {
 			s = strings.ReplaceAll(s, fmt.Sprintf("%s.%d.", list, layer), "")
 		}
 	}
-	return s
+	words := strings.Split(s, " ")
+	for i := len(words) - 1; i > 0; i-- { // a name that both checkpoints have for it is said once: "gate (gate)"
+		if rest, twice := strings.CutPrefix(words[i], "("+words[i-1]+")"); twice {
+			words[i-1] += rest
+			words = slices.Delete(words, i, i+1)
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // fold shortens a list of names of tensors: those that have the same beginning become one, "model.layers.6.*".

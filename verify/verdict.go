@@ -88,7 +88,7 @@ type Finding struct {
 	Kind          FindingKind `json:"kind"`
 	Tensor        string      `json:"tensor,omitempty"`         // full name in the checkpoint that is verified
 	SourceName    string      `json:"source_name,omitempty"`    // full name of its counterpart in the source; several are joined with " + "
-	ConvertedName string      `json:"converted_name,omitempty"` // full name that it has or should have in the converted checkpoint
+	ConvertedName string      `json:"converted_name,omitempty"` // full name that it has or should have in the converted checkpoint, "" if another has that name
 	Field         string      `json:"field,omitempty"`          // of config.json: "rope_parameters.rope_theta"
 	Index         []int64     `json:"index,omitempty"`          // of the first wrong element of the converted tensor
 	Want          string      `json:"want,omitempty"`

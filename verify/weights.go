@@ -177,7 +177,7 @@ func (w *weightsCheck) finding(k int) Finding {
 	case described:
 		out.Detail = detail
 	case w.nan[k]:
-		out.Detail = "it holds NaN"
+		out.Detail = "NaN in the conversion"
 	}
 	return out
 }

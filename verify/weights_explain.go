@@ -284,7 +284,10 @@ func (x *explanations) title(name string) string {
 	if i < 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s (%s)", name, sourceNames(x.list, i))
+	if source := sourceNames(x.list, i); source != name {
+		name += " (" + source + ")"
+	}
+	return name
 }
 
 // divisor returns what a tensor is divided by, or 0.

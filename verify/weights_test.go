@@ -182,7 +182,7 @@ func TestManyWrongTensors(t *testing.T) {
 	if err := w.explain(t.Context(), &model.Config{NumHeads: 1, Width: 4}, progress); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range map[int]string{0: "zeroed", maxExplained - 1: "zeroed", maxExplained: "", n - 1: "it holds NaN"} {
+	for i, want := range map[int]string{0: "zeroed", maxExplained - 1: "zeroed", maxExplained: "", n - 1: "NaN in the conversion"} {
 		if got := w.section.Findings.At(i).Detail; got != want {
 			t.Errorf("%d: %q, want %q", i, got, want)
 		}
