@@ -27,7 +27,7 @@ type Facts struct {
 // CheckpointFacts describe a checkpoint and the model in it.
 type CheckpointFacts struct {
 	Subject
-	Digest string `json:"digest,omitempty"` // of the weights, as runtime.Model.Digest has it; "" if the model is not complete
+	Digest string `json:"digest,omitempty"` // of the weights, as runtime.DigestOf has it
 
 	Parameters int64   `json:"parameters,omitempty"`
 	Config     *Shapes `json:"model,omitempty"` // nil if the model is not complete
@@ -120,7 +120,11 @@ func describe(ctx context.Context, s *Subject, c *tensor.Checkpoint, name string
 	}
 	m, err := runtime.Open(ctx, c, runtime.Options{Name: name, Settings: settings})
 	if err != nil {
-		return f, ctx.Err() // the verdict says what is wrong with it
+		for _, t := range c.Tensors() { // the verdict says what is wrong with the model
+			f.Parameters += t.Elements()
+		}
+		f.Digest, err = runtime.DigestOf(ctx, c, name, a, known, nil)
+		return f, err
 	}
 	configured, err := m.Found.Configure(settings)
 	if err != nil {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -69,5 +70,24 @@ func TestFactsOfDirectories(t *testing.T) {
 		if f.Config == nil || f.Config.AttentionWindowSize != 0 || f.Config.BlockTypes[0] != string(model.Recurrent) {
 			t.Errorf("%+v", f.Config)
 		}
+	}
+}
+
+// A converted checkpoint whose names are no model's has its size and a digest of all of its tensors.
+func TestFactsOfRenamedTensors(t *testing.T) {
+	base := baseOf(t, "bfloat16, torch")
+	m := base.made.clone()
+	renamed("_block.", "_part.")(m)
+	v, err := verifyFiles(t, base.source, m.write(t), Options{Facts: true, Settings: base.settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := v.Facts.Converted
+	if !v.Weights.OK || f.Parameters != v.Facts.Source.Parameters || f.Parameters == 0 || !strings.HasPrefix(f.Digest, "tensors ") || f.Config != nil {
+		t.Errorf("%t, %+v", v.Weights.OK, f)
+	}
+	flip(3, 2)(m.get(strings.ReplaceAll(in(1, "mlp_block.up_proj.weight"), "_block.", "_part.")))
+	if v, err = verifyFiles(t, base.source, m.write(t), Options{Facts: true, Settings: base.settings}); err != nil || v.Facts.Converted.Digest == f.Digest {
+		t.Errorf("%v, another tensor has the same digest %s", err, f.Digest)
 	}
 }

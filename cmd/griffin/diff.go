@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"runtime/debug"
 
@@ -8,7 +9,9 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/report"
 )
@@ -104,22 +107,29 @@ func diffPaths(c *cli.Context, o diff.Options) (r *diff.Result, noDigest, err er
 	defer a.Close()
 	defer b.Close()
 	b.ShareNames(a)
-	var digests [2]string
+	var digests [2]diff.Side
 	if c.IsSet("report") {
 		digests, noDigest = bothDigests(c, a, b)
 	}
 	if r, err = diffBetween(c, a, b, o); err == nil {
-		r.A.Digest, r.B.Digest = digests[0], digests[1]
+		r.A.Digest, r.A.ConfigFile = digests[0].Digest, digests[0].ConfigFile
+		r.B.Digest, r.B.ConfigFile = digests[1].Digest, digests[1].ConfigFile
 	}
 	return r, noDigest, err
 }
 
-// bothDigests returns the digests of both checkpoints, which the page of a comparison shows.
-func bothDigests(c *cli.Context, a, b *tensor.Checkpoint) (digests [2]string, err error) {
-	if digests[0], err = weightsDigest(c, a, "", nil); err == nil {
-		digests[1], err = weightsDigest(c, b, "", nil)
+// bothDigests returns the digests of both checkpoints and of their config.json, which the page of a comparison shows.
+func bothDigests(c *cli.Context, a, b *tensor.Checkpoint) (digests [2]diff.Side, err error) {
+	for i, x := range []*tensor.Checkpoint{a, b} {
+		if digests[i].Digest, err = weightsDigest(c, x, "", nil); err != nil {
+			return digests, err
+		}
+		config, err := fs.ReadFile(x.Source, x.Beside(hfconfig.Name))
+		if err == nil {
+			digests[i].ConfigFile = digest.Of(digest.Default, config).Named()
+		}
 	}
-	return digests, err
+	return digests, nil
 }
 
 // diffBetween compares checkpoints that are open.

@@ -62,7 +62,7 @@ var errDifferent = errors.New("different")
 
 // reportError prints an error and its hint, as text or as JSON, and returns the exit status.
 func reportError(w io.Writer, err error, asJSON bool) int {
-	if err == nil || err == errDifferent || onlyDifferent(err) { // the results are printed
+	if err == nil || err == errDifferent { // the results are printed
 		return exitCode(err)
 	}
 	f := failureOf(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
@@ -33,7 +35,7 @@ func perplexityCommand() *cli.Command {
 			"starts from an empty state.\n\n" +
 			"Two checkpoints are scored side by side: a source and its conversion, a base and its fine-tune. KL is the mean\n" +
 			"Kullback-Leibler divergence of the second from the first, top-1 the share of tokens for which both have the same\n" +
-			"most likely one. --step and --model apply to the first. --fast takes 0.6 of the time; its error is in reference/FAST.md.\n\n" +
+			"most likely one. --step and --model apply to the first, and settings to those whose config.json states no others. --fast takes 0.6 of the time; its error is in reference/FAST.md.\n\n" +
 			"Examples:\n\n" +
 			"  griffin perplexity recurrentgemma-2b --text book.txt\n" +
 			"  griffin perplexity 2b.pt recurrentgemma-2b --text book.txt --report page.html\n" +
@@ -76,6 +78,23 @@ type scoredCheckpoint struct {
 	Semantics  string  `json:"semantics"`
 	NLL        float64 `json:"nll"`
 	Perplexity float64 `json:"perplexity"`
+
+	OwnSettings *ownSettings `json:"own_settings,omitempty"` // with which it was run, because its config.json contradicts those that are given
+}
+
+// ownSettings are the settings of a checkpoint, in the original's terms.
+type ownSettings struct {
+	AttentionWindow int64   `json:"attention_window"`
+	LogitsSoftCap   float64 `json:"logits_soft_cap"`
+	EmbeddingScale  bool    `json:"embedding_scale"`
+}
+
+// String writes the settings; "" for none.
+func (s *ownSettings) String() string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t", s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale)
 }
 
 // comparedScores compares the predictions of two checkpoints.
@@ -114,16 +133,19 @@ func runPerplexity(c *cli.Context) error {
 	}
 	p := scoring{c: c, out: score{Added: []string{}, Arithmetic: precision.String()}}
 	var models []*reference.Model
+	given := 0 // checkpoints that the settings are for
+	var contradicted error
 	for i, path := range c.Args().Slice() {
-		open := openModel
-		if i > 0 {
-			open = openOther
-		}
-		m, err := open(c, path)
+		m, own, err := openScored(c, i)
 		if err != nil {
 			return err
 		}
 		defer m.Checkpoint.Close()
+		var kept *ownSettings
+		if given++; own != nil {
+			given--
+			contradicted, kept = own, &ownSettings{m.Original.AttentionWindow, m.Original.LogitsSoftCap, m.Original.EmbeddingScale}
+		}
 		if err := m.CheckHead(c.Context); err != nil {
 			return err
 		}
@@ -136,7 +158,10 @@ func runPerplexity(c *cli.Context) error {
 			r, weights = m.Digested(r.Semantics, r.Arithmetic, digest.Default)
 		}
 		p.models, p.weights, models = append(p.models, m), append(p.weights, weights), append(models, r)
-		p.out.Checkpoints = append(p.out.Checkpoints, scoredCheckpoint{Path: path, Quantized: quantizedText(m), Semantics: r.Semantics.String()})
+		p.out.Checkpoints = append(p.out.Checkpoints, scoredCheckpoint{Path: path, Quantized: quantizedText(m), Semantics: r.Semantics.String(), OwnSettings: kept})
+	}
+	if given == 0 {
+		return contradicted
 	}
 	if p.scorer, err = perplexity.New(models...); err != nil {
 		return err
@@ -159,18 +184,30 @@ func runPerplexity(c *cli.Context) error {
 	return p.report()
 }
 
-// openOther opens a checkpoint without --step, --model and the other choices of the model's own, and the model in it.
-func openOther(c *cli.Context, path string) (*runtime.Model, error) {
-	checkpoint, err := formats.Open(path, formats.Options{})
-	if err != nil {
-		return nil, err
+// openScored opens the i-th checkpoint and the model in it. --step, --model and the other choices of a checkpoint are those of the first. One
+// of two that states settings of its own is opened with these; own says how those that are given contradict them, nil if they do not.
+func openScored(c *cli.Context, i int) (m *runtime.Model, own, err error) {
+	o := runtime.Options{Settings: settings(c)}
+	var checkpoint *tensor.Checkpoint
+	if i == 0 {
+		o.Name = c.String("model")
+		checkpoint, err = openSource(c, c.Args().Get(i))
+	} else {
+		checkpoint, err = formats.Open(c.Args().Get(i), formats.Options{})
 	}
-	m, err := runtime.Open(c.Context, checkpoint, runtime.Options{Settings: settings(c)})
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err = runtime.Open(c.Context, checkpoint, o)
+	if option := (*model.OptionError)(nil); c.NArg() == 2 && errors.As(err, &option) && option.Contradicted {
+		own, o.Settings = err, model.Settings{}
+		m, err = runtime.Open(c.Context, checkpoint, o)
+	}
 	if err != nil {
 		checkpoint.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	return m, nil
+	return m, own, nil
 }
 
 // scoring carries out one perplexity command.
@@ -299,7 +336,7 @@ func (p *scoring) writePage(r *perplexity.Result) error {
 			return err
 		}
 		x := p.out.Checkpoints[i]
-		s.Models = append(s.Models, report.ScoredModel{Path: x.Path, Format: m.Checkpoint.Format + ", " + m.Found.Layout.String() + " layout", Digest: sum, Quantized: x.Quantized, Semantics: x.Semantics})
+		s.Models = append(s.Models, report.ScoredModel{Path: x.Path, Format: m.Checkpoint.Format + ", " + m.Found.Layout.String() + " layout", Digest: sum, Quantized: x.Quantized, Semantics: x.Semantics, OwnSettings: x.OwnSettings.String()})
 		window := int64(0)
 		if m.Config.Has(model.Attention) {
 			window = m.Original.AttentionWindow
@@ -333,6 +370,9 @@ func printScore(w io.Writer, o *score) error {
 	for _, x := range o.Checkpoints {
 		if err := printQuantized(w, x.Path, x.Quantized); err != nil {
 			return err
+		}
+		if x.OwnSettings != nil {
+			fmt.Fprintf(w, "%s is run with the settings of its config.json, not those given: %s\n", printable(storage.WithoutQuery(x.Path)), x.OwnSettings)
 		}
 		fmt.Fprintf(w, "%s: %.6f nats a token, perplexity %.6g (%s semantics, %s)\n", x.Path, x.NLL, x.Perplexity, x.Semantics, o.Arithmetic)
 	}

@@ -118,29 +118,28 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 		e.SetEscapeHTML(false)
 		_ = e.Encode(document{schemaStep, line}) // out keeps the error
 	}
+	differs := false
 	err := run.Each(c.Context, steps, func(s formats.Step) error {
 		r, err := do(s)
 		if err != nil {
 			return err
 		}
 		count(r.status)
+		status := exitOK
 		if r.unlike {
-			err = errDifferent
+			differs, status = true, exitDiffers
 		}
 		if c.Bool("json") {
-			printLine(s, stepLine{Status: r.status, Result: r.value, ExitStatus: exitCode(err)})
-			return errors.Join(out.err, err)
+			printLine(s, stepLine{Status: r.status, Result: r.value, ExitStatus: status})
+			return out.err
 		}
 		out.printf("step %s\n", printable(s.Name))
 		if err := r.print(out); err != nil {
 			return err
 		}
 		out.printf("\n")
-		return err
+		return nil
 	}, func(s formats.Step, err error) {
-		if errors.Is(err, errDifferent) {
-			return
-		}
 		count("failed")
 		reportError(c.App.ErrWriter, fmt.Errorf("step %s: %w", s.Name, err), c.Bool("json"))
 		if c.Bool("json") {
@@ -156,6 +155,9 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 			parts = order
 		}
 		out.printf("%s: %s\n", plural(int64(len(steps)), "step"), strings.Join(append(parts, none(len(steps))...), ", "))
+	}
+	if err == nil && out.err == nil && differs {
+		return errDifferent
 	}
 	return errors.Join(err, out.err)
 }
@@ -178,11 +180,6 @@ func exitCodeOfSteps(err error) int {
 		}
 	}
 	return code
-}
-
-// onlyDifferent reports whether no step failed but for a difference that is printed.
-func onlyDifferent(err error) bool {
-	return is[*run.Error](err) && exitCodeOfSteps(err) == exitDiffers
 }
 
 // convertSteps converts the steps of a run.

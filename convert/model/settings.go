@@ -145,7 +145,7 @@ func (r *Configured) checkGiven(s Settings, path string) error {
 		return nil
 	}
 	return &OptionError{Problem: fmt.Sprintf("the settings contradict %s: %s", path, strings.Join(wrong, "; ")),
-		Hint: "a Hugging Face directory needs no settings: its config.json has them"}
+		Hint: "a Hugging Face directory needs no settings: its config.json has them", Contradicted: true}
 }
 
 // OptionError reports options that are missing or invalid, or that contradict the checkpoint or each
@@ -158,6 +158,8 @@ type OptionError struct {
 	Missing  []string // names of the fields of Settings that have to be set
 	Stated   Settings // values for Missing that another checkpoint states, which the caller may know to be the same model
 	Hint     string   // what else to do, "" for nothing
+
+	Contradicted bool // the settings contradict those that the checkpoint states, with which it can be opened
 }
 
 func (e *OptionError) Error() string { return e.Problem }

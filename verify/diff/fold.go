@@ -151,7 +151,7 @@ func (r *Items) foldWhole(groups []Group) []Group {
 	return slices.DeleteFunc(groups, func(g Group) bool { return len(g.Tensors) == 0 })
 }
 
-// foldLayers makes a group of the layers of which the groups have all tensors, unless there would be as many groups as before.
+// foldLayers makes a group of the layers of which the groups have all tensors, unless there would be more groups than before.
 func (r *Items) foldLayers(groups []*Group) {
 	list, count := groups[0].list, map[int]int{}
 	for _, g := range groups {
@@ -170,7 +170,7 @@ func (r *Items) foldLayers(groups []*Group) {
 			emptied = g
 		}
 	}
-	if left+1 >= len(groups) {
+	if left+1 > len(groups) {
 		return
 	}
 	whole := Group{List: emptied.List, Status: emptied.Status, Change: emptied.Change, list: list}

@@ -60,6 +60,7 @@ type Side struct {
 	Bytes      int64  `json:"bytes"`               // their size
 
 	Digest     string   `json:"-"` // of the weights, as runtime.DigestOf has it; "" if the caller has not set it
+	ConfigFile string   `json:"-"` // digest of config.json; "" if there is none, or if the caller has not set it
 	BlockTypes []string `json:"-"` // kinds of the blocks of a model of the family, nil for others
 }
 

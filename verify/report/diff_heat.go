@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
@@ -54,8 +55,11 @@ func diffMaps(r *diff.Result, ids map[*diff.TensorDiff]string) []*page.Heat {
 			continue // outside layers nothing differs
 		}
 		m.Title = "Where it differs"
-		m.Caption = "A row for each kind of tensor, a column for each layer; the colour is ‖b − a‖ / ‖a‖, on a logarithmic scale."
+		m.Caption = "A row for each kind of tensor, a column for each layer."
 		m.Explain(scale.legend()...)
+		if slices.ContainsFunc(m.Legend, func(k page.HeatKey) bool { return strings.HasPrefix(k.Class, "apart") && k.Mark == "" }) {
+			m.Caption = "A row for each kind of tensor, a column for each layer; the colour is ‖b − a‖ / ‖a‖, on a logarithmic scale."
+		}
 		out = append(out, m)
 	}
 	return out

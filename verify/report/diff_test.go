@@ -65,6 +65,16 @@ func TestReportShowsEveryTensor(t *testing.T) {
 	}
 }
 
+// The page has the digests of the weights and of config.json, if it is given them.
+func TestDigestsOfTheSides(t *testing.T) {
+	text := checkPage(t, diffReport(t, &diff.Result{A: diff.Side{Digest: "flax blake3:00"}, B: diff.Side{ConfigFile: "blake3:11"}}))
+	for _, want := range []string{`<dt>weights</dt><dd><code class="name">flax blake3:00</code>`, `<dt>config.json</dt><dd><code class="name">blake3:11</code>`} {
+		if strings.Count(text, want) != 1 {
+			t.Errorf("the page has not one %q", want)
+		}
+	}
+}
+
 func TestReportOfEqualCheckpoints(t *testing.T) {
 	r := &diff.Result{Equal: true, Summary: diff.Summary{Tensors: 1, Equal: 1, Elements: 3},
 		Tensors: []diff.TensorDiff{{Name: "w", Status: diff.Equal, Shape: []int64{3}, Elements: 3}}}

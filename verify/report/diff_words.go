@@ -23,25 +23,84 @@ func whatWasDone(r *diff.Result) string {
 		phrases = append(phrases, p)
 	}
 	phrases = append(phrases, explained...)
-	if s.NonFinite > 0 {
-		phrases = append(phrases, text.Agree(int64(s.NonFinite), "tensor", "has", "have")+" NaN or infinities")
-	}
-	for _, p := range []struct {
-		n    int
-		what string
-	}{{s.OnlyA, "only in A"}, {s.OnlyB, "only in B"}} {
-		if p.n > 0 {
-			phrases = append(phrases, text.CountAre(int64(p.n), "tensor")+" "+p.what)
-		}
-	}
+	phrases = append(phrases, whatIsNotFinite(r)...)
+	phrases = append(phrases, whatIsAlone(r)...)
 	if s.Config > 0 {
 		phrases = append(phrases, text.Agree(int64(s.Config), "config field", "differs", "differ"))
+	}
+	if s.OnlyA+s.OnlyB > 0 && s.Equal > 0 && s.OnlyA+s.OnlyB+s.Equal-s.Renamed == s.Tensors {
+		phrases = append(phrases, "the other "+text.CountAre(int64(s.Equal), "tensor")+" equal")
 	}
 	if len(phrases) == 0 {
 		return ""
 	}
 	sentence := strings.Join(phrases, "; ") + "."
 	return strings.ToUpper(sentence[:1]) + sentence[1:]
+}
+
+// whatIsAlone says what only one side has: whole layers by their numbers, and other tensors by how many they are.
+func whatIsAlone(r *diff.Result) []string {
+	var phrases []string
+	groups := r.Groups()
+	for _, x := range []struct {
+		status diff.Status
+		n      int
+		side   string
+	}{{diff.OnlyA, r.Summary.OnlyA, "A"}, {diff.OnlyB, r.Summary.OnlyB, "B"}} {
+		var layers []string
+		several := false
+		for i := range groups {
+			if g := &groups[i]; g.Status == x.status && g.Every {
+				layers = append(layers, r.LayersOf(g)+" of "+g.List)
+				several = several || len(g.Layers) > 1
+				x.n -= len(g.Tensors)
+			}
+		}
+		if len(layers) == 1 {
+			layers[0], _, _ = strings.Cut(layers[0], " of ")
+		}
+		switch {
+		case len(layers) == 0 && x.n > 0:
+			layers = append(layers, text.CountAre(int64(x.n), "tensor"))
+		case len(layers) == 1 && x.n == 0 && !several:
+			layers[0] += " is"
+		case len(layers) > 0 && x.n > 0:
+			layers = []string{strings.Join(layers, ", ") + " and " + text.Count(int64(x.n), "other tensor") + " are"}
+		case len(layers) > 0:
+			layers[len(layers)-1] += " are"
+		}
+		if len(layers) > 0 {
+			phrases = append(phrases, strings.Join(layers, ", ")+" only in "+x.side)
+		}
+	}
+	return phrases
+}
+
+// whatIsNotFinite counts the tensors that differ and have NaN or infinities.
+func whatIsNotFinite(r *diff.Result) []string {
+	var phrases []string
+	rest := r.Summary.NonFinite
+	for side, letter := range []string{"A", "B"} {
+		n := 0
+		for i := range r.Tensors {
+			if t := &r.Tensors[i]; t.Metrics != nil && [2]bool{t.Metrics.NaNA == t.Elements, t.Metrics.NaNB == t.Elements}[side] {
+				n++
+			}
+		}
+		if n > 0 {
+			phrases = append(phrases, fmt.Sprintf("every value of %s is NaN in %s", letter, text.Count(int64(n), "tensor")))
+			rest -= n
+		}
+	}
+	if rest > 0 {
+		phrases = append(phrases, text.Agree(int64(rest), "tensor", "has", "have")+" NaN or infinities")
+	}
+	return phrases
+}
+
+// isFarOff reports whether one side of a tensor has NaN or infinities that the other has not, so that no distance says how far it moved.
+func isFarOff(m *diff.Metrics) bool {
+	return m.NaNA != m.NaNB || m.InfA != m.InfB || math.IsNaN(float64(m.RelativeL2))
 }
 
 // whatMoved says where the tensors are that changed in no way that has a name. alone says that no others changed.
@@ -60,7 +119,7 @@ func whatMoved(r *diff.Result, alone bool) string {
 		if layer >= 0 {
 			layers[layer] = true
 		}
-		if t.Metrics == nil || t.Metrics.Differing == 0 || t.Status == diff.Equal || t.Explanation != nil && t.Explanation.Kind != explain.Other {
+		if t.Metrics == nil || t.Metrics.Differing == 0 || isFarOff(t.Metrics) || t.Status == diff.Equal || t.Explanation != nil && t.Explanation.Kind != explain.Other {
 			continue
 		}
 		n++

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,6 +88,84 @@ func TestWhatWasDone(t *testing.T) {
 		}
 		if got := whatWasDone(r); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	}
+}
+
+// Layers that only one side has are named, and values that are all NaN, of which no distance says how far they moved.
+func TestWhatOnlyOneSideHas(t *testing.T) {
+	only := func(status diff.Status, layers ...int) func(layer int, t *diff.TensorDiff) {
+		return func(layer int, t *diff.TensorDiff) {
+			if slices.Contains(layers, layer) {
+				t.Status = status
+			}
+		}
+	}
+	nan := func(a, b int64) func(layer int, t *diff.TensorDiff) {
+		return func(_ int, t *diff.TensorDiff) {
+			differs(t, math.NaN(), nil)
+			t.Metrics.NaNA, t.Metrics.NaNB = a, b
+		}
+	}
+	for want, how := range map[string]func(layer int, t *diff.TensorDiff){
+		"Layers 3 to 5 are only in A; the other 29 tensors are equal.": only(diff.OnlyA, 3, 4, 5),
+		"Layer 3 is only in B; the other 37 tensors are equal.":        only(diff.OnlyB, 3),
+		"All layers (10) are only in A; the other 1 tensor is equal.":  only(diff.OnlyA, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9),
+		"Layer 3 and 1 other tensor are only in A; the other 36 tensors are equal.": func(layer int, t *diff.TensorDiff) {
+			only(diff.OnlyA, 3)(layer, t)
+			if t.Name == "layers.5.w2" {
+				t.Status = diff.OnlyA
+			}
+		},
+		"Layer 3 is only in A; layer 4 is only in B; the other 33 tensors are equal.": func(layer int, t *diff.TensorDiff) {
+			only(diff.OnlyA, 3)(layer, t)
+			only(diff.OnlyB, 4)(layer, t)
+		},
+		"Only layer 5 moved; layer 3 is only in A.": func(layer int, t *diff.TensorDiff) {
+			only(diff.OnlyA, 3)(layer, t)
+			if layer == 5 {
+				differs(t, 0.1, nil)
+			}
+		},
+		"Every value of B is NaN in 40 tensors.": nan(0, 4),
+		"Every value of A is NaN in 40 tensors.": nan(4, 0),
+		"40 tensors have NaN or infinities.":     nan(0, 3),
+		"Only layer 5 moved; every value of B is NaN in 4 tensors.": func(layer int, t *diff.TensorDiff) {
+			switch layer {
+			case 3:
+				nan(0, 4)(layer, t)
+			case 5:
+				differs(t, 0.1, nil)
+			}
+		},
+	} {
+		r := &diff.Result{Tensors: []diff.TensorDiff{{Name: "embed", Status: diff.Equal, Elements: 4}}}
+		for k := range 4 {
+			r.Tensors = append(r.Tensors, tensorsOf(10, fmt.Sprintf("w%d", k), []int64{4}, how)...)
+		}
+		if strings.Contains(want, " NaN ") {
+			r.Tensors = r.Tensors[1:]
+		}
+		r.Summary.Tensors = len(r.Tensors)
+		for _, x := range r.Tensors {
+			*map[diff.Status]*int{diff.OnlyA: &r.Summary.OnlyA, diff.OnlyB: &r.Summary.OnlyB, diff.Equal: &r.Summary.Equal, diff.Differs: &r.Summary.Differ}[x.Status]++
+			if m := x.Metrics; m != nil && m.NaNA+m.NaNB > 0 {
+				r.Summary.NonFinite++
+			}
+		}
+		if got := whatWasDone(r); got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	}
+}
+
+// Without a distance there is no scale of colours to explain.
+func TestCaptionWithoutDistances(t *testing.T) {
+	for _, distance := range []float64{0.1, math.NaN()} {
+		r := &diff.Result{Tensors: tensorsOf(3, "w", []int64{4}, func(_ int, t *diff.TensorDiff) { differs(t, distance, nil) })}
+		maps := diffMaps(r, nil)
+		if len(maps) != 1 || strings.Contains(maps[0].Caption, "colour") != (distance == 0.1) || len(maps[0].Legend) != 1 {
+			t.Errorf("%v: %+v", distance, maps)
 		}
 	}
 }

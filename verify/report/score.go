@@ -36,6 +36,8 @@ type ScoredModel struct {
 	Digest    string // of the weights, as runtime.DigestOf has it
 	Quantized string // what a quantised copy is
 	Semantics string
+
+	OwnSettings string // of its config.json, if others are given; "" if it is run with those that are given
 }
 
 // WriteScore writes a score as a page.
@@ -74,7 +76,7 @@ func (g *scorePage) document(o Origin) *page.Document {
 			role = scoredRole(i)
 		}
 		subject := page.Subject{Role: role, Path: m.Path}
-		for _, f := range []page.Fact{{Name: "format", Value: m.Format}, {Name: "quantised", Value: m.Quantized}, {Name: "weights", Value: m.Digest, Code: true}, {Name: "run with", Value: m.Semantics + " semantics, " + s.Arithmetic},
+		for _, f := range []page.Fact{{Name: "format", Value: m.Format}, {Name: "quantised", Value: m.Quantized}, {Name: "weights", Value: m.Digest, Code: true}, {Name: "its own settings", Value: m.OwnSettings}, {Name: "run with", Value: m.Semantics + " semantics, " + s.Arithmetic},
 			{Name: "score", Value: fmt.Sprintf("%.6f nats a token, perplexity %s", s.NLL[i], perplexityText(s.Perplexity(i)))}} {
 			if f.Value != "" {
 				subject.Facts = append(subject.Facts, f)

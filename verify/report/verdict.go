@@ -65,6 +65,7 @@ type shownFindings struct {
 	Differing, Elements int64
 	Faults              []faultPart // what it does to the logits
 	indexes             []int       // of findingGroup.Findings
+	Described           bool        // the summary of the check says what they do
 }
 
 // Names are the names of the first tensor in the source and in the converted checkpoint; nil if the title is both.
@@ -89,7 +90,7 @@ func newFindingGroup(v *verify.Verdict, k int, s verify.NamedSection) findingGro
 		if v.Another() || i == maxDescribed {
 			break
 		}
-		shown := &shownFindings{ID: fmt.Sprintf("finding%d-%d", k, i), Title: strings.Join(g.Where(s.Findings), " "), First: s.Findings.At(g.Findings[0]), Count: len(g.Findings), indexes: g.Findings}
+		shown := &shownFindings{ID: fmt.Sprintf("finding%d-%d", k, i), Title: strings.Join(g.Where(s.Findings), " "), First: s.Findings.At(g.Findings[0]), Count: len(g.Findings), indexes: g.Findings, Described: g.Described()}
 		shown.Differing, shown.Elements = g.Count(s.Findings)
 		if shown.Count == 1 {
 			alone++

@@ -24,9 +24,17 @@ func findingsTable(findings strictjson.List[verify.Finding]) *page.Table {
 		if f.Differing > 0 {
 			differ = page.Count(f.Differing)
 		}
-		t.Add(page.Row{Cells: []page.Cell{page.Name(cmp.Or(f.SourceName, f.Tensor, f.Field)), page.Name(cmp.Or(f.ConvertedName, f.Tensor)), differ, page.Text(f.Want), page.Text(f.Got), page.Text(f.Detail)}})
+		t.Add(page.Row{Cells: []page.Cell{page.Name(cmp.Or(f.SourceName, f.Tensor, f.Field)), convertedNameOf(&f), differ, page.Text(f.Want), page.Text(f.Got), page.Text(f.Detail)}})
 	}
 	return t
+}
+
+// convertedNameOf shows the name of a tensor in the converted checkpoint, "—" if another has the name that a missing one should have.
+func convertedNameOf(f *verify.Finding) page.Cell {
+	if f.Kind == verify.MissingTensor && f.ConvertedName == "" {
+		return page.Text("—")
+	}
+	return page.Name(cmp.Or(f.ConvertedName, f.Tensor))
 }
 
 // tensorsTable lists tensors with their digests: the source on the left, what was made of it on the right.

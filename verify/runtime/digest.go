@@ -30,11 +30,11 @@ func (m *Model) Digest(ctx context.Context, a digest.Algorithms, known map[strin
 	return digestOf(ctx, m.Found.Layout.String(), m.Found.ParameterTensors(&m.Config), a, known, progress)
 }
 
-// DigestOf identifies the weights of a checkpoint of any kind: as Digest does if a model of the family is in it, whether its
+// DigestOf identifies the weights of a checkpoint of any kind: as Digest does if a model of the family is in it that lacks no tensor, whether its
 // settings are known or not; otherwise by all of its tensors under their full names, with the word "tensors" in place of the layout.
 // name is that of one of several models, "" for the only one.
 func DigestOf(ctx context.Context, c *tensor.Checkpoint, name string, a digest.Algorithms, known map[string]digest.Sum, progress func(bytes int64)) (string, error) {
-	if m, err := model.Recognize(c, model.Options{Name: name}); err == nil {
+	if m, err := model.Recognize(c, model.Options{Name: name}); err == nil && !lacksTensors(m) {
 		config := m.Config
 		if configured, err := m.Configure(model.Settings{}); err == nil {
 			config = configured.Config
@@ -50,6 +50,12 @@ func DigestOf(ctx context.Context, c *tensor.Checkpoint, name string, a digest.A
 		all = append(all, model.NamedTensor{Name: t.Name, Tensor: t})
 	}
 	return digestOf(ctx, "tensors", all, a, known, progress)
+}
+
+// lacksTensors reports whether tensors of a model are missing, so that those that it has may be a small part of its weights.
+func lacksTensors(m *model.Model) bool {
+	problems, ok := m.Problems().(*model.MismatchError)
+	return ok && len(problems.Missing) > 0
 }
 
 func digestOf(ctx context.Context, what string, tensors []model.NamedTensor, a digest.Algorithms, known map[string]digest.Sum, progress func(bytes int64)) (string, error) {

@@ -87,6 +87,7 @@ func Parse(name, source string, functions template.FuncMap) *Body {
 	t := template.New(name).Funcs(template.FuncMap{
 		"section": func(id, title string) template.HTML { return "" }, // replaced when the page is written
 		"prose":   Prose,
+		"label":   Label,
 		"shown":   func(s any) string { return text.Printable(fmt.Sprint(s)) },
 		"grouped": text.Grouped, "whole": func(n int) string { return text.Grouped(int64(n)) },
 		"number": Number, "shape": tensor.ShapeString, "join": strings.Join,

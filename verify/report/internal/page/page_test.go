@@ -1,6 +1,7 @@
 package page
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -9,6 +10,18 @@ func TestWords(t *testing.T) {
 	got := strings.Join(words([]string{"griffin", "verify", "--logits-soft-cap=30", "my model.pt", "it's", "", "$HOME"}), " ")
 	if want := `griffin verify --logits-soft-cap=30 'my model.pt' 'it'\''s' '' '$HOME'`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// The name of a row of a map is broken between its words, however short it is.
+func TestLabel(t *testing.T) {
+	if got, want := string(Label("up_proj.<b>")), "up_<wbr>proj.<wbr>&lt;b&gt;"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	heat := Parse("heat", `{{template "heat" .}}`, nil)
+	text, err := Render(&Document{}, heat, &Heat{Rows: []HeatRow{{Name: "up_proj.bias"}}})
+	if err != nil || !strings.Contains(string(bytes.Join(text, nil)), `<th scope="row">up_<wbr>proj.<wbr>bias</th>`) {
+		t.Errorf("%v, %s", err, text)
 	}
 }
 

@@ -72,11 +72,18 @@ func Prose(s any) template.HTML {
 	for i, word := range words {
 		words[i] = template.HTMLEscapeString(word)
 		if len(word) > long {
-			words[i] = strings.NewReplacer(".", ".<wbr>", "/", "/<wbr>", "_", "_<wbr>").Replace(words[i])
+			words[i] = breaks.Replace(words[i])
 		}
 	}
 	return template.HTML(strings.Join(words, " "))
 }
+
+// Label returns the name of a row, in which a line may be broken after a dot, a slash and an underscore.
+func Label(name string) template.HTML {
+	return template.HTML(breaks.Replace(template.HTMLEscapeString(shown(name))))
+}
+
+var breaks = strings.NewReplacer(".", ".<wbr>", "/", "/<wbr>", "_", "_<wbr>")
 
 // Breakable returns the text of a name with places where a line may break.
 func (c Cell) Breakable() template.HTML {
