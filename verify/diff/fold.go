@@ -120,7 +120,7 @@ func splitNumbers(name string) (pattern []string, numbers []int) {
 // The most groups, and the most tensors of a list of layers, of which whole layers and parts are folded. Nobody reads more.
 const (
 	maxFolded = 1 << 12
-	maxParts  = 1 << 17
+	maxParts  = 1 << 16
 )
 
 // foldWhole makes one group of those that together have all tensors of some layers, whatever kinds these are, and one name of those of all
@@ -136,7 +136,7 @@ func (r *Items) foldWhole(groups []Group) []Group {
 	}
 	members := map[class][]*Group{}
 	for i := range groups {
-		if g := &groups[i]; g.list != nil && (g.Change != "" || g.Status != Differs) {
+		if g := &groups[i]; g.list != nil && g.list.parts != nil && (g.Change != "" || g.Status != Differs) {
 			c := class{g.List, g.Status, g.Change}
 			members[c] = append(members[c], g)
 		}
@@ -203,7 +203,7 @@ func (r *Items) foldLayers(groups []*Group) {
 
 // foldParts gives one name to the names of a group that are all of a part of each of its layers, and more than a few.
 func (r *Items) foldParts(g *Group) {
-	if len(g.Names) <= fewNames || g.list.parts == nil || g.list.hasAll(g) {
+	if len(g.Names) <= fewNames || g.list.hasAll(g) {
 		return
 	}
 	count, names := map[string]int{}, map[string]int{}
