@@ -27,15 +27,9 @@ type computation struct {
 // checkComputation compares the models with the fixture, and the source with the converted checkpoint as runtimes compute
 // them.
 func (r *run) checkComputation(ctx context.Context) (err error) {
-	c := &computation{run: r}
+	c := &computation{run: r, fixture: r.fixture}
 	bothOriginal := r.converted != nil && r.sourceModel.Layout != model.HuggingFace && r.plan.Layout != model.HuggingFace
-	switch {
-	case r.options.Golden != "" && !r.options.WeightsOnly:
-		if c.fixture, err = golden.Open(r.options.Golden); err != nil {
-			return err
-		}
-		defer c.fixture.Close()
-	case bothOriginal: // one runtime runs both, and the weights were compared
+	if c.fixture == nil && bothOriginal { // one runtime runs both, and the weights were compared
 		return nil
 	}
 	if c.source, err = runtime.New(r.sourceModel, r.options.Settings); err != nil {
@@ -151,8 +145,9 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 		}
 		*m = known
 		c.run.verdict.Logits = append(c.run.verdict.Logits, result)
+		c.noteGiven(result, c.given(known))
 	}
-	return nil
+	return c.checkRecorded(ctx)
 }
 
 // modelsForFixture returns the models to compare with the fixture. If they are proven to be the same, it is the one whose
@@ -175,7 +170,7 @@ func (c *computation) modelsForFixture() []**runtime.Model {
 
 // compareModel compares a model with the fixture, and returns the model with what the fixture shows of its window.
 func (c *computation) compareModel(ctx context.Context, m, other *runtime.Model) (*logits.Result, *runtime.Model, error) {
-	o := logits.Options{Semantics: c.run.options.Semantics, Other: other}
+	o := logits.Options{Semantics: c.run.options.Semantics, Other: other, Given: c.given(m)}
 	m.OnRead = c.reading(m)
 	result, err := logits.Compare(ctx, m, c.fixture, o)
 	if err != nil {

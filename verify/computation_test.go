@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
@@ -287,12 +290,34 @@ func TestRuntimes(t *testing.T) {
 	}
 }
 
-// A fixture of a larger vocabulary does not make the runtimes fail.
+// A fixture whose sizes are those of neither checkpoint is the wrong one, which is an error before anything is verified. One that has those of the
+// conversion is compared, as is any with a checkpoint alone.
 func TestFixtureOfAnotherModel(t *testing.T) {
 	tiny, odd := cases.Open(t, "tiny-griffin"), cases.Open(t, "odd-griffin")
-	v, err := verifyFiles(t, filepath.Join(odd.Dir, "original", "torch.pt"), filepath.Join(odd.Dir, "hf"), Options{Settings: odd.Settings, Golden: tiny.Recording("jax")})
-	if err != nil || v.Same || v.Logits[0].OK || !strings.HasPrefix(v.Logits[0].Summary, "the fixture is of another model: ") || v.Runtime == nil || v.Runtime.Part || v.Runtime.From != 5 {
-		t.Errorf("%+v, %+v, %v", v, v.Runtime, err)
+	torch, hf, other := filepath.Join(odd.Dir, "original", "torch.pt"), filepath.Join(odd.Dir, "hf"), filepath.Join(tiny.Dir, "hf")
+	const sizes = "hidden.0 is 32 wide, but the model's is 36; it has hidden.4, but the model has 3 blocks; logits is 128 wide, but the model's is 61"
+	o := Options{Settings: odd.Settings, Golden: tiny.Recording("jax")}
+	var wrong *model.OptionError
+	if v, err := verifyFiles(t, torch, hf, o); v != nil || !errors.As(err, &wrong) || wrong.Option != "Golden" || !strings.HasPrefix(wrong.Problem, o.Golden+" is of another model than the source: ") || !strings.HasSuffix(wrong.Problem, "; "+sizes) {
+		t.Errorf("%+v, %v", v, err)
+	}
+	o.WeightsOnly = true
+	if v, err := verifyFiles(t, torch, hf, o); err != nil || !v.Same {
+		t.Errorf("only weights: %+v, %v", v, err)
+	}
+	o.WeightsOnly = false
+	v, err := verifyFiles(t, torch, other, o) // of the conversion
+	if err != nil || v.Same || len(v.Logits) != 2 || v.Logits[0].OK || !strings.HasPrefix(v.Logits[0].Summary, "the fixture is of another model: ") || !v.Logits[1].OK || v.Runtime == nil || v.Runtime.Part {
+		t.Errorf("%+v, %v", v, err)
+	}
+	o.Golden = odd.Recording("jax")
+	v, err = verifyFiles(t, torch, other, o) // of the source
+	if err != nil || v.Same || len(v.Logits) != 2 || !v.Logits[0].OK || v.Logits[1].OK || !strings.HasPrefix(v.Logits[1].Summary, "the fixture is of another model: ") {
+		t.Errorf("%+v, %v", v, err)
+	}
+	v, err = verifyAlone(t, other, Options{Golden: o.Golden})
+	if err != nil || v.Same || len(v.Logits) != 1 || !strings.HasPrefix(v.Logits[0].Summary, "the fixture is of another model: ") {
+		t.Errorf("%+v, %v", v, err)
 	}
 }
 
@@ -305,9 +330,97 @@ func TestTokenOutside(t *testing.T) {
 	if _, err := golden.Record(t.Context(), path, m.Reference(reference.Original, reference.Arithmetic{}), tokens, golden.RecordOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	v, err := verifyFiles(t, filepath.Join(odd.Dir, "original", "torch.pt"), filepath.Join(odd.Dir, "hf"), Options{Settings: odd.Settings, Golden: path})
-	if err != nil || v.Same || v.Logits[0].Summary != "the fixture is of another model: its token 1 is 61, but the vocabulary has 61" || v.Runtime.Part {
+	v, err := verifyAlone(t, filepath.Join(odd.Dir, "hf"), Options{Golden: path})
+	if err != nil || v.Same || !strings.HasPrefix(v.Logits[0].Summary, "the fixture is of another model: its token 1 is 61, but the vocabulary has 61; ") {
 		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// A fixture that records the digest of other weights of the same sizes is the wrong one too, if what the source computes is not what it has.
+func TestFixtureOfOtherWeights(t *testing.T) {
+	b := baseOf(t, "float32, torch")
+	torch, right := b.source, b.made.clone().write(t)
+	m := b.made.clone()
+	each(func(x float32) float32 { return 1.5 * x })(m.get(in(1, downProj)))
+	wrong := m.write(t)
+	record := func(path string, settings model.Settings, as reference.Semantics) string {
+		m := openModel(t, path, settings)
+		tokens, err := golden.RandomTokens(12, m.Config.VocabSize, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		weights, err := m.Digest(t.Context(), digest.Default, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := filepath.Join(t.TempDir(), "fixture.safetensors")
+		if _, err := golden.Record(t.Context(), out, m.Reference(as, reference.Arithmetic{}), tokens, golden.RecordOptions{Digest: func(context.Context) (string, error) { return weights, nil }, DigestLength: len(weights)}); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	six := int64(6)
+	otherWindow := b.settings
+	otherWindow.AttentionWindow = &six
+	for _, tt := range []struct {
+		name, source, converted, golden string
+		refused                         bool
+	}{
+		{"other weights in the layout of the source", right, torch, record(wrong, model.Settings{}, reference.Original), true},
+		{"other weights in the layout of the conversion", torch, right, record(wrong, model.Settings{}, reference.Original), false},
+		{"of the conversion", right, wrong, record(wrong, model.Settings{}, reference.Original), false},
+		{"of the source", right, wrong, record(right, model.Settings{}, reference.Original), false},
+		{"of the source with another window", torch, right, record(torch, otherWindow, reference.Original), false},
+	} {
+		v, err := verifyFiles(t, tt.source, tt.converted, Options{Settings: settingsFor(tt.source, torch, b.settings), Golden: tt.golden})
+		var option *model.OptionError
+		if refused := errors.As(err, &option) && option.Option == "Golden" && strings.Contains(option.Problem, "of other weights than the source: it records huggingface blake3:"); refused != tt.refused || !refused && (err != nil || v.Same) {
+			t.Errorf("%s: %+v, %v", tt.name, v, err)
+		}
+	}
+}
+
+// settingsFor returns settings for an original; a directory has its own.
+func settingsFor(path, original string, s model.Settings) model.Settings {
+	if path != original {
+		return model.Settings{}
+	}
+	return s
+}
+
+// Settings that were given, and that the recording contradicts, explain what is outside. Those that it does not contradict are noted: nothing proves them.
+func TestGivenSettings(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	torch := filepath.Join(c.Dir, "original", "torch.pt")
+	for _, tt := range []struct {
+		window  int64
+		softCap float64
+		scale   bool
+		want    []logits.Setting
+		note    string
+	}{
+		{8, 30, true, nil, ""},
+		{8, 30, false, []logits.Setting{{Name: logits.ScaleSetting, Value: "false", Recorded: "true", Given: true}}, "given, not proven: attention window 8, logits soft cap 30;"},
+		{6, 20, true, []logits.Setting{{Name: logits.WindowSetting, Value: "6", Recorded: "8", Given: true}}, "given, not proven: logits soft cap 20;"},
+		{8, 0, true, []logits.Setting{{Name: logits.SoftCapSetting, Value: "0", Recorded: "30", Given: true}}, "given, not proven: attention window 8;"},
+		{3, 0, false, []logits.Setting{{Name: logits.ScaleSetting, Value: "false", Recorded: "true", Given: true}, {Name: logits.WindowSetting, Value: "3", Recorded: "8", Given: true},
+			{Name: logits.SoftCapSetting, Value: "0", Recorded: "30", Given: true}}, ""},
+	} {
+		v, err := verifyAlone(t, torch, Options{Golden: c.Recording("jax"), Settings: model.Settings{AttentionWindow: &tt.window, LogitsSoftCap: &tt.softCap, EmbeddingScale: &tt.scale}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []logits.Setting
+		for _, f := range v.Logits[0].Faults {
+			if f.Setting == nil || f.Tensors != nil {
+				t.Fatalf("%+v: %s: %q", tt, f.Detail, f.Tensors)
+			}
+			got = append(got, *f.Setting)
+		}
+		noted := slices.ContainsFunc(v.Notes, func(note string) bool { return tt.note != "" && strings.HasPrefix(note, tt.note) })
+		if !slices.Equal(got, tt.want) || noted != (tt.note != "") || tt.note == "" && strings.Contains(strings.Join(v.Notes, " "), "not proven") {
+			t.Errorf("%+v: %+v, notes %q", tt, got, v.Notes)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -58,12 +59,19 @@ type Options struct {
 // while it is read is a *tensor.FormatError, options that are missing or wrong a *model.OptionError.
 func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options) (*Verdict, error) {
 	o.Digest = cmp.Or(o.Digest, digest.Default)
-	r := &run{options: o, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
+	r := &run{options: o, given: o.Settings, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
 	if err := r.dequantize(); err != nil {
 		return nil, err
 	}
 	if err := r.openModels(ctx); err != nil {
 		return nil, err
+	}
+	var err error
+	if r.fixture, err = openFixture(r); err != nil {
+		return nil, err
+	}
+	if r.fixture != nil {
+		defer r.fixture.Close()
 	}
 	if converted != nil {
 		if err := r.checkConversion(ctx); err != nil {
@@ -75,7 +83,6 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 	}
 	r.verdict.conclude()
 	if o.Facts {
-		var err error
 		if r.verdict.Facts, err = r.facts(ctx); err != nil {
 			return nil, err
 		}
@@ -102,14 +109,16 @@ func (r *run) unchanged() error {
 // run is one verification.
 type run struct {
 	options           Options
+	given             model.Settings     // of options, before others are taken from a record
 	source, converted *tensor.Checkpoint // converted is nil if there is none
 	copy              *quantized.Copy    // that converted is, dequantised; nil if it is none
 	verdict           *Verdict
 
-	sourceModel    *model.Model  // with the adapter
-	convertedModel *model.Model  // nil if none is found
-	record         record        // of the converted checkpoint
-	recorded       []string      // settings that were taken from record, because neither the source nor the options have them
+	sourceModel    *model.Model // with the adapter
+	convertedModel *model.Model // nil if none is found
+	record         record       // of the converted checkpoint
+	recorded       []string     // settings that were taken from record, because neither the source nor the options have them
+	fixture        *golden.Fixture
 	plan           *convert.Plan // from source to converted; nil if there is no converted
 	renaming       *renaming     // of the tensors of the plan in the converted checkpoint
 

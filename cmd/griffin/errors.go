@@ -231,7 +231,7 @@ func hintOf(err error) string {
 // optionFlags are the flags that set the options of the libraries.
 var optionFlags = map[string]string{
 	"Name": "--model", "Only": "--only", "Preset": "--preset", "To": "--to", "DType": "--dtype", "MatchRuntime": "--match-runtime",
-	"AttentionWindow": "--attention-window N", "LogitsSoftCap": "--logits-soft-cap X", "EmbeddingScale": "--embedding-scale=true|false",
+	"AttentionWindow": "--attention-window N", "LogitsSoftCap": "--logits-soft-cap X", "EmbeddingScale": "--embedding-scale=true|false", "Golden": "--golden FILE",
 }
 
 // optionHint returns what to do about an option of the library.

@@ -174,6 +174,9 @@ func printVerdict(c *cli.Context, v *verify.Verdict) error {
 	if v.MissingAdapter != "" && !v.Same && !c.Bool("json") {
 		fmt.Fprintf(c.App.ErrWriter, "hint: --adapter DIR merges the adapter %s into the source before comparing\n", printable(v.MissingAdapter))
 	}
+	if !c.Bool("json") {
+		hintGiven(c, v)
+	}
 	if c.Bool("json") && !c.Bool("all-steps") {
 		return printJSON(c.App.Writer, schemaVerdict, v)
 	}
@@ -184,6 +187,27 @@ func printVerdict(c *cli.Context, v *verify.Verdict) error {
 	facts := slices.DeleteFunc(slices.Clone(v.Runtime.Facts), func(f runtime.Fact) bool { return f.Runtime != v.Runtime.Runtime })
 	fmt.Fprintln(c.App.Writer)
 	return printFacts(c.App.Writer, facts)
+}
+
+// hintGiven says which flags the recording contradicts.
+func hintGiven(c *cli.Context, v *verify.Verdict) {
+	var hints []string
+	for _, l := range v.Logits {
+		for _, f := range l.Faults {
+			if s := f.Setting; s != nil && s.Given {
+				flag := strings.ReplaceAll(string(s.Name), "_", "-")
+				given, recorded := fmt.Sprintf("--%s=%s", flag, s.Value), s.Recorded
+				if !c.IsSet(flag) {
+					given, recorded = "--preset "+c.String("preset"), "another "+strings.ReplaceAll(flag, "-", " ")+", "+recorded
+				}
+				hints = append(hints, fmt.Sprintf("hint: %s is given, but the recording was made with %s", given, recorded))
+			}
+		}
+	}
+	slices.Sort(hints)
+	for _, hint := range slices.Compact(hints) {
+		fmt.Fprintln(c.App.ErrWriter, printable(hint))
+	}
 }
 
 // verdictFiles are the files that verify writes, by flag.

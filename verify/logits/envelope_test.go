@@ -60,7 +60,7 @@ func TestSemanticsAreTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.OK || len(r.Faults) == 0 || r.Faults[0].Setting == nil || *r.Faults[0].Setting != (Setting{SemanticsSetting, other.String(), g.Meta.Semantics.String()}) {
+		if r.OK || len(r.Faults) == 0 || r.Faults[0].Setting == nil || *r.Faults[0].Setting != (Setting{SemanticsSetting, other.String(), g.Meta.Semantics.String(), true}) {
 			t.Errorf("%s under %s: %s", file, other, r.Summary)
 		}
 	}

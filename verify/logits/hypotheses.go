@@ -53,7 +53,7 @@ func (l *localiser) otherSemantics() []hypothesis {
 	}
 	for _, s := range order {
 		if s != l.in.semantics {
-			all = append(all, withSetting(Setting{SemanticsSetting, l.in.semantics.String(), s.String()}, TemporalHalf, func(m *reference.Model) {
+			all = append(all, withSetting(l.setting(SemanticsSetting, l.in.semantics.String(), s.String()), TemporalHalf, func(m *reference.Model) {
 				m.Semantics, m.Config = s, l.in.model.ConfigUnder(s).Reference()
 			}))
 		}
@@ -69,7 +69,7 @@ func (t *trial) windows() ([]hypothesis, error) {
 		longest = max(longest, p.token+1)
 	}
 	of := func(window int, recorded string) hypothesis {
-		return withSetting(Setting{WindowSetting, strconv.Itoa(w), recorded}, TemporalHalf, func(m *reference.Model) { m.Config.AttentionWindow = window })
+		return withSetting(t.l.setting(WindowSetting, strconv.Itoa(w), recorded), TemporalHalf, func(m *reference.Model) { m.Config.AttentionWindow = window })
 	}
 	unlimited := of(longest, fmt.Sprintf("at least %d", longest))
 	got, err := t.run(unlimited)
@@ -211,26 +211,4 @@ func (l *localiser) otherWeights(f *Fault) []hypothesis {
 // sameSizes reports whether the blocks of two models have parameters of the same shapes.
 func sameSizes(a, b *model.Config) bool {
 	return a.Width == b.Width && a.MLPExpandedWidth == b.MLPExpandedWidth && a.NumHeads == b.NumHeads && a.LRUWidth == b.LRUWidth && slices.Equal(a.BlockTypes, b.BlockTypes)
-}
-
-// headHypotheses lists the changes that are tried to explain a fault of the final norm or of the logits.
-func (l *localiser) headHypotheses(f *Fault) []hypothesis {
-	if f.Site != "logits" {
-		return normHypotheses(reference.Outer, reference.FinalNorm, "")
-	}
-	softCap := l.in.model.ConfigUnder(l.in.semantics).LogitsSoftCap
-	others := []float64{0, 30, 50}
-	if l.other != nil {
-		others = append(others, l.other.ConfigUnder(l.in.semantics).LogitsSoftCap)
-	}
-	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
-	var all []hypothesis
-	for i, other := range others {
-		if other != softCap && !slices.Contains(others[:i], other) {
-			all = append(all, withSetting(Setting{SoftCapSetting, number(softCap), number(other)}, "", func(m *reference.Model) {
-				m.Config.LogitsSoftCap, m.Semantics = other, reference.Original
-			}))
-		}
-	}
-	return all
 }

@@ -99,34 +99,36 @@ func coarserArithmetic(m *golden.Meta) string {
 	return ""
 }
 
-// mismatch says why the fixture cannot be of this model, by its sizes; "" if it can.
-func (in *input) mismatch() string {
-	const otherModel = "the fixture is of another model: "
-	config := &in.model.Config
-	for t, token := range in.tokens {
-		if int64(token) >= config.VocabSize {
-			return fmt.Sprintf(otherModel+"its token %d is %d, but the vocabulary has %d", t, token, config.VocabSize)
-		}
+// Mismatch says by which sizes a fixture cannot be of a model with a configuration, of which only the sizes have to be set; "" if it can.
+func Mismatch(c *model.Config, f *golden.Fixture) string {
+	var all []string
+	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	tokens := f.Passes[0].Tokens // of all passes
+	if t := slices.IndexFunc(tokens, func(id int32) bool { return int64(id) >= c.VocabSize }); t >= 0 {
+		say("its token %d is %d, but the vocabulary has %d", t, tokens[t], c.VocabSize)
 	}
-	for i := range in.fixture.Passes {
-		p := &in.fixture.Passes[i]
+	wide, deep, blocks := map[int]bool{}, false, len(c.BlockTypes)
+	for i := range f.Passes {
+		p := &f.Passes[i]
 		for _, name := range p.Names() {
-			want := int(config.Width)
+			want := int(c.Width)
 			if name == "logits" {
-				want = int(config.VocabSize)
+				want = int(c.VocabSize)
 			}
-			if got := p.Width(name); got != want {
-				return fmt.Sprintf(otherModel+"%s is %d wide, but the model's is %d", p.FullName(name), got, want)
+			if got := p.Width(name); got != want && !wide[want] {
+				say("%s is %d wide, but the model's is %d", p.FullName(name), got, want)
+				wide[want] = true
+			}
+			if site, index, _ := golden.ParseSite(name); !deep && (site == reference.Hidden && index > blocks || site == reference.Temporal && index >= blocks) {
+				say("it has %s, but the model has %d blocks", p.FullName(name), blocks)
+				deep = true
 			}
 		}
-		if last := hidden(in.blocks() + 1); p.Width(last) != 0 {
-			return fmt.Sprintf(otherModel+"it has %s, but the model has %d blocks", last, in.blocks())
-		}
 	}
-	if d := in.fixture.Decode; d != nil && d.Vocabulary() != int(config.VocabSize) {
-		return fmt.Sprintf(otherModel+"decode.logits is %d wide, but the vocabulary has %d", d.Vocabulary(), config.VocabSize)
+	if d := f.Decode; d != nil && d.Vocabulary() != int(c.VocabSize) && !wide[int(c.VocabSize)] {
+		say("decode.logits is %d wide, but the vocabulary has %d", d.Vocabulary(), c.VocabSize)
 	}
-	return ""
+	return strings.Join(all, "; ")
 }
 
 func hidden(i int) string   { return fmt.Sprintf("hidden.%d", i) }

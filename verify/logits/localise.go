@@ -20,21 +20,18 @@ type localiser struct {
 	in        *input
 	measured  *measurements
 	judged    *judgement
-	other     *runtime.Model   // or nil
-	reference *reference.Model // in float64
+	other     *runtime.Model       // or nil
+	given     model.Settings       // of the model
+	as        *reference.Semantics // that are given, or nil
+	reference *reference.Model     // in float64
 
 	faults []*Fault
 }
 
 // localise returns the places at fault. If the fixture has the input of every block, each block was judged alone, so that
 // every block at fault is found. Otherwise only the first result outside is.
-func localise(ctx context.Context, in *input, m *measurements, j *judgement, other *runtime.Model) ([]*Fault, error) {
-	l := &localiser{ctx: ctx, in: in, measured: m, judged: j, other: other, reference: in.model.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})}
-	if m.wrongEmbedding != nil {
-		if err := l.embeddingFault(&m.wrongEmbedding.worst); err != nil {
-			return nil, err
-		}
-	}
+func localise(ctx context.Context, in *input, m *measurements, j *judgement, o *Options) ([]*Fault, error) {
+	l := &localiser{ctx: ctx, in: in, measured: m, judged: j, other: o.Other, given: o.Given, as: o.Semantics, reference: in.model.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})}
 	if in.fed {
 		for i := range in.blocks() {
 			if err := l.blockFaults(i); err != nil {
@@ -45,6 +42,11 @@ func localise(ctx context.Context, in *input, m *measurements, j *judgement, oth
 			if _, err := l.headFault(name, true); err != nil {
 				return nil, err
 			}
+		}
+	}
+	if m.wrongEmbedding != nil {
+		if err := l.embeddingFault(&m.wrongEmbedding.worst); err != nil {
+			return nil, err
 		}
 	}
 	if len(l.faults) == 0 {
@@ -72,9 +74,13 @@ func (l *localiser) add(block int, half Half, kind FaultKind, proved bool, outsi
 	return f
 }
 
+// embeddingFault adds the fault of the embeddings before the others, which are found: a fault of the logits that nothing else explains shows
+// that a matrix of both is scaled, and not a setting.
 func (l *localiser) embeddingFault(worst *wrongElement) error {
 	outside := l.judged.outside(hidden(0), false)
+	sameInLogits := slices.ContainsFunc(l.faults, func(f *Fault) bool { return f.Kind == LogitsFault && f.Setting == nil })
 	f := l.add(-1, "", EmbeddingFault, true, outside[:1])
+	l.faults = slices.Insert(l.faults[:len(l.faults)-1], 0, f)
 	f.Values = &Values{Recorded: Number(worst.recorded), Checkpoint: Number(worst.computed)}
 	f.Tensors = l.tensors(-1, reference.Embedding)
 	factor, err := l.embeddingsScaled()
@@ -86,8 +92,8 @@ func (l *localiser) embeddingFault(worst *wrongElement) error {
 	if scale {
 		root = 1 / root
 	}
-	if l.in.model.Found.Layout != model.HuggingFace && math.Abs(factor*root-1) < 0.01 && len(l.judged.outside("logits", true)) == 0 { // else the matrix of both is scaled
-		f.Setting = &Setting{Name: ScaleSetting, Value: strconv.FormatBool(scale), Recorded: strconv.FormatBool(!scale)}
+	if l.in.model.Found.Layout != model.HuggingFace && math.Abs(factor*root-1) < 0.01 && !sameInLogits {
+		f.Setting = l.setting(ScaleSetting, strconv.FormatBool(scale), strconv.FormatBool(!scale))
 		f.Cause, f.Tensors = f.Setting.String(), nil
 	}
 	return nil
@@ -174,7 +180,7 @@ func (l *localiser) headFault(name string, fed bool) (*Fault, error) {
 	if name == "logits" && !l.in.hasSite("final_norm") {
 		f.Tensors = append(l.tensors(-1, reference.FinalNorm), f.Tensors...)
 	}
-	return f, l.explainHead(f)
+	return f, (&headTrial{l, f}).explain()
 }
 
 // firstFault adds the first result that is outside when the model runs from the tokens on.

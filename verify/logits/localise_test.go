@@ -190,7 +190,7 @@ func TestLocalise(t *testing.T) {
 	}{
 		{"weights:" + reference.FinalNorm, "final norm", "", 0.01}, {"plain:" + reference.FinalNorm, "final norm", "larger by 1 than that of the recording", 0},
 		{"no:" + reference.FinalNorm, "final norm", "a norm with a scale, which the recording was made without", 0},
-		{"soft cap", "logits", "", 0.01}, {"no soft cap", "logits", "a soft cap of 30 on the logits; the recording was made without one", 0}, {"soft cap of", "logits", "a soft cap of 30 on the logits; the recording was made with 50", 50}, {"embedding scale", "embedding", "embeddings that are 0.9091 times those of the recording", 0.1},
+		{"soft cap", "logits", "", 0.01}, {"no soft cap", "logits", "a soft cap of 30 on the logits; the recording was made without one", 0}, {"soft cap of", "logits", "a soft cap of 30 on the logits; the recording was made with 50", 50}, {"soft cap of", "logits", "a soft cap of 30 on the logits; the recording was made with 17", 17}, {"soft cap of", "logits", "", 17.3}, {"embedding scale", "embedding", "embeddings that are 0.9091 times those of the recording", 0.1},
 	} {
 		t.Run(b.kind, func(t *testing.T) {
 			n := newNaive(t, m, reference.Float32, breakage{-1, b.kind, b.size})
@@ -246,7 +246,7 @@ func TestLocaliseMore(t *testing.T) {
 			return slices.Contains(r.Faults[0].Tensors, m.Found.TensorName(2, parameter))
 		}
 		if kind == "window one less" { // a setting, not a tensor
-			if r.Faults[0].Tensors != nil || r.Faults[0].Setting == nil || *r.Faults[0].Setting != (Setting{WindowSetting, "8", "7"}) {
+			if r.Faults[0].Tensors != nil || r.Faults[0].Setting == nil || *r.Faults[0].Setting != (Setting{WindowSetting, "8", "7", false}) {
 				t.Errorf("%s: %+v", kind, r.Faults[0])
 			}
 			continue
@@ -273,7 +273,7 @@ func TestLocaliseAsTransformers5(t *testing.T) {
 	}{
 		{"window of", 7, ""}, // what transformers 5 sees
 		{"window of", 6, "an attention window of 8; the recording was made with 7"},
-		{"window of", 8, "the semantics of transformers5; the recording was made with those of original"},
+		{"window of", 8, "the semantics of transformers5, as given; the recording was made with those of original"},
 		{"no rope", 7, "rotary position embedding, which the recording was made without"},
 	} {
 		n := newNaive(t, m, reference.Float32, breakage{2, tt.kind, tt.window})

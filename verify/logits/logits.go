@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -22,6 +23,7 @@ import (
 type Options struct {
 	Semantics *reference.Semantics // nil for those of the fixture's implementation
 	Other     *runtime.Model       // another checkpoint that should be the same model, whose tensors may explain a fault; or nil
+	Given     model.Settings       // of those of the model that the caller gave, because the checkpoint does not state them
 }
 
 // Compare runs a model on the tokens of a fixture and compares every result that was recorded with float64, within the
@@ -32,7 +34,8 @@ type Options struct {
 func Compare(ctx context.Context, m *runtime.Model, f *golden.Fixture, o Options) (*Result, error) {
 	in := newInput(m, f, o.Semantics)
 	r := in.result()
-	if r.Summary = in.mismatch(); r.Summary != "" {
+	if sizes := Mismatch(&m.Config, f); sizes != "" {
+		r.Summary = "the fixture is of another model: " + sizes
 		return r, nil
 	}
 	measured, err := measure(ctx, in)
@@ -42,7 +45,7 @@ func Compare(ctx context.Context, m *runtime.Model, f *golden.Fixture, o Options
 	j := judge(in, measured)
 	r.OK, r.Envelope, r.Sites, r.Metrics = j.ok, j.envelope, j.results, measured.metrics()
 	if !r.OK {
-		if r.Faults, err = localise(ctx, in, measured, j, o.Other); err != nil {
+		if r.Faults, err = localise(ctx, in, measured, j, &o); err != nil {
 			return nil, err
 		}
 	}

@@ -14,8 +14,7 @@ func (l *localiser) pattern(name string, fed bool) string {
 	if s == nil || s.exact {
 		return ""
 	}
-	var wrong []docPosition
-	right := 0
+	var wrong, right []docPosition
 	positions := l.in.docPositions()
 	for t, e := range s.fixture {
 		switch {
@@ -23,14 +22,11 @@ func (l *localiser) pattern(name string, fed bool) string {
 		case e.share(l.judged.envelope.allowed(s, t)) > 1:
 			wrong = append(wrong, positions[t])
 		default:
-			right++
+			right = append(right, positions[t])
 		}
 	}
-	if len(wrong) == 0 || right == 0 {
+	if len(wrong) == 0 || len(right) == 0 {
 		return ""
-	}
-	every := func(is func(docPosition) bool) bool {
-		return !slices.ContainsFunc(wrong, func(p docPosition) bool { return !is(p) })
 	}
 	first := wrong[0].token
 	for _, p := range wrong {
@@ -40,17 +36,36 @@ func (l *localiser) pattern(name string, fed bool) string {
 	if l.in.model.Config.Has(model.Attention) {
 		window = l.in.window()
 	}
+	fromFirst := func(p docPosition) bool { return p.token >= first }
 	switch {
-	case every(func(p docPosition) bool { return p.token == 0 }):
+	case only(wrong, right, func(p docPosition) bool { return p.token == 0 }):
 		return "only where a document begins (position 0)"
-	case every(func(p docPosition) bool { return p.document > 0 }):
+	case only(wrong, right, func(p docPosition) bool { return p.document > 0 }):
 		return "only behind a document boundary"
-	case window > 0 && first >= window && first <= window+1:
+	case !only(wrong, right, fromFirst):
+		return ""
+	case window > 0 && first >= window && first <= window+1 && !slices.ContainsFunc(right, fromFirst):
 		return fmt.Sprintf("differences begin at the attention window, at position %d (the window is %d)", first, window)
-	case first > 0:
-		return fmt.Sprintf("positions before %d are inside", first)
 	}
-	return ""
+	return fmt.Sprintf("positions before %d are inside", first)
+}
+
+// only reports whether all wrong positions are of a kind, and that is no coincidence: as many positions, chosen at random, would be of it with
+// a probability below 1%.
+func only(wrong, right []docPosition, kind func(docPosition) bool) bool {
+	of, all, chance := len(wrong), len(wrong)+len(right), 1.0
+	for _, p := range right {
+		if kind(p) {
+			of++
+		}
+	}
+	for i, p := range wrong {
+		if !kind(p) {
+			return false
+		}
+		chance *= float64(of-i) / float64(all-i)
+	}
+	return chance < 0.01
 }
 
 // docPosition is the position of a token in its document.

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
@@ -333,6 +334,8 @@ func TestMismatch(t *testing.T) {
 	}{
 		{map[string]naiveTensor{"tokens": naiveInts([]int32{0, 1, 127, 128}, 2, 2), "hidden.0": zeros(4, 32)}, other + "its token 3 is 128, but the vocabulary has 128"},
 		{map[string]naiveTensor{"hidden.2": zeros(4, 31)}, other + "hidden.2 is 31 wide, but the model's is 32"},
+		{map[string]naiveTensor{"hidden.2": zeros(4, 31), "hidden.9": zeros(4, 31), "logits": zeros(4, 40)}, other + "hidden.2 is 31 wide, but the model's is 32; it has hidden.9, but the model has 5 blocks; logits is 40 wide, but the model's is 128"},
+		{map[string]naiveTensor{"temporal.4": zeros(4, 32), "temporal.5": zeros(4, 32)}, other + "it has temporal.5, but the model has 5 blocks"},
 		{map[string]naiveTensor{"packed.positions": naiveInts([]int32{0, 0, 0, 1}, 2, 2), "hidden.0": zeros(4, 32), "packed.logits": zeros(4, 32)}, other + "packed.logits is 32 wide, but the model's is 128"},
 		{map[string]naiveTensor{"logits": zeros(4, 128), "hidden.6": zeros(4, 32)}, other + "it has hidden.6, but the model has 5 blocks"},
 		{map[string]naiveTensor{"hidden.0": zeros(4, 32), "decode.logits": zeros(2, 127)}, other + "decode.logits is 127 wide, but the vocabulary has 128"},
@@ -508,50 +511,106 @@ func TestWorstOfPasses(t *testing.T) {
 	}
 }
 
-// What the tokens outside have in common is said: that a document begins there, or the window of attention does, or which come before them.
+// What the tokens outside have in common is said: that a document begins there, or the window of attention does, or which come before them; but
+// not if that may be a coincidence.
 func TestPattern(t *testing.T) {
 	type at struct {
-		pass       string
+		packed     bool
 		row, token int
+		position   int // in the document
+	}
+	from := func(position int) func(at) bool { return func(x at) bool { return x.position >= position } }
+	single := func(packed bool, row int, tokens ...int) func(at) bool {
+		return func(x at) bool { return x.packed == packed && x.row == row && slices.Contains(tokens, x.token) }
 	}
 	for name, all := range map[string][]struct {
-		wrong []at
+		wrong func(at) bool
 		want  string
 	}{
 		"tiny-griffin": { // with a window of 8, rows of 24 and in packed rows second documents from 12 and 13 on
-			{[]at{{"", 0, 0}, {"", 1, 0}}, "only where a document begins (position 0)"},
-			{[]at{{"packed.", 0, 0}, {"packed.", 0, 12}, {"packed.", 1, 13}}, "only where a document begins (position 0)"},
-			{[]at{{"packed.", 0, 13}, {"packed.", 1, 20}}, "only behind a document boundary"},
-			{[]at{{"packed.", 0, 11}, {"packed.", 0, 14}}, "positions before 2 are inside"},
-			{[]at{{"", 0, 8}, {"", 1, 15}}, "differences begin at the attention window, at position 8 (the window is 8)"},
-			{[]at{{"", 0, 9}}, "differences begin at the attention window, at position 9 (the window is 8)"},
-			{[]at{{"", 0, 10}}, "positions before 10 are inside"},
-			{[]at{{"", 0, 7}}, "positions before 7 are inside"},
-			{[]at{{"", 0, 3}, {"", 1, 2}}, "positions before 2 are inside"},
-			{[]at{{"", 0, 20}, {"packed.", 0, 20}}, "differences begin at the attention window, at position 8 (the window is 8)"},
-			{[]at{{"", 0, 0}, {"", 0, 5}}, ""},
+			{func(x at) bool { return !x.packed && x.token == 0 }, "only where a document begins (position 0)"},
+			{func(x at) bool { return x.packed && x.position == 0 && (x.row == 1 || x.token > 0) }, "only where a document begins (position 0)"},
+			{single(false, 0, 0), ""},
+			{single(true, 0, 13, 14, 16, 20), "only behind a document boundary"},
+			{func(x at) bool { return x.packed && x.token > 18 && x.position > 0 }, "only behind a document boundary"},
+			{single(true, 0, 13, 20), ""},
+			{single(true, 0, 11, 14), ""},
+			{from(8), "differences begin at the attention window, at position 8 (the window is 8)"},
+			{from(9), "differences begin at the attention window, at position 9 (the window is 8)"},
+			{func(x at) bool { return x.position >= 8 && (x.packed || x.token != 15) }, "positions before 8 are inside"},
+			{from(10), "positions before 10 are inside"},
+			{from(7), "positions before 7 are inside"},
+			{single(false, 1, 8), ""},
+			{single(false, 0, 20, 22), "positions before 20 are inside"},
+			{single(false, 0, 3, 2), ""},
+			{single(false, 0, 0, 5), ""},
 		},
 		"micro-hawk": { // without attention
-			{[]at{{"", 0, 1}}, "positions before 1 are inside"},
-			{[]at{{"", 0, 6}}, "positions before 6 are inside"},
-			{[]at{{"", 1, 0}}, "only where a document begins (position 0)"},
+			{from(1), "positions before 1 are inside"},
+			{from(6), "positions before 6 are inside"},
+			{single(false, 0, 6), ""},
+			{func(x at) bool { return x.position == 0 }, "only where a document begins (position 0)"},
 		},
 	} {
 		f := cases.Open(t, name)
 		m := f.Model(t, f.Checkpoints(t)[0])
 		run := newTrialRun(t, m)
-		for _, tt := range all {
+		for i, tt := range all {
 			right := maps.Clone(run.results)
-			for _, x := range tt.wrong {
-				rows := slices.Clone(run.results[x.pass+"hidden.2"])
-				rows[x.row*run.length+x.token] = slices.Clone(rows[x.row*run.length+x.token])
-				rows[x.row*run.length+x.token][1] += 100
-				run.results[x.pass+"hidden.2"] = rows
+			for pass, positions := range map[string][]int32{"": run.positions, "packed.": run.packed} {
+				rows := slices.Clone(run.results[pass+"hidden.2"])
+				for k := range rows {
+					if tt.wrong(at{pass != "", k / run.length, k % run.length, int(positions[k])}) {
+						rows[k] = slices.Clone(rows[k])
+						rows[k][1] += 100
+					}
+				}
+				run.results[pass+"hidden.2"] = rows
 			}
 			r := compareWith(t, m, run.only("hidden.2", "packed.hidden.2"))
 			run.results = right
 			if len(r.Faults) != 1 || r.Faults[0].Where != tt.want {
-				t.Errorf("%s, %v: %s, want %q", name, tt.wrong, r.Summary, tt.want)
+				t.Errorf("%s, %d: %s, want %q", name, i, r.Summary, tt.want)
+			}
+		}
+	}
+}
+
+// What explains a fault says which of the two the checkpoint has, and whether it was given.
+func TestSettings(t *testing.T) {
+	for _, tt := range []struct {
+		s    Setting
+		want string
+	}{
+		{Setting{WindowSetting, "17", "16", false}, "an attention window of 17; the recording was made with 16"},
+		{Setting{WindowSetting, "6", "at least 24", true}, "an attention window of 6, as given; the recording was made with at least 24"},
+		{Setting{SoftCapSetting, "20", "30", false}, "a soft cap of 20 on the logits; the recording was made with 30"},
+		{Setting{SoftCapSetting, "0", "30", true}, "no soft cap on the logits, as given; the recording was made with one of 30"},
+		{Setting{SoftCapSetting, "30", "0", false}, "a soft cap of 30 on the logits; the recording was made without one"},
+		{Setting{ScaleSetting, "false", "true", true}, "embeddings that are not multiplied by the root of the width, as given; the recording was made with that"},
+		{Setting{ScaleSetting, "true", "false", false}, "embeddings that are multiplied by the root of the width; the recording was made without that"},
+		{Setting{SemanticsSetting, "transformers4", "original", true}, "the semantics of transformers4, as given; the recording was made with those of original"},
+	} {
+		if got := tt.s.String(); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+	window, softCap, scale := int64(8), 30.0, true
+	as := reference.Original
+	for _, tt := range []struct {
+		given model.Settings
+		as    *reference.Semantics
+		want  []SettingName
+	}{
+		{model.Settings{}, nil, nil},
+		{model.Settings{AttentionWindow: &window}, nil, []SettingName{WindowSetting}},
+		{model.Settings{LogitsSoftCap: &softCap, EmbeddingScale: &scale}, nil, []SettingName{SoftCapSetting, ScaleSetting}},
+		{model.Settings{Preset: "x"}, &as, []SettingName{WindowSetting, SoftCapSetting, ScaleSetting, SemanticsSetting}},
+	} {
+		l := &localiser{given: tt.given, as: tt.as}
+		for _, name := range []SettingName{WindowSetting, SoftCapSetting, ScaleSetting, SemanticsSetting} {
+			if got := l.setting(name, "1", "2"); *got != (Setting{name, "1", "2", slices.Contains(tt.want, name)}) {
+				t.Errorf("%+v: %+v", tt.given, got)
 			}
 		}
 	}

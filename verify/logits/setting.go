@@ -11,6 +11,9 @@ type Setting struct {
 	Name     SettingName `json:"name"`
 	Value    string      `json:"value"`    // with which the checkpoint computes: "17", "true", "transformers5"; a soft cap of "0" is none
 	Recorded string      `json:"recorded"` // with which the recording was made
+
+	// Given says that the caller gave Value, because the checkpoint does not state the setting. Then the checkpoint need not be wrong.
+	Given bool `json:"given,omitempty"`
 }
 
 // SettingName is the name of a setting.
@@ -26,30 +29,41 @@ const (
 
 // String says what the checkpoint computes with, and what the recording was made with.
 func (s *Setting) String() string {
+	value, recorded := s.Value, "with "+s.Recorded
 	switch s.Name {
 	case WindowSetting:
-		return fmt.Sprintf("an attention window of %s; the recording was made with %s", s.Value, s.Recorded)
+		value = "an attention window of " + value
 	case SoftCapSetting:
-		value, recorded := fmt.Sprintf("a soft cap of %s on the logits", s.Value), "with "+s.Recorded
-		if s.Value == "0" {
+		if value = fmt.Sprintf("a soft cap of %s on the logits", value); s.Value == "0" {
 			value, recorded = "no soft cap on the logits", "with one of "+s.Recorded
 		}
 		if s.Recorded == "0" {
 			recorded = "without one"
 		}
-		return value + "; the recording was made " + recorded
 	case ScaleSetting:
-		if s.Value == "true" {
-			return "embeddings that are multiplied by the root of the width; the recording was made without that"
+		if value, recorded = "embeddings that are not multiplied by the root of the width", "with that"; s.Value == "true" {
+			value, recorded = "embeddings that are multiplied by the root of the width", "without that"
 		}
-		return "embeddings that are not multiplied by the root of the width; the recording was made with that"
+	case SemanticsSetting:
+		value, recorded = "the semantics of "+value, "with those of "+s.Recorded
 	}
-	return fmt.Sprintf("the semantics of %s; the recording was made with those of %s", s.Value, s.Recorded)
+	if s.Given {
+		value += ", as given"
+	}
+	return value + "; the recording was made " + recorded
+}
+
+// setting returns a setting that explains a fault, and whether it was given.
+func (l *localiser) setting(name SettingName, value, recorded string) *Setting {
+	preset := l.given.Preset != ""
+	given := map[SettingName]bool{WindowSetting: preset || l.given.AttentionWindow != nil, SoftCapSetting: preset || l.given.LogitsSoftCap != nil,
+		ScaleSetting: preset || l.given.EmbeddingScale != nil, SemanticsSetting: l.as != nil}[name]
+	return &Setting{Name: name, Value: value, Recorded: recorded, Given: given}
 }
 
 // withSetting is a hypothesis that the recording was made with another setting.
-func withSetting(s Setting, half Half, change func(m *reference.Model)) hypothesis {
-	return hypothesis{cause: s.String(), setting: &s, half: half, change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
+func withSetting(s *Setting, half Half, change func(m *reference.Model)) hypothesis {
+	return hypothesis{cause: s.String(), setting: s, half: half, change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
 		change(m)
 		return m, p
 	}}

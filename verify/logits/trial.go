@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/reference"
-	"github.com/griffin-ckpt/griffin/verify/internal/forward"
 )
 
 // errNotApplicable says that a hypothesis does not apply to a block, such as the transpose of a matrix that is not square.
@@ -241,61 +240,4 @@ func (t *trial) oneChannel(f *Fault) error {
 		f.Tensors = t.l.tensors(f.Block, last+reference.Bias)
 	}
 	return nil
-}
-
-// explainHead looks for a hypothesis under which the final norm or the logits are inside.
-func (l *localiser) explainHead(f *Fault) error {
-	if !l.in.fed {
-		return nil
-	}
-	for _, h := range l.headHypotheses(f) {
-		inside, err := l.headInside(f, h)
-		if err != nil {
-			return err
-		}
-		if inside {
-			f.Cause, f.Setting = h.cause, h.setting
-			if h.setting != nil {
-				f.Tensors = nil
-			}
-			return nil
-		}
-	}
-	return nil
-}
-
-// headTokens is how many tokens a hypothesis about the head is tried on, because the vocabulary is large.
-const headTokens = 16
-
-func (l *localiser) headInside(f *Fault, h hypothesis) (bool, error) {
-	in, err := l.in.read(hidden(l.in.blocks()))
-	if err != nil {
-		return false, err
-	}
-	m := *l.reference
-	changed, _ := h.change(&m, nil)
-	s := l.measured.site(f.Site, true)
-	inside := true
-	for t := 0; t < len(l.in.tokens) && inside; t += max(1, len(l.in.tokens)/headTokens) {
-		p := l.in.passOf(t)
-		if p.Width(f.Site) == 0 {
-			continue
-		}
-		values := make([]float32, p.Width(f.Site))
-		if err := p.ReadAt(values, f.Site, l.in.inPass(t)*len(values)); err != nil {
-			return false, err
-		}
-		err := changed.Run(l.ctx, reference.Pass{Tokens: l.in.tokens[t:][:1], Batch: 1, First: l.in.blocks(), Input: forward.Tokens(&in.Activations, t, 1),
-			SkipLogits: f.Site != "logits", Observe: func(o reference.Observation) error {
-				if o.Name() == f.Site {
-					e := tokenError(values, o.Float64)
-					inside = inside && e.share(l.judged.envelope.allowed(s, t)) <= 1
-				}
-				return nil
-			}})
-		if err != nil {
-			return false, err
-		}
-	}
-	return inside, nil
 }

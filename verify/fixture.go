@@ -1,0 +1,106 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// openFixture opens the fixture, if models are to be compared with one. A fixture whose sizes are neither those of the source nor those of the
+// conversion is not of this pair, and says nothing about it. A checkpoint alone is what the fixture judges.
+func openFixture(r *run) (*golden.Fixture, error) {
+	if r.options.Golden == "" || r.options.WeightsOnly {
+		return nil, nil
+	}
+	f, err := golden.Open(r.options.Golden)
+	if err != nil || r.converted == nil {
+		return f, err
+	}
+	sizes := logits.Mismatch(&r.sourceModel.Config, f)
+	if sizes == "" || r.convertedModel != nil && logits.Mismatch(&r.convertedModel.Config, f) == "" {
+		return f, nil
+	}
+	f.Close()
+	return nil, wrongFixture(f, "another model than the source: "+sizes)
+}
+
+// wrongFixture says of what a fixture is.
+func wrongFixture(f *golden.Fixture, of string) error {
+	return &model.OptionError{Option: "Golden", Problem: f.Path + " is of " + of, Hint: "give the recording of this source, or leave it out"}
+}
+
+// checkRecorded returns an error if the source fails although its sizes fit, and the fixture records the digest of other weights than those of
+// both checkpoints. Only digests of one layout can be compared.
+func (c *computation) checkRecorded(ctx context.Context) error {
+	recorded := c.fixture.Meta.ModelDigest
+	layout, _, _ := strings.Cut(recorded, " ")
+	algorithm := runtime.DigestAlgorithm(recorded)
+	if c.converted == nil || algorithm == 0 || !c.sourceFails() {
+		return nil
+	}
+	found := ""
+	for _, m := range []*runtime.Model{c.converted, c.source} {
+		if m.Found.Layout.String() != layout {
+			continue
+		}
+		var err error
+		if found, err = m.Digest(ctx, algorithm, nil, nil); err != nil || found == recorded {
+			return err
+		}
+	}
+	if c.source.Found.Layout.String() != layout {
+		return nil
+	}
+	return wrongFixture(c.fixture, fmt.Sprintf("other weights than the source: it records %s, and those of the source are %s", recorded, found))
+}
+
+// sourceFails reports whether the source, or a conversion that is the same, computes something else than what was recorded.
+func (c *computation) sourceFails() bool {
+	results := c.run.verdict.Logits
+	return len(results) > 0 && !results[0].OK && (c.run.proven() || results[0].Checkpoint == c.source.Checkpoint.Path)
+}
+
+// given returns the settings of a model that the caller gave, because nothing beside its weights or those of the source states them.
+func (c *computation) given(m *runtime.Model) model.Settings {
+	for _, m := range []*runtime.Model{m, c.source} {
+		if stated, err := m.Found.StatedConfig(); stated != nil || err != nil {
+			return model.Settings{}
+		}
+	}
+	return c.run.given
+}
+
+// noteGiven notes which settings of a model that fails were given, but for those that the recording shows to be wrong.
+func (c *computation) noteGiven(result *logits.Result, given model.Settings) {
+	var unproven []string
+	add := func(name logits.SettingName, format string, value any) {
+		for _, f := range result.Faults {
+			if f.Setting != nil && f.Setting.Name == name {
+				return
+			}
+		}
+		unproven = append(unproven, fmt.Sprintf(format, value))
+	}
+	if w := given.AttentionWindow; w != nil {
+		add(logits.WindowSetting, "attention window %d", *w)
+	}
+	if x := given.LogitsSoftCap; x != nil {
+		add(logits.SoftCapSetting, "logits soft cap %g", *x)
+	}
+	if s := result.Site("", "hidden.0", false); given.EmbeddingScale != nil && (s == nil || !s.OK) {
+		add(logits.ScaleSetting, "embedding scale %t", *given.EmbeddingScale)
+	}
+	if result.OK || len(result.Faults) == 0 || unproven == nil {
+		return
+	}
+	note := fmt.Sprintf("given, not proven: %s; if what was given is wrong, the checkpoint need not be", strings.Join(unproven, ", "))
+	if v := c.run.verdict; !slices.Contains(v.Notes, note) {
+		v.Notes = append(v.Notes, note)
+	}
+}

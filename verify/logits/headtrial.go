@@ -1,0 +1,152 @@
+package logits
+
+import (
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/forward"
+)
+
+// headTrial runs the head with changes and compares the result of a fault with the fixture.
+type headTrial struct {
+	*localiser
+	fault *Fault
+}
+
+// explain looks for a hypothesis under which the final norm or the logits are inside.
+func (h *headTrial) explain() error {
+	f := h.fault
+	if !h.in.fed {
+		return nil
+	}
+	all := normHypotheses(reference.Outer, reference.FinalNorm, "")
+	if f.Site == "logits" {
+		var err error
+		if all, err = h.softCaps(); err != nil {
+			return err
+		}
+	}
+	for _, x := range all {
+		inside, err := h.inside(x)
+		if err != nil {
+			return err
+		}
+		if inside {
+			f.Cause, f.Setting = x.cause, x.setting
+			if x.setting != nil {
+				f.Tensors = nil
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// softCaps lists the soft caps with which the logits may have been recorded: none, those of published models and of the other checkpoint, and the one that
+// the recording shows.
+func (h *headTrial) softCaps() ([]hypothesis, error) {
+	others := []float64{0, 30, 50}
+	if h.other != nil {
+		others = append(others, h.other.ConfigUnder(h.in.semantics).LogitsSoftCap)
+	}
+	shown, err := h.shownSoftCap()
+	if err != nil {
+		return nil, err
+	}
+	softCap := h.in.model.ConfigUnder(h.in.semantics).LogitsSoftCap
+	var all []hypothesis
+	for i, other := range append(others, shown) {
+		if other != softCap && !slices.Contains(others[:min(i, len(others))], other) {
+			all = append(all, h.withSoftCap(softCap, other))
+		}
+	}
+	return all, nil
+}
+
+func (h *headTrial) withSoftCap(softCap, recorded float64) hypothesis {
+	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	return withSetting(h.setting(SoftCapSetting, number(softCap), number(recorded)), "", func(m *reference.Model) {
+		m.Config.LogitsSoftCap, m.Semantics = recorded, reference.Original
+	})
+}
+
+// shownSoftCap returns the soft cap, of two digits, that makes the largest logit what was recorded; 0 if there is none, or if one that is 10%
+// larger or smaller would explain the logits as well.
+func (h *headTrial) shownSoftCap() (float64, error) {
+	var plain, recorded float64 // the largest logit
+	err := h.run(h.withSoftCap(0, 0), func(_ int, x []float32, y []float64) bool {
+		for i := range y {
+			if math.Abs(y[i]) > plain {
+				plain, recorded = math.Abs(y[i]), math.Abs(float64(x[i]))
+			}
+		}
+		return true
+	})
+	if err != nil || !(recorded > 0 && recorded < plain) {
+		return 0, err
+	}
+	low, high := recorded, math.MaxFloat32 // what is capped increases with the cap
+	for range 100 {
+		if c := math.Sqrt(low * high); c*math.Tanh(plain/c) < recorded {
+			low = c
+		} else {
+			high = c
+		}
+	}
+	shown, err := strconv.ParseFloat(strconv.FormatFloat(low, 'g', 2, 64), 64)
+	for _, other := range []float64{shown / 1.1, shown * 1.1} {
+		if inside, bad := h.inside(h.withSoftCap(0, other)); bad != nil || inside {
+			return 0, bad
+		}
+	}
+	return shown, err
+}
+
+// headTokens is how many tokens a hypothesis about the head is tried on, because the vocabulary is large.
+const headTokens = 16
+
+// inside reports whether the result of a fault is inside under a hypothesis.
+func (h *headTrial) inside(x hypothesis) (bool, error) {
+	s, inside := h.measured.site(h.fault.Site, true), true
+	err := h.run(x, func(t int, x []float32, y []float64) bool {
+		e := tokenError(x, y)
+		inside = e.share(h.judged.envelope.allowed(s, t)) <= 1
+		return inside
+	})
+	return inside, err
+}
+
+// run runs the head under a hypothesis on some tokens, given the fixture's output of the last block. compare is called with what was recorded of
+// the result of a fault and what is computed, until it returns false.
+func (h *headTrial) run(x hypothesis, compare func(t int, recorded []float32, computed []float64) bool) error {
+	in, err := h.in.read(hidden(h.in.blocks()))
+	if err != nil {
+		return err
+	}
+	m := *h.reference
+	changed, _ := x.change(&m, nil)
+	more := true
+	for t := 0; t < len(h.in.tokens) && more; t += max(1, len(h.in.tokens)/headTokens) {
+		p := h.in.passOf(t)
+		if p.Width(h.fault.Site) == 0 {
+			continue
+		}
+		values := make([]float32, p.Width(h.fault.Site))
+		if err := p.ReadAt(values, h.fault.Site, h.in.inPass(t)*len(values)); err != nil {
+			return err
+		}
+		err := changed.Run(h.ctx, reference.Pass{Tokens: h.in.tokens[t:][:1], Batch: 1, First: h.in.blocks(), Input: forward.Tokens(&in.Activations, t, 1),
+			SkipLogits: h.fault.Site != "logits", Observe: func(o reference.Observation) error {
+				if o.Name() == h.fault.Site {
+					more = compare(t, values, o.Float64)
+				}
+				return nil
+			}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
