@@ -94,7 +94,7 @@ func TestDamagedMember(t *testing.T) {
 					full = append(full, arg)
 				}
 			}
-			if code, text := griffin(full...); code != exitBadInput || !strings.Contains(text, "checksum") && !strings.Contains(text, "corrupt "+name) {
+			if code, text := griffin(full...); code != exitBadInput || !strings.Contains(text, in(name)) || !strings.Contains(text, "is damaged: download") || !strings.Contains(text, "checksum") && !strings.Contains(text, "corrupt "+name) {
 				t.Errorf("%s: %v: exit status %d, %s", name, args, code, text)
 			}
 		}

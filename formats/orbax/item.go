@@ -42,10 +42,12 @@ type itemReader struct {
 	*directory
 	*contents
 	documents zarr.Documents
+	path      string // of the item, for errors
 }
 
 func newItemReader(d *directory, where item) *itemReader {
-	return &itemReader{directory: d, contents: &contents{item: where, versions: map[string]int{}, codecs: map[string]int{}}}
+	return &itemReader{directory: d, path: d.in(where.dir),
+		contents: &contents{item: where, versions: map[string]int{}, codecs: map[string]int{}}}
 }
 
 // read reads the structure of the item. The caller closes the closers, also after an error.
@@ -214,7 +216,7 @@ func (r *itemReader) leavesOf(stored []string) error {
 
 // openArray opens an array of the store and checks that all its chunks exist.
 func (r *itemReader) openArray(s store, l *leaf, version int) error {
-	a, err := zarr.Open(s, l.array, zarr.Options{Version: version, EveryChunk: true, Documents: &r.documents})
+	a, err := zarr.Open(s, l.array, zarr.Options{Version: version, EveryChunk: true, File: r.path, Documents: &r.documents})
 	if err != nil {
 		return r.annotateLeaf(err, l)
 	}
@@ -246,7 +248,7 @@ func (r *itemReader) readSingleArray() error {
 	r.store = singleArray
 	l := &leaf{name: "array"}
 	r.leaves = []*leaf{l}
-	a, err := zarr.Open(s, l.array, zarr.Options{})
+	a, err := zarr.Open(s, l.array, zarr.Options{File: r.path})
 	if err != nil {
 		return r.annotate(err, r.dir)
 	}

@@ -78,7 +78,7 @@ func NewReader(r io.ReaderAt, size int64) (*tensor.Checkpoint, error) {
 }
 
 func newReader(r io.ReaderAt, size int64, path string, options Options, closers ...io.Closer) (*tensor.Checkpoint, error) {
-	f, err := savefile.Read(r, size)
+	f, err := savefile.Read(path, r, size)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,8 @@ type Options struct {
 	// EveryChunk makes a missing chunk an error even if the metadata have a fill value, since Orbax writes
 	// all chunks.
 	EveryChunk bool
+	// File is the path of the store, which errors of reading elements name.
+	File string
 	// Documents has what was read before, nil for nothing. Arrays with the same metadata document share what is in it.
 	Documents *Documents
 }
@@ -37,6 +39,7 @@ type Array struct {
 	store      Store
 	prefix     string // of all keys: "" or ends in "/"
 	everyChunk bool
+	file       string // path of the store, for errors
 }
 
 // described is what the metadata document says of an array. It is not changed.
@@ -100,7 +103,7 @@ func Open(store Store, prefix string, opts Options) (*Array, error) {
 	if a == nil {
 		return nil, bad("array has no metadata document").Within(prefix + documents[versions[0]])
 	}
-	a.store, a.prefix, a.everyChunk = store, prefix, opts.EveryChunk
+	a.store, a.prefix, a.everyChunk, a.file = store, prefix, opts.EveryChunk, opts.File
 	return a, nil
 }
 

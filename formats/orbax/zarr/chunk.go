@@ -9,6 +9,7 @@ import (
 
 // chunk reads the elements of a chunk in the order in which they are stored, little-endian.
 type chunk struct {
+	file    string // path of the store, for errors
 	key     string
 	size    int64 // bytes of all elements
 	pos     int64 // bytes read or skipped
@@ -22,7 +23,7 @@ type chunk struct {
 // open opens the chunk of a cell of the grid.
 func (a *Array) open(l *locator, cell []int64) (*chunk, error) {
 	at, err := l.find(cell)
-	c := &chunk{key: at.key, size: a.leafBytes}
+	c := &chunk{file: a.file, key: at.key, size: a.leafBytes}
 	if err != nil {
 		return nil, c.annotate(err)
 	}
@@ -79,9 +80,12 @@ func (c *chunk) buffer() {
 	}
 }
 
-// annotate names the chunk in an error.
+// annotate names the store and the chunk in an error, and says what to do about one that is damaged.
 func (c *chunk) annotate(err error) error {
-	return tensor.Annotate(err, tensor.Location{Record: c.key})
+	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && bad.Hint == "" {
+		bad.Advise("the checkpoint is damaged: download or copy it again")
+	}
+	return tensor.Annotate(err, tensor.Location{File: c.file, Record: c.key})
 }
 
 // read fills p. With the last byte of the chunk it checks that nothing follows.

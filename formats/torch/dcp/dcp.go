@@ -188,8 +188,9 @@ func (c *chunks) Open(i int) (*tensor.Tensor, error) {
 }
 
 func (c *chunks) read(i int) (*savefile.File, error) {
-	p := c.places[i]
-	return savefile.Read(io.NewSectionReader(c.pool.File(c.file(i)), p.offset, p.length), p.length)
+	p, path := c.places[i], c.pool.Path(c.file(i))
+	f, err := savefile.Read(path, io.NewSectionReader(c.pool.File(c.file(i)), p.offset, p.length), p.length)
+	return f, tensor.Annotate(err, tensor.Location{File: path})
 }
 
 // checksums says which checksums the files keep. All are written alike, so that one chunk tells; if it cannot

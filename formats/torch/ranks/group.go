@@ -181,7 +181,7 @@ func holdsParts(source fs.FS, name string) (bool, error) {
 	if _, err := file.ReadAt(head, 0); err != nil || !savefile.Detect(head) {
 		return false, nil
 	}
-	f, err := savefile.Read(file, size)
+	f, err := savefile.Read(storage.Path(source, name), file, size)
 	if err != nil {
 		return false, err
 	}

@@ -141,7 +141,7 @@ func (r *reader) readFile(source fs.FS, name string, at int) error {
 	if err := file.Close(); err != nil {
 		return err
 	}
-	f, err := savefile.Read(r.pool.File(name), size)
+	f, err := savefile.Read(storage.Path(source, name), r.pool.File(name), size)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (r *reader) read(name string) (*savefile.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := savefile.Read(r.pool.File(full), info.Size())
+	f, err := savefile.Read(storage.Path(r.source, full), r.pool.File(full), info.Size())
 	if err == nil && (r.checksums == "" || f.Checksums() == tensor.NoChecksums) {
 		r.checksums = f.Checksums()
 	}

@@ -22,11 +22,12 @@ const (
 )
 
 // readZip reads the pickle of a zip file and finds its storages.
-func readZip(file io.ReaderAt, size int64) (*File, error) {
+func readZip(path string, file io.ReaderAt, size int64) (*File, error) {
 	a, err := readArchive(file, size)
 	if err != nil {
 		return nil, err
 	}
+	a.path = path
 	if err := a.refuseScript(); err != nil {
 		return nil, err
 	}

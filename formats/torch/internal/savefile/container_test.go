@@ -90,7 +90,7 @@ func openBytes(data []byte) (*tensor.Checkpoint, error) {
 }
 
 func openReader(r io.ReaderAt, size int64, options Options) (*tensor.Checkpoint, error) {
-	f, err := Read(r, size)
+	f, err := Read("", r, size)
 	if err != nil {
 		return nil, err
 	}

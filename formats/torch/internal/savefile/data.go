@@ -108,7 +108,7 @@ func (d inflated) Stream(off int64) (io.ReadCloser, error) {
 	}
 	data, err := d.storage.readAll(maxInflated, false)
 	if err != nil {
-		return nil, tensor.Annotate(err, tensor.Location{Record: d.storage.name})
+		return nil, d.storage.annotate(err)
 	}
 	layout.Store = bytes.NewReader(data)
 	return layout.Stream(off)

@@ -46,8 +46,8 @@ type File struct {
 	checksums string
 }
 
-// Read reads the container and the pickle of a file of size bytes.
-func Read(r io.ReaderAt, size int64) (*File, error) {
+// Read reads the container and the pickle of a file of size bytes. Errors of reading tensors later name its path; those of Read do not.
+func Read(path string, r io.ReaderAt, size int64) (*File, error) {
 	const tarMark = 257 // offset of "ustar"
 	head := make([]byte, min(size, HeadSize))
 	if err := tensor.ReadFullAt(r, head, 0); err != nil {
@@ -57,7 +57,7 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	case len(head) == 0:
 		return nil, tensor.Bad("file is empty")
 	case bytes.HasPrefix(head, []byte(LocalMark)):
-		return readZip(r, size)
+		return readZip(path, r, size)
 	case isLegacy(head):
 		return readLegacy(r, size)
 	case isPickle(head):

@@ -33,7 +33,7 @@ func TestSharedStorages(t *testing.T) {
 		}
 		file := zipped(t, part{"a/data.pkl", text, false}, part{"a/version", "3\n", false},
 			part{"a/data/0", strings.Repeat("\x00", 4*rows*cols), tt.deflate})
-		f, err := Read(bytes.NewReader(file), int64(len(file)))
+		f, err := Read("", bytes.NewReader(file), int64(len(file)))
 		if err != nil {
 			t.Fatal(err)
 		}

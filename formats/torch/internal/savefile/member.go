@@ -71,7 +71,12 @@ func (m *member) computeCRC() error {
 		err = tensor.Bad("checksum is %08x, but %08x is recorded", h.Sum32(), m.crc).
 			Advise("the file is damaged: download or copy it again")
 	}
-	return tensor.Annotate(err, tensor.Location{Record: m.name})
+	return m.annotate(err)
+}
+
+// annotate names the file and the member in an error.
+func (m *member) annotate(err error) error {
+	return tensor.Annotate(err, tensor.Location{File: m.path, Record: m.name})
 }
 
 // open returns a reader of the inflated bytes of the member, at most as many as its size.
@@ -98,7 +103,7 @@ func (i *inflater) Read(p []byte) (int, error) {
 		var more [1]byte
 		n, err := io.ReadFull(i.r, more[:])
 		if n > 0 {
-			return 0, tensor.Bad("zip member inflates to more than its %d bytes", i.m.size).Within(i.m.name)
+			return 0, tensor.Bad("zip member inflates to more than its %d bytes", i.m.size).In(i.m.path).Within(i.m.name)
 		}
 		return 0, i.problem(err)
 	}
@@ -115,11 +120,11 @@ func (i *inflater) problem(err error) error {
 	var broken flate.CorruptInputError
 	switch {
 	case errors.As(err, &broken):
-		return tensor.Bad("zip member is not deflated data: %w", err).Within(i.m.name)
+		return tensor.Bad("zip member is not deflated data: %w", err).In(i.m.path).Within(i.m.name)
 	case i.left > 0 && (err == io.EOF || err == io.ErrUnexpectedEOF):
-		return tensor.Bad("zip member inflates to %d bytes less than its size", i.left).Within(i.m.name)
+		return tensor.Bad("zip member inflates to %d bytes less than its size", i.left).In(i.m.path).Within(i.m.name)
 	case err == io.ErrUnexpectedEOF:
-		return tensor.Bad("the deflated data of the zip member has no end").Within(i.m.name)
+		return tensor.Bad("the deflated data of the zip member has no end").In(i.m.path).Within(i.m.name)
 	}
 	return err
 }

@@ -29,6 +29,7 @@ type archive struct {
 // container is the file that members are in.
 type container struct {
 	file        io.ReaderAt
+	path        string // for errors, "" if it is not known
 	noChecksums bool // written without checksums: all are 0
 	bigEndian   bool
 	checks      checks
