@@ -89,7 +89,7 @@ func runDiff(c *cli.Context) error {
 		if noDigest == nil {
 			noDigest = report.WriteDiff(path, result, origin())
 		}
-		reportUnwritten(c, noDigest)
+		reportUnwritten(c, noDigest, result.Equal)
 	}
 	if !result.Equal {
 		return errDifferent

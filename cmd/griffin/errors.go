@@ -66,11 +66,7 @@ func reportError(w io.Writer, err error, asJSON bool) int {
 		return exitCode(err)
 	}
 	f := failureOf(err)
-	if asJSON {
-		f.printJSON(w)
-	} else {
-		f.print(w)
-	}
+	f.show(w, asJSON)
 	return f.ExitStatus
 }
 

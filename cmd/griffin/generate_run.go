@@ -200,8 +200,8 @@ func (g *generator) turn(prompt io.Reader) (io.Reader, error) {
 	return strings.NewReader(before + strings.TrimSpace(string(text)) + after), nil
 }
 
-// generate prints the continuation while it is generated, unless it is printed as JSON.
-func (g *generator) generate(ctx context.Context) (*generate.Result, error) {
+// generate prints the continuation while it is generated, unless it is printed as JSON, and ends its line, also before an error.
+func (g *generator) generate(ctx context.Context) (_ *generate.Result, err error) {
 	w := g.c.App.Writer
 	var text strings.Builder
 	var decoder *tokenizer.Decoder
@@ -209,6 +209,12 @@ func (g *generator) generate(ctx context.Context) (*generate.Result, error) {
 		decoder = g.tokenizer.Decoder()
 	}
 	count := 0
+	defer func() {
+		if count > 0 && !g.c.Bool("json") {
+			_, newline := fmt.Fprintln(w)
+			err = cmp.Or(err, newline)
+		}
+	}()
 	show := func(part string) error {
 		if g.c.Bool("json") {
 			text.WriteString(part)
@@ -269,11 +275,6 @@ func (g *generator) report(r *generate.Result) error {
 	}
 	if g.c.Bool("json") {
 		return printJSON(g.c.App.Writer, schemaGeneration, o)
-	}
-	if len(r.Tokens) > 0 {
-		if _, err := fmt.Fprintln(g.c.App.Writer); err != nil {
-			return err
-		}
 	}
 	line := fmt.Sprintf("%s read, %s generated", plural(int64(o.Prompt), "token"), plural(int64(len(r.Tokens)), "token"))
 	if o.TokensPerSecond > 0 {

@@ -114,8 +114,7 @@ func runInspect(c *cli.Context) error {
 	if err != nil || c.String("report") == "" {
 		return err
 	}
-	reportUnwritten(c, r.writeReport(c, c.String("report"), ckpt))
-	return nil
+	return r.writeReport(c, c.String("report"), ckpt)
 }
 
 // inspect describes a checkpoint as the flags ask for.

@@ -132,6 +132,15 @@ func foldedMismatch(e *model.MismatchError) string {
 	return text
 }
 
+// show prints the failure as text or as JSON.
+func (f failure) show(w io.Writer, asJSON bool) {
+	if asJSON {
+		f.printJSON(w)
+		return
+	}
+	f.print(w)
+}
+
 // print writes the failure as text: the error, its stack and the hint. An error that lists very many things is cut.
 func (f failure) print(w io.Writer) {
 	text := f.Error

@@ -306,8 +306,7 @@ func (p *scoring) report() error {
 	if err != nil || p.c.String("report") == "" {
 		return err
 	}
-	reportUnwritten(p.c, p.writePage(r))
-	return nil
+	return p.writePage(r)
 }
 
 // writePage writes the result as a page.

@@ -250,14 +250,24 @@ func writesVerdictFiles(c *cli.Context) bool {
 func writeVerdictFiles(c *cli.Context, v *verify.Verdict) {
 	for _, f := range verdictFiles {
 		if path := c.String(f.flag); path != "" {
-			reportUnwritten(c, f.write(path, v, commandLine()))
+			reportUnwritten(c, f.write(path, v, commandLine()), v.Same)
 		}
 	}
 }
 
-// reportUnwritten prints why a page of a result that is printed already could not be written. The exit status stays that of
-// the result.
-func reportUnwritten(c *cli.Context, err error) { reportError(c.App.ErrWriter, err, c.Bool("json")) }
+// reportUnwritten prints why a page of a verdict that is printed already could not be written. The exit status stays that of
+// the verdict.
+func reportUnwritten(c *cli.Context, err error, same bool) {
+	if err == nil {
+		return
+	}
+	f := failureOf(err)
+	f.ExitStatus = exitOK
+	if !same {
+		f.ExitStatus = exitDiffers
+	}
+	f.show(c.App.ErrWriter, c.Bool("json"))
+}
 
 // explainRuntime prints what each runtime computes with a model. It reads no weights but those of an
 // output head.
