@@ -113,7 +113,7 @@ func shownPath(path string) string {
 }
 
 // asGiven returns an absolute path as the longest of the arguments that lead to it names it: that of the path itself, of a directory above
-// it, or of the file that it lies beside with a longer name.
+// it, of the file that it lies beside with a longer name, or of one directly in it.
 func asGiven(path string, args []string) string {
 	shown, longest := path, 1
 	for _, arg := range args {
@@ -126,6 +126,8 @@ func asGiven(path string, args []string) string {
 		}
 		if rest, ok := strings.CutPrefix(path, absolute); ok && (rest == "" || rest[0] == '.' || os.IsPathSeparator(rest[0])) {
 			shown, longest = strings.TrimRight(arg, "/")+rest, len(absolute)
+		} else if filepath.Dir(absolute) == path && len(path) > longest {
+			shown, longest = filepath.Dir(filepath.Clean(arg)), len(path)
 		}
 	}
 	return shown
@@ -192,7 +194,7 @@ func hintOf(err error) string {
 	var shared *run.TaskError
 	var input *inputError
 	switch {
-	case errors.As(err, &input):
+	case errors.As(err, &input) && input.hint() != "":
 		return input.hint()
 	case is[*run.Error](err): // the hints are below the errors of the steps
 		return ""

@@ -53,6 +53,7 @@ func TestAsGiven(t *testing.T) {
 		filepath.Join(dir, "a/b.conversion.json"): "a/b.conversion.json",
 		filepath.Join(dir, "a/bc"):                filepath.Join(dir, "a/bc"),
 		filepath.Join(dir, "other"):               filepath.Join(dir, "other"),
+		filepath.Join(dir, "a"):                   "a",
 		"a/b":                                     "a/b", "": "",
 	} {
 		if got := asGiven(path, args); got != want {

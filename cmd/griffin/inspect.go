@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -402,7 +405,7 @@ func tensorsBelow(ckpt *tensor.Checkpoint, name string) []string {
 }
 
 // nearestTensor returns the name that a wrong name of a tensor most likely stands for, or "": the only name that begins or ends with
-// it, the only one that has it between dots, or one that is spelt like it.
+// it, the only one that has it between dots, one that is spelt like it, or of which a part is.
 func nearestTensor(ckpt *tensor.Checkpoint, name string) string {
 	const most = 10_000 // names that are compared letter by letter
 	var ends, within, all []string
@@ -422,5 +425,23 @@ func nearestTensor(ckpt *tensor.Checkpoint, name string) string {
 			return found[0]
 		}
 	}
-	return nearest.Name(name, all)
+	return cmp.Or(nearest.Name(name, all), nearestPart(name, all))
+}
+
+// nearestPart returns the only name some parts of which, as many as a word has, are spelt like the word.
+func nearestPart(word string, names []string) string {
+	n := strings.Count(word, ".") + 1
+	of := map[string]string{} // "" if several names have these parts
+	for _, name := range names {
+		parts := strings.Split(name, ".")
+		for i := range len(parts) - n + 1 {
+			some := strings.Join(parts[i:i+n], ".")
+			if other, ok := of[some]; ok && other != name {
+				of[some] = ""
+			} else {
+				of[some] = name
+			}
+		}
+	}
+	return of[nearest.Name(word, slices.Sorted(maps.Keys(of)))]
 }

@@ -122,6 +122,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			command.Flags = append(command.Flags, quietFlag())
 		}
 		command.HideHelpCommand = true // "h" and "help" are names of files
+		if run := command.Action; run != nil {
+			command.Action = func(c *cli.Context) error { return located(c, run(c)) }
+		}
 	}
 	return app
 }

@@ -67,7 +67,7 @@ func checkOutputFlag(c *cli.Context, flag string, reads ...string) error {
 			advise("name a file, such as %s.%s; ./- is a file of that name", flag, extensionOf(flag))
 	}
 	if err := checkOutputFile(path, reads...); err != nil {
-		return err
+		return &inputError{"--" + flag + ": ", path, err}
 	}
 	if _, err := os.Stat(filepath.Dir(path)); err != nil {
 		return &inputError{"--" + flag + ": ", filepath.Dir(path), err}

@@ -173,6 +173,9 @@ func runPerplexity(c *cli.Context) error {
 	} else {
 		err = p.tokens(c.String("tokens"))
 	}
+	if bad := (*perplexity.NotFiniteError)(nil); errors.As(err, &bad) {
+		return tensor.Annotate(err, tensor.Location{File: c.Args().Get(bad.Model)})
+	}
 	if err != nil {
 		return err
 	}

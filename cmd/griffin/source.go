@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -17,6 +18,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/peft"
+	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -196,9 +198,21 @@ func checkInputs(c *cli.Context) error {
 			return usagef("--adapter: %s holds no %s", path, peft.ConfigName).advise("give the directory of an adapter of the PEFT library")
 		case flag != "adapter" && info.IsDir():
 			return usagef("--%s: %s is a directory", flag, path).advise("%s", filesFor(flag, path))
+		case tensorFiles[flag] != "" && info.Mode().IsRegular():
+			if err := checkTensorFile(path, info.Size()); err != nil {
+				return &inputError{"--" + flag + ": ", path, err}
+			}
 		}
 	}
 	return nil
+}
+
+// located names the only checkpoint of a command line in an error that names no file.
+func located(c *cli.Context, err error) error {
+	if c.NArg() != 1 {
+		return err
+	}
+	return tensor.Annotate(err, tensor.Location{File: c.Args().First()})
 }
 
 // inputError reports a path of the command line that cannot be read.
@@ -217,7 +231,7 @@ var hubName = regexp.MustCompile(`^(hf:/?)?[\w-][\w.-]*/[\w.-]+$`)
 // hint says which path could be meant, "" if none could.
 func (e *inputError) hint() string {
 	if !errors.Is(e.err, fs.ErrNotExist) {
-		return ""
+		return tensorFiles[strings.Trim(e.flag, "-: ")]
 	}
 	if near := nearPath(e.path); near != "" {
 		return "did you mean " + printable(near) + "?"
@@ -278,12 +292,39 @@ func readPaths(c *cli.Context) []string {
 	return paths
 }
 
+// tensorFiles are the flags that name a safetensors file, and how to come by one.
+var tensorFiles = map[string]string{
+	"golden":   "griffin golden writes fixtures; griffin golden --capture-script prints a Python script that writes them",
+	"state-in": "griffin generate --state-out writes states",
+	"tokens":   "give numbers with commas between them, such as 2,651,37, or a safetensors file with a tensor tokens",
+}
+
+// checkTensorFile returns an error if a file is of another format than safetensors.
+func checkTensorFile(path string, size int64) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, min(size, 16))
+	if _, err := io.ReadFull(f, head); err != nil {
+		return err
+	}
+	if !safetensors.Detect(head, size) {
+		return tensor.Bad("not a safetensors file").In(path)
+	}
+	return nil
+}
+
 // filesFor says which files of a directory a flag could mean.
 func filesFor(flag, dir string) string {
 	pattern := map[string]string{"golden": "*.safetensors", "tokens": "*.safetensors", "tokenizer": "*.model", "text": "*.txt", "prompt-file": "*.txt"}[flag]
 	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	if tensorFiles[flag] != "" { // weights are not meant
+		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(filepath.Base(name), "model") })
+	}
 	if err != nil || len(names) == 0 {
-		return "name a file"
+		return cmp.Or(tensorFiles[flag], "name a file")
 	}
 	return "name a file, such as " + tensor.JoinNames(names)
 }

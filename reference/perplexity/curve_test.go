@@ -39,14 +39,14 @@ func TestCurve(t *testing.T) {
 }
 
 // What is not finite is said to be of one of two models.
-func TestWhich(t *testing.T) {
+func TestNotFinite(t *testing.T) {
 	two := &Scorer{models: make([]*reference.Model, 2)}
-	for want, nll := range map[string][2]float64{"of the first model ": {math.NaN(), 1}, "of the second model ": {1, math.Inf(1)}} {
-		if got := two.which(&prediction{nll: nll}); got != want {
-			t.Errorf("%v: %q", nll, got)
+	for want, nll := range [][2]float64{{math.NaN(), 1}, {1, math.Inf(1)}} {
+		if got := two.notFinite(&prediction{nll: nll}); got.Model != want {
+			t.Errorf("%v: model %d", nll, got.Model)
 		}
 	}
-	if got := (&Scorer{models: two.models[:1]}).which(&prediction{nll: [2]float64{math.NaN()}}); got != "" {
-		t.Errorf("one model: %q", got)
+	if got := (&Scorer{models: two.models[:1]}).notFinite(&prediction{nll: [2]float64{math.NaN()}}); got.Model != 0 {
+		t.Errorf("one model: %d", got.Model)
 	}
 }

@@ -165,26 +165,27 @@ func (s *Scorer) scorePart(ctx context.Context, outputs []*reference.Activations
 	}
 	for i, p := range predictions(logits, s.pending[from+1:][:n]) {
 		if !p.finite {
-			return tensor.Bad("%w: those %swith which token %d of row %d is predicted", ErrNotFinite, s.which(&p), s.read+from+i+1, s.row)
+			return tensor.Bad("%w: those with which token %d of row %d is predicted", s.notFinite(&p), s.read+from+i+1, s.row)
 		}
 		s.add(&p, Parting{Row: s.row, Position: s.read + from + i + 1, Token: s.pending[from+i+1], Top: p.top, Probability: p.probability, KL: p.kl})
 	}
 	return nil
 }
 
-// which names the model of two whose prediction is not finite: "of the second model ".
-func (s *Scorer) which(p *prediction) string {
-	switch {
-	case len(s.models) < 2:
-		return ""
-	case isFinite(p.nll[0]):
-		return "of the second model "
+// notFinite returns the error of a prediction that is not finite.
+func (s *Scorer) notFinite(p *prediction) *NotFiniteError {
+	if len(s.models) == 2 && isFinite(p.nll[0]) {
+		return &NotFiniteError{Model: 1}
 	}
-	return "of the first model "
+	return &NotFiniteError{Model: 0}
 }
 
-// ErrNotFinite is the cause of the *tensor.FormatError that is returned if logits are NaN or infinite.
-var ErrNotFinite = errors.New("logits are not finite")
+// NotFiniteError is the cause of the *tensor.FormatError that is returned if logits are NaN or infinite.
+type NotFiniteError struct {
+	Model int // index of the model whose logits they are
+}
+
+func (e *NotFiniteError) Error() string { return "logits are not finite" }
 
 // add adds a prediction to the totals.
 func (s *Scorer) add(p *prediction, parting Parting) {
