@@ -15,10 +15,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // size returns a number of bytes in decimal units: 5.37 GB.
-func size(n int64) string { return terminal.Size(n) }
+func size(n int64) string { return tensor.SizeString(n) }
 
 // count returns a number with its digits in groups of three: 2,682,862,080.
 func count(n int64) string {

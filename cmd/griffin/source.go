@@ -318,7 +318,7 @@ func checkTensorFile(path string, size int64) error {
 
 // filesFor says which files of a directory a flag could mean.
 func filesFor(flag, dir string) string {
-	pattern := map[string]string{"golden": "*.safetensors", "tokens": "*.safetensors", "tokenizer": "*.model", "text": "*.txt", "prompt-file": "*.txt"}[flag]
+	pattern := map[string]string{"golden": "*.safetensors", "tokens": "*.safetensors", "state-in": "*.safetensors", "tokenizer": "*.model", "text": "*.txt", "prompt-file": "*.txt"}[flag]
 	names, err := filepath.Glob(filepath.Join(dir, pattern))
 	if tensorFiles[flag] != "" { // weights are not meant
 		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(filepath.Base(name), "model") })

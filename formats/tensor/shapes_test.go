@@ -21,3 +21,11 @@ func TestShapes(t *testing.T) {
 		}
 	}
 }
+
+func TestSizeString(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.00 kB", 5_365_724_160: "5.37 GB", 2_718_848: "2.72 MB", 3e12: "3.00 TB"} {
+		if got := SizeString(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}

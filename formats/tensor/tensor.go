@@ -163,6 +163,19 @@ func Unravel(element int64, shape []int64) []int64 {
 	return index
 }
 
+// SizeString formats a number of bytes in decimal units: 5.37 GB.
+func SizeString(n int64) string {
+	for _, u := range []struct {
+		unit string
+		of   int64
+	}{{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
+		if n >= u.of {
+			return fmt.Sprintf("%.2f %s", float64(n)/float64(u.of), u.unit)
+		}
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
 // ShapeString formats a shape as [2, 32, 48]. Of more than 16 axes, which only hostile files have, it
 // shows the first 16.
 func ShapeString(shape []int64) string {

@@ -100,11 +100,14 @@ func TestReportOfLittle(t *testing.T) {
 	for name, v := range map[string]*verify.Verdict{
 		"nothing": {Same: true, Source: &subject},
 		"unfit":   {Source: &subject, Logits: []*logits.Result{{Summary: "the fixture is of another model", Checkpoint: "a.pt"}}},
-		"weights": {Same: true, Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{Section: verify.Section{OK: true}, Tensors: 1, Elements: 2}},
+		"weights": {Same: true, Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{Section: verify.Section{OK: true}, Tensors: 1, Elements: 2, Bytes: 5_365_724_160}},
 	} {
 		v.Facts = &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}}
 		page := fileOf(t, name, func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 		checkPage(t, page)
+		if name == "weights" && !strings.Contains(page, "1 tensor, 2 elements, 5.37 GB, each element compared") {
+			t.Error("the page does not give the size of the weights")
+		}
 		if !strings.HasSuffix(strings.TrimSpace(page), "</html>") {
 			t.Errorf("%s: the page ends in %q", name, page[len(page)-50:])
 		}

@@ -25,7 +25,7 @@ var imports = []struct {
 	{"cmd/internal/release", nil},
 	{"cmd/internal/schema", nil},
 	{"cmd/internal/table", nil},
-	{"cmd/internal/terminal", nil},
+	{"cmd/internal/terminal", []string{"formats/tensor"}},
 
 	{"convert", []string{"convert/...", "formats/..."}},
 	{"convert/adapter", []string{"formats/..."}},

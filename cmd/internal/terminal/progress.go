@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 const (
@@ -122,12 +124,12 @@ func (p *Progress) rate(now time.Time) float64 {
 // parts returns what is said, the most important first.
 func (p *Progress) parts(rate float64) []string {
 	done := min(p.done, p.total)
-	parts := []string{fmt.Sprintf("%s of %s", Size(done), Size(p.total))}
+	parts := []string{fmt.Sprintf("%s of %s", tensor.SizeString(done), tensor.SizeString(p.total))}
 	if rate <= 0 {
 		return parts
 	}
 	left := time.Duration(float64(p.total-done) / rate * float64(time.Second))
-	return append(parts, Size(int64(rate))+"/s", Duration(left)+" left")
+	return append(parts, tensor.SizeString(int64(rate))+"/s", Duration(left)+" left")
 }
 
 // line returns what fits into a number of columns.
@@ -158,19 +160,6 @@ func (p *Progress) bar(columns int) string {
 	}
 	full := int(int64(columns) * min(p.done, p.total) / p.total)
 	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", columns-full) + "]  "
-}
-
-// Size returns a number of bytes in decimal units: 5.37 GB.
-func Size(n int64) string {
-	for _, u := range []struct {
-		unit string
-		of   int64
-	}{{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
-		if n >= u.of {
-			return fmt.Sprintf("%.2f %s", float64(n)/float64(u.of), u.unit)
-		}
-	}
-	return fmt.Sprintf("%d B", n)
 }
 
 // Duration returns a time in words: 0.1 s, 54 s, 1m54s, 2h05m.

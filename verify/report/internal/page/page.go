@@ -90,7 +90,7 @@ func Parse(name, source string, functions template.FuncMap) *Body {
 		"label":   Label,
 		"shown":   func(s any) string { return text.Printable(fmt.Sprint(s)) },
 		"grouped": text.Grouped, "whole": func(n int) string { return text.Grouped(int64(n)) },
-		"number": Number, "shape": tensor.ShapeString, "join": strings.Join,
+		"number": Number, "shape": tensor.ShapeString, "size": tensor.SizeString, "join": strings.Join,
 	}).Funcs(functions)
 	return &Body{template.Must(template.Must(t.Parse(source)).Parse(partsText))}
 }
