@@ -31,15 +31,13 @@ func leaveOut(o *huggingface.Options) (remarks []string, err error) {
 	return remarks, nil
 }
 
-// tokenizerRemark says what becomes of a directory without a tokenizer. It is "" for files with one. Measured with transformers 4.57.3 and 5.23.0.
-func tokenizerRemark(files []huggingface.File) string {
-	isTokenizer := func(f huggingface.File) bool {
-		return f.Name == "tokenizer.json" || f.Name == "tokenizer.model" || f.Name == "vocab.json"
+// tokenizerRemark says what AutoTokenizer makes of the files of the destination.
+func tokenizerRemark(files []huggingface.File, source *tensor.Checkpoint) string {
+	var names []string
+	for _, f := range files {
+		names = append(names, f.Name)
 	}
-	if slices.ContainsFunc(files, isTokenizer) {
-		return ""
-	}
-	return "there is no tokenizer: AutoTokenizer of transformers 5 silently loads an empty one, and that of 4.57 fails"
+	return huggingface.TokenizerRemark(names, source)
 }
 
 // changeArchitectures gives config.json the architectures of a causal model if that of the source states others, as of a

@@ -201,7 +201,7 @@ func (c *conversion) planFiles() error {
 		return err
 	}
 	c.files = d.Files
-	if remark := tokenizerRemark(c.files); remark != "" {
+	if remark := tokenizerRemark(c.files, c.plan.Source.Checkpoint); remark != "" {
 		c.remarks = append(c.remarks, remark)
 	}
 	if d.Unnamed > 0 {

@@ -3,10 +3,12 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -53,6 +55,9 @@ func (r *run) checkDirectory(ctx context.Context) error {
 		}
 	}
 	s.Notes = append(s.Notes, generationNotes(files, source)...)
+	if remark := huggingface.TokenizerRemark(slices.Collect(maps.Keys(files.Tokenizer)), r.sourceModel.Checkpoint); remark != "" {
+		s.Notes = append(s.Notes, remark)
+	}
 	if source != nil {
 		s.Notes = append(s.Notes, tokenizerNotes(files, source)...)
 	}

@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/griffin-ckpt/griffin/formats/sentencepiece"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -226,5 +228,28 @@ func TestChatNeedsTurns(t *testing.T) {
 	d, err := Files(o)
 	if err != nil || !strings.Contains(string(d.Files[1].Content), "107") {
 		t.Errorf("Gemma's vocabulary: %+v, %v", d, err)
+	}
+}
+
+// What AutoTokenizer makes of a directory is said where it is not the tokenizer of the model.
+func TestTokenizerRemark(t *testing.T) {
+	beside := fstest.MapFS{"model.pt": {}, "tokenizer.model": {}}
+	alone := fstest.MapFS{"model.pt": {}}
+	for _, tt := range []struct {
+		names  []string
+		source fs.FS
+		want   string
+	}{
+		{[]string{"config.json", "tokenizer.json"}, alone, ""},
+		{[]string{"vocab.json"}, alone, ""},
+		{[]string{"tokenizer.model", "tokenizer_config.json"}, alone, ""},
+		{[]string{"tokenizer.model"}, alone, "transformers 5 puts no <bos> before a text"},
+		{[]string{"tokenizer_config.json"}, alone, "there is no tokenizer: "},
+		{nil, beside, "there is no tokenizer, although tokenizer.model lies beside the source: "},
+	} {
+		got := TokenizerRemark(tt.names, &tensor.Checkpoint{Source: tt.source, Root: "model.pt"})
+		if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%v: %q, want %q", tt.names, got, tt.want)
+		}
 	}
 }
