@@ -55,11 +55,10 @@ func (r *run) checkDirectory(ctx context.Context) error {
 		}
 	}
 	s.Notes = append(s.Notes, generationNotes(files, source)...)
-	if remark := huggingface.TokenizerRemark(slices.Collect(maps.Keys(files.Tokenizer)), r.sourceModel.Checkpoint); remark != "" {
-		s.Notes = append(s.Notes, remark)
-	}
 	if source != nil {
 		s.Notes = append(s.Notes, tokenizerNotes(files, source)...)
+	} else if remark := huggingface.TokenizerRemark(slices.Collect(maps.Keys(files.Tokenizer)), r.sourceModel.Checkpoint); remark != "" {
+		s.Notes = append(s.Notes, remark)
 	}
 	return nil
 }
