@@ -71,7 +71,7 @@ func convertCommand() *cli.Command {
 				weightsFlag(),
 				skipFlag(),
 				digestFlag("write the digests in conversion.json"),
-				&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes, write nothing"},
+				&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes; read no elements, write nothing"},
 				&cli.BoolFlag{Name: "verify", Usage: "compare every written element with SRC before DST appears"},
 				&cli.BoolFlag{Name: "overwrite", Usage: "replace DST if it is a file, or a checkpoint and nothing else (only on success)"},
 				jsonFlag(),

@@ -64,7 +64,7 @@ func (g *generator) run() error {
 // start opens the tokenizer and the session.
 func (g *generator) start(ctx context.Context) (err error) {
 	if !g.c.IsSet("tokens") || g.c.IsSet("tokenizer") {
-		if g.tokenizer, err = openTokenizer(g.c, g.model); err != nil {
+		if g.tokenizer, _, err = openTokenizer(g.c, g.model); err != nil {
 			return err
 		}
 	}

@@ -220,12 +220,13 @@ type scoring struct {
 	weights   []*model.DigestedWeights // what the models are run with, for the page; nil for others
 	scorer    *perplexity.Scorer
 	tokenizer *tokenizer.Tokenizer // nil for tokens
+	path      string               // of the tokenizer
 	out       score
 }
 
 // text scores a text that is read from a file.
 func (p *scoring) text(path string) (err error) {
-	if p.tokenizer, err = openTokenizer(p.c, p.models...); err != nil {
+	if p.tokenizer, p.path, err = openTokenizer(p.c, p.models...); err != nil {
 		return err
 	}
 	in, total := p.c.App.Reader, int64(0)
@@ -314,7 +315,7 @@ func (p *scoring) report() error {
 
 // writePage writes the result as a page.
 func (p *scoring) writePage(r *perplexity.Result) error {
-	s := &report.Score{Result: r, Text: cmp.Or(p.c.String("text"), p.c.String("tokens")), Rows: p.out.Rows, Arithmetic: p.out.Arithmetic, Griffin: convert.ToolVersion()}
+	s := &report.Score{Result: r, Text: cmp.Or(p.c.String("text"), p.c.String("tokens")), Rows: p.out.Rows, Tokenizer: p.path, Added: p.out.Added, Arithmetic: p.out.Arithmetic, Griffin: convert.ToolVersion()}
 	if s.Text == "-" {
 		s.Text = "standard input"
 	}

@@ -68,22 +68,24 @@ func tokenList(value string) (ids []int32, isList bool, err error) {
 const tokenizerName = "tokenizer.model"
 
 // openTokenizer returns the tokenizer that --tokenizer names, or else the one beside the weights of a model.
-func openTokenizer(c *cli.Context, models ...*runtime.Model) (*tokenizer.Tokenizer, error) {
-	if path := c.String("tokenizer"); path != "" {
+func openTokenizer(c *cli.Context, models ...*runtime.Model) (t *tokenizer.Tokenizer, path string, err error) {
+	if path = c.String("tokenizer"); path != "" {
 		source, name, err := storage.Locate(path)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		return readTokenizer(source, name, path, models[0])
+		t, err = readTokenizer(source, name, path, models[0])
+		return t, path, err
 	}
 	for _, m := range models {
 		name := m.Checkpoint.Beside(tokenizerName)
-		t, err := readTokenizer(m.Checkpoint.Source, name, storage.Path(m.Checkpoint.Source, name), m)
+		path = storage.Path(m.Checkpoint.Source, name)
+		t, err = readTokenizer(m.Checkpoint.Source, name, path, m)
 		if !errors.Is(err, fs.ErrNotExist) {
-			return t, err
+			return t, path, err
 		}
 	}
-	return nil, usagef("there is no %s beside the weights of %s", tokenizerName, models[0].Checkpoint.Path).
+	return nil, "", usagef("there is no %s beside the weights of %s", tokenizerName, models[0].Checkpoint.Path).
 		advise("give the tokenizer with --tokenizer FILE, or tokens with --tokens")
 }
 

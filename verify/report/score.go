@@ -22,6 +22,8 @@ type Score struct {
 	*perplexity.Result
 	Text       string // path of the text or of the tokens
 	Rows       int
+	Tokenizer  string   // its path, "" for tokens
+	Added      []string // pieces that were put before the text
 	Arithmetic string
 	Griffin    string // version of the program
 	Models     []ScoredModel
@@ -84,7 +86,13 @@ func (g *scorePage) document(o Origin) *page.Document {
 		}
 		d.Subjects = append(d.Subjects, subject)
 	}
-	d.Subjects = append(d.Subjects, page.Subject{Role: "Text", Path: shortened(s.Text)})
+	scored := page.Subject{Role: "Text", Path: shortened(s.Text)}
+	for _, f := range []page.Fact{{Name: "tokenizer", Value: s.Tokenizer}, {Name: "begins with", Value: strings.Join(s.Added, "")}} {
+		if f.Value != "" {
+			scored.Facts = append(scored.Facts, f)
+		}
+	}
+	d.Subjects = append(d.Subjects, scored)
 	return d
 }
 
