@@ -89,9 +89,6 @@ func Lstat(path string) (fs.FileInfo, error) { return get(OpStat, path, os.Lstat
 // ReadDir is os.ReadDir.
 func ReadDir(path string) ([]fs.DirEntry, error) { return get(OpList, path, os.ReadDir) }
 
-// ReadFile is os.ReadFile.
-func ReadFile(path string) ([]byte, error) { return get(OpRead, path, os.ReadFile) }
-
 // Readlink is os.Readlink.
 func Readlink(path string) (string, error) { return get(OpReadlink, path, os.Readlink) }
 
