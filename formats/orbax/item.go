@@ -88,11 +88,25 @@ func (r *itemReader) read() error {
 // readMetadata reads _METADATA. It returns nil if there is none.
 func (r *itemReader) readMetadata() (*metadata, error) {
 	name := path.Join(r.dir, "_METADATA")
-	text, err := r.directory.read(name, maxMetadata)
-	if text == nil || err != nil {
+	if info, err := r.stat(name); info == nil || err != nil {
 		return nil, err
 	}
-	meta, err := parseMetadata(text)
+	f, size, err := storage.Open(r.FS, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if size > maxMetadata {
+		return nil, tensor.Bad("is longer than %d bytes", maxMetadata).Because(tensor.TooLarge).In(r.in(name))
+	}
+	meta, err := parseMetadata(strictjson.NewReader(io.LimitReader(f, size), maxJSONDepth))
+	if tensor.ReasonOf(err) == tensor.TooLarge { // perhaps a long text in custom metadata, which is not read in parts
+		text, failed := r.directory.read(name, maxMetadata)
+		if text == nil || failed != nil {
+			return nil, failed
+		}
+		meta, err = parseMetadata(strictjson.NewDecoder(text, maxJSONDepth))
+	}
 	return meta, r.annotate(err, name)
 }
 
@@ -178,16 +192,15 @@ func (r *itemReader) readArrays(meta *metadata) error {
 			return err
 		}
 	}
-	used := make(map[string]bool, len(r.leaves))
+	used := newUsage(stored)
 	for _, l := range r.leaves {
 		if l.kind != arrayLeaf || l.aggregated {
 			r.addAggregated(l)
 			continue
 		}
-		if used[l.array] {
+		if !used.add(l) {
 			return tensor.Bad("another leaf has the same array %.60q", l.array).In(r.in(r.dir)).Of(l.name)
 		}
-		used[l.array] = true
 		r.store = kind
 		if err := r.openArray(s, l, meta.zarr); err != nil {
 			if fs.ValidPath(l.array) && !slices.Contains(stored, l.array) {
@@ -196,7 +209,7 @@ func (r *itemReader) readArrays(meta *metadata) error {
 			return err
 		}
 	}
-	r.noteUnnamed(stored, used)
+	r.noteUnnamed(used)
 	return r.readTexts()
 }
 
@@ -262,8 +275,13 @@ func (r *itemReader) annotateLeaf(err error, l *leaf) error {
 }
 
 // noteUnnamed notes the arrays that are in the store but not in the tree.
-func (c *contents) noteUnnamed(stored []string, used map[string]bool) {
-	unnamed := slices.DeleteFunc(slices.Clone(stored), func(name string) bool { return used[name] })
+func (c *contents) noteUnnamed(used *usage) {
+	var unnamed []string
+	for i, name := range used.stored {
+		if !used.named[i] {
+			unnamed = append(unnamed, name)
+		}
+	}
 	if len(unnamed) > 0 {
 		c.notes = append(c.notes, fmt.Sprintf("arrays that are not in the tree are left out: %s",
 			names(unnamed, func(s string) string { return s })))

@@ -1,6 +1,8 @@
 package orbax
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // build makes a directory of copies: "path in it": "sample below testdata". A sample that begins
@@ -364,6 +368,36 @@ func TestParseStep(t *testing.T) {
 	}
 }
 
+// A long text in the custom metadata is read, although _METADATA is parsed in parts.
+func TestLongCustomMetadata(t *testing.T) {
+	const sample = "hand_zarr2_dirs_min"
+	text, err := os.ReadFile(filepath.Join("testdata/sound", sample, "_METADATA"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := fmt.Sprintf(`{"custom_metadata": {"note": %q}, `, strings.Repeat("x", 1<<20))
+	dir := filepath.Join(t.TempDir(), "ckpt")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata/sound", sample))); err != nil {
+		t.Fatal(err)
+	}
+	for _, metadata := range []string{string(text), long + strings.TrimPrefix(string(text), "{")} {
+		if err := os.WriteFile(filepath.Join(dir, "_METADATA"), []byte(metadata), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		source, name, err := storage.Locate(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := Open(source, name, -1)
+		if err != nil {
+			t.Fatalf("_METADATA of %d bytes: %v", len(metadata), err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func FuzzMetadata(f *testing.F) {
 	for _, pattern := range []string{"testdata/sound/*/_METADATA", "testdata/hostile/*/_METADATA"} {
 		files, _ := filepath.Glob(pattern)
@@ -376,7 +410,10 @@ func FuzzMetadata(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		m, err := parseMetadata(text)
+		m, err := parseMetadata(strictjson.NewReader(bytes.NewReader(text), maxJSONDepth))
+		if _, whole := parseMetadata(strictjson.NewDecoder(text, maxJSONDepth)); fmt.Sprint(whole) != fmt.Sprint(err) && tensor.ReasonOf(err) != tensor.TooLarge {
+			t.Fatalf("%v; at once %v", err, whole)
+		}
 		if err != nil {
 			return
 		}

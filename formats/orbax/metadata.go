@@ -40,18 +40,17 @@ var valueTypes = map[string]leafKind{
 }
 
 // parseMetadata parses _METADATA and checks the tree.
-func parseMetadata(text []byte) (*metadata, error) {
+func parseMetadata(d *strictjson.Decoder) (*metadata, error) {
 	m := &metadata{zarr: 2}
-	d := strictjson.NewDecoder(text, maxJSONDepth)
 	hasTree, size := false, treeSize{}
-	texts := map[string]string{} // keys that were read: those of most leaves occur in others too
+	known := keys{}
 	err := d.Object(func(member string) (err error) {
 		switch member {
 		case "tree_metadata":
 			hasTree = true
 			// The key is Python's repr of the path, which Orbax does not read either.
 			return d.Object(func(repr string) error {
-				l, err := parseLeaf(d, texts)
+				l, err := parseLeaf(d, known)
 				if err != nil {
 					return err
 				}
@@ -89,8 +88,8 @@ func parseMetadata(text []byte) (*metadata, error) {
 	return m, nil
 }
 
-// parseLeaf reads {"key_metadata": …, "value_metadata": …}. The texts of its keys are those of texts, or are added.
-func parseLeaf(d *strictjson.Decoder, texts map[string]string) (*leaf, error) {
+// parseLeaf reads {"key_metadata": …, "value_metadata": …}. Its keys are those of known, or are added.
+func parseLeaf(d *strictjson.Decoder, known keys) (*leaf, error) {
 	var (
 		l              leaf
 		at             = d.Offset()
@@ -102,12 +101,7 @@ func parseLeaf(d *strictjson.Decoder, texts map[string]string) (*leaf, error) {
 			hasKey = true
 			return d.Array(func() error {
 				k, err := parseKey(d)
-				if known, ok := texts[k.text]; ok {
-					k.text = known
-				} else {
-					texts[k.text] = k.text
-				}
-				if l.path = append(l.path, k); len(l.path) > maxPath {
+				if l.path = append(l.path, known.add(k)); len(l.path) > maxPath {
 					return tensor.Bad("path has more than %d keys", maxPath).At(d.Offset())
 				}
 				return err

@@ -26,9 +26,22 @@ type key struct {
 	index bool
 }
 
+// keys has each key once, since those of most leaves occur in others too.
+type keys map[key]*key
+
+// add returns the key that is equal to k.
+func (all keys) add(k key) *key {
+	known := all[k]
+	if known == nil {
+		known = &k
+		all[k] = known
+	}
+	return known
+}
+
 // leaf is a value of the tree.
 type leaf struct {
-	path []key  // nil after the tree was checked
+	path []*key // nil after the tree was checked
 	name string // the keys joined with dots, which are not escaped: different paths may have one name
 	kind leafKind
 
@@ -39,7 +52,7 @@ type leaf struct {
 
 func (l *leaf) setName() { l.name = nameOf(l.path) }
 
-func nameOf(path []key) string {
+func nameOf(path []*key) string {
 	texts := make([]string, len(path))
 	for i, k := range path {
 		texts[i] = k.text
@@ -85,7 +98,7 @@ func checkTree(leaves []*leaf) error {
 	}
 	sorted := slices.Clone(leaves)
 	slices.SortFunc(sorted, func(a, b *leaf) int {
-		return slices.CompareFunc(a.path, b.path, func(a, b key) int { return strings.Compare(a.text, b.text) })
+		return slices.CompareFunc(a.path, b.path, func(a, b *key) int { return strings.Compare(a.text, b.text) })
 	})
 	return checkNode(sorted, 0)
 }
@@ -95,12 +108,11 @@ func checkNames(leaves []*leaf) error {
 	if len(leaves) == 0 {
 		return tensor.Bad("the tree is empty")
 	}
-	names := make(map[string]bool, len(leaves))
-	for _, l := range leaves {
-		if names[l.name] {
+	sorted := slices.SortedStableFunc(slices.Values(leaves), func(a, b *leaf) int { return strings.Compare(a.name, b.name) })
+	for i, l := range sorted[1:] {
+		if l.name == sorted[i].name {
 			return tensor.Bad("two leaves of one name").Of(l.name)
 		}
-		names[l.name] = true
 	}
 	return nil
 }
@@ -128,8 +140,10 @@ func checkNode(leaves []*leaf, depth int) error {
 	for _, end := range ends {
 		item := leaves[begin:end]
 		text := item[0].path[depth].text
-		if i, err := strconv.Atoi(text); sequence && (err != nil || i < 0 || i >= len(ends) || strconv.Itoa(i) != text) {
-			return tensor.Bad("index %.40q in a sequence of %d items", text, len(ends)).Of(nameOf(item[0].path[:depth]))
+		if sequence {
+			if i, err := strconv.Atoi(text); err != nil || i < 0 || i >= len(ends) || strconv.Itoa(i) != text {
+				return tensor.Bad("index %.40q in a sequence of %d items", text, len(ends)).Of(nameOf(item[0].path[:depth]))
+			}
 		}
 		if err := checkNode(item, depth+1); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/flax"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -15,7 +16,7 @@ func leafAt(path string) *leaf {
 	l := &leaf{}
 	for _, text := range strings.Split(path, "/") {
 		number, index := strings.CutSuffix(text, "i")
-		l.path = append(l.path, key{number, index})
+		l.path = append(l.path, &key{number, index})
 	}
 	l.setName()
 	return l
@@ -98,7 +99,7 @@ func TestTreeIsBounded(t *testing.T) {
 		{maxPath, maxKeys/maxPath + 1, "2097152 keys"},
 		{maxPath + 1, 1, "more than 512 keys"},
 	} {
-		m, err := parseMetadata(document(test.keys, test.leaves))
+		m, err := parseMetadata(strictjson.NewDecoder(document(test.keys, test.leaves), maxJSONDepth))
 		if test.want == "" && (err != nil || len(m.leaves) != test.leaves) || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%d leaves of %d keys: %v", test.leaves, test.keys, err)
 		}

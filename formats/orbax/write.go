@@ -162,11 +162,12 @@ func isNumber(s string) bool {
 // that cannot be those of separate directories.
 func (l *Layout) checkNames() error {
 	leaves := make([]*leaf, len(l.arrays))
+	known := keys{}
 	for i, a := range l.arrays {
-		keys := splitName(a.name)
-		leaves[i] = &leaf{path: make([]key, len(keys))}
-		for n, k := range keys {
-			leaves[i].path[n].text = k
+		texts := splitName(a.name)
+		leaves[i] = &leaf{path: make([]*key, len(texts))}
+		for n, text := range texts {
+			leaves[i].path[n] = known.add(key{text: text})
 		}
 		leaves[i].setName()
 	}

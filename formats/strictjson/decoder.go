@@ -7,6 +7,7 @@
 package strictjson
 
 import (
+	"crypto/sha256"
 	"io"
 	"math"
 
@@ -182,11 +183,19 @@ func (d *Decoder) End() error {
 	return d.failed
 }
 
-// keySet holds the keys of an object. For few keys, which most objects have, a list is smaller and faster than a map.
+// keySet holds the keys of an object. For few keys, which most objects have, a list is smaller and faster than a map. Of many
+// it has the digests, which are smaller than long keys.
 type keySet struct {
-	n    int // of few
-	few  [fewKeys]string
-	many map[string]struct{}
+	few  []string
+	many map[keyDigest]struct{}
+}
+
+// keyDigest is the beginning of a SHA-256. No two keys with the same one are known.
+type keyDigest [16]byte
+
+func digestOf(key string) keyDigest {
+	sum := sha256.Sum256([]byte(key))
+	return keyDigest(sum[:])
 }
 
 const fewKeys = 8
@@ -195,24 +204,21 @@ const fewKeys = 8
 func (s *keySet) add(key string) bool {
 	if s.many != nil {
 		n := len(s.many)
-		s.many[key] = struct{}{}
+		s.many[digestOf(key)] = struct{}{}
 		return len(s.many) > n
 	}
-	for _, k := range s.few[:s.n] {
+	for _, k := range s.few {
 		if k == key {
 			return false
 		}
 	}
-	if s.n < fewKeys {
-		s.few[s.n] = key
-		s.n++
-		return true
+	if s.few = append(s.few, key); len(s.few) > fewKeys {
+		s.many = make(map[keyDigest]struct{}, 4*fewKeys)
+		for _, k := range s.few {
+			s.many[digestOf(k)] = struct{}{}
+		}
+		s.few = nil
 	}
-	s.many = make(map[string]struct{}, 4*fewKeys)
-	for _, k := range s.few {
-		s.many[k] = struct{}{}
-	}
-	s.many[key] = struct{}{}
 	return true
 }
 

@@ -37,7 +37,7 @@ type Array struct {
 	*described
 
 	store      Store
-	prefix     string // of all keys: "" or ends in "/"
+	name       string // of all keys, before "/"; "" if they have none
 	everyChunk bool
 	file       string // path of the store, for errors
 }
@@ -75,9 +75,7 @@ var documents = map[int]string{2: ".zarray", 3: "zarr.json"}
 // Open reads the metadata of the array whose keys begin with prefix and "/", or without both if prefix is "".
 // A corrupt array is a *tensor.FormatError, as is one without a metadata document.
 func Open(store Store, prefix string, opts Options) (*Array, error) {
-	if prefix != "" {
-		prefix += "/"
-	}
+	name, prefix := prefix, below(prefix)
 	versions := []int{opts.Version}
 	if opts.Version == 0 {
 		versions = []int{2, 3}
@@ -103,8 +101,16 @@ func Open(store Store, prefix string, opts Options) (*Array, error) {
 	if a == nil {
 		return nil, bad("array has no metadata document").Within(prefix + documents[versions[0]])
 	}
-	a.store, a.prefix, a.everyChunk, a.file = store, prefix, opts.EveryChunk, opts.File
+	a.store, a.name, a.everyChunk, a.file = store, name, opts.EveryChunk, opts.File
 	return a, nil
+}
+
+// below returns the beginning of the keys of an array of that name. There may be very many arrays, so that it is not kept.
+func below(name string) string {
+	if name == "" {
+		return ""
+	}
+	return name + "/"
 }
 
 // readDocument returns a document, nil if it does not exist.

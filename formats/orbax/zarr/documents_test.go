@@ -22,7 +22,7 @@ func TestSharedDocuments(t *testing.T) {
 	if a.described != b.described || a.described == c.described || open("a", Options{}).described == a.described {
 		t.Error("documents are not shared as they should be")
 	}
-	if a.prefix != "a/" || b.prefix != "b/" || a.everyChunk || !c.everyChunk || c.Shape[0] != 3 {
+	if a.name != "a" || b.name != "b" || a.everyChunk || !c.everyChunk || c.Shape[0] != 3 {
 		t.Errorf("%+v, %+v, %+v", a, b, c)
 	}
 	if _, err := Open(store, "bad", Options{Documents: &known}); err == nil {

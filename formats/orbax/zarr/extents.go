@@ -25,7 +25,7 @@ func (a *Array) Extents() []tensor.Extent {
 	var extents []tensor.Extent
 	place := make([]int64, len(grid))
 	for more := true; more; more = next(place, grid) {
-		section, ok, err := a.store.Section(a.prefix + a.keys.key(place))
+		section, ok, err := a.store.Section(below(a.name) + a.keys.key(place))
 		if err != nil {
 			return nil
 		}

@@ -40,7 +40,7 @@ func (l *locator) find(cell []int64) (chunkSource, error) {
 		outer[k] = at[k] / a.stored[k]
 		at[k] %= a.stored[k]
 	}
-	key := a.prefix + a.keys.key(outer)
+	key := below(a.name) + a.keys.key(outer)
 	open := func() (*io.SectionReader, error) {
 		section, ok, err := a.store.Section(key)
 		if !ok {
