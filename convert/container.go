@@ -104,7 +104,7 @@ func (c *conversion) addCopies(renamed *tensor.Checkpoint, oldNames map[string]s
 	c.Dests, c.Moves = make([]moves.Dest, 0, len(renamed.Tensors())), make([]moves.Move, 0, len(renamed.Tensors()))
 	views := map[string]tensor.View{} // of the shapes, which many tensors share
 	for i, t := range renamed.Tensors() {
-		shape := tensor.ShapeString(t.Shape)
+		shape := fmt.Sprint(t.Shape) // of all axes
 		view, ok := views[shape]
 		if !ok {
 			view = tensor.RowMajor(t.Shape...)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -50,6 +51,31 @@ func changeContainer(t *testing.T, src, dst string, o Options) (*Result, error) 
 	defer c.Close()
 	o.To = ToSafetensors
 	return Convert(t.Context(), c, dst, o)
+}
+
+// Shapes of more axes than messages show are kept apart.
+func TestContainerOfManyAxes(t *testing.T) {
+	ones := strings.Repeat("1,", 16)
+	header := fmt.Sprintf(`{"a":{"dtype":"U8","shape":[%s2,3],"data_offsets":[0,6]},"b":{"dtype":"U8","shape":[%s3,2],"data_offsets":[6,12]}}`, ones, ones)
+	header += strings.Repeat(" ", -len(header)&7)
+	dir := t.TempDir()
+	src, dst := filepath.Join(dir, "a.safetensors"), filepath.Join(dir, "b.safetensors")
+	if err := os.WriteFile(src, append(append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), "abcdefghijkl"...), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := changeContainer(t, src, dst, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := formats.Open(dst, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for name, want := range map[string][]int64{"a": {2, 3}, "b": {3, 2}} {
+		if shape := c.Tensor(name).Shape; len(shape) != 18 || !slices.Equal(shape[16:], want) {
+			t.Errorf("%s has the shape %v", name, shape)
+		}
+	}
 }
 
 // Every sample of every format has the same tensors in safetensors, in a file and in a directory.
