@@ -283,7 +283,15 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 	}
 	c.moved = r
 	c.result.add(written)
+	// What is not needed any more takes much memory if there are very many tensors.
+	c.plan, c.manifest = nil, nil
+	if c.result.Overflowed == 0 && c.result.Inexact == 0 {
+		r.Written = nil
+	}
 	if c.options.Verify {
+		if _, err := c.written.Sums(ctx); err != nil { // what is held for the digests of files is released
+			return err
+		}
 		if sources, err = c.prove(ctx, stage, func(done int64) { progress(c.result.Bytes + done) }); err != nil {
 			return err
 		}
@@ -333,6 +341,10 @@ func (c *conversion) writeWeights(ctx context.Context, stage *staging, progress 
 	if err == nil {
 		err = stage.wait()
 	}
+	if err == nil && !all && !c.options.Verify {
+		r.Digests.SetCopied(c.List)
+	}
+	c.output = c.output.written()
 	return r, err
 }
 
@@ -407,6 +419,11 @@ func (c *conversion) prove(ctx context.Context, stage *staging, progress func(do
 			return nil, fmt.Errorf("the written weights cannot be read back: %v", err)
 		}
 		return nil, fmt.Errorf("the written weights cannot be read back: %w", err)
+	}
+	for i := range c.Dests { // very many names are kept once
+		if t := output.Tensor(c.Dests[i].Name); t != nil {
+			t.Name = c.Dests[i].Name
+		}
 	}
 	p, err := proof.Prove(ctx, c.List, output, proof.Options{Progress: progress, Sources: c.digests()})
 	err = errors.Join(err, output.Close())

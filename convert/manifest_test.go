@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -34,5 +35,31 @@ func TestManifestBesideAFile(t *testing.T) {
 	check()
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
 		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// The digest of a source that is copied as it is needs no further reading: it is recorded also without a proof.
+func TestDigestsOfCopiedSources(t *testing.T) {
+	const original = "../testdata/tiny-griffin/original/torch.pt"
+	var parts [2]map[string]manifest.Part
+	for i, verify := range []bool{false, true} {
+		file := filepath.Join(t.TempDir(), "model.pt")
+		convertFile(t, original, file, Options{To: ToTorch, Verify: verify})
+		m, _, err := readManifest(file)
+		if err != nil || m == nil {
+			t.Fatal(m, err)
+		}
+		parts[i] = map[string]manifest.Part{}
+		for _, x := range m.Tensors {
+			if x.Rule == "copy" && len(x.From) == 1 {
+				parts[i][x.Name] = x.From[0]
+				if x.From[0].Sum != x.Sum {
+					t.Errorf("%s is a copy of %+v", x.Name, x.From[0])
+				}
+			}
+		}
+	}
+	if len(parts[0]) == 0 || !maps.EqualFunc(parts[0], parts[1], func(a, b manifest.Part) bool { return a.Sum == b.Sum }) {
+		t.Errorf("%d copies, %d with a proof", len(parts[0]), len(parts[1]))
 	}
 }

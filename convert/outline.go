@@ -34,6 +34,9 @@ func (p *Plan) outline() *outline {
 	m := p.Source
 	o := &outline{List: p.List, checkpoint: m.Checkpoint, from: m.Layout, to: p.Layout, prefix: m.Prefix, dtype: p.DType, keep: p.Keep,
 		settings: p.settings(), recorded: p.SettingsRecorded, form: p.form(), copies: p.Copies, left: p.Left, manifest: m.Manifest, adapted: m.Adapted}
+	if m.Adapter == nil {
+		o.adapted = func(*tensor.Tensor) bool { return false } // so that o does not keep the model
+	}
 	for _, note := range p.Notes {
 		o.notes = append(o.notes, note.Text)
 	}

@@ -26,6 +26,8 @@ type output interface {
 
 	uploadNames() (names, hidden []string)                 // the files that upload creates; see publish.SinkOptions
 	upload(u publish.Upload) (transfer.Destination, error) // create for an address
+
+	written() output // without what only writing needs, which is much if there are very many tensors: neither create nor upload is called
 }
 
 // layOut decides on the files for the weights of a plan. dst is the path of the destination.
@@ -119,6 +121,10 @@ func (o safetensorsOutput) create(path string, files *publish.OutputFiles) (tran
 	return l.Create(filepath.Dir(path), files)
 }
 
+func (o safetensorsOutput) written() output {
+	return safetensorsOutput{&safetensors.Layout{Files: o.Files, Ranges: o.Ranges, Index: o.Index}, o.single}
+}
+
 // torchOutput is one file.
 type torchOutput struct {
 	*torch.Layout
@@ -141,6 +147,10 @@ func (o torchOutput) create(path string, files *publish.OutputFiles) (transfer.D
 	return o.Create(path, files)
 }
 
+func (o torchOutput) written() output {
+	return torchOutput{&torch.Layout{Size: o.Size}, o.name}
+}
+
 // orbaxOutput is files whose names and sizes depend on the weights.
 type orbaxOutput struct {
 	*orbax.Layout
@@ -160,3 +170,5 @@ func (o orbaxOutput) upload(u publish.Upload) (transfer.Destination, error) { re
 func (o orbaxOutput) create(dir string, files *publish.OutputFiles) (transfer.Destination, error) {
 	return o.Create(dir, files)
 }
+
+func (o orbaxOutput) written() output { return orbaxOutput{&orbax.Layout{Size: o.Size}, o.as} }

@@ -91,8 +91,10 @@ func describeTensor(c *conversion, i int) ResultTensor {
 		t.From = append(t.From, m.Source.Name)
 	}
 	if c.moved != nil {
-		w := &c.moved.Written[i]
-		t.Sum, t.Overflowed, t.Inexact = c.moved.Digests.Dest(i).Only(c.options.Digest), w.Overflowed, w.Inexact
+		t.Sum = c.moved.Digests.Dest(i).Only(c.options.Digest)
+		if w := c.moved.Written; w != nil {
+			t.Overflowed, t.Inexact = w[i].Overflowed, w[i].Inexact
+		}
 	}
 	return t
 }

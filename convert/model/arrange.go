@@ -76,7 +76,7 @@ func inStored(parts map[*tensor.Tensor]part, t *tensor.Tensor, view tensor.View)
 	if !ok {
 		return t, view, ""
 	}
-	composed, ok := (&tensor.Strided{View: p.view}).Compose(view)
+	composed, ok := (&tensor.Strided{View: *p.view}).Compose(view)
 	if !ok {
 		return t, view, ""
 	}

@@ -12,8 +12,8 @@ import (
 // part says which elements of a tensor of the file a tensor of the model shows.
 type part struct {
 	stored *tensor.Tensor
-	view   tensor.View // of stored's row-major elements
-	rule   string      // what selects them, for people; "" if it is all
+	view   *tensor.View // of stored's row-major elements
+	rule   string       // what selects them, for people; "" if it is all
 }
 
 // presenter makes of the tensors of a file those that the rules expect, where a program has stored the same
@@ -27,8 +27,8 @@ type presenter struct {
 }
 
 // show returns a tensor that shows a part of a stored one.
-func (p *presenter) show(name string, stored *tensor.Tensor, view tensor.View, rule string) (*tensor.Tensor, error) {
-	t, err := tensor.Viewed(stored, view)
+func (p *presenter) show(name string, stored *tensor.Tensor, view *tensor.View, rule string) (*tensor.Tensor, error) {
+	t, err := tensor.Viewed(stored, *view)
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +43,9 @@ func (p *presenter) show(name string, stored *tensor.Tensor, view tensor.View, r
 func (p *presenter) moveUnitAxes(c *tensor.Checkpoint, chosen *candidate) (*tensor.Checkpoint, error) {
 	replaced := map[*tensor.Tensor]*tensor.Tensor{}
 	layout := layoutOf(chosen)
-	example := map[string]string{} // by the name of the parameter in its block
-	rules := map[string][]*Rule{}  // by the same name
+	views := map[string]*tensor.View{} // by the shape, which most have in common
+	example := map[string]string{}     // by the name of the parameter in its block
+	rules := map[string][]*Rule{}      // by the same name
 	for i := range p.family.Rules {
 		rule := &p.family.Rules[i]
 		rules[rule.At[layout].Tail] = append(rules[rule.At[layout].Tail], rule)
@@ -57,7 +58,12 @@ func (p *presenter) moveUnitAxes(c *tensor.Checkpoint, chosen *candidate) (*tens
 			if shape == nil || p.parts[t].stored != nil || replaced[t] != nil {
 				continue
 			}
-			shown, err := p.show(t.Name, t, tensor.RowMajor(shape...), "")
+			like := fmt.Sprint(shape)
+			if views[like] == nil {
+				view := tensor.RowMajor(shape...)
+				views[like] = &view
+			}
+			shown, err := p.show(t.Name, t, views[like], "")
 			if err != nil {
 				return nil, err
 			}
@@ -179,7 +185,7 @@ func (p *presenter) takeBlock(s *stack, index int64, block int) ([]*tensor.Tenso
 		view.Shape = slices.Delete(view.Shape, s.axis, s.axis+1)
 		view.Strides = slices.Delete(view.Strides, s.axis, s.axis+1)
 		name := fmt.Sprintf("%s%s%d.%s", s.root, p.family.Blocks[s.convention.layout()], block, tail)
-		x, err := p.show(name, t, view, fmt.Sprintf("take %d of axis %d", index, s.axis))
+		x, err := p.show(name, t, &view, fmt.Sprintf("take %d of axis %d", index, s.axis))
 		if err != nil {
 			return nil, err
 		}

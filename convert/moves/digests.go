@@ -12,13 +12,12 @@ type Digests struct {
 	mu      sync.Mutex
 	dests   *digest.Sums
 	sources *digest.Sums
-	moves   int
-	index   map[*tensor.Tensor]int32 // into sources; nil as long as none is known
+	find    func(*tensor.Tensor) int // index into sources
 }
 
 // NewDigests returns Digests for the tensors of l. No digest is known yet.
 func NewDigests(l List) *Digests {
-	return &Digests{dests: digest.NewSums(len(l.Dests)), sources: digest.NewSums(len(l.Moves)), moves: len(l.Moves)}
+	return &Digests{dests: digest.NewSums(len(l.Dests)), sources: digest.NewSums(len(l.Moves)), find: l.SourceFinder()}
 }
 
 // SetDest sets the digest of a Dest.
@@ -39,26 +38,24 @@ func (d *Digests) Dest(i int) digest.Sum {
 func (d *Digests) SetSource(t *tensor.Tensor, sum digest.Sum) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.index == nil {
-		d.index = make(map[*tensor.Tensor]int32, d.moves)
+	d.sources.Set(d.find(t), sum)
+}
+
+// SetCopied sets the digests of the sources that become a Dest of l as they are, whole and unchanged: those of the Dests.
+func (d *Digests) SetCopied(l List) {
+	for t, dest := range l.Copied() {
+		d.SetSource(t, d.Dest(dest))
 	}
-	i, known := d.index[t]
-	if !known {
-		i = int32(len(d.index))
-		d.index[t] = i
-	}
-	d.sources.Set(int(i), sum)
 }
 
 // Source returns the digest of a source, if it is known.
 func (d *Digests) Source(t *tensor.Tensor) (sum digest.Sum, known bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	i, known := d.index[t]
-	if !known {
-		return sum, false
+	if i := d.find(t); i >= 0 {
+		sum = d.sources.At(i)
 	}
-	return d.sources.At(int(i)), true
+	return sum, sum != digest.Sum{}
 }
 
 // Ref returns a reference to the digest of a Dest, for when all are set.

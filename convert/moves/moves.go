@@ -6,8 +6,10 @@ package moves
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -28,6 +30,27 @@ func (l List) Finder() func(name string) int {
 			return -1
 		}
 		return int(found[len(found)-1])
+	}
+}
+
+// SourceFinder returns a function that returns the index of the first move from a source, -1 if there is none.
+func (l List) SourceFinder() func(t *tensor.Tensor) int {
+	order := make([]int32, len(l.Moves)) // by name; a tensor.NameIndex would look at all moves from a source, which may be very many
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return strings.Compare(l.Moves[a].Source.Name, l.Moves[b].Source.Name) })
+	return func(t *tensor.Tensor) int {
+		first := sort.Search(len(order), func(k int) bool { return l.Moves[order[k]].Source.Name >= t.Name })
+		for _, i := range order[first:] {
+			switch m := &l.Moves[i]; {
+			case m.Source == t:
+				return int(i)
+			case m.Source.Name != t.Name:
+				return -1
+			}
+		}
+		return -1
 	}
 }
 
@@ -61,17 +84,17 @@ func (l List) Sources() []*tensor.Tensor {
 }
 
 // Copied returns the sources that become a Dest as they are, whole and unchanged, and the index of
-// that Dest. Source and Dest have the same digest.
-func (l List) Copied() map[*tensor.Tensor]int {
-	all := map[*tensor.Tensor]int{}
-	for i := range l.Moves {
-		m := &l.Moves[i]
-		d, elements := &l.Dests[m.Dest], m.Source.Elements()
-		if m.View.IsRowMajor() && m.View.Elements() == elements && m.Divide == 0 && m.Source.DType == d.DType && d.Elements() == elements {
-			all[m.Source] = m.Dest
+// that Dest. Source and Dest have the same digest. A source may be copied several times.
+func (l List) Copied() iter.Seq2[*tensor.Tensor, int] {
+	return func(yield func(*tensor.Tensor, int) bool) {
+		for i := range l.Moves {
+			m := &l.Moves[i]
+			d, elements := &l.Dests[m.Dest], m.Source.Elements()
+			if m.View.IsRowMajor() && m.View.Elements() == elements && m.Divide == 0 && m.Source.DType == d.DType && d.Elements() == elements && !yield(m.Source, m.Dest) {
+				return
+			}
 		}
 	}
-	return all
 }
 
 // Check reports a list that cannot be executed: a move whose view does not lie within its source, or

@@ -106,7 +106,7 @@ func TestSourcesAndCopied(t *testing.T) {
 	if got := l.Sources(); !slices.Equal(got, []*tensor.Tensor{a, b, c}) {
 		t.Errorf("sources %v", got)
 	}
-	if got := l.Copied(); !maps.Equal(got, map[*tensor.Tensor]int{a: 2}) {
+	if got := maps.Collect(l.Copied()); !maps.Equal(got, map[*tensor.Tensor]int{a: 2}) {
 		t.Errorf("copied %v", got)
 	}
 }
@@ -169,5 +169,38 @@ func TestCast(t *testing.T) {
 	}
 	if _, err := (&moves.Move{Source: source}).Cast(tensor.I8); err == nil {
 		t.Error("a cast to int8 was made")
+	}
+}
+
+// Sources are told apart also if they have one name.
+func TestDigestsOfSources(t *testing.T) {
+	a := tensortest.Stored("s", tensor.U8, []int64{2}, make([]byte, 2))
+	b := tensortest.Stored("s", tensor.U8, []int64{2}, make([]byte, 2))
+	other := tensortest.Stored("s", tensor.U8, []int64{2}, make([]byte, 2))
+	l := moves.List{
+		Dests: []moves.Dest{{Name: "half", DType: tensor.U8, Shape: []int64{1}}, {Name: "a", DType: tensor.U8, Shape: []int64{2}}, {Name: "b", DType: tensor.F32, Shape: []int64{2}}},
+		Moves: []moves.Move{{Source: b, View: tensor.RowMajor(1)}, {Source: a, View: tensor.RowMajor(2), Dest: 1}, {Source: b, View: tensor.RowMajor(2), Dest: 2}},
+	}
+	find := l.SourceFinder()
+	if find(b) != 0 || find(a) != 1 || find(other) != -1 {
+		t.Errorf("sources are found at %d, %d and %d", find(b), find(a), find(other))
+	}
+	d := moves.NewDigests(l)
+	for i, content := range []string{"0", "1", "2"} {
+		d.SetDest(i, digest.Of(digest.BLAKE3, []byte(content)))
+	}
+	d.SetCopied(l)
+	if sum, ok := d.Source(a); !ok || sum != d.Dest(1) {
+		t.Errorf("a copied source has the digest %v", sum)
+	}
+	for _, s := range []*tensor.Tensor{b, other} {
+		if sum, ok := d.Source(s); ok {
+			t.Errorf("a source that is not copied has the digest %v", sum)
+		}
+	}
+	want := digest.Of(digest.BLAKE3, []byte("b"))
+	d.SetSource(b, want)
+	if sum, ok := d.Source(b); !ok || sum != want {
+		t.Errorf("digest %v", sum)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/source"
@@ -51,34 +52,30 @@ func (p *prover) run(ctx context.Context) (*Proof, error) {
 
 // sumDigests returns the digests of all tensors. It reads what was not compared.
 func (p *prover) sumDigests(ctx context.Context) (*moves.Digests, error) {
-	d := p.digests.sums
-	rest := map[*tensor.Tensor]*source.Digest{}
-	for _, t := range p.list.Sources() {
-		if _, ok := d.Source(t); !ok && p.options.Sources != 0 {
-			rest[t] = source.NewDigest(t, p.options.Sources)
+	d, find := p.digests.sums, p.list.SourceFinder()
+	group, ctx := task.WithContext(ctx)
+	group.SetLimit(4)
+	read := func(t *tensor.Tensor, a digest.Algorithms, set func(digest.Sum)) {
+		group.Go(func() error {
+			sum, err := tensor.Digest(ctx, t, a)
+			if err == nil {
+				set(sum)
+			}
+			return err
+		})
+	}
+	for i := range p.list.Moves {
+		t := p.list.Moves[i].Source
+		if _, ok := d.Source(t); !ok && p.options.Sources != 0 && find(t) == i {
+			read(t, p.options.Sources, func(sum digest.Sum) { d.SetSource(t, sum) })
 		}
 	}
-	sources, err := source.Sums(ctx, rest)
-	if err != nil {
-		return nil, err
-	}
-	for t, sum := range sources {
-		d.SetSource(t, sum)
-	}
-	unread := map[int]*source.Digest{}
 	for i := range p.list.Dests {
 		if t := p.written.Tensor(p.list.Dests[i].Name); t != nil && p.options.Dests != 0 && d.Dest(i) == (digest.Sum{}) {
-			unread[i] = source.NewDigest(t, p.options.Dests)
+			read(t, p.options.Dests, func(sum digest.Sum) { d.SetDest(i, sum) })
 		}
 	}
-	dests, err := source.Sums(ctx, unread)
-	if err != nil {
-		return nil, err
-	}
-	for i, sum := range dests {
-		d.SetDest(i, sum)
-	}
-	return d, nil
+	return d, group.Wait()
 }
 
 // checkStructure finds the tensors of the list in the checkpoint. Those that are missing or of another dtype or shape are not compared. It
@@ -103,9 +100,9 @@ func (p *prover) checkStructure() (extra []int32) {
 func (p *prover) compareSources(ctx context.Context) error {
 	group, groupCtx := task.WithContext(ctx)
 	p.ctx = groupCtx
-	queue := p.queue()
-	for range max(min(runtime.GOMAXPROCS(0), 4, len(queue)), 1) {
-		group.Go(func() error { return p.work(queue) })
+	q := p.queue()
+	for range max(min(runtime.GOMAXPROCS(0), 4, len(q.ends)), 1) {
+		group.Go(func() error { return p.work(q) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -113,52 +110,75 @@ func (p *prover) compareSources(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// queue is the moves that are to be compared. There may be very many sources, so that those of one lie beside one another.
+type queue struct {
+	moves []*moves.Move
+	ends  []int32      // in moves, of those from each source
+	taken atomic.Int32 // of ends
+}
+
+// next returns the moves from the next source, nil if there is none.
+func (q *queue) next() []*moves.Move {
+	k := int(q.taken.Add(1)) - 1
+	if k >= len(q.ends) {
+		return nil
+	}
+	begin := int32(0)
+	if k > 0 {
+		begin = q.ends[k-1]
+	}
+	return q.moves[begin:q.ends[k]]
+}
+
 // queue returns the moves from each source, in the order in which its stream gives their elements,
 // the largest sources first. Moves whose destination cannot be compared are left out.
-func (p *prover) queue() chan []*moves.Move {
-	by := map[*tensor.Tensor][]*moves.Move{}
+func (p *prover) queue() *queue {
+	find := p.list.SourceFinder()
+	type from struct{ source, move int32 } // index of the source's first move, and that of one of them
+	var order []from
 	for i := range p.list.Moves {
 		if m := &p.list.Moves[i]; p.dests[m.Dest] != nil && m.View.Elements() > 0 {
-			by[m.Source] = append(by[m.Source], m)
+			order = append(order, from{int32(find(m.Source)), int32(i)})
 			p.digests.left[m.Dest]++
 		}
 	}
-	var all [][]*moves.Move
-	for _, group := range by {
-		sortByOffset(group)
-		all = append(all, group)
-	}
-	slices.SortFunc(all, func(a, b []*moves.Move) int {
-		return cmp.Or(cmp.Compare(b[0].Source.Bytes(), a[0].Source.Bytes()), cmp.Compare(a[0].Source.Name, b[0].Source.Name))
+	slices.SortFunc(order, func(a, b from) int {
+		if a.source == b.source {
+			return compareOffsets(&p.list.Moves[a.move], &p.list.Moves[b.move])
+		}
+		s, t := p.list.Moves[a.source].Source, p.list.Moves[b.source].Source
+		return cmp.Or(cmp.Compare(t.Bytes(), s.Bytes()), cmp.Compare(s.Name, t.Name), cmp.Compare(a.source, b.source))
 	})
-	var order []*tensor.Tensor
-	for _, group := range all {
-		order = append(order, group[0].Source)
+	q := &queue{moves: make([]*moves.Move, len(order))}
+	var sources []*tensor.Tensor
+	for k, x := range order {
+		q.moves[k] = &p.list.Moves[x.move]
+		if k+1 == len(order) || order[k+1].source != x.source {
+			q.ends = append(q.ends, int32(k+1))
+			sources = append(sources, q.moves[k].Source)
+		}
 	}
-	tensor.PlanReads(order...)
-	queue := make(chan []*moves.Move, len(all))
-	for _, group := range all {
-		queue <- group
-	}
-	close(queue)
-	return queue
+	tensor.PlanReads(sources...)
+	return q
 }
 
 // sortByOffset sorts moves from one source in the order in which its stream gives their elements.
 func sortByOffset(group []*moves.Move) {
-	slices.SortFunc(group, func(a, b *moves.Move) int {
-		return cmp.Or(cmp.Compare(a.View.Offset, b.View.Offset), cmp.Compare(a.Dest, b.Dest))
-	})
+	slices.SortFunc(group, compareOffsets)
 }
 
-func (p *prover) work(queue chan []*moves.Move) (err error) {
+func compareOffsets(a, b *moves.Move) int {
+	return cmp.Or(cmp.Compare(a.View.Offset, b.View.Offset), cmp.Compare(a.Dest, b.Dest))
+}
+
+func (p *prover) work(q *queue) (err error) {
 	memory, err := storage.NewBuffer(min(p.blockSize, p.largestSource()))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, memory.Free()) }()
 	buffers := &buffers{block: memory.Bytes, window: make([]byte, windowBytes)}
-	for group := range queue {
+	for group := q.next(); group != nil; group = q.next() {
 		if err := p.compareSource(group, buffers, nil); err != nil {
 			return err
 		}

@@ -31,8 +31,8 @@ func limitsOf(list moves.List, dst Destination, otherMemory int64) limits {
 	}
 	l := newLimits(workersFor(dst), largestMatrix(list), sinks)
 	streams := int64(0) // of sources that need memory of their own, one for each worker
-	for _, t := range list.Sources() {
-		streams = max(streams, tensor.StreamMemory(t))
+	for i := range list.Moves {
+		streams = max(streams, tensor.StreamMemory(list.Moves[i].Source))
 	}
 	l.buffers = max(l.buffers-int64(workersFor(dst))*streams-otherMemory, l.buffers/4)
 	return l

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/source"
@@ -40,8 +41,7 @@ type Options struct {
 type Result struct {
 	Written []tensor.Written // one for each Dest of the list
 
-	// Digests has those of all Dests, and those of sources: of all if Options.DigestSources is set, otherwise of those that
-	// are copied whole and unchanged.
+	// Digests has those of all Dests and, if Options.DigestSources is set, of all sources.
 	Digests *moves.Digests
 }
 
@@ -59,7 +59,7 @@ func execute(ctx context.Context, l moves.List, dst Destination, o Options, limi
 	o.Digests = cmp.Or(o.Digests, digest.Default)
 	digests := map[*tensor.Tensor]*source.Digest{}
 	if o.DigestSources {
-		copied := l.Copied() // their digests are those of the copies
+		copied := maps.Collect(l.Copied()) // their digests are those of the copies
 		for _, t := range l.Sources() {
 			if _, ok := copied[t]; !ok {
 				digests[t] = source.NewDigest(t, o.Digests)
@@ -79,8 +79,8 @@ func execute(ctx context.Context, l moves.List, dst Destination, o Options, limi
 	for t, sum := range sums {
 		result.Digests.SetSource(t, sum)
 	}
-	for t, dest := range l.Copied() {
-		result.Digests.SetSource(t, result.Digests.Dest(dest))
+	if o.DigestSources {
+		result.Digests.SetCopied(l)
 	}
 	return result, nil
 }
@@ -100,11 +100,12 @@ func move(ctx context.Context, l moves.List, dst Destination, o Options, limits 
 		err = e.run(l, dst)
 	}
 	err = errors.Join(err, e.memory.close(), e.closeOutputs())
+	written := e.written
 	if err == nil {
-		err = dst.Finish(e.written)
+		err = dst.Finish(written) // when nothing refers to the engine any more, which takes much with very many tensors
 	}
 	if err != nil {
 		return nil, err
 	}
-	return e.written, nil
+	return written, nil
 }

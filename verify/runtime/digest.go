@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -59,7 +60,8 @@ func lacksTensors(m *model.Model) bool {
 }
 
 func digestOf(ctx context.Context, what string, tensors []model.NamedTensor, a digest.Algorithms, known map[string]digest.Sum, progress func(bytes int64)) (string, error) {
-	lines := make([]string, len(tensors))
+	sums := digest.NewSums(len(tensors)) // lines of very many tensors would take much memory
+	var mu sync.Mutex
 	group, ctx := task.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, p := range tensors {
@@ -71,11 +73,9 @@ func digestOf(ctx context.Context, what string, tensors []model.NamedTensor, a d
 					return err
 				}
 			}
-			sizes := make([]string, len(p.Tensor.Shape))
-			for k, n := range p.Tensor.Shape {
-				sizes[k] = fmt.Sprint(n)
-			}
-			lines[i] = fmt.Sprintf("%s %s %s %s\n", p.Name, p.Tensor.DType, strings.Join(sizes, "x"), sum.Hex())
+			mu.Lock()
+			sums.Set(i, sum)
+			mu.Unlock()
 			if progress != nil {
 				progress(p.Tensor.Bytes())
 			}
@@ -85,17 +85,38 @@ func digestOf(ctx context.Context, what string, tensors []model.NamedTensor, a d
 	if err := group.Wait(); err != nil {
 		return "", err
 	}
-	slices.Sort(lines)
+	return what + " " + digestLines(tensors, sums, a).Named(), nil
+}
+
+// digestLines returns the digest of the lines of tensors with these digests, sorted.
+func digestLines(tensors []model.NamedTensor, sums *digest.Sums, a digest.Algorithms) digest.Sum {
+	line := func(i int32) string {
+		p := &tensors[i]
+		sizes := make([]string, len(p.Tensor.Shape))
+		for k, n := range p.Tensor.Shape {
+			sizes[k] = fmt.Sprint(n)
+		}
+		return fmt.Sprintf("%s %s %s %s\n", p.Name, p.Tensor.DType, strings.Join(sizes, "x"), sums.At(int(i)).Hex())
+	}
+	order := make([]int32, len(tensors))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int {
+		x, y := tensors[a].Name, tensors[b].Name
+		if strings.HasPrefix(x, y) || strings.HasPrefix(y, x) { // what follows the shorter name decides
+			x, y = line(a), line(b)
+		}
+		return strings.Compare(x, y)
+	})
 	h, n := digest.New(a), int64(0)
 	w := bufio.NewWriterSize(h, 64<<10) // all lines together may be long
-	for _, line := range lines {
-		w.WriteString(line)
-		n += int64(len(line))
+	for _, i := range order {
+		written, _ := w.WriteString(line(i))
+		n += int64(written)
 	}
-	if err := w.Flush(); err != nil {
-		return "", err
-	}
-	return what + " " + h.Sum(n).Named(), nil
+	w.Flush() // a Hash takes all
+	return h.Sum(n)
 }
 
 // DigestLength returns the length of what Digest returns.

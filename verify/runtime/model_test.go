@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -99,6 +100,26 @@ func TestDigest(t *testing.T) {
 		if got, err := c.Model(t, filepath.Join(c.Dir, path)).Digest(context.Background(), digest.SHA256, nil, nil); err != nil || got != want {
 			t.Errorf("%s: %s, %v", path, got, err)
 		}
+	}
+}
+
+// The lines of the tensors are in the order of their whole texts, also where one name begins as another.
+func TestDigestOrder(t *testing.T) {
+	var tensors []*tensor.Tensor
+	var lines []string
+	for _, name := range []string{"a.b", "a", "b", "a\x01", "a uint8 2 c", "a uint8 1", "a b", "ab"} {
+		x := tensortest.Stored(name, tensor.U8, []int64{1, 1}, []byte{byte(len(name))})
+		tensors = append(tensors, x)
+		lines = append(lines, name+" "+tensor.U8.String()+" 1x1 "+digest.Of(digest.BLAKE3, []byte{byte(len(name))}).BLAKE3+"\n")
+	}
+	c, err := tensor.NewCheckpoint("a", "test", tensors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(lines)
+	want := "tensors " + digest.Of(digest.BLAKE3, []byte(strings.Join(lines, ""))).Named()
+	if got, err := runtime.DigestOf(context.Background(), c, "", digest.BLAKE3, nil, nil); err != nil || got != want {
+		t.Errorf("%s, %v, not %s", got, err, want)
 	}
 }
 
