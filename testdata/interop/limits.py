@@ -149,8 +149,8 @@ def shapes_of_layer(width):
             "temporal_block.rg_lru.recurrent_param": vector}
 
 
-def hawk(path, tensors, value, width=4):
-    """A Hugging Face directory of a model of recurrent layers that has about so many tensors, all elements of which are value."""
+def hawk(path, tensors, value, width=4, axes=()):
+    """A Hugging Face directory of a model of recurrent layers that has about so many tensors, all elements of which are value. Each has the given axes more."""
     os.makedirs(path, exist_ok=True)
     layer = shapes_of_layer(width)
     layers = (tensors - 2) // len(layer)
@@ -158,7 +158,7 @@ def hawk(path, tensors, value, width=4):
     named = [("model.embed_tokens.weight", [width, width]), ("model.final_norm.weight", [width])]
     for name, shape in itertools.chain(named, ((f"model.layers.{i}.{tail}", shape) for i in range(layers) for tail, shape in layer.items())):
         end = at + 4 * math.prod(shape)
-        header.append('"%s":{"dtype":"F32","shape":[%s],"data_offsets":[%d,%d]}' % (name, ",".join(map(str, shape)), at, end))
+        header.append('"%s":{"dtype":"F32","shape":[%s],"data_offsets":[%d,%d]}' % (name, ",".join(map(str, [*shape, *axes])), at, end))
         at = end
     safetensors(f"{path}/model.safetensors", "{" + ",".join(header) + "}", struct.pack("<f", value) * (at // 4))
     with open(f"{griffin.REPOSITORY}/testdata/odd-griffin/hf/config.json") as f:
@@ -350,16 +350,21 @@ def main():
         check("200,000 tensors, all of which differ", 1, 60, "verify", "hawk", "converted")
         check("200,000 tensors, all of which differ, as JSON", 1, 60, "verify", "--json", "hawk", "converted")
 
+        made(lambda: hawk("hawk", 200_000, 0.5, axes=(1,)))
+        check("200,000 tensors with an axis more", 1, 60, "verify", "converted", "hawk")
+
         made(lambda: hawk("hawk", 200_000, 0.5))
         check("200,000 tensors of a model with a conversion.json to a torch file", 0, 60, "convert", "--to", "torch", "converted", "model.pt")
         made(lambda: another_digest("again/conversion.json"))
         check("a wrong digest at the end of the conversion.json of 200,000 tensors", 1, 60, "verify", "hawk", "again")
+        check("200,000 tensors of a model to a torch file, verified", 0, 60, "convert", "--to", "torch", "--verify", "--overwrite", "hawk", "model.pt")
+        check("200,000 tensors of a model to Orbax, verified", 0, 90, "convert", "--to", "orbax", "--verify", "hawk", "model.orbax")
         check("a torch file of 200,000 tensors of a model", 0, 12, "inspect", "model.pt")
         for label, shared in (("200,000 storages", False), ("200,000 views of a storage", True)):
             made(lambda: many_torch("many", 200_000, shared))
             check(f"a torch file of {label}", 0, 12, "inspect", "many")
             check(f"a digest of {label}", 0, 15, "inspect", "--digest", "many")
-        check("200,000 views to safetensors", 0, 40, "convert", "--to", "safetensors", "--overwrite", "many", "copy.safetensors")
+            check(f"{label} to safetensors, verified", 0, 40, "convert", "--to", "safetensors", "--verify", "--overwrite", "many", "copy.safetensors")
         check("diff of 200,000 views", 0, 40, "diff", "many", "copy.safetensors")
         made(lambda: many_torch("many", 200_001, True))
         check("a torch file of 200,001 tensors", 3, 12, "inspect", "many")
