@@ -7,6 +7,7 @@
 package dcp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -75,23 +76,21 @@ func openMetadata(source fs.FS, dir string, options Options) (*tensor.Checkpoint
 	if err := m.checkFiles(source, dir); err != nil {
 		return nil, err
 	}
-	pool := storage.NewPool(source, maxOpen)
+	files := &files{names: make([]string, len(m.files)), places: m.places, pool: storage.NewPool(source, maxOpen)}
+	for i, name := range m.files {
+		files.names[i] = path.Join(dir, name)
+	}
 	var tensors []*tensor.Tensor
 	var skipped []string
 	for _, e := range m.tensors {
-		if !m.isModel(e.name) {
+		if e.grid == nil {
 			continue
 		}
-		t := &tensor.Tensor{Name: m.modelName(e.name), DType: e.dtype, Shape: e.shape}
 		if e.problem != nil && options.SkipUnreadable {
-			skipped = append(skipped, tensor.QuoteName(t.Name))
+			skipped = append(skipped, tensor.QuoteName(m.modelName(e)))
 			continue
 		}
-		var err error = e.problem
-		if e.problem == nil {
-			e.dropMissing()
-			t.Data, err = assemble.New(e.dtype, e.shape, &chunks{e, m.files, pool, dir})
-		}
+		t, err := m.open(e, files)
 		if err != nil {
 			return nil, tensor.Annotate(err, tensor.Location{File: storage.Path(source, dir), Tensor: tensor.Clip(e.name)})
 		}
@@ -100,7 +99,7 @@ func openMetadata(source fs.FS, dir string, options Options) (*tensor.Checkpoint
 	if len(tensors) == 0 {
 		return nil, tensor.Bad("holds no tensor").In(storage.Path(source, dir))
 	}
-	c, err := tensor.NewCheckpoint("", Format, tensors, pool)
+	c, err := tensor.NewCheckpoint("", Format, tensors, files.pool)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +107,7 @@ func openMetadata(source fs.FS, dir string, options Options) (*tensor.Checkpoint
 		c.Describe("version", tensor.QuoteName(m.version))
 	}
 	c.Describe("files", fmt.Sprint(len(m.files)))
-	c.Describe(tensor.Checksums, m.checksums(pool, dir))
+	c.Describe(tensor.Checksums, m.checksums(files))
 	m.describe(c)
 	if len(skipped) > 0 {
 		c.Notes = append(c.Notes, fmt.Sprintf("tensors that cannot be read are left out (%d): %s", len(skipped), tensor.JoinNames(skipped)))
@@ -129,9 +128,10 @@ func (m *metadata) checkFiles(source fs.FS, dir string) error {
 	ends := make([]int64, len(m.files))    // of the last chunk of each
 	holder := make([]string, len(m.files)) // the tensor of that chunk, "" for a file without chunks
 	for _, e := range m.tensors {
-		for _, p := range e.places {
-			if end := p.offset + p.length; p.length > 0 && end > ends[p.file] {
-				ends[p.file], holder[p.file] = end, tensor.Clip(e.name)
+		for i := range e.placed() {
+			p := m.places.at(e.first + i)
+			if end := p.offset + p.length(); !p.unknown() && end > ends[p.file()] {
+				ends[p.file()], holder[p.file()] = end, tensor.Clip(e.name)
 			}
 		}
 	}
@@ -153,16 +153,40 @@ func (m *metadata) checkFiles(source fs.FS, dir string) error {
 	return nil
 }
 
+// files are the files that hold the chunks.
+type files struct {
+	names  []string
+	places places
+	pool   *storage.Pool
+	alike  alike
+}
+
+// open returns a tensor of the model.
+func (m *metadata) open(e *entry, files *files) (t *tensor.Tensor, err error) {
+	if e.problem != nil {
+		return nil, e.problem
+	}
+	m.dropMissing(e)
+	c := &chunks{e.grid, files, e.first}
+	if e.arrangement == nil {
+		if e.arrangement, err = assemble.Arrange(e.shape, c); err != nil {
+			return nil, err
+		}
+	}
+	t = &tensor.Tensor{Name: m.modelName(e), DType: e.dtype, Shape: e.shape}
+	t.Data, err = e.arrangement.Data(e.dtype, c)
+	return t, err
+}
+
 // chunks are the chunks of a tensor.
 type chunks struct {
-	*entry
-	files []string
-	pool  *storage.Pool
-	dir   string
+	*grid
+	*files
+	first int // of their places
 }
 
 // Len implements assemble.Chunks.
-func (c *chunks) Len() int { return len(c.places) }
+func (c *chunks) Len() int { return c.chunks }
 
 // Box implements assemble.Chunks.
 func (c *chunks) Box(i int) assemble.Box { return c.box(i) }
@@ -171,12 +195,24 @@ func (c *chunks) Box(i int) assemble.Box { return c.box(i) }
 func (c *chunks) Path(i int) string { return c.pool.Path(c.file(i)) }
 
 // file returns the name of the file that a chunk is in.
-func (c *chunks) file(i int) string { return path.Join(c.dir, c.files[c.places[i].file]) }
+func (c *chunks) file(i int) string { return c.names[c.places.at(c.first+i).file()] }
 
 // Open implements assemble.Chunks: a chunk is a file of torch.save with one tensor within a file.
 func (c *chunks) Open(i int) (*tensor.Tensor, error) {
-	p := c.places[i]
-	f, err := c.read(i)
+	p := c.places.at(c.first + i)
+	var file io.ReaderAt = io.NewSectionReader(c.pool.File(c.file(i)), p.offset, p.length())
+	var content []byte // of a small chunk, which is read at once
+	if p.length() <= maxAtOnce {
+		content = make([]byte, p.length())
+		if err := tensor.ReadFullAt(file, content, 0); err != nil {
+			return nil, err
+		}
+		if t := c.alike.tensor(content); t != nil {
+			return t, nil
+		}
+		file = bytes.NewReader(content)
+	}
+	f, err := savefile.Read("", file, p.length())
 	if err != nil {
 		return nil, err
 	}
@@ -184,22 +220,24 @@ func (c *chunks) Open(i int) (*tensor.Tensor, error) {
 	if !ok {
 		return nil, tensor.Bad("chunk at offset %d is not a tensor", p.offset)
 	}
-	return f.Tensor(ref)
+	t, err := f.Tensor(ref)
+	if err == nil && content != nil {
+		c.alike.add(content, t)
+	}
+	return t, err
 }
 
-func (c *chunks) read(i int) (*savefile.File, error) {
-	p, path := c.places[i], c.pool.Path(c.file(i))
-	f, err := savefile.Read(path, io.NewSectionReader(c.pool.File(c.file(i)), p.offset, p.length), p.length)
-	return f, tensor.Annotate(err, tensor.Location{File: path})
-}
+// maxAtOnce is the size of chunks, in bytes, that are read at once, rather than first their headers.
+const maxAtOnce = 64 << 10
 
 // checksums says which checksums the files keep. All are written alike, so that one chunk tells; if it cannot
 // be read, reading it as a part of its tensor says why.
-func (m *metadata) checksums(pool *storage.Pool, dir string) string {
+func (m *metadata) checksums(files *files) string {
 	for _, e := range m.tensors {
-		c := &chunks{e, m.files, pool, dir}
-		for i := range c.places {
-			if f, err := c.read(i); err == nil {
+		c := &chunks{e.grid, files, e.first}
+		for i := range e.placed() {
+			p := c.places.at(c.first + i)
+			if f, err := savefile.Read("", io.NewSectionReader(files.pool.File(c.file(i)), p.offset, p.length()), p.length()); err == nil {
 				return f.Checksums()
 			}
 			return "CRC-32"

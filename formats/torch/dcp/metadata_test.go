@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // writer writes .metadata as Python's pickler does: names that occur again come from the memo.
@@ -164,10 +166,11 @@ func TestManyRanks(t *testing.T) {
 	}
 	model := 0
 	for _, e := range m.tensors {
-		if m.isModel(e.name) {
+		if e.grid != nil {
 			model++
-			if len(e.places) != ranks || e.places[ranks-1].length != 1577 || m.files[e.places[ranks-1].file] != "__511_0.distcp" {
-				t.Fatalf("%s has %d places", e.name, len(e.places))
+			last := m.places.at(e.first + ranks - 1)
+			if e.placed() != ranks || last.length() != 1577 || m.files[last.file()] != "__511_0.distcp" {
+				t.Fatalf("%s has %d places", e.name, e.placed())
 			}
 		}
 	}
@@ -214,5 +217,102 @@ func TestBillionChunks(t *testing.T) {
 	_, err := readMetadata(bytes.NewReader(data), int64(len(data)))
 	if err == nil || !strings.Contains(err.Error(), "more than 96 MiB") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestTooManyChunks has few bytes for many tensors, which all have the same list of chunks.
+func TestTooManyChunks(t *testing.T) {
+	const chunks = 1024
+	read := func(tensors int) error {
+		w := &writer{memo: map[string]int{}}
+		w.put("\x80\x04")
+		w.start(metadataModule, "Metadata")
+		w.text("state_dict_metadata")
+		w.put("}(")
+		names := make([]string, tensors)
+		for i := range names {
+			names[i] = fmt.Sprint("w", i)
+		}
+		storage := 0
+		for i, name := range names {
+			w.text(name)
+			if i > 0 {
+				w.get(storage)
+				continue
+			}
+			w.class(metadataModule, "TensorStorageMetadata")
+			w.put(")\x81\x94}(")
+			storage = w.count
+			w.count++
+			w.text("properties")
+			w.class(metadataModule, "TensorProperties")
+			w.put(")\x81")
+			w.class("torch", "float32")
+			w.put("N\x86b")
+			w.text("size")
+			w.size(chunks, 4)
+			w.text("chunks")
+			w.put("](")
+			for r := range chunks {
+				w.start(metadataModule, "ChunkStorageMetadata")
+				w.text("offsets")
+				w.size(r, 0)
+				w.text("sizes")
+				w.size(1, 4)
+				w.end()
+			}
+			w.put("e")
+			w.end()
+		}
+		w.put("u")
+		w.text("storage_data")
+		w.put("}")
+		batches(w, names, func(name string) {
+			w.start(metadataModule, "MetadataIndex")
+			w.text("fqn")
+			w.text(name)
+			w.text("offset")
+			w.size(0, 0)
+			w.end()
+			w.start("torch.distributed.checkpoint.filesystem", "_StorageInfo")
+			w.text("relative_path")
+			w.text("__0_0.distcp")
+			w.text("offset")
+			w.number(0)
+			w.text("length")
+			w.number(1577)
+			w.end()
+		})
+		w.end()
+		w.put(".")
+		m, err := readMetadata(bytes.NewReader(w.Bytes()), int64(w.Len()))
+		if err == nil && m.tensors[0].grid != m.tensors[tensors-1].grid {
+			t.Error("tensors that are cut alike do not share how they are")
+		}
+		return err
+	}
+	if err := read(maxChunks / chunks); err != nil {
+		t.Error(err)
+	}
+	if err := read(maxChunks/chunks + 1); err == nil || tensor.ReasonOf(err) != tensor.TooLarge || !strings.Contains(err.Error(), "more than 2097152 chunks") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestPlace: a place keeps the longest chunk in the last file.
+func TestPlace(t *testing.T) {
+	for _, length := range []int64{1, maxLength} {
+		for _, file := range []int{0, 1<<fileBits - 1} {
+			if p := newPlace(1<<62, length, file); p.offset != 1<<62 || p.length() != length || p.file() != file || p.unknown() {
+				t.Errorf("%d bytes of file %d became %d of %d", length, file, p.length(), p.file())
+			}
+		}
+	}
+	m := &metadata{byName: map[string]*entry{}, fileOf: map[string]int{}}
+	m.byName["w"] = &entry{name: "w", grid: &grid{shape: []int64{1}, chunks: 1, boxes: []int64{0, 1}}, properties: &properties{dtype: tensor.F32}}
+	for length, want := range map[int64]bool{maxLength: true, maxLength + 1: false, 0: false} {
+		if _, err := m.addLocation(&index{"w", []int64{0}}, &location{path: "a", length: length}); (err == nil) != want {
+			t.Errorf("%d bytes: %v", length, err)
+		}
 	}
 }

@@ -15,32 +15,36 @@ import (
 
 // selection knows which tensors of a checkpoint are the model's.
 type selection struct {
-	paths   map[string]keys // of names that have more than one key
-	others  []string        // names of values that are not tensors
-	wrapper string          // the keys that all tensors of the model share, with a dot at the end
-	all     bool            // there is nothing but what trainers keep beside a model
+	known    map[keys]*keys // one copy of each
+	selected bool           // whether the rest is set
+	wrapper  keys           // that all tensors of the model share, if there are such
+	prefix   string         // of their names because of that
+	all      bool           // there is nothing but what trainers keep beside a model
 }
 
 // keys are the first two keys that lead to a value.
 type keys struct{ first, second string }
 
-func newSelection() selection { return selection{paths: map[string]keys{}} }
-
-func (s *selection) addOther(name string) { s.others = append(s.others, name) }
-
-func (s *selection) addPath(name string, path *pickle.Tuple) {
+// addPath takes the keys that lead to a value, and returns the memory that it keeps for them.
+func (m *metadata) addPath(name string, path *pickle.Tuple) (kept int64) {
 	if len(path.Items) < 2 {
-		return
+		return 0
 	}
 	first, ok := path.Items[0].(string)
 	if !ok {
-		return
+		return 0
 	}
 	k := keys{first: first}
 	if len(path.Items) > 2 {
 		k.second, _ = path.Items[1].(string)
 	}
-	s.paths[name] = k
+	e, kept := m.entry(name)
+	if e.keys = m.known[k]; e.keys == nil {
+		e.keys = &k
+		m.known[k] = e.keys
+		kept += perEntry + int64(len(k.first)+len(k.second))
+	}
+	return kept
 }
 
 // wrappers are the keys under which trainers save a model, in the order of preference.
@@ -59,73 +63,71 @@ func (m *metadata) selectModel() {
 	}
 	m.selected = true
 	for _, w := range wrappers {
-		if slices.ContainsFunc(m.tensors, func(e *entry) bool { return m.under(e.name, w) }) {
-			m.wrapper = w.first + "."
+		if slices.ContainsFunc(m.tensors, func(e *entry) bool { return e.under(w) }) {
+			m.wrapper, m.prefix = w, w.first+"."
 			if w.second != "" {
-				m.wrapper += w.second + "."
+				m.prefix += w.second + "."
 			}
 			break
 		}
 	}
-	m.all = !slices.ContainsFunc(m.tensors, func(e *entry) bool { return m.isModel(e.name) })
+	m.all = !slices.ContainsFunc(m.tensors, m.isModel)
 	for _, e := range m.tensors {
-		if !m.isModel(e.name) {
-			e.boxes = nil
+		if !m.isModel(e) {
+			e.grid = nil
 		}
 	}
 }
 
-// under reports whether a name is below keys.
-func (s *selection) under(name string, w keys) bool {
-	k, ok := s.paths[name]
-	return ok && k.first == w.first && (w.second == "" || k.second == w.second) && strings.HasPrefix(name, w.first+".")
+// under reports whether a value is below keys.
+func (e *entry) under(w keys) bool {
+	return e.keys != nil && e.keys.first == w.first && (w.second == "" || e.keys.second == w.second) &&
+		strings.HasPrefix(e.name, w.first) && strings.HasPrefix(e.name[len(w.first):], ".")
 }
 
 // isModel reports whether a tensor is the model's.
-func (s *selection) isModel(name string) bool {
-	if s.all {
+func (s *selection) isModel(e *entry) bool {
+	switch {
+	case s.all:
 		return true
+	case s.wrapper != keys{}:
+		return e.under(s.wrapper)
+	case e.keys != nil:
+		return !trainer.IsOptimizerKey(e.keys.first) && !trainer.IsStateKey(e.keys.first)
 	}
-	if s.wrapper != "" {
-		first, second, _ := strings.Cut(strings.TrimSuffix(s.wrapper, "."), ".")
-		return s.under(name, keys{first, second})
-	}
-	if k, nested := s.paths[name]; nested {
-		return !trainer.IsOptimizerKey(k.first) && !trainer.IsStateKey(k.first)
-	}
-	first, _, _ := strings.Cut(name, ".")
-	return !trainer.IsOptimizerKey(first) && !trainer.IsStateKey(name)
+	first, _, _ := strings.Cut(e.name, ".")
+	return !trainer.IsOptimizerKey(first) && !trainer.IsStateKey(e.name)
 }
 
 // firstKey returns the first key that leads to a value, as far as it is known.
-func (s *selection) firstKey(name string) string {
-	if k, nested := s.paths[name]; nested && k.second != "" && strings.HasPrefix(s.wrapper, k.first+".") {
+func (s *selection) firstKey(e *entry) string {
+	if k := e.keys; k != nil && k.second != "" && strings.HasPrefix(s.prefix, k.first+".") {
 		return k.first + "." + k.second
-	} else if nested {
+	} else if k != nil {
 		return k.first
 	}
-	if first, _, _ := strings.Cut(name, "."); trainer.IsOptimizerKey(first) {
+	if first, _, _ := strings.Cut(e.name, "."); trainer.IsOptimizerKey(first) {
 		return first
 	}
-	return name
+	return e.name
 }
 
 // modelName returns the name of a tensor in the model.
-func (s *selection) modelName(name string) string { return strings.TrimPrefix(name, s.wrapper) }
+func (s *selection) modelName(e *entry) string { return strings.TrimPrefix(e.name, s.prefix) }
 
 // describe adds what stands beside the model.
 func (m *metadata) describe(c *tensor.Checkpoint) {
-	if m.wrapper != "" {
-		c.Describe("model under", strings.TrimSuffix(m.wrapper, "."))
+	if m.prefix != "" {
+		c.Describe("model under", strings.TrimSuffix(m.prefix, "."))
 	}
 	var left trainer.Left
 	for _, e := range m.tensors {
-		if !m.isModel(e.name) {
-			left.AddTensor(m.firstKey(e.name))
+		if e.grid == nil {
+			left.AddTensor(m.firstKey(e))
 		}
 	}
-	for _, name := range m.others {
-		left.AddValue(m.firstKey(name))
+	for _, e := range m.others {
+		left.AddValue(m.firstKey(e))
 	}
 	left.Describe(c)
 }

@@ -39,24 +39,48 @@ type Chunks interface {
 // within the tensor, that overlap without being replicas, or that leave a part of it out, are a
 // *tensor.FormatError.
 func New(dtype tensor.DType, shape []int64, chunks Chunks) (tensor.Data, error) {
-	if dtype.Size() == 0 {
-		return nil, tensor.Bad("elements of %s have no address of their own", dtype)
-	}
-	if _, _, err := tensor.SizeOf(dtype, shape); err != nil {
+	a, err := Arrange(shape, chunks)
+	if err != nil {
 		return nil, err
 	}
-	w := &whole{dtype: dtype, shape: shape, chunks: chunks}
+	return a.Data(dtype, chunks)
+}
+
+// Arrangement is how the chunks of a tensor lie in it. Tensors of the same shape whose chunks have the same boxes can share it.
+type Arrangement struct {
+	shape []int64
+	order []int32 // the chunks that have elements, by their boxes
+}
+
+// Arrange returns the arrangement of the chunks, or the error of New about them.
+func Arrange(shape []int64, chunks Chunks) (*Arrangement, error) {
+	if _, err := tensor.Product(shape); err != nil {
+		return nil, err
+	}
+	a := &Arrangement{shape: shape}
 	for i := range chunks.Len() {
 		box := chunks.Box(i)
 		if err := box.check(shape); err != nil {
 			return nil, tensor.Annotate(err, tensor.Location{File: chunks.Path(i)})
 		}
 		if !slices.Contains(box.Sizes, 0) {
-			w.order = append(w.order, int32(i))
+			a.order = append(a.order, int32(i))
 		}
 	}
-	slices.SortStableFunc(w.order, func(a, b int32) int { return chunks.Box(int(a)).compare(chunks.Box(int(b))) })
-	return w, w.checkCover()
+	a.order = slices.Clip(a.order)
+	slices.SortStableFunc(a.order, func(x, y int32) int { return chunks.Box(int(x)).compare(chunks.Box(int(y))) })
+	return a, (&whole{Arrangement: a, chunks: chunks}).checkCover()
+}
+
+// Data returns the data of the tensor that chunks of this arrangement make. It opens none of them.
+func (a *Arrangement) Data(dtype tensor.DType, chunks Chunks) (tensor.Data, error) {
+	if dtype.Size() == 0 {
+		return nil, tensor.Bad("elements of %s have no address of their own", dtype)
+	}
+	if _, _, err := tensor.SizeOf(dtype, a.shape); err != nil {
+		return nil, err
+	}
+	return &whole{Arrangement: a, dtype: dtype, chunks: chunks}, nil
 }
 
 // check reports a box that does not lie within a shape.
@@ -88,13 +112,12 @@ func (b Box) compare(other Box) int {
 
 // whole is the data of a tensor of chunks.
 type whole struct {
-	dtype  tensor.DType
-	shape  []int64
+	*Arrangement
 	chunks Chunks
-	order  []int32 // the chunks that have elements, by their boxes
+	dtype  tensor.DType
 
 	mu   sync.Mutex
-	good map[int32]bool // chunks whose checksums are known to be right
+	good map[int32]bool // chunks whose checksums are known to be right, but for small ones
 }
 
 // isReplica reports whether the chunk at an index of the order has the box of the one before it.
@@ -110,7 +133,14 @@ func (w *whole) isGood(chunk int32) bool {
 	return w.good[chunk]
 }
 
-func (w *whole) markGood(chunk int32) {
+// maxRecheck is the size of chunks, in bytes, that are checked again whenever they are opened: that takes less than to remember
+// each of the millions that a checkpoint can have.
+const maxRecheck = 64 << 10
+
+func (w *whole) markGood(chunk int32, bytes int64) {
+	if bytes <= maxRecheck {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.good == nil {

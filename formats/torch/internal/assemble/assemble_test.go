@@ -268,37 +268,73 @@ func TestReadingRefuses(t *testing.T) {
 
 // TestChecksums counts how often chunks are read for their checksums alone.
 func TestChecksums(t *testing.T) {
-	shape := []int64{8, 300}
-	var all []*summed
-	p := &parts{}
-	for i := range int64(3) {
-		b := box(0, 8, 100*i, 100*(i+1))
-		all = append(all, stored(1, shape, b).(*summed))
-		p.list = append(p.list, part{b, all[i]})
+	for _, c := range []struct {
+		columns int64
+		want    [2][]int // of each chunk how often its checksum passed and was checked
+	}{
+		// The last chunk is read from its beginning, the others are not. Then all are known.
+		{3000, [2][]int{{0, 1, 0, 1, 1, 0}, {0, 1, 0, 1, 1, 0}}},
+		// Small chunks are checked again on the way.
+		{100, [2][]int{{0, 1, 0, 1, 1, 0}, {1, 1, 1, 1, 2, 0}}},
+	} {
+		shape := []int64{8, 3 * c.columns}
+		var all []*summed
+		p := &parts{}
+		for i := range int64(3) {
+			b := box(0, 8, c.columns*i, c.columns*(i+1))
+			all = append(all, stored(1, shape, b).(*summed))
+			p.list = append(p.list, part{b, all[i]})
+		}
+		data, err := assemble.New(tensor.I32, shape, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, off := range []int64{4 * (c.columns + c.columns/2), 0} {
+			if _, err := read(data, off); err != nil {
+				t.Fatal(err)
+			}
+			var got []int
+			for _, s := range all {
+				got = append(got, s.passed, s.checked)
+			}
+			if !slices.Equal(got, c.want[i]) {
+				t.Errorf("%d columns from %d: %v, want %v", c.columns, off, got, c.want[i])
+			}
+		}
 	}
-	data, err := assemble.New(tensor.I32, shape, p)
+}
+
+// TestArrangement: tensors that are cut alike share an arrangement, and each has its own elements.
+func TestArrangement(t *testing.T) {
+	shape := []int64{4, 3}
+	tops, bottoms := box(0, 2, 0, 3), box(2, 4, 0, 3)
+	chunks := func(way int) *parts {
+		return &parts{list: []part{{bottoms, stored(way, shape, bottoms)}, {tops, stored(way, shape, tops)}}}
+	}
+	first := chunks(0)
+	a, err := assemble.Arrange(shape, first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	counts := func() (n []int) {
-		for _, s := range all {
-			n = append(n, s.passed, s.checked)
-		}
-		return n
-	}
+	broken := &parts{list: []part{{bottoms, &tensortest.Stream{Bad: tensor.Bad("broken")}}, {tops, stored(0, shape, tops)}}}
 	for _, c := range []struct {
-		off  int64
-		want []int
-	}{
-		{4 * 150, []int{0, 1, 0, 1, 1, 0}}, // the last chunk is read from its beginning, the others are not
-		{0, []int{0, 1, 0, 1, 1, 0}},       // all are known
-	} {
-		if _, err := read(data, c.off); err != nil {
+		parts *parts
+		good  bool
+	}{{first, true}, {broken, false}, {chunks(2), true}} {
+		data, err := a.Data(tensor.I32, c.parts)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got := counts(); !slices.Equal(got, c.want) {
-			t.Errorf("from %d: %v, want %v", c.off, got, c.want)
+		got, err := read(data, 0)
+		if good := err == nil && bytes.Equal(got, content(shape, box(0, 4, 0, 3))); good != c.good {
+			t.Errorf("%v, %v", got, err)
 		}
+	}
+	if _, err := a.Data(tensor.F4, first); err == nil {
+		t.Error("elements of four bits are accepted")
+	}
+	if _, err := assemble.Arrange(shape, &parts{list: first.list[:1]}); tensor.ReasonOf(err) != assemble.Uncovered {
+		t.Errorf("a part that is missing: %v", err)
 	}
 }
 

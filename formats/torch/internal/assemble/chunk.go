@@ -9,6 +9,7 @@ type chunk struct {
 	whole  *whole
 	index  int32
 	box    Box
+	bytes  int64
 	left   int64                 // elements that were not read yet
 	layout *tensor.Strided       // nil if the chunk has to be decoded
 	cursor *tensor.Cursor        // for that
@@ -22,7 +23,7 @@ func openChunk(w *whole, index int32, t *tensor.Tensor, box Box, fromStart bool)
 	if err != nil {
 		return nil, err
 	}
-	c := &chunk{whole: w, index: index, box: box, left: t.Elements()}
+	c := &chunk{whole: w, index: index, box: box, bytes: t.Bytes(), left: t.Elements()}
 	checker, checks := t.Data.(tensor.Checker)
 	summed, sums := t.Data.(tensor.Checksummed)
 	switch {
@@ -36,7 +37,7 @@ func openChunk(w *whole, index int32, t *tensor.Tensor, box Box, fromStart bool)
 		if err := checker.Check(); err != nil {
 			return nil, err
 		}
-		w.markGood(index)
+		w.markGood(index, t.Bytes())
 	}
 	if ok {
 		c.layout = layout
@@ -79,7 +80,7 @@ func (c *chunk) finish() error {
 	}
 	err := c.sum.Finish()
 	if err == nil {
-		c.whole.markGood(c.index)
+		c.whole.markGood(c.index, c.bytes)
 	}
 	return err
 }

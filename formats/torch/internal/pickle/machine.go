@@ -21,10 +21,10 @@ type machine struct {
 	marks   []mark
 	highest int // the stack's height so far
 
-	uses     map[uint32]bool // memo entries that are read
-	memo     map[uint32]any  // those of them that were written
-	memoized uint32          // MEMOIZE opcodes so far
-	puts     bool            // whether the memo is written by index
+	uses     bits           // memo entries that are read
+	memo     map[uint32]any // those of them that were written
+	memoized uint32         // MEMOIZE opcodes so far
+	puts     bool           // whether the memo is written by index
 	globals  map[Global]any
 
 	level
@@ -132,7 +132,6 @@ func number(p []byte) int64 {
 
 // findUses is the first pass: it goes through the opcodes for the memo entries that are read.
 func (m *machine) findUses() error {
-	m.uses = map[uint32]bool{}
 	for {
 		op, arg, err := m.next(false)
 		if err != nil {
@@ -142,9 +141,10 @@ func (m *machine) findUses() error {
 		case "STOP":
 			return nil
 		case "BINGET", "LONG_BINGET":
-			if at := uint32(arg.n); !m.uses[at] {
-				m.uses[at] = true
-				err = m.charge(memoryMemo)
+			if at := arg.n; at < m.in.pos && !m.uses.has(at) { // an entry past that was not written
+				if err = m.charge(memoryMemo + m.uses.growth(at)); err == nil {
+					m.uses.add(at)
+				}
 			}
 		case "PROTO":
 			err = m.proto(arg)
@@ -155,6 +155,21 @@ func (m *machine) findUses() error {
 			return err
 		}
 	}
+}
+
+// bits is a set of numbers.
+type bits []uint64
+
+func (b bits) has(n int64) bool { return n/64 < int64(len(b)) && b[n/64]>>(n%64)&1 != 0 }
+
+// growth returns the bytes of memory that it takes to add a number. The set grows by doubling.
+func (b bits) growth(n int64) int64 { return 16 * max(0, n/64+1-int64(len(b))) }
+
+func (b *bits) add(n int64) {
+	if more := n/64 + 1 - int64(len(*b)); more > 0 {
+		*b = append(*b, make(bits, more)...)
+	}
+	(*b)[n/64] |= 1 << (n % 64)
 }
 
 // run is the second pass: it builds the value.
@@ -197,7 +212,7 @@ func (m *machine) reclaim(since level, kept int64) error {
 
 // remember puts a value into the memo if it is read from there.
 func (m *machine) remember(at uint32, v any) {
-	if !m.uses[at] {
+	if !m.uses.has(int64(at)) {
 		return
 	}
 	m.memo[at] = v

@@ -70,7 +70,7 @@ func (m *machine) resolve(module, name string) (any, error) {
 	}
 	v, ok := m.config.Names[g]
 	if !ok {
-		v = &g
+		v = &Global{module, name}
 	}
 	m.globals[g] = v
 	n := int64(memoryName + len(module) + len(name))

@@ -283,6 +283,22 @@ func TestMemoryIsReleased(t *testing.T) {
 	}
 }
 
+// TestMemoOfHighIndexes reads entries of the memo far from the first, and counts what it takes to know that they are read.
+func TestMemoOfHighIndexes(t *testing.T) {
+	c := config()
+	text := "T" + u32(1<<20) + strings.Repeat("x", 1<<20) + "0"
+	data := text + "]r" + u32(1<<20) + "j" + u32(1<<20) + "a."
+	c.MaxMemory = 2 << 20
+	if r, err := pickle.Read(strings.NewReader(data), 0, int64(len(data)), c); err != nil || len(r.Value.(*pickle.List).Items) != 1 {
+		t.Errorf("%v, %v", r.Value, err)
+	}
+	c.MaxMemory = 1<<17 + 1<<10
+	data = "B" + text[1:] + "j" + u32(1<<20) + "."
+	if _, err := pickle.Read(strings.NewReader(data), 0, int64(len(data)), c); err == nil || !strings.Contains(err.Error(), "would take more than") {
+		t.Errorf("%v", err)
+	}
+}
+
 // compact is the result of a call that keeps nothing of its arguments.
 type compact struct{ memory int64 }
 

@@ -180,9 +180,8 @@ func (l *loader) axes(shape, strides *pickle.Tuple) (*axes, error) {
 		if len(l.known) == maxSizes {
 			return nil, tensor.Bad("tensors have more than %d different sizes and strides", maxSizes).Because(tensor.TooLarge)
 		}
-		list = slices.Clone(list)
-		rank := len(shape.Items)
-		known = &axes{list[:rank:rank], list[rank:]}
+		both, rank := slices.Clone(list), len(shape.Items)
+		known = &axes{both[:rank:rank], both[rank:]}
 		l.known[string(text)] = known
 	}
 	return known, nil

@@ -96,7 +96,7 @@ func (a *archive) readDirectory(place directoryRange) error {
 	in := bufio.NewReaderSize(io.NewSectionReader(a.file, place.offset, place.size), int(min(window, place.size)))
 	a.members = make([]member, 0, min(place.entries, uint64(place.size/CentralSize), maxMembers))
 	a.noChecksums = true
-	names := nameList{}
+	names := nameList{left: place.size}
 	for at := int64(0); at < place.size; {
 		m, n, err := parseCentral(in)
 		if err == nil {
@@ -345,7 +345,7 @@ func (a *archive) locate(directory int64) error {
 		}
 		tensor.PlanExtents(headers)
 	}
-	headers := headerReader{file: a.file, slow: a.isSlow()}
+	headers := headerReader{file: a.file, end: directory, slow: a.isSlow()}
 	for i, k := range order {
 		m := &a.members[k]
 		header := m.offset
@@ -364,6 +364,7 @@ func (a *archive) headerSize(m *member) int64 {
 // headerReader reads local headers in their order. Those of small members it reads together.
 type headerReader struct {
 	file   io.ReaderAt
+	end    int64 // of all members
 	slow   bool
 	buffer []byte
 	start  int64 // of buffer in the file
@@ -377,7 +378,7 @@ func (h *headerReader) read(offset, n, next int64) ([]byte, error) {
 	}
 	length := n
 	if !h.slow && next-offset <= near {
-		length = max(n, many)
+		length = max(n, min(many, h.end-offset))
 	}
 	if int64(cap(h.buffer)) < length {
 		h.buffer = make([]byte, length)

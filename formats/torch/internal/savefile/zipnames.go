@@ -15,6 +15,7 @@ type nameList struct {
 	second  string           // another folder that holds a data.pkl
 	pickled bool             // the folder holds a data.pkl
 	block   *strings.Builder // of names, with room for more
+	left    int64            // bytes that the names still to come take at most
 }
 
 // add returns the name of a member in the folder.
@@ -45,8 +46,9 @@ func (l *nameList) keep(name string) string {
 	const block = 64 << 10
 	if l.block == nil || l.block.Cap()-l.block.Len() < len(name) {
 		l.block = &strings.Builder{}
-		l.block.Grow(max(block, len(name)))
+		l.block.Grow(max(int(min(block, l.left)), len(name)))
 	}
+	l.left -= int64(len(name))
 	at := l.block.Len()
 	l.block.WriteString(name)
 	return l.block.String()[at:]
