@@ -26,7 +26,7 @@ type Update struct {
 
 	value *tensor.Tensor // replaces the elements, in the order of the matrix; nil if they stay
 
-	left, right *factor // [height, rank] and [rank, width]; left is nil for a matrix of one row and rank 1
+	left, right *peft.Factor // [height, rank] and [rank, width]; left is nil for a matrix of one row and rank 1
 	scale       float64
 
 	magnitude *tensor.Tensor // the lengths that DoRA gives the rows of the parameter, or nil
@@ -38,13 +38,6 @@ type Update struct {
 
 // tokenRow maps a row of the matrix to the row of Update.rows that replaces it.
 type tokenRow struct{ row, from int64 }
-
-// factor is a matrix of an adapter in the order in which it is multiplied.
-type factor struct {
-	rows, cols int64
-	name       string
-	stored     *tensor.Strided // of that shape
-}
 
 // NewUpdate checks a change against the shape of its parameter. stored shows the parameter's
 // elements, of its row-major ones, in the order of the tensor that stores them; first is the element
@@ -99,15 +92,15 @@ func (u *Update) setProduct(c *peft.Change, shape []int64) error {
 	if u.transposed {
 		left, right = transposedFactor(right), transposedFactor(left)
 	}
-	var err error
-	if left != nil {
-		if u.left, err = newFactor(left); err != nil {
+	for _, f := range []*peft.Factor{left, right} {
+		if f == nil {
+			continue
+		}
+		if _, err := layoutOf(f); err != nil {
 			return err
 		}
 	}
-	if u.right, err = newFactor(right); err != nil {
-		return err
-	}
+	u.left, u.right = left, right
 	if v := c.Magnitude; v != nil {
 		if v.Elements() != shape[0] {
 			return tensor.Bad("%s, for a matrix of %d rows", tensor.ShapeString(v.Shape), shape[0]).Of(v.Name)
@@ -146,8 +139,8 @@ func transposedFactor(f *peft.Factor) *peft.Factor {
 	return &peft.Factor{Tensor: f.Tensor, Transposed: !f.Transposed}
 }
 
-func newFactor(f *peft.Factor) (*factor, error) {
-	rows, cols := f.Shape()
+// layoutOf returns where the elements of a factor lie, as a matrix.
+func layoutOf(f *peft.Factor) (*tensor.Strided, error) {
 	stored, ok, err := tensor.Layout(f.Tensor)
 	if err != nil {
 		return nil, err
@@ -162,5 +155,5 @@ func newFactor(f *peft.Factor) (*factor, error) {
 	if f.Transposed {
 		ordered.View = ordered.View.Permute(1, 0)
 	}
-	return &factor{rows, cols, f.Tensor.Name, &ordered}, nil
+	return &ordered, nil
 }

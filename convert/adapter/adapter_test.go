@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -75,6 +76,32 @@ func TestMergedStreams(t *testing.T) {
 				t.Fatalf("%v: %d bytes from %d on: %v", tt, len(part), off, err)
 			}
 		}
+	}
+}
+
+// TestSmallMatrices: a stream of a small matrix takes memory for its elements, not for a panel. A checkpoint can have 100,000.
+func TestSmallMatrices(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 7))
+	base := randomTensor(rng, "w", tensor.F32, 4, 4)
+	change := &peft.Change{Parameter: "w", Scale: 0.5, Left: &peft.Factor{Tensor: randomTensor(rng, "l", tensor.F32, 4, 1)},
+		Right: &peft.Factor{Tensor: randomTensor(rng, "r", tensor.F32, 1, 4)}, Magnitude: randomTensor(rng, "m", tensor.F32, 4)}
+	const n = 100
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range n {
+		u, err := NewUpdate(change, base.Shape, tensor.RowMajor(base.Shape...), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := Apply(base, base.Shape, []*Update{u})
+		if err != nil {
+			t.Fatal(err)
+		}
+		elementsOf(t, x)
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 32<<10 {
+		t.Errorf("%d bytes for a matrix of 64", each)
 	}
 }
 

@@ -82,7 +82,7 @@ func (r *mergedSource) Panel(buffer []byte, first int64) ([]byte, error) {
 		}
 	}
 	size := r.out.DType.Size()
-	buffer = sized(buffer, panelElements*size)
+	buffer = sized(buffer, min(panelElements, r.out.Elements())*size)
 	if within == nil {
 		return buffer[:n*size], r.read(buffer[:n*size], first)
 	}
@@ -126,7 +126,8 @@ func (u *Update) boxAt(at int64) box {
 	}
 	widest := max(u.width, 1)
 	if u.left != nil {
-		widest = max(widest, u.left.cols)
+		_, rank := u.left.Shape()
+		widest = max(widest, rank)
 	}
 	b.cols = u.width
 	b.rows = min(u.height-b.row, max(panelElements/widest, 1))

@@ -58,7 +58,7 @@ func (n *norms) compute(u *Update, base *tensor.Tensor) error {
 	in := tensor.NewCursor(base)
 	defer in.Close()
 	size := base.DType.Size()
-	buffer := make([]byte, panelElements*size)
+	buffer := make([]byte, min(panelElements, u.elements())*size)
 	squares := make([]float64, u.height)
 	if u.transposed {
 		squares = make([]float64, u.width)

@@ -3,6 +3,7 @@ package adapter
 import (
 	"io"
 
+	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -93,7 +94,7 @@ func (p *product) sum(stored []byte, b box) ([]float64, error) {
 // multiply adds left·right in a box to p.sums, the products in ascending order of the inner index.
 func (p *product) multiply(b box) error {
 	u := p.update
-	rank := u.right.rows
+	rank, _ := u.right.Shape()
 	if u.left != nil {
 		p.left = sized(p.left, b.rows*rank)
 		if err := p.readFactor(p.left, u.left, box{b.row, b.rows, 0, rank}); err != nil {
@@ -148,16 +149,20 @@ func addProducts(sums, left, right []float64) {
 }
 
 // readFactor reads a part of a factor, in pieces of at most a panel unless one row is longer.
-func (p *product) readFactor(dst []float64, f *factor, b box) error {
+func (p *product) readFactor(dst []float64, f *peft.Factor, b box) error {
+	stored, err := layoutOf(f)
+	if err != nil {
+		return err
+	}
 	step := max(panelElements/b.cols, 1)
 	for row := int64(0); row < b.rows; row += step {
 		n := min(step, b.rows-row)
-		p.factors = sized(p.factors, n*b.cols*f.stored.DType.Size())
-		part := f.stored.View.Narrow(0, b.row+row, n).Narrow(1, b.col, b.cols)
-		if err := f.stored.Gather(p.factors, part); err != nil {
-			return tensor.Annotate(err, tensor.Location{Tensor: f.name})
+		p.factors = sized(p.factors, n*b.cols*stored.DType.Size())
+		part := stored.View.Narrow(0, b.row+row, n).Narrow(1, b.col, b.cols)
+		if err := stored.Gather(p.factors, part); err != nil {
+			return tensor.Annotate(err, tensor.Location{Tensor: f.Tensor.Name})
 		}
-		tensor.ValuesOf(f.stored.DType).Decode(dst[row*b.cols:][:n*b.cols], p.factors)
+		tensor.ValuesOf(stored.DType).Decode(dst[row*b.cols:][:n*b.cols], p.factors)
 	}
 	return nil
 }

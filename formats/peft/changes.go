@@ -43,9 +43,6 @@ func (f *Factor) Shape() (rows, columns int64) {
 	return s[0], s[1]
 }
 
-// maxTensors is much larger than the number of tensors of real adapters.
-const maxTensors = 50_000
-
 // module is the tensors of an adapter for one module of the base.
 type module struct {
 	name  string
@@ -105,9 +102,6 @@ func (c *Config) changes(tensors []*tensor.Tensor) ([]Change, error) {
 	}
 	if len(tensors) == 0 {
 		return nil, tensor.Bad("the adapter has no tensors")
-	}
-	if len(tensors) > maxTensors {
-		return nil, tensor.Bad("the adapter has %d tensors, more than %d", len(tensors), maxTensors)
 	}
 	modules, err := collect(tensors)
 	if err != nil {

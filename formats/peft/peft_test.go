@@ -141,6 +141,20 @@ func show(c *Change) string {
 	return s
 }
 
+// TestManyTensors: an adapter may have as many tensors as any checkpoint.
+func TestManyTensors(t *testing.T) {
+	c := &Config{Type: LoRA, Rank: 1, Alpha: 1}
+	var all []*tensor.Tensor
+	for i := range tensor.MaxTensors / 2 {
+		name := fmt.Sprintf("base_model.model.layers.%d.up_proj.lora_", i)
+		all = append(all, &tensor.Tensor{Name: name + "A.weight", DType: tensor.F32, Shape: []int64{1, 4}}, &tensor.Tensor{Name: name + "B.weight", DType: tensor.F32, Shape: []int64{4, 1}})
+	}
+	changes, err := c.changes(all)
+	if err != nil || len(changes) != tensor.MaxTensors/2 || changes[len(changes)-1].Parameter != "layers.99999.up_proj.weight" {
+		t.Errorf("%d changes, %v", len(changes), err)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	embedding := "base_model.model.model.embed_tokens."
 	for _, tt := range []struct {
