@@ -5,6 +5,7 @@ tensors must take at most 2.6 times the processor time; SIGINT must be heard wit
 """
 
 import array
+import io
 import itertools
 import json
 import math
@@ -149,23 +150,127 @@ def shapes_of_layer(width):
             "temporal_block.rg_lru.recurrent_param": vector}
 
 
-def hawk(path, tensors, value, width=4, axes=()):
-    """A Hugging Face directory of a model of recurrent layers that has about so many tensors, all elements of which are value. Each has the given axes more."""
-    os.makedirs(path, exist_ok=True)
+def hawk_tensors(tensors, width):
+    """Names and shapes of a model of recurrent layers that has about so many tensors."""
     layer = shapes_of_layer(width)
-    layers = (tensors - 2) // len(layer)
-    at, header = 0, []
     named = [("model.embed_tokens.weight", [width, width]), ("model.final_norm.weight", [width])]
-    for name, shape in itertools.chain(named, ((f"model.layers.{i}.{tail}", shape) for i in range(layers) for tail, shape in layer.items())):
+    return named + [(f"model.layers.{i}.{tail}", shape) for i in range((tensors - 2) // len(layer)) for tail, shape in layer.items()]
+
+
+def hawk(path, tensors, value, width=4, axes=()):
+    """A Hugging Face directory of such a model, all elements of which are value. Each tensor has the given axes more."""
+    os.makedirs(path, exist_ok=True)
+    at, header = 0, []
+    for name, shape in hawk_tensors(tensors, width):
         end = at + 4 * math.prod(shape)
         header.append('"%s":{"dtype":"F32","shape":[%s],"data_offsets":[%d,%d]}' % (name, ",".join(map(str, [*shape, *axes])), at, end))
         at = end
     safetensors(f"{path}/model.safetensors", "{" + ",".join(header) + "}", struct.pack("<f", value) * (at // 4))
+    hawk_config(path, tensors, width)
+
+
+def hawk_config(path, tensors, width):
+    layers = (tensors - 2) // len(shapes_of_layer(width))
     with open(f"{griffin.REPOSITORY}/testdata/odd-griffin/hf/config.json") as f:
         fields = json.load(f)
     with open(f"{path}/config.json", "w") as f:
         json.dump(fields | {"block_types": ["recurrent"] * (layers // 100 + 1), "hidden_size": width, "intermediate_size": 2 * width, "lru_width": width, "head_dim": width,
                             "num_attention_heads": 1, "num_hidden_layers": layers, "vocab_size": width}, f)
+
+
+def lora(path, tensors):
+    """An adapter of rank 1 for all matrices of linear layers among tensors of the given names and shapes."""
+    os.makedirs(path, exist_ok=True)
+    at, header = 0, []
+    for name, shape in tensors:
+        if len(shape) == 2 and ("_proj" in name or "linear_" in name):
+            for factor, sizes in (("A", [1, shape[1]]), ("B", [shape[0], 1])):
+                end = at + 4 * math.prod(sizes)
+                header.append('"base_model.model.%s":{"dtype":"F32","shape":[%d,%d],"data_offsets":[%d,%d]}' % (name.replace("weight", f"lora_{factor}.weight"), *sizes, at, end))
+                at = end
+    safetensors(f"{path}/adapter_model.safetensors", "{" + ",".join(header) + "}", struct.pack("<f", 0.25) * (at // 4))
+    with open(f"{path}/adapter_config.json", "w") as f:
+        json.dump({"peft_type": "LORA", "r": 1, "lora_alpha": 1, "bias": "none", "target_modules": ["gate_proj", "up_proj", "down_proj", "linear_x", "linear_y", "linear_out"]}, f)
+
+
+def pickled(n):
+    """An integer, a text or a tuple of integers in a pickle."""
+    if isinstance(n, str):
+        return b"X" + struct.pack("<I", len(n)) + n.encode()
+    return b"J" + struct.pack("<i", n) if isinstance(n, int) else b"(" + b"".join(map(pickled, n)) + b"t"
+
+
+MEMO = {}  # classes and texts that a pickle keeps at its beginning, with their indexes
+
+
+def kept(value):
+    return b"h%c" % MEMO.setdefault(value, len(MEMO))
+
+
+def instance(module, name, *items):
+    """An instance of a class with attributes, given as keys and pickled values in turn."""
+    return (kept(f"ctorch.distributed.checkpoint.{module}\n{name}\n".encode()) + b")\x81}("
+            + b"".join(kept(pickled(x)) if i % 2 == 0 else x for i, x in enumerate(items)) + b"ub")
+
+
+def torch_size(shape):
+    return kept(b"ctorch\nSize\n") + pickled(shape) + b"\x85R"
+
+
+class Pipe(io.BytesIO):
+    """Makes zipfile write checksums after the data, as torch does."""
+    def seek(self, *_):
+        raise OSError
+
+
+def saved(shape):
+    """A file of torch.save with one tensor of halves."""
+    strides = [math.prod(shape[i + 1:]) for i in range(len(shape))]
+    pickle = (b"\x80\2ctorch._utils\n_rebuild_tensor_v2\n((" + pickled("storage") + b"ctorch\nFloatStorage\n" + pickled("0") + pickled("cpu") + pickled(math.prod(shape)) + b"tQK\0"
+              + pickled(shape) + pickled(strides) + b"\x89ccollections\nOrderedDict\n)RtR.")
+    out = Pipe()
+    with zipfile.ZipFile(out, "w") as z:
+        for name, content in (("data.pkl", pickle), ("version", b"3\n"), ("data/0", struct.pack("<f", 0.5) * math.prod(shape))):
+            z.writestr("a/" + name, content)
+    return out.getvalue()
+
+
+def distributed(path, tensors, ranks):
+    """A directory of torch.distributed.checkpoint with tensors of the given names and shapes, each cut along an axis into one chunk for each rank. Chunks of
+    one shape are stored at one place of a rank's file, since their content is the same."""
+    os.makedirs(path, exist_ok=True)
+    files = [open(f"{path}/__{r}_0.distcp", "wb") for r in range(ranks)]
+    properties = instance("metadata", "TensorProperties")[:-4] + b"(ctorch\nfloat32\nNtb"
+    storage, places = {}, {}  # of a shape: the TensorStorageMetadata, and for each rank what follows a name in the storage data
+    for shape in {tuple(shape) for _, shape in tensors}:
+        axis = next(k for k, n in enumerate(shape) if n % ranks == 0)
+        part = [n // ranks if k == axis else n for k, n in enumerate(shape)]
+        offsets = [torch_size([r * part[axis] if k == axis else 0 for k in range(len(shape))]) for r in range(ranks)]
+        chunks = [instance("metadata", "ChunkStorageMetadata", "offsets", offset, "sizes", torch_size(part)) for offset in offsets]
+        storage[shape] = instance("metadata", "TensorStorageMetadata", "properties", properties, "size", torch_size(shape), "chunks", b"](" + b"".join(chunks) + b"e")
+        content = saved(part)
+        places[shape] = [kept(pickled("offset")) + offset + b"ub" + instance("filesystem", "_StorageInfo", "relative_path", pickled(f"__{r}_0.distcp"), "offset", pickled(files[r].tell() - len(content)), "length", pickled(len(content)))
+                         for r, offset in enumerate(offsets) if files[r].write(content)]
+    for f in files:
+        f.close()
+    index = instance("metadata", "MetadataIndex", "fqn", b"")[:-2]
+    batches = [tensors[i:i + 1000] for i in range(0, len(tensors), 1000)]
+    with open(f"{path}/.metadata", "wb") as f:
+        root = instance("metadata", "Metadata")[:-2]
+        f.write(b"\x80\4" + b"".join(value + b"q%c0" % i for value, i in MEMO.items()) + root + pickled("state_dict_metadata") + b"}")
+        for batch in batches:
+            f.write(b"(" + b"".join(pickled(name) + storage[tuple(shape)] for name, shape in batch) + b"u")
+        f.write(pickled("storage_data") + b"}")
+        for r in range(ranks):
+            for batch in batches:
+                f.write(b"(" + b"".join(index + pickled(name) + places[tuple(shape)][r] for name, shape in batch) + b"u")
+        f.write(b"ub.")
+
+
+def hostile_distributed(path, head, item, n):
+    """A .metadata that repeats an item until its memory or its size exceeds a limit."""
+    with open(f"{path}/.metadata", "wb") as f:
+        f.write(b"\x80\4" + b"".join(value + b"q%c0" % i for value, i in MEMO.items()) + head + item * n + b".")
 
 
 def record(path, lists):
@@ -372,6 +477,23 @@ def main():
                                ("memo entries", b"]q\0h\0", 13_000_000), ("classes", b"cm\nC\n)\x81", 8_000_000)):
             made(lambda: hostile_torch("hostile.pt", item, n))
             check(f"a pickle of very many {label}", 3, 12, "inspect", "hostile.pt")
+
+        for label, ranks in (("1.6 million chunks", 8), ("200,000 chunks", 1)):
+            made(lambda: distributed("ranks", hawk_tensors(200_000, 8), ranks))
+            hawk_config("ranks", 200_000, 8)
+            check(f"a digest of {label}", 0, 60, "inspect", "--digest", "ranks")
+        check("200,000 chunks to a Hugging Face directory", 0, 60, "convert", "--overwrite", "ranks", "converted")
+        made(lambda: distributed("ranks", [(f"w{i}", [16]) for i in range(140_000)], 16))
+        check("2.2 million chunks", 3, 60, "inspect", "ranks")
+        chunk = instance("metadata", "ChunkStorageMetadata", "offsets", torch_size([0]), "sizes", torch_size([1]))
+        for label, head, item, n in (("lists", b"", b"]", 5_000_000), ("nested tuples", b")", b"\x85", 5_000_000), ("marks", b"", b"(", 5_000_000), ("chunks of a tensor", b"](", chunk, 2_000_000),
+                                     ("names", b"}(", instance("metadata", "MetadataIndex", "fqn", pickled("x" * 99)) + b"N", 2_000_000)):
+            made(lambda: hostile_distributed("ranks", head, item, n))
+            check(f"a .metadata of very many {label}", 3, 20, "inspect", "ranks")
+
+        made(lambda: hawk("hawk", 100_000, 0.5))
+        made(lambda: lora("lora", hawk_tensors(100_000, 4)))
+        check("100,000 tensors with an adapter", 0, 30, "convert", "--overwrite", "--adapter", "lora", "hawk", "converted")
 
         # Below the number at which the garbage collector works harder to keep within the memory.
         for args in (("inspect", "--json", "a"), ("inspect", "--stats", "a"), ("diff", "a", "b")):

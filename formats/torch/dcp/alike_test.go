@@ -16,7 +16,7 @@ import (
 // parsed returns the elements of a chunk as they are read without knowing any other, nil if that fails.
 func parsed(t *testing.T, file []byte) *tensor.Tensor {
 	t.Helper()
-	f, err := savefile.Read(bytes.NewReader(file), int64(len(file)))
+	f, err := savefile.Read("", bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		return nil
 	}
