@@ -234,6 +234,42 @@ func TestRecordTooLong(t *testing.T) {
 	}
 }
 
+// sequential is a source whose files can be read once, from their beginning to their end.
+type sequential struct{ fs.FS }
+
+func (s sequential) Open(name string) (fs.File, error) {
+	f, err := s.FS.Open(name)
+	if file, ok := f.(storage.File); ok && err == nil {
+		return sequentialFile{file}, nil
+	}
+	return f, err
+}
+
+type sequentialFile struct{ storage.File }
+
+func (sequentialFile) Sequential() bool { return true }
+
+// Of a server that sends whole files only, a record is read that fits into memory.
+func TestSequentialRecord(t *testing.T) {
+	const long = `{"griffin": "v1", "tensors": [{"name": "a"}]}`
+	for size, reason := range map[int]tensor.Reason{16 << 20: "", 16<<20 + 1: tensor.TooLarge} {
+		files := fstest.MapFS{"conversion.json": {Data: []byte(long + strings.Repeat(" ", size-len(long)))}}
+		r, _, err := manifest.Read(sequential{files}, ".")
+		if (r == nil) != (reason != "") || tensor.ReasonOf(err) != reason {
+			t.Fatalf("%d bytes: %v, %v", size, r, err)
+		}
+		if r != nil {
+			files["conversion.json"].Data = nil // it is not read again
+			if all := tensorsOf(t, r); len(all) != 1 || all[0].Name != "a" {
+				t.Errorf("%+v", all)
+			}
+		}
+		if r, _, err := manifest.Read(files, "."); size > 16<<20 && (err != nil || len(tensorsOf(t, r)) != 1) {
+			t.Errorf("%d bytes of a file that can be read anywhere: %v", size, err)
+		}
+	}
+}
+
 // waiting is a source that answers no question about a record before all are asked.
 type waiting struct {
 	fs.FS

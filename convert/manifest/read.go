@@ -77,15 +77,28 @@ func readFile(source fs.FS, name string) (*Record, string, error) {
 }
 
 func readText(source fs.FS, name string, size int64) (*Record, error) {
-	switch {
-	case size > maxSize:
+	if size > maxSize {
 		return nil, tensor.Bad("is longer than %d bytes", maxSize).Because(tensor.TooLarge)
-	case size > maxKept:
-		return read(&text{source: source, name: name, size: size})
 	}
-	kept, err := storage.ReadFile(source, name, maxKept)
+	most := int64(maxKept)
+	if _, local := storage.LocalPath(source, name); !local {
+		most = maxRemote
+	}
+	if size <= most {
+		kept, err := storage.ReadFile(source, name, most)
+		if err != nil {
+			return nil, err
+		}
+		return Parse(kept)
+	}
+	f, _, err := storage.Open(source, name)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(kept)
+	sequential := tensor.IsSequential(f)
+	f.Close()
+	if sequential { // tensors are looked up
+		return nil, tensor.Bad("is longer than %d bytes, and its server sends whole files only", most).Because(tensor.TooLarge)
+	}
+	return read(&text{source: source, name: name, size: size})
 }

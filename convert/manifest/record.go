@@ -17,6 +17,7 @@ const (
 	maxSize   = 512 << 20 // bytes; a manifest of 200,000 tensors whose names have 120 bytes has less than half of it
 	maxDepth  = 10        // nested arrays and objects; a manifest has 5
 	maxKept   = 1 << 20   // bytes of text that is kept in memory; the manifest of the largest published model has less
+	maxRemote = 16 << 20  // the same of a file that is not local
 	maxHead   = 8 << 20   // bytes of text beside the lists of tensors
 	maxMemory = 16 << 20  // bytes of memory that the items of other lists take
 	maxTensor = 1 << 20   // bytes of memory that one tensor takes
