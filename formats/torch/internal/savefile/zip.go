@@ -30,7 +30,7 @@ type archive struct {
 type container struct {
 	file        io.ReaderAt
 	path        string // for errors, "" if it is not known
-	noChecksums bool // written without checksums: all are 0
+	noChecksums bool   // written without checksums: all are 0
 	bigEndian   bool
 	checks      checks
 }
