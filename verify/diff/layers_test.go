@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,77 @@ func TestNamesOfMovedLayers(t *testing.T) {
 			if list, layer, _ := SplitLayer(x.Name); layer >= 0 && list != tt.list && (list != tt.other || x.Status != OnlyB) {
 				t.Errorf("%q, %q: %+v", tt.prefixA, tt.prefixB, x)
 			}
+		}
+	}
+}
+
+// presented returns the tensors of a checkpoint under other names, without those whose name becomes "".
+func presented(t *testing.T, path string, name func(string) string) *tensor.Checkpoint {
+	t.Helper()
+	c := open(t, path)
+	var tensors []*tensor.Tensor
+	for _, x := range c.Tensors() {
+		if now := name(x.Name); now != "" {
+			other := *x
+			other.Name = now
+			tensors = append(tensors, &other)
+		}
+	}
+	out, err := tensor.NewCheckpoint("", c.Format, tensors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The names of a model of the family have the prefix that both sides have, and those of a layer that was moved too.
+func TestNamesOfMovedBlocks(t *testing.T) {
+	const path = "../../testdata/tiny-griffin/hf"
+	// numbers gives the layer that each becomes, -1 for none
+	numbered := func(numbers ...int) func(string) string {
+		return func(name string) string {
+			list, layer, rest := SplitLayer(name)
+			switch {
+			case layer < 0:
+				return name
+			case numbers[layer] < 0:
+				return ""
+			}
+			return fmt.Sprintf("%s.%d.%s", list, numbers[layer], rest)
+		}
+	}
+	whole, fewer, same := presented(t, path, numbered(0, 1, 2, 3, 4)), presented(t, path, numbered(0, 1, 3, 4, -1)), presented(t, path, numbered(0, 1, -1, 2, 3))
+	for _, tt := range []struct {
+		a, b *tensor.Checkpoint
+		want string // lists of layers
+	}{{whole, same, "model.layers"}, {same, whole, "B:model.layers model.layers"}, {whole, fewer, "model.layers"}} {
+		r, err := Diff(t.Context(), tt.a, tt.b, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists := map[string]bool{}
+		for _, x := range r.Tensors {
+			if list, layer, _ := SplitLayer(x.Name); layer >= 0 {
+				lists[list] = true
+			}
+		}
+		if got := strings.Join(slices.Sorted(maps.Keys(lists)), " "); got != tt.want {
+			t.Errorf("the lists of layers are %q, not %q", got, tt.want)
+		}
+	}
+}
+
+// A model whose names do not show the kinds of its blocks has none, and its shapes do not tell what no tensor shows.
+func TestKindsThatNamesDoNotShow(t *testing.T) {
+	for path, part := range map[string]string{"../../testdata/tiny-griffin/hf": "temporal_block.", "../../testdata/tiny-griffin/original/torch.pt": "_block."} {
+		same := presented(t, path, func(name string) string { return name })
+		other := presented(t, path, func(name string) string { return strings.ReplaceAll(name, part, "x"+part+"y.") })
+		r, err := Diff(t.Context(), same, other, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.A.BlockTypes) != 5 || r.B.BlockTypes != nil || r.B.Layout == "" || len(r.Config) > 0 || r.Summary.Renamed == 0 {
+			t.Errorf("%s: %q, %q, %+v, %+v", path, r.A.BlockTypes, r.B.BlockTypes, r.Config, r.Summary)
 		}
 	}
 }
