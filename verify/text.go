@@ -3,7 +3,6 @@ package verify
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
@@ -34,7 +33,7 @@ func (v *Verdict) Checks() []Check {
 		if len(v.Logits) > 1 {
 			c.Summary = v.sideOf(l) + ": " + c.Summary
 		}
-		c.Failures = strictjson.NewList(len(l.Faults), func(i int) string { return v.faultLine(l.Faults[i]) })
+		c.Failures = strictjson.NewList(len(l.Faults), func(i int) string { return v.faultLine(v.place(l, l.Faults[i])) })
 		all = append(all, c)
 	}
 	return all
@@ -90,61 +89,6 @@ func (v *Verdict) Answer() string {
 	return of
 }
 
-// faultLine says where a fault is, and which tensors to look at.
-func (v *Verdict) faultLine(f *logits.Fault) string {
-	if wrong := v.WrongWeights(f); len(wrong) > 0 {
-		names := make([]string, len(wrong))
-		for i, k := range wrong {
-			names[i] = v.Weights.Findings.At(k).Tensor
-		}
-		return f.Symptom() + "; because of the weights of " + strings.Join(fold(names), ", ")
-	}
-	if len(f.Tensors) == 0 {
-		return f.Detail
-	}
-	const most = 3
-	if len(f.Tensors) <= most {
-		return f.Detail + "; look at " + strings.Join(v.TensorNames(f.Tensors), ", ")
-	}
-	return f.Detail + "; look at " + strings.Join(fold(f.Tensors), ", ")
-}
-
-// WrongWeights returns the indexes of the findings of the weights that are about tensors of a fault of the logits. If there are any,
-// the findings and the fault are one failure.
-func (v *Verdict) WrongWeights(f *logits.Fault) []int {
-	if v.Weights == nil {
-		return nil
-	}
-	var all []int
-	for i := range v.Weights.Findings.Len() {
-		finding := v.Weights.Findings.At(i)
-		isNamed := func(name string) bool {
-			return name == finding.Tensor || name == finding.ConvertedName || slices.Contains(strings.Split(finding.SourceName, " + "), name)
-		}
-		if slices.ContainsFunc(f.Tensors, isNamed) {
-			all = append(all, i)
-		}
-	}
-	return all
-}
-
-// consequences has a line for each fault of the logits that wrong weights cause.
-func (v *Verdict) consequences() []string {
-	var all []string
-	for _, l := range v.Logits {
-		of := "in the logits"
-		if len(v.Logits) > 1 {
-			of += " of the " + v.sideOf(l) + " checkpoint"
-		}
-		for _, f := range l.Faults {
-			if len(v.WrongWeights(f)) > 0 {
-				all = append(all, of+": "+v.faultLine(f))
-			}
-		}
-	}
-	return all
-}
-
 // TensorNames adds the names in the other checkpoint to names of tensors: "NAME (OTHER)".
 func (v *Verdict) TensorNames(names []string) []string {
 	out := make([]string, len(names))
@@ -178,7 +122,7 @@ func (v *Verdict) counterpart(name string) string {
 }
 
 // WriteText writes a verdict for people: a line for each check, with the figures of logits below theirs, and then what is wrong.
-// What is wrong in the same way in several layers is one line, and what wrong weights do to the logits stands below them. If a
+// What is wrong in the same way in several layers is one line, and what wrong weights or a wrong configuration do to the logits stands below them. If a
 // check has more than 20 lines, the rest is counted, and all says how to see it. Of wholly another model only the sizes that differ are
 // shown. With "" there is no limit. Text from files is
 // escaped, so that it cannot control a terminal.
@@ -195,18 +139,18 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 		}
 		lines, groups, n := v.lines(s.Findings, most)
 		out.failures(s.Name, n, lines, groups, all)
-		if v.Weights != nil && s.Section == &v.Weights.Section {
-			out.consequences(v.consequences(), all)
-		}
+		out.consequences(v.consequences(s.Name), all)
 	}
 	for _, l := range v.Logits {
 		var faults []string
-		for _, f := range l.Faults {
-			if len(v.WrongWeights(f)) == 0 {
+		n := 0
+		for _, f := range v.Faults(l) {
+			if f.Check == "" {
 				faults = append(faults, text.Printable(v.faultLine(f)))
+				n += max(1, f.Places)
 			}
 		}
-		out.failures("logits", len(faults), faults, len(faults), all)
+		out.failures("logits", n, faults, len(faults), all)
 	}
 	for _, c := range v.Checks() {
 		for _, note := range c.Notes {
@@ -293,7 +237,7 @@ func (t *textWriter) failures(check string, n int, lines []string, groups int, a
 	}
 }
 
-// consequences writes what wrong weights do to the logits.
+// consequences writes what the failures of a check do to the logits.
 func (t *textWriter) consequences(lines []string, all string) {
 	const most = 3
 	shown := lines

@@ -135,7 +135,7 @@ func TestFaultLine(t *testing.T) {
 		{[]string{"m.6.a", "b.6.c", "m.6.d"}, "block 6; because of the weights of m.6.c"},
 		{[]string{"b.6.a", "m.6.x", "m.6.y"}, "block 6; look at b.6.a (m.6.a), m.6.x, m.6.y"},
 	} {
-		if got := v.faultLine(&logits.Fault{Detail: "block 6", Tensors: tt.tensors}); got != tt.want {
+		if got := v.faultLine(v.place(&logits.Result{}, &logits.Fault{Detail: "block 6", Tensors: tt.tensors})); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.tensors, got, tt.want)
 		}
 	}

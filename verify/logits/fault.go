@@ -25,6 +25,9 @@ type Fault struct {
 	Where   string   `json:"where,omitempty"` // what the tokens and channels outside have in common
 	Tensors []string `json:"tensors"`         // that may be at fault, by their full names; none if a setting is
 	Detail  string   `json:"detail"`          // a sentence with all of it
+
+	Places int     `json:"-"` // how many faults it stands for (Result.Fold); 0 for itself
+	where  *places // of those, or nil
 }
 
 // Values are the two values of Fault.Worst. Only embeddings have them, which are compared bit for bit.
@@ -66,38 +69,47 @@ func (f *Fault) inBlock() bool { return f.Kind == RecurrentFault || f.Kind == At
 
 // Title names the place at fault.
 func (f *Fault) Title() string {
-	switch {
-	case !f.inBlock():
-		return strings.ToUpper(string(f.Kind[:1])) + string(f.Kind[1:])
-	case f.Half == MLPHalf:
-		return fmt.Sprintf("Block %d, MLP half", f.Block)
-	case f.Half == TemporalHalf:
-		return fmt.Sprintf("Block %d, temporal half (%s)", f.Block, f.Kind)
+	title := f.place()
+	if f.Kind == AccumulatedFault {
+		title = string(f.Kind)
 	}
-	return fmt.Sprintf("Block %d (%s)", f.Block, f.Kind)
+	if f.where == nil && f.inBlock() && f.Half == MLPHalf {
+		title += " half"
+	}
+	return strings.ToUpper(title[:1]) + title[1:]
+}
+
+// place names the place at fault in a sentence.
+func (f *Fault) place() string {
+	switch {
+	case f.where != nil:
+		return f.where.title
+	case f.Kind == AccumulatedFault:
+		return f.Site
+	case !f.inBlock():
+		return string(f.Kind)
+	case f.Half == MLPHalf:
+		return fmt.Sprintf("block %d, MLP", f.Block)
+	case f.Half == TemporalHalf:
+		return fmt.Sprintf("block %d, temporal half (%s)", f.Block, f.Kind)
+	}
+	return fmt.Sprintf("block %d (%s)", f.Block, f.Kind)
 }
 
 // describe returns Detail.
 func (f *Fault) describe() string {
 	var b strings.Builder
-	switch {
-	case f.Kind == AccumulatedFault:
-		b.WriteString(f.Site)
-	case !f.inBlock():
-		b.WriteString(string(f.Kind))
-	case f.Half == MLPHalf:
-		fmt.Fprintf(&b, "block %d, MLP", f.Block)
-	case f.Half == TemporalHalf:
-		fmt.Fprintf(&b, "block %d, temporal half (%s)", f.Block, f.Kind)
-	default:
-		fmt.Fprintf(&b, "block %d (%s)", f.Block, f.Kind)
-	}
+	b.WriteString(f.place())
 	pass := ""
 	if f.Pass != "" {
 		pass = f.Pass + " "
 	}
-	fmt.Fprintf(&b, ": first wrong at %stoken %d of row %d (position %d), worst at token %d of row %d, channel %d", pass,
-		f.First.Token, f.First.Row, f.First.Position, f.Worst.Token, f.Worst.Row, f.Worst.Channel)
+	worst := ""
+	if in := f.WorstIn(); in != "" {
+		worst = " in " + in
+	}
+	fmt.Fprintf(&b, ": first wrong at %stoken %d of row %d (position %d), worst%s at token %d of row %d, channel %d", pass,
+		f.First.Token, f.First.Row, f.First.Position, worst, f.Worst.Token, f.Worst.Row, f.Worst.Channel)
 	if share := float64(f.Worst.Share); !math.IsInf(share, 0) && share > 1 {
 		fmt.Fprintf(&b, ", %.3g times the envelope", share)
 	}

@@ -65,7 +65,7 @@ func (in *input) legalRuns() []reference.Arithmetic {
 func (in *input) result() *Result {
 	meta := &in.fixture.Meta
 	r := &Result{Checkpoint: in.model.Checkpoint.Path, Golden: in.fixture.Path, Implementation: meta.Implementation, Versions: meta.Versions,
-		DType: meta.DType, Backend: meta.Backend, Semantics: in.semantics.String(), Batch: in.fixture.Passes[0].Batch, Length: in.length, Passes: in.fixture.Passes}
+		DType: meta.DType, Backend: meta.Backend, Semantics: in.semantics.String(), Batch: in.fixture.Passes[0].Batch, Length: in.length, Blocks: in.model.Config.BlockTypes, Passes: in.fixture.Passes}
 	if in.model.Config.Has(model.Attention) {
 		r.Window = in.window()
 	}

@@ -10,7 +10,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -79,11 +78,8 @@ func (r *Result) summary(tokens int) string {
 		return fmt.Sprintf("%s of %s match within rounding over %s (worst: %.0f%% of the limit)",
 			count(len(r.Sites), "output"), r.Implementation, count(tokens, "token"), 100*float64(r.Worst()))
 	}
-	if n := len(r.Faults); n > 1 && r.Faults[0].Cause != "" && !slices.ContainsFunc(r.Faults, func(f *Fault) bool { return f.Cause != r.Faults[0].Cause }) {
-		return fmt.Sprintf("%s, explained by one change: %s; first %s", count(n, "fault"), r.Faults[0].Cause, r.Faults[0].Detail)
-	}
 	var parts []string
-	for _, f := range r.Faults {
+	for _, f := range r.Fold(r.Faults, false) {
 		parts = append(parts, f.Detail)
 	}
 	return strings.Join(parts, "; ")

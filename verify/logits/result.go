@@ -3,6 +3,7 @@ package logits
 import (
 	"math"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
 )
@@ -33,7 +34,8 @@ type Result struct {
 	Faults   []*Fault      `json:"faults"`  // where the model and the fixture diverge, in order; empty if OK
 	Notes    []string      `json:"notes,omitempty"`
 
-	Passes []golden.Pass `json:"-"` // tokens and positions of the fixture, for plots
+	Blocks []model.BlockType `json:"-"` // kinds of the blocks of the model
+	Passes []golden.Pass     `json:"-"` // tokens and positions of the fixture, for plots
 }
 
 // Site is the outcome for one result of the model, such as the output of block 2, at all tokens of a pass.

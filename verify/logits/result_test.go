@@ -391,7 +391,7 @@ func TestResultSummary(t *testing.T) {
 		{[]*Fault{{Detail: "a", Cause: "c"}}, "a", "2 of 3 outputs of x differ by more than rounding"},
 		{[]*Fault{{Detail: "a"}, {Detail: "b"}}, "a; b", "2 of 3 outputs of x differ by more than rounding"},
 		{[]*Fault{{Detail: "a", Cause: "c"}, {Detail: "b", Cause: "d"}}, "a; b", "2 of 3 outputs of x differ by more than rounding"},
-		{[]*Fault{{Detail: "a", Cause: "c"}, {Detail: "b", Cause: "c"}}, "2 faults, explained by one change: c; first a", "2 of 3 outputs of x differ by more than rounding"},
+		{[]*Fault{{Block: 1, Kind: RecurrentFault, Cause: "c", Detail: "a"}, {Block: 4, Kind: RecurrentFault, Cause: "c", Detail: "b"}}, "blocks 1 and 4: first wrong at token 0 of row 0 (position 0), worst in block 1 at token 0 of row 0, channel 0; explained by: c", "2 of 3 outputs of x differ by more than rounding"},
 	} {
 		r := &Result{Implementation: "x", Faults: tt.faults, Sites: []*Site{{OK: true}, {}, {}}}
 		if r.Summary = r.summary(1); r.Summary != tt.summary || r.Headline() != tt.headline {

@@ -119,16 +119,23 @@ func (g *verdictPage) wrong() []page.Link {
 		}
 	}
 	for _, l := range g.Logits {
-		for _, f := range l.Where[:min(most, len(l.Where))] {
-			what := "logits"
-			if l.Of != "" {
-				what += " of the " + l.Of
-			}
-			what += ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
+		what := "logits"
+		if l.Of != "" {
+			what += " of the " + l.Of
+		}
+		shown := l.Where
+		if len(shown) > most+1 {
+			shown = shown[:most]
+		}
+		for _, f := range shown {
+			what := what + ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
 			if f.Cause != "" {
 				what += ", explained by " + f.Cause
 			}
 			all = append(all, page.Link{Text: what, To: f.ID})
+		}
+		if more := l.Places() - (&logitsPart{Where: shown}).Places(); more > 0 {
+			all = append(all, page.Link{Text: fmt.Sprintf("%s: and %s more", what, text.Grouped(int64(more))), To: l.Where[len(shown)].ID})
 		}
 	}
 	return all
@@ -211,6 +218,14 @@ type logitsPart struct {
 	Outputs  *page.Table // all outputs; nil without any
 }
 
+// Places returns how many places are at fault.
+func (l *logitsPart) Places() (n int) {
+	for _, f := range l.Where {
+		n += max(1, f.Fault.Places)
+	}
+	return n
+}
+
 // The names of the two sides.
 const (
 	sourceName    = "source"
@@ -219,7 +234,7 @@ const (
 
 // faultPart is a place at fault, with the plot of its tokens.
 type faultPart struct {
-	*logits.Fault
+	*verify.Fault
 	ID    string
 	Title string
 	Look  [][]string // tensors: the name in one checkpoint, and in the other if it has another
@@ -262,17 +277,12 @@ func newVerdictPage(v *verify.Verdict) *verdictPage {
 	return g
 }
 
-// attach moves the faults of a part that wrong weights cause to the finding of those, if the page describes it.
+// attach moves the faults of a part that findings of other checks cause to the first of those, if the page describes it.
 func (g *verdictPage) attach(part *logitsPart) {
-	at := slices.IndexFunc(g.Findings, func(f findingGroup) bool { return f.Check == "weights" })
-	if at < 0 {
-		return
-	}
 	var rest []faultPart
 	for _, f := range part.Where {
-		wrong := g.Verdict.WrongWeights(f.Fault)
-		k := slices.IndexFunc(g.Findings[at].Shown, func(s *shownFindings) bool { return len(wrong) > 0 && slices.Contains(s.indexes, wrong[0]) })
-		if k < 0 {
+		shown := g.shown(f.Check, f.Findings)
+		if shown == nil {
 			rest = append(rest, f)
 			continue
 		}
@@ -281,13 +291,24 @@ func (g *verdictPage) attach(part *logitsPart) {
 			of = " of the " + part.Of
 		}
 		f.Title = "In the logits" + of + ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
-		consequence := *f.Fault
+		consequence := *f.Fault.Fault
 		consequence.Cause = "" // the finding is the cause
-		f.Fault, f.Look = &consequence, nil
-		shown := g.Findings[at].Shown[k]
+		f.Fault, f.Look = &verify.Fault{Fault: &consequence}, nil
 		shown.Faults = append(shown.Faults, f)
 	}
 	part.Where = rest
+}
+
+// shown returns what the page shows of the first of some findings of a check, nil if it does not.
+func (g *verdictPage) shown(check string, findings []int) *shownFindings {
+	for _, group := range g.Findings {
+		for _, s := range group.Shown {
+			if group.Check == check && len(findings) > 0 && slices.Contains(s.indexes, findings[0]) {
+				return s
+			}
+		}
+	}
+	return nil
 }
 
 // lead says in a sentence what the verdict is based on.
@@ -305,9 +326,9 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 			}
 		}
 		for _, l := range v.Logits {
-			for _, f := range l.Faults {
-				if len(v.WrongWeights(f)) > 0 {
-					failures-- // counted with the weights
+			for _, f := range v.Faults(l) {
+				if f.Check != "" {
+					failures -= max(1, f.Places) // counted with the findings that cause it
 				}
 			}
 		}
@@ -349,8 +370,8 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
 	id := fmt.Sprintf("logits%d", index)
 	part := &logitsPart{Result: l, ID: id, Headline: l.Headline(), Metrics: metricsTable(l.Metrics), Outputs: outputsTable(l.Sites)}
-	for k, f := range l.Faults {
-		fault := faultPart{Fault: f, ID: fmt.Sprintf("%s-fault%d", id, k), Title: f.Title(), Look: namePairs(v.TensorNames(f.Tensors))}
+	for k, f := range v.Faults(l) {
+		fault := faultPart{Fault: f, ID: fmt.Sprintf("%s-fault%d", id, k), Title: f.Title(), Look: namePairs(f.Look)}
 		if s := l.Site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" {
 			fault.Chart = tokensChart(s, nil, l.Pass(f.Pass), l.Window, "At fault: "+siteWords(s), fault.ID+"-tokens")
 		}

@@ -1,0 +1,205 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/verify/logits"
+)
+
+// Fault is a fault of the logits, or several that say the same, with what other checks found.
+type Fault struct {
+	*logits.Fault
+	Check    string   // the check whose findings cause it: "weights" or "configuration"; then they are one failure. "" if none does
+	Findings []int    // indexes of those
+	Look     []string // the tensors that may be at fault, without those that are proven; with the names in the other checkpoint: "NAME (OTHER)"
+
+	proven []string // the tensors of the fault that are proven
+}
+
+// Faults returns the faults of a result, in order. Those that no wrong weights cause are folded.
+func (v *Verdict) Faults(l *logits.Result) []*Fault {
+	together := map[string][]*logits.Fault{}
+	var all []*Fault
+	for _, f := range l.Faults {
+		placed := v.place(l, f)
+		if placed.Check == byWeights {
+			all = append(all, placed)
+			continue
+		}
+		cause := v.causeNames(placed)
+		together[cause] = append(together[cause], f)
+	}
+	for cause, faults := range together {
+		for _, f := range l.Fold(faults, cause != "") {
+			all = append(all, v.place(l, f))
+		}
+	}
+	order := func(f *Fault) int {
+		return slices.IndexFunc(l.Faults, func(g *logits.Fault) bool { return g.Block == f.Block && g.Half == f.Half && g.Kind == f.Kind })
+	}
+	slices.SortStableFunc(all, func(a, b *Fault) int { return order(a) - order(b) })
+	return all
+}
+
+// The names of the checks that may cause faults of the logits.
+const (
+	byWeights = "weights"
+	byConfig  = "configuration"
+)
+
+// place looks among the findings of other checks for what causes a fault.
+func (v *Verdict) place(l *logits.Result, f *logits.Fault) *Fault {
+	placed := &Fault{Fault: f}
+	if placed.Findings = v.wrongWeights(f); placed.Findings != nil {
+		placed.Check = byWeights
+		return placed
+	}
+	var suspects []string
+	for _, name := range f.Tensors {
+		if isProven(v, l, name) {
+			placed.proven = append(placed.proven, name)
+		} else {
+			suspects = append(suspects, name)
+		}
+	}
+	if placed.Findings = v.wrongConfig(l, placed); placed.Findings != nil {
+		placed.Check = byConfig
+	}
+	placed.Look = v.TensorNames(suspects)
+	return placed
+}
+
+// wrongWeights returns the indexes of the findings of the weights that are about tensors of a fault of the logits.
+func (v *Verdict) wrongWeights(f *logits.Fault) []int {
+	if v.Weights == nil {
+		return nil
+	}
+	var all []int
+	for i := range v.Weights.Findings.Len() {
+		finding := v.Weights.Findings.At(i)
+		isNamed := func(name string) bool {
+			return name == finding.Tensor || name == finding.ConvertedName || slices.Contains(strings.Split(finding.SourceName, " + "), name)
+		}
+		if slices.ContainsFunc(f.Tensors, isNamed) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// sourceIsRight reports whether a result is that of the converted checkpoint, and the source computes what was recorded.
+func sourceIsRight(v *Verdict, l *logits.Result) bool {
+	return v.Weights != nil && v.sideOf(l) == "converted" && slices.ContainsFunc(v.Logits, func(o *logits.Result) bool { return o.OK && v.sideOf(o) == "source" })
+}
+
+// isProven reports whether a tensor of a result is identical to one with which the source computes what was recorded.
+func isProven(v *Verdict, l *logits.Result, name string) bool {
+	if !sourceIsRight(v, l) {
+		return false
+	}
+	for i := range v.Weights.Converted.Len() {
+		if t := v.Weights.Converted.At(i); t.Name == name {
+			return t.OK
+		}
+	}
+	return false
+}
+
+// wrongConfig returns the indexes of the findings of the configuration that cause a fault of the converted checkpoint: that of the setting that
+// explains it, or if nothing does and all of its tensors are proven, those of fields that its half of a block computes with.
+func (v *Verdict) wrongConfig(l *logits.Result, f *Fault) []int {
+	if v.Config == nil || !sourceIsRight(v, l) || f.Setting == nil && (f.Cause != "" || len(f.proven) < len(f.Tensors)) {
+		return nil
+	}
+	var all []int
+	for i := range v.Config.Findings.Len() {
+		if causes(v.Config.Findings.At(i).Field, f.Fault) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// causes reports whether a wrong field of config.json may cause a fault.
+func causes(field string, f *logits.Fault) bool {
+	attention := f.Kind == logits.AttentionFault && f.Half != logits.MLPHalf
+	inBlock := f.Kind == logits.AttentionFault || f.Kind == logits.RecurrentFault
+	if f.Setting != nil {
+		return field == map[logits.SettingName]string{logits.WindowSetting: "attention_window_size", logits.SoftCapSetting: "logits_soft_cap"}[f.Setting.Name]
+	}
+	switch {
+	case field == "rms_norm_eps":
+		return inBlock || f.Kind == logits.FinalNormFault
+	case field == "hidden_activation":
+		return inBlock && !(attention && f.Half == logits.TemporalHalf)
+	case field == "num_attention_heads":
+		return inBlock && f.Half != logits.MLPHalf
+	case field == "attention_window_size", field == "head_dim", strings.Contains(field, "rope_theta"), strings.Contains(field, "partial_rotary_factor"):
+		return attention
+	case field == "logits_soft_cap", field == "tie_word_embeddings":
+		return f.Kind == logits.LogitsFault
+	}
+	return false
+}
+
+// causeNames names the findings that cause a fault; "" if there are none.
+func (v *Verdict) causeNames(f *Fault) string {
+	names := make([]string, len(f.Findings))
+	for i, k := range f.Findings {
+		if f.Check == byWeights {
+			names[i] = v.Weights.Findings.At(k).Tensor
+		} else {
+			names[i] = v.Config.Findings.At(k).Field
+		}
+	}
+	return strings.Join(fold(names), ", ")
+}
+
+// faultLine says where a fault is, and what to look at.
+func (v *Verdict) faultLine(f *Fault) string {
+	const most = 3
+	switch {
+	case f.Check == byWeights:
+		return f.Symptom() + "; because of the weights of " + v.causeNames(f)
+	case f.Check == byConfig && f.Setting != nil:
+		return f.Detail
+	case f.Check == byConfig:
+		return f.Symptom() + "; because of " + v.causeNames(f) + ": its weights are identical to the source's"
+	case len(f.Look) == 0 && len(f.proven) > 0:
+		return f.Detail + "; its weights are identical to the source's"
+	case len(f.Look) == 0:
+		return f.Detail
+	case len(f.Look) <= most:
+		return f.Detail + "; look at " + strings.Join(f.Look, ", ")
+	}
+	suspects := slices.DeleteFunc(slices.Clone(f.Tensors), func(name string) bool { return slices.Contains(f.proven, name) })
+	return f.Detail + "; look at " + shortened(fold(suspects))
+}
+
+// shortened joins the first of names, and counts the others.
+func shortened(names []string) string {
+	const most = 6
+	if len(names) > most+1 {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// consequences has a line for each fault of the logits that the failures of a check cause.
+func (v *Verdict) consequences(check string) []string {
+	var all []string
+	for _, l := range v.Logits {
+		of := "in the logits"
+		if len(v.Logits) > 1 {
+			of += " of the " + v.sideOf(l) + " checkpoint"
+		}
+		for _, f := range v.Faults(l) {
+			if f.Check == check {
+				all = append(all, of+": "+v.faultLine(f))
+			}
+		}
+	}
+	return all
+}

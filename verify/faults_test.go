@@ -1,0 +1,132 @@
+package verify
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/logits"
+)
+
+// What a wrong config.json does to the logits is part of its finding, in one line, and no sound tensor is blamed. Wrong weights are told from it.
+func TestFaultsOfConfiguration(t *testing.T) {
+	b := baseOf(t, "float32, torch")
+	const of = "\n  in the logits of the converted checkpoint: "
+	down := func(m *made) { each(func(x float32) float32 { return 1.5 * x })(m.get(in(1, downProj))) }
+	for _, tt := range []struct {
+		name  string
+		spoil func(m *made)
+		lines []string // parts of those below the findings
+		lack  string
+	}{
+		{"a norm", func(m *made) { m.config["rms_norm_eps"] = 1e-3 }, []string{"\n  rms_norm_eps: 1e-03, not 1e-06; every norm would differ slightly" + of + "all 3 blocks and the final norm: first wrong",
+			"; because of rms_norm_eps: its weights are identical to the source's\n\nnot the same model"}, "\nlogits:"},
+		{"a soft cap", func(m *made) { m.config["logits_soft_cap"] = 50.0 }, []string{of + "logits: first wrong", "a soft cap of 50 on the logits; the recording was made with 20\n\nnot"}, "\nlogits:"},
+		{"a window", func(m *made) { m.config["attention_window_size"] = 3 }, []string{of + "all 2 attention blocks", "an attention window of 3; the recording was made with 5\n\nnot"}, "\nlogits:"},
+		{"weights too", func(m *made) { m.config["rms_norm_eps"] = 1e-3; down(m) }, []string{of + "all 2 attention blocks and the final norm: first wrong", "; because of rms_norm_eps: its weights are identical to the source's\n",
+			of + "block 1 (recurrent): first wrong", "; because of the weights of " + in(1, downProj) + "\n"}, "look at"},
+	} {
+		m := b.made.clone()
+		tt.spoil(m)
+		v, err := verifyFiles(t, b.source, m.write(t), Options{Settings: b.settings, Golden: cases.Open(t, "odd-griffin").Recording("jax")})
+		if err != nil || v.Same {
+			t.Fatalf("%s: %+v, %v", tt.name, v, err)
+		}
+		var out strings.Builder
+		if err := WriteText(&out, v, ""); err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range tt.lines {
+			if !strings.Contains(out.String(), line) {
+				t.Errorf("%s: the text lacks %q:\n%s", tt.name, line, out.String())
+			}
+		}
+		if strings.Contains(out.String(), tt.lack) {
+			t.Errorf("%s: the text has %q:\n%s", tt.name, tt.lack, out.String())
+		}
+	}
+}
+
+// A field is the cause of a fault only where it is computed with.
+func TestCauses(t *testing.T) {
+	temporal := func(kind logits.FaultKind) *logits.Fault {
+		return &logits.Fault{Kind: kind, Half: logits.TemporalHalf}
+	}
+	faults := map[string]*logits.Fault{"attention": temporal(logits.AttentionFault), "recurrent": temporal(logits.RecurrentFault), "MLP": {Kind: logits.AttentionFault, Half: logits.MLPHalf},
+		"block": {Kind: logits.AttentionFault}, "norm": {Kind: logits.FinalNormFault}, "logits": {Kind: logits.LogitsFault}, "embedding": {Kind: logits.EmbeddingFault},
+		"window": {Kind: logits.AttentionFault, Setting: &logits.Setting{Name: logits.WindowSetting}}, "cap": {Kind: logits.LogitsFault, Setting: &logits.Setting{Name: logits.SoftCapSetting}},
+		"semantics": {Kind: logits.AttentionFault, Setting: &logits.Setting{Name: logits.SemanticsSetting}}}
+	for field, want := range map[string]string{
+		"rms_norm_eps": "MLP attention block norm recurrent", "hidden_activation": "MLP block recurrent", "num_attention_heads": "attention block recurrent",
+		"attention_window_size": "attention block window", "head_dim": "attention block", "rope_theta": "attention block", "rope_parameters.rope_theta": "attention block",
+		"rope_parameters.partial_rotary_factor": "attention block", "logits_soft_cap": "cap logits", "tie_word_embeddings": "logits",
+		"architectures": "", "dtype": "", "conversion.json: settings.attention_window": "",
+	} {
+		var got []string
+		for name, f := range faults {
+			if causes(field, f) {
+				got = append(got, name)
+			}
+		}
+		if slices.Sort(got); strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %s", field, got, want)
+		}
+	}
+}
+
+// Tensors are proven only if they are identical to those with which the source computes what was recorded.
+func TestProvenTensors(t *testing.T) {
+	for _, tt := range []struct {
+		tensors    string
+		sourceOK   bool
+		checkpoint string
+		field      string
+		want       string
+	}{
+		{"m.1.a", true, "b", "", "block 1; its weights are identical to the source's"},
+		{"m.1.a m.1.b", true, "b", "", "block 1; look at m.1.b (s.1.b)"},
+		{"m.1.a m.1.x", true, "b", "rms_norm_eps", "block 1; look at m.1.x"},
+		{"m.1.a", true, "b", "rms_norm_eps", "block 1; because of rms_norm_eps: its weights are identical to the source's"},
+		{"m.1.a", true, "b", "dtype", "block 1; its weights are identical to the source's"},
+		{"m.1.a", false, "b", "rms_norm_eps", "block 1; look at m.1.a (s.1.a)"},
+		{"m.1.a", true, "a", "rms_norm_eps", "block 1; look at m.1.a (s.1.a)"},
+		{"", true, "b", "", "block 1"},
+		{"m.1.c m.2.c m.3.c m.4.c m.5.c m.6.c m.7.c", true, "b", "", "block 1; look at m.1.c, m.2.c, m.3.c, m.4.c, m.5.c, m.6.c, m.7.c"},
+		{"m.1.c m.2.c m.3.c m.4.c m.5.c m.6.c m.7.c m.8.c", true, "b", "", "block 1; look at m.1.c, m.2.c, m.3.c, m.4.c, m.5.c, m.6.c and 2 more"},
+	} {
+		f := &logits.Fault{Detail: "block 1", Kind: logits.RecurrentFault, Tensors: strings.Fields(tt.tensors)}
+		failing := &logits.Result{Checkpoint: tt.checkpoint, Faults: []*logits.Fault{f}}
+		v := &Verdict{Source: &Subject{Path: "a"}, Converted: &Subject{Path: "b"}, Config: &Section{}, Logits: []*logits.Result{{Checkpoint: "a", OK: tt.sourceOK}, failing},
+			Weights: &WeightsSection{Converted: strictjson.Items(TensorDigest{Name: "m.1.a", From: []string{"s.1.a"}, OK: true}, TensorDigest{Name: "m.1.b", From: []string{"s.1.b"}})}}
+		if tt.field != "" {
+			v.Config.add(Finding{Kind: WrongField, Field: tt.field})
+		}
+		got := v.Faults(failing)
+		if len(got) != 1 || v.faultLine(got[0]) != tt.want || (got[0].Check != "") != strings.Contains(tt.want, "because") {
+			t.Errorf("%+v: %q, want %q", tt, v.faultLine(got[0]), tt.want)
+		}
+	}
+}
+
+// The faults of the logits are counted, and those that say the same are one line.
+func TestTextOfFoldedFaults(t *testing.T) {
+	l := &logits.Result{Checkpoint: "a"}
+	for i := range 5 {
+		l.Faults = append(l.Faults, &logits.Fault{Block: i, Kind: logits.RecurrentFault, Half: logits.MLPHalf, Cause: "c"}, &logits.Fault{Block: i, Kind: logits.AttentionFault, Cause: "d"})
+	}
+	l.Faults = append(l.Faults, &logits.Fault{Block: 5, Kind: logits.LogitsFault, Detail: "logits"})
+	v := &Verdict{Source: &Subject{Path: "a"}, Logits: []*logits.Result{l}}
+	var out strings.Builder
+	if err := WriteText(&out, v, "--all"); err != nil {
+		t.Fatal(err)
+	}
+	const first = ": first wrong at token 0 of row 0 (position 0), worst in block 0 at token 0 of row 0, channel 0; explained by: "
+	if want := "\nlogits: 11 failures\n  blocks 0, 1, 2, 3 and 4, MLP" + first + "c\n  blocks 0, 1, 2, 3 and 4" + first + "d\n  logits\n\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("%s\nwant %s", out.String(), want)
+	}
+	if n := v.Checks()[0].Failures.Len(); n != 11 {
+		t.Errorf("%d failures", n)
+	}
+}
