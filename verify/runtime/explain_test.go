@@ -107,6 +107,7 @@ func TestExplain(t *testing.T) {
 		{name: "both lists of blocks", size: 9, fields: map[string]any{"_block_types": older}, want: [4]int{9, never, never, unloaded}, why: map[string]string{"candle": "one field"}},
 		{name: "no scale", size: 9, fields: map[string]any{"embeddings_scale_by_sqrt_dim": false}, want: [4]int{9, never, 0, 9}, why: map[string]string{"mlx-lm": "embeddings_scale_by_sqrt_dim"}},
 		{name: "epsilon", size: 9, fields: map[string]any{"rms_norm_eps": 0.01}, want: [4]int{9, never, 0, 9}, why: map[string]string{"mlx-lm": "here 0.01"}},
+		{name: "twice the epsilon", size: 9, fields: map[string]any{"rms_norm_eps": 2e-5}, want: [4]int{9, never, never, 9}, why: map[string]string{"mlx-lm": "here 2e-05: in float32, logits differ by about 1e-4"}},
 		{name: "activation", size: 9, fields: map[string]any{"hidden_activation": "silu"}, want: [4]int{9, never, 0, 9}, why: map[string]string{"mlx-lm": "silu"}},
 		{name: "activation that candle lacks", size: 9, fields: map[string]any{"hidden_activation": "quick_gelu"}, want: [4]int{9, never, 0, unloaded}, why: map[string]string{"candle": "quick_gelu"}},
 		{name: "kv heads", size: 9, fields: map[string]any{"num_key_value_heads": 2}, want: [4]int{9, never, unloaded, 9}, why: map[string]string{"mlx-lm": "2: it has 1"}},
