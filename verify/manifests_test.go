@@ -78,6 +78,12 @@ func TestFilesOfRecord(t *testing.T) {
 			rewrite(t, filepath.Join(dir, "model.safetensors"), func(text []byte) []byte { text[len(text)-1] ^= 1; return text })
 			rewrite(t, filepath.Join(dir, "config.json"), replaced("\n ", "  "))
 		}, false, []string{"config.json" + isNot + "its content is another one"}},
+		{"config.json that is wrong, and a file that is gone", func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, "config.json"), replaced(`"rms_norm_eps": 1e-06`, `"rms_norm_eps": 1e-05`))
+			if err := os.Remove(filepath.Join(dir, "generation_config.json")); err != nil {
+				t.Fatal(err)
+			}
+		}, false, []string{"generation_config.json" + isNot + "it is missing"}},
 		{"names without model.", func(t *testing.T, dir string) {
 			rewrite(t, filepath.Join(dir, "model.safetensors"), func(text []byte) []byte {
 				header := text[8 : 8+binary.LittleEndian.Uint64(text)]
