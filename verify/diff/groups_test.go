@@ -259,3 +259,28 @@ func TestGroupsFoldEveryNumber(t *testing.T) {
 		t.Errorf("%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// Of the items of a digest the last one that is meant is found, and the search ends where none is.
+func TestClasses(t *testing.T) {
+	c := newClasses(4)
+	for _, sum := range []uint64{7, 8, 8, 7, 9} {
+		c.add(sum)
+	}
+	for _, tt := range []struct {
+		sum   uint64
+		meant int // -1 for none
+		want  int
+		tried []int
+	}{
+		{7, 0, 0, []int{3, 0}}, {7, 3, 3, []int{3}}, {7, -1, -1, []int{3, 0}}, {8, -1, -1, []int{2, 1}}, {9, 4, 4, []int{4}}, {5, -1, -1, nil},
+	} {
+		var tried []int
+		got := c.find(tt.sum, func(item int) bool {
+			tried = append(tried, item)
+			return item == tt.meant || len(tried) > 5
+		})
+		if got != tt.want || !slices.Equal(tried, tt.tried) {
+			t.Errorf("%+v: %d of %d", tt, got, tried)
+		}
+	}
+}
