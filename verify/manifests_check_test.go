@@ -213,13 +213,15 @@ func TestRecordedDigestsAreCompared(t *testing.T) {
 		{"a finding of one of two sources", "a1 b9 c3", true, "x=e+b", "the digests of 2 of 3 tensors (see weights)", "", "changed or damaged after it was written: c records another digest"},
 		{"a finding of the converted side", "a1 b9 c3", true, "b=x", "the digests of 3 tensors", "other digests of 1 tensor of b", ""},
 		{"a finding of what is right", "a1 b2 c3", false, "b=x", "the digests of 3 tensors", "", ""},
+		{"findings in another order", "a9 b9 c9", false, "c=x a=x b=x", "the digests of 0 of 3 tensors (see weights)", "", "changed or damaged after it was written: c records another digest"},
 	} {
 		w := &WeightsSection{details: map[int]string{}}
 		var found strictjson.List[TensorDigest]
 		for _, x := range strings.Fields(tt.found) {
 			found = found.Append(TensorDigest{Name: x[:1], Sum: sum(x[1:])})
 		}
-		if made, source, ok := strings.Cut(tt.findings, "="); ok {
+		for _, finding := range strings.Fields(tt.findings) {
+			made, source, _ := strings.Cut(finding, "=")
 			w.Findings = w.Findings.Append(Finding{Kind: WrongWeights, Tensor: made, ConvertedName: made, SourceName: strings.ReplaceAll(source, "+", " + ")})
 		}
 		c := &manifestCheck{Record: recordWith(t, recorded...), field: "c", section: &Section{}}
