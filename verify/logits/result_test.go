@@ -486,6 +486,27 @@ func TestEmbeddingFaults(t *testing.T) {
 		&reference.Activations{Width: 2, Float32: []float32{1, float32(math.NaN())}}, 1, 1); wrong != nil {
 		t.Errorf("NaN is not the same as NaN: %+v", wrong)
 	}
+	// The worst is of the first pass that is wrong, and of equal ones the first.
+	recorded := &fixtureValues{Activations: reference.Activations{Width: 1, Float32: []float32{0, 1, 2, 2, 9, 9}}, recorded: slices.Repeat([]bool{true}, 6)}
+	wrong := findWrong(recorded, &reference.Activations{Width: 1, Float32: make([]float32, 6)}, 6, 4)
+	if wrong == nil || wrong.first.token != 1 || wrong.worst.token != 2 {
+		t.Errorf("%+v", wrong)
+	}
+}
+
+// Errors are finite if none is NaN or infinite; a token that was not recorded has none.
+func TestErrorsAreFinite(t *testing.T) {
+	of := func(largest float64) *TokenError { return &TokenError{Largest: largest} }
+	for _, tt := range []struct {
+		errors []*TokenError
+		want   bool
+	}{
+		{nil, true}, {[]*TokenError{nil}, true}, {[]*TokenError{of(0), nil, of(7)}, true}, {[]*TokenError{of(1), of(math.NaN())}, false}, {[]*TokenError{of(math.Inf(1)), of(1)}, false},
+	} {
+		if got := (&siteErrors{fixture: tt.errors}).finite(); got != tt.want {
+			t.Errorf("%v: %t", tt.errors, got)
+		}
+	}
 }
 
 // The worst element of a fault is that of the pass that is farthest outside.
