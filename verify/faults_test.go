@@ -22,9 +22,9 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		lack  string
 	}{
 		{"a norm", func(m *made) { m.config["rms_norm_eps"] = 1e-3 }, []string{"\n  rms_norm_eps: 1e-03, not 1e-06; every norm would differ slightly" + of + "all 3 blocks and the final norm: first wrong",
-			"; because of rms_norm_eps: its weights are identical to the source's\nnote: "}, "\nlogits:"},
-		{"a soft cap", func(m *made) { m.config["logits_soft_cap"] = 50.0 }, []string{of + "logits: first wrong", "a soft cap of 50 on the logits; the recording was made with 20\nnote: "}, "\nlogits:"},
-		{"a window", func(m *made) { m.config["attention_window_size"] = 3 }, []string{of + "all 2 attention blocks", "an attention window of 3; the recording was made with 5\nnote: "}, "\nlogits:"},
+			"; because of rms_norm_eps: its weights are identical to the source's\n"}, "\nlogits:"},
+		{"a soft cap", func(m *made) { m.config["logits_soft_cap"] = 50.0 }, []string{of + "logits: first wrong", "a soft cap of 50 on the logits; the recording was made with 20\n"}, "\nlogits:"},
+		{"a window", func(m *made) { m.config["attention_window_size"] = 3 }, []string{of + "all 2 attention blocks", "an attention window of 3; the recording was made with 5\n"}, "\nlogits:"},
 		{"weights too", func(m *made) { m.config["rms_norm_eps"] = 1e-3; down(m) }, []string{of + "all 2 attention blocks and the final norm: first wrong", "; because of rms_norm_eps: its weights are identical to the source's\n",
 			of + "block 1 (recurrent): first wrong", "; because of the weights of " + in(1, downProj) + "\n"}, "look at"},
 	} {
