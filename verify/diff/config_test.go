@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -197,6 +198,32 @@ func TestGenerationOfOneSide(t *testing.T) {
 			}
 			if !reflect.DeepEqual(fields, tt.want) {
 				t.Errorf("%s, %d first: %+v", tt.name, first, r.Config)
+			}
+		}
+	}
+}
+
+// Shapes tell the fields whose tensors are there, and the kinds of blocks if they tell all of them.
+func TestFieldsOfShapes(t *testing.T) {
+	whole := model.Config{VocabSize: 5, Width: 4, MLPExpandedWidth: 3, NumHeads: 2, LRUWidth: 6, ConvWidth: 7, BlockTypes: []model.BlockType{model.Recurrent, model.Attention}}
+	for _, tt := range []struct {
+		name   string
+		change func(*model.Config)
+		lacks  []string
+	}{
+		{"all", func(*model.Config) {}, nil},
+		{"no embedding", func(c *model.Config) { c.VocabSize = 0 }, []string{"vocab_size"}},
+		{"a block of no kind", func(c *model.Config) { c.BlockTypes = append(slices.Clone(c.BlockTypes), model.UnknownKind) }, []string{"block_types"}},
+		{"neither", func(c *model.Config) {
+			c.LRUWidth, c.BlockTypes = 0, append(slices.Clone(c.BlockTypes), model.UnknownKind)
+		}, []string{"block_types", "lru_width"}},
+	} {
+		c := whole
+		tt.change(&c)
+		fields := fieldsOfShapes(&c)
+		for _, name := range []string{"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "block_types", "num_key_value_heads", "head_dim", "attention_bias", "lru_width", "conv1d_width"} {
+			if _, has := fields[name]; has == slices.Contains(tt.lacks, name) {
+				t.Errorf("%s: %s is there: %t", tt.name, name, has)
 			}
 		}
 	}

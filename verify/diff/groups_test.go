@@ -140,6 +140,12 @@ func TestGroupsOfSeveralKinds(t *testing.T) {
 		{only(3, 4, 5), []string{"every tensor of layers 3 to 5 of l: "}},
 		{only(2, 3), []string{"every tensor of layers 2, 3 of l: "}},
 		{func(layer int, name string) TensorDiff {
+			if layer == 3 && strings.HasPrefix(name, "t.") {
+				return TensorDiff{Status: OnlyA}
+			}
+			return only(0, 1)(layer, name)
+		}, []string{"every tensor of layers 0, 1 of l: ", "l.3.t.*: "}},
+		{func(layer int, name string) TensorDiff {
 			if layer == 4 && name == "norm" {
 				return TensorDiff{Status: Equal}
 			}
@@ -281,6 +287,50 @@ func TestClasses(t *testing.T) {
 		})
 		if got != tt.want || !slices.Equal(tried, tt.tried) {
 			t.Errorf("%+v: %d of %d", tt, got, tried)
+		}
+	}
+}
+
+// Few names are listed, also if they are all of a layer or of a part.
+func TestGroupsOfFewNames(t *testing.T) {
+	for _, tt := range []struct {
+		layers [][]string // names of each, those that only one side has with a star
+		want   string
+	}{
+		{[][]string{{"p.a*", "p.b*", "p.c*", "norm*", "x"}, {"p.a*", "p.b*", "p.c*", "norm*", "x"}}, "all layers (2) of l: p.a, p.b, p.c, norm"},
+		{[][]string{{"p.a*", "p.b*", "p.c*", "p.d*", "x"}, {"p.a*", "p.b*", "p.c*", "p.d*", "x"}}, "all layers (2) of l: p.*"},
+		{[][]string{{"a*", "b*", "c*"}, {"a*", "b*", "c*"}, {"d*", "e*", "f*"}, {"d*", "e*", "f*"}}, "layers 0, 1 of l: a, b, c | layers 2, 3 of l: d, e, f"},
+		{[][]string{{"a*", "b*", "c*", "d*"}, {"e*", "f*", "g*", "h*"}}, "every tensor of all layers (2) of l"},
+	} {
+		r := &Result{}
+		for i, layer := range tt.layers {
+			for _, name := range layer {
+				name, only := strings.CutSuffix(name, "*")
+				r.Tensors = append(r.Tensors, TensorDiff{Name: fmt.Sprintf("l.%d.%s", i, name), Status: map[bool]Status{true: OnlyA, false: Equal}[only]})
+			}
+		}
+		var got []string
+		for _, g := range r.Groups() {
+			got = append(got, strings.Join(r.Where(&g), " "))
+		}
+		if strings.Join(got, " | ") != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
+
+// One segment of several that is another is named, and otherwise all.
+func TestRenamedRest(t *testing.T) {
+	for _, tt := range [][3]string{
+		{"a.b.c", "x.b.c", "a renamed to x"},
+		{"a.b.c", "a.b.z", "c renamed to z"},
+		{"a.b.c", "x.b.z", "renamed to x.b.z"},
+		{"a.b.c", "a.y.z", "renamed to a.y.z"},
+		{"a.b", "a.b.c", "renamed to a.b.c"},
+		{"a", "x", "renamed to x"},
+	} {
+		if got := renamedRest(tt[0], tt[1]); got != tt[2] {
+			t.Errorf("%s, %s: %q, want %q", tt[0], tt[1], got, tt[2])
 		}
 	}
 }
