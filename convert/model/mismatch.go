@@ -79,7 +79,9 @@ func (e *MismatchError) Error() string {
 // Unwrap returns the summary as a *tensor.FormatError.
 func (e *MismatchError) Unwrap() error {
 	bad := tensor.Bad("%s", e.Summary()).In(e.Path)
-	if e.extra {
+	others := *e
+	others.Unexpected = nil
+	if e.extra && others.empty() { // or else keeping them would not help
 		bad.Because(ReasonExtraTensors)
 	}
 	return bad
