@@ -2,7 +2,10 @@ package verify
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -406,6 +409,7 @@ func TestGivenSettings(t *testing.T) {
 		{8, 30, true, nil, ""},
 		{8, 30, false, []logits.Setting{{Name: logits.ScaleSetting, Value: "false", Recorded: "true", Given: true}}, "given, not proven: attention window 8, logits soft cap 30;"},
 		{6, 20, true, []logits.Setting{{Name: logits.WindowSetting, Value: "6", Recorded: "8", Given: true}}, "given, not proven: logits soft cap 20;"},
+		{8, 3, true, []logits.Setting{{Name: logits.SoftCapSetting, Value: "3", Recorded: "30", Given: true}}, "given, not proven: attention window 8;"},
 		{8, 0, true, []logits.Setting{{Name: logits.SoftCapSetting, Value: "0", Recorded: "30", Given: true}}, "given, not proven: attention window 8;"},
 		{3, 0, false, []logits.Setting{{Name: logits.ScaleSetting, Value: "false", Recorded: "true", Given: true}, {Name: logits.WindowSetting, Value: "3", Recorded: "8", Given: true},
 			{Name: logits.SoftCapSetting, Value: "0", Recorded: "30", Given: true}}, ""},
@@ -425,6 +429,37 @@ func TestGivenSettings(t *testing.T) {
 		if !slices.Equal(got, tt.want) || noted != (tt.note != "") || tt.note == "" && strings.Contains(strings.Join(v.Notes, " "), "not proven") {
 			t.Errorf("%+v: %+v, notes %q", tt, got, v.Notes)
 		}
+	}
+}
+
+// A single wrong logit is explained by no setting: what would explain the others is tried on its token too.
+func TestOneLogit(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	file, err := os.ReadFile(c.Recording("jax"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := 8 + binary.LittleEndian.Uint64(file)
+	var tensors map[string]struct {
+		Shape   []int     `json:"shape"`
+		Offsets [2]uint64 `json:"data_offsets"`
+	}
+	if err := json.Unmarshal(file[8:header], &tensors); err != nil {
+		t.Fatal(err)
+	}
+	x := tensors["logits"]
+	at := file[header+x.Offsets[0]+4*uint64(x.Shape[2]+5):] // logit 5 of token 1 of the first row
+	binary.LittleEndian.PutUint32(at, math.Float32bits(7+math.Float32frombits(binary.LittleEndian.Uint32(at))))
+	path := filepath.Join(t.TempDir(), "one.safetensors")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v, err := verifyAlone(t, filepath.Join(c.Dir, "original", "torch.pt"), Options{Golden: path, Settings: c.Settings})
+	if err != nil || v.Same || len(v.Logits[0].Faults) != 1 {
+		t.Fatalf("%+v, %v", v.Logits, err)
+	}
+	if f := v.Logits[0].Faults[0]; f.Cause != "" || f.Setting != nil || f.Worst.Token != 1 || f.Worst.Channel != 5 {
+		t.Errorf("%+v", f)
 	}
 }
 

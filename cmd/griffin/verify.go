@@ -196,11 +196,11 @@ func hintGiven(c *cli.Context, v *verify.Verdict) {
 		for _, f := range l.Faults {
 			if s := f.Setting; s != nil && s.Given {
 				flag := strings.ReplaceAll(string(s.Name), "_", "-")
-				given, recorded := fmt.Sprintf("--%s=%s", flag, s.Value), s.Recorded
+				given, recorded := fmt.Sprintf("--%s=%s", flag, s.Value), s.Made()
 				if !c.IsSet(flag) {
-					given, recorded = "--preset "+c.String("preset"), "another "+strings.ReplaceAll(flag, "-", " ")+", "+recorded
+					given, recorded = "--preset "+c.String("preset"), "with another "+strings.ReplaceAll(flag, "-", " ")+", "+s.Recorded
 				}
-				hints = append(hints, fmt.Sprintf("hint: %s is given, but the recording was made with %s", given, recorded))
+				hints = append(hints, fmt.Sprintf("hint: %s is given, but the recording was made %s", given, recorded))
 			}
 		}
 	}

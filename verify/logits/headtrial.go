@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/internal/forward"
@@ -28,20 +29,40 @@ func (h *headTrial) explain() error {
 			return err
 		}
 	}
+	var found []hypothesis
 	for _, x := range all {
 		inside, err := h.inside(x)
 		if err != nil {
 			return err
 		}
 		if inside {
-			f.Cause, f.Setting = x.cause, x.setting
-			if x.setting != nil {
-				f.Tensors = nil
-			}
-			return nil
+			found = append(found, x)
 		}
 	}
+	if len(found) == 0 {
+		return nil
+	}
+	x := found[0]
+	if x.setting != nil && len(found) > 1 {
+		x = withSetting(h.setting(SoftCapSetting, x.setting.Value, severalSoftCaps(found)), "", nil)
+	}
+	f.Cause, f.Setting = x.cause, x.setting
+	if x.setting != nil {
+		f.Tensors = nil
+	}
 	return nil
+}
+
+// severalSoftCaps names the soft caps with which the logits may have been recorded, which are too small to tell them apart.
+func severalSoftCaps(found []hypothesis) string {
+	var recorded []string
+	for _, x := range found {
+		if x.setting.Recorded == "0" {
+			return "a larger one, or none"
+		}
+		recorded = append(recorded, x.setting.Recorded)
+	}
+	return strings.Join(recorded, " or ")
 }
 
 // softCaps lists the soft caps with which the logits may have been recorded: none, those of published models and of the other checkpoint, and the one that
@@ -104,8 +125,21 @@ func (h *headTrial) shownSoftCap() (float64, error) {
 	return shown, err
 }
 
-// headTokens is how many tokens a hypothesis about the head is tried on, because the vocabulary is large.
+// headTokens is how many tokens a hypothesis about the head is tried on beside the worst of each pass, because the vocabulary is large.
 const headTokens = 16
+
+// tried lists the tokens that a hypothesis is tried on.
+func (h *headTrial) tried() []int {
+	var tokens []int
+	for t := 0; t < len(h.in.tokens); t += max(1, len(h.in.tokens)/headTokens) {
+		tokens = append(tokens, t)
+	}
+	worst := h.fault.Worst.Row*h.in.length + h.fault.Worst.Token
+	for t := worst; t < len(h.in.tokens); t += h.in.fixture.Passes[0].Batch * h.in.length {
+		tokens = append(tokens, t)
+	}
+	return tokens
+}
 
 // inside reports whether the result of a fault is inside under a hypothesis.
 func (h *headTrial) inside(x hypothesis) (bool, error) {
@@ -128,9 +162,9 @@ func (h *headTrial) run(x hypothesis, compare func(t int, recorded []float32, co
 	m := *h.reference
 	changed, _ := x.change(&m, nil)
 	more := true
-	for t := 0; t < len(h.in.tokens) && more; t += max(1, len(h.in.tokens)/headTokens) {
+	for _, t := range h.tried() {
 		p := h.in.passOf(t)
-		if p.Width(h.fault.Site) == 0 {
+		if !more || p.Width(h.fault.Site) == 0 {
 			continue
 		}
 		values := make([]float32, p.Width(h.fault.Site))

@@ -211,6 +211,19 @@ func TestLocalise(t *testing.T) {
 	}
 }
 
+// Soft caps that the logits do not tell apart are all named.
+func TestSeveralSoftCaps(t *testing.T) {
+	for want, caps := range map[string][]string{"a larger one, or none": {"0", "30", "50"}, "30 or 50": {"30", "50"}} {
+		var found []hypothesis
+		for _, recorded := range caps {
+			found = append(found, withSetting(&Setting{Name: SoftCapSetting, Value: "5", Recorded: recorded}, "", nil))
+		}
+		if got := severalSoftCaps(found); got != want {
+			t.Errorf("%v: %q", caps, got)
+		}
+	}
+}
+
 // Two faults are both found: that of the first block hides nothing. And where a fixture lacks the outputs of
 // temporal halves, the block is found all the same.
 func TestLocaliseMore(t *testing.T) {

@@ -439,7 +439,7 @@ func TestEmbeddingFaults(t *testing.T) {
 			}
 			return 2 * x
 		}, ""},
-		{"without scale", func(_, _ int, x float64) float64 { return x / math.Sqrt(float64(m.Config.Width)) }, "embeddings that are multiplied by the root of the width; the recording was made without that"},
+		{"without scale", func(_, _ int, x float64) float64 { return x / math.Sqrt(float64(m.Config.Width)) }, "embeddings with the factor root of the width; the recording was made without the factor"},
 		{"no number", unless(math.NaN()), ""},
 		{"infinite", unless(math.Inf(1)), ""},
 		{"one and another", func(token, channel int, x float64) float64 {
@@ -608,8 +608,8 @@ func TestSettings(t *testing.T) {
 		{Setting{SoftCapSetting, "20", "30", false}, "a soft cap of 20 on the logits; the recording was made with 30"},
 		{Setting{SoftCapSetting, "0", "30", true}, "no soft cap on the logits, as given; the recording was made with one of 30"},
 		{Setting{SoftCapSetting, "30", "0", false}, "a soft cap of 30 on the logits; the recording was made without one"},
-		{Setting{ScaleSetting, "false", "true", true}, "embeddings that are not multiplied by the root of the width, as given; the recording was made with that"},
-		{Setting{ScaleSetting, "true", "false", false}, "embeddings that are multiplied by the root of the width; the recording was made without that"},
+		{Setting{ScaleSetting, "false", "true", true}, "embeddings without the factor root of the width, as given; the recording was made with the factor"},
+		{Setting{ScaleSetting, "true", "false", false}, "embeddings with the factor root of the width; the recording was made without the factor"},
 		{Setting{SemanticsSetting, "transformers4", "original", true}, "the semantics of transformers4, as given; the recording was made with those of original"},
 	} {
 		if got := tt.s.String(); got != tt.want {

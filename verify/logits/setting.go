@@ -29,28 +29,42 @@ const (
 
 // String says what the checkpoint computes with, and what the recording was made with.
 func (s *Setting) String() string {
-	value, recorded := s.Value, "with "+s.Recorded
+	value := s.Value
 	switch s.Name {
 	case WindowSetting:
 		value = "an attention window of " + value
 	case SoftCapSetting:
 		if value = fmt.Sprintf("a soft cap of %s on the logits", value); s.Value == "0" {
-			value, recorded = "no soft cap on the logits", "with one of "+s.Recorded
-		}
-		if s.Recorded == "0" {
-			recorded = "without one"
+			value = "no soft cap on the logits"
 		}
 	case ScaleSetting:
-		if value, recorded = "embeddings that are not multiplied by the root of the width", "with that"; s.Value == "true" {
-			value, recorded = "embeddings that are multiplied by the root of the width", "without that"
+		if value = "embeddings without the factor root of the width"; s.Value == "true" {
+			value = "embeddings with the factor root of the width"
 		}
 	case SemanticsSetting:
-		value, recorded = "the semantics of "+value, "with those of "+s.Recorded
+		value = "the semantics of " + value
 	}
 	if s.Given {
 		value += ", as given"
 	}
-	return value + "; the recording was made " + recorded
+	return value + "; the recording was made " + s.Made()
+}
+
+// Made says how the recording was made: "with 30", "without one".
+func (s *Setting) Made() string {
+	switch {
+	case s.Name == SoftCapSetting && s.Recorded == "0":
+		return "without one"
+	case s.Name == SoftCapSetting && s.Value == "0":
+		return "with one of " + s.Recorded
+	case s.Name == ScaleSetting && s.Recorded == "true":
+		return "with the factor"
+	case s.Name == ScaleSetting:
+		return "without the factor"
+	case s.Name == SemanticsSetting:
+		return "with those of " + s.Recorded
+	}
+	return "with " + s.Recorded
 }
 
 // setting returns a setting that explains a fault, and whether it was given.
