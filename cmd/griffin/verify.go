@@ -32,7 +32,8 @@ func verifyCommand() *cli.Command {
 			"  weights        every element, bit for bit; if the dtype changed, against correct rounding\n" +
 			"  quantised      what a quantised copy is, and how far each matrix had to be from SRC; never the same model\n" +
 			"  logits         with --golden: what the model computes, against a recorded fixture\n\n" +
-			"Exit status: 0 the same model, 1 not the same model, others as for all commands.\n\n" +
+			"Exit status: 0 the same model, 1 not the same model, also where a page cannot be\n" +
+			"written; others as for all commands.\n\n" +
 			"Examples:\n\n" +
 			"  griffin verify 2b-it.pt recurrentgemma-2b-it\n" +
 			"  griffin verify --all-steps runs/train out                       # as griffin convert --all-steps wrote them\n" +
@@ -250,18 +251,19 @@ func writesVerdictFiles(c *cli.Context) bool {
 func writeVerdictFiles(c *cli.Context, v *verify.Verdict) {
 	for _, f := range verdictFiles {
 		if path := c.String(f.flag); path != "" {
-			reportUnwritten(c, f.write(path, v, commandLine()), v.Same)
+			reportUnwritten(c, f.flag, f.write(path, v, commandLine()), v.Same)
 		}
 	}
 }
 
 // reportUnwritten prints why a page of a verdict that is printed already could not be written. The exit status stays that of
 // the verdict.
-func reportUnwritten(c *cli.Context, err error, same bool) {
+func reportUnwritten(c *cli.Context, flag string, err error, same bool) {
 	if err == nil {
 		return
 	}
 	f := failureOf(err)
+	f.Error = "--" + flag + ": " + f.Error
 	f.ExitStatus = exitOK
 	if !same {
 		f.ExitStatus = exitDiffers
