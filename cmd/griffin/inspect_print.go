@@ -273,22 +273,56 @@ func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint
 	if err != nil {
 		return err
 	}
-	const most = 1000 // notes
-	broken := 0
-	for i := range r.Tensors {
-		t := &r.Tensors[i]
-		s := t.Stats.get()
-		if s.Finite() {
-			continue
-		}
-		if broken++; broken <= most {
-			r.Notes = append(r.Notes, fmt.Sprintf("%s holds %s NaN and %s Inf among %s values", t.Name, count(s.NaN), count(s.Inf), count(s.Values)))
-		}
-	}
-	if broken > most {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s more hold NaN or Inf", plural(int64(broken-most), "tensor")))
-	}
+	r.noteBroken()
 	return nil
+}
+
+// noteBroken notes which tensors hold NaN or infinities. Those of several layers that hold as many are one note.
+func (r *inspection) noteBroken() {
+	type group struct {
+		list, rest       string
+		nan, inf, values int64
+	}
+	var broken []*tensorEntry
+	for i := range r.Tensors {
+		if t := &r.Tensors[i]; !t.Stats.get().Finite() {
+			broken = append(broken, t)
+		}
+	}
+	slices.SortFunc(broken, func(a, b *tensorEntry) int { return tensor.CompareNames(a.Name, b.Name) })
+	var groups []group
+	layers := map[group][]int{}
+	for _, t := range broken {
+		list, layer, rest := diff.SplitLayer(t.Name)
+		if layer < 0 {
+			list, rest = "", t.Name
+		}
+		s := t.Stats.get()
+		g := group{list, rest, s.NaN, s.Inf, s.Values}
+		if layers[g] == nil {
+			groups = append(groups, g)
+		}
+		layers[g] = append(layers[g], layer)
+	}
+	var kinds []string
+	if r.Model != nil {
+		kinds = r.Model.BlockTypes
+	}
+	const most = 20 // notes
+	for i, g := range groups {
+		if i == most {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s of tensors more hold NaN or Inf", plural(int64(len(groups)-most), "kind")))
+			return
+		}
+		name, holds := g.rest, "holds"
+		switch of := layers[g]; {
+		case g.list != "" && len(of) > 1:
+			name, holds = fmt.Sprintf("%s.{%s}.%s", g.list, layerSet(of, kinds), g.rest), "each hold"
+		case g.list != "":
+			name = fmt.Sprintf("%s.%d.%s", g.list, of[0], g.rest)
+		}
+		r.Notes = append(r.Notes, fmt.Sprintf("%s %s %s NaN and %s Inf among %s", name, holds, count(g.nan), count(g.inf), plural(g.values, "value")))
+	}
 }
 
 // writeReport writes the statistics as an HTML page. The inspection has no tensors afterwards.

@@ -29,6 +29,9 @@ func TestStatsNoteNonFinite(t *testing.T) {
 	ckpt, err := tensor.NewCheckpoint("broken", "test", []*tensor.Tensor{
 		{Name: "sound", DType: tensor.BF16, Shape: []int64{2}, Data: halves(0x3f80, 0)},
 		{Name: "broken", DType: tensor.BF16, Shape: []int64{4}, Data: halves(0x7fc0, 0xff80, 0x7f80, 0x3f80)},
+		{Name: "l.10.w", DType: tensor.BF16, Shape: []int64{1}, Data: halves(0x7fc0)},
+		{Name: "l.2.w", DType: tensor.BF16, Shape: []int64{1}, Data: halves(0x7fc0)},
+		{Name: "l.3.w", DType: tensor.BF16, Shape: []int64{2}, Data: halves(0x7fc0, 0)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +43,7 @@ func TestStatsNoteNonFinite(t *testing.T) {
 	if err := r.describeValues(context.Background(), ckpt, 0, 0, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(r.Notes, "\n"); got != "broken holds 1 NaN and 2 Inf among 4 values" {
+	if got := strings.Join(r.Notes, "\n"); got != "broken holds 1 NaN and 2 Inf among 4 values\nl.{2,10}.w each hold 1 NaN and 0 Inf among 1 value\nl.3.w holds 1 NaN and 0 Inf among 2 values" {
 		t.Errorf("notes: %q", got)
 	}
 	var out bytes.Buffer
