@@ -79,9 +79,9 @@ release: ## archives, packages, wheels and checksums for every platform in dist/
 	done; done
 	$(GO) run ./cmd/internal/release -all -version $(VERSION) -time "$(TIME)" -dir dist/release $(foreach p,$(PLATFORMS),$(p)=dist/programs/$(p))
 
-hostile: build ## every hostile sample, and inputs that are made to take long: exit status, time and memory (Python 3)
+hostile: build ## every hostile sample, and inputs that are made to take long: exit status, time and memory (Python 3); LIMITS=--quick for fewer
 	python3 testdata/interop/hostile.py
-	python3 testdata/interop/limits.py
+	python3 testdata/interop/limits.py $(LIMITS)
 
 interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python 3.11; installs 10 GB once)
 	$(PYTHON_ENV) interop.py
