@@ -24,7 +24,7 @@ type Group struct {
 	Change  string // what was done, in words: "scaled by 0.5"; "" if it is not known
 	Every   bool   // the group has every tensor of its layers, and more than a few names
 
-	list *layerList // of List
+	list *layerList // of List, of B's layers without counterpart if it has only these
 }
 
 // Items are tensors that are grouped, by their indexes.
@@ -83,6 +83,9 @@ func (r *Items) Groups() []Group {
 	for i := range out {
 		g := &out[i]
 		g.Every = g.list != nil && len(g.Names) > fewNames && g.list.hasAll(g)
+		if g.Status == OnlyB {
+			g.List = strings.TrimPrefix(g.List, unpaired)
+		}
 	}
 	return out
 }

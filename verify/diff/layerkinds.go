@@ -43,7 +43,7 @@ func (r *Items) LayersOf(g *Group) string {
 		list = &layerList{numbers: r.layersIn(g.List)}
 		list.setKinds(r.BlockTypes)
 	}
-	if len(list.numbers) > 1 && slices.Equal(list.numbers, g.Layers) {
+	if len(list.numbers) > 1 && !list.unpaired && slices.Equal(list.numbers, g.Layers) {
 		return fmt.Sprintf("all layers (%d)", len(list.numbers))
 	}
 	if len(g.Layers) < 2 || list.kinds == nil {
@@ -71,6 +71,8 @@ type layerList struct {
 	parts   map[layerPart]int // how many each part of a layer has; nil in a list of very many tensors
 	kinds   []string          // nil if they are not known
 	ofKind  map[string][]int  // the layers of each kind, ascending
+
+	unpaired bool // only B's layers without counterpart: the list has others
 }
 
 // setKinds sets the kinds, if each layer has one.
@@ -150,12 +152,14 @@ func (r *Items) setLists(groups []Group) {
 			}
 		}
 	}
-	for _, l := range lists {
+	for name, l := range lists {
 		if len(l.numbers) > maxParts {
 			l.parts = nil
 		}
 		l.setNumbers(l.numbers)
-		l.setKinds(r.BlockTypes)
+		if l.unpaired = strings.HasPrefix(name, unpaired); !l.unpaired {
+			l.setKinds(r.BlockTypes)
+		}
 	}
 	for i := range groups {
 		groups[i].list = lists[groups[i].List]

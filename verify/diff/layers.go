@@ -108,7 +108,7 @@ func alignLayers(ctx context.Context, a, b *side, progress *progress) (*MovedLay
 		numbers[y[p[1]].number] = x[p[0]].number
 		moved.A, moved.B = append(moved.A, x[p[0]].number), append(moved.B, y[p[1]].number)
 	}
-	b.renumber(list, numbers)
+	b.renumber(list, numbers, numbersA)
 	moved.OnlyA, moved.OnlyB = numbersWithout(x, moved.A), numbersWithout(y, moved.B)
 	return moved, nil
 }
@@ -124,12 +124,12 @@ func numbersWithout(all []*layer, without []int) []int {
 	return out
 }
 
-// unpaired precedes the keys of B's layers without counterpart, whose numbers may be those of others.
+// unpaired precedes the keys of B's layers without counterpart whose numbers are those of other layers of A.
 const unpaired = "B:"
 
 // renumber gives the layers of a list the numbers under which they are paired. Layers without such a number stay
-// unpaired.
-func (s *side) renumber(list string, numbers map[int]int) {
+// unpaired, and are marked if the number is taken.
+func (s *side) renumber(list string, numbers map[int]int, taken []int) {
 	byKey := make(map[string]*operand, len(s.byKey))
 	for i, key := range s.keys {
 		name, n, rest := SplitLayer(key)
@@ -137,7 +137,7 @@ func (s *side) renumber(list string, numbers map[int]int) {
 		if n >= 0 && name == list {
 			if to, ok := numbers[n]; ok {
 				renamed = fmt.Sprintf("%s.%d.%s", list, to, rest)
-			} else {
+			} else if slices.Contains(taken, n) {
 				renamed = unpaired + key
 			}
 		}

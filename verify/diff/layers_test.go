@@ -99,6 +99,42 @@ func TestNamesOfMovedLayers(t *testing.T) {
 	}
 }
 
+// Layers that only B has are named by their numbers in B, and not called all layers of a list. All tensors of such a layer are of one
+// list, also those whose names A lacks.
+func TestGroupsOfAddedLayers(t *testing.T) {
+	of := func(contents ...float64) *tensor.Checkpoint {
+		var tensors []*tensor.Tensor
+		for i, c := range contents {
+			for k, name := range []string{"norm", "up", "down", "gate", fmt.Sprintf("kind%d.w", int(c)%2)} {
+				tensors = append(tensors, vector(fmt.Sprintf("m.layers.%d.%s", i, name), c, c+float64(k)))
+			}
+		}
+		return checkpointOf(t, tensors...)
+	}
+	for _, tt := range []struct {
+		b    *tensor.Checkpoint
+		want []string
+	}{
+		{of(1, 9, 13, 17, 3, 5, 7), []string{"every tensor of layers 1 to 3 of m.layers"}},
+		{of(1, 8, 3, 5, 7), []string{"every tensor of layer 1 of m.layers"}},
+		{of(1, 9, 3, 5, 7, 13), []string{"every tensor of layer 5 of m.layers", "every tensor of layer 1 of m.layers"}},
+	} {
+		r, err := Diff(t.Context(), of(1, 3, 5, 7), tt.b, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, g := range r.Groups() {
+			got = append(got, r.Where(&g)...)
+		}
+		slices.Sort(got)
+		slices.Sort(tt.want)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%q, not %q", got, tt.want)
+		}
+	}
+}
+
 // presented returns the tensors of a checkpoint under other names, without those whose name becomes "".
 func presented(t *testing.T, path string, name func(string) string) *tensor.Checkpoint {
 	t.Helper()

@@ -120,11 +120,11 @@ func (d *differ) pair(layout model.Layout) error {
 		k := len(d.pairs)
 		p := &pairs[k]
 		p.a, p.b, p.diff = d.a.byKey[key], d.b.byKey[key], &d.result.Tensors[k]
-		if p.name = pairName(d.a, d.b, key, layout, p); taken[p.name] { // a name of one side that is a key of the other
+		switch p.name = pairName(d.a, d.b, key, layout, p); {
+		case p.a == nil && strings.HasPrefix(key, unpaired):
+			p.name = unpaired + p.name
+		case taken[p.name]: // a name of one side that is a key of the other
 			p.name = key
-			if strings.HasPrefix(key, unpaired) {
-				p.name = unpaired + d.b.nameOf(p.b)
-			}
 		}
 		taken[p.name] = true
 		*p.diff = newEntry(d.a, d.b, p)

@@ -50,9 +50,11 @@ func diffMaps(r *diff.Result, ids map[*diff.TensorDiff]string) []*page.Heat {
 		cell.To = ids[t]
 		return cell
 	}) {
-		isEqual := func(row page.HeatRow) bool { return row.Cells[0].Class == "equal" }
-		if m.Name == "" && !slices.ContainsFunc(m.Rows, func(row page.HeatRow) bool { return !isEqual(row) }) {
-			continue // outside layers nothing differs
+		isSame := func(c page.HeatCell) bool { return c.Class == "equal" || c.Class == "none" }
+		if !slices.ContainsFunc(m.Rows, func(row page.HeatRow) bool {
+			return slices.ContainsFunc(row.Cells, func(c page.HeatCell) bool { return !isSame(c) })
+		}) {
+			continue // nothing differs in these layers, or outside layers
 		}
 		m.Title = "Where it differs"
 		m.Caption = "A row for each kind of tensor, a column for each layer."

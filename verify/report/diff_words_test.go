@@ -170,6 +170,25 @@ func TestCaptionWithoutDistances(t *testing.T) {
 	}
 }
 
+// Layers that only B has are named by their numbers in B, and there is no map of layers that are all the same.
+func TestAddedLayers(t *testing.T) {
+	r := &diff.Result{}
+	for k := range 4 {
+		name := fmt.Sprintf("w%d", k)
+		r.Tensors = append(r.Tensors, tensorsOf(6, name, []int64{4}, func(int, *diff.TensorDiff) {})...)
+		for layer := range 2 {
+			r.Tensors = append(r.Tensors, diff.TensorDiff{Name: fmt.Sprintf("B:layers.%d.%s", 3+layer, name), Status: diff.OnlyB, Shape: []int64{4}, Elements: 4})
+		}
+	}
+	r.Summary = diff.Summary{Tensors: 32, Equal: 24, OnlyB: 8}
+	if got, want := whatWasDone(r), "Layers 3, 4 are only in B; the other 24 tensors are equal."; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if maps := diffMaps(r, nil); len(maps) != 1 || len(maps[0].Columns) != 2 {
+		t.Errorf("%d maps: %+v", len(maps), maps)
+	}
+}
+
 func TestCounted(t *testing.T) {
 	beyond := int64(1)
 	r := &diff.Result{Tolerance: "abs=1", Summary: diff.Summary{Tensors: 12, Differ: 1, OnlyB: 2, Equal: 9, Renamed: 1, Differing: 1200, Beyond: &beyond}}
