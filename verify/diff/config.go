@@ -32,11 +32,15 @@ func (d configs) compare(ctx context.Context) error {
 		return nil
 	}
 	d.compareExistence()
-	a, completeA, err := d.configOf(d.a)
+	plain, err := d.ofOtherFamily()
 	if err != nil {
 		return err
 	}
-	b, completeB, err := d.configOf(d.b)
+	a, completeA, err := d.configOf(d.a, plain)
+	if err != nil {
+		return err
+	}
+	b, completeB, err := d.configOf(d.b, plain)
 	if err != nil {
 		return err
 	}
@@ -76,8 +80,26 @@ func isQuantization(field string) bool {
 	return strings.HasPrefix(field, "quantization_config.") || strings.HasPrefix(field, "quantization.")
 }
 
-// configOf returns the configuration of a side. complete is false if only shapes are known.
-func (d configs) configOf(s *side) (fields configFields, complete bool, err error) {
+// ofOtherFamily reports whether a side is no model of the family and has a config.json that is not of the family either: defaults of the
+// family would be compared with nothing.
+func (d configs) ofOtherFamily() (bool, error) {
+	for _, s := range []*side{d.a, d.b} {
+		if s.model != nil || !hasConfig(s.checkpoint) {
+			continue
+		}
+		raw, err := hfconfig.Fields(s.checkpoint.Source, s.checkpoint.Beside(hfconfig.Name))
+		if err != nil || raw["model_type"] != familyType {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// familyType is the model_type of the family.
+const familyType = "recurrent_gemma"
+
+// configOf returns the configuration of a side, with plain as its config.json has it. complete is false if only shapes are known.
+func (d configs) configOf(s *side, plain bool) (fields configFields, complete bool, err error) {
 	if s.model != nil && s.model.Layout != model.HuggingFace || !hasConfig(s.checkpoint) {
 		if s.model == nil {
 			return configFields{}, false, nil
@@ -89,10 +111,10 @@ func (d configs) configOf(s *side) (fields configFields, complete bool, err erro
 	if err != nil {
 		return nil, false, err
 	}
-	if s.model == nil {
+	if plain {
 		return plainFields(raw), true, nil
 	}
-	h, err := s.model.StatedConfig()
+	h, err := model.Griffin.HuggingFace.Read(source, name) // that of tensors under other names too
 	var bad *tensor.FormatError
 	if errors.As(err, &bad) {
 		d.note("%s cannot be read by transformers (%s): its fields are compared as they are", storage.Path(source, name), bad.Problem)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -112,6 +113,39 @@ func TestConfigs(t *testing.T) {
 	r, err = Diff(t.Context(), open(t, testdata+"micro-griffin/original/torch.pt"), configWith(t, map[string]any{"num_attention_heads": 4}), Options{})
 	if err != nil || len(r.Config) != 1 || r.Config[0].A != "2" || r.Config[0].B != "4" {
 		t.Errorf("other heads: %v, %+v", err, r)
+	}
+}
+
+// The config.json of a model that is not recognised, because its tensors have other names, is compared by its meaning as well, unless it is
+// of another family.
+func TestConfigsOfUnknownNames(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		changes map[string]any
+		fields  []string
+	}{
+		{"the same", nil, nil},
+		{"as version 4 writes it, without defaults", map[string]any{"rope_parameters": nil, "hidden_activation": nil}, nil},
+		{"another window", map[string]any{"attention_window_size": 9}, []string{"attention_window_size"}},
+		{"of another family", map[string]any{"model_type": "x"}, []string{"model_type"}},
+	} {
+		c := configWith(t, tt.changes)
+		other := presented(t, c.Path, func(name string) string { return strings.ReplaceAll(name, "model.layers", "model.blocks") })
+		other.Source, other.Root = c.Source, c.Root
+		sides := [2]*tensor.Checkpoint{open(t, testdata+"micro-griffin/hf"), other}
+		for first := range sides {
+			r, err := Diff(t.Context(), sides[first], sides[1-first], Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var fields []string
+			for _, c := range r.Config {
+				fields = append(fields, c.Field)
+			}
+			if !slices.Equal(fields, tt.fields) || r.A.Layout != "" && r.B.Layout != "" {
+				t.Errorf("%s, %d first: %+v", tt.name, first, r.Config)
+			}
+		}
 	}
 }
 
