@@ -222,8 +222,10 @@ func RenamedWords(name, to string) string {
 	list, layer, rest := SplitLayer(name)
 	newList, n, newRest := SplitLayer(to)
 	switch {
-	case layer < 0 || n < 0 || n != layer && (newList != list || newRest != rest):
+	case layer < 0 || n < 0 || n != layer && newRest != rest:
 		return "renamed to " + to
+	case n != layer && newList != list:
+		return fmt.Sprintf("moved to layer %d of %s", n, newList)
 	case n != layer:
 		return fmt.Sprintf("moved to layer %d", n)
 	case newList == list:

@@ -135,6 +135,53 @@ func TestGroupsOfAddedLayers(t *testing.T) {
 	}
 }
 
+// Layers whose list has another name in B are compared, and said to be renamed where they hold the same.
+func TestRenamedList(t *testing.T) {
+	of := func(prefix, list string, contents ...float64) *tensor.Checkpoint {
+		tensors := []*tensor.Tensor{vector(prefix+"embed", 1, 2, 3)}
+		for i, c := range contents {
+			for k, name := range []string{"norm", "up", "down", "gate"} {
+				tensors = append(tensors, vector(fmt.Sprintf("%s%s.%d.%s", prefix, list, i, name), c, c+float64(k)))
+			}
+		}
+		return checkpointOf(t, tensors...)
+	}
+	for _, tt := range []struct {
+		name string
+		a, b *tensor.Checkpoint
+		note string
+		want []string
+	}{
+		{"the same", of("m.", "layers", 1, 2, 3), of("m.", "blocks", 1, 2, 3), "the layers of m.blocks of B are compared with those of m.layers of A",
+			[]string{"every tensor of all layers (3) of m.layers: m.layers renamed to m.blocks"}},
+		{"another prefix", of("m.", "layers", 1, 2, 3), of("", "blocks", 1, 2, 3), "the layers of blocks of B are compared with those of m.layers of A",
+			[]string{"every tensor of all layers (3) of layers: layers renamed to blocks"}},
+		{"one has other values", of("m.", "layers", 1, 2, 3), of("m.", "blocks", 1, 7, 3), "the layers of m.blocks of B are compared with those of m.layers of A",
+			[]string{"every tensor of layers 0, 2 of m.layers: m.layers renamed to m.blocks", "m.layers.1.down: ", "m.layers.1.gate: ", "m.layers.1.norm: ", "m.layers.1.up: "}},
+		{"one was added", of("m.", "layers", 1, 2, 3), of("m.", "blocks", 1, 9, 2, 3), "the layers of m.blocks of B are compared with those of m.layers of A; layers 0, 2, 3 of B are layers 0 to 2 of A; A lacks layer 1 of B",
+			[]string{"every tensor of layer 0 of m.layers: m.layers renamed to m.blocks", "every tensor of layer 1 of m.blocks: ", "every tensor of layer 1 of m.layers: moved to layer 2 of m.blocks", "every tensor of layer 2 of m.layers: moved to layer 3 of m.blocks"}},
+		{"more behind", of("m.", "layers", 1, 2), of("m.", "blocks", 1, 2, 3, 4), "the layers of m.blocks of B are compared with those of m.layers of A",
+			[]string{"every tensor of all layers (2) of m.layers: m.layers renamed to m.blocks", "every tensor of layers 2, 3 of m.blocks: "}},
+	} {
+		r, err := Diff(t.Context(), tt.a, tt.b, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, g := range r.Groups() {
+			change := g.Change
+			if g.Status == Differs {
+				change = ""
+			}
+			got = append(got, strings.Join(r.Where(&g), "")+": "+change)
+		}
+		slices.Sort(got)
+		if notes := strings.Join(r.Notes, "; "); !slices.Equal(got, tt.want) || notes != tt.note || r.Equal {
+			t.Errorf("%s: %q, %q", tt.name, got, notes)
+		}
+	}
+}
+
 // presented returns the tensors of a checkpoint under other names, without those whose name becomes "".
 func presented(t *testing.T, path string, name func(string) string) *tensor.Checkpoint {
 	t.Helper()

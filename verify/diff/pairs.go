@@ -68,6 +68,13 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 		d.pairHeads(d.b, d.a)
 	default:
 		prefixA, prefixB := commonNames(d.a.checkpoint, d.b.checkpoint)
+		outerA, listA := splitList(d.a.checkpoint, prefixA)
+		outerB, listB := splitList(d.b.checkpoint, prefixB)
+		if listA != listB && listA != "" && listB != "" {
+			prefixA, prefixB = outerA, outerB
+			d.b.ownList, d.b.list = listB, listA
+			d.note("the layers of %s of B are compared with those of %s of A", prefixB+listB, prefixA+listA)
+		}
 		d.a.addUnwrapped(prefixA)
 		d.b.addUnwrapped(prefixB)
 	}
@@ -121,6 +128,8 @@ func (d *differ) pair(layout model.Layout) error {
 		p := &pairs[k]
 		p.a, p.b, p.diff = d.a.byKey[key], d.b.byKey[key], &d.result.Tensors[k]
 		switch p.name = pairName(d.a, d.b, key, layout, p); {
+		case p.a == nil && d.b.hasOtherList(p.b):
+			p.name = unpaired + d.b.nameOf(p.b)
 		case p.a == nil && strings.HasPrefix(key, unpaired):
 			p.name = unpaired + p.name
 		case taken[p.name]: // a name of one side that is a key of the other
@@ -144,7 +153,7 @@ func (d *differ) pair(layout model.Layout) error {
 }
 
 // pairName returns the name that a pair of two sides has in the layout of comparison. Names of both sides are written without prefixes
-// if these differ. A tensor of one side that has another layout is named as the other side would name it.
+// if these differ, and a list of layers that has two names has that of A. A tensor of one side that has another layout is named as the other side would name it.
 func pairName(a, b *side, key string, layout model.Layout, p *pair) string {
 	common := a.prefix == b.prefix
 	only := func(own, other *side, o *operand) string {
@@ -157,7 +166,11 @@ func pairName(a, b *side, key string, layout model.Layout, p *pair) string {
 		}
 		return own.fullName(key, layout, o)
 	}
-	switch {
+	switch short := strings.TrimPrefix(key, unpaired); {
+	case b.list != "" && strings.HasPrefix(short, b.list+".") && common:
+		return a.prefix + short
+	case b.list != "" && strings.HasPrefix(short, b.list+"."):
+		return short
 	case p.a == nil:
 		return only(b, a, p.b)
 	case p.b == nil:

@@ -21,6 +21,11 @@ func (d *differ) pairRenamed(ctx context.Context) error {
 	if d.options.Raw {
 		return nil
 	}
+	for _, p := range d.pairs {
+		if p.a != nil && p.b != nil && d.b.hasOtherList(p.b) {
+			p.diff.Renamed = p.diff.Status == Equal
+		}
+	}
 	candidates := d.renameCandidates()
 	if len(candidates) == 0 {
 		return nil

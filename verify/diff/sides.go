@@ -13,6 +13,8 @@ type side struct {
 	oldNames   map[string]string // of renamed tensors, by their new names
 	model      *model.Model      // of the family; nil if there is none, or if there are several
 	prefix     string            // removed from the names of its tensors
+	ownList    string            // of layers, which the other side calls list; "" if both have one name for it
+	list       string            // in keys
 	layout     model.Layout      // in which the model's tensors are listed
 	keys       []string          // in order
 	byKey      map[string]*operand
@@ -106,8 +108,16 @@ func (s *side) addUnwrapped(prefix string) {
 		if same := s.checkpoint.Tensor(key); same != nil && unwrap(key, prefix) == key { // whose key it is
 			key = t.Name
 		}
+		if layer, ok := strings.CutPrefix(key, s.ownList+"."); ok && s.ownList != "" {
+			key = s.list + "." + layer
+		}
 		s.add(key, whole(t))
 	}
+}
+
+// hasOtherList reports whether an operand is in the list of layers that the other side calls otherwise.
+func (s *side) hasOtherList(o *operand) bool {
+	return s.ownList != "" && strings.HasPrefix(unwrap(o.Name, s.prefix), s.ownList+".")
 }
 
 // has reports whether the side's own layout is the one in which the pairs are compared.

@@ -57,6 +57,23 @@ func wrappers(c *tensor.Checkpoint) []string {
 	return out
 }
 
+// splitList splits the name of a list of layers off a prefix: "model." and "layers" of "model.layers.". list is "" if no number follows
+// the prefix in the most names.
+func splitList(c *tensor.Checkpoint, prefix string) (outer, list string) {
+	n := 0
+	for _, t := range c.Tensors() {
+		if name, layer, _ := SplitLayer(t.Name); layer >= 0 && name+"." == prefix {
+			n++
+		}
+	}
+	if 2*n <= len(c.Tensors()) {
+		return prefix, ""
+	}
+	prefix = strings.TrimSuffix(prefix, ".")
+	at := strings.LastIndexByte(prefix, '.') + 1
+	return prefix[:at], prefix[at:]
+}
+
 // wrapperSegments are put into the middle of names by torch.compile, FSDP and activation checkpointing.
 var wrapperSegments = strings.NewReplacer("_orig_mod.", "", "_fsdp_wrapped_module.", "", "_checkpoint_wrapped_module.", "")
 
