@@ -34,6 +34,8 @@ type Items struct {
 	// What returns what happened to a tensor: one for which differs is false is in no group.
 	What       func(i int) (status Status, change string, differs bool)
 	BlockTypes []string // the kinds of the model's blocks, nil if they are not known
+
+	renamed func(i int) string // the name in B of a tensor that was renamed, otherwise ""; nil if none was
 }
 
 // items returns the tensors of a result. Those for which TensorDiff.Same holds are in no group.
@@ -44,6 +46,11 @@ func (r *Result) items() *Items {
 			return "", "", false
 		}
 		return t.Status, t.Change(), true
+	}, renamed: func(i int) string {
+		if t := &r.Tensors[i]; t.Renamed {
+			return t.B
+		}
+		return ""
 	}}
 }
 
@@ -83,6 +90,11 @@ func (r *Items) Groups() []Group {
 	for i := range out {
 		g := &out[i]
 		g.Every = g.list != nil && len(g.Names) > fewNames && g.list.hasAll(g)
+		if len(g.Tensors) == 1 && strings.Contains(g.Change, anyLayer) && r.renamed != nil {
+			if to := r.renamed(g.Tensors[0]); to != "" {
+				g.Change = "renamed to " + to // one name
+			}
+		}
 		if g.Status == OnlyB {
 			g.List = strings.TrimPrefix(g.List, unpaired)
 		}
@@ -233,8 +245,11 @@ func RenamedWords(name, to string) string {
 	case newRest == rest:
 		return fmt.Sprintf("%s renamed to %s", list, newList)
 	}
-	return fmt.Sprintf("renamed to %s.*.%s", newList, newRest)
+	return "renamed to " + newList + anyLayer + newRest
 }
+
+// anyLayer stands for the number of the layer in the new names of tensors of several layers.
+const anyLayer = ".*."
 
 // renamedRest says what became of what follows the number of a layer: "temporal_block renamed to tb" if one segment of several is another,
 // so that it is the same for all tensors of a renamed part of a layer.

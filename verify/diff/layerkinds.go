@@ -152,6 +152,7 @@ func (r *Items) setLists(groups []Group) {
 			}
 		}
 	}
+	r.addRenamed(lists)
 	for name, l := range lists {
 		if len(l.numbers) > maxParts {
 			l.parts = nil
@@ -163,6 +164,28 @@ func (r *Items) setLists(groups []Group) {
 	}
 	for i := range groups {
 		groups[i].list = lists[groups[i].List]
+	}
+}
+
+// addRenamed adds the names in B of renamed tensors to lists, so that a group of B's tensors has all of a layer, or of a part of it, only
+// if none of these was paired with one of A.
+func (r *Items) addRenamed(lists map[string]*layerList) {
+	if r.renamed == nil {
+		return
+	}
+	for i := range r.Len {
+		list, layer, rest := SplitLayer(r.Name(i))
+		newList, n, newRest := SplitLayer(r.renamed(i))
+		l := lists[newList]
+		if n < 0 || l == nil {
+			continue
+		}
+		if list != newList || layer != n {
+			l.numbers = append(l.numbers, n)
+		}
+		if part := partOf(newRest); part != "" && len(l.numbers) <= maxParts && (list != newList || layer != n || partOf(rest) != part) {
+			l.parts[layerPart{n, part}]++
+		}
 	}
 }
 

@@ -182,6 +182,53 @@ func TestRenamedList(t *testing.T) {
 	}
 }
 
+// A group has every tensor of layers of B only if none of them was paired with one of A under another name, and the new name of one tensor
+// is written in full.
+func TestGroupsBesideRenamed(t *testing.T) {
+	names := map[bool][]string{false: {"n", "p.a", "p.b", "p.c", "p.d", "p.e"}, true: {"norm", "q.1a", "q.2b", "q.3c", "q.4d", "q.5e"}}
+	of := func(list string, other bool, layers, same int) *tensor.Checkpoint {
+		var tensors []*tensor.Tensor
+		for i := range layers {
+			for k, name := range names[other] {
+				x := float64(100*i + k)
+				if other && k >= same {
+					x += 0.5
+				}
+				tensors = append(tensors, vector(fmt.Sprintf("%s.%d.%s", list, i, name), x, 1))
+			}
+		}
+		return checkpointOf(t, tensors...)
+	}
+	for _, tt := range []struct {
+		name         string
+		list         string
+		layers, same int
+		onlyB, first string // the group of B, and what was done to the first tensor
+	}{
+		{"of another list", "m.blocks", 3, 2, "all layers (3) of m.blocks: q.2b, q.3c, q.4d, q.5e", "renamed to m.blocks.*.norm"},
+		{"of one list", "layers", 3, 2, "all layers (3) of layers: q.2b, q.3c, q.4d, q.5e", "renamed to norm"},
+		{"of one layer", "m.blocks", 1, 2, "m.blocks.0.{q.2b, q.3c, q.4d, q.5e}", "renamed to m.blocks.0.norm"},
+		{"a whole part", "m.blocks", 3, 1, "all layers (3) of m.blocks: q.*", "renamed to m.blocks.*.norm"},
+	} {
+		r, err := Diff(t.Context(), of("layers", false, tt.layers, 0), of(tt.list, true, tt.layers, tt.same), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		onlyB, first := "", ""
+		for _, g := range r.Groups() {
+			switch {
+			case g.Status == OnlyB:
+				onlyB += strings.Join(r.Where(&g), "")
+			case g.Status == Equal && first == "":
+				first = g.Change
+			}
+		}
+		if onlyB != tt.onlyB || first != tt.first {
+			t.Errorf("%s: %q, %q", tt.name, onlyB, first)
+		}
+	}
+}
+
 // presented returns the tensors of a checkpoint under other names, without those whose name becomes "".
 func presented(t *testing.T, path string, name func(string) string) *tensor.Checkpoint {
 	t.Helper()

@@ -163,7 +163,7 @@ func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 			shape += " → " + tensor.ShapeString(d.ShapeB)
 		}
 		row := page.Row{ID: ids[d], Cells: []page.Cell{page.Name(d.Name).With(strings.Join(others, ", ")), page.Text(statusWords(d)), page.Text(kind), page.Text(shape), {}, {}, {}, {}, {}, {},
-			page.Text(firstDifference(d)), page.Text(d.Change())}}
+			page.Text(firstDifference(d)), page.Text(changeOf(d))}}
 		if m := d.Metrics; m != nil {
 			ulp := page.Cell{}
 			if m.MaxULP != nil {
@@ -174,6 +174,14 @@ func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 		t.Add(row)
 	}
 	return t
+}
+
+// changeOf says what was done to one tensor.
+func changeOf(t *diff.TensorDiff) string {
+	if t.Renamed {
+		return "renamed to " + t.B
+	}
+	return t.Change()
 }
 
 // configTable lists the fields in which the configurations differ.
