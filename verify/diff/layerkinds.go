@@ -180,10 +180,13 @@ func (r *Items) addRenamed(lists map[string]*layerList) {
 		if n < 0 || l == nil {
 			continue
 		}
-		if list != newList || layer != n {
+		if list == newList && layer != n {
+			continue // the numbers of the list are those of A
+		}
+		if list != newList {
 			l.numbers = append(l.numbers, n)
 		}
-		if part := partOf(newRest); part != "" && len(l.numbers) <= maxParts && (list != newList || layer != n || partOf(rest) != part) {
+		if part := partOf(newRest); part != "" && len(l.numbers) <= maxParts && (list != newList || partOf(rest) != part) {
 			l.parts[layerPart{n, part}]++
 		}
 	}

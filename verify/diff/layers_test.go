@@ -182,6 +182,28 @@ func TestRenamedList(t *testing.T) {
 	}
 }
 
+// A layer that only A has is whole, whichever tensors of B, renamed, have its number.
+func TestRemovedBesideRenamed(t *testing.T) {
+	of := func(name string, contents ...float64) *tensor.Checkpoint {
+		var tensors []*tensor.Tensor
+		for i, c := range contents {
+			for k, tail := range []string{"norm", "up", "down", "gate", name} {
+				tensors = append(tensors, vector(fmt.Sprintf("layers.%d.%s", i, tail), c, c+float64(k)))
+			}
+		}
+		return checkpointOf(t, tensors...)
+	}
+	r, err := Diff(t.Context(), of("mlp.w", 1, 2, 3, 4), of("ffw.v", 1, 3, 4), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range r.Groups() {
+		if where := strings.Join(r.Where(&g), ""); g.Status == OnlyA && where != "every tensor of layer 1 of layers" {
+			t.Errorf("%q is only in A", where)
+		}
+	}
+}
+
 // A group has every tensor of layers of B only if none of them was paired with one of A under another name, and the new name of one tensor
 // is written in full.
 func TestGroupsBesideRenamed(t *testing.T) {
