@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io/fs"
 	"os"
 	"runtime/debug"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/diff"
@@ -125,8 +125,7 @@ func bothDigests(c *cli.Context, a, b *tensor.Checkpoint) (digests [2]diff.Side,
 		if digests[i].Digest, err = weightsDigest(c, x, "", nil); err != nil {
 			return digests, err
 		}
-		config, err := fs.ReadFile(x.Source, x.Beside(hfconfig.Name))
-		if err == nil {
+		if config, err := storage.ReadFile(x.Source, x.Beside(hfconfig.Name), hfconfig.MaxSize); err == nil {
 			digests[i].ConfigFile = digest.Of(digest.Default, config).Named()
 		}
 	}

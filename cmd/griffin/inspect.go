@@ -405,7 +405,7 @@ func tensorsBelow(ckpt *tensor.Checkpoint, name string) []string {
 }
 
 // nearestTensor returns the name that a wrong name of a tensor most likely stands for, or "": the only name that begins or ends with
-// it, the only one that has it between dots, one that is spelt like it, or of which a part is.
+// it, the only one that has it between dots, one that is spelt like it, or one that has parts between dots that are spelt like it.
 func nearestTensor(ckpt *tensor.Checkpoint, name string) string {
 	const most = 10_000 // names that are compared letter by letter
 	var ends, within, all []string
@@ -428,7 +428,7 @@ func nearestTensor(ckpt *tensor.Checkpoint, name string) string {
 	return cmp.Or(nearest.Name(name, all), nearestPart(name, all))
 }
 
-// nearestPart returns the only name some parts of which, as many as a word has, are spelt like the word.
+// nearestPart returns the only name that has parts between dots, as many as word has, that are spelt like word.
 func nearestPart(word string, names []string) string {
 	n := strings.Count(word, ".") + 1
 	of := map[string]string{} // "" if several names have these parts

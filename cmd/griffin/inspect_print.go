@@ -43,11 +43,7 @@ func (r *inspection) print(w io.Writer, form inspectionForm) error {
 	r.facts(func(key, value string) { fmt.Fprintf(facts, "  %s\t%s\n", key, printable(value)) })
 	facts.Flush()
 	out.printf("\n")
-	var kinds []string
-	if r.Model != nil {
-		kinds = r.Model.BlockTypes
-	}
-	rows := folded(r.Tensors, form.all, kinds)
+	rows := folded(r.Tensors, form.all, r.kinds())
 	if r.hasStats() {
 		printStats(out, rows)
 	} else if form.tree {
@@ -277,6 +273,14 @@ func (r *inspection) describeValues(ctx context.Context, ckpt *tensor.Checkpoint
 	return nil
 }
 
+// kinds returns the kind of each layer, nil if no model was recognised.
+func (r *inspection) kinds() []string {
+	if r.Model == nil {
+		return nil
+	}
+	return r.Model.BlockTypes
+}
+
 // noteBroken notes which tensors hold NaN or infinities. Those of several layers that hold as many are one note.
 func (r *inspection) noteBroken() {
 	type group struct {
@@ -304,10 +308,6 @@ func (r *inspection) noteBroken() {
 		}
 		layers[g] = append(layers[g], layer)
 	}
-	var kinds []string
-	if r.Model != nil {
-		kinds = r.Model.BlockTypes
-	}
 	const most = 20 // notes
 	for i, g := range groups {
 		if i == most {
@@ -317,7 +317,7 @@ func (r *inspection) noteBroken() {
 		name, holds := g.rest, "holds"
 		switch of := layers[g]; {
 		case g.list != "" && len(of) > 1:
-			name, holds = fmt.Sprintf("%s.{%s}.%s", g.list, layerSet(of, kinds), g.rest), "each hold"
+			name, holds = fmt.Sprintf("%s.{%s}.%s", g.list, layerSet(of, r.kinds()), g.rest), "each hold"
 		case g.list != "":
 			name = fmt.Sprintf("%s.%d.%s", g.list, of[0], g.rest)
 		}

@@ -67,7 +67,8 @@ type Rope struct {
 // Has reports whether the file has a field, so that its value is not a default.
 func (c *Config) Has(field string) bool { return c.present[field] }
 
-const maxSize = 1 << 20 // bytes; real files have about 1000
+// MaxSize is the size, in bytes, of the longest config.json that is read. Real files have about 1000.
+const MaxSize = 1 << 20
 
 const defaultLayers = 26
 
@@ -144,7 +145,7 @@ func flatten(fields map[string]any, prefix string, object *strictjson.Object) {
 
 // load reads the file.
 func load(source fs.FS, name string) (*strictjson.Object, error) {
-	text, err := storage.ReadFile(source, name, maxSize)
+	text, err := storage.ReadFile(source, name, MaxSize)
 	if err != nil {
 		return nil, err
 	}

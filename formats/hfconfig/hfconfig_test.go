@@ -88,7 +88,7 @@ func TestReadRefuses(t *testing.T) {
 		{`{"rope_scaling": "linear"}`, `field "rope_scaling" is "linear", not an object`},
 		{`{"rope_parameters": {"sliding_attention": {"rope_theta": 1.0}}}`, `field "rope_parameters.sliding_attention" has parameters for one kind of layers`},
 		{`{"head_dim": null}`, `field "head_dim" is null`},
-		{strings.Repeat(" ", maxSize+1), "longer than"},
+		{strings.Repeat(" ", MaxSize+1), "longer than"},
 		{strings.Repeat(`{"a":`, 100), ""},
 	} {
 		_, err := read(tt.text)
