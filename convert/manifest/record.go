@@ -129,7 +129,7 @@ func (r *Record) readMembers(p *parser) (head []byte, err error) {
 			p.d.Peek()
 			r.tensors = p.d.Offset()
 			return p.tensors(func(_, _ int64, t *Tensor) error { r.addAlgorithms(t); return nil })
-		case "copies", "left": // which nobody needs, and may be long
+		case "copies", "left": // no command uses them, and they may be long
 			return p.d.Skip()
 		}
 		value, err := p.d.Text(max(maxHead-len(head), 0))

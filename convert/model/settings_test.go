@@ -119,7 +119,7 @@ func recordOf(head manifest.Head, tensors []manifest.Tensor) *manifest.Record {
 	return r
 }
 
-// filesWith returns files of which conversion.json is read so.
+// filesWith returns files whose conversion.json is read as record, or not because of err.
 func filesWith(record *manifest.Record, err error) *files {
 	return &files{record: func() (recordFile, error) { return recordFile{Record: record}, err }}
 }

@@ -495,8 +495,8 @@ func TestFileRange(t *testing.T) {
 	}
 }
 
-// In a part of a model, blocks are counted from the first one that is present. A block of which no tensor shows its kind is of
-// none, and the model is not complete.
+// In a part of a model, blocks are counted from the first one that is present. If no tensor of a block shows its kind,
+// the kind is unknown and the model is not complete.
 func TestBlocksOfAPart(t *testing.T) {
 	var tensors []*tensor.Tensor
 	for _, x := range modelTensors(&tinyConfig, Torch, "") {

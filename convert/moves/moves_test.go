@@ -172,7 +172,7 @@ func TestCast(t *testing.T) {
 	}
 }
 
-// Sources are told apart also if they have one name.
+// Two sources with the same name have digests of their own.
 func TestDigestsOfSources(t *testing.T) {
 	a := tensortest.Stored("s", tensor.U8, []int64{2}, make([]byte, 2))
 	b := tensortest.Stored("s", tensor.U8, []int64{2}, make([]byte, 2))

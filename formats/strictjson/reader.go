@@ -14,8 +14,8 @@ const (
 	held     = 4 * maxToken
 )
 
-// NewReader returns a decoder of the text that r has, of which it holds a part at a time: there may be more than fits into memory. A string or
-// a number of more than 64 KiB is refused. An error of r is returned as it is.
+// NewReader returns a decoder that reads the text from r in parts, so that the text may be larger than memory. It refuses strings and numbers
+// of more than 64 KiB. Errors of r are returned unchanged.
 func NewReader(r io.Reader, maxDepth int) *Decoder {
 	return &Decoder{text: make([]byte, 0, held), whole: -1, maxDepth: maxDepth, more: r}
 }
