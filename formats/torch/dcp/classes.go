@@ -93,7 +93,7 @@ func (p *properties) SetState(state any) (int64, error) {
 	case *pickle.Global:
 		p.problem = tensor.Bad("has elements of %s, which griffin does not read", tensor.Clip(d.String())).Because(savefile.Unreadable)
 	default:
-		return 0, tensor.Bad("tensor without an element type")
+		return 0, errNoType()
 	}
 	if name, ok := layout.(string); ok && name != "torch.strided" {
 		p.problem = tensor.Bad("has the layout %s, which griffin does not read", tensor.Clip(name)).Because(savefile.Unreadable)
@@ -142,7 +142,10 @@ func (t *tensorStorage) SetState(state any) (int64, error) {
 	size, sizeOK := pickle.Attribute(state, "size").([]int64)
 	chunks, chunksOK := pickle.Attribute(state, "chunks").(*pickle.List)
 	if !ok || !sizeOK || !chunksOK {
-		return 0, tensor.Bad("tensor without its properties, size and chunks")
+		return 0, errNoProperties()
+	}
+	if *p == (properties{}) { // its state was not set
+		return 0, errNoType()
 	}
 	if len(size) > savefile.MaxRank {
 		return 0, tensor.Bad("tensor of %d axes; torch has at most %d", len(size), savefile.MaxRank)
@@ -158,6 +161,12 @@ func (t *tensorStorage) SetState(state any) (int64, error) {
 	}
 	sort.Sort(t.grid)
 	return perGrid + t.grid.memory(), nil
+}
+
+func errNoType() *tensor.FormatError { return tensor.Bad("tensor without an element type") }
+
+func errNoProperties() *tensor.FormatError {
+	return tensor.Bad("tensor without its properties, size and chunks")
 }
 
 // index is a MetadataIndex: the name of a tensor and the offsets of one of its chunks.

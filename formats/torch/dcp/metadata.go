@@ -113,6 +113,9 @@ func (m *metadata) addTensor(name string, t *tensorStorage) (kept int64, err err
 	if e.properties != nil {
 		return 0, tensor.Bad("two tensors of one name").Of(tensor.Clip(name))
 	}
+	if t.properties == nil { // the pickle has made the object and not set its state
+		return 0, errNoProperties().Of(tensor.Clip(name))
+	}
 	if t.problem == nil {
 		if _, _, err := tensor.SizeOf(t.dtype, t.grid.shape); err != nil {
 			return 0, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(name)})
