@@ -310,7 +310,7 @@ func TestFixtureOfAnotherModel(t *testing.T) {
 	}
 	o.WeightsOnly = false
 	v, err := verifyFiles(t, torch, other, o) // of the conversion
-	if err != nil || v.Same || len(v.Logits) != 2 || v.Logits[0].OK || !strings.HasPrefix(v.Logits[0].Summary, "the fixture is of another model: ") || !v.Logits[1].OK || v.Runtime == nil || v.Runtime.Part {
+	if err != nil || v.Same || len(v.Logits) != 2 || v.Logits[0].OK || !strings.HasPrefix(v.Logits[0].Summary, "the fixture is of another model: ") || !v.Logits[1].OK || v.Runtime == nil || v.Runtime.Part || slices.ContainsFunc(v.Notes, doubts) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	o.Golden = odd.Recording("jax")
@@ -368,12 +368,16 @@ func TestFixtureOfOtherWeights(t *testing.T) {
 	six := int64(6)
 	otherWindow := b.settings
 	otherWindow.AttentionWindow = &six
+	another := b.made.clone()
+	each(func(x float32) float32 { return 1.25 * x })(another.get(in(1, downProj)))
 	for _, tt := range []struct {
 		name, source, converted, golden string
 		refused                         bool
 	}{
 		{"other weights in the layout of the source", right, torch, record(wrong, model.Settings{}, reference.Original), true},
 		{"other weights in the layout of the conversion", torch, right, record(wrong, model.Settings{}, reference.Original), false},
+		{"other weights than both, which differ", right, another.write(t), record(wrong, model.Settings{}, reference.Original), true},
+		{"other weights by an unknown digest", right, right, record(wrong, model.Settings{}, reference.Original, "huggingface sha1:00"), false},
 		{"of the conversion", right, wrong, record(wrong, model.Settings{}, reference.Original), false},
 		{"of the source", right, wrong, record(right, model.Settings{}, reference.Original), false},
 		{"of the source with another window", torch, right, record(torch, otherWindow, reference.Original), false},
@@ -384,6 +388,9 @@ func TestFixtureOfOtherWeights(t *testing.T) {
 		if refused := errors.As(err, &option) && option.Option == "Golden" && strings.Contains(option.Problem, "of other weights than the source: it records huggingface blake3:"); refused != tt.refused || !refused && (err != nil || v.Same != strings.HasSuffix(tt.name, "the same")) {
 			t.Errorf("%s: %+v, %v", tt.name, v, err)
 		}
+	}
+	if v, err := verifyAlone(t, right, Options{Golden: record(wrong, model.Settings{}, reference.Original)}); err != nil || v.Same {
+		t.Errorf("a checkpoint alone is what the fixture judges: %+v, %v", v, err)
 	}
 }
 

@@ -93,20 +93,49 @@ func TestProvenTensors(t *testing.T) {
 		{"m.1.a", false, "b", "rms_norm_eps", "block 1; look at m.1.a (s.1.a)"},
 		{"m.1.a", true, "a", "rms_norm_eps", "block 1; look at m.1.a (s.1.a)"},
 		{"", true, "b", "", "block 1"},
+		{"", false, "b", "rms_norm_eps", "block 1"},
 		{"m.1.c m.2.c m.3.c m.4.c m.5.c m.6.c m.7.c", true, "b", "", "block 1; look at m.1.c, m.2.c, m.3.c, m.4.c, m.5.c, m.6.c, m.7.c"},
 		{"m.1.c m.2.c m.3.c m.4.c m.5.c m.6.c m.7.c m.8.c", true, "b", "", "block 1; look at m.1.c, m.2.c, m.3.c, m.4.c, m.5.c, m.6.c and 2 more"},
 	} {
 		f := &logits.Fault{Detail: "block 1", Kind: logits.RecurrentFault, Tensors: strings.Fields(tt.tensors)}
 		failing := &logits.Result{Checkpoint: tt.checkpoint, Faults: []*logits.Fault{f}}
-		v := &Verdict{Source: &Subject{Path: "a"}, Converted: &Subject{Path: "b"}, Config: &Section{}, Logits: []*logits.Result{{Checkpoint: "a", OK: tt.sourceOK}, failing},
+		v := &Verdict{Source: &Subject{Path: "a"}, Converted: &Subject{Path: "b"}, Logits: []*logits.Result{{Checkpoint: "a", OK: tt.sourceOK}, failing},
 			Weights: &WeightsSection{Converted: strictjson.Items(TensorDigest{Name: "m.1.a", From: []string{"s.1.a"}, OK: true}, TensorDigest{Name: "m.1.b", From: []string{"s.1.b"}})}}
 		if tt.field != "" {
+			v.Config = &Section{}
 			v.Config.add(Finding{Kind: WrongField, Field: tt.field})
 		}
 		got := v.Faults(failing)
 		if len(got) != 1 || v.faultLine(got[0]) != tt.want || (got[0].Check != "") != strings.Contains(tt.want, "because") {
 			t.Errorf("%+v: %q, want %q", tt, v.faultLine(got[0]), tt.want)
 		}
+	}
+}
+
+// Faults are in the order of the forward pass, whatever causes them. Of the same block, or of the final norm and the logits, the order is that of the result.
+func TestOrderOfFaults(t *testing.T) {
+	l := &logits.Result{Checkpoint: "b"}
+	for _, f := range []logits.Fault{
+		{Block: -1, Kind: logits.EmbeddingFault, Detail: "the embedding"},
+		{Block: 0, Half: logits.TemporalHalf, Kind: logits.RecurrentFault, Detail: "block 0"},
+		{Block: 0, Half: logits.MLPHalf, Kind: logits.RecurrentFault, Tensors: []string{"wrong"}, Detail: "the MLP of block 0"},
+		{Block: 2, Half: logits.MLPHalf, Kind: logits.AttentionFault, Detail: "the MLP of block 2"},
+		{Block: 3, Kind: logits.FinalNormFault, Detail: "the final norm"},
+		{Block: 3, Kind: logits.LogitsFault, Tensors: []string{"wrong"}, Detail: "the logits"},
+	} {
+		l.Faults = append(l.Faults, &f)
+	}
+	v := &Verdict{Source: &Subject{Path: "a"}, Converted: &Subject{Path: "b"}, Logits: []*logits.Result{l}, Weights: &WeightsSection{}}
+	v.Weights.add(Finding{Kind: WrongWeights, Tensor: "wrong"})
+	var got, want []string
+	for _, f := range v.Faults(l) {
+		got = append(got, f.Detail)
+	}
+	for _, f := range l.Faults {
+		want = append(want, f.Detail)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
