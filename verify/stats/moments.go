@@ -44,7 +44,6 @@ func (m *moments) into(s *Stats) {
 type wide struct {
 	dtype   tensor.DType
 	values  tensor.Values
-	left    int64 // values still to come: the last byte of a packed dtype may hold padding
 	decoded []float64
 
 	sum             moments
@@ -53,13 +52,12 @@ type wide struct {
 }
 
 func newWide(d tensor.DType, values tensor.Values, total int64) *wide {
-	return &wide{dtype: d, values: values, left: total, cells: newCounts(total)}
+	return &wide{dtype: d, values: values, cells: newCounts(total)}
 }
 
 func (w *wide) add(p []byte) {
-	n := min(int64(len(p))*8/int64(w.dtype.Bits())*int64(w.values.Lanes), w.left)
-	w.left -= n
-	if int64(cap(w.decoded)) < n {
+	n := len(p) * 8 / w.dtype.Bits() * w.values.Lanes
+	if cap(w.decoded) < n {
 		w.decoded = make([]float64, n)
 	}
 	v := w.decoded[:n]
@@ -102,7 +100,7 @@ func momentsOf(v []float64) moments {
 			m.max = x
 		}
 	}
-	if m.mean = sum / float64(m.n); math.IsInf(sum, 0) || math.IsNaN(sum) {
+	if m.mean = sum / float64(m.n); math.IsInf(sum, 0) {
 		m.mean = 0
 		for _, x := range v { // the sum overflows, but the mean does not
 			m.mean += x / float64(m.n)

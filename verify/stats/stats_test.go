@@ -198,6 +198,95 @@ func TestStatsOfEveryType(t *testing.T) {
 	}
 }
 
+// Bins are equally wide. Edges of dtypes of more than 16 bits are moved down to the next value at which the upper 16 bits of a float32 change,
+// which are 128 values from 1 to 2, and those that coincide are one.
+func TestEdges(t *testing.T) {
+	exact := func(x float64) float64 { return x }
+	for _, tt := range []struct {
+		d         tensor.DType
+		data      []byte
+		low, high float64
+		bins      int
+		down      func(x float64) float64
+	}{
+		{tensor.U8, []byte{80, 0}, 0, 80, 40, exact},
+		{tensor.I16, []byte{0xf0, 0xd8, 0x10, 0x27}, -10000, 10000, 40, exact},
+		{tensor.BF16, encode(tensor.BF16, []float64{3, -1}), -1, 3, 40, exact},
+		{tensor.BF16, encode(tensor.BF16, []float64{3, 3}), 3, 3, 1, exact},
+		{tensor.F32, encode(tensor.F32, []float64{1, 2}), 1, 2, 40, func(x float64) float64 { return math.Floor(x*128) / 128 }},
+		{tensor.F64, encode(tensor.F64, []float64{-1, -2}), -2, -1, 40, func(x float64) float64 { return -(math.Floor(-x*128)+1)/128 + 1.0/(1<<23) }},
+		{tensor.F32, encode(tensor.F32, []float64{1.03125, 1}), 1, 1.03125, 4, nil},
+		{tensor.F64, encode(tensor.F64, []float64{3, 3}), 3, 3, 1, nil},
+	} {
+		s, err := Of(context.Background(), tensorOf(tt.d, tt.data, int64(len(tt.data)*8/tt.d.Bits())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		edges := s.Histogram.Edges
+		if len(edges) != tt.bins+1 || len(s.Histogram.Counts) != tt.bins || float64(edges[0]) != tt.low || float64(edges[tt.bins]) != tt.high {
+			t.Errorf("%s from %g to %g: %v, %v", tt.d, tt.low, tt.high, edges, s.Histogram.Counts)
+			continue
+		}
+		for k := 1; k < tt.bins; k++ {
+			want := tt.low + float64(k)/float64(tt.bins)*(tt.high-tt.low)
+			if tt.down != nil {
+				want = tt.down(want)
+			}
+			if !(math.Abs(float64(edges[k])-want) <= 1e-12*(tt.high-tt.low)) {
+				t.Errorf("%s from %g to %g: edge %d is %g, want %g", tt.d, tt.low, tt.high, k, edges[k], want)
+			}
+		}
+	}
+}
+
+// The mean of values whose sum overflows does not.
+func TestMeanOfLargeValues(t *testing.T) {
+	v := []float64{math.MaxFloat64, math.MaxFloat64, math.MaxFloat64 / 2, -math.MaxFloat64}
+	s, err := Of(context.Background(), tensorOf(tensor.F64, encode(tensor.F64, v), int64(len(v))))
+	if want := 0.375 * math.MaxFloat64; err != nil || !(math.Abs(float64(s.Mean)-want) <= 1e-12*want) {
+		t.Errorf("%g, want %g; %v", s.Mean, want, err)
+	}
+}
+
+func TestFinite(t *testing.T) {
+	for _, tt := range []struct {
+		nan, inf int64
+		want     bool
+	}{{0, 0, true}, {1, 0, false}, {0, 1, false}, {2, 3, false}} {
+		if s := (&Stats{NaN: tt.nan, Inf: tt.inf}); s.Finite() != tt.want {
+			t.Errorf("%+v", tt)
+		}
+	}
+}
+
+// checked is data whose checksum is compared once it was read.
+type checked struct {
+	memory
+	err error
+}
+
+func (c checked) Check() error { return c.err }
+
+// A checksum that is wrong is an error, but not instead of one about reading.
+func TestChecksum(t *testing.T) {
+	for _, tt := range []struct {
+		bytes int
+		err   error
+		want  string
+	}{
+		{16, nil, ""},
+		{16, tensor.Bad("checksum"), `tensor "t": checksum`},
+		{10, nil, "data ends after 10 of 16 bytes"},
+		{10, tensor.Bad("checksum"), "data ends after 10 of 16 bytes"},
+	} {
+		x := tensorOf(tensor.F32, nil, 4)
+		x.Data = checked{make([]byte, tt.bytes), tt.err}
+		if _, err := Of(context.Background(), x); (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
+
 func TestStatsOfWhatIsTooShort(t *testing.T) {
 	_, err := Of(context.Background(), tensorOf(tensor.F32, make([]byte, 10), 4))
 	if err == nil || !strings.Contains(err.Error(), `tensor "t": data ends after 10 of 16 bytes`) {
