@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -61,6 +62,9 @@ func TestParse(t *testing.T) {
 		{"many files", `{"griffin": "v1", "files": [` + list("{}", 100_000) + `]}`, true, false},
 		{"more files than memory", `{"griffin": "v1", "files": [` + list("{}", 110_000) + `]}`, false, true},
 		{"more text than memory", `{"griffin": "v1", "more": [` + list(`"`+strings.Repeat("x", 60_000)+`"`, 150) + `]}`, false, true},
+		{"more text than memory in two members", `{"griffin": "v1", "a": [` + list(`"`+strings.Repeat("x", 60_000)+`"`, 80) + `], "b": [` + list(`"`+strings.Repeat("x", 60_000)+`"`, 80) + `]}`, false, true},
+		{"many numbers", `{"griffin": "v1", "more": [` + list("1", 2_000_000) + `]}`, true, false},
+		{"more numbers than memory", `{"griffin": "v1", "more": [` + list("1", 2_200_000) + `]}`, false, true},
 		{"many that were left out", `{"griffin": "v1", "left": [` + list(`"`+strings.Repeat("x", 60_000)+`"`, 150) + `], "copies": [` + list("{}", 400_000) + `]}`, true, false},
 		{"no tensors", `{"griffin": "v1", "tensors": null}`, true, false},
 		{"a tensor that is no object", `{"griffin": "v1", "tensors": [1]}`, false, true},
@@ -77,6 +81,9 @@ func TestParse(t *testing.T) {
 		if (m != nil) != tt.found || errors.As(err, new(*tensor.FormatError)) != tt.bad || (err != nil) != tt.bad {
 			t.Errorf("%s: %v, %v", tt.name, m, err)
 		}
+	}
+	if m, err := manifest.Parse(nil); m != nil || !errors.As(err, new(*tensor.FormatError)) {
+		t.Errorf("nothing: %v, %v", m, err)
 	}
 }
 
@@ -117,6 +124,10 @@ func TestRead(t *testing.T) {
 	var bad *tensor.FormatError
 	if _, _, err := manifest.Read(storage.Local(dir), "broken"); !errors.As(err, &bad) || filepath.Base(bad.File) != manifest.Name {
 		t.Errorf("a truncated manifest: %v", err)
+	}
+	remote := fstest.MapFS{"model.pt": {}, "model.pt.conversion.json": {Data: []byte(`{"griffin": "beside model.pt"}`)}}
+	if m, path, err := manifest.Read(remote, "model.pt"); err != nil || m == nil || path != "model.pt.conversion.json" {
+		t.Errorf("of a source that is not local: %+v at %q, %v", m, path, err)
 	}
 }
 
@@ -203,10 +214,28 @@ func TestLongRecord(t *testing.T) {
 		t.Errorf("%d tensors, not those that were written", len(got))
 	}
 	// A file that is another meanwhile is an error that names it.
-	if err := os.WriteFile(path, content[:len(content)/2], 0o666); err != nil {
+	var last manifest.Span
+	if err := r.Each(func(at manifest.Span, _ *manifest.Tensor) error { last = at; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	var bad *tensor.FormatError
+	shorter := regexp.MustCompile(`,\s*"rule": "copy"`).ReplaceAllFunc(content, func(s []byte) []byte { return fmt.Appendf(nil, "}%*s", len(s)-1, "") })
+	for what, content := range map[string][]byte{"a tensor of fewer fields": shorter, "half of the file": content[:len(content)/2]} {
+		if err := os.WriteFile(path, content, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		file, err := r.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x, err := file.At(last); !errors.As(err, &bad) || bad.File != path {
+			t.Errorf("%s: %+v, %v", what, x, err)
+		}
+		file.Close()
+	}
+	if err := os.WriteFile(path, content[:len(content)/2], 0o666); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.Each(func(manifest.Span, *manifest.Tensor) error { return nil }); !errors.As(err, &bad) || bad.File != path {
 		t.Errorf("half of the file: %v", err)
 	}
