@@ -24,7 +24,7 @@ type renaming struct {
 const maxCompared = 1 << 15
 
 // findRenamed finds tensors that a converted checkpoint has under other names, by what they hold. It returns nil if there are none.
-// It reads weights only if names are missing. found is the model in the converted checkpoint, or nil; an output head that stands for its
+// It reads weights only if names are missing, or if there are layers more: those behind an inserted one have the names of others. found is the model in the converted checkpoint, or nil; an output head that stands for its
 // embedding is not renamed.
 func findRenamed(ctx context.Context, p *convert.Plan, converted *tensor.Checkpoint, found *model.Model, progress func(stage string, done, total int64)) (*renaming, error) {
 	embedding := ""
@@ -32,7 +32,9 @@ func findRenamed(ctx context.Context, p *convert.Plan, converted *tensor.Checkpo
 		embedding = p.Dests[p.Embedding].Name
 	}
 	isMissing := func(d moves.Dest) bool { return d.Name != embedding && converted.Tensor(d.Name) == nil }
-	if len(p.Dests)+len(converted.Tensors()) > maxCompared || !slices.ContainsFunc(p.Dests, isMissing) {
+	known := p.Finder()
+	isExtra := func(t *tensor.Tensor) bool { return known(t.Name) < 0 }
+	if len(p.Dests)+len(converted.Tensors()) > maxCompared || !slices.ContainsFunc(p.Dests, isMissing) && !slices.ContainsFunc(converted.Tensors(), isExtra) {
 		return nil, nil
 	}
 	w := &weightsCheck{list: p.List}
@@ -127,6 +129,17 @@ func (r *renaming) taken(planned string) string {
 		return ""
 	}
 	return fmt.Sprintf("the conversion lacks layer %d of the source; its own layer %d is layer %d of the source", layer, layer, r.layers.A[k])
+}
+
+// change says which other name the tensor of a finding has. That its layer was moved is said by words.
+func (r *renaming) change(f *Finding) string {
+	to := f.Got
+	if r != nil {
+		if name := r.layers.NameInA(to); name != f.Tensor {
+			to = name
+		}
+	}
+	return diff.RenamedWords(f.Tensor, to)
 }
 
 // says reports whether words says what a finding does.

@@ -29,7 +29,14 @@ func TestTextOfRenamedTensors(t *testing.T) {
 			[]string{"layers 0 to 3 of the conversion are layers 1 to 4 of the source; the conversion lacks layer 0 of the source", "identical to the source, bit for bit; 76 tensors under another name; 21 more tensors were not compared (see structure)"}, "structure: ", false},
 		{"added", func(m *made) {
 			m.renumber(0, func(block int) []int { return [][]int{{0}, {1}, {2, 3}, {4}, {5}}[block] })
-		}, []string{"layers 0, 1, 3 to 5 of the conversion are layers 0 to 4 of the source; the source lacks layer 2 of the conversion|layers 0 to 2, 4, 5 of the conversion are layers 0 to 4 of the source; the source lacks layer 3 of the conversion"}, "structure: ", true},
+		}, []string{"layers 0, 1, 3 to 5 of the conversion are layers 0 to 4 of the source; layer 2 of the conversion has no counterpart in the source|layers 0 to 2, 4, 5 of the conversion are layers 0 to 4 of the source; layer 3 of the conversion has no counterpart in the source"}, "structure: ", true},
+		{"added, so that all names are there", func(m *made) {
+			m.renumber(0, func(block int) []int { return [][]int{{0, 3}, {1, 4}, {2, 5}, {6}, {7}}[block] })
+		}, []string{"layers 0 to 2, 6, 7 of the conversion are layers 0 to 4 of the source; layers 3 to 5 of the conversion have no counterpart in the source|layers 3 to 7 of the conversion are layers 0 to 4 of the source; layers 0 to 2 of the conversion have no counterpart in the source"}, "weights: ", true},
+		{"removed, and parts of every layer renamed", func(m *made) {
+			m.renumber(1, func(block int) []int { return []int{block - 1} })
+			renamed("mlp_block", "mlp")(m)
+		}, []string{"structure: 24 failures\n  layers 1 to 4 of model.layers: mlp_block.*: 24 tensors, mlp_block renamed to mlp\n"}, "weights: ", false},
 		{"an element of a moved layer", func(m *made) {
 			m.renumber(1, func(block int) []int { return []int{block - 1} })
 			flip(3, 2)(m.get(in(0, "mlp_block.down_proj.bias")))
@@ -165,7 +172,7 @@ func TestApplyRenaming(t *testing.T) {
 // The words about moved layers say what findings about their tensors do, and no others.
 func TestWordsOfMovedLayers(t *testing.T) {
 	moved := &renaming{names: map[string]string{"a": "b", "c": "d", "e": "e"}, layers: &diff.MovedLayers{List: "m.l", A: []int{1, 2}, B: []int{0, 1}, OnlyA: []int{0}, OnlyB: []int{5}}}
-	if got, want := moved.words(), "layers 0, 1 of the conversion are layers 1, 2 of the source; the conversion lacks layer 0 of the source; the source lacks layer 5 of the conversion"; got != want {
+	if got, want := moved.words(), "layers 0, 1 of the conversion are layers 1, 2 of the source; the conversion lacks layer 0 of the source; layer 5 of the conversion has no counterpart in the source"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got := moved.summary(); got != "; 2 tensors under another name" {

@@ -16,6 +16,7 @@ import (
 type FindingGroup struct {
 	Findings []int // indexes, ascending
 	layers   *layerGroup
+	renaming *renaming
 	said     string // what the summary of the section says of them, "" for nothing
 }
 
@@ -57,7 +58,7 @@ func (v *Verdict) GroupFindings(findings strictjson.List[Finding]) []FindingGrou
 			out = append(out, FindingGroup{Findings: alone[i : i+1 : i+1]})
 			continue
 		}
-		what := f.sameness()
+		what := f.sameness(v.renaming)
 		if v.renaming.says(&f) {
 			moved.Findings, what = append(moved.Findings, i), inNoGroup
 		}
@@ -82,7 +83,7 @@ func (v *Verdict) GroupFindings(findings strictjson.List[Finding]) []FindingGrou
 	}
 	items.Name = func(i int) string { return names[i] }
 	for _, g := range items.Groups() {
-		group := FindingGroup{Findings: g.Tensors}
+		group := FindingGroup{Findings: g.Tensors, renaming: v.renaming}
 		for k, i := range g.Tensors {
 			g.Tensors[k] = inLayers[i]
 		}
@@ -158,7 +159,7 @@ func (g *FindingGroup) line(findings strictjson.List[Finding]) string {
 	case first.Kind == MissingTensor:
 		line += " missing" + g.common(findings, func(f *Finding) string { return f.Want })
 	case first.Kind == RenamedTensor:
-		line += ", " + diff.RenamedWords(first.Tensor, first.Got)
+		line += ", " + g.renaming.change(&first)
 	case first.Kind == ExtraTensor:
 		line += " that the model does not have" + g.common(findings, func(f *Finding) string { return f.Got })
 	case differing == 0:
@@ -200,11 +201,11 @@ func (g *FindingGroup) common(findings strictjson.List[Finding], of func(*Findin
 	return ", " + of(&first)
 }
 
-// sameness is equal for findings that say the same of their tensors.
-func (f *Finding) sameness() string {
+// sameness is equal for findings that say the same of their tensors. r is the renaming of the verdict.
+func (f *Finding) sameness(r *renaming) string {
 	parts := []string{string(f.Kind), f.withoutLayer(f.Detail)}
 	if f.Kind == RenamedTensor {
-		return parts[0] + diff.RenamedWords(f.Tensor, f.Got)
+		return parts[0] + r.change(f)
 	}
 	if f.Differing == 0 && f.Kind != MissingTensor && f.Kind != ExtraTensor {
 		parts = append(parts, f.Want, f.Got)

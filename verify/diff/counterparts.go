@@ -21,8 +21,8 @@ func FindCounterparts(ctx context.Context, a, b *tensor.Checkpoint, progress fun
 	d.a, d.b = newSide(a, nil), newSide(b, nil)
 	d.a.addAll()
 	d.b.addAll()
-	moved, err := alignLayers(ctx, d.a, d.b, &d.progress)
-	if err != nil {
+	var err error
+	if d.moved, err = alignLayers(ctx, d.a, d.b, &d.progress); err != nil {
 		return nil, err
 	}
 	if err := d.pair(model.UnknownLayout); err != nil {
@@ -31,7 +31,7 @@ func FindCounterparts(ctx context.Context, a, b *tensor.Checkpoint, progress fun
 	if err := d.pairRenamed(ctx); err != nil {
 		return nil, err
 	}
-	found := &Counterparts{Names: map[string]string{}, Layers: moved}
+	found := &Counterparts{Names: map[string]string{}, Layers: d.moved}
 	for _, p := range d.pairs {
 		if p.a != nil && p.b != nil {
 			found.Names[p.a.Name] = p.b.Name

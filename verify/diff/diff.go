@@ -62,7 +62,8 @@ type differ struct {
 	options  Options
 	copies   copies
 	a, b     *side
-	pairs    []*pair // A's tensors in order, and then those that only B has
+	pairs    []*pair      // A's tensors in order, and then those that only B has
+	moved    *MovedLayers // nil if layers of one number belong together
 	result   *Result
 	progress progress
 

@@ -271,7 +271,7 @@ func renamedRest(before, after string) string {
 // tensors in the same layer are given without it, so that the same change in another layer reads the
 // same. It is "" if nothing is known.
 func (t *TensorDiff) Change() string {
-	list, layer, _ := SplitLayer(t.Name)
+	list, layer, ownRest := SplitLayer(t.Name)
 	short := func(name string) string {
 		if l, n, rest := SplitLayer(name); layer >= 0 && l == list && n == layer {
 			return rest
@@ -279,7 +279,11 @@ func (t *TensorDiff) Change() string {
 		return name
 	}
 	if t.Renamed {
-		return RenamedWords(t.Name, t.B)
+		to := t.B
+		if newList, n, newRest := SplitLayer(to); t.aligned && n >= 0 && (newList != list || newRest != ownRest) { // a note says which layers are which
+			to = fmt.Sprintf("%s.%d.%s", newList, layer, newRest)
+		}
+		return RenamedWords(t.Name, to)
 	}
 	var parts []string
 	if t.Status == Shape {

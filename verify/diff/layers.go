@@ -75,9 +75,21 @@ func (m *MovedLayers) Words(a, b string) string {
 		words += fmt.Sprintf("; %s lacks %s of %s", b, LayerWords(m.OnlyA), a)
 	}
 	if len(m.OnlyB) > 0 {
-		words += fmt.Sprintf("; %s lacks %s of %s", a, LayerWords(m.OnlyB), b)
+		words += fmt.Sprintf("; %s of %s %s no counterpart in %s", LayerWords(m.OnlyB), b, map[bool]string{true: "has", false: "have"}[len(m.OnlyB) == 1], a)
 	}
 	return words
+}
+
+// NameInA returns the name of a tensor of B with the number that A has for its layer. A nil MovedLayers changes no name.
+func (m *MovedLayers) NameInA(name string) string {
+	if m == nil {
+		return name
+	}
+	list, layer, rest := SplitLayer(name)
+	if k := slices.Index(m.B, layer); k >= 0 && list == m.List {
+		return fmt.Sprintf("%s.%d.%s", list, m.A[k], rest)
+	}
+	return name
 }
 
 // alignLayers pairs the layers of two sides that have other layers by their content, so that a layer that

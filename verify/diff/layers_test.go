@@ -37,11 +37,11 @@ func TestRemovedLayers(t *testing.T) {
 		{"in the middle", []float64{1, 2, 3, 4, 5}, []float64{1, 4, 5}, 6, 0, 10, "layers 0 to 2 of B are layers 0, 3, 4 of A; B lacks layers 1, 2 of A"},
 		{"the last", []float64{1, 2, 3}, []float64{1, 2}, 3, 0, 7, ""},
 		{"added at the end", []float64{1, 2}, []float64{1, 2, 3}, 0, 3, 7, ""},
-		{"half of them", []float64{1, 2, 3}, []float64{9, 3}, 6, 3, 4, "layer 1 of B is layer 2 of A; B lacks layers 0, 1 of A; A lacks layer 0 of B"},
-		{"before two", []float64{2, 3}, []float64{1, 2, 3}, 0, 3, 7, "layers 1, 2 of B are layers 0, 1 of A; A lacks layer 0 of B"},
-		{"added", []float64{1, 2, 3}, []float64{1, 9, 2, 3}, 0, 3, 10, "layers 0, 2, 3 of B are layers 0 to 2 of A; A lacks layer 1 of B"},
-		{"repeated", []float64{1, 2, 3}, []float64{1, 2, 2, 3}, 0, 3, 10, "layers 0, 1, 3 of B are layers 0 to 2 of A; A lacks layer 2 of B"},
-		{"replaced", []float64{1, 2, 3, 4}, []float64{9, 3, 4}, 6, 3, 7, "layers 1, 2 of B are layers 2, 3 of A; B lacks layers 0, 1 of A; A lacks layer 0 of B"},
+		{"half of them", []float64{1, 2, 3}, []float64{9, 3}, 6, 3, 4, "layer 1 of B is layer 2 of A; B lacks layers 0, 1 of A; layer 0 of B has no counterpart in A"},
+		{"before two", []float64{2, 3}, []float64{1, 2, 3}, 0, 3, 7, "layers 1, 2 of B are layers 0, 1 of A; layer 0 of B has no counterpart in A"},
+		{"added", []float64{1, 2, 3}, []float64{1, 9, 2, 3}, 0, 3, 10, "layers 0, 2, 3 of B are layers 0 to 2 of A; layer 1 of B has no counterpart in A"},
+		{"repeated", []float64{1, 2, 3}, []float64{1, 2, 2, 3}, 0, 3, 10, "layers 0, 1, 3 of B are layers 0 to 2 of A; layer 2 of B has no counterpart in A"},
+		{"replaced", []float64{1, 2, 3, 4}, []float64{9, 3, 4}, 6, 3, 7, "layers 1, 2 of B are layers 2, 3 of A; B lacks layers 0, 1 of A; layer 0 of B has no counterpart in A"},
 	} {
 		for _, prefix := range []string{"", "model."} {
 			r, err := Diff(t.Context(), layered(t, "model.", tt.a...), layered(t, prefix, tt.b...), Options{})
@@ -158,8 +158,8 @@ func TestRenamedList(t *testing.T) {
 			[]string{"every tensor of all layers (3) of layers: layers renamed to blocks"}},
 		{"one has other values", of("m.", "layers", 1, 2, 3), of("m.", "blocks", 1, 7, 3), "the layers of m.blocks of B are compared with those of m.layers of A",
 			[]string{"every tensor of layers 0, 2 of m.layers: m.layers renamed to m.blocks", "m.layers.1.down: ", "m.layers.1.gate: ", "m.layers.1.norm: ", "m.layers.1.up: "}},
-		{"one was added", of("m.", "layers", 1, 2, 3), of("m.", "blocks", 1, 9, 2, 3), "the layers of m.blocks of B are compared with those of m.layers of A; layers 0, 2, 3 of B are layers 0 to 2 of A; A lacks layer 1 of B",
-			[]string{"every tensor of layer 0 of m.layers: m.layers renamed to m.blocks", "every tensor of layer 1 of m.blocks: ", "every tensor of layer 1 of m.layers: moved to layer 2 of m.blocks", "every tensor of layer 2 of m.layers: moved to layer 3 of m.blocks"}},
+		{"one was added", of("m.", "layers", 1, 2, 3), of("m.", "blocks", 1, 9, 2, 3), "the layers of m.blocks of B are compared with those of m.layers of A; layers 0, 2, 3 of B are layers 0 to 2 of A; layer 1 of B has no counterpart in A",
+			[]string{"every tensor of all layers (3) of m.layers: m.layers renamed to m.blocks", "every tensor of layer 1 of m.blocks: "}},
 		{"more behind", of("m.", "layers", 1, 2), of("m.", "blocks", 1, 2, 3, 4), "the layers of m.blocks of B are compared with those of m.layers of A",
 			[]string{"every tensor of all layers (2) of m.layers: m.layers renamed to m.blocks", "every tensor of layers 2, 3 of m.blocks: "}},
 	} {
@@ -197,10 +197,12 @@ func TestRemovedBesideRenamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var got []string
 	for _, g := range r.Groups() {
-		if where := strings.Join(r.Where(&g), ""); g.Status == OnlyA && where != "every tensor of layer 1 of layers" {
-			t.Errorf("%q is only in A", where)
-		}
+		got = append(got, strings.Join(r.Where(&g), "")+": "+g.Change)
+	}
+	if want := []string{"every tensor of layer 1 of layers: ", "layers 0, 2, 3 of layers: mlp.w: renamed to ffw.v"}; !slices.Equal(got, want) {
+		t.Errorf("%q, not %q", got, want)
 	}
 }
 

@@ -79,12 +79,11 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 		d.b.addUnwrapped(prefixB)
 	}
 	if !d.options.Raw {
-		moved, err := alignLayers(ctx, d.a, d.b, &d.progress)
-		if err != nil {
+		if d.moved, err = alignLayers(ctx, d.a, d.b, &d.progress); err != nil {
 			return err
 		}
-		if moved != nil {
-			d.note("%s", moved.Words("A", "B"))
+		if d.moved != nil {
+			d.note("%s", d.moved.Words("A", "B"))
 		}
 	}
 	if err := d.pair(layout); err != nil {

@@ -112,7 +112,8 @@ type TensorDiff struct {
 	B        string  `json:"b,omitempty"`
 	Status   Status  `json:"status"`
 	Renamed  bool    `json:"renamed,omitempty"` // the names differ, and the pair was found by its content
-	DType    string  `json:"dtype"`             // of A, or of the side that has it
+	aligned  bool    // the layers of a renamed pair belong together, so that another number in B is not part of the new name
+	DType    string  `json:"dtype"` // of A, or of the side that has it
 	Shape    []int64 `json:"shape"`
 	DTypeB   string  `json:"dtype_b,omitempty"` // if it is another
 	ShapeB   []int64 `json:"shape_b,omitempty"`
