@@ -31,6 +31,7 @@ type CheckpointFacts struct {
 
 	Parameters int64   `json:"parameters,omitempty"`
 	Config     *Shapes `json:"model,omitempty"` // nil if the model is not complete
+	Stated     *Shapes `json:"-"`               // what config.json says if Config is nil; nil if there is none, or if it cannot be read. AttentionWindow and EmbeddingScale are not in it
 
 	ConfigBLAKE3 string `json:"config_json_blake3,omitempty"` // of the file config.json
 	ConfigSHA256 string `json:"config_json_sha256,omitempty"`
@@ -123,6 +124,7 @@ func describe(ctx context.Context, s *Subject, c *tensor.Checkpoint, name string
 		for _, t := range c.Tensors() { // the verdict says what is wrong with the model
 			f.Parameters += t.Elements()
 		}
+		f.Stated = statedShapes(c)
 		f.Digest, err = runtime.DigestOf(ctx, c, name, a, known, nil)
 		return f, err
 	}
@@ -145,6 +147,17 @@ func describe(ctx context.Context, s *Subject, c *tensor.Checkpoint, name string
 	}
 	f.Digest, err = m.Digest(ctx, a, known, nil)
 	return f, err
+}
+
+// statedShapes returns the sizes and settings in the config.json of a Hugging Face checkpoint, nil if it has none that transformers reads as
+// one of the family.
+func statedShapes(c *tensor.Checkpoint) *Shapes {
+	h, err := model.Griffin.HuggingFace.Read(c.Source, c.Beside(hfconfig.Name))
+	if err != nil {
+		return nil
+	}
+	return &Shapes{VocabSize: h.VocabSize, Width: h.HiddenSize, MLPExpandedWidth: h.IntermediateSize / 2, NumHeads: h.NumAttentionHeads, LRUWidth: h.LRUWidth,
+		BlockTypes: h.Layers(), AttentionWindowSize: h.AttentionWindowSize, LogitsSoftCap: Number(h.LogitsSoftCap)}
 }
 
 func describeFixture(ctx context.Context, path string, a digest.Algorithms) (*GoldenFacts, error) {

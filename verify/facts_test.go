@@ -2,6 +2,7 @@ package verify
 
 import (
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -83,8 +84,16 @@ func TestFactsOfRenamedTensors(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := v.Facts.Converted
-	if !v.Weights.OK || f.Parameters != v.Facts.Source.Parameters || f.Parameters == 0 || !strings.HasPrefix(f.Digest, "tensors ") || f.Config != nil {
+	if !v.Weights.OK || f.Parameters != v.Facts.Source.Parameters || f.Parameters == 0 || !strings.HasPrefix(f.Digest, "tensors ") || f.Config != nil || f.Stated == nil {
 		t.Errorf("%t, %+v", v.Weights.OK, f)
+	}
+	of, stated := v.Facts.Source.Config, *f.Stated
+	stated.AttentionWindow, stated.EmbeddingScale = of.AttentionWindow, of.EmbeddingScale // which config.json does not state
+	if stated.AttentionWindowSize != of.AttentionWindow {
+		t.Errorf("config.json states a window of %d, not %d", stated.AttentionWindowSize, of.AttentionWindow)
+	}
+	if stated.AttentionWindowSize = 0; !reflect.DeepEqual(&stated, of) {
+		t.Errorf("config.json states %+v, not %+v", stated, of)
 	}
 	flip(3, 2)(m.get(strings.ReplaceAll(in(1, "mlp_block.up_proj.weight"), "_block.", "_part.")))
 	if v, err = verifyFiles(t, base.source, m.write(t), Options{Facts: true, Settings: base.settings}); err != nil || v.Facts.Converted.Digest == f.Digest {

@@ -42,6 +42,15 @@ func (g *FindingGroup) Where(of strictjson.List[Finding]) []string {
 	return []string{cmp.Or(f.Field, f.Tensor)}
 }
 
+// Change says what was done to the tensors of a group of some findings: "temporal_block renamed to tb". It is "" unless they were renamed, or
+// if Where says it.
+func (g *FindingGroup) Change(of strictjson.List[Finding]) string {
+	if f := of.At(g.Findings[0]); f.Kind == RenamedTensor && g.said == "" {
+		return g.renaming.change(&f)
+	}
+	return ""
+}
+
 // GroupFindings groups findings, in their order.
 func (v *Verdict) GroupFindings(findings strictjson.List[Finding]) []FindingGroup {
 	inLayers := []int{}

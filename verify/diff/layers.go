@@ -139,6 +139,10 @@ func numbersWithout(all []*layer, without []int) []int {
 // unpaired precedes the keys of B's layers without counterpart whose numbers are those of other layers of A.
 const unpaired = "B:"
 
+// CutUnpaired returns the name that B has for a tensor or a list, and whether the name that a result has says that its layer is only in B
+// while A has another layer of that number.
+func CutUnpaired(name string) (string, bool) { return strings.CutPrefix(name, unpaired) }
+
 // renumber gives the layers of a list the numbers under which they are paired. Layers without such a number stay
 // unpaired, and are marked if the number is taken.
 func (s *side) renumber(list string, numbers map[int]int, taken []int) {

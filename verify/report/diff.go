@@ -150,8 +150,9 @@ func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 			continue
 		}
 		var others []string
+		own, onlyB := diff.CutUnpaired(d.Name)
 		for k, name := range []string{d.A, d.B} {
-			if name != "" {
+			if name != "" && !onlyB {
 				others = append(others, []string{"A: ", "B: "}[k]+name)
 			}
 		}
@@ -162,7 +163,7 @@ func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 		if d.ShapeB != nil {
 			shape += " → " + tensor.ShapeString(d.ShapeB)
 		}
-		row := page.Row{ID: ids[d], Cells: []page.Cell{page.Name(d.Name).With(strings.Join(others, ", ")), page.Text(statusWords(d)), page.Text(kind), page.Text(shape), {}, {}, {}, {}, {}, {},
+		row := page.Row{ID: ids[d], Cells: []page.Cell{page.Name(own).With(strings.Join(others, ", ")), page.Text(statusWords(d)), page.Text(kind), page.Text(shape), {}, {}, {}, {}, {}, {},
 			page.Text(firstDifference(d)), page.Text(changeOf(d))}}
 		if m := d.Metrics; m != nil {
 			ulp := page.Cell{}

@@ -57,10 +57,14 @@ func diffMaps(r *diff.Result, ids map[*diff.TensorDiff]string) []*page.Heat {
 			continue // nothing differs in these layers, or outside layers
 		}
 		m.Title = "Where it differs"
-		m.Caption = "A row for each kind of tensor, a column for each layer."
+		columns := "a column for each layer"
+		if list, onlyB := diff.CutUnpaired(m.Name); onlyB {
+			m.Name, columns = list, "a column for each layer that only B has, under its number in B"
+		}
+		m.Caption = "A row for each kind of tensor, " + columns + "."
 		m.Explain(scale.legend()...)
 		if slices.ContainsFunc(m.Legend, func(k page.HeatKey) bool { return strings.HasPrefix(k.Class, "apart") && k.Mark == "" }) {
-			m.Caption = "A row for each kind of tensor, a column for each layer; the colour is ‖b − a‖ / ‖a‖, on a logarithmic scale."
+			m.Caption = "A row for each kind of tensor, " + columns + "; the colour is ‖b − a‖ / ‖a‖, on a logarithmic scale."
 		}
 		out = append(out, m)
 	}
@@ -155,7 +159,8 @@ func newHeatMap(list string, tensors []int, most int, nameOf func(i int) string,
 }
 
 func diffCell(t *diff.TensorDiff, scale distanceScale) page.HeatCell {
-	name := text.Printable(tensor.Clip(t.Name))
+	name, _ := diff.CutUnpaired(t.Name)
+	name = text.Printable(tensor.Clip(name))
 	switch {
 	case t.Status == diff.OnlyA:
 		return page.HeatCell{Class: "bad", Text: name + ": only in A", Mark: "A"}

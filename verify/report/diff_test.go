@@ -65,6 +65,16 @@ func TestReportShowsEveryTensor(t *testing.T) {
 	}
 }
 
+// Layers that only B has are called by the names that B has for them.
+func TestNamesOfAddedLayers(t *testing.T) {
+	added := diff.TensorDiff{Name: "B:m.layers.1.w", B: "m.layers.1.w", Status: diff.OnlyB, DType: "float32", Shape: []int64{1}, Elements: 1}
+	same := diff.TensorDiff{Name: "m.layers.1.w", B: "m.layers.2.w", Status: diff.Equal, DType: "float32", Shape: []int64{1}, Elements: 1}
+	text := checkPage(t, diffReport(t, &diff.Result{Tensors: []diff.TensorDiff{added, same}, Summary: diff.Summary{Tensors: 2, Equal: 1, OnlyB: 1}}))
+	if strings.Contains(text, "B:m") || strings.Contains(text, "B: m") || !strings.Contains(text, "Layers of <code>m.layers</code>") || !strings.Contains(text, "under its number in B.") {
+		t.Error(text)
+	}
+}
+
 // The page has the digests of the weights and of config.json, if it is given them.
 func TestDigestsOfTheSides(t *testing.T) {
 	text := checkPage(t, diffReport(t, &diff.Result{A: diff.Side{Digest: "flax blake3:00"}, B: diff.Side{ConfigFile: "blake3:11"}}))

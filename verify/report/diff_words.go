@@ -175,12 +175,12 @@ type deed struct {
 // whatIsExplained counts tensors by what was done to them, the most frequent first.
 func whatIsExplained(r *diff.Result) []string {
 	byWords := map[explain.Kind]map[string]*deed{}
-	dtypes, shapes, renamed := map[string]int{}, 0, 0
+	dtypes, shapes, renamed := map[string]int{}, 0, map[string]int{}
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
 		switch {
 		case t.Renamed:
-			renamed++
+			renamed[t.Change()]++
 			continue
 		case t.DTypeB != "" && (t.Metrics == nil || t.Metrics.Differing == 0) && t.Status != diff.Equal:
 			dtypes[t.DType+" became "+t.DTypeB]++
@@ -220,10 +220,25 @@ func whatIsExplained(r *diff.Result) []string {
 	if shapes > 0 {
 		phrases = append(phrases, text.Agree(int64(shapes), "tensor", "has another shape", "have other shapes"))
 	}
-	if renamed > 0 {
-		phrases = append(phrases, text.Agree(int64(renamed), "tensor", "was", "were")+" renamed")
+	return append(phrases, whatIsRenamed(renamed)...)
+}
+
+// whatIsRenamed says what was renamed: parts of names that many tensors have, or how many tensors were. renamed counts tensors by
+// the words of TensorDiff.Change.
+func whatIsRenamed(renamed map[string]int) []string {
+	const few = 3
+	n, parts := 0, []string(nil)
+	for _, change := range slices.Sorted(maps.Keys(renamed)) {
+		n += renamed[change]
+		if !strings.HasPrefix(change, "renamed ") && !strings.HasPrefix(change, "moved ") {
+			was := strings.Replace(text.Printable(change), " renamed to ", " was renamed to ", 1)
+			parts = append(parts, fmt.Sprintf("in %s, %s", text.Count(int64(renamed[change]), "tensor"), was))
+		}
 	}
-	return phrases
+	if n > 0 && (len(parts) < len(renamed) || len(parts) > few) {
+		return []string{text.Agree(int64(n), "tensor", "was", "were") + " renamed"}
+	}
+	return parts
 }
 
 // fewDeeds returns the deeds, the most frequent first. Of a kind with more than three, those that are rarer than four times are one:

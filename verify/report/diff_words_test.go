@@ -44,6 +44,12 @@ func TestWhatWasDone(t *testing.T) {
 				differs(t, 0.1, nil)
 			}
 		}),
+		"In 3 tensors, mlp was renamed to ffw; in 2 tensors, q was renamed to query.": append(
+			tensorsOf(3, "mlp.w", matrix, func(i int, t *diff.TensorDiff) { t.Renamed, t.B = true, fmt.Sprintf("layers.%d.ffw.w", i) }),
+			tensorsOf(2, "q.w", matrix, func(i int, t *diff.TensorDiff) { t.Renamed, t.B = true, fmt.Sprintf("layers.%d.query.w", i) })...),
+		"4 tensors were renamed.": append(
+			tensorsOf(3, "mlp.w", matrix, func(i int, t *diff.TensorDiff) { t.Renamed, t.B = true, fmt.Sprintf("layers.%d.ffw.w", i) }),
+			tensorsOf(1, "q.w", matrix, func(i int, t *diff.TensorDiff) { t.Renamed, t.B = true, "head" })...),
 		"Only layer 3 moved.": tensorsOf(26, "w", matrix, func(i int, t *diff.TensorDiff) {
 			if i == 3 {
 				differs(t, math.Inf(1), nil)

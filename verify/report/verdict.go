@@ -65,6 +65,7 @@ type shownFindings struct {
 	Differing, Elements int64
 	Faults              []faultPart // what it does to the logits
 	indexes             []int       // of findingGroup.Findings
+	Change              string      // what was done to all of them: "mlp_block renamed to mlp"; "" if Title or First says it
 	Described           bool        // the summary of the check says what they do
 }
 
@@ -90,7 +91,7 @@ func newFindingGroup(v *verify.Verdict, k int, s verify.NamedSection) findingGro
 		if v.Another() || i == maxDescribed {
 			break
 		}
-		shown := &shownFindings{ID: fmt.Sprintf("finding%d-%d", k, i), Title: strings.Join(g.Where(s.Findings), " "), First: s.Findings.At(g.Findings[0]), Count: len(g.Findings), indexes: g.Findings, Described: g.Described()}
+		shown := &shownFindings{ID: fmt.Sprintf("finding%d-%d", k, i), Title: strings.Join(g.Where(s.Findings), " "), First: s.Findings.At(g.Findings[0]), Count: len(g.Findings), indexes: g.Findings, Described: g.Described(), Change: g.Change(s.Findings)}
 		shown.Differing, shown.Elements = g.Count(s.Findings)
 		if shown.Count == 1 {
 			alone++
@@ -114,7 +115,11 @@ func (g *verdictPage) wrong() []page.Link {
 				all = append(all, page.Link{Text: fmt.Sprintf("%s: and %s more", group.Check, text.Grouped(int64(left))), To: group.ID()})
 				break
 			}
-			all = append(all, page.Link{Text: group.Check + ": " + f.Title, To: f.ID})
+			what := group.Check + ": " + f.Title
+			if f.Change != "" {
+				what += ", " + f.Change
+			}
+			all = append(all, page.Link{Text: what, To: f.ID})
 			left -= f.Count
 		}
 	}

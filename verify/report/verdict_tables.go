@@ -148,32 +148,39 @@ func namePairs(names []string) [][]string {
 	return out
 }
 
+// windowField follows a window that is that of config.json.
+const windowField = " (attention_window_size)"
+
 // settingsTable compares the sizes and settings of the models: the source on the left. A window that is wrong is shown as config.json
 // has it, since it says nothing about the original's.
 func settingsTable(v *verify.Verdict) *page.Table {
 	facts := v.Facts
 	wrongWindow := v.Config != nil && slices.ContainsFunc(v.Config.Findings.All(), func(f verify.Finding) bool { return f.Field == "attention_window_size" })
 	values := func(f *verify.CheckpointFacts) []string {
-		if f == nil || f.Config == nil {
+		if f == nil || f.Config == nil && f.Stated == nil {
 			return slices.Repeat([]string{"—"}, 10)
 		}
-		c := f.Config
+		c := cmp.Or(f.Config, f.Stated)
 		window, cap := "none", "none"
 		if slices.Contains(c.BlockTypes, "attention") {
 			window = text.Grouped(c.AttentionWindow)
-			if wrongWindow && f == facts.Converted && c.AttentionWindowSize != 0 {
-				window = text.Grouped(c.AttentionWindowSize) + " (attention_window_size)"
+			if f.Config == nil || wrongWindow && f == facts.Converted && c.AttentionWindowSize != 0 {
+				window = text.Grouped(c.AttentionWindowSize) + windowField
 			}
 		}
 		if c.LogitsSoftCap != 0 {
 			cap = page.Number(c.LogitsSoftCap)
+		}
+		scale := map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]
+		if f.Config == nil {
+			scale = "—"
 		}
 		var pattern strings.Builder
 		for _, kind := range c.BlockTypes {
 			pattern.WriteString(strings.ToUpper(kind[:min(1, len(kind))]))
 		}
 		return []string{text.Grouped(f.Parameters), fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), text.Grouped(c.Width), text.Grouped(c.MLPExpandedWidth),
-			text.Grouped(c.NumHeads), text.Grouped(c.LRUWidth), text.Grouped(c.VocabSize), window, cap, map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]}
+			text.Grouped(c.NumHeads), text.Grouped(c.LRUWidth), text.Grouped(c.VocabSize), window, cap, scale}
 	}
 	source, converted := values(facts.Source), values(facts.Converted)
 	t := &page.Table{Label: "Configuration", Fixed: true, Columns: []page.Column{{Title: "setting"}, {Title: "checkpoint"}}}
@@ -184,7 +191,7 @@ func settingsTable(v *verify.Verdict) *page.Table {
 		r := page.Row{Cells: []page.Cell{page.Text(name), page.Text(source[i])}}
 		if facts.Converted != nil {
 			r.Cells = append(r.Cells, page.Text(converted[i]))
-			r.Bad = source[i] != converted[i] && source[i] != "—" && converted[i] != "—"
+			r.Bad = source[i] != converted[i] && source[i] != "—" && converted[i] != "—" && (!strings.HasSuffix(converted[i], windowField) || wrongWindow)
 		}
 		t.Add(r)
 	}

@@ -183,6 +183,27 @@ func TestFindingsOfStructure(t *testing.T) {
 	}
 }
 
+// What was done to renamed tensors is said where they are named, and what config.json states is shown though their names are no model's.
+func TestPageOfRenamedTensors(t *testing.T) {
+	subject := verify.Subject{Path: "a.pt"}
+	shapes := verify.Shapes{BlockTypes: []string{"attention"}, VocabSize: 7001}
+	source, stated := shapes, shapes
+	source.AttentionWindow, stated.AttentionWindowSize, stated.LogitsSoftCap = 2048, 2049, 31
+	v := &verify.Verdict{Source: &subject, Converted: &subject, Structure: &verify.Section{},
+		Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject, Config: &source}, Converted: &verify.CheckpointFacts{Subject: subject, Stated: &stated}}}
+	for i := range 5 {
+		name, now := fmt.Sprintf("layers.%d.mlp_block.w", i), fmt.Sprintf("layers.%d.mlp.w", i)
+		v.Structure.Findings = v.Structure.Findings.Append(verify.Finding{Kind: verify.RenamedTensor, Tensor: name, Want: name, Got: now, ConvertedName: now})
+	}
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
+	checkPage(t, page)
+	for text, want := range map[string]int{"mlp_block.w, mlp_block renamed to mlp</a>": 1, "<dt>change</dt><dd>mlp_block renamed to mlp</dd>": 1, ">7,001<": 2, ">31<": 1, ">2,049 (attention_window_size)<": 1, `<tr class="bad"><th scope="row">attention window`: 0} {
+		if n := strings.Count(page, text); n != want {
+			t.Errorf("%q is %d times in the page, not %d", text, n, want)
+		}
+	}
+}
+
 // A wrong window is shown as config.json has it; a right one in the original's terms.
 func TestWindowOfThePage(t *testing.T) {
 	for _, wrong := range []bool{false, true} {
