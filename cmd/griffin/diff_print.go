@@ -126,13 +126,16 @@ func printSide(b *strings.Builder, letter string, s *diff.Side) {
 }
 
 func configLine(c *diff.ConfigDifference) string {
-	value := func(s string) string {
-		if s == "" {
-			return "missing"
+	value := func(value, side string, isDefault bool) string {
+		switch {
+		case value == "":
+			return "missing in " + side
+		case isDefault:
+			return fmt.Sprintf("no such field in %s, which stands for %s", side, printable(value))
 		}
-		return printable(s)
+		return printable(value) + " in " + side
 	}
-	line := fmt.Sprintf("%s: %s in A, %s in B", printable(c.Field), value(c.A), value(c.B))
+	line := fmt.Sprintf("%s: %s, %s", printable(c.Field), value(c.A, "A", c.DefaultA), value(c.B, "B", c.DefaultB))
 	if c.Detail != "" {
 		line += "; " + c.Detail
 	}

@@ -32,39 +32,49 @@ func (d configs) compare(ctx context.Context) error {
 		return nil
 	}
 	d.compareExistence()
-	plain, err := d.ofOtherFamily()
+	plain, err := d.asTheyAre()
 	if err != nil {
 		return err
 	}
-	a, completeA, err := d.configOf(d.a, plain)
+	a, err := d.configOf(d.a, plain)
 	if err != nil {
 		return err
 	}
-	b, completeB, err := d.configOf(d.b, plain)
+	b, err := d.configOf(d.b, plain)
 	if err != nil {
 		return err
 	}
-	d.compareFields(a, completeA, b, completeB)
-	if completeA && completeB {
+	d.compareFields(a, b)
+	if a.complete && b.complete {
 		return d.compareFiles(ctx)
 	}
 	return nil
 }
 
+// sideConfig is the configuration of a side.
+type sideConfig struct {
+	fields   configFields
+	complete bool                    // config.json was read; otherwise only shapes are known
+	states   func(field string) bool // reports whether config.json has a field, so that its value is no default; nil if the fields are only those that it has
+}
+
+// isDefault reports whether the value of a field is what transformers takes because the file does not state it.
+func (c *sideConfig) isDefault(field string) bool { return c.states != nil && !c.states(field) }
+
 // compareFields lists the fields that differ. A side that is not complete has only those that differ if they are there.
-func (d configs) compareFields(a configFields, completeA bool, b configFields, completeB bool) {
-	all := maps.Clone(a)
-	maps.Copy(all, b)
+func (d configs) compareFields(a, b *sideConfig) {
+	all := maps.Clone(a.fields)
+	maps.Copy(all, b.fields)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		x, inA := a[name]
-		y, inB := b[name]
-		if d.copies.differ() && isQuantization(name) || inA && inB && equalValues(x, y) || !inA && !completeA || !inB && !completeB {
+		x, inA := a.fields[name]
+		y, inB := b.fields[name]
+		if d.copies.differ() && isQuantization(name) || inA && inB && equalValues(x, y) || !inA && !a.complete || !inB && !b.complete {
 			continue
 		}
-		if newer, ok := olderFields[name]; ok && (!inA || !inB || equalValues(x, a[newer]) && equalValues(y, b[newer])) {
+		if newer, ok := olderFields[name]; ok && (!inA || !inB || equalValues(x, a.fields[newer]) && equalValues(y, b.fields[newer])) {
 			continue
 		}
-		c := ConfigDifference{Field: name, Detail: effects[name]}
+		c := ConfigDifference{Field: name, Detail: effects[name], DefaultA: inA && a.isDefault(name), DefaultB: inB && b.isDefault(name)}
 		if inA {
 			c.A = showValue(x)
 		}
@@ -80,47 +90,61 @@ func isQuantization(field string) bool {
 	return strings.HasPrefix(field, "quantization_config.") || strings.HasPrefix(field, "quantization.")
 }
 
-// ofOtherFamily reports whether a side is no model of the family and has a config.json that is not of the family either: defaults of the
-// family would be compared with nothing.
-func (d configs) ofOtherFamily() (bool, error) {
+// asTheyAre reports whether the fields of both sides are compared as the files have them, because defaults of the family would be compared
+// with nothing: a side is no model of the family and has a config.json that is not of the family either, or one that transformers cannot
+// read, which is noted.
+func (d configs) asTheyAre() (plain bool, err error) {
 	for _, s := range []*side{d.a, d.b} {
-		if s.model != nil || !hasConfig(s.checkpoint) {
+		if !s.hasOwnConfig() {
 			continue
 		}
-		raw, err := hfconfig.Fields(s.checkpoint.Source, s.checkpoint.Beside(hfconfig.Name))
-		if err != nil || raw["model_type"] != familyType {
-			return true, err
+		source, name := s.checkpoint.Source, s.checkpoint.Beside(hfconfig.Name)
+		raw, err := hfconfig.Fields(source, name)
+		if err != nil {
+			return false, err
+		}
+		if s.model == nil && raw["model_type"] != familyType {
+			plain = true
+			continue
+		}
+		var bad *tensor.FormatError
+		if _, err := model.Griffin.HuggingFace.Read(source, name); errors.As(err, &bad) {
+			plain = true
+			d.note("%s cannot be read by transformers (%s): the fields are compared as the files have them", storage.Path(source, name), bad.Problem)
+		} else if err != nil {
+			return false, err
 		}
 	}
-	return false, nil
+	return plain, nil
+}
+
+// hasOwnConfig reports whether a side has a config.json that describes it, which one beside an original does not.
+func (s *side) hasOwnConfig() bool {
+	return (s.model == nil || s.model.Layout == model.HuggingFace) && hasConfig(s.checkpoint)
 }
 
 // familyType is the model_type of the family.
 const familyType = "recurrent_gemma"
 
-// configOf returns the configuration of a side, with plain as its config.json has it. complete is false if only shapes are known.
-func (d configs) configOf(s *side, plain bool) (fields configFields, complete bool, err error) {
-	if s.model != nil && s.model.Layout != model.HuggingFace || !hasConfig(s.checkpoint) {
+// configOf returns the configuration of a side, with plain as its config.json has it.
+func (d configs) configOf(s *side, plain bool) (*sideConfig, error) {
+	if !s.hasOwnConfig() {
 		if s.model == nil {
-			return configFields{}, false, nil
+			return &sideConfig{fields: configFields{}}, nil
 		}
-		return fieldsOfShapes(&s.model.Config), false, nil
+		return &sideConfig{fields: fieldsOfShapes(&s.model.Config)}, nil
 	}
 	source, name := s.checkpoint.Source, s.checkpoint.Beside(hfconfig.Name)
 	raw, err := hfconfig.Fields(source, name)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if plain {
-		return plainFields(raw), true, nil
+		return &sideConfig{fields: plainFields(raw), complete: true}, nil
 	}
 	h, err := model.Griffin.HuggingFace.Read(source, name) // that of tensors under other names too
-	var bad *tensor.FormatError
-	if errors.As(err, &bad) {
-		d.note("%s cannot be read by transformers (%s): its fields are compared as they are", storage.Path(source, name), bad.Problem)
-		return plainFields(raw), true, nil
-	} else if err != nil {
-		return nil, false, err
+	if err != nil {
+		return nil, err
 	}
 	var ignored []string
 	for _, field := range hfconfig.Ignored {
@@ -134,7 +158,28 @@ func (d configs) configOf(s *side, plain bool) (fields configFields, complete bo
 	for _, note := range h.Notes {
 		d.note("%s: %s", storage.Path(source, name), note)
 	}
-	return familyFields(h, raw), true, nil
+	return &sideConfig{familyFields(h, raw), true, func(field string) bool { return states(raw, field) }}, nil
+}
+
+// states reports whether a config.json has a value for a field of familyFields, under any of its names.
+func states(raw map[string]any, field string) bool {
+	if strings.HasSuffix(field, "dtype") || strings.HasSuffix(field, olderVersion) || strings.Contains(field, ".") {
+		return true // they are there only if the file has them, or their other name
+	}
+	names := []string{field}
+	switch field {
+	case "attention_window_size":
+		names = hfconfig.WindowNames
+	case "rope_type":
+		names = append(names, "type")
+	}
+	for full, value := range raw {
+		last := full[strings.LastIndexByte(full, '.')+1:]
+		if value != nil && (full == last || strings.HasPrefix(full, "rope_")) && slices.Contains(names, last) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasConfig reports whether there is a config.json beside weights in a format that Hugging Face uses.

@@ -76,6 +76,7 @@ func TestConfigs(t *testing.T) {
 		{"another window where version 4 reads it", map[string]any{"attention_window_size": 9, "sliding_window": 6}, []string{olderWindow}},
 		{"code", map[string]any{"auto_map": map[string]any{"AutoConfig": "a.B"}}, []string{"auto_map.AutoConfig"}},
 		{"no code", map[string]any{"auto_map": map[string]any{}}, nil},
+		{"a number that is text, which transformers does not read", map[string]any{"vocab_size": "128"}, []string{"vocab_size"}},
 		{"unknown to griffin", map[string]any{"label": "x"}, []string{"label"}},
 	} {
 		sides := [2]*tensor.Checkpoint{open(t, testdata+"micro-griffin/hf"), configWith(t, tt.changes)}
@@ -91,6 +92,35 @@ func TestConfigs(t *testing.T) {
 			}
 			if !reflect.DeepEqual(fields, tt.fields) || r.Equal != (len(fields) == 0) {
 				t.Errorf("%s, %d first: %+v", tt.name, first, r.Config)
+			}
+		}
+	}
+	// A default is not said to be in the file.
+	for _, tt := range []struct {
+		name             string
+		changes, changed map[string]any
+		defaultB         bool
+	}{
+		{"attention_window_size", map[string]any{"attention_window_size": nil}, nil, true},
+		{"attention_window_size", map[string]any{"attention_window_size": nil, "sliding_window": 9}, nil, false},
+		{"num_key_value_heads", map[string]any{"num_key_value_heads": nil}, nil, true},
+		{"rope_theta", map[string]any{"rope_parameters": nil}, map[string]any{"rope_parameters": map[string]any{"rope_theta": 500.0}}, true},
+		{"rope_theta", map[string]any{"rope_parameters": map[string]any{"rope_theta": 10000.0}}, map[string]any{"rope_parameters": map[string]any{"rope_theta": 500.0}}, false},
+		{"rope_type", map[string]any{"rope_parameters": map[string]any{"type": "linear"}}, nil, false},
+		{"dtype", map[string]any{"dtype": nil, "torch_dtype": "bfloat16"}, nil, false},
+	} {
+		for swapped := range 2 {
+			sides := []*tensor.Checkpoint{configWith(t, tt.changed), configWith(t, tt.changes)}
+			if swapped == 1 {
+				slices.Reverse(sides)
+			}
+			r, err := Diff(t.Context(), sides[0], sides[1], Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := slices.IndexFunc(r.Config, func(c ConfigDifference) bool { return c.Field == tt.name })
+			if at < 0 || [2]bool{r.Config[at].DefaultA, r.Config[at].DefaultB} != [2]bool{swapped == 1 && tt.defaultB, swapped == 0 && tt.defaultB} {
+				t.Errorf("%s, %v: %+v", tt.name, tt.changes, r.Config)
 			}
 		}
 	}

@@ -99,9 +99,14 @@ const (
 
 // ConfigDifference is a field in which the configurations differ.
 type ConfigDifference struct {
-	Field  string `json:"field"` // its name in config.json: "attention_window_size"
-	A      string `json:"a"`     // as JSON; "" if the side does not have it
-	B      string `json:"b"`
+	Field string `json:"field"` // its name in config.json: "attention_window_size"
+	A     string `json:"a"`     // as JSON; "" if the side does not have it
+	B     string `json:"b"`
+
+	// The side does not state the field: its value is what transformers takes for it.
+	DefaultA bool `json:"default_a,omitempty"`
+	DefaultB bool `json:"default_b,omitempty"`
+
 	Detail string `json:"detail,omitempty"` // what it does to the model
 }
 

@@ -192,9 +192,17 @@ func configTable(r *diff.Result) *page.Table {
 	}
 	t := &page.Table{Label: "Configuration", Columns: []page.Column{{Title: "field"}, {Title: "A"}, {Title: "B"}, {Title: "meaning", Soft: true}}}
 	for _, c := range r.Config {
-		t.Add(page.Row{Cells: []page.Cell{page.Name(c.Field), page.Text(cmp.Or(c.A, "—")), page.Text(cmp.Or(c.B, "—")), page.Text(c.Detail)}})
+		t.Add(page.Row{Cells: []page.Cell{page.Name(c.Field), configCell(c.A, c.DefaultA), configCell(c.B, c.DefaultB), page.Text(c.Detail)}})
 	}
 	return t
+}
+
+// configCell shows the value that a side has for a field, or that transformers takes because it states none.
+func configCell(value string, isDefault bool) page.Cell {
+	if isDefault {
+		return page.Text("no such field, which stands for " + value)
+	}
+	return page.Text(cmp.Or(value, "—"))
 }
 
 // firstDifference shows the first differing element.

@@ -36,7 +36,7 @@ func moved(name string, distance float64, kind explain.Kind) diff.TensorDiff {
 // The page shows every tensor at its place in the map, with what was done to it.
 func TestReportShowsEveryTensor(t *testing.T) {
 	r := &diff.Result{Griffin: "v1", A: diff.Side{Path: "a<script>", Format: "safetensors"}, B: diff.Side{Path: "b"},
-		Config: []diff.ConfigDifference{{Field: "vocab_size", A: "8", B: "9", Detail: "another head"}},
+		Config: []diff.ConfigDifference{{Field: "vocab_size", A: "8", B: "9", DefaultB: true, Detail: "another head"}},
 		Tensors: []diff.TensorDiff{
 			{Name: "layers.0.gone", Status: diff.OnlyA, DType: "float32", Shape: []int64{1}, Elements: 1},
 			moved("layers.0.w", 0.001, explain.Other), moved("layers.1.w", 0.1, explain.Scaled), moved("layers.2.w", math.Inf(1), explain.Other),
@@ -48,7 +48,7 @@ func TestReportShowsEveryTensor(t *testing.T) {
 	page := diffReport(t, r)
 	text := checkPage(t, page)
 	for _, want := range []string{
-		"<title>griffin diff: a&lt;script&gt; and b</title>", "The checkpoints differ", "<span>griffin</span> <span>diff</span> <span>&#39;my a&#39;</span> <span>b</span>", "another head",
+		"<title>griffin diff: a&lt;script&gt; and b</title>", "The checkpoints differ", "<span>griffin</span> <span>diff</span> <span>&#39;my a&#39;</span> <span>b</span>", "another head", ">8</td>", ">no such field, which stands for 9</td>",
 		"layers.0.gone: only in A", "layers.0.w: relative L2 0.001", "layers.1.w: relative L2 0.1, scaled by 2", "layers.1.&lt;b&gt;: [1] in A, [2] in B",
 		"layers.2.w: relative L2 ∞, not finite", "layers.2.same: the same values", "head: relative L2 0.01", "no such tensor",
 		"layers.1.w</code>", `class="apart l10"`, `class="apart l0"`, "Distance over the layers", "How much elements changed",
