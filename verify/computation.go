@@ -87,7 +87,7 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 	// What config.json has instead of the window, the window + 1 or a soft cap for none is a finding of the configuration;
 	// the original is run with it too.
 	window, softCap := m.Config.AttentionWindow, m.Config.LogitsSoftCap
-	if window == known.AttentionWindow+1 {
+	if window == known.AttentionWindow+1 && !(statedWindow(r.sourceModel) == known.AttentionWindow && r.plan.HF.MatchRuntime == "") {
 		window = known.AttentionWindow
 	}
 	if known.LogitsSoftCap == 0 && huggingface.IsNoSoftCap(softCap, r.plan.DType) {

@@ -77,7 +77,7 @@ func configFields(p *convert.Plan, found *model.Model, head headState, sourceFie
 	}
 	if c.Has(model.Attention) {
 		fields = append(fields, attentionFields(c)...)
-		fields = append(fields, configField{names: hfconfig.WindowNames, want: p.HF.AttentionWindowSize, missing: int64(hfconfig.DefaultWindow), explain: windowEffect(c.AttentionWindow)})
+		fields = append(fields, configField{names: hfconfig.WindowNames, want: p.HF.AttentionWindowSize, missing: int64(hfconfig.DefaultWindow), explain: windowEffect(c.AttentionWindow, statedWindow(p.Source))})
 	}
 	return fields
 }
@@ -125,13 +125,26 @@ func standsForActivation(name string) func(got any) bool {
 	}
 }
 
-// windowEffect returns what wrong values of the attention window would do.
-func windowEffect(window int64) func(got any) string {
+// statedWindow returns the window that the config.json of a source has; 0 for an original.
+func statedWindow(source *model.Model) int64 {
+	if source.Layout != model.HuggingFace {
+		return 0
+	}
+	return writtenWindow(source.Checkpoint)
+}
+
+// windowEffect returns what wrong values of the attention window would do. stated is the one in the config.json of the source, 0 if it has none.
+func windowEffect(window, stated int64) func(got any) string {
 	return func(got any) string {
-		const should = "; it should be the original's window, %d, or %d, with which transformers 5 attends to the same tokens as the original"
+		should := fmt.Sprintf("; it should be the original's window, %d, or %d, with which transformers 5 attends to the same tokens as the original", window, window+1)
+		if stated != 0 {
+			should = fmt.Sprintf("; the source has %d", stated)
+		}
 		effect := "attention would reach less far, or farther"
 		switch n, ok := wholeNumber(got); {
 		case !ok:
+		case stated != 0 && n == window+1:
+			effect = "attention would reach farther than in the source, unless it was written to match transformers 5, which conversion.json would say"
 		case n == window+2:
 			effect = "this is window + 2: attention would reach one position farther than the original's in transformers 5"
 		case n == window-1:
@@ -141,7 +154,7 @@ func windowEffect(window int64) func(got any) string {
 		default:
 			effect = "attention would reach farther"
 		}
-		return fmt.Sprintf(effect+should, window, window+1)
+		return effect + should
 	}
 }
 

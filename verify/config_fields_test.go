@@ -129,7 +129,7 @@ func TestWindowEffect(t *testing.T) {
 		json.Number("10"): "this is window + 2", json.Number("7"): "this is window - 1", json.Number("6"): "attention would reach less far; it should be the original's window, 8, or 9, with",
 		json.Number("11"): "attention would reach farther; it should", json.Number("9"): "attention would reach farther;", json.Number("8"): "attention would reach farther;", "x": "attention would reach less far, or farther; it should",
 	} {
-		if text := windowEffect(8)(got); !strings.HasPrefix(text, want) {
+		if text := windowEffect(8, 0)(got); !strings.HasPrefix(text, want) {
 			t.Errorf("%v: %s, want %s", got, text, want)
 		}
 	}

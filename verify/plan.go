@@ -23,7 +23,7 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 		return nil, err
 	}
 	seen := o
-	if plain.HF != nil && plain.Config.Has(model.Attention) && writtenWindow(converted) == plain.Config.AttentionWindow+1 {
+	if plain.HF != nil && plain.Config.Has(model.Attention) && writtenWindow(converted) == plain.Config.AttentionWindow+1 && (hasRecord(found) || !otherWindow(source, converted)) {
 		seen.MatchRuntime = recordedMatch(found)
 	}
 	isKept := func(extra int) bool { return converted.Tensor(plain.Dests[extra].Name) != nil }
@@ -37,6 +37,21 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 		return plain, nil
 	}
 	return p, err
+}
+
+// otherWindow reports whether two checkpoints have a config.json each, and other windows in them. Without a conversion.json, nothing says that they
+// mean the same.
+func otherWindow(source *model.Model, converted *tensor.Checkpoint) bool {
+	return source.Layout == model.HuggingFace && statedWindow(source) != writtenWindow(converted)
+}
+
+// hasRecord reports whether a model has a conversion.json that can be read.
+func hasRecord(found *model.Model) bool {
+	if found == nil {
+		return false
+	}
+	record, _, err := found.Manifest()
+	return err == nil && record != nil
 }
 
 // recordedMatch returns the runtimes that a directory whose window is one larger was written to match, as its conversion.json has

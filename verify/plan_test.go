@@ -170,3 +170,62 @@ func TestRecordedMatch(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A directory whose window is one more than that of the directory that it was made from has another window, unless its conversion.json says what
+// it was written to match.
+func TestWindowOfADirectory(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	source := filepath.Join(c.Dir, "hf")
+	for _, tt := range []struct {
+		name     string
+		matching convert.Runtimes
+		edit     func(t *testing.T, dir string)
+		wrong    string // finding, or ""
+	}{
+		{"a plain conversion", convert.NoRuntime, func(*testing.T, string) {}, ""},
+		{"a conversion that matches", convert.Transformers5, func(*testing.T, string) {}, ""},
+		{"without its record", convert.Transformers5, func(t *testing.T, dir string) { remove(t, dir, manifest.Name) },
+			"attention_window_size: 9, not 8; attention would reach farther than in the source, unless it was written to match transformers 5, which conversion.json would say; the source has 8"},
+		{"another one", convert.NoRuntime, func(t *testing.T, dir string) {
+			remove(t, dir, manifest.Name)
+			rewrite(t, filepath.Join(dir, "config.json"), replaced(`"attention_window_size": 8`, `"attention_window_size": 6`))
+		}, "attention_window_size: 6, not 8; attention would reach less far; the source has 8"},
+	} {
+		dir := filepath.Join(t.TempDir(), "converted")
+		src, err := formats.Open(source, formats.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer src.Close()
+		if _, err := convert.Convert(t.Context(), src, dir, convert.Options{To: convert.ToHF, MatchRuntime: tt.matching}); err != nil {
+			t.Fatal(err)
+		}
+		tt.edit(t, dir)
+		v, err := verifyFiles(t, source, dir, Options{Golden: c.Recording("hf5")})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		var found []string
+		for _, f := range v.Config.Findings.All() {
+			found = append(found, f.String())
+		}
+		if v.Same != (tt.wrong == "") || strings.Join(found, "; ") != tt.wrong {
+			t.Fatalf("%s: %q, %+v", tt.name, found, v)
+		}
+		if l := v.Logits[len(v.Logits)-1]; tt.wrong != "" && (l.OK || l.Faults[0].Setting == nil || l.Faults[0].Setting.Recorded != "8") {
+			t.Errorf("%s: %s", tt.name, l.Summary)
+		}
+		if tt.matching == convert.NoRuntime {
+			continue
+		}
+		if back, err := verifyFiles(t, dir, dir, Options{}); err != nil || !back.Same { // both have the window, with or without the record
+			t.Errorf("%s: %+v, %v", tt.name, back, err)
+		}
+	}
+}
+
+func remove(t *testing.T, dir, name string) {
+	if err := os.Remove(filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+}

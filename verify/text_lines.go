@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
 // FindingGroup is findings that say the same of tensors in several layers, or of several tensors of a layer.
@@ -176,7 +177,7 @@ func (g *FindingGroup) line(findings strictjson.List[Finding]) string {
 	default:
 		line += fmt.Sprintf(", %s of %s elements differ", text.Grouped(differing), text.Grouped(elements))
 	}
-	if detail := first.withoutLayer(first.Detail); detail != "" {
+	if detail := g.detail(findings); detail != "" {
 		line += "; " + detail
 	}
 	where := g.Where(findings)
@@ -188,6 +189,21 @@ func (g *FindingGroup) line(findings strictjson.List[Finding]) string {
 		where, line = append(where, ""), strings.TrimPrefix(line, ": ")
 	}
 	return strings.Join(where, "\n      ") + text.Printable(line)
+}
+
+// detail returns what all findings of a group say of their tensors, with what is not finite in all of them.
+func (g *FindingGroup) detail(findings strictjson.List[Finding]) string {
+	first := findings.At(g.Findings[0])
+	n := stats.NotFinite{}
+	for _, i := range g.Findings {
+		switch f := findings.At(i); {
+		case f.notFinite.NaN == uncountedNaN || n.NaN == uncountedNaN:
+			n.NaN = uncountedNaN
+		default:
+			n.NaN, n.Inf = n.NaN+f.notFinite.NaN, n.Inf+f.notFinite.Inf
+		}
+	}
+	return strings.Trim(first.withoutLayer(first.uncounted())+"; "+sayNotFinite(n), "; ")
 }
 
 // Count returns how many elements of the tensors of a group of some findings differ, and how many there are.
@@ -212,7 +228,7 @@ func (g *FindingGroup) common(findings strictjson.List[Finding], of func(*Findin
 
 // sameness is equal for findings that say the same of their tensors. r is the renaming of the verdict.
 func (f *Finding) sameness(r *renaming) string {
-	parts := []string{string(f.Kind), f.withoutLayer(f.Detail)}
+	parts := []string{string(f.Kind), f.withoutLayer(f.uncounted()), fmt.Sprint(f.notFinite.NaN != 0, f.notFinite.NaN == 0 && f.notFinite.Inf > 0)}
 	if f.Kind == RenamedTensor {
 		return parts[0] + r.change(f)
 	}

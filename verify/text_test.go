@@ -14,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
 func TestTextSaysAll(t *testing.T) {
@@ -46,6 +47,26 @@ func TestTextSaysAll(t *testing.T) {
 type failing struct{}
 
 func (*failing) Write([]byte) (int, error) { return 0, errors.New("full") }
+
+// What is not finite in tensors of several layers is counted in one line, if all of it was counted.
+func TestLinesOfNotFinite(t *testing.T) {
+	for _, tt := range []struct {
+		counts []stats.NotFinite
+		want   string
+	}{
+		{[]stats.NotFinite{{NaN: 2}, {NaN: 1, Inf: 1}}, "; 3 NaN and 1 infinity in the conversion"}, {[]stats.NotFinite{{NaN: 2}, {NaN: uncountedNaN}}, "; NaN in the conversion"},
+		{[]stats.NotFinite{{Inf: 2}, {Inf: 1}}, "; 3 infinities in the conversion"}, {[]stats.NotFinite{{}, {}}, "elements differ"},
+	} {
+		var findings []Finding
+		for layer, n := range tt.counts {
+			findings = append(findings, Finding{Kind: WrongWeights, Tensor: fmt.Sprintf("model.layers.%d.a", layer), Differing: 1, Elements: 9, notFinite: n, Detail: sayNotFinite(n)})
+		}
+		lines, _, _ := (&Verdict{}).lines(strictjson.Items(findings...), 9)
+		if len(lines) != 1 || !strings.HasSuffix(lines[0], tt.want) {
+			t.Errorf("%q, want one with %q", lines, tt.want)
+		}
+	}
+}
 
 // What is wrong in the same way in several layers, or in several tensors of a layer, is one line. The rest is counted.
 func TestLines(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
+	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
 // Verdict is the answer to "is this the same model?", and what it is based on. A check that was not made is nil.
@@ -96,6 +97,8 @@ type Finding struct {
 	Differing     int64       `json:"differing,omitempty"` // elements that are wrong
 	Elements      int64       `json:"elements,omitempty"`  // of the tensor
 	Detail        string      `json:"detail,omitempty"`    // what the difference means, or what the tensor holds
+
+	notFinite stats.NotFinite // elements that Detail ends with
 }
 
 // String describes the finding in one line, for people.
@@ -127,6 +130,25 @@ func (f *Finding) String() string {
 		b.WriteString("; " + f.Detail)
 	}
 	return b.String()
+}
+
+// uncountedNaN is the number of NaN that were not counted.
+const uncountedNaN = -1
+
+// sayNotFinite says how many elements are not finite; "" for none.
+func sayNotFinite(n stats.NotFinite) string {
+	switch {
+	case n == (stats.NotFinite{}):
+		return ""
+	case n.NaN == uncountedNaN:
+		return "NaN in the conversion"
+	}
+	return n.String() + " in the conversion"
+}
+
+// uncounted is Detail without what is not finite.
+func (f *Finding) uncounted() string {
+	return strings.TrimSuffix(strings.TrimSuffix(f.Detail, sayNotFinite(f.notFinite)), "; ")
 }
 
 // FindingKind is a kind of Finding.

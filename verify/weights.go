@@ -7,6 +7,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
@@ -19,6 +20,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
 // checkWeights compares every element of a converted checkpoint with its source: bit for bit or, if the dtype changed,
@@ -133,7 +135,8 @@ type weightsCheck struct {
 	// What findings say beside their failures.
 	wants   map[int]string // what a wrong element should be, by finding
 	details map[int]string
-	nan     []bool // the first wrong element is NaN, of each finding
+	nan     []bool                  // the first wrong element is NaN, of each finding
+	counts  map[int]stats.NotFinite // of the first findings that nothing explains
 }
 
 // The state of a Dest that has no finding.
@@ -157,7 +160,7 @@ func (w *weightsCheck) addFindings() {
 			w.differing += f.Differing
 		}
 	}
-	w.wants, w.details, w.nan = map[int]string{}, map[int]string{}, make([]bool, len(w.wrong))
+	w.wants, w.details, w.nan, w.counts = map[int]string{}, map[int]string{}, make([]bool, len(w.wrong)), map[int]stats.NotFinite{}
 	w.section.Findings = strictjson.NewList(len(w.wrong), w.finding)
 	w.section.details = w.details
 }
@@ -172,19 +175,18 @@ func (w *weightsCheck) finding(k int) Finding {
 	}
 	out := Finding{Kind: kind, Tensor: d.Name, SourceName: sourceNames(w.list, f.Dest), ConvertedName: d.Name,
 		Index: f.Index, Want: cmp.Or(w.wants[k], f.Want), Got: f.Got, Differing: f.Differing, Elements: d.Elements()}
-	detail, described := w.details[k]
-	switch {
-	case described:
-		out.Detail = detail
-	case w.nan[k]:
-		out.Detail = "NaN in the conversion"
+	out.Detail, out.notFinite = w.details[k], w.counts[k]
+	if w.nan[k] && out.notFinite.NaN == 0 {
+		out.notFinite.NaN = uncountedNaN
 	}
+	out.Detail = strings.Trim(out.Detail+"; "+sayNotFinite(out.notFinite), "; ")
 	return out
 }
 
 // addDetail adds to what is said of a finding.
 func (w *WeightsSection) addDetail(finding int, s string) {
-	if before := w.Findings.At(finding).Detail; before != "" {
+	f := w.Findings.At(finding)
+	if before := f.uncounted(); before != "" {
 		s = before + "; " + s
 	}
 	w.details[finding] = s
@@ -239,8 +241,26 @@ func (w *weightsCheck) explain(ctx context.Context, c *model.Config, progress fu
 			return err
 		}
 		w.nan[k] = math.IsNaN(got)
+		if k < len(details) {
+			if w.counts[k], err = notFinite(ctx, w.converted.Tensor(f.Tensor), math.IsInf(got, 0)); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// notFinite counts the elements of a wrong tensor that are not finite. It returns zeros without NaN, unless the first wrong element is infinite: the
+// source may have the infinities.
+func notFinite(ctx context.Context, t *tensor.Tensor, infinite bool) (stats.NotFinite, error) {
+	if t.DType.Size() == 0 {
+		return stats.NotFinite{}, nil
+	}
+	s, err := stats.Of(ctx, t)
+	if err != nil || s.NaN == 0 && !infinite {
+		return stats.NotFinite{}, err
+	}
+	return s.NotFinite(), nil
 }
 
 // elementAt returns the value of an element of a tensor, the real part of a complex one. It is 0 for dtypes that pack

@@ -192,6 +192,31 @@ func TestManyWrongTensors(t *testing.T) {
 	}
 }
 
+// What a wrong tensor has that is not finite is counted. Infinities alone are said only if one of them is wrong.
+func TestNotFinite(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, tt := range []struct {
+		values []float64
+		wrong  bool // an infinity is
+		want   string
+	}{
+		{[]float64{1, 2}, false, ""}, {[]float64{nan, 1, nan, inf}, false, "2 NaN and 1 infinity"}, {[]float64{1, nan}, false, "1 NaN"},
+		{[]float64{inf, -inf}, false, ""}, {[]float64{inf, -inf}, true, "2 infinities"},
+	} {
+		var raw memory
+		for _, x := range tt.values {
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(float32(x)))
+		}
+		got, err := notFinite(t.Context(), &tensor.Tensor{Name: "w", DType: tensor.F32, Shape: []int64{int64(len(tt.values))}, Data: raw}, tt.wrong)
+		if err != nil || got.String() != tt.want {
+			t.Errorf("%v: %q, want %q; %v", tt.values, got, tt.want, err)
+		}
+	}
+	if got, err := notFinite(t.Context(), &tensor.Tensor{Name: "w", DType: tensor.F32, Shape: []int64{4}, Data: memory(make([]byte, 8))}, false); err == nil {
+		t.Errorf("%v of a tensor that is cut short", got)
+	}
+}
+
 // Elements in a wider dtype are counted apart from those that were rounded, but for those that were divided or could not be compared.
 func TestWidened(t *testing.T) {
 	transposed := func(m *made) { slices.Reverse(m.get(in(0, "mlp_block.down_proj.weight")).shape) }

@@ -6,9 +6,11 @@ import (
 	"context"
 	"io"
 	"math"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // Number is a float64 whose JSON is a string if it is not finite: NaN, Infinity, -Infinity.
@@ -32,6 +34,27 @@ type Stats struct {
 
 // Finite reports whether all values are finite.
 func (s *Stats) Finite() bool { return s.NaN == 0 && s.Inf == 0 }
+
+// NotFinite counts values that are not finite.
+type NotFinite struct{ NaN, Inf int64 }
+
+// NotFinite returns the counts of the values that are not finite.
+func (s *Stats) NotFinite() NotFinite { return NotFinite{s.NaN, s.Inf} }
+
+// String names them for people: "2 NaN and 1 infinity"; "" if there are none.
+func (n NotFinite) String() string {
+	var parts []string
+	if n.NaN > 0 {
+		parts = append(parts, text.Grouped(n.NaN)+" NaN")
+	}
+	switch {
+	case n.Inf == 1:
+		parts = append(parts, "1 infinity")
+	case n.Inf > 1:
+		parts = append(parts, text.Grouped(n.Inf)+" infinities")
+	}
+	return strings.Join(parts, " and ")
+}
 
 // counter gathers the statistics of a tensor from its bytes, whole elements at a time.
 type counter interface {

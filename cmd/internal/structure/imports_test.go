@@ -89,7 +89,7 @@ var imports = []struct {
 	{"reference/perplexity", []string{"formats/tensor", "reference", "reference/internal/stream"}},
 	{"reference/tokenizer", []string{"formats/sentencepiece", "formats/tensor"}},
 
-	{"verify", []string{"convert/...", "formats/...", "reference", "verify/diff", "verify/diff/explain", "verify/golden", "verify/internal/...", "verify/logits", "verify/runtime"}},
+	{"verify", []string{"convert/...", "formats/...", "reference", "verify/diff", "verify/diff/explain", "verify/golden", "verify/internal/...", "verify/logits", "verify/runtime", "verify/stats"}},
 	{"verify/diff", []string{"convert/...", "formats/...", "reference/kernel", "verify/diff/explain", "verify/internal/..."}},
 	{"verify/diff/explain", []string{"convert/...", "formats/...", "reference/kernel", "verify/internal/..."}},
 	{"verify/golden", []string{"convert", "formats/safetensors", "formats/storage", "formats/storage/publish", "formats/tensor", "reference", "verify/internal/forward"}},
@@ -98,12 +98,12 @@ var imports = []struct {
 	{"verify/internal/float", nil},
 	{"verify/internal/forward", []string{"reference"}},
 	{"verify/internal/text", nil},
-	{"verify/logits", []string{"convert/...", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/runtime"}},
+	{"verify/logits", []string{"convert/...", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/runtime", "verify/stats"}},
 	{"verify/report", []string{"formats/storage", "formats/storage/publish", "formats/strictjson", "formats/tensor", "reference", "reference/perplexity", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/...", "verify/runtime", "verify/stats"}},
 	{"verify/report/internal/chart", []string{"verify/internal/text"}},
 	{"verify/report/internal/page", []string{"formats/tensor", "verify/internal/float", "verify/internal/text"}},
 	{"verify/runtime", []string{"convert/...", "formats/hfconfig", "formats/quantized", "formats/tensor", "reference", "verify/golden"}},
-	{"verify/stats", []string{"formats/tensor", "verify/internal/float"}},
+	{"verify/stats", []string{"formats/tensor", "verify/internal/float", "verify/internal/text"}},
 }
 
 func TestImports(t *testing.T) {
