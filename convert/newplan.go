@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -108,6 +109,12 @@ func (p *planner) configure() error {
 	if stated != nil {
 		for _, note := range stated.Notes {
 			p.note(OtherNote, "config.json of the source: %s", note)
+		}
+		if !stated.Has("attention_window_size") && !stated.Has(hfconfig.SlidingWindow) && p.Config.Has(model.Attention) {
+			p.note(OtherNote, "config.json of the source does not state attention_window_size: transformers takes %d", stated.AttentionWindowSize)
+		}
+		if !stated.Has("logits_soft_cap") {
+			p.note(OtherNote, "config.json of the source does not state logits_soft_cap: transformers takes %g", stated.LogitsSoftCap)
 		}
 	}
 	if m.Layout == model.HuggingFace && p.Layout == model.HuggingFace {
