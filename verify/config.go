@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/beside"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
@@ -86,7 +87,7 @@ func checkFields(fields, sourceFields map[string]any, p *convert.Plan, found *mo
 	findings = append(findings, judgeTypes(fields, findings)...)
 	findings = append(findings, judgeDepartures(fields, findings)...)
 	findings = joinNames(findings)
-	s.Notes = append(configNotes(fields, p), unknownNotes(fields, sourceFields)...)
+	s.Notes = append(configNotes(fields, sourceFields, p), unknownNotes(fields, sourceFields)...)
 	s.Findings = strictjson.Items(findings...)
 	s.OK = len(findings) == 0
 	s.Summary = fmt.Sprintf("config.json agrees in all %d fields", checked)
@@ -136,7 +137,7 @@ func checkTokenIDs(fields map[string]any, vocabulary int64) []Finding {
 }
 
 // configNotes notes what is unusual but does not change what the model computes.
-func configNotes(fields map[string]any, p *convert.Plan) []string {
+func configNotes(fields, sourceFields map[string]any, p *convert.Plan) []string {
 	c := &p.Config
 	var notes []string
 	_, new := fields["dtype"]
@@ -150,9 +151,29 @@ func configNotes(fields map[string]any, p *convert.Plan) []string {
 			notes = append(notes, "use_cache is not false, but transformers 5 cannot cache a model without attention blocks: it fails unless each call turns the cache off")
 		}
 	}
+	return append(notes, tokenIDNotes(fields, sourceFields)...)
+}
+
+// tokenIDNotes compares the ids of tokens with those of the source's config.json or, if it has none, with those of RecurrentGemma, which are
+// also what transformers takes for fields that are not there.
+func tokenIDNotes(fields, sourceFields map[string]any) []string {
+	var notes []string
 	for _, id := range []struct{ name, usual string }{{"pad_token_id", "0"}, {"eos_token_id", "1"}, {"bos_token_id", "2"}} {
-		if n, ok := fields[id.name].(json.Number); ok && string(n) != id.usual {
-			notes = append(notes, fmt.Sprintf("%s is %s, and that of RecurrentGemma is %s; the weights do not show which is right", id.name, n, id.usual))
+		shown := func(fields map[string]any) string {
+			if value, ok := fields[id.name]; ok {
+				return beside.Show(value)
+			}
+			return id.usual
+		}
+		got, want := shown(fields), shown(sourceFields)
+		_, isNumber := fields[id.name].(json.Number)
+		switch {
+		case sourceFields == nil && isNumber && got != want:
+			notes = append(notes, fmt.Sprintf("%s is %s, and that of RecurrentGemma is %s; the source does not state which is right", id.name, got, want))
+		case sourceFields != nil && got != want:
+			notes = append(notes, fmt.Sprintf("%s is %s, and that of the source's config.json is %s", id.name, got, want))
+		case sourceFields != nil && got != id.usual:
+			notes = append(notes, fmt.Sprintf("%s is %s, as the source's config.json says; that of RecurrentGemma is %s", id.name, got, id.usual))
 		}
 	}
 	return notes
