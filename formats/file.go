@@ -1,7 +1,6 @@
 package formats
 
 import (
-	"errors"
 	"io/fs"
 	"path"
 	"strings"
@@ -63,16 +62,7 @@ func openBySuffix(source fs.FS, name string) error {
 		c.Close()
 		return unknown(storage.Path(source, name))
 	}
-	return adviseIfSilent(err, formatsHint)
-}
-
-// adviseIfSilent gives a *FormatError without a hint that hint.
-func adviseIfSilent(err error, hint string) error {
-	var bad *FormatError
-	if errors.As(err, &bad) && bad.Hint == "" {
-		bad.Hint = hint
-	}
-	return err
+	return tensor.AdviseIfSilent(err, formatsHint)
 }
 
 // readHead returns the first bytes of a regular file, and its size.
@@ -90,7 +80,7 @@ func readHead(source fs.FS, name string) ([]byte, int64, error) {
 func openIndex(source fs.FS, name string, options Options, format foreign.Format) (*Checkpoint, error) {
 	files, err := safetensors.IndexFiles(source, name)
 	if err != nil {
-		return nil, adviseIfSilent(err, format.Hint)
+		return nil, tensor.AdviseIfSilent(err, format.Hint)
 	}
 	if head, _, err := readHead(source, path.Join(path.Dir(name), files[0])); err == nil && torch.Detect(head) {
 		return torch.Open(source, name, options.torch())

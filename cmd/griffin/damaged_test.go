@@ -192,3 +192,47 @@ func deflated(t *testing.T, content []byte) []byte {
 	check(t, w.Close())
 	return out.Bytes()
 }
+
+// Files of Orbax and Flax checkpoints that are cut short, changed or missing are answered with what to do.
+func TestHintsOfDamagedFiles(t *testing.T) {
+	cut := func(path string) error { return os.Truncate(path, 100) }
+	flip := func(path string) error {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		b[len(b)/2] ^= 0x41
+		return os.WriteFile(path, b, 0o644)
+	}
+	for _, tt := range []struct {
+		checkpoint, file string // a pattern
+		do               func(path string) error
+	}{
+		{"flax-msgpack", "checkpoint", cut},
+		{"orbax-zarr", "_METADATA", cut},
+		{"orbax-zarr", "_METADATA", flip},
+		{"orbax-zarr", "params.final_norm.scale/.zarray", cut},
+		{"orbax-zarr", "params.final_norm.scale/0", cut},
+		{"orbax-zarr", "params.final_norm.scale/0", os.Remove},
+		{"orbax-ocdbt", "_METADATA", cut},
+		{"orbax-ocdbt", "manifest.ocdbt", cut},
+		{"orbax-ocdbt", "manifest.ocdbt", flip},
+		{"orbax-ocdbt", "d/*", cut},
+		{"orbax-ocdbt", "d/*", flip},
+		{"orbax-ocdbt", "d/*", os.Remove},
+		{"orbax-ocdbt", "ocdbt.process_0/d/*", os.Remove},
+	} {
+		dir := filepath.Join(t.TempDir(), "damaged")
+		check(t, os.CopyFS(dir, os.DirFS("../../testdata/micro-griffin/original/"+tt.checkpoint)))
+		files, err := filepath.Glob(filepath.Join(dir, tt.file))
+		check(t, err)
+		for _, file := range files {
+			check(t, tt.do(file))
+		}
+		var stderr bytes.Buffer
+		code := runCommand(t.Context(), []string{"griffin", "inspect", "--digest", dir}, io.Discard, &stderr)
+		if code != exitBadInput || !strings.Contains(stderr.String(), "hint: the ") && !strings.Contains(stderr.String(), "hint: _METADATA") || !strings.Contains(stderr.String(), "download or copy") {
+			t.Errorf("%s, %s: exit status %d, %s", tt.checkpoint, tt.file, code, stderr.String())
+		}
+	}
+}

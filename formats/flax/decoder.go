@@ -79,7 +79,7 @@ func (d *decoder) head() (head, error) {
 	case c <= 0xbf:
 		h.kind, h.n = Text, int64(c&0x1f)
 	case c == 0xc1:
-		return h, d.bad(h.at, "byte 0xc1, which msgpack does not use")
+		return h, d.damaged(h.at, "byte 0xc1, which msgpack does not use")
 	default:
 		t := heads[c-0xc0]
 		h.kind, h.n = t.kind, t.fixed
@@ -107,15 +107,15 @@ func (d *decoder) fits(h head) error {
 	switch h.kind {
 	case Text, Bytes, extension:
 		if h.n > left {
-			return d.bad(h.at, "%s of %d bytes where %d are left", h.kind, h.n, left)
+			return d.damaged(h.at, "%s of %d bytes where %d are left", h.kind, h.n, left)
 		}
 	case List:
 		if h.n > left {
-			return d.bad(h.at, "a list of %d items where %d bytes are left", h.n, left)
+			return d.damaged(h.at, "a list of %d items where %d bytes are left", h.n, left)
 		}
 	case Map:
 		if h.n > left/2 {
-			return d.bad(h.at, "a map of %d items where %d bytes are left", h.n, left)
+			return d.damaged(h.at, "a map of %d items where %d bytes are left", h.n, left)
 		}
 	}
 	return nil
@@ -161,7 +161,7 @@ func (d *decoder) text(h head) (string, error) {
 		return "", err
 	}
 	if !utf8.Valid(b) {
-		return "", d.bad(h.at, "text is not UTF-8")
+		return "", d.damaged(h.at, "text is not UTF-8")
 	}
 	return string(b), nil
 }
@@ -177,7 +177,7 @@ func (d *decoder) charge(bytes int64) error {
 // take reads n bytes, at most maxText, which are valid until the next call.
 func (d *decoder) take(n int) ([]byte, error) {
 	if int64(n) > d.end-d.pos {
-		return nil, d.bad(d.pos, "file ends %d bytes early", int64(n)-(d.end-d.pos))
+		return nil, d.damaged(d.pos, "file ends %d bytes early", int64(n)-(d.end-d.pos))
 	}
 	from := d.pos - d.at
 	if from < 0 || from+int64(n) > int64(len(d.window)) {
@@ -203,6 +203,11 @@ func (d *decoder) take(n int) ([]byte, error) {
 
 func (d *decoder) bad(at int64, format string, args ...any) *tensor.FormatError {
 	return tensor.Bad(format, args...).At(at)
+}
+
+// damaged returns an error of bytes that no program writes.
+func (d *decoder) damaged(at int64, format string, args ...any) *tensor.FormatError {
+	return d.bad(at, format, args...).Advise("the file may be truncated or damaged: download or copy it again")
 }
 
 // name returns the path of the current value in the form of a tensor name.

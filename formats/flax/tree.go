@@ -165,7 +165,7 @@ func Parse(r io.ReaderAt, size int64) (*Node, error) {
 		return nil, err
 	}
 	if d.pos != size {
-		return nil, d.bad(d.pos, "%d bytes follow the tree", size-d.pos)
+		return nil, d.damaged(d.pos, "%d bytes follow the tree", size-d.pos)
 	}
 	return &root, nil
 }

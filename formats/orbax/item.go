@@ -107,7 +107,7 @@ func (r *itemReader) readMetadata() (*metadata, error) {
 		}
 		meta, err = parseMetadata(strictjson.NewDecoder(text, maxJSONDepth))
 	}
-	return meta, r.annotate(err, name)
+	return meta, tensor.AdviseIfSilent(r.annotate(err, name), "_METADATA may be damaged: download or copy it again")
 }
 
 // readAggregate reads the tree of a "checkpoint" file. The file stays open for the arrays in it.

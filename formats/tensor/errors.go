@@ -67,6 +67,15 @@ func (e *FormatError) Advise(format string, args ...any) *FormatError {
 	return e
 }
 
+// AdviseIfSilent gives a *FormatError that err is or wraps a hint, unless it has a hint or a reason, which say what to do.
+func AdviseIfSilent(err error, hint string) error {
+	var bad *FormatError
+	if errors.As(err, &bad) && bad.Hint == "" && bad.Reason == "" {
+		bad.Hint = hint
+	}
+	return err
+}
+
 // Because sets the reason.
 func (e *FormatError) Because(reason Reason) *FormatError {
 	e.Reason = reason

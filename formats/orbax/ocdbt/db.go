@@ -89,18 +89,21 @@ func (db *DB) Section(key string) (*io.SectionReader, bool, error) {
 // Close closes the data files.
 func (db *DB) Close() error { return db.files.Close() }
 
+// damagedHint says what to do about files that are not as they were written.
+const damagedHint = "the checkpoint is incomplete or damaged: download or copy this file again"
+
 // open returns a reader of a range of a file.
 func (db *DB) open(name string, offset, length int64) (*io.SectionReader, error) {
 	full := path.Join(db.dir, name)
 	file, size, err := db.files.Open(full)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, tensor.Bad("data file is missing").Within(full)
+		return nil, tensor.Bad("data file is missing").Within(full).Advise("the checkpoint is incomplete: download or copy this file too")
 	}
 	if err != nil {
 		return nil, err
 	}
 	if offset > size || length > size-offset {
-		return nil, tensor.Bad("%d bytes are expected in a file of %d", length, size).Within(full).At(offset)
+		return nil, tensor.Bad("%d bytes are expected in a file of %d", length, size).Within(full).At(offset).Advise(damagedHint)
 	}
 	return io.NewSectionReader(file, offset, length), nil
 }

@@ -28,17 +28,17 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // CRC-32C of everything before.
 func openEnvelope(blob []byte, magic uint32, limit int) ([]byte, error) {
 	if len(blob) < minEnvelope-2 {
-		return nil, tensor.Bad("%d bytes are too few", len(blob))
+		return nil, tensor.Bad("%d bytes are too few", len(blob)).Advise(damagedHint)
 	}
 	if got := binary.BigEndian.Uint32(blob); got != magic {
-		return nil, tensor.Bad("begins with %08x, not %08x", got, magic).At(0)
+		return nil, tensor.Bad("begins with %08x, not %08x", got, magic).At(0).Advise(damagedHint)
 	}
 	if got := binary.LittleEndian.Uint64(blob[4:]); got != uint64(len(blob)) {
-		return nil, tensor.Bad("length field is %d, but there are %d bytes", got, len(blob)).At(4)
+		return nil, tensor.Bad("length field is %d, but there are %d bytes", got, len(blob)).At(4).Advise(damagedHint)
 	}
 	sum := len(blob) - 4
 	if got, want := crc32.Checksum(blob[:sum], castagnoli), binary.LittleEndian.Uint32(blob[sum:]); got != want {
-		return nil, tensor.Bad("checksum is %08x, but %08x is recorded", got, want).At(int64(sum))
+		return nil, tensor.Bad("checksum is %08x, but %08x is recorded", got, want).At(int64(sum)).Advise(damagedHint)
 	}
 	c := cursor{data: blob[:sum], pos: 12}
 	if version := c.varint(1<<32 - 1); version != 0 {

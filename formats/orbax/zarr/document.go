@@ -27,7 +27,7 @@ type object struct {
 func parseObject(text []byte) (object, error) {
 	v, err := strictjson.Parse(text, maxDepth)
 	if err != nil {
-		return object{}, err
+		return object{}, tensor.AdviseIfSilent(err, "the metadata may be damaged: download or copy it again")
 	}
 	return asObject(v, "the document")
 }
