@@ -205,9 +205,13 @@ func (d *decoder) bad(at int64, format string, args ...any) *tensor.FormatError 
 	return tensor.Bad(format, args...).At(at)
 }
 
-// damaged returns an error of bytes that no program writes.
+// damaged returns an error of bytes that no program writes. At the start of a file they may be those of another format.
 func (d *decoder) damaged(at int64, format string, args ...any) *tensor.FormatError {
-	return d.bad(at, format, args...).Advise("the file may be truncated or damaged: download or copy it again")
+	bad := d.bad(at, format, args...)
+	if at > 0 {
+		bad.Advise("the file may be truncated or damaged: download or copy it again")
+	}
+	return bad
 }
 
 // name returns the path of the current value in the form of a tensor name.

@@ -92,6 +92,17 @@ func (m *MovedLayers) NameInA(name string) string {
 	return name
 }
 
+// belong reports whether two tensors, one of each side, are in layers that belong together.
+func (m *MovedLayers) belong(a, b string) bool {
+	if m == nil {
+		return false
+	}
+	listA, layerA, _ := SplitLayer(a)
+	listB, layerB, _ := SplitLayer(b)
+	k := slices.Index(m.B, layerB)
+	return k >= 0 && m.A[k] == layerA && listA == m.List && listB == m.List
+}
+
 // alignLayers pairs the layers of two sides that have other layers by their content, so that a layer that
 // was removed or added is one difference, and not one of every layer behind it. It returns nil if
 // layers of one number belong together. Both sides are read once, unless their layers have the same numbers.

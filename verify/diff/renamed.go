@@ -93,18 +93,7 @@ func (d *differ) join(a, b *pair) {
 	a.b = b.b
 	a.diff.Status, a.diff.Renamed = Equal, true
 	a.diff.B = d.b.nameOf(b.b)
-	a.diff.aligned = d.areAligned(a.diff.Name, b.b.Name)
-}
-
-// areAligned reports whether two tensors, one of each side, are in layers that belong together although their numbers differ.
-func (d *differ) areAligned(a, b string) bool {
-	if d.moved == nil {
-		return false
-	}
-	listA, layerA, _ := SplitLayer(unwrap(a, d.a.prefix))
-	listB, layerB, _ := SplitLayer(unwrap(b, d.b.prefix))
-	k := slices.Index(d.moved.B, layerB)
-	return k >= 0 && d.moved.A[k] == layerA && listA == d.moved.List && listB == d.moved.List
+	a.diff.aligned = d.moved.belong(unwrap(a.diff.Name, d.a.prefix), unwrap(b.b.Name, d.b.prefix))
 }
 
 // verifyChecksums verifies the checksums that the formats keep of the tensors that were read, unless that
