@@ -39,8 +39,7 @@ func (c *conversion) planContainer(src *tensor.Checkpoint, dst string) error {
 	if err != nil {
 		return err
 	}
-	c.outline = &outline{checkpoint: src, from: layoutOf(src), to: layoutOf(renamed), keep: o.DType == tensor.Invalid, left: left,
-		adapted: func(*tensor.Tensor) bool { return false }}
+	c.outline = &outline{checkpoint: src, from: layoutOf(src), to: layoutOf(renamed), keep: o.DType == tensor.Invalid, left: left}
 	record, at, recordErr := manifest.Read(src.Source, src.Root)
 	c.manifest = func() (*manifest.Record, string, error) { return record, at, recordErr }
 	if record != nil && c.from == c.to && c.to != model.UnknownLayout && record.Layout == c.to.String() {

@@ -71,6 +71,7 @@ func Convert(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 			return nil, err
 		}
 	}
+	c.plan, c.manifest = nil, nil // they refer to the model, which takes much memory if there are very many tensors
 	if err := c.writeStaged(ctx, to); err != nil {
 		return nil, err
 	}
@@ -276,15 +277,11 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 		return err
 	}
 	written, sources := r.Written, r.Digests
-	if c.plan != nil {
-		if err := c.addDivisionCost(written); err != nil {
-			return err
-		}
+	if err := c.addDivisionCost(written); err != nil {
+		return err
 	}
 	c.moved = r
 	c.result.add(written)
-	// What is not needed any more takes much memory if there are very many tensors.
-	c.plan, c.manifest = nil, nil
 	if c.result.Overflowed == 0 && c.result.Inexact == 0 {
 		r.Written = nil
 	}
@@ -306,7 +303,7 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 
 // addDivisionCost adds to the result what dividing the embedding lost.
 func (c *conversion) addDivisionCost(written []tensor.Written) error {
-	cost, err := c.plan.checkDivision(written)
+	cost, err := c.checkDivision(written)
 	if err != nil || cost == "" {
 		return err
 	}
@@ -335,6 +332,7 @@ func (c *conversion) writeWeights(ctx context.Context, stage *staging, progress 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, weights.Close()) }()
+	c.output = c.output.written()
 	all := c.origin != nil && !c.options.Verify // the proof computes those of all sources
 	r, err = transfer.Execute(ctx, c.List, weights, transfer.Options{Progress: progress, Digests: c.digests(), DigestSources: all,
 		SourceMemory: storage.Memory(c.checkpoint.Source), DestMemory: stage.memory})
@@ -344,7 +342,6 @@ func (c *conversion) writeWeights(ctx context.Context, stage *staging, progress 
 	if err == nil && !all && !c.options.Verify {
 		r.Digests.SetCopied(c.List)
 	}
-	c.output = c.output.written()
 	return r, err
 }
 

@@ -83,7 +83,7 @@ func (p *planner) checkExpressed() error {
 				p.DType, cost, softCap))
 		}
 	}
-	d := p.division()
+	d := divisionOf(p.List)
 	if d != nil && p.Dests[d.Dest].DType == tensor.F64 {
 		return tensor.Bad("an embedding in float64 is not divided, as a model without embedding scale needs it").In(p.Source.Checkpoint.Path).Because(ReasonDivideF64)
 	}
@@ -125,18 +125,18 @@ func (p *planner) noteForm() {
 }
 
 // checkDivision returns what dividing the embedding lost beyond what the plan announced, such as the
-// last bits of numbers that became too small for the type; "" for nothing. Unless the plan allows
+// last bits of numbers that became too small for the type; "" for nothing. Unless the options allow
 // losses, they are a *tensor.FormatError. written is what transfer.Execute returned.
-func (p *Plan) checkDivision(written []tensor.Written) (cost string, err error) {
-	d := p.division()
+func (c *conversion) checkDivision(written []tensor.Written) (cost string, err error) {
+	d := divisionOf(c.List)
 	if d == nil || written[d.Dest].Inexact == 0 {
 		return "", nil
 	}
-	dest := &p.Dests[d.Dest]
+	dest := &c.Dests[d.Dest]
 	of := fmt.Sprintf("%d of %d elements of %s", written[d.Dest].Inexact, dest.Elements(), dest.Name)
-	if !p.allowInexact {
+	if !c.options.AllowInexact {
 		return "", tensor.Bad("no exact Hugging Face form: %s, divided by %g, become too small for %s and lose their last bits", of, d.Divide, dest.DType).
-			In(p.Source.Checkpoint.Path).Of(d.Source.Name).Because(ReasonUnderflow)
+			In(c.checkpoint.Path).Of(d.Source.Name).Because(ReasonUnderflow)
 	}
 	return fmt.Sprintf("%s are not the embedding's once transformers multiplies them by %g (counted)", of, d.Divide), nil
 }

@@ -460,7 +460,7 @@ func TestHeadTrainedSince(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.division() != nil || p.HF.EmbeddingDividedBy != 0 || p.HF.TieWordEmbeddings {
+	if divisionOf(p.List) != nil || p.HF.EmbeddingDividedBy != 0 || p.HF.TieWordEmbeddings {
 		t.Errorf("to bfloat16: %+v", p.HF)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 
+	"github.com/griffin-ckpt/griffin/convert/adapter"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/peft"
@@ -60,7 +61,7 @@ func (r *recorder) tensor(i int) *manifest.Tensor {
 	t := &manifest.Tensor{Name: d.Name, DType: d.DType.String(), Shape: d.Shape, Sum: r.dests.Dest(i).Only(r.algorithms), Rule: d.Rule}
 	for _, move := range r.outline.MovesOf(i) {
 		part := manifest.PartOf(move.Source)
-		if sum, ok := r.sources.Source(move.Source); ok && !r.outline.adapted(move.Source) {
+		if sum, ok := r.sources.Source(move.Source); ok && !adapter.IsMerged(move.Source) {
 			part.Sum = sum.Only(r.algorithms)
 		}
 		t.From = append(t.From, part)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/adapter"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
@@ -164,6 +165,7 @@ func (p *planner) chooseHead() error {
 func (p *planner) addParameters() {
 	index := map[string]int{} // of destinations of several transfers
 	root := p.Source.Family.Roots[p.Layout]
+	p.Dests, p.Moves = make([]moves.Dest, 0, len(p.Source.Tensors)), make([]moves.Move, 0, len(p.Source.Tensors))
 	for t := range p.Source.Transfers(p.Layout) {
 		if t.Embedding && p.unscaled != nil {
 			t.Source = p.unscaled
@@ -217,7 +219,7 @@ func (p *planner) addHead() {
 // addExtra adds the tensors that are not parameters of the family, as they are and in their own types.
 func (p *planner) addExtra() error {
 	m := p.Source
-	if p.options.LeaveExtra {
+	if p.options.LeaveExtra || len(m.Extra) == 0 {
 		return nil
 	}
 	taken := map[string]bool{}
@@ -278,7 +280,7 @@ func (p *planner) noteAdapter() {
 	}
 	const mark = ", adapted"
 	for i := range p.Moves {
-		if d := &p.Dests[p.Moves[i].Dest]; m.Adapted(p.Moves[i].Source) && !strings.HasSuffix(d.Rule, mark) {
+		if d := &p.Dests[p.Moves[i].Dest]; adapter.IsMerged(p.Moves[i].Source) && !strings.HasSuffix(d.Rule, mark) {
 			d.Rule += mark
 		}
 	}

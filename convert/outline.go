@@ -26,17 +26,13 @@ type outline struct {
 	notes    []string
 
 	manifest func() (*manifest.Record, string, error) // of the source, as manifest.Read returns it
-	adapted  func(*tensor.Tensor) bool                // whether a tensor of the source was changed by an adapter
 }
 
 // outline returns the outline of a plan.
 func (p *Plan) outline() *outline {
 	m := p.Source
 	o := &outline{List: p.List, checkpoint: m.Checkpoint, from: m.Layout, to: p.Layout, prefix: m.Prefix, dtype: p.DType, keep: p.Keep,
-		settings: p.settings(), recorded: p.SettingsRecorded, form: p.form(), copies: p.Copies, left: p.Left, manifest: m.Manifest, adapted: m.Adapted}
-	if m.Adapter == nil {
-		o.adapted = func(*tensor.Tensor) bool { return false } // so that o does not keep the model
-	}
+		settings: p.settings(), recorded: p.SettingsRecorded, form: p.form(), copies: p.Copies, left: p.Left, manifest: m.Manifest}
 	for _, note := range p.Notes {
 		o.notes = append(o.notes, note.Text)
 	}

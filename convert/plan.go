@@ -74,11 +74,11 @@ func (p *Plan) copiesTensors() bool {
 	return p.Source.Layout == model.HuggingFace && p.Layout == model.HuggingFace && p.Keep
 }
 
-// division returns the move that divides the embedding, or nil.
-func (p *Plan) division() *moves.Move {
-	for i := range p.Moves {
-		if p.Moves[i].Divide != 0 {
-			return &p.Moves[i]
+// divisionOf returns the move that divides the embedding, or nil.
+func divisionOf(l moves.List) *moves.Move {
+	for i := range l.Moves {
+		if l.Moves[i].Divide != 0 {
+			return &l.Moves[i]
 		}
 	}
 	return nil

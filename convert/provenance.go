@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/griffin-ckpt/griffin/convert/adapter"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -43,7 +44,7 @@ func newProvenance(p *outline, record *manifest.Record, path string) (v *provena
 		for _, k := range sources.Of(entry.Name) {
 			t := p.Moves[k].Source
 			known = true
-			if p.adapted(t) {
+			if adapter.IsMerged(t) {
 				continue
 			}
 			v.spans[k] = at

@@ -31,6 +31,12 @@ func Apply(base *tensor.Tensor, shape []int64, updates []*Update) (*tensor.Tenso
 	return out, nil
 }
 
+// IsMerged reports whether a tensor is one that Apply has returned.
+func IsMerged(t *tensor.Tensor) bool {
+	_, ok := t.Data.(*merged)
+	return ok
+}
+
 // merged is the Data of a tensor that an adapter changes.
 type merged struct {
 	base    *tensor.Tensor

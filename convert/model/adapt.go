@@ -16,12 +16,13 @@ func merge(m *Model, o *Options) (*Model, error) {
 		return nil, problems
 	}
 	a := o.Adapter
-	g := &merger{model: m, adapter: a, changed: map[parameter]string{}, updates: map[*tensor.Tensor][]*adapter.Update{}, adapted: map[*tensor.Tensor]bool{}}
+	g := &merger{model: m, adapter: a, changed: map[parameter]string{}, updates: map[*tensor.Tensor][]*adapter.Update{}}
 	for i := range a.Changes {
 		if err := g.change(&a.Changes[i]); err != nil {
 			return nil, tensor.Annotate(err, tensor.Location{Tensor: a.Changes[i].Parameter})
 		}
 	}
+	g.byName, g.changed = nil, nil
 	if err := g.refuseUnknown(); err != nil {
 		return nil, err
 	}
@@ -37,15 +38,17 @@ func merge(m *Model, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	merged, err := recognize(checkpoint, o, m.files)
+	// Nothing below refers to m or g, which take much memory if there are very many tensors.
+	headChanged, resized := tied && g.splitsHead(), g.vocab != 0
+	notes, stacked, separate, described := m.Notes, m.Stacked, m.Config.SeparateHead, m.files
+	merged, err := recognize(checkpoint, o, described)
 	if err != nil {
 		return nil, err
 	}
-	merged.Adapter, merged.adapted = a, g.adapted
-	merged.Notes, merged.Stacked, merged.AdapterLacks = m.Notes, m.Stacked, lacks
-	merged.headChanged, merged.resized = tied && g.splitsHead(), g.vocab != 0
-	if !merged.headChanged {
-		merged.Config.SeparateHead = m.Config.SeparateHead
+	merged.Adapter, merged.Notes, merged.Stacked, merged.AdapterLacks = a, notes, stacked, lacks
+	merged.headChanged, merged.resized = headChanged, resized
+	if !headChanged {
+		merged.Config.SeparateHead = separate
 	}
 	return merged, nil
 }
@@ -56,7 +59,7 @@ type merger struct {
 	adapter *peft.Adapter
 	changed map[parameter]string // parameters, each with the name that the adapter has for it
 	unknown []string             // parameters that the model does not have
-	byName  map[string]parameter
+	byName  map[string]parameter // under the names that the adapter has; without a rule if there is none
 
 	updates map[*tensor.Tensor][]*adapter.Update
 	vocab   int64 // size of the vocabulary after the merge; 0 if it stays
@@ -64,25 +67,32 @@ type merger struct {
 
 	head      *adapter.Update // of the output head, or nil
 	headShape []int64         // of the head after that
-	adapted   map[*tensor.Tensor]bool
 }
 
 // lookUp finds a parameter by the name that the adapted implementation has for it: transformers' name
 // with or without its prefix, or that of the original torch for matrices that both have.
 func (g *merger) lookUp(name string) (parameter, bool) {
 	if g.byName == nil {
-		g.byName = map[string]parameter{}
+		g.byName = make(map[string]parameter, len(g.adapter.Changes))
+		for i := range g.adapter.Changes {
+			g.byName[g.adapter.Changes[i].Parameter] = parameter{}
+		}
 		f := g.model.Family
 		for _, p := range g.model.parameters() {
 			full := f.nameOf(p, HuggingFace)
-			g.byName[full], g.byName[f.Roots[HuggingFace]+full] = p, p
+			names := []string{full, f.Roots[HuggingFace] + full}
 			if at := &p.rule.At[Torch]; at.Tail != "" && len(at.Op) == 0 {
-				g.byName[f.nameOf(p, Torch)] = p
+				names = append(names, f.nameOf(p, Torch))
+			}
+			for _, name := range names {
+				if _, ok := g.byName[name]; ok {
+					g.byName[name] = p
+				}
 			}
 		}
 	}
-	p, ok := g.byName[name]
-	return p, ok
+	p := g.byName[name]
+	return p, p.rule != nil
 }
 
 // change adds the update that a change of one parameter makes to the tensor that has it.
@@ -173,7 +183,7 @@ func (g *merger) checkpoint(tied bool) (*tensor.Checkpoint, error) {
 		if err != nil {
 			return nil, err
 		}
-		replaced[t], g.adapted[merged] = merged, true
+		replaced[t] = merged
 	}
 	var added []*tensor.Tensor
 	if tied && g.splitsHead() || g.head != nil {
@@ -230,10 +240,5 @@ func (g *merger) mergedHead(tied bool) (*tensor.Tensor, error) {
 	if g.head == nil {
 		return &renamed, nil
 	}
-	merged, err := adapter.Apply(&renamed, g.headShape, []*adapter.Update{g.head})
-	if err != nil {
-		return nil, err
-	}
-	g.adapted[merged] = true
-	return merged, nil
+	return adapter.Apply(&renamed, g.headShape, []*adapter.Update{g.head})
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/adapter"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
@@ -363,7 +364,7 @@ func TestAdaptersOfStoredHeads(t *testing.T) {
 			t.Fatalf("%s: %v", l, err)
 		}
 		h := merged.SeparateHead(&merged.Config)
-		if h == nil || merged.HeadSplit() || len(merged.Heads) != 1 || !merged.adapted[h.Tensor] || merged.adapted[merged.Embedding()] {
+		if h == nil || merged.HeadSplit() || len(merged.Heads) != 1 || !adapter.IsMerged(h.Tensor) || adapter.IsMerged(merged.Embedding()) {
 			t.Fatalf("%s: %v of %d heads", l, h, len(merged.Heads))
 		}
 		want := byFormula(t, values(t, head, m.Heads[0].View()), []int64{v, w}, &change, tensor.F32)
@@ -383,7 +384,7 @@ func TestAdaptersOfStoredHeads(t *testing.T) {
 
 		m, _ = withHead(t, rng, l, false)
 		merged, err = Open(t.Context(), m.Checkpoint, Options{Adapter: adapterOf(peft.Change{Parameter: "model.embed_tokens.weight", Rows: randomTensor(rng, "r", tensor.F32, 1, w), Indices: []int64{5}})})
-		if err != nil || merged.Config.SeparateHead || len(merged.Heads) != 0 || !merged.adapted[merged.Embedding()] {
+		if err != nil || merged.Config.SeparateHead || len(merged.Heads) != 0 || !adapter.IsMerged(merged.Embedding()) {
 			t.Errorf("%s: %v, head apart %v, %d heads", l, err, merged.Config.SeparateHead, len(merged.Heads))
 		}
 	}
@@ -405,10 +406,10 @@ func TestOpenWithAdapterAgainstPEFT(t *testing.T) {
 		}
 		adapted := 0
 		for _, x := range merged.Tensors {
-			if merged.adapted[x] {
+			if adapter.IsMerged(x) {
 				adapted++
 			}
-			if suffix != "" && merged.adapted[x] {
+			if suffix != "" && adapter.IsMerged(x) {
 				continue // merged by PEFT from the base in float32
 			}
 			got, theirs := elementsOf(t, x), elementsOf(t, want.Tensor(x.Name))

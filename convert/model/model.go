@@ -52,7 +52,6 @@ type Model struct {
 	sizes    Sizes
 	conflict string // how the sizes contradict each other, or ""
 	files    *files
-	adapted  map[*tensor.Tensor]bool // tensors that the adapter changes
 	parts    map[*tensor.Tensor]part // what tensors of Checkpoint show, if they are not as the file stores them
 
 	headChanged bool // the adapter separates the head, whatever config.json states
@@ -131,9 +130,6 @@ func Recognize(c *tensor.Checkpoint, o Options) (*Model, error) {
 func (m *Model) Embedding() *tensor.Tensor {
 	return m.found.first[m.Family.EmbeddingName(m.Layout)]
 }
-
-// Adapted reports whether the adapter changes a tensor of the model.
-func (m *Model) Adapted(t *tensor.Tensor) bool { return m.adapted[t] }
 
 // HeadSplit reports whether the adapter separates a head from the embedding to which it was tied.
 func (m *Model) HeadSplit() bool { return m.headChanged && m.Config.SeparateHead }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/peft"
@@ -39,7 +40,7 @@ func (g *merger) refuseIncomplete(tied, partial bool) (lacks string, err error) 
 		missing = append(missing, tensor.QuoteName(name))
 		fields[field] = true
 	}
-	for _, p := range g.promised(config, rooted) {
+	for p := range g.promised(config, rooted) {
 		full, changed := kept[strings.TrimPrefix(p.parameter, g.model.Family.Roots[HuggingFace])]
 		if p.parameter == g.model.Family.HeadName() && tied && config.SharesHead {
 			continue
@@ -76,31 +77,34 @@ func (g *merger) refuseIncomplete(tied, partial bool) (lacks string, err error) 
 	return "", bad.Advise("save the adapter again, complete; if it is as it was meant, correct %s in its configuration", strings.Join(from, " and "))
 }
 
-// promised lists the parameters that a configuration names, under the names of transformers.
-func (g *merger) promised(config *peft.Config, rooted bool) []promise {
+// promised gives the parameters that a configuration names, under the names of transformers, one after another: there may be very many.
+func (g *merger) promised(config *peft.Config, rooted bool) iter.Seq[promise] {
 	f := g.model.Family
-	var out []promise
-	add := func(name string, matrix bool) {
+	promiseOf := func(name string, matrix bool) (p promise, ok bool) {
 		module := name[:max(strings.LastIndexByte(name, '.'), 0)]
 		isWeight := strings.HasSuffix(name, ".weight")
 		switch isBias := strings.HasSuffix(name, ".bias"); { // PEFT saves no other biases, such as those of the gates
 		case config.Saves(module):
-			out = append(out, promise{name, "modules_to_save", true})
+			return promise{name, "modules_to_save", true}, true
 		case isWeight && matrix && config.TargetsKnown() && config.Adapts(module):
-			out = append(out, promise{name, "target_modules", false})
+			return promise{name, "target_modules", false}, true
 		case isBias && (config.Bias == "all" || config.Bias == "lora_only" && config.TargetsKnown() && config.Adapts(module)):
-			out = append(out, promise{name, "bias", true})
+			return promise{name, "bias", true}, true
+		}
+		return promise{}, false
+	}
+	return func(yield func(promise) bool) {
+		for _, p := range g.model.parameters() {
+			name := f.nameOf(p, HuggingFace)
+			if rooted {
+				name = f.Roots[HuggingFace] + name
+			}
+			if promised, ok := promiseOf(name, len(g.model.sizes.shapeIn(p.rule, HuggingFace)) > 1); ok && !yield(promised) {
+				return
+			}
+		}
+		if promised, ok := promiseOf(f.HeadName(), true); rooted && ok {
+			yield(promised)
 		}
 	}
-	for _, p := range g.model.parameters() {
-		name := f.nameOf(p, HuggingFace)
-		if rooted {
-			name = f.Roots[HuggingFace] + name
-		}
-		add(name, len(g.model.sizes.shapeIn(p.rule, HuggingFace)) > 1)
-	}
-	if rooted {
-		add(f.HeadName(), true)
-	}
-	return out
 }

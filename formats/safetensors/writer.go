@@ -13,14 +13,14 @@ import (
 // Writer writes the files of a Layout: the elements of each tensor go to the range that At returns.
 // Tensors may be written concurrently.
 type Writer struct {
-	layout *Layout
+	ranges []Range // of each Spec of the layout
 	files  []*publish.OutputFile
 }
 
 // Create creates the files of the layout in the directory dir, at their full size and complete except
 // for the tensors, by files. It does not replace files. If it fails, it leaves no file behind.
 func (l *Layout) Create(dir string, files *publish.OutputFiles) (w *Writer, err error) {
-	w = &Writer{layout: l}
+	w = &Writer{ranges: l.Ranges}
 	var made []string
 	defer func() {
 		if err != nil {
@@ -58,7 +58,7 @@ func (l *Layout) Create(dir string, files *publish.OutputFiles) (w *Writer, err 
 
 // At returns the file of tensor i of the layout's specs, and the range of its bytes.
 func (w *Writer) At(i int) (f *publish.OutputFile, offset, length int64) {
-	p := w.layout.Ranges[i]
+	p := w.ranges[i]
 	return w.files[p.File], p.Offset, p.Length
 }
 
