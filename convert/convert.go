@@ -148,7 +148,7 @@ func (c *conversion) planModel(ctx context.Context, src *tensor.Checkpoint) erro
 		return err
 	}
 	if o.Adapter != nil {
-		if c.adapter, err = describeAdapter(ctx, o.Adapter, o.Digest); err != nil {
+		if c.adapter, err = describeAdapter(ctx, m, o.Digest); err != nil {
 			return err
 		}
 	}
@@ -303,7 +303,7 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 
 // addDivisionCost adds to the result what dividing the embedding lost.
 func (c *conversion) addDivisionCost(written []tensor.Written) error {
-	cost, err := c.checkDivision(written)
+	cost, err := c.checkDivision(written, c.options.AllowInexact)
 	if err != nil || cost == "" {
 		return err
 	}

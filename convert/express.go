@@ -125,18 +125,18 @@ func (p *planner) noteForm() {
 }
 
 // checkDivision returns what dividing the embedding lost beyond what the plan announced, such as the
-// last bits of numbers that became too small for the type; "" for nothing. Unless the options allow
-// losses, they are a *tensor.FormatError. written is what transfer.Execute returned.
-func (c *conversion) checkDivision(written []tensor.Written) (cost string, err error) {
-	d := divisionOf(c.List)
+// last bits of numbers that became too small for the type; "" for nothing. Unless losses are
+// allowed, they are a *tensor.FormatError. written is what transfer.Execute returned.
+func (o *outline) checkDivision(written []tensor.Written, allowInexact bool) (cost string, err error) {
+	d := divisionOf(o.List)
 	if d == nil || written[d.Dest].Inexact == 0 {
 		return "", nil
 	}
-	dest := &c.Dests[d.Dest]
+	dest := &o.Dests[d.Dest]
 	of := fmt.Sprintf("%d of %d elements of %s", written[d.Dest].Inexact, dest.Elements(), dest.Name)
-	if !c.options.AllowInexact {
+	if !allowInexact {
 		return "", tensor.Bad("no exact Hugging Face form: %s, divided by %g, become too small for %s and lose their last bits", of, d.Divide, dest.DType).
-			In(c.checkpoint.Path).Of(d.Source.Name).Because(ReasonUnderflow)
+			In(o.checkpoint.Path).Of(d.Source.Name).Because(ReasonUnderflow)
 	}
 	return fmt.Sprintf("%s are not the embedding's once transformers multiplies them by %g (counted)", of, d.Divide), nil
 }

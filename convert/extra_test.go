@@ -126,7 +126,7 @@ func TestAdapterAgainstConfigJSON(t *testing.T) {
 		{"larger", []peft.Change{{Parameter: "model.embed_tokens.weight", Value: larger}, {Parameter: "lm_head.weight", Value: larger}}, false, 43},
 		{"neither", []peft.Change{{Parameter: "model.final_norm.weight", Value: zeros("v", 16)}}, false, 40},
 	} {
-		a := &peft.Adapter{Path: "adapter", Config: &peft.Config{Base: "some/base"}, Changes: tt.changes}
+		a := &peft.Adapter{Path: "adapter", Config: &peft.Config{Base: "some/base"}, Changes: func() []peft.Change { return tt.changes }}
 		c, err := prepare(t.Context(), base, "out", Options{Adapter: a})
 		if err != nil {
 			t.Fatalf("%s: %v", tt.name, err)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/adapter"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
-	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -89,20 +89,20 @@ func (r *recorder) WriteTo(w io.Writer) (n int64, err error) {
 
 // describeAdapter describes an adapter for conversion.json. It reads the adapter's files for their
 // digests.
-func describeAdapter(ctx context.Context, a *peft.Adapter, algorithms digest.Algorithms) (*manifest.Adapter, error) {
-	c := a.Config
-	m := &manifest.Adapter{Name: storage.BaseName(a.Path), Type: "LoRA", Rank: c.Rank, Alpha: manifest.Float(c.Alpha), RSLoRA: c.RSLoRA, Base: c.Base, Changes: len(a.Changes)}
+func describeAdapter(ctx context.Context, m *model.Model, algorithms digest.Algorithms) (*manifest.Adapter, error) {
+	a, c := m.Adapter, m.Adapter.Config
+	d := &manifest.Adapter{Name: storage.BaseName(a.Path), Type: "LoRA", Rank: c.Rank, Alpha: manifest.Float(c.Alpha), RSLoRA: c.RSLoRA, Base: c.Base, Changes: m.AdapterChanges}
 	if c.DoRA {
-		m.Type = "DoRA"
+		d.Type = "DoRA"
 	}
 	for _, name := range a.Files {
 		sum, err := digestFile(ctx, a.Source, name, algorithms)
 		if err != nil {
 			return nil, err
 		}
-		m.Files = append(m.Files, manifest.File{Name: path.Base(name), Sum: sum})
+		d.Files = append(d.Files, manifest.File{Name: path.Base(name), Sum: sum})
 	}
-	return m, nil
+	return d, nil
 }
 
 func digestFile(ctx context.Context, source fs.FS, name string, a digest.Algorithms) (digest.Sum, error) {

@@ -17,9 +17,11 @@ func merge(m *Model, o *Options) (*Model, error) {
 	}
 	a := o.Adapter
 	g := &merger{model: m, adapter: a, changed: map[parameter]string{}, updates: map[*tensor.Tensor][]*adapter.Update{}}
-	for i := range a.Changes {
-		if err := g.change(&a.Changes[i]); err != nil {
-			return nil, tensor.Annotate(err, tensor.Location{Tensor: a.Changes[i].Parameter})
+	changes := a.Changes()
+	g.index(changes)
+	for i := range changes {
+		if err := g.change(&changes[i]); err != nil {
+			return nil, tensor.Annotate(err, tensor.Location{Tensor: changes[i].Parameter})
 		}
 	}
 	g.byName, g.changed = nil, nil
@@ -30,7 +32,7 @@ func merge(m *Model, o *Options) (*Model, error) {
 	if m.Layout == HuggingFace && m.files.config != nil {
 		tied = m.files.config.TieWordEmbeddings
 	}
-	lacks, err := g.refuseIncomplete(tied, o.PartialAdapter)
+	lacks, err := g.refuseIncomplete(changes, tied, o.PartialAdapter)
 	if err != nil {
 		return nil, err
 	}
@@ -38,14 +40,15 @@ func merge(m *Model, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Nothing below refers to m or g, which take much memory if there are very many tensors.
-	headChanged, resized := tied && g.splitsHead(), g.vocab != 0
+	// Nothing below refers to m, g or changes, which take much memory if there are very many tensors.
+	number, headChanged, resized := len(changes), tied && g.splitsHead(), g.vocab != 0
 	notes, stacked, separate, described := m.Notes, m.Stacked, m.Config.SeparateHead, m.files
 	merged, err := recognize(checkpoint, o, described)
 	if err != nil {
 		return nil, err
 	}
-	merged.Adapter, merged.Notes, merged.Stacked, merged.AdapterLacks = a, notes, stacked, lacks
+	merged.Adapter, merged.AdapterChanges, merged.AdapterLacks = a, number, lacks
+	merged.Notes, merged.Stacked = notes, stacked
 	merged.headChanged, merged.resized = headChanged, resized
 	if !headChanged {
 		merged.Config.SeparateHead = separate
@@ -59,7 +62,7 @@ type merger struct {
 	adapter *peft.Adapter
 	changed map[parameter]string // parameters, each with the name that the adapter has for it
 	unknown []string             // parameters that the model does not have
-	byName  map[string]parameter // under the names that the adapter has; without a rule if there is none
+	byName  map[string]parameter // under the names that the adapter has; without a rule if the model does not have it
 
 	updates map[*tensor.Tensor][]*adapter.Update
 	vocab   int64 // size of the vocabulary after the merge; 0 if it stays
@@ -69,30 +72,26 @@ type merger struct {
 	headShape []int64         // of the head after that
 }
 
-// lookUp finds a parameter by the name that the adapted implementation has for it: transformers' name
-// with or without its prefix, or that of the original torch for matrices that both have.
-func (g *merger) lookUp(name string) (parameter, bool) {
-	if g.byName == nil {
-		g.byName = make(map[string]parameter, len(g.adapter.Changes))
-		for i := range g.adapter.Changes {
-			g.byName[g.adapter.Changes[i].Parameter] = parameter{}
+// index finds the parameters that change, by the names that the adapted implementation has for them: transformers' names
+// with or without their prefix, or those of the original torch for matrices that both have.
+func (g *merger) index(changes []peft.Change) {
+	g.byName = make(map[string]parameter, len(changes))
+	for i := range changes {
+		g.byName[changes[i].Parameter] = parameter{}
+	}
+	f := g.model.Family
+	for _, p := range g.model.parameters() {
+		full := f.nameOf(p, HuggingFace)
+		names := []string{full, f.Roots[HuggingFace] + full}
+		if at := &p.rule.At[Torch]; at.Tail != "" && len(at.Op) == 0 {
+			names = append(names, f.nameOf(p, Torch))
 		}
-		f := g.model.Family
-		for _, p := range g.model.parameters() {
-			full := f.nameOf(p, HuggingFace)
-			names := []string{full, f.Roots[HuggingFace] + full}
-			if at := &p.rule.At[Torch]; at.Tail != "" && len(at.Op) == 0 {
-				names = append(names, f.nameOf(p, Torch))
-			}
-			for _, name := range names {
-				if _, ok := g.byName[name]; ok {
-					g.byName[name] = p
-				}
+		for _, name := range names {
+			if _, ok := g.byName[name]; ok {
+				g.byName[name] = p
 			}
 		}
 	}
-	p := g.byName[name]
-	return p, p.rule != nil
 }
 
 // change adds the update that a change of one parameter makes to the tensor that has it.
@@ -101,8 +100,8 @@ func (g *merger) change(c *peft.Change) error {
 	if c.Parameter == f.HeadName() || c.Parameter == f.Roots[HuggingFace]+f.HeadName() {
 		return g.changeHead(c)
 	}
-	p, ok := g.lookUp(c.Parameter)
-	if !ok {
+	p := g.byName[c.Parameter]
+	if p.rule == nil {
 		g.unknown = append(g.unknown, c.Parameter)
 		return nil
 	}
@@ -119,12 +118,15 @@ func (g *merger) change(c *peft.Change) error {
 		}
 		g.splits = g.splits || c.Rows == nil
 	}
+	t := m.found.first[f.nameOf(p, m.Layout)]
+	if c.Parameter == t.Name {
+		c.Parameter = t.Name // very many names are kept once
+	}
 	stored, first := p.rule.At[m.Layout].Op.inverse().apply(tensor.RowMajor(shape...))
 	u, err := adapter.NewUpdate(c, shape, stored, first)
 	if err != nil {
 		return g.in(err)
 	}
-	t := m.found.first[f.nameOf(p, m.Layout)]
 	g.updates[t] = append(g.updates[t], u)
 	return nil
 }

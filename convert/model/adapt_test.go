@@ -179,7 +179,7 @@ func TestOpenWithAdapterByTheFormula(t *testing.T) {
 		l, d := Flax+Layout(round%3), types[round%4]
 		m := modelWithWeights(t, rng, c, l, d)
 		m.Config.SeparateHead = true // so that the embedding may change alone
-		a := &peft.Adapter{Path: "adapter", Config: &peft.Config{}}
+		var all []peft.Change
 		changes := map[parameter]*peft.Change{}
 		for i, p := range Griffin.parameters(c) {
 			if rng.IntN(2) == 0 {
@@ -195,10 +195,10 @@ func TestOpenWithAdapterByTheFormula(t *testing.T) {
 				}
 			}
 			change := randomChange(rng, name, sizesOf(c).shapeIn(p.rule, HuggingFace), types[rng.IntN(4)])
-			a.Changes = append(a.Changes, change)
+			all = append(all, change)
 			changes[m.parameters()[i]] = &change
 		}
-		merged, err := merge(m, &Options{Adapter: a})
+		merged, err := merge(m, &Options{Adapter: adapterOf(all...)})
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
@@ -222,7 +222,7 @@ func TestOpenWithAdapterByTheFormula(t *testing.T) {
 }
 
 func adapterOf(changes ...peft.Change) *peft.Adapter {
-	return &peft.Adapter{Path: "adapter", Config: &peft.Config{Base: "some/base"}, Changes: changes}
+	return &peft.Adapter{Path: "adapter", Config: &peft.Config{Base: "some/base"}, Changes: func() []peft.Change { return changes }}
 }
 
 func TestOpenWithAdapterRefuses(t *testing.T) {

@@ -57,7 +57,7 @@ func FuzzOpenWithAdapter(f *testing.F) {
 		}
 		base := bases[Flax+Layout(kind%3)]
 		var bad *tensor.FormatError
-		a := &peft.Adapter{Config: &peft.Config{}, Changes: []peft.Change{change}}
+		a := &peft.Adapter{Config: &peft.Config{}, Changes: func() []peft.Change { return []peft.Change{change} }}
 		merged, err := Open(t.Context(), base, Options{Adapter: a})
 		if err != nil {
 			if !errors.As(err, &bad) {

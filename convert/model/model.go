@@ -45,6 +45,8 @@ type Model struct {
 	KeepExtra bool          // Options.KeepExtra
 	Adapter   *peft.Adapter // Options.Adapter
 
+	AdapterChanges int // parameters that the adapter changes
+
 	AdapterLacks string // what a partial adapter lacks, in words, or ""
 
 	found    byKey // by the name from the model's root on, without wrappers

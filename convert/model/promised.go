@@ -23,12 +23,12 @@ const ReasonPartialAdapter tensor.Reason = "partial adapter"
 // refuseIncomplete refuses an adapter that lacks tensors of modules that its configuration names, as one that was saved
 // without gathering its shards. PEFT warns about them and keeps the base's weights in their place. If partial is set,
 // target modules may lack theirs, and lacks names them. It is called after all changes were made.
-func (g *merger) refuseIncomplete(tied, partial bool) (lacks string, err error) {
+func (g *merger) refuseIncomplete(changes []peft.Change, tied, partial bool) (lacks string, err error) {
 	config := g.adapter.Config
 	kept := map[string]bool{} // by parameter, whether the change replaces it
 	rooted, rows := false, false
-	for i := range g.adapter.Changes {
-		c := &g.adapter.Changes[i]
+	for i := range changes {
+		c := &changes[i]
 		name := strings.TrimPrefix(c.Parameter, g.model.Family.Roots[HuggingFace])
 		rooted = rooted || name != c.Parameter
 		rows = rows || c.Rows != nil

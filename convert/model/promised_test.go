@@ -52,32 +52,37 @@ func TestIncompleteAdapters(t *testing.T) {
 	const q, gate = "model.layers.1.temporal_block.q_proj.weight", "model.layers.0.mlp_block.gate_proj.weight"
 	without := func(names ...string) func(*peft.Adapter) {
 		return func(a *peft.Adapter) {
-			a.Changes = slices.DeleteFunc(a.Changes, func(c peft.Change) bool { return slices.Contains(names, c.Parameter) })
+			changes := slices.DeleteFunc(a.Changes(), func(c peft.Change) bool { return slices.Contains(names, c.Parameter) })
+			a.Changes = func() []peft.Change { return changes }
 		}
 	}
 	withoutRoot := func(names ...string) func(*peft.Adapter) {
 		return func(a *peft.Adapter) {
 			without(names...)(a)
-			for i := range a.Changes {
-				a.Changes[i].Parameter = strings.TrimPrefix(a.Changes[i].Parameter, "model.")
+			for i, c := range a.Changes() {
+				a.Changes()[i].Parameter = strings.TrimPrefix(c.Parameter, "model.")
 			}
 		}
+	}
+	add := func(a *peft.Adapter, change peft.Change) {
+		changes := append(a.Changes(), change)
+		a.Changes = func() []peft.Change { return changes }
 	}
 	// value adds a change that replaces a parameter by itself.
 	value := func(name string) func(*peft.Adapter) {
 		return func(a *peft.Adapter) {
 			v := *base.Tensor(name)
-			a.Changes = append(a.Changes, peft.Change{Parameter: name, Value: &v})
+			add(a, peft.Change{Parameter: name, Value: &v})
 		}
 	}
 	head := func(a *peft.Adapter) {
 		v := *base.Tensor("model.embed_tokens.weight")
 		v.Name = "lm_head.weight"
-		a.Changes = append(a.Changes, peft.Change{Parameter: "lm_head.weight", Value: &v})
+		add(a, peft.Change{Parameter: "lm_head.weight", Value: &v})
 	}
 	tokens := func(a *peft.Adapter) {
 		w := base.Tensor("model.embed_tokens.weight").Shape[1]
-		a.Changes = append(a.Changes, peft.Change{Parameter: "model.embed_tokens.weight", Rows: withData(named("r", 1, w), make([]byte, 4*w)), Indices: []int64{3}})
+		add(a, peft.Change{Parameter: "model.embed_tokens.weight", Rows: withData(named("r", 1, w), make([]byte, 4*w)), Indices: []int64{3}})
 	}
 	saves := func(names string) []string {
 		return []string{`"modules_to_save": null`, `"modules_to_save": [` + names + `]`}

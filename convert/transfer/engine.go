@@ -31,7 +31,7 @@ type engine struct {
 	needsCRC   bool                              // whether the destination needs the CRC-32 of tensors
 	inOrder    bool                              // whether files are filled from their beginning to their end
 	targets    []target
-	outputs    map[*publish.OutputFile]*publish.Output
+	outputs    map[*publish.OutputFile]*output
 	written    []tensor.Written
 	sums       *moves.Digests
 
@@ -56,7 +56,7 @@ func (e *engine) count(n int64) {
 
 // openTargets finds where each Dest goes, and prepares the files.
 func (e *engine) openTargets(l moves.List, dst Destination) error {
-	e.outputs = map[*publish.OutputFile]*publish.Output{}
+	e.outputs = map[*publish.OutputFile]*output{}
 	e.sinks, _ = dst.(Sinker)
 	summed, ok := dst.(crc32Destination)
 	e.needsCRC = ok && summed.NeedsCRC32()
@@ -68,7 +68,7 @@ func (e *engine) openTargets(l moves.List, dst Destination) error {
 			return err
 		}
 		t := &e.targets[i]
-		t.Dest, t.index, t.bytes = d, int32(i), size
+		t.Dest, t.index = d, int32(i)
 		f, offset, length := dst.At(i)
 		switch {
 		case f == nil && e.sinks == nil:
@@ -81,13 +81,13 @@ func (e *engine) openTargets(l moves.List, dst Destination) error {
 		if t.out, err = e.output(f); err != nil {
 			return err
 		}
-		t.file, t.offset = f, offset
+		t.offset = offset
 	}
 	return nil
 }
 
-// output returns the Output of a file, which it prepares at the first call.
-func (e *engine) output(f *publish.OutputFile) (*publish.Output, error) {
+// output returns the output of a file, which it prepares at the first call.
+func (e *engine) output(f *publish.OutputFile) (*output, error) {
 	if out := e.outputs[f]; out != nil {
 		return out, nil
 	}
@@ -95,10 +95,11 @@ func (e *engine) output(f *publish.OutputFile) (*publish.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := publish.NewOutput(f, size)
+	prepared, err := publish.NewOutput(f, size)
 	if err != nil {
 		return nil, err
 	}
+	out := &output{prepared, f}
 	e.outputs[f] = out
 	return out, nil
 }

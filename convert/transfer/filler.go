@@ -73,8 +73,8 @@ func (f *filler) advance(n int) {
 	p := &f.panel
 	filled := p.buffer.Bytes[p.hi : p.hi+n]
 	f.target.feed(f.at, filled)
-	if f.target.file != nil && !f.engine.inOrder {
-		f.target.file.Feed(f.target.offset+f.at, filled)
+	if f.target.out != nil && !f.engine.inOrder {
+		f.target.out.file.Feed(f.target.offset+f.at, filled)
 	}
 	p.hi += n
 	f.at += int64(n)
@@ -132,7 +132,7 @@ func (e *engine) write(p panel) {
 func (e *engine) hashPanels() {
 	for p := range e.unhashed {
 		e.guarded(func() error {
-			p.target.file.Feed(p.offset+int64(p.lo), p.buffer.Bytes[p.lo:p.hi])
+			p.target.out.file.Feed(p.offset+int64(p.lo), p.buffer.Bytes[p.lo:p.hi])
 			return nil
 		})
 		e.fullPanels <- p

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
-	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -167,9 +166,9 @@ func (l *jobList) fileOrder(uses map[*tensor.Tensor]int32) []int32 {
 	if !l.algorithms.Has(digest.SHA256) || l.needsCRC || len(l.outputs) == len(l.targets) {
 		return nil
 	}
-	files := map[*publish.OutputFile]int{}
+	files := map[*output]int{}
 	for i := range l.targets {
-		f := l.targets[i].file
+		f := l.targets[i].out
 		if f == nil { // a sink
 			return nil
 		}
@@ -184,7 +183,7 @@ func (l *jobList) fileOrder(uses map[*tensor.Tensor]int32) []int32 {
 	slices.SortStableFunc(order, func(a, b int32) int {
 		m, n := &l.moves[a], &l.moves[b]
 		t, u := &l.targets[m.Dest], &l.targets[n.Dest]
-		return cmp.Or(cmp.Compare(files[t.file], files[u.file]), cmp.Compare(t.offset, u.offset), cmp.Compare(m.Offset, n.Offset))
+		return cmp.Or(cmp.Compare(files[t.out], files[u.out]), cmp.Compare(t.offset, u.offset), cmp.Compare(m.Offset, n.Offset))
 	})
 	left := maps.Clone(uses)
 	streams := 0 // sources that need memory of their own, between their first move and their last

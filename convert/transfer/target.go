@@ -16,13 +16,23 @@ import (
 // target is a Dest that is to be filled: a range of a file, or a sink. There may be very many.
 type target struct {
 	*moves.Dest
-	index   int32               // of the Dest
-	moves   atomic.Int32        // not done yet
-	file    *publish.OutputFile // nil for a sink
-	out     *publish.Output     // of the file
-	offset  int64               // bytes from the start of the file
-	bytes   int64
+	index   int32                   // of the Dest
+	moves   atomic.Int32            // not done yet
+	out     *output                 // nil for a sink
+	offset  int64                   // bytes from the start of the file
 	filling atomic.Pointer[filling] // nil until the first bytes come, and when the target is finished
+}
+
+// output is a file that targets lie in.
+type output struct {
+	*publish.Output
+	file *publish.OutputFile
+}
+
+// size returns the bytes of the target.
+func (t *target) size() int64 {
+	_, bytes, _ := tensor.SizeOf(t.DType, t.Shape) // openTargets has checked it
+	return bytes
 }
 
 // filling is the state of a target while it is being filled.
@@ -69,9 +79,9 @@ func (f *filling) feed(at int64, p []byte) {
 	}
 }
 
-// missing returns the first byte that has to be read back, or the size of the target.
-func (f *filling) missing() int64 {
-	n := f.hash.Missing(f.bytes)
+// missing returns the first byte of the target that has to be read back, or its size.
+func (f *filling) missing(size int64) int64 {
+	n := f.hash.Missing(size)
 	if f.needsCRC {
 		n = min(n, f.inOrder)
 	}
@@ -80,23 +90,23 @@ func (f *filling) missing() int64 {
 
 // finish completes the hash of a target that is filled, and the sink.
 func (e *engine) finish(t *target, scratch []byte) error {
-	f := e.filling(t)
+	f, size := e.filling(t), t.size()
 	if t.out == nil {
 		if err := e.closeSink(f); err != nil {
 			return err
 		}
-	} else if f.missing() < t.bytes {
+	} else if f.missing(size) < size {
 		f.writes.Wait()
-		for at := f.missing(); at < t.bytes; at = f.missing() {
-			n := min(int64(len(scratch)), t.bytes-at)
+		for at := f.missing(size); at < size; at = f.missing(size) {
+			n := min(int64(len(scratch)), size-at)
 			if _, err := t.out.ReadAt(scratch[:n], t.offset+at); err != nil {
 				return err
 			}
 			f.feed(at, scratch[:n])
-			t.file.Feed(t.offset+at, scratch[:n])
+			t.out.file.Feed(t.offset+at, scratch[:n])
 		}
 	}
-	e.sums.SetDest(int(t.index), f.hash.Sum(t.bytes))
+	e.sums.SetDest(int(t.index), f.hash.Sum(size))
 	e.written[t.index] = tensor.Written{Digest: e.sums.Ref(int(t.index)), CRC32: f.crc, Overflowed: f.overflowed.Load(), Inexact: f.inexact.Load()}
 	t.filling.Store(nil)
 	return nil
@@ -114,7 +124,7 @@ func (e *engine) closeSink(f *filling) error {
 	if err := e.openSink(f); err != nil { // a tensor without elements
 		return err
 	}
-	if f.inOrder != f.bytes {
+	if f.inOrder != f.size() {
 		return fmt.Errorf("%s was not filled in order", f.Name)
 	}
 	return f.sink.Close()

@@ -16,7 +16,7 @@ func ExampleRead() {
 	defer adapter.Close()
 	c := adapter.Config
 	fmt.Printf("%s of rank %d and alpha %v for %s\n", c.Type, c.Rank, c.Alpha, c.Base)
-	change := adapter.Changes[0]
+	change := adapter.Changes()[0]
 	fmt.Printf("%s: %v · %v times %v\n", change.Parameter, change.Left.Tensor.Shape, change.Right.Tensor.Shape, change.Scale)
 	// Output:
 	// LORA of rank 2 and alpha 4 for base

@@ -62,8 +62,11 @@ type Adapter struct {
 	Source  fs.FS    // that its files are read from
 	Files   []string // names in Source of its configuration and its weights
 	Config  *Config
-	Changes []Change           // one for each parameter of the base that changes, in the order of the file
 	Weights *tensor.Checkpoint // to be closed after use
+
+	// Changes lists the parameters of the base that change, each once, in the order of the file. The list is made anew at each call,
+	// so that it does not stay in memory: there may be very many.
+	Changes func() []Change
 }
 
 // Read opens the adapter in a directory and finds out what it changes. An adapter that cannot be
@@ -75,8 +78,12 @@ func Read(source fs.FS, dir string) (*Adapter, error) {
 		return nil, err
 	}
 	a := &Adapter{Path: storage.Path(source, dir), Source: source, Files: []string{path.Join(dir, ConfigName), c.Root}, Config: config, Weights: c}
-	if a.Changes, err = config.changes(c.Tensors()); err != nil {
+	if _, err = config.changes(c.Tensors()); err != nil {
 		return nil, errors.Join(tensor.Annotate(err, tensor.Location{File: a.Path}), c.Close())
+	}
+	a.Changes = func() []Change {
+		changes, _ := config.changes(c.Tensors()) // no error, as above
+		return changes
 	}
 	for _, t := range c.Tensors() {
 		if checker, ok := t.Data.(tensor.Checker); ok {

@@ -30,10 +30,11 @@ func TestReadWhatPEFTSaved(t *testing.T) {
 	if c.Type != LoRA || c.Rank != 2 || c.Alpha != 4 || c.RSLoRA || c.DoRA || c.Base != "base" || c.Version != "0.21.2" || len(c.Targets) != 10 {
 		t.Errorf("%+v", c)
 	}
-	if len(a.Changes) != 13 || len(a.Files) != 2 {
-		t.Fatalf("%d changes, files %v", len(a.Changes), a.Files)
+	changes := a.Changes()
+	if len(changes) != 13 || len(a.Files) != 2 {
+		t.Fatalf("%d changes, files %v", len(changes), a.Files)
 	}
-	first := a.Changes[0]
+	first := changes[0]
 	rows, rank := first.Left.Shape()
 	same, cols := first.Right.Shape()
 	if first.Parameter != "model.layers.0.mlp_block.down_proj.weight" || rows != 16 || rank != 2 || same != 2 || cols != 24 || first.Scale != 2 || first.Value != nil {

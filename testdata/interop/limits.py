@@ -495,9 +495,10 @@ def main():
             made(lambda: hostile_distributed("ranks", head, item, n))
             check(f"a .metadata of very many {label}", 3, 20, "inspect", "ranks")
 
-        made(lambda: hawk("hawk", 100_000, 0.5))
-        made(lambda: lora("lora", hawk_tensors(100_000, 4)))
-        check("100,000 tensors with an adapter", 0, 30, "convert", "--overwrite", "--adapter", "lora", "hawk", "converted")
+        tensors = 100_000 if quick else 200_000
+        made(lambda: hawk("hawk", tensors, 0.5))
+        made(lambda: lora("lora", hawk_tensors(tensors, 4)))
+        check(f"{tensors:,} tensors with an adapter", 0, 60, "convert", "--overwrite", "--adapter", "lora", "hawk", "converted")
 
         # Below the number at which the garbage collector works harder to keep within the memory.
         for args in (("inspect", "--json", "a"), ("inspect", "--stats", "a"), ("diff", "a", "b")):
