@@ -44,6 +44,9 @@ func TestSamples(t *testing.T) {
 			if text := strings.Join(got, "; "); sorted(text) != sorted(details) {
 				t.Errorf("details %s, want %s", text, details)
 			}
+			if metadata := dir != "testdata/hf"; metadata == (len(c.Notes) > 0) {
+				t.Errorf("notes %q", c.Notes)
+			}
 		})
 	}
 }
@@ -53,6 +56,20 @@ func sorted(text string) string {
 	words := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == ',' || r == ';' })
 	slices.Sort(words)
 	return strings.Join(words, " ")
+}
+
+// Files beside those of the ranks are not read.
+func TestFilesBeside(t *testing.T) {
+	source := directory(t, "testdata/hf")
+	for _, name := range []string{"README.md", "a.json", ".hidden.safetensors"} {
+		source[name] = &fstest.MapFile{Data: []byte("x")}
+	}
+	c, err := dcp.Open(source, ".", dcp.Options{})
+	if err != nil || !dcp.Detect(source, ".") {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	torchtest.Check(t, c, "testdata/hf.json")
 }
 
 func TestDetect(t *testing.T) {

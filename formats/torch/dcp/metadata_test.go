@@ -7,8 +7,12 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/fstest"
+	"unsafe"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch/internal/pickle"
 )
 
 // writer writes .metadata as Python's pickler does: names that occur again come from the memo.
@@ -310,9 +314,148 @@ func TestPlace(t *testing.T) {
 	}
 	m := &metadata{byName: map[string]*entry{}, fileOf: map[string]int{}}
 	m.byName["w"] = &entry{name: "w", grid: &grid{shape: []int64{1}, chunks: 1, boxes: []int64{0, 1}}, properties: &properties{dtype: tensor.F32}}
+	var all places // of two full blocks
+	for range 2 {
+		first := all.add(perBlock)
+		*all.at(first) = newPlace(1, 2, 3)
+		*all.at(first + perBlock - 1) = newPlace(4, 5, 6)
+	}
+	if all.at(1).offset != 1 || all.at(perBlock).offset != 4 || all.at(perBlock+1).offset != 1 || all.at(2*perBlock).offset != 4 || !all.at(2).unknown() {
+		t.Error("places of full blocks")
+	}
 	for length, want := range map[int64]bool{maxLength: true, maxLength + 1: false, 0: false} {
 		if _, err := m.addLocation(&index{"w", []int64{0}}, &location{path: "a", length: length}); (err == nil) != want {
 			t.Errorf("%d bytes: %v", length, err)
+		}
+	}
+}
+
+// The memory that is counted against the limit is at least that of the texts and numbers that are kept.
+func TestMemoryIsCounted(t *testing.T) {
+	text := func(n int) string { return strings.Repeat("x", n) }
+	state := func(all ...any) *pickle.Dict {
+		d := &pickle.Dict{}
+		for i := 0; i < len(all); i += 2 {
+			d.Entries = append(d.Entries, pickle.Entry{Key: all[i], Value: all[i+1]})
+		}
+		return d
+	}
+	numbers := func(n int) []int64 { return make([]int64, n) }
+	ten := &pickle.List{}
+	for i := range 10 {
+		ten.Items = append(ten.Items, &chunkStorage{[]int64{int64(i), 0}, []int64{1, 4}})
+	}
+	const ofEntry = int64(unsafe.Sizeof(entry{}))
+	m := emptyMetadata()
+	m.addRows(t, "known", 50)
+	storage := &tensorStorage{}
+	for _, tt := range []struct {
+		name  string
+		count func() (int64, error)
+		least int64
+	}{
+		{"a version", func() (int64, error) { return new(root).SetState(state("version", text(999))) }, 999},
+		{"a chunk", func() (int64, error) {
+			return new(chunkStorage).SetState(state("offsets", numbers(64), "sizes", numbers(64)))
+		}, 2 * 8 * 64},
+		{"the place of a chunk", func() (int64, error) {
+			return new(index).SetState(state("fqn", text(1000), "offset", numbers(64)))
+		}, 1000 + 8*64},
+		{"a tensor", func() (int64, error) {
+			return storage.SetState(state("properties", &properties{dtype: tensor.F32}, "size", []int64{10, 4}, "chunks", ten))
+		}, perGrid + 8*(2+4*10) + 4*10},
+		{"the same of a name", func() (int64, error) { return m.addTensor(text(2000), storage) }, ofEntry + 2000 + perGrid + 8*(2+4*10) + 4*10},
+		{"a tensor that cannot be read", func() (int64, error) {
+			bad := properties{problem: tensor.Bad("%s", text(400))}
+			return m.addTensor("unreadable", &tensorStorage{&bad, &grid{shape: []int64{1}, chunks: 1, boxes: []int64{0, 1}}})
+		}, ofEntry + 400 + perGrid + 8*3},
+		{"keys", func() (int64, error) {
+			return m.addPath("k", &pickle.Tuple{Items: []any{text(3000), text(500), "x"}}), nil
+		}, ofEntry + 3500},
+		{"places", func() (int64, error) {
+			return m.addLocation(&index{"known", []int64{0, 0}}, &location{path: text(700), length: 1})
+		}, 2*700 + int64(unsafe.Sizeof(place{}))*50},
+		{"the place of another chunk", func() (int64, error) {
+			return m.addLocation(&index{"known", []int64{1, 0}}, &location{path: text(700), length: 1})
+		}, 0},
+	} {
+		if got, err := tt.count(); err != nil || got < tt.least || got > tt.least+400 {
+			t.Errorf("%s: %d bytes, want %d or some more; %v", tt.name, got, tt.least, err)
+		}
+	}
+}
+
+// A tensor of which no chunk is stored has no elements, whatever others have.
+func TestNoPlaces(t *testing.T) {
+	m := emptyMetadata()
+	lost, w := m.addRows(t, "lost", 1), m.addRows(t, "w", 1)
+	if _, err := m.addLocation(&index{"w", []int64{0, 0}}, &location{path: "a", offset: 0, length: 5}); err != nil {
+		t.Fatal(err)
+	}
+	*m.places.at(0) = newPlace(0, 5, 0) // of nobody
+	if lost.placed() != 0 || w.placed() != 1 || (&entry{first: 1}).placed() != 0 {
+		t.Errorf("%d, %d", lost.placed(), w.placed())
+	}
+	files := &files{names: m.files, places: m.places, pool: storage.NewPool(fstest.MapFS{}, 1)}
+	if _, err := m.open(lost, files); err == nil || !strings.Contains(err.Error(), "no chunk has the elements [0:1, 0:4]") {
+		t.Errorf("%v", err)
+	}
+	if _, err := m.open(w, files); err != nil {
+		t.Errorf("%v", err)
+	}
+}
+
+// A file is too short if it ends before any of its chunks does, not only the last one that .metadata lists.
+func TestShortFile(t *testing.T) {
+	m := emptyMetadata()
+	m.addRows(t, "first", 2)
+	m.addRows(t, "second", 1)
+	for _, l := range []struct {
+		name           string
+		row            int64
+		offset, length int64
+	}{{"first", 0, 10, 20}, {"first", 1, 100, 50}, {"second", 0, 0, 10}} {
+		if _, err := m.addLocation(&index{l.name, []int64{l.row, 0}}, &location{path: "a", offset: l.offset, length: l.length}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for size, want := range map[int]string{149: `a: tensor "first": file of a rank has 149 bytes, where a chunk ends at 150`, 150: ""} {
+		err := m.checkFiles(fstest.MapFS{"a": {Data: make([]byte, size)}}, ".")
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%d bytes: %v, want %q", size, err, want)
+		}
+	}
+}
+
+// Objects whose state is not as it should be are an error, and no panic.
+func TestStates(t *testing.T) {
+	pair := func(items ...any) *pickle.Tuple { return &pickle.Tuple{Items: items} }
+	for _, tt := range []struct {
+		state any
+		want  tensor.DType
+	}{
+		{nil, 0}, {&pickle.Dict{}, 0}, {pair(), 0}, {pair(tensor.F32), 0},
+		{pair(tensor.F32, nil), tensor.F32}, {pair(tensor.F16, "torch.strided", true), tensor.F16},
+		{&pickle.Dict{Entries: []pickle.Entry{{Key: "dtype", Value: tensor.BF16}}}, tensor.BF16},
+		{pair(nil, &pickle.Dict{Entries: []pickle.Entry{{Key: "dtype", Value: tensor.BF16}}}), tensor.BF16},
+	} {
+		p := &properties{}
+		if _, err := p.SetState(tt.state); (err == nil) != (tt.want != 0) || p.dtype != tt.want || p.problem != nil {
+			t.Errorf("%+v: %+v, %v", tt.state, p, err)
+		}
+	}
+	for _, tt := range []struct {
+		args []any
+		want any
+	}{{nil, nil}, {[]any{}, nil}, {[]any{int64(1)}, nil}, {[]any{"a", "b"}, "a"}} {
+		if got, err := firstText(tt.args); got != tt.want || err != nil {
+			t.Errorf("%v: %v, %v", tt.args, got, err)
+		}
+	}
+	for axes, ok := range map[int]bool{64: true, 65: false} { // the most that torch has
+		_, err := new(tensorStorage).SetState(&pickle.Dict{Entries: []pickle.Entry{{Key: "properties", Value: &properties{dtype: tensor.F32}}, {Key: "size", Value: make([]int64, axes)}, {Key: "chunks", Value: &pickle.List{}}}})
+		if (err == nil) != ok {
+			t.Errorf("%d axes: %v", axes, err)
 		}
 	}
 }
