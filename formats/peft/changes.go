@@ -1,7 +1,6 @@
 package peft
 
 import (
-	"math"
 	"slices"
 	"strings"
 
@@ -188,9 +187,6 @@ func (m *module) of(parameter string) *Change {
 func (c *Config) work(m *module) error {
 	weight, bias := m.name+".weight", m.name+".bias"
 	rank, scale := c.scaleOf(m.name)
-	if math.IsNaN(scale) || math.IsInf(scale, 0) {
-		return tensor.Bad("scaling of %s is %v", tensor.QuoteName(m.name), scale)
-	}
 	for _, v := range []struct {
 		part part
 		name string

@@ -94,6 +94,10 @@ func TestChanges(t *testing.T) {
 		{"tokens", `"r": 2, "trainable_token_indices": [7, 3]`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {2, 16}}, "model.embed_tokens.weight rows [7 3]"},
 		{"tokens by name", `"r": 2, "trainable_token_indices": {"embed_tokens": [7, 3]}`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {2, 16}},
 			"model.embed_tokens.weight rows [7 3]"},
+		{"the first token", `"r": 2, "trainable_token_indices": [0]`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {1, 16}}, "model.embed_tokens.weight rows [0]"},
+		{"the least and the largest rank", `"r": 16384, "lora_alpha": 2, "rank_pattern": {"k_proj": 16384, "q_proj": 1}`, map[string][]int64{q + "lora_A.weight": {1, 16}, q + "lora_B.weight": {16, 1}},
+			"model.layers.1.temporal_block.q_proj.weight 16x1 1x16 *2"},
+		{"rank 1", `"r": 1, "lora_alpha": 2`, map[string][]int64{q + "lora_A.weight": {1, 16}, q + "lora_B.weight": {16, 1}}, "model.layers.1.temporal_block.q_proj.weight 16x1 1x16 *2"},
 		{"saved modules", `"r": 2, "modules_to_save": ["rg_lru", "final_norm"]`, map[string][]int64{"base_model.model.model.layers.0.rg_lru.input_gate_weight": {2, 3, 3},
 			"base_model.model.model.final_norm.weight": {16}}, "model.final_norm.weight =[16]; model.layers.0.rg_lru.input_gate_weight =[2 3 3]"},
 		{"saved for its size", `"r": 2`, map[string][]int64{"base_model.model.lm_head.weight": {44, 16}, "base_model.model.lm_head.original_module.weight": {40, 16},
@@ -210,6 +214,14 @@ func TestRefused(t *testing.T) {
 		{`"peft_type": "LORA", "r": 2, "trainable_token_indices": [1]`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {2, 16}}, "lists 1 tokens"},
 		{`"peft_type": "LORA", "r": 2, "trainable_token_indices": [1, 2]`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {2, 16}, embedding + "weight": {40, 16}},
 			"the whole module is adapted too"},
+		{`"peft_type": "LORA", "r": 2, "trainable_token_indices": [1, 2]`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {2, 16, 4}}, "shape is [2, 16, 4]"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {0, 16}}, "lists 0 tokens"},
+		{`"peft_type": "LORA", "r": 2, "trainable_token_indices": {"lm_head": [1, 2]}`, map[string][]int64{embedding + "token_adapter.trainable_tokens_delta": {2, 16}}, "lists 0 tokens"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{embedding + "lora_A.weight": {2, 16}, embedding + "lora_embedding_A": {2, 40}}, "both as a dense layer and as an embedding"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{embedding + "lora_B.weight": {16, 2}, embedding + "lora_embedding_B": {16, 2}}, "both as a dense layer and as an embedding"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{embedding + "lora_embedding_A": {2, 40}}, "one of the two factors is missing"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_B.bias": {16}}, "[16] is not a bias of a product"},
+		{`"peft_type": "LORA", "r": 2`, map[string][]int64{q + "lora_A.weight": {2, 16}, q + "lora_B.weight": {16, 2}, q + "lora_B.bias": {16, 1}}, "[16, 1] is not a bias of a product"},
 	} {
 		c, err := parseConfig([]byte("{" + tt.config + "}"))
 		if err == nil {
@@ -278,6 +290,87 @@ func TestElaboratePatterns(t *testing.T) {
 	}
 }
 
+// The rows of an embedding are those that are listed for it, not for another module.
+func TestTokensOfSeveralModules(t *testing.T) {
+	c, err := parseConfig([]byte(`{"peft_type": "LORA", "trainable_token_indices": {"embed_tokens": [7, 3], "lm_head": [1, 2, 4], "other_embed_tokens": [5], "layers.embed_tokens": [8, 9]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 { // the order of the map changes
+		changes, err := c.changes(tensors(map[string][]int64{"model.embed_tokens.token_adapter.trainable_tokens_delta": {2, 16}}))
+		if err != nil || len(changes) != 1 || !slices.Equal(changes[0].Indices, []int64{7, 3}) {
+			t.Fatalf("%+v, %v", changes, err)
+		}
+	}
+}
+
+// A list for the whole name is preferred to one for its end.
+func TestTokensByWholeName(t *testing.T) {
+	c, err := parseConfig([]byte(`{"peft_type": "LORA", "trainable_token_indices": {"model.embed_tokens": [7, 3], "embed_tokens": [1, 2]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := c.changes(tensors(map[string][]int64{"model.embed_tokens.token_adapter.trainable_tokens_delta": {2, 16}}))
+	if err != nil || len(changes) != 1 || !slices.Equal(changes[0].Indices, []int64{7, 3}) {
+		t.Errorf("%+v, %v", changes, err)
+	}
+}
+
+// Names of letters, digits, "_", "-" and dots are compared as they are, and other patterns are regular expressions.
+func TestPlainPatterns(t *testing.T) {
+	for _, r := range "azAZ09_-." {
+		if p, err := newPattern("x"+string(r), 1); err != nil || p.expression != nil || p.cost != 0 {
+			t.Errorf("%q: %+v, %v", r, p, err)
+		}
+	}
+	for _, r := range "`{@[/: ~é|$" {
+		if p, err := newPattern("x"+string(r), 1); r != '[' && (err != nil || p.expression == nil || p.cost == 0) || r == '[' && err == nil {
+			t.Errorf("%q: %+v, %v", r, p, err)
+		}
+	}
+}
+
+// There can be a plain pattern for each module, and a few regular expressions of a line.
+func TestLimitsOfPatterns(t *testing.T) {
+	fields := func(n int, form string) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = fmt.Sprintf(`"`+form+`": 2`, i)
+		}
+		return strings.Join(all, ", ")
+	}
+	for _, tt := range []struct{ patterns, want string }{
+		{fields(20_000, "layers.%d.x"), ""},
+		{fields(20_001, "layers.%d.x"), "has 20001 patterns, more than 20000"},
+		{fields(200, "layers.%d.*") + ", " + fields(201, "layers.%d.x"), ""},
+		{fields(201, "layers.%d.*"), "has 201 regular expressions, more than 200"},
+		{`"` + strings.Repeat("a", 499) + `*": 2`, ""},
+		{`"` + strings.Repeat("a", 500) + `*": 2`, "regular expression of 501 bytes"},
+		{`"` + strings.Repeat("a", 501) + `": 2`, ""},
+	} {
+		_, err := parseConfig([]byte(`{"peft_type": "LORA", "rank_pattern": {` + tt.patterns + `}}`))
+		if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tensor.Clip(tt.patterns), err, tt.want)
+		}
+	}
+}
+
+// A field of an unknown name changes nothing if it is null, false, 0 or empty.
+func TestUnknownFields(t *testing.T) {
+	for value, refused := range map[string]bool{
+		`null`: false, `false`: false, `0`: false, `0.0`: false, `""`: false, `[]`: false, `{}`: false,
+		`true`: true, `1`: true, `-0.5`: true, `1e999`: true, `"x"`: true, `[0]`: true, `{"a": null}`: true,
+	} {
+		c, err := parseConfig([]byte(`{"peft_type": "LORA", "r": 2, "next_idea": ` + value + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.changes(tensors(plain)); (err != nil) != refused {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+}
+
 // adapterOf returns the files of an adapter whose weights are zeros.
 func adapterOf(t *testing.T, config string, shapes map[string][]int64) fstest.MapFS {
 	t.Helper()
@@ -318,6 +411,53 @@ func TestOpenWhatCannotBeMerged(t *testing.T) {
 	}
 }
 
+// The facts about an adapter are what it is for, and how many parameters change in which way.
+func TestDetails(t *testing.T) {
+	names := func(n int) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf(`"m%02d"`, i))
+		}
+		return strings.Join(all, ", ")
+	}
+	const sixteen = "m00, m01, m02, m03, m04, m05, m06, m07, m08, m09, m10, m11, m12, m13, m14, m15"
+	k := strings.Replace(q, "q_proj", "k_proj", 1)
+	for _, tt := range []struct {
+		name, config string
+		shapes       map[string][]int64
+		want         string
+	}{
+		{"one matrix", `"r": 2`, plain, "adapter LoRA, rank 2, alpha 8; weights safetensors; changes 1 matrix by a product of rank 2"},
+		{"a base and a pattern", `"r": 2, "base_model_name_or_path": "b", "target_modules": ".*q"`, plain,
+			"adapter LoRA, rank 2, alpha 8; weights safetensors; base b; targets .*q; changes 1 matrix by a product of rank 2"},
+		{"16 targets", `"r": 2, "target_modules": [` + names(16) + `]`, plain, "adapter LoRA, rank 2, alpha 8; weights safetensors; targets " + sixteen + "; changes 1 matrix by a product of rank 2"},
+		{"17 targets", `"r": 2, "target_modules": [` + names(17) + `]`, plain, "adapter LoRA, rank 2, alpha 8; weights safetensors; targets " + sixteen + " and 1 more; changes 1 matrix by a product of rank 2"},
+		{"of several ranks", `"r": 2, "rank_pattern": {"k_proj": 3}, "lora_bias": true`, map[string][]int64{q + "lora_A.weight": {2, 16}, q + "lora_B.weight": {16, 2}, q + "lora_B.bias": {16},
+			k + "lora_A.weight": {3, 16}, k + "lora_B.weight": {16, 3}, k + "lora_B.bias": {16}},
+			"adapter LoRA, rank 2 to 3, alpha 8; weights safetensors; changes 2 matrices by products of rank 2 to 3; changes 2 vectors by biases"},
+		{"of all kinds", `"r": 2, "lora_bias": true, "modules_to_save": ["n"], "trainable_token_indices": [0, 5, 7]`, map[string][]int64{q + "lora_A.weight": {2, 16}, q + "lora_B.weight": {16, 2},
+			q + "lora_B.bias": {16}, "n.weight": {3}, "o.weight": {3}, "e.token_adapter.trainable_tokens_delta": {3, 16}},
+			"adapter LoRA, rank 2, alpha 8; weights safetensors; changes 1 matrix by a product of rank 2; changes 1 vector by a bias; changes 2 parameters trained in full; changes 3 rows of the embedding"},
+		{"one of each", `"r": 2, "trainable_token_indices": [5]`, map[string][]int64{"n.weight": {3}, "e.token_adapter.trainable_tokens_delta": {1, 16}},
+			"adapter LoRA, rank 2, alpha 8; weights safetensors; changes 1 parameter trained in full; changes 1 row of the embedding"},
+	} {
+		c, err := Open(adapterOf(t, `{"peft_type": "LORA", `+tt.config+`}`, tt.shapes), ".")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range c.Details {
+			if d.Key == "adapter" || d.Key == "weights" || d.Key == "base" || d.Key == "targets" || d.Key == "changes" {
+				got = append(got, d.Key+" "+d.Value)
+			}
+		}
+		if s := strings.Join(got, "; "); s != tt.want || len(c.Notes) != 0 {
+			t.Errorf("%s:\n  %s\nwant\n  %s; notes %q", tt.name, s, tt.want, c.Notes)
+		}
+		c.Close()
+	}
+}
+
 func TestIncompleteDirectories(t *testing.T) {
 	source := adapterOf(t, `{"peft_type": "LORA", "r": 2}`, plain)
 	delete(source, WeightsName)
@@ -330,6 +470,32 @@ func TestIncompleteDirectories(t *testing.T) {
 	}
 	source = adapterOf(t, `{"peft_type": "LORA", "r": 2}`+strings.Repeat(" ", maxConfig), plain)
 	if _, err := Open(source, "."); err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Error(err)
+	}
+}
+
+// Weights of a file of torch.save are read if their checksums are right.
+func TestChecksumOfWeights(t *testing.T) {
+	file, err := os.ReadFile("../torch/testdata/sound/one_tensor.pt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := fstest.MapFS{ConfigName: {Data: []byte(`{"peft_type": "LORA"}`)}, torchName: {Data: file}}
+	a, err := Read(source, ".")
+	if err != nil || len(a.Changes) != 1 {
+		t.Fatal(err)
+	}
+	layout, _, err := tensor.Layout(a.Changes[0].Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	source[torchName].Data = slices.Clone(file)
+	source[torchName].Data[layout.Base] ^= 1
+	var bad *tensor.FormatError
+	if _, err := Read(source, "."); !errors.As(err, &bad) || !strings.Contains(err.Error(), "checksum") {
 		t.Error(err)
 	}
 }
