@@ -81,10 +81,19 @@ func selectTensors(src *tensor.Checkpoint, only []string) (selected *tensor.Chec
 		}
 	}
 	if i := slices.Index(used, false); i >= 0 {
-		return nil, nil, &OptionError{Option: "Only", Problem: fmt.Sprintf("no tensor of %s matches %q", src.Path, only[i])}
+		return nil, nil, &OptionError{Option: "Only", Problem: fmt.Sprintf("no tensor of %s matches %q", src.Path, only[i]), Given: only[i], Accepted: tensorNames(src)}
 	}
 	selected, err = src.With(kept)
 	return selected, left, err
+}
+
+// tensorNames returns the names of all tensors.
+func tensorNames(c *tensor.Checkpoint) []string {
+	all := make([]string, len(c.Tensors()))
+	for i, t := range c.Tensors() {
+		all[i] = t.Name
+	}
+	return all
 }
 
 // layoutOf returns the layout of a model of the family, if a checkpoint has just one.

@@ -211,6 +211,9 @@ func hintOf(err error) string {
 	case errors.As(err, &option):
 		return optionHint(option)
 	case errors.As(err, &diffOption):
+		if near := nearest.Pattern(diffOption.Given, diffOption.Names); near != "" {
+			return fmt.Sprintf("did you mean %q?", near)
+		}
 		return diffHints[diffOption.Option]
 	case is[*names.Error](err):
 		return "a rule is a line PATTERN -> NAME; the n-th * of NAME is replaced by what the n-th * of PATTERN matched"
@@ -235,6 +238,11 @@ var optionFlags = map[string]string{
 // optionHint returns what to do about an option of the library.
 func optionHint(e *model.OptionError) string {
 	switch {
+	case e.Option == "Only" && len(e.Accepted) > 0:
+		if near := nearest.Pattern(e.Given, e.Accepted); near != "" {
+			return fmt.Sprintf("did you mean %q?", near)
+		}
+		return diffHints[diff.OptionOnly]
 	case e.Option == "Name" && len(e.Accepted) == 1:
 		return "leave out --model: the checkpoint has one model, " + e.Accepted[0]
 	case e.Option == "Verify":

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -384,7 +381,11 @@ func findTensor(ckpt *tensor.Checkpoint, name string) (*tensor.Tensor, error) {
 		return nil, usagef("--dump: the slice %s has no closing bracket", name[open:]).advise("write 'NAME[0:4, :, 2]'")
 	}
 	err := usagef("--dump: no tensor %q in %s", name, ckpt.Path)
-	if near := nearestTensor(ckpt, name); near != "" {
+	var names []string
+	for _, t := range ckpt.Tensors() {
+		names = append(names, t.Name)
+	}
+	if near := nearest.Tensor(name, names); near != "" {
 		return nil, err.advise("did you mean %q?", near)
 	}
 	if below := tensorsBelow(ckpt, name); len(below) > 0 {
@@ -402,46 +403,4 @@ func tensorsBelow(ckpt *tensor.Checkpoint, name string) []string {
 		}
 	}
 	return names
-}
-
-// nearestTensor returns the name that a wrong name of a tensor most likely stands for, or "": the only name that begins or ends with
-// it, the only one that has it between dots, one that is spelt like it, or one that has parts between dots that are spelt like it.
-func nearestTensor(ckpt *tensor.Checkpoint, name string) string {
-	const most = 10_000 // names that are compared letter by letter
-	var ends, within, all []string
-	for _, t := range ckpt.Tensors() {
-		if strings.HasSuffix(t.Name, name) || strings.HasPrefix(t.Name, name) {
-			ends = append(ends, t.Name)
-		}
-		if strings.Contains("."+t.Name+".", "."+name+".") {
-			within = append(within, t.Name)
-		}
-		if len(all) < most {
-			all = append(all, t.Name)
-		}
-	}
-	for _, found := range [][]string{ends, within} {
-		if len(found) == 1 {
-			return found[0]
-		}
-	}
-	return cmp.Or(nearest.Name(name, all), nearestPart(name, all))
-}
-
-// nearestPart returns the only name that has parts between dots, as many as word has, that are spelt like word.
-func nearestPart(word string, names []string) string {
-	n := strings.Count(word, ".") + 1
-	of := map[string]string{} // "" if several names have these parts
-	for _, name := range names {
-		parts := strings.Split(name, ".")
-		for i := range len(parts) - n + 1 {
-			some := strings.Join(parts[i:i+n], ".")
-			if other, ok := of[some]; ok && other != name {
-				of[some] = ""
-			} else {
-				of[some] = name
-			}
-		}
-	}
-	return of[nearest.Name(word, slices.Sorted(maps.Keys(of)))]
 }

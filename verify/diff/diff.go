@@ -32,6 +32,8 @@ type Options struct {
 type OptionError struct {
 	Option  Option
 	Problem string
+	Given   string   // the pattern that matches no tensor; "" of other options
+	Names   []string // of all tensors, in the layout of comparison; nil of other options
 }
 
 // Option names an option of Diff.

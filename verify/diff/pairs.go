@@ -247,7 +247,11 @@ func (d *differ) keepOnly() error {
 		return !keep
 	})
 	if i := slices.Index(used, false); i >= 0 {
-		return &OptionError{OptionOnly, fmt.Sprintf("no tensor of either checkpoint matches %q", d.options.Only[i])}
+		bad := &OptionError{Option: OptionOnly, Problem: fmt.Sprintf("no tensor of either checkpoint matches %q", d.options.Only[i]), Given: d.options.Only[i]}
+		for k := range d.result.Tensors {
+			bad.Names = append(bad.Names, d.result.Tensors[k].Name)
+		}
+		return bad
 	}
 	return nil
 }

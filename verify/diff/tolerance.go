@@ -50,7 +50,7 @@ func ParseTolerance(text string) (*Tolerance, error) {
 			err = strconv.ErrSyntax
 		}
 		if err != nil || seen[key] {
-			return nil, &OptionError{OptionTolerance, fmt.Sprintf("%q is not a tolerance", text)}
+			return nil, &OptionError{Option: OptionTolerance, Problem: fmt.Sprintf("%q is not a tolerance", text)}
 		}
 		seen[key] = true
 	}

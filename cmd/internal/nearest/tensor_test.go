@@ -1,0 +1,30 @@
+package nearest
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestPattern(t *testing.T) {
+	names := []string{"model.embed_tokens.weight", "model.final_norm.weight"}
+	for i := range 12 {
+		names = append(names, fmt.Sprintf("model.layers.%d.mlp.up.weight", i), fmt.Sprintf("model.layers.%d.norm.weight", i))
+	}
+	for _, tt := range []struct{ pattern, want string }{
+		{"final_norm", "model.final_norm.weight"},
+		{"model.final_nrm.weight", "model.final_norm.weight"},
+		{"*.final_nrm.*", "model.final_norm.weight"},
+		{"model.layers.3", "model.layers.3.*"},
+		{"layers.3", "*.layers.3.*"},
+		{"layers.11.", "*.layers.11.*"},
+		{"mlp", "*.mlp.*"},
+		{"norm.weight", "*.norm.weight"},
+		{"model.*.gate", ""},
+		{"*", ""},
+		{"absent", ""},
+	} {
+		if got := Pattern(tt.pattern, names); got != tt.want {
+			t.Errorf("%q: %q, not %q", tt.pattern, got, tt.want)
+		}
+	}
+}
