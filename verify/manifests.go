@@ -48,7 +48,7 @@ func (r *run) checkManifests() error {
 		r.verdict.MissingAdapter = record.Adapter.Name
 		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source, but no adapter was given", filepath.Base(record.path), record.Adapter.Name))
 	}
-	c := manifestCheck{Record: record.Record, removed: removedPrefix(r.convertedModel), field: filepath.Base(record.path), section: s, given: r.options.Settings, proven: r.recorded == nil}
+	c := manifestCheck{Record: record.Record, removed: removedPrefix(r.convertedModel), field: filepath.Base(record.path), section: s, given: doubtful(r), proven: r.recorded == nil && r.contradicted == nil}
 	c.checkLayout(r.plan)
 	c.checkSettings(r.plan)
 	if len(c.doubted) > 0 {
@@ -250,9 +250,9 @@ func orNone(s string) string {
 }
 
 // checkComplete demands a digest of every tensor of the plan, under its name or the one that the checkpoint has for it, and no other tensors.
-// It demands nothing if settings were given that conversion.json contradicts: other tensors may follow from them.
+// It demands nothing if settings were given that conversion.json contradicts, or if it records another scale: other tensors may follow from them.
 func (c *manifestCheck) checkComplete(p *convert.Plan, renamed *renaming) error {
-	if len(c.doubted) > 0 {
+	if len(c.doubted) > 0 || slices.Contains(c.wrong, "settings.embedding_scale") {
 		return nil
 	}
 	names := []tensor.NameIndex{tensor.IndexNames(len(p.Dests), func(i int) string { return p.Dests[i].Name })}

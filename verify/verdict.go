@@ -115,6 +115,8 @@ func (f *Finding) String() string {
 		fmt.Fprintf(&b, ": not a tensor of the model, %s", f.Got)
 	case RenamedTensor:
 		fmt.Fprintf(&b, ": renamed to %s", f.Got)
+	case GivenSetting:
+		return fmt.Sprintf("%s: %s was given, but %s", strings.ReplaceAll(f.Field, "_", " "), f.Got, f.Detail)
 	case WrongField:
 		fmt.Fprintf(&b, ": %s, not %s", f.Got, f.Want)
 	case MisshapenTensor, MistypedTensor:
@@ -163,6 +165,7 @@ const (
 	MistypedTensor  FindingKind = "mistyped"  // it has another dtype
 	UntiedHead      FindingKind = "head"      // the output head is not a copy of the embedding
 	WrongField      FindingKind = "field"     // config.json contradicts the source
+	GivenSetting    FindingKind = "given"     // a setting that was given is not that of the conversion; Finding.Field is its name
 	WrongWeights    FindingKind = "weights"   // elements differ
 	BadlyQuantized  FindingKind = "quantized" // a quantised matrix is farther from the source than its scheme explains
 )

@@ -59,30 +59,17 @@ type Options struct {
 // while it is read is a *tensor.FormatError, options that are missing or wrong a *model.OptionError.
 func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options) (*Verdict, error) {
 	o.Digest = cmp.Or(o.Digest, digest.Default)
-	r := &run{options: o, given: o.Settings, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
-	if err := r.dequantize(); err != nil {
-		return nil, err
-	}
-	if err := r.openModels(ctx); err != nil {
-		return nil, err
-	}
-	var err error
-	if r.fixture, err = openFixture(r); err != nil {
-		return nil, err
-	}
-	if r.fixture != nil {
-		defer r.fixture.Close()
-	}
-	if converted != nil {
-		if err := r.checkConversion(ctx); err != nil {
+	var r *run
+	for trusted := trustRecord; r == nil || r.trust != trusted; trusted = nextTrust(r) {
+		r = &run{options: o, given: o.Settings, trust: trusted, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
+		if err := checkAll(ctx, r); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.checkComputation(ctx); err != nil {
-		return nil, err
-	}
+	addContradicted(r)
 	r.verdict.conclude()
 	if o.Facts {
+		var err error
 		if r.verdict.Facts, err = r.facts(ctx); err != nil {
 			return nil, err
 		}
@@ -91,6 +78,28 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 		return nil, err
 	}
 	return r.verdict, nil
+}
+
+// checkAll makes all checks.
+func checkAll(ctx context.Context, r *run) (err error) {
+	if err := r.dequantize(); err != nil {
+		return err
+	}
+	if err := r.openModels(ctx); err != nil {
+		return err
+	}
+	if r.fixture, err = openFixture(r); err != nil {
+		return err
+	}
+	if r.fixture != nil {
+		defer r.fixture.Close()
+	}
+	if r.converted != nil {
+		if err := r.checkConversion(ctx); err != nil {
+			return err
+		}
+	}
+	return r.checkComputation(ctx)
 }
 
 // unchanged returns an error if a file of either checkpoint was changed while it was read: then the verdict is about no
@@ -109,7 +118,9 @@ func (r *run) unchanged() error {
 // run is one verification.
 type run struct {
 	options           Options
-	given             model.Settings     // of options, before others are taken from a record
+	given             model.Settings // of options, before others are taken from a record; without those of contradicted
+	trust             trust
+	contradicted      []contradiction    // of settings that were given, and the conversion
 	source, converted *tensor.Checkpoint // converted is nil if there is none
 	copy              *quantized.Copy    // that converted is, dequantised; nil if it is none
 	verdict           *Verdict
@@ -145,6 +156,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		return err
 	}
 	r.takeRecorded()
+	replaceGiven(r)
 	v := r.verdict
 	v.Source = subject(r.source, r.sourceModel.Layout, r.sourceModel.Prefix)
 	if r.converted == nil {
@@ -207,7 +219,7 @@ func (r *run) takeRecorded() {
 	}
 	known, s := *r.record.Settings, &r.options.Settings
 	softCap := float64(known.LogitsSoftCap)
-	if known.AttentionWindow < 1 || known.AttentionWindow > math.MaxInt32 || !(softCap >= 0 && softCap <= math.MaxFloat32) {
+	if !inRange(&known) {
 		return
 	}
 	var shown []string
@@ -228,6 +240,12 @@ func (r *run) takeRecorded() {
 		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s: as %s records, not proven, because the source does not state %s",
 			strings.Join(shown, ", "), filepath.Base(r.record.path), them(len(shown))))
 	}
+}
+
+// inRange reports whether a model may have settings.
+func inRange(s *manifest.Settings) bool {
+	softCap := float64(s.LogitsSoftCap)
+	return s.AttentionWindow >= 1 && s.AttentionWindow <= math.MaxInt32 && softCap >= 0 && softCap <= math.MaxFloat32
 }
 
 // withStated adds the settings that the config.json of the converted model states to an error about settings that are missing.

@@ -190,18 +190,33 @@ func printVerdict(c *cli.Context, v *verify.Verdict) error {
 	return printFacts(c.App.Writer, facts)
 }
 
-// hintGiven says which flags the recording contradicts.
+// givenFlag is the flag that gave a setting.
+func givenFlag(c *cli.Context, setting, value string) string {
+	flag := strings.ReplaceAll(setting, "_", "-")
+	if !c.IsSet(flag) {
+		return "--preset " + c.String("preset")
+	}
+	return fmt.Sprintf("--%s=%s", flag, value)
+}
+
+// hintGiven says which flags the recording or the conversion contradicts.
 func hintGiven(c *cli.Context, v *verify.Verdict) {
 	var hints []string
 	for _, l := range v.Logits {
 		for _, f := range l.Faults {
 			if s := f.Setting; s != nil && s.Given {
-				flag := strings.ReplaceAll(string(s.Name), "_", "-")
-				given, recorded := fmt.Sprintf("--%s=%s", flag, s.Value), s.Made()
-				if !c.IsSet(flag) {
-					given, recorded = "--preset "+c.String("preset"), "with another "+strings.ReplaceAll(flag, "-", " ")+", "+s.Recorded
+				given, recorded := givenFlag(c, string(s.Name), s.Value), s.Made()
+				if strings.HasPrefix(given, "--preset") {
+					recorded = "with another " + strings.ReplaceAll(string(s.Name), "_", " ") + ", " + s.Recorded
 				}
 				hints = append(hints, fmt.Sprintf("hint: %s is given, but the recording was made %s", given, recorded))
+			}
+		}
+	}
+	if v.Config != nil {
+		for _, f := range v.Config.Findings.All() {
+			if f.Kind == verify.GivenSetting {
+				hints = append(hints, fmt.Sprintf("hint: %s is given, but the conversion has %s", givenFlag(c, f.Field, f.Got), f.Want))
 			}
 		}
 	}
