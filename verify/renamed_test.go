@@ -232,3 +232,25 @@ func TestNumberOfAMissingLayer(t *testing.T) {
 		t.Errorf("the last layer: %+v", f)
 	}
 }
+
+// Of a missing layer it is said which layer of the source the conversion has under its number, if it has one.
+func TestTaken(t *testing.T) {
+	moved := &renaming{layers: &diff.MovedLayers{List: "m.l", A: []int{1, 2}, B: []int{0, 1}, OnlyA: []int{0, 5}}}
+	for name, want := range map[string]string{
+		"m.l.0.w": "the conversion lacks layer 0 of the source; its own layer 0 is layer 1 of the source",
+		"m.l.1.w": "", // not missing
+		"m.l.5.w": "", // its number is free
+		"n.l.0.w": "",
+		"m.l.9.w": "",
+		"embed":   "",
+	} {
+		if got := moved.taken(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	for _, none := range []*renaming{nil, {}} {
+		if got := none.taken("m.l.0.w"); got != "" {
+			t.Errorf("%+v: %q", none, got)
+		}
+	}
+}

@@ -141,3 +141,17 @@ func TestScaledBesideADivided(t *testing.T) {
 		t.Error(f.String())
 	}
 }
+
+// A tensor is called by its own name and its source's, if that is another; a part as it was called before.
+func TestTitle(t *testing.T) {
+	x := &explanations{titles: map[string]string{"part": "its first part"}}
+	for i, source := range []string{"a", "of b"} {
+		x.list.Dests = append(x.list.Dests, moves.Dest{Name: []string{"a", "b"}[i]})
+		x.list.Moves = append(x.list.Moves, moves.Move{Dest: i, Source: float32s(source, 1)})
+	}
+	for name, want := range map[string]string{"a": "a", "b": "b (of b)", "part": "its first part", "none": ""} {
+		if got := x.title(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
