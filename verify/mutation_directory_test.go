@@ -122,6 +122,8 @@ func TestNotedBeside(t *testing.T) {
 		{"another end", besides("generation_config.json", `{"bos_token_id": 2, "eos_token_id": 5, "pad_token_id": 0}`), "because of generation_config.json: eos_token_id 5, not 1"},
 		{"sampling by the file", besides("generation_config.json", `{"do_sample": true}`), "because of generation_config.json: do_sample true, not null"},
 		{"no JSON", besides("generation_config.json", `{`), "generation_config.json is corrupt"},
+		{"no tokenizer", func(*made) {}, "there is no tokenizer: AutoTokenizer"},
+		{"a tokenizer", besides("tokenizer.json", `{}`), ""},
 	} {
 		m := b.made.clone()
 		m.config = maps.Clone(m.config)
@@ -132,7 +134,7 @@ func TestNotedBeside(t *testing.T) {
 			continue
 		}
 		notes := strings.Join(v.Config.Notes, "\n")
-		if tt.say == "" && (strings.Contains(notes, "generat") || strings.Contains(notes, "known to griffin")) || !strings.Contains(notes, tt.say) {
+		if tt.say == "" && (strings.Contains(notes, "generat") || strings.Contains(notes, "known to griffin")) || !strings.Contains(notes, tt.say) || slices.Contains(v.Config.Notes, "") {
 			t.Errorf("%s: notes %q, want %q", tt.name, notes, tt.say)
 		}
 	}
