@@ -1,0 +1,62 @@
+package explain
+
+import (
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// A tensor of other rows is described by how many of them are the same, if half are.
+func TestResized(t *testing.T) {
+	rows := func(content string) *tensor.Tensor { // two bytes each
+		return &tensor.Tensor{Name: "x", DType: tensor.U8, Shape: []int64{int64(len(content)), 2}, Data: stored{[]byte(doubled(content))}}
+	}
+	for _, tt := range []struct{ a, b, want string }{
+		{"abcd", "abc", "from 4 to 3 rows: the first 3 are the same"},
+		{"abcd", "abcdef", "from 4 to 6 rows: the first 4 are the same"},
+		{"abcd", "bd", "from 4 to 2 rows: each is one of A's, in the same order"},
+		{"abcd", "dcb", "from 4 to 3 rows: each is one of A's"},
+		{"abcd", "aa", "from 4 to 2 rows: each is one of A's, in the same order"},
+		{"abcd", "abxyz", "from 4 to 5 rows: of the first 4, 2 are the same"},
+		{"abcd", "xyczw", ""},
+		{"abcd", "xbz", ""},
+		{"abcd", "bcdxy", ""}, // only a removal may leave rows elsewhere
+		{"abcdef", "axcy", "from 6 to 4 rows: of the first 4, 2 are the same"},
+	} {
+		steps, err := resized(t.Context(), rows(tt.a), rows(tt.b))
+		got := ""
+		if len(steps) == 1 && steps[0].Kind == Resized {
+			got = steps[0].Detail
+		}
+		if err != nil || got != tt.want || len(steps) > 1 {
+			t.Errorf("%s to %s: %q, want %q; %v", tt.a, tt.b, got, tt.want, err)
+		}
+	}
+}
+
+func doubled(s string) string {
+	out := ""
+	for _, r := range s {
+		out += string(r) + string(r)
+	}
+	return out
+}
+
+// Only the number of rows may differ.
+func TestResizedRows(t *testing.T) {
+	x := func(d tensor.DType, shape ...int64) *tensor.Tensor { return &tensor.Tensor{DType: d, Shape: shape} }
+	for _, tt := range []struct {
+		a, b *tensor.Tensor
+		want bool
+	}{
+		{x(tensor.F32, 3, 2), x(tensor.F32, 4, 2), true}, {x(tensor.F32, 3), x(tensor.F32, 4), true},
+		{x(tensor.F32, 3, 2), x(tensor.F32, 3, 2), false}, {x(tensor.F32, 3, 2), x(tensor.F32, 4, 3), false}, {x(tensor.F32, 3, 2), x(tensor.F16, 4, 2), false},
+		{x(tensor.F32, 3, 2), x(tensor.F32, 4, 2, 1), false}, {x(tensor.F32), x(tensor.F32), false}, {x(tensor.F4, 4, 2), x(tensor.F4, 2, 2), false},
+		{x(tensor.F32, 0, 2), x(tensor.F32, 4, 2), false}, {x(tensor.F32, 4, 2), x(tensor.F32, 0, 2), false},
+		{x(tensor.U8, 1, 1), x(tensor.U8, maxRows, 1), true}, {x(tensor.U8, 1, 1), x(tensor.U8, maxRows+1, 1), false}, {x(tensor.U8, maxRows+1, 1), x(tensor.U8, 1, 1), false},
+	} {
+		if got := ResizedRows(tt.a, tt.b); got != tt.want {
+			t.Errorf("%s%v, %s%v: %t", tt.a.DType, tt.a.Shape, tt.b.DType, tt.b.Shape, got)
+		}
+	}
+}
