@@ -49,12 +49,8 @@ func (m *mismatches) explanation(elements int64) Explanation {
 		}
 		where = append(where, tensor.ShapeString(c.Index))
 	}
-	noun := "elements"
-	if m.n == 1 {
-		noun = "element"
-	}
 	return Explanation{Kind: Sparse, Elements: m.list,
-		Detail: fmt.Sprintf("%d of %d %s: %s", m.n, elements, noun, strings.Join(where, ", "))}
+		Detail: fmt.Sprintf("%d of %d elements: %s", m.n, elements, strings.Join(where, ", "))}
 }
 
 // errStop ends a reading early.

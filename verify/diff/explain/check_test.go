@@ -17,8 +17,8 @@ func TestMismatches(t *testing.T) {
 		detail      string
 	}{
 		{0, 1000, false, "0 of 1000 elements: "},
-		{1, 99, false, "1 of 99 element: [0]"},
-		{1, 100, true, "1 of 100 element: [0]"},
+		{1, 99, false, "1 of 99 elements: [0]"},
+		{1, 100, true, "1 of 100 elements: [0]"},
 		{3, 1000, true, "3 of 1000 elements: [0], [1], [2]"},
 		{4, 1000, true, "4 of 1000 elements: [0], [1], [2], …"},
 		{10, 1000, true, "10 of 1000 elements: [0], [1], [2], …"},
