@@ -2,6 +2,7 @@ package convert
 
 import (
 	"fmt"
+	"path"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
@@ -27,6 +28,31 @@ func leaveOut(o *huggingface.Options) (remarks []string, err error) {
 		}
 		o.Changed = append(o.Changed, huggingface.Field{Name: d.Field, Remove: true})
 		remarks = append(remarks, fmt.Sprintf("%s is left out of config.json: %s", d.Field, d.Effect))
+	}
+	return remarks, nil
+}
+
+// tokenRemarks name the ids of tokens that config.json and the generation configuration of a source state differently. Both are copied
+// as they are.
+func tokenRemarks(o *huggingface.Options) ([]string, error) {
+	const generation = "generation_config.json"
+	if o.InstructionTuned { // it is written anew
+		return nil, nil
+	}
+	config, err := hfconfig.Fields(o.Source, o.SourceConfig)
+	if err != nil {
+		return nil, err
+	}
+	fields, err := hfconfig.Fields(o.Source, path.Join(path.Dir(o.SourceConfig), generation))
+	if err != nil {
+		return nil, nil // there is none, or transformers ignores it
+	}
+	var remarks []string
+	for _, name := range []string{"bos_token_id", "pad_token_id"} { // a chat ends with other tokens than a text
+		stated, generated := config[name], fields[name]
+		if stated != nil && generated != nil && fmt.Sprint(stated) != fmt.Sprint(generated) {
+			remarks = append(remarks, fmt.Sprintf("%s of the source is %v in %s and %v in %s: both are kept", name, stated, hfconfig.Name, generated, generation))
+		}
 	}
 	return remarks, nil
 }

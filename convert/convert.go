@@ -193,6 +193,10 @@ func (c *conversion) planFiles() error {
 			return err
 		}
 		c.remarks = append(c.remarks, remarks...)
+		if remarks, err = tokenRemarks(&o); err != nil {
+			return err
+		}
+		c.remarks = append(c.remarks, remarks...)
 	}
 	if err := c.changeArchitectures(&o); err != nil {
 		return err
