@@ -2,10 +2,7 @@ package verify
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -347,23 +344,7 @@ func TestFixtureOfOtherWeights(t *testing.T) {
 	each(func(x float32) float32 { return 1.5 * x })(m.get(in(1, downProj)))
 	wrong := m.write(t)
 	record := func(path string, settings model.Settings, as reference.Semantics, digests ...string) string {
-		m := openModel(t, path, settings)
-		tokens, err := golden.RandomTokens(12, m.Config.VocabSize, 3)
-		if err != nil {
-			t.Fatal(err)
-		}
-		weights, err := m.Digest(t.Context(), digest.Default, nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(digests) > 0 {
-			weights = digests[0]
-		}
-		out := filepath.Join(t.TempDir(), "fixture.safetensors")
-		if _, err := golden.Record(t.Context(), out, m.Reference(as, reference.Arithmetic{}), tokens, golden.RecordOptions{Digest: func(context.Context) (string, error) { return weights, nil }, DigestLength: len(weights)}); err != nil {
-			t.Fatal(err)
-		}
-		return out
+		return recordFixture(t, path, settings, as, digests...)
 	}
 	six := int64(6)
 	otherWindow := b.settings
@@ -392,6 +373,28 @@ func TestFixtureOfOtherWeights(t *testing.T) {
 	if v, err := verifyAlone(t, right, Options{Golden: record(wrong, model.Settings{}, reference.Original)}); err != nil || v.Same {
 		t.Errorf("a checkpoint alone is what the fixture judges: %+v, %v", v, err)
 	}
+}
+
+// recordFixture records what griffin computes with a checkpoint, and the digest of its weights or another.
+func recordFixture(t *testing.T, path string, settings model.Settings, as reference.Semantics, digests ...string) string {
+	t.Helper()
+	m := openModel(t, path, settings)
+	tokens, err := golden.RandomTokens(12, m.Config.VocabSize, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights, err := m.Digest(t.Context(), digest.Default, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(digests) > 0 {
+		weights = digests[0]
+	}
+	out := filepath.Join(t.TempDir(), "fixture.safetensors")
+	if _, err := golden.Record(t.Context(), out, m.Reference(as, reference.Arithmetic{}), tokens, golden.RecordOptions{Digest: func(context.Context) (string, error) { return weights, nil }, DigestLength: len(weights)}); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // settingsFor returns settings for an original; a directory has its own.
@@ -442,25 +445,7 @@ func TestGivenSettings(t *testing.T) {
 // A single wrong logit is explained by no setting: what would explain the others is tried on its token too.
 func TestOneLogit(t *testing.T) {
 	c := cases.Open(t, "tiny-griffin")
-	file, err := os.ReadFile(c.Recording("jax"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	header := 8 + binary.LittleEndian.Uint64(file)
-	var tensors map[string]struct {
-		Shape   []int     `json:"shape"`
-		Offsets [2]uint64 `json:"data_offsets"`
-	}
-	if err := json.Unmarshal(file[8:header], &tensors); err != nil {
-		t.Fatal(err)
-	}
-	x := tensors["logits"]
-	at := file[header+x.Offsets[0]+4*uint64(x.Shape[2]+5):] // logit 5 of token 1 of the first row
-	binary.LittleEndian.PutUint32(at, math.Float32bits(7+math.Float32frombits(binary.LittleEndian.Uint32(at))))
-	path := filepath.Join(t.TempDir(), "one.safetensors")
-	if err := os.WriteFile(path, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := editRecording(t, c.Recording("jax"), "logits", func(x []float32) { x[128+5] += 7 }) // logit 5 of token 1 of the first row
 	v, err := verifyAlone(t, filepath.Join(c.Dir, "original", "torch.pt"), Options{Golden: path, Settings: c.Settings})
 	if err != nil || v.Same || len(v.Logits[0].Faults) != 1 {
 		t.Fatalf("%+v, %v", v.Logits, err)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 )
 
@@ -15,7 +16,9 @@ type Fault struct {
 	Findings []int    // indexes of those
 	Look     []string // the tensors that may be at fault, without those that are proven; with the names in the other checkpoint: "NAME (OTHER)"
 
-	proven []string // the tensors of the fault that are proven
+	proven   []string // the tensors of the fault that are proven
+	recorded bool     // those are what was recorded
+	settings []string // that may cause it then, because its weights do not
 }
 
 // Faults returns the faults of a result, in order. Those that no wrong weights cause are folded.
@@ -32,7 +35,7 @@ func (v *Verdict) Faults(l *logits.Result) []*Fault {
 		together[cause] = append(together[cause], f)
 	}
 	for cause, faults := range together {
-		for _, f := range l.Fold(faults, cause != "") {
+		for _, f := range l.Fold(faults, cause != "" || l.Weights == logits.SameWeights) {
 			all = append(all, v.place(l, f))
 		}
 	}
@@ -67,6 +70,9 @@ func (v *Verdict) place(l *logits.Result, f *logits.Fault) *Fault {
 	if placed.Findings = v.wrongConfig(l, placed); placed.Findings != nil {
 		placed.Check = byConfig
 	}
+	if placed.recorded = l.Weights == logits.SameWeights && len(placed.proven) > 0 && f.Cause == "" && placed.Check == ""; placed.recorded {
+		placed.settings = v.candidates(l, f)
+	}
 	placed.Look = v.TensorNames(suspects)
 	return placed
 }
@@ -94,8 +100,11 @@ func sourceIsRight(v *Verdict, l *logits.Result) bool {
 	return v.Weights != nil && v.sideOf(l) == "converted" && slices.ContainsFunc(v.Logits, func(o *logits.Result) bool { return o.OK && v.sideOf(o) == "source" })
 }
 
-// isProven reports whether a tensor of a result is identical to one with which the source computes what was recorded.
+// isProven reports whether a tensor of a result is what was recorded, by its digest, or identical to one with which the source computes it.
 func isProven(v *Verdict, l *logits.Result, name string) bool {
+	if l.Weights == logits.SameWeights {
+		return true
+	}
 	if !sourceIsRight(v, l) {
 		return false
 	}
@@ -127,7 +136,14 @@ func causes(field string, f *logits.Fault) bool {
 	attention := f.Kind == logits.AttentionFault && f.Half != logits.MLPHalf
 	inBlock := f.Kind == logits.AttentionFault || f.Kind == logits.RecurrentFault
 	if f.Setting != nil {
-		return field == map[logits.SettingName]string{logits.WindowSetting: "attention_window_size", logits.SoftCapSetting: "logits_soft_cap"}[f.Setting.Name]
+		switch name := f.Setting.Name; name {
+		case logits.WindowSetting:
+			return field == "attention_window_size"
+		case logits.SoftCapSetting:
+			return field == "logits_soft_cap"
+		default: // also within rope_parameters
+			return strings.Contains(field, string(name))
+		}
 	}
 	switch {
 	case field == "rms_norm_eps":
@@ -142,6 +158,51 @@ func causes(field string, f *logits.Fault) bool {
 		return f.Kind == logits.LogitsFault
 	}
 	return false
+}
+
+// Proof says what is known of a fault whose weights are those that were recorded; "" of others.
+func (f *Fault) Proof() string {
+	const same = "its weights are those that were recorded"
+	switch {
+	case !f.recorded:
+		return ""
+	case len(f.settings) == 0:
+		return same
+	case len(f.settings) == 1:
+		return same + ", so that the configuration is wrong: " + f.settings[0]
+	}
+	return same + ", so that the configuration is wrong: one of " + strings.Join(f.settings, ", ")
+}
+
+// candidates lists the fields of config.json that may cause a fault: those that may cause all that it stands for, or else any of it. An original has
+// only settings that were given.
+func (v *Verdict) candidates(l *logits.Result, f *logits.Fault) []string {
+	subject := v.Source
+	if v.sideOf(l) == "converted" {
+		subject = v.Converted
+	}
+	if subject == nil || subject.Layout != model.HuggingFace.String() {
+		return []string{"the settings that were given"}
+	}
+	var all, some []string
+	for _, field := range []string{"rms_norm_eps", "hidden_activation", "num_attention_heads", "head_dim", "rope_theta", "partial_rotary_factor", "attention_window_size", "logits_soft_cap", "tie_word_embeddings"} {
+		n := 0
+		for _, member := range f.Members() {
+			if causes(field, member) {
+				n++
+			}
+		}
+		if n > 0 {
+			some = append(some, field)
+		}
+		if n == len(f.Members()) {
+			all = append(all, field)
+		}
+	}
+	if all == nil {
+		return some
+	}
+	return all
 }
 
 // causeNames names the findings that cause a fault; "" if there are none.
@@ -167,6 +228,8 @@ func (v *Verdict) faultLine(f *Fault) string {
 		return f.Detail
 	case f.Check == byConfig:
 		return f.Symptom() + "; because of " + v.causeNames(f) + ": its weights are identical to the source's"
+	case f.recorded:
+		return f.Detail + "; " + f.Proof()
 	case len(f.Look) == 0 && len(f.proven) > 0:
 		return f.Detail + "; its weights are identical to the source's"
 	case len(f.Look) == 0:

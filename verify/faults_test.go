@@ -22,10 +22,10 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		lack  string
 	}{
 		{"a norm", func(m *made) { m.config["rms_norm_eps"] = 1e-3 }, []string{"\n  rms_norm_eps: 1e-03, not 1e-06; every norm would differ slightly" + of + "all 3 blocks and the final norm: first wrong",
-			"; because of rms_norm_eps: its weights are identical to the source's\n"}, "\nlogits:"},
+			"; explained by: rms_norm_eps 0.001; the recording was made with 1e-06\n"}, "\nlogits:"},
 		{"a soft cap", func(m *made) { m.config["logits_soft_cap"] = 50.0 }, []string{of + "logits: first wrong", "a soft cap of 50 on the logits; the recording was made with 20\n"}, "\nlogits:"},
 		{"a window", func(m *made) { m.config["attention_window_size"] = 3 }, []string{of + "all 2 attention blocks", "an attention window of 3; the recording was made with 5\n"}, "\nlogits:"},
-		{"weights too", func(m *made) { m.config["rms_norm_eps"] = 1e-3; down(m) }, []string{of + "all 2 attention blocks and the final norm: first wrong", "; because of rms_norm_eps: its weights are identical to the source's\n",
+		{"weights too", func(m *made) { m.config["rms_norm_eps"] = 1e-3; down(m) }, []string{of + "all 2 attention blocks and the final norm: first wrong", "; explained by: rms_norm_eps 0.001; the recording was made with 1e-06\n",
 			of + "block 1 (recurrent): first wrong", "; because of the weights of " + in(1, downProj) + "\n"}, "look at"},
 	} {
 		m := b.made.clone()
@@ -57,10 +57,10 @@ func TestCauses(t *testing.T) {
 	faults := map[string]*logits.Fault{"attention": temporal(logits.AttentionFault), "recurrent": temporal(logits.RecurrentFault), "MLP": {Kind: logits.AttentionFault, Half: logits.MLPHalf},
 		"block": {Kind: logits.AttentionFault}, "norm": {Kind: logits.FinalNormFault}, "logits": {Kind: logits.LogitsFault}, "embedding": {Kind: logits.EmbeddingFault},
 		"window": {Kind: logits.AttentionFault, Setting: &logits.Setting{Name: logits.WindowSetting}}, "cap": {Kind: logits.LogitsFault, Setting: &logits.Setting{Name: logits.SoftCapSetting}},
-		"semantics": {Kind: logits.AttentionFault, Setting: &logits.Setting{Name: logits.SemanticsSetting}}}
+		"semantics": {Kind: logits.AttentionFault, Setting: &logits.Setting{Name: logits.SemanticsSetting}}, "theta": {Kind: logits.AttentionFault, Setting: &logits.Setting{Name: logits.ThetaSetting}}}
 	for field, want := range map[string]string{
 		"rms_norm_eps": "MLP attention block norm recurrent", "hidden_activation": "MLP block recurrent", "num_attention_heads": "attention block recurrent",
-		"attention_window_size": "attention block window", "head_dim": "attention block", "rope_theta": "attention block", "rope_parameters.rope_theta": "attention block",
+		"attention_window_size": "attention block window", "head_dim": "attention block", "rope_theta": "attention block theta", "rope_parameters.rope_theta": "attention block theta",
 		"rope_parameters.partial_rotary_factor": "attention block", "logits_soft_cap": "cap logits", "tie_word_embeddings": "logits",
 		"architectures": "", "dtype": "", "conversion.json: settings.attention_window": "",
 	} {

@@ -35,29 +35,43 @@ func wrongFixture(f *golden.Fixture, of string) error {
 	return &model.OptionError{Option: "Golden", Problem: f.Path + " is of " + of, Hint: "give the recording of this source, or leave it out"}
 }
 
-// checkRecorded returns an error if the source fails although its sizes fit, and the fixture records the digest of other weights than those of
-// both checkpoints. Only digests of one layout can be compared.
+// checkRecorded compares the digest of the weights that the fixture records, if it does, with those of the models that fail. Only digests of one
+// layout can be compared. It returns an error if the fixture is of other weights than both checkpoints, and the source fails.
 func (c *computation) checkRecorded(ctx context.Context) error {
 	recorded := c.fixture.Meta.ModelDigest
 	layout, _, _ := strings.Cut(recorded, " ")
 	algorithm := runtime.DigestAlgorithm(recorded)
-	if c.converted == nil || algorithm == 0 || !c.sourceFails() {
+	if algorithm == 0 {
 		return nil
 	}
-	found := ""
+	same, ofSource := false, ""
 	for _, m := range []*runtime.Model{c.converted, c.source} {
-		if m.Found.Layout.String() != layout {
+		if m == nil || m.Found.Layout.String() != layout || m == c.converted && !c.sourceFails() || !c.fails(m) && !c.sourceFails() {
 			continue
 		}
-		var err error
-		if found, err = m.Digest(ctx, algorithm, nil, nil); err != nil || found == recorded {
+		found, err := m.Digest(ctx, algorithm, nil, nil)
+		if err != nil {
 			return err
 		}
+		same = same || found == recorded
+		if m == c.source {
+			ofSource = found
+		}
+		for _, l := range c.run.verdict.Logits {
+			if l.Checkpoint == m.Checkpoint.Path {
+				l.SetWeights(recorded, found)
+			}
+		}
 	}
-	if c.source.Found.Layout.String() != layout {
+	if c.converted == nil || same || ofSource == "" || !c.sourceFails() {
 		return nil
 	}
-	return wrongFixture(c.fixture, fmt.Sprintf("other weights than the source: it records %s, and those of the source are %s", recorded, found))
+	return wrongFixture(c.fixture, fmt.Sprintf("other weights than the source: it records %s, and those of the source are %s", recorded, ofSource))
+}
+
+// fails reports whether a model computes something else than what was recorded.
+func (c *computation) fails(m *runtime.Model) bool {
+	return slices.ContainsFunc(c.run.verdict.Logits, func(l *logits.Result) bool { return !l.OK && l.Checkpoint == m.Checkpoint.Path })
 }
 
 // sourceFails reports whether the source, or a conversion that is the same, computes something else than what was recorded.

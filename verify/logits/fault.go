@@ -28,6 +28,17 @@ type Fault struct {
 
 	Places int     `json:"-"` // how many faults it stands for (Result.Fold); 0 for itself
 	where  *places // of those, or nil
+
+	members []*Fault       // those
+	broken  []brokenTensor // that cause it
+}
+
+// Members returns the faults that a folded one stands for, or the fault itself.
+func (f *Fault) Members() []*Fault {
+	if f.members == nil {
+		return []*Fault{f}
+	}
+	return f.members
 }
 
 // Values are the two values of Fault.Worst. Only embeddings have them, which are compared bit for bit.
@@ -60,9 +71,14 @@ const (
 	AttentionFault   FaultKind = "attention"
 	FinalNormFault   FaultKind = "final norm"
 	LogitsFault      FaultKind = "logits"
+	RecordingFault   FaultKind = "recording"   // the fixture has values that are not finite, which the model gives as numbers
+	WeightsFault     FaultKind = "weights"     // the fixture was recorded from other weights
 	DecodingFault    FaultKind = "decoding"    // only decoding is outside
 	AccumulatedFault FaultKind = "accumulated" // each block alone is inside, but their errors add up to too much
 )
+
+// InCheckpoint reports whether the fault is in a part of the model, and not in the recording, or in all weights.
+func (f *Fault) InCheckpoint() bool { return f.Kind != RecordingFault && f.Kind != WeightsFault }
 
 // inBlock reports whether the fault is in one block.
 func (f *Fault) inBlock() bool { return f.Kind == RecurrentFault || f.Kind == AttentionFault }
@@ -84,6 +100,8 @@ func (f *Fault) place() string {
 	switch {
 	case f.where != nil:
 		return f.where.title
+	case f.Kind == RecordingFault:
+		return "the recording"
 	case f.Kind == AccumulatedFault:
 		return f.Site
 	case !f.inBlock():
@@ -98,6 +116,9 @@ func (f *Fault) place() string {
 
 // describe returns Detail.
 func (f *Fault) describe() string {
+	if f.Kind == RecordingFault {
+		return "the recording itself is not finite, and cannot prove these values: " + strings.Replace(f.Cause, ", which", "", 1)
+	}
 	var b strings.Builder
 	b.WriteString(f.place())
 	pass := ""
@@ -124,7 +145,7 @@ func (f *Fault) describe() string {
 
 // explanation is the end of Detail.
 func (f *Fault) explanation() string {
-	if f.Cause == "" {
+	if f.Cause == "" || f.Kind == RecordingFault || f.Kind == WeightsFault {
 		return ""
 	}
 	return "; explained by: " + f.Cause

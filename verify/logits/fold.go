@@ -34,6 +34,10 @@ func (r *Result) Fold(faults []*Fault, explained bool) []*Fault {
 // sameness is equal for faults that may be one, "" for one that is always alone.
 func (f *Fault) sameness() string {
 	switch {
+	case f.Setting.isNumeric() && f.Pass != "decode":
+		return "numeric\x00" + f.Cause
+	case f.broken != nil && (f.inBlock() || f.Kind == FinalNormFault):
+		return "broken"
 	case f.inBlock() && f.Cause != "":
 		return strings.Join([]string{string(f.Half), f.Cause}, "\x00")
 	case f.Pass == "decode" || !f.inBlock() && f.Kind != FinalNormFault || f.Cause != "":
@@ -46,7 +50,7 @@ func (f *Fault) sameness() string {
 func (r *Result) folded(all []*Fault) *Fault {
 	one := *all[0]
 	worst := all[0]
-	one.Places, one.Tensors = len(all), nil
+	one.Places, one.Tensors, one.members = len(all), nil, all
 	for _, f := range all {
 		if f.Worst.Share > worst.Worst.Share {
 			worst = f
@@ -54,12 +58,16 @@ func (r *Result) folded(all []*Fault) *Fault {
 		if f.Where != one.Where {
 			one.Where = ""
 		}
+		if f != all[0] {
+			one.broken = append(slices.Clip(one.broken), f.broken...)
+		}
 		for _, name := range f.Tensors {
 			if !slices.Contains(one.Tensors, name) {
 				one.Tensors = append(one.Tensors, name)
 			}
 		}
 	}
+	one.blameBroken()
 	one.Worst = worst.Worst
 	one.where = &places{title: r.titleOf(all), worst: worst.place()}
 	if worst.inBlock() && !slices.ContainsFunc(all, func(f *Fault) bool { return f.Half != worst.Half }) {

@@ -132,6 +132,7 @@ func (h *headRuns) addFixture(s *siteErrors, first, n int, truth *reference.Acti
 			}
 			e := tokenError(values, y)
 			s.fixture[t] = &e
+			s.notFinite.add(t, values, y, false)
 			if s.name == "logits" && !s.fed {
 				h.runs.measured.meter(p.Name).addFixture(inPass/p.Length, inPass%p.Length, values, y)
 			}
@@ -158,6 +159,7 @@ func (h *headRuns) addDecoded(s *siteErrors, t int, values []float32, truth []fl
 	}
 	e := tokenError(values, truth)
 	s.decode[t] = &e
+	s.notFinite.add(t, values, truth, true)
 	h.runs.measured.meter("decode").addFixture(row, token, values, truth)
 	return nil
 }

@@ -22,11 +22,14 @@ func (h *headTrial) explain() error {
 	if !h.in.fed {
 		return nil
 	}
-	all := normHypotheses(reference.Outer, reference.FinalNorm, "")
+	all := append(epsilons(h.localiser), normHypotheses(reference.Outer, reference.FinalNorm, "")...)
 	if f.Site == "logits" {
 		var err error
 		if all, err = h.softCaps(); err != nil {
 			return err
+		}
+		if !h.in.hasSite("final_norm") {
+			all = append(all, epsilons(h.localiser)...)
 		}
 	}
 	var found []hypothesis
@@ -43,7 +46,7 @@ func (h *headTrial) explain() error {
 		return nil
 	}
 	x := found[0]
-	if x.setting != nil && len(found) > 1 {
+	if found = slices.DeleteFunc(found, func(x hypothesis) bool { return x.setting == nil || x.setting.Name != SoftCapSetting }); len(found) > 1 {
 		x = withSetting(h.setting(SoftCapSetting, x.setting.Value, severalSoftCaps(found)), "", nil)
 	}
 	f.Cause, f.Setting = x.cause, x.setting

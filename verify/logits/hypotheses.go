@@ -25,6 +25,7 @@ func (l *localiser) hypotheses(f *Fault, t *trial) ([]hypothesis, error) {
 			all = append(all, windows...)
 		}
 	}
+	all = append(all, numerics(l, f.Kind)...)
 	if f.Kind == AttentionFault {
 		all = append(all, l.attentionHypotheses(f.Block)...)
 	} else {

@@ -32,6 +32,7 @@ type localiser struct {
 // every block at fault is found. Otherwise only the first result outside is.
 func localise(ctx context.Context, in *input, m *measurements, j *judgement, o *Options) ([]*Fault, error) {
 	l := &localiser{ctx: ctx, in: in, measured: m, judged: j, other: o.Other, given: o.Given, as: o.Semantics, reference: in.model.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})}
+	recordingFault(l)
 	if in.fed {
 		for i := range in.blocks() {
 			if err := l.blockFaults(i); err != nil {
@@ -44,7 +45,7 @@ func localise(ctx context.Context, in *input, m *measurements, j *judgement, o *
 			}
 		}
 	}
-	if m.wrongEmbedding != nil {
+	if m.wrongEmbedding != nil && !l.unsound(hidden(0)) {
 		if err := l.embeddingFault(&m.wrongEmbedding.worst); err != nil {
 			return nil, err
 		}
@@ -55,6 +56,9 @@ func localise(ctx context.Context, in *input, m *measurements, j *judgement, o *
 		}
 	}
 	for _, f := range l.faults {
+		if err := findBroken(ctx, l, f); err != nil {
+			return nil, err
+		}
 		f.Detail = f.describe()
 	}
 	return l.faults, nil
@@ -132,6 +136,9 @@ func (l *localiser) embeddingsScaled() (float64, error) {
 
 // blockFaults adds the faults of one block that was given the fixture's own input.
 func (l *localiser) blockFaults(i int) error {
+	if l.unsound(hidden(i), temporal(i), hidden(i+1)) {
+		return nil
+	}
 	half, out := l.judged.outside(temporal(i), true), l.judged.outside(hidden(i+1), true)
 	kind := l.in.blockKind(i)
 	if len(half) > 0 {
@@ -165,7 +172,7 @@ func (l *localiser) blockFaults(i int) error {
 // headFault adds a fault of the final norm or of the logits, if results of that name are outside.
 func (l *localiser) headFault(name string, fed bool) (*Fault, error) {
 	out := l.judged.outside(name, fed)
-	if len(out) == 0 || name == "logits" && fed && len(l.judged.outside("final_norm", true)) > 0 {
+	if len(out) == 0 || l.unsound(hidden(l.in.blocks()), name) || name == "logits" && fed && len(l.judged.outside("final_norm", true)) > 0 {
 		return nil, nil // wrong logits follow from a wrong final norm
 	}
 	kind, parameter := FinalNormFault, reference.FinalNorm

@@ -213,7 +213,7 @@ func TestPartsOfFixtures(t *testing.T) {
 		{"half of a block, in the second half", breakage{3, "gate and up exchanged", 0}, []string{"temporal.3", "hidden.4"}, nil, "block 3 (recurrent)"},
 		{"final norm", breakage{-1, "weights:" + reference.FinalNorm, 0.1}, []string{"hidden.5", "final_norm"}, nil, "final norm: first"},
 		{"decoding", breakage{block: -2}, []string{"logits", "decode.logits"}, func(x map[string][][]float64) { x["decode.logits"][9] = x["decode.logits"][8] }, "only decoding"},
-		{"no number", breakage{block: -2}, []string{"hidden.1"}, func(x map[string][][]float64) { x["hidden.1"][3][2] = math.NaN() }, "block 0"},
+		{"no number", breakage{block: -2}, []string{"hidden.1"}, func(x map[string][][]float64) { x["hidden.1"][3][2] = math.NaN() }, "the recording itself is not finite"},
 	} {
 		n := newNaive(t, m, reference.Float32, tt.broken)
 		got := n.run(tokens, positions, batch)

@@ -28,6 +28,8 @@ type Result struct {
 	Length int `json:"length"`
 	Window int `json:"window"` // of attention; 0 if the model has none
 
+	Weights Weights `json:"weights,omitempty"` // of the model, if it fails
+
 	Envelope *Envelope     `json:"envelope"`
 	Sites    []*Site       `json:"sites"`   // in the order of computation: each as run from the tokens, then fed
 	Metrics  []PassMetrics `json:"metrics"` // of logits, by pass

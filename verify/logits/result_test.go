@@ -440,8 +440,6 @@ func TestEmbeddingFaults(t *testing.T) {
 			return 2 * x
 		}, ""},
 		{"without scale", func(_, _ int, x float64) float64 { return x / math.Sqrt(float64(m.Config.Width)) }, "embeddings with the factor root of the width; the recording was made without the factor"},
-		{"no number", unless(math.NaN()), ""},
-		{"infinite", unless(math.Inf(1)), ""},
 		{"one and another", func(token, channel int, x float64) float64 {
 			return unless(9)(token, channel-1, unless(5)(token, channel, x))
 		}, ""},

@@ -43,6 +43,8 @@ func (s *Setting) String() string {
 		}
 	case SemanticsSetting:
 		value = "the semantics of " + value
+	default:
+		value = string(s.Name) + " " + value
 	}
 	if s.Given {
 		value += ", as given"

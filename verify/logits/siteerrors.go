@@ -18,6 +18,8 @@ type siteErrors struct {
 	decode  []*TokenError  // of logits: the fixture's decoding, at the same tokens; nil for other results
 	runs    [][]TokenError // by legal run and token
 
+	notFinite recordedNotFinite
+
 	rmsScale, maxScale []float64 // by token: what errors of legal runs usually are
 }
 
@@ -32,6 +34,7 @@ func (s *siteErrors) add(fixture *fixtureValues, truth *reference.Activations, r
 		if x := fixture.token(t); x != nil {
 			e := tokenError(x, y)
 			s.fixture[t] = &e
+			s.notFinite.add(t, x, y, false)
 		}
 		for k, run := range runs {
 			s.runs[k] = append(s.runs[k], tokenError(asRecorded(tokenOf(run, t)), y))

@@ -1,6 +1,7 @@
 package logits
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -17,7 +18,7 @@ var errNotApplicable = errors.New("hypothesis does not apply")
 type hypothesis struct {
 	cause      string   // what the checkpoint then does otherwise than the recording
 	setting    *Setting // of cause, or nil
-	half       Half     // that it changes
+	half       Half     // that it changes; "" for both
 	parameters []string // that it changes, or whose use it changes
 	change     func(m *reference.Model, positions []int32) (*reference.Model, []int32)
 }
@@ -35,7 +36,7 @@ func (l *localiser) explain(f *Fault) error {
 		return err
 	}
 	for _, h := range all {
-		if f.Half != "" && h.half != f.Half {
+		if f.Half != "" && h.half != "" && h.half != f.Half {
 			continue
 		}
 		inside, err := t.inside(h)
@@ -43,7 +44,7 @@ func (l *localiser) explain(f *Fault) error {
 			return err
 		}
 		if inside == len(l.in.tokens) {
-			f.Cause, f.Setting, f.Half, f.Tensors = h.cause, h.setting, h.half, l.tensors(f.Block, h.parameters...)
+			f.Cause, f.Setting, f.Half, f.Tensors = h.cause, h.setting, cmp.Or(h.half, f.Half), l.tensors(f.Block, h.parameters...)
 			return nil
 		}
 		if plain == nil && f.Pass == "" && inside >= len(l.in.fixture.Passes[0].Tokens) {
@@ -51,7 +52,7 @@ func (l *localiser) explain(f *Fault) error {
 		}
 	}
 	if plain != nil {
-		f.Cause, f.Setting, f.Half, f.Tensors = plain.cause+", as far as rows of one document tell", plain.setting, plain.half, l.tensors(f.Block, plain.parameters...)
+		f.Cause, f.Setting, f.Half, f.Tensors = plain.cause+", as far as rows of one document tell", plain.setting, cmp.Or(plain.half, f.Half), l.tensors(f.Block, plain.parameters...)
 		return nil
 	}
 	if err := t.oneChannel(f); err != nil || f.Tensors != nil {

@@ -377,7 +377,7 @@ func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
 	part := &logitsPart{Result: l, ID: id, Headline: l.Headline(), Metrics: metricsTable(l.Metrics), Outputs: outputsTable(l.Sites)}
 	for k, f := range v.Faults(l) {
 		fault := faultPart{Fault: f, ID: fmt.Sprintf("%s-fault%d", id, k), Title: f.Title(), Look: namePairs(f.Look)}
-		if s := l.Site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" {
+		if s := l.Site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" && f.InCheckpoint() {
 			fault.Chart = tokensChart(s, nil, l.Pass(f.Pass), l.Window, "At fault: "+siteWords(s), fault.ID+"-tokens")
 		}
 		part.Where = append(part.Where, fault)

@@ -1,0 +1,199 @@
+package verify
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/logits"
+)
+
+// editRecording writes a copy of a fixture with other values of one result, and returns its path.
+func editRecording(t *testing.T, fixture, result string, edit func(x []float32)) string {
+	t.Helper()
+	file, err := os.ReadFile(fixture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := 8 + binary.LittleEndian.Uint64(file)
+	var tensors map[string]struct {
+		Offsets [2]uint64 `json:"data_offsets"`
+	}
+	if err := json.Unmarshal(file[8:header], &tensors); err != nil {
+		t.Fatal(err)
+	}
+	data := file[header:][tensors[result].Offsets[0]:tensors[result].Offsets[1]]
+	x := make([]float32, len(data)/4)
+	for i := range x {
+		x[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+	}
+	edit(x)
+	for i := range x {
+		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(x[i]))
+	}
+	path := filepath.Join(t.TempDir(), "edited.safetensors")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// textOf is the verdict for people.
+func textOf(t *testing.T, v *Verdict) string {
+	t.Helper()
+	var out strings.Builder
+	if err := WriteText(&out, v, ""); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// A checkpoint alone whose weights are those that were recorded has a wrong configuration: no tensor is blamed. Published values explain it; for
+// others the fields are named that may be wrong.
+func TestWrongConfigurationAlone(t *testing.T) {
+	b := baseOf(t, "float32, torch")
+	right := b.made.clone().write(t)
+	set := func(name string, x any) func(*made) { return func(m *made) { field(name, constant(x))(m) } }
+	for _, tt := range []struct {
+		name     string
+		spoil    func(m *made)
+		recorded bool // it is the spoiled directory that was recorded
+		line     string
+	}{
+		{"epsilon", set("rms_norm_eps", 1e-3), false, "all 3 blocks, both halves, and the final norm: first wrong at | explained by: rms_norm_eps 0.001; the recording was made with 1e-06\n"},
+		{"published epsilon", set("rms_norm_eps", 1e-5), true, "all 3 blocks, both halves, and the final norm: first wrong at | explained by: rms_norm_eps 1e-06; the recording was made with 1e-05\n"},
+		{"rope_theta", set("rope_parameters.rope_theta", 100.0), false, "all 2 attention blocks, temporal half: first wrong at | explained by: rope_theta 100; the recording was made with 10000\n"},
+		{"rotary factor", set("rope_parameters.partial_rotary_factor", 1.0), false, "all 2 attention blocks, temporal half: first wrong at | explained by: partial_rotary_factor 1; the recording was made with 0.5\n"},
+		{"activation", set("hidden_activation", "relu"), false, "all 3 blocks: first wrong at | explained by: hidden_activation relu; the recording was made with gelu_pytorch_tanh\n"},
+		{"published activation", set("hidden_activation", "gelu"), true, "all 3 blocks: first wrong at | explained by: hidden_activation gelu_pytorch_tanh; the recording was made with gelu\n"},
+		{"another epsilon", set("rms_norm_eps", 3e-4), true, "all 3 blocks, both halves, and the final norm: first wrong at | its weights are those that were recorded, so that the configuration is wrong: rms_norm_eps\n"},
+		{"another rope_theta", set("rope_parameters.rope_theta", 100.0), true, "all 2 attention blocks, temporal half: first wrong at | so that the configuration is wrong: one of rms_norm_eps, num_attention_heads, head_dim, rope_theta, partial_rotary_factor, attention_window_size\n"},
+		{"another activation", set("hidden_activation", "relu"), true, "all 3 blocks: first wrong at | so that the configuration is wrong: one of rms_norm_eps, hidden_activation\n"},
+	} {
+		m := b.made.clone()
+		m.config["rope_parameters"] = map[string]any{"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+		tt.spoil(m)
+		checkpoint, recorded := m.write(t), right
+		if tt.recorded {
+			checkpoint, recorded = recorded, checkpoint
+		}
+		v, err := verifyAlone(t, checkpoint, Options{Golden: recordFixture(t, recorded, model.Settings{}, reference.Transformers5)})
+		if err != nil || v.Same || v.Logits[0].Weights != logits.SameWeights {
+			t.Fatalf("%s: %+v, %v", tt.name, v, err)
+		}
+		text := textOf(t, v)
+		begin, end, _ := strings.Cut(tt.line, " | ")
+		if !strings.Contains(text, "\n  "+begin) || !strings.Contains(text, end) || strings.Contains(text, "look at") || len(v.Faults(v.Logits[0])) != 1 {
+			t.Errorf("%s: want %q:\n%s", tt.name, tt.line, text)
+		}
+	}
+}
+
+// A fixture of other weights, by its digest, says nothing of the layers if all are wrong. If some are right, they are.
+func TestOtherWeightsAlone(t *testing.T) {
+	b := baseOf(t, "float32, torch")
+	right := b.made.clone()
+	recording := recordFixture(t, right.write(t), model.Settings{}, reference.Transformers5)
+	other := b.made.clone()
+	for _, e := range other.tensors {
+		each(func(x float32) float32 { return 1.25*x + 0.01 })(e)
+	}
+	v, err := verifyAlone(t, other.write(t), Options{Golden: recording})
+	const say = "the fixture was recorded from other weights: it has the digest huggingface blake3:"
+	if err != nil || v.Same || v.Logits[0].Weights != logits.OtherWeights || !strings.Contains(textOf(t, v), "\nlogits: 1 failure\n  "+say) || v.Logits[0].Faults[0].Kind != logits.WeightsFault {
+		t.Errorf("%+v, %v", v, err)
+	}
+	damaged := b.made.clone()
+	each(func(x float32) float32 { return 1.25 * x })(damaged.get(in(1, downProj)))
+	v, err = verifyAlone(t, damaged.write(t), Options{Golden: recording})
+	if err != nil || v.Same || len(v.Logits[0].Faults) != 1 || v.Logits[0].Faults[0].Block != 1 || !strings.Contains(textOf(t, v), "\nnote: logits: "+say) {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// A recording with values that are not finite is said to be unsound, and no layer is blamed for them. What is wrong elsewhere is found.
+func TestUnsoundRecording(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	nan := float32(math.NaN())
+	all := func(x []float32) {
+		for i := range x {
+			x[i] = nan
+		}
+	}
+	for _, tt := range []struct {
+		result string
+		edit   func(x []float32)
+		want   string
+	}{
+		{"logits", func(x []float32) { x[3*128+5] = nan }, "logits holds 1 NaN, the first at token 3 of row 0, channel 5"},
+		{"hidden.2", all, "hidden.2 holds 1,536 NaN, the first at token 0 of row 0, channel 0"},
+		{"hidden.2", func(x []float32) { x[24*32+2*32+1], x[24*32+2*32+2] = float32(math.Inf(-1)), nan }, "hidden.2 holds 1 NaN and 1 infinity, the first at token 2 of row 1, channel 1"},
+		{"hidden.0", func(x []float32) { x[7] = nan }, "hidden.0 holds 1 NaN, the first at token 0 of row 0, channel 7"},
+		{"hidden.0", func(x []float32) { x[7] = float32(math.Inf(1)) }, "hidden.0 holds 1 infinity, the first at token 0 of row 0, channel 7"},
+		{"packed.hidden.3", func(x []float32) { x[25*32] = nan }, "packed.hidden.3 holds 1 NaN, the first at token 1 of row 1, channel 0"},
+		{"decode.logits", func(x []float32) { x[5] = nan }, "decode.logits holds 1 NaN, the first at token "},
+		{"hidden.5", all, "hidden.5 holds 1,536 NaN, the first at token 0 of row 0, channel 0"},
+	} {
+		path := editRecording(t, c.Recording("jax"), tt.result, tt.edit)
+		v, err := verifyAlone(t, filepath.Join(c.Dir, "hf"), Options{Golden: path})
+		if err != nil || v.Same {
+			t.Fatalf("%s: %+v, %v", tt.result, v, err)
+		}
+		want := "\nlogits: 1 failure\n  the recording itself is not finite, and cannot prove these values: " + tt.want
+		if text := textOf(t, v); !strings.Contains(text, want) {
+			t.Errorf("%s: want %q:\n%s", tt.result, want, text)
+		}
+		if tt.result != "hidden.2" {
+			continue
+		}
+		path = editRecording(t, path, "logits", func(x []float32) { x[128+5] += 7 })
+		v, err = verifyAlone(t, filepath.Join(c.Dir, "hf"), Options{Golden: path})
+		if err != nil || !slices.ContainsFunc(v.Logits[0].Faults, func(f *logits.Fault) bool { return f.Kind == logits.LogitsFault }) || len(v.Logits[0].Faults) != 2 {
+			t.Errorf("%s, and a logit: %+v, %v", tt.result, v, err)
+		}
+	}
+}
+
+// Tensors with elements that are not finite are named as the cause, with how many there are.
+func TestBrokenTensors(t *testing.T) {
+	b := baseOf(t, "float32, torch")
+	recording := cases.Open(t, "odd-griffin").Recording("jax")
+	const nan, inf = 0x7fc00000, 0x7f800000
+	for _, tt := range []struct {
+		name  string
+		spoil func(m *made)
+		want  string
+	}{
+		{"NaN", func(m *made) { special(nan)(m.get(in(1, downProj))) }, "explained by: " + in(1, downProj) + ", which holds 1 NaN; look at " + in(1, downProj) + "\n"},
+		{"an infinity", func(m *made) { special(inf)(m.get(in(1, downProj))) }, in(1, downProj) + ", which holds 1 infinity;"},
+		{"two tensors", func(m *made) {
+			special(nan)(m.get(in(1, downProj)))
+			special(inf)(m.get(in(1, "mlp_block.up_proj.weight")))
+		},
+			"explained by: " + in(1, "mlp_block.up_proj.weight") + " and 1 more tensor, which hold 1 NaN and 1 infinity;"},
+		{"a norm", func(m *made) { special(nan)(m.get(finalNorm)) }, "explained by: " + finalNorm + ", which holds 1 NaN;"},
+		{"everything", func(m *made) {
+			for _, e := range m.tensors {
+				each(func(float32) float32 { return float32(math.NaN()) })(e)
+			}
+		}, "all 3 blocks and the final norm: first wrong at"},
+	} {
+		m := b.made.clone()
+		tt.spoil(m)
+		v, err := verifyAlone(t, m.write(t), Options{Golden: recording})
+		if err != nil || v.Same {
+			t.Fatalf("%s: %+v, %v", tt.name, v, err)
+		}
+		if text := textOf(t, v); !strings.Contains(text, tt.want) || len(v.Faults(v.Logits[0])) > 2 {
+			t.Errorf("%s: want %q:\n%s", tt.name, tt.want, text)
+		}
+	}
+}
