@@ -163,15 +163,19 @@ func causes(field string, f *logits.Fault) bool {
 // Proof says what is known of a fault whose weights are those that were recorded; "" of others.
 func (f *Fault) Proof() string {
 	const same = "its weights are those that were recorded"
+	which := strings.Join(f.settings, ", ")
+	if len(f.settings) > 1 {
+		which = "one of " + which
+	}
 	switch {
 	case !f.recorded:
 		return ""
-	case len(f.settings) == 0:
+	case which == "":
 		return same
-	case len(f.settings) == 1:
-		return same + ", so that the configuration is wrong: " + f.settings[0]
+	case f.Places == 0: // a wrong field shows in all blocks of a kind
+		return fmt.Sprintf("%s, so that the configuration (%s) or the recording is wrong", same, which)
 	}
-	return same + ", so that the configuration is wrong: one of " + strings.Join(f.settings, ", ")
+	return same + ", so that the configuration is wrong: " + which
 }
 
 // candidates lists the fields of config.json that may cause a fault: those that may cause all that it stands for, or else any of it. An original has

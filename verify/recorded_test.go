@@ -97,6 +97,20 @@ func TestWrongConfigurationAlone(t *testing.T) {
 	}
 }
 
+// Where only one of several blocks differs from what was recorded of the same weights, the recording may be wrong.
+func TestWrongRecordingAlone(t *testing.T) {
+	right := baseOf(t, "float32, torch").made.clone().write(t)
+	recording := recordFixture(t, right, model.Settings{}, reference.Transformers5)
+	v, err := verifyAlone(t, right, Options{Golden: editRecording(t, recording, "temporal.0", func(x []float32) { x[40] += 1 })})
+	if err != nil || v.Same {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	const want = "so that the configuration (one of rms_norm_eps, num_attention_heads, head_dim, rope_theta, partial_rotary_factor, attention_window_size) or the recording is wrong\n"
+	if text := textOf(t, v); !strings.Contains(text, want) || strings.Contains(text, "look at") {
+		t.Errorf("want %q:\n%s", want, text)
+	}
+}
+
 // A fixture of other weights, by its digest, says nothing of the layers if all are wrong. If some are right, they are.
 func TestOtherWeightsAlone(t *testing.T) {
 	b := baseOf(t, "float32, torch")

@@ -159,7 +159,7 @@ func TestFaultsOutsideTheModel(t *testing.T) {
 		plots   int
 		says    string
 	}{
-		{logits.RecurrentFault, logits.SameWeights, 1, "<dt>proven</dt><dd>its weights are those that were recorded, so that the configuration is wrong: one of rms_norm_eps"},
+		{logits.RecurrentFault, logits.SameWeights, 1, "<dt>proven</dt><dd>its weights are those that were recorded, so that the configuration (one of rms_norm_eps"},
 		{logits.RecordingFault, "", 0, "The recording"}, {logits.WeightsFault, logits.OtherWeights, 0, "Weights"},
 	} {
 		f := &logits.Fault{Kind: tt.kind, Half: logits.MLPHalf, Site: "hidden.1", Tensors: []string{"w"}, Detail: "wrong"}
