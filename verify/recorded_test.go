@@ -131,6 +131,16 @@ func TestOtherWeightsAlone(t *testing.T) {
 	if err != nil || v.Same || len(v.Logits[0].Faults) != 1 || v.Logits[0].Faults[0].Block != 1 || !strings.Contains(textOf(t, v), "\nnote: logits: "+say) {
 		t.Errorf("%+v, %v", v, err)
 	}
+	for _, tt := range []struct{ tensor, fault string }{{downProj, "block 0, MLP: first wrong"}, {"temporal_pre_norm.weight", "block 0, temporal half"}} {
+		half := b.made.clone() // of every block
+		for i := range b.blocks {
+			each(func(x float32) float32 { return 1.25 * x })(half.get(in(i, tt.tensor)))
+		}
+		v, err = verifyAlone(t, half.write(t), Options{Golden: recording})
+		if err != nil || v.Same || len(v.Logits[0].Faults) != 3 || !strings.Contains(textOf(t, v), "\n  "+tt.fault) || !strings.Contains(textOf(t, v), "\nnote: logits: "+say) {
+			t.Errorf("%s: %+v, %v", tt.tensor, v, err)
+		}
+	}
 }
 
 // A recording with values that are not finite is said to be unsound, and no layer is blamed for them. What is wrong elsewhere is found.
