@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -130,24 +131,43 @@ func (q *queue) next() []*moves.Move {
 	return q.moves[begin:q.ends[k]]
 }
 
+// smallSource is the size in bytes below which sources are read in the order of their files: they take no time that the workers would have to
+// share evenly, and a server would be asked for each of very many by itself.
+const smallSource = 1 << 20
+
 // queue returns the moves from each source, in the order in which its stream gives their elements,
 // the largest sources first. Moves whose destination cannot be compared are left out.
 func (p *prover) queue() *queue {
 	find := p.list.SourceFinder()
-	type from struct{ source, move int32 } // index of the source's first move, and that of one of them
+	type from struct {
+		source, move int32 // index of the source's first move, and that of one of them
+		file         int32 // of the source, in the order in which they appear
+		offset       int64 // of the source in its file
+	}
 	var order []from
+	files := map[io.ReaderAt]int32{}
 	for i := range p.list.Moves {
-		if m := &p.list.Moves[i]; p.dests[m.Dest] != nil && m.View.Elements() > 0 {
-			order = append(order, from{int32(find(m.Source)), int32(i)})
-			p.digests.left[m.Dest]++
+		m := &p.list.Moves[i]
+		if p.dests[m.Dest] == nil || m.View.Elements() == 0 {
+			continue
 		}
+		x := from{source: int32(find(m.Source)), move: int32(i)}
+		if extents := tensor.Extents(m.Source); len(extents) > 0 {
+			if _, ok := files[extents[0].Store]; !ok {
+				files[extents[0].Store] = int32(len(files))
+			}
+			x.file, x.offset = files[extents[0].Store], extents[0].Offset
+		}
+		order = append(order, x)
+		p.digests.left[m.Dest]++
 	}
 	slices.SortFunc(order, func(a, b from) int {
 		if a.source == b.source {
 			return compareOffsets(&p.list.Moves[a.move], &p.list.Moves[b.move])
 		}
 		s, t := p.list.Moves[a.source].Source, p.list.Moves[b.source].Source
-		return cmp.Or(cmp.Compare(t.Bytes(), s.Bytes()), cmp.Compare(s.Name, t.Name), cmp.Compare(a.source, b.source))
+		return cmp.Or(cmp.Compare(max(t.Bytes(), smallSource), max(s.Bytes(), smallSource)), cmp.Compare(a.file, b.file), cmp.Compare(a.offset, b.offset),
+			cmp.Compare(s.Name, t.Name), cmp.Compare(a.source, b.source))
 	})
 	q := &queue{moves: make([]*moves.Move, len(order))}
 	var sources []*tensor.Tensor
