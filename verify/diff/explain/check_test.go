@@ -65,8 +65,8 @@ func TestPatterns(t *testing.T) {
 		zeros string // 1 for zero
 		want  string
 	}{
-		{8, "11101110", "1:4 "}, {8, "11111101", "1:4 "}, {8, "11101100", "2:4 "}, {8, "01100011", "2:4 "}, {8, "11110000", "4:8 "}, {8, "11100001", "4:8 "},
-		{8, "11100000", "("}, {8, "1110111011101100", "2:4 "}, {8, "1110111011100000", "("}, {4, "1100", "2:4 "}, {6, "111011101110", "("}, {12, "110011001100", "2:4 "},
+		{8, "11101110", "1:4 (of every 4 elements of a row at least 3 are zero"}, {8, "11111101", "1:4 (of every 4 elements of a row at least 3 are zero"}, {8, "11101100", "2:4 (of every 4 elements of a row at least 2 are zero"}, {8, "01100011", "2:4 (of every 4 elements of a row at least 2 are zero"}, {8, "11110000", "4:8 (of every 8 elements of a row at least 4 are zero"}, {8, "11100001", "4:8 (of every 8 elements of a row at least 4 are zero"},
+		{8, "11100000", "(elements"}, {8, "1110111011101100", "2:4 (of every 4 elements of a row at least 2 are zero"}, {8, "1110111011100000", "(elements"}, {4, "1100", "2:4 (of every 4 elements of a row at least 2 are zero"}, {6, "111011101110", "(elements"}, {12, "110011001100", "2:4 (of every 4 elements of a row at least 2 are zero"},
 	} {
 		p := newPatterns(tt.row)
 		for i, c := range tt.zeros {

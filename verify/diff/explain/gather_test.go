@@ -48,6 +48,30 @@ func TestBands(t *testing.T) {
 	}
 }
 
+// A row that does not end with a piece goes on in the next one.
+func TestBandOfLongRows(t *testing.T) {
+	shape := []int64{2, pieceElements + 5}
+	content := make([]byte, 4*shape[0]*shape[1])
+	for i := range content {
+		content[i] = byte(i * i >> 8)
+	}
+	m := &arrangement{shape, []int{1, 0}, []axisOrder{{n: shape[1], reversed: true}, {n: 2}}, nil}
+	r, err := m.openBands(t.Context(), &tensor.Tensor{Name: "x", DType: tensor.F32, Shape: shape, Data: stored{content}}, 100_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got, err := io.ReadAll(r)
+	if err != nil || len(got) != len(content) {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	for i := range shape[0] * shape[1] {
+		if at := m.from(i); !bytes.Equal(got[4*i:][:4], content[4*at:][:4]) {
+			t.Fatalf("element %d", i)
+		}
+	}
+}
+
 // A run of elements that are a stride apart lies in a band from one on and before another.
 func TestWithin(t *testing.T) {
 	for at := int64(-12); at <= 12; at++ {

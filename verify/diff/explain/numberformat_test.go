@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -75,6 +76,104 @@ func TestPreimage(t *testing.T) {
 					t.Fatalf("%s: %g is %g, not %g", d, x, y, want)
 				}
 			}
+		}
+	}
+}
+
+// A format has the numbers of its dtype: the largest, the smallest, and the steps between them.
+func TestNumberFormats(t *testing.T) {
+	for d, f := range numberFormats {
+		if f.name != d.String() {
+			t.Errorf("%s is called %s", d, f.name)
+		}
+		if d.Size() > 2 {
+			continue // of too many numbers
+		}
+		codes := 1 << d.Bits()
+		raw := make([]byte, 0, 2*codes)
+		for code := range codes {
+			raw = append(raw, byte(code))
+			if d.Size() == 2 {
+				raw = append(raw, byte(code>>8))
+			}
+		}
+		values := make([]float64, codes)
+		tensor.ValuesOf(d).Decode(values, raw)
+		infinite := slices.ContainsFunc(values, func(x float64) bool { return math.IsInf(x, 0) })
+		values = slices.DeleteFunc(values, func(x float64) bool { return !(x >= 0 && x <= math.MaxFloat64) })
+		slices.Sort(values)
+		values = slices.CompactFunc(values, func(x, y float64) bool { return x == y })
+		if last := values[len(values)-1]; last != f.largest || values[1] != math.Ldexp(1, f.least) || infinite != f.infinite {
+			t.Errorf("%s: from %g to %g, infinite %t", d, values[1], last, infinite)
+		}
+		for i, x := range values[:len(values)-1] {
+			if next := values[i+1]; x+f.step(x) != next || f.round(x) != x || f.truncate((x+next)/2) != x || f.truncate(-next) != -next {
+				t.Errorf("%s: after %g comes %g", d, x, next)
+				break
+			}
+		}
+		if x := f.truncate(2 * f.largest); x != f.largest {
+			t.Errorf("%s: %g is truncated to %g", d, 2*f.largest, x)
+		}
+	}
+	if in := numberFormats[tensor.F16].preimage(math.Inf(1)); in != (interval{65520, math.Inf(1)}) {
+		t.Errorf("%v rounds to infinity", in)
+	}
+	if in := numberFormats[tensor.F16].preimage(math.Inf(-1)); in != (interval{math.Inf(-1), -65520}) {
+		t.Errorf("%v rounds to minus infinity", in)
+	}
+}
+
+// Nearly all values have to be those of a format.
+func TestRoundedTypes(t *testing.T) {
+	names := func(d tensor.DType, values ...float64) (all string) {
+		for _, f := range roundedTypes(d, values) {
+			all += f.name + " "
+		}
+		return all
+	}
+	twelve := slices.Repeat([]float64{1.5}, 12)
+	if got := names(tensor.F32, twelve...); got != "float32 float16 bfloat16 float8_e4m3fn float8_e5m2 " {
+		t.Error(got)
+	}
+	twelve[0] = math.NaN()
+	twelve[1] = 1 + 1.0/512 // of float16, not of bfloat16
+	if got := names(tensor.F32, twelve...); got != "float32 float16 bfloat16 float8_e4m3fn float8_e5m2 " {
+		t.Errorf("one of twelve: %s", got)
+	}
+	twelve[2] = twelve[1]
+	if got := names(tensor.F32, twelve...); got != "float32 float16 " {
+		t.Errorf("two of twelve: %s", got)
+	}
+	if got := names(tensor.BF16, 1.5); got != "bfloat16 float8_e4m3fn float8_e5m2 " {
+		t.Error(got)
+	}
+}
+
+// A tensor is truncated if every element of a narrower type is the next one towards zero.
+func TestIsTruncated(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	a := random(rng, tensor.F32, []int64{20, 30})
+	cutOff := cut(rng, a)
+	b := array{tensor.BF16, a.shape, cutOff.values}
+	other := b.clone()
+	other.values[599] = 0
+	for _, tt := range []struct {
+		name string
+		a, b array
+		want bool
+	}{
+		{"truncated", a, b, true},
+		{"one element is another", a, other, false},
+		{"rounded", a, a.rounded(tensor.BF16), false},
+		{"of the same type", a, cutOff, false},
+		{"of a wider type", b, a, false},
+		{"of another shape", a, b.reshaped(30, 20), false},
+		{"to integers", a, random(rng, tensor.I32, a.shape), false},
+		{"of integers", random(rng, tensor.I32, a.shape), b, false},
+	} {
+		if got, err := IsTruncated(t.Context(), tt.a.tensor("a"), tt.b.tensor("b")); err != nil || got != tt.want {
+			t.Errorf("%s: %t, %v", tt.name, got, err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"crypto/sha256"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -57,6 +58,26 @@ func TestResizedRows(t *testing.T) {
 	} {
 		if got := ResizedRows(tt.a, tt.b); got != tt.want {
 			t.Errorf("%s%v, %s%v: %t", tt.a.DType, tt.a.Shape, tt.b.DType, tt.b.Shape, got)
+		}
+	}
+}
+
+// Rows are told apart wherever the pieces that are read end.
+func TestRowHasher(t *testing.T) {
+	const rows = "aaaabbbbccccdddd"
+	for _, piece := range []int{1, 3, 4, 5, 7, 16} {
+		r := rowHasher{size: 4, hash: sha256.New()}
+		for p := []byte(rows); len(p) > 0; p = p[min(piece, len(p)):] {
+			r.add(p[:min(piece, len(p))])
+		}
+		if len(r.sums) != 4 {
+			t.Errorf("pieces of %d: %d rows", piece, len(r.sums))
+			continue
+		}
+		for i, sum := range r.sums {
+			if sum != sha256.Sum256([]byte(rows[4*i:][:4])) {
+				t.Errorf("pieces of %d: row %d has another digest", piece, i)
+			}
 		}
 	}
 }
