@@ -177,6 +177,9 @@ func (r *Items) addRenamed(lists map[string]*layerList) {
 		list, layer, rest := SplitLayer(r.Name(i))
 		newList, n, newRest := SplitLayer(r.renamed(i))
 		l := lists[newList]
+		if other := lists[unpaired+newList]; other != nil && list != newList {
+			l = other // a list of layers that A calls otherwise
+		}
 		if n < 0 || l == nil {
 			continue
 		}

@@ -383,3 +383,72 @@ func TestFindCounterparts(t *testing.T) {
 		}
 	}
 }
+
+// The name of a list of layers is split off a prefix if most names have a number behind it.
+func TestSplitList(t *testing.T) {
+	for _, tt := range []struct{ names, prefix, outer, list string }{
+		{"m.layers.0.a m.layers.1.a embed", "m.layers.", "m.", "layers"},
+		{"layers.0.a layers.1.a", "layers.", "", "layers"},
+		{"m.layers.0.a embed", "m.layers.", "m.layers.", ""}, // not most
+		{"a.0.x b.0.x b.1.x", "a.", "a.", ""},
+		{"m.a.x m.a.y m.a.z", "m.a.", "m.a.", ""},
+		{"m.layers.0.a m.layers.1.a", "m.", "m.", ""},
+	} {
+		var tensors []*tensor.Tensor
+		for _, name := range strings.Fields(tt.names) {
+			tensors = append(tensors, vector(name, 1))
+		}
+		if outer, list := splitList(checkpointOf(t, tensors...), tt.prefix); outer != tt.outer || list != tt.list {
+			t.Errorf("%s: %q, %q", tt.names, outer, list)
+		}
+	}
+}
+
+// Beside a list of layers that has another name in B, tensors that only one side has are found. Where one side has no list of layers, or both have
+// one of the same name, no list was renamed.
+func TestBesideARenamedList(t *testing.T) {
+	of := func(names string) *tensor.Checkpoint {
+		var tensors []*tensor.Tensor
+		for _, name := range strings.Fields(names) {
+			x := float64(name[len(name)-1])
+			for i := range 3 {
+				if all := strings.ReplaceAll(name, "#", fmt.Sprint(i)); all != name || i == 0 {
+					tensors = append(tensors, vector(all, x, float64(i), 1))
+				}
+			}
+		}
+		return checkpointOf(t, tensors...)
+	}
+	const renamed = "the layers of m.blocks of B are compared with those of m.layers of A"
+	for _, tt := range []struct {
+		name, a, b string
+		notes      string
+		want       []string // what only one side has
+	}{
+		{"tensors of one side", "m.layers.#.x m.layers.#.y m.embed m.a", "m.blocks.#.x m.blocks.#.y m.embed m.b", renamed, []string{"A m.a", "B m.b"}},
+		{"tensors of one side in the layers", "m.layers.#.x m.layers.#.y m.layers.#.z m.embed", "m.blocks.#.x m.blocks.#.w m.blocks.#.v m.embed", renamed,
+			[]string{"A all layers (3) of m.layers: y, z", "B layers 0 to 2 of m.blocks: w, v"}},
+		{"a part that both have", "m.layers.#.n m.layers.#.q.a", "m.blocks.#.n m.blocks.#.q.a m.blocks.#.q.b m.blocks.#.q.c m.blocks.#.q.d m.blocks.#.q.e", renamed,
+			[]string{"B layers 0 to 2 of m.blocks: q.b, q.c, q.d, q.e"}},
+		{"a whole part", "m.layers.#.n m.layers.#.q.a", "m.blocks.#.n m.blocks.#.q.a m.blocks.#.z.b m.blocks.#.z.c m.blocks.#.z.d m.blocks.#.z.e", renamed,
+			[]string{"B layers 0 to 2 of m.blocks: z.*"}},
+		{"one list", "m.layers.#.x m.layers.#.y embed", "layers.#.x layers.#.y embed", "", nil},
+		{"no layers in A", "m.k.p m.k.q m.k.r", "m.layers.#.x m.layers.#.y m.layers.#.z", "", []string{"A m.k.p", "A m.k.q", "A m.k.r", "B all layers (3) of m.layers: x, y, z"}},
+		{"no layers in B", "m.layers.#.x m.layers.#.y m.layers.#.z", "m.k.p m.k.q m.k.r", "", []string{"A all layers (3) of m.layers: x, y, z", "B m.k.p", "B m.k.q", "B m.k.r"}},
+	} {
+		r, err := Diff(t.Context(), of(tt.a), of(tt.b), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, g := range r.Groups() {
+			if side := map[Status]string{OnlyA: "A ", OnlyB: "B "}[g.Status]; side != "" {
+				got = append(got, side+strings.Join(r.Where(&g), ", "))
+			}
+		}
+		slices.Sort(got)
+		if notes := strings.Join(r.Notes, "; "); notes != tt.notes || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q, %q", tt.name, got, notes)
+		}
+	}
+}
