@@ -186,3 +186,35 @@ func TestAlike(t *testing.T) {
 		t.Error("one checkpoint is like another")
 	}
 }
+
+// What has NaN or infinities on one side only has moved no distance that could be said.
+func TestIsFarOff(t *testing.T) {
+	for _, tt := range []struct {
+		m    diff.Metrics
+		want bool
+	}{
+		{diff.Metrics{RelativeL2: 0.5}, false}, {diff.Metrics{RelativeL2: 0.5, NaNA: 2, NaNB: 2, InfA: 1, InfB: 1}, false},
+		{diff.Metrics{NaNA: 1}, true}, {diff.Metrics{NaNB: 1}, true}, {diff.Metrics{InfA: 1}, true}, {diff.Metrics{InfB: 1}, true}, {diff.Metrics{RelativeL2: diff.Number(math.NaN())}, true},
+	} {
+		if got := isFarOff(&tt.m); got != tt.want {
+			t.Errorf("%+v: %t", tt.m, got)
+		}
+	}
+}
+
+func TestLeft(t *testing.T) {
+	for n, want := range map[int]string{0: "", MaxRows: "", MaxRows + 1: "The first 5,000 of 5,001 tensors; the JSON form of the result has all."} {
+		if got := left(n, "tensors"); got != want {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+}
+
+// Pages and cards are known by what only they contain.
+func TestIsReport(t *testing.T) {
+	for start, want := range map[string]bool{"<html>" + page.Generator: true, `{"schema": "` + CardSchema + `"}`: true, "<html>": false, `{"schema": "x"}`: false, "": false} {
+		if got := IsReport([]byte(start)); got != want {
+			t.Errorf("%q: %t", start, got)
+		}
+	}
+}

@@ -65,3 +65,18 @@ func TestStatsMaps(t *testing.T) {
 		}
 	}
 }
+
+// A tensor is an outlier if it has more than four times the median of its kind, or less than a quarter.
+func TestOutlierFactor(t *testing.T) {
+	for _, tt := range []struct {
+		last float64
+		want bool
+	}{{4, false}, {4.01, true}, {0.25, false}, {0.24, true}, {1, false}} {
+		if got := findOutliers(valuesOf("w", 1, 1, 1, 1, tt.last)); (len(got) > 0) != tt.want || tt.want && got[0].tensor != 4 {
+			t.Errorf("%g: %+v", tt.last, got)
+		}
+	}
+	if got := findOutliers(valuesOf("w", 1, 1, 9)); len(got) != 0 {
+		t.Errorf("of three layers: %+v", got)
+	}
+}
