@@ -294,6 +294,18 @@ func TestStatsOfWhatIsTooShort(t *testing.T) {
 	}
 }
 
+// Values that are not finite are named by their kinds.
+func TestNotFinite(t *testing.T) {
+	for _, tt := range []struct {
+		nan, inf int64
+		want     string
+	}{{0, 0, ""}, {1, 0, "1 NaN"}, {1234, 0, "1,234 NaN"}, {0, 1, "1 infinity"}, {0, 2, "2 infinities"}, {2, 1, "2 NaN and 1 infinity"}, {1, 1234, "1 NaN and 1,234 infinities"}} {
+		if got := (&Stats{NaN: tt.nan, Inf: tt.inf}).NotFinite().String(); got != tt.want {
+			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}
+
 func BenchmarkStats(b *testing.B) {
 	for _, d := range []tensor.DType{tensor.BF16, tensor.F32, tensor.F64} {
 		b.Run(d.String(), func(b *testing.B) {

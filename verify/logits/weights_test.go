@@ -1,0 +1,90 @@
+package logits
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+)
+
+// Other weights are the fault if both halves of every block fail and nothing explains it. Otherwise they are a note, and the faults stay.
+func TestSetWeights(t *testing.T) {
+	half := func(block int, half Half, cause string) *Fault {
+		return &Fault{Block: block, Half: half, Kind: RecurrentFault, Cause: cause, Detail: "d"}
+	}
+	both := func() []*Fault {
+		return []*Fault{half(0, TemporalHalf, ""), half(0, MLPHalf, ""), half(1, TemporalHalf, ""), half(1, MLPHalf, "")}
+	}
+	for _, tt := range []struct {
+		name    string
+		ok      bool
+		faults  []*Fault
+		found   string
+		weights Weights
+		folded  bool
+	}{
+		{"a result that is right", true, nil, "b", "", false},
+		{"nothing that fails", false, nil, "b", "", false},
+		{"the same", false, both(), "a", SameWeights, false},
+		{"others", false, both(), "b", OtherWeights, true},
+		{"others, and one half is right", false, both()[:3], "b", OtherWeights, false},
+		{"others, and a block is right", false, both()[:2], "b", OtherWeights, false},
+		{"others, and one half is explained", false, append(both()[:3], half(1, MLPHalf, "c")), "b", OtherWeights, false},
+		{"others, and a fault of another kind", false, append(both()[:3], &Fault{Block: 1, Half: MLPHalf, Kind: LogitsFault, Detail: "d"}), "b", OtherWeights, false},
+	} {
+		r := &Result{OK: tt.ok, Faults: tt.faults, Blocks: make([]model.BlockType, 2)}
+		r.SetWeights("a", tt.found)
+		folded := len(r.Faults) == 1 && r.Faults[0].Kind == WeightsFault && r.Faults[0].Block == -1 && strings.Contains(r.Summary, "it has the digest a, and this checkpoint b")
+		if noted := len(r.Notes) == 1; r.Weights != tt.weights || folded != tt.folded || !folded && len(r.Faults) != len(tt.faults) || noted != (tt.weights == OtherWeights && !tt.folded) {
+			t.Errorf("%s: %q, %d faults, notes %q", tt.name, r.Weights, len(r.Faults), r.Notes)
+		}
+	}
+}
+
+// Elements of a recording that are not finite are counted if the model gives numbers, and the first is known.
+func TestRecordedNotFinite(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	var r recordedNotFinite
+	r.add(0, []float32{1, nan, inf}, []float64{1, math.NaN(), math.Inf(-1)}, false) // the model's own
+	if r != (recordedNotFinite{}) {
+		t.Errorf("%+v", r)
+	}
+	r.add(3, []float32{1, 2, -inf}, []float64{1, 2, 3}, true)
+	r.add(4, []float32{nan, inf, nan}, []float64{1, 2, 3}, false)
+	if r.NaN != 2 || r.Inf != 2 || r.token != 3 || r.channel != 2 || !r.decoded {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Tensors that are not finite are the cause of a fault, with what all of them hold.
+func TestBlameBroken(t *testing.T) {
+	for _, tt := range []struct {
+		nan, inf []int64
+		want     string // before what they hold
+		names    []string
+	}{
+		{nil, nil, "", []string{"sound"}},
+		{[]int64{2}, []int64{0}, "a, which holds ", []string{"a"}},
+		{[]int64{2, 0}, []int64{0, 1}, "a and 1 more tensor, which hold ", []string{"a", "b"}},
+		{[]int64{2, 0, 1}, []int64{1, 1, 0}, "a and 2 more tensors, which hold ", []string{"a", "b", "c"}},
+	} {
+		f := &Fault{Tensors: []string{"sound"}}
+		var all brokenTensor
+		for i, n := range tt.nan {
+			one := brokenTensor{name: string(rune('a' + i))}
+			one.NaN, one.Inf = n, tt.inf[i]
+			f.broken = append(f.broken, one)
+			all.NaN, all.Inf = all.NaN+n, all.Inf+tt.inf[i]
+		}
+		f.blameBroken()
+		want := ""
+		if tt.want != "" {
+			want = tt.want + all.NotFinite.String()
+		}
+		if f.Cause != want || !slices.Equal(f.Tensors, tt.names) {
+			t.Errorf("%q, want %q; %q", f.Cause, want, f.Tensors)
+		}
+	}
+}
