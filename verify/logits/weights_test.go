@@ -88,3 +88,46 @@ func TestBlameBroken(t *testing.T) {
 		}
 	}
 }
+
+// Faults of which tensors that are not finite are the cause, and those of one number of config.json, are one for all blocks. It knows which.
+func TestFoldedCauses(t *testing.T) {
+	r := &Result{Blocks: make([]model.BlockType, 3)}
+	broken := func(kind FaultKind, block int, names ...string) *Fault {
+		f := &Fault{Block: block, Kind: kind}
+		for _, name := range names {
+			one := brokenTensor{name: name}
+			one.NaN = 2
+			f.broken = append(f.broken, one)
+		}
+		f.blameBroken()
+		return f
+	}
+	theta := func(block int, half Half, pass string) *Fault {
+		return &Fault{Block: block, Half: half, Kind: AttentionFault, Pass: pass, Cause: "c", Setting: &Setting{Name: ThetaSetting}}
+	}
+	for _, tt := range []struct {
+		name   string
+		faults []*Fault
+		want   []int // members
+		first  string
+	}{
+		{"broken tensors", []*Fault{broken(RecurrentFault, 0, "a", "b"), broken(AttentionFault, 1, "c"), broken(FinalNormFault, 3, "d")}, []int{3}, "a and 3 more tensors, which hold 8 NaN"},
+		{"broken tensors outside the blocks", []*Fault{broken(RecurrentFault, 0, "a"), broken(LogitsFault, 3, "b"), broken(LogitsFault, 3, "c")}, []int{1, 1, 1}, "a, which holds 2 NaN"},
+		{"a number", []*Fault{theta(0, TemporalHalf, ""), theta(1, MLPHalf, ""), theta(2, TemporalHalf, "packed")}, []int{3}, "c"},
+		{"a number that only decoding shows", []*Fault{theta(0, TemporalHalf, ""), theta(1, MLPHalf, "decode")}, []int{1, 1}, "c"},
+	} {
+		var got []int
+		out := r.Fold(tt.faults, false)
+		for _, f := range out {
+			got = append(got, len(f.Members()))
+		}
+		if !slices.Equal(got, tt.want) || out[0].Cause != tt.first || out[0].Members()[0].Block != 0 {
+			t.Errorf("%s: %d, %s", tt.name, got, out[0].Cause)
+		}
+	}
+	for kind, want := range map[FaultKind]bool{EmbeddingFault: true, RecurrentFault: true, LogitsFault: true, RecordingFault: false, WeightsFault: false} {
+		if got := (&Fault{Kind: kind}).InCheckpoint(); got != want {
+			t.Errorf("%s: %t", kind, got)
+		}
+	}
+}
