@@ -227,10 +227,21 @@ func isCheckpoint(source fs.FS, name string, info fs.FileInfo) (is, loose bool) 
 	switch {
 	case info.IsDir():
 		found, err := candidates(source, name, Options{})
-		if err != nil || len(found) == 0 || found[0].loose && oneOfSeveral(source, name) != nil {
+		if err != nil || len(found) == 0 {
 			return false, false
 		}
-		return true, found[0].loose
+		if !found[0].loose {
+			return true, false
+		}
+		if oneOfSeveral(source, name) != nil {
+			return false, false
+		}
+		ckpt, err := found[0].open() // the files need not belong together
+		if err != nil {
+			return false, false
+		}
+		ckpt.Close()
+		return true, true
 	case !info.Mode().IsRegular():
 		return false, false
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/generate"
+	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 )
@@ -219,6 +220,8 @@ func hintOf(err error) string {
 		return "a rule is a line PATTERN -> NAME; the n-th * of NAME is replaced by what the n-th * of PATTERN matched"
 	case errors.Is(err, golden.ErrNotFixture):
 		return "griffin golden writes fixtures; griffin golden --capture-script prints a Python script that writes them"
+	case errors.Is(err, golden.ErrNotFinite), errors.Is(err, generate.ErrNotFinite), is[*perplexity.NotFiniteError](err):
+		return "griffin inspect --stats names the tensors that hold NaN or infinities; if there are none, numbers become too large on the way"
 	case errors.As(err, &output):
 		return outputHints[output.Reason]
 	case errors.Is(err, fs.ErrExist):

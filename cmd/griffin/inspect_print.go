@@ -95,11 +95,14 @@ func cellsOf(t *tensorEntry, name string) []string {
 	if t.layers > 1 {
 		cells = append(cells, fmt.Sprintf("x %d", t.layers))
 	}
-	if sum := cmp.Or(t.SHA256, t.BLAKE3); sum != "" {
+	if sum := t.sum(); sum != "" {
 		cells = append(cells, sum)
 	}
 	return cells
 }
+
+// sum returns the digest of the tensor that is printed, "" if none was asked for.
+func (t *tensorEntry) sum() string { return cmp.Or(t.SHA256, t.BLAKE3) }
 
 // mostRows is more than the number of tensors of a model. More are printed as they come, in little memory.
 const mostRows = 20_000
@@ -281,53 +284,21 @@ func (r *inspection) kinds() []string {
 	return r.Model.BlockTypes
 }
 
-// noteBroken notes which tensors hold NaN or infinities. Those of several layers that hold as many are one note.
+// noteBroken notes which tensors hold NaN or infinities. Those of several layers that hold the same are one note.
 func (r *inspection) noteBroken() {
-	type group struct {
-		list, rest       string
-		nan, inf, values int64
-	}
-	var broken []*tensorEntry
-	for i := range r.Tensors {
-		if t := &r.Tensors[i]; !t.Stats.get().Finite() {
-			broken = append(broken, t)
-		}
-	}
-	slices.SortFunc(broken, func(a, b *tensorEntry) int { return tensor.CompareNames(a.Name, b.Name) })
-	var groups []group
-	layers := map[group][]int{}
-	for _, t := range broken {
-		list, layer, rest := diff.SplitLayer(t.Name)
-		if layer < 0 {
-			list, rest = "", t.Name
-		}
-		s := t.Stats.get()
-		g := group{list, rest, s.NaN, s.Inf, s.Values}
-		if layers[g] == nil {
-			groups = append(groups, g)
-		}
-		layers[g] = append(layers[g], layer)
-	}
 	const most = 20 // notes
-	for i, g := range groups {
-		if i == most {
-			r.Notes = append(r.Notes, fmt.Sprintf("%s of tensors more hold NaN or Inf", plural(int64(len(groups)-most), "kind")))
-			return
-		}
-		name, holds := g.rest, "holds"
-		switch of := layers[g]; {
-		case g.list != "" && len(of) > 1:
-			name, holds = fmt.Sprintf("%s.{%s}.%s", g.list, layerSet(of, r.kinds()), g.rest), "each hold"
-		case g.list != "":
-			name = fmt.Sprintf("%s.%d.%s", g.list, of[0], g.rest)
-		}
-		r.Notes = append(r.Notes, fmt.Sprintf("%s %s %s NaN and %s Inf among %s", name, holds, count(g.nan), count(g.inf), plural(g.values, "value")))
+	found := report.FindNotFinite(len(r.Tensors), func(i int) string { return r.Tensors[i].Name }, func(i int) *stats.Stats { return r.Tensors[i].Stats.get() }, r.kinds())
+	for _, f := range found[:min(most, len(found))] {
+		r.Notes = append(r.Notes, f.Text)
+	}
+	if len(found) > most {
+		r.Notes = append(r.Notes, fmt.Sprintf("NaN or infinities of %s more: --json has them", plural(int64(len(found)-most), "kind")))
 	}
 }
 
 // writeReport writes the statistics as an HTML page. The inspection has no tensors afterwards.
 func (r *inspection) writeReport(c *cli.Context, path string, ckpt *tensor.Checkpoint) error {
-	s := &report.Values{Path: r.Path, Griffin: convert.ToolVersion()}
+	s := &report.Values{Path: r.Path, Griffin: convert.ToolVersion(), BlockTypes: r.kinds()}
 	r.facts(func(key, value string) { s.Facts = append(s.Facts, report.Fact{Name: key, Value: value}) })
 	known := map[string]digest.Sum{}
 	for i := range r.Tensors {
@@ -357,14 +328,23 @@ func (r *inspection) hasStats() bool { return len(r.Tensors) > 0 && r.Tensors[0]
 // printStats prints one line for each tensor: its statistics, and a histogram of its values from the
 // least to the largest.
 func printStats(w io.Writer, tensors []tensorEntry) {
+	title := []string{"tensor", "min", "max", "mean", "std", "|max|", "zeros", "NaN", "Inf", "dtype", "shape", "histogram"}
+	digested := tensors[0].sum() != ""
+	if digested {
+		title = append(title, "digest")
+	}
 	_ = table.Write(w, 1+len(tensors), func(i int) []string {
 		if i == 0 {
-			return []string{"tensor", "min", "max", "mean", "std", "|max|", "zeros", "NaN", "Inf", "dtype", "shape", "histogram"}
+			return title
 		}
-		t := tensors[i-1]
+		t := &tensors[i-1]
 		s := t.Stats.get()
-		return []string{printable(t.Name), figure(s.Min), figure(s.Max), figure(s.Mean), figure(s.Std),
+		row := []string{printable(t.Name), figure(s.Min), figure(s.Max), figure(s.Mean), figure(s.Std),
 			figure(s.AbsMax), count(s.Zeros), count(s.NaN), count(s.Inf), t.DType, tensor.ShapeString(t.Shape), sparkline(s.Histogram.Counts)}
+		if digested {
+			row = append(row, t.sum())
+		}
+		return row
 	})
 }
 

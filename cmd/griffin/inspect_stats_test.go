@@ -43,14 +43,14 @@ func TestStatsNoteNonFinite(t *testing.T) {
 	if err := r.describeValues(context.Background(), ckpt, 0, 0, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(r.Notes, "\n"); got != "broken holds 1 NaN and 2 Inf among 4 values\nl.{2,10}.w each hold 1 NaN and 0 Inf among 1 value\nl.3.w holds 1 NaN and 0 Inf among 2 values" {
+	if got := strings.Join(r.Notes, "\n"); got != "broken: 1 NaN and 2 infinities among 4 values\nlayers 2, 10 of l: w: every value is NaN\nl.3.w: 1 NaN among 2 values" {
 		t.Errorf("notes: %q", got)
 	}
 	var out bytes.Buffer
 	if err := r.print(&out, inspectionForm{}); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(out.String(), "note") || !strings.Contains(out.String(), "broken holds 1 NaN") {
+	if !strings.Contains(out.String(), "note") || !strings.Contains(out.String(), "broken: 1 NaN") {
 		t.Errorf("printed:\n%s", out.String())
 	}
 }

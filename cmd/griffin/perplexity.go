@@ -292,7 +292,8 @@ func bytesOf(tokens []int32) int64 { return 4 * int64(len(tokens)) }
 func (p *scoring) report() error {
 	r, err := p.scorer.Result()
 	if err != nil {
-		return usagef("%v", err)
+		flag := map[bool]string{true: "text", false: "tokens"}[p.c.IsSet("text")]
+		return usagef("--%s %s: %v", flag, p.c.String(flag), err).advise("give a longer text: that one is empty, or has no row of two tokens")
 	}
 	o := &p.out
 	o.Tokens, o.Predicted, o.NLL, o.Perplexity = r.Tokens, r.Predicted, r.NLL[0], r.Perplexity(0)

@@ -23,6 +23,8 @@ type Values struct {
 	Facts   []Fact // about the checkpoint and the model in it
 	Griffin string // version of the program
 	Tensors []TensorValues
+
+	BlockTypes []string // the kinds of the model's blocks, nil if no model was recognised
 }
 
 // Fact is a line about a checkpoint. An empty Name continues the fact before it.
@@ -50,7 +52,7 @@ var statsBody = page.Parse("stats", statsText, nil)
 // statsPage is what the template shows.
 type statsPage struct {
 	Values   *Values
-	Broken   []int // indexes of tensors that hold NaN or infinities
+	Broken   int // tensors that have NaN or infinities
 	Maps     []statsMaps
 	Outliers *page.Table
 	Tensors  *page.Table
@@ -65,9 +67,9 @@ type statsMaps struct {
 
 func newStatsPage(v *Values) *statsPage {
 	g := &statsPage{Values: v, Tensors: valuesTable(v.Tensors), Left: left(len(v.Tensors), "tensors")}
-	for i, t := range v.Tensors {
+	for _, t := range v.Tensors {
 		if !t.Finite() {
-			g.Broken = append(g.Broken, i)
+			g.Broken++
 		}
 	}
 	outliers := findOutliers(v.Tensors)
@@ -89,16 +91,16 @@ func (g *statsPage) document(o Origin) *page.Document {
 	}
 	d := &page.Document{Kind: "Values of a checkpoint", Title: "inspect: " + text.Printable(filepath.Base(v.Path)), Answer: "All values are finite", Tone: page.Good,
 		Lead: fmt.Sprintf("%s in %s.", text.Count(values, "value"), text.Count(len(v.Tensors), "tensor")), Command: o.Command, Version: v.Griffin, Time: o.Time}
-	if n := len(g.Broken); n > 0 {
-		d.Answer, d.Tone = text.Agree(n, "tensor", "has", "have")+" NaN or infinities", page.Wrong
+	if g.Broken > 0 {
+		d.Answer, d.Tone = text.Agree(g.Broken, "tensor", "has", "have")+" NaN or infinities", page.Wrong
 		const most = 10
-		for i, at := range g.Broken {
+		found := FindNotFinite(len(v.Tensors), func(i int) string { return v.Tensors[i].Name }, func(i int) *stats.Stats { return v.Tensors[i].Stats }, v.BlockTypes)
+		for i, f := range found {
 			if i == most {
-				d.Points = append(d.Points, page.Link{Text: fmt.Sprintf("and %s more", text.Grouped(int64(n-most))), To: "tensors"})
+				d.Points = append(d.Points, page.Link{Text: fmt.Sprintf("and %s more", text.Grouped(int64(len(found)-most))), To: "tensors"})
 				break
 			}
-			t := v.Tensors[at]
-			d.Points = append(d.Points, page.Link{Text: fmt.Sprintf("%s: %s NaN and %s Inf among %s", t.Name, text.Grouped(t.NaN), text.Grouped(t.Inf), text.Count(t.Values, "value")), To: valuesID(at)})
+			d.Points = append(d.Points, page.Link{Text: f.Text, To: valuesID(f.First)})
 		}
 	}
 	if g.Outliers != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,32 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
+
+// What several layers have is said once, and whole layers are called so.
+func TestNotFinite(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	var names []string
+	var values []*stats.Stats
+	for _, v := range []struct {
+		name   string
+		values []float64
+	}{
+		{"l.0.a", []float64{nan, nan}}, {"l.0.b", []float64{nan}}, {"l.0.c", []float64{nan, nan, nan}}, {"l.0.d", []float64{nan}},
+		{"l.1.a", []float64{1, 2}}, {"l.1.b", []float64{3}}, {"l.1.c", []float64{1, nan, inf}}, {"l.1.d", []float64{inf}},
+		{"l.2.a", []float64{nan, nan}}, {"l.2.b", []float64{nan}}, {"l.2.c", []float64{nan, nan, nan}}, {"l.2.d", []float64{nan}},
+	} {
+		x, err := statsOf(v.values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, values = append(names, v.name), append(values, x)
+	}
+	want := []NotFinite{{"every tensor of layers 0, 2 of l: every value is NaN", 0}, {"l.1.c: 1 NaN and 1 infinity among 3 values", 6}, {"l.1.d: 1 infinity among 1 value", 7}}
+	found := FindNotFinite(len(names), func(i int) string { return names[i] }, func(i int) *stats.Stats { return values[i] }, nil)
+	if !slices.Equal(found, want) {
+		t.Errorf("%+v, want %+v", found, want)
+	}
+}
 
 func TestStats(t *testing.T) {
 	s := &Values{Path: "dir/a<b>", Facts: []Fact{{Name: "format", Value: "safetensors"}}}
@@ -33,7 +60,7 @@ func TestStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"<title>griffin inspect: a&lt;b&gt;</title>", "8 values in 4 tensors.", "1 tensor has NaN or infinities",
-		">broken: 1 NaN and 1 Inf among 3 values</a>", "one&lt;i&gt;", ` class="bad"><th scope="row"><code class="name">broken`} {
+		">broken: 1 NaN and 1 infinity among 3 values</a>", "one&lt;i&gt;", ` class="bad"><th scope="row"><code class="name">broken`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page lacks %q", want)
 		}

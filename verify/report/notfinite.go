@@ -1,0 +1,42 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/stats"
+)
+
+// NotFinite says which tensors have NaN or infinities. Those that have the same in several layers are one.
+type NotFinite struct {
+	Text  string // such as "every tensor of layers 4, 9 of model.layers: every value is NaN"
+	First int    // index of the first of the tensors
+}
+
+// FindNotFinite looks for NaN and infinities in n tensors, of which name and values return the name and the statistics. blockTypes are the kinds of the model's blocks, nil if they are
+// not known.
+func FindNotFinite(n int, name func(i int) string, values func(i int) *stats.Stats, blockTypes []string) (all []NotFinite) {
+	items := diff.Items{Len: n, BlockTypes: blockTypes, Name: name, What: func(i int) (diff.Status, string, bool) {
+		s := values(i)
+		if s.Finite() {
+			return "", "", false
+		}
+		return diff.Differs, sayNotFinite(s), true
+	}}
+	groups := items.Groups()
+	for i := range groups {
+		g := &groups[i]
+		all = append(all, NotFinite{strings.Join(items.Where(g), " ") + ": " + g.Change, g.Tensors[0]})
+	}
+	return all
+}
+
+// sayNotFinite says which values of a tensor are not finite.
+func sayNotFinite(s *stats.Stats) string {
+	if s.NaN == s.Values {
+		return "every value is NaN"
+	}
+	return fmt.Sprintf("%s among %s", s.NotFinite(), text.Count(s.Values, "value"))
+}
