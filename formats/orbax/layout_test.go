@@ -204,6 +204,16 @@ func TestItems(t *testing.T) {
 
 // The databases of single processes are read even if Orbax did not get to merge them.
 func TestUnmerged(t *testing.T) {
+	one := build(t, map[string]string{".": "sound/standard_v0_12"})
+	for _, name := range []string{"manifest.ocdbt", "d"} {
+		if err := os.RemoveAll(filepath.Join(one, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := detail(open(t, one, Newest), "storage"); !strings.HasPrefix(got, "OCDBT, the database of one process, which was never merged") {
+		t.Errorf("storage %q", got)
+	}
+
 	path := build(t, map[string]string{".": "sound/two_process_v0_12"})
 	for _, name := range []string{"manifest.ocdbt", "d"} {
 		if err := os.RemoveAll(filepath.Join(path, name)); err != nil {

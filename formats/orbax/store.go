@@ -48,6 +48,9 @@ func (d *directory) openStore(dir string, useOCDBT *bool) (s store, kind string,
 		return database{db}, "OCDBT", nil
 	case len(parts) > 0:
 		s, err := d.openParts(parts)
+		if len(parts) == 1 {
+			return s, "OCDBT, the database of one process, which was never merged", err
+		}
 		return s, fmt.Sprintf("OCDBT, %d databases that were never merged", len(parts)), err
 	}
 	return nil, "", tensor.Bad("_METADATA says that there is an OCDBT database, but there is no manifest.ocdbt").In(d.in(dir)).

@@ -147,7 +147,9 @@ func valueMaps(tensors []TensorValues, s statistic, outliers []outlier) []*page.
 	maps := heatMaps(len(tensors), func(i int) string { return tensors[i].Name }, cellOf)
 	for _, m := range maps {
 		m.Title = s.title
-		m.Caption = fmt.Sprintf("The %s of each tensor: a row for each kind, a column for each layer, on a logarithmic scale.", s.name)
+		if m.Caption = fmt.Sprintf("The %s of each tensor, on a logarithmic scale.", s.name); len(m.Columns) > 0 {
+			m.Caption = fmt.Sprintf("The %s of each tensor: a row for each kind, a column for each layer, on a logarithmic scale.", s.name)
+		}
 		m.Explain(legend...)
 	}
 	return maps
