@@ -72,7 +72,7 @@ func summarise(m *model.Model) *modelSummary {
 		s.incomplete = problems.Summary()
 	}
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && m.Layout == model.HuggingFace && m.Problems() == nil {
-		s.ConfigError = bad.Problem
+		s.ConfigError = strings.TrimPrefix(bad.Record+": "+bad.Problem, ": ")
 	} else if _, err := m.StatedConfig(); err != nil {
 		s.ConfigError = message(err)
 	}

@@ -3,7 +3,9 @@
 package hfconfig
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -157,13 +159,24 @@ func parseObject(text []byte) (*strictjson.Object, error) {
 	const maxDepth = 16
 	value, err := strictjson.Parse(text, maxDepth)
 	if err != nil {
-		return nil, err
+		return nil, inLine(err, text)
 	}
 	object, ok := value.(*strictjson.Object)
 	if !ok {
 		return nil, tensor.Bad("is not a JSON object")
 	}
 	return object, nil
+}
+
+// inLine names the line of an error in a text, which people write by hand, in place of the offset.
+func inLine(err error, text []byte) error {
+	var bad *tensor.FormatError
+	if errors.As(err, &bad) && bad.Offset >= 0 && bad.Offset <= int64(len(text)) {
+		before := text[:bad.Offset]
+		bad.Within(fmt.Sprintf("line %d, column %d", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n')))
+		bad.Offset = -1
+	}
+	return err
 }
 
 // interpret sets the fields and the defaults of transformers.

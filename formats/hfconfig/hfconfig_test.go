@@ -67,7 +67,8 @@ func TestRead(t *testing.T) {
 func TestReadRefuses(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{`[]`, "not a JSON object"},
-		{`{"vocab_size": 1`, "config.json"},
+		{`{"vocab_size": 1`, "config.json: line 1, column 17: JSON text ends"},
+		{"{\n  \"vocab_size\": 1\n  \"lru_width\": 2\n}", `config.json: line 3, column 3: "\"" where a comma or } is expected`},
 		{`{"vocab_size": 1, "vocab_size": 2}`, "vocab_size"},
 		{`{"vocab_size": "many"}`, `field "vocab_size" is "many", not a number of at least 1`},
 		{`{"vocab_size": 1.5}`, "vocab_size"},
