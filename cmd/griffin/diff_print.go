@@ -157,7 +157,8 @@ func summaryLine(r *diff.Result) string {
 		n    int
 		what string
 	}{
-		{s.OnlyA, "only in A"}, {s.OnlyB, "only in B"}, {s.Shape, "of another shape"}, {s.Differ, "with other values"}, {s.DType, "of another dtype"},
+		{s.OnlyA, "only in A"}, {s.OnlyB, "only in B"}, {s.Shape, "of another shape"}, {s.Differ, "with other values"}, {s.Changed, "of another dtype and with other values"},
+		{s.DType - s.Changed, "of another dtype"},
 		{s.Renamed, "renamed"}, {s.Equal - s.Renamed, "equal"},
 	} {
 		switch {

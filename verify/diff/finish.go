@@ -124,6 +124,20 @@ func (t *TensorDiff) rank() int {
 // Same reports whether the tensors are equal and have the same name.
 func (t *TensorDiff) Same() bool { return t.Status == Equal && !t.Renamed }
 
+// ChangedToo reports whether a tensor has another dtype, and values that are not those of the other side in that dtype.
+func (t *TensorDiff) ChangedToo() bool {
+	if t.Status != DType || t.Metrics == nil || t.Metrics.Differing == 0 {
+		return false
+	}
+	e := t.Explanation
+	return e == nil || e.Then != nil || e.Kind != explain.Rounded && e.Kind != explain.Truncated
+}
+
+// Explained reports whether it is known what was done to the values of a tensor.
+func (t *TensorDiff) Explained() bool {
+	return t.Explanation != nil && t.Explanation.Kind != explain.Other
+}
+
 // Distance orders entries of one status: Inf if one side has more elements that are not finite than the
 // other, otherwise the relative L2 distance.
 func (t *TensorDiff) Distance() float64 {
@@ -148,7 +162,10 @@ func (r *Result) summarize() {
 		if t.Renamed {
 			s.Renamed++
 		}
-		if e := t.Explanation; e != nil && e.Kind != explain.Other {
+		if t.ChangedToo() {
+			s.Changed++
+		}
+		if t.Explained() {
 			s.Explained++
 		}
 		if t.Status == Equal || t.Status == Differs || t.Status == DType {

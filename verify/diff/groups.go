@@ -291,8 +291,11 @@ func (t *TensorDiff) Change() string {
 	}
 	if t.DTypeB != "" && t.Quantized == nil {
 		parts = append(parts, fmt.Sprintf("%s became %s", t.DType, t.DTypeB))
-		if t.Status == DType && (t.Metrics == nil || t.Metrics.Differing == 0) {
+		switch {
+		case t.Status == DType && (t.Metrics == nil || t.Metrics.Differing == 0):
 			parts = append(parts, "the same values")
+		case t.ChangedToo() && !t.Explained():
+			parts = append(parts, "other values")
 		}
 	}
 	if words := ChangeWords(t.Explanation, t.Name, short); words != "" {

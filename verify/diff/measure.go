@@ -188,6 +188,6 @@ func (d *differ) complete(p *pair, t *tally) {
 	case t.notRoundedB == 0:
 		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "to " + p.b.DType.String()}
 	case t.notRoundedA == 0:
-		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "A is B rounded to " + p.a.DType.String()}
+		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "the other way: A is B rounded to " + p.a.DType.String()}
 	}
 }

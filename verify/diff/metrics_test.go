@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -240,6 +241,10 @@ func TestTwoTypes(t *testing.T) {
 	back.dtype = tensor.F32
 	off := narrow.clone()
 	off.values[17] *= 2
+	other := wide.clone()
+	for i := range other.values {
+		other.values[i] = float64(float32(rng.NormFloat64()))
+	}
 	for _, tt := range []struct {
 		name        string
 		a, b        array
@@ -248,8 +253,9 @@ func TestTwoTypes(t *testing.T) {
 	}{
 		{"the same values", narrow, back, 0, ""},
 		{"rounded", wide, narrow, -1, "rounded: to bfloat16"},
-		{"rounded the other way", narrow, wide, -1, "rounded: A is B rounded to bfloat16"},
+		{"rounded the other way", narrow, wide, -1, "rounded: the other way: A is B rounded to bfloat16"},
 		{"one more changed", back, off, 1, "sparse"},
+		{"other values", wide, other.bfloat16(), -1, "other"},
 	} {
 		r, err := Diff(t.Context(), checkpointOf(t, tt.a.tensor("w")), checkpointOf(t, tt.b.tensor("w")), Options{})
 		if err != nil {
@@ -271,6 +277,13 @@ func TestTwoTypes(t *testing.T) {
 		}
 		if said != tt.explanation {
 			t.Errorf("%s: %q, not %q", tt.name, said, tt.explanation)
+		}
+		changed := tt.explanation == "sparse" || tt.explanation == "other" // by more than the cast
+		if e.ChangedToo() != changed || r.Summary.Changed != map[bool]int{true: 1}[changed] || r.Summary.DType != 1 {
+			t.Errorf("%s: %+v", tt.name, r.Summary)
+		}
+		if words := e.Change(); strings.Contains(words, "other values") != (tt.explanation == "other") {
+			t.Errorf("%s: %q", tt.name, words)
 		}
 	}
 }

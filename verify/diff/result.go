@@ -73,6 +73,7 @@ type Summary struct {
 	OnlyB     int `json:"only_b"`
 	Shape     int `json:"shape"`
 	DType     int `json:"dtype"`
+	Changed   int `json:"dtype_changed"` // of those, tensors for which TensorDiff.ChangedToo holds
 	Renamed   int `json:"renamed"`   // pairs whose names differ and that were paired by content
 	Explained int `json:"explained"` // tensors that have an explanation other than explain.Other
 	Config    int `json:"config"`    // entries of Result.Config

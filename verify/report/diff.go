@@ -137,6 +137,9 @@ func statusWords(t *diff.TensorDiff) string {
 	if t.Renamed {
 		return "renamed"
 	}
+	if t.ChangedToo() {
+		return "another dtype, other values"
+	}
 	return map[diff.Status]string{diff.Equal: "equal", diff.Differs: "other values", diff.OnlyA: "only in A", diff.OnlyB: "only in B", diff.Shape: "another shape", diff.DType: "another dtype"}[t.Status]
 }
 

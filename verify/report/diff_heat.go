@@ -173,7 +173,7 @@ func diffCell(t *diff.TensorDiff, scale distanceScale) page.HeatCell {
 	}
 	distance := t.Distance()
 	label, mark := distanceText(t), ""
-	if t.Change() != "" {
+	if t.Explained() {
 		mark = "•"
 	}
 	if math.IsInf(distance, 0) || math.IsNaN(distance) {

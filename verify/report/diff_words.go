@@ -301,7 +301,7 @@ func counted(r *diff.Result) string {
 	for _, p := range []struct {
 		n         int
 		one, many string
-	}{{s.Differ, "has other values", "have other values"}, {s.DType, "has another dtype", "have another dtype"}, {s.Shape, "has another shape", "have another shape"},
+	}{{s.Differ, "has other values", "have other values"}, {s.Changed, "has another dtype and other values", "have another dtype and other values"}, {s.DType - s.Changed, "has another dtype", "have another dtype"}, {s.Shape, "has another shape", "have another shape"},
 		{s.OnlyA, "is only in A", "are only in A"}, {s.OnlyB, "is only in B", "are only in B"}, {s.Renamed, "was renamed", "were renamed"}, {s.Equal - s.Renamed, "is equal", "are equal"}} {
 		switch {
 		case p.n == 0:

@@ -176,6 +176,26 @@ func TestCaptionWithoutDistances(t *testing.T) {
 	}
 }
 
+// The mark of a cell says that it is known what was done to the values, not only that the dtype is another.
+func TestMarkOfKnownChanges(t *testing.T) {
+	for _, tt := range []struct {
+		explanation  *explain.Explanation
+		mark, status string
+	}{
+		{&explain.Explanation{Kind: explain.Other}, "", "another dtype, other values"},
+		{&explain.Explanation{Kind: explain.Scaled, Detail: "by 2"}, "•", "another dtype, other values"},
+		{&explain.Explanation{Kind: explain.Rounded, Detail: "to bfloat16"}, "•", "another dtype"},
+	} {
+		tensors := tensorsOf(1, "w", []int64{4}, func(_ int, t *diff.TensorDiff) {
+			differs(t, 0.1, tt.explanation)
+			t.Status, t.DTypeB = diff.DType, "bfloat16"
+		})
+		if cell := diffCell(&tensors[0], distanceScale{0.1, 1}); cell.Mark != tt.mark || statusWords(&tensors[0]) != tt.status {
+			t.Errorf("%s: %+v, %q", tt.explanation, cell, statusWords(&tensors[0]))
+		}
+	}
+}
+
 // Layers that only B has are named by their numbers in B, and there is no map of layers that are all the same.
 func TestAddedLayers(t *testing.T) {
 	r := &diff.Result{}
@@ -200,6 +220,10 @@ func TestCounted(t *testing.T) {
 	r := &diff.Result{Tolerance: "abs=1", Summary: diff.Summary{Tensors: 12, Differ: 1, OnlyB: 2, Equal: 9, Renamed: 1, Differing: 1200, Beyond: &beyond}}
 	want := "Of 12 tensors, 1 has other values, 2 are only in B, 1 was renamed, 8 are equal. Of 1,200 elements that differ bitwise, 1 is beyond abs=1."
 	if got := counted(r); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	r = &diff.Result{Summary: diff.Summary{Tensors: 5, DType: 5, Changed: 3}}
+	if got, want := counted(r), "Of 5 tensors, 3 have another dtype and other values, 2 have another dtype."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
