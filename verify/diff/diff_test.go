@@ -235,6 +235,9 @@ func TestHeadAgainstEmbedding(t *testing.T) {
 			if r.Equal == changed || len(heads) != 1 || changed && r.Tensors[0].Name != "lm_head.weight" {
 				t.Errorf("%s, changed %v: equal %v, %s", other, changed, r.Equal, r.Notes)
 			}
+			if r.B.Tensors != r.A.Tensors+1 || r.B.Parameters-r.A.Parameters != r.Tensors[0].Elements && changed {
+				t.Errorf("%s: %d and %d tensors, %d and %d parameters", other, r.A.Tensors, r.B.Tensors, r.A.Parameters, r.B.Parameters)
+			}
 		}
 	}
 }

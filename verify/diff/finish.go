@@ -58,8 +58,8 @@ func (d *differ) finish() {
 			*e = *p.diff
 		}
 		r.Tensors[i].Metrics, p.metrics = p.metrics.unpack(), ""
-		r.A.count(p.a)
-		r.B.count(p.b)
+		d.a.count(&r.A, p.a)
+		d.b.count(&r.B, p.b)
 	}
 	clear(r.Tensors[len(d.pairs):])
 	r.Tensors, d.pairs = r.Tensors[:len(d.pairs)], nil
@@ -92,12 +92,15 @@ func sortEntries(entries []TensorDiff) {
 	}
 }
 
-func (s *Side) count(o *operand) {
-	if o != nil {
-		s.Tensors++
-		s.Parameters += o.Elements()
-		s.Bytes += o.storedBytes()
+// count adds an operand of the side to what describes it. The embedding counts once, also if it stands for the head.
+func (s *side) count(out *Side, o *operand) {
+	if o == nil || o == s.head && s.headCounted {
+		return
 	}
+	s.headCounted = s.headCounted || o == s.head
+	out.Tensors++
+	out.Parameters += o.Elements()
+	out.Bytes += o.storedBytes()
 }
 
 // rank orders entries by what matters most.

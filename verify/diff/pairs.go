@@ -101,6 +101,7 @@ func (d *differ) pairHeads(with, without *side) {
 		return
 	}
 	without.add(name, embedding)
+	without.head = embedding
 	d.note("%s is compared with %s of %s, which has no separate output head",
 		head.Name, without.nameOf(embedding), without.checkpoint.Path)
 }

@@ -74,9 +74,9 @@ type Summary struct {
 	Shape     int `json:"shape"`
 	DType     int `json:"dtype"`
 	Changed   int `json:"dtype_changed"` // of those, tensors for which TensorDiff.ChangedToo holds
-	Renamed   int `json:"renamed"`   // pairs whose names differ and that were paired by content
-	Explained int `json:"explained"` // tensors that have an explanation other than explain.Other
-	Config    int `json:"config"`    // entries of Result.Config
+	Renamed   int `json:"renamed"`       // pairs whose names differ and that were paired by content
+	Explained int `json:"explained"`     // tensors that have an explanation other than explain.Other
+	Config    int `json:"config"`        // entries of Result.Config
 
 	Elements  int64  `json:"elements"`         // that were compared
 	Differing int64  `json:"differing"`        // of them, elements that are not the same, within the tolerance or not

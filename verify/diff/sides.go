@@ -18,6 +18,9 @@ type side struct {
 	layout     model.Layout      // in which the model's tensors are listed
 	keys       []string          // in order
 	byKey      map[string]*operand
+
+	head        *operand // the embedding, if it stands for a head that only the other side has
+	headCounted bool
 }
 
 func newSide(c *tensor.Checkpoint, oldNames map[string]string) *side {
