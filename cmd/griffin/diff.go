@@ -35,7 +35,7 @@ func diffCommand() *cli.Command {
 			"  griffin diff recurrentgemma-2b my-fine-tune\n" +
 			"  griffin diff runs/train runs/train --step 1000 --step-b 2000\n" +
 			"  griffin diff runs/train --against-step 1000            # every other step with this one\n" +
-			"  griffin diff a.safetensors b.pt --only 'model.layers.*.mlp.*' --tolerance rel=1e-3,abs=1e-6",
+			"  griffin diff a.safetensors b.pt --only 'model.layers.*.mlp_block.*' --tolerance rel=1e-3,abs=1e-6",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "only", Usage: "compare only tensors whose name matches `PATTERN` (* matches any characters), and not the configurations; may be repeated"},
 			&cli.StringFlag{Name: "map", Usage: "first rename the tensors of A by the rules in `FILE`"},

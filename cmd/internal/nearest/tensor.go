@@ -46,33 +46,3 @@ func tensorPart(word string, names []string) string {
 	}
 	return of[Name(word, slices.Sorted(maps.Keys(of)))]
 }
-
-// Pattern returns what a pattern that matches no name of a tensor most likely stands for, or "": with stars around it, if several names have it
-// between dots, or else the name that Tensor returns. Stars and dots around it are not part of it; with stars within it, it has none.
-func Pattern(pattern string, names []string) string {
-	word := strings.Trim(pattern, "*.")
-	if word == "" || strings.Contains(word, "*") {
-		return ""
-	}
-	found, first := 0, ""
-	for _, name := range names {
-		at := strings.Index("."+name+".", "."+word+".")
-		if at < 0 {
-			continue
-		}
-		if found++; found > 1 {
-			continue
-		}
-		first = word
-		if at > 0 {
-			first = "*." + first
-		}
-		if at+len(word) < len(name) {
-			first += ".*"
-		}
-	}
-	if found > 1 && first != pattern {
-		return first
-	}
-	return Tensor(word, names)
-}

@@ -20,7 +20,7 @@ var imports = []struct {
 }{
 	{"cmd/griffin", []string{"cmd/internal/...", "convert/...", "formats/...", "reference/...", "verify/..."}},
 	{"cmd/internal/completion", nil},
-	{"cmd/internal/nearest", nil},
+	{"cmd/internal/nearest", []string{"convert/names"}},
 	{"cmd/internal/resident", nil},
 	{"cmd/internal/release", nil},
 	{"cmd/internal/schema", nil},
