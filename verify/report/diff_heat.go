@@ -61,11 +61,15 @@ func diffMaps(r *diff.Result, ids map[*diff.TensorDiff]string) []*page.Heat {
 		if list, onlyB := diff.CutUnpaired(m.Name); onlyB {
 			m.Name, columns = list, "a column for each layer that only B has, under its number in B"
 		}
-		m.Caption = "A row for each kind of tensor, " + columns + "."
+		m.Caption = "A row for each kind of tensor, " + columns
+		if m.Columns == nil {
+			m.Caption = "A row for each tensor outside layers"
+		}
 		m.Explain(scale.legend()...)
 		if slices.ContainsFunc(m.Legend, func(k page.HeatKey) bool { return strings.HasPrefix(k.Class, "apart") && k.Mark == "" }) {
-			m.Caption = "A row for each kind of tensor, " + columns + "; the colour is ‖b − a‖ / ‖a‖, on a logarithmic scale."
+			m.Caption += "; the colour is ‖b − a‖ / ‖a‖, on a logarithmic scale"
 		}
+		m.Caption += "."
 		out = append(out, m)
 	}
 	return out
@@ -79,6 +83,7 @@ func (s distanceScale) legend() []page.HeatKey {
 	}
 	return append(legend, page.HeatKey{Class: page.Level(1), Text: "relative L2 " + page.Number(s.high)},
 		page.HeatKey{Class: page.Level(1), Mark: "•", Text: "what was done is known"},
+		page.HeatKey{Class: "renamed", Mark: "R", Text: "renamed, the same values"},
 		page.HeatKey{Class: "bad", Mark: "A", Text: "only in A"}, page.HeatKey{Class: "bad", Mark: "B", Text: "only in B"},
 		page.HeatKey{Class: "bad", Mark: "S", Text: "another shape"}, page.HeatKey{Class: "bad", Mark: "∞", Text: "not finite"})
 }
@@ -168,6 +173,8 @@ func diffCell(t *diff.TensorDiff, scale distanceScale) page.HeatCell {
 		return page.HeatCell{Class: "bad", Text: name + ": only in B", Mark: "B"}
 	case t.Status == diff.Shape:
 		return page.HeatCell{Class: "bad", Text: fmt.Sprintf("%s: %s in A, %s in B", name, tensor.ShapeString(t.Shape), tensor.ShapeString(t.ShapeB)), Mark: "S"}
+	case t.Renamed:
+		return page.HeatCell{Class: "renamed", Text: name + ": " + text.Printable(changeOf(t)), Mark: "R"}
 	case t.Metrics == nil || t.Metrics.Differing == 0:
 		return page.HeatCell{Class: "equal", Text: name + ": the same values"}
 	}

@@ -196,6 +196,23 @@ func TestMarkOfKnownChanges(t *testing.T) {
 	}
 }
 
+// A renamed tensor is not shown as one that is the same, and what is outside layers is not said to have columns.
+func TestMapsOfRenamedTensors(t *testing.T) {
+	r := &diff.Result{Tensors: append(
+		tensorsOf(2, "q", []int64{4}, func(i int, t *diff.TensorDiff) { t.Renamed, t.B = true, fmt.Sprintf("layers.%d.query", i) }),
+		diff.TensorDiff{Name: "head", Status: diff.OnlyA, Shape: []int64{4}, Elements: 4})}
+	maps := diffMaps(r, nil)
+	if len(maps) != 2 || len(maps[0].Legend) != 1 || maps[0].Legend[0].Text != "renamed, the same values" {
+		t.Fatalf("%+v", maps)
+	}
+	if cell := maps[0].Rows[0].Cells[1]; cell.Mark != "R" || cell.Text != "layers.1.q: renamed to layers.1.query" {
+		t.Errorf("%+v", cell)
+	}
+	if got, want := maps[1].Caption, "A row for each tensor outside layers."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // Layers that only B has are named by their numbers in B, and there is no map of layers that are all the same.
 func TestAddedLayers(t *testing.T) {
 	r := &diff.Result{}
