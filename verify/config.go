@@ -129,8 +129,11 @@ func checkTokenIDs(fields map[string]any, vocabulary int64) []Finding {
 			if id == nil || isNumber && err == nil && i >= 0 && i < vocabulary {
 				continue
 			}
-			out = append(out, Finding{Kind: WrongField, Field: name, Want: fmt.Sprintf("a token id from 0 to %d", vocabulary-1), Got: showField(id),
-				Detail: "it is outside the vocabulary"})
+			detail := "it is outside the vocabulary"
+			if isText(id) {
+				detail = "a text is no token id"
+			}
+			out = append(out, Finding{Kind: WrongField, Field: name, Want: fmt.Sprintf("a token id from 0 to %d", vocabulary-1), Got: showField(id), Detail: detail})
 		}
 	}
 	return out

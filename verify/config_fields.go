@@ -230,6 +230,8 @@ func (f *configField) check(fields map[string]any) []Finding {
 func (f *configField) finding(name string, got any, shown string) Finding {
 	effect := f.effect
 	switch held := *f; {
+	case isText(got) && (f.isNumber() || f.isBool()):
+		effect = hfconfig.AsText(name, f.isBool())
 	case f.explain != nil:
 		effect = f.explain(got)
 	case f.holds != nil:
@@ -243,6 +245,24 @@ func (f *configField) finding(name string, got any, shown string) Finding {
 		shown, want = sameNotation(number, f.want, shown, want)
 	}
 	return Finding{Kind: WrongField, Field: name, Want: want, Got: shown, Detail: effect}
+}
+
+func isText(v any) bool {
+	_, ok := v.(string)
+	return ok
+}
+
+func (f *configField) isNumber() bool {
+	switch f.want.(type) {
+	case int64, float64:
+		return true
+	}
+	return false
+}
+
+func (f *configField) isBool() bool {
+	_, ok := f.want.(bool)
+	return ok
 }
 
 // sameNotation writes two different numbers in one notation, with an exponent if one of them needs it. What is no such pair stays as it is

@@ -101,6 +101,8 @@ func TestFieldIsChecked(t *testing.T) {
 		{"what the tensors have", configField{want: int64(8), effect: "e", holds: int64(7)}, map[string]any{"a": number}, "a: 7, not 8; the tensors of the conversion are as this says"},
 		{"what the tensors have not", configField{want: int64(8), effect: "e", holds: int64(9)}, map[string]any{"a": number}, "a: 7, not 8; e"},
 		{"explained", configField{want: int64(8), effect: "e", explain: func(any) string { return "x" }}, map[string]any{"a": number}, "a: 7, not 8; x"},
+		{"a number as text", configField{want: 30.0, explain: func(any) string { return "x" }}, map[string]any{"a": "30.0"}, `a: "30.0", not 30; a text, not a number: transformers fails to compute with it`},
+		{"a truth value as text", configField{want: true, effect: "e"}, map[string]any{"a": "true"}, `a: "true", not true; a text, not true or false: transformers takes any text for true`},
 		{"a small number", configField{want: 1e-6, effect: "e"}, map[string]any{"a": json.Number("0.00002")}, "a: 2e-05, not 1e-06; e"},
 		{"an object", configField{effect: "e"}, map[string]any{"a": map[string]any{"y": 1, "x": 2}}, "a: an object with x, y, not no such field; e"},
 		{"blocks", configField{want: []model.BlockType{model.Recurrent, model.Attention}, effect: "e"}, map[string]any{"a": "x"}, `a: "x", not ["recurrent","attention"]; e`},
@@ -227,6 +229,9 @@ func TestTokenIDs(t *testing.T) {
 		}
 		found := checkTokenIDs(fields, 10)
 		if len(found) != want || want > 0 && found[0].Want != "a token id from 0 to 9" {
+			t.Errorf("%s: %v", got, found)
+		}
+		if want > 0 && (found[0].Detail == "a text is no token id") != strings.Contains(got, `"1"`) {
 			t.Errorf("%s: %v", got, found)
 		}
 	}

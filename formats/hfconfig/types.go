@@ -70,3 +70,18 @@ func pythonType(value any) string {
 	}
 	return "dict"
 }
+
+// AsText says what transformers does with a field whose value is a text instead of a number or, if isBool, instead of true or false.
+func AsText(field string, isBool bool) string {
+	said, older := "a text, not a number", "older versions fail to compute with it"
+	if isBool {
+		said, older = "a text, not true or false", "older versions take any text for true"
+	}
+	if len(TypeErrors(map[string]any{field: ""})) == 0 {
+		if isBool {
+			return said + ": transformers takes any text for true"
+		}
+		return said + ": transformers fails to compute with it"
+	}
+	return said + ": transformers 5.23 refuses to load it, and " + older
+}

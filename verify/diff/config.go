@@ -74,7 +74,7 @@ func (d configs) compareFields(a, b *sideConfig) {
 		if newer, ok := olderFields[name]; ok && (!inA || !inB || equalValues(x, a.fields[newer]) && equalValues(y, b.fields[newer])) {
 			continue
 		}
-		c := ConfigDifference{Field: name, Detail: effects[name], DefaultA: inA && a.isDefault(name), DefaultB: inB && b.isDefault(name)}
+		c := ConfigDifference{Field: name, Detail: effectOf(name, x, y), DefaultA: inA && a.isDefault(name), DefaultB: inB && b.isDefault(name)}
 		if inA {
 			c.A = showValue(x)
 		}
@@ -83,6 +83,26 @@ func (d configs) compareFields(a, b *sideConfig) {
 		}
 		d.result.Config = append(d.result.Config, c)
 	}
+}
+
+// effectOf says what a difference in a field does: a number or a truth value as text does not do what another value does.
+func effectOf(name string, x, y any) string {
+	for side, v := range [][2]any{{x, y}, {y, x}} {
+		if _, isText := v[0].(string); !isText {
+			continue
+		}
+		switch v[1].(type) {
+		case int64, float64, bool:
+			_, isBool := v[1].(bool)
+			return fmt.Sprintf("in %c %s", 'A'+side, hfconfig.AsText(name, isBool))
+		}
+	}
+	if n, ok := x.(int64); ok && effects[name] == narrower {
+		if m, ok := y.(int64); ok {
+			return fmt.Sprintf("attention reaches less far in %c", map[bool]rune{true: 'A', false: 'B'}[n < m])
+		}
+	}
+	return effects[name]
 }
 
 // isQuantization reports whether a field describes the quantisation.
@@ -385,9 +405,12 @@ func showValue(v any) string {
 	return tensor.Clip(string(text))
 }
 
+// narrower is what a difference in the attention window does. Which of the sides is narrower, the numbers say.
+const narrower = "attention reaches less far in one of them"
+
 // effects say what a difference in a field does to the model.
 var effects = map[string]string{
-	"attention_window_size": "attention reaches less far in one of them",
+	"attention_window_size": narrower,
 	"logits_soft_cap":       "logits are capped differently",
 	"rms_norm_eps":          "every norm differs slightly",
 	"rope_theta":            "queries and keys are rotated by other angles",
@@ -403,7 +426,7 @@ var effects = map[string]string{
 	"torch_dtype":           "transformers before 4.56, and other programs, load the weights, or compute, in another dtype",
 	olderTheta:              "queries and keys are rotated by other angles",
 	olderFactor:             "another part of each head is rotated",
-	olderWindow:             "attention reaches less far in one of them",
+	olderWindow:             narrower,
 	"dtype":                 "transformers loads the weights, or computes, in another dtype",
 	"eos_token_id":          "generation stops at another token",
 	"pad_token_id":          "batches are padded with another token",

@@ -45,6 +45,30 @@ func configWith(t *testing.T, changes map[string]any) *tensor.Checkpoint {
 	return open(t, dir)
 }
 
+// What a text does where a number belongs is said of the side that has it, and not what another number would do.
+func TestEffects(t *testing.T) {
+	const refused = "transformers 5.23 refuses to load it, and older versions "
+	for _, tt := range []struct {
+		name string
+		x, y any
+		want string
+	}{
+		{"logits_soft_cap", 30.0, "30.0", "in B a text, not a number: " + refused + "fail to compute with it"},
+		{"attention_window_size", "16", int64(16), "in A a text, not a number: " + refused + "fail to compute with it"},
+		{"attention_bias", false, "false", "in B a text, not true or false: " + refused + "take any text for true"},
+		{"head_dim", int64(8), "8", "in B a text, not a number: transformers fails to compute with it"},
+		{"logits_soft_cap", 30.0, 20.0, "logits are capped differently"},
+		{"hidden_activation", "gelu", "silu", "the MLP and the recurrent block's gate apply another function"},
+		{"attention_window_size", int64(16), int64(8), "attention reaches less far in B"},
+		{"attention_window_size", int64(8), int64(16), "attention reaches less far in A"},
+		{"attention_window_size", int64(8), nil, "attention reaches less far in one of them"},
+	} {
+		if got := effectOf(tt.name, tt.x, tt.y); got != tt.want {
+			t.Errorf("%s %v, %v: %q, not %q", tt.name, tt.x, tt.y, got, tt.want)
+		}
+	}
+}
+
 // Configurations are compared by their meaning.
 func TestConfigs(t *testing.T) {
 	for _, tt := range []struct {
