@@ -160,6 +160,8 @@ func TestUnknown(t *testing.T) {
 		problem, hinted string
 	}{
 		{"x", "", "is an empty file", "download"},
+		{"x", strings.Repeat("\x00", 1000), "is a file that begins with zeros", "reserve the space"},
+		{"x.safetensors", strings.Repeat("\x00", 1000), "is a file that begins with zeros", "reserve the space"},
 		{"x", "GGUF\x03\x00\x00\x00\x00\x00\x00\x00", "is a GGUF file", "this was made from"},
 		{"x", "\x89HDF\r\n\x1a\n\x00\x00\x00\x00", "is an HDF5 file", "export"},
 		{"x", npz, "is a numpy .npz archive", "export"},

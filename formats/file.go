@@ -43,6 +43,15 @@ func openFile(source fs.FS, name string, options Options) (*Checkpoint, error) {
 	return nil, openBySuffix(source, name)
 }
 
+// Foreign returns the error that says what a file at path is, by its first 512 bytes, if it is no checkpoint: a Git LFS pointer, an empty file. It
+// is nil for others.
+func Foreign(path string, head []byte) error {
+	if format := foreign.File(head); format.Kind == foreign.Other {
+		return format.Error(path)
+	}
+	return nil
+}
+
 // openBySuffix says why a file of unknown format is not of the one that its name claims.
 func openBySuffix(source fs.FS, name string) error {
 	openTorch := func(source fs.FS, name string) (*Checkpoint, error) { return torch.Open(source, name, torch.Options{}) }

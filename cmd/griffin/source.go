@@ -231,6 +231,10 @@ var hubName = regexp.MustCompile(`^(hf:/?)?[\w-][\w.-]*/[\w.-]+$`)
 // hint says which path could be meant, "" if none could.
 func (e *inputError) hint() string {
 	if !errors.Is(e.err, fs.ErrNotExist) {
+		var format *tensor.FormatError
+		if errors.As(e.err, &format) && format.Hint != "" {
+			return format.Hint
+		}
 		return tensorFiles[strings.Trim(e.flag, "-: ")]
 	}
 	if near := nearPath(e.path); near != "" {
@@ -306,11 +310,14 @@ func checkTensorFile(path string, size int64) error {
 		return err
 	}
 	defer f.Close()
-	head := make([]byte, min(size, 16))
+	head := make([]byte, min(size, 512))
 	if _, err := io.ReadFull(f, head); err != nil {
 		return err
 	}
 	if !safetensors.Detect(head, size) {
+		if err := formats.Foreign(path, head); err != nil {
+			return err
+		}
 		return tensor.Bad("not a safetensors file").In(path)
 	}
 	return nil

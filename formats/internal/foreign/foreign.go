@@ -38,6 +38,7 @@ const ReasonTokenizer tensor.Reason = "tokenizer"
 const (
 	hintExport   = "export the weights to safetensors first"
 	hintUnpack   = "unpack it and give the file or directory that was in it"
+	hintReserved = "the download or copy may not have finished: some programs reserve the space of a file before they write it"
 	hintOriginal = "give the Orbax, Flax, PyTorch or safetensors checkpoint that this was made from"
 )
 
@@ -103,6 +104,9 @@ func Head(r io.ReaderAt) ([]byte, error) {
 func File(head []byte) Format {
 	if len(head) == 0 {
 		return Format{Other, "an empty file", "the download or copy that made it may have failed"}
+	}
+	if len(head) == headSize && len(bytes.Trim(head, "\x00")) == 0 {
+		return Format{Other, "a file that begins with zeros", hintReserved}
 	}
 	for _, s := range signatures {
 		if len(head) >= s.offset && bytes.HasPrefix(head[s.offset:], []byte(s.bytes)) {
