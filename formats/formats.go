@@ -97,7 +97,7 @@ func open(source fs.FS, name string, options Options) (*Checkpoint, error) {
 }
 
 func noSteps(path string, step int64) error {
-	return tensor.Bad("step %d is asked for, but only directories of Orbax and of trainings have steps", step).In(path)
+	return tensor.Bad("step %d is asked for, but only directories of Orbax and of trainings have steps", step).In(path).Because(tensor.NoStep)
 }
 
 // oneKind returns the error about a choice between weights of which there is one kind.

@@ -93,7 +93,7 @@ func NumberedStep(steps []Step, n int64) (Step, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return Step{}, tensor.Bad("has no step %d, only %s", n, tensor.JoinNames(names))
+		return Step{}, tensor.Bad("has no step %d, only %s", n, tensor.JoinNames(names)).Because(tensor.NoStep)
 	}
 	return Step{}, tensor.Bad("has step %d several times: %s and %s", n, found[0].Name, found[1].Name)
 }

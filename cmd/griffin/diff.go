@@ -201,6 +201,9 @@ func openBoth(c *cli.Context) (a, b *tensor.Checkpoint, err error) {
 	} else if shared && errB == nil && errA != nil {
 		a, errA = openWithoutChoice(c.Args().Get(0), ofA, errA)
 	}
+	if c.IsSet("step-b") {
+		errB = ofFlag("step-b", errB)
+	}
 	for _, e := range []error{errA, errB} {
 		if e != nil && err == nil {
 			err = e

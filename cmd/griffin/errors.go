@@ -84,6 +84,11 @@ func message(err error) string {
 				return
 			}
 			shown = flag + ": " + e.Error()
+		case *tensor.FormatError:
+			if e.Reason != tensor.NoStep {
+				return
+			}
+			shown = "--step: " + e.Error()
 		case *diff.OptionError:
 			shown = fmt.Sprintf("--%s: %v", strings.ToLower(string(e.Option)), e)
 		case *fs.PathError:
@@ -169,6 +174,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errDifferent), is[*proof.Error](err):
 		return exitDiffers
+	case isNoStep(err):
+		return exitUsage
 	case is[*tensor.FormatError](err):
 		return exitBadInput
 	case is[*fs.PathError](err), is[*os.LinkError](err), is[*os.SyscallError](err), is[syscall.Errno](err), errors.Is(err, reference.ErrMapping):
@@ -181,6 +188,20 @@ func exitCode(err error) int {
 func is[E error](err error) bool {
 	var e E
 	return errors.As(err, &e)
+}
+
+// isNoStep reports whether a checkpoint does not have the step that a flag asks for.
+func isNoStep(err error) bool {
+	var bad *tensor.FormatError
+	return errors.As(err, &bad) && bad.Reason == tensor.NoStep
+}
+
+// ofFlag makes the error about a step that is not there one of a flag other than --step.
+func ofFlag(flag string, err error) error {
+	if isNoStep(err) {
+		return usagef("--%s: %v", flag, err)
+	}
+	return err
 }
 
 // hintOf returns what the user can do about an error, "" for nothing. Only hints name flags.

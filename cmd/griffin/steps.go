@@ -316,7 +316,7 @@ func diffSteps(c *cli.Context) error {
 	}
 	against, err := r.Numbered(*n)
 	if err != nil {
-		return err
+		return ofFlag("against-step", err)
 	}
 	var others []formats.Step
 	for _, s := range steps {

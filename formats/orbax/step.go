@@ -35,7 +35,7 @@ func (f finder) isStep(want int64) bool {
 }
 
 func (f finder) noSteps(want int64) error {
-	return tensor.Bad("step %d is asked for, but there are no steps", want).In(f.path)
+	return tensor.Bad("step %d is asked for, but there are no steps", want).In(f.path).Because(tensor.NoStep)
 }
 
 // stepsIn returns the steps that are in the directory, ascending.
@@ -119,7 +119,7 @@ func (f finder) atStep(all []step, want int64) (*selection, error) {
 	listed := names(steps, func(s step) string { return s.name })
 	switch {
 	case len(chosen) == 0:
-		return nil, tensor.Bad("has no step %d, only %s", want, listed).In(f.path)
+		return nil, tensor.Bad("has no step %d, only %s", want, listed).In(f.path).Because(tensor.NoStep)
 	case len(chosen) > 1:
 		return nil, tensor.Bad("has step %d twice: %s", want, names(chosen, func(s step) string { return s.name })).In(f.path)
 	case chosen[0].uncommitted:

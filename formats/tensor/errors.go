@@ -22,6 +22,9 @@ type FormatError struct {
 // command that knows which of its options helps. A package that gives reasons declares them.
 type Reason string
 
+// NoStep is the reason for refusing a step that is asked for and not there. The problem lists the steps that are.
+const NoStep Reason = "no step"
+
 // Bad returns a FormatError without a location; In, Within, At and Of add what is known. The verb
 // %w in format sets Err.
 func Bad(format string, args ...any) *FormatError {

@@ -129,7 +129,7 @@ func find(source fs.FS, dir string, step int64) (*files, []string, error) {
 		if f := list(source, path.Join(dir, tag)); f != nil {
 			return f, nil, nil
 		}
-		return nil, nil, tensor.Bad("holds no step %d", step).In(storage.Path(source, dir))
+		return nil, nil, tensor.Bad("holds no step %d", step).In(storage.Path(source, dir)).Because(tensor.NoStep)
 	}
 	latest, latestErr := storage.ReadFile(source, path.Join(dir, "latest"), 4096)
 	tag := strings.TrimSpace(string(latest))
