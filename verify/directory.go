@@ -74,7 +74,7 @@ func generationNotes(files, source *beside.Files) []string {
 		return []string{beside.Generation + " is corrupt, and transformers ignores it: " + files.Corrupt}
 	}
 	if files.Generation == nil {
-		if source != nil && source.Generation != nil {
+		if files.HasConfig() && source != nil && source.Generation != nil {
 			return []string{"there is no " + beside.Generation + ", as the source has: transformers takes what generate() does from config.json"}
 		}
 		return nil

@@ -79,30 +79,36 @@ func Compare(source, converted Side, passes []golden.Pass) (*Divergence, error) 
 type pair struct {
 	a, b *Side
 
+	refused string // a sentence, if the runtime of a Hugging Face directory does not load it
+
 	// If only one side is run by the original, what the explanation of the other says apart from windows.
-	refused string // a sentence, if its runtime does not load it
-	own     int    // first position at which its runtime computes other logits; -1 for none
-	why     string // of own
+	own int    // first position at which its runtime computes other logits; -1 for none
+	why string // of own
 }
 
-// explain asks what the runtime of a Hugging Face directory does with it, if the original runs the other side.
+// explain asks what the runtime of a Hugging Face directory does with it. If the runtime runs both sides, what it computes is the same.
 func (p *pair) explain() error {
-	hf, other := p.b, p.a
-	if p.b.Runtime == Original {
-		hf, other = p.a, p.b
-	}
-	if hf.Runtime == Original || other.Runtime != Original {
-		return nil
-	}
-	d, err := hf.Directory()
-	if err != nil {
-		return err
-	}
-	switch x := hf.Runtime.examine(d); {
-	case !x.Loads:
-		p.refused = fmt.Sprintf("%s does not load the directory: %s", hf.Runtime.Title, strings.Join(x.Reasons, "; "))
-	case x.own >= 0:
-		p.own, p.why = x.own, fmt.Sprintf("%s %s", hf.Runtime.Title, strings.Join(x.Reasons, "; "))
+	both := p.a.Runtime != Original && p.b.Runtime != Original
+	for _, side := range []*Side{p.b, p.a} {
+		if side.Runtime == Original {
+			continue
+		}
+		d, err := side.Directory()
+		if err != nil {
+			return err
+		}
+		title, x := side.Runtime.Title, side.Runtime.examine(d)
+		reasons := strings.Join(x.Reasons, "; ")
+		switch {
+		case !x.Loads && both && side == p.a:
+			p.refused = fmt.Sprintf("%s does not load the directory of the source: %s", title, reasons)
+			return nil
+		case !x.Loads:
+			p.refused = fmt.Sprintf("%s does not load the directory: %s", title, reasons)
+			return nil
+		case !both && x.own >= 0:
+			p.own, p.why = x.own, fmt.Sprintf("%s %s", title, reasons)
+		}
 	}
 	return nil
 }

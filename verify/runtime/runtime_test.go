@@ -115,5 +115,8 @@ func TestCompareWithLargerWindow(t *testing.T) {
 		if d := compare(t, source.RunBy(r), larger.RunBy(r), nil); d.From != -1 || !strings.Contains(d.Summary, r.Name+" does not load the directory: it needs") {
 			t.Errorf("%s: %+v", r.Name, d)
 		}
+		if d := compare(t, hf.RunBy(r), hf.RunBy(r), nil); d.From != -1 || !strings.Contains(d.Summary, r.Name+" does not load the directory: it needs") {
+			t.Errorf("%s on both sides: %+v", r.Name, d)
+		}
 	}
 }

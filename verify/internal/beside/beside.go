@@ -101,6 +101,9 @@ func (f *Files) readGeneration(source fs.FS, name string) error {
 	return err
 }
 
+// HasConfig reports whether there is a config.json that can be read.
+func (f *Files) HasConfig() bool { return f.config != nil }
+
 // readCode finds code that the tokenizer's configuration names.
 func (f *Files) readCode(source fs.FS, name string) error {
 	fields, err := hfconfig.Fields(source, name)
