@@ -143,6 +143,39 @@ func TestOtherWeightsAlone(t *testing.T) {
 	}
 }
 
+// A fixture of other weights is recognised by the digest of either checkpoint of a pair that is the same bit for bit. An original alone does not have
+// the layout of the digest.
+func TestOtherWeightsOfPair(t *testing.T) {
+	b := baseOf(t, "float32, torch")
+	converted, damaged := b.made.clone().write(t), b.made.clone()
+	each(func(x float32) float32 { return 1.25 * x })(damaged.get(in(1, downProj)))
+	recording := recordFixture(t, damaged.write(t), model.Settings{}, reference.Original)
+	for _, tt := range []struct {
+		converted string
+		weights   logits.Weights
+		note      string
+	}{
+		{converted, logits.OtherWeights, "note: logits: the fixture was recorded from other weights: it has the digest huggingface blake3:"},
+		{"", "", "note: the fixture need not be of these weights: it records their digest in the huggingface layout, which nothing that was given has\n"},
+	} {
+		verify := func() (*Verdict, error) {
+			return verifyAlone(t, b.source, Options{Golden: recording, Settings: b.settings})
+		}
+		if tt.converted != "" {
+			verify = func() (*Verdict, error) {
+				return verifyFiles(t, b.source, tt.converted, Options{Golden: recording, Settings: b.settings})
+			}
+		}
+		v, err := verify()
+		if err != nil || v.Same || len(v.Logits) != 1 || v.Logits[0].Weights != tt.weights || v.Logits[0].Checkpoint != b.source {
+			t.Fatalf("%q: %+v, %v", tt.converted, v, err)
+		}
+		if text := textOf(t, v); strings.Count(text, tt.note) != 1 {
+			t.Errorf("%q: want %q:\n%s", tt.converted, tt.note, text)
+		}
+	}
+}
+
 // A recording with values that are not finite is said to be unsound, and no layer is blamed for them. What is wrong elsewhere is found.
 func TestUnsoundRecording(t *testing.T) {
 	c := cases.Open(t, "tiny-griffin")

@@ -24,12 +24,12 @@ func (r *Result) SetWeights(recorded, found string) {
 		return
 	}
 	r.Weights = OtherWeights
-	say := fmt.Sprintf("the fixture was recorded from other weights: it has the digest %s, and this checkpoint %s", recorded, found)
+	say := fmt.Sprintf("the fixture was recorded from other weights: it has the digest %s, and this model %s", recorded, found)
 	if !r.allBlocksFail() {
 		r.Notes = append(r.Notes, say)
 		return
 	}
-	f, cause := r.Faults[0], fmt.Sprintf("other weights than those of the fixture, which has the digest %s; this checkpoint has %s", recorded, found)
+	f, cause := r.Faults[0], fmt.Sprintf("other weights than those of the fixture, which has the digest %s; this model has %s", recorded, found)
 	r.Faults = []*Fault{{Block: -1, Kind: WeightsFault, Site: f.Site, Pass: f.Pass, First: f.First, Worst: f.Worst, Cause: cause, Detail: say}}
 	r.Summary = r.summary(0)
 }

@@ -36,7 +36,7 @@ func TestSetWeights(t *testing.T) {
 	} {
 		r := &Result{OK: tt.ok, Faults: tt.faults, Blocks: make([]model.BlockType, 2)}
 		r.SetWeights("a", tt.found)
-		folded := len(r.Faults) == 1 && r.Faults[0].Kind == WeightsFault && r.Faults[0].Block == -1 && strings.Contains(r.Summary, "it has the digest a, and this checkpoint b")
+		folded := len(r.Faults) == 1 && r.Faults[0].Kind == WeightsFault && r.Faults[0].Block == -1 && strings.Contains(r.Summary, "it has the digest a, and this model b")
 		if noted := len(r.Notes) == 1; r.Weights != tt.weights || folded != tt.folded || !folded && len(r.Faults) != len(tt.faults) || noted != (tt.weights == OtherWeights && !tt.folded) {
 			t.Errorf("%s: %q, %d faults, notes %q", tt.name, r.Weights, len(r.Faults), r.Notes)
 		}
