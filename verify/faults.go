@@ -178,8 +178,8 @@ func (f *Fault) Proof() string {
 	return same + ", so that the configuration is wrong: " + which
 }
 
-// candidates lists the fields of config.json that may cause a fault: those that may cause all that it stands for, or else any of it. An original has
-// only settings that were given.
+// candidates lists the fields of config.json that may cause a fault: those that may cause all that it stands for, or else any of it, but for those
+// that explain other faults. An original has only settings that were given.
 func (v *Verdict) candidates(l *logits.Result, f *logits.Fault) []string {
 	subject := v.Source
 	if v.sideOf(l) == "converted" {
@@ -190,6 +190,9 @@ func (v *Verdict) candidates(l *logits.Result, f *logits.Fault) []string {
 	}
 	var all, some []string
 	for _, field := range []string{"rms_norm_eps", "hidden_activation", "num_attention_heads", "head_dim", "rope_theta", "partial_rotary_factor", "attention_window_size", "logits_soft_cap", "tie_word_embeddings"} {
+		if slices.ContainsFunc(l.Faults, func(other *logits.Fault) bool { return other.Setting != nil && causes(field, other) }) {
+			continue
+		}
 		n := 0
 		for _, member := range f.Members() {
 			if causes(field, member) {

@@ -26,7 +26,7 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"a soft cap", func(m *made) { m.config["logits_soft_cap"] = 50.0 }, []string{of + "logits: first wrong", "a soft cap of 50 on the logits; the recording was made with 20\n"}, "\nlogits:"},
 		{"a window", func(m *made) { m.config["attention_window_size"] = 3 }, []string{of + "all 2 attention blocks", "an attention window of 3; the recording was made with 5\n"}, "\nlogits:"},
 		{"weights too", func(m *made) { m.config["rms_norm_eps"] = 1e-3; down(m) }, []string{of + "all 2 attention blocks and the final norm: first wrong", "; explained by: rms_norm_eps 0.001; the recording was made with 1e-06\n",
-			of + "block 1 (recurrent): first wrong", "; because of the weights of " + in(1, downProj) + "\n"}, "look at"},
+			of + "block 1, MLP: first wrong", "; because of the weights of " + in(1, downProj) + "\n"}, "look at"},
 	} {
 		m := b.made.clone()
 		tt.spoil(m)

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"math"
@@ -93,6 +94,64 @@ func TestWrongConfigurationAlone(t *testing.T) {
 		begin, end, _ := strings.Cut(tt.line, " | ")
 		if !strings.Contains(text, "\n  "+begin) || !strings.Contains(text, end) || strings.Contains(text, "look at") || len(v.Faults(v.Logits[0])) != 1 {
 			t.Errorf("%s: want %q:\n%s", tt.name, tt.line, text)
+		}
+	}
+}
+
+// A wrong field that explains blocks hides no other one: that of the head, or of the same blocks. The MLP of a block whose temporal half is wrong
+// by more than that is judged alone.
+func TestTwoWrongFieldsAlone(t *testing.T) {
+	b := baseOf(t, "float32, torch")
+	right := b.made.clone()
+	right.config["rope_parameters"] = map[string]any{"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+	recording := recordFixture(t, right.write(t), model.Settings{}, reference.Transformers5)
+	file, err := os.ReadFile(recording)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unnormed := filepath.Join(t.TempDir(), "unnormed.safetensors") // without the final norm
+	if err := os.WriteFile(unnormed, bytes.ReplaceAll(file, []byte("final_norm"), []byte("nothing_of")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := right.clone()
+	field("rope_parameters.rope_theta", constant(300.0))(other)
+	odd := recordFixture(t, other.write(t), model.Settings{}, reference.Transformers5) // with what nothing published has
+	const epsilon = "explained by: rms_norm_eps 1e-05; the recording was made with 1e-06\n"
+	for _, tt := range []struct {
+		field     string
+		to        any
+		recording string
+		want      []string // lines, each what it begins and ends with
+	}{
+		{"logits_soft_cap", 5.0, recording, []string{"all 3 blocks, both halves, and the final norm: | " + epsilon, "logits: | explained by: a soft cap of 5 on the logits; the recording was made with 20\n"}},
+		{"logits_soft_cap", 5.0, unnormed, []string{"all 3 blocks, both halves: | " + epsilon, "logits: | explained by: a soft cap of 5 on the logits; the recording was made with 20\n"}},
+		{"attention_window_size", 6, recording, []string{"all 3 blocks and the final norm: | " + epsilon, "all 2 attention blocks, temporal half: | explained by: an attention window of 6; the recording was made with 5\n"}},
+		{"rope_parameters.rope_theta", 100.0, recording, []string{"all 3 blocks and the final norm: | " + epsilon, "all 2 attention blocks, temporal half: | explained by: rope_theta 100; the recording was made with 10000\n"}},
+		{"rope_parameters.partial_rotary_factor", 0.25, recording, []string{"all 3 blocks and the final norm: | " + epsilon, "all 2 attention blocks, temporal half: | explained by: partial_rotary_factor 0.25; the recording was made with 0.5\n"}},
+		{"rope_parameters.rope_theta", 10000.0, odd, []string{"all 3 blocks and the final norm: | " + epsilon, "all 2 attention blocks, temporal half: | the configuration is wrong: one of num_attention_heads, head_dim, rope_theta, partial_rotary_factor, attention_window_size\n"}},
+	} {
+		m := right.clone()
+		field("rms_norm_eps", constant(1e-5))(m)
+		field(tt.field, constant(tt.to))(m)
+		v, err := verifyAlone(t, m.write(t), Options{Golden: tt.recording})
+		if err != nil || v.Same {
+			t.Fatalf("%s: %+v, %v", tt.field, v, err)
+		}
+		text := textOf(t, v)
+		for _, line := range tt.want {
+			begin, end, _ := strings.Cut(line, " | ")
+			_, rest, found := strings.Cut(text, "\n  "+begin)
+			if line, _, _ = strings.Cut(rest, "\n"); !found || !strings.HasSuffix(line+"\n", end) {
+				t.Errorf("%s: want %q … %q:\n%s", tt.field, begin, end, text)
+			}
+		}
+		if n := len(v.Faults(v.Logits[0])); n != len(tt.want) {
+			t.Errorf("%s: %d faults:\n%s", tt.field, n, text)
+		}
+		for _, f := range v.Logits[0].Faults {
+			if s := f.Setting; s != nil && s.Name == logits.EpsilonSetting && f.Worst.Share > 1000 {
+				t.Errorf("%s: %s", tt.field, f.Detail)
+			}
 		}
 	}
 }

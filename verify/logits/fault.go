@@ -18,8 +18,8 @@ type Fault struct {
 	Worst  Location  `json:"worst"`          // the token and channel with the largest share of what is allowed
 	Values *Values   `json:"values,omitempty"`
 
-	// Cause is what the checkpoint does otherwise than the recording: with the opposite change of the model, all results are inside. It is
-	// "" if none of the changes that are tried does that. Setting is set if it is a setting.
+	// Cause is what the checkpoint does otherwise than the recording: with the opposite change of the model, and with the settings that explain
+	// other faults, all results are inside. It is "" if none of the changes that are tried does that. Setting is set if it is a setting.
 	Cause   string   `json:"cause,omitempty"`
 	Setting *Setting `json:"setting,omitempty"`
 	Where   string   `json:"where,omitempty"` // what the tokens and channels outside have in common

@@ -52,8 +52,30 @@ func (h *headTrial) explain() error {
 	f.Cause, f.Setting = x.cause, x.setting
 	if x.setting != nil {
 		f.Tensors = nil
+		h.keep(x)
 	}
 	return nil
+}
+
+// wrongAlone reports whether the logits are outside where the head is given the final norm that was recorded, because that of the model is not it.
+func (h *headTrial) wrongAlone() (bool, error) {
+	if embeddings := h.measured.site(hidden(0), false); h.unsound("final_norm") || embeddings != nil && !embeddings.finite() {
+		return false, nil // the embeddings show what is not finite in their matrix
+	}
+	inside, err := h.inside(unchanged)
+	return !inside, err
+}
+
+// recordedNorm makes a final norm pass on what it is given, which is the norm of a token that was recorded: its scale is 1, and so is the mean square.
+func recordedNorm(m *reference.Model, norm []float32) *reference.Model {
+	square := 0.0
+	for _, x := range norm {
+		square += float64(x) * float64(x)
+	}
+	own, v := *m, variantOf(m.Config.Variant)
+	v.NormEpsilon = 1 - square/float64(len(norm))
+	own.Config.Variant, own.Weights = &v, zeroedWeights(m.Weights, reference.Outer, reference.FinalNorm)
+	return &own
 }
 
 // severalSoftCaps names the soft caps with which the logits may have been recorded, which are too small to tell them apart.
@@ -155,7 +177,8 @@ func (h *headTrial) inside(x hypothesis) (bool, error) {
 	return inside, err
 }
 
-// run runs the head under a hypothesis on some tokens, given the fixture's output of the last block. compare is called with what was recorded of
+// run runs the head under a hypothesis on some tokens, given the fixture's output of the last block; or for logits behind a wrong final norm, the
+// fixture's. compare is called with what was recorded of
 // the result of a fault and what is computed, until it returns false.
 func (h *headTrial) run(x hypothesis, compare func(t int, recorded []float32, computed []float64) bool) error {
 	in, err := h.in.read(hidden(h.in.blocks()))
@@ -164,7 +187,7 @@ func (h *headTrial) run(x hypothesis, compare func(t int, recorded []float32, co
 	}
 	m := *h.reference
 	changed, _ := x.change(&m, nil)
-	more := true
+	more, normed := true, h.fault.Site == "logits" && len(h.judged.outside("final_norm", true)) > 0
 	for _, t := range h.tried() {
 		p := h.in.passOf(t)
 		if !more || p.Width(h.fault.Site) == 0 {
@@ -174,7 +197,18 @@ func (h *headTrial) run(x hypothesis, compare func(t int, recorded []float32, co
 		if err := p.ReadAt(values, h.fault.Site, h.in.inPass(t)*len(values)); err != nil {
 			return err
 		}
-		err := changed.Run(h.ctx, reference.Pass{Tokens: h.in.tokens[t:][:1], Batch: 1, First: h.in.blocks(), Input: forward.Tokens(&in.Activations, t, 1),
+		run, input := changed, forward.Tokens(&in.Activations, t, 1)
+		if normed {
+			if p.Width("final_norm") == 0 {
+				continue
+			}
+			input = &reference.Activations{Batch: 1, Length: 1, Width: p.Width("final_norm"), Float32: make([]float32, p.Width("final_norm"))}
+			if err := p.ReadAt(input.Float32, "final_norm", h.in.inPass(t)*input.Width); err != nil {
+				return err
+			}
+			run = recordedNorm(changed, input.Float32)
+		}
+		err := run.Run(h.ctx, reference.Pass{Tokens: h.in.tokens[t:][:1], Batch: 1, First: h.in.blocks(), Input: input,
 			SkipLogits: h.fault.Site != "logits", Observe: func(o reference.Observation) error {
 				if o.Name() == h.fault.Site {
 					more = compare(t, values, o.Float64)

@@ -12,18 +12,23 @@ type judgement struct {
 func judge(in *input, m *measurements) *judgement {
 	j := &judgement{envelope: newEnvelope(m), ok: m.wrongEmbedding == nil}
 	for _, s := range m.sites {
-		first := 0
-		for i := range in.fixture.Passes {
-			p := &in.fixture.Passes[i]
-			n := p.Batch * p.Length
-			j.add(in, m, s, p.Name, s.fixture[first:][:n], first)
-			first += n
-		}
+		j.addPasses(in, m, s)
 		if s.decode != nil {
 			j.add(in, m, s, "decode", s.decode, 0)
 		}
 	}
 	return j
+}
+
+// addPasses judges the errors of all passes at a site.
+func (j *judgement) addPasses(in *input, m *measurements, s *siteErrors) {
+	first := 0
+	for i := range in.fixture.Passes {
+		p := &in.fixture.Passes[i]
+		n := p.Batch * p.Length
+		j.add(in, m, s, p.Name, s.fixture[first:][:n], first)
+		first += n
+	}
 }
 
 // add judges the errors of one pass at a site, if there are any. first is the first token of the pass, counted over all

@@ -26,6 +26,7 @@ type localiser struct {
 	reference *reference.Model     // in float64
 
 	faults []*Fault
+	found  []hypothesis // the settings that explain them, each once
 }
 
 // localise returns the places at fault. If the fixture has the input of every block, each block was judged alone, so that
@@ -44,6 +45,9 @@ func localise(ctx context.Context, in *input, m *measurements, j *judgement, o *
 				return nil, err
 			}
 		}
+	}
+	if err := l.explainBeside(); err != nil {
+		return nil, err
 	}
 	if m.wrongEmbedding != nil && !l.unsound(hidden(0)) {
 		if err := l.embeddingFault(&m.wrongEmbedding.worst); err != nil {
@@ -159,21 +163,28 @@ func (l *localiser) blockFaults(i int) error {
 		}
 		return nil
 	}
-	wrong, err := l.mlpOutside(i)
-	if err != nil {
-		return err
-	}
-	if wrong || len(half) == 0 {
+	if len(half) == 0 {
 		return l.explain(l.add(i, MLPHalf, kind, true, out))
 	}
-	return nil
+	out, err := l.mlpOutside(i)
+	if err != nil || len(out) == 0 {
+		return err
+	}
+	f := l.add(i, MLPHalf, kind, true, out)
+	f.Where = "" // what the tokens have in common may be the temporal half's
+	return l.explain(f)
 }
 
 // headFault adds a fault of the final norm or of the logits, if results of that name are outside.
 func (l *localiser) headFault(name string, fed bool) (*Fault, error) {
 	out := l.judged.outside(name, fed)
-	if len(out) == 0 || l.unsound(hidden(l.in.blocks()), name) || name == "logits" && fed && len(l.judged.outside("final_norm", true)) > 0 {
-		return nil, nil // wrong logits follow from a wrong final norm
+	if len(out) == 0 || l.unsound(hidden(l.in.blocks()), name) {
+		return nil, nil
+	}
+	if name == "logits" && fed && len(l.judged.outside("final_norm", true)) > 0 {
+		if wrong, err := (&headTrial{l, &Fault{Site: name, Worst: out[0].Worst}}).wrongAlone(); err != nil || !wrong {
+			return nil, err // wrong logits follow from a wrong final norm
+		}
 	}
 	kind, parameter := FinalNormFault, reference.FinalNorm
 	if name == "logits" {

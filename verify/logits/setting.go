@@ -2,6 +2,7 @@ package logits
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -83,4 +84,43 @@ func withSetting(s *Setting, half Half, change func(m *reference.Model)) hypothe
 		change(m)
 		return m, p
 	}}
+}
+
+// keep keeps a setting of blocks that explains a fault, for those that it does not explain alone.
+func (l *localiser) keep(h hypothesis) {
+	isNamed := func(x hypothesis) bool { return x.setting.Name == h.setting.Name }
+	if ofBlocks := h.setting.isNumeric() || h.setting != nil && h.setting.Name == WindowSetting; ofBlocks && !slices.ContainsFunc(l.found, isNamed) {
+		l.found = append(l.found, h)
+	}
+}
+
+// explainBeside tries again to explain the faults that nothing explains, of a model with the settings that explain others, as long as that finds
+// more of them.
+func (l *localiser) explainBeside() error {
+	own := l.reference
+	defer func() { l.reference = own }()
+	for n := 0; n < len(l.found); {
+		n = len(l.found)
+		m := *own
+		for _, h := range l.found {
+			h.change(&m, nil)
+		}
+		l.reference = &m
+		for _, f := range l.faults {
+			if f.Cause != "" || !f.Proved {
+				continue
+			}
+			again, explain := *f, l.explain
+			if again.Tensors = nil; !f.inBlock() {
+				again.Tensors, explain = f.Tensors, func(f *Fault) error { return (&headTrial{l, f}).explain() }
+			}
+			if err := explain(&again); err != nil {
+				return err
+			}
+			if again.Cause != "" {
+				*f = again
+			}
+		}
+	}
+	return nil
 }

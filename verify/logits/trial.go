@@ -45,6 +45,7 @@ func (l *localiser) explain(f *Fault) error {
 		}
 		if inside == len(l.in.tokens) {
 			f.Cause, f.Setting, f.Half, f.Tensors = h.cause, h.setting, cmp.Or(h.half, f.Half), l.tensors(f.Block, h.parameters...)
+			l.keep(h)
 			return nil
 		}
 		if plain == nil && f.Pass == "" && inside >= len(l.in.fixture.Passes[0].Tokens) {
@@ -189,14 +190,27 @@ func (t *trial) outside(got *reference.Activations, at int) bool {
 // unchanged is the hypothesis that nothing was changed.
 var unchanged = hypothesis{change: func(m *reference.Model, p []int32) (*reference.Model, []int32) { return m, p }}
 
-// mlpOutside reports whether the MLP of a block alone is at fault.
-func (l *localiser) mlpOutside(block int) (bool, error) {
+// mlpOutside returns the results that are outside of the MLP of a block alone, by pass.
+func (l *localiser) mlpOutside(block int) ([]*Site, error) {
 	t, err := l.mlpTrial(block)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	inside, err := t.inside(unchanged)
-	return inside < len(l.in.tokens), err
+	got, err := t.run(unchanged)
+	if err != nil {
+		return nil, err
+	}
+	alone := *t.errors
+	alone.fixture = make([]*TokenError, len(l.in.tokens))
+	for at := range alone.fixture {
+		if x := t.fixture.token(at); x != nil {
+			e := tokenError(x, tokenOf(got, at).Float64)
+			alone.fixture[at] = &e
+		}
+	}
+	j := &judgement{envelope: l.judged.envelope}
+	j.addPasses(l.in, l.measured, &alone)
+	return j.outside(alone.name, true), nil
 }
 
 // oneChannel recognises a fault in a single channel of the output, as one row of the last matrix or one element of its
