@@ -73,3 +73,41 @@ func TestFold(t *testing.T) {
 		t.Errorf("%q, want %q", mixed.Detail, want)
 	}
 }
+
+// What faults that are one have in common is kept, and what only some have is not. One block is no kind of blocks, and up to seven are named.
+func TestFoldedInCommon(t *testing.T) {
+	r := &Result{Blocks: []model.BlockType{model.Recurrent, model.Attention, model.Recurrent, model.Recurrent, model.Recurrent, model.Recurrent, model.Recurrent, model.Recurrent, model.Recurrent}}
+	of := func(half Half, where string, blocks ...int) (all []*Fault) {
+		for _, b := range blocks {
+			all = append(all, &Fault{Block: b, Half: half, Kind: FaultKind(r.Blocks[b]), Where: where, Cause: "c", Setting: &Setting{Name: EpsilonSetting}})
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		faults       []*Fault
+		title, where string
+	}{
+		{of(MLPHalf, "x", 0, 1, 3), "Blocks 0, 1 and 3, MLP", "x"},
+		{append(of(MLPHalf, "x", 0, 1), of(MLPHalf, "y", 3)...), "Blocks 0, 1 and 3, MLP", ""},
+		{append(of(MLPHalf, "x", 1), of(TemporalHalf, "x", 1)...), "Block 1, both halves", "x"},
+		{of(MLPHalf, "", 0, 1, 2, 3, 4, 5, 6), "Blocks 0, 1, 2, 3, 4, 5 and 6, MLP", ""},
+	} {
+		got := r.Fold(tt.faults, false)
+		if len(got) != 1 || got[0].Title() != tt.title || got[0].Where != tt.where {
+			t.Errorf("%d faults: %q, %q, want %q, %q", len(got), got[0].Title(), got[0].Where, tt.title, tt.where)
+		}
+	}
+
+	broken := func(block int, name string, nan int64) *Fault {
+		one := brokenTensor{name: name}
+		one.NaN = nan
+		f := &Fault{Block: block, Kind: RecurrentFault, broken: []brokenTensor{one}}
+		f.blameBroken()
+		return f
+	}
+	first := broken(0, "a", 1)
+	got := r.Fold([]*Fault{first, broken(2, "b", 20), broken(3, "c", 300)}, false)
+	if len(got) != 1 || got[0].Cause != "a and 2 more tensors, which hold 321 NaN" || !slices.Equal(got[0].Tensors, []string{"a", "b", "c"}) || len(first.broken) != 1 {
+		t.Errorf("%d faults: %s, %q", len(got), got[0].Cause, got[0].Tensors)
+	}
+}
