@@ -47,10 +47,15 @@ func (m *headModels) recorded(softCap float64, beside ...string) *golden.Fixture
 			run.results[name] = append(run.results[name], run.logits(y, run.load(reference.Outer, reference.Embedding)))
 		}
 	}
-	for i := range len(run.config.BlockTypes) + 1 {
+	return m.withInputs(names...)
+}
+
+// withInputs returns a fixture with some results and the inputs of all blocks and of the head.
+func (m *headModels) withInputs(names ...string) *golden.Fixture {
+	for i := range len(m.run.config.BlockTypes) + 1 {
 		names = append(names, hidden(i), "packed."+hidden(i))
 	}
-	return run.only(names...)
+	return m.run.only(names...)
 }
 
 // The soft cap with which logits were recorded is found if they show it: a published one, or any of two digits. Where the envelope does not
@@ -70,6 +75,8 @@ func TestSoftCapOfRecording(t *testing.T) {
 		{"a small one", m.original, 0.25, 0, 1e-5, 0.25, "a soft cap of 30 on the logits; the recording was made with 0.25"},
 		{"a published one", m.original, 50, 0, 1e-5, 50, "a soft cap of 30 on the logits; the recording was made with 50"},
 		{"none", m.original, 0, 0, 1e-5, 0, "a soft cap of 30 on the logits; the recording was made without one"},
+		{"one that explains it as well is 10% smaller", m.original, 0.156, 0, 0.1, 0, ""},
+		{"one that explains it as well is 10% larger", m.original, 0.164, 0, 0.1, 0, ""},
 		{"of three digits", m.original, 17.3, 0, 1e-5, 17, ""},
 		{"that of the other checkpoint, of three digits", m.original, 17.3, 17.3, 1e-5, 17, "a soft cap of 30 on the logits; the recording was made with 17.3"},
 		{"that of the other checkpoint, which does not explain it", m.original, 17, 18, 1e-5, 17, "a soft cap of 30 on the logits; the recording was made with 17"},
@@ -104,6 +111,16 @@ func TestSoftCapsTried(t *testing.T) {
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%v: %q, want %q", err, got, want)
 		}
+	}
+
+	m.recorded(0)
+	for _, row := range m.run.results["logits"] { // larger than without a soft cap
+		for i := range row {
+			row[i] *= 2
+		}
+	}
+	if shown, err := headTrialOf(t, m.original, m.withInputs("logits", "packed.logits"), "logits", 1e-5).shownSoftCap(); err != nil || shown != 0 {
+		t.Errorf("%v, %v", shown, err)
 	}
 }
 
