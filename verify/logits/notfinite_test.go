@@ -10,7 +10,9 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
@@ -87,19 +89,21 @@ func TestUnsound(t *testing.T) {
 	}
 }
 
+// floats is a tensor of some values.
+func floats(t *testing.T, name string, values ...float32) *tensor.Tensor {
+	raw, err := binary.Append(nil, binary.LittleEndian, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &tensor.Tensor{Name: name, DType: tensor.F32, Shape: []int64{int64(len(values))}}
+	x.Data = &tensor.Strided{Store: bytes.NewReader(raw), Length: int64(len(values)), DType: x.DType, View: tensor.RowMajor(x.Shape...)}
+	return x
+}
+
 // The tensors of a fault that gives results that are not finite are its cause if they are not finite themselves, unless something else is.
 func TestFindBroken(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
-	of := func(name string, values ...float32) *tensor.Tensor {
-		raw, err := binary.Append(nil, binary.LittleEndian, values)
-		if err != nil {
-			t.Fatal(err)
-		}
-		x := &tensor.Tensor{Name: name, DType: tensor.F32, Shape: []int64{int64(len(values))}}
-		x.Data = &tensor.Strided{Store: bytes.NewReader(raw), Length: int64(len(values)), DType: x.DType, View: tensor.RowMajor(x.Shape...)}
-		return x
-	}
-	c, err := tensor.NewCheckpoint("c", "safetensors", []*tensor.Tensor{of("sound", 1, 2), of("a", nan, 1, nan), of("b", 1, inf)})
+	c, err := tensor.NewCheckpoint("c", "safetensors", []*tensor.Tensor{floats(t, "sound", 1, 2), floats(t, "a", nan, 1, nan), floats(t, "b", 1, inf)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,5 +139,37 @@ func TestFindBroken(t *testing.T) {
 	l := &localiser{in: &input{model: &runtime.Model{Found: &model.Model{Checkpoint: c}}}, measured: &measurements{sites: sites}}
 	if err := findBroken(ctx, l, &Fault{Kind: LogitsFault, Site: "logits", Proved: true, Tensors: []string{"a"}}); err == nil {
 		t.Error("a run that was cancelled has no error")
+	}
+}
+
+// A fault of a whole block may be in any of its tensors, and one that names tensors in no others.
+func TestBrokenBlock(t *testing.T) {
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
+	l := &localiser{in: &input{model: m}}
+	temporal, mlp, outer := l.tensors(2, reference.ProjQ+reference.Kernel)[0], l.tensors(2, reference.MLPDown+reference.Bias)[0], l.tensors(-1, reference.FinalNorm)[0]
+	nan := float32(math.NaN())
+	c, err := tensor.NewCheckpoint("c", "safetensors", []*tensor.Tensor{floats(t, temporal, nan), floats(t, mlp, nan, nan), floats(t, outer, nan)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := *m.Found
+	found.Checkpoint = c
+	l.in.model = &runtime.Model{Found: &found}
+	l.measured = &measurements{sites: []*siteErrors{{name: "hidden.3", fed: true, fixture: []*TokenError{{Largest: math.NaN()}}}}}
+	for _, tt := range []struct {
+		fault Fault
+		want  []string
+	}{
+		{Fault{Block: 2, Kind: AttentionFault}, []string{temporal, mlp}},
+		{Fault{Block: 2, Kind: AttentionFault, Tensors: []string{mlp}}, []string{mlp}},
+		{Fault{Block: 1, Kind: RecurrentFault}, nil},
+		{Fault{Block: 2, Kind: LogitsFault}, nil},
+	} {
+		f := tt.fault
+		f.Site, f.Proved = "hidden.3", true
+		if err := findBroken(t.Context(), l, &f); err != nil || !slices.Equal(f.Tensors, tt.want) || (f.Cause == "") != (tt.want == nil) {
+			t.Errorf("block %d, %s: %v, %q, %q, want %q", f.Block, f.Kind, err, f.Cause, f.Tensors, tt.want)
+		}
 	}
 }

@@ -43,6 +43,28 @@ func TestSetWeights(t *testing.T) {
 	}
 }
 
+// A fault whose half is not known says nothing of either half, and each block is to fail by itself.
+func TestWeightsOfOneBlock(t *testing.T) {
+	fault := func(block int, half Half) *Fault { return &Fault{Block: block, Half: half, Kind: AttentionFault} }
+	for _, tt := range []struct {
+		blocks int
+		faults []*Fault
+		want   bool
+	}{
+		{1, []*Fault{fault(0, TemporalHalf), fault(0, MLPHalf)}, true},
+		{1, []*Fault{fault(0, "")}, false},
+		{1, []*Fault{fault(0, ""), fault(0, MLPHalf)}, false},
+		{2, []*Fault{fault(1, TemporalHalf), fault(1, MLPHalf)}, false},
+		{2, []*Fault{fault(0, TemporalHalf), fault(1, MLPHalf)}, false},
+		{0, nil, true},
+	} {
+		r := &Result{Faults: tt.faults, Blocks: make([]model.BlockType, tt.blocks)}
+		if got := r.allBlocksFail(); got != tt.want {
+			t.Errorf("%d blocks, %d faults: %t", tt.blocks, len(tt.faults), got)
+		}
+	}
+}
+
 // Elements of a recording that are not finite are counted if the model gives numbers, and the first is known.
 func TestRecordedNotFinite(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
