@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 )
 
@@ -167,5 +169,15 @@ func TestTokensOfRecording(t *testing.T) {
 	v := &fixtureValues{Activations: reference.Activations{Width: 2, Float32: []float32{1, 2, 3, 4}}, recorded: []bool{false, true}}
 	if x, y := v.token(0), v.token(1); x != nil || !slices.Equal(y, []float32{3, 4}) {
 		t.Errorf("%v, %v", x, y)
+	}
+}
+
+// A token beyond the vocabulary shows another model, wherever it is.
+func TestTokensBeyondVocabulary(t *testing.T) {
+	c := &model.Config{VocabSize: 4}
+	for want, tokens := range map[string][]int32{"": {0, 3}, "its token 0 is 4, but the vocabulary has 4": {4, 1}, "its token 1 is 9, but the vocabulary has 4": {3, 9, 4}} {
+		if got := Mismatch(c, &golden.Fixture{Passes: []golden.Pass{{Tokens: tokens}}}); got != want {
+			t.Errorf("%d: %q, want %q", tokens, got, want)
+		}
 	}
 }

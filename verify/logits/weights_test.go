@@ -56,7 +56,6 @@ func TestWeightsOfOneBlock(t *testing.T) {
 		{1, []*Fault{fault(0, ""), fault(0, MLPHalf)}, false},
 		{2, []*Fault{fault(1, TemporalHalf), fault(1, MLPHalf)}, false},
 		{2, []*Fault{fault(0, TemporalHalf), fault(1, MLPHalf)}, false},
-		{0, nil, true},
 	} {
 		r := &Result{Faults: tt.faults, Blocks: make([]model.BlockType, tt.blocks)}
 		if got := r.allBlocksFail(); got != tt.want {
