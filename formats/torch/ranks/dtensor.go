@@ -9,27 +9,20 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/torch/internal/savefile"
 )
 
-// addDTensor adds one rank's part of a DTensor (torch/distributed/tensor/_api.py of torch 2.15):
-// _rebuild_wrapper_subclass(DTensor, dtype, size, strides, storage_offset, layout, device, requires_grad)
-// with the state {_local_tensor, _spec}.
-func (r *reader) addDTensor(f *savefile.File, name string, w *savefile.Wrapped, at int) error {
-	if len(w.Args) < 3 {
-		return tensor.Bad("DTensor is rebuilt from %d values", len(w.Args))
+// addDTensor adds one rank's part of a DTensor.
+func (r *reader) addDTensor(f *savefile.File, name string, d *dtensor, at int) error {
+	spec := d.spec
+	if spec.problem != nil {
+		return spec.problem
 	}
-	shape, ok := savefile.Integers(w.Args[2])
-	ref, refOK := pickle.Attribute(w.State, "_local_tensor").(*savefile.Ref)
-	spec, specOK := pickle.Attribute(w.State, "_spec").(*pickle.Object)
-	if !ok || !refOK || !specOK {
-		return tensor.Bad("DTensor without a size, a local tensor and a specification")
-	}
-	local, err := f.Tensor(ref)
+	local, err := f.Tensor(d.local)
 	if err != nil {
 		return err
 	}
-	if _, _, err := tensor.SizeOf(local.DType, shape); err != nil {
+	if _, _, err := tensor.SizeOf(local.DType, spec.shape); err != nil {
 		return err
 	}
-	m, err := meshOf(f, spec.Attribute("mesh"), r.group.ranks[at])
+	m, err := spec.mesh.of(f, r.group.ranks[at])
 	if err != nil {
 		return err
 	}
@@ -37,18 +30,17 @@ func (r *reader) addDTensor(f *savefile.File, name string, w *savefile.Wrapped, 
 	if m.coordinate == nil {
 		return nil // the rank has no part of it
 	}
-	placements, err := placementsOf(spec, len(shape))
+	if spec.wrong != nil {
+		return spec.wrong
+	}
+	if len(spec.placements) != len(m.shape) {
+		return tensor.Bad("DTensor has %d placements on a mesh of %d dimensions", len(spec.placements), len(m.shape))
+	}
+	axes, err := locate(spec.shape, spec.placements, m)
 	if err != nil {
 		return err
 	}
-	if len(placements) != len(m.shape) {
-		return tensor.Bad("DTensor has %d placements on a mesh of %d dimensions", len(placements), len(m.shape))
-	}
-	axes, err := locate(shape, placements, m)
-	if err != nil {
-		return err
-	}
-	return r.addLocal(name, shape, local, axes, at)
+	return r.addLocal(name, spec.shape, local, axes, at)
 }
 
 // addLocal adds a local tensor, whose indices along each axis are spans of the whole tensor's.

@@ -16,17 +16,64 @@ type mesh struct {
 	world      int64   // ranks that there are at least
 }
 
-// meshOf reads a DeviceMesh. Its __dict__ has changed: torch 2.0 to 2.8 keep the ranks in the tensor mesh,
+// deviceMesh is what a pickle says of a DeviceMesh. Its __dict__ has changed: torch 2.0 to 2.8 keep the ranks in the tensor mesh,
 // 2.9 and later a layout over a map of the ranks.
-func meshOf(f *savefile.File, value any, rank int64) (mesh, error) {
-	object, ok := value.(*pickle.Object)
-	if !ok {
-		return mesh{}, tensor.Bad("DTensor without a mesh")
+type deviceMesh struct {
+	id         int
+	ranks      *savefile.Ref // the tensor mesh, nil for a layout
+	shape      []int64       // of the layout
+	world      int64         // ranks in its map
+	placed     bool          // it says the coordinates of the rank
+	coordinate []int64       // nil if they are not integers
+	problem    error         // nothing else is set
+
+	known *mesh // once it was asked for
+}
+
+// newDeviceMesh returns what an object says, which is nil if it is none.
+func newDeviceMesh(object *pickle.Object) *deviceMesh {
+	if object == nil {
+		return &deviceMesh{problem: tensor.Bad("DTensor without a mesh")}
 	}
-	var m mesh
-	var ranks []int64
+	d := &deviceMesh{}
 	if ref, ok := object.Attribute("mesh").(*savefile.Ref); ok {
-		t, err := f.Tensor(ref)
+		d.ranks = ref
+	} else if layout, ok := object.Attribute("_layout").(*pickle.Object); ok {
+		d.shape = layoutShape(layout)
+		if list, ok := savefile.Integers(object.Attribute("_flatten_rank_map")); ok {
+			d.world = maxOf(list) + 1
+		}
+	} else {
+		return &deviceMesh{problem: tensor.Bad("DTensor has a mesh that griffin does not know")}
+	}
+	switch c := object.Attribute("_coordinate_on_dim").(type) {
+	case *pickle.Tuple, *pickle.List:
+		d.placed = true
+		d.coordinate, _ = savefile.Integers(c)
+	}
+	return d
+}
+
+// of returns the mesh as the rank sees it whose file it is in.
+func (d *deviceMesh) of(f *savefile.File, rank int64) (mesh, error) {
+	if d.known != nil {
+		return *d.known, nil
+	}
+	m, err := d.read(f, rank)
+	if err == nil {
+		d.known = &m
+	}
+	return m, err
+}
+
+func (d *deviceMesh) read(f *savefile.File, rank int64) (mesh, error) {
+	if d.problem != nil {
+		return mesh{}, d.problem
+	}
+	m := mesh{shape: d.shape, world: d.world}
+	var ranks []int64
+	if d.ranks != nil {
+		t, err := f.Tensor(d.ranks)
 		if err != nil {
 			return m, err
 		}
@@ -34,30 +81,20 @@ func meshOf(f *savefile.File, value any, rank int64) (mesh, error) {
 		if ranks, err = readIntegers(t); err != nil {
 			return m, err
 		}
-	} else if layout, ok := object.Attribute("_layout").(*pickle.Object); ok {
-		m.shape = layoutShape(layout)
-		if list, ok := savefile.Integers(object.Attribute("_flatten_rank_map")); ok {
-			m.world = maxOf(list) + 1
-		}
-	} else {
-		return m, tensor.Bad("DTensor has a mesh that griffin does not know")
 	}
 	m.world = max(m.world, maxOf(ranks)+1)
 	if n, err := tensor.Product(m.shape); err != nil || n < 1 {
 		return m, tensor.Bad("mesh of the shape %s", tensor.ShapeString(m.shape))
 	}
-	switch c := object.Attribute("_coordinate_on_dim").(type) {
-	case *pickle.Tuple, *pickle.List:
-		if m.coordinate, ok = savefile.Integers(c); !ok || len(m.coordinate) != len(m.shape) {
+	if d.placed {
+		if m.coordinate = d.coordinate; m.coordinate == nil || len(m.coordinate) != len(m.shape) {
 			return m, tensor.Bad("rank has coordinates that are not those of a mesh of %d dimensions", len(m.shape))
 		}
-	default:
-		if at := slices.Index(ranks, rank); at >= 0 {
-			m.coordinate = tensor.Unravel(int64(at), m.shape)
-		}
+	} else if at := slices.Index(ranks, rank); at >= 0 {
+		m.coordinate = tensor.Unravel(int64(at), m.shape)
 	}
-	for d, c := range m.coordinate {
-		if c < 0 || c >= m.shape[d] {
+	for axis, c := range m.coordinate {
+		if c < 0 || c >= m.shape[axis] {
 			return m, tensor.Bad("rank is at %s of a mesh of the shape %s", tensor.ShapeString(m.coordinate), tensor.ShapeString(m.shape))
 		}
 	}

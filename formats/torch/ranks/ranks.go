@@ -7,6 +7,7 @@
 package ranks
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -72,7 +73,7 @@ func OpenDirectory(source fs.FS, dir string, options Options) (*tensor.Checkpoin
 const maxOpen = 64
 
 func open(source fs.FS, g *group, options Options) (*tensor.Checkpoint, error) {
-	r := &reader{group: g, options: options, byName: map[string]*parts{}}
+	r := &reader{group: g, options: options, byName: map[string]*parts{}, boxes: boxes{known: map[string]int32{}}}
 	r.pool = storage.NewPool(source, maxOpen)
 	for at := range g.ranks {
 		name := path.Join(g.dir, g.name(g.ranks[at]))
@@ -108,6 +109,8 @@ type reader struct {
 	left    trainer.Left
 	order   []*parts
 	byName  map[string]*parts
+	boxes   boxes
+	others  []other
 	skipped []string
 
 	checksums string // of the files: "none" if one has none
@@ -121,15 +124,21 @@ type parts struct {
 	shape []int64
 	first int // index of the rank that was the first to have it
 	list  []part
-	boxes []int64 // of each part the offsets, then the sizes
 }
 
-// part is what one rank has of a tensor. In the memory of most it takes few bytes, since there are as many
-// as tensors times ranks.
+// part is what one rank has of a tensor. It takes few bytes, since there are as many as tensors times ranks.
 type part struct {
-	at int32 // index of the rank in the group
+	offset int64  // of the elements in the file
+	crc    uint32 // of their bytes
+	at     int32  // index of the rank in the group
+	box    int32  // index in the boxes of the reader
+	other  int32  // index in its others, -1 if offset and crc say all
+}
+
+// other is a part whose elements do not lie one after another, or not with a checksum of just their bytes.
+type other struct {
 	assemble.Range
-	other *tensor.Tensor // for elements that do not lie one after another; nil otherwise
+	tensor *tensor.Tensor // nil if they lie one after another
 }
 
 // readFile adds the parts in the file of the rank at an index of the group.
@@ -141,7 +150,7 @@ func (r *reader) readFile(source fs.FS, name string, at int) error {
 	if err := file.Close(); err != nil {
 		return err
 	}
-	f, err := savefile.Read(storage.Path(source, name), r.pool.File(name), size)
+	f, err := savefile.ReadParts(storage.Path(source, name), r.pool.File(name), size, newKeeper().keep)
 	if err != nil {
 		return err
 	}
@@ -211,11 +220,11 @@ func (r *reader) add(f *savefile.File, n savefile.Named, at int) error {
 		whole := assemble.Box{Offsets: make([]int64, len(t.Shape)), Sizes: t.Shape}
 		return r.addPart(n.Name, t.DType, t.Shape, t, whole, at)
 	case *savefile.Wrapped:
-		switch {
-		case v.IsSharded() && v.Class.(*pickle.Global).Name == "DTensor":
-			return r.addDTensor(f, n.Name, v, at)
-		case v.IsSharded():
-			return r.addShardedTensor(f, n.Name, v, at)
+		switch kept := v.Kept.(type) {
+		case *dtensor:
+			return r.addDTensor(f, n.Name, kept, at)
+		case *shardedTensor:
+			return r.addShardedTensor(f, n.Name, kept, at)
 		}
 		return tensor.Bad("is a tensor of the class %s, which griffin does not read", v.Name()).Because(savefile.Unreadable)
 	}
@@ -236,13 +245,22 @@ func (r *reader) addPart(name string, dtype tensor.DType, shape []int64, local *
 	if slices.Contains(box.Sizes, 0) {
 		return nil
 	}
-	next := part{at: int32(at)}
-	var dense bool
-	if next.Range, dense = assemble.RangeOf(local); !dense {
-		next.other = local
+	next := part{at: int32(at), other: -1}
+	var err error
+	if next.box, err = r.boxes.index(box); err != nil {
+		return err
+	}
+	place, dense := assemble.RangeOf(local)
+	next.offset, next.crc = place.Offset, place.CRC
+	if !dense || place.SumOffset != place.Offset || place.SumLength != local.Bytes() {
+		next.other = int32(len(r.others))
+		o := other{Range: place}
+		if !dense {
+			o.tensor = local
+		}
+		r.others = append(r.others, o)
 	}
 	p.list = append(p.list, next)
-	p.boxes = append(append(p.boxes, box.Offsets...), box.Sizes...)
 	return nil
 }
 
@@ -250,11 +268,7 @@ func (r *reader) addPart(name string, dtype tensor.DType, shape []int64, local *
 func (p *parts) Len() int { return len(p.list) }
 
 // Box implements assemble.Chunks.
-func (p *parts) Box(i int) assemble.Box {
-	rank := len(p.shape)
-	b := p.boxes[2*rank*i : 2*rank*(i+1)]
-	return assemble.Box{Offsets: b[:rank:rank], Sizes: b[rank:]}
-}
+func (p *parts) Box(i int) assemble.Box { return p.r.boxes.list[p.list[i].box] }
 
 // Path implements assemble.Chunks.
 func (p *parts) Path(i int) string { return p.r.pool.Path(p.file(i)) }
@@ -267,18 +281,49 @@ func (p *parts) file(i int) string {
 
 // Open implements assemble.Chunks.
 func (p *parts) Open(i int) (*tensor.Tensor, error) {
-	part := p.list[i]
-	if part.other != nil {
-		return part.other, nil
+	part, sizes := p.list[i], p.Box(i).Sizes
+	place := assemble.Range{Offset: part.offset, SumOffset: part.offset, CRC: part.crc}
+	if part.other >= 0 {
+		o := p.r.others[part.other]
+		if o.tensor != nil {
+			return o.tensor, nil
+		}
+		place = o.Range
+	} else {
+		_, bytes, err := tensor.SizeOf(p.dtype, sizes)
+		if err != nil {
+			return nil, err
+		}
+		place.SumLength = bytes
 	}
-	return part.Tensor(p.r.pool.File(p.file(i)), p.dtype, p.Box(i).Sizes), nil
+	return place.Tensor(p.r.pool.File(p.file(i)), p.dtype, sizes), nil
+}
+
+// data returns the data of the tensor. Tensors that are cut alike share their arrangement.
+func (p *parts) data(arrangements map[string]*assemble.Arrangement) (tensor.Data, error) {
+	key := appendList(nil, p.shape)
+	for _, part := range p.list {
+		key = binary.AppendVarint(key, int64(part.box))
+	}
+	a := arrangements[string(key)]
+	if a == nil {
+		var err error
+		if a, err = assemble.Arrange(p.shape, p); err != nil {
+			return nil, err
+		}
+		arrangements[string(key)] = a
+	}
+	return a.Data(p.dtype, p)
 }
 
 // checkpoint puts the tensors together.
 func (r *reader) checkpoint() (*tensor.Checkpoint, error) {
-	var tensors []*tensor.Tensor
-	for _, p := range r.order {
-		data, err := assemble.New(p.dtype, p.shape, p)
+	order := r.order
+	r.order, r.byName, r.boxes.known = nil, nil, nil // the parts refer to the reader
+	tensors := make([]*tensor.Tensor, 0, len(order))
+	arrangements := map[string]*assemble.Arrangement{}
+	for _, p := range order {
+		data, err := p.data(arrangements)
 		if err != nil {
 			return nil, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(p.name)})
 		}

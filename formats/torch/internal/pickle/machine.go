@@ -26,6 +26,7 @@ type machine struct {
 	memoized uint32         // MEMOIZE opcodes so far
 	puts     bool           // whether the memo is written by index
 	globals  map[Global]any
+	shared   map[*Object]bool // instances in the memo, what is made of which is kept for good
 
 	level
 }
@@ -174,7 +175,7 @@ func (b *bits) add(n int64) {
 
 // run is the second pass: it builds the value.
 func (m *machine) run() (any, error) {
-	m.memo, m.globals, m.frameEnd = map[uint32]any{}, map[Global]any{}, 0
+	m.memo, m.globals, m.shared, m.frameEnd = map[uint32]any{}, map[Global]any{}, map[*Object]bool{}, 0
 	for {
 		op, arg, err := m.next(true)
 		if err == nil {
@@ -216,9 +217,19 @@ func (m *machine) remember(at uint32, v any) {
 		return
 	}
 	m.memo[at] = v
-	if n, ok := immutable(v); ok {
+	if o, ok := v.(*Object); ok && o.isNew() {
+		m.shared[o] = true
+		m.kept += memoryCall
+	} else if n, ok := immutable(v); ok {
 		m.kept += n
 	} else {
+		m.mutable++
+	}
+}
+
+// added counts that items or entries were added to an object, which may be in the memo.
+func (m *machine) added(o *Object) {
+	if m.shared[o] {
 		m.mutable++
 	}
 }

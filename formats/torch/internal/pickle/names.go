@@ -204,6 +204,9 @@ func (m *machine) build(operand) error {
 			t.Items = append(t.Items, t.State)
 		}
 		t.State = state.value
+		if m.shared[t] {
+			m.kept += m.memory - since.memory
+		}
 		return nil
 	case *Dict:
 		if t.Class != nil {

@@ -348,6 +348,42 @@ func TestArgumentsAreReleased(t *testing.T) {
 	}
 }
 
+// TestInstancesInTheMemo: arguments of which one is an instance in the memo are released, but for what is given to the instance.
+func TestInstancesInTheMemo(t *testing.T) {
+	c := config()
+	c.MaxMemory = 4 << 20
+	c.Names = map[pickle.Global]any{{Module: "m", Name: "f"}: &pickle.Func{Call: func([]any) (any, error) { return compact{8}, nil }}}
+	const times = 30_000
+	calls := func(argument string) error {
+		data := "cm\nM\n)\x81q\x00}(U\x01aK\x01ub0]" + strings.Repeat("(cm\nf\n("+argument+"(K\x01K\x02ttRe", times) + "."
+		_, err := pickle.Read(strings.NewReader(data), 0, int64(len(data)), c)
+		return err
+	}
+	if err := calls("h\x00"); err != nil {
+		t.Error(err)
+	}
+	for name, argument := range map[string]string{
+		"states": "h\x00}(U\x01aU\x01bub", "items": "h\x00(U\x01aU\x01be", "an item": "h\x00U\x01aa", "entries": "h\x00(U\x01aU\x01bu", "an entry": "h\x00U\x01aU\x01bs",
+	} {
+		if calls(argument) == nil {
+			t.Errorf("%s of an instance in the memo are not counted", name)
+		}
+	}
+	// Each call puts an instance with a state into the memo.
+	var data strings.Builder
+	data.WriteString("]")
+	for i := range times {
+		data.WriteString("(cm\nf\n(cm\nM\n)\x81r" + u32(i) + "}(U\x01aU\x01bub(K\x01K\x02ttRe")
+	}
+	for i := range times {
+		data.WriteString("j" + u32(i) + "0")
+	}
+	c.MaxMemory = 16 << 20
+	if _, err := pickle.Read(strings.NewReader(data.String()+"."), 0, int64(data.Len()+1), c); err == nil {
+		t.Error("the states of instances in the memo are not counted")
+	}
+}
+
 // TestShow: a message shows no Go value, and no container's items.
 func TestShow(t *testing.T) {
 	long := strings.Repeat("x", 1000)

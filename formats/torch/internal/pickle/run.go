@@ -266,6 +266,7 @@ func (m *machine) add(what string, items ...any) error {
 		}
 	case *Object:
 		t.Items = append(t.Items, items...)
+		m.added(t)
 		return nil
 	}
 	return misplaced(what)
@@ -311,6 +312,7 @@ func (m *machine) set(items []slot, since level) error {
 		entries = &t.Entries
 	case *Object:
 		entries, offer = &t.Entries, nil
+		m.added(t)
 	default:
 		return misplaced("a dict")
 	}
@@ -367,6 +369,9 @@ func (m *machine) get(arg operand) error {
 	v, ok := m.memo[uint32(arg.n)]
 	if !ok {
 		return tensor.Bad("memo has no entry %d", arg.n)
+	}
+	if o, ok := v.(*Object); ok && m.shared[o] {
+		return m.push(v) // build and added count what is given to it
 	}
 	if _, fixed := immutable(v); !fixed {
 		m.mutable++ // what is made from now on may be added to it

@@ -89,6 +89,11 @@ type Object struct {
 	Entries []Entry // set in it
 }
 
+// isNew reports whether nothing was given to the object, as when a pickler puts an instance into the memo.
+func (o *Object) isNew() bool {
+	return len(o.Args.Items) == 0 && o.Named == nil && o.State == nil && len(o.Items) == 0 && len(o.Entries) == 0
+}
+
 // Name returns the full name of the class or function that the object was made of.
 func (o *Object) Name() string {
 	for {

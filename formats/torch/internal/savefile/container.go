@@ -22,7 +22,7 @@ const (
 )
 
 // readZip reads the pickle of a zip file and finds its storages.
-func readZip(path string, file io.ReaderAt, size int64) (*File, error) {
+func readZip(path string, file io.ReaderAt, size int64, keep Keep) (*File, error) {
 	a, err := readArchive(file, size)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func readZip(path string, file io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	a.bigEndian = order == "big"
-	l := newLoader(a.container)
+	l := newLoader(a.container, keep)
 	l.archive = a
 	r, err := a.unpickle(l)
 	if err != nil {
@@ -115,11 +115,16 @@ func (a *archive) unpickle(l *loader) (pickle.Result, error) {
 	return r, tensor.Annotate(err, tensor.Location{Record: m.name})
 }
 
-// pickleFile returns the bytes of data.pkl after they were checked. They are in memory if they are few, or slow to reach.
+// pickleFile returns the bytes of data.pkl after they were checked. They are in memory if they are few, or slow to reach and not
+// very many.
 func (a *archive) pickleFile(m *member) (io.ReaderAt, error) {
 	const few = 1 << 20
-	if m.size <= few || m.size > MaxPickle || a.isSlow() {
-		data, err := m.readAll(MaxPickle, !a.noChecksums)
+	limit := int64(maxStored)
+	if m.deflated {
+		limit = MaxPickle
+	}
+	if m.size <= few || m.size > limit || m.size <= MaxPickle && a.isSlow() {
+		data, err := m.readAll(limit, !a.noChecksums)
 		return bytes.NewReader(data), err
 	}
 	if !a.noChecksums {

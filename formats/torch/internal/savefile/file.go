@@ -48,6 +48,11 @@ type File struct {
 
 // Read reads the container and the pickle of a file of size bytes. Errors of reading tensors later name its path; those of Read do not.
 func Read(path string, r io.ReaderAt, size int64) (*File, error) {
+	return ReadParts(path, r, size, nil)
+}
+
+// ReadParts is Read for a reader that keeps more than the class of tensors that are one rank's part of a tensor.
+func ReadParts(path string, r io.ReaderAt, size int64, keep Keep) (*File, error) {
 	const tarMark = 257 // offset of "ustar"
 	head := make([]byte, min(size, HeadSize))
 	if err := tensor.ReadFullAt(r, head, 0); err != nil {
@@ -57,9 +62,9 @@ func Read(path string, r io.ReaderAt, size int64) (*File, error) {
 	case len(head) == 0:
 		return nil, tensor.Bad("file is empty")
 	case bytes.HasPrefix(head, []byte(LocalMark)):
-		return readZip(path, r, size)
+		return readZip(path, r, size, keep)
 	case isLegacy(head):
-		return readLegacy(r, size)
+		return readLegacy(r, size, keep)
 	case isPickle(head):
 		return nil, tensor.Bad("file is a pickle, but does not begin with torch's magic number").Advise(adviceToResave)
 	case len(head) > tarMark+5 && string(head[tarMark:][:5]) == "ustar":
@@ -69,7 +74,7 @@ func Read(path string, r io.ReaderAt, size int64) (*File, error) {
 	return nil, tensor.Bad("neither a zip file nor a legacy file of torch.save")
 }
 
-// CheckSizes returns an error if Read does not read a pickle or a directory of so many bytes.
+// CheckSizes returns an error if Read may not read a pickle or a directory of so many bytes.
 func CheckSizes(pickle, directory int64) error {
 	if pickle > MaxPickle {
 		return tensor.Bad("pickle of %d bytes exceeds %d MiB", pickle, MaxPickle>>20)

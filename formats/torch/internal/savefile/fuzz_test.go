@@ -94,7 +94,7 @@ func FuzzPickle(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		l := newLoader(&container{file: zeros{}, noChecksums: true})
+		l := newLoader(&container{file: zeros{}, noChecksums: true}, nil)
 		r, err := l.read(bytes.NewReader(data), 0, int64(len(data)), false)
 		if err != nil {
 			mustBeFormatError(t, err)

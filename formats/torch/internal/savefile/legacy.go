@@ -53,8 +53,8 @@ func (r *legacyReader) next(what string, facts bool) (any, error) {
 }
 
 // readLegacy reads the pickles of a legacy file and finds its storages.
-func readLegacy(file io.ReaderAt, size int64) (*File, error) {
-	r := &legacyReader{file: file, size: size, loader: newLoader(&container{file: file, noChecksums: true})}
+func readLegacy(file io.ReaderAt, size int64, keep Keep) (*File, error) {
+	r := &legacyReader{file: file, size: size, loader: newLoader(&container{file: file, noChecksums: true}, keep)}
 	r.loader.legacy = true
 	magic, err := r.next("magic number", true)
 	if err != nil {

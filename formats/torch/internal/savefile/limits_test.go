@@ -77,7 +77,7 @@ func TestMostTensors(t *testing.T) {
 
 // Tensors have as many different sizes as there are different tensors in a checkpoint, and not many more.
 func TestManySizes(t *testing.T) {
-	l := newLoader(&container{})
+	l := newLoader(&container{}, nil)
 	tuple := func(n int) *pickle.Tuple { return &pickle.Tuple{Items: []any{int64(n)}} }
 	for i := range maxSizes {
 		if _, err := l.axes(tuple(i), tuple(1)); err != nil {
@@ -94,7 +94,7 @@ func TestManySizes(t *testing.T) {
 
 // Sizes and strides are told apart, also if all numbers together are the same.
 func TestAxes(t *testing.T) {
-	l := newLoader(&container{})
+	l := newLoader(&container{}, nil)
 	seen := map[*axes]bool{}
 	for _, c := range [][2][]any{{{int64(1), int64(2)}, {int64(3)}}, {{int64(1)}, {int64(2), int64(3)}}, {{}, {int64(1), int64(2), int64(3)}}, {{int64(-1)}, {int64(1)}}, {{int64(1)}, {int64(-1)}}} {
 		a, err := l.axes(&pickle.Tuple{Items: c[0]}, &pickle.Tuple{Items: c[1]})

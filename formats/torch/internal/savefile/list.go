@@ -43,6 +43,9 @@ func (f *File) List() (*List, error) {
 
 // findHidden finds the tensors that only objects of unknown classes hold.
 func (l *List) findHidden() {
+	if len(l.Objects) == 0 {
+		return
+	}
 	listed := map[any]bool{}
 	for _, n := range l.Tensors {
 		listed[n.Value] = true

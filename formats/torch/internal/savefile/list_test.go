@@ -8,7 +8,7 @@ import (
 
 // list reads a pickle and lists its tensors.
 func list(data string) (*List, error) {
-	l := newLoader(&container{})
+	l := newLoader(&container{}, nil)
 	r, err := l.read(strings.NewReader(data), 0, int64(len(data)), false)
 	if err != nil {
 		return nil, err

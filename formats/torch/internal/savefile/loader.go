@@ -9,10 +9,11 @@ import (
 )
 
 // Limits on one pickle. That of tensor.MaxTensors tensors with names as models have them takes 150 to 250 bytes a tensor, and 250
-// to 500 of memory.
+// to 500 of memory; of one rank's parts of tensors, 400 bytes a tensor and more.
 const (
-	MaxPickle  = 64 << 20 // bytes
-	maxReading = 96 << 20 // bytes of memory
+	MaxPickle  = 64 << 20  // bytes of one that is written or inflated
+	maxStored  = 256 << 20 // bytes of one that is read from a file
+	maxReading = 96 << 20  // bytes of memory
 )
 
 // loader reads pickles, and collects the storages that they refer to.
@@ -23,15 +24,16 @@ type loader struct {
 	storages map[string]*member // by key, without an archive
 	order    []*member          // by first appearance
 	known    map[string]*axes   // by their numbers
+	keep     Keep
 }
 
-func newLoader(in *container) *loader {
-	return &loader{container: in, storages: map[string]*member{}, known: map[string]*axes{}}
+func newLoader(in *container, keep Keep) *loader {
+	return &loader{container: in, keep: keep, storages: map[string]*member{}, known: map[string]*axes{}}
 }
 
 // read reads a pickle. facts says that it holds no tensor.
 func (l *loader) read(file io.ReaderAt, offset, size int64, facts bool) (pickle.Result, error) {
-	config := pickle.Config{Names: names, Persistent: l.persistentLoad, MaxBytes: MaxPickle, MaxMemory: maxReading}
+	config := pickle.Config{Names: namesWith(l.keep), Persistent: l.persistentLoad, MaxBytes: maxStored, MaxMemory: maxReading}
 	if facts {
 		config.Persistent, config.NoNames = nil, true
 	}

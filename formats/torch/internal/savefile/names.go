@@ -1,6 +1,8 @@
 package savefile
 
 import (
+	"maps"
+
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/torch/internal/pickle"
 )
@@ -16,9 +18,6 @@ var names = func() map[pickle.Global]any {
 		{Module: "torch._utils", Name: "_rebuild_parameter_with_state"}: &pickle.Func{Call: parameterOf(4)},
 		{Module: "torch.nn.parameter", Name: "Parameter"}:               &pickle.Func{Call: firstArgument},
 		{Module: "torch.nn.parameter", Name: "Buffer"}:                  &pickle.Func{Call: firstArgument},
-		{Module: "torch._tensor", Name: "_rebuild_from_type_v2"}:        fromType,
-		{Module: "torch._tensor", Name: "_rebuild_from_type"}:           fromType,
-		{Module: "torch.tensor", Name: "_rebuild_from_type"}:            fromType, // torch 1.7, 1.8
 		{Module: "torch", Name: "Size"}:                                 &pickle.Func{Call: makeSize},
 
 		{Module: "collections", Name: "OrderedDict"}: classDict("OrderedDict", 0),
@@ -28,6 +27,7 @@ var names = func() map[pickle.Global]any {
 
 		{Module: "torch.storage", Name: "UntypedStorage"}: storageClass{dtype: tensor.U8, untyped: true},
 	}
+	addFromType(all, nil)
 	for name, dtype := range StorageTypes {
 		for _, module := range []string{"torch", "torch.cuda"} { // where the tensor was does not matter
 			all[pickle.Global{Module: module, Name: name}] = storageClass{dtype: dtype}
@@ -43,10 +43,29 @@ var names = func() map[pickle.Global]any {
 		all[pickle.Global{Module: "torch._utils", Name: name}] = rebuilder(func([]any) (*Ref, error) { return unsupportedRef(what), nil })
 	}
 	for name, kind := range others {
-		all[name] = &pickle.Func{Call: func([]any) (any, error) { return &other{kind}, nil }}
+		all[name] = &pickle.Func{Call: func([]any) (any, error) { return other{kind}, nil }}
 	}
 	return all
 }()
+
+// namesWith returns the names for a reader that keeps of wrapped tensors what keep returns.
+func namesWith(keep Keep) map[pickle.Global]any {
+	if keep == nil {
+		return names
+	}
+	all := maps.Clone(names)
+	addFromType(all, keep)
+	return all
+}
+
+// addFromType adds the functions that make tensors of subclasses.
+func addFromType(all map[pickle.Global]any, keep Keep) {
+	fromType := newFromType(keep)
+	for _, name := range []pickle.Global{{Module: "torch._tensor", Name: "_rebuild_from_type_v2"}, {Module: "torch._tensor", Name: "_rebuild_from_type"},
+		{Module: "torch.tensor", Name: "_rebuild_from_type"}} { // torch 1.7, 1.8
+		all[name] = fromType
+	}
+}
 
 // StorageTypes are the classes of storages with the type of their elements.
 var StorageTypes = map[string]tensor.DType{
@@ -108,7 +127,7 @@ type storageClass struct {
 type other struct{ kind string }
 
 // SetState implements pickle.Stateful.
-func (*other) SetState(any) (int64, error) { return 0, nil }
+func (other) SetState(any) (int64, error) { return 0, nil }
 
 // numpyArrays is the kind of other values that may be of interest.
 const numpyArrays = "numpy arrays"

@@ -238,32 +238,44 @@ func firstArgument(args []any) (any, error) {
 
 // Wrapped is a tensor of a subclass that wraps other tensors, such as a DTensor.
 type Wrapped struct {
-	Class any   // the class: a *pickle.Global
-	Args  []any // of torch._utils._rebuild_wrapper_subclass: class, dtype, size, …
-	State any   // with the tensors that it wraps
+	Class *pickle.Global // nil if it is not known
+	Kept  pickle.Compact // what Keep returned, nil without one
+}
+
+// Keep returns what a reader keeps of a tensor of a subclass that wraps others: of its class, the arguments of
+// torch._utils._rebuild_wrapper_subclass (class, dtype, size, …), and its state with the tensors that it wraps.
+type Keep func(class *pickle.Global, args []any, state any) pickle.Compact
+
+// Memory implements pickle.Compact.
+func (w *Wrapped) Memory() int64 {
+	if w.Kept == nil {
+		return memoryPointer + memoryRef
+	}
+	return memoryPointer + memoryRef + w.Kept.Memory()
 }
 
 // Name returns the full name of the class.
 func (w *Wrapped) Name() string {
-	if g, ok := w.Class.(*pickle.Global); ok {
-		return tensor.Clip(g.String())
+	if w.Class == nil {
+		return "an unknown class"
 	}
-	return "an unknown class"
+	return tensor.Clip(w.Class.String())
 }
 
 // IsSharded reports whether the tensor is one rank's part of a tensor: a DTensor or a ShardedTensor.
 func (w *Wrapped) IsSharded() bool {
-	g, ok := w.Class.(*pickle.Global)
-	return ok && strings.HasPrefix(g.Module, "torch.distributed.") && (g.Name == "DTensor" || g.Name == "ShardedTensor")
+	return w.Class != nil && strings.HasPrefix(w.Class.Module, "torch.distributed.") && (w.Class.Name == "DTensor" || w.Class.Name == "ShardedTensor")
 }
 
-// fromType stands for torch._tensor._rebuild_from_type_v2(function, type, arguments, state): a tensor
+// newFromType stands for torch._tensor._rebuild_from_type_v2(function, type, arguments, state): a tensor
 // with attributes, or of a class derived from torch.Tensor.
-var fromType = &pickle.Func{}
+func newFromType(keep Keep) *pickle.Func {
+	fromType := &pickle.Func{}
+	fromType.Call = func(args []any) (any, error) { return rebuildFromType(fromType, keep, args) }
+	return fromType
+}
 
-func init() { fromType.Call = rebuildFromType } // which refers to it
-
-func rebuildFromType(args []any) (any, error) {
+func rebuildFromType(fromType *pickle.Func, keep Keep, args []any) (any, error) {
 	if len(args) != 4 {
 		return nil, tensor.Bad("tensor is rebuilt from %d values", len(args))
 	}
@@ -274,7 +286,12 @@ func rebuildFromType(args []any) (any, error) {
 	switch f := args[0].(type) {
 	case *pickle.Global:
 		if f.Name == "_rebuild_wrapper_subclass" {
-			return &Wrapped{Class: args[1], Args: inner.Items, State: args[3]}, nil
+			w := &Wrapped{}
+			w.Class, _ = args[1].(*pickle.Global)
+			if keep != nil && w.IsSharded() {
+				w.Kept = keep(w.Class, inner.Items, args[3])
+			}
+			return w, nil
 		}
 		return unsupportedRef("a tensor that " + tensor.Clip(f.String()) + " makes"), nil
 	case *pickle.Func:

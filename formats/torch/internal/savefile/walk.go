@@ -321,7 +321,7 @@ func describe(v any) string {
 		return "byte strings"
 	case *storageRef:
 		return looseStorages
-	case *other:
+	case other:
 		return v.kind
 	case *pickle.Object:
 		return unknownObjects
