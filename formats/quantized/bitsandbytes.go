@@ -35,6 +35,15 @@ var fp4 = func() []float32 {
 	return out
 }()
 
+// int8Levels are the values of the codes of LLM.int8().
+var int8Levels = func() []float32 {
+	levels := make([]float32, 256)
+	for code := range levels {
+		levels[code] = float32(int8(code))
+	}
+	return levels
+}()
+
 // quantState returns the tensor that describes a matrix in 4 bits, or nil.
 func (f *finder) quantState(t *tensor.Tensor) *tensor.Tensor {
 	for _, kind := range []string{"nf4", "fp4"} {
@@ -63,12 +72,8 @@ func (f *finder) openInt8(t *tensor.Tensor) (*Weight, error) {
 		}
 		parts = append(parts, order)
 	}
-	levels := make([]float32, 256)
-	for code := range levels {
-		levels[code] = float32(int8(code))
-	}
 	const perUnit = 7.874015718698502e-3 // 1/127, as bitsandbytes has it
-	r := &rule{codes: t, bits: 8, levels: levels, grid: perRow(rows, cols), scales: plain{scales}, factor: perUnit, best: symmetric(1)}
+	r := &rule{codes: t, bits: 8, levels: int8Levels, grid: perRow(rows, cols), scales: plain{scales}, factor: perUnit, best: symmetric(1)}
 	return newWeight(t.Name, tensor.F32, t.Shape, Scheme{Method: methodInt8, Bits: 8, Blocks: r.grid.words()}, r, parts...), nil
 }
 
@@ -156,6 +161,10 @@ func (f *finder) absmax(t *tensor.Tensor, state *quantState, blocks int64, parts
 	if want := (blocks + state.nestedBlock - 1) / state.nestedBlock; nested.DType != tensor.F32 || nested.Elements() != want {
 		return nil, misfit(nested, "one float32 for each of %d blocks of %d scales", want, state.nestedBlock)
 	}
+	if slices.Equal(table, f.table) { // most matrices have the same
+		table = f.table
+	}
+	f.table = table
 	*parts = append(*parts, tableTensor, nested)
 	return &double{codes: absmax, table: table, absmax: plain{nested}, block: state.nestedBlock, offset: state.offset}, nil
 }

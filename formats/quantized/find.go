@@ -27,6 +27,7 @@ type finder struct {
 	claim   *claim
 	weights []*Weight
 	parts   map[*tensor.Tensor]bool // tensors that are part of a matrix
+	table   []float32               // of nested scales, of the last matrix that has one
 }
 
 // any reports whether any tensor has a name or a dtype that only quantised copies have.

@@ -20,7 +20,13 @@ func (f *finder) openFloat8(t *tensor.Tensor) (*Weight, error) {
 	if err != nil {
 		return nil, err
 	}
-	levels, top := float8Levels(t.DType)
+	levels := float8Levels[t.DType]
+	top := float64(0)
+	for _, x := range levels {
+		if x-x == 0 { // finite
+			top = max(top, float64(x))
+		}
+	}
 	method := methodFloat8 + strings.TrimSuffix(strings.TrimPrefix(t.DType.String(), "float8_"), "fn")
 	r := &rule{codes: t, bits: 8, levels: levels, grid: g, scales: plain{scales}, best: symmetric(top)}
 	return newWeight(t.Name, tensor.F32, t.Shape, Scheme{Method: method, Bits: 8, Blocks: g.words()}, r, scales), nil
@@ -51,19 +57,19 @@ func (f *finder) float8Grid(t, scales *tensor.Tensor) (grid, error) {
 	return grid{}, misfit(scales, "one scale for the tensor, for each row, or for each block of a matrix %s", tensor.ShapeString(t.Shape))
 }
 
-// float8Levels returns the numbers of the codes of a type of 8 bits, and the largest.
-func float8Levels(d tensor.DType) (levels []float32, top float64) {
-	codes, wide := make([]byte, 256), make([]float64, 256)
-	for i := range codes {
-		codes[i] = byte(i)
-	}
-	tensor.ValuesOf(d).Decode(wide, codes)
-	levels = make([]float32, 256)
-	for i, x := range wide {
-		levels[i] = float32(x)
-		if x-x == 0 { // finite
-			top = max(top, x)
+// float8Levels are the numbers of the codes of each type of 8 bits. All matrices share them.
+var float8Levels = func() map[tensor.DType][]float32 {
+	all := map[tensor.DType][]float32{}
+	for _, d := range []tensor.DType{tensor.F8E4M3, tensor.F8E5M2, tensor.F8E4M3FNUZ, tensor.F8E5M2FNUZ} {
+		codes, wide := make([]byte, 256), make([]float64, 256)
+		for i := range codes {
+			codes[i] = byte(i)
+		}
+		tensor.ValuesOf(d).Decode(wide, codes)
+		all[d] = make([]float32, 256)
+		for i, x := range wide {
+			all[d][i] = float32(x)
 		}
 	}
-	return levels, top
-}
+	return all
+}()

@@ -41,10 +41,7 @@ func (f *finder) openMLX(t *tensor.Tensor) (*Weight, error) {
 	case !slices.Contains([]tensor.DType{tensor.F32, tensor.F16, tensor.BF16}, scales.DType):
 		return nil, misfit(scales, "scales in float32, float16 or bfloat16")
 	}
-	levels := make([]float32, 1<<c.bits)
-	for code := range levels {
-		levels[code] = float32(code)
-	}
+	levels := counts[:1<<c.bits]
 	shape := append(slices.Clone(t.Shape[:len(t.Shape)-1]), cols)
 	if _, _, err := tensor.SizeOf(scales.DType, shape); err != nil {
 		return nil, err
@@ -53,6 +50,15 @@ func (f *finder) openMLX(t *tensor.Tensor) (*Weight, error) {
 		round: true, best: affine(float64(len(levels) - 1))}
 	return newWeight(t.Name, scales.DType, shape, Scheme{Method: methodMLX, Bits: c.bits, Blocks: fmt.Sprintf("groups of %d", c.group)}, r, scales, biases), nil
 }
+
+// counts are the values of the codes of MLX.
+var counts = func() []float32 {
+	levels := make([]float32, 1<<8)
+	for code := range levels {
+		levels[code] = float32(code)
+	}
+	return levels
+}()
 
 // affine returns the scale and the bias that mx.quantize gives a group (affine_quantize of MLX): 0 and the end of the range
 // that is farther from it are levels.
