@@ -224,14 +224,18 @@ class Pipe(io.BytesIO):
         raise OSError
 
 
+def view(storage, elements, offset, shape):
+    """A tensor of floats in a pickle."""
+    strides = [math.prod(shape[i + 1:]) for i in range(len(shape))]
+    return (b"ctorch._utils\n_rebuild_tensor_v2\n((" + pickled("storage") + b"ctorch\nFloatStorage\n" + pickled(storage) + pickled("cpu") + pickled(elements) + b"tQ" + pickled(offset)
+            + pickled(shape) + pickled(strides) + b"\x89ccollections\nOrderedDict\n)RtR")
+
+
 def saved(shape):
     """A file of torch.save with one tensor of halves."""
-    strides = [math.prod(shape[i + 1:]) for i in range(len(shape))]
-    pickle = (b"\x80\2ctorch._utils\n_rebuild_tensor_v2\n((" + pickled("storage") + b"ctorch\nFloatStorage\n" + pickled("0") + pickled("cpu") + pickled(math.prod(shape)) + b"tQK\0"
-              + pickled(shape) + pickled(strides) + b"\x89ccollections\nOrderedDict\n)RtR.")
     out = Pipe()
     with zipfile.ZipFile(out, "w") as z:
-        for name, content in (("data.pkl", pickle), ("version", b"3\n"), ("data/0", struct.pack("<f", 0.5) * math.prod(shape))):
+        for name, content in (("data.pkl", b"\x80\2" + view("0", math.prod(shape), 0, shape) + b"."), ("version", b"3\n"), ("data/0", struct.pack("<f", 0.5) * math.prod(shape))):
             z.writestr("a/" + name, content)
     return out.getvalue()
 
@@ -266,6 +270,40 @@ def distributed(path, tensors, ranks):
             for batch in batches:
                 f.write(b"(" + b"".join(index + pickled(name) + places[tuple(shape)][r] for name, shape in batch) + b"u")
         f.write(b"ub.")
+
+
+def items(pairs):
+    """A dict of names and pickled values, set a thousand at a time as Python does."""
+    return b"}" + b"".join(b"(" + b"".join(pickled(name) + value for name, value in pairs[i:i + 1000]) + b"u" for i in range(0, len(pairs), 1000))
+
+
+def states(path, pickle, lengths):
+    """A file of states as DeepSpeed writes it, with storages of so many floats."""
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("a/data.pkl", b"\x80\2" + pickle + b".")
+        z.writestr("a/version", "3\n")
+        for i, n in enumerate(lengths):
+            z.writestr(f"a/data/{i}", struct.pack("<f", 0.5) * n)
+
+
+def zero(path, tensors, ranks, stage):
+    """A DeepSpeed ZeRO checkpoint with tensors of the given names and shapes. Each tensor of the model has a storage of its own, which is empty at stage 3."""
+    shutil.rmtree(path, ignore_errors=True)
+    os.makedirs(path)
+    shapes = [([0] if stage == 3 else shape) for _, shape in tensors]
+    sizes = [math.prod(shape) for shape in shapes]
+    model = [(name, view(str(i), n, 0, shape)) for i, ((name, _), shape, n) in enumerate(zip(tensors, shapes, sizes))]
+    parameters = [(name, b"ctorch\nSize\n" + pickled(shape) + b"\x85R") for name, shape in tensors]
+    rank = "zero_pp_rank_0_" if stage == 3 else ""
+    states(f"{path}/{rank}mp_rank_00_model_states.pt", items([("module", items(model)), ("param_shapes", b"](" + items(parameters) + b"e")]), sizes)
+    total = sum(math.prod(shape) for _, shape in tensors)
+    part = sum(-(-math.prod(shape) // ranks) for _, shape in tensors) if stage == 3 else -(-total // ranks)
+    key = "fp32_flat_groups" if stage == 3 else "single_partition_of_fp32_groups"
+    for r in range(ranks):
+        n = part if stage == 3 else min(part, total - r * part)
+        states(f"{path}/zero_pp_rank_{r}_mp_rank_00_optim_states.pt", items([("optimizer_state_dict", items(
+            [("zero_stage", pickled(stage)), ("partition_count", pickled(ranks)), (key, b"](" + view("0", n, 0, [n]) + b"e")]))]), [n])
+    hawk_config(path, len(tensors), 4)
 
 
 def hostile_distributed(path, head, item, n):
@@ -489,6 +527,11 @@ def main():
             check("200,000 chunks to a Hugging Face directory", 0, 60, "convert", "--overwrite", "ranks", "converted")
             made(lambda: distributed("ranks", [(f"w{i}", [16]) for i in range(140_000)], 16))
             check("2.2 million chunks", 3, 60, "inspect", "ranks")
+            for stage in (1, 3):
+                made(lambda: zero("zero", hawk_tensors(200_000, 4), 8, stage))
+                check(f"a digest of 200,000 tensors of ZeRO of stage {stage}", 0, 60, "inspect", "--digest", "zero")
+                check(f"200,000 tensors of ZeRO of stage {stage} to safetensors", 0, 90, "convert", "--overwrite", "--to", "safetensors", "zero", "copy.safetensors")
+                check(f"200,000 tensors of ZeRO of stage {stage} to a Hugging Face directory", 0, 90, "convert", "--overwrite", "zero", "converted")
         chunk = instance("metadata", "ChunkStorageMetadata", "offsets", torch_size([0]), "sizes", torch_size([1]))
         for label, head, item, n in (("lists", b"", b"]", 5_000_000), ("nested tuples", b")", b"\x85", 5_000_000), ("marks", b"", b"(", 5_000_000), ("chunks of a tensor", b"](", chunk, 2_000_000),
                                      ("names", b"}(", instance("metadata", "MetadataIndex", "fqn", pickled("x" * 99)) + b"N", 2_000_000)):

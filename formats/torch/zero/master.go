@@ -1,6 +1,7 @@
 package zero
 
 import (
+	"io"
 	"path"
 	"sort"
 
@@ -16,6 +17,7 @@ type master struct {
 	world    int64
 	paths    []string           // of the file of each rank, as users call it
 	flat     [][]*tensor.Tensor // of each rank one for each group
+	starts   [][]int64          // of stages 1 and 2: where the partition of each rank begins in each group, and where the last ends
 	paddings any                // of stages 1 and 2: elements after each parameter, None for none
 }
 
@@ -158,6 +160,32 @@ func (p *pieces) Open(i int) (*tensor.Tensor, error) {
 	return slice(p.flat[x.rank][x.group], x.from, x.n)
 }
 
+// joined is the data of a parameter. There can be 200,000, so that its pieces are found when it is read.
+type joined struct {
+	*master
+	group    int   // of stages 1 and 2
+	at       int64 // where it begins in the group, or of stage 3 in the flat tensors of each rank
+	elements int64
+}
+
+// Stream implements tensor.Data.
+func (j *joined) Stream(off int64) (io.ReadCloser, error) {
+	var chunks assemble.Chunks
+	if j.stage == 3 {
+		chunks = j.partitioned(j.at, j.elements)
+	} else {
+		chunks = j.concatenated(j.group, j.at, j.elements)
+	}
+	whole, err := assemble.New(j.flat[0][j.group].DType, []int64{j.elements}, chunks)
+	if err != nil {
+		return nil, err
+	}
+	return whole.Stream(off)
+}
+
+// ChecksAtEnd implements tensor.CheckedAtEnd.
+func (j *joined) ChecksAtEnd() bool { return true }
+
 // slice returns consecutive elements of a flat tensor.
 func slice(t *tensor.Tensor, from, n int64) (*tensor.Tensor, error) {
 	return tensor.Viewed(t, tensor.View{Shape: []int64{n}, Strides: []int64{1}, Offset: from})
@@ -165,7 +193,7 @@ func slice(t *tensor.Tensor, from, n int64) (*tensor.Tensor, error) {
 
 // addConcatenated adds the parameters of stages 1 and 2: the partitions of a group one after another hold
 // its parameters, with padding at the end.
-func (r *reader) addConcatenated(m *master, groups [][]parameter) error {
+func (r *reader) addConcatenated(m *master, groups [][]pickle.Entry) error {
 	if len(groups) != len(m.flat[0]) {
 		return tensor.Bad("there are shapes of %d groups and master weights of %d", len(groups), len(m.flat[0]))
 	}
@@ -174,21 +202,18 @@ func (r *reader) addConcatenated(m *master, groups [][]parameter) error {
 		if err != nil {
 			return err
 		}
-		starts := m.starts(g)
-		all := starts[m.world]
+		m.starts = append(m.starts, m.startsOf(g))
+		all := m.starts[g][m.world]
 		at := int64(0)
-		for i, p := range group {
+		for i, e := range group {
+			p, err := parameterOf(e)
+			if err != nil {
+				return err
+			}
 			if p.elements > all-at {
 				return tensor.Bad("master weights of group %d end after %d elements", g, all).Of(tensor.Clip(p.name))
 			}
-			list := &pieces{master: m}
-			for done := int64(0); done < p.elements; {
-				rank := sort.Search(int(m.world), func(r int) bool { return starts[r+1] > at+done })
-				n := min(p.elements-done, starts[rank+1]-at-done)
-				list.list = append(list.list, piece{rank, g, at + done - starts[rank], n, done})
-				done += n
-			}
-			if err := r.addFlat(p, m.flat[0][g].DType, list); err != nil {
+			if err := r.add(p.name, p.shape, m.flat[0][g].DType, &joined{m, g, at, p.elements}); err != nil {
 				return err
 			}
 			at += p.elements
@@ -200,11 +225,25 @@ func (r *reader) addConcatenated(m *master, groups [][]parameter) error {
 			return tensor.Bad("parameters of group %d take %d of %d elements of the master weights", g, at, all)
 		}
 	}
+	m.paddings = nil // which the tensors do not need
 	return nil
 }
 
-// starts returns where the partition of each rank begins in a group, and where the last one ends.
-func (m *master) starts(group int) []int64 {
+// concatenated returns the pieces of a parameter whose elements begin at at in a group.
+func (m *master) concatenated(group int, at, elements int64) *pieces {
+	starts := m.starts[group]
+	p := &pieces{master: m}
+	for done := int64(0); done < elements; {
+		rank := sort.Search(int(m.world), func(r int) bool { return starts[r+1] > at+done })
+		n := min(elements-done, starts[rank+1]-at-done)
+		p.list = append(p.list, piece{rank, group, at + done - starts[rank], n, done})
+		done += n
+	}
+	return p
+}
+
+// startsOf returns where the partition of each rank begins in a group, and where the last one ends.
+func (m *master) startsOf(group int) []int64 {
 	starts := make([]int64, 1, m.world+1)
 	for rank, flat := range m.flat {
 		starts = append(starts, starts[rank]+flat[group].Shape[0])
@@ -234,12 +273,3 @@ func (m *master) paddingsOf(group, parameters int) ([]int64, error) {
 }
 
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
-
-// addFlat adds a parameter whose elements, in row-major order, come from pieces.
-func (r *reader) addFlat(p parameter, dtype tensor.DType, chunks assemble.Chunks) error {
-	data, err := assemble.New(dtype, []int64{p.elements}, chunks)
-	if err != nil {
-		return tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(p.name)})
-	}
-	return r.add(p.name, p.shape, dtype, data)
-}

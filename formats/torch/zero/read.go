@@ -22,9 +22,10 @@ type reader struct {
 	files   *files
 	pool    *storage.Pool
 	options Options
-	state   *state // of the model, as rank 0 has it
-	tensors map[string]*tensor.Tensor
-	order   []string // of the tensors that are not in the module
+	state   *state                    // of the model, as rank 0 has it
+	tensors []*tensor.Tensor          // by the index in the module, nil for what is none
+	others  []*tensor.Tensor          // that are not in the module
+	byName  map[string]*tensor.Tensor // others
 
 	checksums string // of the files: "none" if one has none
 }
@@ -33,19 +34,19 @@ type reader struct {
 type state struct {
 	file   *savefile.File
 	root   *pickle.Dict
-	names  []string // of the module
-	module map[string]any
+	module *table
 }
 
 func open(source fs.FS, f *files, options Options) (*tensor.Checkpoint, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	r := &reader{source: source, files: f, options: options, pool: storage.NewPool(source, maxOpen), tensors: map[string]*tensor.Tensor{}}
+	r := &reader{source: source, files: f, options: options, pool: storage.NewPool(source, maxOpen), byName: map[string]*tensor.Tensor{}}
 	var err error
 	if r.state, err = r.readState(f.model[0]); err != nil {
 		return nil, err
 	}
+	r.tensors = make([]*tensor.Tensor, len(r.state.module.entries))
 	var facts []tensor.Detail
 	if options.Weights == Compute || len(f.optim) == 0 {
 		facts, err = r.addModule()
@@ -81,28 +82,11 @@ func (r *reader) readState(name string) (*state, error) {
 	if !ok {
 		return nil, notState(name)
 	}
-	module, ok := root.Get("module").(*pickle.Dict)
-	if !ok {
+	if _, ok := root.Get("module").(*pickle.Dict); !ok {
 		return nil, notState(name)
 	}
-	s := &state{file: f, root: root, module: index(module)}
-	for _, e := range module.Entries {
-		if name, ok := e.Key.(string); ok {
-			s.names = append(s.names, name)
-		}
-	}
-	return s, nil
-}
-
-// index returns the values of a dict that have text keys.
-func index(d *pickle.Dict) map[string]any {
-	values := make(map[string]any, len(d.Entries))
-	for _, e := range d.Entries {
-		if name, ok := e.Key.(string); ok {
-			values[name] = e.Value
-		}
-	}
-	return values
+	module, err := newTable(root.Get("module"))
+	return &state{f, root, module}, tensor.Annotate(err, tensor.Location{Record: name})
 }
 
 func notState(name string) error {
@@ -111,14 +95,25 @@ func notState(name string) error {
 
 // add adds a tensor.
 func (r *reader) add(name string, shape []int64, dtype tensor.DType, data tensor.Data) error {
-	if r.tensors[name] != nil {
+	if r.tensor(name) != nil {
 		return tensor.Bad("two tensors of one name").Of(tensor.Clip(name))
 	}
-	r.tensors[name] = &tensor.Tensor{Name: name, DType: dtype, Shape: shape, Data: data}
-	if r.state.module[name] == nil {
-		r.order = append(r.order, name)
+	t := &tensor.Tensor{Name: name, DType: dtype, Shape: shape, Data: data}
+	if i := r.state.module.find(name); i >= 0 {
+		t.Name = r.state.module.name(int32(i)) // so that there is one copy of it
+		r.tensors[i] = t
+	} else {
+		r.others, r.byName[name] = append(r.others, t), t
 	}
 	return nil
+}
+
+// tensor returns the tensor of a name that was added, or nil.
+func (r *reader) tensor(name string) *tensor.Tensor {
+	if i := r.state.module.find(name); i >= 0 {
+		return r.tensors[i]
+	}
+	return r.byName[name]
 }
 
 // addRef adds a tensor that lies in a file as it is.
@@ -132,22 +127,27 @@ func (r *reader) addRef(f *savefile.File, name string, ref *savefile.Ref) error 
 
 // addModule adds the weights that the model computes with.
 func (r *reader) addModule() ([]tensor.Detail, error) {
-	for _, name := range r.state.names {
-		ref, ok := r.state.module[name].(*savefile.Ref)
-		if !ok {
+	for _, e := range r.state.module.entries {
+		name, ok := e.Key.(string)
+		ref, isRef := e.Value.(*savefile.Ref)
+		if !ok || !isRef {
 			continue
 		}
 		if err := r.addRef(r.state.file, name, ref); err != nil {
 			return nil, err
 		}
 	}
-	shapes, err := r.shapes()
+	groups, err := r.groups()
 	if err != nil {
 		return nil, err
 	}
-	for _, group := range shapes {
-		for _, p := range group {
-			if t := r.tensors[p.name]; t != nil && t.Elements() == 0 && p.elements > 0 {
+	for _, group := range groups {
+		for _, e := range group {
+			p, err := parameterOf(e)
+			if err != nil {
+				return nil, err
+			}
+			if t := r.tensor(p.name); t != nil && t.Elements() == 0 && p.elements > 0 {
 				return nil, tensor.Bad("ZeRO of stage 3 keeps no whole weights in the type that the model computes with").
 					Of(tensor.Clip(p.name)).Because(ReasonNoComputeWeights)
 			}
@@ -163,8 +163,8 @@ type parameter struct {
 	elements int64
 }
 
-// shapes returns the parameters of each group of the optimizer.
-func (r *reader) shapes() (groups [][]parameter, err error) {
+// groups returns the names and shapes of the parameters of each group of the optimizer.
+func (r *reader) groups() (groups [][]pickle.Entry, err error) {
 	list, ok := r.state.root.Get("param_shapes").(*pickle.List)
 	if !ok {
 		return nil, nil
@@ -179,28 +179,27 @@ func (r *reader) shapes() (groups [][]parameter, err error) {
 	return groups, nil
 }
 
-// parameters reads a dict of names and sizes, or None.
-func parameters(v any) (list []parameter, err error) {
+// parameters returns the entries of a dict of names and shapes, none of None.
+func parameters(v any) ([]pickle.Entry, error) {
+	if v == nil {
+		return nil, nil
+	}
 	d, ok := v.(*pickle.Dict)
 	if !ok {
-		if v == nil {
-			return nil, nil
-		}
 		return nil, tensor.Bad("shapes of the parameters are not a dict")
 	}
-	for _, e := range d.Entries {
-		name, ok := e.Key.(string)
-		shape, shapeOK := savefile.Integers(e.Value)
-		if !ok || !shapeOK {
-			return nil, tensor.Bad("shape of a parameter is not one")
-		}
-		n, _, err := tensor.SizeOf(tensor.F32, shape)
-		if err != nil {
-			return nil, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(name)})
-		}
-		list = append(list, parameter{name, shape, n})
+	return d.Entries, nil
+}
+
+// parameterOf returns the parameter of a name and a shape.
+func parameterOf(e pickle.Entry) (parameter, error) {
+	name, ok := e.Key.(string)
+	shape, shapeOK := savefile.Integers(e.Value)
+	if !ok || !shapeOK {
+		return parameter{}, tensor.Bad("shape of a parameter is not one")
 	}
-	return list, nil
+	n, _, err := tensor.SizeOf(tensor.F32, shape)
+	return parameter{name, shape, n}, tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(name)})
 }
 
 // addMaster adds the master weights, and what of the model has none: buffers and frozen parameters.
@@ -209,7 +208,7 @@ func (r *reader) addMaster() ([]tensor.Detail, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups, err := r.shapes()
+	groups, err := r.groups()
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +230,7 @@ func (r *reader) addMaster() ([]tensor.Detail, error) {
 		for _, e := range shared.Entries {
 			name, ok := e.Key.(string)
 			of, ofOK := e.Value.(string)
-			if t := r.tensors[of]; ok && ofOK && t != nil && r.tensors[name] == nil {
+			if t := r.tensor(of); ok && ofOK && t != nil && r.tensor(name) == nil {
 				if err := r.add(name, t.Shape, t.DType, t.Data); err != nil {
 					return nil, err
 				}
@@ -253,7 +252,7 @@ func (r *reader) addBuffers() error {
 	}
 	for _, item := range names.Items {
 		name, _ := item.(string)
-		if ref, ok := r.state.module[name].(*savefile.Ref); ok {
+		if ref, ok := r.state.module.get(name).(*savefile.Ref); ok {
 			if err := r.addRef(r.state.file, name, ref); err != nil {
 				return err
 			}
@@ -264,18 +263,20 @@ func (r *reader) addBuffers() error {
 
 // checkpoint lists the tensors in the order of the module.
 func (r *reader) checkpoint(facts []tensor.Detail) (*tensor.Checkpoint, error) {
-	var tensors []*tensor.Tensor
 	var without []string
-	for _, name := range r.state.names {
-		if t := r.tensors[name]; t != nil {
+	tensors := r.tensors[:0]
+	for i, t := range r.tensors {
+		e := r.state.module.entries[i]
+		name, named := e.Key.(string)
+		_, isRef := e.Value.(*savefile.Ref)
+		switch {
+		case t != nil:
 			tensors = append(tensors, t)
-		} else if _, ok := r.state.module[name].(*savefile.Ref); ok {
+		case named && isRef:
 			without = append(without, tensor.QuoteName(name))
 		}
 	}
-	for _, name := range r.order {
-		tensors = append(tensors, r.tensors[name])
-	}
+	tensors = append(tensors, r.others...)
 	if len(tensors) == 0 {
 		return nil, tensor.Bad("holds no tensor")
 	}

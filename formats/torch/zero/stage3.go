@@ -11,7 +11,7 @@ import (
 
 // addPartitioned adds the parameters of stage 3: each is cut into as many pieces as there are ranks, the
 // last ones padded, and the flat tensors of a rank one after another hold its pieces of all parameters.
-func (r *reader) addPartitioned(m *master, groups [][]parameter) error {
+func (r *reader) addPartitioned(m *master, groups [][]pickle.Entry) error {
 	all := int64(0)
 	for _, t := range m.flat[0] {
 		all += t.Shape[0]
@@ -21,12 +21,16 @@ func (r *reader) addPartitioned(m *master, groups [][]parameter) error {
 	}
 	at := int64(0)
 	for _, group := range groups {
-		for _, p := range group {
-			per := roundUp(p.elements, m.world) / m.world
+		for _, e := range group {
+			p, err := parameterOf(e)
+			if err != nil {
+				return err
+			}
+			per := m.per(p.elements)
 			if per > all-at {
 				return tensor.Bad("master weights of a rank end after %d elements", all).Of(tensor.Clip(p.name))
 			}
-			if err := r.addFlat(p, m.flat[0][0].DType, &partitions{m, p.elements, per, m.segments(at, per)}); err != nil {
+			if err := r.add(p.name, p.shape, m.flat[0][0].DType, &joined{m, 0, at, p.elements}); err != nil {
 				return err
 			}
 			at += per
@@ -36,6 +40,15 @@ func (r *reader) addPartitioned(m *master, groups [][]parameter) error {
 		return tensor.Bad("parameters take %d of %d elements of a rank's master weights", at, all)
 	}
 	return nil
+}
+
+// per returns how many elements of a parameter each rank has, with padding.
+func (m *master) per(elements int64) int64 { return roundUp(elements, m.world) / m.world }
+
+// partitioned returns the pieces of a parameter whose elements begin at at in the flat tensors of each rank.
+func (m *master) partitioned(at, elements int64) *partitions {
+	per := m.per(elements)
+	return &partitions{m, elements, per, m.segments(at, per)}
 }
 
 // segment is consecutive elements of the flat tensor of a group.
@@ -95,9 +108,15 @@ func (p *partitions) Open(i int) (*tensor.Tensor, error) {
 // addFrozen adds the parameters that are not trained, which have no master weights. Of stage 3 each rank
 // has a piece.
 func (r *reader) addFrozen(m *master) error {
-	frozen, err := parameters(r.state.root.Get("frozen_param_shapes"))
-	if err != nil || len(frozen) == 0 {
+	entries, err := parameters(r.state.root.Get("frozen_param_shapes"))
+	if err != nil || len(entries) == 0 {
 		return err
+	}
+	frozen := make([]parameter, len(entries))
+	for i, e := range entries {
+		if frozen[i], err = parameterOf(e); err != nil {
+			return err
+		}
 	}
 	ranks := int64(1)
 	if m.stage == 3 {
@@ -116,12 +135,12 @@ func (r *reader) addFrozen(m *master) error {
 			}
 		}
 		paths = append(paths, r.pool.Path(path.Join(r.files.dir, r.files.model[rank])))
-		byName := map[string]any{}
-		if d, ok := s.root.Get("frozen_param_fragments").(*pickle.Dict); ok {
-			byName = index(d)
+		byName, err := newTable(s.root.Get("frozen_param_fragments"))
+		if err != nil {
+			return tensor.Annotate(err, tensor.Location{Record: r.files.model[rank]})
 		}
 		for i, p := range frozen {
-			ref, ok := byName[p.name].(*savefile.Ref)
+			ref, ok := byName.get(p.name).(*savefile.Ref)
 			if !ok {
 				return tensor.Bad("frozen parameter is missing").Within(r.files.model[rank]).Of(tensor.Clip(p.name))
 			}
@@ -157,5 +176,9 @@ func (r *reader) addFragments(p parameter, parts []*tensor.Tensor, paths []strin
 		list.list = append(list.list, piece{rank, 0, 0, n, at})
 		at += n
 	}
-	return r.addFlat(p, parts[0].DType, list)
+	data, err := assemble.New(parts[0].DType, []int64{p.elements}, list)
+	if err != nil {
+		return tensor.Annotate(err, tensor.Location{Tensor: tensor.Clip(p.name)})
+	}
+	return r.add(p.name, p.shape, parts[0].DType, data)
 }

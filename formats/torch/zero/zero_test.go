@@ -1,6 +1,7 @@
 package zero_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,6 +90,49 @@ func TestSteps(t *testing.T) {
 			t.Errorf("%s: notes %q", name, ckpt.Notes)
 		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// TestNames lists the tensors in the order of the module, whatever the order of the optimizer's parameters, then those that are not in the
+// module. It refuses a module that names two tensors alike.
+func TestNames(t *testing.T) {
+	const dir, model = "testdata/hostile/sound-stage-2/global_step5/", "mp_rank_00_model_states.pt"
+	source := fstest.MapFS{}
+	files, _ := filepath.Glob(dir + "*")
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source["s/"+filepath.Base(file)] = &fstest.MapFile{Data: data}
+	}
+	sound := source["s/"+model].Data
+	for name, c := range map[string]struct {
+		change []string // old and new in turn
+		want   string
+	}{
+		"sound":         {nil, "w[6 4] v[4] b[4]"},
+		"another order": {[]string{"h\x04ctorch\nSize\n", "h\x10ctorch\nSize\n", "h\x10h&", "h\x04h&"}, "w[4] v[6 4] b[4]"},
+		"not in module": {[]string{"h\x04ctorch\nSize\n", "X\x01\x00\x00\x00zctorch\nSize\n"}, "v[4] b[4] z[6 4]"},
+		"twice":         {[]string{"X\x01\x00\x00\x00w", "X\x01\x00\x00\x00v"}, `tensor "v": two tensors of one name`},
+	} {
+		text := string(torchtest.Pickle(t, sound))
+		changed := strings.NewReplacer(c.change...).Replace(text)
+		if (changed == text) != (c.change == nil) {
+			t.Fatalf("%s: nothing to change", name)
+		}
+		source["s/"+model] = &fstest.MapFile{Data: torchtest.WithPickle(t, sound, []byte(changed))}
+		var got []string
+		ckpt, err := zero.Open(source, "s", zero.Newest, zero.Options{})
+		if err == nil {
+			for _, x := range ckpt.Tensors() {
+				got = append(got, fmt.Sprint(x.Name, x.Shape))
+			}
+			_, err = torchtest.Digests(ckpt)
+		}
+		if have := strings.Join(got, " ") + fmt.Sprint(err); !strings.Contains(have, c.want) || err != nil && got != nil {
+			t.Errorf("%s: %s, want %s", name, have, c.want)
 		}
 	}
 }

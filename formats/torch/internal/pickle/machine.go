@@ -27,6 +27,7 @@ type machine struct {
 	puts     bool           // whether the memo is written by index
 	globals  map[Global]any
 	shared   map[*Object]bool // instances in the memo, what is made of which is kept for good
+	funcs    int64            // bytes that Config.Kept returned last
 
 	level
 }
@@ -34,7 +35,7 @@ type machine struct {
 // level is the memory that is accounted for at one time.
 type level struct {
 	memory  int64 // bytes
-	kept    int64 // bytes that stay for good: of immutable values that went into the memo, and of what Config.Persistent keeps
+	kept    int64 // bytes that stay for good: of immutable values that went into the memo, and of what the caller keeps
 	mutable int   // how often a value to which more can be added went into the memo, or came from there
 }
 
@@ -200,6 +201,12 @@ func (m *machine) charge(n int64) error {
 		return tensor.Bad("pickle would take more than %d MiB to read", m.config.MaxMemory>>20)
 	}
 	return nil
+}
+
+// keep counts n bytes of memory that stay for good.
+func (m *machine) keep(n int64) error {
+	m.kept += n
+	return m.charge(n)
 }
 
 // reclaim counts the memory of all that was made since then as released, apart from kept bytes and what

@@ -68,14 +68,15 @@ func (m *machine) resolve(module, name string) (any, error) {
 	if isAttack(g) {
 		return nil, refused(module, name)
 	}
-	v, ok := m.config.Names[g]
+	v, ok := m.config.Own[g]
+	if !ok {
+		v, ok = m.config.Names[g]
+	}
 	if !ok {
 		v = &Global{module, name}
 	}
 	m.globals[g] = v
-	n := int64(memoryName + len(module) + len(name))
-	m.kept += n
-	return v, m.charge(n)
+	return v, m.keep(int64(memoryName + len(module) + len(name)))
 }
 
 // isAttack reports whether a name is in the table attacks. Names with dots are looked up in the
@@ -167,6 +168,11 @@ func (m *machine) make(class slot, args *Tuple, named *Dict) error {
 	case *Func:
 		if named == nil {
 			made, err := c.Call(args.Items)
+			if err == nil && m.config.Kept != nil {
+				before := m.funcs
+				m.funcs = m.config.Kept()
+				err = m.keep(m.funcs - before)
+			}
 			if compact, ok := made.(Compact); ok && err == nil {
 				err = m.reclaim(class.level, compact.Memory())
 			}
@@ -230,8 +236,7 @@ func (m *machine) persistentID(operand) error {
 	if err != nil {
 		return err
 	}
-	m.kept += kept
-	if err := m.charge(kept); err != nil {
+	if err := m.keep(kept); err != nil {
 		return err
 	}
 	return m.push(v)

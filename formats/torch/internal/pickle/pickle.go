@@ -22,9 +22,15 @@ type Config struct {
 	// called, otherwise the value that stands for the name.
 	Names map[Global]any
 
+	// Own has names that stand for something else, or only, in this pickle.
+	Own map[Global]any
+
 	// Persistent returns the value of a persistent id. kept is the memory in bytes that the caller keeps besides the
 	// value. If it is nil, persistent ids are refused.
 	Persistent func(id any) (v any, kept int64, err error)
+
+	// Kept, if not nil, returns the memory in bytes that the Funcs have kept so far besides what they returned.
+	Kept func() int64
 
 	// Item, if not nil, is offered each key and value that is about to be added to a dict. If it
 	// takes them, they are not added. kept is the memory in bytes that it keeps for them.

@@ -338,6 +338,17 @@ func TestArgumentsAreReleased(t *testing.T) {
 	if read(calls) == nil {
 		t.Error("memory that persistent ids keep is not counted")
 	}
+	// So does what functions keep besides their results.
+	table, grows := int64(0), int64(0)
+	c.Kept = func() int64 { return table }
+	c.Own = map[pickle.Global]any{{Module: "m", Name: "f"}: &pickle.Func{Call: func([]any) (any, error) { table += grows; return compact{keeps}, nil }}}
+	calls = "]" + strings.Repeat("(cm\nf\ncm\nf\n)R\x85Re", 30_000) + "."
+	if err := read(calls); err != nil {
+		t.Error(err)
+	}
+	if grows = 100; read(calls) == nil {
+		t.Error("memory that functions keep is not counted")
+	}
 	// The attributes of a dict are not read, and the dict's items stay.
 	attributes := strings.Repeat("}("+strings.Repeat("U\x01aK\x01", 1000)+"ub", 100)
 	if err := read("cm\nD\n)R" + attributes + "."); err != nil {

@@ -105,6 +105,68 @@ func TestAxes(t *testing.T) {
 	}
 }
 
+// Equal sizes of a pickle are one value in memory, which is counted once. They are of as many axes as tensors have, or stay tuples.
+func TestSizes(t *testing.T) {
+	l := newLoader(&container{}, nil)
+	made := func(items ...any) any {
+		t.Helper()
+		v, err := l.makeSize([]any{&pickle.Tuple{Items: items}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	size := made(int64(300), int64(-1))
+	kept := l.kept
+	if list, ok := Integers(size); !ok || !slices.Equal(list, []int64{300, -1}) || kept < 16 {
+		t.Errorf("%v, %t, %d bytes", list, ok, kept)
+	}
+	again, err := l.makeSize([]any{size})
+	if err != nil || again != size || made(int64(300), int64(-1)) != size || l.kept != kept {
+		t.Errorf("%v, %v, %d bytes", again, err, l.kept)
+	}
+	if made(int64(-1), int64(300)) == size || l.kept <= kept {
+		t.Errorf("%d bytes", l.kept)
+	}
+	if both, err := l.axes(size.(*Size).tuple(), &pickle.Tuple{}); err != nil || !slices.Equal(both.shape, []int64{300, -1}) {
+		t.Errorf("%v, %v", both, err)
+	}
+	if long, ok := made(slices.Repeat([]any{int64(1)}, MaxRank+1)...).(*pickle.Tuple); !ok || len(long.Items) != MaxRank+1 {
+		t.Errorf("%v", long)
+	}
+	for i := len(l.sizes); i < maxSizes; i++ {
+		made(int64(i), int64(1), int64(1))
+	}
+	if _, err := l.makeSize([]any{&pickle.Tuple{Items: []any{int64(7)}}}); tensor.ReasonOf(err) != tensor.TooLarge {
+		t.Error(err)
+	}
+}
+
+// The numbers of sizes that are no tensor's are listed as those of tuples are, and sizes can be keys.
+func TestSizesInDicts(t *testing.T) {
+	size := "ctorch\nSize\n(K\x02K\x03t\x85R"
+	text := strings.Replace(pickled(2, 3, "w"), "(", "("+str("shapes")+"]("+size+size+"e"+str("sizes")+"}"+size, 1)
+	text = strings.Replace(text, size+"X\x01\x00\x00\x00w", size+tensorIn(text)+"sX\x01\x00\x00\x00w", 1)
+	parts := goodParts()
+	parts[0].content = text
+	c, err := openBytes(zipped(t, parts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Tensor("sizes.(2, 3)") == nil || c.Tensor("w") == nil {
+		t.Errorf("%v", c.Tensors())
+	}
+	if d := fmt.Sprint(c.Details); !strings.Contains(d, "numbers (4)") {
+		t.Error(d)
+	}
+}
+
+// tensorIn returns what makes the tensor w in a pickle of it.
+func tensorIn(text string) string {
+	_, after, _ := strings.Cut(text, "X\x01\x00\x00\x00w")
+	return strings.TrimSuffix(after, "u.")
+}
+
 // A zip file has a bounded number of members.
 func TestManyMembers(t *testing.T) {
 	parts := goodParts()

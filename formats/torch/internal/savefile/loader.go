@@ -24,16 +24,21 @@ type loader struct {
 	storages map[string]*member // by key, without an archive
 	order    []*member          // by first appearance
 	known    map[string]*axes   // by their numbers
+	sizes    map[string]*Size   // by their numbers
+	kept     int64              // bytes of memory that known and sizes take
 	keep     Keep
 }
 
 func newLoader(in *container, keep Keep) *loader {
-	return &loader{container: in, keep: keep, storages: map[string]*member{}, known: map[string]*axes{}}
+	return &loader{container: in, keep: keep, storages: map[string]*member{}, known: map[string]*axes{}, sizes: map[string]*Size{}}
 }
 
 // read reads a pickle. facts says that it holds no tensor.
 func (l *loader) read(file io.ReaderAt, offset, size int64, facts bool) (pickle.Result, error) {
-	config := pickle.Config{Names: namesWith(l.keep), Persistent: l.persistentLoad, MaxBytes: maxStored, MaxMemory: maxReading}
+	config := pickle.Config{
+		Names: namesWith(l.keep), Own: map[pickle.Global]any{{Module: "torch", Name: "Size"}: &pickle.Func{Call: l.makeSize}},
+		Persistent: l.persistentLoad, Kept: func() int64 { return l.kept }, MaxBytes: maxStored, MaxMemory: maxReading,
+	}
 	if facts {
 		config.Persistent, config.NoNames = nil, true
 	}

@@ -18,7 +18,6 @@ var names = func() map[pickle.Global]any {
 		{Module: "torch._utils", Name: "_rebuild_parameter_with_state"}: &pickle.Func{Call: parameterOf(4)},
 		{Module: "torch.nn.parameter", Name: "Parameter"}:               &pickle.Func{Call: firstArgument},
 		{Module: "torch.nn.parameter", Name: "Buffer"}:                  &pickle.Func{Call: firstArgument},
-		{Module: "torch", Name: "Size"}:                                 &pickle.Func{Call: makeSize},
 
 		{Module: "collections", Name: "OrderedDict"}: classDict("OrderedDict", 0),
 		{Module: "collections", Name: "defaultdict"}: classDict("defaultdict", 1),
@@ -153,23 +152,4 @@ func setOf(frozen bool) *pickle.Func {
 		}
 		return s, nil
 	}}
-}
-
-// makeSize makes a torch.Size the tuple that it is given.
-func makeSize(args []any) (any, error) {
-	size := &pickle.Tuple{}
-	if len(args) == 1 {
-		switch sizes := args[0].(type) {
-		case *pickle.Tuple:
-			size = sizes
-		case *pickle.List:
-			size.Items = sizes.Items
-		default:
-			return nil, tensor.Bad("tensor's size is made of %s", pickle.Show(sizes))
-		}
-	}
-	if _, ok := Integers(&pickle.Tuple{Items: size.Items[:min(len(size.Items), MaxRank)]}); !ok || len(args) > 1 {
-		return nil, tensor.Bad("tensor's size has a value that is not an integer")
-	}
-	return size, nil
 }

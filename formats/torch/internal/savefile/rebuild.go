@@ -1,8 +1,6 @@
 package savefile
 
 import (
-	"encoding/binary"
-	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -31,9 +29,6 @@ type Ref struct {
 	problem *tensor.FormatError // if it is not nil, the rest is not set
 }
 
-// axes are the size and strides of tensors. Tensors with the same ones share them.
-type axes struct{ shape, strides []int64 }
-
 // Memory in bytes that a Ref takes, that a problem adds, that a storage takes which is not a member of an archive, and that any storage takes.
 const (
 	memoryRef     = 64
@@ -47,7 +42,7 @@ func (t *Ref) Memory() int64 {
 	if t.problem != nil {
 		return memoryRef + memoryProblem
 	}
-	return memoryRef + 16*int64(len(t.shape)+len(t.strides))
+	return memoryRef
 }
 
 // SetState implements pickle.Stateful. Of torch before 0.4, parameters have the state (requires_grad, volatile, hooks). Any other
@@ -132,8 +127,8 @@ func (r *storageRef) tensor(dtype tensor.DType, args []any, metadata any) (*Ref,
 		return &Ref{problem: r.problem}, nil
 	}
 	offset, ok := args[1].(int64)
-	shape, shapeOK := args[2].(*pickle.Tuple)
-	stride, strideOK := args[3].(*pickle.Tuple)
+	shape, shapeOK := tupleOf(args[2])
+	stride, strideOK := tupleOf(args[3])
 	if !ok || !shapeOK || !strideOK {
 		return nil, tensor.Bad("tensor's offset, size and stride are not an integer and two tuples")
 	}
@@ -150,63 +145,6 @@ func (r *storageRef) tensor(dtype tensor.DType, args []any, metadata any) (*Ref,
 	}
 	both, err := r.loader.axes(shape, stride)
 	return &Ref{storage: r.member, within: r.within, axes: both, offset: offset, dtype: dtype}, err
-}
-
-// MaxRank is the largest number of axes in torch.
-const MaxRank = 64
-
-// maxSizes is how many different sizes and strides the tensors of a pickle may have.
-const maxSizes = 1 << 18
-
-// axes returns the axes that two tuples describe.
-func (l *loader) axes(shape, strides *pickle.Tuple) (*axes, error) {
-	var numbers [2 * MaxRank]int64
-	var key [2*binary.MaxVarintLen64*MaxRank + 1]byte
-	list, text := numbers[:0], append(key[:0], byte(len(shape.Items)))
-	for _, t := range []*pickle.Tuple{shape, strides} {
-		if len(t.Items) > MaxRank {
-			return nil, tensor.Bad("tensor of %d axes; torch has at most %d", len(t.Items), MaxRank)
-		}
-		for _, item := range t.Items {
-			n, ok := item.(int64)
-			if !ok {
-				return nil, tensor.Bad("tensor's size or stride has a value that is not an integer")
-			}
-			list, text = append(list, n), binary.AppendVarint(text, n)
-		}
-	}
-	known := l.known[string(text)]
-	if known == nil {
-		if len(l.known) == maxSizes {
-			return nil, tensor.Bad("tensors have more than %d different sizes and strides", maxSizes).Because(tensor.TooLarge)
-		}
-		both, rank := slices.Clone(list), len(shape.Items)
-		known = &axes{both[:rank:rank], both[rank:]}
-		l.known[string(text)] = known
-	}
-	return known, nil
-}
-
-// Integers returns the items of a tuple or list, and whether they are all integers.
-func Integers(v any) ([]int64, bool) {
-	var items []any
-	switch v := v.(type) {
-	case *pickle.Tuple:
-		items = v.Items
-	case *pickle.List:
-		items = v.Items
-	default:
-		return nil, false
-	}
-	list := make([]int64, len(items))
-	for i, item := range items {
-		n, ok := item.(int64)
-		if !ok {
-			return nil, false
-		}
-		list[i] = n
-	}
-	return list, true
 }
 
 // view returns the view of the storage.

@@ -186,6 +186,12 @@ func newGraph(root any) (*graph, error) {
 
 // count counts a value that is neither a tensor nor a container, below the containers of the stack.
 func (c *graph) count(v any, stack []visit) {
+	if s, ok := v.(*Size); ok {
+		if len(s.numbers) > 0 {
+			c.others["numbers"] += len(s.numbers)
+		}
+		return
+	}
 	c.others[describe(v)]++
 	if o, ok := v.(*pickle.Object); ok && len(c.objects) < maxObjects {
 		var name string
@@ -349,6 +355,8 @@ func keyText(key any) (string, bool) {
 			return "True", true
 		}
 		return "False", true
+	case *Size:
+		return keyText(k.tuple())
 	case *pickle.Tuple:
 		var parts []string
 		for _, item := range k.Items {
