@@ -247,7 +247,7 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 		return nil, err
 	}
 	r := &RuntimeResult{Runtime: hf.Name, Summary: d.Summary, Reason: d.Reason, Part: d.First != nil, Pass: d.Pass, From: d.From, Metrics: metrics}
-	if v := c.run.verdict; slices.ContainsFunc(v.Sections(), func(s NamedSection) bool { return !s.OK }) {
+	if v := c.run.verdict; !d.Refused && slices.ContainsFunc(v.Sections(), func(s NamedSection) bool { return !s.OK }) {
 		r.Summary = "but for what fails, " + r.Summary // it is about windows and the boundaries of documents
 	}
 	if t := d.First; t != nil {

@@ -11,8 +11,10 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/beside"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // checkDirectory finds what lies beside the weights of a Hugging Face directory and makes transformers load something else, and
@@ -60,6 +62,30 @@ func (r *run) checkDirectory(ctx context.Context) error {
 	} else if remark := huggingface.TokenizerRemark(slices.Collect(maps.Keys(files.Tokenizer)), r.sourceModel.Checkpoint); remark != "" {
 		s.Notes = append(s.Notes, remark)
 	}
+	return nil
+}
+
+// checkWeightFiles finds whether transformers does not find the weights of the converted directory by the names of their files. The outcome is part of
+// the section of the structure.
+func (r *run) checkWeightFiles() error {
+	if r.plan.Layout != model.HuggingFace || r.verdict.another {
+		return nil
+	}
+	problem, err := runtime.WeightsNotFound(r.converted)
+	if err != nil || problem == "" {
+		return err
+	}
+	s := r.verdict.Structure
+	missing := Finding{Kind: MissingFile, Field: "model.safetensors", Want: "a file", Got: "none",
+		Detail: "transformers loads it, or the shards that model.safetensors.index.json lists: give the file this name, or copy the index too"}
+	tensors := s.Findings
+	s.Findings = strictjson.NewList(tensors.Len()+1, func(i int) Finding {
+		if i == 0 {
+			return missing
+		}
+		return tensors.At(i - 1)
+	})
+	s.OK, s.Summary = false, "transformers cannot load the directory: "+problem+"; "+s.Summary
 	return nil
 }
 

@@ -309,6 +309,9 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	}
 	var head headState
 	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel, r.renaming, resized)
+	if err := r.checkWeightFiles(); err != nil {
+		return err
+	}
 	if v.Config, err = checkConfig(r.converted, r.convertedModel, r.plan, head, r.copy != nil); err != nil {
 		return err
 	}

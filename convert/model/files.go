@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"io/fs"
+	"path"
 	"slices"
 	"sync"
 
@@ -48,6 +49,22 @@ func readFiles(m *Model) *files {
 // StatedConfig returns what the config.json of a model in the Hugging Face layout states; nil if there
 // is none. A config.json that is corrupt is a *tensor.FormatError.
 func (m *Model) StatedConfig() (*hfconfig.Config, error) { return m.files.config, m.files.configErr }
+
+// withoutConfig names the config.json that is not there in an error about settings that are missing. A conversion.json does not replace it: it
+// records neither the base of the rotary embedding nor other constants.
+func (m *Model) withoutConfig(err error) error {
+	var missing *OptionError
+	if m.Layout != HuggingFace || !errors.As(err, &missing) || len(missing.Missing) == 0 {
+		return err
+	}
+	c, named := m.Checkpoint, *missing
+	where := "beside"
+	if c.Documents == "" && path.Dir(c.Beside(hfconfig.Name)) == path.Clean(c.Root) {
+		where = "in"
+	}
+	named.Problem = "there is no " + hfconfig.Name + " " + where + " " + c.Path + ": download or copy it; without it, " + missing.Problem
+	return &named
+}
 
 // Manifest returns the conversion.json of the checkpoint and its path; nil if there is none. The error
 // is that of manifest.Read. Whether the checkpoint is still as the manifest describes it was not

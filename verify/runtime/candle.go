@@ -20,6 +20,7 @@ var Candle = &Runtime{
 	keys:             func(int) int { return 0 },
 	dividesByZeroCap: true,
 	configure:        func(c *model.Config, _ *hfconfig.Config) { c.SeparateHead = false },
+	weights:          candleWeights,
 	explain: func(x *explainer) {
 		x.candleLoads()
 		if !x.Loads {

@@ -26,6 +26,7 @@ type Directory struct {
 	Extra  []string         // names of other tensors that are not parameters of the model
 	DType  tensor.DType     // of the embedding
 	Format string           // of the weights, as tensor.Checkpoint has it
+	Files  []string         // names of the files in it; nil if a file was opened, or nothing is written yet
 }
 
 // Directory returns the directory of a model in the Hugging Face layout, or for another layout that of a plain conversion. A model
@@ -53,6 +54,9 @@ func (m *Model) Directory() (*Directory, error) {
 		return d, d.read(text)
 	}
 	d.Stated = stated
+	if d.Files, err = filesOf(c); err != nil {
+		return nil, err
+	}
 	d.Fields, err = hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
 	return d, err
 }

@@ -45,6 +45,7 @@ type Divergence struct {
 	Reason string // of First
 
 	Summary string // a sentence
+	Refused bool   // it says that the runtime does not load a directory
 }
 
 // Token is a token of a pass.
@@ -61,7 +62,7 @@ func Compare(source, converted Side, passes []golden.Pass) (*Divergence, error) 
 		return nil, err
 	}
 	if pair.refused != "" {
-		return &Divergence{From: -1, Summary: pair.refused}, nil
+		return &Divergence{From: -1, Summary: pair.refused, Refused: true}, nil
 	}
 	d := &Divergence{From: pair.divergeFrom()}
 	for i := range passes {

@@ -44,6 +44,9 @@ func (r *Runtime) Explain(d *Directory) Explanation { return r.examine(d).Explan
 func (r *Runtime) examine(d *Directory) *explainer {
 	x := &explainer{Directory: d, runtime: r, window: d.Original.AttentionWindow, size: d.Written.AttentionWindow, own: -1,
 		Explanation: Explanation{Runtime: r.Name, Loads: true, Reasons: []string{}, Cases: []Fact{}}}
+	if problem := d.weightsNotFound(r); problem != "" {
+		x.refuses("%s", problem)
+	}
 	r.explain(x)
 	return x
 }

@@ -23,6 +23,7 @@ var MLX = &Runtime{
 			n.Activation, n.RopeTheta, n.RotaryFactor = tanhGELU[0], 10000, 0.5
 		}
 	},
+	weights: mlxWeights,
 	explain: func(x *explainer) {
 		x.mlxLoads()
 		if !x.Loads {

@@ -31,6 +31,8 @@ type Runtime struct {
 	// configure changes the configuration that transformers 5 takes to what the runtime takes; nil if it is the same. stated is the
 	// config.json, nil if there is none.
 	configure func(c *model.Config, stated *hfconfig.Config)
+	// weights are the names of files of weights, or patterns of names, that the runtime looks for in a directory, in its order; nil if it reads none.
+	weights []string
 	// explain adds what the runtime does with a directory.
 	explain func(*explainer)
 }

@@ -25,6 +25,7 @@ var Transformers4 = &Runtime{
 			c.Numerics.RopeTheta, c.Numerics.RotaryFactor = stated.Rope4.Theta, stated.Rope4.PartialFactor
 		}
 	},
+	weights: transformersWeights,
 	explain: func(x *explainer) {
 		if f := x.Stated.HiddenActivation; slices.Contains(hfconfig.NewActivations, f) {
 			x.refuses("it has no hidden_activation %s", f)

@@ -13,6 +13,7 @@ var Transformers5 = &Runtime{
 	Name: "transformers5", Title: "transformers 5", Version: "5.23.0", Semantics: reference.Transformers5,
 	keys:             func(window int) int { return window },
 	dividesByZeroCap: true,
+	weights:          transformersWeights,
 	explain: func(x *explainer) {
 		x.transformers5Loads()
 		x.caps()

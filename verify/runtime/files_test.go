@@ -1,0 +1,90 @@
+package runtime_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// A runtime loads a directory if its weights have the names that it looks for. Transformers 4.57 and 5.23 were given each of these.
+func TestNamesOfWeights(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	weights, err := os.ReadFile(filepath.Join(c.Dir, "hf", "model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const unlisted = "there is no model.safetensors, and no model.safetensors.index.json that lists the shards"
+	for _, tt := range []struct {
+		files        []string // that have the weights
+		fields       map[string]any
+		transformers string // why it does not load them
+		mlx, candle  string
+	}{
+		{files: []string{"model.safetensors"}},
+		{files: []string{"model.safetensors", "other.safetensors"}},
+		{files: []string{"model.safetensors.index.json", "weights-1.safetensors"}, mlx: "there is no file named model*.safetensors"},
+		{files: []string{"model.safetensors.index.json", "model-1.safetensors"}},
+		{files: []string{"weights.safetensors.index.json", "model-1.safetensors"}, transformers: unlisted, candle: unlisted},
+		{files: []string{"model-00001-of-00001.safetensors"}, transformers: unlisted, candle: unlisted},
+		{files: []string{"model.fp16.safetensors"}, transformers: unlisted, candle: unlisted},
+		{files: []string{"weights.safetensors"}, transformers: unlisted, candle: unlisted, mlx: "there is no file named model*.safetensors"},
+		{files: []string{"weights.safetensors"}, fields: map[string]any{"transformers_weights": "weights.safetensors"}, candle: unlisted, mlx: "there is no file named model*.safetensors"},
+		{files: []string{"weights.safetensors", "pytorch_model.bin"}, transformers: "it loads pytorch_model.bin, and griffin has read other files of the directory", candle: unlisted, mlx: "there is no file named model*.safetensors"},
+	} {
+		dir := changed(t, tt.fields).Checkpoint.Path
+		if err := os.Remove(filepath.Join(dir, "model.safetensors")); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range tt.files {
+			content := weights
+			if strings.HasSuffix(name, ".json") {
+				content = indexOf(t, filepath.Join(c.Dir, "hf"), tt.files[len(tt.files)-1])
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), content, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m := c.Model(t, dir)
+		if got, err := runtime.WeightsNotFound(m.Checkpoint); err != nil || got != tt.transformers {
+			t.Errorf("%s: %q, %v", tt.files, got, err)
+		}
+		all, err := m.Explain()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range all {
+			want := map[string]string{"transformers4": tt.transformers, "transformers5": tt.transformers, "mlx-lm": tt.mlx, "candle": tt.candle}[e.Runtime]
+			said := strings.Join(e.Reasons, "; ")
+			if strings.HasPrefix(e.Runtime, "transformers") && e.Loads != (want == "") || want != "" && (e.Loads || !strings.HasPrefix(said, want)) || want == "" && strings.Contains(said, "model.safetensors") {
+				t.Errorf("%s: %s: loads %t: %s", tt.files, e.Runtime, e.Loads, said)
+			}
+		}
+	}
+	// What is no Hugging Face directory is not judged by its names.
+	for _, path := range append(c.Checkpoints(t), filepath.Join(c.Dir, "hf", "model.safetensors")) {
+		m := c.Model(t, path)
+		if got, err := runtime.WeightsNotFound(m.Checkpoint); err != nil || got != "" {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+}
+
+// indexOf returns an index with which all tensors of a checkpoint are in one file.
+func indexOf(t *testing.T, path, file string) []byte {
+	t.Helper()
+	c, err := formats.Open(path, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var entries []string
+	for _, tensor := range c.Tensors() {
+		entries = append(entries, `"`+tensor.Name+`": "`+file+`"`)
+	}
+	return []byte(`{"metadata": {}, "weight_map": {` + strings.Join(entries, ", ") + "}}")
+}
