@@ -67,7 +67,7 @@ func (r *run) checkDirectory(ctx context.Context) error {
 
 // checkWeightFiles finds whether transformers does not find the weights of the converted directory by the names of their files. The outcome is part of
 // the section of the structure.
-func (r *run) checkWeightFiles() error {
+func checkWeightFiles(r *run) error {
 	if r.plan.Layout != model.HuggingFace || r.verdict.another {
 		return nil
 	}

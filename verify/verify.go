@@ -309,7 +309,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	}
 	var head headState
 	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel, r.renaming, resized)
-	if err := r.checkWeightFiles(); err != nil {
+	if err := checkWeightFiles(r); err != nil {
 		return err
 	}
 	if v.Config, err = checkConfig(r.converted, r.convertedModel, r.plan, head, r.copy != nil); err != nil {
