@@ -197,6 +197,9 @@ func (c *conversion) planFiles() error {
 			return err
 		}
 		c.remarks = append(c.remarks, remarks...)
+		if fields, err := hfconfig.Fields(o.Source, o.SourceConfig); err == nil && o.Tokenizer == "" {
+			c.remarks = append(c.remarks, hfconfig.TokenizerNotes(o.Source, path.Dir(o.SourceConfig), p.Config.VocabSize, fields)...)
+		}
 	}
 	if err := c.changeArchitectures(&o); err != nil {
 		return err

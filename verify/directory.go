@@ -57,6 +57,9 @@ func (r *run) checkDirectory(ctx context.Context) error {
 		}
 	}
 	s.Notes = append(s.Notes, generationNotes(files, source)...)
+	if fields, err := hfconfig.Fields(r.converted.Source, r.converted.Beside(hfconfig.Name)); err == nil && r.convertedModel != nil {
+		s.Notes = append(s.Notes, hfconfig.TokenizerNotes(r.converted.Source, path.Dir(r.converted.Beside(hfconfig.Name)), r.convertedModel.Config.VocabSize, fields)...)
+	}
 	if source != nil {
 		s.Notes = append(s.Notes, tokenizerNotes(files, source)...)
 	} else if remark := huggingface.TokenizerRemark(slices.Collect(maps.Keys(files.Tokenizer)), r.sourceModel.Checkpoint); remark != "" {

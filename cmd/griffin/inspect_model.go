@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -68,6 +71,7 @@ func summarise(m *model.Model) *modelSummary {
 	if stated, err := m.StatedConfig(); err == nil && stated != nil {
 		s.Notes = append(s.Notes, stated.Notes...)
 	}
+	s.Notes = append(s.Notes, tokenizerNotes(m)...)
 	if problems, ok := m.Problems().(*model.MismatchError); ok && len(problems.Missing) > 0 {
 		s.incomplete = problems.Summary()
 	}
@@ -81,6 +85,19 @@ func summarise(m *model.Model) *modelSummary {
 	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s
+}
+
+// tokenizerNotes says in which way the tokenizer beside a model is not its own. One elsewhere would have to be fetched.
+func tokenizerNotes(m *model.Model) []string {
+	source, name := m.Checkpoint.Source, m.Checkpoint.Beside(hfconfig.Name)
+	if _, local := storage.LocalPath(source, name); !local || m.Layout != model.HuggingFace {
+		return nil
+	}
+	fields, err := hfconfig.Fields(source, name)
+	if err != nil {
+		return nil // which is said of the model
+	}
+	return hfconfig.TokenizerNotes(source, path.Dir(name), m.Config.VocabSize, fields)
 }
 
 // presetOf returns the name of the preset whose shapes and settings are those of the model, or "". The settings may come from a
