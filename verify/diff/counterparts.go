@@ -22,7 +22,7 @@ func FindCounterparts(ctx context.Context, a, b *tensor.Checkpoint, progress fun
 	d.a.addAll()
 	d.b.addAll()
 	var err error
-	if d.moved, err = alignLayers(ctx, d.a, d.b, &d.progress); err != nil {
+	if d.moved, err = alignLayers(ctx, d.a, d.b, false, &d.progress); err != nil {
 		return nil, err
 	}
 	if err := d.pair(model.UnknownLayout); err != nil {

@@ -62,13 +62,14 @@ type MovedLayers struct {
 	List         string // that precedes the numbers: "model.layers"
 	A, B         []int  // the numbers of layers that belong together, in order
 	OnlyA, OnlyB []int  // the layers without counterpart
+	Alike        bool   // some of them do not hold the same, but were made from each other
 }
 
 // Words describes the layers: "layers 0 to 3 of B are layers 1 to 4 of A; B lacks layer 0 of A". a and b are what to call the checkpoints.
 func (m *MovedLayers) Words(a, b string) string {
-	verb := "are"
+	verb := map[bool]string{false: "are", true: "look like"}[m.Alike]
 	if len(m.B) == 1 {
-		verb = "is"
+		verb = map[bool]string{false: "is", true: "looks like"}[m.Alike]
 	}
 	words := fmt.Sprintf("%s of %s %s %s of %s", LayerWords(m.B), b, verb, LayerWords(m.A), a)
 	if len(m.OnlyA) > 0 {
@@ -105,8 +106,9 @@ func (m *MovedLayers) belong(a, b string) bool {
 
 // alignLayers pairs the layers of two sides that have other layers by their content, so that a layer that
 // was removed or added is one difference, and not one of every layer behind it. It returns nil if
-// layers of one number belong together. Both sides are read once, unless their layers have the same numbers.
-func alignLayers(ctx context.Context, a, b *side, progress *progress) (*MovedLayers, error) {
+// layers of one number belong together. Both sides are read once, unless their layers have the same numbers. If alike is true, layers also
+// belong together if most of their values are alike, as after more training.
+func alignLayers(ctx context.Context, a, b *side, alike bool, progress *progress) (*MovedLayers, error) {
 	list, numbersA := longestList(a)
 	other, numbersB := longestList(b)
 	if n, m := len(numbersA), len(numbersB); list != other || slices.Equal(numbersA, numbersB) || n < 2 || m < 2 {
@@ -120,12 +122,19 @@ func alignLayers(ctx context.Context, a, b *side, progress *progress) (*MovedLay
 	if err != nil {
 		return nil, err
 	}
-	pairs := matchLayers(x, y, contents)
+	common := func(i, j int) int { return inCommon(x[i], y[j], contents) }
+	pairs := matchLayers(len(x), len(y), common)
+	areAlike := false
+	if alike && len(pairs) < min(len(x), len(y)) && len(x)*len(y) <= maxAlike {
+		if pairs, areAlike, err = matchAlike(ctx, x, y, pairs, common); err != nil {
+			return nil, err
+		}
+	}
 	differ := slices.ContainsFunc(pairs, func(p [2]int) bool { return x[p[0]].number != y[p[1]].number })
 	if !differ || 2*len(pairs) < min(len(x), len(y)) {
 		return nil, nil
 	}
-	moved := &MovedLayers{List: list}
+	moved := &MovedLayers{List: list, Alike: areAlike}
 	numbers := map[int]int{} // of A's layers by those of B's
 	for _, p := range pairs {
 		numbers[y[p[1]].number] = x[p[0]].number
@@ -209,36 +218,37 @@ func tensorsOf(layers []*layer) (n int) {
 	return n
 }
 
-// matchLayers returns the pairs of layers that have the most tensors in common, in the order of both sides: indexes into x
-// and y. More than half of the tensors of a pair are equal.
-func matchLayers(x, y []*layer, contents map[*operand]content) [][2]int {
-	equal := func(i, j int) int {
-		n := 0
-		for rest, o := range x[i].operands {
-			if other := y[j].operands[rest]; other != nil && contents[o] == contents[other] {
-				n++
-			}
+// inCommon returns how many tensors of two layers are equal, 0 if that is not more than half of them.
+func inCommon(x, y *layer, contents map[*operand]content) (n int) {
+	for rest, o := range x.operands {
+		if other := y.operands[rest]; other != nil && contents[o] == contents[other] {
+			n++
 		}
-		if 2*n <= max(len(x[i].operands), len(y[j].operands)) {
-			return 0
-		}
-		return n
 	}
+	if 2*n <= max(len(x.operands), len(y.operands)) {
+		return 0
+	}
+	return n
+}
+
+// matchLayers returns the pairs of n and m layers that have the most in common, in the order of both sides: their indexes. Layers that have
+// nothing in common are no pair.
+func matchLayers(n, m int, common func(i, j int) int) [][2]int {
 	// best[i][j] is the most that the layers from i and j on have in common.
-	best := make([][]int, len(x)+1)
-	same := make([][]int, len(x))
+	best := make([][]int, n+1)
+	same := make([][]int, n)
 	for i := range best {
-		best[i] = make([]int, len(y)+1)
+		best[i] = make([]int, m+1)
 	}
-	for i := len(x) - 1; i >= 0; i-- {
-		same[i] = make([]int, len(y))
-		for j := len(y) - 1; j >= 0; j-- {
-			same[i][j] = equal(i, j)
+	for i := n - 1; i >= 0; i-- {
+		same[i] = make([]int, m)
+		for j := m - 1; j >= 0; j-- {
+			same[i][j] = common(i, j)
 			best[i][j] = max(best[i+1][j], best[i][j+1], best[i+1][j+1]+same[i][j])
 		}
 	}
 	var pairs [][2]int
-	for i, j := 0, 0; i < len(x) && j < len(y); {
+	for i, j := 0, 0; i < n && j < m; {
 		switch {
 		case same[i][j] > 0 && best[i][j] == best[i+1][j+1]+same[i][j]:
 			pairs = append(pairs, [2]int{i, j})
