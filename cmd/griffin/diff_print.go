@@ -10,7 +10,11 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/report"
 )
+
+// manyGroups are more than a reader takes in at once, so that a sentence precedes them.
+const manyGroups = 8
 
 // printDiff prints a result as text: the two checkpoints, a summary, and the tensors that differ, in
 // groups, the most important first.
@@ -25,11 +29,14 @@ func printDiff(w io.Writer, r *diff.Result) error {
 		diffLine(&b, "note", printable(n))
 	}
 	diffLine(&b, "result", summaryLine(r))
+	groups := r.Groups()
+	if words := report.WhatWasDone(r); len(groups) > manyGroups && words != "" {
+		diffLine(&b, "summary", printable(words))
+	}
 	err := printOutcomes(w, func(w io.Writer) error {
 		_, err := io.WriteString(w, b.String())
 		return err
 	})
-	groups := r.Groups()
 	if err != nil || len(groups) == 0 {
 		return err
 	}

@@ -59,7 +59,9 @@ func TestRemovedLayersOfTrainedModels(t *testing.T) {
 
 // Samples of a layer are those of matrices that are finite and not 0.
 func TestSamples(t *testing.T) {
-	nan := func(name string, values ...float64) *tensor.Tensor { return array{tensor.F32, []int64{2, 2}, values}.tensor(name) }
+	nan := func(name string, values ...float64) *tensor.Tensor {
+		return array{tensor.F32, []int64{2, 2}, values}.tensor(name)
+	}
 	c := checkpointOf(t, nan("zero", 0, 0, 0, 0), nan("a", 3, 4, 0, 0), vector("norm", 1, 2))
 	l := &layer{0, map[string]*operand{}}
 	for _, x := range c.Tensors() {

@@ -70,7 +70,7 @@ func newDiffPage(r *diff.Result) *diffPage {
 // document returns what the page shows around its body.
 func (g *diffPage) document(o Origin) *page.Document {
 	r := g.Result
-	d := &page.Document{Kind: "Comparison", Answer: "The checkpoints differ", Tone: page.Neutral, Lead: whatWasDone(r), Command: o.Command, Version: r.Griffin, Time: o.Time}
+	d := &page.Document{Kind: "Comparison", Answer: "The checkpoints differ", Tone: page.Neutral, Lead: WhatWasDone(r), Command: o.Command, Version: r.Griffin, Time: o.Time}
 	counts := counted(r)
 	if r.Equal {
 		d.Answer, d.Tone = "The checkpoints are equal", page.Good

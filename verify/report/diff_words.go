@@ -13,9 +13,9 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
-// whatWasDone says in a sentence what was done to A to get B: "Layers 2 to 9 moved most; 13 matrices changed by rank 2." It
+// WhatWasDone says in a sentence what was done to A to get B: "Layers 2 to 9 moved most; 13 matrices changed by rank 2." It
 // is "" if nothing was.
-func whatWasDone(r *diff.Result) string {
+func WhatWasDone(r *diff.Result) string {
 	s := &r.Summary
 	explained := whatIsExplained(r)
 	var phrases []string
@@ -116,7 +116,7 @@ func whatMoved(r *diff.Result, alone bool) string {
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
 		list, layer, _ := diff.SplitLayer(t.Name)
-		if layer >= 0 {
+		if layer >= 0 && t.Status != diff.OnlyA && t.Status != diff.OnlyB {
 			layers[layer] = true
 		}
 		if t.Metrics == nil || t.Metrics.Differing == 0 || isFarOff(t.Metrics) || t.Status == diff.Equal || t.Explanation != nil && t.Explanation.Kind != explain.Other {
@@ -153,6 +153,8 @@ func whatMoved(r *diff.Result, alone bool) string {
 	}
 	slices.Sort(far)
 	switch {
+	case len(far) == len(layers) && len(far) == 2:
+		return moved + ", both layers about equally far"
 	case len(far) == len(layers):
 		return fmt.Sprintf("%s, all %d layers about equally far", moved, len(layers))
 	case len(far) > 8 && strings.Count(diff.LayerWords(far), ",") > 3:

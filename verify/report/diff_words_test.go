@@ -50,6 +50,15 @@ func TestWhatWasDone(t *testing.T) {
 		"4 tensors were renamed.": append(
 			tensorsOf(3, "mlp.w", matrix, func(i int, t *diff.TensorDiff) { t.Renamed, t.B = true, fmt.Sprintf("layers.%d.ffw.w", i) }),
 			tensorsOf(1, "q.w", matrix, func(i int, t *diff.TensorDiff) { t.Renamed, t.B = true, "head" })...),
+		"3 tensors have other values, all 3 layers about equally far; layer 3 is only in A.": append(
+			tensorsOf(3, "w", matrix, func(_ int, t *diff.TensorDiff) { differs(t, 0.1, nil) }),
+			func() (out []diff.TensorDiff) {
+				for _, name := range []string{"a", "b", "c", "d"} {
+					out = append(out, diff.TensorDiff{Name: "layers.3." + name, Status: diff.OnlyA})
+				}
+				return out
+			}()...),
+		"2 tensors have other values, both layers about equally far.": tensorsOf(2, "w", matrix, func(_ int, t *diff.TensorDiff) { differs(t, 0.1, nil) }),
 		"Only layer 3 moved.": tensorsOf(26, "w", matrix, func(i int, t *diff.TensorDiff) {
 			if i == 3 {
 				differs(t, math.Inf(1), nil)
@@ -92,7 +101,7 @@ func TestWhatWasDone(t *testing.T) {
 		if strings.Contains(want, "config field") {
 			r.Summary.Config = 1
 		}
-		if got := whatWasDone(r); got != want {
+		if got := WhatWasDone(r); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 	}
@@ -159,7 +168,7 @@ func TestWhatOnlyOneSideHas(t *testing.T) {
 				r.Summary.NonFinite++
 			}
 		}
-		if got := whatWasDone(r); got != want {
+		if got := WhatWasDone(r); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 	}
@@ -224,7 +233,7 @@ func TestAddedLayers(t *testing.T) {
 		}
 	}
 	r.Summary = diff.Summary{Tensors: 32, Equal: 24, OnlyB: 8}
-	if got, want := whatWasDone(r), "Layers 3, 4 are only in B; the other 24 tensors are equal."; got != want {
+	if got, want := WhatWasDone(r), "Layers 3, 4 are only in B; the other 24 tensors are equal."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	if maps := diffMaps(r, nil); len(maps) != 1 || len(maps[0].Columns) != 2 {
