@@ -228,7 +228,7 @@ func TestSummarize(t *testing.T) {
 		{Status: DType, Elements: 16, Metrics: &Metrics{Differing: 7, NaNA: 1, InfB: 1}}, {Status: DType, Elements: 32, Metrics: &Metrics{}},
 		{Status: DType, Metrics: &Metrics{}, Explanation: &explain.Explanation{Kind: explain.Rounded}}, {Status: OnlyA, Elements: 64}, {Status: OnlyB, Elements: 128}, {Status: Shape, Elements: 256}, {Status: Shape, Elements: 512}}}
 	r.summarize()
-	want := Summary{Tensors: 11, Equal: 2, Differ: 2, OnlyA: 1, OnlyB: 1, Shape: 2, DType: 3, Renamed: 1, Explained: 2, Config: 2, Elements: 63, Differing: 15, NonFinite: 3}
+	want := Summary{Tensors: 11, Equal: 2, Differ: 2, OnlyA: 1, OnlyB: 1, Shape: 2, DType: 3, Changed: 1, Renamed: 1, Explained: 2, Config: 2, Elements: 63, Differing: 15, NonFinite: 3}
 	got := r.Summary
 	got.Beyond = nil
 	if got != want || *r.Summary.Beyond != 3 || r.Equal {
@@ -355,7 +355,7 @@ func TestChange(t *testing.T) {
 		{TensorDiff{Name: "a", Status: Shape, Shape: []int64{6}, ShapeB: []int64{2, 3}}, "[6] in A, [2, 3] in B"},
 		{TensorDiff{Name: "a", Status: DType, DType: "float32", DTypeB: "bfloat16"}, "float32 became bfloat16, the same values"},
 		{TensorDiff{Name: "a", Status: DType, DType: "float32", DTypeB: "bfloat16", Metrics: &Metrics{}}, "float32 became bfloat16, the same values"},
-		{TensorDiff{Name: "a", Status: DType, DType: "float32", DTypeB: "bfloat16", Metrics: &Metrics{Differing: 1}}, "float32 became bfloat16"},
+		{TensorDiff{Name: "a", Status: DType, DType: "float32", DTypeB: "bfloat16", Metrics: &Metrics{Differing: 1}}, "float32 became bfloat16, other values"},
 		{TensorDiff{Name: "a", Status: Equal, DType: "float32", DTypeB: "bfloat16"}, "float32 became bfloat16"},
 		{TensorDiff{Name: "a", Status: DType, DType: "float32", DTypeB: "bfloat16", Quantized: &Quantized{}}, ""},
 		{TensorDiff{Name: "a", Status: Differs}, ""},
