@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
@@ -190,8 +191,8 @@ func (v *Verdict) writeTable(out *textWriter) {
 			summary = side + ": " + summary
 		}
 		line("logits", Outcome(l.OK, false), summary)
-		for i := range l.Metrics {
-			out.printf("%21s%s\n", "", text.Printable(metricsLine(side, l, &l.Metrics[i])))
+		for _, metrics := range metricsLines(side, l) {
+			out.printf("%21s%s\n", "", text.Printable(metrics))
 		}
 	}
 	if v.another {
@@ -263,12 +264,24 @@ func Outcome(ok, skipped bool) string {
 	return "FAIL"
 }
 
-// metricsLine has the metrics that people compare models by: how far the fixture is from the checkpoint as an implementation
-// computes it.
-func metricsLine(side string, l *logits.Result, m *logits.PassMetrics) string {
-	f := m.Fixture
-	return fmt.Sprintf("%s, run as %s, %s: largest difference %.3g, mean %.3g, NMSE %.1f dB, KL mean %.2g, 95%% %.2g, largest %.2g, top-1 %.4g%%, top-10 %.4g%%",
-		side, l.Semantics, logits.PassTitle(m.Pass), float64(f.Largest), float64(f.Mean), float64(f.NMSE), float64(f.KLMean), float64(f.KLP95), float64(f.KLMax), 100*float64(f.Top1), 100*float64(f.Top10))
+// metricsLines has a line for each pass with the metrics that people compare models by: how far the fixture is from the checkpoint as an
+// implementation computes it. Passes without any, because logits are not finite, have one line.
+func metricsLines(side string, l *logits.Result) (lines []string) {
+	var unknown []string
+	for i := range l.Metrics {
+		m := &l.Metrics[i]
+		f := m.Fixture
+		if math.IsNaN(float64(f.Largest)) {
+			unknown = append(unknown, logits.PassTitle(m.Pass))
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s, run as %s, %s: largest difference %.3g, mean %.3g, NMSE %.1f dB, KL mean %.2g, 95%% %.2g, largest %.2g, top-1 %.4g%%, top-10 %.4g%%",
+			side, l.Semantics, logits.PassTitle(m.Pass), float64(f.Largest), float64(f.Mean), float64(f.NMSE), float64(f.KLMean), float64(f.KLP95), float64(f.KLMax), 100*float64(f.Top1), 100*float64(f.Top10)))
+	}
+	if unknown != nil {
+		lines = append(lines, fmt.Sprintf("%s, run as %s, %s: logits that are not finite", side, l.Semantics, strings.Join(unknown, ", ")))
+	}
+	return lines
 }
 
 // textWriter keeps the first error, so that callers check it once.

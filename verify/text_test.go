@@ -3,6 +3,7 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -239,6 +240,29 @@ func TestLinesOfLogits(t *testing.T) {
 			if c.Summary != tt.summaries[i] {
 				t.Errorf("%q, want %q", c.Summary, tt.summaries[i])
 			}
+		}
+	}
+}
+
+// Passes whose logits are not finite have one line, which names them.
+func TestMetricsOfNotFinite(t *testing.T) {
+	nan := Number(math.NaN())
+	one := logits.PassMetrics{Fixture: logits.Metrics{Largest: 0.25}}
+	bad := func(pass string) logits.PassMetrics {
+		return logits.PassMetrics{Pass: pass, Fixture: logits.Metrics{Largest: nan, Mean: nan, Top1: nan}}
+	}
+	for _, tt := range []struct {
+		metrics []logits.PassMetrics
+		want    []string // what the lines begin with
+	}{
+		{nil, nil},
+		{[]logits.PassMetrics{one}, []string{"model, run as original, full pass: largest difference 0.25, "}},
+		{[]logits.PassMetrics{bad(""), bad("decode"), bad("packed")}, []string{"model, run as original, full pass, decoding, packed rows: logits that are not finite"}},
+		{[]logits.PassMetrics{one, bad("packed")}, []string{"model, run as original, full pass: largest difference 0.25, ", "model, run as original, packed rows: logits that are not finite"}},
+	} {
+		got := metricsLines("model", &logits.Result{Semantics: "original", Metrics: tt.metrics})
+		if !slices.EqualFunc(got, tt.want, strings.HasPrefix) {
+			t.Errorf("%q, want %q", got, tt.want)
 		}
 	}
 }

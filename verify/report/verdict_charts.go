@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/griffin-ckpt/griffin/reference"
@@ -48,7 +49,7 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 			continue
 		}
 		line.Points = append(line.Points, point)
-		limit.Points = append(limit.Points, chart.Point{X: point.X, Y: float64(s.RMSAllowed)})
+		limit.Points = append(limit.Points, chart.Point{X: point.X, Y: limitOf(float64(s.RMS), float64(s.RMSAllowed))})
 		if s.Worst.Share > worst.Worst.Share && !s.Exact {
 			worst = s
 		}
@@ -65,23 +66,51 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 	if n := len(bad.Points); n > 0 {
 		c.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each output. Outside the envelope: %s.", text.Count(n, "output"))
 	}
-	c.Caption += notFinite(bad.Points)
+	c.Caption += notFinite(bad.Points, limit.Points)
 	return c
 }
 
-// notFinite says where points are that have no place.
-func notFinite(points []chart.Point) string {
-	for _, p := range points {
-		if math.IsNaN(p.Y) || math.IsInf(p.Y, 0) {
-			return " Errors that are not finite are at the upper edge."
-		}
+// notFinite says where points are that have no place, and where there is no limit.
+func notFinite(points, limits []chart.Point) (said string) {
+	isNot := func(p chart.Point) bool { return isNotFinite(p.Y) }
+	if slices.ContainsFunc(points, isNot) {
+		said = " Errors that are not finite are at the upper edge."
 	}
-	return ""
+	if slices.ContainsFunc(limits, isNot) {
+		said += " Where the model's own results are not finite there is no limit."
+	}
+	return said
+}
+
+func isNotFinite(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }
+
+// limitOf returns the limit of an error, NaN if it has none: the runs of a model whose results are all NaN do not differ at all.
+func limitOf(x, allowed float64) float64 {
+	if isNotFinite(allowed) || isNotFinite(x) && allowed == 0 {
+		return math.NaN()
+	}
+	return allowed
 }
 
 // siteText describes the error of an output.
 func siteText(s *logits.Site) string {
-	return fmt.Sprintf("%s: %s, limit %s (%s)", siteWords(s), page.Number(s.RMS), page.Number(s.RMSAllowed), percent(float64(s.Worst.Share)))
+	return siteWords(s) + ": " + errorText(float64(s.RMS), float64(s.RMSAllowed), float64(s.Worst.Share))
+}
+
+// errorText describes an error, its limit, and the share of it.
+func errorText(x, limit, share float64) string {
+	if isNotFinite(limitOf(x, limit)) {
+		return valueText(x) + ", no limit"
+	}
+	return fmt.Sprintf("%s, limit %s (%s)", valueText(x), page.Number(limit), percent(share))
+}
+
+// valueText writes what is a number only if it is finite.
+func valueText(x float64) string {
+	if isNotFinite(x) {
+		return "not finite"
+	}
+	return page.Number(x)
 }
 
 // siteWords names an output: "block 3, MLP half, by itself".
@@ -193,9 +222,9 @@ func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, window in
 				i = k
 			}
 		}
-		limit.Points = append(limit.Points, chart.Point{X: float64(i), Y: s.Allowed[i][0]})
-		point := chart.Point{X: float64(i), Y: s.Errors[i].RMS, Text: fmt.Sprintf("token %d of row %d, position %d: %s, limit %s (%s)",
-			i%pass.Length, i/pass.Length, pass.Positions[i], page.Number(s.Errors[i].RMS), page.Number(s.Allowed[i][0]), percent(s.Share(i)))}
+		limit.Points = append(limit.Points, chart.Point{X: float64(i), Y: limitOf(s.Errors[i].RMS, s.Allowed[i][0])})
+		point := chart.Point{X: float64(i), Y: s.Errors[i].RMS, Text: fmt.Sprintf("token %d of row %d, position %d: %s",
+			i%pass.Length, i/pass.Length, pass.Positions[i], errorText(s.Errors[i].RMS, s.Allowed[i][0], s.Share(i)))}
 		if s.Share(i) > 1 {
 			bad.Points = append(bad.Points, point)
 		} else {
@@ -218,7 +247,7 @@ func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, window in
 	case window > 0 && len(windows.Points) == 0:
 		c.Caption += fmt.Sprintf(" No document reaches the attention window of %d.", window)
 	}
-	c.Caption += notFinite(bad.Points)
+	c.Caption += notFinite(bad.Points, limit.Points)
 	return c
 }
 
@@ -230,7 +259,7 @@ func decodingPoints(s *logits.Site, pass *golden.Pass) []chart.Point {
 		if i%max(1, (len(s.Errors)+maxColumns-1)/maxColumns) == 0 && each > 0 {
 			token := pass.Length - each + i%each
 			points = append(points, chart.Point{X: float64(i/each*pass.Length + token), Y: e.RMS,
-				Text: fmt.Sprintf("decoding, token %d of row %d: %s", token, i/each, page.Number(e.RMS))})
+				Text: fmt.Sprintf("decoding, token %d of row %d: %s", token, i/each, valueText(e.RMS))})
 		}
 	}
 	return points

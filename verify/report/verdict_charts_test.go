@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
@@ -154,6 +155,52 @@ func TestTokensChart(t *testing.T) {
 		if got := len(strings.Fields(points)); got != want || !strings.Contains(points, " 5:1 ") || !strings.HasSuffix(points, fmt.Sprintf(" %d:1.5", n-1)) || strings.Contains(c.Caption, "Of each 2 tokens the worst is shown.") != (n > maxColumns) {
 			t.Errorf("%d tokens: %d points, %s", n, got, c.Caption)
 		}
+	}
+}
+
+// Where the model's own results are not finite there is no limit: none is drawn, no text has one, and the tables say so.
+func TestNoLimit(t *testing.T) {
+	nan := math.NaN()
+	s := &logits.Site{Name: "hidden.1", First: &logits.Location{}, RMS: verify.Number(nan), Max: verify.Number(math.Inf(1)), Worst: logits.Location{Share: verify.Number(math.Inf(1))}}
+	for _, e := range [][2]float64{{0.5, 1}, {nan, 0}, {nan, nan}, {nan, 2}, {math.Inf(1), math.Inf(1)}} {
+		s.Errors, s.Allowed = append(s.Errors, logits.TokenError{RMS: e[0]}), append(s.Allowed, [2]float64{e[1], e[1]})
+	}
+	c := tokensChart(s, nil, passOf(1, 5, 5), 0, "", "x")
+	if got := at(seriesOf(t, c, envelopeName)); got != "0:1 1:NaN 2:NaN 3:2 4:NaN" || !strings.HasSuffix(c.Caption, " Errors that are not finite are at the upper edge. Where the model's own results are not finite there is no limit.") {
+		t.Error(got, c.Caption)
+	}
+	html := string(c.HTML())
+	wide, _, _ := strings.Cut(html, "</svg>\n<svg")
+	for text, want := range map[string]int{`class="envelope fill"`: 1 + 2, "position 1: not finite, no limit<": 1, "position 3: not finite, limit 2 (infinitely more)<": 1, "position 4: not finite, no limit<": 1, "position 0: 0.5, limit 1 (50%)<": 1} {
+		if got := strings.Count(wide, text); got != want {
+			t.Errorf("%d times %q, want %d: %s", got, text, want, wide)
+		}
+	}
+	var cells []string
+	for _, cell := range outputsTable([]*logits.Site{s}).Rows[0].Cells {
+		cells = append(cells, cell.Text)
+	}
+	if got := strings.Join(cells[4:], " | "); got != "not finite | not finite | not finite | not finite | not finite" {
+		t.Error(got)
+	}
+	sites := []*logits.Site{{Name: "hidden.0", RMS: 1, RMSAllowed: 2, OK: true}, s}
+	c = sitesChart(&logits.Result{Sites: sites}, []string{"recurrent"}, "x")
+	if got := at(seriesOf(t, c, envelopeName)); got != "-1:2 0:NaN" || !strings.HasSuffix(c.Caption, "there is no limit.") {
+		t.Error(got, c.Caption)
+	}
+	for _, s := range sites {
+		s.RMS, s.RMSAllowed = verify.Number(nan), 0
+	}
+	if c = sitesChart(&logits.Result{Sites: sites}, []string{"recurrent"}, "x"); strings.Contains(string(c.HTML()), `class="envelope`) {
+		t.Error("a limit is drawn, or in the legend")
+	}
+	m := logits.Metrics{Largest: verify.Number(nan), NMSE: verify.Number(math.Inf(-1)), Top1: verify.Number(nan)}
+	cells = nil
+	for _, row := range metricsTable([]logits.PassMetrics{{Fixture: m}}).Rows {
+		cells = append(cells, row.Cells[1].Text)
+	}
+	if got := strings.Join(cells, " | "); got != "0 | not finite | 0 | −∞ | 0 | 0 | 0 | not finite | 0%" {
+		t.Error(got)
 	}
 }
 

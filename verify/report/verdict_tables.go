@@ -58,8 +58,8 @@ func metricsTable(metrics []logits.PassMetrics) *page.Table {
 		t.Columns = append(t.Columns, page.Column{Title: title, Number: true}, page.Column{Title: "rounding alone", Number: true, Soft: true})
 	}
 	share := func(x verify.Number) page.Cell {
-		if math.IsNaN(float64(x)) {
-			return page.Value(x)
+		if isNotFinite(float64(x)) {
+			return valueCell(float64(x))
 		}
 		return page.Cell{Text: fmt.Sprintf("%.4g%%", 100*float64(x))}
 	}
@@ -68,12 +68,12 @@ func metricsTable(metrics []logits.PassMetrics) *page.Table {
 		cell func(m *logits.Metrics) page.Cell
 	}{
 		{"tokens", func(m *logits.Metrics) page.Cell { return page.Count(m.Tokens) }},
-		{"largest difference", func(m *logits.Metrics) page.Cell { return page.Value(m.Largest) }},
-		{"mean difference", func(m *logits.Metrics) page.Cell { return page.Value(m.Mean) }},
-		{"NMSE, dB", func(m *logits.Metrics) page.Cell { return page.Value(m.NMSE) }},
-		{"KL a token, mean (nats)", func(m *logits.Metrics) page.Cell { return page.Value(m.KLMean) }},
-		{"KL, 95 of 100 tokens below", func(m *logits.Metrics) page.Cell { return page.Value(m.KLP95) }},
-		{"KL, largest", func(m *logits.Metrics) page.Cell { return page.Value(m.KLMax) }},
+		{"largest difference", func(m *logits.Metrics) page.Cell { return valueCell(float64(m.Largest)) }},
+		{"mean difference", func(m *logits.Metrics) page.Cell { return valueCell(float64(m.Mean)) }},
+		{"NMSE, dB", func(m *logits.Metrics) page.Cell { return valueCell(float64(m.NMSE)) }},
+		{"KL a token, mean (nats)", func(m *logits.Metrics) page.Cell { return valueCell(float64(m.KLMean)) }},
+		{"KL, 95 of 100 tokens below", func(m *logits.Metrics) page.Cell { return valueCell(float64(m.KLP95)) }},
+		{"KL, largest", func(m *logits.Metrics) page.Cell { return valueCell(float64(m.KLMax)) }},
 		{"same most likely next token", func(m *logits.Metrics) page.Cell { return share(m.Top1) }},
 		{"same among the ten most likely", func(m *logits.Metrics) page.Cell { return share(m.Top10) }},
 	} {
@@ -84,6 +84,15 @@ func metricsTable(metrics []logits.PassMetrics) *page.Table {
 		t.Add(r)
 	}
 	return t
+}
+
+// valueCell shows what is a number only if it is finite; or no error at all, in decibels.
+func valueCell(x float64) page.Cell {
+	c := page.Value(x)
+	if !math.IsInf(x, -1) {
+		c.Text = valueText(x)
+	}
+	return c
 }
 
 func tokensTable(tokens []tokenRow) *page.Table {
@@ -97,7 +106,7 @@ func tokensTable(tokens []tokenRow) *page.Table {
 		if k.Deep {
 			position.Text += "*"
 		}
-		t.Add(page.Row{Bad: k.TopDiffers, Cells: []page.Cell{page.Text(logits.PassTitle(k.Pass)), page.Count(k.Row), page.Count(k.Token), position, page.Count(k.ID), page.Value(k.KL), page.Value(k.Largest), tokenCell(k.Ours), tokenCell(k.Theirs)}})
+		t.Add(page.Row{Bad: k.TopDiffers, Cells: []page.Cell{page.Text(logits.PassTitle(k.Pass)), page.Count(k.Row), page.Count(k.Token), position, page.Count(k.ID), valueCell(k.KL), valueCell(k.Largest), tokenCell(k.Ours), tokenCell(k.Theirs)}})
 	}
 	return t
 }
@@ -105,7 +114,7 @@ func tokensTable(tokens []tokenRow) *page.Table {
 // tokenCell shows a most likely token. There is none (-1) among logits that are NaN.
 func tokenCell(id int) page.Cell {
 	if id < 0 {
-		return page.Text("NaN")
+		return page.Text("none")
 	}
 	return page.Count(id)
 }
@@ -126,8 +135,13 @@ func outputsTable(sites []*logits.Site) *page.Table {
 			r.Cells = append(r.Cells, page.Cell{Text: "bit for bit", Sort: "0"}, page.Cell{}, page.Cell{}, page.Cell{}, page.Cell{})
 		} else {
 			worst := page.Value(s.Worst.Share)
-			worst.Text = percent(float64(s.Worst.Share))
-			r.Cells = append(r.Cells, worst, page.Value(s.RMS), page.Value(s.RMSAllowed), page.Value(s.Max), page.Value(s.MaxAllowed))
+			if worst.Text = percent(float64(s.Worst.Share)); isNotFinite(float64(s.RMS)) || isNotFinite(float64(s.RMSAllowed)) {
+				worst.Text = "not finite"
+			}
+			r.Cells = append(r.Cells, worst)
+			for _, x := range [][2]verify.Number{{s.RMS, s.RMSAllowed}, {s.Max, s.MaxAllowed}} {
+				r.Cells = append(r.Cells, valueCell(float64(x[0])), valueCell(limitOf(float64(x[0]), float64(x[1]))))
+			}
 		}
 		t.Add(r)
 	}

@@ -2,6 +2,11 @@
 // two drawings, for wide and for narrow screens. Labels of an axis never overlap, and the legend is made of what is drawn.
 package chart
 
+import (
+	"math"
+	"slices"
+)
+
 // Chart is a plot: series of points over two axes.
 type Chart struct {
 	ID      string // unique in the page
@@ -44,6 +49,9 @@ type Point struct {
 	Text string
 }
 
+// finite reports whether a point has a place.
+func (p *Point) finite() bool { return !math.IsNaN(p.Y) && !math.IsInf(p.Y, 0) }
+
 // The classes of the style sheet.
 const (
 	Main     = "main"
@@ -78,7 +86,8 @@ const (
 func (c *Chart) legend() []Series {
 	var out []Series
 	for _, s := range c.Series {
-		if len(s.Points) > 0 && s.Name != "" {
+		isDrawn := func(p Point) bool { return s.Shape != Area && s.Shape != Steps || p.finite() }
+		if slices.ContainsFunc(s.Points, isDrawn) && s.Name != "" {
 			out = append(out, s)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"html"
 	"html/template"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -167,27 +168,39 @@ func (f *frame) series(s *Series) {
 	}
 }
 
-// area fills what is below a line.
+// area fills what is below a line, and leaves gaps where it is not finite.
 func (f *frame) area(s *Series) {
+	for points := s.Points; len(points) > 0; {
+		n := slices.IndexFunc(points, func(p Point) bool { return !p.finite() })
+		if n < 0 {
+			n = len(points)
+		}
+		f.areaOf(s, points[:n])
+		points = points[min(n+1, len(points)):]
+	}
+}
+
+// areaOf fills what is below a part of a line.
+func (f *frame) areaOf(s *Series, points []Point) {
 	var path strings.Builder
-	for i, p := range s.Points {
+	for i, p := range points {
 		x, y := f.atX(p.X), f.atY(p.Y)
 		to := x
 		if s.Shape == Steps {
 			x, to = f.atX(p.X-0.5), f.atX(p.X+0.5)
-			if i+1 < len(s.Points) {
-				to = f.atX(s.Points[i+1].X - 0.5)
+			if i+1 < len(points) {
+				to = f.atX(points[i+1].X - 0.5)
 			}
 		}
 		fmt.Fprintf(&path, "%s%s %s", map[bool]string{true: "M", false: "L"}[i == 0], number(x), number(y))
 		if to > x {
 			fmt.Fprintf(&path, "H%s", number(to))
 		}
-		if i == len(s.Points)-1 {
+		if i == len(points)-1 {
 			line := path.String()
-			first := f.atX(s.Points[0].X)
+			first := f.atX(points[0].X)
 			if s.Shape == Steps {
-				first = f.atX(s.Points[0].X - 0.5)
+				first = f.atX(points[0].X - 0.5)
 			}
 			fmt.Fprintf(f.b, `<path class="%s fill" d="%sV%sH%sz"/><path class="%s line" d="%s"/>`, s.Class, line, number(f.bottom), number(first), s.Class, line)
 		}
