@@ -156,6 +156,42 @@ func TestTwoWrongFieldsAlone(t *testing.T) {
 	}
 }
 
+// The logits behind a wrong final norm are judged by what rounding does to them behind the right one: they are at fault only if the head is wrong too.
+func TestLogitsBehindWrongNorm(t *testing.T) {
+	b := baseOf(t, "float32, torch")
+	recordings := []string{recordFixture(t, b.made.clone().write(t), model.Settings{}, reference.Transformers5), cases.Open(t, "odd-griffin").Recording("jax")}
+	nan := float32(math.NaN())
+	for _, tt := range []struct {
+		name    string
+		norm    func(x float32) float32
+		softCap float64
+		want    []logits.FaultKind
+	}{
+		{"NaN", func(float32) float32 { return nan }, 20, []logits.FaultKind{logits.FinalNormFault}},
+		{"too large, so that all logits are at the cap", func(x float32) float32 { return 1000 + x }, 20, []logits.FaultKind{logits.FinalNormFault}},
+		{"too small", func(x float32) float32 { return x/1000 - 0.999 }, 20, []logits.FaultKind{logits.FinalNormFault}},
+		{"NaN, and another cap", func(float32) float32 { return nan }, 2, []logits.FaultKind{logits.FinalNormFault, logits.LogitsFault}},
+		{"too large, and another cap", func(x float32) float32 { return 1000 + x }, 2, []logits.FaultKind{logits.FinalNormFault, logits.LogitsFault}},
+	} {
+		m := b.made.clone()
+		each(tt.norm)(m.get(finalNorm))
+		m.config["logits_soft_cap"] = tt.softCap
+		for _, recording := range recordings {
+			v, err := verifyAlone(t, m.write(t), Options{Golden: recording})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var kinds []logits.FaultKind
+			for _, f := range v.Logits[0].Faults {
+				kinds = append(kinds, f.Kind)
+			}
+			if last := v.Logits[0].Faults[len(kinds)-1]; !slices.Equal(kinds, tt.want) || len(kinds) == 2 && !strings.HasPrefix(last.Cause, "a soft cap of 2 on the logits; the recording was made with ") {
+				t.Errorf("%s, %s: %q, want %q\n%s", tt.name, v.Logits[0].Implementation, kinds, tt.want, textOf(t, v))
+			}
+		}
+	}
+}
+
 // Where only one of several blocks differs from what was recorded of the same weights, the recording may be wrong.
 func TestWrongRecordingAlone(t *testing.T) {
 	right := baseOf(t, "float32, torch").made.clone().write(t)
