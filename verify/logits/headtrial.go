@@ -59,64 +59,11 @@ func (h *headTrial) explain() error {
 
 // wrongAlone reports whether the logits are outside where the head is given the final norm that was recorded, because that of the model is not it.
 func (h *headTrial) wrongAlone() (bool, error) {
-	if embeddings := h.measured.site(hidden(0), false); h.unsound("final_norm") || embeddings != nil && !embeddings.finite() {
-		return false, nil // the embeddings show what is not finite in their matrix
-	}
-	if err := h.measureAlone(); err != nil {
-		return false, err
+	if h.unsound("final_norm") || !h.measured.site("logits", true).finite() {
+		return false, nil // nothing is known of what rounding does
 	}
 	inside, err := h.inside(unchanged)
 	return !inside, err
-}
-
-// measureAlone sets what is allowed of the logits behind the final norm that was recorded, because the model's own may make rounding smaller.
-func (h *headTrial) measureAlone() error {
-	truth, squares, all, n := map[int][]float64{}, map[int][2]float64{}, [2]float64{}, 0.0
-	err := h.run(unchanged, func(t int, _ []float32, y []float64) bool {
-		truth[t] = slices.Clone(y)
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	for _, a := range h.measured.arithmetics {
-		x := hypothesis{change: func(m *reference.Model, p []int32) (*reference.Model, []int32) {
-			m.Arithmetic = a
-			return m, p
-		}}
-		seen := map[int]bool{}
-		err := h.run(x, func(t int, _ []float32, y []float64) bool {
-			if !seen[t] {
-				e := tokenError(asRecorded(&reference.Activations{Float64: y}), truth[t])
-				squares[t] = [2]float64{squares[t][0] + e.RMS*e.RMS, squares[t][1] + e.Max*e.Max}
-				all, n = [2]float64{all[0] + e.RMS*e.RMS, all[1] + e.Max*e.Max}, n+1
-			}
-			seen[t] = true
-			return true
-		})
-		if err != nil {
-			return err
-		}
-	}
-	h.alone = map[int][2]float64{}
-	runs, factors := float64(len(h.measured.arithmetics)), h.judged.envelope.Fed
-	for t, s := range squares {
-		h.alone[t] = [2]float64{float64(factors.RMS) * tokenScale(s[0]/runs, all[0]/n), float64(factors.Max) * tokenScale(s[1]/runs, all[1]/n)}
-	}
-	return nil
-}
-
-// allowed returns what the RMS and the Max of an error of the result of a fault may be.
-func (h *headTrial) allowed(s *siteErrors, t int) [2]float64 {
-	own := h.judged.envelope.allowed(s, t)
-	if alone, ok := h.alone[t]; ok && h.fault.Site == "logits" {
-		for i := range own {
-			if !(own[i] > alone[i]) { // NaN if the model's own norm is not finite
-				own[i] = alone[i]
-			}
-		}
-	}
-	return own
 }
 
 // recordedNorm makes a final norm pass on what it is given, which is the norm of a token that was recorded: its scale is 1, and so is the mean square.
@@ -224,7 +171,7 @@ func (h *headTrial) inside(x hypothesis) (bool, error) {
 	s, inside := h.measured.site(h.fault.Site, true), true
 	err := h.run(x, func(t int, x []float32, y []float64) bool {
 		e := tokenError(x, y)
-		inside = e.share(h.allowed(s, t)) <= 1
+		inside = e.share(h.judged.envelope.allowed(s, t)) <= 1
 		return inside
 	})
 	return inside, err
@@ -264,11 +211,7 @@ func (h *headTrial) run(x hypothesis, compare func(t int, recorded []float32, co
 		err := run.Run(h.ctx, reference.Pass{Tokens: h.in.tokens[t:][:1], Batch: 1, First: h.in.blocks(), Input: input,
 			SkipLogits: h.fault.Site != "logits", Observe: func(o reference.Observation) error {
 				if o.Name() == h.fault.Site {
-					y := o.Float64
-					for _, x := range o.Float32 { // of the arithmetic of a recording
-						y = append(y, float64(x))
-					}
-					more = compare(t, values, y)
+					more = compare(t, values, o.Float64)
 				}
 				return nil
 			}})

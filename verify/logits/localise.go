@@ -26,8 +26,7 @@ type localiser struct {
 	reference *reference.Model     // in float64
 
 	faults []*Fault
-	found  []hypothesis       // the settings that explain them, each once
-	alone  map[int][2]float64 // by token, what is allowed of the logits behind the final norm that was recorded; nil if the model's own is it
+	found  []hypothesis // the settings that explain them, each once
 }
 
 // localise returns the places at fault. If the fixture has the input of every block, each block was judged alone, so that
