@@ -156,7 +156,7 @@ func TestTwoWrongFieldsAlone(t *testing.T) {
 	}
 }
 
-// The logits behind a wrong final norm are at fault only if the head is wrong too, and nothing is said of them behind one that is not finite.
+// The logits behind a wrong final norm are at fault only if the head is wrong too, and nothing is said of them behind one that is not finite or zero.
 func TestLogitsBehindWrongNorm(t *testing.T) {
 	b := baseOf(t, "float32, torch")
 	recordings := []string{recordFixture(t, b.made.clone().write(t), model.Settings{}, reference.Transformers5), cases.Open(t, "odd-griffin").Recording("jax")}
@@ -168,6 +168,7 @@ func TestLogitsBehindWrongNorm(t *testing.T) {
 		want    []logits.FaultKind
 	}{
 		{"NaN", func(float32) float32 { return nan }, 20, []logits.FaultKind{logits.FinalNormFault}},
+		{"zero", func(float32) float32 { return -1 }, 20, []logits.FaultKind{logits.FinalNormFault}},
 		{"too large, so that all logits are at the cap", func(x float32) float32 { return 1000 + x }, 20, []logits.FaultKind{logits.FinalNormFault}},
 		{"too small", func(x float32) float32 { return x/1000 - 0.999 }, 20, []logits.FaultKind{logits.FinalNormFault}},
 		{"too large, and another cap", func(x float32) float32 { return 1000 + x }, 2, []logits.FaultKind{logits.FinalNormFault, logits.LogitsFault}},
