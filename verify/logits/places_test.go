@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // outsideAt is a result outside the envelope, at token 2.
@@ -178,6 +179,56 @@ func TestTokensBeyondVocabulary(t *testing.T) {
 	for want, tokens := range map[string][]int32{"": {0, 3}, "its token 0 is 4, but the vocabulary has 4": {4, 1}, "its token 1 is 9, but the vocabulary has 4": {3, 9, 4}} {
 		if got := Mismatch(c, &golden.Fixture{Passes: []golden.Pass{{Tokens: tokens}}}); got != want {
 			t.Errorf("%d: %q, want %q", tokens, got, want)
+		}
+	}
+}
+
+// Wrong positions of one kind are no coincidence if as many at random are that with a probability below 1%.
+func TestOnlyOfAKind(t *testing.T) {
+	first := func(p docPosition) bool { return p.token == 0 }
+	for _, tt := range []struct {
+		wrong, right, alike int // right ones that are of the kind too
+		want                bool
+	}{{1, 99, 0, false}, {1, 100, 0, true}, {2, 12, 0, false}, {2, 13, 0, true}, {2, 13, 1, false}, {3, 7, 0, true}, {3, 6, 0, false}} {
+		right := append(make([]docPosition, tt.alike), slices.Repeat([]docPosition{{token: 1}}, tt.right-tt.alike)...)
+		if got := only(make([]docPosition, tt.wrong), right, first); got != tt.want {
+			t.Errorf("%d wrong, %d right, %d of the kind: %t", tt.wrong, tt.right, tt.alike, got)
+		}
+	}
+	if only([]docPosition{{token: 0}, {token: 1}}, slices.Repeat([]docPosition{{token: 1}}, 1000), first) {
+		t.Error("a wrong position of another kind")
+	}
+}
+
+// As many runs go through a block together as the memory has room for, and at least one.
+func TestRunsTogether(t *testing.T) {
+	for tokens, want := range map[int]int{1 << 10: 630, 1 << 20: 1} { // 65 activations of 8 bytes a token, in 320 MiB
+		in := &input{model: &runtime.Model{Config: model.Config{MLPExpandedWidth: 5, Width: 7, LRUWidth: 11}}, tokens: make([]int32, tokens)}
+		if got := in.together(); got != want {
+			t.Errorf("%d tokens: %d, want %d", tokens, got, want)
+		}
+	}
+}
+
+// The scale of a token's error is that of all legal runs.
+func TestScaleOfAllRuns(t *testing.T) {
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
+	got, err := measure(t.Context(), newInput(m, newTrialRun(t, m).only("hidden.1"), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := got.site("hidden.1", false)
+	own, all := make([]float64, len(s.rmsScale)), 0.0
+	for _, run := range s.runs {
+		for token, e := range run {
+			own[token] += e.RMS * e.RMS / float64(len(s.runs))
+			all += e.RMS * e.RMS / float64(len(s.runs)*len(run))
+		}
+	}
+	for token, scale := range s.rmsScale {
+		if want := tokenScale(own[token], all); math.Abs(scale/want-1) > 1e-9 {
+			t.Errorf("token %d: %g, want %g", token, scale, want)
 		}
 	}
 }
