@@ -232,3 +232,12 @@ func TestScaleOfAllRuns(t *testing.T) {
 		}
 	}
 }
+
+// Logits without any error have a noise of nothing, in decibels.
+func TestMetricsOfTheSame(t *testing.T) {
+	var m meter
+	addLogits(&m, 0, 0, []float32{3, 2, 1}, []float64{3, 2, 1})
+	if got := m.metrics(); !math.IsInf(float64(got.NMSE), -1) || got.Largest != 0 || got.Top1 != 1 {
+		t.Errorf("%+v", got)
+	}
+}
