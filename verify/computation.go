@@ -144,6 +144,9 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 			return err
 		}
 		*m = known
+		if c.converted == nil {
+			c.run.verdict.Given = onlyGiven(c.run.sourceModel, c.given(known))
+		}
 		c.run.verdict.Logits = append(c.run.verdict.Logits, result)
 		c.noteGiven(result, c.given(known))
 	}

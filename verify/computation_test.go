@@ -57,6 +57,9 @@ func TestLogitsOfProvenModels(t *testing.T) {
 		if tt.converted == "" {
 			v, err = verifyAlone(t, tt.source, o)
 			answer = "the model that was recorded"
+			if tt.source == torch {
+				answer += ", with attention window 5, logits soft cap 20 and embedding scale true as given"
+			}
 		} else {
 			v, err = verifyFiles(t, tt.source, tt.converted, o)
 		}
@@ -434,6 +437,9 @@ func TestGivenSettings(t *testing.T) {
 				t.Fatalf("%+v: %s: %q", tt, f.Detail, f.Tensors)
 			}
 			got = append(got, *f.Setting)
+		}
+		if answer := v.Answer(); tt.want != nil && (v.Same || !strings.HasPrefix(answer, "not proven: the ") || !strings.HasSuffix(answer, " given "+map[bool]string{true: "is", false: "are"}[len(tt.want) == 1]+" not the recording's")) {
+			t.Errorf("%+v: %s", tt, answer)
 		}
 		noted := slices.ContainsFunc(v.Notes, func(note string) bool { return tt.note != "" && strings.HasPrefix(note, tt.note) })
 		if !slices.Equal(got, tt.want) || noted != (tt.note != "") || tt.note == "" && strings.Contains(strings.Join(v.Notes, " "), "not proven") {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,9 +18,8 @@ import (
 type trust uint8
 
 const (
-	trustRecord trust = iota // those that conversion.json records, if no config.json has others; otherwise those that were given
-	trustGiven               // those that were given
-	trustStated              // those that config.json has, if there is no conversion.json
+	trustConversion trust = iota // those of the conversion
+	trustGiven                   // those that were given
 )
 
 // contradiction is a setting that was given, and that is another one in the conversion, with which the run was made.
@@ -31,88 +31,129 @@ type contradiction struct {
 
 // replaceGiven takes the settings of the conversion in place of those that were given, where they contradict each other. What is compared then is
 // not also wrong because of what was given.
-func replaceGiven(r *run) {
+func replaceGiven(ctx context.Context, r *run) error {
 	if r.converted == nil || r.convertedModel == nil || r.trust == trustGiven {
-		return
+		return nil
 	}
 	if stated, err := r.sourceModel.StatedConfig(); stated != nil || err != nil {
-		return // a setting that contradicts it is refused
+		return nil // a setting that contradicts it is refused
 	}
 	configured, err := r.sourceModel.Configure(r.options.Settings)
 	if err != nil {
-		return // settings are missing, as planning says
-	}
-	found, files := foundSettings(r)
-	if found == nil {
-		return
+		return nil // settings are missing, as planning says
 	}
 	given, preset, s := configured.Original, r.given.Preset != "", model.SettingsOf(&configured.Original)
-	replace := func(name logits.SettingName, was, is any, isGiven bool, take func()) {
-		if isGiven && was != is {
-			r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), files})
-			take()
-		}
+	found, err := foundSettings(ctx, r, &given)
+	if err != nil {
+		return err
 	}
-	if given.Has(model.Attention) {
-		replace(logits.WindowSetting, given.AttentionWindow, found.AttentionWindow, preset || r.given.AttentionWindow != nil,
-			func() { s.AttentionWindow, r.given.AttentionWindow = &found.AttentionWindow, nil })
+	replace := func(name logits.SettingName, was, is any, take func()) {
+		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), found.files})
+		take()
 	}
-	replace(logits.SoftCapSetting, given.LogitsSoftCap, found.LogitsSoftCap, preset || r.given.LogitsSoftCap != nil,
-		func() { s.LogitsSoftCap, r.given.LogitsSoftCap = &found.LogitsSoftCap, nil })
-	replace(logits.ScaleSetting, given.EmbeddingScale, found.EmbeddingScale, preset || r.given.EmbeddingScale != nil,
-		func() { s.EmbeddingScale, r.given.EmbeddingScale = &found.EmbeddingScale, nil })
+	if w := found.AttentionWindow; w != nil && *w != given.AttentionWindow && (preset || r.given.AttentionWindow != nil) && given.Has(model.Attention) {
+		replace(logits.WindowSetting, given.AttentionWindow, *w, func() { s.AttentionWindow, r.given.AttentionWindow = w, nil })
+	}
+	if x := found.LogitsSoftCap; x != nil && *x != given.LogitsSoftCap && (preset || r.given.LogitsSoftCap != nil) {
+		replace(logits.SoftCapSetting, given.LogitsSoftCap, *x, func() { s.LogitsSoftCap, r.given.LogitsSoftCap = x, nil })
+	}
+	if x := found.EmbeddingScale; x != nil && *x != given.EmbeddingScale && (preset || r.given.EmbeddingScale != nil) {
+		replace(logits.ScaleSetting, given.EmbeddingScale, *x, func() { s.EmbeddingScale, r.given.EmbeddingScale = x, nil })
+	}
 	if len(r.contradicted) > 0 {
 		r.options.Settings, r.given.Preset = s, ""
 	}
+	return nil
 }
 
-// foundSettings returns the configuration with the settings that the files of the conversion have, and the names of these files; nil if there are none
-// to be trusted, or if the files contradict each other.
-func foundSettings(r *run) (*model.Config, []string) {
+// found has the settings that files of a conversion state.
+type found struct {
+	model.Settings
+	files []string // that have all of them
+}
+
+// foundSettings returns the settings that the files of the conversion state, without those in which its files contradict each other: then one of
+// them was changed. given are those that were given.
+func foundSettings(ctx context.Context, r *run, given *model.Config) (*found, error) {
 	stated, err := r.convertedModel.StatedConfig()
 	if err != nil {
-		return nil, nil
+		return &found{}, nil
 	}
-	if r.record.Record != nil && r.record.Settings != nil {
-		known := r.record.Settings
-		c := &model.Config{AttentionWindow: known.AttentionWindow, LogitsSoftCap: float64(known.LogitsSoftCap), EmbeddingScale: known.EmbeddingScale}
-		switch {
-		case r.record.Layout != r.convertedModel.Layout.String() || !inRange(known):
-			return nil, nil
-		case stated == nil:
-			return c, []string{manifest.Name}
-		case expresses(stated, r.record.Record, r.convertedModel):
-			return c, []string{manifest.Name, hfconfig.Name}
-		}
-		return nil, nil
+	if r.record.Record == nil || r.record.Settings == nil {
+		return statedSettings(ctx, r, stated, given)
 	}
-	if r.trust != trustStated || stated == nil {
-		return nil, nil
+	known := *r.record.Settings
+	softCap := float64(known.LogitsSoftCap)
+	if r.record.Layout != r.convertedModel.Layout.String() || !inRange(&known) {
+		return &found{}, nil
 	}
-	configured, err := r.convertedModel.Configure(model.Settings{})
-	if err != nil {
-		return nil, nil
+	f := &found{model.Settings{AttentionWindow: &known.AttentionWindow, LogitsSoftCap: &softCap, EmbeddingScale: &known.EmbeddingScale}, []string{manifest.Name}}
+	if stated == nil {
+		return f, nil
 	}
-	c := &configured.Original
-	if w := r.given.AttentionWindow; w != nil && c.AttentionWindow == *w+1 { // to match transformers 5
-		c.AttentionWindow--
+	f.files = append(f.files, hfconfig.Name)
+	if stated.AttentionWindowSize != recordedWindow(r.record.Record) {
+		f.AttentionWindow = nil
 	}
-	return c, []string{hfconfig.Name}
+	if statedSoftCap(stated, r.convertedModel) != softCap {
+		f.LogitsSoftCap = nil
+	}
+	if stated.TieWordEmbeddings != known.EmbeddingScale {
+		f.EmbeddingScale = nil
+	}
+	return f, nil
 }
 
-// expresses reports whether a config.json has the settings that a record has.
-func expresses(stated *hfconfig.Config, record *manifest.Record, m *model.Model) bool {
-	known, window := record.Settings, record.Settings.AttentionWindow
+// statedSettings returns the settings that the config.json of a conversion without a conversion.json has. A field that is not there states nothing.
+// What it says of the head says only how embeddings are scaled if the tensors agree.
+func statedSettings(ctx context.Context, r *run, stated *hfconfig.Config, given *model.Config) (*found, error) {
+	f, m := &found{files: []string{hfconfig.Name}}, r.convertedModel
+	if stated == nil {
+		return f, nil
+	}
+	fields, err := hfconfig.Fields(r.converted.Source, r.converted.Beside(hfconfig.Name))
+	if err != nil {
+		return f, nil
+	}
+	if w := stated.AttentionWindowSize; w > 0 && w == writtenWindow(r.converted) && w != given.AttentionWindow+1 { // one more is to match transformers 5
+		f.AttentionWindow = &w
+	}
+	if x := statedSoftCap(stated, m); fields["logits_soft_cap"] != nil && stated.LogitsSoftCap > 0 {
+		f.LogitsSoftCap = &x
+	}
+	isScaled := true
+	switch hasHead := len(m.Heads) > 0; {
+	case stated.TieWordEmbeddings && !hasHead:
+		f.EmbeddingScale = &isScaled
+	case !stated.TieWordEmbeddings && hasHead && given.EmbeddingScale:
+		opened, err := model.Open(ctx, m.Checkpoint, model.Options{KeepExtra: true}) // compares the head with the embedding
+		if err != nil && ctx.Err() != nil {
+			return nil, err
+		}
+		if isScaled = false; err == nil && opened.HeadRelation == model.UnscaledHead {
+			f.EmbeddingScale = &isScaled
+		}
+	}
+	return f, nil
+}
+
+// recordedWindow is the attention_window_size that a config.json should have, as a record says.
+func recordedWindow(record *manifest.Record) int64 {
+	window := record.Settings.AttentionWindow
 	if form := record.HuggingFace; form != nil {
 		if set, err := convert.ParseRuntimes(form.MatchRuntime); err == nil && set&(convert.Transformers5|convert.MLX) != 0 {
 			window++
 		}
 	}
-	softCap := stated.LogitsSoftCap
-	if huggingface.IsNoSoftCap(softCap, m.Embedding().DType) {
-		softCap = 0
+	return window
+}
+
+// statedSoftCap is the soft cap of a config.json, 0 for one that stands for none.
+func statedSoftCap(stated *hfconfig.Config, m *model.Model) float64 {
+	if e := m.Embedding(); e != nil && huggingface.IsNoSoftCap(stated.LogitsSoftCap, e.DType) {
+		return 0
 	}
-	return (stated.AttentionWindowSize == window || !m.Config.Has(model.Attention)) && softCap == float64(known.LogitsSoftCap) && stated.TieWordEmbeddings == known.EmbeddingScale
+	return stated.LogitsSoftCap
 }
 
 // nextTrust returns what another run should trust, because the recording shows that this one trusted what is wrong.
@@ -123,11 +164,8 @@ func nextTrust(r *run) trust {
 	replaced := func(s *logits.Setting) bool {
 		return slices.ContainsFunc(r.contradicted, func(c contradiction) bool { return c.name == s.Name })
 	}
-	switch all := r.verdict.Logits; {
-	case r.contradicted != nil && slices.ContainsFunc(all, func(l *logits.Result) bool { return blames(l, replaced) }):
+	if r.contradicted != nil && slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool { return blames(l, replaced) }) {
 		return trustGiven
-	case r.trust == trustRecord && r.contradicted == nil && len(all) == 2 && all[1].OK && blames(all[0], func(s *logits.Setting) bool { return s.Given && s.Name != logits.SemanticsSetting }):
-		return trustStated
 	}
 	return r.trust
 }
@@ -138,6 +176,15 @@ func doubtful(r *run) model.Settings {
 		return model.Settings{}
 	}
 	return r.options.Settings
+}
+
+// conversionStates reports whether files of the conversion state settings.
+func (r *run) conversionStates() bool {
+	if r.convertedModel == nil {
+		return false
+	}
+	stated, err := r.convertedModel.StatedConfig()
+	return stated != nil || err != nil || r.record.Record != nil && r.record.Settings != nil
 }
 
 // addContradicted makes the settings that were given, and that are not those of the conversion, findings of the configuration.

@@ -64,9 +64,6 @@ func TestGivenAgainstConversion(t *testing.T) {
 			{settingsOf(6, 0, false), []string{"attention_window: 6, not 8", "logits_soft_cap: 0, not 30", "embedding_scale: false, not true"}},
 		} {
 			for _, golden := range []string{recording, ""} {
-				if made.unrecorded && tt.want != nil && (golden == "" || tt.want[0] == "logits_soft_cap: 20, not 30") {
-					continue // nothing but config.json contradicts what was given
-				}
 				v, err := verifyFiles(t, source, converted, Options{Settings: tt.given, Golden: golden})
 				if err != nil {
 					t.Fatalf("%s, %q: %v", made.name, tt.want, err)
@@ -80,10 +77,48 @@ func TestGivenAgainstConversion(t *testing.T) {
 						t.Errorf("%s: %s", made.name, f.String())
 					}
 				}
+				if !v.Same && (v.Unproven == "" || !strings.HasSuffix(v.Answer(), "given is not the conversion's") && !strings.HasSuffix(v.Answer(), "given are not the conversion's")) {
+					t.Errorf("%s, %q: %s", made.name, tt.want, v.Answer())
+				}
 				if golden != "" && (len(v.Logits) != 1 || !v.Logits[0].OK) {
 					t.Errorf("%s, %q: %+v", made.name, tt.want, v.Logits)
 				}
 			}
+		}
+	}
+}
+
+// A config.json without a conversion.json contradicts what was given also where it stands for no scale or no soft cap, and each of its fields by itself.
+// One that is not there states nothing.
+func TestGivenAgainstConfig(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		made, given model.Settings
+		edit        func([]byte) []byte // of config.json
+		want        string              // findings
+		answer      string
+	}{
+		{"no scale and no soft cap", settingsOf(8, 0, false), settingsOf(8, 0, false), nil, "", "the same model"},
+		{"neither, against both", settingsOf(8, 0, false), settingsOf(8, 30, true), nil, "logits_soft_cap: 30, not 0\nembedding_scale: true, not false",
+			"not proven: the logits soft cap and the embedding scale that were given are not the conversion's"},
+		{"both, against neither", settingsOf(8, 30, true), settingsOf(6, 0, false), nil, "attention_window: 6, not 8\nlogits_soft_cap: 0, not 30\nembedding_scale: false, not true",
+			"not proven: the attention window, the logits soft cap and the embedding scale that were given are not the conversion's"},
+		{"one more, to match transformers 5", settingsOf(8, 30, true), settingsOf(7, 30, true), nil, "", "the same model"},
+		{"and a wrong field", settingsOf(8, 30, true), settingsOf(16, 30, true), replaced(`"rms_norm_eps": 1e-06`, `"rms_norm_eps": 1e-05`),
+			"rms_norm_eps: 1e-05, not 1e-06\nattention_window: 16, not 8", "not the same model"},
+		{"a field that is not there", settingsOf(8, 30, true), settingsOf(8, 20, true), replaced(`"logits_soft_cap": 30.0,`, ""), "logits_soft_cap: no such field, which stands for 30, not 20", "not the same model"},
+	} {
+		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: tt.made, AllowInexact: true})
+		remove(t, converted, manifest.Name)
+		if tt.edit != nil {
+			rewrite(t, filepath.Join(converted, "config.json"), tt.edit)
+		}
+		v, err := verifyFiles(t, source, converted, Options{Settings: tt.given})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if got := textsOf(v.Config.Findings); got != tt.want || !v.Structure.OK || !v.Weights.OK || !strings.HasPrefix(v.Answer(), tt.answer) {
+			t.Errorf("%s: %q; %s", tt.name, got, textOf(t, v))
 		}
 	}
 }
@@ -96,13 +131,20 @@ func TestConversionAgainstGiven(t *testing.T) {
 		to       convert.Target
 		settings model.Settings
 		want     []string // fields
+
+		unrecorded bool // without its conversion.json
 	}{
-		{"hf", convert.ToHF, settingsOf(6, 30, true), []string{"attention_window_size", "conversion.json: settings.attention_window"}},
-		{"hf", convert.ToHF, settingsOf(8, 3, true), []string{"logits_soft_cap", "conversion.json: settings.logits_soft_cap"}},
-		{"hf", convert.ToHF, settingsOf(8, 30, false), []string{"conversion.json: settings.embedding_scale", "conversion.json: huggingface.embedding_divided_by"}},
-		{"orbax", convert.ToOrbax, settingsOf(6, 30, true), []string{"conversion.json: settings.attention_window"}},
+		{"hf", convert.ToHF, settingsOf(6, 30, true), []string{"attention_window_size", "conversion.json: settings.attention_window"}, false},
+		{"hf", convert.ToHF, settingsOf(8, 3, true), []string{"logits_soft_cap", "conversion.json: settings.logits_soft_cap"}, false},
+		{"hf", convert.ToHF, settingsOf(8, 30, false), []string{"conversion.json: settings.embedding_scale", "conversion.json: huggingface.embedding_divided_by"}, false},
+		{"orbax", convert.ToOrbax, settingsOf(6, 30, true), []string{"conversion.json: settings.attention_window"}, false},
+		{"hf", convert.ToHF, settingsOf(6, 30, true), []string{"attention_window_size"}, true},
+		{"hf", convert.ToHF, settingsOf(8, 3, true), []string{"logits_soft_cap"}, true},
 	} {
 		source, converted := convertTiny(t, tt.name, convert.Options{To: tt.to, Settings: tt.settings, AllowInexact: tt.to == convert.ToHF})
+		if tt.unrecorded {
+			remove(t, converted, manifest.Name)
+		}
 		v, err := verifyFiles(t, source, converted, Options{Settings: settingsOf(8, 30, true), Golden: recording})
 		if err != nil {
 			t.Fatal(err)
@@ -114,7 +156,7 @@ func TestConversionAgainstGiven(t *testing.T) {
 				t.Errorf("%s", f.String())
 			}
 		}
-		if v.Same || !slices.Equal(fields, tt.want) || slices.ContainsFunc(v.Notes, doubts) || !v.Logits[0].OK {
+		if v.Answer() != "not the same model" || !slices.Equal(fields, tt.want) || slices.ContainsFunc(v.Notes, doubts) || !v.Logits[0].OK {
 			t.Errorf("%s: %q, want %q; notes %q", tt.name, fields, tt.want, v.Notes)
 		}
 	}

@@ -229,11 +229,11 @@ func (c *manifestCheck) checkForm(p *convert.Plan, written int64) {
 		}
 		form = &manifest.HuggingFace{AttentionWindowSize: window, LogitsSoftCap: p.HF.LogitsSoftCap, EmbeddingDividedBy: p.HF.EmbeddingDividedBy}
 	}
-	if p.Config.Has(model.Attention) {
+	if p.Config.Has(model.Attention) && !c.isFound(hfconfig.WindowNames) { // else it is a finding by itself
 		if form.MatchRuntime != p.HF.MatchRuntime {
 			c.add("huggingface.match_runtime", orNone(p.HF.MatchRuntime), orNone(form.MatchRuntime), fmt.Sprintf(
 				"attention_window_size is %d and the original's window %d: conversion.json says which of the two config.json has, and a conversion back depends on it", written, p.Config.AttentionWindow))
-		} else if form.AttentionWindowSize != written && written != 0 && !c.isFound(hfconfig.WindowNames) && !slices.Contains(c.wrong, field) { // else it is a finding by itself
+		} else if form.AttentionWindowSize != written && written != 0 && !slices.Contains(c.wrong, field) {
 			c.add(field, written, form.AttentionWindowSize, "config.json or conversion.json was changed after the conversion")
 		}
 	}

@@ -277,6 +277,14 @@ func field(name string, value func(m *made) any) func(*made) []string {
 
 func constant(x any) func(*made) any { return func(*made) any { return x } }
 
+// recorded keeps the conversion.json, which agrees with the settings that are given: a field of config.json that contradicts both was changed.
+func recorded(do func(*made) []string) func(*made) []string {
+	return func(m *made) []string {
+		m.keeps = true
+		return do(m)
+	}
+}
+
 // without takes a field out whose default is not the model's.
 func without(name string) func(*made) []string {
 	return func(m *made) []string {

@@ -403,12 +403,12 @@ var headFaults = []fault{
 }
 
 var configFaults = []fault{
-	{configClass, "window + 2", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow + 2 }), "this is window + 2", false},
-	{configClass, "window - 1", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow - 1 }), "this is window - 1", false},
-	{configClass, "default window", field("attention_window_size", constant(2048)), "attention would", false},
+	{configClass, "window + 2", recorded(field("attention_window_size", func(m *made) any { return m.family().AttentionWindow + 2 })), "this is window + 2", false},
+	{configClass, "window - 1", recorded(field("attention_window_size", func(m *made) any { return m.family().AttentionWindow - 1 })), "this is window - 1", false},
+	{configClass, "default window", recorded(field("attention_window_size", constant(2048))), "attention would", false},
 	{configClass, "no window", without("attention_window_size"), "stands for 2048", false},
-	{configClass, "window under its other name", field("sliding_window", constant(4096)), "", false},
-	{configClass, "wrong soft cap", field("logits_soft_cap", constant(50.0)), "", false},
+	{configClass, "window under its other name", recorded(field("sliding_window", constant(4096))), "", false},
+	{configClass, "wrong soft cap", recorded(field("logits_soft_cap", constant(50.0))), "", false},
 	{configClass, "soft cap as an integer", field("logits_soft_cap", func(m *made) any {
 		if m.family().LogitsSoftCap == 0 {
 			return nil

@@ -74,18 +74,18 @@ var dividedFaults = []fault{
 	{dividedClass, "head tied", field("tie_word_embeddings", constant(true)), "which is divided by 4, instead of with lm_head.weight", false},
 	{dividedClass, "head tied by default", without("tie_word_embeddings"), "stands for true", false},
 	{dividedClass, "soft cap 0", field("logits_soft_cap", constant(0.0)), "has no soft cap", false},
-	{dividedClass, "soft cap of RecurrentGemma", field("logits_soft_cap", constant(30.0)), "has no soft cap", false},
+	{dividedClass, "soft cap of RecurrentGemma", recorded(field("logits_soft_cap", constant(30.0))), "has no soft cap", false},
 	{dividedClass, "soft cap left to the default", without("logits_soft_cap"), "stands for 30", false},
-	{dividedClass, "soft cap that is large and no power of two", field("logits_soft_cap", constant(1e6)), "only a power of two", false},
-	{dividedClass, "soft cap that is too small", field("logits_soft_cap", constant(512.0)), "only a power of two", false},
+	{dividedClass, "soft cap that is large and no power of two", recorded(field("logits_soft_cap", constant(1e6))), "only a power of two", false},
+	{dividedClass, "soft cap that is too small", recorded(field("logits_soft_cap", constant(512.0))), "only a power of two", false},
 	{recordClass, "another divisor", misrecorded("huggingface.embedding_divided_by", func(_ *made, r map[string]any) { inner(r, "huggingface")["embedding_divided_by"] = 2.0 }), "a conversion back", false},
 	{recordClass, "embedding said to be scaled", misrecorded("settings.embedding_scale", func(_ *made, r map[string]any) { inner(r, "settings")["embedding_scale"] = true }), "true, not false", false},
 	{recordClass, "soft cap said to be the model's", misrecorded("settings.logits_soft_cap", func(_ *made, r map[string]any) { inner(r, "settings")["logits_soft_cap"] = 30.0 }), "30, not 0", false},
 }
 
 var matchedFaults = []fault{
-	{matchedClass, "window + 2", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow + 2 }), "it should be the original's window", false},
-	{matchedClass, "window - 1", field("attention_window_size", func(m *made) any { return m.family().AttentionWindow - 1 }), "it should be the original's window", false},
+	{matchedClass, "window + 2", recorded(field("attention_window_size", func(m *made) any { return m.family().AttentionWindow + 2 })), "it should be the original's window", false},
+	{matchedClass, "window - 1", recorded(field("attention_window_size", func(m *made) any { return m.family().AttentionWindow - 1 })), "it should be the original's window", false},
 	{matchedClass, "no window", without("attention_window_size"), "stands for 2048", false},
 	{matchedClass, "the window under one name, window + 1 under the other", func(m *made) []string {
 		field("sliding_window", func(m *made) any { return m.family().AttentionWindow })(m)

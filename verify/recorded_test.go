@@ -217,13 +217,22 @@ func TestOtherWeightsAlone(t *testing.T) {
 	}
 	v, err := verifyAlone(t, other.write(t), Options{Golden: recording})
 	const say = "the fixture was recorded from other weights: it has the digest huggingface blake3:"
-	if err != nil || v.Same || v.Logits[0].Weights != logits.OtherWeights || !strings.Contains(textOf(t, v), "\nlogits: 1 failure\n  "+say) || v.Logits[0].Faults[0].Kind != logits.WeightsFault {
+	const unproven = "not proven: the recording is of other weights"
+	if err != nil || v.Same || v.Answer() != unproven || v.Logits[0].Weights != logits.OtherWeights || !strings.Contains(textOf(t, v), "\nlogits: 1 failure\n  "+say) || v.Logits[0].Faults[0].Kind != logits.WeightsFault {
 		t.Errorf("%+v, %v", v, err)
+	}
+	v, err = verifyFiles(t, b.source, other.write(t), Options{Settings: b.settings, Golden: recording})
+	if err != nil || v.Answer() != "not the same model" {
+		t.Errorf("another conversion: %s, %v", v.Answer(), err)
+	}
+	v, err = verifyFiles(t, b.source, right.write(t), Options{Settings: b.settings, Golden: recordFixture(t, other.write(t), model.Settings{}, reference.Transformers5)})
+	if err != nil || v.Same || v.Answer() != unproven {
+		t.Errorf("a right conversion: %s, %v", v.Answer(), err)
 	}
 	damaged := b.made.clone()
 	each(func(x float32) float32 { return 1.25 * x })(damaged.get(in(1, downProj)))
 	v, err = verifyAlone(t, damaged.write(t), Options{Golden: recording})
-	if err != nil || v.Same || len(v.Logits[0].Faults) != 1 || v.Logits[0].Faults[0].Block != 1 || !strings.Contains(textOf(t, v), "\nnote: logits: "+say) {
+	if err != nil || v.Answer() != "not the model that was recorded" || len(v.Logits[0].Faults) != 1 || v.Logits[0].Faults[0].Block != 1 || !strings.Contains(textOf(t, v), "\nnote: logits: "+say) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	for _, tt := range []struct{ tensor, fault string }{{downProj, "block 0, MLP: first wrong"}, {"temporal_pre_norm.weight", "block 0, temporal half"}} {
@@ -296,7 +305,7 @@ func TestUnsoundRecording(t *testing.T) {
 	} {
 		path := editRecording(t, c.Recording("jax"), tt.result, tt.edit)
 		v, err := verifyAlone(t, filepath.Join(c.Dir, "hf"), Options{Golden: path})
-		if err != nil || v.Same {
+		if err != nil || v.Same || v.Answer() != "not proven: the recording is not finite" {
 			t.Fatalf("%s: %+v, %v", tt.result, v, err)
 		}
 		want := "\nlogits: 1 failure\n  the recording itself is not finite, and cannot prove these values: " + tt.want
@@ -308,7 +317,7 @@ func TestUnsoundRecording(t *testing.T) {
 		}
 		path = editRecording(t, path, "logits", func(x []float32) { x[128+5] += 7 })
 		v, err = verifyAlone(t, filepath.Join(c.Dir, "hf"), Options{Golden: path})
-		if err != nil || !slices.ContainsFunc(v.Logits[0].Faults, func(f *logits.Fault) bool { return f.Kind == logits.LogitsFault }) || len(v.Logits[0].Faults) != 2 {
+		if err != nil || !slices.ContainsFunc(v.Logits[0].Faults, func(f *logits.Fault) bool { return f.Kind == logits.LogitsFault }) || len(v.Logits[0].Faults) != 2 || v.Answer() != "not the model that was recorded" {
 			t.Errorf("%s, and a logit: %+v, %v", tt.result, v, err)
 		}
 	}

@@ -64,14 +64,20 @@ func (v *Verdict) Sections() []NamedSection {
 	return all
 }
 
-// Answer is the verdict in a few words, with what it allows: "the same model, rounded to float16", "not the same model".
+// Answer is the verdict in a few words, with what it allows: "the same model, rounded to float16", "not the same model",
+// "not proven: the recording is not finite".
 func (v *Verdict) Answer() string {
 	of := "the same model"
 	if v.Converted == nil {
 		of = "the model that was recorded"
 	}
-	if !v.Same {
+	switch {
+	case v.Unproven != "":
+		return "not proven: " + v.Unproven
+	case !v.Same:
 		return "not " + of
+	case len(v.Given) > 0:
+		return of + ", with " + inWords(v.Given) + " as given"
 	}
 	if w := v.Weights; w != nil && w.Rounded > 0 && w.Rounded == w.Widened {
 		of += ", as " + w.RoundedTo

@@ -17,6 +17,7 @@ import (
 // Verdict is the answer to "is this the same model?", and what it is based on. A check that was not made is nil.
 type Verdict struct {
 	Same      bool     `json:"same"`                // no check found anything wrong
+	Unproven  string   `json:"unproven,omitempty"`  // why nothing is proven, if all that is wrong is settings that were given, or the recording; then Same is false
 	Griffin   string   `json:"griffin"`             // version of the tool
 	Source    *Subject `json:"source,omitempty"`    // the original, or the only checkpoint
 	Converted *Subject `json:"converted,omitempty"` // what was converted from it
@@ -24,6 +25,7 @@ type Verdict struct {
 	Golden    string   `json:"golden,omitempty"`    // path of the fixture
 
 	Settings *Settings `json:"settings,omitempty"` // of the source
+	Given    []string  `json:"given,omitempty"`    // settings of a checkpoint alone that only the caller states: "attention window 8"
 
 	Structure *Section        `json:"structure,omitempty"`
 	Config    *Section        `json:"config,omitempty"`
@@ -209,8 +211,8 @@ type TensorDigest struct {
 // Number is a float64 whose JSON is a string if it is not finite: NaN, Infinity, -Infinity.
 type Number = float.Number
 
-// conclude sets Same.
-func (v *Verdict) conclude() {
+// conclude sets Same and Unproven. isStated says that files of the conversion state settings.
+func (v *Verdict) conclude(isStated bool) {
 	v.Same = true
 	for _, s := range []*Section{v.Structure, v.Config} {
 		v.Same = v.Same && (s == nil || s.OK || s.Skipped)
@@ -218,5 +220,8 @@ func (v *Verdict) conclude() {
 	v.Same = v.Same && (v.Weights == nil || v.Weights.OK) && v.Quantized == nil
 	for _, l := range v.Logits {
 		v.Same = v.Same && l.OK
+	}
+	if !v.Same {
+		v.Unproven = v.unproven(isStated)
 	}
 }

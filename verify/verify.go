@@ -60,14 +60,14 @@ type Options struct {
 func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options) (*Verdict, error) {
 	o.Digest = cmp.Or(o.Digest, digest.Default)
 	var r *run
-	for trusted := trustRecord; r == nil || r.trust != trusted; trusted = nextTrust(r) {
+	for trusted := trustConversion; r == nil || r.trust != trusted; trusted = nextTrust(r) {
 		r = &run{options: o, given: o.Settings, trust: trusted, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden}}
 		if err := checkAll(ctx, r); err != nil {
 			return nil, err
 		}
 	}
 	addContradicted(r)
-	r.verdict.conclude()
+	r.verdict.conclude(r.conversionStates())
 	if o.Facts {
 		var err error
 		if r.verdict.Facts, err = r.facts(ctx); err != nil {
@@ -156,7 +156,9 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		return err
 	}
 	r.takeRecorded()
-	replaceGiven(r)
+	if err := replaceGiven(ctx, r); err != nil {
+		return err
+	}
 	v := r.verdict
 	v.Source = subject(r.source, r.sourceModel.Layout, r.sourceModel.Prefix)
 	if r.converted == nil {

@@ -32,8 +32,9 @@ func verifyCommand() *cli.Command {
 			"  weights        every element, bit for bit; if the dtype changed, against correct rounding\n" +
 			"  quantised      what a quantised copy is, and how far each matrix had to be from SRC; never the same model\n" +
 			"  logits         with --golden: what the model computes, against a recorded fixture\n\n" +
-			"Exit status: 0 the same model, 1 not the same model, also where a page cannot be\n" +
-			"written; others as for all commands.\n\n" +
+			"Exit status: 0 the same model, 1 not the same model, or not proven because of the settings\n" +
+			"that were given or of the fixture, also where a page cannot be written; others as for all\n" +
+			"commands.\n\n" +
 			"Examples:\n\n" +
 			"  griffin verify 2b-it.pt recurrentgemma-2b-it\n" +
 			"  griffin verify --all-steps runs/train out                       # as griffin convert --all-steps wrote them\n" +
