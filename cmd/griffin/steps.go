@@ -283,7 +283,11 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 		if err != nil {
 			return nil, err
 		}
-		return compared(v.Same, "the same model", "not the same model", document{schemaVerdict, v}, func(io.Writer) error { return printVerdict(c, v) }), nil
+		differs := "not the same model"
+		if v.Unproven != "" {
+			differs = "not proven"
+		}
+		return compared(v.Same, "the same model", differs, document{schemaVerdict, v}, func(io.Writer) error { return printVerdict(c, v) }), nil
 	})
 }
 

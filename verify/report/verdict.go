@@ -163,8 +163,11 @@ func (g *verdictPage) document(o Origin) *page.Document {
 	answer := v.Answer()
 	d := &page.Document{Kind: "Verification", Answer: strings.ToUpper(answer[:1]) + answer[1:], Tone: page.Wrong, Lead: lead(v, g.Lines), Points: g.wrong(),
 		Command: o.Command, Version: v.Griffin, Time: o.Time}
-	if v.Same {
+	switch {
+	case v.Same:
 		d.Tone = page.Good
+	case v.Unproven != "":
+		d.Tone = page.Open
 	}
 	verified := v.Facts.Source
 	role := "Checkpoint"
@@ -322,6 +325,9 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		what := text.Printable(v.Structure.Summary)
 		return strings.ToUpper(what[:1]) + what[1:] + "."
 	}
+	if v.Unproven != "" {
+		return unprovenLead(v)
+	}
 	if !v.Same {
 		failed, failures := []string{}, 0
 		for _, c := range checks {
@@ -370,6 +376,14 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		return ""
 	}
 	return strings.ToUpper(s[:1]) + s[1:] + "."
+}
+
+// unprovenLead says what nothing that is proven means.
+func unprovenLead(v *verify.Verdict) string {
+	if v.Converted == nil {
+		return "This does not show that the checkpoint is another model, but neither that it is the one that was recorded."
+	}
+	return "No check found that the checkpoints differ."
 }
 
 func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {

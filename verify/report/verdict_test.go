@@ -283,3 +283,31 @@ func TestCardHasBaseNames(t *testing.T) {
 		t.Error("the verdict was changed")
 	}
 }
+
+// A verdict that proves nothing is neither good nor bad, and a setting that was given is not called what should be otherwise.
+func TestUnprovenVerdict(t *testing.T) {
+	facts := &verify.CheckpointFacts{Subject: verify.Subject{Path: "x", Layout: "huggingface"}}
+	given := verify.Finding{Kind: verify.GivenSetting, Field: "attention_window", Want: "8", Got: "9", Detail: "config.json of the conversion has 8"}
+	for _, tt := range []struct {
+		converted *verify.CheckpointFacts
+		lead      string
+	}{{facts, "No check found that the checkpoints differ."}, {nil, "neither that it is the one that was recorded."}} {
+		v := &verify.Verdict{Unproven: "the attention window that was given is not the conversion's", Source: &facts.Subject, Facts: &verify.Facts{Source: facts, Converted: tt.converted},
+			Config: &verify.Section{Summary: "given", Findings: strictjson.Items(given)}}
+		if tt.converted != nil {
+			v.Converted = &facts.Subject
+		}
+		html := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })
+		for _, want := range []string{`<div class="verdict open">`, `aria-hidden="true">?</span>Not proven: the attention window that was given is not the conversion`, tt.lead,
+			"<dt>given</dt><dd>9</dd>\n<dt>the conversion has</dt><dd>8</dd>"} {
+			if !strings.Contains(html, want) {
+				t.Errorf("the page lacks %q", want)
+			}
+		}
+		for _, wrong := range []string{"should be", "<dt>is</dt>"} {
+			if strings.Contains(html, wrong) {
+				t.Errorf("the page has %q", wrong)
+			}
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"strings"
 
 	"golang.org/x/term"
 )
@@ -70,21 +71,26 @@ func Colourful(w io.Writer) bool {
 }
 
 const (
-	green = "\x1b[32m"
-	red   = "\x1b[1;31m"
-	reset = "\x1b[0m"
+	green  = "\x1b[32m"
+	red    = "\x1b[1;31m"
+	yellow = "\x1b[33m"
+	reset  = "\x1b[0m"
 )
 
-// outcome matches the lines of a verdict and of a difference that say how it is: "weights  FAIL  …", "result   equal", "the same model, …".
-var outcome = regexp.MustCompile(`(?m)^([a-z]+ +)(ok|FAIL)( |$)|^(result +)(equal|different)\b|^((?:not )?the same model)\b`)
+// outcome matches the lines of a verdict and of a difference that say how it is: "weights  FAIL  …", "result   equal", "the same model, …",
+// "not proven: …".
+var outcome = regexp.MustCompile(`(?m)^([a-z]+ +)(ok|FAIL)( |$)|^(result +)(equal|different)\b|^((?:not )?the same model|not proven)\b`)
 
-// WithOutcomes returns a text in which good outcomes are green and bad ones red.
+// WithOutcomes returns a text in which good outcomes are green, bad ones red, and what is not proven yellow.
 func WithOutcomes(text []byte) []byte {
 	return outcome.ReplaceAllFunc(text, func(line []byte) []byte {
 		m := outcome.FindSubmatch(line)
 		before, word, after := append(m[1], m[4]...), append(append(m[2], m[5]...), m[6]...), m[3]
 		colour := green
-		if s := string(word); s == "FAIL" || s == "different" || bytes.HasPrefix(word, []byte("not")) {
+		switch s := string(word); {
+		case s == "not proven":
+			colour = yellow
+		case s == "FAIL" || s == "different" || strings.HasPrefix(s, "not"):
 			colour = red
 		}
 		return bytes.Join([][]byte{before, []byte(colour), word, []byte(reset), after}, nil)

@@ -17,6 +17,7 @@ result   different: 3 tensors
 result   equal
 
 not the same model
+not proven: the recording is not finite
 the same model, rounded to float16
 the weights are the same model
 `
@@ -27,6 +28,7 @@ the weights are the same model
 		"result   \x1b[1;31mdifferent\x1b[0m: 3 tensors\n" +
 		"result   \x1b[32mequal\x1b[0m\n\n" +
 		"\x1b[1;31mnot the same model\x1b[0m\n" +
+		"\x1b[33mnot proven\x1b[0m: the recording is not finite\n" +
 		"\x1b[32mthe same model\x1b[0m, rounded to float16\n" +
 		"the weights are the same model\n"
 	if got := string(WithOutcomes([]byte(verdict))); got != want {

@@ -56,6 +56,7 @@ const (
 	Good    Tone = "same"
 	Wrong   Tone = "other"
 	Neutral Tone = "apart"
+	Open    Tone = "open"  // nothing is proven
 	Plain   Tone = "plain" // without a judgement
 )
 
