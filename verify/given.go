@@ -179,7 +179,7 @@ func doubtful(r *run) model.Settings {
 }
 
 // conversionStates reports whether files of the conversion state settings.
-func (r *run) conversionStates() bool {
+func conversionStates(r *run) bool {
 	if r.convertedModel == nil {
 		return false
 	}
@@ -212,3 +212,33 @@ func addContradicted(r *run) {
 
 // words is the name of a setting in a sentence.
 func words(name logits.SettingName) string { return strings.ReplaceAll(string(name), "_", " ") }
+
+// onlyGiven lists the settings of a checkpoint alone that were given, and that nothing beside it states.
+func onlyGiven(m *model.Model, given model.Settings) []string {
+	if stated, err := m.Configure(model.Settings{}); err == nil {
+		known := &stated.Original
+		if w := given.AttentionWindow; w != nil && *w == known.AttentionWindow {
+			given.AttentionWindow = nil
+		}
+		if x := given.LogitsSoftCap; x != nil && *x == known.LogitsSoftCap {
+			given.LogitsSoftCap = nil
+		}
+		if x := given.EmbeddingScale; x != nil && *x == known.EmbeddingScale {
+			given.EmbeddingScale = nil
+		}
+	}
+	var all []string
+	if given.Preset != "" {
+		all = append(all, "the settings of preset "+given.Preset)
+	}
+	if w := given.AttentionWindow; w != nil && m.Config.Has(model.Attention) {
+		all = append(all, fmt.Sprintf("attention window %d", *w))
+	}
+	if x := given.LogitsSoftCap; x != nil {
+		all = append(all, fmt.Sprintf("logits soft cap %g", *x))
+	}
+	if x := given.EmbeddingScale; x != nil {
+		all = append(all, fmt.Sprintf("embedding scale %t", *x))
+	}
+	return all
+}
