@@ -203,7 +203,7 @@ func TestWindowOfFixture(t *testing.T) {
 	}
 	// A window that is neither is a finding, and described by the source's.
 	m := matchedBases(t)[0].made.clone()
-	m.config["attention_window_size"] = 12
+	m.config["attention_window_size"], m.keeps = 12, true
 	if v, err = m.judge(t); err != nil || v.Same || v.Window.Written != 12 || v.Window.Original != 8 {
 		t.Errorf("%+v, %v", v.Window, err)
 	}
