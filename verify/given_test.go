@@ -161,3 +161,28 @@ func TestConversionAgainstGiven(t *testing.T) {
 		}
 	}
 }
+
+// Settings that were given, and that the recording contradicts, are not the only thing that is wrong if the conversion states the same.
+func TestRecordingAgainstGiven(t *testing.T) {
+	recording, wrong := cases.Open(t, "tiny-griffin").Recording("jax"), settingsOf(6, 30, true)
+	for _, tt := range []struct {
+		name       string
+		to         convert.Target
+		unrecorded bool // without its conversion.json
+		answer     string
+	}{
+		{"hf", convert.ToHF, false, "not the same model"},
+		{"hf", convert.ToHF, true, "not the same model"},
+		{"orbax", convert.ToOrbax, false, "not the same model"},
+		{"orbax", convert.ToOrbax, true, "not proven: the attention window that was given is not the recording's"},
+	} {
+		source, converted := convertTiny(t, tt.name, convert.Options{To: tt.to, Settings: wrong})
+		if tt.unrecorded {
+			remove(t, converted, manifest.Name)
+		}
+		v, err := verifyFiles(t, source, converted, Options{Settings: wrong, Golden: recording})
+		if err != nil || v.Same || v.Answer() != tt.answer || !v.Config.OK {
+			t.Errorf("%s, unrecorded %t: %s, %v", tt.name, tt.unrecorded, v.Answer(), err)
+		}
+	}
+}
