@@ -167,6 +167,28 @@ func tensorIn(text string) string {
 	return strings.TrimSuffix(after, "u.")
 }
 
+// States of an optimizer that say of each of very many parameters where it is are read.
+func TestManyPlaces(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	place := "cdeepspeed.utils.tensor_fragment\nfragment_address\n)\x81}(" + str("numel") + "J\x00\x00\x01\x00" + str("start") + "K\x00ub"
+	var text strings.Builder
+	text.WriteString("\x80\x02}")
+	for i := range tensor.MaxTensors {
+		text.WriteString(str(fmt.Sprintf("model.layers.%d.mlp_block.gate_proj.weight", i)) + place + "s")
+	}
+	parts := goodParts()
+	parts[0].content = text.String() + strings.TrimSuffix(pickled(2, 3, "w"), ".")[len("\x80\x02}"):] + "."
+	c, err := openBytes(zipped(t, parts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := fmt.Sprint(c.Details); c.Tensor("w") == nil || !strings.Contains(d, "places of parameters (200000)") {
+		t.Error(d)
+	}
+}
+
 // A zip file has a bounded number of members.
 func TestManyMembers(t *testing.T) {
 	parts := goodParts()

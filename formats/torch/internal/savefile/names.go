@@ -113,6 +113,9 @@ var others = map[pickle.Global]string{
 	{Module: "numpy._core.multiarray", Name: "_reconstruct"}: numpyArrays,
 	{Module: "numpy.core.numeric", Name: "_frombuffer"}:      numpyArrays,
 	{Module: "numpy._core.numeric", Name: "_frombuffer"}:     numpyArrays,
+
+	// Of the optimizer's states of DeepSpeed, which say where each parameter is.
+	{Module: "deepspeed.utils.tensor_fragment", Name: "fragment_address"}: "places of parameters",
 }
 
 // storageClass is a class of storages: its elements, or bytes if it is untyped.
@@ -124,6 +127,9 @@ type storageClass struct {
 
 // other is a value that holds no tensor. kind is in the plural.
 type other struct{ kind string }
+
+// Memory implements pickle.Compact.
+func (*other) Memory() int64 { return memoryPointer }
 
 // SetState implements pickle.Stateful.
 func (other) SetState(any) (int64, error) { return 0, nil }
