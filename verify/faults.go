@@ -14,7 +14,7 @@ type Fault struct {
 	*logits.Fault
 	Check    string   // the check whose findings cause it: "weights" or "configuration"; then they are one failure. "" if none does
 	Findings []int    // indexes of those
-	Look     []string // the tensors that may be at fault, without those that are proven; with the names in the other checkpoint: "NAME (OTHER)"
+	Look     []string // the tensors that may be at fault, without those that are proven; with the names in the other checkpoint: "NAME (OTHER)"; many are folded
 
 	proven   []string // the tensors of the fault that are proven
 	recorded bool     // those are what was recorded
@@ -73,7 +73,11 @@ func (v *Verdict) place(l *logits.Result, f *logits.Fault) *Fault {
 	if placed.recorded = l.Weights == logits.SameWeights && len(placed.proven) > 0 && f.Cause == "" && placed.Check == ""; placed.recorded {
 		placed.settings = v.candidates(l, f)
 	}
-	placed.Look = v.TensorNames(suspects)
+	if placed.Look = v.TensorNames(suspects); len(suspects) > mostNamed {
+		if placed.Look = fold(suspects); len(placed.Look) > mostFolded+1 {
+			placed.Look = append(placed.Look[:mostFolded:mostFolded], fmt.Sprintf("%d more", len(placed.Look)-mostFolded))
+		}
+	}
 	return placed
 }
 
@@ -227,7 +231,6 @@ func (v *Verdict) causeNames(f *Fault) string {
 
 // faultLine says where a fault is, and what to look at.
 func (v *Verdict) faultLine(f *Fault) string {
-	const most = 3
 	switch {
 	case f.Check == byWeights:
 		return f.Symptom() + "; because of the weights of " + v.causeNames(f)
@@ -241,21 +244,19 @@ func (v *Verdict) faultLine(f *Fault) string {
 		return f.Detail + "; its weights are identical to the source's"
 	case len(f.Look) == 0:
 		return f.Detail
-	case len(f.Look) <= most:
-		return f.Detail + "; look at " + strings.Join(f.Look, ", ")
 	}
-	suspects := slices.DeleteFunc(slices.Clone(f.Tensors), func(name string) bool { return slices.Contains(f.proven, name) })
-	return f.Detail + "; look at " + shortened(fold(suspects))
+	names, more := f.Look, ""
+	if last := len(names) - 1; last == mostFolded && strings.HasSuffix(names[last], " more") {
+		names, more = names[:last], " and "+names[last]
+	}
+	return f.Detail + "; look at " + strings.Join(names, ", ") + more
 }
 
-// shortened joins the first of names, and counts the others.
-func shortened(names []string) string {
-	const most = 6
-	if len(names) > most+1 {
-		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
-	}
-	return strings.Join(names, ", ")
-}
+// The most tensors of a fault that are named one by one, and the most names of those that are folded.
+const (
+	mostNamed  = 3
+	mostFolded = 6
+)
 
 // consequences has a line for each fault of the logits that the failures of a check cause.
 func (v *Verdict) consequences(check string) []string {

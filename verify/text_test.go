@@ -161,6 +161,18 @@ func TestFaultLine(t *testing.T) {
 			t.Errorf("%q: %q, want %q", tt.tensors, got, tt.want)
 		}
 	}
+	var many []string // for a page as for the text
+	for i := range 9 {
+		many = append(many, fmt.Sprintf("x.%d.a", i), fmt.Sprintf("x.%d.b", i))
+	}
+	placed := v.place(&logits.Result{}, &logits.Fault{Detail: "all", Tensors: many})
+	if got, line := strings.Join(placed.Look, "; "), v.faultLine(placed); got != "x.0.*; x.1.*; x.2.*; x.3.*; x.4.*; x.5.*; 3 more" || line != "all; look at x.0.*, x.1.*, x.2.*, x.3.*, x.4.*, x.5.* and 3 more" {
+		t.Errorf("%q, %q", got, line)
+	}
+	placed = v.place(&logits.Result{}, &logits.Fault{Detail: "all", Tensors: many[:14]})
+	if line := v.faultLine(placed); len(placed.Look) != 7 || line != "all; look at x.0.*, x.1.*, x.2.*, x.3.*, x.4.*, x.5.*, x.6.*" {
+		t.Errorf("%q", line)
+	}
 	v.Logits = []*logits.Result{{Faults: []*logits.Fault{{Detail: "block 6; explained by: x", Cause: "x", Tensors: []string{"b.6.c"}}, {Detail: "block 7", Tensors: []string{"b.7.a"}}}}}
 	var b strings.Builder
 	if err := WriteText(&b, v, ""); err != nil {
