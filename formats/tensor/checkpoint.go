@@ -22,7 +22,7 @@ type Checkpoint struct {
 	Root   string // name of what was opened in Source, a file or a directory
 
 	// Documents is the directory in Source of the files that describe the model (config.json and the
-	// tokenizer), if it is not the one that Root is or is in.
+	// tokenizer), if it is not the one that Root is or is in, or if it was opened and Root is a file in it.
 	Documents string
 
 	tensors []*Tensor

@@ -44,7 +44,11 @@ func Open(source fs.FS, name string, options Options) (*tensor.Checkpoint, error
 		return nil, err
 	}
 	if info.IsDir() {
-		return openDirectory(source, name, options)
+		c, err := openDirectory(source, name, options)
+		if err == nil {
+			c.Documents = name // Root is a file
+		}
+		return c, err
 	}
 	return openFile(source, name, options, true)
 }

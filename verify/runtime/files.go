@@ -27,10 +27,18 @@ var mlxWeights = []string{"model*.safetensors"}
 // filesOf returns the names of the files of the Hugging Face directory that was opened as a checkpoint; nil if a file was opened, or a directory
 // without config.json.
 func filesOf(c *tensor.Checkpoint) ([]string, error) {
-	if info, err := fs.Stat(c.Source, c.Root); err != nil || !info.IsDir() || c.Documents != "" {
-		return nil, nil // a checkpoint of no files has no directory
+	info, err := fs.Stat(c.Source, c.Root)
+	dir := c.Root
+	switch {
+	case err != nil: // such as a checkpoint of no files
+		return nil, nil
+	case info.IsDir() && c.Documents == "":
+	case !info.IsDir() && c.Documents == path.Dir(c.Root):
+		dir = c.Documents
+	default:
+		return nil, nil
 	}
-	entries, err := fs.ReadDir(c.Source, c.Root)
+	entries, err := fs.ReadDir(c.Source, dir)
 	if err != nil {
 		return nil, err
 	}

@@ -88,3 +88,30 @@ func indexOf(t *testing.T, path, file string) []byte {
 	}
 	return []byte(`{"metadata": {}, "weight_map": {` + strings.Join(entries, ", ") + "}}")
 }
+
+// A file of PyTorch is judged if its directory was opened, and not if it was.
+func TestNamesOfPyTorch(t *testing.T) {
+	data := cases.Open(t, "tiny-griffin").Dir
+	weights, err := os.ReadFile(filepath.Join(data, "original", "torch.pt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, found := range map[string]bool{"model.pt": false, "model.bin": false, "pytorch_model.pt": false, "pytorch_model.bin": true} {
+		dir := t.TempDir()
+		for file, content := range map[string][]byte{name: weights, "config.json": []byte("{}")} {
+			if err := os.WriteFile(filepath.Join(dir, file), content, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, path := range []string{dir, filepath.Join(dir, name)} {
+			c, err := formats.Open(path, formats.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if got, err := runtime.WeightsNotFound(c); err != nil || (got == "") != (found || path != dir) {
+				t.Errorf("%s: %q, %v", path, got, err)
+			}
+		}
+	}
+}
