@@ -88,6 +88,7 @@ interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python
 	$(PYTHON_ENV) agree.py
 	$(PYTHON_ENV) variants.py $(SEED)
 	$(PYTHON_ENV) departures.py $(SEED)
+	$(PYTHON_ENV) weight_files.py
 	$(PYTHON_ENV) capture_check.py
 	$(PYTHON_ENV) generate.py
 	$(PYTHON_ENV) torch_write.py
