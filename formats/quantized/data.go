@@ -74,10 +74,13 @@ func (p *panels) Panel(buffer []byte, first int64) ([]byte, error) {
 	}
 	size := p.w.Tensor.DType.Size()
 	if int64(cap(buffer)) < n*size {
-		buffer = make([]byte, panelElements*size)
+		buffer = make([]byte, p.longest()*size)
 	}
 	return encode(buffer[:n*size], values, p.w.Tensor.DType), nil
 }
+
+// longest returns how many elements a panel has at most. Most matrices of a checkpoint can be small.
+func (p *panels) longest() int64 { return min(panelElements, p.w.Tensor.Elements()) }
 
 // panel returns how many elements are dequantised at once from an element on: whole rows, or a part of one.
 func (r *rule) panel(first int64) int64 {
@@ -93,7 +96,7 @@ func (p *panels) read(first, n int64) ([]float32, error) {
 	r := p.w.rule
 	aligned := first &^ 7 // there codes begin at a whole byte
 	if p.values == nil {
-		p.values, p.raw = make([]float32, panelElements+8), make([]byte, panelElements+16)
+		p.values, p.raw = make([]float32, p.longest()+8), make([]byte, p.longest()+16)
 	}
 	values := p.values[:first-aligned+n]
 	raw := p.raw[:r.codeBytes(int64(len(values)))]

@@ -9,7 +9,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// TestMemory: a matrix takes less memory than a table of the values of its codes, which all matrices share.
+// TestMemory: a matrix takes less memory than a table of the values of its codes, which all matrices share, and the buffers for
+// reading a small one are small.
 func TestMemory(t *testing.T) {
 	const n = 2000
 	for name, matrix := range map[string]func(i int) []*tensor.Tensor{
@@ -35,6 +36,17 @@ func TestMemory(t *testing.T) {
 		}
 		if each := (live() - before) / n; each > 1000 {
 			t.Errorf("%s: %d bytes for a matrix", name, each)
+		}
+		var m, after runtime.MemStats
+		runtime.ReadMemStats(&m)
+		for _, w := range q.Weights {
+			if _, err := w.Tensor.ReadAt(make([]byte, w.Tensor.Bytes()), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if each := (after.TotalAlloc - m.TotalAlloc) / n; each > 16<<10 {
+			t.Errorf("%s: reading a matrix of 16 elements allocates %d bytes", name, each)
 		}
 		runtime.KeepAlive(q)
 		runtime.KeepAlive(c)

@@ -36,7 +36,8 @@ func (p *plainReader) read(dst []float32, first int64) error {
 	const piece = 4096
 	size := p.t.DType.Size()
 	if p.raw == nil {
-		p.raw, p.wide = make([]byte, piece*size), make([]float64, piece)
+		longest := min(piece, p.t.Elements())
+		p.raw, p.wide = make([]byte, longest*size), make([]float64, longest)
 	}
 	for len(dst) > 0 {
 		n := min(len(dst), piece)
