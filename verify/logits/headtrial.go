@@ -59,7 +59,7 @@ func (h *headTrial) explain() error {
 
 // wrongAlone reports whether the logits are outside where the head is given the final norm that was recorded, because that of the model is not it.
 func (h *headTrial) wrongAlone() (bool, error) {
-	if s := h.measured.site("logits", true); h.unsound("final_norm") || !s.finite() || slices.Max(s.rmsScale) == 0 {
+	if s := h.measured.site("logits", true); s == nil || h.unsound("final_norm") || !s.finite() || slices.Max(s.rmsScale) == 0 {
 		return false, nil // logits that are not finite, or all zero, do not show what rounding does
 	}
 	inside, err := h.inside(unchanged)
