@@ -3,7 +3,9 @@ package diff
 import (
 	"fmt"
 	"io"
+	"slices"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -13,15 +15,30 @@ import (
 type operand struct {
 	*tensor.Tensor                // the elements in the order of comparison, under the stored tensor's name
 	stored         *tensor.Tensor // that holds them
-	view           *tensor.View   // of stored; nil for the whole tensor as it is
+	view           *tensor.View   // of stored: a part of it, or its elements in another order; nil for all of them in their order
+	parameter      bool           // of a model of the family, under its key in the layout of comparison
 }
 
 // whole returns an operand that is a stored tensor as it is.
 func whole(t *tensor.Tensor) *operand { return &operand{Tensor: t, stored: t} }
 
-// isView reports whether the operand is a part of the stored tensor, or has its elements in another order.
-func (o *operand) isView() bool {
-	return o.view != nil && !(o.view.IsRowMajor() && o.view.Elements() == o.stored.Elements())
+// parameter returns an operand that is a parameter of a model. It keeps nothing of p that it can do without: there may be very many,
+// and most are stored tensors as they are.
+func parameter(p model.LayoutTensor) (*operand, error) {
+	inOrder := p.View.IsRowMajor() && p.View.Elements() == p.Stored.Elements()
+	if inOrder && slices.Equal(p.View.Shape, p.Stored.Shape) {
+		return &operand{Tensor: p.Stored, stored: p.Stored, parameter: true}, nil
+	}
+	shown, err := tensor.Viewed(p.Stored, p.View)
+	if err != nil {
+		return nil, err
+	}
+	o := &operand{Tensor: shown, stored: p.Stored, parameter: true}
+	if !inOrder {
+		view := p.View
+		o.view = &view
+	}
+	return o, nil
 }
 
 // direct reports whether the elements lie uncompressed in a file or in memory, so that any of them can be

@@ -30,10 +30,10 @@ func (p *pair) only() *operand {
 	return p.a
 }
 
-// view returns an operand that is a view (see operand.isView), or nil if both are whole tensors.
+// view returns an operand that is a view, or nil if both are whole tensors.
 func (p *pair) view() *operand {
 	for _, o := range []*operand{p.a, p.b} {
-		if o.isView() {
+		if o.view != nil {
 			return o
 		}
 	}
@@ -159,7 +159,7 @@ func pairName(a, b *side, key string, layout model.Layout, p *pair) string {
 	only := func(own, other *side, o *operand) string {
 		key := strings.TrimPrefix(key, unpaired)
 		switch {
-		case !own.has(layout) && o.view != nil && other.model != nil && other.has(layout):
+		case !own.has(layout) && o.parameter && other.model != nil && other.has(layout):
 			return other.prefix + key
 		case !common && own.has(layout) && other.has(layout):
 			return key

@@ -81,11 +81,11 @@ func (s *side) addModel(layout model.Layout) error {
 	s.prefix, s.layout = s.model.Prefix, layout
 	parameters, others := s.model.TensorsIn(layout)
 	for _, p := range parameters {
-		shown, err := tensor.Viewed(p.Stored, p.View)
+		o, err := parameter(p)
 		if err != nil {
 			return err
 		}
-		s.add(p.Name, &operand{shown, p.Stored, &p.View})
+		s.add(p.Name, o)
 	}
 	for _, t := range others {
 		s.add(strings.TrimPrefix(t.Name, s.prefix), whole(t))
@@ -128,7 +128,7 @@ func (s *side) has(layout model.Layout) bool { return s.model == nil || s.model.
 
 // fullName returns the operand's own name, or its key if it is compared in another layout.
 func (s *side) fullName(key string, layout model.Layout, o *operand) string {
-	if s.has(layout) || o.view == nil {
+	if s.has(layout) || !o.parameter {
 		return o.Name
 	}
 	return key

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
@@ -417,18 +418,29 @@ func TestOperands(t *testing.T) {
 		}
 	}
 	stored := tensorOf("w", tensor.F32, []int64{2, 3}, make([]byte, 24), false)
+	square := tensorOf("w", tensor.F32, []int64{2, 2}, make([]byte, 16), false)
 	decoded := tensorOf("w", tensor.F32, []int64{2, 3}, make([]byte, 24), true)
-	same, part, turned := tensor.RowMajor(2, 3), tensor.RowMajor(1, 3), tensor.RowMajor(2, 3).Permute(1, 0)
+	turned := tensor.RowMajor(2, 3).Permute(1, 0)
+	in := func(t *tensor.Tensor, view tensor.View) *operand {
+		o, err := parameter(model.LayoutTensor{Name: "p", Stored: t, View: view})
+		if err != nil {
+			panic(err)
+		}
+		return o
+	}
 	for _, tt := range []struct {
-		name         string
-		o            *operand
-		view, direct bool
+		name                           string
+		o                              *operand
+		asIs, view, direct, contiguous bool // asIs: the stored tensor itself
 	}{
-		{"whole", whole(stored), false, true}, {"shown whole", &operand{stored, stored, &same}, false, true}, {"a part", &operand{stored, stored, &part}, true, true},
-		{"transposed", &operand{stored, stored, &turned}, true, true}, {"decoded", whole(decoded), false, false},
+		{"whole", whole(stored), true, false, true, true}, {"decoded", whole(decoded), true, false, false, false},
+		{"all of a parameter", in(stored, tensor.RowMajor(2, 3)), true, false, true, true}, {"with an axis more", in(stored, tensor.RowMajor(2, 1, 3)), false, false, true, true},
+		{"a part", in(stored, tensor.RowMajor(1, 3)), false, true, true, true}, {"transposed", in(stored, turned), false, true, true, false},
+		{"transposed square", in(square, tensor.RowMajor(2, 2).Permute(1, 0)), false, true, true, false},
 	} {
-		if tt.o.isView() != tt.view || tt.o.direct() != tt.direct || tt.o.contiguous() != tt.direct {
-			t.Errorf("%s: view %t, direct %t, contiguous %t", tt.name, tt.o.isView(), tt.o.direct(), tt.o.contiguous())
+		o := tt.o
+		if o.Tensor == o.stored != tt.asIs || (o.view != nil) != tt.view || o.direct() != tt.direct || o.contiguous() != tt.contiguous {
+			t.Errorf("%s: as it is %t, view %t, direct %t, contiguous %t", tt.name, o.Tensor == o.stored, o.view != nil, o.direct(), o.contiguous())
 		}
 	}
 	checked := whole(&tensor.Tensor{Shape: stored.Shape, DType: stored.DType, Data: &summed{lay: stored.Data.(*tensor.Strided)}})
