@@ -21,29 +21,38 @@ type Fault struct {
 	settings []string // that may cause it then, because its weights do not
 }
 
-// Faults returns the faults of a result, in order. Those that no wrong weights cause are folded.
+// Faults returns the faults of a result, in order. Those that have the same cause are folded.
 func (v *Verdict) Faults(l *logits.Result) []*Fault {
 	together := map[string][]*logits.Fault{}
-	var all []*Fault
+	groups := groupsOfWeights(v, l)
 	for _, f := range l.Faults {
-		placed := v.place(l, f)
-		if placed.Check == byWeights {
-			all = append(all, placed)
-			continue
+		cause := ""
+		switch placed := v.place(l, f); placed.Check {
+		case byWeights: // faults stand with the first finding that causes them
+			isCause := func(g FindingGroup) bool { return slices.Contains(g.Findings, placed.Findings[0]) }
+			cause = fmt.Sprint(byWeights, slices.IndexFunc(groups, isCause))
+		case byConfig:
+			cause = fmt.Sprint(placed.Findings)
 		}
-		cause := v.causeNames(placed)
 		together[cause] = append(together[cause], f)
 	}
+	var all []*Fault
 	for cause, faults := range together {
 		for _, f := range l.Fold(faults, cause != "" || l.Weights == logits.SameWeights) {
 			all = append(all, v.place(l, f))
 		}
 	}
-	order := func(f *Fault) int {
-		return slices.IndexFunc(l.Faults, func(g *logits.Fault) bool { return g.Block == f.Block && g.Half == f.Half && g.Kind == f.Kind })
-	}
-	slices.SortStableFunc(all, func(a, b *Fault) int { return order(a) - order(b) })
+	order := func(f *Fault) int { return slices.Index(l.Faults, f.Members()[0]) }
+	slices.SortFunc(all, func(a, b *Fault) int { return order(a) - order(b) })
 	return all
+}
+
+// groupsOfWeights groups the findings of the weights, for a result that has faults.
+func groupsOfWeights(v *Verdict, l *logits.Result) []FindingGroup {
+	if v.Weights == nil || len(l.Faults) == 0 {
+		return nil
+	}
+	return v.GroupFindings(v.Weights.Findings)
 }
 
 // The names of the checks that may cause faults of the logits.
@@ -74,9 +83,7 @@ func (v *Verdict) place(l *logits.Result, f *logits.Fault) *Fault {
 		placed.settings = v.candidates(l, f)
 	}
 	if placed.Look = v.TensorNames(suspects); len(suspects) > mostNamed {
-		if placed.Look = fold(suspects); len(placed.Look) > mostFolded+1 {
-			placed.Look = append(placed.Look[:mostFolded:mostFolded], fmt.Sprintf("%d more", len(placed.Look)-mostFolded))
-		}
+		placed.Look = few(fold(suspects))
 	}
 	return placed
 }
@@ -226,7 +233,23 @@ func (v *Verdict) causeNames(f *Fault) string {
 			names[i] = v.Config.Findings.At(k).Field
 		}
 	}
-	return strings.Join(fold(names), ", ")
+	return listed(few(fold(names)))
+}
+
+// few are the first names of a list, and how many more there are: "3 more".
+func few(names []string) []string {
+	if len(names) <= mostFolded+1 {
+		return names
+	}
+	return append(names[:mostFolded:mostFolded], fmt.Sprintf("%d more", len(names)-mostFolded))
+}
+
+// listed is a few names in a sentence.
+func listed(names []string) string {
+	if last := len(names) - 1; last == mostFolded && strings.HasSuffix(names[last], " more") {
+		return strings.Join(names[:last], ", ") + " and " + names[last]
+	}
+	return strings.Join(names, ", ")
 }
 
 // faultLine says where a fault is, and what to look at.
@@ -245,11 +268,7 @@ func (v *Verdict) faultLine(f *Fault) string {
 	case len(f.Look) == 0:
 		return f.Detail
 	}
-	names, more := f.Look, ""
-	if last := len(names) - 1; last == mostFolded && strings.HasSuffix(names[last], " more") {
-		names, more = names[:last], " and "+names[last]
-	}
-	return f.Detail + "; look at " + strings.Join(names, ", ") + more
+	return f.Detail + "; look at " + listed(f.Look)
 }
 
 // The most tensors of a fault that are named one by one, and the most names of those that are folded.
@@ -258,9 +277,8 @@ const (
 	mostFolded = 6
 )
 
-// consequences has a line for each fault of the logits that the failures of a check cause.
-func (v *Verdict) consequences(check string) []string {
-	var all []string
+// consequences has a line for each fault of the logits that the failures of a check cause, and for how many places each stands.
+func (v *Verdict) consequences(check string) (all []string, places []int) {
 	for _, l := range v.Logits {
 		of := "in the logits"
 		if len(v.Logits) > 1 {
@@ -268,9 +286,9 @@ func (v *Verdict) consequences(check string) []string {
 		}
 		for _, f := range v.Faults(l) {
 			if f.Check == check {
-				all = append(all, of+": "+v.faultLine(f))
+				all, places = append(all, of+": "+v.faultLine(f)), append(places, max(1, f.Places))
 			}
 		}
 	}
-	return all
+	return all, places
 }

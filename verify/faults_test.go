@@ -1,10 +1,12 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -157,5 +159,51 @@ func TestTextOfFoldedFaults(t *testing.T) {
 	}
 	if n := v.Checks()[0].Failures.Len(); n != 11 {
 		t.Errorf("%d failures", n)
+	}
+}
+
+// What the same wrong weights of several layers do to the logits is one line below their finding, which names a few of them. Faults with another cause, of other
+// weights and of none are apart. Every place is counted.
+func TestFoldedFaultsOfWeights(t *testing.T) {
+	l := &logits.Result{Checkpoint: "b", Blocks: slices.Repeat([]model.BlockType{model.Recurrent}, 9)}
+	v := &Verdict{Source: &Subject{Path: "a"}, Converted: &Subject{Path: "b"}, Logits: []*logits.Result{l}, Weights: &WeightsSection{}}
+	wrong := func(kind FindingKind, block int, parameter string) {
+		name := fmt.Sprintf("m.%d.%s", block, parameter)
+		v.Weights.add(Finding{Kind: kind, Tensor: name, Differing: 1, Elements: 2})
+	}
+	fault := func(block int, half logits.Half, cause string, parameters ...string) {
+		f := &logits.Fault{Block: block, Kind: logits.RecurrentFault, Half: half, Cause: cause, Detail: fmt.Sprint(half, block)}
+		for _, p := range parameters {
+			f.Tensors = append(f.Tensors, fmt.Sprintf("m.%d.%s", block, p))
+		}
+		l.Faults = append(l.Faults, f)
+	}
+	for i := range 9 {
+		wrong(WrongWeights, i, "gate")
+		wrong(WrongWeights, i, "up")
+		fault(i, logits.MLPHalf, "exchanged", "gate", "up")
+	}
+	wrong(WrongWeights, 0, "q")
+	wrong(WrongWeights, 1, "q")
+	wrong(WrongWeights, 2, "k")
+	fault(0, logits.TemporalHalf, "", "q")
+	fault(1, logits.TemporalHalf, "", "q")
+	fault(2, logits.TemporalHalf, "", "k")
+	fault(3, logits.TemporalHalf, "", "o")
+	fault(4, logits.TemporalHalf, "other", "o")
+	const first, of = ": first wrong at token 0 of row 0 (position 0), worst in block 0 at token 0 of row 0, channel 0; because of the weights of ", "  in the logits: "
+	lines := of + "all 9 blocks, MLP" + first + "m.0.*, m.1.*, m.2.*, m.3.*, m.4.*, m.5.* and 3 more\n" + of + "blocks 0 and 1, temporal half" + first + "m.0.q, m.1.q\n" +
+		of + "temporal2; because of the weights of m.2.k\n\nlogits: 2 failures\n  temporal3; look at m.3.o\n  temporal4; look at m.4.o\n"
+	if text := textOf(t, v); !strings.Contains(text, lines) {
+		t.Errorf("%s\nwant %s", text, lines)
+	}
+	wrong(WrongWeights, 3, "o")
+	wrong(WrongWeights, 4, "p")
+	wrong(WrongWeights, 5, "p")
+	fault(4, logits.TemporalHalf, "", "p")
+	fault(5, logits.TemporalHalf, "", "p")
+	var out strings.Builder
+	if err := WriteText(&out, v, "--all"); err != nil || !strings.Contains(out.String(), "temporal2; because of the weights of m.2.k\n  ... and in 3 more places of the logits (--all)\n") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }

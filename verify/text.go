@@ -146,7 +146,8 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 		}
 		lines, groups, n := v.lines(s.Findings, most)
 		out.failures(s.Name, n, lines, groups, all)
-		out.consequences(v.consequences(s.Name), all)
+		consequences, places := v.consequences(s.Name)
+		out.consequences(consequences, places, all)
 	}
 	for _, l := range v.Logits {
 		var faults []string
@@ -244,8 +245,8 @@ func (t *textWriter) failures(check string, n int, lines []string, groups int, a
 	}
 }
 
-// consequences writes what the failures of a check do to the logits.
-func (t *textWriter) consequences(lines []string, all string) {
+// consequences writes what the failures of a check do to the logits. Each line stands for so many places.
+func (t *textWriter) consequences(lines []string, places []int, all string) {
 	const most = 3
 	shown := lines
 	if all != "" && len(lines) > most+1 {
@@ -254,7 +255,11 @@ func (t *textWriter) consequences(lines []string, all string) {
 	for _, line := range shown {
 		t.printf("  %s\n", text.Printable(line))
 	}
-	if more := len(lines) - len(shown); more > 0 {
+	more := 0
+	for _, n := range places[len(shown):] {
+		more += n
+	}
+	if more > 0 {
 		t.printf("  ... and in %s more places of the logits (%s)\n", text.Grouped(int64(more)), all)
 	}
 }

@@ -80,6 +80,9 @@ func (f *shownFindings) Names() []string {
 // More are the faults after the first.
 func (f *shownFindings) More() []faultPart { return f.Faults[min(1, len(f.Faults)):] }
 
+// MorePlaces counts the faults that those stand for.
+func (f *shownFindings) MorePlaces() int { return places(f.More()) }
+
 // maxDescribed is how many groups of findings of one check are described one by one.
 const maxDescribed = 12
 
@@ -139,7 +142,7 @@ func (g *verdictPage) wrong() []page.Link {
 			}
 			all = append(all, page.Link{Text: what, To: f.ID})
 		}
-		if more := l.Places() - (&logitsPart{Where: shown}).Places(); more > 0 {
+		if more := l.Places() - places(shown); more > 0 {
 			all = append(all, page.Link{Text: fmt.Sprintf("%s: and %s more", what, text.Grouped(int64(more))), To: l.Where[len(shown)].ID})
 		}
 	}
@@ -227,8 +230,11 @@ type logitsPart struct {
 }
 
 // Places returns how many places are at fault.
-func (l *logitsPart) Places() (n int) {
-	for _, f := range l.Where {
+func (l *logitsPart) Places() int { return places(l.Where) }
+
+// places counts the faults that some stand for.
+func places(all []faultPart) (n int) {
+	for _, f := range all {
 		n += max(1, f.Fault.Places)
 	}
 	return n

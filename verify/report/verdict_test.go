@@ -174,7 +174,7 @@ func TestFaultsOutsideTheModel(t *testing.T) {
 	}
 }
 
-// TestFindingsOfLayers: what is wrong in the same way in several layers is described once, with the first of its faults.
+// TestFindingsOfLayers: what is wrong in the same way in several layers is described once, with the first of its faults, which are one if they are alike.
 func TestFindingsOfLayers(t *testing.T) {
 	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
 	v := &verify.Verdict{Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{}, Logits: []*logits.Result{{Checkpoint: "a.pt"}},
@@ -182,11 +182,12 @@ func TestFindingsOfLayers(t *testing.T) {
 	for i := range 20 {
 		name := fmt.Sprintf("layers.%d.w", i)
 		v.Weights.Findings = v.Weights.Findings.Append(verify.Finding{Kind: verify.WrongWeights, Tensor: name, SourceName: name, ConvertedName: name, Differing: 1, Elements: 2})
-		v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Block: i, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{name}, Detail: "wrong"})
+		v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Block: i, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{name}, Where: fmt.Sprint(i < 16), Detail: "wrong"})
 	}
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
-	for text, want := range map[string]int{"weights: all layers (20) of layers: w</a>": 1, `<div class="fault"`: 2, "20; 20 of 40 elements differ": 1, "<summary>19 more places in the logits": 1, "<summary>All 20": 1, "look at": 0} {
+	for text, want := range map[string]int{"weights: all layers (20) of layers: w</a>": 1, `<div class="fault"`: 2, "20; 20 of 40 elements differ": 1, "In the logits: blocks 0, 1, 2, 3, 4, 5 and 10 more, MLP": 1, "<summary>4 more places in the logits": 1,
+		"In the logits: blocks 16, 17, 18 and 19, MLP</li>": 1, "<summary>All 20": 1, "look at": 0} {
 		if n := strings.Count(page, text); n != want {
 			t.Errorf("%q is %d times in the page, not %d", text, n, want)
 		}
