@@ -3,8 +3,11 @@ package logits
 import (
 	"bytes"
 	"fmt"
+	"math"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats"
@@ -40,8 +43,8 @@ func TestRowsOfOneDocument(t *testing.T) {
 		run := brokenTrialRun(t, m, tt.broken)
 		run.spoilToken("packed.temporal.1", tt.token)
 		r := compareWith(t, m, run.only("*"))
-		if len(r.Faults) == 0 || r.Faults[0].Block != 1 || r.Faults[0].Half != TemporalHalf || r.Faults[0].Cause != tt.cause {
-			t.Errorf("%q, token %d: %s", tt.broken.kind, tt.token, r.Summary)
+		if len(r.Faults) == 0 || r.Faults[0].Block != 1 || r.Faults[0].Half != TemporalHalf || r.Faults[0].Cause != tt.cause || len(r.Faults[0].Tensors) == 0 {
+			t.Errorf("%q, token %d: %s, tensors %q", tt.broken.kind, tt.token, r.Summary, r.Faults[0].Tensors)
 		}
 	}
 }
@@ -61,6 +64,7 @@ func TestFaultOfOneChannel(t *testing.T) {
 	} {
 		kernel, bias := m.Found.TensorName(tt.block, tt.parameter+reference.Kernel), m.Found.TensorName(tt.block, tt.parameter+reference.Bias)
 		for part, want := range map[string][]string{reference.Kernel: {kernel, bias}, reference.Bias: {bias}} {
+			cause := map[string]string{reference.Bias: "of the bias, which is too small by 0.1"}[part] // and a tenth of the element
 			for _, sparse := range []bool{false, true} {
 				if sparse && tt.half == TemporalHalf {
 					continue // the MLP spreads it over all channels
@@ -68,7 +72,7 @@ func TestFaultOfOneChannel(t *testing.T) {
 				n := newNaive(t, m, reference.Float32, breakage{tt.block, "weight:" + tt.parameter + part, 0.1})
 				tokens, positions, packed, batch := trialTokens(m)
 				r := compareWith(t, m, n.fixture(tokens, positions, packed, batch, "float32", sparse))
-				if len(r.Faults) != 1 || r.Faults[0].Half != tt.half || !slices.Equal(r.Faults[0].Tensors, want) {
+				if len(r.Faults) != 1 || r.Faults[0].Half != tt.half || !slices.Equal(r.Faults[0].Tensors, want) || !strings.Contains(r.Faults[0].Cause, cause) {
 					t.Errorf("block %d, %s%s, sparse %t: %s: %q, want %q", tt.block, tt.parameter, part, sparse, r.Summary, r.Faults[0].Tensors, want)
 				}
 			}
@@ -162,5 +166,61 @@ func TestFaultOfSeparateHead(t *testing.T) {
 		if len(r.Faults) != 1 || !slices.Equal(r.Faults[0].Tensors, want) {
 			t.Errorf("%s: %s: %+v", name, r.Summary, r.Faults)
 		}
+	}
+}
+
+// What concerns both halves of a block is tried too where the fixture shows which of them is wrong.
+func TestBothHalvesAreTried(t *testing.T) {
+	f := cases.Open(t, "tiny-griffin")
+	run := newTrialRun(t, f.Model(t, f.Checkpoints(t)[0]))
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(f.Dir, "hf"))); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "config.json")
+	config, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Replace(config, []byte("1e-06"), []byte("1e-03"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := compareWith(t, f.Model(t, dir), run.only("*"))
+	halves := map[Half]int{}
+	for _, fault := range r.Faults {
+		if fault.inBlock() {
+			halves[fault.Half]++
+		}
+		if fault.Setting == nil || fault.Setting.Name != EpsilonSetting {
+			t.Errorf("%s", fault.Detail)
+		}
+	}
+	if halves[TemporalHalf] == 0 || halves[MLPHalf] == 0 || halves[""] > 0 {
+		t.Errorf("faults of halves %v: %s", halves, r.Summary)
+	}
+}
+
+// The MLP alone is judged by the errors of the model's own runs, unless its block has a NaN before it: then by those of all legal runs of the MLP.
+func TestErrorsOfMLPTrial(t *testing.T) {
+	f := cases.Open(t, "tiny-griffin")
+	m := f.Model(t, f.Checkpoints(t)[0])
+	in := newInput(m, newTrialRun(t, m).only("*"), nil)
+	measured, err := measure(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &localiser{ctx: t.Context(), in: in, measured: measured, reference: m.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})}
+	own := measured.site(hidden(2), true)
+	if sound, err := l.mlpTrial(1); err != nil || sound.errors != own {
+		t.Fatalf("%v: other errors than those of the model's own runs", err)
+	}
+	measured.site(temporal(1), true).fixture[0].Largest = math.NaN()
+	behind, err := l.mlpTrial(1)
+	if err != nil || behind.errors == own || len(behind.errors.runs) != len(own.runs) {
+		t.Fatalf("%v: the errors of the model's own runs", err)
+	}
+	rms, largest := behind.errors.scales(-1)
+	if !slices.Equal(behind.errors.rmsScale, rms) || !slices.Equal(behind.errors.maxScale, largest) {
+		t.Error("the scales are not those of all runs")
 	}
 }
