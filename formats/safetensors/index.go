@@ -5,27 +5,16 @@ import (
 	"io/fs"
 
 	"github.com/griffin-ckpt/griffin/formats/internal/shardindex"
-	"github.com/griffin-ckpt/griffin/formats/storage"
-	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // IndexFiles returns the names of the files that a shard index lists, in the order in which it
 // first names them. All are in the directory of the index.
 func IndexFiles(source fs.FS, name string) ([]string, error) {
-	x, err := readIndex(source, name)
+	x, err := shardindex.Read(source, name)
 	if err != nil {
 		return nil, err
 	}
 	return x.Files, nil
-}
-
-func readIndex(source fs.FS, name string) (*shardindex.Index, error) {
-	text, err := storage.ReadFile(source, name, maxRead)
-	if err != nil {
-		return nil, err
-	}
-	x, err := shardindex.Parse(text)
-	return x, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
 }
 
 // checkIndex checks that shards agree with their index. Its notes are about what loses nothing: a

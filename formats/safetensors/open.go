@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/formats/internal/foreign"
+	"github.com/griffin-ckpt/griffin/formats/internal/shardindex"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -80,7 +81,7 @@ func openDir(source fs.FS, dir string) (*tensor.Checkpoint, error) {
 
 // openIndex opens the shards beside an index. Both must list the same tensors in the same files.
 func openIndex(source fs.FS, name string) (*tensor.Checkpoint, error) {
-	x, err := readIndex(source, name)
+	x, err := shardindex.Read(source, name)
 	if err != nil {
 		return nil, err
 	}

@@ -21,16 +21,10 @@ const (
 	WeightsName = "pytorch_model.bin"
 )
 
-const maxIndex = 8 << 20 // bytes
-
 // openIndex opens the shards of an index as one checkpoint. Both must list the same tensors in the
 // same files.
 func openIndex(source fs.FS, name string, options Options) (c *tensor.Checkpoint, err error) {
-	text, err := storage.ReadFile(source, name, maxIndex)
-	if err != nil {
-		return nil, err
-	}
-	x, err := shardindex.Parse(text)
+	x, err := shardindex.Read(source, name)
 	if err != nil {
 		return nil, err
 	}

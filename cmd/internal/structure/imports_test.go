@@ -45,7 +45,7 @@ var imports = []struct {
 	{"formats/flax", []string{"formats/internal/...", "formats/storage", "formats/tensor"}},
 	{"formats/hfconfig", []string{"formats/storage", "formats/strictjson", "formats/tensor"}},
 	{"formats/internal/foreign", []string{"formats/tensor"}},
-	{"formats/internal/shardindex", []string{"formats/strictjson", "formats/tensor"}},
+	{"formats/internal/shardindex", []string{"formats/storage", "formats/strictjson", "formats/tensor"}},
 	{"formats/npy", []string{"formats/tensor"}},
 	{"formats/orbax", []string{"formats/flax", "formats/internal/...", "formats/orbax/...", "formats/storage", "formats/storage/publish", "formats/strictjson", "formats/tensor"}},
 	{"formats/orbax/internal/files", []string{"formats/storage", "formats/tensor"}},

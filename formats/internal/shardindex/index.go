@@ -3,10 +3,12 @@
 package shardindex
 
 import (
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -28,6 +30,19 @@ const (
 	maxDepth = 64   // nesting of the JSON; an index needs 2
 	maxFiles = 8192 // shards of a checkpoint
 )
+
+// maxSize is the size in bytes of the largest index that is read: 300 for each of tensor.MaxTensors tensors.
+const maxSize = 60_000_000
+
+// Read reads the index in a file of a source.
+func Read(source fs.FS, name string) (*Index, error) {
+	text, err := storage.ReadFile(source, name, maxSize)
+	if err != nil {
+		return nil, err
+	}
+	x, err := Parse(text)
+	return x, tensor.Annotate(err, tensor.Location{File: storage.Path(source, name)})
+}
 
 // Parse parses an index. Text that is not an index, and an index with a file in another directory, are a
 // *tensor.FormatError.
