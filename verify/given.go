@@ -220,6 +220,22 @@ func addContradicted(r *run) {
 // words is the name of a setting in a sentence.
 func words(name logits.SettingName) string { return strings.ReplaceAll(string(name), "_", " ") }
 
+// onlyGivenWindow returns the attention window that was given, in a list, if the config.json of the conversion has one more, and nothing says that it
+// was written to match transformers 5. What else config.json has agrees with what was given, or fails.
+func onlyGivenWindow(r *run) []string {
+	if r.plan == nil || r.plan.Layout != model.HuggingFace || r.record.Record != nil && r.record.Settings != nil {
+		return nil
+	}
+	if stated, err := r.sourceModel.StatedConfig(); stated != nil || err != nil || r.given.AttentionWindow == nil && r.given.Preset == "" {
+		return nil
+	}
+	given := r.plan.Config.AttentionWindow
+	if writtenWindow(r.converted) != given+1 {
+		return nil
+	}
+	return onlyGiven(r.sourceModel, model.Settings{AttentionWindow: &given})
+}
+
 // onlyGiven lists the settings of a checkpoint alone that were given, and that nothing beside it states.
 func onlyGiven(m *model.Model, given model.Settings) []string {
 	if stated, err := m.Configure(model.Settings{}); err == nil {

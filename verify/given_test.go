@@ -107,7 +107,7 @@ func TestGivenAgainstConfig(t *testing.T) {
 			"not proven: the logits soft cap and the embedding scale that were given are not the conversion's"},
 		{"both, against neither", settingsOf(8, 30, true), settingsOf(6, 0, false), nil, "attention_window: 6, not 8\nlogits_soft_cap: 0, not 30\nembedding_scale: false, not true",
 			"not proven: the attention window, the logits soft cap and the embedding scale that were given are not the conversion's"},
-		{"one more, to match transformers 5", settingsOf(8, 30, true), settingsOf(7, 30, true), nil, "", "the same model"},
+		{"one more, to match transformers 5", settingsOf(8, 30, true), settingsOf(7, 30, true), nil, "", "the same model, with attention window 7 as given"},
 		{"and a wrong field", settingsOf(8, 30, true), settingsOf(16, 30, true), replaced(`"rms_norm_eps": 1e-06`, `"rms_norm_eps": 1e-05`),
 			"rms_norm_eps: 1e-05, not 1e-06\nattention_window: 16, not 8", "not the same model"},
 		{"a field that is not there", settingsOf(8, 30, true), settingsOf(8, 20, true), replaced(`"logits_soft_cap": 30.0,`, ""), "logits_soft_cap: no such field, which stands for 30, not 20", "not the same model"},

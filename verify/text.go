@@ -76,8 +76,6 @@ func (v *Verdict) Answer() string {
 		return "not proven: " + v.Unproven
 	case !v.Same:
 		return "not " + of
-	case len(v.Given) > 0:
-		return of + ", with " + inWords(v.Given) + " as given"
 	}
 	if w := v.Weights; w != nil && w.Rounded > 0 && w.Rounded == w.Widened {
 		of += ", as " + w.RoundedTo
@@ -92,6 +90,9 @@ func (v *Verdict) Answer() string {
 	}
 	if v.Settings != nil && len(v.Settings.Recorded) > 0 {
 		of += ", with settings as recorded, not proven"
+	}
+	if len(v.Given) > 0 {
+		of += ", with " + inWords(v.Given) + " as given"
 	}
 	return of
 }

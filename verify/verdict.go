@@ -26,7 +26,7 @@ type Verdict struct {
 	Golden    string   `json:"golden,omitempty"`    // path of the fixture
 
 	Settings *Settings `json:"settings,omitempty"` // of the source
-	Given    []string  `json:"given,omitempty"`    // settings of a checkpoint alone that only the caller states: "attention window 8"
+	Given    []string  `json:"given,omitempty"`    // settings that only the caller states, and no file of a checkpoint: "attention window 8"
 
 	Structure *Section        `json:"structure,omitempty"`
 	Config    *Section        `json:"config,omitempty"`

@@ -67,6 +67,9 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 		}
 	}
 	addContradicted(r)
+	if converted != nil {
+		r.verdict.Given = onlyGivenWindow(r)
+	}
 	r.verdict.conclude(conversionStates(r))
 	if o.Facts {
 		var err error
