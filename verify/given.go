@@ -11,7 +11,9 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // trust says which settings a run takes for a source that states none, if those that were given are not those of the conversion.
@@ -215,6 +217,39 @@ func addContradicted(r *run) {
 		said = append(said, s.Summary)
 	}
 	s.OK, s.Skipped, s.Summary = false, false, strings.Join(said, "; ")
+}
+
+// doubtWindow takes back that the window of the Hugging Face side is the original's, where another was given, unless a recording of an original
+// shows that the given one is wrong, or where a recording was made with another.
+func doubtWindow(r *run) {
+	w := r.verdict.Window
+	if w == nil {
+		return
+	}
+	say := func(rest string) {
+		changed := *w
+		changed.Source, changed.Matches = runtime.Contradicted, ""
+		changed.Summary = fmt.Sprintf("attention_window_size is %d; %s", w.Written, rest)
+		r.verdict.Window = &changed
+	}
+	shown := false
+	for _, l := range r.verdict.Logits {
+		if l.Semantics != reference.Original.String() {
+			continue
+		}
+		shown = shown || l.OK
+		for _, f := range l.Faults {
+			if s := f.Setting; s != nil && s.Name == logits.WindowSetting && s.Value == fmt.Sprint(w.Original) {
+				say("the recording was made with an attention window of " + s.Recorded)
+				return
+			}
+		}
+	}
+	for _, c := range r.contradicted {
+		if c.name == logits.WindowSetting && !shown {
+			say(fmt.Sprintf("%s was given for the original's window, and the conversion has %s", c.given, c.found))
+		}
+	}
 }
 
 // words is the name of a setting in a sentence.

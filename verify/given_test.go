@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // settingsOf are settings of tiny-griffin, or others.
@@ -83,6 +84,10 @@ func TestGivenAgainstConversion(t *testing.T) {
 				}
 				if !v.Same && (v.Unproven == "" || !strings.HasSuffix(v.Answer(), "given is not the conversion's") && !strings.HasSuffix(v.Answer(), "given are not the conversion's")) {
 					t.Errorf("%s, %q: %s", made.name, tt.want, v.Answer())
+				}
+				doubted := golden == "" && len(tt.want) > 0 && strings.HasPrefix(tt.want[0], "attention_window")
+				if w := v.Window; w != nil && (w.Source == runtime.Contradicted) != doubted || w != nil && strings.HasSuffix(w.Summary, "for the original's window, and the conversion has 8") != doubted {
+					t.Errorf("%s, golden %t, %q: %+v", made.name, golden != "", tt.want, w)
 				}
 				if golden != "" && (len(v.Logits) != 1 || !v.Logits[0].OK) {
 					t.Errorf("%s, %q: %+v", made.name, tt.want, v.Logits)
@@ -187,6 +192,9 @@ func TestRecordingAgainstGiven(t *testing.T) {
 		v, err := verifyFiles(t, source, converted, Options{Settings: wrong, Golden: recording})
 		if err != nil || v.Same || v.Answer() != tt.answer || !v.Config.OK {
 			t.Errorf("%s, unrecorded %t: %s, %v", tt.name, tt.unrecorded, v.Answer(), err)
+		}
+		if w := v.Window; w != nil && (w.Source != runtime.Contradicted || w.Summary != "attention_window_size is 6; the recording was made with an attention window of 8") {
+			t.Errorf("%s, unrecorded %t: %+v", tt.name, tt.unrecorded, w)
 		}
 	}
 }

@@ -67,6 +67,7 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 		}
 	}
 	addContradicted(r)
+	doubtWindow(r)
 	if converted != nil {
 		r.verdict.Given = onlyGivenWindow(r)
 	}

@@ -16,7 +16,7 @@ const (
 	FromManifest Evidence = manifest.Name  // the record of the conversion
 	FromFixture  Evidence = "fixture"      // what the original computed
 	Assumed      Evidence = "assumed"      // it is not known
-	Contradicted Evidence = "contradicted" // it is taken from config.json, and the record of the conversion has another
+	Contradicted Evidence = "contradicted" // it is taken from config.json, and the record of the conversion, the recording or the caller has another
 )
 
 // Window says how a Hugging Face directory writes the attention window. The original attends to window + 1 tokens,
