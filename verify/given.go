@@ -187,13 +187,20 @@ func doubtful(r *run) model.Settings {
 	return r.options.Settings
 }
 
-// conversionStates reports whether files of the conversion state settings.
-func conversionStates(r *run) bool {
-	if r.convertedModel == nil {
+// conversionStates reports whether files of the conversion state a setting, with which it was run. A window of config.json may be one more than the
+// recording's, to match transformers 5.
+func (r *run) conversionStates(s *logits.Setting) bool {
+	if r.convertedModel == nil || s.Name == logits.SemanticsSetting {
 		return false
 	}
+	if r.record.Record != nil && r.record.Settings != nil {
+		return true
+	}
 	stated, err := r.convertedModel.StatedConfig()
-	return stated != nil || err != nil || r.record.Record != nil && r.record.Settings != nil
+	if stated != nil && s.Name == logits.WindowSetting && fmt.Sprint(writtenWindow(r.converted)-1) == s.Recorded {
+		return false
+	}
+	return stated != nil || err != nil
 }
 
 // addContradicted makes the settings that were given, and that are not those of the conversion, findings of the configuration.
@@ -248,6 +255,20 @@ func doubtWindow(r *run) {
 	for _, c := range r.contradicted {
 		if c.name == logits.WindowSetting && !shown {
 			say(fmt.Sprintf("%s was given for the original's window, and the conversion has %s", c.given, c.found))
+		}
+	}
+}
+
+// noteMadeWith notes that the conversion was made with settings that were given, and that the recording shows to be wrong.
+func noteMadeWith(r *run) {
+	for _, l := range r.verdict.Logits {
+		for _, f := range l.Faults {
+			if s := f.Setting; s != nil && s.Given && r.conversionStates(s) {
+				note := fmt.Sprintf("the conversion was made with another %s than the recording too: it has to be made again with %s", words(s.Name), s.Recorded)
+				if !slices.Contains(r.verdict.Notes, note) {
+					r.verdict.Notes = append(r.verdict.Notes, note)
+				}
+			}
 		}
 	}
 }

@@ -34,7 +34,7 @@ func TestConclude(t *testing.T) {
 		{"last logits", Verdict{Logits: []*logits.Result{{OK: true}, {}}}, false},
 		{"logits do not help", Verdict{Structure: failed, Logits: []*logits.Result{{OK: true}}}, false},
 	} {
-		if tt.v.conclude(false); tt.v.Same != tt.want {
+		if tt.v.conclude(func(*logits.Setting) bool { return false }); tt.v.Same != tt.want {
 			t.Errorf("%s: the same %t", tt.name, tt.v.Same)
 		}
 	}

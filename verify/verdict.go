@@ -212,8 +212,8 @@ type TensorDigest struct {
 // Number is a float64 whose JSON is a string if it is not finite: NaN, Infinity, -Infinity.
 type Number = float.Number
 
-// conclude sets Same and Unproven. isStated says that files of the conversion state settings.
-func (v *Verdict) conclude(isStated bool) {
+// conclude sets Same and Unproven. isStated reports whether files of the conversion state a setting.
+func (v *Verdict) conclude(isStated func(*logits.Setting) bool) {
 	v.Same = true
 	for _, s := range []*Section{v.Structure, v.Config} {
 		v.Same = v.Same && (s == nil || s.OK || s.Skipped)
@@ -228,8 +228,8 @@ func (v *Verdict) conclude(isStated bool) {
 }
 
 // unproven says why a verdict proves nothing, although no check found the models to differ: all that fails is settings that were given, or a
-// recording that is not finite or of other weights. It is "" if anything else fails. isStated says that files of the conversion state settings.
-func unproven(v *Verdict, isStated bool) string {
+// recording that is not finite or of other weights. It is "" if anything else fails. isStated reports whether files of the conversion state a setting.
+func unproven(v *Verdict, isStated func(*logits.Setting) bool) string {
 	if v.Quantized != nil {
 		return ""
 	}
@@ -267,7 +267,7 @@ func unproven(v *Verdict, isStated bool) string {
 }
 
 // excused says why a result proves nothing, and whether that is all that is wrong with it.
-func excused(v *Verdict, l *logits.Result, isStated bool) (causes []string, ok bool) {
+func excused(v *Verdict, l *logits.Result, isStated func(*logits.Setting) bool) (causes []string, ok bool) {
 	if l.OK {
 		return nil, true
 	}
@@ -282,7 +282,7 @@ func excused(v *Verdict, l *logits.Result, isStated bool) (causes []string, ok b
 			causes = append(causes, "the recording is not finite")
 		case f.Kind == logits.WeightsFault:
 			causes = append(causes, otherWeights)
-		case f.Setting != nil && f.Setting.Given && !(isStated && f.Setting.Name != logits.SemanticsSetting):
+		case f.Setting != nil && f.Setting.Given && !isStated(f.Setting):
 			if name := string(f.Setting.Name); !slices.Contains(given, name) {
 				given = append(given, name)
 			}

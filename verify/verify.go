@@ -71,7 +71,8 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 	if converted != nil {
 		r.verdict.Given = onlyGivenWindow(r)
 	}
-	r.verdict.conclude(conversionStates(r))
+	noteMadeWith(r)
+	r.verdict.conclude(r.conversionStates)
 	if o.Facts {
 		var err error
 		if r.verdict.Facts, err = r.facts(ctx); err != nil {
