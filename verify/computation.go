@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 
@@ -58,6 +59,9 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 			window = w
 			if r.plan.SettingsKnown {
 				window = w.For(r.plan.Config.AttentionWindow)
+				if window != w && c.source.Evidence != runtime.FromManifest && r.sourceModel.Layout == model.HuggingFace {
+					window = c.windowBeside(w)
+				}
 			}
 		}
 	}
@@ -66,6 +70,18 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 		return c.fixture.Unchanged()
 	}
 	return nil
+}
+
+// windowBeside returns the window of a conversion whose source is a Hugging Face directory with another, where nothing but a recording may say
+// which of them is the original's, and whether one of them is one more.
+func (c *computation) windowBeside(w *runtime.Window) *runtime.Window {
+	if c.source.Evidence == runtime.FromFixture {
+		return w.For(c.source.Original.AttentionWindow)
+	}
+	beside := *w
+	beside.Source, beside.Matches = runtime.Assumed, ""
+	beside.Summary = fmt.Sprintf("attention_window_size is %d, and that of the source %d: nothing says which of them is the original's window, or one more", w.Written, c.source.Config.AttentionWindow)
+	return &beside
 }
 
 // runnable returns the converted model with a complete configuration. Settings that an original does not have are those of
