@@ -217,6 +217,9 @@ func addContradicted(r *run) {
 		}
 		f.Detail = fmt.Sprintf("%s of the conversion %s %s; ", strings.Join(c.files, " and "), map[bool]string{true: "has", false: "have"}[len(c.files) == 1], c.found) + f.Detail
 		s.add(f)
+		if settings := r.verdict.Settings; settings != nil {
+			settings.Contradicted = append(settings.Contradicted, words(c.name)+" "+c.given)
+		}
 		said = append(said, fmt.Sprintf("%s %s instead of %s", words(c.name), c.given, c.found))
 	}
 	said = []string{"given " + strings.Join(said, ", ")}

@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -85,6 +86,13 @@ func TestGivenAgainstConversion(t *testing.T) {
 				}
 				if !v.Same && (v.Unproven == "" || !strings.HasSuffix(v.Answer(), "given is not the conversion's") && !strings.HasSuffix(v.Answer(), "given are not the conversion's")) {
 					t.Errorf("%s, %q: %s", made.name, tt.want, v.Answer())
+				}
+				var given []string
+				for _, f := range v.Config.Findings.All() {
+					given = append(given, words(logits.SettingName(f.Field))+" "+f.Got)
+				}
+				if s := v.Settings; s != nil && !slices.Equal(s.Contradicted, given) {
+					t.Errorf("%s: %q, want %q", made.name, s.Contradicted, given)
 				}
 				doubted := golden == "" && len(tt.want) > 0 && strings.HasPrefix(tt.want[0], "attention_window")
 				if w := v.Window; w != nil && (w.Source == runtime.Contradicted) != doubted || w != nil && strings.HasSuffix(w.Summary, "for the original's window, and the conversion has 8") != doubted {

@@ -73,6 +73,9 @@ type Settings struct {
 
 	// Recorded are the names of those that are taken from the conversion.json of a checkpoint. Nothing proves them.
 	Recorded []string `json:"recorded,omitempty"`
+
+	// Contradicted are those that were given, "attention window 9", and that are another one in the conversion, with which the source was run.
+	Contradicted []string `json:"contradicted,omitempty"`
 }
 
 // Section is the outcome of one check.

@@ -197,11 +197,16 @@ func settingsTable(v *verify.Verdict) *page.Table {
 			text.Grouped(c.NumHeads), text.Grouped(c.LRUWidth), text.Grouped(c.VocabSize), window, cap, scale}
 	}
 	source, converted := values(facts.Source), values(facts.Converted)
+	names := []string{"parameters", "blocks", "width", "MLP width", "heads", "RG-LRU width", "vocabulary", "attention window", "logits soft cap", "embedding scale"}
+	given := givenSettings(v)
 	t := &page.Table{Label: "Configuration", Fixed: true, Columns: []page.Column{{Title: "setting"}, {Title: "checkpoint"}}}
 	if facts.Converted != nil {
 		t.Columns = []page.Column{{Title: "setting"}, {Title: "source"}, {Title: "converted"}}
 	}
-	for i, name := range []string{"parameters", "blocks", "width", "MLP width", "heads", "RG-LRU width", "vocabulary", "attention window", "logits soft cap", "embedding scale"} {
+	for i, name := range names {
+		if value := given[name]; value != "" {
+			source[i] = "given " + value
+		}
 		r := page.Row{Cells: []page.Cell{page.Text(name), page.Text(source[i])}}
 		if facts.Converted != nil {
 			r.Cells = append(r.Cells, page.Text(converted[i]))
@@ -210,4 +215,19 @@ func settingsTable(v *verify.Verdict) *page.Table {
 		t.Add(r)
 	}
 	return t
+}
+
+// givenSettings returns what was given for settings that are another one in the conversion, by the names of the settings.
+func givenSettings(v *verify.Verdict) map[string]string {
+	given := map[string]string{}
+	if v.Config == nil {
+		return given
+	}
+	for _, f := range v.Config.Findings.All() {
+		if f.Kind == verify.GivenSetting {
+			value := map[string]string{"true": "yes", "false": "no", "0": "none"}[f.Got]
+			given[strings.ReplaceAll(f.Field, "_", " ")] = cmp.Or(value, f.Got)
+		}
+	}
+	return given
 }

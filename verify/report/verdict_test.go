@@ -294,13 +294,15 @@ func TestUnprovenVerdict(t *testing.T) {
 		lead      string
 	}{{facts, "No check found that the checkpoints differ."}, {nil, "neither that it is the one that was recorded."}} {
 		v := &verify.Verdict{Unproven: "the attention window that was given is not the conversion's", Source: &facts.Subject, Facts: &verify.Facts{Source: facts, Converted: tt.converted},
-			Config: &verify.Section{Summary: "given", Findings: strictjson.Items(given)}}
+			Settings: &verify.Settings{AttentionWindow: 8, LogitsSoftCap: 30, Contradicted: []string{"attention window 9"}},
+			Config:   &verify.Section{Summary: "given", Findings: strictjson.Items(given)}}
 		if tt.converted != nil {
 			v.Converted = &facts.Subject
 		}
 		html := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })
 		for _, want := range []string{`<div class="verdict open">`, `aria-hidden="true">?</span>Not proven: the attention window that was given is not the conversion`, tt.lead,
-			"<dt>given</dt><dd>9</dd>\n<dt>the conversion has</dt><dd>8</dd>"} {
+			"<dt>given</dt><dd>9</dd>\n<dt>the conversion has</dt><dd>8</dd>", ">given 9</td>",
+			"The source was judged by what the conversion has: attention window 8, logits soft cap 30, embedding scale false; given: attention window 9."} {
 			if !strings.Contains(html, want) {
 				t.Errorf("the page lacks %q", want)
 			}
