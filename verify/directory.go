@@ -68,28 +68,54 @@ func (r *run) checkDirectory(ctx context.Context) error {
 	return nil
 }
 
-// checkWeightFiles finds whether transformers does not find the weights of the converted directory by the names of their files. The outcome is part of
-// the section of the structure.
+// checkWeightFiles finds whether transformers does not find the weights of the converted directory by the names of their files or, if it has those of
+// an original, of the tensors. The outcome is part of the section of the structure.
 func checkWeightFiles(r *run) error {
-	if r.plan.Layout != model.HuggingFace || r.verdict.another {
+	if r.verdict.another {
 		return nil
+	}
+	if r.plan.Layout != model.HuggingFace {
+		return checkNames(r)
 	}
 	problem, err := runtime.WeightsNotFound(r.converted)
 	if err != nil || problem == "" {
 		return err
 	}
 	s := r.verdict.Structure
-	missing := Finding{Kind: MissingFile, Field: "model.safetensors", Want: "a file", Got: "none",
-		Detail: "transformers loads it, or the shards that model.safetensors.index.json lists: give the file this name, or copy the index too"}
-	tensors := s.Findings
-	s.Findings = strictjson.NewList(tensors.Len()+1, func(i int) Finding {
-		if i == 0 {
-			return missing
-		}
-		return tensors.At(i - 1)
-	})
+	s.putFirst(Finding{Kind: MissingFile, Field: "model.safetensors", Want: "a file", Got: "none",
+		Detail: "transformers loads it, or the shards that model.safetensors.index.json lists: give the file this name, or copy the index too"})
 	s.OK, s.Summary = false, "transformers cannot load the directory: "+problem+"; "+s.Summary
 	return nil
+}
+
+// checkNames is checkWeightFiles of an original.
+func checkNames(r *run) error {
+	if r.convertedModel == nil {
+		return nil
+	}
+	problem, err := runtime.NamesNotFound(r.convertedModel)
+	if err != nil || problem == "" {
+		return err
+	}
+	s := r.verdict.Structure
+	s.putFirst(Finding{Kind: MissingFile, Field: hfconfig.Name, Want: "names of transformers beside it", Got: "names of the original beside it",
+		Detail: "griffin convert writes a directory that transformers loads; without config.json this is an original alone"})
+	if !s.OK {
+		problem += "; " + s.Summary
+	}
+	s.OK, s.Summary = false, problem
+	return nil
+}
+
+// putFirst adds a finding before the others.
+func (s *Section) putFirst(f Finding) {
+	others := s.Findings
+	s.Findings = strictjson.NewList(others.Len()+1, func(i int) Finding {
+		if i == 0 {
+			return f
+		}
+		return others.At(i - 1)
+	})
 }
 
 func filesBeside(ctx context.Context, c *tensor.Checkpoint) (*beside.Files, error) {

@@ -170,7 +170,7 @@ const (
 	MisshapenTensor FindingKind = "misshapen" // it has another shape
 	MistypedTensor  FindingKind = "mistyped"  // it has another dtype
 	UntiedHead      FindingKind = "head"      // the output head is not a copy of the embedding
-	MissingFile     FindingKind = "file"      // transformers finds no weights by the names of their files; Finding.Field is the first that it looks for
+	MissingFile     FindingKind = "file"      // transformers finds no weights by the names of their files, and Finding.Field is the first that it looks for; or by those of the tensors, and it is config.json
 	WrongField      FindingKind = "field"     // config.json contradicts the source
 	GivenSetting    FindingKind = "given"     // a setting that was given is not that of the conversion; Finding.Field is its name
 	WrongWeights    FindingKind = "weights"   // elements differ

@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // modelSummary describes a recognised model. Settings that shapes do not show are nil unless the
@@ -72,6 +73,11 @@ func summarise(m *model.Model) *modelSummary {
 		s.Notes = append(s.Notes, stated.Notes...)
 	}
 	s.Notes = append(s.Notes, tokenizerNotes(m)...)
+	if _, local := storage.LocalPath(m.Checkpoint.Source, m.Checkpoint.Root); local {
+		if problem, err := runtime.NamesNotFound(m); err == nil && problem != "" { // a config.json that cannot be read does not matter here
+			s.Notes = append(s.Notes, problem)
+		}
+	}
 	if problems, ok := m.Problems().(*model.MismatchError); ok && len(problems.Missing) > 0 {
 		s.incomplete = problems.Summary()
 	}

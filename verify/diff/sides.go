@@ -4,7 +4,9 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // side is one of the checkpoints, with its tensors by the keys under which they are paired.
@@ -56,13 +58,21 @@ func (s *side) recognize() {
 	}
 }
 
-// presented says which tensors of the model are shown otherwise than they are stored.
+// presented says which tensors of the model are shown otherwise than they are stored, and that transformers does not find them by their names, if
+// these are those of the files. Nothing is read over a network for that.
 func (s *side) presented(letter string) []string {
 	var notes []string
-	if s.model != nil {
-		for _, note := range s.model.Notes {
-			notes = append(notes, letter+": "+note)
-		}
+	if s.model == nil {
+		return nil
+	}
+	for _, note := range s.model.Notes {
+		notes = append(notes, letter+": "+note)
+	}
+	if _, local := storage.LocalPath(s.checkpoint.Source, s.checkpoint.Root); !local || len(s.oldNames) > 0 {
+		return notes
+	}
+	if problem, err := runtime.NamesNotFound(s.model); err == nil && problem != "" { // a config.json that cannot be read does not matter here
+		notes = append(notes, letter+": "+problem)
 	}
 	return notes
 }

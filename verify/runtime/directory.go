@@ -27,6 +27,8 @@ type Directory struct {
 	DType  tensor.DType     // of the embedding
 	Format string           // of the weights, as tensor.Checkpoint has it
 	Files  []string         // names of the files in it; nil if a file was opened, or nothing is written yet
+
+	unnamed bool // the tensors have the names of an original, beside config.json
 }
 
 // Directory returns the directory of a model in the Hugging Face layout, or for another layout that of a plain conversion. A model

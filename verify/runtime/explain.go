@@ -46,6 +46,8 @@ func (r *Runtime) examine(d *Directory) *explainer {
 		Explanation: Explanation{Runtime: r.Name, Loads: true, Reasons: []string{}, Cases: []Fact{}}}
 	if problem := d.weightsNotFound(r); problem != "" {
 		x.refuses("%s", problem)
+	} else if d.unnamed && r.weights != nil {
+		x.refuses("it does not find these names: the tensors have the names of the original beside config.json")
 	}
 	r.explain(x)
 	return x
@@ -57,6 +59,11 @@ func (m *Model) Explain() ([]Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
+	problem, err := NamesNotFound(m.Found)
+	if err != nil {
+		return nil, err
+	}
+	d.unnamed = problem != ""
 	return Explain(d), nil
 }
 

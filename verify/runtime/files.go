@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
@@ -70,6 +71,29 @@ func WeightsNotFound(c *tensor.Checkpoint) (string, error) {
 		return "", err
 	}
 	return d.weightsNotFound(Transformers5), nil
+}
+
+// NamesNotFound says why transformers does not find the tensors of a Hugging Face directory whose weights it loads: they have the names of an original.
+// Each of its own tensors then has random values: 5.23.0 was given names of torch in model.safetensors and in pytorch_model.bin. It is "" for other
+// directories, and for an original without a config.json of transformers beside it.
+func NamesNotFound(m *model.Model) (string, error) {
+	c := m.Checkpoint
+	if m.Layout == model.HuggingFace {
+		return "", nil
+	}
+	d := &Directory{Format: c.Format}
+	var err error
+	if d.Files, err = filesOf(c); d.Files == nil || err != nil {
+		return "", err
+	}
+	d.Fields, err = hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
+	if err != nil && !errors.As(err, new(*tensor.FormatError)) {
+		return "", err
+	}
+	if !d.has("model_type") && !d.has("architectures") || d.weightsNotFound(Transformers5) != "" {
+		return "", nil
+	}
+	return "transformers does not find these names: the tensors have the names of the original beside config.json; it would load random weights", nil
 }
 
 // weightsNotFound says why a runtime does not load the weights that were read; "" if it does.

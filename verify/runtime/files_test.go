@@ -115,3 +115,60 @@ func TestNamesOfPyTorch(t *testing.T) {
 		}
 	}
 }
+
+// A directory with a config.json of transformers, whose weights transformers loads, has to have the names of transformers. Anything else with the names of
+// an original is one.
+func TestNamesOfTensors(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	read := func(name string) []byte {
+		content, err := os.ReadFile(filepath.Join(c.Dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	original, config := read("original/torch.pt"), string(read("hf/config.json"))
+	for _, tt := range []struct {
+		file, config string // "" for no config.json
+		found        bool
+	}{
+		{"pytorch_model.bin", config, false},
+		{"pytorch_model.bin", `{"architectures": ["RecurrentGemmaForCausalLM"]}`, false},
+		{"pytorch_model.bin", `{"learning_rate": 0.1}`, true},
+		{"pytorch_model.bin", "{", true},
+		{"pytorch_model.bin", "", true},
+		{"torch.pt", config, true},
+	} {
+		dir := t.TempDir()
+		for file, content := range map[string]string{tt.file: string(original), "config.json": tt.config} {
+			if content == "" {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, path := range []string{dir, filepath.Join(dir, tt.file)} {
+			m := c.Model(t, path)
+			found := tt.found || path != dir // a file that was opened is no directory
+			if got, err := runtime.NamesNotFound(m.Found); err != nil || (got == "") != found {
+				t.Errorf("%s, %.20s: %q, %v", path, tt.config, got, err)
+			}
+			all, err := m.Explain()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range all {
+				said := strings.Contains(strings.Join(e.Reasons, "; "), "it does not find these names")
+				if said == found && e.Runtime != runtime.Original.Name || said && e.Loads {
+					t.Errorf("%s, %.20s: %s: loads %t: %s", path, tt.config, e.Runtime, e.Loads, e.Reasons)
+				}
+			}
+		}
+	}
+	for _, path := range c.Checkpoints(t) {
+		if got, err := runtime.NamesNotFound(c.Model(t, path).Found); err != nil || got != "" {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+}
