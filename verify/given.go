@@ -187,20 +187,22 @@ func doubtful(r *run) model.Settings {
 	return r.options.Settings
 }
 
-// conversionStates reports whether files of the conversion state a setting, with which it was run. A window of config.json may be one more than the
-// recording's, to match transformers 5.
-func (r *run) conversionStates(s *logits.Setting) bool {
-	if r.convertedModel == nil || s.Name == logits.SemanticsSetting {
-		return false
+// conversionStates returns a function that reports whether files of the conversion state a setting, with which it was run. A window of config.json may
+// be one more than the recording's, to match transformers 5.
+func conversionStates(r *run) func(*logits.Setting) bool {
+	return func(s *logits.Setting) bool {
+		if r.convertedModel == nil || s.Name == logits.SemanticsSetting {
+			return false
+		}
+		if r.record.Record != nil && r.record.Settings != nil {
+			return true
+		}
+		stated, err := r.convertedModel.StatedConfig()
+		if stated != nil && s.Name == logits.WindowSetting && fmt.Sprint(writtenWindow(r.converted)-1) == s.Recorded {
+			return false
+		}
+		return stated != nil || err != nil
 	}
-	if r.record.Record != nil && r.record.Settings != nil {
-		return true
-	}
-	stated, err := r.convertedModel.StatedConfig()
-	if stated != nil && s.Name == logits.WindowSetting && fmt.Sprint(writtenWindow(r.converted)-1) == s.Recorded {
-		return false
-	}
-	return stated != nil || err != nil
 }
 
 // addContradicted makes the settings that were given, and that are not those of the conversion, findings of the configuration.
@@ -264,9 +266,10 @@ func doubtWindow(r *run) {
 
 // noteMadeWith notes that the conversion was made with settings that were given, and that the recording shows to be wrong.
 func noteMadeWith(r *run) {
+	isStated := conversionStates(r)
 	for _, l := range r.verdict.Logits {
 		for _, f := range l.Faults {
-			if s := f.Setting; s != nil && s.Given && r.conversionStates(s) {
+			if s := f.Setting; s != nil && s.Given && isStated(s) {
 				note := fmt.Sprintf("the conversion was made with another %s than the recording too: it has to be made again with %s", words(s.Name), s.Recorded)
 				if !slices.Contains(r.verdict.Notes, note) {
 					r.verdict.Notes = append(r.verdict.Notes, note)

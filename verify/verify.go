@@ -72,7 +72,7 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 		r.verdict.Given = onlyGivenWindow(r)
 	}
 	noteMadeWith(r)
-	r.verdict.conclude(r.conversionStates)
+	r.verdict.conclude(conversionStates(r))
 	if o.Facts {
 		var err error
 		if r.verdict.Facts, err = r.facts(ctx); err != nil {
