@@ -232,7 +232,7 @@ func addContradicted(r *run) {
 }
 
 // doubtWindow takes back that the window of the Hugging Face side is the original's, where another was given, unless a recording of an original
-// shows that the given one is wrong, or where a recording was made with another.
+// shows that the given one is wrong, or where a recording was made with another. One that only was given is not called the original's either.
 func doubtWindow(r *run) {
 	w := r.verdict.Window
 	if w == nil {
@@ -261,6 +261,11 @@ func doubtWindow(r *run) {
 		if c.name == logits.WindowSetting && !shown {
 			say(fmt.Sprintf("%s was given for the original's window, and the conversion has %s", c.given, c.found))
 		}
+	}
+	if r.converted != nil && r.verdict.Given != nil && !shown {
+		given := *w
+		given.Summary = fmt.Sprintf("attention_window_size is %d, one more than the window of %d that was given: if that is the original's, transformers 5 attends to the same tokens as the original", w.Written, w.Original)
+		r.verdict.Window = &given
 	}
 }
 

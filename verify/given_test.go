@@ -126,6 +126,7 @@ func TestGivenAgainstConfig(t *testing.T) {
 			"rms_norm_eps: 1e-05, not 1e-06\nattention_window: 16, not 8", "not the same model"},
 		{"a field that is not there", settingsOf(8, 30, true), settingsOf(8, 20, true), replaced(`"logits_soft_cap": 30.0,`, ""), "logits_soft_cap: no such field, which stands for 30, not 20", "not the same model"},
 	} {
+		isOnlyGiven := strings.HasSuffix(tt.answer, "as given")
 		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: tt.made, AllowInexact: true})
 		remove(t, converted, manifest.Name)
 		if tt.edit != nil {
@@ -137,6 +138,9 @@ func TestGivenAgainstConfig(t *testing.T) {
 		}
 		if got := textsOf(v.Config.Findings); got != tt.want || !v.Structure.OK || !v.Weights.OK || !strings.HasPrefix(v.Answer(), tt.answer) {
 			t.Errorf("%s: %q; %s", tt.name, got, textOf(t, v))
+		}
+		if strings.HasPrefix(v.Window.Summary, "attention_window_size is 8, one more than the window of 7 that was given: if that is the original's") != isOnlyGiven {
+			t.Errorf("%s: %s", tt.name, v.Window.Summary)
 		}
 	}
 }

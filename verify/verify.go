@@ -67,10 +67,10 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 		}
 	}
 	addContradicted(r)
-	doubtWindow(r)
 	if converted != nil {
 		r.verdict.Given = onlyGivenWindow(r)
 	}
+	doubtWindow(r)
 	noteMadeWith(r)
 	r.verdict.conclude(conversionStates(r))
 	if o.Facts {
