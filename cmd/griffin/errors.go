@@ -191,10 +191,7 @@ func is[E error](err error) bool {
 }
 
 // isNoStep reports whether a checkpoint does not have the step that a flag asks for.
-func isNoStep(err error) bool {
-	var bad *tensor.FormatError
-	return errors.As(err, &bad) && bad.Reason == tensor.NoStep
-}
+func isNoStep(err error) bool { return tensor.ReasonOf(err) == tensor.NoStep }
 
 // ofFlag makes the error about a step that is not there one of a flag other than --step.
 func ofFlag(flag string, err error) error {
@@ -233,10 +230,7 @@ func hintOf(err error) string {
 	case errors.As(err, &option):
 		return optionHint(option)
 	case errors.As(err, &diffOption):
-		if near := nearest.Pattern(diffOption.Given, diffOption.Names); near != "" {
-			return fmt.Sprintf("did you mean %q?", near)
-		}
-		return diffHints[diffOption.Option]
+		return patternHint(diffOption.Given, diffOption.Names, diffOption.Option)
 	case is[*names.Error](err):
 		return "a rule is a line PATTERN -> NAME; the n-th * of NAME is replaced by what the n-th * of PATTERN matched"
 	case errors.Is(err, golden.ErrNotFixture):
@@ -253,6 +247,14 @@ func hintOf(err error) string {
 	return ""
 }
 
+// patternHint names the pattern that was meant, if one of the names shows it, or else says how to use the option.
+func patternHint(given string, names []string, option diff.Option) string {
+	if near := nearest.Pattern(given, names); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return diffHints[option]
+}
+
 // optionFlags are the flags that set the options of the libraries.
 var optionFlags = map[string]string{
 	"Name": "--model", "Only": "--only", "Preset": "--preset", "To": "--to", "DType": "--dtype", "MatchRuntime": "--match-runtime",
@@ -263,10 +265,7 @@ var optionFlags = map[string]string{
 func optionHint(e *model.OptionError) string {
 	switch {
 	case e.Option == "Only" && len(e.Accepted) > 0:
-		if near := nearest.Pattern(e.Given, e.Accepted); near != "" {
-			return fmt.Sprintf("did you mean %q?", near)
-		}
-		return diffHints[diff.OptionOnly]
+		return patternHint(e.Given, e.Accepted, diff.OptionOnly)
 	case e.Option == "Name" && len(e.Accepted) == 1:
 		return "leave out --model: the checkpoint has one model, " + e.Accepted[0]
 	case e.Option == "Verify":
