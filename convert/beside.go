@@ -12,13 +12,29 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// leaveOut removes fields of the source's config.json with which transformers loads or computes something else than the weights
-// and the other fields say, or fails. If it takes weights or a configuration from a file that was not read, the source is refused. The remarks name what is left out.
-func leaveOut(o *huggingface.Options) (remarks []string, err error) {
-	fields, err := hfconfig.Fields(o.Source, o.SourceConfig)
+// sourceRemarks prepares the copy of the source's config.json, and says what is worth knowing of it and of the files beside it. vocabulary is
+// that of the model.
+func sourceRemarks(o *huggingface.Options, vocabulary int64) ([]string, error) {
+	config, err := hfconfig.Fields(o.Source, o.SourceConfig)
 	if err != nil {
 		return nil, err
 	}
+	remarks, err := leaveOut(o, config)
+	if err != nil {
+		return nil, err
+	}
+	if !o.InstructionTuned { // the generation configuration is written anew
+		remarks = append(remarks, tokenRemarks(o, config)...)
+	}
+	if o.Tokenizer == "" {
+		remarks = append(remarks, hfconfig.TokenizerNotes(o.Source, path.Dir(o.SourceConfig), vocabulary, config)...)
+	}
+	return remarks, nil
+}
+
+// leaveOut removes fields of the source's config.json with which transformers loads or computes something else than the weights
+// and the other fields say, or fails. If it takes weights or a configuration from a file that was not read, the source is refused. The remarks name what is left out.
+func leaveOut(o *huggingface.Options, fields map[string]any) (remarks []string, err error) {
 	for _, d := range hfconfig.Departures(fields) {
 		if d.Elsewhere {
 			return nil, tensor.Bad("%s: %s, which was not read", d.Field, d.Effect).In(storage.Path(o.Source, o.SourceConfig))
@@ -34,27 +50,19 @@ func leaveOut(o *huggingface.Options) (remarks []string, err error) {
 
 // tokenRemarks name the ids of tokens that config.json and the generation configuration of a source state differently. Both are copied
 // as they are.
-func tokenRemarks(o *huggingface.Options) ([]string, error) {
+func tokenRemarks(o *huggingface.Options, config map[string]any) (remarks []string) {
 	const generation = "generation_config.json"
-	if o.InstructionTuned { // it is written anew
-		return nil, nil
-	}
-	config, err := hfconfig.Fields(o.Source, o.SourceConfig)
-	if err != nil {
-		return nil, err
-	}
 	fields, err := hfconfig.Fields(o.Source, path.Join(path.Dir(o.SourceConfig), generation))
 	if err != nil {
-		return nil, nil // there is none, or transformers ignores it
+		return nil // there is none, or transformers ignores it
 	}
-	var remarks []string
 	for _, name := range []string{"bos_token_id", "pad_token_id"} { // a chat ends with other tokens than a text
 		stated, generated := config[name], fields[name]
 		if stated != nil && generated != nil && fmt.Sprint(stated) != fmt.Sprint(generated) {
 			remarks = append(remarks, fmt.Sprintf("%s of the source is %v in %s and %v in %s: both are kept", name, stated, hfconfig.Name, generated, generation))
 		}
 	}
-	return remarks, nil
+	return remarks
 }
 
 // tokenizerRemark says what AutoTokenizer makes of the files of the destination.

@@ -188,18 +188,11 @@ func (c *conversion) planFiles() error {
 		}
 	}
 	if o.SourceConfig != "" {
-		remarks, err := leaveOut(&o)
+		remarks, err := sourceRemarks(&o, p.Config.VocabSize)
 		if err != nil {
 			return err
 		}
 		c.remarks = append(c.remarks, remarks...)
-		if remarks, err = tokenRemarks(&o); err != nil {
-			return err
-		}
-		c.remarks = append(c.remarks, remarks...)
-		if fields, err := hfconfig.Fields(o.Source, o.SourceConfig); err == nil && o.Tokenizer == "" {
-			c.remarks = append(c.remarks, hfconfig.TokenizerNotes(o.Source, path.Dir(o.SourceConfig), p.Config.VocabSize, fields)...)
-		}
 	}
 	if err := c.changeArchitectures(&o); err != nil {
 		return err

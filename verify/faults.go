@@ -247,7 +247,7 @@ func few(names []string) []string {
 // listed is a few names in a sentence.
 func listed(names []string) string {
 	if last := len(names) - 1; last == mostFolded && strings.HasSuffix(names[last], " more") {
-		return strings.Join(names[:last], ", ") + " and " + names[last]
+		return inWords(names)
 	}
 	return strings.Join(names, ", ")
 }
