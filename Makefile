@@ -84,26 +84,20 @@ hostile: build ## every hostile sample, and inputs that are made to take long: e
 	python3 testdata/interop/limits.py $(LIMITS)
 
 interop: build ## compare with transformers, orbax, flax, torch and PEFT (Python 3.11; installs 10 GB once)
-	$(PYTHON_ENV) interop.py
-	$(PYTHON_ENV) agree.py
-	$(PYTHON_ENV) variants.py $(SEED)
-	$(PYTHON_ENV) departures.py $(SEED)
-	$(PYTHON_ENV) weight_files.py
-	$(PYTHON_ENV) capture_check.py
-	$(PYTHON_ENV) generate.py
-	$(PYTHON_ENV) torch_write.py
-	$(PYTHON_ENV) sharded.py --quick
-	$(PYTHON_ENV) orbax_write.py
-	testdata/interop/python.sh peft adapter.py
-	testdata/interop/python.sh bitsandbytes quantized.py $(SEED)
-	testdata/interop/python.sh blake3 digests.py
-	$(PYTHON_ENV) real_pt.py
-	$(PYTHON_ENV) container.py
-	$(PYTHON_ENV) network.py
-	$(PYTHON_ENV) network_faults.py
-	$(PYTHON_ENV) sinks.py
-	$(PYTHON_ENV) runtimes.py $(SEED)
-	$(PYTHON_ENV) differential.py --cases 700 $(SEED)
+	testdata/interop/setup_mlx.sh $$(testdata/interop/setup.sh) # two of the checks would install it at the same time
+	$(MAKE) --jobs 2 --output-sync=target $(CHECKS:%=check-%)
+
+# Each is a Python process for most of its time: two run side by side, the long ones first.
+CHECKS := agree generate capture_check variants interop orbax_write runtimes network_faults weight_files differential \
+          quantized departures adapter sharded sinks torch_write network container real_pt digests
+check-adapter: ENVIRONMENT = peft
+check-quantized: ENVIRONMENT = bitsandbytes
+check-digests: ENVIRONMENT = blake3
+check-variants check-departures check-quantized check-runtimes: ARGUMENTS = $(SEED)
+check-differential: ARGUMENTS = --cases 700 $(SEED)
+check-sharded: ARGUMENTS = --quick
+check-%: build
+	testdata/interop/python.sh $(or $(ENVIRONMENT),current) $*.py $(ARGUMENTS)
 
 local: # starts in half the time of bin/griffin, which counts where it is started tens of thousands of times
 	CGO_ENABLED=0 $(GO) build -trimpath -tags nobuckets -o bin/griffin-local ./cmd/griffin
