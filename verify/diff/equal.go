@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"iter"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 
@@ -14,55 +16,59 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
+// equalJobs are what workers compare. There may be very many.
+type equalJobs struct {
+	pairs []*pair
+	next  []int32    // of a pair that has a view: the index of the next that has one of the same tensor, 0 for none
+	jobs  []equalJob // the largest first
+	taken atomic.Int64
+}
+
 // equalJob is what one worker compares in one go: the pairs that have views of one tensor, so that it is
 // read and decoded once; or a range of one pair.
 type equalJob struct {
-	pairs []*pair
-	views bool  // the pairs have views
-	first int64 // of a range: bytes from the start of the tensors
-	bytes int64 // to be compared
+	pair, last int32 // indexes of pairs; last is the last that has a view of the same tensor
+	first      int64 // of a range: bytes from the start of the tensors
+	bytes      int64 // to be compared
 }
 
 // compareBytes sets pair.unequal of pairs of one dtype and shape that do not hold the same bytes. It reads a pair up
 // to its first difference.
 func (d *differ) compareBytes(ctx context.Context, pairs []*pair) error {
-	jobs := equalJobs(pairs, d.rangeBytes)
+	all := newEqualJobs(pairs, d.rangeBytes)
 	total, largestView := int64(0), int64(0)
-	for _, j := range jobs {
-		total += j.bytes
-		if j.views {
-			largestView = max(largestView, j.pairs[0].view().stored.Bytes())
+	for i := range all.jobs {
+		total += all.jobs[i].bytes
+		if view := all.view(&all.jobs[i]); view != nil {
+			largestView = max(largestView, view.stored.Bytes())
 		}
 	}
 	d.progress.start("comparing", total)
-	planReads(jobs)
-	queue := make(chan *equalJob, len(jobs))
-	for _, j := range jobs {
-		queue <- j
-	}
-	close(queue)
+	all.planReads()
 	group, ctx := task.WithContext(ctx)
-	for range max(min(runtime.GOMAXPROCS(0), maxWorkers, len(jobs)), 1) {
-		group.Go(func() error { return d.compareJobs(ctx, queue, largestView) })
+	for range max(min(runtime.GOMAXPROCS(0), maxWorkers, len(all.jobs)), 1) {
+		group.Go(func() error { return d.compareJobs(ctx, all, largestView) })
 	}
 	return group.Wait()
 }
 
-// equalJobs divides pairs into jobs, the largest first.
-func equalJobs(pairs []*pair, rangeBytes int64) []*equalJob {
-	var jobs []*equalJob
-	bySource := map[*tensor.Tensor]*equalJob{}
-	for _, p := range pairs {
-		size := p.a.Bytes()
+// newEqualJobs divides pairs into jobs.
+func newEqualJobs(pairs []*pair, rangeBytes int64) *equalJobs {
+	jobs, next := make([]equalJob, 0, len(pairs)), make([]int32, len(pairs))
+	bySource := map[*tensor.Tensor]int32{} // indexes of jobs
+	for i, p := range pairs {
+		i, size := int32(i), p.a.Bytes()
 		if v := p.view(); v != nil {
-			j := bySource[v.stored]
-			if j == nil {
-				j = &equalJob{views: true}
-				bySource[v.stored] = j
-				jobs = append(jobs, j)
+			k, known := bySource[v.stored]
+			if known {
+				next[jobs[k].last] = i
+			} else {
+				k = int32(len(jobs))
+				bySource[v.stored] = k
+				jobs = append(jobs, equalJob{pair: i})
 			}
-			j.pairs = append(j.pairs, p)
-			j.bytes += size
+			jobs[k].last = i
+			jobs[k].bytes += size
 			continue
 		}
 		step := size
@@ -70,25 +76,45 @@ func equalJobs(pairs []*pair, rangeBytes int64) []*equalJob {
 			step = rangeBytes
 		}
 		for at := int64(0); at < size; at += step {
-			jobs = append(jobs, &equalJob{pairs: []*pair{p}, first: at, bytes: min(step, size-at)})
+			jobs = append(jobs, equalJob{pair: i, last: i, first: at, bytes: min(step, size-at)})
 		}
 	}
-	slices.SortStableFunc(jobs, func(a, b *equalJob) int { return cmp.Compare(b.bytes, a.bytes) })
-	return jobs
+	slices.SortStableFunc(jobs, func(a, b equalJob) int { return cmp.Compare(b.bytes, a.bytes) })
+	return &equalJobs{pairs: pairs, next: next, jobs: jobs}
+}
+
+// view returns the view of a job's first pair, nil if the job is a range.
+func (a *equalJobs) view(j *equalJob) *operand { return a.pairs[j.pair].view() }
+
+// pairsOf gives the pairs of a job.
+func (a *equalJobs) pairsOf(j *equalJob) iter.Seq[*pair] {
+	return func(yield func(*pair) bool) {
+		for i := j.pair; yield(a.pairs[i]) && i != j.last; i = a.next[i] {
+		}
+	}
+}
+
+// take returns the next job for a worker, nil if there is none.
+func (a *equalJobs) take() *equalJob {
+	if i := int(a.taken.Add(1)) - 1; i < len(a.jobs) {
+		return &a.jobs[i]
+	}
+	return nil
 }
 
 // planReads tells the files on both sides in which order they will be read.
-func planReads(jobs []*equalJob) {
+func (a *equalJobs) planReads() {
 	var extents []tensor.Extent // of files that have use for them
 	planned := map[*tensor.Tensor]bool{}
-	for _, j := range jobs {
-		for _, p := range j.pairs {
+	for i := range a.jobs {
+		j := &a.jobs[i]
+		for p := range a.pairsOf(j) {
 			for _, o := range []*operand{p.a, p.b} {
 				all := tensor.Extents(o.stored)
 				if len(all) == 0 || !tensor.IsPlanned(all[0]) {
 					continue
 				}
-				if len(all) == 1 && !j.views && j.bytes < o.stored.Bytes() { // a range
+				if len(all) == 1 && a.view(j) == nil && j.bytes < o.stored.Bytes() { // a range
 					extents = append(extents, tensor.Extent{Store: all[0].Store, Offset: all[0].Offset + j.first, Length: j.bytes})
 				} else if !planned[o.stored] {
 					planned[o.stored] = true
@@ -110,7 +136,7 @@ type equalWorker struct {
 	a, b     []byte
 }
 
-func (d *differ) compareJobs(ctx context.Context, queue chan *equalJob, largestView int64) (err error) {
+func (d *differ) compareJobs(ctx context.Context, all *equalJobs, largestView int64) (err error) {
 	w := &equalWorker{progress: &d.progress, a: make([]byte, stepBytes), b: make([]byte, stepBytes)}
 	if largestView > 0 {
 		if w.matcher, err = proof.NewMatcher(largestView); err != nil {
@@ -118,17 +144,17 @@ func (d *differ) compareJobs(ctx context.Context, queue chan *equalJob, largestV
 		}
 		defer w.matcher.Close()
 	}
-	for j := range queue {
+	for j := all.take(); j != nil; j = all.take() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		switch {
-		case j.views:
-			err = w.compareViews(ctx, j)
-		case j.bytes < j.pairs[0].a.Bytes():
-			err = w.compareRange(ctx, j)
+		switch p := all.pairs[j.pair]; {
+		case p.view() != nil:
+			err = w.compareViews(ctx, slices.Collect(all.pairsOf(j)))
+		case j.bytes < p.a.Bytes():
+			err = w.compareRange(ctx, p, j.first, j.first+j.bytes)
 		default:
-			err = w.compareWhole(ctx, j.pairs[0])
+			err = w.compareWhole(ctx, p)
 		}
 		if err != nil {
 			return err
@@ -138,17 +164,17 @@ func (d *differ) compareJobs(ctx context.Context, queue chan *equalJob, largestV
 }
 
 // compareViews compares pairs that have views of one tensor.
-func (w *equalWorker) compareViews(ctx context.Context, j *equalJob) error {
-	candidates := make([]proof.Candidate, len(j.pairs))
-	for i, p := range j.pairs {
+func (w *equalWorker) compareViews(ctx context.Context, pairs []*pair) error {
+	candidates := make([]proof.Candidate, len(pairs))
+	for i, p := range pairs {
 		view, other := p.view(), p.a
 		if view == p.a {
 			other = p.b
 		}
 		candidates[i] = proof.Candidate{View: *view.view, Tensor: other.Tensor}
 	}
-	equal, err := w.matcher.Match(ctx, j.pairs[0].view().stored, candidates, w.progress.add)
-	for i, p := range j.pairs {
+	equal, err := w.matcher.Match(ctx, pairs[0].view().stored, candidates, w.progress.add)
+	for i, p := range pairs {
 		if err == nil && !equal[i] {
 			p.unequal.Store(true)
 		}
@@ -191,14 +217,13 @@ func (w *equalWorker) compareWhole(ctx context.Context, p *pair) error {
 	return b.Finish()
 }
 
-// compareRange compares a range of a pair whose elements lie in files.
-func (w *equalWorker) compareRange(ctx context.Context, j *equalJob) error {
-	p := j.pairs[0]
-	for at := j.first; at < j.first+j.bytes && !p.unequal.Load(); at += stepBytes {
+// compareRange compares bytes of a pair whose elements lie in files.
+func (w *equalWorker) compareRange(ctx context.Context, p *pair, first, end int64) error {
+	for at := first; at < end && !p.unequal.Load(); at += stepBytes {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n := min(stepBytes, j.first+j.bytes-at)
+		n := min(stepBytes, end-at)
 		if err := p.a.readAt(w.a[:n], at); err != nil {
 			return err
 		}

@@ -14,9 +14,8 @@ func (d *differ) explainAll(ctx context.Context) error {
 	var differing []int32 // indexes of pairs
 	total := int64(0)
 	for i, p := range d.pairs {
-		e := p.diff
-		if e.Explanation == nil && (e.Status == Differs || e.Status == DType && p.metrics.differing() > 0 ||
-			e.Status == Shape && (p.a.Elements() == p.b.Elements() || explain.ResizedRows(p.a.tensor(), p.b.tensor()))) {
+		if p.explanation == nil && (p.status == Differs || p.status == DType && p.metrics.differing() > 0 ||
+			p.status == Shape && (p.a.Elements() == p.b.Elements() || explain.ResizedRows(p.a.tensor(), p.b.tensor()))) {
 			differing = append(differing, int32(i))
 			total += p.a.Bytes()
 		}
@@ -27,7 +26,7 @@ func (d *differ) explainAll(ctx context.Context) error {
 	list := make([]explain.Pair, len(d.pairs))
 	all := make([]*explain.Pair, len(d.pairs))
 	for i, p := range d.pairs {
-		list[i] = explain.Pair{Name: p.name, A: p.a.tensor(), B: p.b.tensor(), Equal: p.diff.Status == Equal}
+		list[i] = explain.Pair{Name: p.name, A: p.a.tensor(), B: p.b.tensor(), Equal: p.status == Equal}
 		all[i] = &list[i]
 	}
 	d.progress.start("explaining", total)
@@ -38,7 +37,7 @@ func (d *differ) explainAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.diff.Explanation = explanation
+		p.explanation = explanation
 		d.progress.add(p.a.Bytes())
 		return nil
 	})
@@ -53,16 +52,14 @@ func (d *differ) finish() {
 	}
 	r.A.Quantized, r.B.Quantized = describeCopy(d.copies[0]), describeCopy(d.copies[1])
 	noteQuantized(d)
-	for i, p := range d.pairs { // their entries are in the same order, those of pairs that were removed between them
-		if e := &r.Tensors[i]; e != p.diff {
-			*e = *p.diff
-		}
-		r.Tensors[i].Metrics, p.metrics = p.metrics.unpack(), ""
+	r.Tensors = make([]TensorDiff, len(d.pairs))
+	for i, p := range d.pairs {
+		r.Tensors[i] = p.entry(d.a, d.b)
 		d.a.count(&r.A, p.a)
 		d.b.count(&r.B, p.b)
+		p.a, p.b, p.metrics = nil, nil, "" // so that their memory can be used for the entries
 	}
-	clear(r.Tensors[len(d.pairs):])
-	r.Tensors, d.pairs = r.Tensors[:len(d.pairs)], nil
+	d.pairs = nil
 	sortEntries(r.Tensors)
 	r.summarize()
 }

@@ -16,7 +16,7 @@ func (d *differ) compareElements(ctx context.Context) error {
 	var sameType, measured []*pair
 	for _, p := range d.pairs {
 		switch {
-		case p.diff.Status != "":
+		case p.status != "":
 		case p.a.DType == p.b.DType:
 			sameType = append(sameType, p)
 		default:
@@ -30,7 +30,7 @@ func (d *differ) compareElements(ctx context.Context) error {
 		if p.unequal.Load() {
 			measured = append(measured, p)
 		} else {
-			p.diff.Status = Equal
+			p.status = Equal
 		}
 	}
 	return d.measureAll(ctx, measured)
@@ -124,7 +124,6 @@ func (d *differ) measure(ctx context.Context, s section) error {
 func (d *differ) add(s section, t *tally) {
 	if s.parts == nil {
 		d.complete(s.pair, t)
-		s.pair.pack()
 		return
 	}
 	s.parts.tallies[s.part] = *t
@@ -136,11 +135,7 @@ func (d *differ) add(s section, t *tally) {
 		sum.add(&s.parts.tallies[i])
 	}
 	d.complete(s.pair, sum)
-	s.pair.pack()
 }
-
-// pack packs the metrics of a pair that is complete.
-func (p *pair) pack() { p.metrics, p.diff.Metrics = p.diff.Metrics.pack(), nil }
 
 // sectionReader reads the stored bytes of consecutive elements.
 type sectionReader struct {
@@ -167,27 +162,26 @@ func (r *sectionReader) next(n int64) ([]byte, error) {
 	return p, r.of.annotate(tensor.ReadFull(r, p))
 }
 
-// complete fills in the entry of a pair whose values were compared.
+// complete states the result for a pair whose values were compared.
 func (d *differ) complete(p *pair, t *tally) {
-	e := p.diff
 	sameType := p.a.DType == p.b.DType
-	e.Status = Differs
+	p.status = Differs
 	if !sameType {
-		e.Status = DType
+		p.status = DType
 	}
 	if t.differing > 0 || t.nanA+t.nanB+t.infA+t.infB > 0 {
-		e.Metrics = t.metrics(e.Shape, sameType && ulpsOf(p.a.DType) != nil, d.options.Tolerance != nil)
+		p.metrics = t.metrics(p.a.Shape, sameType && ulpsOf(p.a.DType) != nil, d.options.Tolerance != nil).pack()
 	}
 	if d.options.Tolerance != nil && t.beyond == 0 {
-		e.Status = Equal
+		p.status = Equal
 	}
 	if sameType || t.differing == 0 {
 		return
 	}
 	switch {
 	case t.notRoundedB == 0:
-		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "to " + p.b.DType.String()}
+		p.explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "to " + p.b.DType.String()}
 	case t.notRoundedA == 0:
-		e.Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "the other way: A is B rounded to " + p.a.DType.String()}
+		p.explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "the other way: A is B rounded to " + p.a.DType.String()}
 	}
 }

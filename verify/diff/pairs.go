@@ -10,16 +10,22 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
-// pair is a tensor of A and its counterpart in B. One of them may be nil.
+// pair is a tensor of A and its counterpart in B. One of them may be nil. It becomes an entry of the result at the end, since that is large.
 type pair struct {
 	name string // in the layout of comparison
 	a, b *operand
-	diff *TensorDiff // its entry of the result
 
-	unequal atomic.Bool   // the bytes of a and b differ
-	metrics packedMetrics // of diff, until the result is finished
+	unequal atomic.Bool // the bytes of a and b differ
+
+	// These are those of the entry; status is "" until it is known.
+	renamed, aligned bool
+	status           Status
+	metrics          packedMetrics
+	quantized        *Quantized
+	explanation      *explain.Explanation
 }
 
 // only returns the one side of a pair without counterpart.
@@ -122,11 +128,11 @@ func (d *differ) pair(layout model.Layout) error {
 	}
 	taken := make(map[string]bool, n)
 	pairs := make([]pair, n)
-	d.pairs, d.result.Tensors = make([]*pair, 0, n), make([]TensorDiff, n)
+	d.pairs = make([]*pair, 0, n)
 	add := func(key string) {
 		k := len(d.pairs)
 		p := &pairs[k]
-		p.a, p.b, p.diff = d.a.byKey[key], d.b.byKey[key], &d.result.Tensors[k]
+		p.a, p.b = d.a.byKey[key], d.b.byKey[key]
 		switch p.name = pairName(d.a, d.b, key, layout, p); {
 		case p.a == nil && d.b.hasOtherList(p.b):
 			p.name = unpaired + d.b.nameOf(p.b)
@@ -136,7 +142,7 @@ func (d *differ) pair(layout model.Layout) error {
 			p.name = key
 		}
 		taken[p.name] = true
-		*p.diff = newEntry(d.a, d.b, p)
+		p.status = p.statusUnread()
 		d.pairs = append(d.pairs, p)
 	}
 	for _, key := range d.a.keys {
@@ -189,27 +195,39 @@ func pairName(a, b *side, key string, layout model.Layout, p *pair) string {
 	return key
 }
 
-// newEntry returns the entry of the result for a pair of two sides, with what is known before elements are read.
-func newEntry(a, b *side, p *pair) TensorDiff {
-	e := TensorDiff{Name: p.name}
+// statusUnread returns the status that is known before elements are read, otherwise "".
+func (p *pair) statusUnread() Status {
+	switch {
+	case p.a == nil:
+		return OnlyB
+	case p.b == nil:
+		return OnlyA
+	case !slices.Equal(p.a.Shape, p.b.Shape):
+		return Shape
+	}
+	return ""
+}
+
+// entry returns the entry of the result for a pair of two sides.
+func (p *pair) entry(a, b *side) TensorDiff {
 	of := p.a
 	if of == nil {
-		of, e.Status = p.b, OnlyB
+		of = p.b
 	}
-	e.DType, e.Shape, e.Elements = of.DType.String(), shapeOf(of.Shape), of.Elements()
+	e := TensorDiff{Name: p.name, Status: p.status, Renamed: p.renamed, aligned: p.aligned, DType: of.DType.String(), Shape: shapeOf(of.Shape), Elements: of.Elements(),
+		Metrics: p.metrics.unpack(), Quantized: p.quantized, Explanation: p.explanation}
 	if p.a != nil {
 		e.A = unless(p.name, a.nameOf(p.a))
 	}
 	if p.b == nil {
-		e.Status = OnlyA
 		return e
 	}
 	e.B = unless(p.name, b.nameOf(p.b))
 	if p.b.DType != of.DType {
 		e.DTypeB = p.b.DType.String()
 	}
-	if !slices.Equal(of.Shape, p.b.Shape) {
-		e.Status, e.ShapeB = Shape, shapeOf(p.b.Shape)
+	if p.status == Shape {
+		e.ShapeB = shapeOf(p.b.Shape)
 	}
 	return e
 }
@@ -236,23 +254,32 @@ func (d *differ) keepOnly() error {
 		return nil
 	}
 	used := make([]bool, len(d.options.Only))
-	d.pairs = slices.DeleteFunc(d.pairs, func(p *pair) bool {
+	var kept []*pair
+	for _, p := range d.pairs {
+		all := []string{p.name}
+		if p.a != nil {
+			all = append(all, d.a.nameOf(p.a))
+		}
+		if p.b != nil {
+			all = append(all, d.b.nameOf(p.b))
+		}
 		keep := false
 		for i, pattern := range d.options.Only {
-			for _, name := range []string{p.name, p.diff.A, p.diff.B} {
-				if name != "" && names.Glob(pattern, name) {
-					keep, used[i] = true, true
-				}
+			if slices.ContainsFunc(all, func(name string) bool { return names.Glob(pattern, name) }) {
+				keep, used[i] = true, true
 			}
 		}
-		return !keep
-	})
+		if keep {
+			kept = append(kept, p)
+		}
+	}
 	if i := slices.Index(used, false); i >= 0 {
 		bad := &OptionError{Option: OptionOnly, Problem: fmt.Sprintf("no tensor of either checkpoint matches %q", d.options.Only[i]), Given: d.options.Only[i]}
-		for k := range d.result.Tensors {
-			bad.Names = append(bad.Names, d.result.Tensors[k].Name)
+		for _, p := range d.pairs {
+			bad.Names = append(bad.Names, p.name)
 		}
 		return bad
 	}
+	d.pairs = kept
 	return nil
 }

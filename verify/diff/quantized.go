@@ -63,7 +63,7 @@ func judgeQuantized(d *differ) func(ctx context.Context) error {
 // judgements lists the pairs to judge.
 func judgements(pairs []*pair) (tasks []judgement) {
 	for _, p := range pairs {
-		if p.diff.Status != Differs && p.diff.Status != DType || p.view() != nil {
+		if p.status != Differs && p.status != DType || p.view() != nil {
 			continue
 		}
 		a, b := quantized.WeightOf(p.a.stored), quantized.WeightOf(p.b.stored)
@@ -83,15 +83,15 @@ func (t judgement) judge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e := t.pair.diff
-	e.Status = Differs
-	e.Quantized = &Quantized{t.weight.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio()), j.Blocks, j.Far}
-	e.Explanation = &explain.Explanation{Kind: explain.Quantized, Detail: "to " + e.Quantized.Scheme}
+	p := t.pair
+	p.status = Differs
+	p.quantized = &Quantized{t.weight.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio()), j.Blocks, j.Far}
+	p.explanation = &explain.Explanation{Kind: explain.Quantized, Detail: "to " + p.quantized.Scheme}
 	if !j.Good() {
-		e.Explanation.Detail += ", badly, damaged or from another matrix"
+		p.explanation.Detail += ", badly, damaged or from another matrix"
 	}
 	if j.Far > 0 && j.Far < j.Blocks {
-		e.Explanation.Detail += fmt.Sprintf(": %d of its %d blocks", j.Far, j.Blocks)
+		p.explanation.Detail += fmt.Sprintf(": %d of its %d blocks", j.Far, j.Blocks)
 	}
 	return nil
 }

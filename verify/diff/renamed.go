@@ -24,7 +24,7 @@ func (d *differ) pairRenamed(ctx context.Context) error {
 	}
 	for _, p := range d.pairs {
 		if p.a != nil && p.b != nil && d.b.hasOtherList(p.b) {
-			p.diff.Renamed, p.diff.aligned = p.diff.Status == Equal, true
+			p.renamed, p.aligned = p.status == Equal, true
 		}
 	}
 	candidates := d.renameCandidates()
@@ -76,13 +76,13 @@ func (d *differ) pairRenamed(ctx context.Context) error {
 func (d *differ) renameCandidates() []*pair {
 	kinds := map[Status]map[string]bool{OnlyA: {}, OnlyB: {}}
 	for _, p := range d.pairs {
-		if of := kinds[p.diff.Status]; of != nil {
+		if of := kinds[p.status]; of != nil {
 			of[p.only().kind()] = true
 		}
 	}
 	var out []*pair
 	for _, p := range d.pairs {
-		if kinds[p.diff.Status] != nil && p.only().Elements() > 0 && kinds[OnlyA][p.only().kind()] && kinds[OnlyB][p.only().kind()] {
+		if kinds[p.status] != nil && p.only().Elements() > 0 && kinds[OnlyA][p.only().kind()] && kinds[OnlyB][p.only().kind()] {
 			out = append(out, p)
 		}
 	}
@@ -92,9 +92,8 @@ func (d *differ) renameCandidates() []*pair {
 // join makes one pair of two that have one side each and hold the same elements. It is a.
 func (d *differ) join(a, b *pair) {
 	a.b = b.b
-	a.diff.Status, a.diff.Renamed = Equal, true
-	a.diff.B = d.b.nameOf(b.b)
-	a.diff.aligned = d.moved.belong(unwrap(a.diff.Name, d.a.prefix), unwrap(b.b.Name, d.b.prefix))
+	a.status, a.renamed = Equal, true
+	a.aligned = d.moved.belong(unwrap(a.name, d.a.prefix), unwrap(b.b.Name, d.b.prefix))
 }
 
 // verifyChecksums verifies the checksums that the formats keep of the tensors that were read, unless that
@@ -103,7 +102,7 @@ func (d *differ) verifyChecksums(ctx context.Context) error {
 	seen := map[*tensor.Tensor]bool{}
 	var all []*tensor.Tensor
 	for _, p := range d.pairs {
-		if p.a == nil || p.b == nil || p.diff.Status == Shape {
+		if p.a == nil || p.b == nil || p.status == Shape {
 			continue
 		}
 		for _, t := range []*tensor.Tensor{p.a.stored, p.b.stored} {

@@ -460,17 +460,18 @@ func TestOperands(t *testing.T) {
 func TestCompleteNotFinite(t *testing.T) {
 	for _, tl := range []tally{{nanA: 1, nanB: 1}, {nanA: 1, infA: 1}, {nanA: 1, infB: 1}, {infB: 1}, {differing: 1}, {}} {
 		x := tensorOf("w", tensor.F32, []int64{4}, make([]byte, 16), false)
-		p := &pair{a: whole(x), b: whole(x), diff: &TensorDiff{Shape: []int64{4}}}
+		p := &pair{a: whole(x), b: whole(x)}
 		d := &differ{}
 		d.complete(p, &tl)
-		if got, want := p.diff.Metrics != nil, tl.differing+tl.nanA+tl.nanB+tl.infA+tl.infB > 0; got != want || got && p.diff.Metrics.MaxULP == nil || p.diff.Status != Differs {
-			t.Errorf("%+v: %+v", tl, p.diff)
+		m := p.metrics.unpack()
+		if got, want := m != nil, tl.differing+tl.nanA+tl.nanB+tl.infA+tl.infB > 0; got != want || got && m.MaxULP == nil || p.status != Differs {
+			t.Errorf("%+v: %s, %+v", tl, p.status, m)
 		}
 	}
 	x := tensorOf("w", tensor.I8, []int64{4}, make([]byte, 4), false)
-	p := &pair{a: whole(x), b: whole(x), diff: &TensorDiff{Shape: []int64{4}}}
+	p := &pair{a: whole(x), b: whole(x)}
 	(&differ{}).complete(p, &tally{differing: 1})
-	if p.diff.Metrics.MaxULP != nil {
+	if p.metrics.unpack().MaxULP != nil {
 		t.Error("integers have representable values between them")
 	}
 }
@@ -559,7 +560,7 @@ func TestRangesOfEqualJobs(t *testing.T) {
 	raw := make([]byte, 10)
 	p := &pair{a: whole(tensorOf("w", tensor.U8, []int64{10}, raw, false)), b: whole(tensorOf("w", tensor.U8, []int64{10}, raw, false))}
 	var got [][2]int64
-	for _, j := range equalJobs([]*pair{p}, 4) {
+	for _, j := range newEqualJobs([]*pair{p}, 4).jobs {
 		got = append(got, [2]int64{j.first, j.bytes})
 	}
 	if want := [][2]int64{{0, 4}, {4, 4}, {8, 2}}; !slices.Equal(got, want) {
