@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +43,26 @@ func TestTextOfRenamedTensors(t *testing.T) {
 			m.renumber(1, func(block int) []int { return []int{block - 1} })
 			flip(3, 2)(m.get(in(0, "mlp_block.down_proj.bias")))
 		}, []string{"layers 0 to 3 of the conversion are layers 1 to 4", "model.layers.0.mlp_block.down_proj.bias (blocks.1.mlp_block.ffw_down.bias): 1 of 32 elements differ"}, "structure: ", false},
+		{"removed, and trained", func(m *made) {
+			m.renumber(0, func(block int) []int { return [][]int{{0}, nil, {1}, {2}, {3}}[block] })
+			m.train()
+		}, []string{"layers 0 to 3 of the conversion look like layers 0, 2 to 4 of the source; the conversion lacks layer 1 of the source", "  every tensor of all layers (4) of model.layers: 76 tensors, "}, "structure: ", false},
+		{"added, and trained but for the attention", func(m *made) {
+			m.renumber(0, func(block int) []int { return [][]int{{0}, {1}, {2}, {4}, {5}}[block] })
+			attention := m.clone()
+			attention.tensors = slices.DeleteFunc(attention.tensors, func(e *entry) bool { return !strings.HasPrefix(e.name, in(2, "")) })
+			m.tensors = slices.DeleteFunc(m.tensors, func(e *entry) bool { return strings.HasPrefix(e.name, in(2, "")) })
+			other := m.clone()
+			m.train()
+			for _, e := range other.tensors {
+				if strings.HasPrefix(e.name, in(4, "")) {
+					e.name = strings.Replace(e.name, in(4, ""), in(3, ""), 1)
+					roll(e)
+					m.tensors = append(m.tensors, e)
+				}
+			}
+			m.tensors = append(m.tensors, attention.tensors...)
+		}, []string{"layers 0 to 2, 4, 5 of the conversion look like layers 0 to 4 of the source; layer 3 of the conversion has no counterpart in the source", "  every tensor of recurrent layers (4) of model.layers: 84 tensors, "}, "structure: ", false},
 		{"a tensor of every layer", func(m *made) { renamed("gate_proj", "gate")(m) },
 			[]string{"structure: 10 failures\n  all layers (5) of model.layers: mlp_block.gate_proj.weight, mlp_block.gate_proj.bias: 10 tensors, gate_proj renamed to gate\n"}, "missing", true},
 		{"the list of layers", func(m *made) { renamed("model.layers.", "model.blocks.")(m) },
@@ -78,6 +100,24 @@ func TestTextOfRenamedTensors(t *testing.T) {
 			}
 		}
 	}
+}
+
+// train changes most elements, by a few percent.
+func (m *made) train() {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, e := range m.tensors {
+		values := e.values()
+		for i := range values {
+			values[i] = values[i]*float32(1+0.05*rng.NormFloat64()) + 0.0001
+		}
+		e.set(values)
+	}
+}
+
+// roll exchanges the halves of the elements of a tensor.
+func roll(e *entry) {
+	n := e.count() / 2 * e.size()
+	e.data = slices.Concat(e.data[n:], e.data[:n])
 }
 
 // Among very many tensors, renamed ones are not looked for.

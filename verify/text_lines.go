@@ -88,8 +88,12 @@ func (v *Verdict) GroupFindings(findings strictjson.List[Finding]) []FindingGrou
 		return whats[i], "", true
 	}}
 	if v.expected != nil { // the other tensors of the layers, and their kinds
-		names = append(names, v.expected.without(names)...)
-		items.Len, items.BlockTypes = len(names), v.expected.kinds()
+		var r *renaming
+		if f := findings.At(inLayers[0]); f.Kind == WrongWeights {
+			r = v.renaming // they have the names of the converted checkpoint
+		}
+		names = append(names, v.expected.without(names, r)...)
+		items.Len, items.BlockTypes = len(names), v.expected.kinds(r)
 	}
 	items.Name = func(i int) string { return names[i] }
 	for _, g := range items.Groups() {
@@ -115,18 +119,35 @@ const inNoGroup = ""
 // expectedTensors are the tensors that a converted checkpoint should have. Groups of findings name layers by them.
 type expectedTensors struct{ plan *convert.Plan }
 
-func (e *expectedTensors) kinds() []string {
+// kinds returns the kinds of the layers, by the numbers that they have after a renaming: "" if there is none of a number.
+func (e *expectedTensors) kinds(r *renaming) []string {
 	var kinds []string
 	for _, kind := range e.plan.Config.BlockTypes {
 		kinds = append(kinds, string(kind))
 	}
-	return kinds
+	if r == nil || r.layers == nil {
+		return kinds
+	}
+	moved := make([]string, r.layers.B[len(r.layers.B)-1]+1)
+	for k, n := range r.layers.B {
+		if from := r.layers.A[k]; from < len(kinds) {
+			moved[n] = kinds[from]
+		}
+	}
+	return moved
 }
 
-// without returns the names of the tensors that are not among some.
-func (e *expectedTensors) without(names []string) []string {
+// without returns the names of the tensors that are not among some, as they are after a renaming.
+func (e *expectedTensors) without(names []string, r *renaming) []string {
 	listed := make([]bool, len(e.plan.Dests))
 	find := e.plan.Finder()
+	if r != nil {
+		renamed := map[string]int{}
+		for i := range e.plan.Dests {
+			renamed[r.name(e.plan.Dests[i].Name)] = i + 1
+		}
+		find = func(name string) int { return renamed[name] - 1 }
+	}
 	for _, name := range names {
 		if i := find(name); i >= 0 {
 			listed[i] = true
@@ -134,8 +155,8 @@ func (e *expectedTensors) without(names []string) []string {
 	}
 	var rest []string
 	for i := range listed {
-		if !listed[i] {
-			rest = append(rest, e.plan.Dests[i].Name)
+		if name := r.name(e.plan.Dests[i].Name); !listed[i] && name != "" {
+			rest = append(rest, name)
 		}
 	}
 	return rest

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -33,7 +34,8 @@ func (r *Items) Where(g *Group) []string {
 }
 
 // LayersOf names the layers of a group, which has some: "recurrent layers (18)" if they are all of that kind, "recurrent layers
-// 0 to 10 (8)" if they are all of that kind between two, "all layers (26)", or else their numbers: "layers 2 to 9, 12".
+// 0 to 10 (8)" if they are all of that kind between two, "attention layers but 20 (7) and layer 19" with few exceptions, "all layers (26)", or
+// else their numbers: "layers 2 to 9, 12".
 func (r *Result) LayersOf(g *Group) string { return r.items().LayersOf(g) }
 
 // LayersOf is Result.LayersOf.
@@ -49,19 +51,57 @@ func (r *Items) LayersOf(g *Group) string {
 	if len(g.Layers) < 2 || list.kinds == nil {
 		return LayerWords(g.Layers)
 	}
-	first, last := g.Layers[0], g.Layers[len(g.Layers)-1]
-	kind := list.kinds[first]
-	whole := list.ofKind[kind]
-	from, _ := slices.BinarySearch(whole, first)
-	to, _ := slices.BinarySearch(whole, last+1)
-	between := whole[from:to]
-	switch {
-	case slices.Equal(whole, g.Layers):
-		return fmt.Sprintf("%s layers (%d)", kind, len(whole))
-	case slices.Equal(between, g.Layers) && len(between) > 2 && between[len(between)-1] != between[0]+len(between)-1:
-		return fmt.Sprintf("%s layers %d to %d (%d)", kind, between[0], between[len(between)-1], len(between))
+	if kind := list.kinds[g.Layers[0]]; slices.Equal(list.ofKind[kind], g.Layers) {
+		return fmt.Sprintf("%s layers (%d)", kind, len(g.Layers))
 	}
-	return LayerWords(g.Layers)
+	words := LayerWords(g.Layers)
+	for _, kind := range slices.Sorted(maps.Keys(list.ofKind)) {
+		if byKind := list.wordsByKind(kind, g.Layers); byKind != "" && spansIn(byKind) < spansIn(words) {
+			words = byKind
+		}
+	}
+	return words
+}
+
+// spansIn counts the numbers and ranges in what names layers.
+func spansIn(words string) int {
+	return 1 + strings.Count(words, ",") + strings.Count(words, " but ") + strings.Count(words, " and ")
+}
+
+// wordsByKind names ascending layers as those of a kind, with the exceptions; "" if fewer than three of them are of the kind, or
+// not many more than there are exceptions.
+func (l *layerList) wordsByKind(kind string, layers []int) string {
+	var of, others []int
+	for _, n := range layers {
+		if l.kinds[n] == kind {
+			of = append(of, n)
+		} else {
+			others = append(others, n)
+		}
+	}
+	if len(of) < 3 {
+		return ""
+	}
+	words, whole := kind+" layers", l.ofKind[kind]
+	if of[0] != whole[0] || of[len(of)-1] != whole[len(whole)-1] {
+		words += fmt.Sprintf(" %d to %d", of[0], of[len(of)-1])
+	}
+	isOut := func(n int) bool {
+		_, has := slices.BinarySearch(of, n)
+		return has || n < of[0] || n > of[len(of)-1]
+	}
+	lacks := slices.DeleteFunc(slices.Clone(whole), isOut)
+	if len(of) < 2*(len(lacks)+len(others)) {
+		return ""
+	}
+	if len(lacks) > 0 {
+		words += " but " + numberWords(lacks)
+	}
+	words += fmt.Sprintf(" (%d)", len(of))
+	if others != nil {
+		words += " and " + LayerWords(others)
+	}
+	return words
 }
 
 // layerList is the layers of a list.
@@ -75,14 +115,17 @@ type layerList struct {
 	unpaired bool // only B's layers without counterpart: the list has others
 }
 
-// setKinds sets the kinds, if each layer has one.
+// setKinds sets the kinds, if each layer has one. A number of which there is no layer has the kind "".
 func (l *layerList) setKinds(kinds []string) {
-	if n := len(l.numbers); n == 0 || len(kinds) != n || l.numbers[n-1] != n-1 {
-		return
-	}
-	l.kinds, l.ofKind = kinds, map[string][]int{}
+	var numbers []int
+	ofKind := map[string][]int{}
 	for i, kind := range kinds {
-		l.ofKind[kind] = append(l.ofKind[kind], i)
+		if kind != "" {
+			numbers, ofKind[kind] = append(numbers, i), append(ofKind[kind], i)
+		}
+	}
+	if numbers != nil && slices.Equal(numbers, l.numbers) {
+		l.kinds, l.ofKind = kinds, ofKind
 	}
 }
 
@@ -196,8 +239,11 @@ func (r *Items) addRenamed(lists map[string]*layerList) {
 }
 
 // blockKinds returns the kinds of the blocks that both models have, and of those that only one of them has behind these; nil if they are
-// not known or not the same.
+// not known or not the same. If B's layers have the numbers of those of A that they are compared with, they are A's.
 func (r *Result) blockKinds() []string {
+	if r.aligned {
+		return r.A.BlockTypes
+	}
 	long, short := r.A.BlockTypes, r.B.BlockTypes
 	if len(short) > len(long) {
 		long, short = short, long
@@ -225,6 +271,11 @@ func LayerWords(numbers []int) string {
 	if len(numbers) == 1 {
 		return fmt.Sprintf("layer %d", numbers[0])
 	}
+	return "layers " + numberWords(numbers)
+}
+
+// numberWords writes ascending numbers: "2 to 9, 12".
+func numberWords(numbers []int) string {
 	var parts []string
 	for i := 0; i < len(numbers); {
 		end := i
@@ -239,5 +290,5 @@ func LayerWords(numbers []int) string {
 		}
 		i = end + 1
 	}
-	return "layers " + strings.Join(parts, ", ")
+	return strings.Join(parts, ", ")
 }

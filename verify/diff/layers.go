@@ -106,9 +106,9 @@ func (m *MovedLayers) belong(a, b string) bool {
 
 // alignLayers pairs the layers of two sides that have other layers by their content, so that a layer that
 // was removed or added is one difference, and not one of every layer behind it. It returns nil if
-// layers of one number belong together. Both sides are read once, unless their layers have the same numbers. If alike is true, layers also
+// layers of one number belong together. Both sides are read once, unless their layers have the same numbers. Layers also
 // belong together if most of their values are alike, as after more training.
-func alignLayers(ctx context.Context, a, b *side, alike bool, progress *progress) (*MovedLayers, error) {
+func alignLayers(ctx context.Context, a, b *side, progress *progress) (*MovedLayers, error) {
 	list, numbersA := longestList(a)
 	other, numbersB := longestList(b)
 	if n, m := len(numbersA), len(numbersB); list != other || slices.Equal(numbersA, numbersB) || n < 2 || m < 2 {
@@ -125,7 +125,7 @@ func alignLayers(ctx context.Context, a, b *side, alike bool, progress *progress
 	common := func(i, j int) int { return inCommon(x[i], y[j], contents) }
 	pairs := matchLayers(len(x), len(y), common)
 	areAlike := false
-	if alike && len(pairs) < min(len(x), len(y)) && len(x)*len(y) <= maxAlike {
+	if len(pairs) < min(len(x), len(y)) && len(x)*len(y) <= maxAlike {
 		if pairs, areAlike, err = matchAlike(ctx, x, y, pairs, common); err != nil {
 			return nil, err
 		}

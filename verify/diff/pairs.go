@@ -85,10 +85,11 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 		d.b.addUnwrapped(prefixB)
 	}
 	if !d.options.Raw {
-		if d.moved, err = alignLayers(ctx, d.a, d.b, true, &d.progress); err != nil {
+		if d.moved, err = alignLayers(ctx, d.a, d.b, &d.progress); err != nil {
 			return err
 		}
 		if d.moved != nil {
+			d.result.aligned = true
 			d.note("%s", d.moved.Words("A", "B"))
 		}
 	}

@@ -123,7 +123,7 @@ type Counterparts struct {
 	Layers *MovedLayers      // nil if layers of one number belong together
 }
 
-// FindCounterparts pairs tensors of two checkpoints as Diff does: layers of other numbers by what most of their tensors hold, others by
+// FindCounterparts pairs tensors of two checkpoints as Diff does: layers of other numbers by what most of their tensors hold or look like, others by
 // their names, and those whose name the other lacks by what they hold, bit for bit. What has to be compared is read once. The memory
 // that it takes grows with the number of tensors. progress, if not nil, is called as Options.Progress is.
 func FindCounterparts(ctx context.Context, a, b *tensor.Checkpoint, progress func(stage string, done, total int64)) (*Counterparts, error) {
@@ -132,7 +132,7 @@ func FindCounterparts(ctx context.Context, a, b *tensor.Checkpoint, progress fun
 	d.a.addAll()
 	d.b.addAll()
 	var err error
-	if d.moved, err = alignLayers(ctx, d.a, d.b, false, &d.progress); err != nil {
+	if d.moved, err = alignLayers(ctx, d.a, d.b, &d.progress); err != nil {
 		return nil, err
 	}
 	if err := d.pair(model.UnknownLayout); err != nil {

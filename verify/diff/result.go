@@ -23,6 +23,8 @@ type Result struct {
 	Config    []ConfigDifference `json:"config"`  // how the configurations differ in meaning
 	Tensors   []TensorDiff       `json:"tensors"` // every pair, and every tensor without counterpart; what matters most first
 	Notes     []string           `json:"notes,omitempty"`
+
+	aligned bool // layers of B have the numbers of those of A that they are compared with
 }
 
 // Allowed says what a result that is equal owes to the tolerance: "within rel=0.5 (192 elements differ bitwise)"; "" if it owes
