@@ -160,7 +160,7 @@ var backFaults = []fault{
 			return name
 		})
 	}, "renamed to", false},
-	{backClass, "one tensor of another dtype", one(inLast(ffwUp), func(e *entry) { e.cast(otherType(e.dtype)) }), "instead of", false},
+	{backClass, "one tensor of another dtype, and a bit of it", one(inLast(ffwUp), castAndFlip), "elements differ", false},
 	{backClass, "a head that is no copy of the embedding", func(m *made) []string {
 		e := m.get(m.part(-1, embedder)).clone()
 		e.name = model.Griffin.Roots[m.base.to.Layout()] + headName

@@ -245,17 +245,23 @@ var layoutFaults = []fault{
 		return []string{gate, up}
 	}, "missing", false},
 	{layoutClass, "a scalar", one(named1(finalNorm), func(e *entry) { e.shape, e.data = nil, e.data[:e.size()] }), "instead of", false},
-	{layoutClass, "one tensor of another dtype", one(last(upProj), func(e *entry) { e.cast(otherType(e.dtype)) }), "instead of", false},
-	{layoutClass, "all norms of another dtype", func(m *made) []string {
+	{layoutClass, "one tensor of another dtype, and a bit of it", one(last(upProj), castAndFlip), "elements differ", false},
+	{layoutClass, "all norms of another dtype, and a bit of each", func(m *made) []string {
 		names := append(m.all("norm"), []string{}...)
 		for _, name := range names {
-			m.get(name).cast(otherType(m.get(name).dtype))
+			castAndFlip(m.get(name))
 		}
 		return names
-	}, "instead of", false},
+	}, "elements differ", false},
 	{layoutClass, "bits of integers", one(recurrent(aParam), func(e *entry) {
 		e.dtype = map[int64]tensor.DType{2: tensor.I16, 4: tensor.I32}[e.size()]
 	}), "instead of", false},
+}
+
+// castAndFlip gives a tensor another dtype, and changes an element by the least of it.
+func castAndFlip(e *entry) {
+	e.cast(otherType(e.dtype))
+	flip(3, 0)(e)
 }
 
 var nameFaults = []fault{

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -77,10 +78,10 @@ func (v *Verdict) Answer() string {
 	case !v.Same:
 		return "not " + of
 	}
-	if w := v.Weights; w != nil && w.Rounded > 0 && w.Rounded == w.Widened {
+	if w := v.Weights; w != nil && w.DTypes == "" && w.Rounded > 0 && w.Rounded == w.Widened {
 		of += ", as " + w.RoundedTo
 	} else if w != nil && w.Rounded > 0 {
-		of += ", rounded to " + w.RoundedTo
+		of += ", " + cmp.Or(w.DTypes, "rounded to "+w.RoundedTo)
 		if w.Overflowed > 0 {
 			of += fmt.Sprintf(" (%s became infinite)", text.Count(w.Overflowed, "element"))
 		}

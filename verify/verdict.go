@@ -193,6 +193,9 @@ type WeightsSection struct {
 	RoundedTo  string `json:"rounded_to,omitempty"` // the dtype that most elements have, if Rounded is not 0
 	Widened    int64  `json:"widened,omitempty"`    // those of Rounded whose new dtype has every value of the old one, so that none changed
 
+	// What was done to tensors, if single ones have another dtype than the others, or than those of the source: "53 tensors as float32".
+	DTypes string `json:"dtypes,omitempty"`
+
 	// The embedding of a model that does not scale it is divided by the factor that transformers scales it by.
 	Divided int64 `json:"divided,omitempty"` // elements that were compared with the quotient, rounded once
 	Inexact int64 `json:"inexact,omitempty"` // those of them that multiplying and rounding again does not restore

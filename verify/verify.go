@@ -137,6 +137,7 @@ type run struct {
 	fixture        *golden.Fixture
 	plan           *convert.Plan // from source to converted; nil if there is no converted
 	renaming       *renaming     // of the tensors of the plan in the converted checkpoint
+	retyped        retyped       // tensors of the converted checkpoint that the plan has the dtypes of
 
 	progressing sync.Mutex
 }
@@ -310,12 +311,16 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		}
 	}
 	v.renaming = r.renaming
+	if r.copy == nil {
+		r.retyped = takeDTypes(r.plan, r.converted, r.renaming)
+	}
 	resized, err := describeResized(ctx, r.plan, r.converted, r.renaming)
 	if err != nil {
 		return err
 	}
 	var head headState
 	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel, r.renaming, resized)
+	r.retyped.note(v, r.plan, r.renaming)
 	if err := checkWeightFiles(r); err != nil {
 		return err
 	}

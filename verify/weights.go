@@ -50,8 +50,11 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	if err != nil {
 		return nil, err
 	}
-	w := &weightsCheck{list: l, absent: absent, renaming: r.renaming, converted: r.converted, merged: r.options.Adapter != nil, digests: proved.Digests, failures: proved.Failures, heads: head.copies,
+	w := &weightsCheck{list: l, absent: absent, renaming: r.renaming, retyped: r.retyped, converted: r.converted, merged: r.options.Adapter != nil, digests: proved.Digests, failures: proved.Failures, heads: head.copies,
 		section: &WeightsSection{Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
+	if err := w.acceptRounded(ctx); err != nil {
+		return nil, err
+	}
 	w.addFindings()
 	if err := w.countDivided(ctx); err != nil {
 		return nil, err
@@ -61,7 +64,7 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	}
 	w.addDigests()
 	w.countWidened()
-	w.summarise(r.plan.DType)
+	w.summarise(w.countDTypes(r.plan.DType))
 	return w.section, nil
 }
 
@@ -122,6 +125,7 @@ type weightsCheck struct {
 	merged    bool // an adapter, into the source
 	absent    int  // tensors of the plan that are not in list, because they are missing and other tensors have their names
 	renaming  *renaming
+	retyped   retyped
 	digests   *moves.Digests
 	section   *WeightsSection
 
@@ -130,7 +134,10 @@ type weightsCheck struct {
 	state     []int32  // of each Dest: the index of its finding, or right or skipped
 	wrong     []int32  // of each finding the index of its failure, in the order of the destination
 	differing int64    // elements of all findings
-	divisor   float64  // of the embedding, or 0
+
+	roundedFirst map[int]bool // what acceptRounded found, by index into list.Dests
+
+	divisor float64 // of the embedding, or 0
 
 	// What findings say beside their failures.
 	wants   map[int]string // what a wrong element should be, by finding
@@ -152,6 +159,7 @@ func (w *weightsCheck) addFindings() {
 		f := w.failures.At(k)
 		switch {
 		case f.Dest < 0: // an extra tensor, which is a finding of the structure
+		case w.roundedFirst[f.Dest]:
 		case f.Differing == 0:
 			w.state[f.Dest] = skipped
 		default:

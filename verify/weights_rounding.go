@@ -3,10 +3,18 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
+	"slices"
+	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // unitRoundoff is the largest relative error of rounding to a dtype.
@@ -58,4 +66,138 @@ func eachPair(ctx context.Context, a, b *tensor.Tensor, f func(x, y float64)) (e
 		}
 	}
 	return nil
+}
+
+// retyped are tensors of a converted checkpoint that have another dtype than the conversion gave the others, or than the source has: that
+// dtype, by their names in the converted checkpoint. Rounding to another dtype is no error, of single tensors as of all.
+type retyped map[string]tensor.DType
+
+// takeDTypes makes a plan one that gives such tensors the dtypes that they have, so that their elements are compared.
+func takeDTypes(p *convert.Plan, converted *tensor.Checkpoint, r *renaming) retyped {
+	found := retyped{}
+	for i := range p.Dests {
+		d := &p.Dests[i]
+		t := converted.Tensor(r.name(d.Name))
+		if t == nil || t.DType == d.DType || unitRoundoff[t.DType] == 0 || unitRoundoff[d.DType] == 0 || slices.Contains(p.Extra, i) {
+			continue
+		}
+		unprovable := func(m moves.Move) bool {
+			return unitRoundoff[m.Source.DType] == 0 || m.Divide != 0 && t.DType == tensor.F64
+		}
+		if !slices.ContainsFunc(p.MovesOf(i), unprovable) {
+			found[t.Name] = d.DType
+			d.DType = t.DType
+		}
+	}
+	return found
+}
+
+// note says in a section which tensors have other dtypes.
+func (x retyped) note(v *Verdict, p *convert.Plan, r *renaming) {
+	var all []int32 // indexes into p.Dests
+	for i := range p.Dests {
+		if _, ok := x[r.name(p.Dests[i].Name)]; ok {
+			all = append(all, int32(i))
+		}
+	}
+	if all == nil {
+		return
+	}
+	s := v.Structure
+	s.Summary = strings.Replace(s.Summary, "names, shapes and types as expected", "names and shapes as expected; "+text.Agree(len(all), "tensor", "has", "have")+" another dtype", 1)
+	lines, groups, _ := v.lines(strictjson.NewList(len(all), func(k int) Finding {
+		i := int(all[k])
+		d := &p.Dests[i]
+		name := r.name(d.Name)
+		return Finding{Kind: MistypedTensor, Tensor: d.Name, SourceName: sourceNames(p.List, i), ConvertedName: name, Want: x[name].String(), Got: d.DType.String()}
+	}), maxLines)
+	if more := groups - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more groups of tensors have another dtype", more))
+	}
+	for _, line := range lines {
+		s.Notes = append(s.Notes, strings.Join(strings.Fields(line), " "))
+	}
+}
+
+// acceptRounded finds the wrong tensors that were rounded to the dtype of the others and are stored in a wider one, which are not wrong.
+func (w *weightsCheck) acceptRounded(ctx context.Context) error {
+	w.roundedFirst = map[int]bool{}
+	for k := range w.failures.Len() {
+		f := w.failures.At(k)
+		planned, ok := w.retyped[f.Tensor]
+		if !ok || f.Dest < 0 || f.Differing == 0 {
+			continue
+		}
+		d := &w.list.Dests[f.Dest]
+		if !wider[[2]tensor.DType{planned, d.DType}] {
+			continue
+		}
+		rounded, err := explain.Expected(d.Name, planned, d.Shape, fillingOf(w.list, f.Dest)...)
+		if err != nil {
+			return err
+		}
+		stored, err := explain.Expected(d.Name, d.DType, d.Shape, explain.Part{Source: rounded, View: tensor.RowMajor(d.Shape...)})
+		if err != nil {
+			return err
+		}
+		equal, err := equalTensors(ctx, &explain.Pair{A: stored, B: w.converted.Tensor(d.Name)})
+		if err != nil {
+			return err
+		}
+		if equal {
+			w.roundedFirst[f.Dest] = true
+			if w.list.MovesOf(f.Dest)[0].Source.DType == d.DType { // which the proof compared bit for bit
+				w.section.Rounded += d.Elements()
+			}
+		}
+	}
+	return nil
+}
+
+// countDTypes sets what was done to the tensors that were compared, if not the same to all, and returns the dtype that most elements were rounded to or are
+// stored in; planned if the same was done to all.
+func (w *weightsCheck) countDTypes(planned tensor.DType) tensor.DType {
+	if len(w.retyped) == 0 {
+		return planned
+	}
+	type change struct {
+		to     tensor.DType
+		widens bool
+	}
+	tensors, elements := map[change]int{}, map[change]int64{}
+	for i := range w.list.Dests {
+		d := &w.list.Dests[i]
+		c := change{d.DType, true}
+		changed := false
+		for _, m := range w.list.MovesOf(i) {
+			if m.Source.DType != d.DType {
+				changed, c.widens = true, c.widens && wider[[2]tensor.DType{m.Source.DType, d.DType}]
+			}
+		}
+		if w.roundedFirst[i] {
+			changed, c = true, change{w.retyped[d.Name], false}
+		}
+		if changed && w.state[i] == right {
+			tensors[c]++
+			elements[c] += d.Elements()
+		}
+	}
+	most := change{to: planned}
+	var parts []string
+	for _, to := range []tensor.DType{tensor.F16, tensor.BF16, tensor.F32, tensor.F64} {
+		for _, widens := range []bool{false, true} {
+			c := change{to, widens}
+			if tensors[c] == 0 {
+				continue
+			}
+			parts = append(parts, text.Count(tensors[c], "tensor")+map[bool]string{false: " rounded to ", true: " as "}[widens]+to.String())
+			if elements[c] > elements[most] {
+				most = c
+			}
+		}
+	}
+	if len(parts) > 1 || tensors[most] < len(w.list.Dests) {
+		w.section.DTypes = strings.Join(parts, ", ")
+	}
+	return most.to
 }

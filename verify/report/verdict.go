@@ -363,7 +363,7 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 	if w := v.Weights; w != nil {
 		how := "is identical to the source, bit for bit"
 		switch {
-		case w.Rounded > 0 && w.Rounded == w.Widened:
+		case w.DTypes == "" && w.Rounded > 0 && w.Rounded == w.Widened:
 			how = "has the value that the source has, in " + w.RoundedTo
 		case w.Rounded > 0:
 			how = "is identical to the source, correctly rounded where the dtype changed"

@@ -1,0 +1,109 @@
+package verify
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
+)
+
+// Single tensors of another dtype are judged as all are: by whether they hold the source, rounded to it.
+func TestTensorsOfAnotherDType(t *testing.T) {
+	cast := func(part string, d tensor.DType) func(*made) {
+		return func(m *made) {
+			for _, name := range m.all(part) {
+				m.get(name).cast(d)
+			}
+		}
+	}
+	both := func(m *made) {
+		cast("norm", tensor.F32)(m)
+		cast("mlp_block", tensor.F16)(m)
+	}
+	for _, tt := range []struct {
+		base   string
+		do     func(*made)
+		answer string
+		notes  []string
+	}{
+		{"bfloat16, torch", cast("norm", tensor.F32), "the same model, 11 tensors as float32", []string{
+			"structure: all layers (5) of model.layers: temporal_pre_norm.weight, channel_pre_norm.weight: 10 tensors, float32 instead of bfloat16", "structure: model.final_norm.weight (final_norm.scale): float32 instead of bfloat16"}},
+		{"bfloat16, torch", cast("final_norm", tensor.F16), "the same model, 1 tensor rounded to float16", nil},
+		{"bfloat16, torch", both, "the same model, 30 tensors rounded to float16, 11 tensors as float32", []string{"structure: all layers (5) of model.layers: mlp_block.*: 30 tensors, float16 instead of bfloat16"}},
+		{"bfloat16 to float32", cast("norm", tensor.BF16), "the same model, 88 tensors as float32", []string{"10 tensors, bfloat16 instead of float32"}},
+		{"float32 to bfloat16, Orbax", cast("norm", tensor.F32), "the same model, rounded to bfloat16", []string{"6 tensors, float32 instead of bfloat16"}}, // after they were rounded
+		{"float32 to bfloat16, Orbax", func(m *made) {
+			for _, name := range m.all("norm") {
+				e := m.get(name)
+				exact := m.exact(name)
+				e.dtype = tensor.F32
+				e.set(exact)
+			}
+		}, "the same model, 42 tensors rounded to bfloat16", nil},
+		{"bfloat16, torch", func(m *made) { castAndFlip(m.get(finalNorm)) }, "not the same model", []string{"model.final_norm.weight (final_norm.scale): float32 instead of bfloat16"}},
+		{"bfloat16, torch", cast("norm", tensor.BF16), "the same model", nil},
+	} {
+		m := baseOf(t, tt.base).made.clone()
+		tt.do(m)
+		v, err := m.judge(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if err := WriteText(&b, v, ""); err != nil {
+			t.Fatal(err)
+		}
+		if v.Answer() != tt.answer || !v.Structure.OK || strings.Contains(b.String(), "and types as expected") != (tt.answer == "the same model") {
+			t.Errorf("%s: %q, want %q\n%s", tt.base, v.Answer(), tt.answer, b.String())
+		}
+		for _, note := range tt.notes {
+			if !strings.Contains(b.String(), note) {
+				t.Errorf("%s, %s: no %q in\n%s", tt.base, tt.answer, note, b.String())
+			}
+		}
+	}
+}
+
+// A plan takes the dtypes of tensors whose elements can be compared, and of no others.
+func TestTakeDTypes(t *testing.T) {
+	for _, tt := range []struct {
+		name                  string
+		source, planned, have tensor.DType
+		divide                float64
+		extra                 bool
+		want                  tensor.DType
+	}{
+		{"wider", tensor.BF16, tensor.BF16, tensor.F32, 0, false, tensor.F32},
+		{"narrower", tensor.F32, tensor.F32, tensor.F16, 0, false, tensor.F16},
+		{"divided", tensor.BF16, tensor.BF16, tensor.F32, 4, false, tensor.F32},
+		{"divided, in float64", tensor.BF16, tensor.BF16, tensor.F64, 4, false, tensor.BF16},
+		{"integers", tensor.BF16, tensor.BF16, tensor.I16, 0, false, tensor.BF16},
+		{"of integers", tensor.I32, tensor.F32, tensor.F16, 0, false, tensor.F32},
+		{"to be integers", tensor.BF16, tensor.I16, tensor.F32, 0, false, tensor.I16},
+		{"no parameter", tensor.BF16, tensor.BF16, tensor.F32, 0, true, tensor.BF16},
+		{"the same", tensor.BF16, tensor.F32, tensor.F32, 0, false, tensor.F32},
+	} {
+		p := &convert.Plan{}
+		p.Dests = []moves.Dest{{Name: "a", DType: tt.planned, Shape: []int64{2}}, {Name: "gone", DType: tt.planned, Shape: []int64{2}}}
+		p.Moves = []moves.Move{{Source: shaped("s", tt.source, 2), View: tensor.RowMajor(2), Divide: tt.divide}}
+		if tt.extra {
+			p.Extra = []int{0}
+		}
+		c, err := tensor.NewCheckpoint("", "test", []*tensor.Tensor{shaped("b", tt.have, 2)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := takeDTypes(p, c, &renaming{names: map[string]string{"a": "b"}})
+		want := retyped{}
+		if tt.want != tt.planned {
+			want["b"] = tt.planned
+		}
+		if p.Dests[0].DType != tt.want || p.Dests[1].DType != tt.planned || !maps.Equal(found, want) {
+			t.Errorf("%s: %s, found %v", tt.name, p.Dests[0].DType, slices.Collect(maps.Keys(found)))
+		}
+	}
+}
