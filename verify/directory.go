@@ -68,43 +68,58 @@ func (r *run) checkDirectory(ctx context.Context) error {
 	return nil
 }
 
-// checkWeightFiles finds whether transformers does not find the weights of the converted directory by the names of their files or, if it has those of
-// an original, of the tensors. The outcome is part of the section of the structure.
-func checkWeightFiles(r *run) error {
-	if r.verdict.another {
-		return nil
+// checkWeightFiles finds whether transformers does not find the weights of a directory by the names of their files or, if it has those of an original,
+// of the tensors. isHF says whether it has, or should have, the names of transformers; found is the model in it, or nil. The outcome is part of the
+// section of the structure.
+func checkWeightFiles(s *Section, c *tensor.Checkpoint, isHF bool, found *model.Model) error {
+	if !isHF {
+		return checkNames(s, found)
 	}
-	if r.plan.Layout != model.HuggingFace {
-		return checkNames(r)
-	}
-	problem, err := runtime.WeightsNotFound(r.converted)
+	problem, err := runtime.WeightsNotFound(c)
 	if err != nil || problem == "" {
 		return err
 	}
-	s := r.verdict.Structure
-	s.putFirst(Finding{Kind: MissingFile, Field: "model.safetensors", Want: "a file", Got: "none",
+	s.putFirst(Finding{Kind: MissingFile, Field: "model.safetensors", Want: aFile, Got: "none",
 		Detail: "transformers loads it, or the shards that model.safetensors.index.json lists: give the file this name, or copy the index too"})
-	s.OK, s.Summary = false, "transformers cannot load the directory: "+problem+"; "+s.Summary
+	s.fail("transformers cannot load the directory: "+problem, s.Summary)
 	return nil
 }
 
 // checkNames is checkWeightFiles of an original.
-func checkNames(r *run) error {
-	if r.convertedModel == nil {
+func checkNames(s *Section, found *model.Model) error {
+	if found == nil {
 		return nil
 	}
-	problem, err := runtime.NamesNotFound(r.convertedModel)
+	problem, err := runtime.NamesNotFound(found)
 	if err != nil || problem == "" {
 		return err
 	}
-	s := r.verdict.Structure
 	s.putFirst(Finding{Kind: MissingFile, Field: hfconfig.Name, Want: "names of transformers beside it", Got: "names of the original beside it",
 		Detail: "griffin convert writes a directory that transformers loads; without config.json this is an original alone"})
-	if !s.OK {
-		problem += "; " + s.Summary
+	more := s.Summary
+	if s.OK {
+		more = ""
 	}
-	s.OK, s.Summary = false, problem
+	s.fail(problem, more)
 	return nil
+}
+
+// checkAlone is checkWeightFiles of a checkpoint that is only compared with a fixture. There is a section if it fails.
+func (r *run) checkAlone() error {
+	s := &Section{OK: true}
+	err := checkWeightFiles(s, r.source, r.sourceModel.Layout == model.HuggingFace, r.sourceModel)
+	if !s.OK {
+		r.verdict.Structure = s
+	}
+	return err
+}
+
+// fail makes a section one that fails for a reason, which comes before more of its summary.
+func (s *Section) fail(reason, more string) {
+	if more != "" {
+		reason += "; " + more
+	}
+	s.OK, s.Summary = false, reason
 }
 
 // putFirst adds a finding before the others.

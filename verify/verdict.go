@@ -123,7 +123,11 @@ func (f *Finding) String() string {
 		fmt.Fprintf(&b, ": renamed to %s", f.Got)
 	case GivenSetting:
 		return fmt.Sprintf("%s: %s was given, but %s", strings.ReplaceAll(f.Field, "_", " "), f.Got, f.Detail)
-	case WrongField:
+	case WrongField, MissingFile:
+		if f.Want == aFile {
+			b.WriteString(": there is none")
+			break
+		}
 		fmt.Fprintf(&b, ": %s, not %s", f.Got, f.Want)
 	case MisshapenTensor, MistypedTensor:
 		fmt.Fprintf(&b, ": %s instead of %s", f.Got, f.Want)
@@ -139,6 +143,9 @@ func (f *Finding) String() string {
 	}
 	return b.String()
 }
+
+// aFile is what a finding wants where there is no file.
+const aFile = "a file"
 
 // uncountedNaN is the number of NaN that were not counted.
 const uncountedNaN = -1

@@ -103,6 +103,8 @@ func checkAll(ctx context.Context, r *run) (err error) {
 		if err := r.checkConversion(ctx); err != nil {
 			return err
 		}
+	} else if err := r.checkAlone(); err != nil {
+		return err
 	}
 	return r.checkComputation(ctx)
 }
@@ -321,8 +323,10 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	var head headState
 	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel, r.renaming, resized)
 	r.retyped.note(v, r.plan, r.renaming)
-	if err := checkWeightFiles(r); err != nil {
-		return err
+	if !v.another {
+		if err := checkWeightFiles(v.Structure, r.converted, r.plan.Layout == model.HuggingFace, r.convertedModel); err != nil {
+			return err
+		}
 	}
 	if v.Config, err = checkConfig(r.converted, r.convertedModel, r.plan, head, r.copy != nil); err != nil {
 		return err

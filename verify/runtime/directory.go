@@ -3,6 +3,7 @@ package runtime
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert"
@@ -28,7 +29,8 @@ type Directory struct {
 	Format string           // of the weights, as tensor.Checkpoint has it
 	Files  []string         // names of the files in it; nil if a file was opened, or nothing is written yet
 
-	unnamed bool // the tensors have the names of an original, beside config.json
+	unnamed     bool // the tensors have the names of an original, beside config.json
+	lacksConfig bool // it is a directory without config.json, as nothing loads
 }
 
 // Directory returns the directory of a model in the Hugging Face layout, or for another layout that of a plain conversion. A model
@@ -48,6 +50,9 @@ func (m *Model) Directory() (*Directory, error) {
 		return nil, err
 	}
 	if stated == nil { // the settings are given, and what griffin writes is taken for the rest
+		if info, err := fs.Stat(c.Source, c.Root); err == nil {
+			d.lacksConfig = info.IsDir()
+		}
 		form := &manifest.HuggingFace{AttentionWindowSize: m.Config.AttentionWindow, LogitsSoftCap: manifest.Float(m.Config.LogitsSoftCap), TieWordEmbeddings: !m.Config.SeparateHead}
 		text, err := json.Marshal(m.Found.Family.HuggingFace.Fields(&m.Config, form, d.DType))
 		if err != nil {

@@ -46,6 +46,8 @@ func (r *Runtime) examine(d *Directory) *explainer {
 		Explanation: Explanation{Runtime: r.Name, Loads: true, Reasons: []string{}, Cases: []Fact{}}}
 	if problem := d.weightsNotFound(r); problem != "" {
 		x.refuses("%s", problem)
+	} else if d.lacksConfig && r.weights != nil {
+		x.refuses("there is no config.json")
 	} else if d.unnamed && r.weights != nil {
 		x.refuses("it does not find these names: the tensors have the names of the original beside config.json")
 	}
