@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
@@ -36,6 +37,8 @@ type Result struct {
 	Seconds      float64                       `json:"seconds"`
 	Proof        *proof.Proof                  `json:"proof,omitempty"`
 	Notes        []string                      `json:"notes,omitempty"`
+
+	BlockTypes []model.BlockType `json:"-"` // of the model; nil if none was recognised
 }
 
 // ResultFile is a file of the destination.
@@ -65,6 +68,9 @@ func (c *conversion) describe(dst string) *Result {
 	r := &Result{Source: src.Path, Format: src.Format, Layout: c.from.String(), Destination: storage.WithoutQuery(dst),
 		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: c.to.String(),
 		DryRun: c.options.DryRun, DType: c.dtype.String(), Settings: c.settings, Recorded: c.recorded, HF: c.form, Shards: c.output.shards(), Files: c.output.files()}
+	if c.plan != nil {
+		r.BlockTypes = c.plan.Config.BlockTypes
+	}
 	r.Notes = append(r.Notes, src.Notes...)
 	r.Notes = append(append(r.Notes, c.notes...), c.remarks...)
 	for _, t := range c.left {

@@ -180,9 +180,9 @@ func (p *argumentParser) flag(arg string) error {
 			value, p.rest = p.rest[0], p.rest[1:]
 		}
 	} else if !hasValue {
-		if _, ok := flag.(*cli.BoolFlag); ok && len(p.rest) > 0 && (p.rest[0] == "true" || p.rest[0] == "false") {
+		if _, ok := flag.(*cli.BoolFlag); ok && len(p.rest) > 0 && slices.Contains([]string{"true", "false"}, strings.ToLower(p.rest[0])) {
 			return usagef("%s %s: the value of this flag follows an equals sign", written, p.rest[0]).
-				advise("write %s=%s; a path of that name is ./%[2]s", written, p.rest[0])
+				advise("write %s=%s; a path of that name is ./%s", written, strings.ToLower(p.rest[0]), p.rest[0])
 		}
 		if _, ok := flag.(optionalValue); ok && len(p.rest) > 0 {
 			if value, err := chosen(name, p.rest[0]); err == nil {

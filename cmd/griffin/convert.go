@@ -308,7 +308,11 @@ func settingsLine(r *convert.Result) string {
 // in the same way are one row, in which * is the layer in names of the source.
 func printPlan(w io.Writer, r *convert.Result) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, t := range folded(planned(r), false, nil) {
+	var kinds []string
+	for _, kind := range r.BlockTypes {
+		kinds = append(kinds, string(kind))
+	}
+	for _, t := range folded(planned(r), false, kinds) {
 		made := t.made
 		if t.layers > 1 {
 			made = fmt.Sprintf("%s\tx %d", t.origin, t.layers)
