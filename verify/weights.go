@@ -62,6 +62,9 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	if err := w.explain(ctx, &r.plan.Config, func(done, total int64) { r.progress("explaining differences", done, total) }); err != nil {
 		return nil, err
 	}
+	if err := w.noteNotFinite(ctx, proved.NotFinite); err != nil {
+		return nil, err
+	}
 	w.addDigests()
 	w.countWidened()
 	w.summarise(w.countDTypes(r.plan.DType))
@@ -269,6 +272,34 @@ func notFinite(ctx context.Context, t *tensor.Tensor, infinite bool) (stats.NotF
 		return stats.NotFinite{}, err
 	}
 	return s.NotFinite(), nil
+}
+
+// noteNotFinite notes NaN and infinities of sources, which no comparison shows. What is wrong in the converted checkpoint is said by findings.
+func (w *weightsCheck) noteNotFinite(ctx context.Context, sources []*tensor.Tensor) error {
+	if len(w.wrong) > 0 {
+		return nil
+	}
+	var sum stats.NotFinite
+	var names []string
+	for _, t := range sources {
+		s, err := stats.Of(ctx, t)
+		if err != nil {
+			return err
+		}
+		if n := s.NotFinite(); n != (stats.NotFinite{}) {
+			sum.NaN, sum.Inf = sum.NaN+n.NaN, sum.Inf+n.Inf
+			names = append(names, t.Name)
+		}
+	}
+	const most = 4 // names
+	if names != nil {
+		note := fmt.Sprintf("%s in %s of the source, and the same in the conversion", sum, text.Count(len(names), "tensor"))
+		if len(names) <= most {
+			note += ": " + strings.Join(names, ", ")
+		}
+		w.section.Notes = append(w.section.Notes, note)
+	}
+	return nil
 }
 
 // elementAt returns the value of an element of a tensor, the real part of a complex one. It is 0 for dtypes that pack

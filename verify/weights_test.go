@@ -350,3 +350,36 @@ func TestWeightsSummary(t *testing.T) {
 		}
 	}
 }
+
+// NaN and infinities that both checkpoints have are no difference, and noted.
+func TestNotFiniteOnBothSides(t *testing.T) {
+	for _, tt := range []struct {
+		do   func(m *made)
+		want []string
+	}{
+		{func(*made) {}, nil},
+		{func(m *made) { special(float32NaN)(m.get(finalNorm)) }, []string{"1 NaN in 1 tensor of the source, and the same in the conversion: model.final_norm.weight"}},
+		{func(m *made) {
+			for _, name := range m.all("down_proj.weight") {
+				special(float32NaN)(m.get(name))
+			}
+			special(float32Inf)(m.get(finalNorm))
+		}, []string{"5 NaN and 1 infinity in 6 tensors of the source, and the same in the conversion"}},
+	} {
+		m := baseOf(t, "bfloat16, torch").made.clone()
+		tt.do(m)
+		dir := m.write(t)
+		v, err := verifyFiles(t, dir, dir, Options{WeightsOnly: true})
+		if err != nil || !v.Weights.OK || !slices.Equal(v.Weights.Notes, tt.want) {
+			t.Errorf("%v, %v, want %q", err, v.Weights, tt.want)
+		}
+	}
+	// What is wrong is said by findings.
+	m := baseOf(t, "bfloat16, torch").made.clone()
+	special(float32NaN)(m.get(finalNorm))
+	dir := m.write(t)
+	flip(3, 2)(m.get(embeddingName))
+	if v, err := verifyFiles(t, dir, m.write(t), Options{WeightsOnly: true}); err != nil || v.Weights.OK || v.Weights.Notes != nil {
+		t.Errorf("%v, %v", err, v.Weights)
+	}
+}

@@ -140,6 +140,7 @@ func (c *comparison) compareStraight() error {
 		if _, err := c.source.ReadAt(stored, (from+i)*c.size); err != nil {
 			return err
 		}
+		c.tally.lookAt(c.move.Source, stored)
 		written, err := c.window.read((to+i)*c.destSize, n*c.destSize)
 		if err != nil {
 			return err
@@ -205,6 +206,7 @@ func (c *comparison) compareBlock(axes []tensor.Axis, from, to int64) error {
 		if _, err := c.source.ReadAt(piece, first); err != nil {
 			return err
 		}
+		c.tally.lookAt(c.move.Source, piece)
 		c.sourceDigest.Feed(first, piece)
 	}
 	axes = slices.SortedStableFunc(slices.Values(axes), func(a, b tensor.Axis) int { return cmp.Compare(b.Step, a.Step) })

@@ -18,7 +18,8 @@ type tally struct {
 	elements   int64
 	rounded    int64
 	overflowed int64
-	different  []*difference // by index into List.Dests; nil for tensors without one
+	notFinite  map[*tensor.Tensor]bool // sources that have such numbers
+	different  []*difference           // by index into List.Dests; nil for tensors without one
 }
 
 // difference is what differs in one tensor. Every tensor of a checkpoint may have one: it holds numbers, and messages are made from them
@@ -77,8 +78,15 @@ func (t *tally) proof(l moves.List, written *tensor.Checkpoint, dests []*tensor.
 			failed = append(failed, int32(i))
 		}
 	}
+	var notFinite []*tensor.Tensor
+	for i := range l.Moves {
+		if s := l.Moves[i].Source; t.notFinite[s] {
+			notFinite = append(notFinite, s)
+			delete(t.notFinite, s)
+		}
+	}
 	different := t.different
-	return &Proof{Tensors: len(l.Dests), Elements: t.elements, Bytes: t.bytes, Rounded: t.rounded, Overflowed: t.overflowed,
+	return &Proof{NotFinite: notFinite, Tensors: len(l.Dests), Elements: t.elements, Bytes: t.bytes, Rounded: t.rounded, Overflowed: t.overflowed,
 		Failures: strictjson.NewList(len(failed)+len(extra), func(k int) Failure {
 			if k >= len(failed) {
 				return Failure{Dest: -1, Tensor: written.Tensors()[extra[k-len(failed)]].Name, Problem: "not part of the conversion"}
