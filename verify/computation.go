@@ -164,13 +164,14 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 			c.run.verdict.Given = onlyGiven(c.run.sourceModel, c.given(known))
 		}
 		c.run.verdict.Logits = append(c.run.verdict.Logits, result)
+		c.excuseWindow(result, known)
 		c.noteGiven(result, c.given(known))
 	}
 	return c.checkRecorded(ctx)
 }
 
 // modelsForFixture returns the models to compare with the fixture. If they are proven to be the same, it is the one whose
-// layout the fixture's implementation runs.
+// layout the fixture's implementation runs, and of two that attend otherwise the conversion.
 func (c *computation) modelsForFixture() []**runtime.Model {
 	source, converted := &c.source, &c.converted
 	if c.converted == nil {
@@ -181,10 +182,20 @@ func (c *computation) modelsForFixture() []**runtime.Model {
 	}
 	isOriginal := func(s reference.Semantics) bool { return s == reference.Original }
 	recorded := isOriginal(c.fixture.Meta.Semantics)
-	if isOriginal(c.source.Semantics()) != recorded && (isOriginal(c.converted.Semantics()) == recorded || !recorded) {
+	if isOriginal(c.source.Semantics()) != recorded && (isOriginal(c.converted.Semantics()) == recorded || !recorded) || !c.attendAlike() && !isOriginal(c.converted.Semantics()) {
 		return []**runtime.Model{converted}
 	}
 	return []**runtime.Model{source}
+}
+
+// attendAlike reports whether both models have the same attention window with the semantics that they are compared with: one may be written to match
+// a runtime, and the other not.
+func (c *computation) attendAlike() bool {
+	s := c.fixture.Meta.Semantics
+	if given := c.run.options.Semantics; given != nil {
+		s = *given
+	}
+	return c.source.ConfigUnder(s).AttentionWindow == c.converted.ConfigUnder(s).AttentionWindow
 }
 
 // compareModel compares a model with the fixture, and returns the model with what the fixture shows of its window.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -115,5 +116,37 @@ func (c *computation) noteGiven(result *logits.Result, given model.Settings) {
 	note := fmt.Sprintf("given, not proven: %s; if what was given is wrong, the checkpoint need not be", strings.Join(unproven, ", "))
 	if v := c.run.verdict; !slices.Contains(v.Notes, note) {
 		v.Notes = append(v.Notes, note)
+	}
+}
+
+// excuseWindow finds the faults of a result that only show that the recording was made of a directory in which the same attention window is written
+// otherwise: the original's, or one more to match transformers 5.
+func (c *computation) excuseWindow(l *logits.Result, m *runtime.Model) {
+	if l.Semantics == reference.Original.String() {
+		return
+	}
+	v, w := c.run.verdict, m.Window()
+	other, todo := m.Original.AttentionWindow+1, "convert it to match transformers 5"
+	if w != nil && w.Matches != "" {
+		other, todo = w.Original, "convert it without matching a runtime"
+	}
+	side := map[string]string{"model": "the checkpoint", "source": "the source", "converted": "the conversion"}[v.sideOf(l)]
+	for _, f := range l.Faults {
+		if s := f.Setting; s == nil || s.Name != logits.WindowSetting || s.Recorded != fmt.Sprint(other) {
+			continue
+		}
+		var say string
+		switch {
+		case w == nil:
+			say = "a conversion that is written to match transformers 5 has one more than the original's window: if the recording is of one, the window is right, and that conversion has to be verified"
+		case w.Matches == "" && (w.Source == runtime.Assumed || w.Source == runtime.Contradicted):
+			continue // nothing says which is the original's
+		default:
+			v.excuses[f] = fmt.Sprintf("the recording was made with attention_window_size %d, and %s has %d", other, side, w.Written)
+			say = fmt.Sprintf("attention_window_size %d and %d both stand for the original's window of %d, but %s attends to other tokens with each: record %s itself, or %s", other, w.Written, w.Original, l.Semantics, side, todo)
+		}
+		if !slices.Contains(v.Notes, say) {
+			v.Notes = append(v.Notes, say)
+		}
 	}
 }

@@ -50,6 +50,8 @@ type Verdict struct {
 	renaming *renaming        // of the tensors of Converted
 	another  bool             // Converted is wholly another model, as the summary of Structure says
 	expected *expectedTensors // of Converted; nil without a plan
+
+	excuses map[*logits.Fault]string // why faults of Logits prove nothing
 }
 
 // Another reports whether the converted checkpoint is wholly another model, so that single findings of the structure and the configuration
@@ -291,6 +293,8 @@ func excused(v *Verdict, l *logits.Result, isStated func(*logits.Setting) bool) 
 	var given []string
 	for _, f := range l.Faults {
 		switch {
+		case v.excuses[f] != "":
+			causes = append(causes, v.excuses[f])
 		case f.Kind == logits.RecordingFault:
 			causes = append(causes, "the recording is not finite")
 		case f.Kind == logits.WeightsFault:

@@ -2,10 +2,12 @@ package verify
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -30,5 +32,49 @@ func TestWindowBesideAnother(t *testing.T) {
 		if w := v.Window; w.Source != tt.source || w.Summary != tt.summary {
 			t.Errorf("golden %q: %+v", tt.golden, w)
 		}
+	}
+}
+
+// A recording of transformers of a directory in which the same window is written otherwise proves nothing of this one, and does not disprove it.
+func TestRecordedOtherwise(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	right, plain := settingsOf(8, 30, true), filepath.Join(c.Dir, "hf")
+	original, matched := convertTiny(t, "matched", convert.Options{To: convert.ToHF, MatchRuntime: convert.Transformers5, Settings: right})
+	_, narrow := convertTiny(t, "narrow", convert.Options{To: convert.ToHF, Settings: settingsOf(7, 30, true)})
+	const is8, record, unmatched = "not proven: the recording was made with attention_window_size 8, and ", "attends to other tokens with each: record ", " itself, or convert it without matching a runtime"
+	for _, tt := range []struct {
+		source, converted string
+		given             model.Settings
+		golden            string
+		answer, todo      string
+	}{
+		{original, matched, right, "hf5", is8 + "the conversion has 9", record + "the conversion" + unmatched},
+		{plain, matched, model.Settings{}, "hf5", is8 + "the conversion has 9", record + "the conversion" + unmatched},
+		{matched, "", model.Settings{}, "hf5", is8 + "the checkpoint has 9", record + "the checkpoint" + unmatched},
+		{matched, original, model.Settings{}, "hf5", is8 + "the source has 9", record + "the source" + unmatched},
+		{original, narrow, settingsOf(7, 30, true), "hf5", is8 + "the conversion has 7", record + "the conversion itself, or convert it to match transformers 5"},
+		{matched, plain, model.Settings{}, "hf5", "the same model", ""},
+		{plain, matched, model.Settings{}, "jax", "the same model", ""},
+		{original, "", settingsOf(7, 30, true), "hf5", "not proven: the attention window that was given is not the recording's", "and that conversion has to be verified"},
+		{original, "", settingsOf(7, 30, true), "jax", "not proven: the attention window that was given is not the recording's", ""},
+	} {
+		o := Options{Golden: c.Recording(tt.golden), Settings: tt.given}
+		v, err := verifyAlone(t, tt.source, o)
+		if tt.converted != "" {
+			v, err = verifyFiles(t, tt.source, tt.converted, o)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := strings.Join(v.Notes, "\n")
+		if v.Answer() != tt.answer || v.Same != (tt.todo == "" && v.Unproven == "") || !strings.Contains(notes, tt.todo) || tt.todo == "" && strings.Contains(notes, "transformers5") || len(v.Logits) != 1 {
+			t.Errorf("%s, %s, %s: %s\n%s", tt.source, tt.converted, tt.golden, v.Answer(), notes)
+		}
+	}
+	// Nothing says whether the window of a directory alone is the original's.
+	remove(t, narrow, manifest.Name)
+	v, err := verifyAlone(t, narrow, Options{Golden: c.Recording("hf5")})
+	if err != nil || v.Answer() != "not the model that was recorded" {
+		t.Errorf("%v; %v", v, err)
 	}
 }
