@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,21 +26,55 @@ const (
 	trustWritten                 // those of the conversion, also an attention window that is one more than the given one, as if to match transformers 5
 )
 
-// contradiction is a setting that was given, and that is another one in the conversion, with which the run was made.
+// contradiction is a setting that was given, and that is another one in the conversion, or in the source, with which the run was made.
 type contradiction struct {
 	name         logits.SettingName
 	given, found string
-	files        []string // of the conversion that have it
+	of           string   // which checkpoint has it: "conversion", "source" or "checkpoint"
+	files        []string // of that one that have it
 }
 
-// replaceGiven takes the settings of the conversion in place of those that were given, where they contradict each other. What is compared then is
-// not also wrong because of what was given.
+// replaceStated leaves out settings that were given, and that contradict the config.json of the source. A preset that does is refused.
+func replaceStated(r *run) {
+	var refused *model.OptionError
+	if _, err := r.sourceModel.Configure(r.options.Settings); !errors.As(err, &refused) || !refused.Contradicted || r.given.Preset != "" {
+		return
+	}
+	stated, err := r.sourceModel.Configure(model.Settings{})
+	if err != nil {
+		return
+	}
+	of := "checkpoint"
+	if r.converted != nil {
+		of = "source"
+	}
+	own, original, s := &stated.Config, &stated.Original, &r.options.Settings
+	add := func(name logits.SettingName, given, found any) {
+		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(given), fmt.Sprint(found), of, []string{hfconfig.Name}})
+	}
+	if w := s.AttentionWindow; w != nil && *w != own.AttentionWindow && *w != original.AttentionWindow {
+		add(logits.WindowSetting, *w, original.AttentionWindow)
+	}
+	if x := s.LogitsSoftCap; x != nil && *x != own.LogitsSoftCap && *x != original.LogitsSoftCap {
+		add(logits.SoftCapSetting, *x, original.LogitsSoftCap)
+	}
+	if x := s.EmbeddingScale; x != nil && *x != own.EmbeddingScale && *x != original.EmbeddingScale {
+		add(logits.ScaleSetting, *x, original.EmbeddingScale)
+	}
+	r.options.Settings, r.given = model.Settings{}, model.Settings{}
+}
+
+// replaceGiven takes the settings of the conversion, or of the config.json of the source, in place of those that were given, where they contradict each
+// other. What is compared then is not also wrong because of what was given.
 func replaceGiven(ctx context.Context, r *run) error {
-	if r.converted == nil || r.convertedModel == nil || r.trust == trustGiven {
+	if stated, err := r.sourceModel.StatedConfig(); err != nil {
+		return nil
+	} else if stated != nil {
+		replaceStated(r)
 		return nil
 	}
-	if stated, err := r.sourceModel.StatedConfig(); stated != nil || err != nil {
-		return nil // a setting that contradicts it is refused
+	if r.converted == nil || r.convertedModel == nil || r.trust == trustGiven {
+		return nil
 	}
 	configured, err := r.sourceModel.Configure(r.options.Settings)
 	if err != nil {
@@ -51,7 +86,7 @@ func replaceGiven(ctx context.Context, r *run) error {
 		return err
 	}
 	replace := func(name logits.SettingName, was, is any, take func()) {
-		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), found.files})
+		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), "conversion", found.files})
 		take()
 	}
 	if w := found.AttentionWindow; w != nil && *w != given.AttentionWindow && (preset || r.given.AttentionWindow != nil) && given.Has(model.Attention) {
@@ -165,7 +200,7 @@ func nextTrust(r *run) trust {
 		return slices.ContainsFunc(l.Faults, func(f *logits.Fault) bool { return f.Setting != nil && names(f.Setting) })
 	}
 	replaced := func(s *logits.Setting) bool {
-		return slices.ContainsFunc(r.contradicted, func(c contradiction) bool { return c.name == s.Name })
+		return slices.ContainsFunc(r.contradicted, func(c contradiction) bool { return c.name == s.Name && c.of == "conversion" })
 	}
 	if r.contradicted != nil && slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool { return blames(l, replaced) }) {
 		return trustGiven
@@ -210,16 +245,21 @@ func addContradicted(r *run) {
 	if len(r.contradicted) == 0 {
 		return
 	}
+	if r.verdict.Config == nil {
+		r.verdict.Config = &Section{Skipped: true}
+	}
 	s := r.verdict.Config
 	var said []string
 	for _, c := range r.contradicted {
-		f := Finding{Kind: GivenSetting, Field: string(c.name), Want: c.found, Got: c.given, Detail: "what was given is wrong, or the conversion was made with a wrong one; the weights do not show which"}
-		if all := r.verdict.Logits; len(all) > 0 && !slices.ContainsFunc(all, func(l *logits.Result) bool { return !l.OK }) {
-			f.Detail = "with " + c.found + " the model computes what was recorded, so that the conversion need not be wrong"
+		f := Finding{Kind: GivenSetting, Field: string(c.name), Want: c.found, Got: c.given, Of: c.of, Detail: "; what was given is wrong, or the conversion was made with a wrong one; the weights do not show which"}
+		if c.of != "conversion" {
+			f.Detail = ", with which it was run"
+		} else if all := r.verdict.Logits; len(all) > 0 && !slices.ContainsFunc(all, func(l *logits.Result) bool { return !l.OK }) {
+			f.Detail = "; with " + c.found + " the model computes what was recorded, so that the conversion need not be wrong"
 		}
-		f.Detail = fmt.Sprintf("%s of the conversion %s %s; ", strings.Join(c.files, " and "), map[bool]string{true: "has", false: "have"}[len(c.files) == 1], c.found) + f.Detail
+		f.Detail = fmt.Sprintf("%s of the %s %s %s", strings.Join(c.files, " and "), c.of, map[bool]string{true: "has", false: "have"}[len(c.files) == 1], c.found) + f.Detail
 		s.add(f)
-		if settings := r.verdict.Settings; settings != nil {
+		if settings := r.verdict.Settings; settings != nil && c.of == "conversion" {
 			settings.Contradicted = append(settings.Contradicted, words(c.name)+" "+c.given)
 		}
 		said = append(said, fmt.Sprintf("%s %s instead of %s", words(c.name), c.given, c.found))
@@ -258,7 +298,7 @@ func doubtWindow(r *run) {
 		}
 	}
 	for _, c := range r.contradicted {
-		if c.name == logits.WindowSetting && !shown {
+		if c.name == logits.WindowSetting && c.of == "conversion" && !shown {
 			say(fmt.Sprintf("%s was given for the original's window, and the conversion has %s", c.given, c.found))
 		}
 	}

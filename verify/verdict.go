@@ -105,6 +105,7 @@ type Finding struct {
 	Differing     int64       `json:"differing,omitempty"` // elements that are wrong
 	Elements      int64       `json:"elements,omitempty"`  // of the tensor
 	Detail        string      `json:"detail,omitempty"`    // what the difference means, or what the tensor holds
+	Of            string      `json:"of,omitempty"`        // which checkpoint has Want and not a setting that was given: "conversion", or "source" or "checkpoint" by its config.json
 
 	notFinite stats.NotFinite // elements that Detail ends with
 }
@@ -181,7 +182,7 @@ const (
 	UntiedHead      FindingKind = "head"      // the output head is not a copy of the embedding
 	MissingFile     FindingKind = "file"      // transformers finds no weights by the names of their files, and Finding.Field is the first that it looks for; or by those of the tensors, and it is config.json
 	WrongField      FindingKind = "field"     // config.json contradicts the source
-	GivenSetting    FindingKind = "given"     // a setting that was given is not that of the conversion; Finding.Field is its name
+	GivenSetting    FindingKind = "given"     // a setting that was given is not that of Finding.Of; Finding.Field is its name
 	WrongWeights    FindingKind = "weights"   // elements differ
 	BadlyQuantized  FindingKind = "quantized" // a quantised matrix is farther from the source than its scheme explains
 )
@@ -256,16 +257,17 @@ func unproven(v *Verdict, isStated func(*logits.Setting) bool) string {
 	var causes []string
 	if c := v.Config; c != nil && !c.OK && !c.Skipped {
 		var given []string
+		of := ""
 		for _, f := range c.Findings.All() {
 			if f.Kind != GivenSetting {
 				return ""
 			}
-			given = append(given, f.Field)
+			given, of = append(given, f.Field), f.Of
 		}
 		if given == nil {
 			return ""
 		}
-		causes = append(causes, notThose(given, "conversion"))
+		causes = append(causes, notThose(given, of))
 	}
 	for _, l := range v.Logits {
 		found, ok := excused(v, l, isStated)

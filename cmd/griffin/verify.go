@@ -217,7 +217,7 @@ func hintGiven(c *cli.Context, v *verify.Verdict) {
 	if v.Config != nil {
 		for _, f := range v.Config.Findings.All() {
 			if f.Kind == verify.GivenSetting {
-				hints = append(hints, fmt.Sprintf("hint: %s is given, but the conversion has %s", givenFlag(c, f.Field, f.Got), f.Want))
+				hints = append(hints, fmt.Sprintf("hint: %s is given, but the %s has %s", givenFlag(c, f.Field, f.Got), f.Of, f.Want))
 			}
 		}
 	}

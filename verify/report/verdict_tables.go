@@ -224,7 +224,7 @@ func givenSettings(v *verify.Verdict) map[string]string {
 		return given
 	}
 	for _, f := range v.Config.Findings.All() {
-		if f.Kind == verify.GivenSetting {
+		if f.Kind == verify.GivenSetting && f.Of == "conversion" {
 			value := map[string]string{"true": "yes", "false": "no", "0": "none"}[f.Got]
 			given[strings.ReplaceAll(f.Field, "_", " ")] = cmp.Or(value, f.Got)
 		}

@@ -288,7 +288,7 @@ func TestCardHasBaseNames(t *testing.T) {
 // A verdict that proves nothing is neither good nor bad, and a setting that was given is not called what should be otherwise.
 func TestUnprovenVerdict(t *testing.T) {
 	facts := &verify.CheckpointFacts{Subject: verify.Subject{Path: "x", Layout: "huggingface"}}
-	given := verify.Finding{Kind: verify.GivenSetting, Field: "attention_window", Want: "8", Got: "9", Detail: "config.json of the conversion has 8"}
+	given := verify.Finding{Kind: verify.GivenSetting, Field: "attention_window", Want: "8", Got: "9", Of: "conversion", Detail: "config.json of the conversion has 8"}
 	for _, tt := range []struct {
 		converted *verify.CheckpointFacts
 		lead      string
