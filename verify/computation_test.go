@@ -363,6 +363,8 @@ func TestFixtureOfOtherWeights(t *testing.T) {
 		{"other weights than both, which differ", right, another.write(t), record(wrong, model.Settings{}, reference.Original), true},
 		{"other weights by an unknown digest", right, right, record(wrong, model.Settings{}, reference.Original, "huggingface sha1:00"), false},
 		{"of the conversion", right, wrong, record(wrong, model.Settings{}, reference.Original), false},
+		{"of the conversion, by a digest of the layout of the source", torch, wrong, record(wrong, model.Settings{}, reference.Original, "torch blake3:"+strings.Repeat("0", 64)), false},
+		{"of the conversion, by no digest that can be compared", right, wrong, record(wrong, model.Settings{}, reference.Original, "flax blake3:"+strings.Repeat("0", 64)), false},
 		{"of the source", right, wrong, record(right, model.Settings{}, reference.Original), false},
 		{"of the source with another window", torch, right, record(torch, otherWindow, reference.Original), false},
 		{"other weights that compute the same", right, right, record(right, model.Settings{}, reference.Original, "huggingface blake3:"+strings.Repeat("0", 64)), false},
@@ -371,6 +373,14 @@ func TestFixtureOfOtherWeights(t *testing.T) {
 		var option *model.OptionError
 		if refused := errors.As(err, &option) && option.Option == "Golden" && strings.Contains(option.Problem, "of other weights than the source: it records huggingface blake3:"); refused != tt.refused || !refused && (err != nil || v.Same != strings.HasSuffix(tt.name, "the same")) {
 			t.Errorf("%s: %+v, %v", tt.name, v, err)
+		}
+		if v == nil {
+			continue
+		}
+		beside := map[bool]string{tt.name == "of the conversion": "; the recording is of the conversion's weights", strings.HasPrefix(tt.name, "of the conversion, by"): "; the conversion computes what was recorded"}[true]
+		doubted := slices.ContainsFunc(v.Notes, func(n string) bool { return strings.HasPrefix(n, "the fixture need not be") })
+		if _, said, _ := strings.Cut(v.Logits[0].Headline(), "by more than rounding"); said != beside || doubted {
+			t.Errorf("%s: %q, want %q; %q", tt.name, said, beside, v.Notes)
 		}
 	}
 	if v, err := verifyAlone(t, right, Options{Golden: record(wrong, model.Settings{}, reference.Original)}); err != nil || v.Same {

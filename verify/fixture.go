@@ -37,18 +37,25 @@ func wrongFixture(f *golden.Fixture, of string) error {
 }
 
 // checkRecorded compares the digest of the weights that the fixture records, if it does, with those of the models that fail. Only digests of one
-// layout can be compared; where a conversion is the source bit for bit, its digest is that of both. It returns an error if the fixture is of other
-// weights than both checkpoints, and the source fails.
+// layout can be compared; where a conversion is the source bit for bit, its digest is that of both. A fixture of the conversion's weights is said to be. It
+// returns an error if the fixture is of other weights than both checkpoints, and the source fails.
 func (c *computation) checkRecorded(ctx context.Context) error {
 	recorded := c.fixture.Meta.ModelDigest
 	layout, _, _ := strings.Cut(recorded, " ")
 	algorithm := runtime.DigestAlgorithm(recorded)
-	if algorithm == 0 || !c.sourceFails() {
+	if !c.sourceFails() {
+		return nil
+	}
+	first, last := c.run.verdict.Logits[0], c.run.verdict.Logits[len(c.run.verdict.Logits)-1]
+	if reproduced := last.OK; reproduced {
+		first.Beside = "the conversion computes what was recorded"
+	}
+	if algorithm == 0 {
 		return nil
 	}
 	of := []*runtime.Model{c.converted, c.source}
 	of = slices.DeleteFunc(of, func(m *runtime.Model) bool { return m == nil || m.Found.Layout.String() != layout })
-	if len(of) == 0 {
+	if len(of) == 0 && !last.OK {
 		c.run.verdict.Notes = append(c.run.verdict.Notes, fmt.Sprintf("the fixture need not be of these weights: it records their digest in the %s layout, which nothing that was given has", layout))
 	}
 	equal := c.run.proven() && c.run.verdict.Weights.Rounded == 0
@@ -59,6 +66,9 @@ func (c *computation) checkRecorded(ctx context.Context) error {
 			return err
 		}
 		same = same || found == recorded
+		if found == recorded && m == c.converted && !equal {
+			first.Beside = "the recording is of the conversion's weights"
+		}
 		if m == c.source {
 			ofSource = found
 		}
@@ -68,7 +78,7 @@ func (c *computation) checkRecorded(ctx context.Context) error {
 			}
 		}
 	}
-	if c.converted == nil || same || ofSource == "" {
+	if c.converted == nil || same || ofSource == "" || last.OK {
 		return nil
 	}
 	return wrongFixture(c.fixture, fmt.Sprintf("other weights than the source: it records %s, and those of the source are %s", recorded, ofSource))

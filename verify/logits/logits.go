@@ -96,7 +96,11 @@ func (r *Result) Headline() string {
 			outside++
 		}
 	}
-	return fmt.Sprintf("%d of %s of %s differ by more than rounding", outside, count(len(r.Sites), "output"), r.Implementation)
+	say := fmt.Sprintf("%d of %s of %s differ by more than rounding", outside, count(len(r.Sites), "output"), r.Implementation)
+	if r.Beside != "" {
+		say += "; " + r.Beside
+	}
+	return say
 }
 
 // Worst returns the largest share of the envelope.

@@ -29,6 +29,7 @@ type Result struct {
 	Window int `json:"window"` // of attention; 0 if the model has none
 
 	Weights Weights `json:"weights,omitempty"` // of the model, if it fails
+	Beside  string  `json:"beside,omitempty"`  // what is known of the recording and the other checkpoint, if this one fails
 
 	Envelope *Envelope     `json:"envelope"`
 	Sites    []*Site       `json:"sites"`   // in the order of computation: each as run from the tokens, then fed
