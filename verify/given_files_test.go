@@ -1,0 +1,88 @@
+package verify
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// Files of a conversion that were changed, so that they contradict each other or the tensors, do not show that what was given is wrong.
+func TestChangedFilesAgainstGiven(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		made, given model.Settings
+		file        string // that was changed
+		from, to    string
+		recorded    bool     // has a conversion.json
+		want        []string // findings of the configuration
+	}{
+		{"a record of another layout", settingsOf(8, 30, true), settingsOf(6, 30, true), manifest.Name, `"layout": "huggingface"`, `"layout": "torch"`, true, []string{"attention_window_size: 8, not 6", "conversion.json: layout: torch, not huggingface", "conversion.json: settings.attention_window: 8, not 6"}},
+		{"no window", settingsOf(8, 30, true), settingsOf(8, 30, true), "config.json", `"attention_window_size": 8,`, "", false, []string{"attention_window_size: no such field, which stands for 2048, not 8"}},
+		{"a window of nothing", settingsOf(8, 30, true), settingsOf(8, 30, true), "config.json", `"attention_window_size": 8,`, `"attention_window_size": 0,`, false, []string{"attention_window_size: 0, not 8"}},
+		{"a soft cap of 0", settingsOf(8, 30, true), settingsOf(8, 30, true), "config.json", `"logits_soft_cap": 30.0`, `"logits_soft_cap": 0.0`, false, []string{"logits_soft_cap: 0, not 30"}},
+		{"no head, and not tied", settingsOf(8, 30, true), settingsOf(8, 30, false), "config.json", `"tie_word_embeddings": true`, `"tie_word_embeddings": false`, false, nil},
+		{"a head, and tied", settingsOf(8, 30, false), settingsOf(8, 30, true), "config.json", `"tie_word_embeddings": false`, `"tie_word_embeddings": true`, false, nil},
+		{"another window than recorded", settingsOf(8, 30, true), settingsOf(6, 30, true), "config.json", `"attention_window_size": 8`, `"attention_window_size": 7`, true, []string{"conversion.json: settings.attention_window: 8, not 6", "conversion.json: huggingface.match_runtime: none, not transformers5"}},
+		{"another soft cap than recorded", settingsOf(8, 30, true), settingsOf(8, 20, true), "config.json", `"logits_soft_cap": 30.0`, `"logits_soft_cap": 10.0`, true, []string{"logits_soft_cap: 10, not 20", "conversion.json: settings.logits_soft_cap: 30, not 20"}},
+		{"another scale than recorded", settingsOf(8, 30, true), settingsOf(8, 30, false), "config.json", `"tie_word_embeddings": true`, `"tie_word_embeddings": false`, true, []string{"conversion.json: settings.embedding_scale: true, not false"}},
+	} {
+		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: tt.made, AllowInexact: true})
+		if !tt.recorded {
+			remove(t, converted, manifest.Name)
+		}
+		rewrite(t, filepath.Join(converted, tt.file), replaced(tt.from, tt.to))
+		v, err := verifyFiles(t, source, converted, Options{Settings: tt.given})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if got := textsOf(v.Config.Findings); v.Same || v.Unproven != "" || got != strings.Join(tt.want, "\n") {
+			t.Errorf("%s: %q: %s", tt.name, got, textOf(t, v))
+		}
+		if slices.ContainsFunc(v.Config.Findings.All(), func(f Finding) bool { return f.Kind == GivenSetting }) {
+			t.Errorf("%s: what was given is blamed: %s", tt.name, textOf(t, v))
+		}
+	}
+}
+
+// Beside a source whose config.json has another window, a record says which of them is the original's. Windows that are the same are not doubted.
+func TestWindowsOfTwoDirectories(t *testing.T) {
+	const isTaken = ", which is taken for the original's window: nothing says whether it is one more, to match transformers 5"
+	for _, tt := range []struct {
+		name         string
+		source, made convert.Options
+		recorded     [2]bool // have a conversion.json
+		original     int64
+		evidence     runtime.Evidence
+		summary      string
+	}{
+		{"one more, of which nothing is known", convert.Options{}, convert.Options{MatchRuntime: convert.Transformers5}, [2]bool{}, 9, runtime.Assumed, "attention_window_size is 9" + isTaken},
+		{"one more, as recorded", convert.Options{}, convert.Options{MatchRuntime: convert.Transformers5}, [2]bool{false, true}, 8, runtime.Assumed,
+			"attention_window_size is 9, one more than the original's window of 8: transformers 5 attends to the same tokens as the original"},
+		{"the same", convert.Options{}, convert.Options{}, [2]bool{}, 8, runtime.Assumed, "attention_window_size is 8" + isTaken},
+		{"another than the recorded one", convert.Options{}, convert.Options{Settings: settingsOf(6, 30, true)}, [2]bool{true, false}, 8, runtime.FromSource,
+			"attention_window_size is 6, neither the original's window of 8 nor one more"},
+	} {
+		var dirs [2]string
+		for i, o := range []convert.Options{tt.source, tt.made} {
+			if o.To = convert.ToHF; o.Settings.AttentionWindow == nil {
+				o.Settings = settingsOf(8, 30, true)
+			}
+			if _, dirs[i] = convertTiny(t, "hf", o); !tt.recorded[i] {
+				remove(t, dirs[i], manifest.Name)
+			}
+		}
+		v, err := verifyFiles(t, dirs[0], dirs[1], Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := v.Window; w.Original != tt.original || w.Source != tt.evidence || w.Summary != tt.summary {
+			t.Errorf("%s: %+v", tt.name, w)
+		}
+	}
+}
