@@ -1,0 +1,133 @@
+package verify
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/logits"
+)
+
+// The ids of tokens are compared with those of the source's config.json or, if it has none, with those of the family.
+func TestTokenIDNotes(t *testing.T) {
+	ids := func(pad, eos string) map[string]any {
+		return map[string]any{"pad_token_id": json.Number(pad), "eos_token_id": json.Number(eos)}
+	}
+	for _, tt := range []struct {
+		name           string
+		fields, source map[string]any
+		want           []string
+	}{
+		{"those of the family", ids("0", "1"), nil, nil},
+		{"none", map[string]any{}, nil, nil},
+		{"others", ids("3", "1"), nil, []string{"pad_token_id is 3, and that of RecurrentGemma is 0; the source does not state which is right"}},
+		{"no number", map[string]any{"pad_token_id": nil, "eos_token_id": []any{json.Number("1"), json.Number("107")}}, nil, nil},
+		{"those of the source, which are usual", ids("0", "1"), ids("0", "1"), nil},
+		{"those of the source", ids("3", "1"), ids("3", "1"), []string{"pad_token_id is 3, as the source's config.json says; that of RecurrentGemma is 0"}},
+		{"others than the source's", ids("0", "1"), ids("0", "107"), []string{"eos_token_id is 1, and that of the source's config.json is 107"}},
+		{"others than both", ids("3", "107"), ids("0", "1"), []string{"pad_token_id is 3, and that of the source's config.json is 0", "eos_token_id is 107, and that of the source's config.json is 1"}},
+		{"not in the source", ids("3", "1"), map[string]any{}, []string{"pad_token_id is 3, and that of the source's config.json is 0"}},
+	} {
+		if got := tokenIDNotes(tt.fields, tt.source); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+	}
+}
+
+// A directory that transformers cannot load, by the names of its files or of its tensors, fails whatever its weights are.
+func TestDirectoriesThatAreNotLoaded(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	hf, original := filepath.Join(c.Dir, "hf"), filepath.Join(c.Dir, "original", "torch.pt")
+	for _, tt := range []struct {
+		name    string
+		files   map[string]string // of the directory, by those of tiny-griffin
+		field   string            // of the finding, "" for none
+		summary string            // how it begins
+	}{
+		{"names of the original", map[string]string{"pytorch_model.bin": "original/torch.pt", "config.json": "hf/config.json"}, "config.json", "transformers does not find these names"},
+		{"an original alone", map[string]string{"pytorch_model.bin": "original/torch.pt"}, "", ""},
+		{"a file that transformers does not look for", map[string]string{"weights.safetensors": "hf/model.safetensors", "config.json": "hf/config.json"}, "model.safetensors",
+			"transformers cannot load the directory: there is no model.safetensors"},
+		{"files as they should be", map[string]string{"model.safetensors": "hf/model.safetensors", "config.json": "hf/config.json"}, "", ""},
+	} {
+		dir := t.TempDir()
+		for name, from := range tt.files {
+			if err := os.WriteFile(filepath.Join(dir, name), readFile(filepath.Join(c.Dir, from)), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, source := range []string{hf, original} {
+			v, err := verifyFiles(t, source, dir, Options{Settings: settingsOf(8, 30, true)})
+			if err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+			s := v.Structure
+			if s.OK != (tt.field == "") || v.Same != s.OK || !v.Weights.OK || !strings.HasPrefix(s.Summary, tt.summary) {
+				t.Errorf("%s: %s", tt.name, textOf(t, v))
+			}
+			if all := s.Findings.All(); tt.field == "" && len(all) > 0 || tt.field != "" && (len(all) != 1 || all[0].Kind != MissingFile || all[0].Field != tt.field) {
+				t.Errorf("%s: %+v", tt.name, all)
+			}
+		}
+	}
+}
+
+// A fault whose weights are right may be caused by the fields that all of its places depend on, but for those that explain another fault.
+func TestCandidateFields(t *testing.T) {
+	const given = "the settings that were given"
+	hf, torch := &Subject{Path: "c", Layout: "huggingface"}, &Subject{Path: "o", Layout: "torch"}
+	window := &logits.Fault{Setting: &logits.Setting{Name: logits.WindowSetting}}
+	for _, tt := range []struct {
+		name              string
+		source, converted *Subject
+		checkpoint        string
+		f                 logits.Fault
+		others            []*logits.Fault
+		want              string
+	}{
+		{"embedding", hf, nil, "c", logits.Fault{Kind: logits.EmbeddingFault}, nil, ""},
+		{"final norm", hf, nil, "c", logits.Fault{Kind: logits.FinalNormFault}, nil, "rms_norm_eps"},
+		{"logits", hf, nil, "c", logits.Fault{Kind: logits.LogitsFault}, nil, "logits_soft_cap, tie_word_embeddings"},
+		{"attention", hf, nil, "c", logits.Fault{Kind: logits.AttentionFault, Half: logits.TemporalHalf}, nil,
+			"rms_norm_eps, num_attention_heads, head_dim, rope_theta, partial_rotary_factor, attention_window_size"},
+		{"attention, whose window is known", hf, nil, "c", logits.Fault{Kind: logits.AttentionFault, Half: logits.TemporalHalf}, []*logits.Fault{window},
+			"rms_norm_eps, num_attention_heads, head_dim, rope_theta, partial_rotary_factor"},
+		{"MLP of an attention block", hf, nil, "c", logits.Fault{Kind: logits.AttentionFault, Half: logits.MLPHalf}, nil, "rms_norm_eps, hidden_activation"},
+		{"recurrence", hf, nil, "c", logits.Fault{Kind: logits.RecurrentFault, Half: logits.TemporalHalf}, nil, "rms_norm_eps, hidden_activation, num_attention_heads"},
+		{"of an original", torch, nil, "o", logits.Fault{Kind: logits.FinalNormFault}, nil, given},
+		{"of nothing", nil, nil, "o", logits.Fault{Kind: logits.FinalNormFault}, nil, given},
+		{"of the source", torch, hf, "o", logits.Fault{Kind: logits.FinalNormFault}, nil, given},
+		{"of the conversion", torch, hf, "c", logits.Fault{Kind: logits.FinalNormFault}, nil, "rms_norm_eps"},
+	} {
+		v := &Verdict{Source: tt.source, Converted: tt.converted}
+		l := &logits.Result{Checkpoint: tt.checkpoint, Faults: append(tt.others, &tt.f)}
+		if got := strings.Join(v.candidates(l, &tt.f), ", "); got != tt.want {
+			t.Errorf("%s: %s, not %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// The other name of a tensor is told apart from the other number of its layer.
+func TestChangeOfNames(t *testing.T) {
+	moved := &renaming{layers: &diff.MovedLayers{List: "layers", A: []int{0, 2, 3}, B: []int{0, 1, 2}, OnlyA: []int{1}}}
+	for _, tt := range []struct {
+		r                *renaming
+		tensor, to, want string
+	}{
+		{nil, "layers.2.up", "layers.1.up", "moved to layer 1"},
+		{&renaming{}, "layers.2.up", "layers.2.down", "renamed to down"},
+		{moved, "layers.2.up", "layers.1.down", "renamed to down"},
+		{moved, "layers.2.up", "layers.1.up", "moved to layer 1"},
+		{moved, "layers.2.up", "layers.2.up2", "renamed to layers.3.up2"},
+		{moved, "embed", "wte", "renamed to wte"},
+	} {
+		if got := tt.r.change(&Finding{Tensor: tt.tensor, Got: tt.to}); got != tt.want {
+			t.Errorf("%s to %s: %q, not %q", tt.tensor, tt.to, got, tt.want)
+		}
+	}
+}
