@@ -157,7 +157,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		r.presentConverted()
 		r.record = recordBeside(r.converted, r.convertedModel)
 	}
-	name, err := r.modelName()
+	name, err := modelName(r)
 	if err != nil {
 		return err
 	}
@@ -279,9 +279,9 @@ func withStated(err error, m *model.Model, unreadable error) error {
 	return &stated
 }
 
-// modelName returns the name of the model in the source. If it has several and none is selected, it is the one that
+// modelName returns the name of the model in the source of a run. If it has several and none is selected, it is the one that
 // conversion.json of the converted checkpoint names.
-func (r *run) modelName() (string, error) {
+func modelName(r *run) (string, error) {
 	name := r.options.Model
 	_, err := model.Recognize(r.source, model.Options{Name: name})
 	if err == nil || name != "" || r.converted == nil {
