@@ -32,6 +32,9 @@ const ReasonTokenizer = foreign.ReasonTokenizer
 // ReasonSteps is the reason for refusing the directory of a training run if no step was selected.
 const ReasonSteps tensor.Reason = "steps"
 
+// ReasonOneKind is the reason for refusing a choice between weights of which a checkpoint has one kind.
+const ReasonOneKind tensor.Reason = "one kind of weights"
+
 // ReasonUnreadable is the reason for refusing a tensor that griffin cannot read. Options can leave it out.
 const ReasonUnreadable = torch.ReasonUnreadable
 
@@ -102,7 +105,7 @@ func noSteps(path string, step int64) error {
 
 // oneKind returns the error about a choice between weights of which there is one kind.
 func oneKind(path string) error {
-	return tensor.Bad("master or compute weights are asked for, but only checkpoints of DeepSpeed keep both").In(path)
+	return tensor.Bad("master or compute weights are asked for, but only checkpoints of DeepSpeed keep both").In(path).Because(ReasonOneKind)
 }
 
 // unknown returns the error for a file or directory of unknown format.

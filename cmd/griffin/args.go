@@ -99,6 +99,9 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 	if command == nil {
 		return nil, unknownCommand(app, name)
 	}
+	if slices.ContainsFunc(beforePaths(rest), func(arg string) bool { return slices.Contains(help[1:], arg) }) { // a help that is asked for late is of use, whatever the rest is
+		return []string{program, name, "--help"}, nil
+	}
 	p := argumentParser{command: command, others: app.Commands, rest: rest}
 	if err := p.parse(); err != nil {
 		return nil, err
@@ -111,6 +114,14 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 			advise("./- is a file or directory of that name")
 	}
 	return slices.Concat([]string{program, name}, p.flags, []string{"--"}, p.paths), nil
+}
+
+// beforePaths returns the arguments before "--".
+func beforePaths(args []string) []string {
+	if i := slices.Index(args, "--"); i >= 0 {
+		return args[:i]
+	}
+	return args
 }
 
 // unknownCommand returns the error for a command that does not exist.
@@ -164,10 +175,6 @@ func (p *argumentParser) parse() error {
 func (p *argumentParser) flag(arg string) error {
 	written, value, hasValue := strings.Cut(arg, "=")
 	name := strings.TrimPrefix(strings.TrimPrefix(written, "-"), "-")
-	if name == "help" || name == "h" {
-		p.flags = append(p.flags, arg)
-		return nil
-	}
 	flag := p.find(name)
 	if flag == nil {
 		return p.unknownFlag(written)
@@ -272,4 +279,14 @@ func checkValue(flag cli.Flag, value string) (string, error) {
 		return "", usagef("--%s takes %s, not %q", name, takes, value)
 	}
 	return value, nil
+}
+
+// refuseBeside returns an error for flags that a command would not act on beside another flag, for the reason why.
+func refuseBeside(c *cli.Context, flag, why string, others ...string) error {
+	for _, other := range others {
+		if c.IsSet(flag) && c.IsSet(other) {
+			return usagef("--%s and --%s cannot be combined: %s", flag, other, why).advise("leave out --%s", other)
+		}
+	}
+	return nil
 }

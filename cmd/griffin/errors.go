@@ -25,6 +25,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
+	"github.com/griffin-ckpt/griffin/formats/torch/zero"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/generate"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
@@ -85,10 +86,11 @@ func message(err error) string {
 			}
 			shown = flag + ": " + e.Error()
 		case *tensor.FormatError:
-			if e.Reason != tensor.NoStep {
+			flag := choosing[e.Reason]
+			if flag == "" {
 				return
 			}
-			shown = "--step: " + e.Error()
+			shown = flag + ": " + e.Error()
 		case *diff.OptionError:
 			shown = fmt.Sprintf("--%s: %v", strings.ToLower(string(e.Option)), e)
 		case *fs.PathError:
@@ -174,7 +176,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errDifferent), is[*proof.Error](err):
 		return exitDiffers
-	case isNoStep(err):
+	case isOfChoice(err):
 		return exitUsage
 	case is[*tensor.FormatError](err):
 		return exitBadInput
@@ -188,6 +190,20 @@ func exitCode(err error) int {
 func is[E error](err error) bool {
 	var e E
 	return errors.As(err, &e)
+}
+
+// choosing are the reasons for errors about what a command is to read of a checkpoint, not about the checkpoint itself, with the flag that asked for
+// what is not there, "" where a flag is missing.
+var choosing = map[tensor.Reason]string{
+	tensor.NoStep:               "--step",
+	formats.ReasonOneKind:       "--weights",
+	zero.ReasonNoComputeWeights: "--weights",
+	model.ReasonSeveralModels:   "",
+}
+
+func isOfChoice(err error) bool {
+	_, ok := choosing[tensor.ReasonOf(err)]
+	return ok
 }
 
 // isNoStep reports whether a checkpoint does not have the step that a flag asks for.

@@ -237,8 +237,8 @@ func printRecording(w io.Writer, r *golden.Recording) error {
 }
 
 func captureScript(c *cli.Context) error {
-	if c.Bool("json") {
-		return usagef("--capture-script and --json cannot be combined: --capture-script prints a script").advise("leave out --json")
+	if err := refuseBeside(c, "capture-script", "it prints a script", "json"); err != nil {
+		return err
 	}
 	if c.NArg() != 0 {
 		return usagef("--capture-script takes no checkpoint: give it to the script").advise("griffin golden --capture-script jax > capture.py")

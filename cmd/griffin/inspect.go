@@ -72,8 +72,9 @@ func runInspect(c *cli.Context) error {
 	switch {
 	case c.IsSet("out") && !c.IsSet("dump"):
 		return usagef("--out needs --dump").advise("add --dump NAME")
-	case c.IsSet("dump") && c.Bool("json"):
-		return usagef("--dump and --json cannot be combined: --dump writes a tensor as .npy").advise("leave out --json")
+	}
+	if err := refuseBeside(c, "dump", "it writes one tensor as .npy", "json", "stats", "report", "digest", "tree", "all"); err != nil {
+		return err
 	}
 	for _, flag := range []string{"report", "out"} {
 		if flag == "out" && c.String(flag) == "-" {

@@ -24,9 +24,18 @@ func findingsTable(findings strictjson.List[verify.Finding]) *page.Table {
 		if f.Differing > 0 {
 			differ = page.Count(f.Differing)
 		}
-		t.Add(page.Row{Cells: []page.Cell{page.Name(cmp.Or(f.SourceName, f.Tensor, f.Field)), convertedNameOf(&f), differ, page.Text(f.Want), page.Text(f.Got), page.Text(f.Detail)}})
+		t.Add(page.Row{Cells: []page.Cell{page.Name(cmp.Or(f.SourceName, f.Tensor, f.Field)), convertedNameOf(&f), differ, valueOf(f.Want), valueOf(f.Got), page.Text(f.Detail)}})
 	}
 	return t
+}
+
+// valueOf shows what is or should be. An element, such as "-0.125 (0xbe00)", is sorted by its value.
+func valueOf(s string) page.Cell {
+	value, _, element := strings.Cut(s, " (0x")
+	if !element {
+		value = ""
+	}
+	return page.Cell{Text: s, Sort: value}
 }
 
 // convertedNameOf shows the name of a tensor in the converted checkpoint, "—" if another has the name that a missing one should have.

@@ -79,6 +79,22 @@ func TestReportIsSafeWhateverFilesSay(t *testing.T) {
 	}
 }
 
+// Elements are sorted by their values, and what else may be in their place is not.
+func TestElementsAreSortedByValue(t *testing.T) {
+	findings := []verify.Finding{{Kind: verify.WrongWeights, Tensor: "x", Want: "-0.125 (0xbe00)", Got: "1e-05 (0x3728)"}, {Kind: verify.MissingTensor, Tensor: "y", Want: "float32 [2]"}}
+	for i := range 30 { // so many that there is a table
+		findings = append(findings, verify.Finding{Kind: verify.WrongWeights, Tensor: fmt.Sprint(i), Want: "1 (0x3f80)", Got: "2 (0x4000)"})
+	}
+	facts := &verify.CheckpointFacts{Subject: verify.Subject{Path: "x", Layout: "huggingface"}}
+	v := &verify.Verdict{Source: &facts.Subject, Weights: &verify.WeightsSection{Section: verify.Section{Findings: strictjson.Items(findings...)}}, Facts: &verify.Facts{Source: facts}}
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })
+	for _, want := range []string{`data-sort="-0.125">-0.125 (0xbe00)<`, `data-sort="1e-05">1e-05 (0x3728)<`, `"should be">float32 [2]<`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+}
+
 func TestCardIsCompleteAndPlain(t *testing.T) {
 	v := hostileVerdict()
 	text := fileOf(t, "card.json", func(path string) error { return report.WriteCard(path, v, hostileCommand) })

@@ -127,3 +127,36 @@ func TestSetup(t *testing.T) {
 		}
 	}
 }
+
+// TestScriptsAreDescribed checks that testdata/README.md describes every script of testdata/interop, and that it marks those that "make interop" runs.
+func TestScriptsAreDescribed(t *testing.T) {
+	read := func(name string) string {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	page := read("testdata/README.md")
+	entries, err := os.ReadDir(filepath.Join(root, "testdata/interop"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); (e.IsDir() && !skipped(e.Name()) && e.Name() != "__pycache__" || ext == ".py" || ext == ".sh") && !strings.Contains(page, e.Name()) {
+			t.Errorf("testdata/README.md does not name %s", e.Name())
+		}
+	}
+	var marked []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `interop/(\\w+)\\.py` \\*").FindAllStringSubmatch(page, -1) {
+		marked = append(marked, m[1])
+	}
+	_, list, _ := strings.Cut(read("Makefile"), "\nCHECKS := ")
+	list, _, _ = strings.Cut(strings.ReplaceAll(list, "\\\n", ""), "\n")
+	checks := strings.Fields(list)
+	slices.Sort(marked)
+	slices.Sort(checks)
+	if !slices.Equal(marked, checks) {
+		t.Errorf("testdata/README.md marks %v, and make interop runs %v", marked, checks)
+	}
+}

@@ -175,10 +175,10 @@
         const down = before ? before === 'ascending' : number;
         for (const h of heads) h.removeAttribute('aria-sort');
         head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-        const value = s => s === '' ? -Infinity : Number.isNaN(Number(s)) ? Infinity : Number(s);
+        const rank = s => s === '' ? 0 : Number.isNaN(Number(s)) ? 2 : 1; // numbers are before texts in every column
         const order = (a, b) => {
           const x = key(a, at), y = key(b, at);
-          return number ? (value(x) > value(y)) - (value(x) < value(y)) : natural.compare(x, y);
+          return rank(x) - rank(y) || (rank(x) === 1 ? Number(x) - Number(y) : natural.compare(x, y));
         };
         body.append(...[...rows].sort((a, b) => down ? order(b, a) : order(a, b)));
       });
