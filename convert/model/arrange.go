@@ -85,45 +85,55 @@ func inStored(parts map[*tensor.Tensor]part, t *tensor.Tensor, view tensor.View)
 
 // LayoutTensor is a tensor of a model as a layout has it.
 type LayoutTensor struct {
-	Name   string         // in that layout, from the model's root on: without "params.", "model." and other wrappers
+	Name   string         // in that layout, from the model's root on: without "params.", "model." and other wrappers; "" if it has no place there
 	Stored *tensor.Tensor // has the elements
 	View   tensor.View    // which of Stored's row-major elements, in which order
 }
 
-// TensorsIn returns the model's tensors as a layout has them, in the order of the rules, and the
-// tensors of the checkpoint that the layout has no place for: those that are not parameters, and
+// TensorsIn gives the model's tensors as a layout has them, in the order of the rules, one after another: there may be very many. After them come,
+// without Name and View, the tensors of the checkpoint that the layout has no place for: those that are not parameters, and
 // those whose shape is not that of their parameter. The model may have Problems, and nothing is read.
 //
 // The layout is the model's own, or another in which no two of the model's tensors share one: Hugging
 // Face's for all models, and the other original layout for an original.
-func (m *Model) TensorsIn(l Layout) (tensors []LayoutTensor, left []*tensor.Tensor) {
-	used, named := map[*tensor.Tensor]bool{}, map[string]bool{}
-	for _, p := range m.parameters() {
-		found := m.found.first[m.Family.nameOf(p, m.Layout)]
-		name := m.Family.nameOf(p, l)
-		if found == nil || named[name] {
-			continue
+func (m *Model) TensorsIn(l Layout) iter.Seq[LayoutTensor] {
+	return func(yield func(LayoutTensor) bool) {
+		used, named := map[*tensor.Tensor]bool{}, map[string]bool{}
+		block := -1
+		for _, p := range m.parameters() {
+			if p.block != block { // those of other blocks have other names
+				clear(named)
+				block = p.block
+			}
+			found := m.found.first[m.Family.nameOf(p, m.Layout)]
+			name := m.Family.nameOf(p, l)
+			if found == nil || named[name] {
+				continue
+			}
+			view, ok := p.rule.viewIn(found, m.Layout, l)
+			if !ok {
+				continue
+			}
+			named[name] = true
+			used[found] = true
+			stored, view, _ := inStored(m.parts, found, view)
+			if !yield(LayoutTensor{name, stored, view}) {
+				return
+			}
 		}
-		view, ok := p.rule.viewIn(found, m.Layout, l)
-		if !ok {
-			continue
+		if len(m.Heads) > 0 && len(m.Heads[0].Tensor.Shape) == 2 {
+			h := &m.Heads[0]
+			used[h.Tensor] = true
+			if !yield(LayoutTensor{m.Family.HeadName(), h.Tensor, h.View()}) {
+				return
+			}
 		}
-		named[name] = true
-		used[found] = true
-		stored, view, _ := inStored(m.parts, found, view)
-		tensors = append(tensors, LayoutTensor{name, stored, view})
-	}
-	if len(m.Heads) > 0 && len(m.Heads[0].Tensor.Shape) == 2 {
-		h := &m.Heads[0]
-		used[h.Tensor] = true
-		tensors = append(tensors, LayoutTensor{m.Family.HeadName(), h.Tensor, h.View()})
-	}
-	for _, t := range m.Checkpoint.Tensors() {
-		if !used[t] {
-			left = append(left, t)
+		for _, t := range m.Checkpoint.Tensors() {
+			if !used[t] && !yield(LayoutTensor{Stored: t}) {
+				return
+			}
 		}
 	}
-	return tensors, left
 }
 
 // viewIn returns the elements of the tensor that has a parameter in a layout, as another layout has

@@ -188,6 +188,13 @@ func (m *Model) parameters() []parameter {
 	return all
 }
 
+// Outline returns what is known of the model, without finding its parameters by their names any more: that takes memory if there are very many.
+func Outline(m *Model) *Model {
+	outline := *m
+	outline.found = byKey{}
+	return &outline
+}
+
 // NamedTensor is a tensor of a model with its name from the model's root on, without "params.",
 // "model." and other wrappers.
 type NamedTensor struct {

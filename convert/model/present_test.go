@@ -214,7 +214,7 @@ func FuzzStackedNames(f *testing.F) {
 		}
 		if m, err := Recognize(ckpt, Options{}); err == nil {
 			m.Problems()
-			m.TensorsIn(HuggingFace)
+			tensorsIn(m, HuggingFace)
 		}
 	})
 }

@@ -505,6 +505,7 @@ def main():
         check("200,000 tensors of a model to a torch file, verified", 0, 60, "convert", "--to", "torch", "--verify", "--overwrite", "hawk", "model.pt")
         if not quick:
             check("200,000 tensors of a model to Orbax, verified", 0, 90, "convert", "--to", "orbax", "--verify", "hawk", "model.orbax")
+            check("diff of 200,000 tensors in two layouts", 0, 60, "diff", "hawk", "model.orbax")
         check("a torch file of 200,000 tensors of a model", 0, 12, "inspect", "model.pt")
         for label, shared in (("200,000 storages", False), ("200,000 views of a storage", True)):
             made(lambda: many_torch("many", 200_000, shared))

@@ -40,7 +40,7 @@ func (d *differ) compareBytes(ctx context.Context, pairs []*pair) error {
 	for i := range all.jobs {
 		total += all.jobs[i].bytes
 		if view := all.view(&all.jobs[i]); view != nil {
-			largestView = max(largestView, view.stored.Bytes())
+			largestView = max(largestView, view.stored().Bytes())
 		}
 	}
 	d.progress.start("comparing", total)
@@ -59,12 +59,12 @@ func newEqualJobs(pairs []*pair, rangeBytes int64) *equalJobs {
 	for i, p := range pairs {
 		i, size := int32(i), p.a.Bytes()
 		if v := p.view(); v != nil {
-			k, known := bySource[v.stored]
+			k, known := bySource[v.stored()]
 			if known {
 				next[jobs[k].last] = i
 			} else {
 				k = int32(len(jobs))
-				bySource[v.stored] = k
+				bySource[v.stored()] = k
 				jobs = append(jobs, equalJob{pair: i})
 			}
 			jobs[k].last = i
@@ -110,14 +110,15 @@ func (a *equalJobs) planReads() {
 		j := &a.jobs[i]
 		for p := range a.pairsOf(j) {
 			for _, o := range []*operand{p.a, p.b} {
-				all := tensor.Extents(o.stored)
+				stored := o.stored()
+				all := tensor.Extents(stored)
 				if len(all) == 0 || !tensor.IsPlanned(all[0]) {
 					continue
 				}
-				if len(all) == 1 && a.view(j) == nil && j.bytes < o.stored.Bytes() { // a range
+				if len(all) == 1 && a.view(j) == nil && j.bytes < stored.Bytes() { // a range
 					extents = append(extents, tensor.Extent{Store: all[0].Store, Offset: all[0].Offset + j.first, Length: j.bytes})
-				} else if !planned[o.stored] {
-					planned[o.stored] = true
+				} else if !planned[stored] {
+					planned[stored] = true
 					extents = append(extents, all...)
 				}
 			}
@@ -171,9 +172,9 @@ func (w *equalWorker) compareViews(ctx context.Context, pairs []*pair) error {
 		if view == p.a {
 			other = p.b
 		}
-		candidates[i] = proof.Candidate{View: *view.view, Tensor: other.Tensor}
+		candidates[i] = proof.Candidate{View: view.view.View, Tensor: other.Tensor}
 	}
-	equal, err := w.matcher.Match(ctx, pairs[0].view().stored, candidates, w.progress.add)
+	equal, err := w.matcher.Match(ctx, pairs[0].view().stored(), candidates, w.progress.add)
 	for i, p := range pairs {
 		if err == nil && !equal[i] {
 			p.unequal.Store(true)

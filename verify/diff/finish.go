@@ -14,7 +14,7 @@ func (d *differ) explainAll(ctx context.Context) error {
 	var differing []int32 // indexes of pairs
 	total := int64(0)
 	for i, p := range d.pairs {
-		if p.explanation == nil && (p.status == Differs || p.status == DType && p.metrics.differing() > 0 ||
+		if found := p.details; (found == nil || found.explanation == nil) && (p.status == Differs || p.status == DType && found != nil && found.metrics.differing() > 0 ||
 			p.status == Shape && (p.a.Elements() == p.b.Elements() || explain.ResizedRows(p.a.tensor(), p.b.tensor()))) {
 			differing = append(differing, int32(i))
 			total += p.a.Bytes()
@@ -37,7 +37,7 @@ func (d *differ) explainAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.explanation = explanation
+		p.found().explanation = explanation
 		d.progress.add(p.a.Bytes())
 		return nil
 	})
@@ -57,7 +57,7 @@ func (d *differ) finish() {
 		r.Tensors[i] = p.entry(d.a, d.b)
 		d.a.count(&r.A, p.a)
 		d.b.count(&r.B, p.b)
-		p.a, p.b, p.metrics = nil, nil, "" // so that their memory can be used for the entries
+		p.a, p.b, p.details = nil, nil, nil // so that their memory can be used for the entries
 	}
 	d.pairs = nil
 	sortEntries(r.Tensors)

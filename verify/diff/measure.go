@@ -170,7 +170,7 @@ func (d *differ) complete(p *pair, t *tally) {
 		p.status = DType
 	}
 	if t.differing > 0 || t.nanA+t.nanB+t.infA+t.infB > 0 {
-		p.metrics = t.metrics(p.a.Shape, sameType && ulpsOf(p.a.DType) != nil, d.options.Tolerance != nil).pack()
+		p.found().metrics = t.metrics(p.a.Shape, sameType && ulpsOf(p.a.DType) != nil, d.options.Tolerance != nil).pack()
 	}
 	if d.options.Tolerance != nil && t.beyond == 0 {
 		p.status = Equal
@@ -180,8 +180,8 @@ func (d *differ) complete(p *pair, t *tally) {
 	}
 	switch {
 	case t.notRoundedB == 0:
-		p.explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "to " + p.b.DType.String()}
+		p.found().explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "to " + p.b.DType.String()}
 	case t.notRoundedA == 0:
-		p.explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "the other way: A is B rounded to " + p.a.DType.String()}
+		p.found().explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "the other way: A is B rounded to " + p.a.DType.String()}
 	}
 }

@@ -13,30 +13,42 @@ import (
 // operand is one side of a pair: a tensor as it is compared. If the layouts of the two checkpoints differ,
 // it is a view of a stored tensor in the layout of comparison.
 type operand struct {
-	*tensor.Tensor                // the elements in the order of comparison, under the stored tensor's name
-	stored         *tensor.Tensor // that holds them
-	view           *tensor.View   // of stored: a part of it, or its elements in another order; nil for all of them in their order
-	parameter      bool           // of a model of the family, under its key in the layout of comparison
+	*tensor.Tensor             // the elements in the order of comparison, under the stored tensor's name
+	view           *storedView // nil for all elements of the stored tensor in their order
+	parameter      bool        // of a model of the family, under its key in the layout of comparison
+}
+
+// storedView is a part of a stored tensor, or its elements in another order.
+type storedView struct {
+	tensor.View
+	of *tensor.Tensor
 }
 
 // whole returns an operand that is a stored tensor as it is.
-func whole(t *tensor.Tensor) *operand { return &operand{Tensor: t, stored: t} }
+func whole(t *tensor.Tensor) *operand { return &operand{Tensor: t} }
+
+// stored returns the tensor that holds the elements, maybe with other axes.
+func (o *operand) stored() *tensor.Tensor {
+	if o.view != nil {
+		return o.view.of
+	}
+	return o.Tensor
+}
 
 // parameter returns an operand that is a parameter of a model. It keeps nothing of p that it can do without: there may be very many,
 // and most are stored tensors as they are.
 func parameter(p model.LayoutTensor) (*operand, error) {
 	inOrder := p.View.IsRowMajor() && p.View.Elements() == p.Stored.Elements()
 	if inOrder && slices.Equal(p.View.Shape, p.Stored.Shape) {
-		return &operand{Tensor: p.Stored, stored: p.Stored, parameter: true}, nil
+		return &operand{Tensor: p.Stored, parameter: true}, nil
 	}
 	shown, err := tensor.Viewed(p.Stored, p.View)
 	if err != nil {
 		return nil, err
 	}
-	o := &operand{Tensor: shown, stored: p.Stored, parameter: true}
+	o := &operand{Tensor: shown, parameter: true}
 	if !inOrder {
-		view := p.View
-		o.view = &view
+		o.view = &storedView{p.View, p.Stored}
 	}
 	return o, nil
 }
@@ -89,7 +101,7 @@ func (o *operand) kind() string { return fmt.Sprint(o.DType, o.Shape) }
 
 // storedBytes returns the size of the elements as they are stored: of a quantised matrix that of its codes and scales.
 func (o *operand) storedBytes() int64 {
-	w := quantized.WeightOf(o.stored)
+	w := quantized.WeightOf(o.stored())
 	if w == nil {
 		return o.Bytes()
 	}

@@ -23,9 +23,22 @@ type pair struct {
 	// These are those of the entry; status is "" until it is known.
 	renamed, aligned bool
 	status           Status
-	metrics          packedMetrics
-	quantized        *Quantized
-	explanation      *explain.Explanation
+	details          *details // nil for none
+}
+
+// details are what the entry of a pair that differs has more.
+type details struct {
+	metrics     packedMetrics
+	quantized   *Quantized
+	explanation *explain.Explanation
+}
+
+// found returns the details of a pair, to be filled in.
+func (p *pair) found() *details {
+	if p.details == nil {
+		p.details = new(details)
+	}
+	return p.details
 }
 
 // only returns the one side of a pair without counterpart.
@@ -38,10 +51,11 @@ func (p *pair) only() *operand {
 
 // view returns an operand that is a view, or nil if both are whole tensors.
 func (p *pair) view() *operand {
-	for _, o := range []*operand{p.a, p.b} {
-		if o.view != nil {
-			return o
-		}
+	switch {
+	case p.a.view != nil:
+		return p.a
+	case p.b.view != nil:
+		return p.b
 	}
 	return nil
 }
@@ -65,10 +79,15 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 		d.b.addAll()
 	case d.a.model != nil && d.b.model != nil:
 		layout = commonLayout(d.a.model.Layout, d.b.model.Layout)
-		for _, s := range []*side{d.a, d.b} {
-			if err := s.addModel(layout); err != nil {
-				return err
-			}
+		first, second := d.a, d.b
+		if !first.has(layout) {
+			first, second = second, first
+		}
+		if err := first.addModel(layout, second); err != nil {
+			return err
+		}
+		if err := second.addModel(layout, first); err != nil {
+			return err
 		}
 		d.pairHeads(d.a, d.b)
 		d.pairHeads(d.b, d.a)
@@ -215,8 +234,10 @@ func (p *pair) entry(a, b *side) TensorDiff {
 	if of == nil {
 		of = p.b
 	}
-	e := TensorDiff{Name: p.name, Status: p.status, Renamed: p.renamed, aligned: p.aligned, DType: of.DType.String(), Shape: shapeOf(of.Shape), Elements: of.Elements(),
-		Metrics: p.metrics.unpack(), Quantized: p.quantized, Explanation: p.explanation}
+	e := TensorDiff{Name: p.name, Status: p.status, Renamed: p.renamed, aligned: p.aligned, DType: of.DType.String(), Shape: shapeOf(of.Shape), Elements: of.Elements()}
+	if x := p.details; x != nil {
+		e.Metrics, e.Quantized, e.Explanation = x.metrics.unpack(), x.quantized, x.explanation
+	}
 	if p.a != nil {
 		e.A = unless(p.name, a.nameOf(p.a))
 	}

@@ -66,7 +66,7 @@ func judgements(pairs []*pair) (tasks []judgement) {
 		if p.status != Differs && p.status != DType || p.view() != nil {
 			continue
 		}
-		a, b := quantized.WeightOf(p.a.stored), quantized.WeightOf(p.b.stored)
+		a, b := quantized.WeightOf(p.a.stored()), quantized.WeightOf(p.b.stored())
 		switch {
 		case a != nil && b == nil:
 			tasks = append(tasks, judgement{p, a, p.b.Tensor})
@@ -83,8 +83,8 @@ func (t judgement) judge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := t.pair
-	p.status = Differs
+	t.pair.status = Differs
+	p := t.pair.found()
 	p.quantized = &Quantized{t.weight.Scheme.String(), Number(j.Error), Number(j.Least), Number(j.Ratio()), j.Blocks, j.Far}
 	p.explanation = &explain.Explanation{Kind: explain.Quantized, Detail: "to " + p.quantized.Scheme}
 	if !j.Good() {

@@ -105,7 +105,7 @@ func (d *differ) verifyChecksums(ctx context.Context) error {
 		if p.a == nil || p.b == nil || p.status == Shape {
 			continue
 		}
-		for _, t := range []*tensor.Tensor{p.a.stored, p.b.stored} {
+		for _, t := range []*tensor.Tensor{p.a.stored(), p.b.stored()} {
 			if _, ok := t.Data.(tensor.Checker); ok && !seen[t] {
 				seen[t] = true
 				all = append(all, t)

@@ -41,7 +41,12 @@ func (s *side) add(key string, o *operand) {
 }
 
 // forget drops the keys, which pairs do not need.
-func (s *side) forget() { s.keys, s.byKey = nil, nil }
+func (s *side) forget() {
+	s.keys, s.byKey = nil, nil
+	if s.model != nil {
+		s.model = model.Outline(s.model)
+	}
+}
 
 // nameOf returns the operand's name in the file.
 func (s *side) nameOf(o *operand) string {
@@ -86,21 +91,34 @@ func commonLayout(a, b model.Layout) model.Layout {
 	return b
 }
 
-// addModel lists the tensors of a model as a layout has them, and then those that are not part of it.
-func (s *side) addModel(layout model.Layout) error {
+// addModel lists the tensors of a model as a layout has them, and then those that are not part of it. Keys are parts of names of tensors of this
+// side or of the other, which may be listed already, where they can be: there may be very many.
+func (s *side) addModel(layout model.Layout, other *side) error {
 	s.prefix, s.layout = s.model.Prefix, layout
-	parameters, others := s.model.TensorsIn(layout)
-	for _, p := range parameters {
+	for p := range s.model.TensorsIn(layout) {
+		if p.Name == "" {
+			s.add(strings.TrimPrefix(p.Stored.Name, s.prefix), whole(p.Stored))
+			continue
+		}
 		o, err := parameter(p)
 		if err != nil {
 			return err
 		}
-		s.add(p.Name, o)
-	}
-	for _, t := range others {
-		s.add(strings.TrimPrefix(t.Name, s.prefix), whole(t))
+		key := endOf(p.Stored.Name, p.Name)
+		if counterpart := other.byKey[key]; counterpart != nil {
+			key = endOf(counterpart.Name, key)
+		}
+		s.add(key, o)
 	}
 	return nil
+}
+
+// endOf returns the end of a name, as a part of it, if that is a key, and otherwise the key.
+func endOf(name, key string) string {
+	if strings.HasSuffix(name, key) {
+		return name[len(name)-len(key):]
+	}
+	return key
 }
 
 // embedding returns the model's embedding, or nil.
