@@ -105,7 +105,7 @@ func checkNames(s *Section, found *model.Model) error {
 }
 
 // checkAlone is checkWeightFiles of a checkpoint that is only compared with a fixture. There is a section if it fails.
-func (r *run) checkAlone() error {
+func checkAlone(r *run) error {
 	s := &Section{OK: true}
 	err := checkWeightFiles(s, r.source, r.sourceModel.Layout == model.HuggingFace, r.sourceModel)
 	if !s.OK {

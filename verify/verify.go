@@ -104,7 +104,7 @@ func checkAll(ctx context.Context, r *run) (err error) {
 		if err := r.checkConversion(ctx); err != nil {
 			return err
 		}
-	} else if err := r.checkAlone(); err != nil {
+	} else if err := checkAlone(r); err != nil {
 		return err
 	}
 	return r.checkComputation(ctx)
