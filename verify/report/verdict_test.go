@@ -323,7 +323,10 @@ func TestUnprovenVerdict(t *testing.T) {
 				t.Errorf("the page lacks %q", want)
 			}
 		}
-		for _, wrong := range []string{"should be", "<dt>is</dt>"} {
+		if !strings.Contains(html, "What is not proven, and why</") || !strings.Contains(html, "body:has(.verdict.open) main { --bad: var(--fact);") {
+			t.Error("failures of a verdict that proves nothing are red")
+		}
+		for _, wrong := range []string{"should be", "<dt>is</dt>", "What is wrong"} {
 			if strings.Contains(html, wrong) {
 				t.Errorf("the page has %q", wrong)
 			}
