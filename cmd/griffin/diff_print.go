@@ -79,8 +79,11 @@ func details(r *diff.Result, g *diff.Group) string {
 		parts = append(parts, plural(int64(len(g.Tensors)), "tensor")+", "+plural(x.Elements, "element"))
 	}
 	if x.Differing > 0 && g.Status != diff.Equal {
-		parts = append(parts, fmt.Sprintf("%s, largest %s, relative L2 %s%s, cosine %s",
-			share(x.Differing, x.Elements), short(x.MaxAbs), upTo(g), short(x.RelativeL2), cosine(x.Cosine)))
+		distances := "distances that are not finite"
+		if x.MaxAbs-x.MaxAbs == 0 { // finite
+			distances = fmt.Sprintf("largest %s, relative L2 %s%s, cosine %s", short(x.MaxAbs), upTo(g), short(x.RelativeL2), cosine(x.Cosine))
+		}
+		parts = append(parts, share(x.Differing, x.Elements)+", "+distances)
 		if r.Summary.Beyond != nil {
 			parts = append(parts, count(x.Beyond)+" beyond "+r.Tolerance)
 		}

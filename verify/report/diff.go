@@ -125,7 +125,7 @@ func groupsTable(r *diff.Result) *page.Table {
 		row := page.Row{Cells: []page.Cell{name, page.Text(statusWords(&r.Tensors[group.Tensors[0]])), page.Text(group.Change), {}, {}, {}, {}}}
 		if x := r.Extent(group); x.Differing > 0 {
 			share := page.Cell{Text: shareOf(x.Differing, x.Elements), Sort: fmt.Sprint(float64(x.Differing) / float64(x.Elements))}
-			copy(row.Cells[3:], []page.Cell{share, page.Value(x.MaxAbs), page.Value(x.RelativeL2), page.Cosine(x.Cosine)})
+			copy(row.Cells[3:], []page.Cell{share, distanceCell(x.MaxAbs), distanceCell(x.RelativeL2), page.Cosine(x.Cosine)})
 		}
 		t.Add(row)
 	}
@@ -173,7 +173,7 @@ func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 			if m.MaxULP != nil {
 				ulp = page.Cell{Text: fmt.Sprint(*m.MaxULP), Sort: fmt.Sprint(*m.MaxULP)}
 			}
-			copy(row.Cells[4:], []page.Cell{page.Count(m.Differing), page.Value(m.MaxAbs), page.Value(m.MeanAbs), page.Value(m.RelativeL2), page.Cosine(m.Cosine), ulp})
+			copy(row.Cells[4:], []page.Cell{page.Count(m.Differing), distanceCell(float64(m.MaxAbs)), distanceCell(float64(m.MeanAbs)), distanceCell(float64(m.RelativeL2)), page.Cosine(m.Cosine), ulp})
 		}
 		t.Add(row)
 	}

@@ -39,7 +39,7 @@ func histogramsOf(differing []*diff.TensorDiff) (all *chart.Chart, single []*cha
 		for c := range t.Metrics.Changes.All() {
 			counts[c.Exponent] += c.Count
 		}
-		caption := fmt.Sprintf("Relative L2 %s, cosine %s; the largest difference is %s.", page.Number(t.Metrics.RelativeL2), page.CosineText(float64(t.Metrics.Cosine)), page.Number(t.Metrics.MaxAbs))
+		caption := fmt.Sprintf("Relative L2 %s, cosine %s; the largest difference is %s.", distanceNumber(float64(t.Metrics.RelativeL2)), page.CosineText(float64(t.Metrics.Cosine)), distanceNumber(float64(t.Metrics.MaxAbs)))
 		single = append(single, changesChart(counts, text.Printable(t.Name), caption, strconv.Itoa(i)))
 	}
 	return all, single

@@ -184,14 +184,32 @@ func diffCell(t *diff.TensorDiff, scale distanceScale) page.HeatCell {
 		mark = "•"
 	}
 	if math.IsInf(distance, 0) || math.IsNaN(distance) {
-		return page.HeatCell{Class: "bad", Text: label + ", not finite", Mark: "∞"}
+		if math.IsInf(float64(t.Metrics.RelativeL2), 0) {
+			label += ", not finite"
+		}
+		return page.HeatCell{Class: "bad", Text: label, Mark: "∞"}
 	}
 	return page.HeatCell{Class: scale.level(distance), Text: label, Mark: mark}
 }
 
+// distanceNumber writes a distance, which is no number beside NaN.
+func distanceNumber(x float64) string {
+	if math.IsNaN(x) {
+		return "not finite"
+	}
+	return page.Number(x)
+}
+
+// distanceCell shows what distanceNumber writes.
+func distanceCell(x float64) page.Cell {
+	c := page.Value(x)
+	c.Text = distanceNumber(x)
+	return c
+}
+
 // distanceText says how far a tensor is from its counterpart, and what was done.
 func distanceText(t *diff.TensorDiff) string {
-	label := fmt.Sprintf("%s: relative L2 %s", text.Printable(tensor.Clip(t.Name)), page.Number(float64(t.Metrics.RelativeL2)))
+	label := fmt.Sprintf("%s: relative L2 %s", text.Printable(tensor.Clip(t.Name)), distanceNumber(float64(t.Metrics.RelativeL2)))
 	if what := t.Change(); what != "" {
 		label += ", " + text.Printable(what)
 	}

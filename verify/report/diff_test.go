@@ -94,6 +94,18 @@ func TestReportOfEqualCheckpoints(t *testing.T) {
 	}
 }
 
+// A distance beside NaN is no number.
+func TestDistancesOfNaN(t *testing.T) {
+	nan := moved("layers.0.w", 0.01, explain.Other)
+	m := nan.Metrics
+	m.NaNB, m.MaxAbs, m.MeanAbs, m.RelativeL2 = 1, diff.Number(math.NaN()), diff.Number(math.NaN()), diff.Number(math.NaN())
+	r := &diff.Result{Tensors: []diff.TensorDiff{nan}, Summary: diff.Summary{Tensors: 1, Differ: 1}}
+	// two of the group, three of the tensor, and the legend
+	if text := diffReport(t, r); strings.Count(text, ">not finite<") != 6 || strings.Contains(text, ">NaN<") || strings.Contains(text, "L2 NaN") || !strings.Contains(text, "layers.0.w: relative L2 not finite") {
+		t.Errorf("%d cells: %s", strings.Count(text, ">not finite<"), text)
+	}
+}
+
 // A cosine close to 1 is not written as 1, and that of zeros is no NaN.
 func TestCosine(t *testing.T) {
 	near, zeroed := moved("layers.0.w", 0.01, explain.Other), moved("layers.1.w", 1, explain.Zeroed)

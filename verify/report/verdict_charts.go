@@ -66,12 +66,15 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 	if n := len(bad.Points); n > 0 {
 		c.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each output. Outside the envelope: %s.", text.Count(n, "output"))
 	}
-	c.Caption += notFinite(bad.Points, limit.Points)
+	c.Caption += notFinite(c, bad.Points, limit.Points)
 	return c
 }
 
-// notFinite says where points are that have no place, and where there is no limit.
-func notFinite(points, limits []chart.Point) (said string) {
+// notFinite says where points of a plot are that have no place, and where there is no limit.
+func notFinite(c *chart.Chart, points, limits []chart.Point) (said string) {
+	if c.Blank() {
+		return ""
+	}
 	isNot := func(p chart.Point) bool { return isNotFinite(p.Y) }
 	if slices.ContainsFunc(points, isNot) {
 		said = " Errors that are not finite are at the upper edge."
@@ -247,7 +250,7 @@ func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, window in
 	case window > 0 && len(windows.Points) == 0:
 		c.Caption += fmt.Sprintf(" No document reaches the attention window of %d.", window)
 	}
-	c.Caption += notFinite(bad.Points, limit.Points)
+	c.Caption += notFinite(c, bad.Points, limit.Points)
 	return c
 }
 

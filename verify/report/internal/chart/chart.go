@@ -93,3 +93,20 @@ func (c *Chart) legend() []Series {
 	}
 	return out
 }
+
+// Blank reports whether no point of the plot has a place, beside marks on the X axis: no value is finite.
+func (c *Chart) Blank() bool {
+	values := false
+	for _, s := range c.Series {
+		if s.Shape == Uprights || s.Shape == Bands {
+			continue
+		}
+		for i := range s.Points {
+			if s.Points[i].finite() {
+				return false
+			}
+			values = true
+		}
+	}
+	return values
+}

@@ -132,3 +132,25 @@ func TestDrawing(t *testing.T) {
 		}
 	}
 }
+
+// A plot without any finite value is a sentence, not an empty frame.
+func TestBlank(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, tt := range []struct {
+		name   string
+		series []Series
+		blank  bool
+	}{
+		{"none is finite", []Series{{Shape: Crosses, Points: []Point{{Y: nan}, {X: 1, Y: inf}}}, {Shape: Area, Points: []Point{{Y: nan}}}, {Shape: Uprights, Points: []Point{{X: 1}}}, {Shape: Bands, Points: []Point{{X: 0, To: 1}}}}, true},
+		{"one is finite", []Series{{Shape: Crosses, Points: []Point{{Y: nan}, {X: 1, Y: 0.5}}}}, false},
+		{"a limit is finite", []Series{{Shape: Crosses, Points: []Point{{Y: nan}}}, {Shape: Steps, Points: []Point{{Y: 0.5}}}}, false},
+		{"marks only", []Series{{Shape: Uprights, Points: []Point{{X: 1}}}}, false},
+		{"nothing", nil, false},
+	} {
+		c := &Chart{ID: "c", X: Linear("x", 0, 1), Y: Logarithmic("y", []float64{0.1, 1}), Series: tt.series}
+		html := string(c.HTML())
+		if c.Blank() != tt.blank || strings.Contains(html, "There is no finite value to show.") != tt.blank || strings.Contains(html, "<svg") == tt.blank {
+			t.Errorf("%s: blank %t: %s", tt.name, c.Blank(), html)
+		}
+	}
+}

@@ -23,8 +23,11 @@ const (
 	squareTop = 460  // width of a square plot
 )
 
-// HTML returns the legend and both drawings. The style sheet shows one of them.
+// HTML returns the legend and both drawings, of which the style sheet shows one; or a sentence if there is nothing to draw.
 func (c *Chart) HTML() template.HTML {
+	if c.Blank() {
+		return "<p>There is no finite value to show.</p>\n"
+	}
 	var b strings.Builder
 	if entries := c.legend(); len(entries) > 0 {
 		b.WriteString(`<ul class="legend">`)
