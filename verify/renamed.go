@@ -128,7 +128,11 @@ func (r *renaming) taken(planned string) string {
 	if list != r.layers.List || k < 0 || !slices.Contains(r.layers.OnlyA, layer) {
 		return ""
 	}
-	return fmt.Sprintf("the conversion lacks layer %d of the source; its own layer %d is layer %d of the source", layer, layer, r.layers.A[k])
+	verb := "is"
+	if r.layers.Alike {
+		verb = "looks like"
+	}
+	return fmt.Sprintf("the conversion lacks layer %d of the source; its own layer %d %s layer %d of the source", layer, layer, verb, r.layers.A[k])
 }
 
 // change says which other name the tensor of a finding has. That its layer was moved is said by words.

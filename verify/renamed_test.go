@@ -288,6 +288,10 @@ func TestTaken(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
+	moved.layers.Alike = true
+	if got := moved.taken("m.l.0.w"); got != "the conversion lacks layer 0 of the source; its own layer 0 looks like layer 1 of the source" {
+		t.Error(got)
+	}
 	for _, none := range []*renaming{nil, {}} {
 		if got := none.taken("m.l.0.w"); got != "" {
 			t.Errorf("%+v: %q", none, got)

@@ -176,7 +176,7 @@ type FindingKind string
 const (
 	MissingTensor   FindingKind = "missing"   // the conversion lacks a tensor
 	ExtraTensor     FindingKind = "extra"     // the conversion has a tensor that is not part of the model
-	RenamedTensor   FindingKind = "renamed"   // it has another name, Finding.Got; what it holds is right, or its layer was found by what most of it holds
+	RenamedTensor   FindingKind = "renamed"   // it has another name, Finding.Got; what it holds is right, or its layer was found by what most of it holds or looks like
 	MisshapenTensor FindingKind = "misshapen" // it has another shape
 	MistypedTensor  FindingKind = "mistyped"  // it has another dtype
 	UntiedHead      FindingKind = "head"      // the output head is not a copy of the embedding
