@@ -143,6 +143,7 @@ func (r *Items) foldWhole(groups []Group) []Group {
 	}
 	for _, same := range members {
 		r.foldLayers(same)
+		mergeLayers(same)
 		for _, g := range same {
 			r.foldParts(g)
 		}
@@ -222,6 +223,12 @@ func (r *Items) foldParts(g *Group) {
 		}
 		isWhole[part] = part != "" && n > fewNames && count[part] == all
 	}
+	exceptions := map[string]string{} // " but " and names, by the part that has them
+	for part, n := range names {
+		if lacks := r.lacking(g, part); part != "" && !isWhole[part] && len(lacks) > 0 && n >= 3*len(lacks) && n > fewNames {
+			isWhole[part], exceptions[part] = true, " but "+strings.Join(lacks, " and ")
+		}
+	}
 	listed := map[string]bool{}
 	var out []string
 	for _, name := range g.Names {
@@ -230,10 +237,60 @@ func (r *Items) foldParts(g *Group) {
 			out = append(out, name)
 		case !listed[part]:
 			listed[part] = true
-			out = append(out, part+".*")
+			out = append(out, part+".*"+exceptions[part])
 		}
 	}
 	g.Names = out
+}
+
+// lacking returns the one or two names of a part, without it, that the layers of a group all have beside those of the group; nil if there are
+// none or more.
+func (r *Items) lacking(g *Group, part string) []string {
+	const most, few = 1 << 13, 2
+	if r.Len > most {
+		return nil
+	}
+	has := map[string]bool{}
+	for _, name := range g.Names {
+		has[name] = true
+	}
+	count := map[string]int{}
+	var lacks []string
+	for i := range r.Len {
+		list, layer, rest := SplitLayer(r.Name(i))
+		if list != g.List || partOf(rest) != part || has[rest] {
+			continue
+		}
+		if _, in := slices.BinarySearch(g.Layers, layer); !in {
+			continue
+		}
+		if count[rest]++; count[rest] == 1 {
+			lacks = append(lacks, strings.TrimPrefix(rest, part+"."))
+		}
+		if len(lacks) > few {
+			return nil
+		}
+	}
+	for _, n := range count {
+		if n != len(g.Layers) {
+			return nil
+		}
+	}
+	return lacks
+}
+
+// mergeLayers makes one group of those of the same layers.
+func mergeLayers(groups []*Group) {
+	for i, g := range groups {
+		for _, o := range groups[:i] {
+			if len(o.Tensors) > 0 && len(g.Tensors) > 0 && slices.Equal(o.Layers, g.Layers) {
+				o.Tensors, o.Names = append(o.Tensors, g.Tensors...), append(o.Names, g.Names...)
+				slices.Sort(o.Tensors)
+				g.Tensors = nil
+				break
+			}
+		}
+	}
 }
 
 // mergeEqual makes one group of those that have the same names, as those of a part that layers of several kinds have.

@@ -150,7 +150,7 @@ func TestGroupsOfSeveralKinds(t *testing.T) {
 				return TensorDiff{Status: Equal}
 			}
 			return only(3, 4, 5)(layer, name)
-		}, []string{"every tensor of layers 3, 5 of l: ", "l.4.m.*: ", "l.4.t.*: "}},
+		}, []string{"every tensor of layers 3, 5 of l: ", "l.4.{m.*, t.*}: "}},
 		{renamed("t.", "time."), []string{"all layers (6) of l: t.*: t renamed to time"}},
 		{renamed("m.", "mlp."), []string{"all layers (6) of l: m.*: m renamed to mlp"}},
 		{renamed("m.a", "m.z"), []string{"all layers (6) of l: m.a: a renamed to z"}},
@@ -190,6 +190,41 @@ func TestGroupsOfSeveralKinds(t *testing.T) {
 		slices.Sort(tt.want)
 		if !slices.Equal(got, tt.want) || n != want {
 			t.Errorf("%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+		}
+	}
+}
+
+// A group that has nearly all names of a part of its layers names those that it has not.
+func TestExceptionsOfAPart(t *testing.T) {
+	for _, tt := range []struct {
+		same func(layer int, name string) bool
+		want []string
+	}{
+		{func(layer int, name string) bool { return name == "p.f" || name == "norm" }, []string{"all layers (4) of l: p.* but f"}},
+		{func(layer int, name string) bool { return name == "p.x.e" || name == "norm" }, []string{"all layers (4) of l: p.* but x.e"}},
+		{func(layer int, name string) bool { return name == "p.f" && layer == 1 || name == "norm" }, []string{"all layers (4) of l: p.* but f", "layers 0, 2, 3 of l: p.f"}},
+		{func(layer int, name string) bool { return name == "p.f" || name == "p.x.e" || name == "norm" }, []string{"all layers (4) of l: p.* but f and x.e"}},
+		{func(layer int, name string) bool { return strings.Contains("p.a p.b p.f norm", name) }, []string{"all layers (4) of l: p.c, p.d, p.g, p.x.e, p.h"}},
+		{func(layer int, name string) bool {
+			return strings.Contains("p.a p.b p.c p.d", name) || name == "norm"
+		}, []string{"all layers (4) of l: p.f, p.g, p.x.e, p.h"}},
+	} {
+		r := &Result{}
+		for layer := range 4 {
+			for _, name := range []string{"norm", "p.a", "p.b", "p.c", "p.d", "p.f", "p.g", "p.x.e", "p.h"} {
+				x := TensorDiff{Name: fmt.Sprintf("l.%d.%s", layer, name), Status: OnlyA}
+				if tt.same(layer, name) {
+					x.Status = Equal
+				}
+				r.Tensors = append(r.Tensors, x)
+			}
+		}
+		var got []string
+		for _, g := range r.Groups() {
+			got = append(got, strings.Join(r.Where(&g), " "))
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%q, want %q", got, tt.want)
 		}
 	}
 }
