@@ -218,3 +218,40 @@ func TestRecordingAgainstGiven(t *testing.T) {
 		}
 	}
 }
+
+// A checkpoint alone with a setting that is not usual for the family is not what was recorded if all outputs together show the usual one, and otherwise the
+// verdict names the setting. That of a pair does not rest on it.
+func TestUnusualSettings(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	original, _ := convertTiny(t, "unused", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+	edited := func(old, written string) string {
+		_, dir := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+		remove(t, dir, manifest.Name)
+		rewrite(t, filepath.Join(dir, "config.json"), replaced(old, written))
+		return dir
+	}
+	eps := func(x string) string { return edited(`"rms_norm_eps": 1e-06`, `"rms_norm_eps": `+x) }
+	const recorded, untold = "the model that was recorded", " is not usual for this family, and this recording does not tell it from "
+	small := eps("1e-05")
+	for _, tt := range []struct {
+		path, golden string
+		given        model.Settings
+		answer       string
+	}{
+		{eps("0.01"), "jax", model.Settings{}, "not " + recorded},
+		{edited(`"logits_soft_cap": 30`, `"logits_soft_cap": 20`), "jax", model.Settings{}, "not " + recorded},
+		{small, "jax", model.Settings{}, recorded + " (rms_norm_eps 1e-05" + untold + "1e-06)"},
+		{edited(`"gelu_pytorch_tanh"`, `"gelu"`), "hf5", model.Settings{}, recorded + " (hidden_activation gelu" + untold + "gelu_pytorch_tanh)"},
+		{original, "jax", settingsOf(8, 20, true), "not proven: the logits soft cap that was given is not the recording's"},
+		{original, "torch", settingsOf(8, 50, true), recorded + ", with attention window 8, logits soft cap 50 and embedding scale true as given (logits_soft_cap 50" + untold + "30)"},
+		{filepath.Join(c.Dir, "hf"), "jax", model.Settings{}, recorded},
+	} {
+		v, err := verifyAlone(t, tt.path, Options{Settings: tt.given, Golden: c.Recording(tt.golden)})
+		if err != nil || v.Answer() != tt.answer || v.Same != strings.HasPrefix(tt.answer, recorded) {
+			t.Errorf("%s: %s, want %s; %v", tt.golden, v.Answer(), tt.answer, err)
+		}
+	}
+	if v, err := verifyFiles(t, small, small, Options{Golden: c.Recording("jax")}); err != nil || v.Answer() != "the same model" || len(v.Logits[0].Untold) != 1 {
+		t.Errorf("%v, %v", v, err)
+	}
+}

@@ -74,6 +74,7 @@ const (
 	RecordingFault   FaultKind = "recording"   // the fixture has values that are not finite, which the model gives as numbers
 	WeightsFault     FaultKind = "weights"     // the fixture was recorded from other weights
 	DecodingFault    FaultKind = "decoding"    // only decoding is outside
+	SettingsFault    FaultKind = "settings"    // all outputs are inside, but together they show that the recording was made with another setting
 	AccumulatedFault FaultKind = "accumulated" // each block alone is inside, but their errors add up to too much
 )
 
@@ -118,6 +119,9 @@ func (f *Fault) place() string {
 func (f *Fault) describe() string {
 	if f.Kind == RecordingFault {
 		return "the recording itself is not finite, and cannot prove these values: " + strings.Replace(f.Cause, ", which", "", 1)
+	}
+	if f.Kind == SettingsFault {
+		return "settings: every output is inside, but all together show the difference" + f.explanation()
 	}
 	var b strings.Builder
 	b.WriteString(f.place())

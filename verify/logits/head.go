@@ -7,7 +7,7 @@ import (
 
 // head runs the final norm and the output head on the outputs of the last block, some tokens at a time, and measures the
 // errors.
-func (r *runs) head(truth *reference.Activations, legal []*reference.Activations) error {
+func (r *runs) head(truth *reference.Activations, others []*reference.Activations) error {
 	h := &headRuns{runs: r, errors: map[headSite]*siteErrors{}}
 	h.declare()
 	if len(h.errors) == 0 {
@@ -24,7 +24,7 @@ func (r *runs) head(truth *reference.Activations, legal []*reference.Activations
 	step := forward.LogitsAtATime(r.float64)
 	for first := 0; first < len(r.in.tokens); first += step {
 		n := min(step, len(r.in.tokens)-first)
-		if err := h.piece(first, n, false, truth, func(run int) *reference.Activations { return legal[run] }); err != nil {
+		if err := h.piece(first, n, false, truth, func(run int) *reference.Activations { return others[run] }); err != nil {
 			return err
 		}
 		if !r.in.fed {
@@ -65,27 +65,37 @@ func (h *headRuns) declare() {
 	}
 }
 
-// piece measures the errors of n tokens, given the outputs of the last block.
-func (h *headRuns) piece(first, n int, fed bool, output *reference.Activations, legal func(run int) *reference.Activations) error {
+// piece measures the errors of n tokens, given the outputs of the last block, that in float64 and those of the other runs.
+func (h *headRuns) piece(first, n int, fed bool, output *reference.Activations, other func(run int) *reference.Activations) error {
 	truth, err := h.run(h.runs.float64, first, n, output)
 	if err != nil {
 		return err
 	}
+	usual := map[string][]*reference.Activations{} // of each rival
+	for k, v := range h.runs.rivals {
+		got, err := h.run(v.model, first, n, other(len(h.runs.legal)+k))
+		if err != nil {
+			return err
+		}
+		for name, y := range got {
+			usual[name] = append(usual[name], y)
+		}
+	}
 	for name, y := range truth {
 		if s := h.errors[headSite{name, fed}]; s != nil {
-			if err := h.addFixture(s, first, n, y); err != nil {
+			if err := h.addFixture(s, first, n, y, usual[name]); err != nil {
 				return err
 			}
 		}
 	}
 	for k, m := range h.runs.legal {
-		got, err := h.run(m, first, n, legal(k))
+		got, err := h.run(m, first, n, other(k))
 		if err != nil {
 			return err
 		}
 		for name, x := range got {
 			if s := h.errors[headSite{name, fed}]; s != nil {
-				h.addRun(s, k, first, n, x, truth[name])
+				h.addRun(s, k, first, n, x, truth[name], usual[name])
 			}
 		}
 	}
@@ -107,11 +117,12 @@ func (h *headRuns) run(m *reference.Model, first, n int, output *reference.Activ
 }
 
 // addRun measures n tokens of a legal run.
-func (h *headRuns) addRun(s *siteErrors, run, first, n int, got, truth *reference.Activations) {
+func (h *headRuns) addRun(s *siteErrors, run, first, n int, got, truth *reference.Activations, usual []*reference.Activations) {
 	in := h.runs.in
 	for t := range n {
 		x, y := asRecorded(tokenOf(got, t)), tokenOf(truth, t).Float64
 		s.runs[run] = append(s.runs[run], tokenError(x, y))
+		h.runs.project(s, run, first+t, x, t, truth, usual)
 		if s.name == "logits" && !s.fed {
 			meter := h.runs.measured.meter(in.passOf(first + t).Name)
 			addLogits(&meter.runs[run], 0, 0, x, y) // only the metrics of all tokens are used
@@ -120,7 +131,7 @@ func (h *headRuns) addRun(s *siteErrors, run, first, n int, got, truth *referenc
 }
 
 // addFixture measures n tokens of the fixture.
-func (h *headRuns) addFixture(s *siteErrors, first, n int, truth *reference.Activations) error {
+func (h *headRuns) addFixture(s *siteErrors, first, n int, truth *reference.Activations, usual []*reference.Activations) error {
 	in := h.runs.in
 	values := make([]float32, truth.Width)
 	for i := range n {
@@ -133,6 +144,7 @@ func (h *headRuns) addFixture(s *siteErrors, first, n int, truth *reference.Acti
 			e := tokenError(values, y)
 			s.fixture[t] = &e
 			s.notFinite.add(t, values, y, false)
+			h.runs.project(s, recording, t, values, i, truth, usual)
 			if s.name == "logits" && !s.fed {
 				h.runs.measured.meter(p.Name).addFixture(inPass/p.Length, inPass%p.Length, values, y)
 			}

@@ -37,13 +37,16 @@ func Compare(ctx context.Context, m *runtime.Model, f *golden.Fixture, o Options
 		r.Summary = "the fixture is of another model: " + sizes
 		return r, nil
 	}
-	measured, err := measure(ctx, in)
+	rivals := rivals(in, &o)
+	measured, err := measure(ctx, in, rivals)
 	if err != nil {
 		return nil, err
 	}
 	j := judge(in, measured)
 	r.OK, r.Envelope, r.Sites, r.Metrics = j.ok, j.envelope, j.results, measured.metrics()
-	if !r.OK {
+	if r.OK {
+		r.judgeRivals(rivals)
+	} else {
 		if r.Faults, err = localise(ctx, in, measured, j, &o); err != nil {
 			return nil, err
 		}
@@ -56,11 +59,15 @@ func Compare(ctx context.Context, m *runtime.Model, f *golden.Fixture, o Options
 // once for all runs that go through them together, those of the logits once for each run.
 func BytesRead(m *runtime.Model, f *golden.Fixture) int64 {
 	in := newInput(m, f, nil)
-	runs := 1 + len(in.legalRuns())
+	runs, alone, times := 1+len(in.legalRuns()), len(rivals(in, &Options{})), 1
 	if in.fed {
-		runs *= 2
+		times = 2
 	}
-	groups := (runs + in.together() - 1) / in.together()
+	groups := (times*runs + in.together() - 1) / in.together()
+	if alone > 0 { // rivals are between the runs from the tokens on and those that are fed
+		groups = times * ((runs+in.together()-1)/in.together() + alone)
+	}
+	runs = times * (runs + alone)
 	var total int64
 	for _, named := range m.Found.ParameterTensors(&m.Config) {
 		readings := groups
@@ -95,6 +102,9 @@ func (r *Result) Headline() string {
 		if !s.OK {
 			outside++
 		}
+	}
+	if outside == 0 {
+		return fmt.Sprintf("%s of %s match within rounding, but together they show other settings", count(len(r.Sites), "output"), r.Implementation)
 	}
 	say := fmt.Sprintf("%d of %s of %s differ by more than rounding", outside, count(len(r.Sites), "output"), r.Implementation)
 	if r.Beside != "" {

@@ -214,7 +214,7 @@ func TestRunsTogether(t *testing.T) {
 func TestScaleOfAllRuns(t *testing.T) {
 	f := cases.Open(t, "tiny-griffin")
 	m := f.Model(t, f.Checkpoints(t)[0])
-	got, err := measure(t.Context(), newInput(m, newTrialRun(t, m).only("hidden.1"), nil))
+	got, err := measure(t.Context(), newInput(m, newTrialRun(t, m).only("hidden.1"), nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,10 @@ type Result struct {
 	Faults   []*Fault      `json:"faults"`  // where the model and the fixture diverge, in order; empty if OK
 	Notes    []string      `json:"notes,omitempty"`
 
+	// Untold are settings of a model that is inside whose values are not usual for the family, and which the recording does not tell from the usual ones,
+	// Setting.Recorded.
+	Untold []*Setting `json:"untold,omitempty"`
+
 	Blocks []model.BlockType `json:"-"` // kinds of the blocks of the model
 	Passes []golden.Pass     `json:"-"` // tokens and positions of the fixture, for plots
 }

@@ -186,7 +186,7 @@ func TestMeasured(t *testing.T) {
 			"hidden.5", "hidden.5 fed", "logits", "logits fed"}},
 		{append(slices.Clone(hidden[:10]), "hidden.5", "logits"), []string{"hidden.0", "hidden.1", "hidden.2", "hidden.3", "hidden.4", "hidden.5", "logits"}},
 	} {
-		measured, err := measure(t.Context(), newInput(m, run.only(tt.names...), nil))
+		measured, err := measure(t.Context(), newInput(m, run.only(tt.names...), nil), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -291,7 +291,7 @@ func TestBytesRead(t *testing.T) {
 		for _, names := range [][]string{{"*"}, {"logits"}} {
 			g := run.only(names...)
 			in := newInput(m, g, nil)
-			runs := int64(1 + len(in.legalRuns()))
+			runs := int64(1 + len(in.legalRuns()) + len(rivals(in, &Options{})))
 			if in.fed {
 				runs *= 2
 			}

@@ -3,6 +3,7 @@ package logits
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -32,32 +33,33 @@ func (w *wrongElement) apart() float64 {
 }
 
 // runs are the runs of a model on the fixture's tokens: one in float64, and several in the fixture's precision, with
-// other legal roundings and orders of sums.
+// other legal roundings and orders of sums; and one in float64 for each rival.
 type runs struct {
 	ctx      context.Context
 	in       *input
 	float64  *reference.Model
 	legal    []*reference.Model
+	rivals   []*rival
 	measured *measurements
 }
 
 // measure runs the model and returns the errors.
-func measure(ctx context.Context, in *input) (*measurements, error) {
+func measure(ctx context.Context, in *input, rivals []*rival) (*measurements, error) {
 	m := &measurements{arithmetics: in.legalRuns()}
-	r := &runs{ctx: ctx, in: in, measured: m, float64: in.model.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})}
+	r := &runs{ctx: ctx, in: in, measured: m, rivals: rivals, float64: in.model.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})}
 	for _, a := range m.arithmetics {
 		r.legal = append(r.legal, in.model.Reference(in.semantics, a))
 	}
 	// The output of the last block that was run, of each run.
 	var truth *reference.Activations
-	legal := make([]*reference.Activations, len(r.legal))
+	others := make([]*reference.Activations, len(r.others()))
 	var err error
 	for i := range in.blocks() {
-		if truth, err = r.block(i, truth, legal); err != nil {
+		if truth, err = r.block(i, truth, others); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.head(truth, legal); err != nil {
+	if err := r.head(truth, others); err != nil {
 		return nil, err
 	}
 	for _, s := range m.sites {
@@ -66,17 +68,26 @@ func measure(ctx context.Context, in *input) (*measurements, error) {
 	return m, nil
 }
 
+// others are the models of the legal runs and of the rivals.
+func (r *runs) others() []*reference.Model {
+	all := slices.Clone(r.legal)
+	for _, v := range r.rivals {
+		all = append(all, v.model)
+	}
+	return all
+}
+
 // block runs a block on the outputs of the block before it, measures its errors, and returns its outputs: that in float64,
-// and those of the legal runs in place. Where the fixture has the input of every block, it also runs the block on that.
-func (r *runs) block(i int, input *reference.Activations, legal []*reference.Activations) (*reference.Activations, error) {
+// and those of the other runs in place. Where the fixture has the input of every block, it also runs the block on that.
+func (r *runs) block(i int, input *reference.Activations, others []*reference.Activations) (*reference.Activations, error) {
 	var fixture *fixtureValues
-	inputs := append([]*reference.Activations{input}, legal...)
+	inputs := append([]*reference.Activations{input}, others...)
 	if r.in.fed {
 		var err error
 		if fixture, err = r.in.read(hidden(i)); err != nil {
 			return nil, err
 		}
-		for range 1 + len(legal) {
+		for range 1 + len(others) {
 			inputs = append(inputs, &fixture.Activations)
 		}
 	}
@@ -84,9 +95,9 @@ func (r *runs) block(i int, input *reference.Activations, legal []*reference.Act
 	if err != nil {
 		return nil, err
 	}
-	truth, all := results[0], results[1:1+len(legal)]
+	truth, all := results[0], results[1:1+len(others)]
 	if i == 0 {
-		if err := r.embeddings(truth, all); err != nil {
+		if err := r.embeddings(truth, all[:len(r.legal)]); err != nil {
 			return nil, err
 		}
 	}
@@ -94,10 +105,10 @@ func (r *runs) block(i int, input *reference.Activations, legal []*reference.Act
 		return nil, err
 	}
 	for k := range all {
-		legal[k] = all[k].out
+		others[k] = all[k].out
 	}
 	if fixture != nil {
-		fed := results[1+len(legal):]
+		fed := results[1+len(others):]
 		if err := r.addBlock(i, true, fed[0], fed[1:]); err != nil {
 			return nil, err
 		}
@@ -108,15 +119,19 @@ func (r *runs) block(i int, input *reference.Activations, legal []*reference.Act
 // blockResults are the input and the outputs of one block. in is only set for the first block.
 type blockResults struct{ in, temporal, out *reference.Activations }
 
-// outputs runs a block on inputs, in turn in float64 and in every legal run, and reads its weights once for as many of
-// them as run together.
+// outputs runs a block on inputs, in turn in float64 and in every other run, and reads its weights once for as many of
+// them as run together. A rival runs alone, because its configuration is another one.
 func (r *runs) outputs(i int, inputs []*reference.Activations) ([]blockResults, error) {
-	models := append([]*reference.Model{r.float64}, r.legal...)
+	models := append([]*reference.Model{r.float64}, r.others()...)
 	results := make([]blockResults, len(inputs))
-	for first := 0; first < len(inputs); first += r.in.together() {
+	isRival := func(k int) bool { return k%len(models) > len(r.legal) }
+	for first, end := 0, 0; first < len(inputs); first = end {
+		for end++; end < min(first+r.in.together(), len(inputs)) && !isRival(first) && !isRival(end); {
+			end++
+		}
 		var group []*reference.Model
 		var passes []reference.Pass
-		for k := first; k < min(first+r.in.together(), len(inputs)); k++ {
+		for k := first; k < end; k++ {
 			group = append(group, models[k%len(models)])
 			passes = append(passes, r.in.blockPass(i, r.in.positions, inputs[k], &results[k]))
 		}
@@ -222,8 +237,15 @@ func (r *runs) addBlock(i int, fed bool, truth blockResults, all []blockResults)
 		for k := range all {
 			runs = append(runs, x.of(&all[k]))
 		}
-		s := newSiteErrors(x.name, fed, len(r.in.tokens), len(runs))
-		s.add(fixture, x.of(&truth), runs)
+		s := newSiteErrors(x.name, fed, len(r.in.tokens), len(r.legal))
+		legal := runs[:len(r.legal)]
+		s.add(fixture, x.of(&truth), legal)
+		for t := range s.fixture {
+			r.project(s, recording, t, fixture.token(t), t, x.of(&truth), runs[len(legal):])
+			for k, run := range legal {
+				r.project(s, k, t, asRecorded(tokenOf(run, t)), t, x.of(&truth), runs[len(legal):])
+			}
+		}
 		r.measured.sites = append(r.measured.sites, s)
 	}
 	return nil

@@ -205,7 +205,7 @@ func TestErrorsOfMLPTrial(t *testing.T) {
 	f := cases.Open(t, "tiny-griffin")
 	m := f.Model(t, f.Checkpoints(t)[0])
 	in := newInput(m, newTrialRun(t, m).only("*"), nil)
-	measured, err := measure(t.Context(), in)
+	measured, err := measure(t.Context(), in, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,135 @@
+package logits
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
+)
+
+// unusual are settings that models of the family do not have, and whether a recording in bfloat16 of tiny-griffin tells them from the usual ones.
+var unusual = []struct {
+	name   string
+	change func(c *model.Config)
+	told   bool
+	cause  string
+}{
+	{"rms_norm_eps 1e-05", func(c *model.Config) { c.Numerics.NormEpsilon = 1e-5 }, false, ""},
+	{"rope_theta 30000", func(c *model.Config) { c.Numerics.RopeTheta = 30_000 }, true, "rope_theta 30000; the recording was made with 10000"},
+	{"hidden_activation gelu", func(c *model.Config) { c.Numerics.Activation = "gelu" }, false, ""},
+	{"logits_soft_cap 22", func(c *model.Config) { c.LogitsSoftCap = 22 }, true, "a soft cap of 22 on the logits; the recording was made with 30"},
+	{"logits_soft_cap 50", func(c *model.Config) { c.LogitsSoftCap = 50 }, false, ""},
+	{"rope_theta 12000", func(c *model.Config) { c.Numerics.RopeTheta = 12_000 }, false, ""},
+}
+
+// A model with an unusual setting is inside with its own recording, and the most that is said is that the setting is not told from the usual one. If the
+// recording is of the usual one, that is a fault if the recording tells, although every output is inside; and otherwise it is said. With
+// -falsealarms N the models of all cases are run with so many seeds.
+func TestRivals(t *testing.T) {
+	names, seeds := []string{"tiny-griffin"}, 1
+	if *falseAlarmRuns > 0 {
+		names, seeds = []string{"tiny-griffin", "odd-griffin", "micro-griffin"}, *falseAlarmRuns
+	}
+	for _, name := range names {
+		c := cases.Open(t, name)
+		usual := *c.Model(t, filepath.Join(c.Dir, "hf"))
+		usual.Config.LogitsSoftCap, usual.Original.LogitsSoftCap = 30, 30
+		for _, p := range []reference.Precision{reference.BFloat16, reference.Float32} {
+			for _, u := range unusual {
+				own := usual
+				u.change(&own.Config)
+				u.change(&own.Original)
+				count := map[string]int{}
+				for seed := range seeds {
+					for which, recorded := range map[string]*runtime.Model{"own": &own, "usual": &usual} {
+						tokens, positions, packed, batch := trialTokens(recorded)
+						s := seedCase{name, recorded, p, tokens, positions, packed, batch}
+						g := s.fixtureOf(t, reference.Arithmetic{Precision: p, Order: uint64(7000 + seed), Fused: p == reference.BFloat16 && seed%3 == 0}, seed)
+						r := compareWith(t, &own, g)
+						g.Close()
+						os.Remove(g.Path)
+						said := "silent"
+						switch {
+						case !r.OK && r.Faults[0].Kind == SettingsFault:
+							said = "fault"
+						case !r.OK:
+							said = "outside"
+						case len(r.Untold) > 0:
+							said = "untold"
+						}
+						count[which+" "+said]++
+						if seeds > 1 {
+							continue
+						}
+						want := map[bool]string{true: "silent", false: "untold"}[u.told || p == reference.Float32]
+						if which == "usual" && p == reference.Float32 {
+							want = "outside"
+						} else if which == "usual" && u.told {
+							want = "fault"
+						}
+						if said != want {
+							t.Errorf("%s in %s, recorded with %s: %s, want %s; %s", u.name, p, which, said, want, r.Summary)
+						}
+						if want == "fault" && said == want && (r.Faults[0].Cause != u.cause || !strings.HasSuffix(r.Headline(), "match within rounding, but together they show other settings") || !strings.HasSuffix(r.Summary, u.cause)) {
+							t.Errorf("%s: %q, %q", u.name, r.Headline(), r.Summary)
+						}
+						if want == "untold" && said == want && !strings.HasPrefix(r.Untold[0].Unusual(), u.name+" is not usual for this family, and this recording does not tell it from ") {
+							t.Errorf("%q", r.Untold[0].Unusual())
+						}
+					}
+				}
+				if seeds > 1 {
+					t.Logf("%s in %s, %s: %v", name, p, u.name, count)
+				}
+				if n := count["own fault"] + count["own outside"]; n > 0 {
+					t.Errorf("%s in %s, %s: %d false alarms in %d", name, p, u.name, n, seeds)
+				}
+			}
+		}
+	}
+}
+
+// A model with the usual settings has no rivals, and an original only the soft cap, because its numbers are in the code that runs it.
+func TestRivalsOfUsual(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	for _, path := range c.Checkpoints(t) {
+		m := *c.Model(t, path)
+		g, err := golden.Open(c.Recording("jax"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		if all := rivals(newInput(&m, g, nil), &Options{}); all != nil {
+			t.Errorf("%s: %d", path, len(all))
+		}
+		m.Config.Numerics = model.Numerics{Activation: "gelu", NormEpsilon: 1e-3, RopeTheta: 500, RotaryFactor: 1}
+		m.Original.LogitsSoftCap, m.Original.Numerics = 20, m.Config.Numerics
+		softCap := 20.0
+		all := rivals(newInput(&m, g, nil), &Options{Given: model.Settings{LogitsSoftCap: &softCap}})
+		want := map[bool]int{true: 5, false: 1}[m.Found.Layout == model.HuggingFace]
+		if len(all) != want || *all[want-1].setting != (Setting{SoftCapSetting, "20", "30", true}) {
+			t.Errorf("%s: %d rivals", path, len(all))
+		}
+	}
+}
+
+// The evidence has to be on one side of the middle by more than its errors.
+func TestEvidence(t *testing.T) {
+	for _, tt := range []struct {
+		e    evidence
+		want int
+	}{
+		{evidence{1, 0.05, 1}, 1}, {evidence{0, 0.05, 1}, -1}, {evidence{0.5, 0.05, 1}, 0}, {evidence{0.8, 0.05, 1}, 0}, {evidence{0.83, 0.05, 1}, 1},
+		{evidence{0.17, 0.05, 1}, -1}, {evidence{9, 0.2, 1}, 0}, {evidence{9, 0.05, 4}, 0}, {evidence{9, 0, 0}, 1}, {(&rival{}).evidence(), 0},
+	} {
+		if got := tt.e.shows(); got != tt.want {
+			t.Errorf("%+v: %d, want %d", tt.e, got, tt.want)
+		}
+	}
+}
