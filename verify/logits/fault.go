@@ -121,7 +121,7 @@ func (f *Fault) describe() string {
 		return "the recording itself is not finite, and cannot prove these values: " + strings.Replace(f.Cause, ", which", "", 1)
 	}
 	if f.Kind == SettingsFault {
-		return "settings: every output is inside, but all together show the difference" + f.explanation()
+		return f.place() + ": " + f.Where + f.explanation()
 	}
 	var b strings.Builder
 	b.WriteString(f.place())

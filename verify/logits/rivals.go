@@ -172,7 +172,7 @@ func (r *Result) judgeRivals(all []*rival) {
 			r.Untold = append(r.Untold, v.setting)
 		case 1:
 			r.OK = false
-			f := &Fault{Block: -1, Kind: SettingsFault, Cause: v.setting.String(), Setting: v.setting, Tensors: []string{}}
+			f := &Fault{Block: -1, Kind: SettingsFault, Cause: v.setting.String(), Setting: v.setting, Where: "every output is inside, but all together show the difference", Tensors: []string{}}
 			f.Detail = f.describe()
 			r.Faults = append(r.Faults, f)
 		}
