@@ -294,6 +294,8 @@ chosen: one in 10,000 fixtures.
    known from few errors only.
 4. Every block is judged twice: in a run from the tokens on, and with the fixture's own hidden state as its input, which excludes the
    errors of the blocks before it.
+5. A setting that is not usual for the family is judged by all outputs together, which show more than each of them: the error of the
+   fixture is projected on the difference that the usual value makes, and so are those of the runs (rivals.go).
 
 A batch of 14,400 legal runs with seeds that the estimate was not made with (make false-alarms; 300000 to 301799; the number was chosen
 before) had one false alarm, of odd-griffin in float32 (seed 300588, 1.08 of the envelope): fewer than one in 3,035 with a confidence
