@@ -255,3 +255,24 @@ func TestUnusualSettings(t *testing.T) {
 		t.Errorf("%v, %v", v, err)
 	}
 }
+
+// A directory is run with what its config.json states, also where a setting that was given contradicts it and is what was recorded. Its window is then not
+// doubted because of what was given.
+func TestGivenAgainstDirectory(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	_, wide := convertTiny(t, "wide", convert.Options{To: convert.ToHF, Settings: settingsOf(16, 30, true)})
+	remove(t, wide, manifest.Name)
+	right := filepath.Join(c.Dir, "hf")
+	eight, seven := int64(8), int64(7)
+	v, err := verifyAlone(t, wide, Options{Settings: model.Settings{AttentionWindow: &eight}, Golden: c.Recording("jax")})
+	if err != nil || v.Answer() != "not the model that was recorded" || textsOf(v.Config.Findings) != "attention_window: 8, not 16" || v.Logits[0].Faults[0].Setting.Recorded != "8" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	v, err = verifyFiles(t, right, right, Options{Settings: model.Settings{AttentionWindow: &seven}})
+	if err != nil || v.Answer() != "not proven: the attention window that was given is not the source's" || strings.Contains(v.Window.Summary, "given") || v.Window.Source == runtime.Contradicted {
+		t.Errorf("%s, %+v, %v", v.Answer(), v.Window, err)
+	}
+	if _, err := verifyAlone(t, right, Options{Settings: model.Settings{Preset: "2b"}, Golden: c.Recording("jax")}); err == nil {
+		t.Error("a preset of another model is accepted")
+	}
+}

@@ -119,6 +119,24 @@ func TestRivalsOfUsual(t *testing.T) {
 	}
 }
 
+// Sites count by the variance of their legal runs, and the standard error is no less than that of independent errors, also if few runs show less.
+func TestEvidenceOfSites(t *testing.T) {
+	coarse := &siteErrors{runs: [][]TokenError{{{RMS: 2}}, {{RMS: 2}}}}
+	fine, exact := &siteErrors{runs: [][]TokenError{{{RMS: 1}}, {{RMS: 1}}}}, &siteErrors{runs: [][]TokenError{{{}}, {{}}}}
+	v := &rival{sites: map[*siteErrors]*projections{
+		coarse: {square: 12, recorded: 24, absolute: 2, runs: []float64{0, 0}},
+		fine:   {square: 1, recorded: 2, absolute: 3, runs: []float64{0, 0}},
+		exact:  {square: 1, recorded: 9, absolute: 9, runs: []float64{9, 9}},
+	}}
+	if got := v.evidence(); got != (evidence{2, 0.5, 1}) {
+		t.Errorf("%+v", got)
+	}
+	v.sites[coarse].runs, v.sites[fine].runs = []float64{16, 0}, []float64{0, -4}
+	if got := v.evidence(); got != (evidence{2, 1, 1}) {
+		t.Errorf("%+v", got)
+	}
+}
+
 // The evidence has to be on one side of the middle by more than its errors.
 func TestEvidence(t *testing.T) {
 	for _, tt := range []struct {
