@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -129,5 +130,68 @@ func TestChangeOfNames(t *testing.T) {
 		if got := tt.r.change(&Finding{Tensor: tt.tensor, Got: tt.to}); got != tt.want {
 			t.Errorf("%s to %s: %q, not %q", tt.tensor, tt.to, got, tt.want)
 		}
+	}
+}
+
+// A tokenizer that is not the model's is noted, and does not make the conversion another model.
+func TestTokenizerIsNoted(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	for _, tt := range []struct {
+		content string // of tokenizer_config.json
+		want    string // beginning of a note, "" for none
+	}{
+		{`{"added_tokens_decoder": {"99999": {"content": "<x>"}}}`, "the tokenizer has ids up to 99999, and the embedding has "},
+		{`{"added_tokens_decoder": {"0": {"content": "<pad>"}}}`, ""},
+	} {
+		_, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+		if err := os.WriteFile(filepath.Join(converted, "tokenizer_config.json"), []byte(tt.content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		v, err := verifyFiles(t, filepath.Join(c.Dir, "hf"), converted, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		isNoted := slices.ContainsFunc(v.Config.Notes, func(n string) bool { return strings.HasPrefix(n, "the tokenizer has ids up to ") })
+		if !v.Same || isNoted != (tt.want != "") || isNoted && !slices.ContainsFunc(v.Config.Notes, func(n string) bool { return strings.HasPrefix(n, tt.want) }) {
+			t.Errorf("%s: %q; %s", tt.content, v.Config.Notes, v.Answer())
+		}
+	}
+}
+
+// What runtimes do otherwise is said apart from what fails.
+func TestRuntimesBesideFailures(t *testing.T) {
+	const apart = "but for what fails, "
+	for _, wrong := range []bool{false, true} {
+		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+		if wrong {
+			rewrite(t, filepath.Join(converted, "config.json"), replaced(`"hidden_activation": "gelu_pytorch_tanh"`, `"hidden_activation": "gelu"`))
+		}
+		v, err := verifyFiles(t, source, converted, Options{Settings: settingsOf(8, 30, true)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Same == wrong || v.Runtime == nil || v.Runtime.Summary == "" || strings.HasPrefix(v.Runtime.Summary, apart) != wrong {
+			t.Errorf("wrong %t: %s", wrong, textOf(t, v))
+		}
+	}
+}
+
+// A finding that is put first leaves the others as they are, and a fault without tensors whose weights are right proves nothing of them.
+func TestPutFirst(t *testing.T) {
+	s := &Section{}
+	for _, name := range []string{"c", "b", "a"} {
+		s.putFirst(Finding{Field: name})
+	}
+	var got []string
+	for _, f := range s.Findings.All() {
+		got = append(got, f.Field)
+	}
+	if !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("%q", got)
+	}
+	v := &Verdict{Source: &Subject{Path: "c", Layout: "huggingface"}}
+	l := &logits.Result{Checkpoint: "c", Weights: logits.SameWeights}
+	if proof := v.place(l, &logits.Fault{Kind: logits.DecodingFault}).Proof(); proof != "" {
+		t.Errorf("a fault without tensors: %q", proof)
 	}
 }
