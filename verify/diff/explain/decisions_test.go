@@ -183,7 +183,7 @@ func TestSignatureOfSample(t *testing.T) {
 		}
 	}
 	one, two, scaled := sampleOf(256), sampleOf(256), make([]uint64, 256)
-	one[17], two[100] = math.Float64bits(1e300), math.Float64bits(-1e300)
+	one[17], two[17] = math.Float64bits(1e300), math.Float64bits(1e300)
 	for i, c := range one {
 		scaled[i] = math.Float64bits(3 * valueOf(c))
 	}

@@ -53,6 +53,10 @@ func TestFingerprint(t *testing.T) {
 		if err != nil || len(f.axes) != 2 || (len(f.axes[0]) > 0) != (n == maxAxis) || len(f.axes[1]) != 2 || f.axes[1][0] != uint64(n)*digest(0) || f.sum != 2*uint64(n)*digest(0) || !f.constant {
 			t.Errorf("an axis of %d: %v", n, err)
 		}
+		f, err = newFingerprint(t.Context(), &tensor.Tensor{DType: tensor.U8, Shape: []int64{2, n}, Data: stored{make([]byte, 2*n)}}, nil)
+		if err != nil || len(f.axes) != 2 || (len(f.axes[1]) > 0) != (n == maxAxis) || f.axes[0][1] != uint64(n)*digest(0) || f.sum != 2*uint64(n)*digest(0) {
+			t.Errorf("a last axis of %d: %v", n, err)
+		}
 	}
 }
 

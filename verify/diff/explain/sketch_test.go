@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -14,7 +15,7 @@ import (
 func TestLowRankLimits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(23, 1))
 	shaped := func(rows, cols int64) array { return weights(rng, tensor.F32, rows, cols) }
-	eight, seven, x, square := shaped(8, 64), shaped(7, 64), shaped(48, 64), shaped(48, 48)
+	eight, seven, x, square, tall, large := shaped(8, 64), shaped(7, 64), shaped(48, 64), shaped(48, 48), shaped(64, 12), shaped(100, 100)
 	zeroRow := x.clone()
 	clear(zeroRow.values[:64])
 	for _, tt := range []struct {
@@ -28,6 +29,12 @@ func TestLowRankLimits(t *testing.T) {
 		{"of more", x, x.merged(rng, 13, 1e-3), "other"},
 		{"large", x, x.merged(rng, 2, 1), "low_rank (rank 2,"},
 		{"a row of zeros", zeroRow, zeroRow.merged(rng, 2, 1e-3), "low_rank (rank 2,"},
+		{"of a quarter of the columns", tall, tall.merged(rng, 3, 1e-3), "low_rank (rank 3,"},
+		{"of more of the columns", tall, tall.merged(rng, 4, 1e-3), "other"},
+		{"transposed, and of a rank that a first sketch does not show", large, transposeOf(large).merged(rng, 24, 1e-3), "transposed, then low_rank (rank 24,"},
+		{"transposed, and of too large a rank", large, transposeOf(large).merged(rng, 26, 1e-3), "other"},
+		{"noise", x, x.each(func(v float64) float64 { return v + 1e-3*rng.NormFloat64() }), "other"},
+		{"noise, transposed", square, transposeOf(square).each(func(v float64) float64 { return v + 1e-3*rng.NormFloat64() }), "other"},
 		{"transposed", square, transposeOf(square).merged(rng, 2, 1e-3), "transposed, then low_rank (rank 2,"},
 		{"transposed, and large", square, transposeOf(square).merged(rng, 2, 1), "other"},
 		{"not finite", x, withNaN(x.merged(rng, 2, 1e-3)), "other"},
@@ -95,6 +102,16 @@ func TestRankOfPatch(t *testing.T) {
 		if rank, ok := of(x, tt.b); rank != tt.rank || ok != tt.ok {
 			t.Errorf("%s: %d, %t", tt.name, rank, ok)
 		}
+	}
+	opposite := x.clone()
+	opposite.values[5] = math.Inf(-1)
+	for _, b := range []array{infinite, opposite} {
+		if rank, ok := of(infinite, b); rank != 0 || ok {
+			t.Errorf("infinite on both sides: %d, %t", rank, ok)
+		}
+	}
+	if rank, ok := of(weights(rng, tensor.F32, 40, 12), weights(rng, tensor.F32, 40, 12)); rank != 6 || ok {
+		t.Errorf("full rank of few columns: %d, %t", rank, ok)
 	}
 	if p := newPatch(x.tensor("a"), x.permuted(1, 0).tensor("b")); p != nil {
 		t.Error("a patch of two shapes")
@@ -182,6 +199,9 @@ func TestBlocksOfDifference(t *testing.T) {
 	of := func(b array) *difference {
 		return &difference{s: searchOf(t, a, b), order: identity(a.shape), format: numberFormats[tensor.F32], rows: rows, cols: cols}
 	}
+	if got := explained(t, pairOf("x", a, b)); got != "low_rank (rank 1, 100% of the energy)" {
+		t.Error(got)
+	}
 	next, blocks := 0, 0
 	finite, err := of(b).eachBlock(func(row, n int, block, values []float64) {
 		if row != next || len(block) != n*cols || len(values) != len(block) {
@@ -221,8 +241,56 @@ func TestBlocksOfDifference(t *testing.T) {
 			t.Errorf("%+v is element %d: %g became %g", c, i, a.values[i], b.values[i])
 		}
 	}
-	b.values[700*cols+3] = math.NaN()
+	p, unseen := newPatch(a.tensor("a"), b.tensor("b")), 700
+	for slices.Contains(p.rows, int64(unseen)) {
+		unseen++
+	}
+	b.values[unseen*cols+3] = math.NaN()
+	if got := explained(t, pairOf("x", a, b)); got != "other" {
+		t.Errorf("with NaN: %s", got)
+	}
 	if finite, err := of(b).eachBlock(func(int, int, []float64, []float64) {}); err != nil || finite {
 		t.Errorf("finite %t, %v", finite, err)
+	}
+}
+
+// The energy that is named is what rounding leaves of the difference.
+func TestEnergyOfLowRank(t *testing.T) {
+	rng := rand.New(rand.NewPCG(23, 5))
+	x := weights(rng, tensor.BF16, 96, 200)
+	y := x.merged(rng, 4, 2e-4)
+	energy, rounding := 0.0, 0.0
+	for i, v := range y.values {
+		d := v - x.values[i]
+		energy += d * d
+		rounding += math.Pow(numberFormats[tensor.BF16].step(v), 2) / 12
+	}
+	e, err := New([]*Pair{pairOf("x", x, y)}).Explain(t.Context(), pairOf("x", x, y))
+	if err != nil || e.Kind != LowRank {
+		t.Fatalf("%s, %v", oneLine(e), err)
+	}
+	if left, want := 1-float64(e.Energy), rounding/energy; left < want/3 || left > 3*want || want < 1e-4 || want > 0.1 {
+		t.Errorf("%g of the energy is left, and rounding leaves %g", left, want)
+	}
+	if want := fmt.Sprintf(", %.4g%% of the energy", 100*float64(e.Energy)); !strings.HasSuffix(e.Detail, want) {
+		t.Errorf("%s, not %s", e.Detail, want)
+	}
+}
+
+// A number of a format has just the numbers around it that round to it, and infinities are truncated to themselves.
+func TestTightPreimage(t *testing.T) {
+	f := numberFormats[tensor.BF16]
+	for y, want := range map[float64]interval{1.5: {1.5 - 0x1p-8, 1.5 + 0x1p-8}, 1: {1 - 0x1p-9, 1 + 0x1p-8}, -1.5: {-1.5 - 0x1p-8, -1.5 + 0x1p-8}, -1: {-1 - 0x1p-8, -1 + 0x1p-9}} {
+		if got := f.preimage(y); got != want {
+			t.Errorf("%g: %v, not %v", y, got, want)
+		}
+	}
+	for _, x := range []float64{math.Inf(1), math.Inf(-1)} {
+		if got := f.truncate(x); got != x {
+			t.Errorf("%g is truncated to %g", x, got)
+		}
+	}
+	if got := f.truncate(math.NaN()); got == got {
+		t.Errorf("NaN is truncated to %g", got)
 	}
 }
