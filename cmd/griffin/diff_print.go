@@ -156,11 +156,7 @@ func configLine(c *diff.ConfigDifference) string {
 func summaryLine(r *diff.Result) string {
 	s := &r.Summary
 	if r.Equal {
-		line := fmt.Sprintf("%s, %s", plural(int64(s.Tensors), "tensor"), plural(s.Elements, "element"))
-		if allowed := r.Allowed(); allowed != "" {
-			return "equal " + allowed + ": " + line
-		}
-		return "equal: " + line
+		return fmt.Sprintf("%s: %s, %s", strings.TrimSpace("equal "+r.Allowed()), plural(int64(s.Tensors), "tensor"), plural(s.Elements, "element"))
 	}
 	var parts []string
 	for _, p := range []struct {
@@ -169,7 +165,7 @@ func summaryLine(r *diff.Result) string {
 	}{
 		{s.OnlyA, "only in A"}, {s.OnlyB, "only in B"}, {s.Shape, "of another shape"}, {s.Differ, "with other values"}, {s.Changed, "of another dtype and with other values"},
 		{s.DType - s.Changed, "of another dtype"},
-		{s.Renamed, "renamed"}, {s.Equal - s.Renamed, "equal"},
+		{s.Renamed, "renamed"}, {s.Equal - s.Renamed, strings.TrimSpace("equal " + r.Allowed())},
 	} {
 		switch {
 		case p.n == 0:
@@ -180,8 +176,8 @@ func summaryLine(r *diff.Result) string {
 		}
 	}
 	line := "different: " + strings.Join(parts, ", ")
-	if s.Beyond != nil {
-		line += fmt.Sprintf("; %s of %s that %s bitwise %s beyond %s", count(*s.Beyond), plural(s.Differing, "element"), agree(int(s.Differing), "differs", "differ"), agree(int(*s.Beyond), "is", "are"), r.Tolerance)
+	if words := r.NotAllowed(); words != "" {
+		line += "; " + words
 	}
 	if s.Config > 0 {
 		line += "; " + plural(int64(s.Config), "config field") + agree(s.Config, " differs", " differ")

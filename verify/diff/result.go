@@ -27,26 +27,48 @@ type Result struct {
 	aligned bool // layers of B have the numbers of those of A that they are compared with
 }
 
-// Allowed says what a result that is equal owes to the tolerance: "within rel=0.5 (192 elements differ bitwise)"; "" if it owes
-// nothing to it.
+// Allowed says what the tensors that are equal owe to the tolerance: "within rel=0.5 (192 elements differ bitwise)"; "" if they
+// owe nothing to it.
 func (r *Result) Allowed() string {
-	var parts []string
-	if n := r.Summary.Differing; n > 0 {
-		parts = append(parts, text.Agree(n, "element", "differs bitwise", "differ bitwise"))
-	}
-	dtypes := 0
+	differing, dtypes := int64(0), int64(0)
 	for i := range r.Tensors {
-		if t := &r.Tensors[i]; t.Status == Equal && t.DTypeB != "" {
+		t := &r.Tensors[i]
+		if !t.Same() {
+			continue
+		}
+		if t.Metrics != nil {
+			differing += t.Metrics.Differing
+		}
+		if t.DTypeB != "" {
 			dtypes++
 		}
 	}
-	if dtypes > 0 {
-		parts = append(parts, text.Agree(int64(dtypes), "tensor", "has another dtype", "have another dtype"))
+	var parts []string
+	if differing > 0 {
+		parts = append(parts, text.Agree(differing, "element", "differs bitwise", "differ bitwise"))
 	}
-	if r.Tolerance == "" || !r.Equal || parts == nil {
+	if dtypes > 0 {
+		parts = append(parts, text.Agree(dtypes, "tensor", "has another dtype", "have another dtype"))
+	}
+	if r.Tolerance == "" || parts == nil {
 		return ""
 	}
 	return fmt.Sprintf("within %s (%s)", r.Tolerance, strings.Join(parts, ", "))
+}
+
+// NotAllowed says how many elements are outside the tolerance: "9 of 16 elements that differ bitwise are beyond rel=0.5"; "" if
+// none is.
+func (r *Result) NotAllowed() string {
+	s := &r.Summary
+	switch {
+	case s.Beyond == nil || *s.Beyond == 0:
+		return ""
+	case s.Differing == 1:
+		return "the only element that differs bitwise is beyond " + r.Tolerance
+	case *s.Beyond == 1:
+		return fmt.Sprintf("1 of %s elements that differ bitwise is beyond %s", text.Grouped(s.Differing), r.Tolerance)
+	}
+	return fmt.Sprintf("%s of %s elements that differ bitwise are beyond %s", text.Grouped(*s.Beyond), text.Grouped(s.Differing), r.Tolerance)
 }
 
 // Side is one of the checkpoints.

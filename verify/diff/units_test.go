@@ -272,21 +272,44 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
+// What the tensors that are equal owe to the tolerance, whether the others are equal or not, and what is beyond it.
 func TestAllowed(t *testing.T) {
+	few := func(n int64, s Status, dtype string) TensorDiff {
+		return TensorDiff{Status: s, DTypeB: dtype, Metrics: &Metrics{Differing: n}}
+	}
+	renamed := few(8, Equal, "")
+	renamed.Renamed = true
 	for _, tt := range []struct {
 		r    Result
 		want string
 	}{
-		{Result{Equal: true, Tolerance: "abs=1"}, ""},
-		{Result{Equal: true, Tolerance: "abs=1", Summary: Summary{Differing: 1}}, "within abs=1 (1 element differs bitwise)"},
-		{Result{Equal: true, Tolerance: "abs=1", Summary: Summary{Differing: 2}, Tensors: []TensorDiff{{Status: Equal, DTypeB: "x"}, {Status: Equal}, {Status: Differs, DTypeB: "x"}}}, "within abs=1 (2 elements differ bitwise, 1 tensor has another dtype)"},
-		{Result{Equal: true, Tolerance: "abs=1", Tensors: []TensorDiff{{Status: Equal, DTypeB: "x"}, {Status: Equal, DTypeB: "x"}}}, "within abs=1 (2 tensors have another dtype)"},
-		{Result{Tolerance: "abs=1", Summary: Summary{Differing: 1}}, ""},
-		{Result{Equal: true, Summary: Summary{Differing: 1}}, ""},
+		{Result{Tolerance: "abs=1"}, ""},
+		{Result{Tolerance: "abs=1", Tensors: []TensorDiff{few(1, Equal, ""), few(4, Differs, ""), renamed}}, "within abs=1 (1 element differs bitwise)"},
+		{Result{Tolerance: "abs=1", Tensors: []TensorDiff{few(2, Equal, "x"), {Status: Equal}, few(4, Differs, "x")}}, "within abs=1 (2 elements differ bitwise, 1 tensor has another dtype)"},
+		{Result{Tolerance: "abs=1", Tensors: []TensorDiff{{Status: Equal, DTypeB: "x"}, {Status: Equal, DTypeB: "x"}}}, "within abs=1 (2 tensors have another dtype)"},
+		{Result{Tolerance: "abs=1", Tensors: []TensorDiff{few(4, Differs, "x")}}, ""},
+		{Result{Tensors: []TensorDiff{few(1, Equal, "")}}, ""},
 	} {
 		if got := tt.r.Allowed(); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)
 		}
+	}
+	for _, tt := range []struct {
+		differing, beyond int64
+		want              string
+	}{
+		{1000, 0, ""},
+		{1, 1, "the only element that differs bitwise is beyond abs=1"},
+		{1000, 1, "1 of 1,000 elements that differ bitwise is beyond abs=1"},
+		{1000, 1000, "1,000 of 1,000 elements that differ bitwise are beyond abs=1"},
+	} {
+		r := Result{Tolerance: "abs=1", Summary: Summary{Differing: tt.differing, Beyond: &tt.beyond}}
+		if got := r.NotAllowed(); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+	if got := (&Result{Summary: Summary{Differing: 1}}).NotAllowed(); got != "" {
+		t.Errorf("without a tolerance: %q", got)
 	}
 }
 

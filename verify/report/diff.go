@@ -76,7 +76,7 @@ func (g *diffPage) document(o Origin) *page.Document {
 		d.Answer, d.Tone = "The checkpoints are equal", page.Good
 		allowed := r.Allowed()
 		if allowed != "" {
-			allowed = " " + allowed
+			d.Answer, allowed = d.Answer+" within "+r.Tolerance, " "+allowed
 		}
 		d.Lead, counts = fmt.Sprintf("All %s of %s are equal%s.", text.Count(r.Summary.Elements, "element"), text.Count(int64(r.Summary.Tensors), "tensor"), allowed), ""
 	}

@@ -299,12 +299,16 @@ func kindWords(k explain.Kind) string {
 // counted says how many tensors are equal and how many are not.
 func counted(r *diff.Result) string {
 	s := &r.Summary
+	equal := ""
+	if allowed := r.Allowed(); allowed != "" {
+		equal = " " + allowed
+	}
 	var parts []string
 	for _, p := range []struct {
 		n         int
 		one, many string
 	}{{s.Differ, "has other values", "have other values"}, {s.Changed, "has another dtype and other values", "have another dtype and other values"}, {s.DType - s.Changed, "has another dtype", "have another dtype"}, {s.Shape, "has another shape", "have another shape"},
-		{s.OnlyA, "is only in A", "are only in A"}, {s.OnlyB, "is only in B", "are only in B"}, {s.Renamed, "was renamed", "were renamed"}, {s.Equal - s.Renamed, "is equal", "are equal"}} {
+		{s.OnlyA, "is only in A", "are only in A"}, {s.OnlyB, "is only in B", "are only in B"}, {s.Renamed, "was renamed", "were renamed"}, {s.Equal - s.Renamed, "is equal" + equal, "are equal" + equal}} {
 		switch {
 		case p.n == 0:
 		case p.n == 1:
@@ -314,15 +318,8 @@ func counted(r *diff.Result) string {
 		}
 	}
 	line := fmt.Sprintf("Of %s, %s.", text.Count(int64(s.Tensors), "tensor"), strings.Join(parts, ", "))
-	if s.Beyond != nil {
-		line += fmt.Sprintf(" Of %s that differ bitwise, %s beyond %s.", text.Count(s.Differing, "element"), strings.TrimSpace(areCount(*s.Beyond)), r.Tolerance)
+	if words := r.NotAllowed(); words != "" {
+		line += " " + strings.ToUpper(words[:1]) + words[1:] + "."
 	}
 	return line
-}
-
-func areCount(n int64) string {
-	if n == 1 {
-		return "1 is"
-	}
-	return text.Grouped(n) + " are"
 }

@@ -244,8 +244,12 @@ func TestAddedLayers(t *testing.T) {
 func TestCounted(t *testing.T) {
 	beyond := int64(1)
 	r := &diff.Result{Tolerance: "abs=1", Summary: diff.Summary{Tensors: 12, Differ: 1, OnlyB: 2, Equal: 9, Renamed: 1, Differing: 1200, Beyond: &beyond}}
-	want := "Of 12 tensors, 1 has other values, 2 are only in B, 1 was renamed, 8 are equal. Of 1,200 elements that differ bitwise, 1 is beyond abs=1."
+	want := "Of 12 tensors, 1 has other values, 2 are only in B, 1 was renamed, 8 are equal. 1 of 1,200 elements that differ bitwise is beyond abs=1."
 	if got := counted(r); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	r = &diff.Result{Tolerance: "abs=1", Summary: diff.Summary{Tensors: 1, Equal: 1}, Tensors: []diff.TensorDiff{{Status: diff.Equal, DTypeB: "x"}}}
+	if got, want := counted(r), "Of 1 tensor, 1 is equal within abs=1 (1 tensor has another dtype)."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	r = &diff.Result{Summary: diff.Summary{Tensors: 5, DType: 5, Changed: 3}}
