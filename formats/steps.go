@@ -21,9 +21,10 @@ import (
 
 // Step is one of the checkpoints in the directory of a training run.
 type Step struct {
-	Name   string // of the file or directory
-	Number int64  // -1 if the name has none
-	Err    error  // why it cannot be opened, as far as its directory shows; nil otherwise
+	Name       string // of the file or directory
+	Number     int64  // -1 if the name has none
+	Err        error  // why it cannot be opened, as far as its directory shows; nil otherwise
+	Unfinished string // why it counts as being written: "empty"; "" for others
 }
 
 // Base returns the name of the step without the extension of a file.
@@ -42,7 +43,7 @@ var stepExtensions = []string{".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".
 // Steps returns the checkpoints in the directory of a training run, by number and then by name: the steps of a
 // CheckpointManager of Orbax, the numbered directories that other training programs write (checkpoint-500,
 // global_step8), or numbered files (step_100.pt). If nothing is numbered, every directory and file that holds a
-// checkpoint is a step. Steps that are broken are among them; what Orbax has not finished writing is not.
+// checkpoint is a step. Steps that are broken, and those that are Unfinished, are among them; temporary directories of Orbax are not.
 //
 // A directory without steps, such as one that is itself a checkpoint, is a *FormatError.
 func Steps(source fs.FS, dir string) ([]Step, error) {
@@ -54,7 +55,7 @@ func Steps(source fs.FS, dir string) ([]Step, error) {
 	if err != nil && !errors.As(err, new(*FormatError)) {
 		return nil, err
 	}
-	l := &stepLister{source: storage.Listed(source), dir: dir, steps: map[string]Step{}, held: map[string]bool{}}
+	l := &stepLister{source: storage.Listed(source), dir: dir, steps: map[string]Step{}, held: map[string]bool{}, unfinished: map[string]string{}}
 	for _, s := range managed {
 		l.steps[s.Name] = Step(s)
 	}
@@ -124,6 +125,8 @@ type stepLister struct {
 	dir    string
 	steps  map[string]Step // by name
 	held   map[string]bool // results of holds
+
+	unfinished map[string]string // of directories that hold no checkpoint yet, why
 }
 
 var (
@@ -171,7 +174,7 @@ func (l *stepLister) addDirectories(entries []fs.DirEntry) {
 	}
 	for _, name := range numbered {
 		if series[seriesOf(name)] {
-			l.steps[name] = Step{Name: name, Number: numberOf(name)}
+			l.steps[name] = Step{Name: name, Number: numberOf(name), Unfinished: l.unfinished[name]}
 		}
 	}
 }
@@ -249,7 +252,13 @@ func (l *stepLister) holds(name string) bool {
 	if !known {
 		dir := path.Join(l.dir, name)
 		entries, err := fs.ReadDir(l.source, dir)
-		if err != nil || len(entries) > 0 {
+		isPart := func(e fs.DirEntry) bool { return path.Ext(e.Name()) == ".distcp" }
+		switch {
+		case err == nil && len(entries) == 0:
+			l.unfinished[name] = "empty"
+		case slices.ContainsFunc(entries, isPart) && !dcp.Detect(l.source, dir):
+			l.unfinished[name] = "without the " + dcp.MetadataName + " that PyTorch writes last"
+		default:
 			found, err := candidates(l.source, dir, Options{})
 			is = err != nil || len(found) > 0
 		}

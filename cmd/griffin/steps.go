@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -14,6 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/run"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify"
 )
 
@@ -67,7 +70,23 @@ func openSteps(c *cli.Context, path string) (*run.Run, []formats.Step, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	noteUnfinished(c, r)
 	return r, task.Share(r.Steps), nil
+}
+
+// noteUnfinished names the steps that are left out because they count as being written, those of one reason in a line.
+func noteUnfinished(c *cli.Context, r *run.Run) {
+	names := map[string][]string{}
+	for _, s := range r.Unfinished {
+		names[s.Unfinished] = append(names[s.Unfinished], printable(s.Name))
+	}
+	for _, reason := range slices.Sorted(maps.Keys(names)) {
+		these := "step " + names[reason][0] + " is"
+		if len(names[reason]) > 1 {
+			these = "steps " + tensor.JoinNames(names[reason]) + " are"
+		}
+		fmt.Fprintf(c.App.ErrWriter, "griffin: %s: %s left out: %s\n", printable(storage.WithoutQuery(r.Path)), these, reason)
+	}
 }
 
 // stepResult is what a command has to say about a step.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
@@ -19,8 +20,9 @@ import (
 
 // Run is the directory of a training run, or a directory of checkpoints.
 type Run struct {
-	Path  string         // or address
-	Steps []formats.Step // ascending
+	Path       string         // or address
+	Steps      []formats.Step // ascending, those that are written
+	Unfinished []formats.Step // ascending, those that count as being written
 }
 
 // Open lists the steps in a directory or at an address. A directory without steps is a *tensor.FormatError.
@@ -33,7 +35,15 @@ func Open(path string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Run{path, steps}, nil
+	r := &Run{Path: path}
+	for _, s := range steps {
+		if s.Unfinished != "" {
+			r.Unfinished = append(r.Unfinished, s)
+		} else {
+			r.Steps = append(r.Steps, s)
+		}
+	}
+	return r, nil
 }
 
 // Checkpoint opens a step. Each call opens the directory again, so that files of other steps may come and go meanwhile.
@@ -45,9 +55,9 @@ func (r *Run) Checkpoint(s formats.Step, o formats.Options) (*tensor.Checkpoint,
 	return formats.OpenStep(source, name, s, o)
 }
 
-// Numbered returns the step with a number. None, or several, are a *tensor.FormatError.
+// Numbered returns the step with a number, also one that is unfinished. None, or several, are a *tensor.FormatError.
 func (r *Run) Numbered(n int64) (formats.Step, error) {
-	s, err := formats.NumberedStep(r.Steps, n)
+	s, err := formats.NumberedStep(slices.Concat(r.Steps, r.Unfinished), n)
 	return s, tensor.Annotate(err, tensor.Location{File: storage.WithoutQuery(r.Path)})
 }
 

@@ -63,7 +63,8 @@ func TestSteps(t *testing.T) {
 		{"unfinished", map[string]string{"7": sample, "9.orbax-checkpoint-tmp-17": sample}, Newest, "7", "", ""},
 		{"logs that look like a step", map[string]string{"7": sample, "logs_9": ""}, Newest, "7", "", ""},
 		{"absent", map[string]string{"7": sample, "9": sample}, 8, "", "", "has no step 8, only 7, 9"},
-		{"newest is empty", map[string]string{"7": sample, "9": ""}, Newest, "", "", "step 9 holds no checkpoint"},
+		{"newest is none", map[string]string{"7": sample, "9/x": ""}, Newest, "", "", "step 9 holds no checkpoint"},
+		{"an empty one that is asked for", map[string]string{"7": sample, "9": ""}, 9, "", "", "step 9 holds no checkpoint"},
 		{"two series", map[string]string{"train_7": sample, "eval_9": sample}, Newest, "", "", "steps of several series: train_7, eval_9"},
 		{"twice", map[string]string{"7": sample, "007": sample}, Newest, "", "", "has step 7 twice"},
 		{"only unfinished", map[string]string{"9.orbax-checkpoint-tmp-17": sample}, Newest, "", "", "no Orbax or Flax checkpoint in it"},
@@ -104,6 +105,7 @@ func TestUncommittedSteps(t *testing.T) {
 		err   string
 	}{
 		{"newest", map[string]string{"1": sample, "1/" + CommitName: commit, "2": sample}, Newest, "1", 1, ""},
+		{"an empty one", map[string]string{"1": sample, "2": ""}, Newest, "1", 1, ""},
 		{"two", map[string]string{"1/default": sample, "1/" + CommitName: commit, "2/default": sample, "2/default/" + CommitName: commit, "3": ""}, Newest, "1", 2, ""},
 		{"in the middle", map[string]string{"1": sample, "2": sample, "2/" + CommitName: commit}, Newest, "2", 0, ""},
 		{"asked for", map[string]string{"1": sample, "1/" + CommitName: commit, "2": sample}, 2, "", 0, "step 2 was not committed: it lacks the commit_success.txt"},

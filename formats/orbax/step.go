@@ -19,6 +19,7 @@ type step struct {
 	number int64
 	isFile bool // a file, as flax.training.checkpoints writes
 	holds  bool // it holds a checkpoint
+	empty  bool // it is a directory with nothing in it
 
 	committed   bool // it holds the file that Orbax writes last where directories cannot be renamed at once
 	uncommitted bool // it lacks that file, which other steps have
@@ -62,6 +63,9 @@ func (f finder) stepsIn() ([]step, error) {
 		case mode.IsDir():
 			if s.holds, err = f.holdsItems(s.name); err == nil {
 				s.committed, err = f.hasFile(s.name, CommitName)
+			}
+			if err == nil && !s.holds && !s.committed {
+				s.empty, err = f.isEmpty(s.name)
 			}
 		case mode.IsRegular() && s.prefix == "checkpoint_":
 			s.isFile, s.holds = true, true
@@ -110,8 +114,8 @@ func (f finder) atStep(all []step, want int64) (*selection, error) {
 	sel := &selection{steps: steps}
 	if want == Newest {
 		newest := len(steps) - 1
-		for ; newest > 0 && steps[newest].uncommitted; newest-- {
-			sel.notes = append(sel.notes, fmt.Sprintf("step %s was not committed (it lacks the %s of other steps) and is passed over", steps[newest].name, CommitName))
+		for ; newest > 0 && steps[newest].unfinished() != ""; newest-- {
+			sel.notes = append(sel.notes, fmt.Sprintf("step %s is left out: %s", steps[newest].name, steps[newest].unfinished()))
 		}
 		want = steps[newest].number
 	}
@@ -151,6 +155,24 @@ func markUncommitted(steps []step) {
 	}
 }
 
+// unfinished says why a step counts as being written: it lacks the commit file that others have, or it is empty. It is "" for
+// others.
+func (s step) unfinished() string {
+	switch {
+	case s.empty:
+		return "empty"
+	case s.uncommitted:
+		return "not committed, without the " + CommitName + " of other steps"
+	}
+	return ""
+}
+
+// isEmpty reports whether a directory has no entries.
+func (f finder) isEmpty(dir string) (bool, error) {
+	entries, err := fs.ReadDir(f.FS, dir)
+	return len(entries) == 0, err
+}
+
 // uncommittedError returns the error for a step whose writing did not finish.
 func (f finder) uncommittedError(name string) *tensor.FormatError {
 	return tensor.Bad("step %s was not committed: it lacks the %s that other steps have, so its writing did not finish", name, CommitName).In(f.path)
@@ -158,9 +180,10 @@ func (f finder) uncommittedError(name string) *tensor.FormatError {
 
 // Step is a step in the directory of a CheckpointManager.
 type Step struct {
-	Name   string // of the directory or file
-	Number int64
-	Err    error // why it cannot be opened: its writing did not finish, or it holds no checkpoint; nil otherwise
+	Name       string // of the directory or file
+	Number     int64
+	Err        error  // why it cannot be opened: its writing did not finish, or it holds no checkpoint; nil otherwise
+	Unfinished string // why it counts as being written: "empty"; "" for others
 }
 
 // Steps returns the steps of a CheckpointManager's directory, ascending, of all series that hold checkpoints, and none
@@ -191,7 +214,7 @@ func Steps(source fs.FS, name string) (found []Step, single bool, err error) {
 		}
 		markUncommitted(steps)
 		for _, s := range steps {
-			each := Step{Name: s.name, Number: s.number}
+			each := Step{Name: s.name, Number: s.number, Unfinished: s.unfinished()}
 			switch {
 			case s.uncommitted:
 				each.Err = f.uncommittedError(s.name)
