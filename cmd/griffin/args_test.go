@@ -58,7 +58,7 @@ func TestArguments(t *testing.T) {
 		{"griffin convert a --report x", "unknown flag --report", "it is a flag of verify, diff; griffin convert --help lists those of convert"},
 		{"griffin convert a --dtype", "--dtype needs a value", "--dtype"},
 		{"griffin convert a --dtype --json", "--dtype needs a value", "--dtype"},
-		{"griffin verify a b --embedding-scale True", "--embedding-scale True: the value of this flag follows an equals sign", "write --embedding-scale=true; a path of that name is ./True"},
+		{"griffin convert a --json True b", "--json True: the value of this flag follows an equals sign", "write --json=true; a path of that name is ./True"},
 		{"griffin convert a --json true b", "--json true: the value of this flag follows an equals sign", "write --json=true; a path of that name is ./true"},
 		{"griffin convert a --json=yes", `--json takes =true or =false, not "yes"`, ""},
 		{"griffin convert a --dtype bfloat17", `--dtype: "bfloat17" is not one of keep, float32, bfloat16, float16`, "did you mean bfloat16?"},
