@@ -100,7 +100,7 @@ func (x retyped) note(v *Verdict, p *convert.Plan, r *renaming) {
 			all = append(all, int32(i))
 		}
 	}
-	if all == nil {
+	if all == nil || v.another {
 		return
 	}
 	s := v.Structure
