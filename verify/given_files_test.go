@@ -9,6 +9,8 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -83,6 +85,50 @@ func TestWindowsOfTwoDirectories(t *testing.T) {
 		}
 		if w := v.Window; w.Original != tt.original || w.Source != tt.evidence || w.Summary != tt.summary {
 			t.Errorf("%s: %+v", tt.name, w)
+		}
+	}
+}
+
+// What was given is named where nothing else states it: a window that config.json of the conversion has one more of, and the settings of a checkpoint alone.
+func TestOnlyGiven(t *testing.T) {
+	recording := cases.Open(t, "tiny-griffin").Recording("jax")
+	right := settingsOf(8, 30, true)
+	original, stated := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: right})
+	for _, tt := range []struct {
+		name     string
+		source   string
+		made     convert.Options
+		recorded bool
+		want     []string
+	}{
+		{"one more", original, convert.Options{To: convert.ToHF, MatchRuntime: convert.Transformers5}, false, []string{"attention window 8"}},
+		{"one more, as recorded", original, convert.Options{To: convert.ToHF, MatchRuntime: convert.Transformers5}, true, nil},
+		{"one more, of a source that states its window", stated, convert.Options{To: convert.ToHF, MatchRuntime: convert.Transformers5}, false, nil},
+		{"the same", original, convert.Options{To: convert.ToHF}, false, nil},
+		{"an original", original, convert.Options{To: convert.ToOrbax}, false, nil},
+	} {
+		tt.made.Settings = right
+		_, converted := convertTiny(t, "made", tt.made)
+		if !tt.recorded {
+			remove(t, converted, manifest.Name)
+		}
+		v, err := verifyFiles(t, tt.source, converted, Options{Settings: right})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if !slices.Equal(v.Given, tt.want) {
+			t.Errorf("%s: %q, not %q", tt.name, v.Given, tt.want)
+		}
+	}
+	for path, want := range map[string][]string{original: {"attention window 8", "logits soft cap 30", "embedding scale true"}, stated: nil} {
+		c, err := formats.Open(path, formats.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		v, err := Verify(t.Context(), c, nil, Options{Settings: right, Golden: recording})
+		if err != nil || !v.Same || !slices.Equal(v.Given, want) {
+			t.Errorf("%s: %q, %v", path, v.Given, err)
 		}
 	}
 }
