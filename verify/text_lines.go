@@ -276,7 +276,8 @@ func (f *Finding) withoutLayer(s string) string {
 	return strings.Join(words, " ")
 }
 
-// fold shortens a list of names of tensors: those that have the same beginning become one, "model.layers.6.*".
+// fold shortens a list of names of tensors: those that have the same beginning become one, "model.layers.6.*", and those that several
+// layers have, "model.layers.{0-5}.*".
 func fold(names []string) []string {
 	if len(names) < 2 {
 		return names
@@ -300,6 +301,28 @@ func fold(names []string) []string {
 			out = append(out, all[0])
 		default:
 			out = append(out, commonStart(all)+"*")
+		}
+	}
+	return foldLayers(out)
+}
+
+// foldLayers makes one of the names that three or more layers have, where the first of them is: "model.layers.{0-3,5}.mlp_block.*".
+func foldLayers(names []string) []string {
+	type place struct{ list, rest string }
+	layers := map[place][]int{}
+	for _, name := range names {
+		list, layer, rest := diff.SplitLayer(name)
+		layers[place{list, rest}] = append(layers[place{list, rest}], layer)
+	}
+	var out []string
+	for _, name := range names {
+		list, layer, rest := diff.SplitLayer(name)
+		switch all := layers[place{list, rest}]; {
+		case layer < 0 || len(all) < 3:
+			out = append(out, name)
+		case layer == all[0]:
+			numbers := slices.Compact(slices.Sorted(slices.Values(all)))
+			out = append(out, list+".{"+strings.Join(diff.Ranges(numbers), ",")+"}."+rest)
 		}
 	}
 	return out

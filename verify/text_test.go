@@ -163,14 +163,14 @@ func TestFaultLine(t *testing.T) {
 	}
 	var many []string // for a page as for the text
 	for i := range 9 {
-		many = append(many, fmt.Sprintf("x.%d.a", i), fmt.Sprintf("x.%d.b", i))
+		many = append(many, fmt.Sprintf("x%d.1.a", i), fmt.Sprintf("x%d.1.b", i))
 	}
 	placed := v.place(&logits.Result{}, &logits.Fault{Detail: "all", Tensors: many})
-	if got, line := strings.Join(placed.Look, "; "), v.faultLine(placed); got != "x.0.*; x.1.*; x.2.*; x.3.*; x.4.*; x.5.*; 3 more" || line != "all; look at x.0.*, x.1.*, x.2.*, x.3.*, x.4.*, x.5.* and 3 more" {
+	if got, line := strings.Join(placed.Look, "; "), v.faultLine(placed); got != "x0.1.*; x1.1.*; x2.1.*; x3.1.*; x4.1.*; x5.1.*; 3 more" || line != "all; look at x0.1.*, x1.1.*, x2.1.*, x3.1.*, x4.1.*, x5.1.* and 3 more" {
 		t.Errorf("%q, %q", got, line)
 	}
 	placed = v.place(&logits.Result{}, &logits.Fault{Detail: "all", Tensors: many[:14]})
-	if line := v.faultLine(placed); len(placed.Look) != 7 || line != "all; look at x.0.*, x.1.*, x.2.*, x.3.*, x.4.*, x.5.*, x.6.*" {
+	if line := v.faultLine(placed); len(placed.Look) != 7 || line != "all; look at x0.1.*, x1.1.*, x2.1.*, x3.1.*, x4.1.*, x5.1.*, x6.1.*" {
 		t.Errorf("%q", line)
 	}
 	v.Logits = []*logits.Result{{Faults: []*logits.Fault{{Detail: "block 6; explained by: x", Cause: "x", Tensors: []string{"b.6.c"}}, {Detail: "block 7", Tensors: []string{"b.7.a"}}}}}
@@ -192,6 +192,8 @@ func TestFold(t *testing.T) {
 		{"m.0.a m.0.b", "m.0.*"},
 		{"m.0.a m.1.a", "m.0.a m.1.a"},
 		{"m.0.a.x n m.0.a.y", "m.0.a.* n"},
+		{"m.2.a.x n m.2.a.y m.0.a.x m.0.a.y m.1.a.x m.1.a.y m.5.a.x m.5.a.y m.1.c", "m.{0,2,5}.a.* n m.1.*"},
+		{"m.2.a n m.0.a m.1.a k m.7.a", "m.{0-2,7}.a n k"},
 	} {
 		if got := strings.Join(fold(strings.Fields(tt[0])), " "); got != tt[1] {
 			t.Errorf("%s: %s, want %s", tt[0], got, tt[1])

@@ -233,11 +233,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		fact("settings", "%s", settingsLine(r))
 	}
 	if len(r.Left) > 0 {
-		var names []string
-		for _, name := range r.Left {
-			names = append(names, tensor.QuoteName(name))
-		}
-		fact("left", "%s of the source that %s: %s", plural(int64(len(r.Left)), "tensor"), reasonLeft(r), tensor.JoinNames(names))
+		fact("left", "%s of the source that %s: %s", plural(int64(len(r.Left)), "tensor"), reasonLeft(r), tensor.JoinNames(leftNames(r)))
 	}
 	if r.Proof != nil {
 		fact("proven", "%s", proofLine(r.Proof))
@@ -253,6 +249,61 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	}
 	facts.Flush()
 	return out.err
+}
+
+// leftNames names the tensors that are left out. Of many, those that several layers have are one name, and so are those of layers, or of
+// parts of layers, of which nothing is converted: "model.layers.{1-25}.*".
+func leftNames(r *convert.Result) []string {
+	const few = 8
+	names := r.Left
+	if n := len(r.Left); n > few && n+r.Tensors.Len() <= mostRows {
+		converted := map[string]bool{}
+		for i := range r.Tensors.Len() {
+			for _, name := range r.Tensors.At(i).From {
+				for _, whole := range wholesOf(name) {
+					converted[whole] = true
+				}
+			}
+		}
+		listed := map[string]bool{}
+		var entries []tensorEntry
+		for _, name := range r.Left {
+			if i := slices.IndexFunc(wholesOf(name), func(whole string) bool { return !converted[whole] }); i >= 0 {
+				name = wholesOf(name)[i]
+			}
+			if !listed[name] {
+				listed[name] = true
+				entries = append(entries, tensorEntry{Name: name})
+			}
+		}
+		kinds := make([]string, len(r.BlockTypes))
+		for i, kind := range r.BlockTypes {
+			kinds[i] = string(kind)
+		}
+		names = nil
+		for _, e := range folded(entries, false, kinds) {
+			names = append(names, e.Name)
+		}
+	}
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = tensor.QuoteName(name)
+	}
+	return quoted
+}
+
+// wholesOf returns what a tensor is one of: its layer, and a part of it that has several tensors, "model.layers.1.*" and
+// "model.layers.1.mlp_block.*".
+func wholesOf(name string) []string {
+	list, layer, rest := diff.SplitLayer(name)
+	if layer < 0 {
+		return nil
+	}
+	whole := fmt.Sprintf("%s.%d.", list, layer)
+	if part, _, ok := strings.Cut(rest, "."); ok {
+		return []string{whole + "*", whole + part + ".*"}
+	}
+	return []string{whole + "*"}
 }
 
 // misnamed says what the destination is, if its name looks like something else; "" if it does not.
