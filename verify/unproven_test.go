@@ -47,6 +47,7 @@ func TestUnproven(t *testing.T) {
 		{"logits for no known reason", Verdict{Logits: failed()}, ""},
 		{"a recording that is not finite", Verdict{Logits: failed(&logits.Fault{Kind: logits.RecordingFault})}, recording},
 		{"a recording of other weights", Verdict{Logits: failed(&logits.Fault{Kind: logits.WeightsFault})}, weights},
+		{"a recording that is likely of other weights", Verdict{Logits: []*logits.Result{{Weights: logits.UnlikeWeights, Faults: []*logits.Fault{{Kind: logits.WeightsFault}}}}}, "the recording is likely of other weights or of another model"},
 		{"other weights by their digest", Verdict{Converted: &Subject{}, Logits: other}, weights},
 		{"other weights by their digest, of a checkpoint alone", Verdict{Logits: other}, ""},
 		{"both sides for one reason", Verdict{Logits: append(failed(fault(logits.WindowSetting, true)), failed(fault(logits.WindowSetting, true))...)}, window + "recording's"},

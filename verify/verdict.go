@@ -299,6 +299,8 @@ func excused(v *Verdict, l *logits.Result, isStated func(*logits.Setting) bool) 
 			causes = append(causes, v.excuses[f])
 		case f.Kind == logits.RecordingFault:
 			causes = append(causes, "the recording is not finite")
+		case f.Kind == logits.WeightsFault && l.Weights == logits.UnlikeWeights:
+			causes = append(causes, "the recording is likely of other weights or of another model")
 		case f.Kind == logits.WeightsFault:
 			causes = append(causes, otherWeights)
 		case f.Setting != nil && f.Setting.Given && !isStated(f.Setting):

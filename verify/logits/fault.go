@@ -72,7 +72,7 @@ const (
 	FinalNormFault   FaultKind = "final norm"
 	LogitsFault      FaultKind = "logits"
 	RecordingFault   FaultKind = "recording"   // the fixture has values that are not finite, which the model gives as numbers
-	WeightsFault     FaultKind = "weights"     // the fixture was recorded from other weights
+	WeightsFault     FaultKind = "weights"     // the fixture was recorded from other weights, or likely so
 	DecodingFault    FaultKind = "decoding"    // only decoding is outside
 	SettingsFault    FaultKind = "settings"    // all outputs are inside, but together they show that the recording was made with another setting
 	AccumulatedFault FaultKind = "accumulated" // each block alone is inside, but their errors add up to too much

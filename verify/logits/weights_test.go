@@ -43,6 +43,57 @@ func TestSetWeights(t *testing.T) {
 	}
 }
 
+// Outputs that are all outside by far, with logits that have nothing to do with those of the model, are those of other weights, whatever the digests say.
+func TestUnrelated(t *testing.T) {
+	fault := func(cause string) []*Fault {
+		return []*Fault{{Kind: LogitsFault, Detail: "d"}, {Kind: RecurrentFault, Cause: cause}}
+	}
+	site := func(share float64) *Site { return &Site{Worst: Location{Share: Number(share)}} }
+	logits := func(nmse, top10 float64) PassMetrics {
+		return PassMetrics{Fixture: Metrics{NMSE: Number(nmse), Top10: Number(top10)}}
+	}
+	far, apart := []*Site{site(10), site(math.Inf(1))}, []PassMetrics{logits(0, 0.4), logits(2, 0)}
+	for _, tt := range []struct {
+		name string
+		r    Result
+		want bool
+	}{
+		{"all", Result{Faults: fault(""), Sites: far, Metrics: apart}, true},
+		{"explained", Result{Faults: fault("c"), Sites: far, Metrics: apart}, false},
+		{"the recording", Result{Faults: []*Fault{{Kind: RecordingFault}}, Sites: far, Metrics: apart}, false},
+		{"an output that is right", Result{Faults: fault(""), Sites: append(slices.Clone(far), &Site{OK: true, Worst: Location{Share: 20}}), Metrics: apart}, false},
+		{"an output that is near", Result{Faults: fault(""), Sites: append(slices.Clone(far), site(9)), Metrics: apart}, false},
+		{"logits that are near", Result{Faults: fault(""), Sites: far, Metrics: append(slices.Clone(apart), logits(-0.1, 0))}, false},
+		{"logits that are scaled", Result{Faults: fault(""), Sites: far, Metrics: append(slices.Clone(apart), logits(6, 0.5))}, false},
+		{"logits that are not finite", Result{Faults: fault(""), Sites: far, Metrics: append(slices.Clone(apart), logits(math.NaN(), math.NaN()))}, false},
+		{"no logits", Result{Faults: fault(""), Sites: far}, false},
+		{"no faults", Result{Sites: far, Metrics: apart}, false},
+	} {
+		r := tt.r
+		r.Suspect()
+		blamed := func() bool { return len(r.Faults) == 1 && r.Faults[0].Kind == WeightsFault }
+		if r.Weights == UnlikeWeights != tt.want || blamed() != tt.want || tt.want && r.Summary != "the recording is likely of other weights or of another model: none of its 2 outputs is near what this model computes" {
+			t.Errorf("%s: %q, %+v", tt.name, r.Weights, r.Faults)
+		}
+		r = tt.r
+		r.Blocks = make([]model.BlockType, 1)
+		if r.SetWeights("a", "b"); r.Weights == OtherWeights != (len(r.Faults) > 0) || blamed() != tt.want {
+			t.Errorf("%s, by the digest: %q, %+v", tt.name, r.Weights, r.Faults)
+		}
+		r = tt.r
+		if r.SetWeights("a", "a"); len(r.Faults) > 0 {
+			if r.Suspect(); r.Weights != SameWeights || blamed() {
+				t.Errorf("%s, with the same digest: %q, %+v", tt.name, r.Weights, r.Faults)
+			}
+		}
+		r = tt.r
+		r.OK = true
+		if r.Suspect(); r.Weights != "" || blamed() {
+			t.Errorf("%s, and right: %q", tt.name, r.Weights)
+		}
+	}
+}
+
 // A fault whose half is not known says nothing of either half, and each block is to fail by itself.
 func TestWeightsOfOneBlock(t *testing.T) {
 	fault := func(block int, half Half) *Fault { return &Fault{Block: block, Half: half, Kind: AttentionFault} }
