@@ -92,7 +92,7 @@ func TestLayersChart(t *testing.T) {
 	differing := []*diff.TensorDiff{&r.Tensors[0], &r.Tensors[1], &r.Tensors[4]}
 	c := layersChart(r, differing)
 	if c == nil || c.X.Min != -0.5 || c.X.Max != 2.5 || len(c.X.Ticks) != 3 || c.X.Ticks[2].At != 2 || len(c.Series) != 2 || len(c.Series[0].Points) != 1 || len(c.Series[1].Points) != 1 ||
-		c.Series[0].Points[0].X != 0 || c.Series[0].Points[0].Y != 0.5 || c.Series[1].Points[0].X != 2 || c.Series[1].Points[0].Y != 0.25 || !strings.Contains(c.Caption, "each of 2 tensors") || !strings.Contains(c.Caption, "1 tensor with NaN or infinities") {
+		c.Series[0].Points[0].X != 0 || c.Series[0].Points[0].Y != 0.5 || c.Series[1].Points[0].X != 2 || c.Series[1].Points[0].Y != 0.25 || !strings.Contains(c.Caption, "‖a‖ of 2 tensors in layers that differ. ") || !strings.Contains(c.Caption, "1 tensor with NaN or infinities") {
 		t.Errorf("%+v", c)
 	}
 	r.Tensors[2].Metrics.RelativeL2 = 0

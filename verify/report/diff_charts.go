@@ -91,7 +91,7 @@ func layersChart(r *diff.Result, differing []*diff.TensorDiff) *chart.Chart {
 		}
 	}
 	c.Series = []chart.Series{plain, explained}
-	c.Caption = fmt.Sprintf("‖b − a‖ / ‖a‖ of each of %s in layers that differs. ", text.Count(int64(len(values)), "tensor")) + left(len(differing), "tensors")
+	c.Caption = fmt.Sprintf("‖b − a‖ / ‖a‖ of %s. ", text.Agree(int64(len(values)), "tensor", "in layers that differs", "in layers that differ")) + left(len(differing), "tensors")
 	if infinite > 0 {
 		c.Caption += text.Count(int64(infinite), "tensor") + " with NaN or infinities cannot be shown here."
 	}

@@ -51,7 +51,7 @@ func TestReportShowsEveryTensor(t *testing.T) {
 		"<title>griffin diff: a&lt;script&gt; and b</title>", "The checkpoints differ", "<span>griffin</span> <span>diff</span> <span>&#39;my a&#39;</span> <span>b</span>", "another head", ">8</td>", ">no such field, which stands for 9</td>",
 		"layers.0.gone: only in A", "layers.0.w: relative L2 0.001", "layers.1.w: relative L2 0.1, scaled by 2", "layers.1.&lt;b&gt;: [1] in A, [2] in B",
 		"layers.2.w: relative L2 ∞, not finite", "layers.2.same: the same values", "head: relative L2 0.01", "no such tensor",
-		"layers.1.w</code>", `class="apart l10"`, `class="apart l0"`, "Distance over the layers", "How much elements changed",
+		"layers.1.w</code>", `class="apart l10"`, `class="apart l0"`, "Distance over the layers", "How much the elements changed",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q", want)
