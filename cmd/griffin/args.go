@@ -137,10 +137,16 @@ func unknownCommand(app *cli.App, name string) error {
 		names = append(names, c.Name)
 	}
 	err := usagef("unknown command %q", name)
-	if near := nearest.Name(name, names); near != "" {
+	if near := cmp.Or(otherwise[strings.ToLower(name)], nearest.Name(name, names)); near != "" {
 		return err.advise("did you mean griffin %s?", near)
 	}
 	return err.advise("griffin --help lists the commands")
+}
+
+// otherwise are the commands by what other tools call them.
+var otherwise = map[string]string{
+	"compare": "diff", "cmp": "diff", "info": "inspect", "show": "inspect", "list": "inspect", "ls": "inspect", "check": "verify", "validate": "verify",
+	"export": "convert", "record": "golden", "sample": "generate", "run": "generate", "eval": "perplexity", "ppl": "perplexity",
 }
 
 // argumentParser separates the flags of a command from its paths.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"io/fs"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -40,10 +42,22 @@ func runClean(c *cli.Context) error {
 		for _, path := range removed {
 			out.printf("removed %s\n", printable(path))
 		}
+	case err == nil && isAbsent(c.Args().First()):
+		out.printf("%s does not exist, and nothing is left beside it of conversions that were killed\n", printable(c.Args().First()))
 	case err == nil:
 		out.printf("nothing is left of conversions that were killed\n")
 	}
 	return errors.Join(err, out.err)
+}
+
+// isAbsent reports whether a destination in the file system is not there; its path may be mistyped.
+func isAbsent(dst string) bool {
+	path, err := storage.LocalDestination(dst)
+	if _, isAddress := storage.Scheme(path); err != nil || isAddress {
+		return false
+	}
+	_, err = os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // clean removes what killed conversions to a destination have left, and to destinations in it.

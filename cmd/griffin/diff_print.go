@@ -126,11 +126,11 @@ func printSide(b *strings.Builder, letter string, s *diff.Side) {
 		parts = append(parts, s.Layout+" layout")
 	}
 	parts = append(parts, plural(int64(s.Tensors), "tensor"), plural(s.Parameters, "parameter"), size(s.Bytes))
-	if s.Prefix != "" {
-		parts = append(parts, "prefix "+printable(s.Prefix))
-	}
 	if s.Quantized != "" {
 		parts = append(parts, "quantised: "+printable(s.Quantized))
+	}
+	if s.Prefix != "" { // last, since it ends in a dot
+		parts = append(parts, "prefix "+printable(s.Prefix))
 	}
 	diffLine(b, letter, printable(s.Path)+": "+strings.Join(parts, ", "))
 }

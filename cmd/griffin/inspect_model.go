@@ -131,7 +131,7 @@ func familyName(preset string, c *model.Config) string {
 func (s *modelSummary) lines() []string {
 	lines := []string{
 		fmt.Sprintf("%s, %s layout, %s", s.Name, s.Layout, plural(s.Parameters, "parameter")),
-		fmt.Sprintf("%d blocks %s, %s", len(s.BlockTypes), blockLetters(s.BlockTypes), s.sizes()),
+		fmt.Sprintf("%s %s, %s", plural(int64(len(s.BlockTypes)), "block"), blockLetters(s.BlockTypes), s.sizes()),
 	}
 	if s.AttentionWindow != nil {
 		lines = append(lines, fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t",

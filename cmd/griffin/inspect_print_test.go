@@ -162,3 +162,16 @@ func TestDetailsOfNaN(t *testing.T) {
 		}
 	}
 }
+
+// One block is not several.
+func TestNumberOfBlocks(t *testing.T) {
+	for n, want := range map[int]string{1: "1 block R, ", 2: "2 blocks RR, "} {
+		s := &modelSummary{}
+		for range n {
+			s.BlockTypes = append(s.BlockTypes, string(model.Recurrent))
+		}
+		if line := s.lines()[1]; !strings.HasPrefix(line, want) {
+			t.Errorf("%q, not %q", line, want)
+		}
+	}
+}

@@ -60,7 +60,7 @@ func openSteps(c *cli.Context, path string) (*run.Run, []formats.Step, error) {
 	var err error
 	if c.IsSet("task") {
 		if task, err = run.ParseTask(c.String("task"), os.LookupEnv); err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("--%w", err) // "task 2/2: …"
 		}
 	}
 	if err := checkInputs(c); err != nil {
