@@ -109,6 +109,9 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 	if known.LogitsSoftCap == 0 && huggingface.IsNoSoftCap(softCap, r.plan.DType) {
 		softCap = 0
 	}
+	if evidence == runtime.Assumed && m.Evidence == runtime.FromManifest && m.Original.AttentionWindow == window {
+		evidence = m.Evidence // the record of the conversion says what the source does not
+	}
 	return m.WithOriginal(window, softCap, evidence), nil
 }
 

@@ -64,9 +64,10 @@ func TestWindowsOfTwoDirectories(t *testing.T) {
 		summary      string
 	}{
 		{"one more, of which nothing is known", convert.Options{}, convert.Options{MatchRuntime: convert.Transformers5}, [2]bool{}, 9, runtime.Assumed, "attention_window_size is 9" + isTaken},
-		{"one more, as recorded", convert.Options{}, convert.Options{MatchRuntime: convert.Transformers5}, [2]bool{false, true}, 8, runtime.Assumed,
+		{"one more, as recorded", convert.Options{}, convert.Options{MatchRuntime: convert.Transformers5}, [2]bool{false, true}, 8, runtime.FromManifest,
 			"attention_window_size is 9, one more than the original's window of 8: transformers 5 attends to the same tokens as the original"},
 		{"the same", convert.Options{}, convert.Options{}, [2]bool{}, 8, runtime.Assumed, "attention_window_size is 8" + isTaken},
+		{"the same, as recorded", convert.Options{}, convert.Options{}, [2]bool{false, true}, 8, runtime.FromManifest, "attention_window_size is 8, the original's window"},
 		{"another than the recorded one", convert.Options{}, convert.Options{Settings: settingsOf(6, 30, true)}, [2]bool{true, false}, 8, runtime.FromSource,
 			"attention_window_size is 6, neither the original's window of 8 nor one more"},
 	} {
