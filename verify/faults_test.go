@@ -96,8 +96,8 @@ func TestProvenTensors(t *testing.T) {
 		{"m.1.a", true, "a", "rms_norm_eps", "block 1; look at m.1.a (s.1.a)"},
 		{"", true, "b", "", "block 1"},
 		{"", false, "b", "rms_norm_eps", "block 1"},
-		{"m.1.c m.2.c m.3.c m.4.c m.5.c m.6.c m.7.c", true, "b", "", "block 1; look at m.1.c, m.2.c, m.3.c, m.4.c, m.5.c, m.6.c, m.7.c"},
-		{"m.1.c m.2.c m.3.c m.4.c m.5.c m.6.c m.7.c m.8.c", true, "b", "", "block 1; look at m.1.c, m.2.c, m.3.c, m.4.c, m.5.c, m.6.c and 2 more"},
+		{"m.1.c m.2.c m.3.c m.4.c m.5.c m.6.c m.7.c", true, "b", "", "block 1; look at m.{1-7}.c"},
+		{"m.1.c m.2.c m.3.c m.4.c m.5.c m.6.c m.7.c m.8.c", true, "b", "", "block 1; look at m.{1-8}.c"},
 	} {
 		f := &logits.Fault{Detail: "block 1", Kind: logits.RecurrentFault, Tensors: strings.Fields(tt.tensors)}
 		failing := &logits.Result{Checkpoint: tt.checkpoint, Faults: []*logits.Fault{f}}
