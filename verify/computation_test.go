@@ -120,8 +120,11 @@ func TestLogitsOfOtherModels(t *testing.T) {
 		"a matrix that does not fit": func(m *made) { one(last(gateProj), func(e *entry) { slices.Reverse(e.shape) })(m) },
 	} {
 		v := judge(spoil)
-		if v.Same || v.Logits != nil || !slices.Contains(v.Notes, note) || v.Runtime != nil {
-			t.Errorf("%s: %d logits, notes %q, %+v", what, len(v.Logits), v.Notes, v.Runtime)
+		if v.Same || len(v.Logits) != 1 || !v.Logits[0].OK || v.Logits[0].Checkpoint != b.source || !slices.Contains(v.Notes, note) || v.Runtime != nil || v.Window != nil || v.Given != nil {
+			t.Errorf("%s: %d logits, notes %q, %+v, %+v", what, len(v.Logits), v.Notes, v.Runtime, v.Window)
+		}
+		if text := textOf(t, v); !strings.Contains(text, "\nlogits         ok    source: ") {
+			t.Errorf("%s: the logits of the source are not named:\n%s", what, text)
 		}
 	}
 }
