@@ -257,6 +257,11 @@ func (r *Items) lacking(g *Group, part string) []string {
 	count := map[string]int{}
 	var lacks []string
 	for i := range r.Len {
+		if r.renamed != nil {
+			if list, layer, rest := SplitLayer(r.renamed(i)); list == strings.TrimPrefix(g.List, unpaired) && partOf(rest) == part && slices.Contains(g.Layers, layer) {
+				return nil // it belongs to a tensor of A that has another name
+			}
+		}
 		list, layer, rest := SplitLayer(r.Name(i))
 		if list != g.List || partOf(rest) != part || has[rest] {
 			continue
