@@ -281,7 +281,7 @@ const (
 func (v *Verdict) consequences(check string) (all []string, places []int) {
 	for _, l := range v.Logits {
 		of := "in the logits"
-		if v.LogitsOfSide() {
+		if LogitsOfSide(v) {
 			of += " of the " + v.sideOf(l) + " checkpoint"
 		}
 		for _, f := range v.Faults(l) {

@@ -32,7 +32,7 @@ func (v *Verdict) Checks() []Check {
 	}
 	for _, l := range v.Logits {
 		c := Check{Name: "logits", OK: l.OK, Summary: l.Headline(), Notes: l.Notes}
-		if v.LogitsOfSide() {
+		if LogitsOfSide(v) {
 			c.Summary = v.sideOf(l) + ": " + c.Summary
 		}
 		c.Failures = strictjson.NewList(len(l.Faults), func(i int) string { return v.faultLine(v.place(l, l.Faults[i])) })
@@ -203,7 +203,7 @@ func (v *Verdict) writeTable(out *textWriter) {
 	for _, l := range v.Logits {
 		side := v.sideOf(l)
 		summary := l.Headline()
-		if v.LogitsOfSide() {
+		if LogitsOfSide(v) {
 			summary = side + ": " + summary
 		}
 		line("logits", Outcome(l.OK, false), summary)
@@ -223,12 +223,12 @@ func (v *Verdict) writeTable(out *textWriter) {
 }
 
 // LogitsOfSide reports whether the logits of one checkpoint say nothing of the other: of two that are not the same, both were run, or the source alone.
-func (v *Verdict) LogitsOfSide() bool {
-	return len(v.Logits) > 1 || v.Converted != nil && v.Structure != nil && !v.proven()
+func LogitsOfSide(v *Verdict) bool {
+	return len(v.Logits) > 1 || v.Converted != nil && v.Structure != nil && !isProvenSame(v)
 }
 
-// proven reports whether both checkpoints have the same weights and configuration.
-func (v *Verdict) proven() bool {
+// isProvenSame reports whether both checkpoints have the same weights and configuration.
+func isProvenSame(v *Verdict) bool {
 	return v.Structure != nil && v.Structure.OK && v.Config != nil && v.Config.OK && v.Weights != nil && v.Weights.OK && v.Quantized == nil
 }
 

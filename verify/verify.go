@@ -364,4 +364,4 @@ func (r *run) progress(stage string, done, total int64) {
 }
 
 // proven reports whether one forward pass serves both checkpoints.
-func (r *run) proven() bool { return r.verdict.proven() }
+func (r *run) proven() bool { return isProvenSame(r.verdict) }

@@ -275,7 +275,7 @@ func newVerdictPage(v *verify.Verdict) *verdictPage {
 	}
 	for i, l := range v.Logits {
 		part := newLogitsPart(l, v, i)
-		if v.LogitsOfSide() {
+		if verify.LogitsOfSide(v) {
 			part.Of = convertedName
 			if v.Source != nil && l.Checkpoint == v.Source.Path {
 				part.Of = sourceName
