@@ -209,6 +209,7 @@ func (r *itemReader) readArrays(meta *metadata) error {
 			return err
 		}
 	}
+	s.forgetDocuments()
 	r.noteUnnamed(used)
 	return r.readTexts()
 }

@@ -19,6 +19,7 @@ import (
 type store interface {
 	zarr.Store
 	arrays() ([]string, error) // the names of all arrays
+	forgetDocuments()          // once all arrays are open
 	Close() error
 }
 
@@ -106,6 +107,14 @@ type database struct{ *ocdbt.DB }
 
 func (d database) arrays() ([]string, error) { return arrayNames(d.Keys()), nil }
 
+func (d database) forgetDocuments() { d.Forget(isDocument) }
+
+// isDocument reports whether a key is that of a metadata document.
+func isDocument(key string) bool {
+	_, ok := arrayName(key)
+	return ok
+}
+
 // parts are the databases of several processes, which Orbax did not merge. Each process wrote its own
 // chunks; metadata documents may be in several databases.
 type parts []*ocdbt.DB
@@ -137,7 +146,7 @@ func (p parts) check() error {
 				first[k] = db
 				continue
 			}
-			if _, isDocument := arrayName(k); !isDocument {
+			if !isDocument(k) {
 				return tensor.Bad("chunk %q was written by two processes", k)
 			}
 			if same, err := sameValue(before, db, k); err != nil || !same {
@@ -183,6 +192,12 @@ func (p parts) arrays() ([]string, error) {
 	return slices.Compact(all), nil
 }
 
+func (p parts) forgetDocuments() {
+	for _, db := range p {
+		db.Forget(isDocument)
+	}
+}
+
 func (p parts) Close() error {
 	var errs []error
 	for _, db := range p {
@@ -224,3 +239,5 @@ func (a arrayDirectories) arrays() ([]string, error) {
 	})
 	return found, err
 }
+
+func (a arrayDirectories) forgetDocuments() {}

@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"sort"
 
 	"github.com/griffin-ckpt/griffin/formats/orbax/internal/files"
@@ -57,6 +58,18 @@ func Open(source fs.FS, dir string) (*DB, error) {
 
 // Keys returns all keys in ascending byte order. The caller does not change the slice.
 func (db *DB) Keys() []string { return db.keys }
+
+// Forget drops the keys that are not needed any more, since there may be very many. It is not called while others use the database.
+func (db *DB) Forget(needless func(key string) bool) {
+	n := 0
+	for i, key := range db.keys {
+		if !needless(key) {
+			db.keys[n], db.values[n] = key, db.values[i]
+			n++
+		}
+	}
+	db.keys, db.values = slices.Clone(db.keys[:n]), slices.Clone(db.values[:n])
+}
 
 // get returns the value of a key, and false if there is no such key.
 func (db *DB) get(key string) (Value, bool) {

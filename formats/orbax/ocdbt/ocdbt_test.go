@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -304,5 +305,37 @@ func TestKeysThatExpandAreRefused(t *testing.T) {
 	x := &indexer{db: &DB{}}
 	if err := x.leaf(node, subtree{}); err == nil || x.memory > maxIndex+length+entryBytes {
 		t.Errorf("%d keys take %d bytes: %v", len(x.db.keys), x.memory, err)
+	}
+}
+
+// Keys that are forgotten are gone, and the others have their values.
+func TestForget(t *testing.T) {
+	dir := t.TempDir()
+	var entries []Entry
+	for _, key := range []string{"a", "b/.zarray", "b/0", "c/.zarray", "c/0"} {
+		entries = append(entries, Entry{Key: key, Value: Value{Inline: []byte("value of " + key)}})
+	}
+	if err := Write(dir, entries, nil); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openDir(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Forget(func(key string) bool { return strings.HasSuffix(key, ".zarray") })
+	if want := []string{"a", "b/0", "c/0"}; !slices.Equal(db.Keys(), want) {
+		t.Errorf("%q, want %q", db.Keys(), want)
+	}
+	for _, key := range db.Keys() {
+		section, _, err := db.Section(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if value, err := io.ReadAll(section); string(value) != "value of "+key {
+			t.Errorf("%s: %q, %v", key, value, err)
+		}
+	}
+	if _, ok, err := db.Section("b/.zarray"); ok || err != nil {
+		t.Errorf("a forgotten key is there, %v", err)
 	}
 }
