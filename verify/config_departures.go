@@ -17,7 +17,7 @@ func judgeDepartures(fields map[string]any, before []Finding) []Finding {
 		if slices.ContainsFunc(before, func(f Finding) bool { return f.Field == d.Field || strings.HasPrefix(f.Field, d.Field+".") }) {
 			continue
 		}
-		out = append(out, Finding{Kind: WrongField, Field: d.Field, Want: "no such field", Got: showField(d.Value), Detail: d.Effect})
+		out = append(out, Finding{Kind: WrongField, Field: d.Field, Want: noField, Got: showField(d.Value), Detail: d.Effect})
 	}
 	return out
 }

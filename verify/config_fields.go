@@ -220,7 +220,7 @@ func (f *configField) check(fields map[string]any) []Finding {
 		out = append(out, f.finding(name, got, shown))
 	}
 	if !present && f.want != nil && !f.matches(f.missing) {
-		shown := "no such field"
+		shown := noField
 		if f.missing != nil {
 			shown += ", which stands for " + showField(f.missing)
 		}
@@ -290,7 +290,7 @@ func (f *configField) shown() string {
 		return showField((&model.Config{BlockTypes: blocks}).Pattern())
 	}
 	if f.want == nil {
-		return "no such field"
+		return noField
 	}
 	return showField(f.want)
 }
@@ -367,6 +367,12 @@ func matchesBlocks(got any, want []model.BlockType) bool {
 	return true
 }
 
+// What should be where something is that should not be there.
+const (
+	noField = "no such field"
+	noFile  = "no such file"
+)
+
 // showField writes a value as JSON, cut short.
 func showField(v any) string {
 	switch v := v.(type) {
@@ -375,6 +381,9 @@ func showField(v any) string {
 	case nil:
 		return "null"
 	case map[string]any:
+		if len(v) == 0 {
+			return "an empty object"
+		}
 		return "an object with " + strings.Join(slices.Sorted(maps.Keys(v)), ", ")
 	}
 	text, err := json.Marshal(v)

@@ -92,7 +92,7 @@ func TestFieldIsChecked(t *testing.T) {
 		{"absent, and required", configField{want: int64(7), effect: "e"}, nil, "a: no such field, not 7; e"},
 		{"absent, as it should be", configField{effect: "e"}, nil, ""},
 		{"null, as good as absent", configField{effect: "e"}, map[string]any{"a": nil}, ""},
-		{"there, and should not be", configField{effect: "e"}, map[string]any{"a": number}, "a: 7, not no such field; e"},
+		{"there, and should not be", configField{effect: "e"}, map[string]any{"a": number}, "a: 7, which should not be there; e"},
 		{"null", configField{want: int64(7), missing: int64(7), effect: "e"}, map[string]any{"a": nil}, "a: null, not 7; e"},
 		{"null, for the right default", configField{want: int64(7), null: int64(7)}, map[string]any{"a": nil}, ""},
 		{"null, for a wrong default", configField{want: int64(7), null: int64(8), effect: "e"}, map[string]any{"a": nil}, "a: null, which stands for 8, not 7; e"},
@@ -104,7 +104,8 @@ func TestFieldIsChecked(t *testing.T) {
 		{"a number as text", configField{want: 30.0, explain: func(any) string { return "x" }}, map[string]any{"a": "30.0"}, `a: "30.0", not 30; a text, not a number: transformers fails to compute with it`},
 		{"a truth value as text", configField{want: true, effect: "e"}, map[string]any{"a": "true"}, `a: "true", not true; a text, not true or false: transformers takes any text for true`},
 		{"a small number", configField{want: 1e-6, effect: "e"}, map[string]any{"a": json.Number("0.00002")}, "a: 2e-05, not 1e-06; e"},
-		{"an object", configField{effect: "e"}, map[string]any{"a": map[string]any{"y": 1, "x": 2}}, "a: an object with x, y, not no such field; e"},
+		{"an object", configField{effect: "e"}, map[string]any{"a": map[string]any{"y": 1, "x": 2}}, "a: an object with x, y, which should not be there; e"},
+		{"an empty object", configField{effect: "e"}, map[string]any{"a": map[string]any{}}, "a: an empty object, which should not be there; e"},
 		{"blocks", configField{want: []model.BlockType{model.Recurrent, model.Attention}, effect: "e"}, map[string]any{"a": "x"}, `a: "x", not ["recurrent","attention"]; e`},
 		{"what JSON does not have", configField{want: "x", effect: "e"}, map[string]any{"a": func() {}}, ""},
 	} {

@@ -33,7 +33,7 @@ func (r *run) checkDirectory(ctx context.Context) error {
 	var wrong []string
 	add := func(field, got, effect string) {
 		wrong = append(wrong, field)
-		s.add(Finding{Kind: WrongField, Field: field, Want: "no such file", Got: got, Detail: effect})
+		s.add(Finding{Kind: WrongField, Field: field, Want: noFile, Got: got, Detail: effect})
 	}
 	if files.Adapter {
 		add(beside.Adapter, "an adapter", "transformers loads it along with the model, or in 4.57 the model that it names as its base")

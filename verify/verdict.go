@@ -131,6 +131,10 @@ func (f *Finding) String() string {
 			b.WriteString(": there is none")
 			break
 		}
+		if f.Want == noField || f.Want == noFile {
+			fmt.Fprintf(&b, ": %s, which should not be there", f.Got)
+			break
+		}
 		fmt.Fprintf(&b, ": %s, not %s", f.Got, f.Want)
 	case MisshapenTensor, MistypedTensor:
 		fmt.Fprintf(&b, ": %s instead of %s", f.Got, f.Want)
