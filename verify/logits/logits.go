@@ -82,8 +82,8 @@ func BytesRead(m *runtime.Model, f *golden.Fixture) int64 {
 // summary describes the result in one line.
 func (r *Result) summary(tokens int) string {
 	if r.OK {
-		return fmt.Sprintf("%s of %s match within rounding over %s (worst: %.0f%% of the limit)",
-			count(len(r.Sites), "output"), r.Implementation, count(tokens, "token"), 100*float64(r.Worst()))
+		return fmt.Sprintf("%s of %s %s within rounding over %s (worst: %.0f%% of the limit)",
+			count(len(r.Sites), "output"), r.Implementation, verb(len(r.Sites), "matches", "match"), count(tokens, "token"), 100*float64(r.Worst()))
 	}
 	var parts []string
 	for _, f := range r.Fold(r.Faults, false) {
@@ -106,7 +106,7 @@ func (r *Result) Headline() string {
 	if outside == 0 {
 		return fmt.Sprintf("%s of %s match within rounding, but together they show other settings", count(len(r.Sites), "output"), r.Implementation)
 	}
-	say := fmt.Sprintf("%d of %s of %s differ by more than rounding", outside, count(len(r.Sites), "output"), r.Implementation)
+	say := fmt.Sprintf("%d of %s of %s %s by more than rounding", outside, count(len(r.Sites), "output"), r.Implementation, verb(outside, "differs", "differ"))
 	if r.Beside != "" {
 		say += "; " + r.Beside
 	}
@@ -122,6 +122,13 @@ func (r *Result) Worst() Number {
 		}
 	}
 	return worst
+}
+
+func verb(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 func count(n int, what string) string {

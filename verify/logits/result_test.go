@@ -398,8 +398,11 @@ func TestResultSummary(t *testing.T) {
 			t.Errorf("%d faults: %q, %q", len(tt.faults), r.Summary, r.Headline())
 		}
 	}
+	if got := (&Result{Implementation: "x", Faults: []*Fault{{Detail: "a"}}, Sites: []*Site{{}}}).Headline(); got != "1 of 1 output of x differs by more than rounding" {
+		t.Error(got)
+	}
 	one := &Result{OK: true, Implementation: "x", Sites: []*Site{{OK: true, Exact: true, Worst: Location{Share: 0.9}}}}
-	if got := one.summary(1); got != "1 output of x match within rounding over 1 token (worst: 0% of the limit)" {
+	if got := one.summary(1); got != "1 output of x matches within rounding over 1 token (worst: 0% of the limit)" {
 		t.Errorf("%q", got)
 	}
 }
