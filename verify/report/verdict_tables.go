@@ -31,11 +31,11 @@ func findingsTable(findings strictjson.List[verify.Finding]) *page.Table {
 
 // valueOf shows what is or should be. An element, such as "-0.125 (0xbe00)", is sorted by its value.
 func valueOf(s string) page.Cell {
-	value, _, element := strings.Cut(s, " (0x")
-	if !element {
-		value = ""
+	cell := page.Text(s)
+	if value, _, element := strings.Cut(cell.Text, " (0x"); element {
+		cell.Sort = value
 	}
-	return page.Cell{Text: s, Sort: value}
+	return cell
 }
 
 // convertedNameOf shows the name of a tensor in the converted checkpoint, "—" if another has the name that a missing one should have.
