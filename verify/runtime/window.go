@@ -12,11 +12,11 @@ type Evidence string
 
 // The kinds of evidence.
 const (
-	FromSource   Evidence = "source"       // of the checkpoint that the directory was converted from
-	FromManifest Evidence = manifest.Name  // the record of the conversion
-	FromFixture  Evidence = "fixture"      // what the original computed
-	Assumed      Evidence = "assumed"      // it is not known
-	Contradicted Evidence = "contradicted" // it is taken from config.json, and the record of the conversion, the recording or the caller has another
+	FromSource   Evidence = "source"          // of the checkpoint that the directory was converted from
+	FromManifest Evidence = "conversion.json" // manifest.Name, the record of the conversion
+	FromFixture  Evidence = "fixture"         // what the original computed
+	Assumed      Evidence = "assumed"         // it is not known
+	Contradicted Evidence = "contradicted"    // it is taken from config.json, and the record of the conversion, the recording or the caller has another
 )
 
 // Window says how a Hugging Face directory writes the attention window. The original attends to window + 1 tokens,
