@@ -85,7 +85,11 @@ func NumberedStep(steps []Step, n int64) (Step, error) {
 	var found []Step
 	var names []string
 	for _, s := range steps {
-		names = append(names, s.Name)
+		name := s.Name
+		if s.Unfinished != "" {
+			name += " (" + s.Unfinished + ")"
+		}
+		names = append(names, name)
 		if s.Number == n {
 			found = append(found, s)
 		}

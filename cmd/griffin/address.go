@@ -65,6 +65,7 @@ func openOnce(open storage.Opener) storage.Opener {
 // networkHints say what to do about files that cannot be read over the network.
 var networkHints = map[remote.Reason]string{
 	remote.Unreachable:  "check the connection and the address; HTTPS_PROXY names a proxy",
+	remote.NoHost:       "check the address, and whether this machine is connected; HTTPS_PROXY names a proxy",
 	remote.Unauthorized: "check the address, or give credentials: https://USER:PASSWORD@HOST/…",
 	remote.Forbidden:    "these credentials do not give access to it, or the address has expired",
 	remote.Gated:        "open the repository's page on the hub, accept its conditions, and set HF_TOKEN to a token of that account",

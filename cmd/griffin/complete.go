@@ -70,7 +70,7 @@ func completionCommands(app *cli.App) []completion.Command {
 	return all
 }
 
-// completionFlag describes a flag. A value that the usage calls FILE or DIR, such as "write to `FILE`", is a path.
+// completionFlag describes a flag. A value that the usage calls FILE or DIR, such as "write to `FILE`", is a path, and one of inputFiles may be.
 func completionFlag(f cli.Flag) completion.Flag {
 	name := f.Names()[0]
 	one := completion.Flag{Names: f.Names()}
@@ -80,7 +80,7 @@ func completionFlag(f cli.Flag) completion.Flag {
 	}
 	value, usage := unquoteUsage(doc.GetUsage())
 	one.Usage = usage
-	one.Files = value == "FILE" || value == "DIR"
+	one.Files = value == "FILE" || value == "DIR" || slices.Contains(inputFiles, name)
 	_, one.Repeat = f.(*cli.StringSliceFlag)
 	switch f.(type) {
 	case *cli.BoolFlag:

@@ -37,6 +37,7 @@ var completed = []struct{ line, want string }{
 	{"griffin inspect --step 1 uniq", "<griffin><inspect><--step><1><unique.pt><>"},
 	{"griffin inspect --report uniq", "<griffin><inspect><--report><unique.pt><>"},
 	{"griffin inspect --report=uniq", "<griffin><inspect><--report=unique.pt><>"},
+	{"griffin golden my\\ model --tokens uniq", "<griffin><golden><my model><--tokens><unique.pt><>"}, // or a list
 	{"griffin inspect -- uniq", "<griffin><inspect><--><unique.pt><>"},
 	{"griffin completion z", "<griffin><completion><zsh><>"},
 }

@@ -28,8 +28,8 @@ func diffCommand() *cli.Command {
 			"Quantised copies (bitsandbytes, fp8, MLX) are dequantised, and judged by the least error that their scheme allows.\n\n" +
 			"A line of --map FILE is PATTERN -> NAME. In PATTERN, * matches any characters; in NAME, the n-th * is\n" +
 			"replaced by what the n-th * of PATTERN matched: transformer.h.*.attn.* -> model.layers.*.self_attn.*\n\n" +
-			"Exit status: 0 equal, 1 different; others as for all commands. A page that cannot be\n" +
-			"written is reported, and does not change it.\n\n" +
+			"Exit status: 0 equal, 1 different; others as for all commands. A page that fails\n" +
+			"while it is written, as on a full disk, does not change it.\n\n" +
 			"Examples:\n\n" +
 			"  griffin diff 2b/ recurrentgemma-2b                     # an original against a conversion\n" +
 			"  griffin diff recurrentgemma-2b my-fine-tune\n" +

@@ -226,6 +226,9 @@ func (e *inputError) Error() string { return e.flag + e.err.Error() }
 
 func (e *inputError) Unwrap() error { return e.err }
 
+// oneSlash is an address that lacks a slash.
+var oneSlash = regexp.MustCompile(`^(gs|s3|https|http):/?([^/].*)$`)
+
 var hubName = regexp.MustCompile(`^(hf:/?)?[\w-][\w.-]*/[\w.-]+$`)
 
 // hint says which path could be meant, "" if none could.
@@ -246,6 +249,9 @@ func (e *inputError) hint() string {
 	}
 	if name, ok := strings.CutPrefix(e.path, "hf:"); ok || hubName.MatchString(e.path) {
 		return "hf://" + strings.TrimLeft(name, "/") + " reads it from the Hugging Face Hub"
+	}
+	if m := oneSlash.FindStringSubmatch(e.path); m != nil {
+		return "an address has two slashes: " + printable(m[1]+"://"+m[2])
 	}
 	return ""
 }

@@ -33,8 +33,8 @@ func verifyCommand() *cli.Command {
 			"  quantised      what a quantised copy is, and how far each matrix had to be from SRC; never the same model\n" +
 			"  logits         with --golden: what the model computes, against a recorded fixture\n\n" +
 			"Exit status: 0 the same model, 1 not the same model, or not proven because of the settings\n" +
-			"that were given or of the fixture; others as for all commands. A page that cannot be\n" +
-			"written is reported, and does not change it.\n\n" +
+			"that were given or of the fixture; others as for all commands. A page that fails\n" +
+			"while it is written, as on a full disk, does not change it.\n\n" +
 			"Examples:\n\n" +
 			"  griffin verify 2b-it.pt recurrentgemma-2b-it\n" +
 			"  griffin verify --all-steps runs/train out                       # as griffin convert --all-steps wrote them\n" +

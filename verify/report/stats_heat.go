@@ -20,7 +20,7 @@ type statistic struct {
 
 var statistics = []statistic{
 	{"std", "Standard deviation", "standard deviation", func(t *TensorValues) float64 { return float64(t.Std) }},
-	{"absmax", "Largest value", "largest value", func(t *TensorValues) float64 { return float64(t.AbsMax) }},
+	{"absmax", "Largest absolute value", "largest absolute value", func(t *TensorValues) float64 { return float64(t.AbsMax) }},
 }
 
 // outlier is a statistic of a tensor that is far from that of the tensors of its kind in other layers.

@@ -51,7 +51,7 @@ func TestStatsMaps(t *testing.T) {
 	}
 	page := string(text)
 	for _, want := range []string{`<h2 id="std">`, `<h2 id="absmax">`, `<dt>model</dt><dd>2b</dd><dd>26 blocks &lt;RRA&gt;</dd>`, `2 statistics are far from the medians of their kinds</a>`,
-		`<a href="#tensor3" title="layers.3.w: largest value 40, an outlier">`, `<i class="out"></i>more than 4 times`} {
+		`<a href="#tensor3" title="layers.3.w: largest absolute value 40, an outlier">`, `<i class="out"></i>more than 4 times`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
 		}

@@ -220,6 +220,9 @@ func (b *bucket) explain(err error, name string) error {
 		reason, problem = remote.Changed, "the object changes while it is being read"
 	}
 	status := b.statusOf(err)
+	if host := remote.MissingHost(func(target any) bool { return b.as(err, target) }); host != "" {
+		reason, problem = remote.NoHost, "there is no host "+host
+	}
 	switch {
 	case b.isCredentials(err):
 		reason, problem = remote.Unauthorized, "there are no credentials"

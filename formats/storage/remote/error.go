@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"sync"
 	"time"
 )
@@ -25,8 +26,18 @@ const (
 	Insecure     Reason = "insecure"     // an address without encryption that is not on this machine
 	Offline      Reason = "offline"      // the network is switched off by the user
 	NoRegion     Reason = "no-region"    // the settings do not say in which region of the cloud the files are
+	NoHost       Reason = "no-host"      // no machine has the name in the address
 	Gated        Reason = "gated"        // the owner of the files grants access on request
 )
+
+// MissingHost returns the name that no machine has, if that is why a connection failed, "" otherwise. as is errors.As for the error.
+func MissingHost(as func(target any) bool) string {
+	var dns *net.DNSError
+	if !as(&dns) || !dns.IsNotFound {
+		return ""
+	}
+	return dns.Name
+}
 
 // Error says why a remote file cannot be read. It names no credentials.
 type Error struct {

@@ -2,9 +2,11 @@ package web_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -66,6 +68,38 @@ func reasonOf(err error) remote.Reason {
 		return malformed
 	}
 	return ""
+}
+
+// A host that does not exist is an error at once: nothing is tried again.
+func TestMissingHost(t *testing.T) {
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() { // answers every question with NXDOMAIN
+		for p := make([]byte, 512); ; {
+			n, from, err := server.ReadFrom(p)
+			if err != nil {
+				return
+			}
+			p[2], p[3] = 0x81, 0x83
+			p[10], p[11] = 0, 0 // no additional records
+			end := 12 + bytes.IndexByte(p[12:n], 0) + 5
+			server.WriteTo(p[:end], from)
+		}
+	}()
+	before := net.DefaultResolver
+	defer func() { net.DefaultResolver = before }()
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp", server.LocalAddr().String())
+	}}
+	var retries atomic.Int32
+	o := web.Options{Pool: remote.NewPool(t.Context(), remote.Options{Backoff: time.Microsecond, Retrying: func(error, time.Duration) { retries.Add(1) }})}
+	_, err = read("https://nowhere.example/model.pt", o)
+	if reasonOf(err) != remote.NoHost || err.Error() != "https://nowhere.example/model.pt: there is no host nowhere.example" || retries.Load() > 0 {
+		t.Errorf("%v, tried again %d times", err, retries.Load())
+	}
 }
 
 // Whatever is wrong with the answers to some of the requests, what is read is right or an error.

@@ -165,6 +165,9 @@ func (c *Client) send(ctx context.Context, method string, u *url.URL, header htt
 	for errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
+	if host := remote.MissingHost(func(target any) bool { return errors.As(err, target) }); host != "" {
+		return nil, remote.Errorf(Address(u), remote.NoHost, "there is no host %s", host)
+	}
 	return nil, remote.Errorf(Address(u), remote.Unreachable, "%w", err)
 }
 
