@@ -174,3 +174,24 @@ func (c *computation) excuseWindow(l *logits.Result, m *runtime.Model) {
 		}
 	}
 }
+
+// excuseConfig finds the faults of a result that only show that the recording was made under another config.json than that in which both checkpoints
+// agree: nothing shows then that they differ. What an original does not state is given or recorded, and may be wrong in the conversion too, but for
+// the numbers and functions that are in its code.
+func (c *computation) excuseConfig(l *logits.Result) {
+	if c.run.converted == nil || !c.run.proven() {
+		return
+	}
+	v, isStated := c.run.verdict, c.run.sourceModel.Layout == model.HuggingFace
+	for _, f := range l.Faults {
+		s := f.Setting
+		if s == nil || s.Given || !s.IsNumeric() && !(isStated && s.Name == logits.SoftCapSetting) {
+			continue
+		}
+		v.excuses[f] = fmt.Sprintf("the recording was made with %s %s, and both checkpoints have %s", s.Name, s.Recorded, s.Value)
+		say := fmt.Sprintf("the recording is of a directory whose config.json has %s %s: give a recording of this model, or verify that directory", s.Name, s.Recorded)
+		if !slices.Contains(v.Notes, say) {
+			v.Notes = append(v.Notes, say)
+		}
+	}
+}

@@ -1,11 +1,18 @@
 package verify
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // A verdict proves nothing, instead of that the models differ, only if all that fails is what was given, or the recording.
@@ -64,4 +71,59 @@ func TestUnproven(t *testing.T) {
 			t.Errorf("%s: the same %t", tt.name, tt.v.Same)
 		}
 	}
+}
+
+// A recording of a directory with another config.json disproves no pair that agrees in its own. Where the conversion, or a setting that was given, may be
+// as wrong as the source, it does.
+func TestRecordedUnderAnotherConfig(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	c.Settings = model.Settings{} // as config.json has them
+	hf := filepath.Join(c.Dir, "hf")
+	original := filepath.Join(c.Dir, "original", "torch.pt")
+	for _, tt := range []struct{ from, to, original string }{
+		{`"gelu_pytorch_tanh"`, `"gelu"`, "not proven: the recording was made with hidden_activation gelu, and both checkpoints have gelu_pytorch_tanh"},
+		{`1e-06`, `1e-05`, "not proven: the recording was made with rms_norm_eps 1e-05, and both checkpoints have 1e-06"},
+		{`"logits_soft_cap": 30.0`, `"logits_soft_cap": 20.0`, "not the same model"},
+	} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(hf)); err != nil {
+			t.Fatal(err)
+		}
+		rewrite(t, filepath.Join(dir, "config.json"), replaced(tt.from, tt.to))
+		recording := recordedOf(t, c.Model(t, dir), c.Recording("hf5"))
+		for _, pair := range []struct {
+			source, converted, want string
+			given                   model.Settings
+		}{
+			{original, hf, tt.original, settingsOf(8, 30, true)},
+			{hf, hf, "not proven: the recording was made with ", model.Settings{}},
+			{dir, hf, "not the same model", model.Settings{}}, // its config.json differs
+			{dir, dir, "the same model", model.Settings{}},
+		} {
+			v, err := verifyFiles(t, pair.source, pair.converted, Options{Golden: recording, Settings: pair.given})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(v.Answer(), pair.want) || (v.Unproven != "") != strings.Contains(strings.Join(v.Notes, "\n"), "give a recording of this model") {
+				t.Errorf("%s, %s and %s: %s", tt.to, pair.source, pair.converted, textOf(t, v))
+			}
+		}
+		if v, err := verifyAlone(t, hf, Options{Golden: recording}); err != nil || v.Answer() != "not the model that was recorded" {
+			t.Errorf("%s: %v; %v", tt.to, v, err)
+		}
+	}
+}
+
+// recordedOf returns a recording of a model for the tokens of another.
+func recordedOf(t *testing.T, m *runtime.Model, like string) string {
+	t.Helper()
+	tokens, err := golden.ReadTokens(like)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "golden.safetensors")
+	if _, err := golden.Record(t.Context(), path, m.Reference(m.Semantics(), reference.Arithmetic{Precision: reference.Float32}), tokens, golden.RecordOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

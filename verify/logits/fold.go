@@ -34,7 +34,7 @@ func (r *Result) Fold(faults []*Fault, explained bool) []*Fault {
 // sameness is equal for faults that may be one, "" for one that is always alone.
 func (f *Fault) sameness() string {
 	switch {
-	case f.Setting.isNumeric() && f.Pass != "decode":
+	case f.Setting.IsNumeric() && f.Pass != "decode":
 		return "numeric\x00" + f.Cause
 	case f.broken != nil && (f.inBlock() || f.Kind == FinalNormFault):
 		return "broken"

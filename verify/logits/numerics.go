@@ -16,8 +16,8 @@ const (
 	ActivationSetting SettingName = "hidden_activation"
 )
 
-// isNumeric reports whether a setting is one that config.json has for all blocks.
-func (s *Setting) isNumeric() bool {
+// IsNumeric reports whether a setting is one that config.json has for all blocks.
+func (s *Setting) IsNumeric() bool {
 	return s != nil && slices.Contains([]SettingName{EpsilonSetting, ThetaSetting, RotarySetting, ActivationSetting}, s.Name)
 }
 

@@ -59,7 +59,7 @@ func TestNumerics(t *testing.T) {
 		var got []string
 		for _, h := range numerics(l, tt.kind) {
 			got = append(got, fmt.Sprintf("%s %s %s", h.setting.Name, h.setting.Recorded, h.half))
-			if !h.setting.isNumeric() || h.cause != h.setting.String() || h.setting.Given {
+			if !h.setting.IsNumeric() || h.cause != h.setting.String() || h.setting.Given {
 				t.Errorf("%s: %s: %+v", tt.name, h.cause, h.setting)
 			}
 		}
@@ -113,11 +113,11 @@ func TestNumericChanges(t *testing.T) {
 func TestNumericSettings(t *testing.T) {
 	for name, want := range map[SettingName]bool{EpsilonSetting: true, ThetaSetting: true, RotarySetting: true, ActivationSetting: true,
 		WindowSetting: false, SoftCapSetting: false, ScaleSetting: false, SemanticsSetting: false} {
-		if got := (&Setting{Name: name}).isNumeric(); got != want {
+		if got := (&Setting{Name: name}).IsNumeric(); got != want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
-	if (*Setting)(nil).isNumeric() {
+	if (*Setting)(nil).IsNumeric() {
 		t.Error("no setting is numeric")
 	}
 	for s, want := range map[Setting]string{

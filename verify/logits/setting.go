@@ -89,7 +89,7 @@ func withSetting(s *Setting, half Half, change func(m *reference.Model)) hypothe
 // keep keeps a setting of blocks that explains a fault, for those that it does not explain alone.
 func (l *localiser) keep(h hypothesis) {
 	isNamed := func(x hypothesis) bool { return x.setting.Name == h.setting.Name }
-	if ofBlocks := h.setting.isNumeric() || h.setting != nil && h.setting.Name == WindowSetting; ofBlocks && !slices.ContainsFunc(l.found, isNamed) {
+	if ofBlocks := h.setting.IsNumeric() || h.setting != nil && h.setting.Name == WindowSetting; ofBlocks && !slices.ContainsFunc(l.found, isNamed) {
 		l.found = append(l.found, h)
 	}
 }
