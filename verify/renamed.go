@@ -23,7 +23,8 @@ type renaming struct {
 // maxCompared bounds the tensors, of both checkpoints together, among which renamed ones are looked for.
 const maxCompared = 1 << 15
 
-// findRenamed finds tensors that a converted checkpoint has under other names, by what they hold. It returns nil if there are none.
+// findRenamed finds tensors that a converted checkpoint has under other names, by what they hold. It returns nil if there are none, and no layers that
+// are copies of others.
 // It reads weights only if names are missing, or if there are layers more: those behind an inserted one have the names of others. found is the model in the converted checkpoint, or nil; an output head that stands for its
 // embedding is not renamed.
 func findRenamed(ctx context.Context, p *convert.Plan, converted *tensor.Checkpoint, found *model.Model, progress func(stage string, done, total int64)) (*renaming, error) {
@@ -58,7 +59,7 @@ func findRenamed(ctx context.Context, p *convert.Plan, converted *tensor.Checkpo
 		pairs.Names[embedding] = embedding
 	}
 	r := &renaming{pairs.Names, pairs.Layers}
-	if r.renamed() == 0 {
+	if r.renamed() == 0 && r.layers == nil {
 		return nil, nil
 	}
 	return r, nil
@@ -133,6 +134,23 @@ func (r *renaming) taken(planned string) string {
 		verb = "looks like"
 	}
 	return fmt.Sprintf("the conversion lacks layer %d of the source; its own layer %d %s layer %d of the source", layer, layer, verb, r.layers.A[k])
+}
+
+// copied says of a tensor that the source has not with its layer that the layer was made from another, "" if it was not.
+func (r *renaming) copied(name string) string {
+	if r == nil || r.layers == nil {
+		return ""
+	}
+	list, layer, _ := diff.SplitLayer(name)
+	k := slices.IndexFunc(r.layers.DuplicatesB, func(d diff.Duplicate) bool { return d.Layer == layer })
+	if list != r.layers.List || k < 0 {
+		return ""
+	}
+	is := "is a copy of"
+	if r.layers.DuplicatesB[k].Alike {
+		is = "looks like"
+	}
+	return fmt.Sprintf("layer %d %s layer %d of the source", layer, is, r.layers.DuplicatesB[k].Of)
 }
 
 // change says which other name the tensor of a finding has. That its layer was moved is said by words.

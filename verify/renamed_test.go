@@ -31,10 +31,13 @@ func TestTextOfRenamedTensors(t *testing.T) {
 			[]string{"layers 0 to 3 of the conversion are layers 1 to 4 of the source; the conversion lacks layer 0 of the source", "identical to the source, bit for bit; 76 tensors under another name; 21 more tensors were not compared (see structure)"}, "structure: ", false},
 		{"added", func(m *made) {
 			m.renumber(0, func(block int) []int { return [][]int{{0}, {1}, {2, 3}, {4}, {5}}[block] })
-		}, []string{"layers 0, 1, 3 to 5 of the conversion are layers 0 to 4 of the source; layer 2 of the conversion has no counterpart in the source|layers 0 to 2, 4, 5 of the conversion are layers 0 to 4 of the source; layer 3 of the conversion has no counterpart in the source"}, "structure: ", true},
+		}, []string{"layers 0, 1, 3 to 5 of the conversion are layers 0 to 4 of the source; layer 2 of the conversion is a copy of layer 2 of the source|layers 0 to 2, 4, 5 of the conversion are layers 0 to 4 of the source; layer 3 of the conversion is a copy of layer 2 of the source"}, "structure: ", true},
 		{"added, so that all names are there", func(m *made) {
 			m.renumber(0, func(block int) []int { return [][]int{{0, 3}, {1, 4}, {2, 5}, {6}, {7}}[block] })
-		}, []string{"layers 0 to 2, 6, 7 of the conversion are layers 0 to 4 of the source; layers 3 to 5 of the conversion have no counterpart in the source|layers 3 to 7 of the conversion are layers 0 to 4 of the source; layers 0 to 2 of the conversion have no counterpart in the source"}, "weights: ", true},
+		}, []string{"layers 0 to 2, 6, 7 of the conversion are layers 0 to 4 of the source; layers 3 to 5 of the conversion are copies of layers 0 to 2 of the source|layers 3 to 7 of the conversion are layers 0 to 4 of the source; layers 0 to 2 of the conversion are copies of layers 0 to 2 of the source"}, "weights: ", true},
+		{"added at the end", func(m *made) {
+			m.renumber(0, func(block int) []int { return [][]int{{0}, {1}, {2}, {3, 5}, {4, 6}}[block] })
+		}, []string{"layers 5, 6 of the conversion are copies of layers 3, 4 of the source"}, "structure: ", true},
 		{"removed, and parts of every layer renamed", func(m *made) {
 			m.renumber(1, func(block int) []int { return []int{block - 1} })
 			renamed("mlp_block", "mlp")(m)
@@ -237,6 +240,19 @@ func TestWordsOfMovedLayers(t *testing.T) {
 		if got := moved.says(&tt.f); got != tt.want {
 			t.Errorf("%+v: %t", tt.f, got)
 		}
+	}
+}
+
+// Of an extra layer, it is said of which layer of the source it is a copy.
+func TestCopied(t *testing.T) {
+	r := &renaming{layers: &diff.MovedLayers{List: "m.l", OnlyB: []int{5, 6, 7}, DuplicatesB: []diff.Duplicate{{Layer: 5, Of: 1}, {Layer: 6, Of: 2, Alike: true}}}}
+	for name, want := range map[string]string{"m.l.5.w": "layer 5 is a copy of layer 1 of the source", "m.l.6.w": "layer 6 looks like layer 2 of the source", "m.l.7.w": "", "n.l.5.w": "", "embed": ""} {
+		if got := r.copied(name); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := (*renaming)(nil).copied("m.l.5.w"); got != "" {
+		t.Error(got)
 	}
 }
 

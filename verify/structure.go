@@ -112,7 +112,7 @@ func (c *structure) finding(k int) Finding {
 	w := &c.wrong[k]
 	t := w.tensor
 	if w.kind == isExtra {
-		return Finding{Kind: ExtraTensor, Tensor: t.Name, ConvertedName: t.Name, Got: describeTensor(t.DType, t.Shape)}
+		return Finding{Kind: ExtraTensor, Tensor: t.Name, ConvertedName: t.Name, Got: describeTensor(t.DType, t.Shape), Detail: c.renaming.copied(t.Name)}
 	}
 	d := &c.plan.Dests[w.dest]
 	f := Finding{Tensor: d.Name, SourceName: sourceNames(c.plan.List, int(w.dest)), ConvertedName: cmp.Or(c.renaming.name(d.Name), d.Name)}

@@ -21,29 +21,34 @@ const (
 // samples are the first elements of some matrices of a layer, scaled to length 1, by what follows the number in their keys.
 type samples map[string][]float64
 
+// sampleAll reads the samples of layers.
+func (m *matcher) sampleAll(ctx context.Context, layers []*layer) error {
+	for _, l := range layers {
+		s, err := sample(ctx, l)
+		if err != nil {
+			return err
+		}
+		m.samples[l] = s
+	}
+	return nil
+}
+
 // matchAlike returns the pairs of layers that have the most tensors in common or, if they have not, whose samples are alike, and whether there are
 // such. pairs are those of which tensors are equal.
-func matchAlike(ctx context.Context, x, y []*layer, pairs [][2]int, common func(i, j int) int) ([][2]int, bool, error) {
-	var sides [2][]samples
-	for side, layers := range [][]*layer{x, y} {
-		for _, l := range layers {
-			s, err := sample(ctx, l)
-			if err != nil {
-				return nil, false, err
-			}
-			sides[side] = append(sides[side], s)
-		}
-	}
-	alike := matchLayers(len(x), len(y), func(i, j int) int {
-		if n := common(i, j); n > 0 {
-			return n * exactly
-		}
-		return int(100 * likeness(sides[0][i], sides[1][j]))
-	})
+func (m *matcher) matchAlike(x, y []*layer, pairs [][2]int) ([][2]int, bool) {
+	alike := matchLayers(len(x), len(y), func(i, j int) int { return m.likeness(x[i], y[j]) })
 	if len(alike) <= len(pairs) {
-		return pairs, false, nil
+		return pairs, false
 	}
-	return alike, true, nil
+	return alike, true
+}
+
+// likeness returns how much two layers have in common: tensors that are equal or, if they have not, what their samples are alike; 0 for neither.
+func (m *matcher) likeness(x, y *layer) int {
+	if n := m.common(x, y); n > 0 {
+		return n * exactly
+	}
+	return int(100 * likeness(m.samples[x], m.samples[y]))
 }
 
 // likeness returns the mean cosine of the samples that two layers have both; 0 if they are not alike, or have most of them not both.

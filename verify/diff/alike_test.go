@@ -41,6 +41,8 @@ func TestRemovedLayersOfTrainedModels(t *testing.T) {
 		{"added", 0.1, []uint64{1, 2, 9, 3, 4, 5}, 0, 3, "layers 0, 1, 3 to 5 of B look like layers 0 to 4 of A; layer 2 of B has no counterpart in A"},
 		{"far trained", 1, []uint64{2, 3, 4, 5}, 3, 0, "layers 0 to 3 of B look like layers 1 to 4 of A; B lacks layer 0 of A"},
 		{"not trained", 0, []uint64{1, 3, 4, 5}, 3, 0, "layers 0 to 3 of B are layers 0, 2 to 4 of A; B lacks layer 1 of A"},
+		{"upscaled", 0.1, []uint64{1, 2, 3, 2, 3, 4, 5}, 0, 6, "layers 0 to 2, 5, 6 of B look like layers 0 to 4 of A; layers 3, 4 of B look like layers 1, 2 of A"},
+		{"upscaled at the end", 0.1, []uint64{1, 2, 3, 4, 5, 4, 5}, 0, 6, "layers 5, 6 of B look like layers 3, 4 of A"},
 		{"another model", 0, []uint64{11, 12, 13, 14}, 3, 0, ""},
 		{"the last removed", 0.1, []uint64{1, 2, 3}, 6, 0, ""},
 	} {

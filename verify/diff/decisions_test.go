@@ -135,10 +135,10 @@ func TestMostAlike(t *testing.T) {
 		a, b [][]float64
 		note string
 	}{
-		{"the nearest of two", [][]float64{x, y, grown}, [][]float64{near(x, 0.1), near(grown, 0.1)}, "layers 0, 1 of B look like layers 0, 2 of A; B lacks layer 1 of A"},
-		{"the first is the same", [][]float64{x, y, z, grown}, [][]float64{x, near(z, 0.1), near(grown, 0.1)}, "layers 0 to 2 of B look like layers 0, 2, 3 of A; B lacks layer 1 of A"},
+		{"the nearest of two", [][]float64{x, y, grown}, [][]float64{near(x, 0.1), near(grown, 0.1)}, "layers 0, 1 of B look like layers 0, 2 of A; B lacks layer 1 of A, which looks like layer 2 of A"},
+		{"the first is the same", [][]float64{x, y, z, grown}, [][]float64{x, near(z, 0.1), near(grown, 0.1)}, "layers 0 to 2 of B look like layers 0, 2, 3 of A; B lacks layer 1 of A, which looks like layer 3 of A"},
 		{"one that is the same, or two that are alike", [][]float64{z, y, near(z, 0.1)}, [][]float64{near(y, 0.1), z},
-			"layer 1 of B is layer 0 of A; B lacks layers 1, 2 of A; layer 0 of B has no counterpart in A"},
+			"layer 1 of B is layer 0 of A; B lacks layer 1 of A; B lacks layer 2 of A, which looks like layer 0 of A; layer 0 of B has no counterpart in A"},
 	} {
 		r, err := Diff(t.Context(), alikeLayers(t, tt.a...), alikeLayers(t, tt.b...), Options{})
 		if err != nil {

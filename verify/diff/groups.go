@@ -36,6 +36,7 @@ type Items struct {
 	BlockTypes []string // the kinds of the model's blocks, nil if they are not known
 
 	renamed func(i int) string // the name in B of a tensor that was renamed, otherwise ""; nil if none was
+	copyOf  func(i int) string // TensorDiff.CopyOf; nil if there are none
 }
 
 // items returns the tensors of a result. Those for which TensorDiff.Same holds are in no group.
@@ -51,7 +52,7 @@ func (r *Result) items() *Items {
 			return t.B
 		}
 		return ""
-	}}
+	}, copyOf: func(i int) string { return r.Tensors[i].CopyOf }}
 }
 
 // Groups groups the tensors of a result, what matters most first. Those for which TensorDiff.Same holds are
@@ -95,11 +96,32 @@ func (r *Items) Groups() []Group {
 				g.Change = "renamed to " + to // one name
 			}
 		}
+		if g.Change == copied && r.copyOf != nil {
+			g.Change = r.copiedWords(g)
+		}
 		if g.Status == OnlyB {
 			g.List = strings.TrimPrefix(g.List, unpaired)
 		}
 	}
 	return out
+}
+
+// copied is the change of tensors without counterpart that are copies of others.
+const copied = "copied"
+
+// copiedWords says of which layers the tensors of a group are copies.
+func (r *Items) copiedWords(g *Group) string {
+	var of []int
+	for _, i := range g.Tensors {
+		_, layer, _ := SplitLayer(r.copyOf(i))
+		of = append(of, layer)
+	}
+	slices.Sort(of)
+	words := "of " + LayerWords(slices.Compact(of))
+	if g.Status == OnlyB {
+		words += " of A"
+	}
+	return map[bool]string{true: "a copy ", false: "copies "}[len(g.Layers) == 1] + words
 }
 
 // hash returns a digest of the list, the status and the change of a group, and of what is added.
@@ -284,6 +306,9 @@ func (t *TensorDiff) Change() string {
 			to = fmt.Sprintf("%s.%d.%s", newList, layer, newRest)
 		}
 		return RenamedWords(t.Name, to)
+	}
+	if t.CopyOf != "" {
+		return copied
 	}
 	var parts []string
 	if t.Status == Shape {

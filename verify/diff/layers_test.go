@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestRemovedLayers(t *testing.T) {
 		{"half of them", []float64{1, 2, 3}, []float64{9, 3}, 6, 3, 4, "layer 1 of B is layer 2 of A; B lacks layers 0, 1 of A; layer 0 of B has no counterpart in A"},
 		{"before two", []float64{2, 3}, []float64{1, 2, 3}, 0, 3, 7, "layers 1, 2 of B are layers 0, 1 of A; layer 0 of B has no counterpart in A"},
 		{"added", []float64{1, 2, 3}, []float64{1, 9, 2, 3}, 0, 3, 10, "layers 0, 2, 3 of B are layers 0 to 2 of A; layer 1 of B has no counterpart in A"},
-		{"repeated", []float64{1, 2, 3}, []float64{1, 2, 2, 3}, 0, 3, 10, "layers 0, 1, 3 of B are layers 0 to 2 of A; layer 2 of B has no counterpart in A"},
+		{"repeated", []float64{1, 2, 3}, []float64{1, 2, 2, 3}, 0, 3, 10, "layers 0, 1, 3 of B are layers 0 to 2 of A; layer 2 of B is a copy of layer 1 of A"},
 		{"replaced", []float64{1, 2, 3, 4}, []float64{9, 3, 4}, 6, 3, 7, "layers 1, 2 of B are layers 2, 3 of A; B lacks layers 0, 1 of A; layer 0 of B has no counterpart in A"},
 	} {
 		for _, prefix := range []string{"", "model."} {
@@ -64,6 +65,70 @@ func TestRemovedLayers(t *testing.T) {
 	raw, err := Diff(t.Context(), layered(t, "", 1, 2, 3, 4), layered(t, "", 2, 3, 4), Options{Raw: true})
 	if err != nil || raw.Summary.Equal != 1 {
 		t.Errorf("as they are: %v, %v", raw, err)
+	}
+}
+
+// Layers without counterpart that hold the same as layers which have one, or most of it, are said to be made from these.
+func TestDuplicatedLayers(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		a, b []float64
+		note string
+		only string // what the groups say of the layers of one side
+		of   string // TensorDiff.CopyOf of one tensor
+	}{
+		{"upscaled", []float64{1, 2, 3, 4}, []float64{1, 2, 3, 2, 3, 4}, "layers 0 to 2, 5 of B are layers 0 to 3 of A; layers 3, 4 of B are copies of layers 1, 2 of A",
+			"layers 3, 4 of m.layers: only_b, copies of layers 1, 2 of A", "layers.4.up: layers.2.up"},
+		{"at the end", []float64{1, 2, 3}, []float64{1, 2, 3, 2, 3}, "layers 3, 4 of B are copies of layers 1, 2 of A",
+			"layers 3, 4 of m.layers: only_b, copies of layers 1, 2 of A", "layers.3.up: layers.1.up"},
+		{"the same twice", []float64{1, 2, 3}, []float64{1, 2, 3, 2, 2}, "layers 3, 4 of B are copies of layer 1 of A",
+			"layers 3, 4 of m.layers: only_b, copies of layer 1 of A", "layers.4.up: layers.1.up"},
+		{"beside another", []float64{1, 2, 3}, []float64{9, 1, 2, 2, 3}, "layers 1, 2, 4 of B are layers 0 to 2 of A; layer 3 of B is a copy of layer 1 of A; layer 0 of B has no counterpart in A",
+			"layer 0 of m.layers: only_b, |layer 3 of m.layers: only_b, a copy of layer 1 of A", "layers.3.up: layers.1.up"},
+		{"removed", []float64{1, 2, 1, 2, 3}, []float64{1, 2, 3}, "layers 0 to 2 of B are layers 0, 1, 4 of A; B lacks layers 2, 3 of A, which are copies of layers 0, 1 of A",
+			"layers 2, 3 of m.layers: only_a, copies of layers 0, 1", "layers.2.up: layers.0.up"},
+		{"removed from the end", []float64{1, 2, 1, 9}, []float64{1, 2}, "B lacks layer 3 of A; B lacks layer 2 of A, which is a copy of layer 0 of A",
+			"layer 2 of m.layers: only_a, a copy of layer 0|layer 3 of m.layers: only_a, ", "layers.2.up: layers.0.up"},
+		{"one tensor changed", []float64{1, 2, 3}, []float64{1, 2, 2.5, 3}, "layers 0, 1, 3 of B are layers 0 to 2 of A; layer 2 of B looks like layer 1 of A",
+			"layer 2 of m.layers: only_b, ", ""},
+		{"one tensor changed, removed", []float64{1, 2, 2.5, 3}, []float64{1, 2, 3}, "layers 0 to 2 of B are layers 0, 1, 3 of A; B lacks layer 2 of A, which looks like layer 1 of A",
+			"layer 2 of m.layers: only_a, ", ""},
+	} {
+		of := func(contents []float64) *tensor.Checkpoint { // a fraction changes one tensor of four
+			var tensors []*tensor.Tensor
+			for i, c := range contents {
+				for k, name := range []string{"norm", "up", "down", "gate"} {
+					value := math.Floor(c)
+					if name == "norm" {
+						value = c
+					}
+					tensors = append(tensors, vector(fmt.Sprintf("m.layers.%d.%s", i, name), value, value+float64(k)))
+				}
+			}
+			return checkpointOf(t, tensors...)
+		}
+		r, err := Diff(t.Context(), of(tt.a), of(tt.b), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var groups []string
+		for _, g := range r.Groups() {
+			groups = append(groups, fmt.Sprintf("%s of %s: %s, %s", r.LayersOf(&g), g.List, g.Status, g.Change))
+		}
+		slices.Sort(groups)
+		if notes, only := strings.Join(r.Notes, "\n"), strings.Join(groups, "|"); notes != tt.note || only != tt.only {
+			t.Errorf("%s: %q, %q", tt.name, notes, only)
+		}
+		var copies []string
+		for i := range r.Tensors {
+			name, _ := CutUnpaired(r.Tensors[i].Name)
+			if x := r.Tensors[i].CopyOf; x != "" {
+				copies = append(copies, strings.TrimPrefix(name, "m.")+": "+strings.TrimPrefix(x, "m."))
+			}
+		}
+		if tt.of == "" && copies != nil || tt.of != "" && !slices.Contains(copies, tt.of) {
+			t.Errorf("%s: %q", tt.name, copies)
+		}
 	}
 }
 
@@ -117,7 +182,7 @@ func TestGroupsOfAddedLayers(t *testing.T) {
 	}{
 		{of(1, 9, 13, 17, 3, 5, 7), []string{"every tensor of layers 1 to 3 of m.layers"}},
 		{of(1, 8, 3, 5, 7), []string{"every tensor of layer 1 of m.layers"}},
-		{of(1, 9, 3, 5, 7, 13), []string{"every tensor of layer 5 of m.layers", "every tensor of layer 1 of m.layers"}},
+		{of(1, 9, 3, 5, 7, 13), []string{"every tensor of layers 1, 5 of m.layers"}},
 	} {
 		r, err := Diff(t.Context(), of(1, 3, 5, 7), tt.b, Options{})
 		if err != nil {

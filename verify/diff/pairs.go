@@ -31,6 +31,7 @@ type details struct {
 	metrics     packedMetrics
 	quantized   *Quantized
 	explanation *explain.Explanation
+	copyOf      *operand // of A, of a tensor without counterpart
 }
 
 // found returns the details of a pair, to be filled in.
@@ -108,7 +109,7 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 			return err
 		}
 		if d.moved != nil {
-			d.result.aligned = true
+			d.result.aligned = d.moved.moved()
 			d.note("%s", d.moved.Words("A", "B"))
 		}
 	}
@@ -163,6 +164,9 @@ func (d *differ) pair(layout model.Layout) error {
 		}
 		taken[p.name] = true
 		p.status = p.statusUnread()
+		if copied := d.moved.copied(p); copied != nil {
+			p.found().copyOf = copied
+		}
 		d.pairs = append(d.pairs, p)
 	}
 	for _, key := range d.a.keys {
@@ -237,6 +241,9 @@ func (p *pair) entry(a, b *side) TensorDiff {
 	e := TensorDiff{Name: p.name, Status: p.status, Renamed: p.renamed, aligned: p.aligned, DType: of.DType.String(), Shape: shapeOf(of.Shape), Elements: of.Elements()}
 	if x := p.details; x != nil {
 		e.Metrics, e.Quantized, e.Explanation = x.metrics.unpack(), x.quantized, x.explanation
+		if x.copyOf != nil && (p.a == nil || p.b == nil) {
+			e.CopyOf = a.nameOf(x.copyOf)
+		}
 	}
 	if p.a != nil {
 		e.A = unless(p.name, a.nameOf(p.a))

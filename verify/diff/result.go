@@ -148,6 +148,7 @@ type TensorDiff struct {
 	DTypeB   string  `json:"dtype_b,omitempty"` // if it is another
 	ShapeB   []int64 `json:"shape_b,omitempty"`
 	Elements int64   `json:"elements"`
+	CopyOf   string  `json:"copy_of,omitempty"` // of a layer without counterpart: the tensor of A of which it is a copy, by its name in A
 
 	Metrics     *Metrics             `json:"metrics,omitempty"`     // if elements were compared and some are different
 	Quantized   *Quantized           `json:"quantized,omitempty"`   // of pairs of which one side is quantised

@@ -185,6 +185,9 @@ func changeOf(t *diff.TensorDiff) string {
 	if t.Renamed {
 		return "renamed to " + t.B
 	}
+	if t.CopyOf != "" {
+		return "a copy of " + t.CopyOf
+	}
 	return t.Change()
 }
 

@@ -166,11 +166,15 @@ func newHeatMap(list string, tensors []int, most int, nameOf func(i int) string,
 func diffCell(t *diff.TensorDiff, scale distanceScale) page.HeatCell {
 	name, _ := diff.CutUnpaired(t.Name)
 	name = text.Printable(tensor.Clip(name))
+	copied := ""
+	if t.CopyOf != "" {
+		copied = ", " + text.Printable(changeOf(t))
+	}
 	switch {
 	case t.Status == diff.OnlyA:
-		return page.HeatCell{Class: "bad", Text: name + ": only in A", Mark: "A"}
+		return page.HeatCell{Class: "bad", Text: name + ": only in A" + copied, Mark: "A"}
 	case t.Status == diff.OnlyB:
-		return page.HeatCell{Class: "bad", Text: name + ": only in B", Mark: "B"}
+		return page.HeatCell{Class: "bad", Text: name + ": only in B" + copied, Mark: "B"}
 	case t.Status == diff.Shape:
 		return page.HeatCell{Class: "bad", Text: fmt.Sprintf("%s: %s in A, %s in B", name, tensor.ShapeString(t.Shape), tensor.ShapeString(t.ShapeB)), Mark: "S"}
 	case t.Renamed:

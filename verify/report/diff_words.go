@@ -48,16 +48,20 @@ func whatIsAlone(r *diff.Result) []string {
 		side   string
 	}{{diff.OnlyA, r.Summary.OnlyA, "A"}, {diff.OnlyB, r.Summary.OnlyB, "B"}} {
 		var layers []string
-		several := false
+		several, change := false, ""
 		for i := range groups {
 			if g := &groups[i]; g.Status == x.status && g.Every {
 				layers = append(layers, r.LayersOf(g)+" of "+g.List)
 				several = several || len(g.Layers) > 1
 				x.n -= len(g.Tensors)
+				change = g.Change
 			}
 		}
 		if len(layers) == 1 {
 			layers[0], _, _ = strings.Cut(layers[0], " of ")
+			if change != "" && x.n == 0 {
+				layers[0] += ", " + change + ","
+			}
 		}
 		switch {
 		case len(layers) == 0 && x.n > 0:

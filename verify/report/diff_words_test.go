@@ -239,6 +239,18 @@ func TestAddedLayers(t *testing.T) {
 	if maps := diffMaps(r, nil); len(maps) != 1 || len(maps[0].Columns) != 2 {
 		t.Errorf("%d maps: %+v", len(maps), maps)
 	}
+	for i := range r.Tensors { // which may be copies of others
+		if name, onlyB := diff.CutUnpaired(r.Tensors[i].Name); onlyB {
+			_, layer, rest := diff.SplitLayer(name)
+			r.Tensors[i].CopyOf = fmt.Sprintf("layers.%d.%s", layer-2, rest)
+		}
+	}
+	if got, want := WhatWasDone(r), "Layers 3, 4, copies of layers 1, 2 of A, are only in B; the other 24 tensors are equal."; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if cell, want := diffMaps(r, nil)[0].Rows[0].Cells[1], "layers.4.w0: only in B, a copy of layers.2.w0"; cell.Text != want {
+		t.Errorf("got %q, want %q", cell.Text, want)
+	}
 }
 
 func TestCounted(t *testing.T) {
