@@ -327,11 +327,18 @@ func (t *TensorDiff) Change() string {
 		parts = append(parts, words)
 	}
 	if m := t.Metrics; m != nil && t.Status != Equal {
-		if m.NaNB > m.NaNA {
-			parts = append(parts, "with NaN")
-		}
-		if m.InfB > m.InfA {
-			parts = append(parts, "with infinities")
+		for _, special := range []struct {
+			name string
+			a, b int64
+		}{{"NaN", m.NaNA, m.NaNB}, {"infinities", m.InfA, m.InfB}} {
+			switch {
+			case special.b > special.a:
+				parts = append(parts, "with "+special.name)
+			case special.a > special.b:
+				parts = append(parts, "with "+special.name+" in A")
+			case special.a > 0:
+				parts = append(parts, "with "+special.name+" on both sides")
+			}
 		}
 	}
 	return strings.Join(parts, ", ")

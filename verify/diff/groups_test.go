@@ -159,6 +159,20 @@ func TestGroupsOfSeveralKinds(t *testing.T) {
 			return TensorDiff{Status: Differs, Metrics: &Metrics{Differing: 1, NaNB: 1}}
 		}, []string{"every tensor of all layers (6) of l: with NaN"}},
 		{func(layer int, name string) TensorDiff {
+			m := &Metrics{Differing: 1}
+			switch layer {
+			case 1:
+				m.NaNA = 1
+			case 2:
+				m.NaNA, m.NaNB = 1, 1
+			case 3:
+				m.InfA, m.InfB = 2, 1
+			case 4:
+				m.NaNA, m.NaNB, m.InfA, m.InfB = 1, 2, 1, 1
+			}
+			return TensorDiff{Status: map[bool]Status{true: Differs, false: Equal}[name == "norm"], Metrics: m}
+		}, []string{"layers 0, 5 of l: norm: ", "l.1.norm: with NaN in A", "l.2.norm: with NaN on both sides", "l.3.norm: with infinities in A", "l.4.norm: with NaN, with infinities on both sides"}},
+		{func(layer int, name string) TensorDiff {
 			return TensorDiff{Status: Differs, Metrics: &Metrics{Differing: 1}}
 		}, []string{"all layers (6) of l: norm: ", "all layers (6) of l: m.a: ", "all layers (6) of l: m.b: ", "all layers (6) of l: m.c: ", "all layers (6) of l: m.d: ",
 			"layers 0, 1, 3, 4 of l: t.x: ", "layers 0, 1, 3, 4 of l: t.y: ", "layers 0, 1, 3, 4 of l: t.b: ", "layers 0, 1, 3, 4 of l: t.g: ",

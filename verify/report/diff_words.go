@@ -116,14 +116,18 @@ func whatMoved(r *diff.Result, alone bool) string {
 	byLayer := map[int]*sum{}
 	lists := map[string]bool{}
 	layers := map[int]bool{}
-	n, outside := 0, 0
+	n, outside, farOff := 0, 0, 0
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
 		list, layer, _ := diff.SplitLayer(t.Name)
 		if layer >= 0 && t.Status != diff.OnlyA && t.Status != diff.OnlyB {
 			layers[layer] = true
 		}
-		if t.Metrics == nil || t.Metrics.Differing == 0 || isFarOff(t.Metrics) || t.Status == diff.Equal || t.Explanation != nil && t.Explanation.Kind != explain.Other {
+		if t.Metrics == nil || t.Metrics.Differing == 0 || t.Status == diff.Equal || t.Explanation != nil && t.Explanation.Kind != explain.Other {
+			continue
+		}
+		if isFarOff(t.Metrics) {
+			farOff++
 			continue
 		}
 		n++
@@ -141,7 +145,7 @@ func whatMoved(r *diff.Result, alone bool) string {
 	if n == 0 {
 		return ""
 	}
-	moved := text.Agree(int64(n), "tensor", "has", "have") + " other values"
+	moved := text.Agree(int64(n+farOff), "tensor", "has", "have") + " other values"
 	if len(lists) != 1 || len(layers) < 2 {
 		return moved
 	}

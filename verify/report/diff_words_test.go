@@ -64,6 +64,8 @@ func TestWhatWasDone(t *testing.T) {
 				differs(t, math.Inf(1), nil)
 			}
 		}),
+		"4 tensors have other values, both layers about equally far; 1 tensor has NaN or infinities.": append(tensorsOf(2, "w", matrix, func(i int, t *diff.TensorDiff) { differs(t, 0.1, nil) }),
+			tensorsOf(2, "v", matrix, func(i int, t *diff.TensorDiff) { differs(t, []float64{0.1, math.NaN()}[i], nil) })...),
 		"2 tensors have other values, in layers 3, 4; 2 vectors swapped between layers 0 and 1; 1 tensor has NaN or infinities.": tensorsOf(26, "w", vector, func(i int, t *diff.TensorDiff) {
 			switch {
 			case i < 2:
