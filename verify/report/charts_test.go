@@ -91,18 +91,25 @@ func TestLayersChart(t *testing.T) {
 	r.Tensors[3].Status = diff.Equal
 	differing := []*diff.TensorDiff{&r.Tensors[0], &r.Tensors[1], &r.Tensors[4]}
 	c := layersChart(r, differing)
-	if c == nil || c.X.Min != -0.5 || c.X.Max != 2.5 || len(c.X.Ticks) != 3 || c.X.Ticks[2].At != 2 || len(c.Series) != 2 || len(c.Series[0].Points) != 1 || len(c.Series[1].Points) != 1 ||
-		c.Series[0].Points[0].X != 0 || c.Series[0].Points[0].Y != 0.5 || c.Series[1].Points[0].X != 2 || c.Series[1].Points[0].Y != 0.25 || !strings.Contains(c.Caption, "‖a‖ of 2 tensors in layers that differ. ") || !strings.Contains(c.Caption, "1 tensor with NaN or infinities") {
+	if c == nil || c.X.Min != -0.5 || c.X.Max != 2.5 || len(c.X.Ticks) != 3 || c.X.Ticks[2].At != 2 || len(c.Series) != 3 || len(c.Series[0].Points) != 1 || len(c.Series[1].Points) != 1 ||
+		c.Series[0].Points[0].X != 0 || c.Series[0].Points[0].Y != 0.5 || c.Series[1].Points[0].X != 2 || c.Series[1].Points[0].Y != 0.25 || !strings.Contains(c.Caption, "‖a‖ of 2 tensors in layers that differ. ") || !strings.HasSuffix(c.Caption, " 1 tensor is at the upper edge: the distance is not finite.") {
+		t.Errorf("%+v", c)
+	}
+	differing = append(differing, &r.Tensors[2]) // which is a cross only, also if some of its elements differ by numbers
+	if c := layersChart(r, differing); len(c.Series[0].Points) != 1 || len(c.Series[2].Points) != 1 || c.Series[2].Points[0].X != 2 || c.Series[2].Shape != chart.Crosses || !strings.Contains(c.Caption, "‖a‖ of 2 tensors in") {
+		t.Errorf("%+v", c)
+	}
+	if c := layersChart(r, differing[3:]); c == nil || c.Caption != "" || !c.Blank() {
 		t.Errorf("%+v", c)
 	}
 	r.Tensors[2].Metrics.RelativeL2 = 0
-	if c := layersChart(r, differing); c == nil || strings.Contains(c.Caption, "NaN") {
+	if c := layersChart(r, differing); c == nil || strings.Contains(c.Caption, "not finite") {
 		t.Errorf("%+v", c)
 	}
 	if c := layersChart(&diff.Result{Tensors: r.Tensors[:1]}, differing[:1]); c != nil {
 		t.Errorf("one layer: %+v", c)
 	}
-	if c := layersChart(r, differing[2:]); c != nil {
+	if c := layersChart(r, differing[2:3]); c != nil {
 		t.Errorf("nothing differs in layers: %+v", c)
 	}
 }

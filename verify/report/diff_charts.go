@@ -52,10 +52,14 @@ func layersChart(r *diff.Result, differing []*diff.TensorDiff) *chart.Chart {
 	for _, t := range differing {
 		if list, layer, _ := diff.SplitLayer(t.Name); layer >= 0 {
 			lists[list] = true
-			values = append(values, float64(t.Metrics.RelativeL2))
+			if !isNotFinite(t.Distance()) {
+				values = append(values, t.Distance())
+			}
 		}
 	}
-	last, infinite := -1, 0
+	last := -1
+	bad := chart.Series{Name: "a tensor with a distance that is not finite", Class: chart.Bad, Shape: chart.Crosses}
+	infinite := 0
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
 		list, layer, _ := diff.SplitLayer(t.Name)
@@ -63,8 +67,11 @@ func layersChart(r *diff.Result, differing []*diff.TensorDiff) *chart.Chart {
 			continue
 		}
 		last = max(last, layer)
-		if math.IsInf(t.Distance(), 0) {
-			infinite++
+		if !isNotFinite(t.Distance()) {
+			continue
+		}
+		if infinite++; infinite <= MaxRows {
+			bad.Points = append(bad.Points, chart.Point{X: float64(layer), Y: math.Inf(1), Text: distanceText(t)})
 		}
 	}
 	if last < 1 {
@@ -80,7 +87,7 @@ func layersChart(r *diff.Result, differing []*diff.TensorDiff) *chart.Chart {
 	explained := chart.Series{Name: "a tensor whose change is explained", Class: chart.Other, Shape: chart.Squares}
 	for _, t := range differing[:min(MaxRows, len(differing))] {
 		_, layer, _ := diff.SplitLayer(t.Name)
-		if layer < 0 {
+		if layer < 0 || isNotFinite(t.Distance()) {
 			continue
 		}
 		point := chart.Point{X: float64(layer), Y: float64(t.Metrics.RelativeL2), Text: distanceText(t)}
@@ -90,10 +97,12 @@ func layersChart(r *diff.Result, differing []*diff.TensorDiff) *chart.Chart {
 			plain.Points = append(plain.Points, point)
 		}
 	}
-	c.Series = []chart.Series{plain, explained}
-	c.Caption = fmt.Sprintf("‖b − a‖ / ‖a‖ of %s. ", text.Agree(int64(len(values)), "tensor", "in layers that differs", "in layers that differ")) + left(len(differing), "tensors")
-	if infinite > 0 {
-		c.Caption += text.Count(int64(infinite), "tensor") + " with NaN or infinities cannot be shown here."
+	c.Series = []chart.Series{plain, explained, bad}
+	if len(values) > 0 {
+		c.Caption = fmt.Sprintf("‖b − a‖ / ‖a‖ of %s. ", text.Agree(int64(len(values)), "tensor", "in layers that differs", "in layers that differ")) + left(len(differing), "tensors")
+	}
+	if infinite > 0 && !c.Blank() {
+		c.Caption += text.CountAre(int64(infinite), "tensor") + " at the upper edge: the distance is not finite."
 	}
 	return c
 }

@@ -83,7 +83,7 @@ func (s distanceScale) legend() []page.HeatKey {
 	}
 	return append(legend, page.HeatKey{Class: page.Level(1), Text: "relative L2 " + page.Number(s.high)},
 		page.HeatKey{Class: page.Level(1), Mark: "•", Text: "what was done is known"},
-		page.HeatKey{Class: "renamed", Mark: "R", Text: "renamed, the same values"},
+		page.HeatKey{Class: "renamed", Mark: "R", Text: "renamed, the same values"}, page.HeatKey{Class: "within", Mark: "≈", Text: "other values, within the tolerance"},
 		page.HeatKey{Class: "bad", Mark: "A", Text: "only in A"}, page.HeatKey{Class: "bad", Mark: "B", Text: "only in B"},
 		page.HeatKey{Class: "bad", Mark: "S", Text: "another shape"}, page.HeatKey{Class: "bad", Mark: "∞", Text: "not finite"})
 }
@@ -181,6 +181,8 @@ func diffCell(t *diff.TensorDiff, scale distanceScale) page.HeatCell {
 		return page.HeatCell{Class: "renamed", Text: name + ": " + text.Printable(changeOf(t)), Mark: "R"}
 	case t.Metrics == nil || t.Metrics.Differing == 0:
 		return page.HeatCell{Class: "equal", Text: name + ": the same values"}
+	case t.Status == diff.Equal:
+		return page.HeatCell{Class: "within", Text: distanceText(t) + ", within the tolerance", Mark: "≈"}
 	}
 	distance := t.Distance()
 	label, mark := distanceText(t), ""

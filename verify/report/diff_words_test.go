@@ -271,3 +271,26 @@ func TestCounted(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
+
+// Tensors that are equal within the tolerance have a mark, and no colour of the scale, on which they have no place.
+func TestWithinTheTolerance(t *testing.T) {
+	r := &diff.Result{Tensors: tensorsOf(3, "w", []int64{4}, func(layer int, t *diff.TensorDiff) {
+		if layer > 0 {
+			differs(t, float64(layer)/8, nil)
+		}
+		if layer == 1 {
+			t.Status = diff.Equal
+		}
+	})}
+	m := diffMaps(r, nil)[0]
+	if cell := m.Rows[0].Cells[1]; cell.Class != "within" || cell.Mark != "≈" || cell.Text != "layers.1.w: relative L2 0.125, within the tolerance" {
+		t.Errorf("%+v", cell)
+	}
+	var legend []string
+	for _, k := range m.Legend {
+		legend = append(legend, k.Text)
+	}
+	if got, want := strings.Join(legend, "; "), "the same; relative L2 0.25; other values, within the tolerance"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
