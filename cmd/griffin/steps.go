@@ -352,6 +352,9 @@ func diffSteps(c *cli.Context) error {
 		return err
 	}
 	defer a.Close()
+	if !slices.ContainsFunc(r.Steps, func(s formats.Step) bool { return s.Name != against.Name }) {
+		return usagef("--against-step: %s: has no other step than %s", storage.WithoutQuery(r.Path), against.Name).advise("wait for another step of the run, or compare two checkpoints: griffin diff A B")
+	}
 	return eachStep(c, others, func(s formats.Step) (*stepResult, error) {
 		b, err := r.Checkpoint(s, from)
 		if err != nil {
