@@ -19,10 +19,27 @@ type Fault struct {
 	proven   []string // the tensors of the fault that are proven
 	recorded bool     // those are what was recorded
 	settings []string // that may cause it then, because its weights do not
+	blocks   []model.BlockType
 }
 
-// Faults returns the faults of a result, in order. Those that have the same cause are folded.
+// Faults returns the faults of a result, in order. Those that have the same cause are folded, and those of which wrong weights are the cause if
+// there are many.
 func (v *Verdict) Faults(l *logits.Result) []*Fault {
+	all := v.faults(l, false)
+	n := 0
+	for _, f := range all {
+		if f.Check == byWeights {
+			n++
+		}
+	}
+	if n > maxConsequences+1 {
+		return v.faults(l, true)
+	}
+	return all
+}
+
+// faults is Faults. Those that different weights cause are folded too if anyWeights is set.
+func (v *Verdict) faults(l *logits.Result, anyWeights bool) []*Fault {
 	together := map[string][]*logits.Fault{}
 	groups := groupsOfWeights(v, l)
 	for _, f := range l.Faults {
@@ -30,7 +47,9 @@ func (v *Verdict) Faults(l *logits.Result) []*Fault {
 		switch placed := v.place(l, f); placed.Check {
 		case byWeights: // faults stand with the first finding that causes them
 			isCause := func(g FindingGroup) bool { return slices.Contains(g.Findings, placed.Findings[0]) }
-			cause = fmt.Sprint(byWeights, slices.IndexFunc(groups, isCause))
+			if cause = byWeights; !anyWeights {
+				cause = fmt.Sprint(byWeights, slices.IndexFunc(groups, isCause))
+			}
 		case byConfig:
 			cause = fmt.Sprint(placed.Findings)
 		}
@@ -63,7 +82,7 @@ const (
 
 // place looks among the findings of other checks for what causes a fault.
 func (v *Verdict) place(l *logits.Result, f *logits.Fault) *Fault {
-	placed := &Fault{Fault: f}
+	placed := &Fault{Fault: f, blocks: l.Blocks}
 	if placed.Findings = v.wrongWeights(f); placed.Findings != nil {
 		placed.Check = byWeights
 		return placed
@@ -83,7 +102,7 @@ func (v *Verdict) place(l *logits.Result, f *logits.Fault) *Fault {
 		placed.settings = v.candidates(l, f)
 	}
 	if placed.Look = v.TensorNames(suspects); len(suspects) > mostNamed {
-		placed.Look = few(fold(suspects))
+		placed.Look = few(fold(suspects, l.Blocks))
 	}
 	return placed
 }
@@ -233,7 +252,7 @@ func (v *Verdict) causeNames(f *Fault) string {
 			names[i] = v.Config.Findings.At(k).Field
 		}
 	}
-	return listed(few(fold(names)))
+	return listed(few(fold(names, f.blocks)))
 }
 
 // few are the first names of a list, and how many more there are: "3 more".

@@ -202,8 +202,50 @@ func TestFoldedFaultsOfWeights(t *testing.T) {
 	wrong(WrongWeights, 5, "p")
 	fault(4, logits.TemporalHalf, "", "p")
 	fault(5, logits.TemporalHalf, "", "p")
+	// Many that nothing explains are one, whichever weights cause them.
+	const six = of + "blocks 0, 1, 2, 3, 4 and 5, temporal half" + first + "m.0.q, m.1.q, m.2.k, m.3.o, m.4.p, m.5.p\n"
 	var out strings.Builder
-	if err := WriteText(&out, v, "--all"); err != nil || !strings.Contains(out.String(), "temporal2; because of the weights of m.2.k\n  ... and in 3 more places of the logits (--all)\n") {
+	if err := WriteText(&out, v, "--all"); err != nil || !strings.Contains(out.String(), of+"all 9 blocks, MLP"+first+"m.{0-8}.*\n"+six) {
 		t.Errorf("%v\n%s", err, out.String())
+	}
+	for i := range 5 {
+		wrong(WrongWeights, i, fmt.Sprint("x", i))
+		fault(i, logits.TemporalHalf, fmt.Sprint("cause ", i), fmt.Sprint("x", i))
+	}
+	out.Reset()
+	if err := WriteText(&out, v, "--all"); err != nil || !strings.Contains(out.String(), "  ... and in 4 more places of the logits (--all)\n") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// Layers that are all of a kind are named by it if a list of their numbers would be long.
+func TestFoldedByKind(t *testing.T) {
+	blocks := slices.Repeat([]model.BlockType{model.Recurrent, model.Recurrent, model.Attention}, 5)
+	of := func(kind model.BlockType, without int, parameters ...string) (names []string) {
+		for i, b := range blocks {
+			for _, p := range parameters {
+				if b == kind && i != without {
+					names = append(names, fmt.Sprintf("m.%d.%s", i, p))
+				}
+			}
+		}
+		return names
+	}
+	for _, tt := range []struct {
+		names  []string
+		blocks []model.BlockType
+		want   string
+	}{
+		{of(model.Recurrent, -1, "t.w"), blocks, "t.w of the recurrent layers"},
+		{append(of(model.Recurrent, -1, "t.w", "m.w"), "embed"), blocks, "the recurrent layers, embed"},
+		{of(model.Attention, -1, "t.w", "t.b"), blocks, "t.* of the attention layers"},
+		{of(model.Attention, 2, "t.w"), blocks, "m.{5,8,11,14}.t.w"},
+		{of(model.Recurrent, -1, "t.w"), nil, "m.{0-1,3-4,6-7,9-10,12-13}.t.w"},
+		{of(model.Attention, -1, "t.w"), blocks[:2], "m.{2,5,8,11,14}.t.w"},
+		{of(model.Recurrent, -1, "t.w")[:6], blocks[:9], "m.{0-1,3-4,6-7}.t.w"},
+	} {
+		if got := strings.Join(fold(tt.names, tt.blocks), ", "); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
 	}
 }

@@ -264,12 +264,14 @@ func (t *textWriter) failures(check string, n int, lines []string, groups int, a
 	}
 }
 
+// maxConsequences is how many lines say what the failures of a check do to the logits, if there are more than one more.
+const maxConsequences = 3
+
 // consequences writes what the failures of a check do to the logits. Each line stands for so many places.
 func (t *textWriter) consequences(lines []string, places []int, all string) {
-	const most = 3
 	shown := lines
-	if all != "" && len(lines) > most+1 {
-		shown = lines[:most]
+	if all != "" && len(lines) > maxConsequences+1 {
+		shown = lines[:maxConsequences]
 	}
 	for _, line := range shown {
 		t.printf("  %s\n", text.Printable(line))

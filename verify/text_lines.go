@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -277,8 +278,8 @@ func (f *Finding) withoutLayer(s string) string {
 }
 
 // fold shortens a list of names of tensors: those that have the same beginning become one, "model.layers.6.*", and those that several
-// layers have, "model.layers.{0-5}.*".
-func fold(names []string) []string {
+// layers have, "model.layers.{0-5}.*". blocks are the kinds of the model's blocks, nil if they do not matter.
+func fold(names []string, blocks []model.BlockType) []string {
 	if len(names) < 2 {
 		return names
 	}
@@ -303,11 +304,12 @@ func fold(names []string) []string {
 			out = append(out, commonStart(all)+"*")
 		}
 	}
-	return foldLayers(out)
+	return foldLayers(out, blocks)
 }
 
-// foldLayers makes one of the names that three or more layers have, where the first of them is: "model.layers.{0-3,5}.mlp_block.*".
-func foldLayers(names []string) []string {
+// foldLayers makes one of the names that three or more layers have, where the first of them is: "model.layers.{0-3,5}.mlp_block.*", or if these
+// are all of a kind, and many, "mlp_block.* of the recurrent layers".
+func foldLayers(names []string, blocks []model.BlockType) []string {
 	type place struct{ list, rest string }
 	layers := map[place][]int{}
 	for _, name := range names {
@@ -322,10 +324,34 @@ func foldLayers(names []string) []string {
 			out = append(out, name)
 		case layer == all[0]:
 			numbers := slices.Compact(slices.Sorted(slices.Values(all)))
-			out = append(out, list+".{"+strings.Join(diff.Ranges(numbers), ",")+"}."+rest)
+			folded := list + ".{" + strings.Join(diff.Ranges(numbers), ",") + "}." + rest
+			if kind := kindOf(numbers, blocks); kind != "" {
+				if folded = "the " + kind + " layers"; rest != "*" {
+					folded = rest + " of " + folded
+				}
+			}
+			out = append(out, folded)
 		}
 	}
 	return out
+}
+
+// kindOf returns the kind of ascending layers if they are all of that kind and a list of their numbers would be long, otherwise "".
+func kindOf(layers []int, blocks []model.BlockType) string {
+	const short = 3
+	if len(diff.Ranges(layers)) <= short || layers[0] >= len(blocks) {
+		return ""
+	}
+	var of []int
+	for i, kind := range blocks {
+		if kind == blocks[layers[0]] {
+			of = append(of, i)
+		}
+	}
+	if !slices.Equal(of, layers) {
+		return ""
+	}
+	return string(blocks[layers[0]])
 }
 
 // commonStart returns the segments with which all names begin, with the dot behind them.

@@ -195,7 +195,7 @@ func TestFold(t *testing.T) {
 		{"m.2.a.x n m.2.a.y m.0.a.x m.0.a.y m.1.a.x m.1.a.y m.5.a.x m.5.a.y m.1.c", "m.{0,2,5}.a.* n m.1.*"},
 		{"m.2.a n m.0.a m.1.a k m.7.a", "m.{0-2,7}.a n k"},
 	} {
-		if got := strings.Join(fold(strings.Fields(tt[0])), " "); got != tt[1] {
+		if got := strings.Join(fold(strings.Fields(tt[0]), nil), " "); got != tt[1] {
 			t.Errorf("%s: %s, want %s", tt[0], got, tt[1])
 		}
 	}
