@@ -156,7 +156,7 @@ func configLine(c *diff.ConfigDifference) string {
 func summaryLine(r *diff.Result) string {
 	s := &r.Summary
 	if r.Equal {
-		return fmt.Sprintf("%s: %s, %s", strings.TrimSpace("equal "+r.Allowed()), plural(int64(s.Tensors), "tensor"), plural(s.Elements, "element"))
+		return fmt.Sprintf("%s: %s, %s%s", strings.TrimSpace("equal "+r.Allowed()), plural(int64(s.Tensors), "tensor"), plural(s.Elements, "element"), notFinite(s))
 	}
 	var parts []string
 	for _, p := range []struct {
@@ -190,10 +190,15 @@ func summaryLine(r *diff.Result) string {
 			line += "; " + x.letter + " is a quantised copy, which is not the same model"
 		}
 	}
-	if s.NonFinite > 0 {
-		line += "; " + plural(int64(s.NonFinite), "tensor") + agree(s.NonFinite, " has", " have") + " NaN or infinities"
+	return line + notFinite(s)
+}
+
+// notFinite counts the tensors that are not the same, bit for bit, and have NaN or infinities.
+func notFinite(s *diff.Summary) string {
+	if s.NonFinite == 0 {
+		return ""
 	}
-	return line
+	return "; " + plural(int64(s.NonFinite), "tensor") + agree(s.NonFinite, " has", " have") + " NaN or infinities"
 }
 
 // share returns how many of the elements differ.

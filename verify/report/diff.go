@@ -79,6 +79,9 @@ func (g *diffPage) document(o Origin) *page.Document {
 			d.Answer, allowed = d.Answer+" within "+r.Tolerance, " "+allowed
 		}
 		d.Lead, counts = fmt.Sprintf("All %s of %s are equal%s.", text.Count(r.Summary.Elements, "element"), text.Count(int64(r.Summary.Tensors), "tensor"), allowed), ""
+		if n := int64(r.Summary.NonFinite); n > 0 {
+			d.Lead += " " + text.Agree(n, "tensor", "has", "have") + " NaN or infinities."
+		}
 	}
 	if counts != "" {
 		d.Points = append(d.Points, page.Link{Text: counts})

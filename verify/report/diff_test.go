@@ -89,7 +89,11 @@ func TestReportOfEqualCheckpoints(t *testing.T) {
 	r := &diff.Result{Equal: true, Summary: diff.Summary{Tensors: 1, Equal: 1, Elements: 3},
 		Tensors: []diff.TensorDiff{{Name: "w", Status: diff.Equal, Shape: []int64{3}, Elements: 3}}}
 	text := checkPage(t, diffReport(t, r))
-	if !strings.Contains(text, "The checkpoints are equal</h1>") || !strings.Contains(text, "All 3 elements of 1 tensor are equal.") || strings.Contains(text, "What differs") {
+	if !strings.Contains(text, "The checkpoints are equal</h1>") || !strings.Contains(text, "All 3 elements of 1 tensor are equal.") || strings.Contains(text, "What differs") || strings.Contains(text, "NaN") {
+		t.Error(text)
+	}
+	r.Summary.NonFinite = 1 // which both sides have, and other values within a tolerance
+	if text := checkPage(t, diffReport(t, r)); !strings.Contains(text, "of 1 tensor are equal. 1 tensor has NaN or infinities.") {
 		t.Error(text)
 	}
 }
