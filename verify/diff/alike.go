@@ -12,6 +12,7 @@ import (
 
 const (
 	maxAlike  = 1 << 16 // pairs of layers that are compared by samples
+	maxLayers = 1 << 10 // layers of both sides that are sampled, in up to 64 MiB
 	sampled   = 1024    // elements of a matrix, from its beginning on
 	matrices  = 8       // of a layer
 	leastSame = 0.5     // mean cosine of the samples of layers that are alike; that of other layers is about 0

@@ -111,6 +111,24 @@ func alikeLayers(t *testing.T, layers ...[]float64) *tensor.Checkpoint {
 	return checkpointOf(t, tensors...)
 }
 
+// Samples of very many layers would take much memory.
+func TestManyLayersAreNotSampled(t *testing.T) {
+	a := [][]float64{{1, 0, 0, 0}, {0, 1, 0, 0}}
+	for n, want := range map[int]string{
+		maxLayers - 3: "layers 1, 2 of B look like layers 0, 1 of A; layers 0, 3 to 1020 of B have no counterpart in A", maxLayers - 1: "",
+	} {
+		b := slices.Repeat([][]float64{{0, 0, 0, 0}}, n)
+		b[1], b[2] = []float64{1, 0.1, 0, 0}, []float64{0.1, 1, 0, 0}
+		r, err := Diff(t.Context(), alikeLayers(t, a...), alikeLayers(t, b...), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notes := strings.Join(r.Notes, "; "); notes != want {
+			t.Errorf("%d layers: %q", n, notes)
+		}
+	}
+}
+
 // Of several layers that are alike, those are paired that are most so, and layers that hold the same before all others.
 func TestMostAlike(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))

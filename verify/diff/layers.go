@@ -191,7 +191,7 @@ func alignLayers(ctx context.Context, a, b *side, progress *progress) (*MovedLay
 	m := &matcher{contents: contents, samples: map[*layer]samples{}}
 	pairs := matchLayers(len(x), len(y), func(i, j int) int { return m.common(x[i], y[j]) })
 	areAlike := false
-	if len(x)*len(y) <= maxAlike && len(pairs) < max(len(x), len(y)) {
+	if len(x)*len(y) <= maxAlike && len(x)+len(y) <= maxLayers && len(pairs) < max(len(x), len(y)) {
 		if err := m.sampleAll(ctx, slices.Concat(x, y)); err != nil {
 			return nil, err
 		}
