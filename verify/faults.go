@@ -25,7 +25,7 @@ type Fault struct {
 // Faults returns the faults of a result, in order. Those that have the same cause are folded, and those of which wrong weights are the cause if
 // there are many.
 func (v *Verdict) Faults(l *logits.Result) []*Fault {
-	all := v.faults(l, false)
+	all := faultsOf(v, l, false)
 	n := 0
 	for _, f := range all {
 		if f.Check == byWeights {
@@ -33,13 +33,13 @@ func (v *Verdict) Faults(l *logits.Result) []*Fault {
 		}
 	}
 	if n > maxConsequences+1 {
-		return v.faults(l, true)
+		return faultsOf(v, l, true)
 	}
 	return all
 }
 
-// faults is Faults. Those that different weights cause are folded too if anyWeights is set.
-func (v *Verdict) faults(l *logits.Result, anyWeights bool) []*Fault {
+// faultsOf is Verdict.Faults. Those that different weights cause are folded too if anyWeights is set.
+func faultsOf(v *Verdict, l *logits.Result, anyWeights bool) []*Fault {
 	together := map[string][]*logits.Fault{}
 	groups := groupsOfWeights(v, l)
 	for _, f := range l.Faults {
