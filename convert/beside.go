@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -13,8 +14,8 @@ import (
 )
 
 // sourceRemarks prepares the copy of the source's config.json, and says what is worth knowing of it and of the files beside it. vocabulary is
-// that of the model.
-func sourceRemarks(o *huggingface.Options, vocabulary int64) ([]string, error) {
+// that of the model, and dtype that of its weights.
+func sourceRemarks(o *huggingface.Options, vocabulary int64, dtype tensor.DType) ([]string, error) {
 	config, err := hfconfig.Fields(o.Source, o.SourceConfig)
 	if err != nil {
 		return nil, err
@@ -23,6 +24,7 @@ func sourceRemarks(o *huggingface.Options, vocabulary int64) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	remarks = append(remarks, replaceRefused(o, config, dtype)...)
 	if !o.InstructionTuned { // the generation configuration is written anew
 		remarks = append(remarks, tokenRemarks(o, config)...)
 	}
@@ -46,6 +48,34 @@ func leaveOut(o *huggingface.Options, fields map[string]any) (remarks []string, 
 		remarks = append(remarks, fmt.Sprintf("%s is left out of config.json: %s", d.Field, d.Effect))
 	}
 	return remarks, nil
+}
+
+// replaceRefused gives fields with which transformers does not load the source's config.json the values that a conversion of an original has. What
+// they are does not depend on the model, but for the dtype: a source of which nothing else says what it computes is refused. Ids of tokens are kept.
+func replaceRefused(o *huggingface.Options, fields map[string]any, dtype tensor.DType) (remarks []string) {
+	isChanged := func(name string) bool {
+		return slices.ContainsFunc(o.Changed, func(f huggingface.Field) bool { return f.Name == name })
+	}
+	set := func(name string, value any) {
+		o.Changed = append(o.Changed, huggingface.Field{Name: name, Value: value})
+		remarks = append(remarks, fmt.Sprintf("config.json gets %s %v, with which transformers loads it", name, value))
+	}
+	for _, name := range hfconfig.DTypeNames {
+		if !isChanged(name) && !hfconfig.IsDType(fields, name) {
+			set(name, dtype.String())
+		}
+	}
+	for _, r := range hfconfig.Refusals(fields) {
+		own, ok := o.Config[r.Field]
+		switch isToken := strings.HasSuffix(r.Field, "_token_id"); {
+		case isChanged(r.Field):
+		case ok && !isToken:
+			set(r.Field, own)
+		default:
+			remarks = append(remarks, fmt.Sprintf("config.json keeps %s, with which %s", r.Field, r.Effect()))
+		}
+	}
+	return remarks
 }
 
 // tokenRemarks name the ids of tokens that config.json and the generation configuration of a source state differently. Both are copied

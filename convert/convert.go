@@ -188,7 +188,7 @@ func (c *conversion) planFiles() error {
 		}
 	}
 	if o.SourceConfig != "" {
-		remarks, err := sourceRemarks(&o, p.Config.VocabSize)
+		remarks, err := sourceRemarks(&o, p.Config.VocabSize, p.DType)
 		if err != nil {
 			return err
 		}

@@ -84,7 +84,7 @@ func checkFields(fields, sourceFields map[string]any, p *convert.Plan, found *mo
 		findings = append(findings, f.check(fields)...)
 	}
 	findings = append(findings, checkTokenIDs(fields, p.Config.VocabSize)...)
-	findings = append(findings, judgeTypes(fields, findings)...)
+	findings = append(findings, judgeRefusals(fields, findings)...)
 	findings = append(findings, judgeDepartures(fields, findings)...)
 	findings = joinNames(findings)
 	s.Notes = append(configNotes(fields, sourceFields, p), unknownNotes(fields, sourceFields)...)

@@ -65,7 +65,7 @@ func configFields(p *convert.Plan, found *model.Model, head headState, sourceFie
 		{names: []string{"rope_parameters.rope_type", "rope_parameters.type"}, want: "default", missing: "default", effect: "transformers 5 rejects it"},
 		{names: []string{"rope_scaling", "rope_scaling.rope_type", "rope_scaling.type", "rope_scaling.factor", "rope_scaling.rope_theta"}, effect: "transformers 5 would use it instead of rope_parameters"},
 		{names: []string{"quantization_config", "quantization_config.quant_method"}, effect: "the weights would be quantised when they are loaded"},
-		{names: []string{"dtype", "torch_dtype"}, want: p.DType.String(), missing: p.DType.String(), null: p.DType.String(), effect: "transformers would round the weights to it, or compute in it"},
+		{names: hfconfig.DTypeNames, want: p.DType.String(), missing: p.DType.String(), null: p.DType.String(), accepts: func(got any) bool { return hfconfig.NamesDType(got, p.DType) }, effect: "transformers would round the weights to it, or compute in it"},
 	}
 	if f := headField(p, head); f != nil {
 		fields = append(fields, *f)
@@ -217,7 +217,7 @@ func (f *configField) check(fields map[string]any) []Finding {
 		if f.want == nil && got == nil || f.matches(got) || f.accepts != nil && f.accepts(got) {
 			continue
 		}
-		out = append(out, f.finding(name, got, shown))
+		out = append(out, f.refusedFinding(fields, f.finding(name, got, shown)))
 	}
 	if !present && f.want != nil && !f.matches(f.missing) {
 		shown := noField
@@ -227,6 +227,26 @@ func (f *configField) check(fields map[string]any) []Finding {
 		out = append(out, f.finding(f.names[0], f.missing, shown))
 	}
 	return out
+}
+
+// refusedFinding says of a wrong value what keeps transformers from loading it, if anything does, in place of what it would do.
+func (f *configField) refusedFinding(fields map[string]any, wrong Finding) Finding {
+	value, name := fields[wrong.Field], wrong.Field
+	if taken, dtype := hfconfig.TakenDType(fields); slices.Contains(hfconfig.DTypeNames, name) && taken != "" {
+		name = taken
+		if !reflect.DeepEqual(value, dtype) {
+			wrong.Detail = "transformers 5.23 and 4.57 take " + taken + " instead, and older versions this"
+			return wrong
+		}
+	}
+	switch r := refused(fields, name); {
+	case r == nil, isText(value) && (f.isNumber() || f.isBool()):
+	case hfconfig.IsInteger(value): // the version that loads it takes the value
+		wrong.Detail += "; " + r.Effect()
+	default:
+		wrong.Detail = r.Detail()
+	}
+	return wrong
 }
 
 func (f *configField) finding(name string, got any, shown string) Finding {
@@ -311,7 +331,7 @@ func (f *configField) matches(got any) bool {
 		}
 	case string:
 		word, ok := got.(string)
-		return ok && strings.TrimPrefix(word, "torch.") == want
+		return ok && word == want
 	case bool:
 		b, ok := got.(bool)
 		return ok && b == want

@@ -63,7 +63,7 @@ func TestFieldMatches(t *testing.T) {
 	}{
 		{int64(3), number("3"), true}, {int64(3), int64(3), true}, {int64(3), number("4"), false}, {int64(0), number("0.5"), false}, {int64(3), number("3.0"), false}, {int64(0), "0", false}, {int64(0), nil, false},
 		{2.5, number("2.5"), true}, {2.5, 2.5, true}, {2.5, number("2"), false}, {2.5, 2.0, false}, {0.0, number("x"), false}, {0.0, nil, false},
-		{"bfloat16", "bfloat16", true}, {"bfloat16", "torch.bfloat16", true}, {"bfloat16", "float16", false}, {"", nil, false},
+		{"bfloat16", "bfloat16", true}, {"bfloat16", "torch.bfloat16", false}, {"bfloat16", "float16", false}, {"", nil, false},
 		{true, true, true}, {false, true, false}, {false, nil, false}, {false, "false", false},
 		{[]string{"A"}, []string{"A"}, true}, {[]string{"A"}, []any{"B", "A"}, true}, {[]string{"A"}, []any{"B"}, false}, {[]string{"A"}, []string{"B"}, false}, {[]string{"A"}, "A", false},
 		{[]model.BlockType{model.Recurrent}, []any{"recurrent"}, true}, {nil, nil, false},
@@ -268,7 +268,7 @@ func TestJoinNames(t *testing.T) {
 }
 
 // A value of a wrong type is found once; an integer in place of a float should be written as one.
-func TestJudgeTypes(t *testing.T) {
+func TestJudgeRefusals(t *testing.T) {
 	for _, tt := range []struct {
 		value  any
 		before []Finding
@@ -276,7 +276,7 @@ func TestJudgeTypes(t *testing.T) {
 	}{
 		{json.Number("1e-6"), nil, ""}, {json.Number("1"), nil, "1.0"}, {"x", nil, "float"}, {"x", []Finding{{Field: "rms_norm_eps"}}, ""}, {"x", []Finding{{Field: "rope_theta"}}, "float"},
 	} {
-		got := judgeTypes(map[string]any{"rms_norm_eps": tt.value}, tt.before)
+		got := judgeRefusals(map[string]any{"model_type": "recurrent_gemma", "rms_norm_eps": tt.value}, tt.before)
 		if len(got) != min(1, len(tt.want)) || tt.want != "" && got[0].Want != tt.want {
 			t.Errorf("%v: %v, want %q", tt.value, got, tt.want)
 		}

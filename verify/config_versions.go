@@ -1,9 +1,7 @@
 package verify
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
@@ -34,20 +32,23 @@ func (f *configField) judgeWindow(fields map[string]any, p *convert.Plan) []Find
 	return out
 }
 
-// judgeTypes finds fields of a type that transformers 5.23 refuses, unless something was found in them before.
-func judgeTypes(fields map[string]any, before []Finding) []Finding {
+// judgeRefusals finds fields that keep transformers from loading the directory, unless something was found in them before.
+func judgeRefusals(fields map[string]any, before []Finding) []Finding {
 	var out []Finding
-	for _, wrong := range hfconfig.TypeErrors(fields) {
-		if slices.ContainsFunc(before, func(f Finding) bool { return f.Field == wrong.Field }) {
-			continue
+	for _, r := range hfconfig.Refusals(fields) {
+		if !slices.ContainsFunc(before, func(f Finding) bool { return f.Field == r.Field }) {
+			out = append(out, Finding{Kind: WrongField, Field: r.Field, Want: r.Wants, Got: showField(r.Value), Detail: r.Effect()})
 		}
-		value := fields[wrong.Field]
-		want := strings.Join(wrong.Types, " or ")
-		if wrong.Types[0] == "float" && hfconfig.IsInteger(value) {
-			want = fmt.Sprintf("%s.0", value)
-		}
-		out = append(out, Finding{Kind: WrongField, Field: wrong.Field, Want: want, Got: showField(value),
-			Detail: "transformers 5.23 refuses to load a config.json with a value of this type"})
 	}
 	return out
+}
+
+// refused returns the Refusal of a field, nil for none.
+func refused(fields map[string]any, name string) *hfconfig.Refusal {
+	for _, r := range hfconfig.Refusals(fields) {
+		if r.Field == name {
+			return &r
+		}
+	}
+	return nil
 }

@@ -57,6 +57,7 @@ type Config struct {
 	Notes []string
 
 	present map[string]bool
+	refused []string // those of Notes that Refusals repeat
 }
 
 // Rope is the parameters of the rotary embedding.
@@ -286,6 +287,7 @@ func (c *Config) versions(object *strictjson.Object) error {
 	}
 	fields := map[string]any{}
 	flatten(fields, "", object)
+	c.refused = refusalNotes(fields)
 	c.Notes, c.Unscaled, c.Repatterned = Notes(fields), fields["embeddings_scale_by_sqrt_dim"] == false, ignoredPattern(fields) != ""
 	return nil
 }

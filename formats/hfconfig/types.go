@@ -5,12 +5,15 @@ import (
 	"slices"
 )
 
-// fieldTypes are the types that transformers 5.23 demands of fields; it refuses to load a config.json with others. Fields that are
-// not here it takes as they are (measured: head_dim, dtype, architectures, rope_parameters.rope_theta, and sliding_window).
-var fieldTypes = []struct {
+// fieldType is a field with types of Python.
+type fieldType struct {
 	name  string
-	types []string // of Python
-}{
+	types []string
+}
+
+// fieldTypes are the types that transformers 5.23 demands of fields; it refuses to load a config.json with others. Fields that are
+// not here it takes as they are, and may fail later (measured; see Refusals).
+var fieldTypes = []fieldType{
 	{"vocab_size", []string{"int"}},
 	{"hidden_size", []string{"int"}},
 	{"intermediate_size", []string{"int"}},
@@ -32,23 +35,6 @@ var fieldTypes = []struct {
 	{"bos_token_id", []string{"int", "None"}},
 	{"eos_token_id", []string{"int", "list", "None"}},
 	{"block_types", []string{"list"}},
-}
-
-// TypeError is a field of a type with which transformers 5.23 refuses to load a config.json.
-type TypeError struct {
-	Field string
-	Types []string // that transformers 5.23 takes, by their names in Python
-}
-
-// TypeErrors returns the fields with such types. fields are those of the function Fields.
-func TypeErrors(fields map[string]any) []TypeError {
-	var out []TypeError
-	for _, f := range fieldTypes {
-		if value, ok := fields[f.name]; ok && !slices.Contains(f.types, pythonType(value)) {
-			out = append(out, TypeError{f.name, f.types})
-		}
-	}
-	return out
 }
 
 // pythonType returns the type to which Python's json module decodes a value.
@@ -77,7 +63,7 @@ func AsText(field string, isBool bool) string {
 	if isBool {
 		said, older = "a text, not true or false", "older versions take any text for true"
 	}
-	if len(TypeErrors(map[string]any{field: ""})) == 0 {
+	if !slices.ContainsFunc(fieldTypes, func(f fieldType) bool { return f.name == field && !slices.Contains(f.types, "str") }) {
 		if isBool {
 			return said + ": transformers takes any text for true"
 		}

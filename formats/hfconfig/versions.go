@@ -38,7 +38,7 @@ func IsInteger(value any) bool {
 	return ok && !strings.ContainsAny(string(n), ".eE")
 }
 
-// Notes says where transformers 4.57 and 5.23 read the fields of a config.json differently, and which fields they ignore although
+// Notes says where transformers 4.57 and 5.23 read the fields of a config.json differently, which they refuse, and which they ignore although
 // these state another model. fields are those of the function Fields.
 func Notes(fields map[string]any) []string {
 	var notes []string
@@ -56,6 +56,7 @@ func Notes(fields map[string]any) []string {
 			notes = append(notes, fmt.Sprintf("%s is written as the integer %s, which transformers 5.23 refuses and 4.57 reads; %s.0 is meant", name, fields[name], fields[name]))
 		}
 	}
+	notes = append(notes, refusalNotes(fields)...)
 	if note := ignoredPattern(fields); note != "" {
 		notes = append(notes, note)
 	}
@@ -65,10 +66,22 @@ func Notes(fields map[string]any) []string {
 	return notes
 }
 
-// VersionNotes returns c.Notes without the notes that repeat what Departures says.
+// refusalNotes returns the notes of the Refusals, but for those that Notes words otherwise.
+func refusalNotes(fields map[string]any) []string {
+	var notes []string
+	for _, r := range Refusals(fields) {
+		isNoted := !r.Newer || slices.Contains(FloatFields, r.Field) && IsInteger(r.Value)
+		if !isNoted {
+			notes = append(notes, r.Note())
+		}
+	}
+	return notes
+}
+
+// VersionNotes returns c.Notes without the notes that repeat what Departures and Refusals say.
 func (c *Config) VersionNotes() []string {
 	return slices.DeleteFunc(slices.Clone(c.Notes), func(note string) bool {
-		return slices.ContainsFunc(Unsettable, func(name string) bool { return note == unsettableNote(name) })
+		return slices.Contains(c.refused, note) || slices.ContainsFunc(Unsettable, func(name string) bool { return note == unsettableNote(name) })
 	})
 }
 

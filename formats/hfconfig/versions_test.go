@@ -1,7 +1,6 @@
 package hfconfig
 
 import (
-	"slices"
 	"strings"
 	"testing"
 )
@@ -46,30 +45,71 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestTypeErrors has values that transformers 5.23.0 was seen to refuse, and others that it was seen to take.
-func TestTypeErrors(t *testing.T) {
-	for text, want := range map[string][]string{
-		`{"logits_soft_cap": 30, "rms_norm_eps": 1, "w_init_variance_scale": 1}`: {"logits_soft_cap", "rms_norm_eps", "w_init_variance_scale"},
-		`{"logits_soft_cap": null}`:                                                           {"logits_soft_cap"},
-		`{"logits_soft_cap": true, "vocab_size": true}`:                                       {"vocab_size", "logits_soft_cap"},
-		`{"vocab_size": 128.0, "lru_width": 48.0, "num_key_value_heads": 1.0}`:                {"vocab_size", "num_key_value_heads", "lru_width"},
-		`{"use_cache": 1, "attention_bias": null, "tie_word_embeddings": 1}`:                  {"use_cache", "attention_bias", "tie_word_embeddings"},
-		`{"pad_token_id": [0], "bos_token_id": [2], "eos_token_id": 1.0}`:                     {"pad_token_id", "bos_token_id", "eos_token_id"},
-		`{"hidden_activation": 3, "attention_dropout": null, "block_types": null}`:            {"attention_dropout", "hidden_activation", "block_types"},
-		`{"attention_dropout": 0, "eos_token_id": [1, 107], "lru_width": null}`:               nil,
-		`{"final_w_init_variance_scale": 1, "head_dim": 8.0, "dtype": 3, "foo": 1}`:           nil,
-		`{"rope_parameters": {"rope_theta": 10000}, "pad_token_id": null, "use_cache": true}`: nil,
+// TestRefusals has values with which transformers 5.23.0 and 4.57.3 were seen to fail, and others that they were seen to take.
+func TestRefusals(t *testing.T) {
+	for text, want := range map[string]string{ // each field with the versions that fail
+		`"logits_soft_cap": 30, "rms_norm_eps": 1, "w_init_variance_scale": 1`: "logits_soft_cap 5, rms_norm_eps 5, w_init_variance_scale 5",
+		`"logits_soft_cap": null, "rms_norm_eps": null, "hidden_size": null`:   "hidden_size 54, logits_soft_cap 54, rms_norm_eps 54",
+		`"logits_soft_cap": true, "vocab_size": true`:                          "logits_soft_cap 5, vocab_size 5",
+		`"vocab_size": 128.0, "lru_width": 48.0, "num_key_value_heads": 1.0`:   "lru_width 5, num_key_value_heads 5, vocab_size 5",
+		`"use_cache": 1, "attention_bias": null, "tie_word_embeddings": 1`:     "attention_bias 5, tie_word_embeddings 5, use_cache 5",
+		`"pad_token_id": [0], "bos_token_id": [2], "eos_token_id": 1.0`:        "bos_token_id 5, eos_token_id 5, pad_token_id 5",
+		`"hidden_activation": 3, "attention_dropout": null`:                    "attention_dropout 5, hidden_activation 5",
+		`"hidden_activation": null, "block_types": null`:                       "block_types 54, hidden_activation 54",
+		`"attention_dropout": 0, "eos_token_id": [1, 107], "lru_width": null`:  "",
+		`"head_dim": null, "final_w_init_variance_scale": null`:                "final_w_init_variance_scale 54, head_dim 54",
+		`"head_dim": 8.0`: "head_dim 54",
+		`"final_w_init_variance_scale": 1, "foo": 1`:                  "",
+		`"rope_theta": null, "rope_scaling": null`:                    "rope_theta 4",
+		`"rope_theta": null, "block_types": ["recurrent"]`:            "",
+		`"head_dim": null, "block_types": ["recurrent", "attention"]`: "head_dim 54",
+		`"partial_rotary_factor": null`:                               "partial_rotary_factor 4",
+		`"rope_parameters": {"rope_theta": 10000}`:                    "",
+		`"rope_parameters": {"rope_theta": null}`:                     "rope_parameters.rope_theta 5",
+		`"rope_parameters": {"rope_type": null}`:                      "rope_parameters.rope_type 5",
+		`"pad_token_id": null, "use_cache": true`:                     "",
+		`"hidden_activation": "swiglu"`:                               "hidden_activation 54",
+		`"hidden_activation": "GELU"`:                                 "hidden_activation 54",
+		`"hidden_activation": "xielu"`:                                "",
+		`"dtype": "bf16"`:                                             "dtype 54",
+		`"torch_dtype": "torch.bfloat16"`:                             "torch_dtype 54",
+		`"dtype": ""`:                                                 "dtype 54",
+		`"dtype": "auto"`:                                             "dtype 54",
+		`"dtype": "half", "torch_dtype": "bf16"`:                      "",
+		`"dtype": null, "torch_dtype": "bf16"`:                        "torch_dtype 54",
+		`"dtype": "bf16", "torch_dtype": "bfloat16"`:                  "dtype 54",
+		`"dtype": "int8"`:                                             "dtype 5",
+		`"dtype": "float8_e4m3fn"`:                                    "dtype 5",
+		`"dtype": 3`:                                                  "dtype 5",
+		`"dtype": ["bfloat16"]`:                                       "dtype 54",
+		`"dtype": {"": "bfloat16"}`:                                   "",
+		`"dtype": {"": "bf16"}`:                                       "dtype 5",
+		`"dtype": {}`:                                                 "",
+		`"dtype": {"a": "bf16"}, "torch_dtype": null`:                 "",
 	} {
-		fields, err := Fields(holding(text), Name)
+		fields, err := Fields(holding(`{"model_type": "recurrent_gemma", `+text+"}"), Name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, e := range TypeErrors(fields) {
-			got = append(got, e.Field)
+		for _, r := range Refusals(fields) {
+			versions := ""
+			if r.Newer {
+				versions = "5"
+			}
+			if r.Older {
+				versions += "4"
+			}
+			got = append(got, r.Field+" "+versions)
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: %q, want %q", text, got, want)
+		if s := strings.Join(got, ", "); s != want {
+			t.Errorf("%s: %q, want %q", text, s, want)
 		}
+	}
+	if all := Refusals(map[string]any{}); len(all) != 1 || all[0].Note() != "model_type is not there: transformers does not load the model, unless the name of the directory says its type" {
+		t.Errorf("without model_type: %+v", all)
+	}
+	if all := Refusals(map[string]any{"model_type": "recurrent_gemma", "dtype": "bf16"}); all[0].Note() != `dtype is "bf16"; transformers wants a floating-point type of torch: neither transformers 5.23 nor 4.57 loads the model` {
+		t.Error(all[0].Note())
 	}
 }

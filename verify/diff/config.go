@@ -54,8 +54,9 @@ func (d configs) compare(ctx context.Context) error {
 // sideConfig is the configuration of a side.
 type sideConfig struct {
 	fields   configFields
-	complete bool                    // config.json was read; otherwise only shapes are known
-	states   func(field string) bool // reports whether config.json has a field, so that its value is no default; nil if the fields are only those that it has
+	complete bool                        // config.json was read; otherwise only shapes are known
+	refused  map[string]hfconfig.Refusal // fields with which transformers does not load config.json, by their names here
+	states   func(field string) bool     // reports whether config.json has a field, so that its value is no default; nil if the fields are only those that it has
 }
 
 // isDefault reports whether the value of a field is what transformers takes because the file does not state it.
@@ -75,6 +76,11 @@ func (d configs) compareFields(a, b *sideConfig) {
 			continue
 		}
 		c := ConfigDifference{Field: name, Detail: effectOf(name, x, y), DefaultA: inA && a.isDefault(name), DefaultB: inB && b.isDefault(name)}
+		for side, of := range []*sideConfig{a, b} {
+			if r, ok := of.refused[name]; ok {
+				c.Detail = fmt.Sprintf("in %c %s", 'A'+side, r.Detail())
+			}
+		}
 		if inA {
 			c.A = showValue(x)
 		}
@@ -159,8 +165,19 @@ func (d configs) configOf(s *side, plain bool) (*sideConfig, error) {
 	if err != nil {
 		return nil, err
 	}
+	refused := map[string]hfconfig.Refusal{}
+	if raw["model_type"] == nil || raw["model_type"] == familyType {
+		for _, r := range hfconfig.Refusals(raw) {
+			refused[r.Field] = r
+		}
+	}
+	if name, _ := hfconfig.TakenDType(raw); name != "" { // setDTypes gives it both names
+		if r, ok := refused[name]; ok {
+			refused["dtype"], refused["torch_dtype"] = r, r
+		}
+	}
 	if plain {
-		return &sideConfig{fields: plainFields(raw), complete: true}, nil
+		return plainConfig(raw, refused), nil
 	}
 	h, err := model.Griffin.HuggingFace.Read(source, name) // that of tensors under other names too
 	if err != nil {
@@ -178,7 +195,18 @@ func (d configs) configOf(s *side, plain bool) (*sideConfig, error) {
 	for _, note := range h.Notes {
 		d.note("%s: %s", storage.Path(source, name), note)
 	}
-	return &sideConfig{familyFields(h, raw), true, func(field string) bool { return states(raw, field) }}, nil
+	return &sideConfig{familyFields(h, raw), true, refused, func(field string) bool { return states(raw, field) }}, nil
+}
+
+// plainConfig is the configuration of a side as its config.json has it, with null where that is refused.
+func plainConfig(raw map[string]any, refused map[string]hfconfig.Refusal) *sideConfig {
+	c := &sideConfig{fields: plainFields(raw), complete: true, refused: refused}
+	for name, r := range refused {
+		if _, there := raw[name]; there && r.Value == nil {
+			c.fields[name] = nil
+		}
+	}
+	return c
 }
 
 // states reports whether a config.json has a value for a field of familyFields, under any of its names.

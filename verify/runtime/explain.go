@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -143,10 +144,16 @@ func (x *explainer) needs(names ...string) {
 	}
 }
 
-// needsModelType says that transformers does not find its classes without model_type.
-func (x *explainer) needsModelType() {
-	if !x.has("model_type") {
-		x.refuses("it needs model_type in config.json, or it takes the family from the name of the directory")
+// refusesFields says which fields of config.json keep a version of transformers from loading the directory: those that it refuses.
+func (x *explainer) refusesFields(isRefused func(*hfconfig.Refusal) bool) {
+	for _, r := range hfconfig.Refusals(x.Fields) {
+		switch {
+		case !isRefused(&r):
+		case r.Field == "model_type":
+			x.refuses("it needs model_type in config.json, or it takes the family from the name of the directory")
+		default:
+			x.refuses("it wants %s of config.json to be %s, and has %s there", r.Field, r.Wants, r.Shown())
+		}
 	}
 }
 

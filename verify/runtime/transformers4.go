@@ -30,7 +30,7 @@ var Transformers4 = &Runtime{
 		if f := x.Stated.HiddenActivation; slices.Contains(hfconfig.NewActivations, f) {
 			x.refuses("it has no hidden_activation %s", f)
 		}
-		x.needsModelType()
+		x.refusesFields(func(r *hfconfig.Refusal) bool { return r.Older })
 		if x.attends() && !x.fitting() {
 			x.diverges(0, "every pass fails, because %d heads of %d channels are not as wide as the model", x.Stated.NumAttentionHeads, x.Stated.HeadDim)
 		}

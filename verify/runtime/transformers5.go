@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -55,13 +54,10 @@ var Transformers5 = &Runtime{
 
 // transformers5Loads says which fields of config.json keep it from loading the directory.
 func (x *explainer) transformers5Loads() {
-	x.needsModelType()
 	for _, name := range hfconfig.Unsettable {
 		if x.Stated.Has(name) {
 			x.refuses("config.json has %s, which it derives from block_types and cannot set", name)
 		}
 	}
-	for _, e := range hfconfig.TypeErrors(x.Fields) {
-		x.refuses("it wants %s of config.json to be %s", e.Field, strings.Join(e.Types, " or "))
-	}
+	x.refusesFields(func(r *hfconfig.Refusal) bool { return r.Newer })
 }
