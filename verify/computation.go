@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -36,6 +37,7 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 	if c.source, err = runtime.New(r.sourceModel, r.options.Settings); err != nil {
 		return err
 	}
+	c.source = r.recordedOriginal(c.source)
 	if r.converted != nil {
 		if c.converted, err = r.runnable(c.source); err != nil {
 			if err := c.skipConverted(err); err != nil || c.fixture == nil {
@@ -78,11 +80,30 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 	return nil
 }
 
-// windowBeside returns the window of a conversion whose source is a Hugging Face directory with another, where nothing but a recording may say
-// which of them is the original's, and whether one of them is one more.
+// recordedOriginal returns the source with what the record of a conversion to an original says of its window: the conversion has the original's, and
+// states it nowhere else.
+func (r *run) recordedOriginal(source *runtime.Model) *runtime.Model {
+	if source.Evidence != runtime.Assumed || r.sourceModel.Layout != model.HuggingFace || r.converted == nil || r.plan.Layout == model.HuggingFace ||
+		r.record.Record == nil || r.record.Settings == nil || r.record.Layout != r.plan.Layout.String() {
+		return source
+	}
+	evidence := runtime.FromManifest
+	if r.record.Settings.AttentionWindow != source.Original.AttentionWindow {
+		evidence = runtime.Contradicted
+	}
+	return source.WithOriginal(source.Original.AttentionWindow, source.Original.LogitsSoftCap, evidence)
+}
+
+// windowBeside returns the window of a conversion whose source is a Hugging Face directory with another, where nothing but a recording or the record
+// of the conversion may say which of them is the original's, and whether one of them is one more.
 func (c *computation) windowBeside(w *runtime.Window) *runtime.Window {
 	if c.source.Evidence == runtime.FromFixture {
 		return w.For(c.source.Original.AttentionWindow)
+	}
+	if w.Source == runtime.FromManifest {
+		recorded := *w
+		recorded.Summary = fmt.Sprintf("attention_window_size is %d, and that of the source %d: %s records %d for the original's window", w.Written, c.source.Config.AttentionWindow, manifest.Name, w.Original)
+		return &recorded
 	}
 	beside := *w
 	beside.Source, beside.Matches = runtime.Assumed, ""
@@ -115,7 +136,7 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 	if known.LogitsSoftCap == 0 && huggingface.IsNoSoftCap(softCap, r.plan.DType) {
 		softCap = 0
 	}
-	if evidence == runtime.Assumed && m.Evidence == runtime.FromManifest && m.Original.AttentionWindow == window {
+	if evidence == runtime.Assumed && (m.Evidence == runtime.Contradicted || m.Evidence == runtime.FromManifest && m.Original.AttentionWindow == window) {
 		evidence = m.Evidence // the record of the conversion says what the source does not
 	}
 	return m.WithOriginal(window, softCap, evidence), nil

@@ -70,6 +70,8 @@ func TestWindowsOfTwoDirectories(t *testing.T) {
 		{"the same, as recorded", convert.Options{}, convert.Options{}, [2]bool{false, true}, 8, runtime.FromManifest, "attention_window_size is 8, the original's window"},
 		{"another than the recorded one", convert.Options{}, convert.Options{Settings: settingsOf(6, 30, true)}, [2]bool{true, false}, 8, runtime.FromSource,
 			"attention_window_size is 6, neither the original's window of 8 nor one more"},
+		{"another, as recorded", convert.Options{}, convert.Options{Settings: settingsOf(6, 30, true)}, [2]bool{false, true}, 6, runtime.FromManifest,
+			"attention_window_size is 6, and that of the source 8: conversion.json records 6 for the original's window"},
 	} {
 		var dirs [2]string
 		for i, o := range []convert.Options{tt.source, tt.made} {
@@ -86,6 +88,50 @@ func TestWindowsOfTwoDirectories(t *testing.T) {
 		}
 		if w := v.Window; w.Original != tt.original || w.Source != tt.evidence || w.Summary != tt.summary {
 			t.Errorf("%s: %+v", tt.name, w)
+		}
+	}
+}
+
+// The record of a conversion to an original says whether the window of its source is the original's; a changed one is not taken for nothing either.
+func TestWindowOfRecordedOriginal(t *testing.T) {
+	_, source := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+	remove(t, source, manifest.Name)
+	for _, tt := range []struct {
+		to       convert.Target
+		from, is string // in the record; "" for no record
+		summary  string
+	}{
+		{convert.ToTorch, "x", "x", "attention_window_size is 8, the original's window"},
+		{convert.ToOrbax, "x", "x", "attention_window_size is 8, the original's window"},
+		{convert.ToHF, `"attention_window": 8`, `"attention_window": 7`, "attention_window_size is 8, which is taken for the original's window; conversion.json records another"},
+		{convert.ToOrbax, `"attention_window": 8`, `"attention_window": 7`, "attention_window_size is 8, which is taken for the original's window; conversion.json records another"},
+		{convert.ToOrbax, "\n  \"layout\": \"", "\n  \"layout\": \"another ", "attention_window_size is 8, which is taken for the original's window: nothing says whether it is one more, to match transformers 5"},
+		{convert.ToOrbax, "", "", "attention_window_size is 8, which is taken for the original's window: nothing says whether it is one more, to match transformers 5"},
+	} {
+		converted := filepath.Join(t.TempDir(), "made")
+		c, err := formats.Open(source, formats.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := convert.Convert(t.Context(), c, converted, convert.Options{To: tt.to}); err != nil {
+			t.Fatal(err)
+		}
+		record := filepath.Join(converted, manifest.Name)
+		if tt.to == convert.ToTorch {
+			record = converted + "." + manifest.Name
+		}
+		if tt.from == "" {
+			remove(t, filepath.Dir(record), manifest.Name)
+		} else if tt.from != tt.is {
+			rewrite(t, record, replaced(tt.from, tt.is))
+		}
+		v, err := verifyFiles(t, source, converted, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Window == nil || v.Window.Summary != tt.summary {
+			t.Errorf("%s, %s: %s", tt.to, tt.is, textOf(t, v))
 		}
 	}
 }
