@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -270,7 +272,7 @@ func (c *computation) reading(m *runtime.Model) func(int64) {
 
 // RuntimeResult says where the source and the converted checkpoint diverge when each is run by a runtime of its layout:
 // the original implementation, or for a Hugging Face directory another runtime. It is a fact about runtimes, not a
-// failure.
+// failure: where checks fail, it is about the conversion as it should be.
 type RuntimeResult struct {
 	Runtime string `json:"runtime"` // name of the runtime that runs the Hugging Face side
 	Summary string `json:"summary"` // one sentence
@@ -281,11 +283,14 @@ type RuntimeResult struct {
 	First *logits.Location `json:"first,omitempty"`
 	Pass  string           `json:"pass,omitempty"` // of First: "" or "packed"
 
-	// From is the position from which on they diverge in a document that is long enough; -1 if they never do.
-	From int `json:"from"`
+	// From is the position from which on they diverge in a document that is long enough; -1 if they never do, or if the runtime does not load a
+	// directory, as Refused says.
+	From    int  `json:"from"`
+	Refused bool `json:"refused,omitempty"`
 
 	// Metrics compare the logits of both: those of the tokens from First on in each row if they diverge, or of all
-	// tokens if the weights are not the same bit for bit. nil if nothing had to be run.
+	// tokens if the weights are not the same bit for bit. nil if nothing had to be run. They alone are of the
+	// conversion as it is: where checks fail, they measure that.
 	Metrics *logits.Metrics `json:"metrics,omitempty"`
 
 	Facts []runtime.Fact `json:"facts,omitempty"` // what each runtime does with the Hugging Face side
@@ -303,14 +308,20 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	if err != nil {
 		return nil, err
 	}
+	if v := c.run.verdict; !d.Refused && slices.ContainsFunc(v.Sections(), func(s NamedSection) bool { return !s.OK }) {
+		if d, err = runtime.Compare(source, c.rightly(converted), passes); err != nil {
+			return nil, err
+		}
+		if d.Own && c.misstated() {
+			return nil, nil
+		}
+		d.Summary = "but for what fails, " + d.Summary
+	}
 	metrics, err := c.runtimeMetrics(ctx, &source, &converted, d, passes)
 	if err != nil {
 		return nil, err
 	}
-	r := &RuntimeResult{Runtime: hf.Name, Summary: d.Summary, Reason: d.Reason, Part: d.First != nil, Pass: d.Pass, From: d.From, Metrics: metrics}
-	if v := c.run.verdict; !d.Refused && slices.ContainsFunc(v.Sections(), func(s NamedSection) bool { return !s.OK }) {
-		r.Summary = "but for what fails, " + r.Summary // it is about windows and the boundaries of documents
-	}
+	r := &RuntimeResult{Runtime: hf.Name, Summary: d.Summary, Reason: d.Reason, Part: d.First != nil, Pass: d.Pass, From: d.From, Refused: d.Refused, Metrics: metrics}
 	if t := d.First; t != nil {
 		r.First = &logits.Location{Row: t.Row, Token: t.Index, Position: t.Position}
 	}
@@ -324,6 +335,25 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	}
 	r.Facts = runtime.Facts(explained)
 	return r, nil
+}
+
+// rightly returns a converted side with the window and the soft cap that its config.json should have.
+func (c *computation) rightly(converted runtime.Side) runtime.Side {
+	form := c.run.plan.HF
+	if form == nil || !c.run.plan.SettingsKnown {
+		return converted
+	}
+	m := *converted.Model
+	m.Config.AttentionWindow, m.Config.LogitsSoftCap = form.AttentionWindowSize, float64(form.LogitsSoftCap)
+	converted.Model = &m
+	return converted
+}
+
+// misstated reports whether config.json of the conversion has other wrong fields than those that rightly mends.
+func (c *computation) misstated() bool {
+	return slices.ContainsFunc(c.run.verdict.Config.Findings.All(), func(f Finding) bool {
+		return !slices.Contains(hfconfig.WindowNames, f.Field) && f.Field != "logits_soft_cap" && !strings.Contains(f.Field, manifest.Name)
+	})
 }
 
 // passes returns the passes of the fixture, unless they have tokens that the models do not have.

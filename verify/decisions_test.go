@@ -9,9 +9,11 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // The ids of tokens are compared with those of the source's config.json or, if it has none, with those of the family.
@@ -160,18 +162,46 @@ func TestTokenizerIsNoted(t *testing.T) {
 
 // What runtimes do otherwise is said apart from what fails.
 func TestRuntimesBesideFailures(t *testing.T) {
-	const apart = "but for what fails, "
-	for _, wrong := range []bool{false, true} {
+	c := cases.Open(t, "tiny-griffin")
+	const apart, same, from8 = "but for what fails, ", "under transformers 5 the conversion computes the same as the source at every position of a document", "transformers 5 diverges from the original from position 8 of a document on"
+	plain := filepath.Join(c.Dir, "hf")
+	for _, tt := range []struct {
+		source   string // "" for an original
+		runtime  *runtime.Runtime
+		from, to string // in config.json
+		want     string // "" for no note
+	}{
+		{"", nil, "", "", from8},
+		{"", nil, `"hidden_activation": "gelu_pytorch_tanh"`, `"hidden_activation": "gelu"`, apart + from8},
+		{"", nil, `"attention_window_size": 8`, `"attention_window_size": 6`, apart + from8},
+		{plain, nil, "", "", same},
+		{plain, nil, `"attention_window_size": 8`, `"attention_window_size": 9`, apart + same},
+		{plain, nil, `"attention_window_size": 8`, `"attention_window_size": 2048`, apart + same},
+		{plain, nil, `"logits_soft_cap": 30.0`, `"logits_soft_cap": 0.0`, apart + same},
+		{"", runtime.Transformers4, `"attention_window_size": 8`, `"attention_window_size": 6`, apart + "transformers 4 diverges from the original from position 9 of a document on"},
+		{"", runtime.Transformers4, `"rope_theta": 10000.0`, `"rope_theta": 20000.0`, ""},
+		{"", nil, `"model_type": "recurrent_gemma",`, "", "transformers 5 does not load the directory: it needs model_type in config.json, or it takes the family from the name of the directory"},
+	} {
 		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
-		if wrong {
-			rewrite(t, filepath.Join(converted, "config.json"), replaced(`"hidden_activation": "gelu_pytorch_tanh"`, `"hidden_activation": "gelu"`))
+		o := Options{Runtime: tt.runtime, Settings: settingsOf(8, 30, true)}
+		if tt.source != "" {
+			source, o.Settings = tt.source, model.Settings{}
+			remove(t, converted, "conversion.json")
 		}
-		v, err := verifyFiles(t, source, converted, Options{Settings: settingsOf(8, 30, true)})
+		rewrite(t, filepath.Join(converted, "config.json"), replaced(tt.from, tt.to))
+		v, err := verifyFiles(t, source, converted, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v.Same == wrong || v.Runtime == nil || v.Runtime.Summary == "" || strings.HasPrefix(v.Runtime.Summary, apart) != wrong {
-			t.Errorf("wrong %t: %s", wrong, textOf(t, v))
+		got := ""
+		if r := v.Runtime; r != nil {
+			got = r.Summary
+			if r.Refused != strings.Contains(got, "does not load") {
+				t.Errorf("%s: %+v", tt.to, r)
+			}
+		}
+		if v.Same != (tt.from == "") || got != tt.want {
+			t.Errorf("%s under %v: %s", tt.to, tt.runtime, textOf(t, v))
 		}
 	}
 }

@@ -149,6 +149,11 @@ func (g *verdictPage) wrong() []page.Link {
 	return all
 }
 
+// Fails reports whether a check of the conversion itself fails.
+func (g *verdictPage) Fails() bool {
+	return g.Verdict.Unproven == "" && slices.ContainsFunc(g.Verdict.Sections(), func(s verify.NamedSection) bool { return !s.OK })
+}
+
 // Explained reports whether the page describes a failure one by one.
 func (g *verdictPage) Explained() bool {
 	return len(g.Findings) > 0 || slices.ContainsFunc(g.Logits, func(l *logitsPart) bool { return len(l.Where) > 0 })

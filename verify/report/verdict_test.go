@@ -79,6 +79,41 @@ func TestReportIsSafeWhateverFilesSay(t *testing.T) {
 	}
 }
 
+// Figures of what fails are said to be that, and a directory that is refused because of it is no fact about the implementations.
+func TestRuntimesOfThePage(t *testing.T) {
+	const fact, figures, fails = "This is a fact about the implementations", "at most 2.29 from the source", "With what fails, at the tokens compared,"
+	finite := logits.Metrics{Largest: 2.29, Tokens: 40, Differ: 22}
+	for _, tt := range []struct {
+		name      string
+		ok        bool
+		unproven  string
+		r         verify.RuntimeResult
+		want, not []string
+	}{
+		{"right", true, "", verify.RuntimeResult{Metrics: &finite}, []string{fact, figures, "At the tokens compared, "}, []string{fails}},
+		{"wrong", false, "", verify.RuntimeResult{Metrics: &finite}, []string{fact, figures, fails}, []string{"At the tokens compared"}},
+		{"wrong and not finite", false, "", verify.RuntimeResult{Metrics: &logits.Metrics{Largest: verify.Number(math.NaN())}}, []string{fails + " logits are not finite"}, []string{"at most NaN"}},
+		{"not proven", false, "the recording is not finite", verify.RuntimeResult{Metrics: &finite}, []string{fact, figures}, []string{fails}},
+		{"refused", true, "", verify.RuntimeResult{Refused: true}, []string{fact}, nil},
+		{"refused, because it is wrong", false, "", verify.RuntimeResult{Refused: true}, nil, []string{fact}},
+	} {
+		subject := verify.Subject{Path: "a", Layout: "huggingface"}
+		facts := &verify.CheckpointFacts{Subject: subject}
+		v := &verify.Verdict{Same: tt.ok, Unproven: tt.unproven, Source: &subject, Converted: &subject, Runtime: &tt.r, Structure: &verify.Section{OK: true}, Config: &verify.Section{OK: tt.ok, Summary: "checked"}, Facts: &verify.Facts{Source: facts, Converted: facts}}
+		page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })
+		for _, want := range tt.want {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: the page lacks %q", tt.name, want)
+			}
+		}
+		for _, not := range tt.not {
+			if strings.Contains(page, not) {
+				t.Errorf("%s: the page has %q", tt.name, not)
+			}
+		}
+	}
+}
+
 // Elements are sorted by their values, and what else may be in their place is not.
 func TestElementsAreSortedByValue(t *testing.T) {
 	findings := []verify.Finding{{Kind: verify.WrongWeights, Tensor: "x", Want: "-0.125 (0xbe00)", Got: "1e-05 (0x3728)"}, {Kind: verify.MissingTensor, Tensor: "y", Want: "float32 [2]"}}

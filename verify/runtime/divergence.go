@@ -46,6 +46,7 @@ type Divergence struct {
 
 	Summary string // a sentence
 	Refused bool   // it says that the runtime does not load a directory
+	Own     bool   // the runtime computes something else with what a directory states, apart from windows
 }
 
 // Token is a token of a pass.
@@ -64,7 +65,7 @@ func Compare(source, converted Side, passes []golden.Pass) (*Divergence, error) 
 	if pair.refused != "" {
 		return &Divergence{From: -1, Summary: pair.refused, Refused: true}, nil
 	}
-	d := &Divergence{From: pair.divergeFrom()}
+	d := &Divergence{From: pair.divergeFrom(), Own: pair.own >= 0}
 	for i := range passes {
 		p := &passes[i]
 		if t, reason := pair.firstApart(p); t >= 0 {
