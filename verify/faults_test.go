@@ -197,6 +197,18 @@ func TestFoldedFaultsOfWeights(t *testing.T) {
 	if text := textOf(t, v); !strings.Contains(text, lines) {
 		t.Errorf("%s\nwant %s", text, lines)
 	}
+	l.Notes, v.Structure = []string{"noted"}, &Section{} // what is said of one of two is said to be of that
+	for _, of := range []string{"source", "converted checkpoint"} {
+		if of == "source" {
+			l.Checkpoint = "a"
+		} else {
+			l.Checkpoint = "b"
+		}
+		if text := textOf(t, v); !strings.Contains(text, "\nlogits of the "+of+": 2 failures\n") || !strings.Contains(text, "\nnote: logits of the "+of+": noted\n") {
+			t.Errorf("%s: %s", of, text)
+		}
+	}
+	l.Notes, v.Structure = nil, nil
 	wrong(WrongWeights, 3, "o")
 	wrong(WrongWeights, 4, "p")
 	wrong(WrongWeights, 5, "p")

@@ -20,6 +20,15 @@ type Check struct {
 	Summary  string                  `json:"summary"`
 	Failures strictjson.List[string] `json:"failures,omitempty,omitzero"` // each in one line, with full names in both checkpoints
 	Notes    []string                `json:"notes,omitempty"`             // what is not a failure
+	Of       string                  `json:"-"`                           // the checkpoint that it is of, for people, if the other has such a check: "source"
+}
+
+// Title names the check, and the checkpoint if there is such a check of the other: "logits of the source".
+func (c *Check) Title() string {
+	if c.Of == "" {
+		return c.Name
+	}
+	return c.Name + " of the " + c.Of
 }
 
 // Checks returns the checks that were made, in order.
@@ -33,7 +42,7 @@ func (v *Verdict) Checks() []Check {
 	for _, l := range v.Logits {
 		c := Check{Name: "logits", OK: l.OK, Summary: l.Headline(), Notes: l.Notes}
 		if LogitsOfSide(v) {
-			c.Summary = v.sideOf(l) + ": " + c.Summary
+			c.Summary, c.Of = v.sideOf(l)+": "+c.Summary, v.OfSide(l)
 		}
 		c.Failures = strictjson.NewList(len(l.Faults), func(i int) string { return v.faultLine(v.place(l, l.Faults[i])) })
 		all = append(all, c)
@@ -167,11 +176,15 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 				n += max(1, f.Places)
 			}
 		}
-		out.failures("logits", n, faults, len(faults), all)
+		check := Check{Name: "logits"}
+		if LogitsOfSide(v) {
+			check.Of = v.OfSide(l)
+		}
+		out.failures(check.Title(), n, faults, len(faults), all)
 	}
 	for _, c := range v.Checks() {
 		for _, note := range c.Notes {
-			out.printf("note: %s: %s\n", c.Name, text.Printable(note))
+			out.printf("note: %s: %s\n", c.Title(), text.Printable(note))
 		}
 	}
 	for _, note := range v.Notes {
@@ -241,6 +254,14 @@ func (v *Verdict) sideOf(l *logits.Result) string {
 		return "source"
 	}
 	return "converted"
+}
+
+// OfSide names the checkpoint whose logits a result of one of two has, in a sentence: "source" or "converted checkpoint".
+func (v *Verdict) OfSide(l *logits.Result) string {
+	if side := v.sideOf(l); side != "converted" {
+		return side
+	}
+	return "converted checkpoint"
 }
 
 // maxLines is how many lines a check has for what is wrong.

@@ -81,6 +81,9 @@ const (
 // InCheckpoint reports whether the fault is in a part of the model, and not in the recording, or in all weights.
 func (f *Fault) InCheckpoint() bool { return f.Kind != RecordingFault && f.Kind != WeightsFault }
 
+// Unlike reports whether the fault is that nothing is near what was recorded. Where that is first so does not matter.
+func (f *Fault) Unlike() bool { return f.Kind == WeightsFault && f.Cause == "" }
+
 // inBlock reports whether the fault is in one block.
 func (f *Fault) inBlock() bool { return f.Kind == RecurrentFault || f.Kind == AttentionFault }
 
@@ -103,6 +106,8 @@ func (f *Fault) place() string {
 		return f.where.title
 	case f.Kind == RecordingFault:
 		return "the recording"
+	case f.Unlike():
+		return "likely other weights or another model"
 	case f.Kind == AccumulatedFault:
 		return f.Site
 	case !f.inBlock():

@@ -224,7 +224,7 @@ func named(algorithm, digest string) string {
 type logitsPart struct {
 	*logits.Result
 	ID       string
-	Of       string // sourceName or convertedName, if there are both
+	Of       string // "source" or "converted checkpoint", if there are both
 	Headline string
 	Where    []faultPart
 	Charts   []*chart.Chart
@@ -244,12 +244,6 @@ func places(all []faultPart) (n int) {
 	}
 	return n
 }
-
-// The names of the two sides.
-const (
-	sourceName    = "source"
-	convertedName = "converted checkpoint"
-)
 
 // faultPart is a place at fault, with the plot of its tokens.
 type faultPart struct {
@@ -281,10 +275,7 @@ func newVerdictPage(v *verify.Verdict) *verdictPage {
 	for i, l := range v.Logits {
 		part := newLogitsPart(l, v, i)
 		if verify.LogitsOfSide(v) {
-			part.Of = convertedName
-			if v.Source != nil && l.Checkpoint == v.Source.Path {
-				part.Of = sourceName
-			}
+			part.Of = v.OfSide(l)
 		}
 		g.attach(part)
 		g.Logits = append(g.Logits, part)

@@ -211,19 +211,24 @@ func TestFaultsOutsideTheModel(t *testing.T) {
 		says    string
 	}{
 		{logits.RecurrentFault, logits.SameWeights, 1, "<dt>proven</dt><dd>its weights are those that were recorded, so that the configuration (one of rms_norm_eps"},
-		{logits.RecordingFault, "", 0, "The recording"}, {logits.WeightsFault, logits.OtherWeights, 0, "Weights"},
+		{logits.RecordingFault, "", 0, "The recording"}, {logits.WeightsFault, logits.OtherWeights, 0, "Weights</h4>"},
+		{logits.WeightsFault, logits.UnlikeWeights, 0, "Likely other weights or another model</h4>\n<dl>\n<dt>meaning</dt><dd>wrong</dd>\n</dl>"},
+		{logits.WeightsFault, logits.UnlikeWeights, 0, ">logits: likely other weights or another model</a>"},
 		{logits.SettingsFault, "", 0, "Settings"},
 	} {
 		f := &logits.Fault{Kind: tt.kind, Half: logits.MLPHalf, Site: "hidden.1", Tensors: []string{"w"}, Detail: "wrong"}
-		if tt.kind == logits.SettingsFault {
+		switch {
+		case tt.kind == logits.SettingsFault:
 			f.Site = ""
+		case tt.weights == logits.OtherWeights:
+			f.Cause = "other weights than those of the fixture"
 		}
 		site := &logits.Site{Name: "hidden.1", Errors: []logits.TokenError{{RMS: 1, Max: 1}}, Allowed: [][2]float64{{1, 1}}}
 		v := &verify.Verdict{Source: &subject, Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}},
 			Logits: []*logits.Result{{Checkpoint: "a", Weights: tt.weights, Faults: []*logits.Fault{f}, Sites: []*logits.Site{site}, Passes: []golden.Pass{{Batch: 1, Length: 1, Tokens: []int32{1}, Positions: []int32{0}}}}}}
 		page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 		checkPage(t, page)
-		if n := strings.Count(page, "At fault: "); (n > 0) != (tt.plots > 0) || !strings.Contains(strings.ReplaceAll(page, "<wbr>", ""), tt.says) || strings.Contains(page, "<dt>first wrong</dt>") != (f.Site != "") {
+		if n := strings.Count(page, "At fault: "); (n > 0) != (tt.plots > 0) || !strings.Contains(strings.ReplaceAll(page, "<wbr>", ""), tt.says) || strings.Contains(page, "<dt>first wrong</dt>") != (f.Site != "" && !f.Unlike()) {
 			t.Errorf("%s: %d plots of the place at fault; %q is missing?", tt.kind, n, tt.says)
 		}
 	}
