@@ -212,7 +212,7 @@ func TestFaultsOutsideTheModel(t *testing.T) {
 	}{
 		{logits.RecurrentFault, logits.SameWeights, 1, "<dt>proven</dt><dd>its weights are those that were recorded, so that the configuration (one of rms_norm_eps"},
 		{logits.RecordingFault, "", 0, "The recording"}, {logits.WeightsFault, logits.OtherWeights, 0, "Weights</h4>"},
-		{logits.WeightsFault, logits.UnlikeWeights, 0, "Likely other weights or another model</h4>\n<dl>\n<dt>meaning</dt><dd>wrong</dd>\n</dl>"},
+		{logits.WeightsFault, logits.UnlikeWeights, 0, "Likely other weights or another model</h4>\n<dl>\n<dt>meaning</dt><dd>wrong</dd>\n"},
 		{logits.WeightsFault, logits.UnlikeWeights, 0, ">logits: likely other weights or another model</a>"},
 		{logits.SettingsFault, "", 0, "Settings"},
 	} {
