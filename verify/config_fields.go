@@ -29,7 +29,7 @@ type configField struct {
 
 	accepts func(got any) bool   // further values that are right, or nil
 	effect  string               // what a wrong value would do
-	holds   any                  // what the tensors of the converted checkpoint have, like want: a wrong value that is theirs has no other effect; or nil
+	holds   any                  // what the tensors of the converted checkpoint have, like want: a wrong value that is theirs has no other effect, and any other is wrong; or nil
 	explain func(got any) string // replaces effect, or nil
 }
 
@@ -45,7 +45,9 @@ func configFields(p *convert.Plan, found *model.Model, head headState, sourceFie
 	layers := int64(len(c.BlockTypes))
 	var sizes model.Config
 	if found != nil {
-		sizes = found.Config
+		if sizes = found.Config; !sizes.Has(model.Recurrent) {
+			sizes.LRUWidth = 0 // no tensor shows it
+		}
 	}
 	fields := []configField{
 		{names: []string{"model_type"}, want: "recurrent_gemma", effect: "transformers would load another model class, or none"},
@@ -55,7 +57,7 @@ func configFields(p *convert.Plan, found *model.Model, head headState, sourceFie
 		{names: []string{"hidden_size"}, want: c.Width, missing: int64(2560), holds: sizes.Width, effect: "no weight would fit, and embeddings would be scaled by the root of another width"},
 		{names: []string{"intermediate_size"}, want: 2 * c.MLPExpandedWidth, missing: int64(7680), holds: 2 * sizes.MLPExpandedWidth, accepts: halvesTo(c.MLPExpandedWidth), effect: "transformers takes half of it as the width of the MLP, and the weights would not fit"},
 		{names: []string{"num_hidden_layers"}, want: layers, missing: int64(26), holds: int64(len(sizes.BlockTypes)), effect: "blocks would be left out, or added with random weights"},
-		{names: []string{"num_attention_heads"}, want: c.NumHeads, missing: int64(10), effect: "attention heads and the blocks of the RG-LRU gates would be split differently"},
+		{names: []string{"num_attention_heads"}, want: c.NumHeads, missing: int64(10), holds: sizes.NumHeads, effect: "attention heads and the blocks of the RG-LRU gates would be split differently"},
 		{names: []string{"block_types"}, want: c.BlockTypes, holds: sizes.BlockTypes, missing: []model.BlockType{model.Recurrent, model.Recurrent, model.Attention}, effect: "blocks would be of another kind than their weights"},
 		{names: []string{"hidden_activation"}, want: n.Activation, missing: "gelu_pytorch_tanh", accepts: standsForActivation(n.Activation),
 			effect: "the MLP and the recurrent block's gate would apply another function"},
@@ -226,6 +228,24 @@ func (f *configField) check(fields map[string]any) []Finding {
 		}
 		out = append(out, f.finding(f.names[0], f.missing, shown))
 	}
+	if out == nil {
+		out = f.contradicting(fields)
+	}
+	return out
+}
+
+// contradicting finds a value that is the source's, while the tensors of the converted checkpoint are others.
+func (f *configField) contradicting(fields map[string]any) []Finding {
+	blocks, _ := f.holds.([]model.BlockType)
+	if f.holds == nil || reflect.ValueOf(f.holds).IsZero() || slices.Contains(blocks, model.UnknownKind) || reflect.DeepEqual(f.holds, f.want) {
+		return nil
+	}
+	held := *f
+	held.want, held.holds, held.accepts = f.holds, nil, nil
+	out := held.check(fields)
+	for i := range out {
+		out[i].Detail = "it contradicts the tensors of the conversion: " + f.effect
+	}
 	return out
 }
 
@@ -301,13 +321,19 @@ func sameNotation(got json.Number, want any, shownGot, shownWant string) (string
 			format = 'e'
 		}
 	}
-	return strconv.FormatFloat(x, format, -1, 64), strconv.FormatFloat(y, format, -1, 64)
+	notation := func(v float64) string {
+		if v == 0 {
+			return "0"
+		}
+		return strconv.FormatFloat(v, format, -1, 64)
+	}
+	return notation(x), notation(y)
 }
 
 // shown writes the value that the field should have.
 func (f *configField) shown() string {
 	if blocks, ok := f.want.([]model.BlockType); ok {
-		return showField((&model.Config{BlockTypes: blocks}).Pattern())
+		return tensor.Clip(hfconfig.Letters((&model.Config{BlockTypes: blocks}).Pattern()))
 	}
 	if f.want == nil {
 		return noField
@@ -405,6 +431,10 @@ func showField(v any) string {
 			return "an empty object"
 		}
 		return "an object with " + strings.Join(slices.Sorted(maps.Keys(v)), ", ")
+	case []any:
+		if letters := hfconfig.Letters(v); letters != "" {
+			return tensor.Clip(letters)
+		}
 	}
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -106,7 +106,7 @@ func TestFieldIsChecked(t *testing.T) {
 		{"a small number", configField{want: 1e-6, effect: "e"}, map[string]any{"a": json.Number("0.00002")}, "a: 2e-05, not 1e-06; e"},
 		{"an object", configField{effect: "e"}, map[string]any{"a": map[string]any{"y": 1, "x": 2}}, "a: an object with x, y, which should not be there; e"},
 		{"an empty object", configField{effect: "e"}, map[string]any{"a": map[string]any{}}, "a: an empty object, which should not be there; e"},
-		{"blocks", configField{want: []model.BlockType{model.Recurrent, model.Attention}, effect: "e"}, map[string]any{"a": "x"}, `a: "x", not ["recurrent","attention"]; e`},
+		{"blocks", configField{want: []model.BlockType{model.Recurrent, model.Attention}, effect: "e"}, map[string]any{"a": "x"}, `a: "x", not RA; e`},
 		{"what JSON does not have", configField{want: "x", effect: "e"}, map[string]any{"a": func() {}}, ""},
 	} {
 		tt.f.names = []string{"a", "b"}

@@ -37,7 +37,11 @@ func judgeRefusals(fields map[string]any, before []Finding) []Finding {
 	var out []Finding
 	for _, r := range hfconfig.Refusals(fields) {
 		if !slices.ContainsFunc(before, func(f Finding) bool { return f.Field == r.Field }) {
-			out = append(out, Finding{Kind: WrongField, Field: r.Field, Want: r.Wants, Got: showField(r.Value), Detail: r.Effect()})
+			got := noField
+			if _, ok := fields[r.Field]; ok || r.Value != nil {
+				got = showField(r.Value)
+			}
+			out = append(out, Finding{Kind: WrongField, Field: r.Field, Want: r.Wants, Got: got, Detail: r.Effect()})
 		}
 	}
 	return out

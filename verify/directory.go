@@ -14,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/beside"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -104,14 +105,50 @@ func checkNames(s *Section, found *model.Model) error {
 	return nil
 }
 
-// checkAlone is checkWeightFiles of a checkpoint that is only compared with a fixture. There is a section if it fails.
+// checkAlone is checkWeightFiles of a checkpoint that is only compared with a fixture, and finds what keeps transformers from loading its config.json. There
+// are sections only of what fails.
 func checkAlone(r *run) error {
 	s := &Section{OK: true}
-	err := checkWeightFiles(s, r.source, r.sourceModel.Layout == model.HuggingFace, r.sourceModel)
+	isHF := r.sourceModel.Layout == model.HuggingFace
+	err := checkWeightFiles(s, r.source, isHF, r.sourceModel)
 	if !s.OK {
 		r.verdict.Structure = s
 	}
-	return err
+	if err != nil || !isHF {
+		return err
+	}
+	checkConfigAlone(r)
+	return nil
+}
+
+// checkConfigAlone notes what is unusual in the config.json of a checkpoint alone, and fails what transformers refuses. One that is not there, or cannot
+// be read, is no matter of this.
+func checkConfigAlone(r *run) {
+	stated, err := r.sourceModel.StatedConfig()
+	if err != nil || stated == nil {
+		return
+	}
+	c := r.sourceModel.Checkpoint
+	fields, err := hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
+	if err != nil {
+		return
+	}
+	for _, note := range stated.VersionNotes() {
+		r.verdict.Notes = append(r.verdict.Notes, hfconfig.Name+": "+note)
+	}
+	maps.DeleteFunc(fields, func(name string, _ any) bool {
+		return name == "quantization_config" || strings.HasPrefix(name, "quantization_config.")
+	})
+	findings := judgeRefusals(fields, nil)
+	findings = append(findings, judgeDepartures(fields, findings)...)
+	if len(findings) == 0 {
+		return
+	}
+	names := make([]string, len(findings))
+	for i := range findings {
+		names[i] = findings[i].Field
+	}
+	r.verdict.Config = &Section{Findings: strictjson.Items(findings...), Summary: fmt.Sprintf("config.json is wrong in %s: %s", text.Count(len(names), "field"), strings.Join(names, ", "))}
 }
 
 // fail makes a section one that fails for a reason, which comes before more of its summary.

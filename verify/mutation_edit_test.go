@@ -36,6 +36,11 @@ func one(name func(*made) (string, bool), edit func(*entry)) func(*made) []strin
 	}
 }
 
+// contradicting names fields of config.json too, which an edit of tensors makes wrong.
+func contradicting(edit func(*made) []string, fields ...string) func(*made) []string {
+	return func(m *made) []string { return append(edit(m), fields...) }
+}
+
 func named1(name string) func(*made) (string, bool) {
 	return func(*made) (string, bool) { return name, true }
 }

@@ -228,14 +228,14 @@ var layoutFaults = []fault{
 		return one(recurrent(aParam), reshaped(c.NumHeads, c.LRUWidth/c.NumHeads))(m)
 	}, "instead of", false},
 	{layoutClass, "gate bias flat", func(m *made) []string { return one(recurrent(inputGateB), reshaped(m.family().LRUWidth))(m) }, "instead of", false},
-	{layoutClass, "embedding a row short", one(embedding, func(e *entry) {
+	{layoutClass, "embedding a row short", contradicting(one(embedding, func(e *entry) {
 		e.shape[0]--
 		e.data = e.data[:e.shape[0]*e.shape[1]*e.size()]
-	}), "instead of", false},
-	{layoutClass, "embedding padded to a multiple of 64", one(embedding, func(e *entry) {
+	}), "vocab_size"), "instead of", false},
+	{layoutClass, "embedding padded to a multiple of 64", contradicting(one(embedding, func(e *entry) {
 		e.shape[0] = (e.shape[0]/64 + 1) * 64
 		e.data = append(e.data, make([]byte, e.shape[0]*e.shape[1]*e.size()-int64(len(e.data)))...)
-	}), "instead of", false},
+	}), "vocab_size"), "instead of", false},
 	{layoutClass, "up and gate in one tensor", func(m *made) []string {
 		gate, up := in(0, gateProj), in(0, upProj)
 		e := m.get(gate)
@@ -274,7 +274,7 @@ var nameFaults = []fault{
 		for _, name := range names {
 			m.remove(name)
 		}
-		return names
+		return append(names, "num_hidden_layers")
 	}, "missing", false},
 	{namesClass, "a bias too many", func(m *made) []string {
 		i, ok := m.layer(model.Attention, 0)
@@ -293,7 +293,7 @@ var nameFaults = []fault{
 			m.tensors = append(m.tensors, e)
 			out = append(out, e.name)
 		}
-		return out
+		return append(out, "num_hidden_layers", "block_types")
 	}, "not a tensor of the model", false},
 	{namesClass, "rotary frequencies saved too", func(m *made) []string {
 		i, ok := m.layer(model.Attention, 0)
@@ -325,7 +325,7 @@ var nameFaults = []fault{
 	{namesClass, "the first block removed, and the others renumbered", func(m *made) []string {
 		before := m.all("model.layers.")
 		m.renumber(1, func(block int) []int { return []int{block - 1} })
-		return append(before, m.all("model.layers.")...)
+		return append(append(before, m.all("model.layers.")...), "num_hidden_layers", "block_types")
 	}, "renamed to", false},
 	{namesClass, "a block twice, and those behind it renumbered", func(m *made) []string {
 		behind := func(names []string, first int) []string {
@@ -344,7 +344,7 @@ var nameFaults = []fault{
 			}
 			return []int{block + 1}
 		})
-		return append(before, behind(m.all("model.layers."), 2)...)
+		return append(append(before, behind(m.all("model.layers."), 2)...), "num_hidden_layers", "block_types")
 	}, "renamed to|not a tensor of the model", false},
 }
 
@@ -420,7 +420,7 @@ var configFaults = []fault{
 			return nil
 		}
 		return int64(m.family().LogitsSoftCap)
-	}), "transformers 5.23 refuses", false},
+	}), "transformers 5.23 does not load", false},
 	{configClass, "no soft cap", field("logits_soft_cap", constant(0.0)), "", false},
 	{configClass, "soft cap left to the default", func(m *made) []string {
 		if m.family().LogitsSoftCap == 30 {
@@ -475,6 +475,8 @@ var configFaults = []fault{
 	{configClass, "attention with dropout", field("attention_dropout", constant(0.1)), "", false},
 	{configClass, "another dtype", field("dtype", func(m *made) any { return otherType(m.get(embeddingName).dtype).String() }), "", false},
 	{configClass, "another dtype, under its older name", field("torch_dtype", func(m *made) any { return otherType(m.get(embeddingName).dtype).String() }), "", false},
+	{configClass, "a dtype that torch does not have", field("dtype", constant("bf16")), "neither transformers 5.23 nor 4.57 loads", false},
+	{configClass, "a function that transformers does not have", field("hidden_activation", constant("gelu_pytorch")), "neither transformers 5.23 nor 4.57 loads", false},
 	{configClass, "quantised when it is loaded", func(m *made) []string {
 		m.config["quantization_config"] = map[string]any{"quant_method": "bitsandbytes"}
 		return []string{"quantization_config.quant_method"}

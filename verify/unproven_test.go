@@ -127,3 +127,37 @@ func recordedOf(t *testing.T, m *runtime.Model, like string) string {
 	}
 	return path
 }
+
+// A directory alone whose config.json transformers refuses fails, whatever it computes; what is unusual in it is noted.
+func TestConfigAlone(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	for _, tt := range []struct{ from, to, fails, note string }{
+		{"", "", "", ""},
+		{`"logits_soft_cap": 30.0`, `"logits_soft_cap": 30`, "logits_soft_cap: 30, not 30.0; transformers 5.23 does not load the model", "config.json: logits_soft_cap is written as the integer 30"},
+		{`"model_type": "recurrent_gemma",`, "", `model_type: no such field, not "recurrent_gemma"; transformers does not load the model, unless the name of the directory says its type`, ""},
+		{`"dtype": "bfloat16"`, `"dtype": "bf16"`, `dtype: "bf16", not a floating-point type of torch; neither transformers 5.23 nor 4.57 loads the model`, ""},
+		{`"use_cache": true`, `"is_encoder_decoder": true`, "is_encoder_decoder: true, which should not be there; generate() fails in transformers 4.57 and 5.23", ""},
+		{`"use_cache": true`, `"rope_theta": 1e6`, "", "config.json: rope_theta is 10000 for transformers 5.23"},
+	} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(c.Dir, "hf"))); err != nil {
+			t.Fatal(err)
+		}
+		rewrite(t, filepath.Join(dir, "config.json"), replaced(tt.from, tt.to))
+		v, err := verifyAlone(t, dir, Options{Golden: c.Recording("hf5")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if v.Config != nil {
+			all := v.Config.Findings.All()
+			got = all[0].String()
+		}
+		if v.Same != (tt.fails == "") || got != tt.fails || !v.Logits[0].OK || v.Unproven != "" {
+			t.Errorf("%s: %s", tt.to, textOf(t, v))
+		}
+		if notes := strings.Join(v.Notes, "\n"); strings.Contains(notes, "config.json: ") != (tt.note != "") || !strings.Contains(notes, tt.note) {
+			t.Errorf("%s: %q", tt.to, notes)
+		}
+	}
+}

@@ -345,6 +345,22 @@ func assign(to, v any) error {
 	return nil
 }
 
+// Letters writes block types as letters: "RRA"; "" if a list has anything else.
+func Letters[T any](blocks []T) string {
+	letters := make([]byte, len(blocks))
+	for i, b := range blocks {
+		switch fmt.Sprint(b) {
+		case Recurrent:
+			letters[i] = 'R'
+		case Attention:
+			letters[i] = 'A'
+		default:
+			return ""
+		}
+	}
+	return string(letters)
+}
+
 // Layers returns the type of each layer. transformers repeats BlockTypes 100 times and takes the first NumHiddenLayers
 // of them. If the pattern is too short, there are fewer.
 func (c *Config) Layers() []string {

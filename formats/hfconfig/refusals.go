@@ -9,7 +9,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
-// Refusal is a field with which a version of transformers does not load a config.json or a model, or fails in every pass. (Measured.)
+// Refusal is a field with which a version of transformers does not load a config.json or a model, or fails in every pass. (Measured, where no
+// dtype is asked for; with one, 5.23 does not read the dtype of config.json. testdata/interop/departures.py repeats it.)
 type Refusal struct {
 	Field string
 	Value any    // as Fields has it; nil for null, and for a field that is not there

@@ -65,6 +65,11 @@ FIELDS = {
     "nested_rope_parameter_keys": ([[]], []),
     "ignore_keys_at_rope_validation": ([3], [[], ["x"], None]),
     "quantization_config": ([{"quant_method": "bitsandbytes", "load_in_8bit": True}], []),
+    # what transformers refuses: formats/hfconfig/refusals.go
+    "dtype": (["bf16", "torch.float32", "auto", ["float32"]], ["float", None]),
+    "logits_soft_cap": ([None, 30], []), "rms_norm_eps": ([None], []), "head_dim": ([None, 8.0], []), "hidden_size": ([None], []),
+    "hidden_activation": (["swiglu", "gelu_pytorch", None], ["gelu_new"]), "final_w_init_variance_scale": ([None], [1]),
+    "w_init_variance_scale": ([None, 1], []), "attention_dropout": ([None], [0]), "partial_rotary_factor": ([None], []),
     # for generate()
     "max_length": ([3], [20]), "min_length": ([9], [0]), "do_sample": ([True], [False]), "num_beams": ([3], [1]),
     "repetition_penalty": ([9.0], [1.0]), "suppress_tokens": ([list(range(20))], [None]), "no_repeat_ngram_size": ([1], [0]),
@@ -161,6 +166,9 @@ def problem_with(verdict, effect, outcomes):
             return f"{name} does not ignore it: {did}"
         if re.search(rf"({re.escape(name)}|transformers) fails to load", effect) and did != "loads not":
             return f"{name} loads it: {did}"
+        refuses = re.search(rf"(transformers {re.escape(name)} does not load|neither transformers 5.23 nor 4.57 loads) the model", effect)
+        if refuses and did not in ("loads not", "runs not"):
+            return f"{name} does not refuse it: {did}"
         if f"{name} fails to run" in effect and did != "runs not":
             return f"{name} runs it: {did}"
     return ""
@@ -186,7 +194,7 @@ def main():
                 os.remove(f"{base}/{name}")
         jobs = []
         for i, (field, value) in enumerate(sample(random.Random(args.seed), args.all)):
-            job = dict(field=field, value=value, dir=f"{root}/{i}")
+            job = dict(field=field, value=value, dir=f"{root}/{i}", plain=field == "dtype")
             write(base, job["dir"], field, value)
             jobs.append(job)
         with open(f"{root}/jobs.json", "w") as f:

@@ -1,7 +1,8 @@
 """Loads and runs directories with one version of transformers: python departures_hf.py JOBS.json
 
-JOBS.json is a list of {"dir"}. Prints one JSON object a line: {"loads", "logits", "tokens", "error"}, where logits is the logits of some
-tokens and tokens what generate() continues them with; null where that fails.
+JOBS.json is a list of {"dir", "plain"}; plain ones load without a dtype, and others as float32. Prints one JSON object a line:
+{"loads", "logits", "tokens", "error"}, where logits is the logits of some tokens and tokens what generate() continues them with; null
+where that fails.
 """
 
 import json
@@ -14,8 +15,9 @@ import transformers
 
 def run(job):
     result = dict(loads=False, logits=None, tokens=None, error="")
+    dtype = {} if job.get("plain") else dict(dtype=torch.float32)
     try:
-        model, info = transformers.AutoModelForCausalLM.from_pretrained(job["dir"], output_loading_info=True, dtype=torch.float32, trust_remote_code=True)
+        model, info = transformers.AutoModelForCausalLM.from_pretrained(job["dir"], output_loading_info=True, trust_remote_code=True, **dtype)
         wrong = {k: v for k, v in info.items() if v}
         if wrong:
             raise ValueError(f"keys: {wrong}")

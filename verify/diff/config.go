@@ -412,17 +412,8 @@ func equalValues(a, b any) bool {
 
 // showValue prints a value as JSON, cut short. A list of block types becomes RRA.
 func showValue(v any) string {
-	if list, ok := v.([]any); ok && len(list) > 0 {
-		letters := ""
-		for _, item := range list {
-			switch item {
-			case hfconfig.Recurrent:
-				letters += "R"
-			case hfconfig.Attention:
-				letters += "A"
-			}
-		}
-		if len(letters) == len(list) {
+	if list, ok := v.([]any); ok {
+		if letters := hfconfig.Letters(list); letters != "" {
 			return tensor.Clip(letters)
 		}
 	}
