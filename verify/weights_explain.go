@@ -178,8 +178,16 @@ func (x *explanations) partsOf(d *moves.Dest, filling []explain.Part, found *ten
 
 // describe says what a wrong tensor holds; "" if nothing explains it.
 func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
-	if is, err := x.isTruncated(ctx, dest); is || err != nil {
-		return "truncated to " + x.list.Dests[dest].DType.String() + ", not rounded to nearest", err
+	if unrounded, err := x.unrounded(dest); err != nil {
+		return "", err
+	} else if unrounded != nil {
+		found := x.pairs[dest].B
+		if is, err := explain.IsTruncated(ctx, unrounded, found); is || err != nil {
+			return "truncated to " + x.list.Dests[dest].DType.String() + ", not rounded to nearest", err
+		}
+		if is, err := explain.IsRounded(ctx, found, unrounded); is || err != nil {
+			return "the other way round: the source is this rounded to " + unrounded.DType.String(), err
+		}
 	}
 	e, err := x.explainer.Explain(ctx, x.pairs[dest])
 	if err != nil {
@@ -215,20 +223,15 @@ func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
 	return text, nil
 }
 
-// isTruncated reports whether a wrong tensor of another dtype holds the elements of the source rounded towards zero.
-func (x *explanations) isTruncated(ctx context.Context, dest int) (bool, error) {
+// unrounded returns what a wrong tensor of another dtype than the source should hold, in the dtype of the source; nil if it has the same dtype.
+func (x *explanations) unrounded(dest int) (*tensor.Tensor, error) {
 	d, filling := &x.list.Dests[dest], fillingOf(x.list, dest)
 	source := filling[0].Source.DType
 	isOther := func(p explain.Part) bool { return p.Divide != 0 || p.Source.DType != source }
-	found := x.pairs[dest].B
-	if source == d.DType || found == nil || slices.ContainsFunc(filling, isOther) {
-		return false, nil
+	if source == d.DType || x.pairs[dest].B == nil || slices.ContainsFunc(filling, isOther) {
+		return nil, nil
 	}
-	unrounded, err := explain.Expected(d.Name, source, d.Shape, filling...)
-	if err != nil {
-		return false, err
-	}
-	return explain.IsTruncated(ctx, unrounded, found)
+	return explain.Expected(d.Name, source, d.Shape, filling...)
 }
 
 // describeResized says of tensors of the plan to which rows were added or removed, as to extend the vocabulary, which rows are the same. The

@@ -108,7 +108,12 @@ func TestIsTruncated(t *testing.T) {
 	} {
 		l := moves.List{Dests: []moves.Dest{{Name: "d", DType: tt.dtype, Shape: source.Shape}}, Moves: []moves.Move{{Source: source, View: tensor.RowMajor(source.Shape...), Divide: tt.divide}}}
 		x := &explanations{list: l, pairs: []*explain.Pair{{Name: "d", B: &tensor.Tensor{Name: "d", DType: tt.dtype, Shape: source.Shape, Data: tt.found}}}}
-		if got, err := x.isTruncated(t.Context(), 0); got != tt.want || err != nil {
+		unrounded, err := x.unrounded(0)
+		got := false
+		if err == nil && unrounded != nil {
+			got, err = explain.IsTruncated(t.Context(), unrounded, x.pairs[0].B)
+		}
+		if got != tt.want || err != nil {
 			t.Errorf("%s: %t, %v", tt.name, got, err)
 		}
 	}
@@ -153,5 +158,29 @@ func TestTitle(t *testing.T) {
 		if got := x.title(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
+	}
+}
+
+// Where the source is what was rounded, that is said: the two may have been given the other way round.
+func TestSourceIsRounded(t *testing.T) {
+	rounded, exact := baseOf(t, "float32 to bfloat16, Orbax").made, baseOf(t, "float32, torch").made.clone()
+	v, err := verifyFiles(t, rounded.write(t), exact.write(t), Options{})
+	if err != nil || v.Same {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	said := 0
+	for _, f := range v.Weights.Findings.All() {
+		if strings.HasSuffix(f.Detail, "the other way round: the source is this rounded to bfloat16") {
+			said++
+		}
+	}
+	if n := v.Weights.Findings.Len(); n < 30 || said != n {
+		t.Errorf("%d of %d: %s", said, n, textOf(t, v))
+	}
+	for i := range exact.tensors {
+		flip(0, 30)(exact.tensors[i]) // no rounding
+	}
+	if v, err = verifyFiles(t, rounded.write(t), exact.write(t), Options{}); err != nil || strings.Contains(textOf(t, v), "the other way round") {
+		t.Errorf("%v; %v", v, err)
 	}
 }

@@ -39,12 +39,21 @@ func (s *search) computed() {
 // IsTruncated reports whether b is a tensor of the same shape in a narrower floating-point dtype that has the elements of a rounded
 // towards zero. It reads both once.
 func IsTruncated(ctx context.Context, a, b *tensor.Tensor) (bool, error) {
+	return isNarrowed(ctx, a, b, (*numberFormat).truncated)
+}
+
+// IsRounded is IsTruncated of elements that were rounded to nearest.
+func IsRounded(ctx context.Context, a, b *tensor.Tensor) (bool, error) {
+	return isNarrowed(ctx, a, b, func(f *numberFormat) *numberFormat { return f })
+}
+
+func isNarrowed(ctx context.Context, a, b *tensor.Tensor, by func(*numberFormat) *numberFormat) (bool, error) {
 	f := numberFormats[b.DType]
 	if f == nil || !isFloat(a.DType) || f.mantissa >= numberFormats[a.DType].mantissa || !slices.Equal(a.Shape, b.Shape) {
 		return false, nil
 	}
 	s := &search{ctx: ctx, a: &fingerprint{tensor: a}, b: &fingerprint{tensor: b}}
-	rest, err := s.check([]*claim{{order: identity(a.Shape), format: f.truncated()}})
+	rest, err := s.check([]*claim{{order: identity(a.Shape), format: by(f)}})
 	return err == nil && rest[0].n == 0, err
 }
 
