@@ -157,9 +157,6 @@ func (w *weightsCheck) acceptRounded(ctx context.Context) error {
 // countDTypes sets what was done to the tensors that were compared, if not the same to all, and returns the dtype that most elements were rounded to or are
 // stored in; planned if the same was done to all.
 func (w *weightsCheck) countDTypes(planned tensor.DType) tensor.DType {
-	if len(w.retyped) == 0 {
-		return planned
-	}
 	type change struct {
 		to     tensor.DType
 		widens bool

@@ -107,3 +107,14 @@ func TestTakeDTypes(t *testing.T) {
 		}
 	}
 }
+
+// Of a source of several dtypes, only the tensors whose dtype changed are said to be rounded.
+func TestRoundedOfMixedSource(t *testing.T) {
+	plain := baseOf(t, "bfloat16, torch").made
+	mixed := plain.clone()
+	mixed.get(finalNorm).cast(tensor.F32)
+	v, err := verifyFiles(t, mixed.write(t), plain.write(t), Options{})
+	if err != nil || v.Answer() != "the same model, 1 tensor rounded to bfloat16" {
+		t.Errorf("%v; %s", err, textOf(t, v))
+	}
+}
