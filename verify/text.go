@@ -42,7 +42,7 @@ func (v *Verdict) Checks() []Check {
 	for _, l := range v.Logits {
 		c := Check{Name: "logits", OK: l.OK, Summary: l.Headline(), Notes: l.Notes}
 		if LogitsOfSide(v) {
-			c.Summary, c.Of = v.sideOf(l)+": "+c.Summary, v.OfSide(l)
+			c.Summary, c.Of = v.sideOf(l)+": "+c.Summary, OfSide(v, l)
 		}
 		c.Failures = strictjson.NewList(len(l.Faults), func(i int) string { return v.faultLine(v.place(l, l.Faults[i])) })
 		all = append(all, c)
@@ -178,7 +178,7 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 		}
 		check := Check{Name: "logits"}
 		if LogitsOfSide(v) {
-			check.Of = v.OfSide(l)
+			check.Of = OfSide(v, l)
 		}
 		out.failures(check.Title(), n, faults, len(faults), all)
 	}
@@ -257,7 +257,7 @@ func (v *Verdict) sideOf(l *logits.Result) string {
 }
 
 // OfSide names the checkpoint whose logits a result of one of two has, in a sentence: "source" or "converted checkpoint".
-func (v *Verdict) OfSide(l *logits.Result) string {
+func OfSide(v *Verdict, l *logits.Result) string {
 	if side := v.sideOf(l); side != "converted" {
 		return side
 	}

@@ -275,7 +275,7 @@ func newVerdictPage(v *verify.Verdict) *verdictPage {
 	for i, l := range v.Logits {
 		part := newLogitsPart(l, v, i)
 		if verify.LogitsOfSide(v) {
-			part.Of = v.OfSide(l)
+			part.Of = verify.OfSide(v, l)
 		}
 		g.attach(part)
 		g.Logits = append(g.Logits, part)
