@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -212,6 +213,9 @@ func (f *configField) check(fields map[string]any) []Finding {
 		}
 		present = true
 		shown := showField(got)
+		if list, ok := got.([]any); ok && f.isBlocks() {
+			shown = cmp.Or(tensor.Clip(hfconfig.Letters(list)), shown)
+		}
 		if got == nil && f.null != nil {
 			got = f.null
 			shown = "null, which stands for " + showField(got)
@@ -330,6 +334,8 @@ func sameNotation(got json.Number, want any, shownGot, shownWant string) (string
 	return notation(x), notation(y)
 }
 
+func (f *configField) isBlocks() bool { _, ok := f.want.([]model.BlockType); return ok }
+
 // shown writes the value that the field should have.
 func (f *configField) shown() string {
 	if blocks, ok := f.want.([]model.BlockType); ok {
@@ -431,10 +437,6 @@ func showField(v any) string {
 			return "an empty object"
 		}
 		return "an object with " + strings.Join(slices.Sorted(maps.Keys(v)), ", ")
-	case []any:
-		if letters := hfconfig.Letters(v); letters != "" {
-			return tensor.Clip(letters)
-		}
 	}
 	text, err := json.Marshal(v)
 	if err != nil {
