@@ -177,6 +177,11 @@ func TestSourceIsRounded(t *testing.T) {
 	if n := v.Weights.Findings.Len(); n < 30 || said != n {
 		t.Errorf("%d of %d: %s", said, n, textOf(t, v))
 	}
+	one := rounded.clone() // one bit of one element, in a tensor of more bits, is less than rounding
+	castAndFlip(one.get(one.all("final_norm")[0]))
+	if v, err = verifyFiles(t, rounded.write(t), one.write(t), Options{}); err != nil || v.Same || strings.Contains(textOf(t, v), "the other way round") {
+		t.Errorf("%v; %v", v, err)
+	}
 	for i := range exact.tensors {
 		flip(0, 30)(exact.tensors[i]) // no rounding
 	}
