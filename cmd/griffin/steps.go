@@ -76,6 +76,9 @@ func openSteps(c *cli.Context, path string) (*run.Run, []formats.Step, error) {
 
 // noteUnfinished names the steps that are left out because they count as being written, those of one reason in a line.
 func noteUnfinished(c *cli.Context, r *run.Run) {
+	if c.Bool("quiet") {
+		return
+	}
 	names := map[string][]string{}
 	for _, s := range r.Unfinished {
 		names[s.Unfinished] = append(names[s.Unfinished], printable(s.Name))

@@ -179,11 +179,8 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 
 // printVerdict prints a verdict, and if --runtime is set what the runtime computes.
 func printVerdict(c *cli.Context, v *verify.Verdict) error {
-	if v.MissingAdapter != "" && !v.Same && !c.Bool("json") {
-		fmt.Fprintf(c.App.ErrWriter, "hint: --adapter DIR merges the adapter %s into the source before comparing\n", printable(v.MissingAdapter))
-	}
-	if !c.Bool("json") {
-		hintGiven(c, v)
+	if !c.Bool("json") && !c.Bool("quiet") {
+		hintVerdict(c, v)
 	}
 	if c.Bool("json") && !c.Bool("all-steps") {
 		return printJSON(c.App.Writer, schemaVerdict, v)
@@ -206,9 +203,12 @@ func givenFlag(c *cli.Context, setting, value string) string {
 	return fmt.Sprintf("--%s=%s", flag, value)
 }
 
-// hintGiven says which flags the recording or the conversion contradicts.
-func hintGiven(c *cli.Context, v *verify.Verdict) {
+// hintVerdict says which flag is missing, and which the recording or the conversion contradicts.
+func hintVerdict(c *cli.Context, v *verify.Verdict) {
 	var hints []string
+	if v.MissingAdapter != "" && !v.Same {
+		hints = append(hints, fmt.Sprintf("hint: --adapter DIR merges the adapter %s into the source before comparing", printable(v.MissingAdapter)))
+	}
 	for _, l := range v.Logits {
 		for _, f := range l.Faults {
 			if s := f.Setting; s != nil && s.Given {
