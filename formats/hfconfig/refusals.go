@@ -19,6 +19,9 @@ type Refusal struct {
 	Newer, Older bool // transformers 5.23 and 4.57 refuse it
 }
 
+// Always reports whether both versions refuse it.
+func (r *Refusal) Always() bool { return r.Newer && r.Older }
+
 // Note says what is refused, and by which versions.
 func (r *Refusal) Note() string {
 	if r.Field == modelType {
@@ -40,7 +43,7 @@ func (r *Refusal) Effect() string {
 	switch {
 	case r.Field == modelType:
 		return "transformers does not load the model, unless the name of the directory says its type"
-	case r.Newer && r.Older:
+	case r.Always():
 		return "neither transformers 5.23 nor 4.57 loads the model"
 	case r.Newer:
 		return "transformers 5.23 does not load the model"

@@ -69,26 +69,47 @@ func (d configs) compareFields(a, b *sideConfig) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		x, inA := a.fields[name]
 		y, inB := b.fields[name]
-		if d.copies.differ() && isQuantization(name) || inA && inB && equalValues(x, y) || !inA && !a.complete || !inB && !b.complete {
+		refusedA, isRefusedA := a.refused[name] // where only one version refuses a form of the same value, a note says so
+		refusedB, isRefusedB := b.refused[name]
+		if d.copies.differ() && isQuantization(name) || inA && inB && isSame(name, x, y) && refusedA.Always() == refusedB.Always() || !inA && !a.complete || !inB && !b.complete {
 			continue
 		}
 		if newer, ok := olderFields[name]; ok && (!inA || !inB || equalValues(x, a.fields[newer]) && equalValues(y, b.fields[newer])) {
 			continue
 		}
 		c := ConfigDifference{Field: name, Detail: effectOf(name, x, y), DefaultA: inA && a.isDefault(name), DefaultB: inB && b.isDefault(name)}
-		for side, of := range []*sideConfig{a, b} {
-			if r, ok := of.refused[name]; ok {
-				c.Detail = fmt.Sprintf("in %c %s", 'A'+side, r.Detail())
-			}
-		}
 		if inA {
 			c.A = showValue(x)
 		}
 		if inB {
 			c.B = showValue(y)
 		}
+		if isRefusedA {
+			c.refuse("A", &c.A, &refusedA)
+		}
+		if isRefusedB {
+			c.refuse("B", &c.B, &refusedB)
+		}
 		d.result.Config = append(d.result.Config, c)
 	}
+}
+
+// refuse says that transformers does not load the value of a side, which is shown as config.json has it.
+func (c *ConfigDifference) refuse(side string, shown *string, r *hfconfig.Refusal) {
+	c.Detail = fmt.Sprintf("in %s %s", side, r.Detail())
+	if r.Value != nil {
+		*shown = r.Shown()
+	}
+}
+
+// isSame reports whether two values of a field mean the same. The names of some functions do.
+func isSame(field string, x, y any) bool {
+	if field == "hidden_activation" {
+		a, isNameA := x.(string)
+		b, isNameB := y.(string)
+		return isNameA && isNameB && model.SameActivation(a, b)
+	}
+	return equalValues(x, y)
 }
 
 // effectOf says what a difference in a field does: a number or a truth value as text does not do what another value does.
@@ -102,6 +123,9 @@ func effectOf(name string, x, y any) string {
 			_, isBool := v[1].(bool)
 			return fmt.Sprintf("in %c %s", 'A'+side, hfconfig.AsText(name, isBool))
 		}
+	}
+	if name == "dtype" && (x == nil) != (y == nil) {
+		return fmt.Sprintf("without it, in %c, transformers 5.23 takes the dtype of the weights, and 4.57 float32", map[bool]rune{true: 'A', false: 'B'}[x == nil])
 	}
 	if n, ok := x.(int64); ok && effects[name] == narrower {
 		if m, ok := y.(int64); ok {

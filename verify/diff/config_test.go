@@ -102,6 +102,10 @@ func TestConfigs(t *testing.T) {
 		{"no code", map[string]any{"auto_map": map[string]any{}}, nil},
 		{"a number that is text, which transformers does not read", map[string]any{"vocab_size": "128"}, []string{"vocab_size"}},
 		{"unknown to griffin", map[string]any{"label": "x"}, []string{"label"}},
+		{"another name of the same function", map[string]any{"hidden_activation": "gelu_new"}, nil},
+		{"another function", map[string]any{"hidden_activation": "gelu"}, []string{"hidden_activation"}},
+		{"no type, with which nothing loads it", map[string]any{"model_type": nil}, []string{"model_type"}},
+		{"a dtype in a form that nothing loads", map[string]any{"dtype": "torch.float32"}, []string{"dtype"}},
 	} {
 		sides := [2]*tensor.Checkpoint{open(t, testdata+"micro-griffin/hf"), configWith(t, tt.changes)}
 		for first, c := range sides {
@@ -118,6 +122,9 @@ func TestConfigs(t *testing.T) {
 				t.Errorf("%s, %d first: %+v", tt.name, first, r.Config)
 			}
 		}
+	}
+	if got := effectOf("dtype", nil, "float32"); got != "without it, in A, transformers 5.23 takes the dtype of the weights, and 4.57 float32" {
+		t.Error(got)
 	}
 	// A default is not said to be in the file.
 	for _, tt := range []struct {
