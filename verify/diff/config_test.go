@@ -105,7 +105,7 @@ func TestConfigs(t *testing.T) {
 		{"another name of the same function", map[string]any{"hidden_activation": "gelu_new"}, nil},
 		{"another function", map[string]any{"hidden_activation": "gelu"}, []string{"hidden_activation"}},
 		{"no type, with which nothing loads it", map[string]any{"model_type": nil}, []string{"model_type"}},
-		{"a dtype in a form that nothing loads", map[string]any{"dtype": "torch.float32"}, []string{"dtype"}},
+		{"a dtype in a form that nothing loads", map[string]any{"dtype": "torch.float16"}, []string{"dtype"}},
 	} {
 		sides := [2]*tensor.Checkpoint{open(t, testdata+"micro-griffin/hf"), configWith(t, tt.changes)}
 		for first, c := range sides {
