@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
@@ -84,6 +85,8 @@ func (v *Verdict) Answer() string {
 	switch {
 	case v.Unproven != "":
 		return "not proven: " + v.Unproven
+	case !v.Same && v.Converted == nil && computes(v):
+		return of + ", but not what transformers loads from this directory"
 	case !v.Same:
 		return "not " + of
 	}
@@ -112,6 +115,11 @@ func (v *Verdict) Answer() string {
 		of += " (" + strings.Join(said, "; ") + ")"
 	}
 	return of
+}
+
+// computes reports whether all recorded logits are computed. A checkpoint alone then fails because of its names, its files or its config.json.
+func computes(v *Verdict) bool {
+	return len(v.Logits) > 0 && !slices.ContainsFunc(v.Logits, func(l *logits.Result) bool { return !l.OK })
 }
 
 // TensorNames adds the names in the other checkpoint to names of tensors: "NAME (OTHER)".

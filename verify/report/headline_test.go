@@ -59,6 +59,8 @@ func TestVerdictHeadline(t *testing.T) {
 		{"a check that was not made", verify.Verdict{Structure: &three, Config: &verify.Section{Skipped: true}}, false, "Not the same model", page.Wrong, "3 failures in the structure."},
 		{"a check that fails without findings", verify.Verdict{Structure: &verify.Section{}}, false, "Not the same model", page.Wrong, "1 failure in the structure."},
 		{"logits", verify.Verdict{Logits: faulty}, true, "Not the model that was recorded", page.Wrong, "1 failure in the logits."},
+		{"as recorded, in a directory that does not load", verify.Verdict{Logits: recording, Config: ptr(failed(1))}, true,
+			"The model that was recorded, but not what transformers loads from this directory", page.Wrong, "1 failure in the configuration."},
 		{"logits of both", verify.Verdict{Logits: append(faulty, faulty...)}, false, "Not the same model", page.Wrong, "2 failures in the logits."},
 		{"a quantised copy", verify.Verdict{Structure: &ok, Quantized: &verify.QuantizedSection{Section: verify.Section{Summary: "int8, as its scheme explains"}}}, false, "Not the same model", page.Wrong,
 			"A quantised copy: int8, as its scheme explains."},
