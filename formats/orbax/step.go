@@ -120,13 +120,18 @@ func (f finder) atStep(all []step, want int64) (*selection, error) {
 		want = steps[newest].number
 	}
 	chosen := slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return s.number != want })
-	listed := names(steps, func(s step) string { return s.name })
+	listed := names(steps, func(s step) string {
+		if why := s.unfinished(); why != "" {
+			return s.name + " (" + why + ")"
+		}
+		return s.name
+	})
 	switch {
 	case len(chosen) == 0:
 		return nil, tensor.Bad("has no step %d, only %s", want, listed).In(f.path).Because(tensor.NoStep)
 	case len(chosen) > 1:
 		return nil, tensor.Bad("has step %d twice: %s", want, names(chosen, func(s step) string { return s.name })).In(f.path)
-	case chosen[0].uncommitted:
+	case chosen[0].uncommitted && !chosen[0].empty:
 		return nil, tensor.Bad("step %s was not committed: it lacks the %s that other steps have, so its writing did not finish; the steps are %s", chosen[0].name, CommitName, listed).In(f.path).
 			Advise("name another step")
 	case !chosen[0].holds:
