@@ -45,6 +45,9 @@ func (c *computation) checkRecorded(ctx context.Context) error {
 		return err
 	}
 	results := c.run.verdict.Logits
+	for _, l := range results {
+		c.excuseRecorded(l)
+	}
 	if !slices.ContainsFunc(results, func(l *logits.Result) bool { return l.OK }) {
 		for _, l := range results {
 			l.Suspect()
@@ -182,16 +185,51 @@ func (c *computation) excuseConfig(l *logits.Result) {
 	if c.run.converted == nil || !c.run.proven() {
 		return
 	}
-	v, isStated := c.run.verdict, c.run.sourceModel.Layout == model.HuggingFace
+	v, isStated := c.run.verdict, c.isStated()
 	for _, f := range l.Faults {
 		s := f.Setting
-		if s == nil || s.Given || !s.IsNumeric() && !(isStated && s.Name == logits.SoftCapSetting) {
+		if s == nil || s.Given || v.excuses[f] != "" || !s.IsNumeric() && !(isStated && slices.Contains([]logits.SettingName{logits.SoftCapSetting, logits.WindowSetting}, s.Name)) {
 			continue
 		}
-		v.excuses[f] = fmt.Sprintf("the recording was made with %s %s, and both checkpoints have %s", s.Name, s.Recorded, s.Value)
-		say := fmt.Sprintf("the recording is of a directory whose config.json has %s %s: give a recording of this model, or verify that directory", s.Name, s.Recorded)
-		if !slices.Contains(v.Notes, say) {
-			v.Notes = append(v.Notes, say)
+		name, of := string(s.Name), "directory whose config.json has"
+		if s.Name == logits.WindowSetting {
+			if name = "attention_window_size"; l.Semantics == reference.Original.String() { // it may be written as one more
+				name, of = "an attention window of", "model that has"
+			}
 		}
+		has := "both checkpoints have " + s.Value
+		if s.Name == logits.WindowSetting && !c.attendAlike() {
+			has = "neither checkpoint has that"
+		}
+		v.excuses[f] = fmt.Sprintf("the recording was made with %s %s, and %s", name, s.Recorded, has)
+		c.advise(fmt.Sprintf("the recording is of a %s %s %s", of, name, s.Recorded))
+	}
+}
+
+// excuseRecorded finds the faults of a result that no setting explains, and that show no difference either: the recording is of the weights that both
+// checkpoints have, so that it was made with another configuration than that in which they agree, or is wrong.
+func (c *computation) excuseRecorded(l *logits.Result) {
+	if l.Weights != logits.SameWeights || !c.run.proven() || !c.isStated() {
+		return
+	}
+	for _, f := range l.Faults {
+		if v := c.run.verdict; f.Setting == nil && v.excuses[f] == "" && f.InCheckpoint() {
+			v.excuses[f] = "the recording is of the weights that both checkpoints have, and was made with another configuration or is wrong"
+			c.advise("the weights are those that were recorded, and what is computed with them is not")
+		}
+	}
+}
+
+// isStated reports whether a config.json of the source states all settings.
+func (c *computation) isStated() bool {
+	stated, err := c.run.sourceModel.StatedConfig()
+	return stated != nil && err == nil && c.run.sourceModel.Layout == model.HuggingFace
+}
+
+// advise notes what a recording is of, and what to do.
+func (c *computation) advise(recordingOf string) {
+	say := recordingOf + ": give a recording of this model, or verify what was recorded"
+	if v := c.run.verdict; !slices.Contains(v.Notes, say) {
+		v.Notes = append(v.Notes, say)
 	}
 }

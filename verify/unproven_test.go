@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -84,6 +85,7 @@ func TestRecordedUnderAnotherConfig(t *testing.T) {
 		{`"gelu_pytorch_tanh"`, `"gelu"`, "not proven: the recording was made with hidden_activation gelu, and both checkpoints have gelu_pytorch_tanh"},
 		{`1e-06`, `1e-05`, "not proven: the recording was made with rms_norm_eps 1e-05, and both checkpoints have 1e-06"},
 		{`"logits_soft_cap": 30.0`, `"logits_soft_cap": 20.0`, "not the same model"},
+		{`"attention_window_size": 8`, `"attention_window_size": 6`, "not the same model"},
 	} {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(hf)); err != nil {
@@ -110,6 +112,42 @@ func TestRecordedUnderAnotherConfig(t *testing.T) {
 		}
 		if v, err := verifyAlone(t, hf, Options{Golden: recording}); err != nil || v.Answer() != "not the model that was recorded" {
 			t.Errorf("%s: %v; %v", tt.to, v, err)
+		}
+	}
+}
+
+// A recording with another attention window disproves no pair whose source states its own, whichever way the window is written in it; nor does one of
+// the same weights with a number that is not found.
+func TestRecordedUnderAnotherWindow(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	c.Settings = model.Settings{}
+	hf := filepath.Join(c.Dir, "hf")
+	with := func(from, to string) string {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(hf)); err != nil {
+			t.Fatal(err)
+		}
+		rewrite(t, filepath.Join(dir, "config.json"), replaced(from, to))
+		return dir
+	}
+	const window = `"attention_window_size": `
+	six, seven := with(window+"8", window+"6"), with(window+"8", window+"7")
+	theta := recordFixture(t, with(`"rope_theta": 10000.0`, `"rope_theta": 777777.0`), model.Settings{}, reference.Transformers5)
+	_, matching := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true), MatchRuntime: convert.Transformers5})
+	for _, tt := range []struct{ source, converted, recording, want string }{
+		{hf, hf, recordedOf(t, c.Model(t, six), c.Recording("hf5")), "not proven: the recording was made with attention_window_size 6, and both checkpoints have 8"},
+		{hf, matching, recordedOf(t, c.Model(t, six), c.Recording("hf5")), "not proven: the recording was made with attention_window_size 6, and neither checkpoint has that"},
+		{seven, seven, c.Recording("jax"), "not proven: the recording was made with an attention window of 8, and both checkpoints have 7"},
+		{hf, hf, theta, "not proven: the recording is of the weights that both checkpoints have, and was made with another configuration or is wrong"},
+		{filepath.Join(c.Dir, "original", "torch.pt"), hf, theta, "not the same model"}, // what was given may be wrong
+	} {
+		var given model.Settings
+		if tt.source != hf && tt.source != seven {
+			given = settingsOf(8, 30, true)
+		}
+		v, err := verifyFiles(t, tt.source, tt.converted, Options{Golden: tt.recording, Settings: given})
+		if err != nil || v.Answer() != tt.want {
+			t.Errorf("%v: %s", err, textOf(t, v))
 		}
 	}
 }
