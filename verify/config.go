@@ -23,8 +23,9 @@ const skippedOriginal = "nothing to check: the settings of an original are in th
 
 // checkConfig compares every field of the config.json of a converted checkpoint with its source. The check is skipped for
 // an original, which has none, and for a single file of weights without one. What describes the quantisation of a quantised copy
-// was compared with its tensors before, and is left out. found is the model in the converted checkpoint, or nil.
-func checkConfig(converted *tensor.Checkpoint, found *model.Model, p *convert.Plan, head headState, isCopy bool) (*Section, error) {
+// was compared with its tensors before, and is left out. found is the model in the converted checkpoint, or nil, and isWhole says whether its tensors
+// are all that a model of their sizes has.
+func checkConfig(converted *tensor.Checkpoint, found *model.Model, isWhole bool, p *convert.Plan, head headState, isCopy bool) (*Section, error) {
 	if p.Layout != model.HuggingFace {
 		return &Section{OK: true, Skipped: true, Summary: skippedOriginal}, nil
 	}
@@ -49,7 +50,7 @@ func checkConfig(converted *tensor.Checkpoint, found *model.Model, p *convert.Pl
 	if err != nil {
 		return nil, err
 	}
-	s := checkFields(fields, sourceFields, p, found, head)
+	s := checkFields(fields, sourceFields, p, found, isWhole, head)
 	if stated, err := hfconfig.Read(converted.Source, converted.Beside(hfconfig.Name)); err == nil {
 		s.Notes = append(stated.VersionNotes(), s.Notes...)
 	}
@@ -71,7 +72,7 @@ func fieldsOfSource(p *convert.Plan) (map[string]any, error) {
 
 // checkFields compares the fields of config.json, as hfconfig.Fields returns them. sourceFields are those of the source, nil if
 // it has none.
-func checkFields(fields, sourceFields map[string]any, p *convert.Plan, found *model.Model, head headState) *Section {
+func checkFields(fields, sourceFields map[string]any, p *convert.Plan, found *model.Model, isWhole bool, head headState) *Section {
 	s := &Section{}
 	var findings []Finding
 	checked := 0
@@ -81,7 +82,11 @@ func checkFields(fields, sourceFields map[string]any, p *convert.Plan, found *mo
 			findings = append(findings, f.judgeWindow(fields, p)...)
 			continue
 		}
-		findings = append(findings, f.check(fields)...)
+		wrong := f.check(fields)
+		if wrong == nil && isWhole {
+			wrong = f.contradicting(fields)
+		}
+		findings = append(findings, wrong...)
 	}
 	findings = append(findings, checkTokenIDs(fields, p.Config.VocabSize)...)
 	findings = append(findings, judgeRefusals(fields, findings)...)

@@ -30,7 +30,7 @@ type configField struct {
 
 	accepts func(got any) bool   // further values that are right, or nil
 	effect  string               // what a wrong value would do
-	holds   any                  // what the tensors of the converted checkpoint have, like want: a wrong value that is theirs has no other effect, and any other is wrong; or nil
+	holds   any                  // what the tensors of the converted checkpoint have, like want: a wrong value that is theirs has no other effect, and any other is wrong if they form a whole model; or nil
 	explain func(got any) string // replaces effect, or nil
 }
 
@@ -232,20 +232,17 @@ func (f *configField) check(fields map[string]any) []Finding {
 		}
 		out = append(out, f.finding(f.names[0], f.missing, shown))
 	}
-	if out == nil {
-		out = f.contradicting(fields)
-	}
 	return out
 }
 
-// contradicting finds a value that is the source's, while the tensors of the converted checkpoint are others.
+// contradicting finds a value that is the source's, while the tensors of the converted checkpoint, which form a whole model, are others.
 func (f *configField) contradicting(fields map[string]any) []Finding {
 	blocks, _ := f.holds.([]model.BlockType)
 	if f.holds == nil || reflect.ValueOf(f.holds).IsZero() || slices.Contains(blocks, model.UnknownKind) || reflect.DeepEqual(f.holds, f.want) {
 		return nil
 	}
 	held := *f
-	held.want, held.holds, held.accepts = f.holds, nil, nil
+	held.want, held.accepts = f.holds, nil
 	out := held.check(fields)
 	for i := range out {
 		out[i].Detail = "it contradicts the tensors of the conversion: " + f.effect

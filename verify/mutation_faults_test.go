@@ -274,7 +274,7 @@ var nameFaults = []fault{
 		for _, name := range names {
 			m.remove(name)
 		}
-		return append(names, "num_hidden_layers")
+		return names
 	}, "missing", false},
 	{namesClass, "a bias too many", func(m *made) []string {
 		i, ok := m.layer(model.Attention, 0)

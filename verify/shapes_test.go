@@ -38,6 +38,50 @@ func TestLargerVocabulary(t *testing.T) {
 	}
 }
 
+// Where tensors are missing, misshapen or renamed, config.json is not wrong because it does not have what is left. It is if that is a whole model.
+func TestConfigBesideWrongTensors(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		edit func(m *made)
+		want string // fields that fail
+	}{
+		{"a layer missing in place", func(m *made) { m.removeAll("layers.2.") }, ""},
+		{"a layer renamed", func(m *made) {
+			for _, name := range m.all("layers.2.") {
+				m.get(name).name = strings.Replace(name, "layers.", "layer.", 1)
+			}
+		}, ""},
+		{"the last layers missing", func(m *made) { m.removeAll("layers.3."); m.removeAll("layers.4.") }, ""},
+		{"the embedding transposed", func(m *made) { slices.Reverse(m.get(embeddingName).shape) }, ""},
+		{"the first layer removed, and the others renumbered", func(m *made) { m.renumber(1, func(block int) []int { return []int{block - 1} }) }, "num_hidden_layers, block_types"},
+		{"a larger vocabulary", func(m *made) {
+			e := m.get(embeddingName)
+			e.shape, e.data = []int64{e.shape[0] + 1, e.shape[1]}, append(slices.Clone(e.data), e.row(0)...)
+		}, "vocab_size"},
+	} {
+		m := baseOf(t, "bfloat16, torch").made.clone()
+		tt.edit(m)
+		v, err := m.judge(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fields []string
+		for _, f := range v.Config.Findings.All() {
+			fields = append(fields, f.Field)
+		}
+		if got := strings.Join(fields, ", "); got != tt.want || v.Structure.OK || v.Same {
+			t.Errorf("%s: %q; %s", tt.name, got, v.Structure.Summary)
+		}
+	}
+}
+
+// removeAll removes the tensors with a part of a name.
+func (m *made) removeAll(part string) {
+	for _, name := range m.all(part) {
+		m.remove(name)
+	}
+}
+
 // A copy in float64 has all values of the source, and is compared with it.
 func TestFloat64(t *testing.T) {
 	for _, name := range []string{"bfloat16, torch", "float32, torch", "bfloat16, Hugging Face to torch"} {
