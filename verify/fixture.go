@@ -57,7 +57,7 @@ func (c *computation) checkRecorded(ctx context.Context) error {
 }
 
 // compareDigests compares the digest of the weights that the fixture records, if it does, with those of the models that fail. Only digests of one
-// layout can be compared; where a conversion is the source bit for bit, its digest is that of both. A fixture of the conversion's weights is said to be. It
+// layout can be compared; where a conversion is the source bit for bit, its digest is that of both. A fixture of the conversion's weights, or of its config.json, is said to be. It
 // returns an error if the fixture is of other weights than both checkpoints, and the source fails.
 func (c *computation) compareDigests(ctx context.Context) error {
 	recorded := c.fixture.Meta.ModelDigest
@@ -76,6 +76,7 @@ func (c *computation) compareDigests(ctx context.Context) error {
 		c.run.verdict.Notes = append(c.run.verdict.Notes, fmt.Sprintf("the fixture need not be of these weights: it records their digest in the %s layout, which nothing that was given has", layout))
 	}
 	equal := c.run.proven() && c.run.verdict.Weights.Rounded == 0
+	otherConfig := !equal && c.sameWeights()
 	same, ofSource := false, ""
 	for _, m := range of {
 		found, err := m.Digest(ctx, algorithm, nil, nil)
@@ -83,8 +84,12 @@ func (c *computation) compareDigests(ctx context.Context) error {
 			return err
 		}
 		same = same || found == recorded
-		if found == recorded && m == c.converted && !equal {
+		switch {
+		case found != recorded || m != c.converted || equal:
+		case !otherConfig:
 			first.Beside = "the recording is of the conversion's weights"
+		case last.OK:
+			first.Beside = "the recording is of these weights with the conversion's config.json"
 		}
 		if m == c.source {
 			ofSource = found
@@ -99,6 +104,12 @@ func (c *computation) compareDigests(ctx context.Context) error {
 		return nil
 	}
 	return wrongFixture(c.fixture, fmt.Sprintf("other weights than the source: it records %s, and those of the source are %s", recorded, ofSource))
+}
+
+// sameWeights reports whether the conversion has the weights of the source bit for bit, whatever its configuration is.
+func (c *computation) sameWeights() bool {
+	v := c.run.verdict
+	return v.Structure != nil && v.Structure.OK && v.Weights != nil && v.Weights.OK && v.Weights.Rounded == 0 && v.Quantized == nil
 }
 
 // sourceFails reports whether the source, or a conversion that is the same, computes something else than what was recorded.

@@ -152,6 +152,25 @@ func TestRecordedUnderAnotherWindow(t *testing.T) {
 	}
 }
 
+// A recording of the weights that both checkpoints have, made with the config.json of the conversion, is said to be that, and not of its weights alone.
+func TestRecordedWithTheConversionsConfig(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	hf, dir := filepath.Join(c.Dir, "hf"), t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(hf)); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, filepath.Join(dir, "config.json"), replaced(`"gelu_pytorch_tanh"`, `"gelu"`))
+	recording := recordFixture(t, dir, model.Settings{}, reference.Transformers5)
+	v, err := verifyFiles(t, hf, dir, Options{Golden: recording})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "the recording is of these weights with the conversion's config.json"
+	if len(v.Logits) != 2 || v.Logits[0].OK || v.Logits[0].Beside != want || !v.Logits[1].OK || v.Answer() != "not the same model" {
+		t.Errorf("%s", textOf(t, v))
+	}
+}
+
 // recordedOf returns a recording of a model for the tokens of another.
 func recordedOf(t *testing.T, m *runtime.Model, like string) string {
 	t.Helper()
