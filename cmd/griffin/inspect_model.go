@@ -40,7 +40,8 @@ type modelSummary struct {
 	ConfigError      string   `json:"config_error,omitempty"`    // why config.json cannot be used
 	Notes            []string `json:"notes,omitempty"`           // how tensors and config.json are read, where that is not obvious
 
-	incomplete string // how many tensors are missing, in words; "" for none
+	incomplete  string // how many tensors are missing, in words; "" for none
+	lacksConfig bool   // the layout has a config.json, and there is none
 }
 
 // summarise describes a model.
@@ -69,9 +70,11 @@ func summarise(m *model.Model) *modelSummary {
 		s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale = &c.AttentionWindow, &c.LogitsSoftCap, &c.EmbeddingScale
 	}
 	s.Notes = slices.Clone(m.Notes)
-	if stated, err := m.StatedConfig(); err == nil && stated != nil {
+	stated, configErr := m.StatedConfig()
+	if configErr == nil && stated != nil {
 		s.Notes = append(s.Notes, stated.Notes...)
 	}
+	s.lacksConfig = configErr == nil && stated == nil && m.Layout == model.HuggingFace
 	s.Notes = append(s.Notes, tokenizerNotes(m)...)
 	if _, local := storage.LocalPath(m.Checkpoint.Source, m.Checkpoint.Root); local {
 		if problem, err := runtime.NamesNotFound(m); err == nil && problem != "" { // a config.json that cannot be read does not matter here
@@ -83,8 +86,8 @@ func summarise(m *model.Model) *modelSummary {
 	}
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && m.Layout == model.HuggingFace && m.Problems() == nil {
 		s.ConfigError = strings.TrimPrefix(bad.Record+": "+bad.Problem, ": ")
-	} else if _, err := m.StatedConfig(); err != nil {
-		s.ConfigError = message(err)
+	} else if configErr != nil {
+		s.ConfigError = message(configErr)
 	}
 	if _, _, err := m.Manifest(); err != nil {
 		s.Notes = append(s.Notes, fmt.Sprintf("%s cannot be used: %s", manifest.Name, message(err)))
@@ -143,6 +146,8 @@ func (s *modelSummary) lines() []string {
 		lines = append(lines, "config.json cannot be used: "+s.ConfigError)
 	} else if s.incomplete != "" {
 		lines = append(lines, s.incomplete+"; attention window, logits soft cap and embedding scale are unknown")
+	} else if s.lacksConfig {
+		lines = append(lines, "there is no config.json; attention window, logits soft cap and embedding scale are unknown")
 	} else {
 		lines = append(lines, "attention window, logits soft cap and embedding scale are unknown: they cannot be inferred from shapes")
 	}

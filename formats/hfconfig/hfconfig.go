@@ -319,7 +319,7 @@ func assign(to, v any) error {
 	case *int64:
 		n, ok := strictjson.Int(v)
 		if !ok || n < 1 || n > math.MaxInt32 {
-			return fmt.Errorf("%s, not a number of at least 1", strictjson.Describe(v))
+			return fmt.Errorf("%s, not an integer from 1 to %d", strictjson.Describe(v), math.MaxInt32)
 		}
 		*to = n
 	case *float64:
