@@ -75,7 +75,7 @@ func (p *planner) checkExpressed() error {
 		}
 		return nil
 	}
-	if p.Config.LogitsSoftCap == 0 {
+	if p.Config.LogitsSoftCap == 0 && !p.keepsZeroCap() {
 		softCap, cost := huggingface.NoSoftCap(p.DType)
 		form.LogitsSoftCap = manifest.Float(softCap)
 		if cost > 0 {
@@ -102,6 +102,10 @@ func (p *planner) checkExpressed() error {
 	return err.Because(ReasonInexact)
 }
 
+// keepsZeroCap reports whether the source's config.json has a soft cap of 0, with which transformers computes logits that are all zero. It is kept, so that
+// a conversion from the layout to itself computes what its source does.
+func (p *planner) keepsZeroCap() bool { return p.stated != nil && p.stated.LogitsSoftCap == 0 }
+
 // noteForm notes what is unusual about config.json and the weights.
 func (p *planner) noteForm() {
 	c, form, f := &p.Config, p.HF, p.Source.Family
@@ -112,7 +116,10 @@ func (p *planner) noteForm() {
 		p.note(WindowNote, "attention_window_size is %d, the window + 1: with it transformers 5 and mlx-lm attend to the tokens that the original attends to, at every position",
 			form.AttentionWindowSize)
 	}
-	if c.LogitsSoftCap == 0 {
+	switch {
+	case p.HF.LogitsSoftCap == 0:
+		p.note(OtherNote, "logits_soft_cap stays 0, as the config.json of the source has it: no soft cap in the original, but logits that are all zero in transformers")
+	case c.LogitsSoftCap == 0:
 		p.note(OtherNote, "logits_soft_cap %.0f stands for none", float64(form.LogitsSoftCap))
 	}
 	if form.EmbeddingDividedBy != 0 {

@@ -68,8 +68,8 @@ func (s Semantics) TakesPositions() bool { return s != MLX && s != Candle }
 // Unlimited reports whether attention has no window.
 func (s Semantics) Unlimited() bool { return s == Transformers4 || s == Candle }
 
-// dividesByCap reports whether the implementation divides logits by a soft cap of 0, so that all of them are 0.
-func (s Semantics) dividesByCap() bool { return s != Original && s != MLX }
+// DividesByCap reports whether the implementation divides logits by a soft cap of 0, so that all of them are 0.
+func (s Semantics) DividesByCap() bool { return s != Original && s != MLX }
 
 // ParseSemantics returns the Semantics of that name.
 func ParseSemantics(name string) (Semantics, error) {

@@ -134,7 +134,7 @@ func (e *engine[T]) logitsInParts(x []T, p *Pass, semantics Semantics) error {
 // softCap bounds the logits.
 func (e *engine[T]) softCap(y []T, semantics Semantics) {
 	c := e.config
-	if c.LogitsSoftCap == 0 && !semantics.dividesByCap() {
+	if c.LogitsSoftCap == 0 && !semantics.DividesByCap() {
 		return
 	}
 	softCap := e.constant(c.LogitsSoftCap)

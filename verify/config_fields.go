@@ -63,7 +63,7 @@ func configFields(p *convert.Plan, found *model.Model, head headState, sourceFie
 		{names: []string{"hidden_activation"}, want: n.Activation, missing: "gelu_pytorch_tanh", accepts: standsForActivation(n.Activation),
 			effect: "the MLP and the recurrent block's gate would apply another function"},
 		{names: []string{"rms_norm_eps"}, want: n.NormEpsilon, missing: 1e-6, effect: "every norm would differ slightly"},
-		{names: []string{"logits_soft_cap"}, want: float64(p.HF.LogitsSoftCap), missing: 30.0, effect: softCapEffect(c), accepts: standsForNoCap(p)},
+		{names: []string{"logits_soft_cap"}, want: float64(p.HF.LogitsSoftCap), missing: 30.0, explain: softCapEffect(c), accepts: standsForNoCap(p)},
 		{names: []string{"attention_dropout"}, want: 0.0, missing: 0.0, effect: "training would apply dropout to attention, which the original does not"},
 		{names: []string{"rope_parameters.rope_type", "rope_parameters.type"}, want: "default", missing: "default", effect: "transformers 5 rejects it"},
 		{names: []string{"rope_scaling", "rope_scaling.rope_type", "rope_scaling.type", "rope_scaling.factor", "rope_scaling.rope_theta"}, effect: "transformers 5 would use it instead of rope_parameters"},
@@ -171,11 +171,19 @@ func halvesTo(n int64) func(got any) bool {
 	}
 }
 
-func softCapEffect(c *model.Config) string {
-	if c.LogitsSoftCap == 0 {
-		return "the model has no soft cap, but transformers always applies one: only a power of two as large as that leaves the logits unchanged"
+// softCapEffect returns what wrong values of the soft cap would do.
+func softCapEffect(c *model.Config) func(got any) string {
+	return func(got any) string {
+		switch zero := (&configField{want: 0.0}).matches(got); {
+		case zero && c.LogitsSoftCap == 0:
+			return "the model has no soft cap, but transformers divides by it: all logits would be zero"
+		case zero:
+			return "all logits would be zero in transformers, which divides by it"
+		case c.LogitsSoftCap == 0:
+			return "the model has no soft cap, but transformers always applies one: only a power of two that is large enough leaves the logits unchanged"
+		}
+		return "all logits would be capped differently"
 	}
-	return "all logits would be capped differently"
 }
 
 // standsForNoCap returns a function that accepts any soft cap that stands for none, if the model has none.

@@ -157,7 +157,8 @@ func TestEffectsOfFields(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
 		{keyHeadsEffect(of(1, false, 0)), "all query heads share one"}, {keyHeadsEffect(of(2, false, 0)), "k_proj and v_proj would not fit"},
 		{biasEffect(of(1, true, 0)), "the biases of"}, {biasEffect(of(1, false, 0)), "q_proj, k_proj"},
-		{softCapEffect(of(1, true, 0)), "the model has no soft cap"}, {softCapEffect(of(1, true, 30)), "all logits"},
+		{softCapEffect(of(1, true, 0))(30.0), "the model has no soft cap"}, {softCapEffect(of(1, true, 30))(json.Number("50.0")), "all logits would be capped differently"},
+		{softCapEffect(of(1, true, 0))(json.Number("0")), "the model has no soft cap, but transformers divides by it"}, {softCapEffect(of(1, true, 30))(json.Number("0.0")), "all logits would be zero in transformers"},
 	} {
 		if !strings.HasPrefix(tt.got, tt.want) {
 			t.Errorf("%s, want %s", tt.got, tt.want)

@@ -132,7 +132,23 @@ func effectOf(name string, x, y any) string {
 			return fmt.Sprintf("attention reaches less far in %c", map[bool]rune{true: 'A', false: 'B'}[n < m])
 		}
 	}
+	if zero, ok := zeroCap(x, y); ok && name == "logits_soft_cap" {
+		return fmt.Sprintf("in transformers, which divides by it, all logits are zero in %c", zero)
+	}
 	return effects[name]
+}
+
+// zeroCap returns the side whose soft cap is 0, the other being another number.
+func zeroCap(x, y any) (side rune, ok bool) {
+	a, isA := x.(float64)
+	b, isB := y.(float64)
+	if !isA || !isB || (a == 0) == (b == 0) {
+		return 0, false
+	}
+	if a == 0 {
+		return 'A', true
+	}
+	return 'B', true
 }
 
 // isQuantization reports whether a field describes the quantisation.

@@ -58,6 +58,8 @@ func TestEffects(t *testing.T) {
 		{"attention_bias", false, "false", "in B a text, not true or false: " + refused + "take any text for true"},
 		{"head_dim", int64(8), "8", "in B a text, not a number: transformers fails to compute with it"},
 		{"logits_soft_cap", 30.0, 20.0, "logits are capped differently"},
+		{"logits_soft_cap", 30.0, 0.0, "in transformers, which divides by it, all logits are zero in B"},
+		{"logits_soft_cap", 0.0, 30.0, "in transformers, which divides by it, all logits are zero in A"},
 		{"hidden_activation", "gelu", "silu", "the MLP and the recurrent block's gate apply another function"},
 		{"attention_window_size", int64(16), int64(8), "attention reaches less far in B"},
 		{"attention_window_size", int64(8), int64(16), "attention reaches less far in A"},

@@ -191,6 +191,10 @@ func (l *localiser) headFault(name string, fed bool) (*Fault, error) {
 		kind, parameter = LogitsFault, reference.Embedding
 	}
 	f := l.add(l.in.blocks(), "", kind, fed, out)
+	if name == "logits" && l.in.semantics.DividesByCap() && l.in.model.ConfigUnder(l.in.semantics).LogitsSoftCap == 0 {
+		f.Where = fmt.Sprintf("all logits of the checkpoint are zero, because its logits_soft_cap is 0 and %v divides by it", l.in.semantics)
+		return f, nil
+	}
 	f.Tensors = l.tensors(-1, parameter)
 	if head := l.in.model.Found.SeparateHead(&l.in.model.Config); head != nil && name == "logits" {
 		f.Tensors = []string{head.Tensor.Name}

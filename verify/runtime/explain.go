@@ -183,7 +183,8 @@ func (x *explainer) compareWindows(keys int64) string {
 // caps says what the runtime makes of a missing soft cap if it always divides by it.
 func (x *explainer) caps() {
 	if x.runtime.dividesByZeroCap && x.Written.LogitsSoftCap == 0 {
-		x.diverges(0, "all logits are zero, because it divides by the soft cap of 0; griffin writes a large power of two instead")
+		none, _ := huggingface.NoSoftCap(x.DType)
+		x.diverges(0, "all logits are zero, because it divides by logits_soft_cap, which is 0 in config.json; %.0f there would stand for none", none)
 	}
 }
 

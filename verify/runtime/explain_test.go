@@ -84,7 +84,7 @@ func TestExplain(t *testing.T) {
 		{name: "narrow", size: 5, want: [4]int{9, 5, 5, 9}, why: map[string]string{"mlx-lm": "4 less than the original"}},
 		{name: "lru_width", config: with(func(c *model.Config) { c.LRUWidth = 88 }), want: [4]int{9, 8, unloaded, 9}, why: map[string]string{"mlx-lm": "lru_width"}},
 		{name: "own head", config: with(func(c *model.Config) { c.SeparateHead = true }), size: 9, want: [4]int{9, never, never, 0}, why: map[string]string{"candle": "output head"}},
-		{name: "soft cap of 0", config: with(func(c *model.Config) { c.LogitsSoftCap = 0 }), size: 9, want: [4]int{0, 0, never, 0}, why: map[string]string{"transformers5": "zero", "candle": "zero"}},
+		{name: "soft cap of 0", config: with(func(c *model.Config) { c.LogitsSoftCap = 0 }), size: 9, want: [4]int{0, 0, never, 0}, why: map[string]string{"transformers5": "1048576 there would stand for none", "candle": "zero"}},
 		{name: "hawk", config: with(func(c *model.Config) { c.BlockTypes = c.BlockTypes[:2] }), want: [4]int{never, never, unloaded, never}, why: map[string]string{"mlx-lm": "without attention"}},
 		{name: "attention behind the last block", config: with(func(c *model.Config) { c.BlockTypes = c.BlockTypes[:2] }), fields: map[string]any{"block_types": older},
 			want: [4]int{never, never, 0, never}, why: map[string]string{"mlx-lm": "every pass fails, because block_types of config.json has its first attention block behind the last block, 1"}},
