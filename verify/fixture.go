@@ -76,7 +76,7 @@ func (c *computation) compareDigests(ctx context.Context) error {
 		c.run.verdict.Notes = append(c.run.verdict.Notes, fmt.Sprintf("the fixture need not be of these weights: it records their digest in the %s layout, which nothing that was given has", layout))
 	}
 	equal := c.run.proven() && c.run.verdict.Weights.Rounded == 0
-	otherConfig := !equal && c.sameWeights()
+	otherConfig := !equal && sameWeights(c.run.verdict)
 	same, ofSource := false, ""
 	for _, m := range of {
 		found, err := m.Digest(ctx, algorithm, nil, nil)
@@ -107,8 +107,7 @@ func (c *computation) compareDigests(ctx context.Context) error {
 }
 
 // sameWeights reports whether the conversion has the weights of the source bit for bit, whatever its configuration is.
-func (c *computation) sameWeights() bool {
-	v := c.run.verdict
+func sameWeights(v *Verdict) bool {
 	return v.Structure != nil && v.Structure.OK && v.Weights != nil && v.Weights.OK && v.Weights.Rounded == 0 && v.Quantized == nil
 }
 
@@ -196,7 +195,7 @@ func (c *computation) excuseConfig(l *logits.Result) {
 	if c.run.converted == nil || !c.run.proven() {
 		return
 	}
-	v, isStated := c.run.verdict, c.isStated()
+	v, isStated := c.run.verdict, isStated(c.run.sourceModel)
 	for _, f := range l.Faults {
 		s := f.Setting
 		if s == nil || s.Given || v.excuses[f] != "" || !s.IsNumeric() && !(isStated && slices.Contains([]logits.SettingName{logits.SoftCapSetting, logits.WindowSetting}, s.Name)) {
@@ -213,34 +212,34 @@ func (c *computation) excuseConfig(l *logits.Result) {
 			has = "neither checkpoint has that"
 		}
 		v.excuses[f] = fmt.Sprintf("the recording was made with %s %s, and %s", name, s.Recorded, has)
-		c.advise(fmt.Sprintf("the recording is of a %s %s %s", of, name, s.Recorded))
+		advise(c.run.verdict, fmt.Sprintf("the recording is of a %s %s %s", of, name, s.Recorded))
 	}
 }
 
 // excuseRecorded finds the faults of a result that no setting explains, and that show no difference either: the recording is of the weights that both
 // checkpoints have, so that it was made with another configuration than that in which they agree, or is wrong.
 func (c *computation) excuseRecorded(l *logits.Result) {
-	if l.Weights != logits.SameWeights || !c.run.proven() || !c.isStated() {
+	if l.Weights != logits.SameWeights || !c.run.proven() || !isStated(c.run.sourceModel) {
 		return
 	}
 	for _, f := range l.Faults {
 		if v := c.run.verdict; f.Setting == nil && v.excuses[f] == "" && f.InCheckpoint() {
 			v.excuses[f] = "the recording is of the weights that both checkpoints have, and was made with another configuration or is wrong"
-			c.advise("the weights are those that were recorded, and what is computed with them is not")
+			advise(c.run.verdict, "the weights are those that were recorded, and what is computed with them is not")
 		}
 	}
 }
 
-// isStated reports whether a config.json of the source states all settings.
-func (c *computation) isStated() bool {
-	stated, err := c.run.sourceModel.StatedConfig()
-	return stated != nil && err == nil && c.run.sourceModel.Layout == model.HuggingFace
+// isStated reports whether a config.json of a source states all settings.
+func isStated(source *model.Model) bool {
+	stated, err := source.StatedConfig()
+	return stated != nil && err == nil && source.Layout == model.HuggingFace
 }
 
 // advise notes what a recording is of, and what to do.
-func (c *computation) advise(recordingOf string) {
+func advise(v *Verdict, recordingOf string) {
 	say := recordingOf + ": give a recording of this model, or verify what was recorded"
-	if v := c.run.verdict; !slices.Contains(v.Notes, say) {
+	if !slices.Contains(v.Notes, say) {
 		v.Notes = append(v.Notes, say)
 	}
 }

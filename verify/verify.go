@@ -329,7 +329,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if v.Config, err = checkConfig(r.converted, r.convertedModel, r.isWhole(), r.plan, head, r.copy != nil); err != nil {
+	if v.Config, err = checkConfig(r.converted, r.convertedModel, isWhole(r), r.plan, head, r.copy != nil); err != nil {
 		return err
 	}
 	if v.Weights, err = r.checkWeights(ctx, head); err != nil {
@@ -356,7 +356,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 
 // isWhole reports whether the tensors of the converted checkpoint form a whole model of their own sizes, which its config.json then has to have. Where
 // only the last layers of the source are not there, they are missing.
-func (r *run) isWhole() bool {
+func isWhole(r *run) bool {
 	found, expected := r.convertedModel, r.plan.Config.BlockTypes
 	if found == nil || found.Problems() != nil {
 		return false
