@@ -244,10 +244,11 @@ func TestLinesOfLogits(t *testing.T) {
 			want += "logits         ok    " + s + "\n                     " + tt.sides[i] + metrics
 		}
 		var b strings.Builder
+		tt.v.Same = true
 		if err := WriteText(&b, &tt.v, "--all"); err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasPrefix(b.String(), want+"\nnot the ") {
+		if !strings.HasPrefix(b.String(), want+"\nthe ") {
 			t.Errorf("%s\nwant\n%s", b.String(), want)
 		}
 		for i, c := range tt.v.Checks() {
