@@ -268,20 +268,19 @@ func leftNames(r *convert.Result) []string {
 		listed := map[string]bool{}
 		var entries []tensorEntry
 		for _, name := range r.Left {
-			if i := slices.IndexFunc(wholesOf(name), func(whole string) bool { return !converted[whole] }); i >= 0 {
-				name = wholesOf(name)[i]
+			for _, whole := range wholesOf(name) {
+				if !converted[whole] {
+					name = whole
+					break
+				}
 			}
 			if !listed[name] {
 				listed[name] = true
 				entries = append(entries, tensorEntry{Name: name})
 			}
 		}
-		kinds := make([]string, len(r.BlockTypes))
-		for i, kind := range r.BlockTypes {
-			kinds[i] = string(kind)
-		}
 		names = nil
-		for _, e := range folded(entries, false, kinds) {
+		for _, e := range folded(entries, false, kindsOf(r)) {
 			names = append(names, e.Name)
 		}
 	}
@@ -290,6 +289,15 @@ func leftNames(r *convert.Result) []string {
 		quoted[i] = tensor.QuoteName(name)
 	}
 	return quoted
+}
+
+// kindsOf returns the kinds of the blocks, as they are folded by.
+func kindsOf(r *convert.Result) []string {
+	var kinds []string
+	for _, kind := range r.BlockTypes {
+		kinds = append(kinds, string(kind))
+	}
+	return kinds
 }
 
 // wholesOf returns what a tensor is one of: its layer, and a part of it that has several tensors, "model.layers.1.*" and
@@ -359,11 +367,7 @@ func settingsLine(r *convert.Result) string {
 // in the same way are one row, in which * is the layer in names of the source.
 func printPlan(w io.Writer, r *convert.Result) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	var kinds []string
-	for _, kind := range r.BlockTypes {
-		kinds = append(kinds, string(kind))
-	}
-	for _, t := range folded(planned(r), false, kinds) {
+	for _, t := range folded(planned(r), false, kindsOf(r)) {
 		made := t.made
 		if t.layers > 1 {
 			made = fmt.Sprintf("%s\tx %d", t.origin, t.layers)
