@@ -50,8 +50,9 @@ func leaveOut(o *huggingface.Options, fields map[string]any) (remarks []string, 
 	return remarks, nil
 }
 
-// replaceRefused gives fields with which transformers does not load the source's config.json the values that a conversion of an original has. What
-// they are does not depend on the model, but for the dtype: a source of which nothing else says what it computes is refused. Ids of tokens are kept.
+// replaceRefused gives fields with which transformers does not load the source's config.json the values that a conversion of an original has. Only
+// fields whose value is the same for all models, and the dtype, are replaced. Where a refused field says what the model computes, the source is not
+// converted. Ids of tokens are kept.
 func replaceRefused(o *huggingface.Options, fields map[string]any, dtype tensor.DType) (remarks []string) {
 	isChanged := func(name string) bool {
 		return slices.ContainsFunc(o.Changed, func(f huggingface.Field) bool { return f.Name == name })

@@ -32,7 +32,7 @@ const ReasonTokenizer = foreign.ReasonTokenizer
 // ReasonSteps is the reason for refusing the directory of a training run if no step was selected.
 const ReasonSteps tensor.Reason = "steps"
 
-// ReasonOneKind is the reason for refusing a choice between weights of which a checkpoint has one kind.
+// ReasonOneKind is the reason for refusing Options.Weights: the checkpoint has weights of one kind only, so that there is nothing to choose.
 const ReasonOneKind tensor.Reason = "one kind of weights"
 
 // ReasonUnreadable is the reason for refusing a tensor that griffin cannot read. Options can leave it out.

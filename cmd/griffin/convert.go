@@ -251,8 +251,8 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	return out.err
 }
 
-// leftNames names the tensors that are left out. Of many, those that several layers have are one name, and so are those of layers, or of
-// parts of layers, of which nothing is converted: "model.layers.{1-25}.*".
+// leftNames names the tensors that are left out. If there are many, tensors that several layers have become one name. So does a whole layer, or
+// a part of one such as its MLP, if none of its tensors is converted: "model.layers.{1-25}.*".
 func leftNames(r *convert.Result) []string {
 	const few = 8
 	names := r.Left

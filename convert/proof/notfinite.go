@@ -36,7 +36,7 @@ func hasNotFinite(d tensor.DType, p []byte) bool {
 	return found&e.signs != 0
 }
 
-// lookAt remembers the sources that have numbers that are not finite, of which p is a part.
+// lookAt remembers a source if p, a part of its elements, has NaN or infinities.
 func (t *tally) lookAt(source *tensor.Tensor, p []byte) {
 	if !hasNotFinite(source.DType, p) {
 		return

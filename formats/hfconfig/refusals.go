@@ -105,7 +105,8 @@ func attends(fields map[string]any) bool {
 var Activations = []string{"gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh", "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu",
 	"linear", "mish", "prelu", "quick_gelu", "relu", "relu2", "relu6", "sigmoid", "silu", "sqrtsoftplus", "swish", "tanh", "xielu"}
 
-// neverNull are the fields that transformers 4.57 does not load, or not run, if they are null. 5.23 refuses null in all fields of which it knows another type.
+// neverNull are the fields in which transformers 4.57 does not accept null: it fails when it loads or runs the model. 5.23 checks the types of
+// fields, and accepts null in none that must have another type.
 var neverNull = []string{"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "conv1d_width", "attention_window_size", "logits_soft_cap",
 	"rms_norm_eps", "w_init_variance_scale", "hidden_activation", "block_types"}
 
@@ -128,7 +129,7 @@ var otherDTypes = strings.Fields("bool uint8 int8 int16 short int32 int int64 lo
 // DTypeNames are the names of the field that states the dtype. transformers 5.23 and 4.57 take the first of them that is not null.
 var DTypeNames = []string{"dtype", "torch_dtype"}
 
-// NamesDType reports whether a value of such a field names a dtype as torch does.
+// NamesDType reports whether a value, as a field of DTypeNames has it, is a name that torch has for a dtype.
 func NamesDType(value any, dtype tensor.DType) bool {
 	name, ok := value.(string)
 	known, has := dtypes[name]
