@@ -293,7 +293,9 @@ type RuntimeResult struct {
 	// conversion as it is: where checks fail, they measure that.
 	Metrics *logits.Metrics `json:"metrics,omitempty"`
 
-	Facts []runtime.Fact `json:"facts,omitempty"` // what each runtime does with the Hugging Face side
+	// Facts say what each runtime does with the Hugging Face side, which is the converted checkpoint if both are: as it is, also where checks
+	// fail, and against what the original computes with the settings of the source.
+	Facts []runtime.Fact `json:"facts,omitempty"`
 }
 
 // compareRuntimes finds where the models diverge when each is run by a runtime of its layout.
@@ -308,7 +310,8 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	if err != nil {
 		return nil, err
 	}
-	if v := c.run.verdict; !d.Refused && slices.ContainsFunc(v.Sections(), func(s NamedSection) bool { return !s.OK }) {
+	fails := slices.ContainsFunc(c.run.verdict.Sections(), func(s NamedSection) bool { return !s.OK })
+	if !d.Refused && fails {
 		if d, err = runtime.Compare(source, c.rightly(converted), passes); err != nil {
 			return nil, err
 		}
@@ -328,6 +331,8 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	side := c.converted
 	if side.Found.Layout != model.HuggingFace {
 		side = c.source
+	} else if fails { // what its files state need not be what the original computes
+		side = side.WithOriginal(c.source.Original.AttentionWindow, c.source.Original.LogitsSoftCap, side.Evidence)
 	}
 	explained, err := side.Explain()
 	if err != nil && !errors.As(err, new(*tensor.FormatError)) {

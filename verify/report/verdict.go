@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -152,6 +153,12 @@ func (g *verdictPage) wrong() []page.Link {
 // Fails reports whether a check of the conversion itself fails.
 func (g *verdictPage) Fails() bool {
 	return g.Verdict.Unproven == "" && slices.ContainsFunc(g.Verdict.Sections(), func(s verify.NamedSection) bool { return !s.OK })
+}
+
+// FactsOfConverted reports whether the facts about runtimes are of the converted checkpoint, and not of the source: they are of the one in the
+// Hugging Face layout.
+func (g *verdictPage) FactsOfConverted() bool {
+	return g.Verdict.Converted.Layout == model.HuggingFace.String()
 }
 
 // Explained reports whether the page describes a failure one by one.

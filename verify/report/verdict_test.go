@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/report"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // odd is what a file may call things.
@@ -82,24 +83,29 @@ func TestReportIsSafeWhateverFilesSay(t *testing.T) {
 // Figures of what fails are said to be that, and a directory that is refused because of it is no fact about the implementations.
 func TestRuntimesOfThePage(t *testing.T) {
 	const fact, figures, fails = "This is a fact about the implementations", "at most 2.29 from the source", "With what fails, at the tokens compared,"
+	const asItIs = "It is described as it is, also where it is wrong"
+	known := []runtime.Fact{{Runtime: "transformers5", Prompt: "any"}}
+	const ofConverted, ofSource = "does with the converted checkpoint<", "does with the source<"
 	finite := logits.Metrics{Largest: 2.29, Tokens: 40, Differ: 22}
 	for _, tt := range []struct {
 		name      string
 		ok        bool
 		unproven  string
 		r         verify.RuntimeResult
+		converted string // its layout
 		want, not []string
 	}{
-		{"right", true, "", verify.RuntimeResult{Metrics: &finite}, []string{fact, figures, "At the tokens compared, "}, []string{fails}},
-		{"wrong", false, "", verify.RuntimeResult{Metrics: &finite}, []string{fact, figures, fails}, []string{"At the tokens compared"}},
-		{"wrong and not finite", false, "", verify.RuntimeResult{Metrics: &logits.Metrics{Largest: verify.Number(math.NaN())}}, []string{fails + " logits are not finite"}, []string{"at most NaN"}},
-		{"not proven", false, "the recording is not finite", verify.RuntimeResult{Metrics: &finite}, []string{fact, figures}, []string{fails}},
-		{"refused", true, "", verify.RuntimeResult{Refused: true}, []string{fact}, nil},
-		{"refused, because it is wrong", false, "", verify.RuntimeResult{Refused: true}, nil, []string{fact}},
+		{"right", true, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, "At the tokens compared, ", ofConverted}, []string{fails, asItIs}},
+		{"wrong", false, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, fails, ofConverted, asItIs}, []string{"At the tokens compared"}},
+		{"wrong, of the original's layout", false, "", verify.RuntimeResult{Facts: known}, "torch", []string{ofSource}, []string{asItIs}},
+		{"wrong and not finite", false, "", verify.RuntimeResult{Metrics: &logits.Metrics{Largest: verify.Number(math.NaN())}}, "huggingface", []string{fails + " logits are not finite"}, []string{"at most NaN"}},
+		{"not proven", false, "the recording is not finite", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures}, []string{fails, asItIs}},
+		{"refused", true, "", verify.RuntimeResult{Refused: true}, "huggingface", []string{fact}, nil},
+		{"refused, because it is wrong", false, "", verify.RuntimeResult{Refused: true}, "huggingface", nil, []string{fact}},
 	} {
-		subject := verify.Subject{Path: "a", Layout: "huggingface"}
+		subject, converted := verify.Subject{Path: "a", Layout: "huggingface"}, verify.Subject{Path: "b", Layout: tt.converted}
 		facts := &verify.CheckpointFacts{Subject: subject}
-		v := &verify.Verdict{Same: tt.ok, Unproven: tt.unproven, Source: &subject, Converted: &subject, Runtime: &tt.r, Structure: &verify.Section{OK: true}, Config: &verify.Section{OK: tt.ok, Summary: "checked"}, Facts: &verify.Facts{Source: facts, Converted: facts}}
+		v := &verify.Verdict{Same: tt.ok, Unproven: tt.unproven, Source: &subject, Converted: &converted, Runtime: &tt.r, Structure: &verify.Section{OK: true}, Config: &verify.Section{OK: tt.ok, Summary: "checked"}, Facts: &verify.Facts{Source: facts, Converted: facts}}
 		page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })
 		for _, want := range tt.want {
 			if !strings.Contains(page, want) {

@@ -84,9 +84,11 @@ func (x *explainer) transformers4Rotation() {
 func (x *explainer) transformers4Attention() {
 	size := x.Stated.AttentionWindowSize4
 	if size > 2 {
-		x.add(tokens(2, size-1), "with", fmt.Sprintf("as the original; decoding diverges from position %d on", min(size-1, x.window+1)), true)
+		x.add(tokens(2, min(size-1, x.window+1)), "with", fmt.Sprintf("as the original; decoding diverges from position %d on", min(size-1, x.window+1)), true)
 	}
 	switch at := x.visible(size); {
+	case size > x.window+1:
+		x.add(tokens(x.window+2, size), "with", fmt.Sprintf("attention sees all tokens: diverges from position %d on", x.window+1), false)
 	case at < 0:
 		x.add(tokens(size, size), "with", "as the original, decoding too", true)
 	case size > 1:
