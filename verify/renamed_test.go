@@ -28,7 +28,7 @@ func TestTextOfRenamedTensors(t *testing.T) {
 		proven bool // of the weights
 	}{
 		{"removed", func(m *made) { m.renumber(1, func(block int) []int { return []int{block - 1} }) },
-			[]string{"layers 0 to 3 of the conversion are layers 1 to 4 of the source; the conversion lacks layer 0 of the source", "identical to the source, bit for bit; 76 tensors under another name; 21 more tensors were not compared (see structure)"}, "structure: ", false},
+			[]string{"layers 0 to 3 of the conversion are layers 1 to 4 of the source; the conversion lacks layer 0 of the source", "weights        FAIL  21 tensors are missing (see structure); 78 others, ", "identical to the source, bit for bit; 76 tensors under another name\n"}, "structure: ", false},
 		{"added", func(m *made) {
 			m.renumber(0, func(block int) []int { return [][]int{{0}, {1}, {2, 3}, {4}, {5}}[block] })
 		}, []string{"layers 0, 1, 3 to 5 of the conversion are layers 0 to 4 of the source; layer 2 of the conversion is a copy of layer 2 of the source|layers 0 to 2, 4, 5 of the conversion are layers 0 to 4 of the source; layer 3 of the conversion is a copy of layer 2 of the source"}, "structure: ", true},

@@ -405,14 +405,32 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 		}
 		how = fmt.Sprintf("%s, in %s", what, text.Count(w.differing, "element"))
 	}
-	s.Summary = fmt.Sprintf("%s, %s elements: %s", text.Count(s.Tensors, "tensor"), text.Grouped(s.Elements), how) + w.renaming.summary()
-	switch {
-	case left > 0 && s.Tensors == 0:
+	compared := text.Count(s.Tensors, "tensor")
+	if left > 0 {
+		compared = w.uncompared(left) + " (see structure); " + text.Count(s.Tensors, "other")
+	}
+	s.Summary = fmt.Sprintf("%s, %s elements: %s", compared, text.Grouped(s.Elements), how) + w.renaming.summary()
+	if left > 0 && s.Tensors == 0 {
 		s.Summary = "no tensor could be compared"
-	case left > 0:
-		s.Summary += "; " + text.Agree(left, "more tensor", "was", "were") + " not compared (see structure)"
 	}
 	if s.Overflowed > 0 {
 		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", text.Grouped(s.Overflowed), dtype))
 	}
+}
+
+// uncompared says why so many tensors were not compared: "2 tensors are missing, and 1 could not be compared".
+func (w *weightsCheck) uncompared(n int) string {
+	missing := w.absent
+	for i, state := range w.state {
+		if state == skipped && w.converted.Tensor(w.list.Dests[i].Name) == nil {
+			missing++
+		}
+	}
+	switch missing {
+	case 0:
+		return text.Count(n, "tensor") + " could not be compared"
+	case n:
+		return text.Agree(n, "tensor", "is", "are") + " missing"
+	}
+	return fmt.Sprintf("%s missing, and %s could not be compared", text.Agree(missing, "tensor", "is", "are"), text.Grouped(int64(n-missing)))
 }

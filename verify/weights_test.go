@@ -331,9 +331,10 @@ func TestWeightsSummary(t *testing.T) {
 		summary, note        string
 	}{
 		{WeightsSection{Tensors: 2, Elements: 9}, 2, 0, 0, true, "2 tensors, 9 elements: identical to the source, bit for bit", ""},
-		{WeightsSection{Tensors: 2, Elements: 9}, 3, 0, 0, false, "2 tensors, 9 elements: identical to the source, bit for bit; 1 more tensor was not compared (see structure)", ""},
-		{WeightsSection{Tensors: 2, Elements: 9}, 3, 1, 0, false, "2 tensors, 9 elements: identical to the source, bit for bit; 2 more tensors were not compared (see structure)", ""},
-		{WeightsSection{Tensors: 2, Elements: 9}, 3, 0, 1, false, "2 tensors, 9 elements: 1 tensor differs, in 5 elements; 1 more tensor was not compared (see structure)", ""},
+		{WeightsSection{Tensors: 2, Elements: 9}, 3, 0, 0, false, "1 tensor could not be compared (see structure); 2 others, 9 elements: identical to the source, bit for bit", ""},
+		{WeightsSection{Tensors: 2, Elements: 9}, 3, 1, 0, false, "1 tensor is missing, and 1 could not be compared (see structure); 2 others, 9 elements: identical to the source, bit for bit", ""},
+		{WeightsSection{Tensors: 2, Elements: 9}, 2, 2, 0, false, "2 tensors are missing (see structure); 2 others, 9 elements: identical to the source, bit for bit", ""},
+		{WeightsSection{Tensors: 2, Elements: 9}, 3, 0, 1, false, "1 tensor could not be compared (see structure); 2 others, 9 elements: 1 tensor differs, in 5 elements", ""},
 		{WeightsSection{}, 3, 1, 0, false, "no tensor could be compared", ""}, {WeightsSection{}, 0, 0, 0, true, "0 tensors, 0 elements: identical to the source, bit for bit", ""},
 		{WeightsSection{Tensors: 2, Elements: 9}, 2, 0, 1, false, "2 tensors, 9 elements: 1 tensor differs, in 5 elements", ""},
 		{WeightsSection{Tensors: 2, Elements: 9}, 2, 0, 2, false, "2 tensors, 9 elements: every tensor differs, in 5 elements", ""},
