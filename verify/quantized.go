@@ -132,7 +132,7 @@ func (s *QuantizedSection) judge(name, source string, w *quantized.Weight, j *qu
 		detail = fmt.Sprintf("%d of its %d blocks are farther from the source than the scheme explains", j.Far, j.Blocks)
 	}
 	return []Finding{{Kind: BadlyQuantized, Detail: detail, Tensor: name, ConvertedName: name, SourceName: source,
-		Want: fmt.Sprintf("a relative L2 error of about %.3g, the least that %s allows", j.Least, w.Scheme), Got: fmt.Sprintf("%.3g", j.Error)}}
+		Want: fmt.Sprintf("about %.3g, the least that %s allows", j.Least, w.Scheme), Got: fmt.Sprintf("a relative L2 error of %.3g", j.Error)}}
 }
 
 // summarise sets the summary and the notes.

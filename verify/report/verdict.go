@@ -338,29 +338,7 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		return unprovenLead(v)
 	}
 	if !v.Same {
-		failed, failures := []string{}, 0
-		for _, c := range checks {
-			if !c.OK && !c.Skipped {
-				failed = append(failed, c.Name)
-				failures += c.Failures.Len()
-			}
-		}
-		for _, l := range v.Logits {
-			for _, f := range v.Faults(l) {
-				if f.Check != "" {
-					failures -= max(1, f.Places) // counted with the findings that cause it
-				}
-			}
-		}
-		failed = slices.Compact(failed)
-		if len(failed) == 1 && v.Quantized != nil && !v.Quantized.OK {
-			return "A quantised copy: " + text.Printable(v.Quantized.Summary) + "."
-		}
-		where := failed[len(failed)-1]
-		if n := len(failed) - 1; n > 0 {
-			where = strings.Join(failed[:n], ", ") + " and " + where
-		}
-		return fmt.Sprintf("%s in the %s.", text.Count(max(1, failures), "failure"), where)
+		return failuresLead(v, checks)
 	}
 	var parts []string
 	if w := v.Weights; w != nil {
@@ -386,6 +364,55 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 	}
 	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
+
+// failuresLead counts the failures, says in which checks they are, and whether the checkpoint is a quantised copy. A check that fails only because of
+// another, as the weights do where tensors are missing, is not among them.
+func failuresLead(v *verify.Verdict, checks []verify.Check) string {
+	own := map[string]int{} // by the name of the check
+	for _, s := range v.Sections() {
+		own[s.Name] = s.Findings.Len()
+	}
+	for _, l := range v.Logits {
+		for _, f := range v.Faults(l) {
+			if f.Check == "" { // others are counted with the findings that cause them
+				own["logits"] += max(1, f.Places)
+			}
+		}
+	}
+	var failed, where []string
+	failures := 0
+	for _, c := range checks {
+		if c.OK || c.Skipped || slices.Contains(failed, c.Name) {
+			continue
+		}
+		failed = append(failed, c.Name)
+		if own[c.Name] > 0 {
+			where = append(where, c.Name)
+			failures += own[c.Name]
+		}
+	}
+	isCopy := v.Quantized != nil && !v.Quantized.OK
+	switch {
+	case where == nil && isCopy && len(failed) == 1:
+		return "A quantised copy: " + text.Printable(v.Quantized.Summary) + "."
+	case where == nil:
+		where = slices.DeleteFunc(failed, func(name string) bool { return name == quantisedCheck })
+	}
+	if k := slices.Index(where, quantisedCheck); k >= 0 {
+		where[k] = "quantised matrices"
+	}
+	in := where[len(where)-1]
+	if n := len(where) - 1; n > 0 {
+		in = strings.Join(where[:n], ", ") + " and " + in
+	}
+	s := fmt.Sprintf("%s in the %s.", text.Count(max(1, failures), "failure"), in)
+	if isCopy {
+		s = "A quantised copy, with " + s
+	}
+	return s
+}
+
+const quantisedCheck = "quantised"
 
 // unprovenLead says what nothing that is proven means.
 func unprovenLead(v *verify.Verdict) string {
