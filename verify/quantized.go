@@ -14,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // QuantizedSection says what a quantised copy is. A copy is never the same model: OK is false, and Findings are the matrices that
@@ -129,7 +130,8 @@ func (s *QuantizedSection) judge(name, source string, w *quantized.Weight, j *qu
 	}
 	detail := ""
 	if j.Far > 0 {
-		detail = fmt.Sprintf("%d of its %d blocks are farther from the source than the scheme explains", j.Far, j.Blocks)
+		are := map[bool]string{true: "is", false: "are"}[j.Far == 1]
+		detail = fmt.Sprintf("%d of its %s %s farther from the source than the scheme explains", j.Far, text.Count(j.Blocks, "block"), are)
 	}
 	return []Finding{{Kind: BadlyQuantized, Detail: detail, Tensor: name, ConvertedName: name, SourceName: source,
 		Want: fmt.Sprintf("about %.3g, the least that %s allows", j.Least, w.Scheme), Got: fmt.Sprintf("a relative L2 error of %.3g", j.Error)}}

@@ -126,6 +126,7 @@ func TestQuantizedSection(t *testing.T) {
 	}{
 		{nil, nil, ""},
 		{[]quantized.Judgement{{Error: 1, Least: 1, Blocks: 3}}, nil, "; relative L2 error 1 to 1, the least that the scheme allows"},
+		{[]quantized.Judgement{{Error: 2, Least: 1, Blocks: 3, Far: 1}}, []string{"1 of its 3 blocks is farther from the source than the scheme explains"}, "; relative L2 error 2 to 2, at most 2 times the least that the scheme allows"},
 		{[]quantized.Judgement{{Error: 2, Least: 2, Blocks: 9, Far: 4}, {Error: 40, Least: 1, Blocks: 9}, {Error: 1, Least: 1}}, []string{"4 of its 9 blocks are farther from the source than the scheme explains", ""},
 			"; relative L2 error 1 to 40, at most 40 times the least that the scheme allows"},
 	} {

@@ -414,7 +414,7 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 		s.Summary = "no tensor could be compared"
 	}
 	if s.Overflowed > 0 {
-		s.Notes = append(s.Notes, fmt.Sprintf("%s elements became infinite: they are beyond the range of %s", text.Grouped(s.Overflowed), dtype))
+		s.Notes = append(s.Notes, fmt.Sprintf("%s became infinite, beyond the range of %s", text.Count(s.Overflowed, "element"), dtype))
 	}
 }
 
