@@ -82,6 +82,10 @@ func checkFields(fields, sourceFields map[string]any, p *convert.Plan, found *mo
 			findings = append(findings, f.judgeWindow(fields, p)...)
 			continue
 		}
+		if f.isRotation() {
+			findings = append(findings, f.judgeRotation(fields, p, found)...)
+			continue
+		}
 		wrong := f.check(fields)
 		if wrong == nil && isWhole {
 			wrong = f.contradicting(fields)

@@ -1,9 +1,12 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 )
 
@@ -30,6 +33,53 @@ func (f *configField) judgeWindow(fields map[string]any, p *convert.Plan) []Find
 		out = append(out, finding)
 	}
 	return out
+}
+
+func (f *configField) isRotation() bool {
+	return slices.Contains(f.names, hfconfig.RopeParameters+"."+f.names[0])
+}
+
+// judgeRotation compares a number of the rotary embedding that transformers 5.23 takes, and the one that 4.57 takes if that is another. The latter
+// may also be what 4.57 takes from the source. found is the model in the converted checkpoint, or nil.
+func (f *configField) judgeRotation(fields map[string]any, p *convert.Plan, found *model.Model) []Finding {
+	all := f.check(fields)
+	if found == nil {
+		return all
+	}
+	stated, err := found.StatedConfig()
+	if err != nil || stated == nil {
+		return all
+	}
+	newer, older := f.rotation(stated.Rope), f.rotation(stated.Rope4)
+	if newer == older {
+		return all
+	}
+	show := func(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+	isFactor := f.names[0] != "rope_theta"
+	var out []Finding
+	for _, finding := range all {
+		source, err := p.Source.StatedConfig()
+		switch isOlder := finding.Field == f.names[0]; {
+		case isOlder && err == nil && source != nil && f.rotation(source.Rope4) == older:
+			continue
+		case isOlder && isFactor && stated.Rotation4(older) == hfconfig.RotationFails:
+			finding.Detail = fmt.Sprintf("transformers 4.57 takes it and fails, and 5.23 takes %s instead", show(newer))
+		case isOlder:
+			finding.Detail = fmt.Sprintf("transformers 4.57 takes it, and 5.23 takes %s instead; %s", show(newer), finding.Detail)
+		case !isFactor || older != 0:
+			finding.Detail = fmt.Sprintf("transformers 5.23 takes it, and 4.57, which reads the top level only, takes %s; %s", show(older), finding.Detail)
+		}
+		out = append(out, finding)
+	}
+	return out
+}
+
+// rotation returns the number of a rotary embedding that the field is.
+func (f *configField) rotation(r hfconfig.Rope) float64 {
+	if f.names[0] == "rope_theta" {
+		return r.Theta
+	}
+	return r.PartialFactor
 }
 
 // judgeRefusals finds fields that keep transformers from loading the directory, unless something was found in them before.

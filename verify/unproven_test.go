@@ -185,6 +185,43 @@ func recordedOf(t *testing.T, m *runtime.Model, like string) string {
 	return path
 }
 
+// A number of the rotary embedding that only one version of transformers takes is judged with what the other takes. One that only 4.57 takes may be the
+// source's. (Measured with 5.23.0 and 4.57.3.)
+func TestRotationOfOneVersion(t *testing.T) {
+	hf := filepath.Join(cases.Open(t, "tiny-griffin").Dir, "hf")
+	const cache, inner = `"use_cache": true`, `"rope_theta": 10000.0`
+	dirWith := func(from, to string) string {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(hf)); err != nil {
+			t.Fatal(err)
+		}
+		rewrite(t, filepath.Join(dir, "config.json"), replaced(from, to))
+		return dir
+	}
+	older := dirWith(cache, `"rope_theta": 1e6`)
+	for _, tt := range []struct{ source, converted, finding, note string }{
+		{hf, older, "rope_theta: 1000000, not 10000; transformers 4.57 takes it, and 5.23 takes 10000 instead; queries and keys would be rotated by other angles", "rope_theta is 10000 for transformers 5.23, which reads it in rope_parameters, and 1000000 for 4.57"},
+		{older, older, "", "rope_theta is 10000 for transformers 5.23"},
+		{older, hf, "", ""},
+		{older, dirWith(cache, `"rope_theta": 500.0`), "rope_theta: 500, not 10000; transformers 4.57 takes it, and 5.23 takes 10000 instead; queries", "and 500 for 4.57"},
+		{hf, dirWith(inner, `"rope_theta": 1e6`), "rope_parameters.rope_theta: 1000000, not 10000; transformers 5.23 takes it, and 4.57, which reads the top level only, takes 10000; queries", "rope_theta is 1000000 for"},
+		{hf, dirWith(cache, `"partial_rotary_factor": 1.0`), "partial_rotary_factor: 1, not 0.5; transformers 4.57 takes it and fails, and 5.23 takes 0.5 instead", "and 1 for 4.57"},
+		{hf, dirWith(inner+",", inner+`, "x": 1,`), "", ""},
+	} {
+		v, err := verifyFiles(t, tt.source, tt.converted, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, f := range v.Config.Findings.All() {
+			got += f.String()
+		}
+		if v.Same != (tt.finding == "") || !strings.HasPrefix(got, tt.finding) || v.Same && got != "" || !strings.Contains(strings.Join(v.Config.Notes, "\n"), tt.note) {
+			t.Errorf("want %q, note %q: %s", tt.finding, tt.note, textOf(t, v))
+		}
+	}
+}
+
 // A directory alone whose config.json transformers refuses fails, whatever it computes; what is unusual in it is noted.
 func TestConfigAlone(t *testing.T) {
 	c := cases.Open(t, "tiny-griffin")

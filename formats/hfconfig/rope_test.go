@@ -16,6 +16,7 @@ func TestRope(t *testing.T) {
 		{`{}`, defaultRope, defaultRope, nil},
 		{`{"rope_theta": 500, "partial_rotary_factor": 0.499}`, Rope{500, 0.499, "default"}, Rope{500, 0.499, "default"}, nil},
 		{`{"rope_parameters": {"rope_theta": 500.0}}`, Rope{500, 0.5, "default"}, defaultRope, []string{"rope_theta is 500 for transformers 5.23"}},
+		{`{"rope_theta": 7, "rope_parameters": {"rope_theta": 1e6}}`, Rope{1e6, 0.5, "default"}, Rope{7, 0.5, "default"}, []string{"rope_theta is 1000000 for transformers 5.23, which reads it in rope_parameters, and 7 for 4.57"}},
 		{`{"rope_theta": 7, "rope_parameters": {"rope_theta": 500.0}}`, Rope{500, 0.5, "default"}, Rope{7, 0.5, "default"}, []string{"and 7 for 4.57, which reads it at the top level only"}},
 		{`{"rope_theta": 7, "rope_parameters": {"partial_rotary_factor": 0.499}}`, Rope{7, 0.499, "default"}, Rope{7, 0.5, "default"}, []string{"partial_rotary_factor is 0.499 for transformers 5.23"}},
 		{`{"partial_rotary_factor": null}`, Rope{10000, 1, "default"}, Rope{10000, 0, "default"}, []string{"rotates all of each head, and 4.57 fails", "rotates the first half of each head, in pairs, or fails"}},

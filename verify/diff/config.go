@@ -323,7 +323,7 @@ func familyFields(h *hfconfig.Config, raw map[string]any) configFields {
 		f["attention_window_size"] = h.AttentionWindowSize
 		older := map[string]any{"attention_window_size": h.AttentionWindowSize4, "rope_theta": h.Rope4.Theta, "partial_rotary_factor": h.Rope4.PartialFactor}
 		for name, value := range older {
-			if h.Has(name) { // a note says what 4.57 takes where a file does not state it
+			if h.Has(name) || value == f[name] { // a note says what 4.57 takes where a file does not state it, if that is not what 5.23 takes
 				f[name+olderVersion] = value
 			}
 		}
@@ -355,7 +355,7 @@ const (
 	olderWindow  = "attention_window_size" + olderVersion
 )
 
-// olderFields are what older programs take of other fields. They are listed if both files state them, and the newer ones do not say the same.
+// olderFields are what older programs take of other fields. They are listed if both sides have them, and the newer ones do not say the same.
 var olderFields = map[string]string{
 	"torch_dtype": "dtype", olderTheta: "rope_theta", olderFactor: "partial_rotary_factor", olderWindow: "attention_window_size",
 }
