@@ -168,7 +168,7 @@ func precisionOption(c *cli.Context) (reference.Precision, error) {
 		case reference.FastIsFaster():
 			return reference.Fast, nil
 		case !c.Bool("json"):
-			fmt.Fprintln(c.App.ErrWriter, "griffin: --fast: this processor does not multiply bfloat16 (AVX512_BF16); computing in float32")
+			fmt.Fprintln(notes(c), "griffin: --fast: this processor does not multiply bfloat16 (AVX512_BF16); computing in float32")
 		}
 		return reference.Float32, nil
 	}

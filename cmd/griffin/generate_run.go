@@ -36,7 +36,7 @@ type generator struct {
 func (g *generator) run() error {
 	ctx := g.c.Context
 	if !g.c.Bool("json") { // standard output has the text alone
-		if err := printQuantized(g.c.App.ErrWriter, g.c.Args().First(), g.out.Quantized); err != nil {
+		if err := printQuantized(notes(g.c), g.c.Args().First(), g.out.Quantized); err != nil {
 			return err
 		}
 	}
@@ -285,6 +285,6 @@ func (g *generator) report(r *generate.Result) error {
 		line += fmt.Sprintf(", %s tokens per second", rate)
 	}
 	line += fmt.Sprintf(" (%s semantics, %s)", o.Semantics, o.Arithmetic)
-	_, err := fmt.Fprintln(g.c.App.ErrWriter, line)
+	_, err := fmt.Fprintln(notes(g.c), line)
 	return err
 }

@@ -118,8 +118,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		if !slices.Contains([]string{"clean", "completion"}, command.Name) {
 			command.Flags = append(command.Flags, progressFlag())
 		}
-		if slices.Contains([]string{"clean", "convert", "diff", "golden", "verify"}, command.Name) {
-			command.Flags = append(command.Flags, quietFlag())
+		if command.Name != "completion" {
+			command.Flags = append(command.Flags, quietFlag(command.Name))
 		}
 		command.HideHelpCommand = true // "h" and "help" are names of files
 		if run := command.Action; run != nil {

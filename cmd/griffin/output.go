@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -124,9 +125,26 @@ func progressFlag() cli.Flag {
 	return &cli.StringFlag{Name: "progress", Value: string(terminal.Auto), Usage: "show progress in `STYLE`: auto (a line of a terminal) or plain (a new line every ten seconds, for logs)"}
 }
 
-// quietFlag is for commands whose exit status says enough.
-func quietFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing but errors, and --json"}
+// quietFlag silences a command. If its exit status does not say enough, the result is still printed.
+func quietFlag(command string) cli.Flag {
+	usage := "print nothing but errors, and --json"
+	if printsResult(command) {
+		usage = "print the result and errors, neither progress nor notes"
+	}
+	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: usage}
+}
+
+// printsResult reports whether a command is run for what it prints.
+func printsResult(command string) bool {
+	return slices.Contains([]string{"generate", "inspect", "perplexity"}, command)
+}
+
+// notes returns what the notes of a command are written to.
+func notes(c *cli.Context) io.Writer {
+	if c.Bool("quiet") {
+		return io.Discard
+	}
+	return c.App.ErrWriter
 }
 
 // outputs returns what a command writes to, as --progress and --quiet among its arguments ask for.
@@ -145,7 +163,7 @@ func outputs(args []string, stdout, stderr io.Writer) (io.Writer, io.Writer) {
 			mode = terminal.Plain
 		case "--quiet", "-q", "--quiet=true":
 			mode = terminal.None
-			if !wantsJSON(args) {
+			if !printsResult(args[1]) && !wantsJSON(args) {
 				stdout = io.Discard
 			}
 		}

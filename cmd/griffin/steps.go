@@ -76,9 +76,6 @@ func openSteps(c *cli.Context, path string) (*run.Run, []formats.Step, error) {
 
 // noteUnfinished names the steps that are left out because they count as being written, those of one reason in a line.
 func noteUnfinished(c *cli.Context, r *run.Run) {
-	if c.Bool("quiet") {
-		return
-	}
 	names := map[string][]string{}
 	for _, s := range r.Unfinished {
 		names[s.Unfinished] = append(names[s.Unfinished], printable(s.Name))
@@ -88,7 +85,7 @@ func noteUnfinished(c *cli.Context, r *run.Run) {
 		if len(names[reason]) > 1 {
 			these = "steps " + tensor.JoinNames(names[reason]) + " are"
 		}
-		fmt.Fprintf(c.App.ErrWriter, "griffin: %s: %s left out: %s\n", printable(storage.WithoutQuery(r.Path)), these, reason)
+		fmt.Fprintf(notes(c), "griffin: %s: %s left out: %s\n", printable(storage.WithoutQuery(r.Path)), these, reason)
 	}
 }
 
@@ -280,7 +277,7 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 	}
 	for _, s := range conversions.Steps {
 		if _, ok := r.Pair(s); !ok {
-			fmt.Fprintf(c.App.ErrWriter, "griffin: %s has step %s, and %s has none\n", printable(storage.WithoutQuery(conversions.Path)), printable(s.Name), printable(storage.WithoutQuery(r.Path)))
+			fmt.Fprintf(notes(c), "griffin: %s has step %s, and %s has none\n", printable(storage.WithoutQuery(conversions.Path)), printable(s.Name), printable(storage.WithoutQuery(r.Path)))
 		}
 	}
 	return eachStep(c, steps, func(s formats.Step) (*stepResult, error) {
