@@ -382,26 +382,36 @@ func findTensor(ckpt *tensor.Checkpoint, name string) (*tensor.Tensor, error) {
 		return nil, usagef("--dump: the slice %s has no closing bracket", name[open:]).advise("write 'NAME[0:4, :, 2]'")
 	}
 	err := usagef("--dump: no tensor %q in %s", name, ckpt.Path)
-	var names []string
+	var names, below, within []string
 	for _, t := range ckpt.Tensors() {
 		names = append(names, t.Name)
+		if strings.HasPrefix(t.Name, strings.TrimSuffix(name, ".")+".") {
+			below = append(below, t.Name)
+		}
+		if name != "" && strings.Contains(strings.ToLower(t.Name), strings.ToLower(name)) {
+			within = append(within, t.Name)
+		}
 	}
-	if near := nearest.Tensor(name, names); near != "" {
-		return nil, err.advise("did you mean %q?", near)
-	}
-	if below := tensorsBelow(ckpt, name); len(below) > 0 {
-		return nil, err.advise("%d names begin with it: %s; griffin inspect %s lists all", len(below), tensor.JoinNames(below), ckpt.Path)
+	switch near := nearest.Tensor(name, names); {
+	case len(below) > 1:
+		return nil, err.advise("%d names begin with it: %s; griffin inspect %s lists all", len(below), joinFolded(below), ckpt.Path)
+	case len(within) > 1:
+		return nil, err.advise("%d names contain it: %s; griffin inspect %s lists all", len(within), joinFolded(within), ckpt.Path)
+	case near != "" || len(within) == 1:
+		return nil, err.advise("did you mean %q?", append(within, near)[0])
 	}
 	return nil, err.advise("griffin inspect %s lists the names", ckpt.Path)
 }
 
-// tensorsBelow returns the names of the tensors that begin with name and a dot.
-func tensorsBelow(ckpt *tensor.Checkpoint, name string) []string {
-	var names []string
-	for _, t := range ckpt.Tensors() {
-		if strings.HasPrefix(t.Name, strings.TrimSuffix(name, ".")+".") {
-			names = append(names, t.Name)
-		}
+// joinFolded returns the first of the names of tensors in one line, those that several layers have as one.
+func joinFolded(names []string) string {
+	var tensors []tensorEntry
+	for _, name := range names {
+		tensors = append(tensors, tensorEntry{Name: name})
 	}
-	return names
+	var rows []string
+	for _, row := range folded(tensors, false, nil) {
+		rows = append(rows, row.Name)
+	}
+	return tensor.JoinNames(rows)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/names"
 )
 
-// Pattern returns what a pattern that matches no name of a tensor most likely stands for, or "": with stars around it, if several names have it
-// between dots, or else the name that Tensor returns. Stars and dots around it are not part of it. If its parts are spelt like those of names, it is
+// Pattern returns what a pattern that matches no name of a tensor most likely stands for, or "": with stars around it, if several names contain it,
+// and with dots if they have it between dots, or else the name that Tensor returns. Stars and dots around it are not part of it. If its parts are spelt like those of names, it is
 // the pattern of those, if that matches a name.
 func Pattern(pattern string, all []string) string {
 	word := strings.Trim(pattern, "*.")
@@ -20,8 +20,11 @@ func Pattern(pattern string, all []string) string {
 	if strings.Contains(word, "*") {
 		return respelt(pattern, all)
 	}
-	found, first := 0, ""
+	found, first, within := 0, "", 0
 	for _, name := range all {
+		if strings.Contains(name, word) {
+			within++
+		}
 		at := strings.Index("."+name+".", "."+word+".")
 		if at < 0 {
 			continue
@@ -42,6 +45,9 @@ func Pattern(pattern string, all []string) string {
 	}
 	if strings.Contains(pattern, "*") {
 		return cmp.Or(respelt(pattern, all), Tensor(word, all))
+	}
+	if within > 1 {
+		return "*" + word + "*"
 	}
 	return cmp.Or(Tensor(word, all), respelt(pattern, all))
 }

@@ -19,6 +19,7 @@ func TestPattern(t *testing.T) {
 		{"layers.11.", "*.layers.11.*"},
 		{"mlp", "*.mlp.*"},
 		{"norm.weight", "*.norm.weight"},
+		{"norm.wei", "*norm.wei*"},
 		{"model.*.gate", ""},
 		{"model.layers.*.mlp.up.wieght", "model.layers.*.mlp.up.weight"},
 		{"*mpl*", "*mlp*"},
