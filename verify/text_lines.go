@@ -120,12 +120,17 @@ const inNoGroup = ""
 // expectedTensors are the tensors that a converted checkpoint should have. Groups of findings name layers by them.
 type expectedTensors struct{ plan *convert.Plan }
 
+// kindNames returns the names of kinds of blocks.
+func kindNames(blocks []model.BlockType) (names []string) {
+	for _, kind := range blocks {
+		names = append(names, string(kind))
+	}
+	return names
+}
+
 // kinds returns the kinds of the layers, by the numbers that they have after a renaming: "" if there is none of a number.
 func (e *expectedTensors) kinds(r *renaming) []string {
-	var kinds []string
-	for _, kind := range e.plan.Config.BlockTypes {
-		kinds = append(kinds, string(kind))
-	}
+	kinds := kindNames(e.plan.Config.BlockTypes)
 	if r == nil || r.layers == nil {
 		return kinds
 	}

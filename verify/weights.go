@@ -19,6 +19,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
@@ -62,7 +63,7 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	if err := w.explain(ctx, &r.plan.Config, func(done, total int64) { r.progress("explaining differences", done, total) }); err != nil {
 		return nil, err
 	}
-	if err := w.noteNotFinite(ctx, proved.NotFinite); err != nil {
+	if err := w.noteNotFinite(ctx, proved.NotFinite, r.plan.Config.BlockTypes); err != nil {
 		return nil, err
 	}
 	w.addDigests()
@@ -275,30 +276,34 @@ func notFinite(ctx context.Context, t *tensor.Tensor, infinite bool) (stats.NotF
 }
 
 // noteNotFinite notes NaN and infinities of sources, which no comparison shows. What is wrong in the converted checkpoint is said by findings.
-func (w *weightsCheck) noteNotFinite(ctx context.Context, sources []*tensor.Tensor) error {
+func (w *weightsCheck) noteNotFinite(ctx context.Context, sources []*tensor.Tensor, blocks []model.BlockType) error {
 	if len(w.wrong) > 0 {
 		return nil
 	}
 	var sum stats.NotFinite
-	var names []string
+	has := map[*tensor.Tensor]bool{}
 	for _, t := range sources {
 		s, err := stats.Of(ctx, t)
 		if err != nil {
 			return err
 		}
-		if n := s.NotFinite(); n != (stats.NotFinite{}) {
+		if n := s.NotFinite(); !s.Finite() {
 			sum.NaN, sum.Inf = sum.NaN+n.NaN, sum.Inf+n.Inf
-			names = append(names, t.Name)
+			has[t] = true
 		}
 	}
-	const most = 4 // names
-	if names != nil {
-		note := fmt.Sprintf("%s in %s of the source, and the same in the conversion", sum, text.Count(len(names), "tensor"))
-		if len(names) <= most {
-			note += ": " + strings.Join(names, ", ")
-		}
-		w.section.Notes = append(w.section.Notes, note)
+	if len(has) == 0 {
+		return nil
 	}
+	var all []*tensor.Tensor
+	for i := range w.list.Moves {
+		all = append(all, w.list.Moves[i].Source)
+	}
+	slices.SortFunc(all, func(a, b *tensor.Tensor) int { return tensor.CompareNames(a.Name, b.Name) })
+	all = slices.Compact(all)
+	items := &diff.Items{Len: len(all), Name: func(i int) string { return all[i].Name }, BlockTypes: kindNames(blocks),
+		What: func(i int) (diff.Status, string, bool) { return diff.Equal, "", has[all[i]] }}
+	w.section.Notes = append(w.section.Notes, fmt.Sprintf("%s in %s of the source, and the same in the conversion: %s", sum, text.Count(len(has), "tensor"), items.Words()))
 	return nil
 }
 

@@ -366,7 +366,7 @@ func TestNotFiniteOnBothSides(t *testing.T) {
 				special(float32NaN)(m.get(name))
 			}
 			special(float32Inf)(m.get(finalNorm))
-		}, []string{"5 NaN and 1 infinity in 6 tensors of the source, and the same in the conversion"}},
+		}, []string{"5 NaN and 1 infinity in 6 tensors of the source, and the same in the conversion: model.final_norm.weight, all layers (5) of model.layers: mlp_block.down_proj.weight"}},
 	} {
 		m := baseOf(t, "bfloat16, torch").made.clone()
 		tt.do(m)

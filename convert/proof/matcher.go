@@ -11,8 +11,9 @@ import (
 // Matcher finds out whether tensors hold the same elements in different orders, as fast as both can
 // be read. It holds at most 40 MB, whatever the size of the tensors, and is for use by one goroutine.
 type Matcher struct {
-	memory  *storage.Buffer
-	buffers *buffers
+	memory    *storage.Buffer
+	buffers   *buffers
+	notFinite bool
 }
 
 // NewMatcher returns a Matcher for sources of at most largest bytes. Close releases its memory.
@@ -21,7 +22,7 @@ func NewMatcher(largest int64) (*Matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Matcher{memory, &buffers{block: memory.Bytes, window: make([]byte, matchWindow)}}, nil
+	return &Matcher{memory: memory, buffers: &buffers{block: memory.Bytes, window: make([]byte, matchWindow)}}, nil
 }
 
 // Close releases the memory.
@@ -47,6 +48,7 @@ func (m *Matcher) Match(ctx context.Context, source *tensor.Tensor, candidates [
 			reported = done
 		}
 	}
+	m.notFinite = false
 	equal := make([]bool, len(candidates))
 	for i, x := range candidates {
 		c.list.Dests = append(c.list.Dests, moves.Dest{Name: x.Tensor.Name, DType: x.Tensor.DType, Shape: x.Tensor.Shape})
@@ -66,5 +68,9 @@ func (m *Matcher) Match(ctx context.Context, source *tensor.Tensor, candidates [
 	}
 	sortByOffset(group)
 	err := c.compareSource(group, m.buffers, func(move *moves.Move, same bool) { equal[move.Dest] = same })
+	m.notFinite = c.tally.notFinite[source]
 	return equal, err
 }
+
+// NotFinite reports whether the source of the last Match has NaN or infinities among what was compared.
+func (m *Matcher) NotFinite() bool { return m.notFinite }

@@ -15,8 +15,8 @@ var exponents = map[tensor.DType]struct{ signs, lowest uint64 }{
 	tensor.F64:  {0x8000_0000_0000_0000, 0x0010_0000_0000_0000},
 }
 
-// hasNotFinite reports whether whole elements have NaN or infinities. It is false for other dtypes than floating-point ones.
-func hasNotFinite(d tensor.DType, p []byte) bool {
+// HasNotFinite reports whether whole elements have NaN or infinities. It is false for other dtypes than floating-point ones.
+func HasNotFinite(d tensor.DType, p []byte) bool {
 	e, ok := exponents[d]
 	if !ok {
 		return false
@@ -38,7 +38,7 @@ func hasNotFinite(d tensor.DType, p []byte) bool {
 
 // lookAt remembers a source if p, a part of its elements, has NaN or infinities.
 func (t *tally) lookAt(source *tensor.Tensor, p []byte) {
-	if !hasNotFinite(source.DType, p) {
+	if !HasNotFinite(source.DType, p) {
 		return
 	}
 	t.mu.Lock()

@@ -25,21 +25,21 @@ func TestHasNotFinite(t *testing.T) {
 			for i := range n {
 				p = append(p, binary.LittleEndian.AppendUint64(nil, tt.finite[i%len(tt.finite)])[:size]...)
 			}
-			if hasNotFinite(tt.dtype, p) {
+			if HasNotFinite(tt.dtype, p) {
 				t.Errorf("%s: %d finite numbers", tt.dtype, n)
 			}
 			for i := range n {
 				for _, bad := range tt.bad {
 					with := slices.Clone(p)
 					copy(with[i*size:], binary.LittleEndian.AppendUint64(nil, bad)[:size])
-					if !hasNotFinite(tt.dtype, with) {
+					if !HasNotFinite(tt.dtype, with) {
 						t.Errorf("%s: %#x at %d of %d was not found", tt.dtype, bad, i, n)
 					}
 				}
 			}
 		}
 	}
-	if hasNotFinite(tensor.I16, []byte{0xff, 0xff}) {
+	if HasNotFinite(tensor.I16, []byte{0xff, 0xff}) {
 		t.Error("an integer")
 	}
 }

@@ -101,6 +101,9 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 			return nil, err
 		}
 	}
+	if err := noteNotFinite(ctx, d); err != nil {
+		return nil, err
+	}
 	if err := storage.Unchanged(a.Source, b.Source); err != nil {
 		return nil, err
 	}

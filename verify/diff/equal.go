@@ -179,6 +179,9 @@ func (w *equalWorker) compareViews(ctx context.Context, pairs []*pair) error {
 		if err == nil && !equal[i] {
 			p.unequal.Store(true)
 		}
+		if w.matcher.NotFinite() {
+			p.notFinite.Store(true)
+		}
 	}
 	return err
 }
@@ -210,7 +213,7 @@ func (w *equalWorker) compareWhole(ctx context.Context, p *pair) error {
 			p.unequal.Store(true)
 			return nil
 		}
-		w.progress.add(n)
+		w.lookAt(p, n)
 	}
 	if err := a.Finish(); err != nil {
 		return err
@@ -235,7 +238,15 @@ func (w *equalWorker) compareRange(ctx context.Context, p *pair, first, end int6
 			p.unequal.Store(true)
 			return nil
 		}
-		w.progress.add(n)
+		w.lookAt(p, n)
 	}
 	return nil
+}
+
+// lookAt remembers a pair if the n bytes that both have hold NaN or infinities.
+func (w *equalWorker) lookAt(p *pair, n int64) {
+	if proof.HasNotFinite(p.a.DType, w.a[:n]) {
+		p.notFinite.Store(true)
+	}
+	w.progress.add(n)
 }

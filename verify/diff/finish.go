@@ -5,8 +5,11 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
 // explainAll finds what was done to the pairs that differ.
@@ -41,6 +44,39 @@ func (d *differ) explainAll(ctx context.Context) error {
 		d.progress.add(p.a.Bytes())
 		return nil
 	})
+}
+
+// noteNotFinite notes NaN and infinities of tensors that are equal, which nothing else in the result shows.
+func noteNotFinite(ctx context.Context, d *differ) error {
+	var found []*pair
+	for _, p := range d.pairs {
+		if p.status == Equal && p.notFinite.Load() && p.details == nil {
+			found = append(found, p)
+		}
+	}
+	var mu sync.Mutex
+	var sum stats.NotFinite
+	has := map[string]bool{} // by the name of a pair
+	err := inParallel(ctx, slices.Values(found), func(ctx context.Context, p *pair) error {
+		s, err := stats.Of(ctx, p.a.Tensor)
+		if err != nil {
+			return p.a.annotate(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if n := s.NotFinite(); !s.Finite() {
+			sum.NaN, sum.Inf = sum.NaN+n.NaN, sum.Inf+n.Inf
+			has[p.name] = true
+		}
+		return nil
+	})
+	if err != nil || len(has) == 0 {
+		return err
+	}
+	items := &Items{Len: len(d.pairs), Name: func(i int) string { return d.pairs[i].name }, BlockTypes: d.a.describe().BlockTypes,
+		What: func(i int) (Status, string, bool) { return Equal, "", has[d.pairs[i].name] }}
+	d.note("%s in %s of A, and the same in B: %s", sum, text.Count(len(has), "tensor"), items.Words())
+	return nil
 }
 
 // finish sorts the entries and sums them up.

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // Where names the tensors of a group, in lines of about 110 columns: "recurrent layers (18) of model.layers: temporal_block.conv_1d.bias",
@@ -31,6 +33,15 @@ func (r *Items) Where(g *Group) []string {
 		lines[last] += word
 	}
 	return lines
+}
+
+// Words names the tensors that are in groups: "model.embed_tokens.weight, every tensor of layer 3 of model.layers".
+func (r *Items) Words() string {
+	var where []string
+	for _, g := range r.Groups() {
+		where = append(where, strings.Join(r.Where(&g), " "))
+	}
+	return tensor.JoinNames(where)
 }
 
 // LayersOf names the layers of a group, which has some: "recurrent layers (18)" if they are all of that kind, "recurrent layers

@@ -18,7 +18,8 @@ type pair struct {
 	name string // in the layout of comparison
 	a, b *operand
 
-	unequal atomic.Bool // the bytes of a and b differ
+	unequal   atomic.Bool // the bytes of a and b differ
+	notFinite atomic.Bool // some that were compared are NaN or infinities, or may be
 
 	// These are those of the entry; status is "" until it is known.
 	renamed, aligned bool
