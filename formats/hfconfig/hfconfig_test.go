@@ -77,7 +77,8 @@ func TestReadRefuses(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{`[]`, "not a JSON object"},
 		{`{"vocab_size": 1`, "config.json: line 1, column 17: JSON text ends"},
-		{"{\n  \"vocab_size\": 1\n  \"lru_width\": 2\n}", `config.json: line 3, column 3: "\"" where a comma or } is expected`},
+		{"{\n  \"vocab_size\": 1\n  \"lru_width\": 2\n}", `config.json: line 3, column 3: a comma is missing before this key`},
+		{"{\n  \"vocab_size\": 1,\n}", `config.json: line 2, column 18: a comma before }, which JSON does not have`},
 		{`{"vocab_size": 1, "vocab_size": 2}`, "vocab_size"},
 		{`{"vocab_size": "many"}`, `field "vocab_size" is "many", not an integer from 1 to 2147483647`},
 		{`{"attention_window_size": 8.0}`, `field "attention_window_size" is 8.0, not an integer from 1 to 2147483647`},

@@ -36,7 +36,8 @@ type Decoder struct {
 	whole    int // a token that begins at most here is in text
 	depth    int
 	maxDepth int
-	keys     int // of the open objects
+	keys     int   // of the open objects
+	comma    int64 // offset of the last comma between items, if nothing but white space follows it
 
 	more   io.Reader // has what follows text
 	base   int64     // bytes before text
@@ -85,6 +86,9 @@ func (d *Decoder) Object(member func(key string) error) error {
 	defer func() { d.keys = before }()
 	return d.list('{', '}', "an object", func() error {
 		at := d.pos
+		if d.byte() != '"' {
+			return d.unexpected(aKey)
+		}
 		key, err := d.String()
 		if err != nil {
 			return err
@@ -130,12 +134,13 @@ func (d *Decoder) list(open, end byte, what string, item func() error) error {
 		d.space()
 		switch d.byte() {
 		case ',':
+			d.comma = d.Offset()
 			d.pos++
 		case end:
 			d.pos++
 			return nil
 		default:
-			return d.unexpected("a comma or " + string(end))
+			return d.unexpected(aComma + " or " + string(end))
 		}
 	}
 }
@@ -259,14 +264,6 @@ func (d *Decoder) word(w string) error {
 	}
 	d.pos += len(w)
 	return nil
-}
-
-// unexpected returns the error for text at the current position that is not what is expected.
-func (d *Decoder) unexpected(what string) error {
-	if d.pos >= len(d.text) {
-		return d.bad("JSON text ends where %s is expected", what)
-	}
-	return d.bad("%q where %s is expected in JSON", d.text[d.pos:min(d.pos+1, len(d.text))], what)
 }
 
 func (d *Decoder) bad(format string, args ...any) error {

@@ -27,7 +27,7 @@ func (d *Decoder) String() (string, error) {
 			s, err := d.escapedString(start)
 			return s, d.checkLength(start, err)
 		default:
-			if err := d.plainRune(); err != nil {
+			if err := d.plainRune(start); err != nil {
 				return "", d.checkLength(start, err)
 			}
 		}
@@ -59,7 +59,7 @@ func (d *Decoder) escapedString(start int) (string, error) {
 			s = utf8.AppendRune(s, r)
 		default:
 			from := d.pos
-			if err := d.plainRune(); err != nil {
+			if err := d.plainRune(start); err != nil {
 				return "", err
 			}
 			s = append(s, d.text[from:d.pos]...)
@@ -68,9 +68,11 @@ func (d *Decoder) escapedString(start int) (string, error) {
 	return "", d.bad("JSON text ends within a string")
 }
 
-// plainRune reads a character that is not escaped.
-func (d *Decoder) plainRune() error {
+// plainRune reads a character that is not escaped, of a string that began at start.
+func (d *Decoder) plainRune(start int) error {
 	switch c := d.text[d.pos]; {
+	case c == '\n' || c == '\r':
+		return d.badAt(start-1, "a string that does not end on its line: a double quote is missing, or the line break is to be written \\n")
 	case c < ' ':
 		return d.bad("control character %#02x in a JSON string", c)
 	case c < utf8.RuneSelf:
