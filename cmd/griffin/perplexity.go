@@ -270,14 +270,14 @@ func (p *scoring) tokens(value string) error {
 		return err
 	}
 	p.out.Rows = t.Batch
-	bar := terminal.NewProgress(p.c.App.ErrWriter, "scoring", bytesOf(t.IDs))
+	bar := terminal.NewCount(p.c.App.ErrWriter, "scoring", int64(len(t.IDs)), func(n int64) string { return plural(n, "token") })
 	defer bar.Done()
 	for row := range slices.Chunk(t.IDs, t.Length) {
 		for piece := range slices.Chunk(row, 256) {
 			if err := p.scorer.Add(p.c.Context, piece); err != nil {
 				return err
 			}
-			bar.Add(bytesOf(piece))
+			bar.Add(int64(len(piece)))
 		}
 		if err := p.scorer.EndRow(p.c.Context); err != nil {
 			return err
@@ -285,8 +285,6 @@ func (p *scoring) tokens(value string) error {
 	}
 	return nil
 }
-
-func bytesOf(tokens []int32) int64 { return 4 * int64(len(tokens)) }
 
 // report prints the result.
 func (p *scoring) report() error {

@@ -3,6 +3,7 @@ package main
 import (
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -23,4 +24,14 @@ func TestColours(t *testing.T) {
 			term.wait(t, regexp.MustCompile(tt.want))
 		})
 	}
+}
+
+// Tokens are counted as such.
+func TestProgressOfTokens(t *testing.T) {
+	data, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	term := openTerminal(t, data, "sh", "-c", "griffin perplexity tiny-griffin/hf --tokens "+strings.Repeat("2,", 60_000)+"3; sleep 60")
+	term.wait(t, regexp.MustCompile(`scoring .*\d tokens of 60,001 tokens, [0-9,]+ tokens/s, `))
 }

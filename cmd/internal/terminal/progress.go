@@ -16,7 +16,7 @@ const (
 	rateOver    = 15 * time.Second       // time over which the rate is measured
 )
 
-// Progress shows how many bytes of a task are done, the rate, and the time left. It is safe for concurrent use. A nil *Progress
+// Progress shows how many bytes, or other units, of a task are done, the rate, and the time left. It is safe for concurrent use. A nil *Progress
 // shows nothing.
 type Progress struct {
 	w     io.Writer
@@ -24,6 +24,7 @@ type Progress struct {
 	verb  string
 	total int64
 	now   func() time.Time
+	text  func(n int64) string // writes an amount
 
 	mu      sync.Mutex
 	done    int64
@@ -39,6 +40,11 @@ type sample struct {
 
 // NewProgress returns the progress of total bytes, or nil if it is not to be shown on w.
 func NewProgress(w io.Writer, verb string, total int64) *Progress {
+	return NewCount(w, verb, total, tensor.SizeString)
+}
+
+// NewCount is NewProgress of other units than bytes. text writes an amount with its unit: "12 tokens".
+func NewCount(w io.Writer, verb string, total int64, text func(n int64) string) *Progress {
 	mode := Auto
 	if out, ok := w.(*Output); ok {
 		mode = out.Mode
@@ -46,15 +52,15 @@ func NewProgress(w io.Writer, verb string, total int64) *Progress {
 	if total <= 0 || mode == None || mode != Plain && !Is(w) {
 		return nil
 	}
-	return newProgress(w, mode, verb, total, time.Now)
+	return newProgress(w, mode, verb, total, text, time.Now)
 }
 
-func newProgress(w io.Writer, mode Mode, verb string, total int64, now func() time.Time) *Progress {
+func newProgress(w io.Writer, mode Mode, verb string, total int64, text func(n int64) string, now func() time.Time) *Progress {
 	start := now()
-	return &Progress{w: w, mode: mode, verb: verb, total: total, now: now, shown: start, samples: []sample{{start, 0}}}
+	return &Progress{w: w, mode: mode, verb: verb, total: total, text: text, now: now, shown: start, samples: []sample{{start, 0}}}
 }
 
-// Add adds n bytes to what is done.
+// Add adds n to what is done.
 func (p *Progress) Add(n int64) {
 	if p == nil {
 		return
@@ -64,7 +70,7 @@ func (p *Progress) Add(n int64) {
 	p.set(p.done + n)
 }
 
-// Set shows that n bytes are done.
+// Set shows that n are done.
 func (p *Progress) Set(n int64) {
 	if p == nil {
 		return
@@ -109,7 +115,7 @@ func (p *Progress) set(n int64) {
 	p.columns = len(line)
 }
 
-// rate returns the bytes a second of the last rateOver, and remembers the present.
+// rate returns what was done a second in the last rateOver, and remembers the present.
 func (p *Progress) rate(now time.Time) float64 {
 	for len(p.samples) > 1 && now.Sub(p.samples[1].at) > rateOver {
 		p.samples = p.samples[1:]
@@ -124,12 +130,12 @@ func (p *Progress) rate(now time.Time) float64 {
 // parts returns what is said, the most important first.
 func (p *Progress) parts(rate float64) []string {
 	done := min(p.done, p.total)
-	parts := []string{fmt.Sprintf("%s of %s", tensor.SizeString(done), tensor.SizeString(p.total))}
+	parts := []string{fmt.Sprintf("%s of %s", p.text(done), p.text(p.total))}
 	if rate <= 0 {
 		return parts
 	}
 	left := time.Duration(float64(p.total-done) / rate * float64(time.Second))
-	return append(parts, tensor.SizeString(int64(rate))+"/s", Duration(left)+" left")
+	return append(parts, p.text(int64(rate))+"/s", Duration(left)+" left")
 }
 
 // line returns what fits into a number of columns.

@@ -2,10 +2,13 @@ package terminal
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 func TestWithOutcomes(t *testing.T) {
@@ -70,7 +73,7 @@ func (c *clock) now() time.Time { return c.Time }
 func TestPlainProgress(t *testing.T) {
 	var out bytes.Buffer
 	c := &clock{time.Unix(0, 0)}
-	p := newProgress(&out, Plain, "converting", 5_370_000_000, c.now)
+	p := newProgress(&out, Plain, "converting", 5_370_000_000, tensor.SizeString, c.now)
 	for range 300 { // 30 seconds
 		c.Time = c.Add(100 * time.Millisecond)
 		p.Add(1_000_000)
@@ -84,10 +87,24 @@ func TestPlainProgress(t *testing.T) {
 	}
 }
 
+// Other units than bytes are written as their text has them, the rate too.
+func TestCount(t *testing.T) {
+	var out bytes.Buffer
+	c := &clock{time.Unix(0, 0)}
+	p := newProgress(&out, Plain, "scoring", 5000, func(n int64) string { return fmt.Sprint(n, " tokens") }, c.now)
+	for range 10 {
+		c.Time = c.Add(time.Second)
+		p.Add(256)
+	}
+	if want := "scoring: 2560 tokens of 5000 tokens, 256 tokens/s, 9.5 s left\n"; out.String() != want {
+		t.Errorf("got %s", &out)
+	}
+}
+
 // The line fits into every width, and a wider terminal shows as much as a narrower one.
 func TestLineFits(t *testing.T) {
 	c := &clock{time.Unix(0, 0)}
-	p := newProgress(&bytes.Buffer{}, Auto, "comparing logits", 5_370_000_000, c.now)
+	p := newProgress(&bytes.Buffer{}, Auto, "comparing logits", 5_370_000_000, tensor.SizeString, c.now)
 	for _, p.done = range []int64{0, 1, 3_210_000_000, 5_370_000_000, 6_000_000_000} {
 		most := 0
 		for columns := range 200 {
