@@ -14,6 +14,8 @@ func TestDepartures(t *testing.T) {
 	for _, tt := range []struct{ field, departs, generates, unknown string }{
 		{`"auto_map": {"AutoModel": "a.B"}`, "auto_map", "", ""},
 		{`"auto_map": {}`, "", "", ""},
+		{`"auto_map": []`, "", "", ""},
+		{`"auto_map": [1]`, "auto_map", "", ""},
 		{`"auto_map": null`, "", "", ""},
 		{`"pruned_heads": {"0": [1]}`, "pruned_heads", "", ""},
 		{`"pruned_heads": {}`, "", "", ""},

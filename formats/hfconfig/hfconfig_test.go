@@ -62,6 +62,13 @@ func TestRead(t *testing.T) {
 		{"pattern", `{"block_types": ["attention", "recurrent"], "num_hidden_layers": 3}`, func(c *Config) bool {
 			return slices.Equal(c.Layers(), []string{Attention, Recurrent, Attention})
 		}},
+		{"pattern of two", `{"block_types": ["attention", "recurrent"], "num_hidden_layers": 150}`, func(c *Config) bool { return len(c.Layers()) == 150 }},
+		{"the largest number", `{"vocab_size": 2147483647}`, func(c *Config) bool { return c.VocabSize == 2147483647 }},
+		{"not one for each layer", `{"per_layer_config": {}, "embeddings_scale_by_sqrt_dim": true}`, func(c *Config) bool { return !c.PerLayer && !c.Unscaled && !c.Repatterned }},
+		{"one for each layer", `{"per_layer_config": {"0": {}}, "embeddings_scale_by_sqrt_dim": false, "_block_types": ["attention"]}`, func(c *Config) bool {
+			return c.PerLayer && c.Unscaled && c.Repatterned
+		}},
+		{"an empty object", `{"rope_scaling": {}, "rope_parameters": {"rope_theta": 500}}`, func(c *Config) bool { return c.Rope.Theta == 500 }},
 		{"pattern too short", `{"block_types": ["recurrent"], "num_hidden_layers": 2000000000}`, func(c *Config) bool { return len(c.Layers()) == 100 }},
 		{"unknown fields", `{"auto_map": {"a": [1, {}]}, "quantization_config": null}`, func(c *Config) bool { return c.HiddenSize == 2560 }},
 	} {
@@ -76,6 +83,8 @@ func TestRead(t *testing.T) {
 func TestReadRefuses(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{`[]`, "not a JSON object"},
+		{`x`, "config.json: line 1, column 1: "},
+		{`{"vocab_size": 2147483648}`, "vocab_size"},
 		{`{"vocab_size": 1`, "config.json: line 1, column 17: JSON text ends"},
 		{"{\n  \"vocab_size\": 1\n  \"lru_width\": 2\n}", `config.json: line 3, column 3: a comma is missing before this key`},
 		{"{\n  \"vocab_size\": 1,\n}", `config.json: line 2, column 18: a comma before }, which JSON does not have`},
@@ -114,6 +123,26 @@ func TestReadRefuses(t *testing.T) {
 	}
 	if _, err := Read(holding("{}"), "other.json"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// Parse and ParseFields take the content of a file without its name.
+func TestParse(t *testing.T) {
+	c, err := Parse([]byte(`{"hidden_size": 64}`))
+	if err != nil || c.HiddenSize != 64 || c.LRUWidth != 64 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	fields, err := ParseFields([]byte(`{"hidden_size": 64, "a": {"b": true}}`))
+	if err != nil || len(fields) != 2 || fields["a.b"] != true {
+		t.Errorf("%v, %v", fields, err)
+	}
+	for _, text := range []string{"", "[]", `{"a": 1,}`} {
+		_, errParse := Parse([]byte(text))
+		_, errFields := ParseFields([]byte(text))
+		var bad *tensor.FormatError
+		if !errors.As(errParse, &bad) || !errors.As(errFields, &bad) {
+			t.Errorf("%s: %v, %v", text, errParse, errFields)
+		}
 	}
 }
 

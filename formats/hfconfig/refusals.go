@@ -60,13 +60,14 @@ func Refusals(fields map[string]any) []Refusal {
 	if _, ok := fields[modelType]; !ok {
 		out = append(out, Refusal{modelType, nil, `"recurrent_gemma"`, true, true})
 	}
+	object := nested(fields)
 	for _, f := range fieldTypes {
-		value, ok := fields[f.name]
+		value, ok := object[f.name]
 		if kind := pythonType(value); ok && !slices.Contains(f.types, kind) {
 			out = append(out, Refusal{f.name, value, typesWanted(f.types, value), true, kind == "None" && slices.Contains(neverNull, f.name)})
 		}
 	}
-	if value, ok := fields["head_dim"]; ok && attends(fields) && pythonType(value) != "int" {
+	if value, ok := object["head_dim"]; ok && attends(fields) && pythonType(value) != "int" {
 		out = append(out, Refusal{"head_dim", value, "int", true, true})
 	}
 	for _, f := range nullRefused {

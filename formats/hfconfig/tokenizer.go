@@ -47,8 +47,9 @@ func TokenizerNotes(source fs.FS, dir string, embeddings int64, fields map[strin
 		}
 	}
 	for name, content := range stated {
-		number, ok := strings.CutSuffix(strings.TrimPrefix(name, "added_tokens_decoder."), ".content")
-		if id, err := strconv.ParseInt(number, 10, 64); ok && err == nil {
+		rest, isAdded := strings.CutPrefix(name, "added_tokens_decoder.")
+		number, isText := strings.CutSuffix(rest, ".content")
+		if id, err := strconv.ParseInt(number, 10, 64); isAdded && isText && err == nil {
 			text, _ := content.(string)
 			t.add(text, id)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -34,9 +35,15 @@ func TestTokenizerNotes(t *testing.T) {
 		{"exchanged", words, `{"bos_token": "<eos>", "eos_token": "<bos>"}`, 10, []string{`bos_token of the tokenizer is "<eos>", id 1, and bos_token_id of config.json is 2`,
 			`eos_token of the tokenizer is "<bos>", id 2, and eos_token_id of config.json is [1, 7]`}},
 		{"unknown", words, `{"bos_token": "<s>", "eos_token": null}`, 10, []string{`bos_token of tokenizer_config.json is "<s>", which tokenizer.json does not have`}},
+		{"no token", words, `{"bos_token": "", "eos_token": {"content": ""}}`, 10, nil},
+		{"not added", words, `{"99": "x", "98.content": 3, "added_tokens_decoder": {"97": {"special": true}, "x": {"content": "x"}}}`, 10, nil},
+		{"the first id", `{"added_tokens": [{"id": 0, "content": "<s>"}], "model": {"vocab": {"x": 9}}}`, `{"bos_token": "<s>"}`, 10, []string{
+			`bos_token of the tokenizer is "<s>", id 0, and bos_token_id of config.json is 2`}},
+		{"without an embedding", words, "", 0, nil},
 		{"without tokenizer.json", "", `{"bos_token": "<s>", "eos_token": "</s>", "added_tokens_decoder": {"5": {"content": "</s>"}}}`, 6, []string{`eos_token of the tokenizer is "</s>", id 5, and eos_token_id of config.json is [1, 7]`}},
 		{"corrupt", words[:len(words)-30], `{"bos_token": "<s>"}`, 10, nil},
 		{"corrupt behind the tokens", strings.TrimSuffix(words, "}}") + `, "merges": [`, usual, 10, nil},
+		{"unknown, and corrupt behind the tokens", strings.TrimSuffix(words, "}}") + `}, "merges": [`, `{"bos_token": "<s>"}`, 10, []string{`bos_token of tokenizer_config.json is "<s>", which tokenizer.json does not have`}},
 		{"no objects", "[]", "[]", 1, nil},
 	} {
 		dir := t.TempDir()
@@ -52,5 +59,9 @@ func TestTokenizerNotes(t *testing.T) {
 		if got := hfconfig.TokenizerNotes(storage.Local(dir), ".", tt.embeddings, fields); !slices.Equal(got, tt.want) {
 			t.Errorf("%s:\ngot  %q\nwant %q", tt.name, got, tt.want)
 		}
+	}
+	first := fstest.MapFS{"tokenizer.json": {Data: []byte(`{"added_tokens": [{"id": 0, "content": "<s>"}], "model": {"vocab": {}}}`)}, "tokenizer_config.json": {Data: []byte(`{"bos_token": "<s>"}`)}}
+	if got := hfconfig.TokenizerNotes(first, ".", 1, map[string]any{"bos_token_id": json.Number("0")}); got != nil {
+		t.Errorf("id 0: %q", got)
 	}
 }
