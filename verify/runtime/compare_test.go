@@ -75,14 +75,15 @@ func TestCompareOwnReasons(t *testing.T) {
 		from    int
 		first   int // -1 for none
 		want    string
+		own     bool
 	}{
-		{"base", base, runtime.Transformers4, 5, 1, 1, "transformers 4 ignores rope_parameters"},
-		{"base", base, runtime.Transformers4, 1, 1, -1, "from position 1 on, and the longest document has 1 token"},
-		{"base", base, runtime.Transformers4, 0, 1, -1, "diverges from the original from position 1 of a document on"},
-		{"base", base, runtime.Transformers5, 12, 8, 8, "there attention sees 9 tokens in the original and 8 tokens in transformers 5"},
-		{"rotation", rotation, runtime.Transformers4, 5, 0, 0, "at token 0 of row 0 (position 0): transformers 4 every pass fails"},
-		{"rotation", rotation, runtime.Transformers4, 0, 0, -1, "from position 0 of a document on"},
-		{"capless", &capless, runtime.Transformers5, 3, 0, 0, "all its logits are zero"},
+		{"base", base, runtime.Transformers4, 5, 1, 1, "transformers 4 ignores rope_parameters", true},
+		{"base", base, runtime.Transformers4, 1, 1, -1, "from position 1 on, and the longest document has 1 token", true},
+		{"base", base, runtime.Transformers4, 0, 1, -1, "diverges from the original from position 1 of a document on", true},
+		{"base", base, runtime.Transformers5, 12, 8, 8, "there attention sees 9 tokens in the original and 8 tokens in transformers 5", false},
+		{"rotation", rotation, runtime.Transformers4, 5, 0, 0, "at token 0 of row 0 (position 0): transformers 4 every pass fails", true},
+		{"rotation", rotation, runtime.Transformers4, 0, 0, -1, "from position 0 of a document on", true},
+		{"capless", &capless, runtime.Transformers5, 3, 0, 0, "all its logits are zero", true},
 	} {
 		passes := row(tt.tokens)
 		for _, d := range []*runtime.Divergence{compare(t, source.RunBy(tt.runtime), tt.hf.RunBy(tt.runtime), passes), compare(t, tt.hf.RunBy(tt.runtime), source.RunBy(tt.runtime), passes)} {
@@ -90,7 +91,7 @@ func TestCompareOwnReasons(t *testing.T) {
 			if d.First != nil {
 				first = d.First.Index
 			}
-			if d.From != tt.from || first != tt.first || d.First != nil && (d.First.Row != 0 || int(d.First.Position) != first) {
+			if d.From != tt.from || d.Own != tt.own || first != tt.first || d.First != nil && (d.First.Row != 0 || int(d.First.Position) != first) {
 				t.Errorf("%s, %s: from %d, first %+v: %s", tt.name, tt.runtime.Name, d.From, d.First, d.Summary)
 			}
 		}
