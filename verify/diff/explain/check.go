@@ -26,6 +26,8 @@ type claim struct {
 type mismatches struct {
 	n    int64     // how many; after more than 1% counting may have stopped
 	list []Changed // the first of them
+
+	rounded int64 // elements that rounding changed, as the claim says
 }
 
 // add counts an element, and lists it if it is one of the first.
@@ -121,8 +123,11 @@ func (c *comparison) compare(m *claim, out *mismatches) {
 		m.format.roundAll(want)
 	}
 	for i, x := range c.wideB {
-		if y := want[i]; x != y && (x == x || y == y) {
+		switch y := want[i]; {
+		case x != y && (x == x || y == y):
 			out.add(func() Changed { return c.changed(i) })
+		case y != c.wideA[i] && c.wideA[i] == c.wideA[i]:
+			out.rounded++
 		}
 	}
 }

@@ -3,6 +3,7 @@ package explain
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -72,6 +73,33 @@ func (s *search) checkPruned(m *arrangement) ([]Explanation, error) {
 		return nil, nil
 	}
 	return []Explanation{{Kind: Pruned, Detail: patterns.describe()}}, nil
+}
+
+// tryZeroSigns finds out whether signs of zeros differ, and a few other elements. All NaN are the same.
+func (s *search) tryZeroSigns(m *arrangement) (verdict, error) {
+	c := &comparison{a: s.a.tensor, b: s.b.tensor}
+	values, elements, signs := newDecoder(c.a, c.b), c.b.Elements(), 0
+	var rest mismatches
+	err := s.eachPair(m, func(first int64, p, q []byte) error {
+		c.start(first, p, q)
+		a, b := values.decode(p, q)
+		for i, x := range a {
+			switch y := b[i]; {
+			case x != y && (x == x || y == y):
+				rest.add(func() Changed { return c.changed(i) })
+			case x == 0 && math.Signbit(x) != math.Signbit(y):
+				signs++
+			}
+		}
+		if rest.n > elements/sparseShare {
+			return errStop
+		}
+		return nil
+	})
+	if err == errStop || err == nil && (signs == 0 || rest.n == 0) {
+		return verdict{}, nil
+	}
+	return verdict{steps: []Explanation{{Kind: ZeroSigns}, rest.explanation(elements)}}, err
 }
 
 // zeroBits reports whether a floating-point element is zero, of either sign.

@@ -25,6 +25,18 @@ func TestExplainPruned(t *testing.T) {
 	}
 	zero := slices.IndexFunc(notSampled(1000, 1000-len(sampleOf(1000))), func(i int64) bool { return i%2 == 0 })
 	other.values[notSampled(1000, zero+1)[zero]] = 5
+	whole := array{tensor.F32, []int64{1000}, make([]float64, 1000)}
+	for i := range whole.values {
+		whole.values[i] = float64(i * i % 7)
+	}
+	negative := func(v float64) float64 {
+		if v == 0 || v != v {
+			return math.Copysign(v, -1)
+		}
+		return v
+	}
+	wholeToo, nans := whole.each(negative), whole.clone()
+	wholeToo.values[1], wholeToo.values[3], nans.values[5] = 9, 9, math.NaN()
 	ints := random(rng, tensor.I32, []int64{6, 8})
 	narrow := x.rounded(tensor.BF16)
 	wide := array{tensor.F32, narrow.shape, narrow.values}
@@ -41,7 +53,10 @@ func TestExplainPruned(t *testing.T) {
 		{"seven elements", x, x.pruned(first(7)), "other"},
 		{"beside zeros of another sign", signed, prunedToo, "pruned ("},
 		{"zeros of another sign", signed, evenZeros(x, 0), "zero_signs"},
-		{"zeros of another sign, and one that became a number", large, other, "other"},
+		{"zeros of another sign, and one that became a number", large, other, "zero_signs, then sparse (1 of 1000 elements: [2])"},
+		{"zeros of another sign among small integers, and few that changed", whole, wholeToo, "zero_signs, then sparse (2 of 1000 elements: [1], [3])"},
+		{"zeros of another sign among small integers, in another type", whole, wholeToo.rounded(tensor.BF16), "zero_signs, then sparse (2 of 1000 elements: [1], [3])"},
+		{"zeros of another sign, and NaN with other bits", nans, nans.each(negative), "other"},
 		{"in another shape", x, x.pruned(first(12)).reshaped(48), "other"},
 		{"of integers", ints, ints.pruned(first(12)), "other"},
 		{"of another type", wide, narrow.pruned(first(12)), "other"},

@@ -132,7 +132,7 @@ func (s *search) addKnown(steps ...Explanation) {
 func (s *search) addClaim(c *claim) {
 	s.add(c.steps, func() (verdict, error) {
 		rest, err := s.check([]*claim{c})
-		if err != nil {
+		if err != nil || c.format != nil && rest[0].rounded == 0 {
 			return verdict{}, err
 		}
 		return s.judge(c.steps, &rest[0]), nil
@@ -213,6 +213,9 @@ func (s *search) sparse() {
 		return
 	}
 	m := identity(s.a.tensor.Shape)
+	if s.a.zeros > 0 && s.b.zeros > 0 && isFloat(s.a.tensor.DType) && isFloat(s.b.tensor.DType) {
+		s.add([]Explanation{{Kind: ZeroSigns}, {Kind: Sparse}}, func() (verdict, error) { return s.tryZeroSigns(m) })
+	}
 	if !newSample(s.a, m, s.b, s.sampled).nearlyEqual() {
 		return
 	}
