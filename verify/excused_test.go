@@ -2,7 +2,9 @@ package verify
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -267,6 +269,73 @@ func TestRefusalsAlone(t *testing.T) {
 		}
 		if got != tt.want || v.Same != (tt.want == "") {
 			t.Errorf("%s: %q: %s", tt.to, got, textOf(t, v))
+		}
+	}
+}
+
+// A conversion that cuts digits off instead of rounding them is said to.
+func TestTruncatedConversion(t *testing.T) {
+	b := baseOf(t, "float32 to bfloat16, Orbax")
+	cut := b.made.clone()
+	for i, x := range b.made.exact(embeddingName) {
+		cut.get(embeddingName).setBits(int64(i), uint64(math.Float32bits(x)>>16))
+	}
+	v, err := verifyFiles(t, b.source, cut.write(t), Options{Settings: b.settings})
+	if err != nil || v.Weights.Findings.Len() != 1 || v.Weights.Findings.At(0).Detail != "truncated to bfloat16, not rounded to nearest" {
+		t.Errorf("%v: %s", err, textOf(t, v))
+	}
+}
+
+// The weights of a conversion are the source's only if nothing lacks, nothing is added and nothing was rounded, whatever its config.json has.
+func TestSameWeights(t *testing.T) {
+	right, wrong := &Section{OK: true}, &Section{}
+	for _, tt := range []struct {
+		name string
+		v    Verdict
+		want bool
+	}{
+		{"the same", Verdict{Structure: right, Config: right, Weights: &WeightsSection{Section: *right}}, true},
+		{"another configuration", Verdict{Structure: right, Config: wrong, Weights: &WeightsSection{Section: *right}}, true},
+		{"another structure", Verdict{Structure: wrong, Weights: &WeightsSection{Section: *right}}, false},
+		{"other weights", Verdict{Structure: right, Weights: &WeightsSection{Section: *wrong}}, false},
+		{"rounded", Verdict{Structure: right, Weights: &WeightsSection{Section: *right, Rounded: 1}}, false},
+		{"a quantised copy", Verdict{Structure: right, Weights: &WeightsSection{Section: *right}, Quantized: &QuantizedSection{}}, false},
+		{"a checkpoint alone", Verdict{}, false},
+	} {
+		if got := sameWeights(&tt.v); got != tt.want {
+			t.Errorf("%s: %t", tt.name, got)
+		}
+	}
+}
+
+// What the record of a conversion says of its window does not decide where the source says it, or where the directory was written with another.
+func TestWindowOfRecordedConversion(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		original bool // is the source; otherwise it is a directory with a window of 8 that has no record
+		made     int64
+		edited   string // the window in the record of the conversion
+		evidence runtime.Evidence
+		summary  string
+	}{
+		{"a changed record beside an original", true, 8, "7", runtime.FromSource, "attention_window_size is 8, the original's window"},
+		{"a right record beside an original", true, 8, "8", runtime.FromSource, "attention_window_size is 8, the original's window"},
+		{"one more, recorded as the original's", false, 9, "9", runtime.Assumed, "attention_window_size is 9, one more than the original's window of 8: transformers 5 attends to the same tokens as the original"},
+	} {
+		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(tt.made, 30, true)})
+		rewrite(t, filepath.Join(converted, manifest.Name), replaced(fmt.Sprintf(`"attention_window": %d`, tt.made), `"attention_window": `+tt.edited))
+		o := Options{Settings: settingsOf(8, 30, true)}
+		if !tt.original {
+			_, source = convertTiny(t, "source", convert.Options{To: convert.ToHF, Settings: o.Settings})
+			remove(t, source, manifest.Name)
+			o = Options{}
+		}
+		v, err := verifyFiles(t, source, converted, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := v.Window; w == nil || w.Original != 8 || w.Source != tt.evidence || w.Summary != tt.summary {
+			t.Errorf("%s: %+v", tt.name, w)
 		}
 	}
 }
