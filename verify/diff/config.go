@@ -211,9 +211,10 @@ func (d configs) configOf(s *side, plain bool) (*sideConfig, error) {
 			refused[r.Field] = r
 		}
 	}
-	if name, _ := hfconfig.TakenDType(raw); name != "" { // setDTypes gives it both names
-		if r, ok := refused[name]; ok {
-			refused["dtype"], refused["torch_dtype"] = r, r
+	taken, _ := hfconfig.TakenDType(raw)
+	for _, name := range hfconfig.DTypeNames { // setDTypes gives it both names
+		if r, ok := refused[taken]; ok && raw[name] == nil {
+			refused[name] = r
 		}
 	}
 	if plain {
