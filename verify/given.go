@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
@@ -202,7 +203,9 @@ func nextTrust(r *run) trust {
 	replaced := func(s *logits.Setting) bool {
 		return slices.ContainsFunc(r.contradicted, func(c contradiction) bool { return c.name == s.Name && c.of == "conversion" })
 	}
-	if r.contradicted != nil && slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool { return blames(l, replaced) }) {
+	if r.contradicted != nil && slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool {
+		return blames(l, func(s *logits.Setting) bool { return replaced(s) && !windowAgrees(r, l, s) })
+	}) {
 		return trustGiven
 	}
 	written := func(s *logits.Setting) bool {
@@ -212,6 +215,40 @@ func nextTrust(r *run) trust {
 		return trustWritten
 	}
 	return r.trust
+}
+
+// windowAgrees reports whether a setting is the attention window, and the original may have one with which both the recording and the files of the
+// conversion are right: a recording of a runtime, and a config.json of which nothing records how it was made, may have one more.
+func windowAgrees(r *run, l *logits.Result, s *logits.Setting) bool {
+	recorded, err := strconv.ParseInt(s.Recorded, 10, 64)
+	if err != nil || s.Name != logits.WindowSetting || r.convertedModel == nil {
+		return false
+	}
+	stated := []int64{}
+	if r.record.Record != nil && r.record.Settings != nil {
+		stated = append(stated, r.record.Settings.AttentionWindow)
+	} else if w := writtenWindow(r.converted); w > 0 {
+		stated = append(stated, w, w-1)
+	}
+	return slices.Contains(stated, recorded) || l.Semantics != reference.Original.String() && slices.Contains(stated, recorded-1)
+}
+
+// excuseGiven finds the faults of a result that a wrong attention window that was given explains, because the conversion may be right.
+func (c *computation) excuseGiven(l *logits.Result) {
+	r, v := c.run, c.run.verdict
+	if stated, err := r.sourceModel.StatedConfig(); stated != nil || err != nil || r.converted == nil || !r.proven() {
+		return
+	}
+	isStated := conversionStates(r)
+	for _, f := range l.Faults {
+		if s := f.Setting; s != nil && v.excuses[f] == "" && !(s.Given && !isStated(s)) && windowAgrees(r, l, s) {
+			name := "attention_window_size"
+			if l.Semantics == reference.Original.String() {
+				name = "an attention window of"
+			}
+			v.excuses[f] = fmt.Sprintf("the recording was made with %s %s, and the conversion has %s, which may stand for the same window", name, s.Recorded, s.Value)
+		}
+	}
 }
 
 // doubtful returns the settings that were given, unless the recording shows that they are right.
@@ -314,7 +351,7 @@ func noteMadeWith(r *run) {
 	isStated := conversionStates(r)
 	for _, l := range r.verdict.Logits {
 		for _, f := range l.Faults {
-			if s := f.Setting; s != nil && s.Given && isStated(s) {
+			if s := f.Setting; s != nil && s.Given && isStated(s) && r.verdict.excuses[f] == "" {
 				note := fmt.Sprintf("the conversion was made with another %s than the recording too: it has to be made again with %s", words(s.Name), s.Recorded)
 				if !slices.Contains(r.verdict.Notes, note) {
 					r.verdict.Notes = append(r.verdict.Notes, note)

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,11 +82,11 @@ func TestRecordedUnderAnotherConfig(t *testing.T) {
 	c.Settings = model.Settings{} // as config.json has them
 	hf := filepath.Join(c.Dir, "hf")
 	original := filepath.Join(c.Dir, "original", "torch.pt")
-	for _, tt := range []struct{ from, to, original string }{
-		{`"gelu_pytorch_tanh"`, `"gelu"`, "not proven: the recording was made with hidden_activation gelu, and both checkpoints have gelu_pytorch_tanh"},
-		{`1e-06`, `1e-05`, "not proven: the recording was made with rms_norm_eps 1e-05, and both checkpoints have 1e-06"},
-		{`"logits_soft_cap": 30.0`, `"logits_soft_cap": 20.0`, "not the same model"},
-		{`"attention_window_size": 8`, `"attention_window_size": 6`, "not the same model"},
+	for _, tt := range []struct{ from, to, original, bare string }{
+		{`"gelu_pytorch_tanh"`, `"gelu"`, "not proven: the recording was made with hidden_activation gelu, and both checkpoints have gelu_pytorch_tanh", "not proven: the recording was made with hidden_activation gelu, "},
+		{`1e-06`, `1e-05`, "not proven: the recording was made with rms_norm_eps 1e-05, and both checkpoints have 1e-06", "not proven: the recording was made with rms_norm_eps 1e-05, "},
+		{`"logits_soft_cap": 30.0`, `"logits_soft_cap": 20.0`, "not the same model", "not proven: the logits soft cap that was given is not the recording's"},
+		{`"attention_window_size": 8`, `"attention_window_size": 6`, "not the same model", "not proven: the attention window that was given is not the recording's"},
 	} {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(hf)); err != nil {
@@ -98,6 +99,7 @@ func TestRecordedUnderAnotherConfig(t *testing.T) {
 			given                   model.Settings
 		}{
 			{original, hf, tt.original, settingsOf(8, 30, true)},
+			{original, original, tt.bare, settingsOf(8, 30, true)},
 			{hf, hf, "not proven: the recording was made with ", model.Settings{}},
 			{dir, hf, "not the same model", model.Settings{}}, // its config.json differs
 			{dir, dir, "the same model", model.Settings{}},
@@ -106,7 +108,7 @@ func TestRecordedUnderAnotherConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.HasPrefix(v.Answer(), pair.want) || (v.Unproven != "") != strings.Contains(strings.Join(v.Notes, "\n"), "give a recording of this model") {
+			if !strings.HasPrefix(v.Answer(), pair.want) || strings.HasPrefix(v.Unproven, "the recording") != strings.Contains(strings.Join(v.Notes, "\n"), "give a recording of this model") {
 				t.Errorf("%s, %s and %s: %s", tt.to, pair.source, pair.converted, textOf(t, v))
 			}
 		}
@@ -148,6 +150,57 @@ func TestRecordedUnderAnotherWindow(t *testing.T) {
 		v, err := verifyFiles(t, tt.source, tt.converted, Options{Golden: tt.recording, Settings: given})
 		if err != nil || v.Answer() != tt.want {
 			t.Errorf("%v: %s", err, textOf(t, v))
+		}
+	}
+}
+
+// A wrong attention window that is given makes no other model, if a recording and the conversion stand for one window: a directory that matches a
+// runtime has one more.
+func TestRecordedUnderAWindowThatIsNotGiven(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	hf, original := filepath.Join(c.Dir, "hf"), filepath.Join(c.Dir, "original", "torch.pt")
+	_, recorded := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)}) // its record has the window 8
+	_, copied := convertTiny(t, "copy.pt", convert.Options{To: convert.ToTorch, Settings: settingsOf(8, 30, true)})
+	windows := map[int64]string{}
+	for _, size := range []int64{6, 7, 9} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(hf)); err != nil {
+			t.Fatal(err)
+		}
+		rewrite(t, filepath.Join(dir, "config.json"), replaced(`"attention_window_size": 8`, fmt.Sprintf(`"attention_window_size": %d`, size)))
+		windows[size] = recordFixture(t, dir, model.Settings{}, reference.Transformers5)
+	}
+	seven := recordFixture(t, original, settingsOf(7, 30, true), reference.Original)
+	nine := recordFixture(t, original, settingsOf(9, 30, true), reference.Original)
+	const another, notGiven, same = "not the same model", "the attention window that was given is not the conversion's; ", ", which may stand for the same window"
+	for _, tt := range []struct {
+		converted, recording string
+		given                int64
+		want                 string // after "not proven: ", or another
+	}{
+		{hf, windows[7], 8, "the recording was made with attention_window_size 7, and the conversion has 8" + same},
+		{hf, windows[9], 7, "the recording was made with attention_window_size 9, and the conversion has 8" + same},
+		{hf, windows[9], 9, notGiven + "the recording was made with attention_window_size 9, and the conversion has 8"},
+		{recorded, windows[9], 9, notGiven + "the recording was made with attention_window_size 9, and the conversion has 8"},
+		{copied, windows[9], 8, "the recording was made with attention_window_size 9, and the conversion has 8" + same},
+		{hf, seven, 9, notGiven + "the recording was made with an attention window of 7, and the conversion has 8" + same},
+		{hf, windows[6], 8, another},
+		{hf, windows[6], 6, another},
+		{hf, nine, 9, another},
+		{recorded, windows[7], 8, another},
+		{copied, nine, 8, another},
+	} {
+		v, err := verifyFiles(t, original, tt.converted, Options{Golden: tt.recording, Settings: settingsOf(tt.given, 30, true)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := tt.want
+		if want != another {
+			want = "not proven: " + want
+		}
+		again := strings.Contains(strings.Join(v.Notes, "\n"), "it has to be made again")
+		if v.Answer() != want || again && want != another {
+			t.Errorf("%s, given %d: want %q: %s", filepath.Base(tt.converted), tt.given, tt.want, textOf(t, v))
 		}
 	}
 }

@@ -22,9 +22,9 @@ func (s *Setting) IsNumeric() bool {
 }
 
 // numerics lists the numbers and functions of config.json with which a block may have been recorded: those of published models and of the other
-// checkpoint. Each is a hypothesis of the halves that compute with it. An original has none: they are in the code that runs it.
+// checkpoint. Each is a hypothesis of the halves that compute with it.
 func numerics(l *localiser, kind FaultKind) []hypothesis {
-	if l.in.model.Found.Layout != model.HuggingFace {
+	if !mayHaveNumerics(l) {
 		return nil
 	}
 	all := epsilons(l)
@@ -35,9 +35,15 @@ func numerics(l *localiser, kind FaultKind) []hypothesis {
 	return append(all, activations(l, kind)...)
 }
 
+// mayHaveNumerics reports whether the recording may have been made with other numbers and functions than those of the model: of an original by its own
+// implementation it cannot, which has them in its code.
+func mayHaveNumerics(l *localiser) bool {
+	return l.in.model.Found.Layout == model.HuggingFace || l.in.fixture.Meta.Semantics != reference.Original
+}
+
 // epsilons lists what may be added to the mean square in norms.
 func epsilons(l *localiser) []hypothesis {
-	if l.in.model.Found.Layout != model.HuggingFace {
+	if !mayHaveNumerics(l) {
 		return nil
 	}
 	return numbers(l, EpsilonSetting, "", func(v *reference.Variant) *float64 { return &v.NormEpsilon }, 1e-6, 1e-5, 1e-8)

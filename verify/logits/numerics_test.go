@@ -7,13 +7,14 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // numericLocaliser has a model of some numbers, and another checkpoint with others (nil: none).
 func numericLocaliser(layout model.Layout, own model.Numerics, other *model.Numerics) *localiser {
 	m := &runtime.Model{Found: &model.Model{Layout: layout}, Config: model.Config{Numerics: own}}
-	l := &localiser{in: &input{model: m}, reference: &reference.Model{Config: m.Config.Reference()}}
+	l := &localiser{in: &input{model: m, fixture: &golden.Fixture{}}, reference: &reference.Model{Config: m.Config.Reference()}}
 	if other != nil {
 		l.other = &runtime.Model{Config: model.Config{Numerics: *other}}
 	}
@@ -69,6 +70,12 @@ func TestNumerics(t *testing.T) {
 	}
 	if all := epsilons(numericLocaliser(model.Flax, publishedNumerics, &far)); len(all) > 0 {
 		t.Errorf("%d epsilons of an original", len(all))
+	}
+	// A directory that transformers ran may have had other numbers than the original, with which that is compared.
+	l := numericLocaliser(model.Flax, publishedNumerics, nil)
+	l.in.fixture.Meta.Semantics = reference.Transformers5
+	if all := numerics(l, RecurrentFault); len(all) != 3 || all[2].setting.Recorded != "gelu" || len(epsilons(l)) != 2 {
+		t.Errorf("%d of an original that is compared with a recording of transformers", len(all))
 	}
 }
 
