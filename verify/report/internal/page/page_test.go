@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,6 +23,19 @@ func TestLabel(t *testing.T) {
 	text, err := Render(&Document{}, heat, &Heat{Rows: []HeatRow{{Name: "up_proj.bias"}}})
 	if err != nil || !strings.Contains(string(bytes.Join(text, nil)), `<th scope="row">up_<wbr>proj.<wbr>bias</th>`) {
 		t.Errorf("%v, %s", err, text)
+	}
+}
+
+// What may be long is broken where a sheet ends, so that none is half empty.
+func TestSheets(t *testing.T) {
+	var whole []string
+	for rule := range strings.SplitSeq(style, "}") {
+		if selector, rest, ok := strings.Cut(strings.TrimSpace(rule), "{"); ok && strings.Contains(rest, "break-inside: avoid") {
+			whole = append(whole, strings.TrimSpace(selector))
+		}
+	}
+	if want := []string{".subjects section", "tr, dd, figcaption, figure:not(.heat)"}; !slices.Equal(whole, want) {
+		t.Errorf("not broken are %q, want %q", whole, want)
 	}
 }
 
