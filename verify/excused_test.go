@@ -90,24 +90,35 @@ func TestExcusedByRecordedWeights(t *testing.T) {
 	}
 }
 
-// A recording of the source's weights under another config.json excuses no pair that differs, and is not called one of the conversion's weights.
+// A recording of the source's weights under another config.json excuses no pair that differs, and is not called one of the conversion's weights. Nothing
+// is known of the weights of another layout.
 func TestRecordedUnderAnotherConfigOfWrongConversion(t *testing.T) {
 	b := baseOf(t, "float32, torch")
 	source := b.made.clone().write(t)
 	spoiled := b.made.clone()
 	flip(0, 30)(spoiled.get(spoiled.all("down_proj")[0]))
-	converted := spoiled.write(t)
+	converted, orbax := spoiled.write(t), filepath.Join(t.TempDir(), "orbax")
+	c, err := formats.Open(converted, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := convert.Convert(t.Context(), c, orbax, convert.Options{To: convert.ToOrbax}); err != nil {
+		t.Fatal(err)
+	}
 	for name, value := range map[string]any{"rms_norm_eps": 1e-5, "rope_parameters.rope_theta": 777777.0} {
 		other := b.made.clone()
 		field(name, constant(value))(other)
 		recording := recordFixture(t, other.write(t), model.Settings{}, reference.Transformers5)
-		v, err := verifyFiles(t, source, converted, Options{Golden: recording})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(v.Logits) != 2 || v.Logits[0].Weights != logits.SameWeights || v.Logits[0].Beside != "" || v.Answer() != "not the same model" || len(v.excuses) > 0 ||
-			strings.Contains(strings.Join(v.Notes, "\n"), "give a recording") {
-			t.Errorf("%s: %q, %q: %s", name, v.Logits[0].Beside, slices.Collect(maps.Values(v.excuses)), textOf(t, v))
+		for path, weights := range map[string]logits.Weights{converted: logits.OtherWeights, orbax: ""} {
+			v, err := verifyFiles(t, source, path, Options{Golden: recording})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(v.Logits) != 2 || v.Logits[0].Weights != logits.SameWeights || v.Logits[1].Weights != weights || v.Logits[0].Beside != "" || v.Answer() != "not the same model" ||
+				len(v.excuses) > 0 || strings.Contains(strings.Join(v.Notes, "\n"), "give a recording") {
+				t.Errorf("%s, %s: %q, %q, %q: %s", name, path, v.Logits[0].Beside, v.Logits[1].Weights, slices.Collect(maps.Values(v.excuses)), textOf(t, v))
+			}
 		}
 	}
 }
@@ -336,6 +347,32 @@ func TestWindowOfRecordedConversion(t *testing.T) {
 		}
 		if w := v.Window; w == nil || w.Original != 8 || w.Source != tt.evidence || w.Summary != tt.summary {
 			t.Errorf("%s: %+v", tt.name, w)
+		}
+	}
+}
+
+// A recording is asked what it is of if the source fails, or a conversion that is the same.
+func TestSourceFails(t *testing.T) {
+	source := &runtime.Model{Checkpoint: &tensor.Checkpoint{Path: "a"}}
+	result := func(path string, ok bool) *logits.Result { return &logits.Result{Checkpoint: path, OK: ok} }
+	for _, tt := range []struct {
+		name    string
+		differ  bool // the checkpoints do
+		results []*logits.Result
+		want    bool
+	}{
+		{"nothing was run", true, nil, false},
+		{"the source", true, []*logits.Result{result("a", false), result("b", true)}, true},
+		{"the source is right", true, []*logits.Result{result("a", true), result("b", false)}, false},
+		{"the conversion alone", true, []*logits.Result{result("b", false)}, false},
+		{"a conversion that is the same", false, []*logits.Result{result("b", false)}, true},
+		{"a conversion that is the same, and right", false, []*logits.Result{result("b", true)}, false},
+	} {
+		section := &Section{OK: !tt.differ}
+		v := &Verdict{Structure: section, Config: section, Weights: &WeightsSection{Section: *section}, Logits: tt.results}
+		check := &computation{run: &run{verdict: v}, source: source}
+		if got := check.sourceFails(); got != tt.want {
+			t.Errorf("%s: %t", tt.name, got)
 		}
 	}
 }
