@@ -170,7 +170,7 @@ func TestSettings(t *testing.T) {
 		{"one missing", tinyConfig, model.Settings{AttentionWindow: ptr(int64(8)), EmbeddingScale: ptr(true)}, result{}, "settings; unknown: logits soft cap", ""},
 		{"no window needed", hawk, model.Settings{}, result{}, "settings; unknown: logits soft cap, embedding scale", ""},
 		{"unknown preset", tinyConfig, model.Settings{Preset: "7b"}, result{}, `no preset "7b"`, ""},
-		{"wrong preset", tinyConfig, model.Settings{Preset: "2b"}, result{}, "the checkpoint is not of preset 2b: width 32, not 2560; ", ""},
+		{"wrong preset", tinyConfig, model.Settings{Preset: "2b"}, result{}, " is not of preset 2b: width 32, not 2560; ", ""},
 		{"window", tinyConfig, all(0, 30, true), result{}, "attention window 0", ""},
 		{"cap", tinyConfig, all(8, -1, true), result{}, "logits soft cap -1", ""},
 		{"cap NaN", tinyConfig, all(8, math.NaN(), true), result{}, "logits soft cap NaN", ""},

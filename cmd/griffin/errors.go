@@ -286,7 +286,7 @@ func optionHint(e *model.OptionError) string {
 		return "leave out --model: the checkpoint has one model, " + e.Accepted[0]
 	case e.Option == "Verify":
 		return "convert without --verify, or download the file first, for example with curl -O"
-	case e.Option == "Preset" && len(e.Accepted) == 0:
+	case e.Option == "Preset" && len(e.Accepted) == 0 && e.Hint == "":
 		return "give the settings one by one: --attention-window N --logits-soft-cap X --embedding-scale=true|false"
 	case len(e.Missing) > 0:
 		var flags []string

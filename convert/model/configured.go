@@ -69,7 +69,7 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 		s, r.Recorded = recordedSettings(m, s)
 	}
 	var err error
-	if r.Preset, err = s.complete(&r.Config, m.Family); err != nil {
+	if r.Preset, err = s.complete(&r.Config, m); err != nil {
 		return nil, m.withoutConfig(err)
 	}
 	r.Original = r.Config

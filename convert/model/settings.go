@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
@@ -24,19 +25,27 @@ func SettingsOf(c *Config) Settings {
 	return Settings{AttentionWindow: &c.AttentionWindow, LogitsSoftCap: &c.LogitsSoftCap, EmbeddingScale: &c.EmbeddingScale}
 }
 
-// complete sets the settings of c and returns the name of the preset that gave any, or "". Settings
+// complete sets the settings of c, a configuration of m, and returns the name of the preset that gave any, or "". Settings
 // that are given take precedence over the preset, which is the one that s names or else the one that
 // has the shapes of c.
-func (s *Settings) complete(c *Config, f *Family) (string, error) {
+func (s *Settings) complete(c *Config, m *Model) (string, error) {
+	f := m.Family
 	p := f.presetByShape(c)
 	if s.Preset != "" {
+		right := p
 		p = f.Preset(s.Preset)
 		if p == nil {
 			return "", &OptionError{Option: "Preset", Problem: fmt.Sprintf("no preset %q", s.Preset), Accepted: f.PresetNames()}
 		}
 		if d := p.differences(c); len(d) > 0 {
-			return "", &OptionError{Option: "Preset", Problem: fmt.Sprintf("the checkpoint is not of preset %s: %s", p.Name, strings.Join(d, "; ")),
-				Hint: "give the settings one by one"}
+			hint := ""
+			switch {
+			case m.Layout == HuggingFace && m.files.config != nil:
+				hint = needsNoSettings
+			case right != nil:
+				hint = fmt.Sprintf("its shapes are those of preset %s, which is taken if none is given", right.Name)
+			}
+			return "", &OptionError{Option: "Preset", Problem: fmt.Sprintf("%s is not of preset %s: %s", m.Checkpoint.Path, p.Name, strings.Join(d, "; ")), Hint: hint}
 		}
 	}
 	if err := s.checkRange(); err != nil {
@@ -128,25 +137,39 @@ func (r *Configured) checkGiven(s Settings, path string) error {
 		s = Settings{AttentionWindow: cmp.Or(s.AttentionWindow, &stated.AttentionWindow), LogitsSoftCap: cmp.Or(s.LogitsSoftCap, &stated.LogitsSoftCap),
 			EmbeddingScale: cmp.Or(s.EmbeddingScale, &stated.EmbeddingScale)}
 	}
-	if _, err := s.complete(&given, r.Model.Family); err != nil {
+	if _, err := s.complete(&given, r.Model); err != nil {
 		return err
 	}
-	var wrong []string
+	var wrong, options []string
+	add := func(option string, byPreset bool, format string, values ...any) {
+		if byPreset && s.Preset != "" {
+			option = "Preset"
+		}
+		wrong, options = append(wrong, fmt.Sprintf(format, values...)), append(options, option)
+	}
 	if x := given.AttentionWindow; x != stated.AttentionWindow && x != original.AttentionWindow {
-		wrong = append(wrong, fmt.Sprintf("attention window %d, not %d", original.AttentionWindow, x))
+		add("AttentionWindow", s.AttentionWindow == nil, "attention window %d, not %d", original.AttentionWindow, x)
 	}
 	if x := given.LogitsSoftCap; x != stated.LogitsSoftCap && x != original.LogitsSoftCap {
-		wrong = append(wrong, fmt.Sprintf("logits soft cap %v, not %v", original.LogitsSoftCap, x))
+		add("LogitsSoftCap", s.LogitsSoftCap == nil, "logits soft cap %v, not %v", original.LogitsSoftCap, x)
 	}
 	if x := given.EmbeddingScale; x != stated.EmbeddingScale && x != original.EmbeddingScale {
-		wrong = append(wrong, fmt.Sprintf("embedding scale %t, not %t", original.EmbeddingScale, x))
+		add("EmbeddingScale", s.EmbeddingScale == nil, "embedding scale %t, not %t", original.EmbeddingScale, x)
 	}
 	if wrong == nil {
 		return nil
 	}
-	return &OptionError{Problem: fmt.Sprintf("the settings contradict %s: %s", path, strings.Join(wrong, "; ")),
-		Hint: "a Hugging Face directory needs no settings: its config.json has them", Contradicted: true}
+	bad := &OptionError{Problem: fmt.Sprintf("the settings contradict %s: %s", path, strings.Join(wrong, "; ")), Hint: needsNoSettings, Contradicted: true}
+	if options = slices.Compact(options); len(options) == 1 {
+		bad.Option = options[0]
+	}
+	if bad.Option == "Preset" {
+		bad.Problem = fmt.Sprintf("preset %s contradicts %s: %s", s.Preset, path, strings.Join(wrong, "; "))
+	}
+	return bad
 }
+
+const needsNoSettings = "a Hugging Face directory needs no settings: its config.json has them"
 
 // OptionError reports options that are missing or invalid, or that contradict the checkpoint or each
 // other: something that the caller has to decide. The checkpoint is not at fault.

@@ -29,7 +29,7 @@ func TestSettingsComplete(t *testing.T) {
 		{"preset by its name", Griffin.Preset("2b").Config, Settings{Preset: "2b"}, "2b", "2048 30 true"},
 		{"preset, a setting given", Griffin.Preset("2b").Config, Settings{AttentionWindow: ptr(int64(7))}, "2b", "7 30 true"},
 		{"preset, settings given", Griffin.Preset("2b").Config, given, "2b", "2048 20 false"},
-		{"another preset", Griffin.Preset("2b").Config, Settings{Preset: "9b"}, "", "not of preset 9b"},
+		{"another preset", Griffin.Preset("2b").Config, Settings{Preset: "9b"}, "", "a.pt is not of preset 9b: width 2560, not 4096; "},
 		{"no such preset", tinyConfig, Settings{Preset: "3b"}, "", "no preset"},
 		{"nothing", tinyConfig, Settings{}, "", "AttentionWindow LogitsSoftCap EmbeddingScale"},
 		{"one is missing", tinyConfig, given, "", "AttentionWindow"},
@@ -42,7 +42,7 @@ func TestSettingsComplete(t *testing.T) {
 	} {
 		c := tt.c
 		c.AttentionWindow, c.LogitsSoftCap, c.EmbeddingScale = 0, 0, false
-		preset, err := tt.settings.complete(&c, Griffin)
+		preset, err := tt.settings.complete(&c, &Model{Family: Griffin, Checkpoint: &tensor.Checkpoint{Path: "a.pt"}})
 		got := fmt.Sprint(c.AttentionWindow, c.LogitsSoftCap, c.EmbeddingScale)
 		var option *OptionError
 		if errors.As(err, &option) {
@@ -101,6 +101,42 @@ func TestCheckGiven(t *testing.T) {
 		r := &Configured{Model: m, Config: stated, Original: tt.original}
 		if err := r.checkGiven(tt.s, "config.json"); (err == nil) != tt.ok {
 			t.Errorf("%+v: %v", tt.s, err)
+		}
+	}
+}
+
+// What contradicts a config.json or the shapes is named with the option that gave it, if it is one, and what to do.
+func TestContradictedSettings(t *testing.T) {
+	published := Griffin.Preset("2b").Config
+	own := published
+	own.AttentionWindow, own.LogitsSoftCap = 1024, 50
+	for _, tt := range []struct {
+		s                     Settings
+		option, problem, hint string
+	}{
+		{Settings{Preset: "2b"}, "Preset", "preset 2b contradicts d/config.json: attention window 1024, not 2048; logits soft cap 50, not 30", needsNoSettings},
+		{Settings{Preset: "2b", LogitsSoftCap: ptr(50.0)}, "Preset", "preset 2b contradicts d/config.json: attention window 1024, not 2048", needsNoSettings},
+		{Settings{Preset: "2b", LogitsSoftCap: ptr(3.0)}, "", "the settings contradict d/config.json: attention window 1024, not 2048; logits soft cap 50, not 3", needsNoSettings},
+		{Settings{AttentionWindow: ptr(int64(7))}, "AttentionWindow", "the settings contradict d/config.json: attention window 1024, not 7", needsNoSettings},
+		{Settings{AttentionWindow: ptr(int64(7)), EmbeddingScale: ptr(false)}, "", "the settings contradict d/config.json: attention window 1024, not 7; embedding scale true, not false", needsNoSettings},
+		{Settings{Preset: "9b"}, "Preset", "d is not of preset 9b: width 2560, not 4096; ", needsNoSettings},
+	} {
+		m := &Model{Family: Griffin, Layout: HuggingFace, Config: published, Checkpoint: &tensor.Checkpoint{Path: "d"}}
+		m.files = &files{config: &hfconfig.Config{}}
+		var bad *OptionError
+		err := (&Configured{Model: m, Config: own, Original: own}).checkGiven(tt.s, "d/config.json")
+		if !errors.As(err, &bad) || bad.Option != tt.option || !strings.HasPrefix(bad.Problem, tt.problem) || bad.Hint != tt.hint || bad.Contradicted != (tt.s.Preset != "9b") {
+			t.Errorf("%+v: %+v", tt.s, err)
+		}
+	}
+	for _, tt := range []struct {
+		c    Config
+		hint string
+	}{{published, "its shapes are those of preset 2b, which is taken if none is given"}, {tinyConfig, ""}} {
+		var bad *OptionError
+		_, err := (&Settings{Preset: "9b"}).complete(&tt.c, &Model{Family: Griffin, Checkpoint: &tensor.Checkpoint{Path: "a.pt"}})
+		if !errors.As(err, &bad) || bad.Hint != tt.hint {
+			t.Errorf("%+v, want %q", err, tt.hint)
 		}
 	}
 }
