@@ -198,7 +198,7 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 		c.run.verdict.Logits = append(c.run.verdict.Logits, result)
 		c.excuseWindow(result, known)
 		c.excuseConfig(result)
-		c.excuseGiven(result)
+		excuseGiven(c, result)
 		c.noteGiven(result, c.given(known))
 	}
 	return c.checkRecorded(ctx)

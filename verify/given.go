@@ -234,7 +234,7 @@ func windowAgrees(r *run, l *logits.Result, s *logits.Setting) bool {
 }
 
 // excuseGiven finds the faults of a result that a wrong attention window that was given explains, because the conversion may be right.
-func (c *computation) excuseGiven(l *logits.Result) {
+func excuseGiven(c *computation, l *logits.Result) {
 	r, v := c.run, c.run.verdict
 	if stated, err := r.sourceModel.StatedConfig(); stated != nil || err != nil || r.converted == nil || !r.proven() {
 		return

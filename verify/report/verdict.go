@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -158,7 +157,7 @@ func (g *verdictPage) Fails() bool {
 // FactsOfConverted reports whether the facts about runtimes are of the converted checkpoint, and not of the source: they are of the one in the
 // Hugging Face layout.
 func (g *verdictPage) FactsOfConverted() bool {
-	return g.Verdict.Converted.Layout == model.HuggingFace.String()
+	return g.Verdict.Converted.Layout == "huggingface"
 }
 
 // Explained reports whether the page describes a failure one by one.

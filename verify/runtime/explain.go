@@ -53,7 +53,7 @@ func (r *Runtime) examine(d *Directory) *explainer {
 		x.refuses("it does not find these names: the tensors have the names of the original beside config.json")
 	}
 	if r != Original {
-		x.comparesCaps()
+		compareCaps(x)
 	}
 	r.explain(x)
 	return x
@@ -191,8 +191,8 @@ func (x *explainer) caps() {
 	}
 }
 
-// comparesCaps says that config.json has another soft cap than the original computes with, as that of a wrong conversion may.
-func (x *explainer) comparesCaps() {
+// compareCaps says that config.json has another soft cap than the original computes with, as that of a wrong conversion may.
+func compareCaps(x *explainer) {
 	switch written, original := x.Written.LogitsSoftCap, x.Original.LogitsSoftCap; {
 	case written == original || original == 0 && huggingface.IsNoSoftCap(written, x.DType):
 	case written != 0:
