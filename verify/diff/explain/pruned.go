@@ -76,7 +76,7 @@ func (s *search) checkPruned(m *arrangement) ([]Explanation, error) {
 }
 
 // tryZeroSigns finds out whether signs of zeros differ, and a few other elements. All NaN are the same.
-func (s *search) tryZeroSigns(m *arrangement) (verdict, error) {
+func tryZeroSigns(s *search, m *arrangement) (verdict, error) {
 	c := &comparison{a: s.a.tensor, b: s.b.tensor}
 	values, elements, signs := newDecoder(c.a, c.b), c.b.Elements(), 0
 	var rest mismatches

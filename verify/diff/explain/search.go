@@ -214,7 +214,7 @@ func (s *search) sparse() {
 	}
 	m := identity(s.a.tensor.Shape)
 	if s.a.zeros > 0 && s.b.zeros > 0 && isFloat(s.a.tensor.DType) && isFloat(s.b.tensor.DType) {
-		s.add([]Explanation{{Kind: ZeroSigns}, {Kind: Sparse}}, func() (verdict, error) { return s.tryZeroSigns(m) })
+		s.add([]Explanation{{Kind: ZeroSigns}, {Kind: Sparse}}, func() (verdict, error) { return tryZeroSigns(s, m) })
 	}
 	if !newSample(s.a, m, s.b, s.sampled).nearlyEqual() {
 		return
