@@ -50,7 +50,14 @@ func (d *differ) explainAll(ctx context.Context) error {
 func noteNotFinite(ctx context.Context, d *differ) error {
 	var found []*pair
 	for _, p := range d.pairs {
-		if p.status == Equal && p.notFinite.Load() && p.details == nil {
+		if p.status != Equal {
+			continue
+		}
+		within := &Metrics{} // of a pair that is equal within the tolerance
+		if p.details != nil && p.details.metrics != "" {
+			within = p.details.metrics.unpack()
+		}
+		if p.notFinite.Load() || within.NaNA+within.InfA > 0 {
 			found = append(found, p)
 		}
 	}

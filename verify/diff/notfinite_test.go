@@ -46,4 +46,9 @@ func TestNotFiniteOnBothSides(t *testing.T) {
 	if err != nil || r.Summary.NonFinite != 1 || len(r.Notes) > 0 {
 		t.Errorf("%v, %+v, %q", err, r.Summary, r.Notes)
 	}
+	// If it is within a tolerance, it is equal.
+	r, err = Diff(t.Context(), a, b, Options{Tolerance: &Tolerance{Abs: 1}})
+	if want := []string{"1 NaN in 1 tensor of A, and the same in B: model.final_norm.weight"}; err != nil || !r.Equal || !slices.Equal(r.Notes, want) {
+		t.Errorf("%v, %q, want %q", err, r.Notes, want)
+	}
 }
