@@ -376,3 +376,21 @@ func TestSourceFails(t *testing.T) {
 		}
 	}
 }
+
+// What was given is not called unproven where config.json states it too.
+func TestGivenThatIsStated(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	original, dir := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+	remove(t, dir, manifest.Name)
+	rewrite(t, filepath.Join(dir, "config.json"), replaced(`"rms_norm_eps": 1e-06`, `"rms_norm_eps": 0.01`))
+	for path, noted := range map[string]bool{dir: false, original: true} {
+		recording := c.Recording("jax")
+		if path == original {
+			recording = recordFixture(t, dir, model.Settings{}, reference.Original)
+		}
+		v, err := verifyAlone(t, path, Options{Golden: recording, Settings: settingsOf(8, 30, true)})
+		if err != nil || v.Same || slices.ContainsFunc(v.Notes, doubts) != noted {
+			t.Errorf("%s: %v, %s", path, err, textOf(t, v))
+		}
+	}
+}
