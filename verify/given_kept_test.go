@@ -1,0 +1,87 @@
+package verify
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/reference"
+)
+
+// A recorded conversion that matches a runtime has another window than the original only for runtimes that need it.
+func TestGivenAgainstMatchedConversion(t *testing.T) {
+	for _, tt := range []struct {
+		match convert.Runtimes
+		given int64
+		want  string
+	}{
+		{convert.Transformers4, 9, "attention_window: 9, not 8"},
+		{convert.Transformers4, 7, "attention_window: 7, not 8"},
+		{convert.Transformers5, 9, "attention_window: 9, not 8"},
+		{convert.Transformers5, 7, "attention_window: 7, not 8"},
+		{convert.MLX, 7, "attention_window: 7, not 8"},
+	} {
+		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true), MatchRuntime: tt.match})
+		v, err := verifyFiles(t, source, converted, Options{Settings: settingsOf(tt.given, 30, true)})
+		if err != nil || textsOf(v.Config.Findings) != tt.want {
+			t.Errorf("%v, %d: %v: %s", tt.match, tt.given, err, textOf(t, v))
+		}
+	}
+}
+
+// A window of config.json that may be one more than the given one is taken for the original's only if the recording was made with it.
+func TestWrittenWindowAgainstRecording(t *testing.T) {
+	for _, tt := range []struct {
+		given, recorded int64
+		findings        string
+		answer          string
+	}{
+		{7, 8, "attention_window: 7, not 8", "not proven: the attention window that was given is not the conversion's"},
+		{7, 6, "", "not the same model"}, // it was made with neither 6 nor 5
+		{7, 7, "", "the same model, with attention window 7 as given"},
+		{8, 8, "", "the same model"},
+	} {
+		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+		remove(t, converted, manifest.Name)
+		recording := recordFixture(t, source, settingsOf(tt.recorded, 30, true), reference.Original)
+		v, err := verifyFiles(t, source, converted, Options{Settings: settingsOf(tt.given, 30, true), Golden: recording})
+		if err != nil || textsOf(v.Config.Findings) != tt.findings || v.Answer() != tt.answer {
+			t.Errorf("%d, recorded %d: %v: %s", tt.given, tt.recorded, err, textOf(t, v))
+		}
+	}
+}
+
+// A conversion that was made with the wrong setting that was given too is wrong, whatever number was recorded.
+func TestMadeWithWrongSetting(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		to       convert.Target
+		made     model.Settings
+		recorded model.Settings
+		kept     bool // its conversion.json
+		answer   string
+		again    string // what a note says
+	}{
+		{"hf", convert.ToHF, settingsOf(8, 3, true), settingsOf(8, 7, true), false, "not the same model", "another logits soft cap than the recording too: it has to be made again with 7"},
+		{"hf", convert.ToHF, settingsOf(8, 3, true), settingsOf(8, 7, true), true, "not the same model", "another logits soft cap than the recording too: it has to be made again with 7"},
+		{"hf", convert.ToHF, settingsOf(8, 30, true), settingsOf(7, 30, true), false, "not proven: the attention window that was given is not the recording's", ""},
+		{"hf", convert.ToHF, settingsOf(8, 30, true), settingsOf(7, 30, true), true, "not the same model", "another attention window than the recording too: it has to be made again with 7"},
+		{"orbax", convert.ToOrbax, settingsOf(8, 3, true), settingsOf(8, 7, true), false, "not proven: the logits soft cap that was given is not the recording's", ""},
+		{"orbax", convert.ToOrbax, settingsOf(8, 3, true), settingsOf(8, 7, true), true, "not the same model", "another logits soft cap than the recording too: it has to be made again with 7"},
+	} {
+		source, converted := convertTiny(t, tt.name, convert.Options{To: tt.to, Settings: tt.made})
+		if !tt.kept {
+			remove(t, converted, manifest.Name)
+		}
+		v, err := verifyFiles(t, source, converted, Options{Settings: tt.made, Golden: recordFixture(t, source, tt.recorded, reference.Original)})
+		notes := ""
+		if err == nil {
+			notes = strings.Join(v.Notes, "\n")
+		}
+		if err != nil || v.Answer() != tt.answer || !strings.Contains(notes, tt.again) || strings.Contains(notes, "made again") != (tt.again != "") {
+			t.Errorf("%s, kept %t: %v: %s", tt.name, tt.kept, err, textOf(t, v))
+		}
+	}
+}
