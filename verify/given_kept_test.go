@@ -85,3 +85,40 @@ func TestMadeWithWrongSetting(t *testing.T) {
 		}
 	}
 }
+
+// What was given beside a config.json is wrong only if it is neither what the file has nor what that stands for.
+func TestGivenAgainstStated(t *testing.T) {
+	window, softCap, scale := func(w int64) model.Settings { return model.Settings{AttentionWindow: &w} }, func(x float64) model.Settings { return model.Settings{LogitsSoftCap: &x} }, func(is bool) model.Settings { return model.Settings{EmbeddingScale: &is} }
+	for _, tt := range []struct {
+		name  string
+		made  convert.Options
+		given model.Settings
+		want  string // findings
+	}{
+		{"what it has", convert.Options{Settings: settingsOf(8, 30, true)}, settingsOf(8, 30, true), ""},
+		{"another window", convert.Options{Settings: settingsOf(8, 30, true)}, window(7), "attention_window: 7, not 8"},
+		{"another soft cap", convert.Options{Settings: settingsOf(8, 30, true)}, softCap(20), "logits_soft_cap: 20, not 30"},
+		{"another scale", convert.Options{Settings: settingsOf(8, 30, true)}, scale(false), "embedding_scale: false, not true"},
+		{"everything", convert.Options{Settings: settingsOf(8, 30, true)}, settingsOf(7, 20, false), "attention_window: 7, not 8\nlogits_soft_cap: 20, not 30\nembedding_scale: false, not true"},
+		{"the window that is written to match transformers 5", convert.Options{Settings: settingsOf(8, 30, true), MatchRuntime: convert.Transformers5}, settingsOf(9, 20, true), "logits_soft_cap: 20, not 30"},
+		{"the window for which it is written", convert.Options{Settings: settingsOf(8, 30, true), MatchRuntime: convert.Transformers5}, settingsOf(8, 20, true), "logits_soft_cap: 20, not 30"},
+		{"a number that stands for no soft cap", convert.Options{Settings: settingsOf(8, 0, true)}, settingsOf(7, 0, true), "attention_window: 7, not 8"},
+		{"a soft cap in place of none", convert.Options{Settings: settingsOf(8, 0, true)}, settingsOf(8, 30, true), "logits_soft_cap: 30, not 0"},
+		{"a scale in place of none", convert.Options{Settings: settingsOf(8, 30, false), AllowInexact: true}, settingsOf(7, 30, false), "attention_window: 7, not 8"},
+	} {
+		tt.made.To = convert.ToHF
+		_, dir := convertTiny(t, "hf", tt.made)
+		v, err := verifyFiles(t, dir, dir, Options{Settings: tt.given})
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if got := textsOf(v.Config.Findings); got != tt.want || v.Same != (tt.want == "") || (v.Unproven == "") != v.Same {
+			t.Errorf("%s: %q: %s", tt.name, got, textOf(t, v))
+		}
+	}
+	_, dir := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+	if v, err := verifyFiles(t, dir, dir, Options{Settings: window(-1)}); err == nil {
+		t.Errorf("an impossible window is taken: %s", textOf(t, v))
+	}
+}
