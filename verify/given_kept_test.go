@@ -31,24 +31,31 @@ func TestGivenAgainstMatchedConversion(t *testing.T) {
 	}
 }
 
-// A window of config.json that may be one more than the given one is taken for the original's only if the recording was made with it.
+// A window of config.json that may be one more than the given one is taken for the original's only if the recording was made with it. Another setting with
+// which it was made does not make what was given right.
 func TestWrittenWindowAgainstRecording(t *testing.T) {
 	for _, tt := range []struct {
-		given, recorded int64
+		given, recorded model.Settings // that of the conversion is 8, and its soft cap 30
+		kept            bool           // its conversion.json
 		findings        string
 		answer          string
 	}{
-		{7, 8, "attention_window: 7, not 8", "not proven: the attention window that was given is not the conversion's"},
-		{7, 6, "", "not the same model"}, // it was made with neither 6 nor 5
-		{7, 7, "", "the same model, with attention window 7 as given"},
-		{8, 8, "", "the same model"},
+		{settingsOf(7, 30, true), settingsOf(8, 30, true), false, "attention_window: 7, not 8", "not proven: the attention window that was given is not the conversion's"},
+		{settingsOf(7, 30, true), settingsOf(6, 30, true), false, "", "not the same model"}, // it was made with neither 6 nor 5
+		{settingsOf(7, 30, true), settingsOf(7, 30, true), false, "", "the same model, with attention window 7 as given"},
+		{settingsOf(8, 30, true), settingsOf(8, 30, true), false, "", "the same model"},
+		{settingsOf(7, 30, true), settingsOf(7, 8, true), false, "", "not the same model"},
+		{settingsOf(6, 30, true), settingsOf(8, 20, true), true, "attention_window: 6, not 8", "not the same model"},
+		{settingsOf(6, 30, true), settingsOf(6, 30, true), true, "attention_window_size: 8, not 6\nconversion.json: settings.attention_window: 8, not 6", "not the same model"},
 	} {
 		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
-		remove(t, converted, manifest.Name)
-		recording := recordFixture(t, source, settingsOf(tt.recorded, 30, true), reference.Original)
-		v, err := verifyFiles(t, source, converted, Options{Settings: settingsOf(tt.given, 30, true), Golden: recording})
+		if !tt.kept {
+			remove(t, converted, manifest.Name)
+		}
+		recording := recordFixture(t, source, tt.recorded, reference.Original)
+		v, err := verifyFiles(t, source, converted, Options{Settings: tt.given, Golden: recording})
 		if err != nil || textsOf(v.Config.Findings) != tt.findings || v.Answer() != tt.answer {
-			t.Errorf("%d, recorded %d: %v: %s", tt.given, tt.recorded, err, textOf(t, v))
+			t.Errorf("given %d, recorded %d and %g: %v: %s", *tt.given.AttentionWindow, *tt.recorded.AttentionWindow, *tt.recorded.LogitsSoftCap, err, textOf(t, v))
 		}
 	}
 }
