@@ -139,12 +139,9 @@ const smallSource = 1 << 20
 // the largest sources first. Moves whose destination cannot be compared are left out.
 func (p *prover) queue() *queue {
 	find := p.list.SourceFinder()
-	type from struct {
-		source, move int32 // index of the source's first move, and that of one of them
-		file         int32 // of the source, in the order in which they appear
-		offset       int64 // of the source in its file
-	}
+	type from struct{ source, move int32 } // index of the source's first move, and that of one of them
 	var order []from
+	places := make([]place, len(p.list.Moves)) // of the sources, by the index of their first moves
 	files := map[io.ReaderAt]int32{}
 	for i := range p.list.Moves {
 		m := &p.list.Moves[i]
@@ -152,11 +149,8 @@ func (p *prover) queue() *queue {
 			continue
 		}
 		x := from{source: int32(find(m.Source)), move: int32(i)}
-		if extents := tensor.Extents(m.Source); len(extents) > 0 {
-			if _, ok := files[extents[0].Store]; !ok {
-				files[extents[0].Store] = int32(len(files))
-			}
-			x.file, x.offset = files[extents[0].Store], extents[0].Offset
+		if at := &places[x.source]; at.file == 0 {
+			*at = placeOf(m.Source, files)
 		}
 		order = append(order, x)
 		p.digests.left[m.Dest]++
@@ -166,7 +160,8 @@ func (p *prover) queue() *queue {
 			return compareOffsets(&p.list.Moves[a.move], &p.list.Moves[b.move])
 		}
 		s, t := p.list.Moves[a.source].Source, p.list.Moves[b.source].Source
-		return cmp.Or(cmp.Compare(max(t.Bytes(), smallSource), max(s.Bytes(), smallSource)), cmp.Compare(a.file, b.file), cmp.Compare(a.offset, b.offset),
+		at, other := places[a.source], places[b.source]
+		return cmp.Or(cmp.Compare(max(t.Bytes(), smallSource), max(s.Bytes(), smallSource)), cmp.Compare(at.file, other.file), cmp.Compare(at.offset, other.offset),
 			cmp.Compare(s.Name, t.Name), cmp.Compare(a.source, b.source))
 	})
 	q := &queue{moves: make([]*moves.Move, len(order))}
@@ -180,6 +175,25 @@ func (p *prover) queue() *queue {
 	}
 	tensor.PlanReads(sources...)
 	return q
+}
+
+// place is where a source lies. It is asked for once: a value in the tree of an OCDBT database is in another store each time.
+type place struct {
+	file   int32 // in the order in which they appear, from 1 on; 0 if it is not known
+	offset int64 // bytes
+}
+
+// placeOf returns the place of a tensor, whose file it adds to files.
+func placeOf(t *tensor.Tensor, files map[io.ReaderAt]int32) place {
+	extents := tensor.Extents(t)
+	if len(extents) == 0 {
+		return place{}
+	}
+	store := extents[0].Store
+	if files[store] == 0 {
+		files[store] = int32(len(files) + 1)
+	}
+	return place{files[store], extents[0].Offset}
 }
 
 // sortByOffset sorts moves from one source in the order in which its stream gives their elements.
