@@ -10,21 +10,23 @@ import (
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
-// A recorded conversion that matches a runtime has another window than the original only for runtimes that need it.
+// A recorded conversion has another window than the original only if it matches a runtime that needs it.
 func TestGivenAgainstMatchedConversion(t *testing.T) {
 	for _, tt := range []struct {
-		match convert.Runtimes
-		given int64
-		want  string
+		match   convert.Runtimes
+		given   int64
+		softCap float64
+		want    string
 	}{
-		{convert.Transformers4, 9, "attention_window: 9, not 8"},
-		{convert.Transformers4, 7, "attention_window: 7, not 8"},
-		{convert.Transformers5, 9, "attention_window: 9, not 8"},
-		{convert.Transformers5, 7, "attention_window: 7, not 8"},
-		{convert.MLX, 7, "attention_window: 7, not 8"},
+		{convert.Transformers4, 9, 30, "attention_window: 9, not 8"},
+		{convert.Transformers4, 7, 30, "attention_window: 7, not 8"},
+		{convert.Transformers5, 9, 30, "attention_window: 9, not 8"},
+		{convert.Transformers5, 7, 30, "attention_window: 7, not 8"},
+		{convert.MLX, 7, 30, "attention_window: 7, not 8"},
+		{0, 9, 0, "attention_window: 9, not 8"}, // without a soft cap, which is recorded with what else config.json has
 	} {
-		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true), MatchRuntime: tt.match})
-		v, err := verifyFiles(t, source, converted, Options{Settings: settingsOf(tt.given, 30, true)})
+		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, tt.softCap, true), MatchRuntime: tt.match})
+		v, err := verifyFiles(t, source, converted, Options{Settings: settingsOf(tt.given, tt.softCap, true)})
 		if err != nil || textsOf(v.Config.Findings) != tt.want {
 			t.Errorf("%v, %d: %v: %s", tt.match, tt.given, err, textOf(t, v))
 		}
