@@ -3,7 +3,6 @@ package verify
 import (
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -54,7 +53,6 @@ func (f *configField) judgeRotation(fields map[string]any, p *convert.Plan, foun
 	if newer == older {
 		return all
 	}
-	show := func(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 	isFactor := f.names[0] != "rope_theta"
 	var out []Finding
 	for _, finding := range all {
@@ -63,11 +61,11 @@ func (f *configField) judgeRotation(fields map[string]any, p *convert.Plan, foun
 		case isOlder && err == nil && source != nil && f.rotation(source.Rope4) == older:
 			continue
 		case isOlder && isFactor && stated.Rotation4(older) == hfconfig.RotationFails:
-			finding.Detail = fmt.Sprintf("transformers 4.57 takes it and fails, and 5.23 takes %s instead", show(newer))
+			finding.Detail = fmt.Sprintf("transformers 4.57 takes it and fails, and 5.23 takes %s instead", hfconfig.Decimal(newer))
 		case isOlder:
-			finding.Detail = fmt.Sprintf("transformers 4.57 takes it, and 5.23 takes %s instead; %s", show(newer), finding.Detail)
+			finding.Detail = fmt.Sprintf("transformers 4.57 takes it, and 5.23 takes %s instead; %s", hfconfig.Decimal(newer), finding.Detail)
 		case !isFactor || older != 0:
-			finding.Detail = fmt.Sprintf("transformers 5.23 takes it, and 4.57, which reads the top level only, takes %s; %s", show(older), finding.Detail)
+			finding.Detail = fmt.Sprintf("transformers 5.23 takes it, and 4.57, which reads the top level only, takes %s; %s", hfconfig.Decimal(older), finding.Detail)
 		}
 		out = append(out, finding)
 	}

@@ -94,8 +94,8 @@ func ropeObject(object *strictjson.Object) (name string, inner *strictjson.Objec
 	return "", nil, nil
 }
 
-// plainly writes a number without an exponent.
-func plainly(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+// Decimal writes a number without an exponent, as people write those of a configuration.
+func Decimal(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
 // ropeNotes says where transformers 4.57 and 5.23 rotate queries and keys differently.
 func (c *Config) ropeNotes() []string {
@@ -107,7 +107,7 @@ func (c *Config) ropeNotes() []string {
 		case old == 0:
 			notes = append(notes, fmt.Sprintf("%s is null: transformers 5.23 rotates all of each head, and 4.57 fails", f.name))
 		default:
-			notes = append(notes, fmt.Sprintf("%s is %s for transformers 5.23, which reads it in rope_parameters, and %s for 4.57, which reads it at the top level only", f.name, plainly(*f.to), plainly(old)))
+			notes = append(notes, fmt.Sprintf("%s is %s for transformers 5.23, which reads it in rope_parameters, and %s for 4.57, which reads it at the top level only", f.name, Decimal(*f.to), Decimal(old)))
 		}
 	}
 	return notes

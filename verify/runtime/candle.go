@@ -33,7 +33,7 @@ var Candle = &Runtime{
 		}
 		x.scalesInType()
 		if newer, older := x.Stated.Rope.Theta, x.Stated.Rope4.Theta; x.attends() && newer != older {
-			x.diverges(1, "ignores rope_parameters: rotates with the base %g, where rope_theta is %g there", older, newer)
+			x.diverges(1, "ignores rope_parameters: rotates with the base %s, where rope_theta is %s there", hfconfig.Decimal(older), hfconfig.Decimal(newer))
 		}
 		if x.attends() && !x.fitting() {
 			x.diverges(0, "every pass fails, because %d heads of %d channels are not as wide as the model", x.Stated.NumAttentionHeads, x.Stated.HeadDim)

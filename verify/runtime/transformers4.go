@@ -76,7 +76,7 @@ func (x *explainer) transformers4Rotation() {
 		x.diverges(1, "ignores rope_parameters: rotates %g of each head, where partial_rotary_factor is %g there", older.PartialFactor, newer.PartialFactor)
 	}
 	if newer.Theta != older.Theta {
-		x.diverges(1, "ignores rope_parameters: rotates with the base %g, where rope_theta is %g there", older.Theta, newer.Theta)
+		x.diverges(1, "ignores rope_parameters: rotates with the base %s, where rope_theta is %s there", hfconfig.Decimal(older.Theta), hfconfig.Decimal(newer.Theta))
 	}
 }
 
