@@ -1,0 +1,185 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/verify"
+	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/logits"
+	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
+)
+
+// rowOf is a row of a table in one line, with an exclamation mark if it is marked as wrong.
+func rowOf(r page.Row) string {
+	var cells []string
+	for _, c := range r.Cells {
+		cells = append(cells, c.Text)
+	}
+	return map[bool]string{true: "! "}[r.Bad] + strings.Join(cells, " | ")
+}
+
+// The settings of both checkpoints are compared: those are marked that both have and that differ.
+func TestSettingsTable(t *testing.T) {
+	shapes := func(window, written int64, softCap float64) *verify.Shapes {
+		return &verify.Shapes{BlockTypes: []string{"recurrent", "attention"}, Width: 16, VocabSize: 40, AttentionWindow: window, AttentionWindowSize: written, LogitsSoftCap: verify.Number(softCap), EmbeddingScale: true}
+	}
+	side := func(s *verify.Shapes) *verify.CheckpointFacts {
+		return &verify.CheckpointFacts{Parameters: 1000, Config: s}
+	}
+	stated := &verify.CheckpointFacts{Parameters: 1000, Stated: shapes(0, 8, 30)}
+	window := func(kind verify.FindingKind, field, got, of string) *verify.Section {
+		return &verify.Section{Findings: strictjson.Items(verify.Finding{Kind: kind, Field: field, Got: got, Of: of})}
+	}
+	for _, tt := range []struct {
+		name              string
+		source, converted *verify.CheckpointFacts
+		config            *verify.Section
+		want              string // of rows that are marked, and of the window, the soft cap and the scale
+	}{
+		{"alone", side(shapes(8, 8, 30)), nil, nil, "attention window | 8, logits soft cap | 30, embedding scale | yes"},
+		{"the same", side(shapes(8, 8, 30)), side(shapes(8, 9, 30)), nil, "attention window | 8 | 8, logits soft cap | 30 | 30, embedding scale | yes | yes"},
+		{"another soft cap", side(shapes(8, 8, 30)), side(shapes(8, 8, 0)), nil, "attention window | 8 | 8, ! logits soft cap | 30 | none, embedding scale | yes | yes"},
+		{"a wrong window", side(shapes(8, 8, 30)), side(shapes(8, 6, 30)), window(verify.WrongField, "attention_window_size", "6", ""),
+			"! attention window | 8 | 6 (attention_window_size), logits soft cap | 30 | 30, embedding scale | yes | yes"},
+		{"what a file states of a model that cannot be run", side(shapes(8, 8, 20)), stated, nil, "attention window | 8 | 8 (attention_window_size), ! logits soft cap | 20 | 30, embedding scale | yes | —"},
+		{"nothing of the source", &verify.CheckpointFacts{}, side(shapes(8, 8, 20)), nil, "attention window | — | 8, logits soft cap | — | 20, embedding scale | — | yes"},
+		{"nothing of the conversion", side(shapes(8, 8, 20)), &verify.CheckpointFacts{}, nil, "attention window | 8 | —, logits soft cap | 20 | —, embedding scale | yes | —"},
+		{"what was given", side(shapes(8, 8, 30)), side(shapes(8, 8, 30)), window(verify.GivenSetting, "attention_window", "6", "conversion"),
+			"! attention window | given 6 | 8, logits soft cap | 30 | 30, embedding scale | yes | yes"},
+		{"no soft cap was given", side(shapes(8, 8, 30)), side(shapes(8, 8, 30)), window(verify.GivenSetting, "logits_soft_cap", "0", "conversion"),
+			"attention window | 8 | 8, ! logits soft cap | given none | 30, embedding scale | yes | yes"},
+		{"what was given against the source", side(shapes(8, 8, 30)), side(shapes(8, 8, 30)), window(verify.GivenSetting, "attention_window", "6", "source"),
+			"attention window | 8 | 8, logits soft cap | 30 | 30, embedding scale | yes | yes"},
+		{"a wrong field of that name", side(shapes(8, 8, 30)), side(shapes(8, 8, 30)), window(verify.WrongField, "logits_soft_cap", "20", "conversion"),
+			"attention window | 8 | 8, logits soft cap | 30 | 30, embedding scale | yes | yes"},
+	} {
+		var got []string
+		for _, r := range settingsTable(&verify.Verdict{Config: tt.config, Facts: &verify.Facts{Source: tt.source, Converted: tt.converted}}).Rows {
+			switch {
+			case r.Bad, r.Cells[0].Text == "attention window", r.Cells[0].Text == "logits soft cap", r.Cells[0].Text == "embedding scale":
+				got = append(got, rowOf(r))
+			}
+		}
+		if strings.Join(got, ", ") != tt.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", tt.name, strings.Join(got, ", "), tt.want)
+		}
+	}
+}
+
+// A tensor that is missing has no name in the conversion, and one of which nothing was compared no number of elements.
+func TestFindingsTable(t *testing.T) {
+	for _, tt := range []struct {
+		f    verify.Finding
+		want string
+	}{
+		{verify.Finding{Kind: verify.WrongWeights, Tensor: "t", SourceName: "s", ConvertedName: "c", Differing: 1, Want: "1", Got: "2", Detail: "d"}, "s | c | 1 | 1 | 2 | d"},
+		{verify.Finding{Kind: verify.MissingTensor, Tensor: "t", SourceName: "s", Want: "w"}, "s | — |  | w |  | "},
+		{verify.Finding{Kind: verify.MissingTensor, Tensor: "t", SourceName: "s", ConvertedName: "c", Want: "w"}, "s | c |  | w |  | "},
+		{verify.Finding{Kind: verify.ExtraTensor, Tensor: "t", Got: "g"}, "t | t |  |  | g | "},
+	} {
+		if got := rowOf(findingsTable(strictjson.Items(tt.f)).Rows[0]); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
+
+// A token is marked if another one is the most likely next, or none is, and has an asterisk where the attention window is full.
+func TestTokensOfThePage(t *testing.T) {
+	pass := &golden.Pass{Batch: 2, Length: 3, Tokens: []int32{10, 11, 12, 13, 14, 15}, Positions: []int32{0, 1, 2, 0, 1, 2}}
+	token := func(row, at, ours, theirs int) logits.TokenMetrics {
+		return logits.TokenMetrics{Row: row, Token: at, Top: [2]int{ours, theirs}}
+	}
+	for _, tt := range []struct {
+		t      logits.TokenMetrics
+		pass   *golden.Pass
+		window int
+		want   string // of the columns from the row to the token's id, and of the most likely
+	}{
+		{token(0, 1, 5, 5), pass, 2, "0 1 1 11 5 5"},
+		{token(0, 2, 5, 6), pass, 2, "! 0 2 2* 12 5 6"},
+		{token(1, 1, 0, 0), pass, 1, "1 1 1* 14 0 0"},
+		{token(1, 2, 5, 5), pass, 0, "1 2 2 15 5 5"},
+		{token(1, 2, -1, -1), pass, 3, "! 1 2 2 15 none none"},
+		{token(1, 0, 5, 5), &golden.Pass{Batch: 1, Length: 3, Tokens: []int32{1, 2, 3}, Positions: []int32{0, 1, 2}}, 1, "1 0 0 0 5 5"}, // not of the pass
+		{token(1, 0, 5, 5), nil, 1, "1 0 0 0 5 5"},
+	} {
+		r := tokensTable(tokenRows(&logits.PassMetrics{Tokens: []logits.TokenMetrics{tt.t}}, tt.pass, tt.window)).Rows[0]
+		got := map[bool]string{true: "! "}[r.Bad]
+		for _, k := range []int{1, 2, 3, 4, 7} {
+			got += r.Cells[k].Text + " "
+		}
+		if got += r.Cells[8].Text; got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.t, got, tt.want)
+		}
+	}
+}
+
+// A checkpoint is named with what is known of it.
+func TestSubjectsOfThePage(t *testing.T) {
+	for _, tt := range []struct {
+		f    verify.CheckpointFacts
+		want string
+	}{
+		{verify.CheckpointFacts{Subject: verify.Subject{Format: "f", Layout: "l"}}, "format=f, l layout"},
+		{verify.CheckpointFacts{Subject: verify.Subject{Format: "f", Layout: "l", Prefix: "p"}, Parameters: 1000, Digest: "d", ConfigBLAKE3: "b", ConfigSHA256: "s"},
+			"format=f, l layout; prefix=p; parameters=1,000; weights=d; config.json=blake3:b; config.json=sha256:s"},
+	} {
+		var got []string
+		for _, f := range checkpointSubject("Source", &tt.f).Facts {
+			got = append(got, fmt.Sprintf("%s=%s", f.Name, f.Value))
+		}
+		if strings.Join(got, "; ") != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
+
+// The tokens of a pass are listed once: decoding has those of the plain pass, if there is one.
+func TestTokensOfPasses(t *testing.T) {
+	of := func(pass string, n int) logits.PassMetrics {
+		return logits.PassMetrics{Pass: pass, Tokens: make([]logits.TokenMetrics, n)}
+	}
+	for _, tt := range []struct {
+		metrics []logits.PassMetrics
+		want    int
+	}{
+		{[]logits.PassMetrics{of("", 4), of("packed", 3), of("decode", 4)}, 7},
+		{[]logits.PassMetrics{of("", 4)}, 4},
+		{[]logits.PassMetrics{of("decode", 5)}, 5},
+	} {
+		v := &verify.Verdict{Facts: &verify.Facts{}}
+		if part := newLogitsPart(&logits.Result{Metrics: tt.metrics}, v, 0); part.Total != tt.want {
+			t.Errorf("%d passes: %d tokens, want %d", len(tt.metrics), part.Total, tt.want)
+		}
+	}
+}
+
+// The logits of the source come first, and a fault that wrong weights of the other cause stands with them.
+func TestLogitsOfTwoSides(t *testing.T) {
+	facts := func(path string) *verify.CheckpointFacts {
+		return &verify.CheckpointFacts{Subject: verify.Subject{Path: path}}
+	}
+	fault := &logits.Fault{Kind: logits.RecurrentFault, Tensors: []string{"w"}, Detail: "d"}
+	v := &verify.Verdict{Source: &verify.Subject{Path: "a"}, Converted: &verify.Subject{Path: "b"}, Facts: &verify.Facts{Source: facts("a"), Converted: facts("b")},
+		Structure: &verify.Section{OK: true}, Weights: &verify.WeightsSection{Section: verify.Section{Findings: strictjson.Items(
+			verify.Finding{Kind: verify.WrongWeights, Tensor: "v", SourceName: "v", ConvertedName: "v"}, verify.Finding{Kind: verify.WrongWeights, Tensor: "w", SourceName: "w", ConvertedName: "y"})}},
+		Logits: []*logits.Result{{Checkpoint: "b", Faults: []*logits.Fault{fault}}, {Checkpoint: "a", OK: true}}}
+	g := newVerdictPage(v)
+	if len(g.Logits) != 2 || g.Logits[0].Of != "source" || g.Logits[1].Of != "converted checkpoint" || len(g.Logits[1].Where) > 0 || g.Tensors != nil {
+		t.Fatalf("%+v", g.Logits)
+	}
+	for _, shown := range g.Findings[0].Shown {
+		names, faults := strings.Join(shown.Names(), ","), len(shown.Faults)
+		if shown.First.Tensor == "w" && (faults != 1 || shown.Faults[0].Title != "In the logits of the converted checkpoint: block 0 (recurrent)" || names != "w,y") ||
+			shown.First.Tensor == "v" && (faults != 0 || names != "") {
+			t.Errorf("%s: %q, %+v", shown.Title, names, shown.Faults)
+		}
+	}
+	v.Weights.Converted = strictjson.Items(verify.TensorDigest{Name: "w"})
+	if g := newVerdictPage(v); g.Tensors == nil || len(g.Tensors.Rows) != 1 {
+		t.Errorf("%+v", g.Tensors)
+	}
+}
