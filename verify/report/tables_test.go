@@ -2,11 +2,13 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
@@ -181,5 +183,43 @@ func TestLogitsOfTwoSides(t *testing.T) {
 	v.Weights.Converted = strictjson.Items(verify.TensorDigest{Name: "w"})
 	if g := newVerdictPage(v); g.Tensors == nil || len(g.Tensors.Rows) != 1 {
 		t.Errorf("%+v", g.Tensors)
+	}
+}
+
+// A tensor of the table of a diff has both names, types and shapes where they differ, and its first difference if it has one; a group has its share.
+func TestTablesOfDiff(t *testing.T) {
+	metrics := func(differing int64) *diff.Metrics {
+		return &diff.Metrics{Differing: differing, First: []int64{1}, FirstA: 2, FirstB: 3}
+	}
+	r := &diff.Result{Summary: diff.Summary{Tensors: 4}, Tensors: []diff.TensorDiff{
+		{Name: "norm", Status: diff.Differs, DType: "float32", Shape: []int64{4}, Elements: 4, Metrics: metrics(2)},
+		{Name: "embed", Status: diff.DType, A: "x.embed", DType: "float32", DTypeB: "bfloat16", Shape: []int64{4}, Elements: 4, Metrics: metrics(0)},
+		{Name: "layers.0.w", Status: diff.Shape, B: "h.0.w", DType: "float32", Shape: []int64{4}, ShapeB: []int64{5}, Elements: 4},
+		{Name: "equal", Status: diff.Equal, DType: "float32", Shape: []int64{4}, Elements: 4},
+	}}
+	g := newDiffPage(r)
+	var all []string
+	for _, row := range g.Tensors.Rows {
+		var cells []string
+		for _, k := range []int{0, 1, 2, 3, 4, 10} {
+			cells = append(cells, strings.TrimSuffix(row.Cells[k].Text+" / "+row.Cells[k].Soft, " / "))
+		}
+		all = append(all, strings.Join(cells, " | "))
+	}
+	if want := "norm | other values | float32 | [4] | 2 | [1]: 2, 3\nembed / A: x.embed | another dtype | float32 → bfloat16 | [4] | 0 | \nlayers.0.w / B: h.0.w | another shape | float32 | [4] → [5] |  | "; strings.Join(all, "\n") != want || g.Changed != 3 {
+		t.Errorf("%d:\ngot  %s\nwant %s", g.Changed, strings.Join(all, "\n"), want)
+	}
+	var groups []string
+	for _, row := range g.Groups.Rows {
+		groups = append(groups, row.Cells[0].Text+" / "+row.Cells[0].Soft+" | "+row.Cells[1].Text+" | "+row.Cells[3].Text+" "+row.Cells[3].Sort)
+	}
+	slices.Sort(groups)
+	if want := "embed /  | another dtype |  \nnorm /  | other values | 50% 0.5\nw / layer 0 of layers | another shape |  "; strings.Join(groups, "\n") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(groups, "\n"), want)
+	}
+	for layout, want := range map[string]string{"": "f", "l": "f, l layout"} {
+		if got := sideSubject("A", &diff.Side{Format: "f", Layout: layout}).Facts[0].Value; got != want {
+			t.Errorf("%q: %s", layout, got)
+		}
 	}
 }
