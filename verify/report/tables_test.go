@@ -223,3 +223,44 @@ func TestTablesOfDiff(t *testing.T) {
 		}
 	}
 }
+
+// A fault stands with the finding that causes it, and not with one of another check; only a page with failures describes them.
+func TestFailuresThatThePageDescribes(t *testing.T) {
+	side := func(path, kind string) *verify.CheckpointFacts {
+		return &verify.CheckpointFacts{Subject: verify.Subject{Path: path}, Config: &verify.Shapes{BlockTypes: []string{kind}}}
+	}
+	facts := &verify.Facts{Source: side("a", "recurrent"), Converted: side("b", "attention")}
+	fault := &logits.Fault{Kind: logits.EmbeddingFault, Tensors: []string{"w"}, Detail: "d"}
+	wrong := verify.Section{Findings: strictjson.Items(verify.Finding{Kind: verify.WrongWeights, Tensor: "w", SourceName: "w", ConvertedName: "w"})}
+	field := &verify.Section{Findings: strictjson.Items(verify.Finding{Kind: verify.WrongField, Field: "architectures"})}
+	of := func(config *verify.Section, weights verify.Section, faults ...*logits.Fault) *verdictPage {
+		return newVerdictPage(&verify.Verdict{Source: &facts.Source.Subject, Converted: &facts.Converted.Subject, Facts: facts, Config: config, Weights: &verify.WeightsSection{Section: weights},
+			Logits: []*logits.Result{{Checkpoint: "b", OK: len(faults) == 0, Faults: faults}}})
+	}
+	right := verify.Section{OK: true}
+	g := of(field, wrong, fault)
+	for _, group := range g.Findings {
+		if n := len(group.Shown[0].Faults); n != map[string]int{"configuration": 0, "weights": 1}[group.Check] {
+			t.Errorf("%s: %d faults", group.Check, n)
+		}
+	}
+	for _, tt := range []struct {
+		name      string
+		g         *verdictPage
+		explained bool
+	}{
+		{"weights and a field", g, true},
+		{"a field", of(field, right), true},
+		{"logits", of(&right, right, fault), true},
+		{"nothing", of(&right, right), false},
+	} {
+		if tt.g.Explained() != tt.explained {
+			t.Errorf("%s: explained %t", tt.name, tt.g.Explained())
+		}
+	}
+	for path, want := range map[string]string{"a": "[recurrent]", "b": "[attention]", "c": "[]"} {
+		if got := fmt.Sprint(blockKinds(facts, &logits.Result{Checkpoint: path})); got != want {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+}
