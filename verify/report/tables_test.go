@@ -2,11 +2,13 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -261,6 +263,95 @@ func TestFailuresThatThePageDescribes(t *testing.T) {
 	for path, want := range map[string]string{"a": "[recurrent]", "b": "[attention]", "c": "[]"} {
 		if got := fmt.Sprint(blockKinds(facts, &logits.Result{Checkpoint: path})); got != want {
 			t.Errorf("%s: %s", path, got)
+		}
+	}
+}
+
+// The page of a score names the checkpoints by their order if there are two, and only what is known of them.
+func TestScoreDocument(t *testing.T) {
+	score := func(agreed int, models ...ScoredModel) *Score {
+		s := &Score{Result: &perplexity.Result{Tokens: 9, Predicted: 8}, Text: "text", Rows: 1, Arithmetic: "float32", Models: models}
+		for range models {
+			s.NLL = append(s.NLL, 0)
+		}
+		if len(models) == 2 {
+			s.Pair = &perplexity.Pair{KL: 0.5, Agreed: agreed}
+		}
+		return s
+	}
+	bare, full := ScoredModel{Path: "a", Semantics: "original"}, ScoredModel{Path: "b", Format: "f", Quantized: "q", Digest: "d", OwnSettings: "o", Semantics: "original"}
+	const run = "run with=original semantics, float32 score=0.000000 nats a token, perplexity 1"
+	for _, tt := range []struct {
+		s      *Score
+		want   string // roles and facts
+		points string
+		column string // of the score
+	}{
+		{score(8, bare), "Checkpoint " + run + "; Text", "", "nats a token"},
+		{score(8, bare, full), "First " + run + "; Second format=f quantised=q weights=d its own settings=o " + run + "; Text", "KL 0.5 nats a token apart|0 of 8 tokens have another most likely token ", "first, nats a token"},
+		{score(7, bare, full), "First " + run + "; Second format=f quantised=q weights=d its own settings=o " + run + "; Text", "KL 0.5 nats a token apart|1 of 8 tokens has another most likely token partings", "first, nats a token"},
+	} {
+		d := (&scorePage{Score: tt.s}).document(Origin{})
+		var subjects, points []string
+		for _, s := range d.Subjects {
+			subject := s.Role
+			for _, f := range s.Facts {
+				subject += " " + f.Name + "=" + f.Value
+			}
+			subjects = append(subjects, subject)
+		}
+		for _, p := range d.Points {
+			points = append(points, p.Text+" "+p.To)
+		}
+		if got := strings.Join(subjects, "; "); got != tt.want || strings.Join(points, "|") != tt.points || spansTable(tt.s).Columns[2].Title != tt.column {
+			t.Errorf("%q, %q, %q", got, points, spansTable(tt.s).Columns[2].Title)
+		}
+	}
+	for list, want := range map[string]string{
+		strings.Repeat("1,", 100): strings.Repeat("1,", 100), strings.Repeat("1,", 100) + "2": strings.Repeat("1,", 40) + "…",
+		strings.Repeat("x", 201): strings.Repeat("x", 201),
+	} {
+		if got := shortened(list); got != want {
+			t.Errorf("%d bytes: %q", len(list), got)
+		}
+	}
+}
+
+// A statistic of layers is shown on a logarithmic scale, which ends at a millionth of the largest value. What is 0 or an outlier is told apart.
+func TestScaleOfStatistics(t *testing.T) {
+	var statistic = statistics[1]
+	for _, tt := range []struct {
+		values   []float64
+		outliers []outlier
+		cells    string
+		scale    string // of the legend
+	}{
+		{[]float64{1, 10, 100}, nil, page.Level(0) + ", " + page.Level(0.5) + ", " + page.Level(1), "1, 10, 100"},
+		{[]float64{2, 2}, nil, page.Level(1) + ", " + page.Level(1), "2"},
+		{[]float64{0, 4}, nil, "equal, " + page.Level(1), "0 or none, 4"},
+		{[]float64{1e-9, 1e-3, 1}, nil, page.Level(0) + ", " + page.Level(0.5) + ", " + page.Level(1), "1e-6, 0.001, 1"},
+		{[]float64{1, math.Inf(1), 100}, nil, page.Level(0) + ", " + page.Level(1) + ", " + page.Level(1), "1, 10, 100"},
+		{[]float64{1, 10, 100}, []outlier{{tensor: 2, statistic: statistic.id}, {tensor: 0, statistic: "std"}}, page.Level(0) + ", " + page.Level(0.5) + ", " + page.Level(1) + " out", "1, 10, 100"},
+		{[]float64{0, 0}, nil, "", ""},
+	} {
+		var cells, scale []string
+		for _, m := range valueMaps(valuesOf("w", tt.values...), statistic, tt.outliers) {
+			if !strings.Contains(m.Caption, "a column for each layer") {
+				t.Errorf("%v: %s", tt.values, m.Caption)
+			}
+			for _, row := range m.Rows {
+				for _, c := range row.Cells {
+					cells = append(cells, c.Class)
+				}
+			}
+			for _, k := range m.Legend {
+				if k.Class == "equal" || strings.HasPrefix(k.Class, "apart") {
+					scale = append(scale, k.Text)
+				}
+			}
+		}
+		if got := strings.Join(cells, ", "); got != tt.cells || strings.Join(scale, ", ") != tt.scale {
+			t.Errorf("%v: %q, %q, want %q, %q", tt.values, got, scale, tt.cells, tt.scale)
 		}
 	}
 }

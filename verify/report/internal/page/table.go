@@ -204,7 +204,7 @@ func (h *Heat) Explain(keys ...HeatKey) {
 var levels = [...]string{"apart l0", "apart l1", "apart l2", "apart l3", "apart l4", "apart l5", "apart l6", "apart l7", "apart l8", "apart l9", "apart l10"}
 
 // Level returns the class of a value between two others, which have the faintest and the strongest colour.
-func Level(share float64) string { return levels[max(0, min(10, int(share*10+0.5)))] }
+func Level(share float64) string { return levels[max(0, min(10, int(10*min(1, share)+0.5)))] }
 
 // LayerColumns returns the headings of layers. On a narrow screen those of every fifth are left.
 func LayerColumns(layers []int) []HeatColumn {
