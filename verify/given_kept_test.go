@@ -8,6 +8,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 )
 
 // A recorded conversion has another window than the original only if it matches a runtime that needs it.
@@ -122,12 +123,30 @@ func TestGivenAgainstStated(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		if got := textsOf(v.Config.Findings); got != tt.want || v.Same != (tt.want == "") || (v.Unproven == "") != v.Same {
+		if got := textsOf(v.Config.Findings); got != tt.want || v.Same != (tt.want == "") || (v.Unproven == "") != v.Same || v.Settings != nil && len(v.Settings.Contradicted) > 0 {
 			t.Errorf("%s: %q: %s", tt.name, got, textOf(t, v))
 		}
 	}
 	_, dir := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
 	if v, err := verifyFiles(t, dir, dir, Options{Settings: window(-1)}); err == nil {
 		t.Errorf("an impossible window is taken: %s", textOf(t, v))
+	}
+}
+
+// What a record beside an original states is not called given, also where it was given too.
+func TestGivenAndRecorded(t *testing.T) {
+	recording := cases.Open(t, "tiny-griffin").Recording("jax")
+	right := settingsOf(8, 30, true)
+	for _, kept := range []bool{true, false} {
+		_, orbax := convertTiny(t, "orbax", convert.Options{To: convert.ToOrbax, Settings: right})
+		want := "the model that was recorded"
+		if !kept {
+			remove(t, orbax, manifest.Name)
+			want += ", with attention window 8, logits soft cap 30 and embedding scale true as given"
+		}
+		v, err := verifyAlone(t, orbax, Options{Settings: right, Golden: recording})
+		if err != nil || v.Answer() != want {
+			t.Errorf("recorded %t: %v: %s", kept, err, textOf(t, v))
+		}
 	}
 }
