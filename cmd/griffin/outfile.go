@@ -66,11 +66,12 @@ func checkOutputFlag(c *cli.Context, flag string, reads ...string) error {
 		return usagef("--%s writes a file, and not to standard output, where the result is printed", flag).
 			advise("name a file, such as %s.%s; ./- is a file of that name", flag, extensionOf(flag))
 	}
+	dir := filepath.Dir(publish.Target(path))
+	if _, err := os.Stat(dir); err != nil {
+		return &inputError{"--" + flag + ": ", dir, err}
+	}
 	if err := checkOutputFile(path, reads...); err != nil {
 		return &inputError{"--" + flag + ": ", path, err}
-	}
-	if _, err := os.Stat(filepath.Dir(path)); err != nil {
-		return &inputError{"--" + flag + ": ", filepath.Dir(path), err}
 	}
 	return nil
 }

@@ -72,11 +72,12 @@ func published(path string, err error) error {
 }
 
 // CheckOutput returns an *OutputError if a file may not be written to path: it is a directory, a mount point, or one of
-// the sources, also under another name. Sources that do not exist are ignored.
+// the sources, also under another name. Sources that do not exist are ignored. It returns an *fs.PathError with path if this process
+// lacks the permission. Nothing is written or created.
 func CheckOutput(path string, sources ...string) error {
 	info, err := system.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return permitted(path, checkWritable(filepath.Dir(followLink(path))))
 	}
 	if err != nil {
 		return err
@@ -89,10 +90,47 @@ func CheckOutput(path string, sources ...string) error {
 			return &OutputError{Path: path, Reason: OutputIsSource, Other: source}
 		}
 	}
-	if info.Mode().IsRegular() && !isDescriptor(path) {
-		return checkMount(path)
+	if !info.Mode().IsRegular() || isDescriptor(path) {
+		return permitted(path, checkOpens(path))
 	}
-	return nil
+	if err := checkMount(path); err != nil {
+		return err
+	}
+	return permitted(path, checkReplaceable(path, info))
+}
+
+// checkReplaceable returns an error if this process may not put another file in the place of an existing one, or of that to which a link leads.
+func checkReplaceable(path string, info fs.FileInfo) error {
+	real, err := evalLinks(path)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(real)
+	if err := checkWritable(dir); err != nil {
+		return err
+	}
+	of, err := system.Stat(dir)
+	if err == nil && !ownsIn(of, info) {
+		err = &fs.PathError{Op: "replace", Path: path, Err: fs.ErrPermission}
+	}
+	return err
+}
+
+// permitted returns the error about an output at path for one about a place that it needs.
+func permitted(path string, err error) error {
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return &fs.PathError{Op: "create", Path: path, Err: causeOf(err)}
+}
+
+// causeOf returns an error without the path that it names.
+func causeOf(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // checkMount refuses the root of a mounted file system, which cannot be renamed.

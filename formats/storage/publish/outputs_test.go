@@ -2,14 +2,18 @@ package publish
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
 )
 
 func TestCheckOutput(t *testing.T) {
@@ -157,4 +161,80 @@ func TestReplaceOfADeviceThatIsNotFilled(t *testing.T) {
 	if err := Replace("/dev/null", 3, func(io.WriterAt) error { return io.ErrClosedPipe }); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("a device that is not filled: %v", err)
 	}
+}
+
+// What may not be written to is refused with the path that was given, before anything is written: a new file by its directory, one that is
+// replaced by the directory of the file that a link leads to, and a device or an open file by itself.
+func TestCheckOutputAsksForPermission(t *testing.T) {
+	dir := t.TempDir()
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	write(t, filepath.Join(dir, "a", "old"), "old")
+	for link, to := range map[string]string{"new": filepath.Join(dir, "a", "new"), "link": filepath.Join(dir, "a", "old")} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Skip(err)
+		}
+	}
+	if !slices.Contains([]string{"linux", "darwin", "freebsd"}, runtime.GOOS) {
+		t.Skip("this system is not asked")
+	}
+	defer system.SetFault(nil)
+	open, err := os.Open(filepath.Join(dir, "a", "old"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	descriptor := fmt.Sprintf("/dev/fd/%d", open.Fd())
+	for path, asked := range map[string]string{"a/new": "a", "a/old": "a", "new": "a", "link": "a", "beside": ".", os.DevNull: os.DevNull, descriptor: descriptor} {
+		if !strings.HasPrefix(path, "/dev/") {
+			path, asked = filepath.Join(dir, path), filepath.Join(dir, asked)
+		}
+		var places []string
+		system.SetFault(func(op system.Op, path string, n int) (int, error) {
+			switch op {
+			case system.OpAccess:
+				places = append(places, path)
+				return n, syscall.EACCES
+			case system.OpStat, system.OpReadlink, system.OpOpen, system.OpClose, system.OpRead: // of the mounts
+				return n, nil
+			}
+			return n, errors.New("it was to be asked only")
+		})
+		err := CheckOutput(path)
+		system.SetFault(nil)
+		var denied *fs.PathError
+		if !errors.As(err, &denied) || denied.Path != path || !errors.Is(denied.Err, fs.ErrPermission) || !slices.Equal(places, []string{asked}) {
+			t.Errorf("%s: %v, asked of %q", path, err, places)
+		}
+		if err := CheckOutput(path); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// A file of another user in a directory such as /tmp is not replaced.
+func TestCheckOutputInASharedDirectory(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may replace every file")
+	}
+	const shared = "/tmp"
+	entries, err := os.ReadDir(shared)
+	if info, e := os.Stat(shared); err != nil || e != nil || info.Mode()&fs.ModeSticky == 0 {
+		t.Skip("no such directory")
+	}
+	at, err := os.Stat(shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && e.Type().IsRegular() && !ownsIn(at, info) {
+			path := filepath.Join(shared, e.Name())
+			if err := CheckOutput(path); !errors.Is(err, fs.ErrPermission) {
+				t.Errorf("%s: %v", path, err)
+			}
+			return
+		}
+	}
+	t.Skip("no file of another user there")
 }

@@ -21,6 +21,7 @@ const (
 	OpSync     Op = "sync"     // of a file or a directory
 	OpClose    Op = "close"    // of a file that was written
 	OpStat     Op = "stat"
+	OpAccess   Op = "access" // the question whether it may be written to
 	OpList     Op = "list"
 	OpReadlink Op = "readlink"
 	OpMkdir    Op = "mkdir"
@@ -32,7 +33,7 @@ const (
 )
 
 // Ops lists them.
-var Ops = []Op{OpOpen, OpCreate, OpRead, OpWrite, OpTruncate, OpSync, OpClose, OpStat, OpList, OpReadlink, OpMkdir, OpRename, OpRemove, OpLock, OpFree, OpChmod}
+var Ops = []Op{OpOpen, OpCreate, OpRead, OpWrite, OpTruncate, OpSync, OpClose, OpStat, OpAccess, OpList, OpReadlink, OpMkdir, OpRename, OpRemove, OpLock, OpFree, OpChmod}
 
 // Fault decides on an operation before it is made. With an error the operation is not made, and fails with the error and
 // the path; but a read or write of n bytes is first made for as many bytes as Fault returns, and a file is closed all the
